@@ -1,0 +1,209 @@
+// Package core is a Tombolo peer without a platform: the same Go runs in an
+// operating-system process and in a web page.
+//
+// A [Node] is made around any libp2p host. Package native makes one for a
+// process and package wasm makes one for a browser tab or Node.js; both hand
+// back a *core.Node, so a program written against this package runs on either.
+//
+// The way of a stream: transport -> host -> Node.Handle -> the handler.
+// The way of news: host and reservations -> Node.Events -> a subscriber.
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core/reservation"
+)
+
+// DefaultNetwork is the network name of a node that is given none.
+const DefaultNetwork = "tombolo"
+
+// ErrClosed is returned by the methods of a Node after Close.
+var ErrClosed = errors.New("node is closed")
+
+// Options configure a Node. The zero value is usable.
+type Options struct {
+	// Network separates meshes: nodes of different networks may connect, but
+	// share neither topics nor routing. If empty, DefaultNetwork.
+	Network string
+
+	// Reservations keeps circuit reservations on relays, so that a node that
+	// cannot listen can be dialled. If nil, the node keeps none. The node
+	// starts and closes it.
+	Reservations *reservation.Keeper
+
+	// PingInterval is the time between two measurements of the round trip to
+	// each connected peer. If zero, DefaultPingInterval; if negative, the node
+	// measures only when Ping is called.
+	PingInterval time.Duration
+
+	// Logger receives what the node has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// Parts are the platform's own: they start before the node's parts, in
+	// order, and close after them and after the host, in reverse order.
+	Parts []Part
+}
+
+// Node is one peer of the mesh. All methods may be called concurrently.
+type Node struct {
+	host         host.Host
+	network      string
+	log          *slog.Logger
+	reservations *reservation.Keeper
+	events       *eventHub
+	parts        parts
+	handleMu     sync.Mutex // makes Handle's check and registration one step
+
+	closeOnce sync.Once
+	closeErr  error
+	closed    chan struct{}
+}
+
+// New makes a node around h, starts its parts in order and returns it. When a
+// part fails, those already started are closed again, h with them, and the
+// error names the part. ctx bounds the start only.
+//
+// The node takes h over: Close closes it.
+func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
+	n := &Node{
+		host:         h,
+		network:      opts.Network,
+		log:          opts.Logger,
+		reservations: opts.Reservations,
+		events:       newEventHub(),
+		closed:       make(chan struct{}),
+	}
+	if n.network == "" {
+		n.network = DefaultNetwork
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	interval := opts.PingInterval
+	if interval == 0 {
+		interval = DefaultPingInterval
+	}
+
+	own := []Part{
+		{Name: "host", Close: h.Close},
+		{Name: "events", Start: n.startEvents, Close: n.events.close},
+		{Name: "echo", Start: n.startEcho},
+		newPinger(n, interval).part(),
+		n.reservationsPart(),
+	}
+	if err := n.parts.start(ctx, append(opts.Parts, own...)); err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	return n, nil
+}
+
+// Close ends the node: its reservations, its protocols, its host with every
+// connection, and last the parts the platform brought. It waits for all
+// goroutines of the node. Later and concurrent calls wait for the first and
+// return its result.
+func (n *Node) Close() error {
+	n.closeOnce.Do(func() {
+		close(n.closed)
+		n.closeErr = n.parts.close()
+	})
+	return n.closeErr
+}
+
+// Closed is closed when Close is called.
+func (n *Node) Closed() <-chan struct{} { return n.closed }
+
+// ID is the node's peer id.
+func (n *Node) ID() peer.ID { return n.host.ID() }
+
+// Host is the libp2p host the node was made around, for what the node itself
+// does not offer. It must not be closed by the caller.
+func (n *Node) Host() host.Host { return n.host }
+
+// Network is the name of the mesh the node belongs to.
+func (n *Node) Network() string { return n.network }
+
+// Addrs lists the addresses under which the node can be dialled, circuit
+// addresses included, each ending in /p2p/<own id>.
+func (n *Node) Addrs() []ma.Multiaddr {
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})
+	if err != nil { // only an id that cannot be encoded, which a host cannot have
+		return nil
+	}
+	return addrs
+}
+
+// Reservations lists the circuit reservations held now.
+func (n *Node) Reservations() []reservation.Reservation {
+	if n.reservations == nil {
+		return nil
+	}
+	return n.reservations.Held()
+}
+
+// Wake tells the node that the network may be back, or that the machine slept:
+// relays that were waiting out a back-off are tried at once.
+func (n *Node) Wake() {
+	if n.reservations != nil {
+		n.reservations.Wake()
+	}
+}
+
+// Open opens a stream of the given protocol to a peer, connecting first where
+// needed (see Connect for how a peer is found). Circuits with limits are used
+// too. ctx bounds connecting and negotiation, not the stream.
+func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
+		return nil, fmt.Errorf("open %s: %w", proto, err)
+	}
+	s, err := n.host.NewStream(network.WithAllowLimitedConn(ctx, "tombolo"), p, proto)
+	if err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
+	}
+	return s, nil
+}
+
+// ErrProtocolTaken is returned by Handle for a protocol that already has a
+// handler.
+var ErrProtocolTaken = errors.New("protocol already has a handler")
+
+// Handle answers inbound streams of a protocol with f, each in a goroutine of
+// its own; f must close or reset the stream. The function returned removes the
+// handler: streams already open live on.
+func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
+	if proto == "" {
+		return nil, errors.New("handle: the protocol name is empty")
+	}
+	if n.isClosed() {
+		return nil, ErrClosed
+	}
+	n.handleMu.Lock()
+	defer n.handleMu.Unlock()
+	for _, known := range n.host.Mux().Protocols() {
+		if known == proto {
+			return nil, fmt.Errorf("handle %s: %w", proto, ErrProtocolTaken)
+		}
+	}
+	n.host.SetStreamHandler(proto, f)
+	return sync.OnceFunc(func() { n.host.RemoveStreamHandler(proto) }), nil
+}
+
+func (n *Node) isClosed() bool {
+	select {
+	case <-n.closed:
+		return true
+	default:
+		return false
+	}
+}

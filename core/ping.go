@@ -1,0 +1,124 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+)
+
+const (
+	// DefaultPingInterval is the time between two measurements of the round
+	// trip to a connected peer.
+	DefaultPingInterval = 15 * time.Second
+
+	// pingTimeout bounds one measurement. A ping that fails closes nothing: a
+	// busy connection may be slow, and the transports notice a dead one.
+	pingTimeout = 10 * time.Second
+
+	// pingsAtOnce bounds the measurements under way.
+	pingsAtOnce = 16
+)
+
+// Ping measures the round trip to a peer with libp2p's ping protocol,
+// connecting first where needed.
+func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
+	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
+		return 0, fmt.Errorf("ping: %w", err)
+	}
+	ctx, cancel := context.WithCancel(ctx) // ends the stream after one round
+	defer cancel()
+	select {
+	case r := <-ping.Ping(ctx, n.host, p):
+		if r.Error != nil {
+			return 0, fmt.Errorf("ping %s: %w", p, r.Error)
+		}
+		return r.RTT, nil
+	case <-ctx.Done():
+		return 0, fmt.Errorf("ping %s: %w", p, ctx.Err())
+	}
+}
+
+// pinger answers pings and keeps the round trips in the peerstore fresh.
+type pinger struct {
+	node     *Node
+	interval time.Duration // negative: never by itself
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+}
+
+func newPinger(n *Node, interval time.Duration) *pinger {
+	return &pinger{node: n, interval: interval}
+}
+
+func (p *pinger) part() Part {
+	return Part{Name: "ping", Start: p.start, Close: p.close}
+}
+
+func (p *pinger) start(context.Context) error {
+	ping.NewPingService(p.node.host)
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	if p.interval < 0 {
+		return nil
+	}
+	fresh := make(chan peer.ID, pingsAtOnce) // newly connected: measured at once
+	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		select {
+		case fresh <- c.RemotePeer():
+		default: // many at once: the next round measures them
+		}
+	}}
+	p.node.host.Network().Notify(notify)
+	p.done.Go(func() {
+		defer p.node.host.Network().StopNotify(notify)
+		p.run(ctx, fresh)
+	})
+	return nil
+}
+
+func (p *pinger) close() error {
+	p.stop()
+	p.done.Wait()
+	return nil
+}
+
+func (p *pinger) run(ctx context.Context, fresh <-chan peer.ID) {
+	tick := time.NewTicker(p.interval)
+	defer tick.Stop()
+	slots := make(chan struct{}, pingsAtOnce)
+	for {
+		var due []peer.ID
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-fresh:
+			due = []peer.ID{id}
+		case <-tick.C:
+			due = p.node.host.Network().Peers()
+		}
+		for _, id := range due {
+			select {
+			case slots <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			p.done.Go(func() {
+				defer func() { <-slots }()
+				p.measure(ctx, id)
+			})
+		}
+	}
+}
+
+func (p *pinger) measure(ctx context.Context, id peer.ID) {
+	ctx, cancel := context.WithTimeout(network.WithNoDial(ctx, "measuring"), pingTimeout)
+	defer cancel()
+	if _, err := p.node.Ping(ctx, id); err != nil {
+		p.node.log.Debug("ping failed", "peer", id, "error", err)
+	}
+}

@@ -1,0 +1,357 @@
+// Package reservation keeps circuit relay v2 reservations on a set of relays,
+// so that a node which cannot listen can be dialled through them.
+//
+// A [Keeper] runs one goroutine a relay: connect, reserve, renew before the
+// end, and when it is lost wait out a back-off with jitter and begin again. A
+// bounded number of relays hold a reservation at once; when one dies, one of
+// the others takes its place.
+//
+// Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
+package reservation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Defaults of Options.
+const (
+	DefaultMax        = 2
+	DefaultMinBackoff = 500 * time.Millisecond
+	DefaultMaxBackoff = 30 * time.Second
+)
+
+const (
+	connectTimeout = 20 * time.Second // a dial of the relay, all its addresses
+	reserveTimeout = 10 * time.Second // one request for a reservation
+	protectTag     = "tombolo-reservation"
+)
+
+// Options configure a Keeper. The zero value is usable.
+type Options struct {
+	// Max is the number of reservations held at once. If zero, DefaultMax.
+	Max int
+	// MinBackoff and MaxBackoff bound the wait between two attempts at a
+	// relay, which doubles with each failure and is then jittered down by up
+	// to a half. If zero, DefaultMinBackoff and DefaultMaxBackoff.
+	MinBackoff, MaxBackoff time.Duration
+	// Logger receives attempts and losses. If nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// Reservation is a slot on a relay.
+type Reservation struct {
+	Relay   peer.ID
+	Addrs   []ma.Multiaddr // circuit addresses of this node, without its own /p2p/<id>
+	Expires time.Time
+}
+
+// Observer is told of each reservation made, or of one lost and why.
+// Calls come one at a time for a relay; it must not block.
+type Observer func(r Reservation, lost error)
+
+// Keeper keeps the reservations. All methods may be called concurrently.
+type Keeper struct {
+	opts   Options
+	relays []peer.AddrInfo
+	slots  chan struct{} // one token a reservation held or attempted
+	wake   []chan struct{}
+
+	mu   sync.Mutex
+	held map[peer.ID]Reservation
+
+	host    host.Host
+	observe Observer
+	updated event.Emitter
+	stop    context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// New makes a keeper for the given relays, each with at least one address.
+// Nothing happens before Start.
+func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
+	if opts.Max == 0 {
+		opts.Max = DefaultMax
+	}
+	if opts.MinBackoff == 0 {
+		opts.MinBackoff = DefaultMinBackoff
+	}
+	if opts.MaxBackoff == 0 {
+		opts.MaxBackoff = DefaultMaxBackoff
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Max < 0 || opts.MinBackoff < 0 || opts.MaxBackoff < opts.MinBackoff {
+		return nil, fmt.Errorf("reservation options: max %d, back-off %s to %s", opts.Max, opts.MinBackoff, opts.MaxBackoff)
+	}
+	k := &Keeper{
+		opts:   opts,
+		relays: slices.Clone(relays),
+		slots:  make(chan struct{}, opts.Max),
+		wake:   make([]chan struct{}, len(relays)),
+		held:   make(map[peer.ID]Reservation),
+		stop:   func() {},
+	}
+	for i, r := range relays {
+		if len(r.Addrs) == 0 {
+			return nil, fmt.Errorf("relay %s has no address", r.ID)
+		}
+		k.wake[i] = make(chan struct{}, 1)
+	}
+	return k, nil
+}
+
+// AddrsFactory adds the circuit addresses to a host's own: give it to the host
+// when making it. (Hosts otherwise list them only once they are sure that they
+// cannot be reached directly.)
+func (k *Keeper) AddrsFactory(own []ma.Multiaddr) []ma.Multiaddr {
+	return append(slices.Clone(own), k.addrs()...)
+}
+
+// Start begins keeping reservations for h and returns at once.
+func (k *Keeper) Start(h host.Host, observe Observer) error {
+	updated, err := h.EventBus().Emitter(new(event.EvtAutoRelayAddrsUpdated), eventbus.Stateful)
+	if err != nil {
+		return err
+	}
+	k.host, k.observe, k.updated = h, observe, updated
+	ctx, stop := context.WithCancel(context.Background())
+	k.stop = stop
+	for i, relay := range k.relays {
+		k.done.Go(func() { k.keep(ctx, relay, k.wake[i]) })
+	}
+	return nil
+}
+
+// Close gives up all reservations and waits for the keeper's goroutines. The
+// connections to the relays stay.
+func (k *Keeper) Close() error {
+	k.stop()
+	k.done.Wait()
+	if k.updated == nil {
+		return nil
+	}
+	return k.updated.Close()
+}
+
+// Wake ends every back-off, for when the network may be back.
+func (k *Keeper) Wake() {
+	for _, w := range k.wake {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Relays lists the relays given to New.
+func (k *Keeper) Relays() []peer.ID {
+	ids := make([]peer.ID, len(k.relays))
+	for i, r := range k.relays {
+		ids[i] = r.ID
+	}
+	return ids
+}
+
+// Held lists the reservations held now.
+func (k *Keeper) Held() []Reservation {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	held := make([]Reservation, 0, len(k.held))
+	for _, relay := range k.relays {
+		if r, ok := k.held[relay.ID]; ok {
+			held = append(held, r)
+		}
+	}
+	return held
+}
+
+func (k *Keeper) addrs() []ma.Multiaddr {
+	var addrs []ma.Multiaddr
+	for _, r := range k.Held() {
+		addrs = append(addrs, r.Addrs...)
+	}
+	return addrs
+}
+
+// keep holds a reservation on one relay until ctx ends.
+func (k *Keeper) keep(ctx context.Context, relay peer.AddrInfo, wake <-chan struct{}) {
+	backoff := k.opts.MinBackoff
+	for {
+		select {
+		case k.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		held, err := k.hold(ctx, relay)
+		<-k.slots
+		if ctx.Err() != nil {
+			return
+		}
+		if held {
+			backoff = k.opts.MinBackoff
+		}
+		wait := backoff - rand.N(backoff/2+1)
+		backoff = min(2*backoff, k.opts.MaxBackoff)
+		k.opts.Logger.Info("no reservation", "relay", relay.ID, "error", err, "retry", wait)
+		select {
+		case <-time.After(wait):
+		case <-wake:
+			backoff = k.opts.MinBackoff
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hold connects, reserves and renews until the reservation is lost, and says
+// whether there was one and how it ended.
+func (k *Keeper) hold(ctx context.Context, relay peer.AddrInfo) (held bool, err error) {
+	changes, err := k.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("reservation"), eventbus.BufSize(64))
+	if err != nil {
+		return false, err
+	}
+	defer changes.Close()
+	if err := k.connect(ctx, relay); err != nil {
+		return false, err
+	}
+	k.host.ConnManager().Protect(relay.ID, protectTag)
+	defer k.host.ConnManager().Unprotect(relay.ID, protectTag)
+
+	r, renew, err := k.reserve(ctx, relay)
+	if err != nil {
+		return false, err
+	}
+	k.set(r)
+	for {
+		timer := time.NewTimer(renew)
+		err := k.waitLoss(ctx, relay.ID, changes, timer.C)
+		timer.Stop()
+		if err == nil { // time to renew
+			if r, renew, err = k.renew(ctx, relay, r, renew); err == nil {
+				k.set(r)
+				continue
+			}
+		}
+		k.lose(r, err)
+		return true, err
+	}
+}
+
+var errDisconnected = errors.New("connection to the relay ended")
+
+// waitLoss returns nil when due, or why the reservation is no more.
+func (k *Keeper) waitLoss(ctx context.Context, relay peer.ID, changes event.Subscription, due <-chan time.Time) error {
+	for {
+		// The state, not the event, decides: events of before may be queued.
+		if k.host.Network().Connectedness(relay) == network.NotConnected {
+			return errDisconnected
+		}
+		select {
+		case <-changes.Out():
+		case <-due:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (k *Keeper) connect(ctx context.Context, relay peer.AddrInfo) error {
+	// The keeper backs off by itself, in shorter steps than the swarm.
+	if s, ok := k.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		s.Backoff().Clear(relay.ID)
+	}
+	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "relay"), connectTimeout)
+	defer cancel()
+	if err := k.host.Connect(ctx, relay); err != nil {
+		return fmt.Errorf("connect to relay %s: %w", relay.ID, err)
+	}
+	return nil
+}
+
+// reserve asks once. renew is how long to wait before asking again.
+func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
+	defer cancel()
+	got, err := client.Reserve(ctx, k.host, relay)
+	if err != nil {
+		return r, 0, fmt.Errorf("reserve on %s: %w", relay.ID, err)
+	}
+	addrs := got.Addrs
+	if len(addrs) == 0 { // many relays vouch for public addresses only
+		addrs = relay.Addrs
+	}
+	r = Reservation{Relay: relay.ID, Expires: got.Expiration}
+	circuit := ma.StringCast("/p2p/" + relay.ID.String() + "/p2p-circuit")
+	for _, a := range addrs {
+		transport, _ := peer.SplitAddr(a)
+		if transport != nil {
+			r.Addrs = append(r.Addrs, transport.Encapsulate(circuit))
+		}
+	}
+	ttl := time.Until(got.Expiration)
+	return r, ttl*3/4 - rand.N(ttl/8+1), nil
+}
+
+// renew asks until the relay agrees or the old reservation has expired.
+func (k *Keeper) renew(ctx context.Context, relay peer.AddrInfo, old Reservation, last time.Duration) (Reservation, time.Duration, error) {
+	for {
+		r, next, err := k.reserve(ctx, relay)
+		left := time.Until(old.Expires)
+		if err == nil || left <= 0 || ctx.Err() != nil {
+			return r, next, err
+		}
+		if k.host.Network().Connectedness(relay.ID) == network.NotConnected {
+			return r, 0, errDisconnected
+		}
+		k.opts.Logger.Info("reservation not renewed", "relay", relay.ID, "error", err, "expires", old.Expires)
+		select {
+		case <-time.After(min(left, last/4+time.Second)):
+		case <-ctx.Done():
+			return r, 0, ctx.Err()
+		}
+	}
+}
+
+func (k *Keeper) set(r Reservation) {
+	k.mu.Lock()
+	old, had := k.held[r.Relay]
+	k.held[r.Relay] = r
+	k.mu.Unlock()
+	if had && slices.EqualFunc(old.Addrs, r.Addrs, func(a, b ma.Multiaddr) bool { return a.Equal(b) }) {
+		return
+	}
+	k.opts.Logger.Info("reservation made", "relay", r.Relay, "expires", r.Expires)
+	k.announce()
+	k.observe(r, nil)
+}
+
+func (k *Keeper) lose(r Reservation, why error) {
+	k.mu.Lock()
+	delete(k.held, r.Relay)
+	k.mu.Unlock()
+	k.announce()
+	k.observe(r, why)
+}
+
+// announce has the host compute its addresses anew and tell its peers.
+func (k *Keeper) announce() {
+	_ = k.updated.Emit(event.EvtAutoRelayAddrsUpdated{RelayAddrs: k.addrs()})
+}
