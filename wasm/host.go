@@ -1,0 +1,196 @@
+//go:build js
+
+package wasm
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/sec"
+	"github.com/libp2p/go-libp2p/core/transport"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/wasm/websocket"
+	"github.com/tombolo-net/tombolo/wasm/webtransport"
+)
+
+func newKey() (crypto.PrivKey, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	return key, err
+}
+
+// newHost assembles the host. Whatever was made is closed again on failure.
+func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper) (_ host.Host, err error) {
+	transports, err = usable(transports)
+	if err != nil {
+		return nil, err
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	ps, err := pstoremem.NewPeerstore()
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(ps.AddPrivKey(id, key), ps.AddPubKey(id, key.GetPublic())); err != nil {
+		return nil, errors.Join(err, ps.Close())
+	}
+	bus := eventbus.NewBus()
+	sw, err := swarm.NewSwarm(id, ps, bus,
+		swarm.WithDialRanker(rank),
+		// They would stop dialling WebTransport after failures that say
+		// nothing of UDP: a tab is offline more often than it is filtered.
+		swarm.WithUDPBlackHoleSuccessCounter(nil),
+		swarm.WithIPv6BlackHoleSuccessCounter(nil),
+	)
+	if err != nil {
+		return nil, errors.Join(err, ps.Close())
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, sw.Close())
+		}
+	}()
+	up, err := newUpgrader(key)
+	if err != nil {
+		return nil, err
+	}
+	if err := addTransports(sw, up, key, transports); err != nil {
+		return nil, err
+	}
+	h, err := basichost.NewHost(sw, &basichost.HostOpts{
+		EventBus:     bus,
+		AddrsFactory: keeper.AddrsFactory,
+		UserAgent:    "tombolo/" + core.Version() + " (js)",
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := client.AddTransport(h, up); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	h.Start()
+	return h, nil
+}
+
+func newUpgrader(key crypto.PrivKey) (transport.Upgrader, error) {
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
+	n, err := noise.New(noise.ID, key, muxers)
+	if err != nil {
+		return nil, err
+	}
+	return upgrader.New([]sec.SecureTransport{n}, muxers, nil, nil, nil)
+}
+
+func addTransports(sw *swarm.Swarm, up transport.Upgrader, key crypto.PrivKey, names []string) error {
+	for _, name := range names {
+		var t transport.Transport
+		switch name {
+		case WebTransport:
+			wt, err := webtransport.New(key, nil, nil)
+			if err != nil {
+				return err
+			}
+			t = wt
+		case WebSocket:
+			t = websocket.New(up, nil)
+		}
+		if err := sw.AddTransport(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// CheckTransports says what is wrong with a list of transports for Options: a
+// name that is unknown, or a transport that the platform does not offer here.
+func CheckTransports(names []string) error {
+	for _, n := range names {
+		switch {
+		case n != WebTransport && n != WebSocket:
+			return fmt.Errorf("unknown transport %q: use %q or %q", n, WebTransport, WebSocket)
+		case n == WebTransport && !webtransport.Available():
+			return errors.New("the platform does not offer WebTransport here: it needs a secure context (https, or localhost)")
+		case n == WebSocket && !websocket.Available():
+			return errors.New("the platform does not offer WebSocket: Node.js before 22 needs --experimental-websocket")
+		}
+	}
+	return nil
+}
+
+// usable is the list, or where it is empty, all that the platform has.
+func usable(names []string) ([]string, error) {
+	if len(names) > 0 {
+		return names, CheckTransports(names)
+	}
+	if webtransport.Available() {
+		names = append(names, WebTransport)
+	}
+	if websocket.Available() {
+		names = append(names, WebSocket)
+	}
+	if len(names) == 0 {
+		return nil, errors.New("the platform has neither WebTransport nor WebSocket (Node.js before 22 needs --experimental-websocket)")
+	}
+	return names, nil
+}
+
+const (
+	// webSocketDelay is the head start of WebTransport over WebSocket.
+	webSocketDelay = time.Second
+	// circuitDelay is the head start of direct addresses over circuits.
+	circuitDelay = 500 * time.Millisecond
+)
+
+// rank orders the addresses of a peer: WebTransport, which needs neither a
+// muxer nor encryption in wasm, then WebSocket, then circuits. The first group
+// that there is starts at once.
+func rank(addrs []ma.Multiaddr) []network.AddrDelay {
+	var fast, slow, relayed []ma.Multiaddr
+	for _, a := range addrs {
+		switch {
+		case has(a, ma.P_CIRCUIT):
+			relayed = append(relayed, a)
+		case has(a, ma.P_WEBTRANSPORT):
+			fast = append(fast, a)
+		default:
+			slow = append(slow, a)
+		}
+	}
+	ranked := make([]network.AddrDelay, 0, len(addrs))
+	var delay time.Duration
+	for _, group := range []struct {
+		addrs []ma.Multiaddr
+		lead  time.Duration // over the next group
+	}{{fast, webSocketDelay}, {slow, circuitDelay}, {relayed, 0}} {
+		for _, a := range group.addrs {
+			ranked = append(ranked, network.AddrDelay{Addr: a, Delay: delay})
+		}
+		if len(group.addrs) > 0 {
+			delay += group.lead
+		}
+	}
+	return ranked
+}
+
+func has(a ma.Multiaddr, code int) bool {
+	_, err := a.ValueForProtocol(code)
+	return err == nil
+}

@@ -1,0 +1,131 @@
+//go:build js
+
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall/js"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// ErrNotPersistent is returned by PersistentIdentity where the platform cannot
+// keep a key: outside a secure context (https, or localhost), and in Node.js.
+var ErrNotPersistent = errors.New("the platform cannot keep an identity here: it needs IndexedDB and Web Locks, which browsers offer to https and localhost only")
+
+// An identity is used by one node at a time: two peers with one id would take
+// each other's connections. The origin therefore keeps as many identities as it
+// ever had nodes at once, numbered from 0, and a node takes the first that no
+// other tab or worker is using. A tab alone always is number 0; a second one
+// beside it is number 1, each time.
+const (
+	lockPrefix  = "tombolo identity "
+	maxSlots    = 64
+	database    = "tombolo"
+	keyStore    = "identities"
+	dbVersion   = 1
+	slotKeyName = "identity "
+)
+
+// PersistentIdentity takes the first free identity of this origin, making it
+// where it does not exist yet. The part returned holds it; the identity is free
+// again when that is closed, or when the tab is.
+func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) {
+	locks := js.Global().Get("navigator")
+	if locks.Type() == js.TypeObject {
+		locks = locks.Get("locks")
+	}
+	if locks.Type() != js.TypeObject || js.Global().Get("indexedDB").Type() != js.TypeObject {
+		return nil, core.Part{}, ErrNotPersistent
+	}
+	for slot := range maxSlots {
+		release, err := tryLock(ctx, locks, fmt.Sprint(lockPrefix, slot))
+		if err != nil {
+			return nil, core.Part{}, fmt.Errorf("identity %d: %w", slot, err)
+		}
+		if release == nil {
+			continue // in use
+		}
+		key, err := loadOrMakeKey(ctx, fmt.Sprint(slotKeyName, slot))
+		if err != nil {
+			release()
+			return nil, core.Part{}, fmt.Errorf("identity %d: %w", slot, err)
+		}
+		return key, core.Part{Name: "identity", Close: func() error { release(); return nil }}, nil
+	}
+	return nil, core.Part{}, fmt.Errorf("all %d identities of this origin are in use", maxSlots)
+}
+
+// tryLock takes a Web Lock. A nil release says that somebody else holds it.
+func tryLock(ctx context.Context, locks js.Value, name string) (release func(), err error) {
+	granted := make(chan bool, 1)
+	var onGrant, executor js.Func
+	var resolve js.Value
+	executor = js.FuncOf(func(_ js.Value, args []js.Value) any {
+		resolve = args[0]
+		return nil
+	})
+	held := js.Global().Get("Promise").New(executor) // the lock is held until it settles
+	executor.Release()
+	onGrant = js.FuncOf(func(_ js.Value, args []js.Value) any {
+		onGrant.Release()
+		if args[0].IsNull() {
+			granted <- false
+			return nil
+		}
+		granted <- true
+		return held
+	})
+	request := locks.Call("request", name, map[string]any{"ifAvailable": true}, onGrant)
+	failed := make(chan error, 1)
+	go func() {
+		if _, err := jsio.Await(context.Background(), request); err != nil {
+			failed <- err
+		}
+	}()
+	select {
+	case ok := <-granted:
+		if !ok {
+			return nil, nil
+		}
+		return func() { resolve.Invoke() }, nil
+	case err := <-failed:
+		return nil, fmt.Errorf("web lock %q: %w", name, err)
+	case <-ctx.Done():
+		resolve.Invoke()
+		return nil, ctx.Err()
+	}
+}
+
+func loadOrMakeKey(ctx context.Context, name string) (crypto.PrivKey, error) {
+	db, err := openDatabase(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer db.close()
+	stored, err := db.get(ctx, keyStore, name)
+	if err != nil {
+		return nil, err
+	}
+	if stored != nil {
+		key, err := crypto.UnmarshalPrivateKey(stored)
+		if err != nil {
+			return nil, fmt.Errorf("the key stored in IndexedDB %q, store %q, under %q is damaged (%w): delete it to get a new identity", database, keyStore, name, err)
+		}
+		return key, nil
+	}
+	key, err := newKey()
+	if err != nil {
+		return nil, err
+	}
+	b, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, db.put(ctx, keyStore, name, b)
+}

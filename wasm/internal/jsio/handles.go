@@ -1,0 +1,63 @@
+//go:build js
+
+package jsio
+
+import (
+	"sync"
+	"syscall/js"
+)
+
+// Handles leads JavaScript objects back to the Go values they stand for, so
+// that one js.Func, called with the object as this, can serve all of a kind.
+// An object costs no js.Func of its own, and once its value is dropped a call
+// on it finds nothing.
+type Handles[T any] struct {
+	mu   sync.Mutex
+	last int
+	open map[int]T
+}
+
+// handleKey is the property, not enumerable, that holds an object's number.
+const handleKey = "_tombolo"
+
+// Add makes obj stand for value.
+func (h *Handles[T]) Add(obj js.Value, value T) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open == nil {
+		h.open = make(map[int]T)
+	}
+	h.last++
+	h.open[h.last] = value
+	global.Get("Object").Call("defineProperty", obj, handleKey, map[string]any{"value": h.last})
+}
+
+// Find returns the value obj stands for. known says whether obj ever stood for
+// one of this kind; ok, whether it still does.
+func (h *Handles[T]) Find(obj js.Value) (value T, known, ok bool) {
+	key := handleOf(obj)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	value, ok = h.open[key]
+	return value, key != 0 && key <= h.last, ok
+}
+
+// Drop forgets what obj stood for and says whether it stood for anything.
+func (h *Handles[T]) Drop(obj js.Value) bool {
+	key := handleOf(obj)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, ok := h.open[key]
+	delete(h.open, key)
+	return ok
+}
+
+func handleOf(obj js.Value) int {
+	if obj.Type() != js.TypeObject {
+		return 0
+	}
+	if key := obj.Get(handleKey); key.Type() == js.TypeNumber {
+		return key.Int()
+	}
+	return 0
+}

@@ -1,0 +1,148 @@
+//go:build js
+
+package jsio
+
+import (
+	"io"
+	"sync"
+	"syscall/js"
+)
+
+// Source is a Go stream that JavaScript reads.
+type Source interface {
+	io.Reader
+	// CloseRead is called when the consumer cancels.
+	CloseRead() error
+}
+
+// Sink is a Go stream that JavaScript writes.
+type Sink interface {
+	io.Writer
+	// CloseWrite is called when the producer closes.
+	CloseWrite() error
+	// Reset is called when the producer aborts, or writes what is not bytes.
+	Reset() error
+}
+
+var (
+	sources Handles[Source]
+	sinks   Handles[Sink]
+)
+
+// chunkBuffers hold what is on its way between Go and JavaScript.
+var chunkBuffers = sync.Pool{New: func() any { b := make([]byte, maxChunk); return &b }}
+
+// NewReadable makes a ReadableStream of s: it closes at io.EOF and fails with
+// any other error. s is read one chunk ahead of the consumer.
+func NewReadable(s Source) js.Value {
+	obj := global.Get("Object").New()
+	sources.Add(obj, s)
+	for name, f := range sourceCallbacks() {
+		obj.Set(name, f)
+	}
+	return global.Get("ReadableStream").New(obj)
+}
+
+var sourceCallbacks = sync.OnceValue(func() map[string]js.Func {
+	return map[string]js.Func{
+		"pull": js.FuncOf(func(this js.Value, args []js.Value) any {
+			controller := args[0]
+			return Promise(func() (any, error) { return nil, pull(this, controller) })
+		}),
+		"cancel": js.FuncOf(func(this js.Value, _ []js.Value) any {
+			s, _, ok := sources.Find(this)
+			if !ok {
+				return nil
+			}
+			sources.Drop(this)
+			return Promise(func() (any, error) { return nil, s.CloseRead() })
+		}),
+	}
+})
+
+// pull reads one chunk. An error it returns fails the stream.
+func pull(this, controller js.Value) error {
+	s, _, ok := sources.Find(this)
+	if !ok {
+		return nil
+	}
+	b := chunkBuffers.Get().(*[]byte)
+	defer chunkBuffers.Put(b)
+	n, err := s.Read(*b)
+	if _, _, open := sources.Find(this); !open {
+		return nil // cancelled meanwhile: the controller takes no more
+	}
+	if n > 0 {
+		controller.Call("enqueue", Uint8Array((*b)[:n]))
+	}
+	if err != nil {
+		sources.Drop(this)
+	}
+	if err == io.EOF {
+		controller.Call("close")
+		return nil
+	}
+	return err
+}
+
+// NewWritable makes a WritableStream into s. A write settles when s has taken
+// it; when s fails, so does the stream, and s is not reset: what it still has
+// to be read can be.
+func NewWritable(s Sink) js.Value {
+	obj := global.Get("Object").New()
+	sinks.Add(obj, s)
+	for name, f := range sinkCallbacks() {
+		obj.Set(name, f)
+	}
+	return global.Get("WritableStream").New(obj)
+}
+
+var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
+	// last is for the calls after which there is no other.
+	last := func(end func(Sink) error) js.Func {
+		return js.FuncOf(func(this js.Value, _ []js.Value) any {
+			s, _, ok := sinks.Find(this)
+			if !ok {
+				return nil
+			}
+			sinks.Drop(this)
+			return Promise(func() (any, error) { return nil, end(s) })
+		})
+	}
+	return map[string]js.Func{
+		"write": js.FuncOf(func(this js.Value, args []js.Value) any {
+			chunk := args[0]
+			return Promise(func() (any, error) { return nil, write(this, chunk) })
+		}),
+		"close": last(Sink.CloseWrite),
+		"abort": last(Sink.Reset),
+	}
+})
+
+func write(this, chunk js.Value) error {
+	s, _, ok := sinks.Find(this)
+	if !ok {
+		return ErrWriteClosed
+	}
+	if !IsBytes(chunk) {
+		sinks.Drop(this)
+		_ = s.Reset() // what follows must not pass for the whole
+		return &ArgumentError{Name: "chunk", Want: "a Uint8Array or an ArrayBuffer", Got: chunk}
+	}
+	chunk = asUint8Array(chunk)
+	b := chunkBuffers.Get().(*[]byte)
+	defer chunkBuffers.Put(b)
+	for at, size := 0, chunk.Length(); at < size; {
+		part := chunk
+		if size > maxChunk {
+			part = chunk.Call("subarray", at, min(at+maxChunk, size))
+		}
+		n := js.CopyBytesToGo(*b, part)
+		if _, err := s.Write((*b)[:n]); err != nil {
+			sinks.Drop(this)
+			return err
+		}
+		at += n
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+//go:build js
+
+package jsapi
+
+import (
+	"context"
+	"fmt"
+	"syscall/js"
+
+	"github.com/tombolo-net/tombolo/core"
+)
+
+// dispatchEvents turns the node's events into DOM events until it closes.
+func (n *node) dispatchEvents() {
+	events := n.Events()
+	n.events.Go(func() {
+		defer events.Close()
+		for ev := range events.All(context.Background()) {
+			name, detail := n.describe(ev)
+			n.dispatch(name, detail)
+		}
+	})
+}
+
+func (n *node) dispatch(name string, detail map[string]any) {
+	event := js.Global().Get("CustomEvent").New(name, map[string]any{"detail": detail})
+	n.object.Call("dispatchEvent", event) // exceptions of listeners go to the platform's own report
+}
+
+func (n *node) describe(ev core.Event) (string, map[string]any) {
+	id := ev.Peer.String()
+	switch ev.Type {
+	case core.PeerConnected:
+		for _, p := range n.Peers() {
+			if p.ID == ev.Peer {
+				return "peer:connect", map[string]any{
+					"peer": id, "addr": p.Addr.String(), "transport": p.Transport,
+					"relayed": p.Relayed, "direction": direction(p.Direction),
+				}
+			}
+		}
+		return "peer:connect", map[string]any{"peer": id} // gone again meanwhile
+	case core.PeerDisconnected:
+		return "peer:disconnect", map[string]any{"peer": id}
+	case core.ReservationMade:
+		return "relay:reserved", map[string]any{"relay": id, "addrs": addrStrings(ev.Addrs), "expires": ev.Expires.UnixMilli()}
+	case core.ReservationLost:
+		return "relay:lost", map[string]any{"relay": id, "reason": ev.Err.Error()}
+	case core.EchoAnswered:
+		return "echo", map[string]any{"peer": id, "bytes": ev.Bytes}
+	case core.EventsMissed:
+		return "error", map[string]any{"message": fmt.Sprintf("%d events were missed: the page was too busy", ev.Missed)}
+	}
+	return "error", map[string]any{"message": ev.Type.String()}
+}

@@ -1,0 +1,236 @@
+//go:build js
+
+package jsapi
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall/js"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// methods are the calls on a node. Each runs in a goroutine of its own; what
+// it returns is what the promise brings.
+var methods = map[string]func(n *node, args []js.Value) (any, error){
+	"addrs":      (*node).jsAddrs,
+	"peers":      (*node).jsPeers,
+	"relays":     (*node).jsRelays,
+	"connect":    (*node).jsConnect,
+	"disconnect": (*node).jsDisconnect,
+	"ping":       (*node).jsPing,
+	"echo":       (*node).jsEcho,
+	"open":       (*node).jsOpen,
+	"listen":     (*node).jsListen,
+	"close":      func(n *node, _ []js.Value) (any, error) { return nil, n.close() },
+}
+
+func (n *node) jsAddrs([]js.Value) (any, error) { return addrStrings(n.Addrs()), nil }
+
+func (n *node) jsPeers([]js.Value) (any, error) {
+	peers := n.Peers()
+	list := make([]any, len(peers))
+	for i, p := range peers {
+		list[i] = peerObject(p)
+	}
+	return list, nil
+}
+
+func peerObject(p core.Peer) map[string]any {
+	o := map[string]any{
+		"id":          p.ID.String(),
+		"addrs":       addrStrings(p.Addrs),
+		"addr":        p.Addr.String(),
+		"transport":   p.Transport,
+		"direction":   direction(p.Direction),
+		"relayed":     p.Relayed,
+		"rtt":         nil,
+		"agent":       p.Agent,
+		"since":       p.Since.UnixMilli(),
+		"connections": p.Conns,
+	}
+	if p.Relayed {
+		o["relay"] = p.Relay.String()
+	}
+	if p.RTT > 0 {
+		o["rtt"] = milliseconds(p.RTT)
+	}
+	return o
+}
+
+func (n *node) jsRelays([]js.Value) (any, error) {
+	held := n.Reservations()
+	list := make([]any, len(held))
+	for i, r := range held {
+		list[i] = map[string]any{"id": r.Relay.String(), "addrs": addrStrings(r.Addrs), "expires": r.Expires.UnixMilli()}
+	}
+	return list, nil
+}
+
+func (n *node) jsConnect(args []js.Value) (any, error) {
+	addr := argument(args, 0)
+	if addr.Type() != js.TypeString {
+		return nil, &jsio.ArgumentError{Name: "peer", Want: "a peer id or a multiaddr", Got: addr}
+	}
+	ctx, cancel := callContext(args, 1)
+	defer cancel()
+	id, err := n.Connect(ctx, addr.String())
+	return id.String(), err
+}
+
+func (n *node) jsDisconnect(args []js.Value) (any, error) {
+	p, err := peerArgument(args)
+	if err != nil {
+		return nil, err
+	}
+	return nil, n.Disconnect(p)
+}
+
+func (n *node) jsPing(args []js.Value) (any, error) {
+	p, err := peerArgument(args)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := callContext(args, 1)
+	defer cancel()
+	rtt, err := n.Ping(ctx, p)
+	return milliseconds(rtt), err
+}
+
+func (n *node) jsEcho(args []js.Value) (any, error) {
+	p, err := peerArgument(args)
+	if err != nil {
+		return nil, err
+	}
+	data := argument(args, 1)
+	if !jsio.IsBytes(data) {
+		return nil, &jsio.ArgumentError{Name: "data", Want: "a Uint8Array", Got: data}
+	}
+	ctx, cancel := callContext(args, 2)
+	defer cancel()
+	reply, err := n.Echo(ctx, p, jsio.Bytes(data))
+	if err != nil {
+		return nil, err
+	}
+	return jsio.Uint8Array(reply), nil
+}
+
+func (n *node) jsOpen(args []js.Value) (any, error) {
+	p, err := peerArgument(args)
+	if err != nil {
+		return nil, err
+	}
+	proto, err := protocolArgument(argument(args, 1))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := callContext(args, 2)
+	defer cancel()
+	s, err := n.Open(ctx, p, proto)
+	if err != nil {
+		return nil, err
+	}
+	return streamObject(s), nil
+}
+
+func (n *node) jsListen(args []js.Value) (any, error) {
+	proto, err := protocolArgument(argument(args, 0))
+	if err != nil {
+		return nil, err
+	}
+	handler := argument(args, 1)
+	if handler.Type() != js.TypeFunction {
+		return nil, &jsio.ArgumentError{Name: "handler", Want: "a function", Got: handler}
+	}
+	remove, err := n.Handle(proto, func(s network.Stream) { n.callHandler(proto, handler, s) })
+	if err != nil {
+		return nil, err
+	}
+	listener := js.Global().Get("Object").New()
+	listeners.Add(listener, remove)
+	listener.Set("protocol", string(proto))
+	listener.Set("close", closeListener())
+	return listener, nil
+}
+
+// listeners are those not yet closed, each with what removes it.
+var listeners jsio.Handles[func()]
+
+// closeListener closes the listener it is called on; again is no error.
+var closeListener = sync.OnceValue(func() js.Func {
+	return js.FuncOf(func(this js.Value, _ []js.Value) any {
+		return jsio.Promise(func() (any, error) {
+			if remove, _, ok := listeners.Find(this); ok {
+				listeners.Drop(this)
+				remove()
+			}
+			return nil, nil
+		})
+	})
+})
+
+// callHandler hands an inbound stream to JavaScript. A handler that throws or
+// rejects resets the stream, and the page hears of it.
+func (n *node) callHandler(proto protocol.ID, handler js.Value, s network.Stream) {
+	returned, err := jsio.Try(func() js.Value { return handler.Invoke(streamObject(s)) })
+	if err == nil && returned.Type() == js.TypeObject && returned.Get("then").Type() == js.TypeFunction {
+		_, err = jsio.Await(context.Background(), returned)
+	}
+	if err != nil {
+		_ = s.Reset()
+		n.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", proto, err)})
+	}
+}
+
+// callContext is bounded by the signal in the options at args[i], if any.
+func callContext(args []js.Value, i int) (context.Context, func()) {
+	signal := js.Undefined()
+	if opts := argument(args, i); opts.Type() == js.TypeObject {
+		signal = opts.Get("signal")
+	}
+	return jsio.WithSignal(context.Background(), signal)
+}
+
+func peerArgument(args []js.Value) (peer.ID, error) {
+	v := argument(args, 0)
+	if v.Type() != js.TypeString {
+		return "", &jsio.ArgumentError{Name: "peer", Want: "a peer id", Got: v}
+	}
+	id, err := peer.Decode(v.String())
+	if err != nil {
+		return "", &jsio.ArgumentError{Name: "peer", Want: "a peer id", Got: v}
+	}
+	return id, nil
+}
+
+func protocolArgument(v js.Value) (protocol.ID, error) {
+	if v.Type() != js.TypeString || len(v.String()) < 2 || v.String()[0] != '/' {
+		return "", &jsio.ArgumentError{Name: "protocol", Want: "a name that begins with /", Got: v}
+	}
+	return protocol.ID(v.String()), nil
+}
+
+func addrStrings(addrs []ma.Multiaddr) []any {
+	list := make([]any, len(addrs))
+	for i, a := range addrs {
+		list[i] = a.String()
+	}
+	return list
+}
+
+func direction(d network.Direction) string {
+	if d == network.DirInbound {
+		return "inbound"
+	}
+	return "outbound"
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

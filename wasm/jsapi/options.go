@@ -1,0 +1,119 @@
+//go:build js
+
+package jsapi
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"syscall/js"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/wasm"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// optionNames are all that createNode takes; another is an error, since it is
+// a mistake in writing more often than not.
+var optionNames = []string{"identity", "log", "network", "relays", "transports"}
+
+// optionError says which option was wrong.
+func optionError(name string, err error) error { return fmt.Errorf("option %s: %w", name, err) }
+
+// parseOptions reads the argument of createNode. An error names the option.
+func parseOptions(raw js.Value) (opts wasm.Options, persistent bool, err error) {
+	if raw.IsUndefined() {
+		raw = js.Global().Get("Object").New()
+	}
+	if raw.Type() != js.TypeObject {
+		return opts, false, &jsio.ArgumentError{Name: "options", Want: "an object", Got: raw}
+	}
+	keys := js.Global().Get("Object").Call("keys", raw)
+	for i := range keys.Length() {
+		if name := keys.Index(i).String(); !slices.Contains(optionNames, name) {
+			return opts, false, fmt.Errorf("unknown option %q: there are %s", name, strings.Join(optionNames, ", "))
+		}
+	}
+	if opts.Identity, persistent, err = parseIdentity(raw.Get("identity")); err != nil {
+		return opts, false, err
+	}
+	if opts.Logger, err = parseLog(raw.Get("log")); err != nil {
+		return opts, false, err
+	}
+	if v := raw.Get("network"); !v.IsUndefined() {
+		if v.Type() != js.TypeString || v.String() == "" {
+			return opts, false, &jsio.ArgumentError{Name: "option network", Want: "a name", Got: v}
+		}
+		opts.Network = v.String()
+	}
+	relays, err := parseStrings("relays", "an array of multiaddrs", raw.Get("relays"))
+	if err != nil {
+		return opts, false, err
+	}
+	if opts.Relays, err = core.ParsePeers(relays); err != nil {
+		return opts, false, optionError("relays", err)
+	}
+	if opts.Transports, err = parseStrings("transports", `an array of "webtransport" and "websocket"`, raw.Get("transports")); err != nil {
+		return opts, false, err
+	}
+	if err := wasm.CheckTransports(opts.Transports); err != nil {
+		return opts, false, optionError("transports", err)
+	}
+	return opts, persistent, nil
+}
+
+func parseStrings(name, want string, v js.Value) ([]string, error) {
+	if v.IsUndefined() {
+		return nil, nil
+	}
+	bad := func(got js.Value) ([]string, error) {
+		return nil, &jsio.ArgumentError{Name: "option " + name, Want: want, Got: got}
+	}
+	if !js.Global().Get("Array").Call("isArray", v).Bool() {
+		return bad(v)
+	}
+	list := make([]string, v.Length())
+	for i := range list {
+		item := v.Index(i)
+		if item.Type() != js.TypeString {
+			return bad(item)
+		}
+		list[i] = item.String()
+	}
+	return list, nil
+}
+
+func parseIdentity(v js.Value) (key crypto.PrivKey, persistent bool, err error) {
+	switch {
+	case v.IsUndefined(), v.Type() == js.TypeString && v.String() == "ephemeral":
+		return nil, false, nil
+	case v.Type() == js.TypeString && v.String() == "persistent":
+		return nil, true, nil
+	case jsio.IsBytes(v):
+		key, err := crypto.UnmarshalPrivateKey(jsio.Bytes(v))
+		if err != nil {
+			return nil, false, optionError("identity", fmt.Errorf("not a libp2p private key: %w", err))
+		}
+		return key, false, nil
+	}
+	return nil, false, &jsio.ArgumentError{Name: "option identity", Want: `"persistent", "ephemeral" or a Uint8Array with a libp2p private key`, Got: v}
+}
+
+func parseLog(v js.Value) (*slog.Logger, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	if v.IsUndefined() {
+		v = js.ValueOf("warn")
+	}
+	if v.Type() == js.TypeString {
+		if v.String() == "off" {
+			return slog.New(slog.DiscardHandler), nil
+		}
+		if level, ok := levels[v.String()]; ok {
+			return slog.New(NewConsoleHandler(level)), nil
+		}
+	}
+	return nil, &jsio.ArgumentError{Name: "option log", Want: `"debug", "info", "warn", "error" or "off"`, Got: v}
+}

@@ -1,0 +1,84 @@
+//go:build js
+
+// Package wasm makes a Tombolo node inside a browser tab, a worker or Node.js
+// (GOOS=js).
+//
+// go-libp2p's own constructor does not build for js, so the host is put
+// together here: swarm, upgrader, Noise, yamux, basic host and circuit client,
+// with the transports of wasm/webtransport and wasm/websocket. The node cannot
+// listen; it holds reservations on relays, through which it is dialled.
+package wasm
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
+)
+
+// Names of the transports in Options.
+const (
+	WebTransport = "webtransport"
+	WebSocket    = "websocket"
+)
+
+// Options configure a node. The zero value makes an ephemeral node that knows
+// no relay.
+type Options struct {
+	// Identity is the node's key. If nil, a fresh one; see PersistentIdentity
+	// for one that outlives the page.
+	Identity crypto.PrivKey
+
+	// Relays are where the node reserves slots, each with its addresses.
+	Relays []peer.AddrInfo
+
+	// Network separates meshes. If empty, core.DefaultNetwork.
+	Network string
+
+	// Transports are those to use, by name. If empty, all that the platform
+	// has; one it lacks is an error.
+	Transports []string
+
+	// PingInterval is as in core.Options.
+	PingInterval time.Duration
+
+	// Logger receives what the node has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// Parts are started before the node's own and closed after them. When New
+	// fails before any part has started, they are the caller's to close.
+	Parts []core.Part
+}
+
+// New makes a node and starts it. It does not wait for a relay: core.Node's
+// events tell when a reservation is made. ctx bounds the start only.
+func New(ctx context.Context, opts Options) (*core.Node, error) {
+	key := opts.Identity
+	if key == nil {
+		var err error
+		if key, err = newKey(); err != nil {
+			return nil, err
+		}
+	}
+	keeper, err := reservation.New(opts.Relays, reservation.Options{Logger: opts.Logger})
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHost(key, opts.Transports, keeper)
+	if err != nil {
+		return nil, fmt.Errorf("make host: %w", err)
+	}
+	return core.New(ctx, h, core.Options{
+		Network:      opts.Network,
+		Reservations: keeper,
+		PingInterval: opts.PingInterval,
+		Logger:       opts.Logger,
+		Parts:        append(opts.Parts, wakeOnline(keeper)),
+	})
+}

@@ -1,0 +1,123 @@
+//go:build js
+
+package webtransport
+
+import (
+	"errors"
+	"io"
+	"syscall/js"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// stream is a bidirectional stream of a session: a QUIC stream, which the
+// browser keeps flow-controlled. Reading holds back the peer by at most one
+// chunk, writing waits while 256 KiB are on their way to the network.
+type stream struct {
+	conn *conn
+	r    *jsio.Reader
+	w    *jsio.Writer
+}
+
+var _ network.MuxedStream = (*stream)(nil)
+
+func newStream(c *conn, pair js.Value) *stream {
+	return &stream{
+		conn: c,
+		r:    jsio.NewReader(pair.Get("readable"), streamFailure),
+		w:    jsio.NewWriter(pair.Get("writable"), streamFailure),
+	}
+}
+
+// streamFailure is what a stream ends with when the peer reset it, or refused
+// to read on. (The end of the session comes through stream.fail.)
+func streamFailure(v js.Value) error {
+	return &network.StreamError{Remote: true, TransportError: jsio.AsError(v)}
+}
+
+// resetCode goes to the peer with every reset: libp2p's own codes do not fit
+// into the ones that browsers can send.
+var resetCode = js.Global().Get("WebTransportError")
+
+func resetReason() js.Value {
+	if resetCode.IsUndefined() {
+		return js.Undefined()
+	}
+	return resetCode.New(map[string]any{"source": "stream", "streamErrorCode": 0})
+}
+
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	return n, s.explain(err)
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	n, err := s.w.Write(p)
+	return n, s.explain(err)
+}
+
+// explain prefers why the session ended to what the stream saw of it.
+func (s *stream) explain(err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	if _, ok := errors.AsType[*network.StreamError](err); ok && s.conn.IsClosed() {
+		return s.conn.reason()
+	}
+	return err
+}
+
+// CloseWrite ends the stream for writing, after what was written.
+func (s *stream) CloseWrite() error {
+	s.w.Close()
+	return nil
+}
+
+// CloseRead ends the stream for reading and asks the peer to stop sending.
+func (s *stream) CloseRead() error {
+	s.r.Cancel(resetReason())
+	return nil
+}
+
+// Close is CloseWrite and CloseRead; the stream is gone once what was written
+// has been sent.
+func (s *stream) Close() error {
+	s.w.Close()
+	s.r.Cancel(resetReason())
+	s.conn.remove(s)
+	return nil
+}
+
+// Reset ends both directions at once; the peer sees a reset.
+func (s *stream) Reset() error {
+	s.abort(&network.StreamError{})
+	return nil
+}
+
+// ResetWithError is Reset with a code for the local side; the peer gets none.
+func (s *stream) ResetWithError(code network.StreamErrorCode) error {
+	s.abort(&network.StreamError{ErrorCode: code})
+	return nil
+}
+
+func (s *stream) abort(err error) {
+	s.fail(err)
+	s.conn.remove(s)
+}
+
+func (s *stream) fail(err error) {
+	reason := resetReason()
+	s.w.Fail(err, reason)
+	s.r.Fail(err, reason)
+}
+
+func (s *stream) SetDeadline(t time.Time) error {
+	_ = s.r.SetReadDeadline(t)
+	return s.w.SetWriteDeadline(t)
+}
+
+func (s *stream) SetReadDeadline(t time.Time) error  { return s.r.SetReadDeadline(t) }
+func (s *stream) SetWriteDeadline(t time.Time) error { return s.w.SetWriteDeadline(t) }
