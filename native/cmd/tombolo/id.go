@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/native/datadir"
+)
+
+type idCmd struct {
+	dataDirFlag
+}
+
+// Run prints the id. It takes no lock, so it works beside a running peer.
+func (c *idCmd) Run() error {
+	key, err := datadir.ReadKey(c.DataDir)
+	if errors.Is(err, datadir.ErrNoIdentity) {
+		return fmt.Errorf("id: %w: run tombolo up --data-dir %s first", err, c.DataDir)
+	}
+	if err != nil {
+		return fmt.Errorf("id: %w", err)
+	}
+	id, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("id: %w", err)
+	}
+	fmt.Println(id)
+	return nil
+}
+
+// dataDirFlag is shared by every command that belongs to a data directory.
+type dataDirFlag struct {
+	DataDir string `help:"Where the identity lives." default:"~/.tombolo" type:"path" placeholder:"DIR"`
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/command"
+)
+
+type upCmd struct {
+	dataDirFlag
+	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page. Repeatable." placeholder:"MADDR|URL"`
+	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
+	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
+	Network  string              `help:"The mesh to belong to." default:"${network}"`
+	command.LogFlags
+}
+
+// Run is a peer in the foreground, telling what happens on standard output.
+func (c *upCmd) Run(ctx context.Context) (err error) {
+	log := c.Logger()
+	relays, err := findRelays(ctx, c.Relay, c.Network, log)
+	if err != nil {
+		return interrupted(ctx, err)
+	}
+	node, err := native.New(ctx, native.Options{
+		DataDir:  c.DataDir,
+		Relays:   relays,
+		Listen:   command.Addrs(c.Listen),
+		Announce: command.Multiaddrs(c.Announce),
+		Network:  c.Network,
+		Logger:   log,
+	})
+	if err != nil {
+		return interrupted(ctx, explain(err))
+	}
+	defer func() { err = errors.Join(err, command.CloseInTime(node, log)) }()
+
+	news := node.Events()
+	defer news.Close()
+	fmt.Println("id", node.ID())
+	for _, a := range node.Addrs() {
+		fmt.Println("listening", a)
+	}
+	newReporter(node, os.Stdout).run(ctx, news)
+	return nil
+}
+
+// interrupted turns an error that the user's own interrupt brought about into
+// none.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// reporter writes a node's news as lines for a person.
+type reporter struct {
+	node       *core.Node
+	out        io.Writer
+	unmeasured map[peer.ID]struct{} // connected, round trip not yet told
+}
+
+// measureCheck is how often the reporter looks for a first round trip.
+const measureCheck = 200 * time.Millisecond
+
+func newReporter(node *core.Node, out io.Writer) *reporter {
+	return &reporter{node: node, out: out, unmeasured: make(map[peer.ID]struct{})}
+}
+
+// run reports until ctx ends or the node closes.
+func (r *reporter) run(ctx context.Context, news *core.Events) {
+	for {
+		wait, cancel := ctx, context.CancelFunc(func() {})
+		if len(r.unmeasured) > 0 {
+			wait, cancel = context.WithTimeout(ctx, measureCheck)
+		}
+		ev, err := news.Next(wait)
+		cancel()
+		switch {
+		case err == nil:
+			r.report(ev)
+		case ctx.Err() != nil || errors.Is(err, core.ErrClosed):
+			return
+		}
+		if len(r.unmeasured) > 0 {
+			r.reportMeasured()
+		}
+	}
+}
+
+func (r *reporter) report(ev core.Event) {
+	switch ev.Type {
+	case core.PeerConnected:
+		r.unmeasured[ev.Peer] = struct{}{}
+		r.printf("peer connected %s%s", ev.Peer, r.way(ev.Peer))
+	case core.PeerDisconnected:
+		delete(r.unmeasured, ev.Peer)
+		r.printf("peer disconnected %s", ev.Peer)
+	case core.ReservationMade:
+		r.printf("reserved on %s until %s", ev.Peer, ev.Expires.Format(time.TimeOnly))
+		for _, a := range ev.Addrs {
+			r.printf("listening %s/p2p/%s", a, r.node.ID())
+		}
+	case core.ReservationLost:
+		r.printf("reservation lost on %s: %v", ev.Peer, ev.Err)
+	case core.EchoAnswered:
+		r.printf("echoed %d bytes for %s", ev.Bytes, ev.Peer)
+	case core.EventsMissed:
+		r.printf("missed %d events", ev.Missed)
+	default:
+		r.printf("%s %s", ev.Type, ev.Peer)
+	}
+}
+
+// reportMeasured tells the round trips that have become known.
+func (r *reporter) reportMeasured() {
+	for _, p := range r.node.Peers() {
+		if _, ok := r.unmeasured[p.ID]; ok && p.RTT > 0 {
+			delete(r.unmeasured, p.ID)
+			r.printf("peer measured %s rtt %s%s", p.ID, p.RTT.Round(time.Microsecond), way(p))
+		}
+	}
+}
+
+func (r *reporter) way(id peer.ID) string {
+	for _, p := range r.node.Peers() {
+		if p.ID == id {
+			return way(p)
+		}
+	}
+	return "" // gone again
+}
+
+func way(p core.Peer) string {
+	if p.Relayed {
+		return fmt.Sprintf(" via %s (relayed)", p.Transport)
+	}
+	return " via " + p.Transport
+}
+
+func (r *reporter) printf(format string, args ...any) {
+	fmt.Fprintf(r.out, format+"\n", args...)
+}

@@ -1,0 +1,125 @@
+// Package command is what Tombolo's programs have in common: how flags,
+// environment variables, errors, exit codes, signals and logs behave.
+//
+// A program writes its results to standard output. An error is one line on
+// standard error that says what failed, on what, and what to try; the exit code
+// is then 1, or 2 where the command line itself was wrong.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/libp2p/go-libp2p/gologshim"
+)
+
+// Exit codes.
+const (
+	ExitOK    = 0
+	ExitError = 1
+	ExitUsage = 2
+)
+
+// closeTime is how long a program may take to end after SIGINT or SIGTERM.
+// What has not ended by then ends with the process.
+const closeTime = 4 * time.Second
+
+// Program is one of Tombolo's programs.
+type Program struct {
+	Name        string            // of the binary
+	Description string            // one sentence
+	EnvPrefix   string            // each flag's variable is <EnvPrefix>_<FLAG>
+	Flags       any               // pointer to a struct in kong's manner
+	Vars        map[string]string // what ${name} in the flags' tags stands for
+}
+
+// Main runs the command that args choose: the Run method of its struct, with
+// ctx, which SIGINT and SIGTERM end, bound as context.Context. It returns the
+// exit code.
+func (p Program) Main(args []string) int {
+	// kong exits by itself after --help and --version.
+	parser, err := kong.New(p.Flags,
+		kong.Name(p.Name),
+		kong.Description(p.Description),
+		kong.DefaultEnvars(p.EnvPrefix),
+		kong.Vars(p.Vars),
+	)
+	if err != nil {
+		return p.fail(err, ExitUsage)
+	}
+	chosen, err := parser.Parse(args)
+	if err != nil {
+		return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	chosen.BindTo(ctx, (*context.Context)(nil))
+	if err := chosen.Run(); err != nil {
+		var usage *UsageError
+		if errors.As(err, &usage) {
+			return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
+		}
+		return p.fail(err, ExitError)
+	}
+	return ExitOK
+}
+
+func (p Program) fail(err error, code int) int {
+	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+	fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, text)
+	return code
+}
+
+// UsageError is an error of the command line that shows only when the command
+// runs.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// CloseInTime closes c at the end of a program, but waits no longer than the
+// four seconds that leave a process in time to exit within five. A second signal ends the
+// process at once.
+func CloseInTime(c io.Closer, log *slog.Logger) error {
+	again := make(chan os.Signal, 1)
+	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(again)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeTime):
+		log.Warn("not everything closed in time", "waited", closeTime)
+	case <-again:
+		log.Warn("interrupted while closing")
+	}
+	return nil
+}
+
+// LogFlags choose what is logged.
+type LogFlags struct {
+	LogLevel slog.Level `help:"Log what is at least this serious: debug, info, warn or error." default:"warn" placeholder:"LEVEL"`
+}
+
+// Logger writes to standard error. It also takes over go-libp2p's logs, of
+// which it shows warnings only from level info on: much of what libp2p warns of
+// is the far side's doing.
+func (f LogFlags) Logger() *slog.Logger {
+	level := f.LogLevel
+	theirs := level
+	if level == slog.LevelWarn {
+		theirs = slog.LevelError
+	}
+	gologshim.SetDefaultHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs}))
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}

@@ -1,0 +1,46 @@
+package command
+
+import (
+	"fmt"
+
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// Listen is a flag that says where to listen: a multiaddr, or host:port for
+// every transport there.
+type Listen []ma.Multiaddr
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (l *Listen) UnmarshalText(text []byte) (err error) {
+	*l, err = stack.ParseListen(string(text))
+	return err
+}
+
+// Addrs joins what several flags said; nil where there were none.
+func Addrs(flags []Listen) (addrs []ma.Multiaddr) {
+	for _, f := range flags {
+		addrs = append(addrs, f...)
+	}
+	return addrs
+}
+
+// Multiaddr is a flag that is one multiaddr.
+type Multiaddr struct{ ma.Multiaddr }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *Multiaddr) UnmarshalText(text []byte) (err error) {
+	if m.Multiaddr, err = ma.NewMultiaddr(string(text)); err != nil {
+		return fmt.Errorf("%q is not a multiaddr: %w", text, err)
+	}
+	return nil
+}
+
+// Multiaddrs takes the multiaddrs out of flags.
+func Multiaddrs(flags []Multiaddr) (addrs []ma.Multiaddr) {
+	for _, f := range flags {
+		addrs = append(addrs, f.Multiaddr)
+	}
+	return addrs
+}

@@ -1,0 +1,124 @@
+// Package native makes Tombolo nodes that run as an operating-system process:
+// every libp2p transport, an identity on disk, and circuit reservations on the
+// relays it is given.
+//
+// [New] hands back a *core.Node, which is the same on every platform.
+package native
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/native/datadir"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// Options configure a node. The zero value is a node of a fresh identity that
+// listens on ports the system picks and knows no relay.
+type Options struct {
+	// DataDir is where the identity lives; New takes the directory for this
+	// process (see datadir.Open) and Close gives it up. If empty, nothing is
+	// kept and the identity ends with the node.
+	DataDir string
+
+	// Identity is used instead of the one in DataDir.
+	Identity crypto.PrivKey
+
+	// Relays are those to keep circuit reservations on, each with at least one
+	// address. The node comes up whether or not they answer, and keeps trying.
+	Relays []peer.AddrInfo
+
+	// Listen are the addresses to listen on (see stack.ParseListen). If nil,
+	// every transport on every interface, on one TCP and one UDP port that the
+	// system picks; if empty but not nil, none.
+	Listen []ma.Multiaddr
+
+	// Announce are addresses to tell others in addition to the node's own: of
+	// a proxy or a forwarded port. WebTransport and WebRTC-direct addresses
+	// get their certificate hashes by themselves.
+	Announce []ma.Multiaddr
+
+	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
+	Network string
+
+	// Peers is how many connected peers the limits are made for. If zero,
+	// stack.DefaultPeers.
+	Peers int
+
+	// PingInterval: see core.Options.
+	PingInterval time.Duration
+
+	// UserAgent is what the node calls itself. If empty, "tombolo/<version>".
+	UserAgent string
+
+	// Logger receives what the node has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// Registerer takes the metrics. If nil, there are none.
+	Registerer prometheus.Registerer
+}
+
+// New makes a node and returns when it listens. ctx bounds the start only. On
+// error nothing is left behind. An address that another program has is a
+// *stack.InUseError, a data directory that another process has is
+// datadir.ErrInUse.
+func New(ctx context.Context, o Options) (*core.Node, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	keeper, err := reservation.New(o.Relays, reservation.Options{Logger: o.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	key, dataDir, err := datadir.Identity(o.DataDir, o.Identity)
+	if err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "tombolo/" + core.Version()
+	}
+	if o.Listen == nil {
+		o.Listen = stack.DefaultListen(0, 0)
+	}
+	h, err := stack.New(stack.Options{
+		Key:          key,
+		Listen:       o.Listen,
+		AddrsFactory: announcing(o.Announce, keeper.AddrsFactory),
+		UserAgent:    o.UserAgent,
+		Peers:        o.Peers,
+		Registerer:   o.Registerer,
+		Libp2p: []libp2p.Option{
+			libp2p.EnableRelay(), // the client of circuits, not a relay
+			libp2p.EnableHolePunching(),
+			libp2p.NATPortMap(),
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
+	}
+	return core.New(ctx, h, core.Options{
+		Network:      o.Network,
+		Reservations: keeper,
+		PingInterval: o.PingInterval,
+		Logger:       o.Logger,
+		Parts:        []core.Part{{Name: "data directory", Close: dataDir.Close}},
+	})
+}
+
+// announcing puts announced addresses before those that next lists.
+func announcing(announced []ma.Multiaddr, next func([]ma.Multiaddr) []ma.Multiaddr) func([]ma.Multiaddr) []ma.Multiaddr {
+	return func(own []ma.Multiaddr) []ma.Multiaddr {
+		return append(append([]ma.Multiaddr(nil), announced...), next(own)...)
+	}
+}

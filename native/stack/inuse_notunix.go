@@ -1,0 +1,11 @@
+//go:build !unix
+
+package stack
+
+import "strings"
+
+// isInUse goes by Windows' words for WSAEADDRINUSE and WSAEACCES.
+func isInUse(err error) bool {
+	return strings.Contains(err.Error(), "Only one usage of each socket address") ||
+		strings.Contains(err.Error(), "forbidden by its access permissions")
+}

@@ -1,0 +1,131 @@
+package stack
+
+import (
+	"math"
+	"net/netip"
+	"runtime/debug"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	"github.com/libp2p/go-libp2p/x/rate"
+	"github.com/pbnjay/memory"
+)
+
+// DefaultPeers is the number of connected peers a host is made for.
+const DefaultPeers = 512
+
+// What one peer, or one address, may have. go-libp2p's own defaults (64 inbound
+// streams of a protocol, 8 connections an address, 16 new ones and then one in
+// 5 s) are for strangers that fill a DHT; here a peer is a person whose page
+// opens a hundred streams at once, and an address a whole school behind a NAT.
+const (
+	streamsPerPeer      = 4096 // of all protocols, each direction
+	streamsPerPeerProto = 2048 // of one protocol, each direction
+	streamsAtOnce       = 64   // average a peer, for the sum over all peers
+	pingsPerPeer        = 16
+
+	connsPerSecond = 64 // new connections an address may make, lasting
+	connBurst      = 1024
+)
+
+// resourceManager makes limits for that many connected peers. Memory is what
+// the machine has: half for this process, counted where libp2p counts it
+// (stream windows above their first 256 KiB, buffers of the relay).
+func resourceManager(peers int, withMetrics bool) (network.ResourceManager, error) {
+	scaling := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&scaling)
+	limits := overrides(peers).Build(scaling.Scale(memoryBudget(), math.MaxInt32))
+
+	perAddr := max(peers/2, 64) // connections of one address; of one IPv6 site twice that
+	opts := []rcmgr.Option{
+		rcmgr.WithLimitPerSubnet(
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perAddr}},
+			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: perAddr}, {PrefixLength: 48, ConnCount: 2 * perAddr}},
+		),
+		rcmgr.WithConnRateLimiters(connRates()),
+	}
+	if !withMetrics {
+		opts = append(opts, rcmgr.WithMetricsDisabled())
+	}
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
+}
+
+// memoryBudget is half of the machine's memory, or of GOMEMLIMIT if that is
+// less, in bytes.
+func memoryBudget() int64 {
+	return min(int64(memory.TotalMemory()), debug.SetMemoryLimit(-1)) / 2
+}
+
+func overrides(peers int) rcmgr.PartialLimitConfig {
+	all := streams(peers*streamsAtOnce + streamsPerPeer)
+	ofProto := streams(peers*streamsAtOnce/2 + streamsPerPeerProto)
+	ofPeer := streams(streamsPerPeer)
+	ofPeerProto := streams(streamsPerPeerProto)
+	// One short stream a peer, and all may come at once (a relay restarts).
+	short := streams(peers + 64)
+
+	system := all
+	// Twice the peers: the connection manager trims at 1x, and late.
+	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(2*peers), val(2*peers), val(2*peers)
+	system.FD = val(2*peers + 256)
+	// Not yet belonging to a peer: handshakes, and the page's HTTP connections.
+	transient := streams(peers + 256)
+	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(peers+256), val(peers+256), val(peers+256)
+	transient.FD = val(peers + 256)
+
+	circuit := func(perPeer rcmgr.ResourceLimits) map[protocol.ID]rcmgr.ResourceLimits {
+		return map[protocol.ID]rcmgr.ResourceLimits{proto.ProtoIDv2Hop: perPeer, proto.ProtoIDv2Stop: perPeer}
+	}
+	protocols := circuit(ofProto)
+	protocols[identify.ID], protocols[identify.IDPush], protocols[ping.ID] = short, short, short
+	protocolPeers := circuit(ofPeerProto)
+	protocolPeers[ping.ID] = streams(pingsPerPeer)
+
+	ofRelay := all
+	ofRelay.Memory = rcmgr.LimitVal64(memoryBudget()) // two buffers a circuit
+	ofRelayPeer := ofPeer
+	ofRelayPeer.Memory = rcmgr.LimitVal64(memoryBudget())
+	return rcmgr.PartialLimitConfig{
+		System:              system,
+		Transient:           transient,
+		PeerDefault:         ofPeer,
+		ProtocolDefault:     ofProto,
+		ProtocolPeerDefault: ofPeerProto,
+		ServiceDefault:      ofProto,
+		ServicePeerDefault:  ofPeerProto,
+		Protocol:            protocols,
+		ProtocolPeer:        protocolPeers,
+		Service:             map[string]rcmgr.ResourceLimits{relay.ServiceName: ofRelay, identify.ServiceName: short, ping.ServiceName: short},
+		ServicePeer:         map[string]rcmgr.ResourceLimits{relay.ServiceName: ofRelayPeer, ping.ServiceName: streams(pingsPerPeer)},
+	}
+}
+
+// streams limits to n streams each direction and 2n in all.
+func streams(n int) rcmgr.ResourceLimits {
+	return rcmgr.ResourceLimits{StreamsInbound: val(n), StreamsOutbound: val(n), Streams: val(2 * n)}
+}
+
+func val(n int) rcmgr.LimitVal { return rcmgr.LimitVal(n) }
+
+func connRates() *rate.Limiter {
+	one := rate.Limit{RPS: connsPerSecond, Burst: connBurst}
+	site := rate.Limit{RPS: 4 * connsPerSecond, Burst: 4 * connBurst}
+	return &rate.Limiter{
+		NetworkPrefixLimits: []rate.PrefixLimit{ // this machine: no limit
+			{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
+			{Prefix: netip.MustParsePrefix("::1/128")},
+		},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: one}},
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: one}, {PrefixLength: 48, Limit: site}},
+			GracePeriod:      time.Minute,
+		},
+	}
+}

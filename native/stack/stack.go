@@ -1,0 +1,151 @@
+// Package stack makes the libp2p host of an operating-system process: every
+// transport, on one TCP and one UDP port, with limits that fit. A native node
+// and a relay are both built on it.
+//
+// On its TCP port plain TCP, WebSocket and HTTP live side by side; on its UDP
+// port QUIC, WebTransport and WebRTC-direct. Security is Noise or TLS, and the
+// multiplexer yamux, where the transport has none of its own.
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	yamuxmuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
+	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
+	"github.com/libp2p/go-libp2p/p2p/transport/webtransport"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// MaxStreamWindow bounds what one yamux stream may have under way, in bytes. A
+// window caps a stream at window/RTT: Kubo's old 8 MiB are 40 MiB/s at 200 ms,
+// go-libp2p's 16 MiB are 80. 32 MiB fill a gigabit line up to 250 ms. A stream
+// starts at 256 KiB and doubles only while its reader keeps up, and the resource
+// manager has the last word, so a slow reader does not cost this.
+const MaxStreamWindow = 32 << 20
+
+// Timeouts of the HTTP server that shares the TCP port.
+const (
+	httpHeaderTimeout = 10 * time.Second
+	httpIdleTimeout   = 60 * time.Second
+	httpHeaderBytes   = 16 << 10
+)
+
+// trimGrace is how long a new connection is safe from the connection manager.
+const trimGrace = 20 * time.Second
+
+// Options say what the host is.
+type Options struct {
+	// Key is the identity; required.
+	Key crypto.PrivKey
+	// Listen are the addresses to listen on; see DefaultListen and ParseListen.
+	// All TCP addresses with port 0 get one port, and all UDP addresses too:
+	// the same number where that is free. If empty, the host does not listen.
+	Listen []ma.Multiaddr
+	// AddrsFactory turns the host's own addresses into those it tells others.
+	// If nil, they are told as they are. It may be called from any goroutine.
+	AddrsFactory func([]ma.Multiaddr) []ma.Multiaddr
+	// UserAgent is what the host calls itself.
+	UserAgent string
+	// Peers is how many connected peers the limits are made for; above it the
+	// least useful connections are closed. If zero, DefaultPeers.
+	Peers int
+	// HTTP answers the requests on the TCP ports that are no WebSocket
+	// upgrade. If nil, they get a 404.
+	HTTP http.Handler
+	// Registerer takes the metrics of libp2p. If nil, there are none.
+	Registerer prometheus.Registerer
+	// Libp2p are further options, for what only one kind of program wants.
+	Libp2p []libp2p.Option
+}
+
+// New makes the host and has it listen on every address of o.Listen. If one of
+// them cannot be had, there is no host; an address that another program has is
+// an *InUseError.
+func New(o Options) (host.Host, error) {
+	if o.Key == nil {
+		return nil, errors.New("make host: no identity was given")
+	}
+	if o.Peers == 0 {
+		o.Peers = DefaultPeers
+	}
+	limits, err := resourceManager(o.Peers, o.Registerer != nil)
+	if err != nil {
+		return nil, fmt.Errorf("make resource manager: %w", err)
+	}
+	conns, err := connmgr.NewConnManager(o.Peers-o.Peers/8, o.Peers, connmgr.WithGracePeriod(trimGrace))
+	if err != nil {
+		limits.Close()
+		return nil, fmt.Errorf("make connection manager: %w", err)
+	}
+	opts := []libp2p.Option{
+		libp2p.Identity(o.Key),
+		libp2p.UserAgent(o.UserAgent),
+		libp2p.ResourceManager(limits),
+		libp2p.ConnectionManager(conns),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Muxer(yamuxmuxer.ID, muxer()),
+		transports(o.HTTP),
+		metrics(o.Registerer),
+	}
+	if o.AddrsFactory != nil {
+		opts = append(opts, libp2p.AddrsFactory(o.AddrsFactory))
+	}
+	h, err := libp2p.New(append(opts, o.Libp2p...)...)
+	if err != nil {
+		conns.Close()
+		limits.Close()
+		return nil, fmt.Errorf("make host: %w", err)
+	}
+	// libp2p itself is content when one of many addresses can be listened on.
+	if err := listen(h, o.Listen); err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
+}
+
+func muxer() *yamuxmuxer.Transport {
+	config := *yamuxmuxer.DefaultTransport.Config()
+	config.MaxStreamWindowSize = MaxStreamWindow
+	return (*yamuxmuxer.Transport)(&config)
+}
+
+func transports(handler http.Handler) libp2p.Option {
+	var ws []any
+	if handler != nil {
+		ws = append(ws, websocket.WithHTTPHandler(handler), websocket.WithHTTPServerConfig(func(s *http.Server) {
+			s.ReadHeaderTimeout = httpHeaderTimeout
+			s.ReadTimeout = httpHeaderTimeout // no request here has a body worth waiting for
+			s.IdleTimeout = httpIdleTimeout
+			s.MaxHeaderBytes = httpHeaderBytes
+		}))
+	}
+	return libp2p.ChainOptions(
+		libp2p.ShareTCPListener(),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(websocket.New, ws...),
+		libp2p.Transport(quic.NewTransport),
+		libp2p.Transport(libp2pwebtransport.New),
+		libp2p.Transport(libp2pwebrtc.New),
+	)
+}
+
+func metrics(r prometheus.Registerer) libp2p.Option {
+	if r == nil {
+		return libp2p.DisableMetrics()
+	}
+	return libp2p.PrometheusRegisterer(r)
+}

@@ -1,0 +1,90 @@
+package relay
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// addrsFor orders a relay's addresses for who asked for them at o: WebTransport
+// first, then what else a browser can dial, then the rest; among equals the ones
+// at the very host that was asked, then loopback and other addresses as they
+// come. Where that host is in none of them (a name, a forwarded port, a proxy),
+// its WebSocket address is added: that is the way the request itself came.
+func addrsFor(addrs []ma.Multiaddr, id peer.ID, o origin) []ma.Multiaddr {
+	addrs = slices.Clone(addrs)
+	if !slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return isAt(a, o.host) }) {
+		if a := websocketAt(o, id); a != nil {
+			addrs = append(addrs, a)
+		}
+	}
+	rank := func(a ma.Multiaddr) int {
+		n := 2 * transportRank(a)
+		if !isAt(a, o.host) {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(addrs, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	return addrs
+}
+
+func transportRank(a ma.Multiaddr) int {
+	for rank, code := range []int{ma.P_WEBTRANSPORT, ma.P_WSS, ma.P_WS, ma.P_WEBRTC_DIRECT, ma.P_QUIC_V1} {
+		if _, err := a.ValueForProtocol(code); err == nil {
+			return rank
+		}
+	}
+	return 5
+}
+
+// isAt says whether a is at host, a name or an IP address. "localhost" is at
+// any loopback address.
+func isAt(a ma.Multiaddr, host string) bool {
+	if isLocalhost(host) && manet.IsIPLoopback(a) {
+		return true
+	}
+	if len(a) == 0 {
+		return false
+	}
+	switch first := a[0]; first.Protocol().Code {
+	case ma.P_IP4, ma.P_IP6:
+		want, err := netip.ParseAddr(host)
+		have, haveErr := netip.ParseAddr(first.Value())
+		return err == nil && haveErr == nil && want.Unmap() == have.Unmap()
+	case ma.P_DNS, ma.P_DNS4, ma.P_DNS6:
+		return strings.EqualFold(strings.TrimSuffix(host, "."), first.Value())
+	}
+	return false
+}
+
+func isLocalhost(host string) bool {
+	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
+}
+
+// websocketAt is the WebSocket address at o; nil if o is no host.
+func websocketAt(o origin, id peer.ID) ma.Multiaddr {
+	kind := "dns"
+	if ip, err := netip.ParseAddr(o.host); err == nil {
+		kind = "ip4"
+		if ip.Is6() {
+			kind = "ip6"
+		}
+	}
+	secure := ""
+	if o.tls {
+		secure = "tls/"
+	}
+	if o.host == "" || strings.ContainsAny(o.host, "/%") {
+		return nil
+	}
+	a, err := ma.NewMultiaddr("/" + kind + "/" + o.host + "/tcp/" + o.port + "/" + secure + "ws/p2p/" + id.String())
+	if err != nil {
+		return nil
+	}
+	return a
+}

@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Defaults of Limits. go-libp2p's own make a circuit a stepping stone to a
+// direct connection (2 minutes, 128 KiB, 16 circuits a peer, 8 reservations an
+// address); for a browser tab the circuit is the connection.
+const (
+	// DefaultPeers is how many connected peers a relay is made for.
+	DefaultPeers = 8192
+
+	// DefaultCircuitsPerPeer is how many circuits may end at one peer: a
+	// service that every tab of a mesh calls. Each costs two buffers of
+	// circuitBuffer, so one peer can cost 128 MiB.
+	DefaultCircuitsPerPeer = 1024
+
+	// DefaultPeerRate is what one peer may send through circuits, in bytes per
+	// second, over all its circuits: about what a gigabit line carries, so it
+	// is felt only by who would otherwise take all of a bigger one.
+	DefaultPeerRate = 128 << 20
+
+	// circuitBuffer is the size of a circuit's buffer in each direction, in
+	// bytes: one yamux frame. With the default of 2 KiB a circuit is half as
+	// fast.
+	circuitBuffer = 64 << 10
+
+	// reservationTTL is how long a reservation lasts unless renewed.
+	reservationTTL = time.Hour
+)
+
+// Limits bound what a relay does for its peers. Circuits are bounded neither in
+// time nor in bytes.
+type Limits struct {
+	// Peers is how many connected peers, each with a reservation, the relay is
+	// made for. Half of them may come from one address: a school behind its
+	// NAT, or a proxy before the relay. If zero, DefaultPeers.
+	Peers int
+	// CircuitsPerPeer is how many circuits may begin or end at one peer. If
+	// zero, DefaultCircuitsPerPeer.
+	CircuitsPerPeer int
+	// PeerRate is how many bytes per second one peer may send through
+	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
+	// if negative, there is no limit.
+	PeerRate int64
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Peers == 0 {
+		l.Peers = DefaultPeers
+	}
+	if l.CircuitsPerPeer == 0 {
+		l.CircuitsPerPeer = DefaultCircuitsPerPeer
+	}
+	if l.PeerRate == 0 {
+		l.PeerRate = DefaultPeerRate
+	}
+	return l
+}
+
+// circuit is the circuit relay v2 service on a host.
+// Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
+type circuit struct {
+	relay *relay.Relay
+	meter *meter
+}
+
+func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circuit, error) {
+	l = l.withDefaults()
+	opts := []relay.Option{
+		relay.WithResources(relay.Resources{
+			Limit:           nil, // circuits last
+			ReservationTTL:  reservationTTL,
+			MaxReservations: l.Peers,
+			MaxCircuits:     l.CircuitsPerPeer,
+			BufferSize:      circuitBuffer,
+			// An IPv6 network of one operator may hold every one of them.
+			MaxReservationsPerIP:  max(l.Peers/2, 1),
+			MaxReservationsPerASN: l.Peers,
+		}),
+		// Peers on the relay's own machine or network dial it there.
+		relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }),
+	}
+	if registry != nil {
+		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
+	}
+	m := newMeter(l.PeerRate)
+	r, err := relay.New(m.host(h), opts...)
+	if err != nil {
+		return nil, fmt.Errorf("start circuit relay: %w", err)
+	}
+	return &circuit{relay: r, meter: m}, nil
+}
+
+// close takes no more circuits and wakes those that wait for their rate. The
+// circuits themselves end with the host.
+func (c *circuit) close() error {
+	err := c.relay.Close()
+	c.meter.close()
+	return err
+}

@@ -1,0 +1,99 @@
+// Command tombolo-relay joins browser tabs and native peers: see package relay.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/stack"
+	"github.com/tombolo-net/tombolo/relay"
+)
+
+// cli is the command line.
+type cli struct {
+	DataDir         string              `help:"Where the identity lives. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
+	Port            uint16              `help:"The one TCP port, of the page, WebSocket and plain TCP, and the one UDP port, of QUIC, WebTransport and WebRTC-direct, on every interface; 0 for any." default:"8080"`
+	Listen          []command.Listen    `help:"Where to listen instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
+	Announce        []command.Multiaddr `help:"Address to tell others in addition, such as that of a proxy. Repeatable." placeholder:"MADDR"`
+	Network         string              `help:"The mesh to belong to." default:"${network}"`
+	Peers           int                 `help:"How many connected peers to be made for." default:"${peers}"`
+	CircuitsPerPeer int                 `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
+	PeerRate        int64               `help:"How many bytes per second one peer may send through circuits; negative: no limit." default:"${rate}"`
+	Metrics         string              `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
+	Version         bool                `help:"Print the version and exit."`
+	command.LogFlags
+}
+
+func main() {
+	program := command.Program{
+		Name:        "tombolo-relay",
+		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page.",
+		EnvPrefix:   "TOMBOLO_RELAY",
+		Flags:       &cli{},
+		Vars: kong.Vars{
+			"network":  core.DefaultNetwork,
+			"peers":    strconv.Itoa(relay.DefaultPeers),
+			"circuits": strconv.Itoa(relay.DefaultCircuitsPerPeer),
+			"rate":     strconv.Itoa(relay.DefaultPeerRate),
+		},
+	}
+	os.Exit(program.Main(os.Args[1:]))
+}
+
+// Run runs the relay until interrupted, telling on standard output where it is.
+func (c *cli) Run(ctx context.Context) (err error) {
+	if c.Version {
+		fmt.Printf("tombolo-relay %s %s %s/%s\n", core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return nil
+	}
+	log := c.Logger()
+	listen := command.Addrs(c.Listen)
+	if len(listen) == 0 {
+		listen = stack.DefaultListen(int(c.Port), int(c.Port))
+	}
+	r, err := relay.New(ctx, relay.Options{
+		DataDir:       c.DataDir,
+		Listen:        listen,
+		Announce:      command.Multiaddrs(c.Announce),
+		Network:       c.Network,
+		Site:          page(log),
+		Limits:        relay.Limits{Peers: c.Peers, CircuitsPerPeer: c.CircuitsPerPeer, PeerRate: c.PeerRate},
+		MetricsListen: c.Metrics,
+		Logger:        log,
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return c.explain(err)
+	}
+	for _, a := range r.Node().Addrs() {
+		fmt.Println("listening", a)
+	}
+	if port := r.Port(); port != 0 {
+		fmt.Printf("page http://%s/\n", net.JoinHostPort("localhost", strconv.Itoa(port)))
+	}
+	<-ctx.Done()
+	return command.CloseInTime(r, log)
+}
+
+// explain adds what to try.
+func (c *cli) explain(err error) error {
+	var inUse *stack.InUseError
+	if !errors.As(err, &inUse) {
+		return err
+	}
+	if len(c.Listen) > 0 {
+		return fmt.Errorf("%w; choose another with --listen", err)
+	}
+	return fmt.Errorf("%w; choose another with --port", err)
+}

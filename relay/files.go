@@ -1,0 +1,317 @@
+package relay
+
+import (
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// files serves a site whose files may lie there compressed already, as
+// name.br and name.gz, and for big ones only so.
+type files struct {
+	fs    fs.FS
+	known map[string]*file // by path, without a leading slash; nil if there is no page
+}
+
+// file is one resource in the forms it is there in.
+type file struct {
+	contentType  string
+	cacheControl string
+	forms        map[string]form // by content coding; "" is the file as it is
+}
+
+type form struct {
+	path string
+	size int64
+	etag string
+}
+
+const indexFile = "index.html"
+
+// writeStep and writeStepTime: a client that does not take that many bytes in
+// that time is gone, or means ill.
+const (
+	writeStep     = 64 << 10
+	writeStepTime = 30 * time.Second
+)
+
+func newFiles(site fs.FS) (*files, error) {
+	f := &files{fs: site}
+	if site == nil {
+		return f, nil
+	}
+	f.known = make(map[string]*file)
+	err := fs.WalkDir(site, ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		return f.add(p, d)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the page: %w", err)
+	}
+	if f.known[indexFile] == nil {
+		f.known = nil
+	}
+	return f, nil
+}
+
+func (f *files) add(p string, d fs.DirEntry) error {
+	info, err := d.Info()
+	if err != nil {
+		return err
+	}
+	sum, err := hash(f.fs, p)
+	if err != nil {
+		return err
+	}
+	name, coding := p, ""
+	switch path.Ext(p) {
+	case ".br":
+		name, coding = strings.TrimSuffix(p, ".br"), "br"
+	case ".gz":
+		name, coding = strings.TrimSuffix(p, ".gz"), "gzip"
+	}
+	known := f.known[name]
+	if known == nil {
+		known = &file{contentType: contentType(name), cacheControl: cacheControl(name), forms: make(map[string]form)}
+		f.known[name] = known
+	}
+	known.forms[coding] = form{path: p, size: info.Size(), etag: `"` + sum + `"`}
+	return nil
+}
+
+func hash(site fs.FS, p string) (string, error) {
+	r, err := site.Open(p)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, r); err != nil {
+		return "", err
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15]), nil
+}
+
+// contentType goes by the name alone, so that it does not depend on what the
+// machine knows.
+func contentType(name string) string {
+	types := map[string]string{
+		".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8",
+		".css": "text/css; charset=utf-8", ".json": "application/json", ".map": "application/json",
+		".webmanifest": "application/manifest+json", ".wasm": "application/wasm", ".svg": "image/svg+xml",
+		".png": "image/png", ".webp": "image/webp", ".ico": "image/x-icon", ".woff2": "font/woff2",
+		".txt": "text/plain; charset=utf-8", ".ts": "text/plain; charset=utf-8", ".md": "text/plain; charset=utf-8",
+	}
+	if t := types[path.Ext(name)]; t != "" {
+		return t
+	}
+	return "application/octet-stream"
+}
+
+// cacheControl: the names under assets/ hold a hash of what is in them; all
+// others are asked for again, and answered with 304 where nothing changed.
+func cacheControl(name string) string {
+	if strings.HasPrefix(name, "assets/") {
+		return "public, max-age=31536000, immutable"
+	}
+	return "no-cache"
+}
+
+func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
+		return
+	}
+	if f.known == nil {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, notBuilt)
+		return
+	}
+	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
+	if name == "" || name == "." {
+		name = indexFile
+	}
+	known := f.known[name]
+	if known == nil {
+		w.Header().Set("Cache-Control", "no-store")
+		http.Error(w, "there is no "+r.URL.Path+" here; the page is at /", http.StatusNotFound)
+		return
+	}
+	f.serve(w, r, known)
+}
+
+const notBuilt = `<!doctype html><meta charset="utf-8"><title>Tombolo relay</title>
+<p>The relay runs, but this binary was built without the page. In the checkout, run <code>make build</code> and start <code>bin/tombolo-relay</code> again.
+`
+
+func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
+	h := w.Header()
+	h.Set("Content-Type", known.contentType)
+	h.Set("Cache-Control", known.cacheControl)
+	h.Set("Vary", "Accept-Encoding")
+	coding, unzip, ok := choose(known.forms, r.Header.Values("Accept-Encoding"))
+	if !ok {
+		http.Error(w, "nothing here in an encoding that the request accepts", http.StatusNotAcceptable)
+		return
+	}
+	chosen := known.forms[coding]
+	etag := chosen.etag
+	if unzip {
+		etag = strings.TrimSuffix(etag, `"`) + `-plain"`
+	} else if coding != "" {
+		h.Set("Content-Encoding", coding)
+	}
+	h.Set("ETag", etag)
+	if matches(r.Header.Values("If-None-Match"), etag) {
+		h.Del("Content-Type")
+		h.Del("Content-Encoding")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if !unzip {
+		h.Set("Content-Length", strconv.FormatInt(chosen.size, 10))
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	body, err := f.fs.Open(chosen.path)
+	if err != nil {
+		h.Del("Content-Encoding")
+		h.Del("Content-Length")
+		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
+		return
+	}
+	defer body.Close()
+	if err := send(w, body, unzip); err != nil {
+		panic(http.ErrAbortHandler) // the client must not take it for the whole
+	}
+}
+
+// send copies in steps, each of which the client must take in time.
+func send(w http.ResponseWriter, body io.Reader, unzip bool) error {
+	if unzip {
+		z, err := gzip.NewReader(body)
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		body = z
+	}
+	control := http.NewResponseController(w)
+	buf := make([]byte, writeStep)
+	for {
+		n, err := body.Read(buf)
+		if n > 0 {
+			// Not every kind of connection has deadlines.
+			if e := control.SetWriteDeadline(time.Now().Add(writeStepTime)); e != nil && !errors.Is(e, http.ErrNotSupported) {
+				return e
+			}
+			if _, e := w.Write(buf[:n]); e != nil {
+				return e
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return control.SetWriteDeadline(time.Time{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// matches says whether an If-None-Match names etag.
+func matches(header []string, etag string) bool {
+	for _, line := range header {
+		for tag := range strings.SplitSeq(line, ",") {
+			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+			if tag == etag || tag == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// choose picks the form to send by RFC 9110's Accept-Encoding, preferring the
+// smallest: brotli, gzip, plain. unzip says that the chosen form is gzip and to
+// be sent plain: the file is there compressed only.
+func choose(forms map[string]form, header []string) (coding string, unzip, ok bool) {
+	accept := parseAccept(header)
+	_, plain := forms[""]
+	_, zipped := forms["gzip"]
+	best, bestQ := "", 0.0
+	for _, c := range []string{"br", "gzip", ""} {
+		_, there := forms[c]
+		if c == "" {
+			there = plain || zipped
+		}
+		if q := accept.quality(c); there && q > bestQ {
+			best, bestQ = c, q
+		}
+	}
+	switch {
+	case bestQ == 0:
+		return "", false, false
+	case best == "" && !plain:
+		return "gzip", true, true
+	default:
+		return best, false, true
+	}
+}
+
+// accepted maps a content coding, or *, to its quality.
+type accepted map[string]float64
+
+func parseAccept(header []string) accepted {
+	a := make(accepted)
+	for _, line := range header {
+		for part := range strings.SplitSeq(line, ",") {
+			coding, params, _ := strings.Cut(part, ";")
+			coding = strings.ToLower(strings.TrimSpace(coding))
+			if coding == "" {
+				continue
+			}
+			q := 1.0
+			if v, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(params)), "q="); ok {
+				var err error
+				if q, err = strconv.ParseFloat(v, 64); err != nil || q < 0 || q > 1 {
+					q = 0
+				}
+			}
+			a[coding] = q
+		}
+	}
+	return a
+}
+
+// quality of a coding; "" is the plain form, which is acceptable, as the last
+// resort, unless it is refused.
+func (a accepted) quality(coding string) float64 {
+	if coding == "" {
+		if q, ok := a["identity"]; ok {
+			return q
+		}
+		if q, ok := a["*"]; ok && q == 0 {
+			return 0
+		}
+		return 0.0001
+	}
+	if q, ok := a[coding]; ok {
+		return q
+	}
+	return a["*"]
+}

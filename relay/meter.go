@@ -1,0 +1,164 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"golang.org/x/time/rate"
+)
+
+// A peer's bucket holds burstTime of its rate, so that it may be idle and then
+// quick, and at least minBurst bytes, so that a full buffer always passes.
+const (
+	burstTime = 100 * time.Millisecond
+	minBurst  = 4 * circuitBuffer
+
+	// forgetEvery is how often buckets are looked through for those that
+	// remember nothing any more.
+	forgetEvery = time.Minute
+)
+
+// meter holds each peer to a rate: the bytes read from its streams, over all of
+// them. Who sends faster finds its streams read later, and so its own windows
+// full; what arrives at the peer is limited at the sender.
+type meter struct {
+	rate  rate.Limit // bytes per second
+	burst int
+
+	mu      sync.Mutex
+	buckets map[peer.ID]*bucket
+	looked  time.Time
+
+	ctx  context.Context // ends waits
+	stop context.CancelFunc
+}
+
+type bucket struct {
+	*rate.Limiter
+	streams int // that draw from it; guarded by meter.mu
+}
+
+// newMeter makes a meter of that many bytes per second; without a limit if
+// negative.
+func newMeter(bytesPerSecond int64) *meter {
+	m := &meter{rate: rate.Inf, buckets: make(map[peer.ID]*bucket)}
+	if bytesPerSecond >= 0 {
+		m.rate = rate.Limit(bytesPerSecond)
+		m.burst = max(int(float64(bytesPerSecond)*burstTime.Seconds()), minBurst)
+	}
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// close ends all waits: reads go on unlimited.
+func (m *meter) close() { m.stop() }
+
+// host is h with all streams metered that are opened or accepted through it.
+func (m *meter) host(h host.Host) host.Host {
+	if m.rate == rate.Inf {
+		return h
+	}
+	return &meteredHost{Host: h, meter: m}
+}
+
+type meteredHost struct {
+	host.Host
+	meter *meter
+}
+
+func (h *meteredHost) SetStreamHandler(p protocol.ID, f network.StreamHandler) {
+	h.Host.SetStreamHandler(p, func(s network.Stream) { f(h.meter.stream(s)) })
+}
+
+func (h *meteredHost) SetStreamHandlerMatch(p protocol.ID, match func(protocol.ID) bool, f network.StreamHandler) {
+	h.Host.SetStreamHandlerMatch(p, match, func(s network.Stream) { f(h.meter.stream(s)) })
+}
+
+func (h *meteredHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	s, err := h.Host.NewStream(ctx, p, protos...)
+	if err != nil {
+		return nil, err
+	}
+	return h.meter.stream(s), nil
+}
+
+// stream meters s until it is closed or reset.
+func (m *meter) stream(s network.Stream) network.Stream {
+	p := s.Conn().RemotePeer()
+	ms := &meteredStream{Stream: s, bucket: m.acquire(p)}
+	ctx, cancel := context.WithCancel(m.ctx)
+	ms.ctx = ctx
+	ms.done = sync.OnceFunc(func() {
+		cancel()
+		m.release(ms.bucket)
+	})
+	return ms
+}
+
+func (m *meter) acquire(p peer.ID) *bucket {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.Sub(m.looked) > forgetEvery {
+		m.looked = now
+		for id, b := range m.buckets {
+			if b.streams == 0 && b.Tokens() >= float64(m.burst) {
+				delete(m.buckets, id)
+			}
+		}
+	}
+	b := m.buckets[p]
+	if b == nil {
+		b = &bucket{Limiter: rate.NewLimiter(m.rate, m.burst)}
+		m.buckets[p] = b
+	}
+	b.streams++
+	return b
+}
+
+func (m *meter) release(b *bucket) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b.streams--
+}
+
+// meteredStream is a stream whose reads wait for their peer's rate.
+type meteredStream struct {
+	network.Stream
+	bucket *bucket
+	ctx    context.Context // ends with the stream
+	done   func()
+}
+
+// Read reads as the stream does, then waits until the peer may have sent as
+// much. The wait ends early when the stream is closed or reset.
+func (s *meteredStream) Read(b []byte) (int, error) {
+	if len(b) > minBurst {
+		b = b[:minBurst] // a bucket can give no more at once
+	}
+	n, err := s.Stream.Read(b)
+	if n > 0 {
+		// An error means that the stream or the meter is closed.
+		_ = s.bucket.WaitN(s.ctx, n)
+	}
+	return n, err
+}
+
+func (s *meteredStream) Close() error {
+	s.done()
+	return s.Stream.Close()
+}
+
+func (s *meteredStream) Reset() error {
+	s.done()
+	return s.Stream.Reset()
+}
+
+func (s *meteredStream) ResetWithError(code network.StreamErrorCode) error {
+	s.done()
+	return s.Stream.ResetWithError(code)
+}

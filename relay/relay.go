@@ -1,0 +1,204 @@
+// Package relay joins browser tabs to the mesh: it listens on every transport
+// a tab or a native peer can dial, relays circuits between peers that cannot
+// reach each other, and serves the page that a tab loads.
+//
+// A relay is one [Relay] around one core.Node: it answers echo and ping like any
+// other peer. One TCP port carries the page, WebSocket and plain TCP; one UDP
+// port carries QUIC, WebTransport and WebRTC-direct.
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/datadir"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// Options configure a relay. The zero value is a relay of a fresh identity, on
+// ports the system picks, without a page.
+type Options struct {
+	// DataDir is where the identity lives; New takes the directory for this
+	// process (see datadir.Open) and Close gives it up. If empty, nothing is
+	// kept and the identity ends with the relay.
+	DataDir string
+
+	// Identity is used instead of the one in DataDir.
+	Identity crypto.PrivKey
+
+	// Listen are the addresses to listen on (see stack.ParseListen and
+	// stack.DefaultListen). If empty, every transport on every interface, on
+	// one TCP and one UDP port that the system picks.
+	Listen []ma.Multiaddr
+
+	// Announce are addresses to tell others in addition to the relay's own: of
+	// a proxy or a forwarded port. WebTransport and WebRTC-direct addresses
+	// get their certificate hashes by themselves.
+	Announce []ma.Multiaddr
+
+	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
+	Network string
+
+	// Site is the page, as web.Site gives it. If nil, those who ask for the page
+	// are told that it was not built.
+	Site fs.FS
+
+	// Limits bound what the relay does for its peers. Fields that are zero
+	// have defaults.
+	Limits Limits
+
+	// MetricsListen is the host:port of a listener of its own for /metrics. If
+	// empty, there is none.
+	MetricsListen string
+
+	// Registry takes the metrics and gives them to /metrics. If nil, there are
+	// none, unless MetricsListen makes one.
+	Registry *prometheus.Registry
+
+	// Logger receives what the relay has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// Relay is a running relay. All methods may be called concurrently.
+type Relay struct {
+	node    *core.Node
+	circuit *circuit
+	site    *site
+	metrics *metricsServer // nil if not wanted
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// New starts a relay and returns when it serves. ctx bounds the start only. On
+// error nothing is left behind. A port that another program has is a
+// *stack.InUseError, a data directory that another process has is
+// datadir.ErrInUse.
+func New(ctx context.Context, o Options) (_ *Relay, err error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.MetricsListen != "" && o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if len(o.Listen) == 0 {
+		o.Listen = stack.DefaultListen(0, 0)
+	}
+	r := &Relay{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("start relay: %w", err), r.Close())
+		}
+	}()
+	if r.site, err = newSite(o.Site); err != nil {
+		return nil, err
+	}
+	if err := r.start(ctx, o); err != nil {
+		return nil, err
+	}
+	if o.MetricsListen != "" {
+		if r.metrics, err = serveMetrics(o.MetricsListen, o.Registry); err != nil {
+			return nil, err
+		}
+	}
+	r.site.open(r.node)
+	return r, nil
+}
+
+// start makes the node and the circuit service.
+func (r *Relay) start(ctx context.Context, o Options) error {
+	key, dataDir, err := datadir.Identity(o.DataDir, o.Identity)
+	if err != nil {
+		return err
+	}
+	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
+	h, err := newHost(o, key, r.site)
+	if err != nil {
+		return errors.Join(err, dataDir.Close())
+	}
+	r.node, err = core.New(ctx, h, core.Options{
+		Network:      o.Network,
+		PingInterval: -1, // its peers measure; thousands of them need no more
+		Logger:       o.Logger,
+		Parts:        parts,
+	})
+	if err != nil {
+		return err
+	}
+	r.circuit, err = startCircuit(h, o.Limits, o.Registry)
+	return err
+}
+
+func newHost(o Options, key crypto.PrivKey, handler http.Handler) (host.Host, error) {
+	so := stack.Options{
+		Key:       key,
+		Listen:    o.Listen,
+		UserAgent: "tombolo-relay/" + core.Version(),
+		Peers:     o.Limits.withDefaults().Peers,
+		HTTP:      handler,
+		Libp2p: []libp2p.Option{
+			libp2p.DisableRelay(),            // the client of circuits: nobody dials a relay through another
+			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back
+			libp2p.NATPortMap(),
+		},
+	}
+	if o.Registry != nil {
+		so.Registerer = o.Registry
+	}
+	if len(o.Announce) > 0 {
+		so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr {
+			return append(append([]ma.Multiaddr(nil), o.Announce...), own...)
+		}
+	}
+	return stack.New(so)
+}
+
+// Node is the relay as a peer. It must not be closed by the caller.
+func (r *Relay) Node() *core.Node { return r.node }
+
+// Port is the TCP port of the page; 0 if the relay listens on none.
+func (r *Relay) Port() int {
+	for _, a := range r.node.Host().Network().ListenAddresses() {
+		if port, err := a.ValueForProtocol(ma.P_TCP); err == nil {
+			n, _ := strconv.Atoi(port)
+			return n
+		}
+	}
+	return 0
+}
+
+// Close ends the relay: it stops accepting, ends its circuits and connections,
+// and waits for all its goroutines. Later and concurrent calls wait for the
+// first and return its result.
+func (r *Relay) Close() error {
+	r.closeOnce.Do(func() {
+		var errs []error
+		if r.site != nil {
+			r.site.close()
+		}
+		if r.metrics != nil {
+			errs = append(errs, r.metrics.close())
+		}
+		if r.circuit != nil {
+			errs = append(errs, r.circuit.close())
+		}
+		if r.node != nil {
+			errs = append(errs, r.node.Close())
+		}
+		r.closeErr = errors.Join(errs...)
+	})
+	return r.closeErr
+}

@@ -1,0 +1,121 @@
+package relay
+
+import (
+	"encoding/json"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+
+	"github.com/tombolo-net/tombolo/core"
+)
+
+// site answers HTTP on the relay's TCP ports: the page and its files, /healthz,
+// and /.well-known/tombolo.
+type site struct {
+	node  atomic.Pointer[core.Node] // nil while the relay does not serve
+	files *files
+	mux   *http.ServeMux
+}
+
+func newSite(page fs.FS) (*site, error) {
+	f, err := newFiles(page)
+	if err != nil {
+		return nil, err
+	}
+	s := &site{files: f, mux: http.NewServeMux()}
+	s.mux.HandleFunc("GET /healthz", s.serveHealth)
+	s.mux.HandleFunc("GET /.well-known/tombolo", s.serveSelf)
+	s.mux.HandleFunc("OPTIONS /.well-known/tombolo", s.serveSelfPreflight)
+	s.mux.Handle("/", f)
+	return s, nil
+}
+
+// open makes the relay known; before it and after close /healthz says no.
+func (s *site) open(n *core.Node) { s.node.Store(n) }
+
+func (s *site) close() { s.node.Store(nil) }
+
+// contentPolicy lets the page run its wasm and reach any peer, and nothing else
+// that is not its own.
+const contentPolicy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; " +
+	"connect-src * ws: wss: http: https:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; " +
+	"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	s.mux.ServeHTTP(w, r)
+}
+
+func (s *site) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if s.node.Load() == nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = w.Write([]byte("starting or stopping\n"))
+		return
+	}
+	_, _ = w.Write([]byte("ok\n"))
+}
+
+// self is what a relay says of itself: enough for a page, or for another peer,
+// to dial it.
+type self struct {
+	PeerID  string   `json:"peerId"`
+	Network string   `json:"network"`
+	Addrs   []string `json:"addrs"` // each ends in /p2p/<peerId>; the best for a browser first
+}
+
+func (s *site) serveSelf(w http.ResponseWriter, r *http.Request) {
+	allowAll(w)
+	w.Header().Set("Cache-Control", "no-store")
+	node := s.node.Load()
+	if node == nil {
+		http.Error(w, "the relay is starting or stopping: try again", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	answer := self{PeerID: node.ID().String(), Network: node.Network(), Addrs: []string{}}
+	for _, a := range addrsFor(node.Addrs(), node.ID(), asked(r)) {
+		answer.Addrs = append(answer.Addrs, a.String())
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (s *site) serveSelfPreflight(w http.ResponseWriter, _ *http.Request) {
+	allowAll(w)
+	w.Header().Set("Access-Control-Allow-Methods", "GET, HEAD")
+	w.Header().Set("Access-Control-Allow-Headers", "*")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// allowAll lets pages of any origin read the answer, and tells them so even
+// where the browser asks because the relay is on a private network.
+func allowAll(w http.ResponseWriter) {
+	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header().Set("Access-Control-Allow-Private-Network", "true")
+}
+
+// origin is where a request thinks the relay is.
+type origin struct {
+	host string // a name or an IP address, without port and brackets
+	port string
+	tls  bool
+}
+
+func asked(r *http.Request) origin {
+	o := origin{tls: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")}
+	var err error
+	if o.host, o.port, err = net.SplitHostPort(r.Host); err != nil {
+		o.host, o.port = strings.Trim(r.Host, "[]"), "80"
+		if o.tls {
+			o.port = "443"
+		}
+	}
+	return o
+}
