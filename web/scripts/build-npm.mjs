@@ -1,0 +1,26 @@
+// Builds the npm package into dist/npm: the compiled TypeScript, and beside it the program and the wasm_exec.js that
+// belongs to it, both of which the Go toolchain has put into build/.
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { fromGo, npmDir, webDir } from './paths.mjs'
+
+rmSync(npmDir, { recursive: true, force: true })
+mkdirSync(npmDir, { recursive: true })
+for (const name of ['tombolo.wasm', 'wasm_exec.js']) copyFileSync(fromGo(name), `${npmDir}/${name}`)
+
+const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
+execFileSync(process.execPath, [tsc, '-p', 'tsconfig.npm.json'], { cwd: webDir, stdio: 'inherit' })
+
+copyFileSync(`${webDir}/README.md`, `${npmDir}/README.md`)
+for (const name of ['LICENSE', 'LICENSE-APACHE', 'LICENSE-MIT']) {
+  if (existsSync(`${webDir}/../${name}`)) copyFileSync(`${webDir}/../${name}`, `${npmDir}/${name}`)
+}
+writeFileSync(`${npmDir}/package.json`, JSON.stringify(published(), null, 2) + '\n')
+
+/** The package.json of the published package: that of this folder without what is only for building it. */
+function published() {
+  const { scripts, devDependencies, ...manifest } = JSON.parse(readFileSync(`${webDir}/package.json`, 'utf8'))
+  const exports = JSON.parse(JSON.stringify(manifest.exports).replaceAll('./dist/npm/', './'))
+  return { ...manifest, exports, types: exports['.'].types }
+}

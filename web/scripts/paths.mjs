@@ -1,0 +1,16 @@
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+export const webDir = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/, '')
+export const npmDir = `${webDir}/dist/npm`
+export const siteDir = `${webDir}/dist/site`
+
+/** A file that the Go toolchain makes: the program, or the script that starts it. */
+export function fromGo(name) {
+  const path = `${webDir}/build/${name}`
+  if (existsSync(path)) return path
+  console.error(`web/build/${name} is missing. 'make build' at the top of the repository makes it; by hand:
+  GOOS=js GOARCH=wasm go build -trimpath -ldflags="-s -w" -o web/build/tombolo.wasm ./wasm/cmd/tombolo
+  cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" web/build/`)
+  process.exit(1)
+}

@@ -1,0 +1,57 @@
+import { TomboloError } from './errors.js'
+import { compiled, type OnProgress } from './load.js'
+
+/** Fetches the program and compiles it while it arrives. */
+export async function compileFetched(url: URL, onProgress: OnProgress): Promise<WebAssembly.Module> {
+  const response = await get(url)
+  assertUsable(response, url)
+  const counting = count(response.clone(), onProgress)
+  const module = compiled(WebAssembly.compileStreaming(response), url.href)
+  const [download, compile] = await Promise.allSettled([counting, module])
+  if (download.status === 'rejected') {
+    const why = download.reason as unknown
+    throw new TomboloError('wasm-truncated', `${url.href} broke off while it was loading: ${String(why)}`, {
+      cause: why,
+    })
+  }
+  if (compile.status === 'rejected') throw compile.reason
+  return compile.value
+}
+
+async function get(url: URL): Promise<Response> {
+  try {
+    return await fetch(url, { credentials: 'same-origin' })
+  } catch (cause) {
+    throw new TomboloError('wasm-unreachable', `${url.href} could not be fetched: ${String(cause)}`, { cause })
+  }
+}
+
+/** Compiling would fail for these too, but its words would not say what is wrong. */
+function assertUsable(response: Response, url: URL): void {
+  if (response.status === 404 || response.status === 410) {
+    throw new TomboloError('wasm-not-found', `${url.href} does not exist (HTTP ${response.status})`)
+  }
+  if (!response.ok) {
+    throw new TomboloError('wasm-refused', `${url.href} was answered with HTTP ${response.status}`)
+  }
+  const type = response.headers.get('content-type') ?? 'none'
+  if (type.split(';', 1)[0]?.trim().toLowerCase() !== 'application/wasm') {
+    throw new TomboloError(
+      'wasm-type',
+      `${url.href} must be served as application/wasm, but its content type is ${type}`,
+    )
+  }
+}
+
+/** Reads the copy of a response to its end, for the progress. The original goes to the compiler as it is. */
+async function count(copy: Response, onProgress: OnProgress): Promise<void> {
+  const encoding = copy.headers.get('content-encoding') ?? ''
+  const reader = copy.body!.getReader()
+  let loaded = 0
+  for (;;) {
+    const { done, value } = await reader.read()
+    if (done) return
+    loaded += value.byteLength
+    onProgress({ loaded, encoding })
+  }
+}

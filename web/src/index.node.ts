@@ -1,0 +1,25 @@
+/** The same as `index.ts` for Node.js, where the program is read from the disk. */
+import { readFile } from 'node:fs/promises'
+import { TomboloError } from './errors.js'
+import { compileFetched } from './fetch.js'
+import { compiled, type OnProgress } from './load.js'
+import { creator } from './node.js'
+
+export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFile)
+
+async function compileFile(url: URL, onProgress: OnProgress): Promise<WebAssembly.Module> {
+  if (url.protocol !== 'file:') return compileFetched(url, onProgress)
+  let bytes
+  try {
+    bytes = await readFile(url)
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'wasm-not-found' : 'wasm-unreachable'
+    throw new TomboloError(code, `the program could not be read: ${String(cause)}`, { cause })
+  }
+  onProgress({ loaded: bytes.byteLength, encoding: '' })
+  return compiled(WebAssembly.compile(bytes), url.pathname)
+}
+
+export { TomboloError, type TomboloErrorCode } from './errors.js'
+export type { TomboloNode } from './node.js'
+export type * from './types.js'

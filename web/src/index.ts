@@ -1,0 +1,12 @@
+/**
+ * A libp2p peer for the browser: `createNode` loads the program beside this file and makes a node from it.
+ * `index.node.ts` is the same for Node.js.
+ */
+import { compileFetched } from './fetch.js'
+import { creator } from './node.js'
+
+export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFetched)
+
+export { TomboloError, type TomboloErrorCode } from './errors.js'
+export type { TomboloNode } from './node.js'
+export type * from './types.js'

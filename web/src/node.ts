@@ -1,0 +1,153 @@
+import { TomboloError } from './errors.js'
+import { loadProgram, type Compile, type WasmSource } from './load.js'
+import { raceAbort, type Program, type RawNode } from './program.js'
+import type {
+  CallOptions,
+  CreateNodeOptions,
+  Listener,
+  NodeEventListener,
+  NodeEvents,
+  PeerInfo,
+  PeerStream,
+  Reservation,
+} from './types.js'
+
+const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost', 'echo', 'error'] as const
+
+/** A libp2p peer. Made by `createNode`. After its program has crashed, every call rejects with the `crashed` error. */
+export class TomboloNode extends EventTarget {
+  readonly #raw: RawNode
+  readonly #program: Program
+
+  constructor(raw: RawNode, program: Program) {
+    super()
+    this.#raw = raw
+    this.#program = program
+    for (const type of EVENTS) {
+      raw.addEventListener(type, (event) =>
+        this.#dispatch(type, (event as CustomEvent<NodeEvents[typeof type]>).detail),
+      )
+    }
+    program.ended.addEventListener('abort', () => {
+      this.#dispatch('error', { message: (program.ended.reason as TomboloError).message, fatal: true })
+    })
+  }
+
+  /** This node's peer id. */
+  get id(): string {
+    return this.#raw.id
+  }
+
+  /** The mesh that this node belongs to. */
+  get network(): string {
+    return this.#raw.network
+  }
+
+  /** The version of the program that the node runs. */
+  get version(): string {
+    return this.#program.version
+  }
+
+  /** The addresses under which this node can be dialled, each ending in `/p2p/<id>`. */
+  addrs(): Promise<string[]> {
+    return this.#program.call(() => this.#raw.addrs())
+  }
+
+  /** The peers that are connected now. */
+  peers(): Promise<PeerInfo[]> {
+    return this.#program.call(() => this.#raw.peers())
+  }
+
+  /** The reservations that are held now. */
+  relays(): Promise<Reservation[]> {
+    return this.#program.call(() => this.#raw.relays())
+  }
+
+  /** Connects to a peer by multiaddr or, where its addresses are known, by its id. Resolves to its id. */
+  connect(addrOrPeer: string, options?: CallOptions): Promise<string> {
+    return this.#program.call(() => this.#raw.connect(addrOrPeer, options))
+  }
+
+  /** Closes all connections to a peer. */
+  disconnect(peer: string): Promise<void> {
+    return this.#program.call(() => this.#raw.disconnect(peer))
+  }
+
+  /** Measures a round trip, in milliseconds. */
+  ping(peer: string, options?: CallOptions): Promise<number> {
+    return this.#program.call(() => this.#raw.ping(peer, options))
+  }
+
+  /** Sends bytes to a peer's echo service and resolves to what came back. */
+  echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
+    return this.#program.call(() => this.#raw.echo(peer, bytes, options))
+  }
+
+  /** Opens a stream to a peer. */
+  open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream> {
+    return this.#program.call(() => this.#raw.open(peer, protocol, options))
+  }
+
+  /** Answers a protocol: the handler gets every stream that a peer opens with it. */
+  listen(protocol: string, handler: (stream: PeerStream) => void): Promise<Listener> {
+    return this.#program.call(() => this.#raw.listen(protocol, handler))
+  }
+
+  /** Ends all connections. May be called more than once. */
+  close(): Promise<void> {
+    return this.#program.ended.aborted ? Promise.resolve() : this.#raw.close()
+  }
+
+  override addEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener: NodeEventListener<K> | null,
+    options?: boolean | AddEventListenerOptions,
+  ): void {
+    super.addEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
+  }
+
+  override removeEventListener<K extends keyof NodeEvents>(
+    type: K,
+    listener: NodeEventListener<K> | null,
+    options?: boolean | EventListenerOptions,
+  ): void {
+    super.removeEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
+  }
+
+  #dispatch<K extends keyof NodeEvents>(type: K, detail: NodeEvents[K]): void {
+    const known = type === 'error' ? { fatal: false, ...detail } : detail
+    this.dispatchEvent(new CustomEvent(type, { detail: known }))
+  }
+}
+
+/** Makes `createNode` for a platform: where its program is by default, and how it compiles it. */
+export function creator(defaultWasm: URL, compile: Compile) {
+  return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
+    const { wasm = defaultWasm, onProgress, signal, worker = 'none', ...config } = options
+    if (worker !== 'none') {
+      throw new TomboloError(
+        'option',
+        `worker: ${JSON.stringify(worker)} is not known; the only choice so far is "none"`,
+      )
+    }
+    signal?.throwIfAborted()
+    const made = make(wasm, compile, onProgress, config)
+    if (signal === undefined) return made
+    try {
+      return await raceAbort(made, signal)
+    } catch (error) {
+      if (signal.aborted) made.then((node) => node.close()).catch(() => {})
+      throw error
+    }
+  }
+}
+
+async function make(
+  wasm: WasmSource,
+  compile: Compile,
+  onProgress: CreateNodeOptions['onProgress'],
+  config: object,
+): Promise<TomboloNode> {
+  const program = await loadProgram(wasm, compile, onProgress)
+  return new TomboloNode(await program.createNode(config), program)
+}

@@ -1,0 +1,67 @@
+import { startGo } from './go.js'
+import type { CallOptions, Listener, NodeConfig, PeerInfo, PeerStream, Reservation } from './types.js'
+
+/** A node as the WebAssembly program hands it out. */
+export interface RawNode extends EventTarget {
+  readonly id: string
+  readonly network: string
+  addrs(): Promise<string[]>
+  peers(): Promise<PeerInfo[]>
+  relays(): Promise<Reservation[]>
+  connect(addrOrPeer: string, options?: CallOptions): Promise<string>
+  disconnect(peer: string): Promise<void>
+  ping(peer: string, options?: CallOptions): Promise<number>
+  echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
+  open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream>
+  listen(protocol: string, handler: (stream: PeerStream) => void): Promise<Listener>
+  close(): Promise<void>
+}
+
+/** The one global that the program sets. */
+interface ProgramGlobal {
+  readonly version: string
+  createNode(config: NodeConfig): Promise<RawNode>
+}
+
+/** A started program. It can hold any number of nodes. */
+export class Program {
+  readonly #api: ProgramGlobal
+
+  private constructor(
+    api: ProgramGlobal,
+    /** Aborted, with a `crashed` error as its reason, when the program ends. It does not end by itself. */
+    readonly ended: AbortSignal,
+  ) {
+    this.#api = api
+  }
+
+  static async start(module: WebAssembly.Module): Promise<Program> {
+    const ended = new AbortController()
+    const api = await startGo(module, 'tombolo', (why) => ended.abort(why))
+    return new Program(api as ProgramGlobal, ended.signal)
+  }
+
+  get version(): string {
+    return this.#api.version
+  }
+
+  createNode(config: NodeConfig): Promise<RawNode> {
+    return this.call(() => this.#api.createNode(config))
+  }
+
+  /** Calls into the program, and waits for what it promises no longer than the program lives. */
+  async call<T>(f: () => Promise<T>): Promise<T> {
+    this.ended.throwIfAborted()
+    return raceAbort(Promise.resolve(f()), this.ended)
+  }
+}
+
+/** Like the promise, except that it rejects with the signal's reason if that comes first. */
+export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error)
+    if (signal.aborted) onAbort()
+    else signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
