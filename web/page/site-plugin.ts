@@ -1,0 +1,76 @@
+import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import type { Plugin } from 'vite'
+import { compress, MIN_BYTES } from './precompress.ts'
+
+interface SitePaths {
+  /** The program, as the Go toolchain made it. */
+  wasm: string
+  /** The chart that index.html shows before any script has run. */
+  chart: string
+  /** Where the site is written. */
+  out: string
+  cache: string
+}
+
+const SIZES = 'virtual:wasm-sizes'
+
+/** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
+export function site(paths: SitePaths): Plugin[] {
+  return [chartInHtml(paths), wasmSizes(paths), precompressed(paths)]
+}
+
+function chartInHtml({ chart }: SitePaths): Plugin {
+  return {
+    name: 'tombolo:chart',
+    transformIndexHtml: {
+      order: 'pre',
+      handler: async (html) => html.replace('<!--chart-->', await readFile(chart, 'utf8')),
+    },
+  }
+}
+
+/** `virtual:wasm-sizes`: the page shows how much of the transfer has arrived, and a browser tells it only what it decoded. */
+function wasmSizes({ wasm, cache }: SitePaths): Plugin {
+  let building = false
+  return {
+    name: 'tombolo:wasm-sizes',
+    configResolved(config) {
+      building = config.command === 'build'
+    },
+    resolveId: (id) => (id === SIZES ? `\0${SIZES}` : undefined),
+    async load(id) {
+      if (id !== `\0${SIZES}`) return undefined
+      const bytes = await readFile(wasm)
+      const raw = bytes.length
+      const { br, gzip } = building ? await compress(bytes, cache) : { br: bytes, gzip: bytes }
+      return `export default ${JSON.stringify({ raw, br: br.length, gzip: gzip.length })}`
+    },
+  }
+}
+
+/**
+ * Writes `.br` and `.gz` beside every asset. Of the program only these stay, so that the relay's binary, which embeds
+ * the site, does not carry it three times; the relay unpacks it for a client that takes neither.
+ */
+function precompressed({ out, cache }: SitePaths): Plugin {
+  return {
+    name: 'tombolo:precompress',
+    apply: 'build',
+    async buildStart() {
+      for (const name of await readdir(out)) {
+        if (name !== '.gitignore') await rm(`${out}/${name}`, { recursive: true })
+      }
+    },
+    async writeBundle(_, bundle) {
+      for (const name of Object.keys(bundle)) {
+        const path = `${out}/${name}`
+        const bytes = await readFile(path)
+        if (bytes.length < MIN_BYTES) continue
+        const { br, gzip } = await compress(bytes, cache)
+        await writeFile(`${path}.br`, br)
+        await writeFile(`${path}.gz`, gzip)
+        if (name.endsWith('.wasm')) await rm(path)
+      }
+    },
+  }
+}

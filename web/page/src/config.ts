@@ -1,0 +1,52 @@
+/** What the address of the page asks for. */
+export interface PageConfig {
+  /** Join this relay instead of the one that serves the page. */
+  relay: string | undefined
+  /** Use this transport only. */
+  transport: 'webtransport' | 'websocket' | undefined
+  /** Connect to these peers (ids or multiaddrs). */
+  peers: string[]
+  identity: 'persistent' | 'ephemeral'
+}
+
+/** A relay to join, and the mesh it belongs to. */
+export interface RelayDescription {
+  id: string
+  addrs: string[]
+  /** Unknown when the relay was given by its address. */
+  network: string | undefined
+}
+
+export function readConfig(search: string, secure: boolean): PageConfig {
+  const query = new URLSearchParams(search)
+  const transport = query.get('transport')
+  return {
+    relay: query.get('relay') ?? undefined,
+    transport: transport === 'websocket' || transport === 'webtransport' ? transport : undefined,
+    peers: query.getAll('peer').filter((peer) => peer !== ''),
+    identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
+  }
+}
+
+/** Asks the server that serves the page which relay it is, unless the page's address names one. */
+export async function describeRelay(config: PageConfig, signal: AbortSignal): Promise<RelayDescription> {
+  if (config.relay !== undefined) {
+    const id = peerIdOf(config.relay)
+    if (id === undefined) throw new Error(`relay: ${config.relay} does not end in /p2p/<peer id>`)
+    return { id, addrs: [config.relay], network: undefined }
+  }
+  const response = await fetch('/.well-known/tombolo', { signal, headers: { accept: 'application/json' } })
+  if (!response.ok) throw new Error(`/.well-known/tombolo was answered with HTTP ${response.status}`)
+  const told = (await response.json()) as { peerId?: unknown; network?: unknown; addrs?: unknown }
+  if (typeof told.peerId !== 'string' || !Array.isArray(told.addrs)) {
+    throw new Error('/.well-known/tombolo does not have a peerId and addrs')
+  }
+  const id = told.peerId
+  const addrs = told.addrs.map(String)
+  return { id, addrs, network: typeof told.network === 'string' ? told.network : undefined }
+}
+
+/** The last peer id of a multiaddr. */
+export function peerIdOf(addr: string): string | undefined {
+  return /\/p2p\/([A-Za-z0-9]+)$/.exec(addr)?.[1]
+}

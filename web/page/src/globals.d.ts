@@ -1,0 +1,5 @@
+/** Sizes of the program in bytes, as it is and as it is transferred. Known when the page is built. */
+declare module 'virtual:wasm-sizes' {
+  const sizes: { raw: number; br: number; gzip: number }
+  export default sizes
+}

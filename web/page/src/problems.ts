@@ -1,0 +1,79 @@
+import { TomboloError, type TomboloErrorCode } from '@tombolo/node'
+
+/** Something that a person must read: what failed, what the machine said, and what to do. */
+export interface Problem {
+  kind: string
+  title: string
+  detail: string
+  advice: string
+}
+
+type Words = Pick<Problem, 'title' | 'advice'>
+
+const REBUILD =
+  'If you run this relay, build it again with “make build” and restart it. Otherwise reload the page without its cache (Shift and reload).'
+
+const BY_CODE: Record<TomboloErrorCode, Words> = {
+  unsupported: {
+    title: 'This browser cannot run the node',
+    advice: 'Use a current Chrome, Edge, Firefox or Safari.',
+  },
+  'wasm-unreachable': {
+    title: 'The node’s program could not be fetched',
+    advice: 'Check that the relay is running and that you are online, then try again.',
+  },
+  'wasm-not-found': { title: 'The node’s program is not on this server', advice: REBUILD },
+  'wasm-refused': { title: 'The server would not hand out the node’s program', advice: REBUILD },
+  'wasm-type': {
+    title: 'The server hands out the node’s program as the wrong type',
+    advice: 'A server in between must leave the content type application/wasm as it is.',
+  },
+  'wasm-truncated': {
+    title: 'The download of the node’s program broke off',
+    advice: 'Check that you are online, then try again.',
+  },
+  'wasm-invalid': { title: 'What was downloaded is not the node’s program', advice: REBUILD },
+  option: { title: 'The node could not be made', advice: 'Check the address of this page.' },
+  crashed: { title: 'The node has stopped', advice: 'Reload the page to start it again.' },
+}
+
+/** What to say when the node could not be made, or has ended. */
+export function startProblem(error: unknown): Problem {
+  const detail = error instanceof Error ? error.message : String(error)
+  if (error instanceof TomboloError) return { kind: error.code, detail, ...BY_CODE[error.code] }
+  return {
+    kind: 'node',
+    title: 'The node could not be made',
+    detail,
+    advice: 'Check what the address of this page asks for (relay, transport), then reload.',
+  }
+}
+
+export function relayUnknown(error: unknown): Problem {
+  return {
+    kind: 'relay-unknown',
+    title: 'This page does not know which relay to join',
+    detail: error instanceof Error ? error.message : String(error),
+    advice: 'Serve the page from tombolo-relay, or add ?relay=<its multiaddr> to the address of this page.',
+  }
+}
+
+export function relaySilent(addrs: string[], reason: string | undefined): Problem {
+  return {
+    kind: 'relay-silent',
+    title: 'The relay does not answer',
+    detail: reason ?? `tried ${addrs.join('  ')}`,
+    advice:
+      'This tab keeps trying. Check that the relay is running and can be reached from here; where UDP is blocked, add ?transport=websocket to the address of this page.',
+  }
+}
+
+export function insecureContext(origin: string): Problem {
+  return {
+    kind: 'insecure',
+    title: 'This page was not opened over a secure connection',
+    detail: `${origin} is plain HTTP, so the browser gives it no WebTransport and no place for a key.`,
+    advice:
+      'The tab works over WebSocket, under a new id after each reload. Open the page by https or as localhost to have both.',
+  }
+}

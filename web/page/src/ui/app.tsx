@@ -1,0 +1,32 @@
+import type { Session } from '../session.js'
+import type { State } from '../state.js'
+import { EchoBox } from './echo.js'
+import { ActivityLog } from './log.js'
+import { Peers } from './peers.js'
+import { ProblemBox } from './problem.js'
+import { SelfCard } from './self.js'
+import { Status } from './status.js'
+
+export function App({ state, session }: { state: State; session: Session }) {
+  return (
+    <>
+      <Status state={state} />
+      {state.failure && <ProblemBox problem={state.failure} grave onRetry={() => location.reload()} />}
+      {state.notices.map((notice) => (
+        <ProblemBox key={notice.kind} problem={notice} />
+      ))}
+      <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
+        <SelfCard state={state} />
+        <Peers state={state} session={session} />
+        <EchoBox state={state} session={session} />
+        <ActivityLog log={state.log} />
+      </div>
+      <footer>
+        <p>
+          In the console, the node is <code>tombolo</code>: try <code>await tombolo.peers()</code>
+        </p>
+        {state.self && <p>{state.self.version}</p>}
+      </footer>
+    </>
+  )
+}

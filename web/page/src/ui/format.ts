@@ -1,0 +1,35 @@
+/** The end of a peer id: its beginning is the same for most. */
+export function shortId(id: string): string {
+  return id.length > 12 ? `…${id.slice(-8)}` : id
+}
+
+export function megabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(1)
+}
+
+export function milliseconds(ms: number): string {
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
+}
+
+export function clock(at: number): string {
+  return new Date(at).toLocaleTimeString([], {
+    hour: '2-digit',
+    minute: '2-digit',
+    second: '2-digit',
+    hourCycle: 'h23',
+  })
+}
+
+const TRANSPORTS: Record<string, string> = {
+  webtransport: 'WebTransport',
+  websocket: 'WebSocket',
+  webrtc: 'WebRTC',
+  'webrtc-direct': 'WebRTC direct',
+  circuit: 'circuit',
+  quic: 'QUIC',
+  tcp: 'TCP',
+}
+
+export function transportName(transport: string): string {
+  return TRANSPORTS[transport] ?? transport
+}

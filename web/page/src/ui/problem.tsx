@@ -1,0 +1,19 @@
+import type { Problem } from '../problems.js'
+
+interface Props {
+  problem: Problem
+  /** There is no node because of it. */
+  grave?: boolean
+  onRetry?: () => void
+}
+
+export function ProblemBox({ problem, grave = false, onRetry }: Props) {
+  return (
+    <section class={grave ? 'problem grave' : 'problem'} role={grave ? 'alert' : 'status'} data-kind={problem.kind}>
+      <h2>{problem.title}</h2>
+      <p>{problem.advice}</p>
+      <p class="problem-detail">{problem.detail}</p>
+      {onRetry && <button onClick={onRetry}>Try again</button>}
+    </section>
+  )
+}

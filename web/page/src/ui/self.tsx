@@ -1,0 +1,60 @@
+import type { State } from '../state.js'
+import { CopyButton } from './copy.js'
+import { Flag } from './flag.js'
+import { clock, shortId, transportName } from './format.js'
+
+/** Who this tab is, and how it hangs together with the relay. */
+export function SelfCard({ state }: { state: State }) {
+  const { self, relay, peers, phase } = state
+  const link = peers.find((peer) => peer.id === relay?.id)
+  const circuit = self?.addrs.find((addr) => addr.includes('/p2p-circuit'))
+  return (
+    <section class="sheet self" aria-labelledby="self-title">
+      <h2 id="self-title">This tab</h2>
+      {self ? (
+        <p class="identity">
+          <Flag id={self.id} />
+          <code id="own-id">{self.id}</code>
+          <CopyButton text={self.id} what="the peer id of this tab" />
+        </p>
+      ) : (
+        <p class="waiting">Its id is known once the node runs.</p>
+      )}
+      <dl>
+        <dt>Identity</dt>
+        <dd>{self ? (self.identity === 'persistent' ? 'kept in this browser' : 'new at each load') : '–'}</dd>
+        <dt>Relay</dt>
+        <dd id="relay-id">
+          {relay ? (
+            <>
+              <Flag id={relay.id} /> <code title={relay.id}>{shortId(relay.id)}</code>
+            </>
+          ) : (
+            'none'
+          )}
+        </dd>
+        <dt>Transport</dt>
+        <dd id="relay-transport">{link ? transportName(link.transport) : 'not connected'}</dd>
+        <dt>Reservation</dt>
+        <dd id="reservation" data-held={phase === 'joined'}>
+          {reservation(state)}
+        </dd>
+      </dl>
+      {circuit !== undefined && phase === 'joined' && (
+        <div class="callable">
+          <p>Other peers reach this tab at</p>
+          <p class="identity">
+            <code id="circuit-addr">{circuit}</code>
+            <CopyButton text={circuit} what="the address of this tab" />
+          </p>
+        </div>
+      )}
+    </section>
+  )
+}
+
+function reservation({ phase, relay }: State): string {
+  if (phase === 'joined') return relay?.expires ? `held, renewed before ${clock(relay.expires)}` : 'held'
+  if (phase === 'adrift') return 'lost; trying again'
+  return relay === undefined ? 'none' : 'asked for'
+}
