@@ -56,6 +56,10 @@ type Options struct {
 	// stack.DefaultPeers.
 	Peers int
 
+	// NoPortMapping keeps the node from asking the router to forward its
+	// ports, as it otherwise does by UPnP and NAT-PMP.
+	NoPortMapping bool
+
 	// PingInterval: see core.Options.
 	PingInterval time.Duration
 
@@ -97,11 +101,11 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		AddrsFactory: announcing(o.Announce, keeper.AddrsFactory),
 		UserAgent:    o.UserAgent,
 		Peers:        o.Peers,
+		MapPorts:     !o.NoPortMapping,
 		Registerer:   o.Registerer,
 		Libp2p: []libp2p.Option{
 			libp2p.EnableRelay(), // the client of circuits, not a relay
 			libp2p.EnableHolePunching(),
-			libp2p.NATPortMap(),
 		},
 	})
 	if err != nil {

@@ -49,6 +49,10 @@ type Options struct {
 	// get their certificate hashes by themselves.
 	Announce []ma.Multiaddr
 
+	// NoPortMapping keeps the relay from asking the router to forward its
+	// ports, as it otherwise does by UPnP and NAT-PMP.
+	NoPortMapping bool
+
 	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
@@ -148,11 +152,11 @@ func newHost(o Options, key crypto.PrivKey, handler http.Handler) (host.Host, er
 		Listen:    o.Listen,
 		UserAgent: "tombolo-relay/" + core.Version(),
 		Peers:     o.Limits.withDefaults().Peers,
+		MapPorts:  !o.NoPortMapping,
 		HTTP:      handler,
 		Libp2p: []libp2p.Option{
 			libp2p.DisableRelay(),            // the client of circuits: nobody dials a relay through another
 			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back
-			libp2p.NATPortMap(),
 		},
 	}
 	if o.Registry != nil {

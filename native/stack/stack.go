@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -27,6 +28,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	"github.com/libp2p/go-libp2p/p2p/transport/webtransport"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -63,6 +65,9 @@ type Options struct {
 	// Peers is how many connected peers the limits are made for; above it the
 	// least useful connections are closed. If zero, DefaultPeers.
 	Peers int
+	// MapPorts asks the router, by UPnP or NAT-PMP, to forward the ports,
+	// unless the host listens on loopback addresses only.
+	MapPorts bool
 	// HTTP answers the requests on the TCP ports that are no WebSocket
 	// upgrade. If nil, they get a 404.
 	HTTP http.Handler
@@ -101,6 +106,9 @@ func New(o Options) (host.Host, error) {
 		libp2p.Muxer(yamuxmuxer.ID, muxer()),
 		transports(o.HTTP),
 		metrics(o.Registerer),
+	}
+	if o.MapPorts && slices.ContainsFunc(o.Listen, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
+		opts = append(opts, libp2p.NATPortMap())
 	}
 	if o.AddrsFactory != nil {
 		opts = append(opts, libp2p.AddrsFactory(o.AddrsFactory))

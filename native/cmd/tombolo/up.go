@@ -21,6 +21,7 @@ type upCmd struct {
 	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
 	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
 	Network  string              `help:"The mesh to belong to." default:"${network}"`
+	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	command.LogFlags
 }
 
@@ -32,12 +33,13 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		return interrupted(ctx, err)
 	}
 	node, err := native.New(ctx, native.Options{
-		DataDir:  c.DataDir,
-		Relays:   relays,
-		Listen:   command.Addrs(c.Listen),
-		Announce: command.Multiaddrs(c.Announce),
-		Network:  c.Network,
-		Logger:   log,
+		DataDir:       c.DataDir,
+		Relays:        relays,
+		Listen:        command.Addrs(c.Listen),
+		Announce:      command.Multiaddrs(c.Announce),
+		Network:       c.Network,
+		NoPortMapping: !c.MapPorts,
+		Logger:        log,
 	})
 	if err != nil {
 		return interrupted(ctx, explain(err))

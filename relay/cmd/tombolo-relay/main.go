@@ -28,6 +28,7 @@ type cli struct {
 	Peers           int                 `help:"How many connected peers to be made for." default:"${peers}"`
 	CircuitsPerPeer int                 `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
 	PeerRate        int64               `help:"How many bytes per second one peer may send through circuits; negative: no limit." default:"${rate}"`
+	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         string              `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         bool                `help:"Print the version and exit."`
 	command.LogFlags
@@ -65,6 +66,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		Listen:        listen,
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,
+		NoPortMapping: !c.MapPorts,
 		Site:          page(log),
 		Limits:        relay.Limits{Peers: c.Peers, CircuitsPerPeer: c.CircuitsPerPeer, PeerRate: c.PeerRate},
 		MetricsListen: c.Metrics,
