@@ -197,6 +197,7 @@ func describe(c network.Conn) Peer {
 		Since:     stat.Opened,
 	}
 	if p.Relayed {
+		p.Transport = "circuit" // the accepting side calls it tcp
 		if id, err := addr.ValueForProtocol(ma.P_P2P); err == nil {
 			p.Relay, _ = peer.Decode(id)
 		}

@@ -137,7 +137,11 @@ func (n *Node) Network() string { return n.network }
 // Addrs lists the addresses under which the node can be dialled, circuit
 // addresses included, each ending in /p2p/<own id>.
 func (n *Node) Addrs() []ma.Multiaddr {
-	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()})
+	own := n.host.Addrs()
+	if len(own) == 0 {
+		return nil // or libp2p would make it a bare /p2p/<id>
+	}
+	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: own})
 	if err != nil { // only an id that cannot be encoded, which a host cannot have
 		return nil
 	}
