@@ -188,7 +188,7 @@ func TestAnnouncedAddressesAreToldToo(t *testing.T) {
 
 func TestANodeNeedNotListen(t *testing.T) {
 	quiet := newNode(t, native.Options{Listen: []ma.Multiaddr{}})
-	assert.Empty(t, quiet.Host().Addrs())
+	assert.Empty(t, quiet.Addrs())
 	n := newNode(t, native.Options{UserAgent: "someone/1"})
 	id, err := quiet.Connect(testContext(t), n.Addrs()[0].String())
 	require.NoError(t, err)
@@ -216,7 +216,7 @@ func TestTwoNodesMeetThroughARelayThatCameLater(t *testing.T) {
 
 	// Neither the node nor its caller listens: the relay is the only way.
 	called := newNode(t, native.Options{Listen: []ma.Multiaddr{}, Relays: []peer.AddrInfo{info}})
-	assert.Empty(t, called.Host().Addrs())
+	assert.Empty(t, called.Addrs())
 	news := called.Events()
 	defer news.Close()
 

@@ -1,0 +1,166 @@
+// Package commandtest runs real programs in tests: it builds one, starts it,
+// and reads what it says line by line.
+package commandtest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a process may take to say what it must: much longer than
+// it should, since machines that run tests are slow.
+const patience = 60 * time.Second
+
+// Build builds the program whose folder is the working directory, for TestMain.
+// The function returned removes it again.
+func Build() (path string, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "tombolo-test-*")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { os.RemoveAll(dir) }
+	path = filepath.Join(dir, "program")
+	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, remove, nil
+}
+
+// Process is a running program. It is killed at the end of its test.
+type Process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr bytes.Buffer // whole once exited is closed
+	exited chan struct{}
+
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{} // closed and replaced with each line; closed for good at the end
+	ended bool
+}
+
+// Start starts the program at path with only env and what a program needs as
+// its environment.
+func Start(t *testing.T, env []string, path string, args ...string) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: exec.Command(path, args...), exited: make(chan struct{}), more: make(chan struct{})}
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	p.cmd.Stderr = &p.stderr
+	stdout, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go p.read(stdout)
+	t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.exited
+		if t.Failed() {
+			t.Logf("%s %s said:\n%s\nand on stderr:\n%s", path, strings.Join(args, " "), strings.Join(p.lines, "\n"), &p.stderr)
+		}
+	})
+	return p
+}
+
+func (p *Process) read(stdout io.Reader) {
+	defer close(p.exited)
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		p.mu.Lock()
+		p.lines = append(p.lines, lines.Text())
+		close(p.more)
+		p.more = make(chan struct{})
+		p.mu.Unlock()
+	}
+	_ = p.cmd.Wait()
+	p.mu.Lock()
+	p.ended = true
+	close(p.more)
+	p.mu.Unlock()
+}
+
+// PID is the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Lines are the lines written to standard output so far.
+func (p *Process) Lines() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]string(nil), p.lines...)
+}
+
+// Line waits for a line that begins with prefix and returns the rest of it. It
+// finds lines written before the call, the first one first.
+func (p *Process) Line(prefix string) string {
+	p.t.Helper()
+	return p.LineAfter(0, prefix)
+}
+
+// LineAfter is Line without the first n lines; see Lines.
+func (p *Process) LineAfter(n int, prefix string) string {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		p.mu.Lock()
+		for ; n < len(p.lines); n++ {
+			if rest, ok := strings.CutPrefix(p.lines[n], prefix); ok {
+				p.mu.Unlock()
+				return rest
+			}
+		}
+		more, ended := p.more, p.ended
+		p.mu.Unlock()
+		if ended {
+			p.t.Fatalf("the program ended (%s) and did not say %q", p.cmd.ProcessState, prefix)
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			p.t.Fatalf("the program did not say %q", prefix)
+		}
+	}
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// Wait waits for the end and returns the exit code, or -1 after a signal, and
+// what was written to standard error.
+func (p *Process) Wait() (code int, stderr string) {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		p.t.Fatal("the program does not end")
+	}
+	return p.cmd.ProcessState.ExitCode(), p.stderr.String()
+}
+
+// Stop ends the program with SIGTERM and tells its exit code and how long it
+// took to end.
+func (p *Process) Stop() (code int, took time.Duration) {
+	p.t.Helper()
+	start := time.Now()
+	p.Signal(syscall.SIGTERM)
+	code, _ = p.Wait()
+	return code, time.Since(start)
+}
