@@ -66,14 +66,14 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func(), 
 	granted := make(chan bool, 1)
 	var onGrant, executor js.Func
 	var resolve js.Value
-	executor = js.FuncOf(func(_ js.Value, args []js.Value) any {
+	executor = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		resolve = args[0]
 		return nil
 	})
 	held := js.Global().Get("Promise").New(executor) // the lock is held until it settles
-	executor.Release()
-	onGrant = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		onGrant.Release()
+	jsio.Release(executor)
+	onGrant = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
+		jsio.Release(onGrant)
 		if args[0].IsNull() {
 			granted <- false
 			return nil

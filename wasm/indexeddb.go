@@ -19,11 +19,11 @@ func openDatabase(ctx context.Context) (*indexedDB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open IndexedDB %q: %w", database, err)
 	}
-	upgrade := js.FuncOf(func(js.Value, []js.Value) any {
+	upgrade := jsio.NewFunc(func(js.Value, []js.Value) any {
 		request.Get("result").Call("createObjectStore", keyStore)
 		return nil
 	})
-	defer upgrade.Release()
+	defer jsio.Release(upgrade)
 	request.Set("onupgradeneeded", upgrade)
 	db, err := result(ctx, request)
 	if err != nil {
@@ -75,11 +75,11 @@ func result(ctx context.Context, request js.Value) (js.Value, error) {
 // settle waits for one of two events.
 func settle(ctx context.Context, target js.Value, good, bad string) error {
 	done := make(chan error, 1)
-	onGood := js.FuncOf(func(js.Value, []js.Value) any {
+	onGood := jsio.NewFunc(func(js.Value, []js.Value) any {
 		done <- nil
 		return nil
 	})
-	onBad := js.FuncOf(func(js.Value, []js.Value) any {
+	onBad := jsio.NewFunc(func(js.Value, []js.Value) any {
 		done <- jsio.AsError(target.Get("error"))
 		return nil
 	})
@@ -88,8 +88,8 @@ func settle(ctx context.Context, target js.Value, good, bad string) error {
 	defer func() {
 		target.Set("on"+good, js.Null())
 		target.Set("on"+bad, js.Null())
-		onGood.Release()
-		onBad.Release()
+		jsio.Release(onGood)
+		jsio.Release(onBad)
 	}()
 	select {
 	case err := <-done:

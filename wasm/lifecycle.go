@@ -8,6 +8,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
 // wakeOnline has lost relays tried at once when the platform says that the
@@ -21,7 +22,7 @@ func wakeOnline(keeper *reservation.Keeper) core.Part {
 	return core.Part{
 		Name: "network watch",
 		Start: func(context.Context) error {
-			online = js.FuncOf(func(js.Value, []js.Value) any {
+			online = jsio.NewFunc(func(js.Value, []js.Value) any {
 				keeper.Wake()
 				return nil
 			})
@@ -30,7 +31,7 @@ func wakeOnline(keeper *reservation.Keeper) core.Part {
 		},
 		Close: func() error {
 			global.Call("removeEventListener", "online", online)
-			online.Release()
+			jsio.Release(online)
 			return nil
 		},
 	}

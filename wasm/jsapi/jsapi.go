@@ -28,7 +28,7 @@ const Global = "tombolo"
 func Expose() {
 	api := js.Global().Get("Object").New()
 	api.Set("version", core.Version())
-	api.Set("createNode", js.FuncOf(func(_ js.Value, args []js.Value) any {
+	api.Set("createNode", jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		return jsio.Promise(func() (any, error) { return createNode(argument(args, 0)) })
 	}))
 	js.Global().Set(Global, api)
@@ -84,7 +84,7 @@ var prototype = sync.OnceValue(func() js.Value {
 	object := js.Global().Get("Object")
 	proto := object.Call("create", js.Global().Get("EventTarget").Get("prototype"))
 	for name, call := range methods {
-		proto.Set(name, js.FuncOf(func(this js.Value, args []js.Value) any {
+		proto.Set(name, jsio.NewFunc(func(this js.Value, args []js.Value) any {
 			return jsio.Promise(func() (any, error) {
 				n, err := nodeOf(this)
 				if err != nil {

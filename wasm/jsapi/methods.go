@@ -166,7 +166,7 @@ var listeners jsio.Handles[func()]
 
 // closeListener closes the listener it is called on; again is no error.
 var closeListener = sync.OnceValue(func() js.Func {
-	return js.FuncOf(func(this js.Value, _ []js.Value) any {
+	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		return jsio.Promise(func() (any, error) {
 			if remove, _, ok := listeners.Find(this); ok {
 				listeners.Drop(this)

@@ -46,7 +46,7 @@ func streamObject(ns network.Stream) js.Value {
 }
 
 var resetMethod = sync.OnceValue(func() js.Func {
-	return js.FuncOf(func(this js.Value, _ []js.Value) any {
+	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		if s, _, ok := streams.Find(this); ok {
 			go s.Reset()
 		}

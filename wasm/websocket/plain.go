@@ -64,8 +64,14 @@ func openSocket(ctx context.Context, url string) (socket, error) {
 	opened := make(chan struct{})
 	p.on("open", func(js.Value) { close(opened) })
 	p.on("message", func(e js.Value) { p.message(e.Get("data")) })
-	p.on("close", func(e js.Value) { p.closed(e) })
-	p.on("error", func(js.Value) {}) // says nothing that close does not
+	p.on("close", func(e js.Value) { p.closed(closeError(e.Get("code").Int(), e.Get("reason").String())) })
+	// Browsers say nothing here and send close after it; Node.js says what
+	// failed, and may send nothing more.
+	p.on("error", func(e js.Value) {
+		if why := e.Get("error"); !why.IsUndefined() {
+			p.closed(fmt.Errorf("connection failed: %w", jsio.AsError(why)))
+		}
+	})
 	select {
 	case <-opened:
 		return p, nil
@@ -78,7 +84,7 @@ func openSocket(ctx context.Context, url string) (socket, error) {
 }
 
 func (p *plain) on(event string, f func(js.Value)) {
-	h := js.FuncOf(func(_ js.Value, args []js.Value) any {
+	h := jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		f(args[0])
 		return nil
 	})
@@ -103,19 +109,23 @@ func (p *plain) message(data js.Value) {
 	p.wake()
 }
 
-func (p *plain) closed(e js.Value) {
-	code := e.Get("code").Int()
+func closeError(code int, reason string) error {
 	if orderly(code) {
-		p.end(io.EOF)
-	} else {
-		p.end(fmt.Errorf("closed with code %d %s", code, e.Get("reason").String()))
+		return io.EOF
 	}
+	return fmt.Errorf("closed with code %d %s", code, reason)
+}
+
+// closed takes the last event there is.
+func (p *plain) closed(why error) {
+	p.end(why)
 	for _, name := range []string{"open", "message", "close", "error"} {
 		p.js.Set("on"+name, js.Null())
 	}
 	for _, h := range p.handlers {
-		h.Release()
+		jsio.Release(h)
 	}
+	p.handlers = nil
 }
 
 // end notes why there is no more, once.

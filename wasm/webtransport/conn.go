@@ -45,13 +45,13 @@ func newConn(t *Transport, session js.Value, to target, scope network.ConnManage
 	}
 	var onClose, onFailure js.Func
 	over := func(err error) any {
-		onClose.Release()
-		onFailure.Release()
+		jsio.Release(onClose)
+		jsio.Release(onFailure)
 		c.end(err)
 		return nil
 	}
-	onClose = js.FuncOf(func(_ js.Value, args []js.Value) any { return over(closeError(args)) })
-	onFailure = js.FuncOf(func(_ js.Value, args []js.Value) any {
+	onClose = jsio.NewFunc(func(_ js.Value, args []js.Value) any { return over(closeError(args)) })
+	onFailure = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		return over(fmt.Errorf("session failed: %w", jsio.AsError(args[0])))
 	})
 	session.Get("closed").Call("then", onClose, onFailure)

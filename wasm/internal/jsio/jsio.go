@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"syscall/js"
 )
 
@@ -27,6 +28,24 @@ var (
 	// platform reports them as unhandled, and Node.js exits.
 	Ignore = global.Get("Function").Get("prototype")
 )
+
+// liveFuncs counts the functions that NewFunc made and Release has not seen.
+var liveFuncs atomic.Int64
+
+// NewFunc is js.FuncOf, counted. Its owner calls Release.
+func NewFunc(f func(this js.Value, args []js.Value) any) js.Func {
+	liveFuncs.Add(1)
+	return js.FuncOf(f)
+}
+
+// Release frees a function that NewFunc made; once.
+func Release(f js.Func) {
+	liveFuncs.Add(-1)
+	f.Release()
+}
+
+// LiveFuncs is the number of functions not yet released, for tests of leaks.
+func LiveFuncs() int { return int(liveFuncs.Load()) }
 
 // Error is a value that JavaScript threw or rejected with.
 type Error struct {
@@ -100,13 +119,13 @@ func await(p js.Value, cancel <-chan struct{}) (js.Value, error) {
 	settled := make(chan outcome, 1)
 	var onValue, onError js.Func
 	finish := func(o outcome) any {
-		onValue.Release()
-		onError.Release()
+		Release(onValue)
+		Release(onError)
 		settled <- o
 		return nil
 	}
-	onValue = js.FuncOf(func(_ js.Value, args []js.Value) any { return finish(outcome{value: first(args)}) })
-	onError = js.FuncOf(func(_ js.Value, args []js.Value) any { return finish(outcome{err: AsError(first(args))}) })
+	onValue = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{value: first(args)}) })
+	onError = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{err: AsError(first(args))}) })
 	p.Call("then", onValue, onError)
 	select {
 	case o := <-settled:
@@ -120,8 +139,8 @@ func await(p js.Value, cancel <-chan struct{}) (js.Value, error) {
 // rejects with a JavaScript Error of the same text; see Throwable.
 func Promise(f func() (any, error)) js.Value {
 	var executor js.Func
-	executor = js.FuncOf(func(_ js.Value, args []js.Value) any {
-		executor.Release() // the platform calls it once, at once
+	executor = NewFunc(func(_ js.Value, args []js.Value) any {
+		Release(executor) // the platform calls it once, at once
 		resolve, reject := args[0], args[1]
 		go func() {
 			if v, err := f(); err != nil {
@@ -214,14 +233,14 @@ func WithSignal(parent context.Context, signal js.Value) (ctx context.Context, c
 		stop()
 		return ctx, stop
 	}
-	aborted := js.FuncOf(func(js.Value, []js.Value) any {
+	aborted := NewFunc(func(js.Value, []js.Value) any {
 		stop()
 		return nil
 	})
 	signal.Call("addEventListener", "abort", aborted)
 	return ctx, sync.OnceFunc(func() {
 		signal.Call("removeEventListener", "abort", aborted)
-		aborted.Release()
+		Release(aborted)
 		stop()
 	})
 }

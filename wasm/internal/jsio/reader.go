@@ -49,8 +49,8 @@ func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 		turn:    make(chan struct{}, 1),
 		ready:   make(chan struct{}, 1),
 	}
-	r.onChunk = js.FuncOf(r.chunk)
-	r.onFailure = js.FuncOf(r.failed)
+	r.onChunk = NewFunc(r.chunk)
+	r.onFailure = NewFunc(r.failed)
 	return r
 }
 
@@ -134,8 +134,8 @@ func (r *Reader) end(err error) {
 	}
 	if !r.asked && !r.released {
 		r.released = true
-		r.onChunk.Release()
-		r.onFailure.Release()
+		Release(r.onChunk)
+		Release(r.onFailure)
 	}
 	select {
 	case r.ready <- struct{}{}:

@@ -45,11 +45,11 @@ func NewReadable(s Source) js.Value {
 
 var sourceCallbacks = sync.OnceValue(func() map[string]js.Func {
 	return map[string]js.Func{
-		"pull": js.FuncOf(func(this js.Value, args []js.Value) any {
+		"pull": NewFunc(func(this js.Value, args []js.Value) any {
 			controller := args[0]
 			return Promise(func() (any, error) { return nil, pull(this, controller) })
 		}),
-		"cancel": js.FuncOf(func(this js.Value, _ []js.Value) any {
+		"cancel": NewFunc(func(this js.Value, _ []js.Value) any {
 			s, _, ok := sources.Find(this)
 			if !ok {
 				return nil
@@ -100,7 +100,7 @@ func NewWritable(s Sink) js.Value {
 var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 	// last is for the calls after which there is no other.
 	last := func(end func(Sink) error) js.Func {
-		return js.FuncOf(func(this js.Value, _ []js.Value) any {
+		return NewFunc(func(this js.Value, _ []js.Value) any {
 			s, _, ok := sinks.Find(this)
 			if !ok {
 				return nil
@@ -110,7 +110,7 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 		})
 	}
 	return map[string]js.Func{
-		"write": js.FuncOf(func(this js.Value, args []js.Value) any {
+		"write": NewFunc(func(this js.Value, args []js.Value) any {
 			chunk := args[0]
 			return Promise(func() (any, error) { return nil, write(this, chunk) })
 		}),
