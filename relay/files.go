@@ -51,7 +51,7 @@ func newFiles(site fs.FS) (*files, error) {
 	}
 	f.known = make(map[string]*file)
 	err := fs.WalkDir(site, ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
 			return err
 		}
 		return f.add(p, d)

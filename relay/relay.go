@@ -14,13 +14,14 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"strconv"
+	"net/netip"
 	"sync"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -173,15 +174,28 @@ func newHost(o Options, key crypto.PrivKey, handler http.Handler) (host.Host, er
 // Node is the relay as a peer. It must not be closed by the caller.
 func (r *Relay) Node() *core.Node { return r.node }
 
-// Port is the TCP port of the page; 0 if the relay listens on none.
-func (r *Relay) Port() int {
+// PageURL is where the page is on this machine; empty if the relay listens on
+// no WebSocket address.
+func (r *Relay) PageURL() string {
+	var page string
 	for _, a := range r.node.Host().Network().ListenAddresses() {
-		if port, err := a.ValueForProtocol(ma.P_TCP); err == nil {
-			n, _ := strconv.Atoi(port)
-			return n
+		if _, err := a.ValueForProtocol(ma.P_WS); err != nil {
+			continue
 		}
+		_, hostport, err := manet.DialArgs(a)
+		if err != nil {
+			continue
+		}
+		at, err := netip.ParseAddrPort(hostport)
+		if err != nil {
+			continue
+		}
+		if at.Addr().IsUnspecified() || at.Addr().IsLoopback() {
+			return fmt.Sprintf("http://localhost:%d/", at.Port())
+		}
+		page = "http://" + hostport + "/"
 	}
-	return 0
+	return page
 }
 
 // Close ends the relay: it stops accepting, ends its circuits and connections,

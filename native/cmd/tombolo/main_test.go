@@ -90,8 +90,10 @@ func failsWith(t *testing.T, code int, wants []string, args ...string) {
 func TestUpIsReachableThroughARelayAndTellsWhatHappens(t *testing.T) {
 	r := newRelay(t, relay.Options{})
 	dir := t.TempDir()
-	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--relay", "http://127.0.0.1:"+strconv.Itoa(r.Port()))
+	p := start(t, "up", "--data-dir", dir, "--listen", "127.0.0.1:0", "--relay", r.PageURL())
 	id := p.Line("id ")
+	relayID := r.Node().ID().String()
+	p.Line("reserved on " + relayID + " until ")
 	for _, transport := range []string{"/tcp/", "/ws/", "/quic-v1/", "/webtransport/", "/webrtc-direct/"} {
 		assert.Condition(t, func() bool {
 			for _, l := range p.Lines() {
@@ -102,8 +104,6 @@ func TestUpIsReachableThroughARelayAndTellsWhatHappens(t *testing.T) {
 			return false
 		}, "%s is listened on", transport)
 	}
-	relayID := r.Node().ID().String()
-	p.Line("reserved on " + relayID + " until ")
 	circuit := "/p2p/" + relayID + "/p2p-circuit/p2p/" + id
 
 	caller := newNode(t)

@@ -48,10 +48,11 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 
 	news := node.Events()
 	defer news.Close()
-	fmt.Println("id", node.ID())
+	ready := fmt.Sprintln("id", node.ID())
 	for _, a := range node.Addrs() {
-		fmt.Println("listening", a)
+		ready += fmt.Sprintln("listening", a)
 	}
+	fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
 	newReporter(node, os.Stdout).run(ctx, news)
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -78,12 +77,14 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		}
 		return c.explain(err)
 	}
+	var ready string
 	for _, a := range r.Node().Addrs() {
-		fmt.Println("listening", a)
+		ready += fmt.Sprintln("listening", a)
 	}
-	if port := r.Port(); port != 0 {
-		fmt.Printf("page http://%s/\n", net.JoinHostPort("localhost", strconv.Itoa(port)))
+	if page := r.PageURL(); page != "" {
+		ready += fmt.Sprintln("page", page)
 	}
+	fmt.Print(ready) // in one piece
 	<-ctx.Done()
 	return command.CloseInTime(r, log)
 }
