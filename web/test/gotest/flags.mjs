@@ -1,0 +1,36 @@
+// The flags that go test passes to a test binary.
+
+/** The value of -test.NAME, or undefined. */
+export function testFlag(args, name) {
+  const prefix = `-test.${name}=`
+  return args.findLast((arg) => arg.startsWith(prefix))?.slice(prefix.length)
+}
+
+// What would write a file, which a page cannot.
+const files = [
+  'coverprofile',
+  'cpuprofile',
+  'memprofile',
+  'blockprofile',
+  'mutexprofile',
+  'trace',
+  'gocoverdir',
+  'artifacts',
+]
+
+/** The arguments for a test in a page. Throws where they ask for a file. */
+export function withoutFiles(args) {
+  for (const name of files) {
+    if (testFlag(args, name)) throw new Error(`-test.${name}: a browser has no file system to write it to; try "node"`)
+  }
+  return args.filter((arg) => !/^-test\.(testlogfile|outputdir)=/.test(arg)) // the one is for go's cache, the other of no use
+}
+
+const units = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 }
+
+/** A Go duration such as 1m30s, in milliseconds. */
+export function parseDuration(text) {
+  let ms = 0
+  for (const [, number, unit] of text.matchAll(/([\d.]+)(h|ms|m|us|µs|ns|s)/g)) ms += Number(number) * units[unit]
+  return ms
+}
