@@ -131,7 +131,7 @@ func cacheControl(name string) string {
 func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		http.Error(w, "only GET and HEAD are answered here", http.StatusMethodNotAllowed)
+		refuse(w, http.StatusMethodNotAllowed, "only GET and HEAD are answered here")
 		return
 	}
 	if f.known == nil {
@@ -147,11 +147,16 @@ func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	known := f.known[name]
 	if known == nil {
-		w.Header().Set("Cache-Control", "no-store")
-		http.Error(w, "there is no "+r.URL.Path+" here; the page is at /", http.StatusNotFound)
+		refuse(w, http.StatusNotFound, "there is no "+r.URL.Path+" here; the page is at /")
 		return
 	}
 	f.serve(w, r, known)
+}
+
+// refuse answers in words that nobody should keep.
+func refuse(w http.ResponseWriter, code int, words string) {
+	w.Header().Set("Cache-Control", "no-store")
+	http.Error(w, words, code)
 }
 
 const notBuilt = `<!doctype html><meta charset="utf-8"><title>Tombolo relay</title>
@@ -160,14 +165,19 @@ const notBuilt = `<!doctype html><meta charset="utf-8"><title>Tombolo relay</tit
 
 func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 	h := w.Header()
-	h.Set("Content-Type", known.contentType)
-	h.Set("Cache-Control", known.cacheControl)
 	h.Set("Vary", "Accept-Encoding")
 	coding, unzip, ok := choose(known.forms, r.Header.Values("Accept-Encoding"))
 	if !ok {
-		http.Error(w, "nothing here in an encoding that the request accepts", http.StatusNotAcceptable)
+		refuse(w, http.StatusNotAcceptable, "the file is not here in an encoding that the request accepts")
 		return
 	}
+	body, err := f.fs.Open(known.forms[coding].path)
+	if err != nil {
+		refuse(w, http.StatusInternalServerError, "the file cannot be read")
+		return
+	}
+	defer body.Close()
+	h.Set("Cache-Control", known.cacheControl)
 	chosen := known.forms[coding]
 	etag := chosen.etag
 	if unzip {
@@ -177,25 +187,17 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 	}
 	h.Set("ETag", etag)
 	if matches(r.Header.Values("If-None-Match"), etag) {
-		h.Del("Content-Type")
 		h.Del("Content-Encoding")
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	h.Set("Content-Type", known.contentType)
 	if !unzip {
 		h.Set("Content-Length", strconv.FormatInt(chosen.size, 10))
 	}
 	if r.Method == http.MethodHead {
 		return
 	}
-	body, err := f.fs.Open(chosen.path)
-	if err != nil {
-		h.Del("Content-Encoding")
-		h.Del("Content-Length")
-		http.Error(w, "the file cannot be read", http.StatusInternalServerError)
-		return
-	}
-	defer body.Close()
 	if err := send(w, body, unzip); err != nil {
 		panic(http.ErrAbortHandler) // the client must not take it for the whole
 	}
@@ -212,20 +214,18 @@ func send(w http.ResponseWriter, body io.Reader, unzip bool) error {
 		body = z
 	}
 	control := http.NewResponseController(w)
+	defer control.SetWriteDeadline(time.Time{})
 	buf := make([]byte, writeStep)
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
-			// Not every kind of connection has deadlines.
-			if e := control.SetWriteDeadline(time.Now().Add(writeStepTime)); e != nil && !errors.Is(e, http.ErrNotSupported) {
-				return e
-			}
+			_ = control.SetWriteDeadline(time.Now().Add(writeStepTime)) // where there are deadlines
 			if _, e := w.Write(buf[:n]); e != nil {
 				return e
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			return control.SetWriteDeadline(time.Time{})
+			return nil
 		}
 		if err != nil {
 			return err

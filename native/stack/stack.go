@@ -4,7 +4,8 @@
 //
 // On its TCP port plain TCP, WebSocket and HTTP live side by side; on its UDP
 // port QUIC, WebTransport and WebRTC-direct. Security is Noise or TLS, and the
-// multiplexer yamux, where the transport has none of its own.
+// multiplexer yamux, where the transport has none of its own; browsers know Noise
+// only.
 package stack
 
 import (
@@ -101,8 +102,9 @@ func New(o Options) (host.Host, error) {
 		libp2p.UserAgent(o.UserAgent),
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(conns),
-		libp2p.Security(noise.ID, noise.New),
+		// Who dials prefers TLS: its AES is in the processor, Noise's ChaCha20 is not.
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamuxmuxer.ID, muxer()),
 		transports(o.HTTP),
 		metrics(o.Registerer),

@@ -1,0 +1,226 @@
+package relay
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/andybalholm/brotli"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	script = "/assets/index-abc.js"
+	module = "/assets/tombolo-abc.wasm"
+	icon   = "/assets/icon-abc.svg"
+)
+
+var plain = map[string]string{
+	"/":    "<!doctype html>" + strings.Repeat("<p>page", 500),
+	script: strings.Repeat("let a = 1;", 500),
+	module: "\x00asm" + strings.Repeat("code", 50_000),
+	icon:   "<svg/>",
+}
+
+// testSite is a site as the web package builds it: the wasm compressed only,
+// the icon plain only.
+func testSite() fstest.MapFS {
+	site := fstest.MapFS{".gitignore": {Data: []byte("*")}, icon[1:]: {Data: []byte(plain[icon])}}
+	for path, name := range map[string]string{"/": "index.html", script: script[1:], module: module[1:]} {
+		if path != module {
+			site[name] = &fstest.MapFile{Data: []byte(plain[path])}
+		}
+		var br, gz bytes.Buffer
+		b, g := brotli.NewWriter(&br), gzip.NewWriter(&gz)
+		io.WriteString(b, plain[path])
+		io.WriteString(g, plain[path])
+		b.Close()
+		g.Close()
+		site[name+".br"] = &fstest.MapFile{Data: br.Bytes()}
+		site[name+".gz"] = &fstest.MapFile{Data: gz.Bytes()}
+	}
+	return site
+}
+
+func testFiles(t *testing.T, site fs.FS) http.Handler {
+	t.Helper()
+	s, err := newSite(site)
+	require.NoError(t, err)
+	return s
+}
+
+func get(h http.Handler, method, path string, header ...string) *http.Response {
+	r := httptest.NewRequest(method, path, nil)
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Add(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func decoded(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	var body io.Reader = resp.Body
+	switch coding := resp.Header.Get("Content-Encoding"); coding {
+	case "br":
+		body = brotli.NewReader(body)
+	case "gzip":
+		z, err := gzip.NewReader(body)
+		require.NoError(t, err)
+		body = z
+	default:
+		assert.Empty(t, coding)
+	}
+	b, err := io.ReadAll(body)
+	require.NoError(t, err)
+	return string(b)
+}
+
+func TestAFileIsSentInTheEncodingTheClientLikesBest(t *testing.T) {
+	h := testFiles(t, testSite())
+	for _, c := range []struct{ path, accept, want string }{
+		{script, "gzip, deflate, br, zstd", "br"},
+		{script, "gzip, deflate", "gzip"},
+		{script, "", ""},
+		{script, "identity", ""},
+		{script, "br;q=0, gzip", "gzip"},
+		{script, "br;q=0.5, gzip;q=0.8", "gzip"},
+		{script, "br; q=0.5 , gzip ; q=0.50", "br"},
+		{script, "*", "br"},
+		{script, "*;q=0.1, br;q=0", "gzip"},
+		{script, "BR", "br"},
+		{script, "identity, gzip;q=0.1", ""},
+		{script, "br;q=nonsense", ""},
+		{script, "zstd, deflate", ""},
+		{module, "br", "br"},
+		{module, "gzip", "gzip"},
+		{module, "", ""}, // there is no plain one: it is unpacked on the way
+		{module, "zstd", ""},
+		{icon, "br, gzip", ""},
+		{"/", "br", "br"},
+		{"/index.html", "gzip", "gzip"},
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			resp := get(h, method, c.path, "Accept-Encoding", c.accept)
+			require.Equal(t, http.StatusOK, resp.StatusCode, c)
+			assert.Equal(t, c.want, resp.Header.Get("Content-Encoding"), c)
+			assert.Equal(t, "Accept-Encoding", resp.Header.Get("Vary"), c)
+			if method == http.MethodHead {
+				b, _ := io.ReadAll(resp.Body)
+				assert.Empty(t, b)
+				continue
+			}
+			path := strings.TrimSuffix(c.path, "index.html")
+			assert.True(t, plain[path] == decoded(t, resp), "%v: the content differs", c)
+		}
+	}
+}
+
+func TestAClientThatRefusesEveryFormIsTold(t *testing.T) {
+	h := testFiles(t, testSite())
+	for _, accept := range []string{"identity;q=0", "*;q=0", "zstd, identity;q=0"} {
+		resp := get(h, http.MethodGet, script, "Accept-Encoding", accept)
+		assert.Equal(t, http.StatusNotAcceptable, resp.StatusCode)
+		assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	}
+}
+
+func TestTheLengthIsToldWhereItIsKnown(t *testing.T) {
+	site := testSite()
+	h := testFiles(t, site)
+	assert.EqualValues(t, len(site[module[1:]+".br"].Data), get(h, http.MethodGet, module, "Accept-Encoding", "br").ContentLength)
+	assert.EqualValues(t, len(plain[script]), get(h, http.MethodHead, script).ContentLength)
+	assert.EqualValues(t, -1, get(h, http.MethodGet, module).ContentLength)
+}
+
+func TestEachKindOfFileHasItsHeaders(t *testing.T) {
+	h := testFiles(t, testSite())
+	for path, want := range map[string]struct{ kind, cache string }{
+		"/":    {"text/html; charset=utf-8", "no-cache"},
+		script: {"text/javascript; charset=utf-8", "public, max-age=31536000, immutable"},
+		module: {"application/wasm", "public, max-age=31536000, immutable"},
+		icon:   {"image/svg+xml", "public, max-age=31536000, immutable"},
+	} {
+		resp := get(h, http.MethodGet, path, "Accept-Encoding", "br")
+		assert.Equal(t, want.kind, resp.Header.Get("Content-Type"), path)
+		assert.Equal(t, want.cache, resp.Header.Get("Cache-Control"), path)
+		assert.Equal(t, "nosniff", resp.Header.Get("X-Content-Type-Options"), path)
+		policy := resp.Header.Get("Content-Security-Policy")
+		assert.Contains(t, policy, "script-src 'self' 'wasm-unsafe-eval';", path)
+		assert.Contains(t, policy, "connect-src * ws: wss:", path)
+		assert.NotContains(t, policy, "'unsafe-eval'", path)
+	}
+}
+
+func TestWhatTheClientHasIsNotSentAgain(t *testing.T) {
+	h := testFiles(t, testSite())
+	tags := make(map[string]string)
+	for _, accept := range []string{"br", "gzip", ""} {
+		tag := get(h, http.MethodGet, "/", "Accept-Encoding", accept).Header.Get("ETag")
+		require.Regexp(t, `^"[^"]+"$`, tag)
+		assert.NotContains(t, tags, tag, "each form has its own")
+		tags[tag] = accept
+		for _, have := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
+			resp := get(h, http.MethodGet, "/", "Accept-Encoding", accept, "If-None-Match", have)
+			assert.Equal(t, http.StatusNotModified, resp.StatusCode, have)
+			assert.Equal(t, tag, resp.Header.Get("ETag"))
+			assert.Equal(t, "no-cache", resp.Header.Get("Cache-Control"))
+			assert.Equal(t, "Accept-Encoding", resp.Header.Get("Vary"))
+			b, _ := io.ReadAll(resp.Body)
+			assert.Empty(t, b)
+		}
+		assert.Equal(t, http.StatusOK, get(h, http.MethodGet, "/", "Accept-Encoding", accept, "If-None-Match", `"other"`).StatusCode)
+	}
+	changed := testSite()
+	changed["index.html"] = &fstest.MapFile{Data: []byte("new")}
+	assert.NotContains(t, tags, get(testFiles(t, changed), http.MethodGet, "/").Header.Get("ETag"))
+}
+
+func TestWhatIsNotThereIsSaidInWords(t *testing.T) {
+	h := testFiles(t, testSite())
+	for _, path := range []string{"/nothing", "/assets/", "/assets", "/index.html/x", "/.gitignore", "/assets/index-abc.js.br.br", "/.well-known/other"} {
+		resp := get(h, http.MethodGet, path)
+		assert.Equal(t, http.StatusNotFound, resp.StatusCode, path)
+		assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"), path)
+		b, _ := io.ReadAll(resp.Body)
+		assert.Contains(t, string(b), path)
+	}
+	assert.Equal(t, http.StatusMethodNotAllowed, get(h, http.MethodPost, "/").StatusCode)
+	assert.Equal(t, http.StatusMethodNotAllowed, get(h, http.MethodDelete, "/healthz").StatusCode)
+	for _, path := range []string{"/../../etc/passwd", "/%2e%2e/secret"} {
+		assert.NotEqual(t, http.StatusOK, get(h, http.MethodGet, path).StatusCode, path)
+	}
+}
+
+func TestAPageThatWasNotBuiltIsSaidInWords(t *testing.T) {
+	for _, site := range []fs.FS{nil, fstest.MapFS{".gitignore": {}}} {
+		resp := get(testFiles(t, site), http.MethodGet, "/")
+		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+		assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+		b, _ := io.ReadAll(resp.Body)
+		assert.Contains(t, string(b), "make build")
+	}
+}
+
+func TestASiteThatCannotBeReadIsAnErrorAtTheStart(t *testing.T) {
+	_, err := newSite(brokenFS{testSite()})
+	assert.ErrorContains(t, err, "read the page")
+}
+
+type brokenFS struct{ fstest.MapFS }
+
+func (f brokenFS) Open(name string) (fs.File, error) {
+	if name == icon[1:] {
+		return nil, errors.New("bad sector")
+	}
+	return f.MapFS.Open(name)
+}
