@@ -65,6 +65,13 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
+func (l Limits) check() error {
+	if l.Peers < 0 || l.CircuitsPerPeer < 0 {
+		return fmt.Errorf("limits: neither peers (%d) nor circuits per peer (%d) may be negative", l.Peers, l.CircuitsPerPeer)
+	}
+	return nil
+}
+
 // circuit is the circuit relay v2 service on a host.
 // Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 type circuit struct {

@@ -108,10 +108,13 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 			err = errors.Join(fmt.Errorf("start relay: %w", err), r.Close())
 		}
 	}()
+	if err = o.Limits.check(); err != nil {
+		return nil, err
+	}
 	if r.site, err = newSite(o.Site); err != nil {
 		return nil, err
 	}
-	if err := r.start(ctx, o); err != nil {
+	if err = r.start(ctx, o); err != nil {
 		return nil, err
 	}
 	if o.MetricsListen != "" {

@@ -330,6 +330,8 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = relay.New(t.Context(), relay.Options{DataDir: dir, Listen: local(), MetricsListen: taken.Addr().String()})
 	require.ErrorContains(t, err, "metrics: listen on "+taken.Addr().String())
+	_, err = relay.New(t.Context(), relay.Options{DataDir: dir, Listen: local(), Limits: relay.Limits{Peers: -1}})
+	require.ErrorContains(t, err, "limits: neither peers (-1)")
 
 	d, err := datadir.Open(dir)
 	require.NoError(t, err, "the directory is free again")

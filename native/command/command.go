@@ -99,9 +99,9 @@ func CloseInTime(c io.Closer, log *slog.Logger) error {
 	case err := <-closed:
 		return err
 	case <-time.After(closeTime):
-		log.Warn("not everything closed in time", "waited", closeTime)
+		log.Info("not everything closed in time", "waited", closeTime)
 	case <-again:
-		log.Warn("interrupted while closing")
+		log.Info("interrupted while closing")
 	}
 	return nil
 }

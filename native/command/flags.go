@@ -2,6 +2,8 @@ package command
 
 import (
 	"fmt"
+	"net"
+	"strconv"
 
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -43,4 +45,21 @@ func Multiaddrs(flags []Multiaddr) (addrs []ma.Multiaddr) {
 		addrs = append(addrs, f.Multiaddr)
 	}
 	return addrs
+}
+
+// HostPort is a flag that is a TCP address of this machine; the host may be
+// empty, for every interface.
+type HostPort string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *HostPort) UnmarshalText(text []byte) error {
+	*h = HostPort(text)
+	_, port, err := net.SplitHostPort(string(text))
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("%q is not host:port", text)
+	}
+	return nil
 }

@@ -24,11 +24,11 @@ type cli struct {
 	Listen          []command.Listen    `help:"Where to listen instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
 	Announce        []command.Multiaddr `help:"Address to tell others in addition, such as that of a proxy. Repeatable." placeholder:"MADDR"`
 	Network         string              `help:"The mesh to belong to." default:"${network}"`
-	Peers           int                 `help:"How many connected peers to be made for." default:"${peers}"`
-	CircuitsPerPeer int                 `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
-	PeerRate        int64               `help:"How many bytes per second one peer may send through circuits; negative: no limit." default:"${rate}"`
+	Peers           uint32              `help:"How many connected peers to be made for." default:"${peers}"`
+	CircuitsPerPeer uint32              `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
+	PeerRate        uint32              `help:"How many bytes per second one peer may send through circuits; 0 for any." default:"${rate}"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
-	Metrics         string              `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
+	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         bool                `help:"Print the version and exit."`
 	command.LogFlags
 }
@@ -67,8 +67,8 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		Network:       c.Network,
 		NoPortMapping: !c.MapPorts,
 		Site:          page(log),
-		Limits:        relay.Limits{Peers: c.Peers, CircuitsPerPeer: c.CircuitsPerPeer, PeerRate: c.PeerRate},
-		MetricsListen: c.Metrics,
+		Limits:        c.limits(),
+		MetricsListen: string(c.Metrics),
 		Logger:        log,
 	})
 	if err != nil {
@@ -87,6 +87,14 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	fmt.Print(ready) // in one piece
 	<-ctx.Done()
 	return command.CloseInTime(r, log)
+}
+
+func (c *cli) limits() relay.Limits {
+	l := relay.Limits{Peers: int(c.Peers), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate)}
+	if l.PeerRate == 0 {
+		l.PeerRate = -1
+	}
+	return l
 }
 
 // explain adds what to try.
