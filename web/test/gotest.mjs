@@ -8,7 +8,7 @@
 //
 // A test sees TESTPEER, the Go runtime's own variables and those that begin with TOMBOLO_ or TEST_, and nothing else:
 // wasm_exec.js has room for 8 KiB.
-import { finish, runToEnd } from './gotest/lifetime.mjs'
+import { finish, runToEnd } from './lifetime.mjs'
 import { runInChromium } from './gotest/page.mjs'
 import { runInNode } from './gotest/node.mjs'
 import { startTestPeer } from './gotest/testpeer.mjs'
@@ -23,7 +23,7 @@ const places = {
 // go test itself ends a test after -test.timeout by a panic inside it; this is for one that cannot panic any more.
 const grace = 15_000
 
-runToEnd(async () => {
+runToEnd('gotest', async () => {
   const [place, binary, ...args] = process.argv.slice(2)
   const run = places[place]
   if (!run || !binary) {

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { endGroup, guard } from '../guard.mjs'
-import { atEnd } from './lifetime.mjs'
+import { atEnd } from '../lifetime.mjs'
 import { libWasm } from './toolchain.mjs'
 
 /** Resolves to the exit code of the test. */

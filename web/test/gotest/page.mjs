@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { launch } from '../chromium.mjs'
 import { withoutFiles } from './flags.mjs'
-import { atEnd } from './lifetime.mjs'
+import { atEnd } from '../lifetime.mjs'
 import { libWasm } from './toolchain.mjs'
 
 const startLimit = 60_000

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { atEnd, finish } from './lifetime.mjs'
+import { atEnd, finish } from '../lifetime.mjs'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 

@@ -1,7 +1,8 @@
-// What lives as long as the run does, and is gone after it: after success, failure, Ctrl-C, and after go test has died.
+// For the programs here: what lives as long as the run does, and is gone after it: after success, failure, Ctrl-C, and after go test has died.
 
 const cleanups = []
 let finishing
+let name = 'test'
 
 /** Has `cleanup` run at the end, before those that came earlier. */
 export function atEnd(cleanup) {
@@ -11,12 +12,12 @@ export function atEnd(cleanup) {
 /** Ends the run: cleans up, says why on standard error if there is something to say, and exits. Only the first call counts. */
 export function finish(code, why) {
   finishing ??= (async () => {
-    if (why) process.stderr.write(`gotest: ${why}\n`)
+    if (why) process.stderr.write(`${name}: ${why}\n`)
     for (const cleanup of cleanups.reverse()) {
       try {
         await cleanup()
       } catch (err) {
-        process.stderr.write(`gotest: clean up: ${err.message}\n`)
+        process.stderr.write(`${name}: clean up: ${err.message}\n`)
         code ||= 1
       }
     }
@@ -25,14 +26,15 @@ export function finish(code, why) {
   return finishing
 }
 
-/** Runs `main`, which calls finish; an error that it throws is a failure of the run. */
-export function runToEnd(main) {
+/** Runs `main`, which calls finish; an error that it throws is a failure of the run. What is said is said as `program`. */
+export function runToEnd(program, main) {
+  name = program
   for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 })) {
     process.on(signal, () => finish(128 + number, `ended by ${signal}`))
   }
   const parent = process.ppid
   setInterval(() => {
-    if (process.ppid !== parent) finish(1, 'whoever started this run is gone')
+    if (process.ppid !== parent) finish(1, 'whoever started this is gone')
   }, 1000).unref()
   main().catch((err) => finish(1, err.message))
 }

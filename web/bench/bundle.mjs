@@ -1,0 +1,74 @@
+// Makes what the pages load: a script for each side, and our program, all compressed as a web server would ship them.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { brotliCompress, brotliDecompressSync, constants } from 'node:zlib'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const npmDir = `${here}../dist/npm`
+const siteAssets = `${here}../dist/site/assets`
+const cacheDir = `${here}../../.cache/bench`
+
+/** Resolves to the files by path, each { type, body } with a brotli body. */
+export async function bundle(sides) {
+  const files = new Map()
+  for (const side of sides) {
+    files.set(`/${side}.js`, {
+      type: 'text/javascript',
+      body: await compressed(await script(`${here}page/${side}.js`)),
+    })
+  }
+  if (sides.includes('ours')) {
+    files.set('/tombolo.wasm', { type: 'application/wasm', body: await program() })
+  }
+  return files
+}
+
+async function script(path) {
+  const { build } = await import('esbuild').catch(() => {
+    throw new Error('web/bench/node_modules is missing: npm --prefix web/bench ci')
+  })
+  if (path.endsWith('ours.js') && !existsSync(`${npmDir}/index.js`)) {
+    throw new Error('web/dist/npm is missing: make build')
+  }
+  const { outputFiles } = await build({
+    entryPoints: [path],
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    target: 'es2022',
+    write: false,
+    logLevel: 'error',
+    define: { 'process.env.NODE_ENV': '"production"' },
+  })
+  return outputFiles[0].contents
+}
+
+const compress = promisify(brotliCompress)
+const compressed = (bytes) =>
+  compress(bytes, {
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
+      [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+      [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+    },
+  })
+
+/** Our program. Compressing it takes a minute, so the site's compressed copy is used if it is of the same program. */
+async function program() {
+  const wasm = readFileSync(`${npmDir}/tombolo.wasm`)
+  const cached = `${cacheDir}/${createHash('sha256').update(wasm).digest('hex')}.br`
+  if (existsSync(cached)) return readFileSync(cached)
+  const inSite = existsSync(siteAssets)
+    ? readdirSync(siteAssets).filter((name) => /^tombolo.*\.wasm\.br$/.test(name))
+    : []
+  for (const name of inSite) {
+    const body = readFileSync(`${siteAssets}/${name}`)
+    if (brotliDecompressSync(body).equals(wasm)) return body
+  }
+  const body = await compressed(wasm)
+  mkdirSync(cacheDir, { recursive: true })
+  writeFileSync(cached, body)
+  return body
+}

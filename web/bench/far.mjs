@@ -1,0 +1,81 @@
+// The far side: the relay, and a stock go-libp2p host that holds a reservation on it.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { guard } from '../test/guard.mjs'
+import { startTestPeer } from '../test/gotest/testpeer.mjs'
+import { atEnd, finish } from '../test/lifetime.mjs'
+
+const relayBinary = fileURLToPath(new URL('../../bin/tombolo-relay', import.meta.url))
+
+/**
+ * Starts both. Resolves, for each transport, to the addresses of the relay, of the host, and of another host through the
+ * relay; and to the processes' ids.
+ */
+export async function startFarSide() {
+  const relay = await startRelay()
+  const control = await startTestPeer()
+  const host = await post(`${control}/peer?listen=ws,webtransport&process=1`)
+  const behind = await post(`${control}/peer?process=1`)
+  const inTab = { websocket: /\/tcp\/\d+\/ws\/p2p\//, webtransport: /\/webtransport\// }
+  const addresses = {}
+  for (const [transport, shape] of Object.entries(inTab)) {
+    const of = (addrs) => addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && shape.test(addr))
+    const relayAddr = of(relay)
+    if (!relayAddr) throw new Error(`the relay has no ${transport} address on 127.0.0.1 among ${relay.join(' ')}`)
+    addresses[transport] = {
+      relay: relayAddr,
+      direct: of(host.addrs),
+      circuit: `${relayAddr}/p2p-circuit/p2p/${behind.peerId}`,
+    }
+  }
+  const reserved = await post(`${control}/peer/${behind.n}/reserve?to=${encodeURIComponent(addresses.websocket.relay)}`)
+  if (!reserved.ok) throw new Error(`reserve a slot on the relay: ${reserved.error}`)
+  return addresses
+}
+
+async function post(url) {
+  const answer = await (await fetch(url, { method: 'POST' })).json()
+  if (answer.error) throw new Error(`${url}: ${answer.error}`)
+  return answer
+}
+
+/** Resolves to the relay's addresses. */
+async function startRelay() {
+  if (!existsSync(relayBinary)) throw new Error('bin/tombolo-relay is missing: make build')
+  const dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-relay-'))
+  const args = ['--data-dir', dir, '--listen', '127.0.0.1:0', '--no-map-ports', '--peer-rate=-1']
+  const relay = spawn(relayBinary, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const guarded = guard({ pid: relay.pid ?? '', dir })
+  const ended = once(relay, 'exit').catch((err) => [err.message])
+  let wanted = true
+  atEnd(async () => {
+    wanted = false
+    relay.kill('SIGTERM')
+    const late = setTimeout(() => relay.kill('SIGKILL'), 5000)
+    await ended
+    clearTimeout(late)
+    rmSync(dir, { recursive: true, force: true })
+    await guarded()
+  })
+  ended.then(([code, signal]) => wanted && finish(1, `the relay ended: ${signal ?? code}`))
+  return listening(relay.stdout)
+}
+
+/** Reads the "listening" lines, which come in one piece, and the line after them. */
+async function listening(stdout) {
+  const addrs = []
+  const late = setTimeout(() => finish(1, 'the relay did not say where it listens within 30 s'), 30_000)
+  stdout.setEncoding('utf8')
+  const [text] = await once(stdout, 'data')
+  clearTimeout(late)
+  stdout.resume()
+  for (const line of text.split('\n')) {
+    const [, addr] = /^listening (\S+)/.exec(line) ?? []
+    if (addr) addrs.push(addr)
+  }
+  return addrs
+}

@@ -1,0 +1,105 @@
+// Runs one page of one side in a fresh Chromium, whose cache is empty, and collects what it measures.
+import { createServer } from 'node:http'
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { launch } from '../test/chromium.mjs'
+import { atEnd } from '../test/lifetime.mjs'
+import { watchOthers } from './cpu.mjs'
+
+const limit = 240_000
+
+/** Serves the pages. `files` is what bundle made. */
+export class Pages {
+  #files
+  #server
+  #run // the run that goes on: { html, figure(f), settle: { resolve, reject } }
+
+  constructor(files) {
+    this.#files = files
+    this.#server = createServer((req, res) => this.#serve(req, res))
+    atEnd(() => {
+      this.#server.closeAllConnections()
+      this.#server.close()
+    })
+  }
+
+  async listen() {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    this.origin = `http://127.0.0.1:${this.#server.address().port}`
+  }
+
+  /** Resolves to { figures: { name: value }, others, error }: what failed leaves the figures until then. */
+  async run(side, transport, plan) {
+    const figures = {}
+    let settle
+    const done = new Promise((resolve, reject) => (settle = { resolve, reject }))
+    this.#run = {
+      html: html(side, { transport, plan }),
+      settle,
+      figure: (f) => {
+        const wrong = wrongUpload(f, plan)
+        if (wrong) settle.reject(new Error(wrong))
+        figures[f.figure] = f.value
+      },
+    }
+    const othersTook = watchOthers()
+    const chromium = launch(`${this.origin}/`)
+    atEnd(() => chromium.close())
+    const late = setTimeout(() => settle.reject(new Error(`did not finish within ${limit / 1000} s`)), limit)
+    chromium.exited.then((how) => settle.reject(new Error(`Chromium died: ${how}\n${chromium.log()}`)))
+    const error = await done.then(
+      () => undefined,
+      (err) => err.message,
+    )
+    const others = othersTook() // before Chromium's processes, and what they took, are gone
+    clearTimeout(late)
+    await chromium.close()
+    return { figures, others, error }
+  }
+
+  #serve(req, res) {
+    const path = new URL(req.url, this.origin).pathname
+    res.setHeader('Cross-Origin-Opener-Policy', 'same-origin') // both, for a clock of 5 µs
+    res.setHeader('Cross-Origin-Embedder-Policy', 'require-corp')
+    if (req.method === 'POST') return this.#report(path, req, res)
+    if (path === '/') return res.setHeader('Content-Type', 'text/html').end(settling)
+    if (path === '/bench') return res.setHeader('Content-Type', 'text/html').end(this.#run.html)
+    const file = this.#files.get(path)
+    if (!file) return res.writeHead(404).end()
+    res.setHeader('Content-Type', file.type)
+    res.setHeader('Content-Encoding', 'br')
+    res.setHeader('Content-Length', file.body.length)
+    res.end(file.body)
+  }
+
+  async #report(path, req, res) {
+    const parts = []
+    for await (const part of req) parts.push(part)
+    res.end()
+    const body = JSON.parse(Buffer.concat(parts).toString())
+    if (path === '/figure') this.#run.figure(body)
+    if (path === '/failed') this.#run.settle.reject(new Error(body.error))
+    if (path === '/done') this.#run.settle.resolve()
+  }
+}
+
+// Chromium is busy with itself when it has just started. The page that is measured comes when that is over.
+const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
+<script>setTimeout(() => location.replace('/bench'), 3000)</script>`
+
+const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
+<link rel="icon" href="data:,"><script>globalThis.bench = ${JSON.stringify(config)}</script>
+<script type="module" src="/${side}.js"></script>`
+
+const sums = new Map()
+
+/** What is wrong with an upload that was reported, if anything: its bytes are all 5. */
+function wrongUpload({ figure, count, sha256 }, plan) {
+  const target = plan.targets.find(({ area }) => figure === `${area}/upload`)
+  if (!target) return undefined
+  const { bytes } = target
+  if (!sums.has(bytes)) sums.set(bytes, createHash('sha256').update(Buffer.alloc(bytes, 5)).digest('hex'))
+  if (count === bytes && sha256 === sums.get(bytes)) return undefined
+  return `${figure}: ${count} bytes with SHA-256 ${sha256} arrived, not ${bytes} with ${sums.get(bytes)}`
+}

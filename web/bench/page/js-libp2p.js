@@ -1,0 +1,73 @@
+// A js-libp2p tab. What differs from its defaults, and why:
+//  - the gater, which in browsers denies the private addresses that a benchmark on one machine has;
+//  - the connection monitor is off: it ends connections that are too busy to answer its pings in time, as these are;
+//  - streams of one protocol at a time: 64 by default, and 100 are wanted.
+import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
+import { webSockets } from '@libp2p/websockets'
+import { webTransport } from '@libp2p/webtransport'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { run } from './measure.js'
+
+const { transport } = globalThis.bench
+const transports = { websocket: webSockets, webtransport: webTransport }
+
+/** Takes the messages by their event, which is the shortest way in. */
+class Stream {
+  constructor(raw) {
+    this.raw = raw
+    this.queue = []
+    this.ended = false
+    raw.addEventListener('message', ({ data }) => {
+      this.queue.push(data)
+      this.wake?.()
+    })
+    const over = () => {
+      this.ended = true
+      this.wake?.()
+    }
+    raw.addEventListener('end', over)
+    raw.addEventListener('close', ({ error }) => {
+      this.error = error
+      over()
+    })
+  }
+  async send(bytes) {
+    if (!this.raw.send(bytes)) await this.raw.onDrain()
+  }
+  async receive() {
+    while (this.queue.length === 0) {
+      if (this.error) throw this.error
+      if (this.ended) return null
+      await new Promise((resolve) => (this.wake = resolve))
+    }
+    return this.queue.shift()
+  }
+  end() {
+    return this.raw.close()
+  }
+}
+
+let node
+run({
+  async start() {
+    node = await createLibp2p({
+      transports: [transports[transport](), circuitRelayTransport()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      connectionGater: { denyDialMultiaddr: () => false },
+      connectionMonitor: { enabled: false },
+      services: { identify: identify(), ping: ping() },
+    })
+  },
+  connect: (addr) => node.dial(multiaddr(addr)),
+  address: async (connection) => connection.remoteAddr.toString(),
+  async open(connection, protocol) {
+    const options = { maxOutboundStreams: 1000, runOnLimitedConnection: true }
+    return new Stream(await connection.newStream(protocol, options))
+  },
+})

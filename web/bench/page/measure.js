@@ -1,0 +1,132 @@
+// What is measured in a page, the same for both sides. Each side brings a driver:
+//
+//   start(): Promise<void>                              makes a node
+//   connect(addr): Promise<peer>                        dials; a peer is what open takes
+//   address(peer): Promise<string>                      where it is connected to
+//   open(peer, protocol): Promise<Stream>
+//
+// and a Stream is
+//
+//   send(bytes): Promise<void>       resolves when more may be sent
+//   receive(): Promise<{ byteLength } | null>           null at the end
+//   end(): Promise<void>             ends the sending half
+
+const ECHO = '/tombolo/echo/1.0.0'
+const CHUNK = 64 << 10
+
+/** Runs the plan of this page and reports each figure as it comes. */
+export async function run(driver) {
+  const { plan } = globalThis.bench
+  try {
+    await driver.start()
+    const relay = await driver.connect(plan.relay)
+    await report('connected', performance.now())
+    await check(driver, relay, plan.relay)
+    for (const { area, address, bytes, rounds, opens } of plan.targets) {
+      const peer = await driver.connect(address)
+      await check(driver, peer, address)
+      await echo(driver, peer, area, rounds)
+      await opening(driver, peer, area, opens)
+      await upload(driver, peer, area, bytes)
+      await download(driver, peer, area, bytes)
+    }
+    await post('/done', {})
+  } catch (err) {
+    await post('/failed', { error: String(err?.stack ?? err) })
+  }
+}
+
+const post = (path, body) => fetch(path, { method: 'POST', body: JSON.stringify(body) })
+const report = (figure, value, more) => post('/figure', { figure, value, ...more })
+
+/** That the connection goes the way it was asked to. */
+async function check(driver, peer, wanted) {
+  const got = await driver.address(peer)
+  const kind = (addr) => ['p2p-circuit', 'webtransport', 'ws'].find((name) => addr.includes(`/${name}`))
+  if (kind(got) !== kind(wanted)) throw new Error(`asked for ${wanted}, connected over ${got}`)
+}
+
+/** Waits for exactly `size` bytes. */
+async function receive(stream, size) {
+  for (let got = 0; got < size;) {
+    const data = await stream.receive()
+    if (data === null) throw new Error(`the stream ended after ${got} of ${size} bytes`)
+    got += data.byteLength
+  }
+}
+
+async function end(stream) {
+  await stream.end()
+  while ((await stream.receive()) !== null);
+}
+
+/** Round trips of 64 bytes over one stream, in microseconds. */
+async function echo(driver, peer, area, rounds) {
+  const stream = await driver.open(peer, ECHO)
+  const bytes = new Uint8Array(64).fill(7)
+  const times = []
+  for (let i = -100; i < rounds; i++) {
+    const start = performance.now()
+    await stream.send(bytes)
+    await receive(stream, bytes.length)
+    if (i >= 0) times.push((performance.now() - start) * 1000)
+  }
+  await end(stream)
+  times.sort((a, b) => a - b)
+  await report(`${area}/echo-p50`, times[Math.floor(times.length * 0.5)])
+  await report(`${area}/echo-p99`, times[Math.floor(times.length * 0.99)])
+}
+
+/** A stream from open to closed, with a small echo between. */
+async function visit(driver, peer) {
+  const stream = await driver.open(peer, ECHO)
+  const bytes = new Uint8Array(16).fill(9)
+  await stream.send(bytes)
+  await receive(stream, bytes.length)
+  await end(stream)
+}
+
+async function opening(driver, peer, area, count) {
+  for (let i = 0; i < 30; i++) await visit(driver, peer)
+  let start = performance.now()
+  for (let i = 0; i < count; i++) await visit(driver, peer)
+  await report(`${area}/streams-in-turn`, (count * 1000) / (performance.now() - start))
+
+  const at = []
+  for (let round = 0; round < 5; round++) {
+    start = performance.now()
+    await Promise.all(Array.from({ length: 100 }, () => visit(driver, peer)))
+    at.push(performance.now() - start)
+  }
+  await report(`${area}/streams-100-at-once`, at.sort((a, b) => a - b)[2])
+}
+
+/** From the first byte to the far side's word that it has them all; MiB per second. */
+async function upload(driver, peer, area, size) {
+  const stream = await driver.open(peer, '/test/sink/1')
+  const chunk = new Uint8Array(CHUNK).fill(5)
+  const start = performance.now()
+  for (let sent = 0; sent < size; sent += CHUNK) await stream.send(chunk)
+  await stream.end()
+  const answer = []
+  for (let data; (data = await stream.receive()) !== null;) answer.push(...data.subarray())
+  const took = performance.now() - start
+  const hex = answer.map((byte) => byte.toString(16).padStart(2, '0')).join('')
+  await report(`${area}/upload`, size / (1 << 20) / (took / 1000), {
+    count: parseInt(hex.slice(0, 16), 16),
+    sha256: hex.slice(16),
+  })
+}
+
+/** From the request to the last byte; MiB per second. */
+async function download(driver, peer, area, size) {
+  const stream = await driver.open(peer, '/test/source/1')
+  const request = new Uint8Array(8)
+  new DataView(request.buffer).setBigUint64(0, BigInt(size))
+  const start = performance.now()
+  await stream.send(request)
+  await receive(stream, size)
+  const took = performance.now() - start
+  await end(stream)
+  await report(`${area}/download`, size / (1 << 20) / (took / 1000))
+}

@@ -1,0 +1,37 @@
+// A Tombolo tab, from the built npm package.
+import { createNode } from '../../dist/npm/index.js'
+import { run } from './measure.js'
+
+const { transport } = globalThis.bench
+
+class Stream {
+  constructor(raw) {
+    this.reader = raw.readable.getReader()
+    this.writer = raw.writable.getWriter()
+  }
+  async send(bytes) {
+    await this.writer.ready
+    this.writer.write(bytes).catch(() => {}) // fails the writer, and so the next `ready`
+  }
+  async receive() {
+    const { done, value } = await this.reader.read()
+    return done ? null : value
+  }
+  end() {
+    return this.writer.close()
+  }
+}
+
+let node
+run({
+  async start() {
+    node = await createNode({ relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' })
+  },
+  connect: (addr) => node.connect(addr),
+  async address(peer) {
+    return (await node.peers()).find(({ id }) => id === peer).addr
+  },
+  async open(peer, protocol) {
+    return new Stream(await node.open(peer, protocol))
+  },
+})

@@ -1,0 +1,66 @@
+// Measures a tab that runs Tombolo next to one that runs js-libp2p: the same Chromium, the same relay, the same far side.
+//
+//   node web/bench/run.mjs [--runs 3] [--side ours|js-libp2p] [--transport webtransport|websocket] [--direct]
+//
+// Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
+// through the relay. The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
+import { parseArgs } from 'node:util'
+import { finish, runToEnd } from '../test/lifetime.mjs'
+import { bundle } from './bundle.mjs'
+import { startFarSide } from './far.mjs'
+import { Figures } from './figures.mjs'
+import { Pages } from './page.mjs'
+
+const MiB = 1 << 20
+const sides = ['ours', 'js-libp2p']
+const transports = ['webtransport', 'websocket']
+
+runToEnd('bench', async () => {
+  const { values: flags } = parseArgs({
+    options: {
+      runs: { type: 'string', default: '3' },
+      side: { type: 'string', multiple: true, default: sides },
+      transport: { type: 'string', multiple: true, default: transports },
+      direct: { type: 'boolean', default: false },
+    },
+  })
+  const pages = new Pages(await bundle(flags.side))
+  await pages.listen()
+  const addresses = await startFarSide()
+  const figures = new Figures()
+  const failures = []
+  for (let run = 1; run <= Number(flags.runs); run++) {
+    for (const transport of flags.transport) {
+      const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
+      for (const side of order) {
+        const { figures: measured, others, error } = await pages.run(side, transport, plan(addresses, transport, flags))
+        for (const [name, value] of Object.entries(measured)) {
+          figures.add(name.includes('/') ? name : `tab-${transport}/${name}`, side, value)
+        }
+        if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
+        note(run, side, transport, error ?? measured, others)
+      }
+    }
+  }
+  for (const line of figures.lines()) console.log(line)
+  await finish(failures.length ? 1 : 0, failures.join('\n'))
+})
+
+function plan(addresses, transport, { direct: directOnly }) {
+  const { relay, direct, circuit } = addresses[transport]
+  const area = `tab-${transport}`
+  const targets = [{ area, address: direct, bytes: 64 * MiB, rounds: 500, opens: 300 }]
+  if (!directOnly) targets.push({ area: `${area}-relayed`, address: circuit, bytes: 16 * MiB, rounds: 500, opens: 100 })
+  return { relay, targets }
+}
+
+function note(run, side, transport, what, others) {
+  const busy = others === undefined ? '' : ` (others took ${(others * 100).toFixed(0)} % of the machine)`
+  const text =
+    typeof what === 'string'
+      ? what
+      : Object.entries(what)
+          .map(([k, v]) => `${k.split('/').at(-1)} ${v.toFixed(0)}`)
+          .join(', ')
+  console.error(`run ${run}, ${side} over ${transport}${busy}: ${text}`)
+}
