@@ -111,6 +111,10 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if err = o.Limits.check(); err != nil {
 		return nil, err
 	}
+	if peers, sockets := o.Limits.withDefaults().Peers, stack.MaxSockets(); sockets < peers {
+		o.Logger.Warn("the system lets this process open too few files for all peers to come over TCP or WebSocket; see ulimit -n",
+			"peers", peers, "sockets", sockets)
+	}
 	if r.site, err = newSite(o.Site); err != nil {
 		return nil, err
 	}

@@ -63,6 +63,12 @@ func memoryBudget() int64 {
 	return min(int64(memory.TotalMemory()), debug.SetMemoryLimit(-1)) / 2
 }
 
+// MaxSockets is how many TCP and WebSocket connections a host takes at most,
+// whatever it was made for: three quarters of the files that the system lets
+// this process open. It must stay below, for a listener whose accept fails for
+// want of a file is closed by libp2p for good.
+func MaxSockets() int { return openFiles() - openFiles()/4 }
+
 func overrides(peers int) rcmgr.PartialLimitConfig {
 	all := streams(peers*streamsAtOnce + streamsPerPeer)
 	ofProto := streams(peers*streamsAtOnce/2 + streamsPerPeerProto)
@@ -74,11 +80,11 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	system := all
 	// Twice the peers: the connection manager trims at 1x, and late.
 	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(2*peers), val(2*peers), val(2*peers)
-	system.FD = val(2*peers + 256)
+	system.FD = val(min(2*peers+256, MaxSockets()))
 	// Not yet belonging to a peer: handshakes, and the page's HTTP connections.
 	transient := streams(peers + 256)
 	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(peers+256), val(peers+256), val(peers+256)
-	transient.FD = val(peers + 256)
+	transient.FD = val(min(peers+256, MaxSockets()))
 
 	circuit := func(perPeer rcmgr.ResourceLimits) map[protocol.ID]rcmgr.ResourceLimits {
 		return map[protocol.ID]rcmgr.ResourceLimits{proto.ProtoIDv2Hop: perPeer, proto.ProtoIDv2Stop: perPeer}
