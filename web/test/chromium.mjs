@@ -67,7 +67,7 @@ export function launch(url, { extraArgs = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'tombolo-chromium-'))
   const child = spawn(path, [...flags, `--user-data-dir=${dir}`, ...extraArgs, url], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, TMPDIR: dir }, // it leaves sockets there when killed
+    env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir }, // where it leaves sockets and a crash database
     detached: true, // a process group of its own, to be ended as one
   })
   let tail = ''
@@ -81,7 +81,7 @@ export function launch(url, { extraArgs = [] } = {}) {
   let closing
   async function end() {
     if (child.pid) {
-      await endGroup(child.pid, 2000)
+      await endGroup(child.pid, 0) // there is nothing in the profile that it should save
       await exited
     }
     rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })

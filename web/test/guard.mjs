@@ -23,6 +23,7 @@ export function guard({ pid = '', dir = '' }) {
   sh.unref()
   sh.stdin.unref?.()
   return async () => {
+    sh.ref()
     sh.stdin.end('done\n')
     await ended
   }
