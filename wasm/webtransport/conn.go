@@ -26,6 +26,8 @@ type conn struct {
 	scope     network.ConnManagementScope
 	closed    chan struct{}
 
+	aborts sync.WaitGroup // resets of streams that have not settled
+
 	mu      sync.Mutex
 	streams map[*stream]struct{}
 	err     error // why the session ended
@@ -152,12 +154,18 @@ func (c *conn) end(err error) {
 	c.streams = nil
 	c.mu.Unlock()
 	close(c.closed)
-	for s := range streams {
-		s.fail(err)
-	}
-	// Closing a session that has failed throws nothing and does nothing.
-	c.js.Call("close", map[string]any{"closeCode": 0, "reason": ""})
 	c.scope.Done()
+	// Chromium 156 crashes the page when a session is closed while the abort of
+	// a stream with a write under way has not settled. So those of before are
+	// waited for, and the streams that live are failed by the close itself.
+	go func() {
+		c.aborts.Wait()
+		// On a session that has ended by itself, close does nothing.
+		c.js.Call("close", map[string]any{"closeCode": 0, "reason": ""})
+		for s := range streams {
+			s.fail(err)
+		}
+	}()
 }
 
 func (c *conn) reason() error {

@@ -3,6 +3,7 @@
 package webtransport
 
 import (
+	"context"
 	"errors"
 	"io"
 	"syscall/js"
@@ -104,14 +105,21 @@ func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 }
 
 func (s *stream) abort(err error) {
-	s.fail(err)
+	settled := s.fail(err)
 	s.conn.remove(s)
+	if settled.IsUndefined() || s.conn.IsClosed() {
+		return
+	}
+	s.conn.aborts.Go(func() { _, _ = jsio.Await(context.Background(), settled) })
 }
 
-func (s *stream) fail(err error) {
+// fail ends both directions and returns the promise of the abort, or undefined
+// where there was nothing to abort.
+func (s *stream) fail(err error) js.Value {
 	reason := resetReason()
-	s.w.Fail(err, reason)
+	settled := s.w.Fail(err, reason)
 	s.r.Fail(err, reason)
+	return settled
 }
 
 func (s *stream) SetDeadline(t time.Time) error {

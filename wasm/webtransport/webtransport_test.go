@@ -109,7 +109,12 @@ func TestCertHashThePeerDoesNotVouchForIsRefused(t *testing.T) {
 
 func TestDialOverIPv6AndByName(t *testing.T) {
 	requireAvailable(t)
-	far := farside.Start(t, "listen=webtransport&ip6=1")
+	// localhost may be either: the same port has to answer on both.
+	free := farside.Start(t, "listen=webtransport")
+	port, err := free.Addrs[0].ValueForProtocol(ma.P_UDP)
+	require.NoError(t, err)
+	free.Post(t, "close", nil)
+	far := farside.Start(t, "listen=webtransport:"+port+"&ip6=1")
 	tr := newTransport(t, conformance.NewKey(t), 20*time.Second)
 	conformance.Dial(t, tr, far.Addr(t, "/ip6"), far.ID)
 	_, rest := ma.SplitFirst(far.Addr(t, "/ip4"))

@@ -64,7 +64,7 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	case <-w.expiry.Wait():
 		return 0, os.ErrDeadlineExceeded
 	case <-w.ended:
-		return 0, w.err
+		return 0, w.ending()
 	}
 	defer func() { <-w.turn }()
 	for {
@@ -123,8 +123,14 @@ func (w *Writer) flush() error {
 	case <-w.expiry.Wait():
 		return os.ErrDeadlineExceeded
 	case <-w.ended:
-		return w.err
+		return w.ending()
 	}
+}
+
+func (w *Writer) ending() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
 }
 
 func thrown(err error) js.Value {
@@ -152,20 +158,25 @@ func (w *Writer) Close() {
 
 // Fail drops what is not yet sent, tells the far side with reason as far as
 // the stream can tell it, and makes Writes return err. It also ends a stream
-// that Close is still flushing.
-func (w *Writer) Fail(err error, reason any) {
+// that Close is still flushing. It returns the promise of the stream's abort,
+// or undefined where Fail was called before.
+func (w *Writer) Fail(err error, reason any) js.Value {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.err == nil || errors.Is(w.err, ErrWriteClosed) {
-		w.end(err)
-		w.writer.Call("abort", reason).Call("then", Ignore, Ignore)
+	if w.err != nil && !errors.Is(w.err, ErrWriteClosed) {
+		return js.Undefined()
 	}
+	w.end(err)
+	aborted := w.writer.Call("abort", reason)
+	aborted.Call("then", Ignore, Ignore)
+	return aborted
 }
 
-// end notes why no more can be written; w.mu is held.
+// end notes why no more can be written; w.mu is held, which those who see
+// ended closed take before they read err.
 func (w *Writer) end(err error) {
 	if w.err == nil {
-		w.err = err
 		close(w.ended)
 	}
+	w.err = err
 }
