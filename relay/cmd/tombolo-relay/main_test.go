@@ -257,19 +257,48 @@ func TestADataDirectoryIsForOneRelay(t *testing.T) {
 	assert.Contains(t, stderr, "process "+strconv.Itoa(first.PID()))
 }
 
-func TestTheIdentityOutlivesTheProcess(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "data")
-	ids := make(map[peer.ID]bool)
+func TestARelayThatComesBackIsTheSame(t *testing.T) {
+	dir, at := filepath.Join(t.TempDir(), "data"), "127.0.0.1:"+freePort(t)
+	r := start(t, "--data-dir", dir, "--listen", at)
+	first := r.listening
 	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGINT} {
-		r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0")
-		ids[parse(t, r.listening[0]).ID] = true
 		r.Signal(end)
 		code, _ := r.Wait()
 		if end != syscall.SIGKILL {
 			assert.Equal(t, 0, code)
 		}
+		r = start(t, "--data-dir", dir, "--listen", at)
+		assert.ElementsMatch(t, first, r.listening, "the id, the port and the certificates are those from before")
 	}
-	assert.Len(t, ids, 1)
+}
+
+func TestItsPeersComeBackToIt(t *testing.T) {
+	// Over TCP, where the end of a killed process is seen at once; QUIC takes up
+	// to its idle timeout of 30 s.
+	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+freePort(t)+"/ws"
+	r := start(t, "--data-dir", dir, "--listen", at)
+	id := parse(t, r.listening[0]).ID
+	n := newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, r.listening[0])}})
+	news := n.Events()
+	defer news.Close()
+	await := func(want core.EventType) {
+		for {
+			ev, err := news.Next(testContext(t))
+			require.NoError(t, err, "%s", want)
+			if ev.Type == want {
+				assert.Equal(t, id, ev.Peer)
+				return
+			}
+		}
+	}
+	await(core.ReservationMade)
+	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		r.Signal(end)
+		await(core.ReservationLost)
+		r.Wait()
+		r = start(t, "--data-dir", dir, "--listen", at)
+		await(core.ReservationMade)
+	}
 }
 
 func TestItEndsInTimeWhateverIsOpen(t *testing.T) {
