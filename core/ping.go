@@ -34,6 +34,9 @@ func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
 	defer cancel()
 	select {
 	case r := <-ping.Ping(ctx, n.host, p):
+		if r.Error != nil && ctx.Err() != nil {
+			r.Error = ctx.Err() // what it failed with is how it noticed
+		}
 		if r.Error != nil {
 			return 0, fmt.Errorf("ping %s: %w", p, r.Error)
 		}
