@@ -54,7 +54,7 @@ export function relayUnknown(error: unknown): Problem {
     kind: 'relay-unknown',
     title: 'This page does not know which relay to join',
     detail: error instanceof Error ? error.message : String(error),
-    advice: 'Serve the page from tombolo-relay, or add ?relay=<its multiaddr> to the address of this page.',
+    advice: 'Serve the page from tombolo-relay, or add “?relay=” and its multiaddr to the address of this page.',
   }
 }
 
@@ -64,7 +64,7 @@ export function relaySilent(addrs: string[], reason: string | undefined): Proble
     title: 'The relay does not answer',
     detail: reason ?? `tried ${addrs.join('  ')}`,
     advice:
-      'This tab keeps trying. Check that the relay is running and can be reached from here; where UDP is blocked, add ?transport=websocket to the address of this page.',
+      'This tab keeps trying. Check that the relay is running and can be reached from here; where UDP is blocked, add “?transport=websocket” to the address of this page.',
   }
 }
 

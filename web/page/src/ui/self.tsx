@@ -7,7 +7,7 @@ import { clock, shortId, transportName } from './format.js'
 export function SelfCard({ state }: { state: State }) {
   const { self, relay, peers, phase } = state
   const link = peers.find((peer) => peer.id === relay?.id)
-  const circuit = self?.addrs.find((addr) => addr.includes('/p2p-circuit'))
+  const circuit = self && phase === 'joined' ? callableAt(self.addrs, link?.addr) : undefined
   return (
     <section class="sheet self" aria-labelledby="self-title">
       <h2 id="self-title">This tab</h2>
@@ -40,17 +40,30 @@ export function SelfCard({ state }: { state: State }) {
           {reservation(state)}
         </dd>
       </dl>
-      {circuit !== undefined && phase === 'joined' && (
+      {self && circuit !== undefined && (
         <div class="callable">
           <p>Other peers reach this tab at</p>
           <p class="identity">
             <code id="circuit-addr">{circuit}</code>
             <CopyButton text={circuit} what="the address of this tab" />
           </p>
+          <p>
+            <a href={`?peer=${self.id}`} target="_blank" rel="noopener">
+              Open a second tab that calls this one
+            </a>
+          </p>
         </div>
       )}
     </section>
   )
+}
+
+/** Of this tab's addresses, the one to hand on: WebSocket, which all peers have, at the host under which the relay was reached. */
+function callableAt(addrs: string[], relayAddr: string | undefined): string | undefined {
+  const circuits = addrs.filter((addr) => addr.includes('/p2p-circuit'))
+  const host = relayAddr?.split('/', 3).join('/') + '/'
+  const near = circuits.filter((addr) => addr.startsWith(host))
+  return near.find((addr) => /\/wss?\//.test(addr)) ?? near[0] ?? circuits[0]
 }
 
 function reservation({ phase, relay }: State): string {

@@ -1,0 +1,61 @@
+import { expect, join, peerRow, test } from './support/fixtures.js'
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  test.describe(`at 360 px, ${colorScheme}`, () => {
+    test.use({ viewport: { width: 360, height: 740 }, colorScheme })
+
+    test('the page fits, with peers in its list', async ({ page, relay, daemon }) => {
+      await join(page, `${relay.url}?peer=${daemon.id}`)
+      await expect(peerRow(page, daemon.id)).toBeVisible()
+      const width = await page.evaluate(() => document.documentElement.scrollWidth)
+      expect(width).toBeLessThanOrEqual(360)
+    })
+  })
+}
+
+test('the keyboard alone connects to a peer and echoes off it', async ({ page, relay, daemon }) => {
+  await join(page, relay.url)
+  const tabTo = async (selector: string) => {
+    for (let i = 0; i < 30; i++) {
+      await page.keyboard.press('Tab')
+      if (await page.locator(selector).evaluate((element) => element === document.activeElement)) return
+    }
+    throw new Error(`the Tab key does not get to ${selector}`)
+  }
+  await tabTo('#addr')
+  await page.keyboard.type(daemon.addr('/webtransport/'))
+  await page.keyboard.press('Enter')
+  await expect(peerRow(page, daemon.id)).toBeVisible()
+  await tabTo('#echo-text')
+  await page.keyboard.press('ControlOrMeta+A')
+  await page.keyboard.type('ahoy')
+  await page.keyboard.press('Enter')
+  await expect(page.locator('#echoes li').first()).toContainText(/ahoy.*back in [\d.]+ ms/)
+})
+
+test('the first paint does not wait for the program, and its download shows progress', async ({ page, relay }) => {
+  let release = () => {}
+  const held = new Promise<void>((resolve) => (release = resolve))
+  await page.route('**/*.wasm', async (route) => {
+    await held
+    await route.continue()
+  })
+  await page.goto(relay.url)
+  await expect(page.locator('.chart-ground')).toBeVisible()
+  await expect(page.locator('.status-title')).toHaveText('Fetching the node')
+  // What the progress bar showed, from here on.
+  await page.evaluate(() => {
+    const seen: number[] = []
+    Object.assign(window, { seen })
+    new MutationObserver(() => {
+      const bar = document.querySelector('progress')
+      if (bar?.hasAttribute('max')) seen.push(bar.value / bar.max)
+    }).observe(document.body, { subtree: true, childList: true, attributes: true, characterData: true })
+  })
+  release()
+  await expect(page.locator('.status')).toHaveAttribute('data-phase', 'joined')
+  const seen = await page.evaluate(() => (window as unknown as { seen: number[] }).seen)
+  expect(seen.length).toBeGreaterThan(0)
+  expect(seen.at(-1)).toBe(1)
+  expect(seen).toEqual([...seen].sort((a, b) => a - b))
+})

@@ -1,0 +1,121 @@
+import { test as base, expect, type Page } from '@playwright/test'
+import { NpmServer } from './support/npm-server.js'
+
+const test = base.extend<object, { server: NpmServer }>({
+  server: [
+    async ({}, use) => {
+      const server = await NpmServer.start()
+      await use(server)
+      server.stop()
+    },
+    { scope: 'worker' },
+  ],
+})
+
+test.beforeEach(async ({ page, server }) => {
+  await page.goto(server.url)
+})
+
+/** Runs createNode in the page. Options are written as JavaScript, since not all of them are JSON. */
+function create(page: Page, options: string): Promise<{ id?: string; name?: string; code?: string; message?: string }> {
+  return page.evaluate(async (source) => {
+    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+    try {
+      const options = new Function(`return ${source}`)() as Parameters<typeof createNode>[0]
+      const node = await createNode(options)
+      const { id } = node
+      await node.close()
+      return { id }
+    } catch (error) {
+      const { name, code, message } = error as Error & { code?: string }
+      return { name, message, ...(code !== undefined && { code }) }
+    }
+  }, options)
+}
+
+test('a node needs no options', async ({ page }) => {
+  expect(await create(page, 'undefined')).toMatchObject({ id: expect.stringMatching(/^12D3KooW/) as unknown as string })
+})
+
+test('loading the package and making a node leaves no global behind', async ({ page }) => {
+  const globals = () => page.evaluate(() => Object.getOwnPropertyNames(window).sort())
+  const before = await globals()
+  await create(page, '{}')
+  expect(await globals()).toEqual(before)
+})
+
+const bad: [option: string, options: string][] = [
+  ['relays', `{ relays: ['/ip4/127.0.0.1/tcp/1/ws'] }`],
+  ['relays', `{ relays: 'nowhere' }`],
+  ['identity', `{ identity: 'borrowed' }`],
+  ['identity', `{ identity: new Uint8Array([1, 2, 3]) }`],
+  ['network', `{ network: 7 }`],
+  ['transports', `{ transports: ['pigeon'] }`],
+  ['log', `{ log: 'loud' }`],
+  ['worker', `{ worker: 'dedicated' }`],
+  ['wasm', `{ wasm: 'http://' }`],
+  ['relay', `{ relay: [] }`],
+]
+for (const [option, options] of bad) {
+  test(`createNode(${options}) rejects, naming the option`, async ({ page }) => {
+    const { id, message } = await create(page, options)
+    expect(id).toBeUndefined()
+    expect(message).toMatch(new RegExp(`\\b${option}\\b`))
+  })
+}
+
+test('a given identity is the peer id', async ({ page }) => {
+  // The Ed25519 test vector of the libp2p specification on peer ids.
+  const key =
+    '080112407e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e'
+  const bytes = `Uint8Array.from('${key}'.match(/../g), (hex) => parseInt(hex, 16))`
+  const first = await create(page, `{ identity: ${bytes} }`)
+  expect(first.id).toMatch(/^12D3KooW/)
+  expect(await create(page, `{ identity: ${bytes} }`)).toEqual(first)
+})
+
+test.describe('a program that cannot be loaded', () => {
+  const wasm = `{ wasm: location.origin + '/tombolo.wasm' }`
+
+  test('is missing', async ({ page }) => {
+    const result = await create(page, `{ wasm: location.origin + '/elsewhere.wasm' }`)
+    expect(result).toMatchObject({ name: 'TomboloError', code: 'wasm-not-found' })
+  })
+
+  test('is refused', async ({ page }) => {
+    await page.route('**/*.wasm', (route) => route.fulfill({ status: 503 }))
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-refused', message: /503/ as unknown as string })
+  })
+
+  test('has the wrong content type', async ({ page }) => {
+    await page.route('**/*.wasm', (route) => route.fulfill({ contentType: 'text/html', body: '<p>hello' }))
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-type' })
+  })
+
+  test('is no program', async ({ page }) => {
+    await page.route('**/*.wasm', (route) => route.fulfill({ contentType: 'application/wasm', body: 'hello' }))
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-invalid' })
+  })
+
+  test('is a program of something else', async ({ page }) => {
+    const empty = Buffer.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
+    await page.route('**/*.wasm', (route) => route.fulfill({ contentType: 'application/wasm', body: empty }))
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-invalid' })
+  })
+
+  test('does not answer', async ({ page }) => {
+    await page.route('**/*.wasm', (route) => route.abort('connectionrefused'))
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-unreachable' })
+  })
+
+  test('can be loaded the next time', async ({ page }) => {
+    await page.route('**/*.wasm', (route) => route.fulfill({ status: 404 }), { times: 1 })
+    expect(await create(page, wasm)).toMatchObject({ code: 'wasm-not-found' })
+    expect(await create(page, wasm)).toHaveProperty('id')
+  })
+})
+
+test('a signal ends the wait for a node', async ({ page }) => {
+  expect(await create(page, '{ signal: AbortSignal.abort() }')).toMatchObject({ name: 'AbortError' })
+  expect(await create(page, '{ signal: AbortSignal.timeout(1) }')).toMatchObject({ name: 'TimeoutError' })
+})

@@ -1,0 +1,32 @@
+import { defineConfig } from '@playwright/test'
+import { findChromium } from '../test/chromium.mjs'
+
+// The page and the package in a real Chromium, against the real relay and the real daemon. Transfers of many megabytes are
+// timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
+export default defineConfig({
+  testDir: '.',
+  outputDir: '../test-results',
+  globalSetup: './support/binaries.ts',
+  workers: 1, // each test has several processes of its own already
+  timeout: 90_000,
+  expect: { timeout: 30_000 },
+  forbidOnly: process.env['CI'] !== undefined,
+  reporter: 'list',
+  use: {
+    trace: 'off',
+    screenshot: 'only-on-failure',
+    launchOptions: {
+      executablePath: findChromium(),
+      args: [
+        '--no-first-run',
+        '--disable-background-networking',
+        '--disable-component-update',
+        '--disable-sync',
+        '--disable-gpu',
+        // A name that is not localhost, so that its plain HTTP is an insecure context.
+        '--host-resolver-rules=MAP insecure.test 127.0.0.1',
+        ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
+      ],
+    },
+  },
+})

@@ -1,0 +1,23 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+const repository = fileURLToPath(new URL('../../..', import.meta.url))
+
+/** The programs under test, and the stock go-libp2p host that stands for a peer that nobody here wrote. */
+export const binaries = {
+  relay: process.env['TOMBOLO_RELAY_BIN'] ?? `${repository}bin/tombolo-relay`,
+  native: process.env['TOMBOLO_BIN'] ?? `${repository}bin/tombolo`,
+  testpeer: process.env['TESTPEER_BIN'] ?? `${repository}web/build/testpeer`,
+}
+
+/** Runs before all tests: what is missing is told at once, and not by each test. */
+export default function checkBinaries(): void {
+  for (const path of [binaries.relay, binaries.native, `${repository}web/dist/npm/index.js`]) {
+    if (!existsSync(path)) throw new Error(`${path} is missing: run 'make build' first`)
+  }
+  if (process.env['TESTPEER_BIN'] === undefined) {
+    const args = ['build', '-o', binaries.testpeer, './native/internal/testpeer']
+    execFileSync('go', args, { cwd: repository, stdio: 'inherit' })
+  }
+}

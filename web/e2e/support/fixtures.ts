@@ -1,0 +1,66 @@
+import { test as base, expect, type Page } from '@playwright/test'
+import { Daemon, Relay, TestPeer } from './peers.js'
+
+interface Peers {
+  relay: Relay
+  daemon: Daemon
+  testPeer: TestPeer
+}
+
+/** Tests with a relay, a daemon and a stock peer of their file's own, each started when first asked for. */
+export const test = base.extend<object, Peers>({
+  relay: [
+    async ({}, use) => {
+      const relay = await Relay.start()
+      await use(relay)
+      await relay.stop()
+    },
+    { scope: 'worker' },
+  ],
+  daemon: [
+    async ({ relay }, use) => {
+      const daemon = await Daemon.start(relay)
+      await use(daemon)
+      await daemon.stop()
+    },
+    { scope: 'worker' },
+  ],
+  testPeer: [
+    async ({}, use) => {
+      const peer = await TestPeer.start()
+      await use(peer)
+      await peer.stop()
+    },
+    { scope: 'worker' },
+  ],
+})
+
+export { expect }
+
+/** Opens the page and waits until its node holds a reservation. Returns the node's id. */
+export async function join(page: Page, url: string): Promise<string> {
+  await page.goto(url)
+  await joined(page)
+  return ownId(page)
+}
+
+export async function joined(page: Page): Promise<void> {
+  await expect(page.locator('.status')).toHaveAttribute('data-phase', 'joined')
+}
+
+export async function ownId(page: Page): Promise<string> {
+  return (await page.locator('#own-id').textContent())!
+}
+
+/** The tab's address through its relay, by a part of it that says how the relay is reached. */
+export async function circuitAddr(page: Page, transport: string): Promise<string> {
+  const addrs = await page.evaluate(() => window.tombolo!.addrs())
+  const found = addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && addr.includes(`${transport}p2p/`))
+  if (found === undefined) throw new Error(`no ${transport} circuit address among ${addrs.join(' ')}`)
+  return found
+}
+
+/** The page's list entry of a peer. */
+export function peerRow(page: Page, id: string) {
+  return page.locator(`.peer[data-peer="${id}"]`)
+}

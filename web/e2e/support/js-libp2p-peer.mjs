@@ -1,0 +1,54 @@
+// A peer of the other implementation of libp2p, made with nothing of this project.
+import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { ping } from '@libp2p/ping'
+import { webSockets } from '@libp2p/websockets'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+import { serve } from './rpc.mjs'
+
+// js-libp2p is written for Node.js 22.
+Promise.withResolvers ??= function () {
+  let resolve, reject
+  const promise = new Promise((a, b) => ([resolve, reject] = [a, b]))
+  return { promise, resolve, reject }
+}
+
+let node
+
+serve({
+  async start() {
+    node = await createLibp2p({
+      transports: [webSockets(), circuitRelayTransport()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+      connectionGater: { denyDialMultiaddr: () => false }, // it would not dial private addresses
+      // Its monitor allows one ping at a time, and ends the connection when a test's own ping happens to be that one.
+      connectionMonitor: { enabled: false },
+      services: { identify: identify(), ping: ping() },
+    })
+    return node.peerId.toString()
+  },
+  async dial(addr) {
+    const connection = await node.dial(multiaddr(addr))
+    return { peer: connection.remotePeer.toString(), addr: connection.remoteAddr.toString() }
+  },
+  ping: (addr) => node.services.ping.ping(multiaddr(addr)),
+  /** What identify has told it about a peer. */
+  async identified(addr) {
+    const connection = await node.dial(multiaddr(addr))
+    const result = await node.services.identify.identify(connection)
+    return { agent: result.agentVersion, protocols: result.protocols, addrs: result.listenAddrs.map(String) }
+  },
+  async echo(addr, text) {
+    const stream = await node.dialProtocol(multiaddr(addr), '/tombolo/echo/1.0.0', { runOnLimitedConnection: true })
+    stream.send(new TextEncoder().encode(text))
+    await stream.close()
+    const parts = []
+    for await (const part of stream) parts.push(part.subarray())
+    return Buffer.concat(parts).toString()
+  },
+  close: () => node.stop(),
+})

@@ -1,0 +1,40 @@
+import { createReadStream, existsSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { extname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('../../dist/npm', import.meta.url))
+const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm' }
+
+/** Serves the built package as it is to an empty page: the package without a bundler, and without the page. */
+export class NpmServer {
+  readonly #server: Server
+  private constructor(
+    server: Server,
+    readonly url: string,
+  ) {
+    this.#server = server
+  }
+
+  static async start(): Promise<NpmServer> {
+    const server = createServer((request, response) => {
+      const { pathname } = new URL(request.url!, 'http://localhost')
+      if (pathname === '/') {
+        response.setHeader('content-type', 'text/html').end('<!doctype html><title>empty</title>')
+      } else if (existsSync(root + pathname)) {
+        response.setHeader('content-type', TYPES[extname(pathname)] ?? 'text/plain')
+        createReadStream(root + pathname).pipe(response)
+      } else {
+        response.writeHead(404).end()
+      }
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    return new NpmServer(server, `http://localhost:${(server.address() as AddressInfo).port}/`)
+  }
+
+  stop(): void {
+    this.#server.closeAllConnections()
+    this.#server.close()
+  }
+}

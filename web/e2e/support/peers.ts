@@ -1,0 +1,171 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { binaries } from './binaries.js'
+import { Program } from './process.js'
+
+const ECHO = '/tombolo/echo/1.0.0'
+
+/** A real relay with a data folder of its own. It can be killed and started again at the same port. */
+export class Relay {
+  #program: Program
+  private constructor(
+    program: Program,
+    readonly dir: string,
+    readonly port: number,
+    readonly addrs: string[],
+  ) {
+    this.#program = program
+  }
+
+  static async start(): Promise<Relay> {
+    const dir = await mkdtemp(`${tmpdir()}/tombolo-relay-`)
+    const program = new Program(binaries.relay, ['--data-dir', dir, '--port', '0'])
+    const [page] = await program.lines(/^page /)
+    return new Relay(program, dir, Number(new URL(page!.slice(5)).port), await listening(program))
+  }
+
+  /** A secure context, since it is localhost. */
+  get url(): string {
+    return `http://localhost:${this.port}/`
+  }
+
+  get id(): string {
+    return this.addrs[0]!.split('/p2p/')[1]!
+  }
+
+  /** Its address on loopback, by a part of it that says the transport, such as `/ws/`. */
+  addr(transport: '/ws/' | '/webtransport/'): string {
+    return onLoopback(this.addrs, transport)
+  }
+
+  kill(): Promise<void> {
+    return this.#program.stop('SIGKILL')
+  }
+
+  async restart(): Promise<void> {
+    this.#program = new Program(binaries.relay, ['--data-dir', this.dir, '--port', String(this.port)])
+    await this.#program.lines(/^page /)
+  }
+
+  async stop(): Promise<void> {
+    await this.#program.stop()
+    await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+/** A real daemon that holds a reservation on a relay. */
+export class Daemon {
+  private constructor(
+    readonly program: Program,
+    readonly dir: string,
+    readonly id: string,
+    readonly addrs: string[],
+  ) {}
+
+  static async start(relay: Relay): Promise<Daemon> {
+    const dir = await mkdtemp(`${tmpdir()}/tombolo-daemon-`)
+    const program = new Program(binaries.native, ['up', '--data-dir', dir, '--relay', relay.url, '--no-map-ports'])
+    await program.lines(/^reserved on /)
+    const [id] = await program.lines(/^id /)
+    return new Daemon(program, dir, id!.slice(3), await listening(program))
+  }
+
+  addr(transport: '/ws/' | '/webtransport/'): string {
+    return onLoopback(this.addrs, transport)
+  }
+
+  async stop(): Promise<void> {
+    await this.program.stop()
+    await rm(this.dir, { recursive: true, force: true })
+  }
+}
+
+export interface TestPeerAnswer {
+  ok: boolean
+  error?: string
+  relayed: boolean
+  bytes?: number
+  sha256?: string
+  agent?: string
+  protocols?: string[]
+}
+
+/** A stock go-libp2p host, told what to do over HTTP: see native/internal/testpeer. */
+export class TestPeer {
+  private constructor(
+    readonly program: Program,
+    readonly control: string,
+    readonly n: number,
+    readonly id: string,
+  ) {}
+
+  static async start(): Promise<TestPeer> {
+    const program = new Program(binaries.testpeer, [])
+    const [line] = await program.lines(/^control /)
+    const control = line!.slice('control '.length)
+    const answer = await fetch(`${control}/peer?listen=ws,webtransport,tcp,quic`, { method: 'POST' })
+    const { n, peerId } = (await answer.json()) as { n: number; peerId: string }
+    return new TestPeer(program, control, n, peerId)
+  }
+
+  /** Sends random bytes to a peer's echo service and compares what comes back. */
+  echo(to: string, bytes: number): Promise<TestPeerAnswer> {
+    return this.#do('echo', { to, protocol: ECHO, bytes: String(bytes), timeout: '60s' })
+  }
+
+  ping(to: string): Promise<TestPeerAnswer> {
+    return this.#do('ping', { to, fresh: '1' })
+  }
+
+  identify(to: string): Promise<TestPeerAnswer> {
+    return this.#do('identify', { to })
+  }
+
+  async #do(what: string, query: Record<string, string>): Promise<TestPeerAnswer> {
+    const url = `${this.control}/peer/${this.n}/${what}?${new URLSearchParams(query).toString()}`
+    const answer = await fetch(url, { method: 'POST' })
+    return (await answer.json()) as TestPeerAnswer
+  }
+
+  stop(): Promise<void> {
+    return this.program.stop()
+  }
+}
+
+/** A program of this folder that runs a peer under Node.js and is told what to do line by line: see rpc.mjs. */
+export class NodeProcess {
+  readonly #program: Program
+  #count = 0
+
+  constructor(script: 'js-libp2p-peer.mjs' | 'tombolo-peer.mjs') {
+    // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
+    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
+    this.#program = new Program(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))])
+  }
+
+  async call<T>(method: string, ...args: unknown[]): Promise<T> {
+    const n = ++this.#count
+    this.#program.write(JSON.stringify({ n, method, args }))
+    const [line] = await this.#program.lines(new RegExp(`^\\{"n":${n},`))
+    const answer = JSON.parse(line!) as { result: T; error?: string }
+    if (answer.error !== undefined) throw new Error(`${method}: ${answer.error}`)
+    return answer.result
+  }
+
+  stop(): Promise<void> {
+    return this.#program.stop()
+  }
+}
+
+async function listening(program: Program): Promise<string[]> {
+  return (await program.lines(/^listening /)).map((line) => line.slice('listening '.length))
+}
+
+function onLoopback(addrs: string[], transport: string): string {
+  const found = addrs.find(
+    (a) => a.startsWith('/ip4/127.0.0.1/') && a.includes(transport) && !a.includes('p2p-circuit'),
+  )
+  if (found === undefined) throw new Error(`no ${transport} address on loopback among ${addrs.join(' ')}`)
+  return found
+}

@@ -1,0 +1,61 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+const START_MS = 20_000
+const STOP_MS = 10_000
+
+const running = new Set<ChildProcessWithoutNullStreams>()
+process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')))
+
+/** A program under test. What it prints can be waited for, and is shown when it does not come. */
+export class Program {
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #lines: string[] = []
+  readonly #errors: string[] = []
+  readonly #news = new EventTarget()
+  readonly #exited: Promise<unknown>
+
+  constructor(command: string, args: string[]) {
+    this.#child = spawn(command, args)
+    running.add(this.#child)
+    this.#exited = once(this.#child, 'exit').finally(() => {
+      running.delete(this.#child)
+      this.#news.dispatchEvent(new Event('news'))
+    })
+    createInterface(this.#child.stdout).on('line', (line) => {
+      this.#lines.push(line)
+      this.#news.dispatchEvent(new Event('news'))
+    })
+    createInterface(this.#child.stderr).on('line', (line) => this.#errors.push(line))
+  }
+
+  /** All lines printed so far that match; waits for one where there is none. */
+  async lines(pattern: RegExp): Promise<string[]> {
+    const limit = AbortSignal.timeout(START_MS)
+    for (;;) {
+      const found = this.#lines.filter((line) => pattern.test(line))
+      if (found.length > 0) return found
+      const ended = this.#child.exitCode !== null || this.#child.signalCode !== null
+      if (ended || limit.aborted) throw new Error(`${this} ${ended ? 'ended' : 'did not print'} before ${pattern}`)
+      await Promise.race([once(this.#news, 'news'), once(limit, 'abort')])
+    }
+  }
+
+  write(line: string): void {
+    this.#child.stdin.write(`${line}\n`)
+  }
+
+  /** Ends the program. All test programs end when their standard input does, or at SIGTERM. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
+    this.#child.kill(signal)
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS)
+    await this.#exited
+    clearTimeout(timer)
+  }
+
+  toString(): string {
+    const printed = [...this.#lines.slice(-10), ...this.#errors.slice(-10)].join('\n  ')
+    return `${this.#child.spawnargs.join(' ')}\n  ${printed}\n`
+  }
+}

@@ -1,0 +1,35 @@
+// The npm package under Node.js, found as a user's program finds it: by its name.
+import { createHash, randomBytes } from 'node:crypto'
+import { createNode } from '@tombolo/node'
+import { serve } from './rpc.mjs'
+
+let node
+let reserved
+
+serve({
+  async start(options) {
+    node = await createNode(options)
+    reserved = new Promise((resolve) => node.addEventListener('relay:reserved', ({ detail }) => resolve(detail)))
+    const [held] = await node.relays()
+    return {
+      id: node.id,
+      globals: ['Go', 'fs', 'path', 'tombolo'].filter((name) => name in globalThis),
+      held: held ?? null,
+    }
+  },
+  reserved: () => reserved,
+  addrs: () => node.addrs(),
+  peers: () => node.peers(),
+  connect: (addr) => node.connect(addr),
+  ping: (peer) => node.ping(peer),
+  async echo(peer, size) {
+    const sent = randomBytes(size)
+    const back = await node.echo(peer, sent)
+    return { bytes: back.length, same: sha256(back) === sha256(sent) }
+  },
+  close: () => node.close(),
+})
+
+function sha256(bytes) {
+  return createHash('sha256').update(bytes).digest('hex')
+}
