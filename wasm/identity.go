@@ -53,16 +53,15 @@ func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) 
 		}
 		key, err := loadOrMakeKey(ctx, fmt.Sprint(slotKeyName, slot))
 		if err != nil {
-			release()
-			return nil, core.Part{}, fmt.Errorf("identity %d: %w", slot, err)
+			return nil, core.Part{}, errors.Join(fmt.Errorf("identity %d: %w", slot, err), release())
 		}
-		return key, core.Part{Name: "identity", Close: func() error { release(); return nil }}, nil
+		return key, core.Part{Name: "identity", Close: release}, nil
 	}
 	return nil, core.Part{}, fmt.Errorf("all %d identities of this origin are in use", maxSlots)
 }
 
 // tryLock takes a Web Lock. A nil release says that somebody else holds it.
-func tryLock(ctx context.Context, locks js.Value, name string) (release func(), err error) {
+func tryLock(ctx context.Context, locks js.Value, name string) (release func() error, err error) {
 	granted := make(chan bool, 1)
 	var onGrant, executor js.Func
 	var resolve js.Value
@@ -82,19 +81,21 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func(), 
 		return held
 	})
 	request := locks.Call("request", name, map[string]any{"ifAvailable": true}, onGrant)
-	failed := make(chan error, 1)
+	over := make(chan error, 1) // the request settles when the lock is free again
 	go func() {
-		if _, err := jsio.Await(context.Background(), request); err != nil {
-			failed <- err
-		}
+		_, err := jsio.Await(context.Background(), request)
+		over <- err
 	}()
 	select {
 	case ok := <-granted:
 		if !ok {
 			return nil, nil
 		}
-		return func() { resolve.Invoke() }, nil
-	case err := <-failed:
+		return func() error {
+			resolve.Invoke()
+			return <-over
+		}, nil
+	case err := <-over:
 		return nil, fmt.Errorf("web lock %q: %w", name, err)
 	case <-ctx.Done():
 		resolve.Invoke()
