@@ -47,7 +47,7 @@ async function post(url) {
 async function startRelay() {
   if (!existsSync(relayBinary)) throw new Error('bin/tombolo-relay is missing: make build')
   const dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-relay-'))
-  const args = ['--data-dir', dir, '--listen', '127.0.0.1:0', '--no-map-ports', '--peer-rate=-1']
+  const args = ['--data-dir', dir, '--listen', '127.0.0.1:0', '--no-map-ports']
   const relay = spawn(relayBinary, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   const guarded = guard({ pid: relay.pid ?? '', dir })
   const ended = once(relay, 'exit').catch((err) => [err.message])

@@ -2,6 +2,7 @@
 
 /** What is measured: its unit, and whether more is better. */
 const kinds = {
+  'node-made': { unit: 'ms', more: false }, // since the navigation began, as is connected
   connected: { unit: 'ms', more: false },
   'echo-p50': { unit: 'us', more: false },
   'echo-p99': { unit: 'us', more: false },

@@ -29,6 +29,7 @@ runToEnd('bench', async () => {
   const addresses = await startFarSide()
   const figures = new Figures()
   const failures = []
+  let busiest = 0
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
@@ -38,11 +39,14 @@ runToEnd('bench', async () => {
           figures.add(name.includes('/') ? name : `tab-${transport}/${name}`, side, value)
         }
         if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
+        busiest = Math.max(busiest, others ?? 0)
         note(run, side, transport, error ?? measured, others)
       }
     }
   }
   for (const line of figures.lines()) console.log(line)
+  if (busiest > 0.1)
+    console.log(`others took up to ${percent(busiest)} of the machine: these figures say less than on a quiet one`)
   await finish(failures.length ? 1 : 0, failures.join('\n'))
 })
 
@@ -55,7 +59,7 @@ function plan(addresses, transport, { direct: directOnly }) {
 }
 
 function note(run, side, transport, what, others) {
-  const busy = others === undefined ? '' : ` (others took ${(others * 100).toFixed(0)} % of the machine)`
+  const busy = others === undefined ? '' : ` (others took ${percent(others)} of the machine)`
   const text =
     typeof what === 'string'
       ? what
@@ -64,3 +68,5 @@ function note(run, side, transport, what, others) {
           .join(', ')
   console.error(`run ${run}, ${side} over ${transport}${busy}: ${text}`)
 }
+
+const percent = (share) => `${(share * 100).toFixed(0)} %`

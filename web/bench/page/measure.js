@@ -19,6 +19,7 @@ export async function run(driver) {
   const { plan } = globalThis.bench
   try {
     await driver.start()
+    await report('node-made', performance.now())
     const relay = await driver.connect(plan.relay)
     await report('connected', performance.now())
     await check(driver, relay, plan.relay)
