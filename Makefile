@@ -1,0 +1,96 @@
+# Tombolo. `make help` lists the targets.
+#
+# What a fresh machine needs: Go, Node.js 20.19 or later, npm, make, git. Tests of the browser need Chromium: it is installed where
+# that can be done (apt, root), else set CHROMIUM=/path/to/it.
+
+PORT ?= 8080
+GO   ?= go
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+WASM := web/build/tombolo.wasm
+JS   := GOOS=js GOARCH=wasm
+# Test binaries for js run where the first argument says; see web/test/gotest.mjs.
+IN    = -exec "node $(CURDIR)/web/test/gotest.mjs $(1)"
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: demo
+demo: build ## a relay and a native peer on this machine, and a page to open; PORT=8080
+	@node web/scripts/demo.mjs --port $(PORT)
+
+##@ Build
+
+.PHONY: build
+build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm
+	$(GO) build -trimpath -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
+
+.PHONY: wasm
+wasm:
+	$(JS) $(GO) build -trimpath -ldflags="-s -w" -o $(WASM) ./wasm/cmd/tombolo
+	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
+
+.PHONY: site
+site: wasm web/node_modules/.package-lock.json
+	cd web && npm run --silent build
+
+%/node_modules/.package-lock.json: %/package-lock.json
+	cd $* && npm ci --no-audit --no-fund
+	@touch $@
+
+##@ Test
+
+.PHONY: test
+test: test-native test-js test-browser test-e2e ## all tests (make test-native, test-js, test-browser, test-e2e for one part)
+
+.PHONY: test-native
+test-native: ## Go, natively, with the race detector
+	$(GO) test -race ./...
+
+.PHONY: test-js
+test-js: bin/testpeer ## core and the node, under Node.js
+	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test $(call IN,node) ./core/... ./wasm/...
+
+.PHONY: test-browser
+test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
+	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -p 1 $(call IN,chromium) ./wasm/...
+
+.PHONY: test-e2e
+test-e2e: build bin/testpeer chromium ## the page and the npm package, against the real binaries
+	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
+
+.PHONY: bin/testpeer
+bin/testpeer:
+	$(GO) build -o $@ ./native/internal/testpeer
+
+.PHONY: chromium
+chromium:
+	@web/test/chromium.sh
+
+##@ Measure and check
+
+.PHONY: bench
+bench: build bin/testpeer chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
+	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
+
+.PHONY: lint
+lint: bin/staticcheck web/node_modules/.package-lock.json ## formatting and vetting, Go for both platforms and TypeScript
+	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
+	$(GO) vet ./...
+	$(JS) $(GO) vet ./core/... ./wasm/...
+	bin/staticcheck ./...
+	$(JS) bin/staticcheck ./core/... ./wasm/...
+	cd web && npm run --silent lint
+
+bin/staticcheck: Makefile
+	GOBIN=$(CURDIR)/bin $(GO) install $(STATICCHECK)
+	@touch $@
+
+.PHONY: clean
+clean: ## what was built
+	rm -rf bin web/build web/dist/npm web/test-results
+	find web/dist/site -mindepth 1 ! -name .gitignore -delete

@@ -1,0 +1,55 @@
+// make demo: a relay and a native peer on this machine, and the address of a page whose tab joins them. Ctrl-C stops everything.
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+
+const { values } = parseArgs({ options: { port: { type: 'string', default: '8080' } } })
+const bin = new URL('../../bin/', import.meta.url).pathname
+const data = mkdtempSync(join(tmpdir(), 'tombolo-demo-'))
+const children = []
+let ending = false
+
+/** Starts a program; its lines are shown behind its name. Resolves with the first line that matches. */
+function start(name, args, ready) {
+  const child = spawn(join(bin, name), args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  children.push(child)
+  return new Promise((resolve, reject) => {
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      console.log(`${name}: ${line}`)
+      const found = line.match(ready)
+      if (found) resolve(found[1])
+    })
+    child.on('error', reject)
+    child.on('exit', (code) => (ending ? undefined : reject(new Error(`${name} ended with ${code}`))))
+    child.on('exit', () => void end(1))
+  })
+}
+
+// Each program is in a group of its own, so that Ctrl-C reaches it once, from here, and in order.
+async function end(code) {
+  if (ending) return
+  ending = true
+  for (const child of children.reverse()) {
+    if (child.exitCode !== null || child.signalCode !== null) continue
+    const gone = new Promise((resolve) => child.once('exit', resolve))
+    child.kill('SIGTERM')
+    await gone
+  }
+  rmSync(data, { recursive: true, force: true })
+  process.exit(code)
+}
+process.on('SIGINT', () => void end(0))
+process.on('SIGTERM', () => void end(0))
+
+try {
+  const page = await start('tombolo-relay', ['--data-dir', join(data, 'relay'), '--port', values.port], /^page (.*)$/)
+  const up = ['up', '--data-dir', join(data, 'peer'), '--relay', page, '--listen', '/ip4/127.0.0.1/udp/0/quic-v1/webtransport']
+  const peer = await start('tombolo', up, /^id (.*)$/)
+  console.log(`\nOpen ${page}?peer=${peer}\nCtrl-C stops everything.\n`)
+} catch (error) {
+  if (!ending) console.error(`demo: ${error.message}`)
+  await end(1)
+}
