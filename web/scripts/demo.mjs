@@ -12,20 +12,20 @@ const data = mkdtempSync(join(tmpdir(), 'tombolo-demo-'))
 const children = []
 let ending = false
 
-/** Starts a program; its lines are shown behind its name. Resolves with the first line that matches. */
-function start(name, args, ready) {
+/** Starts a program and shows what it says, but for its many addresses. The promises bring the first line that matches each pattern. */
+function start(name, args, ...patterns) {
   const child = spawn(join(bin, name), args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   children.push(child)
-  return new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      console.log(`${name}: ${line}`)
-      const found = line.match(ready)
-      if (found) resolve(found[1])
+  const lines = createInterface({ input: child.stdout })
+  lines.on('line', (line) => line.startsWith('listening ') || console.log(`${name}: ${line}`))
+  const first = (pattern) =>
+    new Promise((resolve, reject) => {
+      lines.on('line', (line) => pattern.test(line) && resolve(line.match(pattern)[1]))
+      child.on('error', reject)
+      child.on('exit', (code) => reject(new Error(`${name} ended with ${code}`)))
     })
-    child.on('error', reject)
-    child.on('exit', (code) => (ending ? undefined : reject(new Error(`${name} ended with ${code}`))))
-    child.on('exit', () => void end(1))
-  })
+  child.on('exit', () => void end(1))
+  return Promise.all(patterns.map(first))
 }
 
 // Each program is in a group of its own, so that Ctrl-C reaches it once, from here, and in order.
@@ -45,9 +45,17 @@ process.on('SIGINT', () => void end(0))
 process.on('SIGTERM', () => void end(0))
 
 try {
-  const page = await start('tombolo-relay', ['--data-dir', join(data, 'relay'), '--port', values.port], /^page (.*)$/)
-  const up = ['up', '--data-dir', join(data, 'peer'), '--relay', page, '--listen', '/ip4/127.0.0.1/udp/0/quic-v1/webtransport']
-  const peer = await start('tombolo', up, /^id (.*)$/)
+  const [page] = await start('tombolo-relay', ['--data-dir', join(data, 'relay'), '--port', values.port], /^page (.*)$/)
+  const up = [
+    'up',
+    '--data-dir',
+    join(data, 'peer'),
+    '--relay',
+    page,
+    '--listen',
+    '/ip4/127.0.0.1/udp/0/quic-v1/webtransport',
+  ]
+  const [peer] = await start('tombolo', up, /^id (.*)$/, /^reserved on (.*)$/)
   console.log(`\nOpen ${page}?peer=${peer}\nCtrl-C stops everything.\n`)
 } catch (error) {
   if (!ending) console.error(`demo: ${error.message}`)
