@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p"
@@ -184,8 +185,10 @@ func (r *Relay) Node() *core.Node { return r.node }
 // PageURL is where the page is on this machine; empty if the relay listens on
 // no WebSocket address.
 func (r *Relay) PageURL() string {
+	addrs := r.node.Host().Network().ListenAddresses() // in no order
+	slices.SortFunc(addrs, ma.Multiaddr.Compare)
 	var page string
-	for _, a := range r.node.Host().Network().ListenAddresses() {
+	for _, a := range addrs {
 		if _, err := a.ValueForProtocol(ma.P_WS); err != nil {
 			continue
 		}

@@ -159,7 +159,8 @@ func TestEveryPortZeroBecomesOneNumber(t *testing.T) {
 
 func TestATakenPortIsNamed(t *testing.T) {
 	taken := newHost(t, Options{Listen: ListenOn(loopback, 0, 0)})
-	e, _ := endpointOf(taken.Network().ListenAddresses()[0])
+	e, ok := endpointOf(taken.Addrs()[0])
+	require.True(t, ok)
 	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer tcp.Close()
