@@ -1,17 +1,15 @@
 import { expect, join, peerRow, test } from './support/fixtures.js'
 
-for (const colorScheme of ['light', 'dark'] as const) {
-  test.describe(`at 360 px, ${colorScheme}`, () => {
-    test.use({ viewport: { width: 360, height: 740 }, colorScheme })
+test.describe('at 360 px', () => {
+  test.use({ viewport: { width: 360, height: 740 } })
 
-    test('the page fits, with peers in its list', async ({ page, relay, daemon }) => {
-      await join(page, `${relay.url}?peer=${daemon.id}`)
-      await expect(peerRow(page, daemon.id)).toBeVisible()
-      const width = await page.evaluate(() => document.documentElement.scrollWidth)
-      expect(width).toBeLessThanOrEqual(360)
-    })
+  test('the page fits, with peers in its list', async ({ page, relay, daemon }) => {
+    await join(page, `${relay.url}?peer=${daemon.id}`)
+    await expect(peerRow(page, daemon.id)).toBeVisible()
+    const width = await page.evaluate(() => document.documentElement.scrollWidth)
+    expect(width).toBeLessThanOrEqual(360)
   })
-}
+})
 
 test('the keyboard alone connects to a peer and echoes off it', async ({ page, relay, daemon }) => {
   await join(page, relay.url)

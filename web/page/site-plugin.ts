@@ -16,7 +16,7 @@ const SIZES = 'virtual:wasm-sizes'
 
 /** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
 export function site(paths: SitePaths): Plugin[] {
-  return [chartInHtml(paths), wasmSizes(paths), precompressed(paths)]
+  return [chartInHtml(paths), wasmPreload(), wasmSizes(paths), precompressed(paths)]
 }
 
 function chartInHtml({ chart }: SitePaths): Plugin {
@@ -25,6 +25,25 @@ function chartInHtml({ chart }: SitePaths): Plugin {
     transformIndexHtml: {
       order: 'pre',
       handler: async (html) => html.replace('<!--chart-->', await readFile(chart, 'utf8')),
+    },
+  }
+}
+
+/** Has the browser fetch the program as soon as it has read the HTML, instead of when the page's script asks for it. */
+function wasmPreload(): Plugin {
+  return {
+    name: 'tombolo:wasm-preload',
+    apply: 'build',
+    transformIndexHtml: {
+      order: 'post',
+      handler: (_, { bundle }) =>
+        Object.keys(bundle ?? {})
+          .filter((name) => name.endsWith('.wasm'))
+          .map((name) => ({
+            tag: 'link',
+            attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `/${name}` },
+            injectTo: 'head',
+          })),
     },
   }
 }

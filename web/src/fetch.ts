@@ -2,10 +2,11 @@ import { TomboloError } from './errors.js'
 import { compiled, type OnProgress } from './load.js'
 
 /** Fetches the program and compiles it while it arrives. */
-export async function compileFetched(url: URL, onProgress: OnProgress): Promise<WebAssembly.Module> {
+export async function compileFetched(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
   const response = await get(url)
   assertUsable(response, url)
-  const counting = count(response.clone(), onProgress)
+  // Reading along costs time, so it is done only for somebody who wants to know.
+  const counting = onProgress && count(response.clone(), onProgress)
   const module = compiled(WebAssembly.compileStreaming(response), url.href)
   const [download, compile] = await Promise.allSettled([counting, module])
   if (download.status === 'rejected') {

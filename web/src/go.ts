@@ -24,9 +24,9 @@ let loading: Promise<{ Go: GoClass; lent: Globals }> | undefined
 
 /**
  * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program, and puts the globals back as
- * they were. Returns what it had set.
+ * they were. Returns what it had set. May be called early, while the program is still on its way.
  */
-function importGo(): Promise<{ Go: GoClass; lent: Globals }> {
+export function importGo(): Promise<{ Go: GoClass; lent: Globals }> {
   loading ??= (async () => {
     const giveBack = keepGlobals(['Go', ...LENT])
     try {
@@ -119,7 +119,10 @@ function captureOutput(go: Go): () => string {
   return () => kept
 }
 
-/** A trap (out of memory, out of stack) leaves the program in no state to go on; callbacks that come later find it gone. */
+/**
+ * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks that come
+ * after an end of whatever kind do nothing.
+ */
 function endOnTrap(go: Go, end: (why: string) => void): void {
   let gone = false
   const resume = go._resume.bind(go)
@@ -133,6 +136,7 @@ function endOnTrap(go: Go, end: (why: string) => void): void {
     try {
       resume()
     } catch (cause) {
+      if (gone) return // it ended further down, and wasm_exec.js stumbles over that on its way back
       if (!(cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError)) throw cause
       gone = true
       end(String(cause))

@@ -7,7 +7,7 @@ import { creator } from './node.js'
 
 export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFile)
 
-async function compileFile(url: URL, onProgress: OnProgress): Promise<WebAssembly.Module> {
+async function compileFile(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
   if (url.protocol !== 'file:') return compileFetched(url, onProgress)
   let bytes
   try {
@@ -16,7 +16,7 @@ async function compileFile(url: URL, onProgress: OnProgress): Promise<WebAssembl
     const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'wasm-not-found' : 'wasm-unreachable'
     throw new TomboloError(code, `the program could not be read: ${String(cause)}`, { cause })
   }
-  onProgress({ loaded: bytes.byteLength, encoding: '' })
+  onProgress?.({ loaded: bytes.byteLength, encoding: '' })
   return compiled(WebAssembly.compile(bytes), url.pathname)
 }
 

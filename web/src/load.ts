@@ -1,4 +1,5 @@
 import { TomboloError } from './errors.js'
+import { importGo } from './go.js'
 import { Program } from './program.js'
 import type { LoadProgress } from './types.js'
 
@@ -6,7 +7,7 @@ export type WasmSource = string | URL | WebAssembly.Module
 export type OnProgress = (progress: LoadProgress) => void
 
 /** How a platform turns the address of the program into a compiled module. */
-export type Compile = (url: URL, onProgress: OnProgress) => Promise<WebAssembly.Module>
+export type Compile = (url: URL, onProgress: OnProgress | undefined) => Promise<WebAssembly.Module>
 
 interface Loading {
   program: Promise<Program>
@@ -23,7 +24,7 @@ export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress
   const key = source instanceof URL ? source.href : source
   let loading = programs.get(key)
   if (loading === undefined) {
-    loading = begin(source, compile)
+    loading = begin(source, compile, onProgress !== undefined)
     programs.set(key, loading)
     forgetWhenOver(key, loading)
   }
@@ -33,12 +34,11 @@ export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress
   return program.finally(() => listeners.delete(onProgress))
 }
 
-function begin(source: URL | WebAssembly.Module, compile: Compile): Loading {
+function begin(source: URL | WebAssembly.Module, compile: Compile, watched: boolean): Loading {
   const listeners = new Set<OnProgress>()
-  const module =
-    source instanceof URL
-      ? compile(source, (progress) => listeners.forEach((listener) => listener(progress)))
-      : Promise.resolve(source)
+  importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
+  const tell: OnProgress = (progress) => listeners.forEach((listener) => listener(progress))
+  const module = source instanceof URL ? compile(source, watched ? tell : undefined) : Promise.resolve(source)
   return { listeners, program: module.then((m) => Program.start(m)) }
 }
 

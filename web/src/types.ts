@@ -41,7 +41,7 @@ export interface LoadProgress {
 export interface CreateNodeOptions extends NodeConfig {
   /** Where `tombolo.wasm` is, or the compiled module. Default: beside this package's own files. */
   wasm?: string | URL | WebAssembly.Module
-  /** Called as the program arrives; not called when it is already here. */
+  /** Called as the program arrives; not called when it is already here, or on its way for somebody who did not ask. */
   onProgress?: (progress: LoadProgress) => void
   /** Ends the wait for the node. A download that other callers wait for goes on. */
   signal?: AbortSignal

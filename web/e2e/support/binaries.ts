@@ -11,13 +11,18 @@ export const binaries = {
   testpeer: process.env['TESTPEER_BIN'] ?? `${repository}web/build/testpeer`,
 }
 
+/** A program that can be made to crash. */
+export const crashWasm = `${repository}web/build/crash.wasm`
+
 /** Runs before all tests: what is missing is told at once, and not by each test. */
 export default function checkBinaries(): void {
   for (const path of [binaries.relay, binaries.native, `${repository}web/dist/npm/index.js`]) {
     if (!existsSync(path)) throw new Error(`${path} is missing: run 'make build' first`)
   }
-  if (process.env['TESTPEER_BIN'] === undefined) {
-    const args = ['build', '-o', binaries.testpeer, './native/internal/testpeer']
-    execFileSync('go', args, { cwd: repository, stdio: 'inherit' })
-  }
+  if (process.env['TESTPEER_BIN'] === undefined) goBuild(binaries.testpeer, './native/internal/testpeer')
+  goBuild(crashWasm, './web/e2e/crash', { GOOS: 'js', GOARCH: 'wasm' })
+}
+
+function goBuild(out: string, what: string, env: Record<string, string> = {}): void {
+  execFileSync('go', ['build', '-o', out, what], { cwd: repository, stdio: 'inherit', env: { ...process.env, ...env } })
 }

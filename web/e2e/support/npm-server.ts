@@ -3,6 +3,7 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { crashWasm } from './binaries.js'
 
 const root = fileURLToPath(new URL('../../dist/npm', import.meta.url))
 const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm' }
@@ -20,11 +21,12 @@ export class NpmServer {
   static async start(): Promise<NpmServer> {
     const server = createServer((request, response) => {
       const { pathname } = new URL(request.url!, 'http://localhost')
+      const path = pathname === '/crash.wasm' ? crashWasm : root + pathname
       if (pathname === '/') {
         response.setHeader('content-type', 'text/html').end('<!doctype html><title>empty</title>')
-      } else if (existsSync(root + pathname)) {
-        response.setHeader('content-type', TYPES[extname(pathname)] ?? 'text/plain')
-        createReadStream(root + pathname).pipe(response)
+      } else if (existsSync(path)) {
+        response.setHeader('content-type', TYPES[extname(path)] ?? 'text/plain')
+        createReadStream(path).pipe(response)
       } else {
         response.writeHead(404).end()
       }

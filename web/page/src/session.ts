@@ -1,4 +1,4 @@
-import { createNode, type LoadProgress, type PeerInfo, type TomboloNode } from '@tombolo/node'
+import { createNode, type LoadProgress, type PeerInfo, TomboloError, type TomboloNode } from '@tombolo/node'
 import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
@@ -135,7 +135,7 @@ export class Session {
     })
     node.addEventListener('error', ({ detail }) => {
       this.#log('error', detail.message)
-      if (detail.fatal) this.#fail({ ...startProblem(detail.message), kind: 'crashed', title: 'The node has stopped' })
+      if (detail.fatal) this.#fail(startProblem(new TomboloError('crashed', detail.message)))
     })
   }
 
