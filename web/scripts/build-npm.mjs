@@ -12,7 +12,7 @@ for (const name of ['tombolo.wasm', 'wasm_exec.js']) copyFileSync(fromGo(name), 
 const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.npm.json'], { cwd: webDir, stdio: 'inherit' })
 
-copyFileSync(`${webDir}/README.md`, `${npmDir}/README.md`)
+copyFileSync(`${webDir}/src/README.md`, `${npmDir}/README.md`)
 for (const name of ['LICENSE', 'LICENSE-APACHE', 'LICENSE-MIT']) {
   if (existsSync(`${webDir}/../${name}`)) copyFileSync(`${webDir}/../${name}`, `${npmDir}/${name}`)
 }
