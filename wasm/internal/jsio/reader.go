@@ -14,6 +14,14 @@ import (
 // ErrReadClosed is what a Read returns after Cancel.
 var ErrReadClosed = errors.New("closed for reading")
 
+const (
+	// firstView and maxView bound what is asked for at once of a stream that
+	// fills memory of ours, bytes. It grows while it is filled to the brim, so
+	// a stream of small messages stays small.
+	firstView = 4 << 10
+	maxView   = 128 << 10
+)
+
 // Reader reads a ReadableStream of bytes. Its methods may be called
 // concurrently; concurrent Reads take turns.
 //
@@ -30,9 +38,11 @@ type Reader struct {
 	onChunk, onFailure js.Func
 
 	mu       sync.Mutex
-	buf      []byte // not yet read; lies in store
-	store    []byte // reused for each chunk
-	asked    bool   // read() has been called and not settled
+	view     int      // bytes to ask for; 0 where the platform brings its own memory
+	memory   js.Value // the ArrayBuffer to ask with, of view bytes; undefined at first
+	buf      []byte   // not yet read; lies in store
+	store    []byte   // reused for each chunk
+	asked    bool     // read() has been called and not settled
 	released bool
 	err      error // why there is no more after buf
 }
@@ -44,15 +54,24 @@ func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 		failure = AsError
 	}
 	r := &Reader{
-		reader:  stream.Call("getReader"),
 		failure: failure,
 		turn:    make(chan struct{}, 1),
 		ready:   make(chan struct{}, 1),
+	}
+	// A stream that fills the memory it is given spares a fresh ArrayBuffer for
+	// each chunk.
+	var err error
+	if r.reader, err = Try(func() js.Value { return stream.Call("getReader", byob()) }); err == nil {
+		r.view = firstView
+	} else {
+		r.reader = stream.Call("getReader")
 	}
 	r.onChunk = NewFunc(r.chunk)
 	r.onFailure = NewFunc(r.failed)
 	return r
 }
+
+var byob = sync.OnceValue(func() js.Value { return js.ValueOf(map[string]any{"mode": "byob"}) })
 
 // Read reads what is there, waiting for at least one byte. It returns io.EOF
 // at the end of the stream and os.ErrDeadlineExceeded past the deadline.
@@ -96,10 +115,23 @@ func (r *Reader) take(p []byte) (int, error) {
 		return 0, r.err
 	}
 	if !r.asked {
-		r.asked = true
-		r.reader.Call("read").Call("then", r.onChunk, r.onFailure)
+		r.ask()
 	}
 	return n, nil
+}
+
+// ask asks for the next chunk; r.mu is held.
+func (r *Reader) ask() {
+	r.asked = true
+	var promised js.Value
+	if r.view == 0 {
+		promised = r.reader.Call("read")
+	} else if r.memory.IsUndefined() {
+		promised = r.reader.Call("read", uint8Array.New(r.view))
+	} else {
+		promised = r.reader.Call("read", uint8Array.New(r.memory))
+	}
+	promised.Call("then", r.onChunk, r.onFailure)
 }
 
 // SetReadDeadline sets the time after which Read fails; zero for never.
@@ -134,9 +166,14 @@ func (r *Reader) end(err error) {
 	}
 	if !r.asked && !r.released {
 		r.released = true
+		r.memory = js.Undefined()
 		Release(r.onChunk)
 		Release(r.onFailure)
 	}
+	r.wake()
+}
+
+func (r *Reader) wake() {
 	select {
 	case r.ready <- struct{}{}:
 	default:
@@ -151,17 +188,24 @@ func (r *Reader) chunk(_ js.Value, args []js.Value) any {
 		r.end(io.EOF)
 		return nil
 	}
-	data := asUint8Array(args[0].Get("value"))
+	data := args[0].Get("value")
+	if r.view == 0 {
+		data = asUint8Array(data)
+	}
 	n := data.Length()
 	if n > cap(r.store) {
 		r.store = make([]byte, n)
 	}
 	r.buf = r.store[:n]
 	js.CopyBytesToGo(r.buf, data)
-	select {
-	case r.ready <- struct{}{}:
-	default:
+	if r.view > 0 {
+		if n == r.view && r.view < maxView {
+			r.view, r.memory = min(4*r.view, maxView), js.Undefined()
+		} else {
+			r.memory = data.Get("buffer")
+		}
 	}
+	r.wake()
 	return nil
 }
 

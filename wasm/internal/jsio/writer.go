@@ -18,23 +18,37 @@ const (
 	maxChunk = 64 << 10
 
 	// maxUnflushed is how much a Writer hands over before it waits until the
-	// platform has taken all of it, bytes.
-	maxUnflushed = 256 << 10
+	// platform has taken some of it, bytes.
+	maxUnflushed = 512 << 10
+
+	// markEvery is how much is handed over between two writes whose end is
+	// waited for, bytes. A callback into Go costs some 17 us, so a small write
+	// gets none of its own.
+	markEvery = 64 << 10
 )
 
 // Writer writes to a WritableStream of bytes. Its methods may be called
 // concurrently; concurrent Writes take turns, and each stays in one piece.
 type Writer struct {
 	writer  js.Value
-	idle    float64 // desiredSize of the stream while nothing is queued
 	failure func(js.Value) error
 	turn    chan struct{} // holds a token while a Write runs
+	room    chan struct{} // holds a token after a mark was reached
+	ended   chan struct{} // closed with err
 	expiry  Deadline
 
-	mu        sync.Mutex
-	unflushed int
-	err       error // why no more can be written
-	ended     chan struct{}
+	mu     sync.Mutex
+	handed int     // bytes given to the platform, since the start
+	taken  int     // of these, those it has taken for certain
+	marks  []mark  // writes whose end is waited for, in order
+	onMark js.Func // made for the first of them
+	err    error   // why no more can be written
+}
+
+// mark is a write whose end says that all before it has been taken too.
+type mark struct {
+	at     int      // what handed was after it
+	buffer js.Value // to be used again then; undefined where the write had none
 }
 
 // NewWriter locks stream. failure makes an error of what the stream fails
@@ -43,12 +57,11 @@ func NewWriter(stream js.Value, failure func(js.Value) error) *Writer {
 	if failure == nil {
 		failure = AsError
 	}
-	w := stream.Call("getWriter")
 	return &Writer{
-		writer:  w,
-		idle:    w.Get("desiredSize").Float(),
+		writer:  stream.Call("getWriter"),
 		failure: failure,
 		turn:    make(chan struct{}, 1),
+		room:    make(chan struct{}, 1),
 		ended:   make(chan struct{}),
 	}
 }
@@ -69,6 +82,9 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	defer func() { <-w.turn }()
 	for {
 		chunk := p[n:min(n+maxChunk, len(p))]
+		if err := w.await(len(chunk)); err != nil {
+			return n, err
+		}
 		if err := w.hand(chunk); err != nil {
 			return n, err
 		}
@@ -78,16 +94,27 @@ func (w *Writer) Write(p []byte) (n int, err error) {
 	}
 }
 
-// hand gives one chunk to the stream when there is room.
-func (w *Writer) hand(chunk []byte) error {
-	size := w.writer.Get("desiredSize")
-	if size.IsNull() || size.Float() < w.idle && w.unflushed+len(chunk) > maxUnflushed {
-		if err := w.flush(); err != nil {
-			return err
+// await waits until the platform has room for n more bytes.
+func (w *Writer) await(n int) error {
+	for {
+		w.mu.Lock()
+		full := w.handed-w.taken+n > maxUnflushed
+		w.mu.Unlock()
+		if !full {
+			return nil
 		}
-	} else if size.Float() >= w.idle {
-		w.unflushed = 0
+		select {
+		case <-w.room:
+		case <-w.expiry.Wait():
+			return os.ErrDeadlineExceeded
+		case <-w.ended:
+			return w.ending()
+		}
 	}
+}
+
+// hand gives one chunk to the platform.
+func (w *Writer) hand(chunk []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
@@ -96,48 +123,62 @@ func (w *Writer) hand(chunk []byte) error {
 	if len(chunk) == 0 {
 		return nil
 	}
-	w.unflushed += len(chunk)
-	w.writer.Call("write", Uint8Array(chunk)).Call("then", Ignore, Ignore)
+	if w.writer.Get("desiredSize").IsNull() { // the stream has failed
+		w.mu.Unlock()
+		_, err := await(w.writer.Get("closed"), nil)
+		w.mu.Lock()
+		w.end(w.failure(thrown(err)))
+		return w.err
+	}
+	m := mark{at: w.handed + len(chunk)}
+	var data js.Value
+	if len(chunk) == maxChunk {
+		m.buffer = takeBuffer()
+		data = m.buffer
+		js.CopyBytesToJS(data, chunk)
+	} else {
+		data = Uint8Array(chunk)
+	}
+	written := w.writer.Call("write", data)
+	last := w.taken
+	if len(w.marks) > 0 {
+		last = w.marks[len(w.marks)-1].at
+	}
+	w.handed = m.at
+	if w.handed-last < markEvery {
+		written.Call("then", Ignore, Ignore)
+		return nil
+	}
+	if len(w.marks) == 0 && w.onMark.IsUndefined() {
+		w.onMark = NewFunc(w.marked)
+	}
+	w.marks = append(w.marks, m)
+	written.Call("then", w.onMark, w.onMark)
 	return nil
 }
 
-// flush waits until the stream has room, or has failed.
-func (w *Writer) flush() error {
-	cancel := make(chan struct{})
-	done := make(chan error, 1)
-	go func() {
-		_, err := await(w.writer.Get("ready"), cancel)
-		done <- err
-	}()
-	defer close(cancel)
-	select {
-	case err := <-done:
-		if err == nil {
-			w.unflushed = 0
-			return nil
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.end(w.failure(thrown(err)))
-		return w.err
-	case <-w.expiry.Wait():
-		return os.ErrDeadlineExceeded
-	case <-w.ended:
-		return w.ending()
-	}
-}
-
-func (w *Writer) ending() error {
+// marked takes the end of the first marked write, however it ended: a failure
+// shows when the next write is tried.
+func (w *Writer) marked(js.Value, []js.Value) any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.err
+	m := w.marks[0]
+	w.marks = w.marks[1:]
+	w.taken = m.at
+	putBuffer(m.buffer)
+	w.release()
+	select {
+	case w.room <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
 func thrown(err error) js.Value {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Value
 	}
-	return js.ValueOf(err.Error())
+	return js.Undefined()
 }
 
 // SetWriteDeadline sets the time after which Write fails; zero for never.
@@ -179,4 +220,49 @@ func (w *Writer) end(err error) {
 		close(w.ended)
 	}
 	w.err = err
+	w.release()
+}
+
+func (w *Writer) ending() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.err
+}
+
+// release frees the callbacks once no write will call them; w.mu is held.
+func (w *Writer) release() {
+	if w.err == nil || len(w.marks) > 0 || w.onMark.IsUndefined() {
+		return
+	}
+	Release(w.onMark)
+	w.onMark = js.Func{}
+}
+
+// buffers are Uint8Arrays of maxChunk that no write is using: fresh memory is
+// many times dearer than copying into memory at hand.
+var buffers struct {
+	sync.Mutex
+	free []js.Value
+}
+
+// maxFreeBuffers bounds what is kept for later, in buffers: 2 MiB.
+const maxFreeBuffers = 32
+
+func takeBuffer() js.Value {
+	buffers.Lock()
+	defer buffers.Unlock()
+	if n := len(buffers.free); n > 0 {
+		b := buffers.free[n-1]
+		buffers.free = buffers.free[:n-1]
+		return b
+	}
+	return uint8Array.New(maxChunk)
+}
+
+func putBuffer(b js.Value) {
+	buffers.Lock()
+	defer buffers.Unlock()
+	if !b.IsUndefined() && len(buffers.free) < maxFreeBuffers {
+		buffers.free = append(buffers.free, b)
+	}
 }
