@@ -4,6 +4,7 @@ package jsapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"syscall/js"
@@ -138,7 +139,26 @@ func (n *node) jsOpen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := negotiate(ctx, s); err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
+	}
 	return streamObject(s), nil
+}
+
+// negotiate finishes what hosts put off to the first read and write: a peer
+// that does not speak the protocol is an error of open, not of the stream.
+func negotiate(ctx context.Context, s network.Stream) error {
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	_, err := s.Write(nil)
+	if err == nil {
+		_, err = s.Read(nil)
+	}
+	if err != nil {
+		_ = s.Reset()
+		return errors.Join(ctx.Err(), err)
+	}
+	return nil
 }
 
 func (n *node) jsListen(args []js.Value) (any, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
 
 // stream is a libp2p stream that is closed once both its directions have
@@ -27,15 +28,28 @@ var (
 	streams jsio.Handles[*stream]
 )
 
-// streamObject is a stream as JavaScript sees it.
+// streamObject is a stream as JavaScript sees it. Its property native says that
+// the streams are the platform's own: nothing of Go lies between JavaScript and
+// the network, and reset cannot end a readable that is being read.
 func streamObject(ns network.Stream) js.Value {
 	s := &stream{Stream: ns, object: js.Global().Get("Object").New()}
 	streams.Add(s.object, s)
 	s.object.Set("peer", ns.Conn().RemotePeer().String())
 	s.object.Set("protocol", string(ns.Protocol()))
+	s.object.Set("reset", resetMethod())
+	readable, writable, ended, native := webtransport.Detach(ns)
+	s.object.Set("native", native)
+	if native {
+		s.object.Set("readable", readable)
+		s.object.Set("writable", writable)
+		go func() {
+			<-ended
+			streams.Drop(s.object)
+		}()
+		return s.object
+	}
 	s.object.Set("readable", jsio.NewReadable(s))
 	s.object.Set("writable", jsio.NewWritable(s))
-	s.object.Set("reset", resetMethod())
 	s.open.Add(2)
 	go func() {
 		s.open.Wait()
@@ -48,7 +62,7 @@ func streamObject(ns network.Stream) js.Value {
 var resetMethod = sync.OnceValue(func() js.Func {
 	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		if s, _, ok := streams.Find(this); ok {
-			go s.Reset()
+			go func() { _ = s.Reset() }()
 		}
 		return nil
 	})
@@ -84,7 +98,11 @@ func (s *stream) CloseWrite() error {
 }
 
 func (s *stream) Reset() error {
-	defer s.endWrite()
-	defer s.endRead()
-	return s.Stream.Reset()
+	err := s.Stream.Reset()
+	if s.object.Get("native").Bool() {
+		return err
+	}
+	s.endRead()
+	s.endWrite()
+	return err
 }

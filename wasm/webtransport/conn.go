@@ -26,7 +26,8 @@ type conn struct {
 	scope     network.ConnManagementScope
 	closed    chan struct{}
 
-	aborts sync.WaitGroup // resets of streams that have not settled
+	aborts  sync.WaitGroup // resets of streams that have not settled
+	touched *stream        // see unwrap
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -159,6 +160,11 @@ func (c *conn) end(err error) {
 	// a stream with a write under way has not settled. So those of before are
 	// waited for, and the streams that live are failed by the close itself.
 	go func() {
+		for s := range streams {
+			if s.detached { // JavaScript may just have aborted it
+				s.abort(err)
+			}
+		}
 		c.aborts.Wait()
 		// On a session that has ended by itself, close does nothing.
 		c.js.Call("close", map[string]any{"closeCode": 0, "reason": ""})
@@ -211,7 +217,15 @@ func (c *conn) LocalMultiaddr() ma.Multiaddr   { return localAddr }
 func (c *conn) RemoteMultiaddr() ma.Multiaddr  { return c.target.addr }
 func (c *conn) Scope() network.ConnScope       { return c.scope }
 func (c *conn) Transport() transport.Transport { return c.transport }
-func (c *conn) As(any) bool                    { return false }
+
+// As finds the connection of this transport under those of a host; see Detach.
+func (c *conn) As(into any) bool {
+	if p, ok := into.(**conn); ok {
+		*p = c
+		return true
+	}
+	return false
+}
 
 func (c *conn) ConnState() network.ConnectionState {
 	return network.ConnectionState{Transport: "webtransport"}

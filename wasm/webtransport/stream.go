@@ -18,9 +18,10 @@ import (
 // browser keeps flow-controlled. Reading holds back the peer by at most one
 // chunk, writing waits while 256 KiB are on their way to the network.
 type stream struct {
-	conn *conn
-	r    *jsio.Reader
-	w    *jsio.Writer
+	conn     *conn
+	r        *jsio.Reader
+	w        *jsio.Writer
+	detached bool
 }
 
 var _ network.MuxedStream = (*stream)(nil)
@@ -107,7 +108,7 @@ func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 func (s *stream) abort(err error) {
 	settled := s.fail(err)
 	s.conn.remove(s)
-	if settled.IsUndefined() || s.conn.IsClosed() {
+	if settled.IsUndefined() {
 		return
 	}
 	s.conn.aborts.Go(func() { _, _ = jsio.Await(context.Background(), settled) })
@@ -123,9 +124,13 @@ func (s *stream) fail(err error) js.Value {
 }
 
 func (s *stream) SetDeadline(t time.Time) error {
-	_ = s.r.SetReadDeadline(t)
+	_ = s.SetReadDeadline(t)
 	return s.w.SetWriteDeadline(t)
 }
 
-func (s *stream) SetReadDeadline(t time.Time) error  { return s.r.SetReadDeadline(t) }
 func (s *stream) SetWriteDeadline(t time.Time) error { return s.w.SetWriteDeadline(t) }
+
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.conn.touched = s // see unwrap
+	return s.r.SetReadDeadline(t)
+}

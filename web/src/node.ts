@@ -1,6 +1,7 @@
 import { TomboloError } from './errors.js'
 import { loadProgram, type Compile, type WasmSource } from './load.js'
 import { raceAbort, type Program, type RawNode } from './program.js'
+import { peerStream } from './stream.js'
 import type {
   CallOptions,
   CreateNodeOptions,
@@ -85,12 +86,12 @@ export class TomboloNode extends EventTarget {
 
   /** Opens a stream to a peer. */
   open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream> {
-    return this.#program.call(() => this.#raw.open(peer, protocol, options))
+    return this.#program.call(async () => peerStream(await this.#raw.open(peer, protocol, options)))
   }
 
   /** Answers a protocol: the handler gets every stream that a peer opens with it. */
   listen(protocol: string, handler: (stream: PeerStream) => void): Promise<Listener> {
-    return this.#program.call(() => this.#raw.listen(protocol, handler))
+    return this.#program.call(() => this.#raw.listen(protocol, (raw) => handler(peerStream(raw))))
   }
 
   /** Ends all connections. May be called more than once. */

@@ -1,5 +1,6 @@
 import { startGo } from './go.js'
-import type { CallOptions, Listener, NodeConfig, PeerInfo, PeerStream, Reservation } from './types.js'
+import type { RawStream } from './stream.js'
+import type { CallOptions, Listener, NodeConfig, PeerInfo, Reservation } from './types.js'
 
 /** A node as the WebAssembly program hands it out. */
 export interface RawNode extends EventTarget {
@@ -12,8 +13,8 @@ export interface RawNode extends EventTarget {
   disconnect(peer: string): Promise<void>
   ping(peer: string, options?: CallOptions): Promise<number>
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
-  open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream>
-  listen(protocol: string, handler: (stream: PeerStream) => void): Promise<Listener>
+  open(peer: string, protocol: string, options?: CallOptions): Promise<RawStream>
+  listen(protocol: string, handler: (stream: RawStream) => void): Promise<Listener>
   close(): Promise<void>
 }
 

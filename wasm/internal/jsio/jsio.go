@@ -19,9 +19,10 @@ import (
 )
 
 var (
-	global     = js.Global()
-	promise    = global.Get("Promise")
-	uint8Array = global.Get("Uint8Array")
+	global      = js.Global()
+	promise     = global.Get("Promise")
+	uint8Array  = global.Get("Uint8Array")
+	arrayBuffer = global.Get("ArrayBuffer")
 
 	// Ignore is a function that does nothing (Function.prototype is one): the
 	// handler of promises whose failure shows elsewhere. Without a handler the
@@ -138,21 +139,35 @@ func await(p js.Value, cancel <-chan struct{}) (js.Value, error) {
 // Promise runs f in a goroutine and returns a promise of its outcome. An error
 // rejects with a JavaScript Error of the same text; see Throwable.
 func Promise(f func() (any, error)) js.Value {
-	var executor js.Func
-	executor = NewFunc(func(_ js.Value, args []js.Value) any {
-		Release(executor) // the platform calls it once, at once
-		resolve, reject := args[0], args[1]
-		go func() {
-			if v, err := f(); err != nil {
-				reject.Invoke(Throwable(err))
-			} else {
-				resolve.Invoke(v)
-			}
-		}()
+	p, resolve, reject := newPromise()
+	go func() {
+		if v, err := f(); err != nil {
+			reject.Invoke(Throwable(err))
+		} else {
+			resolve.Invoke(v)
+		}
+	}()
+	return p
+}
+
+// newPromise makes a promise and what settles it.
+func newPromise() (p, resolve, reject js.Value) {
+	if !withResolvers.IsUndefined() {
+		made := promise.Call("withResolvers")
+		return made.Get("promise"), made.Get("resolve"), made.Get("reject")
+	}
+	executor := NewFunc(func(_ js.Value, args []js.Value) any {
+		resolve, reject = args[0], args[1]
 		return nil
 	})
-	return promise.New(executor)
+	defer Release(executor) // the platform calls it once, at once
+	p = promise.New(executor)
+	return p, resolve, reject
 }
+
+// withResolvers spares the call into Go that an executor costs. Node.js has it
+// from 22.
+var withResolvers = promise.Get("withResolvers")
 
 // Throwable is err as JavaScript expects it: the value itself where err came
 // from JavaScript, a TypeError for bad arguments, an AbortError where a signal
@@ -190,7 +205,7 @@ func (e *ArgumentError) Error() string {
 
 // Bytes copies a Uint8Array or ArrayBuffer into Go.
 func Bytes(v js.Value) []byte {
-	v = asUint8Array(v)
+	v, _ = asUint8Array(v)
 	b := make([]byte, v.Length())
 	js.CopyBytesToGo(b, v)
 	return b
@@ -198,7 +213,7 @@ func Bytes(v js.Value) []byte {
 
 // IsBytes says whether v is something Bytes can copy.
 func IsBytes(v js.Value) bool {
-	return v.Type() == js.TypeObject && (v.InstanceOf(uint8Array) || v.InstanceOf(global.Get("ArrayBuffer")))
+	return v.Type() == js.TypeObject && (v.InstanceOf(uint8Array) || v.InstanceOf(arrayBuffer))
 }
 
 // Uint8Array copies b into a fresh Uint8Array.
@@ -208,11 +223,17 @@ func Uint8Array(b []byte) js.Value {
 	return v
 }
 
-func asUint8Array(v js.Value) js.Value {
-	if v.InstanceOf(uint8Array) {
-		return v
+// asUint8Array looks at an ArrayBuffer as bytes.
+func asUint8Array(v js.Value) (js.Value, bool) {
+	switch {
+	case v.Type() != js.TypeObject:
+		return v, false
+	case v.InstanceOf(uint8Array):
+		return v, true
+	case v.InstanceOf(arrayBuffer):
+		return uint8Array.New(v), true
 	}
-	return uint8Array.New(v)
+	return v, false
 }
 
 func first(args []js.Value) js.Value {

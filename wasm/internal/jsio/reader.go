@@ -27,8 +27,10 @@ const (
 //
 // It holds at most one chunk that JavaScript has handed over and nobody has
 // read, and asks for the next only once that one is used up: a slow reader
-// stops the platform, and through it the sender.
+// stops the platform, and through it the sender. While nobody waits in Read and
+// the chunks are small, nothing is asked for.
 type Reader struct {
+	stream  js.Value
 	reader  js.Value
 	failure func(js.Value) error
 	turn    chan struct{} // holds a token while a Read runs
@@ -54,6 +56,7 @@ func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 		failure = AsError
 	}
 	r := &Reader{
+		stream:  stream,
 		failure: failure,
 		turn:    make(chan struct{}, 1),
 		ready:   make(chan struct{}, 1),
@@ -114,8 +117,8 @@ func (r *Reader) take(p []byte) (int, error) {
 		}
 		return 0, r.err
 	}
-	if !r.asked {
-		r.ask()
+	if !r.asked && (n == 0 || r.view == maxView) {
+		r.ask() // ahead of the next Read, where there is much to come
 	}
 	return n, nil
 }
@@ -156,6 +159,20 @@ func (r *Reader) Fail(err error, reason any) {
 	}
 }
 
+// Detach gives the stream back, unlocked, for JavaScript to read; Reads fail
+// with ErrReadClosed from then on. Where Go holds data already, or waits for
+// some, or the stream has ended, it stays with the Reader and ok is false.
+func (r *Reader) Detach() (stream js.Value, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil || r.asked || len(r.buf) > 0 {
+		return js.Undefined(), false
+	}
+	r.end(ErrReadClosed)
+	r.reader.Call("releaseLock")
+	return r.stream, true
+}
+
 // end notes why there is no more; r.mu is held.
 func (r *Reader) end(err error) {
 	if r.err == nil {
@@ -190,7 +207,7 @@ func (r *Reader) chunk(_ js.Value, args []js.Value) any {
 	}
 	data := args[0].Get("value")
 	if r.view == 0 {
-		data = asUint8Array(data)
+		data, _ = asUint8Array(data)
 	}
 	n := data.Length()
 	if n > cap(r.store) {

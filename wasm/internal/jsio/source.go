@@ -94,7 +94,14 @@ func NewWritable(s Sink) js.Value {
 	for name, f := range sinkCallbacks() {
 		obj.Set(name, f)
 	}
-	return global.Get("WritableStream").New(obj)
+	return newWritableStream(obj)
+}
+
+// newWritableStream makes a stream that says ready while less than maxUnflushed
+// is queued, and not only once the last chunk is gone.
+func newWritableStream(sink js.Value) js.Value {
+	queue := global.Get("ByteLengthQueuingStrategy").New(map[string]any{"highWaterMark": maxUnflushed})
+	return global.Get("WritableStream").New(sink, queue)
 }
 
 var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
@@ -120,22 +127,22 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 })
 
 func write(this, chunk js.Value) error {
-	s, _, ok := sinks.Find(this)
-	if !ok {
+	s, _, open := sinks.Find(this)
+	if !open {
 		return ErrWriteClosed
 	}
-	if !IsBytes(chunk) {
+	data, ok := asUint8Array(chunk)
+	if !ok {
 		sinks.Drop(this)
 		_ = s.Reset() // what follows must not pass for the whole
 		return &ArgumentError{Name: "chunk", Want: "a Uint8Array or an ArrayBuffer", Got: chunk}
 	}
-	chunk = asUint8Array(chunk)
 	b := chunkBuffers.Get().(*[]byte)
 	defer chunkBuffers.Put(b)
-	for at, size := 0, chunk.Length(); at < size; {
-		part := chunk
+	for at, size := 0, data.Length(); at < size; {
+		part := data
 		if size > maxChunk {
-			part = chunk.Call("subarray", at, min(at+maxChunk, size))
+			part = data.Call("subarray", at, min(at+maxChunk, size))
 		}
 		n := js.CopyBytesToGo(*b, part)
 		if _, err := s.Write((*b)[:n]); err != nil {

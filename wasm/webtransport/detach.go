@@ -1,0 +1,63 @@
+//go:build js
+
+package webtransport
+
+import (
+	"context"
+	"syscall/js"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// Detach takes a stream of this transport out of Go: what is returned are the
+// browser's own streams (the writable one behind a thin wrapper), so that bytes
+// between JavaScript and the network do not pass through Go at all. s, which may
+// be wrapped by a host, must have finished its protocol negotiation.
+//
+// Where ok is true, s is only good for Reset and Close from then on. Reset ends
+// the writing side; of the reading side only who reads it can let go. The
+// stream leaves its connection when the writable one has ended, and ended is
+// closed then.
+//
+// ok is false, and s as it was, where s is not of this transport or Go has read
+// ahead on it.
+func Detach(s network.Stream) (readable, writable js.Value, ended <-chan struct{}, ok bool) {
+	inner := unwrap(s)
+	if inner == nil {
+		return
+	}
+	if readable, ok = inner.r.Detach(); !ok {
+		return
+	}
+	writable, over, ok := inner.w.Detach()
+	if !ok { // closed or reset meanwhile
+		readable.Call("cancel").Call("then", jsio.Ignore, jsio.Ignore)
+		return readable, writable, nil, false
+	}
+	inner.detached = true
+	done := make(chan struct{})
+	go func() {
+		_, _ = jsio.Await(context.Background(), over)
+		_ = s.Close()
+		close(done)
+	}()
+	return readable, writable, done, true
+}
+
+// unwrap finds the stream of ours under those of the swarm and the host, which
+// do not show it: the call below passes through them to it, and nothing else
+// runs meanwhile, since js has one thread and the call does not block.
+func unwrap(s network.Stream) *stream {
+	var c *conn
+	if !s.Conn().As(&c) {
+		return nil
+	}
+	c.touched = nil
+	if err := s.SetReadDeadline(time.Time{}); err != nil {
+		return nil
+	}
+	return c.touched
+}
