@@ -63,6 +63,10 @@ test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
 test-e2e: build bin/testpeer chromium ## the page and the npm package, against the real binaries
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
+.PHONY: test-long
+test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back
+	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/
+
 .PHONY: bin/testpeer
 bin/testpeer:
 	$(GO) build -o $@ ./native/internal/testpeer

@@ -10,19 +10,9 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// socket is an open WebSocket, whichever way the platform offers it.
-// Close may be called more than once.
-type socket interface {
-	Read([]byte) (int, error)
-	Write([]byte) (int, error)
-	Close() error
-	SetReadDeadline(time.Time) error
-	SetWriteDeadline(time.Time) error
-}
-
 // conn makes a socket the connection that the upgrader takes.
 type conn struct {
-	socket
+	*socket
 	remote ma.Multiaddr
 }
 

@@ -4,7 +4,6 @@ package websocket_test
 
 import (
 	"context"
-	"syscall/js"
 	"testing"
 	"time"
 
@@ -32,27 +31,16 @@ func newTransport(t testing.TB, key crypto.PrivKey, opts ...websocket.Option) tr
 	return websocket.New(up, nil, opts...)
 }
 
-func subject(opts ...websocket.Option) conformance.Subject {
-	return conformance.Subject{
+func TestConforms(t *testing.T) {
+	conformance.Run(t, conformance.Subject{
 		Listen: "ws",
 		Part:   "/ws",
 		Name:   "websocket",
 		Mutes:  []string{"tcp", "ws"},
 		New: func(t testing.TB, key crypto.PrivKey, handshake time.Duration) transport.Transport {
-			return newTransport(t, key, append(opts, websocket.WithHandshakeTimeout(handshake))...)
+			return newTransport(t, key, websocket.WithHandshakeTimeout(handshake))
 		},
-	}
-}
-
-func TestConformsOverWebSocketStream(t *testing.T) {
-	if js.Global().Get("WebSocketStream").IsUndefined() {
-		t.Skip("the platform has no WebSocketStream")
-	}
-	conformance.Run(t, subject())
-}
-
-func TestConformsOverPlainWebSocket(t *testing.T) {
-	conformance.Run(t, subject(websocket.WithPlainWebSocket()))
+	})
 }
 
 func TestCanDialIsExact(t *testing.T) {

@@ -5,6 +5,7 @@ import { findChromium } from '../test/chromium.mjs'
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
 export default defineConfig({
   testDir: '.',
+  testIgnore: process.env['LONG'] === undefined ? 'long/**' : [], // make test-long
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
   workers: 1, // each test has several processes of its own already

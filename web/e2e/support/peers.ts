@@ -98,6 +98,7 @@ export class TestPeer {
     readonly control: string,
     readonly n: number,
     readonly id: string,
+    readonly addrs: string[],
   ) {}
 
   static async start(): Promise<TestPeer> {
@@ -105,13 +106,28 @@ export class TestPeer {
     const [line] = await program.lines(/^control /)
     const control = line!.slice('control '.length)
     const answer = await fetch(`${control}/peer?listen=ws,webtransport,tcp,quic`, { method: 'POST' })
-    const { n, peerId } = (await answer.json()) as { n: number; peerId: string }
-    return new TestPeer(program, control, n, peerId)
+    const { n, peerId, addrs } = (await answer.json()) as { n: number; peerId: string; addrs: string[] }
+    return new TestPeer(program, control, n, peerId, addrs)
+  }
+
+  /** Its address with the given part, such as `/ws/`. */
+  addr(part: string): string {
+    return this.addrs.find((addr) => addr.includes(part))!
   }
 
   /** Sends random bytes to a peer's echo service and compares what comes back. */
-  echo(to: string, bytes: number): Promise<TestPeerAnswer> {
-    return this.#do('echo', { to, protocol: ECHO, bytes: String(bytes), timeout: '60s' })
+  echo(to: string, bytes: number, { protocol = ECHO, timeout = '60s' } = {}): Promise<TestPeerAnswer> {
+    return this.#do('echo', { to, protocol, bytes: String(bytes), timeout })
+  }
+
+  /** Waits for how the next stream of `/test/observe/1` ends. */
+  async observed(): Promise<{ how: string; bytes: number }> {
+    const answer = await fetch(`${this.control}/peer/${this.n}/observed`)
+    return (await answer.json()) as { how: string; bytes: number }
+  }
+
+  disconnect(to: string): Promise<TestPeerAnswer> {
+    return this.#do('disconnect', { to })
   }
 
   ping(to: string): Promise<TestPeerAnswer> {

@@ -27,8 +27,8 @@ const (
 	drainPoll = 2 * time.Millisecond
 )
 
-// plain is a WebSocket.
-type plain struct {
+// socket is a WebSocket as a connection of bytes.
+type socket struct {
 	js       js.Value
 	handlers []js.Func
 	arrived  chan struct{} // holds a token after unread or err changed
@@ -37,7 +37,7 @@ type plain struct {
 	writing  jsio.Deadline
 	readTurn chan struct{}
 	sendTurn chan struct{}
-	scratch  js.Value // an ArrayBuffer of scratchSize, for small sends
+	scratch  js.Value // a Uint8Array of scratchSize, copied from at once
 
 	mu     sync.Mutex
 	unread [][]byte
@@ -45,15 +45,13 @@ type plain struct {
 	err    error // why there is no more after unread
 }
 
-var _ socket = (*plain)(nil)
-
-func openSocket(ctx context.Context, url string) (socket, error) {
+func open(ctx context.Context, url string) (*socket, error) {
 	ws, err := jsio.Try(func() js.Value { return js.Global().Get("WebSocket").New(url) })
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", url, err)
 	}
 	ws.Set("binaryType", "arraybuffer")
-	p := &plain{
+	s := &socket{
 		js:       ws,
 		arrived:  make(chan struct{}, 1),
 		done:     make(chan struct{}),
@@ -62,130 +60,132 @@ func openSocket(ctx context.Context, url string) (socket, error) {
 		scratch:  js.Global().Get("Uint8Array").New(scratchSize),
 	}
 	opened := make(chan struct{})
-	p.on("open", func(js.Value) { close(opened) })
-	p.on("message", func(e js.Value) { p.message(e.Get("data")) })
-	p.on("close", func(e js.Value) { p.closed(closeError(e.Get("code").Int(), e.Get("reason").String())) })
+	s.on("open", func(js.Value) { close(opened) })
+	s.on("message", func(e js.Value) { s.message(e.Get("data")) })
+	s.on("close", func(e js.Value) { s.closed(closeError(e.Get("code").Int(), e.Get("reason").String())) })
 	// Browsers say nothing here and send close after it; Node.js says what
 	// failed, and may send nothing more.
-	p.on("error", func(e js.Value) {
+	s.on("error", func(e js.Value) {
 		if why := e.Get("error"); !why.IsUndefined() {
-			p.closed(fmt.Errorf("connection failed: %w", jsio.AsError(why)))
+			s.closed(fmt.Errorf("connection failed: %w", jsio.AsError(why)))
 		}
 	})
 	select {
 	case <-opened:
-		return p, nil
-	case <-p.done:
-		return nil, fmt.Errorf("open %s: %w", url, p.err)
+		return s, nil
+	case <-s.done:
+		return nil, fmt.Errorf("open %s: %w", url, s.err)
 	case <-ctx.Done():
-		_ = p.Close()
+		_ = s.Close()
 		return nil, fmt.Errorf("open %s: %w", url, ctx.Err())
 	}
 }
 
-func (p *plain) on(event string, f func(js.Value)) {
+func (s *socket) on(event string, f func(js.Value)) {
 	h := jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		f(args[0])
 		return nil
 	})
-	p.handlers = append(p.handlers, h)
-	p.js.Set("on"+event, h)
+	s.handlers = append(s.handlers, h)
+	s.js.Set("on"+event, h)
 }
 
-func (p *plain) message(data js.Value) {
+func (s *socket) message(data js.Value) {
 	b := jsio.Bytes(data)
-	p.mu.Lock()
-	if p.err == nil {
-		p.unread = append(p.unread, b)
-		p.size += len(b)
+	s.mu.Lock()
+	if s.err == nil {
+		s.unread = append(s.unread, b)
+		s.size += len(b)
 	}
-	tooMuch := p.size > maxUnread
-	p.mu.Unlock()
+	tooMuch := s.size > maxUnread
+	s.mu.Unlock()
 	if tooMuch {
-		p.end(fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread))
-		p.js.Call("close")
+		s.end(fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread))
+		s.js.Call("close")
 		return
 	}
-	p.wake()
+	s.wake()
 }
 
+// closeError is why the socket was closed. Orderly are the codes 1000 (normal)
+// and 1005 (none given), RFC 6455, 7.4.1.
 func closeError(code int, reason string) error {
-	if orderly(code) {
+	if code == 1000 || code == 1005 {
 		return io.EOF
 	}
 	return fmt.Errorf("closed with code %d %s", code, reason)
 }
 
 // closed takes the last event there is.
-func (p *plain) closed(why error) {
-	p.end(why)
+func (s *socket) closed(why error) {
+	s.end(why)
 	for _, name := range []string{"open", "message", "close", "error"} {
-		p.js.Set("on"+name, js.Null())
+		s.js.Set("on"+name, js.Null())
 	}
-	for _, h := range p.handlers {
+	for _, h := range s.handlers {
 		jsio.Release(h)
 	}
-	p.handlers = nil
+	s.handlers = nil
 }
 
 // end notes why there is no more, once.
-func (p *plain) end(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil {
-		p.err = err
-		close(p.done)
+func (s *socket) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = err
+		close(s.done)
 	}
-	p.wake()
+	s.wake()
 }
 
-func (p *plain) wake() {
+func (s *socket) wake() {
 	select {
-	case p.arrived <- struct{}{}:
+	case s.arrived <- struct{}{}:
 	default:
 	}
 }
 
-func (p *plain) Read(b []byte) (int, error) {
+func (s *socket) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
-	if p.reading.Expired() {
+	if s.reading.Expired() {
 		return 0, os.ErrDeadlineExceeded
 	}
 	select {
-	case p.readTurn <- struct{}{}:
-	case <-p.reading.Wait():
+	case s.readTurn <- struct{}{}:
+	case <-s.reading.Wait():
 		return 0, os.ErrDeadlineExceeded
 	}
-	defer func() { <-p.readTurn }()
+	defer func() { <-s.readTurn }()
 	for {
-		if n, err := p.take(b); n > 0 || err != nil {
+		if n, err := s.take(b); n > 0 || err != nil {
 			return n, err
 		}
 		select {
-		case <-p.arrived:
-		case <-p.reading.Wait():
+		case <-s.arrived:
+		case <-s.reading.Wait():
 			return 0, os.ErrDeadlineExceeded
 		}
 	}
 }
 
-func (p *plain) take(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *socket) take(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	n := 0
-	for n < len(b) && len(p.unread) > 0 {
-		c := copy(b[n:], p.unread[0])
+	for n < len(b) && len(s.unread) > 0 {
+		c := copy(b[n:], s.unread[0])
 		n += c
-		if p.unread[0] = p.unread[0][c:]; len(p.unread[0]) == 0 {
-			p.unread[0] = nil
-			p.unread = p.unread[1:]
+		if s.unread[0] = s.unread[0][c:]; len(s.unread[0]) == 0 {
+			s.unread[0] = nil
+			s.unread = s.unread[1:]
 		}
 	}
-	p.size -= n
+	s.size -= n
 	if n == 0 {
-		return 0, p.err
+		return 0, s.err
 	}
 	return n, nil
 }
@@ -193,73 +193,73 @@ func (p *plain) take(b []byte) (int, error) {
 // scratchSize is the largest message that is sent from a reused buffer.
 const scratchSize = 64 << 10
 
-func (p *plain) Write(b []byte) (n int, err error) {
-	if p.writing.Expired() {
+func (s *socket) Write(b []byte) (n int, err error) {
+	if s.writing.Expired() {
 		return 0, os.ErrDeadlineExceeded
 	}
 	select {
-	case p.sendTurn <- struct{}{}:
-	case <-p.writing.Wait():
+	case s.sendTurn <- struct{}{}:
+	case <-s.writing.Wait():
 		return 0, os.ErrDeadlineExceeded
-	case <-p.done:
-		return 0, p.writeError()
+	case <-s.done:
+		return 0, s.writeError()
 	}
-	defer func() { <-p.sendTurn }()
+	defer func() { <-s.sendTurn }()
 	for n < len(b) {
 		chunk := b[n:min(len(b), n+scratchSize)]
-		if err := p.room(); err != nil {
+		if err := s.room(); err != nil {
 			return n, err
 		}
-		js.CopyBytesToJS(p.scratch, chunk)
+		js.CopyBytesToJS(s.scratch, chunk)
 		// send copies, so the buffer is free again when it returns.
-		p.js.Call("send", p.scratch.Call("subarray", 0, len(chunk)))
+		s.js.Call("send", s.scratch.Call("subarray", 0, len(chunk)))
 		n += len(chunk)
 	}
 	return n, nil
 }
 
 // room waits until the platform holds less than it may.
-func (p *plain) room() error {
+func (s *socket) room() error {
 	for {
 		select {
-		case <-p.done:
-			return p.writeError()
+		case <-s.done:
+			return s.writeError()
 		default:
 		}
-		if p.js.Get("bufferedAmount").Int() < maxBuffered {
+		if s.js.Get("bufferedAmount").Int() < maxBuffered {
 			return nil
 		}
 		select {
 		case <-time.After(drainPoll):
-		case <-p.done:
-		case <-p.writing.Wait():
+		case <-s.done:
+		case <-s.writing.Wait():
 			return os.ErrDeadlineExceeded
 		}
 	}
 }
 
-func (p *plain) writeError() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if errors.Is(p.err, io.EOF) {
+func (s *socket) writeError() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if errors.Is(s.err, io.EOF) {
 		return net.ErrClosed
 	}
-	return p.err
+	return s.err
 }
 
-func (p *plain) SetReadDeadline(t time.Time) error {
-	p.reading.Set(t)
+func (s *socket) SetReadDeadline(t time.Time) error {
+	s.reading.Set(t)
 	return nil
 }
 
-func (p *plain) SetWriteDeadline(t time.Time) error {
-	p.writing.Set(t)
+func (s *socket) SetWriteDeadline(t time.Time) error {
+	s.writing.Set(t)
 	return nil
 }
 
 // Close sends what was written, then closes. It does not wait.
-func (p *plain) Close() error {
-	p.end(net.ErrClosed)
-	p.js.Call("close")
+func (s *socket) Close() error {
+	s.end(net.ErrClosed)
+	s.js.Call("close")
 	return nil
 }

@@ -1,0 +1,120 @@
+import type { PeerStream } from '@tombolo/node'
+import { expect, join, test } from './support/fixtures.js'
+
+const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
+
+// Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they are the same.
+for (const transport of ['webtransport', 'websocket'] as const) {
+  test.describe(`a stream straight to a native peer, over ${transport}`, () => {
+    let id: string
+    test.beforeEach(async ({ page, relay, testPeer }) => {
+      id = await join(page, `${relay.url}?transport=${transport}`)
+      await page.evaluate((addr) => window.tombolo!.connect(addr), testPeer.addr(parts[transport]))
+    })
+
+    test('closing the writable leaves the answer to be read', async ({ page, testPeer }) => {
+      const answer = await page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/sink/1')
+        await new Blob([new Uint8Array(1 << 20)]).stream().pipeTo(stream.writable)
+        const receipt = new DataView(await new Response(stream.readable).arrayBuffer())
+        return { size: receipt.byteLength, count: Number(receipt.getBigUint64(0)) }
+      }, testPeer.id)
+      expect(answer).toEqual({ size: 40, count: 1 << 20 })
+    })
+
+    test('reset reaches the peer, and fails a read that waits', async ({ page, testPeer }) => {
+      const failed = await page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/observe/1')
+        await stream.writable.getWriter().write(new Uint8Array(10))
+        const read = stream.readable.getReader().read()
+        stream.reset()
+        stream.reset()
+        return read.then(
+          () => 'it was read',
+          () => 'it failed',
+        )
+      }, testPeer.id)
+      expect(failed).toBe('it failed')
+      expect(await testPeer.observed()).toMatchObject({ how: 'reset' })
+    })
+
+    test('a reset by the peer fails the readable', async ({ page, testPeer }) => {
+      const failed = await page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/reset/1')
+        await stream.writable.getWriter().write(new Uint8Array(1))
+        return new Response(stream.readable).text().then(
+          () => 'it ended',
+          () => 'it failed',
+        )
+      }, testPeer.id)
+      expect(failed).toBe('it failed')
+    })
+
+    test('cancelling the readable leaves the writable', async ({ page, testPeer }) => {
+      await page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/observe/1')
+        await stream.readable.cancel()
+        const writer = stream.writable.getWriter()
+        await writer.write(new Uint8Array(13))
+        await writer.close()
+      }, testPeer.id)
+      expect(await testPeer.observed()).toMatchObject({ how: 'eof', bytes: 13 })
+    })
+
+    test('closing after the peer has ended is no error', async ({ page, testPeer }) => {
+      const read = await page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/source/1')
+        const writer = stream.writable.getWriter()
+        await writer.write(new Uint8Array([0, 0, 0, 0, 0, 1, 0, 0])) // 64 KiB
+        const { byteLength } = await new Response(stream.readable).arrayBuffer()
+        await writer.close()
+        return byteLength
+      }, testPeer.id)
+      expect(read).toBe(65536)
+    })
+
+    test('the tab answers a stream that the peer opens', async ({ page, testPeer }) => {
+      await page.evaluate(() => window.tombolo!.listen('/x/back', (s: PeerStream) => s.readable.pipeTo(s.writable)))
+      const answer = await testPeer.echo(`/p2p/${id}`, 4 << 20, { protocol: '/x/back' })
+      expect(answer).toMatchObject({ ok: true, relayed: false, bytes: 4 << 20 })
+    })
+
+    test('a protocol that the peer does not speak is an error of open', async ({ page, testPeer }) => {
+      const error = await page.evaluate(
+        (peer) => window.tombolo!.open(peer, '/x/nobody').then(String, String),
+        testPeer.id,
+      )
+      expect(error).toContain('/x/nobody')
+    })
+
+    test('the end of the connection fails the stream', async ({ page, testPeer }) => {
+      const waiting = page.evaluate(async (peer) => {
+        const stream = await window.tombolo!.open(peer, '/test/wait/1')
+        await stream.writable.getWriter().write(new Uint8Array(1))
+        document.title = 'waiting'
+        return new Response(stream.readable).text().then(
+          () => 'it ended',
+          () => 'it failed',
+        )
+      }, testPeer.id)
+      await expect(page).toHaveTitle('waiting')
+      await testPeer.disconnect(`/p2p/${id}`)
+      expect(await waiting).toBe('it failed')
+    })
+
+    test('a node that is closed right behind a reset leaves the page alive', async ({ page, testPeer }) => {
+      const closed = await page.evaluate(async (peer) => {
+        for (const end of ['reset', 'abort'] as const) {
+          const stream = await window.tombolo!.open(peer, '/test/wait/1')
+          const writer = stream.writable.getWriter()
+          writer.write(new Uint8Array(1)).catch(() => {})
+          if (end === 'reset') stream.reset()
+          else writer.abort().catch(() => {})
+        }
+        await window.tombolo!.close()
+        return fetch('/healthz').then((response) => response.text())
+      }, testPeer.id)
+      expect(closed).toContain('ok')
+    })
+  })
+}
