@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"syscall/js"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -91,10 +92,10 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func() e
 		if !ok {
 			return nil, nil
 		}
-		return func() error {
+		return sync.OnceValue(func() error {
 			resolve.Invoke()
 			return <-over
-		}, nil
+		}), nil
 	case err := <-over:
 		return nil, fmt.Errorf("web lock %q: %w", name, err)
 	case <-ctx.Done():
