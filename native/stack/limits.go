@@ -81,8 +81,10 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	// Twice the peers: the connection manager trims at 1x, and late.
 	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(2*peers), val(2*peers), val(2*peers)
 	system.FD = val(min(2*peers+256, MaxSockets()))
-	// Not yet belonging to a peer: handshakes, and the page's HTTP connections.
-	transient := streams(peers + 256)
+	// Connections not yet belonging to a peer: handshakes, and the page's HTTP.
+	// Streams not yet belonging to a protocol: all that one peer may have, at
+	// the most, if it opens them at once.
+	transient := streams(peers + streamsPerPeer)
 	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(peers+256), val(peers+256), val(peers+256)
 	transient.FD = val(min(peers+256, MaxSockets()))
 

@@ -15,6 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
+	"github.com/tombolo-net/tombolo/web"
 )
 
 // cli is the command line.
@@ -60,13 +61,14 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	if len(listen) == 0 {
 		listen = stack.DefaultListen(int(c.Port), int(c.Port))
 	}
+	site, noSite := web.Site()
 	r, err := relay.New(ctx, relay.Options{
 		DataDir:       c.DataDir,
 		Listen:        listen,
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,
 		NoPortMapping: !c.MapPorts,
-		Site:          page(log),
+		Site:          site,
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),
 		Logger:        log,
@@ -85,6 +87,9 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		ready += fmt.Sprintln("page", page)
 	}
 	fmt.Print(ready) // in one piece
+	if noSite != nil {
+		log.Warn("there is no page to serve", "error", noSite)
+	}
 	<-ctx.Done()
 	return command.CloseInTime(r, log)
 }

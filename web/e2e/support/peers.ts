@@ -43,6 +43,11 @@ export class Relay {
     return this.#program.stop('SIGKILL')
   }
 
+  /** To its peers it is as if the network were gone: nothing is refused, and nothing comes. */
+  freeze(frozen: boolean): void {
+    this.#program.freeze(frozen)
+  }
+
   async restart(): Promise<void> {
     this.#program = new Program(binaries.relay, ['--data-dir', this.dir, '--port', String(this.port)])
     await this.#program.lines(/^page /)

@@ -46,6 +46,11 @@ export class Program {
     this.#child.stdin.write(`${line}\n`)
   }
 
+  /** Stops the program where it is, so that it answers nothing, or lets it go on. */
+  freeze(frozen: boolean): void {
+    this.#child.kill(frozen ? 'SIGSTOP' : 'SIGCONT')
+  }
+
   /** Ends the program. All test programs end when their standard input does, or at SIGTERM. */
   async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.#child.kill(signal)
