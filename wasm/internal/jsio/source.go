@@ -97,11 +97,14 @@ func NewWritable(s Sink) js.Value {
 	return newWritableStream(obj)
 }
 
-// newWritableStream makes a stream that says ready while less than maxUnflushed
-// is queued, and not only once the last chunk is gone.
+// maxQueued is how many chunks a producer may be ahead before it should wait.
+const maxQueued = 8
+
+// newWritableStream makes a stream that says ready while fewer than maxQueued
+// chunks wait, and not only once the last one is gone. (A strategy that counts
+// bytes would fail on what is not bytes before the sink hears of it.)
 func newWritableStream(sink js.Value) js.Value {
-	queue := global.Get("ByteLengthQueuingStrategy").New(map[string]any{"highWaterMark": maxUnflushed})
-	return global.Get("WritableStream").New(sink, queue)
+	return global.Get("WritableStream").New(sink, map[string]any{"highWaterMark": maxQueued})
 }
 
 var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
