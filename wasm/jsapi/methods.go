@@ -188,8 +188,7 @@ var listeners jsio.Handles[func()]
 var closeListener = sync.OnceValue(func() js.Func {
 	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		return jsio.Promise(func() (any, error) {
-			if remove, _, ok := listeners.Find(this); ok {
-				listeners.Drop(this)
+			if remove, ok := listeners.Drop(this); ok {
 				remove()
 			}
 			return nil, nil

@@ -39,18 +39,18 @@ func streamObject(ns network.Stream) js.Value {
 	s.object.Set("reset", resetMethod())
 	readable, writable, ended, native := webtransport.Detach(ns)
 	s.object.Set("native", native)
+	s.open.Add(2)
 	if native {
-		s.object.Set("readable", readable)
-		s.object.Set("writable", writable)
 		go func() {
 			<-ended
-			streams.Drop(s.object)
+			s.endRead()
+			s.endWrite()
 		}()
-		return s.object
+	} else {
+		readable, writable = jsio.NewReadable(s), jsio.NewWritable(s)
 	}
-	s.object.Set("readable", jsio.NewReadable(s))
-	s.object.Set("writable", jsio.NewWritable(s))
-	s.open.Add(2)
+	s.object.Set("readable", readable)
+	s.object.Set("writable", writable)
 	go func() {
 		s.open.Wait()
 		streams.Drop(s.object)
@@ -98,11 +98,7 @@ func (s *stream) CloseWrite() error {
 }
 
 func (s *stream) Reset() error {
-	err := s.Stream.Reset()
-	if s.object.Get("native").Bool() {
-		return err
-	}
-	s.endRead()
-	s.endWrite()
-	return err
+	defer s.endWrite()
+	defer s.endRead()
+	return s.Stream.Reset()
 }

@@ -42,14 +42,15 @@ func (h *Handles[T]) Find(obj js.Value) (value T, known, ok bool) {
 	return value, key != 0 && key <= h.last, ok
 }
 
-// Drop forgets what obj stood for and says whether it stood for anything.
-func (h *Handles[T]) Drop(obj js.Value) bool {
+// Drop forgets what obj stood for and returns it; ok says whether it stood for
+// anything.
+func (h *Handles[T]) Drop(obj js.Value) (value T, ok bool) {
 	key := handleOf(obj)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, ok := h.open[key]
+	value, ok = h.open[key]
 	delete(h.open, key)
-	return ok
+	return value, ok
 }
 
 func handleOf(obj js.Value) int {

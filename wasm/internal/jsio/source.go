@@ -50,11 +50,10 @@ var sourceCallbacks = sync.OnceValue(func() map[string]js.Func {
 			return Promise(func() (any, error) { return nil, pull(this, controller) })
 		}),
 		"cancel": NewFunc(func(this js.Value, _ []js.Value) any {
-			s, _, ok := sources.Find(this)
+			s, ok := sources.Drop(this)
 			if !ok {
 				return nil
 			}
-			sources.Drop(this)
 			return Promise(func() (any, error) { return nil, s.CloseRead() })
 		}),
 	}
@@ -111,11 +110,10 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 	// last is for the calls after which there is no other.
 	last := func(end func(Sink) error) js.Func {
 		return NewFunc(func(this js.Value, _ []js.Value) any {
-			s, _, ok := sinks.Find(this)
+			s, ok := sinks.Drop(this)
 			if !ok {
 				return nil
 			}
-			sinks.Drop(this)
 			return Promise(func() (any, error) { return nil, end(s) })
 		})
 	}

@@ -149,7 +149,7 @@ func (w *Writer) hand(chunk []byte) error {
 		written.Call("then", Ignore, Ignore)
 		return nil
 	}
-	if len(w.marks) == 0 && w.onMark.IsUndefined() {
+	if w.onMark.IsUndefined() {
 		w.onMark = NewFunc(w.marked)
 	}
 	w.marks = append(w.marks, m)
