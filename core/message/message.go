@@ -1,0 +1,140 @@
+// Package message is what travels: the message, its envelope on the wire, the
+// framing of a stream of envelopes, and the limits on both.
+//
+// The same envelope is a frame on a link (/tombolo/msg/1.0.0, each preceded by
+// its length as an unsigned varint) and the data of a GossipSub message.
+package message
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Kind says what a message is for.
+type Kind uint8
+
+const (
+	// Event is for whoever subscribed to its type.
+	Event Kind = iota
+	// Request wants one Reply or Error that carries its ID.
+	Request
+	// Reply answers a Request.
+	Reply
+	// Error answers a Request that failed; Data is the text of the error.
+	Error
+	// Cancel takes back the Request whose ID it carries.
+	Cancel
+	// Who asks those subscribed to a type to say Here for a while.
+	Who
+	// Here says that its sender is subscribed to a type.
+	Here
+	// Gone says that its sender no longer is.
+	Gone
+
+	kinds = iota
+)
+
+func (k Kind) String() string {
+	names := [kinds]string{"event", "request", "reply", "error", "cancel", "who", "here", "gone"}
+	if int(k) >= len(names) {
+		return fmt.Sprintf("kind %d", uint8(k))
+	}
+	return names[k]
+}
+
+// ID tells apart the messages of one sender and type. Within an epoch, Seq
+// counts up; an epoch is the start of a sender's counting, in microseconds
+// since 1970, so that a later epoch is the larger one.
+type ID struct {
+	Epoch uint64
+	Seq   uint64
+}
+
+func (id ID) String() string { return fmt.Sprintf("%d.%d", id.Epoch, id.Seq) }
+
+// Compare orders the IDs of one sender and type by when they were given.
+func (id ID) Compare(other ID) int {
+	switch {
+	case id.Epoch != other.Epoch && id.Epoch < other.Epoch, id.Epoch == other.Epoch && id.Seq < other.Seq:
+		return -1
+	case id == other:
+		return 0
+	}
+	return 1
+}
+
+// Message is one message, received or to be sent. Once published or queued it
+// is shared by all who read it, and must not be changed.
+type Message struct {
+	// From is who made the message: the far end of the link, or for a
+	// broadcast, whose signature it bears. It does not travel in the envelope.
+	From peer.ID
+	// Via is the peer that handed a broadcast to this node; else it is From.
+	Via peer.ID
+	// ID, Type, Kind and Data are the envelope. An empty Data is nil when read.
+	ID   ID
+	Type string
+	Kind Kind
+	Data []byte
+	// Timeout is how long the sender of a Request waits. It travels in
+	// milliseconds; zero says nothing.
+	Timeout time.Duration
+	// Broadcast is set on what came through the mesh.
+	Broadcast bool
+	// Replayed is set on a broadcast that came out of a peer's history.
+	Replayed bool
+}
+
+const (
+	// MaxType bounds the type of a message, in bytes.
+	MaxType = 128
+	// Reserved is the prefix of the types that are Tombolo's own.
+	Reserved = "tombolo/"
+)
+
+// ErrType is wrapped by the errors of CheckType and CheckPattern.
+var ErrType = errors.New("bad message type")
+
+// CheckType says what is wrong with a type for the messages of applications:
+// it is UTF-8 of 1 to 128 bytes and does not begin with "tombolo/". A type is
+// one exactly: "*" has no meaning in it and may not end it after a slash.
+func CheckType(t string) error {
+	switch {
+	case t == "":
+		return fmt.Errorf("%w: it is empty", ErrType)
+	case len(t) > MaxType:
+		return fmt.Errorf("%w: %.20q… has %d bytes; at most %d may be", ErrType, t, len(t), MaxType)
+	case !utf8.ValidString(t):
+		return fmt.Errorf("%w: %q is not UTF-8", ErrType, t)
+	case strings.HasPrefix(t, Reserved):
+		return fmt.Errorf("%w: %q begins with %q, which is Tombolo's own", ErrType, t, Reserved)
+	case strings.HasSuffix(t, "/*"):
+		return fmt.Errorf("%w: %q is a pattern; a message has one type", ErrType, t)
+	}
+	return nil
+}
+
+// CheckPattern says what is wrong with what a subscription names: a type, or a
+// prefix ending in "/*", which stands for all types that begin with what comes
+// before the star. It returns that beginning, slash included, for a prefix.
+func CheckPattern(p string) (prefix string, isPrefix bool, err error) {
+	prefix, isPrefix = strings.CutSuffix(p, "*")
+	if !isPrefix || !strings.HasSuffix(prefix, "/") {
+		return "", false, CheckType(p)
+	}
+	if prefix == "/" {
+		return "", false, fmt.Errorf("%w: the pattern %q has nothing before its slash", ErrType, p)
+	}
+	if strings.HasPrefix(prefix, Reserved) {
+		return "", false, fmt.Errorf("%w: the pattern %q names types that are Tombolo's own", ErrType, p)
+	}
+	if err := CheckType(strings.TrimSuffix(prefix, "/")); err != nil {
+		return "", false, err
+	}
+	return prefix, true, nil
+}
