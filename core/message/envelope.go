@@ -18,6 +18,8 @@ const (
 	fieldData    protowire.Number = 4
 	fieldEpoch   protowire.Number = 5
 	fieldTimeout protowire.Number = 6
+	fieldCode    protowire.Number = 7
+	fieldLast                     = fieldCode
 )
 
 // ErrMalformed is wrapped by the errors about bytes that are no envelope.
@@ -47,6 +49,9 @@ func (m *Message) Size() int {
 	if ms := m.timeoutMillis(); ms != 0 {
 		n += 1 + protowire.SizeVarint(ms)
 	}
+	if m.Code != 0 {
+		n += 1 + protowire.SizeVarint(uint64(m.Code))
+	}
 	return n
 }
 
@@ -70,6 +75,9 @@ func (m *Message) Append(b []byte) []byte {
 	if ms := m.timeoutMillis(); ms != 0 {
 		b = protowire.AppendVarint(protowire.AppendTag(b, fieldTimeout, protowire.VarintType), ms)
 	}
+	if m.Code != 0 {
+		b = protowire.AppendVarint(protowire.AppendTag(b, fieldCode, protowire.VarintType), uint64(m.Code))
+	}
 	return b
 }
 
@@ -85,7 +93,7 @@ func (m *Message) timeoutMillis() uint64 {
 // refers to b, and Type is made by intern, or a string of its own if intern is
 // nil. The error wraps ErrMalformed; m is then half set.
 func (m *Message) Decode(b []byte, intern func([]byte) string) error {
-	m.ID, m.Type, m.Kind, m.Data, m.Timeout = ID{}, "", Event, nil, 0
+	m.ID, m.Type, m.Kind, m.Code, m.Data, m.Timeout = ID{}, "", Event, 0, nil, 0
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
 		if n < 0 {
@@ -93,7 +101,7 @@ func (m *Message) Decode(b []byte, intern func([]byte) string) error {
 		}
 		b = b[n:]
 		switch {
-		case typ == protowire.VarintType && num != fieldType && num != fieldData && num <= fieldTimeout:
+		case typ == protowire.VarintType && num != fieldType && num != fieldData && num <= fieldLast:
 			v, n := protowire.ConsumeVarint(b)
 			if n < 0 {
 				return fmt.Errorf("%w: field %d: %w", ErrMalformed, num, protowire.ParseError(n))
@@ -111,7 +119,7 @@ func (m *Message) Decode(b []byte, intern func([]byte) string) error {
 			if err := m.setBytes(num, v, intern); err != nil {
 				return err
 			}
-		case num <= fieldTimeout:
+		case num <= fieldLast:
 			return fmt.Errorf("%w: field %d has wire type %d", ErrMalformed, num, typ)
 		default: // of a later version
 			n := protowire.ConsumeFieldValue(num, typ, b)
@@ -137,6 +145,8 @@ func (m *Message) setNumber(num protowire.Number, v uint64) error {
 		m.Kind = Kind(v)
 	case fieldTimeout:
 		m.Timeout = time.Duration(min(v, maxTimeout)) * time.Millisecond
+	case fieldCode:
+		m.Code = Code(min(v, math.MaxUint8)) // codes of a later version are all not ours
 	}
 	return nil
 }

@@ -1,11 +1,11 @@
 package message
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -14,13 +14,33 @@ const (
 	// DefaultMaxFrame bounds an envelope on a link or in a broadcast, in bytes.
 	DefaultMaxFrame = 1 << 20
 
-	// readBuffer is what a Reader asks the stream for at once, in bytes. What
-	// fits in it is decoded where it lies.
+	// idleBuffer is what a Reader holds while it waits for a frame to begin, in
+	// bytes: enough for a message that comes alone.
+	idleBuffer = 1 << 10
+
+	// readBuffer is what a Reader asks the stream for while there is more than
+	// that, in bytes. What fits in it is decoded where it lies. These buffers
+	// are shared by all Readers.
 	readBuffer = 32 << 10
+
+	// bigStep is the memory taken at once for a frame that does not fit, in
+	// bytes. More is taken as the frame comes, not as it claims.
+	bigStep = 64 << 10
 
 	// internedTypes bounds the types that a Reader keeps one string of. The
 	// types come from the far side: those beyond are strings of their own.
 	internedTypes = 256
+
+	// Messages that arrive together share memory: up to slabMessages of them,
+	// and up to slabBytes of data of at most slabData bytes each. Whoever keeps
+	// one of them keeps 4 KiB at the worst.
+	slabMessages = 8
+	slabBytes    = 2 << 10
+	slabData     = 256
+
+	// emptyReads is how often in a row a stream may read nothing without saying
+	// why.
+	emptyReads = 100
 )
 
 // ErrTooLarge is wrapped by the error about an envelope beyond the limit.
@@ -39,80 +59,207 @@ func (m *Message) CheckSize(limit int) error {
 	return nil
 }
 
-// Reader reads frames off a stream. It is for one goroutine.
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// Reader reads frames off a stream. It is for one goroutine. While it waits for
+// a frame to begin, it holds about a kilobyte.
 type Reader struct {
-	r     *bufio.Reader
+	src   io.Reader
 	limit int
+	err   error // what Next returns from now on
+
+	idle   [idleBuffer]byte
+	large  *[readBuffer]byte // of readBuffers, or nil
+	buf    []byte            // one of the two
+	start  int               // what was read and not yet returned is buf[start:end]
+	end    int
+	filled bool   // the last read left no room: there is likely more
+	big    []byte // what there is of a frame that does not fit in buf
+
 	types map[string]string
+	msgs  []Message // to be given out
+	slab  []byte
 }
 
 // NewReader makes a Reader of frames of at most limit bytes; if zero,
 // DefaultMaxFrame.
-func NewReader(r io.Reader, limit int) *Reader {
+func NewReader(src io.Reader, limit int) *Reader {
 	if limit <= 0 {
 		limit = DefaultMaxFrame
 	}
-	return &Reader{r: bufio.NewReaderSize(r, readBuffer), limit: limit, types: make(map[string]string)}
+	r := &Reader{src: src, limit: limit}
+	r.buf = r.idle[:]
+	return r
 }
 
 // Next reads the next message. It returns io.EOF where the stream ends between
 // two frames, io.ErrUnexpectedEOF where it ends within one, errors that wrap
-// ErrMalformed or ErrTooLarge, or what the stream fails with. A frame that says
-// it is too large is refused before memory is taken for it.
+// ErrMalformed or ErrTooLarge, or what the stream fails with; and that again
+// when called again. A frame that says it is too large is refused before memory
+// is taken for it.
 //
 // The message and its data are the caller's to keep.
 func (r *Reader) Next() (*Message, error) {
-	size, err := r.length()
+	if r.err != nil {
+		return nil, r.err
+	}
+	m, err := r.next()
 	if err != nil {
+		r.err = err
+		r.shrink()
+		r.msgs, r.slab, r.big, r.types = nil, nil, nil, nil
 		return nil, err
+	}
+	return m, nil
+}
+
+// Buffered is how many bytes were read off the stream and not yet returned as
+// messages. Where that is none, the Reader is not within a frame. What r reads
+// from may call it.
+func (r *Reader) Buffered() int {
+	n := r.end - r.start
+	if r.big != nil {
+		n += 1 + len(r.big) // its length was read, in at least a byte
+	}
+	return n
+}
+
+func (r *Reader) next() (*Message, error) {
+	for {
+		head, size, err := r.length()
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case head > 0 && head+size > readBuffer:
+			return r.nextBig(head, size)
+		case head > 0 && head+size <= r.end-r.start:
+			frame := r.buf[r.start+head : r.start+head+size]
+			m, err := r.decode(frame)
+			r.start += head + size
+			return m, err
+		}
+		if err := r.fill(head + size); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// length reads the length before a frame off the buffer, and how many bytes it
+// takes itself, which is 0 if it is not all there yet.
+func (r *Reader) length() (head, size int, err error) {
+	b := r.buf[r.start:r.end]
+	var v uint64
+	for i, c := range b {
+		if i == binary.MaxVarintLen32 {
+			return 0, 0, fmt.Errorf("%w: the length of the frame is no length", ErrMalformed)
+		}
+		v |= uint64(c&0x7f) << (7 * i)
+		if c >= 0x80 {
+			continue
+		}
+		if v > uint64(r.limit) {
+			return 0, 0, fmt.Errorf("%w: a frame says it has %d bytes; at most %d may be", ErrTooLarge, v, r.limit)
+		}
+		return i + 1, int(v), nil
+	}
+	return 0, 0, nil
+}
+
+// fill reads more into the buffer, which is to hold at least need bytes.
+func (r *Reader) fill(need int) error {
+	switch {
+	case r.start == r.end:
+		r.shrink()
+		r.start, r.end = 0, 0
+		r.msgs, r.slab = nil, nil
+	case r.large == nil && (r.filled || need > idleBuffer):
+		r.large = readBuffers.Get().(*[readBuffer]byte)
+		r.end = copy(r.large[:], r.buf[r.start:r.end])
+		r.start, r.buf = 0, r.large[:]
+	case r.start > 0:
+		r.end = copy(r.buf, r.buf[r.start:r.end])
+		r.start = 0
+	}
+	n, err := r.read(r.buf[r.end:])
+	r.end += n
+	r.filled = r.end == len(r.buf)
+	return err
+}
+
+// read reads at least one byte, or fails.
+func (r *Reader) read(b []byte) (int, error) {
+	for range emptyReads {
+		n, err := r.src.Read(b)
+		switch {
+		case n > 0:
+			return n, nil // an error comes again
+		case errors.Is(err, io.EOF) && r.Buffered() > 0:
+			return 0, io.ErrUnexpectedEOF
+		case err != nil:
+			return 0, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
+// shrink gives the large buffer back.
+func (r *Reader) shrink() {
+	if r.large != nil {
+		readBuffers.Put(r.large)
+		r.large, r.buf = nil, r.idle[:]
+	}
+}
+
+// nextBig reads a frame into memory of its own, which grows as it comes.
+func (r *Reader) nextBig(head, size int) (*Message, error) {
+	r.big = make([]byte, 0, min(size, bigStep))
+	r.big = append(r.big, r.buf[r.start+head:r.end]...) // less than size, which is beyond the buffer
+	r.start, r.end, r.filled = 0, 0, false
+	r.shrink()
+	for len(r.big) < size {
+		if len(r.big) == cap(r.big) {
+			r.big = append(make([]byte, 0, min(size, 2*cap(r.big))), r.big...)
+		}
+		n, err := r.read(r.big[len(r.big):cap(r.big)])
+		if err != nil {
+			return nil, err
+		}
+		r.big = r.big[:len(r.big)+n]
 	}
 	m := new(Message)
-	if size > readBuffer {
-		b := make([]byte, size)
-		if _, err := io.ReadFull(r.r, b); err != nil {
-			return nil, within(err)
-		}
-		return m, m.Decode(b, r.intern)
-	}
-	b, err := r.r.Peek(size)
-	if err != nil {
-		return nil, within(err)
-	}
-	if err := m.Decode(b, r.intern); err != nil {
-		return nil, err
-	}
-	if m.Data != nil { // it lies in the buffer, which is used again
-		m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
-	}
-	_, err = r.r.Discard(size)
+	err := m.Decode(r.big, r.intern)
+	r.big = nil
 	return m, err
 }
 
-// Buffered is how many bytes were read off the stream and not yet returned.
-func (r *Reader) Buffered() int { return r.r.Buffered() }
-
-func (r *Reader) length() (int, error) {
-	var size uint64
-	for shift := 0; ; shift += 7 {
-		c, err := r.r.ReadByte()
-		if err != nil {
-			if shift > 0 {
-				err = within(err)
-			}
-			return 0, err
+// decode makes a message of a frame that lies in the buffer.
+func (r *Reader) decode(frame []byte) (*Message, error) {
+	if len(frame) > slabData {
+		m := new(Message)
+		err := m.Decode(frame, r.intern)
+		if m.Data != nil {
+			m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
 		}
-		if shift >= 7*(binary.MaxVarintLen32) {
-			return 0, fmt.Errorf("%w: the length of the frame is no length", ErrMalformed)
-		}
-		size |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			break
-		}
+		return m, err
 	}
-	if size > uint64(r.limit) {
-		return 0, fmt.Errorf("%w: a frame says it has %d bytes; at most %d may be", ErrTooLarge, size, r.limit)
+	waiting := r.end - r.start
+	if len(r.msgs) == 0 {
+		r.msgs = make([]Message, max(1, min(slabMessages, waiting/(len(frame)+1))))
 	}
-	return int(size), nil
+	m := &r.msgs[0]
+	r.msgs = r.msgs[1:]
+	if err := m.Decode(frame, r.intern); err != nil {
+		return nil, err
+	}
+	if n := len(m.Data); n > 0 {
+		if n > len(r.slab) {
+			r.slab = make([]byte, max(n, min(slabBytes, waiting)))
+		}
+		copy(r.slab, m.Data)
+		m.Data, r.slab = r.slab[:n:n], r.slab[n:]
+	}
+	return m, nil
 }
 
 func (r *Reader) intern(b []byte) string {
@@ -121,15 +268,10 @@ func (r *Reader) intern(b []byte) string {
 	}
 	s := string(b)
 	if len(r.types) < internedTypes {
+		if r.types == nil {
+			r.types = make(map[string]string)
+		}
 		r.types[s] = s
 	}
 	return s
-}
-
-// within makes the end of a stream within a frame an error.
-func within(err error) error {
-	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

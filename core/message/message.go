@@ -47,6 +47,23 @@ func (k Kind) String() string {
 	return names[k]
 }
 
+// Code says which sort of Error it is. Codes of a later version read as values
+// that have no name here.
+type Code uint8
+
+const (
+	// Failed is an error of the handler's own.
+	Failed Code = iota
+	// Unanswered says that nobody answers requests of that type.
+	Unanswered
+	// Busy says that too many requests were being answered already.
+	Busy
+	// Overdue says that the request's time ended before its handler did.
+	Overdue
+	// Panicked says that the handler crashed.
+	Panicked
+)
+
 // ID tells apart the messages of one sender and type. Within an epoch, Seq
 // counts up; an epoch is the start of a sender's counting, in microseconds
 // since 1970, so that a later epoch is the larger one.
@@ -76,10 +93,11 @@ type Message struct {
 	From peer.ID
 	// Via is the peer that handed a broadcast to this node; else it is From.
 	Via peer.ID
-	// ID, Type, Kind and Data are the envelope. An empty Data is nil when read.
+	// ID, Type, Kind, Code, Data and Timeout are the envelope. An empty Data is nil when read.
 	ID   ID
 	Type string
 	Kind Kind
+	Code Code // of an Error
 	Data []byte
 	// Timeout is how long the sender of a Request waits. It travels in
 	// milliseconds; zero says nothing.

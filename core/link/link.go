@@ -1,0 +1,307 @@
+// Package link carries messages to known peers: one long-lived stream per peer,
+// opened on first use, on which what is queued leaves together.
+//
+// A node only writes on the stream that it opened to a peer, and only reads on
+// the streams that the peer opened to it. So two peers that speak to each other
+// have two streams, and neither has to decide which of two is the right one.
+//
+// The way out: Send, Post, Request -> a queue of the peer's link -> its writer
+// goroutine -> the stream. The way in: a stream -> its reader goroutine ->
+// Options.Deliver, in order, or the function that answers a request.
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
+)
+
+// Protocol is spoken on links: envelopes, each preceded by its length as an
+// unsigned varint, from the one who opened the stream to the one who took it.
+const Protocol protocol.ID = "/tombolo/msg/1.0.0"
+
+// Defaults of Options.
+const (
+	// DefaultQueueMessages bounds each queue of a link: Nebulas' figure.
+	DefaultQueueMessages = 2048
+	// DefaultQueueBytes bounds each queue of a link, in bytes.
+	DefaultQueueBytes = 4 << 20
+	// DefaultOpenTimeout is how long connecting and opening may take.
+	DefaultOpenTimeout = 30 * time.Second
+	// DefaultStallTimeout is how long 64 KiB may take to leave or to arrive.
+	DefaultStallTimeout = 30 * time.Second
+	// DefaultIdleTimeout is how long a link is kept that nothing is sent on.
+	DefaultIdleTimeout = 5 * time.Minute
+	// DefaultRequestTimeout is the time of a request whose sender named none.
+	DefaultRequestTimeout = 30 * time.Second
+	// DefaultPeerRequests bounds the requests of one peer answered at a time.
+	DefaultPeerRequests = 64
+	// DefaultRequests bounds the requests of all peers answered at a time.
+	DefaultRequests = 1024
+	// DefaultPending bounds the requests of this node that wait for answers.
+	DefaultPending = 8192
+)
+
+// Errors of sending. Those about a peer also wrap what the transport said.
+var (
+	// ErrClosed is returned after Close, and for what Close found queued.
+	ErrClosed = errors.New("links are closed")
+	// ErrQueueFull is returned at once when a queue has no room: the peer takes
+	// less than it is sent.
+	ErrQueueFull = errors.New("queue is full")
+	// ErrUnreachable is for what was queued on a link that could not be opened.
+	ErrUnreachable = errors.New("peer cannot be reached")
+	// ErrLost is for what was queued, being written or unanswered when the link
+	// ended.
+	ErrLost = errors.New("link was lost")
+	// ErrMayArrive is wrapped when waiting ended while a message was being
+	// written: it may arrive or not.
+	ErrMayArrive = errors.New("message may still arrive")
+	// ErrPending is returned by Request when too many requests wait already.
+	ErrPending = errors.New("too many requests wait for their answers")
+)
+
+// Options configure Links. Open and Deliver are needed; all else may be zero.
+type Options struct {
+	// Open connects to a peer and opens a stream, within ctx.
+	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
+
+	// Deliver is handed each event, in the order of its sender, on the goroutine
+	// that reads its sender's stream: while it blocks, that sender is not read.
+	// It returns when ctx ends, which Close does. It is called concurrently for
+	// different streams.
+	Deliver func(context.Context, *message.Message)
+
+	// Logger receives what is worth a look. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	// MaxFrame bounds an envelope both ways, in bytes. If zero,
+	// message.DefaultMaxFrame.
+	MaxFrame int
+
+	// QueueMessages and QueueBytes bound each of the three queues of a link. If
+	// zero, DefaultQueueMessages and DefaultQueueBytes. A message is taken into
+	// an empty queue whatever its size.
+	QueueMessages int
+	QueueBytes    int
+
+	// OpenTimeout bounds connecting and opening. If zero, DefaultOpenTimeout.
+	OpenTimeout time.Duration
+
+	// StallTimeout is how long 64 KiB, or what is left of a message, may take
+	// to be written, or to be read once a frame has begun; then the stream is
+	// reset. If zero, DefaultStallTimeout. It may take a quarter longer.
+	StallTimeout time.Duration
+
+	// IdleTimeout is how long a link without messages and without unanswered
+	// requests is kept. If zero, DefaultIdleTimeout. It may take a quarter
+	// longer.
+	IdleTimeout time.Duration
+
+	// RequestTimeout is the time that a handler has for a request whose sender
+	// names none. If zero, DefaultRequestTimeout.
+	RequestTimeout time.Duration
+
+	// HandlerLimit is how long the handler of a request may run before it is
+	// named in the log and in Stats, whatever the request's time. If zero,
+	// supervise.DefaultLimit; if negative, none is.
+	HandlerLimit time.Duration
+
+	// PeerRequests and Requests bound how many requests are answered at a time,
+	// of one peer and of all. If zero, DefaultPeerRequests and DefaultRequests.
+	PeerRequests int
+	Requests     int
+
+	// Pending bounds the requests of this node that wait for answers. If zero,
+	// DefaultPending.
+	Pending int
+}
+
+func (o *Options) setDefaults() error {
+	if o.Open == nil || o.Deliver == nil {
+		return errors.New("the options Open and Deliver must be set")
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	for _, n := range []struct {
+		name     string
+		value    *int
+		standard int
+	}{
+		{"MaxFrame", &o.MaxFrame, message.DefaultMaxFrame},
+		{"QueueMessages", &o.QueueMessages, DefaultQueueMessages},
+		{"QueueBytes", &o.QueueBytes, DefaultQueueBytes},
+		{"PeerRequests", &o.PeerRequests, DefaultPeerRequests},
+		{"Requests", &o.Requests, DefaultRequests},
+		{"Pending", &o.Pending, DefaultPending},
+	} {
+		if *n.value < 0 {
+			return fmt.Errorf("%s is negative: %d", n.name, *n.value)
+		}
+		if *n.value == 0 {
+			*n.value = n.standard
+		}
+	}
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{"OpenTimeout", &o.OpenTimeout, DefaultOpenTimeout},
+		{"StallTimeout", &o.StallTimeout, DefaultStallTimeout},
+		{"IdleTimeout", &o.IdleTimeout, DefaultIdleTimeout},
+		{"RequestTimeout", &o.RequestTimeout, DefaultRequestTimeout},
+	} {
+		if *d.value < 0 {
+			return fmt.Errorf("%s is negative: %s", d.name, *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	return nil
+}
+
+// Links are the links of one host. All methods may be called concurrently.
+type Links struct {
+	host       host.Host
+	opts       Options
+	log        *slog.Logger
+	seq        atomic.Uint64 // of the last ID given
+	count      counters
+	supervisor *supervise.Supervisor
+	notif      *network.NotifyBundle
+	stop       context.CancelFunc // ends deliveries, handlers and the look for stalls
+
+	mu         sync.RWMutex
+	closed     bool
+	peers      map[peer.ID]*remote
+	offenders  offenders
+	responders map[string]*responder
+	running    int // handlers, of all peers
+
+	goroutines sync.WaitGroup // writers, watchers, readers, and the look for stalls
+	handlers   sync.WaitGroup
+	closeOnce  sync.Once
+}
+
+// remote is what is known of a peer, guarded by Links.mu. It is forgotten when
+// all of it is empty.
+type remote struct {
+	out     *outgoing
+	in      map[*incoming]struct{}
+	running map[message.ID]*running
+}
+
+// New answers the protocol on h and returns its links, none of which is open.
+func New(h host.Host, opts Options) (*Links, error) {
+	if err := opts.setDefaults(); err != nil {
+		return nil, fmt.Errorf("links: %w", err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	l := &Links{
+		host:       h,
+		opts:       opts,
+		log:        opts.Logger,
+		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: opts.HandlerLimit}),
+		stop:       stop,
+		peers:      make(map[peer.ID]*remote),
+		offenders:  make(offenders),
+		responders: make(map[string]*responder),
+	}
+	// The clock of a page may be coarse: what is random keeps apart two starts
+	// within one of its ticks.
+	l.seq.Store(uint64(time.Now().UnixNano()) + rand.Uint64N(1<<20))
+	l.notif = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { l.disconnected(c.RemotePeer()) }}
+	h.Network().Notify(l.notif)
+	h.SetStreamHandler(Protocol, func(s network.Stream) { l.accept(ctx, s) })
+	l.goroutines.Go(func() { l.watchStalls(ctx) })
+	return l, nil
+}
+
+// Close ends all links and stops answering the protocol. What is queued fails
+// with ErrClosed, unanswered requests too; what has been written is not taken
+// back. It waits for all goroutines of the links, and for handlers of requests,
+// whose ctx it ends, for at most a few seconds: those that do not return are
+// named in the log and left. Close is idempotent.
+func (l *Links) Close() error {
+	l.closeOnce.Do(func() {
+		l.host.RemoveStreamHandler(Protocol)
+		l.host.Network().StopNotify(l.notif)
+		l.mu.Lock()
+		l.closed = true
+		var outs []*outgoing
+		var ins []*incoming
+		for _, r := range l.peers {
+			if r.out != nil {
+				outs = append(outs, r.out)
+			}
+			for in := range r.in {
+				ins = append(ins, in)
+			}
+		}
+		l.mu.Unlock()
+		l.stop()
+		for _, o := range outs {
+			o.end(ErrClosed)
+		}
+		for _, in := range ins {
+			_ = in.stream.Reset()
+		}
+		l.goroutines.Wait()
+		l.waitForHandlers()
+	})
+	return nil
+}
+
+// remote returns what is known of p, which is nothing the first time. l.mu is
+// held.
+func (l *Links) remote(p peer.ID) *remote {
+	r := l.peers[p]
+	if r == nil {
+		r = &remote{in: make(map[*incoming]struct{}), running: make(map[message.ID]*running)}
+		l.peers[p] = r
+	}
+	return r
+}
+
+// tidy forgets a peer of which nothing is left. l.mu is held.
+func (l *Links) tidy(p peer.ID) {
+	if r := l.peers[p]; r != nil && r.out == nil && len(r.in) == 0 && len(r.running) == 0 {
+		delete(l.peers, p)
+	}
+}
+
+// disconnected ends what needs a connection to p, if there is none left. A link
+// that is being opened is about to have one.
+func (l *Links) disconnected(p peer.ID) {
+	if len(l.host.Network().ConnsToPeer(p)) > 0 {
+		return
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	r := l.peers[p]
+	if r == nil {
+		return
+	}
+	if r.out != nil && r.out.isOpen() {
+		r.out.end(fmt.Errorf("%w: %s disconnected", ErrLost, p))
+	}
+	for _, running := range r.running {
+		running.cancel()
+	}
+}

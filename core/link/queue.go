@@ -1,0 +1,140 @@
+package link
+
+import "fmt"
+
+// Priority says which queue of a link a message waits in.
+type Priority uint8
+
+const (
+	// High goes before all else; where there is no room, its sender waits.
+	High Priority = iota
+	// Normal is for most.
+	Normal
+	// Low goes when nothing else waits, and now and then.
+	Low
+
+	priorities = 3
+)
+
+// fairness is how many messages may pass a waiting one of lower priority before
+// one of those goes, so that a busy queue slows the ones below it to about a
+// sixteenth and never stops them.
+const fairness = 16
+
+// smallQueue is the capacity of a queue that is kept while it is empty.
+const smallQueue = 64
+
+func (p Priority) String() string {
+	switch p {
+	case High:
+		return "high"
+	case Normal:
+		return "normal"
+	case Low:
+		return "low"
+	}
+	return fmt.Sprintf("priority %d", uint8(p))
+}
+
+// item is a frame that waits to be written. Frames are shared between links.
+type item struct {
+	frame []byte
+	to    outcome // or nil
+	i     int32   // told to it
+}
+
+// outcome is told, once per item and outside of locks, that it was written
+// (nil) or why not.
+type outcome interface {
+	sent(i int32, err error)
+}
+
+func (it item) tell(err error) {
+	if it.to != nil {
+		it.to.sent(it.i, err)
+	}
+}
+
+// queue is a ring of items.
+type queue struct {
+	ring   []item // its length is a power of two
+	head   int
+	n      int
+	bytes  int
+	passed int // how many of a higher priority went before the first one here
+}
+
+func (q *queue) at(i int) *item { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
+
+func (q *queue) push(it item) {
+	if q.n == len(q.ring) {
+		larger := make([]item, max(8, 2*q.n))
+		for i := range q.n {
+			larger[i] = *q.at(i)
+		}
+		q.ring, q.head = larger, 0
+	}
+	q.n++
+	*q.at(q.n - 1) = it
+	q.bytes += len(it.frame)
+}
+
+func (q *queue) pop() item {
+	first := q.at(0)
+	it := *first
+	*first = item{} // or the ring would keep it
+	q.head = (q.head + 1) & (len(q.ring) - 1)
+	q.n--
+	q.bytes -= len(it.frame)
+	return it
+}
+
+// remove takes out the item of an outcome, wherever it is.
+func (q *queue) remove(to outcome, i int32) bool {
+	for at := range q.n {
+		if it := q.at(at); it.to != to || it.i != i {
+			continue
+		}
+		q.bytes -= len(q.at(at).frame)
+		for ; at < q.n-1; at++ {
+			*q.at(at) = *q.at(at + 1)
+		}
+		*q.at(q.n - 1) = item{}
+		q.n--
+		return true
+	}
+	return false
+}
+
+// trim gives the memory of an empty queue back.
+func (q *queue) trim() {
+	if q.n == 0 && len(q.ring) > smallQueue {
+		q.ring, q.head = nil, 0
+	}
+}
+
+// queues are those of one link.
+type queues [priorities]queue
+
+// next is the queue whose turn it is, or nil if all are empty.
+func (qs *queues) next() *queue {
+	for p := len(qs) - 1; p > 0; p-- {
+		if q := &qs[p]; q.n > 0 && q.passed >= fairness {
+			q.passed = 0
+			return q
+		}
+	}
+	for p := range qs {
+		if qs[p].n == 0 {
+			continue
+		}
+		for lower := p + 1; lower < len(qs); lower++ {
+			if qs[lower].n > 0 {
+				qs[lower].passed++
+			}
+		}
+		qs[p].passed = 0
+		return &qs[p]
+	}
+	return nil
+}

@@ -1,0 +1,191 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// RemoteError is returned by Request when the peer answered with an error.
+// errors.Is knows it by its Code as ErrUnanswered, ErrBusy, ErrOverdue or
+// ErrPanicked.
+type RemoteError struct {
+	Peer peer.ID
+	Type string // of the request
+	Code message.Code
+	Text string // the peer's own words
+}
+
+// What a RemoteError is.
+var (
+	// ErrUnanswered says that the peer answers no requests of that type.
+	ErrUnanswered = errors.New("nobody answers that type")
+	// ErrBusy says that the peer answers too many requests already.
+	ErrBusy = errors.New("peer is too busy")
+	// ErrOverdue says that the peer did not answer within the request's time.
+	ErrOverdue = errors.New("answer took too long")
+	// ErrPanicked says that what should have answered crashed.
+	ErrPanicked = errors.New("handler panicked")
+)
+
+func (e *RemoteError) Error() string {
+	return fmt.Sprintf("%s answered %q with an error: %s", e.Peer, e.Type, e.Text)
+}
+
+// Is knows the sentinel errors of Code.
+func (e *RemoteError) Is(target error) bool {
+	switch e.Code {
+	case message.Unanswered:
+		return target == ErrUnanswered
+	case message.Busy:
+		return target == ErrBusy
+	case message.Overdue:
+		return target == ErrOverdue
+	case message.Panicked:
+		return target == ErrPanicked
+	}
+	return false
+}
+
+// call is a request of this node that waits for its answer.
+type call struct {
+	id     uint64
+	ended  atomic.Bool
+	answer chan answer // of capacity 1
+}
+
+type answer struct {
+	m   *message.Message
+	err error
+}
+
+// sent is called when the request has been written, or why not.
+func (c *call) sent(_ int32, err error) {
+	if err != nil {
+		c.end(answer{err: err})
+	}
+}
+
+// end answers the request, unless it has been.
+func (c *call) end(a answer) bool {
+	if c.ended.Swap(true) {
+		return false
+	}
+	c.answer <- a
+	return true
+}
+
+// Request sends a request of a type to p and returns its reply. A *RemoteError
+// is what p answered instead; any other error says that there was no answer:
+// the request could not be sent, the link was lost (ErrLost, at once), or ctx
+// ended. Then p is told, which ends the ctx of its handler, as ctx's deadline
+// does, which travels along. Without a deadline, p grants what its
+// Options.RequestTimeout says.
+//
+// Requests wait in the queue of Normal, so they arrive after the events that
+// were sent before with that priority; answers travel with High. At most
+// Options.Pending wait at a time; one more is ErrPending.
+func (l *Links) Request(ctx context.Context, p peer.ID, typ string, data []byte) (*message.Message, error) {
+	m, err := l.request(ctx, p, typ, data)
+	if err != nil {
+		var remote *RemoteError
+		if !errors.As(err, &remote) {
+			l.count.failures.Add(1)
+		}
+		return nil, fmt.Errorf("request %q of %s: %w", typ, p, err)
+	}
+	return m, nil
+}
+
+func (l *Links) request(ctx context.Context, p peer.ID, typ string, data []byte) (*message.Message, error) {
+	if err := message.CheckType(typ); err != nil {
+		return nil, err
+	}
+	defer l.count.pending.Add(-1)
+	if l.count.pending.Add(1) > int64(l.opts.Pending) {
+		return nil, fmt.Errorf("%w: %d do", ErrPending, l.opts.Pending)
+	}
+	c := &call{id: l.seq.Add(1), answer: make(chan answer, 1)}
+	e := message.Message{Kind: message.Request, ID: message.ID{Seq: c.id}, Type: typ, Data: data}
+	if deadline, ok := ctx.Deadline(); ok {
+		e.Timeout = max(time.Until(deadline), time.Millisecond)
+	}
+	frame, err := l.frame(&e)
+	if err != nil {
+		return nil, err
+	}
+	o, err := l.put(ctx, p, item{frame: frame, to: c}, Normal)
+	if err != nil {
+		return nil, err
+	}
+	l.count.requests.Add(1)
+	select {
+	case a := <-c.answer:
+		return l.result(p, typ, a)
+	case <-ctx.Done():
+	}
+	if !c.ended.Swap(true) {
+		l.giveUp(o, c)
+		return nil, fmt.Errorf("no answer: %w", ctx.Err())
+	}
+	return l.result(p, typ, <-c.answer) // it came at the same time
+}
+
+func (l *Links) result(p peer.ID, typ string, a answer) (*message.Message, error) {
+	switch {
+	case a.err != nil:
+		return nil, a.err
+	case a.m.Kind == message.Error:
+		l.count.remoteErrors.Add(1)
+		return nil, &RemoteError{Peer: p, Type: typ, Code: a.m.Code, Text: string(a.m.Data)}
+	}
+	l.count.answers.Add(1)
+	a.m.Type = typ // it does not travel in answers
+	return a.m, nil
+}
+
+// giveUp forgets a call, and takes its request back or tells the peer.
+func (l *Links) giveUp(o *outgoing, c *call) {
+	o.mu.Lock()
+	delete(o.calls, c.id)
+	o.mu.Unlock()
+	if o.withdraw(Normal, c, 0) {
+		l.count.expired.Add(1)
+		return
+	}
+	e := message.Message{Kind: message.Cancel, ID: message.ID{Seq: c.id}}
+	if frame, err := l.frame(&e); err == nil {
+		_ = o.push(item{frame: frame}, High) // if not, its deadline must do
+	}
+}
+
+// answered ends the call that a reply or an error is for.
+func (l *Links) answered(m *message.Message) {
+	if o := l.known(m.From); o != nil {
+		o.mu.Lock()
+		c := o.calls[m.ID.Seq]
+		delete(o.calls, m.ID.Seq)
+		o.mu.Unlock()
+		if c != nil && c.end(answer{m: m}) {
+			return
+		}
+	}
+	l.count.strays.Add(1) // late, twice, or made up
+}
+
+// failCalls fails all requests of a link that wait for their answers.
+func (o *outgoing) failCalls(err error) {
+	o.mu.Lock()
+	calls := o.calls
+	o.calls = nil
+	o.mu.Unlock()
+	for _, c := range calls {
+		c.end(answer{err: err})
+	}
+}

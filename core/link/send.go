@@ -1,0 +1,196 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Send queues m for p and returns once its frame has been handed to the
+// transport, or with why it was not. There is no word of p having read it.
+//
+// m needs a Type and is an Event; an ID is given to it unless it has one, which
+// lets the same message be sent again. m is not changed.
+//
+// A full queue is ErrQueueFull at once, except that High waits for room. When
+// ctx ends first, the message is taken back out of the queue; if it was being
+// written already, the error wraps ErrMayArrive.
+func (l *Links) Send(ctx context.Context, p peer.ID, m *message.Message, prio Priority) error {
+	f := newFanout(1)
+	o, err := l.post(ctx, p, m, prio, f)
+	if err == nil {
+		f.wait(ctx, func(i int32) bool { return o.withdraw(prio, f, i) })
+		err = f.errs[0]
+	}
+	if err != nil {
+		return fmt.Errorf("send %q to %s: %w", m.Type, p, err)
+	}
+	return nil
+}
+
+// Post queues m for p as Send does, and returns. done, which may be nil, is
+// called once, with nil when the frame has been handed to the transport, or with
+// why it was not; on the goroutine that writes to p, so it must not block. If
+// Post itself returns an error, nothing was queued and done is not called.
+//
+// Post waits only for room in the queue of High, while ctx lives.
+func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, done func(error)) error {
+	var to outcome
+	if done != nil {
+		to = outcomeFunc(done)
+	}
+	if _, err := l.post(ctx, p, m, prio, to); err != nil {
+		return fmt.Errorf("post %q to %s: %w", m.Type, p, err)
+	}
+	return nil
+}
+
+// outcomeFunc is the done of a Post.
+type outcomeFunc func(error)
+
+func (f outcomeFunc) sent(_ int32, err error) { f(err) }
+
+func (l *Links) post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, to outcome) (*outgoing, error) {
+	frame, err := l.encode(m, prio)
+	if err != nil {
+		return nil, err
+	}
+	return l.put(ctx, p, item{frame: frame, to: to}, prio)
+}
+
+// encode checks an event and makes its frame.
+func (l *Links) encode(m *message.Message, prio Priority) ([]byte, error) {
+	if m.Kind != message.Event {
+		return nil, fmt.Errorf("a message to be sent is an event, not a %s", m.Kind)
+	}
+	if err := message.CheckType(m.Type); err != nil {
+		return nil, err
+	}
+	if prio >= priorities {
+		return nil, fmt.Errorf("there is no %s", prio)
+	}
+	e := message.Message{ID: m.ID, Type: m.Type, Data: m.Data}
+	if e.ID == (message.ID{}) {
+		e.ID.Seq = l.seq.Add(1)
+	}
+	return l.frame(&e)
+}
+
+func (l *Links) frame(e *message.Message) ([]byte, error) {
+	size := e.Size()
+	if size > l.opts.MaxFrame {
+		l.count.tooLarge.Add(1)
+		return nil, e.CheckSize(l.opts.MaxFrame)
+	}
+	return e.AppendFrame(make([]byte, 0, size+lengthBytes(size))), nil
+}
+
+// lengthBytes is how many bytes the length of a frame takes.
+func lengthBytes(size int) int {
+	n := 1
+	for ; size >= 0x80; size >>= 7 {
+		n++
+	}
+	return n
+}
+
+// put queues an item on p's link, and waits for room if it is of High.
+func (l *Links) put(ctx context.Context, p peer.ID, it item, prio Priority) (*outgoing, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			l.count.expired.Add(1)
+			return nil, fmt.Errorf("not sent: %w", err)
+		}
+		o, err := l.try(p, it, prio)
+		if err == nil {
+			return o, nil
+		}
+		if prio != High || !errors.Is(err, ErrQueueFull) {
+			l.countFull(err)
+			return nil, err
+		}
+		select {
+		case <-o.roomInHigh():
+		case <-ctx.Done():
+		}
+	}
+}
+
+// try queues an item on p's link, which it makes if there is none. It does not
+// wait. With an ErrQueueFull, it returns the link too.
+func (l *Links) try(p peer.ID, it item, prio Priority) (*outgoing, error) {
+	o := l.known(p)
+	for {
+		if o != nil {
+			switch err := o.push(it, prio); {
+			case err == nil:
+				return o, nil
+			case errors.Is(err, ErrQueueFull):
+				return o, l.full(prio)
+			} // else it has ended, and the next one will be another
+		}
+		var err error
+		if o, err = l.link(p); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// known returns the link to p, which may have ended, or nil.
+func (l *Links) known(p peer.ID) *outgoing {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if r := l.peers[p]; r != nil {
+		return r.out
+	}
+	return nil
+}
+
+func (l *Links) full(prio Priority) error {
+	return fmt.Errorf("%w: %s already holds %d messages or %d bytes that were not taken yet", ErrQueueFull, prio, l.opts.QueueMessages, l.opts.QueueBytes)
+}
+
+// link returns the link to p, and makes one where there is none that takes
+// messages.
+func (l *Links) link(p peer.ID) (*outgoing, error) {
+	if p == l.host.ID() {
+		return nil, errors.New("a node has no link to itself")
+	}
+	if err := p.Validate(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, ErrClosed
+	}
+	r := l.remote(p)
+	if r.out != nil && r.out.takes() {
+		return r.out, nil
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1)}
+	r.out = o
+	l.goroutines.Go(func() { o.run(ctx) })
+	return o, nil
+}
+
+func (o *outgoing) takes() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.ended == nil
+}
+
+// forget removes a link that has ended, unless another has taken its place.
+func (l *Links) forget(o *outgoing) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if r := l.peers[o.peer]; r != nil && r.out == o {
+		r.out = nil
+		l.tidy(o.peer)
+	}
+}

@@ -1,0 +1,83 @@
+package link
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// stall sees whether something that should make progress does. Its owner calls
+// step for each bit of progress and rest when there is nothing to wait for;
+// both cost an atomic store, where a timer would cost far more.
+type stall struct {
+	mark  atomic.Uint64 // the steps so far, shifted, and 1 if not at rest
+	steps uint64        // of the owner
+
+	// Of the one who looks.
+	seen  uint64
+	since time.Time
+}
+
+func (s *stall) step() {
+	s.steps++
+	s.mark.Store(s.steps<<1 | 1)
+}
+
+func (s *stall) rest() { s.mark.Store(s.steps << 1) }
+
+// stuck says whether the same step has been under way for as long as limit, as
+// far as earlier calls have seen.
+func (s *stall) stuck(now time.Time, limit time.Duration) bool {
+	mark := s.mark.Load()
+	if mark != s.seen || mark&1 == 0 {
+		s.seen, s.since = mark, now
+		return false
+	}
+	return now.Sub(s.since) >= limit
+}
+
+// watchStalls looks at all streams now and then, until ctx ends: resets those
+// that make no progress, ends idle links, forgets old offences.
+func (l *Links) watchStalls(ctx context.Context) {
+	tick := time.NewTicker(max(min(l.opts.StallTimeout, l.opts.IdleTimeout)/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		outs, ins := l.streams()
+		for _, o := range outs {
+			if o.stall.stuck(now, l.opts.StallTimeout) {
+				o.end(errStuck)
+			}
+			o.endIfIdle(now, l.opts.IdleTimeout)
+		}
+		for _, in := range ins {
+			if in.stall.stuck(now, l.opts.StallTimeout) {
+				l.count.stalled.Add(1)
+				_ = in.stream.Reset()
+			}
+		}
+		l.mu.Lock()
+		l.offenders.forget(now)
+		l.mu.Unlock()
+	}
+}
+
+// streams lists the links and the inbound streams there are now.
+func (l *Links) streams() (outs []*outgoing, ins []*incoming) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, r := range l.peers {
+		if r.out != nil {
+			outs = append(outs, r.out)
+		}
+		for in := range r.in {
+			ins = append(ins, in)
+		}
+	}
+	return outs, ins
+}
