@@ -1,0 +1,109 @@
+package replay
+
+import (
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// extract is what a history has for one who asks.
+type extract struct {
+	entries   []*record // in order of each publisher
+	known     []Known
+	more      bool   // not all that is held and wanted is among entries
+	forgotten uint64 // publishers of whom this history knows nothing any more
+}
+
+// bounds are the limits on one answer.
+type bounds struct {
+	messages int
+	bytes    int // no further entry is sent once so many were
+	entry    int // larger ones are not sent, nor said to be held
+	cutoff   time.Time
+}
+
+// extract collects what the history holds and the asker, by its cursors, has
+// not had, and was received at b.cutoff or later.
+func (h *History) extract(cursors map[peer.ID]*Cursor, b bounds) extract {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.expire(time.Now())
+	x := extract{forgotten: h.forgotten}
+	none := &Cursor{}
+	for _, p := range h.publishers {
+		c := cursors[p.id]
+		if c == nil {
+			c = none
+		}
+		entries, known := p.extract(c, b)
+		x.entries = append(x.entries, entries...)
+		if known != nil {
+			x.known = append(x.known, *known)
+		}
+	}
+	slices.SortFunc(x.known, func(a, b Known) int { return compareID(a.Publisher, b.Publisher) })
+	x.entries = inOrder(x.entries)
+	bytes := 0
+	for i, r := range x.entries {
+		if i == b.messages || bytes >= b.bytes {
+			x.entries, x.more = x.entries[:i], true
+			break
+		}
+		bytes += len(r.Signed)
+	}
+	return x
+}
+
+// extract is nil, nil where the asker lacks nothing of this publisher.
+func (p *publisher) extract(c *Cursor, b bounds) ([]*record, *Known) {
+	k := &Known{Publisher: p.id, Old: p.old(b.cutoff)}
+	lacking := false
+	for _, e := range p.epochs {
+		if e.number <= c.Floor {
+			continue
+		}
+		k.Epochs = append(k.Epochs, EpochKnown{Epoch: e.number, High: e.had.Last()})
+		lacking = lacking || len(upTo(e.had.Last()).minus(c.epoch(e.number))) > 0
+	}
+	if !lacking {
+		return nil, nil
+	}
+	if len(k.Epochs) > 0 && k.Old.Epoch < k.Epochs[0].Epoch {
+		k.Old.Epoch, k.Old.Seq = 0, 0 // of an epoch that the asker wants nothing of
+	}
+	var entries []*record
+	at := 0
+	for _, r := range p.held {
+		if !c.wants(r.ID) || r.Received.Before(b.cutoff) || len(r.Signed) > b.entry {
+			continue
+		}
+		for k.Epochs[at].Epoch != r.ID.Epoch {
+			at++
+		}
+		k.Epochs[at].Held.add(r.ID.Seq)
+		entries = append(entries, r)
+	}
+	return entries, k
+}
+
+// inOrder merges the publishers by when their entries were received, and keeps
+// the order of each.
+func inOrder(entries []*record) []*record {
+	type at struct {
+		time time.Time
+		r    *record
+	}
+	all := make([]at, len(entries))
+	for i, r := range entries {
+		all[i] = at{r.Received, r}
+		if i > 0 && entries[i-1].publisher == r.publisher && all[i-1].time.After(r.Received) {
+			all[i].time = all[i-1].time
+		}
+	}
+	slices.SortStableFunc(all, func(a, b at) int { return a.time.Compare(b.time) })
+	for i, a := range all {
+		entries[i] = a.r
+	}
+	return entries
+}

@@ -1,0 +1,224 @@
+package replay
+
+import (
+	"container/heap"
+	"container/list"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// publisher is what a history knows of one publisher. History.mu guards it.
+type publisher struct {
+	id     peer.ID
+	floor  uint64   // epochs up to it were let go
+	epochs []*epoch // ascending, at most MaxEpochs
+	held   []*record
+	bytes  int
+	active time.Time // when something new of it came last
+
+	index int           // in the heap of shares; -1 while it holds nothing
+	place *list.Element // among the silent
+}
+
+// epoch is what a history knows of one epoch of a publisher.
+type epoch struct {
+	number  uint64
+	had     Ranges // every number had once, and those given up
+	givenUp uint64 // how many of them were never had
+	// out is the highest number let go, and outAt when the youngest of all let
+	// go was received.
+	out   uint64
+	outAt time.Time
+}
+
+// record is an entry that a history holds.
+type record struct {
+	Entry
+	publisher *publisher
+	index     int // in the heap of ages
+}
+
+func (p *publisher) find(number uint64) (int, bool) {
+	return slices.BinarySearchFunc(p.epochs, number, func(e *epoch, n uint64) int {
+		return message.ID{Epoch: e.number}.Compare(message.ID{Epoch: n})
+	})
+}
+
+// lowest is the epoch up to which nothing is taken: those let go, and those
+// that would have to be at once.
+func (p *publisher) lowest() uint64 {
+	if len(p.epochs) < MaxEpochs {
+		return p.floor
+	}
+	return p.epochs[0].number - 1
+}
+
+func (p *publisher) seen(id message.ID) bool {
+	i, known := p.find(id.Epoch)
+	return known && p.epochs[i].had.Contains(id.Seq)
+}
+
+// see notes a number of an epoch that is not too old. It returns how many
+// numbers that were never had are given up for it.
+func (p *publisher) see(id message.ID) (givenUp uint64) {
+	i, known := p.find(id.Epoch)
+	if !known {
+		p.epochs = slices.Insert(p.epochs, i, &epoch{number: id.Epoch})
+	}
+	p.epochs[i].had.add(id.Seq)
+	if len(p.epochs) > MaxEpochs {
+		oldest := p.epochs[0]
+		givenUp += upTo(oldest.had.Last()).minus(oldest.had).size()
+		p.floor = oldest.number
+		p.epochs = slices.Delete(p.epochs, 0, 1)
+	}
+	return givenUp + p.bound()
+}
+
+// bound gives up the earliest gaps while there are too many.
+func (p *publisher) bound() (givenUp uint64) {
+	ranges := 0
+	for _, e := range p.epochs {
+		ranges += len(e.had)
+	}
+	for _, e := range p.epochs {
+		for ; ranges > MaxRanges && len(e.had) > 1; ranges-- {
+			n := e.had[1].From - e.had[0].To - 1
+			e.givenUp += n
+			givenUp += n
+			e.had[0].To = e.had[1].To
+			e.had = slices.Delete(e.had, 1, 2)
+		}
+	}
+	return givenUp
+}
+
+func compareRecord(r *record, id message.ID) int { return r.ID.Compare(id) }
+
+func (p *publisher) insert(r *record) {
+	if n := len(p.held); n == 0 || p.held[n-1].ID.Compare(r.ID) < 0 {
+		p.held = append(p.held, r)
+	} else {
+		i, _ := slices.BinarySearchFunc(p.held, r.ID, compareRecord)
+		p.held = slices.Insert(p.held, i, r)
+	}
+	p.bytes += len(r.Signed)
+}
+
+func (p *publisher) remove(r *record) {
+	i, _ := slices.BinarySearchFunc(p.held, r.ID, compareRecord)
+	if i == 0 { // nearly always
+		p.held[0] = nil
+		p.held = p.held[1:]
+	} else {
+		p.held = slices.Delete(p.held, i, i+1)
+	}
+	p.bytes -= len(r.Signed)
+	if j, known := p.find(r.ID.Epoch); known {
+		e := p.epochs[j]
+		e.out = max(e.out, r.ID.Seq)
+		if r.Received.After(e.outAt) {
+			e.outAt = r.Received
+		}
+	}
+}
+
+// old is the highest ID known to have been received before cutoff: whatever of
+// this publisher is at or below it was published before. The zero ID says that
+// none is known.
+func (p *publisher) old(cutoff time.Time) message.ID {
+	id := message.ID{Epoch: p.floor} // below any of the epochs
+	for i := len(p.epochs) - 1; i >= 0; i-- {
+		if e := p.epochs[i]; e.out > 0 && e.outAt.Before(cutoff) {
+			id = message.ID{Epoch: e.number, Seq: e.out}
+			break
+		}
+	}
+	for i := len(p.held) - 1; i >= 0; i-- {
+		if r := p.held[i]; r.Received.Before(cutoff) {
+			if r.ID.Compare(id) > 0 {
+				id = r.ID
+			}
+			break
+		}
+	}
+	if id.Seq == 0 {
+		return message.ID{}
+	}
+	return id
+}
+
+// shareHeap has the publisher first whose share of a history's room is the
+// largest: of its entries or of its bytes, whichever is more.
+type shareHeap struct {
+	limits Limits
+	all    []*publisher
+}
+
+func (s *shareHeap) share(p *publisher) float64 {
+	return max(float64(len(p.held))/float64(s.limits.Count), float64(p.bytes)/float64(s.limits.Bytes))
+}
+
+// update puts p where it belongs after its share has changed.
+func (s *shareHeap) update(p *publisher) {
+	switch {
+	case p.index < 0 && len(p.held) > 0:
+		heap.Push(s, p)
+	case p.index >= 0 && len(p.held) == 0:
+		heap.Remove(s, p.index)
+	case p.index >= 0:
+		heap.Fix(s, p.index)
+	}
+}
+
+func (s *shareHeap) Len() int { return len(s.all) }
+func (s *shareHeap) Less(i, j int) bool {
+	a, b := s.all[i], s.all[j]
+	if x, y := s.share(a), s.share(b); x != y {
+		return x > y
+	}
+	return a.held[0].Received.Before(b.held[0].Received)
+}
+func (s *shareHeap) Swap(i, j int) {
+	s.all[i], s.all[j] = s.all[j], s.all[i]
+	s.all[i].index, s.all[j].index = i, j
+}
+func (s *shareHeap) Push(x any) {
+	p := x.(*publisher)
+	p.index = len(s.all)
+	s.all = append(s.all, p)
+}
+func (s *shareHeap) Pop() any {
+	last := len(s.all) - 1
+	p := s.all[last]
+	s.all[last] = nil
+	s.all = s.all[:last]
+	p.index = -1
+	return p
+}
+
+// ageHeap has the oldest record first.
+type ageHeap []*record
+
+func (a ageHeap) Len() int           { return len(a) }
+func (a ageHeap) Less(i, j int) bool { return a[i].Received.Before(a[j].Received) }
+func (a ageHeap) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].index, a[j].index = i, j
+}
+func (a *ageHeap) Push(x any) {
+	r := x.(*record)
+	r.index = len(*a)
+	*a = append(*a, r)
+}
+func (a *ageHeap) Pop() any {
+	last := len(*a) - 1
+	r := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
+	return r
+}

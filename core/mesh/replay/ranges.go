@@ -1,0 +1,94 @@
+package replay
+
+import (
+	"math"
+	"slices"
+	"sort"
+)
+
+// Range is the numbers From to To, both included.
+type Range struct{ From, To uint64 }
+
+// Ranges is a set of numbers: ranges in ascending order that neither overlap
+// nor touch.
+type Ranges []Range
+
+// Contains says whether n is in the set.
+func (r Ranges) Contains(n uint64) bool {
+	i := r.search(n)
+	return i < len(r) && r[i].From <= n
+}
+
+// Last is the largest number in the set; 0 if it is empty.
+func (r Ranges) Last() uint64 {
+	if len(r) == 0 {
+		return 0
+	}
+	return r[len(r)-1].To
+}
+
+// search finds the first range that ends at n or later.
+func (r Ranges) search(n uint64) int {
+	return sort.Search(len(r), func(i int) bool { return r[i].To >= n })
+}
+
+// add puts one number into the set.
+func (r *Ranges) add(n uint64) {
+	i := r.search(n)
+	if i < len(*r) && (*r)[i].From <= n {
+		return
+	}
+	joinsLeft := i > 0 && (*r)[i-1].To == n-1
+	joinsRight := i < len(*r) && n != math.MaxUint64 && (*r)[i].From == n+1
+	switch {
+	case joinsLeft && joinsRight:
+		(*r)[i-1].To = (*r)[i].To
+		*r = slices.Delete(*r, i, i+1)
+	case joinsLeft:
+		(*r)[i-1].To = n
+	case joinsRight:
+		(*r)[i].From = n
+	default:
+		*r = slices.Insert(*r, i, Range{n, n})
+	}
+}
+
+// minus is what is in r and not in other.
+func (r Ranges) minus(other Ranges) Ranges {
+	var left Ranges
+	j := 0
+	for _, a := range r {
+		for j < len(other) && other[j].To < a.From {
+			j++
+		}
+		from, over := a.From, false
+		for k := j; k < len(other) && other[k].From <= a.To && !over; k++ {
+			if other[k].From > from {
+				left = append(left, Range{from, other[k].From - 1})
+			}
+			over = other[k].To >= a.To
+			from = other[k].To + 1
+		}
+		if !over {
+			left = append(left, Range{from, a.To})
+		}
+	}
+	return left
+}
+
+// size is how many numbers are in the set, at most the largest number.
+func (r Ranges) size() uint64 {
+	var n uint64
+	for _, a := range r {
+		n += a.To - a.From + 1 // no set holds 0, so this cannot overflow
+	}
+	return n
+}
+
+// upTo is the set of 1 to n.
+func upTo(n uint64) Ranges {
+	if n == 0 {
+		return nil
+	}
+	return Ranges{{1, n}}
+}

@@ -1,0 +1,255 @@
+package replay
+
+import (
+	"context"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// DefaultFlushDelay is the longest that a change waits to be stored.
+const DefaultFlushDelay = time.Second
+
+const (
+	// flushChanges is how many changes are stored without delay.
+	flushChanges = 1024
+	// maxChanges bounds those that wait for a store that takes none.
+	maxChanges = 1 << 16
+	// maxBackoff bounds the time between two tries of a store that fails.
+	maxBackoff = 30 * time.Second
+	// closeTimeout bounds the last flush.
+	closeTimeout = 10 * time.Second
+)
+
+// store writes a history's changes behind it. What is stored, under
+// /replay/<topic in base32>: an entry each, under e/; what is known of each
+// publisher, under p/; and how many were forgotten, under f. See stored.go.
+//
+// Memory is the authority. Whatever of a batch is lost, the rest makes sense: an
+// entry counts as had, and a number that was had without its entry as let go.
+type store struct {
+	ds     datastore.Batching
+	prefix datastore.Key
+	delay  time.Duration
+
+	// changes wait to be written: what gives the value, or nil to delete.
+	// History.mu guards them, and is held when a value is asked for.
+	changes map[datastore.Key]func() []byte
+
+	wake   chan struct{} // there are changes
+	full   chan struct{} // there are many
+	stop   chan struct{}
+	done   chan struct{}
+	cancel context.CancelFunc // gives up on a store that hangs
+	err    error              // of the last flush; read after done
+}
+
+func newStore(ds datastore.Batching, name string, delay time.Duration) *store {
+	if delay <= 0 {
+		delay = DefaultFlushDelay
+	}
+	topic := base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(name))
+	return &store{
+		ds:      ds,
+		prefix:  datastore.NewKey("/replay").ChildString(topic),
+		delay:   delay,
+		changes: make(map[datastore.Key]func() []byte),
+		wake:    make(chan struct{}, 1),
+		full:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+}
+
+func (s *store) entryKey(r *record) datastore.Key {
+	return s.prefix.ChildString("e").ChildString(r.Publisher.String()).
+		ChildString(strconv.FormatUint(r.ID.Epoch, 36)).ChildString(strconv.FormatUint(r.ID.Seq, 36))
+}
+
+func (s *store) publisherKey(id peer.ID) datastore.Key {
+	return s.prefix.ChildString("p").ChildString(id.String())
+}
+
+func (s *store) forgottenKey() datastore.Key { return s.prefix.ChildString("f") }
+
+// storeEntry has an entry stored.
+func (h *History) storeEntry(r *record) {
+	if h.store != nil {
+		h.change(h.store.entryKey(r), func() []byte { return seal(r.append(nil)) })
+	}
+}
+
+// unstoreEntry has an entry deleted.
+func (h *History) unstoreEntry(r *record) {
+	if h.store != nil {
+		h.change(h.store.entryKey(r), nil)
+	}
+}
+
+// dirty has what is known of a publisher stored, or deleted once it is
+// forgotten.
+func (h *History) dirty(p *publisher) {
+	switch {
+	case h.store == nil:
+	case h.publishers[p.id] == p:
+		h.change(h.store.publisherKey(p.id), func() []byte { return seal(p.append(nil)) })
+	default:
+		h.change(h.store.publisherKey(p.id), nil)
+		h.change(h.store.forgottenKey(), func() []byte { return seal(appendNumber(nil, 1, h.forgotten)) })
+	}
+}
+
+func (h *History) change(k datastore.Key, value func() []byte) {
+	s := h.store
+	if _, known := s.changes[k]; !known && len(s.changes) >= maxChanges {
+		h.stats.Unwritten++
+		return
+	}
+	s.changes[k] = value
+	signal := s.wake
+	if len(s.changes) >= flushChanges {
+		signal = s.full
+	}
+	select {
+	case signal <- struct{}{}:
+	default:
+	}
+}
+
+// writeBehind stores what changes, until Close.
+func (h *History) writeBehind(ctx context.Context) {
+	s := h.store
+	defer close(s.done)
+	for delay := s.delay; ; {
+		select {
+		case <-s.wake:
+			s.linger(delay, delay == s.delay)
+		case <-s.full:
+		case <-s.stop:
+			s.err = h.flush(ctx)
+			return
+		}
+		if err := h.flush(ctx); err != nil {
+			h.log.Warn("replay: the store does not take what changed; it is tried again", "err", err)
+			delay = min(2*delay, maxBackoff)
+			s.linger(delay, false)
+			s.nudge()
+		} else {
+			delay = s.delay
+		}
+	}
+}
+
+// linger lets changes gather.
+func (s *store) linger(d time.Duration, untilFull bool) {
+	full := s.full
+	if !untilFull {
+		full = nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-full:
+	case <-s.stop:
+	}
+}
+
+// nudge has a flush follow.
+func (s *store) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// change is one that is ready to be written; without a value it deletes.
+type change struct {
+	key   datastore.Key
+	value []byte
+}
+
+// flush stores the changes that wait.
+func (h *History) flush(ctx context.Context) error {
+	all := h.gather()
+	if len(all) == 0 {
+		return nil
+	}
+	err := h.store.write(ctx, all)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.stats.Written += uint64(len(all))
+		return nil
+	}
+	h.stats.WriteFailures++
+	for _, c := range all {
+		if _, newer := h.store.changes[c.key]; newer {
+			continue
+		}
+		var value func() []byte
+		if c.value != nil {
+			value = func() []byte { return c.value }
+		}
+		h.change(c.key, value)
+	}
+	return err
+}
+
+func (h *History) gather() []change {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]change, 0, len(h.store.changes))
+	for k, value := range h.store.changes {
+		c := change{key: k}
+		if value != nil {
+			c.value = value()
+		}
+		all = append(all, c)
+	}
+	clear(h.store.changes)
+	return all
+}
+
+func (s *store) write(ctx context.Context, all []change) error {
+	batch, err := s.ds.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.value == nil {
+			err = batch.Delete(ctx, c.key)
+		} else {
+			err = batch.Put(ctx, c.key, c.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := batch.Commit(ctx); err != nil {
+		return err
+	}
+	return s.ds.Sync(ctx, s.prefix)
+}
+
+// close flushes and waits for that.
+func (s *store) close() error {
+	defer s.cancel()
+	close(s.stop)
+	t := time.NewTimer(closeTimeout)
+	defer t.Stop()
+	select {
+	case <-s.done:
+		if s.err != nil {
+			return fmt.Errorf("store what is left of a history: %w", s.err)
+		}
+		return nil
+	case <-t.C:
+		return errors.New("store what is left of a history: the store does not answer")
+	}
+}

@@ -1,0 +1,297 @@
+package replay
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Defaults of Ask.
+const (
+	DefaultAskMessages = 1 << 16
+	DefaultAskBytes    = 64 << 20
+)
+
+// ErrIgnore is what Ask.Check returns for a broadcast that is to be passed
+// over: it is not kept and not asked for again, and its bearer is not to blame.
+var ErrIgnore = errors.New("ignore this broadcast")
+
+// Ask says what a Sync wants.
+type Ask struct {
+	// MaxMessages and MaxBytes (of Entry.Signed) bound what one Sync takes; the
+	// last entry may go beyond MaxBytes. If zero, DefaultAskMessages and
+	// DefaultAskBytes.
+	MaxMessages int
+	MaxBytes    int
+	// MaxAge bounds how old what comes may be, by the answering peer's clock,
+	// and what counts as a gap. If zero, any age is wanted.
+	MaxAge time.Duration
+	// Check is called with each broadcast before it is added to the history; an
+	// error other than ErrIgnore refuses the whole answer. It may be nil.
+	Check func(context.Context, *message.Message) error
+	// Deliver is called with each broadcast that was new to the history, in
+	// order of each publisher, from the goroutine of Sync: the answering peer
+	// waits for it. It may be nil.
+	Deliver func(context.Context, *message.Message)
+}
+
+// Answer is what a Sync brought.
+type Answer struct {
+	Peer     peer.ID
+	Received int // were new, and delivered
+	Repeated int // came another way while they were under way
+	Ignored  int // by Check
+	// More says that the peer holds more, beyond the bounds of the Ask, or that
+	// the Sync failed before its end.
+	More bool
+	// Gaps are what is missing still, by what this node and the peer know: ask
+	// another peer. They are in order of publishers and numbers.
+	Gaps []Gap
+	// Unknown are the new epochs that this Sync learned of.
+	Unknown []Unknown
+	// Forgotten is how many publishers the peer has forgotten altogether: there
+	// may be broadcasts of which it knows nothing.
+	Forgotten uint64
+	// GivenUp is how many broadcasts this node's history never had and no longer
+	// asks for, because it would have had to remember too many gaps.
+	GivenUp uint64
+}
+
+// Complete says that nothing is missing of what was asked for, as far as this
+// node and the peer know. What a publisher sent to neither, they cannot know.
+func (a Answer) Complete() bool {
+	return !a.More && len(a.Gaps) == 0 && len(a.Unknown) == 0 && a.Forgotten == 0 && a.GivenUp == 0
+}
+
+// Sync asks p for what the history of typ lacks, checks it, adds it and hands
+// it to a.Deliver. It asks again while the peer has more, and waits for a peer
+// that is busy, a few times. ctx bounds all of it.
+//
+// Whatever the error, the Answer says what was taken until then, and More is
+// set. The error wraps ErrBadAnswer, naming the peer, where what it sent is
+// forged, of another topic, out of order or not asked for, or where it said
+// that it holds what it did not send; ErrBusy and ErrNoHistory where the peer
+// answers nothing; ErrNoHistory also where this node has no history of typ.
+func (s *Service) Sync(ctx context.Context, p peer.ID, typ string, a Ask) (Answer, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	leave, err := s.enter(cancel)
+	if err != nil {
+		return Answer{Peer: p, More: true}, err
+	}
+	defer leave()
+	h, err := s.history(typ)
+	if err != nil {
+		return Answer{Peer: p, More: true}, fmt.Errorf("catch up on %q: %w", typ, err)
+	}
+	if a.MaxMessages <= 0 {
+		a.MaxMessages = DefaultAskMessages
+	}
+	if a.MaxBytes <= 0 {
+		a.MaxBytes = DefaultAskBytes
+	}
+	y := &syncing{s: s, peer: p, typ: typ, ask: a, history: h, answer: Answer{Peer: p, More: true}}
+	if a.MaxAge > 0 {
+		y.cutoff = time.Now().Add(-a.MaxAge)
+	}
+	return y.run(ctx)
+}
+
+// syncing is a Sync under way.
+type syncing struct {
+	s       *Service
+	peer    peer.ID
+	typ     string
+	ask     Ask
+	cutoff  time.Time
+	history *History
+	answer  Answer
+	known   []Known // from the last round
+	bytes   int
+}
+
+func (y *syncing) run(ctx context.Context) (Answer, error) {
+	prior := cursorMap(y.history.Cursors())
+	err := y.rounds(ctx)
+	switch {
+	case err == nil:
+		y.s.stats.synced.Add(1)
+	case errors.Is(err, ErrBadAnswer):
+		y.s.stats.refused.Add(1)
+	default:
+		y.s.stats.broken.Add(1)
+	}
+	if err != nil {
+		y.answer.More = true
+		switch {
+		case y.s.isClosed():
+			err = ErrClosed
+		case ctx.Err() != nil:
+			err = fmt.Errorf("%w (%w)", context.Cause(ctx), err)
+		}
+		err = fmt.Errorf("catch up on %q from %s: %w", y.typ, y.peer, err)
+	}
+	y.answer.Gaps, y.answer.Unknown = y.history.missing(y.known, prior, y.cutoff)
+	y.answer.GivenUp = y.history.givenUp()
+	return y.answer, err
+}
+
+func cursorMap(cursors []Cursor) map[peer.ID]*Cursor {
+	return (&wireAsk{have: cursors}).cursors()
+}
+
+const (
+	maxBusy  = 3               // how often a Sync waits for a busy peer
+	maxRetry = 5 * time.Second // the longest that it waits at once
+)
+
+func (y *syncing) rounds(ctx context.Context) error {
+	for waited := 0; ; {
+		forgotten := y.history.Stats().Forgot
+		before := y.answer
+		end, err := y.round(ctx)
+		var wait *busyError
+		if errors.As(err, &wait) && waited < maxBusy {
+			waited++
+			select {
+			case <-time.After(min(wait.after, maxRetry)):
+				continue
+			case <-ctx.Done():
+				return err
+			}
+		}
+		if err != nil {
+			return err
+		}
+		y.answer.More, y.answer.Forgotten = end.more, end.forgotten
+		if !end.more {
+			return nil
+		}
+		if y.answer.Received == before.Received && y.answer.Ignored == before.Ignored && y.answer.Repeated == before.Repeated {
+			return fmt.Errorf("%w: it has more, and sends nothing", ErrBadAnswer)
+		}
+		if y.taken() >= y.ask.MaxMessages || y.bytes >= y.ask.MaxBytes || y.history.Stats().Forgot != forgotten {
+			return nil // the last: else what was forgotten would come for ever
+		}
+	}
+}
+
+func (y *syncing) taken() int { return y.answer.Received + y.answer.Repeated + y.answer.Ignored }
+
+// busyError is an ErrBusy that says when to come again.
+type busyError struct{ after time.Duration }
+
+func (e *busyError) Error() string { return fmt.Sprintf("%s for %s", ErrBusy, e.after) }
+func (e *busyError) Unwrap() error { return ErrBusy }
+
+// round asks once.
+func (y *syncing) round(ctx context.Context) (*wireEnd, error) {
+	stream, err := y.s.opts.Open(ctx, y.peer, Protocol)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = stream.Reset() })
+	defer stop()
+	end, err := y.exchange(ctx, stream)
+	if err != nil {
+		_ = stream.Reset()
+		return nil, err
+	}
+	_ = stream.Close()
+	return end, nil
+}
+
+func (y *syncing) exchange(ctx context.Context, stream network.Stream) (*wireEnd, error) {
+	ask := &wireAsk{
+		typ:      y.typ,
+		have:     y.history.Cursors(),
+		messages: uint64(min(y.ask.MaxMessages-y.taken(), y.s.opts.AnswerMessages)),
+		bytes:    uint64(min(y.ask.MaxBytes-y.bytes, y.s.opts.AnswerBytes)),
+		age:      y.ask.MaxAge,
+		entry:    uint64(y.s.opts.MaxEntry),
+	}
+	if err := stream.SetDeadline(time.Now().Add(y.s.opts.Timeout)); err != nil {
+		return nil, err
+	}
+	if _, err := stream.Write(appendFrame(nil, ask.append(nil))); err != nil {
+		return nil, fmt.Errorf("ask: %w", err)
+	}
+	if err := stream.CloseWrite(); err != nil {
+		return nil, fmt.Errorf("ask: %w", err)
+	}
+	c := newChecker(ask, y.s.opts.Topic(y.typ), y.s.opts.MaxEntry)
+	r := bufio.NewReader(stream)
+	for {
+		b, err := readFrame(r, y.s.opts.MaxEntry+frameOverhead)
+		if err != nil {
+			if errors.Is(err, message.ErrTooLarge) {
+				err = fmt.Errorf("%w: %w", ErrBadAnswer, err)
+			} else if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+		msg, f, err := c.frame(b)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBadAnswer, err)
+		}
+		switch {
+		case f.entry != nil:
+			if err := y.take(ctx, msg, f.entry); err != nil {
+				return nil, err
+			}
+		case f.end != nil:
+			y.known = c.known
+			return f.end, f.end.err(y.typ)
+		}
+	}
+}
+
+// err is what a status means to the one who asked.
+func (e *wireEnd) err(typ string) error {
+	switch e.status {
+	case answered:
+		return nil
+	case busy:
+		return &busyError{e.retryAfter}
+	case noHistory:
+		return fmt.Errorf("%w: %q", ErrNoHistory, typ)
+	}
+	return fmt.Errorf("it makes no sense of what it is asked (status %d)", e.status)
+}
+
+// take adds an entry that was checked.
+func (y *syncing) take(ctx context.Context, msg *message.Message, e *wireEntry) error {
+	y.bytes += len(e.signed)
+	msg.Via = y.peer
+	if y.ask.Check != nil {
+		switch err := y.ask.Check(ctx, msg); {
+		case errors.Is(err, ErrIgnore):
+			y.history.Skip(msg.From, msg.ID)
+			y.answer.Ignored++
+			y.s.stats.ignored.Add(1)
+			return nil
+		case err != nil:
+			return fmt.Errorf("%w: %s of %s: %w", ErrBadAnswer, msg.ID, msg.From, err)
+		}
+	}
+	if !y.history.Add(Entry{Publisher: msg.From, ID: msg.ID, Received: time.Now().Add(-e.age), Signed: e.signed}) {
+		y.answer.Repeated++
+		y.s.stats.repeated.Add(1)
+		return nil
+	}
+	y.answer.Received++
+	y.s.stats.received.Add(1)
+	if y.ask.Deliver != nil {
+		y.ask.Deliver(ctx, msg)
+	}
+	return nil
+}
