@@ -1,0 +1,109 @@
+package dispatch
+
+import (
+	"context"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// waiter is a message whose publisher waits for room in a mailbox. The reader
+// that makes room queues it on the publisher's behalf, so those who wait are
+// served in their order and nobody slips in before them.
+type waiter struct {
+	sub        *Subscription
+	m          *message.Message
+	window     *window
+	result     chan waitResult // holds one; empty whenever the waiter is not in use
+	queued     bool            // the subscription's lock
+	prev, next *waiter         // of the same subscription
+	also       *waiter         // of the same message
+}
+
+type waitResult uint8
+
+const (
+	waitTaken waitResult = iota
+	waitClosed
+	waitTimeout
+)
+
+// enqueue makes the publisher of p one that waits; under the lock.
+func (s *Subscription) enqueue(p *publication) {
+	w := s.spareWaiter
+	s.spareWaiter = nil
+	if w == nil {
+		w = &waiter{sub: s, result: make(chan waitResult, 1)}
+	}
+	w.m, w.window, w.queued = p.m, p.window, true
+	w.prev, w.next = s.lastWaiter, nil
+	if s.lastWaiter == nil {
+		s.firstWaiter = w
+	} else {
+		s.lastWaiter.next = w
+	}
+	s.lastWaiter = w
+	s.waiting.Add(1)
+	w.also = p.waiters
+	p.waiters = w
+}
+
+// unqueue takes w out of the line; under the lock.
+func (b *mailbox) unqueue(w *waiter) {
+	if w.prev == nil {
+		b.firstWaiter = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		b.lastWaiter = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+	b.waiting.Add(-1)
+}
+
+// letIn queues the messages of those who wait, as far as there is room. The
+// reader calls it.
+func (b *mailbox) letIn() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for w := b.firstWaiter; w != nil && !b.full(); w = b.firstWaiter {
+		b.unqueue(w)
+		if w.window != nil && b.duplicate(w.m, w.window) { // a copy came in while it waited
+			b.counts.duplicates++
+		} else {
+			b.push(w.m, w.window, "", false)
+		}
+		w.result <- waitTaken
+	}
+}
+
+// wait is for what becomes of the message. When ctx ends first, it is dropped.
+func (w *waiter) wait(ctx context.Context) waitResult {
+	select {
+	case res := <-w.result:
+		return res
+	case <-ctx.Done():
+	}
+	s := w.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !w.queued {
+		return <-w.result
+	}
+	s.unqueue(w)
+	s.counts.timeout++
+	s.missedTail++
+	return waitTimeout
+}
+
+// giveBack keeps w for the next who waits.
+func (s *Subscription) giveBack(w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.m, w.window, w.also = nil, nil, nil
+	if s.why == nil {
+		s.spareWaiter = w
+	}
+}

@@ -1,0 +1,304 @@
+// Package dispatch decides who in this process hears what: a Dispatcher takes
+// messages in and puts each into the mailbox of every subscription to its type.
+//
+// There is no goroutine in the middle and no queue but the mailboxes: Publish
+// looks the subscriptions up, puts a pointer to the message into each bounded
+// mailbox and returns. A reader that is slow fills its own mailbox, and its
+// subscription's policy says what happens then; the others notice nothing.
+//
+// Nothing is lost silently. What a subscription lost is counted by reason, and
+// its reader learns of each gap in order: Delivery.Missed. When a mailbox
+// overflows, the loss falls on whoever holds the most places in it (longest
+// queue drop; Suter, Lakshman, Stiliadis, Choudhury 1998), so a peer that floods
+// loses its own messages and not those of others.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
+)
+
+var (
+	// ErrClosed is returned by the methods of a Dispatcher after Close, and is
+	// why a subscription ended that was closed, or whose Dispatcher was.
+	ErrClosed = errors.New("closed")
+	// ErrSlow is why a subscription with the policy CloseOnOverflow ended: its
+	// reader fell behind by more than its buffer.
+	ErrSlow = errors.New("the subscription's reader is too slow")
+	// ErrBusy is returned by Next where the subscription is being read by
+	// something else.
+	ErrBusy = errors.New("the subscription has another reader")
+	// ErrNotTaken is wrapped by the errors of Publish and Offer about full
+	// mailboxes with the policy Block.
+	ErrNotTaken = errors.New("a subscription is full")
+)
+
+// Options configure a Dispatcher. The zero value is usable.
+type Options struct {
+	// Logger receives the panics of handlers and the names of late ones. If
+	// nil, nothing is logged.
+	Logger *slog.Logger
+	// HandlerLimit is how long a handler may take for a message before it is
+	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
+	HandlerLimit time.Duration
+}
+
+// Dispatcher hands messages to subscriptions. All methods may be called
+// concurrently.
+type Dispatcher struct {
+	log        *slog.Logger
+	supervisor *supervise.Supervisor
+
+	topics  index[*topic]
+	windows index[*window]
+	closed  atomic.Bool
+
+	published atomic.Uint64
+	unclaimed atomic.Uint64
+	refused   atomic.Uint64
+	handlers  sync.Map // goroutine id -> nothing: the goroutines that run handlers
+
+	mu      sync.Mutex // for all that changes topics, windows and subs
+	subs    map[*Subscription]struct{}
+	retired SubscriptionStats // of the subscriptions that are no more
+}
+
+// New makes a Dispatcher.
+func New(opts Options) *Dispatcher {
+	d := &Dispatcher{
+		log:        opts.Logger,
+		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: opts.HandlerLimit}),
+		subs:       make(map[*Subscription]struct{}),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	return d
+}
+
+// Subscribe makes a subscription to a type, or with a pattern such as "room/*"
+// to all types that begin with "room/". It hears what is published after
+// Subscribe returns. Subscriptions are told apart by nothing but themselves: two
+// to one pattern each get every message.
+//
+// A subscription must be closed when it is no longer wanted, also one that
+// ended with ErrSlow. The error wraps message.ErrType, says which option is
+// wrong, or is ErrClosed.
+func (d *Dispatcher) Subscribe(pattern string, opts ...Option) (*Subscription, error) {
+	s, err := d.newSubscription(pattern, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.add(s); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Publish gives m to every subscription to its type. It waits only for those
+// that are full and have the policy Block, and only after all others have been
+// served; the messages of one caller reach each subscription in the order of
+// its calls. m must not be changed afterwards.
+//
+// When ctx ends first, m is counted as dropped by those still full, and the
+// error wraps ErrNotTaken and ctx's and names them. A subscription that is
+// closed meanwhile is no longer waited for. When the Dispatcher is closed
+// meanwhile, the error is ErrClosed, and any subscription may or may not have
+// got m.
+//
+// Only events of applications have subscribers: the error for a type that
+// message.CheckType refuses ("tombolo/..." among them) or for another kind than
+// message.Event wraps message.ErrType; m is then counted as refused. That
+// nobody subscribed is no error.
+//
+// A handler that publishes to its own subscription with the policy Block waits
+// for itself when that is full.
+func (d *Dispatcher) Publish(ctx context.Context, m *message.Message) error {
+	waiting, err := d.publish(m, true)
+	if waiting == nil || err != nil {
+		return err
+	}
+	return d.await(ctx, m, waiting)
+}
+
+// Offer is Publish for those who cannot wait: a full subscription with the
+// policy Block drops m and counts it too. The error then wraps ErrNotTaken.
+func (d *Dispatcher) Offer(m *message.Message) error {
+	_, err := d.publish(m, false)
+	return err
+}
+
+func (d *Dispatcher) publish(m *message.Message, wait bool) (*waiter, error) {
+	if d.closed.Load() {
+		return nil, ErrClosed
+	}
+	exact := d.topics.exact(m.Type)
+	if m.Kind != message.Event {
+		d.refused.Add(1)
+		return nil, fmt.Errorf("publish: %w: %q is a %s, and subscribers get events", message.ErrType, m.Type, m.Kind)
+	}
+	if exact == nil { // a type that is subscribed to was checked then
+		if err := message.CheckType(m.Type); err != nil {
+			d.refused.Add(1)
+			return nil, fmt.Errorf("publish: %w", err)
+		}
+	}
+	d.published.Add(1)
+	p := publication{m: m, wait: wait, window: d.windowOf(m)}
+	if exact != nil {
+		exact.publish(&p)
+	}
+	if d.topics.prefixes.Load() > 0 {
+		for t := range d.topics.matching(m.Type) {
+			t.publish(&p)
+		}
+	}
+	if p.heard == 0 {
+		d.unclaimed.Add(1)
+	}
+	if p.refused != 0 {
+		return nil, fmt.Errorf("offer %q: %w (%d of %d)", m.Type, ErrNotTaken, p.refused, p.heard)
+	}
+	return p.waiters, nil
+}
+
+// publication is a message on its way through the subscriptions.
+type publication struct {
+	m       *message.Message
+	window  *window // nil: copies are not looked for
+	wait    bool
+	heard   int     // subscriptions that were there
+	refused int     // those full of the policy Block, if wait is not set
+	waiters *waiter // those, if it is; linked by also
+}
+
+// await waits until all of the waiters' subscriptions took m, or the end of ctx.
+func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *waiter) error {
+	var untaken []string
+	var closed bool
+	for w := waiters; w != nil; {
+		next := w.also // w is used again once it is given back
+		res := w.wait(ctx)
+		switch res {
+		case waitTimeout:
+			untaken = append(untaken, w.sub.pattern)
+		case waitClosed:
+			closed = true
+		}
+		w.sub.giveBack(w)
+		w = next
+	}
+	switch {
+	case untaken != nil:
+		return fmt.Errorf("publish %q: %w: %q: %w", m.Type, ErrNotTaken, untaken, context.Cause(ctx))
+	case closed && d.closed.Load():
+		return ErrClosed
+	}
+	return nil
+}
+
+// Close ends all subscriptions. Those read by Next or All are read to the end
+// of what they hold and then give ErrClosed; a channel is closed at once and a
+// handler gets no further message, with what they would have had counted as
+// dropped. Publish returns ErrClosed from now on, also where it waits.
+//
+// Close waits for the handlers that are under way, whose ctx it cancels, unless
+// it is called from within a handler: two of them could wait for each other.
+// Later calls do the same.
+func (d *Dispatcher) Close() error {
+	d.mu.Lock()
+	d.closed.Store(true)
+	subs := make([]*Subscription, 0, len(d.subs))
+	for s := range d.subs {
+		subs = append(subs, s)
+	}
+	d.mu.Unlock()
+	for _, s := range subs {
+		s.stop(ErrClosed, false)
+	}
+	for _, s := range subs {
+		s.waitServed()
+	}
+	return nil
+}
+
+func (d *Dispatcher) add(s *Subscription) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed.Load() {
+		return fmt.Errorf("subscribe to %q: %w", s.pattern, ErrClosed)
+	}
+	t, ok := d.topics.get(s.pattern)
+	if !ok {
+		t = new(topic)
+	}
+	t.add(s)
+	if !ok { // with s in it: publishers find it from here on
+		d.topics.set(s.pattern, t)
+	}
+	d.subs[s] = struct{}{}
+	return nil
+}
+
+// detach takes s out of the table: nothing more is put into it.
+func (d *Dispatcher) detach(s *Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.detachLocked(s)
+}
+
+func (d *Dispatcher) detachLocked(s *Subscription) {
+	t, ok := d.topics.get(s.pattern)
+	if ok && t.remove(s) && t.used == 0 {
+		d.topics.remove(s.pattern)
+	}
+}
+
+// retire is detach for one that is stopped, and keeps its counts.
+func (d *Dispatcher) retire(s *Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.detachLocked(s)
+	delete(d.subs, s)
+	d.retired.add(s.Stats())
+}
+
+// undeliver counts a message as lost that was handed to the goroutine of a
+// channel, but not received from there when that ended.
+func (d *Dispatcher) undeliver(s *Subscription) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.unread++
+	s.counts.closed++
+	if _, ok := d.subs[s]; !ok { // it is counted in there by now
+		d.retired.Delivered--
+		d.retired.Dropped.Closed++
+	}
+}
+
+// prefixesOf yields "a/" and "a/b/" for "a/b/c".
+func prefixesOf(typ string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for i := 0; i < len(typ); {
+			n := strings.IndexByte(typ[i:], '/')
+			if n < 0 {
+				return
+			}
+			i += n + 1
+			if !yield(typ[:i]) {
+				return
+			}
+		}
+	}
+}

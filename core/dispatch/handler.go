@@ -1,0 +1,92 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"strconv"
+)
+
+// Handle subscribes f: it is called for each message, one at a time and in
+// order, in a goroutine of the subscription. A panic of f is caught and logged
+// with the message's type and id and the stack, and the next message is handed
+// over. A call that takes longer than Options.HandlerLimit is named in the log
+// and in Stats while it lasts. The ctx given to f ends when the subscription or
+// the Dispatcher is closed.
+//
+// Pattern, options and errors are those of Subscribe. f must not wait for a
+// goroutine of its own that closes the subscription or the Dispatcher.
+func (d *Dispatcher) Handle(pattern string, f func(ctx context.Context, d Delivery), opts ...Option) (*Subscription, error) {
+	s, err := d.newSubscription(pattern, opts)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.readers.Store(readerHandler)
+	s.cancel, s.served = cancel, make(chan struct{})
+	if err := d.add(s); err != nil {
+		cancel()
+		return nil, err
+	}
+	go s.serve(ctx, f)
+	return s, nil
+}
+
+// serve calls the handler until the subscription ends.
+func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delivery)) {
+	id := goroutine()
+	s.d.handlers.Store(id, nil)
+	exited := true
+	defer func() {
+		s.d.handlers.Delete(id)
+		if exited { // f called runtime.Goexit, which ends this goroutine and not the subscription
+			go s.serve(ctx, f)
+			return
+		}
+		close(s.served)
+	}()
+	var d Delivery
+	call := func() { f(ctx, d) }
+	for {
+		var err error
+		if d, err = s.next(context.Background()); err != nil {
+			break
+		}
+		_ = s.d.supervisor.Run(s.pattern, d.Message, call) // it has counted and logged
+		d = Delivery{}
+	}
+	exited = false
+}
+
+// waitServed waits for the goroutine of a handler or a channel, unless a handler
+// is what calls.
+func (s *Subscription) waitServed() {
+	s.mu.Lock()
+	served := s.served
+	s.mu.Unlock()
+	if served == nil {
+		return
+	}
+	select {
+	case <-served:
+		return
+	default:
+	}
+	if _, within := s.d.handlers.Load(goroutine()); !within {
+		<-served
+	}
+}
+
+// goroutine is the number of the calling goroutine. Go gives it away only as
+// text, which takes about a microsecond: it is asked for when a handler begins
+// and when something is closed.
+func goroutine() uint64 {
+	var buf [64]byte
+	b := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
+	number, _, _ := bytes.Cut(b, []byte(" "))
+	n, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil { // a change of Go that the tests notice
+		panic("dispatch: a stack without the goroutine's number: " + err.Error())
+	}
+	return n
+}

@@ -1,0 +1,81 @@
+package dispatch
+
+import "github.com/tombolo-net/tombolo/core/supervise"
+
+// counts is what a mailbox counts, under its lock.
+type counts struct {
+	accepted, duplicates              uint64
+	full, superseded, timeout, closed uint64
+	evicted                           uint64 // those of full that had been accepted
+	unread                            uint64 // those of closed that had been accepted
+}
+
+// Drops counts messages a subscription lost, by reason.
+type Drops struct {
+	Full       uint64 // the mailbox was full
+	Superseded uint64 // a newer one of the same key took the place (LatestPerKey)
+	Timeout    uint64 // the publisher's ctx ended before there was room (Block)
+	Closed     uint64 // not read before the subscription, or a Dispatcher with a handler or channel on it, was closed
+}
+
+// Total is how many messages were lost.
+func (d Drops) Total() uint64 { return d.Full + d.Superseded + d.Timeout + d.Closed }
+
+func (d *Drops) add(o Drops) {
+	d.Full += o.Full
+	d.Superseded += o.Superseded
+	d.Timeout += o.Timeout
+	d.Closed += o.Closed
+}
+
+// SubscriptionStats is a snapshot of what one subscription has counted.
+type SubscriptionStats struct {
+	Delivered  uint64 // handed to the reader
+	Duplicates uint64 // not delivered again
+	Dropped    Drops
+	Depth      int // waiting for the reader now
+}
+
+func (s *SubscriptionStats) add(o SubscriptionStats) {
+	s.Delivered += o.Delivered
+	s.Duplicates += o.Duplicates
+	s.Dropped.add(o.Dropped)
+	s.Depth += o.Depth
+}
+
+// Stats is a snapshot of a Dispatcher. What is counted is so since it was made,
+// over subscriptions that are closed too.
+type Stats struct {
+	Subscriptions int // open now, or closed by their overflow and not yet by Close
+	Types         int // types and patterns subscribed to now
+
+	Published uint64 // messages
+	Unclaimed uint64 // those of Published that nobody had subscribed to
+	Refused   uint64 // messages that are no events of applications
+
+	SubscriptionStats     // summed over the subscriptions
+	Deepest           int // messages waiting in the fullest mailbox
+
+	Handlers supervise.Stats
+}
+
+// Stats returns a snapshot. It looks at each subscription in turn.
+func (d *Dispatcher) Stats() Stats {
+	st := Stats{
+		Published: d.published.Load(),
+		Unclaimed: d.unclaimed.Load(),
+		Refused:   d.refused.Load(),
+		Handlers:  d.supervisor.Stats(),
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	st.Subscriptions = len(d.subs)
+	st.Types = d.topics.size()
+	st.SubscriptionStats = d.retired
+	for s := range d.subs {
+		one := s.Stats()
+		st.SubscriptionStats.add(one)
+		st.Deepest = max(st.Deepest, one.Depth)
+	}
+	return st
+}

@@ -1,0 +1,295 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Delivery is a message as one subscription gets it.
+type Delivery struct {
+	*message.Message
+	// Missed is how many messages this subscription lost between the delivery
+	// before and this one. It stops counting at 4,294,967,295; Dropped does not.
+	Missed uint64
+}
+
+// Subscription is a mailbox and the right to read it, in one of four ways: Next,
+// All, Chan, or the handler it was made with. It has one reader at a time; Next
+// and All may follow one another, Chan and a handler are for good. All other
+// methods may be called concurrently.
+//
+// A gap is known by the delivery after it. A reader to whom none comes finds
+// what was lost last in Dropped, which counts every loss at once: it is the sum
+// of all Missed so far and what was lost since the last delivery.
+type Subscription struct {
+	mailbox
+	d       *Dispatcher
+	pattern string
+	key     func(*message.Message) string
+	slot    int32        // in the topic; the Dispatcher's lock
+	readers atomic.Int32 // a reader*
+
+	closeOnce sync.Once
+	out       chan Delivery // what Chan returned; nil before
+}
+
+// How a subscription is being read.
+const (
+	readerNone int32 = iota
+	readerPull       // by Next or All, now
+	readerChan
+	readerHandler
+)
+
+func (d *Dispatcher) newSubscription(pattern string, opts []Option) (*Subscription, error) {
+	if _, _, err := message.CheckPattern(pattern); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
+	}
+	set := settings{buffer: DefaultBuffer}
+	for _, opt := range opts {
+		if err := opt(&set); err != nil {
+			return nil, fmt.Errorf("subscribe to %q: %w", pattern, err)
+		}
+	}
+	s := &Subscription{d: d, pattern: pattern, key: set.key}
+	s.init(set.buffer, set.policy, set.key != nil)
+	return s, nil
+}
+
+// Pattern is what was subscribed to.
+func (s *Subscription) Pattern() string { return s.pattern }
+
+// Done is closed when the subscription has ended: nothing more is put into its
+// mailbox.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err is why the subscription ended: ErrClosed or ErrSlow. It is nil before.
+// What was queued may still be there to read, see Close.
+func (s *Subscription) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
+}
+
+// Dropped is how many messages this subscription lost, for whatever reason; see
+// Stats for the reasons.
+func (s *Subscription) Dropped() uint64 { return s.Stats().Dropped.Total() }
+
+// Stats returns a snapshot.
+func (s *Subscription) Stats() SubscriptionStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, depth := s.counts, s.depth()
+	return SubscriptionStats{
+		// What was taken in is waiting, lost or delivered.
+		Delivered:  c.accepted - uint64(depth) - c.evicted - c.superseded - c.unread,
+		Duplicates: c.duplicates,
+		Dropped:    Drops{Full: c.full, Superseded: c.superseded, Timeout: c.timeout, Closed: c.closed},
+		Depth:      depth,
+	}
+}
+
+// Next returns the next message, and waits for it as long as ctx allows; one
+// that is there is returned also when ctx has ended. When the subscription has
+// ended and nothing more is to be read, the error is ErrClosed or ErrSlow, and
+// Missed of the Delivery says what was lost after the last message. It is
+// ErrBusy while something else reads.
+func (s *Subscription) Next(ctx context.Context) (Delivery, error) {
+	if !s.readers.CompareAndSwap(readerNone, readerPull) {
+		return Delivery{}, fmt.Errorf("read %q: %w", s.pattern, ErrBusy)
+	}
+	defer s.readers.Store(readerNone)
+	return s.next(ctx)
+}
+
+// All yields the messages as they come, until the subscription has ended and all
+// that may be read was (then Err says why it ended), or the loop is left, after
+// which another may begin. While something else reads, it yields nothing and
+// the log says so.
+func (s *Subscription) All() iter.Seq[Delivery] {
+	return func(yield func(Delivery) bool) {
+		if !s.readers.CompareAndSwap(readerNone, readerPull) {
+			s.busy()
+			return
+		}
+		defer s.readers.Store(readerNone)
+		for {
+			d, err := s.next(context.Background())
+			if err != nil || !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// Chan returns a channel of the messages, for those who select; the others are
+// quicker. Calls return the same channel. It takes a goroutine, which ends when
+// the subscription or the Dispatcher is closed: the channel is closed then, and
+// what was not received yet is lost and counted. While something else reads, the
+// channel is closed from the start and the log says so.
+func (s *Subscription) Chan() <-chan Delivery {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.out != nil {
+		return s.out
+	}
+	out := make(chan Delivery)
+	if !s.readers.CompareAndSwap(readerNone, readerChan) {
+		s.busy()
+		close(out)
+		return out
+	}
+	s.out = out
+	if s.why == ErrClosed { // there is nobody left to wait for a goroutine
+		s.discard()
+		close(out)
+		return out
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel, s.served = cancel, make(chan struct{})
+	go s.pump(ctx, out, s.served)
+	return out
+}
+
+func (s *Subscription) pump(ctx context.Context, out chan<- Delivery, served chan<- struct{}) {
+	defer close(served)
+	defer close(out)
+	for {
+		d, err := s.next(ctx)
+		if err != nil {
+			return
+		}
+		select {
+		case out <- d:
+		case <-ctx.Done():
+			s.d.undeliver(s)
+			return
+		}
+	}
+}
+
+func (s *Subscription) busy() {
+	s.d.log.Error("a subscription has another reader already", "pattern", s.pattern)
+}
+
+// put gives the subscription a message.
+func (s *Subscription) put(p *publication) {
+	var key string
+	keyed := s.key != nil
+	if keyed {
+		key, keyed = s.keyFor(p.m)
+	}
+	s.mu.Lock()
+	if s.why != nil {
+		s.mu.Unlock()
+		return
+	}
+	p.heard++
+	over := false
+	switch {
+	case p.window != nil && s.duplicate(p.m, p.window):
+		s.counts.duplicates++
+	case keyed && s.replace(p.m, p.window, key):
+	case s.full() || s.firstWaiter != nil:
+		over = s.overflow(p, key, keyed)
+	default:
+		s.push(p.m, p.window, key, keyed)
+	}
+	wake := s.parked
+	s.parked = false
+	s.mu.Unlock()
+	if wake {
+		s.signal()
+	}
+	if over {
+		s.d.detach(s)
+	}
+}
+
+// overflow does with a message for a full mailbox as the policy says. It is
+// called under the lock, and says whether the subscription ended.
+func (s *Subscription) overflow(p *publication, key string, keyed bool) bool {
+	switch {
+	case s.policy == block && p.wait:
+		s.enqueue(p)
+		return false
+	case s.makeWay(p.m):
+		s.push(p.m, p.window, key, keyed)
+		return false
+	}
+	s.counts.full++
+	s.missedTail++
+	switch s.policy {
+	case block:
+		p.refused++
+	case closeOnOverflow:
+		s.end(ErrSlow)
+		s.signal()
+		return true
+	}
+	return false
+}
+
+// keyFor is the key of a message, unless that panics.
+func (s *Subscription) keyFor(m *message.Message) (key string, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.d.log.Error("the key of a message panicked", "pattern", s.pattern, "type", m.Type, "id", m.ID, "from", m.From,
+				"panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	return s.key(m), true
+}
+
+// looks is how often a reader that finds its mailbox empty lets others run and
+// looks again before it parks. To be woken costs a publisher more than a look
+// costs the reader, and while messages come quickly they come in batches so.
+const looks = 2
+
+func (s *Subscription) next(ctx context.Context) (Delivery, error) {
+	for look := 0; ; look++ {
+		if d, ok := s.deliver(); ok {
+			return d, nil
+		}
+		ok, ended := s.take(look >= looks)
+		switch {
+		case ok:
+			look = 0
+		case ended != nil:
+			return Delivery{Missed: s.rest()}, ended
+		case look < looks:
+			runtime.Gosched()
+		case ctx.Done() == nil:
+			<-s.wake
+		default:
+			select {
+			case <-s.wake:
+			case <-ctx.Done():
+				return Delivery{}, context.Cause(ctx)
+			}
+		}
+	}
+}
+
+// Close ends the subscription: its reader gets nothing more, and what was queued
+// counts as dropped. Those who wait to publish to it are let go. It may be
+// called at any time, also by a handler and between deliveries, and again.
+//
+// Close waits for the run of a handler that is under way, whose ctx it cancels,
+// unless it is called from within a handler: two of them could wait for each
+// other.
+func (s *Subscription) Close() error {
+	s.closeOnce.Do(func() {
+		s.stop(ErrClosed, true)
+		s.d.retire(s)
+	})
+	s.waitServed()
+	return nil
+}
