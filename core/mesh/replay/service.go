@@ -130,8 +130,8 @@ type Service struct {
 }
 
 type counters struct {
-	asked, answered, busy, bad, failed, sent, sentBytes  atomic.Uint64
-	synced, refused, received, repeated, ignored, broken atomic.Uint64
+	asked, answered, busy, bad, failed, sent, sentBytes atomic.Uint64
+	synced, lied, received, repeated, unwanted, broken  atomic.Uint64
 }
 
 // Stats counts what a Service did since it was made.
@@ -149,7 +149,7 @@ type Stats struct {
 	Broken     uint64 // that broke off for another reason, busy peers included
 	Received   uint64 // entries that were new
 	Repeated   uint64 // entries that had come another way meanwhile
-	Ignored    uint64 // entries that Ask.Check wanted ignored
+	Refused    uint64 // entries, by Ask.Check
 }
 
 // New makes a service and answers on h until Close.
@@ -199,8 +199,8 @@ func (s *Service) Stats() Stats {
 	return Stats{
 		Asked: c.asked.Load(), Answered: c.answered.Load(), Busy: c.busy.Load(), BadAsks: c.bad.Load(), Failed: c.failed.Load(),
 		Sent: c.sent.Load(), SentBytes: c.sentBytes.Load(),
-		Synced: c.synced.Load(), BadAnswers: c.refused.Load(), Broken: c.broken.Load(),
-		Received: c.received.Load(), Repeated: c.repeated.Load(), Ignored: c.ignored.Load(),
+		Synced: c.synced.Load(), BadAnswers: c.lied.Load(), Broken: c.broken.Load(),
+		Received: c.received.Load(), Repeated: c.repeated.Load(), Refused: c.unwanted.Load(),
 	}
 }
 

@@ -20,10 +20,6 @@ const (
 	DefaultAskBytes    = 64 << 20
 )
 
-// ErrIgnore is what Ask.Check returns for a broadcast that is to be passed
-// over: it is not kept and not asked for again, and its bearer is not to blame.
-var ErrIgnore = errors.New("ignore this broadcast")
-
 // Ask says what a Sync wants.
 type Ask struct {
 	// MaxMessages and MaxBytes (of Entry.Signed) bound what one Sync takes; the
@@ -34,9 +30,10 @@ type Ask struct {
 	// MaxAge bounds how old what comes may be, by the answering peer's clock,
 	// and what counts as a gap. If zero, any age is wanted.
 	MaxAge time.Duration
-	// Check is called with each broadcast before it is added to the history; an
-	// error other than ErrIgnore refuses the whole answer. It may be nil.
-	Check func(context.Context, *message.Message) error
+	// Check is called with each broadcast before it is added to the history. One
+	// that it refuses is passed over and not asked for again; its bearer, which
+	// may have no such check, is not to blame. It may be nil.
+	Check func(context.Context, *message.Message) bool
 	// Deliver is called with each broadcast that was new to the history, in
 	// order of each publisher, from the goroutine of Sync: the answering peer
 	// waits for it. It may be nil.
@@ -48,7 +45,7 @@ type Answer struct {
 	Peer     peer.ID
 	Received int // were new, and delivered
 	Repeated int // came another way while they were under way
-	Ignored  int // by Check
+	Refused  int // by Check
 	// More says that the peer holds more, beyond the bounds of the Ask, or that
 	// the Sync failed before its end.
 	More bool
@@ -125,7 +122,7 @@ func (y *syncing) run(ctx context.Context) (Answer, error) {
 	case err == nil:
 		y.s.stats.synced.Add(1)
 	case errors.Is(err, ErrBadAnswer):
-		y.s.stats.refused.Add(1)
+		y.s.stats.lied.Add(1)
 	default:
 		y.s.stats.broken.Add(1)
 	}
@@ -156,7 +153,7 @@ const (
 func (y *syncing) rounds(ctx context.Context) error {
 	for waited := 0; ; {
 		forgotten := y.history.Stats().Forgot
-		before := y.answer
+		before := y.taken()
 		end, err := y.round(ctx)
 		var wait *busyError
 		if errors.As(err, &wait) && waited < maxBusy {
@@ -175,7 +172,7 @@ func (y *syncing) rounds(ctx context.Context) error {
 		if !end.more {
 			return nil
 		}
-		if y.answer.Received == before.Received && y.answer.Ignored == before.Ignored && y.answer.Repeated == before.Repeated {
+		if y.taken() == before {
 			return fmt.Errorf("%w: it has more, and sends nothing", ErrBadAnswer)
 		}
 		if y.taken() >= y.ask.MaxMessages || y.bytes >= y.ask.MaxBytes || y.history.Stats().Forgot != forgotten {
@@ -184,7 +181,7 @@ func (y *syncing) rounds(ctx context.Context) error {
 	}
 }
 
-func (y *syncing) taken() int { return y.answer.Received + y.answer.Repeated + y.answer.Ignored }
+func (y *syncing) taken() int { return y.answer.Received + y.answer.Repeated + y.answer.Refused }
 
 // busyError is an ErrBusy that says when to come again.
 type busyError struct{ after time.Duration }
@@ -245,9 +242,7 @@ func (y *syncing) exchange(ctx context.Context, stream network.Stream) (*wireEnd
 		}
 		switch {
 		case f.entry != nil:
-			if err := y.take(ctx, msg, f.entry); err != nil {
-				return nil, err
-			}
+			y.take(ctx, msg, f.entry)
 		case f.end != nil:
 			y.known = c.known
 			return f.end, f.end.err(y.typ)
@@ -269,29 +264,23 @@ func (e *wireEnd) err(typ string) error {
 }
 
 // take adds an entry that was checked.
-func (y *syncing) take(ctx context.Context, msg *message.Message, e *wireEntry) error {
+func (y *syncing) take(ctx context.Context, msg *message.Message, e *wireEntry) {
 	y.bytes += len(e.signed)
 	msg.Via = y.peer
-	if y.ask.Check != nil {
-		switch err := y.ask.Check(ctx, msg); {
-		case errors.Is(err, ErrIgnore):
-			y.history.Skip(msg.From, msg.ID)
-			y.answer.Ignored++
-			y.s.stats.ignored.Add(1)
-			return nil
-		case err != nil:
-			return fmt.Errorf("%w: %s of %s: %w", ErrBadAnswer, msg.ID, msg.From, err)
-		}
+	if y.ask.Check != nil && !y.ask.Check(ctx, msg) {
+		y.history.Skip(msg.From, msg.ID)
+		y.answer.Refused++
+		y.s.stats.unwanted.Add(1)
+		return
 	}
 	if !y.history.Add(Entry{Publisher: msg.From, ID: msg.ID, Received: time.Now().Add(-e.age), Signed: e.signed}) {
 		y.answer.Repeated++
 		y.s.stats.repeated.Add(1)
-		return nil
+		return
 	}
 	y.answer.Received++
 	y.s.stats.received.Add(1)
 	if y.ask.Deliver != nil {
 		y.ask.Deliver(ctx, msg)
 	}
-	return nil
 }
