@@ -1,0 +1,162 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+var (
+	// ErrNoPeers is returned when no connected peer is known to be on the
+	// type's topic.
+	ErrNoPeers = errors.New("no peer is on the topic")
+	// ErrRefused is returned by Broadcast for what the node's own validator of
+	// the type does not accept.
+	ErrRefused = errors.New("refused by this node's validator")
+)
+
+// BroadcastOption changes how a message is broadcast.
+type BroadcastOption func(*broadcast) error
+
+type broadcast struct{ wait bool }
+
+// WaitForPeer keeps the message until a peer is on the topic. The node is on the
+// topic itself in the meantime, so that a relay comes to carry it.
+func WaitForPeer() BroadcastOption {
+	return func(b *broadcast) error {
+		b.wait = true
+		return nil
+	}
+}
+
+// Broadcast sends data to all that are subscribed to typ; the node itself need
+// not be, but if it is, it hears itself, too. The data must not be changed
+// afterwards.
+//
+// No error means that the message has been handed to GossipSub while at least
+// one connected peer was on the topic. Without such a peer the error wraps
+// ErrNoPeers: at once, or with WaitForPeer, once ctx has ended. The node's own
+// subscribers have been served then all the same, under an ID that was never
+// sent. The other errors are ErrClosed, ErrRefused, message.ErrTooLarge and
+// those of message.CheckType; nobody got the message then.
+func (m *Mesh) Broadcast(ctx context.Context, typ string, data []byte, opts ...BroadcastOption) error {
+	if err := m.broadcast(ctx, typ, data, opts); err != nil {
+		return fmt.Errorf("broadcast: %w", err)
+	}
+	return nil
+}
+
+func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []BroadcastOption) error {
+	var b broadcast
+	for _, opt := range opts {
+		if err := opt(&b); err != nil {
+			return err
+		}
+	}
+	if err := message.CheckType(typ); err != nil {
+		return err
+	}
+	if !m.calls.begin() {
+		return ErrClosed
+	}
+	defer m.calls.leave()
+	t, err := m.use(typ)
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	msg := &message.Message{From: m.self, Via: m.self, Type: typ, Data: data, Broadcast: true}
+	if v := m.verdict(ctx, msg); v != Accept {
+		return fmt.Errorf("%q: %w", typ, ErrRefused)
+	}
+	if b.wait {
+		return t.sendWhenHeard(ctx, msg)
+	}
+	sent, err := t.sendIfHeard(ctx, msg)
+	if err == nil && !sent {
+		t.serveLocal(msg)
+		return fmt.Errorf("%w of %q; this node's own subscribers have been served", ErrNoPeers, typ)
+	}
+	return err
+}
+
+// sendWhenHeard sends the message once a peer is on the topic.
+func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
+	if err := t.announce(); err != nil {
+		return err
+	}
+	defer t.unannounce()
+	for {
+		t.mu.Lock()
+		joined := t.joined
+		t.mu.Unlock()
+		if sent, err := t.sendIfHeard(ctx, msg); sent || err != nil {
+			return err
+		}
+		select {
+		case <-joined:
+		case <-t.m.ctx.Done():
+			return ErrClosed
+		case <-ctx.Done():
+			t.serveLocal(msg)
+			return fmt.Errorf("%w of %q: none came while the message was kept: %w", ErrNoPeers, t.typ, ctx.Err())
+		}
+	}
+}
+
+// signed is how the signed form of an own message comes back from GossipSub.
+type signed struct{ msg *pb.Message }
+
+// sendIfHeard numbers and sends the message if a peer is on the topic, and
+// delivers it. A message that is not sent takes no number.
+func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent bool, err error) {
+	t.publish.Lock()
+	defer t.publish.Unlock()
+	msg.ID = message.ID{Epoch: t.epoch, Seq: t.seq + 1}
+	if err := t.check(msg); err != nil {
+		return false, err
+	}
+	if len(t.handle.ListPeers()) == 0 {
+		return false, t.m.closedOr(ctx.Err())
+	}
+	if err := t.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(&signed{})); err != nil {
+		return false, t.m.closedOr(fmt.Errorf("%q: %w", t.typ, err))
+	}
+	t.seq++
+	t.m.stats.published.Add(1)
+	t.deliver(msg)
+	return true, nil
+}
+
+// check is an error for a message beyond the limit. The type does not travel in
+// the envelope.
+func (t *topic) check(msg *message.Message) error {
+	bare := *msg
+	bare.Type = ""
+	if err := bare.CheckSize(t.m.opts.MaxMessage); err != nil {
+		return fmt.Errorf("%q: %w", t.typ, err)
+	}
+	return nil
+}
+
+func (t *topic) envelope(msg *message.Message) []byte {
+	bare := *msg
+	bare.Type = ""
+	return bare.Append(make([]byte, 0, bare.Size()))
+}
+
+// serveLocal delivers a message that was not sent. Its ID is of an epoch that
+// never travels, so that it is like no other.
+func (t *topic) serveLocal(msg *message.Message) {
+	t.publish.Lock()
+	defer t.publish.Unlock()
+	t.local.Seq++
+	msg.ID = t.local
+	t.m.stats.unheard.Add(1)
+	t.deliver(msg)
+}

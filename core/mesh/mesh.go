@@ -1,0 +1,237 @@
+// Package mesh speaks to the whole network: what one node broadcasts on a type
+// reaches every node that subscribed to it, whether or not the two are
+// connected.
+//
+// It is GossipSub (https://github.com/libp2p/specs/tree/master/pubsub/gossipsub)
+// on the topics "<network>/<type>". The data of a GossipSub message is the
+// envelope of package message without its type; every message is signed by who
+// made it. What GossipSub leaves open is closed here:
+//
+//   - A publisher that nobody hears is told so (ErrNoPeers), or waits
+//     (WaitForPeer).
+//   - The messages of one publisher and type are numbered without holes, so
+//     that a receiver knows what it missed and asks its peers for it. What was
+//     said while a subscription was spreading comes the same way.
+//   - Every queue is bounded, and every drop is counted by reason: see Stats.
+//   - A node that can be reached by many who reach nobody else, such as a
+//     relay, carries their topics for them (Options.RelayTopics).
+//
+// The way of a message: GossipSub checks the signature, one goroutine decodes
+// it, asks the type's validator and hands it to Options.Deliver, in the order of
+// arrival and without a queue in between; then GossipSub passes it on.
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// DefaultNetwork is the network name of a mesh that is given none.
+const DefaultNetwork = "tombolo"
+
+// ErrClosed is returned by the methods of a Mesh after Close.
+var ErrClosed = errors.New("mesh is closed")
+
+// Options configure a Mesh.
+type Options struct {
+	// Network separates meshes that share connections. If empty,
+	// DefaultNetwork.
+	Network string
+
+	// Deliver receives the messages of the types subscribed to, those of the
+	// node's own included. It is called by several goroutines and must never
+	// block. The message is shared: it must not be changed.
+	Deliver func(*message.Message)
+
+	// Open opens a stream to a connected peer, to ask it for what was missed.
+	// If nil, the host's NewStream.
+	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
+
+	// MaxMessage bounds the envelope of a broadcast in bytes, and must be the
+	// same in the whole network. If zero, message.DefaultMaxFrame.
+	MaxMessage int
+
+	// RelayTopics is how many types this node carries for peers that
+	// subscribe to them, besides its own. If zero, none.
+	RelayTopics int
+
+	// Logger receives what the mesh has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+}
+
+// Mesh is a node's part in the mesh. All methods may be called concurrently.
+type Mesh struct {
+	host   *trackedHost
+	self   peer.ID
+	prefix string // of the network's topics
+	opts   Options
+	log    *slog.Logger
+	ps     *pubsub.PubSub
+	filter *filter
+	stats  counters
+	marks  marks
+	bursts bursts
+
+	ctx    context.Context // of all that runs
+	cancel context.CancelFunc
+	run    sync.WaitGroup // goroutines of the mesh
+	calls  calls          // into Deliver and validators, and broadcasts
+
+	mu         sync.Mutex // never held while GossipSub is called
+	topics     map[string]*topic
+	validators map[string]*validator
+
+	closeOnce sync.Once
+}
+
+// New starts a mesh on h. ctx bounds the start only. The host must have the
+// private key of its own id in its peerstore, and must outlive the mesh.
+func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("start mesh: %w", err)
+	}
+	if opts.Deliver == nil {
+		return nil, errors.New("start mesh: Options.Deliver is nil")
+	}
+	if opts.Network == "" {
+		opts.Network = DefaultNetwork
+	}
+	if opts.MaxMessage <= 0 {
+		opts.MaxMessage = message.DefaultMaxFrame
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Open == nil {
+		opts.Open = func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+			return h.NewStream(ctx, p, proto)
+		}
+	}
+	m := &Mesh{
+		host:       newTrackedHost(h),
+		self:       h.ID(),
+		prefix:     opts.Network + "/",
+		opts:       opts,
+		log:        opts.Logger,
+		topics:     make(map[string]*topic),
+		validators: make(map[string]*validator),
+	}
+	m.filter = newFilter(m)
+	m.ctx, m.cancel = context.WithCancel(context.Background())
+	var err error
+	if m.ps, err = m.newGossip(); err != nil {
+		m.cancel()
+		return nil, fmt.Errorf("start mesh: %w", err)
+	}
+	m.run.Go(m.sweep)
+	return m, nil
+}
+
+// Close leaves all topics, ends GossipSub and waits for what the mesh runs, the
+// calls of Deliver and validators included; it must not be called from those.
+// Goroutines of GossipSub that only have to notice end by themselves at once.
+// Later and concurrent calls wait for the first.
+func (m *Mesh) Close() error {
+	m.closeOnce.Do(func() {
+		m.calls.end()
+		m.cancel()
+		m.host.close()
+		m.calls.wait()
+		m.mu.Lock()
+		topics := make([]*topic, 0, len(m.topics))
+		for _, t := range m.topics {
+			topics = append(topics, t)
+		}
+		clear(m.topics)
+		m.mu.Unlock()
+		for _, t := range topics {
+			t.close()
+		}
+		m.run.Wait()
+	})
+	return nil
+}
+
+// calls counts what is under way, so that Close can wait for it.
+type calls struct {
+	mu    sync.Mutex
+	n     int
+	ended bool
+	none  chan struct{} // made by end; closed when n is zero
+}
+
+// begin is false after end. Else leave must follow.
+func (c *calls) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return false
+	}
+	c.n++
+	return true
+}
+
+func (c *calls) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n--
+	if c.ended && c.n == 0 {
+		close(c.none)
+	}
+}
+
+func (c *calls) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended, c.none = true, make(chan struct{})
+	if c.n == 0 {
+		close(c.none)
+	}
+}
+
+func (c *calls) wait() { <-c.none }
+
+// typeOf is the type whose topic this is, or "" if it is none of ours.
+func (m *Mesh) typeOf(topic string) string {
+	typ, ok := strings.CutPrefix(topic, m.prefix)
+	if !ok || message.CheckType(typ) != nil {
+		return ""
+	}
+	return typ
+}
+
+// lookup is the topic of a type, or nil where the node has no part in it.
+func (m *Mesh) lookup(typ string) *topic {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.topics[typ]
+}
+
+// lastEpoch is the last that was given in this process.
+var lastEpoch atomic.Uint64
+
+// newEpoch is the time in microseconds since 1970, or more where that was given
+// before.
+func newEpoch() uint64 {
+	for {
+		last := lastEpoch.Load()
+		epoch := max(uint64(max(time.Now().UnixMicro(), 1)), last+1)
+		if lastEpoch.CompareAndSwap(last, epoch) {
+			return epoch
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Verdict is what a validator thinks of a message.
+type Verdict int
+
+const (
+	// Accept delivers the message and passes it on.
+	Accept Verdict = iota
+	// Ignore does neither.
+	Ignore
+	// Reject does neither, and is a bad mark for the peer that handed over a
+	// message of its own making. One that passes on another's is not to blame:
+	// it may have no validator for the type, as relays have none.
+	Reject
+)
+
+// ValidateLimit is the time that a validator's ctx gives it.
+const ValidateLimit = time.Second
+
+type validator struct {
+	f func(context.Context, *message.Message) Verdict
+}
+
+// Validate asks f about each message of a type before it is delivered or passed
+// on, those of replays and of this node itself included. There is one validator
+// per type; the function returned removes it and may be called more than once.
+//
+// Validators are called one at a time, in the order of arrival, which holds up
+// the messages of every type: they must be quick, and heed ctx. One that panics
+// ignores the message; the panic is logged.
+func (m *Mesh) Validate(typ string, f func(ctx context.Context, msg *message.Message) Verdict) (remove func(), err error) {
+	if err := message.CheckType(typ); err != nil {
+		return nil, fmt.Errorf("validate: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.ctx.Err() != nil {
+		return nil, fmt.Errorf("validate %q: %w", typ, ErrClosed)
+	}
+	if m.validators[typ] != nil {
+		return nil, fmt.Errorf("validate %q: the type has a validator already", typ)
+	}
+	v := &validator{f: f}
+	m.validators[typ] = v
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.validators[typ] == v {
+			delete(m.validators, typ)
+		}
+	}, nil
+}
+
+// verdict asks the type's validator.
+func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
+	m.mu.Lock()
+	val := m.validators[msg.Type]
+	m.mu.Unlock()
+	if val == nil {
+		return Accept
+	}
+	ctx, cancel := context.WithTimeout(ctx, ValidateLimit)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			m.stats.panics.Add(1)
+			m.log.Error("a validator panicked", "type", msg.Type, "id", msg.ID, "from", msg.From, "panic", r, "stack", string(debug.Stack()))
+			v = Ignore
+		}
+	}()
+	return val.f(ctx, msg)
+}
+
+// receive is GossipSub's validator: it is called once for each message whose
+// signature is right and that GossipSub has not seen, by one goroutine for those
+// of peers and by Publish for the node's own. What it accepts is delivered.
+func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubsub.ValidationResult {
+	if own, ok := raw.ValidatorData.(*signed); ok {
+		own.msg = raw.Message
+		return pubsub.ValidationAccept
+	}
+	if !m.calls.begin() {
+		return pubsub.ValidationIgnore
+	}
+	defer m.calls.leave()
+	t := m.lookup(m.typeOf(raw.GetTopic()))
+	if t == nil { // left a moment ago
+		return pubsub.ValidationIgnore
+	}
+	msg, verdict := m.decode(t.typ, raw.GetFrom(), via, raw.GetData())
+	if verdict == Accept {
+		verdict = m.judge(m.ctx, msg)
+	}
+	switch verdict {
+	case Accept:
+		if t.accept(msg) {
+			return pubsub.ValidationAccept
+		}
+		return pubsub.ValidationIgnore
+	case Reject:
+		return pubsub.ValidationReject
+	}
+	return pubsub.ValidationIgnore
+}
+
+// decode makes a message of an envelope. What no honest peer hands on is
+// rejected; what may be of a later version is ignored.
+func (m *Mesh) decode(typ string, from, via peer.ID, data []byte) (*message.Message, Verdict) {
+	if len(data) > m.opts.MaxMessage {
+		return nil, Reject
+	}
+	msg := &message.Message{From: from, Via: via, Broadcast: true}
+	if err := msg.Decode(data, nil); err != nil {
+		if laterKind(data) {
+			return nil, Ignore
+		}
+		return nil, Reject
+	}
+	msg.Type = typ
+	switch msg.Kind {
+	case message.Event, message.Who, message.Here, message.Gone:
+		return msg, Accept
+	}
+	return nil, Reject
+}
+
+// laterKind says whether an envelope is whole but of a kind that is not known
+// yet.
+func laterKind(b []byte) bool {
+	const fieldKind = 3 // of envelope.proto
+	later := false
+	for len(b) > 0 {
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+		if num == fieldKind && typ == protowire.VarintType {
+			v, n := protowire.ConsumeVarint(b)
+			later = n > 0 && v > uint64(message.Gone)
+		}
+		n = protowire.ConsumeFieldValue(num, typ, b)
+		if n < 0 {
+			return false
+		}
+		b = b[n:]
+	}
+	return later
+}
+
+// judge asks the type's validator about an event.
+func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
+	if msg.Kind != message.Event {
+		return Accept
+	}
+	v := m.verdict(ctx, msg)
+	if v == Accept {
+		return Accept
+	}
+	m.stats.refused.Add(1)
+	if v == Reject && msg.From == msg.Via {
+		return Reject
+	}
+	return Ignore
+}
+
+// accept delivers a message that is new, and says whether it was.
+func (t *topic) accept(msg *message.Message) bool {
+	if msg.Kind != message.Event {
+		return true
+	}
+	// What has no number is no node's of ours; GossipSub tells it apart by its
+	// own number.
+	if msg.ID.Seq != 0 {
+		t.mu.Lock()
+		fresh := t.seen.add(msg.From, msg.ID)
+		t.mu.Unlock()
+		if !fresh {
+			t.m.stats.duplicates.Add(1)
+			return false
+		}
+	}
+	t.m.stats.received.Add(1)
+	t.deliver(msg)
+	return true
+}
+
+// deliver hands a message to the node's subscribers, if it has any.
+func (t *topic) deliver(msg *message.Message) {
+	t.mu.Lock()
+	subscribed := t.subscribed > 0
+	t.mu.Unlock()
+	if subscribed {
+		t.m.opts.Deliver(msg)
+	}
+}
