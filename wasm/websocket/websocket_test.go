@@ -33,10 +33,11 @@ func newTransport(t testing.TB, key crypto.PrivKey, opts ...websocket.Option) tr
 
 func TestConforms(t *testing.T) {
 	conformance.Run(t, conformance.Subject{
-		Listen: "ws",
-		Part:   "/ws",
-		Name:   "websocket",
-		Mutes:  []string{"tcp", "ws"},
+		Listen:    "ws",
+		Part:      "/ws",
+		Name:      "websocket",
+		Mutes:     []string{"tcp", "ws"},
+		OneWriter: true, // yamux
 		New: func(t testing.TB, key crypto.PrivKey, handshake time.Duration) transport.Transport {
 			return newTransport(t, key, websocket.WithHandshakeTimeout(handshake))
 		},

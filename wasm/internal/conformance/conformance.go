@@ -39,6 +39,11 @@ type Subject struct {
 	// yamux stream has no way to say it.)
 	RefusesWrites bool
 
+	// OneWriter says that a stream may have one writer and one reader at a time.
+	// (Of several writers of a yamux stream that wait for its window, an update
+	// wakes only one, and two may overdraw the window together.)
+	OneWriter bool
+
 	// New makes a transport of the peer key, with the given handshake limit.
 	New func(t testing.TB, key crypto.PrivKey, handshake time.Duration) transport.Transport
 }
