@@ -45,6 +45,9 @@ func (s *Subscription) enqueue(p *publication) {
 	s.waiting.Add(1)
 	w.also = p.waiters
 	p.waiters = w
+	// The reader looks at waiting after it moved on. It may have done so before
+	// there was something to see, and then this is where its room is found.
+	s.letIn()
 }
 
 // unqueue takes w out of the line; under the lock.
@@ -63,11 +66,9 @@ func (b *mailbox) unqueue(w *waiter) {
 	b.waiting.Add(-1)
 }
 
-// letIn queues the messages of those who wait, as far as there is room. The
-// reader calls it.
+// letIn queues the messages of those who wait, as far as there is room; under
+// the lock.
 func (b *mailbox) letIn() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	for w := b.firstWaiter; w != nil && !b.full(); w = b.firstWaiter {
 		b.unqueue(w)
 		if w.window != nil && b.duplicate(w.m, w.window) { // a copy came in while it waited

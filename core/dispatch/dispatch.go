@@ -65,7 +65,8 @@ type Dispatcher struct {
 	published atomic.Uint64
 	unclaimed atomic.Uint64
 	refused   atomic.Uint64
-	handlers  sync.Map // goroutine id -> nothing: the goroutines that run handlers
+	handlers  sync.Map       // goroutine id -> nothing: the goroutines that run handlers, or what OnEnd was given
+	ends      sync.WaitGroup // those of the latter
 
 	mu      sync.Mutex // for all that changes topics, windows and subs
 	subs    map[*Subscription]struct{}
@@ -222,13 +223,33 @@ func (d *Dispatcher) Close() error {
 		subs = append(subs, s)
 	}
 	d.mu.Unlock()
+	var ended []*Subscription
 	for _, s := range subs {
-		s.stop(ErrClosed, false)
+		if s.stop(ErrClosed, false) {
+			ended = append(ended, s)
+		}
+	}
+	for _, s := range ended { // when all have: none of the functions finds another one open
+		s.tellEnd()
 	}
 	for _, s := range subs {
 		s.waitServed()
 	}
+	if _, within := d.handlers.Load(goroutine()); !within {
+		d.ends.Wait()
+	}
 	return nil
+}
+
+// tellEndLater is tellEnd in a goroutine that Close waits for: it is in ends.
+func (d *Dispatcher) tellEndLater(s *Subscription) {
+	go func() {
+		defer d.ends.Done()
+		id := goroutine()
+		d.handlers.Store(id, nil)
+		defer d.handlers.Delete(id)
+		s.tellEnd()
+	}()
 }
 
 func (d *Dispatcher) add(s *Subscription) error {

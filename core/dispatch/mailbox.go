@@ -62,6 +62,7 @@ type mailbox struct {
 	next     uint64 // what of them it delivers next, up to last
 	last     uint64
 	inherits uint64 // lost before next, beside what the item says
+	told     uint64 // the sum of Missed so far
 }
 
 // item is a place in the ring.
@@ -138,7 +139,7 @@ func (b *mailbox) makeRoom() {
 	}
 	old, from, to := b.slots, b.head, b.tail
 	switch {
-	case b.live >= len(old)*3/4:
+	case b.live+int(from-b.base) >= len(old)*3/4: // or it would be a new one for each hand
 		b.slots = make([]item, max(minRing, 2*len(old)))
 	case b.base != b.head: // the reader goes on with the old ones
 		b.slots = make([]item, len(old))
@@ -236,12 +237,12 @@ func (b *mailbox) take(park bool) (ok bool, ended error) {
 	return true, nil
 }
 
-// rest is what was lost after the last delivery of a mailbox that ended.
+// rest is what was lost that no delivery told of, in a mailbox that ended.
 func (b *mailbox) rest() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.inherits + b.missedHead + b.missedTail
-	b.inherits, b.missedHead, b.missedTail = 0, 0, 0
+	n := b.counts.dropped().Total() - b.told
+	b.told += n
 	return n
 }
 
@@ -260,8 +261,11 @@ func (b *mailbox) deliver() (Delivery, bool) {
 	}
 	b.next++
 	b.inherits = 0
+	b.told += d.Missed
 	if b.waiting.Load() > 0 {
+		b.mu.Lock()
 		b.letIn()
+		b.mu.Unlock()
 	}
 	return d, true
 }
@@ -275,21 +279,23 @@ func (b *mailbox) depth() int {
 	return b.live + int(b.taken-read)
 }
 
-// end lets nothing more in; under the lock.
-func (b *mailbox) end(why error) {
-	if b.why == nil {
+// end lets nothing more in, and says whether it was open; under the lock.
+func (b *mailbox) end(why error) bool {
+	open := b.why == nil
+	if open {
 		b.why = why
 		close(b.done)
 	}
 	b.parked = false
+	return open
 }
 
 // stop is end, and lets those who wait for room go. With all set, or where a
 // goroutine reads that its owner is to wait for, what is queued is lost, and the
-// memory let go.
-func (b *mailbox) stop(why error, all bool) {
+// memory let go. It says whether the mailbox was open.
+func (b *mailbox) stop(why error, all bool) bool {
 	b.mu.Lock()
-	b.end(why)
+	open := b.end(why)
 	if all || b.cancel != nil {
 		b.discard()
 	}
@@ -302,6 +308,7 @@ func (b *mailbox) stop(why error, all bool) {
 	b.spareWaiter = nil
 	b.mu.Unlock()
 	b.signal()
+	return open
 }
 
 // discard cuts the reader off; under the lock.

@@ -35,6 +35,7 @@ type settings struct {
 	policy policy
 	chosen bool // a policy was
 	key    func(*message.Message) string
+	onEnd  func()
 }
 
 func (s *settings) choose(p policy) error {
@@ -86,6 +87,24 @@ func LatestPerKey(key func(*message.Message) string) Option {
 		}
 		s.key = key
 		return s.choose(latestPerKey)
+	}
+}
+
+// OnEnd has f called once when the subscription has ended, for whatever reason:
+// Close, ErrSlow or the Dispatcher's Close. Those two Closes return after f did
+// when they are what ended it; on ErrSlow, f runs in a goroutine of its own, for
+// which the Dispatcher's Close waits, since a publisher is no one's to hold up.
+// That may all be before Subscribe has returned, but is not when it fails.
+//
+// No lock is held, and f may close subscriptions. A panic of f is caught and
+// logged.
+func OnEnd(f func()) Option {
+	return func(s *settings) error {
+		if f == nil || s.onEnd != nil {
+			return errors.New("OnEnd takes one function")
+		}
+		s.onEnd = f
+		return nil
 	}
 }
 

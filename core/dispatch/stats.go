@@ -10,6 +10,10 @@ type counts struct {
 	unread                            uint64 // those of closed that had been accepted
 }
 
+func (c *counts) dropped() Drops {
+	return Drops{Full: c.full, Superseded: c.superseded, Timeout: c.timeout, Closed: c.closed}
+}
+
 // Drops counts messages a subscription lost, by reason.
 type Drops struct {
 	Full       uint64 // the mailbox was full

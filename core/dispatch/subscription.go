@@ -33,6 +33,7 @@ type Subscription struct {
 	d       *Dispatcher
 	pattern string
 	key     func(*message.Message) string
+	onEnd   func()       // nil: there is nobody to tell
 	slot    int32        // in the topic; the Dispatcher's lock
 	readers atomic.Int32 // a reader*
 
@@ -58,7 +59,7 @@ func (d *Dispatcher) newSubscription(pattern string, opts []Option) (*Subscripti
 			return nil, fmt.Errorf("subscribe to %q: %w", pattern, err)
 		}
 	}
-	s := &Subscription{d: d, pattern: pattern, key: set.key}
+	s := &Subscription{d: d, pattern: pattern, key: set.key, onEnd: set.onEnd}
 	s.init(set.buffer, set.policy, set.key != nil)
 	return s, nil
 }
@@ -91,7 +92,7 @@ func (s *Subscription) Stats() SubscriptionStats {
 		// What was taken in is waiting, lost or delivered.
 		Delivered:  c.accepted - uint64(depth) - c.evicted - c.superseded - c.unread,
 		Duplicates: c.duplicates,
-		Dropped:    Drops{Full: c.full, Superseded: c.superseded, Timeout: c.timeout, Closed: c.closed},
+		Dropped:    c.dropped(),
 		Depth:      depth,
 	}
 }
@@ -107,6 +108,22 @@ func (s *Subscription) Next(ctx context.Context) (Delivery, error) {
 	}
 	defer s.readers.Store(readerNone)
 	return s.next(ctx)
+}
+
+// TryNext returns the next message if there is one now. It is false also while
+// something else reads.
+func (s *Subscription) TryNext() (Delivery, bool) {
+	if !s.readers.CompareAndSwap(readerNone, readerPull) {
+		return Delivery{}, false
+	}
+	defer s.readers.Store(readerNone)
+	if d, ok := s.deliver(); ok {
+		return d, true
+	}
+	if ok, _ := s.take(false); !ok {
+		return Delivery{}, false
+	}
+	return s.deliver()
 }
 
 // All yields the messages as they come, until the subscription has ended and all
@@ -210,6 +227,16 @@ func (s *Subscription) put(p *publication) {
 	}
 	if over {
 		s.d.detach(s)
+		if s.onEnd != nil {
+			s.d.tellEndLater(s)
+		}
+	}
+}
+
+// tellEnd calls what OnEnd was given.
+func (s *Subscription) tellEnd() {
+	if s.onEnd != nil {
+		_ = s.d.supervisor.Run(s.pattern, nil, s.onEnd) // it has counted and logged
 	}
 }
 
@@ -232,6 +259,9 @@ func (s *Subscription) overflow(p *publication, key string, keyed bool) bool {
 	case closeOnOverflow:
 		s.end(ErrSlow)
 		s.signal()
+		if s.onEnd != nil {
+			s.d.ends.Add(1) // under the lock: Close comes to it after this
+		}
 		return true
 	}
 	return false
@@ -286,10 +316,14 @@ func (s *Subscription) next(ctx context.Context) (Delivery, error) {
 // unless it is called from within a handler: two of them could wait for each
 // other.
 func (s *Subscription) Close() error {
+	first := false
 	s.closeOnce.Do(func() {
-		s.stop(ErrClosed, true)
+		first = s.stop(ErrClosed, true)
 		s.d.retire(s)
 	})
+	if first { // not within the Once: the function may call Close
+		s.tellEnd()
+	}
 	s.waitServed()
 	return nil
 }
