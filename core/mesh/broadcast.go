@@ -25,8 +25,7 @@ type BroadcastOption func(*broadcast) error
 
 type broadcast struct{ wait bool }
 
-// WaitForPeer keeps the message until a peer is on the topic. The node is on the
-// topic itself in the meantime, so that a relay comes to carry it.
+// WaitForPeer keeps the message until a peer is on the topic.
 func WaitForPeer() BroadcastOption {
 	return func(b *broadcast) error {
 		b.wait = true
@@ -39,7 +38,8 @@ func WaitForPeer() BroadcastOption {
 // afterwards.
 //
 // No error means that the message has been handed to GossipSub while at least
-// one connected peer was on the topic. Without such a peer the error wraps
+// one connected peer was on the topic; a relay that carries the type for others
+// is one, too. Without such a peer the error wraps
 // ErrNoPeers: at once, or with WaitForPeer, once ctx has ended. The node's own
 // subscribers have been served then all the same, under an ID that was never
 // sent. The other errors are ErrClosed, ErrRefused, message.ErrTooLarge and
@@ -87,10 +87,6 @@ func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []Br
 
 // sendWhenHeard sends the message once a peer is on the topic.
 func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
-	if err := t.announce(); err != nil {
-		return err
-	}
-	defer t.unannounce()
 	for {
 		t.mu.Lock()
 		joined := t.joined
@@ -117,20 +113,29 @@ type signed struct{ msg *pb.Message }
 func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent bool, err error) {
 	t.publish.Lock()
 	defer t.publish.Unlock()
-	msg.ID = message.ID{Epoch: t.epoch, Seq: t.seq + 1}
+	msg.ID = message.ID{Epoch: t.last.Epoch, Seq: t.last.Seq + 1}
 	if err := t.check(msg); err != nil {
 		return false, err
 	}
 	if len(t.handle.ListPeers()) == 0 {
 		return false, t.m.closedOr(ctx.Err())
 	}
-	if err := t.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(&signed{})); err != nil {
+	var own signed
+	if err := t.put(ctx, msg, &own); err != nil {
 		return false, t.m.closedOr(fmt.Errorf("%q: %w", t.typ, err))
 	}
-	t.seq++
+	t.last = msg.ID
 	t.m.stats.published.Add(1)
+	if own.msg != nil {
+		t.remember(msg, own.msg)
+	}
 	t.deliver(msg)
 	return true, nil
+}
+
+// put hands a message to GossipSub.
+func (t *topic) put(ctx context.Context, msg *message.Message, own *signed) error {
+	return t.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(own))
 }
 
 // check is an error for a message beyond the limit. The type does not travel in

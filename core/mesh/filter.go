@@ -9,7 +9,7 @@ import (
 )
 
 // mostTopicsPerPeer bounds the types that one peer is known to be on. What it
-// subscribes to beyond is counted and forgotten.
+// subscribes to beyond is counted and not known of.
 const mostTopicsPerPeer = 4096
 
 // filter decides which subscriptions of peers are kept: those of our network's
@@ -18,21 +18,87 @@ const mostTopicsPerPeer = 4096
 type filter struct {
 	m *Mesh
 
-	mu     sync.Mutex
-	topics map[string]map[peer.ID]struct{}
-	peers  map[peer.ID]map[string]struct{}
+	mu    sync.Mutex
+	peers map[peer.ID]map[string]struct{} // the types that a peer is on
+	fresh map[string]struct{}             // types that peers came to since wanted was called
 }
 
 var _ pubsub.SubscriptionFilter = (*filter)(nil)
 
 func newFilter(m *Mesh) *filter {
-	return &filter{m: m, topics: make(map[string]map[peer.ID]struct{}), peers: make(map[peer.ID]map[string]struct{})}
+	return &filter{m: m, peers: make(map[peer.ID]map[string]struct{}), fresh: make(map[string]struct{})}
 }
 
+// CanSubscribe says whether a topic is one of ours.
 func (f *filter) CanSubscribe(topic string) bool { return f.m.typeOf(topic) != "" }
 
+// FilterIncomingSubscriptions keeps what may be kept.
 func (f *filter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return pubsub.FilterSubscriptions(subs, f.CanSubscribe), nil
+	types := f.peers[from]
+	var kept []*pb.RPC_SubOpts
+	for _, s := range subs {
+		typ := f.m.typeOf(s.GetTopicid())
+		if typ == "" {
+			continue
+		}
+		if !s.GetSubscribe() {
+			delete(types, typ)
+			kept = append(kept, s)
+			continue
+		}
+		if _, known := types[typ]; !known && len(types) >= mostTopicsPerPeer {
+			f.m.stats.tooManyTopics.Add(1)
+			continue
+		}
+		if types == nil {
+			types = make(map[string]struct{})
+			f.peers[from] = types
+		}
+		types[typ] = struct{}{}
+		f.fresh[typ] = struct{}{}
+		kept = append(kept, s)
+	}
+	if len(types) == 0 {
+		delete(f.peers, from)
+	}
+	if f.m.carrier == nil {
+		clear(f.fresh)
+	} else if len(f.fresh) > 0 {
+		f.m.carrier.nudge()
+	}
+	return kept, nil
+}
+
+// forget is told of a peer that is gone.
+func (f *filter) forget(p peer.ID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.peers, p)
+}
+
+// wanted lists the types that peers came to since the last call.
+func (f *filter) wanted() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	types := make([]string, 0, len(f.fresh))
+	for typ := range f.fresh {
+		types = append(types, typ)
+	}
+	clear(f.fresh)
+	return types
+}
+
+// wantAll makes all types that peers are on wanted again, but for one.
+func (f *filter) wantAll(except string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, types := range f.peers {
+		for typ := range types {
+			if typ != except {
+				f.fresh[typ] = struct{}{}
+			}
+		}
+	}
 }

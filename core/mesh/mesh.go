@@ -31,12 +31,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ipfs/go-datastore"
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
@@ -69,6 +71,15 @@ type Options struct {
 	// subscribe to them, besides its own. If zero, none.
 	RelayTopics int
 
+	// KeepHistories makes the node remember the broadcasts of every type that it
+	// carries for peers, within these limits each. If nil, it remembers those of
+	// the types given to KeepHistory.
+	KeepHistories *replay.Limits
+
+	// Store keeps histories over restarts. If nil, nothing does. It is not
+	// closed.
+	Store datastore.Batching
+
 	// Logger receives what the mesh has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 }
@@ -82,6 +93,7 @@ type Mesh struct {
 	log    *slog.Logger
 	ps     *pubsub.PubSub
 	filter *filter
+	replay *replay.Service
 	stats  counters
 	marks  marks
 	bursts bursts
@@ -94,8 +106,12 @@ type Mesh struct {
 	mu         sync.Mutex // never held while GossipSub is called
 	topics     map[string]*topic
 	validators map[string]*validator
+	numbers    map[string]message.ID // the last of topics that are not in use
+
+	carrier *carrier // nil if topics are not carried
 
 	closeOnce sync.Once
+	closeErr  error
 }
 
 // New starts a mesh on h. ctx bounds the start only. The host must have the
@@ -129,27 +145,42 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		log:        opts.Logger,
 		topics:     make(map[string]*topic),
 		validators: make(map[string]*validator),
+		numbers:    make(map[string]message.ID),
+	}
+	if opts.RelayTopics > 0 {
+		m.carrier = newCarrier(m)
 	}
 	m.filter = newFilter(m)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	var err error
-	if m.ps, err = m.newGossip(); err != nil {
+	if m.replay, err = m.newReplay(); err == nil {
+		m.ps, err = m.newGossip()
+	}
+	if err != nil {
 		m.cancel()
+		if m.replay != nil {
+			err = errors.Join(err, m.replay.Close())
+		}
 		return nil, fmt.Errorf("start mesh: %w", err)
 	}
 	m.run.Go(m.sweep)
+	if m.carrier != nil {
+		m.run.Go(m.carrier.run)
+	}
 	return m, nil
 }
 
 // Close leaves all topics, ends GossipSub and waits for what the mesh runs, the
 // calls of Deliver and validators included; it must not be called from those.
 // Goroutines of GossipSub that only have to notice end by themselves at once.
-// Later and concurrent calls wait for the first.
+// Histories are stored; the error says what could not be. Later and concurrent
+// calls wait for the first and return the same.
 func (m *Mesh) Close() error {
 	m.closeOnce.Do(func() {
 		m.calls.end()
 		m.cancel()
 		m.host.close()
+		m.closeErr = m.replay.Close()
 		m.calls.wait()
 		m.mu.Lock()
 		topics := make([]*topic, 0, len(m.topics))
@@ -162,8 +193,11 @@ func (m *Mesh) Close() error {
 			t.close()
 		}
 		m.run.Wait()
+		for _, t := range topics {
+			m.closeErr = errors.Join(m.closeErr, t.closeHistory())
+		}
 	})
-	return nil
+	return m.closeErr
 }
 
 // calls counts what is under way, so that Close can wait for it.

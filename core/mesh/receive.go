@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -106,7 +107,7 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 	}
 	switch verdict {
 	case Accept:
-		if t.accept(msg) {
+		if t.accept(msg, raw.Message) {
 			return pubsub.ValidationAccept
 		}
 		return pubsub.ValidationIgnore
@@ -178,24 +179,49 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 }
 
 // accept delivers a message that is new, and says whether it was.
-func (t *topic) accept(msg *message.Message) bool {
+func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
+		t.hear(msg)
 		return true
 	}
-	// What has no number is no node's of ours; GossipSub tells it apart by its
-	// own number.
-	if msg.ID.Seq != 0 {
-		t.mu.Lock()
-		fresh := t.seen.add(msg.From, msg.ID)
-		t.mu.Unlock()
-		if !fresh {
-			t.m.stats.duplicates.Add(1)
-			return false
-		}
+	if !t.isNew(msg) {
+		t.m.stats.duplicates.Add(1)
+		return false
 	}
 	t.m.stats.received.Add(1)
+	t.remember(msg, raw)
 	t.deliver(msg)
 	return true
+}
+
+// isNew remembers a message by its number. Where that leaves a hole, the peers
+// are asked for what is missing.
+func (t *topic) isNew(msg *message.Message) bool {
+	// What has no number is no node's of ours; GossipSub tells it apart by its
+	// own number.
+	if msg.ID.Seq == 0 {
+		return true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.seen.missing
+	if !t.seen.add(msg.From, msg.ID) {
+		return false
+	}
+	if t.seen.missing > before && !msg.Replayed {
+		t.lastVia = msg.Via
+		t.catchUpSoon(repairAfter)
+	}
+	return true
+}
+
+// acceptReplayed delivers what a peer's history brought.
+func (t *topic) acceptReplayed(msg *message.Message) {
+	if !t.isNew(msg) {
+		return
+	}
+	t.m.stats.replayed.Add(1)
+	t.deliver(msg)
 }
 
 // deliver hands a message to the node's subscribers, if it has any.

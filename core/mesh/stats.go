@@ -7,15 +7,20 @@ import (
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
 // Stats are counts since the mesh started, of messages unless they say what.
 type Stats struct {
-	Topics int // topics that the node has a part in now
+	Topics  int // topics that the node has a part in now
+	Carried int // those of them that it carries for peers
 
 	Published  uint64 // sent by this node
 	Unheard    uint64 // given to the node's own subscribers only, with ErrNoPeers
 	Received   uint64 // accepted from peers
+	Replayed   uint64 // accepted from the histories of peers
+	Missing    uint64 // known to have been broadcast on topics of now, and not here
 	Duplicates uint64 // handed over again; dropping them costs nothing but their bytes
 
 	Refused   uint64 // by the validators of this node
@@ -26,22 +31,51 @@ type Stats struct {
 	DroppedOutbound uint64 // to a peer, because what waits for it has reached its bound
 	DroppedControl  uint64 // RPCs without messages, for the same reason; GossipSub repeats what matters
 	DroppedInbound  uint64 // because what waits for its signature to be checked has reached its bound
+
+	NotCarried    uint64 // types that peers came to and there was no room for
+	TooManyTopics uint64 // subscriptions of peers beyond the number that one may have
+	Uncounted     uint64 // peers not counted as present because there were too many
+
+	Remembered int          // messages in the histories of this node
+	History    replay.Stats // of asking peers for theirs, and of answering
 }
 
 type counters struct {
 	published, unheard, received, duplicates   atomic.Uint64
 	refused, malformed, ignored, panics        atomic.Uint64
 	droppedOutbound, droppedControl, droppedIn atomic.Uint64
+	replayed, notCarried, tooManyTopics        atomic.Uint64
+	uncounted                                  atomic.Uint64
+	carried                                    atomic.Int64
 }
 
 // Stats is a snapshot.
 func (m *Mesh) Stats() Stats {
 	m.mu.Lock()
-	topics := len(m.topics)
+	topics := make([]*topic, 0, len(m.topics))
+	for _, t := range m.topics {
+		topics = append(topics, t)
+	}
 	m.mu.Unlock()
+	var missing uint64
+	var remembered int
+	for _, t := range topics {
+		t.mu.Lock()
+		missing += t.seen.missing
+		t.mu.Unlock()
+		remembered += t.remembers()
+	}
 	c := &m.stats
 	return Stats{
-		Topics:          topics,
+		Topics:          len(topics),
+		Carried:         int(c.carried.Load()),
+		Replayed:        c.replayed.Load(),
+		Missing:         missing,
+		NotCarried:      c.notCarried.Load(),
+		TooManyTopics:   c.tooManyTopics.Load(),
+		Uncounted:       c.uncounted.Load(),
+		Remembered:      remembered,
+		History:         m.replay.Stats(),
 		Published:       c.published.Load(),
 		Unheard:         c.unheard.Load(),
 		Received:        c.received.Load(),
@@ -103,7 +137,7 @@ func (t *tracer) RejectMessage(msg *pubsub.Message, reason string) {
 func (t *tracer) DuplicateMessage(*pubsub.Message) { t.stats.duplicates.Add(1) }
 
 func (t *tracer) OnNewOutboundStream(peer.ID, protocol.ID) {}
-func (t *tracer) OnClosedOutboundStream(peer.ID)           {}
+func (t *tracer) OnClosedOutboundStream(p peer.ID)         { t.filter.forget(p) }
 func (t *tracer) Join(string)                              {}
 func (t *tracer) Leave(string)                             {}
 func (t *tracer) Graft(peer.ID, string)                    {}

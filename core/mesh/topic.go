@@ -21,6 +21,8 @@ const (
 	idleTopic = 2 * time.Minute
 	// sweepEvery is how often what has become idle is looked for.
 	sweepEvery = 15 * time.Second
+	// mostNumbers bounds the topics, not in use, whose numbers are remembered.
+	mostNumbers = 1 << 16
 )
 
 // topic is the node's part in one type.
@@ -35,20 +37,24 @@ type topic struct {
 	op        sync.Mutex // makes opening, announcing and closing one step each
 	handle    *pubsub.Topic
 	events    *pubsub.TopicEventHandler
-	endEvents context.CancelFunc
-	ended     chan struct{}
+	endTasks  context.CancelFunc
+	tasks     sync.WaitGroup
 	announced int    // reasons to be on the topic
 	quiet     func() // takes the announcement back
 
 	publish sync.Mutex // numbers and publishes in one step
-	epoch   uint64
-	seq     uint64
-	local   message.ID // the last given to what was not sent
+	last    message.ID // the last given to what was sent
+	local   message.ID // the last given to what was not
+
+	keeping sync.Mutex    // makes opening and closing the history one step each
+	kick    chan struct{} // has tend look
 
 	mu         sync.Mutex    // never held while GossipSub is called
 	subscribed int           // local subscriptions
 	joined     chan struct{} // closed when a peer joins, and replaced
 	seen       seen
+	presence
+	history
 }
 
 // use is the topic of a type, opened. release must follow.
@@ -61,8 +67,7 @@ func (m *Mesh) use(typ string) (*topic, error) {
 		}
 		t := m.topics[typ]
 		if t == nil {
-			t = &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{})}
-			t.epoch, t.local.Epoch = newEpoch(), newEpoch()
+			t = m.newTopic(typ)
 			m.topics[typ] = t
 		}
 		if t.users < 0 {
@@ -77,6 +82,28 @@ func (m *Mesh) use(typ string) (*topic, error) {
 			return nil, m.closedOr(err)
 		}
 		return t, nil
+	}
+}
+
+// newTopic begins a topic, or goes on with its numbers; m.mu is held.
+func (m *Mesh) newTopic(typ string) *topic {
+	t := &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{}), kick: make(chan struct{}, 1)}
+	t.last, t.local.Epoch, t.word.Epoch = m.numbers[typ], newEpoch(), newEpoch()
+	delete(m.numbers, typ)
+	if t.last.Epoch == 0 {
+		t.last.Epoch = newEpoch()
+	}
+	return t
+}
+
+// forget removes a topic that has been closed, but for its numbers: a publisher
+// that pauses does not begin anew.
+func (m *Mesh) forget(t *topic) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.topics, t.typ)
+	if t.last.Seq > 0 && len(m.numbers) < mostNumbers {
+		m.numbers[t.typ] = t.last
 	}
 }
 
@@ -102,6 +129,9 @@ func (t *topic) open() error {
 	if t.handle != nil {
 		return nil
 	}
+	if t.m.ctx.Err() != nil {
+		return ErrClosed
+	}
 	handle, err := t.m.ps.Join(t.m.prefix + t.typ)
 	if err != nil {
 		return fmt.Errorf("join %q: %w", t.typ, err)
@@ -111,11 +141,9 @@ func (t *topic) open() error {
 		return errors.Join(fmt.Errorf("join %q: %w", t.typ, err), handle.Close())
 	}
 	ctx, cancel := context.WithCancel(t.m.ctx)
-	t.handle, t.events, t.endEvents, t.ended = handle, events, cancel, make(chan struct{})
-	go func() {
-		defer close(t.ended)
-		t.watch(ctx)
-	}()
+	t.handle, t.events, t.endTasks = handle, events, cancel
+	t.tasks.Go(func() { t.watch(ctx) })
+	t.tasks.Go(func() { t.tend(ctx) })
 	return nil
 }
 
@@ -131,8 +159,15 @@ func (t *topic) watch(ctx context.Context) {
 			t.mu.Lock()
 			close(t.joined)
 			t.joined = make(chan struct{})
+			t.catchUpSoon(firstCatchUp, secondCatchUp)
+			t.answerSoon(time.Now())
+			if len(t.watchers) > 0 { // who is behind it?
+				t.askDue = earliest(t.askDue, latest(time.Now(), t.questions.Add(askPause)))
+				t.nudge()
+			}
 			t.mu.Unlock()
 		case pubsub.PeerLeave:
+			t.left(e.Peer)
 		}
 	}
 }
@@ -145,8 +180,8 @@ func (t *topic) close() {
 	if t.handle == nil {
 		return
 	}
-	t.endEvents()
-	<-t.ended
+	t.endTasks()
+	t.tasks.Wait()
 	t.events.Cancel()
 	if err := t.handle.Close(); err != nil && t.m.ctx.Err() == nil {
 		t.m.log.Error("a topic does not close", "type", t.typ, "err", err)
@@ -195,25 +230,42 @@ func (m *Mesh) Subscribe(typ string) (leave func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %q: %w", typ, err)
 	}
-	t.mu.Lock()
-	t.subscribed++
-	t.mu.Unlock()
+	t.subscribe()
 	if err := t.announce(); err != nil {
 		t.unsubscribe()
 		t.release()
 		return nil, fmt.Errorf("subscribe to %q: %w", typ, err)
 	}
 	return sync.OnceFunc(func() {
-		t.unsubscribe()
+		if t.unsubscribe() {
+			t.tell(message.Gone, nil)
+		}
 		t.unannounce()
 		t.release()
 	}), nil
 }
 
-func (t *topic) unsubscribe() {
+func (t *topic) subscribe() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.subscribed++
+	if t.subscribed == 1 {
+		t.startRecent()
+		t.answerSoon(time.Now())
+		t.catchUpSoon(firstCatchUp, secondCatchUp)
+	}
+}
+
+// unsubscribe says whether that was the last subscription.
+func (t *topic) unsubscribe() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.subscribed--
+	if t.subscribed > 0 {
+		return false
+	}
+	t.stopRecent()
+	return true
 }
 
 // Peers lists the connected peers that are on the type's topic: subscribers,
@@ -238,9 +290,7 @@ func (m *Mesh) sweep() {
 		case now := <-ticker.C:
 			for _, t := range m.idleTopics(now) {
 				t.close()
-				m.mu.Lock()
-				delete(m.topics, t.typ)
-				m.mu.Unlock()
+				m.forget(t)
 			}
 		}
 	}

@@ -1,0 +1,262 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
+)
+
+// CarrierProtocol is listed by nodes with Options.RelayTopics. Nothing is spoken
+// on it: who opens it is reset. Peers are told so that the node is on a topic
+// for others, and two such nodes know that neither holds the topic for itself.
+const CarrierProtocol protocol.ID = "/tombolo/carrier/1.0.0"
+
+const (
+	// carryGrace is how long a carried topic is kept that no peer is on: a page
+	// that is loaded anew is back by then.
+	carryGrace = 15 * time.Second
+	// carryCheck is how often the subscribers behind other carriers are asked
+	// for, where there are none among this node's own peers.
+	carryCheck = 5 * time.Minute
+	// carryAnswer is how long they have to answer.
+	carryAnswer = 10 * time.Second
+)
+
+// carrier carries the topics of peers: it is on them as long as they are.
+type carrier struct {
+	m      *Mesh
+	kick   chan struct{}
+	topics map[string]*carried // by type; of its goroutine
+	left   time.Time           // when what is over was last looked for
+}
+
+// carried is a topic that is carried.
+type carried struct {
+	*topic
+	presence *Presence // to ask who is there; nil while that is not asked
+	asked    time.Time
+	checked  time.Time // when the last such question was answered, or was not needed
+	alone    time.Time // since when no peer is on it; zero: there are some
+	resting  time.Time // since when it is only remembered; zero: it is carried
+}
+
+func newCarrier(m *Mesh) *carrier {
+	m.host.Host.SetStreamHandler(CarrierProtocol, func(s network.Stream) { _ = s.Reset() })
+	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried)}
+}
+
+// run carries until the mesh is closed.
+func (c *carrier) run() {
+	defer c.m.host.RemoveStreamHandler(CarrierProtocol)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.kick:
+		case <-ticker.C:
+		case <-c.m.ctx.Done():
+			return
+		}
+		now := time.Now()
+		if now.Sub(c.left) >= time.Second {
+			c.left = now
+			for _, t := range c.topics {
+				c.check(t, now)
+			}
+		}
+		c.take(now)
+	}
+}
+
+func (c *carrier) nudge() {
+	select {
+	case c.kick <- struct{}{}:
+	default:
+	}
+}
+
+// take begins to carry what peers have come to, as far as there is room.
+func (c *carrier) take(now time.Time) {
+	for _, typ := range c.m.filter.wanted() {
+		var err error
+		switch t := c.topics[typ]; {
+		case t == nil && !c.hasRoom():
+			c.m.stats.notCarried.Add(1)
+		case t == nil:
+			err = c.carry(typ, now)
+		case !t.resting.IsZero():
+			if err = t.announce(); err == nil {
+				t.resting, t.alone, t.checked = time.Time{}, time.Time{}, now
+				c.m.stats.carried.Add(1)
+			}
+		}
+		if err != nil && c.m.ctx.Err() == nil {
+			c.m.log.Error("a topic cannot be carried", "type", typ, "err", err)
+		}
+	}
+}
+
+// hasRoom says whether another topic can be carried; one that rests makes way.
+func (c *carrier) hasRoom() bool {
+	if len(c.topics) < c.m.opts.RelayTopics {
+		return true
+	}
+	var oldest *carried
+	for _, t := range c.topics {
+		if !t.resting.IsZero() && (oldest == nil || t.resting.Before(oldest.resting)) {
+			oldest = t
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	c.forget(oldest)
+	return true
+}
+
+func (c *carrier) carry(typ string, now time.Time) error {
+	t, err := c.m.use(typ)
+	if err != nil {
+		return err
+	}
+	if limits := c.m.opts.KeepHistories; limits != nil {
+		if err := t.keepWhileCarried(*limits); err != nil {
+			t.release()
+			return err
+		}
+	}
+	if err := t.announce(); err != nil {
+		t.endKeeping()
+		t.release()
+		return err
+	}
+	c.topics[typ] = &carried{topic: t, checked: now}
+	c.m.stats.carried.Add(1)
+	return nil
+}
+
+// drop leaves a topic, and remembers what was said on it for those who come
+// back.
+func (c *carrier) drop(t *carried, now time.Time) {
+	c.m.stats.carried.Add(-1)
+	if t.presence != nil {
+		_ = t.presence.Close()
+		t.presence = nil
+	}
+	t.unannounce()
+	t.resting = now
+	// Those that came when there was no room are carried now.
+	c.m.filter.wantAll(t.typ)
+	c.nudge()
+}
+
+// forget lets go of a topic that rests.
+func (c *carrier) forget(t *carried) {
+	delete(c.topics, t.typ)
+	t.endKeeping()
+	t.release()
+}
+
+// check drops a topic that nobody is on any more.
+func (c *carrier) check(t *carried, now time.Time) {
+	if !t.resting.IsZero() {
+		if t.remembers() == 0 {
+			c.forget(t)
+		}
+		return
+	}
+	peers := t.handle.ListPeers()
+	switch {
+	case len(peers) == 0 && t.alone.IsZero():
+		t.alone = now
+	case len(peers) == 0 && now.Sub(t.alone) >= carryGrace:
+		c.drop(t, now)
+	case len(peers) == 0:
+	case c.needed(peers):
+		t.alone, t.checked = time.Time{}, now
+		if t.presence != nil {
+			_ = t.presence.Close()
+			t.presence = nil
+		}
+	default:
+		t.alone = time.Time{}
+		c.askBehind(t, now)
+	}
+}
+
+// needed says whether a peer is on the topic for itself.
+func (c *carrier) needed(peers []peer.ID) bool {
+	for _, p := range peers {
+		if !c.m.isCarrier(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// askBehind looks for subscribers behind other carriers, which else would hold
+// a topic for one another for ever.
+func (c *carrier) askBehind(t *carried, now time.Time) {
+	switch {
+	case t.presence == nil && now.Sub(t.checked) >= carryCheck:
+		p, err := c.m.Presence(t.typ)
+		if err != nil {
+			return // closing
+		}
+		t.presence, t.asked = p, now
+	case t.presence == nil:
+	case len(t.presence.Now()) > 0:
+		_ = t.presence.Close()
+		t.presence, t.checked = nil, now
+	case now.Sub(t.asked) >= carryAnswer:
+		c.drop(t, now)
+	}
+}
+
+// keepWhileCarried remembers what is said on a topic that is carried.
+func (t *topic) keepWhileCarried(limits replay.Limits) error {
+	t.keeping.Lock()
+	defer t.keeping.Unlock()
+	if t.isKept() {
+		return nil
+	}
+	past, err := replay.Open(t.m.ctx, t.m.prefix+t.typ, replay.HistoryOptions{Limits: limits, Store: t.m.opts.Store, Logger: t.m.log})
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.past, t.kept, t.whileCarried = past, true, true
+	return nil
+}
+
+// remembers is how many broadcasts are kept.
+func (t *topic) remembers() int {
+	t.mu.Lock()
+	past := t.past
+	t.mu.Unlock()
+	if past == nil {
+		return 0
+	}
+	return past.Stats().Entries
+}
+
+func (t *topic) endKeeping() {
+	t.keeping.Lock()
+	defer t.keeping.Unlock()
+	t.mu.Lock()
+	past, own := t.past, t.whileCarried
+	if own {
+		t.past, t.kept, t.whileCarried = nil, false, false
+	}
+	t.mu.Unlock()
+	if own && past != nil {
+		if err := past.Close(); err != nil {
+			t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
+		}
+	}
+}

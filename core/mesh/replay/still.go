@@ -1,0 +1,24 @@
+package replay
+
+// StillMissing is what is left of gaps: those that the history has filled since
+// are left out, and others shortened.
+func (h *History) StillMissing(gaps []Gap) []Gap {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var left []Gap
+	seen := make(map[Gap]struct{}, len(gaps))
+	for _, g := range gaps {
+		rest := Ranges{{g.From, g.To}}
+		if p := h.publishers[g.Publisher]; p != nil {
+			rest = rest.minus(p.had(g.Epoch))
+		}
+		for _, r := range rest {
+			g.From, g.To = r.From, r.To
+			if _, twice := seen[g]; !twice { // two peers named it
+				seen[g] = struct{}{}
+				left = append(left, g)
+			}
+		}
+	}
+	return left
+}

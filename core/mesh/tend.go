@@ -1,0 +1,55 @@
+package mesh
+
+import (
+	"context"
+	"time"
+)
+
+// tend does what a topic has to do in time: ask and answer who is there, and
+// catch up on what was missed.
+func (t *topic) tend(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		now := time.Now()
+		if next := earliest(t.attend(now), t.catchUp(now)); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-timer.C:
+		case <-t.kick:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// nudge has tend look at once.
+func (t *topic) nudge() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}
+
+// due says whether a time has come; the zero time never does.
+func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+// earliest is the first of times, zero ones left out; zero if there is no other.
+func earliest(times ...time.Time) (first time.Time) {
+	for _, at := range times {
+		if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	return first
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
