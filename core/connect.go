@@ -11,11 +11,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
-)
 
-// ErrNoAddress is returned when a peer is to be dialled by its id alone and
-// neither the peerstore nor a relay offers a way to it.
-var ErrNoAddress = errors.New("no address known and no relay to ask")
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+)
 
 // ParsePeer reads how a person names a peer: a peer id, or a multiaddr that
 // ends in /p2p/<id>.
@@ -75,9 +73,10 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 }
 
 // ConnectPeer makes sure that there is a connection to the peer; it returns at
-// once where there is one already. The peer is dialled at the addresses given
-// and at those already known; where neither is there, through every relay on
-// which this node holds a reservation or to which it is connected.
+// once where there is one already. The peer is dialled at the addresses given.
+// Where none is, it is looked for: at the addresses already known, through every
+// relay that this node is connected to, and in the mesh, where the error is that
+// of discovery.Discovery.Connect.
 //
 // Direct addresses given explicitly are dialled even when the peer is connected
 // through a relay, so that a direct connection can be asked for.
@@ -88,41 +87,83 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	if info.ID == n.host.ID() {
 		return errors.New("connect: the peer is this node itself")
 	}
-	ctx = network.WithAllowLimitedConn(ctx, "tombolo")
-	if len(info.Addrs) == 0 {
-		if n.host.Network().Connectedness(info.ID) != network.NotConnected {
-			return nil
-		}
-		if info.Addrs = n.host.Peerstore().Addrs(info.ID); len(info.Addrs) == 0 {
-			info.Addrs = n.circuitAddrs()
-		}
-		if len(info.Addrs) == 0 {
-			return fmt.Errorf("connect to %s: %w", info.ID, ErrNoAddress)
-		}
-	} else if !slices.ContainsFunc(info.Addrs, isCircuit) {
-		ctx = network.WithForceDirectDial(ctx, "only direct addresses were given")
+	var err error
+	switch {
+	case len(info.Addrs) == 0:
+		err = n.find(ctx, info.ID)
+	case slices.ContainsFunc(info.Addrs, isCircuit):
+		err = n.dial(ctx, info)
+	default:
+		err = n.dial(network.WithForceDirectDial(ctx, "only direct addresses were given"), info)
 	}
-	// Addresses from circuitAddrs end at the relay; they are tried for this
-	// peer only for as long as a dial takes.
-	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
-	if err := n.host.Connect(ctx, peer.AddrInfo{ID: info.ID}); err != nil {
+	if err != nil {
 		return fmt.Errorf("connect to %s: %w", info.ID, err)
 	}
 	return nil
 }
 
-// circuitAddrs are the ways through each relay this node knows.
-func (n *Node) circuitAddrs() []ma.Multiaddr {
-	if n.reservations == nil {
+// find connects to a peer of which only the id is given.
+func (n *Node) find(ctx context.Context, p peer.ID) error {
+	if n.host.Network().Connectedness(p) != network.NotConnected {
 		return nil
 	}
+	addrs := n.host.Peerstore().Addrs(p)
+	if len(addrs) == 0 {
+		addrs = n.circuitAddrs()
+	}
+	if len(addrs) > 0 {
+		err := n.dial(ctx, peer.AddrInfo{ID: p, Addrs: addrs})
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return n.discovery.Connect(ctx, p)
+}
+
+// dial connects to a peer at the addresses given and at those already known.
+// Addresses from circuitAddrs end at the relay; they are kept for this peer only
+// for as long as a dial takes.
+func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
+	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
+	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})
+}
+
+// circuitAddrs are the ways through each relay this node is connected to.
+func (n *Node) circuitAddrs() []ma.Multiaddr {
 	var addrs []ma.Multiaddr
-	for _, relay := range n.reservations.Relays() {
-		if n.host.Network().Connectedness(relay) == network.Connected {
-			addrs = append(addrs, ma.StringCast("/p2p/"+relay.String()+"/p2p-circuit"))
+	for _, relay := range n.relays() {
+		if n.host.Network().Connectedness(relay.ID) == network.Connected {
+			addrs = append(addrs, ma.StringCast("/p2p/"+relay.ID.String()+"/p2p-circuit"))
 		}
 	}
 	return addrs
+}
+
+// relays are those to keep reservations on.
+func (n *Node) relays() []peer.AddrInfo {
+	if n.reservations == nil {
+		return nil
+	}
+	return n.reservations.Relays()
+}
+
+func (n *Node) discoveryPart(opts Options) Part {
+	if opts.Bootstrap == nil {
+		opts.Bootstrap = n.relays
+	}
+	return Part{
+		Name: "discovery",
+		Start: func(ctx context.Context) (err error) {
+			n.discovery, err = discovery.New(ctx, n.host, discovery.Options{
+				Network:   n.network,
+				Serve:     opts.Serve,
+				Bootstrap: opts.Bootstrap,
+				Logger:    n.log,
+			})
+			return err
+		},
+		Close: func() error { return n.discovery.Close() },
+	}
 }
 
 func isCircuit(a ma.Multiaddr) bool {

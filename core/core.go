@@ -5,6 +5,8 @@
 // process and package wasm makes one for a browser tab or Node.js; both hand
 // back a *core.Node, so a program written against this package runs on either.
 //
+// The way of a message: transport -> host -> link or mesh -> dispatch -> a
+// subscription's mailbox -> its reader or supervised handler.
 // The way of a stream: transport -> host -> Node.Handle -> the handler.
 // The way of news: host and reservations -> Node.Events -> a subscriber.
 package core
@@ -17,12 +19,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -48,8 +57,41 @@ type Options struct {
 	// measures only when Ping is called.
 	PingInterval time.Duration
 
+	// MaxMessage bounds a message both ways, in bytes, and must be the same in
+	// the whole mesh. If zero, message.DefaultMaxFrame.
+	MaxMessage int
+
+	// Serve makes the node one that others find peers through: kad.Serve, of
+	// package core/mesh/discovery/kad. If nil, it only asks others.
+	Serve discovery.Serve
+
+	// Bootstrap lists peers through which the mesh is found. If nil, they are
+	// the relays of Reservations.
+	Bootstrap func() []peer.AddrInfo
+
+	// RelayTopics is how many types of messages the node passes on among its
+	// peers without being subscribed to them, as relays do. If zero, none.
+	RelayTopics int
+
+	// KeepHistories makes the node keep the broadcasts of every type that it
+	// passes on or is subscribed to, within these limits each, for peers that
+	// were away. If nil, it keeps those of the types given to KeepHistory.
+	KeepHistories *replay.Limits
+
+	// Store keeps histories over restarts. If nil, they end with the node. The
+	// node does not close it: a Part does.
+	Store datastore.Batching
+
+	// HandlerLimit is how long a handler of messages or requests may take before
+	// it is named in the log and in Stats. If zero, supervise.DefaultLimit; if
+	// negative, there is no limit.
+	HandlerLimit time.Duration
+
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// Registerer takes the node's metrics. If nil, there are none.
+	Registerer prometheus.Registerer
 
 	// Parts are the platform's own: they start before the node's parts, in
 	// order, and close after them and after the host, in reverse order.
@@ -63,6 +105,10 @@ type Node struct {
 	log          *slog.Logger
 	reservations *reservation.Keeper
 	events       *eventHub
+	dispatcher   *dispatch.Dispatcher
+	links        *link.Links
+	mesh         *mesh.Mesh
+	discovery    *discovery.Discovery
 	parts        parts
 	handleMu     sync.Mutex // makes Handle's check and registration one step
 
@@ -101,6 +147,11 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		{Name: "events", Start: n.startEvents, Close: n.events.close},
 		{Name: "echo", Start: n.startEcho},
 		newPinger(n, interval).part(),
+		n.dispatcherPart(opts),
+		n.linksPart(opts),
+		n.meshPart(opts),
+		n.discoveryPart(opts),
+		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
 	}
 	if err := n.parts.start(ctx, append(opts.Parts, own...)); err != nil {
@@ -109,8 +160,9 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	return n, nil
 }
 
-// Close ends the node: its reservations, its protocols, its host with every
-// connection, and last the parts the platform brought. It waits for all
+// Close ends the node: its reservations, its part in the mesh, its links and
+// subscriptions, its host with every connection, and last the parts the platform
+// brought. It waits for all
 // goroutines of the node. Later and concurrent calls wait for the first and
 // return its result.
 func (n *Node) Close() error {
@@ -157,11 +209,13 @@ func (n *Node) Reservations() []reservation.Reservation {
 }
 
 // Wake tells the node that the network may be back, or that the machine slept:
-// relays that were waiting out a back-off are tried at once.
+// relays that were waiting out a back-off are tried at once, and the mesh is
+// looked for.
 func (n *Node) Wake() {
 	if n.reservations != nil {
 		n.reservations.Wake()
 	}
+	n.discovery.Wake()
 }
 
 // Open opens a stream of the given protocol to a peer, connecting first where

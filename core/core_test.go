@@ -20,6 +20,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -142,7 +143,7 @@ func TestConnectNamesWhatIsWrong(t *testing.T) {
 		"/ip4/1.2.3.4":         "does not end in /p2p/<id>",
 		"/nonsense":            `"/nonsense" is not a multiaddr`,
 		n.ID().String():        "this node itself",
-		stranger.ID().String(): core.ErrNoAddress.Error(),
+		stranger.ID().String(): discovery.ErrNotFound.Error(),
 		"/ip4/127.0.0.1/tcp/1/p2p/" + absent.ID().String(): absent.ID().String(),
 	} {
 		_, err := n.Connect(bounded(t), input)

@@ -160,14 +160,8 @@ func (k *Keeper) Wake() {
 	}
 }
 
-// Relays lists the relays given to New.
-func (k *Keeper) Relays() []peer.ID {
-	ids := make([]peer.ID, len(k.relays))
-	for i, r := range k.relays {
-		ids[i] = r.ID
-	}
-	return ids
-}
+// Relays lists the relays given to New, with their addresses.
+func (k *Keeper) Relays() []peer.AddrInfo { return slices.Clone(k.relays) }
 
 // Held lists the reservations held now.
 func (k *Keeper) Held() []Reservation {

@@ -1,0 +1,211 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Subscribe hears the messages of a type from now on: those sent to this node
+// and those broadcast to the mesh. The pattern "room/*" stands for all types that
+// begin with "room/" as they are sent to this node; of broadcasts, it hears
+// those of the types that this node is subscribed to by their names.
+//
+// See dispatch.Option for how many messages may wait to be read, and what
+// happens to more. Under the policy Block, a message that was sent to this node
+// waits, and with it its sender; a broadcast does not. Close the subscription
+// when it is no longer wanted. Errors wrap message.ErrType or dispatch.ErrClosed.
+func (n *Node) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
+	return n.join(pattern, opts, func(opts []dispatch.Option) (*dispatch.Subscription, error) {
+		return n.dispatcher.Subscribe(pattern, opts...)
+	})
+}
+
+// On is Subscribe with a handler: see dispatch.Dispatcher.Handle.
+func (n *Node) On(pattern string, f func(context.Context, dispatch.Delivery), opts ...dispatch.Option) (*dispatch.Subscription, error) {
+	return n.join(pattern, opts, func(opts []dispatch.Option) (*dispatch.Subscription, error) {
+		return n.dispatcher.Handle(pattern, f, opts...)
+	})
+}
+
+// SubscribeDirect is Subscribe for messages sent to this node: it does not make
+// the node one that hears what is broadcast on the type. Where another
+// subscription does, this one gets broadcasts too.
+func (n *Node) SubscribeDirect(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
+	return n.dispatcher.Subscribe(pattern, opts...)
+}
+
+// join subscribes, and is on the mesh's topic of the type for as long.
+func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dispatch.Option) (*dispatch.Subscription, error)) (*dispatch.Subscription, error) {
+	_, prefix, err := message.CheckPattern(pattern)
+	if err != nil || prefix {
+		return subscribe(opts) // which says what is wrong with the pattern
+	}
+	joined := make(chan func(), 1)
+	sub, err := subscribe(append(opts[:len(opts):len(opts)], dispatch.OnEnd(func() { (<-joined)() })))
+	if err != nil {
+		return nil, err
+	}
+	leave, err := n.mesh.Subscribe(pattern) // with the mailbox in place, so that nothing is missed
+	if err != nil {
+		joined <- func() {}
+		return nil, errors.Join(err, sub.Close())
+	}
+	joined <- leave
+	return sub, nil
+}
+
+// Deduplicate makes copies of a message, known by sender, type and ID, reach a
+// subscription once: see dispatch.Dispatcher.Deduplicate. Broadcasts never come
+// twice.
+func (n *Node) Deduplicate(pattern string, window dispatch.Window) error {
+	return n.dispatcher.Deduplicate(pattern, window)
+}
+
+// Broadcast tells all subscribers of a type in the mesh, this node's own
+// included: see mesh.Mesh.Broadcast. The error wraps mesh.ErrNoPeers where nobody
+// else is known to be on the type; mesh.WaitForPeer waits for someone.
+func (n *Node) Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error {
+	return n.mesh.Broadcast(ctx, typ, data, opts...)
+}
+
+// Validate decides which broadcasts of a type this node delivers and passes on:
+// see mesh.Mesh.Validate.
+func (n *Node) Validate(typ string, f func(context.Context, *message.Message) mesh.Verdict) (remove func(), err error) {
+	return n.mesh.Validate(typ, f)
+}
+
+// Presence watches who is on a type: see mesh.Mesh.Presence.
+func (n *Node) Presence(typ string) (*mesh.Presence, error) { return n.mesh.Presence(typ) }
+
+// KeepHistory keeps the broadcasts of a type that this node hears, for peers
+// that were away and for Recover: see mesh.Mesh.KeepHistory.
+func (n *Node) KeepHistory(typ string, limits replay.Limits) error {
+	return n.mesh.KeepHistory(typ, limits)
+}
+
+// Recover asks peers for the broadcasts of a type that this node missed, and
+// hands them to its subscriptions: see mesh.Mesh.Recover.
+func (n *Node) Recover(ctx context.Context, typ string) (mesh.Recovery, error) {
+	return n.mesh.Recover(ctx, typ)
+}
+
+// SendOption changes how a message is sent.
+type SendOption func(*sending) error
+
+type sending struct{ priority link.Priority }
+
+// At gives a message a priority. If not given, link.Normal.
+func At(p link.Priority) SendOption {
+	return func(s *sending) error {
+		if p > link.Low {
+			return fmt.Errorf("there is no %s: link.High, link.Normal or link.Low", p)
+		}
+		s.priority = p
+		return nil
+	}
+}
+
+func outgoing(typ string, data []byte, opts []SendOption) (*message.Message, link.Priority, error) {
+	s := sending{priority: link.Normal}
+	for _, opt := range opts {
+		if err := opt(&s); err != nil {
+			return nil, 0, fmt.Errorf("send %q: %w", typ, err)
+		}
+	}
+	return &message.Message{Type: typ, Data: data}, s.priority, nil
+}
+
+// Send sends a message to one peer, connecting first where needed, and returns
+// when it has been handed to the connection: see link.Links.Send. The data must
+// not be changed before.
+func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opts ...SendOption) error {
+	m, priority, err := outgoing(typ, data, opts)
+	if err != nil {
+		return err
+	}
+	return n.links.Send(ctx, p, m, priority)
+}
+
+// SendAll sends a message to several peers at once, and says who was reached
+// and why others were not: see link.Links.SendAll. The error says what is wrong
+// with the call; nothing was sent then.
+func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []byte, opts ...SendOption) (link.Report, error) {
+	m, priority, err := outgoing(typ, data, opts)
+	if err != nil {
+		return link.Report{}, err
+	}
+	return n.links.SendAll(ctx, peers, m, priority), nil
+}
+
+// SendTo is SendAll to those of the connected peers that the filter picks:
+// link.Every, link.Random, link.Sqrt, link.Where or one's own.
+func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data []byte, opts ...SendOption) (link.Report, error) {
+	return n.SendAll(ctx, filter(n.host.Network().Peers()), typ, data, opts...)
+}
+
+// Request asks a peer and returns its reply: see link.Links.Request. What the
+// peer answered in the way of errors is a *link.RemoteError.
+func (n *Node) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
+	reply, err := n.links.Request(ctx, p, typ, data)
+	if err != nil {
+		return nil, err
+	}
+	return reply.Data, nil
+}
+
+// Respond answers the requests of a type: see link.Links.Respond.
+func (n *Node) Respond(typ string, f link.Responder) (remove func(), err error) {
+	return n.links.Respond(typ, f)
+}
+
+func (n *Node) dispatcherPart(opts Options) Part {
+	n.dispatcher = dispatch.New(dispatch.Options{Logger: n.log, HandlerLimit: opts.HandlerLimit})
+	return Part{Name: "dispatcher", Close: n.dispatcher.Close}
+}
+
+func (n *Node) linksPart(opts Options) Part {
+	return Part{
+		Name: "links",
+		Start: func(context.Context) (err error) {
+			n.links, err = link.New(n.host, link.Options{
+				Open: n.Open,
+				// What nobody takes is counted there.
+				Deliver:      func(ctx context.Context, m *message.Message) { _ = n.dispatcher.Publish(ctx, m) },
+				MaxFrame:     opts.MaxMessage,
+				HandlerLimit: opts.HandlerLimit,
+				Logger:       n.log,
+			})
+			return err
+		},
+		Close: func() error { return n.links.Close() },
+	}
+}
+
+func (n *Node) meshPart(opts Options) Part {
+	return Part{
+		Name: "mesh",
+		Start: func(ctx context.Context) (err error) {
+			n.mesh, err = mesh.New(ctx, n.host, mesh.Options{
+				Network:       n.network,
+				Open:          n.Open,
+				Deliver:       func(m *message.Message) { _ = n.dispatcher.Offer(m) },
+				MaxMessage:    opts.MaxMessage,
+				RelayTopics:   opts.RelayTopics,
+				KeepHistories: opts.KeepHistories,
+				Store:         opts.Store,
+				Logger:        n.log,
+			})
+			return err
+		},
+		Close: func() error { return n.mesh.Close() },
+	}
+}

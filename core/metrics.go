@@ -1,0 +1,154 @@
+package core
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/supervise"
+)
+
+// collector shows a node's Stats as metrics. Its labels are reasons, priorities
+// and directions: none takes a value that a peer chooses.
+type collector struct{ stats func() Stats }
+
+var _ prometheus.Collector = collector{}
+
+func (n *Node) metricsPart(registerer prometheus.Registerer) Part {
+	if registerer == nil {
+		return Part{Name: "metrics"}
+	}
+	c := collector{n.Stats}
+	return Part{
+		Name:  "metrics",
+		Start: func(context.Context) error { return registerer.Register(c) },
+		Close: func() error {
+			registerer.Unregister(c)
+			return nil
+		},
+	}
+}
+
+// Describe tells what Collect sends, so that two nodes cannot share a registerer
+// without a label of their own (prometheus.WrapRegistererWith).
+func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
+
+// Collect sends one snapshot.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.stats()
+	m := metrics{ch}
+	m.gauge("peers", "Peers connected.", s.Peers)
+	m.gauge("connections", "Connections open.", s.Connections)
+	m.gauge("reservations", "Circuit reservations held.", s.Reservations)
+	m.dispatch(s.Dispatch)
+	m.links(s.Links)
+	m.mesh(s)
+}
+
+// metrics are sent under the prefix "tombolo_".
+type metrics struct{ ch chan<- prometheus.Metric }
+
+// labels are one label and its value, or nothing.
+func (m metrics) send(kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	if len(labels) == 2 {
+		names, values = labels[:1], labels[1:]
+	}
+	m.ch <- prometheus.MustNewConstMetric(prometheus.NewDesc("tombolo_"+name, help, names, nil), kind, v, values...)
+}
+
+func (m metrics) gauge(name, help string, v int, labels ...string) {
+	m.send(prometheus.GaugeValue, name, help, float64(v), labels)
+}
+
+func (m metrics) count(name, help string, v uint64, labels ...string) {
+	m.send(prometheus.CounterValue, name, help, float64(v), labels)
+}
+
+func (m metrics) seconds(kind prometheus.ValueType, name, help string, v time.Duration, labels ...string) {
+	m.send(kind, name, help, v.Seconds(), labels)
+}
+
+func (m metrics) dispatch(s dispatch.Stats) {
+	m.gauge("subscriptions", "Subscriptions open.", s.Subscriptions)
+	m.gauge("subscription_types", "Types and patterns subscribed to.", s.Types)
+	m.gauge("mailbox_messages", "Messages that wait for the readers of subscriptions.", s.Depth)
+	m.gauge("mailbox_deepest_messages", "Messages that wait in the fullest mailbox.", s.Deepest)
+	m.count("published_total", "Messages given to the dispatcher.", s.Published)
+	m.count("unclaimed_total", "Messages that nobody had subscribed to.", s.Unclaimed)
+	m.count("refused_total", "Messages that are no events of applications.", s.Refused)
+	m.count("delivered_total", "Messages handed to the readers of subscriptions.", s.Delivered)
+	m.count("duplicates_total", "Messages that subscriptions had had already.", s.Duplicates)
+	const dropped, lost = "dropped_total", "Messages that subscriptions lost."
+	m.count(dropped, lost, s.Dropped.Full, "reason", "full")
+	m.count(dropped, lost, s.Dropped.Superseded, "reason", "superseded")
+	m.count(dropped, lost, s.Dropped.Timeout, "reason", "timeout")
+	m.count(dropped, lost, s.Dropped.Closed, "reason", "closed")
+	m.handlers("message", s.Handlers)
+}
+
+func (m metrics) handlers(of string, s supervise.Stats) {
+	m.count("handler_runs_total", "Calls of handlers that have ended.", s.Runs, "of", of)
+	m.count("handler_panics_total", "Calls of handlers that panicked.", s.Panics, "of", of)
+	m.count("handler_late_total", "Calls of handlers that exceeded their time limit.", s.Late, "of", of)
+	m.gauge("handlers_running", "Calls of handlers under way.", s.Running, "of", of)
+	m.gauge("handlers_overdue", "Calls of handlers under way that have exceeded their time limit.", len(s.Overdue), "of", of)
+	m.seconds(prometheus.CounterValue, "handler_seconds_total", "Time spent in handlers.", s.Time, "of", of)
+	m.seconds(prometheus.GaugeValue, "handler_longest_seconds", "Time of the longest call of a handler.", s.MaxTime, "of", of)
+}
+
+func (m metrics) links(s link.Stats) {
+	m.gauge("links", "Streams for messages that this node opened.", s.Links)
+	m.gauge("link_streams", "Streams for messages that peers opened.", s.Streams)
+	for p, q := range s.Queued {
+		m.gauge("link_queue_messages", "Messages that wait to be sent.", q.Messages, "priority", link.Priority(p).String())
+		m.gauge("link_queue_bytes", "Bytes that wait to be sent.", q.Bytes, "priority", link.Priority(p).String())
+	}
+	m.count("link_messages_total", "Messages on links.", s.Sent, "direction", "sent")
+	m.count("link_messages_total", "Messages on links.", s.Received, "direction", "received")
+	m.count("link_bytes_total", "Bytes on links, with framing.", s.SentBytes, "direction", "sent")
+	m.count("link_bytes_total", "Bytes on links, with framing.", s.ReceivedBytes, "direction", "received")
+	m.count("link_writes_total", "Writes that the messages sent took.", s.Batches)
+	const unsent, lost = "link_unsent_total", "Messages that were not sent."
+	m.count(unsent, lost, s.Unsent.QueueFull, "reason", "queue full")
+	m.count(unsent, lost, s.Unsent.Lost, "reason", "link lost")
+	m.count(unsent, lost, s.Unsent.Expired, "reason", "expired")
+	m.count(unsent, lost, s.Unsent.TooLarge, "reason", "too large")
+	const reset, why = "link_resets_total", "Streams of peers that were reset."
+	m.count(reset, why, s.Malformed, "reason", "malformed")
+	m.count(reset, why, s.Refused, "reason", "refused")
+	m.count(reset, why, s.Stalled, "reason", "stalled")
+	const requests, asked = "requests_total", "Requests of this node, by how they ended."
+	m.count(requests, asked, s.Requests.Answered, "outcome", "answered")
+	m.count(requests, asked, s.Requests.Errors, "outcome", "error")
+	m.count(requests, asked, s.Requests.Failed, "outcome", "failed")
+	m.gauge("requests_pending", "Requests of this node that are not answered yet.", s.Requests.Pending)
+	m.count("request_strays_total", "Answers that came for no pending request.", s.Requests.Strays)
+	const serving, served = "requests_served_total", "Requests of peers."
+	m.count(serving, served, s.Serving.Served, "outcome", "handled")
+	m.count(serving, served, s.Serving.Busy, "outcome", "busy")
+	m.count(serving, served, s.Serving.Unanswered, "outcome", "nobody answers")
+	m.count("replies_unsent_total", "Answers to requests of peers that could not be sent.", s.Serving.Unreplied)
+	m.handlers("request", s.Serving.Handlers)
+}
+
+func (m metrics) mesh(s Stats) {
+	m.gauge("mesh_topics", "Types of broadcasts that the node has a part in.", s.Mesh.Topics)
+	m.count("broadcasts_total", "Broadcasts.", s.Mesh.Published, "direction", "sent")
+	m.count("broadcasts_total", "Broadcasts.", s.Mesh.Received, "direction", "received")
+	m.count("broadcasts_unheard_total", "Broadcasts that no peer was there for.", s.Mesh.Unheard)
+	m.count("broadcast_duplicates_total", "Broadcasts that came again.", s.Mesh.Duplicates)
+	const dropped, lost = "broadcasts_dropped_total", "Broadcasts that were not delivered or not passed on."
+	m.count(dropped, lost, s.Mesh.Refused, "reason", "validator")
+	m.count(dropped, lost, s.Mesh.Malformed, "reason", "malformed")
+	m.count(dropped, lost, s.Mesh.Ignored, "reason", "ignored")
+	m.count(dropped, lost, s.Mesh.DroppedInbound, "reason", "inbound queue full")
+	m.count(dropped, lost, s.Mesh.DroppedOutbound, "reason", "outbound queue full")
+	const lookups, looked = "discovery_lookups_total", "Searches for peers in the mesh."
+	m.count(lookups, looked, s.Discovery.Found, "outcome", "found")
+	m.count(lookups, looked, s.Discovery.Lookups-s.Discovery.Found, "outcome", "not found yet")
+	m.gauge("discovery_table_peers", "Peers in the routing table.", s.Discovery.Table)
+}

@@ -1,0 +1,34 @@
+package core
+
+import (
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+)
+
+// Stats is a snapshot of what a node holds, and of what it has counted since it
+// was made. The parts are taken one after the other.
+type Stats struct {
+	Peers        int // connected
+	Connections  int
+	Reservations int
+
+	Dispatch  dispatch.Stats  // to subscriptions of this node
+	Links     link.Stats      // to and from peers
+	Mesh      mesh.Stats      // broadcasts
+	Discovery discovery.Stats // of peers by their ids
+}
+
+// Stats returns a snapshot. It may be called after Close.
+func (n *Node) Stats() Stats {
+	return Stats{
+		Peers:        len(n.host.Network().Peers()),
+		Connections:  len(n.host.Network().Conns()),
+		Reservations: len(n.Reservations()),
+		Dispatch:     n.dispatcher.Stats(),
+		Links:        n.links.Stats(),
+		Mesh:         n.mesh.Stats(),
+		Discovery:    n.discovery.Stats(),
+	}
+}
