@@ -33,6 +33,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 )
 
 const (
@@ -183,8 +185,14 @@ func (d *Discovery) Close() error {
 }
 
 // Wake tells that the network may be back, or that the machine slept: the mesh
-// is contacted and the node makes itself known at once.
+// is contacted and the node makes itself known at once. After Close it does
+// nothing.
 func (d *Discovery) Wake() {
+	_, leave, err := d.enter(context.Background())
+	if err != nil {
+		return
+	}
+	defer leave()
 	if d.table != nil {
 		d.table.Refresh()
 	}
@@ -210,12 +218,23 @@ func (d *Discovery) watch() {
 			d.met(ev.Peer)
 		case event.EvtPeerProtocolsUpdated:
 			d.met(ev.Peer)
+			if slices.Contains(ev.Removed, d.protocol) {
+				d.missed()
+			}
 		case event.EvtPeerConnectednessChanged:
-			if ev.Connectedness == network.NotConnected && !d.lost.Load() && !d.knowsServer() {
-				d.lost.Store(true)
-				d.nudge()
+			// Tabs come and go by the thousand; only the end of a server matters.
+			if ev.Connectedness == network.NotConnected && d.serves(ev.Peer) {
+				d.missed()
 			}
 		}
+	}
+}
+
+// missed is told that a server has left.
+func (d *Discovery) missed() {
+	if !d.lost.Load() && !d.knowsServer() {
+		d.lost.Store(true)
+		d.nudge()
 	}
 }
 
@@ -241,6 +260,7 @@ func (d *Discovery) keep() {
 				d.log.Debug("the mesh is found", "network", d.protocol)
 			}
 			backoff = minBackoff
+			d.missed() // it may have left before it was noticed that it is here
 			if d.table == nil {
 				d.announce(ctx)
 			}
@@ -254,6 +274,7 @@ func (d *Discovery) keep() {
 		select {
 		case <-timer.C:
 		case <-d.kick:
+			backoff = minBackoff
 			timer.Reset(settle)
 			select {
 			case <-timer.C:
@@ -291,7 +312,7 @@ func (d *Discovery) contact(ctx context.Context) bool {
 	served := make(chan bool)
 	for _, c := range contacts {
 		go func() {
-			err := d.host.Connect(ctx, c) // waits for identify too
+			err := d.connect(ctx, c)
 			if err != nil {
 				d.log.Debug("cannot contact the mesh", "peer", c.ID, "error", err)
 			}
@@ -306,6 +327,28 @@ func (d *Discovery) contact(ctx context.Context) bool {
 		}
 	}
 	return found
+}
+
+// connect makes sure that a contact is connected and its protocols are known.
+func (d *Discovery) connect(ctx context.Context, c peer.AddrInfo) error {
+	// The keeper backs off by itself, in shorter steps than the swarm.
+	if s, ok := d.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		s.Backoff().Clear(c.ID)
+	}
+	if err := d.host.Connect(ctx, c); err != nil {
+		return err
+	}
+	// Where there was a connection already, its identification may be under way.
+	if h, ok := d.host.(interface{ IDService() identify.IDService }); ok {
+		for _, conn := range d.host.Network().ConnsToPeer(c.ID) {
+			select {
+			case <-h.IDService().IdentifyWait(conn):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
 }
 
 // enter counts a lookup in, unless discovery is closed, and has its ctx end with

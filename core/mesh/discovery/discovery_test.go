@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -182,52 +183,93 @@ func TestNetworksDoNotFindEachOther(t *testing.T) {
 }
 
 func TestTheMeshIsContactedUntilSomebodyAnswers(t *testing.T) {
-	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-	require.NoError(t, err)
-	first := hosttest.Unmanaged(t, hosttest.Options{Key: key})
-	info := hosttest.Info(first)
-	require.NoError(t, first.Close())
-	boot := func() []peer.AddrInfo { return []peer.AddrInfo{info} }
-	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Bootstrap: boot})
-	require.ErrorIs(t, a.mesh.Connect(testContext(t), newID(t)), discovery.ErrNotFound)
+	for name, serve := range map[string]discovery.Serve{"tab": nil, "native": kad.Serve} {
+		t.Run(name, func(t *testing.T) {
+			key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+			require.NoError(t, err)
+			first := hosttest.Unmanaged(t, hosttest.Options{Key: key})
+			info := hosttest.Info(first)
+			require.NoError(t, first.Close())
+			a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Serve: serve, Bootstrap: func() []peer.AddrInfo { return []peer.AddrInfo{info} }})
+			require.ErrorIs(t, a.mesh.Connect(testContext(t), newID(t)), discovery.ErrNotFound)
 
-	// It comes, goes and comes back.
-	for range 2 {
-		h := hosttest.Unmanaged(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
-		d, err := discovery.New(t.Context(), h, discovery.Options{Network: named, Serve: kad.Serve})
-		require.NoError(t, err)
-		before := a.mesh.Stats().Announcements
-		a.mesh.Wake()
-		require.Eventually(t, func() bool {
-			return a.mesh.Stats().Announcements > before && a.Network().Connectedness(h.ID()) == network.Connected
-		}, limit, 10*time.Millisecond)
-		require.NoError(t, d.Close())
-		require.NoError(t, h.Close())
+			// It comes, goes and comes back.
+			for range 2 {
+				h := hosttest.Unmanaged(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+				d, err := discovery.New(t.Context(), h, discovery.Options{Network: named, Serve: kad.Serve})
+				require.NoError(t, err)
+				require.Eventually(t, func() bool { return a.Network().Connectedness(h.ID()) == network.Connected }, limit, 10*time.Millisecond)
+				_, err = a.mesh.FindPeer(testContext(t), newID(t))
+				var why *discovery.NotFoundError
+				require.ErrorAs(t, err, &why)
+				assert.Equal(t, []peer.ID{h.ID()}, why.Asked, "it answers again")
+				require.NoError(t, d.Close())
+				require.NoError(t, h.Close())
+				require.Eventually(t, func() bool { return a.Network().Connectedness(h.ID()) == network.NotConnected }, limit, 10*time.Millisecond)
+			}
+		})
 	}
 }
 
-func TestAPeerThatMovedToAnotherRelayIsFoundThere(t *testing.T) {
-	r1 := newRelay(t)
-	r2 := newRelay(t, r1)
-	connectRelays(t, r1, r2)
-	a, b := newPeer(t, r1, nil), newHost(t, r2)
-	// The first relay believes that the peer is where nobody is.
-	dead := hosttest.Unmanaged(t, hosttest.Options{})
-	where := hosttest.Info(dead).Addrs[0]
-	require.NoError(t, dead.Close())
-	stale := ma.StringCast(where.String() + "/p2p/" + dead.ID().String() + "/p2p-circuit")
-	r1.Peerstore().AddAddr(b.ID(), stale, time.Hour)
-
-	found, err := a.mesh.FindPeer(testContext(t), b.ID())
+func TestWakeContactsTheMeshAtOnce(t *testing.T) {
+	// Nobody listens where the relay will be, until long back-offs have begun.
+	var asked atomic.Int32
+	relay := hosttest.New(t, hosttest.Options{Listen: "none"})
+	gone := nowhere(t)
+	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Bootstrap: func() []peer.AddrInfo {
+		asked.Add(1)
+		return []peer.AddrInfo{{ID: relay.ID(), Addrs: gone.Addrs}}
+	}})
+	require.Eventually(t, func() bool { return asked.Load() >= 2 }, limit, time.Millisecond)
+	d, err := discovery.New(t.Context(), relay, discovery.Options{Network: named, Serve: kad.Serve})
 	require.NoError(t, err)
-	require.Equal(t, []ma.Multiaddr{stale}, found.Addrs, "the first answer, hearsay as it is")
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
+	require.NoError(t, relay.Network().Listen(gone.Addrs[0]))
+	a.mesh.Wake()
+	require.Eventually(t, func() bool { return a.mesh.Stats().Announcements > 0 }, limit, 10*time.Millisecond)
+}
+
+func TestALookupOfOneWhoLostTheMeshContactsItAgain(t *testing.T) {
+	// All servers in the table are gone; the relay in the list is there.
+	r := newRelay(t)
+	b := newPeer(t, r, nil)
+	var list atomic.Pointer[[]peer.AddrInfo]
+	list.Store(&[]peer.AddrInfo{})
+	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Serve: kad.Serve, Bootstrap: func() []peer.AddrInfo { return *list.Load() }})
+	old := hosttest.Unmanaged(t, hosttest.Options{})
+	d, err := discovery.New(t.Context(), old, discovery.Options{Network: named, Serve: kad.Serve})
+	require.NoError(t, err)
+	require.NoError(t, a.Connect(testContext(t), hosttest.Info(old)))
+	require.Eventually(t, func() bool { return a.mesh.Stats().Table == 1 }, limit, 10*time.Millisecond)
+	require.NoError(t, d.Close())
+	require.NoError(t, old.Close())
+	list.Store(&[]peer.AddrInfo{hosttest.Info(r)})
 	require.NoError(t, a.mesh.Connect(testContext(t), b.ID()))
 }
 
+func TestAPeerThatMovedToAnotherRelayIsFoundThere(t *testing.T) {
+	r := newRelay(t)
+	b := newHost(t, r)
+	// The first to be asked believes that the peer is where nobody is.
+	gone := nowhere(t)
+	stale := peer.AddrInfo{ID: b.ID(), Addrs: []ma.Multiaddr{ma.StringCast(gone.Addrs[0].String() + "/p2p/" + gone.ID.String() + "/p2p-circuit")}}
+	first := newDouble(t, func(target peer.ID) []byte {
+		if target != b.ID() {
+			return answer()
+		}
+		return answer(stale, hosttest.Info(r))
+	})
+	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Bootstrap: contacts(first)})
+
+	found, err := a.mesh.FindPeer(testContext(t), b.ID())
+	require.NoError(t, err)
+	require.Equal(t, stale.Addrs, found.Addrs, "the first answer, hearsay as it is")
+	require.NoError(t, a.mesh.Connect(testContext(t), b.ID()))
+	assert.Equal(t, network.Connected, a.Network().Connectedness(b.ID()))
+}
+
 func TestCloseEndsLookups(t *testing.T) {
-	// A server that never answers.
-	mute := hosttest.New(t, hosttest.Options{})
-	mute.SetStreamHandler(discovery.Protocol(named), func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
+	mute := newMute(t)
 	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Bootstrap: contacts(mute)})
 	ended := make(chan error, 1)
 	go func() { ended <- a.mesh.Connect(context.Background(), newID(t)) }()
@@ -240,8 +282,7 @@ func TestCloseEndsLookups(t *testing.T) {
 }
 
 func TestALookupEndsWithItsContext(t *testing.T) {
-	mute := hosttest.New(t, hosttest.Options{})
-	mute.SetStreamHandler(discovery.Protocol(named), func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
+	mute := newMute(t)
 	a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Bootstrap: contacts(mute)})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -24,8 +24,12 @@ const (
 	maxRelays   = 3   // how many relays are asked first, near or not
 	namedInText = 3   // how many of those asked an error names
 
-	// patience is how long a dial of the target may take before others are
-	// asked meanwhile.
+	// maxTime is how long a lookup may take, whatever its caller allows: what
+	// many who do not answer can cost.
+	maxTime = time.Minute
+
+	// patience is how long a question, or a dial of the target, may take before
+	// others are asked meanwhile.
 	patience = time.Second
 )
 
@@ -120,10 +124,14 @@ func (d *Discovery) find(ctx context.Context, p peer.ID, use func(context.Contex
 	defer leave()
 	d.count.lookups.Add(1)
 	l := newLookup(d, p, bucketSize, use)
-	if len(l.nearest) == 0 && d.contact(ctx) {
+	found := l.run(ctx)
+	// Those in a routing table may all be gone, while a relay is back already: by
+	// our doing, or by the keeper's meanwhile.
+	if !found && ctx.Err() == nil && len(l.in(answered)) == 0 && (d.knowsServer() || d.contact(ctx)) {
 		l = newLookup(d, p, bucketSize, use)
+		found = l.run(ctx)
 	}
-	if l.run(ctx) {
+	if found {
 		d.count.found.Add(1)
 		return nil
 	}
@@ -152,7 +160,9 @@ type lookup struct {
 	asked   int
 
 	results chan result
+	late    chan *candidate     // who has kept us waiting for longer than patience
 	asking  int                 // questions under way
+	waiting int                 // those of them that are late
 	using   int                 // calls of use under way
 	used    map[string]struct{} // addresses that use was called with
 	failed  []error             // what use returned
@@ -163,6 +173,7 @@ type lookup struct {
 type candidate struct {
 	peer.AddrInfo
 	first    bool // asked first, however far it is
+	late     bool // asked, and has not answered within patience
 	distance [sha256.Size]byte
 	state    state
 }
@@ -192,6 +203,7 @@ func newLookup(d *Discovery, target peer.ID, width int, use func(context.Context
 		use:     use,
 		known:   make(map[peer.ID]*candidate),
 		results: make(chan result),
+		late:    make(chan *candidate, maxAsked), // so that nobody waits for its reader
 		used:    make(map[string]struct{}),
 	}
 	for _, p := range d.relays() {
@@ -203,10 +215,11 @@ func newLookup(d *Discovery, target peer.ID, width int, use func(context.Context
 	return l
 }
 
-// run asks until use has succeeded, the nearest have all been asked or ctx ends,
-// and says whether use has succeeded. It waits for all it has begun.
+// run asks until use has succeeded, the nearest have all been asked, maxTime is
+// over or ctx ends, and says whether use has succeeded. It waits for all it has
+// begun.
 func (l *lookup) run(ctx context.Context) bool {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer func() {
 		cancel()
 		for range l.asking + l.using {
@@ -221,6 +234,11 @@ func (l *lookup) run(ctx context.Context) bool {
 		select {
 		case <-l.hold:
 			l.hold = nil
+		case c := <-l.late:
+			if c.state == asked {
+				c.late = true
+				l.waiting++
+			}
 		case r := <-l.results:
 			if r.from == nil {
 				l.using--
@@ -238,7 +256,7 @@ func (l *lookup) run(ctx context.Context) bool {
 
 // ask puts the question to as many as may be asked now.
 func (l *lookup) ask(ctx context.Context) {
-	for l.hold == nil && l.asking < parallel && l.asked < maxAsked && ctx.Err() == nil {
+	for l.hold == nil && l.asking-l.waiting < parallel && l.asked < maxAsked && ctx.Err() == nil {
 		c := l.next()
 		if c == nil {
 			return
@@ -247,6 +265,7 @@ func (l *lookup) ask(ctx context.Context) {
 		l.asking++
 		l.asked++
 		go func() {
+			defer time.AfterFunc(patience, func() { l.late <- c }).Stop()
 			peers, err := ask(ctx, l.d.host, l.d.protocol, c.AddrInfo, l.target)
 			l.results <- result{from: c, peers: peers, err: err}
 		}()
@@ -273,6 +292,9 @@ func (l *lookup) next() *candidate {
 
 // take learns from an answer.
 func (l *lookup) take(ctx context.Context, r result) {
+	if r.from.late {
+		l.waiting--
+	}
 	if r.err != nil {
 		r.from.state = silent
 		if ctx.Err() == nil {
@@ -321,7 +343,6 @@ func (l *lookup) add(p peer.AddrInfo, first bool) {
 	for i := range c.distance {
 		c.distance[i] ^= l.key[i]
 	}
-	l.known[p.ID] = c
 	at, _ := slices.BinarySearchFunc(l.nearest, c, func(a, b *candidate) int {
 		if a.first != b.first {
 			if a.first {
@@ -331,7 +352,15 @@ func (l *lookup) add(p peer.AddrInfo, first bool) {
 		}
 		return slices.Compare(a.distance[:], b.distance[:])
 	})
+	if at >= maxAsked {
+		return // there are enough before it
+	}
+	l.known[p.ID] = c
 	l.nearest = slices.Insert(l.nearest, at, c)
+	if last := l.nearest[len(l.nearest)-1]; len(l.nearest) > maxAsked && last.state == heard {
+		delete(l.known, last.ID)
+		l.nearest = l.nearest[:len(l.nearest)-1]
+	}
 }
 
 // in lists those in a state.

@@ -1,0 +1,248 @@
+package discovery_test
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"sync/atomic"
+	"testing"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+)
+
+// newDouble makes a host that answers questions as the test says, with the
+// bytes that say returns: a real server would not lie.
+func newDouble(t *testing.T, say func(target peer.ID) []byte) host.Host {
+	t.Helper()
+	h := hosttest.New(t, hosttest.Options{})
+	h.SetStreamHandler(discovery.Protocol(named), func(s network.Stream) {
+		defer s.Close()
+		target, err := readQuestion(s)
+		if err == nil {
+			_, err = s.Write(say(target))
+		}
+		if err != nil {
+			_ = s.Reset()
+		}
+	})
+	return h
+}
+
+// newMute makes a server that takes questions and never answers.
+func newMute(t *testing.T) host.Host {
+	t.Helper()
+	h := hosttest.New(t, hosttest.Options{})
+	h.SetStreamHandler(discovery.Protocol(named), func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
+	return h
+}
+
+// readQuestion reads a FIND_NODE message and returns the id that is looked for.
+func readQuestion(r io.Reader) (peer.ID, error) {
+	b := bufio.NewReader(r)
+	size, err := binary.ReadUvarint(b)
+	if err != nil {
+		return "", err
+	}
+	m := make([]byte, min(size, 4096))
+	if _, err := io.ReadFull(b, m); err != nil {
+		return "", err
+	}
+	for len(m) > 0 {
+		field, typ, n := protowire.ConsumeField(m)
+		if n < 0 {
+			return "", protowire.ParseError(n)
+		}
+		if field == 2 && typ == protowire.BytesType {
+			_, _, tag := protowire.ConsumeTag(m)
+			key, _ := protowire.ConsumeBytes(m[tag:])
+			return peer.ID(key), nil
+		}
+		m = m[n:]
+	}
+	return "", errors.New("no key")
+}
+
+// answer is a message that names those peers, with its length before it.
+func answer(peers ...peer.AddrInfo) []byte {
+	var m []byte
+	for _, p := range peers {
+		entry := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), string(p.ID))
+		for _, a := range p.Addrs {
+			entry = protowire.AppendBytes(protowire.AppendTag(entry, 2, protowire.BytesType), a.Bytes())
+		}
+		m = protowire.AppendBytes(protowire.AppendTag(m, 8, protowire.BytesType), entry)
+	}
+	return protowire.AppendBytes(nil, m)
+}
+
+// nowhere is a peer at an address where nobody listens.
+func nowhere(t *testing.T) peer.AddrInfo {
+	t.Helper()
+	h := hosttest.Unmanaged(t, hosttest.Options{})
+	info := hosttest.Info(h)
+	require.NoError(t, h.Close())
+	return info
+}
+
+// ask has a node that knows only that server look for a peer that there is not,
+// and returns why it was not found.
+func ask(t *testing.T, server host.Host) *discovery.NotFoundError {
+	t.Helper()
+	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(server)})
+	err := a.mesh.Connect(testContext(t), newID(t))
+	require.ErrorIs(t, err, discovery.ErrNotFound)
+	require.NoError(t, testContext(t).Err(), "it ended by itself")
+	var why *discovery.NotFoundError
+	require.ErrorAs(t, err, &why)
+	return why
+}
+
+func TestLiarsWhoAlwaysKnowSomebodyNearerEndALookup(t *testing.T) {
+	// Each server answers with twenty who are nowhere, new ones each time.
+	gone := nowhere(t)
+	liar := newDouble(t, func(peer.ID) []byte {
+		peers := make([]peer.AddrInfo, 20)
+		for i := range peers {
+			peers[i] = peer.AddrInfo{ID: randomID(), Addrs: gone.Addrs}
+		}
+		return answer(peers...)
+	})
+	why := ask(t, liar)
+	assert.Equal(t, []peer.ID{liar.ID()}, why.Asked)
+	assert.Len(t, why.Silent, 20)
+}
+
+func TestALookupAsksNoMoreThan128(t *testing.T) {
+	// All the liars are one host under many addresses, so each question is put,
+	// but to the wrong peer: it is not who it was said to be.
+	var self peer.AddrInfo
+	var asked atomic.Int32
+	liar := newDouble(t, func(target peer.ID) []byte {
+		asked.Add(1)
+		peers := make([]peer.AddrInfo, 1000)
+		for i := range peers {
+			peers[i] = peer.AddrInfo{ID: randomID(), Addrs: self.Addrs}
+		}
+		return answer(peers...)
+	})
+	self = hosttest.Info(liar)
+	why := ask(t, liar)
+	assert.Equal(t, []peer.ID{liar.ID()}, why.Asked, "an address does not make a peer")
+	assert.LessOrEqual(t, len(why.Silent), 128)
+}
+
+func randomID() peer.ID {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b)
+	// The multihash of an Ed25519 key, whichever it is: SHA2-256, 32 bytes.
+	return peer.ID(append([]byte{0x12, 0x20}, b...))
+}
+
+func TestAddressesThatDoNotAnswerAreTriedOnlySoOften(t *testing.T) {
+	gone := nowhere(t)
+	var wanted peer.ID
+	liars := make([]host.Host, 3)
+	for i := range liars {
+		liars[i] = newDouble(t, func(target peer.ID) []byte {
+			if target != wanted {
+				return answer()
+			}
+			// A thousand addresses of the one looked for, and none that holds.
+			peers := make([]peer.AddrInfo, 1000)
+			for i := range peers {
+				a := ma.StringCast(gone.Addrs[0].String() + "/p2p/" + randomID().String() + "/p2p-circuit")
+				peers[i] = peer.AddrInfo{ID: target, Addrs: []ma.Multiaddr{a}}
+			}
+			return answer(peers...)
+		})
+	}
+	wanted = newID(t)
+	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(liars...)})
+	err := a.mesh.Connect(testContext(t), wanted)
+	require.ErrorIs(t, err, discovery.ErrNotFound)
+	var why *discovery.NotFoundError
+	require.ErrorAs(t, err, &why)
+	assert.NotEmpty(t, why.Dials)
+	assert.LessOrEqual(t, len(why.Dials), 16)
+	assert.ErrorContains(t, err, "found, but it answers at no address")
+	assert.Zero(t, a.mesh.Stats().Found)
+}
+
+func TestGarbageIsNoAnswer(t *testing.T) {
+	long := protowire.AppendVarint(nil, 1<<40)
+	for name, said := range map[string][]byte{
+		"nothing":               nil,
+		"a length without end":  {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		"a length of 1 TiB":     long,
+		"less than announced":   {10, 1, 2},
+		"no protobuf":           {3, 0xff, 0xff, 0xff},
+		"a peer without an id":  answer(peer.AddrInfo{Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}),
+		"an id that is none":    answer(peer.AddrInfo{ID: "nonsense", Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}),
+		"a group never closed":  {1, 0x0b},
+		"a field past the end":  {2, 0x42, 0x7f},
+		"a peer past the end":   {4, 0x42, 2, 0x0a, 0x7f},
+		"a varint past the end": {2, 0x08, 0xff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := newDouble(t, func(peer.ID) []byte { return said })
+			why := ask(t, server)
+			assert.Equal(t, []peer.ID{server.ID()}, why.Silent)
+			assert.Empty(t, why.Asked)
+			assert.ErrorContains(t, why, "1 did not answer")
+		})
+	}
+}
+
+func TestWhatIsNotUnderstoodInAnAnswerIsPassedOver(t *testing.T) {
+	// Newer peers may know fields and transports that we do not, or say nothing
+	// of where a peer is.
+	real := newDouble(t, func(peer.ID) []byte { return answer() })
+	m := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 7)
+	m = protowire.AppendFixed32(protowire.AppendTag(m, 98, protowire.Fixed32Type), 7)
+	nobody := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), string(newID(t)))
+	m = protowire.AppendBytes(protowire.AppendTag(m, 8, protowire.BytesType), nobody)
+	strange := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), string(real.ID()))
+	strange = protowire.AppendBytes(protowire.AppendTag(strange, 2, protowire.BytesType), []byte{0xfe, 0xff, 0x7f, 1})
+	strange = protowire.AppendBytes(protowire.AppendTag(strange, 2, protowire.BytesType), real.Addrs()[0].Bytes())
+	strange = protowire.AppendVarint(protowire.AppendTag(strange, 3, protowire.VarintType), 1)
+	m = protowire.AppendBytes(protowire.AppendTag(m, 8, protowire.BytesType), strange)
+	said := protowire.AppendBytes(nil, m)
+
+	first := newDouble(t, func(peer.ID) []byte { return said })
+	why := ask(t, first)
+	assert.ElementsMatch(t, []peer.ID{first.ID(), real.ID()}, why.Asked)
+	assert.Empty(t, why.Silent)
+}
+
+func TestThoseWhoDoNotAnswerDoNotHoldUpOthers(t *testing.T) {
+	// The one who knows is the farthest of many who say nothing.
+	wanted := hosttest.New(t, hosttest.Options{})
+	knows := newDouble(t, func(target peer.ID) []byte {
+		if target == wanted.ID() {
+			return answer(hosttest.Info(wanted))
+		}
+		return answer()
+	})
+	servers := []host.Host{knows}
+	for range 6 {
+		servers = append(servers, newMute(t))
+	}
+	infos := make([]peer.AddrInfo, len(servers))
+	for i, s := range servers {
+		infos[i] = hosttest.Info(s)
+	}
+	first := newDouble(t, func(peer.ID) []byte { return answer(infos...) })
+	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(first)})
+	require.NoError(t, a.mesh.Connect(testContext(t), wanted.ID()))
+}
