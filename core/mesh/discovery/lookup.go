@@ -127,7 +127,7 @@ func (d *Discovery) find(ctx context.Context, p peer.ID, use func(context.Contex
 	found := l.run(ctx)
 	// Those in a routing table may all be gone, while a relay is back already: by
 	// our doing, or by the keeper's meanwhile.
-	if !found && ctx.Err() == nil && len(l.in(answered)) == 0 && (d.knowsServer() || d.contact(ctx)) {
+	if !found && ctx.Err() == nil && len(l.in(answered)) == 0 && (d.contact(ctx) || d.knowsServer()) {
 		l = newLookup(d, p, bucketSize, use)
 		found = l.run(ctx)
 	}
