@@ -192,7 +192,7 @@ type Links struct {
 	peers      map[peer.ID]*remote
 	offenders  offenders
 	responders map[string]*responder
-	running    int // handlers, of all peers
+	active     int // requests, of all peers
 
 	goroutines sync.WaitGroup // writers, watchers, readers, and the look for stalls
 	handlers   sync.WaitGroup
@@ -204,7 +204,8 @@ type Links struct {
 type remote struct {
 	out     *outgoing
 	in      map[*incoming]struct{}
-	running map[message.ID]*running
+	running map[message.ID]*running // requests not answered yet
+	active  int                     // those of them that count: see Links.reply
 }
 
 // New answers the protocol on h and returns its links, none of which is open.

@@ -56,12 +56,11 @@ func (o *outgoing) push(it item, prio Priority) error {
 		o.mu.Unlock()
 		return errEnded
 	}
-	q := &o.queues[prio]
-	if q.n > 0 && (q.n >= o.links.opts.QueueMessages || q.bytes+len(it.frame) > o.links.opts.QueueBytes) {
+	if o.isFull(prio, len(it.frame)) {
 		o.mu.Unlock()
 		return ErrQueueFull
 	}
-	q.push(it)
+	o.queues[prio].push(it)
 	if c, ok := it.to.(*call); ok {
 		if o.calls == nil {
 			o.calls = make(map[uint64]*call)
@@ -78,11 +77,19 @@ func (o *outgoing) push(it item, prio Priority) error {
 	return nil
 }
 
-// roomInHigh is closed when there may be room again.
-func (o *outgoing) roomInHigh() <-chan struct{} {
+// isFull says whether a queue has no room for a frame of that many bytes. o.mu
+// is held.
+func (o *outgoing) isFull(prio Priority, frame int) bool {
+	q := &o.queues[prio]
+	return q.n > 0 && (q.n >= o.links.opts.QueueMessages || q.bytes+frame > o.links.opts.QueueBytes)
+}
+
+// roomInHigh is closed when there may be room again for a frame of that many
+// bytes.
+func (o *outgoing) roomInHigh(frame int) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended != nil || o.queues[High].n == 0 {
+	if o.ended != nil || !o.isFull(High, frame) {
 		return closedChan
 	}
 	if o.room == nil {
@@ -101,13 +108,15 @@ func (o *outgoing) signalRoom() {
 	}
 }
 
-// withdraw takes an item back that is still queued. Its outcome is not told.
+// withdraw takes an item back that is still queued, and counts it as expired.
+// Its outcome is not told.
 func (o *outgoing) withdraw(prio Priority, to outcome, i int32) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.queues[prio].remove(to, i) {
 		return false
 	}
+	o.links.count.expired.Add(1)
 	if prio == High {
 		o.signalRoom()
 	}
@@ -255,15 +264,15 @@ func (o *outgoing) next() bool {
 func (o *outgoing) takeBatch() bool {
 	high := o.queues[High].n
 	for bytes := 0; ; {
-		q := o.queues.next()
-		if q == nil {
+		p, ok := o.queues.next()
+		if !ok {
 			break
 		}
-		bytes += len(q.at(0).frame)
+		bytes += len(o.queues[p].at(0).frame)
 		if bytes > writeBuffer && len(o.batch) > 0 {
-			break
+			break // it is the first of the next one
 		}
-		o.batch = append(o.batch, q.pop())
+		o.batch = append(o.batch, o.queues.take(p))
 	}
 	if o.queues[High].n < high {
 		o.signalRoom()

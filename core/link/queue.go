@@ -17,8 +17,8 @@ const (
 )
 
 // fairness is how many messages may pass a waiting one of lower priority before
-// one of those goes, so that a busy queue slows the ones below it to about a
-// sixteenth and never stops them.
+// one of those goes, so that a busy queue leaves the ones below it a seventeenth
+// and never stops them.
 const fairness = 16
 
 // smallQueue is the capacity of a queue that is kept while it is empty.
@@ -116,25 +116,29 @@ func (q *queue) trim() {
 // queues are those of one link.
 type queues [priorities]queue
 
-// next is the queue whose turn it is, or nil if all are empty.
-func (qs *queues) next() *queue {
-	for p := len(qs) - 1; p > 0; p-- {
+// next is the priority whose turn it is; false if all queues are empty. It
+// remains its turn until take is called.
+func (qs *queues) next() (Priority, bool) {
+	for p := Priority(priorities - 1); p > 0; p-- {
 		if q := &qs[p]; q.n > 0 && q.passed >= fairness {
-			q.passed = 0
-			return q
+			return p, true
 		}
 	}
-	for p := range qs {
-		if qs[p].n == 0 {
-			continue
+	for p := range Priority(priorities) {
+		if qs[p].n > 0 {
+			return p, true
 		}
-		for lower := p + 1; lower < len(qs); lower++ {
-			if qs[lower].n > 0 {
-				qs[lower].passed++
-			}
-		}
-		qs[p].passed = 0
-		return &qs[p]
 	}
-	return nil
+	return 0, false
+}
+
+// take removes the first item of the priority whose turn it is.
+func (qs *queues) take(p Priority) item {
+	for lower := p + 1; lower < priorities; lower++ {
+		if qs[lower].n > 0 {
+			qs[lower].passed++
+		}
+	}
+	qs[p].passed = 0
+	return qs[p].pop()
 }

@@ -156,7 +156,6 @@ func (l *Links) giveUp(o *outgoing, c *call) {
 	delete(o.calls, c.id)
 	o.mu.Unlock()
 	if o.withdraw(Normal, c, 0) {
-		l.count.expired.Add(1)
 		return
 	}
 	e := message.Message{Kind: message.Cancel, ID: message.ID{Seq: c.id}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,7 +82,7 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 		l.count.unanswered.Add(1)
 		l.answerError(m, message.Unanswered, fmt.Sprintf("nobody answers %q here", m.Type))
 		return nil
-	case len(r.running) >= l.opts.PeerRequests || l.running >= l.opts.Requests:
+	case r.active >= l.opts.PeerRequests || l.active >= l.opts.Requests:
 		l.mu.Unlock()
 		l.count.busy.Add(1)
 		l.answerError(m, message.Busy, "too busy: too many requests are being answered")
@@ -89,7 +90,8 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	r.running[m.ID] = &running{in: in, cancel: cancel}
-	l.running++
+	r.active++
+	l.active++
 	l.handlers.Add(1)
 	l.mu.Unlock()
 	l.count.served.Add(1)
@@ -105,60 +107,80 @@ func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Respond
 	var failure error
 	code := message.Panicked // until f has returned
 	defer func() {
+		l.reply(ctx, m, code, data, failure)
 		l.mu.Lock()
 		delete(l.peers[m.From].running, m.ID)
-		l.running--
 		l.tidy(m.From)
 		l.mu.Unlock()
-		l.reply(ctx, m, code, data, failure)
 	}()
-	err := l.supervisor.Run("request "+m.Type, m, func() {
+	// The supervisor logs a panic; code tells of it.
+	_ = l.supervisor.Run("request "+m.Type, m, func() {
 		data, failure = f(ctx, m)
 		code = message.Failed
 	})
-	if err != nil {
-		failure = errCrashed
-	}
 }
 
-// errCrashed is all that a peer is told of a panic.
-var errCrashed = errors.New("the handler crashed")
+// countActive changes how many requests of p are being answered.
+func (l *Links) countActive(p peer.ID, by int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.peers[p].active += by
+	l.active += by
+}
 
 // reply sends the outcome of a handler, unless nobody waits for it any more.
+//
+// The request counts no longer as being answered when its answer is queued:
+// whoever reads it may ask again at once. It counts while its answer waits for
+// room: a peer that asks and does not read has no more of them than another.
 func (l *Links) reply(ctx context.Context, m *message.Message, code message.Code, data []byte, failure error) {
+	l.countActive(m.From, -1)
 	ended := ctx.Err()
-	switch {
-	case errors.Is(ended, context.Canceled):
+	if errors.Is(ended, context.Canceled) {
 		return // taken back, gone, or closed
-	case code == message.Panicked:
-		l.answerError(m, code, errCrashed.Error())
-		return
-	case failure != nil && ended != nil:
-		l.answerError(m, message.Overdue, "the request's time ended: "+failure.Error())
-		return
-	case failure != nil:
-		l.answerError(m, message.Failed, failure.Error())
-		return
 	}
-	e := message.Message{Kind: message.Reply, ID: m.ID, Data: data}
-	frame, err := l.frame(&e)
+	frame, err := l.frame(outcomeOf(m, ended, code, data, failure))
 	if err != nil {
-		l.answerError(m, message.Failed, "the reply is too large: "+err.Error())
-		return
+		failure = fmt.Errorf("the reply is too large: %w", err)
+		frame, err = l.frame(outcomeOf(m, nil, message.Failed, nil, failure))
 	}
-	if ended != nil { // a last try, without waiting
+	if err == nil {
 		_, err = l.try(m.From, item{frame: frame}, High)
-	} else {
+	}
+	if errors.Is(err, ErrQueueFull) && ended == nil {
+		l.countActive(m.From, 1)
 		_, err = l.put(ctx, m.From, item{frame: frame}, High)
+		l.countActive(m.From, -1)
 	}
 	l.countUnreplied(m.From, err)
 }
 
+// outcomeOf is the envelope that answers a request. ended says that its time is
+// over.
+func outcomeOf(m *message.Message, ended error, code message.Code, data []byte, failure error) *message.Message {
+	switch {
+	case code == message.Panicked:
+		return errorFor(m, code, "the handler crashed") // no more than that
+	case failure != nil && ended != nil:
+		return errorFor(m, message.Overdue, "the request's time ended: "+failure.Error())
+	case failure != nil:
+		return errorFor(m, message.Failed, failure.Error())
+	}
+	return &message.Message{Kind: message.Reply, ID: m.ID, Data: data}
+}
+
+// errorFor is the envelope of an error that answers a request.
+func errorFor(m *message.Message, code message.Code, text string) *message.Message {
+	const most = 1 << 10 // bytes of text
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "")
+	}
+	return &message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text)}
+}
+
 // answerError answers a request with an error, if there is room for it now.
 func (l *Links) answerError(m *message.Message, code message.Code, text string) {
-	const most = 1 << 10 // bytes of text
-	e := message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text[:min(len(text), most)])}
-	frame, err := l.frame(&e)
+	frame, err := l.frame(errorFor(m, code, text))
 	if err == nil {
 		_, err = l.try(m.From, item{frame: frame}, High)
 	}

@@ -114,7 +114,7 @@ func (l *Links) put(ctx context.Context, p peer.ID, it item, prio Priority) (*ou
 			return nil, err
 		}
 		select {
-		case <-o.roomInHigh():
+		case <-o.roomInHigh(len(it.frame)):
 		case <-ctx.Done():
 		}
 	}

@@ -62,7 +62,8 @@ func (m *Message) CheckSize(limit int) error {
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // Reader reads frames off a stream. It is for one goroutine. While it waits for
-// a frame to begin, it holds about a kilobyte.
+// a frame to begin, it holds about a kilobyte, or 32 of them where what came
+// last filled its buffer to the byte.
 type Reader struct {
 	src   io.Reader
 	limit int
@@ -168,11 +169,12 @@ func (r *Reader) length() (head, size int, err error) {
 
 // fill reads more into the buffer, which is to hold at least need bytes.
 func (r *Reader) fill(need int) error {
-	switch {
-	case r.start == r.end:
+	if r.start == r.end && !r.filled {
 		r.shrink()
 		r.start, r.end = 0, 0
 		r.msgs, r.slab = nil, nil
+	}
+	switch {
 	case r.large == nil && (r.filled || need > idleBuffer):
 		r.large = readBuffers.Get().(*[readBuffer]byte)
 		r.end = copy(r.large[:], r.buf[r.start:r.end])
