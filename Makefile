@@ -45,11 +45,18 @@ site: wasm web/node_modules/.package-lock.json
 ##@ Test
 
 .PHONY: test
-test: test-native test-js test-browser test-e2e ## all tests (make test-native, test-js, test-browser, test-e2e for one part)
+test: test-native fuzz test-js test-browser test-e2e ## all tests (make test-native, fuzz, test-js, test-browser, test-e2e for one part)
 
 .PHONY: test-native
 test-native: ## Go, natively, with the race detector
 	$(GO) test -race ./...
+
+FUZZTIME ?= 20s
+
+.PHONY: fuzz
+fuzz: ## a minute of fuzzing: the envelope and the frame reader
+	$(GO) test -run=NONE -fuzz=FuzzDecode -fuzztime=$(FUZZTIME) ./core/message
+	$(GO) test -run=NONE -fuzz=FuzzReader -fuzztime=$(FUZZTIME) ./core/message
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js
