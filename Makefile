@@ -86,12 +86,14 @@ chromium:
 
 .PHONY: bench
 bench: build bin/testpeer chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
+	cd native/bench && $(GO) run .
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
 
 .PHONY: lint
 lint: bin/staticcheck web/node_modules/.package-lock.json ## formatting and vetting, Go for both platforms and TypeScript
 	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
 	$(GO) vet ./...
+	cd native/bench && $(GO) vet .
 	$(JS) $(GO) vet ./core/... ./wasm/...
 	bin/staticcheck ./...
 	$(JS) bin/staticcheck ./core/... ./wasm/...

@@ -1,0 +1,3 @@
+package main
+
+func fanout(int) ([]*figure, error) { return nil, nil }

@@ -1,0 +1,3 @@
+package main
+
+func memory(int) ([]*figure, error) { return nil, nil }
