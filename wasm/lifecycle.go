@@ -7,13 +7,11 @@ import (
 	"syscall/js"
 
 	"github.com/tombolo-net/tombolo/core"
-	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// wakeOnline has lost relays tried at once when the platform says that the
-// network is back, instead of after their back-off.
-func wakeOnline(keeper *reservation.Keeper) core.Part {
+// wakeOnline calls wake when the platform says that the network is back.
+func wakeOnline(wake func()) core.Part {
 	var online js.Func
 	global := js.Global()
 	if global.Get("addEventListener").IsUndefined() { // Node.js
@@ -23,7 +21,7 @@ func wakeOnline(keeper *reservation.Keeper) core.Part {
 		Name: "network watch",
 		Start: func(context.Context) error {
 			online = jsio.NewFunc(func(js.Value, []js.Value) any {
-				keeper.Wake()
+				wake()
 				return nil
 			})
 			global.Call("addEventListener", "online", online)

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -48,6 +49,10 @@ type Options struct {
 	// PingInterval is as in core.Options.
 	PingInterval time.Duration
 
+	// Store keeps histories over restarts; package datastore has one. If nil,
+	// they end with the node. It is closed by one of Parts.
+	Store datastore.Batching
+
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
@@ -74,11 +79,19 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
-	return core.New(ctx, h, core.Options{
+	var node *core.Node // nil until it has started; the platform's events come on one thread
+	online := wakeOnline(func() {
+		if node != nil {
+			node.Wake()
+		}
+	})
+	node, err = core.New(ctx, h, core.Options{
 		Network:      opts.Network,
 		Reservations: keeper,
 		PingInterval: opts.PingInterval,
+		Store:        opts.Store,
 		Logger:       opts.Logger,
-		Parts:        append(opts.Parts, wakeOnline(keeper)),
+		Parts:        append(opts.Parts, online),
 	})
+	return node, err
 }

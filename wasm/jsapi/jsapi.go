@@ -6,8 +6,7 @@
 //
 //	tombolo.createNode({relays, identity, network, transports, log})
 //
-// Every method is shared by all nodes, as on a prototype: a node costs no
-// js.Func, and a call on a closed node rejects instead of failing in Go.
+// A call on a node that is closed rejects instead of failing in Go.
 package jsapi
 
 import (
@@ -41,7 +40,16 @@ type node struct {
 	events sync.WaitGroup // the goroutine that dispatches events
 }
 
-var nodes jsio.Handles[*node]
+var nodes *class[*node]
+
+func init() {
+	nodes = newClass(&class[*node]{
+		name:    "a node",
+		parent:  "EventTarget",
+		methods: methods,
+		ended:   func(js.Value, string) (any, error) { return nil, core.ErrClosed },
+	})
+}
 
 func createNode(raw js.Value) (any, error) {
 	opts, persistent, err := parseOptions(raw)
@@ -64,48 +72,18 @@ func createNode(raw js.Value) (any, error) {
 		return nil, err
 	}
 	n := &node{Node: inner, object: js.Global().Get("Reflect").Call("construct", js.Global().Get("EventTarget"), []any{})}
-	js.Global().Get("Object").Call("setPrototypeOf", n.object, prototype())
 	n.object.Set("id", inner.ID().String())
 	n.object.Set("network", inner.Network())
-	nodes.Add(n.object, n)
+	nodes.object(n.object, n)
 	n.dispatchEvents()
 	return n.object, nil
 }
 
 func (n *node) close() error {
-	nodes.Drop(n.object)
+	nodes.open.Drop(n.object)
 	err := n.Node.Close()
 	n.events.Wait()
 	return err
-}
-
-// prototype is shared by all nodes: EventTarget's with the methods below.
-var prototype = sync.OnceValue(func() js.Value {
-	object := js.Global().Get("Object")
-	proto := object.Call("create", js.Global().Get("EventTarget").Get("prototype"))
-	for name, call := range methods {
-		proto.Set(name, jsio.NewFunc(func(this js.Value, args []js.Value) any {
-			return jsio.Promise(func() (any, error) {
-				n, err := nodeOf(this)
-				if err != nil {
-					return nil, err
-				}
-				return call(n, args)
-			})
-		}))
-	}
-	return proto
-})
-
-func nodeOf(this js.Value) (*node, error) {
-	n, known, ok := nodes.Find(this)
-	switch {
-	case !known:
-		return nil, errors.New("the method was not called on a node")
-	case !ok:
-		return nil, core.ErrClosed
-	}
-	return n, nil
 }
 
 func argument(args []js.Value, i int) js.Value {

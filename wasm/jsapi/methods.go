@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"reflect"
 	"syscall/js"
 	"time"
 
@@ -31,7 +31,21 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"echo":       (*node).jsEcho,
 	"open":       (*node).jsOpen,
 	"listen":     (*node).jsListen,
-	"close":      func(n *node, _ []js.Value) (any, error) { return nil, n.close() },
+
+	"subscribe":   (*node).jsSubscribe,
+	"broadcast":   (*node).jsBroadcast,
+	"validate":    (*node).jsValidate,
+	"presence":    (*node).jsPresence,
+	"keepHistory": (*node).jsKeepHistory,
+	"recover":     (*node).jsRecover,
+	"send":        (*node).jsSend,
+	"sendAll":     (*node).jsSendAll,
+	"sendTo":      (*node).jsSendTo,
+	"request":     (*node).jsRequest,
+	"respond":     (*node).jsRespond,
+
+	"stats": func(n *node, _ []js.Value) (any, error) { return plain(reflect.ValueOf(n.Stats())), nil },
+	"close": func(n *node, _ []js.Value) (any, error) { return nil, n.close() },
 }
 
 func (n *node) jsAddrs([]js.Value) (any, error) { return addrStrings(n.Addrs()), nil }
@@ -174,36 +188,13 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener := js.Global().Get("Object").New()
-	listeners.Add(listener, remove)
-	listener.Set("protocol", string(proto))
-	listener.Set("close", closeListener())
-	return listener, nil
+	return register(map[string]any{"protocol": string(proto)}, remove), nil
 }
-
-// listeners are those not yet closed, each with what removes it.
-var listeners jsio.Handles[func()]
-
-// closeListener closes the listener it is called on; again is no error.
-var closeListener = sync.OnceValue(func() js.Func {
-	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
-		return jsio.Promise(func() (any, error) {
-			if remove, ok := listeners.Drop(this); ok {
-				remove()
-			}
-			return nil, nil
-		})
-	})
-})
 
 // callHandler hands an inbound stream to JavaScript. A handler that throws or
 // rejects resets the stream, and the page hears of it.
 func (n *node) callHandler(proto protocol.ID, handler js.Value, s network.Stream) {
-	returned, err := jsio.Try(func() js.Value { return handler.Invoke(streamObject(s)) })
-	if err == nil && returned.Type() == js.TypeObject && returned.Get("then").Type() == js.TypeFunction {
-		_, err = jsio.Await(context.Background(), returned)
-	}
-	if err != nil {
+	if _, err := callFunction(context.Background(), handler, streamObject(s)); err != nil {
 		_ = s.Reset()
 		n.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", proto, err)})
 	}

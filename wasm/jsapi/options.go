@@ -5,8 +5,6 @@ package jsapi
 import (
 	"fmt"
 	"log/slog"
-	"slices"
-	"strings"
 	"syscall/js"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -16,8 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// optionNames are all that createNode takes; another is an error, since it is
-// a mistake in writing more often than not.
+// optionNames are all that createNode takes.
 var optionNames = []string{"identity", "log", "network", "relays", "transports"}
 
 // optionError says which option was wrong.
@@ -28,14 +25,8 @@ func parseOptions(raw js.Value) (opts wasm.Options, persistent bool, err error) 
 	if raw.IsUndefined() {
 		raw = js.Global().Get("Object").New()
 	}
-	if raw.Type() != js.TypeObject {
-		return opts, false, &jsio.ArgumentError{Name: "options", Want: "an object", Got: raw}
-	}
-	keys := js.Global().Get("Object").Call("keys", raw)
-	for i := range keys.Length() {
-		if name := keys.Index(i).String(); !slices.Contains(optionNames, name) {
-			return opts, false, fmt.Errorf("unknown option %q: there are %s", name, strings.Join(optionNames, ", "))
-		}
+	if err := checkOptions(raw, optionNames...); err != nil {
+		return opts, false, err
 	}
 	if opts.Identity, persistent, err = parseIdentity(raw.Get("identity")); err != nil {
 		return opts, false, err
@@ -72,7 +63,7 @@ func parseStrings(name, want string, v js.Value) ([]string, error) {
 	bad := func(got js.Value) ([]string, error) {
 		return nil, &jsio.ArgumentError{Name: "option " + name, Want: want, Got: got}
 	}
-	if !js.Global().Get("Array").Call("isArray", v).Bool() {
+	if !isArray(v) {
 		return bad(v)
 	}
 	list := make([]string, v.Length())

@@ -21,5 +21,7 @@ async function compileFile(url: URL, onProgress: OnProgress | undefined): Promis
 }
 
 export { TomboloError, type TomboloErrorCode } from './errors.js'
+export type { Presence, Subscription } from './messages.js'
 export type { TomboloNode } from './node.js'
+export type * from './stats.js'
 export type * from './types.js'

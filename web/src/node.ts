@@ -1,16 +1,29 @@
 import { TomboloError } from './errors.js'
 import { loadProgram, type Compile, type WasmSource } from './load.js'
+import { Presence, Subscription } from './messages.js'
 import { raceAbort, type Program, type RawNode } from './program.js'
 import { peerStream } from './stream.js'
+import type { NodeStats } from './stats.js'
 import type {
+  BroadcastOptions,
   CallOptions,
   CreateNodeOptions,
+  HistoryLimits,
   Listener,
+  Message,
   NodeEventListener,
   NodeEvents,
+  PeerFilter,
   PeerInfo,
   PeerStream,
+  Recovery,
+  Registration,
   Reservation,
+  Responder,
+  SendOptions,
+  SendReport,
+  SubscribeOptions,
+  Verdict,
 } from './types.js'
 
 const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost', 'echo', 'error'] as const
@@ -94,6 +107,83 @@ export class TomboloNode extends EventTarget {
     return this.#program.call(() => this.#raw.listen(protocol, (raw) => handler(peerStream(raw))))
   }
 
+  /**
+   * Hears the messages of a type, broadcast to the mesh or sent to this node, from now on. `room/*` stands for all types that begin with
+   * `room/`, as they are sent to this node; of broadcasts, it hears those of the types that are subscribed to by their names.
+   */
+  async subscribe(type: string, options: SubscribeOptions = {}): Promise<Subscription> {
+    const { signal, ...config } = options
+    signal?.throwIfAborted()
+    const raw = await this.#program.call(() => this.#raw.subscribe(type, config))
+    return new Subscription(raw, this.#call, signal)
+  }
+
+  /** Tells every subscriber of a type, signed. Rejects where no peer is known to be on the type, unless told to `wait`. */
+  broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void> {
+    return this.#program.call(() => this.#raw.broadcast(type, bytes, options))
+  }
+
+  /** Decides which broadcasts of a type are delivered and passed on. There is one function a type. */
+  validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration> {
+    return this.#program.call(() => this.#raw.validate(type, f))
+  }
+
+  /** Watches who is subscribed to a type. */
+  async presence(type: string, options: CallOptions = {}): Promise<Presence> {
+    options.signal?.throwIfAborted()
+    const raw = await this.#program.call(() => this.#raw.presence(type))
+    return new Presence(raw, this.#call, options.signal)
+  }
+
+  /** Keeps the broadcasts of a type that this node hears, for peers that were away, and for `recover`. */
+  keepHistory(type: string, limits?: HistoryLimits): Promise<void> {
+    return this.#program.call(() => this.#raw.keepHistory(type, limits))
+  }
+
+  /** Asks peers for the broadcasts of a type that this node missed; they go to the subscriptions. */
+  recover(type: string, options?: CallOptions): Promise<Recovery> {
+    return this.#program.call(() => this.#raw.recover(type, options))
+  }
+
+  /** Sends a message to one peer, connecting first where needed. Resolves when it has been handed to the connection. */
+  send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void> {
+    return this.#program.call(() => this.#raw.send(peer, type, bytes, options))
+  }
+
+  /** Sends a message to several peers. Resolves to who was reached, and why others were not. */
+  sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
+    return this.#program.call(() => this.#raw.sendAll(peers, type, bytes, options))
+  }
+
+  /** Sends a message to those of the connected peers that the filter picks. */
+  async sendTo(filter: PeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
+    if (typeof filter !== 'function') {
+      return this.#program.call(() => this.#raw.sendTo(filter, type, bytes, options))
+    }
+    const chosen = (await this.peers()).filter(filter)
+    return this.sendAll(
+      chosen.map((peer) => peer.id),
+      type,
+      bytes,
+      options,
+    )
+  }
+
+  /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */
+  request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
+    return this.#program.call(() => this.#raw.request(peer, type, bytes, options))
+  }
+
+  /** Answers the requests of a type. There is one function a type. */
+  respond(type: string, f: Responder): Promise<Registration> {
+    return this.#program.call(() => this.#raw.respond(type, f))
+  }
+
+  /** What the node has counted since it was made. */
+  stats(): Promise<NodeStats> {
+    return this.#program.call(() => this.#raw.stats())
+  }
+
   /** Ends all connections. May be called more than once. */
   close(): Promise<void> {
     return this.#program.ended.aborted ? Promise.resolve() : this.#raw.close()
@@ -114,6 +204,8 @@ export class TomboloNode extends EventTarget {
   ): void {
     super.removeEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
   }
+
+  readonly #call = <T>(f: () => Promise<T>): Promise<T> => this.#program.call(f)
 
   #dispatch<K extends keyof NodeEvents>(type: K, detail: NodeEvents[K]): void {
     const known = type === 'error' ? { fatal: false, ...detail } : detail

@@ -1,6 +1,25 @@
 import { startGo } from './go.js'
 import type { RawStream } from './stream.js'
-import type { CallOptions, Listener, NodeConfig, PeerInfo, Reservation } from './types.js'
+import type { RawPresence, RawSubscription } from './messages.js'
+import type { NodeStats } from './stats.js'
+import type {
+  BroadcastOptions,
+  CallOptions,
+  HistoryLimits,
+  Listener,
+  Message,
+  NamedPeerFilter,
+  NodeConfig,
+  PeerInfo,
+  Recovery,
+  Registration,
+  Reservation,
+  Responder,
+  SendOptions,
+  SendReport,
+  SubscribeOptions,
+  Verdict,
+} from './types.js'
 
 /** A node as the WebAssembly program hands it out. */
 export interface RawNode extends EventTarget {
@@ -15,6 +34,18 @@ export interface RawNode extends EventTarget {
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
   open(peer: string, protocol: string, options?: CallOptions): Promise<RawStream>
   listen(protocol: string, handler: (stream: RawStream) => void): Promise<Listener>
+  subscribe(type: string, options?: Omit<SubscribeOptions, 'signal'>): Promise<RawSubscription>
+  broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
+  validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration>
+  presence(type: string): Promise<RawPresence>
+  keepHistory(type: string, limits?: HistoryLimits): Promise<void>
+  recover(type: string, options?: CallOptions): Promise<Recovery>
+  send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void>
+  sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
+  sendTo(filter: NamedPeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
+  request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
+  respond(type: string, f: Responder): Promise<Registration>
+  stats(): Promise<NodeStats>
   close(): Promise<void>
 }
 

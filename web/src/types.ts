@@ -94,11 +94,118 @@ export interface PeerStream {
   reset(): void
 }
 
-/** A protocol that this node answers. */
-export interface Listener {
-  readonly protocol: string
+/** Something that was registered, and can be taken back. */
+export interface Registration {
   close(): Promise<void>
 }
+
+/** A protocol that this node answers. */
+export interface Listener extends Registration {
+  readonly protocol: string
+}
+
+/** A message, as a subscription yields it. */
+export interface Message {
+  /** The peer that made it: authenticated by the connection, or for a broadcast by its signature. */
+  from: string
+  /** The peer that handed it to this node; other than `from` only for a broadcast. */
+  via: string
+  type: string
+  data: Uint8Array
+  /** Tells apart the messages of one sender and type. */
+  id: string
+  /** How many messages this subscription lost between the one before and this one. */
+  missed: number
+  /** It was for the whole mesh, not for this node alone. */
+  broadcast: boolean
+  /** It came out of the history of a peer. */
+  replayed: boolean
+}
+
+/**
+ * What happens to a message when `buffer` messages wait to be read already. Whatever is lost is counted, and the next message says so.
+ *
+ * - `drop-newest` (the default) and `drop-oldest`: the sender with the most messages waiting loses one
+ * - `latest-per-sender`: of each sender and type, only the newest message waits
+ * - `block`: a message sent to this node waits, and its sender with it; a broadcast is dropped as by `drop-newest`
+ * - `close-on-overflow`: the subscription ends, with an error
+ */
+export type Policy = 'drop-newest' | 'drop-oldest' | 'latest-per-sender' | 'block' | 'close-on-overflow'
+
+export interface SubscribeOptions {
+  /** How many messages may wait to be read. Default 256. */
+  buffer?: number
+  policy?: Policy
+  /** Whether to hear what is broadcast to the mesh, and not only what is sent to this node. Default true. */
+  broadcasts?: boolean
+  /** Closes the subscription. */
+  signal?: AbortSignal
+}
+
+/** `high` waits for room in the queue; the others reject when it is full. */
+export type Priority = 'high' | 'normal' | 'low'
+
+export interface SendOptions extends CallOptions {
+  /** Default `normal`. */
+  priority?: Priority
+}
+
+export interface BroadcastOptions extends CallOptions {
+  /** Waits for a peer on the type, as long as the signal allows, where there is none; else that rejects. Default false. */
+  wait?: boolean
+}
+
+/** Which connected peers a message goes to: all, about the square root of their number, some at random, or those the function picks. */
+export type PeerFilter = NamedPeerFilter | ((peer: PeerInfo) => boolean)
+export type NamedPeerFilter = 'every' | 'sqrt' | { random: number }
+
+/** Who was reached, and why others were not. */
+export interface SendReport {
+  reached: string[]
+  failed: { peer: string; reason: string }[]
+}
+
+/** Answers requests. The bytes it returns are the reply; what it throws is the error that the asking peer gets. */
+export type Responder = (
+  request: Pick<Message, 'from' | 'type' | 'data' | 'id'>,
+  options: { signal: AbortSignal },
+) => Uint8Array | Promise<Uint8Array>
+
+/** Bounds of a history. What is not given has a default. */
+export interface HistoryLimits {
+  /** Messages. */
+  count?: number
+  bytes?: number
+  /** Milliseconds. */
+  age?: number
+}
+
+/** Messages that a publisher made and nobody who was asked still has. */
+export interface Gap {
+  publisher: string
+  /** When the publisher began to count, in microseconds since 1970, as a decimal number. */
+  epoch: string
+  /** The first and the last number missing, as decimal numbers. */
+  from: string
+  to: string
+}
+
+/** What a recovery brought; the messages themselves went to the subscriptions. */
+export interface Recovery {
+  messages: number
+  /** Whether nothing is missing, as far as those who were asked know. */
+  complete: boolean
+  asked: string[]
+  gaps: Gap[]
+}
+
+export interface PresenceChange {
+  peer: string
+  joined: boolean
+}
+
+/** What becomes of a broadcast: `ignore` does not pass it on; `reject` also counts against who did. */
+export type Verdict = 'accept' | 'ignore' | 'reject'
 
 /** The details of the events that a node dispatches, as `CustomEvent`s. */
 export interface NodeEvents {

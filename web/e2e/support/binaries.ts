@@ -9,6 +9,7 @@ export const binaries = {
   relay: process.env['TOMBOLO_RELAY_BIN'] ?? `${repository}bin/tombolo-relay`,
   native: process.env['TOMBOLO_BIN'] ?? `${repository}bin/tombolo`,
   testpeer: process.env['TESTPEER_BIN'] ?? `${repository}web/build/testpeer`,
+  messenger: `${repository}web/build/messenger`,
 }
 
 /** A program that can be made to crash. */
@@ -20,6 +21,7 @@ export default function checkBinaries(): void {
     if (!existsSync(path)) throw new Error(`${path} is missing: run 'make build' first`)
   }
   if (process.env['TESTPEER_BIN'] === undefined) goBuild(binaries.testpeer, './native/internal/testpeer')
+  goBuild(binaries.messenger, './native/internal/messenger')
   goBuild(crashWasm, './web/e2e/crash', { GOOS: 'js', GOARCH: 'wasm' })
 }
 

@@ -1,5 +1,6 @@
 // A peer of the other implementation of libp2p, made with nothing of this project.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
@@ -17,6 +18,8 @@ Promise.withResolvers ??= function () {
 }
 
 let node
+const heard = []
+let hear = () => {}
 
 serve({
   async start() {
@@ -27,7 +30,16 @@ serve({
       connectionGater: { denyDialMultiaddr: () => false }, // it would not dial private addresses
       // Its monitor allows one ping at a time, and ends the connection when a test's own ping happens to be that one.
       connectionMonitor: { enabled: false },
-      services: { identify: identify(), ping: ping() },
+      services: { identify: identify(), ping: ping(), pubsub: gossipsub() },
+    })
+    node.services.pubsub.addEventListener('message', ({ detail }) => {
+      heard.push({
+        topic: detail.topic,
+        from: detail.from.toString(),
+        signed: detail.type === 'signed',
+        data: [...detail.data],
+      })
+      hear()
     })
     return node.peerId.toString()
   },
@@ -49,6 +61,22 @@ serve({
     const parts = []
     for await (const part of stream) parts.push(part.subarray())
     return Buffer.concat(parts).toString()
+  },
+  subscribe: (topic) => node.services.pubsub.subscribe(topic),
+  /** Resolves once another peer is on the topic. */
+  async subscribers(topic) {
+    const pubsub = node.services.pubsub
+    while (pubsub.getSubscribers(topic).length === 0) {
+      await new Promise((resolve) => pubsub.addEventListener('subscription-change', resolve, { once: true }))
+    }
+  },
+  async publish(topic, data) {
+    const { recipients } = await node.services.pubsub.publish(topic, Uint8Array.from(data))
+    return recipients.length
+  },
+  async heard(count) {
+    while (heard.length < count) await new Promise((resolve) => (hear = resolve))
+    return heard
   },
   close: () => node.stop(),
 })

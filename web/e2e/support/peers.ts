@@ -154,15 +154,13 @@ export class TestPeer {
   }
 }
 
-/** A program of this folder that runs a peer under Node.js and is told what to do line by line: see rpc.mjs. */
-export class NodeProcess {
+/** A program that is told what to do line by line: see rpc.mjs. */
+export class RpcProcess {
   readonly #program: Program
   #count = 0
 
-  constructor(script: 'js-libp2p-peer.mjs' | 'tombolo-peer.mjs') {
-    // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
-    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
-    this.#program = new Program(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))])
+  constructor(command: string, args: string[]) {
+    this.#program = new Program(command, args)
   }
 
   async call<T>(method: string, ...args: unknown[]): Promise<T> {
@@ -176,6 +174,15 @@ export class NodeProcess {
 
   stop(): Promise<void> {
     return this.#program.stop()
+  }
+}
+
+/** A program of this folder that runs a peer under Node.js. */
+export class NodeProcess extends RpcProcess {
+  constructor(script: 'js-libp2p-peer.mjs' | 'tombolo-peer.mjs') {
+    // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
+    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
+    super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))])
   }
 }
 

@@ -1,14 +1,16 @@
 // The npm package under Node.js, found as a user's program finds it: by its name.
 import { createHash, randomBytes } from 'node:crypto'
 import { createNode } from '@tombolo/node'
+import { messenger } from './messenger.mjs'
 import { serve } from './rpc.mjs'
 
 let node
 let reserved
 
-serve({
+const methods = {
   async start(options) {
     node = await createNode(options)
+    Object.assign(methods, messenger(node))
     reserved = new Promise((resolve) => node.addEventListener('relay:reserved', ({ detail }) => resolve(detail)))
     const [held] = await node.relays()
     return {
@@ -20,15 +22,14 @@ serve({
   reserved: () => reserved,
   addrs: () => node.addrs(),
   peers: () => node.peers(),
-  connect: (addr) => node.connect(addr),
   ping: (peer) => node.ping(peer),
   async echo(peer, size) {
     const sent = randomBytes(size)
     const back = await node.echo(peer, sent)
     return { bytes: back.length, same: sha256(back) === sha256(sent) }
   },
-  close: () => node.close(),
-})
+}
+serve(methods)
 
 function sha256(bytes) {
   return createHash('sha256').update(bytes).digest('hex')

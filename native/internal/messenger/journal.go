@@ -1,0 +1,48 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// journal is what has come so far, and a way to wait for more of it.
+type journal struct {
+	mu      sync.Mutex
+	entries []any
+	news    chan struct{} // closed by the next entry
+}
+
+func newJournal() *journal { return &journal{news: make(chan struct{})} }
+
+func (j *journal) add(entry any) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries = append(j.entries, entry)
+	close(j.news)
+	j.news = make(chan struct{})
+}
+
+// until waits until there is enough, and returns all there is.
+func (j *journal) until(enough func([]any) bool) ([]any, error) {
+	timeout := time.After(limit)
+	for {
+		j.mu.Lock()
+		all, news := slices.Clone(j.entries), j.news
+		j.mu.Unlock()
+		if enough(all) {
+			return append([]any{}, all...), nil
+		}
+		select {
+		case <-news:
+		case <-timeout:
+			return nil, fmt.Errorf("it did not come; there is %v", all)
+		}
+	}
+}
+
+func contains(all []any, text string) bool { return slices.Contains(all, any(text)) }
+
+func upper(b []byte) []byte { return bytes.ToUpper(b) }

@@ -1,0 +1,144 @@
+//go:build js
+
+package jsapi
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"syscall/js"
+	"time"
+	"unicode"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// class is a kind of object that JavaScript holds for a Go value. Its methods
+// return promises and are shared by all objects of the kind, as on a prototype:
+// an object costs no js.Func.
+type class[T any] struct {
+	name    string // an indefinite noun, for errors
+	parent  string // the global whose prototype the methods' inherits from
+	methods map[string]func(T, []js.Value) (any, error)
+	// ended is what a method brings on an object that has been closed.
+	ended func(object js.Value, method string) (any, error)
+
+	open      jsio.Handles[T]
+	prototype func() js.Value
+}
+
+func newClass[T any](c *class[T]) *class[T] {
+	c.prototype = sync.OnceValue(c.makePrototype)
+	return c
+}
+
+func (c *class[T]) makePrototype() js.Value {
+	proto := js.Global().Get("Object").Call("create", js.Global().Get(c.parent).Get("prototype"))
+	for name, call := range c.methods {
+		proto.Set(name, jsio.NewFunc(func(this js.Value, args []js.Value) any {
+			return jsio.Promise(func() (any, error) {
+				value, known, ok := c.open.Find(this)
+				switch {
+				case !known:
+					return nil, fmt.Errorf("%s was not called on %s", name, c.name)
+				case !ok:
+					return c.ended(this, name)
+				}
+				return call(value, args)
+			})
+		}))
+	}
+	return proto
+}
+
+// object makes obj one of the class, which stands for value.
+func (c *class[T]) object(obj js.Value, value T) js.Value {
+	js.Global().Get("Object").Call("setPrototypeOf", obj, c.prototype())
+	c.open.Add(obj, value)
+	return obj
+}
+
+// nothing is what methods bring that have nothing left to do.
+func nothing(js.Value, string) (any, error) { return nil, nil }
+
+func newObject(properties map[string]any) js.Value { return js.ValueOf(properties) }
+
+// registration is something that was registered: closing it removes that, and
+// again is no error.
+type registration struct {
+	object js.Value
+	remove func()
+}
+
+var registrations *class[*registration]
+
+func init() {
+	registrations = newClass(&class[*registration]{
+		name:   "a registration",
+		parent: "Object",
+		methods: map[string]func(*registration, []js.Value) (any, error){
+			"close": func(r *registration, _ []js.Value) (any, error) {
+				if _, ok := registrations.open.Drop(r.object); ok {
+					r.remove()
+				}
+				return nil, nil
+			},
+		},
+		ended: nothing,
+	})
+}
+
+func register(properties map[string]any, remove func()) js.Value {
+	r := &registration{object: newObject(properties), remove: remove}
+	return registrations.object(r.object, r)
+}
+
+// plain is a Go value as JavaScript sees it: structs are objects with names in
+// camel case, what is embedded in them lies flat, and durations are in
+// milliseconds.
+func plain(v reflect.Value) any {
+	if d, ok := v.Interface().(time.Duration); ok {
+		return milliseconds(d)
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		o := make(map[string]any)
+		addFields(o, v)
+		return o
+	case reflect.Array, reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = plain(v.Index(i))
+		}
+		return list
+	case reflect.Int, reflect.Int64:
+		return float64(v.Int())
+	case reflect.Uint64, reflect.Uint32:
+		return float64(v.Uint())
+	case reflect.Bool:
+		return v.Bool()
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+func addFields(o map[string]any, v reflect.Value) {
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous {
+			addFields(o, v.Field(i))
+			continue
+		}
+		o[camelCase(f.Name)] = plain(v.Field(i))
+	}
+}
+
+// camelCase makes "queueFull" of "QueueFull" and "id" of "ID".
+func camelCase(name string) string {
+	if strings.ToUpper(name) == name {
+		return strings.ToLower(name)
+	}
+	r := []rune(name)
+	r[0] = unicode.ToLower(r[0])
+	return string(r)
+}

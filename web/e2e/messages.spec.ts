@@ -1,0 +1,157 @@
+import { expect, test } from './support/fixtures.js'
+import { type Heard, inTab, type Messenger, natively, type Report, underNode } from './support/messengers.js'
+import { NodeProcess } from './support/peers.js'
+
+/** Runs with a tab, a peer under Node.js and a native peer that share nothing but a relay. */
+const meet = test.extend<{ tab: Messenger; node: Messenger; native: Messenger }>({
+  tab: async ({ page, relay }, use) => use(await inTab(page, relay)),
+  node: async ({ relay }, use) => {
+    const node = await underNode(relay)
+    await use(node)
+    await node.stop()
+  },
+  native: async ({ relay }, use) => {
+    const native = await natively(relay)
+    await use(native)
+    await native.stop()
+  },
+})
+
+meet('what one broadcasts, all subscribers hear, whoever they are', async ({ tab, node, native }) => {
+  const all = [tab, node, native]
+  await Promise.all(all.map((one) => one.call('subscribe', 'chat')))
+  // No waiting for anything but a peer: what is said right after a subscription is not lost.
+  await Promise.all(all.map((one) => one.call('broadcast', 'chat', `hello from ${one.id}`, { wait: true })))
+  for (const one of all) {
+    const heard = await one.call<Heard[]>('received', 'chat', 3)
+    expect(heard.map(({ from, text }) => [from, text]).sort()).toEqual(
+      all.map(({ id }) => [id, `hello from ${id}`]).sort(),
+    )
+    expect(heard.every((message) => message.broadcast && message.type === 'chat')).toBe(true)
+  }
+})
+
+meet('what one sends, one peer gets, in order, in both directions', async ({ tab, node, native }) => {
+  const pairs = [
+    [tab, node],
+    [tab, native],
+    [node, native],
+  ].flatMap(([a, b]) => [[a!, b!] as const, [b!, a!] as const])
+  await Promise.all([tab, node, native].map((one) => one.call('subscribe', 'note')))
+  for (const [from, to] of pairs) {
+    for (let i = 0; i < 10; i++) await from.call('send', to.id, 'note', `${i}`)
+  }
+  for (const one of [tab, node, native]) {
+    const heard = await one.call<Heard[]>('received', 'note', 20)
+    expect(heard).toHaveLength(20)
+    for (const other of [tab, node, native].filter((other) => other !== one)) {
+      const theirs = heard.filter((message) => message.from === other.id)
+      expect(theirs.map((message) => message.text)).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
+      expect(theirs.every((message) => !message.broadcast && message.missed === 0)).toBe(true)
+    }
+  }
+})
+
+meet(
+  'requests are answered, fail with the text of the answerer, and their end reaches it',
+  async ({ tab, node, native }) => {
+    const all = [tab, node, native]
+    for (const one of all) {
+      await one.call('respond', 'shout', 'shout')
+      await one.call('respond', 'fail', 'fail')
+      await one.call('respond', 'hang', 'hang')
+    }
+    for (const asking of all) {
+      for (const asked of all.filter((one) => one !== asking)) {
+        expect(await asking.call('request', asked.id, 'shout', 'ahoy')).toBe('AHOY')
+        await expect(asking.call('request', asked.id, 'fail', 'fish')).rejects.toThrow('no fish today')
+        await expect(asking.call('request', asked.id, 'nobody', '')).rejects.toThrow('nobody answers "nobody"')
+        await expect(asking.call('request', asked.id, 'hang', asking.id, 500)).rejects.toThrow()
+        await asked.call('aborted', asking.id)
+      }
+    }
+  },
+)
+
+meet('a message to all connected peers says who was reached', async ({ tab, native, relay }) => {
+  await native.call('subscribe', 'note')
+  await tab.call('connect', native.id)
+  const report = await tab.call<Report>('sendTo', 'every', 'note', 'to all')
+  expect(report.reached.sort()).toEqual([native.id, relay.id].sort())
+  expect(report.failed).toEqual([])
+  expect(await native.call<Heard[]>('received', 'note', 1)).toMatchObject([{ text: 'to all', from: tab.id }])
+})
+
+meet('who is on a type is known everywhere, and who leaves it', async ({ tab, node, native, page }) => {
+  for (const one of [node, native]) await one.call('watch', 'room/1')
+  await tab.call('subscribe', 'room/1')
+  for (const one of [node, native]) {
+    expect(await one.call('seen', 'room/1', tab.id, true)).toContain(tab.id)
+  }
+  await node.call('subscribe', 'room/1')
+  expect(await native.call('seen', 'room/1', node.id, true)).toEqual(expect.arrayContaining([node.id, tab.id]))
+  await tab.call('unsubscribe', 'room/1')
+  expect(await native.call('seen', 'room/1', tab.id, false)).toEqual([node.id])
+  await page.close()
+})
+
+meet('a tab that was away gets what it missed from the relay, in order', async ({ context, relay, native, node }) => {
+  const page = await context.newPage()
+  const before = await inTab(page, relay)
+  await before.call('keepHistory', 'news')
+  await before.call('subscribe', 'news')
+  await native.call('subscribe', 'news')
+  await node.call('subscribe', 'news')
+  await native.call('broadcast', 'news', 'native 0', { wait: true })
+  await before.call('received', 'news', 1)
+  await page.close()
+
+  for (let i = 1; i <= 20; i++) {
+    await native.call('broadcast', 'news', `native ${i}`, { wait: true })
+    await node.call('broadcast', 'news', `node ${i}`, { wait: true })
+  }
+  await node.call('received', 'news', 41)
+
+  const back = await inTab(await context.newPage(), relay)
+  expect(back.id).toBe(before.id)
+  await back.call('keepHistory', 'news')
+  await back.call('subscribe', 'news')
+  await back.call('recover', 'news')
+  const heard = await back.call<Heard[]>('received', 'news', 40)
+  for (const one of [native, node]) {
+    const theirs = heard.filter(({ from }) => from === one.id)
+    const name = one === native ? 'native' : 'node'
+    expect(theirs.map(({ text }) => text)).toEqual(Array.from({ length: 20 }, (_, i) => `${name} ${i + 1}`))
+    expect(theirs.every(({ replayed }) => replayed)).toBe(true)
+  }
+  await back.stop()
+})
+
+meet('js-libp2p with gossipsub speaks on the same topic', async ({ tab, native, relay }) => {
+  const js = new NodeProcess('js-libp2p-peer.mjs')
+  try {
+    const jsId = await js.call<string>('start')
+    await js.call('dial', relay.addr('/ws/'))
+    await tab.call('subscribe', 'chat')
+    await native.call('subscribe', 'chat')
+    await js.call('subscribe', 'tombolo/chat')
+    await js.call('subscribers', 'tombolo/chat')
+
+    await js.call('publish', 'tombolo/chat', envelope('from js-libp2p'))
+    for (const one of [tab, native]) {
+      expect(await one.call<Heard[]>('received', 'chat', 1)).toMatchObject([{ from: jsId, text: 'from js-libp2p' }])
+    }
+    await tab.call('broadcast', 'chat', 'from a tab', { wait: true })
+    const heard = await js.call<{ topic: string; from: string; signed: boolean; data: number[] }[]>('heard', 1)
+    expect(heard[0]).toMatchObject({ topic: 'tombolo/chat', from: tab.id, signed: true })
+    expect(Buffer.from(heard[0]!.data).includes('from a tab')).toBe(true)
+  } finally {
+    await js.stop()
+  }
+})
+
+/** An event of core/message/envelope.proto, as one who has only that would write it. */
+function envelope(text: string): number[] {
+  const data = Buffer.from(text)
+  return [(4 << 3) | 2, data.length, ...data]
+}

@@ -1,0 +1,61 @@
+import type { Page } from '@playwright/test'
+import { binaries } from './binaries.js'
+import { join } from './fixtures.js'
+import { messenger } from './messenger.mjs'
+import { NodeProcess, type Relay, RpcProcess } from './peers.js'
+
+/** A message as the tests see it. */
+export interface Heard {
+  from: string
+  via: string
+  type: string
+  text: string
+  broadcast: boolean
+  replayed: boolean
+  missed: number
+}
+
+export interface Report {
+  reached: string[]
+  failed: { peer: string; reason: string }[]
+}
+
+/** A node that the tests of messages tell what to do. Its methods are those of messenger.mjs, wherever it runs. */
+export interface Messenger {
+  readonly id: string
+  call<T = void>(method: string, ...args: unknown[]): Promise<T>
+  stop(): Promise<void>
+}
+
+/** In a tab that has joined through a relay. */
+export async function inTab(page: Page, relay: Relay, query = ''): Promise<Messenger> {
+  const id = await join(page, relay.url + query)
+  await page.evaluate(`window.messenger = (${messenger.toString()})(window.tombolo)`)
+  return {
+    id,
+    call: <T>(method: string, ...args: unknown[]) =>
+      page.evaluate(
+        ([method, args]) => {
+          const { messenger } = window as unknown as { messenger: Record<string, (...args: unknown[]) => unknown> }
+          return messenger[method]!(...args)
+        },
+        [method, args] as const,
+      ) as Promise<T>,
+    stop: () => page.close(),
+  }
+}
+
+/** Under Node.js, with a reservation on the relay. */
+export async function underNode(relay: Relay): Promise<Messenger> {
+  const program = new NodeProcess('tombolo-peer.mjs')
+  const { id } = await program.call<{ id: string }>('start', { relays: [relay.addr('/ws/')] })
+  await program.call('reserved')
+  return { id, call: (method, ...args) => program.call(method, ...args), stop: () => program.stop() }
+}
+
+/** As a process of the operating system. */
+export async function natively(relay: Relay): Promise<Messenger> {
+  const program = new RpcProcess(binaries.messenger, [])
+  const { id } = await program.call<{ id: string }>('start', { relays: relay.addrs })
+  return { id, call: (method, ...args) => program.call(method, ...args), stop: () => program.stop() }
+}

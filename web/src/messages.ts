@@ -1,0 +1,87 @@
+import { Iteration, type RawIteration } from './iteration.js'
+import type { Message, PresenceChange } from './types.js'
+
+export interface RawSubscription extends RawIteration<Uint8Array> {
+  readonly type: string
+  dropped(): Promise<number>
+}
+
+export interface RawPresence extends RawIteration<PresenceChange[]> {
+  readonly type: string
+  now(): Promise<string[]>
+}
+
+type Call = <T>(f: () => Promise<T>) => Promise<T>
+
+/** The messages of a type, in the order they came, for `for await`. Leaving the loop closes it. */
+export class Subscription extends Iteration<Message> {
+  readonly type: string
+  readonly #raw: RawSubscription
+
+  constructor(raw: RawSubscription, call: Call, signal?: AbortSignal) {
+    const read = async () => {
+      const batch = await raw.next()
+      return batch && decodeBatch(batch)
+    }
+    super(raw, read, call, signal)
+    this.#raw = raw
+    this.type = raw.type
+  }
+
+  /** How many messages were dropped because they were not read in time. */
+  dropped(): Promise<number> {
+    return this.call(() => this.#raw.dropped())
+  }
+}
+
+/** Who joins and leaves a type, from now on, for `for await`. Leaving the loop closes it. */
+export class Presence extends Iteration<PresenceChange> {
+  readonly type: string
+  readonly #raw: RawPresence
+
+  constructor(raw: RawPresence, call: Call, signal?: AbortSignal) {
+    super(raw, () => raw.next(), call, signal)
+    this.#raw = raw
+    this.type = raw.type
+  }
+
+  /** The peers that are subscribed to the type, as far as is known. */
+  now(): Promise<string[]> {
+    return this.call(() => this.#raw.now())
+  }
+}
+
+const BROADCAST = 1
+const REPLAYED = 2
+
+/**
+ * Reads a batch of messages: one crossing between Go and JavaScript serves many. A batch is a table of strings, then messages that refer to
+ * it: see wasm/jsapi/batch.go. Numbers are little-endian.
+ */
+export function decodeBatch(batch: Uint8Array): Message[] {
+  const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength)
+  let at = 0
+  const u32 = () => view.getUint32((at += 4) - 4, true)
+  const u64 = () => view.getBigUint64((at += 8) - 8, true)
+  const bytes = () => {
+    const length = u32()
+    return batch.slice(at, (at += length)) // of its own, so that a message that is kept does not keep its batch
+  }
+  const decoder = new TextDecoder()
+  const strings = Array.from({ length: u32() }, () => decoder.decode(bytes()))
+  const messages: Message[] = []
+  while (at < batch.byteLength) {
+    const flags = u32()
+    messages.push({
+      from: strings[u32()]!,
+      via: strings[u32()]!,
+      type: strings[u32()]!,
+      missed: u32(),
+      id: `${u64()}.${u64()}`,
+      data: bytes(),
+      broadcast: (flags & BROADCAST) !== 0,
+      replayed: (flags & REPLAYED) !== 0,
+    })
+  }
+  return messages
+}

@@ -1,0 +1,88 @@
+/** What handlers did: functions that get messages, or answer requests. Times are in milliseconds. */
+export interface HandlerStats {
+  /** Calls that have ended. */
+  runs: number
+  panics: number
+  /** Calls that exceeded the time limit. */
+  late: number
+  running: number
+  /** Those under way that have exceeded it. */
+  overdue: { handler: string; type: string; id: string; for: number }[]
+  time: number
+  maxTime: number
+}
+
+/** Messages on their way to the subscriptions of this node. */
+export interface DispatchStats {
+  subscriptions: number
+  types: number
+  published: number
+  /** Of those, the ones that nobody had subscribed to. */
+  unclaimed: number
+  /** Messages that are no events of applications. */
+  refused: number
+  delivered: number
+  duplicates: number
+  dropped: { full: number; superseded: number; timeout: number; closed: number }
+  /** Messages that wait to be read, and those in the fullest subscription. */
+  depth: number
+  deepest: number
+  handlers: HandlerStats
+}
+
+/** Messages to and from single peers. */
+export interface LinkStats {
+  links: number
+  streams: number
+  /** What waits to be sent: high, normal, low. */
+  queued: { messages: number; bytes: number }[]
+  sent: number
+  sentBytes: number
+  batches: number
+  received: number
+  receivedBytes: number
+  unsent: { queueFull: number; lost: number; expired: number; tooLarge: number }
+  requests: { sent: number; answered: number; errors: number; failed: number; pending: number; strays: number }
+  serving: { served: number; busy: number; unanswered: number; unreplied: number; handlers: HandlerStats }
+  malformed: number
+  refused: number
+  stalled: number
+}
+
+/** Broadcasts. */
+export interface MeshStats {
+  topics: number
+  published: number
+  unheard: number
+  received: number
+  duplicates: number
+  refused: number
+  malformed: number
+  ignored: number
+  panics: number
+  droppedOutbound: number
+  droppedControl: number
+  droppedInbound: number
+}
+
+/** Searches for peers by their ids. */
+export interface DiscoveryStats {
+  server: boolean
+  table: number
+  lookups: number
+  found: number
+  answers: number
+  unanswered: number
+  announcements: number
+}
+
+/** What a node holds, and what it has counted since it was made. Messages are counted unless it says what. */
+export interface NodeStats {
+  peers: number
+  connections: number
+  reservations: number
+  dispatch: DispatchStats
+  links: LinkStats
+  mesh: MeshStats
+  discovery: DiscoveryStats
+}
