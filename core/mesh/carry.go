@@ -6,8 +6,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-
-	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
 // CarrierProtocol is listed by nodes with Options.RelayTopics. Nothing is spoken
@@ -124,7 +122,7 @@ func (c *carrier) carry(typ string, now time.Time) error {
 		return err
 	}
 	if limits := c.m.opts.KeepHistories; limits != nil {
-		if err := t.keepWhileCarried(*limits); err != nil {
+		if _, err := t.keep(t.topicName(), *limits, true); err != nil {
 			t.release()
 			return err
 		}
@@ -169,7 +167,7 @@ func (c *carrier) check(t *carried, now time.Time) {
 		}
 		return
 	}
-	peers := t.handle.ListPeers()
+	peers := t.peersOn()
 	switch {
 	case len(peers) == 0 && t.alone.IsZero():
 		t.alone = now
@@ -217,46 +215,5 @@ func (c *carrier) askBehind(t *carried, now time.Time) {
 	}
 }
 
-// keepWhileCarried remembers what is said on a topic that is carried.
-func (t *topic) keepWhileCarried(limits replay.Limits) error {
-	t.keeping.Lock()
-	defer t.keeping.Unlock()
-	if t.isKept() {
-		return nil
-	}
-	past, err := replay.Open(t.m.ctx, t.m.prefix+t.typ, replay.HistoryOptions{Limits: limits, Store: t.m.opts.Store, Logger: t.m.log})
-	if err != nil {
-		return err
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.past, t.kept, t.whileCarried = past, true, true
-	return nil
-}
-
 // remembers is how many broadcasts are kept.
-func (t *topic) remembers() int {
-	t.mu.Lock()
-	past := t.past
-	t.mu.Unlock()
-	if past == nil {
-		return 0
-	}
-	return past.Stats().Entries
-}
-
-func (t *topic) endKeeping() {
-	t.keeping.Lock()
-	defer t.keeping.Unlock()
-	t.mu.Lock()
-	past, own := t.past, t.whileCarried
-	if own {
-		t.past, t.kept, t.whileCarried = nil, false, false
-	}
-	t.mu.Unlock()
-	if own && past != nil {
-		if err := past.Close(); err != nil {
-			t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
-		}
-	}
-}
+func (t *topic) remembers() int { return t.memory().Stats().Entries }

@@ -17,10 +17,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// recent are the limits of the history that goes with every subscription. It is
-// for what was said while the subscription was spreading, and for what GossipSub
-// lost.
-var recent = replay.Limits{Count: 256, Bytes: 1 << 20, Age: time.Minute, Publishers: 256}
+// recent are the limits of the history that goes with every topic in use. It is
+// for what was said while a subscription was spreading, and for what GossipSub
+// lost: for a minute, or 1024 messages, or 512 KiB of them.
+var recent = replay.Limits{Count: 1024, Bytes: 512 << 10, Age: time.Minute, Publishers: 1024}
 
 const (
 	// A peer that comes to the topic, or that this node comes to, is asked for
@@ -28,9 +28,20 @@ const (
 	// had its heartbeat, after which this node is in the mesh of those around.
 	firstCatchUp  = 100 * time.Millisecond
 	secondCatchUp = 1500 * time.Millisecond
+	// settling is how long after it began a subscription is still spreading, at
+	// most: until then each peer that comes to the topic is asked.
+	settling = 30 * time.Second
 	// repairAfter is how long a hole in a publisher's numbers is left to
-	// GossipSub's own gossip.
+	// GossipSub's own gossip. repairAgain is when those are asked again who did
+	// not have it yet.
 	repairAfter = 1200 * time.Millisecond
+	repairAgain = 5 * time.Second
+	// clockSlack is added to the age of what is asked for, for the time that the
+	// question takes: up to that much is heard of what was said before a
+	// subscription.
+	clockSlack = time.Second
+	// roundEvery is the least time between two rounds.
+	roundEvery = 250 * time.Millisecond
 	// catchUpTimeout bounds one round of questions.
 	catchUpTimeout = 20 * time.Second
 	// catchUpPeers is how many peers are asked in a round.
@@ -47,13 +58,14 @@ var ErrNotKept = errors.New("no history of the type is kept")
 
 // history is the part of a topic that remembers; under the topic's mu.
 type history struct {
-	past         *replay.History // nil: nothing is remembered
-	kept         bool            // past is not only recent
-	whileCarried bool            // kept is the carrier's wish only
-	since        time.Time       // of the subscription
-	rounds       []time.Time     // when to catch up, in order
-	lastVia      peer.ID         // who handed over what had a hole before it
-	catching     bool            // a round is under way
+	past         *replay.History
+	kept         bool        // past is not only recent
+	whileCarried bool        // kept is the carrier's wish only
+	listening    bool        // on the topic
+	since        time.Time   // of that
+	rounds       []time.Time // when to catch up, in order
+	lastVia      peer.ID     // who handed over what had a hole before it
+	catching     bool        // a round is under way
 }
 
 // newReplay starts answering for the histories of this node.
@@ -100,41 +112,65 @@ func (m *Mesh) keepHistory(typ string, limits replay.Limits) error {
 	if err != nil {
 		return err
 	}
-	t.keeping.Lock()
-	defer t.keeping.Unlock()
-	t.mu.Lock()
-	old, again := t.past, t.kept && !t.whileCarried
-	t.past = nil // two of one name must not write to the store
-	t.mu.Unlock()
-	if old != nil {
-		if err := old.Close(); err != nil {
-			m.log.Error("a history was not stored", "type", typ, "err", err)
-		}
-	}
-	past, err := replay.Open(m.ctx, m.prefix+typ, replay.HistoryOptions{Limits: limits, Store: m.opts.Store, Logger: m.log})
-	if err != nil {
+	again, err := t.keep(t.topicName(), limits, false)
+	if err != nil || again {
 		t.release()
 		return err
-	}
-	t.mu.Lock()
-	t.past, t.kept, t.whileCarried = past, true, false
-	t.mu.Unlock()
-	if again {
-		t.release()
-		return nil
 	}
 	return t.announce()
 }
 
+// topicName names the history of a type that is kept: it is the topic.
+func (t *topic) topicName() string { return t.m.prefix + t.typ }
+
+// keep opens a history of that name in place of the one there is. again says
+// that KeepHistory had done so before.
+func (t *topic) keep(name string, limits replay.Limits, whileCarried bool) (again bool, err error) {
+	t.keeping.Lock()
+	defer t.keeping.Unlock()
+	t.mu.Lock()
+	old, again := t.past, t.kept && !t.whileCarried
+	if again && whileCarried {
+		t.mu.Unlock()
+		return true, nil
+	}
+	t.past, t.kept, t.whileCarried = t.openRecent(), false, false
+	t.mu.Unlock()
+	// Two of one name must not write to the store.
+	if err := old.Close(); err != nil {
+		t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
+	}
+	past, err := replay.Open(t.m.ctx, name, replay.HistoryOptions{Limits: limits, Store: t.m.opts.Store, Logger: t.m.log})
+	if err != nil {
+		return again, err
+	}
+	t.mu.Lock()
+	old, t.past, t.kept, t.whileCarried = t.past, past, true, whileCarried
+	t.mu.Unlock()
+	return again, old.Close()
+}
+
+// endKeeping ends what keep began for the carrier, and says so.
+func (t *topic) endKeeping() (ended bool) {
+	t.keeping.Lock()
+	defer t.keeping.Unlock()
+	t.mu.Lock()
+	if !t.whileCarried {
+		t.mu.Unlock()
+		return false
+	}
+	old := t.past
+	t.past, t.kept, t.whileCarried = t.openRecent(), false, false
+	t.mu.Unlock()
+	if err := old.Close(); err != nil {
+		t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
+	}
+	return true
+}
+
 // closeHistory stores what is to be stored.
 func (t *topic) closeHistory() error {
-	t.mu.Lock()
-	past := t.past
-	t.mu.Unlock()
-	if past == nil {
-		return nil
-	}
-	if err := past.Close(); err != nil {
+	if err := t.memory().Close(); err != nil {
 		return fmt.Errorf("history of %q: %w", t.typ, err)
 	}
 	return nil
@@ -142,10 +178,7 @@ func (t *topic) closeHistory() error {
 
 // remember keeps a broadcast as it was signed.
 func (t *topic) remember(msg *message.Message, raw *pb.Message) {
-	t.mu.Lock()
-	past := t.past
-	t.mu.Unlock()
-	if past == nil || msg.ID.Seq == 0 {
+	if msg.ID.Seq == 0 {
 		return
 	}
 	data, err := raw.Marshal()
@@ -153,43 +186,44 @@ func (t *topic) remember(msg *message.Message, raw *pb.Message) {
 		t.m.log.Error("a broadcast cannot be kept", "type", t.typ, "err", err)
 		return
 	}
-	past.Add(replay.Entry{Publisher: msg.From, ID: msg.ID, Signed: data})
+	t.memory().Add(replay.Entry{Publisher: msg.From, ID: msg.ID, Signed: data})
 }
 
-// startRecent begins to remember what is recent, where nothing is remembered;
-// t.mu is held.
-func (t *topic) startRecent() {
-	t.since = time.Now()
-	if t.past != nil {
-		return
-	}
-	past, err := replay.Open(t.m.ctx, t.typ, replay.HistoryOptions{Limits: recent, Logger: t.m.log})
-	if err != nil { // it has nothing that could fail
+func (t *topic) memory() *replay.History {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.past
+}
+
+// openRecent makes the history that remembers only what is recent.
+func (t *topic) openRecent() *replay.History {
+	past, err := replay.Open(context.Background(), t.typ, replay.HistoryOptions{Limits: recent, Logger: t.m.log})
+	if err != nil { // it reads nothing, and the limits are right
 		panic(err)
 	}
-	t.past = past
+	return past
 }
 
-// stopRecent forgets what is recent; t.mu is held.
-func (t *topic) stopRecent() {
-	t.rounds = nil
-	if t.past != nil && !t.kept {
+// dropRecent ends the history of a topic that nobody uses.
+func (t *topic) dropRecent() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.kept {
 		_ = t.past.Close() // it stores nothing
-		t.past = nil
 	}
 }
 
 // catchUpSoon plans rounds; t.mu is held.
 func (t *topic) catchUpSoon(after ...time.Duration) {
-	if t.subscribed == 0 {
+	if !t.listening {
 		return
 	}
 	now := time.Now()
 	for _, d := range after {
-		at := now.Add(d)
-		// One round serves all that was planned for about the same time.
-		if !slices.ContainsFunc(t.rounds, func(r time.Time) bool { return !r.Before(at) && r.Sub(at) < d }) {
-			t.rounds = append(t.rounds, at)
+		// One round serves all that is planned for about the same time.
+		at := now.Add(d).Sub(t.since).Truncate(roundEvery) + roundEvery
+		if !slices.Contains(t.rounds, t.since.Add(at)) {
+			t.rounds = append(t.rounds, t.since.Add(at))
 		}
 	}
 	slices.SortFunc(t.rounds, time.Time.Compare)
@@ -208,8 +242,9 @@ func (t *topic) catchUp(now time.Time) time.Time {
 		return t.rounds[0]
 	}
 	t.rounds = slices.DeleteFunc(t.rounds, func(r time.Time) bool { return due(r, now) })
-	age := min(now.Sub(t.since)+time.Second, recent.Age)
+	age := min(now.Sub(t.since)+clockSlack, recent.Age)
 	via := t.lastVia
+	t.lastVia = ""
 	t.catching = true
 	t.m.run.Go(func() {
 		t.askAround(age, via)
@@ -227,7 +262,7 @@ func (t *topic) askAround(age time.Duration, via peer.ID) {
 	defer cancel()
 	peers := t.historians(via)
 	for _, p := range peers[:min(len(peers), catchUpPeers)] {
-		a, err := t.m.replay.Sync(ctx, p, t.typ, t.ask(age))
+		a, err := t.m.replay.Sync(ctx, p, t.typ, t.ask(age, new(int)))
 		if err != nil && ctx.Err() == nil {
 			t.m.log.Debug("a peer could not be asked for what was missed", "type", t.typ, "peer", p, "err", err)
 		}
@@ -237,11 +272,17 @@ func (t *topic) askAround(age time.Duration, via peer.ID) {
 	}
 }
 
-func (t *topic) ask(age time.Duration) replay.Ask {
+// ask is for what was said of late, or for all if age is zero. What is delivered
+// is counted in n.
+func (t *topic) ask(age time.Duration, n *int) replay.Ask {
 	return replay.Ask{
-		MaxAge:  age,
-		Check:   func(ctx context.Context, msg *message.Message) bool { return t.m.verdict(ctx, msg) == Accept },
-		Deliver: func(_ context.Context, msg *message.Message) { t.acceptReplayed(msg) },
+		MaxAge: age,
+		Check:  func(ctx context.Context, msg *message.Message) bool { return t.m.judge(ctx, msg) == Accept },
+		Deliver: func(_ context.Context, msg *message.Message) {
+			if t.acceptReplayed(msg) {
+				*n++
+			}
+		},
 	}
 }
 
@@ -250,7 +291,7 @@ func (t *topic) ask(age time.Duration) replay.Ask {
 // topics for others, then those on the topic, and then the rest.
 func (t *topic) historians(first peer.ID) []peer.ID {
 	on := make(map[peer.ID]bool)
-	for _, p := range t.handle.ListPeers() {
+	for _, p := range t.peersOn() {
 		on[p] = true
 	}
 	rank := func(p peer.ID) int {
@@ -330,8 +371,7 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	var failures []error
 	var whole bool
 	for _, p := range peers[:min(len(peers), recoverPeers)] {
-		a, err := m.replay.Sync(ctx, p, typ, t.ask(0))
-		r.Messages += a.Received
+		a, err := m.replay.Sync(ctx, p, typ, t.ask(0, &r.Messages))
 		if err != nil {
 			failures = append(failures, err)
 			if errors.Is(err, replay.ErrNoHistory) || ctx.Err() != nil {
@@ -340,18 +380,12 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 		}
 		r.Peers = append(r.Peers, p)
 		r.Gaps, r.Unknown = append(r.Gaps, a.Gaps...), append(r.Unknown, a.Unknown...)
+		r.Gaps = t.memory().StillMissing(r.Gaps)
 		whole = whole || err == nil
-		if r.Complete = err == nil && a.Complete(); r.Complete {
+		if r.Complete = err == nil && a.Complete() && len(r.Gaps) == 0 && len(r.Unknown) == 0; r.Complete {
 			break
 		}
 	}
-	t.mu.Lock()
-	past := t.past
-	t.mu.Unlock()
-	if past != nil {
-		r.Gaps = past.StillMissing(r.Gaps)
-	}
-	r.Complete = r.Complete && len(r.Gaps) == 0 && len(r.Unknown) == 0
 	if whole {
 		return r, nil
 	}

@@ -18,7 +18,7 @@ import (
 // (Who), and its subscribers answer (Here). Beyond that, a node says once that it
 // has come and once that it leaves (Gone).
 const (
-	// askEvery is how often a watcher asks again, and so how often each
+	// askEvery is how often the watchers of a type ask again, and so how often each
 	// subscriber of a watched type sends a message of some 200 bytes.
 	askEvery = 30 * time.Second
 	// askSoon is when it asks for the second time: until then it may not have
@@ -45,9 +45,10 @@ type Change struct {
 }
 
 // Presence watches who is on a type: which other peers are subscribed to it,
-// connected to this node or not. One that leaves is known to have left at once;
-// one that vanishes, a few seconds after the connection of a peer that noticed,
-// at the latest after 75 seconds. At most 4096 peers are known of a type; more
+// connected to this node or not. One that leaves is known to have left at once,
+// and one that vanishes as soon as its connection to this node ends; where it was
+// connected to others, 3 seconds after they notice, and at the latest after 75
+// seconds. Who is there is asked every 30 seconds, by one watcher for all. At most 4096 peers are known of a type; more
 // are counted in Stats.
 //
 // All methods may be called concurrently.
@@ -131,6 +132,25 @@ func (p *Presence) note(id peer.ID) {
 	}
 	p.among[id] = struct{}{}
 	p.waits = append(p.waits, id)
+	p.wake()
+}
+
+// unnote spares a slow reader a peer that came and left meanwhile, so that what
+// waits is bounded; t.mu is held.
+func (p *Presence) unnote(id peer.ID) {
+	if _, told := p.told[id]; told {
+		return
+	}
+	delete(p.among, id)
+	if len(p.waits) > 2*len(p.among)+16 {
+		p.waits = slices.DeleteFunc(p.waits, func(id peer.ID) bool {
+			_, waits := p.among[id]
+			return !waits
+		})
+	}
+}
+
+func (p *Presence) wake() {
 	select {
 	case p.ready <- struct{}{}:
 	default:
@@ -179,6 +199,9 @@ func (p *Presence) take() (Change, bool) {
 	for len(p.waits) > 0 && !p.isClosed() {
 		id := p.waits[0]
 		p.waits = p.waits[1:]
+		if _, waits := p.among[id]; !waits {
+			continue // unnoted
+		}
 		delete(p.among, id)
 		s := p.t.sightings[id]
 		is := s != nil && s.here
@@ -189,6 +212,9 @@ func (p *Presence) take() (Change, bool) {
 			p.told[id] = struct{}{}
 		} else {
 			delete(p.told, id)
+		}
+		if len(p.waits) > 0 {
+			p.wake() // another reader
 		}
 		return Change{Peer: id, Joined: is}, true
 	}
@@ -229,14 +255,18 @@ func (t *topic) hear(msg *message.Message) {
 	switch msg.Kind {
 	case message.Who:
 		t.asked = now
-		t.answerSoon(now)
+		subject, err := peer.IDFromBytes(msg.Data)
+		switch {
+		case len(msg.Data) == 0 || subject == t.m.self:
+			t.answerSoon(now)
+		case err == nil:
+			t.suspect(subject, now)
+		}
 	case message.Here:
 		t.sight(msg.From, msg.ID, true, now)
 	case message.Gone:
 		if len(msg.Data) == 0 {
 			t.sight(msg.From, msg.ID, false, now)
-		} else if subject, err := peer.IDFromBytes(msg.Data); err == nil {
-			t.suspect(subject, now) // hearsay
 		}
 	}
 }
@@ -277,21 +307,26 @@ func (t *topic) suspect(p peer.ID, now time.Time) {
 		return
 	}
 	s.suspect = now.Add(suspectFor)
-	t.askDue = earliest(t.askDue, latest(now, t.questions.Add(askPause)))
 	t.nudge()
 }
 
-// left is told that a peer is no longer on the topic, as far as this node's
-// connections go. Where somebody watches who is there, they are told to ask.
-func (t *topic) left(p peer.ID) {
-	now := time.Now()
-	t.mu.Lock()
-	t.suspect(p, now)
-	watched := !t.asked.IsZero() && now.Sub(t.asked) < 2*askEvery
-	t.mu.Unlock()
-	if watched {
-		t.tell(message.Gone, []byte(p))
+// askSoon has all asked, if this node watches; t.mu is held.
+func (t *topic) askSoon(now time.Time) {
+	if len(t.watchers) > 0 {
+		t.askDue = earliest(t.askDue, latest(now, t.questions.Add(askPause)))
+		t.nudge()
 	}
+}
+
+// vanished notes that a peer's connection ended, or that it is on the topic no
+// more. It says whether somebody watches who is there: they are told to look for
+// it, and it is asked whether it is there by another way. t.mu is held.
+func (t *topic) vanished(p peer.ID, now time.Time) (watched bool) {
+	if s := t.sightings[p]; s != nil && s.here {
+		s.here, s.suspect = false, time.Time{}
+		t.tellWatchers(p)
+	}
+	return len(t.watchers) > 0 || !t.asked.IsZero() && now.Sub(t.asked) < 2*askEvery
 }
 
 // answerSoon has this node say that it is there, if it is; t.mu is held.
@@ -310,6 +345,9 @@ func (t *topic) attend(now time.Time) time.Time {
 	ask, answer := due(t.askDue, now) || due(t.askAgain, now), due(t.answerDue, now)
 	if due(t.askAgain, now) {
 		t.askAgain = time.Time{}
+	} else if ask && now.Sub(t.questions) >= askEvery && now.Sub(t.asked) < askEvery {
+		// Another asked, and the answers are for all.
+		ask, t.askDue = false, t.asked.Add(askEvery+rand.N(answerWithin))
 	}
 	if ask {
 		t.questions, t.askDue = now, now.Add(askEvery)
@@ -345,6 +383,9 @@ func (t *topic) dropAbsent(now time.Time) (next time.Time) {
 			t.tellWatchers(p)
 		default: // its last word was remembered for as long as an earlier one may come
 			delete(t.sightings, p)
+			for w := range t.watchers {
+				w.unnote(p)
+			}
 		}
 	}
 	return next

@@ -204,24 +204,31 @@ func (t *topic) isNew(msg *message.Message) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.seen.missing
+	before, heard := t.seen.missing, t.seen.knows(msg.From)
 	if !t.seen.add(msg.From, msg.ID) {
 		return false
 	}
-	if t.seen.missing > before && !msg.Replayed {
+	if msg.Replayed || !t.listening {
+		return true
+	}
+	if t.seen.missing > before {
 		t.lastVia = msg.Via
-		t.catchUpSoon(repairAfter)
+		t.catchUpSoon(repairAfter, repairAgain)
+	} else if !heard && msg.ID.Seq > 1 && time.Since(t.since) < settling {
+		t.catchUpSoon(repairAfter) // it may have begun after the subscription did
 	}
 	return true
 }
 
-// acceptReplayed delivers what a peer's history brought.
-func (t *topic) acceptReplayed(msg *message.Message) {
+// acceptReplayed delivers what a peer's history brought, and says whether it was
+// new.
+func (t *topic) acceptReplayed(msg *message.Message) bool {
 	if !t.isNew(msg) {
-		return
+		return false
 	}
 	t.m.stats.replayed.Add(1)
 	t.deliver(msg)
+	return true
 }
 
 // deliver hands a message to the node's subscribers, if it has any.

@@ -44,6 +44,9 @@ type epoch struct {
 // span is the numbers from first to last.
 type span struct{ first, last uint64 }
 
+// knows says whether anything of a publisher is remembered.
+func (s *seen) knows(p peer.ID) bool { return s.publishers[p] != nil }
+
 // has says whether add would say no.
 func (s *seen) has(p peer.ID, id message.ID) bool {
 	el, ok := s.publishers[p]

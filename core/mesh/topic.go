@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -49,9 +50,10 @@ type topic struct {
 	keeping sync.Mutex    // makes opening and closing the history one step each
 	kick    chan struct{} // has tend look
 
-	mu         sync.Mutex    // never held while GossipSub is called
-	subscribed int           // local subscriptions
-	joined     chan struct{} // closed when a peer joins, and replaced
+	mu         sync.Mutex           // never held while GossipSub is called
+	subscribed int                  // local subscriptions
+	joined     chan struct{}        // closed when a peer may have become one to send to, and replaced
+	on         map[peer.ID]struct{} // connected peers that are on the topic
 	seen       seen
 	presence
 	history
@@ -88,6 +90,7 @@ func (m *Mesh) use(typ string) (*topic, error) {
 // newTopic begins a topic, or goes on with its numbers; m.mu is held.
 func (m *Mesh) newTopic(typ string) *topic {
 	t := &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{}), kick: make(chan struct{}, 1)}
+	t.on, t.past = make(map[peer.ID]struct{}), t.openRecent()
 	t.last, t.local.Epoch, t.word.Epoch = m.numbers[typ], newEpoch(), newEpoch()
 	delete(m.numbers, typ)
 	if t.last.Epoch == 0 {
@@ -156,20 +159,70 @@ func (t *topic) watch(ctx context.Context) {
 		}
 		switch e.Type {
 		case pubsub.PeerJoin:
-			t.mu.Lock()
-			close(t.joined)
-			t.joined = make(chan struct{})
-			t.catchUpSoon(firstCatchUp, secondCatchUp)
-			t.answerSoon(time.Now())
-			if len(t.watchers) > 0 { // who is behind it?
-				t.askDue = earliest(t.askDue, latest(time.Now(), t.questions.Add(askPause)))
-				t.nudge()
-			}
-			t.mu.Unlock()
+			t.came(e.Peer)
 		case pubsub.PeerLeave:
 			t.left(e.Peer)
 		}
 	}
+}
+
+// came is told that a peer is on the topic.
+func (t *topic) came(p peer.ID) {
+	carrier := t.m.isCarrier(p)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	alone := len(t.on) == 0
+	t.on[p] = struct{}{}
+	t.wake()
+	if alone || now.Sub(t.since) < settling {
+		t.catchUpSoon(firstCatchUp, secondCatchUp)
+	}
+	if alone {
+		t.answerSoon(now)
+	}
+	if alone || carrier {
+		t.askSoon(now) // others may be behind it
+	}
+}
+
+// left is told that a peer is no longer on the topic, as far as this node's
+// connections go.
+func (t *topic) left(p peer.ID) {
+	t.mu.Lock()
+	delete(t.on, p)
+	watched := t.vanished(p, time.Now())
+	t.mu.Unlock()
+	if watched {
+		t.tell(message.Who, []byte(p))
+	}
+}
+
+// wake has those look again who wait for a peer to send to; t.mu is held.
+func (t *topic) wake() {
+	close(t.joined)
+	t.joined = make(chan struct{})
+}
+
+// wakeFor is told that what is sent to p goes out from now on: it may have been
+// on the topic before.
+func (m *Mesh) wakeFor(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.topics {
+		t.mu.Lock()
+		if _, on := t.on[p]; on {
+			t.wake()
+		}
+		t.mu.Unlock()
+	}
+}
+
+// peersOn lists the connected peers that are on the topic.
+func (t *topic) peersOn() []peer.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.on))
 }
 
 // close ends what open began.
@@ -183,6 +236,7 @@ func (t *topic) close() {
 	t.endTasks()
 	t.tasks.Wait()
 	t.events.Cancel()
+	defer t.dropRecent()
 	if err := t.handle.Close(); err != nil && t.m.ctx.Err() == nil {
 		t.m.log.Error("a topic does not close", "type", t.typ, "err", err)
 	}
@@ -194,11 +248,18 @@ func (t *topic) announce() error {
 	t.op.Lock()
 	defer t.op.Unlock()
 	if t.announced == 0 {
+		t.mu.Lock()
+		t.since = time.Now()
+		t.mu.Unlock()
 		quiet, err := t.handle.Relay()
 		if err != nil {
 			return t.m.closedOr(fmt.Errorf("announce %q: %w", t.typ, err))
 		}
 		t.quiet = quiet
+		t.mu.Lock()
+		t.listening = true
+		t.catchUpSoon(firstCatchUp, secondCatchUp)
+		t.mu.Unlock()
 	}
 	t.announced++
 	return nil
@@ -214,7 +275,7 @@ func (t *topic) unannounce() {
 	t.quiet()
 	// What is said from now on is not missed.
 	t.mu.Lock()
-	t.seen = seen{}
+	t.seen, t.listening, t.rounds = seen{}, false, nil
 	t.mu.Unlock()
 }
 
@@ -250,9 +311,7 @@ func (t *topic) subscribe() {
 	defer t.mu.Unlock()
 	t.subscribed++
 	if t.subscribed == 1 {
-		t.startRecent()
 		t.answerSoon(time.Now())
-		t.catchUpSoon(firstCatchUp, secondCatchUp)
 	}
 }
 
@@ -261,11 +320,7 @@ func (t *topic) unsubscribe() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.subscribed--
-	if t.subscribed > 0 {
-		return false
-	}
-	t.stopRecent()
-	return true
+	return t.subscribed == 0
 }
 
 // Peers lists the connected peers that are on the type's topic: subscribers,
