@@ -28,13 +28,16 @@ const (
 type carrier struct {
 	m      *Mesh
 	kick   chan struct{}
-	topics map[string]*carried // by type; of its goroutine
+	topics map[string]*carried // by type; of its goroutine, as is all that follows
+	shares map[peer.ID]int     // topics that are carried because a peer came to them first
 	left   time.Time           // when what is over was last looked for
+	pauses chan func()         // for tests: called by its goroutine
 }
 
 // carried is a topic that is carried.
 type carried struct {
 	*topic
+	first    peer.ID   // of those on it
 	presence *Presence // to ask who is there; nil while that is not asked
 	asked    time.Time
 	checked  time.Time // when the last such question was answered, or was not needed
@@ -44,7 +47,7 @@ type carried struct {
 
 func newCarrier(m *Mesh) *carrier {
 	m.host.Host.SetStreamHandler(CarrierProtocol, func(s network.Stream) { _ = s.Reset() })
-	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried)}
+	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried), shares: make(map[peer.ID]int), pauses: make(chan func())}
 }
 
 // run carries until the mesh is closed.
@@ -55,6 +58,9 @@ func (c *carrier) run() {
 	for {
 		select {
 		case <-c.kick:
+		case f := <-c.pauses:
+			f()
+			continue
 		case <-ticker.C:
 		case <-c.m.ctx.Done():
 			return
@@ -79,15 +85,17 @@ func (c *carrier) nudge() {
 
 // take begins to carry what peers have come to, as far as there is room.
 func (c *carrier) take(now time.Time) {
-	for _, typ := range c.m.filter.wanted() {
+	for typ, p := range c.m.filter.wanted() {
 		var err error
 		switch t := c.topics[typ]; {
-		case t == nil && !c.hasRoom():
+		case t != nil && t.resting.IsZero():
+		case !c.mayHaveMore(p) || t == nil && !c.hasRoom():
 			c.m.stats.notCarried.Add(1)
 		case t == nil:
-			err = c.carry(typ, now)
-		case !t.resting.IsZero():
+			err = c.carry(typ, p, now)
+		default:
 			if err = t.announce(); err == nil {
+				c.share(t, p)
 				t.resting, t.alone, t.checked = time.Time{}, time.Time{}, now
 				c.m.stats.carried.Add(1)
 			}
@@ -95,6 +103,23 @@ func (c *carrier) take(now time.Time) {
 		if err != nil && c.m.ctx.Err() == nil {
 			c.m.log.Error("a topic cannot be carried", "type", typ, "err", err)
 		}
+	}
+}
+
+// mayHaveMore says whether a peer may be the first on yet another topic: one
+// alone takes no more than half of the room, but for other carriers.
+func (c *carrier) mayHaveMore(p peer.ID) bool {
+	return c.shares[p] < max(1, c.m.opts.RelayTopics/2) || c.m.isCarrier(p)
+}
+
+func (c *carrier) share(t *carried, p peer.ID) {
+	t.first = p
+	c.shares[p]++
+}
+
+func (c *carrier) unshare(t *carried) {
+	if c.shares[t.first]--; c.shares[t.first] <= 0 {
+		delete(c.shares, t.first)
 	}
 }
 
@@ -116,7 +141,7 @@ func (c *carrier) hasRoom() bool {
 	return true
 }
 
-func (c *carrier) carry(typ string, now time.Time) error {
+func (c *carrier) carry(typ string, p peer.ID, now time.Time) error {
 	t, err := c.m.use(typ)
 	if err != nil {
 		return err
@@ -132,7 +157,9 @@ func (c *carrier) carry(typ string, now time.Time) error {
 		t.release()
 		return err
 	}
-	c.topics[typ] = &carried{topic: t, checked: now}
+	added := &carried{topic: t, checked: now}
+	c.topics[typ] = added
+	c.share(added, p)
 	c.m.stats.carried.Add(1)
 	return nil
 }
@@ -146,6 +173,7 @@ func (c *carrier) drop(t *carried, now time.Time) {
 		t.presence = nil
 	}
 	t.unannounce()
+	c.unshare(t)
 	t.resting = now
 	// Those that came when there was no room are carried now.
 	c.m.filter.wantAll(t.typ)

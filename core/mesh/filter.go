@@ -20,13 +20,13 @@ type filter struct {
 
 	mu    sync.Mutex
 	peers map[peer.ID]map[string]struct{} // the types that a peer is on
-	fresh map[string]struct{}             // types that peers came to since wanted was called
+	fresh map[string]peer.ID              // types that peers came to since wanted was called, and one of those
 }
 
 var _ pubsub.SubscriptionFilter = (*filter)(nil)
 
 func newFilter(m *Mesh) *filter {
-	return &filter{m: m, peers: make(map[peer.ID]map[string]struct{}), fresh: make(map[string]struct{})}
+	return &filter{m: m, peers: make(map[peer.ID]map[string]struct{}), fresh: make(map[string]peer.ID)}
 }
 
 // CanSubscribe says whether a topic is one of ours.
@@ -57,7 +57,7 @@ func (f *filter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpt
 			f.peers[from] = types
 		}
 		types[typ] = struct{}{}
-		f.fresh[typ] = struct{}{}
+		f.fresh[typ] = from
 		kept = append(kept, s)
 	}
 	if len(types) == 0 {
@@ -78,15 +78,13 @@ func (f *filter) forget(p peer.ID) {
 	delete(f.peers, p)
 }
 
-// wanted lists the types that peers came to since the last call.
-func (f *filter) wanted() []string {
+// wanted gives the types that peers came to since the last call, and for each one
+// of those peers.
+func (f *filter) wanted() map[string]peer.ID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	types := make([]string, 0, len(f.fresh))
-	for typ := range f.fresh {
-		types = append(types, typ)
-	}
-	clear(f.fresh)
+	types := f.fresh
+	f.fresh = make(map[string]peer.ID)
 	return types
 }
 
@@ -94,10 +92,10 @@ func (f *filter) wanted() []string {
 func (f *filter) wantAll(except string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, types := range f.peers {
+	for p, types := range f.peers {
 		for typ := range types {
 			if typ != except {
-				f.fresh[typ] = struct{}{}
+				f.fresh[typ] = p
 			}
 		}
 	}

@@ -277,7 +277,13 @@ func (t *topic) askAround(age time.Duration, via peer.ID) {
 func (t *topic) ask(age time.Duration, n *int) replay.Ask {
 	return replay.Ask{
 		MaxAge: age,
-		Check:  func(ctx context.Context, msg *message.Message) bool { return t.m.judge(ctx, msg) == Accept },
+		Check: func(ctx context.Context, msg *message.Message) bool {
+			if t.m.judge(ctx, msg) == Accept {
+				return true
+			}
+			t.passOver(msg)
+			return false
+		},
 		Deliver: func(_ context.Context, msg *message.Message) {
 			if t.acceptReplayed(msg) {
 				*n++

@@ -349,6 +349,9 @@ func (t *topic) attend(now time.Time) time.Time {
 		// Another asked, and the answers are for all.
 		ask, t.askDue = false, t.asked.Add(askEvery+rand.N(answerWithin))
 	}
+	if ask && len(t.on) == 0 { // the first to come is asked at once
+		ask, t.askDue = false, now.Add(askEvery)
+	}
 	if ask {
 		t.questions, t.askDue = now, now.Add(askEvery)
 	}

@@ -112,9 +112,22 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 		}
 		return pubsub.ValidationIgnore
 	case Reject:
+		t.passOver(msg)
 		return pubsub.ValidationReject
 	}
+	t.passOver(msg)
 	return pubsub.ValidationIgnore
+}
+
+// passOver has a message that was refused not asked for.
+func (t *topic) passOver(msg *message.Message) {
+	if msg == nil || msg.Kind != message.Event || msg.ID.Epoch == 0 || msg.ID.Seq == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.seen.add(msg.From, msg.ID)
+	t.past.Skip(msg.From, msg.ID)
 }
 
 // decode makes a message of an envelope. What no honest peer hands on is

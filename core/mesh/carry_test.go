@@ -1,0 +1,125 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
+)
+
+func TestRelayLeavesATopicThatNobodyIsOn(t *testing.T) {
+	r, s, a := newNode(t, carrying()), newNode(t, carrying()), newNode(t, Options{})
+	connect(t, r, s)
+	connect(t, a, r)
+	leave, err := a.Subscribe("chat")
+	require.NoError(t, err)
+	waitPeers(t, a, "chat", 1)
+	waitPeers(t, r, "chat", 2) // a, and the other relay
+	assert.Equal(t, 1, r.Stats().Carried)
+	leave()
+	waitOff(t, r, "chat", 1)
+
+	// Each of the relays holds the topic because the other is on it, until it
+	// looks for subscribers behind it.
+	now := time.Now()
+	for _, n := range []*node{r, s} {
+		<-n.carrier.pause(func() {
+			topic := n.carrier.topics["chat"]
+			n.carrier.check(topic, now)
+			assert.True(t, topic.resting.IsZero(), "not at once")
+			n.carrier.check(topic, now.Add(carryCheck))
+			assert.NotNil(t, topic.presence)
+			n.carrier.check(topic, now.Add(carryCheck+carryAnswer))
+			assert.False(t, topic.resting.IsZero())
+		})
+		assert.Zero(t, n.Stats().Carried)
+	}
+}
+
+func waitOff(t testing.TB, n *node, typ string, count int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return len(n.Peers(typ)) <= count }, patience, 5*time.Millisecond)
+}
+
+func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
+	r, a, b := newNode(t, Options{RelayTopics: 2}), newNode(t, Options{}), newNode(t, Options{})
+	connect(t, a, r)
+	connect(t, b, r)
+	var leave []func()
+	for i := range 3 {
+		l, err := a.Subscribe(fmt.Sprint(i))
+		require.NoError(t, err)
+		leave = append(leave, l)
+	}
+	require.Eventually(t, func() bool { return r.Stats().NotCarried > 0 }, patience, 5*time.Millisecond)
+	assert.Equal(t, 1, r.Stats().Carried, "one peer gets half of the room")
+	subscribe(t, "x", b)
+	waitPeers(t, b, "x", 1)
+	assert.Equal(t, 2, r.Stats().Carried)
+	for _, l := range leave {
+		l()
+	}
+	subscribe(t, "y", b)
+	waitOff(t, r, "0", 0)
+	waitOff(t, r, "1", 0)
+	waitOff(t, r, "2", 0)
+	<-r.carrier.pause(func() {
+		now := time.Now()
+		for _, topic := range r.carrier.topics {
+			r.carrier.check(topic, now)
+			r.carrier.check(topic, now.Add(carryGrace))
+		}
+		r.carrier.take(now)
+	})
+	assert.Equal(t, uint64(0), r.Stats().TooManyTopics)
+}
+
+func TestRelayRemembersForThoseWhoComeBack(t *testing.T) {
+	limits := replay.Limits{Count: 100}
+	r := newNode(t, Options{RelayTopics: 4, KeepHistories: &limits})
+	a := newNode(t, Options{})
+	connect(t, a, r)
+	leave, err := a.Subscribe("chat")
+	require.NoError(t, err)
+	waitPeers(t, a, "chat", 1)
+	a.say(t, "chat", "1")
+	require.Eventually(t, func() bool { return r.Stats().Remembered == 1 }, patience, 5*time.Millisecond)
+	leave()
+	waitOff(t, r, "chat", 0)
+	<-r.carrier.pause(func() {
+		now := time.Now()
+		topic := r.carrier.topics["chat"]
+		r.carrier.check(topic, now)
+		r.carrier.check(topic, now.Add(carryGrace))
+		assert.False(t, topic.resting.IsZero())
+	})
+	b := newNode(t, Options{})
+	connect(t, b, r)
+	subscribe(t, "chat", b)
+	require.NoError(t, b.KeepHistory("chat", limits))
+	got, err := b.Recover(context.Background(), "chat")
+	require.NoError(t, err)
+	assert.True(t, got.Complete)
+	b.waitFor(t, "1")
+	require.Eventually(t, func() bool { return r.Stats().Carried == 1 }, patience, 5*time.Millisecond, "it is carried again")
+}
+
+// pause has the carrier's goroutine call f, and says when it has.
+func (c *carrier) pause(f func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		called := make(chan struct{})
+		c.pauses <- func() {
+			defer close(called)
+			f()
+		}
+		<-called
+	}()
+	return done
+}

@@ -1,0 +1,193 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+func watch(t testing.TB, n *node, typ string) *Presence {
+	t.Helper()
+	p, err := n.Presence(typ)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, p.Close()) })
+	return p
+}
+
+func next(t testing.TB, p *Presence) Change {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, err := p.Next(ctx)
+	require.NoError(t, err)
+	return c
+}
+
+// waitAsked waits until n knows that somebody watches a type.
+func waitAsked(t testing.TB, n *node, typ string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		topic := n.lookup(typ)
+		if topic == nil {
+			return false
+		}
+		topic.mu.Lock()
+		defer topic.mu.Unlock()
+		return !topic.asked.IsZero()
+	}, patience, time.Millisecond)
+}
+
+func TestPresenceTellsWhoComesAndLeavesBehindARelay(t *testing.T) {
+	r, a, b, c := newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
+	for _, n := range []*node{a, b, c} {
+		connect(t, n, r)
+	}
+	subscribe(t, "chat", b)
+	p := watch(t, a, "chat")
+	assert.Equal(t, Change{b.self, true}, next(t, p), "it was there before")
+	leave, err := c.Subscribe("chat")
+	require.NoError(t, err)
+	assert.Equal(t, Change{c.self, true}, next(t, p))
+	want := []peer.ID{b.self, c.self}
+	slices.Sort(want)
+	assert.Equal(t, want, p.Now(), "the relay carries, and is not there; nor does a node see itself")
+	leave()
+	assert.Equal(t, Change{c.self, false}, next(t, p))
+	assert.Equal(t, []peer.ID{b.self}, p.Now())
+}
+
+func TestPresenceNoticesWhoVanishes(t *testing.T) {
+	for _, through := range []string{"its own connection", "a relay"} {
+		t.Run(through, func(t *testing.T) {
+			a, r := newNode(t, Options{}), newNode(t, carrying())
+			h := hosttest.Unmanaged(t, hosttest.Options{})
+			b := onHost(t, h, Options{})
+			connect(t, a, r)
+			if through == "a relay" {
+				connect(t, b, r)
+			} else {
+				connect(t, b, a)
+			}
+			subscribe(t, "chat", b)
+			p := watch(t, a, "chat")
+			require.Equal(t, Change{b.self, true}, next(t, p))
+			if through == "a relay" {
+				waitAsked(t, r, "chat") // it knows that somebody watches
+			}
+			require.NoError(t, h.Close())
+			require.Equal(t, Change{b.self, false}, next(t, p))
+		})
+	}
+}
+
+func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
+	a, r, s, b := newNode(t, Options{}), newNode(t, carrying()), newNode(t, carrying()), newNode(t, Options{})
+	for _, n := range []*node{r, s} {
+		connect(t, a, n)
+		connect(t, b, n)
+	}
+	subscribe(t, "chat", b)
+	p := watch(t, a, "chat")
+	require.Equal(t, Change{b.self, true}, next(t, p))
+	waitAsked(t, r, "chat")
+	for _, c := range b.host.Network().ConnsToPeer(r.self) {
+		require.NoError(t, c.Close())
+	}
+	// It is looked for, and answers.
+	topic := a.lookup("chat")
+	state := func() (asked bool, suspected bool) {
+		topic.mu.Lock()
+		defer topic.mu.Unlock()
+		s := topic.sightings[b.self]
+		return !topic.asked.IsZero(), s != nil && !s.suspect.IsZero()
+	}
+	require.Eventually(t, func() bool {
+		asked, suspected := state()
+		return asked && !suspected
+	}, patience, time.Millisecond)
+	assert.Equal(t, []peer.ID{b.self}, p.Now())
+}
+
+func TestPresenceOfASlowReaderDoesNotGrow(t *testing.T) {
+	n := newNode(t, Options{})
+	p := watch(t, n, "chat")
+	topic := n.lookup("chat")
+	now := time.Now()
+	topic.mu.Lock()
+	for i := range 3 * mostPresent {
+		topic.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, now)
+	}
+	assert.Len(t, topic.sightings, mostPresent)
+	later := now
+	for range 3 { // all leave, are forgotten, and others come
+		later = later.Add(absentAfter)
+		topic.dropAbsent(later)
+		later = later.Add(absentAfter)
+		topic.dropAbsent(later)
+		assert.Empty(t, topic.sightings)
+		assert.Empty(t, p.among)
+		assert.LessOrEqual(t, len(p.waits), 16)
+		for i := range mostPresent {
+			topic.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, later)
+		}
+	}
+	topic.mu.Unlock()
+	assert.Equal(t, uint64(2*mostPresent), n.Stats().Uncounted)
+	assert.Len(t, p.Now(), mostPresent)
+	for range mostPresent {
+		assert.True(t, next(t, p).Joined)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := p.Next(ctx)
+	assert.ErrorIs(t, err, context.Canceled)
+}
+
+func TestSlowReaderMissesWhoCameAndLeft(t *testing.T) {
+	n := newNode(t, Options{})
+	p := watch(t, n, "chat")
+	topic := n.lookup("chat")
+	now := time.Now()
+	topic.mu.Lock()
+	topic.sight("x", message.ID{Epoch: 1, Seq: 1}, true, now)
+	topic.sight("x", message.ID{Epoch: 1, Seq: 3}, false, now)
+	topic.sight("x", message.ID{Epoch: 1, Seq: 2}, true, now) // overtaken
+	topic.sight("y", message.ID{Epoch: 1, Seq: 1}, true, now)
+	topic.mu.Unlock()
+	assert.Equal(t, Change{"y", true}, next(t, p))
+	require.NoError(t, p.Close())
+	require.NoError(t, p.Close())
+	_, err := p.Next(context.Background())
+	assert.ErrorIs(t, err, ErrClosed)
+	assert.Empty(t, p.Now())
+}
+
+func TestEveryReaderOfAPresenceIsWoken(t *testing.T) {
+	n := newNode(t, Options{})
+	p := watch(t, n, "chat")
+	got := make(chan Change)
+	for range 3 {
+		go func() {
+			c, _ := p.Next(context.Background())
+			got <- c
+		}()
+	}
+	topic := n.lookup("chat")
+	topic.mu.Lock()
+	for _, id := range []peer.ID{"x", "y", "z"} {
+		topic.sight(id, message.ID{Epoch: 1, Seq: 1}, true, time.Now())
+	}
+	topic.mu.Unlock()
+	for range 3 {
+		assert.True(t, (<-got).Joined)
+	}
+}
