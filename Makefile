@@ -55,8 +55,8 @@ FUZZTIME ?= 20s
 
 .PHONY: fuzz
 fuzz: ## a minute of fuzzing: the envelope and the frame reader
-	$(GO) test -run=NONE -fuzz=FuzzDecode -fuzztime=$(FUZZTIME) ./core/message
-	$(GO) test -run=NONE -fuzz=FuzzReader -fuzztime=$(FUZZTIME) ./core/message
+	$(GO) test -run=NONE -fuzz=FuzzDecode -fuzzminimizetime=100x -fuzztime=$(FUZZTIME) ./core/message
+	$(GO) test -run=NONE -fuzz=FuzzReader -fuzzminimizetime=100x -fuzztime=$(FUZZTIME) ./core/message
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js
