@@ -23,6 +23,7 @@ type checker struct {
 	bytes    uint64
 	known    []Known
 	told     uint64 // bytes of what is known
+	held     int    // ranges in it
 }
 
 // received is what an answer brought of one publisher.
@@ -91,9 +92,16 @@ func (c *checker) entry(e *wireEntry) (*message.Message, error) {
 }
 
 func (c *checker) learn(k *Known) error {
+	for _, e := range k.Epochs {
+		c.held += len(e.Held)
+	}
 	switch {
 	case c.told > maxKnown:
 		return fmt.Errorf("what it knows has more than %d bytes", maxKnown)
+	case c.held > maxCount:
+		return fmt.Errorf("it says that it holds more than %d broadcasts", maxCount)
+	case c.ask.age == 0 && k.Old != message.ID{}:
+		return fmt.Errorf("it leaves out what is older than %s of %s, and any age was asked for", k.Old, k.Publisher)
 	case len(c.known) > 0 && c.known[len(c.known)-1].Publisher >= k.Publisher:
 		return errors.New("what it knows is not in order of publishers")
 	}

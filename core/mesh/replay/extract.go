@@ -12,7 +12,7 @@ type extract struct {
 	entries   []*record // in order of each publisher
 	known     []Known
 	more      bool   // not all that is held and wanted is among entries
-	forgotten uint64 // publishers of whom this history knows nothing any more
+	forgotten uint64 // publishers of whom this history knows nothing any more; 0 if all fell silent before cutoff
 }
 
 // bounds are the limits on one answer.
@@ -29,7 +29,10 @@ func (h *History) extract(cursors map[peer.ID]*Cursor, b bounds) extract {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.expire(time.Now())
-	x := extract{forgotten: h.forgotten}
+	var x extract
+	if !h.forgotten.active.Before(b.cutoff) {
+		x.forgotten = h.forgotten.publishers
+	}
 	none := &Cursor{}
 	for _, p := range h.publishers {
 		c := cursors[p.id]

@@ -237,13 +237,17 @@ func (c *Cursor) adjacent(a, b uint64) bool {
 }
 
 // givenUp is how many broadcasts, of the epochs still known, the history never
-// had and no longer asks for.
-func (h *History) givenUp() (n uint64) {
+// had and no longer asks for. Those of an epoch are left out where all are
+// known to be older than cutoff.
+func (h *History) givenUp(cutoff time.Time) (n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, p := range h.publishers {
+		old := p.old(cutoff)
 		for _, e := range p.epochs {
-			n += e.givenUp
+			if (message.ID{Epoch: e.number, Seq: e.givenTo}).Compare(old) > 0 {
+				n += e.givenUp
+			}
 		}
 	}
 	return n

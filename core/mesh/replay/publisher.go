@@ -29,6 +29,8 @@ type epoch struct {
 	number  uint64
 	had     Ranges // every number had once, and those given up
 	givenUp uint64 // how many of them were never had
+	// givenTo is the highest number given up.
+	givenTo uint64
 	// out is the highest number let go, and outAt when the youngest of all let
 	// go was received.
 	out   uint64
@@ -89,6 +91,7 @@ func (p *publisher) bound() (givenUp uint64) {
 		for ; ranges > MaxRanges && len(e.had) > 1; ranges-- {
 			n := e.had[1].From - e.had[0].To - 1
 			e.givenUp += n
+			e.givenTo = max(e.givenTo, e.had[1].From-1)
 			givenUp += n
 			e.had[0].To = e.had[1].To
 			e.had = slices.Delete(e.had, 1, 2)

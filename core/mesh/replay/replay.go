@@ -64,7 +64,7 @@ type Entry struct {
 
 // Limits bound a history, over all its publishers. All hold at once.
 type Limits struct {
-	Count      int           // entries; if zero, DefaultCount
+	Count      int           // entries, at most 131072; if zero, DefaultCount
 	Bytes      int           // of Entry.Signed together; if zero, DefaultBytes
 	Age        time.Duration // of an entry; if zero, DefaultAge
 	Publishers int           // of whom anything is remembered, at most 4096; if zero, DefaultPublishers
@@ -73,6 +73,9 @@ type Limits struct {
 func (l Limits) withDefaults() (Limits, error) {
 	if l.Publishers > maxPublishers {
 		return l, fmt.Errorf("a history remembers at most %d publishers, not %d", maxPublishers, l.Publishers)
+	}
+	if l.Count > maxCount {
+		return l, fmt.Errorf("a history holds at most %d broadcasts, not %d", maxCount, l.Count)
 	}
 	if l.Count < 0 || l.Bytes < 0 || l.Age < 0 || l.Publishers < 0 {
 		return l, fmt.Errorf("the limits of a history cannot be negative: %+v", l)
@@ -120,9 +123,10 @@ type History struct {
 	shares     shareHeap
 	ages       ageHeap
 	bytes      int
-	forgotten  uint64 // publishers; stored
+	forgotten  forgotten
 	stats      HistoryStats
 	timer      *time.Timer // not nil while it is set
+	due        time.Time   // when the timer fires
 	closed     bool
 
 	ticking sync.WaitGroup
@@ -139,7 +143,7 @@ type HistoryStats struct {
 
 	Added    uint64 // were new
 	Repeated uint64 // were not: had before, or given up
-	Refused  uint64 // of an epoch let go, or with an ID that none can be
+	Refused  uint64 // of an epoch let go, or with an ID or a publisher that none can be
 	Aged     uint64 // let go because of Limits.Age
 	Evicted  uint64 // let go because of Limits.Count, Bytes or Publishers, or MaxEpochs
 	GivenUp  uint64 // never had and no longer asked for, because of MaxRanges or MaxEpochs
@@ -216,7 +220,7 @@ func (h *History) Skip(publisher peer.ID, id message.ID) bool {
 // see notes a number and returns its publisher; nil if it was not new.
 func (h *History) see(id peer.ID, n message.ID, now time.Time) *publisher {
 	p := h.publishers[id]
-	if n.Epoch == 0 || n.Seq == 0 || p != nil && n.Epoch <= p.lowest() {
+	if len(id) > maxPublisherID || n.Epoch == 0 || n.Seq == 0 || p != nil && n.Epoch <= p.lowest() {
 		h.stats.Refused++
 		return nil
 	}
@@ -284,8 +288,21 @@ func (h *History) forget(p *publisher) {
 	delete(h.publishers, p.id)
 	h.silent.Remove(p.place)
 	h.stats.Forgot++
-	h.forgotten++
+	h.forgotten.add(p)
 	h.dirty(p)
+}
+
+// forgotten is what is left of the publishers let go of. It is stored.
+type forgotten struct {
+	publishers uint64
+	active     time.Time // when something new of any of them came last
+}
+
+func (f *forgotten) add(p *publisher) {
+	f.publishers++
+	if p.active.After(f.active) {
+		f.active = p.active
+	}
 }
 
 // expire lets go of what is too old.
@@ -309,11 +326,20 @@ const minTick = 100 * time.Millisecond
 
 // schedule sets the timer for the next entry that will be too old.
 func (h *History) schedule(now time.Time) {
-	if h.timer != nil || len(h.ages) == 0 {
+	if len(h.ages) == 0 {
 		return
 	}
+	wait := max(h.ages[0].Received.Add(h.limits.Age).Sub(now), minTick)
+	if h.timer != nil {
+		// A replayed entry may be older than all before it.
+		if !now.Add(wait).Before(h.due) || !h.timer.Stop() {
+			return
+		}
+		h.ticking.Done()
+	}
+	h.due = now.Add(wait)
 	h.ticking.Add(1)
-	h.timer = time.AfterFunc(max(h.ages[0].Received.Add(h.limits.Age).Sub(now), minTick), func() {
+	h.timer = time.AfterFunc(wait, func() {
 		defer h.ticking.Done()
 		h.mu.Lock()
 		defer h.mu.Unlock()

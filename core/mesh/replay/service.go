@@ -33,10 +33,12 @@ const (
 )
 
 const (
-	// maxAsk bounds an Ask, in bytes.
+	// maxAsk bounds an Ask, in bytes. One that would be larger asks for less; see
+	// wireAsk.fit.
 	maxAsk = 512 << 10
-	// maxKnown bounds what comes after the entries of an answer, in bytes.
-	maxKnown = 2 << 20
+	// maxKnown bounds what comes after the entries of an answer, in bytes. All
+	// that maxPublishers, MaxEpochs and maxCount allow fits in it.
+	maxKnown = 4 << 20
 	// askTimeout is how long a peer that opens a stream may take to ask.
 	askTimeout = 10 * time.Second
 	// ownBuffer is what an answer collects before it writes, in bytes.

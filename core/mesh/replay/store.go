@@ -46,7 +46,7 @@ type store struct {
 	stop   chan struct{}
 	done   chan struct{}
 	cancel context.CancelFunc // gives up on a store that hangs
-	err    error              // of the last flush; read after done
+	err    error              // of the last flush; of writeBehind, and after done of all
 }
 
 func newStore(ds datastore.Batching, name string, delay time.Duration) *store {
@@ -100,7 +100,7 @@ func (h *History) dirty(p *publisher) {
 		h.change(h.store.publisherKey(p.id), func() []byte { return seal(p.append(nil)) })
 	default:
 		h.change(h.store.publisherKey(p.id), nil)
-		h.change(h.store.forgottenKey(), func() []byte { return seal(appendNumber(nil, 1, h.forgotten)) })
+		h.change(h.store.forgottenKey(), func() []byte { return seal(h.forgotten.append(nil)) })
 	}
 }
 
@@ -111,13 +111,9 @@ func (h *History) change(k datastore.Key, value func() []byte) {
 		return
 	}
 	s.changes[k] = value
-	signal := s.wake
+	signal(s.wake)
 	if len(s.changes) >= flushChanges {
-		signal = s.full
-	}
-	select {
-	case signal <- struct{}{}:
-	default:
+		signal(s.full)
 	}
 }
 
@@ -125,30 +121,29 @@ func (h *History) change(k datastore.Key, value func() []byte) {
 func (h *History) writeBehind(ctx context.Context) {
 	s := h.store
 	defer close(s.done)
-	for delay := s.delay; ; {
-		select {
-		case <-s.wake:
-			s.linger(delay, delay == s.delay)
-		case <-s.full:
-		case <-s.stop:
-			s.err = h.flush(ctx)
-			return
+	delay := s.delay
+	for stopping := false; !stopping; {
+		if s.err == nil { // else something waits already
+			select {
+			case <-s.wake:
+			case <-s.stop:
+			}
 		}
-		if err := h.flush(ctx); err != nil {
-			h.log.Warn("replay: the store does not take what changed; it is tried again", "err", err)
-			delay = min(2*delay, maxBackoff)
-			s.linger(delay, false)
-			s.nudge()
-		} else {
+		stopping = s.linger(delay)
+		if s.err = h.flush(ctx); s.err == nil {
 			delay = s.delay
+			continue
 		}
+		h.log.Warn("replay: the store does not take what changed", "err", s.err, "given up", stopping)
+		delay = min(2*delay, maxBackoff)
 	}
 }
 
-// linger lets changes gather.
-func (s *store) linger(d time.Duration, untilFull bool) {
+// linger lets changes gather, and says whether it was the last time. After a
+// failure it waits however many they are.
+func (s *store) linger(d time.Duration) (stopping bool) {
 	full := s.full
-	if !untilFull {
+	if s.err != nil {
 		full = nil
 	}
 	t := time.NewTimer(d)
@@ -157,13 +152,14 @@ func (s *store) linger(d time.Duration, untilFull bool) {
 	case <-t.C:
 	case <-full:
 	case <-s.stop:
+		return true
 	}
+	return false
 }
 
-// nudge has a flush follow.
-func (s *store) nudge() {
+func signal(c chan struct{}) {
 	select {
-	case s.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

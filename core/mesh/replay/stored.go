@@ -18,8 +18,8 @@ import (
 //
 //	message StoredEntry     { bytes publisher = 1; uint64 epoch = 2; uint64 seq = 3; uint64 received_us = 4; bytes signed = 5; }
 //	message StoredPublisher { bytes publisher = 1; uint64 floor = 2; uint64 active_us = 3; repeated StoredEpoch epochs = 4; }
-//	message StoredEpoch     { uint64 epoch = 1; repeated uint64 had = 2; uint64 given_up = 3; uint64 out = 4; uint64 out_us = 5; }
-//	message StoredForgotten { uint64 publishers = 1; }
+//	message StoredEpoch     { uint64 epoch = 1; repeated uint64 had = 2; uint64 given_up = 3; uint64 out = 4; uint64 out_us = 5; uint64 given_to = 6; }
+//	message StoredForgotten { uint64 publishers = 1; uint64 active_us = 2; }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -82,7 +82,8 @@ func (p *publisher) append(b []byte) []byte {
 		x := appendRanges(appendNumber(nil, 1, e.number), 2, e.had)
 		x = appendNumber(x, 3, e.givenUp)
 		x = appendNumber(x, 4, e.out)
-		b = appendBytes(b, 4, appendNumber(x, 5, micros(e.outAt)))
+		x = appendNumber(x, 5, micros(e.outAt))
+		b = appendBytes(b, 4, appendNumber(x, 6, e.givenTo))
 	}
 	return b
 }
@@ -95,7 +96,8 @@ func decodeStoredPublisher(b []byte) (*publisher, error) {
 		4: func(v []byte) error {
 			e := new(epoch)
 			var outAt uint64
-			if err := decode(v, numbers{1: &e.number, 3: &e.givenUp, 4: &e.out, 5: &outAt}, messages{2: decodeRanges(&e.had, MaxRanges)}); err != nil {
+			ns := numbers{1: &e.number, 3: &e.givenUp, 4: &e.out, 5: &outAt, 6: &e.givenTo}
+			if err := decode(v, ns, messages{2: decodeRanges(&e.had, MaxRanges)}); err != nil {
 				return err
 			}
 			e.outAt = fromMicros(outAt)
@@ -115,6 +117,17 @@ func decodeStoredPublisher(b []byte) (*publisher, error) {
 		err = fmt.Errorf("%w: a publisher of no name, or with %d epochs", errMalformed, len(p.epochs))
 	}
 	return p, err
+}
+
+func (f *forgotten) append(b []byte) []byte {
+	return appendNumber(appendNumber(b, 1, f.publishers), 2, micros(f.active))
+}
+
+func (f *forgotten) decode(b []byte) error {
+	var active uint64
+	err := decode(b, numbers{1: &f.publishers, 2: &active}, nil)
+	f.active = fromMicros(active)
+	return err
 }
 
 // load reads what is stored, within the limits. The history is not shared yet.
@@ -169,7 +182,7 @@ func (h *History) read(key datastore.Key, value []byte) (p *publisher, r *record
 			want = h.store.publisherKey(p.id)
 		}
 	case "f":
-		err = decode(b, numbers{1: &h.forgotten}, nil)
+		err = h.forgotten.decode(b)
 	default:
 		err = fmt.Errorf("%w: not of a kind that is known", errMalformed)
 	}

@@ -46,8 +46,9 @@ type Answer struct {
 	Received int // were new, and delivered
 	Repeated int // came another way while they were under way
 	Refused  int // by Check
-	// More says that the peer holds more, beyond the bounds of the Ask, or that
-	// the Sync failed before its end.
+	// More says that the peer holds more, beyond the bounds of the Ask, that the
+	// Sync failed before its end, or that this node's history has too many gaps
+	// to ask for all of them at once.
 	More bool
 	// Gaps are what is missing still, by what this node and the peer know: ask
 	// another peer. They are in order of publishers and numbers.
@@ -55,10 +56,12 @@ type Answer struct {
 	// Unknown are the new epochs that this Sync learned of.
 	Unknown []Unknown
 	// Forgotten is how many publishers the peer has forgotten altogether: there
-	// may be broadcasts of which it knows nothing.
+	// may be broadcasts of which it knows nothing. It is 0 where all of them had
+	// been silent for Ask.MaxAge.
 	Forgotten uint64
 	// GivenUp is how many broadcasts this node's history never had and no longer
-	// asks for, because it would have had to remember too many gaps.
+	// asks for, because it would have had to remember too many gaps. Those known
+	// to be older than Ask.MaxAge do not count.
 	GivenUp uint64
 }
 
@@ -113,6 +116,7 @@ type syncing struct {
 	answer  Answer
 	known   []Known // from the last round
 	bytes   int
+	cut     bool // an Ask did not hold all
 }
 
 func (y *syncing) run(ctx context.Context) (Answer, error) {
@@ -137,7 +141,7 @@ func (y *syncing) run(ctx context.Context) (Answer, error) {
 		err = fmt.Errorf("catch up on %q from %s: %w", y.typ, y.peer, err)
 	}
 	y.answer.Gaps, y.answer.Unknown = y.history.missing(y.known, prior, y.cutoff)
-	y.answer.GivenUp = y.history.givenUp()
+	y.answer.GivenUp = y.history.givenUp(y.cutoff)
 	return y.answer, err
 }
 
@@ -168,7 +172,8 @@ func (y *syncing) rounds(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		y.answer.More, y.answer.Forgotten = end.more, end.forgotten
+		waited = 0
+		y.answer.More, y.answer.Forgotten = end.more || y.cut, end.forgotten
 		if !end.more {
 			return nil
 		}
@@ -215,6 +220,7 @@ func (y *syncing) exchange(ctx context.Context, stream network.Stream) (*wireEnd
 		age:      y.ask.MaxAge,
 		entry:    uint64(y.s.opts.MaxEntry),
 	}
+	y.cut = ask.fit(maxAsk)
 	if err := stream.SetDeadline(time.Now().Add(y.s.opts.Timeout)); err != nil {
 		return nil, err
 	}
@@ -227,7 +233,7 @@ func (y *syncing) exchange(ctx context.Context, stream network.Stream) (*wireEnd
 	c := newChecker(ask, y.s.opts.Topic(y.typ), y.s.opts.MaxEntry)
 	r := bufio.NewReader(stream)
 	for {
-		b, err := readFrame(r, y.s.opts.MaxEntry+frameOverhead)
+		b, err := readFrame(r, max(y.s.opts.MaxEntry, maxKnown)+frameOverhead)
 		if err != nil {
 			if errors.Is(err, message.ErrTooLarge) {
 				err = fmt.Errorf("%w: %w", ErrBadAnswer, err)

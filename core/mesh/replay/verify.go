@@ -59,7 +59,10 @@ func checkSignature(m *pb.Message) (peer.ID, error) {
 	var key crypto.PubKey
 	if m.Key == nil {
 		key, err = from.ExtractPublicKey()
-	} else if key, err = crypto.UnmarshalPublicKey(m.Key); err == nil && !from.MatchesPublicKey(key) {
+	} else {
+		key, err = crypto.UnmarshalPublicKey(m.Key)
+	}
+	if err == nil && !from.MatchesPublicKey(key) { // an ID that holds a key is checked too: each key has one ID
 		err = errors.New("it is not the publisher's")
 	}
 	if err != nil {

@@ -19,8 +19,15 @@ import (
 // describes.
 var errMalformed = errors.New("malformed")
 
-// maxPublishers bounds those in one Ask or answer.
-const maxPublishers = 4096
+const (
+	// maxPublishers bounds those of a history, and so in one Ask or answer.
+	maxPublishers = 4096
+	// maxPublisherID bounds a peer ID, in bytes. Those of keys have 34 to 42.
+	maxPublisherID = 64
+	// maxCount bounds the entries of a history, and so the ranges of them in an
+	// answer.
+	maxCount = 1 << 17
+)
 
 // wireAsk is the Ask of replay.proto.
 type wireAsk struct {
@@ -250,6 +257,9 @@ func decodePublisher(to *peer.ID) func([]byte) error {
 		if *to, err = peer.IDFromBytes(v); err != nil {
 			return fmt.Errorf("%w: publisher: %w", errMalformed, err)
 		}
+		if len(v) > maxPublisherID {
+			return fmt.Errorf("%w: a publisher's ID of %d bytes; at most %d may be", errMalformed, len(v), maxPublisherID)
+		}
 		return nil
 	}
 }
@@ -347,7 +357,7 @@ func decodeKnown(b []byte, k *Known) error {
 		1: decodePublisher(&k.Publisher),
 		4: func(v []byte) error {
 			var e EpochKnown
-			if err := decode(v, numbers{1: &e.Epoch, 2: &e.High}, messages{3: decodeRanges(&e.Held, math.MaxInt)}); err != nil {
+			if err := decode(v, numbers{1: &e.Epoch, 2: &e.High}, messages{3: decodeRanges(&e.Held, maxCount)}); err != nil {
 				return err
 			}
 			if len(k.Epochs) == MaxEpochs {
