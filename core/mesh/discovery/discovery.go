@@ -5,7 +5,7 @@
 // to the one it looks for. A node that can carry it also answers: it is a
 // server, with a routing table (package kad, which is go-libp2p-kad-dht). A tab
 // is a client: it keeps no table, and makes itself known to the servers nearest
-// to it, so that it too is found.
+// to it, or in a small mesh to its relays alone, so that it too is found.
 //
 // What is found of a peer that cannot be dialled directly are circuit addresses:
 // servers know of a peer what it says of itself when it connects to them, and a
@@ -294,7 +294,7 @@ func (d *Discovery) keep() {
 }
 
 // announce makes a client known: those asked for it learn where it is as they
-// are connected to.
+// are connected to. In a small mesh those connected already suffice.
 func (d *Discovery) announce(ctx context.Context) {
 	d.count.announcements.Add(1)
 	newLookup(d, d.host.ID(), announceWidth, nil).run(ctx)

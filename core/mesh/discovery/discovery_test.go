@@ -142,6 +142,28 @@ func TestPeerOnAnotherRelayIsReachedByItsIDAlone(t *testing.T) {
 	}
 }
 
+func TestATabConnectsToNoMoreServersThanItMust(t *testing.T) {
+	for name, c := range map[string]struct{ servers, least, most int }{
+		"in a small mesh to its relay":      {servers: 5, least: 1, most: 1},
+		"in a big one to the nearest to it": {servers: 20, least: 7, most: 9}, // three are asked at once
+	} {
+		t.Run(name, func(t *testing.T) {
+			infos := make([]peer.AddrInfo, c.servers)
+			for i := range infos {
+				infos[i] = hosttest.Info(newDouble(t, func(peer.ID) []byte { return answer() }))
+			}
+			first := newDouble(t, func(peer.ID) []byte { return answer(infos...) })
+			a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(first)})
+			require.Eventually(t, func() bool { return a.mesh.Stats().Announcements > 0 }, limit, 10*time.Millisecond)
+			a.mesh.Wake()
+			// The second round begins when the first is over.
+			require.Eventually(t, func() bool { return a.mesh.Stats().Announcements > 1 }, limit, 10*time.Millisecond)
+			assert.GreaterOrEqual(t, len(a.Network().Peers()), c.least)
+			assert.LessOrEqual(t, len(a.Network().Peers()), c.most)
+		})
+	}
+}
+
 func TestNotFoundTellsWhoWasAsked(t *testing.T) {
 	r1 := newRelay(t)
 	r2 := newRelay(t, r1)

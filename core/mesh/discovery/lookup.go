@@ -278,6 +278,8 @@ func (l *lookup) next() *candidate {
 	width := l.width
 	for _, c := range l.nearest {
 		switch {
+		case c.state == heard && l.spares(c):
+			continue
 		case c.state == heard:
 			return c
 		case c.state == silent || c.first:
@@ -288,6 +290,12 @@ func (l *lookup) next() *candidate {
 		}
 	}
 	return nil
+}
+
+// spares says whether an announcement need not reach a server: where they are so
+// few that whoever looks asks them all, those connected already are enough.
+func (l *lookup) spares(c *candidate) bool {
+	return l.use == nil && len(l.nearest) < bucketSize && l.d.host.Network().Connectedness(c.ID) == network.NotConnected
 }
 
 // take learns from an answer.
