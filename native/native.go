@@ -19,8 +19,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/datadir"
+	"github.com/tombolo-net/tombolo/native/mdns"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -59,6 +62,10 @@ type Options struct {
 	// NoPortMapping keeps the node from asking the router to forward its
 	// ports, as it otherwise does by UPnP and NAT-PMP.
 	NoPortMapping bool
+
+	// NoMDNS keeps the node from looking for peers of the same network on the
+	// local link, and from announcing itself there.
+	NoMDNS bool
 
 	// PingInterval: see core.Options.
 	PingInterval time.Duration
@@ -111,13 +118,32 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
 	}
-	return core.New(ctx, h, core.Options{
+	if o.Network == "" {
+		o.Network = core.DefaultNetwork
+	}
+	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
+	finder := mdns.New(h, mdns.Options{Network: o.Network, Logger: o.Logger})
+	if !o.NoMDNS {
+		parts = append(parts, core.Part{Name: "mDNS", Close: finder.Close})
+	}
+	// Who listens nowhere can be asked through its relay only: it would cost the
+	// relay a circuit for each question.
+	var serve discovery.Serve
+	if len(o.Listen) > 0 {
+		serve = kad.Serve
+	}
+	node, err := core.New(ctx, h, core.Options{
 		Network:      o.Network,
 		Reservations: keeper,
+		Serve:        serve,
 		PingInterval: o.PingInterval,
 		Logger:       o.Logger,
-		Parts:        []core.Part{{Name: "data directory", Close: dataDir.Close}},
+		Parts:        parts,
 	})
+	if err == nil && !o.NoMDNS {
+		finder.Start() // when the node is whole: who is found is news of it
+	}
+	return node, err
 }
 
 // announcing puts announced addresses before those that next lists.

@@ -44,6 +44,7 @@ func newNode(t *testing.T, o native.Options) *core.Node {
 	if o.Listen == nil {
 		o.Listen = local()
 	}
+	o.NoMDNS = true // tests on one machine do not find each other
 	n, err := native.New(testContext(t), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, n.Close()) })

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -121,5 +122,11 @@ func (f LogFlags) Logger() *slog.Logger {
 		theirs = slog.LevelError
 	}
 	gologshim.SetDefaultHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs}))
-	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	// Some libraries write to the standard log whatever befalls them, as does that
+	// of mDNS on a machine without IPv6.
+	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	standard := slog.NewLogLogger(handler, slog.LevelDebug)
+	log.SetFlags(standard.Flags())
+	log.SetOutput(standard.Writer())
+	return slog.New(handler)
 }

@@ -5,8 +5,10 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -45,6 +47,26 @@ func Multiaddrs(flags []Multiaddr) (addrs []ma.Multiaddr) {
 		addrs = append(addrs, f.Multiaddr)
 	}
 	return addrs
+}
+
+// Peer is a flag that is a peer with an address: a multiaddr that ends in
+// /p2p/<id>.
+type Peer string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *Peer) UnmarshalText(text []byte) error {
+	*p = Peer(text)
+	_, err := Peers([]Peer{*p})
+	return err
+}
+
+// Peers takes the peers out of flags, each once with all its addresses.
+func Peers(flags []Peer) ([]peer.AddrInfo, error) {
+	addrs := make([]string, len(flags))
+	for i, f := range flags {
+		addrs[i] = string(f)
+	}
+	return core.ParsePeers(addrs)
 }
 
 // HostPort is a flag that is a TCP address of this machine; the host may be

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,7 +70,7 @@ func newRelay(t *testing.T, o relay.Options) *relay.Relay {
 
 func newNode(t *testing.T) *core.Node {
 	t.Helper()
-	n, err := native.New(testContext(t), native.Options{Listen: []ma.Multiaddr{}})
+	n, err := native.New(testContext(t), native.Options{Listen: []ma.Multiaddr{}, NoMDNS: true})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, n.Close()) })
 	return n
@@ -273,6 +275,32 @@ func TestEachFlagHasAVariable(t *testing.T) {
 	p.Line("listening /ip4/127.0.0.1/udp/")
 	got := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + dir}, binary, "id")
 	assert.Equal(t, id, got.Line(""))
+}
+
+func TestPeersOnOneLinkMeetUnlessToldNotTo(t *testing.T) {
+	mesh := "mesh-" + strings.ToLower(rand.Text())
+	up := func(env string) (*commandtest.Process, string) {
+		p := commandtest.Start(t, []string{env}, binary, "up", "--data-dir", t.TempDir(), "--network", mesh, "--no-map-ports", "--listen", "0.0.0.0:0")
+		return p, p.Line("id ")
+	}
+	quiet, _ := up("TOMBOLO_NO_MDNS=true")
+	a, idA := up("TOMBOLO_NO_MDNS=false")
+	if !slices.ContainsFunc(a.Lines(), func(l string) bool {
+		return strings.HasPrefix(l, "listening /ip4/") && !strings.HasPrefix(l, "listening /ip4/127.")
+	}) {
+		t.Skip("needs a network interface besides loopback")
+	}
+	b, idB := up("TOMBOLO_NO_MDNS=false")
+	a.Line("peer connected " + idB)
+	b.Line("peer connected " + idA)
+	for _, l := range quiet.Lines() {
+		assert.False(t, strings.HasPrefix(l, "peer "), l)
+	}
+	for _, p := range []*commandtest.Process{a, b} {
+		code, took := p.Stop()
+		assert.Equal(t, 0, code)
+		assert.Less(t, took, 5*time.Second)
+	}
 }
 
 func TestTheVersionIsTold(t *testing.T) {

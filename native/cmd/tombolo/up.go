@@ -21,6 +21,7 @@ type upCmd struct {
 	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
 	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
 	Network  string              `help:"The mesh to belong to." default:"${network}"`
+	NoMDNS   bool                `name:"no-mdns" help:"Neither look for peers of the mesh on the local link nor announce this one there."`
 	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	command.LogFlags
 }
@@ -39,6 +40,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,
 		NoPortMapping: !c.MapPorts,
+		NoMDNS:        c.NoMDNS,
 		Logger:        log,
 	})
 	if err != nil {

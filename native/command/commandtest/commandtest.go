@@ -52,11 +52,12 @@ type Process struct {
 }
 
 // Start starts the program at path with only env and what a program needs as
-// its environment.
+// its environment. Peers of several tests on one machine do not look for each
+// other, unless env has TOMBOLO_NO_MDNS=false.
 func Start(t *testing.T, env []string, path string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: exec.Command(path, args...), exited: make(chan struct{}), more: make(chan struct{})}
-	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "TOMBOLO_NO_MDNS=true"}, env...)
 	p.cmd.Stderr = &p.stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {

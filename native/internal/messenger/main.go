@@ -151,7 +151,7 @@ func (m *messenger) start(a arguments) (any, error) {
 		return nil, err
 	}
 	m.node, err = native.New(context.Background(), native.Options{
-		DataDir: o.DataDir, Relays: relays, Network: o.Network, Listen: listen, NoPortMapping: true,
+		DataDir: o.DataDir, Relays: relays, Network: o.Network, Listen: listen, NoPortMapping: true, NoMDNS: true,
 	})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,8 @@ export class Program {
   readonly #exited: Promise<unknown>
 
   constructor(command: string, args: string[]) {
-    this.#child = spawn(command, args)
+    // Peers of several tests on one machine do not look for each other.
+    this.#child = spawn(command, args, { env: { ...process.env, TOMBOLO_NO_MDNS: 'true' } })
     running.add(this.#child)
     this.#exited = once(this.#child, 'exit').finally(() => {
       running.delete(this.#child)
