@@ -49,7 +49,7 @@ func benchmarkCircuit(b *testing.B, match func(string) bool, rate int64) {
 		}
 	}
 	newNode := func() *core.Node {
-		n, err := native.New(ctx, native.Options{Listen: []ma.Multiaddr{}, Relays: []peer.AddrInfo{info}})
+		n, err := native.New(ctx, native.Options{Listen: []ma.Multiaddr{}, NoMDNS: true, Relays: []peer.AddrInfo{info}})
 		require.NoError(b, err)
 		news := n.Events()
 		defer news.Close()

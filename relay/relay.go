@@ -21,11 +21,13 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
@@ -58,6 +60,11 @@ type Options struct {
 	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
+	// Peers are other relays to keep connected to, each with at least one
+	// address, so that all form one mesh; the relay itself may be among them. It
+	// comes up whether or not they answer, and keeps trying.
+	Peers []peer.AddrInfo
+
 	// Site is the page, as web.Site gives it. If nil, those who ask for the page
 	// are told that it was not built.
 	Site fs.FS
@@ -82,6 +89,7 @@ type Options struct {
 type Relay struct {
 	node    *core.Node
 	circuit *circuit
+	peers   *peers
 	site    *site
 	metrics *metricsServer // nil if not wanted
 
@@ -109,7 +117,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 			err = errors.Join(fmt.Errorf("start relay: %w", err), r.Close())
 		}
 	}()
-	if err = o.Limits.check(); err != nil {
+	if err = errors.Join(o.Limits.check(), checkPeers(o.Peers)); err != nil {
 		return nil, err
 	}
 	if peers, sockets := o.Limits.withDefaults().Peers, stack.MaxSockets(); sockets < peers {
@@ -131,7 +139,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	return r, nil
 }
 
-// start makes the node and the circuit service.
+// start makes the node and the circuit service, and joins other relays.
 func (r *Relay) start(ctx context.Context, o Options) error {
 	key, dataDir, err := datadir.Identity(o.DataDir, o.Identity)
 	if err != nil {
@@ -142,8 +150,11 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, dataDir.Close())
 	}
+	others := without(h.ID(), o.Peers)
 	r.node, err = core.New(ctx, h, core.Options{
 		Network:      o.Network,
+		Serve:        kad.Serve,
+		Bootstrap:    func() []peer.AddrInfo { return others },
 		PingInterval: -1, // its peers measure; thousands of them need no more
 		Logger:       o.Logger,
 		Parts:        parts,
@@ -151,7 +162,10 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	r.circuit, err = startCircuit(h, o.Limits, o.Registry)
+	if r.circuit, err = startCircuit(h, o.Limits, o.Registry); err != nil {
+		return err
+	}
+	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
 
@@ -219,6 +233,9 @@ func (r *Relay) Close() error {
 		}
 		if r.metrics != nil {
 			errs = append(errs, r.metrics.close())
+		}
+		if r.peers != nil {
+			errs = append(errs, r.peers.close())
 		}
 		if r.circuit != nil {
 			errs = append(errs, r.circuit.close())

@@ -68,7 +68,7 @@ func newReserved(t *testing.T, r *relay.Relay) *core.Node {
 
 func newNode(t *testing.T, o native.Options) *core.Node {
 	t.Helper()
-	o.Listen = []ma.Multiaddr{}
+	o.Listen, o.NoMDNS = []ma.Multiaddr{}, true
 	n, err := native.New(testContext(t), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, n.Close()) })

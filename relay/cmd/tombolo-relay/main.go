@@ -25,6 +25,7 @@ type cli struct {
 	Listen          []command.Listen    `help:"Where to listen instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
 	Announce        []command.Multiaddr `help:"Address to tell others in addition, such as that of a proxy. Repeatable." placeholder:"MADDR"`
 	Network         string              `help:"The mesh to belong to." default:"${network}"`
+	Peer            []command.Peer      `help:"Another relay to keep connected to, so that both form one mesh: a multiaddr ending in /p2p/<id>. Repeatable." placeholder:"MADDR"`
 	Peers           uint32              `help:"How many connected peers to be made for." default:"${peers}"`
 	CircuitsPerPeer uint32              `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"How many bytes per second one peer may send through circuits; 0 for any." default:"${rate}"`
@@ -61,12 +62,17 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	if len(listen) == 0 {
 		listen = stack.DefaultListen(int(c.Port), int(c.Port))
 	}
+	others, err := command.Peers(c.Peer)
+	if err != nil {
+		return err
+	}
 	site, noSite := web.Site()
 	r, err := relay.New(ctx, relay.Options{
 		DataDir:       c.DataDir,
 		Listen:        listen,
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,
+		Peers:         others,
 		NoPortMapping: !c.MapPorts,
 		Site:          site,
 		Limits:        c.limits(),

@@ -93,7 +93,7 @@ func testContext(t *testing.T) context.Context {
 
 func newNode(t *testing.T, o native.Options) *core.Node {
 	t.Helper()
-	o.Listen = []ma.Multiaddr{}
+	o.Listen, o.NoMDNS = []ma.Multiaddr{}, true
 	n, err := native.New(testContext(t), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, n.Close()) })
@@ -371,7 +371,7 @@ func TestTheRateOfAPeerIsAFlag(t *testing.T) {
 }
 
 func TestFlagsAndVariables(t *testing.T) {
-	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--metrics", "nowhere"}} {
+	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}} {
 		dir := filepath.Join(t.TempDir(), "never-made")
 		code, stderr := commandtest.Start(t, nil, binary, append(args, "--data-dir", dir)...).Wait()
 		assert.Equal(t, 2, code, "%v: %s", args, stderr)
