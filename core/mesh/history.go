@@ -23,11 +23,6 @@ import (
 var recent = replay.Limits{Count: 1024, Bytes: 512 << 10, Age: time.Minute, Publishers: 1024}
 
 const (
-	// A peer that comes to the topic, or that this node comes to, is asked for
-	// what was said since the subscription: soon, and again when GossipSub has
-	// had its heartbeat, after which this node is in the mesh of those around.
-	firstCatchUp  = 100 * time.Millisecond
-	secondCatchUp = 1500 * time.Millisecond
 	// settling is how long after it began a subscription is still spreading, at
 	// most: until then each peer that comes to the topic is asked.
 	settling = 30 * time.Second
@@ -52,6 +47,15 @@ const (
 	// recoverWait is how long Recover waits for a peer to ask.
 	recoverWait = 10 * time.Second
 )
+
+// catchUps are when the peers on a topic are asked for what was said since this
+// node came to it, or they did: soon; when GossipSub has had its heartbeat, after
+// which this node is in the mesh of those around; and twice more, because they
+// may have had to ask others in the same way.
+var catchUps = []time.Duration{100 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second, 10 * time.Second}
+
+// mostRounds bounds the rounds of all topics that are under way.
+const mostRounds = 8
 
 // ErrNotKept is returned by Recover for a type whose history is not kept.
 var ErrNotKept = errors.New("no history of the type is kept")
@@ -258,6 +262,12 @@ func (t *topic) catchUp(now time.Time) time.Time {
 
 // askAround asks some peers of the topic for what was said of late.
 func (t *topic) askAround(age time.Duration, via peer.ID) {
+	select {
+	case t.m.rounds <- struct{}{}:
+		defer func() { <-t.m.rounds }()
+	case <-t.m.ctx.Done():
+		return
+	}
 	ctx, cancel := context.WithTimeout(t.m.ctx, catchUpTimeout)
 	defer cancel()
 	peers := t.historians(via)

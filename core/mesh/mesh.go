@@ -97,6 +97,7 @@ type Mesh struct {
 	stats  counters
 	marks  marks
 	bursts bursts
+	rounds chan struct{} // has a token of each round of questions under way
 
 	ctx    context.Context // of all that runs
 	cancel context.CancelFunc
@@ -146,6 +147,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		topics:     make(map[string]*topic),
 		validators: make(map[string]*validator),
 		numbers:    make(map[string]message.ID),
+		rounds:     make(chan struct{}, mostRounds),
 	}
 	if opts.RelayTopics > 0 {
 		m.carrier = newCarrier(m)

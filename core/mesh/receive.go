@@ -3,7 +3,9 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -191,7 +193,7 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 	return Ignore
 }
 
-// accept delivers a message that is new, and says whether it was.
+// accept delivers a message that is new, and says whether it is to be passed on.
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
 		t.hear(msg)
@@ -199,7 +201,7 @@ func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	}
 	if !t.isNew(msg) {
 		t.m.stats.duplicates.Add(1)
-		return false
+		return t.early.take(msg, time.Now())
 	}
 	t.m.stats.received.Add(1)
 	t.remember(msg, raw)
@@ -233,12 +235,57 @@ func (t *topic) isNew(msg *message.Message) bool {
 	return true
 }
 
+// early is what peers' histories brought of late and GossipSub did not yet: when
+// it does, that is still to be passed on, for others have it from nobody else.
+// What GossipSub brings a second time, after it has forgotten the first, is not.
+type early struct {
+	mu    sync.Mutex
+	since map[earlyKey]time.Time
+}
+
+type earlyKey struct {
+	from peer.ID
+	id   message.ID
+}
+
+const (
+	// mostEarly bounds the messages that are early.
+	mostEarly = 4096
+	// earlyFor is for how long they are.
+	earlyFor = time.Minute
+)
+
+func (e *early) put(msg *message.Message, now time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.since == nil {
+		e.since = make(map[earlyKey]time.Time)
+	}
+	if len(e.since) >= mostEarly {
+		maps.DeleteFunc(e.since, func(_ earlyKey, at time.Time) bool { return now.Sub(at) >= earlyFor })
+	}
+	if len(e.since) < mostEarly {
+		e.since[earlyKey{msg.From, msg.ID}] = now
+	}
+}
+
+// take says whether a message was early.
+func (e *early) take(msg *message.Message, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	k := earlyKey{msg.From, msg.ID}
+	at, was := e.since[k]
+	delete(e.since, k)
+	return was && now.Sub(at) < earlyFor
+}
+
 // acceptReplayed delivers what a peer's history brought, and says whether it was
 // new.
 func (t *topic) acceptReplayed(msg *message.Message) bool {
 	if !t.isNew(msg) {
 		return false
 	}
+	t.early.put(msg, time.Now())
 	t.m.stats.replayed.Add(1)
 	t.deliver(msg)
 	return true

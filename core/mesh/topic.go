@@ -55,6 +55,7 @@ type topic struct {
 	joined     chan struct{}        // closed when a peer may have become one to send to, and replaced
 	on         map[peer.ID]struct{} // connected peers that are on the topic
 	seen       seen
+	early      early // guards itself
 	presence
 	history
 }
@@ -176,7 +177,7 @@ func (t *topic) came(p peer.ID) {
 	t.on[p] = struct{}{}
 	t.wake()
 	if alone || now.Sub(t.since) < settling {
-		t.catchUpSoon(firstCatchUp, secondCatchUp)
+		t.catchUpSoon(catchUps...)
 	}
 	if alone {
 		t.answerSoon(now)
@@ -258,7 +259,7 @@ func (t *topic) announce() error {
 		t.quiet = quiet
 		t.mu.Lock()
 		t.listening = true
-		t.catchUpSoon(firstCatchUp, secondCatchUp)
+		t.catchUpSoon(catchUps...)
 		t.mu.Unlock()
 	}
 	t.announced++
