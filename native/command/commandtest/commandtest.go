@@ -24,14 +24,17 @@ const patience = 60 * time.Second
 
 // Build builds the program whose folder is the working directory, for TestMain.
 // The function returned removes it again.
-func Build() (path string, remove func(), err error) {
+func Build() (path string, remove func(), err error) { return BuildFolder(".") }
+
+// BuildFolder is Build for the program of another folder.
+func BuildFolder(folder string) (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "tombolo-test-*")
 	if err != nil {
 		return "", nil, err
 	}
 	remove = func() { os.RemoveAll(dir) }
 	path = filepath.Join(dir, "program")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", path, folder).CombinedOutput(); err != nil {
 		remove()
 		return "", nil, fmt.Errorf("go build: %w\n%s", err, out)
 	}
