@@ -74,6 +74,7 @@ func (m *Mesh) newGossip() (*pubsub.PubSub, error) {
 		// those it is meshed with: a peer that came a moment ago hears it too.
 		pubsub.WithFloodPublish(true),
 		pubsub.WithPeerScore(score, thresholds),
+		pubsub.WithAppSpecificRpcInspector(m.inspect),
 		pubsub.WithRawTracer((*tracer)(m)),
 	)
 }
@@ -85,10 +86,7 @@ func (m *Mesh) newGossip() (*pubsub.PubSub, error) {
 // and a carrier's topics are of a remote's choosing.
 func (m *Mesh) scoreParams() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	return &pubsub.PeerScoreParams{
-			AppSpecificScore: func(p peer.ID) float64 {
-				n := m.marks.of(p, time.Now())
-				return markWeight * n * n
-			},
+			AppSpecificScore:  m.markScore,
 			AppSpecificWeight: 1,
 			// No penalty for sharing an address: tabs behind one NAT do, and to
 			// those that meet on circuits all have the relay's.
@@ -106,6 +104,22 @@ func (m *Mesh) scoreParams() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThreshol
 			GraylistThreshold: graylistBelow,
 			AcceptPXThreshold: 1, // never: peers are found by discovery
 		}
+}
+
+func (m *Mesh) markScore(p peer.ID) float64 {
+	n := m.marks.of(p, time.Now())
+	return markWeight * n * n
+}
+
+// inspect drops what a peer says whose marks are too bad. GossipSub does too, but
+// not to one that has no ear for us: to that it gives no score. What the peer is
+// subscribed to remains known.
+func (m *Mesh) inspect(p peer.ID, rpc *pubsub.RPC) error {
+	if n := len(rpc.GetPublish()); n > 0 && m.markScore(p) < graylistBelow {
+		m.stats.graylisted.Add(uint64(n))
+		rpc.Publish, rpc.Control = nil, nil
+	}
+	return nil
 }
 
 // errorsOnly keeps what a remote can make GossipSub say out of the log.

@@ -28,6 +28,8 @@ type Stats struct {
 	Ignored   uint64 // of a kind that is not known, on a topic that was left, or refused but not to the blame of who handed it over
 	Panics    uint64 // of validators
 
+	Graylisted uint64 // not looked at, because of what else their bearer handed over
+
 	DroppedOutbound uint64 // to a peer, because what waits for it has reached its bound
 	DroppedControl  uint64 // RPCs without messages, for the same reason; GossipSub repeats what matters
 	DroppedInbound  uint64 // because what waits for its signature to be checked has reached its bound
@@ -45,7 +47,7 @@ type counters struct {
 	refused, malformed, ignored, panics        atomic.Uint64
 	droppedOutbound, droppedControl, droppedIn atomic.Uint64
 	replayed, notCarried, tooManyTopics        atomic.Uint64
-	uncounted                                  atomic.Uint64
+	uncounted, graylisted                      atomic.Uint64
 	carried                                    atomic.Int64
 }
 
@@ -61,7 +63,7 @@ func (m *Mesh) Stats() Stats {
 	var remembered int
 	for _, t := range topics {
 		t.mu.Lock()
-		missing += t.seen.missing
+		missing += t.seen.missing + t.seen.closed
 		t.mu.Unlock()
 		remembered += t.remembers()
 	}
@@ -74,6 +76,7 @@ func (m *Mesh) Stats() Stats {
 		NotCarried:      c.notCarried.Load(),
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
+		Graylisted:      c.graylisted.Load(),
 		Remembered:      remembered,
 		History:         m.replay.Stats(),
 		Published:       c.published.Load(),

@@ -1,0 +1,193 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+func numbered(from, to int) (texts []string) {
+	for i := from; i <= to; i++ {
+		texts = append(texts, fmt.Sprint(i))
+	}
+	return texts
+}
+
+func (n *node) count(t testing.TB, typ string, from, to int) {
+	t.Helper()
+	for _, text := range numbered(from, to) {
+		n.keep(t, typ, text)
+	}
+}
+
+func recoverAll(t testing.TB, n *node, typ string) Recovery {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := n.Recover(ctx, typ)
+	require.NoError(t, err)
+	return r
+}
+
+// archive is a relay that keeps histories, and a publisher that has said 1 to
+// count there on "chat" and gone.
+func archive(t testing.TB, limits replay.Limits, count int) (r *node, publisher peer.ID) {
+	t.Helper()
+	r = newNode(t, Options{RelayTopics: 4, KeepHistories: &limits})
+	h := hosttest.Unmanaged(t, hosttest.Options{})
+	p := onHost(t, h, Options{})
+	connect(t, p, r)
+	subscribe(t, "chat", p)
+	p.count(t, "chat", 1, count)
+	require.Eventually(t, func() bool { return r.Stats().Received == uint64(count) }, patience, time.Millisecond)
+	require.NoError(t, p.Close())
+	require.NoError(t, h.Close())
+	return r, p.self
+}
+
+func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
+	r, publisher := archive(t, replay.Limits{}, 20)
+	n := newNode(t, Options{})
+	connect(t, n, r)
+	subscribe(t, "chat", n)
+	_, err := n.Recover(context.Background(), "chat")
+	require.ErrorIs(t, err, ErrNotKept)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	got := recoverAll(t, n, "chat")
+	assert.Equal(t, Recovery{Peers: []peer.ID{r.self}, Messages: 20, Complete: true}, got)
+	n.waitFor(t, numbered(1, 20)...)
+	for i, m := range n.all() {
+		assert.Equal(t, publisher, m.From)
+		assert.Equal(t, r.self, m.Via)
+		assert.Equal(t, uint64(i+1), m.ID.Seq)
+		assert.True(t, m.Replayed)
+		assert.True(t, m.Broadcast)
+	}
+	assert.Zero(t, recoverAll(t, n, "chat").Messages, "it is not asked for twice")
+	assert.Equal(t, 20, n.Stats().Remembered)
+}
+
+func TestHistoryThatIsTooShortIsAnHonestGap(t *testing.T) {
+	r, publisher := archive(t, replay.Limits{Count: 5}, 12)
+	n := newNode(t, Options{})
+	connect(t, n, r)
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	got := recoverAll(t, n, "chat")
+	assert.False(t, got.Complete)
+	require.Len(t, got.Gaps, 1)
+	gap := got.Gaps[0]
+	assert.Equal(t, replay.Gap{Publisher: publisher, Epoch: gap.Epoch, From: 1, To: 7, Before: true}, gap)
+	n.waitFor(t, numbered(8, 12)...)
+}
+
+func TestGapIsFilledByAnotherPeer(t *testing.T) {
+	short, long := replay.Limits{Count: 3}, replay.Limits{}
+	r := newNode(t, Options{RelayTopics: 4, KeepHistories: &short})
+	a, b, n := newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
+	connect(t, a, r)
+	connect(t, a, b)
+	require.NoError(t, b.KeepHistory("chat", long)) // and is not subscribed
+	leave, err := a.Subscribe("chat")
+	require.NoError(t, err)
+	waitPeers(t, a, "chat", 2)
+	a.count(t, "chat", 1, 10)
+	leave()
+	require.Eventually(t, func() bool { return b.Stats().Remembered == 10 && r.Stats().Received == 10 }, patience, time.Millisecond)
+	require.Empty(t, b.all())
+	connect(t, n, r)
+	connect(t, n, b)
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", long))
+	require.Eventually(t, func() bool { return len(n.lookup("chat").historians("")) == 2 }, patience, time.Millisecond)
+	got := recoverAll(t, n, "chat")
+	require.True(t, got.Complete, "%+v", got)
+	n.waitForAll(t, numbered(1, 10)...)
+}
+
+func TestWhatWasHeardIsNotDeliveredAgainByARecovery(t *testing.T) {
+	r, a, n := newNode(t, Options{RelayTopics: 4, KeepHistories: &replay.Limits{}}), newNode(t, Options{}), newNode(t, Options{})
+	connect(t, a, r)
+	connect(t, n, r)
+	subscribe(t, "chat", a, n)
+	a.count(t, "chat", 1, 5)
+	n.waitForAll(t, numbered(1, 5)...)
+	// What was heard before it is kept is asked for, and not delivered.
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	assert.Zero(t, recoverAll(t, n, "chat").Messages)
+	a.count(t, "chat", 6, 9)
+	n.waitForAll(t, numbered(1, 9)...)
+	assert.Zero(t, recoverAll(t, n, "chat").Messages)
+	assert.Len(t, n.all(), 9)
+	assert.Equal(t, 9, n.Stats().Remembered)
+}
+
+func TestNodeRemembersItsPastOverARestart(t *testing.T) {
+	store := dssync.MutexWrap(datastore.NewMapDatastore())
+	r, a := newNode(t, Options{RelayTopics: 4, KeepHistories: &replay.Limits{}}), newNode(t, Options{})
+	connect(t, a, r)
+	subscribe(t, "chat", a)
+	h := hosttest.New(t, hosttest.Options{})
+	start := func() *node {
+		n := onHost(t, h, Options{Store: store})
+		connect(t, n, r)
+		subscribe(t, "chat", n)
+		require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+		return n
+	}
+	first := start()
+	a.count(t, "chat", 1, 3)
+	first.waitForAll(t, numbered(1, 3)...)
+	first.keep(t, "chat", "own")
+	require.NoError(t, first.Close())
+	a.count(t, "chat", 4, 6)
+	second := start()
+	assert.Equal(t, 4, second.Stats().Remembered)
+	got := recoverAll(t, second, "chat")
+	assert.Empty(t, got.Gaps)
+	second.waitForAll(t, numbered(4, 6)...)
+}
+
+func TestRecoverySaysThatThereIsNobodyToAsk(t *testing.T) {
+	n := newNode(t, Options{})
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := n.Recover(ctx, "chat")
+	require.ErrorIs(t, err, context.Canceled)
+	require.Error(t, n.KeepHistory("chat", replay.Limits{Count: -1}))
+	require.ErrorIs(t, n.KeepHistory("tombolo/x", replay.Limits{}), message.ErrType)
+	_, err = n.Recover(context.Background(), "x")
+	require.ErrorIs(t, err, ErrNotKept)
+}
+
+func TestReplaysPassTheValidatorToo(t *testing.T) {
+	r, _ := archive(t, replay.Limits{}, 4)
+	n := newNode(t, Options{})
+	_, err := n.Validate("chat", func(_ context.Context, m *message.Message) Verdict {
+		if string(m.Data) == "2" {
+			return Reject
+		}
+		return Accept
+	})
+	require.NoError(t, err)
+	connect(t, n, r)
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	got := recoverAll(t, n, "chat")
+	assert.Equal(t, 3, got.Messages)
+	assert.Equal(t, []string{"1", "3", "4"}, n.texts())
+	assert.Zero(t, n.marks.of(r.self, time.Now()), "its bearer is not to blame")
+	assert.Zero(t, n.Stats().Missing)
+}
