@@ -2,7 +2,7 @@
 //
 //	go run . [-rounds 5] [area...]
 //
-// An area is a name of the table below or the part before its slash; without
+// An area is a name of the table below or what is before a slash or hyphen of it; without
 // any, all are measured. Each figure is one line:
 //
 //	bench <area>/<name> unit=<u> ours=<v> <peer>=<v> … ratio=<r>
@@ -20,6 +20,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"strings"
 )
@@ -32,12 +33,16 @@ type area struct {
 }
 
 var areas = []area{
-	{"dispatch/fanout", "messages to subscribers of one process", fanout},
+	{"dispatch/fanout-1", "messages to a subscriber in the process", fanoutTo(1)},
+	{"dispatch/fanout-10", "the same to 10", fanoutTo(10)},
+	{"dispatch/fanout-100", "to 100", fanoutTo(100)},
+	{"dispatch/fanout-1000", "to 1,000", fanoutTo(1000)},
 	{"dispatch/memory", "10,000 subscriptions, and one more", memory},
 }
 
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
+	profile := flag.String("cpuprofile", "", "a file for where the time went")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [-rounds N] [area...]")
 		flag.PrintDefaults()
@@ -50,31 +55,55 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench: -rounds is at least 1")
 		os.Exit(2)
 	}
-	wanted := flag.Args()
-	for _, w := range wanted {
+	for _, w := range flag.Args() {
 		if !slices.ContainsFunc(areas, func(a area) bool { return within(a.name, w) }) {
 			fmt.Fprintf(os.Stderr, "bench: there is no area %q; try -h\n", w)
 			os.Exit(2)
 		}
 	}
-	failed := false
+	os.Exit(run(*rounds, *profile))
+}
+
+// run returns the status to exit with.
+func run(rounds int, profile string) int {
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err == nil {
+			err = pprof.StartCPUProfile(f)
+		}
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: -cpuprofile: %v\n", err)
+			return 1
+		}
+		defer func() { pprof.StopCPUProfile(); _ = f.Close() }()
+	}
+	if !measure(flag.Args(), rounds) {
+		return 1
+	}
+	return 0
+}
+
+// measure says whether all went well in the areas wanted, or in all without any.
+func measure(wanted []string, rounds int) bool {
+	ok := true
 	for _, a := range areas {
 		if len(wanted) > 0 && !slices.ContainsFunc(wanted, func(w string) bool { return within(a.name, w) }) {
 			continue
 		}
-		figures, err := a.run(*rounds)
+		figures, err := a.run(rounds)
 		for _, f := range figures {
 			fmt.Println(f)
 		}
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "bench: %s: %v\n", a.name, err)
-			failed = true
+			ok = false
 		}
 	}
-	if failed {
-		os.Exit(1)
-	}
+	return ok
 }
 
 // within says whether an area is the one wanted or a part of it.
-func within(area, wanted string) bool { return area == wanted || strings.HasPrefix(area, wanted+"/") }
+func within(area, wanted string) bool {
+	rest, ok := strings.CutPrefix(area, wanted)
+	return ok && (rest == "" || rest[0] == '/' || rest[0] == '-')
+}
