@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/wasm/internal/indexeddb"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -29,7 +30,6 @@ const (
 	maxSlots    = 64
 	database    = "tombolo"
 	keyStore    = "identities"
-	dbVersion   = 1
 	slotKeyName = "identity "
 )
 
@@ -105,12 +105,12 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func() e
 }
 
 func loadOrMakeKey(ctx context.Context, name string) (crypto.PrivKey, error) {
-	db, err := openDatabase(ctx)
+	db, err := indexeddb.Open(ctx, database, keyStore)
 	if err != nil {
 		return nil, err
 	}
-	defer db.close()
-	stored, err := db.get(ctx, keyStore, name)
+	defer db.Close()
+	stored, err := db.Get(ctx, keyStore, name)
 	if err != nil {
 		return nil, err
 	}
@@ -129,5 +129,5 @@ func loadOrMakeKey(ctx context.Context, name string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return key, db.put(ctx, keyStore, name, b)
+	return key, db.Put(ctx, keyStore, name, b)
 }

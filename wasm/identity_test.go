@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/indexeddb"
 )
 
 func TestDamagedKeyIsAnErrorAndStays(t *testing.T) {
@@ -18,22 +20,22 @@ func TestDamagedKeyIsAnErrorAndStays(t *testing.T) {
 	}
 	require.NoError(t, err)
 	require.NoError(t, held.Close())
-	db, err := openDatabase(ctx)
+	db, err := indexeddb.Open(ctx, database, keyStore)
 	require.NoError(t, err)
-	defer db.close()
+	defer db.Close()
 	const name = slotKeyName + "0"
-	good, err := db.get(ctx, keyStore, name)
+	good, err := db.Get(ctx, keyStore, name)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, db.put(ctx, keyStore, name, good)) }()
+	defer func() { require.NoError(t, db.Put(ctx, keyStore, name, good)) }()
 	for _, bad := range [][]byte{{}, []byte("not a key"), good[:len(good)-1]} {
-		require.NoError(t, db.put(ctx, keyStore, name, bad))
+		require.NoError(t, db.Put(ctx, keyStore, name, bad))
 		_, _, err = PersistentIdentity(ctx)
 		require.ErrorContains(t, err, "damaged")
-		still, err := db.get(ctx, keyStore, name)
+		still, err := db.Get(ctx, keyStore, name)
 		require.NoError(t, err)
 		require.Equal(t, bad, still)
 	}
-	missing, err := db.get(ctx, keyStore, "nobody")
+	missing, err := db.Get(ctx, keyStore, "nobody")
 	require.NoError(t, err)
 	require.Nil(t, missing)
 }

@@ -1,0 +1,173 @@
+//go:build js
+
+// Package datastore keeps a go-datastore in the browser's IndexedDB.
+package datastore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall/js"
+
+	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/indexeddb"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// ErrUnavailable is returned by Open where the platform has no IndexedDB, as
+// under Node.js.
+var ErrUnavailable = indexeddb.ErrUnavailable
+
+// store is the one of each database.
+const store = "values"
+
+// Datastore is a database of the origin. What was put or committed is in it when
+// the call returns; a batch is in it as a whole or not at all. A full disk, or
+// one that the browser grants no more of, is an error that says so
+// (QuotaExceededError). All methods may be called concurrently.
+type Datastore struct {
+	db        *indexeddb.DB
+	closeOnce sync.Once
+}
+
+var _ ds.Batching = (*Datastore)(nil)
+
+// Open opens the database of a name, and makes it where it does not exist. Tabs
+// of the origin that open the same name share it.
+func Open(ctx context.Context, name string) (*Datastore, error) {
+	db, err := indexeddb.Open(ctx, name, store)
+	if err != nil {
+		return nil, err
+	}
+	return &Datastore{db: db}, nil
+}
+
+// Close lets go of the database. What is under way is finished; later calls of
+// other methods fail.
+func (d *Datastore) Close() error {
+	d.closeOnce.Do(d.db.Close)
+	return nil
+}
+
+// Get returns ds.ErrNotFound where there is nothing under key.
+func (d *Datastore) Get(ctx context.Context, key ds.Key) ([]byte, error) {
+	value, err := d.db.Get(ctx, store, key.String())
+	if err == nil && value == nil {
+		err = ds.ErrNotFound
+	}
+	return value, err
+}
+
+// Has says whether there is something under key.
+func (d *Datastore) Has(ctx context.Context, key ds.Key) (bool, error) {
+	n, err := d.db.Read(ctx, store, func(s js.Value) js.Value { return s.Call("count", key.String()) })
+	return err == nil && n.Int() > 0, err
+}
+
+// GetSize is the number of bytes under key.
+func (d *Datastore) GetSize(ctx context.Context, key ds.Key) (int, error) {
+	return ds.GetBackedSize(ctx, d, key)
+}
+
+// Put returns when the value is committed.
+func (d *Datastore) Put(ctx context.Context, key ds.Key, value []byte) error {
+	return d.db.Put(ctx, store, key.String(), value)
+}
+
+// Delete is no error where there is nothing under key.
+func (d *Datastore) Delete(ctx context.Context, key ds.Key) error {
+	return d.db.Write(ctx, store, func(s js.Value) { s.Call("delete", key.String()) })
+}
+
+// Sync has nothing to do: what was written is committed.
+func (d *Datastore) Sync(context.Context, ds.Key) error { return nil }
+
+// Query reads all that lies under the prefix at once; filters and orders are
+// applied to that.
+func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, error) {
+	under := js.Null()
+	if prefix := ds.NewKey(q.Prefix).String(); prefix != "/" {
+		// "0" comes after "/": the range is all keys that begin with prefix and a slash.
+		under = js.Global().Get("IDBKeyRange").Call("bound", prefix+"/", prefix+"0", false, true)
+	}
+	var keys js.Value
+	read := func(s js.Value) js.Value {
+		keys = s.Call("getAllKeys", under)
+		if q.KeysOnly && !q.ReturnsSizes {
+			return keys
+		}
+		return s.Call("getAll", under) // in the same transaction and order, and done after it
+	}
+	values, err := d.db.Read(ctx, store, read)
+	if err != nil {
+		return nil, err
+	}
+	keys = keys.Get("result")
+	entries := make([]query.Entry, keys.Length())
+	for i := range entries {
+		entries[i].Key = keys.Index(i).String()
+		if q.KeysOnly && !q.ReturnsSizes {
+			continue
+		}
+		v := values.Index(i)
+		if !jsio.IsBytes(v) {
+			return nil, fmt.Errorf("what lies under %q is not bytes", entries[i].Key)
+		}
+		entries[i].Size = v.Length()
+		if !q.KeysOnly {
+			entries[i].Value = jsio.Bytes(v)
+		}
+	}
+	return query.NaiveQueryApply(q, query.ResultsWithEntries(q, entries)), nil
+}
+
+// Batch collects changes; Commit makes them in one transaction.
+func (d *Datastore) Batch(context.Context) (ds.Batch, error) {
+	return &batch{d: d, changes: make(map[string][]byte)}, nil
+}
+
+type batch struct {
+	d       *Datastore
+	mu      sync.Mutex
+	changes map[string][]byte // nil: delete
+}
+
+func (b *batch) Put(_ context.Context, key ds.Key, value []byte) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes[key.String()] = append(make([]byte, 0, len(value)+1), value...) // not nil
+	return nil
+}
+
+func (b *batch) Delete(_ context.Context, key ds.Key) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changes[key.String()] = nil
+	return nil
+}
+
+func (b *batch) Commit(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.changes) == 0 {
+		return nil
+	}
+	err := b.d.db.Write(ctx, store, func(s js.Value) {
+		for key, value := range b.changes {
+			if value == nil {
+				s.Call("delete", key)
+			} else {
+				s.Call("put", jsio.Uint8Array(value), key)
+			}
+		}
+	})
+	if err == nil {
+		clear(b.changes)
+	}
+	return err
+}
+
+// Remove deletes the database of a name, once nobody has it open any more.
+func Remove(ctx context.Context, name string) error { return indexeddb.Remove(ctx, name) }

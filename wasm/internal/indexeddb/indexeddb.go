@@ -1,0 +1,161 @@
+//go:build js
+
+// Package indexeddb is the browser's database, for values that are bytes under
+// keys that are strings.
+package indexeddb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall/js"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// ErrUnavailable is returned by Open where the platform has no IndexedDB, as
+// under Node.js, or lets nobody use it here.
+var ErrUnavailable = errors.New("the platform has no IndexedDB here")
+
+// version is that of each database's layout: one set of stores, made with it.
+const version = 1
+
+// DB is an open database. Its methods may be called concurrently.
+type DB struct {
+	js   js.Value
+	name string
+}
+
+// Open opens a database of this origin, and makes it with its stores where it
+// does not exist.
+func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
+	factory := js.Global().Get("indexedDB")
+	if factory.Type() != js.TypeObject {
+		return nil, ErrUnavailable
+	}
+	request, err := jsio.Try(func() js.Value { return factory.Call("open", name, version) })
+	if err != nil {
+		return nil, fmt.Errorf("open IndexedDB %q: %w", name, err)
+	}
+	upgrade := jsio.NewFunc(func(js.Value, []js.Value) any {
+		for _, store := range stores {
+			request.Get("result").Call("createObjectStore", store)
+		}
+		return nil
+	})
+	defer jsio.Release(upgrade)
+	request.Set("onupgradeneeded", upgrade)
+	db, err := result(ctx, request)
+	if err != nil {
+		return nil, fmt.Errorf("open IndexedDB %q: %w", name, err)
+	}
+	return &DB{db, name}, nil
+}
+
+// Remove deletes a database, once nobody has it open any more.
+func Remove(ctx context.Context, name string) error {
+	factory := js.Global().Get("indexedDB")
+	if factory.Type() != js.TypeObject {
+		return ErrUnavailable
+	}
+	request, err := jsio.Try(func() js.Value { return factory.Call("deleteDatabase", name) })
+	if err == nil {
+		_, err = result(ctx, request)
+	}
+	if err != nil {
+		return fmt.Errorf("delete IndexedDB %q: %w", name, err)
+	}
+	return nil
+}
+
+// Close lets go of the database. What is under way is finished.
+func (d *DB) Close() { d.js.Call("close") }
+
+// Get returns nil where there is nothing under key.
+func (d *DB) Get(ctx context.Context, store, key string) ([]byte, error) {
+	v, err := d.Read(ctx, store, func(s js.Value) js.Value { return s.Call("get", key) })
+	if err != nil || v.IsUndefined() {
+		return nil, err
+	}
+	if !jsio.IsBytes(v) {
+		return nil, fmt.Errorf("IndexedDB %q, store %q: what lies under %q is not bytes", d.name, store, key)
+	}
+	return jsio.Bytes(v), nil
+}
+
+// Put returns when the value is committed.
+func (d *DB) Put(ctx context.Context, store, key string, value []byte) error {
+	return d.Write(ctx, store, func(s js.Value) { s.Call("put", jsio.Uint8Array(value), key) })
+}
+
+// Read makes a request of a store and waits for its result.
+func (d *DB) Read(ctx context.Context, store string, request func(store js.Value) js.Value) (js.Value, error) {
+	r, err := jsio.Try(func() js.Value {
+		return request(d.js.Call("transaction", store, "readonly").Call("objectStore", store))
+	})
+	if err != nil {
+		return js.Undefined(), d.failed(store, err)
+	}
+	v, err := result(ctx, r)
+	if err != nil {
+		return js.Undefined(), d.failed(store, err)
+	}
+	return v, nil
+}
+
+// Write makes requests of a store in one transaction, and returns when all of it
+// is committed. On error none of it is, except that with an error of ctx it is
+// not known.
+func (d *DB) Write(ctx context.Context, store string, requests func(store js.Value)) error {
+	var tx js.Value
+	if _, err := jsio.Try(func() js.Value {
+		tx = d.js.Call("transaction", store, "readwrite")
+		requests(tx.Call("objectStore", store))
+		return js.Undefined()
+	}); err != nil {
+		return d.failed(store, err)
+	}
+	if err := settle(ctx, tx, "complete", "abort"); err != nil {
+		return d.failed(store, err)
+	}
+	return nil
+}
+
+func (d *DB) failed(store string, err error) error {
+	return fmt.Errorf("IndexedDB %q, store %q: %w", d.name, store, err)
+}
+
+// result waits for an IDBRequest.
+func result(ctx context.Context, request js.Value) (js.Value, error) {
+	if err := settle(ctx, request, "success", "error"); err != nil {
+		return js.Undefined(), err
+	}
+	return request.Get("result"), nil
+}
+
+// settle waits for one of two events.
+func settle(ctx context.Context, target js.Value, good, bad string) error {
+	done := make(chan error, 1)
+	onGood := jsio.NewFunc(func(js.Value, []js.Value) any {
+		done <- nil
+		return nil
+	})
+	onBad := jsio.NewFunc(func(js.Value, []js.Value) any {
+		done <- jsio.AsError(target.Get("error"))
+		return nil
+	})
+	target.Set("on"+good, onGood)
+	target.Set("on"+bad, onBad)
+	defer func() {
+		target.Set("on"+good, js.Null())
+		target.Set("on"+bad, js.Null())
+		jsio.Release(onGood)
+		jsio.Release(onBad)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
