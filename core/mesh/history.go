@@ -268,6 +268,10 @@ func (t *topic) askAround(age time.Duration, via peer.ID) {
 	case <-t.m.ctx.Done():
 		return
 	}
+	if t.takeTurn(t.m.ctx) != nil {
+		return
+	}
+	defer t.giveTurn()
 	ctx, cancel := context.WithTimeout(t.m.ctx, catchUpTimeout)
 	defer cancel()
 	peers := t.historians(via)
@@ -281,6 +285,19 @@ func (t *topic) askAround(age time.Duration, via peer.ID) {
 		}
 	}
 }
+
+// takeTurn waits until nobody else of this node asks for the topic's history: what
+// two ask for at once comes out of order.
+func (t *topic) takeTurn(ctx context.Context) error {
+	select {
+	case t.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t *topic) giveTurn() { <-t.turn }
 
 // ask is for what was said of late, or for all if age is zero. What is delivered
 // is counted in n.
@@ -381,9 +398,13 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
 	peers, err := t.waitForHistorian(ctx)
+	if err == nil {
+		err = t.takeTurn(ctx)
+	}
 	if err != nil {
 		return r, m.closedOr(err)
 	}
+	defer t.giveTurn()
 	var failures []error
 	var whole bool
 	for _, p := range peers[:min(len(peers), recoverPeers)] {

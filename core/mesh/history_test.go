@@ -31,6 +31,8 @@ func (n *node) count(t testing.TB, typ string, from, to int) {
 	}
 }
 
+func (n *node) memoryOf(typ string) *replay.History { return n.lookup(typ).memory() }
+
 func recoverAll(t testing.TB, n *node, typ string) Recovery {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -50,9 +52,11 @@ func archive(t testing.TB, limits replay.Limits, count int) (r *node, publisher 
 	connect(t, p, r)
 	subscribe(t, "chat", p)
 	p.count(t, "chat", 1, count)
-	require.Eventually(t, func() bool { return r.Stats().Received == uint64(count) }, patience, time.Millisecond)
+	want := min(count, r.memoryOf("chat").Limits().Count)
+	require.Eventually(t, func() bool { return r.Stats().Remembered == want }, patience, time.Millisecond)
 	require.NoError(t, p.Close())
 	require.NoError(t, h.Close())
+	growOld(t)
 	return r, p.self
 }
 
@@ -104,7 +108,9 @@ func TestGapIsFilledByAnotherPeer(t *testing.T) {
 	waitPeers(t, a, "chat", 2)
 	a.count(t, "chat", 1, 10)
 	leave()
-	require.Eventually(t, func() bool { return b.Stats().Remembered == 10 && r.Stats().Received == 10 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool {
+		return b.Stats().Remembered == 10 && r.memoryOf("chat").Stats().Added == 10
+	}, patience, time.Millisecond)
 	require.Empty(t, b.all())
 	connect(t, n, r)
 	connect(t, n, b)

@@ -49,6 +49,7 @@ type topic struct {
 
 	keeping sync.Mutex    // makes opening and closing the history one step each
 	kick    chan struct{} // has tend look
+	turn    chan struct{} // has the token of who asks for the history
 
 	mu         sync.Mutex           // never held while GossipSub is called
 	subscribed int                  // local subscriptions
@@ -90,7 +91,7 @@ func (m *Mesh) use(typ string) (*topic, error) {
 
 // newTopic begins a topic, or goes on with its numbers; m.mu is held.
 func (m *Mesh) newTopic(typ string) *topic {
-	t := &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{}), kick: make(chan struct{}, 1)}
+	t := &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{}), kick: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
 	t.on, t.past = make(map[peer.ID]struct{}), t.openRecent()
 	t.last, t.local.Epoch, t.word.Epoch = m.numbers[typ], newEpoch(), newEpoch()
 	delete(m.numbers, typ)
