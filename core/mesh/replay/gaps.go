@@ -68,8 +68,8 @@ type Gap struct {
 	Publisher peer.ID
 	Epoch     uint64
 	From, To  uint64
-	// Before is set where the asker had nothing of this publisher from before
-	// the gap: it misses a beginning, not something in between.
+	// Before is set where the asker has had nothing of this publisher from
+	// before the gap: it misses a beginning, not something in between.
 	Before bool
 }
 
@@ -175,7 +175,7 @@ func (p *publisher) missing(k *Known, before *Cursor, old message.ID) (gaps []Ga
 		for _, r := range lacks {
 			gaps = append(gaps, Gap{
 				Publisher: p.id, Epoch: e.Epoch, From: r.From, To: r.To,
-				Before: !before.hasBelow(message.ID{Epoch: e.Epoch, Seq: r.From}),
+				Before: !p.hasBelow(message.ID{Epoch: e.Epoch, Seq: r.From}),
 			})
 		}
 		if i == 0 || e.Epoch <= old.Epoch || before.adjacent(epochs[i-1].Epoch, e.Epoch) {
@@ -214,12 +214,12 @@ func (p *publisher) had(number uint64) Ranges {
 }
 
 // hasBelow says whether anything below id was had.
-func (c *Cursor) hasBelow(id message.ID) bool {
-	if c.Floor > 0 {
+func (p *publisher) hasBelow(id message.ID) bool {
+	if p.floor > 0 {
 		return true
 	}
-	for _, e := range c.Epochs {
-		if len(e.Had) > 0 && (message.ID{Epoch: e.Epoch, Seq: e.Had[0].From}).Compare(id) < 0 {
+	for _, e := range p.epochs {
+		if len(e.had) > 0 && (message.ID{Epoch: e.number, Seq: e.had[0].From}).Compare(id) < 0 {
 			return true
 		}
 	}
