@@ -1,11 +1,15 @@
 package mesh
 
 import (
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
+	"github.com/tombolo-net/tombolo/core/message"
 )
 
 // CarrierProtocol is listed by nodes with Options.RelayTopics. Nothing is spoken
@@ -20,6 +24,9 @@ const (
 	// carryCheck is how often the subscribers behind other carriers are asked
 	// for, where there are none among this node's own peers.
 	carryCheck = 5 * time.Minute
+	// carriedPrefix is before the names of histories that are kept because a topic
+	// is carried, and not because of KeepHistory: these are erased.
+	carriedPrefix = "carried "
 	// carryAnswer is how long they have to answer.
 	carryAnswer = 10 * time.Second
 )
@@ -53,6 +60,7 @@ func newCarrier(m *Mesh) *carrier {
 // run carries until the mesh is closed.
 func (c *carrier) run() {
 	defer c.m.host.RemoveStreamHandler(CarrierProtocol)
+	c.resume()
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -147,13 +155,12 @@ func (c *carrier) carry(typ string, p peer.ID, now time.Time) error {
 		return err
 	}
 	if limits := c.m.opts.KeepHistories; limits != nil {
-		if _, err := t.keep(t.topicName(), *limits, true); err != nil {
+		if _, err := t.keep(carriedPrefix+t.topicName(), *limits, true); err != nil {
 			t.release()
 			return err
 		}
 	}
-	if err := t.announce(); err != nil {
-		t.endKeeping()
+	if err := t.announce(); err != nil { // the mesh is being closed
 		t.release()
 		return err
 	}
@@ -183,8 +190,59 @@ func (c *carrier) drop(t *carried, now time.Time) {
 // forget lets go of a topic that rests.
 func (c *carrier) forget(t *carried) {
 	delete(c.topics, t.typ)
-	t.endKeeping()
+	if t.endKeeping() {
+		c.erase(carriedPrefix + t.topicName())
+	}
 	t.release()
+}
+
+func (c *carrier) erase(name string) {
+	if c.m.opts.Store == nil {
+		return
+	}
+	if err := replay.Erase(c.m.ctx, c.m.opts.Store, name); err != nil && c.m.ctx.Err() == nil {
+		c.m.log.Error("a history stays in the store", "err", err)
+	}
+}
+
+// resume remembers what the store has of topics that were carried in former runs,
+// and erases what is too much or too old.
+func (c *carrier) resume() {
+	if c.m.opts.Store == nil {
+		return
+	}
+	names, err := replay.Names(c.m.ctx, c.m.opts.Store)
+	if err != nil {
+		if c.m.ctx.Err() == nil {
+			c.m.log.Error("topics that were carried are not remembered", "err", err)
+		}
+		return
+	}
+	for _, name := range names {
+		topic, carried := strings.CutPrefix(name, carriedPrefix+c.m.prefix)
+		if !carried {
+			continue
+		}
+		if c.m.opts.KeepHistories == nil || len(c.topics) >= c.m.opts.RelayTopics || message.CheckType(topic) != nil {
+			c.erase(name)
+		} else if err := c.remember(topic); err != nil && c.m.ctx.Err() == nil {
+			c.m.log.Error("a topic that was carried is not remembered", "type", topic, "err", err)
+		}
+	}
+}
+
+// remember makes a topic one that rests.
+func (c *carrier) remember(typ string) error {
+	t, err := c.m.use(typ)
+	if err != nil {
+		return err
+	}
+	if _, err := t.keep(carriedPrefix+t.topicName(), *c.m.opts.KeepHistories, true); err != nil {
+		t.release()
+		return err
+	}
+	c.topics[typ] = &carried{topic: t, resting: time.Now()}
+	return nil
 }
 
 // check drops a topic that nobody is on any more.

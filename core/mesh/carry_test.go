@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
@@ -50,7 +53,10 @@ func TestRelayLeavesATopicThatNobodyIsOn(t *testing.T) {
 
 func waitOff(t testing.TB, n *node, typ string, count int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return len(n.Peers(typ)) <= count }, patience, 5*time.Millisecond)
+	require.Eventually(t, func() bool {
+		topic := n.lookup(typ)
+		return len(n.Peers(typ)) <= count && (topic == nil || len(topic.peersOn()) <= count)
+	}, patience, 5*time.Millisecond)
 }
 
 func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
@@ -129,4 +135,51 @@ func (c *carrier) pause(f func()) <-chan struct{} {
 		<-called
 	}()
 	return done
+}
+
+func TestRelayRemembersOverARestartAndErasesWhatIsOver(t *testing.T) {
+	store := dssync.MutexWrap(datastore.NewMapDatastore())
+	opts := Options{RelayTopics: 1, KeepHistories: &replay.Limits{}, Store: store}
+	h := hosttest.Unmanaged(t, hosttest.Options{})
+	r, a := onHost(t, h, opts), newNode(t, Options{})
+	connect(t, a, r)
+	subscribe(t, "chat", a)
+	a.keep(t, "chat", "1")
+	require.Eventually(t, func() bool { return r.Stats().Remembered == 1 }, patience, time.Millisecond)
+	require.NoError(t, r.Close())
+	require.NoError(t, h.Close())
+	require.NoError(t, a.Close())
+
+	r = newNode(t, opts)
+	require.Eventually(t, func() bool { return r.Stats().Remembered == 1 }, patience, time.Millisecond)
+	n := newNode(t, Options{})
+	connect(t, n, r)
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	assert.Equal(t, 1, recoverAll(t, n, "chat").Messages)
+
+	// There is room for one topic: another takes that of one that rests.
+	require.NoError(t, n.Close())
+	waitOff(t, r, "chat", 0)
+	<-r.carrier.pause(func() {
+		now := time.Now()
+		topic := r.carrier.topics["chat"]
+		if topic.resting.IsZero() {
+			r.carrier.check(topic, now)
+			r.carrier.check(topic, now.Add(carryGrace))
+		}
+		assert.False(t, topic.resting.IsZero())
+	})
+	b := newNode(t, Options{})
+	connect(t, b, r)
+	subscribe(t, "x", b)
+	b.keep(t, "x", "2")
+	require.Eventually(t, func() bool {
+		topic := r.lookup("x")
+		return topic != nil && topic.remembers() == 1
+	}, patience, time.Millisecond)
+	require.NoError(t, r.Close())
+	names, err := replay.Names(context.Background(), store)
+	require.NoError(t, err)
+	assert.Equal(t, []string{"carried tombolo/x"}, names)
 }
