@@ -25,14 +25,15 @@ import (
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/mdns"
 	"github.com/tombolo-net/tombolo/native/stack"
+	"github.com/tombolo-net/tombolo/native/store"
 )
 
 // Options configure a node. The zero value is a node of a fresh identity that
 // listens on ports the system picks and knows no relay.
 type Options struct {
-	// DataDir is where the identity lives; New takes the directory for this
-	// process (see datadir.Open) and Close gives it up. If empty, nothing is
-	// kept and the identity ends with the node.
+	// DataDir is where the identity and the histories of messages live; New
+	// takes the directory for this process (see datadir.Open) and Close gives it
+	// up. If empty, nothing is kept and the identity ends with the node.
 	DataDir string
 
 	// Identity is used instead of the one in DataDir.
@@ -102,6 +103,12 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if o.Listen == nil {
 		o.Listen = stack.DefaultListen(0, 0)
 	}
+	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
+	histories, err := store.OpenIn(o.DataDir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
+	}
+	parts = append(parts, core.Part{Name: "histories", Close: histories.Close})
 	h, err := stack.New(stack.Options{
 		Key:          key,
 		Listen:       o.Listen,
@@ -116,12 +123,11 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		},
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
+		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
 	}
 	if o.Network == "" {
 		o.Network = core.DefaultNetwork
 	}
-	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
 	finder := mdns.New(h, mdns.Options{Network: o.Network, Logger: o.Logger})
 	if !o.NoMDNS {
 		parts = append(parts, core.Part{Name: "mDNS", Close: finder.Close})
@@ -136,6 +142,8 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Network:      o.Network,
 		Reservations: keeper,
 		Serve:        serve,
+		Store:        histories,
+		Registerer:   o.Registerer,
 		PingInterval: o.PingInterval,
 		Logger:       o.Logger,
 		Parts:        parts,

@@ -27,6 +27,13 @@ const (
 	// is felt only by who would otherwise take all of a bigger one.
 	DefaultPeerRate = 128 << 20
 
+	// DefaultTopics is how many types of messages a relay passes on.
+	DefaultTopics = 512
+
+	// DefaultHistoryBytes is what a relay keeps of messages: 256 KiB of each of
+	// DefaultTopics.
+	DefaultHistoryBytes = 128 << 20
+
 	// circuitBuffer is the size of a circuit's buffer in each direction, in
 	// bytes: one yamux frame. With the default of 2 KiB a circuit is half as
 	// fast.
@@ -50,6 +57,13 @@ type Limits struct {
 	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
 	// if negative, there is no limit.
 	PeerRate int64
+	// Topics is how many types of messages the relay passes on among its
+	// peers. If zero, DefaultTopics.
+	Topics int
+	// HistoryBytes is how many bytes of messages the relay keeps for peers that
+	// were away; each type has its share, for an hour. If zero,
+	// DefaultHistoryBytes.
+	HistoryBytes int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -62,12 +76,21 @@ func (l Limits) withDefaults() Limits {
 	if l.PeerRate == 0 {
 		l.PeerRate = DefaultPeerRate
 	}
+	if l.Topics == 0 {
+		l.Topics = DefaultTopics
+	}
+	if l.HistoryBytes == 0 {
+		l.HistoryBytes = DefaultHistoryBytes
+	}
 	return l
 }
 
 func (l Limits) check() error {
 	if l.Peers < 0 || l.CircuitsPerPeer < 0 {
 		return fmt.Errorf("limits: neither peers (%d) nor circuits per peer (%d) may be negative", l.Peers, l.CircuitsPerPeer)
+	}
+	if l.Topics < 0 || l.HistoryBytes < 0 {
+		return fmt.Errorf("limits: neither topics (%d) nor bytes of histories (%d) may be negative", l.Topics, l.HistoryBytes)
 	}
 	return nil
 }

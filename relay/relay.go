@@ -28,14 +28,16 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
+	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/stack"
+	"github.com/tombolo-net/tombolo/native/store"
 )
 
 // Options configure a relay. The zero value is a relay of a fresh identity, on
 // ports the system picks, without a page.
 type Options struct {
-	// DataDir is where the identity lives; New takes the directory for this
+	// DataDir is where the identity and the histories of messages live; New takes the directory for this
 	// process (see datadir.Open) and Close gives it up. If empty, nothing is
 	// kept and the identity ends with the relay.
 	DataDir string
@@ -145,20 +147,31 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
-	h, err := newHost(o, key, r.site)
+	histories, err := store.OpenIn(o.DataDir)
 	if err != nil {
 		return errors.Join(err, dataDir.Close())
 	}
+	h, err := newHost(o, key, r.site)
+	if err != nil {
+		return errors.Join(err, histories.Close(), dataDir.Close())
+	}
 	others := without(h.ID(), o.Peers)
-	r.node, err = core.New(ctx, h, core.Options{
-		Network:      o.Network,
-		Serve:        kad.Serve,
-		Bootstrap:    func() []peer.AddrInfo { return others },
-		PingInterval: -1, // its peers measure; thousands of them need no more
-		Logger:       o.Logger,
-		Parts:        parts,
-	})
+	limits := o.Limits.withDefaults()
+	options := core.Options{
+		Network:       o.Network,
+		Serve:         kad.Serve,
+		Bootstrap:     func() []peer.AddrInfo { return others },
+		RelayTopics:   limits.Topics,
+		KeepHistories: &replay.Limits{Bytes: max(limits.HistoryBytes/limits.Topics, 1)},
+		Store:         histories,
+		PingInterval:  -1, // its peers measure; thousands of them need no more
+		Logger:        o.Logger,
+		Parts:         []core.Part{{Name: "data directory", Close: dataDir.Close}, {Name: "histories", Close: histories.Close}},
+	}
+	if o.Registry != nil { // a nil one in the interface would not be nil
+		options.Registerer = o.Registry
+	}
+	r.node, err = core.New(ctx, h, options)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -20,6 +21,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
+
+// fileName is the store's in a data directory.
+const fileName = "histories.db"
 
 // fileMode lets nobody but the owner read.
 const fileMode = 0o600
@@ -82,6 +86,15 @@ func Open(path string) (_ *Store, err error) {
 		err = &DamagedError{Path: path, Err: err} // bbolt has no one error for what is no database
 	}
 	return nil, err
+}
+
+// OpenIn opens the store of a data directory that this process has to itself.
+// Without a directory, it is one that keeps nothing.
+func OpenIn(dir string) (ds.Batching, error) {
+	if dir == "" {
+		return ds.NewNullDatastore(), nil
+	}
+	return Open(filepath.Join(dir, fileName))
 }
 
 // begin checks the file and makes the bucket.

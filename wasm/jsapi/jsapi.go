@@ -4,7 +4,7 @@
 // createNode makes objects that carry the calls of core.Node as promises, its
 // streams as WHATWG streams and its events as DOM events.
 //
-//	tombolo.createNode({relays, identity, network, transports, log})
+//	tombolo.createNode({relays, identity, histories, network, transports, log})
 //
 // A call on a node that is closed rejects instead of failing in Go.
 package jsapi
@@ -15,8 +15,11 @@ import (
 	"sync"
 	"syscall/js"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/wasm"
+	"github.com/tombolo-net/tombolo/wasm/datastore"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -52,19 +55,11 @@ func init() {
 }
 
 func createNode(raw js.Value) (any, error) {
-	opts, persistent, err := parseOptions(raw)
+	opts, keep, err := parseOptions(raw)
 	if err != nil {
 		return nil, err
 	}
-	ctx := context.Background()
-	if persistent {
-		key, held, err := wasm.PersistentIdentity(ctx)
-		if err != nil {
-			return nil, optionError("identity", err)
-		}
-		opts.Identity, opts.Parts = key, []core.Part{held}
-	}
-	inner, err := wasm.New(ctx, opts)
+	inner, err := start(context.Background(), &opts, keep)
 	if err != nil {
 		for _, p := range opts.Parts {
 			err = errors.Join(err, p.Close())
@@ -77,6 +72,29 @@ func createNode(raw js.Value) (any, error) {
 	nodes.object(n.object, n)
 	n.dispatchEvents()
 	return n.object, nil
+}
+
+// start opens what is kept, as parts of the node, and makes the node.
+func start(ctx context.Context, opts *wasm.Options, keep kept) (*core.Node, error) {
+	if keep.identity {
+		key, held, err := wasm.PersistentIdentity(ctx)
+		if err != nil {
+			return nil, optionError("identity", err)
+		}
+		opts.Identity, opts.Parts = key, append(opts.Parts, held)
+	}
+	if keep.histories {
+		id, err := peer.IDFromPrivateKey(opts.Identity)
+		if err != nil {
+			return nil, err
+		}
+		histories, err := datastore.Open(ctx, "tombolo histories of "+id.String())
+		if err != nil {
+			return nil, optionError("histories", err)
+		}
+		opts.Store, opts.Parts = histories, append(opts.Parts, core.Part{Name: "histories", Close: histories.Close})
+	}
+	return wasm.New(ctx, *opts)
 }
 
 func (n *node) close() error {

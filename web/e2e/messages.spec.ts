@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { expect, test } from './support/fixtures.js'
 import { type Heard, inTab, type Messenger, natively, type Report, underNode } from './support/messengers.js'
 import { NodeProcess } from './support/peers.js'
@@ -155,3 +156,21 @@ function envelope(text: string): number[] {
   const data = Buffer.from(text)
   return [(4 << 3) | 2, data.length, ...data]
 }
+
+test('stats are what their type says', async ({ page, relay }) => {
+  const tab = await inTab(page, relay)
+  const source = await readFile(new URL('../src/stats.ts', import.meta.url), 'utf8')
+  const names = new Set(source.match(/^ {2}(\w+):/gm)!.map((line) => line.trim().slice(0, -1)))
+  const shown = new Set<string>()
+  const collect = (value: unknown) => {
+    if (Array.isArray(value)) value.forEach(collect)
+    else if (typeof value === 'object' && value !== null) {
+      for (const [name, inner] of Object.entries(value)) {
+        shown.add(name)
+        collect(inner)
+      }
+    }
+  }
+  collect(await tab.call('stats'))
+  expect([...shown].sort()).toEqual([...names].sort())
+})

@@ -52,17 +52,47 @@ export interface LinkStats {
 /** Broadcasts. */
 export interface MeshStats {
   topics: number
+  carried: number
   published: number
+  /** Given to this node's own subscriptions only, because no peer was there. */
   unheard: number
   received: number
+  /** Received out of the histories of peers. */
+  replayed: number
+  /** Known to have been broadcast, and not here. */
+  missing: number
   duplicates: number
   refused: number
   malformed: number
   ignored: number
   panics: number
+  graylisted: number
   droppedOutbound: number
   droppedControl: number
   droppedInbound: number
+  notCarried: number
+  tooManyTopics: number
+  uncounted: number
+  /** In the histories of this node. */
+  remembered: number
+  history: HistoryStats
+}
+
+/** Asking peers for what was missed, and answering them. */
+export interface HistoryStats {
+  asked: number
+  answered: number
+  busy: number
+  badAsks: number
+  failed: number
+  sent: number
+  sentBytes: number
+  synced: number
+  badAnswers: number
+  broken: number
+  received: number
+  repeated: number
+  refused: number
 }
 
 /** Searches for peers by their ids. */

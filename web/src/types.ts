@@ -22,6 +22,11 @@ export interface NodeConfig {
    * - bytes: a libp2p private key in its protobuf encoding.
    */
   identity?: 'persistent' | 'ephemeral' | Uint8Array
+  /**
+   * Where the histories of `keepHistory` live: in `memory` (the default), or `persistent` in IndexedDB, so that a reload knows what it has
+   * had. The identity must be persistent then, too.
+   */
+  histories?: 'memory' | 'persistent'
   /** Separates meshes from each other. Default `tombolo`. */
   network?: string
   /** Default: all that the platform has. */

@@ -115,15 +115,17 @@ type presence struct {
 
 func (m *messenger) methods() map[string]func(arguments) (any, error) {
 	return map[string]func(arguments) (any, error){
-		"start":       m.start,
-		"subscribe":   m.subscribe,
-		"received":    m.received,
-		"broadcast":   m.broadcast,
-		"send":        m.send,
-		"sendTo":      m.sendTo,
-		"request":     m.request,
-		"respond":     m.respond,
-		"aborted":     func(a arguments) (any, error) { return m.aborted.until(func(all []any) bool { return contains(all, a.text(0)) }) },
+		"start":     m.start,
+		"subscribe": m.subscribe,
+		"received":  m.received,
+		"broadcast": m.broadcast,
+		"send":      m.send,
+		"sendTo":    m.sendTo,
+		"request":   m.request,
+		"respond":   m.respond,
+		"aborted": func(a arguments) (any, error) {
+			return m.aborted.until(func(all []any) bool { return contains(all, a.text(0)) })
+		},
 		"keepHistory": func(a arguments) (any, error) { return nil, m.node.KeepHistory(a.text(0), replay.Limits{}) },
 		"recover":     m.recover,
 		"watch":       m.watch,

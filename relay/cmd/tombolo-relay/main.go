@@ -29,6 +29,8 @@ type cli struct {
 	Peers           uint32              `help:"How many connected peers to be made for." default:"${peers}"`
 	CircuitsPerPeer uint32              `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"How many bytes per second one peer may send through circuits; 0 for any." default:"${rate}"`
+	Topics          uint32              `help:"How many types of messages to pass on among peers." default:"${topics}"`
+	HistoryBytes    uint32              `help:"How many bytes of messages to keep for peers that were away." default:"${history}"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         bool                `help:"Print the version and exit."`
@@ -46,6 +48,8 @@ func main() {
 			"peers":    strconv.Itoa(relay.DefaultPeers),
 			"circuits": strconv.Itoa(relay.DefaultCircuitsPerPeer),
 			"rate":     strconv.Itoa(relay.DefaultPeerRate),
+			"topics":   strconv.Itoa(relay.DefaultTopics),
+			"history":  strconv.Itoa(relay.DefaultHistoryBytes),
 		},
 	}
 	os.Exit(program.Main(os.Args[1:]))
@@ -101,7 +105,10 @@ func (c *cli) Run(ctx context.Context) (err error) {
 }
 
 func (c *cli) limits() relay.Limits {
-	l := relay.Limits{Peers: int(c.Peers), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate)}
+	l := relay.Limits{
+		Peers: int(c.Peers), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate),
+		Topics: int(c.Topics), HistoryBytes: int(c.HistoryBytes),
+	}
 	if l.PeerRate == 0 {
 		l.PeerRate = -1
 	}

@@ -45,6 +45,7 @@ export class Session {
       const node = await createNode({
         relays: this.#relay?.addrs ?? [],
         identity,
+        histories: identity === 'persistent' ? 'persistent' : 'memory',
         ...(this.#relay?.network !== undefined && { network: this.#relay.network }),
         ...(transport !== undefined && { transports: [transport] }),
         onProgress: (progress) => this.#loaded(progress),
