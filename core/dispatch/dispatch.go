@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ type Dispatcher struct {
 	supervisor *supervise.Supervisor
 
 	topics  index[*topic]
+	recent  recent
 	windows index[*window]
 	closed  atomic.Bool
 
@@ -80,6 +82,7 @@ func New(opts Options) *Dispatcher {
 		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: opts.HandlerLimit}),
 		subs:       make(map[*Subscription]struct{}),
 	}
+	d.recent.seed = maphash.MakeSeed()
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -142,7 +145,7 @@ func (d *Dispatcher) publish(m *message.Message, wait bool) (*waiter, error) {
 	if d.closed.Load() {
 		return nil, ErrClosed
 	}
-	exact := d.topics.exact(m.Type)
+	exact := d.recent.topic(m.Type, &d.topics)
 	if m.Kind != message.Event {
 		d.refused.Add(1)
 		return nil, fmt.Errorf("publish: %w: %q is a %s, and subscribers get events", message.ErrType, m.Type, m.Kind)
@@ -260,7 +263,7 @@ func (d *Dispatcher) add(s *Subscription) error {
 	}
 	t, ok := d.topics.get(s.pattern)
 	if !ok {
-		t = new(topic)
+		t = &topic{pattern: s.pattern}
 	}
 	t.add(s)
 	if !ok { // with s in it: publishers find it from here on
@@ -280,6 +283,7 @@ func (d *Dispatcher) detach(s *Subscription) {
 func (d *Dispatcher) detachLocked(s *Subscription) {
 	t, ok := d.topics.get(s.pattern)
 	if ok && t.remove(s) && t.used == 0 {
+		t.gone.Store(true)
 		d.topics.remove(s.pattern)
 	}
 }

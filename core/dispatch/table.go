@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"hash/maphash"
 	"iter"
 	"strings"
 	"sync"
@@ -66,10 +67,35 @@ func (x *index[T]) remove(pattern string) {
 
 func (x *index[T]) size() int { return int(x.exactly.Load() + x.prefixes.Load()) }
 
+// recent remembers the topics of types that were published lately: to find one
+// there takes a hash and a comparison, where the walk through an index takes as
+// long as all else that is done for a message. A place holds the topic that was
+// last looked for among those whose hash it is.
+type recent struct {
+	seed   maphash.Seed
+	places [256]atomic.Pointer[topic]
+}
+
+// topic is that of a type, or nil.
+func (r *recent) topic(typ string, all *index[*topic]) *topic {
+	place := &r.places[maphash.String(r.seed, typ)%uint64(len(r.places))]
+	if t := place.Load(); t != nil && t.pattern == typ && !t.gone.Load() {
+		return t
+	}
+	t := all.exact(typ)
+	if t != nil {
+		place.Store(t)
+	}
+	return t
+}
+
 // topic is the subscriptions to one pattern: slots that publishers read without
 // a lock. A subscription takes a free slot and gives it back, so that neither
 // costs more where there are many.
 type topic struct {
+	pattern string
+	gone    atomic.Bool // another one may have come in its place
+
 	slots atomic.Pointer[[]atomic.Pointer[Subscription]]
 	free  []int32 // slots that are empty
 	used  int

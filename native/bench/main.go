@@ -42,6 +42,7 @@ var areas = []area{
 
 func main() {
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
+	only := flag.String("only", "", "measure these contenders alone, for a profile (ours,eventbus,…)")
 	profile := flag.String("cpuprofile", "", "a file for where the time went")
 	flag.Usage = func() {
 		fmt.Fprintln(os.Stderr, "usage: bench [-rounds N] [area...]")
@@ -60,6 +61,9 @@ func main() {
 			fmt.Fprintf(os.Stderr, "bench: there is no area %q; try -h\n", w)
 			os.Exit(2)
 		}
+	}
+	if *only != "" {
+		fanoutContenders = slices.DeleteFunc(fanoutContenders, func(c fanoutContender) bool { return !strings.Contains(*only, c.name) })
 	}
 	os.Exit(run(*rounds, *profile))
 }
