@@ -2,8 +2,11 @@ package dispatch_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
+	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +16,68 @@ import (
 )
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
+
+var background = context.Background()
+
+// event is the seq-th of a sender.
+func event(typ string, from peer.ID, seq uint64) *message.Message {
+	return &message.Message{Type: typ, From: from, ID: message.ID{Epoch: 1, Seq: seq}}
+}
+
+func newDispatcher(t testing.TB, opts dispatch.Options) *dispatch.Dispatcher {
+	d := dispatch.New(opts)
+	t.Cleanup(func() { assert.NoError(t, d.Close()) })
+	return d
+}
+
+func subscribe(t testing.TB, d *dispatch.Dispatcher, pattern string, opts ...dispatch.Option) *dispatch.Subscription {
+	t.Helper()
+	s, err := d.Subscribe(pattern, opts...)
+	require.NoError(t, err)
+	return s
+}
+
+// offer publishes the messages from..to of a sender.
+func offer(t testing.TB, d *dispatch.Dispatcher, typ string, from peer.ID, first, last uint64) {
+	t.Helper()
+	for seq := first; seq <= last; seq++ {
+		require.NoError(t, d.Offer(event(typ, from, seq)))
+	}
+}
+
+// got is what a subscription holds now, each as "sender+missed:seq", with the
+// missed left out where nothing was.
+func got(s *dispatch.Subscription) []string {
+	list := []string{}
+	for {
+		d, ok := s.TryNext()
+		if !ok {
+			return list
+		}
+		list = append(list, show(d))
+	}
+}
+
+func show(d dispatch.Delivery) string {
+	if d.Missed == 0 {
+		return fmt.Sprintf("%s:%d", string(d.From), d.ID.Seq)
+	}
+	return fmt.Sprintf("%s+%d:%d", string(d.From), d.Missed, d.ID.Seq)
+}
+
+// within waits for ch, but not for ever.
+func within[T any](t testing.TB, ch <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(limit):
+		require.FailNow(t, "in vain", "waited for %s", what)
+		panic("not reached")
+	}
+}
+
+const limit = 30 * time.Second
 
 func TestOnEndIsCalledOnceWhateverEndedTheSubscription(t *testing.T) {
 	ways := map[string]func(t *testing.T, d *dispatch.Dispatcher, s *dispatch.Subscription){

@@ -1,0 +1,28 @@
+package dispatch
+
+// Remembered is how many messages s tells copies by.
+func (s *Subscription) Remembered() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		return 0
+	}
+	return len(s.seen.numbers)
+}
+
+// Places is how many messages the ring of s has room for.
+func (s *Subscription) Places() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.slots)
+}
+
+// Accounts is how many senders the book of s has.
+func (s *Subscription) Accounts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.book == nil {
+		return 0
+	}
+	return len(s.book.places)
+}
