@@ -105,6 +105,7 @@ meet('a tab that was away gets what it missed from the relay, in order', async (
   await node.call('subscribe', 'news')
   await native.call('broadcast', 'news', 'native 0', { wait: true })
   await before.call('received', 'news', 1)
+  await before.call('close') // or what came last might not be stored yet, and come again
   await page.close()
 
   for (let i = 1; i <= 20; i++) {
@@ -143,9 +144,8 @@ meet('js-libp2p with gossipsub speaks on the same topic', async ({ tab, native, 
       expect(await one.call<Heard[]>('received', 'chat', 1)).toMatchObject([{ from: jsId, text: 'from js-libp2p' }])
     }
     await tab.call('broadcast', 'chat', 'from a tab', { wait: true })
-    const heard = await js.call<{ topic: string; from: string; signed: boolean; data: number[] }[]>('heard', 1)
-    expect(heard[0]).toMatchObject({ topic: 'tombolo/chat', from: tab.id, signed: true })
-    expect(Buffer.from(heard[0]!.data).includes('from a tab')).toBe(true)
+    const heard = await js.call<{ topic: string; from: string; signed: boolean }>('heard', 'from a tab')
+    expect(heard).toEqual({ topic: 'tombolo/chat', from: tab.id, signed: true })
   } finally {
     await js.stop()
   }
@@ -159,8 +159,9 @@ function envelope(text: string): number[] {
 
 test('stats are what their type says', async ({ page, relay }) => {
   const tab = await inTab(page, relay)
-  const source = await readFile(new URL('../src/stats.ts', import.meta.url), 'utf8')
-  const names = new Set(source.match(/^ {2}(\w+):/gm)!.map((line) => line.trim().slice(0, -1)))
+  const source = (await readFile(new URL('../src/stats.ts', import.meta.url), 'utf8')).replaceAll(/\/\*.*?\*\//gs, '')
+  const names = new Set([...source.matchAll(/\b(\w+): [\w{]/g)].map(([, name]) => name!))
+  for (const name of ['handler', 'type', 'id', 'for']) names.delete(name) // of handlers that take too long: there are none
   const shown = new Set<string>()
   const collect = (value: unknown) => {
     if (Array.isArray(value)) value.forEach(collect)

@@ -33,12 +33,7 @@ serve({
       services: { identify: identify(), ping: ping(), pubsub: gossipsub() },
     })
     node.services.pubsub.addEventListener('message', ({ detail }) => {
-      heard.push({
-        topic: detail.topic,
-        from: detail.from.toString(),
-        signed: detail.type === 'signed',
-        data: [...detail.data],
-      })
+      heard.push(detail)
       hear()
     })
     return node.peerId.toString()
@@ -74,9 +69,13 @@ serve({
     const { recipients } = await node.services.pubsub.publish(topic, Uint8Array.from(data))
     return recipients.length
   },
-  async heard(count) {
-    while (heard.length < count) await new Promise((resolve) => (hear = resolve))
-    return heard
+  /** Waits for a message with this text in it; there are also those that say who is there. */
+  async heard(text) {
+    for (;;) {
+      const found = heard.find(({ data }) => Buffer.from(data).includes(text))
+      if (found) return { topic: found.topic, from: found.from.toString(), signed: found.type === 'signed' }
+      await new Promise((resolve) => (hear = resolve))
+    }
   },
   close: () => node.stop(),
 })
