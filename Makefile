@@ -78,6 +78,10 @@ test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the 
 bin/testpeer:
 	$(GO) build -o $@ ./native/internal/testpeer
 
+.PHONY: bin/messenger
+bin/messenger:
+	$(GO) build -o $@ ./native/internal/messenger
+
 .PHONY: chromium
 chromium:
 	@web/test/chromium.sh
@@ -85,7 +89,7 @@ chromium:
 ##@ Measure and check
 
 .PHONY: bench
-bench: build bin/testpeer chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
+bench: build bin/testpeer bin/messenger chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
 	cd native/bench && $(GO) run .
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
 

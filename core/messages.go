@@ -135,6 +135,17 @@ func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opt
 	return n.links.Send(ctx, p, m, priority)
 }
 
+// Post queues a message for one peer and returns, which is the way to send many:
+// see link.Links.Post. done, which may be nil, is told when it has been handed to
+// the connection, or why not. The data must not be changed before.
+func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, done func(error), opts ...SendOption) error {
+	m, priority, err := outgoing(typ, data, opts)
+	if err != nil {
+		return err
+	}
+	return n.links.Post(ctx, p, m, priority, done)
+}
+
 // SendAll sends a message to several peers at once, and says who was reached
 // and why others were not: see link.Links.SendAll. The error says what is wrong
 // with the call; nothing was sent then.

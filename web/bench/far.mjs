@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { guard } from '../test/guard.mjs'
 import { startTestPeer } from '../test/gotest/testpeer.mjs'
@@ -35,6 +36,42 @@ export async function startFarSide() {
   const reserved = await post(`${control}/peer/${behind.n}/reserve?to=${encodeURIComponent(addresses.websocket.relay)}`)
   if (!reserved.ok) throw new Error(`reserve a slot on the relay: ${reserved.error}`)
   return addresses
+}
+
+/**
+ * Starts a native Tombolo node that is told what to do line by line. Resolves to its WebTransport address, and to what has it
+ * send a peer many messages.
+ */
+export async function startMessenger() {
+  const binary = fileURLToPath(new URL('../../bin/messenger', import.meta.url))
+  if (!existsSync(binary)) throw new Error('bin/messenger is missing: make bin/messenger')
+  const child = spawn(binary, { stdio: ['pipe', 'pipe', 'inherit'], detached: true })
+  const guarded = guard({ pid: child.pid ?? '' })
+  const ended = once(child, 'exit').catch((err) => [err.message])
+  atEnd(async () => {
+    child.kill('SIGKILL')
+    await ended
+    await guarded()
+  })
+  const waiting = new Map()
+  createInterface(child.stdout).on('line', (line) => {
+    const { n, result, error } = JSON.parse(line)
+    const { resolve, reject } = waiting.get(n)
+    waiting.delete(n)
+    if (error === undefined) resolve(result)
+    else reject(new Error(error))
+  })
+  let count = 0
+  const call = (method, ...args) =>
+    new Promise((resolve, reject) => {
+      const n = ++count
+      waiting.set(n, { resolve, reject })
+      child.stdin.write(`${JSON.stringify({ n, method, args })}\n`)
+    })
+  await call('start', { relays: [] })
+  const address = (await call('addrs')).find((addr) => addr.includes('/webtransport/'))
+  if (!address) throw new Error('the messenger has no WebTransport address')
+  return { address, flood: (peer, type, messages, size) => call('flood', peer, type, messages, size) }
 }
 
 async function post(url) {

@@ -10,6 +10,8 @@ const kinds = {
   'streams-100-at-once': { unit: 'ms', more: false },
   upload: { unit: 'MiB/s', more: true },
   download: { unit: 'MiB/s', more: true },
+  received: { unit: '1/s', more: true }, // messages of 128 bytes; that none is lost is checked
+  'longest-stall': { unit: 'ms', more: false }, // of the main thread, meanwhile
 }
 
 /** The figures of every run, by name and side. */

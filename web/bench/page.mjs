@@ -8,14 +8,16 @@ import { watchOthers } from './cpu.mjs'
 
 const limit = 240_000
 
-/** Serves the pages. `files` is what bundle made. */
+/** Serves the pages. `files` is what bundle made; `flood` sends a page messages when it asks for them. */
 export class Pages {
   #files
+  #flood
   #server
   #run // the run that goes on: { html, figure(f), settle: { resolve, reject } }
 
-  constructor(files) {
+  constructor(files, flood) {
     this.#files = files
+    this.#flood = flood
     this.#server = createServer((req, res) => this.#serve(req, res))
     atEnd(() => {
       this.#server.closeAllConnections()
@@ -79,6 +81,12 @@ export class Pages {
     res.end()
     const body = JSON.parse(Buffer.concat(parts).toString())
     if (path === '/figure') this.#run.figure(body)
+    if (path === '/flood') {
+      this.#flood(body).then(
+        (lost) => lost > 0 && this.#run.settle.reject(new Error(`${lost} messages were not sent`)),
+        (err) => this.#run.settle.reject(err),
+      )
+    }
     if (path === '/failed') this.#run.settle.reject(new Error(body.error))
     if (path === '/done') this.#run.settle.resolve()
   }

@@ -7,7 +7,7 @@
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
 import { bundle } from './bundle.mjs'
-import { startFarSide } from './far.mjs'
+import { startFarSide, startMessenger } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 
@@ -24,7 +24,9 @@ runToEnd('bench', async () => {
       direct: { type: 'boolean', default: false },
     },
   })
-  const pages = new Pages(await bundle(flags.side))
+  const messenger = await startMessenger()
+  const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
+  const pages = new Pages(await bundle(flags.side), flood)
   await pages.listen()
   const addresses = await startFarSide()
   const figures = new Figures()
@@ -34,7 +36,7 @@ runToEnd('bench', async () => {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
       for (const side of order) {
-        const { figures: measured, others, error } = await pages.run(side, transport, plan(addresses, transport, flags))
+        const { figures: measured, others, error } = await pages.run(side, transport, plan(addresses, messenger, transport, flags))
         for (const [name, value] of Object.entries(measured)) {
           figures.add(name.includes('/') ? name : `tab-${transport}/${name}`, side, value)
         }
@@ -50,12 +52,13 @@ runToEnd('bench', async () => {
   await finish(failures.length ? 1 : 0, failures.join('\n'))
 })
 
-function plan(addresses, transport, { direct: directOnly }) {
+function plan(addresses, messenger, transport, { direct: directOnly }) {
   const { relay, direct, circuit } = addresses[transport]
   const area = `tab-${transport}`
   const targets = [{ area, address: direct, bytes: 64 * MiB, rounds: 500, opens: 300 }]
   if (!directOnly) targets.push({ area: `${area}-relayed`, address: circuit, bytes: 16 * MiB, rounds: 500, opens: 100 })
-  return { relay, targets }
+  const messages = { area: `${area}-messages`, address: messenger.address, type: 'flood', count: 200_000, size: 128 }
+  return { relay, targets, ...(transport === 'webtransport' && { messages }) }
 }
 
 function note(run, side, transport, what, others) {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -131,6 +132,8 @@ func (m *messenger) methods() map[string]func(arguments) (any, error) {
 		"watch":       m.watch,
 		"seen":        m.seen,
 		"connect":     m.connect,
+		"addrs":       func(arguments) (any, error) { return m.node.Addrs(), nil },
+		"flood":       m.flood,
 		"stats":       func(arguments) (any, error) { return m.node.Stats(), nil },
 	}
 }
@@ -331,6 +334,37 @@ func (m *messenger) connect(a arguments) (any, error) {
 	defer cancel()
 	id, err := m.node.Connect(ctx, a.text(0))
 	return id.String(), err
+}
+
+// flood sends a peer many messages of a type and a size in bytes, as fast as it takes them, and waits until all are written.
+func (m *messenger) flood(a arguments) (any, error) {
+	p, err := a.peer(0)
+	if err != nil {
+		return nil, err
+	}
+	var count, size int
+	if err := errors.Join(a.get(2, &count), a.get(3, &size)); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
+	defer cancel()
+	data := make([]byte, size)
+	var lost atomic.Int64
+	var unwritten sync.WaitGroup
+	unwritten.Add(count)
+	written := func(err error) {
+		if err != nil {
+			lost.Add(1)
+		}
+		unwritten.Done()
+	}
+	for range count {
+		if err := m.node.Post(ctx, p, a.text(1), data, written, core.At(link.High)); err != nil {
+			return nil, err
+		}
+	}
+	unwritten.Wait()
+	return lost.Load(), nil
 }
 
 func bounded() (context.Context, context.CancelFunc) {

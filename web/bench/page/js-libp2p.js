@@ -70,4 +70,41 @@ run({
     const options = { maxOutboundStreams: 1000, runOnLimitedConnection: true }
     return new Stream(await connection.newStream(protocol, options))
   },
+  /** js-libp2p has nothing of the kind: this reads the same frames, with as little as it takes. */
+  async messages(_, heard) {
+    await node.handle('/tombolo/msg/1.0.0', (raw) => {
+      const frames = new Frames(heard)
+      raw.addEventListener('message', ({ data }) => frames.push(data.subarray()))
+    })
+    return node.peerId.toString()
+  },
 })
+
+/** Cuts a stream into frames, each preceded by its length as a varint, and copies each out. */
+class Frames {
+  constructor(heard) {
+    this.heard = heard
+    this.rest = new Uint8Array(0)
+  }
+  push(chunk) {
+    const bytes = new Uint8Array(this.rest.length + chunk.length)
+    bytes.set(this.rest)
+    bytes.set(chunk, this.rest.length)
+    let at = 0
+    for (;;) {
+      let length = 0
+      let next = at
+      let shift = 0
+      while (next < bytes.length && bytes[next] > 127) {
+        length |= (bytes[next++] & 127) << shift
+        shift += 7
+      }
+      if (next >= bytes.length) break
+      length |= bytes[next++] << shift
+      if (next + length > bytes.length) break
+      this.heard(bytes.slice(next, next + length))
+      at = next + length
+    }
+    this.rest = bytes.slice(at)
+  }
+}

@@ -4,6 +4,7 @@
 //   connect(addr): Promise<peer>                        dials; a peer is what open takes
 //   address(peer): Promise<string>                      where it is connected to
 //   open(peer, protocol): Promise<Stream>
+//   messages(type, heard): Promise<string>              calls heard() for each message of the type; resolves to the own id
 //
 // and a Stream is
 //
@@ -17,6 +18,7 @@ const CHUNK = 64 << 10
 /** Runs the plan of this page and reports each figure as it comes. */
 export async function run(driver) {
   const { plan } = globalThis.bench
+  const { messages } = plan
   try {
     await driver.start()
     await report('node-made', performance.now())
@@ -31,6 +33,7 @@ export async function run(driver) {
       await upload(driver, peer, area, bytes)
       await download(driver, peer, area, bytes)
     }
+    if (messages) await receiving(driver, messages)
     await post('/done', {})
   } catch (err) {
     await post('/failed', { error: String(err?.stack ?? err) })
@@ -130,4 +133,37 @@ async function download(driver, peer, area, size) {
   const took = performance.now() - start
   await end(stream)
   await report(`${area}/download`, size / (1 << 20) / (took / 1000))
+}
+
+/** Messages that another peer sends as fast as they are taken. None may be lost: the page waits for all. */
+async function receiving(driver, { area, address, type, count, size }) {
+  let got = 0
+  let first
+  let all
+  const done = new Promise((resolve) => (all = resolve))
+  const peer = await driver.messages(type, () => {
+    first ??= performance.now()
+    if (++got === count) all(performance.now())
+  })
+  await driver.connect(address)
+  const stall = watchStalls()
+  await post('/flood', { peer, type, count, size })
+  const last = await done
+  await report(`${area}/longest-stall`, stall())
+  await report(`${area}/received`, (count * 1000) / (last - first))
+}
+
+/** Watches for the longest time between two turns of the page's thread, in milliseconds. */
+function watchStalls() {
+  let longest = 0
+  let last = performance.now()
+  const timer = setInterval(() => {
+    const now = performance.now()
+    longest = Math.max(longest, now - last)
+    last = now
+  }, 1)
+  return () => {
+    clearInterval(timer)
+    return Math.max(longest, performance.now() - last)
+  }
 }

@@ -34,4 +34,14 @@ run({
   async open(peer, protocol) {
     return new Stream(await node.open(peer, protocol))
   },
+  async messages(type, heard) {
+    const subscription = await node.subscribe(type, { policy: 'block' })
+    void (async () => {
+      for await (const { missed } of subscription) {
+        if (missed > 0) throw new Error(`${missed} messages were lost`)
+        heard()
+      }
+    })()
+    return node.id
+  },
 })
