@@ -241,9 +241,7 @@ func (b *mailbox) take(park bool) (ok bool, ended error) {
 func (b *mailbox) rest() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n := b.counts.dropped().Total() - b.told
-	b.told += n
-	return n
+	return b.counts.dropped().Total() - b.told
 }
 
 // deliver hands out the next message in hand, if there is one. After the reader

@@ -100,7 +100,7 @@ func (s *Subscription) Stats() SubscriptionStats {
 // Next returns the next message, and waits for it as long as ctx allows; one
 // that is there is returned also when ctx has ended. When the subscription has
 // ended and nothing more is to be read, the error is ErrClosed or ErrSlow, and
-// Missed of the Delivery says what was lost after the last message. It is
+// Missed of the Delivery says what was lost of which no message told. It is
 // ErrBusy while something else reads.
 func (s *Subscription) Next(ctx context.Context) (Delivery, error) {
 	if !s.readers.CompareAndSwap(readerNone, readerPull) {
