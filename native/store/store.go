@@ -107,7 +107,7 @@ func (s *Store) begin() error {
 		if tx.Size() > info.Size() { // it was cut: nothing must be written to it
 			return fmt.Errorf("%d bytes are %d too few", info.Size(), tx.Size()-info.Size())
 		}
-		return nil
+		return checkPages(tx)
 	}); err != nil {
 		return err
 	}
@@ -115,6 +115,26 @@ func (s *Store) begin() error {
 		_, err := tx.CreateBucketIfNotExists(values)
 		return err
 	})
+}
+
+// checkPages looks at the head of every page. One that says that it goes on
+// beyond the file's end would take all memory when it is to be written anew.
+func checkPages(tx *bolt.Tx) error {
+	pages := int(tx.Size()) / tx.DB().Info().PageSize
+	for id := 0; id < pages; id++ {
+		page, err := tx.Page(id)
+		if err != nil || page == nil {
+			return err
+		}
+		if page.Type == "free" { // its head is an old one
+			continue
+		}
+		if page.OverflowCount >= pages-id {
+			return fmt.Errorf("page %d of %d says that it is followed by %d more", id, pages, page.OverflowCount)
+		}
+		id += page.OverflowCount
+	}
+	return nil
 }
 
 // guard makes an error of the panic that bbolt answers a damaged page with, and

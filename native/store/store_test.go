@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -138,6 +139,40 @@ func TestDamagedStoreIsNamedAndLeftAsItIs(t *testing.T) {
 	}
 	_, err = try("text", []byte("not a database at all\n"))
 	require.ErrorContains(t, err, "damaged")
+}
+
+func TestPageThatClaimsTheRestOfTheDiskIsDamageAndTakesNoMemory(t *testing.T) {
+	good := filepath.Join(t.TempDir(), "good.db")
+	s, err := store.Open(good)
+	require.NoError(t, err)
+	b, err := s.Batch(t.Context())
+	require.NoError(t, err)
+	for i := range 200 {
+		require.NoError(t, b.Put(t.Context(), ds.NewKey(strconv.Itoa(i)), make([]byte, 100)))
+	}
+	require.NoError(t, b.Commit(t.Context()))
+	require.NoError(t, s.Close())
+	whole, err := os.ReadFile(good)
+	require.NoError(t, err)
+
+	damage := 0
+	for page := 2; (page+1)*os.Getpagesize() <= len(whole); page++ {
+		content := slices.Clone(whole)
+		binary.NativeEndian.PutUint32(content[page*os.Getpagesize()+12:], 1<<31) // how many pages follow this one
+		path := filepath.Join(t.TempDir(), "damaged.db")
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		s, err := store.Open(path)
+		if err == nil { // the page is free
+			require.NoError(t, s.Put(t.Context(), ds.NewKey("another"), nil))
+			require.NoError(t, s.Close())
+			continue
+		}
+		damage++
+		var damaged *store.DamagedError
+		require.ErrorAs(t, err, &damaged)
+		require.ErrorContains(t, err, path)
+	}
+	require.Greater(t, damage, 3)
 }
 
 func TestSecondProcessIsToldThatTheStoreIsTaken(t *testing.T) {

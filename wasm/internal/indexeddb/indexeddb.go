@@ -113,6 +113,9 @@ func (d *DB) Write(ctx context.Context, store string, requests func(store js.Val
 		requests(tx.Call("objectStore", store))
 		return js.Undefined()
 	}); err != nil {
+		if !tx.IsUndefined() { // else what was requested before would be committed
+			_, _ = jsio.Try(func() js.Value { return tx.Call("abort") })
+		}
 		return d.failed(store, err)
 	}
 	if err := settle(ctx, tx, "complete", "abort"); err != nil {
