@@ -133,7 +133,7 @@ func TestCloseEndsHandlersAndNamesThoseThatDoNotReturn(t *testing.T) {
 
 // Close may come at any moment: whatever it meets ends, and says so.
 func TestCloseAmidstEverything(t *testing.T) {
-	for i := range 10 {
+	for i := range 5 {
 		a, b := pair(t, link.Options{QueueMessages: 4}, link.Options{QueueMessages: 4})
 		respond(t, a, "stat", echo)
 		respond(t, b, "stat", echo)

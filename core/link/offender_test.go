@@ -41,10 +41,10 @@ func TestOffencesFarApartAreNoReasonToRefuse(t *testing.T) {
 func TestOffendersAreBoundedAndTheOldestIsForgottenFirst(t *testing.T) {
 	os := make(offenders)
 	now := time.Unix(1e9, 0)
-	for i := range 3 * offendersKept {
+	for i := range offendersKept + 50 {
 		os.add(peer.ID(fmt.Sprint(i)), now.Add(time.Duration(i)))
 	}
 	assert.Len(t, os, offendersKept)
 	assert.NotContains(t, os, peer.ID("0"))
-	assert.Contains(t, os, peer.ID(fmt.Sprint(3*offendersKept-1)))
+	assert.Contains(t, os, peer.ID(fmt.Sprint(offendersKept+49)))
 }

@@ -16,7 +16,7 @@ func TestQueueIsARingThatKeepsItsOrderAndItsBytes(t *testing.T) {
 	to := newFanout(1)
 	var q queue
 	var want []int32
-	for i := range int32(5000) {
+	for i := range int32(2000) {
 		switch r.IntN(5) {
 		case 0, 1, 2:
 			q.push(item{frame: make([]byte, i%100), to: to, i: i})

@@ -98,7 +98,7 @@ func (l *Links) Request(ctx context.Context, p peer.ID, typ string, data []byte)
 		if !errors.As(err, &remote) {
 			l.count.failures.Add(1)
 		}
-		return nil, fmt.Errorf("request %q of %s: %w", typ, p, err)
+		return nil, &sendError{"request", typ, p, err}
 	}
 	return m, nil
 }

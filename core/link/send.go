@@ -27,10 +27,34 @@ func (l *Links) Send(ctx context.Context, p peer.ID, m *message.Message, prio Pr
 		err = f.errs[0]
 	}
 	if err != nil {
-		return fmt.Errorf("send %q to %s: %w", m.Type, p, err)
+		return &sendError{"send", m.Type, p, err}
 	}
 	return nil
 }
+
+// sendError says what was tried, and finds its words only when asked for them:
+// where a queue is full, errors are as frequent as messages.
+type sendError struct {
+	what string
+	typ  string
+	to   peer.ID
+	err  error
+}
+
+func (e *sendError) Error() string { return fmt.Sprintf("%s %q to %s: %v", e.what, e.typ, e.to, e.err) }
+func (e *sendError) Unwrap() error { return e.err }
+
+// fullError is an ErrQueueFull that does the same.
+type fullError struct {
+	prio     Priority
+	messages int
+	bytes    int
+}
+
+func (e *fullError) Error() string {
+	return fmt.Sprintf("%v: %s holds %d messages or %d bytes that were not taken yet", ErrQueueFull, e.prio, e.messages, e.bytes)
+}
+func (e *fullError) Is(target error) bool { return target == ErrQueueFull }
 
 // Post queues m for p as Send does, and returns. done, which may be nil, is
 // called once, with nil when the frame has been handed to the transport, or with
@@ -44,7 +68,7 @@ func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Pr
 		to = outcomeFunc(done)
 	}
 	if _, err := l.post(ctx, p, m, prio, to); err != nil {
-		return fmt.Errorf("post %q to %s: %w", m.Type, p, err)
+		return &sendError{"post", m.Type, p, err}
 	}
 	return nil
 }
@@ -151,7 +175,7 @@ func (l *Links) known(p peer.ID) *outgoing {
 }
 
 func (l *Links) full(prio Priority) error {
-	return fmt.Errorf("%w: %s already holds %d messages or %d bytes that were not taken yet", ErrQueueFull, prio, l.opts.QueueMessages, l.opts.QueueBytes)
+	return &fullError{prio, l.opts.QueueMessages, l.opts.QueueBytes}
 }
 
 // link returns the link to p, and makes one where there is none that takes
