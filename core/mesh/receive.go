@@ -41,9 +41,10 @@ type validator struct {
 // on, those of replays and of this node itself included. There is one validator
 // per type; the function returned removes it and may be called more than once.
 //
-// Validators are called one at a time, in the order of arrival, which holds up
-// the messages of every type: they must be quick, and heed ctx. One that panics
-// ignores the message; the panic is logged.
+// What peers broadcast is asked about one message at a time, in the order of
+// arrival, which holds up the messages of every type: validators must be quick,
+// and heed ctx. For replays and for the node's own they are called beside that,
+// from other goroutines. One that panics ignores the message; the panic is logged.
 func (m *Mesh) Validate(typ string, f func(ctx context.Context, msg *message.Message) Verdict) (remove func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)

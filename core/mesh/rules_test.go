@@ -175,6 +175,7 @@ func TestCloseEndsWhateverIsUnderWay(t *testing.T) {
 					t.Errorf("%v", err)
 					return
 				}
+				time.Sleep(time.Millisecond) // js has one thread for all of this
 			}
 		})
 	}

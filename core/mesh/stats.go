@@ -38,8 +38,9 @@ type Stats struct {
 	TooManyTopics uint64 // subscriptions of peers beyond the number that one may have
 	Uncounted     uint64 // peers not counted as present because there were too many
 
-	Remembered int          // messages in the histories of this node
-	History    replay.Stats // of asking peers for theirs, and of answering
+	Remembered int                 // messages in the histories of this node
+	History    replay.Stats        // of asking peers for theirs, and of answering
+	Histories  replay.HistoryStats // of this node, for topics of now, added up
 }
 
 type counters struct {
@@ -60,12 +61,12 @@ func (m *Mesh) Stats() Stats {
 	}
 	m.mu.Unlock()
 	var missing uint64
-	var remembered int
+	var histories replay.HistoryStats
 	for _, t := range topics {
 		t.mu.Lock()
 		missing += t.seen.missing + t.seen.closed
 		t.mu.Unlock()
-		remembered += t.remembers()
+		addUp(&histories, t.memory().Stats())
 	}
 	c := &m.stats
 	return Stats{
@@ -77,7 +78,8 @@ func (m *Mesh) Stats() Stats {
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
 		Graylisted:      c.graylisted.Load(),
-		Remembered:      remembered,
+		Remembered:      histories.Entries,
+		Histories:       histories,
 		History:         m.replay.Stats(),
 		Published:       c.published.Load(),
 		Unheard:         c.unheard.Load(),
@@ -91,6 +93,24 @@ func (m *Mesh) Stats() Stats {
 		DroppedControl:  c.droppedControl.Load(),
 		DroppedInbound:  c.droppedIn.Load(),
 	}
+}
+
+func addUp(sum *replay.HistoryStats, s replay.HistoryStats) {
+	sum.Entries += s.Entries
+	sum.Bytes += s.Bytes
+	sum.Publishers += s.Publishers
+	sum.Added += s.Added
+	sum.Repeated += s.Repeated
+	sum.Refused += s.Refused
+	sum.Aged += s.Aged
+	sum.Evicted += s.Evicted
+	sum.GivenUp += s.GivenUp
+	sum.Forgot += s.Forgot
+	sum.Loaded += s.Loaded
+	sum.Damaged += s.Damaged
+	sum.Written += s.Written
+	sum.WriteFailures += s.WriteFailures
+	sum.Unwritten += s.Unwritten
 }
 
 // burst is a run of drops with no pause of burstPause; it is logged once.
