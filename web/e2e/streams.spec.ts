@@ -31,7 +31,8 @@ test('a tab calls a native peer at its WebTransport address and has 16 MiB echoe
 })
 
 test('a tab calls a native peer through the circuit and has 16 MiB echoed', async ({ page, relay, daemon }) => {
-  await join(page, `${relay.url}?peer=${daemon.id}`)
+  await join(page, relay.url) // by its id alone it would be found at its own addresses
+  await page.evaluate((addr) => window.tombolo!.connect(addr), `${relay.addr('/ws/')}/p2p-circuit/p2p/${daemon.id}`)
   await expect(peerRow(page, daemon.id)).toHaveAttribute('data-relayed', 'true')
   const result = await page.evaluate(echoThroughStream, { peer: daemon.id, size: 16 * MIB })
   expect(result).toEqual({ received: 16 * MIB, same: true })

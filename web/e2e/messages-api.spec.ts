@@ -1,0 +1,155 @@
+import { expect, join, test } from './support/fixtures.js'
+import { inTab, natively, type Heard } from './support/messengers.js'
+
+test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ page, relay }) => {
+  await join(page, relay.url)
+  const errors = await page.evaluate(async () => {
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    const node = window.tombolo as any
+    const bytes = new Uint8Array(1)
+    const calls: Record<string, () => Promise<unknown>> = {
+      'subscribe no type': () => node.subscribe(),
+      'subscribe empty': () => node.subscribe(''),
+      'subscribe reserved': () => node.subscribe('tombolo/x'),
+      'subscribe long': () => node.subscribe('x'.repeat(129)),
+      'subscribe option': () => node.subscribe('a', { bufer: 1 }),
+      'subscribe buffer': () => node.subscribe('a', { buffer: 0 }),
+      'subscribe fraction': () => node.subscribe('a', { buffer: 1.5 }),
+      'subscribe policy': () => node.subscribe('a', { policy: 'drop-all' }),
+      'broadcast text': () => node.broadcast('a', 'text'),
+      'broadcast nobody': () => node.broadcast('a type that nobody is on', bytes),
+      'broadcast large': () => node.broadcast('a', new Uint8Array(2 << 20)),
+      'send peer': () => node.send('nobody', 'a', bytes),
+      'send self': () => node.send(node.id, 'a', bytes),
+      'send priority': () => node.send(node.id, 'a', bytes, { priority: 'urgent' }),
+      'sendAll peers': () => node.sendAll('all', 'a', bytes),
+      'sendTo filter': () => node.sendTo('some', 'a', bytes),
+      'sendTo random': () => node.sendTo({ random: -1 }, 'a', bytes),
+      'request type': () => node.request(node.id, 5, bytes),
+      'respond handler': () => node.respond('a'),
+      'validate handler': () => node.validate('a', 'accept'),
+      'presence type': () => node.presence({}),
+      'keepHistory count': () => node.keepHistory('a', { count: 'many' }),
+      'recover unkept': () => node.recover('never kept'),
+      'request aborted': () => node.request(node.id, 'a', bytes, { signal: AbortSignal.abort() }),
+    }
+    const said: Record<string, string> = {}
+    for (const [name, call] of Object.entries(calls)) {
+      said[name] = await call().then(
+        () => 'it did not reject',
+        (error: Error) => `${error.name}: ${error.message}`,
+      )
+    }
+    return said
+  })
+  expect(errors['subscribe no type']).toBe('TypeError: type must be a string, not undefined')
+  expect(errors['subscribe empty']).toContain('type')
+  expect(errors['subscribe reserved']).toContain('tombolo/')
+  expect(errors['subscribe long']).toContain('128')
+  expect(errors['subscribe option']).toContain('unknown option "bufer"')
+  expect(errors['subscribe buffer']).toContain('option buffer must be a whole number of at least 1, not 0')
+  expect(errors['subscribe fraction']).toContain('option buffer')
+  expect(errors['subscribe policy']).toContain('option policy must be one of drop-newest')
+  expect(errors['broadcast text']).toBe('TypeError: data must be a Uint8Array, not "text"')
+  expect(errors['broadcast nobody']).toContain('no peer is on the topic')
+  expect(errors['broadcast large']).toMatch(/large|limit|1048576/)
+  expect(errors['send peer']).toContain('peer must be a peer id, not "nobody"')
+  expect(errors['send self']).toContain('no link to itself')
+  expect(errors['send priority']).toContain('option priority must be "high", "normal" or "low"')
+  expect(errors['sendAll peers']).toContain('peers must be an array of peer ids')
+  expect(errors['sendTo filter']).toContain('filter must be "every"')
+  expect(errors['sendTo random']).toContain('option random must be a whole number')
+  expect(errors['request type']).toContain('type must be a string, not 5')
+  expect(errors['respond handler']).toContain('handler must be a function')
+  expect(errors['validate handler']).toContain('handler must be a function')
+  expect(errors['presence type']).toContain('type must be a string')
+  expect(errors['keepHistory count']).toContain('option count must be a whole number')
+  expect(errors['recover unkept']).toContain('KeepHistory')
+  expect(errors['request aborted']).toContain('AbortError')
+  expect(await page.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
+})
+
+test('a subscription says what it lost, and ends as its policy says', async ({ page, relay }) => {
+  const tab = await inTab(page, relay)
+  const native = await natively(relay)
+  try {
+    const opened = page.evaluate(async () => {
+      const node = window.tombolo!
+      const counted = await node.subscribe('flood', { buffer: 4 })
+      const ended = await node.subscribe('flood', { buffer: 4, policy: 'close-on-overflow' })
+      const latest = await node.subscribe('flood', { policy: 'latest-per-sender' })
+      Object.assign(window, { counted, ended, latest })
+    })
+    await opened
+    for (let i = 0; i < 20; i++) await native.call('send', tab.id, 'flood', String(i))
+    await native.call('request', tab.id, 'flood', '').catch(() => {}) // comes after them, and its answer after that
+    const result = await page.evaluate(async () => {
+      const { counted, ended, latest } = window as unknown as Record<
+        'counted' | 'ended' | 'latest',
+        Awaited<ReturnType<NonNullable<typeof window.tombolo>['subscribe']>>
+      >
+      const texts = async (subscription: typeof counted, count: number) => {
+        const all: { text: string; missed: number }[] = []
+        while (all.length < count) {
+          const { value, done } = await subscription.next()
+          if (done) break
+          all.push({ text: new TextDecoder().decode(value.data), missed: value.missed })
+        }
+        return all
+      }
+      const kept = await texts(counted, 4)
+      const dropped = await counted.dropped()
+      await counted.close()
+      return {
+        kept,
+        dropped,
+        droppedAfter: await counted.dropped(),
+        afterClose: await counted.next(),
+        before: await texts(ended, 4),
+        why: await ended.next().catch((error: Error) => error.message),
+        latest: await texts(latest, 1),
+      }
+    })
+    expect(result.kept.map(({ text }) => text)).toEqual(['0', '1', '2', '3'])
+    expect(result.dropped).toBe(16)
+    expect(result.droppedAfter).toBe(16)
+    expect(result.afterClose).toEqual({ done: true, value: undefined })
+    expect(result.before.map(({ text }) => text)).toEqual(['0', '1', '2', '3'])
+    expect(result.why).toContain('too slow')
+    expect(result.latest).toEqual([{ text: '19', missed: 19 }])
+  } finally {
+    await native.stop()
+  }
+})
+
+test('a validator in a tab refuses what it does not like, and a handler that throws is told to the page', async ({
+  page,
+  relay,
+}) => {
+  const tab = await inTab(page, relay)
+  const native = await natively(relay)
+  try {
+    await tab.call('validate', 'chat', 'spam')
+    await tab.call('subscribe', 'chat')
+    await native.call('subscribe', 'chat')
+    await native.call('broadcast', 'chat', 'spam', { wait: true })
+    await native.call('broadcast', 'chat', 'ham', { wait: true })
+    expect((await tab.call<Heard[]>('received', 'chat', 1)).map(({ text }) => text)).toEqual(['ham'])
+    await expect(tab.call('broadcast', 'chat', 'spam')).rejects.toThrow('refused')
+
+    const said = page.evaluate(async () => {
+      const node = window.tombolo!
+      const heard = new Promise<string>((resolve) =>
+        node.addEventListener('error', ({ detail }) => resolve(detail.message), { once: true }),
+      )
+      await node.respond('broken', () => 'text' as unknown as Uint8Array)
+      return heard
+    })
+    await expect
+      .poll(() => native.call('request', tab.id, 'broken', '').catch((error: Error) => error.message))
+      .toContain('the reply must be a Uint8Array')
+    expect(await said).toContain('responder of "broken"')
+  } finally {
+    await native.stop()
+  }
+})
