@@ -78,7 +78,7 @@ func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
 		assert.True(t, m.Broadcast)
 	}
 	assert.Zero(t, recoverAll(t, n, "chat").Messages, "it is not asked for twice")
-	assert.Equal(t, 20, n.Stats().Remembered)
+	assert.Equal(t, 20, n.Stats().Histories.Entries)
 }
 
 func TestHistoryThatIsTooShortIsAnHonestGap(t *testing.T) {
@@ -108,7 +108,7 @@ func TestGapIsFilledByAnotherPeer(t *testing.T) {
 	a.count(t, "chat", 1, 10)
 	leave()
 	require.Eventually(t, func() bool {
-		return b.Stats().Remembered == 10 && r.memoryOf("chat").Stats().Added == 10
+		return b.Stats().Histories.Entries == 10 && r.memoryOf("chat").Stats().Added == 10
 	}, patience, time.Millisecond)
 	require.Empty(t, b.all())
 	connect(t, n, r)
@@ -135,7 +135,7 @@ func TestWhatWasHeardIsNotDeliveredAgainByARecovery(t *testing.T) {
 	n.waitForAll(t, numbered(1, 9)...)
 	assert.Zero(t, recoverAll(t, n, "chat").Messages)
 	assert.Len(t, n.all(), 9)
-	assert.Equal(t, 9, n.Stats().Remembered)
+	assert.Equal(t, 9, n.Stats().Histories.Entries)
 }
 
 func TestNodeRemembersItsPastOverARestart(t *testing.T) {
@@ -158,7 +158,7 @@ func TestNodeRemembersItsPastOverARestart(t *testing.T) {
 	require.NoError(t, first.Close())
 	a.count(t, "chat", 4, 6)
 	second := start()
-	assert.Equal(t, 4, second.Stats().Remembered)
+	assert.Equal(t, 4, second.Stats().Histories.Entries)
 	got := recoverAll(t, second, "chat")
 	assert.Empty(t, got.Gaps)
 	second.waitForAll(t, numbered(4, 6)...)

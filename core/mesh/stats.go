@@ -38,9 +38,8 @@ type Stats struct {
 	TooManyTopics uint64 // subscriptions of peers beyond the number that one may have
 	Uncounted     uint64 // peers not counted as present because there were too many
 
-	Remembered int                 // messages in the histories of this node
-	History    replay.Stats        // of asking peers for theirs, and of answering
-	Histories  replay.HistoryStats // of this node, for topics of now, added up
+	History   replay.Stats        // of asking peers for theirs, and of answering
+	Histories replay.HistoryStats // of this node, for topics of now, added up
 }
 
 type counters struct {
@@ -78,7 +77,6 @@ func (m *Mesh) Stats() Stats {
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
 		Graylisted:      c.graylisted.Load(),
-		Remembered:      histories.Entries,
 		Histories:       histories,
 		History:         m.replay.Stats(),
 		Published:       c.published.Load(),

@@ -73,13 +73,12 @@ export interface MeshStats {
   notCarried: number
   tooManyTopics: number
   uncounted: number
-  /** In the histories of this node. */
-  remembered: number
-  history: HistoryStats
+  history: CatchUpStats
+  histories: HistoryStats
 }
 
 /** Asking peers for what was missed, and answering them. */
-export interface HistoryStats {
+export interface CatchUpStats {
   asked: number
   answered: number
   busy: number
@@ -93,6 +92,26 @@ export interface HistoryStats {
   received: number
   repeated: number
   refused: number
+}
+
+/** What this node remembers of broadcasts, and what became of the rest. */
+export interface HistoryStats {
+  /** Held now. */
+  entries: number
+  bytes: number
+  publishers: number
+  added: number
+  repeated: number
+  refused: number
+  aged: number
+  evicted: number
+  givenUp: number
+  forgot: number
+  loaded: number
+  damaged: number
+  written: number
+  writeFailures: number
+  unwritten: number
 }
 
 /** Searches for peers by their ids. */
