@@ -51,12 +51,15 @@ test: test-native fuzz test-js test-browser test-e2e ## all tests (make test-nat
 test-native: ## Go, natively, with the race detector
 	$(GO) test -race ./...
 
-FUZZTIME ?= 20s
+FUZZTIME ?= 12s
+FUZZ      = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME)
 
 .PHONY: fuzz
-fuzz: ## a minute of fuzzing: the envelope and the frame reader
-	$(GO) test -run=NONE -fuzz=FuzzDecode -fuzzminimizetime=100x -fuzztime=$(FUZZTIME) ./core/message
-	$(GO) test -run=NONE -fuzz=FuzzReader -fuzzminimizetime=100x -fuzztime=$(FUZZTIME) ./core/message
+fuzz: ## a minute of fuzzing: what is read off the network
+	$(FUZZ) -fuzz=FuzzDecode ./core/message
+	$(FUZZ) -fuzz=FuzzReader ./core/message
+	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
+	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js

@@ -371,7 +371,7 @@ type Recovery struct {
 // broadcasts of a type that this node missed and hands them to its subscribers:
 // in order of each publisher, with signatures checked, with Replayed set. Any
 // peer may hold them; relays are asked first. Only what KeepHistory has never
-// had is asked for.
+// had is asked for, and nothing older than its limits let it keep.
 //
 // What cannot be had is named in the Recovery, which is valid also beside an
 // error. The error is ErrNotKept without KeepHistory, ErrNoPeers where nobody
@@ -408,7 +408,7 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	var failures []error
 	var whole bool
 	for _, p := range peers[:min(len(peers), recoverPeers)] {
-		a, err := m.replay.Sync(ctx, p, typ, t.ask(0, &r.Messages))
+		a, err := m.replay.Sync(ctx, p, typ, t.ask(t.memory().Limits().Age, &r.Messages))
 		if err != nil {
 			failures = append(failures, err)
 			if errors.Is(err, replay.ErrNoHistory) || ctx.Err() != nil {

@@ -38,6 +38,8 @@ var areas = []area{
 	{"dispatch/fanout-100", "to 100", fanoutTo(100)},
 	{"dispatch/fanout-1000", "to 1,000", fanoutTo(1000)},
 	{"dispatch/memory", "10,000 subscriptions, and one more", memory},
+	{"links/paced", "1,000 messages a second to 9 hosts", linksPaced},
+	{"links/saturated", "as many as go to 9 hosts", linksSaturate},
 }
 
 func main() {

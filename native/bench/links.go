@@ -1,0 +1,397 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+const (
+	linkHosts = 10  // one of which publishes
+	linkSize  = 128 // bytes of a message
+	linkType  = "chat"
+
+	pacedRate  = 1000 // messages a second
+	pacedTotal = 10 * time.Second
+
+	// How many messages the slowest may be behind a publisher that is as quick
+	// as it can be.
+	linksWindow  = 512
+	gossipWindow = 32
+
+	linksSaturated  = 200_000 // messages in a round
+	gossipSaturated = 3_000
+
+	// tunedQueue is GossipSub's with more room than it has by default, which is
+	// 32 messages.
+	tunedQueue = 4096
+)
+
+// linkContender takes what one host publishes to all the others.
+type linkContender struct {
+	name string
+	// start returns what publishes, and what tears down. Receivers are told by
+	// got.
+	start func(ctx context.Context, hosts []host.Host, got func(receiver int, data []byte)) (publish func([]byte) error, stop func(), err error)
+}
+
+var (
+	linksOurs      = linkContender{"ours", startLinks}
+	linksGossip    = linkContender{"gossipsub", startGossip(false)}
+	linksGossipBig = linkContender{"gossipsub-tuned", startGossip(true)}
+)
+
+// startLinks has links from the publisher to each of the others.
+func startLinks(_ context.Context, hosts []host.Host, got func(int, []byte)) (func([]byte) error, func(), error) {
+	var all []*link.Links
+	stop := func() {
+		for _, l := range all {
+			_ = l.Close()
+		}
+	}
+	var peers []peer.ID
+	for i, h := range hosts {
+		l, err := link.New(h, link.Options{
+			Open: func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+				return h.NewStream(ctx, p, proto)
+			},
+			Deliver: func(_ context.Context, m *message.Message) { got(i-1, m.Data) },
+		})
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		all = append(all, l)
+		if i > 0 {
+			peers = append(peers, h.ID())
+		}
+	}
+	publisher := all[0]
+	var failed atomic.Pointer[error]
+	done := func(p peer.ID, err error) {
+		if err != nil {
+			err = fmt.Errorf("to %s: %w", p, err)
+			failed.Store(&err)
+		}
+	}
+	publish := func(data []byte) error {
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		return publisher.PostAll(peers, &message.Message{Type: linkType, Data: data}, link.Normal, done)
+	}
+	return publish, stop, nil
+}
+
+// startGossip has a topic of GossipSub, signed as it is by default.
+func startGossip(tuned bool) func(context.Context, []host.Host, func(int, []byte)) (func([]byte) error, func(), error) {
+	var opts []pubsub.Option
+	var subOpts []pubsub.SubOpt
+	if tuned {
+		opts = []pubsub.Option{pubsub.WithPeerOutboundQueueSize(tunedQueue), pubsub.WithValidateQueueSize(tunedQueue)}
+		subOpts = []pubsub.SubOpt{pubsub.WithBufferSize(tunedQueue)}
+	}
+	return func(ctx context.Context, hosts []host.Host, got func(int, []byte)) (func([]byte) error, func(), error) {
+		ctx, cancel := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		stop := func() { cancel(); ended.Wait() }
+		var publisher *pubsub.Topic
+		for i, h := range hosts {
+			ps, err := pubsub.NewGossipSub(ctx, h, opts...)
+			if err != nil {
+				stop()
+				return nil, nil, err
+			}
+			topic, err := ps.Join(linkType)
+			if err != nil {
+				stop()
+				return nil, nil, err
+			}
+			sub, err := topic.Subscribe(subOpts...)
+			if err != nil {
+				stop()
+				return nil, nil, err
+			}
+			if i == 0 {
+				publisher = topic
+			}
+			ended.Go(func() {
+				for {
+					m, err := sub.Next(ctx)
+					if err != nil {
+						return
+					}
+					if i > 0 {
+						got(i-1, m.Data)
+					}
+				}
+			})
+		}
+		return func(data []byte) error { return publisher.Publish(ctx, data) }, stop, nil
+	}
+}
+
+// warm marks a message that is not measured.
+const warm = 1 << 63
+
+// linkRun is a contender at work.
+type linkRun struct {
+	publish func([]byte) error
+	stop    func()
+
+	start     time.Time
+	warmed    [linkHosts - 1]atomic.Uint64  // the last such message
+	count     [linkHosts - 1]atomic.Int64   // of those measured
+	published []atomic.Int64                // when, since start
+	latencies [linkHosts - 1][]atomic.Int64 // 0: not there yet
+	acks      chan struct{}                 // for each receiver and step of it
+	step      int64                         // 0: nobody waits for acks
+}
+
+func (c linkContender) run(messages, step int) (*linkRun, error) {
+	ctx := context.Background()
+	hosts, stopHosts, err := startHosts(ctx, linkHosts)
+	if err != nil {
+		return nil, err
+	}
+	r := &linkRun{start: time.Now(), published: make([]atomic.Int64, messages), step: int64(step), acks: make(chan struct{}, 4*linkHosts)}
+	for i := range r.latencies {
+		r.latencies[i] = make([]atomic.Int64, messages)
+	}
+	publish, stop, err := c.start(ctx, hosts, r.got)
+	if err != nil {
+		stopHosts()
+		return nil, err
+	}
+	r.publish = publish
+	r.stop = func() { stop(); stopHosts() }
+	if err := r.warmUp(); err != nil {
+		r.stop()
+		return nil, fmt.Errorf("warm up: %w", err)
+	}
+	return r, nil
+}
+
+func (r *linkRun) got(receiver int, data []byte) {
+	n := binary.BigEndian.Uint64(data)
+	if n&warm != 0 {
+		r.warmed[receiver].Store(n)
+		return
+	}
+	r.latencies[receiver][n].Store(max(1, int64(time.Since(r.start))-r.published[n].Load()))
+	count := r.count[receiver].Add(1)
+	if r.step > 0 && count%r.step == 0 {
+		r.acks <- struct{}{}
+	}
+}
+
+func (r *linkRun) send(n uint64) error {
+	data := make([]byte, linkSize)
+	binary.BigEndian.PutUint64(data, n)
+	if n&warm == 0 {
+		r.published[n].Store(int64(time.Since(r.start)))
+	}
+	return r.publish(data)
+}
+
+// warmUp waits until each receiver has got several messages in a row: streams
+// are open, and GossipSub has its mesh.
+func (r *linkRun) warmUp() error {
+	const needed, limit = 20, 600
+	row := 0
+	for n := uint64(0); row < needed; n++ {
+		if n == limit {
+			return errors.New("not all receive what is published")
+		}
+		if err := r.send(warm | n); err != nil {
+			return err
+		}
+		row++
+		if until(100*time.Millisecond, func() bool { return r.warm(warm | n) }) != nil {
+			row = 0
+		}
+	}
+	return nil
+}
+
+func (r *linkRun) warm(n uint64) bool {
+	for i := range r.warmed {
+		if r.warmed[i].Load() != n {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *linkRun) arrived() (n int64) {
+	for i := range r.count {
+		n += r.count[i].Load()
+	}
+	return n
+}
+
+// quiet waits until all has arrived, or nothing has for three seconds, which is
+// longer than GossipSub takes to ask for what it heard of.
+func (r *linkRun) quiet() {
+	all := int64(len(r.published)) * int64(len(r.count))
+	last, at := r.arrived(), time.Now()
+	for last < all && time.Since(at) < 3*time.Second {
+		time.Sleep(time.Millisecond)
+		if n := r.arrived(); n != last {
+			last, at = n, time.Now()
+		}
+	}
+}
+
+// quantiles of the latencies of what arrived, in microseconds.
+func (r *linkRun) quantiles(qs ...float64) []float64 {
+	var all []int64
+	for i := range r.latencies {
+		for j := range r.latencies[i] {
+			if l := r.latencies[i][j].Load(); l > 0 {
+				all = append(all, l)
+			}
+		}
+	}
+	slices.Sort(all)
+	var us []float64
+	for _, q := range qs {
+		us = append(us, float64(all[min(int(q*float64(len(all))), len(all)-1)])/1e3)
+	}
+	return us
+}
+
+// linksPaced has a publisher that sends a thousand messages a second, whatever
+// becomes of them: how long they take, how many are lost, and what they cost.
+// The rounds take ten seconds together.
+func linksPaced(rounds int) ([]*figure, error) {
+	contenders := []linkContender{linksOurs, linksGossip, linksGossipBig}
+	var names []string
+	for _, c := range contenders {
+		names = append(names, c.name)
+	}
+	p50 := newFigure("links/p50", "us", names...)
+	p99 := newFigure("links/p99", "us", names...)
+	lost := newFigure("links/lost", "%", names...)
+	cpu := newFigure("links/cpu", "cpu-us/delivery", names...)
+	messages := int(pacedTotal.Seconds()*pacedRate) / rounds
+	sent, missing := make(map[string]int64), make(map[string]int64)
+	for round := range rounds {
+		for i := range contenders {
+			c := contenders[(i+round)%len(contenders)]
+			if err := func() error {
+				r, err := c.run(messages, 0)
+				if err != nil {
+					return err
+				}
+				defer r.stop()
+				from := usageNow()
+				for n := range messages {
+					time.Sleep(time.Until(from.wall.Add(time.Duration(n) * time.Second / pacedRate)))
+					if err := r.send(uint64(n)); err != nil {
+						return err
+					}
+				}
+				r.quiet()
+				_, used := from.since()
+				arrived := r.arrived()
+				if arrived == 0 {
+					return errors.New("nothing arrived")
+				}
+				q := r.quantiles(0.5, 0.99)
+				p50.add(c.name, q[0])
+				p99.add(c.name, q[1])
+				cpu.add(c.name, float64(used.Microseconds())/float64(arrived))
+				all := int64(messages) * (linkHosts - 1)
+				sent[c.name] += all
+				missing[c.name] += all - arrived
+				return nil
+			}(); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	for _, name := range names { // of all rounds: a median would hide some
+		lost.add(name, 100*float64(missing[name])/float64(sent[name]))
+	}
+	return []*figure{p99, p50, lost, cpu}, nil
+}
+
+// linksSaturate has a publisher that is as quick as it can be, with so many
+// messages under way.
+func linksSaturate(rounds int) ([]*figure, error) {
+	contenders := []struct {
+		linkContender
+		messages, window int
+	}{
+		{linksOurs, linksSaturated, linksWindow},
+		{linksGossip, gossipSaturated, gossipWindow},
+	}
+	cpu := newFigure("links/saturated-cpu", "cpu-us/delivery", linksOurs.name, linksGossip.name)
+	rate := newFigure("links/saturated", "deliveries/s", linksOurs.name, linksGossip.name)
+	rate.more = true
+	for round := range rounds {
+		for i := range contenders {
+			c := contenders[(i+round)%len(contenders)]
+			if err := func() error {
+				r, err := c.run(c.messages, c.window/2)
+				if err != nil {
+					return err
+				}
+				defer r.stop()
+				from := usageNow()
+				if err := r.saturate(c.messages, c.window/2); err != nil {
+					return err
+				}
+				wall, used := from.since()
+				deliveries := float64(c.messages * (linkHosts - 1))
+				rate.add(c.name, deliveries/wall.Seconds())
+				cpu.add(c.name, float64(used.Nanoseconds())/1e3/deliveries)
+				return nil
+			}(); err != nil {
+				return nil, fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+	}
+	return []*figure{cpu, rate}, nil
+}
+
+// saturate publishes in steps, of which each begins when all have got the one
+// before the last, and waits for the end.
+func (r *linkRun) saturate(messages, step int) error {
+	limit := time.NewTimer(time.Minute)
+	defer limit.Stop()
+	for n := range messages {
+		if n%step == 0 && n >= 2*step {
+			for range linkHosts - 1 {
+				select {
+				case <-r.acks:
+				case <-limit.C:
+					return fmt.Errorf("messages were lost: %d deliveries of %d messages", r.arrived(), n)
+				}
+			}
+		}
+		if err := r.send(uint64(n)); err != nil {
+			return err
+		}
+	}
+	r.quiet()
+	if all := int64(messages) * (linkHosts - 1); r.arrived() != all {
+		return fmt.Errorf("messages were lost: %d of %d deliveries", r.arrived(), all)
+	}
+	return nil
+}
