@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"testing"
 	"time"
 
@@ -128,4 +129,15 @@ func TestTryNextDoesNotWait(t *testing.T) {
 	require.NoError(t, d.Close())
 	_, ok = s.TryNext()
 	assert.False(t, ok)
+}
+
+// Where they share a line of the cache, a message costs a third more.
+func TestReaderAndPublishersTouchDifferentCacheLines(t *testing.T) {
+	const line = 64
+	if bits.UintSize == 32 {
+		t.Skip("where pointers are small, more of it shares a line")
+	}
+	reader, publishers := dispatch.ReaderEnds()
+	assert.LessOrEqual(t, reader, uintptr(line))
+	assert.GreaterOrEqual(t, publishers, uintptr(line))
 }

@@ -19,6 +19,20 @@ import (
 // at the lock. What it has in hand counts against the bound until it is
 // delivered, message by message.
 type mailbox struct {
+	// What the reader touches for each message: 64 bytes, a line of the
+	// processor's cache, in which publishers find nothing they need.
+
+	// read is the position the reader is at. Its top bit is set when the rest
+	// is not to be read any more.
+	read     atomic.Uint64
+	waiting  atomic.Int32 // how many wait for room
+	hand     []item       // the reader's own, from here: the slots at the time
+	next     uint64       // what of them it delivers next, up to last
+	last     uint64
+	inherits uint64 // lost before next, beside what the item says
+
+	told uint64 // the reader's own too: the sum of Missed so far
+
 	mu     sync.Mutex
 	wake   chan struct{} // one token: the reader is parked no longer
 	parked bool          // the reader wants one
@@ -51,18 +65,6 @@ type mailbox struct {
 
 	firstWaiter, lastWaiter *waiter
 	spareWaiter             *waiter
-
-	waiting atomic.Int32 // how many wait for room
-	// read is the position the reader is at. Its top bit is set when the rest
-	// is not to be read any more.
-	read atomic.Uint64
-
-	// Of the reader alone.
-	hand     []item // the slots at the time
-	next     uint64 // what of them it delivers next, up to last
-	last     uint64
-	inherits uint64 // lost before next, beside what the item says
-	told     uint64 // the sum of Missed so far
 }
 
 // item is a place in the ring.
@@ -258,8 +260,10 @@ func (b *mailbox) deliver() (Delivery, bool) {
 		return Delivery{}, false
 	}
 	b.next++
-	b.inherits = 0
-	b.told += d.Missed
+	if d.Missed != 0 {
+		b.inherits = 0
+		b.told += d.Missed
+	}
 	if b.waiting.Load() > 0 {
 		b.mu.Lock()
 		b.letIn()
