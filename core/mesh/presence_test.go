@@ -66,6 +66,7 @@ func TestPresenceTellsWhoComesAndLeavesBehindARelay(t *testing.T) {
 }
 
 func TestPresenceNoticesWhoVanishes(t *testing.T) {
+	t.Parallel()
 	for _, through := range []string{"its own connection", "a relay"} {
 		t.Run(through, func(t *testing.T) {
 			a, r := newNode(t, Options{}), newNode(t, carrying())
@@ -90,6 +91,7 @@ func TestPresenceNoticesWhoVanishes(t *testing.T) {
 }
 
 func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
+	t.Parallel()
 	a, r, s, b := newNode(t, Options{}), newNode(t, carrying()), newNode(t, carrying()), newNode(t, Options{})
 	for _, n := range []*node{r, s} {
 		connect(t, a, n)
