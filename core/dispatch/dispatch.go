@@ -215,9 +215,9 @@ func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *wai
 // handler gets no further message, with what they would have had counted as
 // dropped. Publish returns ErrClosed from now on, also where it waits.
 //
-// Close waits for the handlers that are under way, whose ctx it cancels, unless
-// it is called from within a handler: two of them could wait for each other.
-// Later calls do the same.
+// Close waits for the handlers that are under way, whose ctx it cancels, and for
+// what OnEnd was given, unless it is called from within one of these: two of
+// them could wait for each other. Later calls do the same.
 func (d *Dispatcher) Close() error {
 	d.mu.Lock()
 	d.closed.Store(true)
