@@ -49,11 +49,23 @@ type linkContender struct {
 	start func(ctx context.Context, hosts []host.Host, got func(receiver int, data []byte)) (publish func([]byte) error, stop func(), err error)
 }
 
-var (
-	linksOurs      = linkContender{"ours", startLinks}
-	linksGossip    = linkContender{"gossipsub", startGossip(false)}
-	linksGossipBig = linkContender{"gossipsub-tuned", startGossip(true)}
-)
+var pacedContenders = []linkContender{
+	{"ours", startLinks},
+	{"gossipsub", startGossip(false)},
+	{"gossipsub-tuned", startGossip(true)},
+}
+
+// saturating is a contender with how many messages it is measured by in a round,
+// and its window.
+type saturating struct {
+	linkContender
+	messages, window int
+}
+
+var saturatingContenders = []saturating{
+	{linkContender{"ours", startLinks}, linksSaturated, linksWindow},
+	{linkContender{"gossipsub", startGossip(false)}, gossipSaturated, gossipWindow},
+}
 
 // startLinks has links from the publisher to each of the others.
 func startLinks(_ context.Context, hosts []host.Host, got func(int, []byte)) (func([]byte) error, func(), error) {
@@ -158,7 +170,7 @@ type linkRun struct {
 	count     [linkHosts - 1]atomic.Int64   // of those measured
 	published []atomic.Int64                // when, since start
 	latencies [linkHosts - 1][]atomic.Int64 // 0: not there yet
-	acks      chan struct{}                 // for each receiver and step of it
+	acks      [linkHosts - 1]chan struct{}  // for each step
 	step      int64                         // 0: nobody waits for acks
 }
 
@@ -168,9 +180,10 @@ func (c linkContender) run(messages, step int) (*linkRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &linkRun{start: time.Now(), published: make([]atomic.Int64, messages), step: int64(step), acks: make(chan struct{}, 4*linkHosts)}
+	r := &linkRun{start: time.Now(), published: make([]atomic.Int64, messages), step: int64(step)}
 	for i := range r.latencies {
 		r.latencies[i] = make([]atomic.Int64, messages)
+		r.acks[i] = make(chan struct{}, 4)
 	}
 	publish, stop, err := c.start(ctx, hosts, r.got)
 	if err != nil {
@@ -195,7 +208,7 @@ func (r *linkRun) got(receiver int, data []byte) {
 	r.latencies[receiver][n].Store(max(1, int64(time.Since(r.start))-r.published[n].Load()))
 	count := r.count[receiver].Add(1)
 	if r.step > 0 && count%r.step == 0 {
-		r.acks <- struct{}{}
+		r.acks[receiver] <- struct{}{}
 	}
 }
 
@@ -245,16 +258,18 @@ func (r *linkRun) arrived() (n int64) {
 }
 
 // quiet waits until all has arrived, or nothing has for three seconds, which is
-// longer than GossipSub takes to ask for what it heard of.
-func (r *linkRun) quiet() {
+// longer than GossipSub takes to ask for what it heard of. It returns what was
+// used when the last one came.
+func (r *linkRun) quiet() usage {
 	all := int64(len(r.published)) * int64(len(r.count))
-	last, at := r.arrived(), time.Now()
-	for last < all && time.Since(at) < 3*time.Second {
+	last, at := r.arrived(), usageNow()
+	for last < all && time.Since(at.wall) < 3*time.Second {
 		time.Sleep(time.Millisecond)
 		if n := r.arrived(); n != last {
-			last, at = n, time.Now()
+			last, at = n, usageNow()
 		}
 	}
+	return at
 }
 
 // quantiles of the latencies of what arrived, in microseconds.
@@ -279,7 +294,7 @@ func (r *linkRun) quantiles(qs ...float64) []float64 {
 // becomes of them: how long they take, how many are lost, and what they cost.
 // The rounds take ten seconds together.
 func linksPaced(rounds int) ([]*figure, error) {
-	contenders := []linkContender{linksOurs, linksGossip, linksGossipBig}
+	contenders := pacedContenders
 	var names []string
 	for _, c := range contenders {
 		names = append(names, c.name)
@@ -306,8 +321,7 @@ func linksPaced(rounds int) ([]*figure, error) {
 						return err
 					}
 				}
-				r.quiet()
-				_, used := from.since()
+				used := r.quiet().cpu - from.cpu
 				arrived := r.arrived()
 				if arrived == 0 {
 					return errors.New("nothing arrived")
@@ -334,16 +348,16 @@ func linksPaced(rounds int) ([]*figure, error) {
 // linksSaturate has a publisher that is as quick as it can be, with so many
 // messages under way.
 func linksSaturate(rounds int) ([]*figure, error) {
-	contenders := []struct {
-		linkContender
-		messages, window int
-	}{
-		{linksOurs, linksSaturated, linksWindow},
-		{linksGossip, gossipSaturated, gossipWindow},
+	contenders := saturatingContenders
+	var names []string
+	for _, c := range contenders {
+		names = append(names, c.name)
 	}
-	cpu := newFigure("links/saturated-cpu", "cpu-us/delivery", linksOurs.name, linksGossip.name)
-	rate := newFigure("links/saturated", "deliveries/s", linksOurs.name, linksGossip.name)
+	cpu := newFigure("links/saturated-cpu", "cpu-us/delivery", names...)
+	rate := newFigure("links/saturated", "deliveries/s", names...)
 	rate.more = true
+	lost := newFigure("links/saturated-lost", "%", names...)
+	missing := make(map[string]int64)
 	for round := range rounds {
 		for i := range contenders {
 			c := contenders[(i+round)%len(contenders)]
@@ -354,44 +368,42 @@ func linksSaturate(rounds int) ([]*figure, error) {
 				}
 				defer r.stop()
 				from := usageNow()
-				if err := r.saturate(c.messages, c.window/2); err != nil {
+				to, err := r.saturate(c.messages, c.window/2)
+				if err != nil {
 					return err
 				}
-				wall, used := from.since()
-				deliveries := float64(c.messages * (linkHosts - 1))
-				rate.add(c.name, deliveries/wall.Seconds())
-				cpu.add(c.name, float64(used.Nanoseconds())/1e3/deliveries)
+				arrived := r.arrived()
+				rate.add(c.name, float64(arrived)/to.wall.Sub(from.wall).Seconds())
+				cpu.add(c.name, float64((to.cpu-from.cpu).Nanoseconds())/1e3/float64(arrived))
+				missing[c.name] += int64(c.messages)*(linkHosts-1) - arrived
 				return nil
 			}(); err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
 		}
 	}
-	return []*figure{cpu, rate}, nil
+	for _, c := range contenders {
+		lost.add(c.name, 100*float64(missing[c.name])/float64(int64(c.messages)*(linkHosts-1)*int64(rounds)))
+	}
+	return []*figure{cpu, rate, lost}, nil
 }
 
 // saturate publishes in steps, of which each begins when all have got the one
-// before the last, and waits for the end.
-func (r *linkRun) saturate(messages, step int) error {
-	limit := time.NewTimer(time.Minute)
-	defer limit.Stop()
+// before the last, and waits for the end. It returns what was used then.
+func (r *linkRun) saturate(messages, step int) (usage, error) {
 	for n := range messages {
 		if n%step == 0 && n >= 2*step {
-			for range linkHosts - 1 {
+			for i := range r.acks {
 				select {
-				case <-r.acks:
-				case <-limit.C:
-					return fmt.Errorf("messages were lost: %d deliveries of %d messages", r.arrived(), n)
+				case <-r.acks[i]:
+				case <-time.After(10 * time.Second): // more was lost than a step
+					return usage{}, fmt.Errorf("messages were lost: %d deliveries of %d messages", r.arrived(), n)
 				}
 			}
 		}
 		if err := r.send(uint64(n)); err != nil {
-			return err
+			return usage{}, err
 		}
 	}
-	r.quiet()
-	if all := int64(messages) * (linkHosts - 1); r.arrived() != all {
-		return fmt.Errorf("messages were lost: %d of %d deliveries", r.arrived(), all)
-	}
-	return nil
+	return r.quiet(), nil
 }

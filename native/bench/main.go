@@ -66,6 +66,8 @@ func main() {
 	}
 	if *only != "" {
 		fanoutContenders = slices.DeleteFunc(fanoutContenders, func(c fanoutContender) bool { return !strings.Contains(*only, c.name) })
+		pacedContenders = slices.DeleteFunc(pacedContenders, func(c linkContender) bool { return !strings.Contains(*only, c.name) })
+		saturatingContenders = slices.DeleteFunc(saturatingContenders, func(c saturating) bool { return !strings.Contains(*only, c.name) })
 	}
 	os.Exit(run(*rounds, *profile))
 }
