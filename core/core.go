@@ -74,8 +74,8 @@ type Options struct {
 	RelayTopics int
 
 	// KeepHistories makes the node keep the broadcasts of every type that it
-	// passes on or is subscribed to, within these limits each, for peers that
-	// were away. If nil, it keeps those of the types given to KeepHistory.
+	// passes on, within these limits each, for peers that were away. If nil, it
+	// keeps those of the types given to KeepHistory.
 	KeepHistories *replay.Limits
 
 	// Store keeps histories over restarts. If nil, they end with the node. The

@@ -18,9 +18,9 @@ export class Relay {
     this.#program = program
   }
 
-  static async start(): Promise<Relay> {
+  static async start(...flags: string[]): Promise<Relay> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-relay-`)
-    const program = new Program(binaries.relay, ['--data-dir', dir, '--port', '0'])
+    const program = new Program(binaries.relay, ['--data-dir', dir, '--port', '0', ...flags])
     const [page] = await program.lines(/^page /)
     return new Relay(program, dir, Number(new URL(page!.slice(5)).port), await listening(program))
   }
