@@ -77,9 +77,10 @@ type Reader struct {
 	filled bool   // the last read left no room: there is likely more
 	big    []byte // what there is of a frame that does not fit in buf
 
-	types map[string]string
-	msgs  []Message // to be given out
-	slab  []byte
+	types    map[string]string
+	lastType string    // of types
+	msgs     []Message // to be given out
+	slab     []byte
 }
 
 // NewReader makes a Reader of frames of at most limit bytes; if zero,
@@ -265,7 +266,11 @@ func (r *Reader) decode(frame []byte) (*Message, error) {
 }
 
 func (r *Reader) intern(b []byte) string {
+	if r.lastType == string(b) { // as most are
+		return r.lastType
+	}
 	if s, ok := r.types[string(b)]; ok {
+		r.lastType = s
 		return s
 	}
 	s := string(b)
