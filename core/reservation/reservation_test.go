@@ -86,7 +86,7 @@ func TestReservationGivesCircuitAddressesToTheHost(t *testing.T) {
 		return false
 	}, limit, 10*time.Millisecond)
 	assert.Len(t, k.Held(), 1)
-	assert.Equal(t, []peer.ID{r.ID()}, k.Relays())
+	assert.Equal(t, []peer.AddrInfo{hosttest.Info(r)}, k.Relays())
 }
 
 func TestReservationIsRenewedBeforeItEnds(t *testing.T) {
