@@ -107,6 +107,9 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 	if n.host.Network().Connectedness(p) != network.NotConnected {
 		return nil
 	}
+	if forbidden, _ := network.GetNoDial(ctx); forbidden {
+		return network.ErrNoConn // and nobody is to be asked for it either
+	}
 	addrs := n.host.Peerstore().Addrs(p)
 	if len(addrs) == 0 {
 		addrs = n.circuitAddrs()

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,15 +147,15 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		{Name: "host", Close: h.Close},
 		{Name: "events", Start: n.startEvents, Close: n.events.close},
 		{Name: "echo", Start: n.startEcho},
+		n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
 		newPinger(n, interval).part(),
 		n.dispatcherPart(opts),
 		n.linksPart(opts),
 		n.meshPart(opts),
-		n.discoveryPart(opts),
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
 	}
-	if err := n.parts.start(ctx, append(opts.Parts, own...)); err != nil {
+	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
 	return n, nil
@@ -162,9 +163,8 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 
 // Close ends the node: its reservations, its part in the mesh, its links and
 // subscriptions, its host with every connection, and last the parts the platform
-// brought. It waits for all
-// goroutines of the node. Later and concurrent calls wait for the first and
-// return its result.
+// brought. It waits for all goroutines of the node. Later and concurrent calls
+// wait for the first and return its result.
 func (n *Node) Close() error {
 	n.closeOnce.Do(func() {
 		close(n.closed)

@@ -221,6 +221,14 @@ func TestPingMeasures(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
+func TestPingThatMayNotDialAsksNobodyForThePeer(t *testing.T) {
+	a, b := connected(t)
+	require.NoError(t, a.Disconnect(b.ID()))
+	_, err := a.Ping(network.WithNoDial(bounded(t), "test"), b.ID())
+	require.ErrorIs(t, err, network.ErrNoConn)
+	require.Zero(t, a.Stats().Discovery.Lookups)
+}
+
 func TestEchoReturnsWhatWasSent(t *testing.T) {
 	a, b := connected(t)
 	answered := b.Events()
