@@ -158,8 +158,7 @@ func (m metrics) mesh(s Stats) {
 	m.count("history_messages_total", "Broadcasts of histories.", s.Mesh.History.Sent, "direction", "sent")
 	m.count("history_messages_total", "Broadcasts of histories.", s.Mesh.History.Received, "direction", "received")
 	m.count("history_bad_answers_total", "Answers of peers that were forged or false.", s.Mesh.History.BadAnswers)
-	const lookups, looked = "discovery_lookups_total", "Searches for peers in the mesh."
-	m.count(lookups, looked, s.Discovery.Found, "outcome", "found")
-	m.count(lookups, looked, s.Discovery.Lookups-s.Discovery.Found, "outcome", "not found yet")
+	m.count("discovery_lookups_total", "Searches for peers in the mesh, those under way included.", s.Discovery.Lookups)
+	m.count("discovery_found_total", "Searches for peers in the mesh that found one.", s.Discovery.Found)
 	m.gauge("discovery_table_peers", "Peers in the routing table.", s.Discovery.Table)
 }
