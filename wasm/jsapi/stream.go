@@ -3,7 +3,9 @@
 package jsapi
 
 import (
+	"errors"
 	"sync"
+	"sync/atomic"
 	"syscall/js"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -19,6 +21,7 @@ type stream struct {
 	object              js.Value
 	readOnce, writeOnce sync.Once
 	open                sync.WaitGroup
+	cancelled           atomic.Bool // by CloseRead, after which a Read fails as after a reset
 }
 
 var (
@@ -76,11 +79,15 @@ func (s *stream) Read(p []byte) (int, error) {
 	if err != nil {
 		s.endRead()
 	}
+	if errors.Is(err, network.ErrReset) && !s.cancelled.Load() {
+		s.endWrite() // the peer has reset both: nobody may ever write again to find out
+	}
 	return n, err
 }
 
 func (s *stream) CloseRead() error {
 	defer s.endRead()
+	s.cancelled.Store(true)
 	return s.Stream.CloseRead()
 }
 
