@@ -29,7 +29,10 @@ func (n *node) jsBroadcast(args []js.Value) (any, error) {
 	if raw.Type() == js.TypeObject && raw.Get("wait").Truthy() {
 		opts = append(opts, mesh.WaitForPeer())
 	}
-	ctx, cancel := callContext(args, 2)
+	ctx, cancel, err := callContext(args, 2)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	return nil, n.Broadcast(ctx, typ, data, opts...)
 }
@@ -110,7 +113,10 @@ func (n *node) jsRecover(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 1)
+	ctx, cancel, err := callContext(args, 1)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	r, err := n.Recover(ctx, typ)
 	if err != nil {

@@ -95,7 +95,10 @@ func (n *node) jsConnect(args []js.Value) (any, error) {
 	if addr.Type() != js.TypeString {
 		return nil, &jsio.ArgumentError{Name: "peer", Want: "a peer id or a multiaddr", Got: addr}
 	}
-	ctx, cancel := callContext(args, 1)
+	ctx, cancel, err := callContext(args, 1)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	id, err := n.Connect(ctx, addr.String())
 	return id.String(), err
@@ -114,7 +117,10 @@ func (n *node) jsPing(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 1)
+	ctx, cancel, err := callContext(args, 1)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	rtt, err := n.Ping(ctx, p)
 	return milliseconds(rtt), err
@@ -129,7 +135,10 @@ func (n *node) jsEcho(args []js.Value) (any, error) {
 	if !jsio.IsBytes(data) {
 		return nil, &jsio.ArgumentError{Name: "data", Want: "a Uint8Array", Got: data}
 	}
-	ctx, cancel := callContext(args, 2)
+	ctx, cancel, err := callContext(args, 2)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	reply, err := n.Echo(ctx, p, jsio.Bytes(data))
 	if err != nil {
@@ -147,7 +156,10 @@ func (n *node) jsOpen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 2)
+	ctx, cancel, err := callContext(args, 2)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	s, err := n.Open(ctx, p, proto)
 	if err != nil {
@@ -194,19 +206,33 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 // callHandler hands an inbound stream to JavaScript. A handler that throws or
 // rejects resets the stream, and the page hears of it.
 func (n *node) callHandler(proto protocol.ID, handler js.Value, s network.Stream) {
-	if _, err := callFunction(context.Background(), handler, streamObject(s)); err != nil {
-		_ = s.Reset()
+	object := streamObject(s)
+	if _, err := callFunction(context.Background(), handler, object); err != nil {
+		if open, _, ok := streams.Find(object); ok {
+			_ = open.Reset() // of the object's, so that it is forgotten
+		}
 		n.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", proto, err)})
 	}
 }
 
-// callContext is bounded by the signal in the options at args[i], if any.
-func callContext(args []js.Value, i int) (context.Context, func()) {
+// callContext is bounded by the signal in the options at args[i], if any; cancel
+// must be called unless there is an error.
+func callContext(args []js.Value, i int) (ctx context.Context, cancel func(), err error) {
 	signal := js.Undefined()
 	if opts := argument(args, i); opts.Type() == js.TypeObject {
 		signal = opts.Get("signal")
 	}
-	return jsio.WithSignal(context.Background(), signal)
+	if !signal.IsUndefined() && !signal.IsNull() && !isSignal(signal) {
+		return nil, nil, &jsio.ArgumentError{Name: "option signal", Want: "an AbortSignal", Got: signal}
+	}
+	ctx, cancel = jsio.WithSignal(context.Background(), signal)
+	return ctx, cancel, nil
+}
+
+// isSignal goes by what a signal can do: one of another frame is no instance of
+// this frame's AbortSignal.
+func isSignal(v js.Value) bool {
+	return v.Type() == js.TypeObject && v.Get("aborted").Type() == js.TypeBoolean && v.Get("addEventListener").Type() == js.TypeFunction
 }
 
 func peerArgument(args []js.Value) (peer.ID, error) {

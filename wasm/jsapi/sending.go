@@ -28,7 +28,10 @@ func (n *node) jsSend(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 3)
+	ctx, cancel, err := callContext(args, 3)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	return nil, n.Send(ctx, p, typ, data, opts...)
 }
@@ -83,7 +86,10 @@ func (n *node) sendMany(args []js.Value, send func(context.Context, string, []by
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 3)
+	ctx, cancel, err := callContext(args, 3)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	report, err := send(ctx, typ, data, opts)
 	if err != nil {
@@ -123,7 +129,10 @@ func (n *node) jsRequest(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := callContext(args, 3)
+	ctx, cancel, err := callContext(args, 3)
+	if err != nil {
+		return nil, err
+	}
 	defer cancel()
 	reply, err := n.Request(ctx, p, typ, data)
 	if err != nil {
