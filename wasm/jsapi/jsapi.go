@@ -50,7 +50,12 @@ func init() {
 		name:    "a node",
 		parent:  "EventTarget",
 		methods: methods,
-		ended:   func(js.Value, string) (any, error) { return nil, core.ErrClosed },
+		ended: func(_ js.Value, method string) (any, error) {
+			if method == "close" {
+				return nil, nil
+			}
+			return nil, core.ErrClosed
+		},
 	})
 }
 

@@ -31,6 +31,8 @@ test('every call with bad input rejects, names what is wrong, and the node lives
       'presence type': () => node.presence({}),
       'keepHistory count': () => node.keepHistory('a', { count: 'many' }),
       'recover unkept': () => node.recover('never kept'),
+      'request signal': () => node.request(node.id, 'a', bytes, { signal: new AbortController() }),
+      'request timeout': () => node.request(node.id, 'a', bytes, { signal: AbortSignal.abort(new Error('too long')) }),
       'request aborted': () => node.request(node.id, 'a', bytes, { signal: AbortSignal.abort() }),
     }
     const said: Record<string, string> = {}
@@ -65,6 +67,8 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(errors['presence type']).toContain('type must be a string')
   expect(errors['keepHistory count']).toContain('option count must be a whole number')
   expect(errors['recover unkept']).toContain('KeepHistory')
+  expect(errors['request signal']).toContain('option signal must be an AbortSignal')
+  expect(errors['request timeout']).toBe('Error: too long')
   expect(errors['request aborted']).toContain('AbortError')
   expect(await page.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
 })

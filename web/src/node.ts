@@ -32,6 +32,7 @@ const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Program
+  #closing: Promise<void> | undefined
 
   constructor(raw: RawNode, program: Program) {
     super()
@@ -79,7 +80,7 @@ export class TomboloNode extends EventTarget {
 
   /** Connects to a peer by multiaddr or, where its addresses are known, by its id. Resolves to its id. */
   connect(addrOrPeer: string, options?: CallOptions): Promise<string> {
-    return this.#program.call(() => this.#raw.connect(addrOrPeer, options))
+    return this.#program.call(() => this.#raw.connect(addrOrPeer, options), options?.signal)
   }
 
   /** Closes all connections to a peer. */
@@ -89,17 +90,17 @@ export class TomboloNode extends EventTarget {
 
   /** Measures a round trip, in milliseconds. */
   ping(peer: string, options?: CallOptions): Promise<number> {
-    return this.#program.call(() => this.#raw.ping(peer, options))
+    return this.#program.call(() => this.#raw.ping(peer, options), options?.signal)
   }
 
   /** Sends bytes to a peer's echo service and resolves to what came back. */
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
-    return this.#program.call(() => this.#raw.echo(peer, bytes, options))
+    return this.#program.call(() => this.#raw.echo(peer, bytes, options), options?.signal)
   }
 
   /** Opens a stream to a peer. */
   open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream> {
-    return this.#program.call(async () => peerStream(await this.#raw.open(peer, protocol, options)))
+    return this.#program.call(async () => peerStream(await this.#raw.open(peer, protocol, options)), options?.signal)
   }
 
   /** Answers a protocol: the handler gets every stream that a peer opens with it. */
@@ -120,7 +121,7 @@ export class TomboloNode extends EventTarget {
 
   /** Tells every subscriber of a type, signed. Rejects where no peer is known to be on the type, unless told to `wait`. */
   broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void> {
-    return this.#program.call(() => this.#raw.broadcast(type, bytes, options))
+    return this.#program.call(() => this.#raw.broadcast(type, bytes, options), options?.signal)
   }
 
   /** Decides which broadcasts of a type are delivered and passed on. There is one function a type. */
@@ -142,23 +143,23 @@ export class TomboloNode extends EventTarget {
 
   /** Asks peers for the broadcasts of a type that this node missed; they go to the subscriptions. */
   recover(type: string, options?: CallOptions): Promise<Recovery> {
-    return this.#program.call(() => this.#raw.recover(type, options))
+    return this.#program.call(() => this.#raw.recover(type, options), options?.signal)
   }
 
   /** Sends a message to one peer, connecting first where needed. Resolves when it has been handed to the connection. */
   send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void> {
-    return this.#program.call(() => this.#raw.send(peer, type, bytes, options))
+    return this.#program.call(() => this.#raw.send(peer, type, bytes, options), options?.signal)
   }
 
   /** Sends a message to several peers. Resolves to who was reached, and why others were not. */
   sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
-    return this.#program.call(() => this.#raw.sendAll(peers, type, bytes, options))
+    return this.#program.call(() => this.#raw.sendAll(peers, type, bytes, options), options?.signal)
   }
 
   /** Sends a message to those of the connected peers that the filter picks. */
   async sendTo(filter: PeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
     if (typeof filter !== 'function') {
-      return this.#program.call(() => this.#raw.sendTo(filter, type, bytes, options))
+      return this.#program.call(() => this.#raw.sendTo(filter, type, bytes, options), options?.signal)
     }
     const chosen = (await this.peers()).filter(filter)
     return this.sendAll(
@@ -171,7 +172,7 @@ export class TomboloNode extends EventTarget {
 
   /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */
   request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
-    return this.#program.call(() => this.#raw.request(peer, type, bytes, options))
+    return this.#program.call(() => this.#raw.request(peer, type, bytes, options), options?.signal)
   }
 
   /** Answers the requests of a type. There is one function a type. */
@@ -184,9 +185,13 @@ export class TomboloNode extends EventTarget {
     return this.#program.call(() => this.#raw.stats())
   }
 
-  /** Ends all connections. May be called more than once. */
+  /** Ends all connections. May be called more than once. A program that crashed has none. */
   close(): Promise<void> {
-    return this.#program.ended.aborted ? Promise.resolve() : this.#raw.close()
+    return (this.#closing ??= this.#program
+      .call(() => this.#raw.close())
+      .catch((error: unknown) => {
+        if (!this.#program.ended.aborted) throw error
+      }))
   }
 
   override addEventListener<K extends keyof NodeEvents>(

@@ -81,10 +81,18 @@ export class Program {
     return this.call(() => this.#api.createNode(config))
   }
 
-  /** Calls into the program, and waits for what it promises no longer than the program lives. */
-  async call<T>(f: () => Promise<T>): Promise<T> {
+  /**
+   * Calls into the program, and waits for what it promises no longer than the program lives. The signal is one that the program was given:
+   * a call that fails after it was aborted rejects with its reason, which the program does not know.
+   */
+  async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     this.ended.throwIfAborted()
-    return raceAbort(Promise.resolve(f()), this.ended)
+    try {
+      return await raceAbort(Promise.resolve(f()), this.ended)
+    } catch (error) {
+      if (!this.ended.aborted && signal?.aborted) throw signal.reason
+      throw error
+    }
   }
 }
 
