@@ -26,15 +26,15 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
     this.#read = () => call(read)
     this.#close = () => call(() => raw.close())
     this.#signal = signal
-    signal?.addEventListener('abort', this.#onAbort, { once: true })
-    if (signal?.aborted) this.#onAbort()
+    signal?.addEventListener('abort', this.#letGo, { once: true })
+    if (signal?.aborted) this.#letGo()
   }
 
-  readonly #onAbort = () => void this.close().catch(() => {})
+  readonly #letGo = () => void this.close().catch(() => {})
 
   /** Ends it: nothing more is yielded. May be called more than once. */
   close(): Promise<void> {
-    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#signal?.removeEventListener('abort', this.#letGo)
     return (this.#closing ??= this.#close())
   }
 
@@ -56,11 +56,15 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
   async #take(): Promise<IteratorResult<Item, undefined>> {
     while (this.#closing === undefined) {
       if (this.#at < this.#batch.length) return { done: false, value: this.#batch[this.#at++]! }
-      const batch = await this.#read()
+      const batch = await this.#read().catch((error: unknown) => {
+        this.#letGo() // `for await` does not, at an error or at the end
+        throw error
+      })
       if (batch === null) break
       this.#batch = batch
       this.#at = 0
     }
+    this.#letGo()
     this.#batch = []
     return { done: true, value: undefined }
   }
