@@ -60,7 +60,7 @@ func (n *node) jsValidate(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return register(map[string]any{"type": typ}, remove), nil
+	return n.register(map[string]any{"type": typ}, remove), nil
 }
 
 // messageObject is a message as a function of JavaScript gets it.

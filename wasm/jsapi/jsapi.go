@@ -106,7 +106,22 @@ func (n *node) close() error {
 	nodes.open.Drop(n.object)
 	err := n.Node.Close()
 	n.events.Wait()
+	n.forget()
 	return err
+}
+
+// forget drops what the page got from the node and did not close, which would
+// keep the node. A subscription with messages in it is dropped when they are read.
+func (n *node) forget() {
+	registrations.open.DropAll(func(r *registration) bool { return r.node == n })
+	presences.open.DropAll(func(p *presence) bool { return p.node == n })
+	subscriptions.open.DropAll(func(s *subscription) bool {
+		if s.node != n || s.Stats().Depth > 0 {
+			return false
+		}
+		s.object.Set("lost", float64(s.Dropped()))
+		return true
+	})
 }
 
 func argument(args []js.Value, i int) js.Value {

@@ -200,7 +200,7 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return register(map[string]any{"protocol": string(proto)}, remove), nil
+	return n.register(map[string]any{"protocol": string(proto)}, remove), nil
 }
 
 // callHandler hands an inbound stream to JavaScript. A handler that throws or

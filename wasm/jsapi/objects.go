@@ -67,6 +67,7 @@ func newObject(properties map[string]any) js.Value { return js.ValueOf(propertie
 // registration is something that was registered: closing it removes that, and
 // again is no error.
 type registration struct {
+	node   *node
 	object js.Value
 	remove func()
 }
@@ -89,8 +90,8 @@ func init() {
 	})
 }
 
-func register(properties map[string]any, remove func()) js.Value {
-	r := &registration{object: newObject(properties), remove: remove}
+func (n *node) register(properties map[string]any, remove func()) js.Value {
+	r := &registration{node: n, object: newObject(properties), remove: remove}
 	return registrations.object(r.object, r)
 }
 

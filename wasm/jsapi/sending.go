@@ -164,7 +164,7 @@ func (n *node) jsRespond(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return register(map[string]any{"type": typ}, remove), nil
+	return n.register(map[string]any{"type": typ}, remove), nil
 }
 
 // messageArguments are the type and the bytes of a message.

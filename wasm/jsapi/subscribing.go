@@ -19,6 +19,7 @@ import (
 // subscription is a dispatch.Subscription that JavaScript reads in batches.
 type subscription struct {
 	*dispatch.Subscription
+	node   *node
 	object js.Value
 }
 
@@ -112,12 +113,13 @@ func (n *node) jsSubscribe(args []js.Value) (any, error) {
 		return nil, err
 	}
 	object := newObject(map[string]any{"type": pattern})
-	return subscriptions.object(object, &subscription{s, object}), nil
+	return subscriptions.object(object, &subscription{s, n, object}), nil
 }
 
 // presence is a mesh.Presence, which JavaScript reads in batches too.
 type presence struct {
 	*mesh.Presence
+	node   *node
 	object js.Value
 }
 
@@ -167,7 +169,7 @@ func (n *node) jsPresence(args []js.Value) (any, error) {
 		return nil, err
 	}
 	object := newObject(map[string]any{"type": typ})
-	return presences.object(object, &presence{p, object}), nil
+	return presences.object(object, &presence{p, n, object}), nil
 }
 
 // checkOptions says what is wrong with an object of options: one that is not

@@ -53,6 +53,17 @@ func (h *Handles[T]) Drop(obj js.Value) (value T, ok bool) {
 	return value, ok
 }
 
+// DropAll forgets all values that f picks, with which it may not call h.
+func (h *Handles[T]) DropAll(f func(T) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for key, value := range h.open {
+		if f(value) {
+			delete(h.open, key)
+		}
+	}
+}
+
 func handleOf(obj js.Value) int {
 	if obj.Type() != js.TypeObject {
 		return 0
