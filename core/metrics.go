@@ -148,6 +148,7 @@ func (m metrics) mesh(s Stats) {
 	m.count(dropped, lost, s.Mesh.DroppedInbound, "reason", "inbound queue full")
 	m.count(dropped, lost, s.Mesh.DroppedOutbound, "reason", "outbound queue full")
 	m.count(dropped, lost, s.Mesh.Graylisted, "reason", "graylisted")
+	m.count("validator_panics_total", "Calls of validators that panicked.", s.Mesh.Panics)
 	m.gauge("broadcasts_missing", "Broadcasts known to have been made, and not here.", int(s.Mesh.Missing))
 	m.count("broadcasts_replayed_total", "Broadcasts received out of the histories of peers.", s.Mesh.Replayed)
 	m.gauge("mesh_topics_carried", "Types of broadcasts that the node passes on among its peers.", s.Mesh.Carried)
