@@ -123,9 +123,9 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 	return n.discovery.Connect(ctx, p)
 }
 
-// dial connects to a peer at the addresses given and at those already known.
-// Addresses from circuitAddrs end at the relay; they are kept for this peer only
-// for as long as a dial takes.
+// dial connects to a peer at the addresses given and at those already known. What
+// is given is remembered for a short time only: that the peer has a reservation
+// on each relay of circuitAddrs is a guess.
 func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
 	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})

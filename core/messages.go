@@ -22,7 +22,9 @@ import (
 // See dispatch.Option for how many messages may wait to be read, and what
 // happens to more. Under the policy Block, a message that was sent to this node
 // waits, and with it its sender; a broadcast does not. Close the subscription
-// when it is no longer wanted. Errors wrap message.ErrType or dispatch.ErrClosed.
+// when it is no longer wanted. Errors wrap message.ErrType, dispatch.ErrClosed or
+// mesh.ErrClosed. dispatch.OnEnd is the node's own where the type is exact: it is
+// an error to give it; see Subscription.Done.
 func (n *Node) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
 	return n.join(pattern, opts, func(opts []dispatch.Option) (*dispatch.Subscription, error) {
 		return n.dispatcher.Subscribe(pattern, opts...)

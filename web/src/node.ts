@@ -129,7 +129,7 @@ export class TomboloNode extends EventTarget {
     return this.#program.call(() => this.#raw.validate(type, f))
   }
 
-  /** Watches who is subscribed to a type. */
+  /** Watches who is subscribed to a type. The signal closes it. */
   async presence(type: string, options: CallOptions = {}): Promise<Presence> {
     options.signal?.throwIfAborted()
     const raw = await this.#program.call(() => this.#raw.presence(type))
