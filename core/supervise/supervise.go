@@ -139,7 +139,10 @@ func (s *Supervisor) begin(handler string, m *message.Message) *run {
 func (s *Supervisor) end(r *run, panicked bool) {
 	s.mu.Lock()
 	took := time.Since(r.start)
-	late := r.overdue
+	late := r.overdue || s.limit > 0 && took >= s.limit
+	if late && !r.overdue { // it returned before the timer came to it
+		s.stats.Late++
+	}
 	handler, m := r.handler, r.msg
 	if r.prev == nil {
 		s.first = r.next
