@@ -7,7 +7,8 @@
 //
 // The way of a message: transport -> host -> link or mesh -> dispatch -> a
 // subscription's mailbox -> its reader or supervised handler.
-// The way of a stream: transport -> host -> Node.Handle -> the handler.
+// The way of a stream: transport -> host -> bridge, which looks its protocol up ->
+// a local target; or Node.Handle -> the handler.
 // The way of news: host and reservations -> Node.Events -> a subscriber.
 package core
 
@@ -28,7 +29,9 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/internal/feed"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
@@ -83,6 +86,9 @@ type Options struct {
 	// node does not close it: a Part does.
 	Store datastore.Batching
 
+	// Streams bounds what bridged streams wait for.
+	Streams bridge.Timeouts
+
 	// HandlerLimit is how long a handler of messages or requests may take before
 	// it is named in the log and in Stats. If zero, supervise.DefaultLimit; if
 	// negative, there is no limit.
@@ -105,11 +111,12 @@ type Node struct {
 	network      string
 	log          *slog.Logger
 	reservations *reservation.Keeper
-	events       *eventHub
+	events       feed.Feed[Event]
 	dispatcher   *dispatch.Dispatcher
 	links        *link.Links
 	mesh         *mesh.Mesh
 	discovery    *discovery.Discovery
+	bridge       *bridge.Bridge
 	parts        parts
 	handleMu     sync.Mutex // makes Handle's check and registration one step
 
@@ -129,7 +136,6 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		network:      opts.Network,
 		log:          opts.Logger,
 		reservations: opts.Reservations,
-		events:       newEventHub(),
 		closed:       make(chan struct{}),
 	}
 	if n.network == "" {
@@ -145,13 +151,14 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 
 	own := []Part{
 		{Name: "host", Close: h.Close},
-		{Name: "events", Start: n.startEvents, Close: n.events.close},
+		n.eventsPart(),
 		{Name: "echo", Start: n.startEcho},
 		n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
 		newPinger(n, interval).part(),
 		n.dispatcherPart(opts),
 		n.linksPart(opts),
 		n.meshPart(opts),
+		n.bridgePart(opts),
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
 	}

@@ -28,7 +28,7 @@ func (n *Node) answerEcho(s network.Stream) {
 		return
 	}
 	_ = s.Close()
-	n.events.emit(Event{Type: EchoAnswered, Peer: s.Conn().RemotePeer(), Bytes: count})
+	n.emit(Event{Type: EchoAnswered, Peer: s.Conn().RemotePeer(), Bytes: count})
 }
 
 // Echo sends data to the peer's echo protocol and returns what comes back,

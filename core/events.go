@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/tombolo-net/tombolo/core/internal/feed"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -57,43 +59,25 @@ type Event struct {
 	Err     error
 }
 
-// eventBuffer is how many events a subscriber may be behind.
-const eventBuffer = 256
-
 // Events subscribes to the node's news from now on. A subscriber that falls
 // more than 256 events behind loses the oldest, and is told with EventsMissed.
-func (n *Node) Events() *Events { return n.events.subscribe() }
+func (n *Node) Events() *Events { return &Events{n.events.Subscribe()} }
 
 // Events is one subscription. One goroutine at a time may read it; Close may
 // be called from any.
-type Events struct {
-	hub    *eventHub
-	mu     sync.Mutex
-	queue  []Event
-	missed int
-	ready  chan struct{} // holds a token while there is something to read
-	closed chan struct{}
-	once   sync.Once
-}
+type Events struct{ reader *feed.Reader[Event] }
 
 // Next waits for the next event. It returns ErrClosed when the subscription or
 // the node is closed and everything before has been read.
 func (e *Events) Next(ctx context.Context) (Event, error) {
-	for {
-		if ev, ok := e.take(); ok {
-			return ev, nil
-		}
-		select {
-		case <-e.ready:
-		case <-ctx.Done():
-			return Event{}, ctx.Err()
-		case <-e.closed:
-			if ev, ok := e.take(); ok {
-				return ev, nil
-			}
-			return Event{}, ErrClosed
-		}
+	ev, missed, err := e.reader.Next(ctx)
+	switch {
+	case errors.Is(err, feed.ErrClosed):
+		return Event{}, ErrClosed
+	case missed > 0:
+		return Event{Type: EventsMissed, Time: time.Now(), Missed: missed}, nil
 	}
+	return ev, err
 }
 
 // All yields events until ctx ends or the subscription is closed.
@@ -109,119 +93,53 @@ func (e *Events) All(ctx context.Context) iter.Seq[Event] {
 }
 
 // Close ends the subscription. It may be called more than once.
-func (e *Events) Close() {
-	e.hub.remove(e)
-	e.once.Do(func() { close(e.closed) })
-}
+func (e *Events) Close() { e.reader.Close() }
 
-func (e *Events) take() (Event, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.missed > 0 {
-		ev := Event{Type: EventsMissed, Time: time.Now(), Missed: e.missed}
-		e.missed = 0
-		return ev, true
-	}
-	if len(e.queue) == 0 {
-		return Event{}, false
-	}
-	ev := e.queue[0]
-	e.queue = e.queue[1:]
-	return ev, true
-}
-
-func (e *Events) put(ev Event) {
-	e.mu.Lock()
-	if len(e.queue) >= eventBuffer {
-		e.queue = e.queue[1:]
-		e.missed++
-	}
-	e.queue = append(e.queue, ev)
-	e.mu.Unlock()
-	select {
-	case e.ready <- struct{}{}:
-	default:
-	}
-}
-
-// eventHub hands events to the subscribers.
-type eventHub struct {
-	mu     sync.Mutex
-	subs   map[*Events]struct{}
-	closed bool
-	stop   func()
-	done   sync.WaitGroup
-}
-
-func newEventHub() *eventHub {
-	return &eventHub{subs: make(map[*Events]struct{}), stop: func() {}}
-}
-
-func (h *eventHub) subscribe() *Events {
-	e := &Events{hub: h, ready: make(chan struct{}, 1), closed: make(chan struct{})}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closed {
-		e.once.Do(func() { close(e.closed) })
-		return e
-	}
-	h.subs[e] = struct{}{}
-	return e
-}
-
-func (h *eventHub) remove(e *Events) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.subs, e)
-}
-
-func (h *eventHub) emit(ev Event) {
+func (n *Node) emit(ev Event) {
 	ev.Time = time.Now()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for e := range h.subs {
-		e.put(ev)
-	}
+	n.events.Emit(ev)
 }
 
-// close stops the source and ends every subscription.
-func (h *eventHub) close() error {
-	h.stop()
-	h.done.Wait()
-	h.mu.Lock()
-	subs := h.subs
-	h.subs, h.closed = nil, true
-	h.mu.Unlock()
-	for e := range subs {
-		e.Close()
-	}
-	return nil
-}
-
-// startEvents turns the host's connectedness into events.
-func (n *Node) startEvents(context.Context) error {
-	sub, err := n.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("tombolo node"), eventbus.BufSize(eventBuffer))
-	if err != nil {
-		return err
-	}
-	n.events.stop = func() { _ = sub.Close() }
-	n.events.done.Go(func() {
-		connected := make(map[peer.ID]struct{})
-		for e := range sub.Out() {
-			change := e.(event.EvtPeerConnectednessChanged)
-			_, was := connected[change.Peer]
-			is := change.Connectedness != network.NotConnected
-			switch {
-			case is && !was:
-				connected[change.Peer] = struct{}{}
-				n.events.emit(Event{Type: PeerConnected, Peer: change.Peer})
-			case was && !is:
-				delete(connected, change.Peer)
-				n.events.emit(Event{Type: PeerDisconnected, Peer: change.Peer})
+// eventsPart turns the host's connectedness into events, and ends all
+// subscriptions when it closes.
+func (n *Node) eventsPart() Part {
+	var stop func() error
+	var done sync.WaitGroup
+	return Part{
+		Name: "events",
+		Start: func(context.Context) error {
+			sub, err := n.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("tombolo node"), eventbus.BufSize(feed.Buffer))
+			if err != nil {
+				return err
 			}
+			stop = sub.Close
+			done.Go(func() { n.tellConnectedness(sub.Out()) })
+			return nil
+		},
+		Close: func() error {
+			err := stop()
+			done.Wait()
+			n.events.Close()
+			return err
+		},
+	}
+}
+
+func (n *Node) tellConnectedness(changes <-chan any) {
+	connected := make(map[peer.ID]struct{})
+	for e := range changes {
+		change := e.(event.EvtPeerConnectednessChanged)
+		_, was := connected[change.Peer]
+		is := change.Connectedness != network.NotConnected
+		switch {
+		case is && !was:
+			connected[change.Peer] = struct{}{}
+			n.emit(Event{Type: PeerConnected, Peer: change.Peer})
+		case was && !is:
+			delete(connected, change.Peer)
+			n.emit(Event{Type: PeerDisconnected, Peer: change.Peer})
 		}
-	})
-	return nil
+	}
 }
 
 func (n *Node) reservationsPart() Part {
@@ -236,7 +154,7 @@ func (n *Node) reservationsPart() Part {
 				if lost != nil {
 					ev.Type, ev.Err = ReservationLost, lost
 				}
-				n.events.emit(ev)
+				n.emit(ev)
 			})
 		},
 		Close: n.reservations.Close,

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/supervise"
@@ -46,6 +47,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.dispatch(s.Dispatch)
 	m.links(s.Links)
 	m.mesh(s)
+	m.bridge(s.Bridge)
 }
 
 // metrics are sent under the prefix "tombolo_".
@@ -162,4 +164,19 @@ func (m metrics) mesh(s Stats) {
 	m.count("discovery_lookups_total", "Searches for peers in the mesh, those under way included.", s.Discovery.Lookups)
 	m.count("discovery_found_total", "Searches for peers in the mesh that found one.", s.Discovery.Found)
 	m.gauge("discovery_table_peers", "Peers in the routing table.", s.Discovery.Table)
+}
+
+func (m metrics) bridge(s bridge.Stats) {
+	m.gauge("listeners", "Protocols offered to peers.", s.Listeners)
+	m.gauge("forwards", "Local addresses that lead to peers.", s.Forwards)
+	m.gauge("streams", "Bridged streams open.", s.Streams)
+	m.count("streams_opened_total", "Bridged streams, both ways.", s.Opened)
+	for reason, n := range s.Ended {
+		if reason == "" {
+			reason = "complete"
+		}
+		m.count("streams_ended_total", "Bridged streams that have ended, by why.", n, "reason", string(reason))
+	}
+	m.count("stream_bytes_total", "Bytes of bridged streams that have ended.", s.Sent, "direction", "sent")
+	m.count("stream_bytes_total", "Bytes of bridged streams that have ended.", s.Received, "direction", "received")
 }

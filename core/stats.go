@@ -1,6 +1,7 @@
 package core
 
 import (
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
@@ -18,6 +19,7 @@ type Stats struct {
 	Links     link.Stats      // to and from peers
 	Mesh      mesh.Stats      // broadcasts
 	Discovery discovery.Stats // of peers by their ids
+	Bridge    bridge.Stats    // streams to and from services
 }
 
 // Stats returns a snapshot. It may be called after Close.
@@ -30,5 +32,6 @@ func (n *Node) Stats() Stats {
 		Links:        n.links.Stats(),
 		Mesh:         n.mesh.Stats(),
 		Discovery:    n.discovery.Stats(),
+		Bridge:       n.bridge.Stats(),
 	}
 }

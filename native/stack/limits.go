@@ -69,6 +69,12 @@ func memoryBudget() int64 {
 // want of a file is closed by libp2p for good.
 func MaxSockets() int { return openFiles() - openFiles()/4 }
 
+// FilesLeft is how many files this process may open beside the sockets of a host
+// made for that many peers.
+func FilesLeft(peers int) int { return openFiles() - sockets(peers) }
+
+func sockets(peers int) int { return min(2*peers+256, MaxSockets()) }
+
 func overrides(peers int) rcmgr.PartialLimitConfig {
 	all := streams(peers*streamsAtOnce + streamsPerPeer)
 	ofProto := streams(peers*streamsAtOnce/2 + streamsPerPeerProto)
@@ -80,7 +86,7 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	system := all
 	// Twice the peers: the connection manager trims at 1x, and late.
 	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(2*peers), val(2*peers), val(2*peers)
-	system.FD = val(min(2*peers+256, MaxSockets()))
+	system.FD = val(sockets(peers))
 	// Connections not yet belonging to a peer: handshakes, and the page's HTTP.
 	// Streams not yet belonging to a protocol: all that one peer may have, at
 	// the most, if it opens them at once.

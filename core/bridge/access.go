@@ -1,0 +1,31 @@
+package bridge
+
+import (
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Access says which peers a listener answers. The zero value lets everyone in.
+type Access struct {
+	Allow []peer.ID `json:"allow,omitempty"` // if any, nobody else
+	Deny  []peer.ID `json:"deny,omitempty"`  // not even if allowed
+}
+
+// Permits says whether a peer may.
+func (a Access) Permits(p peer.ID) bool {
+	if slices.Contains(a.Deny, p) {
+		return false
+	}
+	return len(a.Allow) == 0 || slices.Contains(a.Allow, p)
+}
+
+func (a Access) clone() Access { return Access{slices.Clone(a.Allow), slices.Clone(a.Deny)} }
+
+// Limits bound a listener. The zero value bounds nothing: what the host allows a
+// peer holds all the same.
+type Limits struct {
+	Streams        int   `json:"streams,omitempty"`        // live at a time; one more is refused as TooMany
+	StreamsPerPeer int   `json:"streamsPerPeer,omitempty"` // of one peer
+	Rate           int64 `json:"rate,omitempty"`           // bytes a second each way, all streams together
+}

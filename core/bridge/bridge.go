@@ -1,0 +1,375 @@
+// Package bridge joins streams of peers to local ones: a service of this machine
+// is offered to peers under a protocol name (a [Listener]), and a local address
+// leads to the service of a peer (a [Forward]).
+//
+// A stream carries the service's bytes and nothing else, under names within /x/,
+// as Kubo's `ipfs p2p` does: Kubo can be the other end. What peers tell each
+// other besides, why a stream was refused and which services there are, has a
+// protocol of its own (see [Protocol]).
+//
+// The way of a stream that a peer opens: host -> Listener, which checks who may
+// and how many -> Target -> splice. The way of one that is opened here: Acceptor
+// -> Forward -> the node -> splice; or Dial, for a Go program. Every stream is a
+// [Conn], which counts what it carries and is in the registry while it lives.
+//
+// The local ends are known by two small interfaces: a [Target] is led to, an
+// [Acceptor] is come from. Platforms bring theirs.
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/internal/feed"
+	"github.com/tombolo-net/tombolo/core/supervise"
+)
+
+const (
+	// DefaultOpenTimeout bounds how long a forward tries to reach its peer for
+	// one connection; Kubo's is the same.
+	DefaultOpenTimeout = 30 * time.Second
+	// DefaultTargetTimeout bounds how long a target may take to be reached.
+	DefaultTargetTimeout = 10 * time.Second
+	// DefaultDrain is how long a spliced stream of which one direction has ended
+	// may be silent in the other.
+	DefaultDrain = 5 * time.Minute
+	// History is how many ended streams are remembered.
+	History = 256
+)
+
+// ErrClosed is returned once the bridge is closed.
+var ErrClosed = errors.New("the bridge is closed")
+
+// Timeouts bound what a bridge waits for. The zero value is usable.
+type Timeouts struct {
+	Open   time.Duration // if zero, DefaultOpenTimeout
+	Target time.Duration // if zero, DefaultTargetTimeout
+	Drain  time.Duration // if zero, DefaultDrain
+	// Idle ends a spliced stream on which nothing has moved for so long. If
+	// zero, a stream may be silent for ever.
+	Idle time.Duration
+}
+
+// Options are what a bridge stands on.
+type Options struct {
+	Host host.Host
+	// Open opens a stream to a peer, connecting first where needed.
+	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
+	// Handle answers a protocol until remove is called, and fails where it has a
+	// handler already.
+	Handle func(protocol.ID, network.StreamHandler) (remove func(), err error)
+	// Describe tells the transport of a connection and, if it passes one, the
+	// relay.
+	Describe func(network.Conn) (transport string, relay peer.ID)
+
+	Timeouts Timeouts
+	Logger   *slog.Logger // if nil, nothing is logged
+}
+
+// Bridge keeps the listeners, the forwards and the live streams of a node. All
+// methods may be called concurrently.
+type Bridge struct {
+	opts       Options
+	log        *slog.Logger
+	supervisor *supervise.Supervisor
+	changes    feed.Feed[Change]
+	counts     counts
+	notes      notes
+
+	ctx   context.Context // ends on Close
+	stop  context.CancelFunc
+	tasks sync.WaitGroup // handlers of streams, accept loops
+
+	mu         sync.Mutex
+	closed     bool
+	nextEntry  uint64 // listeners and forwards
+	nextStream uint64
+	listeners  map[protocol.ID]*Listener
+	forwards   map[uint64]*Forward
+	streams    map[uint64]*Conn
+	perPeer    map[peer.ID]int // live streams
+	ended      []StreamInfo    // a ring
+	endedAt    int             // the oldest, once the ring is full
+	asked      map[peer.ID]int // questions being answered
+	unhandle   func()
+}
+
+// New makes a bridge and answers the questions of other bridges from now on.
+func New(opts Options) (*Bridge, error) {
+	t := &opts.Timeouts
+	t.Open = cmp.Or(t.Open, DefaultOpenTimeout)
+	t.Target = cmp.Or(t.Target, DefaultTargetTimeout)
+	t.Drain = cmp.Or(t.Drain, DefaultDrain)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	b := &Bridge{
+		opts:       opts,
+		log:        opts.Logger,
+		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: -1}),
+		listeners:  make(map[protocol.ID]*Listener),
+		forwards:   make(map[uint64]*Forward),
+		streams:    make(map[uint64]*Conn),
+		perPeer:    make(map[peer.ID]int),
+		asked:      make(map[peer.ID]int),
+	}
+	b.ctx, b.stop = context.WithCancel(context.Background())
+	var err error
+	if b.unhandle, err = opts.Handle(Protocol, b.answer); err != nil {
+		b.stop()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close ends every listener, forward and stream, these with a reset, and waits
+// for all goroutines, those of Func targets too.
+func (b *Bridge) Close() error {
+	b.mu.Lock()
+	b.closed = true
+	listeners := slices.Collect(maps.Values(b.listeners))
+	forwards := slices.Collect(maps.Values(b.forwards))
+	streams := slices.Collect(maps.Values(b.streams))
+	b.mu.Unlock()
+	b.unhandle()
+	var errs []error
+	for _, l := range listeners {
+		errs = append(errs, l.Close())
+	}
+	for _, f := range forwards {
+		errs = append(errs, f.Close())
+	}
+	for _, c := range streams {
+		c.abort(&Error{Reason: Shutdown})
+	}
+	b.stop()
+	b.tasks.Wait()
+	b.changes.Close()
+	return errors.Join(errs...)
+}
+
+// enter counts a task that Close waits for.
+func (b *Bridge) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	b.tasks.Add(1)
+	return true
+}
+
+// Listeners lists what is offered to peers, by protocol.
+func (b *Bridge) Listeners() []ListenerInfo {
+	b.mu.Lock()
+	all := slices.Collect(maps.Values(b.listeners))
+	b.mu.Unlock()
+	infos := make([]ListenerInfo, len(all))
+	for i, l := range all {
+		infos[i] = l.Info()
+	}
+	slices.SortFunc(infos, func(x, y ListenerInfo) int { return cmp.Compare(x.Protocol, y.Protocol) })
+	return infos
+}
+
+// Listener finds the listener of a protocol.
+func (b *Bridge) Listener(proto protocol.ID) (*Listener, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	l, ok := b.listeners[proto]
+	return l, ok
+}
+
+// Forwards lists the forwards, oldest first.
+func (b *Bridge) Forwards() []ForwardInfo {
+	b.mu.Lock()
+	all := slices.Collect(maps.Values(b.forwards))
+	b.mu.Unlock()
+	infos := make([]ForwardInfo, len(all))
+	for i, f := range all {
+		infos[i] = f.Info()
+	}
+	slices.SortFunc(infos, func(x, y ForwardInfo) int { return cmp.Compare(x.ID, y.ID) })
+	return infos
+}
+
+// Streams lists the live streams, oldest first.
+func (b *Bridge) Streams() []StreamInfo {
+	b.mu.Lock()
+	all := slices.Collect(maps.Values(b.streams))
+	b.mu.Unlock()
+	infos := make([]StreamInfo, len(all))
+	for i, c := range all {
+		infos[i] = c.Info()
+	}
+	slices.SortFunc(infos, func(x, y StreamInfo) int { return cmp.Compare(x.ID, y.ID) })
+	return infos
+}
+
+// Ended lists the last streams that ended, at most History, in the order of
+// their ends.
+func (b *Bridge) Ended() []StreamInfo {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Concat(b.ended[b.endedAt:], b.ended[:b.endedAt])
+}
+
+// ErrNoStream is returned by CloseStream for an id that no live stream has.
+var ErrNoStream = errors.New("no live stream has that id")
+
+// CloseStream resets a live stream at both ends.
+func (b *Bridge) CloseStream(id uint64) error {
+	b.mu.Lock()
+	c := b.streams[id]
+	b.mu.Unlock()
+	if c == nil {
+		return ErrNoStream
+	}
+	c.abort(&Error{Reason: ClosedByHand})
+	return nil
+}
+
+// Action is what befell something in the registries.
+type Action string
+
+// Added, Changed and Removed are the actions. A stream does not change, though
+// it carries bytes.
+const (
+	Added   Action = "added"
+	Changed Action = "changed"
+	Removed Action = "removed"
+)
+
+// Change is news of the registries: of a listener, a forward or a stream. Where
+// Missed is not 0 it is of none: the watcher was too slow, and so many changes
+// are lost to it.
+type Change struct {
+	Action   Action        `json:"action,omitempty"`
+	Listener *ListenerInfo `json:"listener,omitempty"`
+	Forward  *ForwardInfo  `json:"forward,omitempty"`
+	Stream   *StreamInfo   `json:"stream,omitempty"`
+	Missed   int           `json:"missed,omitempty"`
+}
+
+// Watch yields the changes of the registries from its first step on, until ctx
+// ends or the bridge is closed.
+func (b *Bridge) Watch(ctx context.Context) iter.Seq[Change] {
+	return func(yield func(Change) bool) {
+		reader := b.changes.Subscribe()
+		defer reader.Close()
+		for {
+			change, missed, err := reader.Next(ctx)
+			if missed > 0 {
+				change = Change{Missed: missed}
+			}
+			if err != nil || !yield(change) {
+				return
+			}
+		}
+	}
+}
+
+// connTag protects the peers of live streams in the connection manager, as Kubo
+// does.
+const (
+	connTag    = "stream-fwd"
+	connWeight = 20
+)
+
+// add puts a stream into the registry.
+func (b *Bridge) add(c *Conn) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return ErrClosed
+	}
+	c.id = b.nextStream
+	b.nextStream++
+	b.streams[c.id] = c
+	b.perPeer[c.peer]++
+	if b.perPeer[c.peer] == 1 {
+		b.opts.Host.ConnManager().TagPeer(c.peer, connTag, connWeight)
+		b.opts.Host.ConnManager().Protect(c.peer, connTag)
+	}
+	b.mu.Unlock()
+	b.counts.opened.Add(1)
+	if b.changes.Listened() {
+		info := c.Info()
+		b.changes.Emit(Change{Action: Added, Stream: &info})
+	}
+	return nil
+}
+
+// remove takes an ended stream out, into the history.
+func (b *Bridge) remove(c *Conn) {
+	info := c.Info()
+	b.counts.end(info)
+	b.mu.Lock()
+	delete(b.streams, c.id)
+	b.perPeer[c.peer]--
+	if b.perPeer[c.peer] == 0 {
+		delete(b.perPeer, c.peer)
+		b.opts.Host.ConnManager().UntagPeer(c.peer, connTag)
+		b.opts.Host.ConnManager().Unprotect(c.peer, connTag)
+	}
+	if len(b.ended) < History {
+		b.ended = append(b.ended, info)
+	} else {
+		b.ended[b.endedAt] = info
+		b.endedAt = (b.endedAt + 1) % History
+	}
+	b.mu.Unlock()
+	b.changes.Emit(Change{Action: Removed, Stream: &info})
+}
+
+// Stats are what a bridge holds and has counted.
+type Stats struct {
+	Listeners, Forwards, Streams int
+
+	Opened   uint64            // streams, both ways
+	Ended    map[Reason]uint64 // of those, by why; the empty reason is a good end
+	Sent     uint64            // bytes to peers, of ended streams
+	Received uint64            // bytes from peers, of ended streams
+}
+
+type counts struct {
+	opened, sent, received atomic.Uint64
+	mu                     sync.Mutex
+	ended                  map[Reason]uint64
+}
+
+func (c *counts) end(info StreamInfo) {
+	c.sent.Add(uint64(info.Sent))
+	c.received.Add(uint64(info.Received))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended == nil {
+		c.ended = make(map[Reason]uint64)
+	}
+	c.ended[info.Reason.known()]++
+}
+
+// Stats returns a snapshot.
+func (b *Bridge) Stats() Stats {
+	b.mu.Lock()
+	s := Stats{Listeners: len(b.listeners), Forwards: len(b.forwards), Streams: len(b.streams)}
+	b.mu.Unlock()
+	s.Opened, s.Sent, s.Received = b.counts.opened.Load(), b.counts.sent.Load(), b.counts.received.Load()
+	b.counts.mu.Lock()
+	defer b.counts.mu.Unlock()
+	s.Ended = maps.Clone(b.counts.ended)
+	return s
+}

@@ -1,0 +1,338 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"golang.org/x/time/rate"
+)
+
+// Conn is a bridged stream: a network.Stream and a net.Conn with half-close. It
+// is in the registry from its making until it is closed or reset, which its owner
+// must do. Methods may be called concurrently. Errors of Read and Write wrap an
+// *Error where the stream did not end well, with the reason that the peer gave.
+type Conn struct {
+	network.Stream
+	bridge  *Bridge
+	peer    peer.ID
+	inbound bool
+	id      uint64
+	opened  time.Time
+
+	protocol       protocol.ID
+	origin, target string
+	transport      string
+	relay          peer.ID
+	reportPeer     bool
+	rates          *rates // of the listener; nil: no bound
+	onEnd          func() // may be nil
+
+	readMu, writeMu sync.Mutex
+	sent, received  atomic.Int64
+	active          atomic.Int64 // when something last moved, in Unix nanoseconds
+	over            chan struct{}
+	endOnce         sync.Once
+	asking          sync.Once // so that the peer is asked once why
+
+	mu     sync.Mutex
+	cause  *Error // why it did not end well; the first counts
+	local  Local  // the local stream it is spliced to
+	ended  time.Time
+	drains bool // one direction of a splice has ended
+	watch  *time.Timer
+}
+
+var (
+	_ net.Conn       = (*Conn)(nil)
+	_ network.Stream = (*Conn)(nil)
+)
+
+// rates bound the bytes of all streams of a listener, each direction for itself.
+type rates struct{ in, out *rate.Limiter }
+
+// Under a rate, what is read or written at once is bounded, so that it flows
+// rather than stutters, and what may pass at once after a pause.
+const (
+	ratePart  = 16 << 10 // bytes
+	rateBurst = 64 << 10 // bytes
+)
+
+func newRates(bytesPerSecond int64) *rates {
+	if bytesPerSecond <= 0 {
+		return nil
+	}
+	one := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), rateBurst) }
+	return &rates{one(), one()}
+}
+
+// set changes the rate for the streams that are under it.
+func (r *rates) set(bytesPerSecond int64) {
+	r.in.SetLimit(rate.Limit(bytesPerSecond))
+	r.out.SetLimit(rate.Limit(bytesPerSecond))
+}
+
+// newConn makes a stream one of the registry.
+func (b *Bridge) newConn(s network.Stream, inbound bool, proto protocol.ID) *Conn {
+	c := &Conn{
+		Stream:   s,
+		bridge:   b,
+		peer:     s.Conn().RemotePeer(),
+		inbound:  inbound,
+		opened:   time.Now(),
+		protocol: proto,
+		over:     make(chan struct{}),
+	}
+	c.transport, c.relay = b.opts.Describe(s.Conn())
+	c.active.Store(c.opened.UnixNano())
+	return c
+}
+
+// RemotePeer is the peer at the other end.
+func (c *Conn) RemotePeer() peer.ID { return c.peer }
+
+// LocalAddr is an Addr that names this node.
+func (c *Conn) LocalAddr() net.Addr { return Addr{c.Stream.Conn().LocalPeer(), string(c.protocol)} }
+
+// RemoteAddr is an Addr that names the peer.
+func (c *Conn) RemoteAddr() net.Addr { return Addr{c.peer, string(c.protocol)} }
+
+// Read reads what the peer sent; io.EOF follows once it has closed its side.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	if c.rates != nil {
+		p = p[:min(len(p), ratePart)]
+	}
+	n, err := c.Stream.Read(p)
+	if n > 0 {
+		c.received.Add(int64(n))
+		c.active.Store(time.Now().UnixNano())
+		if c.rates != nil {
+			c.wait(c.rates.in, n)
+		}
+	}
+	if err != nil && err != io.EOF {
+		err = c.explain(err)
+	}
+	return n, err
+}
+
+// Write sends to the peer.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.writeMu.Lock()
+	defer c.writeMu.Unlock()
+	if c.rates == nil {
+		return c.write(p)
+	}
+	for done := 0; ; {
+		part := p[done:min(done+ratePart, len(p))]
+		c.wait(c.rates.out, len(part))
+		n, err := c.write(part)
+		done += n
+		if err != nil || done == len(p) {
+			return done, err
+		}
+	}
+}
+
+func (c *Conn) write(p []byte) (int, error) {
+	n, err := c.Stream.Write(p)
+	c.sent.Add(int64(n))
+	c.active.Store(time.Now().UnixNano())
+	if err != nil {
+		err = c.explain(err)
+	}
+	return n, err
+}
+
+// wait lets n bytes of the rate pass, or returns when the stream is over.
+func (c *Conn) wait(l *rate.Limiter, n int) {
+	r := l.ReserveN(time.Now(), n)
+	delay := r.Delay()
+	if delay == 0 {
+		return
+	}
+	select {
+	case <-time.After(delay):
+	case <-c.over:
+		r.Cancel()
+	}
+}
+
+// Close ends both directions and takes the stream out of the registry. What was
+// written is still delivered, unless the connection ends.
+func (c *Conn) Close() error {
+	err := c.Stream.Close()
+	c.end()
+	return err
+}
+
+// Reset ends both directions at once; the peer sees that.
+func (c *Conn) Reset() error {
+	c.fail(&Error{Reason: ClosedByHand})
+	err := c.Stream.Reset()
+	c.end()
+	return err
+}
+
+// abort ends the stream for a reason that is this side's; the peer can ask
+// for it.
+func (c *Conn) abort(cause *Error) {
+	if c.isOver() {
+		return
+	}
+	cause = c.fail(cause)
+	if c.inbound {
+		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
+	}
+	_ = c.Stream.Reset()
+	c.mu.Lock()
+	local := c.local
+	c.mu.Unlock()
+	if local != nil {
+		_ = local.Reset()
+	}
+	c.end()
+}
+
+// fail notes why the stream does not end well, unless that is known already, and
+// returns what holds.
+func (c *Conn) fail(cause *Error) *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil && c.ended.IsZero() {
+		c.cause = cause
+	}
+	if c.cause == nil {
+		return cause
+	}
+	return c.cause
+}
+
+func (c *Conn) end() {
+	c.endOnce.Do(func() {
+		c.mu.Lock()
+		c.ended = time.Now()
+		if c.watch != nil {
+			c.watch.Stop()
+		}
+		c.mu.Unlock()
+		close(c.over)
+		c.bridge.remove(c)
+		if c.onEnd != nil {
+			c.onEnd()
+		}
+	})
+}
+
+func (c *Conn) isOver() bool {
+	select {
+	case <-c.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// explain turns an error of the transport into one with a reason. What the owner
+// did himself, and deadlines, stay as they are.
+func (c *Conn) explain(err error) error {
+	if timedOut(err) {
+		return err
+	}
+	c.mu.Lock()
+	cause, over := c.cause, !c.ended.IsZero()
+	c.mu.Unlock()
+	switch {
+	case cause != nil:
+		return cause
+	case over:
+		return net.ErrClosed
+	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !c.Stream.Conn().IsClosed():
+		return err // a half that was closed here
+	}
+	c.asking.Do(func() { c.fail(c.why(err)) })
+	if cause = c.failure(); cause == nil {
+		return net.ErrClosed // meanwhile, by its owner
+	}
+	return cause
+}
+
+// why finds out why the far side ended the stream. The one who opened it can
+// ask.
+func (c *Conn) why(err error) *Error {
+	e := &Error{Peer: c.peer, Protocol: c.protocol, Err: err, Reason: PeerReset, Remote: true}
+	reset, _ := errors.AsType[*network.StreamError](err)
+	switch {
+	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
+		e.Reason = NoSuchProtocol
+	case c.Stream.Conn().IsClosed():
+		e.Reason, e.Remote = PeerLost, false
+	case !c.inbound:
+		ctx, cancel := context.WithTimeout(c.bridge.ctx, askTimeout)
+		defer cancel()
+		if said := c.bridge.askWhy(ctx, c.peer, c.protocol); said != "" {
+			e.Reason = said
+		}
+	}
+	return e
+}
+
+// failure is why the stream did not end well; nil if it did, or lives.
+func (c *Conn) failure() *Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause
+}
+
+// Info tells what is known of the stream now.
+func (c *Conn) Info() StreamInfo {
+	info := StreamInfo{
+		ID:         c.id,
+		Protocol:   c.protocol,
+		Peer:       c.peer,
+		Inbound:    c.inbound,
+		Origin:     c.origin,
+		Target:     c.target,
+		Transport:  c.transport,
+		Relay:      c.relay,
+		Sent:       c.sent.Load(),
+		Received:   c.received.Load(),
+		Opened:     c.opened,
+		LastActive: time.Unix(0, c.active.Load()),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info.Ended = c.ended
+	if c.cause != nil {
+		info.Reason, info.Error = c.cause.Reason, c.cause.Error()
+	}
+	return info
+}
+
+// StreamInfo is what is known of a stream, living or ended.
+type StreamInfo struct {
+	ID         uint64      `json:"id"` // never used again
+	Protocol   protocol.ID `json:"protocol"`
+	Peer       peer.ID     `json:"peer"`
+	Inbound    bool        `json:"inbound"`          // the peer opened it
+	Origin     string      `json:"origin"`           // who opened it: a local address, or /p2p/<peer>
+	Target     string      `json:"target"`           // where it leads: /p2p/<peer>, or the local target
+	Transport  string      `json:"transport"`        // see core.Peer
+	Relay      peer.ID     `json:"relay,omitempty"`  // empty for a direct connection
+	Sent       int64       `json:"sent"`             // bytes to the peer; 0 where the browser carries them itself
+	Received   int64       `json:"received"`         // bytes from the peer; likewise
+	Opened     time.Time   `json:"opened"`           //
+	LastActive time.Time   `json:"lastActive"`       // when a byte last moved
+	Ended      time.Time   `json:"ended,omitzero"`   // zero while it lives
+	Reason     Reason      `json:"reason,omitempty"` // why it did not end well; empty: it did
+	Error      string      `json:"error,omitempty"`  // the reason, with what was seen
+}

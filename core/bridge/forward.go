@@ -1,0 +1,250 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// A failed accept is tried again after a wait that doubles from the first to the
+// last: what it lacks, most often a file descriptor, comes back by itself.
+const (
+	acceptFirstWait = 5 * time.Millisecond
+	acceptLastWait  = time.Second
+)
+
+// ForwardOption changes how a forward is set up.
+type ForwardOption func(*forwardConfig)
+
+type forwardConfig struct{ custom bool }
+
+// ToCustomProtocol permits a name that is not within /x/.
+func ToCustomProtocol(c *forwardConfig) { c.custom = true }
+
+// Forward leads local connections to a peer. All methods may be called
+// concurrently.
+type Forward struct {
+	bridge   *Bridge
+	id       uint64
+	protocol protocol.ID
+	from     Acceptor
+	peer     peer.ID
+	closed   chan struct{}
+	once     sync.Once
+	closeErr error
+
+	mu      sync.Mutex
+	streams int
+	total   uint64
+	failed  uint64
+	last    error // of the last connection or accept; nil: it went well
+	lastAt  time.Time
+}
+
+// Forward opens a stream with a protocol to a peer for each connection that from
+// accepts. Nothing is dialled before. The forward closes from when it is closed;
+// where there is an error, from stays the caller's.
+func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...ForwardOption) (*Forward, error) {
+	var config forwardConfig
+	for _, opt := range opts {
+		opt(&config)
+	}
+	if err := CheckName(proto, config.custom); err != nil {
+		return nil, fmt.Errorf("forward: %w", err)
+	}
+	if err := p.Validate(); err != nil {
+		return nil, fmt.Errorf("forward %s: the peer: %w", proto, err)
+	}
+	if p == b.opts.Host.ID() {
+		return nil, fmt.Errorf("forward %s: the peer is this node itself", proto)
+	}
+	if from == nil {
+		return nil, fmt.Errorf("forward %s: there is nothing to listen on", proto)
+	}
+	f := &Forward{bridge: b, protocol: proto, from: from, peer: p, closed: make(chan struct{})}
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil, fmt.Errorf("forward %s: %w", proto, ErrClosed)
+	}
+	f.id = b.nextEntry
+	b.nextEntry++
+	b.forwards[f.id] = f
+	b.tasks.Go(f.accept)
+	b.mu.Unlock()
+	f.tell(Added)
+	return f, nil
+}
+
+// ID tells the forward apart from all other entries of the bridge, ever.
+func (f *Forward) ID() uint64 { return f.id }
+
+// Addr is where it listens, with the port that the system picked.
+func (f *Forward) Addr() string { return f.from.String() }
+
+// Close stops accepting. Streams already open live on. It may be called more
+// than once.
+func (f *Forward) Close() error {
+	f.once.Do(func() {
+		close(f.closed)
+		f.closeErr = f.from.Close()
+		f.bridge.mu.Lock()
+		delete(f.bridge.forwards, f.id)
+		f.bridge.mu.Unlock()
+		f.tell(Removed)
+	})
+	return f.closeErr
+}
+
+// Info tells what is known of the forward now.
+func (f *Forward) Info() ForwardInfo {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	info := ForwardInfo{
+		ID:       f.id,
+		Protocol: f.protocol,
+		Listen:   f.from.String(),
+		Target:   "/p2p/" + f.peer.String(),
+		Peer:     f.peer,
+		Live:     f.streams,
+		Total:    f.total,
+		Failed:   f.failed,
+	}
+	if f.last != nil {
+		info.Error, info.ErrorAt = f.last.Error(), f.lastAt
+		info.Reason = reasonOf(f.last, "")
+	}
+	return info
+}
+
+// ForwardInfo is what is known of a forward.
+type ForwardInfo struct {
+	ID       uint64      `json:"id"` // never used again; shared with listeners
+	Protocol protocol.ID `json:"protocol"`
+	Listen   string      `json:"listen"` // with the port that the system picked
+	Target   string      `json:"target"` // /p2p/<peer>
+	Peer     peer.ID     `json:"peer"`
+	Live     int         `json:"live"`            // streams now
+	Total    uint64      `json:"total"`           // connections accepted
+	Failed   uint64      `json:"failed"`          // of those, without a stream
+	Error    string      `json:"error,omitempty"` // of the last connection; empty: it went well
+	Reason   Reason      `json:"reason,omitempty"`
+	ErrorAt  time.Time   `json:"errorAt,omitzero"`
+}
+
+func (f *Forward) tell(a Action) {
+	info := f.Info()
+	f.bridge.changes.Emit(Change{Action: a, Forward: &info})
+}
+
+// note remembers how the last attempt went, and tells of a change.
+func (f *Forward) note(err error) {
+	f.mu.Lock()
+	changed := (err == nil) != (f.last == nil)
+	f.last, f.lastAt = err, time.Now()
+	f.mu.Unlock()
+	if changed {
+		f.tell(Changed)
+	}
+}
+
+func (f *Forward) isClosed() bool {
+	select {
+	case <-f.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// accept runs until the forward is closed.
+func (f *Forward) accept() {
+	wait := acceptFirstWait
+	for {
+		local, err := f.from.Accept()
+		switch {
+		case err == nil:
+			wait = acceptFirstWait
+			if !f.bridge.enter() {
+				_ = local.Reset()
+				return
+			}
+			go f.carry(local)
+		case f.isClosed():
+			return
+		case errors.Is(err, net.ErrClosed):
+			_ = f.Close()
+			return
+		default:
+			f.note(fmt.Errorf("accept: %w", err))
+			f.bridge.log.Warn("a local connection could not be accepted; trying again", "listen", f.from, "wait", wait, "error", err)
+			select {
+			case <-time.After(wait):
+			case <-f.closed:
+				return
+			}
+			wait = min(2*wait, acceptLastWait)
+		}
+	}
+}
+
+// carry joins one local connection to a stream of its own.
+func (f *Forward) carry(local Local) {
+	b := f.bridge
+	defer b.tasks.Done()
+	f.mu.Lock()
+	f.total++
+	f.streams++
+	f.mu.Unlock()
+	ctx, cancel := context.WithTimeout(b.ctx, b.opts.Timeouts.Open)
+	c, err := b.open(ctx, f.peer, f.protocol, local.String(), func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.streams--
+	})
+	cancel()
+	if err != nil {
+		_ = local.Reset()
+		f.mu.Lock()
+		f.streams--
+		f.failed++
+		f.mu.Unlock()
+		f.note(err)
+		b.log.Warn("a local connection could not be forwarded", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
+		return
+	}
+	err = c.Splice(local)
+	if err != nil {
+		b.log.Warn("a forwarded stream ended before its time", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
+	}
+	f.note(err)
+}
+
+// open opens a stream to a peer and puts it into the registry.
+func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
+	s, err := b.opts.Open(ctx, p, proto)
+	if err != nil {
+		return nil, opening(p, proto, err)
+	}
+	c := b.newConn(s, false, proto)
+	c.origin, c.target, c.onEnd = origin, Addr{Peer: c.peer}.String(), onEnd
+	if err := b.add(c); err != nil {
+		_ = s.Reset()
+		return nil, err
+	}
+	return c, nil
+}
+
+// Dial opens a stream to a peer, connecting first where needed. ctx bounds the
+// opening only. The protocol may be one that the peer turns out not to know, or
+// that it refuses: the first Read says so. origin is what the registry calls the
+// one who dials. The connection is the caller's to close.
+func (b *Bridge) Dial(ctx context.Context, p peer.ID, proto protocol.ID, origin string) (*Conn, error) {
+	return b.open(ctx, p, proto, origin, nil)
+}

@@ -1,0 +1,313 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// ErrRegistered is returned by Listen for a protocol that has a listener.
+var ErrRegistered = errors.New("listener already registered")
+
+// MaxDescription is the longest description of an announced listener, in bytes.
+const MaxDescription = 256
+
+// ListenConfig is how a listener is set up. The zero value answers everyone and
+// is not announced.
+type ListenConfig struct {
+	CustomProtocol bool   `json:"allowCustomProtocol,omitempty"` // the name need not be within /x/
+	ReportPeer     bool   `json:"reportPeerId,omitempty"`        // a dialled target first gets "<peer id>\n"
+	Announce       string `json:"announce,omitempty"`            // the description under which peers find it; if empty, they do not
+	Access         Access `json:"access,omitzero"`
+	Limits         Limits `json:"limits,omitzero"`
+}
+
+// ListenOption changes how a listener is set up.
+type ListenOption func(*ListenConfig)
+
+// With replaces the whole configuration.
+func With(config ListenConfig) ListenOption { return func(c *ListenConfig) { *c = config } }
+
+// Allow lets only these peers in.
+func Allow(peers ...peer.ID) ListenOption {
+	return func(c *ListenConfig) { c.Access.Allow = append(c.Access.Allow, peers...) }
+}
+
+// Deny keeps these peers out.
+func Deny(peers ...peer.ID) ListenOption {
+	return func(c *ListenConfig) { c.Access.Deny = append(c.Access.Deny, peers...) }
+}
+
+// Announce lets peers that are permitted find the listener among this node's
+// services.
+func Announce(description string) ListenOption {
+	return func(c *ListenConfig) { c.Announce = description }
+}
+
+// ReportPeer sends a dialled target "<peer id>\n" before anything else.
+func ReportPeer(c *ListenConfig) { c.ReportPeer = true }
+
+// CustomProtocol permits a name that is not within /x/.
+func CustomProtocol(c *ListenConfig) { c.CustomProtocol = true }
+
+// Limit bounds the listener.
+func Limit(l Limits) ListenOption { return func(c *ListenConfig) { c.Limits = l } }
+
+// Listener offers a target to peers. All methods may be called concurrently.
+type Listener struct {
+	bridge   *Bridge
+	id       uint64
+	protocol protocol.ID
+	target   Target
+	unhandle func()
+
+	mu      sync.Mutex
+	config  ListenConfig
+	rates   *rates
+	closed  bool
+	live    map[peer.ID]int
+	streams int    // live
+	total   uint64 // ever let in
+	refused uint64
+}
+
+// Listen leads the streams that peers open with a protocol to a target. Errors
+// are of the name (ErrName), of a protocol that is taken (ErrRegistered), or say
+// what is wrong with an option.
+func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) (*Listener, error) {
+	var config ListenConfig
+	for _, opt := range opts {
+		opt(&config)
+	}
+	if err := checkListen(proto, target, config); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l := &Listener{bridge: b, protocol: proto, target: target, config: config, live: make(map[peer.ID]int)}
+	l.config.Access = config.Access.clone()
+	l.rates = newRates(config.Limits.Rate)
+	b.mu.Lock()
+	switch {
+	case b.closed:
+		b.mu.Unlock()
+		return nil, fmt.Errorf("listen on %s: %w", proto, ErrClosed)
+	case b.listeners[proto] != nil:
+		b.mu.Unlock()
+		return nil, fmt.Errorf("listen on %s: %w", proto, ErrRegistered)
+	}
+	b.listeners[proto] = l
+	l.id = b.nextEntry
+	b.nextEntry++
+	b.mu.Unlock()
+	unhandle, err := b.opts.Handle(proto, l.handle)
+	if err != nil {
+		b.forget(l)
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	l.mu.Lock()
+	l.unhandle = unhandle
+	closed := l.closed // meanwhile, by Bridge.Close
+	l.mu.Unlock()
+	if closed {
+		unhandle()
+		return nil, fmt.Errorf("listen on %s: %w", proto, ErrClosed)
+	}
+	l.tell(Added)
+	return l, nil
+}
+
+func checkListen(proto protocol.ID, target Target, c ListenConfig) error {
+	if err := CheckName(proto, c.CustomProtocol); err != nil {
+		return err
+	}
+	if target == nil {
+		return errors.New("there is no target")
+	}
+	if _, dialled := target.(*dialTarget); c.ReportPeer && !dialled {
+		return fmt.Errorf("the target %s is not dialled, so the peer's id cannot be reported to it", target)
+	}
+	return checkConfig(c)
+}
+
+func checkConfig(c ListenConfig) error {
+	if err := checkDescription(c.Announce); err != nil {
+		return err
+	}
+	if c.Limits.Streams < 0 || c.Limits.StreamsPerPeer < 0 || c.Limits.Rate < 0 {
+		return errors.New("a limit is negative")
+	}
+	return nil
+}
+
+func checkDescription(s string) error {
+	if len(s) > MaxDescription {
+		return fmt.Errorf("the description is longer than %d bytes", MaxDescription)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("the description is not UTF-8")
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return fmt.Errorf("the description holds the character %U", r)
+		}
+	}
+	return nil
+}
+
+// Protocol is the name under which peers open streams.
+func (l *Listener) Protocol() protocol.ID { return l.protocol }
+
+// Close stops answering. Streams already open live on. It may be called more
+// than once.
+func (l *Listener) Close() error {
+	l.mu.Lock()
+	closed, unhandle := l.closed, l.unhandle
+	l.closed = true
+	l.mu.Unlock()
+	if closed || unhandle == nil {
+		return nil
+	}
+	unhandle()
+	l.bridge.forget(l)
+	l.tell(Removed)
+	return nil
+}
+
+func (b *Bridge) forget(l *Listener) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.listeners[l.protocol] == l {
+		delete(b.listeners, l.protocol)
+	}
+}
+
+// Update changes who may and how much, from the next stream on; a rate holds for
+// streams that were let in under a rate at once. Streams already open live on.
+func (l *Listener) Update(f func(a *Access, m *Limits)) error {
+	l.mu.Lock()
+	config := l.config
+	config.Access = config.Access.clone()
+	f(&config.Access, &config.Limits)
+	if err := checkConfig(config); err != nil {
+		l.mu.Unlock()
+		return fmt.Errorf("update the listener of %s: %w", l.protocol, err)
+	}
+	switch rate := config.Limits.Rate; {
+	case rate == l.config.Limits.Rate:
+	case rate == 0 || l.rates == nil:
+		l.rates = newRates(rate)
+	default:
+		l.rates.set(rate)
+	}
+	l.config = config
+	l.mu.Unlock()
+	l.tell(Changed)
+	return nil
+}
+
+// Info tells what is known of the listener now.
+func (l *Listener) Info() ListenerInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	info := ListenerInfo{
+		ID:           l.id,
+		Protocol:     l.protocol,
+		Listen:       "/p2p/" + l.bridge.opts.Host.ID().String(),
+		Target:       l.target.String(),
+		ListenConfig: l.config,
+		Live:         l.streams,
+		Total:        l.total,
+		Refused:      l.refused,
+	}
+	info.Access = l.config.Access.clone()
+	return info
+}
+
+// ListenerInfo is what is known of a listener.
+type ListenerInfo struct {
+	ID       uint64      `json:"id"` // never used again; shared with forwards
+	Protocol protocol.ID `json:"protocol"`
+	Listen   string      `json:"listen"` // /p2p/<this node>
+	Target   string      `json:"target"`
+	ListenConfig
+	Live    int    `json:"live"`    // streams now
+	Total   uint64 `json:"total"`   // streams let in
+	Refused uint64 `json:"refused"` // streams not let in
+}
+
+func (l *Listener) tell(a Action) {
+	info := l.Info()
+	l.bridge.changes.Emit(Change{Action: a, Listener: &info})
+}
+
+// handle answers one stream.
+func (l *Listener) handle(s network.Stream) {
+	b := l.bridge
+	if !b.enter() {
+		_ = s.Reset()
+		return
+	}
+	defer b.tasks.Done()
+	c := b.newConn(s, true, l.protocol)
+	c.origin, c.target = Addr{Peer: c.peer}.String(), l.target.String()
+	refusal := l.admit(c)
+	if err := b.add(c); err != nil {
+		_ = s.Reset()
+		return
+	}
+	if refusal != "" {
+		c.abort(&Error{Reason: refusal})
+		return
+	}
+	defer c.Close() // unless it has ended otherwise
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	var err error
+	if panicked := b.supervisor.Run("stream "+string(l.protocol), nil, func() { err = l.target.Serve(ctx, c) }); panicked != nil {
+		err = panicked
+	}
+	if err != nil {
+		b.log.Warn("a stream of a peer came to nothing", "protocol", l.protocol, "peer", c.peer, "target", l.target, "error", err)
+		c.abort(errorOf(err, TargetFailed))
+	}
+}
+
+// admit counts a stream in, or says why not.
+func (l *Listener) admit(c *Conn) Reason {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	limits := l.config.Limits
+	switch {
+	case l.closed:
+		return NoSuchProtocol
+	case !l.config.Access.Permits(c.peer):
+		l.refused++
+		return NotAllowed
+	case limits.Streams > 0 && l.streams >= limits.Streams,
+		limits.StreamsPerPeer > 0 && l.live[c.peer] >= limits.StreamsPerPeer:
+		l.refused++
+		return TooMany
+	}
+	l.live[c.peer]++
+	l.streams++
+	l.total++
+	c.rates, c.reportPeer = l.rates, l.config.ReportPeer
+	c.onEnd = func() { l.leave(c.peer) }
+	return ""
+}
+
+func (l *Listener) leave(p peer.ID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.streams--
+	l.live[p]--
+	if l.live[p] == 0 {
+		delete(l.live, p)
+	}
+}

@@ -1,0 +1,112 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Local is a stream on this machine: a connection, or what stands for one. Read
+// and Write may be called at the same time, each by one goroutine; the other
+// methods by any.
+type Local interface {
+	io.Reader
+	io.Writer
+	// CloseWrite ends what is written: the other end reads EOF after it.
+	CloseWrite() error
+	// Close ends both directions; what was written is still delivered.
+	Close() error
+	// Reset ends both directions at once and, where the platform can, shows
+	// the other end that this was no good end (TCP: RST). Calls under way
+	// return.
+	Reset() error
+	// String names the other end: an address, as a multiaddr where it has one.
+	String() string
+}
+
+// Acceptor is where local streams come from. Accept is called by one goroutine
+// at a time; it returns an error that wraps net.ErrClosed once Close was called,
+// and any other for a failure that may pass.
+type Acceptor interface {
+	Accept() (Local, error)
+	Close() error
+	// String is the address, as a multiaddr where it has one, with the port
+	// that the system picked.
+	String() string
+}
+
+// Target answers the streams of a listener.
+type Target interface {
+	// Serve answers one stream and returns when it is done with it: nil closes
+	// the stream, an error resets it, and the peer is told the error's Reason,
+	// or TargetFailed where it has none. ctx ends when the node does.
+	Serve(ctx context.Context, c *Conn) error
+	// String is the target as a person writes it.
+	String() string
+}
+
+// Func is a target that is a function of this program, called for each stream in
+// a goroutine of its own. The connection is closed when it returns; a panic
+// resets it. Its remote address names the peer: see Addr.
+func Func(f func(ctx context.Context, c net.Conn)) Target { return funcTarget(f) }
+
+type funcTarget func(context.Context, net.Conn)
+
+func (f funcTarget) String() string { return "func" }
+
+func (f funcTarget) Serve(ctx context.Context, c *Conn) error {
+	f(ctx, c)
+	return nil
+}
+
+// DialTarget is a target that is dialled afresh for each stream, and spliced to
+// it. name is how a person writes it. The error of dial becomes TargetRefused,
+// or TargetTimedOut where time ran out, unless it has a Reason itself.
+func DialTarget(name string, dial func(context.Context) (Local, error)) Target {
+	return &dialTarget{name, dial}
+}
+
+type dialTarget struct {
+	name string
+	dial func(context.Context) (Local, error)
+}
+
+func (t *dialTarget) String() string { return t.name }
+
+func (t *dialTarget) Serve(ctx context.Context, c *Conn) error {
+	dialling, cancel := context.WithTimeout(ctx, c.bridge.opts.Timeouts.Target)
+	local, err := t.dial(dialling)
+	cancel()
+	if err != nil {
+		reason := reasonOf(err, TargetRefused)
+		if timedOut(err) || errors.Is(dialling.Err(), context.DeadlineExceeded) {
+			reason = TargetTimedOut
+		}
+		return &Error{Reason: reason, Err: err}
+	}
+	if c.reportPeer {
+		if _, err := fmt.Fprintf(local, "%s\n", c.peer); err != nil {
+			_ = local.Reset()
+			return &Error{Reason: TargetFailed, Err: fmt.Errorf("tell it the peer: %w", err)}
+		}
+	}
+	return c.Splice(local)
+}
+
+// Addr is an end of a Conn: a peer, and the protocol that is spoken.
+type Addr struct {
+	Peer     peer.ID
+	Protocol string
+}
+
+var _ net.Addr = Addr{}
+
+// Network is "libp2p".
+func (Addr) Network() string { return "libp2p" }
+
+// String is /p2p/<id>.
+func (a Addr) String() string { return "/p2p/" + a.Peer.String() }

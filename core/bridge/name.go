@@ -1,0 +1,40 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// Namespace is where the names of bridged protocols live.
+const Namespace = "/x/"
+
+// maxName is the longest protocol name, in bytes. Multistream's own limit is
+// 1024, of which others share.
+const maxName = 256
+
+// ErrName is returned for a name that no protocol may have here.
+var ErrName = errors.New("bad protocol name")
+
+// CheckName says what is wrong with a protocol's name. Any that begins with a
+// slash will do where custom is set; else it must be within /x/.
+func CheckName(proto protocol.ID, custom bool) error {
+	name := string(proto)
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: it is empty", ErrName)
+	case len(name) > maxName:
+		return fmt.Errorf("%w: it is longer than %d bytes", ErrName, maxName)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("%w %q: it holds a space or a control character", ErrName, name)
+	case name[0] != '/' || strings.Trim(name, "/") == "":
+		return fmt.Errorf("%w %q: it must begin with a slash, and go on", ErrName, name)
+	case !custom && (!strings.HasPrefix(name, Namespace) || strings.Trim(name[len(Namespace):], "/") == ""):
+		return fmt.Errorf("%w %q: it must be within the %s namespace, as /x/ssh is, unless custom protocols are allowed", ErrName, name, Namespace)
+	}
+	return nil
+}

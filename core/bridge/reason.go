@@ -1,0 +1,134 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+)
+
+// Reason is why a stream was refused or ended before its time. It is an error,
+// so that errors.Is(err, bridge.NotAllowed) tells.
+type Reason string
+
+// The reasons. The first group is why the far side refused; they travel to the
+// caller. A peer of a later version may know others.
+const (
+	NotAllowed     Reason = "not allowed"
+	NoSuchProtocol Reason = "no such protocol"
+	TargetRefused  Reason = "target refused"
+	TargetTimedOut Reason = "target timed out"
+	TooMany        Reason = "too many streams"
+
+	TargetFailed Reason = "target failed"     // the local end of a listener broke off
+	ClientFailed Reason = "client failed"     // the local end of a forward broke off
+	PeerAway     Reason = "peer away"         // it cannot be reached
+	PeerLost     Reason = "peer lost"         // the connection to it ended
+	PeerReset    Reason = "reset by the peer" // it did not say why
+	TimedOut     Reason = "timed out"         // nothing moved for the idle limit, or after one side had ended
+	ClosedByHand Reason = "closed by hand"    // with CloseStream
+	Shutdown     Reason = "shutdown"          // the node ends
+)
+
+var reasons = []Reason{"", NotAllowed, NoSuchProtocol, TargetRefused, TargetTimedOut, TooMany, TargetFailed, ClientFailed, PeerAway,
+	PeerLost, PeerReset, TimedOut, ClosedByHand, Shutdown}
+
+func (r Reason) Error() string { return string(r) }
+
+// known is r, or "other" for one that only a peer knows: metrics must not take
+// what a peer chooses.
+func (r Reason) known() Reason {
+	if slices.Contains(reasons, r) {
+		return r
+	}
+	return "other"
+}
+
+// maxReason bounds what a peer gives as its reason, in bytes.
+const maxReason = 64
+
+// readable is a peer's reason as it may be shown: bounded, and without control
+// characters.
+func (r Reason) readable() Reason {
+	s := strings.ToValidUTF8(string(r[:min(len(r), maxReason)]), "")
+	return Reason(strings.Map(func(c rune) rune {
+		if unicode.IsPrint(c) {
+			return c
+		}
+		return -1
+	}, s))
+}
+
+// Error is how a stream failed. errors.Is finds its Reason, and what Err wraps.
+type Error struct {
+	Reason   Reason
+	Peer     peer.ID     // the other end; empty where none is known
+	Protocol protocol.ID // empty where none is known
+	Remote   bool        // the peer gave the reason
+	Err      error       // what was seen here; may be nil
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Protocol != "" {
+		fmt.Fprintf(&b, "%s at %s: ", e.Protocol, e.Peer)
+	}
+	b.WriteString(string(e.Reason))
+	if e.Err != nil && !e.Remote {
+		fmt.Fprintf(&b, ": %v", e.Err)
+	}
+	return b.String()
+}
+
+// Unwrap is the reason and what was seen.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Reason}
+	}
+	return []error{e.Reason, e.Err}
+}
+
+// reasonOf is the reason that an error has, or otherwise the one given.
+func reasonOf(err error, otherwise Reason) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	if r, ok := errors.AsType[Reason](err); ok {
+		return r
+	}
+	return otherwise
+}
+
+// errorOf is the *Error in err, or one with the reason given.
+func errorOf(err error, otherwise Reason) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Reason: reasonOf(err, otherwise), Err: err}
+}
+
+// opening explains why no stream could be opened.
+func opening(p peer.ID, proto protocol.ID, err error) error {
+	reason := PeerAway
+	if notSupported(err) {
+		reason = NoSuchProtocol
+	}
+	return &Error{Reason: reason, Peer: p, Protocol: proto, Remote: reason == NoSuchProtocol, Err: err}
+}
+
+func notSupported(err error) bool {
+	_, ok := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err)
+	return ok
+}
+
+// timedOut says whether an error is of the time that something took.
+func timedOut(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
+}

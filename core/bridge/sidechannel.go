@@ -1,0 +1,204 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// Protocol is what bridges ask each other beside the streams themselves, which
+// carry nothing but a service's own bytes. The asking side sends one JSON object
+// and closes its side; the answer is one JSON object.
+//
+//	{"ask":"services"}                     -> {"services":[{"protocol":"/x/ssh","description":"…"}]}
+//	{"ask":"reason","protocol":"/x/ssh"}   -> {"reason":"not allowed"}
+//
+// The second asks why a stream of that protocol was reset: each reason is told
+// once, the oldest first. Most transports could carry a code with a reset, but
+// WebTransport, which is what a browser has, does not.
+const Protocol protocol.ID = "/tombolo/bridge/1.0.0"
+
+const (
+	askTimeout  = 5 * time.Second // one question, with its answer
+	maxQuestion = 4 << 10         // bytes
+	maxAnswer   = 256 << 10       // bytes
+	asksPerPeer = 8               // answered at a time
+)
+
+type question struct {
+	Ask      string      `json:"ask"`
+	Protocol protocol.ID `json:"protocol,omitempty"`
+}
+
+type answer struct {
+	Services []Service `json:"services,omitempty"`
+	Reason   Reason    `json:"reason,omitempty"`
+}
+
+// Service is a listener that a peer has announced and that this node may use.
+type Service struct {
+	Protocol    protocol.ID `json:"protocol"`
+	Description string      `json:"description"`
+}
+
+// Services asks a peer what it offers to this node, connecting first where
+// needed. A peer that is no bridge is an error with the reason NoSuchProtocol.
+func (b *Bridge) Services(ctx context.Context, p peer.ID) ([]Service, error) {
+	a, err := b.ask(ctx, p, question{Ask: "services"})
+	if err != nil {
+		return nil, fmt.Errorf("ask for services: %w", err)
+	}
+	services := make([]Service, 0, len(a.Services))
+	for _, s := range a.Services {
+		if CheckName(s.Protocol, true) == nil && checkDescription(s.Description) == nil {
+			services = append(services, s)
+		}
+	}
+	return services, nil
+}
+
+// askWhy asks why a stream was reset; the reason is empty where that cannot be
+// learned.
+func (b *Bridge) askWhy(ctx context.Context, p peer.ID, proto protocol.ID) Reason {
+	ctx = network.WithNoDial(ctx, "the stream ended with its connection")
+	a, err := b.ask(ctx, p, question{Ask: "reason", Protocol: proto})
+	if err != nil {
+		b.log.Debug("a peer does not say why it reset a stream", "peer", p, "protocol", proto, "error", err)
+		return ""
+	}
+	return a.Reason.readable()
+}
+
+func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	s, err := b.opts.Open(ctx, p, Protocol)
+	if err != nil {
+		return a, opening(p, Protocol, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	defer s.Reset() // of a stream that is closed, nothing is left to reset
+	if err = json.NewEncoder(s).Encode(q); err == nil {
+		err = s.CloseWrite()
+	}
+	if err == nil {
+		err = json.NewDecoder(io.LimitReader(s, maxAnswer)).Decode(&a)
+	}
+	if notSupported(err) {
+		return a, opening(p, Protocol, err)
+	}
+	if err != nil {
+		return a, fmt.Errorf("ask %s: %w", p, errors.Join(ctx.Err(), err))
+	}
+	return a, s.Close()
+}
+
+// answer answers one question. Whoever asks too much at a time is cut off.
+func (b *Bridge) answer(s network.Stream) {
+	p := s.Conn().RemotePeer()
+	b.mu.Lock()
+	if b.closed || b.asked[p] >= asksPerPeer {
+		b.mu.Unlock()
+		_ = s.Reset()
+		return
+	}
+	b.asked[p]++
+	b.tasks.Add(1)
+	b.mu.Unlock()
+	defer b.tasks.Done()
+	defer func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.asked[p]--; b.asked[p] == 0 {
+			delete(b.asked, p)
+		}
+	}()
+	stop := context.AfterFunc(b.ctx, func() { _ = s.Reset() })
+	defer stop()
+	if err := b.answerOne(p, s); err != nil {
+		b.log.Debug("a question was not answered", "peer", p, "error", err)
+		_ = s.Reset()
+		return
+	}
+	_ = s.Close()
+}
+
+func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
+	if err := s.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+		return err
+	}
+	var q question
+	if err := json.NewDecoder(io.LimitReader(s, maxQuestion)).Decode(&q); err != nil {
+		return err
+	}
+	var a answer
+	switch q.Ask {
+	case "services":
+		a.Services = b.servicesFor(p)
+	case "reason":
+		a.Reason = b.notes.take(p, q.Protocol)
+	default:
+		return fmt.Errorf("there is no %q to be asked", q.Ask)
+	}
+	return json.NewEncoder(s).Encode(a)
+}
+
+func (b *Bridge) servicesFor(p peer.ID) []Service {
+	var services []Service
+	for _, l := range b.Listeners() {
+		if l.Announce != "" && l.Access.Permits(p) {
+			services = append(services, Service{l.Protocol, l.Announce})
+		}
+	}
+	return services
+}
+
+// notes are the reasons of streams that were reset here, until the peers that
+// opened those have asked. The zero value is ready.
+type notes struct {
+	mu   sync.Mutex
+	kept []note // oldest first
+}
+
+type note struct {
+	peer     peer.ID
+	protocol protocol.ID
+	reason   Reason
+	at       time.Time
+}
+
+const (
+	notesKept = 1024
+	noteAge   = 30 * time.Second
+)
+
+func (n *notes) add(p peer.ID, proto protocol.ID, r Reason) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	old := 0
+	for old < len(n.kept) && (len(n.kept)-old >= notesKept || time.Since(n.kept[old].at) > noteAge) {
+		old++
+	}
+	n.kept = append(n.kept[old:], note{p, proto, r, time.Now()})
+}
+
+func (n *notes) take(p peer.ID, proto protocol.ID) Reason {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, k := range n.kept {
+		if k.peer == p && k.protocol == proto {
+			n.kept = append(n.kept[:i:i], n.kept[i+1:]...)
+			return k.reason
+		}
+	}
+	return ""
+}

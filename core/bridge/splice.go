@@ -1,0 +1,193 @@
+package bridge
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+)
+
+// bufferSize is what a splice reads at once where much comes, in bytes.
+const bufferSize = 256 << 10
+
+// idleSize is what a splice waits with: a direction on which little or nothing
+// comes holds no more. A read that fills it is followed by one of bufferSize.
+const idleSize = 2 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// Splice joins the stream and a local one until both directions have ended, and
+// closes or resets both; the error is an *Error that says why they did not end
+// well. EOF on one side becomes a closed write on the other; an error of reading
+// becomes a reset. A side that takes no more ends that direction only: the other
+// may still carry a reply.
+func (c *Conn) Splice(local Local) error {
+	localFailed := ClientFailed
+	if c.inbound {
+		localFailed = TargetFailed
+	}
+	if !c.join(local) {
+		_ = local.Reset()
+		return net.ErrClosed
+	}
+	var outgoing sync.WaitGroup
+	outgoing.Go(func() {
+		readErr, writeErr := pump(c, local)
+		switch {
+		case readErr != nil:
+			c.abort(&Error{Reason: localFailed, Err: readErr})
+		case writeErr != nil:
+			c.fail(errorOf(writeErr, PeerReset))
+		}
+		c.directionEnded()
+	})
+	readErr, writeErr := pump(local, c)
+	switch {
+	case readErr != nil:
+		c.abort(errorOf(readErr, PeerReset))
+	case writeErr != nil:
+		_ = c.CloseRead() // who sends should stop; the reply may still be on its way
+		c.fail(&Error{Reason: localFailed, Err: writeErr})
+	}
+	c.directionEnded()
+	outgoing.Wait()
+	_ = local.Close()
+	c.leave()
+	if cause := c.failure(); cause != nil {
+		return cause
+	}
+	return nil
+}
+
+// leave ends a stream on which all has been sent that will be. A peer that still
+// sends, though nobody takes it any more, is told to stop: by Close itself,
+// except with yamux, where a reset does that, and takes back nothing of what was
+// sent and closed before it.
+func (c *Conn) leave() {
+	c.mu.Lock()
+	broken := c.cause != nil
+	c.mu.Unlock()
+	if broken && c.Stream.Conn().ConnState().StreamMultiplexer == yamux {
+		_ = c.Stream.CloseWrite()
+		_ = c.Stream.Reset()
+	}
+	_ = c.Close()
+}
+
+const yamux = "/yamux/1.0.0"
+
+// pump carries bytes until one end is at its end. A read error is nil for EOF,
+// which has been passed on.
+func pump(to writeEnd, from io.Reader) (readErr, writeErr error) {
+	small := make([]byte, idleSize)
+	var big *[bufferSize]byte
+	defer func() {
+		if big != nil {
+			buffers.Put(big)
+		}
+	}()
+	buf := small
+	for {
+		n, err := from.Read(buf)
+		if n > 0 {
+			if _, writeErr = to.Write(buf[:n]); writeErr != nil {
+				return nil, writeErr
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil, to.CloseWrite()
+		case err != nil:
+			return err, nil
+		case n == idleSize && big == nil:
+			big = buffers.Get().(*[bufferSize]byte)
+			buf = big[:]
+		case n < idleSize && big != nil:
+			buffers.Put(big)
+			big, buf = nil, small
+		}
+	}
+}
+
+// writeEnd is what a direction of a splice needs of where it leads.
+type writeEnd interface {
+	io.Writer
+	CloseWrite() error
+}
+
+// join makes local what an abort of the stream resets, and starts to watch for
+// silence.
+func (c *Conn) join(local Local) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended.IsZero() {
+		return false
+	}
+	c.local = local
+	c.arm()
+	return true
+}
+
+// directionEnded bounds the silence of the other one.
+func (c *Conn) directionEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.active.Store(time.Now().UnixNano())
+	c.drains = true
+	if c.ended.IsZero() {
+		c.arm()
+	}
+}
+
+// silence is how long nothing may move; 0 for ever. Called with c.mu held.
+func (c *Conn) silence() time.Duration {
+	t := c.bridge.opts.Timeouts
+	switch {
+	case !c.drains:
+		return t.Idle
+	case t.Idle > 0:
+		return min(t.Idle, t.Drain)
+	default:
+		return t.Drain
+	}
+}
+
+// arm sets the timer for the end of the silence. Called with c.mu held.
+func (c *Conn) arm() {
+	limit := c.silence()
+	if limit <= 0 {
+		return
+	}
+	left := limit - time.Since(time.Unix(0, c.active.Load()))
+	if c.watch == nil {
+		c.watch = time.AfterFunc(left, c.checkSilence)
+		return
+	}
+	c.watch.Reset(left)
+}
+
+var (
+	errIdle  = errors.New("nothing moved for the idle limit")
+	errDrain = errors.New("one side had ended, and nothing came from the other")
+)
+
+func (c *Conn) checkSilence() {
+	c.mu.Lock()
+	limit := c.silence()
+	if !c.ended.IsZero() {
+		c.mu.Unlock()
+		return
+	}
+	if time.Since(time.Unix(0, c.active.Load())) < limit {
+		c.arm()
+		c.mu.Unlock()
+		return
+	}
+	cause := &Error{Reason: TimedOut, Err: errIdle}
+	if c.drains {
+		cause.Err = errDrain
+	}
+	c.mu.Unlock()
+	c.abort(cause)
+}

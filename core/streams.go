@@ -1,0 +1,84 @@
+package core
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+// Listen offers a target to peers: the streams that they open with the protocol,
+// which is within /x/ unless bridge.CustomProtocol is given, are led to it. The
+// target is a function of this program (bridge.Func) or brought by the platform:
+// native/local has sockets and folders. ctx bounds the call only; see
+// bridge.Bridge.Listen for the errors.
+func (n *Node) Listen(ctx context.Context, proto protocol.ID, target bridge.Target, opts ...bridge.ListenOption) (*bridge.Listener, error) {
+	if err := n.usable(ctx); err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", proto, err)
+	}
+	return n.bridge.Listen(proto, target, opts...)
+}
+
+// Forward leads each local connection that from accepts to the peer, through a
+// stream of its own. Nothing is dialled before the first one; the peer is found
+// by its id each time (see ConnectPeer), so it may be away at first, and come
+// back. native/local listens on sockets. ctx bounds the call only.
+func (n *Node) Forward(ctx context.Context, proto protocol.ID, from bridge.Acceptor, p peer.ID, opts ...bridge.ForwardOption) (*bridge.Forward, error) {
+	if err := n.usable(ctx); err != nil {
+		return nil, fmt.Errorf("forward %s: %w", proto, err)
+	}
+	return n.bridge.Forward(proto, from, p, opts...)
+}
+
+// Dial opens a stream to a peer's listener, connecting first where needed, and
+// returns it as a net.Conn with half-close. ctx bounds the opening only. A refusal
+// shows in the first Read, as a *bridge.Error with the peer's reason.
+func (n *Node) Dial(ctx context.Context, p peer.ID, proto protocol.ID) (*bridge.Conn, error) {
+	if err := n.usable(ctx); err != nil {
+		return nil, fmt.Errorf("dial %s: %w", proto, err)
+	}
+	return n.bridge.Dial(ctx, p, proto, "dial")
+}
+
+// Services asks a peer which of its listeners it announces to this node.
+func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error) {
+	if err := n.usable(ctx); err != nil {
+		return nil, fmt.Errorf("ask for services: %w", err)
+	}
+	return n.bridge.Services(ctx, p)
+}
+
+// Bridge is the registry of listeners, forwards and streams.
+func (n *Node) Bridge() *bridge.Bridge { return n.bridge }
+
+func (n *Node) usable(ctx context.Context) error {
+	if n.isClosed() {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+func (n *Node) bridgePart(opts Options) Part {
+	return Part{
+		Name: "bridge",
+		Start: func(context.Context) (err error) {
+			n.bridge, err = bridge.New(bridge.Options{
+				Host:   n.host,
+				Open:   n.Open,
+				Handle: n.Handle,
+				Describe: func(c network.Conn) (string, peer.ID) {
+					p := describe(c)
+					return p.Transport, p.Relay
+				},
+				Timeouts: opts.Streams,
+				Logger:   n.log,
+			})
+			return err
+		},
+		Close: func() error { return n.bridge.Close() },
+	}
+}

@@ -1,0 +1,117 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+const (
+	headerTimeout = 10 * time.Second // of a request, once it has begun
+	idleTimeout   = 2 * time.Minute  // between two requests
+)
+
+// HTTP is a target that answers HTTP/1.1 with a handler of this program, on the
+// peer's stream itself. RemoteAddr of a request is /p2p/<peer>. name is what the
+// registry calls it.
+func HTTP(name string, h http.Handler) bridge.Target { return &httpTarget{name, h} }
+
+type httpTarget struct {
+	name    string
+	handler http.Handler
+}
+
+func (t *httpTarget) String() string { return t.name }
+
+// Serve implements bridge.Target.
+func (t *httpTarget) Serve(ctx context.Context, c *bridge.Conn) error {
+	server := &http.Server{
+		Handler:           t.handler,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	one := &oneConn{conn: c, closed: make(chan struct{})}
+	stop := context.AfterFunc(ctx, func() { _ = one.Close() })
+	defer stop()
+	if err := server.Serve(one); err != net.ErrClosed {
+		return err
+	}
+	return nil
+}
+
+// oneConn is a listener that accepts one connection, and is closed when that is.
+type oneConn struct {
+	conn     net.Conn
+	accepted bool
+	once     sync.Once
+	closed   chan struct{}
+}
+
+// Accept is called by one goroutine.
+func (l *oneConn) Accept() (net.Conn, error) {
+	if !l.accepted {
+		l.accepted = true
+		return &notedConn{l.conn, l}, nil
+	}
+	<-l.closed
+	return nil, net.ErrClosed
+}
+
+func (l *oneConn) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
+
+// notedConn tells its listener of its end.
+type notedConn struct {
+	net.Conn
+	listener *oneConn
+}
+
+func (c *notedConn) Close() error {
+	defer c.listener.Close()
+	return c.Conn.Close()
+}
+
+// CloseWrite lets the server end an answer that the peer did not wait for.
+func (c *notedConn) CloseWrite() error {
+	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
+}
+
+// Folder is a target that serves the files of a folder over HTTP, read-only, with
+// types and ranges, and an index.html for a folder that has one. Nothing outside
+// of it can be reached, by links neither.
+func Folder(dir string) (bridge.Target, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("target file:%s: %w", dir, err)
+	}
+	info, err := os.Stat(abs)
+	if err != nil {
+		return nil, fmt.Errorf("target file:%s: %w", dir, err)
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("target file:%s: it is not a folder", dir)
+	}
+	return HTTP("file:"+abs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Opened for each request, so that the folder may be replaced.
+		root, err := os.OpenRoot(abs)
+		if err != nil {
+			http.Error(w, "the folder is gone", http.StatusNotFound)
+			return
+		}
+		defer root.Close()
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		http.FileServerFS(root.FS()).ServeHTTP(w, r)
+	})), nil
+}

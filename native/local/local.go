@@ -1,0 +1,195 @@
+// Package local has the local ends of bridged streams for an operating-system
+// process: TCP and unix sockets, folders, and HTTP handlers.
+//
+// [Target] and [Listen] read how a person writes an address: host:port, a
+// multiaddr, unix:PATH, and for a target file:DIR. A function of the program needs
+// nothing of this: see bridge.Func.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+// Target reads what streams of peers are led to: host:port or a multiaddr of TCP,
+// unix:/absolute/path or /unix/path, or file:DIR, which is a read-only site of a
+// folder. Each stream dials a socket afresh. Nothing is dialled here.
+func Target(s string) (bridge.Target, error) {
+	if dir, ok := strings.CutPrefix(s, "file:"); ok {
+		return Folder(dir)
+	}
+	a, err := parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("target %w", err)
+	}
+	if a.port0 {
+		return nil, fmt.Errorf("target %q: port 0 is no port to dial", s)
+	}
+	return bridge.DialTarget(a.name, a.dial), nil
+}
+
+// Listen accepts local connections for a forward: at host:port, a multiaddr of
+// TCP, unix:/absolute/path or /unix/path. Port 0 is one that the system picks. A
+// socket file that nobody listens on any more is replaced; it is readable by its
+// owner alone, and goes when the acceptor is closed.
+func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
+	if strings.HasPrefix(s, "file:") {
+		return nil, fmt.Errorf("listen address %q: a folder is something to lead to, not to listen on", s)
+	}
+	a, err := parse(s)
+	if err != nil {
+		return nil, fmt.Errorf("listen address %w", err)
+	}
+	if a.network == "unix" {
+		if err := removeStale(ctx, a.address); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", a.name, err)
+		}
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, a.network, a.address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", a.name, short(err))
+	}
+	if a.network == "unix" {
+		if err := ownerOnly(a.address); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen on %s: %w", a.name, err), l.Close())
+		}
+	}
+	acceptor := &acceptor{listener: l, name: a.name, closed: make(chan struct{})}
+	if m, err := manet.FromNetAddr(l.Addr()); err == nil && a.network != "unix" {
+		acceptor.name = m.String()
+	}
+	return acceptor, nil
+}
+
+// address is where a socket is.
+type address struct {
+	name             string // a multiaddr
+	network, address string // as net.Dial takes them
+	port0            bool
+}
+
+func parse(s string) (address, error) {
+	if s == "" {
+		return address{}, errors.New(`"": it is empty; give host:port, unix:/path, or a multiaddr`)
+	}
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		if !filepath.IsAbs(path) {
+			return address{}, fmt.Errorf("%q: the path of a unix socket must be absolute", s)
+		}
+		s = "/unix" + filepath.ToSlash(path)
+	} else if !strings.HasPrefix(s, "/") {
+		m, err := hostPort(s)
+		if err != nil {
+			return address{}, err
+		}
+		s = m
+	}
+	m, err := ma.NewMultiaddr(s)
+	if err != nil {
+		return address{}, fmt.Errorf("%q is not a multiaddr: %w", s, err)
+	}
+	network, addr, err := manet.DialArgs(m)
+	if err != nil {
+		return address{}, fmt.Errorf("%q is no address of a stream socket: TCP or unix", s)
+	}
+	switch network {
+	case "tcp", "tcp4", "tcp6":
+		_, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return address{}, fmt.Errorf("%q: %w", s, err)
+		}
+		return address{m.String(), network, addr, port == "0"}, nil
+	case "unix":
+		return address{m.String(), network, addr, false}, nil
+	}
+	return address{}, fmt.Errorf("%q is %s, which carries no streams: TCP or unix", s, network)
+}
+
+// hostPort makes a multiaddr of host:port.
+func hostPort(s string) (string, error) {
+	host, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return "", fmt.Errorf("%q is neither host:port, unix:/path nor a multiaddr", s)
+	}
+	ip := net.ParseIP(host)
+	switch {
+	case host == "":
+		return "", fmt.Errorf("%q has no host: 127.0.0.1:%s is this machine, 0.0.0.0:%[2]s every interface of it", s, port)
+	case ip == nil:
+		return fmt.Sprintf("/dns/%s/tcp/%s", host, port), nil
+	case ip.To4() != nil:
+		return fmt.Sprintf("/ip4/%s/tcp/%s", ip.To4(), port), nil
+	default:
+		return fmt.Sprintf("/ip6/%s/tcp/%s", ip, port), nil
+	}
+}
+
+// dial opens a connection that counts as an open file.
+func (a address) dial(ctx context.Context) (bridge.Local, error) {
+	if !files.try() {
+		return nil, fmt.Errorf("%w: this process may open no more files", bridge.TooMany)
+	}
+	c, err := new(net.Dialer).DialContext(ctx, a.network, a.address)
+	if err != nil {
+		files.put()
+		return nil, short(err)
+	}
+	return newSocket(c, a.name), nil
+}
+
+// short leaves out of an error what its caller says too.
+func short(err error) error {
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		return op.Err
+	}
+	return err
+}
+
+// acceptor is a listening socket.
+type acceptor struct {
+	listener net.Listener
+	name     string
+	once     sync.Once
+	closed   chan struct{}
+	closeErr error
+}
+
+var _ bridge.Acceptor = (*acceptor)(nil)
+
+func (a *acceptor) String() string { return a.name }
+
+// Accept waits while this process has too many files open: those who connect
+// wait in the system's queue.
+func (a *acceptor) Accept() (bridge.Local, error) {
+	if !files.get(a.closed) {
+		return nil, net.ErrClosed
+	}
+	c, err := a.listener.Accept()
+	if err != nil {
+		files.put()
+		return nil, err
+	}
+	name := a.name
+	if m, err := manet.FromNetAddr(c.RemoteAddr()); err == nil && c.RemoteAddr().Network() != "unix" {
+		name = m.String()
+	}
+	return newSocket(c, name), nil
+}
+
+func (a *acceptor) Close() error {
+	a.once.Do(func() {
+		close(a.closed)
+		a.closeErr = a.listener.Close()
+	})
+	return a.closeErr
+}

@@ -1,0 +1,110 @@
+package local
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// halfCloser is what TCP and unix connections have beyond net.Conn.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// socket is a TCP or unix connection.
+type socket struct {
+	halfCloser
+	name string
+	put  func() // gives the file back, once
+}
+
+var _ bridge.Local = (*socket)(nil)
+
+func newSocket(c net.Conn, name string) *socket {
+	return &socket{c.(halfCloser), name, sync.OnceFunc(files.put)}
+}
+
+// Conn makes a connection that is open already a local end; name is what the
+// registry calls it.
+func Conn(c *net.UnixConn, name string) bridge.Local { return &socket{c, name, func() {}} }
+
+func (s *socket) String() string { return s.name }
+
+func (s *socket) Close() error {
+	defer s.put()
+	return s.halfCloser.Close()
+}
+
+// Reset closes the connection so that the other end sees it (TCP: RST). A unix
+// socket can only be closed.
+func (s *socket) Reset() error {
+	if tcp, ok := s.halfCloser.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+	return s.Close()
+}
+
+// budget bounds how many sockets are open, so that some files are left for the
+// host: libp2p closes a listener for good when an accept of it fails for want of
+// one.
+type budget struct{ slots chan struct{} }
+
+// spareFiles are for what is neither: the store, logs, folders that are served.
+const spareFiles = 64
+
+var files = newBudget(stack.FilesLeft(stack.DefaultPeers) - spareFiles)
+
+func newBudget(n int) budget { return budget{make(chan struct{}, max(n, 16))} }
+
+func (b budget) try() bool {
+	select {
+	case b.slots <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+// get waits for a file, or until stop.
+func (b budget) get(stop <-chan struct{}) bool {
+	select {
+	case b.slots <- struct{}{}:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
+func (b budget) put() { <-b.slots }
+
+// staleCheck bounds the question whether somebody listens on a socket file.
+const staleCheck = time.Second
+
+// removeStale removes the file of a unix socket that nobody listens on, as a
+// process that was killed leaves it.
+func removeStale(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil // nothing there, or what Listen will say
+	}
+	if info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("there is a file at %s already, and it is no socket", path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, staleCheck)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		c.Close()
+		return fmt.Errorf("another program listens on %s", path)
+	}
+	return os.Remove(path)
+}
+
+func ownerOnly(path string) error { return os.Chmod(path, 0o600) }
