@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/reservation"
@@ -70,6 +71,9 @@ type Options struct {
 
 	// PingInterval: see core.Options.
 	PingInterval time.Duration
+
+	// Streams bounds what bridged streams wait for.
+	Streams bridge.Timeouts
 
 	// UserAgent is what the node calls itself. If empty, "tombolo/<version>".
 	UserAgent string
@@ -145,6 +149,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Store:        histories,
 		Registerer:   o.Registerer,
 		PingInterval: o.PingInterval,
+		Streams:      o.Streams,
 		Logger:       o.Logger,
 		Parts:        parts,
 	})

@@ -95,7 +95,7 @@ type Bridge struct {
 
 	mu         sync.Mutex
 	closed     bool
-	nextEntry  uint64 // listeners and forwards
+	nextEntry  uint64 // of listeners and forwards: the last id given
 	nextStream uint64
 	listeners  map[protocol.ID]*Listener
 	forwards   map[uint64]*Forward

@@ -73,8 +73,8 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 		b.mu.Unlock()
 		return nil, fmt.Errorf("forward %s: %w", proto, ErrClosed)
 	}
-	f.id = b.nextEntry
 	b.nextEntry++
+	f.id = b.nextEntry
 	b.forwards[f.id] = f
 	b.tasks.Go(f.accept)
 	b.mu.Unlock()

@@ -102,8 +102,8 @@ func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) 
 		return nil, fmt.Errorf("listen on %s: %w", proto, ErrRegistered)
 	}
 	b.listeners[proto] = l
-	l.id = b.nextEntry
 	b.nextEntry++
+	l.id = b.nextEntry
 	b.mu.Unlock()
 	unhandle, err := b.opts.Handle(proto, l.handle)
 	if err != nil {

@@ -14,10 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 )
 
-const (
-	tempPattern = ".identity-*.tmp"
-	maxKeyFile  = 4 << 10 // bytes; an Ed25519 key takes 68
-)
+const maxKeyFile = 4 << 10 // bytes; an Ed25519 key takes 68
 
 // readKey loads the key. An error that is os.ErrNotExist means that there is
 // nothing at all at its path; every other one is for a person to look at.
@@ -124,49 +121,4 @@ func makeKey(dir string) (crypto.PrivKey, error) {
 		return nil, fmt.Errorf("make identity: %w", err)
 	}
 	return key, nil
-}
-
-// createWhole writes a new file under a temporary name, then gives it its own
-// with a hard link, which fails where that name is taken.
-func createWhole(dir, name string, b []byte) (err error) {
-	f, err := os.CreateTemp(dir, tempPattern) // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, name)
-	if err = os.Link(f.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
-		// A file system without hard links: we have the directory to
-		// ourselves and saw that the name was free.
-		if _, statErr := os.Lstat(path); !errors.Is(statErr, os.ErrNotExist) {
-			return err
-		}
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// removeLeftovers removes what a crash left of createWhole.
-func removeLeftovers(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("read data directory: %w", err)
-	}
-	for _, e := range entries {
-		if left, _ := filepath.Match(tempPattern, e.Name()); !left {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("remove what a crash left: %w", err)
-		}
-	}
-	return nil
 }

@@ -174,7 +174,7 @@ func TestSomethingElseInTheIdentitysPlaceIsAnErrorAndLeftAlone(t *testing.T) {
 
 func TestWhatACrashLeftIsNoIdentity(t *testing.T) {
 	d := open(t, t.TempDir())
-	leftover := filepath.Join(d.Path(), ".identity-123.tmp")
+	leftover := filepath.Join(d.Path(), ".tombolo-123.tmp")
 	require.NoError(t, os.WriteFile(leftover, []byte("half a k"), 0o600))
 	other := filepath.Join(d.Path(), "identity-123.tmp")
 	require.NoError(t, os.WriteFile(other, []byte("a person's"), 0o600))

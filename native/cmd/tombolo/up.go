@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command"
 )
@@ -23,6 +24,16 @@ type upCmd struct {
 	Network  string              `help:"The mesh to belong to." default:"${network}"`
 	NoMDNS   bool                `name:"no-mdns" help:"Neither look for peers of the mesh on the local link nor announce this one there."`
 	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
+	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ at this address of this machine." placeholder:"HOST:PORT"`
+
+	GatewayHost []string `help:"A further name that the gateway answers to. Repeatable." placeholder:"NAME"`
+
+	OpenTimeout   time.Duration `help:"How long a forward tries to reach its peer for one connection." default:"${openTimeout}" placeholder:"TIME"`
+	TargetTimeout time.Duration `help:"How long a listener's target may take to answer." default:"${targetTimeout}" placeholder:"TIME"`
+	DrainTimeout  time.Duration `help:"How long a stream of which one side has ended may be silent." default:"${drainTimeout}" placeholder:"TIME"`
+	IdleTimeout   time.Duration `help:"How long any stream may be silent; 0 is for ever." placeholder:"TIME"`
+
+	Config configFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, where there is one." placeholder:"FILE" type:"path"`
 	command.LogFlags
 }
 
@@ -41,18 +52,26 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		Network:       c.Network,
 		NoPortMapping: !c.MapPorts,
 		NoMDNS:        c.NoMDNS,
+		Streams:       bridge.Timeouts{Open: c.OpenTimeout, Target: c.TargetTimeout, Drain: c.DrainTimeout, Idle: c.IdleTimeout},
 		Logger:        log,
 	})
 	if err != nil {
 		return interrupted(ctx, explain(err))
 	}
-	defer func() { err = errors.Join(err, command.CloseInTime(node, log)) }()
+	d := &daemon{node: node}
+	defer func() { err = errors.Join(err, command.CloseInTime(d, log)) }()
+	if err := d.start(ctx, c, relays, log); err != nil {
+		return interrupted(ctx, explain(err))
+	}
 
 	news := node.Events()
 	defer news.Close()
 	ready := fmt.Sprintln("id", node.ID())
 	for _, a := range node.Addrs() {
 		ready += fmt.Sprintln("listening", a)
+	}
+	if d.gatewayURL != "" {
+		ready += fmt.Sprintln("gateway", d.gatewayURL)
 	}
 	fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
 	newReporter(node, os.Stdout).run(ctx, news)

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+// clientFlags are those of every command that speaks to a running daemon.
+type clientFlags struct {
+	dataDirFlag
+	Timeout time.Duration `help:"How long the daemon may take to answer." default:"60s" placeholder:"TIME"`
+}
+
+// call calls a verb of the daemon.
+func (f clientFlags) call(ctx context.Context, verb string, q, a any) error {
+	client, err := control.NewClient(f.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
+	defer cancel()
+	err = client.Call(ctx, verb, q, a)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: the daemon did not answer within %s; more time is given with --timeout", verb, f.Timeout)
+	}
+	return about(strings.ReplaceAll(verb, "/", " "), err)
+}
+
+// about names the command in an error that does not.
+func about(verb string, err error) error {
+	if err == nil || strings.HasPrefix(err.Error(), verb) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}
+
+// outputFlags choose how a listing looks.
+type outputFlags struct {
+	JSON   bool   `help:"Print JSON; the same as -o json."`
+	Output string `short:"o" help:"How to print: table, wide (all columns) or json." enum:"table,wide,json" default:"table" placeholder:"FORM"`
+}
+
+func (f outputFlags) json() bool { return f.JSON || f.Output == "json" }
+
+// column is one of a table. A wide one is shown with -o wide only.
+type column[T any] struct {
+	name string
+	wide bool
+	of   func(T) string
+}
+
+// show prints rows as JSON or as a table.
+func show[T any](f outputFlags, rows []T, columns []column[T]) error {
+	if f.json() {
+		if rows == nil {
+			rows = []T{}
+		}
+		return printJSON(rows)
+	}
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	line := func(of func(column[T]) string) {
+		var cells []string
+		for _, c := range columns {
+			if !c.wide || f.Output == "wide" {
+				cells = append(cells, of(c))
+			}
+		}
+		fmt.Fprintln(w, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+	}
+	line(func(c column[T]) string { return strings.ToUpper(c.name) })
+	for _, row := range rows {
+		line(func(c column[T]) string { return printable(c.of(row)) })
+	}
+	return w.Flush()
+}
+
+// printable keeps what a peer chose from moving the cursor.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+func printJSON(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// printLine prints JSON on one line, for output that goes on.
+func printLine(v any) error {
+	e := json.NewEncoder(os.Stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// say prints v as JSON where that is wanted, else the text.
+func say(f outputFlags, v any, format string, args ...any) error {
+	if f.json() {
+		return printJSON(v)
+	}
+	fmt.Println(printable(fmt.Sprintf(format, args...)))
+	return nil
+}
+
+// peerFlag is a peer: an id, or a multiaddr that ends in one.
+type peerFlag struct{ peer.ID }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *peerFlag) UnmarshalText(text []byte) error {
+	info, err := core.ParsePeer(string(text))
+	f.ID = info.ID
+	return err
+}
+
+func ids(flags []peerFlag) []peer.ID {
+	var list []peer.ID
+	for _, f := range flags {
+		list = append(list, f.ID)
+	}
+	return list
+}
+
+// age is how long ago something was, to two figures of the largest units.
+func age(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := time.Since(t)
+	switch {
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Round(time.Hour).String(), "0m0s")
+	default:
+		return fmt.Sprintf("%dd", int(d.Hours()/24))
+	}
+}
+
+// amount is a number of bytes for a person.
+func amount(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	v, i := float64(n), 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.1f %s", v, units[i])
+}
+
+// message is what is sent: the argument, or standard input where it is - or
+// missing.
+func messageData(arg *string) ([]byte, error) {
+	if arg != nil && *arg != "-" {
+		return []byte(*arg), nil
+	}
+	b, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return nil, fmt.Errorf("read standard input: %w", err)
+	}
+	return b, nil
+}

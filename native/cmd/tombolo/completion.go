@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+// The scripts ask this program itself, so that they know its flags, and the peers
+// and protocols of the daemon. The libraries for kong that do this have not been
+// kept up for years.
+var completionScripts = map[string]string{
+	"bash": `_tombolo() {
+  local IFS=$'\n'
+  COMPREPLY=($(tombolo complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  [[ ${#COMPREPLY[@]} -eq 0 ]] && COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+}
+complete -o nosort -F _tombolo tombolo
+`,
+	"zsh": `#compdef tombolo
+_tombolo() {
+  local -a found
+  found=("${(@f)$(tombolo complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  if [[ -n "$found" ]]; then compadd -V tombolo -- $found; else _files; fi
+}
+compdef _tombolo tombolo
+`,
+	"fish": `function __tombolo
+  set -l words (commandline -opc) (commandline -ct)
+  tombolo complete -- $words[2..-1] 2>/dev/null
+end
+complete -c tombolo -a '(__tombolo)'
+`,
+}
+
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish: eval \"$(tombolo completion bash)\", or put it where the shell looks."`
+}
+
+// Run prints the script.
+func (c *completionCmd) Run() error {
+	fmt.Print(completionScripts[c.Shell])
+	return nil
+}
+
+type completeCmd struct {
+	Words []string `arg:"" optional:"" passthrough:""`
+}
+
+// Run prints what may stand in the place of the last word, one a line.
+func (c *completeCmd) Run(app *kong.Kong) error {
+	words := c.Words
+	if len(words) > 0 && words[0] == "--" {
+		words = words[1:]
+	}
+	last := ""
+	if len(words) > 0 {
+		last, words = words[len(words)-1], words[:len(words)-1]
+	}
+	for _, candidate := range candidates(app.Model.Node, words, last) {
+		if strings.HasPrefix(candidate, last) {
+			fmt.Println(candidate)
+		}
+	}
+	return nil
+}
+
+// candidates walks down to the command that the words name and lists what may
+// come next.
+func candidates(node *kong.Node, words []string, last string) []string {
+	args := 0
+	var value *kong.Flag // of which the next word is the value
+	for _, w := range words {
+		switch {
+		case value != nil:
+			value = nil
+		case strings.HasPrefix(w, "-") && w != "-":
+			if f := flagOf(node, w); f != nil && !f.IsBool() && !strings.Contains(w, "=") {
+				value = f
+			}
+		case child(node, w) != nil:
+			node = child(node, w)
+		default:
+			args++
+		}
+	}
+	switch {
+	case value != nil:
+		return valuesOf(value.Value, words)
+	case strings.HasPrefix(last, "-"):
+		return flagNames(node)
+	}
+	var list []string
+	for _, c := range node.Children {
+		if c.Type == kong.CommandNode && !c.Hidden {
+			list = append(list, c.Name)
+		}
+	}
+	if args < len(node.Positional) {
+		list = append(list, valuesOf(node.Positional[args], words)...)
+	}
+	return list
+}
+
+func child(node *kong.Node, name string) *kong.Node {
+	for _, c := range node.Children {
+		if c.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func flagOf(node *kong.Node, word string) *kong.Flag {
+	for _, group := range node.AllFlags(false) {
+		for _, f := range group {
+			if "--"+f.Name == word || f.Short != 0 && "-"+string(f.Short) == word {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+func flagNames(node *kong.Node) []string {
+	var names []string
+	for _, group := range node.AllFlags(true) {
+		for _, f := range group {
+			names = append(names, "--"+f.Name)
+		}
+	}
+	return names
+}
+
+// valuesOf lists what the value of a flag or an argument may be, asking the
+// daemon for peers and protocols.
+func valuesOf(v *kong.Value, words []string) []string {
+	switch {
+	case v.Enum != "":
+		return v.EnumSlice()
+	case v.Name == "peer" || v.Target.Type() == reflect.TypeFor[[]peerFlag]():
+		return ask(words, "peers", func(p control.Peer) string { return p.ID.String() })
+	case v.Name == "protocol":
+		var list tunnels.List
+		askOne(words, "tunnels", &list)
+		var names []string
+		for _, l := range list.Listeners {
+			names = append(names, string(l.Protocol))
+		}
+		return append(names, ask(words, "services", func(o control.Offer) string { return string(o.Protocol) })...)
+	}
+	return nil
+}
+
+// completionTimeout bounds what a person waits for after pressing tab.
+const completionTimeout = time.Second
+
+func ask[T any](words []string, verb string, of func(T) string) []string {
+	var answers []T
+	askOne(words, verb, &answers)
+	var texts []string
+	for _, a := range answers {
+		texts = append(texts, of(a))
+	}
+	return texts
+}
+
+// askOne asks the daemon that the words so far would; without one, nothing is
+// suggested.
+func askOne(words []string, verb string, answer any) {
+	dir := os.Getenv("TOMBOLO_DATA_DIR")
+	for i, w := range words {
+		if w == "--data-dir" && i+1 < len(words) {
+			dir = words[i+1]
+		} else if d, ok := strings.CutPrefix(w, "--data-dir="); ok {
+			dir = d
+		}
+	}
+	if dir == "" {
+		dir = filepath.Join("~", ".tombolo")
+	}
+	client, err := control.NewClient(kong.ExpandPath(dir))
+	if err != nil {
+		return
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	var raw json.RawMessage
+	if client.Call(ctx, verb, control.None{}, &raw) == nil {
+		_ = json.Unmarshal(raw, answer)
+	}
+}

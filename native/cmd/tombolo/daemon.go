@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+// daemon is a node with what a running `tombolo up` has around it.
+type daemon struct {
+	node       *core.Node
+	gatewayURL string
+	closers    []func() error // in the order of their starts
+}
+
+// start starts the tunnels, the gateway and the control socket.
+func (d *daemon) start(ctx context.Context, c *upCmd, relays []peer.AddrInfo, log *slog.Logger) error {
+	kept, err := tunnels.Open(ctx, d.node, c.DataDir, log)
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, kept.Close)
+	server, err := control.Serve(control.Options{
+		Node:    d.node,
+		Tunnels: kept,
+		Dir:     c.DataDir,
+		Status: func(s *control.Status) {
+			s.Gateway = d.gatewayURL
+			for _, r := range relays {
+				for _, a := range r.Addrs {
+					s.Relays = append(s.Relays, fmt.Sprintf("%s/p2p/%s", a, r.ID))
+				}
+			}
+		},
+		Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, server.Close)
+	return nil
+}
+
+// Close ends all in reverse order, the node last.
+func (d *daemon) Close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(append(errs, d.node.Close())...)
+}

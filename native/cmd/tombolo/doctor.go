@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/datadir"
+)
+
+type doctorCmd struct {
+	clientFlags
+	outputFlags
+}
+
+// finding is what a check found.
+type finding struct {
+	Check  string `json:"check"`
+	Result string `json:"result"` // ok, warning, failed
+	Found  string `json:"found"`
+	Advice string `json:"advice,omitempty"` // what to do, unless ok
+}
+
+const (
+	fine    = "ok"
+	warning = "warning"
+	failed  = "failed"
+)
+
+const (
+	probeTimeout = 3 * time.Second
+	clockSlack   = 90 * time.Second // certificates and reservations bear less than minutes
+)
+
+// Run checks one thing after the other and says what to do. The exit code is 1 if
+// something failed.
+func (c *doctorCmd) Run(ctx context.Context) error {
+	findings := c.examine(ctx)
+	if c.json() {
+		if err := printJSON(findings); err != nil {
+			return err
+		}
+	} else {
+		for _, f := range findings {
+			fmt.Printf("%-8s %-12s %s\n", f.Result, f.Check, printable(f.Found))
+			if f.Advice != "" {
+				fmt.Printf("%-8s %-12s -> %s\n", "", "", printable(f.Advice))
+			}
+		}
+	}
+	bad := 0
+	for _, f := range findings {
+		if f.Result == failed {
+			bad++
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("doctor: %d of %d checks failed", bad, len(findings))
+	}
+	return nil
+}
+
+func (c *doctorCmd) examine(ctx context.Context) []finding {
+	findings := []finding{c.identity()}
+	var status control.Status
+	if err := c.call(ctx, "status", control.None{}, &status); err != nil {
+		advice := "start one with tombolo up --data-dir " + c.DataDir
+		if !errors.Is(err, control.ErrNoDaemon) {
+			advice = "restart the daemon; if that does not help, run it with --log-level debug"
+		}
+		return append(findings, finding{"daemon", failed, err.Error(), advice})
+	}
+	findings = append(findings, finding{"daemon", fine,
+		fmt.Sprintf("process %d, version %s, up %s, network %s", status.PID, status.Version, age(status.Started), status.Network), ""})
+	findings = append(findings, ports(ctx, status)...)
+	findings = append(findings, relays(ctx, status)...)
+	findings = append(findings, reservations(status), peers(status))
+	return append(findings, c.tunnels(ctx)...)
+}
+
+func (c *doctorCmd) identity() finding {
+	_, err := datadir.ReadKey(c.DataDir)
+	switch {
+	case errors.Is(err, datadir.ErrNoIdentity):
+		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
+	case err != nil:
+		return finding{"identity", failed, err.Error(), "see there"}
+	}
+	return finding{"identity", fine, "in " + c.DataDir, ""}
+}
+
+// ports connects to the TCP ports of this machine that the daemon listens on.
+func ports(ctx context.Context, s control.Status) []finding {
+	var findings []finding
+	seen := make(map[string]bool)
+	listens := false
+	for _, text := range s.Addrs {
+		addr, err := ma.NewMultiaddr(text)
+		if err != nil || strings.Contains(text, "/p2p-circuit") {
+			continue
+		}
+		listens = true
+		network, hostPort, err := manet.DialArgs(firstTwo(addr))
+		if err != nil || !strings.HasPrefix(network, "tcp") || seen[hostPort] {
+			continue
+		}
+		seen[hostPort] = true
+		if err := probe(ctx, network, hostPort); err != nil {
+			findings = append(findings, finding{"port", failed, fmt.Sprintf("TCP %s does not answer: %v", hostPort, err),
+				"a firewall of this machine may block it; allow it, or choose another with --listen"})
+			continue
+		}
+		findings = append(findings, finding{"port", fine, "TCP " + hostPort + " answers from this machine", ""})
+	}
+	if !listens {
+		return []finding{{"port", warning, "the daemon listens nowhere itself", "peers reach it through a relay only, if it has one"}}
+	}
+	return findings
+}
+
+func firstTwo(a ma.Multiaddr) ma.Multiaddr {
+	if len(a) > 2 {
+		return a[:2]
+	}
+	return a
+}
+
+func probe(ctx context.Context, network, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return err
+	}
+	return c.Close()
+}
+
+// relays asks the relays' pages, which tells that they are there and what time it
+// is.
+func relays(ctx context.Context, s control.Status) []finding {
+	if len(s.Relays) == 0 {
+		return []finding{{"relay", warning, "none is configured", "browsers, and peers behind a router, reach this node through one: tombolo up --relay"}}
+	}
+	var findings []finding
+	asked := make(map[string]bool)
+	clock := finding{"clock", warning, "no relay tells the time over HTTP", "check it with timedatectl"}
+	for _, text := range s.Relays {
+		addr, err := ma.NewMultiaddr(text)
+		if err != nil {
+			continue
+		}
+		network, hostPort, err := manet.DialArgs(firstTwo(addr))
+		if err != nil || !strings.HasPrefix(network, "tcp") || asked[hostPort] {
+			continue
+		}
+		asked[hostPort] = true
+		if err := probe(ctx, network, hostPort); err != nil {
+			findings = append(findings, finding{"relay", failed, fmt.Sprintf("%s does not answer: %v", hostPort, err),
+				"see that it runs, and that this network lets you there"})
+			continue
+		}
+		findings = append(findings, finding{"relay", fine, hostPort + " answers", ""})
+		if skew, ok := clockSkew(ctx, text, hostPort); ok {
+			clock = clockFinding(skew, hostPort)
+		}
+	}
+	if len(findings) == 0 {
+		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", ""}}
+	}
+	return append(findings, clock)
+}
+
+func clockFinding(skew time.Duration, where string) finding {
+	if skew.Abs() > clockSlack {
+		return finding{"clock", failed, fmt.Sprintf("it differs from that of %s by %s", where, skew.Round(time.Second)),
+			"set it (timedatectl set-ntp true): certificates and reservations look expired, or not yet valid"}
+	}
+	return finding{"clock", fine, "it agrees with that of " + where, ""}
+}
+
+// clockSkew is how far this clock is ahead of a relay's.
+func clockSkew(ctx context.Context, addr, hostPort string) (time.Duration, bool) {
+	scheme := "http"
+	if strings.Contains(addr, "/wss") || strings.Contains(addr, "/tls/") {
+		scheme = "https"
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+"://"+hostPort+"/healthz", nil)
+	if err != nil {
+		return 0, false
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, false
+	}
+	_ = resp.Body.Close()
+	theirs, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
+	return time.Since(theirs), true
+}
+
+func reservations(s control.Status) finding {
+	switch {
+	case len(s.Reservations) > 0:
+		r := s.Reservations[0]
+		return finding{"reservation", fine, fmt.Sprintf("%d held; on %s until %s", len(s.Reservations), r.Relay, r.Expires.Local().Format(time.TimeOnly)), ""}
+	case len(s.Relays) > 0:
+		return finding{"reservation", failed, "none is held, so nobody can reach this node through its relays", "see the relay's log; it may be full, or of another kind"}
+	}
+	return finding{"reservation", warning, "none, for no relay is configured", ""}
+}
+
+func peers(s control.Status) finding {
+	if s.Peers == 0 {
+		return finding{"peers", warning, "none is connected", "tombolo connect, or wait for one"}
+	}
+	return finding{"peers", fine, fmt.Sprintf("%d connected", s.Peers), ""}
+}
+
+// tunnels names those that do not work.
+func (c *doctorCmd) tunnels(ctx context.Context) []finding {
+	var list struct {
+		Listeners, Forwards []struct{ Protocol, Waiting, Error string }
+	}
+	if err := c.call(ctx, "tunnels", control.None{}, &list); err != nil {
+		return []finding{{"tunnels", failed, err.Error(), ""}}
+	}
+	var findings []finding
+	for _, t := range append(list.Listeners, list.Forwards...) {
+		switch {
+		case t.Waiting != "":
+			findings = append(findings, finding{"tunnel", failed, t.Waiting, "mend that, and it is set up by itself; or tombolo close -p " + t.Protocol})
+		case t.Error != "":
+			findings = append(findings, finding{"tunnel", warning, "the last connection failed: " + t.Error, "it is tried afresh with the next one"})
+		}
+	}
+	if len(findings) == 0 {
+		return []finding{{"tunnels", fine, fmt.Sprintf("%d listeners, %d forwards", len(list.Listeners), len(list.Forwards)), ""}}
+	}
+	return findings
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+type sendCmd struct {
+	clientFlags
+	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+	Type string  `arg:"" help:"Of the message."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+}
+
+// Run sends a message to one peer.
+func (c *sendCmd) Run(ctx context.Context) error {
+	data, err := messageData(c.Data)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, "send", control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data}, nil)
+}
+
+type requestCmd struct {
+	clientFlags
+	outputFlags
+	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+	Type string  `arg:"" help:"Of the request."`
+	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input."`
+}
+
+// Run asks a peer, and writes its reply as it came.
+func (c *requestCmd) Run(ctx context.Context) error {
+	data, err := messageData(c.Data)
+	if err != nil {
+		return err
+	}
+	var reply control.Reply
+	if err := c.call(ctx, "request", control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data}, &reply); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(reply)
+	}
+	_, err = os.Stdout.Write(reply.Data)
+	return err
+}
+
+type broadcastCmd struct {
+	clientFlags
+	Wait bool    `help:"Wait for a peer on the type, as long as --timeout, where there is none."`
+	Type string  `arg:"" help:"Of the message."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+}
+
+// Run tells every subscriber of a type.
+func (c *broadcastCmd) Run(ctx context.Context) error {
+	data, err := messageData(c.Data)
+	if err != nil {
+		return err
+	}
+	return c.call(ctx, "broadcast", control.MessageCall{Type: c.Type, Data: data, Wait: c.Wait}, nil)
+}
+
+type subscribeCmd struct {
+	clientFlags
+	JSON   bool   `help:"Print a JSON object a line, the data in base64."`
+	Buffer int    `help:"How many messages may wait to be printed." default:"1024" placeholder:"N"`
+	Count  int    `short:"c" help:"End after so many messages; 0 is until interrupted." placeholder:"N"`
+	Type   string `arg:"" help:"Of the messages, or room/* for all that begin with room/ and are sent to this node."`
+}
+
+// Run prints messages as they come.
+func (c *subscribeCmd) Run(ctx context.Context) error {
+	client, err := control.NewClient(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	begun, seen := false, 0
+	for m, err := range control.Follow[control.Message](ctx, client, "subscribe", control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}) {
+		switch {
+		case err != nil:
+			return about("subscribe", err)
+		case !begun:
+			begun = true // the daemon hears from now on
+			fmt.Fprintln(os.Stderr, "subscribed to", c.Type)
+			continue
+		case c.JSON:
+			err = printLine(m)
+		default:
+			err = printMessage(m)
+		}
+		if err != nil {
+			return err
+		}
+		if seen++; seen == c.Count {
+			return nil
+		}
+	}
+	if ctx.Err() == nil {
+		return fmt.Errorf("subscribe: the daemon ended")
+	}
+	return nil
+}
+
+func printMessage(m control.Message) error {
+	if m.Missed > 0 {
+		fmt.Fprintf(os.Stderr, "missed %d messages\n", m.Missed)
+	}
+	text := string(m.Data)
+	if !utf8.Valid(m.Data) || !isText(text) {
+		text = fmt.Sprintf("%q", m.Data)
+	}
+	_, err := fmt.Printf("%s %s %s\n", m.From, printable(m.Type), text)
+	return err
+}
+
+func isText(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) && r != '\t' {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+type peersCmd struct {
+	clientFlags
+	outputFlags
+}
+
+// Run lists the connected peers.
+func (c *peersCmd) Run(ctx context.Context) error {
+	var peers []control.Peer
+	if err := c.call(ctx, "peers", control.None{}, &peers); err != nil {
+		return err
+	}
+	return show(c.outputFlags, peers, []column[control.Peer]{
+		{"peer", false, func(p control.Peer) string { return p.ID.String() }},
+		{"transport", false, func(p control.Peer) string { return p.Transport }},
+		{"rtt", false, func(p control.Peer) string { return rtt(p.RTT) }},
+		{"age", false, func(p control.Peer) string { return age(p.Since) }},
+		{"agent", false, func(p control.Peer) string { return p.Agent }},
+		{"direction", true, func(p control.Peer) string { return p.Direction }},
+		{"relay", true, func(p control.Peer) string { return string(orDash(p.Relay.String())) }},
+		{"address", true, func(p control.Peer) string { return p.Addr }},
+	})
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func rtt(ms float64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.Duration(ms * float64(time.Millisecond)).Round(10 * time.Microsecond).String()
+}
+
+type connectCmd struct {
+	clientFlags
+	outputFlags
+	Peer string `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+}
+
+// Run connects to a peer.
+func (c *connectCmd) Run(ctx context.Context) error {
+	var p control.Peer
+	if err := c.call(ctx, "connect", control.PeerCall{Peer: c.Peer}, &p); err != nil {
+		return err
+	}
+	return say(c.outputFlags, p, "connected %s via %s %s", p.ID, p.Transport, p.Addr)
+}
+
+type disconnectCmd struct {
+	clientFlags
+	outputFlags
+	Peer string `arg:"" help:"A peer id."`
+}
+
+// Run closes the connections to a peer.
+func (c *disconnectCmd) Run(ctx context.Context) error {
+	var closed control.Closed
+	if err := c.call(ctx, "disconnect", control.PeerCall{Peer: c.Peer}, &closed); err != nil {
+		return err
+	}
+	return say(c.outputFlags, closed, "closed %d connections", closed.Closed)
+}
+
+type pingCmd struct {
+	clientFlags
+	JSON  bool   `help:"Print a JSON object a line."`
+	Count int    `short:"c" help:"How often; 0 is until interrupted." default:"4" placeholder:"N"`
+	Peer  string `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+}
+
+// pingInterval is the time between two round trips.
+const pingInterval = time.Second
+
+// Run measures round trips.
+func (c *pingCmd) Run(ctx context.Context) error {
+	if c.Count < 0 {
+		return usage("--count %d is negative", c.Count)
+	}
+	for i := 0; c.Count == 0 || i < c.Count; i++ {
+		if i > 0 {
+			select {
+			case <-time.After(pingInterval):
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		var pong control.Pong
+		if err := c.call(ctx, "ping", control.PeerCall{Peer: c.Peer}, &pong); err != nil {
+			return interrupted(ctx, err)
+		}
+		if c.JSON {
+			if err := printLine(pong); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Printf("%s rtt %s\n", pong.Peer, rtt(pong.RTT))
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+// absolute makes paths independent of the folder the command runs in: the daemon
+// runs in another one.
+func absolute(addr string) (string, error) {
+	for _, scheme := range []string{"file:", "unix:"} {
+		if path, ok := strings.CutPrefix(addr, scheme); ok {
+			path, err := filepath.Abs(path)
+			return scheme + path, err
+		}
+	}
+	return addr, nil
+}
+
+// joinStdio makes standard input and output a stream to a peer's service, as
+// ssh's ProxyCommand wants it. It returns when the service has ended its side.
+func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
+	client, err := control.NewClient(f.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	opening, cancel := context.WithTimeout(ctx, f.Timeout)
+	conn, id, err := client.Dial(opening, q)
+	cancel()
+	if err != nil {
+		return about("forward", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer stop()
+	go func() { // ends with the process: a terminal cannot be interrupted
+		_, _ = io.Copy(conn, os.Stdin) // what fails here ends the other direction too
+		_ = conn.CloseWrite()
+	}()
+	_, err = io.Copy(os.Stdout, conn)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if why := endOf(client, id); why != nil {
+		return about("forward", why)
+	}
+	return about("forward", err)
+}
+
+// endOf asks why a stream ended; nil if it ended well.
+func endOf(client *control.Client, id uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		var streams []bridge.StreamInfo
+		if err := client.Call(ctx, "streams", control.StreamsCall{ID: &id}, &streams); err != nil {
+			return fmt.Errorf("why the stream ended cannot be learned: %w", err)
+		}
+		s := streams[0]
+		switch {
+		case s.Reason != "":
+			return errors.New(s.Error)
+		case !s.Ended.IsZero():
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond) // its other half is just ending
+	}
+	return nil
+}

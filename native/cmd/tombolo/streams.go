@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+type streamsCmd struct {
+	Ls    streamsLsCmd    `cmd:"" default:"withargs" help:"List live streams, or those that have ended (the default)."`
+	Close streamsCloseCmd `cmd:"" help:"Reset streams at both ends."`
+	Watch streamsWatchCmd `cmd:"" help:"Tell each change of streams, listeners and forwards, as a JSON object a line."`
+}
+
+type streamsLsCmd struct {
+	clientFlags
+	outputFlags
+	Ended   bool `help:"Those that have ended, at most the last 256, with why."`
+	Verbose bool `short:"v" help:"The same as -o wide."`
+}
+
+// Run lists streams.
+func (c *streamsLsCmd) Run(ctx context.Context) error {
+	var streams []bridge.StreamInfo
+	if err := c.call(ctx, "streams", control.StreamsCall{Ended: c.Ended}, &streams); err != nil {
+		return err
+	}
+	if c.Verbose {
+		c.Output = "wide"
+	}
+	type s = bridge.StreamInfo
+	return show(c.outputFlags, streams, []column[s]{
+		{"id", false, func(s s) string { return strconv.FormatUint(s.ID, 10) }},
+		{"protocol", false, func(s s) string { return string(s.Protocol) }},
+		{"origin", false, func(s s) string { return s.Origin }},
+		{"target", false, func(s s) string { return s.Target }},
+		{"transport", false, func(s s) string { return s.Transport }},
+		{"sent", false, func(s s) string { return amount(s.Sent) }},
+		{"received", false, func(s s) string { return amount(s.Received) }},
+		{"age", false, func(s s) string { return age(s.Opened) }},
+		{"last active", true, func(s s) string { return age(s.LastActive) }},
+		{"relay", true, func(s s) string { return orDash(s.Relay.String()) }},
+		{"ended", !c.Ended, func(s s) string { return orDash(age(s.Ended)) }},
+		{"why", !c.Ended, func(s s) string { return why(s) }},
+	})
+}
+
+func why(s bridge.StreamInfo) string {
+	switch {
+	case s.Ended.IsZero():
+		return "-"
+	case s.Reason == "":
+		return "complete"
+	case s.Error != "":
+		return s.Error
+	}
+	return string(s.Reason)
+}
+
+type streamsCloseCmd struct {
+	clientFlags
+	outputFlags
+	All bool     `short:"a" help:"Every live stream."`
+	IDs []uint64 `arg:"" optional:"" name:"id" help:"Of live streams."`
+}
+
+// Run resets streams.
+func (c *streamsCloseCmd) Run(ctx context.Context) error {
+	var closed control.Closed
+	if err := c.call(ctx, "streams/close", control.CloseStreamsCall{All: c.All, IDs: c.IDs}, &closed); err != nil {
+		return err
+	}
+	return say(c.outputFlags, closed, "closed %d", closed.Closed)
+}
+
+type streamsWatchCmd struct{ clientFlags }
+
+// Run tells changes until interrupted.
+func (c *streamsWatchCmd) Run(ctx context.Context) error {
+	client, err := control.NewClient(c.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for change, err := range control.Follow[bridge.Change](ctx, client, "watch", control.None{}) {
+		if err != nil {
+			return about("watch", err)
+		}
+		if err := printLine(change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type servicesCmd struct {
+	clientFlags
+	outputFlags
+	Peer string `arg:"" optional:"" help:"Of this peer; else of all that are connected."`
+}
+
+// Run lists what peers offer to this node.
+func (c *servicesCmd) Run(ctx context.Context) error {
+	var offers []control.Offer
+	if err := c.call(ctx, "services", control.PeerCall{Peer: c.Peer}, &offers); err != nil {
+		return err
+	}
+	return show(c.outputFlags, offers, []column[control.Offer]{
+		{"peer", false, func(o control.Offer) string { return o.Peer.String() }},
+		{"protocol", false, func(o control.Offer) string { return string(o.Protocol) }},
+		{"description", false, func(o control.Offer) string { return o.Description }},
+	})
+}

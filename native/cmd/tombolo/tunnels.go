@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+func usage(format string, args ...any) error {
+	return &command.UsageError{Err: fmt.Errorf(format, args...)}
+}
+
+// limitFlags bound a listener.
+type limitFlags struct {
+	MaxStreams        *int      `help:"Most streams at a time; 0 is any number." placeholder:"N"`
+	MaxStreamsPerPeer *int      `help:"Most streams of one peer at a time; 0 is any number." placeholder:"N"`
+	Rate              *byteSize `help:"Most bytes a second each way, all streams together, as 500K or 10MiB; 0 is any number." placeholder:"BYTES"`
+}
+
+// byteSize is a number of bytes as a person writes it: 500K, 10MiB.
+type byteSize int64
+
+var sizeSuffix = regexp.MustCompile(`(?i)^([0-9]+)([KMGT]?)(i?B)?$`)
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (b *byteSize) UnmarshalText(text []byte) error {
+	parts := sizeSuffix.FindSubmatch(text)
+	if parts == nil {
+		return fmt.Errorf("%q is no number of bytes, as 500K or 10MiB", text)
+	}
+	n, err := strconv.ParseInt(string(parts[1]), 10, 64)
+	shift := 0
+	if len(parts[2]) > 0 {
+		shift = 10 * (1 + strings.Index("KMGT", strings.ToUpper(string(parts[2]))))
+	}
+	if err != nil || n > math.MaxInt64>>shift {
+		return fmt.Errorf("%q is too many bytes", text)
+	}
+	*b = byteSize(n << shift)
+	return nil
+}
+
+type tunnelFlags struct {
+	Foreground          bool `short:"f" help:"Stay, and close it on Ctrl-C."`
+	Ephemeral           bool `help:"Let it end with the daemon; else it is there again when that restarts."`
+	AllowCustomProtocol bool `help:"Permit a protocol that is not within /x/."`
+}
+
+type listenCmd struct {
+	clientFlags
+	outputFlags
+	tunnelFlags
+	limitFlags
+	Allow        []peerFlag  `help:"Let only these peers in. Repeatable." placeholder:"PEER"`
+	Deny         []peerFlag  `help:"Keep these peers out. Repeatable." placeholder:"PEER"`
+	Announce     string      `help:"Let peers find it among this node's services, under this description." placeholder:"TEXT"`
+	ReportPeerID bool        `name:"report-peer-id" help:"Send the target the peer's id and a newline first."`
+	Protocol     protocol.ID `arg:"" help:"The name that peers use, as /x/ssh."`
+	Target       string      `arg:"" help:"Where it leads: host:port, a multiaddr, unix:/path, or file:DIR for a read-only site."`
+}
+
+// Run offers a local service to peers.
+func (c *listenCmd) Run(ctx context.Context) error {
+	target, err := absolute(c.Target)
+	if err != nil {
+		return err
+	}
+	spec := tunnels.ListenSpec{Protocol: c.Protocol, Target: target, Ephemeral: c.Ephemeral, ListenConfig: bridge.ListenConfig{
+		CustomProtocol: c.AllowCustomProtocol,
+		ReportPeer:     c.ReportPeerID,
+		Announce:       c.Announce,
+		Access:         bridge.Access{Allow: ids(c.Allow), Deny: ids(c.Deny)},
+		Limits:         c.limits(),
+	}}
+	if c.Foreground {
+		return foreground(ctx, c.clientFlags, c.outputFlags, "listen", spec, func(l tunnels.Listener) string {
+			return fmt.Sprintf("%s leads to %s; peers reach it at %s", l.Protocol, l.Target, l.Listen)
+		})
+	}
+	var l tunnels.Listener
+	if err := c.call(ctx, "listen", spec, &l); err != nil {
+		return err
+	}
+	return say(c.outputFlags, l, "%s leads to %s", l.Protocol, l.Target)
+}
+
+func (f limitFlags) limits() (l bridge.Limits) {
+	if f.MaxStreams != nil {
+		l.Streams = *f.MaxStreams
+	}
+	if f.MaxStreamsPerPeer != nil {
+		l.StreamsPerPeer = *f.MaxStreamsPerPeer
+	}
+	if f.Rate != nil {
+		l.Rate = int64(*f.Rate)
+	}
+	return l
+}
+
+type forwardCmd struct {
+	clientFlags
+	outputFlags
+	tunnelFlags
+	Protocol protocol.ID `arg:"" help:"The name of the peer's service, as /x/ssh."`
+	Listen   string      `arg:"" help:"Where to listen: host:port, a multiaddr, unix:/path; or - for standard input and output."`
+	Peer     string      `arg:"" help:"A peer id, a multiaddr that ends in /p2p/<id>, or /dnsaddr/<name>."`
+}
+
+// Run leads local connections to a peer's service.
+func (c *forwardCmd) Run(ctx context.Context) error {
+	if c.Listen == "-" {
+		return joinStdio(ctx, c.clientFlags, control.DialCall{Peer: c.Peer, Protocol: c.Protocol, CustomProtocol: c.AllowCustomProtocol})
+	}
+	listen, err := absolute(c.Listen)
+	if err != nil {
+		return err
+	}
+	spec := tunnels.ForwardSpec{Protocol: c.Protocol, Listen: listen, Peer: c.Peer, CustomProtocol: c.AllowCustomProtocol, Ephemeral: c.Ephemeral}
+	if c.Foreground {
+		return foreground(ctx, c.clientFlags, c.outputFlags, "forward", spec, func(f tunnels.Forward) string {
+			return fmt.Sprintf("%s leads to %s of %s", f.Listen, f.Protocol, f.Target)
+		})
+	}
+	var f tunnels.Forward
+	if err := c.call(ctx, "forward", spec, &f); err != nil {
+		return err
+	}
+	return say(c.outputFlags, f, "%s leads to %s of %s", f.Listen, f.Protocol, f.Target)
+}
+
+// foreground keeps a tunnel until it is closed elsewhere, the daemon ends, or ctx
+// does.
+func foreground[T any](ctx context.Context, f clientFlags, out outputFlags, verb string, spec any, text func(T) string) error {
+	client, err := control.NewClient(f.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	set := false
+	for info, err := range control.Follow[T](ctx, client, verb+"/foreground", spec) {
+		if err != nil {
+			return about(verb, err)
+		}
+		set = true
+		if out.json() {
+			err = printLine(info)
+		} else {
+			_, err = fmt.Println(text(info) + "; Ctrl-C closes it")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if set && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "tombolo: it was closed, or the daemon ended")
+	}
+	return nil
+}
+
+type lsCmd struct {
+	clientFlags
+	outputFlags
+	Verbose bool `short:"v" help:"The same as -o wide."`
+}
+
+// row is a listener or a forward in the table.
+type row struct {
+	protocol             protocol.ID
+	listen, target, live string
+	note                 string
+	access               string
+	ephemeral            bool
+}
+
+// Run lists listeners and forwards.
+func (c *lsCmd) Run(ctx context.Context) error {
+	var list tunnels.List
+	if err := c.call(ctx, "tunnels", control.None{}, &list); err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(list)
+	}
+	if c.Verbose {
+		c.Output = "wide"
+	}
+	var rows []row
+	for _, l := range list.Listeners {
+		rows = append(rows, row{l.Protocol, l.Listen, l.Target, strconv.Itoa(l.Live), state(l.Waiting, ""), access(l.Access), l.Ephemeral})
+	}
+	for _, f := range list.Forwards {
+		rows = append(rows, row{f.Protocol, f.Listen, f.Target, strconv.Itoa(f.Live), state(f.Waiting, f.Error), "", f.Ephemeral})
+	}
+	return show(c.outputFlags, rows, []column[row]{
+		{"protocol", false, func(r row) string { return string(r.protocol) }},
+		{"listen", false, func(r row) string { return r.listen }},
+		{"target", false, func(r row) string { return r.target }},
+		{"streams", false, func(r row) string { return r.live }},
+		{"kept", true, func(r row) string { return map[bool]string{true: "no", false: "yes"}[r.ephemeral] }},
+		{"access", true, func(r row) string { return orDash(r.access) }},
+		{"state", false, func(r row) string { return r.note }},
+	})
+}
+
+// state is what a person should know of a tunnel.
+func state(waiting, failed string) string {
+	switch {
+	case waiting != "":
+		return "waiting: " + waiting
+	case failed != "":
+		return "last failed: " + failed
+	}
+	return "ready"
+}
+
+func access(a bridge.Access) string {
+	list := func(word string, peers []peer.ID) string {
+		if len(peers) == 0 {
+			return ""
+		}
+		var names []string
+		for _, p := range peers {
+			names = append(names, p.String())
+		}
+		return word + " " + strings.Join(names, ",") + " "
+	}
+	return strings.TrimSpace(list("allow", a.Allow) + list("deny", a.Deny))
+}
+
+type closeCmd struct {
+	clientFlags
+	outputFlags
+	All      bool        `short:"a" help:"Close every listener and forward."`
+	Protocol protocol.ID `short:"p" help:"Those of a protocol." placeholder:"PROTO"`
+	Listen   string      `short:"l" help:"Forwards that listen at an address." placeholder:"ADDR"`
+	Target   string      `short:"t" help:"Those that lead to a target." placeholder:"ADDR"`
+}
+
+// Run closes listeners and forwards; their live streams go on.
+func (c *closeCmd) Run(ctx context.Context) error {
+	var closed control.Closed
+	err := c.call(ctx, "close", tunnels.Match{All: c.All, Protocol: c.Protocol, Listen: c.Listen, Target: c.Target}, &closed)
+	if err != nil {
+		return err
+	}
+	return say(c.outputFlags, closed, "closed %d", closed.Closed)
+}
+
+type accessCmd struct {
+	clientFlags
+	outputFlags
+	limitFlags
+	Anyone   bool        `help:"Forget all permissions first."`
+	Allow    []peerFlag  `help:"Let these peers in, and otherwise only those allowed before. Repeatable." placeholder:"PEER"`
+	Deny     []peerFlag  `help:"Keep these peers out. Repeatable." placeholder:"PEER"`
+	Remove   []peerFlag  `help:"Neither allow nor deny these peers any more. Repeatable." placeholder:"PEER"`
+	Protocol protocol.ID `arg:"" help:"Of the listener."`
+}
+
+// Run changes who may use a listener, and how much, from the next stream on.
+func (c *accessCmd) Run(ctx context.Context) error {
+	var l tunnels.Listener
+	err := c.call(ctx, "access", control.AccessCall{
+		Protocol:       c.Protocol,
+		Anyone:         c.Anyone,
+		Allow:          ids(c.Allow),
+		Deny:           ids(c.Deny),
+		Remove:         ids(c.Remove),
+		Streams:        c.MaxStreams,
+		StreamsPerPeer: c.MaxStreamsPerPeer,
+		Rate:           (*int64)(c.Rate),
+	}, &l)
+	if err != nil {
+		return err
+	}
+	who := access(l.Access)
+	if who == "" {
+		who = "everyone may"
+	}
+	return say(c.outputFlags, l, "%s: %s", l.Protocol, who)
+}

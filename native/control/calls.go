@@ -1,0 +1,268 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	for verb, handler := range map[string]http.HandlerFunc{
+		"status":     call(s.status),
+		"peers":      call(s.peers),
+		"connect":    call(s.connect),
+		"disconnect": call(s.disconnect),
+		"ping":       call(s.ping),
+		"echo":       call(s.echo),
+
+		"listen":             call(s.listen),
+		"forward":            call(s.forward),
+		"listen/foreground":  follow(s.listenForeground),
+		"forward/foreground": follow(s.forwardForeground),
+		"access":             call(s.access),
+		"tunnels":            call(s.tunnels),
+		"close":              call(s.close),
+		"streams":            call(s.streams),
+		"streams/close":      call(s.closeStreams),
+		"watch":              follow(s.watch),
+		"services":           call(s.services),
+		"dial":               s.dial,
+
+		"send":      call(s.send),
+		"request":   call(s.request),
+		"broadcast": call(s.broadcast),
+		"subscribe": follow(s.subscribe),
+	} {
+		mux.HandleFunc("POST /v1/"+verb, handler)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeError(w, badRequest{fmt.Errorf("there is no call %s %s: the client may be newer than the daemon", r.Method, r.URL.Path)})
+	})
+	return mux
+}
+
+var started = time.Now()
+
+func (s *Server) status(context.Context, None) (Status, error) {
+	stats := s.node.Stats()
+	st := Status{
+		ID:           s.node.ID(),
+		Version:      core.Version(),
+		Network:      s.node.Network(),
+		PID:          os.Getpid(),
+		Started:      started,
+		Addrs:        []string{},
+		Relays:       []string{},
+		Reservations: []Reservation{},
+		Peers:        stats.Peers,
+		Listeners:    stats.Bridge.Listeners,
+		Forwards:     stats.Bridge.Forwards,
+		Streams:      stats.Bridge.Streams,
+	}
+	for _, a := range s.node.Addrs() {
+		st.Addrs = append(st.Addrs, a.String())
+	}
+	for _, r := range s.node.Reservations() {
+		held := Reservation{Relay: r.Relay, Expires: r.Expires}
+		for _, a := range r.Addrs {
+			held.Addrs = append(held.Addrs, a.String())
+		}
+		st.Reservations = append(st.Reservations, held)
+	}
+	if s.opts.Status != nil {
+		s.opts.Status(&st)
+	}
+	return st, nil
+}
+
+func (s *Server) peers(context.Context, None) ([]Peer, error) {
+	peers := make([]Peer, 0)
+	for _, p := range s.node.Peers() {
+		peers = append(peers, peerOf(p))
+	}
+	slices.SortFunc(peers, func(a, b Peer) int { return cmp.Compare(a.ID, b.ID) })
+	return peers, nil
+}
+
+// peer resolves a peer and makes its addresses known.
+func (s *Server) peer(ctx context.Context, name string) (peer.AddrInfo, error) {
+	info, err := tunnels.ResolvePeer(ctx, name)
+	if err != nil {
+		return info, badRequest{err}
+	}
+	return info, nil
+}
+
+// reach resolves a peer and connects to it where an address was given.
+func (s *Server) reach(ctx context.Context, name string) (peer.ID, error) {
+	info, err := s.peer(ctx, name)
+	if err == nil && len(info.Addrs) > 0 && info.ID != s.node.ID() {
+		err = s.node.ConnectPeer(ctx, info)
+	}
+	return info.ID, err
+}
+
+func (s *Server) connect(ctx context.Context, q PeerCall) (Peer, error) {
+	info, err := s.peer(ctx, q.Peer)
+	if err != nil {
+		return Peer{}, err
+	}
+	if err := s.node.ConnectPeer(ctx, info); err != nil {
+		return Peer{}, err
+	}
+	for _, p := range s.node.Peers() {
+		if p.ID == info.ID {
+			return peerOf(p), nil
+		}
+	}
+	return Peer{}, fmt.Errorf("%s was connected, and is gone again", info.ID)
+}
+
+func (s *Server) disconnect(ctx context.Context, q PeerCall) (Closed, error) {
+	info, err := s.peer(ctx, q.Peer)
+	if err != nil {
+		return Closed{}, err
+	}
+	n := len(s.node.Host().Network().ConnsToPeer(info.ID))
+	return Closed{n}, s.node.Disconnect(info.ID)
+}
+
+func (s *Server) ping(ctx context.Context, q PeerCall) (Pong, error) {
+	p, err := s.reach(ctx, q.Peer)
+	if err != nil {
+		return Pong{}, err
+	}
+	rtt, err := s.node.Ping(ctx, p)
+	return Pong{p, milliseconds(rtt)}, err
+}
+
+// maxEcho bounds what one echo carries, in bytes.
+const maxEcho = 256 << 20
+
+func (s *Server) echo(ctx context.Context, q EchoCall) (Echoed, error) {
+	if q.Bytes < 0 || q.Bytes > maxEcho {
+		return Echoed{}, badRequest{fmt.Errorf("bytes: %d is not from 0 to %d", q.Bytes, maxEcho)}
+	}
+	p, err := s.reach(ctx, q.Peer)
+	if err != nil {
+		return Echoed{}, err
+	}
+	begun := time.Now()
+	_, err = s.node.Echo(ctx, p, make([]byte, q.Bytes))
+	return Echoed{p, q.Bytes, time.Since(begun).Seconds()}, err
+}
+
+func (s *Server) send(ctx context.Context, q MessageCall) (None, error) {
+	p, err := s.reach(ctx, q.Peer)
+	if err != nil {
+		return None{}, err
+	}
+	return None{}, s.node.Send(ctx, p, q.Type, q.Data)
+}
+
+func (s *Server) request(ctx context.Context, q MessageCall) (Reply, error) {
+	p, err := s.reach(ctx, q.Peer)
+	if err != nil {
+		return Reply{}, err
+	}
+	data, err := s.node.Request(ctx, p, q.Type, q.Data)
+	return Reply{data}, err
+}
+
+func (s *Server) broadcast(ctx context.Context, q MessageCall) (None, error) {
+	var opts []mesh.BroadcastOption
+	if q.Wait {
+		opts = append(opts, mesh.WaitForPeer())
+	}
+	return None{}, s.node.Broadcast(ctx, q.Type, q.Data, opts...)
+}
+
+func (s *Server) subscribe(ctx context.Context, q SubscribeCall, tell func(any) error) error {
+	var opts []dispatch.Option
+	if q.Buffer != 0 {
+		opts = append(opts, dispatch.Buffer(q.Buffer))
+	}
+	sub, err := s.node.Subscribe(q.Type, opts...)
+	if err != nil {
+		return badRequest{err}
+	}
+	defer sub.Close()
+	if err := tell(None{}); err != nil { // an empty line: it hears from now on
+		return err
+	}
+	for {
+		d, err := sub.Next(ctx)
+		if errors.Is(err, dispatch.ErrClosed) || ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		m := Message{From: d.From, Type: d.Type, ID: fmt.Sprint(d.ID), Data: d.Data, Missed: uint64(d.Missed), Broadcast: d.Broadcast}
+		if err := tell(m); err != nil {
+			return err
+		}
+	}
+}
+
+// servicesTimeout bounds the question to all connected peers.
+const servicesTimeout = 5 * time.Second
+
+// services asks one peer, or all that are connected: then those that do not
+// answer are left out.
+func (s *Server) services(ctx context.Context, q PeerCall) ([]Offer, error) {
+	if q.Peer != "" {
+		p, err := s.reach(ctx, q.Peer)
+		if err != nil {
+			return nil, err
+		}
+		return s.servicesOf(ctx, p)
+	}
+	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	byPeer := make(map[peer.ID][]Offer)
+	for _, p := range s.node.Host().Network().Peers() {
+		wg.Go(func() {
+			offers, err := s.servicesOf(ctx, p)
+			if err != nil {
+				s.log.Debug("a peer was asked for its services in vain", "peer", p, "error", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			byPeer[p] = offers
+		})
+	}
+	wg.Wait()
+	all := make([]Offer, 0)
+	for _, p := range slices.Sorted(maps.Keys(byPeer)) {
+		all = append(all, byPeer[p]...)
+	}
+	return all, nil
+}
+
+func (s *Server) servicesOf(ctx context.Context, p peer.ID) ([]Offer, error) {
+	services, err := s.node.Services(ctx, p)
+	offers := make([]Offer, len(services))
+	for i, service := range services {
+		offers[i] = Offer{p, service}
+	}
+	return offers, err
+}

@@ -1,0 +1,238 @@
+// Package control is the daemon's local API: a [Server] that `tombolo up` runs, and
+// the [Client] that the other commands are.
+//
+// It is HTTP/1.1 on a unix socket in the data directory, which only the directory's
+// owner may open. A call is a POST to /v1/<verb> with a JSON object, and is
+// answered with JSON; an error has a status of 400 or more and is
+// {"error":{"message":…,"reason":…}}. Calls that go on answer with a JSON object a
+// line. The objects are the exported types of this package, of package tunnels and
+// of core/bridge; docs/control.md describes them. Within version 1, fields are
+// only added.
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+// SocketName is the socket's in a data directory.
+const SocketName = "control.sock"
+
+// maxSocketPath is how long the path of a unix socket may be on every system.
+const maxSocketPath = 103
+
+// Bounds of the server, in bytes and time.
+const (
+	maxBody       = 2*message.DefaultMaxFrame + 64<<10 // a message in base64, and what is around it
+	headerTimeout = 10 * time.Second
+	idleTimeout   = time.Minute
+)
+
+// SocketPath is where the socket of a data directory is.
+func SocketPath(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, SocketName)
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("the path %s is too long for a socket: choose a data directory with a path of at most %d characters", path, maxSocketPath-len(SocketName)-1)
+	}
+	return path, nil
+}
+
+// Options are what a server serves. All but Logger are required.
+type Options struct {
+	Node    *core.Node
+	Tunnels *tunnels.Tunnels
+	Dir     string // the data directory, which this process has for itself
+	// Status adds what only the program knows to the answer of "status".
+	Status func(*Status)
+	Logger *slog.Logger
+}
+
+// Server answers commands. It runs from Serve until Close.
+type Server struct {
+	opts     Options
+	node     *core.Node
+	log      *slog.Logger
+	listener net.Listener
+	http     *http.Server
+	ctx      context.Context // ends on Close
+	stop     context.CancelFunc
+	served   chan struct{}
+	joined   sync.WaitGroup // connections that have become streams
+	once     sync.Once
+	closeErr error
+}
+
+// Serve listens on the socket and answers until Close. A socket that is there
+// already was left by a daemon that was killed, since the directory belongs to
+// this process; anything else at its path is an error.
+func Serve(o Options) (*Server, error) {
+	path, err := SocketPath(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, fmt.Errorf("control socket: there is a file at %s, and it is no socket: move it away", path)
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("control socket: %w", err)
+		}
+	}
+	l, err := listenPrivately(path)
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	s := &Server{opts: o, node: o.Node, log: o.Logger, listener: l, served: make(chan struct{})}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.http = &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	go func() {
+		defer close(s.served)
+		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("the control socket failed", "error", err)
+		}
+	}()
+	return s, nil
+}
+
+// Close ends every call, removes the socket, and waits.
+func (s *Server) Close() error {
+	s.once.Do(func() {
+		s.stop()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if s.closeErr = s.http.Shutdown(ctx); errors.Is(s.closeErr, context.DeadlineExceeded) {
+			s.closeErr = s.http.Close()
+		}
+		<-s.served
+		s.joined.Wait()
+	})
+	return s.closeErr
+}
+
+// Error is how a call failed.
+type Error struct {
+	Status  int           `json:"-"`
+	Message string        `json:"message"`
+	Reason  bridge.Reason `json:"reason,omitempty"` // where a stream or a peer was the matter
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap is the reason, for errors.Is.
+func (e *Error) Unwrap() error {
+	if e.Reason == "" {
+		return nil
+	}
+	return e.Reason
+}
+
+type errorBody struct {
+	Error *Error `json:"error"`
+}
+
+// badRequest is an error of the call itself.
+type badRequest struct{ error }
+
+func (e badRequest) Unwrap() error { return e.error }
+
+func writeError(w http.ResponseWriter, err error) {
+	e := &Error{Status: http.StatusUnprocessableEntity, Message: err.Error()}
+	if bad := (badRequest{}); errors.As(err, &bad) {
+		e.Status = http.StatusBadRequest
+	}
+	var failed *bridge.Error
+	if errors.As(err, &failed) {
+		e.Reason = failed.Reason
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	_ = json.NewEncoder(w).Encode(errorBody{e})
+}
+
+// call makes a handler of a function: its argument is the JSON object that was
+// sent, and what it returns is the answer.
+func call[Q, A any](f func(context.Context, Q) (A, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if err := readJSON(w, r, &q); err != nil {
+			writeError(w, err)
+			return
+		}
+		a, err := f(r.Context(), q)
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a)
+	}
+}
+
+// follow makes a handler of a function that goes on: each value that it gives to
+// tell is a line of the answer. tell fails once the caller is gone.
+func follow[Q any](f func(ctx context.Context, q Q, tell func(any) error) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var q Q
+		if err := readJSON(w, r, &q); err != nil {
+			writeError(w, err)
+			return
+		}
+		begun := false
+		lines := json.NewEncoder(w)
+		flush := http.NewResponseController(w)
+		tell := func(v any) error {
+			if !begun {
+				w.Header().Set("Content-Type", "application/x-ndjson")
+				begun = true
+			}
+			return errors.Join(lines.Encode(v), flush.Flush())
+		}
+		err := f(r.Context(), q, tell)
+		switch {
+		case err == nil || r.Context().Err() != nil:
+		case begun:
+			_ = tell(errorBody{&Error{Message: err.Error()}})
+		default:
+			writeError(w, err)
+		}
+	}
+}
+
+// readJSON reads the one object that a call sends; an empty body is an empty one.
+func readJSON(w http.ResponseWriter, r *http.Request, q any) error {
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
+	d.DisallowUnknownFields()
+	err := d.Decode(q)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return badRequest{fmt.Errorf("the call is not understood: %w", err)}
+	}
+	if d.More() {
+		return badRequest{errors.New("the call is not understood: something follows the object")}
+	}
+	return nil
+}

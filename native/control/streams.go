@@ -1,0 +1,232 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/tunnels"
+)
+
+func (s *Server) listen(ctx context.Context, spec tunnels.ListenSpec) (tunnels.Listener, error) {
+	info, _, err := s.opts.Tunnels.Listen(ctx, spec)
+	return info, err
+}
+
+func (s *Server) forward(ctx context.Context, spec tunnels.ForwardSpec) (tunnels.Forward, error) {
+	info, _, err := s.opts.Tunnels.Forward(ctx, spec)
+	return info, err
+}
+
+// listenForeground keeps a listener for as long as its caller is there.
+func (s *Server) listenForeground(ctx context.Context, spec tunnels.ListenSpec, tell func(any) error) error {
+	spec.Ephemeral = true
+	info, gone, err := s.opts.Tunnels.Listen(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return s.hold(ctx, info.ID, info, gone, tell)
+}
+
+// forwardForeground keeps a forward for as long as its caller is there.
+func (s *Server) forwardForeground(ctx context.Context, spec tunnels.ForwardSpec, tell func(any) error) error {
+	spec.Ephemeral = true
+	info, gone, err := s.opts.Tunnels.Forward(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return s.hold(ctx, info.ID, info, gone, tell)
+}
+
+// hold waits for a tunnel to be closed elsewhere, and closes it when its caller
+// goes.
+func (s *Server) hold(ctx context.Context, id uint64, info any, gone <-chan struct{}, tell func(any) error) error {
+	err := tell(info)
+	if err == nil {
+		select {
+		case <-gone:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	_, closeErr := s.opts.Tunnels.CloseMatching(tunnels.Match{ID: id})
+	return errors.Join(err, closeErr)
+}
+
+func (s *Server) tunnels(context.Context, None) (tunnels.List, error) {
+	return s.opts.Tunnels.List(), nil
+}
+
+func (s *Server) close(_ context.Context, m tunnels.Match) (Closed, error) {
+	n, err := s.opts.Tunnels.CloseMatching(m)
+	if errors.Is(err, tunnels.ErrNoMatching) || errors.Is(err, tunnels.ErrAllAndMore) {
+		err = badRequest{err}
+	}
+	return Closed{n}, err
+}
+
+func (s *Server) access(_ context.Context, q AccessCall) (tunnels.Listener, error) {
+	return s.opts.Tunnels.Update(q.Protocol, func(a *bridge.Access, m *bridge.Limits) error {
+		if q.Anyone {
+			*a = bridge.Access{}
+		}
+		removed := func(p peer.ID) bool { return slices.Contains(q.Remove, p) }
+		had := len(a.Allow) > 0
+		a.Allow = with(slices.DeleteFunc(a.Allow, removed), q.Allow)
+		a.Deny = with(slices.DeleteFunc(a.Deny, removed), q.Deny)
+		if had && len(a.Allow) == 0 {
+			return badRequest{errors.New("the last allowed peer would go, and then everyone be allowed: say so with --anyone, or close the listener")}
+		}
+		set(&m.Streams, q.Streams)
+		set(&m.StreamsPerPeer, q.StreamsPerPeer)
+		set(&m.Rate, q.Rate)
+		return nil
+	})
+}
+
+// with adds what is not in the list yet.
+func with(list, more []peer.ID) []peer.ID {
+	for _, p := range more {
+		if !slices.Contains(list, p) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}
+
+func (s *Server) streams(_ context.Context, q StreamsCall) ([]bridge.StreamInfo, error) {
+	b := s.node.Bridge()
+	if q.ID != nil {
+		for _, info := range slices.Concat(b.Streams(), b.Ended()) {
+			if info.ID == *q.ID {
+				return []bridge.StreamInfo{info}, nil
+			}
+		}
+		return nil, fmt.Errorf("stream %d: %w, and it is not among the last %d that ended", *q.ID, bridge.ErrNoStream, bridge.History)
+	}
+	list := b.Streams()
+	if q.Ended {
+		list = b.Ended()
+	}
+	if list == nil {
+		list = []bridge.StreamInfo{}
+	}
+	return list, nil
+}
+
+func (s *Server) closeStreams(_ context.Context, q CloseStreamsCall) (Closed, error) {
+	b := s.node.Bridge()
+	switch {
+	case q.All && len(q.IDs) > 0:
+		return Closed{}, badRequest{errors.New("give ids, or all, not both")}
+	case q.All:
+		for _, info := range b.Streams() {
+			q.IDs = append(q.IDs, info.ID)
+		}
+	case len(q.IDs) == 0:
+		return Closed{}, badRequest{errors.New("no stream is given: an id, or all")}
+	}
+	var closed Closed
+	var errs []error
+	for _, id := range q.IDs {
+		err := b.CloseStream(id)
+		switch {
+		case err == nil:
+			closed.Closed++
+		case !q.All: // else it has just ended by itself
+			errs = append(errs, fmt.Errorf("close stream %d: %w", id, err))
+		}
+	}
+	return closed, errors.Join(errs...)
+}
+
+func (s *Server) watch(ctx context.Context, _ None, tell func(any) error) error {
+	for change := range s.node.Bridge().Watch(ctx) {
+		if err := tell(change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Upgrade is what a connection becomes with the call "dial".
+const Upgrade = "tombolo-stream"
+
+// streamHeader tells the caller the stream's id, to ask for its end.
+const streamHeader = "Tombolo-Stream"
+
+// dial opens a stream to a peer and makes the connection of the call it.
+func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
+	var q DialCall
+	err := readJSON(w, r, &q)
+	if err == nil && r.Header.Get("Upgrade") != Upgrade {
+		err = badRequest{fmt.Errorf("the call is not understood: it must ask for an upgrade to %s", Upgrade)}
+	}
+	if err == nil {
+		err = bridge.CheckName(q.Protocol, q.CustomProtocol)
+	}
+	var p peer.ID
+	if err == nil {
+		p, err = s.reach(r.Context(), q.Peer)
+	}
+	var c *bridge.Conn
+	if err == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), bridge.DefaultOpenTimeout)
+		defer cancel()
+		c, err = s.node.Bridge().Dial(ctx, p, q.Protocol, "stdio")
+	}
+	if err != nil {
+		writeError(w, err)
+		return
+	}
+	caller, err := takeOver(w, c.Info().ID)
+	if err != nil {
+		_ = c.Reset()
+		s.log.Debug("a caller did not become a stream", "error", err)
+		return
+	}
+	s.joined.Go(func() {
+		stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = caller.Reset() })
+		defer stop()
+		_ = c.Splice(caller) // the registry knows how it ended
+	})
+}
+
+// takeOver makes the connection of a call a local stream.
+func takeOver(w http.ResponseWriter, id uint64) (bridge.Local, error) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	unix, ok := conn.(*net.UnixConn)
+	if !ok || buffered.Reader.Buffered() > 0 {
+		return nil, errors.Join(errors.New("it sent more before it was answered"), conn.Close())
+	}
+	answer := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + Upgrade + "\r\n" +
+		streamHeader + ": " + strconv.FormatUint(id, 10) + "\r\n\r\n"
+	err = errors.Join(conn.SetDeadline(time.Time{}), write(conn, answer))
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return local.Conn(unix, "stdio"), nil
+}
+
+func write(c net.Conn, s string) error {
+	_, err := c.Write([]byte(s))
+	return err
+}

@@ -1,0 +1,78 @@
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// tempPattern is what files are called while they are written.
+const tempPattern = ".tombolo-*.tmp"
+
+// Replace writes a file of the directory, in place of the one with that name if
+// there is one. After a crash there is one or the other, whole.
+func Replace(dir, name string, b []byte) error {
+	temp, err := writeTemp(dir, b)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	if err := os.Rename(temp, filepath.Join(dir, name)); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// createWhole writes a new file under a temporary name, then gives it its own
+// with a hard link, which fails where that name is taken.
+func createWhole(dir, name string, b []byte) error {
+	temp, err := writeTemp(dir, b)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	path := filepath.Join(dir, name)
+	if err = os.Link(temp, path); err != nil && !errors.Is(err, os.ErrExist) {
+		// A file system without hard links: we have the directory to
+		// ourselves and saw that the name was free.
+		if _, statErr := os.Lstat(path); !errors.Is(statErr, os.ErrNotExist) {
+			return err
+		}
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// writeTemp writes a file that only its owner may read, to the disk.
+func writeTemp(dir string, b []byte) (path string, err error) {
+	f, err := os.CreateTemp(dir, tempPattern) // mode 0600
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return "", errors.Join(err, os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+// removeLeftovers removes what a crash left of writeTemp.
+func removeLeftovers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("read data directory: %w", err)
+	}
+	for _, e := range entries {
+		if left, _ := filepath.Match(tempPattern, e.Name()); !left {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove what a crash left: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+package tunnels
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// Errors of a Match.
+var (
+	ErrNoMatching = errors.New("no matching options given")
+	ErrAllAndMore = errors.New("can't combine --all with other matching options")
+)
+
+// Match picks tunnels: those for which everything given holds. Listen is of
+// forwards only.
+type Match struct {
+	All      bool        `json:"all,omitempty"`
+	Protocol protocol.ID `json:"protocol,omitempty"`
+	Listen   string      `json:"listen,omitempty"`
+	Target   string      `json:"target,omitempty"`
+	// ID picks one, by the id that the lists give; it is for who made it.
+	ID uint64 `json:"id,omitempty"`
+}
+
+func (m Match) check() error {
+	some := m.Protocol != "" || m.Listen != "" || m.Target != "" || m.ID != 0
+	switch {
+	case m.All && some:
+		return ErrAllAndMore
+	case !m.All && !some:
+		return ErrNoMatching
+	}
+	return nil
+}
+
+func (m Match) picks(id uint64, proto protocol.ID, listen, target string) bool {
+	return m.All || (m.ID == 0 || m.ID == id) && (m.Protocol == "" || m.Protocol == proto) && (m.Listen == "" || m.Listen == listen) && (m.Target == "" || m.Target == target)
+}
+
+// CloseMatching closes the tunnels that match and says how many; their live
+// streams go on. With an error of the file they are closed all the same, but a
+// restart brings them back.
+func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
+	if err := m.check(); err != nil {
+		return 0, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var errs []error
+	ephemeral := true
+	t.listeners = slices.DeleteFunc(t.listeners, func(l *listener) bool {
+		info := l.info(t)
+		if m.Listen != "" || !m.picks(info.ID, info.Protocol, "", info.Target) {
+			return false
+		}
+		if l.live != nil {
+			errs = append(errs, l.live.Close())
+		}
+		close(l.gone)
+		closed++
+		ephemeral = ephemeral && l.spec.Ephemeral
+		return true
+	})
+	t.forwards = slices.DeleteFunc(t.forwards, func(f *forward) bool {
+		info := f.info()
+		if !m.picks(info.ID, info.Protocol, info.Listen, info.Target) {
+			return false
+		}
+		if f.live != nil {
+			errs = append(errs, f.live.Close())
+		}
+		close(f.gone)
+		closed++
+		ephemeral = ephemeral && f.spec.Ephemeral
+		return true
+	})
+	return closed, errors.Join(append(errs, t.save(ephemeral))...)
+}

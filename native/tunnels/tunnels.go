@@ -1,0 +1,333 @@
+// Package tunnels keeps the listeners and forwards of a daemon: those that are not
+// ephemeral survive its restart, and its crash, in a file of the data directory.
+//
+// What cannot be set up again at a start, for its port is taken or its folder
+// gone, stays in the file and in the lists, with the reason, and is tried again
+// until it can or is closed.
+package tunnels
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/local"
+)
+
+// Waits between two tries of what could not be set up.
+const (
+	retryFirst = time.Second
+	retryLast  = 30 * time.Second
+)
+
+// ListenSpec is a listener as it is asked for, and kept.
+type ListenSpec struct {
+	Protocol protocol.ID `json:"protocol"`
+	Target   string      `json:"target"` // see local.Target
+	bridge.ListenConfig
+	Ephemeral bool `json:"ephemeral,omitempty"` // it ends with the daemon
+}
+
+// ForwardSpec is a forward as it is asked for, and kept.
+type ForwardSpec struct {
+	Protocol       protocol.ID `json:"protocol"`
+	Listen         string      `json:"listen"` // see local.Listen
+	Peer           string      `json:"peer"`   // see ResolvePeer
+	CustomProtocol bool        `json:"allowCustomProtocol,omitempty"`
+	Ephemeral      bool        `json:"ephemeral,omitempty"` // it ends with the daemon
+}
+
+// Listener is a listener with what the daemon knows of it.
+type Listener struct {
+	bridge.ListenerInfo      // its ID is 0 while it waits
+	Ephemeral           bool `json:"ephemeral,omitempty"`
+	// Waiting is why it could not be set up; it is tried again.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// Forward is a forward with what the daemon knows of it.
+type Forward struct {
+	bridge.ForwardInfo      // its ID is 0 while it waits
+	Ephemeral          bool `json:"ephemeral,omitempty"`
+	// Waiting is why it could not be set up; it is tried again.
+	Waiting string `json:"waiting,omitempty"`
+}
+
+// List is every tunnel.
+type List struct {
+	Listeners []Listener `json:"listeners"`
+	Forwards  []Forward  `json:"forwards"`
+}
+
+// Tunnels are the listeners and forwards of a daemon. All methods may be called
+// concurrently.
+type Tunnels struct {
+	node *core.Node
+	dir  string
+	log  *slog.Logger
+	stop context.CancelFunc
+	done sync.WaitGroup
+
+	mu        sync.Mutex // one change at a time, its write to the file included
+	listeners []*listener
+	forwards  []*forward
+	stuck     chan struct{} // holds a token when something waits
+}
+
+type listener struct {
+	spec ListenSpec
+	live *bridge.Listener // nil while it waits
+	err  error            // why it waits
+	gone chan struct{}    // closed when it is
+}
+
+type forward struct {
+	spec ForwardSpec
+	live *bridge.Forward // nil while it waits
+	err  error           // why it waits
+	gone chan struct{}   // closed when it is
+}
+
+// Open sets up what the file in dir says, on the node. A file that is damaged is
+// an error, a *DamagedError: nothing is set up then, and the file is left.
+func Open(ctx context.Context, node *core.Node, dir string, log *slog.Logger) (*Tunnels, error) {
+	kept, err := read(dir)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tunnels{node: node, dir: dir, log: log, stuck: make(chan struct{}, 1)}
+	for _, spec := range kept.Listeners {
+		t.listeners = append(t.listeners, &listener{spec: spec, gone: make(chan struct{})})
+	}
+	for _, spec := range kept.Forwards {
+		t.forwards = append(t.forwards, &forward{spec: spec, gone: make(chan struct{})})
+	}
+	t.setUp(ctx)
+	running, stop := context.WithCancel(context.Background())
+	t.stop = stop
+	t.done.Go(func() { t.retry(running) })
+	return t, nil
+}
+
+// Close stops trying. The tunnels themselves end with the node.
+func (t *Tunnels) Close() error {
+	t.stop()
+	t.done.Wait()
+	return nil
+}
+
+// retry sets up what waits, now and then.
+func (t *Tunnels) retry(ctx context.Context) {
+	wait := retryFirst
+	for {
+		select {
+		case <-t.stuck:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+		if t.setUp(ctx) {
+			wait = retryFirst
+		} else {
+			wait = min(2*wait, retryLast)
+		}
+	}
+}
+
+// setUp tries everything that waits, and says whether nothing does any more.
+func (t *Tunnels) setUp(ctx context.Context) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := true
+	for _, l := range t.listeners {
+		if l.live == nil {
+			err := t.startListener(ctx, l)
+			all = t.tried(ctx, "listener", l.spec.Protocol, &l.err, err) && all
+		}
+	}
+	for _, f := range t.forwards {
+		if f.live == nil {
+			err := t.startForward(ctx, f)
+			all = t.tried(ctx, "forward", f.spec.Protocol, &f.err, err) && all
+		}
+	}
+	if !all {
+		select {
+		case t.stuck <- struct{}{}:
+		default:
+		}
+	}
+	return all
+}
+
+func (t *Tunnels) tried(ctx context.Context, kind string, proto protocol.ID, last *error, err error) bool {
+	if err != nil && ctx.Err() == nil && (*last == nil || (*last).Error() != err.Error()) {
+		t.log.Warn("a tunnel could not be set up; it is tried again until it can or is closed", "kind", kind, "protocol", proto, "error", err)
+	}
+	if err == nil && *last != nil {
+		t.log.Info("a tunnel could be set up at last", "kind", kind, "protocol", proto)
+	}
+	*last = err
+	return err == nil
+}
+
+func (t *Tunnels) startListener(ctx context.Context, l *listener) error {
+	target, err := local.Target(l.spec.Target)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", l.spec.Protocol, err)
+	}
+	l.spec.Target = target.String()
+	l.live, err = t.node.Listen(ctx, l.spec.Protocol, target, bridge.With(l.spec.ListenConfig))
+	return err
+}
+
+func (t *Tunnels) startForward(ctx context.Context, f *forward) error {
+	var opts []bridge.ForwardOption
+	if f.spec.CustomProtocol {
+		opts = append(opts, bridge.ToCustomProtocol)
+	}
+	info, err := ResolvePeer(ctx, f.spec.Peer)
+	if err != nil {
+		return fmt.Errorf("forward %s: %w", f.spec.Protocol, err)
+	}
+	if err := bridge.CheckName(f.spec.Protocol, f.spec.CustomProtocol); err != nil {
+		return fmt.Errorf("forward: %w", err) // before a port is taken
+	}
+	from, err := local.Listen(ctx, f.spec.Listen)
+	if err != nil {
+		return fmt.Errorf("forward %s: %w", f.spec.Protocol, err)
+	}
+	live, err := t.node.Forward(ctx, f.spec.Protocol, from, info.ID, opts...)
+	if err != nil {
+		return errors.Join(err, from.Close())
+	}
+	t.node.Host().Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
+	f.live = live
+	f.spec.Listen = live.Addr() // the same port after a restart
+	return nil
+}
+
+// Listen sets up a listener and, unless it is ephemeral, writes it to the file.
+// Where either fails there is none. gone is closed when it has been closed.
+func (t *Tunnels) Listen(ctx context.Context, spec ListenSpec) (info Listener, gone <-chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slices.ContainsFunc(t.listeners, func(l *listener) bool { return l.spec.Protocol == spec.Protocol }) {
+		return info, nil, fmt.Errorf("listen on %s: %w", spec.Protocol, bridge.ErrRegistered)
+	}
+	l := &listener{spec: spec, gone: make(chan struct{})}
+	if err := t.startListener(ctx, l); err != nil {
+		return info, nil, err
+	}
+	t.listeners = append(t.listeners, l)
+	if err := t.save(spec.Ephemeral); err != nil {
+		t.listeners = t.listeners[:len(t.listeners)-1]
+		return info, nil, errors.Join(fmt.Errorf("listen on %s: %w", spec.Protocol, err), l.live.Close())
+	}
+	return l.info(t), l.gone, nil
+}
+
+// Forward sets up a forward and, unless it is ephemeral, writes it to the file.
+// Where either fails there is none. gone is closed when it has been closed.
+func (t *Tunnels) Forward(ctx context.Context, spec ForwardSpec) (info Forward, gone <-chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := &forward{spec: spec, gone: make(chan struct{})}
+	if err := t.startForward(ctx, f); err != nil {
+		return info, nil, err
+	}
+	t.forwards = append(t.forwards, f)
+	if err := t.save(spec.Ephemeral); err != nil {
+		t.forwards = t.forwards[:len(t.forwards)-1]
+		return info, nil, errors.Join(fmt.Errorf("forward %s: %w", spec.Protocol, err), f.live.Close())
+	}
+	return f.info(), f.gone, nil
+}
+
+// ErrNoListener is returned by Update for a protocol without a listener.
+var ErrNoListener = errors.New("there is no listener of that protocol")
+
+// Update changes who may use a listener and how much, from the next stream on.
+func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limits) error) (Listener, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := slices.IndexFunc(t.listeners, func(l *listener) bool { return l.spec.Protocol == proto })
+	if i < 0 {
+		return Listener{}, fmt.Errorf("%s: %w", proto, ErrNoListener)
+	}
+	l := t.listeners[i]
+	access := bridge.Access{Allow: slices.Clone(l.spec.Access.Allow), Deny: slices.Clone(l.spec.Access.Deny)}
+	limits := l.spec.Limits
+	if err := f(&access, &limits); err != nil {
+		return Listener{}, err
+	}
+	before := l.spec
+	l.spec.Access, l.spec.Limits = access, limits
+	// Into the file first: a permission taken back must not return with a restart.
+	if err := t.save(l.spec.Ephemeral); err != nil {
+		l.spec = before
+		return Listener{}, fmt.Errorf("update %s: %w", proto, err)
+	}
+	if l.live != nil {
+		if err := l.live.Update(func(a *bridge.Access, m *bridge.Limits) { *a, *m = access, limits }); err != nil {
+			l.spec = before
+			return Listener{}, errors.Join(err, t.save(l.spec.Ephemeral))
+		}
+	}
+	return l.info(t), nil
+}
+
+// List tells of every tunnel, listeners by protocol, forwards oldest first.
+func (t *Tunnels) List() List {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := List{Listeners: make([]Listener, 0, len(t.listeners)), Forwards: make([]Forward, 0, len(t.forwards))}
+	for _, l := range t.listeners {
+		list.Listeners = append(list.Listeners, l.info(t))
+	}
+	for _, f := range t.forwards {
+		list.Forwards = append(list.Forwards, f.info())
+	}
+	slices.SortFunc(list.Listeners, func(a, b Listener) int { return cmp.Compare(a.Protocol, b.Protocol) })
+	return list
+}
+
+func (l *listener) info(t *Tunnels) Listener {
+	info := Listener{Ephemeral: l.spec.Ephemeral}
+	if l.live != nil {
+		info.ListenerInfo = l.live.Info()
+		return info
+	}
+	info.ListenerInfo = bridge.ListenerInfo{Protocol: l.spec.Protocol, Listen: "/p2p/" + t.node.ID().String(), Target: l.spec.Target,
+		ListenConfig: l.spec.ListenConfig}
+	info.Waiting = l.err.Error()
+	return info
+}
+
+func (f *forward) info() Forward {
+	info := Forward{Ephemeral: f.spec.Ephemeral}
+	if f.live != nil {
+		info.ForwardInfo = f.live.Info()
+		return info
+	}
+	info.ForwardInfo = bridge.ForwardInfo{Protocol: f.spec.Protocol, Listen: f.spec.Listen, Target: f.spec.Peer}
+	if peer, err := core.ParsePeer(f.spec.Peer); err == nil {
+		info.Peer, info.Target = peer.ID, "/p2p/"+peer.ID.String()
+	}
+	info.Waiting = f.err.Error()
+	return info
+}
