@@ -35,7 +35,7 @@ func (s *Server) routes() http.Handler {
 		"listen/foreground":  follow(s.listenForeground),
 		"forward/foreground": follow(s.forwardForeground),
 		"access":             call(s.access),
-		"tunnels":            call(s.tunnels),
+		"ls":                 call(s.tunnels),
 		"close":              call(s.close),
 		"streams":            call(s.streams),
 		"streams/close":      call(s.closeStreams),

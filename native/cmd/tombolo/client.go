@@ -41,8 +41,8 @@ func (f clientFlags) call(ctx context.Context, verb string, q, a any) error {
 
 // about names the command in an error that does not.
 func about(verb string, err error) error {
-	if err == nil || strings.HasPrefix(err.Error(), verb) {
-		return err
+	if err == nil || strings.HasPrefix(err.Error(), verb) || errors.Is(err, control.ErrNoDaemon) {
+		return err // which says all
 	}
 	return fmt.Errorf("%s: %w", verb, err)
 }

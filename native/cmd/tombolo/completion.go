@@ -152,7 +152,7 @@ func valuesOf(v *kong.Value, words []string) []string {
 		return ask(words, "peers", func(p control.Peer) string { return p.ID.String() })
 	case v.Name == "protocol":
 		var list tunnels.List
-		askOne(words, "tunnels", &list)
+		askOne(words, "ls", &list)
 		var names []string
 		for _, l := range list.Listeners {
 			names = append(names, string(l.Protocol))

@@ -233,7 +233,7 @@ func (c *doctorCmd) tunnels(ctx context.Context) []finding {
 	var list struct {
 		Listeners, Forwards []struct{ Protocol, Waiting, Error string }
 	}
-	if err := c.call(ctx, "tunnels", control.None{}, &list); err != nil {
+	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
 		return []finding{{"tunnels", failed, err.Error(), ""}}
 	}
 	var findings []finding

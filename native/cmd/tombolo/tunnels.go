@@ -187,7 +187,7 @@ type row struct {
 // Run lists listeners and forwards.
 func (c *lsCmd) Run(ctx context.Context) error {
 	var list tunnels.List
-	if err := c.call(ctx, "tunnels", control.None{}, &list); err != nil {
+	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
 		return err
 	}
 	if c.json() {
