@@ -222,7 +222,9 @@ func (e tunnelEnd) splice(c *net.TCPConn, s network.Stream) {
 	there.Wait()
 }
 
-const largeSize = 256 << 10 // as the bridge's
+// largeSize is a frame of yamux as native/stack makes them. Larger buffers cost
+// more CPU, not less: what is in them leaves the cache before it is sent.
+const largeSize = 60 << 10
 
 var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
 
