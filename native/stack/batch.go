@@ -117,6 +117,9 @@ func (c *batchConn) Read(p []byte) (int, error) {
 	}
 	n, err := c.Conn.Read(c.in[:])
 	c.ahead, c.more = c.in[:n], n == readBatch
+	if n > 0 {
+		err = nil // the next read has it again
+	}
 	return c.take(p), err
 }
 

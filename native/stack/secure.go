@@ -57,21 +57,33 @@ func batched(insecure net.Conn, handshake func(net.Conn) (sec.SecureConn, error)
 type secureConn struct {
 	sec.SecureConn
 	batch *batchConn
-	mu    sync.Mutex // one Write at a time
+	mu    sync.Mutex // held by the one Write, or Close, that is under way
 }
 
 // Write returns when all of p was written to the connection below. As with TLS
 // itself, after an error, a passed deadline included, no Write succeeds.
 func (c *secureConn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if len(p) <= smallWrite {
 		return c.SecureConn.Write(p)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.batch.cork()
 	n, err := c.SecureConn.Write(p)
 	if ferr := c.batch.uncork(); err == nil && ferr != nil {
 		return 0, ferr
 	}
 	return n, err
+}
+
+// Close closes the connection below at once if a Write is under way, as TLS does
+// itself: the peer may have ceased to read. Otherwise it says goodbye.
+func (c *secureConn) Close() error {
+	if c.mu.TryLock() {
+		defer c.mu.Unlock()
+		return c.SecureConn.Close()
+	}
+	err := c.batch.Conn.Close()
+	_ = c.SecureConn.Close() // what it may say now is that the connection is closed
+	return err
 }

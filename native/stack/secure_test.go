@@ -234,6 +234,32 @@ func TestWhatWasWrittenBeforeCloseArrives(t *testing.T) {
 	})
 }
 
+func TestCloseEndsAWriteThatStandsStill(t *testing.T) {
+	eachSecurity(t, func(t *testing.T, id protocol.ID) {
+		c, s := tcpPair(t)
+		client, _ := securePair(t, id, c, s)
+		var written atomic.Int64
+		ended := make(chan error, 1)
+		go func() {
+			for {
+				n, err := client.Write(make([]byte, frame))
+				if err != nil {
+					ended <- err
+					return
+				}
+				written.Add(int64(n))
+			}
+		}()
+		for before := int64(-1); before != written.Load() || before == 0; time.Sleep(100 * time.Millisecond) {
+			before = written.Load()
+		}
+		from := time.Now()
+		assert.NoError(t, client.Close())
+		assert.Less(t, time.Since(from), time.Second)
+		require.ErrorIs(t, <-ended, net.ErrClosed)
+	})
+}
+
 func TestAnIdleConnHoldsNoBatch(t *testing.T) {
 	c, s := tcpPair(t)
 	client, server := securePair(t, libp2ptls.ID, c, s)
