@@ -11,6 +11,10 @@ import (
 	"strings"
 )
 
+// sshdRun is where an sshd of root locks itself up. The package's service makes
+// it, which need not have run.
+const sshdRun = "/run/sshd"
+
 // startSSH bridges with ssh -L and an sshd of its own: its configuration, its
 // keys, its port on the loopback, and nobody's but this user's account.
 func startSSH(_ context.Context, target, _ string) (_ *tunnel, err error) {
@@ -36,8 +40,8 @@ func startSSH(_ context.Context, target, _ string) (_ *tunnel, err error) {
 	if t.dir, err = os.MkdirTemp("", "bench-ssh-"); err != nil {
 		return nil, err
 	}
-	if me.Uid == "0" {
-		_ = os.MkdirAll("/run/sshd", 0o755) // where sshd of root locks itself up; the package's service makes it
+	if me.Uid == "0" && os.Mkdir(sshdRun, 0o755) == nil {
+		t.made = sshdRun
 	}
 	port, err := sshFiles(t.dir, me.Username)
 	if err != nil {

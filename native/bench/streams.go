@@ -28,6 +28,7 @@ type tunnel struct {
 	addr      string
 	processes []*process // of the tunnel alone; none for a plain connection
 	dir       string     // of its files
+	made      string     // a directory of the system's that was not there
 }
 
 func (t *tunnel) stop() {
@@ -38,6 +39,9 @@ func (t *tunnel) stop() {
 func (t *tunnel) clean() {
 	if t.dir != "" {
 		_ = os.RemoveAll(t.dir)
+	}
+	if t.made != "" {
+		_ = os.Remove(t.made)
 	}
 }
 
