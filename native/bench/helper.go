@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p"
@@ -18,10 +17,12 @@ import (
 	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	circuitrelay "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
-	"github.com/tombolo-net/tombolo/native/socket"
+	"github.com/tombolo-net/tombolo/native/local"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
 )
@@ -80,24 +81,28 @@ type tunnelEnd struct {
 	transport string
 }
 
-// host makes a host that listens on the one transport, or nowhere if others are
+// addrs is where an end listens: on the one transport, or nowhere if others are
 // to come through a circuit.
-func (e tunnelEnd) host(ctx context.Context, relays ...peer.AddrInfo) (host.Host, func(), error) {
-	listen := []ma.Multiaddr{}
+func (e tunnelEnd) addrs() []ma.Multiaddr {
 	switch e.transport {
 	case "tcp":
-		listen = stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, -1)[:1]
+		return stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, -1)[:1]
 	case "quic":
-		listen = stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), -1, 0)[:1]
+		return stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), -1, 0)[:1]
 	}
-	if e.ours {
-		n, err := native.New(ctx, native.Options{Listen: listen, Relays: relays, NoMDNS: true, NoPortMapping: true})
-		if err != nil {
-			return nil, nil, err
-		}
-		return n.Host(), func() { _ = n.Close() }, nil
+	return []ma.Multiaddr{}
+}
+
+func (e tunnelEnd) node(ctx context.Context, relays ...peer.AddrInfo) (*core.Node, func(), error) {
+	n, err := native.New(ctx, native.Options{Listen: e.addrs(), Relays: relays, NoMDNS: true, NoPortMapping: true})
+	if err != nil {
+		return nil, nil, err
 	}
-	h, err := libp2p.New(libp2p.ListenAddrs(listen...))
+	return n, func() { _ = n.Close() }, nil
+}
+
+func (e tunnelEnd) stockHost() (host.Host, func(), error) {
+	h, err := libp2p.New(libp2p.ListenAddrs(e.addrs()...))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -134,9 +139,44 @@ func (e tunnelEnd) listen(ctx context.Context, target, through string) (string, 
 		}
 		relays = append(relays, info)
 	}
-	h, stop, err := e.host(ctx, relays...)
+	serve := e.listenStock
+	if e.ours {
+		serve = e.listenOurs
+	}
+	h, stop, err := serve(ctx, target, relays)
 	if err != nil {
 		return "", nil, err
+	}
+	if through == "" {
+		return addressOf(h), stop, nil
+	}
+	return fmt.Sprintf("%s/p2p-circuit/p2p/%s", through, h.ID()), stop, nil
+}
+
+// listenOurs is what tombolo listen does.
+func (e tunnelEnd) listenOurs(ctx context.Context, target string, relays []peer.AddrInfo) (host.Host, func(), error) {
+	n, stop, err := e.node(ctx, relays...)
+	if err != nil {
+		return nil, nil, err
+	}
+	to, err := local.Target(target)
+	if err == nil {
+		_, err = n.Listen(ctx, benchProtocol, to)
+	}
+	if err == nil && len(relays) > 0 {
+		err = until(startLimit, func() bool { return len(n.Reservations()) > 0 })
+	}
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return n.Host(), stop, nil
+}
+
+func (e tunnelEnd) listenStock(ctx context.Context, target string, relays []peer.AddrInfo) (host.Host, func(), error) {
+	h, stop, err := e.stockHost()
+	if err != nil {
+		return nil, nil, err
 	}
 	h.SetStreamHandler(benchProtocol, func(s network.Stream) {
 		c, err := net.Dial("tcp", target)
@@ -144,21 +184,18 @@ func (e tunnelEnd) listen(ctx context.Context, target, through string) (string, 
 			_ = s.Reset()
 			return
 		}
-		e.splice(c.(*net.TCPConn), s)
+		spliceStock(c.(*net.TCPConn), s)
 	})
-	if through == "" {
-		return addressOf(h), stop, nil
+	for _, relay := range relays {
+		if err = h.Connect(ctx, relay); err == nil {
+			_, err = circuit.Reserve(ctx, h, relay)
+		}
+		if err != nil {
+			stop()
+			return nil, nil, fmt.Errorf("reserve: %w", err)
+		}
 	}
-	if e.ours {
-		err = until(startLimit, func() bool { return strings.Contains(fmt.Sprint(h.Addrs()), "p2p-circuit") })
-	} else if err = h.Connect(ctx, relays[0]); err == nil {
-		_, err = circuit.Reserve(ctx, h, relays[0])
-	}
-	if err != nil {
-		stop()
-		return "", nil, fmt.Errorf("reserve: %w", err)
-	}
-	return fmt.Sprintf("%s/p2p-circuit/p2p/%s", through, h.ID()), stop, nil
+	return h, stop, nil
 }
 
 // forward takes connections on the loopback to the peer.
@@ -167,15 +204,51 @@ func (e tunnelEnd) forward(ctx context.Context, to string) (string, func(), erro
 	if err != nil {
 		return "", nil, err
 	}
-	h, stop, err := e.host(ctx)
+	if e.ours {
+		return e.forwardOurs(ctx, info)
+	}
+	return e.forwardStock(ctx, info)
+}
+
+// forwardOurs is what tombolo forward does.
+func (e tunnelEnd) forwardOurs(ctx context.Context, to peer.AddrInfo) (string, func(), error) {
+	n, stop, err := e.node(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	if err := h.Connect(ctx, info); err != nil {
+	err = n.ConnectPeer(ctx, to)
+	var from bridge.Acceptor
+	if err == nil {
+		from, err = local.Listen(ctx, "127.0.0.1:0")
+	}
+	if err == nil {
+		_, err = n.Forward(ctx, benchProtocol, from, to.ID)
+	}
+	var addr ma.Multiaddr
+	if err == nil {
+		addr, err = ma.NewMultiaddr(from.String())
+	}
+	var bound net.Addr
+	if err == nil {
+		bound, err = manet.ToNetAddr(addr)
+	}
+	if err != nil {
 		stop()
 		return "", nil, err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return bound.String(), stop, nil
+}
+
+func (e tunnelEnd) forwardStock(ctx context.Context, to peer.AddrInfo) (string, func(), error) {
+	h, stop, err := e.stockHost()
+	if err != nil {
+		return "", nil, err
+	}
+	err = h.Connect(ctx, to)
+	var l net.Listener
+	if err == nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		stop()
 		return "", nil, err
@@ -188,62 +261,32 @@ func (e tunnelEnd) forward(ctx context.Context, to string) (string, func(), erro
 			}
 			go func() {
 				ctx := network.WithAllowLimitedConn(context.Background(), "bench")
-				s, err := h.NewStream(ctx, info.ID, benchProtocol)
+				s, err := h.NewStream(ctx, to.ID, benchProtocol)
 				if err != nil {
 					c.Close()
 					return
 				}
-				e.splice(c.(*net.TCPConn), s)
+				spliceStock(c.(*net.TCPConn), s)
 			}()
 		}
 	}()
 	return l.Addr().String(), stop, nil
 }
 
-// splice joins the two until both directions have ended: stock as anybody would
-// write it, ours as Tombolo's bridge does.
-func (e tunnelEnd) splice(c *net.TCPConn, s network.Stream) {
+// spliceStock joins the two until both directions have ended, as anybody would
+// write it.
+func spliceStock(c *net.TCPConn, s network.Stream) {
 	defer s.Close()
 	defer c.Close()
-	local, carry := net.Conn(c), io.Copy
-	if e.ours {
-		local, carry = socket.Wrap(c), copyLarge
-	}
 	var there sync.WaitGroup
 	there.Go(func() {
-		if _, err := carry(s, local); err != nil {
+		if _, err := io.Copy(s, c); err != nil {
 			_ = s.Reset()
 			return
 		}
 		_ = s.CloseWrite()
 	})
-	_, _ = carry(local, s)
+	_, _ = io.Copy(c, s)
 	_ = c.CloseWrite()
 	there.Wait()
-}
-
-// largeSize is a frame of yamux as native/stack makes them. Larger buffers cost
-// more CPU, not less: what is in them leaves the cache before it is sent.
-const largeSize = 60 << 10
-
-var large = sync.Pool{New: func() any { return new([largeSize]byte) }}
-
-func copyLarge(to io.Writer, from io.Reader) (int64, error) {
-	b := large.Get().(*[largeSize]byte)
-	defer large.Put(b)
-	for n := int64(0); ; {
-		m, err := from.Read(b[:])
-		if m > 0 {
-			if _, err := to.Write(b[:m]); err != nil {
-				return n, err
-			}
-			n += int64(m)
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
 }
