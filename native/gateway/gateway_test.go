@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
@@ -40,10 +41,15 @@ func testContext(t testing.TB) context.Context {
 
 func newNode(t testing.TB, listen ...string) *core.Node {
 	t.Helper()
+	return newNodeWithKey(t, nil, listen...)
+}
+
+func newNodeWithKey(t testing.TB, key crypto.PrivKey, listen ...string) *core.Node {
+	t.Helper()
 	if listen == nil {
 		listen = []string{"/ip4/127.0.0.1/tcp/0"}
 	}
-	o := native.Options{NoMDNS: true}
+	o := native.Options{Identity: key, NoMDNS: true}
 	for _, a := range listen {
 		o.Listen = append(o.Listen, ma.StringCast(a))
 	}
@@ -62,6 +68,16 @@ func expose(t testing.TB, n *core.Node, proto protocol.ID, target bridge.Target,
 	t.Helper()
 	_, err := n.Listen(t.Context(), proto, target, opts...)
 	require.NoError(t, err)
+}
+
+// knows waits until one node knows that the other speaks a protocol, as it does
+// some time after the other began to.
+func knows(t testing.TB, here, there *core.Node, proto protocol.ID) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		known, err := here.Host().Peerstore().SupportsProtocols(there.ID(), proto)
+		return err == nil && len(known) == 1
+	}, patience, time.Millisecond)
 }
 
 // site is a real HTTP server on a socket, as a target.

@@ -117,8 +117,16 @@ type stream struct {
 	*bridge.Conn
 	end       func()
 	exchanges atomic.Int32 // under way
+	last      atomic.Pointer[exchange]
 	atEOF     atomic.Bool
+	failure   atomic.Pointer[error] // the first
 	drains    atomic.Bool
+}
+
+// begin says that the stream is used from now on.
+func (s *stream) begin(x *exchange) {
+	s.exchanges.Add(1)
+	s.last.Store(x)
 }
 
 // Read bounds the silence after our side has ended, as a splice does.
@@ -130,7 +138,28 @@ func (s *stream) Read(b []byte) (int, error) {
 	if err == io.EOF {
 		s.atEOF.Store(true)
 	}
+	s.note(err)
 	return n, err
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	s.note(err)
+	return n, err
+}
+
+func (s *stream) note(err error) {
+	if err != nil {
+		s.failure.CompareAndSwap(nil, &err)
+	}
+}
+
+// why is how the stream failed, or otherwise the error given.
+func (s *stream) why(otherwise error) error {
+	if err := s.failure.Load(); err != nil {
+		return *err
+	}
+	return otherwise
 }
 
 // CloseWrite is for upgraded connections.
@@ -144,6 +173,9 @@ func (s *stream) CloseWrite() error {
 // sending what nobody reads.
 func (s *stream) Close() error {
 	defer s.end()
+	if x := s.last.Load(); x != nil {
+		defer x.stopBody()
+	}
 	if s.exchanges.Load() > 0 && !s.atEOF.Load() {
 		return s.Conn.Reset()
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // via is what this gateway calls itself in the Via header.
@@ -24,6 +25,34 @@ type exchange struct {
 	stream   atomic.Pointer[stream]
 	bodyErr  atomic.Pointer[error] // of reading the client's body
 	canceled context.Context
+
+	mu          sync.Mutex
+	interrupt   func() // stops reading the client's body; nil when there is nothing to stop
+	interrupted bool
+}
+
+// stopBody makes the transport, which waits for the client's body before it says
+// that the peer wants none of it, wait no longer.
+func (x *exchange) stopBody() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.interrupt != nil {
+		x.interrupted = true
+		x.interrupt()
+	}
+}
+
+// bodyEnded says that nothing of the client's body is read any more.
+func (x *exchange) bodyEnded() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.interrupt = nil
+}
+
+func (x *exchange) stopped() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.interrupted
 }
 
 type exchangeKey struct{}
@@ -59,10 +88,17 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if s, ok := info.Conn.(*stream); ok {
-			s.exchanges.Add(1)
+			s.begin(x)
 			x.stream.Store(s)
 		}
 	}})
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // an answer may come before the whole request
+	if r.Body != http.NoBody {
+		x.interrupt = func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) }
+		defer x.bodyEnded()
+		defer context.AfterFunc(g.ctx, x.stopBody)()
+	}
 	g.proxy.ServeHTTP(w, r.WithContext(ctx))
 }
 
@@ -93,7 +129,10 @@ type notedBody struct {
 
 func (b *notedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && err != io.EOF {
+	switch {
+	case err == io.EOF:
+		b.exchange.bodyEnded()
+	case err != nil:
 		b.exchange.bodyErr.Store(&err)
 	}
 	return n, err
@@ -184,12 +223,16 @@ func (x *exchange) cookie(set string) string {
 // failed answers a request that got no response from the peer.
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
+	stopped := x.stopped() // then all that the server says of the client is of our making
+	if s := x.stream.Load(); stopped && s != nil {
+		err = s.why(err)
+	}
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:
 		g.fail(w, r, &problem{Status: http.StatusServiceUnavailable, Text: "This gateway is being closed."})
-	case x.canceled.Err() != nil:
+	case !stopped && x.canceled.Err() != nil:
 		panic(http.ErrAbortHandler) // the client has gone
-	case noted != nil && errors.Is(err, *noted):
+	case !stopped && noted != nil && errors.Is(err, *noted):
 		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The body of the request ended badly: " + (*noted).Error() + "."})
 	default:
 		g.log.Warn("a request through the gateway failed", "peer", x.peer, "protocol", x.protocol, "error", err)

@@ -99,14 +99,14 @@ func TestRedirectsAndCookiesLeadThroughTheGateway(t *testing.T) {
 		}
 	}
 	for from, to := range map[string]string{
-		"a=b":                                  "a=b",
-		"a=b; Path=/; HttpOnly":                "a=b; Path=" + p + "/; HttpOnly",
-		"a=b; HttpOnly; path=/app":             "a=b; HttpOnly; Path=" + p + "/app",
-		"a=b; Path=" + p + "/app":              "a=b; Path=" + p + "/app",
-		"a=b; Path=relative":                   "a=b; Path=relative",
-		"a=b; Domain=" + id + "; Max-Age=1":    "a=b; Max-Age=1",
+		"a=b":                                   "a=b",
+		"a=b; Path=/; HttpOnly":                 "a=b; Path=" + p + "/; HttpOnly",
+		"a=b; HttpOnly; path=/app":              "a=b; HttpOnly; Path=" + p + "/app",
+		"a=b; Path=" + p + "/app":               "a=b; Path=" + p + "/app",
+		"a=b; Path=relative":                    "a=b; Path=relative",
+		"a=b; Domain=" + id + "; Max-Age=1":     "a=b; Max-Age=1",
 		"a=b; Domain=elsewhere.example; Secure": "a=b; Domain=elsewhere.example; Secure",
-		"__Host-a=b; Path=/; Secure":           "__Host-a=b; Path=/; Secure",
+		"__Host-a=b; Path=/; Secure":            "__Host-a=b; Path=/; Secure",
 	} {
 		header = http.Header{"Set-Cookie": {from, from}}
 		res, _ := w.get(t, p+"/")
@@ -127,6 +127,8 @@ func TestBodiesStreamBothWays(t *testing.T) {
 	})
 	in, out := io.Pipe()
 	go fmt.Fprintln(out, "first")
+	stop := time.AfterFunc(patience, func() { _ = out.Close() }) // else the client waits for its own body
+	defer stop.Stop()
 	res := w.do(t, http.MethodPost, w.prefix+"/", in)
 	lines := bufio.NewReader(res.Body)
 	for _, next := range []string{"second", "third", ""} {
@@ -258,8 +260,8 @@ func TestConnectionsAreKeptForTheSamePeerAndProtocolOnly(t *testing.T) {
 	expose(t, a.there, "/x/other/http", site(t, say("other")))
 	for range 5 {
 		for path, want := range map[string]string{
-			a.prefix + "/":                               "a",
-			a.path("/x/other/http/"):                     "other",
+			a.prefix + "/":                              "a",
+			a.path("/x/other/http/"):                    "other",
 			"/p2p/" + b.ID().String() + "/x/site/http/": "b",
 		} {
 			_, body := a.get(t, path)
