@@ -42,7 +42,8 @@ func (x *exchange) stopBody() {
 	}
 }
 
-// bodyEnded says that nothing of the client's body is read any more.
+// bodyEnded says that there is nothing to stop: the body has been read, or nobody
+// waits for it.
 func (x *exchange) bodyEnded() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -100,6 +101,22 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string
 		defer context.AfterFunc(g.ctx, x.stopBody)()
 	}
 	g.proxy.ServeHTTP(w, r.WithContext(ctx))
+	if x.stopped() && g.ctx.Err() == nil {
+		linger(rc, r.Body)
+	}
+}
+
+// What is read of a body that nobody wants, so that a client that is in the middle
+// of it gets to read the answer before its connection is closed.
+const (
+	lingerTime = time.Second
+	lingerSize = 1 << 20 // bytes
+)
+
+func linger(rc *http.ResponseController, body io.Reader) {
+	_ = rc.Flush()
+	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
+	_, _ = io.CopyN(io.Discard, body, lingerSize)
 }
 
 // rewrite makes the client's request the peer's.
@@ -134,6 +151,7 @@ func (b *notedBody) Read(p []byte) (int, error) {
 		b.exchange.bodyEnded()
 	case err != nil:
 		b.exchange.bodyErr.Store(&err)
+		b.exchange.bodyEnded()
 	}
 	return n, err
 }
@@ -142,6 +160,7 @@ func (b *notedBody) Read(p []byte) (int, error) {
 // watches for the end of the body.
 func modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request)
+	x.bodyEnded() // the transport waits for it no more
 	for _, name := range []string{"Location", "Content-Location"} {
 		if to := res.Header.Get(name); to != "" {
 			res.Header.Set(name, x.locate(to))
@@ -223,9 +242,12 @@ func (x *exchange) cookie(set string) string {
 // failed answers a request that got no response from the peer.
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
-	stopped := x.stopped() // then all that the server says of the client is of our making
-	if s := x.stream.Load(); stopped && s != nil {
-		err = s.why(err)
+	stopped := x.stopped()
+	if stopped { // what the server says of its client since is of our making
+		w.Header().Set("Connection", "close")
+		if s := x.stream.Load(); s != nil {
+			err = s.why(err)
+		}
 	}
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:

@@ -226,6 +226,7 @@ func TestWebSocketsPass(t *testing.T) {
 			require.NoError(t, c.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(websocket.CloseNormalClosure, "bye")))
 			_, _, err = c.ReadMessage()
 			assert.True(t, websocket.IsCloseError(err, websocket.CloseNormalClosure), "%v", err)
+			require.NoError(t, c.Close())
 			assert.Eventually(t, func() bool { return len(w.there.Bridge().Streams()) == 0 }, patience, time.Millisecond)
 			for _, ended := range append(w.here.Bridge().Ended(), w.there.Bridge().Ended()...) {
 				assert.Empty(t, ended.Reason, "it ended well")
