@@ -21,10 +21,9 @@ const via = "1.1 tombolo"
 // exchange is a request on its way through.
 type exchange struct {
 	target
-	host     string // as the client named the gateway
-	stream   atomic.Pointer[stream]
-	bodyErr  atomic.Pointer[error] // of reading the client's body
-	canceled context.Context
+	host    string // as the client named the gateway
+	stream  atomic.Pointer[stream]
+	bodyErr atomic.Pointer[error] // of reading the client's body
 
 	mu          sync.Mutex
 	interrupt   func() // stops reading the client's body; nil when there is nothing to stop
@@ -85,7 +84,7 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string
 		w.WriteHeader(http.StatusTemporaryRedirect) // with the same method and body
 		return
 	}
-	x := &exchange{target: t, host: r.Host, canceled: r.Context()}
+	x := &exchange{target: t, host: r.Host}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if s, ok := info.Conn.(*stream); ok {
@@ -252,7 +251,7 @@ func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:
 		g.fail(w, r, &problem{Status: http.StatusServiceUnavailable, Text: "This gateway is being closed."})
-	case !stopped && x.canceled.Err() != nil:
+	case !stopped && r.Context().Err() != nil:
 		panic(http.ErrAbortHandler) // the client has gone
 	case !stopped && noted != nil && errors.Is(err, *noted):
 		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The body of the request ended badly: " + (*noted).Error() + "."})
