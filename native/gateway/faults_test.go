@@ -143,7 +143,7 @@ func TestAnUploadThatIsRefusedIsToldSoBeforeItsEnd(t *testing.T) {
 	w := newWorld(t, nil)
 	expose(t, w.there, "/x/site/http", site(t, say("")), bridge.Allow(w.there.ID()))
 	knows(t, w.here, w.there, "/x/site/http")
-	for range 10 {
+	for range 3 {
 		res, err := http.ReadResponse(bufio.NewReader(stalled(t, w, w.prefix+"/")), nil)
 		require.NoError(t, err)
 		assert.Equal(t, http.StatusBadGateway, res.StatusCode)

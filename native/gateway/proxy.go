@@ -21,7 +21,8 @@ const via = "1.1 tombolo"
 // exchange is a request on its way through.
 type exchange struct {
 	target
-	host    string // as the client named the gateway
+	host    string        // as the client named the gateway
+	body    io.ReadCloser // the client's
 	stream  atomic.Pointer[stream]
 	bodyErr atomic.Pointer[error] // of reading the client's body
 
@@ -84,7 +85,7 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string
 		w.WriteHeader(http.StatusTemporaryRedirect) // with the same method and body
 		return
 	}
-	x := &exchange{target: t, host: r.Host}
+	x := &exchange{target: t, host: r.Host, body: r.Body}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if s, ok := info.Conn.(*stream); ok {
@@ -100,22 +101,36 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string
 		defer context.AfterFunc(g.ctx, x.stopBody)()
 	}
 	g.proxy.ServeHTTP(w, r.WithContext(ctx))
-	if x.stopped() && g.ctx.Err() == nil {
-		linger(rc, r.Body)
-	}
 }
 
-// What is read of a body that nobody wants, so that a client that is in the middle
-// of it gets to read the answer before its connection is closed.
+// What is read of a body that nobody wants before the client is told so, since many
+// clients read no answer before they have sent it all; and after that, so that the
+// end of the connection does not take the answer with it.
 const (
-	lingerTime = time.Second
-	lingerSize = 1 << 20 // bytes
+	drainTime = 500 * time.Millisecond
+	drainSize = 1 << 20 // bytes
 )
 
-func linger(rc *http.ResponseController, body io.Reader) {
-	_ = rc.Flush()
-	_ = rc.SetReadDeadline(time.Now().Add(lingerTime))
-	_, _ = io.CopyN(io.Discard, body, lingerSize)
+// failEarly answers a request of which the body may not have come yet.
+func (g *Gateway) failEarly(w http.ResponseWriter, r *http.Request, p *problem) {
+	rc, x := http.NewResponseController(w), exchangeOf(r)
+	drain := func() (ended bool) {
+		_ = rc.SetReadDeadline(time.Now().Add(drainTime))
+		_, err := io.CopyN(io.Discard, x.body, drainSize)
+		_ = rc.SetReadDeadline(time.Time{})
+		return err == io.EOF
+	}
+	ended := x.body == http.NoBody
+	if !ended && r.Header.Get("Expect") == "" { // else it waits to be asked for its body
+		ended = drain()
+	}
+	if !ended || x.stopped() {
+		w.Header().Set("Connection", "close")
+	}
+	g.fail(w, r, p)
+	if !ended && r.Header.Get("Expect") == "" && rc.Flush() == nil {
+		drain()
+	}
 }
 
 // rewrite makes the client's request the peer's.
@@ -242,11 +257,8 @@ func (x *exchange) cookie(set string) string {
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	stopped := x.stopped()
-	if stopped { // what the server says of its client since is of our making
-		w.Header().Set("Connection", "close")
-		if s := x.stream.Load(); s != nil {
-			err = s.why(err)
-		}
+	if s := x.stream.Load(); stopped && s != nil {
+		err = s.why(err) // what the server says of its client since is of our making
 	}
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:
@@ -257,7 +269,7 @@ func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The body of the request ended badly: " + (*noted).Error() + "."})
 	default:
 		g.log.Warn("a request through the gateway failed", "peer", x.peer, "protocol", x.protocol, "error", err)
-		g.fail(w, r, explain(x.target, err))
+		g.failEarly(w, r, explain(x.target, err))
 	}
 }
 
