@@ -19,7 +19,9 @@
 // origin asks for, links to follow excepted. The services themselves share the
 // gateway's origin: a page of one can read what another serves to this node. To
 // keep two apart, open them under two names: http://a.localhost:PORT/… and
-// http://b.localhost:PORT/… are two origins to a browser.
+// http://b.localhost:PORT/… are two origins to a browser. The links of the page at /
+// do so where the gateway is reached on this machine; a browser then does not send
+// to a peer the cookies of other programs here, either.
 package gateway
 
 import (

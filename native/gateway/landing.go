@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -80,7 +85,7 @@ func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request) {
 	}
 	l := g.list.get(g.makeListing)
 	if preferred(r, "text/html", "application/json") == "text/html" {
-		g.render(w, r, http.StatusOK, landingPage, l)
+		g.render(w, r, http.StatusOK, landingPage, l.apart(r))
 		return
 	}
 	var b bytes.Buffer
@@ -152,6 +157,37 @@ func (g *Gateway) ask(ctx context.Context, p core.Peer) listedPeer {
 		listed.Services = append(listed.Services, listedService{s.Protocol, s.Description, to})
 	}
 	return listed
+}
+
+// apart is the listing with links that lead to a host name of each service's own,
+// where the gateway was reached at this machine's: a browser then keeps services
+// from each other, and from the cookies of whatever else runs on this machine.
+func (l listing) apart(r *http.Request) listing {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host, port = r.Host, ""
+	}
+	ip, notIP := netip.ParseAddr(host)
+	if name := canonicalName(host); name != "localhost" && !strings.HasSuffix(name, ".localhost") && (notIP != nil || !ip.IsLoopback()) {
+		return l
+	}
+	l.Peers = slices.Clone(l.Peers)
+	for i := range l.Peers {
+		p := &l.Peers[i]
+		p.Services = slices.Clone(p.Services)
+		for j, s := range p.Services {
+			if s.Link == "" {
+				continue
+			}
+			label := sha256.Sum256([]byte(string(p.ID) + string(s.Protocol)))
+			to := url.URL{Scheme: scheme(r), Host: hex.EncodeToString(label[:8]) + ".localhost"}
+			if port != "" {
+				to.Host += ":" + port
+			}
+			p.Services[j].Link = to.String() + s.Link
+		}
+	}
+	return l
 }
 
 // Path is how the peer is reached, in words.
