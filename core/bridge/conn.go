@@ -183,16 +183,22 @@ func (c *Conn) Reset() error {
 	return err
 }
 
+// ResetWithError is Reset with a code that the peer sees, where the transport
+// has one.
+func (c *Conn) ResetWithError(code network.StreamErrorCode) error {
+	c.fail(&Error{Reason: ClosedByHand})
+	err := c.Stream.ResetWithError(code)
+	c.end()
+	return err
+}
+
 // abort ends the stream for a reason that is this side's; the peer can ask
 // for it.
 func (c *Conn) abort(cause *Error) {
 	if c.isOver() {
 		return
 	}
-	cause = c.fail(cause)
-	if c.inbound {
-		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
-	}
+	c.confess(c.fail(cause))
 	_ = c.Stream.Reset()
 	c.mu.Lock()
 	local := c.local
@@ -201,6 +207,14 @@ func (c *Conn) abort(cause *Error) {
 		_ = local.Reset()
 	}
 	c.end()
+}
+
+// confess keeps for the peer why this side ends the stream that it opened. What
+// the peer did itself, or is not there to ask for, is no news to it.
+func (c *Conn) confess(cause *Error) {
+	if c.inbound && !cause.Remote && cause.Reason != PeerLost {
+		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
+	}
 }
 
 // fail notes why the stream does not end well, unless that is known already, and
@@ -277,11 +291,16 @@ func (c *Conn) why(err error) *Error {
 	case c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
-		ctx, cancel := context.WithTimeout(c.bridge.ctx, askTimeout)
-		defer cancel()
-		if said := c.bridge.askWhy(ctx, c.peer, c.protocol); said != "" {
-			e.Reason = said
-		}
+		return c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
+	}
+	return e
+}
+
+// resetBy asks the peer that reset a stream of ours why.
+func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
+	e := &Error{Peer: p, Protocol: proto, Err: err, Reason: PeerReset, Remote: true}
+	if said := b.askWhy(ctx, p, proto); said != "" {
+		e.Reason = said
 	}
 	return e
 }
