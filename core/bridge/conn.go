@@ -168,9 +168,13 @@ func (c *Conn) wait(l *rate.Limiter, n int) {
 }
 
 // Close ends both directions and takes the stream out of the registry. What was
-// written is still delivered, unless the connection ends.
+// written is still delivered, unless the connection ends. The error is nil for a
+// stream that had failed: Read and Write say so.
 func (c *Conn) Close() error {
 	err := c.Stream.Close()
+	if c.failure() != nil {
+		err = nil
+	}
 	c.end()
 	return err
 }

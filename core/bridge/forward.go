@@ -59,7 +59,7 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	if err := CheckName(proto, config.custom); err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	if err := p.Validate(); err != nil {
+	if _, err := peer.IDFromBytes([]byte(p)); err != nil {
 		return nil, fmt.Errorf("forward %s: the peer: %w", proto, err)
 	}
 	if p == b.opts.Host.ID() {
