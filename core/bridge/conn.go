@@ -61,7 +61,8 @@ type rates struct{ in, out *rate.Limiter }
 // Under a rate, what is read or written at once is bounded, so that it flows
 // rather than stutters, and what may pass at once after a pause.
 const (
-	ratePart  = 16 << 10 // bytes
+	ratePart  = 16 << 10 // bytes, and no more than
+	rateParts = 8        // of these a second need
 	rateBurst = 64 << 10 // bytes
 )
 
@@ -72,6 +73,9 @@ func newRates(bytesPerSecond int64) *rates {
 	one := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), rateBurst) }
 	return &rates{one(), one()}
 }
+
+// part is what is read or written at once, in bytes.
+func (r *rates) part() int { return min(ratePart, max(1, int(r.in.Limit()/rateParts))) }
 
 // set changes the rate for the streams that are under it.
 func (r *rates) set(bytesPerSecond int64) {
@@ -109,7 +113,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	if c.rates != nil {
-		p = p[:min(len(p), ratePart)]
+		p = p[:min(len(p), c.rates.part())]
 	}
 	n, err := c.Stream.Read(p)
 	if n > 0 {
@@ -133,7 +137,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.write(p)
 	}
 	for done := 0; ; {
-		part := p[done:min(done+ratePart, len(p))]
+		part := p[done:min(done+c.rates.part(), len(p))]
 		c.wait(c.rates.out, len(part))
 		n, err := c.write(part)
 		done += n
