@@ -60,6 +60,7 @@ fuzz: ## a minute of fuzzing: what is read off the network
 	$(FUZZ) -fuzz=FuzzReader ./core/message
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
+	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js
