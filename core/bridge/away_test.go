@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -75,7 +74,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 
 func TestARelayedStreamLivesOnBesideADirectConnection(t *testing.T) {
 	relayHost := hosttest.New(t, hosttest.Options{})
-	hosttest.Relay(t, relayHost, relay.Resources{MaxReservations: 10, MaxCircuits: 10, MaxReservationsPerIP: 10, MaxReservationsPerASN: 10, BufferSize: 2048, ReservationTTL: time.Hour})
+	circuits(t, relayHost)
 	here, there := relayed(t, relayHost), relayed(t, relayHost)
 	listen(t, there, "/x/half", service(t, answerAfterEOF))
 	listen(t, there, "/x/echo", echo)
