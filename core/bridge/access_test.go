@@ -61,6 +61,7 @@ func TestOneStreamTooManyIsToldSo(t *testing.T) {
 }
 
 func TestARateHoldsBothWays(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, there := pair(t, bridge.Timeouts{})
 	const rate = 1 << 20     // bytes a second
 	const amount = 512 << 10 // bytes each way
@@ -89,6 +90,7 @@ func TestARateHoldsBothWays(t *testing.T) {
 }
 
 func TestARateIsOfAllStreamsTogether(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, there := pair(t, bridge.Timeouts{})
 	const rate, amount, streams = 1 << 20, 256 << 10, 3
 	listen(t, there, "/x/rate", bridge.Func(func(_ context.Context, c net.Conn) { _, _ = c.Write(make([]byte, amount)) }),
@@ -116,6 +118,7 @@ func TestARateIsOfAllStreamsTogether(t *testing.T) {
 // A rate that is low is one of small pieces, each after a short while: not of
 // large ones, each after a long one. And it can be raised in the midst of it.
 func TestALowRateFlows(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, there := pair(t, bridge.Timeouts{})
 	l := listen(t, there, "/x/low", bridge.Func(func(_ context.Context, c net.Conn) { _, _ = c.Write(make([]byte, 1<<20)) }),
 		bridge.Limit(bridge.Limits{Rate: 1 << 10}))

@@ -57,6 +57,7 @@ func TestGarbageIsNotAnswered(t *testing.T) {
 }
 
 func TestAQuestionThatIsNeverFinishedHoldsUpNobody(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, there := pair(t, bridge.Timeouts{})
 	h := stranger(t, there)
 	const unfinished = 50
@@ -227,4 +228,37 @@ func FuzzQuestion(f *testing.F) {
 		}
 		require.True(t, json.Valid(bytes.TrimSpace(got)), "%q", got)
 	})
+}
+
+// Kubo is such a host: between it and a node there are the service's bytes, and
+// nothing before or after them.
+func TestAHostThatKnowsNothingOfUsIsAPeer(t *testing.T) {
+	n := newNode(t, bridge.Timeouts{})
+	h := stranger(t, n)
+	l := listen(t, n, "/x/echo", echo)
+	s, err := h.NewStream(testContext(t), n.ID(), "/x/echo")
+	require.NoError(t, err)
+	_, err = io.WriteString(s, "to the node")
+	require.NoError(t, err)
+	require.NoError(t, s.CloseWrite())
+	got, err := io.ReadAll(s)
+	require.NoError(t, err)
+	assert.Equal(t, "to the node", string(got))
+	assert.EqualValues(t, 1, l.Info().Total)
+
+	h.SetStreamHandler("/x/theirs", func(s network.Stream) {
+		_, _ = io.Copy(s, s)
+		_ = s.Close()
+	})
+	from := newPipeAcceptor()
+	_, err = n.Forward(t.Context(), "/x/theirs", from, h.ID())
+	require.NoError(t, err)
+	c := from.dial()
+	go func() {
+		_, _ = io.WriteString(c, "to the host")
+		_ = c.CloseWrite()
+	}()
+	got, err = io.ReadAll(c)
+	require.NoError(t, err)
+	assert.Equal(t, "to the host", string(got))
 }

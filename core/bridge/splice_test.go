@@ -194,6 +194,7 @@ func TestAnIdleStreamEndsWhereThatIsAskedFor(t *testing.T) {
 }
 
 func TestWhoDoesNotReadHoldsBackTheSender(t *testing.T) {
+	t.Parallel() // it mostly waits
 	here, _, from, dialled := pipes(t, bridge.Timeouts{})
 	client, target := joined(t, from, dialled)
 	const most = 24 << 20 // yamux's largest window, and some
@@ -221,4 +222,15 @@ func TestWhoDoesNotReadHoldsBackTheSender(t *testing.T) {
 	assert.EqualValues(t, 2*most, <-sent, "it goes on when the reader does")
 	require.NoError(t, client.Close())
 	require.NoError(t, target.Close())
+}
+
+func TestAStreamMayBeSilentForAsLongAsItLikes(t *testing.T) {
+	// No idle limit by default; a short drain, and a short dial of the target, are
+	// none.
+	_, _, from, dialled := pipes(t, bridge.Timeouts{Drain: time.Millisecond, Target: 100 * time.Millisecond})
+	client, target := joined(t, from, dialled)
+	time.Sleep(300 * time.Millisecond)
+	go target.Write([]byte("still here"))
+	_, err := io.ReadFull(client, make([]byte, 10))
+	assert.NoError(t, err)
 }
