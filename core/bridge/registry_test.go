@@ -44,8 +44,8 @@ func watch(t testing.TB, n *core.Node) <-chan bridge.Change {
 		probe := protocol.ID(fmt.Sprintf("/x/probe%d", i))
 		require.NoError(t, listen(t, n, probe, echo).Close())
 		select {
-		case <-changes:
-			for c := nextChange(t, changes); c.Action != bridge.Removed || c.Listener.Protocol != probe; {
+		case c := <-changes:
+			for c.Action != bridge.Removed || c.Listener.Protocol != probe {
 				c = nextChange(t, changes)
 			}
 			return changes
