@@ -32,7 +32,7 @@ const (
 	askTimeout  = 5 * time.Second // one question, with its answer
 	maxQuestion = 4 << 10         // bytes
 	maxAnswer   = 256 << 10       // bytes
-	asksPerPeer = 8               // answered at a time
+	asksPerPeer = 128             // answered at a time: a page opens a hundred streams at once, and all may be refused
 )
 
 type question struct {
@@ -180,7 +180,7 @@ type note struct {
 
 const (
 	notesKept    = 1024
-	notesPerPeer = 128 // so that one who never asks takes the place of nobody
+	notesPerPeer = asksPerPeer // so that one who never asks takes the place of nobody
 	noteAge      = 30 * time.Second
 )
 

@@ -60,7 +60,7 @@ func TestAQuestionThatIsNeverFinishedHoldsUpNobody(t *testing.T) {
 	t.Parallel() // it mostly waits
 	here, there := pair(t, bridge.Timeouts{})
 	h := stranger(t, there)
-	const unfinished = 50
+	const unfinished = 200
 	for range unfinished {
 		s, err := h.NewStream(testContext(t), there.ID(), bridge.Protocol)
 		require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestAQuestionThatIsNeverFinishedHoldsUpNobody(t *testing.T) {
 	}
 	_, err := here.Services(testContext(t), there.ID())
 	require.NoError(t, err)
-	// Those above a handful are cut off at once, the others in time.
+	// Those that are too many are cut off at once, the others in time.
 	eventually(t, func() bool {
 		open := 0
 		for _, c := range there.Host().Network().ConnsToPeer(h.ID()) {
@@ -191,7 +191,7 @@ func TestManyRefusalsAtOnceAreEachToldWhy(t *testing.T) {
 	}
 	eventually(t, func() bool { return l.Info().Refused == 500 })
 	var all sync.WaitGroup
-	for range 6 { // as many as may ask at a time
+	for range 100 {
 		all.Go(func() {
 			c, err := here.Dial(t.Context(), there.ID(), "/x/closed")
 			if err == nil {
