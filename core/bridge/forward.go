@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
@@ -230,7 +231,13 @@ func (f *Forward) carry(local Local) {
 func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
 	s, err := b.opts.Open(ctx, p, proto)
 	if err != nil {
-		return nil, opening(p, proto, err)
+		e := opening(p, proto, err)
+		if e.Reason == PeerAway && errors.Is(err, network.ErrReset) { // it is there, and was quick to refuse
+			if said := b.askWhy(ctx, p, proto); said != "" {
+				e.Reason, e.Remote = said, true
+			}
+		}
+		return nil, e
 	}
 	c := b.newConn(s, false, proto)
 	c.origin, c.target, c.onEnd = origin, Addr{Peer: c.peer}.String(), onEnd
