@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
@@ -55,15 +56,18 @@ func (n *node) jsOpen(args []js.Value) (any, error) {
 
 // negotiate finishes what hosts put off to the first read and write: a peer
 // that does not speak the protocol is an error of open, not of the stream.
-func negotiate(ctx context.Context, s network.Stream) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+func negotiate(ctx context.Context, c *bridge.Conn) error {
+	if _, bare := c.Stream.(*swarm.Stream); bare {
+		return nil // there was no knowing, so it was done at once; a Read of nothing would wait for the peer
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Reset() })
 	defer stop()
-	_, err := s.Write(nil)
+	_, err := c.Write(nil)
 	if err == nil {
-		_, err = s.Read(nil)
+		_, err = c.Read(nil)
 	}
 	if err != nil {
-		_ = s.Reset()
+		_ = c.Reset()
 		return errors.Join(ctx.Err(), err)
 	}
 	return nil
