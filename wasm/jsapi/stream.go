@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"syscall/js"
 
-	"github.com/libp2p/go-libp2p/core/network"
-
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
@@ -117,12 +115,7 @@ var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js
 
 // failed notes that the platform failed the stream, and finds out why.
 func (s *stream) failed(thrown js.Value) error {
-	seen := jsio.AsError(thrown)
-	err := error(&network.StreamError{Remote: true, TransportError: seen})
-	if thrown.Type() == js.TypeObject && thrown.Get("source").Equal(js.ValueOf("session")) {
-		err = &network.ConnError{Remote: true, TransportError: seen}
-	}
-	err = s.Explain(err)
+	err := s.Explain(webtransport.Failure(thrown))
 	s.endRead()
 	s.endWrite()
 	return err

@@ -113,7 +113,7 @@ export function peerStream(raw: RawStream): PeerStream {
 
   /** Writing has failed: resolves to the failure of the whole stream, if it is that. A reset of both halves arrives at about one time. */
   async function whole(seen: unknown): Promise<Error | void> {
-    if ((seen as { source?: unknown } | undefined)?.source === 'session') return why(seen)
+    if ((seen as Partial<WebTransportError> | undefined)?.source === 'session') return why(seen)
     const wait = new Promise<void>((resolve) => setTimeout(resolve, RESET_MS))
     return asked ?? (await Promise.race([readEnd, wait.then(() => asked)]))
   }
