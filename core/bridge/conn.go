@@ -307,13 +307,16 @@ func (c *Conn) why(err error) *Error {
 	case lost, c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
-		ctx, cancel := context.WithTimeout(c.bridge.ctx, askTimeout)
-		defer cancel()
-		if said := c.bridge.askWhy(ctx, c.peer, c.protocol); said != "" {
-			e.Reason = said
-		} else if c.Stream.Conn().IsClosed() { // which its streams may see first
-			e.Reason, e.Remote = PeerLost, false
-		}
+		return c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
+	}
+	return e
+}
+
+// resetBy asks the peer that reset a stream of ours why.
+func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
+	e := &Error{Peer: p, Protocol: proto, Err: err, Reason: PeerReset, Remote: true}
+	if said := b.askWhy(ctx, p, proto); said != "" {
+		e.Reason = said
 	}
 	return e
 }

@@ -229,15 +229,17 @@ func (f *Forward) carry(local Local) {
 
 // open opens a stream to a peer and puts it into the registry.
 func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.ctx, cancel)()
 	s, err := b.opts.Open(ctx, p, proto)
-	if err != nil {
-		e := opening(p, proto, err)
-		if e.Reason == PeerAway && errors.Is(err, network.ErrReset) { // it is there, and was quick to refuse
-			if said := b.askWhy(ctx, p, proto); said != "" {
-				e.Reason, e.Remote = said, true
-			}
-		}
-		return nil, e
+	switch {
+	case err != nil && b.ctx.Err() != nil:
+		return nil, &Error{Reason: Shutdown, Peer: p, Protocol: proto, Err: ErrClosed}
+	case errors.Is(err, network.ErrReset): // refused, before the name was agreed on
+		return nil, b.resetBy(ctx, p, proto, err)
+	case err != nil:
+		return nil, opening(p, proto, err)
 	}
 	c := b.newConn(s, false, proto)
 	c.origin, c.target, c.onEnd = origin, Addr{Peer: c.peer}.String(), onEnd

@@ -114,7 +114,7 @@ func errorOf(err error, otherwise Reason) *Error {
 }
 
 // opening explains why no stream could be opened.
-func opening(p peer.ID, proto protocol.ID, err error) *Error {
+func opening(p peer.ID, proto protocol.ID, err error) error {
 	reason := PeerAway
 	if notSupported(err) {
 		reason = NoSuchProtocol

@@ -264,7 +264,7 @@ for (const way of ways) {
       page,
       relay,
     }) => {
-      const native = await natively(relay)
+      const native = await natively(relay, [relay.addr('/ws/')]) // over QUIC, the relay misses it half a minute later
       try {
         await native.call('listen', '/x/reply', 'reply', {})
         const { id } = await meet(page, relay, native, way)

@@ -60,9 +60,9 @@ export async function underNode(relay: Relay): Promise<Messenger> {
 }
 
 /** As a process of the operating system. */
-export async function natively(relay: Relay): Promise<NativeMessenger> {
+export async function natively(relay: Relay, relays = relay.addrs): Promise<NativeMessenger> {
   const program = new RpcProcess(binaries.messenger, [])
-  const { id } = await program.call<{ id: string }>('start', { relays: relay.addrs })
+  const { id } = await program.call<{ id: string }>('start', { relays })
   return {
     id,
     call: (method, ...args) => program.call(method, ...args),
