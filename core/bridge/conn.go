@@ -41,6 +41,7 @@ type Conn struct {
 	over            chan struct{}
 	endOnce         sync.Once
 	asking          sync.Once // so that the peer is asked once why
+	readClosed      atomic.Bool
 
 	mu     sync.Mutex
 	cause  *Error // why it did not end well; the first counts
@@ -123,10 +124,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.wait(c.rates.in, n)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !c.readClosed.Load() {
 		err = c.explain(err)
 	}
 	return n, err
+}
+
+// CloseRead ends the reading half; Reads fail from then on, and that is no
+// failure of the stream.
+func (c *Conn) CloseRead() error {
+	c.readClosed.Store(true)
+	return c.Stream.CloseRead()
 }
 
 // Write sends to the peer.
@@ -264,6 +272,27 @@ func (c *Conn) isOver() bool {
 	}
 }
 
+// Explain is for an owner that takes the bytes past Read and Write, as a browser
+// can: it turns the error that ended the stream into the one that these would
+// have returned, for which it may ask the peer, and notes it.
+func (c *Conn) Explain(err error) error { return c.explain(err) }
+
+// Bounded says whether the stream is under a rate, for which its bytes have to
+// pass Read and Write.
+func (c *Conn) Bounded() bool { return c.rates != nil }
+
+// Done is closed when the stream has left the registry.
+func (c *Conn) Done() <-chan struct{} { return c.over }
+
+// Failure is why the stream did not end well: an *Error; nil where it did, or
+// lives.
+func (c *Conn) Failure() error {
+	if cause := c.failure(); cause != nil {
+		return cause
+	}
+	return nil
+}
+
 // explain turns an error of the transport into one with a reason. What the owner
 // did himself, and deadlines, stay as they are.
 func (c *Conn) explain(err error) error {
@@ -293,10 +322,11 @@ func (c *Conn) explain(err error) error {
 func (c *Conn) why(err error) *Error {
 	e := &Error{Peer: c.peer, Protocol: c.protocol, Err: err, Reason: PeerReset, Remote: true}
 	reset, _ := errors.AsType[*network.StreamError](err)
+	_, lost := errors.AsType[*network.ConnError](err)
 	switch {
 	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
 		e.Reason = NoSuchProtocol
-	case c.Stream.Conn().IsClosed():
+	case lost, c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
 		return c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
