@@ -329,7 +329,10 @@ func (c *Conn) why(err error) *Error {
 	case lost, c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
-		return c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
+		e = c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
+		if e.Reason == PeerReset && c.Stream.Conn().IsClosed() { // which its streams may see first
+			e.Reason, e.Remote = PeerLost, false
+		}
 	}
 	return e
 }

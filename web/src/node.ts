@@ -1,4 +1,6 @@
 import { TomboloError } from './errors.js'
+import { fetchFrom } from './http/client.js'
+import { serveOn, type HttpHandler } from './http/server.js'
 import { loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { raceAbort, type Program, type RawNode } from './program.js'
@@ -31,6 +33,9 @@ import type {
   SubscribeOptions,
   Verdict,
 } from './types.js'
+
+/** The one name that Kubo's gateway has for HTTP outside of `/x/`. */
+const KUBO_HTTP = '/http'
 
 const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost', 'echo', 'error'] as const
 
@@ -115,6 +120,29 @@ export class TomboloNode extends EventTarget {
   /** Answers a protocol: the handler gets every stream that a peer opens with it. */
   listen(protocol: string, handler: StreamHandler, options?: ListenOptions): Promise<Listener> {
     return this.#program.call(() => this.#raw.listen(protocol, streamHandler(handler), options))
+  }
+
+  /**
+   * Requests a path of a peer's HTTP service, on a stream of its own. Resolves to a `Response` as the platform's `fetch` does: with the head,
+   * while the body is still on its way. A body of the request may stream, too. `init.signal` ends it at the peer. Rejects with a
+   * `TomboloError` whose `reason` says why there is no stream; a body that is cut short fails, and never looks complete.
+   */
+  fetch(peer: string, protocol: string, path: string, init?: RequestInit): Promise<Response> {
+    const options = { allowCustomProtocol: protocol === KUBO_HTTP }
+    return fetchFrom((signal) => this.open(peer, protocol, { ...options, signal }), peer, path, init)
+  }
+
+  /**
+   * Answers HTTP under a protocol, as `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
+   * client does. A handler that fails is a 500 to the caller, and an `error` event here.
+   */
+  serve(protocol: string, handler: HttpHandler, options?: ListenOptions): Promise<Listener> {
+    if (typeof handler !== 'function') {
+      return Promise.reject(new TomboloError('option', `handler must be a function, not ${typeof handler}`))
+    }
+    const tell = (error: unknown) =>
+      this.#dispatch('error', { message: `handler of ${protocol}: ${String(error)}`, fatal: false })
+    return this.listen(protocol, (stream) => serveOn(stream, handler, tell), options)
   }
 
   /** The protocols that this node answers. */
