@@ -74,6 +74,8 @@ func (a access) parse() (out bridge.Access, err error) {
 //	break     TCP: reads 64 KiB, then breaks off with a RST
 //	closed    TCP, at a port that nobody listens on
 //	silent    can never be reached
+//
+// or any other target as a person writes it, such as 127.0.0.1:80 or file:DIR.
 func (m *messenger) listen(a arguments) (any, error) {
 	var who access
 	if err := a.get(2, &who); err != nil {
@@ -104,7 +106,7 @@ func (m *messenger) target(service string) (bridge.Target, error) {
 		"reply": reply, "first": m.first, "break": breakOff, "closed": nil,
 	}[service]
 	if !ok {
-		return nil, fmt.Errorf("there is no service %q", service)
+		return local.Target(service)
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
