@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // configName is the configuration's in a data directory.
@@ -55,13 +57,40 @@ func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		}
 		return fmt.Errorf("the configuration %s: %w", path, err)
 	}
-	for key := range file.values {
+	for key, value := range file.values {
+		if isTable(value) {
+			return fmt.Errorf("the configuration %s, line %d: %q is a table; it holds values only", path, lineOf(b, key), key)
+		}
 		if !isFlag(trace.Node(), key) {
-			return fmt.Errorf("the configuration %s: there is no %q; it holds flags of tombolo up, by their names", path, key)
+			return fmt.Errorf("the configuration %s, line %d: there is no %q; it holds flags of tombolo up, by their names", path, lineOf(b, key), key)
 		}
 	}
 	ctx.AddResolver(file)
 	return nil
+}
+
+func isTable(v any) bool {
+	if list, ok := v.([]any); ok {
+		return slices.ContainsFunc(list, isTable)
+	}
+	_, ok := v.(map[string]any)
+	return ok
+}
+
+// lineOf finds the line of a key in a configuration that is good TOML.
+func lineOf(b []byte, key string) int {
+	var p unstable.Parser
+	p.Reset(b)
+	for p.NextExpression() {
+		e := p.Expression()
+		if e.Kind != unstable.KeyValue && e.Kind != unstable.Table && e.Kind != unstable.ArrayTable {
+			continue
+		}
+		if names := e.Key(); names.Next() && string(names.Node().Data) == key {
+			return p.Shape(names.Node().Raw).Start.Line
+		}
+	}
+	return 0
 }
 
 // isFlag says whether a key of the configuration is a flag's name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,7 +93,7 @@ func (c *doctorCmd) identity() finding {
 	case errors.Is(err, datadir.ErrNoIdentity):
 		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
 	case err != nil:
-		return finding{"identity", failed, err.Error(), "see there"}
+		return finding{"identity", failed, err.Error(), "without it the peer is nobody that others know: restore the key rather than removing it"}
 	}
 	return finding{"identity", fine, "in " + c.DataDir, ""}
 }
@@ -114,8 +115,7 @@ func ports(ctx context.Context, s control.Status) []finding {
 		}
 		seen[hostPort] = true
 		if err := probe(ctx, network, hostPort); err != nil {
-			findings = append(findings, finding{"port", failed, fmt.Sprintf("TCP %s does not answer: %v", hostPort, err),
-				"a firewall of this machine may block it; allow it, or choose another with --listen"})
+			findings = append(findings, portFinding(hostPort, err))
 			continue
 		}
 		findings = append(findings, finding{"port", fine, "TCP " + hostPort + " answers from this machine", ""})
@@ -124,6 +124,26 @@ func ports(ctx context.Context, s control.Status) []finding {
 		return []finding{{"port", warning, "the daemon listens nowhere itself", "peers reach it through a relay only, if it has one"}}
 	}
 	return findings
+}
+
+// portFinding is of a port that does not answer from this machine. Where it is one
+// that is told to others, of a router or a proxy, that need not mean much.
+func portFinding(hostPort string, err error) finding {
+	found := fmt.Sprintf("TCP %s does not answer from this machine: %v", hostPort, err)
+	if !isOurs(hostPort) {
+		return finding{"port", warning, found, "it is no address of this machine: try from elsewhere that it is led here"}
+	}
+	return finding{"port", failed, found, "a firewall of this machine may block it; allow it, or choose another with --listen"}
+}
+
+// isOurs says whether an interface of this machine has the address.
+func isOurs(hostPort string) bool {
+	host, _, _ := net.SplitHostPort(hostPort)
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(net.ParseIP(host))
+	})
 }
 
 func firstTwo(a ma.Multiaddr) ma.Multiaddr {
@@ -173,7 +193,7 @@ func relays(ctx context.Context, s control.Status) []finding {
 		}
 	}
 	if len(findings) == 0 {
-		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", ""}}
+		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", "give one with --relay, so that networks without UDP have a way, too"}}
 	}
 	return append(findings, clock)
 }
@@ -218,7 +238,7 @@ func reservations(s control.Status) finding {
 	case len(s.Relays) > 0:
 		return finding{"reservation", failed, "none is held, so nobody can reach this node through its relays", "see the relay's log; it may be full, or of another kind"}
 	}
-	return finding{"reservation", warning, "none, for no relay is configured", ""}
+	return finding{"reservation", warning, "none, for no relay is configured", "give one with --relay, if peers are to reach this node from elsewhere"}
 }
 
 func peers(s control.Status) finding {
@@ -234,7 +254,7 @@ func (c *doctorCmd) tunnels(ctx context.Context) []finding {
 		Listeners, Forwards []struct{ Protocol, Waiting, Error string }
 	}
 	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
-		return []finding{{"tunnels", failed, err.Error(), ""}}
+		return []finding{{"tunnels", failed, err.Error(), "restart the daemon"}}
 	}
 	var findings []finding
 	for _, t := range append(list.Listeners, list.Forwards...) {
