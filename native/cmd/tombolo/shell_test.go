@@ -251,6 +251,29 @@ func TestStandardInputAndOutputAreAStream(t *testing.T) {
 	assert.Equal(t, "hello and more", r.stdout, "nobody need connect first: %s", r.stderr)
 }
 
+// refuses runs a command whose standard input stays open, as that of ssh's
+// ProxyCommand does.
+func (p *peerProcess) refuses(want string, args ...string) {
+	p.t.Helper()
+	stdin, keep, err := os.Pipe()
+	require.NoError(p.t, err)
+	defer keep.Close()
+	defer stdin.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = []string{"TOMBOLO_DATA_DIR=" + p.dir, "HOME=" + p.t.TempDir()}
+	cmd.Stdin = stdin
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	exit := new(exec.ExitError)
+	require.ErrorAs(p.t, cmd.Run(), &exit)
+	assert.Equal(p.t, 1, exit.ExitCode())
+	assert.Equal(p.t, 1, strings.Count(stderr.String(), "\n"), "one line: %q", &stderr)
+	assert.Contains(p.t, stderr.String(), "tombolo: forward: ")
+	assert.Contains(p.t, stderr.String(), want)
+}
+
 func TestAStreamThatIsRefusedSaysWhyOnStandardError(t *testing.T) {
 	a, b := two(t)
 	dead, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -260,13 +283,13 @@ func TestAStreamThatIsRefusedSaysWhyOnStandardError(t *testing.T) {
 	b.does("listen", "/x/dead", dead.Addr().String())
 	b.does("listen", "/x/others", live, "--allow", nobody)
 	b.does("listen", "/x/denied", live, "--deny", a.id)
-	a.fails(1, "target refused", "forward", "/x/dead", "-", b.id)
-	a.fails(1, "not allowed", "forward", "/x/others", "-", b.id)
-	a.fails(1, "not allowed", "forward", "/x/denied", "-", b.id)
-	a.fails(1, "no such protocol", "forward", "/x/missing", "-", b.id)
-	a.fails(1, "peer away", "forward", "/x/a", "-", nobody)
-	a.fails(1, "/x/ namespace", "forward", "/ssh", "-", b.id)
-	a.fails(1, "neither a peer id", "forward", "/x/a", "-", "bob")
+	a.refuses("target refused", "forward", "/x/dead", "-", b.id)
+	a.refuses("not allowed", "forward", "/x/others", "-", b.id)
+	a.refuses("not allowed", "forward", "/x/denied", "-", b.id)
+	a.refuses("no such protocol", "forward", "/x/missing", "-", b.id)
+	a.refuses("peer away", "forward", "/x/a", "-", nobody)
+	a.refuses("/x/ namespace", "forward", "/ssh", "-", b.id)
+	a.refuses("neither a peer id", "forward", "/x/a", "-", "bob")
 	b.does("access", "/x/others", "--allow", a.id)
 	assert.Equal(t, "hello", a.runs("hello", "forward", "/x/others", "-", b.id).stdout, "a list is changed live")
 }
