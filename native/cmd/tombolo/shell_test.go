@@ -375,3 +375,19 @@ func TestADaemonWithLiveStreamsEndsInTime(t *testing.T) {
 	require.ErrorAs(t, stdio.Wait(), &exit)
 	assert.Equal(t, 1, exit.ExitCode(), "the stream did not end well")
 }
+
+func TestSystemdIsToldWhenTheDaemonIsReady(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	defer l.Close()
+	dir := t.TempDir()
+	p := commandtest.Start(t, []string{"NOTIFY_SOCKET=" + path}, binary, "up", "--data-dir", dir, "--listen", "/ip4/127.0.0.1/tcp/0")
+	require.NoError(t, l.SetReadDeadline(time.Now().Add(time.Minute)))
+	b := make([]byte, 100)
+	n, err := l.Read(b)
+	require.NoError(t, err)
+	assert.Equal(t, "READY=1", string(b[:n]))
+	assert.Equal(t, 0, shell(t, nil, "", "ls", "--data-dir", dir).code, "commands are answered by then")
+	p.Stop()
+}

@@ -182,26 +182,34 @@ func TestStreamsAreListedWatchedAndClosed(t *testing.T) {
 
 func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	a, b := two(t)
-	sub := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + b.dir}, binary, "subscribe", "chat", "-c", "4")
-	asJSON := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + b.dir}, binary, "subscribe", "chat", "--json", "-c", "1")
-	for _, verb := range []string{"--wait", "--wait"} { // returns when b is there to hear
-		a.does("broadcast", verb, "chat", "to all")
+	// Both are told until they hear: whether they have begun, they say on standard error.
+	subscribe := func(args ...string) *commandtest.Process {
+		p := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + b.dir}, binary, append([]string{"subscribe", "chat"}, args...)...)
+		require.Eventually(t, func() bool {
+			a.does("broadcast", "--wait", "chat", "to all")
+			return len(p.Lines()) > 0
+		}, 4*ending, ending/100)
+		return p
 	}
-	asJSON.Line("{")
+	asJSON := subscribe("--json", "-c", "1")
 	m := parse[control.Message](t, asJSON.Lines()[0])
 	assert.Equal(t, []string{"from", "type", "id", "data", "broadcast"}, fields(t, asJSON.Lines()[0]))
 	assert.Equal(t, "to all", string(m.Data))
 	assert.Equal(t, a.id, m.From.String())
-	asJSON.Wait()
+	code, stderr := asJSON.Wait()
+	assert.Equal(t, 0, code, "it ends after so many")
+	assert.Equal(t, "subscribed to chat\n", stderr)
+
+	sub := subscribe()
 	assert.Equal(t, "to all", sub.Line(a.id+" chat "))
 	a.does("send", b.id, "chat", "to one")
-	assert.Equal(t, "to one", sub.Line(a.id+" chat to one")+"to one")
+	sub.Line(a.id + " chat to one")
 	r := a.runs("\x1b[2Jfrom a pipe\n", "send", b.id, "chat")
 	require.Equal(t, 0, r.code, r.stderr)
 	assert.Equal(t, `from a pipe\n"`, sub.Line(a.id+` chat "\x1b[2J`), "a terminal is not at a peer's mercy")
-	code, stderr := sub.Wait()
-	assert.Equal(t, 0, code, "it ends after so many")
-	assert.Equal(t, "subscribed to chat\n", stderr)
+	code, took := sub.Stop()
+	assert.Equal(t, 0, code)
+	assert.Less(t, took, ending)
 
 	n := newNode(t)
 	_, err := n.Connect(testContext(t), a.addr)
