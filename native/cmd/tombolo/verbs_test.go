@@ -191,6 +191,7 @@ func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 		}, 4*ending, ending/100)
 		return p
 	}
+	sub := subscribe()
 	asJSON := subscribe("--json", "-c", "1")
 	m := parse[control.Message](t, asJSON.Lines()[0])
 	assert.Equal(t, []string{"from", "type", "id", "data", "broadcast"}, fields(t, asJSON.Lines()[0]))
@@ -200,7 +201,6 @@ func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	assert.Equal(t, 0, code, "it ends after so many")
 	assert.Equal(t, "subscribed to chat\n", stderr)
 
-	sub := subscribe()
 	assert.Equal(t, "to all", sub.Line(a.id+" chat "))
 	a.does("send", b.id, "chat", "to one")
 	sub.Line(a.id + " chat to one")
