@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -169,33 +170,47 @@ func relays(ctx context.Context, s control.Status) []finding {
 	if len(s.Relays) == 0 {
 		return []finding{{"relay", warning, "none is configured", "browsers, and peers behind a router, reach this node through one: tombolo up --relay"}}
 	}
-	var findings []finding
-	asked := make(map[string]bool)
+	var order []string // of the relays' ids
+	answered, failures := make(map[string]string), make(map[string][]string)
 	clock := finding{"clock", warning, "no relay tells the time over HTTP", "check it with timedatectl"}
 	for _, text := range s.Relays {
-		addr, err := ma.NewMultiaddr(text)
+		whole, err := ma.NewMultiaddr(text)
 		if err != nil {
 			continue
 		}
+		addr, id := peer.SplitAddr(whole)
 		network, hostPort, err := manet.DialArgs(firstTwo(addr))
-		if err != nil || !strings.HasPrefix(network, "tcp") || asked[hostPort] {
+		if err != nil || !strings.HasPrefix(network, "tcp") || answered[id.String()] != "" {
 			continue
 		}
-		asked[hostPort] = true
+		if !slices.Contains(order, id.String()) {
+			order = append(order, id.String())
+		}
 		if err := probe(ctx, network, hostPort); err != nil {
-			findings = append(findings, finding{"relay", failed, fmt.Sprintf("%s does not answer: %v", hostPort, err),
-				"see that it runs, and that this network lets you there"})
+			failures[id.String()] = append(failures[id.String()], fmt.Sprintf("%s does not answer: %v", hostPort, err))
 			continue
 		}
-		findings = append(findings, finding{"relay", fine, hostPort + " answers", ""})
+		answered[id.String()] = hostPort
 		if skew, ok := clockSkew(ctx, text, hostPort); ok {
 			clock = clockFinding(skew, hostPort)
 		}
+	}
+	var findings []finding
+	for _, id := range order {
+		findings = append(findings, relayFinding(id, answered[id], failures[id]))
 	}
 	if len(findings) == 0 {
 		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", "give one with --relay, so that networks without UDP have a way, too"}}
 	}
 	return append(findings, clock)
+}
+
+// relayFinding is of a relay, of which one address that answers is enough.
+func relayFinding(id, answered string, failures []string) finding {
+	if answered != "" {
+		return finding{"relay", fine, fmt.Sprintf("%s answers at %s", id, answered), ""}
+	}
+	return finding{"relay", failed, id + ": " + strings.Join(slices.Compact(failures), "; "), "see that it runs, and that this network lets you there"}
 }
 
 func clockFinding(skew time.Duration, where string) finding {

@@ -80,6 +80,20 @@ func TestDoctorNamesARelayThatIsDead(t *testing.T) {
 	assert.Contains(t, found["reservation failed"].Found, "nobody can reach this node")
 }
 
+func TestARelayThatAnswersSomewhereIsNotDead(t *testing.T) {
+	r := newRelay(t, relay.Options{})
+	id := r.Node().ID().String()
+	dead, err := net.Listen("tcp4", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, dead.Close())
+	_, port, _ := net.SplitHostPort(dead.Addr().String())
+	p := up(t, t.TempDir(), "--relay", "/ip4/127.0.0.1/tcp/"+port+"/ws/p2p/"+id, "--relay", r.Node().Addrs()[0].String())
+	p.Line("reserved on ")
+	found, code := examined(t, p)
+	assert.Equal(t, 0, code)
+	assert.Contains(t, found["relay ok"].Found, id+" answers at 127.0.0.1:")
+}
+
 func TestDoctorNamesAClockThatDiffers(t *testing.T) {
 	// A fake: what answers like a relay of which the clock is an hour behind.
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
