@@ -204,6 +204,37 @@ func TestTunnelsOutliveTheDaemonHoweverItEnds(t *testing.T) {
 	assert.Empty(t, list.Forwards)
 }
 
+func TestAForwardWhosePeerIsAwaySaysSoAndWorksWhenItIsBack(t *testing.T) {
+	a, dir := up(t, t.TempDir()), t.TempDir()
+	b := up(t, dir)
+	b.does("listen", "/x/all", service(t, all))
+	f := tells[tunnels.Forward](a, "forward", "/x/all", "127.0.0.1:0", b.addr)
+	assert.Equal(t, "hello and more", exchange(t, hostPort(t, f.Listen), "hello "))
+	b.Stop()
+	conn, err := net.Dial("tcp", hostPort(t, f.Listen))
+	if err == nil { // else it was reset at once
+		_, _ = conn.Read(make([]byte, 1))
+		conn.Close()
+	}
+	require.Eventually(t, func() bool { return tells[tunnels.List](a, "ls").Forwards[0].Reason == bridge.PeerAway }, 8*ending, ending/100)
+	assert.Regexp(t, `last failed: /x/all at `+b.id+`: peer away`, a.does("ls"))
+
+	addr, _, _ := strings.Cut(b.addr, "/p2p/")
+	start(t, "up", "--data-dir", dir, "--no-map-ports", "--listen", addr).Line("listening ")
+	require.Eventually(t, func() bool { // a dial that failed is not tried again at once
+		c, err := net.Dial("tcp", hostPort(t, f.Listen))
+		if err != nil {
+			return false
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, "hello ")
+		_ = c.(*net.TCPConn).CloseWrite()
+		got, _ := io.ReadAll(c)
+		return string(got) == "hello and more"
+	}, 8*ending, ending/20)
+	assert.Contains(t, a.does("ls"), "ready")
+}
+
 func TestADamagedFileOfTunnelsEndsTheDaemonInOneLine(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, tunnels.FileName)
