@@ -101,7 +101,7 @@ func TestTheSocketIsItsOwnersFromItsFirstMoment(t *testing.T) {
 }
 
 func TestTheSocketOfADaemonThatWasKilledIsReplaced(t *testing.T) {
-	s, c := newServer(t)
+	s, _ := newServer(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, SocketName)
 	left, err := net.Listen("unix", path)
@@ -113,7 +113,7 @@ func TestTheSocketOfADaemonThatWasKilledIsReplaced(t *testing.T) {
 	again, err := Serve(Options{Node: s.node, Tunnels: s.opts.Tunnels, Dir: dir, Logger: quiet})
 	require.NoError(t, err)
 	defer again.Close()
-	c, err = NewClient(dir)
+	c, err := NewClient(dir)
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, c.Call(testContext(t), "status", None{}, nil))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -58,14 +59,27 @@ func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		return fmt.Errorf("the configuration %s: %w", path, err)
 	}
 	for key, value := range file.values {
-		if isTable(value) {
-			return fmt.Errorf("the configuration %s, line %d: %q is a table; it holds values only", path, lineOf(b, key), key)
-		}
-		if !isFlag(trace.Node(), key) {
-			return fmt.Errorf("the configuration %s, line %d: there is no %q; it holds flags of tombolo up, by their names", path, lineOf(b, key), key)
+		if err := check(trace.Node(), key, value); err != nil {
+			return fmt.Errorf("the configuration %s, line %d: %w", path, lineOf(b, key), err)
 		}
 	}
 	ctx.AddResolver(file)
+	return nil
+}
+
+// check says what is wrong with a value. kong would not say where it is from.
+func check(command *kong.Node, key string, value any) error {
+	if isTable(value) {
+		return fmt.Errorf("%q is a table; it holds values only", key)
+	}
+	flag := flagNamed(command, key)
+	if flag == nil {
+		return fmt.Errorf("there is no %q; it holds flags of tombolo up, by their names", key)
+	}
+	scan := kong.Scan().PushTyped(text(value), kong.FlagValueToken)
+	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, reflect.New(flag.Target.Type()).Elem()); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
 	return nil
 }
 
@@ -93,17 +107,17 @@ func lineOf(b []byte, key string) int {
 	return 0
 }
 
-// isFlag says whether a key of the configuration is a flag's name.
-func isFlag(command *kong.Node, key string) bool {
+// flagNamed finds the flag of a key of the configuration.
+func flagNamed(command *kong.Node, key string) *kong.Flag {
 	if key == "config" || key == "data-dir" || key == "help" {
-		return false // they say where the configuration is
+		return nil // they say where the configuration is
 	}
 	for _, f := range command.Flags {
 		if f.Name == key {
-			return true
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 var _ kong.Resolver = (*configFile)(nil)
@@ -122,15 +136,21 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	if !ok {
 		return nil, nil
 	}
-	if list, ok := value.([]any); ok {
-		if len(list) == 0 {
-			return nil, nil
-		}
-		texts := make([]string, len(list))
-		for i, v := range list {
-			texts[i] = strings.ReplaceAll(fmt.Sprint(v), ",", `\,`)
-		}
-		return strings.Join(texts, ","), nil
+	if list, ok := value.([]any); ok && len(list) == 0 {
+		return nil, nil
 	}
-	return fmt.Sprint(value), nil
+	return text(value), nil
+}
+
+// text is a value as it would stand behind its flag.
+func text(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = strings.ReplaceAll(fmt.Sprint(v), ",", `\,`)
+	}
+	return strings.Join(texts, ",")
 }

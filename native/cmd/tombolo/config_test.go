@@ -64,16 +64,12 @@ func TestAConfigurationThatIsWrongIsNamedWithItsLine(t *testing.T) {
 		"listen.tcp = 1":                       `line 1: "listen" is a table`,
 		"data-dir = \"/\"":                     `there is no "data-dir"`,
 		"config = \"/\"":                       `there is no "config"`,
-		"listen = [\"nonsense\"]":              "--listen",
-		"map-ports = \"maybe\"":                "--map-ports",
-		"open-timeout = 5":                     "--open-timeout",
+		"listen = [\"nonsense\"]":              `line 1: listen: "nonsense" is neither`,
+		"map-ports = \"maybe\"":                "line 1: map-ports: bool value",
+		"open-timeout = 5":                     "line 1: open-timeout: ",
 	} {
 		path := configured(t, dir, content)
-		wants := []string{want}
-		if want[0] != '-' {
-			wants = append(wants, path)
-		}
-		failsWith(t, 2, wants, "up", "--data-dir", dir)
+		failsWith(t, 2, []string{"the configuration " + path, want}, "up", "--data-dir", dir)
 	}
 	assert.NoFileExists(t, filepath.Join(dir, "identity.key"), "nothing was begun")
 }
