@@ -51,11 +51,11 @@ test: test-native fuzz test-js test-browser test-e2e ## all tests (make test-nat
 test-native: ## Go, natively, with the race detector
 	$(GO) test -race ./...
 
-FUZZTIME ?= 12s
+FUZZTIME ?= 10s
 FUZZ      = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME)
 
 .PHONY: fuzz
-fuzz: ## a minute of fuzzing: what is read off the network
+fuzz: ## a minute of fuzzing: what is read off the network, and off the control socket
 	$(FUZZ) -fuzz=FuzzDecode ./core/message
 	$(FUZZ) -fuzz=FuzzReader ./core/message
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
@@ -63,6 +63,7 @@ fuzz: ## a minute of fuzzing: what is read off the network
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
 	$(FUZZ) -fuzz=FuzzPath ./native/gateway
 	$(FUZZ) -fuzz=FuzzGateway ./native/gateway
+	$(FUZZ) -fuzz=FuzzControl ./native/control
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -105,6 +106,19 @@ func CloseInTime(c io.Closer, log *slog.Logger) error {
 		log.Info("interrupted while closing")
 	}
 	return nil
+}
+
+// Ready tells systemd that a service of Type=notify has started. Where it did not
+// start the program, nothing happens.
+func Ready() {
+	addr := os.Getenv("NOTIFY_SOCKET")
+	if addr == "" {
+		return
+	}
+	if c, err := net.Dial("unixgram", addr); err == nil {
+		_, _ = io.WriteString(c, "READY=1")
+		_ = c.Close()
+	}
 }
 
 // LogFlags choose what is logged.

@@ -157,8 +157,10 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 		return nil, 0, err
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
 	defer func() {
+		if !stop() {
+			err = ctx.Err() // what else failed did so for that
+		}
 		if err != nil {
 			_ = raw.Close()
 		}

@@ -11,6 +11,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,9 +77,12 @@ type Server struct {
 	ctx      context.Context // ends on Close
 	stop     context.CancelFunc
 	served   chan struct{}
-	joined   sync.WaitGroup // connections that have become streams
+	calls    sync.WaitGroup // those under way, streams that they have become too
 	once     sync.Once
 	closeErr error
+
+	mu     sync.Mutex
+	closed bool
 }
 
 // Serve listens on the socket and answers until Close. A socket that is there
@@ -104,7 +108,7 @@ func Serve(o Options) (*Server, error) {
 	s := &Server{opts: o, node: o.Node, log: o.Logger, listener: l, served: make(chan struct{})}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.http = &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.counted(s.routes()),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
@@ -119,9 +123,29 @@ func Serve(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Close ends every call, removes the socket, and waits.
+// counted makes Close wait for handlers, which http.Server does for those only
+// that end soon and stay HTTP.
+func (s *Server) counted(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		if s.closed {
+			s.mu.Unlock()
+			writeError(w, errors.New("the daemon is ending"))
+			return
+		}
+		s.calls.Add(1)
+		s.mu.Unlock()
+		defer s.calls.Done()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// Close ends every call, removes the socket, and waits for the calls.
 func (s *Server) Close() error {
 	s.once.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
 		s.stop()
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -129,7 +153,7 @@ func (s *Server) Close() error {
 			s.closeErr = s.http.Close()
 		}
 		<-s.served
-		s.joined.Wait()
+		s.calls.Wait()
 	})
 	return s.closeErr
 }
@@ -164,6 +188,9 @@ func writeError(w http.ResponseWriter, err error) {
 	e := &Error{Status: http.StatusUnprocessableEntity, Message: err.Error()}
 	if bad := (badRequest{}); errors.As(err, &bad) {
 		e.Status = http.StatusBadRequest
+	}
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		e.Status = http.StatusRequestEntityTooLarge
 	}
 	var failed *bridge.Error
 	if errors.As(err, &failed) {
@@ -228,11 +255,14 @@ func readJSON(w http.ResponseWriter, r *http.Request, q any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	err := d.Decode(q)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return badRequest{fmt.Errorf("the call is not understood: %w", err)}
+	if errors.Is(err, io.EOF) {
+		return nil
 	}
-	if d.More() {
-		return badRequest{errors.New("the call is not understood: something follows the object")}
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = cmp.Or(err, errors.New("something follows the object"))
 	}
-	return nil
+	return badRequest{fmt.Errorf("the call is not understood: %w", err)}
 }

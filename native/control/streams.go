@@ -200,11 +200,9 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("a caller did not become a stream", "error", err)
 		return
 	}
-	s.joined.Go(func() {
-		stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = caller.Reset() })
-		defer stop()
-		_ = c.Splice(caller) // the registry knows how it ended
-	})
+	stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = caller.Reset() })
+	defer stop()
+	_ = c.Splice(caller) // the registry knows how it ended
 }
 
 // takeOver makes the connection of a call a local stream.

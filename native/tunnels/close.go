@@ -2,9 +2,13 @@ package tunnels
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/local"
 )
 
 // Errors of a Match.
@@ -14,7 +18,8 @@ var (
 )
 
 // Match picks tunnels: those for which everything given holds. Listen is of
-// forwards only.
+// forwards only. Listen and Target may be written in any way that is taken where
+// tunnels are made.
 type Match struct {
 	All      bool        `json:"all,omitempty"`
 	Protocol protocol.ID `json:"protocol,omitempty"`
@@ -36,7 +41,22 @@ func (m Match) check() error {
 }
 
 func (m Match) picks(id uint64, proto protocol.ID, listen, target string) bool {
-	return m.All || (m.ID == 0 || m.ID == id) && (m.Protocol == "" || m.Protocol == proto) && (m.Listen == "" || m.Listen == listen) && (m.Target == "" || m.Target == target)
+	return m.All || (m.ID == 0 || m.ID == id) && (m.Protocol == "" || m.Protocol == proto) && same(m.Listen, listen) && same(m.Target, target)
+}
+
+// same says whether a place is the one wanted, however that is written; any is
+// where none is wanted.
+func same(wanted, is string) bool { return wanted == "" || wanted == is || place(wanted) == place(is) }
+
+// place is how the lists write an address or a peer.
+func place(s string) string {
+	if p, err := core.ParsePeer(s); err == nil {
+		return "/p2p/" + p.ID.String()
+	}
+	if t, err := local.Target(s); err == nil {
+		return t.String()
+	}
+	return s
 }
 
 // CloseMatching closes the tunnels that match and says how many; their live
@@ -76,5 +96,8 @@ func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
 		ephemeral = ephemeral && f.spec.Ephemeral
 		return true
 	})
-	return closed, errors.Join(append(errs, t.save(ephemeral))...)
+	if err := t.save(ephemeral || closed == 0); err != nil {
+		errs = append(errs, fmt.Errorf("closed %d, but a restart will bring back what was kept: %w", closed, err))
+	}
+	return closed, errors.Join(errs...)
 }

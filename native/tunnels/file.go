@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/native/datadir"
 )
@@ -19,10 +20,12 @@ const FileName = "tunnels.json"
 // fileVersion is that of the file's form. A file of a later one is not read.
 const fileVersion = 1
 
+// file has entries that are read one by one: a mistake in one, which a person may
+// have made, does not keep the daemon from the others.
 type file struct {
-	Version   int           `json:"version"`
-	Listeners []ListenSpec  `json:"listeners"`
-	Forwards  []ForwardSpec `json:"forwards"`
+	Version   int               `json:"version"`
+	Listeners []json.RawMessage `json:"listeners"` // of ListenSpec
+	Forwards  []json.RawMessage `json:"forwards"`  // of ForwardSpec
 }
 
 // DamagedError says that the file cannot be used. It is left as it is.
@@ -38,19 +41,36 @@ func (e *DamagedError) Error() string {
 // Unwrap returns what was found.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
-func read(dir string) (f file, err error) {
+func read(dir string) (listeners []*listener, forwards []*forward, err error) {
 	path := filepath.Join(dir, FileName)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return file{}, nil
+		return nil, nil, nil
 	}
+	var f file
 	if err == nil {
 		f, err = parseFile(b)
 	}
 	if err != nil {
-		return file{}, &DamagedError{path, err}
+		return nil, nil, &DamagedError{path, err}
 	}
-	return f, nil
+	for _, raw := range f.Listeners {
+		l := &listener{gone: make(chan struct{})}
+		if l.err = entry(raw, &l.spec); l.err != nil {
+			l.raw = raw
+			l.spec = ListenSpec{Protocol: protocol.ID(text(raw, "protocol")), Target: text(raw, "target")}
+		}
+		listeners = append(listeners, l)
+	}
+	for _, raw := range f.Forwards {
+		w := &forward{gone: make(chan struct{})}
+		if w.err = entry(raw, &w.spec); w.err != nil {
+			w.raw = raw
+			w.spec = ForwardSpec{Protocol: protocol.ID(text(raw, "protocol")), Listen: text(raw, "listen"), Peer: text(raw, "peer")}
+		}
+		forwards = append(forwards, w)
+	}
+	return listeners, forwards, nil
 }
 
 func parseFile(b []byte) (f file, err error) {
@@ -59,17 +79,33 @@ func parseFile(b []byte) (f file, err error) {
 		return f, err
 	}
 	if version.Version != fileVersion {
-		return f, fmt.Errorf("it is of version %d, and this program reads version %d", version.Version, fileVersion)
+		return f, fmt.Errorf("it is of version %d, and this tombolo reads version %d", version.Version, fileVersion)
 	}
+	return f, strictly(b, &f)
+}
+
+// entry reads one.
+func entry(raw json.RawMessage, spec any) error {
+	if err := strictly(raw, spec); err != nil {
+		return fmt.Errorf("its entry in %s cannot be read: %w", FileName, err)
+	}
+	return nil
+}
+
+// text is a field of an entry that cannot be read as a whole, to name it by.
+func text(raw json.RawMessage, field string) (s string) {
+	var fields map[string]json.RawMessage
+	_ = json.Unmarshal(raw, &fields)
+	_ = json.Unmarshal(fields[field], &s)
+	return s
+}
+
+// strictly refuses what it does not know: a misspelt "deny" must not let everyone
+// in.
+func strictly(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields() // a misspelt "deny" must not let everyone in
-	if err := d.Decode(&f); err != nil {
-		return f, err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return f, errors.New("something follows the tunnels")
-	}
-	return f, nil
+	d.DisallowUnknownFields()
+	return d.Decode(v)
 }
 
 // save writes what is to survive, unless all that changed is ephemeral. Called
@@ -78,23 +114,33 @@ func (t *Tunnels) save(ephemeral bool) error {
 	if ephemeral {
 		return nil
 	}
-	f := file{Version: fileVersion, Listeners: []ListenSpec{}, Forwards: []ForwardSpec{}}
+	f := file{Version: fileVersion, Listeners: []json.RawMessage{}, Forwards: []json.RawMessage{}}
+	var errs []error
 	for _, l := range t.listeners {
 		if !l.spec.Ephemeral {
-			f.Listeners = append(f.Listeners, l.spec)
+			errs = append(errs, add(&f.Listeners, l.raw, l.spec))
 		}
 	}
 	for _, w := range t.forwards {
 		if !w.spec.Ephemeral {
-			f.Forwards = append(f.Forwards, w.spec)
+			errs = append(errs, add(&f.Forwards, w.raw, w.spec))
 		}
 	}
 	b, err := json.MarshalIndent(f, "", "  ")
-	if err != nil {
+	if err = errors.Join(append(errs, err)...); err != nil {
 		return err
 	}
 	if err := datadir.Replace(t.dir, FileName, append(b, '\n')); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Join(t.dir, FileName), err)
 	}
 	return nil
+}
+
+// add adds an entry: as it was found, or else its spec.
+func add(to *[]json.RawMessage, raw json.RawMessage, spec any) (err error) {
+	if raw == nil {
+		raw, err = json.Marshal(spec)
+	}
+	*to = append(*to, raw)
+	return err
 }

@@ -3,12 +3,14 @@
 //
 // What cannot be set up again at a start, for its port is taken or its folder
 // gone, stays in the file and in the lists, with the reason, and is tried again
-// until it can or is closed.
+// until it can or is closed. So does an entry of the file that a person got wrong;
+// that is read again at the next start.
 package tunnels
 
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
@@ -78,6 +81,8 @@ type Tunnels struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
+	resolve func(context.Context, string) (peer.AddrInfo, error) // ResolvePeer
+
 	mu        sync.Mutex // one change at a time, its write to the file included
 	listeners []*listener
 	forwards  []*forward
@@ -89,6 +94,7 @@ type listener struct {
 	live *bridge.Listener // nil while it waits
 	err  error            // why it waits
 	gone chan struct{}    // closed when it is
+	raw  json.RawMessage  // set where the file's entry cannot be read: it is kept as it is
 }
 
 type forward struct {
@@ -96,21 +102,26 @@ type forward struct {
 	live *bridge.Forward // nil while it waits
 	err  error           // why it waits
 	gone chan struct{}   // closed when it is
+	raw  json.RawMessage // set where the file's entry cannot be read: it is kept as it is
 }
 
 // Open sets up what the file in dir says, on the node. A file that is damaged is
 // an error, a *DamagedError: nothing is set up then, and the file is left.
 func Open(ctx context.Context, node *core.Node, dir string, log *slog.Logger) (*Tunnels, error) {
-	kept, err := read(dir)
-	if err != nil {
+	return open(ctx, node, dir, log, ResolvePeer)
+}
+
+func open(ctx context.Context, node *core.Node, dir string, log *slog.Logger, resolve func(context.Context, string) (peer.AddrInfo, error)) (*Tunnels, error) {
+	t := &Tunnels{node: node, dir: dir, log: log, resolve: resolve, stuck: make(chan struct{}, 1)}
+	var err error
+	if t.listeners, t.forwards, err = read(dir); err != nil {
 		return nil, err
 	}
-	t := &Tunnels{node: node, dir: dir, log: log, stuck: make(chan struct{}, 1)}
-	for _, spec := range kept.Listeners {
-		t.listeners = append(t.listeners, &listener{spec: spec, gone: make(chan struct{})})
+	for _, l := range t.listeners {
+		t.tried(ctx, "listener", l.spec.Protocol, new(error), l.err)
 	}
-	for _, spec := range kept.Forwards {
-		t.forwards = append(t.forwards, &forward{spec: spec, gone: make(chan struct{})})
+	for _, f := range t.forwards {
+		t.tried(ctx, "forward", f.spec.Protocol, new(error), f.err)
 	}
 	t.setUp(ctx)
 	running, stop := context.WithCancel(context.Background())
@@ -148,20 +159,25 @@ func (t *Tunnels) retry(ctx context.Context) {
 	}
 }
 
-// setUp tries everything that waits, and says whether nothing does any more.
+// setUp tries everything that waits, and says whether nothing does any more that
+// could be set up.
 func (t *Tunnels) setUp(ctx context.Context) bool {
+	peers := t.lookUp(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := true
 	for _, l := range t.listeners {
-		if l.live == nil {
+		if l.live == nil && l.raw == nil {
 			err := t.startListener(ctx, l)
 			all = t.tried(ctx, "listener", l.spec.Protocol, &l.err, err) && all
 		}
 	}
 	for _, f := range t.forwards {
-		if f.live == nil {
-			err := t.startForward(ctx, f)
+		if found, ok := peers[f]; ok && f.live == nil {
+			err := found.err
+			if err == nil {
+				err = t.startForward(ctx, f, found.peer)
+			}
 			all = t.tried(ctx, "forward", f.spec.Protocol, &f.err, err) && all
 		}
 	}
@@ -172,6 +188,37 @@ func (t *Tunnels) setUp(ctx context.Context) bool {
 		}
 	}
 	return all
+}
+
+type found struct {
+	peer peer.AddrInfo
+	err  error
+}
+
+// lookUp resolves the peers of the forwards that wait. A name may take its time,
+// for which nothing is held up.
+func (t *Tunnels) lookUp(ctx context.Context) map[*forward]*found {
+	peers := make(map[*forward]*found)
+	var lookups sync.WaitGroup
+	t.mu.Lock()
+	for _, f := range t.forwards {
+		if f.live == nil && f.raw == nil {
+			of, name, result := f.spec.Protocol, f.spec.Peer, new(found)
+			peers[f] = result
+			lookups.Go(func() { result.peer, result.err = t.peerOf(ctx, of, name) })
+		}
+	}
+	t.mu.Unlock()
+	lookups.Wait()
+	return peers
+}
+
+func (t *Tunnels) peerOf(ctx context.Context, of protocol.ID, name string) (peer.AddrInfo, error) {
+	info, err := t.resolve(ctx, name)
+	if err != nil {
+		return info, fmt.Errorf("forward %s: %w", of, err)
+	}
+	return info, nil
 }
 
 func (t *Tunnels) tried(ctx context.Context, kind string, proto protocol.ID, last *error, err error) bool {
@@ -195,14 +242,10 @@ func (t *Tunnels) startListener(ctx context.Context, l *listener) error {
 	return err
 }
 
-func (t *Tunnels) startForward(ctx context.Context, f *forward) error {
+func (t *Tunnels) startForward(ctx context.Context, f *forward, to peer.AddrInfo) error {
 	var opts []bridge.ForwardOption
 	if f.spec.CustomProtocol {
 		opts = append(opts, bridge.ToCustomProtocol)
-	}
-	info, err := ResolvePeer(ctx, f.spec.Peer)
-	if err != nil {
-		return fmt.Errorf("forward %s: %w", f.spec.Protocol, err)
 	}
 	if err := bridge.CheckName(f.spec.Protocol, f.spec.CustomProtocol); err != nil {
 		return fmt.Errorf("forward: %w", err) // before a port is taken
@@ -211,13 +254,17 @@ func (t *Tunnels) startForward(ctx context.Context, f *forward) error {
 	if err != nil {
 		return fmt.Errorf("forward %s: %w", f.spec.Protocol, err)
 	}
-	live, err := t.node.Forward(ctx, f.spec.Protocol, from, info.ID, opts...)
+	live, err := t.node.Forward(ctx, f.spec.Protocol, from, to.ID, opts...)
 	if err != nil {
 		return errors.Join(err, from.Close())
 	}
-	t.node.Host().Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.PermanentAddrTTL)
+	t.node.Host().Peerstore().AddAddrs(to.ID, to.Addrs, peerstore.PermanentAddrTTL)
 	f.live = live
 	f.spec.Listen = live.Addr() // the same port after a restart
+	if len(to.Addrs) > 0 {
+		// And the same peer, whatever its name then stands for.
+		f.spec.Peer = to.Addrs[0].String() + "/p2p/" + to.ID.String()
+	}
 	return nil
 }
 
@@ -244,10 +291,14 @@ func (t *Tunnels) Listen(ctx context.Context, spec ListenSpec) (info Listener, g
 // Forward sets up a forward and, unless it is ephemeral, writes it to the file.
 // Where either fails there is none. gone is closed when it has been closed.
 func (t *Tunnels) Forward(ctx context.Context, spec ForwardSpec) (info Forward, gone <-chan struct{}, err error) {
+	to, err := t.peerOf(ctx, spec.Protocol, spec.Peer)
+	if err != nil {
+		return info, nil, err
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := &forward{spec: spec, gone: make(chan struct{})}
-	if err := t.startForward(ctx, f); err != nil {
+	if err := t.startForward(ctx, f, to); err != nil {
 		return info, nil, err
 	}
 	t.forwards = append(t.forwards, f)
@@ -270,6 +321,9 @@ func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limit
 		return Listener{}, fmt.Errorf("%s: %w", proto, ErrNoListener)
 	}
 	l := t.listeners[i]
+	if l.raw != nil {
+		return Listener{}, fmt.Errorf("update %s: %w; mend the file, or close the listener", proto, l.err)
+	}
 	access := bridge.Access{Allow: slices.Clone(l.spec.Access.Allow), Deny: slices.Clone(l.spec.Access.Deny)}
 	limits := l.spec.Limits
 	if err := f(&access, &limits); err != nil {
@@ -325,8 +379,8 @@ func (f *forward) info() Forward {
 		return info
 	}
 	info.ForwardInfo = bridge.ForwardInfo{Protocol: f.spec.Protocol, Listen: f.spec.Listen, Target: f.spec.Peer}
-	if peer, err := core.ParsePeer(f.spec.Peer); err == nil {
-		info.Peer, info.Target = peer.ID, "/p2p/"+peer.ID.String()
+	if to, err := core.ParsePeer(f.spec.Peer); err == nil {
+		info.Peer, info.Target = to.ID, "/p2p/"+to.ID.String()
 	}
 	info.Waiting = f.err.Error()
 	return info

@@ -63,6 +63,7 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
+	words = joinValues(words)
 	last := ""
 	if len(words) > 0 {
 		last, words = words[len(words)-1], words[:len(words)-1]
@@ -73,6 +74,23 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 		}
 	}
 	return nil
+}
+
+// joinValues undoes that bash takes --flag=value for three words, and
+// --flag= for two.
+func joinValues(words []string) (joined []string) {
+	for i := 0; i < len(words); i++ {
+		if words[i] == "=" && len(joined) > 0 && strings.HasPrefix(joined[len(joined)-1], "--") {
+			joined[len(joined)-1] += "="
+			if i+1 < len(words) {
+				i++
+				joined[len(joined)-1] += words[i]
+			}
+			continue
+		}
+		joined = append(joined, words[i])
+	}
+	return joined
 }
 
 // candidates walks down to the command that the words name and lists what may

@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
 )
 
 // configName is the configuration's in a data directory.
@@ -55,26 +58,66 @@ func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 		}
 		return fmt.Errorf("the configuration %s: %w", path, err)
 	}
-	for key := range file.values {
-		if !isFlag(trace.Node(), key) {
-			return fmt.Errorf("the configuration %s: there is no %q; it holds flags of tombolo up, by their names", path, key)
+	for key, value := range file.values {
+		if err := check(trace.Node(), key, value); err != nil {
+			return fmt.Errorf("the configuration %s, line %d: %w", path, lineOf(b, key), err)
 		}
 	}
 	ctx.AddResolver(file)
 	return nil
 }
 
-// isFlag says whether a key of the configuration is a flag's name.
-func isFlag(command *kong.Node, key string) bool {
+// check says what is wrong with a value. kong would not say where it is from.
+func check(command *kong.Node, key string, value any) error {
+	if isTable(value) {
+		return fmt.Errorf("%q is a table; it holds values only", key)
+	}
+	flag := flagNamed(command, key)
+	if flag == nil {
+		return fmt.Errorf("there is no %q; it holds flags of tombolo up, by their names", key)
+	}
+	scan := kong.Scan().PushTyped(text(value), kong.FlagValueToken)
+	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, reflect.New(flag.Target.Type()).Elem()); err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func isTable(v any) bool {
+	if list, ok := v.([]any); ok {
+		return slices.ContainsFunc(list, isTable)
+	}
+	_, ok := v.(map[string]any)
+	return ok
+}
+
+// lineOf finds the line of a key in a configuration that is good TOML.
+func lineOf(b []byte, key string) int {
+	var p unstable.Parser
+	p.Reset(b)
+	for p.NextExpression() {
+		e := p.Expression()
+		if e.Kind != unstable.KeyValue && e.Kind != unstable.Table && e.Kind != unstable.ArrayTable {
+			continue
+		}
+		if names := e.Key(); names.Next() && string(names.Node().Data) == key {
+			return p.Shape(names.Node().Raw).Start.Line
+		}
+	}
+	return 0
+}
+
+// flagNamed finds the flag of a key of the configuration.
+func flagNamed(command *kong.Node, key string) *kong.Flag {
 	if key == "config" || key == "data-dir" || key == "help" {
-		return false // they say where the configuration is
+		return nil // they say where the configuration is
 	}
 	for _, f := range command.Flags {
 		if f.Name == key {
-			return true
+			return f
 		}
 	}
-	return false
+	return nil
 }
 
 var _ kong.Resolver = (*configFile)(nil)
@@ -93,15 +136,21 @@ func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	if !ok {
 		return nil, nil
 	}
-	if list, ok := value.([]any); ok {
-		if len(list) == 0 {
-			return nil, nil
-		}
-		texts := make([]string, len(list))
-		for i, v := range list {
-			texts[i] = strings.ReplaceAll(fmt.Sprint(v), ",", `\,`)
-		}
-		return strings.Join(texts, ","), nil
+	if list, ok := value.([]any); ok && len(list) == 0 {
+		return nil, nil
 	}
-	return fmt.Sprint(value), nil
+	return text(value), nil
+}
+
+// text is a value as it would stand behind its flag.
+func text(value any) string {
+	list, ok := value.([]any)
+	if !ok {
+		return fmt.Sprint(value)
+	}
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = strings.ReplaceAll(fmt.Sprint(v), ",", `\,`)
+	}
+	return strings.Join(texts, ",")
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -92,7 +94,7 @@ func (c *doctorCmd) identity() finding {
 	case errors.Is(err, datadir.ErrNoIdentity):
 		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
 	case err != nil:
-		return finding{"identity", failed, err.Error(), "see there"}
+		return finding{"identity", failed, err.Error(), "without it the peer is nobody that others know: restore the key rather than removing it"}
 	}
 	return finding{"identity", fine, "in " + c.DataDir, ""}
 }
@@ -114,8 +116,7 @@ func ports(ctx context.Context, s control.Status) []finding {
 		}
 		seen[hostPort] = true
 		if err := probe(ctx, network, hostPort); err != nil {
-			findings = append(findings, finding{"port", failed, fmt.Sprintf("TCP %s does not answer: %v", hostPort, err),
-				"a firewall of this machine may block it; allow it, or choose another with --listen"})
+			findings = append(findings, portFinding(hostPort, err))
 			continue
 		}
 		findings = append(findings, finding{"port", fine, "TCP " + hostPort + " answers from this machine", ""})
@@ -124,6 +125,26 @@ func ports(ctx context.Context, s control.Status) []finding {
 		return []finding{{"port", warning, "the daemon listens nowhere itself", "peers reach it through a relay only, if it has one"}}
 	}
 	return findings
+}
+
+// portFinding is of a port that does not answer from this machine. Where it is one
+// that is told to others, of a router or a proxy, that need not mean much.
+func portFinding(hostPort string, err error) finding {
+	found := fmt.Sprintf("TCP %s does not answer from this machine: %v", hostPort, err)
+	if !isOurs(hostPort) {
+		return finding{"port", warning, found, "it is no address of this machine: try from elsewhere that it is led here"}
+	}
+	return finding{"port", failed, found, "a firewall of this machine may block it; allow it, or choose another with --listen"}
+}
+
+// isOurs says whether an interface of this machine has the address.
+func isOurs(hostPort string) bool {
+	host, _, _ := net.SplitHostPort(hostPort)
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(net.ParseIP(host))
+	})
 }
 
 func firstTwo(a ma.Multiaddr) ma.Multiaddr {
@@ -149,33 +170,47 @@ func relays(ctx context.Context, s control.Status) []finding {
 	if len(s.Relays) == 0 {
 		return []finding{{"relay", warning, "none is configured", "browsers, and peers behind a router, reach this node through one: tombolo up --relay"}}
 	}
-	var findings []finding
-	asked := make(map[string]bool)
+	var order []string // of the relays' ids
+	answered, failures := make(map[string]string), make(map[string][]string)
 	clock := finding{"clock", warning, "no relay tells the time over HTTP", "check it with timedatectl"}
 	for _, text := range s.Relays {
-		addr, err := ma.NewMultiaddr(text)
+		whole, err := ma.NewMultiaddr(text)
 		if err != nil {
 			continue
 		}
+		addr, id := peer.SplitAddr(whole)
 		network, hostPort, err := manet.DialArgs(firstTwo(addr))
-		if err != nil || !strings.HasPrefix(network, "tcp") || asked[hostPort] {
+		if err != nil || !strings.HasPrefix(network, "tcp") || answered[id.String()] != "" {
 			continue
 		}
-		asked[hostPort] = true
+		if !slices.Contains(order, id.String()) {
+			order = append(order, id.String())
+		}
 		if err := probe(ctx, network, hostPort); err != nil {
-			findings = append(findings, finding{"relay", failed, fmt.Sprintf("%s does not answer: %v", hostPort, err),
-				"see that it runs, and that this network lets you there"})
+			failures[id.String()] = append(failures[id.String()], fmt.Sprintf("%s does not answer: %v", hostPort, err))
 			continue
 		}
-		findings = append(findings, finding{"relay", fine, hostPort + " answers", ""})
+		answered[id.String()] = hostPort
 		if skew, ok := clockSkew(ctx, text, hostPort); ok {
 			clock = clockFinding(skew, hostPort)
 		}
 	}
+	var findings []finding
+	for _, id := range order {
+		findings = append(findings, relayFinding(id, answered[id], failures[id]))
+	}
 	if len(findings) == 0 {
-		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", ""}}
+		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", "give one with --relay, so that networks without UDP have a way, too"}}
 	}
 	return append(findings, clock)
+}
+
+// relayFinding is of a relay, of which one address that answers is enough.
+func relayFinding(id, answered string, failures []string) finding {
+	if answered != "" {
+		return finding{"relay", fine, fmt.Sprintf("%s answers at %s", id, answered), ""}
+	}
+	return finding{"relay", failed, id + ": " + strings.Join(slices.Compact(failures), "; "), "see that it runs, and that this network lets you there"}
 }
 
 func clockFinding(skew time.Duration, where string) finding {
@@ -218,7 +253,7 @@ func reservations(s control.Status) finding {
 	case len(s.Relays) > 0:
 		return finding{"reservation", failed, "none is held, so nobody can reach this node through its relays", "see the relay's log; it may be full, or of another kind"}
 	}
-	return finding{"reservation", warning, "none, for no relay is configured", ""}
+	return finding{"reservation", warning, "none, for no relay is configured", "give one with --relay, if peers are to reach this node from elsewhere"}
 }
 
 func peers(s control.Status) finding {
@@ -234,7 +269,7 @@ func (c *doctorCmd) tunnels(ctx context.Context) []finding {
 		Listeners, Forwards []struct{ Protocol, Waiting, Error string }
 	}
 	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
-		return []finding{{"tunnels", failed, err.Error(), ""}}
+		return []finding{{"tunnels", failed, err.Error(), "restart the daemon"}}
 	}
 	var findings []finding
 	for _, t := range append(list.Listeners, list.Forwards...) {

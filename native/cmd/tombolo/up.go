@@ -74,6 +74,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		ready += fmt.Sprintln("gateway", d.gatewayURL)
 	}
 	fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
+	command.Ready()
 	newReporter(node, os.Stdout).run(ctx, news)
 	return nil
 }

@@ -97,6 +97,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		ready += fmt.Sprintln("page", page)
 	}
 	fmt.Print(ready) // in one piece
+	command.Ready()
 	if noSite != nil {
 		log.Warn("there is no page to serve", "error", noSite)
 	}
