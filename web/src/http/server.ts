@@ -2,8 +2,14 @@
 import type { PeerStream } from '../types.js'
 import { MalformedError, MessageReader, MessageWriter } from './wire.js'
 
-/** Answers requests. `peer` is who asks, authenticated by the connection. `request.signal` ends when the caller is gone. */
+/**
+ * Answers requests. A browser lets no Response set a cookie, so none can. `peer` is who asks, authenticated by the connection. `request.signal`
+ * ends when the caller is gone.
+ */
 export type HttpHandler = (request: Request, context: { peer: string }) => Response | Promise<Response>
+
+/** How much of a request's body is read that its handler left, in bytes. */
+const MAX_UNREAD = 1 << 20
 
 /** Methods that a Request cannot have. */
 const REFUSED = /^(CONNECT|TRACE|TRACK)$/i
@@ -48,11 +54,13 @@ async function answer(
   if (REFUSED.test(method)) throw new MalformedError(`the method ${method} is not answered here`, 501)
   if (!target.startsWith('/')) throw new MalformedError('the request is not for a path')
   const connection = (head.headers.get('connection') ?? '').toLowerCase()
-  const asked = head.headers.get('expect')?.toLowerCase() === '100-continue'
   let body = reader.body(head.headers, false)
   let left = body !== null
-  if (body !== null)
-    body = watch(body, asked ? () => writer.head('HTTP/1.1 100 Continue', []) : undefined, () => (left = false))
+  if (body !== null) {
+    // Before the handler is asked: its response may begin before it reads.
+    if (head.headers.get('expect')?.toLowerCase() === '100-continue') await writer.head('HTTP/1.1 100 Continue', [])
+    body = watchEnd(body, () => (left = false))
+  }
 
   const gone = new AbortController()
   const { request, unread } = makeRequest(method, target, head.headers, body, gone.signal)
@@ -64,22 +72,34 @@ async function answer(
     tell(error)
     response = new Response('the handler failed\n', { status: 500 })
   }
-  if (left && !asked) await (unread ?? request.body)?.pipeTo(new WritableStream()).catch(() => {})
-  const more = !left && minor === '1' && !connection.includes('close') && response.headers.get('connection') !== 'close'
+  const more = minor === '1' && !connection.includes('close') && response.headers.get('connection') !== 'close'
   try {
     await respond(writer, response, method, more)
   } catch (error) {
     gone.abort(error)
     throw error
   }
-  return more
+  // After the response, which may be made of the request.
+  const rest = unread ?? request.body
+  return more && (!left || (rest !== null && !rest.locked && (await discard(rest))))
+}
+
+/** Reads what nobody wanted, if it is not too much, so that another request may follow. Says whether it is at its end. */
+async function discard(body: ReadableStream<Uint8Array>): Promise<boolean> {
+  const reader = body.getReader()
+  for (let length = 0; length <= MAX_UNREAD;) {
+    const { done, value } = await reader.read()
+    if (done) return true
+    length += value.length
+  }
+  return false
 }
 
 function makeRequest(
   method: string,
   target: string,
   headers: Headers,
-  body: ReadableStream | null,
+  body: ReadableStream<Uint8Array> | null,
   signal: AbortSignal,
 ) {
   const host = headers.get('host') ?? 'peer.invalid'
@@ -95,14 +115,12 @@ function makeRequest(
   return { request, unread: takes ? null : body }
 }
 
-/** A body that tells when it is first read, and when it is at its end. */
-function watch(body: ReadableStream<Uint8Array>, first: (() => Promise<void>) | undefined, last: () => void) {
+/** A body that tells when it is at its end. */
+function watchEnd(body: ReadableStream<Uint8Array>, last: () => void) {
   const reader = body.getReader()
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        await first?.()
-        first = undefined
         const { done, value } = await reader.read()
         if (!done) return controller.enqueue(value)
         last()

@@ -47,7 +47,7 @@ export class MessageReader {
     let from = 0
     for (;;) {
       const end = find(this.#buffer, from)
-      if (end >= 0) {
+      if (end >= 0 && end <= MAX_HEAD) {
         const text = decoder.decode(this.#buffer.subarray(0, end))
         this.#buffer = this.#buffer.subarray(end + 4)
         return parseHead(text)
