@@ -153,6 +153,15 @@ func (c *Conn) write(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite ends what is written: the peer reads EOF after it.
+func (c *Conn) CloseWrite() error {
+	err := c.Stream.CloseWrite()
+	if err != nil { // QUIC, once the peer has reset the stream
+		err = c.explain(errors.Join(network.ErrReset, err))
+	}
+	return err
+}
+
 // wait lets n bytes of the rate pass, or returns when the stream is over.
 func (c *Conn) wait(l *rate.Limiter, n int) {
 	r := l.ReserveN(time.Now(), n)
