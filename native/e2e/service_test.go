@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -32,7 +33,6 @@ const (
 	askHalf  = 'h' // when all is sent: how many bytes there were, and those bytes
 	askPush  = 'p' // when all is sent: its hash
 	askStall = 's' // half of much comes, and then nothing; nothing more is read
-	askDeaf  = 'd' // half of much is read, and then nothing, until askPull is sent
 )
 
 var download = sync.OnceValue(func() []byte { return content(1, much) })
@@ -43,6 +43,9 @@ func content(seed uint64, n int) []byte {
 	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b)
 	return b
 }
+
+// errShort is of a push that ended well, though it was not all.
+var errShort = errors.New("a part was taken for the whole")
 
 // serve answers one connection, until it is done or asked to stop.
 func serve(c *net.TCPConn, stop <-chan struct{}) error {
@@ -69,8 +72,11 @@ func serve(c *net.TCPConn, stop <-chan struct{}) error {
 		}
 	case askPush:
 		h := sha256.New()
-		if _, err := io.Copy(h, c); err != nil {
+		switch n, err := io.Copy(h, c); {
+		case err != nil:
 			return err
+		case n != much:
+			return fmt.Errorf("%w: %d bytes", errShort, n)
 		}
 		if _, err := c.Write(h.Sum(nil)); err != nil {
 			return err
@@ -115,6 +121,14 @@ func newService(t *testing.T) *service {
 		running.Wait() // the tunnels have ended before
 	})
 	return s
+}
+
+// missesTheRest waits for a push that broke off, which must not look whole.
+func (s *service) missesTheRest(t *testing.T) {
+	t.Helper()
+	err := s.end(t)
+	require.Error(t, err)
+	require.NotErrorIs(t, err, errShort)
 }
 
 // end is how the next connection ended.
