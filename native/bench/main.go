@@ -1,4 +1,4 @@
-// Command bench measures Tombolo beside its peers, in one process and one run.
+// Command bench measures Tombolo beside its peers, in one run.
 //
 //	go run . [-rounds 5] [area...]
 //
@@ -40,9 +40,15 @@ var areas = []area{
 	{"dispatch/memory", "10,000 subscriptions, and one more", memory},
 	{"links/paced", "1,000 messages a second to 9 hosts", linksPaced},
 	{"links/saturated", "as many as go to 9 hosts", linksSaturate},
+	{"streams-tcp", "a TCP service through two peers, and through ssh and stunnel", streamsOver("tcp")},
+	{"streams-quic", "the same over QUIC", streamsOver("quic")},
+	{"streams-circuit", "the same through a relay", streamsOver("circuit")},
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == helperWord {
+		os.Exit(helper(os.Args[2:]))
+	}
 	rounds := flag.Int("rounds", 5, "how often each contender is measured")
 	only := flag.String("only", "", "measure these contenders alone, for a profile (ours,eventbus,…)")
 	profile := flag.String("cpuprofile", "", "a file for where the time went")
@@ -67,6 +73,7 @@ func main() {
 	if *only != "" {
 		fanoutContenders = slices.DeleteFunc(fanoutContenders, func(c fanoutContender) bool { return !strings.Contains(*only, c.name) })
 		pacedContenders = slices.DeleteFunc(pacedContenders, func(c linkContender) bool { return !strings.Contains(*only, c.name) })
+		streamContenders = slices.DeleteFunc(streamContenders, func(c streamContender) bool { return !strings.Contains(*only, c.name) })
 		saturatingContenders = slices.DeleteFunc(saturatingContenders, func(c saturating) bool { return !strings.Contains(*only, c.name) })
 	}
 	os.Exit(run(*rounds, *profile))

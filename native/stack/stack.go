@@ -40,6 +40,15 @@ import (
 // manager has the last word, so a slow reader does not cost this.
 const MaxStreamWindow = 32 << 20
 
+// A stream is sent in frames of this many bytes. With its header and what TLS
+// adds to it, such a frame fits into the 64 KiB that the kernel makes one packet
+// of; with yamux's own 64 KiB, each frame is followed by a packet of a hundred
+// bytes, and with Noise by a second message.
+const (
+	frame       = 60 << 10
+	frameHeader = 12
+)
+
 // Timeouts of the HTTP server that shares the TCP port.
 const (
 	httpHeaderTimeout = 10 * time.Second
@@ -103,8 +112,8 @@ func New(o Options) (host.Host, error) {
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(conns),
 		// Who dials prefers TLS: its AES is in the processor, Noise's ChaCha20 is not.
-		libp2p.Security(libp2ptls.ID, libp2ptls.New),
-		libp2p.Security(noise.ID, noise.New),
+		libp2p.Security(libp2ptls.ID, newTLS),
+		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(yamuxmuxer.ID, muxer()),
 		transports(o.HTTP),
 		metrics(o.Registerer),
@@ -131,6 +140,7 @@ func New(o Options) (host.Host, error) {
 func muxer() *yamuxmuxer.Transport {
 	config := *yamuxmuxer.DefaultTransport.Config()
 	config.MaxStreamWindowSize = MaxStreamWindow
+	config.MaxMessageSize = frame + frameHeader
 	return (*yamuxmuxer.Transport)(&config)
 }
 

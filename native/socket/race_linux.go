@@ -1,0 +1,25 @@
+//go:build linux && (amd64 || arm64) && race
+
+package socket
+
+import (
+	"runtime"
+	"syscall"
+	"unsafe"
+)
+
+// The race detector knows that what was before a write is before the read of
+// it, for it watches syscall.Read and syscall.Write. A call of each that moves
+// nothing tells it the same of ours.
+
+func received(fd int, p []byte) {
+	if len(p) > 0 {
+		runtime.RaceWriteRange(unsafe.Pointer(&p[0]), len(p))
+	}
+	_, _ = syscall.Read(fd, nil)
+}
+
+func sending(p []byte) {
+	runtime.RaceReadRange(unsafe.Pointer(&p[0]), len(p))
+	_, _ = syscall.Write(-1, nil)
+}

@@ -1,0 +1,164 @@
+// Package socket makes TCP connections cheaper to carry much data through.
+//
+// Go hands a goroutine's processor on while the goroutine is in a system call,
+// in case that blocks: who sees to it wakes up thousands of times a second when
+// calls take longer than 20 µs, and starts another thread for the processor,
+// which has to be stopped again. Reading and writing 64 KiB takes about that
+// long, and a socket of Go's never blocks. So [Wrap] makes the calls directly,
+// where that is known to work, and the processor stays. Waiting, deadlines and
+// closing are package net's, as ever.
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+)
+
+// atOnce bounds what one call carries, in bytes: the processor does nothing
+// else for as long, which is some tens of microseconds.
+const atOnce = 128 << 10
+
+// much is a read that brought so many bytes that more is likely on its way. The
+// next one lets others run first: who was woken for what came takes it while it
+// is in the processor's cache, and meanwhile more arrives for one call.
+const much = 4 << 10
+
+// Wrap returns a connection that reads and writes c, directly if it is made of a
+// TCP socket and the system is one of those this was tried on, and otherwise c
+// itself. It may be used as c may be, c no more.
+func Wrap(c net.Conn) net.Conn {
+	s, ok := c.(stream)
+	if !ok || !direct {
+		return c
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return c
+	}
+	w := &conn{stream: s, raw: raw}
+	w.receiveFrom, w.sendTo = w.receive, w.send // made once: a method value is an allocation
+	return w
+}
+
+// stream is a *net.TCPConn or what is made of one.
+type stream interface {
+	net.Conn
+	syscall.Conn
+	CloseRead() error
+	CloseWrite() error
+	SetKeepAlive(bool) error // of TCP alone
+}
+
+type conn struct {
+	stream
+	raw syscall.RawConn
+
+	reading     sync.Mutex
+	begun       bool   // the first read is over
+	in          []byte // to read into
+	received    int    // by the last read
+	receiveErr  error
+	receiveFrom func(fd uintptr) (done bool)
+
+	writing sync.Mutex
+	out     []byte // to write, what is left of it
+	sendErr error
+	sendTo  func(fd uintptr) (done bool)
+}
+
+func (c *conn) Read(p []byte) (int, error) {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if len(p) == 0 || !c.begun {
+		c.begun = c.begun || len(p) > 0
+		return c.stream.Read(p) // which may have something that the socket has no more
+	}
+	if c.received >= much {
+		runtime.Gosched()
+	}
+	c.in, c.received, c.receiveErr = p[:min(len(p), atOnce)], 0, nil
+	err := c.raw.Read(c.receiveFrom)
+	c.in = nil
+	switch {
+	case err != nil:
+		return 0, c.named("read", err)
+	case c.receiveErr != nil:
+		return 0, c.failed("read", c.receiveErr)
+	case c.received == 0:
+		return 0, io.EOF
+	}
+	return c.received, nil
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return c.stream.Write(p)
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.out, c.sendErr = p, nil
+	err := c.raw.Write(c.sendTo)
+	n := len(p) - len(c.out)
+	c.out = nil
+	switch {
+	case err != nil:
+		return n, c.named("write", err)
+	case c.sendErr != nil:
+		return n, c.failed("write", c.sendErr)
+	}
+	return n, nil
+}
+
+// receive and send are called with a socket that may be ready. They return
+// false to be called again when it is.
+
+func (c *conn) receive(fd uintptr) bool {
+	for {
+		n, errno := receive(fd, c.in)
+		switch errno {
+		case 0:
+			c.received = n
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			c.receiveErr = os.NewSyscallError("recvfrom", errno)
+			return true
+		}
+	}
+}
+
+func (c *conn) send(fd uintptr) bool {
+	for len(c.out) > 0 {
+		n, errno := send(fd, c.out[:min(len(c.out), atOnce)])
+		switch errno {
+		case 0:
+			c.out = c.out[n:]
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			return false
+		default:
+			c.sendErr = os.NewSyscallError("sendto", errno)
+			return true
+		}
+	}
+	return true
+}
+
+// named gives an error of waiting the name of what was done.
+func (c *conn) named(op string, err error) error {
+	if e := (*net.OpError)(nil); errors.As(err, &e) {
+		return c.failed(op, e.Err)
+	}
+	return err
+}
+
+func (c *conn) failed(op string, err error) error {
+	return &net.OpError{Op: op, Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
+}
