@@ -190,7 +190,7 @@ func TestADaemonOutOfFilesWorksOnWhenTheyComeBack(t *testing.T) {
 		socket, err := filepath.Glob(filepath.Join(here.dir, "*.sock"))
 		require.NoError(t, err)
 		require.Len(t, socket, 1)
-		for range 100 {
+		for range 300 { // which nothing bounds: it is the owner's
 			if c, err := net.DialTimeout("unix", socket[0], time.Second); err == nil {
 				held = append(held, c)
 			}
@@ -226,8 +226,10 @@ func stillWorks(t *testing.T, d *daemon, addr string) {
 	assert.Zero(t, failed.Load(), "of 40 later connections")
 	for _, part := range []string{"/tcp/", "/ws/", "/quic-v1/p2p", "/webtransport/"} {
 		other := up(t, onlyTCP)
-		code, said, complaint := other.try("connect", d.addr(part))
-		assert.Zero(t, code, "%s: %s %s", part, said, complaint)
+		eventually(t, func() bool {
+			code, _, _ := other.try("connect", d.addr(part))
+			return code == 0
+		}, "a peer connects by %s", part)
 		other.Stop()
 	}
 }
