@@ -16,11 +16,12 @@ import (
 
 // ways are the transports between two daemons.
 var ways = map[string]string{
-	"tcp":          "/ip4/127.0.0.1/tcp/0",
-	"quic":         "/ip4/127.0.0.1/udp/0/quic-v1",
-	"websocket":    "/ip4/127.0.0.1/tcp/0/ws",
-	"webtransport": "/ip4/127.0.0.1/udp/0/quic-v1/webtransport",
-	"circuit":      "",
+	"tcp":           "/ip4/127.0.0.1/tcp/0",
+	"quic":          "/ip4/127.0.0.1/udp/0/quic-v1",
+	"websocket":     "/ip4/127.0.0.1/tcp/0/ws",
+	"webtransport":  "/ip4/127.0.0.1/udp/0/quic-v1/webtransport",
+	"webrtc-direct": "/ip4/127.0.0.1/udp/0/webrtc-direct",
+	"circuit":       "",
 }
 
 // overEachWay runs a test with two daemons connected by each transport.
