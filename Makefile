@@ -60,6 +60,9 @@ fuzz: ## a minute of fuzzing: what is read off the network
 	$(FUZZ) -fuzz=FuzzReader ./core/message
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
+	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
+	$(FUZZ) -fuzz=FuzzPath ./native/gateway
+	$(FUZZ) -fuzz=FuzzGateway ./native/gateway
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js

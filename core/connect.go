@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
@@ -125,8 +126,12 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 
 // dial connects to a peer at the addresses given and at those already known. What
 // is given is remembered for a short time only: that the peer has a reservation
-// on each relay of circuitAddrs is a guess.
+// on each relay of circuitAddrs is a guess. An address that failed a moment ago is
+// tried all the same: somebody wants the peer now, and it may be back.
 func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
+	if s, ok := n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
+		s.Backoff().Clear(info.ID)
+	}
 	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
 	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})
 }

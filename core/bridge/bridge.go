@@ -304,12 +304,12 @@ func (b *Bridge) add(c *Conn) error {
 		b.opts.Host.ConnManager().TagPeer(c.peer, connTag, connWeight)
 		b.opts.Host.ConnManager().Protect(c.peer, connTag)
 	}
-	b.mu.Unlock()
 	b.counts.opened.Add(1)
-	if b.changes.Listened() {
+	if b.changes.Listened() { // and before anyone can remove it
 		info := c.Info()
 		b.changes.Emit(Change{Action: Added, Stream: &info})
 	}
+	b.mu.Unlock()
 	return nil
 }
 

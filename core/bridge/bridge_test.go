@@ -227,8 +227,9 @@ func TestARefusalSaysWhy(t *testing.T) {
 		assert.ErrorContains(t, err, string(proto))
 	}
 	assert.False(t, dialled, "access is checked before the target is dialled")
+	eventually(t, func() bool { return len(there.Bridge().Ended()) == 4 })
 	var reasons []bridge.Reason
-	for _, s := range here.Bridge().Ended() {
+	for _, s := range there.Bridge().Ended() {
 		reasons = append(reasons, s.Reason)
 	}
 	assert.ElementsMatch(t, []bridge.Reason{bridge.TargetRefused, bridge.TargetTimedOut, bridge.NotAllowed, bridge.NotAllowed}, reasons)

@@ -41,6 +41,7 @@ type Conn struct {
 	over            chan struct{}
 	endOnce         sync.Once
 	asking          sync.Once // so that the peer is asked once why
+	readClosed      atomic.Bool
 
 	mu     sync.Mutex
 	cause  *Error // why it did not end well; the first counts
@@ -61,7 +62,8 @@ type rates struct{ in, out *rate.Limiter }
 // Under a rate, what is read or written at once is bounded, so that it flows
 // rather than stutters, and what may pass at once after a pause.
 const (
-	ratePart  = 16 << 10 // bytes
+	ratePart  = 16 << 10 // bytes, and no more than
+	rateParts = 8        // of these a second need
 	rateBurst = 64 << 10 // bytes
 )
 
@@ -72,6 +74,9 @@ func newRates(bytesPerSecond int64) *rates {
 	one := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), rateBurst) }
 	return &rates{one(), one()}
 }
+
+// part is what is read or written at once, in bytes.
+func (r *rates) part() int { return min(ratePart, max(1, int(r.in.Limit()/rateParts))) }
 
 // set changes the rate for the streams that are under it.
 func (r *rates) set(bytesPerSecond int64) {
@@ -109,7 +114,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
 	if c.rates != nil {
-		p = p[:min(len(p), ratePart)]
+		p = p[:min(len(p), c.rates.part())]
 	}
 	n, err := c.Stream.Read(p)
 	if n > 0 {
@@ -119,10 +124,17 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.wait(c.rates.in, n)
 		}
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF && !c.readClosed.Load() {
 		err = c.explain(err)
 	}
 	return n, err
+}
+
+// CloseRead ends the reading half; Reads fail from then on, and that is no
+// failure of the stream.
+func (c *Conn) CloseRead() error {
+	c.readClosed.Store(true)
+	return c.Stream.CloseRead()
 }
 
 // Write sends to the peer.
@@ -133,7 +145,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return c.write(p)
 	}
 	for done := 0; ; {
-		part := p[done:min(done+ratePart, len(p))]
+		part := p[done:min(done+c.rates.part(), len(p))]
 		c.wait(c.rates.out, len(part))
 		n, err := c.write(part)
 		done += n
@@ -177,9 +189,13 @@ func (c *Conn) wait(l *rate.Limiter, n int) {
 }
 
 // Close ends both directions and takes the stream out of the registry. What was
-// written is still delivered, unless the connection ends.
+// written is still delivered, unless the connection ends. The error is nil for a
+// stream that had failed: Read and Write say so.
 func (c *Conn) Close() error {
 	err := c.Stream.Close()
+	if c.failure() != nil {
+		err = nil
+	}
 	c.end()
 	return err
 }
@@ -192,16 +208,22 @@ func (c *Conn) Reset() error {
 	return err
 }
 
+// ResetWithError is Reset with a code that the peer sees, where the transport
+// has one.
+func (c *Conn) ResetWithError(code network.StreamErrorCode) error {
+	c.fail(&Error{Reason: ClosedByHand})
+	err := c.Stream.ResetWithError(code)
+	c.end()
+	return err
+}
+
 // abort ends the stream for a reason that is this side's; the peer can ask
 // for it.
 func (c *Conn) abort(cause *Error) {
 	if c.isOver() {
 		return
 	}
-	cause = c.fail(cause)
-	if c.inbound {
-		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
-	}
+	c.confess(c.fail(cause))
 	_ = c.Stream.Reset()
 	c.mu.Lock()
 	local := c.local
@@ -210,6 +232,14 @@ func (c *Conn) abort(cause *Error) {
 		_ = local.Reset()
 	}
 	c.end()
+}
+
+// confess keeps for the peer why this side ends the stream that it opened. What
+// the peer did itself, or is not there to ask for, is no news to it.
+func (c *Conn) confess(cause *Error) {
+	if c.inbound && !cause.Remote && cause.Reason != PeerLost {
+		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
+	}
 }
 
 // fail notes why the stream does not end well, unless that is known already, and
@@ -251,6 +281,27 @@ func (c *Conn) isOver() bool {
 	}
 }
 
+// Explain is for an owner that takes the bytes past Read and Write, as a browser
+// can: it turns the error that ended the stream into the one that these would
+// have returned, for which it may ask the peer, and notes it.
+func (c *Conn) Explain(err error) error { return c.explain(err) }
+
+// Bounded says whether the stream is under a rate, for which its bytes have to
+// pass Read and Write.
+func (c *Conn) Bounded() bool { return c.rates != nil }
+
+// Done is closed when the stream has left the registry.
+func (c *Conn) Done() <-chan struct{} { return c.over }
+
+// Failure is why the stream did not end well: an *Error; nil where it did, or
+// lives.
+func (c *Conn) Failure() error {
+	if cause := c.failure(); cause != nil {
+		return cause
+	}
+	return nil
+}
+
 // explain turns an error of the transport into one with a reason. What the owner
 // did himself, and deadlines, stay as they are.
 func (c *Conn) explain(err error) error {
@@ -280,17 +331,26 @@ func (c *Conn) explain(err error) error {
 func (c *Conn) why(err error) *Error {
 	e := &Error{Peer: c.peer, Protocol: c.protocol, Err: err, Reason: PeerReset, Remote: true}
 	reset, _ := errors.AsType[*network.StreamError](err)
+	_, lost := errors.AsType[*network.ConnError](err)
 	switch {
 	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
 		e.Reason = NoSuchProtocol
-	case c.Stream.Conn().IsClosed():
+	case lost, c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
-		ctx, cancel := context.WithTimeout(c.bridge.ctx, askTimeout)
-		defer cancel()
-		if said := c.bridge.askWhy(ctx, c.peer, c.protocol); said != "" {
-			e.Reason = said
+		e = c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
+		if e.Reason == PeerReset && c.Stream.Conn().IsClosed() { // which its streams may see first
+			e.Reason, e.Remote = PeerLost, false
 		}
+	}
+	return e
+}
+
+// resetBy asks the peer that reset a stream of ours why.
+func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
+	e := &Error{Peer: p, Protocol: proto, Err: err, Reason: PeerReset, Remote: true}
+	if said := b.askWhy(ctx, p, proto); said != "" {
+		e.Reason = said
 	}
 	return e
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
@@ -58,7 +59,7 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	if err := CheckName(proto, config.custom); err != nil {
 		return nil, fmt.Errorf("forward: %w", err)
 	}
-	if err := p.Validate(); err != nil {
+	if _, err := peer.IDFromBytes([]byte(p)); err != nil {
 		return nil, fmt.Errorf("forward %s: the peer: %w", proto, err)
 	}
 	if p == b.opts.Host.ID() {
@@ -76,9 +77,9 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	b.nextEntry++
 	f.id = b.nextEntry
 	b.forwards[f.id] = f
+	f.tell(Added)
 	b.tasks.Go(f.accept)
 	b.mu.Unlock()
-	f.tell(Added)
 	return f, nil
 }
 
@@ -146,11 +147,24 @@ func (f *Forward) tell(a Action) {
 // note remembers how the last attempt went, and tells of a change.
 func (f *Forward) note(err error) {
 	f.mu.Lock()
-	changed := (err == nil) != (f.last == nil)
+	changed := (err == nil) != (f.last == nil) || reasonOf(err, "") != reasonOf(f.last, "")
 	f.last, f.lastAt = err, time.Now()
 	f.mu.Unlock()
 	if changed {
 		f.tell(Changed)
+	}
+}
+
+// reached forgets an error of not getting as far as the peer, so that a forward
+// does not say for hours that its peer is away while a stream to it lives. What
+// the peer itself says shows at the stream's end.
+func (f *Forward) reached() {
+	f.mu.Lock()
+	reason := reasonOf(f.last, "")
+	away := f.last != nil && (reason == "" || reason == PeerAway)
+	f.mu.Unlock()
+	if away {
+		f.note(nil)
 	}
 }
 
@@ -219,6 +233,7 @@ func (f *Forward) carry(local Local) {
 		b.log.Warn("a local connection could not be forwarded", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
 		return
 	}
+	f.reached()
 	err = c.Splice(local)
 	if err != nil {
 		b.log.Warn("a forwarded stream ended before its time", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
@@ -228,8 +243,16 @@ func (f *Forward) carry(local Local) {
 
 // open opens a stream to a peer and puts it into the registry.
 func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.ctx, cancel)()
 	s, err := b.opts.Open(ctx, p, proto)
-	if err != nil {
+	switch {
+	case err != nil && b.ctx.Err() != nil:
+		return nil, &Error{Reason: Shutdown, Peer: p, Protocol: proto, Err: ErrClosed}
+	case errors.Is(err, network.ErrReset): // refused, before the name was agreed on
+		return nil, b.resetBy(ctx, p, proto, err)
+	case err != nil:
 		return nil, opening(p, proto, err)
 	}
 	c := b.newConn(s, false, proto)

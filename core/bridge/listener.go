@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -111,11 +112,11 @@ func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) 
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.unhandle = unhandle
-	closed := l.closed // meanwhile, by Bridge.Close
-	l.mu.Unlock()
-	if closed {
+	if l.closed { // meanwhile, by Bridge.Close, or by one who found it in the registry
 		unhandle()
+		b.forget(l)
 		return nil, fmt.Errorf("listen on %s: %w", proto, ErrClosed)
 	}
 	l.tell(Added)
@@ -175,6 +176,8 @@ func (l *Listener) Close() error {
 	}
 	unhandle()
 	l.bridge.forget(l)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.tell(Removed)
 	return nil
 }
@@ -188,14 +191,19 @@ func (b *Bridge) forget(l *Listener) {
 }
 
 // Update changes who may and how much, from the next stream on; a rate holds for
-// streams that were let in under a rate at once. Streams already open live on.
+// streams that were let in under a rate at once. Streams already open live on. f
+// must not call the listener's methods.
 func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	l.mu.Lock()
+	defer l.mu.Unlock() // even if f panics
+	if l.closed {
+		return fmt.Errorf("update the listener of %s: %w", l.protocol, net.ErrClosed)
+	}
 	config := l.config
 	config.Access = config.Access.clone()
 	f(&config.Access, &config.Limits)
+	config.Access = config.Access.clone() // of what f may go on to use
 	if err := checkConfig(config); err != nil {
-		l.mu.Unlock()
 		return fmt.Errorf("update the listener of %s: %w", l.protocol, err)
 	}
 	switch rate := config.Limits.Rate; {
@@ -206,7 +214,6 @@ func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 		l.rates.set(rate)
 	}
 	l.config = config
-	l.mu.Unlock()
 	l.tell(Changed)
 	return nil
 }
@@ -215,6 +222,11 @@ func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 func (l *Listener) Info() ListenerInfo {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.info()
+}
+
+// info is called with l.mu held.
+func (l *Listener) info() ListenerInfo {
 	info := ListenerInfo{
 		ID:           l.id,
 		Protocol:     l.protocol,
@@ -241,8 +253,9 @@ type ListenerInfo struct {
 	Refused uint64 `json:"refused"` // streams not let in
 }
 
+// tell is called with l.mu held, so that news is in the order of what happened.
 func (l *Listener) tell(a Action) {
-	info := l.Info()
+	info := l.info()
 	l.bridge.changes.Emit(Change{Action: a, Listener: &info})
 }
 

@@ -79,8 +79,8 @@ func (t *dialTarget) String() string { return t.name }
 
 func (t *dialTarget) Serve(ctx context.Context, c *Conn) error {
 	dialling, cancel := context.WithTimeout(ctx, c.bridge.opts.Timeouts.Target)
+	defer cancel()
 	local, err := t.dial(dialling)
-	cancel()
 	if err != nil {
 		reason := reasonOf(err, TargetRefused)
 		if timedOut(err) || errors.Is(dialling.Err(), context.DeadlineExceeded) {
@@ -89,11 +89,14 @@ func (t *dialTarget) Serve(ctx context.Context, c *Conn) error {
 		return &Error{Reason: reason, Err: err}
 	}
 	if c.reportPeer {
-		if _, err := fmt.Fprintf(local, "%s\n", c.peer); err != nil {
+		stop := context.AfterFunc(dialling, func() { _ = local.Reset() }) // a target that takes nothing
+		_, err := fmt.Fprintf(local, "%s\n", c.peer)
+		if !stop() || err != nil {
 			_ = local.Reset()
-			return &Error{Reason: TargetFailed, Err: fmt.Errorf("tell it the peer: %w", err)}
+			return &Error{Reason: TargetFailed, Err: fmt.Errorf("tell it the peer: %w", errors.Join(dialling.Err(), err))}
 		}
 	}
+	cancel()
 	return c.Splice(local)
 }
 

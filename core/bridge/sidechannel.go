@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,7 +23,8 @@ import (
 //	{"ask":"reason","protocol":"/x/ssh"}   -> {"reason":"not allowed"}
 //
 // The second asks why a stream of that protocol was reset: each reason is told
-// once, the oldest first. Most transports could carry a code with a reset, but
+// once, the latest first, for those before it may be of streams that nobody asks
+// about. Most transports could carry a code with a reset, but
 // WebTransport, which is what a browser has, does not.
 const Protocol protocol.ID = "/tombolo/bridge/1.0.0"
 
@@ -30,7 +32,7 @@ const (
 	askTimeout  = 5 * time.Second // one question, with its answer
 	maxQuestion = 4 << 10         // bytes
 	maxAnswer   = 256 << 10       // bytes
-	asksPerPeer = 8               // answered at a time
+	asksPerPeer = 128             // answered at a time: a page opens a hundred streams at once, and all may be refused
 )
 
 type question struct {
@@ -166,7 +168,7 @@ func (b *Bridge) servicesFor(p peer.ID) []Service {
 // opened those have asked. The zero value is ready.
 type notes struct {
 	mu   sync.Mutex
-	kept []note // oldest first
+	kept []note // the oldest first
 }
 
 type note struct {
@@ -177,13 +179,25 @@ type note struct {
 }
 
 const (
-	notesKept = 1024
-	noteAge   = 30 * time.Second
+	notesKept    = 1024
+	notesPerPeer = asksPerPeer // so that one who never asks takes the place of nobody
+	noteAge      = 30 * time.Second
 )
 
 func (n *notes) add(p peer.ID, proto protocol.ID, r Reason) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	first, count := -1, 0 // of this peer
+	for i := range n.kept {
+		if n.kept[i].peer == p {
+			if count++; count == 1 {
+				first = i
+			}
+		}
+	}
+	if count >= notesPerPeer {
+		n.kept = slices.Delete(n.kept, first, first+1)
+	}
 	old := 0
 	for old < len(n.kept) && (len(n.kept)-old >= notesKept || time.Since(n.kept[old].at) > noteAge) {
 		old++
@@ -194,9 +208,9 @@ func (n *notes) add(p peer.ID, proto protocol.ID, r Reason) {
 func (n *notes) take(p peer.ID, proto protocol.ID) Reason {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for i, k := range n.kept {
+	for i, k := range slices.Backward(n.kept) {
 		if k.peer == p && k.protocol == proto {
-			n.kept = append(n.kept[:i:i], n.kept[i+1:]...)
+			n.kept = slices.Delete(n.kept, i, i+1)
 			return k.reason
 		}
 	}

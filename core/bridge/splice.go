@@ -47,7 +47,7 @@ func (c *Conn) Splice(local Local) error {
 	case readErr != nil:
 		c.abort(errorOf(readErr, PeerReset))
 	case writeErr != nil:
-		_ = c.CloseRead() // who sends should stop; the reply may still be on its way
+		c.stopSender() // the reply may still be on its way
 		c.fail(&Error{Reason: localFailed, Err: writeErr})
 	}
 	c.directionEnded()
@@ -60,20 +60,31 @@ func (c *Conn) Splice(local Local) error {
 	return nil
 }
 
+// stopSender tells a peer whose bytes nobody takes any more. Yamux cannot: there,
+// leave does.
+func (c *Conn) stopSender() {
+	if !c.isYamux() {
+		_ = c.CloseRead()
+	}
+}
+
 // leave ends a stream on which all has been sent that will be. A peer that still
 // sends, though nobody takes it any more, is told to stop: by Close itself,
 // except with yamux, where a reset does that, and takes back nothing of what was
-// sent and closed before it.
+// sent and closed before it. A side that yamux has closed both ways is forgotten,
+// and its reset with it: hence no CloseRead before.
 func (c *Conn) leave() {
-	c.mu.Lock()
-	broken := c.cause != nil
-	c.mu.Unlock()
-	if broken && c.Stream.Conn().ConnState().StreamMultiplexer == yamux {
-		_ = c.Stream.CloseWrite()
-		_ = c.Stream.Reset()
+	if cause := c.failure(); cause != nil && !c.isOver() {
+		c.confess(cause)
+		if c.isYamux() {
+			_ = c.Stream.CloseWrite()
+			_ = c.Stream.Reset()
+		}
 	}
 	_ = c.Close()
 }
+
+func (c *Conn) isYamux() bool { return c.Stream.Conn().ConnState().StreamMultiplexer == yamux }
 
 const yamux = "/yamux/1.0.0"
 

@@ -30,18 +30,36 @@ type httpTarget struct {
 
 func (t *httpTarget) String() string { return t.name }
 
-// Serve implements bridge.Target.
+// Serve implements bridge.Target. It returns when the handler has, that of a
+// connection that was hijacked too.
 func (t *httpTarget) Serve(ctx context.Context, c *bridge.Conn) error {
+	var handling sync.WaitGroup
+	left := make(chan struct{}) // the server is done with the connection
 	server := &http.Server{
-		Handler:           t.handler,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			handling.Add(1)
+			defer handling.Done()
+			t.handler.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateClosed || s == http.StateHijacked {
+				close(left) // one of them, once
+			}
+		},
 	}
 	one := &oneConn{conn: c, closed: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { _ = one.Close() })
+	stop := context.AfterFunc(ctx, func() {
+		_ = c.Close() // or a handler that reads would not return
+		_ = one.Close()
+	})
 	defer stop()
-	if err := server.Serve(one); err != net.ErrClosed {
+	err := server.Serve(one)
+	<-left
+	handling.Wait()
+	if err != net.ErrClosed {
 		return err
 	}
 	return nil

@@ -99,7 +99,7 @@ func parse(s string) (address, error) {
 		return address{}, fmt.Errorf("%q is not a multiaddr: %w", s, err)
 	}
 	network, addr, err := manet.DialArgs(m)
-	if err != nil {
+	if err != nil || !endsAtSocket(m) {
 		return address{}, fmt.Errorf("%q is no address of a stream socket: TCP or unix", s)
 	}
 	switch network {
@@ -113,6 +113,17 @@ func parse(s string) (address, error) {
 		return address{m.String(), network, addr, false}, nil
 	}
 	return address{}, fmt.Errorf("%q is %s, which carries no streams: TCP or unix", s, network)
+}
+
+// endsAtSocket says whether nothing follows the socket, as /ws would: nobody here
+// speaks it.
+func endsAtSocket(m ma.Multiaddr) bool {
+	for i, c := range m {
+		if code := c.Protocol().Code; code == ma.P_TCP || code == ma.P_UNIX {
+			return i == len(m)-1
+		}
+	}
+	return true // no socket at all: something else is wrong with it
 }
 
 // hostPort makes a multiaddr of host:port.
@@ -169,15 +180,16 @@ var _ bridge.Acceptor = (*acceptor)(nil)
 func (a *acceptor) String() string { return a.name }
 
 // Accept waits while this process has too many files open: those who connect
-// wait in the system's queue.
+// wait in the system's queue, but for one. An acceptor to which nobody connects
+// takes the place of nothing.
 func (a *acceptor) Accept() (bridge.Local, error) {
-	if !files.get(a.closed) {
-		return nil, net.ErrClosed
-	}
 	c, err := a.listener.Accept()
 	if err != nil {
-		files.put()
 		return nil, err
+	}
+	if !files.get(a.closed) {
+		c.Close()
+		return nil, net.ErrClosed
 	}
 	name := a.name
 	if m, err := manet.FromNetAddr(c.RemoteAddr()); err == nil && c.RemoteAddr().Network() != "unix" {

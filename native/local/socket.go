@@ -2,10 +2,12 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
@@ -78,7 +80,7 @@ func (b budget) try() bool {
 	}
 }
 
-// get waits for a file, or until stop.
+// get waits for a place, or until stop.
 func (b budget) get(stop <-chan struct{}) bool {
 	select {
 	case b.slots <- struct{}{}:
@@ -106,11 +108,17 @@ func removeStale(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, staleCheck)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err == nil {
+	switch {
+	case err == nil:
 		c.Close()
-		return fmt.Errorf("another program listens on %s", path)
+	case errors.Is(err, syscall.ECONNREFUSED): // and nothing else says that nobody does
+		return os.Remove(path)
+	case errors.Is(err, os.ErrNotExist): // removed since
+		return nil
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("the socket at %s is another user's", path)
 	}
-	return os.Remove(path)
+	return fmt.Errorf("another program listens on %s", path)
 }
 
 func ownerOnly(path string) error { return os.Chmod(path, 0o600) }

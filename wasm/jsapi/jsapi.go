@@ -6,6 +6,9 @@
 //
 //	tombolo.createNode({relays, identity, histories, network, transports, log})
 //
+// Who sets tombolo.streamError, a function of a reason and a text, has the errors
+// of streams made by it; else they are Errors with a property reason.
+//
 // A call on a node that is closed rejects instead of failing in Go.
 package jsapi
 
@@ -26,9 +29,12 @@ import (
 // Global is the name of the one global that Expose sets.
 const Global = "tombolo"
 
+// api is that global.
+var api js.Value
+
 // Expose sets the global. It is called once, by the program.
 func Expose() {
-	api := js.Global().Get("Object").New()
+	api = js.Global().Get("Object").New()
 	api.Set("version", core.Version())
 	api.Set("createNode", jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		return jsio.Promise(func() (any, error) { return createNode(argument(args, 0)) })
@@ -114,6 +120,7 @@ func (n *node) close() error {
 // keep the node. A subscription with messages in it is dropped when they are read.
 func (n *node) forget() {
 	registrations.open.DropAll(func(r *registration) bool { return r.node == n })
+	listeners.open.DropAll(func(l *listener) bool { return l.node == n })
 	presences.open.DropAll(func(p *presence) bool { return p.node == n })
 	subscriptions.open.DropAll(func(s *subscription) bool {
 		if s.node != n || s.Stats().Depth > 0 {

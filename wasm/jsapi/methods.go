@@ -4,8 +4,6 @@ package jsapi
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"reflect"
 	"syscall/js"
 	"time"
@@ -29,8 +27,13 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"disconnect": (*node).jsDisconnect,
 	"ping":       (*node).jsPing,
 	"echo":       (*node).jsEcho,
-	"open":       (*node).jsOpen,
-	"listen":     (*node).jsListen,
+
+	"open":        (*node).jsOpen,
+	"listen":      (*node).jsListen,
+	"listeners":   (*node).jsListeners,
+	"services":    (*node).jsServices,
+	"streams":     (*node).jsStreams,
+	"closeStream": (*node).jsCloseStream,
 
 	"subscribe":   (*node).jsSubscribe,
 	"broadcast":   (*node).jsBroadcast,
@@ -145,74 +148,6 @@ func (n *node) jsEcho(args []js.Value) (any, error) {
 		return nil, err
 	}
 	return jsio.Uint8Array(reply), nil
-}
-
-func (n *node) jsOpen(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
-	if err != nil {
-		return nil, err
-	}
-	proto, err := protocolArgument(argument(args, 1))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel, err := callContext(args, 2)
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
-	s, err := n.Open(ctx, p, proto)
-	if err != nil {
-		return nil, err
-	}
-	if err := negotiate(ctx, s); err != nil {
-		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
-	}
-	return streamObject(s), nil
-}
-
-// negotiate finishes what hosts put off to the first read and write: a peer
-// that does not speak the protocol is an error of open, not of the stream.
-func negotiate(ctx context.Context, s network.Stream) error {
-	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	defer stop()
-	_, err := s.Write(nil)
-	if err == nil {
-		_, err = s.Read(nil)
-	}
-	if err != nil {
-		_ = s.Reset()
-		return errors.Join(ctx.Err(), err)
-	}
-	return nil
-}
-
-func (n *node) jsListen(args []js.Value) (any, error) {
-	proto, err := protocolArgument(argument(args, 0))
-	if err != nil {
-		return nil, err
-	}
-	handler := argument(args, 1)
-	if handler.Type() != js.TypeFunction {
-		return nil, &jsio.ArgumentError{Name: "handler", Want: "a function", Got: handler}
-	}
-	remove, err := n.Handle(proto, func(s network.Stream) { n.callHandler(proto, handler, s) })
-	if err != nil {
-		return nil, err
-	}
-	return n.register(map[string]any{"protocol": string(proto)}, remove), nil
-}
-
-// callHandler hands an inbound stream to JavaScript. A handler that throws or
-// rejects resets the stream, and the page hears of it.
-func (n *node) callHandler(proto protocol.ID, handler js.Value, s network.Stream) {
-	object := streamObject(s)
-	if _, err := callFunction(context.Background(), handler, object); err != nil {
-		if open, _, ok := streams.Find(object); ok {
-			_ = open.Reset() // of the object's, so that it is forgotten
-		}
-		n.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", proto, err)})
-	}
 }
 
 // callContext is bounded by the signal in the options at args[i], if any; cancel

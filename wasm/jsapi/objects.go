@@ -45,7 +45,8 @@ func (c *class[T]) makePrototype() js.Value {
 				case !ok:
 					return c.ended(this, name)
 				}
-				return call(value, args)
+				v, err := call(value, args)
+				return v, withReason(err)
 			})
 		}))
 	}
@@ -95,12 +96,15 @@ func (n *node) register(properties map[string]any, remove func()) js.Value {
 	return registrations.object(r.object, r)
 }
 
-// plain is a Go value as JavaScript sees it: structs are objects with names in
-// camel case, what is embedded in them lies flat, and durations are in
-// milliseconds.
+// plain is a Go value as JavaScript sees it: structs are objects with the names
+// that they have in JSON, or else in camel case, what is embedded in them lies
+// flat, durations are in milliseconds, and times in milliseconds since 1970.
 func plain(v reflect.Value) any {
-	if d, ok := v.Interface().(time.Duration); ok {
-		return milliseconds(d)
+	switch v := v.Interface().(type) {
+	case time.Duration:
+		return milliseconds(v)
+	case time.Time:
+		return float64(v.UnixMilli())
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -113,6 +117,12 @@ func plain(v reflect.Value) any {
 			list[i] = plain(v.Index(i))
 		}
 		return list
+	case reflect.Map:
+		o := make(map[string]any, v.Len())
+		for key, value := range v.Seq2() {
+			o[fmt.Sprint(key.Interface())] = plain(value)
+		}
+		return o
 	case reflect.Int, reflect.Int64:
 		return float64(v.Int())
 	case reflect.Uint64, reflect.Uint32:
@@ -130,7 +140,14 @@ func addFields(o map[string]any, v reflect.Value) {
 			addFields(o, v.Field(i))
 			continue
 		}
-		o[camelCase(f.Name)] = plain(v.Field(i))
+		name, option, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if option != "" && v.Field(i).IsZero() { // omitempty or omitzero
+			continue
+		}
+		if name == "" {
+			name = camelCase(f.Name)
+		}
+		o[name] = plain(v.Field(i))
 	}
 }
 

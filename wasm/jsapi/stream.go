@@ -3,25 +3,25 @@
 package jsapi
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
 	"syscall/js"
 
-	"github.com/libp2p/go-libp2p/core/network"
-
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
 
-// stream is a libp2p stream that is closed once both its directions have
-// ended, however each of them did: JavaScript has no call for that.
+// stream is a bridged stream that is closed once both its directions have ended,
+// however each of them did: JavaScript has no call for that.
 type stream struct {
-	network.Stream
+	*bridge.Conn
 	object              js.Value
 	readOnce, writeOnce sync.Once
-	open                sync.WaitGroup
-	cancelled           atomic.Bool // by CloseRead, after which a Read fails as after a reset
+	halves              atomic.Int32  // that have not ended
+	over                chan struct{} // closed when none is left
 }
 
 var (
@@ -31,81 +31,153 @@ var (
 	streams jsio.Handles[*stream]
 )
 
-// streamObject is a stream as JavaScript sees it. Its property native says that
-// the streams are the platform's own: nothing of Go lies between JavaScript and
-// the network, and reset cannot end a readable that is being read.
-func streamObject(ns network.Stream) js.Value {
-	s := &stream{Stream: ns, object: js.Global().Get("Object").New()}
+// streamObject is a stream as the TypeScript of web/src sees it.
+//
+// Its property native says that what it holds is the platform's own: nothing of
+// Go lies between JavaScript and the network, so JavaScript tells Go how the
+// readable ended, and Go tells JavaScript when it has ended the stream itself:
+//
+//	readable, writer   the platform's
+//	readEnded()        the readable is at its end, or was cancelled
+//	failed(thrown)     the readable has failed; resolves to why, as an Error
+//	ended              resolves when the stream is over: to why it failed, or null
+//
+// Otherwise readable and writable are as a page may have them.
+func streamObject(c *bridge.Conn) js.Value {
+	s := &stream{Conn: c, object: js.Global().Get("Object").New(), over: make(chan struct{})}
+	s.halves.Store(2)
 	streams.Add(s.object, s)
-	s.object.Set("peer", ns.Conn().RemotePeer().String())
-	s.object.Set("protocol", string(ns.Protocol()))
-	s.object.Set("reset", resetMethod())
-	readable, writable, ended, native := webtransport.Detach(ns)
+	s.object.Set("peer", c.RemotePeer().String())
+	s.object.Set("protocol", string(c.Protocol()))
+	s.object.Set("reset", streamMethods().reset)
+	var readable, writer js.Value
+	var written <-chan struct{}
+	native := false
+	if !c.Bounded() {
+		readable, writer, written, native = webtransport.Detach(c.Stream)
+	}
 	s.object.Set("native", native)
-	s.open.Add(2)
 	if native {
+		s.object.Set("readable", readable)
+		s.object.Set("writer", writer)
+		s.object.Set("readEnded", streamMethods().readEnded)
+		s.object.Set("failed", streamMethods().failed)
+		s.object.Set("ended", jsio.Promise(func() (any, error) {
+			<-c.Done()
+			if err := c.Failure(); err != nil {
+				return throwable(err), nil
+			}
+			return nil, nil
+		}))
 		go func() {
-			<-ended
-			s.endRead()
+			<-written
 			s.endWrite()
 		}()
 	} else {
-		readable, writable = jsio.NewReadable(s), jsio.NewWritable(s)
+		s.object.Set("readable", jsio.NewReadable(s))
+		s.object.Set("writable", jsio.NewWritable(s))
 	}
-	s.object.Set("readable", readable)
-	s.object.Set("writable", writable)
 	go func() {
-		s.open.Wait()
+		select {
+		case <-s.over:
+		case <-c.Done(): // reset, by whomever
+		}
+		_ = c.Close()
 		streams.Drop(s.object)
-		_ = s.Stream.Close() // after a reset, nothing is left to close
 	}()
 	return s.object
 }
 
-var resetMethod = sync.OnceValue(func() js.Func {
-	return jsio.NewFunc(func(this js.Value, _ []js.Value) any {
+// streamMethods are shared by all streams.
+var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js.Func }) {
+	m.reset = jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		if s, _, ok := streams.Find(this); ok {
 			go func() { _ = s.Reset() }()
 		}
 		return nil
 	})
+	m.readEnded = jsio.NewFunc(func(this js.Value, _ []js.Value) any {
+		if s, _, ok := streams.Find(this); ok {
+			s.endRead()
+		}
+		return nil
+	})
+	m.failed = jsio.NewFunc(func(this js.Value, args []js.Value) any {
+		s, _, ok := streams.Find(this)
+		if !ok {
+			return this.Get("ended")
+		}
+		thrown := argument(args, 0)
+		return jsio.Promise(func() (any, error) { return throwable(s.failed(thrown)), nil })
+	})
+	return m
 })
 
-func (s *stream) endRead()  { s.readOnce.Do(s.open.Done) }
-func (s *stream) endWrite() { s.writeOnce.Do(s.open.Done) }
+// failed notes that the platform failed the stream, and finds out why.
+func (s *stream) failed(thrown js.Value) error {
+	err := s.Explain(webtransport.Failure(thrown))
+	s.endRead()
+	s.endWrite()
+	return err
+}
+
+func (s *stream) endRead()  { s.readOnce.Do(s.endHalf) }
+func (s *stream) endWrite() { s.writeOnce.Do(s.endHalf) }
+
+func (s *stream) endHalf() {
+	if s.halves.Add(-1) == 0 {
+		close(s.over)
+	}
+}
 
 func (s *stream) Read(p []byte) (int, error) {
-	n, err := s.Stream.Read(p)
+	n, err := s.Conn.Read(p)
 	if err != nil {
 		s.endRead()
 	}
-	if errors.Is(err, network.ErrReset) && !s.cancelled.Load() {
-		s.endWrite() // the peer has reset both: nobody may ever write again to find out
+	if _, ok := errors.AsType[*bridge.Error](err); ok {
+		s.endWrite() // the other half, too: nobody may ever write again to find out
 	}
-	return n, err
+	return n, withReason(err)
 }
 
 func (s *stream) CloseRead() error {
 	defer s.endRead()
-	s.cancelled.Store(true)
-	return s.Stream.CloseRead()
+	return s.Conn.CloseRead()
 }
 
 func (s *stream) Write(p []byte) (int, error) {
-	n, err := s.Stream.Write(p)
+	n, err := s.Conn.Write(p)
 	if err != nil {
-		s.endWrite()
+		s.endWrite() // the peer may only have stopped to read
 	}
-	return n, err
+	return n, withReason(err)
 }
 
 func (s *stream) CloseWrite() error {
 	defer s.endWrite()
-	return s.Stream.CloseWrite()
+	return s.Conn.CloseWrite()
 }
 
-func (s *stream) Reset() error {
-	defer s.endWrite()
-	defer s.endRead()
-	return s.Stream.Reset()
+// makeError is the property of the global by which the TypeScript has the errors
+// of streams be of its own class.
+const makeError = "streamError"
+
+// withReason gives an error of a stream its reason for JavaScript, as a property;
+// what has none stays as it is.
+func withReason(err error) error {
+	e, ok := errors.AsType[*bridge.Error](err)
+	if !ok || errors.Is(err, context.Canceled) { // a signal's, which is an AbortError
+		return err
+	}
+	var v js.Value
+	if f := api.Get(makeError); f.Type() == js.TypeFunction {
+		v = f.Invoke(string(e.Reason), err.Error())
+	} else {
+		v = js.Global().Get("Error").New(err.Error())
+		v.Set("reason", string(e.Reason))
+	}
+	return &jsio.Error{Name: "Error", Message: err.Error(), Value: v}
 }
+
+func throwable(err error) js.Value { return jsio.Throwable(withReason(err)) }

@@ -196,7 +196,7 @@ func wholeNumber(raw js.Value, name string) (n int64, ok bool, err error) {
 	if v.IsUndefined() {
 		return 0, false, nil
 	}
-	if v.Type() != js.TypeNumber || !js.Global().Get("Number").Call("isSafeInteger", v).Bool() || v.Float() < 1 {
+	if !isCount(v) || v.Float() < 1 {
 		return 0, false, &jsio.ArgumentError{Name: "option " + name, Want: "a whole number of at least 1", Got: v}
 	}
 	return int64(v.Float()), true, nil

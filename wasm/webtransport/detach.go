@@ -13,18 +13,18 @@ import (
 )
 
 // Detach takes a stream of this transport out of Go: what is returned are the
-// browser's own streams (the writable one behind a thin wrapper), so that bytes
-// between JavaScript and the network do not pass through Go at all. s, which may
-// be wrapped by a host, must have finished its protocol negotiation.
+// browser's own stream and writer, so that bytes between JavaScript and the
+// network do not pass through Go at all. s, which may be wrapped by a host, must
+// have finished its protocol negotiation.
 //
-// Where ok is true, s is only good for Reset and Close from then on. Reset ends
-// the writing side; of the reading side only who reads it can let go. The
-// stream leaves its connection when the writable one has ended, and ended is
-// closed then.
+// Where ok is true, s is only good for Reset and Close from then on, and one of
+// them must be called once both directions have ended. Reset ends the writing
+// side; of the reading side only who reads it can let go. written is closed when
+// the writing side has ended, however it did.
 //
 // ok is false, and s as it was, where s is not of this transport or Go has read
 // ahead on it.
-func Detach(s network.Stream) (readable, writable js.Value, ended <-chan struct{}, ok bool) {
+func Detach(s network.Stream) (readable, writer js.Value, written <-chan struct{}, ok bool) {
 	inner := unwrap(s)
 	if inner == nil {
 		return
@@ -32,19 +32,18 @@ func Detach(s network.Stream) (readable, writable js.Value, ended <-chan struct{
 	if readable, ok = inner.r.Detach(); !ok {
 		return
 	}
-	writable, over, ok := inner.w.Detach()
+	writer, over, ok := inner.w.Detach()
 	if !ok { // closed or reset meanwhile
 		readable.Call("cancel").Call("then", jsio.Ignore, jsio.Ignore)
-		return readable, writable, nil, false
+		return readable, writer, nil, false
 	}
 	inner.detached = true
 	done := make(chan struct{})
 	go func() {
 		_, _ = jsio.Await(context.Background(), over)
-		_ = s.Close()
 		close(done)
 	}()
-	return readable, writable, done, true
+	return readable, writer, done, true
 }
 
 // unwrap finds the stream of ours under those of the swarm and the host, which

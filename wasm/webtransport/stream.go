@@ -29,15 +29,20 @@ var _ network.MuxedStream = (*stream)(nil)
 func newStream(c *conn, pair js.Value) *stream {
 	return &stream{
 		conn: c,
-		r:    jsio.NewReader(pair.Get("readable"), streamFailure),
-		w:    jsio.NewWriter(pair.Get("writable"), streamFailure),
+		r:    jsio.NewReader(pair.Get("readable"), Failure),
+		w:    jsio.NewWriter(pair.Get("writable"), Failure),
 	}
 }
 
-// streamFailure is what a stream ends with when the peer reset it, or refused
-// to read on. (The end of the session comes through stream.fail.)
-func streamFailure(v js.Value) error {
-	return &network.StreamError{Remote: true, TransportError: jsio.AsError(v)}
+// Failure is what a stream of a session ends with when it fails with a value that
+// the browser throws: the peer reset it, or refused to read on, or the session
+// ended, which streams may see before the session itself says so.
+func Failure(thrown js.Value) error {
+	seen := jsio.AsError(thrown)
+	if thrown.Type() == js.TypeObject && thrown.Get("source").Equal(js.ValueOf("session")) {
+		return &network.ConnError{Remote: true, TransportError: seen}
+	}
+	return &network.StreamError{Remote: true, TransportError: seen}
 }
 
 // resetCode goes to the peer with every reset: libp2p's own codes do not fit

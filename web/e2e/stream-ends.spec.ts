@@ -14,7 +14,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('closing the writable leaves the answer to be read', async ({ page, testPeer }) => {
       const answer = await page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/sink/1')
+        const stream = await window.tombolo!.open(peer, '/test/sink/1', { allowCustomProtocol: true })
         await new Blob([new Uint8Array(1 << 20)]).stream().pipeTo(stream.writable)
         const receipt = new DataView(await new Response(stream.readable).arrayBuffer())
         return { size: receipt.byteLength, count: Number(receipt.getBigUint64(0)) }
@@ -24,7 +24,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('reset reaches the peer, and fails a read that waits', async ({ page, testPeer }) => {
       const failed = await page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/observe/1')
+        const stream = await window.tombolo!.open(peer, '/test/observe/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(10))
         const read = stream.readable.getReader().read()
         stream.reset()
@@ -40,7 +40,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('a reset by the peer fails the readable', async ({ page, testPeer }) => {
       const failed = await page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/reset/1')
+        const stream = await window.tombolo!.open(peer, '/test/reset/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(1))
         return new Response(stream.readable).text().then(
           () => 'it ended',
@@ -52,7 +52,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('cancelling the readable leaves the writable', async ({ page, testPeer }) => {
       await page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/observe/1')
+        const stream = await window.tombolo!.open(peer, '/test/observe/1', { allowCustomProtocol: true })
         await stream.readable.cancel()
         const writer = stream.writable.getWriter()
         await writer.write(new Uint8Array(13))
@@ -63,7 +63,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('closing after the peer has ended is no error', async ({ page, testPeer }) => {
       const read = await page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/source/1')
+        const stream = await window.tombolo!.open(peer, '/test/source/1', { allowCustomProtocol: true })
         const writer = stream.writable.getWriter()
         await writer.write(new Uint8Array([0, 0, 0, 0, 0, 1, 0, 0])) // 64 KiB
         const { byteLength } = await new Response(stream.readable).arrayBuffer()
@@ -89,7 +89,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 
     test('the end of the connection fails the stream', async ({ page, testPeer }) => {
       const waiting = page.evaluate(async (peer) => {
-        const stream = await window.tombolo!.open(peer, '/test/wait/1')
+        const stream = await window.tombolo!.open(peer, '/test/wait/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(1))
         document.title = 'waiting'
         return new Response(stream.readable).text().then(
@@ -105,7 +105,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     test('a node that is closed right behind a reset leaves the page alive', async ({ page, testPeer }) => {
       const closed = await page.evaluate(async (peer) => {
         for (const end of ['reset', 'abort'] as const) {
-          const stream = await window.tombolo!.open(peer, '/test/wait/1')
+          const stream = await window.tombolo!.open(peer, '/test/wait/1', { allowCustomProtocol: true })
           const writer = stream.writable.getWriter()
           writer.write(new Uint8Array(1)).catch(() => {})
           if (end === 'reset') stream.reset()

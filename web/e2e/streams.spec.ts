@@ -62,7 +62,9 @@ test('a tab answers a protocol of its own, and both ends see the end of the stre
 async function echoThroughStream({ peer, size }: { peer: string; size: number }) {
   const sent = new Uint8Array(size)
   for (let i = 0; i < size; i += 65536) crypto.getRandomValues(sent.subarray(i, i + 65536))
-  const { readable, writable } = await window.tombolo!.open(peer, '/tombolo/echo/1.0.0')
+  const { readable, writable } = await window.tombolo!.open(peer, '/tombolo/echo/1.0.0', {
+    allowCustomProtocol: true,
+  })
   const [, back] = await Promise.all([new Blob([sent]).stream().pipeTo(writable), new Response(readable).arrayBuffer()])
   const hash = async (bytes: BufferSource) => String(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
   return { received: back.byteLength, same: (await hash(back)) === (await hash(sent)) }

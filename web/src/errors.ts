@@ -1,6 +1,8 @@
+import type { StreamReason } from './types.js'
+
 /**
- * Why a node could not be made, or stopped working. Errors that the node itself raises (a peer that cannot be
- * reached, an option it does not know) are plain `Error`s and say what they are about.
+ * Why a node could not be made or stopped working, or that a stream did. Other errors that the node itself raises (an
+ * option it does not know, a message too large) are plain `Error`s and say what they are about.
  *
  * - `unsupported`: the platform lacks something that the node cannot do without
  * - `wasm-unreachable`: the request for the program did not get an answer
@@ -11,6 +13,7 @@
  * - `wasm-invalid`: what came is not a WebAssembly program that this package can start
  * - `option`: an option of this package (not of the node) has a value it cannot have
  * - `crashed`: the program ended under a running node; the node is of no more use
+ * - `stream`: a stream could not be opened, was refused, or ended before its time; `reason` says why
  */
 export type TomboloErrorCode =
   | 'unsupported'
@@ -22,13 +25,17 @@ export type TomboloErrorCode =
   | 'wasm-invalid'
   | 'option'
   | 'crashed'
+  | 'stream'
 
 export class TomboloError extends Error {
   readonly code: TomboloErrorCode
+  /** Why a stream failed; only where the code is `stream`. */
+  readonly reason?: StreamReason
 
-  constructor(code: TomboloErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: TomboloErrorCode, message: string, options?: ErrorOptions & { reason?: StreamReason }) {
     super(message, options)
     this.name = 'TomboloError'
     this.code = code
+    if (options?.reason !== undefined) this.reason = options.reason
   }
 }

@@ -1,8 +1,10 @@
 import { TomboloError } from './errors.js'
+import { fetchFrom } from './http/client.js'
+import { serveOn, type HttpHandler } from './http/server.js'
 import { loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { raceAbort, type Program, type RawNode } from './program.js'
-import { peerStream } from './stream.js'
+import { peerStream, streamHandler } from './stream.js'
 import type { NodeStats } from './stats.js'
 import type {
   BroadcastOptions,
@@ -10,9 +12,12 @@ import type {
   CreateNodeOptions,
   HistoryLimits,
   Listener,
+  ListenerInfo,
+  ListenOptions,
   Message,
   NodeEventListener,
   NodeEvents,
+  OpenOptions,
   PeerFilter,
   PeerInfo,
   PeerStream,
@@ -22,9 +27,15 @@ import type {
   Responder,
   SendOptions,
   SendReport,
+  Service,
+  StreamHandler,
+  StreamInfo,
   SubscribeOptions,
   Verdict,
 } from './types.js'
+
+/** The one name that Kubo's gateway has for HTTP outside of `/x/`. */
+const KUBO_HTTP = '/http'
 
 const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost', 'echo', 'error'] as const
 
@@ -98,14 +109,67 @@ export class TomboloNode extends EventTarget {
     return this.#program.call(() => this.#raw.echo(peer, bytes, options), options?.signal)
   }
 
-  /** Opens a stream to a peer. */
-  open(peer: string, protocol: string, options?: CallOptions): Promise<PeerStream> {
+  /**
+   * Opens a stream to a peer, connecting first where needed. Rejects with a `TomboloError` whose `reason` says why, where the peer does
+   * not listen on the protocol. A refusal that the peer thinks over first fails the stream in the same way.
+   */
+  open(peer: string, protocol: string, options?: OpenOptions): Promise<PeerStream> {
     return this.#program.call(async () => peerStream(await this.#raw.open(peer, protocol, options)), options?.signal)
   }
 
   /** Answers a protocol: the handler gets every stream that a peer opens with it. */
-  listen(protocol: string, handler: (stream: PeerStream) => void): Promise<Listener> {
-    return this.#program.call(() => this.#raw.listen(protocol, (raw) => handler(peerStream(raw))))
+  listen(protocol: string, handler: StreamHandler, options?: ListenOptions): Promise<Listener> {
+    return this.#program.call(() => this.#raw.listen(protocol, streamHandler(handler), options))
+  }
+
+  /**
+   * Requests a path of a peer's HTTP service, on a stream of its own. Resolves to a `Response` as the platform's `fetch` does: with the head,
+   * while the body is still on its way. A body of the request may stream, too. `init.signal` ends it at the peer. Rejects with a
+   * `TomboloError` whose `reason` says why there is no stream; a body that is cut short fails, and never looks complete.
+   */
+  fetch(peer: string, protocol: string, path: string, init?: RequestInit): Promise<Response> {
+    const options = { allowCustomProtocol: protocol === KUBO_HTTP }
+    return fetchFrom((signal) => this.open(peer, protocol, { ...options, signal }), peer, path, init)
+  }
+
+  /**
+   * Answers HTTP under a protocol, as `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
+   * client does. A handler that fails is a 500 to the caller, and an `error` event here.
+   */
+  serve(protocol: string, handler: HttpHandler, options?: ListenOptions): Promise<Listener> {
+    if (typeof handler !== 'function') {
+      return Promise.reject(new TomboloError('option', `handler must be a function, not ${typeof handler}`))
+    }
+    const tell = (error: unknown) =>
+      this.#dispatch('error', { message: `handler of ${protocol}: ${String(error)}`, fatal: false })
+    return this.listen(protocol, (stream) => serveOn(stream, handler, tell), options)
+  }
+
+  /** The protocols that this node answers. */
+  listeners(): Promise<ListenerInfo[]> {
+    return this.#program.call(() => this.#raw.listeners())
+  }
+
+  /**
+   * What peers announce to this node. Of one peer; it is an error if that cannot be asked. Or of all that are connected, except those that
+   * do not answer.
+   */
+  services(peer: string, options?: CallOptions): Promise<Service[]>
+  services(options?: CallOptions): Promise<Service[]>
+  services(peerOrOptions?: string | CallOptions, options?: CallOptions): Promise<Service[]> {
+    const all = peerOrOptions === undefined || (typeof peerOrOptions === 'object' && peerOrOptions !== null)
+    const given = all ? (peerOrOptions ?? options) : options
+    return this.#program.call(() => this.#raw.services(all ? undefined : peerOrOptions, given), given?.signal)
+  }
+
+  /** The streams that are open now, or the last 256 that have ended. */
+  streams(options?: { ended?: boolean }): Promise<StreamInfo[]> {
+    return this.#program.call(() => this.#raw.streams(options))
+  }
+
+  /** Resets a stream at both ends. */
+  closeStream(id: number): Promise<void> {
+    return this.#program.call(() => this.#raw.closeStream(id))
   }
 
   /**

@@ -1,3 +1,4 @@
+import { TomboloError } from './errors.js'
 import { startGo } from './go.js'
 import type { RawStream } from './stream.js'
 import type { RawPresence, RawSubscription } from './messages.js'
@@ -7,9 +8,12 @@ import type {
   CallOptions,
   HistoryLimits,
   Listener,
+  ListenerInfo,
+  ListenOptions,
   Message,
   NamedPeerFilter,
   NodeConfig,
+  OpenOptions,
   PeerInfo,
   Recovery,
   Registration,
@@ -17,6 +21,9 @@ import type {
   Responder,
   SendOptions,
   SendReport,
+  Service,
+  StreamInfo,
+  StreamReason,
   SubscribeOptions,
   Verdict,
 } from './types.js'
@@ -32,8 +39,16 @@ export interface RawNode extends EventTarget {
   disconnect(peer: string): Promise<void>
   ping(peer: string, options?: CallOptions): Promise<number>
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
-  open(peer: string, protocol: string, options?: CallOptions): Promise<RawStream>
-  listen(protocol: string, handler: (stream: RawStream) => void): Promise<Listener>
+  open(peer: string, protocol: string, options?: OpenOptions): Promise<RawStream>
+  listen(
+    protocol: string,
+    handler: (stream: RawStream) => void | Promise<void>,
+    options?: ListenOptions,
+  ): Promise<Listener>
+  listeners(): Promise<ListenerInfo[]>
+  services(peer?: string, options?: CallOptions): Promise<Service[]>
+  streams(options?: { ended?: boolean }): Promise<StreamInfo[]>
+  closeStream(id: number): Promise<void>
   subscribe(type: string, options?: Omit<SubscribeOptions, 'signal'>): Promise<RawSubscription>
   broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
   validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration>
@@ -53,6 +68,8 @@ export interface RawNode extends EventTarget {
 interface ProgramGlobal {
   readonly version: string
   createNode(config: NodeConfig): Promise<RawNode>
+  /** Set here: makes the errors that the program has of streams. */
+  streamError?: (reason: StreamReason, message: string) => Error
 }
 
 /** A started program. It can hold any number of nodes. */
@@ -69,8 +86,9 @@ export class Program {
 
   static async start(module: WebAssembly.Module): Promise<Program> {
     const ended = new AbortController()
-    const api = await startGo(module, 'tombolo', (why) => ended.abort(why))
-    return new Program(api as ProgramGlobal, ended.signal)
+    const api = (await startGo(module, 'tombolo', (why) => ended.abort(why))) as ProgramGlobal
+    api.streamError = (reason, message) => new TomboloError('stream', message, { reason })
+    return new Program(api, ended.signal)
   }
 
   get version(): string {

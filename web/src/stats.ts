@@ -125,6 +125,21 @@ export interface DiscoveryStats {
   announcements: number
 }
 
+/** Streams of `open` and `listen`. */
+export interface BridgeStats {
+  listeners: number
+  forwards: number
+  /** Live ones. */
+  streams: number
+  /** Both ways, so far. */
+  opened: number
+  /** By reason (see `StreamReason`); those under the empty reason ended well. */
+  ended: Record<string, number>
+  /** Bytes, of streams that have ended and that the browser did not carry itself. */
+  sent: number
+  received: number
+}
+
 /** What a node holds, and what it has counted since it was made. Messages are counted unless it says what. */
 export interface NodeStats {
   peers: number
@@ -134,4 +149,5 @@ export interface NodeStats {
   links: LinkStats
   mesh: MeshStats
   discovery: DiscoveryStats
+  bridge: BridgeStats
 }

@@ -1,46 +1,133 @@
-import type { PeerStream } from './types.js'
+import { TomboloError } from './errors.js'
+import type { PeerStream, StreamHandler } from './types.js'
 
 /** A stream as the WebAssembly program hands it out. */
-export interface RawStream extends PeerStream {
-  /**
-   * Over WebTransport the streams are the browser's own: no byte between this page and the network passes through the program, which
-   * so cannot end a `readable` that somebody is reading.
-   */
-  readonly native: boolean
+export type RawStream = (PeerStream & { readonly native: false }) | NativeStream
+
+/**
+ * Over WebTransport the streams are the browser's own: no byte between this page and the network passes through the program. So the program
+ * is told how the reading half ended, is asked why the stream failed, and says when it has ended the stream itself.
+ */
+interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
+  readonly native: true
+  readonly readable: ReadableStream<Uint8Array>
+  readonly writer: WritableStreamDefaultWriter<Uint8Array>
+  /** The readable is at its end, or was cancelled. */
+  readEnded(): void
+  /** The browser has failed one of the halves. Resolves to why, for which the peer may be asked. */
+  failed(error: unknown): Promise<Error | null>
+  /** Resolves when the stream is over, to why it failed. */
+  readonly ended: Promise<Error | null>
 }
 
-/** Makes `reset` of a native stream end its `readable` too. Other streams are as they should be. */
+/** How many chunks a writer may be ahead before it should wait; as wasm/internal/jsio has it. */
+const MAX_QUEUED = 8
+
+/** How long after the one half of a stream the other may fail of the same reset. */
+const RESET_MS = 100
+
+/** Makes of a native stream what other streams are already: both its halves fail, and with a reason. */
 export function peerStream(raw: RawStream): PeerStream {
   if (!raw.native) return raw
+  const { writer } = raw
   const reader = raw.readable.getReader()
-  let controller!: ReadableStreamDefaultController<Uint8Array>
-  let over = false
+  let reading!: ReadableStreamDefaultController<Uint8Array>
+  let writing!: WritableStreamDefaultController
+  let failure: Error | undefined // what both halves have failed with
+  let asked: Promise<Error> | undefined
+  let read = false // to its end, or cancelled
+
+  const fail = (error: Error): Error => {
+    if (failure !== undefined) return failure
+    failure = error
+    if (!read) reading.error(error)
+    writing.error(error)
+    reader.cancel().catch(() => {}) // it may have failed before
+    return error
+  }
+  const why = (seen: unknown): Promise<Error> =>
+    (asked ??= raw.failed(seen).then((error) => fail(error ?? (seen as Error))))
+
   const readable = new ReadableStream<Uint8Array>(
     {
-      start(c) {
-        controller = c
+      start(controller) {
+        reading = controller
       },
       async pull() {
-        const { done, value } = await reader.read()
-        if (over) return
-        if (done) controller.close()
-        else controller.enqueue(value)
+        const { done, value } = await reader.read().catch(async (error: unknown) => {
+          throw await why(error)
+        })
+        if (failure !== undefined || read) return
+        if (done) {
+          read = true
+          reading.close()
+        } else reading.enqueue(value)
       },
-      cancel: (reason) => reader.cancel(reason),
+      cancel(reason) {
+        read = true
+        return reader.cancel(reason)
+      },
     },
     { highWaterMark: 0 }, // the browser reads ahead by itself
   )
-  return {
-    readable,
-    writable: raw.writable,
-    peer: raw.peer,
-    protocol: raw.protocol,
-    reset() {
-      raw.reset()
-      if (over) return
-      over = true
-      controller.error(new DOMException('the stream was reset', 'AbortError'))
-      reader.cancel().catch(() => {}) // it may have failed before
+  const writable = new WritableStream<Uint8Array>(
+    {
+      start(controller) {
+        writing = controller
+      },
+      async write(chunk) {
+        if (!(chunk instanceof Uint8Array || (chunk as unknown) instanceof ArrayBuffer)) {
+          reset() // what follows must not pass for the whole
+          throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
+        }
+        try {
+          await writer.write(chunk)
+        } catch (error) {
+          // Where the peer has only stopped to read, what it sends can still be read.
+          const failed = failure ?? (await whole(error))
+          throw failed ?? new TomboloError('stream', 'the peer takes no more', { reason: 'reset by the peer' })
+        }
+      },
+      async close() {
+        try {
+          await writer.close()
+        } catch (error) {
+          // That the peer reads no more is no failure: nothing is lost that it wanted.
+          const failed = await whole(error)
+          if (failed) throw failed
+        }
+      },
+      async abort(reason) {
+        raw.reset()
+        fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause: reason }))
+        await writer.abort(reason).catch(() => {})
+      },
     },
+    { highWaterMark: MAX_QUEUED },
+  )
+
+  // The browser says here that the peer has reset the stream, whether or not anybody reads or writes.
+  const readEnd = reader.closed.then(() => raw.readEnded(), why)
+  readEnd.catch(() => {})
+  void raw.ended.then((error) => error && fail(error))
+
+  /** Writing has failed: resolves to the failure of the whole stream, if it is that. A reset of both halves arrives at about one time. */
+  async function whole(seen: unknown): Promise<Error | void> {
+    if ((seen as Partial<WebTransportError> | undefined)?.source === 'session') return why(seen)
+    const wait = new Promise<void>((resolve) => setTimeout(resolve, RESET_MS))
+    return asked ?? (await Promise.race([readEnd, wait.then(() => asked)]))
   }
+  function reset() {
+    raw.reset()
+    fail(new TomboloError('stream', 'the stream was reset', { reason: 'closed by hand' }))
+  }
+
+  return { readable, writable, peer: raw.peer, protocol: raw.protocol, reset }
+}
+
+/** What the program calls for a handler of streams. It shows the handler's name. What is no function, the program refuses. */
+export function streamHandler(handler: StreamHandler): (raw: RawStream) => void | Promise<void> {
+  if (typeof handler !== 'function') return handler
+  const f = (raw: RawStream) => handler(peerStream(raw))
+  return Object.defineProperty(f, 'name', { value: handler.name })
 }

@@ -89,6 +89,8 @@ export interface Reservation {
 /**
  * A stream to a peer. `writable.close()` ends the sending half only; `readable.cancel()` ends the reading half only;
  * `writable.abort()` and `reset()` end both at once, and the peer sees that.
+ *
+ * A stream that does not end well fails both halves with a `TomboloError` whose `reason` says why: that the peer refused it, too.
  */
 export interface PeerStream {
   readonly readable: ReadableStream<Uint8Array>
@@ -99,14 +101,133 @@ export interface PeerStream {
   reset(): void
 }
 
+/**
+ * Why a stream was refused, or ended before its time. The first five are the peer's word; a peer of a later version may have others.
+ *
+ * - `not allowed`: the listener does not let this node in
+ * - `no such protocol`: the peer does not listen on it
+ * - `target refused`, `target timed out`: what the listener leads to could not be reached
+ * - `too many streams`: a limit of the listener
+ * - `target failed`: what the listener leads to broke off; in a tab, its handler threw
+ * - `client failed`: the same, of who opened the stream
+ * - `peer away`: it cannot be reached
+ * - `peer lost`: the connection to it ended
+ * - `reset by the peer`: it did not say why
+ * - `timed out`: nothing moved for too long
+ * - `closed by hand`: reset here, or with `closeStream`
+ * - `shutdown`: the node was closed
+ */
+export type StreamReason =
+  | 'not allowed'
+  | 'no such protocol'
+  | 'target refused'
+  | 'target timed out'
+  | 'too many streams'
+  | 'target failed'
+  | 'client failed'
+  | 'peer away'
+  | 'peer lost'
+  | 'reset by the peer'
+  | 'timed out'
+  | 'closed by hand'
+  | 'shutdown'
+  | (string & {})
+
+export interface OpenOptions extends CallOptions {
+  /** Permits a protocol that is not within `/x/`. Default false. */
+  allowCustomProtocol?: boolean
+}
+
+/** What of a listener can be changed while it listens: it holds for streams that are opened later. */
+export interface ListenerLimits {
+  /** The ids of the peers that are let in, and nobody else. Empty: everybody. */
+  allow?: string[]
+  /** The ids of peers that are kept out, even if they are allowed. */
+  deny?: string[]
+  /** Streams at a time. 0: no bound. */
+  maxStreams?: number
+  /** Streams of one peer at a time. 0: no bound. */
+  maxStreamsPerPeer?: number
+  /** Bytes a second each way, all streams together. 0: no bound. */
+  rate?: number
+}
+
+/** Without any, everybody is let in, and nobody is told of the listener. */
+export interface ListenOptions extends ListenerLimits {
+  /** Describes the listener to peers that ask for this node's services, if they are let in. At most 256 bytes. */
+  announce?: string
+  /** Permits a protocol that is not within `/x/`. Default false. */
+  allowCustomProtocol?: boolean
+}
+
 /** Something that was registered, and can be taken back. */
 export interface Registration {
   close(): Promise<void>
 }
 
-/** A protocol that this node answers. */
+/** A protocol that this node answers. Streams that are open live on when it is closed, and when it is updated. */
 export interface Listener extends Registration {
   readonly protocol: string
+  /** Changes what is given, and leaves the rest. */
+  update(changes: ListenerLimits): Promise<void>
+}
+
+/** Answers streams. One that throws, or rejects, resets its stream. */
+export type StreamHandler = (stream: PeerStream) => void | Promise<void>
+
+/** A listener that a peer announces, and lets this node use. */
+export interface Service {
+  peer: string
+  protocol: string
+  description: string
+}
+
+/** What is known of a listener of this node. */
+export interface ListenerInfo {
+  /** Never used again. */
+  id: number
+  protocol: string
+  /** `/p2p/<this node>`. */
+  listen: string
+  /** `function <name>`, or `js` where it has none. */
+  target: string
+  allowCustomProtocol?: boolean
+  announce?: string
+  access?: { allow?: string[]; deny?: string[] }
+  limits?: { streams?: number; streamsPerPeer?: number; rate?: number }
+  /** Streams now. */
+  live: number
+  /** Streams let in, and not let in, so far. */
+  total: number
+  refused: number
+}
+
+/** What is known of a stream, living or ended. Times are in milliseconds since 1970. */
+export interface StreamInfo {
+  /** Never used again. */
+  id: number
+  protocol: string
+  peer: string
+  /** Whether the peer opened it. */
+  inbound: boolean
+  /** Who opened it, and where it leads: `/p2p/<peer>`, or what it is here. */
+  origin: string
+  target: string
+  transport: Transport
+  /** The peer id of the relay it passes, if it does. */
+  relay?: string
+  /** Bytes to the peer, and from it. 0 where the browser carries them itself, which it does over WebTransport. */
+  sent: number
+  received: number
+  opened: number
+  /** When a byte last moved, or the stream was opened where the browser carries the bytes. */
+  lastActive: number
+  /** Absent while it lives. */
+  ended?: number
+  /** Why it did not end well. Absent: it did, or lives. */
+  reason?: StreamReason
+  /** The reason, with what was seen. */
+  error?: string
 }
 
 /** A message, as a subscription yields it. */

@@ -27,6 +27,14 @@ func (d *daemon) start(ctx context.Context, c *upCmd, relays []peer.AddrInfo, lo
 		return err
 	}
 	d.closers = append(d.closers, kept.Close)
+	if c.Gateway != "" {
+		url, closeGateway, err := serveGateway(d.node, string(c.Gateway), c.GatewayHost, log)
+		if err != nil {
+			return err
+		}
+		d.gatewayURL = url
+		d.closers = append(d.closers, closeGateway)
+	}
 	server, err := control.Serve(control.Options{
 		Node:    d.node,
 		Tunnels: kept,

@@ -1,4 +1,4 @@
-// Command messenger is a native node that tests of messages tell what to do: a line {"n","method","args"} on standard input is
+// Command messenger is a native node that tests of messages and of streams tell what to do: a line {"n","method","args"} on standard input is
 // answered by a line {"n","result"} or {"n","error"} on standard output. It ends when standard input does, or with its parent.
 //
 // Its methods are those of web/e2e/support/messenger.mjs, so that the same tests run in a tab, under Node.js and natively.
@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -39,8 +40,9 @@ func main() {
 
 // serve answers each line in a goroutine of its own, as its parent does not wait between two.
 func serve() error {
-	m := &messenger{inboxes: make(map[string]*journal), presences: make(map[string]*presence), aborted: newJournal()}
+	m := &messenger{inboxes: make(map[string]*journal), presences: make(map[string]*presence), aborted: newJournal(), heard: newJournal()}
 	methods := m.methods()
+	maps.Copy(methods, m.streamMethods())
 	var out sync.Mutex
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, 4<<20)
@@ -107,6 +109,7 @@ type messenger struct {
 	inboxes   map[string]*journal
 	presences map[string]*presence
 	aborted   *journal
+	heard     *journal // by services behind listeners
 }
 
 type presence struct {

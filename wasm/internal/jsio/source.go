@@ -93,18 +93,14 @@ func NewWritable(s Sink) js.Value {
 	for name, f := range sinkCallbacks() {
 		obj.Set(name, f)
 	}
-	return newWritableStream(obj)
+	return global.Get("WritableStream").New(obj, map[string]any{"highWaterMark": maxQueued})
 }
 
-// maxQueued is how many chunks a producer may be ahead before it should wait.
+// maxQueued is how many chunks a producer may be ahead before it should wait: a
+// stream says ready while fewer wait, and not only once the last one is gone. (A
+// strategy that counts bytes would fail on what is not bytes before the sink
+// hears of it.)
 const maxQueued = 8
-
-// newWritableStream makes a stream that says ready while fewer than maxQueued
-// chunks wait, and not only once the last one is gone. (A strategy that counts
-// bytes would fail on what is not bytes before the sink hears of it.)
-func newWritableStream(sink js.Value) js.Value {
-	return global.Get("WritableStream").New(sink, map[string]any{"highWaterMark": maxQueued})
-}
 
 var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 	// last is for the calls after which there is no other.

@@ -213,33 +213,19 @@ func (w *Writer) Fail(err error, reason any) js.Value {
 	return aborted
 }
 
-// Detach returns a WritableStream that writes to the platform's without a call
-// into Go; Writes fail with ErrWriteClosed from then on, and Fail still ends it.
-// Closing it is no failure when the far side has stopped reading before: nothing
-// is lost that it wanted. over settles when the stream has ended, however it
-// did. Where it has ended before, ok is false.
-func (w *Writer) Detach() (stream, over js.Value, ok bool) {
+// Detach gives the platform's writer away, for JavaScript to write with, without
+// a call into Go; Writes fail with ErrWriteClosed from then on, and Fail still
+// ends the stream. over settles when the stream has ended, however it did. Where
+// it has ended before, ok is false.
+func (w *Writer) Detach() (writer, over js.Value, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.err != nil {
 		return js.Undefined(), js.Undefined(), false
 	}
 	w.end(ErrWriteClosed)
-	sink := global.Get("Object").New()
-	for _, method := range []string{"write", "abort"} {
-		sink.Set(method, w.writer.Get(method).Call("bind", w.writer))
-	}
-	sink.Set("writer", w.writer)
-	sink.Set("close", closeDetached())
-	return newWritableStream(sink), w.writer.Get("closed"), true
+	return w.writer, w.writer.Get("closed"), true
 }
-
-// closeDetached closes the writer of the sink it is called on.
-var closeDetached = sync.OnceValue(func() js.Func {
-	return NewFunc(func(this js.Value, _ []js.Value) any {
-		return this.Get("writer").Call("close").Call("then", Ignore, Ignore)
-	})
-})
 
 // end notes why no more can be written; w.mu is held, which those who see
 // ended closed take before they read err.

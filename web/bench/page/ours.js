@@ -32,7 +32,7 @@ run({
     return (await node.peers()).find(({ id }) => id === peer).addr
   },
   async open(peer, protocol) {
-    return new Stream(await node.open(peer, protocol))
+    return new Stream(await node.open(peer, protocol, { allowCustomProtocol: true }))
   },
   async messages(type, heard) {
     const subscription = await node.subscribe(type, { policy: 'block' })

@@ -27,6 +27,12 @@ export interface Messenger {
   stop(): Promise<void>
 }
 
+/** A process of the operating system. */
+export interface NativeMessenger extends Messenger {
+  /** Ends it with no goodbye. */
+  kill(): Promise<void>
+}
+
 /** In a tab that has joined through a relay. */
 export async function inTab(page: Page, relay: Relay, query = ''): Promise<Messenger> {
   const id = await join(page, relay.url + query)
@@ -54,8 +60,13 @@ export async function underNode(relay: Relay): Promise<Messenger> {
 }
 
 /** As a process of the operating system. */
-export async function natively(relay: Relay): Promise<Messenger> {
+export async function natively(relay: Relay, relays = relay.addrs): Promise<NativeMessenger> {
   const program = new RpcProcess(binaries.messenger, [])
-  const { id } = await program.call<{ id: string }>('start', { relays: relay.addrs })
-  return { id, call: (method, ...args) => program.call(method, ...args), stop: () => program.stop() }
+  const { id } = await program.call<{ id: string }>('start', { relays })
+  return {
+    id,
+    call: (method, ...args) => program.call(method, ...args),
+    stop: () => program.stop(),
+    kill: () => program.stop('SIGKILL'),
+  }
 }

@@ -172,8 +172,8 @@ export class RpcProcess {
     return answer.result
   }
 
-  stop(): Promise<void> {
-    return this.#program.stop()
+  stop(signal?: 'SIGKILL'): Promise<void> {
+    return this.#program.stop(signal)
   }
 }
 

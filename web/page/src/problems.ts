@@ -34,6 +34,7 @@ const BY_CODE: Record<TomboloErrorCode, Words> = {
   },
   'wasm-invalid': { title: 'What was downloaded is not the node’s program', advice: REBUILD },
   option: { title: 'The node could not be made', advice: 'Check the address of this page.' },
+  stream: { title: 'A stream failed', advice: 'Reload the page.' }, // no reason for a node not to be made
   crashed: { title: 'The node has stopped', advice: 'Reload the page to start it again.' },
 }
 

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/gateway"
+)
+
+// gatewayGrace is how long requests under way may go on when the daemon ends.
+const gatewayGrace = time.Second
+
+// serveGateway serves the gateway at an address of this machine until it is
+// closed, and returns its URL.
+func serveGateway(node *core.Node, addr string, hosts []string, log *slog.Logger) (url string, closeAll func() error, err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, fmt.Errorf("gateway: %w; choose another address with --gateway", err)
+	}
+	g := gateway.New(node, gateway.Options{Hosts: hosts, Logger: log})
+	server := gateway.Server(g)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the gateway failed", "error", err)
+		}
+	}()
+	return "http://" + l.Addr().String() + "/", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), gatewayGrace)
+		defer cancel()
+		_ = server.Shutdown(ctx) // what takes longer is broken off
+		err := errors.Join(g.Close(), server.Close())
+		<-served
+		return err
+	}, nil
+}

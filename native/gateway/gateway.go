@@ -1,0 +1,203 @@
+// Package gateway serves the HTTP services of peers to programs of this machine
+// that know only HTTP: a browser, curl. It is an http.Handler over a node:
+//
+//	/                                    this node, its peers and what they announce
+//	/p2p/<peer>/http/<path>              <path> of the protocol /http of the peer
+//	/p2p/<peer>/x/<name>/http/<path>     <path> of /x/<name>/http
+//
+// as Kubo's gateway does; here the name may be of several segments: it ends at the
+// first that is "http". A peer that cannot be reached, or will not, is a 502 that
+// says in words which peer, which protocol and why.
+//
+// Requests and responses pass as they are: upgrades such as WebSocket, streams,
+// trailers, ranges, every byte of path and query. Changed is only what a service
+// cannot know, that it sits below a path here. See Gateway for that.
+//
+// The gateway acts with this node's rights, and a web page from anywhere can send
+// requests to a port of this machine. So it answers only to names by which this
+// machine is meant (against DNS rebinding), and refuses what a page of another
+// origin asks for, links to follow excepted. The services themselves share the
+// gateway's origin: a page of one can read what another serves to this node. To
+// keep two apart, open them under two names: http://a.localhost:PORT/… and
+// http://b.localhost:PORT/… are two origins to a browser. The links of the page at /
+// do so where the gateway is reached on this machine; a browser then does not send
+// to a peer the cookies of other programs here, either.
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core"
+)
+
+// What Server bounds. There is no limit to how long a request or response may
+// take: they may be streams.
+const (
+	headerTimeout = 10 * time.Second // until a request's header has come
+	idleTimeout   = 2 * time.Minute  // between two requests
+	maxHeader     = 64 << 10         // bytes
+)
+
+// Options configure a gateway. The zero value is usable.
+type Options struct {
+	// Hosts are the host names that the gateway answers to, without port, beside
+	// IP addresses of its own, localhost and what ends in .localhost.
+	Hosts []string
+	// Logger is told what fails. If nil, nothing is.
+	Logger *slog.Logger
+}
+
+// Gateway is the handler. To the peer's service it sends:
+//   - Host, the peer's id, as Kubo does;
+//   - X-Forwarded-For, -Host and -Proto, made afresh, whatever the client sent;
+//     X-Forwarded-Prefix, the path up to and with /http, for services that make
+//     links from it; Via;
+//   - everything else as it came, without the headers of the connection.
+//
+// In the response, what leads to a path of the service is made to lead there
+// through the gateway, unless the service did so itself: an absolute path in
+// Location and Content-Location, or a URL with the peer's id or the gateway as its
+// host; the Path of a cookie, which therefore goes to no other service; and the
+// scope in Service-Worker-Allowed, so that no service gets hold of another's
+// pages. Links within pages are left as they are: relative ones work.
+//
+// Where a response breaks off after its header, so does the client's connection.
+type Gateway struct {
+	node  *core.Node
+	log   *slog.Logger
+	hosts map[string]bool
+	proxy *httputil.ReverseProxy
+	pool  *pool
+	list  directory
+
+	ctx      context.Context // ends on Close
+	stop     context.CancelFunc
+	requests tasks
+}
+
+var _ http.Handler = (*Gateway)(nil)
+
+// New makes a gateway to the peers of a node, which the caller keeps and closes
+// after it.
+func New(node *core.Node, opts Options) *Gateway {
+	g := &Gateway{
+		node:  node,
+		log:   cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
+		hosts: make(map[string]bool),
+	}
+	for _, h := range opts.Hosts {
+		g.hosts[canonicalName(h)] = true
+	}
+	g.ctx, g.stop = context.WithCancel(context.Background())
+	g.pool = newPool(g.ctx, node)
+	g.proxy = g.newProxy()
+	return g
+}
+
+// Server is an http.Server for the gateway with bounds on what a client may make
+// it wait for and hold. Shut it down before the gateway is closed.
+func Server(g *Gateway) *http.Server {
+	return &http.Server{
+		Handler:           g,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Close breaks off the requests under way, upgraded ones too, closes the
+// connections to peers and waits for all of them. Requests after it are answered
+// with 503. It may be called more than once.
+func (g *Gateway) Close() error {
+	g.stop()
+	g.requests.wait()
+	g.pool.close()
+	return nil
+}
+
+// tasks are what a close waits for; it begins nothing new.
+type tasks struct {
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup
+}
+
+// enter counts one more, until leave.
+func (t *tasks) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.running.Add(1)
+	return true
+}
+
+func (t *tasks) leave() { t.running.Done() }
+
+func (t *tasks) wait() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.running.Wait()
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !g.requests.enter() {
+		g.fail(w, r, &problem{Status: http.StatusServiceUnavailable, Text: "This gateway is being closed."})
+		return
+	}
+	defer g.requests.leave()
+	defer breakOff(w, r)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	r = r.WithContext(ctx)
+	if p := g.guard(r); p != nil {
+		g.log.Info("the gateway refused a request", "host", r.Host, "origin", r.Header.Get("Origin"), "why", p.Text)
+		g.fail(w, r, p)
+		return
+	}
+	switch path := r.URL.EscapedPath(); {
+	case path == "/":
+		g.serveLanding(w, r)
+	case path == "/favicon.ico":
+		w.WriteHeader(http.StatusNotFound)
+	case strings.HasPrefix(path, "/p2p/"):
+		g.serveProxy(w, r, path)
+	default:
+		g.fail(w, r, &problem{
+			Status: http.StatusNotFound,
+			Text:   "There is nothing at this path. Services of peers are at " + pathForm + "; those that are announced are listed at /.",
+		})
+	}
+}
+
+// breakOff shows an HTTP/1.0 client that a response was broken off. To it the end
+// of the connection is the end of the response, unless the connection is reset.
+func breakOff(w http.ResponseWriter, r *http.Request) {
+	panicked := recover()
+	if panicked == nil {
+		return
+	}
+	if panicked == http.ErrAbortHandler && r.ProtoMajor == 1 && r.ProtoMinor == 0 {
+		if c, _, err := http.NewResponseController(w).Hijack(); err == nil {
+			if tcp, ok := c.(*net.TCPConn); ok {
+				_ = tcp.SetLinger(0)
+			}
+			_ = c.Close()
+			return
+		}
+	}
+	panic(panicked)
+}

@@ -1,0 +1,203 @@
+package gateway
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+// The landing page asks every connected peer what it offers, so much at a time.
+const (
+	askLimit    = 2 * time.Second // for all peers together
+	askAtOnce   = 32              // peers
+	listAge     = time.Second     // for which an answer holds
+	maxPeers    = 500             // listed
+	maxServices = 100             // listed of one peer
+)
+
+// listing is the landing page as JSON.
+type listing struct {
+	ID    peer.ID      `json:"id"`
+	Peers []listedPeer `json:"peers"`          // those that offer something first
+	More  int          `json:"more,omitempty"` // connected peers that are not listed
+}
+
+type listedPeer struct {
+	ID        peer.ID         `json:"id"`
+	Agent     string          `json:"agent,omitempty"`
+	Transport string          `json:"transport"`
+	Relayed   bool            `json:"relayed,omitempty"`
+	RTT       float64         `json:"rttMs,omitempty"` // milliseconds; 0 if not measured
+	Services  []listedService `json:"services"`
+	More      int             `json:"more,omitempty"`  // services that are not listed
+	Error     string          `json:"error,omitempty"` // why nothing is known of its services
+}
+
+type listedService struct {
+	Protocol    protocol.ID `json:"protocol"`
+	Description string      `json:"description"`
+	Link        string      `json:"link,omitempty"` // a path of the gateway, of those spoken over HTTP
+}
+
+// directory keeps the last listing for a moment, so that peers are not asked more
+// often the more clients there are.
+type directory struct {
+	mu   sync.Mutex
+	last listing
+	at   time.Time
+}
+
+func (d *directory) get(make func() listing) listing {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if time.Since(d.at) > listAge {
+		d.last = make()
+		d.at = time.Now()
+	}
+	return d.last
+}
+
+func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		g.fail(w, r, &problem{Status: http.StatusMethodNotAllowed, Text: "The list of services can be read, and nothing else."})
+		return
+	}
+	l := g.list.get(g.makeListing)
+	if preferred(r, "text/html", "application/json") == "text/html" {
+		g.render(w, r, http.StatusOK, landingPage, l.apart(r))
+		return
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	if err := e.Encode(l); err != nil {
+		g.log.Error("the list of services could not be made", "error", err)
+		g.fail(w, r, &problem{Status: http.StatusInternalServerError, Text: "The list could not be made."})
+		return
+	}
+	send(w, r, http.StatusOK, "application/json", b.Bytes())
+}
+
+// makeListing asks all peers.
+func (g *Gateway) makeListing() listing {
+	peers := g.node.Peers()
+	slices.SortFunc(peers, func(a, b core.Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
+	l := listing{ID: g.node.ID(), More: max(0, len(peers)-maxPeers)}
+	peers = peers[:len(peers)-l.More]
+	l.Peers = make([]listedPeer, len(peers))
+	ctx, cancel := context.WithTimeout(g.ctx, askLimit)
+	defer cancel()
+	ctx = network.WithNoDial(ctx, "only peers that are connected are listed")
+	slots := make(chan struct{}, askAtOnce)
+	var asking sync.WaitGroup
+	for i, p := range peers {
+		asking.Go(func() {
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+			}
+			l.Peers[i] = g.ask(ctx, p)
+		})
+	}
+	asking.Wait()
+	slices.SortStableFunc(l.Peers, func(a, b listedPeer) int {
+		return cmp.Compare(min(1, len(b.Services)), min(1, len(a.Services)))
+	})
+	return l
+}
+
+func (g *Gateway) ask(ctx context.Context, p core.Peer) listedPeer {
+	listed := listedPeer{
+		ID:        p.ID,
+		Agent:     p.Agent,
+		Transport: p.Transport,
+		Relayed:   p.Relayed,
+		RTT:       float64(p.RTT.Round(10*time.Microsecond)) / float64(time.Millisecond),
+		Services:  []listedService{},
+	}
+	services, err := g.node.Services(ctx, p.ID)
+	var failure *bridge.Error
+	switch {
+	case err == nil:
+	case errors.Is(err, bridge.NoSuchProtocol):
+		return listed // it is no bridge, so it has nothing to offer
+	case ctx.Err() != nil:
+		listed.Error = "did not answer in time"
+	case errors.As(err, &failure):
+		listed.Error = string(failure.Reason)
+	default:
+		listed.Error = "did not answer"
+		g.log.Debug("a peer does not say what it offers", "peer", p.ID, "error", err)
+	}
+	listed.More = max(0, len(services)-maxServices)
+	for _, s := range services[:len(services)-listed.More] {
+		to, _ := link(p.ID, s.Protocol)
+		listed.Services = append(listed.Services, listedService{s.Protocol, s.Description, to})
+	}
+	return listed
+}
+
+// apart is the listing with links that lead to a host name of each service's own,
+// where the gateway was reached at this machine's: a browser then keeps services
+// from each other, and from the cookies of whatever else runs on this machine.
+func (l listing) apart(r *http.Request) listing {
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host, port = r.Host, ""
+	}
+	ip, notIP := netip.ParseAddr(host)
+	if name := canonicalName(host); name != "localhost" && !strings.HasSuffix(name, ".localhost") && (notIP != nil || !ip.IsLoopback()) {
+		return l
+	}
+	l.Peers = slices.Clone(l.Peers)
+	for i := range l.Peers {
+		p := &l.Peers[i]
+		p.Services = slices.Clone(p.Services)
+		for j, s := range p.Services {
+			if s.Link == "" {
+				continue
+			}
+			label := sha256.Sum256([]byte(string(p.ID) + string(s.Protocol)))
+			to := url.URL{Scheme: scheme(r), Host: hex.EncodeToString(label[:8]) + ".localhost"}
+			if port != "" {
+				to.Host += ":" + port
+			}
+			p.Services[j].Link = to.String() + s.Link
+		}
+	}
+	return l
+}
+
+// Path is how the peer is reached, in words.
+func (p listedPeer) Path() string {
+	words := p.Transport
+	if p.Relayed {
+		words = "through a relay"
+	}
+	if p.RTT > 0 {
+		words += fmt.Sprintf(", %.3g ms", p.RTT)
+	}
+	return words
+}

@@ -1,0 +1,183 @@
+package gateway
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+// Idle streams are kept for the next request, so that it waits for no negotiation.
+const (
+	idleStreams     = 256 // of all peers
+	idlePerService  = 8
+	idleStream      = 90 * time.Second
+	streamBuffer    = 32 << 10 // bytes each way
+	continueTimeout = time.Second
+	maxAnswerHeader = 1 << 20 // bytes
+)
+
+// pool has the streams to peers as connections of an http.Transport. Streams are
+// used again for the same peer and protocol only.
+type pool struct {
+	*http.Transport
+	ctx     context.Context // ends when the gateway is closed
+	node    *core.Node
+	streams tasks // and the opening of them
+}
+
+func newPool(ctx context.Context, node *core.Node) *pool {
+	p := &pool{ctx: ctx, node: node}
+	p.Transport = &http.Transport{
+		DialContext:            p.dial,
+		DisableCompression:     true,
+		MaxIdleConns:           idleStreams,
+		MaxIdleConnsPerHost:    idlePerService,
+		IdleConnTimeout:        idleStream,
+		ExpectContinueTimeout:  continueTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		ReadBufferSize:         streamBuffer,
+		WriteBufferSize:        streamBuffer,
+		Protocols:              new(http.Protocols),
+	}
+	p.Transport.Protocols.SetHTTP1(true)
+	return p
+}
+
+// close waits for the streams; those that are in use were broken off before.
+func (p *pool) close() {
+	p.CloseIdleConnections()
+	p.streams.wait()
+}
+
+// hostOf is what the transport calls a service: a legal host that holds peer and
+// protocol.
+func hostOf(id peer.ID, proto protocol.ID) string {
+	return hex.EncodeToString([]byte(proto)) + "." + hex.EncodeToString([]byte(id))
+}
+
+func parseHost(addr string) (id peer.ID, proto protocol.ID, err error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", "", err
+	}
+	first, second, _ := strings.Cut(host, ".")
+	name, err := hex.DecodeString(first)
+	if err != nil {
+		return "", "", err
+	}
+	bytes, err := hex.DecodeString(second)
+	if err != nil {
+		return "", "", err
+	}
+	return peer.ID(bytes), protocol.ID(name), nil
+}
+
+// dial opens a stream. The transport may keep at it after the request that wanted
+// it has gone.
+func (p *pool) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	id, proto, err := parseHost(addr)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no service: %w", addr, err)
+	}
+	if !p.streams.enter() {
+		return nil, net.ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, bridge.DefaultOpenTimeout)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	c, err := p.node.Dial(ctx, id, proto)
+	if err != nil {
+		p.streams.leave()
+		return nil, err
+	}
+	s := &stream{Conn: c}
+	s.end = sync.OnceFunc(p.streams.leave)
+	if p.ctx.Err() != nil {
+		_ = s.Close()
+		return nil, p.ctx.Err()
+	}
+	return s, nil
+}
+
+// stream is a connection of the transport, which knows only Close.
+type stream struct {
+	*bridge.Conn
+	end       func()
+	exchanges atomic.Int32 // under way
+	last      atomic.Pointer[exchange]
+	atEOF     atomic.Bool
+	failure   atomic.Pointer[error] // the first
+	drains    atomic.Bool
+}
+
+// begin says that the stream is used from now on.
+func (s *stream) begin(x *exchange) {
+	s.exchanges.Add(1)
+	s.last.Store(x)
+}
+
+// Read bounds the silence after our side has ended, as a splice does.
+func (s *stream) Read(b []byte) (int, error) {
+	if s.drains.Load() {
+		_ = s.SetReadDeadline(time.Now().Add(bridge.DefaultDrain))
+	}
+	n, err := s.Conn.Read(b)
+	if err == io.EOF {
+		s.atEOF.Store(true)
+	}
+	s.note(err)
+	return n, err
+}
+
+func (s *stream) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b)
+	s.note(err)
+	return n, err
+}
+
+func (s *stream) note(err error) {
+	if err != nil {
+		s.failure.CompareAndSwap(nil, &err)
+	}
+}
+
+// why is how the stream failed, or otherwise the error given.
+func (s *stream) why(otherwise error) error {
+	if err := s.failure.Load(); err != nil {
+		return *err
+	}
+	return otherwise
+}
+
+// CloseWrite is for upgraded connections.
+func (s *stream) CloseWrite() error {
+	s.drains.Store(true)
+	_ = s.SetReadDeadline(time.Now().Add(bridge.DefaultDrain))
+	return s.Conn.CloseWrite()
+}
+
+// Close resets a stream in the middle of an exchange, so that the peer stops
+// sending what nobody reads.
+func (s *stream) Close() error {
+	defer s.end()
+	if x := s.last.Load(); x != nil {
+		defer x.stopBody()
+	}
+	if s.exchanges.Load() > 0 && !s.atEOF.Load() {
+		return s.Conn.Reset()
+	}
+	return s.Conn.Close()
+}

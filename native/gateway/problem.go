@@ -1,0 +1,185 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+)
+
+// problem is why a request was not passed on, for a person to read.
+type problem struct {
+	Status   int
+	Reason   string // of a peer; empty where none is to blame
+	Text     string // sentences
+	Peer     peer.ID
+	Protocol protocol.ID
+	Detail   string // what was seen; may be of several lines
+}
+
+// Title is the status in words.
+func (p *problem) Title() string { return http.StatusText(p.Status) }
+
+func (p *problem) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d %s", p.Status, p.Title())
+	if p.Reason != "" {
+		fmt.Fprintf(&b, ": %s", p.Reason)
+	}
+	fmt.Fprintf(&b, "\n\n%s\n", p.Text)
+	if p.Peer != "" {
+		fmt.Fprintf(&b, "\npeer:     %s\nprotocol: %s\n", p.Peer, p.Protocol)
+	}
+	if p.Detail != "" {
+		fmt.Fprintf(&b, "\n%s\n", p.Detail)
+	}
+	return b.String()
+}
+
+// said is what each reason means to who asked for a page.
+var said = map[bridge.Reason]string{
+	bridge.NotAllowed:     "The peer does not let this node use the service. Its owner can allow it.",
+	bridge.NoSuchProtocol: "The peer has no service of that name, or has closed it. What it announces is listed at /.",
+	bridge.TargetRefused:  "The peer has the service, but what is behind it refused the connection: it may not be running.",
+	bridge.TargetTimedOut: "The peer has the service, but what is behind it did not take the connection in time.",
+	bridge.TooMany:        "The service has as many streams as it takes. Try again when others have ended.",
+	bridge.TargetFailed:   "What is behind the service broke off before it answered.",
+	bridge.PeerAway:       "The peer cannot be reached: it may be offline, or no relay between here and there is up.",
+	bridge.PeerLost:       "The connection to the peer was lost before it answered.",
+	bridge.PeerReset:      "The peer reset the stream before it answered, and did not say why.",
+	bridge.TimedOut:       "The service was silent for longer than it may be.",
+	bridge.ClosedByHand:   "The stream was closed by hand before the service answered.",
+	bridge.Shutdown:       "The peer is shutting down, or this node is.",
+}
+
+const maxDetail = 2000 // bytes
+
+// explain is the problem of a request that a peer did not answer.
+func explain(t target, err error) *problem {
+	p := &problem{Status: http.StatusBadGateway, Peer: t.peer, Protocol: t.protocol}
+	var failure *bridge.Error
+	switch {
+	case errors.As(err, &failure):
+		p.Reason = string(failure.Reason)
+		p.Text = said[failure.Reason]
+		if failure.Err != nil && !failure.Remote {
+			p.Detail = failure.Err.Error()
+		}
+		if p.Text == "" {
+			p.Text = fmt.Sprintf("The peer refused the stream and gave as its reason %q.", p.Reason)
+		}
+	case errors.Is(err, io.EOF), strings.Contains(err.Error(), "server closed idle connection"):
+		p.Reason = "no answer"
+		p.Text = "The service closed the connection without an answer."
+	default:
+		p.Reason = "no HTTP answer"
+		p.Text = "The service did not answer as HTTP/1.1 demands."
+		p.Detail = err.Error()
+	}
+	p.Detail = strings.ToValidUTF8(p.Detail[:min(len(p.Detail), maxDetail)], "")
+	return p
+}
+
+//go:embed page.html landing.html problem.html style.css
+var files embed.FS
+
+var (
+	style       = mustRead("style.css")
+	landingPage = parse("landing.html")
+	problemPage = parse("problem.html")
+
+	// policy lets a page of the gateway show itself and nothing else.
+	policy = fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", sum(style))
+)
+
+func mustRead(name string) string {
+	b, err := files.ReadFile(name)
+	if err != nil {
+		panic(err) // it is embedded
+	}
+	return string(b)
+}
+
+func parse(name string) *template.Template {
+	return template.Must(template.New("page.html").ParseFS(files, "page.html", name))
+}
+
+func sum(s string) string {
+	h := sha256.Sum256([]byte(s))
+	return base64.StdEncoding.EncodeToString(h[:])
+}
+
+// page is what the templates get.
+type page struct {
+	Style   template.CSS
+	Content any
+}
+
+// fail answers with a problem.
+func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, p *problem) {
+	if preferred(r, "text/plain", "text/html") == "text/html" {
+		g.render(w, r, p.Status, problemPage, p)
+		return
+	}
+	send(w, r, p.Status, "text/plain; charset=utf-8", []byte(p.String()))
+}
+
+func (g *Gateway) render(w http.ResponseWriter, r *http.Request, status int, t *template.Template, content any) {
+	var b bytes.Buffer
+	if err := t.Execute(&b, page{template.CSS(style), content}); err != nil {
+		g.log.Error("a page of the gateway could not be made", "error", err)
+		http.Error(w, "the page could not be made", http.StatusInternalServerError)
+		return
+	}
+	send(w, r, status, "text/html; charset=utf-8", b.Bytes())
+}
+
+func send(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Vary", "Accept")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client may have gone
+	}
+}
+
+// preferred is the media type of those offered that Accept names with the highest
+// weight; the first where it names none.
+func preferred(r *http.Request, offered ...string) string {
+	best, most := offered[0], 0.0
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		kind, params, err := mime.ParseMediaType(part)
+		if err != nil {
+			continue
+		}
+		weight := 1.0
+		if q, err := strconv.ParseFloat(params["q"], 64); err == nil {
+			weight = q
+		}
+		for _, o := range offered {
+			if kind == o && weight > most {
+				best, most = o, weight
+			}
+		}
+	}
+	return best
+}

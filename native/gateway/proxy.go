@@ -1,0 +1,288 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptrace"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// via is what this gateway calls itself in the Via header.
+const via = "1.1 tombolo"
+
+// exchange is a request on its way through.
+type exchange struct {
+	target
+	host    string        // as the client named the gateway
+	body    io.ReadCloser // the client's
+	stream  atomic.Pointer[stream]
+	bodyErr atomic.Pointer[error] // of reading the client's body
+
+	mu          sync.Mutex
+	interrupt   func() // stops reading the client's body; nil when there is nothing to stop
+	interrupted bool
+}
+
+// stopBody makes the transport, which waits for the client's body before it says
+// that the peer wants none of it, wait no longer.
+func (x *exchange) stopBody() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.interrupt != nil {
+		x.interrupted = true
+		x.interrupt()
+	}
+}
+
+// bodyEnded says that there is nothing to stop: the body has been read, or nobody
+// waits for it.
+func (x *exchange) bodyEnded() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.interrupt = nil
+}
+
+func (x *exchange) stopped() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.interrupted
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange { return r.Context().Value(exchangeKey{}).(*exchange) }
+
+func (g *Gateway) newProxy() *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   g.failed,
+		Transport:      g.pool,
+		FlushInterval:  -1, // at once: a response may be a stream
+		BufferPool:     &copyBuffers,
+		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// serveProxy passes a request on to a peer.
+func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string) {
+	t, err := parsePath(path)
+	if err != nil {
+		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The address leads nowhere: " + err.Error() + "."})
+		return
+	}
+	if t.path == "" {
+		to := url.URL{RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+		w.Header().Set("Location", t.prefix+"/"+to.String())
+		w.WriteHeader(http.StatusTemporaryRedirect) // with the same method and body
+		return
+	}
+	x := &exchange{target: t, host: r.Host, body: r.Body}
+	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		if s, ok := info.Conn.(*stream); ok {
+			s.begin(x)
+			x.stream.Store(s)
+		}
+	}})
+	rc := http.NewResponseController(w)
+	_ = rc.EnableFullDuplex() // an answer may come before the whole request
+	if r.Body != http.NoBody {
+		x.interrupt = func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) }
+		defer x.bodyEnded()
+		defer context.AfterFunc(g.ctx, x.stopBody)()
+	}
+	g.proxy.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// What is read of a body that nobody wants before the client is told so, since many
+// clients read no answer before they have sent it all; and after that, so that the
+// end of the connection does not take the answer with it.
+const (
+	drainTime = 500 * time.Millisecond
+	drainSize = 1 << 20 // bytes
+)
+
+// failEarly answers a request of which the body may not have come yet.
+func (g *Gateway) failEarly(w http.ResponseWriter, r *http.Request, p *problem) {
+	rc, x := http.NewResponseController(w), exchangeOf(r)
+	drain := func() (ended bool) {
+		_ = rc.SetReadDeadline(time.Now().Add(drainTime))
+		_, err := io.CopyN(io.Discard, x.body, drainSize)
+		_ = rc.SetReadDeadline(time.Time{})
+		return err == io.EOF
+	}
+	ended := x.body == http.NoBody
+	if !ended && r.Header.Get("Expect") == "" { // else it waits to be asked for its body
+		ended = drain()
+	}
+	if !ended || x.stopped() {
+		w.Header().Set("Connection", "close")
+	}
+	g.fail(w, r, p)
+	if !ended && r.Header.Get("Expect") == "" && rc.Flush() == nil {
+		drain()
+	}
+}
+
+// rewrite makes the client's request the peer's.
+func rewrite(r *httputil.ProxyRequest) {
+	x := exchangeOf(r.In)
+	out := r.Out
+	out.URL.Scheme, out.URL.Host = "http", hostOf(x.peer, x.protocol)
+	out.URL.RawPath = x.path
+	out.URL.Path, _ = url.PathUnescape(x.path) // it was unescaped before
+	out.URL.RawQuery = r.In.URL.RawQuery       // also what Go finds odd in it
+	out.Host = x.peer.String()
+	r.SetXForwarded()
+	out.Header.Set("X-Forwarded-Proto", scheme(r.In))
+	out.Header.Set("X-Forwarded-Prefix", x.prefix)
+	out.Header.Add("Via", via)
+	if out.Body != nil {
+		out.Body = &notedBody{out.Body, x}
+	}
+}
+
+// notedBody notes how reading the client's body fails, so that the peer is not
+// blamed.
+type notedBody struct {
+	io.ReadCloser
+	exchange *exchange
+}
+
+func (b *notedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		b.exchange.bodyEnded()
+	case err != nil:
+		b.exchange.bodyErr.Store(&err)
+		b.exchange.bodyEnded()
+	}
+	return n, err
+}
+
+// modifyResponse leads what the service calls its paths through the gateway, and
+// watches for the end of the body.
+func modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request)
+	x.bodyEnded() // the transport waits for it no more
+	for _, name := range []string{"Location", "Content-Location"} {
+		if to := res.Header.Get(name); to != "" {
+			res.Header.Set(name, x.locate(to))
+		}
+	}
+	if scope := res.Header.Get("Service-Worker-Allowed"); scope != "" {
+		res.Header.Set("Service-Worker-Allowed", x.locate(scope))
+	}
+	cookies := res.Header["Set-Cookie"]
+	for i, c := range cookies {
+		cookies[i] = x.cookie(c)
+	}
+	res.Header.Add("Via", via)
+	switch s := x.stream.Load(); {
+	case s == nil, res.StatusCode == http.StatusSwitchingProtocols:
+	case res.Body == http.NoBody:
+		s.exchanges.Add(-1)
+	default:
+		res.Body = &watchedBody{ReadCloser: res.Body, atEnd: sync.OnceFunc(func() { s.exchanges.Add(-1) })}
+	}
+	return nil
+}
+
+type watchedBody struct {
+	io.ReadCloser
+	atEnd func()
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.atEnd()
+	}
+	return n, err
+}
+
+// locate is where a reference of the service leads, seen from the client.
+func (x *exchange) locate(ref string) string {
+	path := ref
+	if u, err := url.Parse(ref); err == nil && u.Host != "" {
+		ours := strings.EqualFold(u.Hostname(), x.peer.String()) || strings.EqualFold(u.Host, x.host)
+		if !ours || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https" {
+			return ref
+		}
+		u.Scheme, u.Host, u.User = "", "", nil
+		if path = u.String(); !strings.HasPrefix(path, "/") {
+			path = "/" + path
+		}
+		path = "/" + strings.TrimLeft(path, "/")
+	}
+	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || within(path, x.prefix) {
+		return path
+	}
+	return x.prefix + path
+}
+
+// cookie is a Set-Cookie with a path below the prefix. One without is for the
+// folder of the request, which is below it already.
+func (x *exchange) cookie(set string) string {
+	parts := strings.Split(set, ";")
+	if strings.HasPrefix(strings.TrimSpace(parts[0]), "__Host-") {
+		return set // its path is / by definition
+	}
+	kept := parts[:1]
+	for _, part := range parts[1:] {
+		name, value, _ := strings.Cut(part, "=")
+		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+		switch {
+		case strings.EqualFold(name, "Domain") && strings.EqualFold(strings.TrimPrefix(value, "."), x.peer.String()):
+			continue // no browser would take it from the gateway
+		case strings.EqualFold(name, "Path") && strings.HasPrefix(value, "/") && !within(value, x.prefix):
+			part = " Path=" + x.prefix + value
+		}
+		kept = append(kept, part)
+	}
+	return strings.Join(kept, ";")
+}
+
+// failed answers a request that got no response from the peer.
+func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
+	x := exchangeOf(r)
+	stopped := x.stopped()
+	if s := x.stream.Load(); stopped && s != nil {
+		err = s.why(err) // what the server says of its client since is of our making
+	}
+	switch noted := x.bodyErr.Load(); {
+	case g.ctx.Err() != nil:
+		g.fail(w, r, &problem{Status: http.StatusServiceUnavailable, Text: "This gateway is being closed."})
+	case !stopped && r.Context().Err() != nil:
+		panic(http.ErrAbortHandler) // the client has gone
+	case !stopped && noted != nil && errors.Is(err, *noted):
+		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The body of the request ended badly: " + (*noted).Error() + "."})
+	default:
+		g.log.Warn("a request through the gateway failed", "peer", x.peer, "protocol", x.protocol, "error", err)
+		g.failEarly(w, r, explain(x.target, err))
+	}
+}
+
+// copyBuffers are what responses are copied with.
+var copyBuffers buffers
+
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[]byte); ok {
+		return *p
+	}
+	return make([]byte, 64<<10)
+}
+
+func (b *buffers) Put(p []byte) { b.pool.Put(&p) }

@@ -1,0 +1,353 @@
+//go:build js
+
+package jsapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"syscall/js"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+
+	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+func (n *node) jsOpen(args []js.Value) (any, error) {
+	p, err := peerArgument(args)
+	if err != nil {
+		return nil, err
+	}
+	proto, err := protocolArgument(argument(args, 1))
+	if err != nil {
+		return nil, err
+	}
+	raw := argument(args, 2)
+	if err := checkOptions(raw, "allowCustomProtocol", "signal"); err != nil {
+		return nil, err
+	}
+	custom, err := flagOption(raw, "allowCustomProtocol")
+	if err != nil {
+		return nil, err
+	}
+	if err := bridge.CheckName(proto, custom); err != nil {
+		return nil, fmt.Errorf("open: %w", err)
+	}
+	ctx, cancel, err := callContext(args, 2)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	c, err := n.Dial(ctx, p, proto)
+	if err != nil {
+		return nil, err
+	}
+	if err := negotiate(ctx, c); err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
+	}
+	return streamObject(c), nil
+}
+
+// negotiate finishes what hosts put off to the first read and write: a peer
+// that does not speak the protocol is an error of open, not of the stream.
+func negotiate(ctx context.Context, c *bridge.Conn) error {
+	if _, bare := c.Stream.(*swarm.Stream); bare {
+		return nil // there was no knowing, so it was done at once; a Read of nothing would wait for the peer
+	}
+	stop := context.AfterFunc(ctx, func() { _ = c.Reset() })
+	defer stop()
+	_, err := c.Write(nil)
+	if err == nil {
+		_, err = c.Read(nil)
+	}
+	if err != nil {
+		_ = c.Reset()
+		return errors.Join(ctx.Err(), err)
+	}
+	return nil
+}
+
+// handlerTarget leads the streams of a listener to a function of JavaScript.
+type handlerTarget struct {
+	node     *node
+	protocol protocol.ID
+	f        js.Value
+}
+
+var _ bridge.Target = (*handlerTarget)(nil)
+
+// String is what the registry calls it.
+func (t *handlerTarget) String() string {
+	if name := t.f.Get("name"); name.Type() == js.TypeString && name.String() != "" {
+		return "function " + name.String()
+	}
+	return "js"
+}
+
+// Serve hands a stream to JavaScript, and returns when it is over. A function
+// that throws or rejects resets the stream, and the page hears of it.
+func (t *handlerTarget) Serve(ctx context.Context, c *bridge.Conn) error {
+	if _, err := callFunction(ctx, t.f, streamObject(c)); err != nil && ctx.Err() == nil {
+		t.node.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", t.protocol, err)})
+		return &bridge.Error{Reason: bridge.TargetFailed, Err: err}
+	}
+	select {
+	case <-c.Done():
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// listener is a bridge.Listener that JavaScript holds.
+type listener struct {
+	*bridge.Listener
+	node   *node
+	object js.Value
+}
+
+var listeners *class[*listener]
+
+func init() {
+	listeners = newClass(&class[*listener]{
+		name:   "a listener",
+		parent: "Object",
+		methods: map[string]func(*listener, []js.Value) (any, error){
+			"close": func(l *listener, _ []js.Value) (any, error) {
+				listeners.open.Drop(l.object)
+				return nil, l.Close()
+			},
+			"update": (*listener).update,
+		},
+		ended: func(_ js.Value, method string) (any, error) {
+			if method == "close" {
+				return nil, nil
+			}
+			return nil, errListenerClosed
+		},
+	})
+}
+
+var errListenerClosed = errors.New("the listener is closed")
+
+func (n *node) jsListen(args []js.Value) (any, error) {
+	proto, err := protocolArgument(argument(args, 0))
+	if err != nil {
+		return nil, err
+	}
+	handler := argument(args, 1)
+	if handler.Type() != js.TypeFunction {
+		return nil, &jsio.ArgumentError{Name: "handler", Want: "a function", Got: handler}
+	}
+	config, err := listenConfig(argument(args, 2))
+	if err != nil {
+		return nil, err
+	}
+	l, err := n.Listen(context.Background(), proto, &handlerTarget{n, proto, handler}, bridge.With(config))
+	if err != nil {
+		return nil, err
+	}
+	object := newObject(map[string]any{"protocol": string(proto)})
+	return listeners.object(object, &listener{l, n, object}), nil
+}
+
+func listenConfig(raw js.Value) (c bridge.ListenConfig, err error) {
+	if err := checkOptions(raw, append([]string{"allowCustomProtocol", "announce"}, updateOptions...)...); err != nil || raw.IsUndefined() {
+		return c, err
+	}
+	if c.CustomProtocol, err = flagOption(raw, "allowCustomProtocol"); err != nil {
+		return c, err
+	}
+	if v := raw.Get("announce"); !v.IsUndefined() {
+		if v.Type() != js.TypeString || v.String() == "" {
+			return c, &jsio.ArgumentError{Name: "option announce", Want: "a description", Got: v}
+		}
+		c.Announce = v.String()
+	}
+	change, err := parseUpdate(raw)
+	if err != nil {
+		return c, err
+	}
+	change(&c.Access, &c.Limits)
+	return c, nil
+}
+
+func (l *listener) update(args []js.Value) (any, error) {
+	raw := argument(args, 0)
+	if raw.Type() != js.TypeObject {
+		return nil, &jsio.ArgumentError{Name: "changes", Want: "an object", Got: raw}
+	}
+	if err := checkOptions(raw, updateOptions...); err != nil {
+		return nil, err
+	}
+	change, err := parseUpdate(raw)
+	if err != nil {
+		return nil, err
+	}
+	return nil, l.Update(change)
+}
+
+// updateOptions are what of a listener can be changed while it listens.
+var updateOptions = []string{"allow", "deny", "maxStreams", "maxStreamsPerPeer", "rate"}
+
+// parseUpdate reads them; what is not given stays as it is.
+func parseUpdate(raw js.Value) (func(*bridge.Access, *bridge.Limits), error) {
+	var changes []func(*bridge.Access, *bridge.Limits)
+	for name, field := range map[string]func(*bridge.Access) *[]peer.ID{
+		"allow": func(a *bridge.Access) *[]peer.ID { return &a.Allow },
+		"deny":  func(a *bridge.Access) *[]peer.ID { return &a.Deny },
+	} {
+		v := raw.Get(name)
+		if v.IsUndefined() {
+			continue
+		}
+		peers, err := peersOption(name, v)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, func(a *bridge.Access, _ *bridge.Limits) { *field(a) = peers })
+	}
+	for name, set := range map[string]func(*bridge.Limits, int64){
+		"maxStreams":        func(m *bridge.Limits, n int64) { m.Streams = int(n) },
+		"maxStreamsPerPeer": func(m *bridge.Limits, n int64) { m.StreamsPerPeer = int(n) },
+		"rate":              func(m *bridge.Limits, n int64) { m.Rate = n },
+	} {
+		v := raw.Get(name)
+		if v.IsUndefined() {
+			continue
+		}
+		if !isCount(v) {
+			return nil, &jsio.ArgumentError{Name: "option " + name, Want: "a whole number, or 0 for no bound", Got: v}
+		}
+		changes = append(changes, func(_ *bridge.Access, m *bridge.Limits) { set(m, int64(v.Float())) })
+	}
+	return func(a *bridge.Access, m *bridge.Limits) {
+		for _, change := range changes {
+			change(a, m)
+		}
+	}, nil
+}
+
+// isCount says whether v is a whole number, and not negative.
+func isCount(v js.Value) bool {
+	return v.Type() == js.TypeNumber && js.Global().Get("Number").Call("isSafeInteger", v).Bool() && v.Float() >= 0
+}
+
+func peersOption(name string, v js.Value) ([]peer.ID, error) {
+	texts, err := parseStrings(name, "an array of peer ids", v)
+	if err != nil {
+		return nil, err
+	}
+	peers := make([]peer.ID, len(texts))
+	for i, text := range texts {
+		if peers[i], err = peer.Decode(text); err != nil {
+			return nil, &jsio.ArgumentError{Name: "option " + name, Want: "an array of peer ids", Got: v.Index(i)}
+		}
+	}
+	return peers, nil
+}
+
+// flagOption is an option that is true or false; without it, false.
+func flagOption(raw js.Value, name string) (bool, error) {
+	if raw.Type() != js.TypeObject {
+		return false, nil
+	}
+	switch v := raw.Get(name); v.Type() {
+	case js.TypeUndefined:
+		return false, nil
+	case js.TypeBoolean:
+		return v.Bool(), nil
+	default:
+		return false, &jsio.ArgumentError{Name: "option " + name, Want: "true or false", Got: v}
+	}
+}
+
+func (n *node) jsListeners([]js.Value) (any, error) {
+	return plain(reflect.ValueOf(n.Bridge().Listeners())), nil
+}
+
+func (n *node) jsStreams(args []js.Value) (any, error) {
+	raw := argument(args, 0)
+	if err := checkOptions(raw, "ended"); err != nil {
+		return nil, err
+	}
+	ended, err := flagOption(raw, "ended")
+	if err != nil {
+		return nil, err
+	}
+	if ended {
+		return plain(reflect.ValueOf(n.Bridge().Ended())), nil
+	}
+	return plain(reflect.ValueOf(n.Bridge().Streams())), nil
+}
+
+func (n *node) jsCloseStream(args []js.Value) (any, error) {
+	v := argument(args, 0)
+	if !isCount(v) {
+		return nil, &jsio.ArgumentError{Name: "id", Want: "the id of a stream, which is a whole number", Got: v}
+	}
+	id := uint64(v.Float())
+	if err := n.Bridge().CloseStream(id); err != nil {
+		return nil, fmt.Errorf("close stream %d: %w", id, err)
+	}
+	return nil, nil
+}
+
+// askedAtOnce is how many peers are asked for their services at a time.
+const askedAtOnce = 16
+
+// jsServices asks one peer, or all that are connected: of these, those that do
+// not answer offer nothing.
+func (n *node) jsServices(args []js.Value) (any, error) {
+	if err := checkOptions(argument(args, 1), "signal"); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := callContext(args, 1)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	if !argument(args, 0).IsUndefined() {
+		p, err := peerArgument(args)
+		if err != nil {
+			return nil, err
+		}
+		services, err := n.Services(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		return serviceObjects(nil, p, services), nil
+	}
+	peers := n.Host().Network().Peers()
+	answers := make([][]bridge.Service, len(peers))
+	slots := make(chan struct{}, askedAtOnce)
+	var asking sync.WaitGroup
+	for i, p := range peers {
+		slots <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-slots }()
+			answers[i], _ = n.Services(network.WithNoDial(ctx, "only connected peers are asked"), p)
+		})
+	}
+	asking.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("ask for services: %w", err)
+	}
+	list := []any{}
+	for i, p := range peers {
+		list = serviceObjects(list, p, answers[i])
+	}
+	return list, nil
+}
+
+func serviceObjects(list []any, p peer.ID, services []bridge.Service) []any {
+	for _, s := range services {
+		list = append(list, map[string]any{"peer": p.String(), "protocol": string(s.Protocol), "description": s.Description})
+	}
+	return list
+}
