@@ -305,7 +305,7 @@ func (c *Conn) Failure() error {
 // explain turns an error of the transport into one with a reason. What the owner
 // did himself, and deadlines, stay as they are.
 func (c *Conn) explain(err error) error {
-	if timedOut(err) {
+	if timedOut(err) && !wentSilent(err) {
 		return err
 	}
 	c.mu.Lock()
@@ -316,7 +316,7 @@ func (c *Conn) explain(err error) error {
 		return cause
 	case over:
 		return net.ErrClosed
-	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !c.Stream.Conn().IsClosed():
+	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !wentSilent(err) && !c.Stream.Conn().IsClosed():
 		return err // a half that was closed here
 	}
 	c.asking.Do(func() { c.fail(c.why(err)) })
@@ -335,7 +335,7 @@ func (c *Conn) why(err error) *Error {
 	switch {
 	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
 		e.Reason = NoSuchProtocol
-	case lost, c.Stream.Conn().IsClosed():
+	case lost, wentSilent(err), c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
 		e = c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
