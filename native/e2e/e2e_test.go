@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -232,13 +231,6 @@ func relayIn(t *testing.T, dir, listen string) *relay {
 	t.Helper()
 	p := commandtest.Start(t, nil, tomboloRelay, "--data-dir", dir, "--listen", listen, "--no-map-ports")
 	return &relay{p, dir, listen, p.Line("listening ")}
-}
-
-func (r *relay) id(t *testing.T) peer.ID {
-	t.Helper()
-	info, err := peer.AddrInfoFromString(r.addr)
-	require.NoError(t, err)
-	return info.ID
 }
 
 // circuitTo is the address of a peer that has a reservation on the relay.
