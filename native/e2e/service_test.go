@@ -230,7 +230,7 @@ func halfCloses(t *testing.T, c interface {
 	require.Equal(t, sha256.Sum256(data), sha256.Sum256(got[8:]))
 }
 
-// works says whether the service can be reached and answers right.
+// works says whether the service can be reached and answers right, to the end.
 func works(t *testing.T, addr string) bool {
 	t.Helper()
 	c, err := net.DialTimeout("tcp4", addr, time.Second)
@@ -238,7 +238,11 @@ func works(t *testing.T, addr string) bool {
 		return false
 	}
 	defer c.Close()
-	return c.SetDeadline(time.Now().Add(patience)) == nil && echoes(c)
+	if c.SetDeadline(time.Now().Add(patience)) != nil || !echoes(c) || c.(*net.TCPConn).CloseWrite() != nil {
+		return false
+	}
+	rest, err := io.ReadAll(c)
+	return err == nil && len(rest) == 0
 }
 
 func echoes(c net.Conn) bool {
