@@ -78,8 +78,9 @@ test-e2e: build bin/testpeer chromium ## the page and the npm package, against t
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back
+test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back, silence over QUIC
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/
+	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 
 .PHONY: bin/testpeer
 bin/testpeer:

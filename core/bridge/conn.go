@@ -165,6 +165,15 @@ func (c *Conn) write(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite ends what is written: the peer reads EOF after it.
+func (c *Conn) CloseWrite() error {
+	err := c.Stream.CloseWrite()
+	if err != nil { // QUIC, once the peer has reset the stream
+		err = c.explain(errors.Join(network.ErrReset, err))
+	}
+	return err
+}
+
 // wait lets n bytes of the rate pass, or returns when the stream is over.
 func (c *Conn) wait(l *rate.Limiter, n int) {
 	r := l.ReserveN(time.Now(), n)
@@ -296,7 +305,7 @@ func (c *Conn) Failure() error {
 // explain turns an error of the transport into one with a reason. What the owner
 // did himself, and deadlines, stay as they are.
 func (c *Conn) explain(err error) error {
-	if timedOut(err) && !errors.Is(err, net.ErrClosed) { // as the end of a silent QUIC connection is
+	if timedOut(err) && !wentSilent(err) {
 		return err
 	}
 	c.mu.Lock()
@@ -307,7 +316,7 @@ func (c *Conn) explain(err error) error {
 		return cause
 	case over:
 		return net.ErrClosed
-	case !errors.Is(err, network.ErrReset) && !errors.Is(err, net.ErrClosed) && !notSupported(err) && !c.Stream.Conn().IsClosed():
+	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !wentSilent(err) && !c.Stream.Conn().IsClosed():
 		return err // a half that was closed here
 	}
 	c.asking.Do(func() { c.fail(c.why(err)) })
@@ -326,7 +335,7 @@ func (c *Conn) why(err error) *Error {
 	switch {
 	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
 		e.Reason = NoSuchProtocol
-	case lost, errors.Is(err, net.ErrClosed), c.Stream.Conn().IsClosed():
+	case lost, wentSilent(err), c.Stream.Conn().IsClosed():
 		e.Reason, e.Remote = PeerLost, false
 	case !c.inbound:
 		e = c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)

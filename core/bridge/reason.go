@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"unicode"
@@ -132,3 +133,7 @@ func timedOut(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
+
+// wentSilent says whether an error is of a connection that ended because nothing
+// came from the peer. With QUIC that is a timeout, as a deadline is.
+func wentSilent(err error) bool { return timedOut(err) && errors.Is(err, net.ErrClosed) }

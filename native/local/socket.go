@@ -29,7 +29,12 @@ type socket struct {
 
 var _ bridge.Local = (*socket)(nil)
 
+// newSocket has the system reset a TCP connection, should this process be killed:
+// else the other end would read what it has as all there is.
 func newSocket(c net.Conn, name string) *socket {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
 	return &socket{c.(halfCloser), name, sync.OnceFunc(files.put)}
 }
 
@@ -41,16 +46,17 @@ func (s *socket) String() string { return s.name }
 
 func (s *socket) Close() error {
 	defer s.put()
+	if tcp, ok := s.halfCloser.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(-1)
+	}
 	return s.halfCloser.Close()
 }
 
 // Reset closes the connection so that the other end sees it (TCP: RST). A unix
 // socket can only be closed.
 func (s *socket) Reset() error {
-	if tcp, ok := s.halfCloser.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
-	}
-	return s.Close()
+	defer s.put()
+	return s.halfCloser.Close() // see newSocket
 }
 
 // budget bounds how many sockets are open, so that some files are left for the

@@ -131,9 +131,11 @@ func New(o Options) (host.Host, error) {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
 	// libp2p itself is content when one of many addresses can be listened on.
-	if err := listen(h.Network().(*swarm.Swarm), o.Listen); err != nil {
+	network := h.Network().(*swarm.Swarm)
+	if err := listen(network, o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
+	keepListening(network)
 	return h, nil
 }
 
