@@ -155,7 +155,7 @@ func (a address) dial(ctx context.Context) (bridge.Local, error) {
 		files.put()
 		return nil, short(err)
 	}
-	return newSocket(c, a.name), nil
+	return newConnection(c, a.name), nil
 }
 
 // short leaves out of an error what its caller says too.
@@ -195,7 +195,7 @@ func (a *acceptor) Accept() (bridge.Local, error) {
 	if m, err := manet.FromNetAddr(c.RemoteAddr()); err == nil && c.RemoteAddr().Network() != "unix" {
 		name = m.String()
 	}
-	return newSocket(c, name), nil
+	return newConnection(c, name), nil
 }
 
 func (a *acceptor) Close() error {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/socket"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -20,43 +21,45 @@ type halfCloser interface {
 	CloseWrite() error
 }
 
-// socket is a TCP or unix connection.
-type socket struct {
+// connection is a TCP or unix connection.
+type connection struct {
 	halfCloser
 	name string
-	put  func() // gives the file back, once
+	tcp  *net.TCPConn // nil for a unix socket
+	put  func()       // gives the file back, once
 }
 
-var _ bridge.Local = (*socket)(nil)
+var _ bridge.Local = (*connection)(nil)
 
-// newSocket has the system reset a TCP connection, should this process be killed:
-// else the other end would read what it has as all there is.
-func newSocket(c net.Conn, name string) *socket {
-	if tcp, ok := c.(*net.TCPConn); ok {
+// newConnection has the system reset a TCP connection, should this process be
+// killed: else the other end would read what it has as all there is.
+func newConnection(c net.Conn, name string) *connection {
+	tcp, _ := c.(*net.TCPConn)
+	if tcp != nil {
 		_ = tcp.SetLinger(0)
 	}
-	return &socket{c.(halfCloser), name, sync.OnceFunc(files.put)}
+	return &connection{socket.Wrap(c).(halfCloser), name, tcp, sync.OnceFunc(files.put)}
 }
 
 // Conn makes a connection that is open already a local end; name is what the
 // registry calls it.
-func Conn(c *net.UnixConn, name string) bridge.Local { return &socket{c, name, func() {}} }
+func Conn(c *net.UnixConn, name string) bridge.Local { return &connection{c, name, nil, func() {}} }
 
-func (s *socket) String() string { return s.name }
+func (c *connection) String() string { return c.name }
 
-func (s *socket) Close() error {
-	defer s.put()
-	if tcp, ok := s.halfCloser.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(-1)
+func (c *connection) Close() error {
+	defer c.put()
+	if c.tcp != nil {
+		_ = c.tcp.SetLinger(-1)
 	}
-	return s.halfCloser.Close()
+	return c.halfCloser.Close()
 }
 
 // Reset closes the connection so that the other end sees it (TCP: RST). A unix
 // socket can only be closed.
-func (s *socket) Reset() error {
-	defer s.put()
-	return s.halfCloser.Close() // see newSocket
+func (c *connection) Reset() error {
+	defer c.put()
+	return c.halfCloser.Close() // see newConnection
 }
 
 // budget bounds how many sockets are open, so that some files are left for the
