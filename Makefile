@@ -48,8 +48,12 @@ site: wasm web/node_modules/.package-lock.json
 test: test-native fuzz test-js test-browser test-e2e ## all tests (make test-native, fuzz, test-js, test-browser, test-e2e for one part)
 
 .PHONY: test-native
-test-native: ## Go, natively, with the race detector
+test-native: services ## Go, natively, with the race detector
 	$(GO) test -race ./...
+
+.PHONY: services
+services:
+	@native/e2e/services.sh
 
 FUZZTIME ?= 10s
 FUZZ      = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME)

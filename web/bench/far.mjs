@@ -40,7 +40,7 @@ export async function startFarSide() {
 
 /**
  * Starts a native Tombolo node that is told what to do line by line. Resolves to its WebTransport address, and to what has it
- * send a peer many messages.
+ * send a peer many messages, and pull from a peer's services and push to them through forwards.
  */
 export async function startMessenger() {
   const binary = fileURLToPath(new URL('../../bin/messenger', import.meta.url))
@@ -71,7 +71,11 @@ export async function startMessenger() {
   await call('start', { relays: [] })
   const address = (await call('addrs')).find((addr) => addr.includes('/webtransport/'))
   if (!address) throw new Error('the messenger has no WebTransport address')
-  return { address, flood: (peer, type, messages, size) => call('flood', peer, type, messages, size) }
+  return {
+    address,
+    flood: (peer, type, messages, size) => call('flood', peer, type, messages, size),
+    throughput: (peer, bytes) => call('throughput', peer, bytes),
+  }
 }
 
 async function post(url) {

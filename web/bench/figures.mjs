@@ -11,6 +11,8 @@ const kinds = {
   upload: { unit: 'MiB/s', more: true },
   download: { unit: 'MiB/s', more: true },
   received: { unit: '1/s', more: true }, // messages of 128 bytes; that none is lost is checked
+  pull: { unit: 'MiB/s', more: true }, // by a TCP client, through a native node, from a service in the tab
+  push: { unit: 'MiB/s', more: true },
   'longest-stall': { unit: 'ms', more: false }, // of the main thread, meanwhile
 }
 
@@ -23,16 +25,16 @@ export class Figures {
     ;(sides[side] ??= []).push(value)
   }
 
-  /** `bench <area>/<name> unit=<u> ours=<v> js-libp2p=<v> ratio=<r>`: medians, and a ratio above 1 means ours is better. */
+  /** `bench <area>/<name> unit=<u> ours=<v> <peer>=<v> … ratio=<r>`: medians; the ratio is to the first peer, and above 1 ours is better. */
   lines() {
     return [...this.#values].map(([name, sides]) => {
       const { unit, more } = kinds[name.split('/').at(-1)]
-      const ours = sides.ours && median(sides.ours)
-      const theirs = sides['js-libp2p'] && median(sides['js-libp2p'])
-      const words = [`bench ${name}`, `unit=${unit}`]
-      if (ours) words.push(`ours=${short(ours)}`)
-      if (theirs) words.push(`js-libp2p=${short(theirs)}`)
-      if (ours && theirs) words.push(`ratio=${(more ? ours / theirs : theirs / ours).toFixed(2)}`)
+      const medians = ['ours', 'raw-tcp', 'js-libp2p'].flatMap((side) =>
+        sides[side] ? [[side, median(sides[side])]] : [],
+      )
+      const words = [`bench ${name}`, `unit=${unit}`, ...medians.map(([side, value]) => `${side}=${short(value)}`)]
+      const [[first, ours] = [], [, theirs] = []] = medians
+      if (first === 'ours' && theirs) words.push(`ratio=${(more ? ours / theirs : theirs / ours).toFixed(2)}`)
       return words.join(' ')
     })
   }

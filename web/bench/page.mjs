@@ -8,16 +8,16 @@ import { watchOthers } from './cpu.mjs'
 
 const limit = 240_000
 
-/** Serves the pages. `files` is what bundle made; `flood` sends a page messages when it asks for them. */
+/** Serves the pages. `files` is what bundle made; when a page asks, `flood` sends it messages, and `tunnel` measures its services. */
 export class Pages {
   #files
-  #flood
+  #far
   #server
   #run // the run that goes on: { html, figure(f), settle: { resolve, reject } }
 
-  constructor(files, flood) {
+  constructor(files, far) {
     this.#files = files
-    this.#flood = flood
+    this.#far = far
     this.#server = createServer((req, res) => this.#serve(req, res))
     atEnd(() => {
       this.#server.closeAllConnections()
@@ -78,17 +78,25 @@ export class Pages {
   async #report(path, req, res) {
     const parts = []
     for await (const part of req) parts.push(part)
-    res.end()
     const body = JSON.parse(Buffer.concat(parts).toString())
+    if (path === '/tunnel') await this.#tunnel(body).catch((err) => this.#run.settle.reject(err))
+    res.end()
     if (path === '/figure') this.#run.figure(body)
     if (path === '/flood') {
-      this.#flood(body).then(
+      this.#far.flood(body).then(
         (lost) => lost > 0 && this.#run.settle.reject(new Error(`${lost} messages were not sent`)),
         (err) => this.#run.settle.reject(err),
       )
     }
     if (path === '/failed') this.#run.settle.reject(new Error(body.error))
     if (path === '/done') this.#run.settle.resolve()
+  }
+
+  /** What goes through the native node to the page's services and back, and beside it what plain TCP carries. */
+  async #tunnel({ area, peer, bytes }) {
+    const { pull, push, 'raw-pull': rawPull, 'raw-push': rawPush } = await this.#far.tunnel({ peer, bytes })
+    const figures = { pull, push, 'pull@raw-tcp': rawPull, 'push@raw-tcp': rawPush }
+    for (const [name, value] of Object.entries(figures)) this.#run.figure({ figure: `${area}/${name}`, value })
   }
 }
 

@@ -26,7 +26,8 @@ runToEnd('bench', async () => {
   })
   const messenger = await startMessenger()
   const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
-  const pages = new Pages(await bundle(flags.side), flood)
+  const tunnel = ({ peer, bytes }) => messenger.throughput(peer, bytes)
+  const pages = new Pages(await bundle(flags.side), { flood, tunnel })
   await pages.listen()
   const addresses = await startFarSide()
   const figures = new Figures()
@@ -38,7 +39,8 @@ runToEnd('bench', async () => {
       for (const side of order) {
         const { figures: measured, others, error } = await pages.run(side, transport, plan(addresses, messenger, transport, flags))
         for (const [name, value] of Object.entries(measured)) {
-          figures.add(name.includes('/') ? name : `tab-${transport}/${name}`, side, value)
+          const [figure, contender = side] = name.split('@')
+          figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
         }
         if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
         busiest = Math.max(busiest, others ?? 0)
@@ -58,7 +60,8 @@ function plan(addresses, messenger, transport, { direct: directOnly }) {
   const targets = [{ area, address: direct, bytes: 64 * MiB, rounds: 500, opens: 300 }]
   if (!directOnly) targets.push({ area: `${area}-relayed`, address: circuit, bytes: 16 * MiB, rounds: 500, opens: 100 })
   const messages = { area: `${area}-messages`, address: messenger.address, type: 'flood', count: 200_000, size: 128 }
-  return { relay, targets, ...(transport === 'webtransport' && { messages }) }
+  const tunnel = { area: `${area}-tunnel`, address: messenger.address, bytes: 64 * MiB }
+  return { relay, targets, ...(transport === 'webtransport' && { messages, tunnel }) }
 }
 
 function note(run, side, transport, what, others) {

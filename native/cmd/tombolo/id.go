@@ -11,6 +11,7 @@ import (
 
 type idCmd struct {
 	dataDirFlag
+	outputFlags
 }
 
 // Run prints the id. It takes no lock, so it works beside a running peer.
@@ -26,8 +27,7 @@ func (c *idCmd) Run() error {
 	if err != nil {
 		return fmt.Errorf("id: %w", err)
 	}
-	fmt.Println(id)
-	return nil
+	return say(c.outputFlags, map[string]peer.ID{"id": id}, "%s", id)
 }
 
 // dataDirFlag is shared by every command that belongs to a data directory.

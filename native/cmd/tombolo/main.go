@@ -2,7 +2,6 @@
 package main
 
 import (
-	"fmt"
 	"os"
 	"runtime"
 
@@ -58,9 +57,16 @@ func main() {
 	os.Exit(program.Main(os.Args[1:]))
 }
 
-type versionCmd struct{}
+type versionCmd struct{ outputFlags }
 
-func (versionCmd) Run() error {
-	fmt.Printf("tombolo %s %s %s/%s\n", core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return nil
+// programVersion is what tombolo version --json prints.
+type programVersion struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (c *versionCmd) Run() error {
+	v := programVersion{core.Version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return say(c.outputFlags, v, "tombolo %s %s %s", v.Version, v.Go, v.Platform)
 }

@@ -27,6 +27,7 @@ func (m *messenger) streamMethods() map[string]func(arguments) (any, error) {
 		"unlisten":     m.unlisten,
 		"forward":      m.forward,
 		"exchange":     m.exchange,
+		"throughput":   m.throughput,
 		"heard":        m.heardBy,
 		"services":     m.services,
 		"streams":      func(arguments) (any, error) { return m.node.Bridge().Streams(), nil },

@@ -70,6 +70,10 @@ run({
     const options = { maxOutboundStreams: 1000, runOnLimitedConnection: true }
     return new Stream(await connection.newStream(protocol, options))
   },
+  async serve(protocol, f) {
+    await node.handle(protocol, (raw) => f(new Stream(raw)))
+    return node.peerId.toString()
+  },
   /** js-libp2p has nothing of the kind: this reads the same frames, with as little as it takes. */
   async messages(_, heard) {
     await node.handle('/tombolo/msg/1.0.0', (raw) => {

@@ -5,6 +5,7 @@
 //   address(peer): Promise<string>                      where it is connected to
 //   open(peer, protocol): Promise<Stream>
 //   messages(type, heard): Promise<string>              calls heard() for each message of the type; resolves to the own id
+//   serve(protocol, f): Promise<string>                 calls f(stream) for each stream of the protocol; resolves to the own id
 //
 // and a Stream is
 //
@@ -18,7 +19,7 @@ const CHUNK = 64 << 10
 /** Runs the plan of this page and reports each figure as it comes. */
 export async function run(driver) {
   const { plan } = globalThis.bench
-  const { messages } = plan
+  const { messages, tunnel } = plan
   try {
     await driver.start()
     await report('node-made', performance.now())
@@ -34,6 +35,7 @@ export async function run(driver) {
       await download(driver, peer, area, bytes)
     }
     if (messages) await receiving(driver, messages)
+    if (tunnel) await serving(driver, tunnel)
     await post('/done', {})
   } catch (err) {
     await post('/failed', { error: String(err?.stack ?? err) })
@@ -166,4 +168,20 @@ function watchStalls() {
     clearInterval(timer)
     return Math.max(longest, performance.now() - last)
   }
+}
+
+/** Services of this page, which a TCP client uses through a native node: it measures. */
+async function serving(driver, { area, address, bytes }) {
+  await driver.serve('/x/bench/pull', async (stream) => {
+    const chunk = new Uint8Array(CHUNK)
+    for (let sent = 0; sent < bytes; sent += CHUNK) await stream.send(chunk)
+    await stream.end()
+  })
+  const peer = await driver.serve('/x/bench/push', async (stream) => {
+    while ((await stream.receive()) !== null);
+    await stream.send(new Uint8Array(8))
+    await stream.end()
+  })
+  await driver.connect(address)
+  await post('/tunnel', { area, peer, bytes })
 }

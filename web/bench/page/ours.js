@@ -34,6 +34,10 @@ run({
   async open(peer, protocol) {
     return new Stream(await node.open(peer, protocol, { allowCustomProtocol: true }))
   },
+  async serve(protocol, f) {
+    await node.listen(protocol, (raw) => f(new Stream(raw)))
+    return node.id
+  },
   async messages(type, heard) {
     const subscription = await node.subscribe(type, { policy: 'block' })
     void (async () => {
