@@ -174,14 +174,29 @@ func (b *Bridge) enter() bool {
 
 // Listeners lists what is offered to peers, by protocol.
 func (b *Bridge) Listeners() []ListenerInfo {
+	return list(b, b.listeners, func(x, y ListenerInfo) int { return cmp.Compare(x.Protocol, y.Protocol) })
+}
+
+// Forwards lists the forwards, oldest first.
+func (b *Bridge) Forwards() []ForwardInfo {
+	return list(b, b.forwards, func(x, y ForwardInfo) int { return cmp.Compare(x.ID, y.ID) })
+}
+
+// Streams lists the live streams, oldest first.
+func (b *Bridge) Streams() []StreamInfo {
+	return list(b, b.streams, func(x, y StreamInfo) int { return cmp.Compare(x.ID, y.ID) })
+}
+
+// list takes a snapshot of one of b's maps.
+func list[K comparable, E interface{ Info() I }, I any](b *Bridge, from map[K]E, order func(I, I) int) []I {
 	b.mu.Lock()
-	all := slices.Collect(maps.Values(b.listeners))
+	all := slices.Collect(maps.Values(from))
 	b.mu.Unlock()
-	infos := make([]ListenerInfo, len(all))
-	for i, l := range all {
-		infos[i] = l.Info()
+	infos := make([]I, len(all))
+	for i, e := range all {
+		infos[i] = e.Info()
 	}
-	slices.SortFunc(infos, func(x, y ListenerInfo) int { return cmp.Compare(x.Protocol, y.Protocol) })
+	slices.SortFunc(infos, order)
 	return infos
 }
 
@@ -191,32 +206,6 @@ func (b *Bridge) Listener(proto protocol.ID) (*Listener, bool) {
 	defer b.mu.Unlock()
 	l, ok := b.listeners[proto]
 	return l, ok
-}
-
-// Forwards lists the forwards, oldest first.
-func (b *Bridge) Forwards() []ForwardInfo {
-	b.mu.Lock()
-	all := slices.Collect(maps.Values(b.forwards))
-	b.mu.Unlock()
-	infos := make([]ForwardInfo, len(all))
-	for i, f := range all {
-		infos[i] = f.Info()
-	}
-	slices.SortFunc(infos, func(x, y ForwardInfo) int { return cmp.Compare(x.ID, y.ID) })
-	return infos
-}
-
-// Streams lists the live streams, oldest first.
-func (b *Bridge) Streams() []StreamInfo {
-	b.mu.Lock()
-	all := slices.Collect(maps.Values(b.streams))
-	b.mu.Unlock()
-	infos := make([]StreamInfo, len(all))
-	for i, c := range all {
-		infos[i] = c.Info()
-	}
-	slices.SortFunc(infos, func(x, y StreamInfo) int { return cmp.Compare(x.ID, y.ID) })
-	return infos
 }
 
 // Ended lists the last streams that ended, at most History, in the order of
