@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -12,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"golang.org/x/time/rate"
 )
 
 // Conn is a bridged stream: a network.Stream and a net.Conn with half-close. It
@@ -55,34 +53,6 @@ var (
 	_ net.Conn       = (*Conn)(nil)
 	_ network.Stream = (*Conn)(nil)
 )
-
-// rates bound the bytes of all streams of a listener, each direction for itself.
-type rates struct{ in, out *rate.Limiter }
-
-// Under a rate, what is read or written at once is bounded, so that it flows
-// rather than stutters, and what may pass at once after a pause.
-const (
-	ratePart  = 16 << 10 // bytes, and no more than
-	rateParts = 8        // of these a second need
-	rateBurst = 64 << 10 // bytes
-)
-
-func newRates(bytesPerSecond int64) *rates {
-	if bytesPerSecond <= 0 {
-		return nil
-	}
-	one := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(bytesPerSecond), rateBurst) }
-	return &rates{one(), one()}
-}
-
-// part is what is read or written at once, in bytes.
-func (r *rates) part() int { return min(ratePart, max(1, int(r.in.Limit()/rateParts))) }
-
-// set changes the rate for the streams that are under it.
-func (r *rates) set(bytesPerSecond int64) {
-	r.in.SetLimit(rate.Limit(bytesPerSecond))
-	r.out.SetLimit(rate.Limit(bytesPerSecond))
-}
 
 // newConn makes a stream one of the registry.
 func (b *Bridge) newConn(s network.Stream, inbound bool, proto protocol.ID) *Conn {
@@ -174,20 +144,6 @@ func (c *Conn) CloseWrite() error {
 	return err
 }
 
-// wait lets n bytes of the rate pass, or returns when the stream is over.
-func (c *Conn) wait(l *rate.Limiter, n int) {
-	r := l.ReserveN(time.Now(), n)
-	delay := r.Delay()
-	if delay == 0 {
-		return
-	}
-	select {
-	case <-time.After(delay):
-	case <-c.over:
-		r.Cancel()
-	}
-}
-
 // Close ends both directions and takes the stream out of the registry. What was
 // written is still delivered, unless the connection ends. The error is nil for a
 // stream that had failed: Read and Write say so.
@@ -232,14 +188,6 @@ func (c *Conn) abort(cause *Error) {
 		_ = local.Reset()
 	}
 	c.end()
-}
-
-// confess keeps for the peer why this side ends the stream that it opened. What
-// the peer did itself, or is not there to ask for, is no news to it.
-func (c *Conn) confess(cause *Error) {
-	if c.inbound && !cause.Remote && cause.Reason != PeerLost {
-		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
-	}
 }
 
 // fail notes why the stream does not end well, unless that is known already, and
@@ -300,59 +248,6 @@ func (c *Conn) Failure() error {
 		return cause
 	}
 	return nil
-}
-
-// explain turns an error of the transport into one with a reason. What the owner
-// did himself, and deadlines, stay as they are.
-func (c *Conn) explain(err error) error {
-	if timedOut(err) && !wentSilent(err) {
-		return err
-	}
-	c.mu.Lock()
-	cause, over := c.cause, !c.ended.IsZero()
-	c.mu.Unlock()
-	switch {
-	case cause != nil:
-		return cause
-	case over:
-		return net.ErrClosed
-	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !wentSilent(err) && !c.Stream.Conn().IsClosed():
-		return err // a half that was closed here
-	}
-	c.asking.Do(func() { c.fail(c.why(err)) })
-	if cause = c.failure(); cause == nil {
-		return net.ErrClosed // meanwhile, by its owner
-	}
-	return cause
-}
-
-// why finds out why the far side ended the stream. The one who opened it can
-// ask.
-func (c *Conn) why(err error) *Error {
-	e := &Error{Peer: c.peer, Protocol: c.protocol, Err: err, Reason: PeerReset, Remote: true}
-	reset, _ := errors.AsType[*network.StreamError](err)
-	_, lost := errors.AsType[*network.ConnError](err)
-	switch {
-	case notSupported(err), reset != nil && reset.ErrorCode == network.StreamProtocolNegotiationFailed:
-		e.Reason = NoSuchProtocol
-	case lost, wentSilent(err), c.Stream.Conn().IsClosed():
-		e.Reason, e.Remote = PeerLost, false
-	case !c.inbound:
-		e = c.bridge.resetBy(c.bridge.ctx, c.peer, c.protocol, err)
-		if e.Reason == PeerReset && c.Stream.Conn().IsClosed() { // which its streams may see first
-			e.Reason, e.Remote = PeerLost, false
-		}
-	}
-	return e
-}
-
-// resetBy asks the peer that reset a stream of ours why.
-func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
-	e := &Error{Peer: p, Protocol: proto, Err: err, Reason: PeerReset, Remote: true}
-	if said := b.askWhy(ctx, p, proto); said != "" {
-		e.Reason = said
-	}
-	return e
 }
 
 // failure is why the stream did not end well; nil if it did, or lives.
