@@ -86,7 +86,11 @@ func (c *Conn) leave() {
 	_ = c.Close()
 }
 
-func (c *Conn) isYamux() bool { return c.Stream.Conn().ConnState().StreamMultiplexer == yamux }
+// isYamux says whether yamux carries the stream, as it does through a relay,
+// whose connections do not say so.
+func (c *Conn) isYamux() bool {
+	return c.relay != "" || c.Stream.Conn().ConnState().StreamMultiplexer == yamux
+}
 
 const yamux = "/yamux/1.0.0"
 
