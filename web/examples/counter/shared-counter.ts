@@ -22,12 +22,8 @@ export class SharedCounter extends EventTarget {
     const counter = new SharedCounter(node)
     // Of what a peer says, only the newest matters.
     const subscription = await node.subscribe(TYPE, { policy: 'latest-per-sender' })
-    const presence = await node.presence(TYPE)
     void (async () => {
-      for await (const { data } of subscription) counter.#merge(JSON.parse(new TextDecoder().decode(data)) as Counts)
-    })()
-    void (async () => {
-      for await (const { joined } of presence) if (joined) counter.#tell() // whoever is new
+      for await (const { data } of subscription) counter.#hear(JSON.parse(new TextDecoder().decode(data)) as Counts)
     })()
     counter.#tell()
     return counter
@@ -43,6 +39,16 @@ export class SharedCounter extends EventTarget {
     this.#tell()
   }
 
+  /** Whoever knows less, such as one that is new, is told more. */
+  #hear(counts: Counts): void {
+    this.#merge(counts)
+    const less = Object.entries(this.#counts).some(([peer, [added, taken]]) => {
+      const [a, t] = counts[peer] ?? [0, 0]
+      return a < added || t < taken
+    })
+    if (less) this.#tell()
+  }
+
   #merge(counts: Counts): void {
     for (const [peer, [added, taken]] of Object.entries(counts)) {
       const [a, t] = this.#counts[peer] ?? [0, 0]
@@ -53,6 +59,6 @@ export class SharedCounter extends EventTarget {
 
   #tell(): void {
     const bytes = new TextEncoder().encode(JSON.stringify(this.#counts))
-    this.#node.broadcast(TYPE, bytes).catch(() => {}) // nobody is there: whoever comes is told then
+    this.#node.broadcast(TYPE, bytes, { wait: true }).catch(() => {}) // the node was closed before anybody came
   }
 }
