@@ -16,6 +16,7 @@ const board = $<HTMLCanvasElement>('board')
 const room = decodeURIComponent(location.hash.slice(1)) || 'lobby'
 const type = `examples/game/${room}`
 const still = matchMedia('(prefers-reduced-motion: reduce)')
+const dark = matchMedia('(prefers-color-scheme: dark)')
 const others = new Map<string, Player>()
 const me: Player = { x: 0.5, y: 0.5, toX: 0.5, toY: 0.5 }
 let heard = 0
@@ -93,7 +94,7 @@ function draw() {
   context.setTransform(scale, 0, 0, scale, 0, 0)
   context.clearRect(0, 0, width, height)
   const ink = getComputedStyle(board).color
-  for (const [peer, player] of others) cursor(player, `hsl(${hue(peer)} 70% 50%)`, peer.slice(-6), 0.25)
+  for (const [peer, player] of others) cursor(player, `hsl(${hue(peer)} 70% ${dark.matches ? 70 : 35}%)`, peer.slice(-6), 0.25)
   cursor(me, ink, 'you', 1)
   requestAnimationFrame(draw)
 
