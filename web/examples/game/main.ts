@@ -94,7 +94,8 @@ function draw() {
   context.setTransform(scale, 0, 0, scale, 0, 0)
   context.clearRect(0, 0, width, height)
   const ink = getComputedStyle(board).color
-  for (const [peer, player] of others) cursor(player, `hsl(${hue(peer)} 70% ${dark.matches ? 70 : 35}%)`, peer.slice(-6), 0.25)
+  for (const [peer, player] of others)
+    cursor(player, `hsl(${hue(peer)} 70% ${dark.matches ? 70 : 35}%)`, peer.slice(-6), 0.25)
   cursor(me, ink, 'you', 1)
   requestAnimationFrame(draw)
 
