@@ -26,12 +26,18 @@ demo: build ## a relay and a native peer on this machine, and a page to open; PO
 ##@ Build
 
 .PHONY: build
-build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm
+build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/dist/examples
 	$(GO) build -trimpath -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
+
+# A tab is no relay and needs none of the list of networks that a relay in libp2p has: see wasm/noasn. A replace in go.mod itself would keep
+# others from go install.
+ASN := github.com/libp2p/go-libp2p-asn-util
 
 .PHONY: wasm
 wasm:
-	$(JS) $(GO) build -trimpath -ldflags="-s -w" -o $(WASM) ./wasm/cmd/tombolo
+	@mkdir -p web/build && cp go.mod web/build/wasm.mod && cp go.sum web/build/wasm.sum
+	$(GO) mod edit -replace=$(ASN)=./wasm/noasn web/build/wasm.mod
+	$(JS) $(GO) build -modfile=web/build/wasm.mod -trimpath -ldflags="-s -w" -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
 
 .PHONY: site
@@ -41,6 +47,17 @@ site: wasm web/node_modules/.package-lock.json
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && npm ci --no-audit --no-fund
 	@touch $@
+
+# Packages that programs import. wasm is for js only.
+PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation native native/local native/control relay
+PUBLIC_JS := wasm wasm/websocket wasm/webtransport
+
+.PHONY: docs
+docs: web/apidoc/node_modules/.package-lock.json ## the references of the APIs, from the source: web/dist/api/index.html, web/dist/api/go
+	cd web/apidoc && npm run --silent build
+	@mkdir -p $(addprefix web/dist/api/go/,$(dir $(PUBLIC) $(PUBLIC_JS)))
+	@for p in $(PUBLIC); do $(GO) doc -all ./$$p >web/dist/api/go/$$p.txt || exit 1; done
+	@for p in $(PUBLIC_JS); do $(JS) $(GO) doc -all ./$$p >web/dist/api/go/$$p.txt || exit 1; done
 
 ##@ Test
 
@@ -78,7 +95,8 @@ test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
 	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -p 1 $(call IN,chromium) ./wasm/...
 
 .PHONY: test-e2e
-test-e2e: build bin/testpeer chromium ## the page and the npm package, against the real binaries
+test-e2e: build bin/testpeer chromium ## the weight of the package; it, the page and the examples, against the real binaries
+	cd web && npm run --silent weigh
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
@@ -121,5 +139,5 @@ bin/staticcheck: Makefile
 
 .PHONY: clean
 clean: ## what was built
-	rm -rf bin web/build web/dist/npm web/test-results
+	rm -rf bin web/build web/dist/npm web/dist/examples web/dist/api web/test-results
 	find web/dist/site -mindepth 1 ! -name .gitignore -delete

@@ -9,8 +9,7 @@ export const siteDir = `${webDir}/dist/site`
 export function fromGo(name) {
   const path = `${webDir}/build/${name}`
   if (existsSync(path)) return path
-  console.error(`web/build/${name} is missing. 'make build' at the top of the repository makes it; by hand:
-  GOOS=js GOARCH=wasm go build -trimpath -ldflags="-s -w" -o web/build/tombolo.wasm ./wasm/cmd/tombolo
-  cp "$(go env GOROOT)/lib/wasm/wasm_exec.js" web/build/`)
+  console.error(`web/build/${name} is missing. 'make build' at the top of the repository makes it; alone:
+  make wasm`)
   process.exit(1)
 }

@@ -17,7 +17,8 @@ export const crashWasm = `${repository}web/build/crash.wasm`
 
 /** Runs before all tests: what is missing is told at once, and not by each test. */
 export default function checkBinaries(): void {
-  for (const path of [binaries.relay, binaries.native, `${repository}web/dist/npm/index.js`]) {
+  const built = ['npm/index.js', 'examples/chat/index.html'].map((path) => `${repository}web/dist/${path}`)
+  for (const path of [binaries.relay, binaries.native, ...built]) {
     if (!existsSync(path)) throw new Error(`${path} is missing: run 'make build' first`)
   }
   if (process.env['TESTPEER_BIN'] === undefined) goBuild(binaries.testpeer, './native/internal/testpeer')

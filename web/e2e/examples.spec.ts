@@ -1,0 +1,90 @@
+import { fileURLToPath } from 'node:url'
+import type { Page } from '@playwright/test'
+import { expect, test as base } from './support/fixtures.js'
+import { StaticServer } from './support/static-server.js'
+
+/** Opens an example in a tab of its own, and waits until it has joined. */
+type Open = (example: string) => Promise<Page>
+
+const test = base.extend<{ open: Open }, { server: StaticServer }>({
+  server: [
+    async ({}, use) => {
+      const server = await StaticServer.start(fileURLToPath(new URL('../dist/examples/', import.meta.url)))
+      await use(server)
+      server.stop()
+    },
+    { scope: 'worker' },
+  ],
+  open: async ({ context, relay, server }, use) => {
+    const errors: string[] = []
+    context.on('weberror', (error) => errors.push(String(error.error())))
+    await use(async (example) => {
+      const tab = await context.newPage()
+      const [path, hash = ''] = example.split('#')
+      await tab.goto(`${server.url}${path}/?relay=${encodeURIComponent(relay.url)}#${hash}`)
+      await expect(tab.locator('#status')).toHaveText('joined')
+      return tab
+    })
+    expect(errors).toEqual([])
+  },
+})
+
+test('two tabs chat, and a third sees what was said before it came', async ({ open }) => {
+  const [ann, bob] = [await open('chat'), await open('chat')]
+  await expect(ann.locator('#here')).toHaveText('1 other is here')
+  await say(ann, 'Ann', 'is anybody there?')
+  await expect(bob.locator('li')).toHaveText(['Ann: is anybody there?'])
+  await say(bob, 'Bob', '<b>I am</b>')
+  await expect(ann.locator('li')).toHaveText(['Ann: is anybody there?', 'Bob: <b>I am</b>'])
+  const eve = await open('chat')
+  await expect(eve.locator('li')).toHaveText(['Ann: is anybody there?', 'Bob: <b>I am</b>'])
+  await bob.close()
+  await eve.close()
+  await expect(ann.locator('#here')).toHaveText('nobody else is here yet')
+})
+
+test('tabs that count at the same time agree, and so does one that comes later', async ({ open }) => {
+  const [one, two] = [await open('counter'), await open('counter')]
+  const press = async (tab: Page, name: string, times: number) => {
+    for (let i = 0; i < times; i++) await tab.getByRole('button', { name }).dispatchEvent('click')
+  }
+  await Promise.all([press(one, 'one more', 7), press(two, 'one less', 2)])
+  for (const tab of [one, two]) await expect(tab.locator('output')).toHaveText('5')
+  const three = await open('counter')
+  await expect(three.locator('output')).toHaveText('5')
+})
+
+test('pointers are seen in the room, 20 times a second, and not in another', async ({ open }) => {
+  const [one, two, elsewhere] = [await open('game#bay'), await open('game#bay'), await open('game#reef')]
+  const box = (await one.locator('#board').boundingBox())!
+  await one.bringToFront()
+  await one.mouse.move(box.x + box.width * 0.25, box.y + box.height * 0.75)
+  await expect(two.locator('#others li')).toHaveText(/ is at 25 %, 75 %$/)
+  await expect(two.locator('#rate')).toHaveText(/^(1[5-9]|2[0-5])$/)
+  await two.locator('#board').focus()
+  await two.keyboard.press('ArrowRight')
+  await expect(one.locator('#others li')).toHaveText(/ is at 52 %, 50 %$/)
+  await expect(elsewhere.locator('#others li')).toHaveCount(0)
+  await one.close()
+  await expect(two.locator('#others li')).toHaveCount(0)
+})
+
+for (const example of ['chat', 'counter', 'game']) {
+  test(`${example} fits a narrow screen, in both schemes`, async ({ open }) => {
+    const tab = await open(example)
+    await tab.setViewportSize({ width: 360, height: 640 })
+    const colours = new Set<string>()
+    for (const colorScheme of ['light', 'dark'] as const) {
+      await tab.emulateMedia({ colorScheme })
+      expect(await tab.evaluate(() => document.documentElement.scrollWidth)).toBe(360)
+      colours.add(await tab.evaluate(() => getComputedStyle(document.documentElement).backgroundColor))
+    }
+    expect(colours.size).toBe(2)
+  })
+}
+
+async function say(tab: Page, name: string, text: string): Promise<void> {
+  await tab.getByLabel('Your name').fill(name)
+  await tab.getByRole('textbox', { name: 'Message' }).fill(text)
+  await tab.getByRole('button', { name: 'Send' }).click()
+}

@@ -1,0 +1,29 @@
+import { createNode, type TomboloNode } from '@tombolo/node'
+
+/** Makes a node on the relay that `?relay=` in the page's address names, and tells in words how far it is. */
+export async function join(tell: (state: string) => void): Promise<TomboloNode> {
+  const relay = new URLSearchParams(location.search).get('relay') ?? 'http://localhost:8080'
+  try {
+    const response = await fetch(new URL('/.well-known/tombolo', relay))
+    const { addrs } = (await response.json()) as { addrs: string[] }
+    tell('loading the node…')
+    const node = await createNode({
+      relays: addrs,
+      onProgress: ({ loaded }) => tell(`loading the node, ${(loaded / 1e6).toFixed(0)} MB…`),
+    })
+    node.addEventListener('relay:reserved', () => tell('joined'))
+    node.addEventListener('relay:lost', () => tell('the relay is gone; trying again…'))
+    tell((await node.relays()).length > 0 ? 'joined' : 'joining…')
+    return node
+  } catch (error) {
+    tell(`${String(error)}. Is there a relay at ${relay}? See README.md.`)
+    throw error
+  }
+}
+
+/** A colour of its own for every peer: the same wherever it is seen. */
+export function hue(peer: string): number {
+  let hash = 0
+  for (const char of peer) hash = (hash * 31 + char.charCodeAt(0)) >>> 0
+  return hash % 360
+}

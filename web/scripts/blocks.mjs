@@ -1,0 +1,10 @@
+/** The fenced blocks of code of a Markdown text: with their language, and how many lines come before the code. */
+export function blocks(markdown) {
+  return [...markdown.matchAll(/^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm)].map(
+    ({ 0: all, 1: language, 2: code, index }) => ({
+      language,
+      code,
+      line: markdown.slice(0, index + all.indexOf('\n') + 1).split('\n').length - 1,
+    }),
+  )
+}

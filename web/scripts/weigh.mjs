@@ -1,0 +1,56 @@
+// What a tab has to load, against budget.json: the program raw and with brotli, and the JavaScript of the package with gzip. Over the
+// budget is an error. `--set` makes a new budget of the sizes now and 3 % for growth, which belongs into a commit that says why.
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { gzipSync } from 'node:zlib'
+import { fromGo, npmDir, siteDir, webDir } from './paths.mjs'
+
+const ROOM = 1.03
+const BUDGET = `${webDir}/budget.json`
+
+const sizes = {
+  'tombolo.wasm': statSync(fromGo('tombolo.wasm')).size,
+  'tombolo.wasm, brotli 11': compressedProgram(),
+  'JavaScript, gzip': gzipSync(Buffer.concat(files(npmDir, /\.js$/, /\.node\.js$/).map((path) => readFileSync(path))), {
+    level: 9,
+  }).length,
+}
+
+if (process.argv.includes('--set')) {
+  const budget = Object.fromEntries(Object.entries(sizes).map(([what, size]) => [what, Math.round(size * ROOM)]))
+  writeFileSync(BUDGET, JSON.stringify(budget, null, 2) + '\n')
+}
+const budget = JSON.parse(readFileSync(BUDGET, 'utf8'))
+let over = false
+for (const [what, size] of Object.entries(sizes)) {
+  const most = budget[what]
+  console.log(`${what.padEnd(24)}${number(size)} of ${number(most)} bytes (${((size / most) * 100).toFixed(1)} %)`)
+  if (size <= most) continue
+  over = true
+  console.error(`${what} is ${size - most} bytes over the budget of web/budget.json: leave out what a tab does not need, or
+  say in the commit why it must be there and run 'npm run weigh -- --set'`)
+}
+process.exit(over ? 1 : 0)
+
+/** The site's build has compressed it: see page/precompress.ts. */
+function compressedProgram() {
+  if ((process.env.BROTLI_QUALITY ?? '11') !== '11') {
+    console.error('weigh: BROTLI_QUALITY is set, but the budget is for quality 11: build without it')
+    process.exit(1)
+  }
+  const [path] = files(siteDir, /\.wasm\.br$/)
+  if (path !== undefined) return statSync(path).size
+  console.error("weigh: web/dist/site has no program: run 'make build' first")
+  process.exit(1)
+}
+
+/** The files below a folder whose names match, but for some. */
+function files(dir, match, except = /^$/) {
+  return readdirSync(dir, { recursive: true })
+    .filter((name) => match.test(name) && !except.test(name))
+    .sort()
+    .map((name) => `${dir}/${name}`)
+}
+
+function number(n) {
+  return n.toLocaleString('en').padStart(10)
+}
