@@ -42,6 +42,14 @@ export interface Gateway {
 
 /** How long the frame of another origin may take to load and to install the service worker. */
 const ATTACH_MS = 10_000
+/** How long it may be silent once it has loaded. */
+const HELLO_MS = 1_500
+
+interface FromFrame {
+  here?: true
+  ready?: true
+  error?: string
+}
 
 /**
  * Registers the service worker, and answers what it is asked with this node. Needs a secure context. Rejects with a `TomboloError` where the
@@ -147,13 +155,30 @@ class Served {
     const { port1: port, port2 } = new MessageChannel()
     const ready = new Promise<void>((resolve, reject) => {
       const fail = (why: string) => reject(new TomboloError('option', `origin: ${origin} cannot show sites: ${why}`))
-      const limit = setTimeout(() => fail('its gateway.html did not answer in time'), ATTACH_MS)
-      frame.addEventListener('load', () => frame.contentWindow?.postMessage(ATTACH, origin, [port2]), { once: true })
-      port.addEventListener('message', ({ data, ports }: MessageEvent<{ error?: string; ready?: true }>) => {
-        if (ports[0] !== undefined) this.#take(ports[0])
-        if (data.ready) resolve()
+      const late = () => fail(`${frame.src} did not answer in time`)
+      let settled = false
+      let limit = setTimeout(late, ATTACH_MS)
+      const within = (ms: number) => {
+        clearTimeout(limit)
+        limit = setTimeout(late, ms)
+      }
+      frame.addEventListener(
+        'load', // also of the browser's own page that says why there is none
+        () => {
+          within(HELLO_MS)
+          frame.contentWindow?.postMessage(ATTACH, origin, [port2])
+        },
+        { once: true },
+      )
+      port.addEventListener('message', ({ data, ports: [door] }: MessageEvent<FromFrame>) => {
+        if (!settled) within(ATTACH_MS)
+        if (door !== undefined) this.#take(door)
         if (data.error !== undefined) fail(data.error)
-        if (data.ready ?? data.error) clearTimeout(limit)
+        if (data.ready) resolve()
+        if (data.ready ?? data.error) {
+          settled = true
+          clearTimeout(limit)
+        }
       })
       port.start()
     })

@@ -143,6 +143,7 @@ function broker(): void {
   window.addEventListener('message', (event) => {
     const [port] = event.ports
     if (event.data !== ATTACH || port === undefined || event.source !== window.parent) return
+    port.postMessage({ here: true })
     const around = new URL(event.origin)
     if (around.protocol !== location.protocol || !location.hostname.endsWith(`.${around.hostname}`)) {
       return port.postMessage({ error: `pages of ${event.origin} may not use ${location.origin}` })
