@@ -11,6 +11,7 @@ interface WorkerScope {
   skipWaiting(): Promise<void>
   clients: {
     claim(): Promise<void>
+    get(id: string): Promise<object | undefined>
     matchAll(options: object): Promise<{ postMessage(message: unknown): void }[]>
   }
   addEventListener(type: 'install' | 'activate', f: (event: { waitUntil(p: Promise<unknown>): void }) => void): void
@@ -20,11 +21,15 @@ interface WorkerScope {
 
 interface FetchEvent {
   readonly request: Request
+  readonly clientId: string
   respondWith(response: Promise<Response>): void
 }
 
 /** How long a tab may take to say that it has a request, and all tabs to say that they have a node. */
 const PATIENCE_MS = 3_000
+
+/** How often to look, as long as there is no answer, whether who asked is still there. */
+const LOOK_MS = 2_000
 
 if (typeof document === 'undefined') serviceWorker(self as unknown as WorkerScope)
 else broker()
@@ -45,18 +50,21 @@ function serviceWorker(scope: WorkerScope): void {
   })
   scope.addEventListener('fetch', (event) => {
     const url = new URL(event.request.url)
-    if (url.origin === location.origin && url.pathname.startsWith(folder)) event.respondWith(answer(event.request))
+    if (url.origin === location.origin && url.pathname.startsWith(folder)) event.respondWith(answer(event))
   })
 
   function forget(door: MessagePort): void {
     doors = doors.filter((other) => other !== door)
   }
 
-  async function answer(request: Request): Promise<Response> {
+  async function answer({ request, clientId }: FetchEvent): Promise<Response> {
+    // Chromium tells of a request that was given up only once its response is under way. That of a page that has gone can be noticed.
+    const mayHaveGone = clientId !== '' && request.mode !== 'navigate'
+    const gone = async () => mayHaveGone && (await scope.clients.get(clientId)) === undefined
     for (;;) {
       const door = doors[0] ?? (await ask())
       if (door === undefined) break
-      const response = await through(door, request)
+      const response = await through(door, request, gone)
       if (response !== null) return response
       forget(door)
     }
@@ -85,7 +93,7 @@ function serviceWorker(scope: WorkerScope): void {
 }
 
 /** Has the tab behind a door answer. Null: it did not take the request, or it has gone and the request can be made again. */
-async function through(door: MessagePort, request: Request): Promise<Response | null> {
+async function through(door: MessagePort, request: Request, gone: () => Promise<boolean>): Promise<Response | null> {
   const body = await bodyOf(request)
   return new Promise((resolve, reject) => {
     const { port1, port2 } = new MessageChannel()
@@ -102,6 +110,7 @@ async function through(door: MessagePort, request: Request): Promise<Response | 
           exchange.close()
         } else if ('head' in word) {
           answered = true
+          clearInterval(looking)
           const { head } = word
           resolve(new Response(head.body ? exchange.receive(done) : null, head))
           if (!head.body) exchange.close()
@@ -109,21 +118,24 @@ async function through(door: MessagePort, request: Request): Promise<Response | 
       },
       () => {
         clearTimeout(timer)
-        request.signal.removeEventListener('abort', abort)
-        if (answered || request.signal.aborted) return
+        clearInterval(looking)
+        request.signal.removeEventListener('abort', onAbort)
+        if (answered) return
         if (!taken || body === null) return resolve(null)
         const text = 'The tab whose node sent the request has gone. Whether the peer got all of it is not known.'
         resolve(problemResponse({ status: 502, text }, request.headers.get('accept')))
       },
     )
     const timer = setTimeout(() => abort(), PATIENCE_MS)
+    const looking = setInterval(() => void gone().then((yes) => yes && abort(yes)), LOOK_MS)
     const done = () => exchange.close()
-    function abort() {
+    function abort(gone = request.signal.aborted) {
+      if (gone) reject(new DOMException('the request was given up', 'AbortError'))
       exchange.say({ abort: true })
       exchange.close()
-      if (request.signal.aborted) reject(request.signal.reason as Error)
     }
-    request.signal.addEventListener('abort', abort)
+    const onAbort = () => abort()
+    request.signal.addEventListener('abort', onAbort)
     const ask: Ask = { method: request.method, url: request.url, headers: [...request.headers], body: body !== null }
     door.postMessage(ask, [port2])
   })
