@@ -192,10 +192,45 @@ web.describe('a site', () => {
     expect(await frame.evaluate(async () => indexedDB.databases())).toEqual([])
     const reach = () => frame.evaluate(() => parent.document.title)
     await expect(reach()).rejects.toThrow(/SecurityError|cross-origin/)
+    const asks = (url: string) => frame.evaluate(async (url) => (await fetch(url)).status, url)
+    expect(await asks(`${path(native.id)}/part.js`)).toBe(200)
+    expect(await asks(`${path(native.id, '/x/closed/http')}/`), 'of another service').toBe(403)
     const other = await shown(page, native.id, '/x/closed/http')
     expect(new URL(other.url()).hostname, 'another service is of another origin').not.toBe(
       new URL(frame.url()).hostname,
     )
+  })
+
+  web(
+    'of an origin of its own outlives its worker, and cannot have others shown to it',
+    async ({ page, context, relay, host, native }) => {
+      const origin = named(host.url).replace('//', '//*.').replace(/\/$/, '')
+      await serving(page, named(host.url), relay.addr('/ws/'), native.id, { origin })
+      const frame = await shown(page, native.id)
+      await stopWorkers(context, page)
+      expect(await get(frame, 'part.js')).toMatchObject({ status: 200 })
+      const sibling = origin.replace('*', 'sibling')
+      const said = await frame.evaluate(
+        (url) =>
+          new Promise((resolve) => {
+            const { port1, port2 } = new MessageChannel()
+            port1.onmessage = ({ data }: MessageEvent<{ error?: string }>) => data.error && resolve(data.error)
+            const inner = document.createElement('iframe')
+            inner.src = url
+            inner.onload = () => inner.contentWindow!.postMessage('tombolo:gateway-attach', '*', [port2])
+            document.body.append(inner)
+          }),
+        `${sibling}/gateway.html`,
+      )
+      expect(said).toMatch(/^pages of http:\/\/[0-9a-f]{32}\.app\.localhost:\d+ may not use http:\/\/sibling\./)
+    },
+  )
+
+  web('is shown no more by a node that was closed', async ({ page, relay, host, native }) => {
+    await serving(page, host.url, relay.addr('/ws/'), native.id, ALL)
+    expect((await get(page, `${path(native.id)}/`)).status).toBe(200)
+    await page.evaluate(() => (window as unknown as { gateway: import('@tombolo/node').Gateway }).gateway.close())
+    expect(await get(page, `${path(native.id)}/`)).toMatchObject({ status: 503 })
   })
 
   web('in the page’s own origin has all but scripts', async ({ page, relay, host, native }) => {
@@ -415,7 +450,7 @@ web.describe('the page', () => {
     const frame = page.frames().find((frame) => frame.url().includes('/p2p/'))!
     expect(await page.evaluate(async () => (await indexedDB.databases()).length)).toBeGreaterThan(0)
     expect(await frame.evaluate(async () => indexedDB.databases())).toEqual([])
-    await expect(page.locator('#site-address')).toHaveText(`${native.id}${SITE}/`)
+    await expect(page.locator('#site-address')).toHaveText(`…${native.id.slice(-8)}${SITE}/`)
     await page.locator('.site').getByRole('button', { name: 'Reload' }).press('Enter')
     await expect(inside.locator('h1')).toHaveText('Harbour almanac')
     await page.locator('.site').getByRole('button', { name: 'Close' }).press('Enter')
@@ -426,6 +461,16 @@ web.describe('the page', () => {
     await opened(page, relay.url.replace('localhost', '127.0.0.1'), native.id)
     await expect(page.frameLocator('.site iframe').locator('h1')).toHaveText('Harbour almanac')
     await expect(page.locator('.site-caveat')).toContainText('without its scripts')
+  })
+
+  web('has room for a site on a wide screen', async ({ page, relay, native }) => {
+    await page.setViewportSize({ width: 1280, height: 900 })
+    await opened(page, named(relay.url), native.id)
+    await expect(page.frameLocator('.site iframe').locator('h1')).toHaveText('Harbour almanac')
+    const { width } = (await page.locator('.site iframe').boundingBox())!
+    expect(width).toBeGreaterThan(1_000)
+    const to = process.env['SCREENSHOTS']
+    if (to !== undefined) await page.screenshot({ path: joinPath(to, 'gateway-wide.png'), fullPage: true })
   })
 
   for (const colorScheme of ['light', 'dark'] as const) {

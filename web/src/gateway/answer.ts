@@ -10,11 +10,14 @@ export type Fetcher = (peer: string, protocol: string, path: string, init: Reque
 /** What a site of a peer may do: see `GatewayOptions`. */
 export type Rights = 'no scripts' | 'own origin' | 'trusted'
 
+const WITH_SCRIPTS =
+  'allow-same-origin allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-modals allow-downloads'
+
 /** What frames and the pages in them are let do, beside running scripts. Never: leading the page around it elsewhere. */
 export const SANDBOX: Record<Rights, string> = {
-  'no scripts': 'allow-same-origin allow-forms allow-popups allow-downloads',
-  'own origin': 'allow-same-origin allow-scripts allow-forms allow-popups allow-modals allow-downloads',
-  trusted: 'allow-same-origin allow-scripts allow-forms allow-popups allow-modals allow-downloads',
+  'no scripts': 'allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads',
+  'own origin': WITH_SCRIPTS,
+  trusted: WITH_SCRIPTS,
 }
 
 const VIA = '1.1 tombolo'
@@ -33,13 +36,21 @@ const WITHHELD = [
   'transfer-encoding',
 ]
 
+/** On whose behalf a request is answered. */
+export interface Site {
+  /** The folder of the sites, which ends in `/p2p/`. */
+  folder: string
+  rights: Rights
+  /** The one service, as below the folder, that requests of this origin may be for. */
+  only?: string | undefined
+}
+
 /** Answers a request. Rejects only where it was aborted, or the node is of no more use. */
 export async function answer(
   fetcher: Fetcher,
   ask: Ask,
   body: ReadableStream<Uint8Array> | null,
-  folder: string,
-  rights: Rights,
+  { folder, rights, only }: Site,
   signal: AbortSignal,
 ): Promise<Response> {
   const here = new URL(ask.url)
@@ -50,6 +61,10 @@ export async function answer(
     target = parsePath(here.pathname, folder)
   } catch (error) {
     return problemResponse({ status: 400, text: `The address leads nowhere: ${words(error)}.` }, accept)
+  }
+  if (only !== undefined && target.prefix !== folder + only) {
+    const text = 'This origin is for the site of one service. Others are under names of their own.'
+    return problemResponse({ status: 403, text, target }, accept)
   }
   if (target.path === '') {
     return new Response(null, { status: 307, headers: { location: here.origin + target.prefix + '/' + here.search } })

@@ -134,7 +134,7 @@ class Served {
     const origin = new URL(pattern.replace('*', await label(service))).origin
     let attached = this.#origins.get(origin)
     if (attached === undefined) {
-      attached = this.#attach(origin).then(() => origin)
+      attached = this.#attach(origin, pattern.includes('*') ? service : undefined).then(() => origin)
       this.#origins.set(origin, attached)
       attached.catch(() => this.#origins.delete(origin)) // it may be there the next time
     }
@@ -148,7 +148,7 @@ class Served {
   }
 
   /** Has a hidden frame install the worker in its origin, and hand on the ports. */
-  async #attach(origin: string): Promise<void> {
+  async #attach(origin: string, only: string | undefined): Promise<void> {
     const frame = document.createElement('iframe')
     frame.hidden = true
     frame.title = 'Gateway to services of peers'
@@ -172,7 +172,7 @@ class Served {
       )
       port.addEventListener('message', ({ data, ports: [door] }: MessageEvent<FromFrame>) => {
         if (!settled) within(ATTACH_MS)
-        if (door !== undefined) this.#take(door)
+        if (door !== undefined) this.#take(door, only)
         if (data.error !== undefined) fail(data.error)
         if (data.ready) resolve()
         if (data.ready ?? data.error) {
@@ -198,15 +198,15 @@ class Served {
   }
 
   /** Takes requests on a port, until the worker at its other end has gone. */
-  #take(door: MessagePort): void {
+  #take(door: MessagePort, only?: string): void {
     this.#over.signal.addEventListener('abort', () => door.close())
     door.addEventListener('message', ({ data, ports: [port] }: MessageEvent<Ask>) => {
-      if (port !== undefined) void this.#serve(data, port)
+      if (port !== undefined) void this.#serve(data, port, only)
     })
     door.start()
   }
 
-  async #serve(ask: Ask, port: MessagePort): Promise<void> {
+  async #serve(ask: Ask, port: MessagePort, only: string | undefined): Promise<void> {
     const abort = new AbortController()
     const leave = () => abort.abort(new DOMException('the request was given up', 'AbortError'))
     const exchange = new Exchange(port, (word) => 'abort' in word && leave(), leave)
@@ -216,12 +216,20 @@ class Served {
     try {
       const body = ask.body ? exchange.receive(() => {}) : null
       const fetcher: Fetcher = (...args) => this.#node.fetch(...args)
-      const response = await answer(fetcher, ask, body, this.#folder, this.#rights, abort.signal)
+      const response = await answer(
+        fetcher,
+        ask,
+        body,
+        { folder: this.#folder, rights: this.#rights, only },
+        abort.signal,
+      )
       const { status, statusText, headers } = response
       exchange.say({ head: { status, statusText, headers: [...headers], body: response.body !== null } })
       if (response.body !== null) await exchange.send(response.body)
     } catch {
-      if (!abort.signal.aborted) exchange.say({ gone: true })
+      if (abort.signal.aborted) return
+      exchange.say({ gone: true })
+      this.close() // the node is of no more use; another tab's may be
     } finally {
       this.#over.signal.removeEventListener('abort', leave)
       this.#count(-1)

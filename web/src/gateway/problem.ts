@@ -2,7 +2,7 @@ import type { Target } from './path.js'
 
 /** Why a request was not answered by a peer, for a person to read. */
 export interface Problem {
-  status: 400 | 502 | 503
+  status: 400 | 403 | 502 | 503
   /** What the peer gave as its reason. */
   reason?: string
   text: string
@@ -11,7 +11,7 @@ export interface Problem {
   target?: Target
 }
 
-const TITLES = { 400: 'Bad Request', 502: 'Bad Gateway', 503: 'Service Unavailable' }
+const TITLES = { 400: 'Bad Request', 403: 'Forbidden', 502: 'Bad Gateway', 503: 'Service Unavailable' }
 
 /** Nobody may put anything into a page of the gateway's own. */
 const POLICY =

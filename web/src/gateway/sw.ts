@@ -61,8 +61,12 @@ function serviceWorker(scope: WorkerScope): void {
     // Chromium tells of a request that was given up only once its response is under way. That of a page that has gone can be noticed.
     const mayHaveGone = clientId !== '' && request.mode !== 'navigate'
     const gone = async () => mayHaveGone && (await scope.clients.get(clientId)) === undefined
-    for (;;) {
-      const door = doors[0] ?? (await ask())
+    for (let asked = false; ;) {
+      if (doors[0] === undefined && !asked) {
+        asked = true
+        await ask()
+      }
+      const door = doors[0]
       if (door === undefined) break
       const response = await through(door, request, gone)
       if (response !== null) return response
@@ -79,7 +83,7 @@ function serviceWorker(scope: WorkerScope): void {
   }
 
   /** Asks all pages for a port: after the browser has ended the worker, it knows none of them. */
-  async function ask(): Promise<MessagePort | undefined> {
+  async function ask(): Promise<void> {
     const offered = new Promise((resolve) => {
       offers.addEventListener('offer', resolve, { once: true })
       setTimeout(resolve, PATIENCE_MS)
@@ -88,7 +92,6 @@ function serviceWorker(scope: WorkerScope): void {
       client.postMessage(WANTED)
     }
     await offered
-    return doors[0]
   }
 }
 

@@ -62,7 +62,7 @@ export function SiteView({ site, session }: { site: Site; session: Session }) {
       <div class="site-bar">
         <Flag id={peer} />
         <code id="site-address" title={shown?.url}>
-          {peer}
+          {shortId(peer)}
           {protocol}/
         </code>
         <button class="quiet" onClick={() => (shown ? setLoads(loads + 1) : void session.openSite(peer, protocol))}>
