@@ -382,7 +382,7 @@ web.describe('a request', () => {
     expect(new URL(frame.url()).pathname).toBe(`${base}/new`)
   })
 
-  web('that cannot be answered says why in words', async ({ page, native }) => {
+  web('that cannot be answered says why in words', async ({ page, relay, native }) => {
     const says = async (rest: string) => {
       const { status, text } = await get(page, `/p2p/${rest}`)
       return `${status} ${text}`
@@ -390,9 +390,12 @@ web.describe('a request', () => {
     expect(await says(`${native.id}/x/missing/http/`)).toMatch(/^502 .*no such protocol[^]*has no service of that name/)
     expect(await says(`${native.id}/x/refused/http/`)).toMatch(/^502 .*not allowed[^]*does not let this node use/)
     expect(await says(`${native.id}/x/closed/http/`)).toMatch(/^502 .*target refused[^]*may not be running/)
-    expect(await says('12D3KooWEhJv7FiRLhvHsYqQRJ9mCiG2zVJAeZ8iN1RybnQgoRNS/x/site/http/')).toMatch(/^502 [^]*peer/)
+    expect(await says('12D3KooWEhJv7FiRLhvHsYqQRJ9mCiG2zVJAeZ8iN1RybnQgoRNS/x/site/http/')).toMatch(/^502 .*peer away/)
     expect(await says(`${native.id}/x/site`)).toMatch(/^400 [^]*has no \/http\//)
     expect(await says('nobody/x/site/http/')).toMatch(/^400 [^]*"nobody" is no peer id/)
+    const gone = await natively(relay)
+    await gone.kill()
+    expect(await says(`${gone.id}/x/site/http/`)).toMatch(/^502 .*peer away[^]*cannot be reached/)
     const frame = await shown(page, native.id, '/x/missing/http')
     await expect(frame.locator('h1')).toHaveText('502 no such protocol')
     await expect(frame.locator('dd').first()).toHaveText(native.id)

@@ -20,8 +20,8 @@ export function App({ state, session }: { state: State; session: Session }) {
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />
-        {state.site && <SiteView site={state.site} session={session} />}
         <EchoBox state={state} session={session} />
+        {state.site && <SiteView site={state.site} session={session} />}
         <ActivityLog log={state.log} />
       </div>
       <footer>
