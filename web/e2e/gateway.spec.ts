@@ -430,6 +430,36 @@ web(
   },
 )
 
+web('what is on its way ends when the tab does, or the worker', async ({ page, context, relay, host, native }) => {
+  let ended = 0
+  const protocol = await offer(native, (_, res) => {
+    res.on('close', () => ended++)
+    res.writeHead(200).write('it begins')
+  })
+  await serving(page, host.url, relay.addr('/ws/'), native.id, ALL)
+  const bare = await context.newPage()
+  await bare.goto(new URL(`${path(native.id)}/`, host.url).href)
+  const begin = () =>
+    bare.evaluate(
+      async (url) => {
+        const reader = (await fetch(url)).body!.getReader()
+        await reader.read()
+        const failed = reader.read().then(String, String)
+        Object.assign(window, { failed })
+      },
+      `${path(native.id, protocol)}/`,
+    )
+  const failed = () => bare.evaluate(() => (window as unknown as { failed: Promise<string> }).failed)
+  await begin()
+  await stopWorkers(context, bare)
+  expect(await failed()).toMatch(/TypeError/)
+  await expect.poll(() => ended).toBe(1)
+  await begin()
+  await page.close()
+  expect(await failed()).toMatch(/TypeError/)
+  await expect.poll(() => ended).toBe(2)
+})
+
 web('where the worker is not, that is said', async ({ page, relay, host, native }) => {
   const failed = serving(page, host.url, relay.addr('/ws/'), native.id, { scriptUrl: '/nowhere.js' })
   await expect(failed).rejects.toThrow(/scriptUrl: .*\/nowhere\.js could not be registered/)

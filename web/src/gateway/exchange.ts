@@ -1,7 +1,7 @@
 /**
  * One request and its response on a `MessagePort`, between the service worker and the tab whose node answers. A body goes chunk by chunk,
  * and only as many as the other side has asked for: so memory stays bounded, and a tab or a worker that ends is noticed, which a
- * transferred stream does not tell.
+ * transferred stream does not tell. Nor does the port in Chromium, which has no `close` event: so the one side calls and the other answers.
  */
 
 /** A request, as the service worker hands it on. */
@@ -23,10 +23,22 @@ export interface Head {
 /** What is said beside bodies: `taken` comes at once, `gone` of a tab that has no node any more. */
 export type Word = { taken: true } | { gone: true } | { head: Head } | { abort: true }
 
-type Part = { more: true } | { chunk: Uint8Array } | { end: true } | { failed: string } | { cancel: true }
+type Part =
+  | { call: true }
+  | { here: true }
+  | { bye: true }
+  | { more: true }
+  | { chunk: Uint8Array }
+  | { end: true }
+  | { failed: string }
+  | { cancel: true }
 
 /** How many chunks may be on their way that nobody has read yet. */
 const WINDOW = 8
+
+/** How often the worker calls, and after how long a silence the other side has gone. A busy page may take a while to answer. */
+const CALL_MS = 2_000
+const SILENCE_MS = 10_000
 
 /** One side of an exchange: at most one body goes out, and one comes in. */
 export class Exchange {
@@ -38,18 +50,25 @@ export class Exchange {
   #receiving: ReadableStreamDefaultController<Uint8Array> | undefined
   #asked = 0
   #closed = false
+  #heard = Date.now()
+  readonly #watch: ReturnType<typeof setInterval>
 
   /** `over` is called when the other side has gone, or `close` was called here. */
   constructor(
     port: MessagePort,
     hear: (word: Word) => void,
     readonly over: () => void,
+    { calls = false } = {},
   ) {
     this.#port = port
     this.#hear = hear
     port.addEventListener('message', ({ data }: MessageEvent<Word | Part>) => this.#take(data))
     port.addEventListener('close', () => this.#lost())
     port.start()
+    this.#watch = setInterval(() => {
+      if (Date.now() - this.#heard > SILENCE_MS) this.close()
+      else if (calls) this.#post({ call: true })
+    }, CALL_MS)
   }
 
   say(word: Word): void {
@@ -58,6 +77,7 @@ export class Exchange {
 
   /** Ends the exchange, whatever is under way. */
   close(): void {
+    this.#post({ bye: true })
     this.#port.close()
     this.#lost()
   }
@@ -110,7 +130,15 @@ export class Exchange {
   }
 
   #take(data: Word | Part): void {
-    if ('more' in data) {
+    this.#heard = Date.now()
+    if ('call' in data) {
+      this.#post({ here: true })
+    } else if ('here' in data) {
+      return
+    } else if ('bye' in data) {
+      this.#port.close()
+      this.#lost()
+    } else if ('more' in data) {
       this.#credit++
       this.#credited?.()
     } else if ('chunk' in data) {
@@ -139,6 +167,7 @@ export class Exchange {
   #lost(): void {
     if (this.#closed) return
     this.#closed = true
+    clearInterval(this.#watch)
     this.#credited?.()
     void this.#sending?.cancel().catch(() => {})
     this.#finish((controller) => controller.error(new TypeError('the other side of the gateway has gone')))

@@ -2,7 +2,7 @@
 import { TomboloError } from '../errors.js'
 import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
 import { Exchange, type Ask } from './exchange.js'
-import { ATTACH, BUSY, BUSY_MS, joinWorker, type Joined } from './join.js'
+import { ATTACH, BUSY, BUSY_MS, GONE, joinWorker, type Joined } from './join.js'
 import { servicePath } from './path.js'
 
 export interface GatewayOptions {
@@ -92,7 +92,8 @@ class Served {
   readonly #over = new AbortController()
   readonly #joined = new Set<Joined>()
   readonly #origins = new Map<string, Promise<string>>()
-  #under = 0
+  readonly #doors = new Map<string, MessagePort>() // by the service that they are for
+  readonly #exchanges = new Set<Exchange>()
   #beat: ReturnType<typeof setInterval> | undefined
 
   constructor(node: { fetch: Fetcher }, script: URL, rights: Rights) {
@@ -100,6 +101,8 @@ class Served {
     this.#script = script
     this.#rights = rights
     this.#folder = new URL('p2p/', script).pathname
+    // The browser tells nobody of a page that ends. One that comes back is asked again.
+    window.addEventListener('pagehide', () => this.#hang(), { signal: this.#over.signal })
   }
 
   async joinHere(scope = this.#folder): Promise<void> {
@@ -142,7 +145,8 @@ class Served {
   }
 
   close(): void {
-    this.#over.abort(new TomboloError('stream', 'the gateway was closed', { reason: 'closed by hand' }))
+    this.#hang()
+    this.#over.abort()
     clearInterval(this.#beat)
     for (const joined of this.#joined) joined.leave()
   }
@@ -197,9 +201,24 @@ class Served {
     this.#joined.add({ busy: () => port.postMessage(BUSY), leave })
   }
 
-  /** Takes requests on a port, until the worker at its other end has gone. */
+  /** Lets go of the workers, and of what is under way. */
+  #hang(): void {
+    for (const only of [...this.#doors.keys()]) this.#shut(only)
+    for (const exchange of this.#exchanges) exchange.close()
+  }
+
+  #shut(only: string): void {
+    const door = this.#doors.get(only)
+    this.#doors.delete(only)
+    door?.postMessage(GONE)
+    door?.close()
+  }
+
+  /** Takes requests on a port, in place of the one before: the worker at that one's end has gone. */
   #take(door: MessagePort, only?: string): void {
-    this.#over.signal.addEventListener('abort', () => door.close())
+    if (this.#over.signal.aborted) return door.postMessage(GONE)
+    this.#shut(only ?? '')
+    this.#doors.set(only ?? '', door)
     door.addEventListener('message', ({ data, ports: [port] }: MessageEvent<Ask>) => {
       if (port !== undefined) void this.#serve(data, port, only)
     })
@@ -210,8 +229,8 @@ class Served {
     const abort = new AbortController()
     const leave = () => abort.abort(new DOMException('the request was given up', 'AbortError'))
     const exchange = new Exchange(port, (word) => 'abort' in word && leave(), leave)
-    this.#over.signal.addEventListener('abort', leave)
-    this.#count(1)
+    this.#exchanges.add(exchange)
+    this.#beatWhileBusy()
     exchange.say({ taken: true })
     try {
       const body = ask.body ? exchange.receive(() => {}) : null
@@ -231,17 +250,16 @@ class Served {
       exchange.say({ gone: true })
       this.close() // the node is of no more use; another tab's may be
     } finally {
-      this.#over.signal.removeEventListener('abort', leave)
-      this.#count(-1)
+      this.#exchanges.delete(exchange)
+      this.#beatWhileBusy()
     }
   }
 
-  #count(change: 1 | -1): void {
-    this.#under += change
-    if (this.#under === 0) clearInterval(this.#beat)
-    else if (this.#under === 1 && change === 1) {
-      this.#beat = setInterval(() => this.#joined.forEach((joined) => joined.busy()), BUSY_MS)
-    }
+  #beatWhileBusy(): void {
+    if (this.#exchanges.size === 0) {
+      clearInterval(this.#beat)
+      this.#beat = undefined
+    } else this.#beat ??= setInterval(() => this.#joined.forEach((joined) => joined.busy()), BUSY_MS)
   }
 }
 

@@ -6,6 +6,8 @@ export const WANTED = 'tombolo:gateway-wanted'
 export const OFFER = 'tombolo:gateway-offer'
 /** From a page to the worker, now and then while a request lasts: the browser ends a worker that hears nothing for half a minute. */
 export const BUSY = 'tombolo:gateway-busy'
+/** From a page, on the port that it offered: it takes no more. */
+export const GONE = 'tombolo:gateway-gone'
 /** From a page to the frame of another origin, with a port on which that hands on the offers. */
 export const ATTACH = 'tombolo:gateway-attach'
 

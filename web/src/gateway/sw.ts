@@ -3,7 +3,7 @@
  * the script of `gateway.html`, on a host name for sites alone, it installs that worker and hands it the ports of the page around it.
  */
 import { Exchange, type Ask } from './exchange.js'
-import { ATTACH, BUSY, joinWorker, OFFER, WANTED, type Joined } from './join.js'
+import { ATTACH, BUSY, GONE, joinWorker, OFFER, WANTED, type Joined } from './join.js'
 import { problemResponse } from './problem.js'
 
 /** The part of a service worker's scope that is used here: TypeScript has it in a library that excludes that of pages. */
@@ -44,7 +44,7 @@ function serviceWorker(scope: WorkerScope): void {
   scope.addEventListener('message', ({ data, ports: [door] }) => {
     if (data !== OFFER || door === undefined) return
     doors.unshift(door)
-    door.addEventListener('close', () => forget(door))
+    door.addEventListener('message', ({ data }) => data === GONE && forget(door))
     door.start()
     offers.dispatchEvent(new Event('offer'))
   })
@@ -128,6 +128,7 @@ async function through(door: MessagePort, request: Request, gone: () => Promise<
         const text = 'The tab whose node sent the request has gone. Whether the peer got all of it is not known.'
         resolve(problemResponse({ status: 502, text }, request.headers.get('accept')))
       },
+      { calls: true },
     )
     const timer = setTimeout(() => abort(), PATIENCE_MS)
     const looking = setInterval(() => void gone().then((yes) => yes && abort(yes)), LOOK_MS)
