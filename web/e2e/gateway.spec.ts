@@ -222,6 +222,11 @@ web.describe('a site', () => {
           }),
         `${sibling}/gateway.html`,
       )
+      const proud = await offer(native, (req, res) => {
+        res.writeHead(200, { 'content-type': 'text/html', 'x-frame-options': 'DENY' })
+        res.end(`<h1>for ${req.headers['x-forwarded-host']}</h1>`)
+      })
+      await expect((await shown(page, native.id, proud)).locator('h1')).toContainText('.app.localhost')
       expect(said).toMatch(/^pages of http:\/\/[0-9a-f]{32}\.app\.localhost:\d+ may not use http:\/\/sibling\./)
     },
   )
@@ -369,13 +374,20 @@ web.describe('a request', () => {
     await expect.poll(() => ended).toContain('/silent')
   })
 
-  web('is redirected within the service', async ({ page, native }) => {
+  web('is redirected within the service, and elsewhere', async ({ page, native }) => {
+    const server = createServer((_, res) => res.writeHead(200, { 'access-control-allow-origin': '*' }).end('elsewhere'))
+    await once(server.listen(0, '127.0.0.1').unref(), 'listening')
+    const elsewhere = `http://localhost:${(server.address() as AddressInfo).port}/`
     const protocol = await offer(native, (req, res) => {
       if (req.url === '/old') res.writeHead(302, { location: '/new?x=1' }).end()
+      else if (req.url === '/own') res.writeHead(307, { location: `http://${req.headers.host}/new` }).end()
+      else if (req.url === '/away') res.writeHead(302, { location: elsewhere }).end()
       else res.writeHead(200, { 'content-type': 'text/html' }).end(`<h1>at ${req.url}</h1>`)
     })
     const base = path(native.id, protocol)
     expect(await get(page, `${base}/old`)).toMatchObject({ status: 200, text: '<h1>at /new?x=1</h1>' })
+    expect(await get(page, `${base}/own`)).toMatchObject({ status: 200, text: '<h1>at /new</h1>' })
+    expect(await get(page, `${base}/away`)).toMatchObject({ status: 200, text: 'elsewhere', url: elsewhere })
     expect((await get(page, base)).url).toMatch(/\/http\/$/)
     const frame = await shown(page, native.id, protocol, '/old')
     await expect(frame.locator('h1')).toHaveText('at /new?x=1')

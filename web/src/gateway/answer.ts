@@ -101,7 +101,8 @@ function passedOn(response: Response, target: Target, here: URL, rights: Rights)
 function policyOf(target: Target, here: URL, rights: Rights): string | undefined {
   if (rights === 'trusted') return undefined
   const sandbox = `sandbox ${SANDBOX[rights]}`
-  if (rights === 'own origin') return sandbox
+  // A service that does not know that it is framed may forbid it to all (X-Frame-Options); this goes before.
+  if (rights === 'own origin') return `${sandbox}; frame-ancestors 'self' ${location.origin}`
   // In the origin of the page, forms may not speak to its server in the person's name.
   return `${sandbox}; script-src 'none'; object-src 'none'; base-uri 'none'; form-action ${here.origin}${target.prefix}/; frame-ancestors 'self'`
 }

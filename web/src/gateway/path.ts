@@ -57,7 +57,7 @@ export function locate(ref: string, { peer, prefix, path }: Target, here: URL): 
   } catch {
     return ref
   }
-  const ours = [service.hostname, here.hostname, peer.toLowerCase()].includes(to.hostname)
+  const ours = to.host === here.host || to.hostname === service.hostname || to.hostname === peer.toLowerCase()
   if (!ours || !/^https?:$/.test(to.protocol)) return to.href
   const within = to.pathname === prefix || to.pathname.startsWith(prefix + '/')
   return new URL((within ? '' : prefix) + to.pathname + to.search + to.hash, here.origin).href
