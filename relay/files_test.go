@@ -161,6 +161,33 @@ func TestEachKindOfFileHasItsHeaders(t *testing.T) {
 	}
 }
 
+func TestOnlyTheGatewaysFileMayBeFramed(t *testing.T) {
+	site := testSite()
+	site["gateway.html"] = &fstest.MapFile{Data: []byte("<!doctype html>")}
+	h := testFiles(t, site)
+	for path, want := range map[string]string{"/": "frame-ancestors 'none'", "/gateway.html": "frame-ancestors http: https:"} {
+		assert.Contains(t, get(h, http.MethodGet, path).Header.Get("Content-Security-Policy"), want, path)
+	}
+}
+
+func TestThePageMayShowSitesUnderNamesBelowItsOwn(t *testing.T) {
+	h := testFiles(t, testSite())
+	for host, want := range map[string]string{
+		"localhost:8080":      "frame-src 'self' *.localhost:8080;",
+		"relay.example.com":   "frame-src 'self' *.relay.example.com;",
+		"127.0.0.1:8080":      "frame-src 'self';",
+		"[::1]:8080":          "frame-src 'self';",
+		"a; script-src *":     "frame-src 'self';",
+		"a.example,evil.test": "frame-src 'self';",
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		assert.Contains(t, w.Header().Get("Content-Security-Policy"), want, host)
+	}
+}
+
 func TestWhatTheClientHasIsNotSentAgain(t *testing.T) {
 	h := testFiles(t, testSite())
 	tags := make(map[string]string)

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
@@ -38,15 +39,36 @@ func (s *site) open(n *core.Node) { s.node.Store(n) }
 func (s *site) close() { s.node.Store(nil) }
 
 // contentPolicy lets the page run its wasm and reach any peer, and nothing else
-// that is not its own.
-const contentPolicy = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; " +
-	"connect-src * ws: wss: http: https:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; " +
-	"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// that is not its own; it may show sites of peers under names below its host's.
+func contentPolicy(r *http.Request) string {
+	frames := "'self'"
+	if hostname.MatchString(r.Host) {
+		frames += " *." + r.Host
+	}
+	return "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; " +
+		"connect-src * ws: wss: http: https:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-src " + frames + "; " +
+		"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+}
+
+// hostname is a host that is a name, and no IP address, with or without a port.
+var hostname = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z_-][A-Za-z0-9_-]*(:[0-9]{1,5})?$`)
+
+// gatewayFile is loaded in a hidden frame, under another name of this host: its
+// script installs the service worker through which the page shows sites of peers.
+// That refuses pages around it whose host is not above its own.
+const (
+	gatewayFile   = "/gateway.html"
+	gatewayPolicy = "default-src 'none'; script-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
+)
 
 func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Security-Policy", contentPolicy)
+	if r.URL.Path == gatewayFile {
+		h.Set("Content-Security-Policy", gatewayPolicy)
+	} else {
+		h.Set("Content-Security-Policy", contentPolicy(r))
+	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	s.mux.ServeHTTP(w, r)

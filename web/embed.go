@@ -22,7 +22,8 @@ var ErrNotBuilt = errors.New("this binary was built without the page: `make buil
 //
 // Beside each file of more than 1 KiB lie its compressed forms, name.br and
 // name.gz. tombolo.wasm is there in these forms only. The names under assets/
-// contain a hash of their content; index.html is the only other file.
+// contain a hash of their content. The only other files are index.html, and
+// gateway-sw.js with gateway.html, which the gateway expects at these names.
 func Site() (fs.FS, error) {
 	site, err := fs.Sub(dist, "dist/site")
 	if err != nil {

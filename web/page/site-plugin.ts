@@ -1,4 +1,5 @@
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { basename } from 'node:path'
 import type { Plugin } from 'vite'
 import { compress, MIN_BYTES } from './precompress.ts'
 
@@ -7,6 +8,8 @@ interface SitePaths {
   wasm: string
   /** The chart that index.html shows before any script has run. */
   chart: string
+  /** The service worker of the gateway, and its page for other origins: they keep their names. */
+  gateway: string[]
   /** Where the site is written. */
   out: string
   cache: string
@@ -16,7 +19,7 @@ const SIZES = 'virtual:wasm-sizes'
 
 /** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
 export function site(paths: SitePaths): Plugin[] {
-  return [chartInHtml(paths), wasmPreload(), wasmSizes(paths), precompressed(paths)]
+  return [chartInHtml(paths), wasmPreload(), wasmSizes(paths), gatewayFiles(paths), precompressed(paths)]
 }
 
 function chartInHtml({ chart }: SitePaths): Plugin {
@@ -63,6 +66,25 @@ function wasmSizes({ wasm, cache }: SitePaths): Plugin {
       const raw = bytes.length
       const { br, gzip } = building ? await compress(bytes, cache) : { br: bytes, gzip: bytes }
       return `export default ${JSON.stringify({ raw, br: br.length, gzip: gzip.length })}`
+    },
+  }
+}
+
+function gatewayFiles({ gateway }: SitePaths): Plugin {
+  return {
+    name: 'tombolo:gateway',
+    async generateBundle() {
+      for (const path of gateway) {
+        this.emitFile({ type: 'asset', fileName: basename(path), source: await readFile(path) })
+      }
+    },
+    configureServer(server) {
+      for (const path of gateway) {
+        server.middlewares.use(`/${basename(path)}`, (_, response) => {
+          response.setHeader('content-type', path.endsWith('.js') ? 'text/javascript' : 'text/html')
+          void readFile(path).then((bytes) => response.end(bytes))
+        })
+      }
     },
   }
 }

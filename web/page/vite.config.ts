@@ -23,6 +23,7 @@ export default defineConfig({
   plugins: site({
     wasm: at('../dist/npm/tombolo.wasm'),
     chart: at('./chart.svg'),
+    gateway: [at('../dist/npm/gateway-sw.js'), at('../dist/npm/gateway.html')],
     out: at('../dist/site'),
     cache: at('../node_modules/.cache/precompress'),
   }),

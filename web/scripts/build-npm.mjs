@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { build } from 'vite'
 import { fromGo, npmDir, webDir } from './paths.mjs'
 
 rmSync(npmDir, { recursive: true, force: true })
@@ -11,6 +12,20 @@ for (const name of ['tombolo.wasm', 'wasm_exec.js']) copyFileSync(fromGo(name), 
 
 const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.npm.json'], { cwd: webDir, stdio: 'inherit' })
+
+// The service worker is one file, for sites to host as it is.
+await build({
+  configFile: false,
+  logLevel: 'warn',
+  publicDir: false,
+  build: {
+    outDir: npmDir,
+    emptyOutDir: false,
+    target: 'es2022',
+    lib: { entry: `${webDir}/src/gateway/sw.ts`, formats: ['iife'], name: 'gateway', fileName: () => 'gateway-sw.js' },
+  },
+})
+copyFileSync(`${webDir}/src/gateway/gateway.html`, `${npmDir}/gateway.html`)
 
 copyFileSync(`${webDir}/src/README.md`, `${npmDir}/README.md`)
 for (const name of ['LICENSE', 'LICENSE-APACHE', 'LICENSE-MIT']) {

@@ -21,6 +21,7 @@ async function compileFile(url: URL, onProgress: OnProgress | undefined): Promis
 }
 
 export { TomboloError, type TomboloErrorCode } from './errors.js'
+export { serveGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js'
 export type { HttpHandler } from './http/server.js'
 export type { Presence, Subscription } from './messages.js'
 export type { TomboloNode } from './node.js'

@@ -8,6 +8,7 @@ import { creator } from './node.js'
 export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFetched)
 
 export { TomboloError, type TomboloErrorCode } from './errors.js'
+export { serveGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js'
 export type { HttpHandler } from './http/server.js'
 export type { Presence, Subscription } from './messages.js'
 export type { TomboloNode } from './node.js'

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { crashWasm } from './binaries.js'
 
 const root = fileURLToPath(new URL('../../dist/npm', import.meta.url))
-const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm' }
+const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' }
 
 /** Serves the built package as it is to an empty page: the package without a bundler, and without the page. */
 export class NpmServer {

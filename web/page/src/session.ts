@@ -3,10 +3,12 @@ import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
+import { Sites } from './sites.js'
 import { type LogKind, type State, Store } from './state.js'
 
 const REFRESH_MS = 2_000
 const PING_MS = 5_000
+const SERVICES_MS = 10_000
 /** After so long without a reservation a person should know that something is wrong. */
 const RELAY_PATIENCE_MS = 10_000
 const MAX_LOG = 200
@@ -21,6 +23,8 @@ export class Session {
   #relay: RelayDescription | undefined
   #patience: ReturnType<typeof setTimeout> | undefined
   #pinging = false
+  #asking = false
+  #sites: Sites | undefined
   #count = 0
 
   constructor(config: PageConfig, onChange: (state: State) => void) {
@@ -87,6 +91,26 @@ export class Session {
     }
   }
 
+  /** Shows a site of a peer in the gateway's frame. */
+  async openSite(peer: string, protocol: string): Promise<void> {
+    if (this.#node === undefined) return
+    const site = { peer, protocol, shown: undefined, error: undefined }
+    this.#store.set({ site })
+    const finish = (change: Partial<NonNullable<State['site']>>) => {
+      if (this.state.site === site) this.#store.set({ site: { ...site, ...change } })
+    }
+    try {
+      this.#sites ??= new Sites(this.#node)
+      finish({ shown: await this.#sites.show(peer, protocol) })
+    } catch (error) {
+      finish({ error: message(error) })
+    }
+  }
+
+  closeSite(): void {
+    this.#store.set({ site: undefined })
+  }
+
   async #run(node: TomboloNode): Promise<void> {
     this.#node = node
     window.tombolo = node
@@ -106,6 +130,7 @@ export class Session {
     if (this.#relay !== undefined) this.#expectRelay()
     setInterval(() => void this.#refresh(), REFRESH_MS)
     setInterval(() => void this.#ping(), PING_MS)
+    setInterval(() => void this.#ask(), SERVICES_MS)
     for (const peer of this.#config.peers) this.#seek(node, peer)
     await this.#refresh()
     for (const { id, expires } of await node.relays()) this.#reserved(id, expires)
@@ -115,6 +140,7 @@ export class Session {
     node.addEventListener('peer:connect', ({ detail }) => {
       this.#log('connect', detail.direction === 'inbound' ? 'called us' : 'connected', detail.peer)
       void this.#refresh().then(() => this.#ping())
+      void this.#ask()
     })
     node.addEventListener('peer:disconnect', ({ detail }) => {
       this.#log('disconnect', 'disconnected', detail.peer)
@@ -185,6 +211,19 @@ export class Session {
     await this.#refresh()
   }
 
+  /** Asks the connected peers what they offer. */
+  async #ask(): Promise<void> {
+    const node = this.#node
+    if (node === undefined || document.hidden || this.#asking || this.state.phase === 'failed') return
+    this.#asking = true
+    try {
+      this.#store.set({ services: await node.services({ signal: AbortSignal.timeout(SERVICES_MS) }) })
+    } catch (error) {
+      this.#log('error', `asking for services: ${message(error)}`)
+    }
+    this.#asking = false
+  }
+
   #loaded({ loaded, encoding }: LoadProgress): void {
     const total = encoding === 'br' ? wasmSizes.br : encoding === 'gzip' ? wasmSizes.gzip : wasmSizes.raw
     this.#store.set({ load: { done: Math.min(total, Math.round((loaded / wasmSizes.raw) * total)), total } })
@@ -193,7 +232,7 @@ export class Session {
   #fail(failure: Problem): void {
     this.#over.abort()
     clearTimeout(this.#patience)
-    this.#store.set({ phase: 'failed', failure, peers: [] })
+    this.#store.set({ phase: 'failed', failure, peers: [], services: [], site: undefined })
   }
 
   #notice(problem: Problem): void {

@@ -1,5 +1,6 @@
-import type { PeerInfo } from '@tombolo/node'
+import type { PeerInfo, Service } from '@tombolo/node'
 import type { Problem } from './problems.js'
+import type { ShownSite } from './sites.js'
 
 /**
  * - `loading`: the program is on its way
@@ -51,6 +52,16 @@ export interface EchoResult {
   error: string | undefined
 }
 
+/** The site in the gateway's frame. */
+export interface Site {
+  peer: string
+  protocol: string
+  /** Once it is known how. */
+  shown: ShownSite | undefined
+  /** Why it cannot be shown. */
+  error: string | undefined
+}
+
 export interface State {
   phase: Phase
   load: Load
@@ -59,6 +70,9 @@ export interface State {
   peers: PeerInfo[]
   log: LogEntry[]
   echoes: EchoResult[]
+  /** What connected peers offer. */
+  services: Service[]
+  site: Site | undefined
   /** Why there is no node. */
   failure: Problem | undefined
   /** What is not as it should be, though the node runs. */
@@ -73,6 +87,8 @@ export const initialState: State = {
   peers: [],
   log: [],
   echoes: [],
+  services: [],
+  site: undefined,
   failure: undefined,
   notices: [],
 }

@@ -5,6 +5,7 @@ import { ActivityLog } from './log.js'
 import { Peers } from './peers.js'
 import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
+import { Services, SiteView } from './services.js'
 import { Status } from './status.js'
 
 export function App({ state, session }: { state: State; session: Session }) {
@@ -18,7 +19,9 @@ export function App({ state, session }: { state: State; session: Session }) {
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
         <SelfCard state={state} />
         <Peers state={state} session={session} />
+        <Services state={state} session={session} />
         <EchoBox state={state} session={session} />
+        {state.site && <SiteView site={state.site} session={session} />}
         <ActivityLog log={state.log} />
       </div>
       <footer>

@@ -1,0 +1,138 @@
+/** How a request of the service worker becomes one to a peer, and the peer's response one that a browser may have. */
+import { TomboloError } from '../errors.js'
+import type { StreamReason } from '../types.js'
+import type { Ask } from './exchange.js'
+import { locate, parsePath, type Target } from './path.js'
+import { problemResponse, type Problem } from './problem.js'
+
+export type Fetcher = (peer: string, protocol: string, path: string, init: RequestInit) => Promise<Response>
+
+/** What a site of a peer may do: see `GatewayOptions`. */
+export type Rights = 'no scripts' | 'own origin' | 'trusted'
+
+const WITH_SCRIPTS =
+  'allow-same-origin allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-modals allow-downloads'
+
+/** What frames and the pages in them are let do, beside running scripts. Never: leading the page around it elsewhere. */
+export const SANDBOX: Record<Rights, string> = {
+  'no scripts': 'allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads',
+  'own origin': WITH_SCRIPTS,
+  trusted: WITH_SCRIPTS,
+}
+
+const VIA = '1.1 tombolo'
+
+/** Headers of a service that would act on all of the origin, or on the connection, which is another. */
+const WITHHELD = [
+  'set-cookie',
+  'service-worker-allowed',
+  'clear-site-data',
+  'strict-transport-security',
+  'reporting-endpoints',
+  'report-to',
+  'nel',
+  'connection',
+  'keep-alive',
+  'transfer-encoding',
+]
+
+/** On whose behalf a request is answered. */
+export interface Site {
+  /** The folder of the sites, which ends in `/p2p/`. */
+  folder: string
+  rights: Rights
+  /** The one service, as below the folder, that requests of this origin may be for. */
+  only?: string | undefined
+}
+
+/** Answers a request. Rejects only where it was aborted, or the node is of no more use. */
+export async function answer(
+  fetcher: Fetcher,
+  ask: Ask,
+  body: ReadableStream<Uint8Array> | null,
+  { folder, rights, only }: Site,
+  signal: AbortSignal,
+): Promise<Response> {
+  const here = new URL(ask.url)
+  const headers = new Headers(ask.headers)
+  const accept = headers.get('accept')
+  let target: Target
+  try {
+    target = parsePath(here.pathname, folder)
+  } catch (error) {
+    return problemResponse({ status: 400, text: `The address leads nowhere: ${words(error)}.` }, accept)
+  }
+  if (only !== undefined && target.prefix !== folder + only) {
+    const text = 'This origin is for the site of one service. Others are under names of their own.'
+    return problemResponse({ status: 403, text, target }, accept)
+  }
+  if (target.path === '') {
+    return new Response(null, { status: 307, headers: { location: here.origin + target.prefix + '/' + here.search } })
+  }
+  headers.set('x-forwarded-host', here.host)
+  headers.set('x-forwarded-proto', here.protocol.slice(0, -1))
+  headers.set('x-forwarded-prefix', target.prefix)
+  headers.append('via', VIA)
+  try {
+    const init = { method: ask.method, headers, body, redirect: 'manual', signal } as const
+    const response = await fetcher(target.peer, target.protocol, target.path + here.search, init)
+    return passedOn(response, target, here, rights)
+  } catch (error) {
+    if (signal.aborted || (error instanceof TomboloError && error.code === 'crashed')) throw error
+    return problemResponse(explain(target, error), accept)
+  }
+}
+
+/** The response with what leads to paths of the service leading there, and without what is not the service's to say. */
+function passedOn(response: Response, target: Target, here: URL, rights: Rights): Response {
+  const headers = new Headers(response.headers)
+  for (const name of ['location', 'content-location']) {
+    const to = headers.get(name)
+    if (to !== null) headers.set(name, locate(to, target, here))
+  }
+  for (const name of WITHHELD) headers.delete(name)
+  headers.append('via', VIA)
+  headers.set('x-content-type-options', 'nosniff')
+  const policy = policyOf(target, here, rights)
+  if (policy !== undefined) headers.append('content-security-policy', policy)
+  return new Response(response.body, { status: response.status, statusText: response.statusText, headers })
+}
+
+function policyOf(target: Target, here: URL, rights: Rights): string | undefined {
+  if (rights === 'trusted') return undefined
+  const sandbox = `sandbox ${SANDBOX[rights]}`
+  // A service that does not know that it is framed may forbid it to all (X-Frame-Options); this goes before.
+  if (rights === 'own origin') return `${sandbox}; frame-ancestors 'self' ${location.origin}`
+  // In the origin of the page, forms may not speak to its server in the person's name.
+  return `${sandbox}; script-src 'none'; object-src 'none'; base-uri 'none'; form-action ${here.origin}${target.prefix}/; frame-ancestors 'self'`
+}
+
+/** What each reason means to who asked for a page; as the native gateway says it. */
+const SAID: Record<string, string> = {
+  'not allowed': 'The peer does not let this node use the service. Its owner can allow it.',
+  'no such protocol': 'The peer has no service of that name, or has closed it.',
+  'target refused': 'The peer has the service, but what is behind it refused the connection: it may not be running.',
+  'target timed out': 'The peer has the service, but what is behind it did not take the connection in time.',
+  'too many streams': 'The service has as many streams as it takes. Try again when others have ended.',
+  'target failed': 'What is behind the service broke off before it answered.',
+  'peer away': 'The peer cannot be reached: it may be offline, or no relay between here and there is up.',
+  'peer lost': 'The connection to the peer was lost before it answered.',
+  'reset by the peer': 'The peer reset the stream before it answered, and did not say why.',
+  'timed out': 'The service was silent for longer than it may be.',
+  'closed by hand': 'The stream was closed by hand before the service answered.',
+  shutdown: 'The peer is shutting down, or this node is.',
+} satisfies Partial<Record<StreamReason, string>>
+
+function explain(target: Target, error: unknown): Problem {
+  const reason = error instanceof TomboloError ? error.reason : undefined
+  const detail = words(error).slice(0, 2_000)
+  if (reason === undefined) {
+    return { status: 502, reason: 'no answer', text: 'The peer could not be asked.', detail, target }
+  }
+  const text = SAID[reason] ?? `The peer refused the stream and gave as its reason ${JSON.stringify(reason)}.`
+  return { status: 502, reason, text, detail, target }
+}
+
+function words(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,270 @@
+/** `serveGateway`: the services of peers as web sites, in a frame of a page. */
+import { TomboloError } from '../errors.js'
+import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
+import { Exchange, type Ask } from './exchange.js'
+import { ATTACH, BUSY, BUSY_MS, GONE, joinWorker, type Joined } from './join.js'
+import { servicePath } from './path.js'
+
+export interface GatewayOptions {
+  /** Where the page's server has `gateway-sw.js`. Default `/gateway-sw.js`. The sites are below `p2p/` in its folder. */
+  scriptUrl?: string | URL
+  /**
+   * What of the page's origin the service worker controls. Default: the sites and nothing else. With the folder of the script, `/`, the
+   * page itself can `fetch` from the sites.
+   */
+  scope?: string
+  /**
+   * The origin of the sites, other than the page's: a host name below that of the page, whose server has `gateway-sw.js` and `gateway.html`
+   * at the path of `scriptUrl`. A `*` in it, as in `https://*.example.com`, becomes a name for each service, so that they are kept from each
+   * other, too. Only in another origin may a site run scripts and not get at what the page's origin keeps, the node's key for one.
+   */
+  origin?: string
+  /**
+   * In the page's own origin: lets the sites run scripts, with all the rights of the page. Default false: they are shown without their
+   * scripts.
+   */
+  trusted?: boolean
+}
+
+/** Shows the services of peers as web sites, as long as it is open and the page is. */
+export interface Gateway {
+  /** Whether scripts of the sites run. */
+  readonly scripts: boolean
+  /** What an `<iframe>` that shows a site should have as its `sandbox`. */
+  readonly sandbox: string
+  /** The address of a path of a service. It answers in this browser only, while a page with a node is open. */
+  url(peer: string, protocol: string, path?: string): Promise<string>
+  /** A frame that shows it, to be put into the page. */
+  frame(peer: string, protocol: string, path?: string): Promise<HTMLIFrameElement>
+  /** Takes no more requests, and breaks off those under way. May be called more than once. */
+  close(): void
+}
+
+/** How long the frame of another origin may take to load and to install the service worker. */
+const ATTACH_MS = 10_000
+/** How long it may be silent once it has loaded. */
+const HELLO_MS = 1_500
+
+interface FromFrame {
+  here?: true
+  ready?: true
+  error?: string
+}
+
+/**
+ * Registers the service worker, and answers what it is asked with this node. Needs a secure context. Rejects with a `TomboloError` where the
+ * browser has no service workers (`unsupported`), or where the worker or its origin is not there (`option`).
+ */
+export async function serveGateway(node: { fetch: Fetcher }, options: GatewayOptions = {}): Promise<Gateway> {
+  if (typeof navigator === 'undefined' || !('serviceWorker' in navigator)) {
+    const why = globalThis.isSecureContext === false ? ': this page was not opened over https or as localhost' : ''
+    throw new TomboloError('unsupported', `there are no service workers here${why}`)
+  }
+  const { origin, trusted = false, scriptUrl = '/gateway-sw.js' } = options
+  if (origin !== undefined && trusted) {
+    throw new TomboloError('option', 'trusted: sites in an origin of their own need not be trusted')
+  }
+  const script = new URL(scriptUrl, location.href)
+  const rights: Rights = origin !== undefined ? 'own origin' : trusted ? 'trusted' : 'no scripts'
+  const served = new Served(node, script, rights)
+  if (origin === undefined) await served.joinHere(options.scope)
+  else if (!origin.includes('*')) await served.originOf('', origin)
+  return {
+    scripts: rights !== 'no scripts',
+    sandbox: SANDBOX[rights],
+    url: (peer, protocol, path = '/') => served.url(origin, peer, protocol, path),
+    async frame(peer, protocol, path = '/') {
+      const frame = document.createElement('iframe')
+      frame.setAttribute('sandbox', SANDBOX[rights])
+      frame.referrerPolicy = 'no-referrer'
+      frame.src = await served.url(origin, peer, protocol, path)
+      return frame
+    },
+    close: () => served.close(),
+  }
+}
+
+class Served {
+  readonly #node: { fetch: Fetcher }
+  readonly #script: URL
+  readonly #rights: Rights
+  readonly #folder: string
+  readonly #over = new AbortController()
+  readonly #joined = new Set<Joined>()
+  readonly #origins = new Map<string, Promise<string>>()
+  readonly #doors = new Map<string, MessagePort>() // by the service that they are for
+  readonly #exchanges = new Set<Exchange>()
+  #beat: ReturnType<typeof setInterval> | undefined
+
+  constructor(node: { fetch: Fetcher }, script: URL, rights: Rights) {
+    this.#node = node
+    this.#script = script
+    this.#rights = rights
+    this.#folder = new URL('p2p/', script).pathname
+    // The browser tells nobody of a page that ends. One that comes back is asked again.
+    window.addEventListener('pagehide', () => this.#hang(), { signal: this.#over.signal })
+  }
+
+  async joinHere(scope = this.#folder): Promise<void> {
+    const offer = () => {
+      const { port1, port2 } = new MessageChannel()
+      this.#take(port1)
+      return port2
+    }
+    try {
+      this.#joined.add(await joinWorker(this.#script, scope, offer))
+    } catch (cause) {
+      throw new TomboloError('option', `scriptUrl: ${this.#script.href} could not be registered: ${String(cause)}`, {
+        cause,
+      })
+    }
+  }
+
+  async url(origin: string | undefined, peer: string, protocol: string, path: string): Promise<string> {
+    const service = servicePath(peer, protocol)
+    if (service === undefined) {
+      throw new TomboloError('option', `protocol: ${protocol} is not /http, nor of the form /x/<name>/http`)
+    }
+    if (!path.startsWith('/')) {
+      throw new TomboloError('option', `path: ${JSON.stringify(path)} does not begin with a slash`)
+    }
+    const base = origin === undefined ? location.origin : await this.originOf(service, origin)
+    return base + this.#folder + service + path
+  }
+
+  /** The origin of a service, with the worker in it installed. */
+  async originOf(service: string, pattern: string): Promise<string> {
+    const origin = new URL(pattern.replace('*', await label(service))).origin
+    let attached = this.#origins.get(origin)
+    if (attached === undefined) {
+      attached = this.#attach(origin, pattern.includes('*') ? service : undefined).then(() => origin)
+      this.#origins.set(origin, attached)
+      attached.catch(() => this.#origins.delete(origin)) // it may be there the next time
+    }
+    return attached
+  }
+
+  close(): void {
+    this.#hang()
+    this.#over.abort()
+    clearInterval(this.#beat)
+    for (const joined of this.#joined) joined.leave()
+  }
+
+  /** Has a hidden frame install the worker in its origin, and hand on the ports. */
+  async #attach(origin: string, only: string | undefined): Promise<void> {
+    const frame = document.createElement('iframe')
+    frame.hidden = true
+    frame.title = 'Gateway to services of peers'
+    const { port1: port, port2 } = new MessageChannel()
+    const ready = new Promise<void>((resolve, reject) => {
+      const fail = (why: string) => reject(new TomboloError('option', `origin: ${origin} cannot show sites: ${why}`))
+      const late = () => fail(`${frame.src} did not answer in time`)
+      let settled = false
+      let limit = setTimeout(late, ATTACH_MS)
+      const within = (ms: number) => {
+        clearTimeout(limit)
+        limit = setTimeout(late, ms)
+      }
+      frame.addEventListener(
+        'load', // also of the browser's own page that says why there is none
+        () => {
+          within(HELLO_MS)
+          frame.contentWindow?.postMessage(ATTACH, origin, [port2])
+        },
+        { once: true },
+      )
+      port.addEventListener('message', ({ data, ports: [door] }: MessageEvent<FromFrame>) => {
+        if (!settled) within(ATTACH_MS)
+        if (door !== undefined) this.#take(door, only)
+        if (data.error !== undefined) fail(data.error)
+        if (data.ready) resolve()
+        if (data.ready ?? data.error) {
+          settled = true
+          clearTimeout(limit)
+        }
+      })
+      port.start()
+    })
+    frame.src = new URL('gateway.html', new URL(this.#script.pathname, origin)).href
+    document.body.append(frame)
+    const leave = () => {
+      port.close()
+      frame.remove()
+    }
+    try {
+      await ready
+    } catch (error) {
+      leave()
+      throw error
+    }
+    this.#joined.add({ busy: () => port.postMessage(BUSY), leave })
+  }
+
+  /** Lets go of the workers, and of what is under way. */
+  #hang(): void {
+    for (const only of [...this.#doors.keys()]) this.#shut(only)
+    for (const exchange of this.#exchanges) exchange.close()
+  }
+
+  #shut(only: string): void {
+    const door = this.#doors.get(only)
+    this.#doors.delete(only)
+    door?.postMessage(GONE)
+    door?.close()
+  }
+
+  /** Takes requests on a port, in place of the one before: the worker at that one's end has gone. */
+  #take(door: MessagePort, only?: string): void {
+    if (this.#over.signal.aborted) return door.postMessage(GONE)
+    this.#shut(only ?? '')
+    this.#doors.set(only ?? '', door)
+    door.addEventListener('message', ({ data, ports: [port] }: MessageEvent<Ask>) => {
+      if (port !== undefined) void this.#serve(data, port, only)
+    })
+    door.start()
+  }
+
+  async #serve(ask: Ask, port: MessagePort, only: string | undefined): Promise<void> {
+    const abort = new AbortController()
+    const leave = () => abort.abort(new DOMException('the request was given up', 'AbortError'))
+    const exchange = new Exchange(port, (word) => 'abort' in word && leave(), leave)
+    this.#exchanges.add(exchange)
+    this.#beatWhileBusy()
+    exchange.say({ taken: true })
+    try {
+      const body = ask.body ? exchange.receive(() => {}) : null
+      const fetcher: Fetcher = (...args) => this.#node.fetch(...args)
+      const response = await answer(
+        fetcher,
+        ask,
+        body,
+        { folder: this.#folder, rights: this.#rights, only },
+        abort.signal,
+      )
+      const { status, statusText, headers } = response
+      exchange.say({ head: { status, statusText, headers: [...headers], body: response.body !== null } })
+      if (response.body !== null) await exchange.send(response.body)
+    } catch {
+      if (abort.signal.aborted) return
+      exchange.say({ gone: true })
+      this.close() // the node is of no more use; another tab's may be
+    } finally {
+      this.#exchanges.delete(exchange)
+      this.#beatWhileBusy()
+    }
+  }
+
+  #beatWhileBusy(): void {
+    if (this.#exchanges.size === 0) {
+      clearInterval(this.#beat)
+      this.#beat = undefined
+    } else this.#beat ??= setInterval(() => this.#joined.forEach((joined) => joined.busy()), BUSY_MS)
+  }
+}
+
+/** A name for the host of a service: names have no upper case, and at most 63 characters. */
+async function label(service: string): Promise<string> {
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(service))
+  return Array.from(new Uint8Array(hash, 0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

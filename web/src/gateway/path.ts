@@ -1,0 +1,64 @@
+/** How the path of a service is written, below the folder of the service worker. The native gateway has the same form. */
+export const PATH_FORM = '/p2p/<peer>/x/<name>/http/<path>'
+
+/** Where a path leads. */
+export interface Target {
+  peer: string
+  protocol: string
+  /** The path up to and with `/http`, as the client wrote it. */
+  prefix: string
+  /** The rest, escaped; empty where the slash after `/http` is missing. */
+  path: string
+}
+
+/** Reads a path below `folder`, which ends in `/p2p/`. Throws an `Error` that says what is wrong with it. */
+export function parsePath(pathname: string, folder: string): Target {
+  const [peer = '', kind, ...rest] = pathname.slice(folder.length).split('/')
+  if (peer === '' || kind === undefined) throw new Error(`the path is not of the form ${PATH_FORM}`)
+  if (!/^[A-Za-z0-9]{32,128}$/.test(peer)) throw new Error(`${JSON.stringify(peer.slice(0, 100))} is no peer id`)
+  const after = (segments: string[]) => folder + [peer, kind, ...segments].join('/')
+  if (kind === 'http') {
+    const prefix = after([])
+    return { peer, protocol: '/http', prefix, path: pathname.slice(prefix.length) }
+  }
+  if (kind !== 'x') {
+    throw new Error(`after the peer comes /http/ or /x/<name>/http/, and not ${JSON.stringify(kind.slice(0, 100))}`)
+  }
+  const end = rest.indexOf('http', 1)
+  if (end < 0) throw new Error(`after the service’s name the path has no /http/; it has the form ${PATH_FORM}`)
+  const name = rest.slice(0, end).map((segment) => {
+    if (segment === '') throw new Error('the name of the service has an empty segment')
+    try {
+      return decodeURIComponent(segment)
+    } catch {
+      throw new Error(`the name of the service is badly escaped at ${JSON.stringify(segment.slice(0, 100))}`)
+    }
+  })
+  const prefix = after(rest.slice(0, end + 1))
+  return { peer, protocol: `/x/${name.join('/')}/http`, prefix, path: pathname.slice(prefix.length) }
+}
+
+/** The path of a service, up to and with `/http`; undefined where the protocol is not spoken over HTTP. */
+export function servicePath(peer: string, protocol: string): string | undefined {
+  if (protocol === '/http') return `${peer}/http`
+  const name = /^\/x\/(.+)\/http$/.exec(protocol)?.[1]
+  if (name === undefined || name === '.' || name === '..') return undefined
+  const segments = name.split('/')
+  const plain = segments.every((segment) => !['', 'http', '.', '..'].includes(segment))
+  return `${peer}/x/${plain ? segments.map(encodeURIComponent).join('/') : encodeURIComponent(name)}/http`
+}
+
+/** Where a reference of a service leads, seen from the browser: what is a path of the service lies below its prefix here. */
+export function locate(ref: string, { peer, prefix, path }: Target, here: URL): string {
+  const service = new URL('http://peer.invalid')
+  let to: URL
+  try {
+    to = new URL(ref, new URL(path, service))
+  } catch {
+    return ref
+  }
+  const ours = to.host === here.host || to.hostname === service.hostname || to.hostname === peer.toLowerCase()
+  if (!ours || !/^https?:$/.test(to.protocol)) return to.href
+  const within = to.pathname === prefix || to.pathname.startsWith(prefix + '/')
+  return new URL((within ? '' : prefix) + to.pathname + to.search + to.hash, here.origin).href
+}
