@@ -354,7 +354,12 @@ class Lasting implements Registration {
 
   async register(wire: Wire): Promise<void> {
     if (this.over) return this.node.forget(this)
-    this.id = (await wire.call(0, this.method, this.args)) as number
+    try {
+      this.id = (await wire.call(0, this.method, this.args)) as number
+    } catch (error) {
+      wire.forget(this.args[1])
+      throw error
+    }
   }
 
   async close(): Promise<void> {
