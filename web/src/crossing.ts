@@ -56,7 +56,7 @@ export function sendStream(
       },
       async write(chunk) {
         await writer.ready.catch(rethrow)
-        await writer.write(chunk).catch(rethrow)
+        writer.write(chunk).catch(() => {}) // `closed` says so; the next chunk comes meanwhile
       },
       close: () => writer.close().catch(rethrow),
       abort: (reason) => writer.abort(receiveError(reason)).catch(() => {}),
