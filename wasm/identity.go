@@ -34,8 +34,9 @@ const (
 )
 
 // PersistentIdentity takes the first free identity of this origin, making it
-// where it does not exist yet. The part returned holds it; the identity is free
-// again when that is closed, or when the tab is.
+// where it does not exist yet. The part returned holds it, and has the name of
+// the Web Lock that says so; the identity is free again when that is closed, or
+// when the tab or the worker is.
 func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) {
 	locks := js.Global().Get("navigator")
 	if locks.Type() == js.TypeObject {
@@ -56,7 +57,7 @@ func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) 
 		if err != nil {
 			return nil, core.Part{}, errors.Join(fmt.Errorf("identity %d: %w", slot, err), release())
 		}
-		return key, core.Part{Name: "identity", Close: release}, nil
+		return key, core.Part{Name: fmt.Sprint(lockPrefix, slot), Close: release}, nil
 	}
 	return nil, core.Part{}, fmt.Errorf("all %d identities of this origin are in use", maxSlots)
 }

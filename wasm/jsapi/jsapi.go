@@ -80,6 +80,9 @@ func createNode(raw js.Value) (any, error) {
 	n := &node{Node: inner, object: js.Global().Get("Reflect").Call("construct", js.Global().Get("EventTarget"), []any{})}
 	n.object.Set("id", inner.ID().String())
 	n.object.Set("network", inner.Network())
+	if keep.identity {
+		n.object.Set("lock", opts.Parts[0].Name)
+	}
 	nodes.object(n.object, n)
 	n.dispatchEvents()
 	return n.object, nil

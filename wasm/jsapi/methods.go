@@ -4,10 +4,12 @@ package jsapi
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"syscall/js"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -47,11 +49,27 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"request":     (*node).jsRequest,
 	"respond":     (*node).jsRespond,
 
+	"privateKey": (*node).jsPrivateKey,
+
 	"stats": func(n *node, _ []js.Value) (any, error) { return plain(reflect.ValueOf(n.Stats())), nil },
 	"close": func(n *node, _ []js.Value) (any, error) { return nil, n.close() },
 }
 
 func (n *node) jsAddrs([]js.Value) (any, error) { return addrStrings(n.Addrs()), nil }
+
+// jsPrivateKey is for the page whose worker this node runs in: the node that
+// takes its place after a crash has the same identity.
+func (n *node) jsPrivateKey([]js.Value) (any, error) {
+	key := n.Host().Peerstore().PrivKey(n.ID())
+	if key == nil {
+		return nil, errors.New("the node has no private key")
+	}
+	b, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return jsio.Uint8Array(b), nil
+}
 
 func (n *node) jsPeers([]js.Value) (any, error) {
 	peers := n.Peers()

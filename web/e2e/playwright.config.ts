@@ -13,6 +13,15 @@ export default defineConfig({
   expect: { timeout: 30_000 },
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
+  projects: [
+    { name: 'none' },
+    // What passes between a page and its node, once more with a worker in between.
+    {
+      name: 'dedicated',
+      metadata: { worker: 'dedicated' },
+      testMatch: ['bridge', 'http', 'messages-api', 'stream-ends'].map((name) => `${name}.spec.ts`),
+    },
+  ],
   use: {
     trace: 'off',
     screenshot: 'only-on-failure',

@@ -13,6 +13,8 @@ import type { StreamReason } from './types.js'
  * - `wasm-invalid`: what came is not a WebAssembly program that this package can start
  * - `option`: an option of this package (not of the node) has a value it cannot have
  * - `crashed`: the program ended under a running node; the node is of no more use
+ * - `worker-unreachable`: the worker of the node could not be loaded
+ * - `restart`: the worker of the node crashed, and is started again; what was under way with it is lost
  * - `stream`: a stream could not be opened, was refused, or ended before its time; `reason` says why
  */
 export type TomboloErrorCode =
@@ -25,6 +27,8 @@ export type TomboloErrorCode =
   | 'wasm-invalid'
   | 'option'
   | 'crashed'
+  | 'worker-unreachable'
+  | 'restart'
   | 'stream'
 
 export class TomboloError extends Error {
@@ -37,5 +41,13 @@ export class TomboloError extends Error {
     this.name = 'TomboloError'
     this.code = code
     if (options?.reason !== undefined) this.reason = options.reason
+  }
+}
+
+/** What is under way rejects with this when the worker of a node crashes and is started again. It may be tried again then. */
+export class RestartError extends TomboloError {
+  constructor(message: string) {
+    super('restart', message)
+    this.name = 'RestartError'
   }
 }

@@ -20,7 +20,7 @@ async function compileFile(url: URL, onProgress: OnProgress | undefined): Promis
   return compiled(WebAssembly.compile(bytes), url.pathname)
 }
 
-export { TomboloError, type TomboloErrorCode } from './errors.js'
+export { RestartError, TomboloError, type TomboloErrorCode } from './errors.js'
 export { serveGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js'
 export type { HttpHandler } from './http/server.js'
 export type { Presence, Subscription } from './messages.js'

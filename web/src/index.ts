@@ -5,9 +5,13 @@
 import { compileFetched } from './fetch.js'
 import { creator } from './node.js'
 
-export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFetched)
+export const createNode = creator(
+  new URL('./tombolo.wasm', import.meta.url),
+  compileFetched,
+  () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'tombolo' }), // as bundlers know it
+)
 
-export { TomboloError, type TomboloErrorCode } from './errors.js'
+export { RestartError, TomboloError, type TomboloErrorCode } from './errors.js'
 export { serveGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js'
 export type { HttpHandler } from './http/server.js'
 export type { Presence, Subscription } from './messages.js'

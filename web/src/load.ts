@@ -10,43 +10,58 @@ export type OnProgress = (progress: LoadProgress) => void
 export type Compile = (url: URL, onProgress: OnProgress | undefined) => Promise<WebAssembly.Module>
 
 interface Loading {
-  program: Promise<Program>
+  module: Promise<WebAssembly.Module>
   listeners: Set<OnProgress>
 }
 
+/** Modules by their address. */
+const modules = new Map<string, Loading>()
+
 /** Programs by address or module. One program serves all nodes that are made from it. */
-const programs = new Map<string | WebAssembly.Module, Loading>()
+const programs = new Map<string | WebAssembly.Module, Promise<Program>>()
 
-/** Loads and starts a program, or finds the one that is there. A program that failed or ended is loaded anew. */
-export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress?: OnProgress): Promise<Program> {
+/** Loads and compiles a program, or finds it. One that could not be loaded is loaded anew. */
+export async function loadModule(
+  wasm: WasmSource,
+  compile: Compile,
+  onProgress?: OnProgress,
+): Promise<WebAssembly.Module> {
   assertPlatform()
-  const source = wasm instanceof WebAssembly.Module ? wasm : absolute(wasm)
-  const key = source instanceof URL ? source.href : source
-  let loading = programs.get(key)
-  if (loading === undefined) {
-    loading = begin(source, compile, onProgress !== undefined)
-    programs.set(key, loading)
-    forgetWhenOver(key, loading)
-  }
-  const { listeners, program } = loading
-  if (onProgress === undefined) return program
+  if (wasm instanceof WebAssembly.Module) return wasm
+  const url = absolute(wasm)
+  const { listeners, module } = modules.get(url.href) ?? begin(url, compile, onProgress !== undefined)
+  if (onProgress === undefined) return module
   listeners.add(onProgress)
-  return program.finally(() => listeners.delete(onProgress))
+  return module.finally(() => listeners.delete(onProgress))
 }
 
-function begin(source: URL | WebAssembly.Module, compile: Compile, watched: boolean): Loading {
-  const listeners = new Set<OnProgress>()
-  importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
-  const tell: OnProgress = (progress) => listeners.forEach((listener) => listener(progress))
-  const module = source instanceof URL ? compile(source, watched ? tell : undefined) : Promise.resolve(source)
-  return { listeners, program: module.then((m) => Program.start(m)) }
-}
-
-function forgetWhenOver(key: string | WebAssembly.Module, loading: Loading): void {
-  const forget = () => {
-    if (programs.get(key) === loading) programs.delete(key)
+/** Loads and starts a program, or finds the one that is there. A program that failed or ended is started anew. */
+export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress?: OnProgress): Promise<Program> {
+  const module = loadModule(wasm, compile, onProgress)
+  const key = wasm instanceof WebAssembly.Module ? wasm : absolute(wasm).href
+  const there = programs.get(key)
+  if (there !== undefined) {
+    await module
+    return there
   }
-  loading.program.then((program) => program.ended.addEventListener('abort', forget), forget)
+  importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
+  const program = module.then((m) => Program.start(m))
+  programs.set(key, program)
+  const forget = () => {
+    if (programs.get(key) === program) programs.delete(key)
+  }
+  program.then(({ ended }) => ended.addEventListener('abort', forget), forget)
+  return program
+}
+
+function begin(url: URL, compile: Compile, watched: boolean): Loading {
+  const listeners = new Set<OnProgress>()
+  const tell: OnProgress = (progress) => listeners.forEach((listener) => listener(progress))
+  const module = compile(url, watched ? tell : undefined)
+  module.catch(() => modules.delete(url.href))
+  const loading = { listeners, module }
+  modules.set(url.href, loading)
+  return loading
 }
 
 function absolute(wasm: string | URL): URL {

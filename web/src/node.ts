@@ -1,9 +1,10 @@
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
-import { loadProgram, type Compile, type WasmSource } from './load.js'
+import { loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
-import { raceAbort, type Program, type RawNode } from './program.js'
+import { NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
+import { RemoteNode, type Spawn } from './remote.js'
 import { peerStream, streamHandler } from './stream.js'
 import type { NodeStats } from './stats.js'
 import type {
@@ -15,6 +16,7 @@ import type {
   ListenerInfo,
   ListenOptions,
   Message,
+  NodeConfig,
   NodeEventListener,
   NodeEvents,
   OpenOptions,
@@ -37,15 +39,15 @@ import type {
 /** The one name that Kubo's gateway has for HTTP outside of `/x/`. */
 const KUBO_HTTP = '/http'
 
-const EVENTS = ['peer:connect', 'peer:disconnect', 'relay:reserved', 'relay:lost', 'echo', 'error'] as const
+const EVENTS = [...NODE_EVENTS, 'restart'] as const
 
 /** A libp2p peer. Made by `createNode`. After its program has crashed, every call rejects with the `crashed` error. */
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
-  readonly #program: Program
+  readonly #program: Carrier
   #closing: Promise<void> | undefined
 
-  constructor(raw: RawNode, program: Program) {
+  constructor(raw: RawNode, program: Carrier) {
     super()
     this.#raw = raw
     this.#program = program
@@ -282,18 +284,16 @@ export class TomboloNode extends EventTarget {
   }
 }
 
-/** Makes `createNode` for a platform: where its program is by default, and how it compiles it. */
-export function creator(defaultWasm: URL, compile: Compile) {
+/** Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes a worker, if it can. */
+export function creator(defaultWasm: URL, compile: Compile, spawn?: Spawn) {
+  const choices = spawn === undefined ? '"none" is the only choice here' : 'the choices are "none" and "dedicated"'
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
     const { wasm = defaultWasm, onProgress, signal, worker = 'none', ...config } = options
-    if (worker !== 'none') {
-      throw new TomboloError(
-        'option',
-        `worker: ${JSON.stringify(worker)} is not known; the only choice so far is "none"`,
-      )
+    if (worker !== 'none' && !(worker === 'dedicated' && spawn !== undefined)) {
+      throw new TomboloError('option', `worker: ${JSON.stringify(worker)} cannot be had: ${choices}`)
     }
     signal?.throwIfAborted()
-    const made = make(wasm, compile, onProgress, config)
+    const made = make(wasm, compile, onProgress, config, worker === 'none' ? undefined : spawn)
     if (signal === undefined) return made
     try {
       return await raceAbort(made, signal)
@@ -308,8 +308,13 @@ async function make(
   wasm: WasmSource,
   compile: Compile,
   onProgress: CreateNodeOptions['onProgress'],
-  config: object,
+  config: NodeConfig,
+  spawn: Spawn | undefined,
 ): Promise<TomboloNode> {
+  if (spawn !== undefined) {
+    const remote = await RemoteNode.start(spawn, await loadModule(wasm, compile, onProgress), config)
+    return new TomboloNode(remote, remote)
+  }
   const program = await loadProgram(wasm, compile, onProgress)
   return new TomboloNode(await program.createNode(config), program)
 }

@@ -13,6 +13,7 @@ import type {
   Message,
   NamedPeerFilter,
   NodeConfig,
+  NodeEvents,
   OpenOptions,
   PeerInfo,
   Recovery,
@@ -28,10 +29,24 @@ import type {
   Verdict,
 } from './types.js'
 
+/** The events of a node that the program dispatches. */
+export const NODE_EVENTS = [
+  'peer:connect',
+  'peer:disconnect',
+  'relay:reserved',
+  'relay:lost',
+  'echo',
+  'error',
+] as const satisfies (keyof NodeEvents)[]
+
 /** A node as the WebAssembly program hands it out. */
 export interface RawNode extends EventTarget {
   readonly id: string
   readonly network: string
+  /** The name of the Web Lock that holds a persistent identity. */
+  readonly lock?: string
+  /** The node's private key, in libp2p's protobuf encoding. */
+  privateKey?(): Promise<Uint8Array>
   addrs(): Promise<string[]>
   peers(): Promise<PeerInfo[]>
   relays(): Promise<Reservation[]>
@@ -72,8 +87,18 @@ interface ProgramGlobal {
   streamError?: (reason: StreamReason, message: string) => Error
 }
 
+/** What carries the calls on a node: the program itself, or a worker that runs it. */
+export interface Carrier {
+  /** The version of the program. */
+  readonly version: string
+  /** Aborted, with a `crashed` error as its reason, when the program has ended for good. */
+  readonly ended: AbortSignal
+  /** Makes a call: see `callWhile`. */
+  call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T>
+}
+
 /** A started program. It can hold any number of nodes. */
-export class Program {
+export class Program implements Carrier {
   readonly #api: ProgramGlobal
 
   private constructor(
@@ -99,18 +124,22 @@ export class Program {
     return this.call(() => this.#api.createNode(config))
   }
 
-  /**
-   * Calls into the program, and waits for what it promises no longer than the program lives. The signal is one that the program was given:
-   * a call that fails after it was aborted rejects with its reason, which the program does not know.
-   */
-  async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    this.ended.throwIfAborted()
-    try {
-      return await raceAbort(Promise.resolve(f()), this.ended)
-    } catch (error) {
-      if (!this.ended.aborted && signal?.aborted) throw signal.reason
-      throw error
-    }
+  call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return callWhile(this.ended, f, signal)
+  }
+}
+
+/**
+ * Calls into a program, and waits for what it promises no longer than the program lives. The signal is one that the program was given:
+ * a call that fails after it was aborted rejects with its reason, which the program does not know.
+ */
+export async function callWhile<T>(ended: AbortSignal, f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  ended.throwIfAborted()
+  try {
+    return await raceAbort(Promise.resolve(f()), ended)
+  } catch (error) {
+    if (!ended.aborted && signal?.aborted) throw signal.reason
+    throw error
   }
 }
 

@@ -50,8 +50,13 @@ export interface CreateNodeOptions extends NodeConfig {
   onProgress?: (progress: LoadProgress) => void
   /** Ends the wait for the node. A download that other callers wait for goes on. */
   signal?: AbortSignal
-  /** Where the node runs. Only in the calling thread, so far. */
-  worker?: 'none'
+  /**
+   * Where the node runs. Its API is the same.
+   *
+   * - `none` (the default): in the calling thread. Under Node.js, that is the only choice.
+   * - `dedicated`: in a worker of its own, which leaves the page smooth, and which is started again when it crashes: see the event `restart`.
+   */
+  worker?: 'none' | 'dedicated'
 }
 
 export interface PeerInfo {
@@ -345,6 +350,12 @@ export interface NodeEvents {
   'peer:disconnect': { peer: string }
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
+  /**
+   * The worker of the node crashed, or did not answer, and was started again: with the same identity, relays and histories, and with all
+   * that listens, serves, responds, validates, subscribes and watches presence. What was under way failed with a `RestartError`, connections
+   * are made anew, and what was not read of a subscription is lost. Only with a worker.
+   */
+  restart: { reason: string }
   /** A peer had bytes echoed by this node. */
   echo: { peer: string; bytes: number }
   /** Something failed that no call was waiting for. After a fatal error the node is of no more use. */

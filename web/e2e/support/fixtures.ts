@@ -37,9 +37,12 @@ export const test = base.extend<object, Peers>({
 
 export { expect }
 
-/** Opens the page and waits until its node holds a reservation. Returns the node's id. */
+/** Opens the page, its node where the project wants it, and waits until that holds a reservation. Returns the node's id. */
 export async function join(page: Page, url: string): Promise<string> {
-  await page.goto(url)
+  const to = new URL(url)
+  const { worker } = test.info().project.metadata
+  if (worker !== undefined) to.searchParams.set('worker', worker as string)
+  await page.goto(to.href)
   await joined(page)
   return ownId(page)
 }

@@ -7,6 +7,8 @@ export interface PageConfig {
   /** Connect to these peers (ids or multiaddrs). */
   peers: string[]
   identity: 'persistent' | 'ephemeral'
+  /** Where the node runs. */
+  worker: 'none' | 'dedicated'
 }
 
 /** A relay to join, and the mesh it belongs to. */
@@ -25,6 +27,7 @@ export function readConfig(search: string, secure: boolean): PageConfig {
     transport: transport === 'websocket' || transport === 'webtransport' ? transport : undefined,
     peers: query.getAll('peer').filter((peer) => peer !== ''),
     identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
+    worker: query.get('worker') === 'dedicated' ? 'dedicated' : 'none',
   }
 }
 

@@ -34,6 +34,8 @@ const BY_CODE: Record<TomboloErrorCode, Words> = {
   },
   'wasm-invalid': { title: 'What was downloaded is not the node’s program', advice: REBUILD },
   option: { title: 'The node could not be made', advice: 'Check the address of this page.' },
+  'worker-unreachable': { title: 'The node’s worker could not be loaded', advice: REBUILD },
+  restart: { title: 'The node is being started again', advice: 'Try again in a moment.' },
   stream: { title: 'A stream failed', advice: 'Reload the page.' }, // no reason for a node not to be made
   crashed: { title: 'The node has stopped', advice: 'Reload the page to start it again.' },
 }

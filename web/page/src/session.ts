@@ -45,10 +45,11 @@ export class Session {
       this.#notice(relayUnknown(error))
     }
     try {
-      const { transport, identity } = this.#config
+      const { transport, identity, worker } = this.#config
       const node = await createNode({
         relays: this.#relay?.addrs ?? [],
         identity,
+        worker,
         histories: identity === 'persistent' ? 'persistent' : 'memory',
         ...(this.#relay?.network !== undefined && { network: this.#relay.network }),
         ...(transport !== undefined && { transports: [transport] }),
@@ -133,6 +134,10 @@ export class Session {
     setInterval(() => void this.#ask(), SERVICES_MS)
     for (const peer of this.#config.peers) this.#seek(node, peer)
     await this.#refresh()
+    await this.#reservations(node)
+  }
+
+  async #reservations(node: TomboloNode): Promise<void> {
     for (const { id, expires } of await node.relays()) this.#reserved(id, expires)
   }
 
@@ -159,6 +164,15 @@ export class Session {
     })
     node.addEventListener('echo', ({ detail }) => {
       this.#log('echo', `had ${detail.bytes.toLocaleString()} bytes echoed`, detail.peer)
+    })
+    node.addEventListener('restart', ({ detail }) => {
+      this.#log('error', `the node was started again: ${detail.reason}`)
+      if (this.#relay !== undefined) {
+        this.#store.set({ phase: 'adrift', relay: { id: this.#relay.id, expires: undefined } })
+        this.#expectRelay()
+      }
+      void this.#refresh()
+      void this.#reservations(node).catch(() => {}) // made before this event
     })
     node.addEventListener('error', ({ detail }) => {
       this.#log('error', detail.message)

@@ -1,0 +1,299 @@
+import type { Page } from '@playwright/test'
+import type { CreateNodeOptions, PeerStream, TomboloNode } from '@tombolo/node'
+import { expect, test as base } from './support/fixtures.js'
+import { type Messenger, natively } from './support/messengers.js'
+import { NpmServer } from './support/npm-server.js'
+
+// A node in a worker that crashes, or is stuck: really, and not by a word to the one or the other. The package is as it is published.
+
+interface Lab extends Window {
+  node: TomboloNode
+  /** The reasons of the restarts so far. */
+  restarts: string[]
+  /** What came of what was begun before. */
+  heard: string[]
+  failed: Record<string, Promise<{ name: string; code: string | undefined; message: string }>>
+}
+declare const window: Lab
+
+const test = base.extend<object, { server: NpmServer; native: Messenger }>({
+  server: [
+    async ({}, use) => {
+      const server = await NpmServer.start()
+      await use(server)
+      server.stop()
+    },
+    { scope: 'worker' },
+  ],
+  native: [
+    async ({ relay }, use) => {
+      const native = await natively(relay)
+      await native.call('listen', '/x/reply', 'reply', {})
+      await native.call('respond', 'hang', 'hang')
+      await use(native)
+      await native.stop()
+    },
+    { scope: 'worker' },
+  ],
+})
+
+async function create(page: Page, server: NpmServer, options: CreateNodeOptions): Promise<string> {
+  await page.goto(server.url)
+  return page.evaluate(async (options) => {
+    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+    const node = await createNode({ worker: 'dedicated', ...options })
+    const restarts: string[] = []
+    node.addEventListener('restart', ({ detail }) => restarts.push(detail.reason))
+    Object.assign(window, { node, restarts, heard: [], failed: {} })
+    return node.id
+  }, options)
+}
+
+/** Ends what runs in the worker of the page. The worker does not live to say that it is done. */
+const ways: Record<string, { reason: RegExp; kill(page: Page): Promise<void> }> = {
+  'an endless loop': {
+    reason: /did not answer 5 heartbeats/,
+    async kill(page) {
+      await page.workers()[0]!.evaluate(() => {
+        setTimeout(() => {
+          for (;;);
+        })
+      })
+    },
+  },
+  'a panic of Go': {
+    reason: /the program of the node ended: panic: /,
+    async kill(page) {
+      // The next event of the node, which the disconnection is, finds no function to call.
+      await page.workers()[0]!.evaluate(() => {
+        Object.defineProperty(EventTarget.prototype, 'dispatchEvent', { value: undefined })
+      })
+      await page.evaluate(async () => {
+        for (const { id } of await window.node.peers()) window.node.disconnect(id).catch(() => {})
+      })
+    },
+  },
+  'an error that nobody catches': {
+    reason: /out of sand/,
+    async kill(page) {
+      await page.workers()[0]!.evaluate(() => {
+        setTimeout(() => {
+          throw new Error('out of sand')
+        })
+      })
+    },
+  },
+}
+
+for (const [how, { reason, kill }] of Object.entries(ways)) {
+  test(`a node whose worker ends by ${how} is the same after it was started again`, async ({
+    page,
+    server,
+    relay,
+    native,
+  }) => {
+    // Both kinds of identity that have to be handed on.
+    const identity = how === 'an endless loop' ? 'persistent' : 'ephemeral'
+    const id = await create(page, server, { relays: [relay.addr('/webtransport/')], identity })
+    await page.evaluate(async (native) => {
+      const { node } = window
+      const text = new TextDecoder()
+      await node.respond('shout', ({ data }) => new TextEncoder().encode(text.decode(data).toUpperCase()))
+      const back = await node.listen('/x/back', async ({ readable, writable }: PeerStream) => {
+        const all = await new Response(readable).arrayBuffer()
+        const count = new DataView(new ArrayBuffer(8))
+        count.setBigUint64(0, BigInt(all.byteLength))
+        await new Blob([count, all]).stream().pipeTo(writable)
+      })
+      await back.update({ maxStreams: 7 })
+      const closed = await node.listen('/x/closed', () => {})
+      await closed.close()
+      const subscription = await node.subscribe('chat')
+      void (async () => {
+        for await (const { data } of subscription) window.heard.push(text.decode(data))
+        window.heard.push('the end')
+      })()
+      const told = (promise: Promise<unknown>) =>
+        promise.then(
+          () => ({ name: 'nothing', code: 'none', message: '' }),
+          ({ name, code, message }: Error & { code?: string }) => ({ name, code, message }),
+        )
+      const stream = await node.open(native, '/x/reply')
+      await stream.writable.getWriter().write(new Uint8Array(1000))
+      window.failed['reading'] = told(stream.readable.getReader().read())
+      window.failed['asking'] = told(node.request(native, 'hang', new Uint8Array(1)))
+    }, native.id)
+    await native.call('send', id, 'chat', 'before')
+    await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before'])
+
+    await kill(page)
+    await expect.poll(() => page.evaluate(() => window.restarts)).toEqual([expect.stringMatching(reason)])
+    for (const what of ['reading', 'asking']) {
+      const failed = await page.evaluate((what) => window.failed[what], what)
+      expect(failed, what).toMatchObject({ name: 'RestartError', code: 'restart' })
+      expect(failed!.message).toMatch(reason)
+    }
+    expect(await page.evaluate(() => window.node.id)).toBe(id)
+    const listeners = await page.evaluate(() => window.node.listeners())
+    expect(listeners.map(({ protocol, limits }) => [protocol, limits])).toEqual([['/x/back', { streams: 7 }]])
+
+    // By other peers, through the relay, where it has its reservation back.
+    await expect
+      .poll(() => native.call('request', id, 'shout', 'still there?').catch((error: Error) => error.message))
+      .toBe('STILL THERE?')
+    await native.call('send', id, 'chat', 'after')
+    await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before', 'after'])
+    const addr = await native.call<string>('forward', '/x/back', id)
+    expect(await native.call('exchange', addr, 1 << 20)).toEqual({ received: (1 << 20) + 8, same: true })
+    expect(await page.evaluate(() => window.restarts.length)).toBe(1)
+
+    await page.evaluate(() => window.node.close())
+    await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before', 'after', 'the end'])
+    await expect.poll(() => page.workers().length).toBe(0)
+  })
+}
+
+test('a node that is started again too often stops, and says so', async ({ page, server }) => {
+  await create(page, server, { wasm: `${server.url}crash.wasm` })
+  const result = await page.evaluate(async () => {
+    const { node, restarts } = window
+    const told = (promise: Promise<unknown>) =>
+      promise.then(
+        () => 'nothing',
+        (error: Error & { code?: string }) => `${error.code}: ${error.message}`,
+      )
+    const fatal = new Promise((resolve) => node.addEventListener('error', ({ detail }) => resolve(detail)))
+    const pings: string[] = []
+    while (pings.length < 6) pings.push(await told(node.ping('panic')))
+    const event = await fatal
+    const after = [await told(node.peers()), await told(node.subscribe('chat')), await told(node.close())]
+    return { pings, event, after, restarts: restarts.length }
+  })
+  const often = expect.stringMatching(/^crashed: .*panic: out of sand.*5 times in 30 s/) as unknown
+  expect(result).toEqual({
+    pings: [...Array<unknown>(5).fill(expect.stringMatching(/^restart: .*panic: out of sand/)), often],
+    event: { message: expect.stringContaining('5 times in 30 s') as unknown, fatal: true },
+    after: [often, often, 'nothing'],
+    restarts: 5,
+  })
+  await expect.poll(() => page.workers().length).toBe(0)
+})
+
+test('a page that stood still does not take its worker for stuck', async ({ page, server }) => {
+  await create(page, server, {})
+  const result = await page.evaluate(async () => {
+    const { node, restarts } = window
+    // Longer than unanswered heartbeats are waited for; Playwright cannot freeze a page, and to timers and messages it is the same.
+    for (const end = performance.now() + 8_000; performance.now() < end;);
+    await new Promise((resolve) => setTimeout(resolve, 2_500)) // two heartbeats later it would have been found out
+    return [await node.peers(), restarts]
+  })
+  expect(result).toEqual([[], []])
+})
+
+test('a worker that cannot be loaded is an error that says so', async ({ page, server }) => {
+  await page.route('**/worker.js', (route) => route.fulfill({ status: 404 }))
+  await page.goto(server.url)
+  const failed = await page.evaluate(async () => {
+    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+    return createNode({ worker: 'dedicated' }).catch(({ name, code }: Error & { code: string }) => ({ name, code }))
+  })
+  expect(failed).toEqual({ name: 'TomboloError', code: 'worker-unreachable' })
+})
+
+test('a bad option, an aborted wait and the progress are as without a worker', async ({ page, server }) => {
+  await page.goto(server.url)
+  const result = await page.evaluate(async () => {
+    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+    const both = async (options: object) => {
+      const said = (worker: 'none' | 'dedicated') =>
+        createNode({ worker, ...options }).then(
+          (node) => node.close().then(() => 'it was made'),
+          (error: Error) => `${error.name}: ${error.message}`,
+        )
+      return [await said('none'), await said('dedicated')]
+    }
+    let loaded = 0
+    const progress = { onProgress: (progress: { loaded: number }) => (loaded = progress.loaded) }
+    const watched = await createNode({ worker: 'dedicated', ...progress })
+    const module = await WebAssembly.compileStreaming(fetch('/tombolo.wasm'))
+    await watched.close()
+    return {
+      loaded,
+      closed: await watched.peers().catch(String),
+      again: await watched.close(),
+      pairs: [
+        await both({ relays: 'nowhere' }),
+        await both({ relay: [] }),
+        await both({ identity: new Uint8Array([1, 2, 3]) }),
+        await both({ identity: new AbortController() }),
+        await both({ histories: 'persistent' }),
+        await both({ signal: AbortSignal.abort(new Error('too long')) }),
+        await both({ wasm: 'http://' }),
+        await both({ wasm: '/elsewhere.wasm' }),
+        await both({ wasm: module }),
+      ],
+    }
+  })
+  expect(result.loaded).toBeGreaterThan(1 << 20)
+  expect(result.closed).toBe('Error: node is closed')
+  for (const [none, dedicated] of result.pairs) expect(dedicated).toBe(none)
+  await expect.poll(() => page.workers().length).toBe(0)
+})
+
+test('while 64 MiB move, the page does not wait', async ({ page, server, testPeer }) => {
+  await create(page, server, {})
+  const result = await page.evaluate(
+    async ({ peer, addr }) => {
+      const { node } = window
+      await node.connect(addr)
+      const size = 64 << 20
+      let longest = 0
+      new PerformanceObserver((list) => {
+        for (const { duration } of list.getEntries()) longest = Math.max(longest, duration)
+      }).observe({ type: 'longtask' })
+      const up = await node.open(peer, '/test/sink/1', { allowCustomProtocol: true })
+      const writer = up.writable.getWriter()
+      const piece = new Uint8Array(65536)
+      for (let sent = 0; sent < size; sent += piece.length) {
+        await writer.ready
+        void writer.write(piece)
+      }
+      await writer.close()
+      const receipt = new DataView(await new Response(up.readable).arrayBuffer())
+      const down = await node.open(peer, '/test/source/1', { allowCustomProtocol: true })
+      const wanted = new DataView(new ArrayBuffer(8))
+      wanted.setBigUint64(0, BigInt(size))
+      await down.writable.getWriter().write(new Uint8Array(wanted.buffer))
+      let received = 0
+      await down.readable.pipeTo(new WritableStream({ write: (chunk) => void (received += chunk.length) }))
+      return { sent: Number(receipt.getBigUint64(0)) / size, received: received / size, longest }
+    },
+    { peer: testPeer.id, addr: testPeer.addr('/ws/') },
+  )
+  expect(result).toMatchObject({ sent: 1, received: 1 })
+  expect(result.longest).toBeLessThan(100) // of 50 ms, with all the machine to itself
+})
+
+test('a subscription whose node was closed is read to its end', async ({ page, server, relay, native }) => {
+  const id = await create(page, server, { relays: [relay.addr('/webtransport/')] })
+  await page.evaluate(async () => {
+    Object.assign(window, { left: await window.node.subscribe('left', { buffer: 2 }) })
+    Object.assign(window, { all: await window.node.subscribe('left') })
+  })
+  await expect.poll(() => native.call('send', id, 'left', '1').then(() => 'sent', String)).toBe('sent')
+  for (const text of ['2', '3']) await native.call('send', id, 'left', text)
+  await native.call('request', id, 'left', '').catch(() => {}) // comes after them, and its answer after that
+  const result = await page.evaluate(async () => {
+    type Subscription = Awaited<ReturnType<TomboloNode['subscribe']>>
+    const { left, all } = window as unknown as { left: Subscription; all: Subscription }
+    await window.node.close()
+    const texts = async (subscription: Subscription) => {
+      const read: string[] = []
+      for await (const { data } of subscription) read.push(new TextDecoder().decode(data))
+      return read
+    }
+    return { left: await texts(left), dropped: await left.dropped(), all: await texts(all) }
+  })
+  expect(result).toEqual({ left: ['1', '2'], dropped: 1, all: ['1', '2', '3'] })
+})
