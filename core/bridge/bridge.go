@@ -314,14 +314,30 @@ func (b *Bridge) remove(c *Conn) {
 		b.opts.Host.ConnManager().UntagPeer(c.peer, connTag)
 		b.opts.Host.ConnManager().Unprotect(c.peer, connTag)
 	}
-	if len(b.ended) < History {
-		b.ended = append(b.ended, info)
-	} else {
-		b.ended[b.endedAt] = info
-		b.endedAt = (b.endedAt + 1) % History
-	}
+	b.remember(info)
 	b.mu.Unlock()
 	b.changes.Emit(Change{Action: Removed, Stream: &info})
+}
+
+// unopened puts a stream that came to nothing into the history.
+func (b *Bridge) unopened(info StreamInfo) {
+	b.counts.end(info)
+	b.mu.Lock()
+	info.ID = b.nextStream
+	b.nextStream++
+	b.remember(info)
+	b.mu.Unlock()
+	b.changes.Emit(Change{Action: Removed, Stream: &info})
+}
+
+// remember is called with b.mu held.
+func (b *Bridge) remember(info StreamInfo) {
+	if len(b.ended) < History {
+		b.ended = append(b.ended, info)
+		return
+	}
+	b.ended[b.endedAt] = info
+	b.endedAt = (b.endedAt + 1) % History
 }
 
 // Stats are what a bridge holds and has counted.

@@ -156,6 +156,10 @@ func TestAForwardNamesWhyItsConnectionsFail(t *testing.T) {
 		assert.EqualValues(t, 1, info.Total)
 		assert.Zero(t, info.Live)
 		assert.False(t, info.ErrorAt.IsZero())
+		ended := here.Bridge().Ended()
+		last := ended[len(ended)-1]
+		assert.Equal(t, c.reason, last.Reason, "the history has it, though there may have been no stream")
+		assert.Equal(t, f.Info().Target, last.Target)
 		require.NoError(t, f.Close())
 	}
 }

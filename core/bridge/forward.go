@@ -241,19 +241,19 @@ func (f *Forward) carry(local Local) {
 	f.note(err)
 }
 
-// open opens a stream to a peer and puts it into the registry.
+// open opens a stream to a peer and puts it into the registry; one that cannot be
+// opened is in the history.
 func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
+	begun := time.Now()
 	s, err := b.opts.Open(ctx, p, proto)
-	switch {
-	case err != nil && b.ctx.Err() != nil:
-		return nil, &Error{Reason: Shutdown, Peer: p, Protocol: proto, Err: ErrClosed}
-	case errors.Is(err, network.ErrReset): // refused, before the name was agreed on
-		return nil, b.resetBy(ctx, p, proto, err)
-	case err != nil:
-		return nil, opening(p, proto, err)
+	if err != nil {
+		failed := b.openFailed(ctx, p, proto, err)
+		b.unopened(StreamInfo{Protocol: proto, Peer: p, Origin: origin, Target: Addr{Peer: p}.String(), Opened: begun, LastActive: begun,
+			Ended: time.Now(), Reason: failed.Reason, Error: failed.Error()})
+		return nil, failed
 	}
 	c := b.newConn(s, false, proto)
 	c.origin, c.target, c.onEnd = origin, Addr{Peer: c.peer}.String(), onEnd
@@ -262,6 +262,16 @@ func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin 
 		return nil, err
 	}
 	return c, nil
+}
+
+func (b *Bridge) openFailed(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
+	switch {
+	case b.ctx.Err() != nil:
+		return &Error{Reason: Shutdown, Peer: p, Protocol: proto, Err: ErrClosed}
+	case errors.Is(err, network.ErrReset): // refused, before the name was agreed on
+		return b.resetBy(ctx, p, proto, err)
+	}
+	return opening(p, proto, err)
 }
 
 // Dial opens a stream to a peer, connecting first where needed. ctx bounds the

@@ -115,7 +115,7 @@ func errorOf(err error, otherwise Reason) *Error {
 }
 
 // opening explains why no stream could be opened.
-func opening(p peer.ID, proto protocol.ID, err error) error {
+func opening(p peer.ID, proto protocol.ID, err error) *Error {
 	reason := PeerAway
 	if notSupported(err) {
 		reason = NoSuchProtocol

@@ -121,6 +121,7 @@ type stream struct {
 	atEOF     atomic.Bool
 	failure   atomic.Pointer[error] // the first
 	drains    atomic.Bool
+	closed    atomic.Bool // by the transport: what fails from then on is of its making
 }
 
 // begin says that the stream is used from now on.
@@ -138,20 +139,24 @@ func (s *stream) Read(b []byte) (int, error) {
 	if err == io.EOF {
 		s.atEOF.Store(true)
 	}
-	s.note(err)
-	return n, err
+	return n, s.note(err)
 }
 
 func (s *stream) Write(b []byte) (int, error) {
 	n, err := s.Conn.Write(b)
-	s.note(err)
-	return n, err
+	return n, s.note(err)
 }
 
-func (s *stream) note(err error) {
-	if err != nil {
+// note keeps the first failure that is not of the transport's own making.
+func (s *stream) note(err error) error {
+	switch {
+	case err == nil:
+	case s.closed.Load():
+		return net.ErrClosed
+	default:
 		s.failure.CompareAndSwap(nil, &err)
 	}
+	return err
 }
 
 // why is how the stream failed, or otherwise the error given.
@@ -173,6 +178,7 @@ func (s *stream) CloseWrite() error {
 // sending what nobody reads.
 func (s *stream) Close() error {
 	defer s.end()
+	s.closed.Store(true)
 	if x := s.last.Load(); x != nil {
 		defer x.stopBody()
 	}
