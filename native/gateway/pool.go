@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -121,7 +122,7 @@ type stream struct {
 	atEOF     atomic.Bool
 	failure   atomic.Pointer[error] // the first
 	drains    atomic.Bool
-	closed    atomic.Bool // by the transport: what fails from then on is of its making
+	closed    atomic.Bool // by the transport, which is no reason of the peer's
 }
 
 // begin says that the stream is used from now on.
@@ -151,7 +152,7 @@ func (s *stream) Write(b []byte) (int, error) {
 func (s *stream) note(err error) error {
 	switch {
 	case err == nil:
-	case s.closed.Load():
+	case s.closed.Load() && errors.Is(err, bridge.ClosedByHand):
 		return net.ErrClosed
 	default:
 		s.failure.CompareAndSwap(nil, &err)
