@@ -215,6 +215,15 @@ func (n *Node) Reservations() []reservation.Reservation {
 	return n.reservations.Held()
 }
 
+// AddRelays has the node hold reservations on these relays, too, up to the
+// number that its keeper holds at once. See [reservation.Keeper.Add].
+func (n *Node) AddRelays(relays []peer.AddrInfo) error {
+	if n.reservations == nil {
+		return errors.New("the node keeps no reservations")
+	}
+	return n.reservations.Add(relays)
+}
+
 // Wake tells the node that the network may be back, or that the machine slept:
 // relays that were waiting out a back-off are tried at once, and the mesh is
 // looked for.

@@ -67,19 +67,25 @@ type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.
 type Keeper struct {
-	opts   Options
-	relays []peer.AddrInfo
-	slots  chan struct{} // one token a reservation held or attempted
-	wake   []chan struct{}
+	opts  Options
+	slots chan struct{} // one token a reservation held or attempted
 
-	mu   sync.Mutex
-	held map[peer.ID]Reservation
+	mu     sync.Mutex
+	relays []*relay
+	held   map[peer.ID]Reservation
+	ctx    context.Context // of the goroutines; nil before Start and after Close
 
 	host    host.Host
 	observe Observer
 	updated event.Emitter
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+}
+
+// relay is one of those to reserve on. The mutex of the Keeper guards its addresses.
+type relay struct {
+	peer.AddrInfo
+	wake chan struct{}
 }
 
 // New makes a keeper for the given relays, each with at least one address.
@@ -101,20 +107,39 @@ func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
 		return nil, fmt.Errorf("reservation options: max %d, back-off %s to %s", opts.Max, opts.MinBackoff, opts.MaxBackoff)
 	}
 	k := &Keeper{
-		opts:   opts,
-		relays: slices.Clone(relays),
-		slots:  make(chan struct{}, opts.Max),
-		wake:   make([]chan struct{}, len(relays)),
-		held:   make(map[peer.ID]Reservation),
-		stop:   func() {},
+		opts:  opts,
+		slots: make(chan struct{}, opts.Max),
+		held:  make(map[peer.ID]Reservation),
+		stop:  func() {},
 	}
-	for i, r := range relays {
+	return k, k.Add(relays)
+}
+
+// Add has the keeper reserve on these relays, too, each with at least one
+// address. Of one that it has, it learns the addresses, and tries them at once
+// if it waits out a back-off.
+func (k *Keeper) Add(relays []peer.AddrInfo) error {
+	for _, r := range relays {
 		if len(r.Addrs) == 0 {
-			return nil, fmt.Errorf("relay %s has no address", r.ID)
+			return fmt.Errorf("relay %s has no address", r.ID)
 		}
-		k.wake[i] = make(chan struct{}, 1)
 	}
-	return k, nil
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range relays {
+		if i := slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == r.ID }); i >= 0 {
+			known := k.relays[i]
+			known.Addrs = ma.Unique(slices.Concat(r.Addrs, known.Addrs))
+			known.rouse()
+			continue
+		}
+		added := &relay{AddrInfo: peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, wake: make(chan struct{}, 1)}
+		k.relays = append(k.relays, added)
+		if k.ctx != nil {
+			k.begin(added)
+		}
+	}
+	return nil
 }
 
 // AddrsFactory adds the circuit addresses to a host's own: give it to the host
@@ -131,18 +156,28 @@ func (k *Keeper) Start(h host.Host, observe Observer) error {
 		return err
 	}
 	k.host, k.observe, k.updated = h, observe, updated
-	ctx, stop := context.WithCancel(context.Background())
-	k.stop = stop
-	for i, relay := range k.relays {
-		k.done.Go(func() { k.keep(ctx, relay, k.wake[i]) })
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	for _, r := range k.relays {
+		k.begin(r)
 	}
 	return nil
+}
+
+// begin has a goroutine keep a reservation on r. The mutex is held.
+func (k *Keeper) begin(r *relay) {
+	ctx := k.ctx
+	k.done.Go(func() { k.keep(ctx, r) })
 }
 
 // Close gives up all reservations and waits for the keeper's goroutines. The
 // connections to the relays stay.
 func (k *Keeper) Close() error {
+	k.mu.Lock()
 	k.stop()
+	k.ctx = nil
+	k.mu.Unlock()
 	k.done.Wait()
 	if k.updated == nil {
 		return nil
@@ -152,16 +187,31 @@ func (k *Keeper) Close() error {
 
 // Wake ends every back-off, for when the network may be back.
 func (k *Keeper) Wake() {
-	for _, w := range k.wake {
-		select {
-		case w <- struct{}{}:
-		default:
-		}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, r := range k.relays {
+		r.rouse()
 	}
 }
 
-// Relays lists the relays given to New, with their addresses.
-func (k *Keeper) Relays() []peer.AddrInfo { return slices.Clone(k.relays) }
+// rouse ends a back-off.
+func (r *relay) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Relays lists the relays given to New and Add, with their addresses.
+func (k *Keeper) Relays() []peer.AddrInfo {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	relays := make([]peer.AddrInfo, len(k.relays))
+	for i, r := range k.relays {
+		relays[i] = peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}
+	}
+	return relays
+}
 
 // Held lists the reservations held now.
 func (k *Keeper) Held() []Reservation {
@@ -185,7 +235,7 @@ func (k *Keeper) addrs() []ma.Multiaddr {
 }
 
 // keep holds a reservation on one relay until ctx ends.
-func (k *Keeper) keep(ctx context.Context, relay peer.AddrInfo, wake <-chan struct{}) {
+func (k *Keeper) keep(ctx context.Context, r *relay) {
 	backoff := k.opts.MinBackoff
 	for {
 		select {
@@ -193,7 +243,7 @@ func (k *Keeper) keep(ctx context.Context, relay peer.AddrInfo, wake <-chan stru
 		case <-ctx.Done():
 			return
 		}
-		held, err := k.hold(ctx, relay)
+		held, err := k.hold(ctx, k.info(r))
 		<-k.slots
 		if ctx.Err() != nil {
 			return
@@ -203,15 +253,22 @@ func (k *Keeper) keep(ctx context.Context, relay peer.AddrInfo, wake <-chan stru
 		}
 		wait := backoff - rand.N(backoff/2+1)
 		backoff = min(2*backoff, k.opts.MaxBackoff)
-		k.opts.Logger.Info("no reservation", "relay", relay.ID, "error", err, "retry", wait)
+		k.opts.Logger.Info("no reservation", "relay", r.ID, "error", err, "retry", wait)
 		select {
 		case <-time.After(wait):
-		case <-wake:
+		case <-r.wake:
 			backoff = k.opts.MinBackoff
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// info is what is known of a relay now.
+func (k *Keeper) info(r *relay) peer.AddrInfo {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}
 }
 
 // hold connects, reserves and renews until the reservation is lost, and says

@@ -10,6 +10,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -164,6 +165,25 @@ func TestWakeEndsTheBackoff(t *testing.T) {
 	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
 	k.Wake()
 	require.NoError(t, wait(t, told).lost)
+}
+
+func TestRelaysAddedLaterAreReservedOn(t *testing.T) {
+	first, second := newRelay(t, hosttest.Options{}), newRelay(t, hosttest.Options{})
+	k, _, told := keep(t, reservation.Options{}, hosttest.Info(first))
+	assert.Equal(t, first.ID(), wait(t, told).Relay)
+	require.NoError(t, k.Add([]peer.AddrInfo{hosttest.Info(second)}))
+	assert.Equal(t, second.ID(), wait(t, told).Relay)
+	assert.Len(t, k.Held(), 2)
+	assert.Error(t, k.Add([]peer.AddrInfo{{ID: first.ID()}}), "no address")
+}
+
+func TestAddingAnAddressOfAKnownRelayEndsItsBackoff(t *testing.T) {
+	relay := newRelay(t, hosttest.Options{})
+	elsewhere := peer.AddrInfo{ID: relay.ID(), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}
+	k, _, told := keep(t, reservation.Options{MinBackoff: time.Hour, MaxBackoff: time.Hour}, elsewhere)
+	require.NoError(t, k.Add([]peer.AddrInfo{hosttest.Info(relay)}))
+	assert.Equal(t, relay.ID(), wait(t, told).Relay)
+	assert.Len(t, k.Relays(), 1)
 }
 
 func TestPeerThatIsNoRelayIsNotHeld(t *testing.T) {

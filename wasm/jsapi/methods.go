@@ -25,6 +25,7 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"addrs":      (*node).jsAddrs,
 	"peers":      (*node).jsPeers,
 	"relays":     (*node).jsRelays,
+	"addRelays":  (*node).jsAddRelays,
 	"connect":    (*node).jsConnect,
 	"disconnect": (*node).jsDisconnect,
 	"ping":       (*node).jsPing,
@@ -109,6 +110,18 @@ func (n *node) jsRelays([]js.Value) (any, error) {
 		list[i] = map[string]any{"id": r.Relay.String(), "addrs": addrStrings(r.Addrs), "expires": r.Expires.UnixMilli()}
 	}
 	return list, nil
+}
+
+func (n *node) jsAddRelays(args []js.Value) (any, error) {
+	list, err := parseStrings("relays", "an array of multiaddrs", argument(args, 0))
+	if err != nil {
+		return nil, err
+	}
+	relays, err := core.ParsePeers(list)
+	if err != nil {
+		return nil, optionError("relays", err)
+	}
+	return nil, n.AddRelays(relays)
 }
 
 func (n *node) jsConnect(args []js.Value) (any, error) {
