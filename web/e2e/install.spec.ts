@@ -103,9 +103,14 @@ test.describe('the program of the README runs as it stands', () => {
     await server.close()
   })
 
-  test('built by esbuild, with the program copied beside the bundle', async ({ page: tab, project, native }) => {
+  test('built by esbuild, with the worker and the program beside the bundle', async ({
+    page: tab,
+    project,
+    native,
+  }) => {
     const outdir = `${project}/dist-esbuild`
-    await esbuild({ entryPoints: [`${project}/main.js`], bundle: true, format: 'esm', outdir, logLevel: 'warning' })
+    const entryPoints = { main: './main.js', worker: '@tombolo/node/worker.js' }
+    await esbuild({ absWorkingDir: project, entryPoints, bundle: true, format: 'esm', outdir, logLevel: 'warning' })
     await copyFile(`${project}/node_modules/@tombolo/node/tombolo.wasm`, `${outdir}/tombolo.wasm`)
     await writeFile(`${outdir}/index.html`, page('./main.js'))
     await runs(tab, outdir, native)

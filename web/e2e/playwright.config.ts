@@ -14,13 +14,13 @@ export default defineConfig({
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
-    { name: 'none' },
-    // What passes between a page and its node, once more with a worker in between.
-    {
-      name: 'dedicated',
-      metadata: { worker: 'dedicated' },
+    { name: 'dedicated' }, // as it is by default
+    // What passes between a page and its node, once more with the node elsewhere.
+    ...['none', 'shared'].map((worker) => ({
+      name: worker,
+      metadata: { worker },
       testMatch: ['bridge', 'http', 'messages-api', 'stream-ends'].map((name) => `${name}.spec.ts`),
-    },
+    })),
   ],
   use: {
     trace: 'off',

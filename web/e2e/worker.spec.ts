@@ -3,6 +3,7 @@ import type { CreateNodeOptions, PeerStream, TomboloNode } from '@tombolo/node'
 import { expect, test as base } from './support/fixtures.js'
 import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
+import { countWorkers, type Kind, runInWorker } from './support/worker.js'
 
 // A node in a worker that crashes, or is stuck: really, and not by a word to the one or the other. The package is as it is published.
 
@@ -50,22 +51,21 @@ async function create(page: Page, server: NpmServer, options: CreateNodeOptions)
 }
 
 /** Ends what runs in the worker of the page. The worker does not live to say that it is done. */
-const ways: Record<string, { reason: RegExp; kill(page: Page): Promise<void> }> = {
+const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promise<void> }> = {
   'an endless loop': {
     reason: /did not answer 5 heartbeats/,
-    async kill(page) {
-      await page.workers()[0]!.evaluate(() => {
+    kill: (page, kind) =>
+      runInWorker(page, kind, () => {
         setTimeout(() => {
           for (;;);
         })
-      })
-    },
+      }),
   },
   'a panic of Go': {
     reason: /the program of the node ended: panic: /,
-    async kill(page) {
+    async kill(page, kind) {
       // The next event of the node, which the disconnection is, finds no function to call.
-      await page.workers()[0]!.evaluate(() => {
+      await runInWorker(page, kind, () => {
         Object.defineProperty(EventTarget.prototype, 'dispatchEvent', { value: undefined })
       })
       await page.evaluate(async () => {
@@ -75,18 +75,19 @@ const ways: Record<string, { reason: RegExp; kill(page: Page): Promise<void> }> 
   },
   'an error that nobody catches': {
     reason: /out of sand/,
-    async kill(page) {
-      await page.workers()[0]!.evaluate(() => {
+    kill: (page, kind) =>
+      runInWorker(page, kind, () => {
         setTimeout(() => {
           throw new Error('out of sand')
         })
-      })
-    },
+      }),
   },
 }
 
-for (const [how, { reason, kill }] of Object.entries(ways)) {
-  test(`a node whose worker ends by ${how} is the same after it was started again`, async ({
+const kinds: Kind[] = ['dedicated', 'shared']
+const cases = kinds.flatMap((worker) => Object.entries(ways).map(([how, way]) => ({ worker, how, ...way })))
+for (const { worker, how, reason, kill } of cases) {
+  test(`a node whose ${worker} worker ends by ${how} is the same after it was started again`, async ({
     page,
     server,
     relay,
@@ -94,7 +95,11 @@ for (const [how, { reason, kill }] of Object.entries(ways)) {
   }) => {
     // Both kinds of identity that have to be handed on.
     const identity = how === 'an endless loop' ? 'persistent' : 'ephemeral'
-    const id = await create(page, server, { relays: [relay.addr('/webtransport/')], identity })
+    const id = await create(page, server, {
+      worker,
+      relays: [relay.addr('/webtransport/')],
+      identity,
+    })
     await page.evaluate(async (native) => {
       const { node } = window
       const text = new TextDecoder()
@@ -126,7 +131,7 @@ for (const [how, { reason, kill }] of Object.entries(ways)) {
     await native.call('send', id, 'chat', 'before')
     await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before'])
 
-    await kill(page)
+    await kill(page, worker)
     await expect.poll(() => page.evaluate(() => window.restarts)).toEqual([expect.stringMatching(reason)])
     for (const what of ['reading', 'asking']) {
       const failed = await page.evaluate((what) => window.failed[what], what)
@@ -149,7 +154,9 @@ for (const [how, { reason, kill }] of Object.entries(ways)) {
 
     await page.evaluate(() => window.node.close())
     await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before', 'after', 'the end'])
-    await expect.poll(() => page.workers().length).toBe(0)
+    // Nothing ends a shared worker that is stuck, but the end of its pages.
+    const left = worker === 'shared' && how === 'an endless loop' ? 1 : 0
+    await expect.poll(() => countWorkers(page, worker)).toBe(left)
   })
 }
 

@@ -5,11 +5,11 @@
 import { compileFetched } from './fetch.js'
 import { creator } from './node.js'
 
-export const createNode = creator(
-  new URL('./tombolo.wasm', import.meta.url),
-  compileFetched,
-  () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'tombolo' }), // as bundlers know it
-)
+// Written out, as bundlers know them.
+export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFetched, {
+  dedicated: () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'tombolo' }),
+  shared: (name) => new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name }),
+})
 
 export { RestartError, TomboloError, type TomboloErrorCode } from './errors.js'
 export { serveGateway, type Gateway, type GatewayOptions } from './gateway/gateway.js'

@@ -64,7 +64,8 @@ function begin(url: URL, compile: Compile, watched: boolean): Loading {
   return loading
 }
 
-function absolute(wasm: string | URL): URL {
+/** The address of a program, if it is one. */
+export function absolute(wasm: string | URL): URL {
   try {
     return new URL(wasm, globalThis.location?.href)
   } catch (cause) {

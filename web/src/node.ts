@@ -1,10 +1,11 @@
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
-import { loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
+import { absolute, loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
+import { choosePlace, type Workers } from './worker/places.js'
 import { NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
-import { RemoteNode, type Spawn } from './remote.js'
+import { RemoteNode } from './worker/remote.js'
 import { peerStream, streamHandler } from './stream.js'
 import type { NodeStats } from './stats.js'
 import type {
@@ -16,7 +17,6 @@ import type {
   ListenerInfo,
   ListenOptions,
   Message,
-  NodeConfig,
   NodeEventListener,
   NodeEvents,
   OpenOptions,
@@ -74,6 +74,11 @@ export class TomboloNode extends EventTarget {
   /** The version of the program that the node runs. */
   get version(): string {
     return this.#program.version
+  }
+
+  /** Where the node runs: for a platform that has no shared worker, `shared` is `dedicated`. */
+  get worker(): 'none' | 'dedicated' | 'shared' {
+    return this.#program.worker
   }
 
   /** The addresses under which this node can be dialled, each ending in `/p2p/<id>`. */
@@ -284,16 +289,12 @@ export class TomboloNode extends EventTarget {
   }
 }
 
-/** Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes a worker, if it can. */
-export function creator(defaultWasm: URL, compile: Compile, spawn?: Spawn) {
-  const choices = spawn === undefined ? '"none" is the only choice here' : 'the choices are "none" and "dedicated"'
+/** Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can. */
+export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
-    const { wasm = defaultWasm, onProgress, signal, worker = 'none', ...config } = options
-    if (worker !== 'none' && !(worker === 'dedicated' && spawn !== undefined)) {
-      throw new TomboloError('option', `worker: ${JSON.stringify(worker)} cannot be had: ${choices}`)
-    }
+    const { signal, ...others } = options
     signal?.throwIfAborted()
-    const made = make(wasm, compile, onProgress, config, worker === 'none' ? undefined : spawn)
+    const made = make({ wasm: defaultWasm, ...others }, compile, workers)
     if (signal === undefined) return made
     try {
       return await raceAbort(made, signal)
@@ -305,16 +306,18 @@ export function creator(defaultWasm: URL, compile: Compile, spawn?: Spawn) {
 }
 
 async function make(
-  wasm: WasmSource,
+  options: CreateNodeOptions & { wasm: WasmSource },
   compile: Compile,
-  onProgress: CreateNodeOptions['onProgress'],
-  config: NodeConfig,
-  spawn: Spawn | undefined,
+  workers: Workers | undefined,
 ): Promise<TomboloNode> {
-  if (spawn !== undefined) {
-    const remote = await RemoteNode.start(spawn, await loadModule(wasm, compile, onProgress), config)
-    return new TomboloNode(remote, remote)
+  const { wasm, onProgress, worker = workers === undefined ? 'none' : 'dedicated', ...config } = options
+  const place = await choosePlace(worker, workers, wasm, config)
+  if (place === null) {
+    const program = await loadProgram(wasm, compile, onProgress)
+    return new TomboloNode(await program.createNode(config), program)
   }
-  const program = await loadProgram(wasm, compile, onProgress)
-  return new TomboloNode(await program.createNode(config), program)
+  const shared = place.kind === 'shared'
+  const program = shared ? absolute(wasm as string | URL).href : await loadModule(wasm, compile, onProgress)
+  const remote = await RemoteNode.start(place, program, config, shared ? onProgress : undefined)
+  return new TomboloNode(remote, remote)
 }

@@ -50,6 +50,8 @@ export interface RawNode extends EventTarget {
   addrs(): Promise<string[]>
   peers(): Promise<PeerInfo[]>
   relays(): Promise<Reservation[]>
+  /** Holds reservations on these relays, too. */
+  addRelays(relays: string[]): Promise<void>
   connect(addrOrPeer: string, options?: CallOptions): Promise<string>
   disconnect(peer: string): Promise<void>
   ping(peer: string, options?: CallOptions): Promise<number>
@@ -89,6 +91,7 @@ interface ProgramGlobal {
 
 /** What carries the calls on a node: the program itself, or a worker that runs it. */
 export interface Carrier {
+  readonly worker: 'none' | 'dedicated' | 'shared'
   /** The version of the program. */
   readonly version: string
   /** Aborted, with a `crashed` error as its reason, when the program has ended for good. */
@@ -99,6 +102,7 @@ export interface Carrier {
 
 /** A started program. It can hold any number of nodes. */
 export class Program implements Carrier {
+  readonly worker = 'none'
   readonly #api: ProgramGlobal
 
   private constructor(

@@ -53,10 +53,15 @@ export interface CreateNodeOptions extends NodeConfig {
   /**
    * Where the node runs. Its API is the same.
    *
-   * - `none` (the default): in the calling thread. Under Node.js, that is the only choice.
-   * - `dedicated`: in a worker of its own, which leaves the page smooth, and which is started again when it crashes: see the event `restart`.
+   * - `dedicated` (the default in browsers): in a worker of its own, which leaves the page smooth, and which is started again when it crashes:
+   *   see the event `restart`.
+   * - `shared`: one node for all tabs of the origin that ask for it with the same options; `relays` may differ, and it has them all. It lives
+   *   as long as one of the tabs does. What several tabs register of which a node has only one (the listener of a protocol, the responder of
+   *   a type) is the first tab's, and the next one's when that is gone. `close` leaves the node to the others. Where the platform has no
+   *   shared workers, and outside of secure contexts, this is `dedicated`.
+   * - `none`: in the calling thread. Under Node.js, that is the only choice, and the default.
    */
-  worker?: 'none' | 'dedicated'
+  worker?: 'dedicated' | 'shared' | 'none'
 }
 
 export interface PeerInfo {

@@ -8,7 +8,7 @@ export interface PageConfig {
   peers: string[]
   identity: 'persistent' | 'ephemeral'
   /** Where the node runs. */
-  worker: 'none' | 'dedicated'
+  worker: 'none' | 'dedicated' | 'shared'
 }
 
 /** A relay to join, and the mesh it belongs to. */
@@ -22,12 +22,13 @@ export interface RelayDescription {
 export function readConfig(search: string, secure: boolean): PageConfig {
   const query = new URLSearchParams(search)
   const transport = query.get('transport')
+  const worker = query.get('worker')
   return {
     relay: query.get('relay') ?? undefined,
     transport: transport === 'websocket' || transport === 'webtransport' ? transport : undefined,
     peers: query.getAll('peer').filter((peer) => peer !== ''),
     identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
-    worker: query.get('worker') === 'dedicated' ? 'dedicated' : 'none',
+    worker: worker === 'none' || worker === 'shared' ? worker : 'dedicated',
   }
 }
 

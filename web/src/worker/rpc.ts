@@ -3,9 +3,12 @@
  * to find a dependency; since comlink's table of what crosses in which way is one for the whole page, which is not ours; and since its
  * calls neither end with their worker nor carry what errors have beside their message.
  */
-import { TomboloError, type TomboloErrorCode } from './errors.js'
-import type { CrossedStream } from './crossing.js'
-import type { StreamReason } from './types.js'
+import { TomboloError, type TomboloErrorCode } from '../errors.js'
+import type { CrossedStream, Part } from './crossing.js'
+import type { StreamReason } from '../types.js'
+
+/** The version of what crosses. Pages share a worker only with pages of their own version. */
+export const PROTOCOL = 1
 
 /** An error as it crosses: cloning it would lose its class, its code and its reason. */
 export interface SentError {
@@ -48,15 +51,16 @@ interface Sent {
   marks: Mark[]
 }
 
-type Packet =
+export type Packet =
   | { kind: 'call'; id: number; on: number; method: string; sent: Sent }
   | { kind: 'apply'; id: number; f: number; sent: Sent }
   | { kind: 'abort'; signal: number; reason: SentError }
   | { kind: 'done'; id: number; sent: Sent }
   | { kind: 'failed'; id: number; error: SentError }
   | { kind: 'tell'; what: string; detail: unknown }
+  | { kind: 'part'; stream: number; part: Part }
 
-interface Port {
+export interface Port {
   postMessage(message: unknown, transfer: Transferable[]): void
 }
 
@@ -69,6 +73,8 @@ export interface End {
   /** Makes a stream ready to cross, if this end has such. Null: it is none. */
   sendStream?(value: object): CrossedStream | null
   receiveStream?(crossed: CrossedStream): unknown
+  /** Takes what belongs to a stream that has crossed. */
+  part(stream: number, part: Part): void
   /** Whether the bytes of calls and answers are this end's to give away; else they are copied, once. */
   readonly givesBytes: boolean
 }
@@ -97,6 +103,11 @@ export class Wire {
 
   tell(what: string, detail?: unknown): void {
     if (this.#ended === undefined) this.#post({ kind: 'tell', what, detail }, [])
+  }
+
+  /** Sends what belongs to a stream that has crossed. */
+  part(stream: number, part: Part, transfer: Transferable[] = []): void {
+    if (this.#ended === undefined) this.#post({ kind: 'part', stream, part }, transfer)
   }
 
   /** Forgets a function that was sent; it is called no more. */
@@ -130,6 +141,8 @@ export class Wire {
         return this.#settle(packet.id)?.reject(receiveError(packet.error))
       case 'tell':
         return this.#end.told(packet.what, packet.detail)
+      case 'part':
+        return this.#end.part(packet.stream, packet.part)
     }
   }
 
@@ -187,10 +200,7 @@ export class Wire {
       if (typeof value === 'symbol') return mark('opaque')
       if (typeof value !== 'object' || value === null) return value
       const stream = this.#end.sendStream?.(value)
-      if (stream) {
-        transfer.push(stream.readable, stream.writable)
-        return mark('stream', stream)
-      }
+      if (stream) return mark('stream', stream)
       if (isSignal(value)) {
         const signal = ++signals
         const abort = () => this.#post({ kind: 'abort', signal, reason: sendError(value.reason) }, [])

@@ -1,0 +1,101 @@
+/** One page that uses the node of a worker, and what it has there. */
+import { type Part, SentStream } from './crossing.js'
+import { type Born, type Host, invoke } from './host.js'
+import type { OnProgress } from '../load.js'
+import { type Packet, type Port, Wire } from './rpc.js'
+import { peerStream, type RawStream } from '../stream.js'
+import type { LoadProgress, NodeConfig } from '../types.js'
+
+/** Something that the node has made, and the page calls. */
+export interface Made {
+  close(): Promise<void>
+  dropped?(): Promise<number>
+  [method: string]: unknown
+}
+
+/** Calls that bring an object; the page is given its number. */
+const MAKERS = new Set(['listen', 'subscribe', 'validate', 'presence', 'respond'])
+/** Those of which the node has only one a name. */
+const SINGLE = new Set(['listen', 'validate', 'respond'])
+
+export class Client {
+  readonly wire: Wire
+  readonly #host: Host
+  readonly #made = new Map<number, Made>()
+  readonly #streams = new Map<number, SentStream>()
+  #count = 0
+
+  constructor(port: Port, host: Host) {
+    this.#host = host
+    this.wire = new Wire(port, {
+      givesBytes: true,
+      answer: (on, method, args) => (on === 0 ? this.#onNode(method, args) : this.#onMade(on, method, args)),
+      told: (what, detail) => this.#told(what, detail),
+      sendStream: (value) => this.#send(value),
+      part: (stream: number, part: Part) => this.#streams.get(stream)?.take(part),
+    })
+  }
+
+  receive(packet: Packet): void {
+    this.wire.receive(packet)
+  }
+
+  /** Ends what the page has. What subscriptions still hold can be read. */
+  async release(): Promise<void> {
+    for (const stream of this.#streams.values()) stream.reset()
+    await Promise.allSettled([...this.#made.values()].map((made) => made.close()))
+  }
+
+  async #onNode(method: string, args: unknown[]): Promise<unknown> {
+    if (method === 'start') return this.#start(...(args as [string, NodeConfig, OnProgress?, string?]))
+    if (method === 'close') return this.#host.leave(this)
+    if (!MAKERS.has(method)) return this.#host.invoke(method, args)
+    const made = SINGLE.has(method) ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
+    this.#made.set(++this.#count, (await made) as Made)
+    return this.#count
+  }
+
+  #start(
+    program: WebAssembly.Module | string,
+    config: NodeConfig,
+    onProgress?: OnProgress,
+    lock?: string,
+  ): Promise<Born> {
+    // A function that has crossed answers, or fails when its page is gone; the progress asks for neither.
+    const tell = onProgress && ((progress: LoadProgress) => Promise.resolve(onProgress(progress)).catch(() => {}))
+    return this.#host.start(program, config, { onProgress: tell, lock })
+  }
+
+  async #onMade(on: number, method: string, args: unknown[]): Promise<unknown> {
+    const object = this.#made.get(on)
+    if (method !== 'end') return invoke(object, method, args)
+    await object?.close()
+    const dropped = await object?.dropped?.()
+    this.#made.delete(on)
+    return dropped
+  }
+
+  #told(what: string, detail: unknown): void {
+    if (what === 'beat') this.wire.tell('beat')
+    else if (what === 'hello') this.#watch(detail as string)
+    else if (what === 'bye') void this.#host.dismissed(this)
+  }
+
+  /** A page holds a lock as long as it lives. */
+  #watch(lock: string): void {
+    this.wire.tell('hello')
+    void navigator.locks.request(lock, () => {
+      this.wire.end(new Error('the page is gone'))
+      return this.#host.lost(this)
+    })
+  }
+
+  #send(value: object) {
+    if (!('native' in value && 'readable' in value)) return null
+    const stream = peerStream(value as RawStream)
+    const id = ++this.#count
+    const post = (part: Part, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
+    this.#streams.set(id, new SentStream(stream, post, () => this.#streams.delete(id)))
+    return { id, peer: stream.peer, protocol: stream.protocol }
+  }
+}

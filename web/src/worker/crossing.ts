@@ -1,0 +1,298 @@
+/**
+ * How the streams of peers cross between a node's worker and its page: as parts on the wire of the calls, with credit for what the other end
+ * has taken. Not as transferable Web Streams, which ask for each chunk by itself, so that a stream waits for a turn of both threads every
+ * 64 KiB; which lose the class, the code and the reason of an error; and which do not end with their worker.
+ */
+import { TomboloError } from '../errors.js'
+import { ownBytes, receiveError, sendError, type SentError } from './rpc.js'
+import type { PeerStream } from '../types.js'
+
+/** A stream on its way. Its parts follow, in both directions, under its number. */
+export interface CrossedStream {
+  readonly id: number
+  readonly peer: string
+  readonly protocol: string
+}
+
+export type Part =
+  | { data: Uint8Array<ArrayBuffer> }
+  /** So many bytes more may be sent; the buffers in which others came are free again. */
+  | { credit: number; free?: ArrayBuffer[] }
+  /** There is no more to come: from the worker, the reading half's end; from the page, the writing half was closed. */
+  | { end: true }
+  /** The reading half has failed; from the page, it was cancelled. */
+  | { failed: SentError }
+  /** How the writing half has ended, at the worker. */
+  | { written: SentError | null }
+  /** From the page: ends both halves. */
+  | { reset: true }
+
+type Post = (part: Part, transfer?: Transferable[]) => void
+
+/** What takes the parts of a stream that come from the other end. */
+export interface Crossing {
+  take(part: Part): void
+}
+
+/** How many bytes of a stream may be under way, or wait to be read at the other end, in each direction. */
+const WINDOW = 512 << 10
+/** No part is larger, whatever a chunk is. */
+const MAX_PART = 64 << 10
+/** Smaller ones have a buffer to themselves, and larger ones one of MAX_PART bytes, which comes back. */
+const MIN_POOLED = 8 << 10
+/** How many chunks a writer may be ahead before it should wait, as of other streams. */
+const MAX_QUEUED = 8
+
+/** What may still be sent to the other end. */
+class Credit {
+  #left = WINDOW
+  #waiting: (() => void) | undefined
+
+  /** Resolves when something may be sent. There is one who waits. */
+  wait(): Promise<void> | undefined {
+    return this.#left > 0 ? undefined : new Promise((resolve) => (this.#waiting = resolve))
+  }
+
+  spend(bytes: number): void {
+    this.#left -= bytes
+  }
+
+  grant(bytes: number): void {
+    this.#left += bytes
+    if (this.#left > 0) this.release()
+  }
+
+  /** Lets go whoever waits, for there is nothing more to wait for. */
+  release(): void {
+    this.#waiting?.()
+    this.#waiting = undefined
+  }
+}
+
+/** The end of a stream where its node is. */
+export class SentStream implements Crossing {
+  readonly #stream: PeerStream
+  readonly #writer: WritableStreamDefaultWriter<Uint8Array>
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #post: Post
+  readonly #credit = new Credit()
+  #read = false
+  #taken = 0
+  #free: ArrayBuffer[] = []
+
+  /** `over` hears that both halves have ended. */
+  constructor(stream: PeerStream, post: Post, over: () => void) {
+    this.#stream = stream
+    this.#post = post
+    this.#reader = stream.readable.getReader()
+    this.#writer = stream.writable.getWriter()
+    const reading = this.#send()
+    const writing = this.#writer.closed.then(
+      () => post({ written: null }),
+      (error: unknown) => post({ written: sendError(error) }),
+    )
+    void Promise.allSettled([reading, writing]).then(over)
+  }
+
+  take(part: Part): void {
+    if ('data' in part) this.#write(part.data)
+    else if ('credit' in part) this.#credit.grant(part.credit)
+    else if ('end' in part)
+      this.#writer.close().catch(() => {}) // `closed` says so
+    else if ('failed' in part) this.#cancel(receiveError(part.failed))
+    else this.reset()
+  }
+
+  reset(): void {
+    this.#stream.reset()
+  }
+
+  /** Sends what is read, as far as there is credit. */
+  async #send(): Promise<void> {
+    const failed = (error: unknown) => {
+      if (!this.#read) this.#post({ failed: sendError(error) })
+      this.#read = true
+      this.#credit.release()
+    }
+    this.#reader.closed.catch(failed) // at once, and not when there is credit
+    for (;;) {
+      await this.#credit.wait()
+      if (this.#read) return
+      const result = await this.#reader.read().catch(failed)
+      if (result === undefined || this.#read) return
+      if (result.done) break
+      for (const piece of pieces(result.value)) {
+        const data = ownBytes(piece, true)
+        this.#credit.spend(data.byteLength)
+        this.#post({ data }, [data.buffer])
+      }
+    }
+    this.#read = true
+    this.#post({ end: true })
+  }
+
+  #write(data: Uint8Array<ArrayBuffer>): void {
+    const taken = () => {
+      this.#taken += data.byteLength
+      if (data.buffer.byteLength === MAX_PART) this.#free.push(data.buffer)
+      if (this.#taken < WINDOW / 4) return
+      this.#post({ credit: this.#taken, free: this.#free }, this.#free)
+      this.#taken = 0
+      this.#free = []
+    }
+    this.#writer.write(data).then(taken, () => {}) // `closed` says so
+  }
+
+  #cancel(reason: Error): void {
+    this.#read = true
+    this.#credit.release()
+    this.#reader.cancel(reason).catch(() => {})
+  }
+}
+
+/** The end of a stream where it is used. */
+export class ReceivedStream implements Crossing {
+  readonly stream: PeerStream
+  readonly #post: Post
+  readonly #over: () => void
+  readonly #credit = new Credit()
+  /** Buffers to send in: to make a new one for each part costs more than all the rest of the crossing. */
+  readonly #pool: ArrayBuffer[] = []
+  /** How the writing half has ended at the worker. */
+  readonly #written: Promise<SentError | null>
+  #setWritten!: (error: SentError | null) => void
+  #reading!: ReadableStreamDefaultController<Uint8Array>
+  #writing!: WritableStreamDefaultController
+  /** What both halves have failed with. */
+  #failure: Error | undefined
+  /** What is written fails with this from now on. */
+  #refused: Error | undefined
+  #read = false // to its end, or cancelled
+  #writeOver = false
+  /** How much the worker may still send. */
+  #granted = WINDOW
+
+  /** `over` hears that both halves have ended. */
+  constructor({ peer, protocol }: CrossedStream, post: Post, over: () => void) {
+    this.#post = post
+    this.#over = over
+    this.#written = new Promise((resolve) => (this.#setWritten = resolve))
+    const readable = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => void (this.#reading = controller),
+        pull: () => this.#grant(),
+        cancel: (reason) => {
+          this.#readOver()
+          this.#post({ failed: sendError(reason) })
+        },
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: WINDOW }),
+    )
+    const writable = new WritableStream<Uint8Array>(
+      {
+        start: (controller) => void (this.#writing = controller),
+        write: (chunk) => this.#write(chunk),
+        close: () => this.#close(),
+        abort: (reason) => {
+          this.#post({ reset: true })
+          this.fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause: reason }))
+        },
+      },
+      { highWaterMark: MAX_QUEUED },
+    )
+    this.stream = { readable, writable, peer, protocol, reset: () => this.#reset() }
+  }
+
+  take(part: Part): void {
+    if ('data' in part) {
+      this.#granted -= part.data.byteLength
+      if (!this.#read) this.#reading.enqueue(part.data)
+    } else if ('credit' in part) {
+      this.#pool.push(...(part.free ?? []))
+      this.#credit.grant(part.credit)
+    } else if ('end' in part) {
+      if (!this.#read) this.#reading.close()
+      this.#readOver()
+    } else if ('failed' in part) this.#readFailed(receiveError(part.failed))
+    else if ('written' in part) this.#writeEnded(part.written)
+  }
+
+  /** Fails both halves, if they have not ended. */
+  fail(error: Error): void {
+    if (this.#failure !== undefined) return
+    this.#failure = error
+    if (!this.#read) this.#reading.error(error)
+    this.#readOver()
+    this.#writeEnded(sendError(error))
+  }
+
+  /** Lets the worker send as much as has been read. */
+  #grant(): void {
+    const room = (this.#reading.desiredSize ?? 0) - this.#granted
+    if (this.#read || room < WINDOW / 4) return
+    this.#granted += room
+    this.#post({ credit: room })
+  }
+
+  /** What a stream fails with fails both halves, and the writing one may hear of it later. */
+  #readFailed(error: Error): void {
+    if (this.#read) return
+    if (error instanceof TomboloError && error.code === 'stream') return this.fail(error)
+    this.#reading.error(error)
+    this.#readOver()
+  }
+
+  #readOver(): void {
+    this.#read = true
+    if (this.#writeOver) this.#over()
+  }
+
+  #writeEnded(error: SentError | null): void {
+    if (this.#writeOver) return
+    this.#writeOver = true
+    if (error !== null) {
+      this.#refused = this.#failure ?? receiveError(error)
+      this.#writing.error(this.#refused)
+    }
+    this.#setWritten(error)
+    this.#credit.release()
+    if (this.#read) this.#over()
+  }
+
+  async #write(chunk: unknown): Promise<void> {
+    if (!(chunk instanceof Uint8Array || chunk instanceof ArrayBuffer)) {
+      this.#reset() // what follows must not pass for the whole
+      throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
+    }
+    for (const piece of pieces(chunk instanceof Uint8Array ? chunk : new Uint8Array(chunk))) {
+      await this.#credit.wait()
+      if (this.#refused !== undefined) throw this.#refused
+      this.#credit.spend(piece.byteLength)
+      const data = this.#copy(piece)
+      this.#post({ data }, [data.buffer])
+    }
+  }
+
+  #copy(piece: Uint8Array): Uint8Array<ArrayBuffer> {
+    if (piece.byteLength < MIN_POOLED) return piece.slice()
+    const copy = new Uint8Array(this.#pool.pop() ?? new ArrayBuffer(MAX_PART), 0, piece.byteLength)
+    copy.set(piece)
+    return copy
+  }
+
+  async #close(): Promise<void> {
+    this.#post({ end: true })
+    const error = await this.#written
+    if (error !== null) throw this.#refused
+  }
+
+  #reset(): void {
+    this.#post({ reset: true })
+    this.fail(new TomboloError('stream', 'the stream was reset', { reason: 'closed by hand' }))
+  }
+}
+
+function* pieces(chunk: Uint8Array): Generator<Uint8Array> {
+  if (chunk.byteLength <= MAX_PART) return yield chunk
+  for (let at = 0; at < chunk.byteLength; at += MAX_PART) yield chunk.subarray(at, at + MAX_PART)
+}

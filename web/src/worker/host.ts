@@ -1,0 +1,164 @@
+/** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
+import { Client, type Made } from './client.js'
+import { TomboloError } from '../errors.js'
+import { compileFetched } from '../fetch.js'
+import { loadModule, type OnProgress } from '../load.js'
+import { NODE_EVENTS, Program, type RawNode } from '../program.js'
+import type { Port } from './rpc.js'
+import { Turns } from './turns.js'
+import type { NodeConfig } from '../types.js'
+
+/** How long the identity of a worker that was ended may take to be free, in milliseconds. */
+const LOCK_MS = 5_000
+/** How long a shared worker waits for another page, in milliseconds. */
+const GRACE_MS = 1_000
+
+/** What may be given with the options of a node. */
+export interface Start {
+  /** Hears how far the program is, where the worker loads it. */
+  onProgress?: OnProgress | undefined
+  /** The lock of the identity that the node had in the worker before this one. */
+  lock?: string | undefined
+}
+
+/** What a page is told of a node that has started. */
+export interface Born {
+  id: string
+  network: string
+  version: string
+  /** The private key of a node whose key is kept nowhere, so that one that takes its place has it. */
+  key?: Uint8Array
+  /** The name of the Web Lock that holds a persistent identity. */
+  lock?: string
+}
+
+export class Host {
+  readonly #shared: boolean
+  readonly #clients = new Set<Client>()
+  readonly #turns = new Turns((method, args) => this.invoke(method, args))
+  #born: Promise<Born> | undefined
+  #node: RawNode | undefined
+  #closed: Promise<unknown> = Promise.resolve()
+
+  constructor(shared: boolean) {
+    this.#shared = shared
+  }
+
+  /** Serves a page. */
+  welcome(port: Port): Client {
+    const client = new Client(port, this)
+    this.#clients.add(client)
+    return client
+  }
+
+  /**
+   * Makes the node. Of a shared one, pages that come later hear what it is, and their relays are its relays, too. The program is a module, or
+   * the address of one: a module cannot leave the pages for a shared worker.
+   */
+  async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
+    if (this.#born === undefined) {
+      const born = (this.#born = this.#make(program, config, start))
+      born.catch(() => (this.#born = undefined))
+      return handOut(await born)
+    }
+    const born = await this.#born
+    await this.#node?.addRelays(config.relays ?? [])
+    return handOut(born)
+  }
+
+  /** Makes a call on the node. */
+  invoke(method: string, args: unknown[]): unknown {
+    return invoke(this.#node, method, args)
+  }
+
+  /** Makes something that stays, and of which a node has only one: where another page has it, it is made when that one has left. */
+  take(client: Client, method: string, args: unknown[]): Promise<Made> {
+    return this.#turns.take(client, method, args)
+  }
+
+  /** A page has closed its node: what others use lives on. */
+  async leave(client: Client): Promise<void> {
+    if (!this.#clients.delete(client)) return
+    if (this.#clients.size > 0) return client.release()
+    this.#born = undefined // whoever comes before the end has a node of its own
+    const closed = Promise.resolve(this.#node?.close())
+    this.#closed = closed.catch(() => {})
+    await closed
+  }
+
+  /**
+   * The page has all that it was owed. A shared worker without any ends, since nobody else can end it; but not at once, for a page that finds it
+   * in its end would wait for a word of it.
+   */
+  async dismissed(client: Client): Promise<void> {
+    await this.leave(client).catch(() => {}) // unless it has
+    setTimeout(() => this.#clients.size === 0 && this.end(), GRACE_MS)
+  }
+
+  /** A page is gone without a word. If it was the last, the browser ends the worker, unless another one comes first. */
+  async lost(client: Client): Promise<void> {
+    this.#clients.delete(client)
+    await client.release()
+  }
+
+  /** The program is no more. */
+  crashed(why: string): void {
+    for (const client of this.#clients) client.wire.tell('ended', why)
+    this.end()
+  }
+
+  /** Another worker has taken the place of this one. */
+  replaced(): void {
+    const closed = Promise.resolve(this.#node?.close())
+    void closed.catch(() => {}).then(() => this.end())
+  }
+
+  /** Ends a shared worker. A dedicated one is its page's to end. */
+  end(): void {
+    if (this.#shared) globalThis.close()
+  }
+
+  async #make(program: WebAssembly.Module | string, config: NodeConfig, { onProgress, lock }: Start): Promise<Born> {
+    await this.#closed
+    if (lock !== undefined) await this.#release(lock)
+    const module = await loadModule(program, compileFetched, onProgress)
+    const started = await Program.start(module)
+    started.ended.addEventListener('abort', () => this.crashed((started.ended.reason as TomboloError).message))
+    const node = await started.createNode(config)
+    this.#node = node
+    for (const type of NODE_EVENTS) {
+      node.addEventListener(type, (event) => {
+        const { detail } = event as CustomEvent<unknown>
+        for (const client of this.#clients) client.wire.tell('event', { type, detail })
+      })
+    }
+    const { id, network } = node
+    const key = config.identity === undefined || config.identity === 'ephemeral' ? await node.privateKey?.() : undefined
+    return {
+      id,
+      network,
+      version: started.version,
+      ...(key && { key }),
+      ...(node.lock !== undefined && { lock: node.lock }),
+    }
+  }
+
+  /** Waits until nobody holds a lock. A shared worker that is stuck holds it for ever, and is robbed of it. */
+  async #release(lock: string): Promise<void> {
+    const { locks } = navigator
+    const signal = AbortSignal.timeout(LOCK_MS)
+    const free = await locks.request(lock, { signal }, () => true).catch(() => false)
+    if (!free && this.#shared) await locks.request(lock, { steal: true }, () => {})
+  }
+}
+
+/** What is answered is given away. */
+function handOut(born: Born): Born {
+  return born.key === undefined ? born : { ...born, key: born.key.slice() }
+}
+
+export function invoke(object: unknown, method: string, args: unknown[]): unknown {
+  const f = (object as Record<string, unknown> | undefined)?.[method]
+  if (typeof f !== 'function') throw new TypeError(`there is no ${method} to call`)
+  return f.apply(object, args) as unknown
+}

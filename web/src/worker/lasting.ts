@@ -1,0 +1,157 @@
+/** What a page has registered with a node in a worker: it stays registered over restarts. */
+import type { RawPresence, RawSubscription } from '../messages.js'
+import { RestartError } from '../errors.js'
+import type { RemoteNode } from './remote.js'
+import type { Wire } from './rpc.js'
+import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
+
+/** One thing that stays. */
+export class Lasting implements Registration {
+  /** The number of the object in the worker of now. */
+  id: number | undefined
+  /** Why it could not be registered again. */
+  failed: Error | undefined
+  protected over = false
+  protected dropped_ = 0
+
+  constructor(
+    protected readonly node: RemoteNode,
+    readonly method: string,
+    readonly args: unknown[],
+  ) {}
+
+  async register(wire: Wire): Promise<void> {
+    if (this.over) return this.node.forget(this)
+    try {
+      this.id = (await wire.call(0, this.method, this.args)) as number
+    } catch (error) {
+      wire.forget(this.args[1])
+      throw error
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.over) return
+    this.over = true
+    await this.end()
+    this.node.forget(this)
+  }
+
+  /** Brings what is left when the node is closed, and its worker about to be ended. */
+  drain(_wire: Wire): Promise<void> {
+    return Promise.resolve()
+  }
+
+  protected async end(): Promise<void> {
+    try {
+      const wire = await this.node.wire()
+      if (this.id === undefined) return
+      const dropped = (await wire.call(this.id, 'end', [])) as number | undefined
+      this.dropped_ = dropped ?? 0
+      wire.forget(this.args[1])
+    } catch (error) {
+      if (!(error instanceof RestartError || this.node.closed)) throw error
+    }
+    this.id = undefined
+  }
+
+  protected async ask(method: string, args: unknown[]): Promise<unknown> {
+    const wire = await this.node.wire()
+    if (this.id === undefined) throw this.failed ?? new Error(`the ${this.method} is closed`)
+    return wire.call(this.id, method, args)
+  }
+}
+
+export class RemoteListener extends Lasting implements Listener {
+  get protocol(): string {
+    return this.args[0] as string
+  }
+
+  async update(changes: ListenerLimits): Promise<void> {
+    if (!((this as unknown) instanceof RemoteListener)) throw new TypeError('update was not called on a listener')
+    if (this.over || this.node.closed) throw this.failed ?? new Error('the listener is closed')
+    await this.ask('update', [changes])
+    this.args[2] = { ...(this.args[2] as ListenOptions | undefined), ...changes }
+  }
+}
+
+/** What is read to its end: reading goes on over a restart. */
+abstract class RemoteIteration<Batch> extends Lasting {
+  readonly #left: Batch[] = []
+  #ended = false
+
+  get type(): string {
+    return this.args[0] as string
+  }
+
+  async next(): Promise<Batch | null> {
+    for (;;) {
+      const left = this.#left.shift()
+      if (left !== undefined) return left
+      if (this.#ended || this.over || (this.node.closed && !this.node.ended.aborted && this.id === undefined))
+        return null
+      if (this.failed !== undefined) throw this.failed
+      try {
+        const batch = (await this.ask('next', [])) as Batch | null
+        if (batch !== null) return this.seen(batch)
+        this.#ended = true
+        this.over = true
+        await this.end()
+        this.node.forget(this)
+      } catch (error) {
+        if (this.node.closed) this.#ended = true
+        else if (!(error instanceof RestartError)) throw error
+      }
+    }
+  }
+
+  override async drain(wire: Wire): Promise<void> {
+    try {
+      while (this.id !== undefined && !this.#ended) {
+        const batch = (await wire.call(this.id, 'next', [])) as Batch | null
+        if (batch === null) this.#ended = true
+        else this.#left.push(batch)
+      }
+      if (this.id !== undefined) this.dropped_ = ((await wire.call(this.id, 'end', [])) as number | undefined) ?? 0
+    } catch {
+      // It ended with an error, or the worker did: there is no more.
+    }
+    this.id = undefined
+  }
+
+  protected seen(batch: Batch): Batch {
+    return batch
+  }
+
+  protected leave(batch: Batch): void {
+    this.#left.push(batch)
+  }
+}
+
+export class RemoteSubscription extends RemoteIteration<Uint8Array> implements RawSubscription {
+  async dropped(): Promise<number> {
+    return this.over || this.node.closed || this.id === undefined
+      ? this.dropped_
+      : ((await this.ask('dropped', [])) as number)
+  }
+}
+
+export class RemotePresence extends RemoteIteration<PresenceChange[]> implements RawPresence {
+  readonly #present = new Set<string>()
+
+  async now(): Promise<string[]> {
+    return this.over || this.node.closed ? [] : ((await this.ask('now', [])) as string[])
+  }
+
+  /** The program that knew who was there is gone; the next one finds them anew. */
+  override async register(wire: Wire): Promise<void> {
+    await super.register(wire)
+    if (this.#present.size > 0) this.leave([...this.#present].map((peer) => ({ peer, joined: false })))
+    this.#present.clear()
+  }
+
+  protected override seen(changes: PresenceChange[]): PresenceChange[] {
+    for (const { peer, joined } of changes) this.#present[joined ? 'add' : 'delete'](peer)
+    return changes
+  }
+}

@@ -1,0 +1,115 @@
+/** One worker as a page has it, from its start to its end. */
+import { type CrossedStream, type Part, ReceivedStream } from './crossing.js'
+import { TomboloError } from '../errors.js'
+import type { Born, Start } from './host.js'
+import type { Hired } from './places.js'
+import { type Packet, Wire } from './rpc.js'
+import type { NodeConfig } from '../types.js'
+
+/** How often a worker is asked whether it is there, in milliseconds. */
+const BEAT_MS = 1_000
+/** How many times it may fail to answer. They are counted, and no clock is read: a page that slept, or was throttled, did not ask. */
+const MAX_UNANSWERED = 5
+/** How long a shared worker may take to say its first word, in milliseconds: it may have to be loaded. */
+const HELLO_MS = 15_000
+
+/** Hears of a life: its node's events, and its end if that comes by itself. */
+export interface Witness {
+  event(type: string, detail: unknown): void
+  died(life: Life, why: TomboloError): void
+}
+
+export class Life {
+  readonly wire: Wire
+  /** Whether the node in it has started. */
+  up = false
+  /** Whether nothing has been heard of it. */
+  silent = true
+  readonly #hired: Hired
+  readonly #witness: Witness
+  readonly #streams = new Map<number, ReceivedStream>()
+  #beats: ReturnType<typeof setInterval> | undefined
+  #unanswered = 0
+
+  constructor(hired: Hired, witness: Witness) {
+    this.#hired = hired
+    this.#witness = witness
+    this.wire = new Wire(hired.port, {
+      givesBytes: false,
+      answer: () => {
+        throw new Error('a page answers no calls')
+      },
+      told: (what, detail) => this.#told(what, detail),
+      receiveStream: (crossed) => this.#receive(crossed),
+      part: (stream: number, part: Part) => this.#streams.get(stream)?.take(part),
+    })
+    hired.port.onmessage = ({ data }: MessageEvent<Packet>) => {
+      this.silent = false
+      this.#unanswered = 0
+      this.wire.receive(data)
+    }
+    hired.onerror = ({ message }) => {
+      this.#died(
+        message
+          ? new TomboloError('crashed', `the worker of the node failed: ${message}`)
+          : new TomboloError('worker-unreachable', 'the worker of the node could not be loaded: is worker.js served?'),
+      )
+    }
+    hired.onreplaced = () => this.#died(new TomboloError('crashed', 'another tab found the worker of the node stuck'))
+  }
+
+  async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
+    const { hello } = this.#hired
+    if (hello !== undefined) {
+      this.wire.tell('hello', hello)
+      setTimeout(() => this.silent && this.#died(this.#mute()), HELLO_MS)
+    }
+    const { onProgress, lock } = start
+    const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock])) as Born
+    this.wire.forget(onProgress)
+    this.up = true
+    this.#beats = setInterval(() => this.#beat(), BEAT_MS)
+    return born
+  }
+
+  end(error: Error): void {
+    clearInterval(this.#beats)
+    this.wire.tell('bye')
+    this.#hired.onerror = this.#hired.onreplaced = null
+    this.#hired.dismiss()
+    this.wire.end(error)
+    for (const stream of [...this.#streams.values()]) stream.fail(error)
+  }
+
+  #told(what: string, detail: unknown): void {
+    if (what === 'event') {
+      const { type, detail: inner } = detail as { type: string; detail: unknown }
+      this.#witness.event(type, inner)
+    } else if (what === 'ended') this.#died(new TomboloError('crashed', String(detail)))
+  }
+
+  #died(why: TomboloError): void {
+    this.#witness.died(this, why)
+  }
+
+  #mute(): TomboloError {
+    return new TomboloError('worker-unreachable', `the shared worker of the node said nothing for ${HELLO_MS / 1000} s`)
+  }
+
+  #beat(): void {
+    if (this.#unanswered >= MAX_UNANSWERED) {
+      this.#died(new TomboloError('crashed', `the worker of the node did not answer ${MAX_UNANSWERED} heartbeats`))
+      return
+    }
+    this.#unanswered++
+    this.wire.tell('beat')
+  }
+
+  #receive(crossed: CrossedStream) {
+    const { id } = crossed
+    const post = (part: Part, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
+    const received = new ReceivedStream(crossed, post, () => this.#streams.delete(id))
+    this.#streams.set(id, received)
+    return { native: false as const, ...received.stream }
+  }
+}

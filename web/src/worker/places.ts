@@ -1,0 +1,160 @@
+/** Where the worker of a node is: the page's own, or one for all pages of the origin. */
+import { TomboloError } from '../errors.js'
+import { absolute, type WasmSource } from '../load.js'
+import { type Packet, type Port, PROTOCOL } from './rpc.js'
+import type { NodeConfig } from '../types.js'
+
+/** How a platform makes workers. */
+export interface Workers {
+  dedicated(): Worker
+  shared(name: string): SharedWorker
+}
+
+/** A worker that has been hired, for one life of a node. */
+export interface Hired {
+  readonly port: Port & { onmessage: ((event: MessageEvent<Packet>) => void) | null }
+  /** What the worker has to be told first. */
+  readonly hello: string | undefined
+  onerror: ((event: Partial<ErrorEvent>) => void) | null
+  /** Another worker is to be used in its stead. */
+  onreplaced: (() => void) | null
+  dismiss(): void
+}
+
+export interface Place {
+  readonly kind: 'dedicated' | 'shared'
+  hire(): Promise<Hired>
+}
+
+export class DedicatedPlace implements Place {
+  readonly kind = 'dedicated'
+  readonly #spawn: () => Worker
+
+  constructor(spawn: () => Worker) {
+    this.#spawn = spawn
+  }
+
+  async hire(): Promise<Hired> {
+    const worker = spawned(this.#spawn)
+    const hired: Hired = {
+      port: worker,
+      hello: undefined,
+      onerror: null,
+      onreplaced: null,
+      dismiss() {
+        worker.onmessage = worker.onerror = null
+        worker.terminate()
+      },
+    }
+    worker.onerror = (event) => {
+      event.preventDefault()
+      hired.onerror?.(event)
+    }
+    return hired
+  }
+}
+
+/** What is of another origin cannot be a worker, and is refused at once. */
+function spawned<W>(spawn: () => W): W {
+  try {
+    return spawn()
+  } catch (cause) {
+    const hint = "serve the package from the page's own origin, or have the node in the page, with worker: 'none'"
+    throw new TomboloError('worker-unreachable', `the worker of the node cannot be made (${hint}): ${String(cause)}`, {
+      cause,
+    })
+  }
+}
+
+/**
+ * A shared worker cannot be ended by a page, and cannot have workers of its own (in Chromium) that it might end. So one that is stuck is left
+ * alone: pages go on to the next of its name. They are numbered, each holds a Web Lock of its name and number, and the highest that there is
+ * is the one to use. A page that finds it stuck goes on to the next number; that one says that it is there, and so all pages follow.
+ */
+export class SharedPlace implements Place {
+  readonly kind = 'shared'
+  readonly #spawn: (name: string) => SharedWorker
+  readonly #name: string
+  #generation = 0
+
+  private constructor(spawn: (name: string) => SharedWorker, name: string) {
+    this.#spawn = spawn
+    this.#name = name
+  }
+
+  /** Whether the platform has what it takes. Web Locks are had in secure contexts only. */
+  static available(): boolean {
+    return [globalThis.SharedWorker, globalThis.BroadcastChannel, navigator.locks].every((has) => has !== undefined)
+  }
+
+  /** The place of the node for which pages ask with the same options. Relays may differ: the node has them all. */
+  static async of(spawn: (name: string) => SharedWorker, program: string, config: NodeConfig): Promise<SharedPlace> {
+    const { relays, identity, ...rest } = config
+    const key = identity instanceof Uint8Array ? [...identity] : identity
+    const options = JSON.stringify([PROTOCOL, program, key ?? null, Object.entries(rest).sort()])
+    const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(options)))
+    const hex = [...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+    return new SharedPlace(spawn, `tombolo ${String(config.network ?? '')} ${hex}`)
+  }
+
+  async hire(): Promise<Hired> {
+    const generation = Math.max(await this.#highest(), this.#generation + 1)
+    this.#generation = generation
+    const worker = spawned(() => this.#spawn(`${this.#name}#${generation}`))
+    const page = await this.#presence()
+    const channel = new BroadcastChannel(this.#name)
+    const hired: Hired = {
+      port: worker.port,
+      hello: page.lock,
+      onerror: null,
+      onreplaced: null,
+      dismiss() {
+        worker.port.onmessage = worker.onerror = null
+        worker.port.close()
+        channel.close()
+        page.leave()
+      },
+    }
+    worker.onerror = (event) => hired.onerror?.(event as Partial<ErrorEvent>)
+    channel.onmessage = ({ data }) => {
+      if (data > generation) hired.onreplaced?.()
+    }
+    return hired
+  }
+
+  /** The highest number that a worker of this name has. */
+  async #highest(): Promise<number> {
+    const { held = [] } = await navigator.locks.query()
+    const prefix = `${this.#name}#`
+    const numbers = held.map(({ name }) => (name?.startsWith(prefix) ? Number(name.slice(prefix.length)) : 0))
+    return Math.max(0, ...numbers)
+  }
+
+  /** Holds a lock for as long as this page is there, so that the worker knows when it is not. */
+  async #presence(): Promise<{ lock: string; leave(): void }> {
+    const lock = `${this.#name} page ${crypto.randomUUID()}`
+    return new Promise((resolve) => {
+      void navigator.locks.request(lock, () => new Promise<void>((leave) => resolve({ lock, leave })))
+    })
+  }
+}
+
+/** Chooses where a node is to be. Null: in the calling thread. */
+export async function choosePlace(
+  worker: string,
+  workers: Workers | undefined,
+  wasm: WasmSource,
+  config: NodeConfig,
+): Promise<Place | null> {
+  const choices = workers === undefined ? ['none'] : ['none', 'dedicated', 'shared']
+  if (!choices.includes(worker)) {
+    const all = choices.map((choice) => `"${choice}"`).join(', ')
+    throw new TomboloError('option', `worker: ${JSON.stringify(worker)} cannot be had: the choices here are ${all}`)
+  }
+  if (worker === 'none' || workers === undefined) return null
+  if (worker === 'dedicated' || !SharedPlace.available()) return new DedicatedPlace(workers.dedicated)
+  if (wasm instanceof WebAssembly.Module) {
+    throw new TomboloError('option', 'wasm: a shared worker loads the program by its address, and is given no module')
+  }
+  return SharedPlace.of(workers.shared, absolute(wasm).href, config)
+}

@@ -1,0 +1,258 @@
+/**
+ * A node in a worker, as its page has it. When the worker crashes, or answers no more, it is ended, and another takes its place: with the
+ * same identity, and all that was registered.
+ */
+import { RestartError, TomboloError } from '../errors.js'
+import type { Born } from './host.js'
+import { Lasting, RemoteListener, RemotePresence, RemoteSubscription } from './lasting.js'
+import { Life } from './life.js'
+import type { OnProgress } from '../load.js'
+import type { RawPresence, RawSubscription } from '../messages.js'
+import type { Place } from './places.js'
+import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
+import type { Wire } from './rpc.js'
+import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
+
+/** More restarts than these within that time, in milliseconds, are no use. */
+const MAX_RESTARTS = 5
+const RESTARTS_MS = 30_000
+/** The pause before a start that follows one that failed, in milliseconds. */
+const START_PAUSE_MS = 3_000
+/** How many workers a node tries that say nothing: a shared one may be about to end when it is found. */
+const MAX_SILENT = 2
+
+/** The calls that go to the program as they are. */
+const CALLS = [
+  'addrs',
+  'peers',
+  'relays',
+  'addRelays',
+  'connect',
+  'disconnect',
+  'ping',
+  'echo',
+  'open',
+  'listeners',
+  'services',
+  'streams',
+  'closeStream',
+  'broadcast',
+  'recover',
+  'send',
+  'sendAll',
+  'sendTo',
+  'request',
+  'stats',
+] as const satisfies (keyof RawNode)[]
+
+export interface RemoteNode extends Pick<RawNode, (typeof CALLS)[number]> {}
+
+export class RemoteNode extends EventTarget implements RawNode, Carrier {
+  readonly #place: Place
+  readonly #program: WebAssembly.Module | string
+  readonly #config: NodeConfig
+  readonly #ended = new AbortController()
+  readonly #lasting = new Set<Lasting>()
+  readonly #histories = new Map<string, HistoryLimits | undefined>()
+  #restarts: number[] = []
+  #life: Life | undefined
+  #up!: Promise<Wire>
+  #born!: Born
+  #closed: Error | undefined
+
+  private constructor(place: Place, program: WebAssembly.Module | string, config: NodeConfig) {
+    super()
+    this.#place = place
+    this.#program = program
+    this.#config = config
+  }
+
+  /** Starts a node. A worker that loads the program by itself, by its address, says how far it is. */
+  static async start(
+    place: Place,
+    program: WebAssembly.Module | string,
+    config: NodeConfig,
+    onProgress?: OnProgress,
+  ): Promise<RemoteNode> {
+    const node = new RemoteNode(place, program, config)
+    for (let silent = 0; ;) {
+      const life = await node.#begin()
+      try {
+        node.#born = await life.start(program, config, { onProgress })
+        node.#up = Promise.resolve(life.wire)
+        return node
+      } catch (error) {
+        node.#life = undefined
+        life.end(error as Error)
+        if (place.kind !== 'shared' || !life.silent || ++silent === MAX_SILENT) throw error
+      }
+    }
+  }
+
+  get id(): string {
+    return this.#born.id
+  }
+
+  get network(): string {
+    return this.#born.network
+  }
+
+  get version(): string {
+    return this.#born.version
+  }
+
+  get worker(): Place['kind'] {
+    return this.#place.kind
+  }
+
+  /** Aborted when the node has been restarted too often. */
+  get ended(): AbortSignal {
+    return this.#ended.signal
+  }
+
+  async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    if (this.#life?.up !== true && signal instanceof AbortSignal) await raceAbort(this.wire(), signal)
+    return callWhile(this.ended, f, signal)
+  }
+
+  /** What leads to the worker, once there is one. */
+  async wire(): Promise<Wire> {
+    for (;;) {
+      const up = this.#up
+      try {
+        return await up
+      } catch (error) {
+        if (up === this.#up) throw error // else it is being tried again
+      }
+    }
+  }
+
+  async listen(protocol: string, handler: unknown, options?: ListenOptions): Promise<Listener> {
+    return this.#register(new RemoteListener(this, 'listen', [protocol, handler, options]))
+  }
+
+  async validate(type: string, f: unknown): Promise<Registration> {
+    return this.#register(new Lasting(this, 'validate', [type, f]))
+  }
+
+  async respond(type: string, f: unknown): Promise<Registration> {
+    return this.#register(new Lasting(this, 'respond', [type, f]))
+  }
+
+  async subscribe(type: string, options?: object): Promise<RawSubscription> {
+    return this.#register(new RemoteSubscription(this, 'subscribe', [type, options]))
+  }
+
+  async presence(type: string): Promise<RawPresence> {
+    return this.#register(new RemotePresence(this, 'presence', [type]))
+  }
+
+  async keepHistory(type: string, limits?: HistoryLimits): Promise<void> {
+    await (await this.wire()).call(0, 'keepHistory', [type, limits])
+    this.#histories.set(type, limits)
+  }
+
+  async close(): Promise<void> {
+    const life = this.#life
+    const closed = (this.#closed = new Error('node is closed'))
+    this.#up = Promise.reject(closed)
+    this.#up.catch(() => {})
+    try {
+      if (!life?.up) return
+      await life.wire.call(0, 'close', [])
+      await Promise.all([...this.#lasting].map((lasting) => lasting.drain(life.wire)))
+    } catch (error) {
+      if (error !== closed) throw error
+    } finally {
+      this.#life?.end(closed)
+      this.#life = undefined
+    }
+  }
+
+  /** Whether the node was closed, so that what is read comes to its end. */
+  get closed(): boolean {
+    return this.#closed !== undefined
+  }
+
+  async #register<T extends Lasting>(lasting: T): Promise<T> {
+    await lasting.register(await this.wire())
+    this.#lasting.add(lasting)
+    return lasting
+  }
+
+  forget(lasting: Lasting): void {
+    this.#lasting.delete(lasting)
+  }
+
+  async #begin(): Promise<Life> {
+    const life = new Life(await this.#place.hire(), {
+      event: (type, detail) => this.#dispatch(type, detail),
+      died: (life, why) => this.#died(life, why),
+    })
+    return (this.#life = life)
+  }
+
+  #dispatch(type: string, detail: unknown): void {
+    this.dispatchEvent(new CustomEvent(type, { detail }))
+  }
+
+  #died(life: Life, why: TomboloError): void {
+    if (life !== this.#life) return
+    this.#life = undefined
+    if (this.#born === undefined) return life.end(why) // createNode rejects
+    if (this.#closed !== undefined) return life.end(this.#closed)
+    for (const lasting of this.#lasting) lasting.id = undefined
+    const now = performance.now()
+    this.#restarts = this.#restarts.filter((at) => now - at < RESTARTS_MS)
+    if (this.#restarts.length >= MAX_RESTARTS) {
+      const often = `it was restarted ${MAX_RESTARTS} times in ${RESTARTS_MS / 1000} s, and is not again`
+      const fatal = new TomboloError('crashed', `${why.message}; ${often}`)
+      this.#up = Promise.reject(fatal)
+      this.#up.catch(() => {})
+      this.#ended.abort(fatal)
+      return life.end(fatal)
+    }
+    this.#restarts.push(now)
+    this.#up = this.#restart(why.message, life.up ? 0 : START_PAUSE_MS)
+    this.#up.catch(() => {})
+    life.end(new RestartError(`the node is restarted: ${why.message}`))
+  }
+
+  async #restart(reason: string, pause: number): Promise<Wire> {
+    if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause))
+    const { id, key, lock } = this.#born
+    const config = key === undefined ? this.#config : { ...this.#config, identity: key }
+    const life = await this.#begin()
+    try {
+      if (this.#closed !== undefined) throw this.#closed
+      const born = await life.start(this.#program, config, { lock })
+      if (born.id !== id) throw new Error(`its identity is taken: it would be ${born.id}, and no longer ${id}`)
+      for (const [type, limits] of this.#histories) await life.wire.call(0, 'keepHistory', [type, limits])
+      for (const lasting of this.#lasting) await this.#renew(lasting, life.wire)
+    } catch (error) {
+      this.#died(life, new TomboloError('crashed', `it did not start: ${(error as Error).message}`))
+      throw error
+    }
+    this.#dispatch('restart', { reason })
+    return life.wire
+  }
+
+  async #renew(lasting: Lasting, wire: Wire): Promise<void> {
+    try {
+      await lasting.register(wire)
+    } catch (error) {
+      if (error instanceof RestartError) throw error
+      lasting.failed = error as Error
+      const what = `${lasting.method} ${JSON.stringify(lasting.args[0])}`
+      this.#dispatch('error', { message: `${what} was not renewed after a restart: ${lasting.failed.message}` })
+    }
+  }
+}
+
+for (const method of CALLS) {
+  Object.defineProperty(RemoteNode.prototype, method, {
+    value: async function (this: RemoteNode, ...args: unknown[]) {
+      return (await this.wire()).call(0, method, args)
+    },
+  })
+}
