@@ -13,13 +13,13 @@ const cacheDir = `${here}../../.cache/bench`
 /** Resolves to the files by path, each { type, body } with a brotli body. */
 export async function bundle(sides) {
   const files = new Map()
-  for (const side of sides) {
-    files.set(`/${side}.js`, {
-      type: 'text/javascript',
-      body: await compressed(await script(`${here}page/${side}.js`)),
-    })
+  const add = async (path, source) => {
+    files.set(path, { type: 'text/javascript', body: await compressed(await script(source)) })
   }
-  if (sides.includes('ours')) {
+  if (sides.includes('js-libp2p')) await add('/js-libp2p.js', `${here}page/js-libp2p.js`)
+  if (sides.some((side) => side !== 'js-libp2p')) {
+    await add('/ours.js', `${here}page/ours.js`)
+    await add('/worker.js', `${npmDir}/worker.js`)
     files.set('/tombolo.wasm', { type: 'application/wasm', body: await program() })
   }
   return files
@@ -29,7 +29,7 @@ async function script(path) {
   const { build } = await import('esbuild').catch(() => {
     throw new Error('web/bench/node_modules is missing: npm --prefix web/bench ci')
   })
-  if (path.endsWith('ours.js') && !existsSync(`${npmDir}/index.js`)) {
+  if (!path.endsWith('js-libp2p.js') && !existsSync(`${npmDir}/index.js`)) {
     throw new Error('web/dist/npm is missing: make build')
   }
   const { outputFiles } = await build({

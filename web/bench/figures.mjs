@@ -4,6 +4,8 @@
 const kinds = {
   'node-made': { unit: 'ms', more: false }, // since the navigation began, as is connected
   connected: { unit: 'ms', more: false },
+  'warm-node-made': { unit: 'ms', more: false }, // the same with all files in the browser's cache
+  'warm-connected': { unit: 'ms', more: false },
   'echo-p50': { unit: 'us', more: false },
   'echo-p99': { unit: 'us', more: false },
   'streams-in-turn': { unit: '1/s', more: true },
@@ -29,7 +31,7 @@ export class Figures {
   lines() {
     return [...this.#values].map(([name, sides]) => {
       const { unit, more } = kinds[name.split('/').at(-1)]
-      const medians = ['ours', 'raw-tcp', 'js-libp2p'].flatMap((side) =>
+      const medians = ['ours', 'raw-tcp', 'js-libp2p', 'none', 'shared'].flatMap((side) =>
         sides[side] ? [[side, median(sides[side])]] : [],
       )
       const words = [`bench ${name}`, `unit=${unit}`, ...medians.map(([side, value]) => `${side}=${short(value)}`)]

@@ -1,6 +1,8 @@
 // Measures a tab that runs Tombolo next to one that runs js-libp2p: the same Chromium, the same relay, the same far side.
 //
-//   node web/bench/run.mjs [--runs 3] [--side ours|js-libp2p] [--transport webtransport|websocket] [--direct]
+//   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct]
+//
+// Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
 //
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
 // through the relay. The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
@@ -12,7 +14,7 @@ import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 
 const MiB = 1 << 20
-const sides = ['ours', 'js-libp2p']
+const sides = ['ours', 'none', 'shared', 'js-libp2p']
 const transports = ['webtransport', 'websocket']
 
 runToEnd('bench', async () => {

@@ -21,18 +21,25 @@ export async function run(driver) {
   const { plan } = globalThis.bench
   const { messages, tunnel } = plan
   try {
+    const warm = location.hash === '#warm'
     await driver.start()
-    await report('node-made', performance.now())
+    await report(warm ? 'warm-node-made' : 'node-made', performance.now())
     const relay = await driver.connect(plan.relay)
-    await report('connected', performance.now())
+    await report(warm ? 'warm-connected' : 'connected', performance.now())
+    if (!warm) {
+      location.hash = 'warm'
+      return location.reload()
+    }
     await check(driver, relay, plan.relay)
     for (const { area, address, bytes, rounds, opens } of plan.targets) {
       const peer = await driver.connect(address)
       await check(driver, peer, address)
       await echo(driver, peer, area, rounds)
       await opening(driver, peer, area, opens)
+      const stall = watchStalls()
       await upload(driver, peer, area, bytes)
       await download(driver, peer, area, bytes)
+      await report(`${area}/longest-stall`, stall())
     }
     if (messages) await receiving(driver, messages)
     if (tunnel) await serving(driver, tunnel)

@@ -1,8 +1,9 @@
-// A Tombolo tab, from the built npm package.
+// A Tombolo tab, from the built npm package. The node is where the side says; `ours` is where it is by default.
 import { createNode } from '../../dist/npm/index.js'
 import { run } from './measure.js'
 
-const { transport } = globalThis.bench
+const { transport, side } = globalThis.bench
+const worker = side === 'ours' ? 'dedicated' : side
 
 class Stream {
   constructor(raw) {
@@ -25,7 +26,9 @@ class Stream {
 let node
 run({
   async start() {
-    node = await createNode({ relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' })
+    const options = { relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
+    node = await createNode({ worker, ...options })
+    if (node.worker !== worker) throw new Error(`the node runs in ${node.worker}, not in ${worker}`)
   },
   connect: (addr) => node.connect(addr),
   async address(peer) {
