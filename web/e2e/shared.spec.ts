@@ -103,7 +103,7 @@ test('a node outlives the tab that made it, with its connections and streams', a
     window.node.listen('/x/back', ({ readable, writable }: PeerStream) => readable.pipeTo(writable)),
   )
   await expect.poll(() => native.call('send', shared, 'chat', 'hello').then(() => 'sent', String)).toBe('sent')
-  const since = await b.evaluate(async () => (await window.node.peers()).map(({ since }) => since))
+  const since = await b.evaluate(async () => (await window.node.peers()).map(({ since }) => since).sort())
   await b.evaluate(async (addr) => {
     const stream = await window.node.open(await window.node.connect(addr), '/tombolo/echo/1.0.0', {
       allowCustomProtocol: true,
@@ -123,7 +123,7 @@ test('a node outlives the tab that made it, with its connections and streams', a
     return new TextDecoder().decode((await reader.read()).value)
   })
   expect(echoed).toBe('still the same stream')
-  const still = await b.evaluate(async () => (await window.node.peers()).map(({ since }) => since))
+  const still = await b.evaluate(async () => (await window.node.peers()).map(({ since }) => since).sort())
   expect(still).toEqual(since)
   expect(await b.evaluate(() => window.restarts)).toEqual([])
 })
