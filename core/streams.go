@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -50,6 +52,43 @@ func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error
 		return nil, fmt.Errorf("ask for services: %w", err)
 	}
 	return n.bridge.Services(ctx, p)
+}
+
+// askAtOnce is how many peers are asked for their services at a time.
+const askAtOnce = 32
+
+// An Answer is what a peer said when it was asked for its services.
+type Answer struct {
+	Peer     peer.ID
+	Services []bridge.Service
+	Err      error // why there are none; that of ctx where there was no answer in time
+}
+
+// ServicesOf asks several peers for their services, or all that are connected if
+// peers is nil, and answers in the order of peers, or of their ids. Nobody is
+// dialled for it. ctx bounds the whole.
+func (n *Node) ServicesOf(ctx context.Context, peers []peer.ID) []Answer {
+	if peers == nil {
+		peers = n.host.Network().Peers()
+		slices.Sort(peers)
+	}
+	ctx = network.WithNoDial(ctx, "only peers that are connected are asked")
+	answers := make([]Answer, len(peers))
+	slots := make(chan struct{}, askAtOnce)
+	var asking sync.WaitGroup
+	for i, p := range peers {
+		slots <- struct{}{} // given back as answers come, or when ctx ends
+		asking.Go(func() {
+			defer func() { <-slots }()
+			services, err := n.Services(ctx, p)
+			if err != nil && ctx.Err() != nil {
+				err = fmt.Errorf("ask %s for services: %w", p, context.Cause(ctx))
+			}
+			answers[i] = Answer{p, services, err}
+		})
+	}
+	asking.Wait()
+	return answers
 }
 
 // Bridge is the registry of listeners, forwards and streams.

@@ -5,16 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/native/tunnels"
@@ -231,38 +230,24 @@ func (s *Server) services(ctx context.Context, q PeerCall) ([]Offer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return s.servicesOf(ctx, p)
+		services, err := s.node.Services(ctx, p)
+		return offers(make([]Offer, 0, len(services)), p, services), err
 	}
 	ctx, cancel := context.WithTimeout(ctx, servicesTimeout)
 	defer cancel()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	byPeer := make(map[peer.ID][]Offer)
-	for _, p := range s.node.Host().Network().Peers() {
-		wg.Go(func() {
-			offers, err := s.servicesOf(ctx, p)
-			if err != nil {
-				s.log.Debug("a peer was asked for its services in vain", "peer", p, "error", err)
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			byPeer[p] = offers
-		})
-	}
-	wg.Wait()
 	all := make([]Offer, 0)
-	for _, p := range slices.Sorted(maps.Keys(byPeer)) {
-		all = append(all, byPeer[p]...)
+	for _, a := range s.node.ServicesOf(ctx, nil) {
+		if a.Err != nil {
+			s.log.Debug("a peer was asked for its services in vain", "peer", a.Peer, "error", a.Err)
+		}
+		all = offers(all, a.Peer, a.Services)
 	}
 	return all, nil
 }
 
-func (s *Server) servicesOf(ctx context.Context, p peer.ID) ([]Offer, error) {
-	services, err := s.node.Services(ctx, p)
-	offers := make([]Offer, len(services))
-	for i, service := range services {
-		offers[i] = Offer{p, service}
+func offers(list []Offer, p peer.ID, services []bridge.Service) []Offer {
+	for _, service := range services {
+		list = append(list, Offer{p, service})
 	}
-	return offers, err
+	return list
 }

@@ -18,7 +18,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
@@ -29,7 +28,6 @@ import (
 // The landing page asks every connected peer what it offers, so much at a time.
 const (
 	askLimit    = 2 * time.Second // for all peers together
-	askAtOnce   = 32              // peers
 	listAge     = time.Second     // for which an answer holds
 	maxPeers    = 500             // listed
 	maxServices = 100             // listed of one peer
@@ -108,27 +106,21 @@ func (g *Gateway) makeListing() listing {
 	l.Peers = make([]listedPeer, len(peers))
 	ctx, cancel := context.WithTimeout(g.ctx, askLimit)
 	defer cancel()
-	ctx = network.WithNoDial(ctx, "only peers that are connected are listed")
-	slots := make(chan struct{}, askAtOnce)
-	var asking sync.WaitGroup
+	ids := make([]peer.ID, len(peers))
 	for i, p := range peers {
-		asking.Go(func() {
-			select {
-			case slots <- struct{}{}:
-				defer func() { <-slots }()
-			case <-ctx.Done():
-			}
-			l.Peers[i] = g.ask(ctx, p)
-		})
+		ids[i] = p.ID
 	}
-	asking.Wait()
+	for i, answer := range g.node.ServicesOf(ctx, ids) {
+		l.Peers[i] = g.listed(peers[i], answer)
+	}
 	slices.SortStableFunc(l.Peers, func(a, b listedPeer) int {
 		return cmp.Compare(min(1, len(b.Services)), min(1, len(a.Services)))
 	})
 	return l
 }
 
-func (g *Gateway) ask(ctx context.Context, p core.Peer) listedPeer {
+// listed is what the listing says of a peer that was asked.
+func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	listed := listedPeer{
 		ID:        p.ID,
 		Agent:     p.Agent,
@@ -137,13 +129,13 @@ func (g *Gateway) ask(ctx context.Context, p core.Peer) listedPeer {
 		RTT:       float64(p.RTT.Round(10*time.Microsecond)) / float64(time.Millisecond),
 		Services:  []listedService{},
 	}
-	services, err := g.node.Services(ctx, p.ID)
+	services, err := answer.Services, answer.Err
 	var failure *bridge.Error
 	switch {
 	case err == nil:
 	case errors.Is(err, bridge.NoSuchProtocol):
 		return listed // it is no bridge, so it has nothing to offer
-	case ctx.Err() != nil:
+	case errors.Is(err, context.DeadlineExceeded):
 		listed.Error = "did not answer in time"
 	case errors.As(err, &failure):
 		listed.Error = string(failure.Reason)

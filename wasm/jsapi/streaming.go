@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
 	"syscall/js"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -298,9 +296,6 @@ func (n *node) jsCloseStream(args []js.Value) (any, error) {
 	return nil, nil
 }
 
-// askedAtOnce is how many peers are asked for their services at a time.
-const askedAtOnce = 16
-
 // jsServices asks one peer, or all that are connected: of these, those that do
 // not answer offer nothing.
 func (n *node) jsServices(args []js.Value) (any, error) {
@@ -323,24 +318,13 @@ func (n *node) jsServices(args []js.Value) (any, error) {
 		}
 		return serviceObjects(nil, p, services), nil
 	}
-	peers := n.Host().Network().Peers()
-	answers := make([][]bridge.Service, len(peers))
-	slots := make(chan struct{}, askedAtOnce)
-	var asking sync.WaitGroup
-	for i, p := range peers {
-		slots <- struct{}{}
-		asking.Go(func() {
-			defer func() { <-slots }()
-			answers[i], _ = n.Services(network.WithNoDial(ctx, "only connected peers are asked"), p)
-		})
-	}
-	asking.Wait()
+	answers := n.ServicesOf(ctx, nil)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("ask for services: %w", err)
 	}
 	list := []any{}
-	for i, p := range peers {
-		list = serviceObjects(list, p, answers[i])
+	for _, a := range answers {
+		list = serviceObjects(list, a.Peer, a.Services)
 	}
 	return list, nil
 }
