@@ -1,6 +1,7 @@
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
+import { followPage } from './lifecycle.js'
 import { loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
@@ -45,12 +46,14 @@ const EVENTS = [...NODE_EVENTS, 'restart'] as const
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Carrier
+  readonly #unfollow: () => void
   #closing: Promise<void> | undefined
 
-  constructor(raw: RawNode, program: Carrier) {
+  constructor(raw: RawNode, program: Carrier, unfollow = () => {}) {
     super()
     this.#raw = raw
     this.#program = program
+    this.#unfollow = unfollow
     for (const type of EVENTS) {
       raw.addEventListener(type, (event) =>
         this.#dispatch(type, (event as CustomEvent<NodeEvents[typeof type]>).detail),
@@ -257,7 +260,8 @@ export class TomboloNode extends EventTarget {
       .call(() => this.#raw.close())
       .catch((error: unknown) => {
         if (!this.#program.ended.aborted) throw error
-      }))
+      })
+      .finally(this.#unfollow))
   }
 
   override addEventListener<K extends keyof NodeEvents>(
@@ -313,7 +317,7 @@ async function make(
 ): Promise<TomboloNode> {
   if (spawn !== undefined) {
     const remote = await RemoteNode.start(spawn, await loadModule(wasm, compile, onProgress), config)
-    return new TomboloNode(remote, remote)
+    return new TomboloNode(remote, remote, followPage(remote))
   }
   const program = await loadProgram(wasm, compile, onProgress)
   return new TomboloNode(await program.createNode(config), program)
