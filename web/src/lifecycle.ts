@@ -1,10 +1,11 @@
 import type { RawNode } from './program.js'
 
 /**
- * Tells a node in a worker what only its page is told: that the page is left or frozen, and that it is back. Of the network a worker is told
- * itself, and the program in a page of all. Returns what ends it.
+ * Tells a node in a worker what its page is told: that the page is left or frozen, that it is back, and that the network is. In a page the
+ * program listens itself. Returns what ends it.
  */
 export function followPage(node: Pick<RawNode, 'rest' | 'wake'>): () => void {
+  if (!('document' in globalThis)) return () => {} // a worker, that has another one for its node
   const over = new AbortController()
   const { signal } = over
   // One that is closed, or has crashed, has no connections to end or to look after.
@@ -12,7 +13,7 @@ export function followPage(node: Pick<RawNode, 'rest' | 'wake'>): () => void {
   const wake = () => void node.wake().catch(() => {})
   addEventListener('pagehide', rest, { signal })
   addEventListener('pageshow', ({ persisted }) => persisted && wake(), { signal })
-  if (!('document' in globalThis)) return () => over.abort() // a worker, that has another one for its node
+  addEventListener('online', wake, { signal }) // of which Chromium's devtools do not tell a worker
   document.addEventListener('freeze', rest, { signal })
   document.addEventListener('resume', wake, { signal })
   return () => over.abort()
