@@ -46,22 +46,24 @@ const EVENTS = [...NODE_EVENTS, 'restart'] as const
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Carrier
-  readonly #unfollow: () => void
+  readonly #over: AbortController
   #closing: Promise<void> | undefined
 
-  constructor(raw: RawNode, program: Carrier, unfollow = () => {}) {
+  /** What is aborted when the node is closed is `over`. */
+  constructor(raw: RawNode, program: Carrier, over = new AbortController()) {
     super()
     this.#raw = raw
     this.#program = program
-    this.#unfollow = unfollow
+    this.#over = over
     for (const type of EVENTS) {
       raw.addEventListener(type, (event) =>
         this.#dispatch(type, (event as CustomEvent<NodeEvents[typeof type]>).detail),
       )
     }
-    program.ended.addEventListener('abort', () => {
+    const crashed = () => {
       this.#dispatch('error', { message: (program.ended.reason as TomboloError).message, fatal: true })
-    })
+    }
+    program.ended.addEventListener('abort', crashed, { signal: over.signal }) // a program outlives its nodes
   }
 
   /** This node's peer id. */
@@ -261,7 +263,7 @@ export class TomboloNode extends EventTarget {
       .catch((error: unknown) => {
         if (!this.#program.ended.aborted) throw error
       })
-      .finally(this.#unfollow))
+      .finally(() => this.#over.abort()))
   }
 
   override addEventListener<K extends keyof NodeEvents>(
@@ -317,7 +319,9 @@ async function make(
 ): Promise<TomboloNode> {
   if (spawn !== undefined) {
     const remote = await RemoteNode.start(spawn, await loadModule(wasm, compile, onProgress), config)
-    return new TomboloNode(remote, remote, followPage(remote))
+    const over = new AbortController()
+    followPage(remote, over.signal)
+    return new TomboloNode(remote, remote, over)
   }
   const program = await loadProgram(wasm, compile, onProgress)
   return new TomboloNode(await program.createNode(config), program)
