@@ -146,3 +146,28 @@ test('a page that is loaded again is the same peer, and the only one', async ({ 
   await page.close()
   await connections(counting, 0, AT_ONCE)
 })
+
+test('fifty nodes of a page, one after the other, leave nothing behind', async ({ own, server, counting }) => {
+  const page = await own.newPage()
+  await page.goto(server.url)
+  await page.send('Performance.enable')
+  const { worker } = test.info().project.metadata
+  const options = { relays: [counting.addr('/webtransport/')], worker: (worker ?? 'none') as 'dedicated' | 'none' }
+  for (let i = 0; i < 5; i++) {
+    await page.evaluate(async (options) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      for (let i = 0; i < 10; i++) {
+        const node = await createNode(options)
+        if ((await node.relays()).length === 0) {
+          await new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+        }
+        await node.close()
+      }
+    }, options)
+    await connections(counting, 0, AT_ONCE)
+  }
+  await page.send('HeapProfiler.collectGarbage')
+  const { metrics } = await page.send<{ metrics: { name: string; value: number }[] }>('Performance.getMetrics')
+  const listeners = metrics.find(({ name }) => name === 'JSEventListeners')!.value
+  expect(listeners, 'a node that is held by what outlives it has several').toBeLessThan(100)
+})
