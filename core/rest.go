@@ -173,7 +173,7 @@ func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duratio
 		slots <- struct{}{}
 		asking.Go(func() {
 			defer func() { <-slots }()
-			if answers(ctx, c, timeout) || ctx.Err() != nil {
+			if answers(ctx, c, timeout) || ctx.Err() != nil || c.IsClosed() {
 				return
 			}
 			mu.Lock()
@@ -192,8 +192,7 @@ func answers(ctx context.Context, c network.Conn, timeout time.Duration) bool {
 	defer cancel()
 	s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "a sign of life"))
 	if err != nil {
-		// Where the peer allows no further stream, nothing was asked.
-		return !c.IsClosed()
+		return true // nothing was asked: it has just ended, or allows no further stream
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	err = multistream.SelectProtoOrFail(ping.ID, s)

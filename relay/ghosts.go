@@ -42,6 +42,7 @@ type ghosts struct {
 	log    *slog.Logger
 	notify *network.NotifyBundle
 	closed *prometheus.CounterVec
+	forget func()       // takes closed out of the registry
 	doubt  chan peer.ID // came anew
 	stop   context.CancelFunc
 	done   sync.WaitGroup
@@ -53,10 +54,12 @@ func watchGhosts(h host.Host, registry *prometheus.Registry, log *slog.Logger) (
 		Name: "tombolo_relay_ghosts_total",
 		Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, and all others.",
 	}, []string{"of"})
+	g.forget = func() {}
 	if registry != nil {
 		if err := registry.Register(g.closed); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
+		g.forget = func() { registry.Unregister(g.closed) }
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
@@ -78,6 +81,7 @@ func (g *ghosts) close() {
 	g.host.Network().StopNotify(g.notify)
 	g.stop()
 	g.done.Wait()
+	g.forget()
 }
 
 func (g *ghosts) watch(ctx context.Context) {
