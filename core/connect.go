@@ -88,6 +88,9 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	if info.ID == n.host.ID() {
 		return errors.New("connect: the peer is this node itself")
 	}
+	if n.gate.shut.Load() {
+		return fmt.Errorf("connect to %s: %w", info.ID, ErrResting)
+	}
 	var err error
 	switch {
 	case len(info.Addrs) == 0:

@@ -56,6 +56,10 @@ type Options struct {
 	// starts and closes it.
 	Reservations *reservation.Keeper
 
+	// Gate is the connection gater that the host was made with, which the node
+	// shuts to rest. If nil, a node at rest may connect again by itself.
+	Gate *Gate
+
 	// PingInterval is the time between two measurements of the round trip to
 	// each connected peer. If zero, DefaultPingInterval; if negative, the node
 	// measures only when Ping is called.
@@ -111,6 +115,8 @@ type Node struct {
 	network      string
 	log          *slog.Logger
 	reservations *reservation.Keeper
+	gate         *Gate
+	doubt        chan struct{} // has all peers asked for a sign of life
 	events       feed.Feed[Event]
 	dispatcher   *dispatch.Dispatcher
 	links        *link.Links
@@ -136,7 +142,12 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		network:      opts.Network,
 		log:          opts.Logger,
 		reservations: opts.Reservations,
+		gate:         opts.Gate,
+		doubt:        make(chan struct{}, 1),
 		closed:       make(chan struct{}),
+	}
+	if n.gate == nil {
+		n.gate = new(Gate)
 	}
 	if n.network == "" {
 		n.network = DefaultNetwork
@@ -161,6 +172,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		n.bridgePart(opts),
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
+		n.wakePart(),
 	}
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
@@ -222,16 +234,6 @@ func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 		return errors.New("the node keeps no reservations")
 	}
 	return n.reservations.Add(relays)
-}
-
-// Wake tells the node that the network may be back, or that the machine slept:
-// relays that were waiting out a back-off are tried at once, and the mesh is
-// looked for.
-func (n *Node) Wake() {
-	if n.reservations != nil {
-		n.reservations.Wake()
-	}
-	n.discovery.Wake()
 }
 
 // Open opens a stream of the given protocol to a peer, connecting first where

@@ -113,6 +113,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
 	}
 	parts = append(parts, core.Part{Name: "histories", Close: histories.Close})
+	gate := new(core.Gate)
 	h, err := stack.New(stack.Options{
 		Key:          key,
 		Listen:       o.Listen,
@@ -124,6 +125,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Libp2p: []libp2p.Option{
 			libp2p.EnableRelay(), // the client of circuits, not a relay
 			libp2p.EnableHolePunching(),
+			libp2p.ConnectionGater(gate),
 		},
 	})
 	if err != nil {
@@ -145,6 +147,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	node, err := core.New(ctx, h, core.Options{
 		Network:      o.Network,
 		Reservations: keeper,
+		Gate:         gate,
 		Serve:        serve,
 		Store:        histories,
 		Registerer:   o.Registerer,

@@ -122,7 +122,7 @@ func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circui
 		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
 	}
 	m := newMeter(l.PeerRate)
-	r, err := relay.New(m.host(h), opts...)
+	r, err := relay.New(m.host(newestHost{h}), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("start circuit relay: %w", err)
 	}

@@ -36,7 +36,7 @@ func newKey() (crypto.PrivKey, error) {
 }
 
 // newHost assembles the host. Whatever was made is closed again on failure.
-func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper) (_ host.Host, err error) {
+func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper, gate *core.Gate) (_ host.Host, err error) {
 	transports, err = usable(transports)
 	if err != nil {
 		return nil, err
@@ -55,6 +55,7 @@ func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper
 	bus := eventbus.NewBus()
 	sw, err := swarm.NewSwarm(id, ps, bus,
 		swarm.WithDialRanker(rank),
+		swarm.WithConnectionGater(gate),
 		// They would stop dialling WebTransport after failures that say
 		// nothing of UDP: a tab is offline more often than it is filtered.
 		swarm.WithUDPBlackHoleSuccessCounter(nil),

@@ -63,6 +63,10 @@ type Options struct {
 
 // New makes a node and starts it. It does not wait for a relay: core.Node's
 // events tell when a reservation is made. ctx bounds the start only.
+//
+// The node rests (see core.Node.Rest) while its page is frozen or in the
+// back/forward cache, and wakes with it and when the network is back. Of its page, a
+// node in a worker must be told.
 func New(ctx context.Context, opts Options) (*core.Node, error) {
 	key := opts.Identity
 	if key == nil {
@@ -75,23 +79,20 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := newHost(key, opts.Transports, keeper)
+	gate := new(core.Gate)
+	h, err := newHost(key, opts.Transports, keeper, gate)
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
 	var node *core.Node // nil until it has started; the platform's events come on one thread
-	online := wakeOnline(func() {
-		if node != nil {
-			node.Wake()
-		}
-	})
 	node, err = core.New(ctx, h, core.Options{
 		Network:      opts.Network,
 		Reservations: keeper,
+		Gate:         gate,
 		PingInterval: opts.PingInterval,
 		Store:        opts.Store,
 		Logger:       opts.Logger,
-		Parts:        append(opts.Parts, online),
+		Parts:        append(opts.Parts, followPlatform(func() *core.Node { return node })),
 	})
 	return node, err
 }

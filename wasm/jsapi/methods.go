@@ -52,6 +52,10 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 
 	"privateKey": (*node).jsPrivateKey,
 
+	// What the page of a node in a worker tells it.
+	"rest": func(n *node, _ []js.Value) (any, error) { n.Rest(); return nil, nil },
+	"wake": func(n *node, _ []js.Value) (any, error) { n.Wake(); return nil, nil },
+
 	"stats": func(n *node, _ []js.Value) (any, error) { return plain(reflect.ValueOf(n.Stats())), nil },
 	"close": func(n *node, _ []js.Value) (any, error) { return nil, n.close() },
 }

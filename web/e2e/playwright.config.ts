@@ -19,7 +19,7 @@ export default defineConfig({
     ...['none', 'shared'].map((worker) => ({
       name: worker,
       metadata: { worker },
-      testMatch: ['bridge', 'http', 'messages-api', 'stream-ends'].map((name) => `${name}.spec.ts`),
+      testMatch: ['bridge', 'http', 'lifecycle', 'messages-api', 'stream-ends'].map((name) => `${name}.spec.ts`),
     })),
   ],
   use: {

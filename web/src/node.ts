@@ -1,6 +1,7 @@
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
+import { followPage } from './lifecycle.js'
 import { absolute, loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { choosePlace, type Workers } from './worker/places.js'
@@ -45,20 +46,24 @@ const EVENTS = [...NODE_EVENTS, 'restart'] as const
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Carrier
+  readonly #over: AbortController
   #closing: Promise<void> | undefined
 
-  constructor(raw: RawNode, program: Carrier) {
+  /** What is aborted when the node is closed is `over`. */
+  constructor(raw: RawNode, program: Carrier, over = new AbortController()) {
     super()
     this.#raw = raw
     this.#program = program
+    this.#over = over
     for (const type of EVENTS) {
       raw.addEventListener(type, (event) =>
         this.#dispatch(type, (event as CustomEvent<NodeEvents[typeof type]>).detail),
       )
     }
-    program.ended.addEventListener('abort', () => {
+    const crashed = () => {
       this.#dispatch('error', { message: (program.ended.reason as TomboloError).message, fatal: true })
-    })
+    }
+    program.ended.addEventListener('abort', crashed, { signal: over.signal }) // a program outlives its nodes
   }
 
   /** This node's peer id. */
@@ -262,7 +267,8 @@ export class TomboloNode extends EventTarget {
       .call(() => this.#raw.close())
       .catch((error: unknown) => {
         if (!this.#program.ended.aborted) throw error
-      }))
+      })
+      .finally(() => this.#over.abort()))
   }
 
   override addEventListener<K extends keyof NodeEvents>(
@@ -319,5 +325,7 @@ async function make(
   const shared = place.kind === 'shared'
   const program = shared ? absolute(wasm as string | URL).href : await loadModule(wasm, compile, onProgress)
   const remote = await RemoteNode.start(place, program, config, shared ? onProgress : undefined)
-  return new TomboloNode(remote, remote)
+  const over = new AbortController()
+  followPage(remote, over.signal)
+  return new TomboloNode(remote, remote, over)
 }

@@ -78,6 +78,10 @@ export interface RawNode extends EventTarget {
   request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
   respond(type: string, f: Responder): Promise<Registration>
   stats(): Promise<NodeStats>
+  /** Ends all connections, and makes none until it is woken. In a page the program sees to both itself: see `lifecycle.ts`. */
+  rest(): Promise<void>
+  /** Ends a rest, and has every peer give a sign of life. */
+  wake(): Promise<void>
   close(): Promise<void>
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -34,6 +35,7 @@ type Options struct {
 	Key          crypto.PrivKey // if nil, a fresh one
 	Listen       string         // if empty, a free loopback port; "none" for a host that only dials
 	AddrsFactory basichost.AddrsFactory
+	Gater        connmgr.ConnectionGater
 }
 
 // New makes a host that is closed at the end of the test.
@@ -60,7 +62,7 @@ func Unmanaged(t testing.TB, opts Options) host.Host {
 	require.NoError(t, ps.AddPrivKey(id, key))
 	require.NoError(t, ps.AddPubKey(id, key.GetPublic()))
 	bus := eventbus.NewBus()
-	sw, err := swarm.NewSwarm(id, ps, bus)
+	sw, err := swarm.NewSwarm(id, ps, bus, swarm.WithConnectionGater(opts.Gater))
 	require.NoError(t, err)
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	n, err := noise.New(noise.ID, key, muxers)

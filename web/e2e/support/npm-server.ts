@@ -2,6 +2,7 @@ import { createReadStream, existsSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import { crashWasm } from './binaries.js'
 
@@ -11,6 +12,8 @@ const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'appl
 /** Serves the built package as it is to an empty page: the package without a bundler, and without the page. */
 export class NpmServer {
   readonly #server: Server
+  /** What pages have posted to /told: they may not be there any more. */
+  readonly told: string[] = []
   private constructor(
     server: Server,
     readonly url: string,
@@ -20,6 +23,11 @@ export class NpmServer {
 
   static async start(): Promise<NpmServer> {
     const server = createServer((request, response) => {
+      if (request.method === 'POST') {
+        void text(request).then((told) => npm.told.push(told))
+        response.writeHead(204).end()
+        return
+      }
       const { pathname } = new URL(request.url!, 'http://localhost')
       const path = pathname === '/crash.wasm' ? crashWasm : root + pathname
       if (pathname === '/') {
@@ -32,7 +40,8 @@ export class NpmServer {
       }
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return new NpmServer(server, `http://localhost:${(server.address() as AddressInfo).port}/`)
+    const npm = new NpmServer(server, `http://localhost:${(server.address() as AddressInfo).port}/`)
+    return npm
   }
 
   stop(): void {

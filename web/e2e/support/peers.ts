@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { binaries } from './binaries.js'
@@ -9,6 +11,7 @@ const ECHO = '/tombolo/echo/1.0.0'
 /** A real relay with a data folder of its own. It can be killed and started again at the same port. */
 export class Relay {
   #program: Program
+  #metrics = ''
   private constructor(
     program: Program,
     readonly dir: string,
@@ -23,6 +26,21 @@ export class Relay {
     const program = new Program(binaries.relay, ['--data-dir', dir, '--port', '0', ...flags])
     const [page] = await program.lines(/^page /)
     return new Relay(program, dir, Number(new URL(page!.slice(5)).port), await listening(program))
+  }
+
+  /** A relay that tells what it counts: see `counted`. */
+  static async counting(): Promise<Relay> {
+    const metrics = `127.0.0.1:${await freePort()}`
+    const relay = await Relay.start('--metrics', metrics)
+    relay.#metrics = metrics
+    return relay
+  }
+
+  /** The value of one of its metrics, over all labels. */
+  async counted(name: string): Promise<number> {
+    const text = await (await fetch(`http://${this.#metrics}/metrics`)).text()
+    const values = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))]
+    return values.reduce((sum, [, value]) => sum + Number(value), 0)
   }
 
   /** A secure context, since it is localhost. */
@@ -184,6 +202,14 @@ export class NodeProcess extends RpcProcess {
     const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
     super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))])
   }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  return port
 }
 
 async function listening(program: Program): Promise<string[]> {

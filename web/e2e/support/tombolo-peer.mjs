@@ -8,8 +8,9 @@ let node
 let reserved
 
 const methods = {
-  async start(options) {
-    node = await createNode(options)
+  async start({ identity, ...options }) {
+    // A key comes as a list of numbers.
+    node = await createNode({ ...options, ...(identity && { identity: Uint8Array.from(identity) }) })
     Object.assign(methods, messenger(node))
     reserved = new Promise((resolve) => node.addEventListener('relay:reserved', ({ detail }) => resolve(detail)))
     const [held] = await node.relays()

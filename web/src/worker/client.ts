@@ -49,6 +49,8 @@ export class Client {
   async #onNode(method: string, args: unknown[]): Promise<unknown> {
     if (method === 'start') return this.#start(...(args as [string, NodeConfig, OnProgress?, string?]))
     if (method === 'close') return this.#host.leave(this)
+    if (method === 'rest') return this.#host.rest(this)
+    if (method === 'wake') return this.#host.wake(this)
     if (!MAKERS.has(method)) return this.#host.invoke(method, args)
     const made = SINGLE.has(method) ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
     this.#made.set(++this.#count, (await made) as Made)

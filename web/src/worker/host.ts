@@ -35,6 +35,7 @@ export interface Born {
 export class Host {
   readonly #shared: boolean
   readonly #clients = new Set<Client>()
+  readonly #resting = new WeakSet<Client>()
   readonly #turns = new Turns((method, args) => this.invoke(method, args))
   #born: Promise<Born> | undefined
   #node: RawNode | undefined
@@ -74,6 +75,19 @@ export class Host {
   /** Makes something that stays, and of which a node has only one: where another page has it, it is made when that one has left. */
   take(client: Client, method: string, args: unknown[]): Promise<Made> {
     return this.#turns.take(client, method, args)
+  }
+
+  /** A page is frozen, or left. The node rests when all are; till then, others do what this one did. */
+  async rest(client: Client): Promise<void> {
+    this.#resting.add(client)
+    if ([...this.#clients].every((other) => this.#resting.has(other))) await this.#node?.rest()
+    else await this.#turns.rest(client)
+  }
+
+  /** A page is back, or has the network back. */
+  async wake(client: Client): Promise<void> {
+    this.#resting.delete(client)
+    await this.#node?.wake()
   }
 
   /** A page has closed its node: what others use lives on. */

@@ -43,6 +43,8 @@ const CALLS = [
   'sendTo',
   'request',
   'stats',
+  'rest',
+  'wake',
 ] as const satisfies (keyof RawNode)[]
 
 export interface RemoteNode extends Pick<RawNode, (typeof CALLS)[number]> {}

@@ -1,0 +1,204 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
+)
+
+// ErrResting is returned by what has to connect, of a node at rest: see
+// Node.Rest.
+var ErrResting = errors.New("the node is at rest and makes no connection before it is woken")
+
+const (
+	// wakeTimeout is how long a peer may take to answer after a sleep. It is
+	// shorter than a keep-alive, since there is a reason for doubt.
+	wakeTimeout = 5 * time.Second
+
+	// asksAtOnce bounds the peers that are asked at the same time.
+	asksAtOnce = 64
+
+	// sleepTick is how often the clocks are compared.
+	sleepTick = 5 * time.Second
+
+	// sleepDrift is how far the wall clock may run ahead of the monotonic one in
+	// a tick. On most systems the latter stands still while the machine sleeps.
+	sleepDrift = 5 * time.Second
+
+	// sleepLate is how late a tick may be where both clocks run on. Browsers let
+	// the timers of a hidden tab run once a minute, which is no sleep.
+	sleepLate = 75 * time.Second
+)
+
+// Gate is what keeps a host from making and taking connections while its node is
+// at rest. It is the host's connection gater, and one of the node's Options.
+type Gate struct{ shut atomic.Bool }
+
+var _ connmgr.ConnectionGater = (*Gate)(nil)
+
+func (g *Gate) InterceptPeerDial(peer.ID) bool               { return !g.shut.Load() }
+func (g *Gate) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return !g.shut.Load() }
+func (g *Gate) InterceptAccept(network.ConnMultiaddrs) bool  { return !g.shut.Load() }
+func (g *Gate) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool {
+	return !g.shut.Load()
+}
+
+// InterceptUpgraded ends a connection that was being made when the gate was shut.
+func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) {
+	return !g.shut.Load(), 0
+}
+
+// Rest ends all connections, in order, so that no peer and no relay takes the node
+// for there when it is not: for a machine about to sleep, or a page about to be
+// frozen. All that is registered stays (subscriptions, listeners, handlers). With
+// Options.Gate no connection is made or taken until Wake, and what needs one fails
+// with ErrResting. It returns when all connections are closed.
+func (n *Node) Rest() {
+	n.gate.shut.Store(true)
+	conns := n.host.Network().Conns()
+	// What passes a relay first: it says goodbye through the relay.
+	slices.SortStableFunc(conns, func(a, b network.Conn) int {
+		return order(isCircuit(b.RemoteMultiaddr())) - order(isCircuit(a.RemoteMultiaddr()))
+	})
+	var closing sync.WaitGroup
+	for _, c := range conns {
+		closing.Go(func() { _ = c.Close() })
+	}
+	closing.Wait()
+}
+
+func order(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Wake ends a Rest, and tells the node that the network may be back or that the
+// machine slept: relays that were waiting out a back-off are tried at once, the
+// mesh is looked for, and every peer has five seconds to give a sign of life, or
+// its connection is closed, for what noticed nothing of a sleep may be long gone
+// at the other end. It returns at once. A node notices by its clocks that it slept
+// and then wakes by itself.
+func (n *Node) Wake() {
+	n.gate.shut.Store(false)
+	if n.reservations != nil {
+		n.reservations.Wake()
+	}
+	n.discovery.Wake()
+	select {
+	case n.doubt <- struct{}{}:
+	default: // a round is due already
+	}
+}
+
+// wakePart asks the peers when the node is woken, and notices when it slept.
+func (n *Node) wakePart() Part {
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	return Part{
+		Name: "wake",
+		Start: func(context.Context) error {
+			done.Go(func() { n.askWhenWoken(ctx) })
+			done.Go(func() { n.watchClocks(ctx) })
+			return nil
+		},
+		Close: func() error {
+			stop()
+			done.Wait()
+			return nil
+		},
+	}
+}
+
+func (n *Node) askWhenWoken(ctx context.Context) {
+	for {
+		select {
+		case <-n.doubt:
+			for _, c := range CloseSilent(ctx, n.host.Network().Conns(), wakeTimeout) {
+				n.log.Info("closed a connection that gave no sign of life", "peer", c.RemotePeer(), "addr", c.RemoteMultiaddr())
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (n *Node) watchClocks(ctx context.Context) {
+	tick := time.NewTicker(sleepTick)
+	defer tick.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-tick.C:
+			now := time.Now()
+			if slept(now.Round(0).Sub(last.Round(0)), now.Sub(last)) && !n.gate.shut.Load() {
+				n.log.Info("the clocks say that the machine slept", "since", last)
+				n.Wake()
+			}
+			last = now
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// slept says whether the machine slept in a tick that took so long by the wall
+// clock, and so long by the monotonic one.
+func slept(wall, ran time.Duration) bool {
+	return wall-ran > sleepDrift || ran > sleepTick+sleepLate
+}
+
+// CloseSilent asks the far ends of connections, all at once, for a sign of life.
+// Those that give none within the timeout are closed, and returned. Any answer is
+// one: a peer need not know the ping protocol. It ends early with ctx, which closes
+// none.
+func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duration) []network.Conn {
+	var mu sync.Mutex
+	var silent []network.Conn
+	var asking sync.WaitGroup
+	slots := make(chan struct{}, asksAtOnce)
+	for _, c := range conns {
+		slots <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-slots }()
+			if answers(ctx, c, timeout) || ctx.Err() != nil || c.IsClosed() {
+				return
+			}
+			mu.Lock()
+			silent = append(silent, c)
+			mu.Unlock()
+			_ = c.Close()
+		})
+	}
+	asking.Wait()
+	return silent
+}
+
+// answers says whether the far end of a connection gives a sign of life.
+func answers(ctx context.Context, c network.Conn, timeout time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "a sign of life"))
+	if err != nil {
+		return true // nothing was asked: it has just ended, or allows no further stream
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	err = multistream.SelectProtoOrFail(ping.ID, s)
+	if !stop() {
+		return false
+	}
+	_ = s.Close()
+	return err == nil || errors.Is(err, multistream.ErrNotSupported[string]{})
+}

@@ -1,0 +1,188 @@
+package core_test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/reservation"
+)
+
+// newReserving makes a node with a reservation on a relay of its own, which is
+// known to it under the address that at makes of the relay's.
+func newReserving(t *testing.T, at func(string) string) (n *core.Node, events *core.Events, relayID peer.ID) {
+	t.Helper()
+	r := hosttest.New(t, hosttest.Options{})
+	hosttest.Relay(t, r, relay.Resources{ReservationTTL: time.Hour, MaxReservations: 8, MaxCircuits: 8, MaxReservationsPerIP: 8, MaxReservationsPerASN: 8, BufferSize: 2048})
+	ping.NewPingService(r)
+	addr := ma.StringCast(at(r.Addrs()[0].String()))
+	keeper, err := reservation.New([]peer.AddrInfo{{ID: r.ID(), Addrs: []ma.Multiaddr{addr}}}, reservation.Options{MinBackoff: 10 * time.Millisecond})
+	require.NoError(t, err)
+	gate := new(core.Gate)
+	n = newNode(t, core.Options{Reservations: keeper, Gate: gate}, hosttest.Options{Listen: "none", AddrsFactory: keeper.AddrsFactory, Gater: gate})
+	events = n.Events()
+	t.Cleanup(events.Close)
+	if len(n.Reservations()) == 0 {
+		next(t, events, core.ReservationMade)
+	}
+	return n, events, r.ID()
+}
+
+func TestANodeAtRestHasNoConnectionUntilItIsWoken(t *testing.T) {
+	n, events, relayID := newReserving(t, func(addr string) string { return addr })
+	other := newNode(t, core.Options{}, hosttest.Options{})
+	_, err := n.Connect(bounded(t), other.Addrs()[0].String())
+	require.NoError(t, err)
+	theirs := other.Events()
+	defer theirs.Close()
+
+	n.Rest()
+	assert.Empty(t, n.Host().Network().Conns())
+	assert.Equal(t, n.ID(), next(t, theirs, core.PeerDisconnected).Peer, "the other end is told")
+	require.Error(t, next(t, events, core.ReservationLost).Err)
+	_, err = n.Connect(bounded(t), other.Addrs()[0].String())
+	require.ErrorIs(t, err, core.ErrResting)
+	_, err = n.Open(bounded(t), other.ID(), "/x/none")
+	require.ErrorIs(t, err, core.ErrResting)
+	// Its keeper tries every few milliseconds, and the host dials for nobody.
+	assert.Never(t, func() bool { return len(n.Host().Network().Conns()) > 0 }, 300*time.Millisecond, time.Millisecond)
+
+	n.Wake()
+	assert.Equal(t, relayID, next(t, events, core.ReservationMade).Peer)
+	_, err = n.Connect(bounded(t), other.Addrs()[0].String())
+	require.NoError(t, err)
+}
+
+func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
+	gate := new(core.Gate)
+	n := newNode(t, core.Options{Gate: gate}, hosttest.Options{Gater: gate})
+	other := newNode(t, core.Options{}, hosttest.Options{})
+	sub, err := n.Subscribe("chat")
+	require.NoError(t, err)
+	defer sub.Close()
+	n.Rest()
+	_, _ = other.Connect(bounded(t), n.Addrs()[0].String())
+	assert.Empty(t, n.Host().Network().Conns(), "nothing is taken either")
+	require.Eventually(t, func() bool { return len(other.Host().Network().Conns()) == 0 }, limit, time.Millisecond)
+	n.Wake()
+	_, err = other.Connect(bounded(t), n.Addrs()[0].String())
+	require.NoError(t, err)
+	require.NoError(t, other.Send(bounded(t), n.ID(), "chat", []byte("still there")))
+	msg, err := sub.Next(bounded(t))
+	require.NoError(t, err)
+	assert.Equal(t, "still there", string(msg.Data))
+}
+
+func TestAWokenNodeLeavesAConnectionThatGivesNoSignOfLife(t *testing.T) {
+	p := newProxy(t)
+	n, events, relayID := newReserving(t, p.to)
+	first := n.Host().Network().ConnsToPeer(relayID)[0]
+	p.stall()
+	began := time.Now()
+	n.Wake()
+	require.Error(t, next(t, events, core.ReservationLost).Err)
+	assert.Less(t, time.Since(began), 15*time.Second, "sooner than a keep-alive")
+	assert.Equal(t, relayID, next(t, events, core.ReservationMade).Peer)
+	assert.True(t, first.IsClosed())
+}
+
+func TestAWokenNodeKeepsThePeersThatAnswer(t *testing.T) {
+	n, _, relayID := newReserving(t, func(addr string) string { return addr })
+	plain := hosttest.New(t, hosttest.Options{}) // has no ping protocol, and says so
+	_, err := n.Connect(bounded(t), hosttest.Info(plain).Addrs[0].String()+"/p2p/"+plain.ID().String())
+	require.NoError(t, err)
+	conns := n.Host().Network().Conns()
+	require.Len(t, conns, 2)
+	assert.Empty(t, core.CloseSilent(bounded(t), conns, 5*time.Second))
+	for _, c := range conns {
+		assert.False(t, c.IsClosed())
+	}
+	assert.Equal(t, network.Connected, n.Host().Network().Connectedness(relayID))
+	assert.Len(t, n.Reservations(), 1)
+}
+
+// proxy stands between a host and those that dial it, and can fall silent: what
+// is connected stays so and nothing passes any more. Later connections pass.
+type proxy struct {
+	t       *testing.T
+	mu      sync.Mutex
+	stalled *atomic.Bool // of the connections of now
+	running sync.WaitGroup
+	conns   []net.Conn
+}
+
+func newProxy(t *testing.T) *proxy { return &proxy{t: t, stalled: new(atomic.Bool)} }
+
+// to starts it before the given address and returns its own.
+func (p *proxy) to(addr string) string {
+	target := "127.0.0.1:" + addr[strings.LastIndex(addr, "/")+1:]
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(p.t, err)
+	p.t.Cleanup(func() {
+		_ = l.Close()
+		p.mu.Lock()
+		for _, c := range p.conns {
+			_ = c.Close()
+		}
+		p.mu.Unlock()
+		p.running.Wait()
+	})
+	p.running.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, in, out)
+			stalled := p.stalled
+			p.mu.Unlock()
+			p.running.Go(func() { pass(in, out, stalled) })
+			p.running.Go(func() { pass(out, in, stalled) })
+		}
+	})
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	require.NoError(p.t, err)
+	return "/ip4/127.0.0.1/tcp/" + port
+}
+
+func (p *proxy) stall() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stalled.Store(true)
+	p.stalled = new(atomic.Bool)
+}
+
+func pass(from io.Reader, to io.Writer, stalled *atomic.Bool) {
+	buf := make([]byte, 4096)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		if !stalled.Load() {
+			if _, err := to.Write(buf[:n]); err != nil {
+				return
+			}
+		}
+	}
+}

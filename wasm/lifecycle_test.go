@@ -1,0 +1,54 @@
+//go:build js
+
+package wasm_test
+
+import (
+	"syscall/js"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/wasm/internal/farside"
+)
+
+func TestANodeAtRestLeavesItsRelayUntilItIsWoken(t *testing.T) {
+	for _, name := range available() {
+		t.Run(name, func(t *testing.T) {
+			relay := farside.Start(t, "listen=ws,webtransport&relay=1")
+			n, events := join(t, relay, name)
+			n.Rest()
+			assert.Empty(t, n.Peers())
+			next(t, events, core.ReservationLost)
+			_, err := n.Connect(bounded(t), relay.ID.String())
+			require.ErrorIs(t, err, core.ErrResting)
+			n.Wake()
+			next(t, events, core.ReservationMade)
+		})
+	}
+}
+
+func TestANodeRestsWhileItsPageIsAway(t *testing.T) {
+	if js.Global().Get("document").IsUndefined() {
+		t.Skip("needs a page")
+	}
+	relay := farside.Start(t, "listen=ws,webtransport&relay=1")
+	n, events := join(t, relay)
+	global, document := js.Global(), js.Global().Get("document")
+	tell := func(target js.Value, event string, persisted bool) {
+		target.Call("dispatchEvent", global.Get("PageTransitionEvent").New(event, map[string]any{"persisted": persisted}))
+	}
+	for _, away := range []struct {
+		target     js.Value
+		left, back string
+	}{{global, "pagehide", "pageshow"}, {document, "freeze", "resume"}} {
+		tell(away.target, away.left, true)
+		assert.Empty(t, n.Peers(), "before the listener returned: the page may not run again")
+		next(t, events, core.ReservationLost)
+		tell(away.target, away.back, true)
+		next(t, events, core.ReservationMade)
+	}
+	tell(global, "pageshow", false) // of a page that has just been loaded
+	assert.Len(t, n.Reservations(), 1)
+}

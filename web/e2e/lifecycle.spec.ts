@@ -1,0 +1,173 @@
+import { connections, create, type Lab, newIdentity, test, through, TRANSPORTS } from './support/lifecycle.js'
+import { expect } from './support/fixtures.js'
+import { NodeProcess } from './support/peers.js'
+import { Way } from './support/way.js'
+
+// What becomes of a node when its page is left, frozen or killed, when its network changes, and when its machine sleeps. What takes as
+// long as a keep-alive is in long/lifecycle.spec.ts.
+
+declare const window: Lab
+
+/** Sooner than any keep-alive: somebody said goodbye. */
+const AT_ONCE = 5_000
+/** The relay's, with some seconds for the machine. */
+const KEEP_ALIVE = 50_000
+
+for (const transport of TRANSPORTS) {
+  test.describe(transport, () => {
+    test('a page that is frozen leaves nothing on the relay, and its node is back with it', async ({
+      own,
+      server,
+      counting,
+      testPeer,
+    }) => {
+      const page = await own.newPage()
+      const id = await create(page, server.url, { relays: [counting.addr(transport)] })
+      await (await own.newPage()).show() // only a hidden page is ever frozen
+      await page.send('Page.setWebLifecycleState', { state: 'frozen' })
+      // A worker may be frozen before it has read what its page told it.
+      await connections(counting, 0, test.info().project.metadata['worker'] === undefined ? AT_ONCE : KEEP_ALIVE)
+      await page.send('Page.setWebLifecycleState', { state: 'active' })
+      await connections(counting, 1, AT_ONCE)
+      await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['relay:lost', 'relay:reserved'])
+      expect(await page.evaluate(() => window.node.id)).toBe(id)
+      const to = through(counting, id)
+      expect(await testPeer.echo(to, 1000, { protocol: '/x/echo' })).toMatchObject({ ok: true, relayed: true })
+    })
+
+    test('a page whose process is killed leaves nothing on the relay', async ({ own, server, counting }) => {
+      await create(await own.newPage(), server.url, { relays: [counting.addr(transport)] })
+      await connections(counting, 1, AT_ONCE)
+      await own.killPages()
+      await connections(counting, 0, AT_ONCE)
+      expect(await counting.counted('tombolo_relay_ghosts_total'), 'its browser said goodbye').toBe(0)
+    })
+
+    test('a node whose connection died unseen is back as soon as the network is', async ({
+      page,
+      context,
+      server,
+      counting,
+      testPeer,
+    }) => {
+      const way = await Way.to(counting.addr(transport))
+      try {
+        const id = await create(page, server.url, { relays: [way.addr] })
+        way.cut()
+        await context.setOffline(true)
+        await context.setOffline(false)
+        await page.waitForFunction(() => window.heard.at(-1) === 'relay:reserved', undefined, { timeout: 15_000 })
+        expect(await page.evaluate(() => window.heard)).toEqual(['relay:lost', 'relay:reserved'])
+        expect(await testPeer.ping(through(counting, id))).toMatchObject({ ok: true, relayed: true })
+        await connections(counting, 2, 10_000) // the tab's new one and the test peer's: the old one was found out
+      } finally {
+        way.stop()
+      }
+    })
+
+    test('who takes the place of a tab that sleeps is called, and not its ghost', async ({
+      own,
+      server,
+      counting,
+      testPeer,
+    }) => {
+      const identity = newIdentity()
+      const page = await own.newPage()
+      const id = await create(page, server.url, { relays: [counting.addr(transport)], identity })
+      const thaw = await own.freeze()
+      const node = new NodeProcess('tombolo-peer.mjs')
+      try {
+        const started = await node.call<{ id: string }>('start', {
+          relays: [counting.addr('/ws/')],
+          identity: [...identity],
+        })
+        expect(started.id).toBe(id)
+        await node.call('reserved')
+        expect(await testPeer.echo(through(counting, id), 1000, { timeout: '4s' })).toMatchObject({
+          ok: true,
+          relayed: true,
+        })
+        await connections(counting, 2, 10_000) // it, and the test peer
+        expect(await counting.counted('tombolo_relay_ghosts_total')).toBe(1)
+      } finally {
+        await node.stop()
+        thaw()
+        await testPeer.disconnect(counting.addr('/ws/'))
+      }
+    })
+  })
+}
+
+test.describe('left, where the browser keeps pages', () => {
+  test.use({ flags: { without: ['--disable-back-forward-cache'] } })
+
+  for (const identity of ['ephemeral', 'persistent'] as const) {
+    for (const transport of TRANSPORTS) {
+      test(`a page leaves nothing on the relay, and is the same when one goes back to it (${identity}, ${transport})`, async ({
+        own,
+        server,
+        counting,
+        testPeer,
+      }) => {
+        const page = await own.newPage()
+        const id = await create(page, server.url, { relays: [counting.addr(transport)], identity })
+        server.told.length = 0
+        await page.evaluate(() => {
+          const tell = (what: string) => void fetch('/told', { method: 'POST', body: `${what} ${window.node.id}` })
+          addEventListener('pageshow', ({ persisted }) => tell(persisted ? 'restored' : 'shown'))
+          window.node.addEventListener('relay:reserved', () => tell('reserved'))
+        })
+        await page.goto(`${counting.url}healthz`)
+        await connections(counting, 0, AT_ONCE)
+        await page.evaluate(() => history.back())
+        await expect.poll(() => [...server.told].sort()).toEqual([`reserved ${id}`, `restored ${id}`])
+        const answer = await testPeer.echo(through(counting, id), 1000, { protocol: '/x/echo' })
+        expect(answer).toMatchObject({ ok: true, relayed: true })
+      })
+    }
+  }
+
+  test('a page gives its identity to the next one of its origin', async ({ own, server, counting }) => {
+    const page = await own.newPage()
+    const options = { relays: [counting.addr('/ws/')], identity: 'persistent' as const }
+    const id = await create(page, server.url, options)
+    expect(await create(page, `${server.url}?next`, options)).toBe(id)
+    await connections(counting, 1, AT_ONCE)
+  })
+})
+
+test('a page that is loaded again is the same peer, and the only one', async ({ page, server, counting }) => {
+  const options = { relays: [counting.addr('/webtransport/')], identity: 'persistent' as const }
+  const id = await create(page, server.url, options)
+  for (let i = 0; i < 3; i++) {
+    expect(await create(page, server.url, options)).toBe(id)
+    await connections(counting, 1, AT_ONCE)
+  }
+  await page.close()
+  await connections(counting, 0, AT_ONCE)
+})
+
+test('fifty nodes of a page, one after the other, leave nothing behind', async ({ own, server, counting }) => {
+  const page = await own.newPage()
+  await page.goto(server.url)
+  await page.send('Performance.enable')
+  const { worker } = test.info().project.metadata
+  const options = { relays: [counting.addr('/webtransport/')], worker: (worker ?? 'none') as 'dedicated' | 'none' }
+  for (let i = 0; i < 5; i++) {
+    await page.evaluate(async (options) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      for (let i = 0; i < 10; i++) {
+        const node = await createNode(options)
+        if ((await node.relays()).length === 0) {
+          await new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+        }
+        await node.close()
+      }
+    }, options)
+    await connections(counting, 0, AT_ONCE)
+  }
+  await page.send('HeapProfiler.collectGarbage')
+  const { metrics } = await page.send<{ metrics: { name: string; value: number }[] }>('Performance.getMetrics')
+  const listeners = metrics.find(({ name }) => name === 'JSEventListeners')!.value
+  expect(listeners, 'a node that is held by what outlives it has several').toBeLessThan(100)
+})
