@@ -101,7 +101,7 @@ test-e2e: build bin/testpeer chromium ## the weight of the package; it, the page
 
 .PHONY: test-long
 test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages
-	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/
+	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 
 .PHONY: bin/testpeer

@@ -32,6 +32,9 @@ const (
 	// ReservationLost: the node can no longer be dialled through the relay
 	// Peer; Err says why. It is trying to get the reservation back.
 	ReservationLost
+	// ReservationFailed: the relay Peer could not be reached, or gave no
+	// reservation; Err says why. It is tried again, less often each time.
+	ReservationFailed
 	// EchoAnswered: Peer had Bytes bytes echoed.
 	EchoAnswered
 	// EventsMissed: the subscriber read too slowly; Missed events that came
@@ -40,7 +43,7 @@ const (
 )
 
 func (t EventType) String() string {
-	names := [...]string{"", "peer connected", "peer disconnected", "reservation made", "reservation lost", "echo answered", "events missed"}
+	names := [...]string{"", "peer connected", "peer disconnected", "reservation made", "reservation lost", "reservation failed", "echo answered", "events missed"}
 	if t < 1 || int(t) >= len(names) {
 		return fmt.Sprintf("event %d", int(t))
 	}
@@ -151,7 +154,10 @@ func (n *Node) reservationsPart() Part {
 		Start: func(context.Context) error {
 			return n.reservations.Start(n.host, func(r reservation.Reservation, lost error) {
 				ev := Event{Type: ReservationMade, Peer: r.Relay, Addrs: r.Addrs, Expires: r.Expires}
-				if lost != nil {
+				switch {
+				case lost != nil && r.Expires.IsZero():
+					ev.Type, ev.Err = ReservationFailed, lost
+				case lost != nil:
 					ev.Type, ev.Err = ReservationLost, lost
 				}
 				n.emit(ev)

@@ -61,8 +61,9 @@ type Reservation struct {
 	Expires time.Time
 }
 
-// Observer is told of each reservation made, or of one lost and why.
-// Calls come one at a time for a relay; it must not block.
+// Observer is told of each reservation made, or of one lost and why; and of each
+// attempt that failed, where r has nothing but the relay. Calls come one at a
+// time for a relay; it must not block.
 type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.
@@ -250,6 +251,8 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 		}
 		if held {
 			backoff = k.opts.MinBackoff
+		} else {
+			k.observe(Reservation{Relay: r.ID}, err)
 		}
 		wait := backoff - rand.N(backoff/2+1)
 		backoff = min(2*backoff, k.opts.MaxBackoff)

@@ -181,17 +181,19 @@ func TestAddingAnAddressOfAKnownRelayEndsItsBackoff(t *testing.T) {
 	relay := newRelay(t, hosttest.Options{})
 	elsewhere := peer.AddrInfo{ID: relay.ID(), Addrs: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/1")}}
 	k, _, told := keep(t, reservation.Options{MinBackoff: time.Hour, MaxBackoff: time.Hour}, elsewhere)
+	require.Error(t, wait(t, told).lost)
 	require.NoError(t, k.Add([]peer.AddrInfo{hosttest.Info(relay)}))
 	assert.Equal(t, relay.ID(), wait(t, told).Relay)
 	assert.Len(t, k.Relays(), 1)
 }
 
-func TestPeerThatIsNoRelayIsNotHeld(t *testing.T) {
-	k, _, told := keep(t, reservation.Options{MinBackoff: 10 * time.Millisecond}, hosttest.Info(hosttest.New(t, hosttest.Options{})))
-	select {
-	case n := <-told:
-		require.Fail(t, "told", "%+v", n)
-	case <-time.After(300 * time.Millisecond):
+func TestPeerThatIsNoRelayIsNotHeldAndThatIsTold(t *testing.T) {
+	stranger := hosttest.New(t, hosttest.Options{})
+	k, _, told := keep(t, reservation.Options{MinBackoff: 10 * time.Millisecond}, hosttest.Info(stranger))
+	for range 2 { // it is tried again
+		n := wait(t, told)
+		assert.Equal(t, reservation.Reservation{Relay: stranger.ID()}, n.Reservation)
+		require.ErrorContains(t, n.lost, "reserve on")
 	}
 	require.Empty(t, k.Held())
 }

@@ -46,6 +46,8 @@ func (n *node) describe(ev core.Event) (string, map[string]any) {
 		return "relay:reserved", map[string]any{"relay": id, "addrs": addrStrings(ev.Addrs), "expires": ev.Expires.UnixMilli()}
 	case core.ReservationLost:
 		return "relay:lost", map[string]any{"relay": id, "reason": ev.Err.Error()}
+	case core.ReservationFailed:
+		return "relay:failed", map[string]any{"relay": id, "reason": ev.Err.Error()}
 	case core.EchoAnswered:
 		return "echo", map[string]any{"peer": id, "bytes": ev.Bytes}
 	case core.EventsMissed:

@@ -26,7 +26,7 @@ for (const transport of TRANSPORTS) {
       await (await own.newPage()).show() // only a hidden page is ever frozen
       await page.send('Page.setWebLifecycleState', { state: 'frozen' })
       // A worker may be frozen before it has read what its page told it.
-      await connections(counting, 0, test.info().project.metadata['worker'] === undefined ? AT_ONCE : KEEP_ALIVE)
+      await connections(counting, 0, test.info().project.metadata['worker'] === 'none' ? AT_ONCE : KEEP_ALIVE)
       await page.send('Page.setWebLifecycleState', { state: 'active' })
       await connections(counting, 1, AT_ONCE)
       await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['relay:lost', 'relay:reserved'])
@@ -100,6 +100,8 @@ for (const transport of TRANSPORTS) {
 
 test.describe('left, where the browser keeps pages', () => {
   test.use({ flags: { without: ['--disable-back-forward-cache'] } })
+  // Its shared worker waits for the lock by which it knows that a page is gone, and so the browser lets go of the page.
+  test.skip(() => test.info().project.name === 'shared', 'a page with a shared node is not kept')
 
   for (const identity of ['ephemeral', 'persistent'] as const) {
     for (const transport of TRANSPORTS) {

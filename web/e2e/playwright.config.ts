@@ -3,9 +3,14 @@ import { findChromium } from '../test/chromium.mjs'
 
 // The page and the package in a real Chromium, against the real relay and the real daemon. Transfers of many megabytes are
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
+const long = process.env['LONG'] !== undefined // make test-long
+
+/** The specs of what passes between a page and its node. */
+const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
+
 export default defineConfig({
   testDir: '.',
-  testIgnore: process.env['LONG'] === undefined ? 'long/**' : [], // make test-long
+  testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
   workers: 1, // each test has several processes of its own already
@@ -14,12 +19,12 @@ export default defineConfig({
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
-    { name: 'dedicated' }, // as it is by default
-    // What passes between a page and its node, once more with the node elsewhere.
+    { name: 'dedicated', metadata: { worker: 'dedicated' } }, // as it is by default
+    // Once more with the node elsewhere.
     ...['none', 'shared'].map((worker) => ({
       name: worker,
       metadata: { worker },
-      testMatch: ['bridge', 'http', 'lifecycle', 'messages-api', 'stream-ends'].map((name) => `${name}.spec.ts`),
+      testMatch: [...CROSSING, ...(long ? ['lifecycle'] : [])].map((name) => `${name}.spec.ts`),
     })),
   ],
   use: {

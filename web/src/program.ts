@@ -35,6 +35,7 @@ export const NODE_EVENTS = [
   'peer:disconnect',
   'relay:reserved',
   'relay:lost',
+  'relay:failed',
   'echo',
   'error',
 ] as const satisfies (keyof NodeEvents)[]

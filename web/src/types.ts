@@ -355,6 +355,8 @@ export interface NodeEvents {
   'peer:disconnect': { peer: string }
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
+  /** A relay could not be reached, or gave no reservation. It is tried again, less often each time. */
+  'relay:failed': { relay: string; reason: string }
   /**
    * The worker of the node crashed, or did not answer, and was started again: with the same identity, relays and histories, and with all
    * that listens, serves, responds, validates, subscribes and watches presence. What was under way failed with a `RestartError`, connections

@@ -138,6 +138,8 @@ func (r *reporter) report(ev core.Event) {
 		}
 	case core.ReservationLost:
 		r.printf("reservation lost on %s: %v", ev.Peer, ev.Err)
+	case core.ReservationFailed:
+		r.printf("no reservation on %s: %v", ev.Peer, ev.Err)
 	case core.EchoAnswered:
 		r.printf("echoed %d bytes for %s", ev.Bytes, ev.Peer)
 	case core.EventsMissed:

@@ -29,6 +29,7 @@ export class Life {
   readonly #witness: Witness
   readonly #streams = new Map<number, ReceivedStream>()
   #beats: ReturnType<typeof setInterval> | undefined
+  #patience: ReturnType<typeof setTimeout> | undefined
   #unanswered = 0
 
   constructor(hired: Hired, witness: Witness) {
@@ -45,6 +46,7 @@ export class Life {
     })
     hired.port.onmessage = ({ data }: MessageEvent<Packet>) => {
       this.silent = false
+      clearTimeout(this.#patience)
       this.#unanswered = 0
       this.wire.receive(data)
     }
@@ -62,7 +64,7 @@ export class Life {
     const { hello } = this.#hired
     if (hello !== undefined) {
       this.wire.tell('hello', hello)
-      setTimeout(() => this.silent && this.#died(this.#mute()), HELLO_MS)
+      this.#patience = setTimeout(() => this.#died(this.#mute()), HELLO_MS)
     }
     const { onProgress, lock } = start
     const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock])) as Born
@@ -74,6 +76,7 @@ export class Life {
 
   end(error: Error): void {
     clearInterval(this.#beats)
+    clearTimeout(this.#patience)
     this.wire.tell('bye')
     this.#hired.onerror = this.#hired.onreplaced = null
     this.#hired.dismiss()
