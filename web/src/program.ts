@@ -36,6 +36,7 @@ export const NODE_EVENTS = [
   'relay:reserved',
   'relay:lost',
   'echo',
+  'log',
   'error',
 ] as const satisfies (keyof NodeEvents)[]
 
