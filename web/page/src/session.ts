@@ -1,6 +1,7 @@
 import { createNode, type LoadProgress, type PeerInfo, TomboloError, type TomboloNode } from '@tombolo/node'
 import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
+import { Mesh } from './mesh.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
 import { Sites } from './sites.js'
@@ -16,6 +17,7 @@ const MAX_ECHOES = 6
 
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
+  readonly mesh = new Mesh()
   readonly #store: Store
   readonly #config: PageConfig
   readonly #over = new AbortController()
@@ -116,6 +118,7 @@ export class Session {
     this.#node = node
     window.tombolo = node
     this.#listen(node)
+    void this.mesh.start(node, this.#over.signal)
     this.#store.set({
       phase: 'joining',
       self: {

@@ -2,6 +2,7 @@ import type { Session } from '../session.js'
 import type { State } from '../state.js'
 import { EchoBox } from './echo.js'
 import { ActivityLog } from './log.js'
+import { MeshSheet } from './mesh.js'
 import { Peers } from './peers.js'
 import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
@@ -17,6 +18,7 @@ export function App({ state, session }: { state: State; session: Session }) {
         <ProblemBox key={notice.kind} problem={notice} />
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
+        <MeshSheet state={state} session={session} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />

@@ -33,3 +33,17 @@ const TRANSPORTS: Record<string, string> = {
 export function transportName(transport: string): string {
   return TRANSPORTS[transport] ?? transport
 }
+
+const BRIEF: Record<string, string> = {
+  webtransport: 'WT',
+  websocket: 'WS',
+  webrtc: 'RTC',
+  'webrtc-direct': 'RTCd',
+  quic: 'QUIC',
+  tcp: 'TCP',
+}
+
+/** For where there is no room. */
+export function transportBrief(transport: string): string {
+  return BRIEF[transport] ?? transport.slice(0, 5)
+}

@@ -1,0 +1,159 @@
+import type { Page } from '@playwright/test'
+import { expect, join, test } from './support/fixtures.js'
+import { Daemon, Relay } from './support/peers.js'
+
+/** The row of the table that says how two peers are connected, in the way given. */
+function edge(page: Page, a: string, b: string, way: 'direct' | 'relayed' | 'heard') {
+  return page.locator(`#edges tr[data-way=${way}][data-ends="${[a, b].sort().join(' ')}"]`)
+}
+
+function berth(page: Page, id: string) {
+  return page.locator(`.berth[data-peer="${id}"]`)
+}
+
+async function openTable(page: Page): Promise<void> {
+  await page.locator('.edges > summary').click()
+}
+
+function peersOf(page: Page): Promise<string[]> {
+  return page.evaluate(async () => (await window.tombolo!.peers()).map(({ id }) => id))
+}
+
+test('the mesh shows who is connected to whom and how, what this tab has no part in too, until it ends', async ({
+  page,
+  context,
+  relay,
+  daemon,
+}) => {
+  const own = await join(page, relay.url)
+  await openTable(page)
+  await expect(edge(page, own, relay.id, 'direct')).toContainText('WebTransport')
+
+  const second = await context.newPage()
+  const b = await join(second, `${relay.url}?transport=websocket&peer=${encodeURIComponent(daemon.addr('/ws/'))}`)
+  const third = await context.newPage()
+  const c = await join(third, `${relay.url}?peer=${b}`)
+
+  await expect(edge(page, b, relay.id, 'direct')).toContainText('WebSocket')
+  await expect(edge(page, c, relay.id, 'direct')).toContainText('WebTransport')
+  await expect(edge(page, b, daemon.id, 'direct')).toContainText('direct, WebSocket')
+  await expect(edge(page, b, c, 'relayed')).toContainText(`through this tab’s relay …${relay.id.slice(-8)}`)
+  await expect(edge(page, b, c, 'relayed')).toContainText('both say so')
+  await expect(berth(page, daemon.id)).toContainText('tombolo/')
+  await expect(berth(page, c)).toHaveAttribute(
+    'aria-label',
+    new RegExp(`^tab …${c.slice(-8)}\\. .*through this tab’s relay`),
+  )
+  await expect(page.locator('.harbour path.line')).toHaveCount(5)
+  await expect(page.locator('.legend')).toContainText('through the relay it passes')
+  expect(await peersOf(page), 'looking connects to nobody').toEqual([relay.id])
+
+  const place = await berth(page, b).boundingBox()
+  await third.close()
+  await expect(edge(page, b, c, 'relayed')).toHaveCount(0)
+  await expect(edge(page, c, relay.id, 'direct')).toHaveCount(0)
+  await expect(berth(page, c)).toHaveCount(0)
+  expect(await berth(page, b).boundingBox(), 'nobody else moves').toEqual(place)
+  await second.close()
+  await expect(page.locator('.berth')).toHaveCount(2)
+})
+
+test('a mesh of two relays is one picture, though nobody tells of the connection between them', async ({
+  page,
+  browser,
+  relay,
+}) => {
+  const other = await Relay.start('--peer', relay.addr('/ws/'))
+  const daemon = await Daemon.start(other)
+  const context = await browser.newContext()
+  try {
+    const own = await join(page, relay.url)
+    await openTable(page)
+    const far = await context.newPage()
+    const b = await join(far, `${other.url}?peer=${daemon.id}`)
+    await expect(edge(page, b, other.id, 'direct')).toBeVisible()
+    await expect(edge(page, relay.id, other.id, 'heard')).toContainText('connections that nobody tells of')
+    await expect(berth(page, daemon.id)).toHaveClass(/native/)
+    await expect(berth(page, other.id)).toHaveClass(/relay/)
+    await openTable(far)
+    await expect(edge(far, own, relay.id, 'direct')).toBeVisible()
+    await expect(edge(far, relay.id, other.id, 'heard')).toBeVisible()
+  } finally {
+    await context.close()
+    await daemon.stop()
+    await other.stop()
+  }
+})
+
+test('what a peer sends that is no report changes nothing', async ({ page, context, relay }) => {
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  await join(page, relay.url)
+  await openTable(page)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
+  const said = [
+    'nonsense',
+    'null',
+    '{"relays":1,"connections":2}',
+    JSON.stringify({
+      relays: ['<b>', 7],
+      connections: [null, 'x', { peer: '<b>', transport: 'tcp' }, { peer: b, transport: 1 }],
+    }),
+  ]
+  for (const text of said) {
+    await other.evaluate(
+      (words) => window.tombolo!.broadcast('page/connections', new TextEncoder().encode(words), { wait: true }),
+      text,
+    )
+  }
+  // The last is a report, of no connections; then the page itself tells again.
+  await expect(edge(page, b, relay.id, 'direct')).toHaveCount(0)
+  await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
+  await expect(page.locator('.berth')).toHaveCount(3)
+  expect(errors).toEqual([])
+})
+
+test('the keyboard alone goes from peer to peer, and to the connections in words', async ({ page, relay, daemon }) => {
+  await page.emulateMedia({ reducedMotion: 'reduce' })
+  const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+  await expect(berth(page, daemon.id)).toBeVisible()
+  await page.keyboard.press('Tab')
+  await expect(berth(page, own)).toBeFocused()
+  await expect(page.locator('.line.lit')).toHaveCount(2)
+  await page.keyboard.press('ArrowRight')
+  await expect(berth(page, relay.id)).toBeFocused()
+  await expect(page.locator('.line.lit')).toHaveCount(1)
+  await expect(page.locator('.harbour-caption')).toContainText('tombolo-relay/')
+  await page.keyboard.press('ArrowRight')
+  await expect(berth(page, daemon.id)).toBeFocused()
+  await page.keyboard.press('Enter')
+  await expect(berth(page, daemon.id)).toHaveAttribute('aria-pressed', 'true')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await expect(edge(page, own, daemon.id, 'direct')).toHaveClass('lit')
+  await expect(edge(page, own, relay.id, 'direct')).not.toHaveClass('lit')
+  expect(
+    await page
+      .locator('.line')
+      .first()
+      .evaluate((line) => getComputedStyle(line).transitionDuration),
+  ).toBe('0s')
+})
+
+test.describe('at 360 px', () => {
+  test.use({ viewport: { width: 360, height: 740 } })
+
+  test('the mesh fits', async ({ page, relay, daemon }) => {
+    const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+    await openTable(page)
+    await expect(edge(page, own, daemon.id, 'direct')).toBeVisible()
+    await expect(page.locator('.legend')).toContainText('WT WebTransport')
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+    const outside = await page
+      .locator('.sheets *')
+      .evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().right > 360).length)
+    expect(outside, 'nothing is cut off').toBe(0)
+  })
+})
