@@ -142,10 +142,27 @@ test('the keyboard alone goes from peer to peer, and to the connections in words
   ).toBe('0s')
 })
 
+test('round trips and traffic are plotted, and said in words', async ({ page, context, relay, daemon }) => {
+  await join(page, `${relay.url}?peer=${daemon.id}`)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  const plot = page.locator(`.plot[data-rtt="${daemon.id}"]`)
+  await expect(plot).toContainText(/[\d.]+ ms \(min [\d.]+ ms, max [\d.]+ ms\)/)
+  const line = plot.locator('.plot-line')
+  const drawn = (await line.getAttribute('d'))!
+  await expect(line).not.toHaveAttribute('d', drawn)
+
+  const sent = page.locator('.plot[data-flow=sent] .plot-values')
+  await expect(sent).toContainText('B/s')
+  await page.evaluate((peer) => window.tombolo!.send(peer, 'plots', new Uint8Array(900_000)), b)
+  await expect(sent).toContainText(/max [\d.]+ [kM]B\/s/)
+  await expect(other.locator('.plot[data-flow=received] .plot-values')).toContainText(/max [\d.]+ [kM]B\/s/)
+})
+
 test.describe('at 360 px', () => {
   test.use({ viewport: { width: 360, height: 740 } })
 
-  test('the mesh fits', async ({ page, relay, daemon }) => {
+  test('the mesh and the plots fit', async ({ page, relay, daemon }) => {
     const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
     await openTable(page)
     await expect(edge(page, own, daemon.id, 'direct')).toBeVisible()

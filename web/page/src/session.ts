@@ -1,6 +1,7 @@
 import { createNode, type LoadProgress, type PeerInfo, TomboloError, type TomboloNode } from '@tombolo/node'
 import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
+import { Instruments } from './instruments.js'
 import { Mesh } from './mesh.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
@@ -18,6 +19,7 @@ const MAX_ECHOES = 6
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
   readonly mesh = new Mesh()
+  readonly instruments = new Instruments()
   readonly #store: Store
   readonly #config: PageConfig
   readonly #over = new AbortController()
@@ -118,6 +120,7 @@ export class Session {
     this.#node = node
     window.tombolo = node
     this.#listen(node)
+    this.instruments.start(node, this.#over.signal)
     void this.mesh.start(node, this.#over.signal)
     this.#store.set({
       phase: 'joining',
@@ -222,8 +225,12 @@ export class Session {
     const node = this.#node
     if (node === undefined || document.hidden || this.#pinging || this.state.phase === 'failed') return
     this.#pinging = true
-    const ping = (peer: PeerInfo) => node.ping(peer.id, { signal: AbortSignal.timeout(PING_MS) })
-    await Promise.allSettled(this.state.peers.map(ping))
+    const ping = ({ id }: PeerInfo) =>
+      node.ping(id, { signal: AbortSignal.timeout(PING_MS) }).then(
+        (ms) => this.instruments.addRtt(id, ms),
+        () => this.instruments.addRtt(id, undefined),
+      )
+    await Promise.all(this.state.peers.map(ping))
     this.#pinging = false
     await this.#refresh()
   }

@@ -4,6 +4,7 @@ import { EchoBox } from './echo.js'
 import { ActivityLog } from './log.js'
 import { MeshSheet } from './mesh.js'
 import { Peers } from './peers.js'
+import { Plots } from './plots.js'
 import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
 import { Services, SiteView } from './services.js'
@@ -24,6 +25,7 @@ export function App({ state, session }: { state: State; session: Session }) {
         <Services state={state} session={session} />
         <EchoBox state={state} session={session} />
         {state.site && <SiteView site={state.site} session={session} />}
+        <Plots state={state} session={session} />
         <ActivityLog log={state.log} />
       </div>
       <footer>

@@ -11,6 +11,11 @@ export function milliseconds(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }
 
+export function perSecond(bytes: number): string {
+  if (bytes < 1e3) return `${Math.round(bytes)} B/s`
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB/s` : `${megabytes(bytes)} MB/s`
+}
+
 export function clock(at: number): string {
   return new Date(at).toLocaleTimeString([], {
     hour: '2-digit',
