@@ -159,14 +159,49 @@ test('round trips and traffic are plotted, and said in words', async ({ page, co
   await expect(other.locator('.plot[data-flow=received] .plot-values')).toContainText(/max [\d.]+ [kM]B\/s/)
 })
 
+for (const worker of ['none', 'dedicated']) {
+  test(`the log of the node is shown, by level (worker: ${worker})`, async ({ page, relay }) => {
+    await join(page, `${relay.url}?log=debug&worker=${worker}`)
+    await page.locator('#node-log > summary').click()
+    const lines = page.locator('#node-log li')
+    const made = lines.filter({ hasText: 'reservation made' })
+    await expect(made).toHaveAttribute('data-level', 'info')
+    await expect(made).toContainText(relay.id)
+    await page.getByLabel('Show').selectOption('error')
+    await expect(made).toHaveCount(0)
+    await page.getByLabel('Show').selectOption('info')
+    await expect(made).toHaveCount(1)
+    await expect(page.locator('#node-log li[data-level=debug]')).toHaveCount(0)
+  })
+}
+
+test('the counters of the node are shown with what they mean, as they are now', async ({ page, context, relay }) => {
+  await join(page, relay.url)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await page.locator('#stats > summary').click()
+  const links = page.locator('.counters', { hasText: 'Messages to and from single peers' })
+  const sent = links.locator('tr[data-counter=sent]')
+  await expect(sent).toContainText('messages sent')
+  await expect(sent.locator('.counter-value')).toHaveText('0')
+  await page.evaluate((peer) => window.tombolo!.send(peer, 'counters', new Uint8Array(5)), b)
+  await expect(sent.locator('.counter-value')).toHaveText('1')
+  await expect(page.locator('.counters', { hasText: 'Connections' }).locator('tr[data-counter=peers]')).toContainText(
+    '2',
+  )
+})
+
 test.describe('at 360 px', () => {
   test.use({ viewport: { width: 360, height: 740 } })
 
-  test('the mesh and the plots fit', async ({ page, relay, daemon }) => {
+  test('the mesh, the plots, the counters and the log fit', async ({ page, relay, daemon }) => {
     const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
     await openTable(page)
     await expect(edge(page, own, daemon.id, 'direct')).toBeVisible()
     await expect(page.locator('.legend')).toContainText('WT WebTransport')
+    await page.locator('#stats > summary').click()
+    await page.locator('#node-log > summary').click()
+    await expect(page.locator('.counters').first()).toBeVisible()
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
     const outside = await page
       .locator('.sheets *')

@@ -3,6 +3,7 @@ import type { State } from '../state.js'
 import { EchoBox } from './echo.js'
 import { ActivityLog } from './log.js'
 import { MeshSheet } from './mesh.js'
+import { NodeSheet } from './node.js'
 import { Peers } from './peers.js'
 import { Plots } from './plots.js'
 import { ProblemBox } from './problem.js'
@@ -26,6 +27,7 @@ export function App({ state, session }: { state: State; session: Session }) {
         <EchoBox state={state} session={session} />
         {state.site && <SiteView site={state.site} session={session} />}
         <Plots state={state} session={session} />
+        <NodeSheet session={session} />
         <ActivityLog log={state.log} />
       </div>
       <footer>
