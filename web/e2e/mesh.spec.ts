@@ -182,8 +182,11 @@ test('the counters of the node are shown with what they mean, as they are now', 
   await page.locator('#stats > summary').click()
   const links = page.locator('.counters', { hasText: 'Messages to and from single peers' })
   const sent = links.locator('tr[data-counter=sent]')
-  await expect(sent).toContainText('messages sent')
+  await expect(sent).toContainText('messages handed to the transport')
   await expect(sent.locator('.counter-value')).toHaveText('0')
+  const meanings = await page.locator('.counter-meaning').allTextContents()
+  expect(meanings.length).toBeGreaterThan(80)
+  expect(meanings).not.toContain('')
   await page.evaluate((peer) => window.tombolo!.send(peer, 'counters', new Uint8Array(5)), b)
   await expect(sent.locator('.counter-value')).toHaveText('1')
   await expect(page.locator('.counters', { hasText: 'Connections' }).locator('tr[data-counter=peers]')).toContainText(

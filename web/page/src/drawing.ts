@@ -147,7 +147,8 @@ class Pen {
       const start = this.#port(key, a, b)
       const end = this.#port(key, b, a)
       if (a.x === b.x) {
-        const bend = 26 + Math.min(60, Math.abs(a.y - b.y) * 0.12)
+        const water = this.centre - a.width * 1.5 // between two lanes
+        const bend = Math.min(water, 26 + Math.min(60, Math.abs(a.y - b.y) * 0.12))
         const out = start[0] + (side(a, b) === 'right' ? bend : -bend)
         path += `M${start}C${[out, start[1]]} ${[out, end[1]]} ${end}`
         label = { x: start[0] + (out - start[0]) * 0.75, y: (start[1] + end[1]) / 2, role: a.role }

@@ -10,7 +10,8 @@ const WAYS: Record<Way, string> = {
 /** What the lines mean: of those that there are. */
 export function Legend({ edges, brief }: { edges: Edge[]; brief: boolean }) {
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => edges.some((edge) => edge.way === way))
-  const transports = [...new Set(edges.filter(({ way }) => way === 'direct').map(({ transport }) => transport))].sort()
+  const direct = new Set(edges.filter(({ way }) => way === 'direct').map(({ transport }) => transport))
+  const shortened = [...direct].filter((transport) => transportBrief(transport) !== transportName(transport)).sort()
   return (
     <ul class="legend" aria-label="Legend">
       {ways.map((way) => (
@@ -22,7 +23,7 @@ export function Legend({ edges, brief }: { edges: Edge[]; brief: boolean }) {
         </li>
       ))}
       {brief &&
-        transports.map((transport) => (
+        shortened.map((transport) => (
           <li key={transport}>
             <b>{transportBrief(transport)}</b> {transportName(transport)}
           </li>

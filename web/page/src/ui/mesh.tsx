@@ -89,5 +89,5 @@ function useEye(graph: Graph): Eye {
 function heardWords(pages: number): string {
   if (pages === 0) return 'No other page has told of its connections yet: this is what this tab knows.'
   const who = pages === 1 ? 'One other page tells of its' : `${pages} other pages tell of their`
-  return `${who} connections; relays and native peers are shown by what pages say of them.`
+  return `${who} connections, as this one does; relays and native peers are shown by what pages say of them.`
 }
