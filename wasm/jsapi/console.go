@@ -6,57 +6,95 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"syscall/js"
 )
 
 // consoleHandler writes log records to the console, with the console's own
-// levels, which a person can filter by.
+// levels, which a person can filter by; and tells who wants them as data.
 type consoleHandler struct {
-	slog.Handler // writes into line
-	mu           *sync.Mutex
-	line         *bytes.Buffer
+	slog.Handler // writes the attributes of a record into out.line
+	out          *output
+}
+
+// output is what a handler shares with those that were made from it.
+type output struct {
+	mu   sync.Mutex
+	line bytes.Buffer
+	tell func(level, attrs string, r slog.Record) // nil: nobody wants them
 }
 
 // NewConsoleHandler makes a handler for records of the level and above.
 func NewConsoleHandler(level slog.Level) slog.Handler {
-	line := new(bytes.Buffer)
-	text := slog.NewTextHandler(line, &slog.HandlerOptions{
+	out := new(output)
+	text := slog.NewTextHandler(&out.line, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
-				return slog.Attr{} // the console shows both
+			if len(groups) > 0 {
+				return a
+			}
+			switch a.Key {
+			case slog.TimeKey, slog.LevelKey: // the console shows both
+				return slog.Attr{}
+			case slog.MessageKey:
+				if a.Value.String() == "" { // Handle takes it away
+					return slog.Attr{}
+				}
 			}
 			return a
 		},
 	})
-	return &consoleHandler{Handler: text, mu: new(sync.Mutex), line: line}
+	return &consoleHandler{Handler: text, out: out}
 }
 
 func (h *consoleHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.line.Reset()
-	if err := h.Handler.Handle(ctx, r); err != nil {
+	bare := r
+	bare.Message = ""
+	attrs, tell, err := h.out.format(ctx, h.Handler, bare)
+	if err != nil {
 		return err
 	}
-	method := "debug"
-	switch {
-	case r.Level >= slog.LevelError:
-		method = "error"
-	case r.Level >= slog.LevelWarn:
-		method = "warn"
-	case r.Level >= slog.LevelInfo:
-		method = "info"
+	level := levelName(r.Level)
+	js.Global().Get("console").Call(level, strings.TrimSpace("tombolo "+r.Message+" "+attrs))
+	if tell != nil {
+		tell(level, attrs, r) // without the lock: who is told may log
 	}
-	js.Global().Get("console").Call(method, "tombolo "+string(bytes.TrimRight(h.line.Bytes(), "\n")))
 	return nil
 }
 
+func (o *output) format(ctx context.Context, text slog.Handler, r slog.Record) (string, func(level, attrs string, r slog.Record), error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.line.Reset()
+	err := text.Handle(ctx, r)
+	return strings.TrimSpace(o.line.String()), o.tell, err
+}
+
+// levelName is the console's method for the level, too.
+func levelName(level slog.Level) string {
+	switch {
+	case level >= slog.LevelError:
+		return "error"
+	case level >= slog.LevelWarn:
+		return "warn"
+	case level >= slog.LevelInfo:
+		return "info"
+	}
+	return "debug"
+}
+
+// setTell has records told of from now on.
+func (h *consoleHandler) setTell(tell func(level, attrs string, r slog.Record)) {
+	h.out.mu.Lock()
+	defer h.out.mu.Unlock()
+	h.out.tell = tell
+}
+
 func (h *consoleHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &consoleHandler{Handler: h.Handler.WithAttrs(attrs), mu: h.mu, line: h.line}
+	return &consoleHandler{Handler: h.Handler.WithAttrs(attrs), out: h.out}
 }
 
 func (h *consoleHandler) WithGroup(name string) slog.Handler {
-	return &consoleHandler{Handler: h.Handler.WithGroup(name), mu: h.mu, line: h.line}
+	return &consoleHandler{Handler: h.Handler.WithGroup(name), out: h.out}
 }

@@ -5,6 +5,7 @@ package jsapi
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"syscall/js"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -25,6 +26,15 @@ func (n *node) dispatchEvents() {
 func (n *node) dispatch(name string, detail map[string]any) {
 	event := js.Global().Get("CustomEvent").New(name, map[string]any{"detail": detail})
 	n.object.Call("dispatchEvent", event) // exceptions of listeners go to the platform's own report
+}
+
+// dispatchLog makes log records events, too, at the level of the option log.
+func (n *node) dispatchLog(logger *slog.Logger) {
+	if h, ok := logger.Handler().(*consoleHandler); ok { // there is none at "off"
+		h.setTell(func(level, attrs string, r slog.Record) {
+			n.dispatch("log", map[string]any{"level": level, "time": r.Time.UnixMilli(), "message": r.Message, "attrs": attrs})
+		})
+	}
 }
 
 func (n *node) describe(ev core.Event) (string, map[string]any) {

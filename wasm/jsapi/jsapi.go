@@ -85,6 +85,7 @@ func createNode(raw js.Value) (any, error) {
 	}
 	nodes.object(n.object, n)
 	n.dispatchEvents()
+	n.dispatchLog(opts.Logger)
 	return n.object, nil
 }
 

@@ -37,6 +37,7 @@ export const NODE_EVENTS = [
   'relay:lost',
   'relay:failed',
   'echo',
+  'log',
   'error',
 ] as const satisfies (keyof NodeEvents)[]
 

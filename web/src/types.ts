@@ -10,6 +10,16 @@ export type Transport =
 
 export type Direction = 'inbound' | 'outbound'
 
+/** A line of the log of a node. */
+export interface LogRecord {
+  level: Exclude<LogLevel, 'off'>
+  /** In milliseconds since 1970. */
+  time: number
+  message: string
+  /** What it is about, as `key=value`; empty if there is no more to say. */
+  attrs: string
+}
+
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'off'
 
 /** The options that the node itself knows; it checks them, and rejects a bad one with an `Error` that names it. */
@@ -31,7 +41,7 @@ export interface NodeConfig {
   network?: string
   /** Default: all that the platform has. */
   transports?: ('webtransport' | 'websocket')[]
-  /** What goes to the console. Default `warn`. */
+  /** What goes to the console, and into `log` events. Default `warn`. */
   log?: LogLevel
 }
 
@@ -365,6 +375,8 @@ export interface NodeEvents {
   restart: { reason: string }
   /** A peer had bytes echoed by this node. */
   echo: { peer: string; bytes: number }
+  /** A line of the log, at the level of the option `log` or above. What was logged while the node was made is on the console only. */
+  log: LogRecord
   /** Something failed that no call was waiting for. After a fatal error the node is of no more use. */
   error: { message: string; fatal: boolean }
 }

@@ -1,3 +1,5 @@
+import type { LogLevel } from '@tombolo/node'
+
 /** What the address of the page asks for. */
 export interface PageConfig {
   /** Join this relay instead of the one that serves the page. */
@@ -9,6 +11,8 @@ export interface PageConfig {
   identity: 'persistent' | 'ephemeral'
   /** Where the node runs. */
   worker: 'none' | 'dedicated' | 'shared'
+  /** What the node logs. */
+  log: LogLevel
 }
 
 /** A relay to join, and the mesh it belongs to. */
@@ -18,6 +22,8 @@ export interface RelayDescription {
   /** Unknown when the relay was given by its address. */
   network: string | undefined
 }
+
+const LOG_LEVELS: LogLevel[] = ['debug', 'info', 'warn', 'error', 'off']
 
 export function readConfig(search: string, secure: boolean): PageConfig {
   const query = new URLSearchParams(search)
@@ -29,6 +35,7 @@ export function readConfig(search: string, secure: boolean): PageConfig {
     peers: query.getAll('peer').filter((peer) => peer !== ''),
     identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
     worker: worker === 'none' || worker === 'shared' ? worker : 'dedicated',
+    log: LOG_LEVELS.find((level) => level === query.get('log')) ?? 'info',
   }
 }
 

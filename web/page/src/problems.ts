@@ -80,3 +80,12 @@ export function insecureContext(origin: string): Problem {
       'The tab works over WebSocket, under a new id after each reload. Open the page by https or as localhost to have both.',
   }
 }
+
+export function meshUnheard(detail: string): Problem {
+  return {
+    kind: 'mesh-unheard',
+    title: 'Other pages cannot be asked what they are connected to',
+    detail,
+    advice: 'The picture has this tab’s own connections only. Reload the page to ask again.',
+  }
+}

@@ -1,6 +1,17 @@
-import { createNode, type LoadProgress, type PeerInfo, TomboloError, type TomboloNode } from '@tombolo/node'
+import {
+  createNode,
+  type LoadProgress,
+  type LogLevel,
+  type NodeStats,
+  type PeerInfo,
+  TomboloError,
+  type TomboloNode,
+} from '@tombolo/node'
 import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
+import { Instruments } from './instruments.js'
+import { Mesh } from './mesh.js'
+import { NodeLog } from './node-log.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
 import { Sites } from './sites.js'
@@ -16,6 +27,9 @@ const MAX_ECHOES = 6
 
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
+  readonly mesh = new Mesh()
+  readonly instruments = new Instruments()
+  readonly nodeLog = new NodeLog()
   readonly #store: Store
   readonly #config: PageConfig
   readonly #over = new AbortController()
@@ -45,11 +59,12 @@ export class Session {
       this.#notice(relayUnknown(error))
     }
     try {
-      const { transport, identity, worker } = this.#config
+      const { transport, identity, worker, log } = this.#config
       const node = await createNode({
         relays: this.#relay?.addrs ?? [],
         identity,
         worker,
+        log,
         histories: identity === 'persistent' ? 'persistent' : 'memory',
         ...(this.#relay?.network !== undefined && { network: this.#relay.network }),
         ...(transport !== undefined && { transports: [transport] }),
@@ -112,10 +127,22 @@ export class Session {
     this.#store.set({ site: undefined })
   }
 
+  get logLevel(): LogLevel {
+    return this.#config.log
+  }
+
+  /** What the node has counted; of no node, nothing. */
+  stats(): Promise<NodeStats> | undefined {
+    return this.#node?.stats()
+  }
+
   async #run(node: TomboloNode): Promise<void> {
     this.#node = node
     window.tombolo = node
     this.#listen(node)
+    this.nodeLog.start(node)
+    this.instruments.start(node, this.#over.signal)
+    void this.mesh.start(node, this.#over.signal)
     this.#store.set({
       phase: 'joining',
       self: {
@@ -219,8 +246,12 @@ export class Session {
     const node = this.#node
     if (node === undefined || document.hidden || this.#pinging || this.state.phase === 'failed') return
     this.#pinging = true
-    const ping = (peer: PeerInfo) => node.ping(peer.id, { signal: AbortSignal.timeout(PING_MS) })
-    await Promise.allSettled(this.state.peers.map(ping))
+    const ping = ({ id }: PeerInfo) =>
+      node.ping(id, { signal: AbortSignal.timeout(PING_MS) }).then(
+        (ms) => this.instruments.addRtt(id, ms),
+        () => this.instruments.addRtt(id, undefined),
+      )
+    await Promise.all(this.state.peers.map(ping))
     this.#pinging = false
     await this.#refresh()
   }

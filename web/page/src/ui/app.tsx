@@ -2,7 +2,10 @@ import type { Session } from '../session.js'
 import type { State } from '../state.js'
 import { EchoBox } from './echo.js'
 import { ActivityLog } from './log.js'
+import { MeshSheet } from './mesh.js'
+import { NodeSheet } from './node.js'
 import { Peers } from './peers.js'
+import { Plots } from './plots.js'
 import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
 import { Services, SiteView } from './services.js'
@@ -17,11 +20,14 @@ export function App({ state, session }: { state: State; session: Session }) {
         <ProblemBox key={notice.kind} problem={notice} />
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
+        <MeshSheet state={state} session={session} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />
         <EchoBox state={state} session={session} />
         {state.site && <SiteView site={state.site} session={session} />}
+        <Plots state={state} session={session} />
+        <NodeSheet session={session} />
         <ActivityLog log={state.log} />
       </div>
       <footer>

@@ -11,6 +11,11 @@ export function milliseconds(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }
 
+export function perSecond(bytes: number): string {
+  if (bytes < 1e3) return `${Math.round(bytes)} B/s`
+  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB/s` : `${megabytes(bytes)} MB/s`
+}
+
 export function clock(at: number): string {
   return new Date(at).toLocaleTimeString([], {
     hour: '2-digit',
@@ -32,4 +37,18 @@ const TRANSPORTS: Record<string, string> = {
 
 export function transportName(transport: string): string {
   return TRANSPORTS[transport] ?? transport
+}
+
+const BRIEF: Record<string, string> = {
+  webtransport: 'WT',
+  websocket: 'WS',
+  webrtc: 'RTC',
+  'webrtc-direct': 'RTCd',
+  quic: 'QUIC',
+  tcp: 'TCP',
+}
+
+/** For where there is no room. */
+export function transportBrief(transport: string): string {
+  return BRIEF[transport] ?? transport.slice(0, 5)
 }

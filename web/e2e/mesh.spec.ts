@@ -1,0 +1,216 @@
+import type { Page } from '@playwright/test'
+import { expect, join, test } from './support/fixtures.js'
+import { Daemon, Relay } from './support/peers.js'
+
+/** The row of the table that says how two peers are connected, in the way given. */
+function edge(page: Page, a: string, b: string, way: 'direct' | 'relayed' | 'heard') {
+  return page.locator(`#edges tr[data-way=${way}][data-ends="${[a, b].sort().join(' ')}"]`)
+}
+
+function berth(page: Page, id: string) {
+  return page.locator(`.berth[data-peer="${id}"]`)
+}
+
+async function openTable(page: Page): Promise<void> {
+  await page.locator('.edges > summary').click()
+}
+
+function peersOf(page: Page): Promise<string[]> {
+  return page.evaluate(async () => (await window.tombolo!.peers()).map(({ id }) => id))
+}
+
+test('the mesh shows who is connected to whom and how, what this tab has no part in too, until it ends', async ({
+  page,
+  context,
+  relay,
+  daemon,
+}) => {
+  const own = await join(page, relay.url)
+  await openTable(page)
+  await expect(edge(page, own, relay.id, 'direct')).toContainText('WebTransport')
+
+  const second = await context.newPage()
+  const b = await join(second, `${relay.url}?transport=websocket&peer=${encodeURIComponent(daemon.addr('/ws/'))}`)
+  const third = await context.newPage()
+  const c = await join(third, `${relay.url}?peer=${b}`)
+
+  await expect(edge(page, b, relay.id, 'direct')).toContainText('WebSocket')
+  await expect(edge(page, c, relay.id, 'direct')).toContainText('WebTransport')
+  await expect(edge(page, b, daemon.id, 'direct')).toContainText('direct, WebSocket')
+  await expect(edge(page, b, c, 'relayed')).toContainText(`through this tab’s relay …${relay.id.slice(-8)}`)
+  await expect(edge(page, b, c, 'relayed')).toContainText('both say so')
+  await expect(berth(page, daemon.id)).toContainText('tombolo/')
+  await expect(berth(page, c)).toHaveAttribute(
+    'aria-label',
+    new RegExp(`^tab …${c.slice(-8)}\\. .*through this tab’s relay`),
+  )
+  await expect(page.locator('.harbour path.line')).toHaveCount(5)
+  await expect(page.locator('.legend')).toContainText('through the relay it passes')
+  expect(await peersOf(page), 'looking connects to nobody').toEqual([relay.id])
+
+  const place = await berth(page, b).boundingBox()
+  await third.close()
+  await expect(edge(page, b, c, 'relayed')).toHaveCount(0)
+  await expect(edge(page, c, relay.id, 'direct')).toHaveCount(0)
+  await expect(berth(page, c)).toHaveCount(0)
+  expect(await berth(page, b).boundingBox(), 'nobody else moves').toEqual(place)
+  await second.close()
+  await expect(page.locator('.berth')).toHaveCount(2)
+})
+
+test('a mesh of two relays is one picture, though nobody tells of the connection between them', async ({
+  page,
+  browser,
+  relay,
+}) => {
+  const other = await Relay.start('--peer', relay.addr('/ws/'))
+  const daemon = await Daemon.start(other)
+  const context = await browser.newContext()
+  try {
+    const own = await join(page, relay.url)
+    await openTable(page)
+    const far = await context.newPage()
+    const b = await join(far, `${other.url}?peer=${daemon.id}`)
+    await expect(edge(page, b, other.id, 'direct')).toBeVisible()
+    await expect(edge(page, relay.id, other.id, 'heard')).toContainText('connections that nobody tells of')
+    await expect(berth(page, daemon.id)).toHaveClass(/native/)
+    await expect(berth(page, other.id)).toHaveClass(/relay/)
+    await openTable(far)
+    await expect(edge(far, own, relay.id, 'direct')).toBeVisible()
+    await expect(edge(far, relay.id, other.id, 'heard')).toBeVisible()
+  } finally {
+    await context.close()
+    await daemon.stop()
+    await other.stop()
+  }
+})
+
+test('what a peer sends that is no report changes nothing', async ({ page, context, relay }) => {
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  await join(page, relay.url)
+  await openTable(page)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
+  const said = [
+    'nonsense',
+    'null',
+    '{"relays":1,"connections":2}',
+    JSON.stringify({
+      relays: ['<b>', 7],
+      connections: [null, 'x', { peer: '<b>', transport: 'tcp' }, { peer: b, transport: 1 }],
+    }),
+  ]
+  // Meanwhile the other page itself tells nothing. The last of what is said is a report, of no connections.
+  await other.evaluate(async (said) => {
+    const node = window.tombolo!
+    const broadcast = node.broadcast.bind(node)
+    node.broadcast = () => Promise.resolve()
+    for (const text of said) await broadcast('page/connections', new TextEncoder().encode(text), { wait: true })
+  }, said)
+  await expect(edge(page, b, relay.id, 'direct')).toHaveCount(0)
+  await expect(page.locator('.berth')).toHaveCount(3)
+  await other.evaluate(() => Reflect.deleteProperty(window.tombolo!, 'broadcast'))
+  await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
+  await expect(page.locator('.berth')).toHaveCount(3)
+  expect(errors).toEqual([])
+})
+
+test('the keyboard alone goes from peer to peer, and to the connections in words', async ({ page, relay, daemon }) => {
+  await page.emulateMedia({ reducedMotion: 'reduce' })
+  const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+  await expect(berth(page, daemon.id)).toBeVisible()
+  await page.keyboard.press('Tab')
+  await expect(berth(page, own)).toBeFocused()
+  await expect(page.locator('.line.lit')).toHaveCount(2)
+  await page.keyboard.press('ArrowRight')
+  await expect(berth(page, relay.id)).toBeFocused()
+  await expect(page.locator('.line.lit')).toHaveCount(1)
+  await expect(page.locator('.harbour-caption')).toContainText('tombolo-relay/')
+  await page.keyboard.press('ArrowRight')
+  await expect(berth(page, daemon.id)).toBeFocused()
+  await page.keyboard.press('Enter')
+  await expect(berth(page, daemon.id)).toHaveAttribute('aria-pressed', 'true')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await expect(edge(page, own, daemon.id, 'direct')).toHaveClass('lit')
+  await expect(edge(page, own, relay.id, 'direct')).not.toHaveClass('lit')
+  expect(
+    await page
+      .locator('.line')
+      .first()
+      .evaluate((line) => getComputedStyle(line).transitionDuration),
+  ).toBe('0s')
+})
+
+test('round trips and traffic are plotted, and said in words', async ({ page, context, relay, daemon }) => {
+  await join(page, `${relay.url}?peer=${daemon.id}`)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  const plot = page.locator(`.plot[data-rtt="${daemon.id}"]`)
+  await expect(plot).toContainText(/[\d.]+ ms \(min [\d.]+ ms, max [\d.]+ ms\)/)
+  const line = plot.locator('.plot-line')
+  const drawn = (await line.getAttribute('d'))!
+  await expect(line).not.toHaveAttribute('d', drawn)
+
+  const sent = page.locator('.plot[data-flow=sent] .plot-values')
+  await expect(sent).toContainText('B/s')
+  await page.evaluate((peer) => window.tombolo!.send(peer, 'plots', new Uint8Array(900_000)), b)
+  await expect(sent).toContainText(/max [\d.]+ [kM]B\/s/)
+  await expect(other.locator('.plot[data-flow=received] .plot-values')).toContainText(/max [\d.]+ [kM]B\/s/)
+})
+
+for (const worker of ['none', 'dedicated']) {
+  test(`the log of the node is shown, by level (worker: ${worker})`, async ({ page, relay }) => {
+    await join(page, `${relay.url}?log=debug&worker=${worker}`)
+    await page.locator('#node-log > summary').click()
+    const lines = page.locator('#node-log li')
+    const made = lines.filter({ hasText: 'reservation made' })
+    await expect(made).toHaveAttribute('data-level', 'info')
+    await expect(made).toContainText(relay.id)
+    await page.getByLabel('Show').selectOption('error')
+    await expect(made).toHaveCount(0)
+    await page.getByLabel('Show').selectOption('info')
+    await expect(made).toHaveCount(1)
+    await expect(page.locator('#node-log li[data-level=debug]')).toHaveCount(0)
+  })
+}
+
+test('the counters of the node are shown with what they mean, as they are now', async ({ page, context, relay }) => {
+  await join(page, relay.url)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await page.locator('#stats > summary').click()
+  const links = page.locator('.counters', { hasText: 'Messages to and from single peers' })
+  const sent = links.locator('tr[data-counter=sent]')
+  await expect(sent).toContainText('messages handed to the transport')
+  await expect(sent.locator('.counter-value')).toHaveText('0')
+  const meanings = await page.locator('.counter-meaning').allTextContents()
+  expect(meanings.length).toBeGreaterThan(80)
+  expect(meanings).not.toContain('')
+  await page.evaluate((peer) => window.tombolo!.send(peer, 'counters', new Uint8Array(5)), b)
+  await expect(sent.locator('.counter-value')).toHaveText('1')
+  await expect(page.locator('.counters', { hasText: 'Connections' }).locator('tr[data-counter=peers]')).toContainText(
+    '2',
+  )
+})
+
+test.describe('at 360 px', () => {
+  test.use({ viewport: { width: 360, height: 740 } })
+
+  test('the mesh, the plots, the counters and the log fit', async ({ page, relay, daemon }) => {
+    const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+    await openTable(page)
+    await expect(edge(page, own, daemon.id, 'direct')).toBeVisible()
+    await expect(page.locator('.legend')).toContainText('WT WebTransport')
+    await page.locator('#stats > summary').click()
+    await page.locator('#node-log > summary').click()
+    await expect(page.locator('.counters').first()).toBeVisible()
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+    const outside = await page
+      .locator('.sheets *')
+      .evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().right > 360).length)
+    expect(outside, 'nothing is cut off').toBe(0)
+  })
+})

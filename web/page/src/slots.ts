@@ -1,0 +1,27 @@
+import { ROLES, type Graph, type Role } from './graph.js'
+
+/** Where everybody stands: a lane for each role. Nobody moves when others come or go; who comes takes the first free place. */
+export class Slots {
+  readonly #lanes: Record<Role, (string | undefined)[]> = { tab: [], relay: [], native: [] }
+
+  /** The places of the graph's peers, lane by lane; `undefined` is one that somebody has left. */
+  place({ vertices }: Graph): Record<Role, readonly (string | undefined)[]> {
+    for (const role of ROLES) {
+      const lane = this.#lanes[role]
+      lane.forEach((id, i) => {
+        if (id !== undefined && vertices.get(id)?.role !== role) lane[i] = undefined
+      })
+    }
+    for (const { id, role } of vertices.values()) {
+      const lane = this.#lanes[role]
+      if (lane.includes(id)) continue
+      const free = lane.indexOf(undefined)
+      lane[free < 0 ? lane.length : free] = id
+    }
+    for (const role of ROLES) {
+      const lane = this.#lanes[role]
+      lane.length = lane.findLastIndex((id) => id !== undefined) + 1
+    }
+    return this.#lanes
+  }
+}

@@ -1,0 +1,63 @@
+import type { Edge, Graph, Vertex } from '../graph.js'
+import type { State } from '../state.js'
+import { shortId, transportName } from './format.js'
+
+export interface MeshWords {
+  /** `this tab`, `this tab’s relay`, or what kind of peer it is. */
+  kindOf(id: string): string
+  /** The kind, and its id. */
+  name(id: string): string
+  /** How the two ends of a connection are connected. */
+  way(edge: Edge): string
+  told(edge: Edge): string
+  /** All of its connections. */
+  sentence(vertex: Vertex): string
+  /** How many they are. */
+  summary(vertex: Vertex): string
+}
+
+const KINDS = { tab: 'tab', relay: 'relay', native: 'peer' }
+
+export function meshWords({ vertices, edges }: Graph, { self, relay }: State): MeshWords {
+  const kindOf = (id: string) => {
+    if (id === self?.id) return 'this tab'
+    return id === relay?.id ? 'this tab’s relay' : KINDS[vertices.get(id)?.role ?? 'native']
+  }
+  const name = (id: string) => (id === self?.id ? 'this tab' : `${kindOf(id)} ${shortId(id)}`)
+  const way = ({ way, transport, relay: through }: Edge) => {
+    if (way === 'direct') return `direct, ${transportName(transport)}`
+    if (way === 'heard') return 'broadcasts pass'
+    return through === undefined ? 'through a relay' : `through ${name(through)}`
+  }
+  const of = (id: string) => edges.filter(({ ends }) => ends.includes(id))
+  const other = ({ ends: [a, b] }: Edge, id: string) => (a === id ? b : a)
+  return {
+    kindOf,
+    name,
+    way,
+    told: ({ way, told }) => {
+      if (way === 'heard') return 'by connections that nobody tells of'
+      return told.length > 1 ? 'both say so' : `${name(told[0]!)} says so`
+    },
+    sentence: (vertex) => {
+      const ways = of(vertex.id).map((edge) => `${name(other(edge, vertex.id))}: ${way(edge)}`)
+      return `${name(vertex.id)}. ${ways.length === 0 ? 'No connections are known' : ways.join('. ')}.`
+    },
+    summary: (vertex) => {
+      const own = of(vertex.id)
+      const count = (sort: Edge['way'], text: string) => {
+        const n = own.filter((edge) => edge.way === sort).length
+        return n === 0 ? [] : [`${n} ${text}`]
+      }
+      const carried = edges.filter((edge) => edge.relay === vertex.id).length
+      const parts = [
+        ...count('direct', 'direct'),
+        ...count('relayed', 'through a relay'),
+        ...count('heard', 'that nobody tells of'),
+        ...(carried === 0 ? [] : [`carries ${carried} of others`]),
+      ]
+      const agent = vertex.agent === '' ? '' : ` (${vertex.agent})`
+      return `${name(vertex.id)}${agent}: ${parts.length === 0 ? 'no connections are known' : parts.join(', ')}.`
+    },
+  }
+}

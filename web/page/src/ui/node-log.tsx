@@ -1,0 +1,56 @@
+import { useState } from 'preact/hooks'
+import type { NumberedRecord } from '../node-log.js'
+import type { Session } from '../session.js'
+import { useSource } from '../source.js'
+import { clock } from './format.js'
+
+const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+
+/** What the node itself says, for who looks for a fault; what happened to the tab is in the log of the page. */
+export function NodeLogView({ session }: { session: Session }) {
+  const records = useSource(session.nodeLog.records)
+  const [least, setLeast] = useState<string>('debug')
+  const shown = records.filter(({ level }) => LEVELS.indexOf(level) >= LEVELS.findIndex((one) => one === least))
+  const logged = session.logLevel
+  return (
+    <details class="node-log" id="node-log">
+      <summary>
+        What it has logged <span class="count">{records.length}</span>
+      </summary>
+      <form class="node-log-filter" onSubmit={(event) => event.preventDefault()}>
+        <label for="node-log-level">Show</label>
+        <select id="node-log-level" value={least} onChange={(event) => setLeast(event.currentTarget.value)}>
+          <option value="debug">everything</option>
+          <option value="info">info and above</option>
+          <option value="warn">warnings and errors</option>
+          <option value="error">errors</option>
+        </select>
+      </form>
+      <p class="plot-note">
+        {logged === 'off'
+          ? 'The node logs nothing: the address of this page says “log=off”.'
+          : `The node logs ${logged} and above; “?log=debug” in the address of this page has it say more.`}
+      </p>
+      {shown.length === 0 && <p class="waiting">Nothing of this kind has been logged.</p>}
+      <div class="log-scroll" role="log" aria-label="What the node has logged" tabIndex={shown.length > 0 ? 0 : -1}>
+        <ol>
+          {shown.map((record) => (
+            <Line key={record.n} record={record} />
+          ))}
+        </ol>
+      </div>
+    </details>
+  )
+}
+
+function Line({ record: { time, level, message, attrs } }: { record: NumberedRecord }) {
+  return (
+    <li data-level={level}>
+      <time dateTime={new Date(time).toISOString()}>{clock(time)}</time>
+      <b>{level}</b>
+      <span>
+        {message} {attrs !== '' && <code>{attrs}</code>}
+      </span>
+    </li>
+  )
+}
