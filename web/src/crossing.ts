@@ -12,7 +12,7 @@ export interface CrossedStream {
   readonly id: number
   readonly peer: string
   readonly protocol: string
-  readonly readable: ReadableStream<Uint8Array>
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
 }
 
@@ -28,7 +28,7 @@ export function sendStream(
 ): CrossedStream {
   const reader = stream.readable.getReader()
   const writer = stream.writable.getWriter()
-  const readable = new ReadableStream<Uint8Array>(
+  const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       start(controller) {
         reader.closed.catch((error: unknown) => controller.error(sendError(error)))
@@ -116,7 +116,7 @@ export function receiveStream(crossed: CrossedStream, reset: () => void, over: (
     }
     return why
   }
-  const readable = new ReadableStream<Uint8Array>(
+  const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       start(controller) {
         reading = controller
@@ -187,6 +187,6 @@ export function receiveStream(crossed: CrossedStream, reset: () => void, over: (
 }
 
 /** A chunk crosses with the whole of its buffer, however little of that it is. */
-function compact(chunk: Uint8Array): Uint8Array {
+function compact<Buffer extends ArrayBufferLike>(chunk: Uint8Array<Buffer>): Uint8Array<Buffer | ArrayBuffer> {
   return chunk.byteLength === chunk.buffer.byteLength ? chunk : chunk.slice()
 }
