@@ -4,7 +4,7 @@ import { describeRelay, type PageConfig, type RelayDescription } from './config.
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
 import { Sites } from './sites.js'
-import { type LogKind, type State, Store } from './state.js'
+import { initialState, type LogKind, type State, Store } from './state.js'
 
 const REFRESH_MS = 2_000
 const PING_MS = 5_000
@@ -16,8 +16,9 @@ const MAX_ECHOES = 6
 
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
-  readonly #store: Store
+  readonly #store: Store<State>
   readonly #config: PageConfig
+  readonly #onNode: (node: TomboloNode) => void
   readonly #over = new AbortController()
   #node: TomboloNode | undefined
   #relay: RelayDescription | undefined
@@ -27,9 +28,10 @@ export class Session {
   #sites: Sites | undefined
   #count = 0
 
-  constructor(config: PageConfig, onChange: (state: State) => void) {
+  constructor(config: PageConfig, onChange: (state: State) => void, onNode: (node: TomboloNode) => void) {
     this.#config = config
-    this.#store = new Store(onChange)
+    this.#store = new Store(initialState, onChange)
+    this.#onNode = onNode
   }
 
   get state(): State {
@@ -128,6 +130,7 @@ export class Session {
       relay: this.#relay && { id: this.#relay.id, expires: undefined },
     })
     this.#log('note', 'the node is running')
+    this.#onNode(node)
     if (this.#relay !== undefined) this.#expectRelay()
     setInterval(() => void this.#refresh(), REFRESH_MS)
     setInterval(() => void this.#ping(), PING_MS)

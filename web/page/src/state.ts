@@ -94,20 +94,21 @@ export const initialState: State = {
 }
 
 /** Holds the state; tells once per turn of the event loop that it has changed. */
-export class Store {
-  #state = initialState
+export class Store<T extends object> {
+  #state: T
   #told = true
-  readonly #onChange: (state: State) => void
+  readonly #onChange: (state: T) => void
 
-  constructor(onChange: (state: State) => void) {
+  constructor(initial: T, onChange: (state: T) => void) {
+    this.#state = initial
     this.#onChange = onChange
   }
 
-  get state(): State {
+  get state(): T {
     return this.#state
   }
 
-  set(change: Partial<State>): void {
+  set(change: Partial<T>): void {
     this.#state = { ...this.#state, ...change }
     if (!this.#told) return
     this.#told = false

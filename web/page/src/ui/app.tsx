@@ -1,4 +1,5 @@
 import type { Session } from '../session.js'
+import type { Desk } from '../desk.js'
 import type { State } from '../state.js'
 import { EchoBox } from './echo.js'
 import { ActivityLog } from './log.js'
@@ -7,8 +8,10 @@ import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
 import { Services, SiteView } from './services.js'
 import { Status } from './status.js'
+import { TalkSheet } from './talk.js'
 
-export function App({ state, session }: { state: State; session: Session }) {
+export function App({ state, session, desk }: { state: State; session: Session; desk: Desk }) {
+  const { talk } = desk
   return (
     <>
       <Status state={state} />
@@ -22,6 +25,7 @@ export function App({ state, session }: { state: State; session: Session }) {
         <Services state={state} session={session} />
         <EchoBox state={state} session={session} />
         {state.site && <SiteView site={state.site} session={session} />}
+        <TalkSheet state={state} talk={talk} />
         <ActivityLog log={state.log} />
       </div>
       <footer>
