@@ -14,7 +14,7 @@ export default defineConfig({
     target: ['chrome109', 'firefox115', 'safari16.4'],
     assetsInlineLimit: 0,
     reportCompressedSize: false,
-    chunkSizeWarningLimit: 100,
+    chunkSizeWarningLimit: 150,
   },
   server: {
     // `npm run dev` beside a running relay.
