@@ -5,6 +5,8 @@ import { Store } from './state.js'
 
 /** How many lines of a type are shown; older ones make room. */
 const MAX_LINES = 300
+/** How many messages may wait to be shown: fewer than that, so that what is said of those lost is seen. */
+const MAX_WAITING = 256
 const MAX_ROOMS = 12
 /** How long something that is said waits for somebody to hear it. */
 const HEARER_MS = 5_000
@@ -154,7 +156,7 @@ export class Talk {
     try {
       // Before the subscription, so that all that is heard is remembered.
       if (!isPattern(type)) await node.keepHistory(type)
-      const said = await node.subscribe(type, { buffer: 1024, policy: 'drop-oldest', signal })
+      const said = await node.subscribe(type, { buffer: MAX_WAITING, policy: 'drop-oldest', signal })
       void this.#hear(type, said, signal)
       if (!isPattern(type)) void this.#watch(type, await node.presence(type, { signal }), signal)
     } catch (error) {
