@@ -109,7 +109,6 @@ const FETCHING: Record<string, Words> = {
   'no such protocol': NOT_SERVED,
   'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
   'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
-  'closed by hand': { title: 'Stopped', advice: 'What has come is kept: go on when you like.' },
 }
 
 /** Why nothing was got from a peer, or not all of it: `received` says how much. */

@@ -100,8 +100,9 @@ export class Getting {
     history.replaceState(null, '', location.pathname + location.search)
   }
 
+  /** Ends a download; what has come is kept. */
   stop(name: string): void {
-    this.#stops.get(name)?.abort(new TomboloError('stream', 'stopped by hand', { reason: 'closed by hand' }))
+    this.#stops.get(name)?.abort()
   }
 
   /** Fetches a file, from where it was cut off if it was; hands it to the browser when all of it is here. */
@@ -127,8 +128,10 @@ export class Getting {
     } catch (error) {
       if (over.aborted) return
       const here = part.done.size + part.recentBytes
+      const how = here > 0 ? 'cut off' : 'failed'
+      if (stop.signal.aborted) return this.#change(file.name, { how, received: here })
       const failure = error instanceof Refused ? error.failure : fetchFailure(error, here)
-      this.#change(file.name, { how: here > 0 ? 'cut off' : 'failed', received: here, failure })
+      this.#change(file.name, { how, received: here, failure })
     }
   }
 
