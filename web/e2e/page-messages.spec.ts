@@ -1,6 +1,7 @@
 import type { Page } from '@playwright/test'
 import { expect, join, joined, ownId, test } from './support/fixtures.js'
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
+import { Relay } from './support/peers.js'
 
 // Messages in the page itself: tabs that a person uses, and a native peer that knows nothing of pages.
 
@@ -160,6 +161,28 @@ talk('a failure is said in words, with what to do', async ({ page, relay }) => {
   await page.locator('#talk-type').press('Enter')
   await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
   await expect(page.locator('.tab')).toHaveCount(0)
+})
+
+talk('what nobody can hear is said to be so; a relay that is back is asked what was missed', async ({ page, type }) => {
+  const relay = await Relay.start()
+  try {
+    await join(page, relay.url)
+    await enter(page, type)
+    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(1)
+    await relay.kill()
+    await expect(page.locator('.status')).toHaveAttribute('data-phase', 'adrift')
+    await page.locator('#say-text').fill('is anybody there?')
+    await page.locator('#say-text').press('Enter')
+    await expect(page.locator('.talk .trouble')).toContainText('Nobody was there to hear it')
+    await expect(page.locator('.talk .trouble')).toContainText('Have somebody join the same type')
+    await expect(page.locator('#say-text')).toHaveValue('is anybody there?')
+    await relay.restart()
+    await joined(page)
+    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(2)
+    await expect(page.locator('.talk .trouble')).toHaveCount(0)
+  } finally {
+    await relay.stop()
+  }
 })
 
 talk(

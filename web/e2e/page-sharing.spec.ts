@@ -157,6 +157,21 @@ share('a download that is stopped goes on when it is wanted again', async ({ ann
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
 })
 
+share('who closes a tab that somebody fetches from is asked first', async ({ ann, follow }) => {
+  const bytes = randomBytes(20 * MIB)
+  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
+  const file = bob.locator('.shared')
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(ann.locator('.fetched')).toContainText('under way')
+  const asked = ann.waitForEvent('dialog')
+  await ann.close({ runBeforeUnload: true })
+  const dialog = await asked
+  expect(dialog.type()).toBe('beforeunload')
+  await dialog.dismiss()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+})
+
 share('a tab that is closed midway is away, and what came of it is kept', async ({ ann, follow }) => {
   const link = await serve(ann, [{ name: 'big.bin', bytes: randomBytes(40 * MIB) }], 'big')
   const bob = await follow(link)
@@ -182,6 +197,11 @@ share('a link that leads nowhere says why, and what to do', async ({ ann, annId,
   await bob.getByRole('button', { name: 'Try again' }).click()
   await expect(bob.locator('.shared')).toContainText('b.txt')
   await expect(said).toHaveCount(0)
+
+  await ann.evaluate((hash) => (location.hash = hash), new URL(link).hash)
+  await expect(ann.locator('.getting .trouble')).toContainText('It is this very tab that serves it')
+  await ann.locator('.getting').getByRole('button', { name: 'Close' }).click()
+  await expect(ann.locator('.getting')).toHaveCount(0)
 
   await bob.evaluate((hash) => (location.hash = hash), `#get=${annId}`)
   await expect(said).toContainText('The link is broken')

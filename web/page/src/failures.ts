@@ -20,17 +20,20 @@ function failure(error: unknown, words: Words): Failure {
 /** The words of the mesh that have a meaning of their own for who speaks. */
 function meshWords(error: unknown): Words | undefined {
   const said = String(error)
-  if (/no peer is on the topic/.test(said)) {
+  // What waits for a hearer ends with its time, or at once where the mesh knows of none.
+  if (/no peer is on the topic|^TimeoutError/.test(said)) {
     return {
       title: 'Nobody was there to hear it',
       advice:
-        'No peer is known to be on this type, and no relay keeps it. Have somebody join the same type, on the same mesh, then say it again.',
+        'No peer is known to be on this type, and no relay keeps it: it stands in this tab only. Have somebody join the same type on the same mesh, then say it again.',
     }
   }
-  if (/too large/.test(said)) {
-    return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Share it as a file.' }
-  }
-  return undefined
+  return tooLarge(error)
+}
+
+function tooLarge(error: unknown): Words | undefined {
+  if (!/too large/.test(String(error))) return undefined
+  return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Share it as a file.' }
 }
 
 export function broadcastFailure(error: unknown): Failure {
@@ -46,7 +49,7 @@ export function broadcastFailure(error: unknown): Failure {
 export function sendFailure(error: unknown): Failure {
   return failure(
     error,
-    meshWords(error) ?? {
+    tooLarge(error) ?? {
       title: 'The peer did not get it',
       advice: 'It may be offline, or behind a relay that this tab does not reach. Broadcast it, or try again later.',
     },
@@ -109,6 +112,12 @@ const FETCHING: Record<string, Words> = {
   'no such protocol': NOT_SERVED,
   'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
   'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
+}
+
+/** Somebody followed the link in the tab that it leads to. */
+export function ownLink(): Failure {
+  const advice = 'Open the link in another tab, or on another machine.'
+  return { title: 'It is this very tab that serves it', advice, detail: location.href }
 }
 
 /** Why nothing was got from a peer, or not all of it: `received` says how much. */

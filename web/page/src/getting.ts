@@ -1,5 +1,5 @@
 import { TomboloError, type TomboloNode } from '@tombolo/node'
-import { fetchFailure, statusFailure, type Failure } from './failures.js'
+import { fetchFailure, ownLink, statusFailure, type Failure } from './failures.js'
 import { protocolOf, targetOf, type Target } from './link.js'
 import { seek } from './seek.js'
 import type { Listed } from './shelf.js'
@@ -82,10 +82,11 @@ export class Getting {
     const { target } = this.state
     const node = this.#node
     if (node === undefined || target === undefined) return
+    if (target.peer === node.id) return this.#store.set({ phase: 'failed', failure: ownLink() })
     const { signal } = this.#over
     this.#store.set({ phase: 'looking', failure: undefined })
     try {
-      if (target.peer !== node.id) await seek(node, target.peer, signal)
+      await seek(node, target.peer, signal)
       const files = await this.#list(node, target, signal)
       signal.throwIfAborted()
       this.#store.set({ phase: 'there', files })

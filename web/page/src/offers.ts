@@ -55,6 +55,10 @@ export class Offers {
 
   run(node: TomboloNode): void {
     this.#node = node
+    window.addEventListener('beforeunload', (event) => {
+      const busy = this.state.offers.some(({ fetched }) => fetched.some(({ how }) => how === 'under way'))
+      if (busy) event.preventDefault() // has the browser ask whether to cut it off
+    })
   }
 
   /** Serves files under a name. Resolves to whether that could be done. */
