@@ -226,7 +226,7 @@ share('a file that changed since it was chosen is a failure at both ends', async
     await appendFile(path, ' and more')
     const bob = await follow(link)
     await bob.getByRole('button', { name: 'Download' }).click()
-    await expect(bob.locator('.shared .trouble')).toContainText('The peer did not answer')
+    await expect(bob.locator('.shared .trouble')).toContainText('what it serves may have changed there')
     await expect(ann.locator('.offer .trouble')).toContainText('draft.txt cannot be read any more')
     await expect(ann.locator('.offer .trouble')).toContainText('choose it again')
   } finally {

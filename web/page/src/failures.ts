@@ -99,7 +99,7 @@ const NOT_SERVED: Words = {
 }
 const CUT: Words = {
   title: 'Cut off midway',
-  advice: 'The peer, or a relay on the way, went away. What has come is kept: go on from there.',
+  advice: 'The peer, or a relay on the way, went away or ended it. What has come is kept: go on from there.',
 }
 
 /** By the `reason` of a stream's error. */
@@ -127,7 +127,11 @@ export function fetchFailure(error: unknown, received: number): Failure {
   if (received > 0 && said === undefined) return failure(error, CUT)
   return failure(
     error,
-    said ?? { title: 'The peer did not answer', advice: 'The connection to it may have ended. Try again in a moment.' },
+    said ?? {
+      title: 'Nothing came of it',
+      advice:
+        'The peer broke off before it began. Try again; if that stays so, what it serves may have changed there: ask for a new link.',
+    },
   )
 }
 

@@ -11,9 +11,11 @@ export function WiresSheet({ wires, offers }: { wires: Wires; offers: Offers }) 
   return (
     <section class="sheet wires" aria-labelledby="wires-title">
       <h2 id="wires-title">Listeners and streams</h2>
-      <p class="form-error" role="alert">
-        {error}
-      </p>
+      {error !== undefined && (
+        <p class="form-error" role="alert">
+          {error}
+        </p>
+      )}
       <div class="wires-columns">
         <div>
           <h3>
