@@ -114,6 +114,8 @@ talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bo
   }
   await expect(bob.locator('.line-hex')).toHaveText(['ff 00 80 0a', '61 07'])
   await expect(bob.locator('.line-head').first()).toContainText('4 bytes, no text')
+  await page.evaluate((type) => window.tombolo!.broadcast(type, new TextEncoder().encode('x'.repeat(5_000))), type)
+  await expect(bob.locator('.line').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
 })
 
 talk('what a busy page lost is said where it was lost', async ({ page, relay, native, type }) => {
@@ -133,8 +135,9 @@ talk('what a busy page lost is said where it was lost', async ({ page, relay, na
   expect(await page.locator('.lines li').count()).toBeLessThanOrEqual(300)
 })
 
-talk('what nobody has any more is named', async ({ page, relay, type }) => {
+talk('what nobody has any more is named', async ({ page, relay, native, type }) => {
   const publisher = await natively(relay)
+  await native.call('subscribe', type)
   await publisher.call('subscribe', type)
   await join(page, relay.url)
   await enter(page, type)
@@ -142,10 +145,11 @@ talk('what nobody has any more is named', async ({ page, relay, type }) => {
   await expect(line(page, 'before')).toBeVisible()
   await page.evaluate(() => window.tombolo!.close())
   await page.goto('about:blank')
-  // A relay keeps 256 KiB of each type, and who has left cannot be asked.
+  // A relay keeps 256 KiB of each type, a subscriber 512, and who has left cannot be asked.
   const much = 'x'.repeat(100_000)
   for (let i = 0; i < 8; i++) await publisher.call('broadcast', type, much, { wait: true })
   await publisher.call('broadcast', type, 'the end', { wait: true })
+  await native.call('received', type, 10) // all of it: by way of the relay
   await publisher.stop()
   await page.goto(relay.url)
   await joined(page)

@@ -103,16 +103,18 @@ const CUT: Words = {
 }
 
 /** By the `reason` of a stream's error. */
-const FETCHING: Record<string, Words> = {
-  'peer away': {
-    title: 'The peer is away',
-    advice:
-      'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
-  },
-  'no such protocol': NOT_SERVED,
-  'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
-  'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
-}
+const FETCHING = new Map<string, Words>(
+  Object.entries({
+    'peer away': {
+      title: 'The peer is away',
+      advice:
+        'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
+    },
+    'no such protocol': NOT_SERVED,
+    'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
+    'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
+  }),
+)
 
 /** Somebody followed the link in the tab that it leads to. */
 export function ownLink(): Failure {
@@ -123,7 +125,7 @@ export function ownLink(): Failure {
 /** Why nothing was got from a peer, or not all of it: `received` says how much. */
 export function fetchFailure(error: unknown, received: number): Failure {
   const reason = error instanceof TomboloError ? error.reason : undefined
-  const said = reason === undefined ? undefined : FETCHING[reason]
+  const said = reason === undefined ? undefined : FETCHING.get(reason)
   if (received > 0 && said === undefined) return failure(error, CUT)
   return failure(
     error,

@@ -6,6 +6,8 @@ import type { Listed } from './shelf.js'
 import { Store } from './state.js'
 
 const ASK_MS = 20_000
+/** Of what a peer says that it has, in characters. */
+const MAX_LISTING = 256 << 10
 /** How often what is on its way is shown anew. */
 const SHOW_MS = 200
 /** So much of what came is kept as bytes at most; then it is the browser's, which may put it on disk. */
@@ -35,7 +37,7 @@ export interface GettingState {
   files: Listed[] | undefined
   failure: Failure | undefined
   /** By the file's name. */
-  downloads: Record<string, Download>
+  downloads: ReadonlyMap<string, Download>
 }
 
 /** What came of a download, and of which version of the file. */
@@ -51,7 +53,7 @@ const NOTHING: GettingState = {
   phase: 'waiting',
   files: undefined,
   failure: undefined,
-  downloads: {},
+  downloads: new Map(),
 }
 
 /** What the page's address leads to: something that another tab serves. */
@@ -142,7 +144,7 @@ export class Getting {
       signal: AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]),
     })
     if (response.headers.get('content-type')?.startsWith('application/json')) {
-      const listed = (await response.json()) as unknown
+      const listed = JSON.parse(await readText(response)) as unknown
       if (isListing(listed)) return listed
     }
     await response.body?.cancel()
@@ -196,17 +198,17 @@ export class Getting {
   #clear(): void {
     this.#over.abort()
     this.#over = new AbortController()
-    for (const { url } of Object.values(this.state.downloads)) if (url !== undefined) URL.revokeObjectURL(url)
+    for (const { url } of this.state.downloads.values()) if (url !== undefined) URL.revokeObjectURL(url)
     this.#parts.clear()
     this.#store.set(NOTHING)
   }
 
   #show(download: Download): void {
-    this.#store.set({ downloads: { ...this.state.downloads, [download.file.name]: download } })
+    this.#store.set({ downloads: new Map(this.state.downloads).set(download.file.name, download) })
   }
 
   #change(name: string, change: Partial<Download>): void {
-    const download = this.state.downloads[name]
+    const download = this.state.downloads.get(name)
     if (download === undefined) return
     const received = change.how === 'done' ? download.total : download.received
     this.#show({ ...download, received, ...change })
@@ -230,6 +232,19 @@ function fold(part: Part): void {
   part.done = new Blob([part.done, ...part.recent])
   part.recent = []
   part.recentBytes = 0
+}
+
+/** A body that should be small: it is the peer who says how long it is. */
+async function readText({ body }: Response): Promise<string> {
+  const reader = body!.pipeThrough(new TextDecoderStream()).getReader()
+  for (let text = ''; ;) {
+    const { done, value } = await reader.read()
+    if (done) return text
+    text += value
+    if (text.length <= MAX_LISTING) continue
+    await reader.cancel()
+    throw new Error('the peer lists more than can be shown')
+  }
 }
 
 function isListing(listed: unknown): listed is Listed[] {

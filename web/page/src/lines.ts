@@ -11,7 +11,9 @@ export interface Content {
   text: string
   /** Whether the text is the bytes in hexadecimal, since they are no text. */
   hex: boolean
+  /** Of all of it; the text may be less. */
   bytes: number
+  cut: boolean
 }
 
 /** Text as it is; anything else as bytes. */
@@ -21,16 +23,16 @@ export function readable(data: Uint8Array): Content {
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(data)
   } catch {
-    return { text: hex(data), hex: true, bytes }
+    return hex(data)
   }
   // Control characters other than those of lines and columns.
-  if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) return { text: hex(data), hex: true, bytes }
-  return { text: text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text, hex: false, bytes }
+  if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) return hex(data)
+  return { text: text.slice(0, MAX_TEXT), hex: false, bytes, cut: text.length > MAX_TEXT }
 }
 
-function hex(data: Uint8Array): string {
-  const shown = Array.from(data.subarray(0, MAX_HEX), (byte) => byte.toString(16).padStart(2, '0')).join(' ')
-  return data.length > MAX_HEX ? `${shown} …` : shown
+function hex(data: Uint8Array): Content {
+  const text = Array.from(data.subarray(0, MAX_HEX), (byte) => byte.toString(16).padStart(2, '0')).join(' ')
+  return { text, hex: true, bytes: data.length, cut: data.length > MAX_HEX }
 }
 
 interface Kept {

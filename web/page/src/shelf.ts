@@ -98,8 +98,11 @@ function hand(request: Request, { name, file, etag }: Shelved, watch: (shelved: 
   const [from, to] = range ?? [0, file.size]
   headers.set('content-length', String(to - from))
   if (range !== undefined) headers.set('content-range', `bytes ${from}-${to - 1}/${file.size}`)
-  const body = request.method === 'HEAD' ? null : watched(file.slice(from, to), watch({ name, file, etag }))
-  return new Response(body, { status: range === undefined ? 200 : 206, headers })
+  const status = range === undefined ? 200 : 206
+  if (request.method === 'HEAD') return new Response(null, { status, headers })
+  const seen = watch({ name, file, etag })
+  request.signal.addEventListener('abort', () => seen.end('cut off')) // of a body that nobody began to read, too
+  return new Response(watched(file.slice(from, to), seen), { status, headers })
 }
 
 function contentType({ type }: File): string {

@@ -12,6 +12,8 @@ const MAX_ROOMS = 12
 const HEARER_MS = 5_000
 const SEND_MS = 15_000
 
+const EMPTY: Content = { text: '', hex: false, bytes: 0, cut: false }
+
 /** What became of a type: a message, who comes and goes, or something that must be said about it. */
 export interface Line {
   n: number
@@ -215,15 +217,14 @@ export class Talk {
   }
 
   #say(type: string, kind: 'note' | 'gap', text: string, peer?: string): void {
-    this.#add(type, { kind, peer, content: { text, hex: false, bytes: 0 } })
+    this.#add(type, { kind, peer, content: { ...EMPTY, text } })
   }
 
   #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>): void {
     const room = this.#room(type)
     if (room === undefined) return
     const blank = { peer: undefined, to: undefined, how: undefined, replayed: false }
-    const content = { text: '', hex: false, bytes: 0 }
-    const line: Line = { ...blank, content, ...what, n: ++this.#count, at: Date.now() }
+    const line: Line = { ...blank, content: EMPTY, ...what, n: ++this.#count, at: Date.now() }
     const lines = [...room.lines, line]
     const over = Math.max(0, lines.length - MAX_LINES)
     const unread = type === this.state.shown || what.kind !== 'message' ? room.unread : room.unread + 1

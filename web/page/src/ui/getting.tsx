@@ -56,7 +56,7 @@ export function GettingSheet({ state, session, getting }: Props) {
       {phase === 'there' && files && (
         <ul id="shared">
           {files.map((file) => (
-            <FileRow key={file.name} file={file} download={downloads[file.name]} getting={getting} />
+            <FileRow key={file.name} file={file} download={downloads.get(file.name)} getting={getting} />
           ))}
         </ul>
       )}

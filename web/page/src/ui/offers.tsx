@@ -33,8 +33,10 @@ export function OffersSheet({ state, offers }: { state: State; offers: Offers })
   )
 }
 
+type Kind = 'files' | 'page'
+
 function ServeBox({ offers, ready }: { offers: Offers; ready: boolean }) {
-  const [kind, setKind] = useState<'files' | 'page'>('files')
+  const [kind, setKind] = useState<Kind>('files')
   const [name, setName] = useState('')
   const [busy, setBusy] = useState(false)
   const submit = async (event: SubmitEvent) => {
@@ -46,38 +48,19 @@ function ServeBox({ offers, ready }: { offers: Offers; ready: boolean }) {
       kind === 'files' ? (data.getAll('files') as File[]) : [written(name.trim(), String(data.get('page') ?? ''))]
     setBusy(true)
     if (await offers.serve(name.trim(), files)) {
-      form.reset()
+      // Not reset(), which would undo the choice of a kind, too.
+      for (const field of form.querySelectorAll<HTMLInputElement>('[type=file], textarea')) field.value = ''
       setName('')
     }
     setBusy(false)
   }
   return (
     <form class="serve" onSubmit={(event) => void submit(event)}>
-      <fieldset class="choices">
-        <legend class="hidden">What to serve</legend>
-        {(['files', 'page'] as const).map((one) => (
-          <label key={one}>
-            <input type="radio" name="kind" checked={kind === one} onChange={() => setKind(one)} />
-            {one === 'files' ? 'Files' : 'A page you write'}
-          </label>
-        ))}
-      </fieldset>
+      <KindOfOffer kind={kind} onChoose={setKind} />
       {kind === 'files' ? (
-        <>
-          <label for="serve-files">
-            Files. Others read them from here as long as this tab is open; nothing is uploaded.
-          </label>
-          <input
-            id="serve-files"
-            name="files"
-            type="file"
-            multiple
-            required
-            onChange={({ currentTarget: { files } }) => {
-              if (name === '' && files?.[0]) setName(nameFrom(files.length === 1 ? files[0].name : 'files'))
-            }}
-          />
-        </>
+        <FilesField
+          onChoose={(files) => name === '' && setName(nameFrom(files.length === 1 ? files[0]!.name : 'files'))}
+        />
       ) : (
         <>
           <label for="serve-page">Text, or HTML if it begins with a tag</label>
@@ -103,6 +86,38 @@ function ServeBox({ offers, ready }: { offers: Offers; ready: boolean }) {
         </button>
       </div>
     </form>
+  )
+}
+
+function KindOfOffer({ kind, onChoose }: { kind: Kind; onChoose: (kind: Kind) => void }) {
+  return (
+    <fieldset class="choices">
+      <legend class="hidden">What to serve</legend>
+      {(['files', 'page'] as const).map((one) => (
+        <label key={one}>
+          <input type="radio" name="kind" checked={kind === one} onChange={() => onChoose(one)} />
+          {one === 'files' ? 'Files' : 'A page you write'}
+        </label>
+      ))}
+    </fieldset>
+  )
+}
+
+function FilesField({ onChoose }: { onChoose: (files: FileList) => void }) {
+  return (
+    <>
+      <label for="serve-files">
+        Files. Others read them from here as long as this tab is open; nothing is uploaded.
+      </label>
+      <input
+        id="serve-files"
+        name="files"
+        type="file"
+        multiple
+        required
+        onChange={({ currentTarget: { files } }) => files !== null && files.length > 0 && onChoose(files)}
+      />
+    </>
   )
 }
 

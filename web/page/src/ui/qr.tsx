@@ -3,10 +3,14 @@ import { useMemo } from 'preact/hooks'
 
 /** The quiet zone around a QR code, in modules (ISO/IEC 18004). */
 const QUIET = 4
+/** Beyond that, a code is too fine for the size at which it is shown. */
+const MAX_CHARS = 500
 
-/** A QR code, dark on white in every colour scheme: cameras read no other well. */
+/** A QR code, dark on white in every colour scheme: cameras read no other well. Nothing, where the text is too long for one. */
 export function Qr({ text, label }: { text: string; label: string }) {
-  const { side, path } = useMemo(() => draw(text), [text])
+  const drawn = useMemo(() => draw(text), [text])
+  if (drawn === undefined) return null
+  const { side, path } = drawn
   return (
     <svg class="qr" viewBox={`0 0 ${side} ${side}`} role="img" aria-label={label} shape-rendering="crispEdges">
       <path d={`M0 0h${side}v${side}h-${side}z`} fill="#fff" />
@@ -16,7 +20,8 @@ export function Qr({ text, label }: { text: string; label: string }) {
 }
 
 /** One rectangle for each run of dark modules in a row. */
-function draw(text: string): { side: number; path: string } {
+function draw(text: string): { side: number; path: string } | undefined {
+  if (text.length > MAX_CHARS) return undefined
   const rows = encodeQR(text, 'raw', { ecc: 'medium', border: QUIET })
   let path = ''
   rows.forEach((row, y) => {

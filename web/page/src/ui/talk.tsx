@@ -176,13 +176,9 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
       {content.hex ? (
         <code class="line-hex">{content.text}</code>
       ) : (
-        <p class="line-text">
-          {content.text || <em>empty</em>}
-          {content.text.endsWith('…') && content.bytes > content.text.length && (
-            <em> {size(content.bytes)} in all; the rest is not shown</em>
-          )}
-        </p>
+        <p class="line-text">{content.text || <em>empty</em>}</p>
       )}
+      {content.cut && <p class="form-note">The rest of its {size(content.bytes)} is not shown.</p>}
     </li>
   )
 }
