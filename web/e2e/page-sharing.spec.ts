@@ -122,7 +122,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   const bob = await follow(link)
   const file = bob.locator('.shared')
   await file.getByRole('button', { name: 'Download' }).click()
-  await expect(file).toContainText(/[1-9]\d*\.\d MB of 41\.9 MB/)
+  await expect(file).toContainText(/[1-9]\d\.\d MB of 41\.9 MB/) // more than can be on its way
   await ann.evaluate(async () => {
     for (const { id, protocol } of await window.tombolo!.streams()) {
       if (protocol === '/x/big/http') await window.tombolo!.closeStream(id)

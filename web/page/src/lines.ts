@@ -42,12 +42,20 @@ interface Kept {
 
 /** Keeps what is shown for this tab's next load: the history that the node keeps tells only what it has not told before. */
 export function keepLines(id: string, rooms: Room[]): void {
-  const kept: Kept = { id, rooms: rooms.map(({ type, lines }) => ({ type, lines: lines.slice(-MAX_KEPT) })) }
+  const kept: Kept = {
+    id,
+    rooms: rooms.map(({ type, lines }) => ({ type, lines: lines.filter(lasting).slice(-MAX_KEPT) })),
+  }
   try {
     sessionStorage.setItem(KEY, JSON.stringify(kept))
   } catch {
     sessionStorage.removeItem(KEY) // the browser gives no such room; what was shown before would mislead
   }
+}
+
+/** Who comes and goes is anew after a reload, and so is what was caught up with. */
+function lasting({ kind }: Line): boolean {
+  return kind === 'message' || kind === 'gap'
 }
 
 /** What this tab had before a reload: its types, and as the same peer also what it had heard. */

@@ -1,5 +1,8 @@
 /** Files as an HTTP service: what `node.serve` answers with. */
 
+/** In bytes; a browser reads up to 2 MiB of a file at once. */
+const MAX_PIECE = 256 << 10
+
 export interface Shelved {
   /** The path without its slash. */
   name: string
@@ -135,20 +138,26 @@ function rangeOf(headers: Headers, etag: string, size: number): [from: number, t
   return from >= size ? 'none' : [from, to]
 }
 
-/** The bytes, read as fast as the peer takes them. */
+/** The bytes, read as fast as the peer takes them: a stream queues some pieces, so that they should not be large. */
 function watched(part: Blob, watch: Watch): ReadableStream<Uint8Array> {
   const reader = (part.stream() as ReadableStream<Uint8Array>).getReader()
+  let rest: Uint8Array = new Uint8Array()
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
         try {
-          const { done, value } = await reader.read()
-          if (done) {
-            watch.end('whole')
-            return controller.close()
+          if (rest.length === 0) {
+            const { done, value } = await reader.read()
+            if (done) {
+              watch.end('whole')
+              return controller.close()
+            }
+            rest = value
           }
-          watch.more(value.length)
-          controller.enqueue(value)
+          const piece = rest.subarray(0, MAX_PIECE)
+          rest = rest.subarray(piece.length)
+          watch.more(piece.length)
+          controller.enqueue(piece)
         } catch (error) {
           watch.end('cut off', error)
           controller.error(error)
