@@ -10,7 +10,7 @@ export type RawStream = (PeerStream & { readonly native: false }) | NativeStream
  */
 interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
   readonly native: true
-  readonly readable: ReadableStream<Uint8Array>
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writer: WritableStreamDefaultWriter<Uint8Array>
   /** The readable is at its end, or was cancelled. */
   readEnded(): void
@@ -48,7 +48,7 @@ export function peerStream(raw: RawStream): PeerStream {
   const why = (seen: unknown): Promise<Error> =>
     (asked ??= raw.failed(seen).then((error) => fail(error ?? (seen as Error))))
 
-  const readable = new ReadableStream<Uint8Array>(
+  const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
     {
       start(controller) {
         reading = controller

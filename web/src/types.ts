@@ -113,7 +113,7 @@ export interface Reservation {
  * A stream that does not end well fails both halves with a `TomboloError` whose `reason` says why: that the peer refused it, too.
  */
 export interface PeerStream {
-  readonly readable: ReadableStream<Uint8Array>
+  readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
   /** The id of the peer at the other end. */
   readonly peer: string

@@ -15,7 +15,7 @@ import { NodeLog } from './node-log.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
 import { Sites } from './sites.js'
-import { type LogKind, type State, Store } from './state.js'
+import { initialState, type LogKind, type State, Store } from './state.js'
 
 const REFRESH_MS = 2_000
 const PING_MS = 5_000
@@ -30,8 +30,9 @@ export class Session {
   readonly mesh = new Mesh()
   readonly instruments = new Instruments()
   readonly nodeLog = new NodeLog()
-  readonly #store: Store
+  readonly #store: Store<State>
   readonly #config: PageConfig
+  readonly #onNode: (node: TomboloNode) => void
   readonly #over = new AbortController()
   #node: TomboloNode | undefined
   #relay: RelayDescription | undefined
@@ -41,9 +42,10 @@ export class Session {
   #sites: Sites | undefined
   #count = 0
 
-  constructor(config: PageConfig, onChange: (state: State) => void) {
+  constructor(config: PageConfig, onChange: (state: State) => void, onNode: (node: TomboloNode) => void) {
     this.#config = config
-    this.#store = new Store(onChange)
+    this.#store = new Store(initialState, onChange)
+    this.#onNode = onNode
   }
 
   get state(): State {
@@ -155,6 +157,7 @@ export class Session {
       relay: this.#relay && { id: this.#relay.id, expires: undefined },
     })
     this.#log('note', 'the node is running')
+    this.#onNode(node)
     if (this.#relay !== undefined) this.#expectRelay()
     setInterval(() => void this.#refresh(), REFRESH_MS)
     setInterval(() => void this.#ping(), PING_MS)

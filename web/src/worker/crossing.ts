@@ -161,7 +161,7 @@ export class ReceivedStream implements Crossing {
   /** How the writing half has ended at the worker. */
   readonly #written: Promise<SentError | null>
   #setWritten!: (error: SentError | null) => void
-  #reading!: ReadableStreamDefaultController<Uint8Array>
+  #reading!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>
   #writing!: WritableStreamDefaultController
   /** What both halves have failed with. */
   #failure: Error | undefined
@@ -177,7 +177,7 @@ export class ReceivedStream implements Crossing {
     this.#post = post
     this.#over = over
     this.#written = new Promise((resolve) => (this.#setWritten = resolve))
-    const readable = new ReadableStream<Uint8Array>(
+    const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
       {
         start: (controller) => void (this.#reading = controller),
         pull: () => this.#grant(),

@@ -1,17 +1,23 @@
+import type { Desk } from '../desk.js'
 import type { Session } from '../session.js'
 import type { State } from '../state.js'
 import { EchoBox } from './echo.js'
+import { GettingSheet } from './getting.js'
 import { ActivityLog } from './log.js'
 import { MeshSheet } from './mesh.js'
 import { NodeSheet } from './node.js'
+import { OffersSheet } from './offers.js'
 import { Peers } from './peers.js'
 import { Plots } from './plots.js'
 import { ProblemBox } from './problem.js'
 import { SelfCard } from './self.js'
 import { Services, SiteView } from './services.js'
 import { Status } from './status.js'
+import { TalkSheet } from './talk.js'
+import { WiresSheet } from './wires.js'
 
-export function App({ state, session }: { state: State; session: Session }) {
+export function App({ state, session, desk }: { state: State; session: Session; desk: Desk }) {
+  const { talk, offers, getting, wires } = desk
   return (
     <>
       <Status state={state} />
@@ -20,12 +26,18 @@ export function App({ state, session }: { state: State; session: Session }) {
         <ProblemBox key={notice.kind} problem={notice} />
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
+        {(getting.state.target ?? getting.state.failure) && (
+          <GettingSheet state={state} session={session} getting={getting} />
+        )}
         <MeshSheet state={state} session={session} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />
         <EchoBox state={state} session={session} />
         {state.site && <SiteView site={state.site} session={session} />}
+        <TalkSheet state={state} talk={talk} />
+        <OffersSheet state={state} offers={offers} />
+        <WiresSheet wires={wires} offers={offers} />
         <Plots state={state} session={session} />
         <NodeSheet session={session} />
         <ActivityLog log={state.log} />

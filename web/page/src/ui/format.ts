@@ -7,6 +7,16 @@ export function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
 }
 
+/** Bytes for a person: `3 bytes`, `12.3 kB`, `20.0 MB`. */
+export function size(bytes: number): string {
+  if (bytes < 1_000) return `${bytes} byte${bytes === 1 ? '' : 's'}`
+  return bytes < 1e6
+    ? `${(bytes / 1e3).toFixed(1)} kB`
+    : bytes < 1e9
+      ? `${megabytes(bytes)} MB`
+      : `${(bytes / 1e9).toFixed(2)} GB`
+}
+
 export function milliseconds(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`
 }

@@ -1,0 +1,247 @@
+import type { Page } from '@playwright/test'
+import { expect, join, joined, ownId, test } from './support/fixtures.js'
+import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
+import { Relay } from './support/peers.js'
+
+// Messages in the page itself: tabs that a person uses, and a native peer that knows nothing of pages.
+
+let rooms = 0
+
+const talk = test.extend<{ type: string; bob: Page }, { native: NativeMessenger }>({
+  native: [
+    async ({ relay }, use) => {
+      const native = await natively(relay)
+      await use(native)
+      await native.stop()
+    },
+    { scope: 'worker' },
+  ],
+  // Of each test's own, since relays remember.
+  type: async ({}, use) => use(`page/${++rooms}`),
+  bob: async ({ context, relay, type }, use) => {
+    const page = await context.newPage()
+    await join(page, relay.url)
+    await enter(page, type)
+    await use(page)
+  },
+})
+
+talk('a message crosses, and each sees who is there, joins and leaves', async ({ page, relay, type, bob }) => {
+  const ann = await join(page, relay.url)
+  await enter(page, type)
+  const [annHere, bobHere] = [page.locator('.room-here'), bob.locator('.room-here')]
+  await expect(annHere).toContainText('One other is here')
+  await expect(bobHere).toContainText(ann.slice(-8))
+  await say(page, 'ahoy <b>there</b>')
+  const heard = line(bob, 'ahoy <b>there</b>')
+  await expect(heard).toHaveAttribute('data-from', ann)
+  await expect(heard).toContainText('broadcast')
+  await expect(heard.locator('svg.flag')).toBeVisible()
+  await expect(heard.locator('time')).toHaveText(/^\d\d:\d\d:\d\d$/)
+  await page.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
+  await expect(page.locator('.tab')).toHaveCount(0)
+  await expect(bobHere).toHaveText('Nobody else is here')
+  await expect(bob.locator('.line-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
+  // Who has left hears no more.
+  await enter(page, `${type}/other`)
+  await say(bob, 'is anybody still there?')
+  await expect(line(bob, 'is anybody still there?')).toBeVisible()
+  await expect(page.locator('.tab')).toHaveText([`${type}/other`])
+})
+
+talk('a message to one reaches that one alone', async ({ page, relay, native, type, bob }) => {
+  const ann = await join(page, relay.url)
+  await enter(page, type)
+  await native.call('subscribe', type)
+  const to = page.locator('#say-to')
+  await expect(to.locator(`option[value="${native.id}"]`)).toHaveCount(1)
+  await to.selectOption(await ownId(bob))
+  await say(page, 'for Bob alone')
+  await expect(line(bob, 'for Bob alone')).toHaveAttribute('data-how', 'direct')
+  await expect(line(page, 'for Bob alone')).toContainText(`direct, to …${(await ownId(bob)).slice(-8)}`)
+  await to.selectOption(native.id)
+  await say(page, 'for the native peer')
+  await to.selectOption('')
+  await say(page, 'for everybody')
+  const heard = await native.call<Heard[]>('received', type, 2)
+  expect(heard.map(({ from, text, broadcast }) => [from, text, broadcast])).toEqual([
+    [ann, 'for the native peer', false],
+    [ann, 'for everybody', true],
+  ])
+  await expect(line(bob, 'for everybody')).toHaveAttribute('data-how', 'broadcast')
+  await expect(line(bob, 'for the native peer')).toHaveCount(0)
+})
+
+talk(
+  'a tab that was away hears what was said meanwhile, and still has what it had',
+  async ({ page, relay, native, type }) => {
+    await native.call('subscribe', type)
+    const ann = await join(page, relay.url)
+    await enter(page, type)
+    await native.call('broadcast', type, 'before', { wait: true })
+    await expect(line(page, 'before')).toHaveAttribute('data-replayed', 'false')
+    // What has come is stored within a second: see the option `histories`.
+    await page.evaluate(() => window.tombolo!.close())
+    await page.goto('about:blank')
+    for (const text of ['while away, 1', 'while away, 2']) await native.call('broadcast', type, text, { wait: true })
+    await page.goto(relay.url)
+    await joined(page)
+    expect(await ownId(page)).toBe(ann)
+    await expect(page.locator('.tab')).toHaveText([type])
+    for (const text of ['while away, 1', 'while away, 2']) {
+      await expect(line(page, text)).toHaveAttribute('data-replayed', 'true')
+      await expect(line(page, text)).toHaveCount(1)
+    }
+    await expect(line(page, 'before')).toHaveCount(1)
+    await expect(page.locator('.line-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
+    await page.getByRole('button', { name: 'Catch up' }).click()
+    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toBeVisible()
+  },
+)
+
+talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await expect(bob.locator('.room-here')).toContainText('One other is here')
+  for (const data of [
+    [0xff, 0x00, 0x80, 0x0a],
+    [0x61, 0x07],
+  ]) {
+    await page.evaluate(([type, data]) => window.tombolo!.broadcast(type, new Uint8Array(data), { wait: true }), [
+      type,
+      data,
+    ] as const)
+  }
+  await expect(bob.locator('.line-hex')).toHaveText(['ff 00 80 0a', '61 07'])
+  await expect(bob.locator('.line-head').first()).toContainText('4 bytes, no text')
+  await page.evaluate((type) => window.tombolo!.broadcast(type, new TextEncoder().encode('x'.repeat(5_000))), type)
+  await expect(bob.locator('.line').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
+})
+
+talk('what a busy page lost is said where it was lost', async ({ page, relay, native, type }) => {
+  const id = await join(page, `${relay.url}?worker=dedicated`) // whose node goes on while the page does nothing
+  await enter(page, type)
+  await native.call('connect', id)
+  const busy = page.evaluate(() => {
+    const until = performance.now() + 4_000
+    while (performance.now() < until);
+  })
+  await native.call('flood', id, type, 6_000, 16)
+  await busy
+  await expect(page.locator('.line-note[data-kind=gap]').first()).toHaveText(
+    /[\d,]+ messages were lost here: they came faster than this tab read/,
+  )
+  await expect(page.locator('.lines')).toContainText('older lines are no longer shown')
+  expect(await page.locator('.lines li').count()).toBeLessThanOrEqual(300)
+})
+
+talk('what nobody has any more is named', async ({ page, relay, native, type }) => {
+  const publisher = await natively(relay)
+  await native.call('subscribe', type)
+  await publisher.call('subscribe', type)
+  await join(page, relay.url)
+  await enter(page, type)
+  await publisher.call('broadcast', type, 'before', { wait: true })
+  await expect(line(page, 'before')).toBeVisible()
+  await page.evaluate(() => window.tombolo!.close())
+  await page.goto('about:blank')
+  // A relay keeps 256 KiB of each type, a subscriber 512, and who has left cannot be asked.
+  const much = 'x'.repeat(100_000)
+  for (let i = 0; i < 8; i++) await publisher.call('broadcast', type, much, { wait: true })
+  await publisher.call('broadcast', type, 'the end', { wait: true })
+  await native.call('received', type, 10) // all of it: by way of the relay
+  await publisher.stop()
+  await page.goto(relay.url)
+  await joined(page)
+  await expect(line(page, 'the end')).toHaveAttribute('data-replayed', 'true')
+  const gap = page.locator('.line-note[data-kind=gap]')
+  await expect(gap).toHaveText(/\d messages are missing \(\d+ to \d+\): nobody who was asked still has them/)
+  await expect(gap).toContainText(publisher.id.slice(-8))
+})
+
+talk('a failure is said in words, with what to do', async ({ page, relay }) => {
+  await join(page, relay.url)
+  await page.locator('#talk-type').fill('tombolo/reserved')
+  await page.locator('#talk-type').press('Enter')
+  await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
+  await expect(page.locator('.tab')).toHaveCount(0)
+})
+
+talk('what nobody can hear is said to be so; a relay that is back is asked what was missed', async ({ page, type }) => {
+  const relay = await Relay.start()
+  try {
+    await join(page, relay.url)
+    await enter(page, type)
+    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(1)
+    await relay.kill()
+    await expect(page.locator('.status')).toHaveAttribute('data-phase', 'adrift')
+    await page.locator('#say-text').fill('is anybody there?')
+    await page.locator('#say-text').press('Enter')
+    await expect(page.locator('.talk .trouble')).toContainText('Nobody was there to hear it')
+    await expect(page.locator('.talk .trouble')).toContainText('Have somebody join the same type')
+    await expect(page.locator('#say-text')).toHaveValue('is anybody there?')
+    await relay.restart()
+    await joined(page)
+    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(2)
+    await expect(page.locator('.talk .trouble')).toHaveCount(0)
+  } finally {
+    await relay.stop()
+  }
+})
+
+talk(
+  'several types are tabs, with what was not seen, and the keyboard alone serves them',
+  async ({ page, relay, type, bob }) => {
+    await join(page, relay.url)
+    const field = page.locator('#talk-type')
+    await field.focus()
+    await page.keyboard.press('ControlOrMeta+A')
+    await page.keyboard.type(type)
+    await page.keyboard.press('Enter')
+    await expect(page.locator('.tab')).toHaveText([type])
+    await field.focus()
+    await page.keyboard.type('weather')
+    await page.keyboard.press('Enter')
+    const [first, second] = [page.getByRole('tab', { name: type }), page.getByRole('tab', { name: 'weather' })]
+    await expect(second).toHaveAttribute('aria-selected', 'true')
+    await expect(bob.locator('.room-here')).toContainText('One other is here')
+    await say(bob, 'psst')
+    await expect(first).toContainText('1')
+    await tabTo(page, '[role=tab][aria-selected=true]')
+    await page.keyboard.press('ArrowRight')
+    await expect(first).toHaveAttribute('aria-selected', 'true')
+    await expect(first).toBeFocused()
+    await expect(line(page, 'psst')).toBeVisible()
+    await expect(first).toHaveText(type)
+    await tabTo(page, '#say-text')
+    await page.keyboard.type('heard you')
+    await page.keyboard.press('Enter')
+    await expect(line(bob, 'heard you')).toBeVisible()
+  },
+)
+
+async function enter(page: Page, type: string): Promise<void> {
+  await page.locator('#talk-type').fill(type)
+  await page.locator('#talk-type').press('Enter')
+  await expect(page.locator('#talk-room')).toHaveAttribute('data-type', type)
+  await expect(page.locator('#talk-room')).toHaveAttribute('data-open', 'true')
+}
+
+/** Says something once the button is there to say it with. */
+async function say(page: Page, text: string): Promise<void> {
+  await page.locator('#say-text').fill(text)
+  await page.locator('#say-text').press('Enter')
+  await expect(page.locator('#say-text')).toHaveValue('')
+}
+
+function line(page: Page, text: string) {
+  return page.locator('.line', { has: page.getByText(text, { exact: true }) })
+}
+
+async function tabTo(page: Page, selector: string): Promise<void> {
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press('Tab')
+    if (await page.locator(selector).evaluate((element) => element === document.activeElement)) return
+  }
+  throw new Error(`the Tab key does not get to ${selector}`)
+}

@@ -1,0 +1,386 @@
+import { execFile } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { request, type IncomingHttpHeaders } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join as joinPath } from 'node:path'
+import { promisify } from 'node:util'
+import type { Page } from '@playwright/test'
+import jsQR from 'jsqr'
+import { binaries } from './support/binaries.js'
+import { expect, join, test } from './support/fixtures.js'
+
+// Files and pages that a person serves from one tab, and others fetch: in a tab, by a link, and from a shell.
+
+const MIB = 1 << 20
+
+/** A tab that serves, and one that a link leads to. */
+const share = test.extend<{ ann: Page; annId: string; follow: (link: string) => Promise<Page> }>({
+  annId: async ({ page, relay }, use) => use(await join(page, relay.url)),
+  ann: async ({ page, annId }, use) => {
+    void annId
+    await use(page)
+  },
+  follow: async ({ context }, use) => {
+    await use(async (link) => {
+      const tab = await context.newPage()
+      await tab.goto(link)
+      return tab
+    })
+  },
+})
+
+share('20 MiB of one tab are fetched by another through the link, byte for byte', async ({ ann, annId, follow }) => {
+  const bytes = randomBytes(20 * MIB)
+  const link = await serve(ann, [{ name: 'Seekarte Ärmelkanal.bin', bytes }])
+  expect(link).toContain(`#get=${annId}/seekarte-rmelkanal`)
+  await expect(ann.locator('.offer-count')).toHaveText('Nobody has fetched it yet.')
+  const bob = await follow(link)
+  const file = bob.locator('.shared')
+  await expect(file).toContainText('Seekarte Ärmelkanal.bin')
+  await expect(file).toContainText('21.0 MB')
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(file.locator('progress')).toBeVisible()
+  const download = await coming
+  expect(download.suggestedFilename()).toBe('Seekarte Ärmelkanal.bin')
+  expect(sha256(await readFile(await download.path()))).toBe(sha256(bytes))
+  await expect(file).toContainText('21.0 MB, all here')
+  const fetched = ann.locator('.fetched li')
+  await expect(fetched).toContainText('21.0 MB handed out')
+  await expect(fetched).toHaveAttribute('data-peer', (await bob.locator('#own-id').textContent())!)
+  await expect(ann.locator('.offer-count')).toHaveText('Fetched in 1 request.')
+})
+
+share('a shell fetches it through a forward: ranges, HEAD, what is not there', async ({ ann, annId, daemon }) => {
+  const bytes = randomBytes(20 * MIB)
+  const text = Buffer.from('Grüße aus dem Tab\n')
+  await serve(
+    ann,
+    [
+      { name: 'Karte "ü".bin', bytes },
+      { name: 'log.txt', bytes: text, type: 'text/plain' },
+    ],
+    'charts',
+  )
+  const run = promisify(execFile)
+  const args = ['forward', '--data-dir', daemon.dir, '--json', '/x/charts/http', '127.0.0.1:0', annId]
+  const { stdout } = await run(binaries.native, args)
+  const port = Number(/127\.0\.0\.1[:/](?:tcp\/)?([1-9]\d*)/.exec(stdout)?.[1])
+  const get = (path: string, headers = {}, method = 'GET') => ask(port, path, headers, method)
+  const path = `/${encodeURIComponent('Karte "ü".bin')}`
+
+  const whole = await get(path)
+  expect(whole.status).toBe(200)
+  expect(sha256(whole.body)).toBe(sha256(bytes))
+  expect(whole.headers).toMatchObject({
+    'content-type': 'application/octet-stream',
+    'content-length': String(bytes.length),
+    'accept-ranges': 'bytes',
+    'content-disposition': `attachment; filename="Karte ___.bin"; filename*=UTF-8''Karte%20%22%C3%BC%22.bin`,
+  })
+  const { etag } = whole.headers
+  const head = await get(path, {}, 'HEAD')
+  expect([head.status, head.headers['content-length'], head.body.length]).toEqual([200, String(bytes.length), 0])
+  expect((await get(path, { 'if-none-match': etag })).status).toBe(304)
+
+  for (const [range, from, to] of [
+    ['bytes=1000000-1000099', 1_000_000, 1_000_100],
+    [`bytes=${bytes.length - 5}-`, bytes.length - 5, bytes.length],
+    ['bytes=-7', bytes.length - 7, bytes.length],
+    [`bytes=10-${2 * bytes.length}`, 10, bytes.length],
+  ] as const) {
+    const part = await get(path, { range, 'if-range': etag })
+    expect(part.status).toBe(206)
+    expect(part.headers['content-range']).toBe(`bytes ${from}-${to - 1}/${bytes.length}`)
+    expect(part.body.equals(bytes.subarray(from, to))).toBe(true)
+  }
+  const beyond = await get(path, { range: `bytes=${bytes.length}-` })
+  expect([beyond.status, beyond.headers['content-range']]).toEqual([416, `bytes */${bytes.length}`])
+  const changed = await get('/log.txt', { range: 'bytes=0-3', 'if-range': '"of another file"' })
+  expect([changed.status, changed.body.equals(text)]).toEqual([200, true])
+  expect(changed.headers['content-type']).toBe('text/plain; charset=utf-8')
+  expect(changed.headers['content-disposition']).toMatch(/^inline; /)
+
+  expect((await get('/nothing')).status).toBe(404)
+  expect((await get('/%zz')).status).toBe(400)
+  expect((await get('/log.txt', {}, 'POST')).status).toBe(405)
+  expect((await get('/')).body.toString()).toContain('Karte &#34;ü&#34;.bin</a> 20,971,520 bytes')
+  const listed = await get('/', { accept: 'application/json' })
+  expect(JSON.parse(listed.body.toString())).toEqual([
+    { name: 'Karte "ü".bin', size: bytes.length, type: 'application/octet-stream' },
+    { name: 'log.txt', size: text.length, type: 'text/plain' },
+  ])
+  await expect(ann.locator('.fetched li')).toHaveCount(2)
+  await expect(ann.locator('.fetched li').first()).toHaveAttribute('data-peer', daemon.id)
+})
+
+share('a transfer that was cut off goes on where it ended', async ({ ann, follow }) => {
+  const bytes = randomBytes(40 * MIB)
+  const link = await serve(ann, [{ name: 'big.bin', bytes }], 'big')
+  const bob = await follow(link)
+  const file = bob.locator('.shared')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(file).toContainText(/[1-9]\d\.\d MB of 41\.9 MB/) // more than can be on its way
+  await ann.evaluate(async () => {
+    for (const { id, protocol } of await window.tombolo!.streams()) {
+      if (protocol === '/x/big/http') await window.tombolo!.closeStream(id)
+    }
+  })
+  await expect(file.locator('.trouble')).toContainText('Cut off midway')
+  await expect(file.locator('.trouble')).toContainText('go on from there')
+  const received = Number(await file.locator('progress').getAttribute('value'))
+  expect(received).toBeGreaterThan(0)
+  await expect(ann.locator('.fetched li')).toContainText('cut off')
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Go on' }).click()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+  const second = await ann.locator('.fetched li').textContent()
+  expect(second).toContain('2 requests')
+  // What had come was not sent again, but for what was on its way.
+  const sent = Number(/([\d.]+) MB handed out/.exec(second!)?.[1]) * 1e6
+  expect(sent).toBeLessThan(bytes.length + received)
+})
+
+share('a download that is stopped goes on when it is wanted again', async ({ ann, follow }) => {
+  const bytes = randomBytes(20 * MIB)
+  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
+  const file = bob.locator('.shared')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(file).toContainText(/[1-9]\d*\.\d MB of 21\.0 MB/)
+  await file.getByRole('button', { name: 'Stop' }).click()
+  await expect(file).toHaveAttribute('data-how', 'cut off')
+  await expect(file.locator('.trouble')).toHaveCount(0)
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Go on' }).click()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+})
+
+share('who closes a tab that somebody fetches from is asked first', async ({ ann, follow }) => {
+  const bytes = randomBytes(20 * MIB)
+  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
+  const file = bob.locator('.shared')
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(ann.locator('.fetched')).toContainText('under way')
+  const asked = ann.waitForEvent('dialog')
+  await ann.close({ runBeforeUnload: true })
+  const dialog = await asked
+  expect(dialog.type()).toBe('beforeunload')
+  await dialog.dismiss()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+})
+
+share('a tab that is closed midway is away, and what came of it is kept', async ({ ann, follow }) => {
+  const link = await serve(ann, [{ name: 'big.bin', bytes: randomBytes(40 * MIB) }], 'big')
+  const bob = await follow(link)
+  const file = bob.locator('.shared')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(file).toContainText(/[1-9]\d*\.\d MB of 41\.9 MB/)
+  await ann.close()
+  await expect(file.locator('.trouble')).toContainText('Cut off midway')
+  const received = await file.locator('progress').getAttribute('value')
+  await file.getByRole('button', { name: 'Go on' }).click()
+  await expect(file.locator('.trouble')).toContainText('The peer is away', { timeout: 60_000 })
+  expect(await file.locator('progress').getAttribute('value')).toBe(received)
+})
+
+share('a link that leads nowhere says why, and what to do', async ({ ann, annId, follow, context, relay }) => {
+  const link = await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'gone')
+  await ann.locator('.offer').getByRole('button', { name: 'Stop' }).click()
+  await expect(ann.locator('.offer')).toHaveCount(0)
+  const bob = await follow(link)
+  const said = bob.locator('.getting .trouble')
+  await expect(said).toContainText('It is not served any more')
+  await serve(ann, [{ name: 'b.txt', bytes: Buffer.from('b') }], 'gone')
+  await bob.getByRole('button', { name: 'Try again' }).click()
+  await expect(bob.locator('.shared')).toContainText('b.txt')
+  await expect(said).toHaveCount(0)
+
+  await ann.evaluate((hash) => (location.hash = hash), new URL(link).hash)
+  await expect(ann.locator('.getting .trouble')).toContainText('It is this very tab that serves it')
+  await ann.locator('.getting').getByRole('button', { name: 'Close' }).click()
+  await expect(ann.locator('.getting')).toHaveCount(0)
+
+  await bob.evaluate((hash) => (location.hash = hash), `#get=${annId}`)
+  await expect(said).toContainText('The link is broken')
+
+  const eve = await context.newPage()
+  await join(eve, relay.url)
+  const away = await serve(eve, [{ name: 'c.txt', bytes: Buffer.from('c') }], 'away')
+  await eve.close()
+  await bob.evaluate((hash) => (location.hash = hash), new URL(away).hash)
+  await expect(said).toContainText('The peer is away', { timeout: 60_000 })
+  await expect(said).toContainText('Ask whoever sent the link')
+})
+
+share('a file that changed since it was chosen is a failure at both ends', async ({ ann, follow }) => {
+  const dir = await mkdtemp(joinPath(tmpdir(), 'tombolo-share-'))
+  try {
+    const path = joinPath(dir, 'draft.txt')
+    await writeFile(path, 'first')
+    await ann.locator('#serve-files').setInputFiles(path)
+    await ann.locator('.serve button').click()
+    const link = (await ann.locator('.offer-url').getAttribute('href'))!
+    await appendFile(path, ' and more')
+    const bob = await follow(link)
+    await bob.getByRole('button', { name: 'Download' }).click()
+    await expect(bob.locator('.shared .trouble')).toContainText('what it serves may have changed there')
+    await expect(ann.locator('.offer .trouble')).toContainText('draft.txt cannot be read any more')
+    await expect(ann.locator('.offer .trouble')).toContainText('choose it again')
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+share(
+  'a page that was written in a tab is a site in another, among its services too',
+  async ({ ann, annId, follow }) => {
+    await ann.getByLabel('A page you write').check()
+    await ann.locator('#serve-page').fill('Low water at <noon>.\nMind the bar.')
+    await ann.locator('#serve-name').fill('tides')
+    await ann.locator('#serve-name').press('Enter')
+    const link = (await ann.locator('.offer-url').getAttribute('href'))!
+    const bob = await follow(link)
+    await bob.getByRole('button', { name: 'Show here' }).click()
+    await expect(bob.frameLocator('.site iframe').locator('pre')).toHaveText('Low water at <noon>.\nMind the bar.')
+    const service = bob.locator('.service[data-protocol="/x/tides/http"]')
+    await expect(service).toContainText('index.html, from a tab')
+    await expect(service.locator('code')).toHaveAttribute('title', annId)
+  },
+)
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  share(`the QR code is the link, in the ${colorScheme} scheme`, async ({ ann, context }) => {
+    await ann.emulateMedia({ colorScheme })
+    const link = await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'qr')
+    await expect(ann.locator('.qr')).toHaveAttribute('aria-label', /QR code of the link to qr/)
+    const png = await ann.locator('.qr').screenshot()
+    const { data, width, height } = await pixels(await context.newPage(), png)
+    expect(jsQR(new Uint8ClampedArray(data), width, height, { inversionAttempts: 'dontInvert' })?.data).toBe(link)
+  })
+}
+
+share('listeners and open streams are listed, and closed', async ({ ann, annId, context, relay }) => {
+  await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'listed')
+  await ann.evaluate(() => void window.tombolo!.listen('/x/idle', () => new Promise(() => {})))
+  const rows = ann.locator('#listeners .wire')
+  await expect(rows).toHaveCount(2)
+  await expect(ann.locator('#listeners [data-protocol="/x/idle"]')).toContainText('made in the console')
+  const bob = await context.newPage()
+  await join(bob, relay.url)
+  await bob.evaluate(async (id) => {
+    const { readable } = await window.tombolo!.open(id, '/x/idle')
+    const over = readable
+      .getReader()
+      .read()
+      .then(
+        () => 'ended',
+        (error: Error & { reason?: string }) => error.reason,
+      )
+    Object.assign(window, { over })
+  }, annId)
+  const stream = ann.locator('#streams [data-protocol="/x/idle"]')
+  await expect(stream).toContainText('from …')
+  await stream.getByRole('button', { name: 'Close' }).click()
+  await expect(stream).toHaveCount(0)
+  expect(await bob.evaluate(() => (window as unknown as { over: Promise<string> }).over)).toBe('closed by hand')
+  await ann.locator('#listeners [data-protocol="/x/listed/http"]').getByRole('button', { name: 'Close' }).click()
+  await expect(rows).toHaveCount(1)
+  await expect(ann.locator('.offer')).toHaveCount(0)
+})
+
+share.describe('at 360 px', () => {
+  share.use({ viewport: { width: 360, height: 740 } })
+
+  share('it fits, and the keyboard alone serves and fetches', async ({ ann, follow }) => {
+    await tabTo(ann, '.serve input[type=radio]')
+    await ann.keyboard.press('ArrowRight')
+    await tabTo(ann, '#serve-page')
+    await ann.keyboard.type('from the keyboard')
+    await tabTo(ann, '#serve-name')
+    await ann.keyboard.type('keys')
+    await ann.keyboard.press('Enter')
+    await tabTo(ann, '.offer-url')
+    const bob = await follow((await ann.locator('.offer-url').getAttribute('href'))!)
+    await expect(bob.locator('.shared')).toBeVisible()
+    const coming = bob.waitForEvent('download')
+    await tabTo(bob, '.shared button')
+    await bob.keyboard.press('Enter')
+    expect(await readFile(await (await coming).path(), 'utf8')).toContain('from the keyboard')
+    for (const tab of [ann, bob]) {
+      expect(await tab.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+    }
+  })
+})
+
+share('a name that is taken is said so', async ({ ann }) => {
+  await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'twice')
+  await ann.locator('#serve-files').setInputFiles({ name: 'b.txt', mimeType: 'text/plain', buffer: Buffer.from('b') })
+  await ann.locator('#serve-name').fill('twice')
+  await ann.locator('.serve button').click()
+  await expect(ann.locator('.offers .trouble')).toContainText('It could not be served')
+  await expect(ann.locator('.offer')).toHaveCount(1)
+})
+
+interface Chosen {
+  name: string
+  bytes: Buffer
+  type?: string
+}
+
+/** Serves files as a person does. Returns the link. */
+async function serve(page: Page, files: Chosen[], name?: string): Promise<string> {
+  const chosen = files.map(({ name, bytes, type }) => ({
+    name,
+    buffer: bytes,
+    mimeType: type ?? 'application/octet-stream',
+  }))
+  await page.locator('#serve-files').setInputFiles(chosen)
+  if (name !== undefined) await page.locator('#serve-name').fill(name)
+  const known = await page.locator('.offer').count()
+  await page.locator('.serve button').click()
+  await expect(page.locator('.offer')).toHaveCount(known + 1)
+  return (await page.locator('.offer-url').first().getAttribute('href'))!
+}
+
+function sha256(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}
+
+async function ask(port: number, path: string, headers: IncomingHttpHeaders, method: string) {
+  const asked = request({ port, host: '127.0.0.1', path, method, headers, agent: false })
+  asked.end()
+  const [response] = (await once(asked, 'response')) as [import('node:http').IncomingMessage]
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  return { status: response.statusCode, headers: response.headers, body: Buffer.concat(parts) }
+}
+
+/** The pixels of a picture, as a page decodes it. */
+function pixels(page: Page, png: Buffer) {
+  return page.evaluate(async (base64) => {
+    const image = new Image()
+    image.src = `data:image/png;base64,${base64}`
+    await image.decode()
+    const canvas = new OffscreenCanvas(image.width, image.height).getContext('2d')!
+    canvas.drawImage(image, 0, 0)
+    const { data, width, height } = canvas.getImageData(0, 0, image.width, image.height)
+    return { data: [...data], width, height }
+  }, png.toString('base64'))
+}
+
+async function tabTo(page: Page, selector: string): Promise<void> {
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press('Tab')
+    if (
+      await page
+        .locator(selector)
+        .first()
+        .evaluate((element) => element === document.activeElement)
+    )
+      return
+  }
+  throw new Error(`the Tab key does not get to ${selector}`)
+}

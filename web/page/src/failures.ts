@@ -1,0 +1,144 @@
+import { TomboloError } from '@tombolo/node'
+
+/** Why something that a person asked for did not come about, and what to do. */
+export interface Failure {
+  title: string
+  advice: string
+  /** What the machine said. */
+  detail: string
+}
+
+type Words = Pick<Failure, 'title' | 'advice'>
+
+const AGAIN: Words = { title: 'The node was started again meanwhile', advice: 'Do it once more.' }
+
+function failure(error: unknown, words: Words): Failure {
+  const detail = error instanceof Error ? error.message : String(error)
+  return { detail, ...(error instanceof TomboloError && error.code === 'restart' ? AGAIN : words) }
+}
+
+/** The words of the mesh that have a meaning of their own for who speaks. */
+function meshWords(error: unknown): Words | undefined {
+  const said = String(error)
+  // What waits for a hearer ends with its time, or at once where the mesh knows of none.
+  if (/no peer is on the topic|^TimeoutError/.test(said)) {
+    return {
+      title: 'Nobody was there to hear it',
+      advice:
+        'No peer is known to be on this type, and no relay keeps it: it stands in this tab only. Have somebody join the same type on the same mesh, then say it again.',
+    }
+  }
+  return tooLarge(error)
+}
+
+function tooLarge(error: unknown): Words | undefined {
+  if (!/too large/.test(String(error))) return undefined
+  return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Share it as a file.' }
+}
+
+export function broadcastFailure(error: unknown): Failure {
+  return failure(
+    error,
+    meshWords(error) ?? {
+      title: 'It was not said',
+      advice: 'Wait until this tab has joined the relay, then try again.',
+    },
+  )
+}
+
+export function sendFailure(error: unknown): Failure {
+  return failure(
+    error,
+    tooLarge(error) ?? {
+      title: 'The peer did not get it',
+      advice: 'It may be offline, or behind a relay that this tab does not reach. Broadcast it, or try again later.',
+    },
+  )
+}
+
+export function joinFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'The type could not be joined',
+    advice: 'A type has 1 to 128 bytes, and does not begin with tombolo/.',
+  })
+}
+
+export function heardNoMore(error: unknown): Failure {
+  return failure(error, { title: 'Nothing more is heard here', advice: 'Leave the type, and join it again.' })
+}
+
+export function recoverFailure(error: unknown): Failure {
+  if (meshWords(error) === undefined) {
+    return failure(error, { title: 'What was said before is not known', advice: 'Catch up once more in a moment.' })
+  }
+  return failure(error, {
+    title: 'Nobody could be asked what was said before',
+    advice: 'It is asked for again once this tab has joined the relay.',
+  })
+}
+
+export function serveFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'It could not be served',
+    advice: 'Another listener of this tab may have the name: choose another.',
+  })
+}
+
+/** The file that a person chose is not what it was, or not there. */
+export function fileFailure(name: string, error: unknown): Failure {
+  return failure(error, {
+    title: `${name} cannot be read any more`,
+    advice: 'It was changed, moved or removed since it was chosen. Stop serving it, and choose it again.',
+  })
+}
+
+const NOT_SERVED: Words = {
+  title: 'It is not served any more',
+  advice:
+    'The peer is there, but has nothing under this name: somebody stopped serving it, or reloaded the tab that did. Ask for a new link.',
+}
+const CUT: Words = {
+  title: 'Cut off midway',
+  advice: 'The peer, or a relay on the way, went away or ended it. What has come is kept: go on from there.',
+}
+
+/** By the `reason` of a stream's error. */
+const FETCHING = new Map<string, Words>(
+  Object.entries({
+    'peer away': {
+      title: 'The peer is away',
+      advice:
+        'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
+    },
+    'no such protocol': NOT_SERVED,
+    'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
+    'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
+  }),
+)
+
+/** Somebody followed the link in the tab that it leads to. */
+export function ownLink(): Failure {
+  const advice = 'Open the link in another tab, or on another machine.'
+  return { title: 'It is this very tab that serves it', advice, detail: location.href }
+}
+
+/** Why nothing was got from a peer, or not all of it: `received` says how much. */
+export function fetchFailure(error: unknown, received: number): Failure {
+  const reason = error instanceof TomboloError ? error.reason : undefined
+  const said = reason === undefined ? undefined : FETCHING.get(reason)
+  if (received > 0 && said === undefined) return failure(error, CUT)
+  return failure(
+    error,
+    said ?? {
+      title: 'Nothing came of it',
+      advice:
+        'The peer broke off before it began. Try again; if that stays so, what it serves may have changed there: ask for a new link.',
+    },
+  )
+}
+
+export function statusFailure(path: string, status: number): Failure {
+  const detail = `the answer for ${path} is HTTP ${status}`
+  if (status === 404) return { detail, title: 'It is not there any more', advice: 'Ask for a new link.' }
+  return { detail, title: 'The peer would not hand it out', advice: 'Try again in a moment, or ask for a new link.' }
+}

@@ -1,0 +1,260 @@
+import { TomboloError, type TomboloNode } from '@tombolo/node'
+import { fetchFailure, ownLink, statusFailure, type Failure } from './failures.js'
+import { protocolOf, targetOf, type Target } from './link.js'
+import { seek } from './seek.js'
+import type { Listed } from './shelf.js'
+import { Store } from './state.js'
+
+const ASK_MS = 20_000
+/** Of what a peer says that it has, in characters. */
+const MAX_LISTING = 256 << 10
+/** How often what is on its way is shown anew. */
+const SHOW_MS = 200
+/** So much of what came is kept as bytes at most; then it is the browser's, which may put it on disk. */
+const FOLD_BYTES = 8 << 20
+
+/** A file on its way from the peer. */
+export interface Download {
+  file: Listed
+  received: number
+  /** As the peer says. */
+  total: number
+  how: 'under way' | 'done' | 'cut off' | 'failed'
+  failure: Failure | undefined
+  /** Where the browser has it, once it is all here. */
+  url: string | undefined
+}
+
+export interface GettingState {
+  target: Target | undefined
+  /**
+   * - `waiting`: for this tab's node
+   * - `looking`: for the peer, and what it has
+   * - `there`: it has something
+   */
+  phase: 'waiting' | 'looking' | 'there' | 'failed'
+  /** What there is. Undefined: a service that does not list it, which can be shown only. */
+  files: Listed[] | undefined
+  failure: Failure | undefined
+  /** By the file's name. */
+  downloads: ReadonlyMap<string, Download>
+}
+
+/** What came of a download, and of which version of the file. */
+interface Part {
+  done: Blob
+  recent: Uint8Array<ArrayBuffer>[]
+  recentBytes: number
+  etag: string | null
+}
+
+const NOTHING: GettingState = {
+  target: undefined,
+  phase: 'waiting',
+  files: undefined,
+  failure: undefined,
+  downloads: new Map(),
+}
+
+/** What the page's address leads to: something that another tab serves. */
+export class Getting {
+  readonly #store: Store<GettingState>
+  readonly #parts = new Map<string, Part>()
+  readonly #stops = new Map<string, AbortController>()
+  #node: TomboloNode | undefined
+  #over = new AbortController()
+
+  constructor(onChange: () => void) {
+    this.#store = new Store(NOTHING, onChange)
+    window.addEventListener('hashchange', () => this.#read())
+    this.#read()
+  }
+
+  get state(): GettingState {
+    return this.#store.state
+  }
+
+  run(node: TomboloNode): void {
+    this.#node = node
+    if (this.state.phase === 'waiting') void this.look()
+  }
+
+  /** Looks for the peer, and asks what it has. */
+  async look(): Promise<void> {
+    const { target } = this.state
+    const node = this.#node
+    if (node === undefined || target === undefined) return
+    if (target.peer === node.id) return this.#store.set({ phase: 'failed', failure: ownLink() })
+    const { signal } = this.#over
+    this.#store.set({ phase: 'looking', failure: undefined })
+    try {
+      await seek(node, target.peer, signal)
+      const files = await this.#list(node, target, signal)
+      signal.throwIfAborted()
+      this.#store.set({ phase: 'there', files })
+    } catch (error) {
+      if (!signal.aborted) this.#store.set({ phase: 'failed', failure: lookFailure(error) })
+    }
+  }
+
+  /** Forgets it, what came of it included. */
+  close(): void {
+    this.#clear()
+    history.replaceState(null, '', location.pathname + location.search)
+  }
+
+  /** Ends a download; what has come is kept. */
+  stop(name: string): void {
+    this.#stops.get(name)?.abort()
+  }
+
+  /** Fetches a file, from where it was cut off if it was; hands it to the browser when all of it is here. */
+  async download(file: Listed): Promise<void> {
+    const { target } = this.state
+    if (this.#node === undefined || target === undefined) return
+    const part = this.#parts.get(file.name) ?? { done: new Blob(), recent: [], recentBytes: 0, etag: null }
+    this.#parts.set(file.name, part)
+    const stop = new AbortController()
+    const over = this.#over.signal
+    this.#stops.set(file.name, stop)
+    const signal = AbortSignal.any([stop.signal, over])
+    const received = part.done.size + part.recentBytes
+    this.#show({ file, received, total: file.size, how: 'under way', failure: undefined, url: undefined })
+    try {
+      await this.#receive(this.#node, target, file, part, signal)
+      if (over.aborted) return
+      fold(part)
+      const url = URL.createObjectURL(new Blob([part.done], { type: 'application/octet-stream' }))
+      this.#parts.delete(file.name)
+      this.#change(file.name, { how: 'done', url })
+      save(url, file.name)
+    } catch (error) {
+      if (over.aborted) return
+      const here = part.done.size + part.recentBytes
+      const how = here > 0 ? 'cut off' : 'failed'
+      if (stop.signal.aborted) return this.#change(file.name, { how, received: here })
+      const failure = error instanceof Refused ? error.failure : fetchFailure(error, here)
+      this.#change(file.name, { how, received: here, failure })
+    }
+  }
+
+  async #list(node: TomboloNode, { peer, name }: Target, signal: AbortSignal): Promise<Listed[] | undefined> {
+    const response = await node.fetch(peer, protocolOf(name), '/', {
+      headers: { accept: 'application/json' },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]),
+    })
+    if (response.headers.get('content-type')?.startsWith('application/json')) {
+      const listed = JSON.parse(await readText(response)) as unknown
+      if (isListing(listed)) return listed
+    }
+    await response.body?.cancel()
+    return undefined
+  }
+
+  async #receive(node: TomboloNode, target: Target, file: Listed, part: Part, signal: AbortSignal): Promise<void> {
+    const from = part.done.size + part.recentBytes
+    const headers: Record<string, string> = {}
+    if (from > 0 && part.etag !== null) Object.assign(headers, { range: `bytes=${from}-`, 'if-range': part.etag })
+    const path = `/${encodeURIComponent(file.name)}`
+    const response = await node.fetch(target.peer, protocolOf(target.name), path, { headers, signal })
+    const goesOn = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${from}-`)
+    if (!goesOn && response.status !== 200) {
+      await response.body?.cancel()
+      throw new Refused(statusFailure(path, response.status))
+    }
+    if (!goesOn) Object.assign(part, { done: new Blob(), recent: [], recentBytes: 0 }) // it is another now
+    part.etag = response.headers.get('etag')
+    const begin = part.done.size + part.recentBytes
+    const rest = response.headers.get('content-length')
+    const total = rest === null ? file.size : begin + Number(rest)
+    this.#change(file.name, { total, received: begin })
+    let shownAt = 0
+    // The stream's own reader: of a Response's that fails, the reason would be lost.
+    for (const reader = response.body!.getReader(); ;) {
+      const { done, value } = await reader.read()
+      if (done) return
+      part.recent.push(value)
+      part.recentBytes += value.length
+      if (part.recentBytes >= FOLD_BYTES) fold(part)
+      if (performance.now() - shownAt < SHOW_MS) continue
+      shownAt = performance.now()
+      this.#change(file.name, { received: part.done.size + part.recentBytes })
+    }
+  }
+
+  /** Reads the page's address. */
+  #read(): void {
+    this.#clear()
+    try {
+      this.#store.set({ target: targetOf(location.hash) })
+      void this.look()
+    } catch (error) {
+      const advice = 'A part of it may be missing: ask for it again, and copy all of it.'
+      const failure = { title: 'The link is broken', advice, detail: (error as Error).message }
+      this.#store.set({ phase: 'failed', failure })
+    }
+  }
+
+  #clear(): void {
+    this.#over.abort()
+    this.#over = new AbortController()
+    for (const { url } of this.state.downloads.values()) if (url !== undefined) URL.revokeObjectURL(url)
+    this.#parts.clear()
+    this.#store.set(NOTHING)
+  }
+
+  #show(download: Download): void {
+    this.#store.set({ downloads: new Map(this.state.downloads).set(download.file.name, download) })
+  }
+
+  #change(name: string, change: Partial<Download>): void {
+    const download = this.state.downloads.get(name)
+    if (download === undefined) return
+    const received = change.how === 'done' ? download.total : download.received
+    this.#show({ ...download, received, ...change })
+  }
+}
+
+/** An answer that is not the file. */
+class Refused extends Error {
+  constructor(readonly failure: Failure) {
+    super(failure.detail)
+  }
+}
+
+/** Nobody could be found at all: the peer's id leads nowhere that this tab knows. */
+function lookFailure(error: unknown): Failure {
+  const known = error instanceof TomboloError && error.reason !== undefined
+  return fetchFailure(known ? error : new TomboloError('stream', String(error), { reason: 'peer away' }), 0)
+}
+
+function fold(part: Part): void {
+  part.done = new Blob([part.done, ...part.recent])
+  part.recent = []
+  part.recentBytes = 0
+}
+
+/** A body that should be small: it is the peer who says how long it is. */
+async function readText({ body }: Response): Promise<string> {
+  const reader = body!.pipeThrough(new TextDecoderStream()).getReader()
+  for (let text = ''; ;) {
+    const { done, value } = await reader.read()
+    if (done) return text
+    text += value
+    if (text.length <= MAX_LISTING) continue
+    await reader.cancel()
+    throw new Error('the peer lists more than can be shown')
+  }
+}
+
+function isListing(listed: unknown): listed is Listed[] {
+  const isFile = (file: Partial<Listed> | null) => typeof file?.name === 'string' && typeof file.size === 'number'
+  return Array.isArray(listed) && listed.every(isFile)
+}
+
+function save(url: string, name: string): void {
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+}
