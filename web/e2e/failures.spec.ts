@@ -18,7 +18,13 @@ test('a relay that does not answer is named, with what to try', async ({ page, r
   await page.goto(`${relay.url}?relay=${encodeURIComponent(nobody)}`)
   const problem = page.locator('.problem[data-kind=relay-silent]')
   await expect(problem).toContainText('The relay does not answer')
-  await expect(problem).toContainText(nobody)
+  await expect(problem).toContainText(`connect to relay ${relay.id}`)
+})
+
+test('a peer that is no relay is said to be none', async ({ page, relay, testPeer }) => {
+  await page.goto(`${relay.url}?relay=${encodeURIComponent(testPeer.addr('/ws/'))}`)
+  const problem = page.locator('.problem[data-kind=relay-silent]')
+  await expect(problem).toContainText(`reserve on ${testPeer.id}`)
 })
 
 test('a page whose server does not describe a relay says so, and its node runs all the same', async ({

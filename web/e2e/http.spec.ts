@@ -144,6 +144,34 @@ web.describe('fetch', () => {
     })
   })
 
+  web('sends and gets 100 MiB, and nothing', async ({ page, native, peer }) => {
+    const hashes: string[] = []
+    const protocol = await offer(native, (req, res) => {
+      const hash = createHash('sha256')
+      req.on('data', (piece: Buffer) => hash.update(piece)).on('end', () => hashes.push(hash.digest('hex')))
+      req.pipe(res)
+    })
+    const got = await page.evaluate(
+      async ([peer, protocol]) => {
+        const hex = (digest: ArrayBuffer) =>
+          [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+        const bytes = new Uint8Array(100 << 20)
+        for (let at = 0; at < bytes.length; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536))
+        const results: [number, string][] = []
+        for (const body of [bytes, new Uint8Array(0)]) {
+          const res = await window.tombolo!.fetch(peer!, protocol!, '/', { method: 'POST', body })
+          const back = await res.arrayBuffer()
+          results.push([back.byteLength, hex(await crypto.subtle.digest('SHA-256', back))])
+        }
+        return [...results, hex(await crypto.subtle.digest('SHA-256', bytes))]
+      },
+      [peer, protocol],
+    )
+    const empty = createHash('sha256').digest('hex')
+    expect(got).toEqual([[100 * MIB, hashes[0]], [0, empty], hashes[0]])
+    expect(hashes[1]).toBe(empty)
+  })
+
   web('gets ranges and 16 MiB whole from a folder', async ({ page, native, peer }) => {
     const dir = mkdtempSync(joinPath(tmpdir(), 'tombolo-site-'))
     try {
@@ -374,9 +402,9 @@ web.describe('serve', () => {
     agent.destroy()
   })
 
-  web('streams 16 MiB in and out', async ({ page, native, tab }) => {
+  web('streams 100 MiB in and out', async ({ page, native, tab }) => {
     const port = await serve(page, native, tab)
-    const bytes = randomBytes(16 * MIB)
+    const bytes = randomBytes(100 * MIB)
     const got = await ask(port, '/echo', {
       method: 'POST',
       body: bytes,

@@ -13,6 +13,9 @@ export async function join(tell: (state: string) => void): Promise<TomboloNode> 
     })
     node.addEventListener('relay:reserved', () => tell('joined'))
     node.addEventListener('relay:lost', () => tell('the relay is gone; trying again…'))
+    node.addEventListener('relay:failed', ({ detail }) =>
+      tell(`no place on the relay: ${detail.reason}; trying again…`),
+    )
     tell((await node.relays()).length > 0 ? 'joined' : 'joining…')
     return node
   } catch (error) {

@@ -37,6 +37,8 @@ export class Session {
   #node: TomboloNode | undefined
   #relay: RelayDescription | undefined
   #patience: ReturnType<typeof setTimeout> | undefined
+  /** Why the last attempt at the relay failed. */
+  #refused: string | undefined
   #pinging = false
   #asking = false
   #sites: Sites | undefined
@@ -192,6 +194,9 @@ export class Session {
       this.#expectRelay(detail.reason)
       void this.#refresh()
     })
+    node.addEventListener('relay:failed', ({ detail }) => {
+      this.#refused = detail.reason
+    })
     node.addEventListener('echo', ({ detail }) => {
       this.#log('echo', `had ${detail.bytes.toLocaleString()} bytes echoed`, detail.peer)
     })
@@ -212,6 +217,7 @@ export class Session {
 
   #reserved(id: string, expires: number): void {
     clearTimeout(this.#patience)
+    this.#refused = undefined
     this.#dismiss('relay-silent')
     this.#store.set({ phase: 'joined', relay: { id, expires } })
   }
@@ -220,7 +226,7 @@ export class Session {
   #expectRelay(reason?: string): void {
     clearTimeout(this.#patience)
     this.#patience = setTimeout(() => {
-      this.#notice(relaySilent(this.#relay?.addrs ?? [], reason))
+      this.#notice(relaySilent(this.#relay?.addrs ?? [], this.#refused ?? reason))
     }, RELAY_PATIENCE_MS)
   }
 

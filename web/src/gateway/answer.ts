@@ -126,6 +126,9 @@ const SAID: Record<string, string> = {
 function explain(target: Target, error: unknown): Problem {
   const reason = error instanceof TomboloError ? error.reason : undefined
   const detail = words(error).slice(0, 2_000)
+  if (error instanceof TomboloError && error.code === 'restart') {
+    return { status: 503, text: 'The node is being started again. Try again in a moment.', detail, target }
+  }
   if (reason === undefined) {
     return { status: 502, reason: 'no answer', text: 'The peer could not be asked.', detail, target }
   }
