@@ -43,7 +43,11 @@ export class BareBrowser {
     const child = spawn(
       findChromium(),
       [...common, `--user-data-dir=${dir}`, '--remote-debugging-pipe', ...args, 'about:blank'],
-      { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true },
+      {
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
+        env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir }, // where it leaves sockets and a crash database
+        detached: true, // a process group of its own, to be ended as one
+      },
     )
     const guarded = guard({ pid: String(child.pid), dir })
     const browser = new BareBrowser(child, async () => {
