@@ -53,7 +53,7 @@ test('a bad option rejects, naming the option', async ({ page }) => {
     ['network', `{ network: 7 }`],
     ['transports', `{ transports: ['pigeon'] }`],
     ['log', `{ log: 'loud' }`],
-    ['worker', `{ worker: 'shared' }`],
+    ['worker', `{ worker: 'communal' }`],
     ['wasm', `{ wasm: 'http://' }`],
     ['relay', `{ relay: [] }`],
   ]

@@ -38,6 +38,29 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(await testPeer.observed()).toMatchObject({ how: 'reset' })
     })
 
+    test('abort ends a stream that the peer does not read', async ({ page, testPeer }) => {
+      const result = await page.evaluate(async (peer) => {
+        const node = window.tombolo!
+        const stream = await node.open(peer, '/test/stall/1', { allowCustomProtocol: true })
+        const writer = stream.writable.getWriter()
+        const failed: Promise<string>[] = []
+        // Until nothing has gone for a while: it waits for the peer, and not for this thread.
+        for (let waits = 0; waits < 5;) {
+          const full = await Promise.race([
+            writer.ready.then(() => false),
+            new Promise((r) => setTimeout(r, 100, true)),
+          ])
+          waits = full ? waits + 1 : 0
+          if (!full) failed.push(writer.write(new Uint8Array(1 << 20)).then(() => 'written', String))
+        }
+        const before = (await node.streams()).length
+        await writer.abort(new Error('enough'))
+        return { before, last: await failed.at(-1) }
+      }, testPeer.id)
+      expect(result).toEqual({ before: 1, last: expect.stringContaining('enough') as unknown })
+      await expect.poll(() => page.evaluate(() => window.tombolo!.streams())).toEqual([])
+    })
+
     test('a reset by the peer fails the readable', async ({ page, testPeer }) => {
       const failed = await page.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/reset/1', { allowCustomProtocol: true })

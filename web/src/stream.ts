@@ -74,6 +74,10 @@ export function peerStream(raw: RawStream): PeerStream {
     {
       start(controller) {
         writing = controller
+        // Told even while a chunk waits for the peer to read, which `abort` of this would not be. It fails after its writer has, with the
+        // reason of the abort.
+        const { signal } = controller
+        signal.addEventListener('abort', () => queueMicrotask(() => abort(signal.reason)))
       },
       async write(chunk) {
         if (!(chunk instanceof Uint8Array || (chunk as unknown) instanceof ArrayBuffer)) {
@@ -97,11 +101,6 @@ export function peerStream(raw: RawStream): PeerStream {
           if (failed) throw failed
         }
       },
-      async abort(reason) {
-        raw.reset()
-        fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause: reason }))
-        await writer.abort(reason).catch(() => {})
-      },
     },
     { highWaterMark: MAX_QUEUED },
   )
@@ -116,6 +115,11 @@ export function peerStream(raw: RawStream): PeerStream {
     if ((seen as Partial<WebTransportError> | undefined)?.source === 'session') return why(seen)
     const wait = new Promise<void>((resolve) => setTimeout(resolve, RESET_MS))
     return asked ?? (await Promise.race([readEnd, wait.then(() => asked)]))
+  }
+  function abort(cause: unknown) {
+    raw.reset()
+    fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause }))
+    writer.abort(cause).catch(() => {})
   }
   function reset() {
     raw.reset()

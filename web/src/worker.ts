@@ -1,4 +1,5 @@
 /** What runs in the worker of a node, dedicated or shared. Its pages have `remote.ts`. */
+import { Client } from './worker/client.js'
 import { Host } from './worker/host.js'
 import type { Packet } from './worker/rpc.js'
 
@@ -14,14 +15,14 @@ const host = new Host(shared)
 if (shared) {
   scope.onconnect = ({ ports }) => {
     const port = ports[0]!
-    const client = host.welcome(port)
+    const client = new Client(port, host)
     port.onmessage = ({ data }: MessageEvent<Packet>) => client.receive(data)
   }
   // No page hears of these, as the page of a dedicated worker does.
   addEventListener('error', ({ message }) => host.crashed(`the worker of the node failed: ${message}`))
   takePlace()
 } else {
-  const client = host.welcome(scope)
+  const client = new Client(scope, host)
   scope.onmessage = ({ data }: MessageEvent<Packet>) => client.receive(data)
 }
 
@@ -29,9 +30,11 @@ if (shared) {
 function takePlace(): void {
   void navigator.locks.request(scope.name, () => new Promise(() => {}))
   const [, name, generation] = /^(.*)#(\d+)$/.exec(scope.name)!
+  const mine = Number(generation)
   const channel = new BroadcastChannel(name!)
   channel.onmessage = ({ data }) => {
-    if (data > Number(generation)) host.replaced()
+    if (data > mine) host.replaced()
+    else if (data < mine) channel.postMessage(mine) // whoever has begun anew missed this one
   }
-  channel.postMessage(Number(generation))
+  channel.postMessage(mine)
 }

@@ -120,6 +120,17 @@ func TestCancelAndAbortReachGo(t *testing.T) {
 	require.Equal(t, []string{"read", "reset"}, p.ended)
 }
 
+func TestAbortReachesGoWhileAWriteWaits(t *testing.T) {
+	p := newPipe() // which nobody reads
+	writer := NewWritable(p).Call("getWriter")
+	written := writer.Call("write", Uint8Array([]byte("left")))
+	_, err := Await(context.Background(), writer.Call("abort"))
+	require.NoError(t, err)
+	_, err = Await(context.Background(), written)
+	require.Error(t, err)
+	require.Equal(t, []string{"reset"}, p.ended)
+}
+
 func TestErrorsOfGoFailTheStreams(t *testing.T) {
 	p := newPipe()
 	require.NoError(t, p.PipeWriter.CloseWithError(errors.New("torn")))

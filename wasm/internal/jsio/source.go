@@ -113,13 +113,19 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 			return Promise(func() (any, error) { return nil, end(s) })
 		})
 	}
+	abort := last(Sink.Reset)
 	return map[string]js.Func{
+		// A sink's own abort is called when the write before it has settled, which it
+		// may not do before somebody reads.
+		"start": NewFunc(func(this js.Value, args []js.Value) any {
+			args[0].Get("signal").Call("addEventListener", "abort", abort.Call("bind", this))
+			return nil
+		}),
 		"write": NewFunc(func(this js.Value, args []js.Value) any {
 			chunk := args[0]
 			return Promise(func() (any, error) { return nil, write(this, chunk) })
 		}),
 		"close": last(Sink.CloseWrite),
-		"abort": last(Sink.Reset),
 	}
 })
 

@@ -24,6 +24,8 @@ export class Client {
   readonly #made = new Map<number, Made>()
   readonly #streams = new Map<number, SentStream>()
   #count = 0
+  /** Whether the page has left, or is gone: what comes about later is not kept. */
+  #gone = false
 
   constructor(port: Port, host: Host) {
     this.#host = host
@@ -42,6 +44,7 @@ export class Client {
 
   /** Ends what the page has. What subscriptions still hold can be read. */
   async release(): Promise<void> {
+    this.#gone = true
     for (const stream of this.#streams.values()) stream.reset()
     await Promise.allSettled([...this.#made.values()].map((made) => made.close()))
   }
@@ -53,8 +56,14 @@ export class Client {
     if (method === 'wake') return this.#host.wake(this)
     if (!MAKERS.has(method)) return this.#host.invoke(method, args)
     const made = SINGLE.has(method) ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
-    this.#made.set(++this.#count, (await made) as Made)
-    return this.#count
+    const object = (await made) as Made
+    if (this.#gone) {
+      await object.close()
+      throw new Error('the page is gone')
+    }
+    const id = ++this.#count
+    this.#made.set(id, object)
+    return id
   }
 
   #start(
@@ -79,13 +88,15 @@ export class Client {
 
   #told(what: string, detail: unknown): void {
     if (what === 'beat') this.wire.tell('beat')
-    else if (what === 'hello') this.#watch(detail as string)
+    else if (what === 'hello') this.#enter(detail as string)
     else if (what === 'bye') void this.#host.dismissed(this)
   }
 
-  /** A page holds a lock as long as it lives. */
-  #watch(lock: string): void {
+  /** The page is there, and of a shared worker holds a lock for as long as it is. */
+  #enter(lock: string | undefined): void {
+    this.#host.enter(this)
     this.wire.tell('hello')
+    if (lock === undefined) return
     void navigator.locks.request(lock, () => {
       this.wire.end(new Error('the page is gone'))
       return this.#host.lost(this)
@@ -96,6 +107,10 @@ export class Client {
     if (!('native' in value && 'readable' in value)) return null
     const stream = peerStream(value as RawStream)
     const id = ++this.#count
+    if (this.#gone) {
+      stream.reset()
+      return { id, peer: stream.peer, protocol: stream.protocol }
+    }
     const post = (part: Part, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
     this.#streams.set(id, new SentStream(stream, post, () => this.#streams.delete(id)))
     return { id, peer: stream.peer, protocol: stream.protocol }

@@ -190,13 +190,15 @@ export class ReceivedStream implements Crossing {
     )
     const writable = new WritableStream<Uint8Array>(
       {
-        start: (controller) => void (this.#writing = controller),
+        start: (controller) => {
+          this.#writing = controller
+          // Told even while a chunk waits for credit, which the sink's own abort would not be.
+          // It fails after its writer has, with the reason of the abort.
+          const { signal } = controller
+          signal.addEventListener('abort', () => queueMicrotask(() => this.#abort(signal.reason)))
+        },
         write: (chunk) => this.#write(chunk),
         close: () => this.#close(),
-        abort: (reason) => {
-          this.#post({ reset: true })
-          this.fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause: reason }))
-        },
       },
       { highWaterMark: MAX_QUEUED },
     )
@@ -284,6 +286,11 @@ export class ReceivedStream implements Crossing {
     this.#post({ end: true })
     const error = await this.#written
     if (error !== null) throw this.#refused
+  }
+
+  #abort(cause: unknown): void {
+    this.#post({ reset: true })
+    this.fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause }))
   }
 
   #reset(): void {

@@ -1,10 +1,9 @@
 /** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
-import { Client, type Made } from './client.js'
+import type { Client, Made } from './client.js'
 import { TomboloError } from '../errors.js'
 import { compileFetched } from '../fetch.js'
 import { loadModule, type OnProgress } from '../load.js'
 import { NODE_EVENTS, Program, type RawNode } from '../program.js'
-import type { Port } from './rpc.js'
 import { Turns } from './turns.js'
 import type { NodeConfig } from '../types.js'
 
@@ -32,24 +31,33 @@ export interface Born {
   lock?: string
 }
 
+interface Running {
+  readonly node: RawNode
+  readonly born: Born
+}
+
 export class Host {
   readonly #shared: boolean
   readonly #clients = new Set<Client>()
+  /** The pages that are frozen, or left and kept by the browser. */
   readonly #resting = new WeakSet<Client>()
-  readonly #turns = new Turns((method, args) => this.invoke(method, args))
-  #born: Promise<Born> | undefined
+  readonly #turns: Turns
+  #atRest = false
+  #running: Promise<Running> | undefined
   #node: RawNode | undefined
   #closed: Promise<unknown> = Promise.resolve()
 
   constructor(shared: boolean) {
     this.#shared = shared
+    this.#turns = new Turns(
+      (method, args) => this.invoke(method, args),
+      (client) => !this.#resting.has(client),
+    )
   }
 
-  /** Serves a page. */
-  welcome(port: Port): Client {
-    const client = new Client(port, this)
+  /** A page is there. */
+  enter(client: Client): void {
     this.#clients.add(client)
-    return client
   }
 
   /**
@@ -57,14 +65,14 @@ export class Host {
    * the address of one: a module cannot leave the pages for a shared worker.
    */
   async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
-    if (this.#born === undefined) {
-      const born = (this.#born = this.#make(program, config, start))
-      born.catch(() => (this.#born = undefined))
-      return handOut(await born)
+    let running: Running | undefined
+    while (running === undefined) {
+      if (this.#running === undefined) return handOut((await this.#begin(program, config, start)).born)
+      running = await this.#running.catch(() => undefined) // what another page asked for is no failure of this one
     }
-    const born = await this.#born
-    await this.#node?.addRelays(config.relays ?? [])
-    return handOut(born)
+    await running.node.addRelays(config.relays ?? [])
+    if (this.#atRest) await this.#wake()
+    return handOut(running.born)
   }
 
   /** Makes a call on the node. */
@@ -72,31 +80,34 @@ export class Host {
     return invoke(this.#node, method, args)
   }
 
-  /** Makes something that stays, and of which a node has only one: where another page has it, it is made when that one has left. */
+  /** Makes something that stays, and of which a node has only one: see `Turns`. */
   take(client: Client, method: string, args: unknown[]): Promise<Made> {
     return this.#turns.take(client, method, args)
   }
 
-  /** A page is frozen, or left. The node rests when all are; till then, others do what this one did. */
+  /** A page is frozen, or left. */
   async rest(client: Client): Promise<void> {
     this.#resting.add(client)
-    if ([...this.#clients].every((other) => this.#resting.has(other))) await this.#node?.rest()
-    else await this.#turns.rest(client)
+    await this.#rest()
   }
 
   /** A page is back, or has the network back. */
   async wake(client: Client): Promise<void> {
     this.#resting.delete(client)
-    await this.#node?.wake()
+    await this.#wake()
   }
 
   /** A page has closed its node: what others use lives on. */
   async leave(client: Client): Promise<void> {
     if (!this.#clients.delete(client)) return
-    if (this.#clients.size > 0) return client.release()
-    this.#born = undefined // whoever comes before the end has a node of its own
-    const closed = Promise.resolve(this.#node?.close())
-    this.#closed = closed.catch(() => {})
+    if (this.#clients.size > 0) {
+      await client.release()
+      return this.#rest()
+    }
+    const running = this.#running
+    this.#running = undefined // whoever comes before the end has a node of its own
+    const closed = running?.catch(() => undefined).then((running) => running?.node.close())
+    this.#closed = Promise.resolve(closed).catch(() => {})
     await closed
   }
 
@@ -113,6 +124,23 @@ export class Host {
   async lost(client: Client): Promise<void> {
     this.#clients.delete(client)
     await client.release()
+    await this.#rest()
+  }
+
+  /** The node rests when all of its pages do; till then, what they have is had by those who are awake. */
+  async #rest(): Promise<void> {
+    const clients = [...this.#clients]
+    if (clients.some((client) => !this.#resting.has(client))) await this.#turns.pass()
+    else if (clients.length > 0) {
+      this.#atRest = true
+      await this.#node?.rest()
+    }
+  }
+
+  async #wake(): Promise<void> {
+    this.#atRest = false
+    await this.#node?.wake()
+    await this.#turns.pass()
   }
 
   /** The program is no more. */
@@ -132,7 +160,15 @@ export class Host {
     if (this.#shared) globalThis.close()
   }
 
-  async #make(program: WebAssembly.Module | string, config: NodeConfig, { onProgress, lock }: Start): Promise<Born> {
+  #begin(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Running> {
+    const running = (this.#running = this.#make(program, config, start))
+    running.catch(() => {
+      if (this.#running === running) this.#running = undefined
+    })
+    return running
+  }
+
+  async #make(program: WebAssembly.Module | string, config: NodeConfig, { onProgress, lock }: Start): Promise<Running> {
     await this.#closed
     if (lock !== undefined) await this.#release(lock)
     const module = await loadModule(program, compileFetched, onProgress)
@@ -147,14 +183,10 @@ export class Host {
       })
     }
     const { id, network } = node
+    const { version } = started
     const key = config.identity === undefined || config.identity === 'ephemeral' ? await node.privateKey?.() : undefined
-    return {
-      id,
-      network,
-      version: started.version,
-      ...(key && { key }),
-      ...(node.lock !== undefined && { lock: node.lock }),
-    }
+    const held = node.lock === undefined ? {} : { lock: node.lock }
+    return { node, born: { id, network, version, ...(key && { key }), ...held } }
   }
 
   /** Waits until nobody holds a lock. A shared worker that is stuck holds it for ever, and is robbed of it. */

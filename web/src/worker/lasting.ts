@@ -24,6 +24,7 @@ export class Lasting implements Registration {
     if (this.over) return this.node.forget(this)
     try {
       this.id = (await wire.call(0, this.method, this.args)) as number
+      this.failed = undefined
     } catch (error) {
       wire.forget(this.args[1])
       throw error

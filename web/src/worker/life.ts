@@ -45,8 +45,7 @@ export class Life {
       part: (stream: number, part: Part) => this.#streams.get(stream)?.take(part),
     })
     hired.port.onmessage = ({ data }: MessageEvent<Packet>) => {
-      this.silent = false
-      clearTimeout(this.#patience)
+      if (this.silent) this.#begin()
       this.#unanswered = 0
       this.wire.receive(data)
     }
@@ -61,17 +60,21 @@ export class Life {
   }
 
   async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
-    const { hello } = this.#hired
-    if (hello !== undefined) {
-      this.wire.tell('hello', hello)
-      this.#patience = setTimeout(() => this.#died(this.#mute()), HELLO_MS)
-    }
+    const { lock: page } = this.#hired
+    this.wire.tell('hello', page)
+    if (page !== undefined) this.#patience = setTimeout(() => this.#died(this.#mute()), HELLO_MS)
     const { onProgress, lock } = start
     const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock])) as Born
     this.wire.forget(onProgress)
     this.up = true
-    this.#beats = setInterval(() => this.#beat(), BEAT_MS)
     return born
+  }
+
+  /** It has said its first word, and is asked for others from now on. */
+  #begin(): void {
+    this.silent = false
+    clearTimeout(this.#patience)
+    this.#beats = setInterval(() => this.#beat(), BEAT_MS)
   }
 
   end(error: Error): void {

@@ -13,8 +13,8 @@ export interface Workers {
 /** A worker that has been hired, for one life of a node. */
 export interface Hired {
   readonly port: Port & { onmessage: ((event: MessageEvent<Packet>) => void) | null }
-  /** What the worker has to be told first. */
-  readonly hello: string | undefined
+  /** The lock that this page holds for as long as it is there, where the worker could not know otherwise. */
+  readonly lock: string | undefined
   onerror: ((event: Partial<ErrorEvent>) => void) | null
   /** Another worker is to be used in its stead. */
   onreplaced: (() => void) | null
@@ -38,7 +38,7 @@ export class DedicatedPlace implements Place {
     const worker = spawned(this.#spawn)
     const hired: Hired = {
       port: worker,
-      hello: undefined,
+      lock: undefined,
       onerror: null,
       onreplaced: null,
       dismiss() {
@@ -55,10 +55,11 @@ export class DedicatedPlace implements Place {
 }
 
 /** What is of another origin cannot be a worker, and is refused at once. */
-function spawned<W>(spawn: () => W): W {
+function spawned<W>(spawn: () => W, otherwise?: () => void): W {
   try {
     return spawn()
   } catch (cause) {
+    otherwise?.()
     const hint = "serve the package from the page's own origin, or have the node in the page, with worker: 'none'"
     throw new TomboloError('worker-unreachable', `the worker of the node cannot be made (${hint}): ${String(cause)}`, {
       cause,
@@ -98,21 +99,23 @@ export class SharedPlace implements Place {
   }
 
   async hire(): Promise<Hired> {
-    const generation = Math.max(await this.#highest(), this.#generation + 1)
-    this.#generation = generation
-    const worker = spawned(() => this.#spawn(`${this.#name}#${generation}`))
-    const page = await this.#presence()
     const channel = new BroadcastChannel(this.#name)
+    const page = await this.#presence()
+    const generation = (this.#generation = Math.max(await this.#highest(), this.#generation + 1))
+    const leave = () => {
+      channel.close()
+      page.leave()
+    }
+    const worker = spawned(() => this.#spawn(`${this.#name}#${generation}`), leave)
     const hired: Hired = {
       port: worker.port,
-      hello: page.lock,
+      lock: page.lock,
       onerror: null,
       onreplaced: null,
       dismiss() {
         worker.port.onmessage = worker.onerror = null
         worker.port.close()
-        channel.close()
-        page.leave()
+        leave()
       },
     }
     worker.onerror = (event) => hired.onerror?.(event as Partial<ErrorEvent>)

@@ -198,45 +198,64 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier {
     this.dispatchEvent(new CustomEvent(type, { detail }))
   }
 
-  #died(life: Life, why: TomboloError): void {
+  /** The life has ended, or could not begin. */
+  #died(life: Life | undefined, why: TomboloError): void {
     if (life !== this.#life) return
     this.#life = undefined
-    if (this.#born === undefined) return life.end(why) // createNode rejects
-    if (this.#closed !== undefined) return life.end(this.#closed)
+    if (this.#born === undefined) return life?.end(why) // createNode rejects
+    if (this.#closed !== undefined) return life?.end(this.#closed)
     for (const lasting of this.#lasting) lasting.id = undefined
     const now = performance.now()
     this.#restarts = this.#restarts.filter((at) => now - at < RESTARTS_MS)
     if (this.#restarts.length >= MAX_RESTARTS) {
       const often = `it was restarted ${MAX_RESTARTS} times in ${RESTARTS_MS / 1000} s, and is not again`
-      const fatal = new TomboloError('crashed', `${why.message}; ${often}`)
-      this.#up = Promise.reject(fatal)
-      this.#up.catch(() => {})
-      this.#ended.abort(fatal)
-      return life.end(fatal)
+      return this.#stop(life, `${why.message}; ${often}`)
     }
     this.#restarts.push(now)
-    this.#up = this.#restart(why.message, life.up ? 0 : START_PAUSE_MS)
+    this.#up = this.#restart(why.message, life?.up ? 0 : START_PAUSE_MS)
     this.#up.catch(() => {})
-    life.end(new RestartError(`the node is restarted: ${why.message}`))
+    life?.end(new RestartError(`the node is restarted: ${why.message}`))
+  }
+
+  /** There is no more node. */
+  #stop(life: Life | undefined, why: string): void {
+    const fatal = new TomboloError('crashed', why)
+    this.#life = undefined
+    this.#up = Promise.reject(fatal)
+    this.#up.catch(() => {})
+    this.#ended.abort(fatal)
+    life?.end(fatal)
   }
 
   async #restart(reason: string, pause: number): Promise<Wire> {
     if (pause > 0) await new Promise((resolve) => setTimeout(resolve, pause))
-    const { id, key, lock } = this.#born
-    const config = key === undefined ? this.#config : { ...this.#config, identity: key }
-    const life = await this.#begin()
+    let life: Life | undefined
     try {
       if (this.#closed !== undefined) throw this.#closed
-      const born = await life.start(this.#program, config, { lock })
-      if (born.id !== id) throw new Error(`its identity is taken: it would be ${born.id}, and no longer ${id}`)
-      for (const [type, limits] of this.#histories) await life.wire.call(0, 'keepHistory', [type, limits])
-      for (const lasting of this.#lasting) await this.#renew(lasting, life.wire)
+      life = await this.#begin()
+      if (this.#closed !== undefined) throw this.#closed
+      await this.#revive(life)
     } catch (error) {
       this.#died(life, new TomboloError('crashed', `it did not start: ${(error as Error).message}`))
       throw error
     }
     this.#dispatch('restart', { reason })
     return life.wire
+  }
+
+  /** Has a new life be what the one before was. */
+  async #revive(life: Life): Promise<void> {
+    const { id, key, lock } = this.#born
+    const config = key === undefined ? this.#config : { ...this.#config, identity: key }
+    const born = await life.start(this.#program, config, { lock })
+    if (born.id !== id) {
+      const why = `its identity is taken: it would be ${born.id}, and no longer ${id}`
+      // Other tabs have made a node meanwhile, and have their own: to try again would only take it from them.
+      if (this.#place.kind === 'shared') this.#stop(life, why)
+      throw new Error(why)
+    }
+    for (const [type, limits] of this.#histories) await life.wire.call(0, 'keepHistory', [type, limits])
+    for (const lasting of this.#lasting) await this.#renew(lasting, life.wire)
   }
 
   async #renew(lasting: Lasting, wire: Wire): Promise<void> {

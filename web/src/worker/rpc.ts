@@ -120,6 +120,8 @@ export class Wire {
     this.#ended = error
     for (const { reject } of this.#pending.values()) reject(error)
     this.#pending.clear()
+    for (const controller of this.#aborts.values()) controller.abort(error)
+    this.#aborts.clear()
   }
 
   /** Takes what came from the other end. */

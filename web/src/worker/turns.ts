@@ -1,109 +1,141 @@
 /**
- * What a node has only one of, and several pages want: the listener of a protocol, the responder and the validator of a type. Who came first
- * has it, and the others are there, in the order they came, for when that one has closed it or is gone.
+ * What a node has only one of, and several pages want: the listener of a protocol, the responder and the validator of a type. The first of
+ * the pages that are awake has it; when that one closes it, is frozen or gone, the next has.
  */
 import type { Client, Made } from './client.js'
 
 type Register = (method: string, args: unknown[]) => unknown
 
+/** Those who want the same, in the order they came. */
+interface Queue {
+  readonly turns: Turn[]
+  active: Turn | undefined
+  /** What is done with it is done one after the other. */
+  done: Promise<unknown>
+}
+
 export class Turns {
   readonly #register: Register
-  readonly #queues = new Map<string, Turn[]>()
+  readonly #awake: (client: Client) => boolean
+  readonly #queues = new Map<string, Queue>()
 
-  constructor(register: Register) {
+  constructor(register: Register, awake: (client: Client) => boolean) {
     this.#register = register
+    this.#awake = awake
   }
 
   /** Resolves when it has been made, or waits its turn. That a page asks for the same twice is for the program to refuse. */
   async take(client: Client, method: string, args: unknown[]): Promise<Made> {
     const key = `${method} ${String(args[0])}`
-    const queue = this.#queues.get(key) ?? []
-    if (queue.some((turn) => turn.client === client)) return (await this.#register(method, args)) as Made
-    const turn = new Turn(client, method, args, this.#register, (turn) => this.#leave(key, turn))
-    this.#queues.set(key, [...queue, turn])
-    if (queue.length > 0) return turn
-    try {
-      await turn.begin()
-    } catch (error) {
-      await this.#leave(key, turn)
-      throw error
-    }
+    const queue = this.#queues.get(key) ?? { turns: [], active: undefined, done: Promise.resolve() }
+    if (queue.turns.some((turn) => turn.client === client)) return (await this.#register(method, args)) as Made
+    this.#queues.set(key, queue)
+    const turn = new Turn(client, method, args, this.#register, () => this.#leave(key, queue, turn))
+    queue.turns.push(turn)
+    await this.#do(queue, () => this.#pass(key, queue))
+    if (turn.failed !== undefined) throw turn.failed
+    turn.told = true
     return turn
   }
 
-  /** A page that is put to rest has its turns after all others. */
-  async rest(client: Client): Promise<void> {
-    for (const [key, [first, ...others]] of this.#queues) {
-      if (first?.client !== client || others.length === 0) continue
-      this.#queues.set(key, [...others, first])
-      await first.pause()
-      await this.#next(key)
-    }
+  /** Some pages have been frozen, or are back. */
+  async pass(): Promise<void> {
+    await Promise.all([...this.#queues].map(([key, queue]) => this.#do(queue, () => this.#pass(key, queue))))
   }
 
-  async #leave(key: string, turn: Turn): Promise<void> {
-    const queue = this.#queues.get(key) ?? []
-    const left = queue.filter((other) => other !== turn)
-    if (left.length === 0) this.#queues.delete(key)
-    else this.#queues.set(key, left)
-    if (queue[0] === turn) await this.#next(key)
+  #do(queue: Queue, f: () => Promise<void>): Promise<void> {
+    const done = queue.done.then(f)
+    queue.done = done.catch(() => {}) // whoever asked for it is told
+    return done
   }
 
-  async #next(key: string): Promise<void> {
-    const turn = this.#queues.get(key)?.[0]
-    try {
-      await turn?.begin()
-    } catch (error) {
-      const message = `${key} was another tab's, and could not be this one's after it: ${(error as Error).message}`
-      turn!.client.wire.tell('event', { type: 'error', detail: { message } })
-      await this.#leave(key, turn!)
+  #leave(key: string, queue: Queue, turn: Turn): Promise<void> {
+    return this.#do(queue, async () => {
+      remove(queue, turn)
+      try {
+        if (queue.active === turn) await this.#end(queue)
+      } finally {
+        await this.#pass(key, queue)
+      }
+    })
+  }
+
+  async #end(queue: Queue): Promise<void> {
+    const { active } = queue
+    queue.active = undefined
+    await active?.end()
+  }
+
+  /** Has the one whose turn it is begin. */
+  async #pass(key: string, queue: Queue): Promise<void> {
+    for (;;) {
+      const next = queue.turns.find(({ client }) => this.#awake(client))
+      if (next !== queue.active) await this.#end(queue)
+      if (queue.turns.length === 0) this.#queues.delete(key)
+      if (next === undefined || next === queue.active) return
+      try {
+        await next.begin()
+        queue.active = next
+        return
+      } catch (error) {
+        remove(queue, next)
+        next.fail(error as Error)
+      }
     }
   }
+}
+
+function remove(queue: Queue, turn: Turn): void {
+  const at = queue.turns.indexOf(turn)
+  if (at >= 0) queue.turns.splice(at, 1)
 }
 
 /** What one page has, or will have. */
 class Turn implements Made {
   [method: string]: unknown
   readonly client: Client
+  /** Whether the page knows that it has it. */
+  told = false
+  failed: Error | undefined
   readonly #method: string
   readonly #args: unknown[]
   readonly #register: Register
-  readonly #left: (turn: Turn) => Promise<void>
-  #made: Promise<Made> | undefined
+  readonly #leave: () => Promise<void>
+  #made: Made | undefined
 
-  constructor(
-    client: Client,
-    method: string,
-    args: unknown[],
-    register: Register,
-    left: (turn: Turn) => Promise<void>,
-  ) {
+  constructor(client: Client, method: string, args: unknown[], register: Register, leave: () => Promise<void>) {
     this.client = client
     this.#method = method
     this.#args = args
     this.#register = register
-    this.#left = left
+    this.#leave = leave
   }
 
   async begin(): Promise<void> {
-    this.#made = Promise.resolve(this.#register(this.#method, this.#args) as Promise<Made>)
-    await this.#made
+    this.#made = (await this.#register(this.#method, this.#args)) as Made
   }
 
-  async pause(): Promise<void> {
+  async end(): Promise<void> {
     const made = this.#made
     this.#made = undefined
-    await (await made)?.close()
+    await made?.close()
+  }
+
+  fail(error: Error): void {
+    this.failed = error
+    if (!this.told) return
+    const what = `${this.#method} ${String(this.#args[0])}`
+    const message = `${what} was another tab's, and could not be this one's after it: ${error.message}`
+    this.client.wire.tell('event', { type: 'error', detail: { message } })
   }
 
   async update(changes: object): Promise<void> {
-    const made = await this.#made
+    const made = this.#made
     if (made !== undefined) await (made['update'] as (changes: object) => Promise<void>).call(made, changes)
     this.#args[2] = { ...(this.#args[2] as object | undefined), ...changes }
   }
 
-  async close(): Promise<void> {
-    await this.pause()
-    await this.#left(this)
+  close(): Promise<void> {
+    return this.#leave()
   }
 }
