@@ -157,3 +157,25 @@ test('a validator in a tab refuses what it does not like, and a handler that thr
     await native.stop()
   }
 })
+
+test('what is registered at the same time is closed one by one', async ({ page, relay }) => {
+  await join(page, relay.url)
+  const left = await page.evaluate(async () => {
+    const node = window.tombolo!
+    const [subscription, listener, , responder] = await Promise.all([
+      node.subscribe('together'),
+      node.listen('/x/together', () => {}),
+      node.listen('/x/stays', () => {}),
+      node.respond('together', ({ data }) => data),
+    ])
+    await listener.close()
+    const next = subscription.next()
+    await node.send(node.id, 'together', new Uint8Array(1)).catch(() => {})
+    await responder.close()
+    await node.respond('together', ({ data }) => data)
+    await subscription.close()
+    return [(await node.listeners()).map(({ protocol }) => protocol), (await next).done]
+  })
+  expect(left).toEqual([expect.arrayContaining(['/x/stays']), true])
+  expect(left[0]).not.toContain('/x/together')
+})

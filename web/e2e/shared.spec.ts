@@ -153,6 +153,35 @@ test('what a node has only one of is the first tab’s, and then the next one’
   expect(listeners.map(({ protocol }) => protocol)).toEqual(['/x/who'])
 })
 
+test('a tab that is frozen passes on what it has, and has it again when it is back', async ({
+  context,
+  server,
+  relay,
+  native,
+}) => {
+  const relays = [relay.addr('/webtransport/')]
+  const [a, b] = [await open(context, server, { relays }), await open(context, server, { relays })]
+  const shared = await id(a)
+  await answer(a, 'first')
+  await expect.poll(() => asked(native, shared)).toBe('first')
+  // Playwright's pages are never hidden, and so never frozen: this is what they would be told.
+  const told = (page: Page, what: string) => page.evaluate((what) => void document.dispatchEvent(new Event(what)), what)
+  await told(a, 'freeze')
+  await expect.poll(() => asked(native, shared)).toContain('who') // nobody answers it
+  await answer(b, 'second')
+  await expect.poll(() => asked(native, shared)).toBe('second')
+  await told(a, 'resume')
+  await expect.poll(() => asked(native, shared)).toBe('first')
+
+  // When all are, it rests, until one is back, or another one comes.
+  for (const tab of [a, b]) await told(tab, 'freeze')
+  await expect.poll(() => a.evaluate(() => window.node.peers())).toEqual([])
+  const c = await open(context, server, { relays })
+  await expect.poll(() => c.evaluate(async () => (await window.node.relays()).length)).toBe(1)
+  await answer(c, 'third')
+  await expect.poll(() => asked(native, shared)).toBe('third')
+})
+
 test('a node that a tab closes is the others’ still, and the last one ends the worker', async ({
   context,
   server,
