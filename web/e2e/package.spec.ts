@@ -40,7 +40,7 @@ test('a node needs no options', async ({ page }) => {
 test('loading the package and making a node leaves no global behind', async ({ page }) => {
   const globals = () => page.evaluate(() => Object.getOwnPropertyNames(window).sort())
   const before = await globals()
-  await create(page, '{}')
+  for (const worker of ['none', 'dedicated', 'shared']) await create(page, `{ worker: '${worker}' }`)
   expect(await globals()).toEqual(before)
 })
 
@@ -118,21 +118,23 @@ test.describe('a program that cannot be loaded', () => {
 })
 
 for (const how of ['panic', 'panic later', 'memory']) {
-  test(`a program that ends (${how}) ends its nodes, and the next node gets a fresh one`, async ({ page }) => {
+  test(`a program in the page that ends (${how}) ends its nodes, and the next node gets a fresh one`, async ({
+    page,
+  }) => {
     const result = await page.evaluate(async (how) => {
       const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
-      const wasm = '/crash.wasm'
+      const options = { wasm: '/crash.wasm', worker: 'none' } as const
       const told = (promise: Promise<unknown>) =>
         promise.then(
           () => 'nothing',
           (error: Error & { code?: string }) => `${error.code}: ${error.message}`,
         )
-      const node = await createNode({ wasm })
+      const node = await createNode(options)
       let event: unknown
       node.addEventListener('error', ({ detail }) => (event = detail))
       const waiting = told(node.peers())
       const crashing = await told(node.ping(how))
-      const next = await createNode({ wasm })
+      const next = await createNode(options)
       return { crashing, waiting: await waiting, later: await told(node.peers()), event, next: next.version }
     }, how)
     const output = how === 'memory' ? /^crashed: .*out of memory/ : /^crashed: .*panic: out of sand/

@@ -160,6 +160,21 @@ for (const { worker, how, reason, kill } of cases) {
   })
 }
 
+for (const worker of kinds) {
+  test(`a node whose ${worker} worker is out of memory is started again`, async ({ page, server }) => {
+    const id = await create(page, server, { worker, wasm: `${server.url}crash.wasm` })
+    const failed = await page.evaluate(() =>
+      window.node.ping('memory').catch(({ code }: Error & { code: string }) => code),
+    )
+    expect(failed).toBe('restart')
+    await expect.poll(() => page.evaluate(() => window.restarts)).toEqual([expect.stringMatching(/out of memory/)])
+    expect(await page.evaluate(() => window.node.id)).toBe(id)
+    // The next one takes calls.
+    const again = page.evaluate(() => window.node.ping('panic').catch(({ message }: Error) => message))
+    expect(await again).toContain('out of sand')
+  })
+}
+
 test('a node that is started again too often stops, and says so', async ({ page, server }) => {
   await create(page, server, { wasm: `${server.url}crash.wasm` })
   const result = await page.evaluate(async () => {
