@@ -298,10 +298,13 @@ func (k *Keeper) hold(ctx context.Context, relay peer.AddrInfo) (held bool, err 
 		err := k.waitLoss(ctx, relay.ID, changes, timer.C)
 		timer.Stop()
 		if err == nil { // time to renew
-			if r, renew, err = k.renew(ctx, relay, r, renew); err == nil {
+			next, wait, failed := k.renew(ctx, relay, r, renew)
+			if failed == nil {
+				r, renew = next, wait
 				k.set(r)
 				continue
 			}
+			err = failed
 		}
 		k.lose(r, err)
 		return true, err

@@ -129,6 +129,35 @@ func TestLostRelayIsToldAndTheReservationComesBack(t *testing.T) {
 	require.NoError(t, wait(t, told).lost)
 }
 
+func TestAReservationThatIsNotRenewedIsLostThoughTheConnectionStays(t *testing.T) {
+	h := hosttest.New(t, hosttest.Options{})
+	serve := func() *relay.Relay {
+		r, err := relay.New(h, relay.WithResources(resources(3*time.Second)), relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = r.Close() })
+		return r
+	}
+	first := serve()
+	k, own, told := keep(t, reservation.Options{MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond}, hosttest.Info(h))
+	made := wait(t, told)
+	require.NoError(t, made.lost)
+	require.NoError(t, first.Close())
+	lost := wait(t, told)
+	require.ErrorContains(t, lost.lost, "reserve on")
+	assert.Equal(t, h.ID(), lost.Relay)
+	assert.Equal(t, made.Addrs, lost.Addrs)
+	assert.False(t, lost.Expires.IsZero(), "it was lost, and is no attempt that failed")
+	assert.Empty(t, k.Held())
+	assert.NotEmpty(t, own.Network().ConnsToPeer(h.ID()))
+	serve()
+	for {
+		if n := wait(t, told); n.lost == nil {
+			assert.Equal(t, made.Addrs, n.Addrs, "that it is back is told")
+			return
+		}
+	}
+}
+
 func TestAnotherRelayTakesThePlaceOfADeadOne(t *testing.T) {
 	var relays []host.Host
 	var infos []peer.AddrInfo
