@@ -66,6 +66,9 @@ func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 // with ErrResting. It returns when all connections are closed.
 func (n *Node) Rest() {
 	n.gate.shut.Store(true)
+	if n.reservations != nil {
+		n.reservations.Rest()
+	}
 	conns := n.host.Network().Conns()
 	// What passes a relay first: it says goodbye through the relay.
 	slices.SortStableFunc(conns, func(a, b network.Conn) int {

@@ -58,11 +58,17 @@ func TestANodeAtRestHasNoConnectionUntilItIsWoken(t *testing.T) {
 	require.ErrorIs(t, err, core.ErrResting)
 	_, err = n.Open(bounded(t), other.ID(), "/x/none")
 	require.ErrorIs(t, err, core.ErrResting)
-	// Its keeper tries every few milliseconds, and the host dials for nobody.
+	// Its keeper would try every few milliseconds.
 	assert.Never(t, func() bool { return len(n.Host().Network().Conns()) > 0 }, 300*time.Millisecond, time.Millisecond)
 
 	n.Wake()
-	assert.Equal(t, relayID, next(t, events, core.ReservationMade).Peer)
+	for ev := range events.All(bounded(t)) {
+		require.NotEqual(t, core.ReservationFailed, ev.Type, "nothing was attempted")
+		if ev.Type == core.ReservationMade {
+			assert.Equal(t, relayID, ev.Peer)
+			break
+		}
+	}
 	_, err = n.Connect(bounded(t), other.Addrs()[0].String())
 	require.NoError(t, err)
 }

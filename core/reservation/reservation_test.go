@@ -196,6 +196,41 @@ func TestWakeEndsTheBackoff(t *testing.T) {
 	require.NoError(t, wait(t, told).lost)
 }
 
+func TestWakingAKeeperThatHoldsLeavesTheBackoffOfALaterLoss(t *testing.T) {
+	key := newKey(t)
+	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
+	info := hosttest.Info(h)
+	hosttest.Relay(t, h, resources(time.Hour))
+	k, _, told := keep(t, reservation.Options{MinBackoff: 4 * time.Second}, info)
+	require.NoError(t, wait(t, told).lost)
+	k.Wake()
+	require.NoError(t, k.Add([]peer.AddrInfo{info})) // as a tab does that joins others at their node
+	require.NoError(t, h.Close())
+	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+	began := time.Now()
+	require.Error(t, wait(t, told).lost)
+	require.NoError(t, wait(t, told).lost)
+	assert.Greater(t, time.Since(began), 1500*time.Millisecond, "half of it at least is waited for")
+}
+
+func TestAKeeperAtRestNeitherAttemptsNorTells(t *testing.T) {
+	key := newKey(t)
+	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
+	info := hosttest.Info(h)
+	hosttest.Relay(t, h, resources(time.Hour))
+	k, own, told := keep(t, reservation.Options{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}, info)
+	require.NoError(t, wait(t, told).lost)
+	k.Rest()
+	k.Rest() // again is no matter
+	require.NoError(t, h.Close())
+	require.Error(t, wait(t, told).lost)
+	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+	require.NoError(t, k.Add([]peer.AddrInfo{info}))
+	assert.Never(t, func() bool { return len(told) > 0 || len(own.Network().Conns()) > 0 }, 300*time.Millisecond, time.Millisecond)
+	k.Wake()
+	require.NoError(t, wait(t, told).lost)
+}
+
 func TestRelaysAddedLaterAreReservedOn(t *testing.T) {
 	first, second := newRelay(t, hosttest.Options{}), newRelay(t, hosttest.Options{})
 	k, _, told := keep(t, reservation.Options{}, hosttest.Info(first))
