@@ -165,7 +165,7 @@ func slept(wall, ran time.Duration) bool {
 
 // CloseSilent asks the far ends of connections, all at once, for a sign of life.
 // Those that give none within the timeout are closed, and returned. Any answer is
-// one: a peer need not know the ping protocol. It ends early with ctx, which closes
+// one: a peer need not know the ping protocol, and may refuse the stream. It ends early with ctx, which closes
 // none.
 func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duration) []network.Conn {
 	var mu sync.Mutex
@@ -198,10 +198,10 @@ func answers(ctx context.Context, c network.Conn, timeout time.Duration) bool {
 		return true // nothing was asked: it has just ended, or allows no further stream
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
-	err = multistream.SelectProtoOrFail(ping.ID, s)
-	if !stop() {
-		return false
-	}
+	_ = multistream.SelectProtoOrFail(ping.ID, s)
+	// However that ended before the time was up, the far end had it so, or the
+	// connection has ended by itself.
+	answered := stop()
 	_ = s.Close()
-	return err == nil || errors.Is(err, multistream.ErrNotSupported[string]{})
+	return answered
 }

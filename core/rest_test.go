@@ -121,6 +121,54 @@ func TestAWokenNodeKeepsThePeersThatAnswer(t *testing.T) {
 	assert.Len(t, n.Reservations(), 1)
 }
 
+func TestAPeerThatRefusesTheStreamHasGivenASignOfLife(t *testing.T) {
+	n := newNode(t, core.Options{}, hosttest.Options{})
+	full := new(resources)
+	far := hosttest.New(t, hosttest.Options{Resources: full})
+	_, err := n.Connect(bounded(t), far.Addrs()[0].String()+"/p2p/"+far.ID().String())
+	require.NoError(t, err)
+	full.refuse.Store(true)
+	assert.Empty(t, core.CloseSilent(bounded(t), n.Host().Network().Conns(), 5*time.Second))
+	assert.Equal(t, network.Connected, n.Host().Network().Connectedness(far.ID()))
+	assert.Positive(t, full.refused.Load())
+}
+
+// resources refuse inbound streams when told to, and note which connections that a
+// host has dialled were closed, in order.
+type resources struct {
+	network.NullResourceManager
+	refuse  atomic.Bool
+	refused atomic.Int32
+	mu      sync.Mutex
+	closed  []string
+}
+
+func (r *resources) OpenStream(p peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
+	if dir == network.DirInbound && r.refuse.Load() {
+		r.refused.Add(1)
+		return nil, network.ErrResourceLimitExceeded
+	}
+	return r.NullResourceManager.OpenStream(p, dir)
+}
+
+func (r *resources) OpenConnection(dir network.Direction, _ bool, at ma.Multiaddr) (network.ConnManagementScope, error) {
+	if dir != network.DirOutbound {
+		return &network.NullScope{}, nil
+	}
+	return &scope{closed: sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.closed = append(r.closed, at.String())
+	})}, nil
+}
+
+type scope struct {
+	network.NullScope
+	closed func()
+}
+
+func (s *scope) Done() { s.closed() }
+
 // proxy stands between a host and those that dial it, and can fall silent: what
 // is connected stays so and nothing passes any more. Later connections pass.
 type proxy struct {
