@@ -3,7 +3,6 @@ package core
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,10 @@ const (
 	// wakeTimeout is how long a peer may take to answer after a sleep. It is
 	// shorter than a keep-alive, since there is a reason for doubt.
 	wakeTimeout = 5 * time.Second
+
+	// goodbyeTimeout is how long the connections through relays may take to close
+	// before those to the relays are closed under them.
+	goodbyeTimeout = time.Second
 
 	// asksAtOnce bounds the peers that are asked at the same time.
 	asksAtOnce = 64
@@ -59,7 +62,7 @@ func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 	return !g.shut.Load(), 0
 }
 
-// Rest ends all connections, in order, so that no peer and no relay takes the node
+// Rest ends all connections, those through relays before those to them, so that no peer and no relay takes the node
 // for there when it is not: for a machine about to sleep, or a page about to be
 // frozen. All that is registered stays (subscriptions, listeners, handlers). With
 // Options.Gate no connection is made or taken until Wake, and what needs one fails
@@ -69,23 +72,35 @@ func (n *Node) Rest() {
 	if n.reservations != nil {
 		n.reservations.Rest()
 	}
-	conns := n.host.Network().Conns()
-	// What passes a relay first: it says goodbye through the relay.
-	slices.SortStableFunc(conns, func(a, b network.Conn) int {
-		return order(isCircuit(b.RemoteMultiaddr())) - order(isCircuit(a.RemoteMultiaddr()))
-	})
+	var circuits, direct []network.Conn
+	for _, c := range n.host.Network().Conns() {
+		if isCircuit(c.RemoteMultiaddr()) {
+			circuits = append(circuits, c)
+		} else {
+			direct = append(direct, c)
+		}
+	}
+	closed := closeAll(circuits)
+	select { // they say goodbye through the relay
+	case <-closed:
+	case <-time.After(goodbyeTimeout):
+	}
+	<-closeAll(direct)
+	<-closed
+}
+
+// closeAll begins to close connections, all at once. When all are, closed is.
+func closeAll(conns []network.Conn) (closed <-chan struct{}) {
 	var closing sync.WaitGroup
 	for _, c := range conns {
 		closing.Go(func() { _ = c.Close() })
 	}
-	closing.Wait()
-}
-
-func order(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
+	done := make(chan struct{})
+	go func() {
+		closing.Wait()
+		close(done)
+	}()
+	return done
 }
 
 // Wake ends a Rest, and tells the node that the network may be back or that the

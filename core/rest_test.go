@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
@@ -131,6 +132,30 @@ func TestAPeerThatRefusesTheStreamHasGivenASignOfLife(t *testing.T) {
 	assert.Empty(t, core.CloseSilent(bounded(t), n.Host().Network().Conns(), 5*time.Second))
 	assert.Equal(t, network.Connected, n.Host().Network().Connectedness(far.ID()))
 	assert.Positive(t, full.refused.Load())
+}
+
+func TestAtRestTheCircuitsAreClosedBeforeTheirRelay(t *testing.T) {
+	r := hosttest.New(t, hosttest.Options{})
+	hosttest.Relay(t, r, relay.Resources{ReservationTTL: time.Hour, MaxReservations: 8, MaxCircuits: 8, MaxReservationsPerIP: 8, MaxReservationsPerASN: 8, BufferSize: 2048})
+	mine := new(resources)
+	n := newNode(t, core.Options{}, hosttest.Options{Listen: "none", Resources: mine})
+	const circuits = 8
+	for range circuits {
+		far := hosttest.New(t, hosttest.Options{Listen: "none"})
+		require.NoError(t, far.Connect(bounded(t), hosttest.Info(r)))
+		_, err := client.Reserve(bounded(t), far, hosttest.Info(r))
+		require.NoError(t, err)
+		_, err = n.Connect(bounded(t), hosttest.Info(r).Addrs[0].String()+"/p2p/"+r.ID().String()+"/p2p-circuit/p2p/"+far.ID().String())
+		require.NoError(t, err)
+	}
+	n.Rest()
+	mine.mu.Lock()
+	defer mine.mu.Unlock()
+	require.Len(t, mine.closed, circuits+1)
+	for _, addr := range mine.closed[:circuits] {
+		assert.Contains(t, addr, "p2p-circuit")
+	}
+	assert.NotContains(t, mine.closed[circuits], "p2p-circuit")
 }
 
 // resources refuse inbound streams when told to, and note which connections that a
