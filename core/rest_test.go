@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
@@ -132,6 +133,25 @@ func TestAPeerThatRefusesTheStreamHasGivenASignOfLife(t *testing.T) {
 	assert.Empty(t, core.CloseSilent(bounded(t), n.Host().Network().Conns(), 5*time.Second))
 	assert.Equal(t, network.Connected, n.Host().Network().Connectedness(far.ID()))
 	assert.Positive(t, full.refused.Load())
+}
+
+func TestHundredsThatAreSilentTakeNoLongerThanOne(t *testing.T) {
+	h := hosttest.New(t, hosttest.Options{})
+	far := hosttest.New(t, hosttest.Options{Listen: "none"})
+	addr := h.Addrs()[0]
+	const silent = 200
+	for range silent {
+		// Of which nobody takes a stream, whereas its keep-alives are answered.
+		c, err := far.Network().(*swarm.Swarm).TransportForDialing(addr).Dial(bounded(t), addr, h.ID())
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	require.Eventually(t, func() bool { return len(h.Network().Conns()) == silent }, limit, time.Millisecond)
+	const timeout = 2 * time.Second
+	began := time.Now()
+	assert.Len(t, core.CloseSilent(bounded(t), h.Network().Conns(), timeout), silent)
+	assert.Less(t, time.Since(began), 2*timeout)
+	assert.Empty(t, h.Network().Conns())
 }
 
 func TestAtRestTheCircuitsAreClosedBeforeTheirRelay(t *testing.T) {
