@@ -104,6 +104,9 @@ func closeAll(conns []network.Conn) (closed <-chan struct{}) {
 	return done
 }
 
+// Resting says whether the node is at rest.
+func (n *Node) Resting() bool { return n.gate.shut.Load() }
+
 // Wake ends a Rest, and tells the node that the network may be back or that the
 // machine slept: relays that were waiting out a back-off are tried at once, the
 // mesh is looked for, and every peer has five seconds to give a sign of life, or
@@ -162,7 +165,7 @@ func (n *Node) watchClocks(ctx context.Context) {
 		select {
 		case <-tick.C:
 			now := time.Now()
-			if slept(now.Round(0).Sub(last.Round(0)), now.Sub(last)) && !n.gate.shut.Load() {
+			if slept(now.Round(0).Sub(last.Round(0)), now.Sub(last)) && !n.Resting() {
 				n.log.Info("the clocks say that the machine slept", "since", last)
 				n.Wake()
 			}
