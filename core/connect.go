@@ -88,7 +88,7 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	if info.ID == n.host.ID() {
 		return errors.New("connect: the peer is this node itself")
 	}
-	if n.gate.shut.Load() {
+	if n.Resting() {
 		return fmt.Errorf("connect to %s: %w", info.ID, ErrResting)
 	}
 	var err error

@@ -73,6 +73,7 @@ func watchGhosts(h host.Host, registry *prometheus.Registry, log *slog.Logger) (
 	}}
 	h.Network().Notify(g.notify)
 	g.done.Go(func() { g.watch(ctx) })
+	g.done.Go(func() { g.round(ctx) })
 	return g, nil
 }
 
@@ -84,9 +85,8 @@ func (g *ghosts) close() {
 	g.forget()
 }
 
+// watch asks for the older connections of peers that came anew.
 func (g *ghosts) watch(ctx context.Context) {
-	tick := time.NewTicker(aliveEvery)
-	defer tick.Stop()
 	for {
 		select {
 		case p := <-g.doubt:
@@ -94,9 +94,22 @@ func (g *ghosts) watch(ctx context.Context) {
 			latest := newest(conns)
 			old := keep(conns, func(c network.Conn) bool { return c != latest })
 			g.done.Go(func() { g.ask(ctx, "a peer that is back", old, oldTimeout) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// round asks all that nothing else finds out, time and again. A round that takes
+// longer than the time between two, with thousands that are silent, puts off the
+// next.
+func (g *ghosts) round(ctx context.Context) {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
 		case <-tick.C:
-			unkept := keep(g.host.Network().Conns(), browserKept)
-			g.done.Go(func() { g.ask(ctx, "others", unkept, aliveTimeout) })
+			g.ask(ctx, "others", keep(g.host.Network().Conns(), browserKept), aliveTimeout)
 		case <-ctx.Done():
 			return
 		}

@@ -17,6 +17,9 @@ type platformEvent struct {
 	target js.Value
 	name   string
 	rest   bool // else it wakes
+	// awake: only where the node is not at rest. In a worker it may rest for a page
+	// that is away, of which the network tells nothing.
+	awake bool
 	// restored: only where the page comes out of the back/forward cache.
 	restored bool
 }
@@ -30,7 +33,7 @@ func platformEvents() []platformEvent {
 	if global.Get("addEventListener").IsUndefined() {
 		return nil
 	}
-	events := []platformEvent{{target: global, name: "online"}}
+	events := []platformEvent{{target: global, name: "online", awake: true}}
 	if document := global.Get("document"); document.Type() == js.TypeObject {
 		events = append(events,
 			platformEvent{target: global, name: "pagehide", rest: true},
@@ -55,7 +58,7 @@ func followPlatform(node func() *core.Node) core.Part {
 				listeners[i] = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 					n := node()
 					switch {
-					case n == nil, e.restored && !args[0].Get("persisted").Truthy():
+					case n == nil, e.awake && n.Resting(), e.restored && !args[0].Get("persisted").Truthy():
 					case e.rest:
 						// It runs before the listener returns, as far as it
 						// waits for nothing: the page may not run again.

@@ -29,6 +29,25 @@ func TestANodeAtRestLeavesItsRelayUntilItIsWoken(t *testing.T) {
 	}
 }
 
+func TestTheNetworkThatIsBackEndsNoRest(t *testing.T) {
+	if js.Global().Get("addEventListener").IsUndefined() {
+		t.Skip("needs a platform that tells of the network")
+	}
+	relay := farside.Start(t, "listen=ws,webtransport&relay=1")
+	n, events := join(t, relay)
+	online := js.Global().Get("Event").New("online")
+	js.Global().Call("dispatchEvent", online)
+	_, err := n.Connect(bounded(t), relay.ID.String())
+	require.NoError(t, err)
+	n.Rest()
+	next(t, events, core.ReservationLost)
+	js.Global().Call("dispatchEvent", online)
+	_, err = n.Connect(bounded(t), relay.ID.String())
+	require.ErrorIs(t, err, core.ErrResting)
+	n.Wake()
+	next(t, events, core.ReservationMade)
+}
+
 func TestANodeRestsWhileItsPageIsAway(t *testing.T) {
 	if js.Global().Get("document").IsUndefined() {
 		t.Skip("needs a page")

@@ -65,8 +65,8 @@ type Options struct {
 // events tell when a reservation is made. ctx bounds the start only.
 //
 // The node rests (see core.Node.Rest) while its page is frozen or in the
-// back/forward cache, and wakes with it and when the network is back. Of its page, a
-// node in a worker must be told.
+// back/forward cache, and wakes with it. When the network is back it wakes as one
+// that slept does, unless it is at rest. Of its page, a node in a worker must be told.
 func New(ctx context.Context, opts Options) (*core.Node, error) {
 	key := opts.Identity
 	if key == nil {

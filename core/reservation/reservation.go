@@ -74,6 +74,7 @@ type Keeper struct {
 	mu     sync.Mutex
 	relays []*relay
 	held   map[peer.ID]Reservation
+	woken  chan struct{}   // closed by Wake; nil but for between Rest and Wake
 	ctx    context.Context // of the goroutines; nil before Start and after Close
 
 	host    host.Host
@@ -131,7 +132,7 @@ func (k *Keeper) Add(relays []peer.AddrInfo) error {
 		if i := slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == r.ID }); i >= 0 {
 			known := k.relays[i]
 			known.Addrs = ma.Unique(slices.Concat(r.Addrs, known.Addrs))
-			known.rouse()
+			k.rouse(known)
 			continue
 		}
 		added := &relay{AddrInfo: peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, wake: make(chan struct{}, 1)}
@@ -186,17 +187,43 @@ func (k *Keeper) Close() error {
 	return k.updated.Close()
 }
 
-// Wake ends every back-off, for when the network may be back.
+// Rest has the keeper attempt nothing, and tell of no attempt that fails, until
+// Wake. What it holds is lost when the connection to the relay ends.
+func (k *Keeper) Rest() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.woken == nil {
+		k.woken = make(chan struct{})
+	}
+}
+
+// Wake ends a Rest and every back-off, for when the network may be back.
 func (k *Keeper) Wake() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, r := range k.relays {
-		r.rouse()
+		k.rouse(r)
+	}
+	if k.woken != nil {
+		close(k.woken)
+		k.woken = nil
 	}
 }
 
-// rouse ends a back-off.
-func (r *relay) rouse() {
+// rest is closed when the keeper is woken, and nil if it does not rest.
+func (k *Keeper) rest() <-chan struct{} {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.woken
+}
+
+// rouse ends a back-off on r, and not the one that follows a later loss: the clients
+// of a relay that is started again would all be back at the same time. What is held
+// at the end of a rest has only not been given up yet. The mutex is held.
+func (k *Keeper) rouse(r *relay) {
+	if _, held := k.held[r.ID]; held && k.woken == nil {
+		return
+	}
 	select {
 	case r.wake <- struct{}{}:
 	default:
@@ -239,19 +266,17 @@ func (k *Keeper) addrs() []ma.Multiaddr {
 func (k *Keeper) keep(ctx context.Context, r *relay) {
 	backoff := k.opts.MinBackoff
 	for {
-		select {
-		case k.slots <- struct{}{}:
-		case <-ctx.Done():
+		if !k.enter(ctx) {
 			return
 		}
-		held, err := k.hold(ctx, k.info(r))
+		held, err := k.hold(ctx, r)
 		<-k.slots
 		if ctx.Err() != nil {
 			return
 		}
 		if held {
 			backoff = k.opts.MinBackoff
-		} else {
+		} else if k.rest() == nil {
 			k.observe(Reservation{Relay: r.ID}, err)
 		}
 		wait := backoff - rand.N(backoff/2+1)
@@ -267,6 +292,28 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 	}
 }
 
+// enter takes a slot for an attempt, once the keeper is awake. It is false if ctx
+// ended before.
+func (k *Keeper) enter(ctx context.Context) bool {
+	for {
+		select {
+		case k.slots <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
+		woken := k.rest()
+		if woken == nil {
+			return true
+		}
+		<-k.slots
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
 // info is what is known of a relay now.
 func (k *Keeper) info(r *relay) peer.AddrInfo {
 	k.mu.Lock()
@@ -276,7 +323,8 @@ func (k *Keeper) info(r *relay) peer.AddrInfo {
 
 // hold connects, reserves and renews until the reservation is lost, and says
 // whether there was one and how it ended.
-func (k *Keeper) hold(ctx context.Context, relay peer.AddrInfo) (held bool, err error) {
+func (k *Keeper) hold(ctx context.Context, of *relay) (held bool, err error) {
+	relay := k.info(of)
 	changes, err := k.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("reservation"), eventbus.BufSize(64))
 	if err != nil {
 		return false, err
@@ -293,15 +341,22 @@ func (k *Keeper) hold(ctx context.Context, relay peer.AddrInfo) (held bool, err 
 		return false, err
 	}
 	k.set(r)
+	select {
+	case <-of.wake: // while it was made
+	default:
+	}
 	for {
 		timer := time.NewTimer(renew)
 		err := k.waitLoss(ctx, relay.ID, changes, timer.C)
 		timer.Stop()
 		if err == nil { // time to renew
-			if r, renew, err = k.renew(ctx, relay, r, renew); err == nil {
+			next, wait, failed := k.renew(ctx, relay, r, renew)
+			if failed == nil {
+				r, renew = next, wait
 				k.set(r)
 				continue
 			}
+			err = failed
 		}
 		k.lose(r, err)
 		return true, err

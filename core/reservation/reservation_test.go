@@ -129,6 +129,35 @@ func TestLostRelayIsToldAndTheReservationComesBack(t *testing.T) {
 	require.NoError(t, wait(t, told).lost)
 }
 
+func TestAReservationThatIsNotRenewedIsLostThoughTheConnectionStays(t *testing.T) {
+	h := hosttest.New(t, hosttest.Options{})
+	serve := func() *relay.Relay {
+		r, err := relay.New(h, relay.WithResources(resources(3*time.Second)), relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }))
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = r.Close() })
+		return r
+	}
+	first := serve()
+	k, own, told := keep(t, reservation.Options{MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond}, hosttest.Info(h))
+	made := wait(t, told)
+	require.NoError(t, made.lost)
+	require.NoError(t, first.Close())
+	lost := wait(t, told)
+	require.ErrorContains(t, lost.lost, "reserve on")
+	assert.Equal(t, h.ID(), lost.Relay)
+	assert.Equal(t, made.Addrs, lost.Addrs)
+	assert.False(t, lost.Expires.IsZero(), "it was lost, and is no attempt that failed")
+	assert.Empty(t, k.Held())
+	assert.NotEmpty(t, own.Network().ConnsToPeer(h.ID()))
+	serve()
+	for {
+		if n := wait(t, told); n.lost == nil {
+			assert.Equal(t, made.Addrs, n.Addrs, "that it is back is told")
+			return
+		}
+	}
+}
+
 func TestAnotherRelayTakesThePlaceOfADeadOne(t *testing.T) {
 	var relays []host.Host
 	var infos []peer.AddrInfo
@@ -163,6 +192,41 @@ func TestWakeEndsTheBackoff(t *testing.T) {
 	require.NoError(t, h.Close())
 	require.Error(t, wait(t, told).lost)
 	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+	k.Wake()
+	require.NoError(t, wait(t, told).lost)
+}
+
+func TestWakingAKeeperThatHoldsLeavesTheBackoffOfALaterLoss(t *testing.T) {
+	key := newKey(t)
+	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
+	info := hosttest.Info(h)
+	hosttest.Relay(t, h, resources(time.Hour))
+	k, _, told := keep(t, reservation.Options{MinBackoff: 4 * time.Second}, info)
+	require.NoError(t, wait(t, told).lost)
+	k.Wake()
+	require.NoError(t, k.Add([]peer.AddrInfo{info})) // as a tab does that joins others at their node
+	require.NoError(t, h.Close())
+	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+	began := time.Now()
+	require.Error(t, wait(t, told).lost)
+	require.NoError(t, wait(t, told).lost)
+	assert.Greater(t, time.Since(began), 1500*time.Millisecond, "half of it at least is waited for")
+}
+
+func TestAKeeperAtRestNeitherAttemptsNorTells(t *testing.T) {
+	key := newKey(t)
+	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
+	info := hosttest.Info(h)
+	hosttest.Relay(t, h, resources(time.Hour))
+	k, own, told := keep(t, reservation.Options{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}, info)
+	require.NoError(t, wait(t, told).lost)
+	k.Rest()
+	k.Rest() // again is no matter
+	require.NoError(t, h.Close())
+	require.Error(t, wait(t, told).lost)
+	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
+	require.NoError(t, k.Add([]peer.AddrInfo{info}))
+	assert.Never(t, func() bool { return len(told) > 0 || len(own.Network().Conns()) > 0 }, 300*time.Millisecond, time.Millisecond)
 	k.Wake()
 	require.NoError(t, wait(t, told).lost)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/connmgr"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/gologshim"
@@ -36,6 +37,7 @@ type Options struct {
 	Listen       string         // if empty, a free loopback port; "none" for a host that only dials
 	AddrsFactory basichost.AddrsFactory
 	Gater        connmgr.ConnectionGater
+	Resources    network.ResourceManager // if nil, one without limits
 }
 
 // New makes a host that is closed at the end of the test.
@@ -62,14 +64,17 @@ func Unmanaged(t testing.TB, opts Options) host.Host {
 	require.NoError(t, ps.AddPrivKey(id, key))
 	require.NoError(t, ps.AddPubKey(id, key.GetPublic()))
 	bus := eventbus.NewBus()
-	sw, err := swarm.NewSwarm(id, ps, bus, swarm.WithConnectionGater(opts.Gater))
+	if opts.Resources == nil {
+		opts.Resources = &network.NullResourceManager{}
+	}
+	sw, err := swarm.NewSwarm(id, ps, bus, swarm.WithConnectionGater(opts.Gater), swarm.WithResourceManager(opts.Resources))
 	require.NoError(t, err)
 	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: yamux.DefaultTransport}}
 	n, err := noise.New(noise.ID, key, muxers)
 	require.NoError(t, err)
-	up, err := upgrader.New([]sec.SecureTransport{n}, muxers, nil, nil, nil)
+	up, err := upgrader.New([]sec.SecureTransport{n}, muxers, nil, opts.Resources, nil)
 	require.NoError(t, err)
-	tr, err := tcp.NewTCPTransport(up, nil, nil, tcp.DisableReuseport())
+	tr, err := tcp.NewTCPTransport(up, opts.Resources, nil, tcp.DisableReuseport())
 	require.NoError(t, err)
 	require.NoError(t, sw.AddTransport(tr))
 	h, err := basichost.NewHost(sw, &basichost.HostOpts{EventBus: bus, UserAgent: "hosttest", AddrsFactory: opts.AddrsFactory})
