@@ -173,6 +173,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
 		n.wakePart(),
+		n.ghostsPart(opts),
 	}
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)

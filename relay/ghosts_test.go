@@ -77,7 +77,7 @@ func ghostsCounted(t *testing.T, registry *prometheus.Registry) (n float64) {
 	families, err := registry.Gather()
 	require.NoError(t, err)
 	for _, f := range families {
-		if f.GetName() == "tombolo_relay_ghosts_total" {
+		if f.GetName() == "tombolo_ghosts_total" {
 			for _, m := range f.GetMetric() {
 				n += m.GetCounter().GetValue()
 			}

@@ -91,7 +91,6 @@ type Options struct {
 type Relay struct {
 	node    *core.Node
 	circuit *circuit
-	ghosts  *ghosts
 	peers   *peers
 	site    *site
 	metrics *metricsServer // nil if not wanted
@@ -179,9 +178,6 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if r.circuit, err = startCircuit(h, o.Limits, o.Registry); err != nil {
 		return err
 	}
-	if r.ghosts, err = watchGhosts(h, o.Registry, o.Logger); err != nil {
-		return err
-	}
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
@@ -253,9 +249,6 @@ func (r *Relay) Close() error {
 		}
 		if r.peers != nil {
 			errs = append(errs, r.peers.close())
-		}
-		if r.ghosts != nil {
-			r.ghosts.close()
 		}
 		if r.circuit != nil {
 			errs = append(errs, r.circuit.close())

@@ -40,7 +40,7 @@ for (const transport of TRANSPORTS) {
       await connections(counting, 1, AT_ONCE)
       await own.killPages()
       await connections(counting, 0, AT_ONCE)
-      expect(await counting.counted('tombolo_relay_ghosts_total'), 'its browser said goodbye').toBe(0)
+      expect(await counting.counted('tombolo_ghosts_total'), 'its browser said goodbye').toBe(0)
     })
 
     test('a node whose connection died unseen is back as soon as the network is', async ({
@@ -88,7 +88,7 @@ for (const transport of TRANSPORTS) {
           relayed: true,
         })
         await connections(counting, 2, 10_000) // it, and the test peer
-        expect(await counting.counted('tombolo_relay_ghosts_total')).toBe(1)
+        expect(await counting.counted('tombolo_ghosts_total')).toBe(1)
       } finally {
         await node.stop()
         thaw()

@@ -67,7 +67,7 @@ for (const transport of TRANSPORTS) {
           await testPeer.disconnect(to)
         }
         expect(await page.evaluate(() => window.heard)).toEqual([])
-        expect(await counting.counted('tombolo_relay_ghosts_total')).toBe(0)
+        expect(await counting.counted('tombolo_ghosts_total')).toBe(0)
         // More than waits in the platform: its sender waits, and 25 s where it does so by a timer.
         const took = await page.evaluate(async (relay) => {
           const began = performance.now()

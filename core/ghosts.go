@@ -1,0 +1,154 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// aliveEvery and aliveTimeout are yamux's own: what a connection without
+	// yamux is held to, so that nobody lives on here for more than their sum.
+	aliveEvery   = 30 * time.Second
+	aliveTimeout = 10 * time.Second
+
+	// oldTimeout is how long the older connections of a peer that came anew have
+	// to give a sign of life. There is a reason for doubt.
+	oldTimeout = 5 * time.Second
+)
+
+// ghosts closes the connections at whose far end nobody is any more.
+//
+// TCP and WebSocket carry yamux, whose keep-alive the node at the far end answers,
+// and a QUIC connection ends with its process. Of WebTransport and WebRTC the
+// browser answers the keep-alives, for a page that is frozen and a worker that is
+// stuck as well, so that this asks for a sign of life of the node itself. And when a
+// peer makes a new connection while it has others, those are asked at once: a tab
+// that was killed and is back would lose what goes to the old one.
+type ghosts struct {
+	node   *Node
+	notify *network.NotifyBundle
+	closed *prometheus.CounterVec
+	doubt  chan peer.ID // came anew
+}
+
+func (n *Node) ghostsPart(opts Options) Part {
+	g := &ghosts{node: n, doubt: make(chan peer.ID, 256)}
+	g.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tombolo_ghosts_total",
+		Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, and all others.",
+	}, []string{"reason"})
+	g.notify = &network.NotifyBundle{ConnectedF: g.connected}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	return Part{
+		Name: "ghosts",
+		Start: func(context.Context) error {
+			if opts.Registerer != nil {
+				if err := opts.Registerer.Register(g.closed); err != nil {
+					return fmt.Errorf("metrics: %w", err)
+				}
+			}
+			n.host.Network().Notify(g.notify)
+			done.Go(func() { g.watch(ctx, &done) })
+			done.Go(func() { g.round(ctx) })
+			return nil
+		},
+		Close: func() error {
+			n.host.Network().StopNotify(g.notify)
+			stop()
+			done.Wait()
+			if opts.Registerer != nil {
+				opts.Registerer.Unregister(g.closed)
+			}
+			return nil
+		},
+	}
+}
+
+func (g *ghosts) connected(n network.Network, c network.Conn) {
+	if p := c.RemotePeer(); len(n.ConnsToPeer(p)) > 1 {
+		select {
+		case g.doubt <- p:
+		default: // its older connections have their keep-alive
+		}
+	}
+}
+
+// watch asks for the older connections of peers that came anew.
+func (g *ghosts) watch(ctx context.Context, done *sync.WaitGroup) {
+	for {
+		select {
+		case p := <-g.doubt:
+			conns := g.node.host.Network().ConnsToPeer(p)
+			latest := NewestConn(conns)
+			old := keep(conns, func(c network.Conn) bool { return c != latest })
+			done.Go(func() { g.ask(ctx, "a peer that is back", old, oldTimeout) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// round asks all that nothing else finds out, time and again. A round that takes
+// longer than the time between two, with thousands that are silent, puts off the
+// next.
+func (g *ghosts) round(ctx context.Context) {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			g.ask(ctx, "others", keep(g.node.host.Network().Conns(), browserKept), aliveTimeout)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (g *ghosts) ask(ctx context.Context, reason string, conns []network.Conn, timeout time.Duration) {
+	for _, c := range CloseSilent(ctx, conns, timeout) {
+		g.closed.WithLabelValues(reason).Inc()
+		g.node.log.Info("closed a connection at whose far end nobody answers", "peer", c.RemotePeer(), "addr", c.RemoteMultiaddr())
+	}
+}
+
+// browserKept says whether a browser may keep the connection alive for a page that
+// does not run.
+func browserKept(c network.Conn) bool {
+	if c.Stat().Direction != network.DirInbound {
+		return false // browsers only dial
+	}
+	for _, code := range []int{ma.P_WEBTRANSPORT, ma.P_WEBRTC_DIRECT} {
+		if _, err := c.LocalMultiaddr().ValueForProtocol(code); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// NewestConn is the connection that was made last; nil of none.
+func NewestConn(conns []network.Conn) (latest network.Conn) {
+	for _, c := range conns {
+		if latest == nil || c.Stat().Opened.After(latest.Stat().Opened) {
+			latest = c
+		}
+	}
+	return latest
+}
+
+func keep(conns []network.Conn, f func(network.Conn) bool) (kept []network.Conn) {
+	for _, c := range conns {
+		if f(c) {
+			kept = append(kept, c)
+		}
+	}
+	return kept
+}
+
