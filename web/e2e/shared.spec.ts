@@ -71,7 +71,7 @@ async function answer(page: Page, as: string): Promise<void> {
 
 /** What a native peer is answered, once it is answered. */
 async function asked(native: Messenger, id: string): Promise<string> {
-  return native.call<string>('request', id, 'who', '?').catch((error: Error) => error.message)
+  return native.call<string>('request', id, 'who', '?', 5_000).catch((error: Error) => error.message)
 }
 
 test('tabs have one node, each with its own subscriptions', async ({ context, server, relay, native }) => {

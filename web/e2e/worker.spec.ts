@@ -50,6 +50,9 @@ async function create(page: Page, server: NpmServer, options: CreateNodeOptions)
   }, options)
 }
 
+/** A peer may have a connection to a worker that is stuck, and cannot be ended: for so long, and some seconds for the machine. */
+const KEEP_ALIVE = 50_000
+
 /** Ends what runs in the worker of the page. The worker does not live to say that it is done. */
 const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promise<void> }> = {
   'an endless loop': {
@@ -143,9 +146,9 @@ for (const { worker, how, reason, kill } of cases) {
     expect(listeners.map(({ protocol, limits }) => [protocol, limits])).toEqual([['/x/back', { streams: 7 }]])
 
     // By other peers, through the relay, where it has its reservation back.
-    await expect
-      .poll(() => native.call('request', id, 'shout', 'still there?').catch((error: Error) => error.message))
-      .toBe('STILL THERE?')
+    const asked = () =>
+      native.call('request', id, 'shout', 'still there?', 5_000).catch((error: Error) => error.message)
+    await expect.poll(asked, { timeout: KEEP_ALIVE }).toBe('STILL THERE?')
     await native.call('send', id, 'chat', 'after')
     await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before', 'after'])
     const addr = await native.call<string>('forward', '/x/back', id)
