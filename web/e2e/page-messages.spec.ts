@@ -39,14 +39,14 @@ talk('a message crosses, and each sees who is there, joins and leaves', async ({
   await expect(heard.locator('svg.flag')).toBeVisible()
   await expect(heard.locator('time')).toHaveText(/^\d\d:\d\d:\d\d$/)
   await page.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
-  await expect(page.locator('.tab')).toHaveCount(0)
+  await expect(page.locator('.room-tab')).toHaveCount(0)
   await expect(bobHere).toHaveText('Nobody else is here')
-  await expect(bob.locator('.line-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
+  await expect(bob.locator('.said-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
   // Who has left hears no more.
   await enter(page, `${type}/other`)
   await say(bob, 'is anybody still there?')
   await expect(line(bob, 'is anybody still there?')).toBeVisible()
-  await expect(page.locator('.tab')).toHaveText([`${type}/other`])
+  await expect(page.locator('.room-tab')).toHaveText([`${type}/other`])
 })
 
 talk('a message to one reaches that one alone', async ({ page, relay, native, type, bob }) => {
@@ -87,15 +87,15 @@ talk(
     await page.goto(relay.url)
     await joined(page)
     expect(await ownId(page)).toBe(ann)
-    await expect(page.locator('.tab')).toHaveText([type])
+    await expect(page.locator('.room-tab')).toHaveText([type])
     for (const text of ['while away, 1', 'while away, 2']) {
       await expect(line(page, text)).toHaveAttribute('data-replayed', 'true')
       await expect(line(page, text)).toHaveCount(1)
     }
     await expect(line(page, 'before')).toHaveCount(1)
-    await expect(page.locator('.line-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
+    await expect(page.locator('.said-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
     await page.getByRole('button', { name: 'Catch up' }).click()
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toBeVisible()
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toBeVisible()
   },
 )
 
@@ -112,10 +112,10 @@ talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bo
       data,
     ] as const)
   }
-  await expect(bob.locator('.line-hex')).toHaveText(['ff 00 80 0a', '61 07'])
-  await expect(bob.locator('.line-head').first()).toContainText('4 bytes, no text')
+  await expect(bob.locator('.said-hex')).toHaveText(['ff 00 80 0a', '61 07'])
+  await expect(bob.locator('.said-head').first()).toContainText('4 bytes, no text')
   await page.evaluate((type) => window.tombolo!.broadcast(type, new TextEncoder().encode('x'.repeat(5_000))), type)
-  await expect(bob.locator('.line').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
+  await expect(bob.locator('.said').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
 })
 
 talk('what a busy page lost is said where it was lost', async ({ page, relay, native, type }) => {
@@ -128,7 +128,7 @@ talk('what a busy page lost is said where it was lost', async ({ page, relay, na
   })
   await native.call('flood', id, type, 6_000, 16)
   await busy
-  await expect(page.locator('.line-note[data-kind=gap]').first()).toHaveText(
+  await expect(page.locator('.said-note[data-kind=gap]').first()).toHaveText(
     /[\d,]+ messages were lost here: they came faster than this tab read/,
   )
   await expect(page.locator('.lines')).toContainText('older lines are no longer shown')
@@ -154,7 +154,7 @@ talk('what nobody has any more is named', async ({ page, relay, native, type }) 
   await page.goto(relay.url)
   await joined(page)
   await expect(line(page, 'the end')).toHaveAttribute('data-replayed', 'true')
-  const gap = page.locator('.line-note[data-kind=gap]')
+  const gap = page.locator('.said-note[data-kind=gap]')
   await expect(gap).toHaveText(/\d messages are missing \(\d+ to \d+\): nobody who was asked still has them/)
   await expect(gap).toContainText(publisher.id.slice(-8))
 })
@@ -164,7 +164,7 @@ talk('a failure is said in words, with what to do', async ({ page, relay }) => {
   await page.locator('#talk-type').fill('tombolo/reserved')
   await page.locator('#talk-type').press('Enter')
   await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
-  await expect(page.locator('.tab')).toHaveCount(0)
+  await expect(page.locator('.room-tab')).toHaveCount(0)
 })
 
 talk('what nobody can hear is said to be so; a relay that is back is asked what was missed', async ({ page, type }) => {
@@ -172,7 +172,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
   try {
     await join(page, relay.url)
     await enter(page, type)
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(1)
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toHaveCount(1)
     await relay.kill()
     await expect(page.locator('.status')).toHaveAttribute('data-phase', 'adrift')
     await page.locator('#say-text').fill('is anybody there?')
@@ -182,7 +182,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
     await expect(page.locator('#say-text')).toHaveValue('is anybody there?')
     await relay.restart()
     await joined(page)
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(2)
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toHaveCount(2)
     await expect(page.locator('.talk .trouble')).toHaveCount(0)
   } finally {
     await relay.stop()
@@ -198,7 +198,7 @@ talk(
     await page.keyboard.press('ControlOrMeta+A')
     await page.keyboard.type(type)
     await page.keyboard.press('Enter')
-    await expect(page.locator('.tab')).toHaveText([type])
+    await expect(page.locator('.room-tab')).toHaveText([type])
     await field.focus()
     await page.keyboard.type('weather')
     await page.keyboard.press('Enter')
@@ -235,7 +235,7 @@ async function say(page: Page, text: string): Promise<void> {
 }
 
 function line(page: Page, text: string) {
-  return page.locator('.line', { has: page.getByText(text, { exact: true }) })
+  return page.locator('.said', { has: page.getByText(text, { exact: true }) })
 }
 
 async function tabTo(page: Page, selector: string): Promise<void> {

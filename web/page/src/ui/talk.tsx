@@ -75,7 +75,7 @@ function Tabs({ rooms, shown, talk }: { rooms: Room[]; shown: string | undefined
           key={type}
           role="tab"
           type="button"
-          class="tab"
+          class="room-tab"
           aria-selected={type === shown}
           aria-controls="talk-room"
           tabIndex={type === shown ? 0 : -1}
@@ -143,7 +143,7 @@ function Lines({ room, self }: { room: Room; self: string | undefined }) {
   }
   return (
     <div class="lines" role="log" aria-label={`Messages of ${room.type}`} tabIndex={0} ref={box} onScroll={scrolled}>
-      {gone > 0 && <p class="line-note">{gone.toLocaleString()} older lines are no longer shown</p>}
+      {gone > 0 && <p class="said-note">{gone.toLocaleString()} older lines are no longer shown</p>}
       {lines.length === 0 && <p class="waiting">Nothing has been said here yet.</p>}
       <ol>
         {lines.map((line) => (
@@ -159,24 +159,24 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
   const time = <time dateTime={new Date(at).toISOString()}>{clock(at)}</time>
   if (kind !== 'message') {
     return (
-      <li class="line-note" data-kind={kind}>
+      <li class="said-note" data-kind={kind}>
         {time} {peer !== undefined && <Who peer={peer} self={self} />}{' '}
         {kind === 'joined' ? 'is here' : kind === 'left' ? 'has left' : content.text}
       </li>
     )
   }
   return (
-    <li class="line" data-kind="message" data-from={peer} data-how={how} data-replayed={replayed}>
-      <p class="line-head">
+    <li class="said" data-kind="message" data-from={peer} data-how={how} data-replayed={replayed}>
+      <p class="said-head">
         {peer !== undefined && <Who peer={peer} self={self} />} {time}{' '}
         <span class="chip">{to === undefined ? how : `direct, to ${shortId(to)}`}</span>
         {replayed && <span class="chip strong">replayed</span>}
         {content.hex && <span class="chip">{size(content.bytes)}, no text</span>}
       </p>
       {content.hex ? (
-        <code class="line-hex">{content.text}</code>
+        <code class="said-hex">{content.text}</code>
       ) : (
-        <p class="line-text">{content.text || <em>empty</em>}</p>
+        <p class="said-text">{content.text || <em>empty</em>}</p>
       )}
       {content.cut && <p class="form-note">The rest of its {size(content.bytes)} is not shown.</p>}
     </li>
@@ -187,7 +187,7 @@ function Who({ peer, self }: { peer: string; self: string | undefined }) {
   return (
     <>
       <Flag id={peer} /> <code title={peer}>{shortId(peer)}</code>
-      {peer === self && <span class="line-self"> this tab</span>}
+      {peer === self && <span class="said-self"> this tab</span>}
     </>
   )
 }
