@@ -36,20 +36,19 @@ const ROW = 58
 const CARD = 44
 /** How far apart the lines are that end at one side of a card, at most, and for a relay also at least. */
 const PORT = { most: 9, least: 5 }
-/** How far apart the lines are that pass above the relays. */
-const CHANNEL = 9
+/** How far apart the lines are that pass above the relays at most, and how high all of them together. */
+const CHANNEL = { gap: 9, height: 180 }
 
 /** Turns the graph into a picture of a width in pixels. */
 export function draw(graph: Graph, lanes: Lanes, width: number): Drawing {
   const cardWidth = width < NARROW ? Math.max(52, width * 0.19) : Math.min(190, width * 0.2)
   const legs = graph.edges.map((edge) => ({ edge, legs: legsOf(edge, graph) }))
   const over = legs.filter(({ edge }) => crosses(edge, graph))
-  const top = MARGIN + (over.length > 0 ? over.length * CHANNEL + CHANNEL : 0)
-  const heights = lanes.relay.map((id) =>
-    relayHeight(
-      id,
-      legs.flatMap((each) => each.legs),
-    ),
+  const channel = Math.min(CHANNEL.gap, CHANNEL.height / (over.length + 1))
+  const top = MARGIN + (over.length > 0 ? (over.length + 1) * channel : 0)
+  const heights = relayHeights(
+    lanes.relay,
+    legs.flatMap((each) => each.legs),
   )
   const rows = Math.max(1, lanes.tab.length, lanes.native.length)
   const height =
@@ -74,11 +73,7 @@ export function draw(graph: Graph, lanes: Lanes, width: number): Drawing {
       cards.set(id, { id, role, x: xs[role], y, width: cardWidth, height: cardHeight })
     })
   }
-  const pen = new Pen(
-    cards,
-    over.map(({ edge }) => edge.key),
-    middle(1),
-  )
+  const pen = new Pen(cards, new Map(over.map(({ edge }, i) => [edge.key, MARGIN + i * channel])), middle(1))
   for (const each of legs) for (const leg of each.legs) pen.dock(each.edge.key, leg)
   pen.settle()
   return {
@@ -105,9 +100,10 @@ function crosses({ ends, way }: Edge, { vertices }: Graph): boolean {
   return roles.includes('tab') && roles.includes('native')
 }
 
-function relayHeight(id: string | undefined, legs: [string, string][]): number {
-  const ends = legs.filter((leg) => id !== undefined && leg.includes(id)).length
-  return Math.min(220, Math.max(CARD, ends * PORT.least + 8))
+function relayHeights(lane: Lanes['relay'], legs: [string, string][]): number[] {
+  const ends = new Map<string, number>()
+  for (const id of legs.flat()) ends.set(id, (ends.get(id) ?? 0) + 1)
+  return lane.map((id) => Math.min(220, Math.max(CARD, (ends.get(id ?? '') ?? 0) * PORT.least + 8)))
 }
 
 /** Draws lines between cards, each from a place of its own on the card's side. */
@@ -117,7 +113,8 @@ class Pen {
 
   constructor(
     readonly cards: Map<string, Card>,
-    readonly over: string[],
+    /** The lines that pass above the relays: how high. */
+    readonly over: ReadonlyMap<string, number>,
     readonly centre: number,
   ) {}
 
@@ -130,7 +127,7 @@ class Pen {
       const name = `${card.id} ${side(card, other)}`
       const dock = this.#docks.get(name) ?? []
       // What passes above the relays leaves at the top, so that it does not cross the others.
-      dock.push({ key: `${key} ${other.id}`, y: this.over.includes(key) ? -1 : other.y })
+      dock.push({ key: `${key} ${other.id}`, y: this.over.has(key) ? -1 : other.y })
       this.#docks.set(name, dock)
     }
   }
@@ -152,8 +149,8 @@ class Pen {
         const out = start[0] + (side(a, b) === 'right' ? bend : -bend)
         path += `M${start}C${[out, start[1]]} ${[out, end[1]]} ${end}`
         label = { x: start[0] + (out - start[0]) * 0.75, y: (start[1] + end[1]) / 2, role: a.role }
-      } else if (this.over.includes(key)) {
-        const pass: Point = [this.centre, MARGIN + this.over.indexOf(key) * CHANNEL]
+      } else if (this.over.has(key)) {
+        const pass: Point = [this.centre, this.over.get(key)!]
         path += `M${start}${curve(start, pass)}${curve(pass, end)}`
         label = { ...at(pass, end, 0.62), role: 'native' }
       } else {

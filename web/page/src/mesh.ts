@@ -7,13 +7,19 @@ import { Source } from './source.js'
  * page would have to connect to it first, and so would change the picture by looking at it.
  */
 const TYPE = 'page/connections'
-/** While somebody looks. One question is for all who look. */
+/** How often is asked while somebody looks, at most. One question is for all who look. */
 const ASK_MS = 3_000
+/** So much longer for each page that answers: all answers together are so many a second, however large the mesh is. */
+const ASK_MS_EACH = 100
 /** At least so much lies between two answers of a page, however many ask. */
 const PAUSE_MS = 1_500
-/** A page that has not answered three questions is not there, if nobody has said so before. */
-const FORGET_MS = 10_000
 const MAX_PAGES = 256
+/** No report is as large. */
+const MAX_BYTES = 64 << 10
+/** Of one peer, no more than one message in so long is read. */
+const HEAR_MS = 1_000
+/** How often the picture changes, at most. */
+const SHOW_MS = 500
 
 /** What a page said last. */
 export interface Heard {
@@ -33,20 +39,33 @@ export interface MeshView {
 /** What the pages of the mesh say of their connections. They are asked only while somebody looks. */
 export class Mesh {
   readonly view = new Source<MeshView>({ heard: new Map(), error: undefined })
+  readonly #heard = new Map<string, Heard>()
+  /** When the last message of a peer was read, whatever it was. */
+  readonly #read = new Map<string, number>()
+  #error: string | undefined
   #node: TomboloNode | undefined
   #lookers = 0
   /** Aborted when nobody looks any more. */
   #looking: AbortController | undefined
   #asked = -Infinity
   #told = -Infinity
+  #answer: ReturnType<typeof setTimeout> | undefined
+  #showing: ReturnType<typeof setTimeout> | undefined
 
   async start(node: TomboloNode, signal: AbortSignal): Promise<void> {
     this.#node = node
+    signal.addEventListener('abort', () => {
+      this.#node = undefined
+      this.#looking?.abort()
+      clearTimeout(this.#answer)
+    })
     if (this.#lookers > 0) this.#begin(node)
     try {
       for await (const message of await node.subscribe(TYPE, { signal })) this.#hear(node, message)
     } catch (error) {
-      if (!signal.aborted) this.#set({ error: error instanceof Error ? error.message : String(error) })
+      if (signal.aborted) return
+      this.#error = error instanceof Error ? error.message : String(error)
+      this.#show()
     }
   }
 
@@ -70,8 +89,7 @@ export class Mesh {
   async #watch(node: TomboloNode, signal: AbortSignal): Promise<void> {
     try {
       for await (const { peer, joined } of await node.presence(TYPE, { signal })) {
-        const heard = new Map(this.view.value.heard)
-        if (!joined && heard.delete(peer)) this.#set({ heard })
+        if (!joined && this.#heard.delete(peer)) this.#show()
       }
     } catch {
       // Then they are forgotten when they do not answer.
@@ -79,29 +97,48 @@ export class Mesh {
   }
 
   #hear(node: TomboloNode, { from, via, data, replayed }: Message): void {
-    if (from === node.id || replayed) return // what comes out of a history is old
+    if (from === node.id || replayed || data.length > MAX_BYTES) return // what comes out of a history is old
+    const at = performance.now()
+    if (at - (this.#read.get(from) ?? -Infinity) < HEAR_MS) return
+    if (this.#read.size >= 2 * MAX_PAGES) {
+      for (const [peer, read] of this.#read) if (at - read >= HEAR_MS) this.#read.delete(peer)
+    }
+    this.#read.set(from, at)
     const told = decodeReport(data)
     if (told === undefined) return
-    if (told.asks) {
-      this.#asked = performance.now()
-      void this.#tell(node, false)
+    if (told.asks > 0) {
+      this.#asked = at
+      this.#answerWithin(node, Math.min(told.asks, MAX_PAGES * ASK_MS_EACH) / 2)
     }
-    const { heard } = this.view.value
-    if (this.#lookers === 0 || (heard.size >= MAX_PAGES && !heard.has(from))) return
-    this.#set({ heard: new Map(heard).set(from, { report: told, via, at: performance.now() }), error: undefined })
+    if (this.#lookers === 0 || (this.#heard.size >= MAX_PAGES && !this.#heard.has(from))) return
+    this.#heard.set(from, { report: told, via, at })
+    this.#error = undefined
+    this.#show()
+  }
+
+  /** How long a question waits for its answers before the next. */
+  get #period(): number {
+    return Math.max(ASK_MS, this.#heard.size * ASK_MS_EACH)
   }
 
   async #ask(node: TomboloNode): Promise<void> {
     if (document.hidden) return
     this.#forget()
     // Another page that looks may have asked for all.
-    if (performance.now() - this.#asked < ASK_MS * 0.8) return
+    if (performance.now() - this.#asked < this.#period * 0.8) return
     this.#asked = performance.now()
-    await this.#tell(node, true)
+    await this.#tell(node, this.#period)
   }
 
-  async #tell(node: TomboloNode, asks: boolean): Promise<void> {
-    if (!asks && performance.now() - this.#told < PAUSE_MS) return
+  /** Not all pages at once. */
+  #answerWithin(node: TomboloNode, ms: number): void {
+    this.#answer ??= setTimeout(() => {
+      this.#answer = undefined
+      if (performance.now() - this.#told >= PAUSE_MS) void this.#tell(node, 0)
+    }, Math.random() * ms)
+  }
+
+  async #tell(node: TomboloNode, asks: number): Promise<void> {
     this.#told = performance.now()
     try {
       const [peers, relays] = await Promise.all([node.peers(), node.relays()])
@@ -112,14 +149,16 @@ export class Mesh {
     }
   }
 
+  /** A page that has not answered three questions is not there, if nobody has said so before. */
   #forget(): void {
-    const { heard } = this.view.value
-    const since = performance.now() - FORGET_MS
-    const left = [...heard].filter(([, { at }]) => at > since)
-    if (left.length < heard.size) this.#set({ heard: new Map(left) })
+    const since = performance.now() - 3 * this.#period - HEAR_MS
+    for (const [id, { at }] of this.#heard) if (at < since && this.#heard.delete(id)) this.#show()
   }
 
-  #set(change: Partial<MeshView>): void {
-    this.view.set({ ...this.view.value, ...change })
+  #show(): void {
+    this.#showing ??= setTimeout(() => {
+      this.#showing = undefined
+      this.view.set({ heard: new Map(this.#heard), error: this.#error })
+    }, SHOW_MS)
   }
 }

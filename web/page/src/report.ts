@@ -1,4 +1,5 @@
 import type { PeerInfo } from '@tombolo/node'
+import { knownTransport, plain } from './ui/format.js'
 
 /** One connection, as the peer at one end of it tells. */
 export interface Connection {
@@ -18,24 +19,25 @@ export interface Report {
   connections: Connection[]
   /** Connections that are not in the list, which has a bound. */
   more: number
-  /** Whether it wants to know the same of all others. */
-  asks: boolean
+  /** In how many milliseconds it wants to know the same of all others; 0 if it does not ask. */
+  asks: number
 }
 
-const MAX_CONNECTIONS = 256
+const MAX_CONNECTIONS = 200
+const MAX_AGENT = 64
 const MAX_RELAYS = 16
 const ID = /^[A-Za-z0-9]{32,128}$/
 
-export function report(peers: PeerInfo[], relays: string[], asks: boolean): Report {
+export function report(peers: PeerInfo[], relays: string[], asks: number): Report {
   const told = peers.slice(0, MAX_CONNECTIONS)
   return {
     relays: relays.slice(0, MAX_RELAYS),
     connections: told.map(({ id, transport, relayed, relay, agent }) => ({
       peer: id,
-      transport,
+      transport: knownTransport(transport),
       relayed,
       ...(relay !== undefined && { relay }),
-      agent: agent.slice(0, 64),
+      agent: plain(agent, MAX_AGENT),
     })),
     more: peers.length - told.length,
     asks,
@@ -59,8 +61,8 @@ export function decodeReport(bytes: Uint8Array): Report | undefined {
   return {
     relays: relays.filter(isId).slice(0, MAX_RELAYS),
     connections: connections.slice(0, MAX_CONNECTIONS).flatMap(connection),
-    more: typeof more === 'number' && more > 0 ? Math.floor(more) : 0,
-    asks: asks === true,
+    more: natural(more),
+    asks: natural(asks),
   }
 }
 
@@ -70,16 +72,20 @@ function connection(raw: unknown): Connection[] {
   return [
     {
       peer,
-      transport: transport.slice(0, 32),
+      transport: knownTransport(transport),
       relayed: relayed === true,
       ...(isId(relay) && { relay }),
-      agent: typeof agent === 'string' ? agent.slice(0, 64) : '',
+      agent: typeof agent === 'string' ? plain(agent, MAX_AGENT) : '',
     },
   ]
 }
 
 function fields(raw: unknown): Record<string, unknown> {
   return typeof raw === 'object' && raw !== null ? (raw as Record<string, unknown>) : {}
+}
+
+function natural(raw: unknown): number {
+  return Number.isSafeInteger(raw) ? Math.max(0, raw as number) : 0
 }
 
 function isId(raw: unknown): raw is string {

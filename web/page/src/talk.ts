@@ -2,6 +2,7 @@ import type { Gap, Message, Presence, Recovery, Subscription, TomboloNode } from
 import { broadcastFailure, heardNoMore, joinFailure, recoverFailure, sendFailure, type Failure } from './failures.js'
 import { keepLines, keptLines, readable, type Content } from './lines.js'
 import { Store } from './state.js'
+import { count } from './ui/format.js'
 
 /** How many lines of a type are shown; older ones make room. */
 const MAX_LINES = 300
@@ -204,7 +205,7 @@ export class Talk {
   }
 
   #tell(type: string, { messages, complete, gaps }: Recovery): void {
-    if (messages > 0) this.#say(type, 'note', `caught up: ${count(messages, 'message', 'messages')} from before`)
+    if (messages > 0) this.#say(type, 'note', `caught up: ${count(messages, 'message')} from before`)
     for (const gap of gaps) {
       const text = `${count(width(gap), 'message is', 'messages are')} missing (${gap.from} to ${gap.to}): nobody who was asked still has them`
       this.#say(type, 'gap', text, gap.publisher)
@@ -243,8 +244,4 @@ export function isPattern(type: string): boolean {
 
 function width({ from, to }: Gap): number {
   return Number(BigInt(to) - BigInt(from)) + 1
-}
-
-function count(n: number, one: string, many: string): string {
-  return `${n.toLocaleString()} ${n === 1 ? one : many}`
 }

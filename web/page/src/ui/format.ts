@@ -43,6 +43,12 @@ const TRANSPORTS: Record<string, string> = {
   circuit: 'circuit',
   quic: 'QUIC',
   tcp: 'TCP',
+  other: 'other transport',
+}
+
+/** What a peer names, if it is a transport that has a name here. */
+export function knownTransport(transport: string): string {
+  return Object.hasOwn(TRANSPORTS, transport) ? transport : 'other'
 }
 
 export function transportName(transport: string): string {
@@ -61,4 +67,16 @@ const BRIEF: Record<string, string> = {
 /** For where there is no room. */
 export function transportBrief(transport: string): string {
   return BRIEF[transport] ?? transport.slice(0, 5)
+}
+
+/** Text of a peer as it can be shown: without what shows nothing, or turns the order of letters round, and not too long. */
+export function plain(text: string, most: number): string {
+  return text
+    .slice(0, 2 * most)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '')
+    .slice(0, most)
+}
+
+export function count(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString()} ${n === 1 ? one : many}`
 }

@@ -1,6 +1,6 @@
 import type { Edge, Graph, Vertex } from '../graph.js'
 import type { State } from '../state.js'
-import { shortId, transportName } from './format.js'
+import { count, shortId, transportName } from './format.js'
 
 export interface MeshWords {
   /** `this tab`, `this tab’s relay`, or what kind of peer it is. */
@@ -18,7 +18,7 @@ export interface MeshWords {
 
 const KINDS = { tab: 'tab', relay: 'relay', native: 'peer' }
 
-export function meshWords({ vertices, edges }: Graph, { self, relay }: State): MeshWords {
+export function meshWords({ vertices, edges }: Graph, { self, relay }: Pick<State, 'self' | 'relay'>): MeshWords {
   const kindOf = (id: string) => {
     if (id === self?.id) return 'this tab'
     return id === relay?.id ? 'this tab’s relay' : KINDS[vertices.get(id)?.role ?? 'native']
@@ -29,7 +29,13 @@ export function meshWords({ vertices, edges }: Graph, { self, relay }: State): M
     if (way === 'heard') return 'broadcasts pass'
     return through === undefined ? 'through a relay' : `through ${name(through)}`
   }
-  const of = (id: string) => edges.filter(({ ends }) => ends.includes(id))
+  const byEnd = new Map<string, Edge[]>()
+  const carried = new Map<string, number>()
+  for (const edge of edges) {
+    for (const id of edge.ends) byEnd.set(id, [...(byEnd.get(id) ?? []), edge])
+    if (edge.relay !== undefined) carried.set(edge.relay, (carried.get(edge.relay) ?? 0) + 1)
+  }
+  const of = (id: string) => byEnd.get(id) ?? []
   const other = ({ ends: [a, b] }: Edge, id: string) => (a === id ? b : a)
   return {
     kindOf,
@@ -45,16 +51,17 @@ export function meshWords({ vertices, edges }: Graph, { self, relay }: State): M
     },
     summary: (vertex) => {
       const own = of(vertex.id)
-      const count = (sort: Edge['way'], text: string) => {
+      const some = (sort: Edge['way'], text: string) => {
         const n = own.filter((edge) => edge.way === sort).length
         return n === 0 ? [] : [`${n} ${text}`]
       }
-      const carried = edges.filter((edge) => edge.relay === vertex.id).length
+      const others = carried.get(vertex.id) ?? 0
       const parts = [
-        ...count('direct', 'direct'),
-        ...count('relayed', 'through a relay'),
-        ...count('heard', 'that nobody tells of'),
-        ...(carried === 0 ? [] : [`carries ${carried} of others`]),
+        ...some('direct', 'direct'),
+        ...some('relayed', 'through a relay'),
+        ...some('heard', 'that nobody tells of'),
+        ...(others === 0 ? [] : [`carries ${others} of others`]),
+        ...(vertex.more === 0 ? [] : [`${count(vertex.more, 'connection')} more that it does not list`]),
       ]
       const agent = vertex.agent === '' ? '' : ` (${vertex.agent})`
       return `${name(vertex.id)}${agent}: ${parts.length === 0 ? 'no connections are known' : parts.join(', ')}.`

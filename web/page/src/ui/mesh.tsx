@@ -9,6 +9,7 @@ import { Slots } from '../slots.js'
 import { useSource } from '../source.js'
 import type { State } from '../state.js'
 import { EdgeTable } from './edges.js'
+import { count } from './format.js'
 import { Harbour, type Eye } from './harbour.js'
 import { Legend } from './legend.js'
 import { meshWords } from './mesh-words.js'
@@ -25,7 +26,7 @@ export function MeshSheet({ state, session }: { state: State; session: Session }
   return (
     <section class="sheet mesh" aria-labelledby="mesh-title" ref={section}>
       <h2 id="mesh-title">
-        Mesh <span class="count">{graph.vertices.size}</span>
+        Mesh <span class="count">{graph.vertices.size + graph.left.vertices}</span>
       </h2>
       {error !== undefined && <ProblemBox problem={meshUnheard(error)} />}
       {state.self === undefined ? (
@@ -39,8 +40,8 @@ export function MeshSheet({ state, session }: { state: State; session: Session }
 
 function useGraph({ self, relay, peers }: State, heard: MeshView['heard']): Graph {
   return useMemo(() => {
-    if (self === undefined) return { vertices: new Map(), edges: [] }
-    const own = { ...report(peers, relay === undefined ? [] : [relay.id], false), id: self.id, via: undefined }
+    if (self === undefined) return graphOf([])
+    const own = { ...report(peers, relay === undefined ? [] : [relay.id], 0), id: self.id, via: undefined }
     const told = [...heard].map(([id, { report, via }]) => ({ ...report, id, via }))
     return graphOf([own, ...told])
   }, [self?.id, relay?.id, peers, heard])
@@ -55,7 +56,8 @@ function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: n
     [graph, width],
   )
   const eye = useEye(graph)
-  const words = meshWords(graph, state)
+  const { self, relay } = state
+  const words = useMemo(() => meshWords(graph, { self, relay }), [graph, self?.id, relay?.id])
   const active = eye.active === undefined ? undefined : graph.vertices.get(eye.active)
   return (
     <>
@@ -72,9 +74,20 @@ function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: n
       <p class="harbour-caption" id="harbour-caption">
         {active ? words.summary(active) : heardWords(pages)}
       </p>
+      <LeftOut graph={graph} />
       <Legend edges={graph.edges} brief={width < NARROW} />
       <EdgeTable edges={graph.edges} words={words} active={active?.id} />
     </>
+  )
+}
+
+function LeftOut({ graph: { left } }: { graph: Graph }) {
+  if (left.vertices + left.edges === 0) return null
+  return (
+    <p class="harbour-left">
+      {count(left.vertices, 'more peer')} and {count(left.edges, 'more connection')} are told of, and not drawn: there
+      is room for this tab’s own first, then for pages that tell, then for whom they name.
+    </p>
   )
 }
 
