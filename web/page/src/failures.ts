@@ -80,7 +80,9 @@ export function recoverFailure(error: unknown): Failure {
 export function serveFailure(error: unknown): Failure {
   return failure(error, {
     title: 'It could not be served',
-    advice: 'Another listener of this tab may have the name: choose another.',
+    advice: /listener already registered/.test(String(error))
+      ? 'Another listener of this tab has the name: choose another.'
+      : 'Try again; if that does not help, reload the page.',
   })
 }
 
@@ -92,10 +94,19 @@ export function fileFailure(name: string, error: unknown): Failure {
   })
 }
 
-const NOT_SERVED: Words = {
-  title: 'It is not served any more',
+const AWAY: Words = {
+  title: 'The peer is away',
   advice:
-    'The peer is there, but has nothing under this name: somebody stopped serving it, or reloaded the tab that did. Ask for a new link.',
+    'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
+}
+const NOT_SERVED: Words = {
+  title: 'It is not served',
+  advice:
+    'The peer is there, but has nothing under this name: it may have stopped serving it, or the tab that did was reloaded. Ask for a new link.',
+}
+const SILENT: Words = {
+  title: 'The peer does not answer',
+  advice: 'It is there, but busy, or its machine is asleep. Try again in a moment.',
 }
 const CUT: Words = {
   title: 'Cut off midway',
@@ -105,11 +116,7 @@ const CUT: Words = {
 /** By the `reason` of a stream's error. */
 const FETCHING = new Map<string, Words>(
   Object.entries({
-    'peer away': {
-      title: 'The peer is away',
-      advice:
-        'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
-    },
+    'peer away': AWAY,
     'no such protocol': NOT_SERVED,
     'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
     'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
@@ -122,10 +129,16 @@ export function ownLink(): Failure {
   return { title: 'It is this very tab that serves it', advice, detail: location.href }
 }
 
+/** No peer of this id could be found and called. */
+export function awayFailure(error: unknown): Failure {
+  return failure(error, AWAY)
+}
+
 /** Why nothing was got from a peer, or not all of it: `received` says how much. */
 export function fetchFailure(error: unknown, received: number): Failure {
   const reason = error instanceof TomboloError ? error.reason : undefined
-  const said = reason === undefined ? undefined : FETCHING.get(reason)
+  const silent = /^TimeoutError/.test(String(error)) ? SILENT : undefined
+  const said = reason === undefined ? silent : FETCHING.get(reason)
   if (received > 0 && said === undefined) return failure(error, CUT)
   return failure(
     error,
@@ -135,6 +148,15 @@ export function fetchFailure(error: unknown, received: number): Failure {
         'The peer broke off before it began. Try again; if that stays so, what it serves may have changed there: ask for a new link.',
     },
   )
+}
+
+/** What a peer sends has no end. */
+export function tooMuch(bytes: number): Failure {
+  return {
+    title: 'The peer sends more than there should be',
+    advice: 'What it serves may have changed there: reload this page, and download it again.',
+    detail: `more than the ${bytes} bytes that it said`,
+  }
 }
 
 export function statusFailure(path: string, status: number): Failure {

@@ -1,13 +1,13 @@
-import { TomboloError, type TomboloNode } from '@tombolo/node'
-import { fetchFailure, ownLink, statusFailure, type Failure } from './failures.js'
+import type { TomboloNode } from '@tombolo/node'
+import { awayFailure, fetchFailure, ownLink, statusFailure, tooMuch, type Failure } from './failures.js'
 import { protocolOf, targetOf, type Target } from './link.js'
+import { readListing, shownName, type Listing } from './listing.js'
 import { seek } from './seek.js'
 import type { Listed } from './shelf.js'
+import { anyOf } from './signals.js'
 import { Store } from './state.js'
 
 const ASK_MS = 20_000
-/** Of what a peer says that it has, in characters. */
-const MAX_LISTING = 256 << 10
 /** How often what is on its way is shown anew. */
 const SHOW_MS = 200
 /** So much of what came is kept as bytes at most; then it is the browser's, which may put it on disk. */
@@ -34,7 +34,7 @@ export interface GettingState {
    */
   phase: 'waiting' | 'looking' | 'there' | 'failed'
   /** What there is. Undefined: a service that does not list it, which can be shown only. */
-  files: Listed[] | undefined
+  listing: Listing | undefined
   failure: Failure | undefined
   /** By the file's name. */
   downloads: ReadonlyMap<string, Download>
@@ -51,7 +51,7 @@ interface Part {
 const NOTHING: GettingState = {
   target: undefined,
   phase: 'waiting',
-  files: undefined,
+  listing: undefined,
   failure: undefined,
   downloads: new Map(),
 }
@@ -87,13 +87,18 @@ export class Getting {
     if (target.peer === node.id) return this.#store.set({ phase: 'failed', failure: ownLink() })
     const { signal } = this.#over
     this.#store.set({ phase: 'looking', failure: undefined })
+    const fail = (failure: Failure) => signal.aborted || this.#store.set({ phase: 'failed', failure })
     try {
       await seek(node, target.peer, signal)
-      const files = await this.#list(node, target, signal)
-      signal.throwIfAborted()
-      this.#store.set({ phase: 'there', files })
     } catch (error) {
-      if (!signal.aborted) this.#store.set({ phase: 'failed', failure: lookFailure(error) })
+      return void fail(awayFailure(error))
+    }
+    try {
+      const listing = await this.#list(node, target, signal)
+      signal.throwIfAborted()
+      this.#store.set({ phase: 'there', listing })
+    } catch (error) {
+      fail(error instanceof Refused ? error.failure : fetchFailure(error, 0))
     }
   }
 
@@ -112,12 +117,13 @@ export class Getting {
   async download(file: Listed): Promise<void> {
     const { target } = this.state
     if (this.#node === undefined || target === undefined) return
+    if (this.state.downloads.get(file.name)?.how === 'under way') return
     const part = this.#parts.get(file.name) ?? { done: new Blob(), recent: [], recentBytes: 0, etag: null }
     this.#parts.set(file.name, part)
     const stop = new AbortController()
     const over = this.#over.signal
     this.#stops.set(file.name, stop)
-    const signal = AbortSignal.any([stop.signal, over])
+    const signal = anyOf(stop.signal, over)
     const received = part.done.size + part.recentBytes
     this.#show({ file, received, total: file.size, how: 'under way', failure: undefined, url: undefined })
     try {
@@ -126,8 +132,8 @@ export class Getting {
       fold(part)
       const url = URL.createObjectURL(new Blob([part.done], { type: 'application/octet-stream' }))
       this.#parts.delete(file.name)
-      this.#change(file.name, { how: 'done', url })
-      save(url, file.name)
+      this.#change(file.name, { how: 'done', url, received: part.done.size })
+      save(url, shownName(file))
     } catch (error) {
       if (over.aborted) return
       const here = part.done.size + part.recentBytes
@@ -138,16 +144,16 @@ export class Getting {
     }
   }
 
-  async #list(node: TomboloNode, { peer, name }: Target, signal: AbortSignal): Promise<Listed[] | undefined> {
+  async #list(node: TomboloNode, { peer, name }: Target, signal: AbortSignal): Promise<Listing | undefined> {
     const response = await node.fetch(peer, protocolOf(name), '/', {
       headers: { accept: 'application/json' },
-      signal: AbortSignal.any([signal, AbortSignal.timeout(ASK_MS)]),
+      signal: anyOf(signal, AbortSignal.timeout(ASK_MS)),
     })
-    if (response.headers.get('content-type')?.startsWith('application/json')) {
-      const listed = JSON.parse(await readText(response)) as unknown
-      if (isListing(listed)) return listed
-    }
+    if (response.ok && response.headers.get('content-type')?.startsWith('application/json'))
+      return readListing(response)
     await response.body?.cancel()
+    // That it has nothing of this kind does not mean that it has nothing.
+    if (response.status >= 400 && response.status !== 406) throw new Refused(statusFailure('/', response.status))
     return undefined
   }
 
@@ -160,9 +166,13 @@ export class Getting {
     const goesOn = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${from}-`)
     if (!goesOn && response.status !== 200) {
       await response.body?.cancel()
+      if (response.status === 416 && from > 0) {
+        empty(part) // it ends where this part does, or before: all of it once more
+        return this.#receive(node, target, file, part, signal)
+      }
       throw new Refused(statusFailure(path, response.status))
     }
-    if (!goesOn) Object.assign(part, { done: new Blob(), recent: [], recentBytes: 0 }) // it is another now
+    if (!goesOn) empty(part) // it is another now
     part.etag = response.headers.get('etag')
     const begin = part.done.size + part.recentBytes
     const rest = response.headers.get('content-length')
@@ -175,6 +185,11 @@ export class Getting {
       if (done) return
       part.recent.push(value)
       part.recentBytes += value.length
+      if (part.done.size + part.recentBytes > total) {
+        empty(part)
+        await reader.cancel()
+        throw new Refused(tooMuch(total))
+      }
       if (part.recentBytes >= FOLD_BYTES) fold(part)
       if (performance.now() - shownAt < SHOW_MS) continue
       shownAt = performance.now()
@@ -210,8 +225,7 @@ export class Getting {
   #change(name: string, change: Partial<Download>): void {
     const download = this.state.downloads.get(name)
     if (download === undefined) return
-    const received = change.how === 'done' ? download.total : download.received
-    this.#show({ ...download, received, ...change })
+    this.#show({ ...download, ...change })
   }
 }
 
@@ -222,34 +236,14 @@ class Refused extends Error {
   }
 }
 
-/** Nobody could be found at all: the peer's id leads nowhere that this tab knows. */
-function lookFailure(error: unknown): Failure {
-  const known = error instanceof TomboloError && error.reason !== undefined
-  return fetchFailure(known ? error : new TomboloError('stream', String(error), { reason: 'peer away' }), 0)
+function empty(part: Part): void {
+  Object.assign(part, { done: new Blob(), recent: [], recentBytes: 0, etag: null })
 }
 
 function fold(part: Part): void {
   part.done = new Blob([part.done, ...part.recent])
   part.recent = []
   part.recentBytes = 0
-}
-
-/** A body that should be small: it is the peer who says how long it is. */
-async function readText({ body }: Response): Promise<string> {
-  const reader = body!.pipeThrough(new TextDecoderStream()).getReader()
-  for (let text = ''; ;) {
-    const { done, value } = await reader.read()
-    if (done) return text
-    text += value
-    if (text.length <= MAX_LISTING) continue
-    await reader.cancel()
-    throw new Error('the peer lists more than can be shown')
-  }
-}
-
-function isListing(listed: unknown): listed is Listed[] {
-  const isFile = (file: Partial<Listed> | null) => typeof file?.name === 'string' && typeof file.size === 'number'
-  return Array.isArray(listed) && listed.every(isFile)
 }
 
 function save(url: string, name: string): void {

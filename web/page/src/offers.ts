@@ -9,6 +9,8 @@ const MAX_FETCHES = 20
 /** How often what is on its way is shown anew. */
 const SHOW_MS = 250
 const MAX_ANNOUNCED = 256
+/** A fetch that has taken nothing for so long has come to a stop, and does not keep a person from closing the tab. */
+const STALLED_MS = 30_000
 
 /** What a peer fetched of an offer: all its requests for one file. */
 export interface Fetched {
@@ -16,6 +18,8 @@ export interface Fetched {
   file: string
   /** When the last request came. */
   at: number
+  /** When bytes of it went out last, or were asked for. */
+  moved: number
   requests: number
   bytes: number
   /** Of the last request. */
@@ -56,8 +60,7 @@ export class Offers {
   run(node: TomboloNode): void {
     this.#node = node
     window.addEventListener('beforeunload', (event) => {
-      const busy = this.state.offers.some(({ fetched }) => fetched.some(({ how }) => how === 'under way'))
-      if (busy) event.preventDefault() // has the browser ask whether to cut it off
+      if (this.state.offers.some(({ fetched }) => fetched.some(isMoving))) event.preventDefault() // has the browser ask whether to cut it off
     })
   }
 
@@ -105,7 +108,8 @@ export class Offers {
       const before = offer.fetched.find((row) => row.peer === peer && row.file === file)
       const others = offer.fetched.filter((row) => row !== before)
       const { requests = 0, bytes = 0 } = before ?? {}
-      const row: Fetched = { peer, file, at: Date.now(), requests: requests + 1, bytes, how: 'under way' }
+      const at = Date.now()
+      const row: Fetched = { peer, file, at, moved: at, requests: requests + 1, bytes, how: 'under way' }
       return { fetched: [row, ...others].slice(0, MAX_FETCHES), requests: offer.requests + 1 }
     })
     let unshown = 0
@@ -116,7 +120,7 @@ export class Offers {
       shownAt = performance.now()
       this.#change(name, ({ fetched }) => ({
         fetched: fetched.map((row) =>
-          row.peer === peer && row.file === file ? { ...row, bytes: row.bytes + bytes, how } : row,
+          row.peer === peer && row.file === file ? { ...row, bytes: row.bytes + bytes, how, moved: Date.now() } : row,
         ),
       }))
     }
@@ -136,6 +140,10 @@ export class Offers {
     const offers = this.state.offers.map((offer) => (offer.name === name ? { ...offer, ...change(offer) } : offer))
     this.#store.set({ offers })
   }
+}
+
+function isMoving({ how, moved }: Fetched): boolean {
+  return how === 'under way' && Date.now() - moved < STALLED_MS
 }
 
 /** What peers see among this tab's services. */

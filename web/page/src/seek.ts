@@ -1,4 +1,5 @@
 import type { TomboloNode } from '@tombolo/node'
+import { anyOf } from './signals.js'
 
 const ATTEMPT_MS = 10_000
 const PAUSES_MS = [0, 500, 1_000, 2_000, 4_000, 8_000]
@@ -9,7 +10,7 @@ export async function seek(node: TomboloNode, peer: string, signal: AbortSignal)
   for (const pause of PAUSES_MS) {
     await sleep(pause, signal)
     try {
-      await node.connect(peer, { signal: AbortSignal.any([signal, AbortSignal.timeout(ATTEMPT_MS)]) })
+      await node.connect(peer, { signal: anyOf(signal, AbortSignal.timeout(ATTEMPT_MS)) })
       return
     } catch (error) {
       signal.throwIfAborted()

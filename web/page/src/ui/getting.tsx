@@ -1,11 +1,12 @@
 import { useEffect, useRef } from 'preact/hooks'
 import type { Download, Getting } from '../getting.js'
 import { protocolOf } from '../link.js'
+import { shownName } from '../listing.js'
 import type { Session } from '../session.js'
 import type { Listed } from '../shelf.js'
 import type { State } from '../state.js'
 import { Flag } from './flag.js'
-import { shortId, size } from './format.js'
+import { count, shortId, size } from './format.js'
 import { Trouble } from './trouble.js'
 
 interface Props {
@@ -16,8 +17,8 @@ interface Props {
 
 /** What the link that this page was opened with leads to. */
 export function GettingSheet({ state, session, getting }: Props) {
-  const { target, phase, files, failure, downloads } = getting.state
-  const isPage = files?.some(({ name }) => name === 'index.html')
+  const { target, phase, listing, failure, downloads } = getting.state
+  const isPage = listing?.files.some(({ name }) => name === 'index.html')
   const view = useRef<HTMLElement>(null)
   useEffect(() => view.current?.focus({ preventScroll: true }), [target])
   return (
@@ -52,13 +53,19 @@ export function GettingSheet({ state, session, getting }: Props) {
           Try again
         </button>
       )}
-      {phase === 'there' && files === undefined && <p>It does not list what it has; it can be shown.</p>}
-      {phase === 'there' && files && (
+      {phase === 'there' && listing === undefined && <p>It does not list what it has; it can be shown.</p>}
+      {phase === 'there' && listing && (
         <ul id="shared">
-          {files.map((file) => (
+          {listing.files.map((file) => (
             <FileRow key={file.name} file={file} download={downloads.get(file.name)} getting={getting} />
           ))}
         </ul>
+      )}
+      {phase === 'there' && listing && listing.left > 0 && (
+        <p class="form-note">
+          {count(listing.left, 'more entry is', 'more entries are')} listed, and not shown: there is room for 500 files,
+          each with a name of its own and a size.
+        </p>
       )}
     </section>
   )
@@ -67,7 +74,7 @@ export function GettingSheet({ state, session, getting }: Props) {
 function waiting(phase: Getting['state']['phase'], state: State): string | undefined {
   if (phase === 'waiting')
     return state.phase === 'failed' ? 'This tab has no node to fetch it with.' : 'First this tab joins…'
-  if (phase === 'looking') return 'Looking for the peer; that may take some seconds…'
+  if (phase === 'looking') return 'Looking for the peer; that may take up to a minute…'
   return undefined
 }
 
@@ -75,11 +82,15 @@ function FileRow({ file, download, getting }: { file: Listed; download: Download
   const how = download?.how
   return (
     <li class="shared" data-name={file.name} data-how={how ?? 'none'}>
-      <span class="shared-name">{file.name}</span>
+      <span class="shared-name">{shownName(file)}</span>
       <span class="shared-size">{progress(file, download)}</span>
       <Act file={file} download={download} getting={getting} />
       {download && how !== 'done' && (
-        <progress aria-label={`Download of ${file.name}`} max={Math.max(1, download.total)} value={download.received} />
+        <progress
+          aria-label={`Download of ${shownName(file)}`}
+          max={Math.max(1, download.total)}
+          value={download.received}
+        />
       )}
       <Trouble failure={download?.failure} />
     </li>
@@ -88,28 +99,34 @@ function FileRow({ file, download, getting }: { file: Listed; download: Download
 
 function progress(file: Listed, download: Download | undefined): string {
   if (download === undefined) return size(file.size)
-  if (download.how === 'done') return `${size(download.total)}, all here`
+  if (download.how === 'done') return `${size(download.received)}, all here`
   return `${size(download.received)} of ${size(download.total)}`
 }
 
+/** Keys, since the same button for two acts would hear one double click as both. */
 function Act({ file, download, getting }: { file: Listed; download: Download | undefined; getting: Getting }) {
-  const named = <span class="hidden"> {file.name}</span>
+  const named = <span class="hidden"> {shownName(file)}</span>
   if (download?.how === 'under way') {
     return (
-      <button type="button" class="quiet" onClick={() => getting.stop(file.name)}>
+      <button
+        key="stop"
+        type="button"
+        class="quiet"
+        onClick={({ detail }) => detail <= 1 && getting.stop(file.name)} // not the second of a double click on the other
+      >
         Stop{named}
       </button>
     )
   }
   if (download?.url !== undefined) {
     return (
-      <a href={download.url} download={file.name}>
+      <a key="save" href={download.url} download={shownName(file)}>
         Save again{named}
       </a>
     )
   }
   return (
-    <button type="button" class="quiet" onClick={() => void getting.download(file)}>
+    <button key="download" type="button" class="quiet" onClick={() => void getting.download(file)}>
       {download === undefined ? 'Download' : download.how === 'cut off' ? 'Go on' : 'Try again'}
       {named}
     </button>

@@ -1,30 +1,43 @@
 import type { Service } from '@tombolo/node'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { Session } from '../session.js'
 import { isSite } from '../sites.js'
 import type { Site, State } from '../state.js'
 import { Flag } from './flag.js'
-import { shortId } from './format.js'
+import { plain, shortId } from './format.js'
+
+const MAX_SHOWN = 200
 
 /** What connected peers offer this tab. */
 export function Services({ state, session }: { state: State; session: Session }) {
-  const { services } = state
+  const { services, left } = useMemo(() => offered(state.services), [state.services])
   return (
     <section class="sheet services" aria-labelledby="services-title">
       <h2 id="services-title">
-        Services <span class="count">{services.length}</span>
+        Services <span class="count">{services.length + left}</span>
       </h2>
       {services.length === 0 ? (
         <p class="waiting">No connected peer offers anything.</p>
       ) : (
         <ul id="services">
           {services.map((service) => (
-            <Row key={service.peer + service.protocol} service={service} session={session} />
+            <Row key={`${service.peer} ${service.protocol}`} service={service} session={session} />
           ))}
         </ul>
       )}
+      {left > 0 && <p class="form-note">{left.toLocaleString()} more are offered, and not shown.</p>}
     </section>
   )
+}
+
+/** Each once, in words that can be shown: it is the peers who say what they offer. */
+function offered(services: Service[]): { services: Service[]; left: number } {
+  const each = new Map(services.map((service) => [`${service.peer} ${service.protocol}`, service]))
+  const shown = [...each.values()].slice(0, MAX_SHOWN)
+  return {
+    services: shown.map((service) => ({ ...service, description: plain(service.description, 256) })),
+    left: each.size - shown.length,
+  }
 }
 
 function Row({ service, session }: { service: Service; session: Session }) {
@@ -33,7 +46,7 @@ function Row({ service, session }: { service: Service; session: Session }) {
     <li class="service" data-protocol={protocol}>
       <Flag id={peer} />
       <div class="service-what">
-        <code title={peer}>{protocol}</code>
+        <code title={peer}>{plain(protocol, 256)}</code>
         <span>{description || `of ${shortId(peer)}`}</span>
       </div>
       {isSite(protocol) ? (
