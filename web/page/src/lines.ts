@@ -3,7 +3,8 @@ import type { Line, Room } from './talk.js'
 /** How much of a message is shown, in characters of text or bytes of others. */
 const MAX_TEXT = 4_000
 const MAX_HEX = 256
-const KEY = 'tombolo.talk'
+/** With the version of what is kept. */
+const KEY = 'tombolo.talk.1'
 const MAX_KEPT = 100
 
 /** The data of a message as it can be shown. */
@@ -49,7 +50,7 @@ export function keepLines(id: string, rooms: Room[]): void {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(kept))
   } catch {
-    sessionStorage.removeItem(KEY) // the browser gives no such room; what was shown before would mislead
+    forget() // the browser gives no such room; what was shown before would mislead
   }
 }
 
@@ -60,12 +61,20 @@ function lasting({ kind }: Line): boolean {
 
 /** What this tab had before a reload: its types, and as the same peer also what it had heard. */
 export function keptLines(id: string): Kept['rooms'] {
-  const stored = sessionStorage.getItem(KEY)
-  if (stored === null) return []
   try {
+    const stored = sessionStorage.getItem(KEY)
+    if (stored === null) return []
     const kept = JSON.parse(stored) as Kept
     return kept.id === id ? kept.rooms : kept.rooms.map(({ type }) => ({ type, lines: [] }))
   } catch {
-    return [] // of another version of this page
+    return [] // this page may keep nothing, or what is there is not its own
+  }
+}
+
+function forget(): void {
+  try {
+    sessionStorage.removeItem(KEY)
+  } catch {
+    // Where sites may keep nothing, even that is refused.
   }
 }
