@@ -11,13 +11,26 @@ export function protocolOf(name: string): string {
   return `/x/${name}/http`
 }
 
-/** The address of this page for another tab, or another person. It says where the relay is, if that is not who serves the page. */
+/** The address of this page for another tab, or another person, that fetches what this one serves. */
 export function linkTo({ peer, name }: Target): string {
+  const link = pageLink()
+  link.hash = `get=${peer}/${name}`
+  return link.href
+}
+
+/** The address of this page for another tab that calls this one. */
+export function callLink(peer: string): string {
+  const link = pageLink()
+  link.searchParams.set('peer', peer)
+  return link.href
+}
+
+/** It says where the relay is, if that is not who serves the page. */
+function pageLink(): URL {
   const link = new URL(location.pathname, location.href)
   const relay = new URLSearchParams(location.search).get('relay')
   if (relay !== null) link.searchParams.set('relay', relay)
-  link.hash = `get=${peer}/${name}`
-  return link.href
+  return link
 }
 
 /** What the page's address leads to; undefined where it leads to nothing, and an error where it is broken. */

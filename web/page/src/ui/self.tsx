@@ -1,7 +1,9 @@
+import { callLink } from '../link.js'
 import type { State } from '../state.js'
 import { CopyButton } from './copy.js'
 import { Flag } from './flag.js'
-import { clock, shortId, transportName } from './format.js'
+import { clock, transportName } from './format.js'
+import { Peer } from './peer.js'
 
 /** Who this tab is, and how it hangs together with the relay. */
 export function SelfCard({ state }: { state: State }) {
@@ -24,15 +26,7 @@ export function SelfCard({ state }: { state: State }) {
         <dt>Identity</dt>
         <dd>{self ? (self.identity === 'persistent' ? 'kept in this browser' : 'new at each load') : '–'}</dd>
         <dt>Relay</dt>
-        <dd id="relay-id">
-          {relay ? (
-            <>
-              <Flag id={relay.id} /> <code title={relay.id}>{shortId(relay.id)}</code>
-            </>
-          ) : (
-            'none'
-          )}
-        </dd>
+        <dd id="relay-id">{relay ? <Peer id={relay.id} /> : 'none'}</dd>
         <dt>Transport</dt>
         <dd id="relay-transport">{link ? transportName(link.transport) : 'not connected'}</dd>
         <dt>Reservation</dt>
@@ -48,7 +42,7 @@ export function SelfCard({ state }: { state: State }) {
             <CopyButton text={circuit} what="the address of this tab" />
           </p>
           <p>
-            <a href={`?peer=${self.id}`} target="_blank" rel="noopener">
+            <a href={callLink(self.id)} target="_blank" rel="noopener">
               Open a second tab that calls this one
             </a>
           </p>
