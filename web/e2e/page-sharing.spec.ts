@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import type { Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, join, tabTo, test } from './support/fixtures.js'
 
 // Files and pages that a person serves from one tab, and others fetch: in a tab, by a link, and from a shell.
 
@@ -459,18 +459,4 @@ function pixels(page: Page, png: Buffer) {
     const { data, width, height } = canvas.getImageData(0, 0, image.width, image.height)
     return { data: [...data], width, height }
   }, png.toString('base64'))
-}
-
-async function tabTo(page: Page, selector: string): Promise<void> {
-  for (let i = 0; i < 60; i++) {
-    await page.keyboard.press('Tab')
-    if (
-      await page
-        .locator(selector)
-        .first()
-        .evaluate((element) => element === document.activeElement)
-    )
-      return
-  }
-  throw new Error(`the Tab key does not get to ${selector}`)
 }
