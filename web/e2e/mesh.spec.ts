@@ -223,6 +223,17 @@ test('the keyboard alone goes from peer to peer, and to the connections in words
   ).toBe('0s')
 })
 
+test('the focus does not go with a peer that goes', async ({ page, context, relay }) => {
+  await join(page, relay.url)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await berth(page, b).focus()
+  await expect(page.locator('.harbour-caption')).toContainText(b.slice(-8))
+  await other.close()
+  await expect(berth(page, b)).toHaveCount(0)
+  await expect(page.locator('.berth:focus')).toHaveCount(1)
+})
+
 test('round trips and traffic are plotted, and said in words', async ({ page, context, relay, daemon }) => {
   await join(page, `${relay.url}?peer=${daemon.id}`)
   const other = await context.newPage()

@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import { expect, join, joined, ownId, test } from './support/fixtures.js'
+import { expect, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
 import { Relay } from './support/peers.js'
 
@@ -98,6 +98,39 @@ talk(
     await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toBeVisible()
   },
 )
+
+talk('who comes and goes is one line, however often', async ({ page, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toBeVisible()
+  await expect(page.locator('.room-here')).toContainText('One other is here')
+  for (let n = 0; n < 2; n++) {
+    await bob.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
+    await expect(page.locator('.room-here')).toHaveText('Nobody else is here')
+    await enter(bob, type)
+    await expect(page.locator('.room-here')).toContainText('One other is here')
+  }
+  await expect(page.locator('.said-note', { hasText: /\d came, 2 left/ })).toBeVisible()
+  expect(await page.locator('.lines li').count()).toBeLessThanOrEqual(3)
+})
+
+talk('where sites may keep nothing, the page works all the same', async ({ page, relay, type, bob }) => {
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  await page.addInitScript(() => {
+    const refused = () => {
+      throw new DOMException('The document does not allow it.', 'SecurityError')
+    }
+    Object.defineProperty(window, 'sessionStorage', { get: refused })
+  })
+  await join(page, `${relay.url}?identity=ephemeral`)
+  await enter(page, type)
+  await expect(bob.locator('.room-here')).toContainText('One other is here')
+  await say(page, 'kept nowhere')
+  await expect(line(bob, 'kept nowhere')).toBeVisible()
+  await page.goto('about:blank')
+  expect(errors).toEqual([])
+})
 
 talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bob }) => {
   await join(page, relay.url)
@@ -236,12 +269,4 @@ async function say(page: Page, text: string): Promise<void> {
 
 function line(page: Page, text: string) {
   return page.locator('.said', { has: page.getByText(text, { exact: true }) })
-}
-
-async function tabTo(page: Page, selector: string): Promise<void> {
-  for (let i = 0; i < 60; i++) {
-    await page.keyboard.press('Tab')
-    if (await page.locator(selector).evaluate((element) => element === document.activeElement)) return
-  }
-  throw new Error(`the Tab key does not get to ${selector}`)
 }

@@ -1,11 +1,11 @@
 import type { TomboloNode } from '@tombolo/node'
-import { awayFailure, fetchFailure, ownLink, statusFailure, tooMuch, type Failure } from './failures.js'
+import { awayFailure, fetchFailure, message, ownLink, statusFailure, tooMuch, type Failure } from './failures.js'
 import { protocolOf, targetOf, type Target } from './link.js'
 import { readListing, shownName, type Listing } from './listing.js'
 import { seek } from './seek.js'
 import type { Listed } from './shelf.js'
 import { anyOf } from './signals.js'
-import { Store } from './state.js'
+import { Store } from './source.js'
 
 const ASK_MS = 20_000
 /** How often what is on its way is shown anew. */
@@ -58,23 +58,22 @@ const NOTHING: GettingState = {
 
 /** What the page's address leads to: something that another tab serves. */
 export class Getting {
-  readonly #store: Store<GettingState>
+  readonly view = new Store(NOTHING)
   readonly #parts = new Map<string, Part>()
   readonly #stops = new Map<string, AbortController>()
   #node: TomboloNode | undefined
   #over = new AbortController()
 
-  constructor(onChange: () => void) {
-    this.#store = new Store(NOTHING, onChange)
+  constructor() {
     window.addEventListener('hashchange', () => this.#read())
     this.#read()
   }
 
   get state(): GettingState {
-    return this.#store.state
+    return this.view.value
   }
 
-  run(node: TomboloNode): void {
+  start(node: TomboloNode): void {
     this.#node = node
     if (this.state.phase === 'waiting') void this.look()
   }
@@ -84,19 +83,21 @@ export class Getting {
     const { target } = this.state
     const node = this.#node
     if (node === undefined || target === undefined) return
-    if (target.peer === node.id) return this.#store.set({ phase: 'failed', failure: ownLink() })
+    if (target.peer === node.id) return this.view.change({ phase: 'failed', failure: ownLink() })
     const { signal } = this.#over
-    this.#store.set({ phase: 'looking', failure: undefined })
-    const fail = (failure: Failure) => signal.aborted || this.#store.set({ phase: 'failed', failure })
+    this.view.change({ phase: 'looking', failure: undefined })
+    const fail = (failure: Failure) => {
+      if (!signal.aborted) this.view.change({ phase: 'failed', failure })
+    }
     try {
       await seek(node, target.peer, signal)
     } catch (error) {
-      return void fail(awayFailure(error))
+      return fail(awayFailure(error))
     }
     try {
       const listing = await this.#list(node, target, signal)
       signal.throwIfAborted()
-      this.#store.set({ phase: 'there', listing })
+      this.view.change({ phase: 'there', listing })
     } catch (error) {
       fail(error instanceof Refused ? error.failure : fetchFailure(error, 0))
     }
@@ -201,12 +202,12 @@ export class Getting {
   #read(): void {
     this.#clear()
     try {
-      this.#store.set({ target: targetOf(location.hash) })
+      this.view.change({ target: targetOf(location.hash) })
       void this.look()
     } catch (error) {
       const advice = 'A part of it may be missing: ask for it again, and copy all of it.'
-      const failure = { title: 'The link is broken', advice, detail: (error as Error).message }
-      this.#store.set({ phase: 'failed', failure })
+      const failure = { title: 'The link is broken', advice, detail: message(error) }
+      this.view.change({ phase: 'failed', failure })
     }
   }
 
@@ -215,11 +216,11 @@ export class Getting {
     this.#over = new AbortController()
     for (const { url } of this.state.downloads.values()) if (url !== undefined) URL.revokeObjectURL(url)
     this.#parts.clear()
-    this.#store.set(NOTHING)
+    this.view.change(NOTHING)
   }
 
   #show(download: Download): void {
-    this.#store.set({ downloads: new Map(this.state.downloads).set(download.file.name, download) })
+    this.view.change({ downloads: new Map(this.state.downloads).set(download.file.name, download) })
   }
 
   #change(name: string, change: Partial<Download>): void {

@@ -1,6 +1,8 @@
 import type { Message, TomboloNode } from '@tombolo/node'
+import { meshUnheard, type Failure } from './failures.js'
 import { decodeReport, encodeReport, report, type Report } from './report.js'
 import { Source } from './source.js'
+import { every } from './timers.js'
 
 /**
  * Pages tell each other what they are connected to, by broadcasts of this type: one that asks is answered by every page. A request to each
@@ -33,16 +35,16 @@ export interface MeshView {
   /** By peer id. */
   heard: ReadonlyMap<string, Heard>
   /** Why other pages cannot be asked. */
-  error: string | undefined
+  failure: Failure | undefined
 }
 
 /** What the pages of the mesh say of their connections. They are asked only while somebody looks. */
 export class Mesh {
-  readonly view = new Source<MeshView>({ heard: new Map(), error: undefined })
+  readonly view = new Source<MeshView>({ heard: new Map(), failure: undefined })
   readonly #heard = new Map<string, Heard>()
   /** When the last message of a peer was read, whatever it was. */
   readonly #read = new Map<string, number>()
-  #error: string | undefined
+  #error: Failure | undefined
   #node: TomboloNode | undefined
   #lookers = 0
   /** Aborted when nobody looks any more. */
@@ -52,7 +54,7 @@ export class Mesh {
   #answer: ReturnType<typeof setTimeout> | undefined
   #showing: ReturnType<typeof setTimeout> | undefined
 
-  async start(node: TomboloNode, signal: AbortSignal): Promise<void> {
+  start(node: TomboloNode, signal: AbortSignal): void {
     this.#node = node
     signal.addEventListener('abort', () => {
       this.#node = undefined
@@ -60,11 +62,15 @@ export class Mesh {
       clearTimeout(this.#answer)
     })
     if (this.#lookers > 0) this.#begin(node)
+    void this.#listen(node, signal)
+  }
+
+  async #listen(node: TomboloNode, signal: AbortSignal): Promise<void> {
     try {
       for await (const message of await node.subscribe(TYPE, { signal })) this.#hear(node, message)
     } catch (error) {
       if (signal.aborted) return
-      this.#error = error instanceof Error ? error.message : String(error)
+      this.#error = meshUnheard(error)
       this.#show()
     }
   }
@@ -79,8 +85,7 @@ export class Mesh {
 
   #begin(node: TomboloNode): void {
     const { signal } = (this.#looking = new AbortController())
-    const timer = setInterval(() => void this.#ask(node), ASK_MS)
-    signal.addEventListener('abort', () => clearInterval(timer))
+    every(ASK_MS, () => void this.#ask(node), signal)
     void this.#ask(node)
     void this.#watch(node, signal)
   }
@@ -158,7 +163,7 @@ export class Mesh {
   #show(): void {
     this.#showing ??= setTimeout(() => {
       this.#showing = undefined
-      this.view.set({ heard: new Map(this.#heard), error: this.#error })
+      this.view.set({ heard: new Map(this.#heard), failure: this.#error })
     }, SHOW_MS)
   }
 }

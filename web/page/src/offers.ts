@@ -2,7 +2,7 @@ import type { Listener, TomboloNode } from '@tombolo/node'
 import { fileFailure, serveFailure, type Failure } from './failures.js'
 import { linkTo, protocolOf } from './link.js'
 import { answer, shelve, type Shelved, type Watch } from './shelf.js'
-import { Store } from './state.js'
+import { Store } from './source.js'
 
 /** How many rows of who fetched what are kept of an offer. */
 const MAX_FETCHES = 20
@@ -45,19 +45,15 @@ export interface OffersState {
 
 /** What this tab serves to peers. */
 export class Offers {
-  readonly #store: Store<OffersState>
+  readonly view = new Store<OffersState>({ offers: [], failure: undefined })
   readonly #listeners = new Map<string, Listener>()
   #node: TomboloNode | undefined
 
-  constructor(onChange: () => void) {
-    this.#store = new Store<OffersState>({ offers: [], failure: undefined }, onChange)
-  }
-
   get state(): OffersState {
-    return this.#store.state
+    return this.view.value
   }
 
-  run(node: TomboloNode): void {
+  start(node: TomboloNode): void {
     this.#node = node
     window.addEventListener('beforeunload', (event) => {
       if (this.state.offers.some(({ fetched }) => fetched.some(isMoving))) event.preventDefault() // has the browser ask whether to cut it off
@@ -77,17 +73,17 @@ export class Offers {
       requests: 0,
       failure: undefined,
     }
-    this.#store.set({ failure: undefined })
+    this.view.change({ failure: undefined })
     try {
       const watch = (peer: string) => (shelved: Shelved) => this.#watch(name, peer, shelved)
       const handler = (request: Request, { peer }: { peer: string }) => answer(request, shelf, watch(peer))
       const listener = await node.serve(protocolOf(name), handler, { announce: announced(offer) })
       this.#listeners.set(name, listener)
     } catch (error) {
-      this.#store.set({ failure: serveFailure(error) })
+      this.view.change({ failure: serveFailure(error) })
       return false
     }
-    this.#store.set({ offers: [offer, ...this.state.offers] })
+    this.view.change({ offers: [offer, ...this.state.offers] })
     return true
   }
 
@@ -99,7 +95,7 @@ export class Offers {
       return this.#change(name, () => ({ failure: serveFailure(error) }))
     }
     this.#listeners.delete(name)
-    this.#store.set({ offers: this.state.offers.filter((offer) => offer.name !== name) })
+    this.view.change({ offers: this.state.offers.filter((offer) => offer.name !== name) })
   }
 
   /** Counts what a peer fetches. */
@@ -138,7 +134,7 @@ export class Offers {
 
   #change(name: string, change: (offer: Offer) => Partial<Offer>): void {
     const offers = this.state.offers.map((offer) => (offer.name === name ? { ...offer, ...change(offer) } : offer))
-    this.#store.set({ offers })
+    this.view.change({ offers })
   }
 }
 

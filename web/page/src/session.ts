@@ -3,55 +3,52 @@ import {
   type LoadProgress,
   type LogLevel,
   type NodeStats,
-  type PeerInfo,
   TomboloError,
   type TomboloNode,
 } from '@tombolo/node'
 import wasmSizes from 'virtual:wasm-sizes'
 import { describeRelay, type PageConfig, type RelayDescription } from './config.js'
-import { Instruments } from './instruments.js'
-import { Mesh } from './mesh.js'
-import { NodeLog } from './node-log.js'
+import { message, siteFailure } from './failures.js'
 import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from './problems.js'
 import { seek } from './seek.js'
 import { Sites } from './sites.js'
-import { initialState, type LogKind, type State, Store } from './state.js'
+import { Store } from './source.js'
+import { initialState, type LogKind, type State } from './state.js'
+import { calmly, every } from './timers.js'
+import { count } from './ui/format.js'
 
 const REFRESH_MS = 2_000
-const PING_MS = 5_000
 const SERVICES_MS = 10_000
 /** After so long without a reservation a person should know that something is wrong. */
 const RELAY_PATIENCE_MS = 10_000
 const MAX_LOG = 200
-const MAX_ECHOES = 6
+/** What strangers bring about, by connecting or by echoes, is told once in so long. */
+const CALM_MS = 500
+const ECHOES_MS = 1_000
 
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
-  readonly mesh = new Mesh()
-  readonly instruments = new Instruments()
-  readonly nodeLog = new NodeLog()
-  readonly #store: Store<State>
+  readonly view = new Store<State>(initialState)
   readonly #config: PageConfig
-  readonly #onNode: (node: TomboloNode) => void
+  readonly #onNode: (node: TomboloNode, signal: AbortSignal) => void
   readonly #over = new AbortController()
   #node: TomboloNode | undefined
   #relay: RelayDescription | undefined
   #patience: ReturnType<typeof setTimeout> | undefined
   /** Why the last attempt at the relay failed. */
   #refused: string | undefined
-  #pinging = false
+  readonly #echoes = new Map<string, { times: number; bytes: number }>()
   #asking = false
   #sites: Sites | undefined
   #count = 0
 
-  constructor(config: PageConfig, onChange: (state: State) => void, onNode: (node: TomboloNode) => void) {
+  constructor(config: PageConfig, onNode: (node: TomboloNode, signal: AbortSignal) => void) {
     this.#config = config
-    this.#store = new Store(initialState, onChange)
     this.#onNode = onNode
   }
 
   get state(): State {
-    return this.#store.state
+    return this.view.value
   }
 
   /** Makes the node and joins the relay. Does not reject: what goes wrong is in the state. */
@@ -91,44 +88,24 @@ export class Session {
     await this.#refresh()
   }
 
-  /** Sends text to a peer's echo service and checks what comes back. */
-  async echo(peer: string, text: string): Promise<void> {
-    if (this.#node === undefined) return
-    const sent = new TextEncoder().encode(text)
-    const n = ++this.#count
-    const result = { n, peer, text, bytes: sent.length, ms: undefined, error: undefined }
-    this.#store.set({ echoes: [result, ...this.state.echoes].slice(0, MAX_ECHOES) })
-    const finish = (change: { ms: number } | { error: string }) =>
-      this.#store.set({ echoes: this.state.echoes.map((echo) => (echo.n === n ? { ...echo, ...change } : echo)) })
-    const begin = performance.now()
-    try {
-      const back = await this.#node.echo(peer, sent, { signal: AbortSignal.timeout(20_000) })
-      const ms = performance.now() - begin
-      const same = back.length === sent.length && back.every((byte, i) => byte === sent[i])
-      finish(same ? { ms } : { error: 'other bytes came back' })
-    } catch (error) {
-      finish({ error: message(error) })
-    }
-  }
-
   /** Shows a site of a peer in the gateway's frame. */
   async openSite(peer: string, protocol: string): Promise<void> {
     if (this.#node === undefined) return
-    const site = { peer, protocol, shown: undefined, error: undefined }
-    this.#store.set({ site })
+    const site = { peer, protocol, shown: undefined, failure: undefined }
+    this.view.change({ site })
     const finish = (change: Partial<NonNullable<State['site']>>) => {
-      if (this.state.site === site) this.#store.set({ site: { ...site, ...change } })
+      if (this.state.site === site) this.view.change({ site: { ...site, ...change } })
     }
     try {
       this.#sites ??= new Sites(this.#node)
       finish({ shown: await this.#sites.show(peer, protocol) })
     } catch (error) {
-      finish({ error: message(error) })
+      finish({ failure: siteFailure(error) })
     }
   }
 
   closeSite(): void {
-    this.#store.set({ site: undefined })
+    this.view.change({ site: undefined })
   }
 
   get logLevel(): LogLevel {
@@ -144,10 +121,7 @@ export class Session {
     this.#node = node
     window.tombolo = node
     this.#listen(node)
-    this.nodeLog.start(node)
-    this.instruments.start(node, this.#over.signal)
-    void this.mesh.start(node, this.#over.signal)
-    this.#store.set({
+    this.view.change({
       phase: 'joining',
       self: {
         id: node.id,
@@ -159,11 +133,10 @@ export class Session {
       relay: this.#relay && { id: this.#relay.id, expires: undefined },
     })
     this.#log('note', 'the node is running')
-    this.#onNode(node)
+    this.#onNode(node, this.#over.signal)
     if (this.#relay !== undefined) this.#expectRelay()
-    setInterval(() => void this.#refresh(), REFRESH_MS)
-    setInterval(() => void this.#ping(), PING_MS)
-    setInterval(() => void this.#ask(), SERVICES_MS)
+    every(REFRESH_MS, () => void this.#refresh(), this.#over.signal)
+    every(SERVICES_MS, () => void this.#ask(), this.#over.signal)
     for (const peer of this.#config.peers) this.#seek(node, peer)
     await this.#refresh()
     await this.#reservations(node)
@@ -174,14 +147,16 @@ export class Session {
   }
 
   #listen(node: TomboloNode): void {
+    const refresh = calmly(CALM_MS, () => void this.#refresh())
+    const ask = calmly(CALM_MS, () => void this.#ask())
     node.addEventListener('peer:connect', ({ detail }) => {
       this.#log('connect', detail.direction === 'inbound' ? 'called us' : 'connected', detail.peer)
-      void this.#refresh().then(() => this.#ping())
-      void this.#ask()
+      refresh()
+      ask()
     })
     node.addEventListener('peer:disconnect', ({ detail }) => {
       this.#log('disconnect', 'disconnected', detail.peer)
-      void this.#refresh()
+      refresh()
     })
     node.addEventListener('relay:reserved', ({ detail }) => {
       if (this.state.phase !== 'joined') this.#log('reserved', 'holds a reservation for this tab', detail.relay)
@@ -190,7 +165,7 @@ export class Session {
     })
     node.addEventListener('relay:lost', ({ detail }) => {
       this.#log('lost', `reservation lost: ${detail.reason}`, detail.relay)
-      this.#store.set({ phase: 'adrift', relay: { id: detail.relay, expires: undefined } })
+      this.view.change({ phase: 'adrift', relay: { id: detail.relay, expires: undefined } })
       this.#expectRelay(detail.reason)
       void this.#refresh()
     })
@@ -198,12 +173,12 @@ export class Session {
       this.#refused = detail.reason
     })
     node.addEventListener('echo', ({ detail }) => {
-      this.#log('echo', `had ${detail.bytes.toLocaleString()} bytes echoed`, detail.peer)
+      this.#echoed(detail.peer, detail.bytes)
     })
     node.addEventListener('restart', ({ detail }) => {
       this.#log('error', `the node was started again: ${detail.reason}`)
       if (this.#relay !== undefined) {
-        this.#store.set({ phase: 'adrift', relay: { id: this.#relay.id, expires: undefined } })
+        this.view.change({ phase: 'adrift', relay: { id: this.#relay.id, expires: undefined } })
         this.#expectRelay()
       }
       void this.#refresh()
@@ -215,11 +190,26 @@ export class Session {
     })
   }
 
+  /** Gathers what is echoed for peers into one entry of the log for each. */
+  #echoed(peer: string, bytes: number): void {
+    if (this.#echoes.size === 0) {
+      setTimeout(() => {
+        for (const [peer, { times, bytes }] of this.#echoes) {
+          const often = times === 1 ? '' : `, in ${count(times, 'message')}`
+          this.#log('echo', `had ${bytes.toLocaleString()} bytes echoed${often}`, peer)
+        }
+        this.#echoes.clear()
+      }, ECHOES_MS)
+    }
+    const before = this.#echoes.get(peer) ?? { times: 0, bytes: 0 }
+    this.#echoes.set(peer, { times: before.times + 1, bytes: before.bytes + bytes })
+  }
+
   #reserved(id: string, expires: number): void {
     clearTimeout(this.#patience)
     this.#refused = undefined
     this.#dismiss('relay-silent')
-    this.#store.set({ phase: 'joined', relay: { id, expires } })
+    this.view.change({ phase: 'joined', relay: { id, expires } })
   }
 
   /** Gives the relay a while; then says that it does not answer. */
@@ -243,26 +233,12 @@ export class Session {
     if (node === undefined || self === undefined || this.state.phase === 'failed') return
     try {
       const [peers, addrs] = await Promise.all([node.peers(), node.addrs()])
+      if (this.#over.signal.aborted) return
       peers.sort((a, b) => Number(b.id === this.#relay?.id) - Number(a.id === this.#relay?.id) || a.since - b.since)
-      this.#store.set({ peers, self: { ...self, addrs } })
+      this.view.change({ peers, self: { ...self, addrs } })
     } catch (error) {
       this.#log('error', message(error))
     }
-  }
-
-  /** Keeps the round trip times fresh while somebody looks at them. */
-  async #ping(): Promise<void> {
-    const node = this.#node
-    if (node === undefined || document.hidden || this.#pinging || this.state.phase === 'failed') return
-    this.#pinging = true
-    const ping = ({ id }: PeerInfo) =>
-      node.ping(id, { signal: AbortSignal.timeout(PING_MS) }).then(
-        (ms) => this.instruments.addRtt(id, ms),
-        () => this.instruments.addRtt(id, undefined),
-      )
-    await Promise.all(this.state.peers.map(ping))
-    this.#pinging = false
-    await this.#refresh()
   }
 
   /** Asks the connected peers what they offer. */
@@ -271,7 +247,8 @@ export class Session {
     if (node === undefined || document.hidden || this.#asking || this.state.phase === 'failed') return
     this.#asking = true
     try {
-      this.#store.set({ services: await node.services({ signal: AbortSignal.timeout(SERVICES_MS) }) })
+      const services = await node.services({ signal: AbortSignal.timeout(SERVICES_MS) })
+      if (!this.#over.signal.aborted) this.view.change({ services })
     } catch (error) {
       this.#log('error', `asking for services: ${message(error)}`)
     }
@@ -280,32 +257,28 @@ export class Session {
 
   #loaded({ loaded, encoding }: LoadProgress): void {
     const total = encoding === 'br' ? wasmSizes.br : encoding === 'gzip' ? wasmSizes.gzip : wasmSizes.raw
-    this.#store.set({ load: { done: Math.min(total, Math.round((loaded / wasmSizes.raw) * total)), total } })
+    this.view.change({ load: { done: Math.min(total, Math.round((loaded / wasmSizes.raw) * total)), total } })
   }
 
   #fail(failure: Problem): void {
     this.#over.abort()
     clearTimeout(this.#patience)
-    this.#store.set({ phase: 'failed', failure, peers: [], services: [], site: undefined })
+    this.view.change({ phase: 'failed', failure, peers: [], services: [], site: undefined })
   }
 
   #notice(problem: Problem): void {
     this.#dismiss(problem.kind)
-    this.#store.set({ notices: [...this.state.notices, problem] })
+    this.view.change({ notices: [...this.state.notices, problem] })
   }
 
   #dismiss(kind: string): void {
-    this.#store.set({ notices: this.state.notices.filter((notice) => notice.kind !== kind) })
+    this.view.change({ notices: this.state.notices.filter((notice) => notice.kind !== kind) })
   }
 
   #log(kind: LogKind, text: string, peer?: string): void {
     const entry = { n: ++this.#count, at: Date.now(), kind, text, peer }
-    this.#store.set({ log: [entry, ...this.state.log].slice(0, MAX_LOG) })
+    this.view.change({ log: [entry, ...this.state.log].slice(0, MAX_LOG) })
   }
-}
-
-function message(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }
 
 declare global {

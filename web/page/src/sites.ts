@@ -1,4 +1,5 @@
 import { serveGateway, type Gateway, type TomboloNode } from '@tombolo/node'
+import { message } from './failures.js'
 
 /** A site of a peer as it can be shown. */
 export interface ShownSite {
@@ -28,7 +29,7 @@ export class Sites {
         return { url: await gateway.url(peer, protocol), sandbox: gateway.sandbox, caveat: undefined }
       } catch (error) {
         this.#apart = undefined
-        caveat = error instanceof Error ? error.message : String(error)
+        caveat = message(error)
       }
     }
     try {

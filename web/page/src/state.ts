@@ -1,4 +1,5 @@
 import type { PeerInfo, Service } from '@tombolo/node'
+import type { Failure } from './failures.js'
 import type { Problem } from './problems.js'
 import type { ShownSite } from './sites.js'
 
@@ -42,16 +43,6 @@ export interface LogEntry {
   peer: string | undefined
 }
 
-export interface EchoResult {
-  n: number
-  peer: string
-  text: string
-  bytes: number
-  /** Milliseconds, once the bytes came back. */
-  ms: number | undefined
-  error: string | undefined
-}
-
 /** The site in the gateway's frame. */
 export interface Site {
   peer: string
@@ -59,7 +50,7 @@ export interface Site {
   /** Once it is known how. */
   shown: ShownSite | undefined
   /** Why it cannot be shown. */
-  error: string | undefined
+  failure: Failure | undefined
 }
 
 export interface State {
@@ -69,7 +60,6 @@ export interface State {
   relay: RelayState | undefined
   peers: PeerInfo[]
   log: LogEntry[]
-  echoes: EchoResult[]
   /** What connected peers offer. */
   services: Service[]
   site: Site | undefined
@@ -86,35 +76,8 @@ export const initialState: State = {
   relay: undefined,
   peers: [],
   log: [],
-  echoes: [],
   services: [],
   site: undefined,
   failure: undefined,
   notices: [],
-}
-
-/** Holds the state; tells once per turn of the event loop that it has changed, however many messages come in one. */
-export class Store<T extends object> {
-  #state: T
-  #told = true
-  readonly #turn = new MessageChannel() // unlike a timer, not slowed down in a tab that nobody looks at
-
-  constructor(initial: T, onChange: (state: T) => void) {
-    this.#state = initial
-    this.#turn.port1.onmessage = () => {
-      this.#told = true
-      onChange(this.#state)
-    }
-  }
-
-  get state(): T {
-    return this.#state
-  }
-
-  set(change: Partial<T>): void {
-    this.#state = { ...this.#state, ...change }
-    if (!this.#told) return
-    this.#told = false
-    this.#turn.port2.postMessage(null)
-  }
 }

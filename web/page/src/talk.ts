@@ -1,7 +1,7 @@
 import type { Gap, Message, Presence, Recovery, Subscription, TomboloNode } from '@tombolo/node'
 import { broadcastFailure, heardNoMore, joinFailure, recoverFailure, sendFailure, type Failure } from './failures.js'
 import { keepLines, keptLines, readable, type Content } from './lines.js'
-import { Store } from './state.js'
+import { Store } from './source.js'
 import { count } from './ui/format.js'
 
 /** How many lines of a type are shown; older ones make room. */
@@ -20,13 +20,15 @@ export interface Line {
   n: number
   /** When it came here. A message does not say when it was made. */
   at: number
-  kind: 'message' | 'joined' | 'left' | 'note' | 'gap'
+  kind: 'message' | 'joined' | 'left' | 'passed' | 'note' | 'gap'
   /** Whom it is from, or about. */
   peer: string | undefined
   /** Whom this tab sent it to, if to one peer. */
   to: string | undefined
   how: 'broadcast' | 'direct' | undefined
   replayed: boolean
+  /** How many came and left, of a line that says so. */
+  passing: { came: number; left: number } | undefined
   content: Content
 }
 
@@ -54,23 +56,19 @@ export interface TalkState {
 
 /** Messages by type: what is heard on each, who is there, and what was said before. */
 export class Talk {
-  readonly #store: Store<TalkState>
+  readonly view = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined })
   readonly #ends = new Map<string, AbortController>()
   /** The types of which this tab may have missed something. */
   readonly #behind = new Set<string>()
   #node: TomboloNode | undefined
   #count = 0
 
-  constructor(onChange: () => void) {
-    this.#store = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined }, onChange)
-  }
-
   get state(): TalkState {
-    return this.#store.state
+    return this.view.value
   }
 
   /** Begins with the types that this tab was on before a reload. */
-  run(node: TomboloNode): void {
+  start(node: TomboloNode): void {
     this.#node = node
     for (const { type, lines } of keptLines(node.id)) {
       const kept = lines.map((line) => ({ ...line, n: ++this.#count }))
@@ -89,7 +87,7 @@ export class Talk {
     if (this.#room(type) !== undefined) return this.show(type)
     if (this.state.rooms.length === MAX_ROOMS) {
       const advice = 'Leave one of them first.'
-      return this.#store.set({
+      return this.view.change({
         failure: { title: `This tab is on ${MAX_ROOMS} types already`, advice, detail: type },
       })
     }
@@ -97,7 +95,7 @@ export class Talk {
   }
 
   show(type: string): void {
-    this.#store.set({ shown: type })
+    this.view.change({ shown: type })
     this.#change(type, { unread: 0 })
   }
 
@@ -107,7 +105,10 @@ export class Talk {
     this.#ends.delete(type)
     this.#behind.delete(type)
     const rooms = this.state.rooms.filter((room) => room.type !== type)
-    this.#store.set({ rooms, shown: this.state.shown === type ? rooms[0]?.type : this.state.shown })
+    this.view.change({ rooms })
+    if (this.state.shown !== type) return
+    if (rooms[0] === undefined) this.view.change({ shown: undefined })
+    else this.show(rooms[0].type)
   }
 
   /** Says text to all on the type, or to one peer. Resolves to whether it went out. */
@@ -155,7 +156,7 @@ export class Talk {
     const { signal } = end
     this.#ends.set(type, end)
     const room: Room = { type, open: false, lines, gone: 0, unread: 0, here: [], catching: false, failure: undefined }
-    this.#store.set({ rooms: [...this.state.rooms, room], shown: type, failure: undefined })
+    this.view.change({ rooms: [...this.state.rooms, room], shown: type, failure: undefined })
     try {
       // Before the subscription, so that all that is heard is remembered.
       if (!isPattern(type)) await node.keepHistory(type)
@@ -165,7 +166,7 @@ export class Talk {
     } catch (error) {
       if (signal.aborted) return
       this.leave(type)
-      return this.#store.set({ failure: joinFailure(error) })
+      return this.view.change({ failure: joinFailure(error) })
     }
     this.#change(type, { open: true })
     await this.catchUp(type)
@@ -197,11 +198,35 @@ export class Talk {
         const here = this.#room(type)?.here ?? []
         if (peer === this.#node!.id || here.includes(peer) === joined) continue
         this.#change(type, { here: joined ? [...here, peer] : here.filter((other) => other !== peer) })
-        this.#add(type, { kind: joined ? 'joined' : 'left', peer })
+        this.#passed(type, peer, joined)
       }
     } catch (error) {
       if (!signal.aborted) this.#change(type, { here: [], failure: heardNoMore(error) })
     }
+  }
+
+  /** Many who come and go are one line, so that they do not push out what is said. */
+  #passed(type: string, peer: string, joined: boolean): void {
+    const room = this.#room(type)
+    const last = room?.lines.at(-1)
+    const passing = last?.passing
+    if (room === undefined || last === undefined || passing === undefined) {
+      return this.#add(type, { kind: joined ? 'joined' : 'left', peer, passing: { came: +joined, left: +!joined } })
+    }
+    const { came, left } = { came: passing.came + +joined, left: passing.left + +!joined }
+    const text = [
+      ...(came > 0 ? [`${came.toLocaleString()} came`] : []),
+      ...(left > 0 ? [`${left.toLocaleString()} left`] : []),
+    ].join(', ')
+    const line: Line = {
+      ...last,
+      at: Date.now(),
+      kind: 'passed',
+      peer: undefined,
+      passing: { came, left },
+      content: { ...EMPTY, text },
+    }
+    this.#change(type, { lines: [...room.lines.slice(0, -1), line] })
   }
 
   #tell(type: string, { messages, complete, gaps }: Recovery): void {
@@ -224,7 +249,7 @@ export class Talk {
   #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>): void {
     const room = this.#room(type)
     if (room === undefined) return
-    const blank = { peer: undefined, to: undefined, how: undefined, replayed: false }
+    const blank = { peer: undefined, to: undefined, how: undefined, replayed: false, passing: undefined }
     const line: Line = { ...blank, content: EMPTY, ...what, n: ++this.#count, at: Date.now() }
     const lines = [...room.lines, line]
     const over = Math.max(0, lines.length - MAX_LINES)
@@ -233,7 +258,7 @@ export class Talk {
   }
 
   #change(type: string, change: Partial<Room>): void {
-    this.#store.set({ rooms: this.state.rooms.map((room) => (room.type === type ? { ...room, ...change } : room)) })
+    this.view.change({ rooms: this.state.rooms.map((room) => (room.type === type ? { ...room, ...change } : room)) })
   }
 }
 

@@ -1,58 +1,52 @@
 import type { ListenerInfo, StreamInfo, TomboloNode } from '@tombolo/node'
-import { Store } from './state.js'
-
-const LOOK_MS = 2_000
+import { closeFailure, lookFailure, type Failure } from './failures.js'
+import { Store } from './source.js'
 
 export interface WiresState {
   listeners: ListenerInfo[]
   streams: StreamInfo[]
-  /** Why they could not be looked up, or one not be closed. */
-  error: string | undefined
+  /** Why they could not be looked up. */
+  unseen: Failure | undefined
+  /** Why one could not be closed. */
+  failure: Failure | undefined
 }
 
-/** What this tab's node listens on, and the streams that are open. */
+/** What this tab's node listens on, and the streams that are open. Whoever reads them, for the plots too, brings them up to date. */
 export class Wires {
-  readonly #store: Store<WiresState>
+  readonly view = new Store<WiresState>({ listeners: [], streams: [], unseen: undefined, failure: undefined })
   #node: TomboloNode | undefined
 
-  constructor(onChange: () => void) {
-    this.#store = new Store<WiresState>({ listeners: [], streams: [], error: undefined }, onChange)
-  }
-
-  get state(): WiresState {
-    return this.#store.state
-  }
-
-  run(node: TomboloNode): void {
+  start(node: TomboloNode, signal: AbortSignal): void {
     this.#node = node
-    const timer = setInterval(() => void this.look(), LOOK_MS)
-    node.addEventListener('error', ({ detail }) => {
-      if (!detail.fatal) return
-      clearInterval(timer)
-      this.#store.set({ listeners: [], streams: [] })
+    signal.addEventListener('abort', () => {
+      this.#node = undefined
+      this.view.change({ listeners: [], streams: [] })
     })
-    void this.look()
   }
 
-  /** Looks now, while somebody sees it. */
-  async look(): Promise<void> {
-    if (this.#node === undefined || document.hidden) return
-    await this.#try(async (node) => {
+  async read(node: TomboloNode): Promise<StreamInfo[]> {
+    try {
       const [listeners, streams] = await Promise.all([node.listeners(), node.streams()])
-      this.#store.set({ listeners, streams, error: undefined })
-    })
+      if (this.#node === node) this.view.change({ listeners, streams, unseen: undefined })
+      return streams
+    } catch (error) {
+      this.view.change({ unseen: lookFailure(error) })
+      throw error
+    }
   }
 
   async close(stream: number): Promise<void> {
-    await this.#try((node) => node.closeStream(stream))
+    this.view.change({ failure: undefined })
+    try {
+      await this.#node?.closeStream(stream)
+    } catch (error) {
+      this.view.change({ failure: closeFailure(error) })
+    }
     await this.look()
   }
 
-  async #try(f: (node: TomboloNode) => Promise<void>): Promise<void> {
-    try {
-      await f(this.#node!)
-    } catch (error) {
-      this.#store.set({ error: error instanceof Error ? error.message : String(error) })
-    }
+  /** Looks now. */
+  async look(): Promise<void> {
+    if (this.#node !== undefined) await this.read(this.#node).catch(() => {}) // it is in the view
   }
 }

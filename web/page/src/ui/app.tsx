@@ -1,6 +1,6 @@
 import type { Desk } from '../desk.js'
 import type { Session } from '../session.js'
-import type { State } from '../state.js'
+import { useSource } from '../source.js'
 import { EchoBox } from './echo.js'
 import { GettingSheet } from './getting.js'
 import { ActivityLog } from './log.js'
@@ -16,8 +16,9 @@ import { Status } from './status.js'
 import { TalkSheet } from './talk.js'
 import { WiresSheet } from './wires.js'
 
-export function App({ state, session, desk }: { state: State; session: Session; desk: Desk }) {
-  const { talk, offers, getting, wires } = desk
+export function App({ session, desk }: { session: Session; desk: Desk }) {
+  const state = useSource(session.view)
+  const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog } = desk
   return (
     <>
       <Status state={state} />
@@ -26,20 +27,18 @@ export function App({ state, session, desk }: { state: State; session: Session; 
         <ProblemBox key={notice.kind} problem={notice} />
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
-        {(getting.state.target ?? getting.state.failure) && (
-          <GettingSheet state={state} session={session} getting={getting} />
-        )}
-        <MeshSheet state={state} session={session} />
+        <GettingSheet state={state} session={session} getting={getting} />
+        <MeshSheet state={state} mesh={mesh} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />
-        <EchoBox state={state} session={session} />
+        <EchoBox state={state} echoes={echoes} />
         {state.site && <SiteView site={state.site} session={session} />}
         <TalkSheet state={state} talk={talk} />
         <OffersSheet state={state} offers={offers} />
-        <WiresSheet wires={wires} offers={offers} />
-        <Plots state={state} session={session} />
-        <NodeSheet session={session} />
+        <WiresSheet state={state} wires={wires} offers={offers} />
+        <Plots state={state} instruments={instruments} />
+        <NodeSheet session={session} nodeLog={nodeLog} />
         <ActivityLog log={state.log} />
       </div>
       <footer>

@@ -1,19 +1,21 @@
 import { useState } from 'preact/hooks'
-import type { Session } from '../session.js'
-import type { EchoResult, State } from '../state.js'
+import type { EchoResult, Echoes } from '../echoes.js'
+import { useSource } from '../source.js'
+import type { State } from '../state.js'
 import { Flag } from './flag.js'
 import { milliseconds, shortId } from './format.js'
 
 /** Text goes to a peer and comes back: the shortest proof that two peers can talk. */
-export function EchoBox({ state, session }: { state: State; session: Session }) {
-  const { peers, relay, echoes } = state
+export function EchoBox({ state, echoes }: { state: State; echoes: Echoes }) {
+  const { peers, relay } = state
+  const results = useSource(echoes.results)
   const [choice, setChoice] = useState('')
   // Until somebody chooses, the first peer that is not the relay is the interesting one.
   const chosen = peers.find((peer) => peer.id === choice) ?? peers.find((peer) => peer.id !== relay?.id) ?? peers[0]
   const submit = (event: SubmitEvent) => {
     event.preventDefault()
     const text = String(new FormData(event.currentTarget as HTMLFormElement).get('text'))
-    if (chosen !== undefined) void session.echo(chosen.id, text)
+    if (chosen !== undefined) void echoes.echo(chosen.id, text)
   }
   return (
     <section class="sheet echo" aria-labelledby="echo-title">
@@ -47,7 +49,7 @@ export function EchoBox({ state, session }: { state: State; session: Session }) 
         </div>
       </form>
       <ol id="echoes" aria-live="polite">
-        {echoes.map((echo) => (
+        {results.map((echo) => (
           <Result key={echo.n} echo={echo} />
         ))}
       </ol>
@@ -59,7 +61,7 @@ function Result({ echo }: { echo: EchoResult }) {
   const state = echo.error !== undefined ? 'failed' : echo.ms === undefined ? 'under way' : 'back'
   return (
     <li data-state={state}>
-      <Flag id={echo.peer} />
+      <Flag id={echo.peer} small />
       <q>{echo.text}</q>
       <span class="echo-result">
         {echo.error ?? (echo.ms === undefined ? 'under way' : `back in ${milliseconds(echo.ms)}`)}

@@ -9,7 +9,7 @@ export function megabytes(bytes: number): string {
 
 /** Bytes for a person: `3 bytes`, `12.3 kB`, `20.0 MB`. */
 export function size(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} byte${bytes === 1 ? '' : 's'}`
+  if (bytes < 1_000) return count(bytes, 'byte')
   return bytes < 1e6
     ? `${(bytes / 1e3).toFixed(1)} kB`
     : bytes < 1e9
@@ -53,6 +53,12 @@ export function knownTransport(transport: string): string {
 
 export function transportName(transport: string): string {
   return TRANSPORTS[transport] ?? transport
+}
+
+/** How a relayed connection runs, `own` being this tab's relay. */
+export function throughRelay(relay: string | undefined, own: string | undefined): string {
+  if (relay === undefined) return 'through a relay'
+  return relay === own ? 'through this tab’s relay' : `through relay ${shortId(relay)}`
 }
 
 const BRIEF: Record<string, string> = {

@@ -4,9 +4,10 @@ import { protocolOf } from '../link.js'
 import { shownName } from '../listing.js'
 import type { Session } from '../session.js'
 import type { Listed } from '../shelf.js'
+import { useSource } from '../source.js'
 import type { State } from '../state.js'
-import { Flag } from './flag.js'
-import { count, shortId, size } from './format.js'
+import { count, size } from './format.js'
+import { Peer } from './peer.js'
 import { Trouble } from './trouble.js'
 
 interface Props {
@@ -17,18 +18,18 @@ interface Props {
 
 /** What the link that this page was opened with leads to. */
 export function GettingSheet({ state, session, getting }: Props) {
-  const { target, phase, listing, failure, downloads } = getting.state
+  const { target, phase, listing, failure, downloads } = useSource(getting.view)
   const isPage = listing?.files.some(({ name }) => name === 'index.html')
   const view = useRef<HTMLElement>(null)
   useEffect(() => view.current?.focus({ preventScroll: true }), [target])
+  if (target === undefined && failure === undefined) return null
   return (
     <section class="sheet getting" aria-labelledby="getting-title" data-phase={phase} tabIndex={-1} ref={view}>
       <h2 id="getting-title">Shared with you</h2>
       <div class="getting-bar">
         {target && (
           <p>
-            <Flag id={target.peer} /> <code title={target.peer}>{shortId(target.peer)}</code> serves{' '}
-            <code>{target.name}</code>
+            <Peer id={target.peer} /> serves <code>{target.name}</code>
           </p>
         )}
         {phase === 'there' && target && (

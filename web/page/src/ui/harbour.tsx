@@ -1,4 +1,4 @@
-import { useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { Card, Drawing, Line } from '../drawing.js'
 import type { Edge, Vertex } from '../graph.js'
 import { Flag } from './flag.js'
@@ -27,6 +27,13 @@ export function Harbour({ drawing, vertices, words, eye, narrow }: Props) {
   const [current, setCurrent] = useState<string | undefined>()
   const { cards, width, height, lines } = drawing
   const stop = (cards.find(({ id }) => id === current) ?? cards[0])?.id
+  // Who had the focus may be gone: then it is on who takes its place, and not at the top of the page.
+  const had = document.activeElement
+  const lost =
+    group.current?.contains(had) === true && !cards.some(({ id }) => id === (had as HTMLElement).dataset['peer'])
+  useLayoutEffect(() => {
+    if (lost) group.current?.querySelector<HTMLElement>(`[data-peer="${stop}"]`)?.focus()
+  })
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.key === 'Escape') eye.choose(undefined)
     const next = neighbour(cards, stop, event.key)
@@ -100,7 +107,7 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
       onClick={() => eye.choose(eye.chosen === id ? undefined : id)}
     >
       <span class="berth-id">
-        <Flag id={id} />
+        <Flag id={id} small />
         <code>{narrow ? id.slice(-4) : shortId(id)}</code>
       </span>
       <span class="berth-kind">{narrow ? (BRIEF_KINDS[kind] ?? kind) : noteOf(kind, vertex)}</span>

@@ -1,6 +1,6 @@
 import type { LogEntry } from '../state.js'
-import { Flag } from './flag.js'
-import { clock, shortId } from './format.js'
+import { clock } from './format.js'
+import { Peer } from './peer.js'
 
 export function ActivityLog({ log }: { log: LogEntry[] }) {
   return (
@@ -25,7 +25,7 @@ function Entry({ entry: { at, kind, text, peer } }: { entry: LogEntry }) {
       <span>
         {peer !== undefined && (
           <>
-            <Flag id={peer} /> <code title={peer}>{shortId(peer)}</code>{' '}
+            <Peer id={peer} />{' '}
           </>
         )}
         {text}

@@ -1,10 +1,8 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { draw, NARROW, type Drawing } from '../drawing.js'
 import { graphOf, type Graph } from '../graph.js'
-import type { MeshView } from '../mesh.js'
-import { meshUnheard } from '../problems.js'
+import type { Mesh, MeshView } from '../mesh.js'
 import { report } from '../report.js'
-import type { Session } from '../session.js'
 import { Slots } from '../slots.js'
 import { useSource } from '../source.js'
 import type { State } from '../state.js'
@@ -13,22 +11,22 @@ import { count } from './format.js'
 import { Harbour, type Eye } from './harbour.js'
 import { Legend } from './legend.js'
 import { meshWords } from './mesh-words.js'
-import { ProblemBox } from './problem.js'
 import { useInSight, useWidth } from './sight.js'
+import { Trouble } from './trouble.js'
 
 /** Who is connected to whom, as the pages of the mesh tell it. */
-export function MeshSheet({ state, session }: { state: State; session: Session }) {
+export function MeshSheet({ state, mesh }: { state: State; mesh: Mesh }) {
   const section = useRef<HTMLElement>(null)
-  const { heard, error } = useSource(session.mesh.view)
+  const { heard, failure } = useSource(mesh.view)
   const inSight = useInSight(section)
-  useEffect(() => (inSight ? session.mesh.look() : undefined), [inSight, session])
+  useEffect(() => (inSight ? mesh.look() : undefined), [inSight, mesh])
   const graph = useGraph(state, heard)
   return (
     <section class="sheet mesh" aria-labelledby="mesh-title" ref={section}>
       <h2 id="mesh-title">
         Mesh <span class="count">{graph.vertices.size + graph.left.vertices}</span>
       </h2>
-      {error !== undefined && <ProblemBox problem={meshUnheard(error)} />}
+      <Trouble failure={failure} />
       {state.self === undefined ? (
         <p class="waiting">It is drawn once the node runs.</p>
       ) : (

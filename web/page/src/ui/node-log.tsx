@@ -1,22 +1,30 @@
+import type { LogLevel } from '@tombolo/node'
 import { useState } from 'preact/hooks'
-import type { NumberedRecord } from '../node-log.js'
-import type { Session } from '../session.js'
+import type { NodeLog, NumberedRecord } from '../node-log.js'
 import { useSource } from '../source.js'
 import { clock } from './format.js'
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 
 /** What the node itself says, for who looks for a fault; what happened to the tab is in the log of the page. */
-export function NodeLogView({ session }: { session: Session }) {
-  const records = useSource(session.nodeLog.records)
-  const [least, setLeast] = useState<string>('debug')
-  const shown = records.filter(({ level }) => LEVELS.indexOf(level) >= LEVELS.findIndex((one) => one === least))
-  const logged = session.logLevel
+export function NodeLogView({ nodeLog, logged }: { nodeLog: NodeLog; logged: LogLevel }) {
+  const records = useSource(nodeLog.records)
+  const [open, setOpen] = useState(false)
   return (
-    <details class="node-log" id="node-log">
+    <details class="node-log" id="node-log" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>
         What it has logged <span class="count">{records.length}</span>
       </summary>
+      {open && <Records records={records} logged={logged} />}
+    </details>
+  )
+}
+
+function Records({ records, logged }: { records: readonly NumberedRecord[]; logged: LogLevel }) {
+  const [least, setLeast] = useState<string>('debug')
+  const shown = records.filter(({ level }) => LEVELS.indexOf(level) >= LEVELS.findIndex((one) => one === least))
+  return (
+    <>
       <form class="node-log-filter" onSubmit={(event) => event.preventDefault()}>
         <label for="node-log-level">Show</label>
         <select id="node-log-level" value={least} onChange={(event) => setLeast(event.currentTarget.value)}>
@@ -35,15 +43,15 @@ export function NodeLogView({ session }: { session: Session }) {
       <div class="log-scroll" role="log" aria-label="What the node has logged" tabIndex={shown.length > 0 ? 0 : -1}>
         <ol>
           {shown.map((record) => (
-            <Line key={record.n} record={record} />
+            <RecordView key={record.n} record={record} />
           ))}
         </ol>
       </div>
-    </details>
+    </>
   )
 }
 
-function Line({ record: { time, level, message, attrs } }: { record: NumberedRecord }) {
+function RecordView({ record: { time, level, message, attrs } }: { record: NumberedRecord }) {
   return (
     <li data-level={level}>
       <time dateTime={new Date(time).toISOString()}>{clock(time)}</time>

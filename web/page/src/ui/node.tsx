@@ -1,13 +1,16 @@
 import type { NodeStats } from '@tombolo/node'
 import { useEffect, useState } from 'preact/hooks'
+import { lookFailure, type Failure } from '../failures.js'
+import type { NodeLog } from '../node-log.js'
 import type { Session } from '../session.js'
 import { groupsOf, type Group } from '../stats-words.js'
 import { NodeLogView } from './node-log.js'
+import { Trouble } from './trouble.js'
 
 const REFRESH_MS = 2_000
 
 /** For who runs the node: what it has counted, and what it has logged. */
-export function NodeSheet({ session }: { session: Session }) {
+export function NodeSheet({ session, nodeLog }: { session: Session; nodeLog: NodeLog }) {
   const [open, setOpen] = useState(false)
   return (
     <section class="sheet node" aria-labelledby="node-title">
@@ -16,14 +19,14 @@ export function NodeSheet({ session }: { session: Session }) {
         <summary>What it has counted</summary>
         {open && <Counters session={session} />}
       </details>
-      <NodeLogView session={session} />
+      <NodeLogView nodeLog={nodeLog} logged={session.logLevel} />
     </section>
   )
 }
 
 function Counters({ session }: { session: Session }) {
   const [stats, setStats] = useState<NodeStats | undefined>()
-  const [error, setError] = useState<string | undefined>()
+  const [failure, setFailure] = useState<Failure | undefined>()
   useEffect(() => {
     let over = false
     const read = async () => {
@@ -31,9 +34,9 @@ function Counters({ session }: { session: Session }) {
       try {
         const read = await session.stats()
         if (!over) setStats(read)
-        setError(undefined)
-      } catch (failure) {
-        setError(failure instanceof Error ? failure.message : String(failure))
+        if (!over) setFailure(undefined)
+      } catch (error) {
+        if (!over) setFailure(lookFailure(error))
       }
     }
     void read()
@@ -45,11 +48,7 @@ function Counters({ session }: { session: Session }) {
   }, [session])
   return (
     <>
-      {error !== undefined && (
-        <p class="form-error" role="alert">
-          The counters could not be read: {error}. It is tried again; if it goes on, reload the page.
-        </p>
-      )}
+      <Trouble failure={failure} />
       {stats === undefined ? (
         <p class="waiting">There is no node to count yet.</p>
       ) : (

@@ -2,29 +2,31 @@ import { useId, useState } from 'preact/hooks'
 import { NAME, nameFrom, onlyHere, protocolOf } from '../link.js'
 import type { Fetched, Offer, Offers } from '../offers.js'
 import { written } from '../shelf.js'
+import { useSource } from '../source.js'
 import type { State } from '../state.js'
 import { CopyButton } from './copy.js'
-import { Flag } from './flag.js'
-import { clock, shortId, size } from './format.js'
+import { clock, count, size } from './format.js'
+import { Peer } from './peer.js'
 import { Qr } from './qr.js'
 import { Trouble } from './trouble.js'
 
 /** Serves files, or a page, from this tab. */
 export function OffersSheet({ state, offers }: { state: State; offers: Offers }) {
+  const { offers: served, failure } = useSource(offers.view)
   const ready = state.self !== undefined && state.phase !== 'failed'
   return (
     <section class="sheet offers" aria-labelledby="offers-title">
       <h2 id="offers-title">
-        Served from this tab <span class="count">{offers.state.offers.length}</span>
+        Served from this tab <span class="count">{served.length}</span>
       </h2>
       <div class="offers-columns">
         <div>
           <ServeBox offers={offers} ready={ready} />
-          <Trouble failure={offers.state.failure} />
+          <Trouble failure={failure} />
         </div>
-        {offers.state.offers.length === 0 && <p class="waiting">Nothing is served from here yet.</p>}
-        <ul id="offers" hidden={offers.state.offers.length === 0}>
-          {offers.state.offers.map((offer) => (
+        {served.length === 0 && <p class="waiting">Nothing is served from here yet.</p>}
+        <ul id="offers" hidden={served.length === 0}>
+          {served.map((offer) => (
             <OfferView key={offer.name} offer={offer} offers={offers} joined={state.phase === 'joined'} />
           ))}
         </ul>
@@ -157,9 +159,7 @@ function OfferView({ offer, offers, joined }: { offer: Offer; offers: Offers; jo
         </div>
       </div>
       <p class="offer-count" role="status">
-        {requests === 0
-          ? 'Nobody has fetched it yet.'
-          : `Fetched in ${requests.toLocaleString()} request${requests === 1 ? '' : 's'}.`}
+        {requests === 0 ? 'Nobody has fetched it yet.' : `Fetched in ${count(requests, 'request')}.`}
       </p>
       {fetched.length > 0 && (
         <ul class="fetched">
@@ -181,10 +181,10 @@ const HOW: Record<Fetched['how'], string> = {
 function FetchedRow({ row: { peer, file, at, requests, bytes, how } }: { row: Fetched }) {
   return (
     <li data-how={how} data-peer={peer}>
-      <Flag id={peer} /> <code title={peer}>{shortId(peer)}</code> <span class="fetched-file">{file}</span>{' '}
+      <Peer id={peer} /> <span class="fetched-file">{file}</span>{' '}
       <span class="fetched-how">
         {size(bytes)} {HOW[how]}, {clock(at)}
-        {requests > 1 && `, ${requests} requests`}
+        {requests > 1 && `, ${count(requests, 'request')}`}
       </span>
     </li>
   )

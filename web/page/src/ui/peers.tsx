@@ -1,12 +1,19 @@
 import type { PeerInfo } from '@tombolo/node'
 import { useState } from 'preact/hooks'
+import { connectFailure, disconnectFailure, type Failure } from '../failures.js'
 import type { Session } from '../session.js'
 import type { State } from '../state.js'
 import { Flag } from './flag.js'
-import { milliseconds, shortId, transportName } from './format.js'
+import { milliseconds, shortId, throughRelay, transportName } from './format.js'
+import { Trouble } from './trouble.js'
 
 export function Peers({ state, session }: { state: State; session: Session }) {
   const { peers, relay } = state
+  const [failure, setFailure] = useState<Failure | undefined>()
+  const disconnect = (id: string) => {
+    setFailure(undefined)
+    session.disconnect(id).catch((error: unknown) => setFailure(disconnectFailure(error)))
+  }
   return (
     <section class="sheet peers" aria-labelledby="peers-title">
       <h2 id="peers-title">
@@ -17,16 +24,25 @@ export function Peers({ state, session }: { state: State; session: Session }) {
       ) : (
         <ul id="peers">
           {peers.map((peer) => (
-            <Row key={peer.id} peer={peer} isRelay={peer.id === relay?.id} session={session} />
+            <Row key={peer.id} peer={peer} relay={relay?.id} onDisconnect={disconnect} />
           ))}
         </ul>
       )}
+      <Trouble failure={failure} />
       <ConnectBox session={session} ready={state.self !== undefined && state.phase !== 'failed'} />
     </section>
   )
 }
 
-function Row({ peer, isRelay, session }: { peer: PeerInfo; isRelay: boolean; session: Session }) {
+interface RowProps {
+  peer: PeerInfo
+  /** This tab's. */
+  relay: string | undefined
+  onDisconnect(id: string): void
+}
+
+function Row({ peer, relay, onDisconnect }: RowProps) {
+  const isRelay = peer.id === relay
   return (
     <li class="peer" data-peer={peer.id} data-transport={peer.transport} data-relayed={peer.relayed}>
       <Flag id={peer.id} />
@@ -35,35 +51,35 @@ function Row({ peer, isRelay, session }: { peer: PeerInfo; isRelay: boolean; ses
         {isRelay && <span class="chip strong">relay</span>}
         <span class="peer-agent">{peer.agent || 'has not said what it runs'}</span>
       </div>
-      <div class="peer-way">{way(peer)}</div>
+      <div class="peer-way">{way(peer, relay)}</div>
       <div class="peer-rtt">{peer.rtt === null ? '–' : milliseconds(peer.rtt)}</div>
-      <button class="quiet" disabled={isRelay} onClick={() => void session.disconnect(peer.id)}>
+      <button class="quiet" disabled={isRelay} onClick={() => onDisconnect(peer.id)}>
         Disconnect<span class="hidden"> {peer.id}</span>
       </button>
     </li>
   )
 }
 
-function way(peer: PeerInfo): string {
-  const how = peer.relayed ? 'through the relay' : `direct, ${transportName(peer.transport)}`
+function way(peer: PeerInfo, relay: string | undefined): string {
+  const how = peer.relayed ? throughRelay(peer.relay, relay) : `direct, ${transportName(peer.transport)}`
   return peer.direction === 'inbound' ? `${how}; it called` : how
 }
 
 function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
   const [busy, setBusy] = useState(false)
-  const [error, setError] = useState<string | undefined>()
+  const [failure, setFailure] = useState<Failure | undefined>()
   const submit = async (event: SubmitEvent) => {
     event.preventDefault()
     const form = event.currentTarget as HTMLFormElement
     const addr = String(new FormData(form).get('addr')).trim()
     if (addr === '') return
     setBusy(true)
-    setError(undefined)
+    setFailure(undefined)
     try {
       await session.connect(addr)
       form.reset()
-    } catch (failure) {
-      setError(failure instanceof Error ? failure.message : String(failure))
+    } catch (error) {
+      setFailure(connectFailure(error))
     }
     setBusy(false)
   }
@@ -82,9 +98,9 @@ function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
         />
         <button disabled={!ready || busy}>{busy ? 'Connecting…' : 'Connect'}</button>
       </div>
-      <p id="connect-error" class="form-error" role="alert">
-        {error}
-      </p>
+      <div id="connect-error">
+        <Trouble failure={failure} />
+      </div>
     </form>
   )
 }

@@ -1,16 +1,17 @@
+import type { Instruments } from '../instruments.js'
 import { extent, plot, roundTop, type Sample, WINDOW_MS } from '../series.js'
-import type { Session } from '../session.js'
 import { useSource } from '../source.js'
 import type { State } from '../state.js'
 import { Flag } from './flag.js'
 import { milliseconds, perSecond, shortId } from './format.js'
+import { Trouble } from './trouble.js'
 
 const WIDTH = 300
 const HEIGHT = 48
 
 /** What was measured over the last minutes: round trips to each peer, and the bytes that pass. */
-export function Plots({ state, session }: { state: State; session: Session }) {
-  const { now, rtt, sent, received, error } = useSource(session.instruments.readings)
+export function Plots({ state, instruments }: { state: State; instruments: Instruments }) {
+  const { now, rtt, sent, received, failure } = useSource(instruments.readings)
   const { peers, relay } = state
   return (
     <section class="sheet plots" aria-labelledby="plots-title">
@@ -36,7 +37,7 @@ export function Plots({ state, session }: { state: State; session: Session }) {
         Traffic is what the node counts: messages to single peers, and streams. Not counted are broadcasts, what the
         mesh needs for itself, and streams over WebTransport, whose bytes the browser carries past the node.
       </p>
-      {error !== undefined && <p class="form-error">The node could not be read: {error}. It is tried again.</p>}
+      <Trouble failure={failure} />
     </section>
   )
 }
@@ -57,7 +58,7 @@ function Plot({ data, name, flag, samples, now, format }: PlotProps) {
     <figure class="plot" {...data}>
       <figcaption>
         <span class="plot-name">
-          {flag !== undefined && <Flag id={flag} />} {name}
+          {flag !== undefined && <Flag id={flag} small />} {name}
         </span>
         <span class="plot-values">
           {seen ? (

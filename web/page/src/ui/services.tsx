@@ -5,6 +5,7 @@ import { isSite } from '../sites.js'
 import type { Site, State } from '../state.js'
 import { Flag } from './flag.js'
 import { plain, shortId } from './format.js'
+import { Trouble } from './trouble.js'
 
 const MAX_SHOWN = 200
 
@@ -43,9 +44,9 @@ function offered(services: Service[]): { services: Service[]; left: number } {
 function Row({ service, session }: { service: Service; session: Session }) {
   const { peer, protocol, description } = service
   return (
-    <li class="service" data-protocol={protocol}>
+    <li class="entry service" data-protocol={protocol}>
       <Flag id={peer} />
-      <div class="service-what">
+      <div class="entry-what">
         <code title={peer}>{plain(protocol, 256)}</code>
         <span>{description || `of ${shortId(peer)}`}</span>
       </div>
@@ -64,7 +65,7 @@ function Row({ service, session }: { service: Service; session: Session }) {
 export function SiteView({ site, session }: { site: Site; session: Session }) {
   const [loads, setLoads] = useState(0)
   const view = useRef<HTMLElement>(null)
-  const { peer, protocol, shown, error } = site
+  const { peer, protocol, shown, failure } = site
   useEffect(() => {
     view.current?.scrollIntoView({ block: 'nearest' })
     view.current?.focus({ preventScroll: true })
@@ -90,10 +91,8 @@ export function SiteView({ site, session }: { site: Site; session: Session }) {
           Shown without its scripts, since it would share this page’s origin, and so its key. {shown.caveat}
         </p>
       )}
-      {error !== undefined ? (
-        <p class="form-error" role="alert">
-          The site cannot be shown: {error}
-        </p>
+      {failure !== undefined ? (
+        <Trouble failure={failure} />
       ) : shown === undefined ? (
         <p class="waiting" role="status">
           Opening…

@@ -1,14 +1,15 @@
 import type { PeerInfo } from '@tombolo/node'
 import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useSource } from '../source.js'
 import type { State } from '../state.js'
 import { isPattern, type Line, type Room, type Talk } from '../talk.js'
-import { Flag } from './flag.js'
 import { clock, shortId, size } from './format.js'
+import { Peer } from './peer.js'
 import { Trouble } from './trouble.js'
 
 /** Messages by type. */
 export function TalkSheet({ state, talk }: { state: State; talk: Talk }) {
-  const { rooms, shown, failure } = talk.state
+  const { rooms, shown, failure } = useSource(talk.view)
   const room = rooms.find(({ type }) => type === shown)
   return (
     <section class="sheet talk" aria-labelledby="talk-title">
@@ -104,7 +105,7 @@ function RoomView({ room, state, talk }: { room: Room; state: State; talk: Talk 
           {isPattern(type) ? 'Hears what is sent to this tab under all names that begin so' : presence(here)}
           {here.slice(0, 12).map((peer) => (
             <span key={peer} class="room-peer" data-peer={peer}>
-              <Flag id={peer} /> <code title={peer}>{shortId(peer)}</code>
+              <Peer id={peer} />
             </span>
           ))}
           {here.length > 12 && ` and ${here.length - 12} more`}
@@ -118,7 +119,7 @@ function RoomView({ room, state, talk }: { room: Room; state: State; talk: Talk 
           Leave<span class="hidden"> {type}</span>
         </button>
       </div>
-      <Lines room={room} self={state.self?.id} />
+      <Said room={room} self={state.self?.id} />
       <Trouble failure={room.failure} />
       <SayBox room={room} peers={state.peers} relay={state.relay?.id} talk={talk} />
     </div>
@@ -131,7 +132,7 @@ function presence(here: string[]): string {
 }
 
 /** What was heard, the newest at the end; it stays in sight unless somebody reads further up. */
-function Lines({ room, self }: { room: Room; self: string | undefined }) {
+function Said({ room, self }: { room: Room; self: string | undefined }) {
   const box = useRef<HTMLDivElement>(null)
   const atEnd = useRef(true)
   const { lines, gone } = room
@@ -160,7 +161,7 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
   if (kind !== 'message') {
     return (
       <li class="said-note" data-kind={kind}>
-        {time} {peer !== undefined && <Who peer={peer} self={self} />}{' '}
+        {time} {peer !== undefined && <Speaker peer={peer} self={self} />}{' '}
         {kind === 'joined' ? 'is here' : kind === 'left' ? 'has left' : content.text}
       </li>
     )
@@ -168,7 +169,7 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
   return (
     <li class="said" data-kind="message" data-from={peer} data-how={how} data-replayed={replayed}>
       <p class="said-head">
-        {peer !== undefined && <Who peer={peer} self={self} />} {time}{' '}
+        {peer !== undefined && <Speaker peer={peer} self={self} />} {time}{' '}
         <span class="chip">{to === undefined ? how : `direct, to ${shortId(to)}`}</span>
         {replayed && <span class="chip strong">replayed</span>}
         {content.hex && <span class="chip">{size(content.bytes)}, no text</span>}
@@ -183,14 +184,17 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
   )
 }
 
-function Who({ peer, self }: { peer: string; self: string | undefined }) {
+function Speaker({ peer, self }: { peer: string; self: string | undefined }) {
   return (
     <>
-      <Flag id={peer} /> <code title={peer}>{shortId(peer)}</code>
+      <Peer id={peer} />
       {peer === self && <span class="said-self"> this tab</span>}
     </>
   )
 }
+
+/** Whom one can speak to alone. */
+const MAX_CHOICES = 50
 
 interface SayProps {
   room: Room
@@ -204,8 +208,11 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
   const [to, setTo] = useState('')
   const [busy, setBusy] = useState(false)
   if (isPattern(type)) return <p class="form-note">Nothing can be said to a pattern: join a type by its full name.</p>
-  const others = peers.filter(({ id }) => id !== relay && !here.includes(id)).map(({ id }) => id)
-  const chosen = [...here, ...others].includes(to) ? to : ''
+  const connected = peers.filter(({ id }) => id !== relay && !here.includes(id)).map(({ id }) => id)
+  const hearers = here.slice(0, MAX_CHOICES)
+  const others = connected.slice(0, MAX_CHOICES - hearers.length)
+  const left = here.length + connected.length - hearers.length - others.length
+  const chosen = [...hearers, ...others].includes(to) ? to : ''
   const submit = async (event: SubmitEvent) => {
     event.preventDefault()
     if (busy) return
@@ -220,7 +227,7 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
         <label for="say-to">To</label>
         <select id="say-to" value={chosen} onChange={(event) => setTo(event.currentTarget.value)}>
           <option value="">everybody on {type}</option>
-          {here.map((peer) => (
+          {hearers.map((peer) => (
             <option key={peer} value={peer}>
               {shortId(peer)} alone
             </option>
@@ -230,6 +237,7 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
               {shortId(peer)} alone, who is not on {type}
             </option>
           ))}
+          {left > 0 && <option disabled>and {left.toLocaleString()} more, who cannot be chosen here</option>}
         </select>
       </div>
       <div>

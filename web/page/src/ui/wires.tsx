@@ -1,21 +1,22 @@
 import type { ListenerInfo, StreamInfo } from '@tombolo/node'
 import { protocolOf } from '../link.js'
-import type { Offers } from '../offers.js'
+import type { Offer, Offers } from '../offers.js'
+import { useSource } from '../source.js'
+import type { State } from '../state.js'
 import type { Wires } from '../wires.js'
 import { Flag } from './flag.js'
-import { shortId, size, transportName } from './format.js'
+import { shortId, size, throughRelay, transportName } from './format.js'
+import { Trouble } from './trouble.js'
 
 /** What this tab's node listens on, and the streams that are open. */
-export function WiresSheet({ wires, offers }: { wires: Wires; offers: Offers }) {
-  const { listeners, streams, error } = wires.state
+export function WiresSheet({ state, wires, offers }: { state: State; wires: Wires; offers: Offers }) {
+  const { listeners, streams, unseen, failure } = useSource(wires.view)
+  const { offers: served } = useSource(offers.view)
   return (
     <section class="sheet wires" aria-labelledby="wires-title">
       <h2 id="wires-title">Listeners and streams</h2>
-      {error !== undefined && (
-        <p class="form-error" role="alert">
-          {error}
-        </p>
-      )}
+      <Trouble failure={unseen} />
+      <Trouble failure={failure} />
       <div class="wires-columns">
         <div>
           <h3>
@@ -24,7 +25,13 @@ export function WiresSheet({ wires, offers }: { wires: Wires; offers: Offers }) 
           {listeners.length === 0 && <p class="waiting">Nothing: serve something, and it is here.</p>}
           <ul id="listeners">
             {listeners.map((listener) => (
-              <ListenerRow key={listener.id} listener={listener} wires={wires} offers={offers} />
+              <ListenerRow
+                key={listener.id}
+                listener={listener}
+                wires={wires}
+                offers={offers}
+                offer={served.find(({ name }) => protocolOf(name) === listener.protocol)}
+              />
             ))}
           </ul>
         </div>
@@ -35,7 +42,7 @@ export function WiresSheet({ wires, offers }: { wires: Wires; offers: Offers }) 
           {streams.length === 0 && <p class="waiting">None.</p>}
           <ul id="streams">
             {streams.map((stream) => (
-              <StreamRow key={stream.id} stream={stream} wires={wires} />
+              <StreamRow key={stream.id} stream={stream} wires={wires} own={state.relay?.id} />
             ))}
           </ul>
         </div>
@@ -44,12 +51,19 @@ export function WiresSheet({ wires, offers }: { wires: Wires; offers: Offers }) 
   )
 }
 
-function ListenerRow({ listener, wires, offers }: { listener: ListenerInfo; wires: Wires; offers: Offers }) {
+interface ListenerProps {
+  listener: ListenerInfo
+  wires: Wires
+  offers: Offers
+  /** What it is of, if it was made by hand. */
+  offer: Offer | undefined
+}
+
+function ListenerRow({ listener, wires, offers, offer }: ListenerProps) {
   const { protocol, announce, live, total, refused } = listener
-  const offer = offers.state.offers.find(({ name }) => protocolOf(name) === protocol)
   return (
-    <li class="wire" data-protocol={protocol}>
-      <div class="wire-what">
+    <li class="entry wire" data-protocol={protocol}>
+      <div class="entry-what">
         <code>{protocol}</code>
         <span>
           {announce ? `${announce}; ` : ''}
@@ -67,16 +81,24 @@ function ListenerRow({ listener, wires, offers }: { listener: ListenerInfo; wire
   )
 }
 
-function StreamRow({ stream, wires }: { stream: StreamInfo; wires: Wires }) {
+interface StreamProps {
+  stream: StreamInfo
+  wires: Wires
+  /** This tab's relay. */
+  own: string | undefined
+}
+
+function StreamRow({ stream, wires, own }: StreamProps) {
   const { id, protocol, peer, inbound, transport, relay, sent, received } = stream
   const carried = sent + received === 0 ? 'bytes not counted' : `${size(sent)} sent, ${size(received)} received`
   return (
-    <li class="wire" data-protocol={protocol} data-stream={id}>
+    <li class="entry wire" data-protocol={protocol} data-stream={id}>
       <Flag id={peer} />
-      <div class="wire-what">
+      <div class="entry-what">
         <code>{protocol}</code>
         <span>
-          {inbound ? 'from' : 'to'} {shortId(peer)}, {relay ? 'through a relay' : transportName(transport)}, {carried}
+          {inbound ? 'from' : 'to'} {shortId(peer)}, {relay ? throughRelay(relay, own) : transportName(transport)},{' '}
+          {carried}
         </span>
       </div>
       <button type="button" class="quiet" onClick={() => void wires.close(id)}>
