@@ -1,12 +1,12 @@
 import type { TomboloNode } from '@tombolo/node'
-import { Echoes } from './echoes.js'
-import { Getting } from './getting.js'
-import { Instruments } from './instruments.js'
-import { Mesh } from './mesh.js'
-import { NodeLog } from './node-log.js'
-import { Offers } from './offers.js'
-import { Talk } from './talk.js'
-import { Wires } from './wires.js'
+import { Echoes } from './tab/echoes.js'
+import { Getting } from './sharing/getting.js'
+import { Instruments } from './console/instruments.js'
+import { Mesh } from './mesh/mesh.js'
+import { NodeLog } from './console/node-log.js'
+import { Offers } from './sharing/offers.js'
+import { Talk } from './talk/talk.js'
+import { Wires } from './console/wires.js'
 
 /** What a person does with the node and sees of it once it is there, each with a state of its own. */
 export class Desk {

@@ -1,10 +1,10 @@
 import { render } from 'preact'
 import { readConfig } from './config.js'
 import { Desk } from './desk.js'
-import { Session } from './session.js'
-import type { State } from './state.js'
-import { App } from './ui/app.js'
-import { Marks, showBar } from './ui/chart.js'
+import { Session } from './tab/session.js'
+import type { State } from './tab/state.js'
+import { App } from './app.js'
+import { Marks, showBar } from './tab/chart.js'
 
 const app = document.getElementById('app')!
 const marks = document.getElementById('marks')!
