@@ -1,4 +1,4 @@
-import { expect, join, peerRow, test } from './support/fixtures.js'
+import { expect, join, peerRow, tabTo, test } from './support/fixtures.js'
 
 test.describe('at 360 px', () => {
   test.use({ viewport: { width: 360, height: 740 } })
@@ -13,18 +13,11 @@ test.describe('at 360 px', () => {
 
 test('the keyboard alone connects to a peer and echoes off it', async ({ page, relay, daemon }) => {
   await join(page, relay.url)
-  const tabTo = async (selector: string) => {
-    for (let i = 0; i < 30; i++) {
-      await page.keyboard.press('Tab')
-      if (await page.locator(selector).evaluate((element) => element === document.activeElement)) return
-    }
-    throw new Error(`the Tab key does not get to ${selector}`)
-  }
-  await tabTo('#addr')
+  await tabTo(page, '#addr')
   await page.keyboard.type(daemon.addr('/webtransport/'))
   await page.keyboard.press('Enter')
   await expect(peerRow(page, daemon.id)).toBeVisible()
-  await tabTo('#echo-text')
+  await tabTo(page, '#echo-text')
   await page.keyboard.press('ControlOrMeta+A')
   await page.keyboard.type('ahoy')
   await page.keyboard.press('Enter')

@@ -15,6 +15,21 @@ async function openTable(page: Page): Promise<void> {
   await page.locator('.edges > summary').click()
 }
 
+/** Has the page tell something else, one text each time it would tell of its connections, the last again and again; undefined: the truth. */
+async function tells(page: Page, texts: string[] | undefined): Promise<void> {
+  await page.evaluate((texts) => {
+    const node = window.tombolo!
+    Reflect.deleteProperty(node, 'broadcast')
+    if (texts === undefined) return
+    const broadcast = node.broadcast.bind(node)
+    let next = 0
+    node.broadcast = (type, data, options) => {
+      if (type !== 'page/connections') return broadcast(type, data, options)
+      return broadcast(type, new TextEncoder().encode(texts[Math.min(next++, texts.length - 1)]), options)
+    }
+  }, texts)
+}
+
 function peersOf(page: Page): Promise<string[]> {
   return page.evaluate(async () => (await window.tombolo!.peers()).map(({ id }) => id))
 }
@@ -93,7 +108,8 @@ test('what a peer sends that is no report changes nothing', async ({ page, conte
   const other = await context.newPage()
   const b = await join(other, relay.url)
   await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
-  const said = [
+  // The last of what is said is a report, of no connections.
+  await tells(other, [
     'nonsense',
     'null',
     '{"relays":1,"connections":2}',
@@ -101,20 +117,83 @@ test('what a peer sends that is no report changes nothing', async ({ page, conte
       relays: ['<b>', 7],
       connections: [null, 'x', { peer: '<b>', transport: 'tcp' }, { peer: b, transport: 1 }],
     }),
-  ]
-  // Meanwhile the other page itself tells nothing. The last of what is said is a report, of no connections.
-  await other.evaluate(async (said) => {
-    const node = window.tombolo!
-    const broadcast = node.broadcast.bind(node)
-    node.broadcast = () => Promise.resolve()
-    for (const text of said) await broadcast('page/connections', new TextEncoder().encode(text), { wait: true })
-  }, said)
+  ])
   await expect(edge(page, b, relay.id, 'direct')).toHaveCount(0)
   await expect(page.locator('.berth')).toHaveCount(3)
-  await other.evaluate(() => Reflect.deleteProperty(window.tombolo!, 'broadcast'))
+  await tells(other, undefined)
   await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
   await expect(page.locator('.berth')).toHaveCount(3)
   expect(errors).toEqual([])
+})
+
+test('a hostile report has a bound in the picture, and is not believed', async ({ page, context, relay }) => {
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  const own = await join(page, relay.url)
+  await openTable(page)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
+  const invented = (n: number) => `12D3KooW${String(n).padStart(44, 'x')}`
+  const claim = { peer: own, transport: 'websocket', relayed: false, agent: '\u202egnp.(js)' }
+  const connections = [
+    claim,
+    claim, // once more, as if both ends had said it
+    { ...claim, transport: 'a transport of its own' },
+    { ...claim, transport: 'constructor' },
+    ...Array.from({ length: 190 }, (_, n) => ({
+      ...claim,
+      peer: invented(n),
+      relayed: true,
+      relay: invented(1000 + n),
+    })),
+  ]
+  await tells(other, [JSON.stringify({ relays: [invented(2000)], connections, more: 1e300, asks: 1e300 })])
+  await expect(page.locator('.harbour-left')).toContainText(/\d+ more peers and \d+ more connections are told of/)
+  expect(await page.locator('.berth').count()).toBeLessThanOrEqual(150)
+  expect(await page.locator('.harbour path.line').count()).toBeLessThanOrEqual(400)
+  expect((await page.locator('.harbour-frame').boundingBox())!.height).toBeLessThanOrEqual(1280)
+  await expect(edge(page, own, relay.id, 'direct'), 'what this tab knows itself has room first').toBeVisible()
+  await expect(edge(page, own, b, 'direct')).toHaveText([
+    new RegExp(`direct, WebSocket tab …${b.slice(-8)} says so`),
+    /direct, other transport tab …\w+ says so/,
+  ])
+  await expect(page.locator('#edges')).not.toContainText('both say so')
+  await expect(page.locator('.mesh')).not.toContainText(/\u202e|of its own.*constructor/)
+  // A report that is too large is not read.
+  await tells(other, undefined)
+  await expect(page.locator('.berth')).toHaveCount(3)
+  await tells(other, [JSON.stringify({ relays: [], connections, padding: 'x'.repeat(70_000) })])
+  await expect(berth(page, b), 'it is as if it told nothing').toHaveCount(0)
+  expect(errors).toEqual([])
+})
+
+test('however often a peer tells, the picture changes twice a second at most', async ({ page, context, relay }) => {
+  await join(page, relay.url)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await expect(berth(page, b)).toBeVisible()
+  await page.evaluate(() => {
+    const changes: number[] = []
+    Object.assign(window, { changes })
+    new MutationObserver(() => changes.push(performance.now())).observe(document.querySelector('.harbour')!, {
+      subtree: true,
+      childList: true,
+    })
+  })
+  const seconds = await other.evaluate(async () => {
+    const begin = performance.now()
+    for (let n = 0; performance.now() - begin < 4_000; n++) {
+      const peer = `12D3KooW${String(n % 5).padStart(44, 'x')}`
+      const connections = [{ peer, transport: 'tcp', relayed: false, agent: '' }]
+      const text = JSON.stringify({ relays: [], connections, more: 0, asks: 3_000 })
+      await window.tombolo!.broadcast('page/connections', new TextEncoder().encode(text), { wait: true })
+    }
+    return (performance.now() - begin) / 1_000
+  })
+  const changes = await page.evaluate(() => (window as unknown as { changes: number[] }).changes)
+  expect(changes.length).toBeGreaterThan(0)
+  expect(changes.length).toBeLessThanOrEqual(2 * seconds + 2)
 })
 
 test('the keyboard alone goes from peer to peer, and to the connections in words', async ({ page, relay, daemon }) => {
@@ -142,6 +221,17 @@ test('the keyboard alone goes from peer to peer, and to the connections in words
       .first()
       .evaluate((line) => getComputedStyle(line).transitionDuration),
   ).toBe('0s')
+})
+
+test('the focus does not go with a peer that goes', async ({ page, context, relay }) => {
+  await join(page, relay.url)
+  const other = await context.newPage()
+  const b = await join(other, relay.url)
+  await berth(page, b).focus()
+  await expect(page.locator('.harbour-caption')).toContainText(b.slice(-8))
+  await other.close()
+  await expect(berth(page, b)).toHaveCount(0)
+  await expect(page.locator('.berth:focus')).toHaveCount(1)
 })
 
 test('round trips and traffic are plotted, and said in words', async ({ page, context, relay, daemon }) => {

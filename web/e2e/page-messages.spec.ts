@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import { expect, join, joined, ownId, test } from './support/fixtures.js'
+import { expect, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
 import { Relay } from './support/peers.js'
 
@@ -39,14 +39,14 @@ talk('a message crosses, and each sees who is there, joins and leaves', async ({
   await expect(heard.locator('svg.flag')).toBeVisible()
   await expect(heard.locator('time')).toHaveText(/^\d\d:\d\d:\d\d$/)
   await page.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
-  await expect(page.locator('.tab')).toHaveCount(0)
+  await expect(page.locator('.room-tab')).toHaveCount(0)
   await expect(bobHere).toHaveText('Nobody else is here')
-  await expect(bob.locator('.line-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
+  await expect(bob.locator('.said-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
   // Who has left hears no more.
   await enter(page, `${type}/other`)
   await say(bob, 'is anybody still there?')
   await expect(line(bob, 'is anybody still there?')).toBeVisible()
-  await expect(page.locator('.tab')).toHaveText([`${type}/other`])
+  await expect(page.locator('.room-tab')).toHaveText([`${type}/other`])
 })
 
 talk('a message to one reaches that one alone', async ({ page, relay, native, type, bob }) => {
@@ -87,17 +87,50 @@ talk(
     await page.goto(relay.url)
     await joined(page)
     expect(await ownId(page)).toBe(ann)
-    await expect(page.locator('.tab')).toHaveText([type])
+    await expect(page.locator('.room-tab')).toHaveText([type])
     for (const text of ['while away, 1', 'while away, 2']) {
       await expect(line(page, text)).toHaveAttribute('data-replayed', 'true')
       await expect(line(page, text)).toHaveCount(1)
     }
     await expect(line(page, 'before')).toHaveCount(1)
-    await expect(page.locator('.line-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
+    await expect(page.locator('.said-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
     await page.getByRole('button', { name: 'Catch up' }).click()
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toBeVisible()
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toBeVisible()
   },
 )
+
+talk('who comes and goes is one line, however often', async ({ page, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toBeVisible()
+  await expect(page.locator('.room-here')).toContainText('One other is here')
+  for (let n = 0; n < 2; n++) {
+    await bob.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
+    await expect(page.locator('.room-here')).toHaveText('Nobody else is here')
+    await enter(bob, type)
+    await expect(page.locator('.room-here')).toContainText('One other is here')
+  }
+  await expect(page.locator('.said-note', { hasText: /\d came, 2 left/ })).toBeVisible()
+  expect(await page.locator('.lines li').count()).toBeLessThanOrEqual(3)
+})
+
+talk('where sites may keep nothing, the page works all the same', async ({ page, relay, type, bob }) => {
+  const errors: string[] = []
+  page.on('pageerror', (error) => errors.push(error.message))
+  await page.addInitScript(() => {
+    const refused = () => {
+      throw new DOMException('The document does not allow it.', 'SecurityError')
+    }
+    Object.defineProperty(window, 'sessionStorage', { get: refused })
+  })
+  await join(page, `${relay.url}?identity=ephemeral`)
+  await enter(page, type)
+  await expect(bob.locator('.room-here')).toContainText('One other is here')
+  await say(page, 'kept nowhere')
+  await expect(line(bob, 'kept nowhere')).toBeVisible()
+  await page.goto('about:blank')
+  expect(errors).toEqual([])
+})
 
 talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bob }) => {
   await join(page, relay.url)
@@ -112,10 +145,10 @@ talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bo
       data,
     ] as const)
   }
-  await expect(bob.locator('.line-hex')).toHaveText(['ff 00 80 0a', '61 07'])
-  await expect(bob.locator('.line-head').first()).toContainText('4 bytes, no text')
+  await expect(bob.locator('.said-hex')).toHaveText(['ff 00 80 0a', '61 07'])
+  await expect(bob.locator('.said-head').first()).toContainText('4 bytes, no text')
   await page.evaluate((type) => window.tombolo!.broadcast(type, new TextEncoder().encode('x'.repeat(5_000))), type)
-  await expect(bob.locator('.line').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
+  await expect(bob.locator('.said').last()).toContainText(/x{4000}The rest of its 5\.0 kB is not shown/)
 })
 
 talk('what a busy page lost is said where it was lost', async ({ page, relay, native, type }) => {
@@ -128,7 +161,7 @@ talk('what a busy page lost is said where it was lost', async ({ page, relay, na
   })
   await native.call('flood', id, type, 6_000, 16)
   await busy
-  await expect(page.locator('.line-note[data-kind=gap]').first()).toHaveText(
+  await expect(page.locator('.said-note[data-kind=gap]').first()).toHaveText(
     /[\d,]+ messages were lost here: they came faster than this tab read/,
   )
   await expect(page.locator('.lines')).toContainText('older lines are no longer shown')
@@ -154,7 +187,7 @@ talk('what nobody has any more is named', async ({ page, relay, native, type }) 
   await page.goto(relay.url)
   await joined(page)
   await expect(line(page, 'the end')).toHaveAttribute('data-replayed', 'true')
-  const gap = page.locator('.line-note[data-kind=gap]')
+  const gap = page.locator('.said-note[data-kind=gap]')
   await expect(gap).toHaveText(/\d messages are missing \(\d+ to \d+\): nobody who was asked still has them/)
   await expect(gap).toContainText(publisher.id.slice(-8))
 })
@@ -164,7 +197,7 @@ talk('a failure is said in words, with what to do', async ({ page, relay }) => {
   await page.locator('#talk-type').fill('tombolo/reserved')
   await page.locator('#talk-type').press('Enter')
   await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
-  await expect(page.locator('.tab')).toHaveCount(0)
+  await expect(page.locator('.room-tab')).toHaveCount(0)
 })
 
 talk('what nobody can hear is said to be so; a relay that is back is asked what was missed', async ({ page, type }) => {
@@ -172,7 +205,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
   try {
     await join(page, relay.url)
     await enter(page, type)
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(1)
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toHaveCount(1)
     await relay.kill()
     await expect(page.locator('.status')).toHaveAttribute('data-phase', 'adrift')
     await page.locator('#say-text').fill('is anybody there?')
@@ -182,7 +215,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
     await expect(page.locator('#say-text')).toHaveValue('is anybody there?')
     await relay.restart()
     await joined(page)
-    await expect(page.locator('.line-note', { hasText: 'nothing was missed' })).toHaveCount(2)
+    await expect(page.locator('.said-note', { hasText: 'nothing was missed' })).toHaveCount(2)
     await expect(page.locator('.talk .trouble')).toHaveCount(0)
   } finally {
     await relay.stop()
@@ -198,7 +231,7 @@ talk(
     await page.keyboard.press('ControlOrMeta+A')
     await page.keyboard.type(type)
     await page.keyboard.press('Enter')
-    await expect(page.locator('.tab')).toHaveText([type])
+    await expect(page.locator('.room-tab')).toHaveText([type])
     await field.focus()
     await page.keyboard.type('weather')
     await page.keyboard.press('Enter')
@@ -235,13 +268,5 @@ async function say(page: Page, text: string): Promise<void> {
 }
 
 function line(page: Page, text: string) {
-  return page.locator('.line', { has: page.getByText(text, { exact: true }) })
-}
-
-async function tabTo(page: Page, selector: string): Promise<void> {
-  for (let i = 0; i < 60; i++) {
-    await page.keyboard.press('Tab')
-    if (await page.locator(selector).evaluate((element) => element === document.activeElement)) return
-  }
-  throw new Error(`the Tab key does not get to ${selector}`)
+  return page.locator('.said', { has: page.getByText(text, { exact: true }) })
 }

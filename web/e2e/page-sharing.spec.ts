@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import type { Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, join, tabTo, test } from './support/fixtures.js'
 
 // Files and pages that a person serves from one tab, and others fetch: in a tab, by a link, and from a shell.
 
@@ -192,7 +192,7 @@ share('a link that leads nowhere says why, and what to do', async ({ ann, annId,
   await expect(ann.locator('.offer')).toHaveCount(0)
   const bob = await follow(link)
   const said = bob.locator('.getting .trouble')
-  await expect(said).toContainText('It is not served any more')
+  await expect(said).toContainText('It is not served')
   await serve(ann, [{ name: 'b.txt', bytes: Buffer.from('b') }], 'gone')
   await bob.getByRole('button', { name: 'Try again' }).click()
   await expect(bob.locator('.shared')).toContainText('b.txt')
@@ -213,6 +213,96 @@ share('a link that leads nowhere says why, and what to do', async ({ ann, annId,
   await bob.evaluate((hash) => (location.hash = hash), new URL(away).hash)
   await expect(said).toContainText('The peer is away', { timeout: 60_000 })
   await expect(said).toContainText('Ask whoever sent the link')
+})
+
+share(
+  'a listing is not believed, and a peer that is there is not called away',
+  async ({ ann, annId, follow, relay }) => {
+    await ann.evaluate(async () => {
+      const entry = (name: unknown, size: unknown) => ({ name, size, type: '' })
+      const listings: Record<string, unknown> = {
+        odd: [
+          entry('bill\u202efdp.exe', 3),
+          entry('twice', 1),
+          entry('twice', 2),
+          entry('less', -1),
+          entry('endless', 1e400),
+          entry('', 1),
+          entry('\u200b', 1),
+          entry('n'.repeat(250_000), 1),
+          null,
+          7,
+        ],
+        many: Array.from({ length: 700 }, (_, n) => entry(`${n}`, n)),
+        large: [entry('x'.repeat(300_000), 1)],
+        broken: 'no listing',
+      }
+      const json = { headers: { 'content-type': 'application/json' } }
+      for (const [name, listing] of Object.entries(listings)) {
+        await window.tombolo!.serve(`/x/${name}/http`, () => new Response(JSON.stringify(listing), json))
+      }
+      await window.tombolo!.serve('/x/ill/http', () => new Response('', { status: 500 }))
+      await window.tombolo!.serve('/x/half/http', () => new Response('[{"name":', json))
+    })
+    const at = (name: string) => `${relay.url}#get=${annId}/${name}`
+    const bob = await follow(at('odd'))
+    const go = (name: string) => bob.evaluate((hash) => (location.hash = hash), new URL(at(name)).hash)
+    await expect(bob.locator('.shared-name')).toHaveText(['billfdp.exe', 'twice'])
+    await expect(bob.locator('.getting .form-note')).toContainText('8 more entries are listed, and not shown')
+    await go('many')
+    await expect(bob.locator('.shared')).toHaveCount(500)
+    await expect(bob.locator('.getting .form-note')).toContainText('200 more entries')
+    for (const name of ['large', 'broken', 'half']) {
+      await go(name)
+      await expect(bob.locator('.getting')).toContainText(`serves ${name}`)
+      await expect(bob.locator('.getting')).toContainText('it can be shown')
+      await expect(bob.locator('.getting .trouble')).toHaveCount(0)
+    }
+    await go('ill')
+    await expect(bob.locator('.getting .trouble')).toContainText('The peer would not hand it out')
+    await expect(bob.locator('.getting')).not.toContainText('it can be shown')
+  },
+)
+
+share('what has no end is not taken, and what ends early is begun anew', async ({ ann, annId, follow, relay }) => {
+  await ann.evaluate(async () => {
+    const list = () => Response.json([{ name: 'a', size: 4, type: '' }])
+    await window.tombolo!.serve('/x/endless/http', (request) => {
+      if (new URL(request.url).pathname === '/') return list()
+      return new Response(
+        new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array([1, 2, 3])) }), // of no length
+      )
+    })
+    let asked = 0
+    await window.tombolo!.serve('/x/shrunk/http', (request) => {
+      if (new URL(request.url).pathname === '/') return list()
+      if (request.headers.has('range')) return new Response('', { status: 416 })
+      if (++asked > 1) return new Response('new')
+      const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode('old')) })
+      return new Response(body, { headers: { etag: '"1"' } })
+    })
+  })
+  const bob = await follow(`${relay.url}#get=${annId}/endless`)
+  await bob.getByRole('button', { name: 'Download' }).click()
+  await expect(bob.locator('.shared .trouble')).toContainText('sends more than there should be')
+  await bob.evaluate((hash) => (location.hash = hash), `#get=${annId}/shrunk`)
+  await bob.getByRole('button', { name: 'Download' }).click()
+  await expect(bob.locator('.shared')).toContainText('3 bytes of 4 bytes')
+  await bob.locator('.shared').getByRole('button', { name: 'Stop' }).click()
+  await expect(bob.locator('.shared')).toHaveAttribute('data-how', 'cut off')
+  const coming = bob.waitForEvent('download')
+  await bob.getByRole('button', { name: 'Go on' }).click()
+  expect(await readFile(await (await coming).path(), 'utf8')).toBe('new')
+  await expect(bob.locator('.shared')).toContainText('3 bytes, all here')
+})
+
+share('a double click downloads, and does not stop what it began', async ({ ann, follow }) => {
+  const bytes = randomBytes(20 * MIB)
+  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
+  const coming = bob.waitForEvent('download')
+  await bob.locator('.shared').getByRole('button', { name: 'Download' }).dblclick({ delay: 60 })
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+  await expect(ann.locator('.offer-count')).toHaveText('Fetched in 1 request.')
 })
 
 share('a file that changed since it was chosen is a failure at both ends', async ({ ann, follow }) => {
@@ -369,18 +459,4 @@ function pixels(page: Page, png: Buffer) {
     const { data, width, height } = canvas.getImageData(0, 0, image.width, image.height)
     return { data: [...data], width, height }
   }, png.toString('base64'))
-}
-
-async function tabTo(page: Page, selector: string): Promise<void> {
-  for (let i = 0; i < 60; i++) {
-    await page.keyboard.press('Tab')
-    if (
-      await page
-        .locator(selector)
-        .first()
-        .evaluate((element) => element === document.activeElement)
-    )
-      return
-  }
-  throw new Error(`the Tab key does not get to ${selector}`)
 }

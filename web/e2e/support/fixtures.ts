@@ -67,3 +67,13 @@ export async function circuitAddr(page: Page, transport: string): Promise<string
 export function peerRow(page: Page, id: string) {
   return page.locator(`.peer[data-peer="${id}"]`)
 }
+
+/** Goes by the Tab key to the first element that the selector finds. */
+export async function tabTo(page: Page, selector: string): Promise<void> {
+  const focused = () => page.evaluate((to) => document.querySelector(to) === document.activeElement, selector)
+  for (let i = 0; i < 60; i++) {
+    await page.keyboard.press('Tab')
+    if (await focused()) return
+  }
+  throw new Error(`the Tab key does not get to ${selector}`)
+}

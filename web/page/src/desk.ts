@@ -1,24 +1,27 @@
 import type { TomboloNode } from '@tombolo/node'
-import { Getting } from './getting.js'
-import { Offers } from './offers.js'
-import { Talk } from './talk.js'
-import { Wires } from './wires.js'
+import { Echoes } from './tab/echoes.js'
+import { Getting } from './sharing/getting.js'
+import { Instruments } from './console/instruments.js'
+import { Mesh } from './mesh/mesh.js'
+import { NodeLog } from './console/node-log.js'
+import { Offers } from './sharing/offers.js'
+import { Talk } from './talk/talk.js'
+import { Wires } from './console/wires.js'
 
-/** What a person does with the node once it is there, each with a state of its own. */
+/** What a person does with the node and sees of it once it is there, each with a state of its own. */
 export class Desk {
-  readonly talk: Talk
-  readonly offers: Offers
-  readonly getting: Getting
-  readonly wires: Wires
+  readonly echoes = new Echoes()
+  readonly mesh = new Mesh()
+  readonly talk = new Talk()
+  readonly offers = new Offers()
+  readonly getting = new Getting()
+  readonly wires = new Wires()
+  readonly instruments = new Instruments(this.wires)
+  readonly nodeLog = new NodeLog()
 
-  constructor(onChange: () => void) {
-    this.talk = new Talk(onChange)
-    this.offers = new Offers(onChange)
-    this.getting = new Getting(onChange)
-    this.wires = new Wires(onChange)
-  }
-
-  run(node: TomboloNode): void {
-    for (const part of [this.talk, this.offers, this.getting, this.wires]) part.run(node)
+  /** Begins with a node; the signal is its end. */
+  start(node: TomboloNode, signal: AbortSignal): void {
+    const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog } = this
+    for (const part of [echoes, mesh, talk, offers, getting, wires, instruments, nodeLog]) part.start(node, signal)
   }
 }

@@ -8,17 +8,21 @@ export interface Failure {
   detail: string
 }
 
+/** What an error says. */
+export function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
 type Words = Pick<Failure, 'title' | 'advice'>
 
 const AGAIN: Words = { title: 'The node was started again meanwhile', advice: 'Do it once more.' }
 
 function failure(error: unknown, words: Words): Failure {
-  const detail = error instanceof Error ? error.message : String(error)
-  return { detail, ...(error instanceof TomboloError && error.code === 'restart' ? AGAIN : words) }
+  return { detail: message(error), ...(error instanceof TomboloError && error.code === 'restart' ? AGAIN : words) }
 }
 
 /** The words of the mesh that have a meaning of their own for who speaks. */
-function meshWords(error: unknown): Words | undefined {
+function broadcastWords(error: unknown): Words | undefined {
   const said = String(error)
   // What waits for a hearer ends with its time, or at once where the mesh knows of none.
   if (/no peer is on the topic|^TimeoutError/.test(said)) {
@@ -36,10 +40,50 @@ function tooLarge(error: unknown): Words | undefined {
   return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Share it as a file.' }
 }
 
+export function connectFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'The peer could not be connected to',
+    advice: 'Check that it is a multiaddr, or the id of a peer behind this tab’s relay, and that the peer is online.',
+  })
+}
+
+export function disconnectFailure(error: unknown): Failure {
+  return failure(error, { title: 'The peer could not be disconnected', advice: 'Try again, or reload the page.' })
+}
+
+export function closeFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'The stream could not be closed',
+    advice: 'If it is still in the list, close it once more, or reload the page, which closes all.',
+  })
+}
+
+/** The node does not tell of itself. */
+export function lookFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'The node could not be read',
+    advice: 'It is tried again; if it goes on, reload the page.',
+  })
+}
+
+export function meshUnheard(error: unknown): Failure {
+  return failure(error, {
+    title: 'Other pages cannot be asked what they are connected to',
+    advice: 'The picture has this tab’s own connections only. Reload the page to ask again.',
+  })
+}
+
+export function siteFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'The site cannot be shown',
+    advice: 'Reload it here. If that does not help, its peer may be gone, or this browser allows no service worker.',
+  })
+}
+
 export function broadcastFailure(error: unknown): Failure {
   return failure(
     error,
-    meshWords(error) ?? {
+    broadcastWords(error) ?? {
       title: 'It was not said',
       advice: 'Wait until this tab has joined the relay, then try again.',
     },
@@ -68,7 +112,7 @@ export function heardNoMore(error: unknown): Failure {
 }
 
 export function recoverFailure(error: unknown): Failure {
-  if (meshWords(error) === undefined) {
+  if (broadcastWords(error) === undefined) {
     return failure(error, { title: 'What was said before is not known', advice: 'Catch up once more in a moment.' })
   }
   return failure(error, {
@@ -80,7 +124,9 @@ export function recoverFailure(error: unknown): Failure {
 export function serveFailure(error: unknown): Failure {
   return failure(error, {
     title: 'It could not be served',
-    advice: 'Another listener of this tab may have the name: choose another.',
+    advice: /listener already registered/.test(String(error))
+      ? 'Another listener of this tab has the name: choose another.'
+      : 'Try again; if that does not help, reload the page.',
   })
 }
 
@@ -92,10 +138,19 @@ export function fileFailure(name: string, error: unknown): Failure {
   })
 }
 
-const NOT_SERVED: Words = {
-  title: 'It is not served any more',
+const AWAY: Words = {
+  title: 'The peer is away',
   advice:
-    'The peer is there, but has nothing under this name: somebody stopped serving it, or reloaded the tab that did. Ask for a new link.',
+    'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
+}
+const NOT_SERVED: Words = {
+  title: 'It is not served',
+  advice:
+    'The peer is there, but has nothing under this name: it may have stopped serving it, or the tab that did was reloaded. Ask for a new link.',
+}
+const SILENT: Words = {
+  title: 'The peer does not answer',
+  advice: 'It is there, but busy, or its machine is asleep. Try again in a moment.',
 }
 const CUT: Words = {
   title: 'Cut off midway',
@@ -105,16 +160,16 @@ const CUT: Words = {
 /** By the `reason` of a stream's error. */
 const FETCHING = new Map<string, Words>(
   Object.entries({
-    'peer away': {
-      title: 'The peer is away',
-      advice:
-        'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
-    },
+    'peer away': AWAY,
     'no such protocol': NOT_SERVED,
     'not allowed': { title: 'The peer does not let this tab in', advice: 'Ask whoever sent the link to allow it.' },
     'too many streams': { title: 'Too many are fetching from the peer', advice: 'Try again when others are done.' },
   }),
 )
+
+function reasonedWords(error: unknown): Words | undefined {
+  return error instanceof TomboloError && error.reason !== undefined ? FETCHING.get(error.reason) : undefined
+}
 
 /** Somebody followed the link in the tab that it leads to. */
 export function ownLink(): Failure {
@@ -122,10 +177,14 @@ export function ownLink(): Failure {
   return { title: 'It is this very tab that serves it', advice, detail: location.href }
 }
 
+/** No peer of this id could be found and called. */
+export function awayFailure(error: unknown): Failure {
+  return failure(error, reasonedWords(error) ?? AWAY)
+}
+
 /** Why nothing was got from a peer, or not all of it: `received` says how much. */
 export function fetchFailure(error: unknown, received: number): Failure {
-  const reason = error instanceof TomboloError ? error.reason : undefined
-  const said = reason === undefined ? undefined : FETCHING.get(reason)
+  const said = reasonedWords(error) ?? (/^TimeoutError/.test(String(error)) ? SILENT : undefined)
   if (received > 0 && said === undefined) return failure(error, CUT)
   return failure(
     error,
@@ -135,6 +194,15 @@ export function fetchFailure(error: unknown, received: number): Failure {
         'The peer broke off before it began. Try again; if that stays so, what it serves may have changed there: ask for a new link.',
     },
   )
+}
+
+/** What a peer sends has no end. */
+export function tooMuch(bytes: number): Failure {
+  return {
+    title: 'The peer sends more than there should be',
+    advice: 'What it serves may have changed there: reload this page, and download it again.',
+    detail: `more than the ${bytes} bytes that it said`,
+  }
 }
 
 export function statusFailure(path: string, status: number): Failure {

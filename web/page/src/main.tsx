@@ -1,23 +1,24 @@
 import { render } from 'preact'
 import { readConfig } from './config.js'
 import { Desk } from './desk.js'
-import { Session } from './session.js'
-import { App } from './ui/app.js'
-import { Marks, showBar } from './ui/chart.js'
+import { Session } from './tab/session.js'
+import type { State } from './tab/state.js'
+import { App } from './app.js'
+import { Marks, showBar } from './tab/chart.js'
 
 const app = document.getElementById('app')!
 const marks = document.getElementById('marks')!
 const chart = document.getElementById('chart')!
 
-const desk = new Desk(() => show())
-const session = new Session(readConfig(location.search, isSecureContext), show, (node) => desk.run(node))
+const desk = new Desk()
+const session = new Session(readConfig(location.search, isSecureContext), (node, signal) => desk.start(node, signal))
+session.view.watch(showChart)
+showChart(session.state)
 app.replaceChildren()
-show()
+render(<App session={session} desk={desk} />, app)
 void session.start()
 
-function show(): void {
-  const { state } = session
+function showChart(state: State): void {
   showBar(chart, state)
   render(<Marks state={state} />, marks)
-  render(<App state={state} session={session} desk={desk} />, app)
 }

@@ -1,11 +1,9 @@
 import { TomboloError, type TomboloErrorCode } from '@tombolo/node'
+import { message, type Failure } from './failures.js'
 
-/** Something that a person must read: what failed, what the machine said, and what to do. */
-export interface Problem {
+/** A failure of the whole page, which a person must read. */
+export interface Problem extends Failure {
   kind: string
-  title: string
-  detail: string
-  advice: string
 }
 
 type Words = Pick<Problem, 'title' | 'advice'>
@@ -42,7 +40,7 @@ const BY_CODE: Record<TomboloErrorCode, Words> = {
 
 /** What to say when the node could not be made, or has ended. */
 export function startProblem(error: unknown): Problem {
-  const detail = error instanceof Error ? error.message : String(error)
+  const detail = message(error)
   if (error instanceof TomboloError) return { kind: error.code, detail, ...BY_CODE[error.code] }
   return {
     kind: 'node',
@@ -56,7 +54,7 @@ export function relayUnknown(error: unknown): Problem {
   return {
     kind: 'relay-unknown',
     title: 'This page does not know which relay to join',
-    detail: error instanceof Error ? error.message : String(error),
+    detail: message(error),
     advice: 'Serve the page from tombolo-relay, or add “?relay=” and its multiaddr to the address of this page.',
   }
 }
@@ -78,14 +76,5 @@ export function insecureContext(origin: string): Problem {
     detail: `${origin} is plain HTTP, so the browser gives it no WebTransport and no place for a key.`,
     advice:
       'The tab works over WebSocket, under a new id after each reload. Open the page by https or as localhost to have both.',
-  }
-}
-
-export function meshUnheard(detail: string): Problem {
-  return {
-    kind: 'mesh-unheard',
-    title: 'Other pages cannot be asked what they are connected to',
-    detail,
-    advice: 'The picture has this tab’s own connections only. Reload the page to ask again.',
   }
 }

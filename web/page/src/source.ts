@@ -1,9 +1,10 @@
 import { useEffect, useState } from 'preact/hooks'
 
-/** A value that changes by itself; what shows it is drawn again when it does, and nothing else is. */
+/** A value that changes by itself; what shows it is drawn again when it does, and nothing else is. It tells of changes when next there is something to be drawn, however many there were. */
 export class Source<T> {
   #value: T
   readonly #watchers = new Set<(value: T) => void>()
+  readonly #tell = () => this.#watchers.forEach((watcher) => watcher(this.#value))
 
   constructor(value: T) {
     this.#value = value
@@ -15,12 +16,19 @@ export class Source<T> {
 
   set(value: T): void {
     this.#value = value
-    for (const watcher of this.#watchers) watcher(value)
+    soon(this.#tell)
   }
 
   watch(watcher: (value: T) => void): () => void {
     this.#watchers.add(watcher)
     return () => this.#watchers.delete(watcher)
+  }
+}
+
+/** A source of several fields, which change one by one. */
+export class Store<T extends object> extends Source<T> {
+  change(change: Partial<T>): void {
+    this.set({ ...this.value, ...change })
   }
 }
 
@@ -31,4 +39,25 @@ export function useSource<T>(source: Source<T>): T {
     return source.watch((next) => setValue(() => next))
   }, [source])
   return value
+}
+
+const due = new Set<() => void>()
+// Nothing is drawn in a tab that nobody looks at, but its title is; unlike a timer, this is not slowed down there.
+const turn = new MessageChannel()
+turn.port1.onmessage = run
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden && due.size > 0) turn.port2.postMessage(null) // the frame asked for does not come
+})
+
+function soon(f: () => void): void {
+  due.add(f)
+  if (due.size > 1) return
+  if (document.hidden) turn.port2.postMessage(null)
+  else requestAnimationFrame(run)
+}
+
+function run(): void {
+  const now = [...due]
+  due.clear()
+  for (const f of now) f()
 }

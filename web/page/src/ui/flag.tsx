@@ -35,12 +35,12 @@ const PATTERNS: ((colour: string) => JSX.Element)[] = [
 ]
 
 /** A signal flag made from a peer id, so that a peer can be known again at a glance. */
-export function Flag({ id }: { id: string }) {
+export function Flag({ id, small = false }: { id: string; small?: boolean }) {
   const hash = fnv1a(id)
   const [field, charge] = PAIRS[hash % PAIRS.length]!
   const pattern = PATTERNS[Math.floor(hash / PAIRS.length) % PATTERNS.length]!
   return (
-    <svg class="flag" viewBox="0 0 24 18" width="24" height="18" aria-hidden="true">
+    <svg class={small ? 'flag small' : 'flag'} viewBox="0 0 24 18" width="24" height="18" aria-hidden="true">
       <path d="M0 0H24V18H0z" fill={field} />
       {pattern(charge)}
       <path class="flag-edge" d="M.5 .5H23.5V17.5H.5z" />

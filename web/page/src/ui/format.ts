@@ -9,7 +9,7 @@ export function megabytes(bytes: number): string {
 
 /** Bytes for a person: `3 bytes`, `12.3 kB`, `20.0 MB`. */
 export function size(bytes: number): string {
-  if (bytes < 1_000) return `${bytes} byte${bytes === 1 ? '' : 's'}`
+  if (bytes < 1_000) return count(bytes, 'byte')
   return bytes < 1e6
     ? `${(bytes / 1e3).toFixed(1)} kB`
     : bytes < 1e9
@@ -43,10 +43,22 @@ const TRANSPORTS: Record<string, string> = {
   circuit: 'circuit',
   quic: 'QUIC',
   tcp: 'TCP',
+  other: 'other transport',
+}
+
+/** What a peer names, if it is a transport that has a name here. */
+export function knownTransport(transport: string): string {
+  return Object.hasOwn(TRANSPORTS, transport) ? transport : 'other'
 }
 
 export function transportName(transport: string): string {
   return TRANSPORTS[transport] ?? transport
+}
+
+/** How a relayed connection runs, `own` being this tab's relay. */
+export function throughRelay(relay: string | undefined, own: string | undefined): string {
+  if (relay === undefined) return 'through a relay'
+  return relay === own ? 'through this tab’s relay' : `through relay ${shortId(relay)}`
 }
 
 const BRIEF: Record<string, string> = {
@@ -61,4 +73,16 @@ const BRIEF: Record<string, string> = {
 /** For where there is no room. */
 export function transportBrief(transport: string): string {
   return BRIEF[transport] ?? transport.slice(0, 5)
+}
+
+/** Text of a peer as it can be shown: without what shows nothing, or turns the order of letters round, and not too long. */
+export function plain(text: string, most: number): string {
+  return text
+    .slice(0, 2 * most)
+    .replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '')
+    .slice(0, most)
+}
+
+export function count(n: number, one: string, many = `${one}s`): string {
+  return `${n.toLocaleString()} ${n === 1 ? one : many}`
 }

@@ -1,0 +1,172 @@
+import type { Heard } from './mesh.js'
+
+/** `native` is everybody that is neither a tab nor a relay. */
+export type Role = 'tab' | 'relay' | 'native'
+
+export const ROLES: Role[] = ['tab', 'relay', 'native']
+
+export interface Vertex {
+  id: string
+  role: Role
+  agent: string
+  /** Connections of its own that it has not listed. */
+  more: number
+}
+
+/**
+ * - `direct`: a connection of their own
+ * - `relayed`: a connection through a relay
+ * - `heard`: broadcasts pass between the two, by connections that nobody who is asked has an end of
+ */
+export type Way = 'direct' | 'relayed' | 'heard'
+
+export interface Edge {
+  key: string
+  /** The two ends, the lesser id first. */
+  ends: readonly [string, string]
+  way: Way
+  transport: string
+  relay: string | undefined
+  /** Who says so. */
+  told: string[]
+}
+
+export interface Graph {
+  vertices: Map<string, Vertex>
+  edges: Edge[]
+  /** How many peers, and connections, there was no room for. */
+  left: { vertices: number; edges: number }
+}
+
+/** What a peer says of itself, or this tab knows of itself. */
+export interface Account extends Pick<Heard['report'], 'connections' | 'relays' | 'more'> {
+  id: string
+  /** The neighbour of this tab by which it was heard. */
+  via: string | undefined
+}
+
+/** A report may name peers that there are not: what one picture holds has a bound, and each of these is a card. */
+const MAX_VERTICES = 150
+const MAX_EDGES = 400
+
+/** Puts together what all say. The first account is this tab's own, which has room first; then the pages that tell have. */
+export function graphOf(accounts: Account[]): Graph {
+  const graph = new GraphMaker()
+  const [own, ...others] = accounts
+  if (own !== undefined) {
+    graph.addVertex(own.id, 'tab', '', own.more)
+    graph.addAccount(own)
+  }
+  for (const { id, more } of others) graph.addVertex(id, 'tab', '', more)
+  for (const account of others) graph.addAccount(account)
+  for (const edge of unseen(accounts)) graph.addEdge(edge)
+  return graph.made()
+}
+
+class GraphMaker {
+  readonly #vertices = new Map<string, Vertex>()
+  readonly #edges = new Map<string, Edge>()
+  readonly #left = { vertices: new Set<string>(), edges: new Set<string>() }
+
+  addAccount({ id, relays, connections }: Account): void {
+    for (const relay of relays) this.addVertex(relay, 'relay', '')
+    for (const { peer, agent, relay, relayed, transport } of connections) {
+      if (peer === id) continue
+      this.addVertex(peer, roleOf(agent), agent)
+      if (relay !== undefined) this.addVertex(relay, 'relay', '')
+      this.addEdge(makeEdge(id, { peer, way: relayed ? 'relayed' : 'direct', transport, relay }, id))
+    }
+  }
+
+  /** That somebody is a relay, or a tab, is known from more than what it calls itself. */
+  addVertex(id: string, role: Role, agent: string, more = 0): void {
+    const known = this.#vertices.get(id)
+    if (known !== undefined) {
+      if (known.role === 'native') known.role = role
+      if (known.agent === '') known.agent = agent
+      known.more ||= more
+    } else if (this.#vertices.size < MAX_VERTICES) this.#vertices.set(id, { id, role, agent, more })
+    else this.#left.vertices.add(id)
+  }
+
+  addEdge(edge: Edge): void {
+    const known = this.#edges.get(edge.key)
+    if (known !== undefined) known.told.push(...edge.told.filter((who) => !known.told.includes(who)))
+    else if (this.#edges.size < MAX_EDGES && edge.ends.every((id) => this.#vertices.has(id)))
+      this.#edges.set(edge.key, edge)
+    else this.#left.edges.add(edge.key)
+  }
+
+  made(): Graph {
+    const left = { vertices: this.#left.vertices.size, edges: this.#left.edges.size }
+    return { vertices: this.#vertices, edges: [...this.#edges.values()], left }
+  }
+}
+
+function roleOf(agent: string): Role {
+  if (agent.startsWith('tombolo-relay/')) return 'relay'
+  return /^tombolo\/.* \(js\)$/.test(agent) ? 'tab' : 'native'
+}
+
+interface To extends Pick<Edge, 'way' | 'transport' | 'relay'> {
+  peer: string
+}
+
+function makeEdge(from: string, { peer, way, transport, relay }: To, told: string): Edge {
+  const ends = from < peer ? ([from, peer] as const) : ([peer, from] as const)
+  const by = way === 'direct' ? transport : ''
+  return { key: [...ends, way, by, relay ?? ''].join(' '), ends, way, transport: by, relay, told: [told] }
+}
+
+/**
+ * Relays and daemons are not asked, so that a connection between two of them is told by nobody. But a page that was heard, though no chain of
+ * connections leads to it, was heard through one. It has no end at a page, which would have told of it: so it lies between the relay of who
+ * handed the report on, or that neighbour itself, and the relay of who made it.
+ */
+function unseen(accounts: Account[]): Edge[] {
+  const self = accounts[0]
+  if (self === undefined) return []
+  const found: Edge[] = []
+  const pages = new Map(accounts.map((account) => [account.id, account]))
+  const silentEnd = (id: string) => {
+    const page = pages.get(id)
+    if (page === undefined) return id
+    const silent = page.connections.filter(({ peer, relayed }) => !relayed && !pages.has(peer)).map(({ peer }) => peer)
+    return silent.find((peer) => page.relays.includes(peer)) ?? silent[0]
+  }
+  const groups = new Groups()
+  for (const { id, connections } of accounts) {
+    for (const { peer, relay } of connections) {
+      groups.join(id, peer)
+      if (relay !== undefined) groups.join(id, relay)
+    }
+  }
+  for (const { id, via } of accounts.slice(1)) {
+    if (via === undefined || via === id || groups.same(self.id, id)) continue
+    const [near, far] = [silentEnd(via), silentEnd(id)]
+    if (near === undefined || far === undefined || !groups.same(self.id, near)) continue
+    groups.join(near, far)
+    found.push(makeEdge(near, { peer: far, way: 'heard', transport: '', relay: undefined }, self.id))
+  }
+  return found
+}
+
+/** Who hangs together (a disjoint-set forest). */
+class Groups {
+  readonly #parents = new Map<string, string>()
+
+  join(a: string, b: string): void {
+    this.#parents.set(this.#root(a), this.#root(b))
+  }
+
+  same(a: string, b: string): boolean {
+    return this.#root(a) === this.#root(b)
+  }
+
+  #root(id: string): string {
+    let root = id
+    for (let above; (above = this.#parents.get(root)) !== undefined && above !== root;) root = above
+    if (root !== id) this.#parents.set(id, root)
+    return root
+  }
+}

@@ -1,0 +1,104 @@
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { draw, NARROW, type Drawing } from './drawing.js'
+import { graphOf, type Graph } from './graph.js'
+import type { Mesh, MeshView } from './mesh.js'
+import { report } from './report.js'
+import { Slots } from './slots.js'
+import { useSource } from '../source.js'
+import type { State } from '../tab/state.js'
+import { EdgeTable } from './edges.js'
+import { count } from '../ui/format.js'
+import { Harbour, type Eye } from './harbour.js'
+import { Legend } from './legend.js'
+import { meshWords } from './mesh-words.js'
+import { useInSight, useWidth } from '../ui/sight.js'
+import { Trouble } from '../ui/trouble.js'
+
+/** Who is connected to whom, as the pages of the mesh tell it. */
+export function MeshSheet({ state, mesh }: { state: State; mesh: Mesh }) {
+  const section = useRef<HTMLElement>(null)
+  const { heard, failure } = useSource(mesh.view)
+  const inSight = useInSight(section)
+  useEffect(() => (inSight ? mesh.look() : undefined), [inSight, mesh])
+  const graph = useGraph(state, heard)
+  return (
+    <section class="sheet mesh" aria-labelledby="mesh-title" ref={section}>
+      <h2 id="mesh-title">
+        Mesh <span class="count">{graph.vertices.size + graph.left.vertices}</span>
+      </h2>
+      <Trouble failure={failure} />
+      {state.self === undefined ? (
+        <p class="waiting">It is drawn once the node runs.</p>
+      ) : (
+        <Picture graph={graph} state={state} pages={heard.size} />
+      )}
+    </section>
+  )
+}
+
+function useGraph({ self, relay, peers }: State, heard: MeshView['heard']): Graph {
+  return useMemo(() => {
+    if (self === undefined) return graphOf([])
+    const own = { ...report(peers, relay === undefined ? [] : [relay.id], 0), id: self.id, via: undefined }
+    const told = [...heard].map(([id, { report, via }]) => ({ ...report, id, via }))
+    return graphOf([own, ...told])
+  }, [self?.id, relay?.id, peers, heard])
+}
+
+function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: number }) {
+  const frame = useRef<HTMLDivElement>(null)
+  const width = useWidth(frame)
+  const slots = useRef(new Slots())
+  const drawing: Drawing | undefined = useMemo(
+    () => (width === 0 ? undefined : draw(graph, slots.current.place(graph), width)),
+    [graph, width],
+  )
+  const eye = useEye(graph)
+  const { self, relay } = state
+  const words = useMemo(() => meshWords(graph, { self, relay }), [graph, self?.id, relay?.id])
+  const active = eye.active === undefined ? undefined : graph.vertices.get(eye.active)
+  return (
+    <>
+      <div class="harbour-lanes" aria-hidden="true">
+        <span>Tabs</span>
+        <span>Relays</span>
+        <span>Native and other peers</span>
+      </div>
+      <div class="harbour-frame" ref={frame}>
+        {drawing && (
+          <Harbour drawing={drawing} vertices={graph.vertices} words={words} eye={eye} narrow={width < NARROW} />
+        )}
+      </div>
+      <p class="harbour-caption" id="harbour-caption">
+        {active ? words.summary(active) : heardWords(pages)}
+      </p>
+      <LeftOut graph={graph} />
+      <Legend edges={graph.edges} brief={width < NARROW} />
+      <EdgeTable edges={graph.edges} words={words} active={active?.id} />
+    </>
+  )
+}
+
+function LeftOut({ graph: { left } }: { graph: Graph }) {
+  if (left.vertices + left.edges === 0) return null
+  return (
+    <p class="harbour-left">
+      {count(left.vertices, 'more peer')} and {count(left.edges, 'more connection')} are told of, and not drawn: there
+      is room for this tab’s own first, then for pages that tell, then for whom they name.
+    </p>
+  )
+}
+
+/** Whose connections stand out: of who is pointed at or has the focus, else of who was chosen. */
+function useEye(graph: Graph): Eye {
+  const [pointed, point] = useState<string | undefined>()
+  const [chosen, choose] = useState<string | undefined>()
+  const there = (id: string | undefined) => (id !== undefined && graph.vertices.has(id) ? id : undefined)
+  return { active: there(pointed) ?? there(chosen), chosen: there(chosen), point, choose }
+}
+
+function heardWords(pages: number): string {
+  if (pages === 0) return 'No other page has told of its connections yet: this is what this tab knows.'
+  const who = pages === 1 ? 'One other page tells of its' : `${pages} other pages tell of their`
+  return `${who} connections, as this one does; relays and native peers are shown by what pages say of them.`
+}

@@ -1,0 +1,9 @@
+/** As AbortSignal.any, which some of the browsers that the page is built for do not have. */
+export function anyOf(...signals: AbortSignal[]): AbortSignal {
+  const any = new AbortController()
+  for (const signal of signals) {
+    if (signal.aborted) any.abort(signal.reason)
+    else signal.addEventListener('abort', () => any.abort(signal.reason), { once: true, signal: any.signal })
+  }
+  return any.signal
+}

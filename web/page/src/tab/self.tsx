@@ -1,0 +1,67 @@
+import { callLink } from '../sharing/share-link.js'
+import type { State } from './state.js'
+import { CopyButton } from '../ui/copy.js'
+import { Flag } from '../ui/flag.js'
+import { clock, transportName } from '../ui/format.js'
+import { Peer } from '../ui/peer.js'
+
+/** Who this tab is, and how it hangs together with the relay. */
+export function SelfCard({ state }: { state: State }) {
+  const { self, relay, peers, phase } = state
+  const link = peers.find((peer) => peer.id === relay?.id)
+  const circuit = self && phase === 'joined' ? callableAt(self.addrs, link?.addr) : undefined
+  return (
+    <section class="sheet self" aria-labelledby="self-title">
+      <h2 id="self-title">This tab</h2>
+      {self ? (
+        <p class="identity">
+          <Flag id={self.id} />
+          <code id="own-id">{self.id}</code>
+          <CopyButton text={self.id} what="the peer id of this tab" />
+        </p>
+      ) : (
+        <p class="waiting">Its id is known once the node runs.</p>
+      )}
+      <dl>
+        <dt>Identity</dt>
+        <dd>{self ? (self.identity === 'persistent' ? 'kept in this browser' : 'new at each load') : '–'}</dd>
+        <dt>Relay</dt>
+        <dd id="relay-id">{relay ? <Peer id={relay.id} /> : 'none'}</dd>
+        <dt>Transport</dt>
+        <dd id="relay-transport">{link ? transportName(link.transport) : 'not connected'}</dd>
+        <dt>Reservation</dt>
+        <dd id="reservation" data-held={phase === 'joined'}>
+          {reservation(state)}
+        </dd>
+      </dl>
+      {self && circuit !== undefined && (
+        <div class="callable">
+          <p>Other peers reach this tab at</p>
+          <p class="identity">
+            <code id="circuit-addr">{circuit}</code>
+            <CopyButton text={circuit} what="the address of this tab" />
+          </p>
+          <p>
+            <a href={callLink(self.id)} target="_blank" rel="noopener">
+              Open a second tab that calls this one
+            </a>
+          </p>
+        </div>
+      )}
+    </section>
+  )
+}
+
+/** Of this tab's addresses, the one to hand on: WebSocket, which all peers have, at the host under which the relay was reached. */
+function callableAt(addrs: string[], relayAddr: string | undefined): string | undefined {
+  const circuits = addrs.filter((addr) => addr.includes('/p2p-circuit'))
+  const host = relayAddr?.split('/', 3).join('/') + '/'
+  const near = circuits.filter((addr) => addr.startsWith(host))
+  return near.find((addr) => /\/wss?\//.test(addr)) ?? near[0] ?? circuits[0]
+}
+
+function reservation({ phase, relay }: State): string {
+  if (phase === 'joined') return relay?.expires ? `held, renewed before ${clock(relay.expires)}` : 'held'
+  if (phase === 'adrift') return 'lost; trying again'
+  return relay === undefined ? 'none' : 'asked for'
+}

@@ -1,0 +1,289 @@
+import {
+  createNode,
+  type LoadProgress,
+  type LogLevel,
+  type NodeStats,
+  TomboloError,
+  type TomboloNode,
+} from '@tombolo/node'
+import wasmSizes from 'virtual:wasm-sizes'
+import { describeRelay, type PageConfig, type RelayDescription } from '../config.js'
+import { message, siteFailure } from '../failures.js'
+import { insecureContext, relaySilent, relayUnknown, startProblem, type Problem } from '../problems.js'
+import { seek } from './seek.js'
+import { Sites } from './sites.js'
+import { Store } from '../source.js'
+import { initialState, type LogKind, type State } from './state.js'
+import { calmly, every } from '../timers.js'
+import { count } from '../ui/format.js'
+
+const REFRESH_MS = 2_000
+const SERVICES_MS = 10_000
+/** After so long without a reservation a person should know that something is wrong. */
+const RELAY_PATIENCE_MS = 10_000
+const MAX_LOG = 200
+/** What strangers bring about, by connecting or by echoes, is told once in so long. */
+const CALM_MS = 500
+const ECHOES_MS = 1_000
+
+/** One node, from its loading to its end: what the page shows is this session's state. */
+export class Session {
+  readonly view = new Store<State>(initialState)
+  readonly #config: PageConfig
+  readonly #onNode: (node: TomboloNode, signal: AbortSignal) => void
+  readonly #over = new AbortController()
+  #node: TomboloNode | undefined
+  #relay: RelayDescription | undefined
+  #patience: ReturnType<typeof setTimeout> | undefined
+  /** Why the last attempt at the relay failed. */
+  #refused: string | undefined
+  readonly #echoes = new Map<string, { times: number; bytes: number }>()
+  #asking = false
+  #sites: Sites | undefined
+  #count = 0
+
+  constructor(config: PageConfig, onNode: (node: TomboloNode, signal: AbortSignal) => void) {
+    this.#config = config
+    this.#onNode = onNode
+  }
+
+  get state(): State {
+    return this.view.value
+  }
+
+  /** Makes the node and joins the relay. Does not reject: what goes wrong is in the state. */
+  async start(): Promise<void> {
+    if (!isSecureContext) this.#notice(insecureContext(location.origin))
+    try {
+      this.#relay = await describeRelay(this.#config, this.#over.signal)
+    } catch (error) {
+      this.#notice(relayUnknown(error))
+    }
+    try {
+      const { transport, identity, worker, log } = this.#config
+      const node = await createNode({
+        relays: this.#relay?.addrs ?? [],
+        identity,
+        worker,
+        log,
+        histories: identity === 'persistent' ? 'persistent' : 'memory',
+        ...(this.#relay?.network !== undefined && { network: this.#relay.network }),
+        ...(transport !== undefined && { transports: [transport] }),
+        onProgress: (progress) => this.#loaded(progress),
+        signal: this.#over.signal,
+      })
+      await this.#run(node)
+    } catch (error) {
+      this.#fail(startProblem(error))
+    }
+  }
+
+  async connect(addrOrPeer: string): Promise<void> {
+    await this.#node?.connect(addrOrPeer.trim(), { signal: AbortSignal.timeout(20_000) })
+    await this.#refresh()
+  }
+
+  async disconnect(peer: string): Promise<void> {
+    await this.#node?.disconnect(peer)
+    await this.#refresh()
+  }
+
+  /** Shows a site of a peer in the gateway's frame. */
+  async openSite(peer: string, protocol: string): Promise<void> {
+    if (this.#node === undefined) return
+    const site = { peer, protocol, shown: undefined, failure: undefined }
+    this.view.change({ site })
+    const finish = (change: Partial<NonNullable<State['site']>>) => {
+      if (this.state.site === site) this.view.change({ site: { ...site, ...change } })
+    }
+    try {
+      this.#sites ??= new Sites(this.#node)
+      finish({ shown: await this.#sites.show(peer, protocol) })
+    } catch (error) {
+      finish({ failure: siteFailure(error) })
+    }
+  }
+
+  closeSite(): void {
+    this.view.change({ site: undefined })
+  }
+
+  get logLevel(): LogLevel {
+    return this.#config.log
+  }
+
+  /** What the node has counted; of no node, nothing. */
+  stats(): Promise<NodeStats> | undefined {
+    return this.#node?.stats()
+  }
+
+  async #run(node: TomboloNode): Promise<void> {
+    this.#node = node
+    window.tombolo = node
+    this.#listen(node)
+    this.view.change({
+      phase: 'joining',
+      self: {
+        id: node.id,
+        network: node.network,
+        version: node.version,
+        identity: this.#config.identity,
+        addrs: [],
+      },
+      relay: this.#relay && { id: this.#relay.id, expires: undefined },
+    })
+    this.#log('note', 'the node is running')
+    this.#onNode(node, this.#over.signal)
+    if (this.#relay !== undefined) this.#expectRelay()
+    every(REFRESH_MS, () => void this.#refresh(), this.#over.signal)
+    every(SERVICES_MS, () => void this.#ask(), this.#over.signal)
+    for (const peer of this.#config.peers) this.#seek(node, peer)
+    await this.#refresh()
+    await this.#reservations(node)
+  }
+
+  async #reservations(node: TomboloNode): Promise<void> {
+    for (const { id, expires } of await node.relays()) this.#reserved(id, expires)
+  }
+
+  #listen(node: TomboloNode): void {
+    const refresh = calmly(CALM_MS, () => void this.#refresh())
+    const ask = calmly(CALM_MS, () => void this.#ask())
+    node.addEventListener('peer:connect', ({ detail }) => {
+      this.#log('connect', detail.direction === 'inbound' ? 'called us' : 'connected', detail.peer)
+      refresh()
+      ask()
+    })
+    node.addEventListener('peer:disconnect', ({ detail }) => {
+      this.#log('disconnect', 'disconnected', detail.peer)
+      refresh()
+    })
+    node.addEventListener('relay:reserved', ({ detail }) => {
+      if (this.state.phase !== 'joined') this.#log('reserved', 'holds a reservation for this tab', detail.relay)
+      this.#reserved(detail.relay, detail.expires)
+      void this.#refresh()
+    })
+    node.addEventListener('relay:lost', ({ detail }) => {
+      this.#log('lost', `reservation lost: ${detail.reason}`, detail.relay)
+      this.view.change({ phase: 'adrift', relay: { id: detail.relay, expires: undefined } })
+      this.#expectRelay(detail.reason)
+      void this.#refresh()
+    })
+    node.addEventListener('relay:failed', ({ detail }) => {
+      this.#refused = detail.reason
+    })
+    node.addEventListener('echo', ({ detail }) => {
+      this.#echoed(detail.peer, detail.bytes)
+    })
+    node.addEventListener('restart', ({ detail }) => {
+      this.#log('error', `the node was started again: ${detail.reason}`)
+      if (this.#relay !== undefined) {
+        this.view.change({ phase: 'adrift', relay: { id: this.#relay.id, expires: undefined } })
+        this.#expectRelay()
+      }
+      void this.#refresh()
+      void this.#reservations(node).catch(() => {}) // made before this event
+    })
+    node.addEventListener('error', ({ detail }) => {
+      this.#log('error', detail.message)
+      if (detail.fatal) this.#fail(startProblem(new TomboloError('crashed', detail.message)))
+    })
+  }
+
+  /** Gathers what is echoed for peers into one entry of the log for each. */
+  #echoed(peer: string, bytes: number): void {
+    if (this.#echoes.size === 0) {
+      setTimeout(() => {
+        for (const [peer, { times, bytes }] of this.#echoes) {
+          const often = times === 1 ? '' : `, in ${count(times, 'message')}`
+          this.#log('echo', `had ${bytes.toLocaleString()} bytes echoed${often}`, peer)
+        }
+        this.#echoes.clear()
+      }, ECHOES_MS)
+    }
+    const before = this.#echoes.get(peer) ?? { times: 0, bytes: 0 }
+    this.#echoes.set(peer, { times: before.times + 1, bytes: before.bytes + bytes })
+  }
+
+  #reserved(id: string, expires: number): void {
+    clearTimeout(this.#patience)
+    this.#refused = undefined
+    this.#dismiss('relay-silent')
+    this.view.change({ phase: 'joined', relay: { id, expires } })
+  }
+
+  /** Gives the relay a while; then says that it does not answer. */
+  #expectRelay(reason?: string): void {
+    clearTimeout(this.#patience)
+    this.#patience = setTimeout(() => {
+      this.#notice(relaySilent(this.#relay?.addrs ?? [], this.#refused ?? reason))
+    }, RELAY_PATIENCE_MS)
+  }
+
+  /** Connects to a peer that the page's address names. */
+  #seek(node: TomboloNode, peer: string): void {
+    seek(node, peer, this.#over.signal).catch((error: unknown) => {
+      this.#log('error', `could not connect to ${peer}: ${message(error)}`)
+    })
+  }
+
+  async #refresh(): Promise<void> {
+    const node = this.#node
+    const self = this.state.self
+    if (node === undefined || self === undefined || this.state.phase === 'failed') return
+    try {
+      const [peers, addrs] = await Promise.all([node.peers(), node.addrs()])
+      if (this.#over.signal.aborted) return
+      peers.sort((a, b) => Number(b.id === this.#relay?.id) - Number(a.id === this.#relay?.id) || a.since - b.since)
+      this.view.change({ peers, self: { ...self, addrs } })
+    } catch (error) {
+      this.#log('error', message(error))
+    }
+  }
+
+  /** Asks the connected peers what they offer. */
+  async #ask(): Promise<void> {
+    const node = this.#node
+    if (node === undefined || document.hidden || this.#asking || this.state.phase === 'failed') return
+    this.#asking = true
+    try {
+      const services = await node.services({ signal: AbortSignal.timeout(SERVICES_MS) })
+      if (!this.#over.signal.aborted) this.view.change({ services })
+    } catch (error) {
+      this.#log('error', `asking for services: ${message(error)}`)
+    }
+    this.#asking = false
+  }
+
+  #loaded({ loaded, encoding }: LoadProgress): void {
+    const total = encoding === 'br' ? wasmSizes.br : encoding === 'gzip' ? wasmSizes.gzip : wasmSizes.raw
+    this.view.change({ load: { done: Math.min(total, Math.round((loaded / wasmSizes.raw) * total)), total } })
+  }
+
+  #fail(failure: Problem): void {
+    this.#over.abort()
+    clearTimeout(this.#patience)
+    this.view.change({ phase: 'failed', failure, peers: [], services: [], site: undefined })
+  }
+
+  #notice(problem: Problem): void {
+    this.#dismiss(problem.kind)
+    this.view.change({ notices: [...this.state.notices, problem] })
+  }
+
+  #dismiss(kind: string): void {
+    this.view.change({ notices: this.state.notices.filter((notice) => notice.kind !== kind) })
+  }
+
+  #log(kind: LogKind, text: string, peer?: string): void {
+    const entry = { n: ++this.#count, at: Date.now(), kind, text, peer }
+    this.view.change({ log: [entry, ...this.state.log].slice(0, MAX_LOG) })
+  }
+}
+
+declare global {
+  interface Window {
+    /** The page's node, for whoever opens the console. */
+    tombolo?: TomboloNode
+  }
+}

@@ -1,0 +1,259 @@
+import type { PeerInfo } from '@tombolo/node'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useSource } from '../source.js'
+import type { State } from '../tab/state.js'
+import { isPattern, type Line, type Room, type Talk } from './talk.js'
+import { clock, shortId, size } from '../ui/format.js'
+import { Peer } from '../ui/peer.js'
+import { Trouble } from '../ui/trouble.js'
+
+/** Messages by type. */
+export function TalkSheet({ state, talk }: { state: State; talk: Talk }) {
+  const { rooms, shown, failure } = useSource(talk.view)
+  const room = rooms.find(({ type }) => type === shown)
+  return (
+    <section class="sheet talk" aria-labelledby="talk-title">
+      <h2 id="talk-title">Messages</h2>
+      <JoinBox talk={talk} ready={state.self !== undefined && state.phase !== 'failed'} first={rooms.length === 0} />
+      <Trouble failure={failure} />
+      {rooms.length > 0 && <Tabs rooms={rooms} shown={shown} talk={talk} />}
+      {room && <RoomView key={room.type} room={room} state={state} talk={talk} />}
+    </section>
+  )
+}
+
+function JoinBox({ talk, ready, first }: { talk: Talk; ready: boolean; first: boolean }) {
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault()
+    const form = event.currentTarget as HTMLFormElement
+    void talk.join(String(new FormData(form).get('type')))
+    form.querySelector('input')!.value = ''
+  }
+  return (
+    <form class="talk-join" onSubmit={submit}>
+      <label for="talk-type">
+        {first ? 'Join a type of messages, and hear all who are on it' : 'Join another type'}
+      </label>
+      <div class="field">
+        <input
+          id="talk-type"
+          name="type"
+          defaultValue="chat"
+          autocomplete="off"
+          autocapitalize="off"
+          spellcheck={false}
+          maxLength={128}
+          required
+        />
+        <button disabled={!ready}>Join</button>
+      </div>
+    </form>
+  )
+}
+
+const STEPS: Record<string, (at: number, length: number) => number> = {
+  ArrowRight: (at, length) => (at + 1) % length,
+  ArrowLeft: (at, length) => (at + length - 1) % length,
+  Home: () => 0,
+  End: (_, length) => length - 1,
+}
+
+/** One tab a type; the arrow keys go from one to the next. */
+function Tabs({ rooms, shown, talk }: { rooms: Room[]; shown: string | undefined; talk: Talk }) {
+  const list = useRef<HTMLDivElement>(null)
+  const step = (event: KeyboardEvent) => {
+    const at = rooms.findIndex(({ type }) => type === shown)
+    const to = STEPS[event.key]?.(at, rooms.length)
+    if (to === undefined) return
+    event.preventDefault()
+    talk.show(rooms[to]!.type)
+    list.current?.querySelectorAll<HTMLElement>('[role=tab]')[to]?.focus()
+  }
+  return (
+    <div class="tabs" role="tablist" aria-label="Types" ref={list} onKeyDown={step}>
+      {rooms.map(({ type, unread }) => (
+        <button
+          key={type}
+          role="tab"
+          type="button"
+          class="room-tab"
+          aria-selected={type === shown}
+          aria-controls="talk-room"
+          tabIndex={type === shown ? 0 : -1}
+          onClick={() => talk.show(type)}
+        >
+          {type}
+          {unread > 0 && (
+            <span class="count">
+              {' '}
+              {unread}
+              <span class="hidden"> not seen</span>
+            </span>
+          )}
+        </button>
+      ))}
+    </div>
+  )
+}
+
+function RoomView({ room, state, talk }: { room: Room; state: State; talk: Talk }) {
+  const { type, here, catching } = room
+  return (
+    <div id="talk-room" role="tabpanel" aria-label={type} data-type={type} data-open={room.open}>
+      <div class="room-bar">
+        <p class="room-here">
+          {isPattern(type) ? 'Hears what is sent to this tab under all names that begin so' : presence(here)}
+          {here.slice(0, 12).map((peer) => (
+            <span key={peer} class="room-peer" data-peer={peer}>
+              <Peer id={peer} />
+            </span>
+          ))}
+          {here.length > 12 && ` and ${here.length - 12} more`}
+        </p>
+        {!isPattern(type) && (
+          <button type="button" class="quiet" aria-disabled={catching} onClick={() => void talk.catchUp(type)}>
+            {catching ? 'Catching up…' : 'Catch up'}
+          </button>
+        )}
+        <button type="button" class="quiet" onClick={() => talk.leave(type)}>
+          Leave<span class="hidden"> {type}</span>
+        </button>
+      </div>
+      <Said room={room} self={state.self?.id} />
+      <Trouble failure={room.failure} />
+      <SayBox room={room} peers={state.peers} relay={state.relay?.id} talk={talk} />
+    </div>
+  )
+}
+
+function presence(here: string[]): string {
+  if (here.length === 0) return 'Nobody else is here'
+  return here.length === 1 ? 'One other is here:' : `${here.length} others are here:`
+}
+
+/** What was heard, the newest at the end; it stays in sight unless somebody reads further up. */
+function Said({ room, self }: { room: Room; self: string | undefined }) {
+  const box = useRef<HTMLDivElement>(null)
+  const atEnd = useRef(true)
+  const { lines, gone } = room
+  useLayoutEffect(() => {
+    if (atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight
+  }, [lines])
+  const scrolled = ({ currentTarget: { scrollHeight, scrollTop, clientHeight } }: { currentTarget: HTMLElement }) => {
+    atEnd.current = scrollHeight - scrollTop - clientHeight < 24
+  }
+  return (
+    <div class="lines" role="log" aria-label={`Messages of ${room.type}`} tabIndex={0} ref={box} onScroll={scrolled}>
+      {gone > 0 && <p class="said-note">{gone.toLocaleString()} older lines are no longer shown</p>}
+      {lines.length === 0 && <p class="waiting">Nothing has been said here yet.</p>}
+      <ol>
+        {lines.map((line) => (
+          <LineView key={line.n} line={line} self={self} />
+        ))}
+      </ol>
+    </div>
+  )
+}
+
+function LineView({ line, self }: { line: Line; self: string | undefined }) {
+  const { kind, at, peer, to, how, replayed, content } = line
+  const time = <time dateTime={new Date(at).toISOString()}>{clock(at)}</time>
+  if (kind !== 'message') {
+    return (
+      <li class="said-note" data-kind={kind}>
+        {time} {peer !== undefined && <Speaker peer={peer} self={self} />}{' '}
+        {kind === 'joined' ? 'is here' : kind === 'left' ? 'has left' : content.text}
+      </li>
+    )
+  }
+  return (
+    <li class="said" data-kind="message" data-from={peer} data-how={how} data-replayed={replayed}>
+      <p class="said-head">
+        {peer !== undefined && <Speaker peer={peer} self={self} />} {time}{' '}
+        <span class="chip">{to === undefined ? how : `direct, to ${shortId(to)}`}</span>
+        {replayed && <span class="chip strong">replayed</span>}
+        {content.hex && <span class="chip">{size(content.bytes)}, no text</span>}
+      </p>
+      {content.hex ? (
+        <code class="said-hex">{content.text}</code>
+      ) : (
+        <p class="said-text">{content.text || <em>empty</em>}</p>
+      )}
+      {content.cut && <p class="form-note">The rest of its {size(content.bytes)} is not shown.</p>}
+    </li>
+  )
+}
+
+function Speaker({ peer, self }: { peer: string; self: string | undefined }) {
+  return (
+    <>
+      <Peer id={peer} />
+      {peer === self && <span class="said-self"> this tab</span>}
+    </>
+  )
+}
+
+/** Whom one can speak to alone. */
+const MAX_CHOICES = 50
+
+interface SayProps {
+  room: Room
+  peers: PeerInfo[]
+  relay: string | undefined
+  talk: Talk
+}
+
+/** Says something to everybody, or to one. */
+function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
+  const [to, setTo] = useState('')
+  const [busy, setBusy] = useState(false)
+  if (isPattern(type)) return <p class="form-note">Nothing can be said to a pattern: join a type by its full name.</p>
+  const connected = peers.filter(({ id }) => id !== relay && !here.includes(id)).map(({ id }) => id)
+  const hearers = here.slice(0, MAX_CHOICES)
+  const others = connected.slice(0, MAX_CHOICES - hearers.length)
+  const left = here.length + connected.length - hearers.length - others.length
+  const chosen = [...hearers, ...others].includes(to) ? to : ''
+  const submit = async (event: SubmitEvent) => {
+    event.preventDefault()
+    if (busy) return
+    const text = (event.currentTarget as HTMLFormElement).querySelector('input')!
+    setBusy(true)
+    if (await talk.say(type, text.value, chosen === '' ? undefined : chosen)) text.value = ''
+    setBusy(false)
+  }
+  return (
+    <form class="say" onSubmit={(event) => void submit(event)}>
+      <div>
+        <label for="say-to">To</label>
+        <select id="say-to" value={chosen} onChange={(event) => setTo(event.currentTarget.value)}>
+          <option value="">everybody on {type}</option>
+          {hearers.map((peer) => (
+            <option key={peer} value={peer}>
+              {shortId(peer)} alone
+            </option>
+          ))}
+          {others.map((peer) => (
+            <option key={peer} value={peer}>
+              {shortId(peer)} alone, who is not on {type}
+            </option>
+          ))}
+          {left > 0 && <option disabled>and {left.toLocaleString()} more, who cannot be chosen here</option>}
+        </select>
+      </div>
+      <div>
+        <label for="say-text">Message</label>
+        <div class="field">
+          <input id="say-text" name="text" autocomplete="off" required />
+          <button disabled={!open} aria-disabled={busy}>
+            {busy ? 'Sending…' : 'Send'}
+          </button>
+        </div>
+      </div>
+      {chosen === '' && here.length === 0 && (
+        <p class="form-note">
+          Nobody else is here now. Where a relay keeps the type, who comes later can still ask for it.
+        </p>
+      )}
+    </form>
+  )
+}

@@ -1,0 +1,272 @@
+import type { Gap, Message, Presence, Recovery, Subscription, TomboloNode } from '@tombolo/node'
+import { broadcastFailure, heardNoMore, joinFailure, recoverFailure, sendFailure, type Failure } from '../failures.js'
+import { keepLines, keptLines, readable, type Content } from './lines.js'
+import { Store } from '../source.js'
+import { count } from '../ui/format.js'
+
+/** How many lines of a type are shown; older ones make room. */
+const MAX_LINES = 300
+/** How many messages may wait to be shown: fewer than that, so that what is said of those lost is seen. */
+const MAX_WAITING = 256
+const MAX_ROOMS = 12
+/** How long something that is said waits for somebody to hear it. */
+const HEARER_MS = 5_000
+const SEND_MS = 15_000
+
+const EMPTY: Content = { text: '', hex: false, bytes: 0, cut: false }
+
+/** What became of a type: a message, who comes and goes, or something that must be said about it. */
+export interface Line {
+  n: number
+  /** When it came here. A message does not say when it was made. */
+  at: number
+  kind: 'message' | 'joined' | 'left' | 'passed' | 'note' | 'gap'
+  /** Whom it is from, or about. */
+  peer: string | undefined
+  /** Whom this tab sent it to, if to one peer. */
+  to: string | undefined
+  how: 'broadcast' | 'direct' | undefined
+  replayed: boolean
+  /** How many came and left, of a line that says so. */
+  passing: { came: number; left: number } | undefined
+  content: Content
+}
+
+/** A type that this tab is subscribed to. */
+export interface Room {
+  type: string
+  open: boolean
+  lines: Line[]
+  /** How many lines had to make room. */
+  gone: number
+  unread: number
+  /** The other peers that are on the type. */
+  here: string[]
+  catching: boolean
+  failure: Failure | undefined
+}
+
+export interface TalkState {
+  rooms: Room[]
+  /** The type that is shown. */
+  shown: string | undefined
+  /** Why a type could not be joined. */
+  failure: Failure | undefined
+}
+
+/** Messages by type: what is heard on each, who is there, and what was said before. */
+export class Talk {
+  readonly view = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined })
+  readonly #ends = new Map<string, AbortController>()
+  /** The types of which this tab may have missed something. */
+  readonly #behind = new Set<string>()
+  #node: TomboloNode | undefined
+  #count = 0
+
+  get state(): TalkState {
+    return this.view.value
+  }
+
+  /** Begins with the types that this tab was on before a reload. */
+  start(node: TomboloNode): void {
+    this.#node = node
+    for (const { type, lines } of keptLines(node.id)) {
+      const kept = lines.map((line) => ({ ...line, n: ++this.#count }))
+      void this.#open(type, kept)
+    }
+    window.addEventListener('pagehide', () => keepLines(node.id, this.state.rooms))
+    const missing = () => this.#ends.forEach((_, type) => this.#behind.add(type))
+    node.addEventListener('relay:lost', missing)
+    node.addEventListener('restart', missing)
+    node.addEventListener('relay:reserved', () => this.#behind.forEach((type) => void this.catchUp(type)))
+  }
+
+  async join(name: string): Promise<void> {
+    const type = name.trim()
+    if (type === '' || this.#node === undefined) return
+    if (this.#room(type) !== undefined) return this.show(type)
+    if (this.state.rooms.length === MAX_ROOMS) {
+      const advice = 'Leave one of them first.'
+      return this.view.change({
+        failure: { title: `This tab is on ${MAX_ROOMS} types already`, advice, detail: type },
+      })
+    }
+    await this.#open(type, [])
+  }
+
+  show(type: string): void {
+    this.view.change({ shown: type })
+    this.#change(type, { unread: 0 })
+  }
+
+  /** Ends the subscription. The history stays with the node, for others who ask. */
+  leave(type: string): void {
+    this.#ends.get(type)?.abort()
+    this.#ends.delete(type)
+    this.#behind.delete(type)
+    const rooms = this.state.rooms.filter((room) => room.type !== type)
+    this.view.change({ rooms })
+    if (this.state.shown !== type) return
+    if (rooms[0] === undefined) this.view.change({ shown: undefined })
+    else this.show(rooms[0].type)
+  }
+
+  /** Says text to all on the type, or to one peer. Resolves to whether it went out. */
+  async say(type: string, text: string, to: string | undefined): Promise<boolean> {
+    const node = this.#node
+    if (node === undefined) return false
+    const bytes = new TextEncoder().encode(text)
+    this.#change(type, { failure: undefined })
+    try {
+      if (to === undefined) {
+        await node.broadcast(type, bytes, { wait: true, signal: AbortSignal.timeout(HEARER_MS) })
+      } else {
+        await node.send(to, type, bytes, { signal: AbortSignal.timeout(SEND_MS) })
+        this.#add(type, { kind: 'message', peer: node.id, to, how: 'direct', content: readable(bytes) })
+      }
+      return true
+    } catch (error) {
+      this.#change(type, { failure: to === undefined ? broadcastFailure(error) : sendFailure(error) })
+      return false
+    }
+  }
+
+  /** Asks for what was said while this tab was away. */
+  async catchUp(type: string): Promise<void> {
+    if (this.#node === undefined || this.#room(type)?.catching !== false || isPattern(type)) return
+    this.#change(type, { catching: true, failure: undefined })
+    try {
+      const recovery = await this.#node.recover(type)
+      this.#behind.delete(type)
+      this.#tell(type, recovery)
+    } catch (error) {
+      this.#behind.add(type)
+      this.#change(type, { failure: recoverFailure(error) })
+    }
+    this.#change(type, { catching: false })
+  }
+
+  #room(type: string): Room | undefined {
+    return this.state.rooms.find((room) => room.type === type)
+  }
+
+  async #open(type: string, lines: Line[]): Promise<void> {
+    const node = this.#node!
+    const end = new AbortController()
+    const { signal } = end
+    this.#ends.set(type, end)
+    const room: Room = { type, open: false, lines, gone: 0, unread: 0, here: [], catching: false, failure: undefined }
+    this.view.change({ rooms: [...this.state.rooms, room], shown: type, failure: undefined })
+    try {
+      // Before the subscription, so that all that is heard is remembered.
+      if (!isPattern(type)) await node.keepHistory(type)
+      const said = await node.subscribe(type, { buffer: MAX_WAITING, policy: 'drop-oldest', signal })
+      void this.#hear(type, said, signal)
+      if (!isPattern(type)) void this.#watch(type, await node.presence(type, { signal }), signal)
+    } catch (error) {
+      if (signal.aborted) return
+      this.leave(type)
+      return this.view.change({ failure: joinFailure(error) })
+    }
+    this.#change(type, { open: true })
+    await this.catchUp(type)
+  }
+
+  async #hear(type: string, said: Subscription, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const message of said) this.#heard(type, message)
+    } catch (error) {
+      if (!signal.aborted) this.#change(type, { open: false, failure: heardNoMore(error) })
+    }
+  }
+
+  #heard(type: string, { from, data, missed, broadcast, replayed }: Message): void {
+    if (missed > 0) {
+      this.#say(
+        type,
+        'gap',
+        `${count(missed, 'message was', 'messages were')} lost here: they came faster than this tab read`,
+      )
+    }
+    const how = broadcast ? 'broadcast' : 'direct'
+    this.#add(type, { kind: 'message', peer: from, how, replayed, content: readable(data) })
+  }
+
+  async #watch(type: string, presence: Presence, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const { peer, joined } of presence) {
+        const here = this.#room(type)?.here ?? []
+        if (peer === this.#node!.id || here.includes(peer) === joined) continue
+        this.#change(type, { here: joined ? [...here, peer] : here.filter((other) => other !== peer) })
+        this.#passed(type, peer, joined)
+      }
+    } catch (error) {
+      if (!signal.aborted) this.#change(type, { here: [], failure: heardNoMore(error) })
+    }
+  }
+
+  /** Many who come and go are one line, so that they do not push out what is said. */
+  #passed(type: string, peer: string, joined: boolean): void {
+    const room = this.#room(type)
+    const last = room?.lines.at(-1)
+    const passing = last?.passing
+    if (room === undefined || last === undefined || passing === undefined) {
+      return this.#add(type, { kind: joined ? 'joined' : 'left', peer, passing: { came: +joined, left: +!joined } })
+    }
+    const { came, left } = { came: passing.came + +joined, left: passing.left + +!joined }
+    const text = [
+      ...(came > 0 ? [`${came.toLocaleString()} came`] : []),
+      ...(left > 0 ? [`${left.toLocaleString()} left`] : []),
+    ].join(', ')
+    const line: Line = {
+      ...last,
+      at: Date.now(),
+      kind: 'passed',
+      peer: undefined,
+      passing: { came, left },
+      content: { ...EMPTY, text },
+    }
+    this.#change(type, { lines: [...room.lines.slice(0, -1), line] })
+  }
+
+  #tell(type: string, { messages, complete, gaps }: Recovery): void {
+    if (messages > 0) this.#say(type, 'note', `caught up: ${count(messages, 'message')} from before`)
+    for (const gap of gaps) {
+      const text = `${count(width(gap), 'message is', 'messages are')} missing (${gap.from} to ${gap.to}): nobody who was asked still has them`
+      this.#say(type, 'gap', text, gap.publisher)
+    }
+    if (!complete && gaps.length === 0) {
+      this.#say(type, 'gap', 'somebody began to count anew: whether anything is missing in between, nobody can tell')
+    } else if (messages === 0 && gaps.length === 0) {
+      this.#say(type, 'note', 'caught up: nothing was missed')
+    }
+  }
+
+  #say(type: string, kind: 'note' | 'gap', text: string, peer?: string): void {
+    this.#add(type, { kind, peer, content: { ...EMPTY, text } })
+  }
+
+  #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>): void {
+    const room = this.#room(type)
+    if (room === undefined) return
+    const blank = { peer: undefined, to: undefined, how: undefined, replayed: false, passing: undefined }
+    const line: Line = { ...blank, content: EMPTY, ...what, n: ++this.#count, at: Date.now() }
+    const lines = [...room.lines, line]
+    const over = Math.max(0, lines.length - MAX_LINES)
+    const unread = type === this.state.shown || what.kind !== 'message' ? room.unread : room.unread + 1
+    this.#change(type, { lines: lines.slice(over), gone: room.gone + over, unread })
+  }
+
+  #change(type: string, change: Partial<Room>): void {
+    this.view.change({ rooms: this.state.rooms.map((room) => (room.type === type ? { ...room, ...change } : room)) })
+  }
+}
+
+/** Of `room/*`, only what is sent to this node is heard; nobody is on it, and it has no history. */
+export function isPattern(type: string): boolean {
+  return type.endsWith('/*')
+}
+
+function width({ from, to }: Gap): number {
+  return Number(BigInt(to) - BigInt(from)) + 1
+}
