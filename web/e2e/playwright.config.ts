@@ -13,7 +13,7 @@ export default defineConfig({
   testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
-  workers: 1, // each test has several processes of its own already
+  workers: 2, // what a test does is wait, for the half of its time
   timeout: 90_000,
   expect: { timeout: 30_000 },
   forbidOnly: process.env['CI'] !== undefined,
