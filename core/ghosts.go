@@ -151,4 +151,3 @@ func keep(conns []network.Conn, f func(network.Conn) bool) (kept []network.Conn)
 	}
 	return kept
 }
-

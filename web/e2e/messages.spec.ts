@@ -139,11 +139,11 @@ meet('js-libp2p with gossipsub speaks on the same topic', async ({ tab, native, 
     await js.call('subscribe', 'tombolo/chat')
     await js.call('subscribers', 'tombolo/chat')
 
-    await js.call('publish', 'tombolo/chat', envelope('from js-libp2p'))
-    for (const one of [tab, native]) {
-      expect(await one.call<Heard[]>('received', 'chat', 1)).toMatchObject([{ from: jsId, text: 'from js-libp2p' }])
+    // Nobody keeps a history for js-libp2p: what is said while peers still tell each other what they are on may pass by who is not known yet.
+    const received = Promise.all([tab, native].map((one) => one.call<Heard[]>('received', 'chat', 1)))
+    for (const [first] of await again(() => js.call('publish', 'tombolo/chat', envelope('from js-libp2p')), received)) {
+      expect(first).toMatchObject({ from: jsId, text: 'from js-libp2p' })
     }
-    // Nobody keeps a history for js-libp2p: what is said while it and the relay agree on their mesh may pass it by.
     const hearing = js.call<{ topic: string; from: string; signed: boolean }>('heard', 'from a tab')
     const heard = await again(() => tab.call('broadcast', 'chat', 'from a tab', { wait: true }), hearing)
     expect(heard).toEqual({ topic: 'tombolo/chat', from: tab.id, signed: true })
