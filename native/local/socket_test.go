@@ -116,6 +116,22 @@ func forward(t testing.TB, n *core.Node, proto protocol.ID, address string, p pe
 	}
 }
 
+// refusal is what who connects to a forward sees of its peer's refusal: the reset
+// may come before the connection is reported as made.
+func refusal(t testing.TB, f *bridge.Forward) error {
+	t.Helper()
+	addr, err := manet.ToNetAddr(ma.StringCast(f.Addr()))
+	require.NoError(t, err)
+	c, err := net.DialTimeout(addr.Network(), addr.String(), patience)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+	_, err = c.Read(make([]byte, 1))
+	return err
+}
+
 // answerAfterEOF reads all, then sends it back with a trailer of 8 bytes.
 func answerAfterEOF(c net.Conn) {
 	if b, err := io.ReadAll(c); err == nil {
@@ -228,8 +244,8 @@ func TestADeadTargetIsNamed(t *testing.T) {
 	require.NoError(t, dead.Close())
 	for proto, address := range map[protocol.ID]string{"/x/tcp": dead.Addr().String(), "/x/unix": "unix:/nowhere/at/all"} {
 		offer(t, there, proto, address)
-		f, dial := forward(t, here, proto, "127.0.0.1:0", there.ID())
-		_, err = dial().Read(make([]byte, 1))
+		f, _ := forward(t, here, proto, "127.0.0.1:0", there.ID())
+		err := refusal(t, f)
 		assert.Error(t, err)
 		assert.NotEqual(t, io.EOF, err)
 		eventually(t, func() bool { return f.Info().Reason == bridge.TargetRefused })
@@ -245,16 +261,19 @@ func TestSocketsAreCountedAndWaitedFor(t *testing.T) {
 	here, there := pair(t)
 	offer(t, there, "/x/echo", serve(t, "tcp4", "127.0.0.1:0", echo))
 	var forwards []func() net.Conn
+	var first *bridge.Forward
 	for range 5 { // more than there may be sockets
-		_, dial := forward(t, here, "/x/echo", "127.0.0.1:0", there.ID())
+		f, dial := forward(t, here, "/x/echo", "127.0.0.1:0", there.ID())
 		forwards = append(forwards, dial)
+		if first == nil {
+			first = f
+		}
 	}
 	c := forwards[4]()
 	assertEchoes(t, c)                    // forwards that nobody uses take nothing
 	assert.Equal(t, 2, local.FilesOpen()) // its two ends, in one process here
-	second := forwards[0]()               // its forward's end is the third, and there is none for its target's
-	_, err := second.Read(make([]byte, 1))
-	assert.Error(t, err)
+	// The forward's end of the next is the third, and there is none for its target's.
+	assert.Error(t, refusal(t, first))
 	eventually(t, func() bool { return here.Bridge().Forwards()[0].Reason == bridge.TooMany })
 	require.NoError(t, c.Close())
 	eventually(t, func() bool { return local.FilesOpen() == 0 })
