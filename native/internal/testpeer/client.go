@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
@@ -60,6 +61,9 @@ type action func(ctx context.Context, c network.Conn, q url.Values, out *result)
 
 // defaultTimeout bounds an action that does not say &timeout.
 const defaultTimeout = 30 * time.Second
+
+// arrivalLimit is how long a peer that is named by its id alone may take to arrive.
+const arrivalLimit = 2 * time.Second
 
 // act answers a request by connecting to the peer it names and doing do. What fails on the way is an answer, not a bad request.
 func (p *testPeer) act(do action) http.HandlerFunc {
@@ -114,6 +118,9 @@ func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (n
 			s.Backoff().Clear(to.ID)
 		}
 	}
+	if len(to.Addrs) == 0 {
+		p.awaitPeer(ctx, to.ID)
+	}
 	if err := p.host.Connect(ctx, to); err != nil {
 		return nil, err
 	}
@@ -122,6 +129,26 @@ func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (n
 		return nil, fmt.Errorf("the connection to %s closed at once", to.ID)
 	}
 	return conns[0], nil
+}
+
+// awaitPeer waits a moment for a peer that has dialled this one: who dials has its
+// connection before who is dialled.
+func (p *testPeer) awaitPeer(ctx context.Context, id peer.ID) {
+	changes, err := p.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged))
+	if err != nil {
+		return
+	}
+	defer changes.Close()
+	late := time.After(arrivalLimit)
+	for p.host.Network().Connectedness(id) == network.NotConnected {
+		select {
+		case <-changes.Out():
+		case <-late:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (p *testPeer) doConnect(context.Context, network.Conn, url.Values, *result) error { return nil }
