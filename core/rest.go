@@ -63,9 +63,9 @@ func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 	return !g.shut.Load(), 0
 }
 
-// Rest ends all connections, those through relays before those to them, so that no peer and no relay takes the node
-// for there when it is not: for a machine about to sleep, or a page about to be
-// frozen. All that is registered stays (subscriptions, listeners, handlers). With
+// Rest ends all connections, those through relays before those to them, so that
+// no peer and no relay takes the node for there when it is not: for a machine
+// about to sleep, or a page about to be frozen. All that is registered stays (subscriptions, listeners, handlers). With
 // Options.Gate no connection is made or taken until Wake, and what needs one fails
 // with ErrResting. It returns when all connections are closed.
 func (n *Node) Rest() {
@@ -183,9 +183,10 @@ func slept(wall, ran time.Duration) bool {
 }
 
 // CloseSilent asks the far ends of connections, up to 1024 at once, for a sign of
-// life: it takes as long as the timeout for each 1024 that give none. Those that give none within the timeout are closed, and returned. Any answer is
-// one: a peer need not know the ping protocol, and may refuse the stream. It ends early with ctx, which closes
-// none.
+// life: it takes as long as the timeout for each 1024 that give none. Those that
+// give none within the timeout are closed, and returned. Any answer is one: a peer
+// need not know the ping protocol, and may refuse the stream. It ends early with
+// ctx, which closes none.
 func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duration) []network.Conn {
 	var mu sync.Mutex
 	var silent []network.Conn

@@ -6,22 +6,22 @@ import { StaticServer } from './support/static-server.js'
 /** Opens an example in a tab of its own, and waits until it has joined. */
 type Open = (example: string) => Promise<Page>
 
-const test = base.extend<{ open: Open }, { server: StaticServer }>({
-  server: [
+const test = base.extend<{ open: Open }, { site: StaticServer }>({
+  site: [
     async ({}, use) => {
-      const server = await StaticServer.start(fileURLToPath(new URL('../dist/examples/', import.meta.url)))
-      await use(server)
-      server.stop()
+      const site = await StaticServer.start(fileURLToPath(new URL('../dist/examples/', import.meta.url)))
+      await use(site)
+      site.stop()
     },
     { scope: 'worker' },
   ],
-  open: async ({ context, relay, server }, use) => {
+  open: async ({ context, relay, site }, use) => {
     const errors: string[] = []
     context.on('weberror', (error) => errors.push(String(error.error())))
     await use(async (example) => {
       const tab = await context.newPage()
       const [path, hash = ''] = example.split('#')
-      await tab.goto(`${server.url}${path}/?relay=${encodeURIComponent(relay.url)}#${hash}`)
+      await tab.goto(`${site.url}${path}/?relay=${encodeURIComponent(relay.url)}#${hash}`)
       await expect(tab.locator('#status')).toHaveText('joined')
       return tab
     })

@@ -1,16 +1,5 @@
-import { test as base, expect, type Page } from '@playwright/test'
-import { NpmServer } from './support/npm-server.js'
-
-const test = base.extend<object, { server: NpmServer }>({
-  server: [
-    async ({}, use) => {
-      const server = await NpmServer.start()
-      await use(server)
-      server.stop()
-    },
-    { scope: 'worker' },
-  ],
-})
+import type { Page } from '@playwright/test'
+import { expect, test } from './support/fixtures.js'
 
 test.beforeEach(async ({ page, server }) => {
   await page.goto(server.url)

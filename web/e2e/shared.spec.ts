@@ -15,15 +15,7 @@ interface Tab extends Window {
 }
 declare const window: Tab
 
-const test = base.extend<object, { server: NpmServer; native: Messenger }>({
-  server: [
-    async ({}, use) => {
-      const server = await NpmServer.start()
-      await use(server)
-      server.stop()
-    },
-    { scope: 'worker' },
-  ],
+const test = base.extend<object, { native: Messenger }>({
   native: [
     async ({ relay }, use) => {
       const native = await natively(relay)

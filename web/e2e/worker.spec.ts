@@ -17,15 +17,7 @@ interface Lab extends Window {
 }
 declare const window: Lab
 
-const test = base.extend<object, { server: NpmServer; native: Messenger }>({
-  server: [
-    async ({}, use) => {
-      const server = await NpmServer.start()
-      await use(server)
-      server.stop()
-    },
-    { scope: 'worker' },
-  ],
+const test = base.extend<object, { native: Messenger }>({
   native: [
     async ({ relay }, use) => {
       const native = await natively(relay)

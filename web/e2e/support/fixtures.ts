@@ -1,13 +1,16 @@
 import { test as base, expect, type Page } from '@playwright/test'
+import { NpmServer } from './npm-server.js'
 import { Daemon, Relay, TestPeer } from './peers.js'
 
 interface Peers {
   relay: Relay
   daemon: Daemon
   testPeer: TestPeer
+  /** Serves the package as it is published. */
+  server: NpmServer
 }
 
-/** Tests with a relay, a daemon and a stock peer of their file's own, each started when first asked for. */
+/** Tests with a relay, a daemon, a stock peer and a server of the package of their file's own, each started when first asked for. */
 export const test = base.extend<object, Peers>({
   relay: [
     async ({}, use) => {
@@ -30,6 +33,14 @@ export const test = base.extend<object, Peers>({
       const peer = await TestPeer.start()
       await use(peer)
       await peer.stop()
+    },
+    { scope: 'worker' },
+  ],
+  server: [
+    async ({}, use) => {
+      const server = await NpmServer.start()
+      await use(server)
+      server.stop()
     },
     { scope: 'worker' },
   ],

@@ -2,7 +2,6 @@ import { generateKeyPairSync } from 'node:crypto'
 import type { Page } from '@playwright/test'
 import type { CreateNodeOptions, TomboloNode } from '@tombolo/node'
 import { test as base, expect } from './fixtures.js'
-import { NpmServer } from './npm-server.js'
 import { BareBrowser, type BarePage } from './bare-browser.js'
 import { Relay } from './peers.js'
 
@@ -23,16 +22,8 @@ interface Own {
   flags: { without?: string[]; args?: string[] }
 }
 
-export const test = base.extend<Own, { server: NpmServer }>({
+export const test = base.extend<Own>({
   flags: [{}, { option: true }],
-  server: [
-    async ({}, use) => {
-      const server = await NpmServer.start()
-      await use(server)
-      server.stop()
-    },
-    { scope: 'worker' },
-  ],
   counting: async ({}, use) => {
     const relay = await Relay.counting()
     await use(relay)

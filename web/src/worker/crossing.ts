@@ -29,11 +29,6 @@ export type Part =
 
 type Post = (part: Part, transfer?: Transferable[]) => void
 
-/** What takes the parts of a stream that come from the other end. */
-export interface Crossing {
-  take(part: Part): void
-}
-
 /** How many bytes of a stream may be under way, or wait to be read at the other end, in each direction. */
 const WINDOW = 512 << 10
 /** No part is larger, whatever a chunk is. */
@@ -70,7 +65,7 @@ class Credit {
 }
 
 /** The end of a stream where its node is. */
-export class SentStream implements Crossing {
+export class SentStream {
   readonly #stream: PeerStream
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
@@ -151,7 +146,7 @@ export class SentStream implements Crossing {
 }
 
 /** The end of a stream where it is used. */
-export class ReceivedStream implements Crossing {
+export class ReceivedStream {
   readonly stream: PeerStream
   readonly #post: Post
   readonly #over: () => void
