@@ -11,6 +11,7 @@ import (
 	"hash"
 	"io"
 	"net"
+	"syscall"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -231,7 +232,7 @@ func (m *messenger) forward(a arguments) (any, error) {
 }
 
 // exchange (forward's address, bytes) sends random bytes through a forward and ends its side, then reads to the end. The answer is
-// right if it is the count (8 bytes, big endian) and what was sent.
+// right if it is the count (8 bytes, big endian) and what was sent. A refusal may be a reset before the connection is reported as made.
 func (m *messenger) exchange(a arguments) (any, error) {
 	var size int
 	if err := a.get(1, &size); err != nil {
@@ -242,6 +243,9 @@ func (m *messenger) exchange(a arguments) (any, error) {
 		return nil, err
 	}
 	dialled, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if errors.Is(err, syscall.ECONNRESET) {
+		return map[string]any{"received": 0, "same": false, "error": err.Error()}, nil
+	}
 	if err != nil {
 		return nil, err
 	}
