@@ -15,7 +15,7 @@ export interface CrossedStream {
 }
 
 export type Part =
-  | { data: Uint8Array<ArrayBuffer> }
+  | { data: Uint8Array<ArrayBuffer>[] }
   /** So many bytes more may be sent; the buffers in which others came are free again. */
   | { credit: number; free?: ArrayBuffer[] }
   /** There is no more to come: from the worker, the reading half's end; from the page, the writing half was closed. */
@@ -30,31 +30,55 @@ export type Part =
 type Post = (part: Part, transfer?: Transferable[]) => void
 
 /** How many bytes of a stream may be under way, or wait to be read at the other end, in each direction. */
-const WINDOW = 512 << 10
-/** No part is larger, whatever a chunk is. */
-const MAX_PART = 64 << 10
-/** Smaller ones have a buffer to themselves, and larger ones one of MAX_PART bytes, which comes back. */
-const MIN_POOLED = 8 << 10
+const WINDOW = 1 << 20
+/** While so many bytes are under way, less than so many wait for more to go with; and credit is given for so many at once. */
+const BATCH = WINDOW / 4
+/** No buffer is larger, whatever a chunk is. */
+const MAX_BUFFER = 64 << 10
+/** Smaller chunks are cloned, each by itself; larger ones are in a buffer of MAX_BUFFER bytes, which is given away and comes back. */
+const MIN_BUFFER = 8 << 10
 /** How many chunks a writer may be ahead before it should wait, as of other streams. */
 const MAX_QUEUED = 8
 
-/** What may still be sent to the other end. */
-class Credit {
-  #left = WINDOW
+/**
+ * What goes to the other end: at once while little is under way, and then in batches, since each message is a turn of both threads. What waits
+ * goes when credit comes, and that comes once the other end has taken a batch, which is under way.
+ */
+class Outbox {
+  readonly #post: Post
+  #credit = WINDOW
+  #data: Uint8Array<ArrayBuffer>[] = []
+  #bytes = 0
   #waiting: (() => void) | undefined
 
-  /** Resolves when something may be sent. There is one who waits. */
-  wait(): Promise<void> | undefined {
-    return this.#left > 0 ? undefined : new Promise((resolve) => (this.#waiting = resolve))
+  constructor(post: Post) {
+    this.#post = post
   }
 
-  spend(bytes: number): void {
-    this.#left -= bytes
+  /** Resolves when something may be put in. There is one who waits. */
+  room(): Promise<void> | undefined {
+    return this.#credit > this.#bytes ? undefined : new Promise((resolve) => (this.#waiting = resolve))
+  }
+
+  put(data: Uint8Array<ArrayBuffer>): void {
+    this.#data.push(data)
+    this.#bytes += data.byteLength
+    if (WINDOW - this.#credit < BATCH || this.#bytes >= BATCH) this.flush()
+  }
+
+  flush(): void {
+    if (this.#data.length === 0) return
+    const buffers = this.#data.map((data) => data.buffer).filter((buffer) => buffer.byteLength >= MIN_BUFFER)
+    this.#post({ data: this.#data }, buffers)
+    this.#credit -= this.#bytes
+    this.#data = []
+    this.#bytes = 0
   }
 
   grant(bytes: number): void {
-    this.#left += bytes
-    if (this.#left > 0) this.release()
+    this.#credit += bytes
+    if (this.#credit > 0) this.flush()
+    if (this.#credit > this.#bytes) this.release()
   }
 
   /** Lets go whoever waits, for there is nothing more to wait for. */
@@ -70,7 +94,7 @@ export class SentStream {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #post: Post
-  readonly #credit = new Credit()
+  readonly #outbox: Outbox
   #read = false
   #taken = 0
   #free: ArrayBuffer[] = []
@@ -79,6 +103,7 @@ export class SentStream {
   constructor(stream: PeerStream, post: Post, over: () => void) {
     this.#stream = stream
     this.#post = post
+    this.#outbox = new Outbox(post)
     this.#reader = stream.readable.getReader()
     this.#writer = stream.writable.getWriter()
     const reading = this.#send()
@@ -90,8 +115,8 @@ export class SentStream {
   }
 
   take(part: Part): void {
-    if ('data' in part) this.#write(part.data)
-    else if ('credit' in part) this.#credit.grant(part.credit)
+    if ('data' in part) part.data.forEach((data) => this.#write(data))
+    else if ('credit' in part) this.#outbox.grant(part.credit)
     else if ('end' in part)
       this.#writer.close().catch(() => {}) // `closed` says so
     else if ('failed' in part) this.#cancel(receiveError(part.failed))
@@ -107,30 +132,27 @@ export class SentStream {
     const failed = (error: unknown) => {
       if (!this.#read) this.#post({ failed: sendError(error) })
       this.#read = true
-      this.#credit.release()
+      this.#outbox.release()
     }
     this.#reader.closed.catch(failed) // at once, and not when there is credit
     for (;;) {
-      await this.#credit.wait()
+      await this.#outbox.room()
       if (this.#read) return
       const result = await this.#reader.read().catch(failed)
       if (result === undefined || this.#read) return
       if (result.done) break
-      for (const piece of pieces(result.value)) {
-        const data = ownBytes(piece, true)
-        this.#credit.spend(data.byteLength)
-        this.#post({ data }, [data.buffer])
-      }
+      for (const piece of pieces(result.value)) this.#outbox.put(ownBytes(piece, true))
     }
     this.#read = true
+    this.#outbox.flush()
     this.#post({ end: true })
   }
 
   #write(data: Uint8Array<ArrayBuffer>): void {
     const taken = () => {
       this.#taken += data.byteLength
-      if (data.buffer.byteLength === MAX_PART) this.#free.push(data.buffer)
-      if (this.#taken < WINDOW / 4) return
+      if (data.buffer.byteLength === MAX_BUFFER) this.#free.push(data.buffer)
+      if (this.#taken < BATCH) return
       this.#post({ credit: this.#taken, free: this.#free }, this.#free)
       this.#taken = 0
       this.#free = []
@@ -140,7 +162,7 @@ export class SentStream {
 
   #cancel(reason: Error): void {
     this.#read = true
-    this.#credit.release()
+    this.#outbox.release()
     this.#reader.cancel(reason).catch(() => {})
   }
 }
@@ -150,7 +172,7 @@ export class ReceivedStream {
   readonly stream: PeerStream
   readonly #post: Post
   readonly #over: () => void
-  readonly #credit = new Credit()
+  readonly #outbox: Outbox
   /** Buffers to send in: to make a new one for each part costs more than all the rest of the crossing. */
   readonly #pool: ArrayBuffer[] = []
   /** How the writing half has ended at the worker. */
@@ -170,6 +192,7 @@ export class ReceivedStream {
   /** `over` hears that both halves have ended. */
   constructor({ peer, protocol }: CrossedStream, post: Post, over: () => void) {
     this.#post = post
+    this.#outbox = new Outbox(post)
     this.#over = over
     this.#written = new Promise((resolve) => (this.#setWritten = resolve))
     const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
@@ -202,11 +225,13 @@ export class ReceivedStream {
 
   take(part: Part): void {
     if ('data' in part) {
-      this.#granted -= part.data.byteLength
-      if (!this.#read) this.#reading.enqueue(part.data)
+      for (const data of part.data) {
+        this.#granted -= data.byteLength
+        if (!this.#read) this.#reading.enqueue(data)
+      }
     } else if ('credit' in part) {
       this.#pool.push(...(part.free ?? []))
-      this.#credit.grant(part.credit)
+      this.#outbox.grant(part.credit)
     } else if ('end' in part) {
       if (!this.#read) this.#reading.close()
       this.#readOver()
@@ -226,7 +251,7 @@ export class ReceivedStream {
   /** Lets the worker send as much as has been read. */
   #grant(): void {
     const room = (this.#reading.desiredSize ?? 0) - this.#granted
-    if (this.#read || room < WINDOW / 4) return
+    if (this.#read || room < BATCH) return
     this.#granted += room
     this.#post({ credit: room })
   }
@@ -252,7 +277,7 @@ export class ReceivedStream {
       this.#writing.error(this.#refused)
     }
     this.#setWritten(error)
-    this.#credit.release()
+    this.#outbox.release()
     if (this.#read) this.#over()
   }
 
@@ -262,22 +287,21 @@ export class ReceivedStream {
       throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
     }
     for (const piece of pieces(chunk instanceof Uint8Array ? chunk : new Uint8Array(chunk))) {
-      await this.#credit.wait()
+      await this.#outbox.room()
       if (this.#refused !== undefined) throw this.#refused
-      this.#credit.spend(piece.byteLength)
-      const data = this.#copy(piece)
-      this.#post({ data }, [data.buffer])
+      this.#outbox.put(this.#copy(piece))
     }
   }
 
   #copy(piece: Uint8Array): Uint8Array<ArrayBuffer> {
-    if (piece.byteLength < MIN_POOLED) return piece.slice()
-    const copy = new Uint8Array(this.#pool.pop() ?? new ArrayBuffer(MAX_PART), 0, piece.byteLength)
+    if (piece.byteLength < MIN_BUFFER) return piece.slice()
+    const copy = new Uint8Array(this.#pool.pop() ?? new ArrayBuffer(MAX_BUFFER), 0, piece.byteLength)
     copy.set(piece)
     return copy
   }
 
   async #close(): Promise<void> {
+    this.#outbox.flush()
     this.#post({ end: true })
     const error = await this.#written
     if (error !== null) throw this.#refused
@@ -295,6 +319,6 @@ export class ReceivedStream {
 }
 
 function* pieces(chunk: Uint8Array): Generator<Uint8Array> {
-  if (chunk.byteLength <= MAX_PART) return yield chunk
-  for (let at = 0; at < chunk.byteLength; at += MAX_PART) yield chunk.subarray(at, at + MAX_PART)
+  if (chunk.byteLength <= MAX_BUFFER) return yield chunk
+  for (let at = 0; at < chunk.byteLength; at += MAX_BUFFER) yield chunk.subarray(at, at + MAX_BUFFER)
 }

@@ -8,7 +8,7 @@ import type { CrossedStream, Part } from './crossing.js'
 import type { StreamReason } from '../types.js'
 
 /** The version of what crosses. Pages share a worker only with pages of their own version. */
-export const PROTOCOL = 1
+export const PROTOCOL = 2
 
 /** An error as it crosses: cloning it would lose its class, its code and its reason. */
 export interface SentError {
