@@ -5,15 +5,15 @@ import { Agent, createServer, request, type IncomingMessage, type RequestListene
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import type { Page } from '@playwright/test'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, join, test } from './support/crossing.js'
 import { type Messenger, natively } from './support/messengers.js'
+import type { Tab } from './support/node-tab.js'
 
 // HTTP between a tab and real servers and clients behind a native node: `fetch` from the tab, and `serve` in it.
 
 const MIB = 1 << 20
 
-const web = test.extend<{ peer: string; tab: string }, { native: Messenger }>({
+const web = test.extend<{ peer: string; id: string }, { native: Messenger }>({
   native: [
     async ({ relay }, use) => {
       const native = await natively(relay)
@@ -22,10 +22,10 @@ const web = test.extend<{ peer: string; tab: string }, { native: Messenger }>({
     },
     { scope: 'worker' },
   ],
-  tab: async ({ page, relay }, use) => use(await join(page, relay.url)),
-  peer: async ({ page, native, tab }, use) => {
-    void tab
-    await page.evaluate((id) => window.tombolo!.connect(id), native.id)
+  id: async ({ tab, relay }, use) => use(await join(tab, relay.url)),
+  peer: async ({ tab, native, id }, use) => {
+    void id
+    await tab.evaluate((id) => window.tombolo!.connect(id), native.id)
     await use(native.id)
   },
 })
@@ -50,12 +50,12 @@ async function body(message: IncomingMessage): Promise<Buffer> {
 }
 
 web.describe('fetch', () => {
-  web('brings status, headers and body of a real server', async ({ page, native, peer }) => {
+  web('brings status, headers and body of a real server', async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       res.writeHead(203, 'So Be It', { 'x-path': req.url!, 'x-host': req.headers.host!, 'set-cookie': ['a=1', 'b=2'] })
       res.end('hello')
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const res = await window.tombolo!.fetch(peer!, protocol!, '/a%20b/c?d=e&f')
         const headers = ['x-path', 'x-host'].map((name) => res.headers.get(name))
@@ -80,11 +80,11 @@ web.describe('fetch', () => {
     })
   })
 
-  web('streams both bodies', async ({ page, native, peer }) => {
+  web('streams both bodies', async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       req.pipe(res) // each piece goes back before the next comes
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>()
         const writer = writable.getWriter()
@@ -104,7 +104,7 @@ web.describe('fetch', () => {
     expect(got).toEqual(['one', 'two', true])
   })
 
-  web('sends bodies of every kind, with the length where that is known', async ({ page, native, peer }) => {
+  web('sends bodies of every kind, with the length where that is known', async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       void body(req).then((bytes) => {
         const { 'content-length': length, 'content-type': type, 'transfer-encoding': coding } = req.headers
@@ -112,7 +112,7 @@ web.describe('fetch', () => {
         res.end(JSON.stringify({ method: req.method, length, type, coding, bytes: bytes.length }))
       })
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const send = async (method: string, body?: BodyInit) =>
           (await window.tombolo!.fetch(peer!, protocol!, '/', { method, ...(body !== undefined && { body }) })).json()
@@ -144,14 +144,14 @@ web.describe('fetch', () => {
     })
   })
 
-  web('sends and gets 100 MiB, and nothing', async ({ page, native, peer }) => {
+  web('sends and gets 100 MiB, and nothing', async ({ tab, native, peer }) => {
     const hashes: string[] = []
     const protocol = await offer(native, (req, res) => {
       const hash = createHash('sha256')
       req.on('data', (piece: Buffer) => hash.update(piece)).on('end', () => hashes.push(hash.digest('hex')))
       req.pipe(res)
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const hex = (digest: ArrayBuffer) =>
           [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -172,13 +172,13 @@ web.describe('fetch', () => {
     expect(hashes[1]).toBe(empty)
   })
 
-  web('gets ranges and 16 MiB whole from a folder', async ({ page, native, peer }) => {
+  web('gets ranges and 16 MiB whole from a folder', async ({ tab, native, peer }) => {
     const dir = mkdtempSync(joinPath(tmpdir(), 'tombolo-site-'))
     try {
       const bytes = randomBytes(16 * MIB)
       writeFileSync(joinPath(dir, 'big.bin'), bytes)
       await native.call('listen', '/x/folder/http', `file:${dir}`, {})
-      const got = await page.evaluate(async (peer) => {
+      const got = await tab.evaluate(async (peer) => {
         const get = (headers: Record<string, string> = {}) =>
           window.tombolo!.fetch(peer, '/x/folder/http', '/big.bin', { headers })
         const whole = await (await get()).arrayBuffer()
@@ -202,13 +202,13 @@ web.describe('fetch', () => {
     }
   })
 
-  web('follows redirects within the service, and hands out others', async ({ page, native, peer }) => {
+  web('follows redirects within the service, and hands out others', async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       const to = { '/in': 'there?x', '/out': 'https://elsewhere.example/', '/loop': '/loop' }[req.url!]
       if (to === undefined) return void res.end(`${req.method} ${req.url}`)
       res.writeHead(302, { location: to }).end()
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const node = window.tombolo!
         const tell = (f: Promise<Response>) =>
@@ -235,14 +235,14 @@ web.describe('fetch', () => {
     ])
   })
 
-  web('ends the request at the peer when it is aborted', async ({ page, native, peer }) => {
+  web('ends the request at the peer when it is aborted', async ({ tab, native, peer }) => {
     let ended!: () => void
     const gone = new Promise<void>((resolve) => (ended = resolve))
     const protocol = await offer(native, (_, res) => {
       res.on('close', ended)
       res.write('so far')
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const stop = new AbortController()
         const res = await window.tombolo!.fetch(peer!, protocol!, '/', { signal: stop.signal })
@@ -261,12 +261,12 @@ web.describe('fetch', () => {
     await gone
   })
 
-  web('never takes a body that is cut short for a whole one', async ({ page, native, peer }) => {
+  web('never takes a body that is cut short for a whole one', async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       if (req.url === '/length') res.writeHead(200, { 'content-length': 1000 })
       res.write('some', () => res.destroy())
     })
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, protocol]) => {
         const read = async (path: string) => {
           const res = await window.tombolo!.fetch(peer!, protocol!, path)
@@ -289,10 +289,10 @@ web.describe('fetch', () => {
     ])
   })
 
-  web('says what is wrong, and the node lives on', async ({ page, native, peer }) => {
+  web('says what is wrong, and the node lives on', async ({ tab, native, peer }) => {
     const nonsense = await offer(native, (req) => req.socket.end('SSH-2.0-OpenSSH\r\n\r\n'))
     await native.call('listen', '/x/dead/http', 'closed', {})
-    const got = await page.evaluate(
+    const got = await tab.evaluate(
       async ([peer, nonsense]) => {
         const node = window.tombolo!
         const why = (f: () => Promise<unknown>) =>
@@ -330,10 +330,10 @@ web.describe('fetch', () => {
   })
 })
 
-/** Has a function of the page answer HTTP, and returns the port of a native forward to it. */
-async function serve(page: Page, native: Messenger, tab: string): Promise<number> {
+/** Has a function of the tab answer HTTP, and returns the port of a native forward to it. */
+async function serve(tab: Tab, native: Messenger, id: string): Promise<number> {
   const protocol = `/x/app${++names}/http`
-  await page.evaluate(async (protocol) => {
+  await tab.evaluate(async (protocol) => {
     const record = window as unknown as { aborted?: number; told?: string[] }
     record.told = []
     window.tombolo!.addEventListener('error', ({ detail }) => record.told!.push(detail.message))
@@ -353,7 +353,7 @@ async function serve(page: Page, native: Messenger, tab: string): Promise<number
       return Response.json(told, { headers: { 'x-tab': 'yes' } })
     })
   }, protocol)
-  const addr = await native.call<string>('forward', protocol, tab)
+  const addr = await native.call<string>('forward', protocol, id)
   return Number(addr.split('/').at(-1))
 }
 
@@ -379,8 +379,8 @@ function ask(
 }
 
 web.describe('serve', () => {
-  web('answers any HTTP client through a native forward', async ({ page, native, tab }) => {
-    const port = await serve(page, native, tab)
+  web('answers any HTTP client through a native forward', async ({ tab, native, id }) => {
+    const port = await serve(tab, native, id)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const told = await ask(port, '/some/path', { agent, headers: { cookie: 'a=b' } })
     expect(told.status).toBe(200)
@@ -397,13 +397,13 @@ web.describe('serve', () => {
     expect(unread.body.toString()).toBe('unread')
     const empty = await ask(port, '/echo', { agent, method: 'POST', headers: { 'content-type': 'a/b' } })
     expect([empty.body.length, empty.headers['x-type']]).toEqual([0, 'a/b'])
-    const streams = await page.evaluate(() => window.tombolo!.streams())
+    const streams = await tab.evaluate(() => window.tombolo!.streams())
     expect(streams.length, 'the requests came one after the other on one stream').toBe(1)
     agent.destroy()
   })
 
-  web('streams 100 MiB in and out', async ({ page, native, tab }) => {
-    const port = await serve(page, native, tab)
+  web('streams 100 MiB in and out', async ({ tab, native, id }) => {
+    const port = await serve(tab, native, id)
     const bytes = randomBytes(100 * MIB)
     const got = await ask(port, '/echo', {
       method: 'POST',
@@ -420,11 +420,11 @@ web.describe('serve', () => {
     expect(chunked.body.equals(bytes.subarray(0, MIB))).toBe(true)
   })
 
-  web('answers for a handler that fails, and refuses what is no request', async ({ page, native, tab }) => {
-    const port = await serve(page, native, tab)
+  web('answers for a handler that fails, and refuses what is no request', async ({ tab, native, id }) => {
+    const port = await serve(tab, native, id)
     const failed = await ask(port, '/throw')
     expect([failed.status, failed.body.toString()]).toEqual([500, 'the handler failed\n'])
-    expect(await page.evaluate(() => (window as unknown as { told: string[] }).told)).toEqual([
+    expect(await tab.evaluate(() => (window as unknown as { told: string[] }).told)).toEqual([
       expect.stringMatching(/^handler of \/x\/app\d+\/http: Error: on purpose$/),
     ])
     expect((await ask(port, '/', { method: 'TRACE' })).status).toBe(501)
@@ -435,8 +435,8 @@ web.describe('serve', () => {
     expect((await ask(port, '/still')).status).toBe(200)
   })
 
-  web('tells the handler when its caller is gone', async ({ page, native, tab }) => {
-    const port = await serve(page, native, tab)
+  web('tells the handler when its caller is gone', async ({ tab, native, id }) => {
+    const port = await serve(tab, native, id)
     const req = request({ host: '127.0.0.1', port, path: '/never' })
     req.on('error', () => {})
     req.end()
@@ -444,7 +444,7 @@ web.describe('serve', () => {
     res.on('error', () => {})
     await once(res, 'data')
     req.destroy()
-    await page.waitForFunction(() => (window as unknown as { aborted?: number }).aborted === 1)
+    await tab.waitForFunction(() => (window as unknown as { aborted?: number }).aborted === 1)
     expect((await ask(port, '/still')).status).toBe(200)
   })
 })

@@ -1,6 +1,6 @@
 import { connections, create, type Lab, newIdentity, test, through, TRANSPORTS } from './support/lifecycle.js'
 import { expect } from './support/fixtures.js'
-import { NodeProcess } from './support/peers.js'
+import { NodeTab } from './support/node-tab.js'
 import { Way } from './support/way.js'
 
 // What becomes of a node when its page is left, frozen or killed, when its network changes, and when its machine sleeps. What takes as
@@ -75,14 +75,9 @@ for (const transport of TRANSPORTS) {
       const page = await own.newPage()
       const id = await create(page, server.url, { relays: [counting.addr(transport)], identity })
       const thaw = await own.freeze()
-      const node = new NodeProcess('tombolo-peer.mjs')
+      const node = new NodeTab()
       try {
-        const started = await node.call<{ id: string }>('start', {
-          relays: [counting.addr('/ws/')],
-          identity: [...identity],
-        })
-        expect(started.id).toBe(id)
-        await node.call('reserved')
+        expect(await node.create({ relays: [counting.addr('/ws/')], identity })).toBe(id)
         expect(await testPeer.echo(through(counting, id), 1000, { timeout: '4s' })).toMatchObject({
           ok: true,
           relayed: true,
@@ -90,7 +85,7 @@ for (const transport of TRANSPORTS) {
         await connections(counting, 2, 10_000) // it, and the test peer
         expect(await counting.counted('tombolo_ghosts_total')).toBe(1)
       } finally {
-        await node.stop()
+        await node.close()
         thaw()
         await testPeer.disconnect(counting.addr('/ws/'))
       }

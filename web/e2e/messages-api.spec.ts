@@ -1,9 +1,9 @@
-import { expect, join, test } from './support/fixtures.js'
+import { expect, join, test } from './support/crossing.js'
 import { inTab, natively, type Heard } from './support/messengers.js'
 
-test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ page, relay }) => {
-  await join(page, relay.url)
-  const errors = await page.evaluate(async () => {
+test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ tab, relay }) => {
+  await join(tab, relay.url)
+  const errors = await tab.evaluate(async () => {
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
     const node = window.tombolo as any
     const bytes = new Uint8Array(1)
@@ -70,14 +70,14 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(errors['request signal']).toContain('option signal must be an AbortSignal')
   expect(errors['request timeout']).toBe('Error: too long')
   expect(errors['request aborted']).toContain('AbortError')
-  expect(await page.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
+  expect(await tab.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
 })
 
-test('a subscription says what it lost, and ends as its policy says', async ({ page, relay }) => {
-  const tab = await inTab(page, relay)
+test('a subscription says what it lost, and ends as its policy says', async ({ tab, relay }) => {
+  const messenger = await inTab(tab, relay)
   const native = await natively(relay)
   try {
-    const opened = page.evaluate(async () => {
+    const opened = tab.evaluate(async () => {
       const node = window.tombolo!
       const counted = await node.subscribe('flood', { buffer: 4 })
       const ended = await node.subscribe('flood', { buffer: 4, policy: 'close-on-overflow' })
@@ -85,9 +85,9 @@ test('a subscription says what it lost, and ends as its policy says', async ({ p
       Object.assign(window, { counted, ended, latest })
     })
     await opened
-    for (let i = 0; i < 20; i++) await native.call('send', tab.id, 'flood', String(i))
-    await native.call('request', tab.id, 'flood', '').catch(() => {}) // comes after them, and its answer after that
-    const result = await page.evaluate(async () => {
+    for (let i = 0; i < 20; i++) await native.call('send', messenger.id, 'flood', String(i))
+    await native.call('request', messenger.id, 'flood', '').catch(() => {}) // comes after them, and its answer after that
+    const result = await tab.evaluate(async () => {
       const { counted, ended, latest } = window as unknown as Record<
         'counted' | 'ended' | 'latest',
         Awaited<ReturnType<NonNullable<typeof window.tombolo>['subscribe']>>
@@ -127,21 +127,21 @@ test('a subscription says what it lost, and ends as its policy says', async ({ p
 })
 
 test('a validator in a tab refuses what it does not like, and a handler that throws is told to the page', async ({
-  page,
+  tab,
   relay,
 }) => {
-  const tab = await inTab(page, relay)
+  const messenger = await inTab(tab, relay)
   const native = await natively(relay)
   try {
-    await tab.call('validate', 'chat', 'spam')
-    await tab.call('subscribe', 'chat')
+    await messenger.call('validate', 'chat', 'spam')
+    await messenger.call('subscribe', 'chat')
     await native.call('subscribe', 'chat')
     await native.call('broadcast', 'chat', 'spam', { wait: true })
     await native.call('broadcast', 'chat', 'ham', { wait: true })
-    expect((await tab.call<Heard[]>('received', 'chat', 1)).map(({ text }) => text)).toEqual(['ham'])
-    await expect(tab.call('broadcast', 'chat', 'spam')).rejects.toThrow('refused')
+    expect((await messenger.call<Heard[]>('received', 'chat', 1)).map(({ text }) => text)).toEqual(['ham'])
+    await expect(messenger.call('broadcast', 'chat', 'spam')).rejects.toThrow('refused')
 
-    const said = page.evaluate(async () => {
+    const said = tab.evaluate(async () => {
       const node = window.tombolo!
       const heard = new Promise<string>((resolve) =>
         node.addEventListener('error', ({ detail }) => resolve(detail.message), { once: true }),
@@ -150,7 +150,7 @@ test('a validator in a tab refuses what it does not like, and a handler that thr
       return heard
     })
     await expect
-      .poll(() => native.call('request', tab.id, 'broken', '').catch((error: Error) => error.message))
+      .poll(() => native.call('request', messenger.id, 'broken', '').catch((error: Error) => error.message))
       .toContain('the reply must be a Uint8Array')
     expect(await said).toContain('responder of "broken"')
   } finally {
@@ -158,9 +158,9 @@ test('a validator in a tab refuses what it does not like, and a handler that thr
   }
 })
 
-test('what is registered at the same time is closed one by one', async ({ page, relay }) => {
-  await join(page, relay.url)
-  const left = await page.evaluate(async () => {
+test('what is registered at the same time is closed one by one', async ({ tab, relay }) => {
+  await join(tab, relay.url)
+  const left = await tab.evaluate(async () => {
     const node = window.tombolo!
     const [subscription, listener, , responder] = await Promise.all([
       node.subscribe('together'),

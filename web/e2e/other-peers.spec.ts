@@ -1,4 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { circuitAddr, expect, join, peerRow, test } from './support/fixtures.js'
+import { NodeTab } from './support/node-tab.js'
 import { NodeProcess } from './support/peers.js'
 
 const MIB = 1024 * 1024
@@ -36,25 +38,26 @@ test('the package under Node.js joins over WebSocket, is called through the circ
   daemon,
   testPeer,
 }) => {
-  const node = new NodeProcess('tombolo-peer.mjs')
+  const node = new NodeTab()
   try {
-    const { id, globals } = await node.call<{ id: string; globals: string[] }>('start', {
-      relays: [relay.addr('/ws/')],
-    })
-    expect(globals).toEqual([])
-    const { addrs } = await node.call<{ addrs: string[] }>('reserved')
-    expect(addrs.join()).toContain('/p2p-circuit')
-    const peers = await node.call<{ id: string; transport: string }[]>('peers')
+    const id = await node.create({ relays: [relay.addr('/ws/')] })
+    const left = await node.evaluate(() => ['Go', 'fs', 'path', 'tombolo'].filter((name) => name in globalThis))
+    expect(left, 'globals that the program needs to start').toEqual([])
+    const [held] = await node.evaluate(() => window.tombolo!.relays())
+    expect(held!.addrs.join()).toContain('/p2p-circuit')
+    const peers = await node.evaluate(() => window.tombolo!.peers())
     expect(peers).toMatchObject([{ id: relay.id, transport: 'websocket' }])
 
     const called = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, 4 * MIB)
     expect(called).toMatchObject({ ok: true, relayed: true, bytes: 4 * MIB })
 
-    await node.call('connect', daemon.id)
-    expect(await node.call<number>('ping', daemon.id)).toBeGreaterThan(0)
-    expect(await node.call('echo', daemon.id, MIB)).toEqual({ bytes: MIB, same: true })
-    await node.call('close')
+    await node.evaluate((id) => window.tombolo!.connect(id), daemon.id)
+    expect(await node.evaluate((id) => window.tombolo!.ping(id), daemon.id)).toBeGreaterThan(0)
+    const sent = randomBytes(MIB)
+    const back = await node.evaluate(([id, bytes]) => window.tombolo!.echo(id, bytes), [daemon.id, sent] as const)
+    expect(sent.equals(back)).toBe(true)
+    await node.evaluate(() => window.tombolo!.close())
   } finally {
-    await node.stop()
+    await node.close()
   }
 })

@@ -1,14 +1,15 @@
 import { defineConfig } from '@playwright/test'
 import { findChromium } from '../test/chromium.mjs'
+import { type Tab, nodeTab } from './support/node-tab.js'
 
 // The page and the package in a real Chromium, against the real relay and the real daemon. Transfers of many megabytes are
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
 const long = process.env['LONG'] !== undefined // make test-long
 
-/** The specs of what passes between a page and its node. */
+/** The specs of what is the same wherever the node runs. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 
-export default defineConfig({
+export default defineConfig<{ tab: Tab }>({
   testDir: '.',
   testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
@@ -26,6 +27,12 @@ export default defineConfig({
       metadata: { worker },
       testMatch: [...CROSSING, ...(long ? ['lifecycle'] : [])].map((name) => `${name}.spec.ts`),
     })),
+    {
+      name: 'node', // a process of Node.js instead of a page
+      testMatch: CROSSING.map((name) => `${name}.spec.ts`),
+      // Playwright takes a fixture where it takes an option; its types know of values alone.
+      use: { tab: nodeTab as unknown as Tab },
+    },
   ],
   use: {
     trace: 'off',

@@ -1,19 +1,21 @@
 import type { PeerStream } from '@tombolo/node'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, inNode, join, NO_WEBTRANSPORT, test } from './support/crossing.js'
 
 const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
 
 // Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they are the same.
 for (const transport of ['webtransport', 'websocket'] as const) {
   test.describe(`a stream straight to a native peer, over ${transport}`, () => {
+    test.skip(() => transport === 'webtransport' && inNode(), NO_WEBTRANSPORT)
+
     let id: string
-    test.beforeEach(async ({ page, relay, testPeer }) => {
-      id = await join(page, `${relay.url}?transport=${transport}`)
-      await page.evaluate((addr) => window.tombolo!.connect(addr), testPeer.addr(parts[transport]))
+    test.beforeEach(async ({ tab, relay, testPeer }) => {
+      id = await join(tab, `${relay.url}?transport=${transport}`)
+      await tab.evaluate((addr) => window.tombolo!.connect(addr), testPeer.addr(parts[transport]))
     })
 
-    test('closing the writable leaves the answer to be read', async ({ page, testPeer }) => {
-      const answer = await page.evaluate(async (peer) => {
+    test('closing the writable leaves the answer to be read', async ({ tab, testPeer }) => {
+      const answer = await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/sink/1', { allowCustomProtocol: true })
         await new Blob([new Uint8Array(1 << 20)]).stream().pipeTo(stream.writable)
         const receipt = new DataView(await new Response(stream.readable).arrayBuffer())
@@ -22,8 +24,8 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(answer).toEqual({ size: 40, count: 1 << 20 })
     })
 
-    test('reset reaches the peer, and fails a read that waits', async ({ page, testPeer }) => {
-      const failed = await page.evaluate(async (peer) => {
+    test('reset reaches the peer, and fails a read that waits', async ({ tab, testPeer }) => {
+      const failed = await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/observe/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(10))
         const read = stream.readable.getReader().read()
@@ -38,8 +40,8 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(await testPeer.observed()).toMatchObject({ how: 'reset' })
     })
 
-    test('abort ends a stream that the peer does not read', async ({ page, testPeer }) => {
-      const result = await page.evaluate(async (peer) => {
+    test('abort ends a stream that the peer does not read', async ({ tab, testPeer }) => {
+      const result = await tab.evaluate(async (peer) => {
         const node = window.tombolo!
         const stream = await node.open(peer, '/test/stall/1', { allowCustomProtocol: true })
         const writer = stream.writable.getWriter()
@@ -58,11 +60,11 @@ for (const transport of ['webtransport', 'websocket'] as const) {
         return { before, last: await failed.at(-1) }
       }, testPeer.id)
       expect(result).toEqual({ before: 1, last: expect.stringContaining('enough') as unknown })
-      await expect.poll(() => page.evaluate(() => window.tombolo!.streams())).toEqual([])
+      await expect.poll(() => tab.evaluate(() => window.tombolo!.streams())).toEqual([])
     })
 
-    test('a reset by the peer fails the readable', async ({ page, testPeer }) => {
-      const failed = await page.evaluate(async (peer) => {
+    test('a reset by the peer fails the readable', async ({ tab, testPeer }) => {
+      const failed = await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/reset/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(1))
         return new Response(stream.readable).text().then(
@@ -73,8 +75,8 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(failed).toBe('it failed')
     })
 
-    test('cancelling the readable leaves the writable', async ({ page, testPeer }) => {
-      await page.evaluate(async (peer) => {
+    test('cancelling the readable leaves the writable', async ({ tab, testPeer }) => {
+      await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/observe/1', { allowCustomProtocol: true })
         await stream.readable.cancel()
         const writer = stream.writable.getWriter()
@@ -84,8 +86,8 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(await testPeer.observed()).toMatchObject({ how: 'eof', bytes: 13 })
     })
 
-    test('closing after the peer has ended is no error', async ({ page, testPeer }) => {
-      const read = await page.evaluate(async (peer) => {
+    test('closing after the peer has ended is no error', async ({ tab, testPeer }) => {
+      const read = await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/source/1', { allowCustomProtocol: true })
         const writer = stream.writable.getWriter()
         await writer.write(new Uint8Array([0, 0, 0, 0, 0, 1, 0, 0])) // 64 KiB
@@ -96,47 +98,50 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(read).toBe(65536)
     })
 
-    test('the tab answers a stream that the peer opens', async ({ page, testPeer }) => {
-      await page.evaluate(() => window.tombolo!.listen('/x/back', (s: PeerStream) => s.readable.pipeTo(s.writable)))
+    test('the tab answers a stream that the peer opens', async ({ tab, testPeer }) => {
+      await tab.evaluate(() => window.tombolo!.listen('/x/back', (s: PeerStream) => s.readable.pipeTo(s.writable)))
       const answer = await testPeer.echo(`/p2p/${id}`, 4 << 20, { protocol: '/x/back' })
       expect(answer).toMatchObject({ ok: true, relayed: false, bytes: 4 << 20 })
     })
 
-    test('a protocol that the peer does not speak is an error of open', async ({ page, testPeer }) => {
-      const error = await page.evaluate(
+    test('a protocol that the peer does not speak is an error of open', async ({ tab, testPeer }) => {
+      const error = await tab.evaluate(
         (peer) => window.tombolo!.open(peer, '/x/nobody').then(String, String),
         testPeer.id,
       )
       expect(error).toContain('/x/nobody')
     })
 
-    test('the end of the connection fails the stream', async ({ page, testPeer }) => {
-      const waiting = page.evaluate(async (peer) => {
+    test('the end of the connection fails the stream', async ({ tab, testPeer }) => {
+      const waiting = tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/wait/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(1))
-        document.title = 'waiting'
+        Object.assign(window, { waiting: true })
         return new Response(stream.readable).text().then(
           () => 'it ended',
           () => 'it failed',
         )
       }, testPeer.id)
-      await expect(page).toHaveTitle('waiting')
+      await tab.waitForFunction(() => 'waiting' in window)
       await testPeer.disconnect(`/p2p/${id}`)
       expect(await waiting).toBe('it failed')
     })
 
-    test('a node that is closed right behind a reset leaves the page alive', async ({ page, testPeer }) => {
-      const closed = await page.evaluate(async (peer) => {
-        for (const end of ['reset', 'abort'] as const) {
-          const stream = await window.tombolo!.open(peer, '/test/wait/1', { allowCustomProtocol: true })
-          const writer = stream.writable.getWriter()
-          writer.write(new Uint8Array(1)).catch(() => {})
-          if (end === 'reset') stream.reset()
-          else writer.abort().catch(() => {})
-        }
-        await window.tombolo!.close()
-        return fetch('/healthz').then((response) => response.text())
-      }, testPeer.id)
+    test('a node that is closed right behind a reset leaves the page alive', async ({ tab, relay, testPeer }) => {
+      const closed = await tab.evaluate(
+        async ([peer, health]) => {
+          for (const end of ['reset', 'abort'] as const) {
+            const stream = await window.tombolo!.open(peer, '/test/wait/1', { allowCustomProtocol: true })
+            const writer = stream.writable.getWriter()
+            writer.write(new Uint8Array(1)).catch(() => {})
+            if (end === 'reset') stream.reset()
+            else writer.abort().catch(() => {})
+          }
+          await window.tombolo!.close()
+          return fetch(health).then((response) => response.text())
+        },
+        [testPeer.id, `${relay.url}healthz`] as const,
+      )
       expect(closed).toContain('ok')
     })
   })

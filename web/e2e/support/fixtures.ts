@@ -1,4 +1,5 @@
 import { test as base, expect, type Page } from '@playwright/test'
+import { NodeTab, type Tab } from './node-tab.js'
 import { NpmServer } from './npm-server.js'
 import { Daemon, Relay, TestPeer } from './peers.js'
 
@@ -49,8 +50,9 @@ export const test = base.extend<object, Peers>({
 export { expect }
 
 /** Opens the page, its node where the project wants it, and waits until that holds a reservation. Returns the node's id. */
-export async function join(page: Page, url: string): Promise<string> {
+export async function join(page: Tab, url: string): Promise<string> {
   const to = new URL(url)
+  if (page instanceof NodeTab) return page.join(to)
   const { worker } = test.info().project.metadata
   if (worker !== undefined) to.searchParams.set('worker', worker as string)
   await page.goto(to.href)

@@ -1,8 +1,8 @@
-import type { Page } from '@playwright/test'
 import { binaries } from './binaries.js'
 import { join } from './fixtures.js'
 import { messenger } from './messenger.mjs'
-import { NodeProcess, type Relay, RpcProcess } from './peers.js'
+import { NodeTab, type Tab } from './node-tab.js'
+import { type Relay, RpcProcess } from './peers.js'
 
 /** A message as the tests see it. */
 export interface Heard {
@@ -34,29 +34,26 @@ export interface NativeMessenger extends Messenger {
 }
 
 /** In a tab that has joined through a relay. */
-export async function inTab(page: Page, relay: Relay, query = ''): Promise<Messenger> {
-  const id = await join(page, relay.url + query)
-  await page.evaluate(`window.messenger = (${messenger.toString()})(window.tombolo)`)
+export async function inTab(tab: Tab, relay: Relay): Promise<Messenger> {
+  const id = await join(tab, relay.url)
+  await tab.evaluate(`window.messenger = (${messenger.toString()})(window.tombolo)`)
   return {
     id,
     call: <T>(method: string, ...args: unknown[]) =>
-      page.evaluate(
+      tab.evaluate(
         ([method, args]) => {
           const { messenger } = window as unknown as { messenger: Record<string, (...args: unknown[]) => unknown> }
           return messenger[method]!(...args)
         },
         [method, args] as const,
       ) as Promise<T>,
-    stop: () => page.close(),
+    stop: () => tab.close(),
   }
 }
 
 /** Under Node.js, with a reservation on the relay. */
-export async function underNode(relay: Relay): Promise<Messenger> {
-  const program = new NodeProcess('tombolo-peer.mjs')
-  const { id } = await program.call<{ id: string }>('start', { relays: [relay.addr('/ws/')] })
-  await program.call('reserved')
-  return { id, call: (method, ...args) => program.call(method, ...args), stop: () => program.stop() }
+export function underNode(relay: Relay): Promise<Messenger> {
+  return inTab(new NodeTab(), relay)
 }
 
 /** As a process of the operating system. */

@@ -175,16 +175,19 @@ export class TestPeer {
 /** A program that is told what to do line by line: see rpc.mjs. */
 export class RpcProcess {
   readonly #program: Program
+  readonly #patience: number | undefined
   #count = 0
 
-  constructor(command: string, args: string[]) {
+  /** An answer is waited for so many milliseconds, or as long as for a program to start. */
+  constructor(command: string, args: string[], patience?: number) {
     this.#program = new Program(command, args)
+    this.#patience = patience
   }
 
   async call<T>(method: string, ...args: unknown[]): Promise<T> {
     const n = ++this.#count
     this.#program.write(JSON.stringify({ n, method, args }))
-    const [line] = await this.#program.lines(new RegExp(`^\\{"n":${n},`))
+    const [line] = await this.#program.lines(new RegExp(`^\\{"n":${n},`), this.#patience)
     const answer = JSON.parse(line!) as { result: T; error?: string }
     if (answer.error !== undefined) throw new Error(`${method}: ${answer.error}`)
     return answer.result
@@ -197,10 +200,10 @@ export class RpcProcess {
 
 /** A program of this folder that runs a peer under Node.js. */
 export class NodeProcess extends RpcProcess {
-  constructor(script: 'js-libp2p-peer.mjs' | 'tombolo-peer.mjs') {
+  constructor(script: 'js-libp2p-peer.mjs' | 'node-tab.mjs', patience?: number) {
     // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
     const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
-    super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))])
+    super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))], patience)
   }
 }
 

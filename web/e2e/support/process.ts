@@ -32,8 +32,8 @@ export class Program {
   }
 
   /** All lines printed so far that match; waits for one where there is none. */
-  async lines(pattern: RegExp): Promise<string[]> {
-    const limit = AbortSignal.timeout(START_MS)
+  async lines(pattern: RegExp, ms = START_MS): Promise<string[]> {
+    const limit = AbortSignal.timeout(ms)
     for (;;) {
       const found = this.#lines.filter((line) => pattern.test(line))
       if (found.length > 0) return found
