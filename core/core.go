@@ -172,7 +172,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		n.bridgePart(opts),
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
-		n.wakePart(),
+		n.clocksPart(),
 		n.ghostsPart(opts),
 	}
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {

@@ -18,9 +18,9 @@ const (
 	aliveEvery   = 30 * time.Second
 	aliveTimeout = 10 * time.Second
 
-	// oldTimeout is how long the older connections of a peer that came anew have
-	// to give a sign of life. There is a reason for doubt.
-	oldTimeout = 5 * time.Second
+	// doubtTimeout is how long a sign of life may take where there is a reason for
+	// doubt: after a sleep, and of the older connections of a peer that came anew.
+	doubtTimeout = 5 * time.Second
 )
 
 // ghosts closes the connections at whose far end nobody is any more.
@@ -30,19 +30,20 @@ const (
 // browser answers the keep-alives, for a page that is frozen and a worker that is
 // stuck as well, so that this asks for a sign of life of the node itself. And when a
 // peer makes a new connection while it has others, those are asked at once: a tab
-// that was killed and is back would lose what goes to the old one.
+// that was killed and is back would lose what goes to the old one. So are all when
+// the node is woken: see Wake.
 type ghosts struct {
 	node   *Node
 	notify *network.NotifyBundle
 	closed *prometheus.CounterVec
-	doubt  chan peer.ID // came anew
+	back   chan peer.ID // came anew
 }
 
 func (n *Node) ghostsPart(opts Options) Part {
-	g := &ghosts{node: n, doubt: make(chan peer.ID, 256)}
+	g := &ghosts{node: n, back: make(chan peer.ID, 256)}
 	g.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tombolo_ghosts_total",
-		Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, and all others.",
+		Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, those that were asked after a sleep, and all others.",
 	}, []string{"reason"})
 	g.notify = &network.NotifyBundle{ConnectedF: g.connected}
 	ctx, stop := context.WithCancel(context.Background())
@@ -57,6 +58,7 @@ func (n *Node) ghostsPart(opts Options) Part {
 			}
 			n.host.Network().Notify(g.notify)
 			done.Go(func() { g.watch(ctx, &done) })
+			done.Go(func() { g.woken(ctx) })
 			done.Go(func() { g.round(ctx) })
 			return nil
 		},
@@ -75,7 +77,7 @@ func (n *Node) ghostsPart(opts Options) Part {
 func (g *ghosts) connected(n network.Network, c network.Conn) {
 	if p := c.RemotePeer(); len(n.ConnsToPeer(p)) > 1 {
 		select {
-		case g.doubt <- p:
+		case g.back <- p:
 		default: // its older connections have their keep-alive
 		}
 	}
@@ -85,11 +87,23 @@ func (g *ghosts) connected(n network.Network, c network.Conn) {
 func (g *ghosts) watch(ctx context.Context, done *sync.WaitGroup) {
 	for {
 		select {
-		case p := <-g.doubt:
+		case p := <-g.back:
 			conns := g.node.host.Network().ConnsToPeer(p)
 			latest := NewestConn(conns)
 			old := keep(conns, func(c network.Conn) bool { return c != latest })
-			done.Go(func() { g.ask(ctx, "a peer that is back", old, oldTimeout) })
+			done.Go(func() { g.ask(ctx, "a peer that is back", old, doubtTimeout) })
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// woken asks all when the node is woken.
+func (g *ghosts) woken(ctx context.Context) {
+	for {
+		select {
+		case <-g.node.doubt:
+			g.ask(ctx, "a sleep", g.node.host.Network().Conns(), doubtTimeout)
 		case <-ctx.Done():
 			return
 		}

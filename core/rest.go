@@ -21,10 +21,6 @@ import (
 var ErrResting = errors.New("the node is at rest and makes no connection before it is woken")
 
 const (
-	// wakeTimeout is how long a peer may take to answer after a sleep. It is
-	// shorter than a keep-alive, since there is a reason for doubt.
-	wakeTimeout = 5 * time.Second
-
 	// goodbyeTimeout is how long the connections through relays may take to close
 	// before those to the relays are closed under them.
 	goodbyeTimeout = time.Second
@@ -65,9 +61,10 @@ func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 
 // Rest ends all connections, those through relays before those to them, so that
 // no peer and no relay takes the node for there when it is not: for a machine
-// about to sleep, or a page about to be frozen. All that is registered stays (subscriptions, listeners, handlers). With
-// Options.Gate no connection is made or taken until Wake, and what needs one fails
-// with ErrResting. It returns when all connections are closed.
+// about to sleep, or a page about to be frozen. All that is registered stays
+// (subscriptions, listeners, handlers). With Options.Gate no connection is made or
+// taken until Wake, and what needs one fails with ErrResting. It returns when all
+// connections are closed.
 func (n *Node) Rest() {
 	n.gate.shut.Store(true)
 	if n.reservations != nil {
@@ -125,14 +122,13 @@ func (n *Node) Wake() {
 	}
 }
 
-// wakePart asks the peers when the node is woken, and notices when it slept.
-func (n *Node) wakePart() Part {
+// clocksPart wakes the node when the machine slept.
+func (n *Node) clocksPart() Part {
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	return Part{
-		Name: "wake",
+		Name: "clocks",
 		Start: func(context.Context) error {
-			done.Go(func() { n.askWhenWoken(ctx) })
 			done.Go(func() { n.watchClocks(ctx) })
 			return nil
 		},
@@ -141,19 +137,6 @@ func (n *Node) wakePart() Part {
 			done.Wait()
 			return nil
 		},
-	}
-}
-
-func (n *Node) askWhenWoken(ctx context.Context) {
-	for {
-		select {
-		case <-n.doubt:
-			for _, c := range CloseSilent(ctx, n.host.Network().Conns(), wakeTimeout) {
-				n.log.Info("closed a connection that gave no sign of life", "peer", c.RemotePeer(), "addr", c.RemoteMultiaddr())
-			}
-		case <-ctx.Done():
-			return
-		}
 	}
 }
 
