@@ -26,6 +26,10 @@ const (
 	// that loses messages where it is not held up.
 	window = fanoutBuffer
 	step   = window / 2
+	// fanoutRounds is how many rounds are measured for each that was asked for. A round
+	// takes a fraction of a second, and other programs that share the processor's caches
+	// make one half as slow again for whichever contender they meet.
+	fanoutRounds = 3
 )
 
 // fanoutContender takes messages to n subscribers, each read by a goroutine.
@@ -59,7 +63,7 @@ func fanoutTo(n int) func(rounds int) ([]*figure, error) {
 		cpu := newFigure(name, "cpu-ns/delivery", names...)
 		wall := newFigure(name+"-wall", "ns/delivery", names...)
 		allocs := newFigure(name+"-allocs", "allocations/delivery", names...)
-		for round := range rounds {
+		for round := range rounds * fanoutRounds {
 			for i := range fanoutContenders {
 				c := fanoutContenders[(i+round)%len(fanoutContenders)]
 				m, err := c.measure(n)

@@ -37,21 +37,36 @@ func (f *figure) String() string {
 			fmt.Fprintf(&b, " %s=%s", c, short(median(f.values[c])))
 		}
 	}
-	if len(f.order) > 1 && len(f.values[f.order[0]]) > 0 && len(f.values[f.order[1]]) > 0 {
-		ours, peer := median(f.values[f.order[0]]), median(f.values[f.order[1]])
-		if f.more {
-			ours, peer = peer, ours
-		}
-		switch {
-		case ours == peer: // 0 to 0 too
-			b.WriteString(" ratio=1.00")
-		case ours == 0:
-			b.WriteString(" ratio=inf")
-		default:
-			fmt.Fprintf(&b, " ratio=%.2f", peer/ours)
-		}
+	if r, ok := f.ratio(); ok {
+		fmt.Fprintf(&b, " ratio=%.2f", r)
 	}
 	return b.String()
+}
+
+// ratio is the median of the rounds' own ratios of the first two contenders: what
+// slows the machine for a round slows both in it. It is false where one of them was
+// not measured.
+func (f *figure) ratio() (float64, bool) {
+	if len(f.order) < 2 {
+		return 0, false
+	}
+	ours, peers := f.values[f.order[0]], f.values[f.order[1]]
+	var ratios []float64
+	for i := range min(len(ours), len(peers)) {
+		better, worse := ours[i], peers[i]
+		if f.more {
+			better, worse = worse, better
+		}
+		if better == worse { // 0 and 0 too
+			ratios = append(ratios, 1)
+		} else {
+			ratios = append(ratios, worse/better) // +Inf where ours is nothing
+		}
+	}
+	if len(ratios) == 0 {
+		return 0, false
+	}
+	return median(ratios), true
 }
 
 func median(v []float64) float64 {

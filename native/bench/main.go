@@ -8,9 +8,10 @@
 //	bench <area>/<name> unit=<u> ours=<v> <peer>=<v> … ratio=<r>
 //
 // The contenders take turns, for several rounds, and a value is the median of
-// its rounds: the machine may be busy, but then it is for all of them. The ratio
-// is that of the first peer named to ours, or the inverse where more is better,
-// so that above 1 ours is better.
+// its rounds. The ratio is the median of the rounds' own ratios, of the first peer
+// named to ours, or the inverse where more is better: above 1, ours is better. A
+// busy machine slows a round for all contenders, so the ratio is steadier than the
+// values, and may differ a little from their quotient.
 //
 // This is a module of its own, so that what is only measured against does not
 // become what Tombolo depends on.
