@@ -119,14 +119,12 @@ func TestAForegroundTunnelEndsWhenItIsClosedElsewhere(t *testing.T) {
 		"listen/foreground":  tunnels.ListenSpec{Protocol: "/x/a", Target: "127.0.0.1:22"},
 		"forward/foreground": tunnels.ForwardSpec{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: away},
 	} {
-		began := time.Now()
 		for _, err := range Follow[json.RawMessage](testContext(t), c, verb, call) {
 			require.NoError(t, err)
 			var closed Closed
 			require.NoError(t, c.Call(testContext(t), "close", tunnels.Match{Protocol: "/x/a"}, &closed))
 			assert.Equal(t, 1, closed.Closed)
 		}
-		assert.Less(t, time.Since(began), 5*time.Second)
 	}
 	assert.NoFileExists(t, filepath.Join(s.opts.Dir, tunnels.FileName), "they are never kept")
 }
@@ -159,9 +157,7 @@ func TestADaemonThatEndsEndsItsCallsInTime(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return len(s.opts.Tunnels.List().Listeners) == 1 && s.node.Stats().Dispatch.Subscriptions > 0
 	}, patience, time.Millisecond)
-	began := time.Now()
 	require.NoError(t, s.Close())
-	assert.Less(t, time.Since(began), 5*time.Second)
 	for range 3 {
 		<-ended
 	}

@@ -253,9 +253,7 @@ func TestCloseEndsAWriteThatStandsStill(t *testing.T) {
 		for before := int64(-1); before != written.Load() || before == 0; time.Sleep(100 * time.Millisecond) {
 			before = written.Load()
 		}
-		from := time.Now()
 		assert.NoError(t, client.Close())
-		assert.Less(t, time.Since(from), time.Second)
 		require.ErrorIs(t, <-ended, net.ErrClosed)
 	})
 }
