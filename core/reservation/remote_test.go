@@ -3,6 +3,7 @@ package reservation_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"sync/atomic"
@@ -98,24 +99,35 @@ func TestAReservationForMillenniaIsRenewedWithinTheHourAndNotBefore(t *testing.T
 	}
 }
 
-func TestARelayThatGrantsOnlyMomentsIsAskedLessAndLessOften(t *testing.T) {
-	// Each is lost when its renewal has failed. With a back-off that began anew
-	// each time, Wake would be needed by nobody.
-	r, asked := granting(t, func(n int32) *pbv2.Reservation {
-		if n == 1 {
-			return until(in(3 * time.Second))
+// retries notes how long a keeper waits before it tries a relay again.
+type retries struct {
+	slog.Handler
+	waits chan time.Duration
+}
+
+func (r *retries) Handle(_ context.Context, record slog.Record) error {
+	record.Attrs(func(a slog.Attr) bool {
+		if a.Key == "retry" {
+			r.waits <- a.Value.Duration()
 		}
-		return until(in(-time.Second))
+		return true
 	})
-	k, _, told := keep(t, reservation.Options{MinBackoff: time.Hour, MaxBackoff: 2 * time.Hour}, hosttest.Info(r))
-	require.NoError(t, wait(t, told).lost)
-	lost := wait(t, told)
-	require.Error(t, lost.lost)
-	assert.False(t, lost.Expires.IsZero())
-	before := asked.Load()
-	k.Wake()
-	require.Error(t, wait(t, told).lost)
-	assert.Equal(t, before+1, asked.Load())
+	return nil
+}
+
+func (r *retries) Enabled(context.Context, slog.Level) bool { return true }
+
+func TestARelayThatGrantsOnlyMomentsIsAskedLessAndLessOften(t *testing.T) {
+	r, _ := granting(t, func(int32) *pbv2.Reservation { return until(in(time.Hour)) })
+	log := &retries{slog.DiscardHandler, make(chan time.Duration, 100)}
+	const first = 16 * time.Millisecond
+	_, h, told := keep(t, reservation.Options{MinBackoff: first, MaxBackoff: time.Hour, Logger: slog.New(log)}, hosttest.Info(r))
+	for least := first / 2; least < 20*first; least *= 2 {
+		require.NoError(t, wait(t, told).lost)
+		require.NoError(t, r.Network().ClosePeer(h.ID()))
+		require.Error(t, wait(t, told).lost)
+		assert.GreaterOrEqual(t, <-log.waits, least)
+	}
 }
 
 func TestOfARelaysAddressesThoseAreAnnouncedThatAreItsOwnAndNotTooMany(t *testing.T) {
@@ -168,6 +180,21 @@ func TestARelaysAddressesThatAreAddedAgainAndAgainAreBounded(t *testing.T) {
 	addrs := k.Relays()[0].Addrs
 	require.Len(t, addrs, 64)
 	assert.Equal(t, "/ip4/192.0.2.1/tcp/499", addrs[0].String(), "the latest are remembered")
+}
+
+func TestTooManyRelaysAreRefusedAsAWhole(t *testing.T) {
+	at := []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}
+	k, err := reservation.New([]peer.AddrInfo{{ID: "first", Addrs: at}}, reservation.Options{})
+	require.NoError(t, err)
+	many := []peer.AddrInfo{{ID: "first", Addrs: at}}
+	for i := range 255 {
+		many = append(many, peer.AddrInfo{ID: peer.ID(fmt.Sprint("relay ", i)), Addrs: at})
+	}
+	require.ErrorContains(t, k.Add(append(many[:3:3], peer.AddrInfo{ID: "nowhere"})), "no address")
+	require.ErrorContains(t, k.Add(append(many[:256:256], peer.AddrInfo{ID: "one more", Addrs: at})), "at most 256 relays")
+	assert.Len(t, k.Relays(), 1)
+	require.NoError(t, k.Add(many))
+	assert.Len(t, k.Relays(), 256)
 }
 
 // silent makes a relay that does not answer, in one of the ways there are, and

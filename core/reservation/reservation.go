@@ -43,6 +43,9 @@ const (
 	// WebTransport certificate changes is added again with new addresses for as
 	// long as the node runs.
 	maxKnownAddrs = 64
+	// maxRelays bounds the relays of a keeper: each has a goroutine, and whoever
+	// has lost the mesh dials them all.
+	maxRelays = 256
 )
 
 // Options configure a Keeper. The zero value is usable.
@@ -128,7 +131,8 @@ func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
 
 // Add has the keeper reserve on these relays, too, each with at least one
 // address. Of one that it has, it learns the addresses, and tries them at once
-// if it waits out a back-off. It remembers the latest 64 addresses of a relay.
+// if it waits out a back-off. It remembers the latest 64 addresses of a relay, and at
+// most 256 relays. Where it returns an error it has added nothing.
 func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	for _, r := range relays {
 		if len(r.Addrs) == 0 {
@@ -137,6 +141,16 @@ func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	ids := make(map[peer.ID]struct{}, len(k.relays)+len(relays))
+	for _, r := range k.relays {
+		ids[r.ID] = struct{}{}
+	}
+	for _, r := range relays {
+		ids[r.ID] = struct{}{}
+	}
+	if len(ids) > maxRelays {
+		return fmt.Errorf("reservations are kept on at most %d relays, not on %d", maxRelays, len(ids))
+	}
 	for _, r := range relays {
 		if i := slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == r.ID }); i >= 0 {
 			known := k.relays[i]
