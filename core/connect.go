@@ -208,22 +208,29 @@ type Peer struct {
 
 // Peers lists the connected peers, in no particular order.
 func (n *Node) Peers() []Peer {
-	nw, ps := n.host.Network(), n.host.Peerstore()
-	ids := nw.Peers()
+	ids := n.host.Network().Peers()
 	peers := make([]Peer, 0, len(ids))
 	for _, id := range ids {
-		conns := nw.ConnsToPeer(id)
-		if len(conns) == 0 {
-			continue // gone since
+		if p, ok := n.Peer(id); ok { // else it has gone since
+			peers = append(peers, p)
 		}
-		p := describe(bestConn(conns))
-		p.ID, p.Conns, p.Addrs, p.RTT = id, len(conns), ps.Addrs(id), ps.LatencyEWMA(id)
-		if agent, err := ps.Get(id, "AgentVersion"); err == nil {
-			p.Agent, _ = agent.(string)
-		}
-		peers = append(peers, p)
 	}
 	return peers
+}
+
+// Peer tells of one peer; ok is false where it is not connected.
+func (n *Node) Peer(id peer.ID) (p Peer, ok bool) {
+	conns := n.host.Network().ConnsToPeer(id)
+	if len(conns) == 0 {
+		return Peer{}, false
+	}
+	ps := n.host.Peerstore()
+	p = describe(bestConn(conns))
+	p.ID, p.Conns, p.Addrs, p.RTT = id, len(conns), ps.Addrs(id), ps.LatencyEWMA(id)
+	if agent, err := ps.Get(id, "AgentVersion"); err == nil {
+		p.Agent, _ = agent.(string)
+	}
+	return p, true
 }
 
 // bestConn is the connection the host prefers for new streams: a direct one

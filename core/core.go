@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-datastore"
@@ -57,7 +58,8 @@ type Options struct {
 	Reservations *reservation.Keeper
 
 	// Gate is the connection gater that the host was made with, which the node
-	// shuts to rest. If nil, a node at rest may connect again by itself.
+	// shuts to rest. If nil, a node at rest may connect again by itself, and closes
+	// each connection once it is made.
 	Gate *Gate
 
 	// PingInterval is the time between two measurements of the round trip to
@@ -116,7 +118,8 @@ type Node struct {
 	log          *slog.Logger
 	reservations *reservation.Keeper
 	gate         *Gate
-	doubt        chan struct{} // has all peers asked for a sign of life
+	rested       atomic.Pointer[time.Time] // when the last rest began; nil before the first
+	doubt        chan struct{}             // has all peers asked for a sign of life
 	events       feed.Feed[Event]
 	dispatcher   *dispatch.Dispatcher
 	links        *link.Links
@@ -162,6 +165,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 
 	own := []Part{
 		{Name: "host", Close: h.Close},
+		n.latecomersPart(),
 		n.eventsPart(),
 		{Name: "echo", Start: n.startEcho},
 		n.discoveryPart(opts), // before all that may open a stream to a peer that has just left

@@ -64,9 +64,12 @@ func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) 
 // about to sleep, or a page about to be frozen. All that is registered stays
 // (subscriptions, listeners, handlers). With Options.Gate no connection is made or
 // taken until Wake, and what needs one fails with ErrResting. It returns when all
-// connections are closed.
+// connections are closed. One that is still being made is closed as soon as it is
+// made, also when that is after Wake.
 func (n *Node) Rest() {
 	n.gate.shut.Store(true)
+	now := time.Now()
+	n.rested.Store(&now)
 	if n.reservations != nil {
 		n.reservations.Rest()
 	}
@@ -99,6 +102,30 @@ func closeAll(conns []network.Conn) (closed <-chan struct{}) {
 		close(done)
 	}()
 	return done
+}
+
+// latecomersPart closes the connections that a rest missed because the host did not
+// list them yet. The gate had let them in before it was shut.
+func (n *Node) latecomersPart() Part {
+	var closing sync.WaitGroup
+	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		rested := n.rested.Load()
+		if n.Resting() || rested != nil && !c.Stat().Opened.After(*rested) {
+			closing.Go(func() { _ = c.Close() }) // the host waits for this function
+		}
+	}}
+	return Part{
+		Name: "latecomers",
+		Start: func(context.Context) error {
+			n.host.Network().Notify(notify)
+			return nil
+		},
+		Close: func() error {
+			n.host.Network().StopNotify(notify)
+			closing.Wait()
+			return nil
+		},
+	}
 }
 
 // Resting says whether the node is at rest.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -93,6 +94,53 @@ func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
 	msg, err := sub.Next(bounded(t))
 	require.NoError(t, err)
 	assert.Equal(t, "still there", string(msg.Data))
+}
+
+// held is a gate that holds the connections which it let in, until it is released.
+type held struct {
+	*core.Gate
+	letIn, release chan struct{}
+}
+
+func (h *held) InterceptUpgraded(c network.Conn) (bool, control.DisconnectReason) {
+	ok, reason := h.Gate.InterceptUpgraded(c)
+	if ok {
+		h.letIn <- struct{}{}
+		<-h.release
+	}
+	return ok, reason
+}
+
+func TestAConnectionThatIsBeingMadeDoesNotOutliveARest(t *testing.T) {
+	for name, wake := range map[string]bool{"it is made during the rest": false, "it is made after it": true} {
+		for dir, dials := range map[string]bool{"dialled": true, "accepted": false} {
+			t.Run(dir+", "+name, func(t *testing.T) {
+				gate := &held{new(core.Gate), make(chan struct{}, 8), make(chan struct{})}
+				n := newNode(t, core.Options{Gate: gate.Gate}, hosttest.Options{Gater: gate})
+				far := hosttest.New(t, hosttest.Options{})
+				var dialled sync.WaitGroup
+				if dials {
+					dialled.Go(func() { _ = n.ConnectPeer(bounded(t), hosttest.Info(far)) })
+				} else {
+					dialled.Go(func() { _ = far.Connect(bounded(t), hosttest.Info(n.Host())) })
+				}
+				<-gate.letIn
+				n.Rest()
+				require.Empty(t, n.Host().Network().Conns())
+				if wake {
+					n.Wake()
+				}
+				close(gate.release)
+				dialled.Wait()
+				require.Eventually(t, func() bool { return len(far.Network().Conns()) == 0 && len(n.Host().Network().Conns()) == 0 }, limit, time.Millisecond)
+				if !wake {
+					n.Wake()
+				}
+				require.NoError(t, n.ConnectPeer(bounded(t), hosttest.Info(far)))
+				assert.Never(t, func() bool { return len(n.Host().Network().Conns()) == 0 }, 100*time.Millisecond, time.Millisecond)
+			})
+		}
+	}
 }
 
 func TestAWokenNodeLeavesAConnectionThatGivesNoSignOfLife(t *testing.T) {

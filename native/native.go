@@ -93,6 +93,13 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
+	if o.Network == "" {
+		o.Network = core.DefaultNetwork
+	}
+	// Before a directory is made and an identity written.
+	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
+		return nil, fmt.Errorf("start node: %w", err)
+	}
 	keeper, err := reservation.New(o.Relays, reservation.Options{Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
@@ -130,9 +137,6 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
-	}
-	if o.Network == "" {
-		o.Network = core.DefaultNetwork
 	}
 	finder := mdns.New(h, mdns.Options{Network: o.Network, Logger: o.Logger})
 	if !o.NoMDNS {

@@ -286,3 +286,12 @@ func TestMetricsGoWhereTheyAreAskedTo(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, after, len(before), "and nowhere else")
 }
+
+func TestOptionsThatAreRefusedLeaveNothingBehind(t *testing.T) {
+	for _, o := range []native.Options{{Network: "a/b"}, {Peers: -1}, {Relays: []peer.AddrInfo{{ID: "nowhere"}}}} {
+		o.DataDir = filepath.Join(t.TempDir(), "data")
+		_, err := native.New(testContext(t), o)
+		require.Error(t, err)
+		assert.NoDirExists(t, o.DataDir)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tombolo-net/tombolo/native/stack"
 )
 
 // Defaults of Limits. go-libp2p's own make a circuit a stepping stone to a
@@ -92,7 +94,7 @@ func (l Limits) check() error {
 	if l.Topics < 0 || l.HistoryBytes < 0 {
 		return fmt.Errorf("limits: neither topics (%d) nor bytes of histories (%d) may be negative", l.Topics, l.HistoryBytes)
 	}
-	return nil
+	return stack.CheckPeers(l.Peers)
 }
 
 // circuit is the circuit relay v2 service on a host.

@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/native/datadir"
@@ -119,7 +120,10 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 			err = errors.Join(fmt.Errorf("start relay: %w", err), r.Close())
 		}
 	}()
-	if err = errors.Join(o.Limits.check(), checkPeers(o.Peers)); err != nil {
+	if o.Network == "" {
+		o.Network = core.DefaultNetwork
+	}
+	if err = errors.Join(o.Limits.check(), checkPeers(o.Peers), discovery.CheckNetwork(o.Network)); err != nil {
 		return nil, err
 	}
 	if peers, sockets := o.Limits.withDefaults().Peers, stack.MaxSockets(); sockets < peers {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -394,4 +395,13 @@ func TestWhoSendsHeadersTooSlowlyIsCutOff(t *testing.T) {
 	}
 	var timeout net.Error
 	assert.False(t, err != nil && errors.As(err, &timeout) && timeout.Timeout(), "the relay hung up, not we")
+}
+
+func TestOptionsThatAreRefusedLeaveNothingBehind(t *testing.T) {
+	for _, o := range []relay.Options{{Network: "a/b"}, {Limits: relay.Limits{Peers: math.MaxInt}}, {Limits: relay.Limits{Topics: -1}}, {Peers: []peer.AddrInfo{{ID: "nowhere"}}}} {
+		o.DataDir = filepath.Join(t.TempDir(), "data")
+		_, err := relay.New(testContext(t), o)
+		require.Error(t, err)
+		assert.NoDirExists(t, o.DataDir)
+	}
 }

@@ -30,6 +30,10 @@ type ListenConfig struct {
 	Limits         Limits `json:"limits,omitzero"`
 }
 
+// Check says what Bridge.Listen and Listener.Update would refuse of a configuration,
+// whatever the target is.
+func (c ListenConfig) Check() error { return checkConfig(c) }
+
 // ListenOption changes how a listener is set up.
 type ListenOption func(*ListenConfig)
 

@@ -38,6 +38,7 @@ type carrier struct {
 	topics map[string]*carried // by type; of its goroutine, as is all that follows
 	shares map[peer.ID]int     // topics that are carried because a peer came to them first
 	left   time.Time           // when what is over was last looked for
+	freed  map[string]struct{} // types that were dropped since then
 	pauses chan func()         // for tests: called by its goroutine
 }
 
@@ -54,7 +55,7 @@ type carried struct {
 
 func newCarrier(m *Mesh) *carrier {
 	m.host.Host.SetStreamHandler(CarrierProtocol, func(s network.Stream) { _ = s.Reset() })
-	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried), shares: make(map[peer.ID]int), pauses: make(chan func())}
+	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried), shares: make(map[peer.ID]int), freed: make(map[string]struct{}), pauses: make(chan func())}
 }
 
 // run carries until the mesh is closed.
@@ -79,6 +80,13 @@ func (c *carrier) run() {
 			for _, t := range c.topics {
 				c.check(t, now)
 			}
+			if len(c.freed) > 0 {
+				// Those that came when there was no room are carried now. All
+				// that peers are on is looked through: once, however many of
+				// them left at the same time.
+				c.m.filter.wantAll(c.freed)
+				clear(c.freed)
+			}
 		}
 		c.take(now)
 	}
@@ -93,11 +101,15 @@ func (c *carrier) nudge() {
 
 // take begins to carry what peers have come to, as far as there is room.
 func (c *carrier) take(now time.Time) {
+	full := false
 	for typ, p := range c.m.filter.wanted() {
 		var err error
 		switch t := c.topics[typ]; {
 		case t != nil && t.resting.IsZero():
-		case !c.mayHaveMore(p) || t == nil && !c.hasRoom():
+		case !c.mayHaveMore(p):
+			c.m.stats.notCarried.Add(1)
+		case t == nil && (full || !c.hasRoom()): // it looks through all topics
+			full = true
 			c.m.stats.notCarried.Add(1)
 		case t == nil:
 			err = c.carry(typ, p, now)
@@ -182,9 +194,7 @@ func (c *carrier) drop(t *carried, now time.Time) {
 	t.unannounce()
 	c.unshare(t)
 	t.resting = now
-	// Those that came when there was no room are carried now.
-	c.m.filter.wantAll(t.typ)
-	c.nudge()
+	c.freed[t.typ] = struct{}{}
 }
 
 // forget lets go of a topic that rests.

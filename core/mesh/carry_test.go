@@ -60,9 +60,10 @@ func waitOff(t testing.TB, n *node, typ string, count int) {
 }
 
 func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
-	r, a, b := newNode(t, Options{RelayTopics: 2}), newNode(t, Options{}), newNode(t, Options{})
+	r, a, b, c := newNode(t, Options{RelayTopics: 2}), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	connect(t, a, r)
 	connect(t, b, r)
+	connect(t, c, r)
 	var leave []func()
 	for i := range 3 {
 		l, err := a.Subscribe(fmt.Sprint(i))
@@ -74,6 +75,9 @@ func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
 	subscribe(t, "x", b)
 	waitPeers(t, b, "x", 1)
 	assert.Equal(t, 2, r.Stats().Carried)
+	before := r.Stats().NotCarried
+	subscribe(t, "waits", c)
+	require.Eventually(t, func() bool { return r.Stats().NotCarried > before }, patience, 5*time.Millisecond)
 	for _, l := range leave {
 		l()
 	}
@@ -87,8 +91,8 @@ func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
 			r.carrier.check(topic, now)
 			r.carrier.check(topic, now.Add(carryGrace))
 		}
-		r.carrier.take(now)
 	})
+	waitPeers(t, c, "waits", 1)
 	assert.Equal(t, uint64(0), r.Stats().TooManyTopics)
 }
 

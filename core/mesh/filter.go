@@ -88,13 +88,13 @@ func (f *filter) wanted() map[string]peer.ID {
 	return types
 }
 
-// wantAll makes all types that peers are on wanted again, but for one.
-func (f *filter) wantAll(except string) {
+// wantAll makes all types that peers are on wanted again, but for some.
+func (f *filter) wantAll(except map[string]struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for p, types := range f.peers {
 		for typ := range types {
-			if typ != except {
+			if _, is := except[typ]; !is {
 				f.fresh[typ] = p
 			}
 		}

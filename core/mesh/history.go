@@ -100,7 +100,8 @@ func (m *Mesh) newReplay() (*replay.Service, error) {
 // The node is on the topic for as long. With Options.Store it also remembers
 // what it heard in former runs.
 //
-// Again, it changes the limits. Errors are those of Subscribe and replay.Open.
+// Again, it changes the limits. Errors are those of Subscribe and replay.Open;
+// a history that is kept already is not touched by a call that fails.
 func (m *Mesh) KeepHistory(typ string, limits replay.Limits) error {
 	if err := m.keepHistory(typ, limits); err != nil {
 		return fmt.Errorf("keep the history of %q: %w", typ, err)
@@ -127,31 +128,37 @@ func (m *Mesh) keepHistory(typ string, limits replay.Limits) error {
 // topicName names the history of a type that is kept: it is the topic.
 func (t *topic) topicName() string { return t.m.prefix + t.typ }
 
-// keep opens a history of that name in place of the one there is. again says
-// that KeepHistory had done so before.
+// keep opens a history of that name in place of the one there is, or changes the
+// limits of one that keep has opened for the same reason. again says that
+// KeepHistory had done so before. Where it fails it has changed nothing.
 func (t *topic) keep(name string, limits replay.Limits, whileCarried bool) (again bool, err error) {
 	t.keeping.Lock()
 	defer t.keeping.Unlock()
 	t.mu.Lock()
-	old, again := t.past, t.kept && !t.whileCarried
-	if again && whileCarried {
-		t.mu.Unlock()
-		return true, nil
-	}
-	t.past, t.kept, t.whileCarried = t.openRecent(), false, false
+	past, kept, again := t.past, t.kept, t.kept && !t.whileCarried
 	t.mu.Unlock()
-	// Two of one name must not write to the store.
-	if err := old.Close(); err != nil {
-		t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
+	switch {
+	case again && whileCarried:
+		return true, nil
+	case kept && again != whileCarried:
+		return again, past.SetLimits(limits)
 	}
-	past, err := replay.Open(t.m.ctx, name, replay.HistoryOptions{Limits: limits, Store: t.m.opts.Store, Logger: t.m.log})
+	opened, err := replay.Open(t.m.ctx, name, replay.HistoryOptions{Limits: limits, Store: t.m.opts.Store, Logger: t.m.log})
 	if err != nil {
 		return again, err
 	}
 	t.mu.Lock()
-	old, t.past, t.kept, t.whileCarried = t.past, past, true, whileCarried
+	t.past, t.kept, t.whileCarried = opened, true, whileCarried
 	t.mu.Unlock()
-	return again, old.Close()
+	t.end(past)
+	return again, nil
+}
+
+// end closes a history that another has taken the place of.
+func (t *topic) end(past *replay.History) {
+	if err := past.Close(); err != nil {
+		t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
+	}
 }
 
 // endKeeping ends what keep began for the carrier, and says so.
@@ -166,9 +173,7 @@ func (t *topic) endKeeping() (ended bool) {
 	old := t.past
 	t.past, t.kept, t.whileCarried = t.openRecent(), false, false
 	t.mu.Unlock()
-	if err := old.Close(); err != nil {
-		t.m.log.Error("a history was not stored", "type", t.typ, "err", err)
-	}
+	t.end(old)
 	return true
 }
 

@@ -2,11 +2,13 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
@@ -164,6 +166,94 @@ func TestNodeRemembersItsPastOverARestart(t *testing.T) {
 	got := recoverAll(t, second, "chat")
 	assert.Empty(t, got.Gaps)
 	second.waitForAll(t, numbered(4, 6)...)
+}
+
+// heardBy makes a peer of n that has said 1 to count on "chat", which n remembers.
+func heardBy(t *testing.T, n *node, count int) (say func(from, to int)) {
+	t.Helper()
+	p := newNode(t, Options{})
+	connect(t, p, n)
+	waitPeers(t, p, "chat", 1)
+	say = func(from, to int) {
+		added := n.memoryOf("chat").Stats().Added
+		p.count(t, "chat", from, to)
+		require.Eventually(t, func() bool { return n.memoryOf("chat").Stats().Added == added+uint64(to-from+1) }, patience, time.Millisecond)
+	}
+	say(1, count)
+	return say
+}
+
+func TestLimitsThatAreRefusedLeaveTheHistoryThatIsKept(t *testing.T) {
+	for name, store := range map[string]datastore.Batching{"in memory": nil, "stored": dssync.MutexWrap(datastore.NewMapDatastore())} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, Options{Store: store})
+			limits := replay.Limits{Count: 7, Bytes: 1 << 20, Age: time.Hour, Publishers: 8}
+			require.NoError(t, n.KeepHistory("chat", limits))
+			say := heardBy(t, n, 5)
+			kept := n.memoryOf("chat")
+			for _, bad := range []replay.Limits{{Count: -1}, {Count: 1 << 30}, {Bytes: -1}, {Age: -1}, {Publishers: -1}, {Publishers: 1 << 30}} {
+				require.ErrorContains(t, n.KeepHistory("chat", bad), `keep the history of "chat"`)
+				assert.True(t, n.lookup("chat").isKept())
+				assert.Same(t, kept, n.memoryOf("chat"))
+				assert.Equal(t, limits, kept.Limits())
+				assert.Equal(t, 5, kept.Stats().Entries)
+			}
+			say(6, 6)
+			assert.Equal(t, 6, kept.Stats().Entries, "it goes on")
+			require.Error(t, n.KeepHistory("other", replay.Limits{Count: -1}))
+			assert.False(t, n.lookup("other").isKept())
+		})
+	}
+}
+
+func TestChangedLimitsHoldAtOnceForWhatIsKept(t *testing.T) {
+	n := newNode(t, Options{})
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	say := heardBy(t, n, 10)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{Count: 4}))
+	assert.Equal(t, 4, n.memoryOf("chat").Stats().Entries)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{Count: 100}))
+	say(11, 20)
+	assert.Equal(t, 14, n.memoryOf("chat").Stats().Entries)
+}
+
+// unreadable is a store that can be written to.
+type unreadable struct{ datastore.Batching }
+
+func (unreadable) Query(context.Context, query.Query) (query.Results, error) {
+	return nil, errors.New("the disk is worn out")
+}
+
+func TestAStoreThatCannotBeReadLeavesTheHistoryThereWas(t *testing.T) {
+	n := newNode(t, Options{Store: unreadable{dssync.MutexWrap(datastore.NewMapDatastore())}})
+	subscribe(t, "chat", n)
+	say := heardBy(t, n, 3)
+	before := n.memoryOf("chat")
+	require.ErrorContains(t, n.KeepHistory("chat", replay.Limits{}), "worn out")
+	say(4, 4)
+	assert.Same(t, before, n.memoryOf("chat"))
+	assert.Equal(t, 4, before.Stats().Entries, "what is recent is still remembered")
+}
+
+func TestWhatHistoriesBroughtEarlyIsBoundedAndTheLatestRemembered(t *testing.T) {
+	// With work that grew with those before it, this would take minutes.
+	const came = 1 << 20
+	var e early
+	now := time.Now()
+	of := func(seq uint64) *message.Message {
+		return &message.Message{From: "p", ID: message.ID{Epoch: 1, Seq: seq}}
+	}
+	for seq := range uint64(came) {
+		e.put(of(seq+1), now)
+		require.LessOrEqual(t, len(e.young)+len(e.old), mostEarly)
+	}
+	assert.False(t, e.take(of(1), now))
+	for seq := uint64(came - mostEarly/2 + 1); seq <= came; seq++ {
+		require.True(t, e.take(of(seq), now))
+		require.False(t, e.take(of(seq), now), "once")
+	}
+	e.put(of(1), now)
+	assert.False(t, e.take(of(1), now.Add(earlyFor)))
 }
 
 func TestRecoverySaysThatThereIsNobodyToAsk(t *testing.T) {

@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -239,9 +238,13 @@ func (t *topic) isNew(msg *message.Message) bool {
 // early is what peers' histories brought of late and GossipSub did not yet: when
 // it does, that is still to be passed on, for others have it from nobody else.
 // What GossipSub brings a second time, after it has forgotten the first, is not.
+//
+// A peer decides how many there are. They are in two halves, of which the older one
+// is forgotten as a whole when the younger is full: each message costs the same,
+// however many came before it.
 type early struct {
-	mu    sync.Mutex
-	since map[earlyKey]time.Time
+	mu         sync.Mutex
+	young, old map[earlyKey]time.Time
 }
 
 type earlyKey struct {
@@ -250,7 +253,8 @@ type earlyKey struct {
 }
 
 const (
-	// mostEarly bounds the messages that are early.
+	// mostEarly bounds the messages that are early. The latest half of them is
+	// always remembered.
 	mostEarly = 4096
 	// earlyFor is for how long they are.
 	earlyFor = time.Minute
@@ -259,15 +263,13 @@ const (
 func (e *early) put(msg *message.Message, now time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.since == nil {
-		e.since = make(map[earlyKey]time.Time)
+	if len(e.young) >= mostEarly/2 {
+		e.old, e.young = e.young, nil
 	}
-	if len(e.since) >= mostEarly {
-		maps.DeleteFunc(e.since, func(_ earlyKey, at time.Time) bool { return now.Sub(at) >= earlyFor })
+	if e.young == nil {
+		e.young = make(map[earlyKey]time.Time)
 	}
-	if len(e.since) < mostEarly {
-		e.since[earlyKey{msg.From, msg.ID}] = now
-	}
+	e.young[earlyKey{msg.From, msg.ID}] = now
 }
 
 // take says whether a message was early.
@@ -275,8 +277,12 @@ func (e *early) take(msg *message.Message, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	k := earlyKey{msg.From, msg.ID}
-	at, was := e.since[k]
-	delete(e.since, k)
+	at, was := e.young[k]
+	if !was {
+		at, was = e.old[k]
+	}
+	delete(e.young, k)
+	delete(e.old, k)
 	return was && now.Sub(at) < earlyFor
 }
 

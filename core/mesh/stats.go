@@ -112,13 +112,14 @@ func addUp(sum *replay.HistoryStats, s replay.HistoryStats) {
 }
 
 // burst is a run of drops with no pause of burstPause; it is logged once.
-type burst struct{ last atomic.Int64 }
+type burst struct{ last atomic.Pointer[time.Time] }
 
 const burstPause = 10 * time.Second
 
 // begins says whether a drop at now is the first of a burst.
 func (b *burst) begins(now time.Time) bool {
-	return now.UnixNano()-b.last.Swap(now.UnixNano()) > int64(burstPause)
+	last := b.last.Swap(&now)
+	return last == nil || now.Sub(*last) > burstPause
 }
 
 type bursts struct{ outbound, inbound burst }

@@ -25,7 +25,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
-	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -38,8 +37,15 @@ const (
 
 const (
 	connectTimeout = 20 * time.Second // a dial of the relay, all its addresses
-	reserveTimeout = 10 * time.Second // one request for a reservation
 	protectTag     = "tombolo-reservation"
+
+	// maxKnownAddrs bounds the addresses that are remembered of a relay. One whose
+	// WebTransport certificate changes is added again with new addresses for as
+	// long as the node runs.
+	maxKnownAddrs = 64
+	// maxRelays bounds the relays of a keeper: each has a goroutine, and whoever
+	// has lost the mesh dials them all.
+	maxRelays = 256
 )
 
 // Options configure a Keeper. The zero value is usable.
@@ -48,7 +54,8 @@ type Options struct {
 	Max int
 	// MinBackoff and MaxBackoff bound the wait between two attempts at a
 	// relay, which doubles with each failure and is then jittered down by up
-	// to a half. If zero, DefaultMinBackoff and DefaultMaxBackoff.
+	// to a half. A reservation that is lost sooner than MaxBackoff after it was
+	// made counts as a failure. If zero, DefaultMinBackoff and DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
 	// Logger receives attempts and losses. If nil, nothing is logged.
 	Logger *slog.Logger
@@ -57,8 +64,8 @@ type Options struct {
 // Reservation is a slot on a relay.
 type Reservation struct {
 	Relay   peer.ID
-	Addrs   []ma.Multiaddr // circuit addresses of this node, without its own /p2p/<id>
-	Expires time.Time
+	Addrs   []ma.Multiaddr // circuit addresses of this node, at most 32, without its own /p2p/<id>
+	Expires time.Time      // unless it is renewed; at most an hour ahead
 }
 
 // Observer is told of each reservation made, or of one lost and why; and of each
@@ -80,14 +87,19 @@ type Keeper struct {
 	host    host.Host
 	observe Observer
 	updated event.Emitter
+	notify  *network.NotifyBundle
 	stop    context.CancelFunc
 	done    sync.WaitGroup
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // relay is one of those to reserve on. The mutex of the Keeper guards its addresses.
 type relay struct {
 	peer.AddrInfo
 	wake chan struct{}
+	left chan struct{} // holds a token after a connection to it ended
 }
 
 // New makes a keeper for the given relays, each with at least one address.
@@ -119,7 +131,8 @@ func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
 
 // Add has the keeper reserve on these relays, too, each with at least one
 // address. Of one that it has, it learns the addresses, and tries them at once
-// if it waits out a back-off.
+// if it waits out a back-off. It remembers the latest 64 addresses of a relay, and at
+// most 256 relays. Where it returns an error it has added nothing.
 func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	for _, r := range relays {
 		if len(r.Addrs) == 0 {
@@ -128,14 +141,28 @@ func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	ids := make(map[peer.ID]struct{}, len(k.relays)+len(relays))
+	for _, r := range k.relays {
+		ids[r.ID] = struct{}{}
+	}
+	for _, r := range relays {
+		ids[r.ID] = struct{}{}
+	}
+	if len(ids) > maxRelays {
+		return fmt.Errorf("reservations are kept on at most %d relays, not on %d", maxRelays, len(ids))
+	}
 	for _, r := range relays {
 		if i := slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == r.ID }); i >= 0 {
 			known := k.relays[i]
-			known.Addrs = ma.Unique(slices.Concat(r.Addrs, known.Addrs))
+			known.Addrs = distinct(slices.Concat(r.Addrs, known.Addrs), maxKnownAddrs)
 			k.rouse(known)
 			continue
 		}
-		added := &relay{AddrInfo: peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, wake: make(chan struct{}, 1)}
+		added := &relay{
+			AddrInfo: peer.AddrInfo{ID: r.ID, Addrs: distinct(r.Addrs, maxKnownAddrs)},
+			wake:     make(chan struct{}, 1),
+			left:     make(chan struct{}, 1),
+		}
 		k.relays = append(k.relays, added)
 		if k.ctx != nil {
 			k.begin(added)
@@ -158,6 +185,8 @@ func (k *Keeper) Start(h host.Host, observe Observer) error {
 		return err
 	}
 	k.host, k.observe, k.updated = h, observe, updated
+	k.notify = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { k.disconnected(c.RemotePeer()) }}
+	h.Network().Notify(k.notify)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ctx, k.stop = context.WithCancel(context.Background())
@@ -174,17 +203,35 @@ func (k *Keeper) begin(r *relay) {
 }
 
 // Close gives up all reservations and waits for the keeper's goroutines. The
-// connections to the relays stay.
+// connections to the relays stay. No relay holds it up. Later calls return the same.
 func (k *Keeper) Close() error {
+	k.closeOnce.Do(func() {
+		k.mu.Lock()
+		k.stop()
+		k.ctx = nil
+		k.mu.Unlock()
+		k.done.Wait()
+		if k.updated != nil {
+			k.host.Network().StopNotify(k.notify)
+			k.closeErr = k.updated.Close()
+		}
+	})
+	return k.closeErr
+}
+
+// disconnected is called by the host for every connection that ends. It must not
+// wait: the host makes no connection meanwhile. (For the same reason the keeper
+// does not subscribe to the host's event bus: it would have to read events while it
+// waits for a relay to answer.)
+func (k *Keeper) disconnected(p peer.ID) {
 	k.mu.Lock()
-	k.stop()
-	k.ctx = nil
-	k.mu.Unlock()
-	k.done.Wait()
-	if k.updated == nil {
-		return nil
+	defer k.mu.Unlock()
+	if i := slices.IndexFunc(k.relays, func(r *relay) bool { return r.ID == p }); i >= 0 {
+		select {
+		case k.relays[i].left <- struct{}{}:
+		default:
+		}
 	}
-	return k.updated.Close()
 }
 
 // Rest has the keeper attempt nothing, and tell of no attempt that fails, until
@@ -269,18 +316,19 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 		if !k.enter(ctx) {
 			return
 		}
-		held, err := k.hold(ctx, r)
+		lasted, err := k.hold(ctx, r)
 		<-k.slots
 		if ctx.Err() != nil {
 			return
 		}
-		if held {
-			backoff = k.opts.MinBackoff
-		} else if k.rest() == nil {
+		if lasted == 0 && k.rest() == nil {
 			k.observe(Reservation{Relay: r.ID}, err)
 		}
+		if lasted >= k.opts.MaxBackoff {
+			backoff = k.opts.MinBackoff
+		}
 		wait := backoff - rand.N(backoff/2+1)
-		backoff = min(2*backoff, k.opts.MaxBackoff)
+		backoff += min(backoff, k.opts.MaxBackoff-backoff)
 		k.opts.Logger.Info("no reservation", "relay", r.ID, "error", err, "retry", wait)
 		select {
 		case <-time.After(wait):
@@ -321,34 +369,28 @@ func (k *Keeper) info(r *relay) peer.AddrInfo {
 	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}
 }
 
-// hold connects, reserves and renews until the reservation is lost, and says
-// whether there was one and how it ended.
-func (k *Keeper) hold(ctx context.Context, of *relay) (held bool, err error) {
+// hold connects, reserves and renews until the reservation is lost. It returns how
+// long there was one, 0 if there was none, and how it ended.
+func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err error) {
 	relay := k.info(of)
-	changes, err := k.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged), eventbus.Name("reservation"), eventbus.BufSize(64))
-	if err != nil {
-		return false, err
-	}
-	defer changes.Close()
 	if err := k.connect(ctx, relay); err != nil {
-		return false, err
+		return 0, err
 	}
 	k.host.ConnManager().Protect(relay.ID, protectTag)
 	defer k.host.ConnManager().Unprotect(relay.ID, protectTag)
 
 	r, renew, err := k.reserve(ctx, relay)
 	if err != nil {
-		return false, err
+		return 0, err
 	}
+	made := time.Now()
 	k.set(r)
 	select {
 	case <-of.wake: // while it was made
 	default:
 	}
 	for {
-		timer := time.NewTimer(renew)
-		err := k.waitLoss(ctx, relay.ID, changes, timer.C)
-		timer.Stop()
+		err := k.waitLoss(ctx, of, renew)
 		if err == nil { // time to renew
 			next, wait, failed := k.renew(ctx, relay, r, renew)
 			if failed == nil {
@@ -359,22 +401,25 @@ func (k *Keeper) hold(ctx context.Context, of *relay) (held bool, err error) {
 			err = failed
 		}
 		k.lose(r, err)
-		return true, err
+		return max(time.Since(made), 1), err
 	}
 }
 
 var errDisconnected = errors.New("connection to the relay ended")
 
-// waitLoss returns nil when due, or why the reservation is no more.
-func (k *Keeper) waitLoss(ctx context.Context, relay peer.ID, changes event.Subscription, due <-chan time.Time) error {
+// waitLoss returns nil when so much time has passed, or why the reservation is no
+// more.
+func (k *Keeper) waitLoss(ctx context.Context, of *relay, wait time.Duration) error {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
 	for {
-		// The state, not the event, decides: events of before may be queued.
-		if k.host.Network().Connectedness(relay) == network.NotConnected {
+		// The state decides: the token may be of an earlier connection.
+		if k.host.Network().Connectedness(of.ID) == network.NotConnected {
 			return errDisconnected
 		}
 		select {
-		case <-changes.Out():
-		case <-due:
+		case <-of.left:
+		case <-timer.C:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -393,30 +438,6 @@ func (k *Keeper) connect(ctx context.Context, relay peer.AddrInfo) error {
 		return fmt.Errorf("connect to relay %s: %w", relay.ID, err)
 	}
 	return nil
-}
-
-// reserve asks once. renew is how long to wait before asking again.
-func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
-	defer cancel()
-	got, err := client.Reserve(ctx, k.host, relay)
-	if err != nil {
-		return r, 0, fmt.Errorf("reserve on %s: %w", relay.ID, err)
-	}
-	addrs := got.Addrs
-	if len(addrs) == 0 { // many relays vouch for public addresses only
-		addrs = relay.Addrs
-	}
-	r = Reservation{Relay: relay.ID, Expires: got.Expiration}
-	circuit := ma.StringCast("/p2p/" + relay.ID.String() + "/p2p-circuit")
-	for _, a := range addrs {
-		transport, _ := peer.SplitAddr(a)
-		if transport != nil {
-			r.Addrs = append(r.Addrs, transport.Encapsulate(circuit))
-		}
-	}
-	ttl := time.Until(got.Expiration)
-	return r, ttl*3/4 - rand.N(ttl/8+1), nil
 }
 
 // renew asks until the relay agrees or the old reservation has expired.

@@ -124,10 +124,8 @@ func (s *Server) connect(ctx context.Context, q PeerCall) (Peer, error) {
 	if err := s.node.ConnectPeer(ctx, info); err != nil {
 		return Peer{}, err
 	}
-	for _, p := range s.node.Peers() {
-		if p.ID == info.ID {
-			return peerOf(p), nil
-		}
+	if p, ok := s.node.Peer(info.ID); ok {
+		return peerOf(p), nil
 	}
 	return Peer{}, fmt.Errorf("%s was connected, and is gone again", info.ID)
 }

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"runtime/debug"
@@ -20,6 +21,18 @@ import (
 
 // DefaultPeers is the number of connected peers a host is made for.
 const DefaultPeers = 512
+
+// MaxPeers bounds the peers that a host is made for: its limits are multiples of
+// their number.
+const MaxPeers = 1 << 20
+
+// CheckPeers says whether a host can be made for that many connected peers.
+func CheckPeers(n int) error {
+	if n < 0 || n > MaxPeers {
+		return fmt.Errorf("a host cannot be made for %d peers: at most %d", n, MaxPeers)
+	}
+	return nil
+}
 
 // What one peer, or one address, may have. go-libp2p's own defaults (64 inbound
 // streams of a protocol, 8 connections an address, 16 new ones and then one in

@@ -94,6 +94,9 @@ func New(o Options) (host.Host, error) {
 	if o.Key == nil {
 		return nil, errors.New("make host: no identity was given")
 	}
+	if err := CheckPeers(o.Peers); err != nil {
+		return nil, fmt.Errorf("make host: %w", err)
+	}
 	if o.Peers == 0 {
 		o.Peers = DefaultPeers
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -263,4 +264,12 @@ func TestASchoolBehindOneAddressMayConnect(t *testing.T) {
 func TestOurWindowIsNotEveryones(t *testing.T) {
 	assert.EqualValues(t, MaxStreamWindow, muxer().Config().MaxStreamWindowSize)
 	assert.NotEqualValues(t, MaxStreamWindow, yamuxmuxer.DefaultTransport.Config().MaxStreamWindowSize)
+}
+
+func TestNumbersOfPeersThatNoMachineHasRoomForAreRefused(t *testing.T) {
+	for _, n := range []int{-1, math.MinInt, MaxPeers + 1, math.MaxInt} {
+		_, err := New(Options{Key: newKey(t), Peers: n})
+		require.ErrorContains(t, err, "peers")
+	}
+	newHost(t, Options{Peers: MaxPeers})
 }

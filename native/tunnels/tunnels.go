@@ -329,8 +329,13 @@ func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limit
 	if err := f(&access, &limits); err != nil {
 		return Listener{}, err
 	}
+	changed := l.spec.ListenConfig
+	changed.Access, changed.Limits = access, limits
+	if err := changed.Check(); err != nil { // also of one that waits
+		return Listener{}, fmt.Errorf("update %s: %w", proto, err)
+	}
 	before := l.spec
-	l.spec.Access, l.spec.Limits = access, limits
+	l.spec.ListenConfig = changed
 	// Into the file first: a permission taken back must not return with a restart.
 	if err := t.save(l.spec.Ephemeral); err != nil {
 		l.spec = before

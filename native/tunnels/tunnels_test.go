@@ -408,13 +408,20 @@ func TestAPermissionIsInTheFileBeforeItHolds(t *testing.T) {
 
 func TestAnUpdateThatIsRefusedChangesNothing(t *testing.T) {
 	dir := t.TempDir()
+	file := `{"version": 1, "listeners": [{"protocol": "/x/site", "target": "/no/such/folder"}], "forwards": []}`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), []byte(file), 0o600))
 	tunnels := on(t, newNode(t), dir)
 	mustListen(t, tunnels, ListenSpec{Protocol: "/x/ssh", Target: "127.0.0.1:22"})
+	require.NotEmpty(t, tunnels.List().Listeners[0].Waiting)
 	before := content(t, dir)
-	_, err := tunnels.Update("/x/ssh", func(_ *bridge.Access, m *bridge.Limits) error { m.Streams = -1; return nil })
-	require.ErrorContains(t, err, "negative")
-	assert.Equal(t, before, content(t, dir))
-	assert.Zero(t, tunnels.List().Listeners[0].Limits)
+	for _, l := range tunnels.List().Listeners {
+		_, err := tunnels.Update(l.Protocol, func(_ *bridge.Access, m *bridge.Limits) error { m.Streams = -1; return nil })
+		require.ErrorContains(t, err, "negative")
+		assert.Equal(t, before, content(t, dir))
+	}
+	for _, l := range tunnels.List().Listeners {
+		assert.Zero(t, l.Limits)
+	}
 }
 
 func TestChangesFromManySidesAreAllKept(t *testing.T) {

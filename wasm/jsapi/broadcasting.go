@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"syscall/js"
 	"time"
@@ -103,9 +104,15 @@ func (n *node) jsKeepHistory(args []js.Value) (any, error) {
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return nil, err
 		}
-		limits = replay.Limits{Count: int(count), Bytes: int(bytes), Age: time.Duration(age) * time.Millisecond}
+		limits = replay.Limits{Count: int(count), Bytes: int(bytes), Age: longest(age)}
 	}
 	return nil, n.KeepHistory(typ, limits)
+}
+
+// longest is so many milliseconds, or the most that a Duration holds, which is 292
+// years. Numbers of JavaScript go further.
+func longest(ms int64) time.Duration {
+	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 func (n *node) jsRecover(args []js.Value) (any, error) {

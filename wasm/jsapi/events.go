@@ -41,12 +41,10 @@ func (n *node) describe(ev core.Event) (string, map[string]any) {
 	id := ev.Peer.String()
 	switch ev.Type {
 	case core.PeerConnected:
-		for _, p := range n.Peers() {
-			if p.ID == ev.Peer {
-				return "peer:connect", map[string]any{
-					"peer": id, "addr": p.Addr.String(), "transport": p.Transport,
-					"relayed": p.Relayed, "direction": direction(p.Direction),
-				}
+		if p, ok := n.Peer(ev.Peer); ok {
+			return "peer:connect", map[string]any{
+				"peer": id, "addr": p.Addr.String(), "transport": p.Transport,
+				"relayed": p.Relayed, "direction": direction(p.Direction),
 			}
 		}
 		return "peer:connect", map[string]any{"peer": id} // gone again meanwhile

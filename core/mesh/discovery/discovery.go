@@ -64,6 +64,14 @@ func Protocol(network string) protocol.ID {
 	return protocol.ID("/" + network + "/kad/1.0.0")
 }
 
+// CheckNetwork says what is wrong with the name of a network.
+func CheckNetwork(name string) error {
+	if name == "" || strings.ContainsAny(name, "/ \t\r\n") {
+		return fmt.Errorf("%q is no name of a network: it is empty or has a slash or a space", name)
+	}
+	return nil
+}
+
 // Table is the routing table of a server. All methods may be called
 // concurrently.
 type Table interface {
@@ -129,8 +137,8 @@ func New(ctx context.Context, h host.Host, o Options) (*Discovery, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if o.Network == "" || strings.ContainsAny(o.Network, "/ \t\r\n") {
-		return nil, fmt.Errorf("discovery: %q is no name of a network: it is empty or has a slash or a space", o.Network)
+	if err := CheckNetwork(o.Network); err != nil {
+		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	d := &Discovery{
 		host:      h,
@@ -146,20 +154,24 @@ func New(ctx context.Context, h host.Host, o Options) (*Discovery, error) {
 	if d.bootstrap == nil {
 		d.bootstrap = func() []peer.AddrInfo { return nil }
 	}
-	changes, err := h.EventBus().Subscribe([]any{
+	var err error
+	if o.Serve != nil {
+		if d.table, err = o.Serve(h, d.protocol); err != nil {
+			return nil, fmt.Errorf("discovery: %w", err)
+		}
+	}
+	// Read from at once: the host waits for who does not read its events.
+	d.changes, err = h.EventBus().Subscribe([]any{
 		new(event.EvtPeerIdentificationCompleted),
 		new(event.EvtPeerProtocolsUpdated),
 		new(event.EvtPeerConnectednessChanged),
 		new(event.EvtLocalAddressesUpdated),
 	}, eventbus.Name("discovery"), eventbus.BufSize(256))
 	if err != nil {
-		return nil, fmt.Errorf("discovery: %w", err)
-	}
-	d.changes = changes
-	if o.Serve != nil {
-		if d.table, err = o.Serve(h, d.protocol); err != nil {
-			return nil, errors.Join(fmt.Errorf("discovery: %w", err), changes.Close())
+		if d.table != nil {
+			err = errors.Join(err, d.table.Close())
 		}
+		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	d.lost.Store(!d.knowsServer())
 	d.running.Go(d.watch)

@@ -323,12 +323,15 @@ func (l *lookup) take(ctx context.Context, r result) {
 
 // try calls use with those addresses that are new.
 func (l *lookup) try(ctx context.Context, p peer.AddrInfo) {
+	if len(l.failed)+l.using == maxTries {
+		return // nor is what liars go on naming remembered
+	}
 	p.Addrs = slices.DeleteFunc(p.Addrs, func(a ma.Multiaddr) bool {
 		_, known := l.used[string(a.Bytes())]
 		l.used[string(a.Bytes())] = struct{}{}
 		return known
 	})
-	if len(p.Addrs) == 0 || len(l.failed)+l.using == maxTries {
+	if len(p.Addrs) == 0 {
 		return
 	}
 	l.using++

@@ -214,3 +214,24 @@ func TestHistoryIsSharedByManyAtOnce(t *testing.T) {
 	all.Wait()
 	require.LessOrEqual(t, h.Stats().Entries, 50)
 }
+
+func TestLimitsThatAreSetHoldAtOnceAndBadOnesChangeNothing(t *testing.T) {
+	h, err := replay.Open(context.Background(), "t", replay.HistoryOptions{})
+	require.NoError(t, err)
+	for from := range 8 {
+		for seq := range 4 {
+			require.True(t, h.Add(unsigned(fmt.Sprint("peer ", from), 1, uint64(seq+1), 100)))
+		}
+	}
+	before := h.Limits()
+	require.Error(t, h.SetLimits(replay.Limits{Count: -1}))
+	require.Equal(t, before, h.Limits())
+	require.Equal(t, 32, h.Stats().Entries)
+	require.NoError(t, h.SetLimits(replay.Limits{Publishers: 4}))
+	require.Equal(t, 4, h.Stats().Publishers)
+	require.Equal(t, 16, h.Stats().Entries)
+	require.NoError(t, h.SetLimits(replay.Limits{Bytes: 500}))
+	require.Equal(t, 500, h.Stats().Bytes)
+	require.NoError(t, h.Close())
+	require.ErrorIs(t, h.SetLimits(replay.Limits{}), replay.ErrClosed)
+}

@@ -113,11 +113,11 @@ type HistoryOptions struct {
 // that one who floods displaces only itself. All methods may be called
 // concurrently.
 type History struct {
-	limits Limits
-	log    *slog.Logger
-	store  *store // nil where nothing is stored
+	log   *slog.Logger
+	store *store // nil where nothing is stored
 
 	mu         sync.Mutex
+	limits     Limits
 	publishers map[peer.ID]*publisher
 	silent     list.List // of *publisher, the longest silent first
 	shares     shareHeap
@@ -362,7 +362,35 @@ func (h *History) Stats() HistoryStats {
 }
 
 // Limits are the bounds in force.
-func (h *History) Limits() Limits { return h.limits }
+func (h *History) Limits() Limits {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limits
+}
+
+// SetLimits puts other bounds in force, and lets go at once of what is beyond them.
+// Of limits that Open refuses it changes nothing.
+func (h *History) SetLimits(limits Limits) error {
+	limits, err := limits.withDefaults()
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	h.limits, h.shares.limits = limits, limits
+	heap.Init(&h.shares)
+	now := time.Now()
+	for len(h.publishers) > limits.Publishers {
+		h.forget(h.silent.Front().Value.(*publisher))
+	}
+	h.expire(now)
+	h.fit()
+	h.schedule(now)
+	return nil
+}
 
 // ErrClosed is returned after Close.
 var ErrClosed = errors.New("replay is closed")

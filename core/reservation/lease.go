@@ -1,0 +1,135 @@
+package reservation
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// What is taken of a relay's answer, which may say anything.
+const (
+	reserveTimeout = 10 * time.Second // for one request and its answer
+
+	// minTTL is the shortest reservation that is any use: each costs a request to
+	// renew.
+	minTTL = time.Second
+	// maxTTL is the longest that is believed. It is what relays grant by default.
+	// Expiry is given by the relay's clock, so a longer one may also come of a
+	// clock that is wrong: renewing early costs a request, renewing late the
+	// reservation.
+	maxTTL = time.Hour
+	// maxAddrs bounds the addresses taken of one reservation: they are in all that
+	// the host says of itself. A relay with every transport has five on each of its
+	// IP addresses.
+	maxAddrs = 32
+)
+
+// reserve asks once. renew is how long to wait before asking again: at least half
+// of minTTL.
+func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
+	defer cancel()
+	bound := &boundHost{Host: k.host}
+	got, err := client.Reserve(ctx, bound, relay)
+	bound.free()
+	if err == nil {
+		r, renew, err = granted(relay, got, time.Now())
+	}
+	if err != nil {
+		return Reservation{}, 0, fmt.Errorf("reserve on %s: %w", relay.ID, err)
+	}
+	if len(got.Addrs) > maxAddrs {
+		k.opts.Logger.Warn("a relay gave more addresses than are taken", "relay", relay.ID, "given", len(got.Addrs), "most", maxAddrs)
+	}
+	return r, renew, nil
+}
+
+// granted is what is taken of a relay's answer, and when to renew it.
+func granted(relay peer.AddrInfo, got *client.Reservation, now time.Time) (r Reservation, renew time.Duration, err error) {
+	ttl := min(got.Expiration.Sub(now), maxTTL)
+	if ttl < minTTL {
+		return r, 0, fmt.Errorf("the relay's reservation ends in %s, and is no use under %s (are both clocks right?)", ttl, minTTL)
+	}
+	addrs := circuits(relay.ID, got.Addrs)
+	if len(addrs) == 0 { // many relays vouch for public addresses only
+		addrs = circuits(relay.ID, relay.Addrs)
+	}
+	r = Reservation{Relay: relay.ID, Addrs: addrs, Expires: now.Add(ttl)}
+	return r, ttl*3/4 - rand.N(ttl/8), nil
+}
+
+// circuits are the addresses through a relay at its own addresses. One that is not
+// the relay's to give is left out: of another peer, of a circuit through another
+// relay, or of nothing on the network.
+func circuits(relay peer.ID, own []ma.Multiaddr) []ma.Multiaddr {
+	suffix := ma.StringCast("/p2p/" + relay.String() + "/p2p-circuit")
+	var all []ma.Multiaddr
+	for _, a := range own {
+		transport, id := peer.SplitAddr(a)
+		if len(transport) == 0 || id != "" && id != relay || !dialable(transport) {
+			continue
+		}
+		all = append(all, transport.Encapsulate(suffix))
+	}
+	return distinct(all, maxAddrs)
+}
+
+// distinct lists the first of addrs, in their order, each once.
+func distinct(addrs []ma.Multiaddr, most int) []ma.Multiaddr {
+	var all []ma.Multiaddr
+	seen := make(map[string]struct{}, len(addrs))
+	for _, a := range addrs {
+		if _, again := seen[string(a.Bytes())]; !again && len(all) < most {
+			seen[string(a.Bytes())] = struct{}{}
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// dialable says whether an address begins on the network and passes no peer.
+func dialable(a ma.Multiaddr) bool {
+	for _, c := range a {
+		if code := c.Protocol().Code; code == ma.P_P2P || code == ma.P_CIRCUIT {
+			return false
+		}
+	}
+	switch a[0].Protocol().Code {
+	case ma.P_IP4, ma.P_IP6, ma.P_IP6ZONE:
+		return !manet.IsIPUnspecified(a)
+	case ma.P_DNS, ma.P_DNS4, ma.P_DNS6, ma.P_DNSADDR:
+		return true
+	}
+	return false
+}
+
+// boundHost resets the stream that it opens when ctx ends: client.Reserve heeds its
+// ctx only until the stream is open, and then waits a minute for an answer.
+type boundHost struct {
+	host.Host
+	stop func() bool
+}
+
+func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	s, err := h.Host.NewStream(ctx, p, protos...)
+	if err == nil {
+		h.stop = context.AfterFunc(ctx, func() { _ = s.Reset() })
+	}
+	return s, err
+}
+
+// free lets go of the stream, which is closed.
+func (h *boundHost) free() {
+	if h.stop != nil {
+		h.stop()
+	}
+}
