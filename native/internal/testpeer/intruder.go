@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -22,7 +24,7 @@ type intrusion struct {
 	after  int64  // WebSocket messages of the peer that pass before it; with -1 it takes the place of the HTTP response
 	bytes  []byte
 	times  int64
-	end    bool // closes the TCP connection after it
+	then   string // end closes the TCP connection after it; hold says no more; pass goes on
 }
 
 // newIntruder starts a TCP proxy before the WebSocket listener of a peer.
@@ -35,7 +37,10 @@ func newIntruder(q url.Values) (backend, error) {
 		return nil, fmt.Errorf("to=%q has no address", q.Get("to"))
 	}
 	thin, _ := ma.SplitFunc(to.Addrs[0], func(c ma.Component) bool { return c.Protocol().Code == ma.P_WS })
-	i := intrusion{end: flag(q, "end"), after: -1}
+	i := intrusion{then: cmp.Or(q.Get("then"), "pass"), after: -1}
+	if !slices.Contains([]string{"end", "hold", "pass"}, i.then) {
+		return nil, fmt.Errorf("then=%q: want end, hold or pass", i.then)
+	}
 	if _, i.target, err = manet.DialArgs(thin); err != nil {
 		return nil, fmt.Errorf("to=%q: %w", q.Get("to"), err)
 	}
@@ -122,8 +127,11 @@ func (i intrusion) pass(w io.Writer, far *bufio.Reader) error {
 			return err
 		}
 	}
-	if i.end {
+	switch i.then {
+	case "end":
 		return nil
+	case "hold":
+		w = io.Discard
 	}
 	_, err = io.Copy(w, far)
 	return err

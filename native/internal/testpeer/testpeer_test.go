@@ -239,6 +239,26 @@ func TestRoguesAreRefused(t *testing.T) {
 	}
 }
 
+func TestIntruderPassesOnAPeerAndItsBytes(t *testing.T) {
+	a := start(t)
+	from, far := a.peer(""), a.peer("listen=ws")
+	to := "/intruder?to=" + url.QueryEscape(far.Addrs[0])
+	for query, want := range map[string]string{
+		"&bytes=8900":                "", // a ping
+		"&bytes=8900&after=2":        "",
+		"&bytes=8900&times=1000":     "",
+		"&bytes=88020fa1&then=hold":  "4001",
+		"&bytes=&then=end":           "EOF",
+		"&bytes=0d0a0d0a&after=-1":   "malformed",
+		"&bytes=88020fa1&after=3":    "4001",
+		"&bytes=82&after=1&then=end": "EOF",
+	} {
+		res := a.act(from.N, "echo", call[info](a, "POST", to+query).Addrs[0], "fresh=1&bytes=100000&timeout=20s")
+		assert.Equal(t, want == "", res.OK, query)
+		assert.Contains(t, res.Error, want, query)
+	}
+}
+
 func TestSelfSignedWebSocketIsRefused(t *testing.T) {
 	a := start(t)
 	from, to := a.peer(""), a.peer("wss=1")
@@ -266,6 +286,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		"/peer?process=1&listen=ws:99999":      "port",
 		"/mute?kind=loud":                      "loud",
 		"/rogue?kind=nice":                     "nice",
+		"/intruder?to=nowhere":                 "nowhere",
 		"/peer?relay=1&listen=ws&relayTTL=now": "relayTTL",
 	} {
 		got := call[struct{ Error string }](a, "POST", path, http.StatusBadRequest)

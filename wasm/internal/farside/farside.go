@@ -52,7 +52,7 @@ type Intrusion struct {
 	After int    // the peer's WebSocket frames that pass before; -1: in place of the HTTP response
 	Bytes []byte // such as frames
 	Times int    // if zero, once
-	End   bool   // close the TCP connection after them
+	Then  string // end closes the TCP connection after them, hold says no more; if empty, the peer is heard on
 }
 
 // StartIntruder starts a server through which the peer is reached over /ws.
@@ -63,7 +63,7 @@ func (p *Peer) StartIntruder(t testing.TB, i Intrusion) *Peer {
 		"after": {strconv.Itoa(i.After)},
 		"bytes": {hex.EncodeToString(i.Bytes)},
 		"times": {strconv.Itoa(max(i.Times, 1))},
-		"end":   {strconv.FormatBool(i.End)},
+		"then":  {i.Then},
 	}.Encode())
 }
 
