@@ -80,8 +80,8 @@ func messageArguments(args []js.Value) (typ string, data []byte, err error) {
 	return typ, data, err
 }
 
-// maxMessage bounds the data of a message that is taken into Go: it is more than
-// any message may have, so that core can say what the bound is.
+// maxMessage bounds the data of a message that is copied into Go. It is above what
+// core allows, so that core's error names the real bound.
 const maxMessage = 2 * message.DefaultMaxFrame
 
 // handlerArguments are a type and the function that answers it.
@@ -93,12 +93,12 @@ func handlerArguments(args []js.Value) (typ string, f js.Value, err error) {
 	return typ, f, err
 }
 
-// options are the properties of an object of options. Each is read once: a getter
-// may throw, and may bring something else the next time.
+// options are the properties of an options object. Each is read once: a getter may
+// throw, and may return something else the next time.
 type options map[string]js.Value
 
-// readOptions takes an object with known properties, or undefined. A property
-// that is not known is a mistake in writing more often than not.
+// readOptions reads the known properties of an object; undefined has none. An
+// unknown property is an error, because it usually is a typing mistake.
 func readOptions(raw js.Value, known ...string) (options, error) {
 	if raw.IsUndefined() {
 		return nil, nil
@@ -204,7 +204,7 @@ func itemsArgument(name, want string, v js.Value) ([]js.Value, error) {
 	return items, nil
 }
 
-// context is bounded by the option signal, if there is one; cancel must be called
+// context ends with the option signal, if there is one. cancel must be called
 // unless there is an error.
 func (o options) context() (ctx context.Context, cancel func(), err error) {
 	ctx, cancel, err = jsio.WithSignal(context.Background(), o["signal"])
@@ -217,7 +217,7 @@ func (o options) context() (ctx context.Context, cancel func(), err error) {
 	return ctx, cancel, nil
 }
 
-// callContext is that of the options at args[i], which have a signal only.
+// callContext is for calls whose only option, in args[i], is signal.
 func callContext(args []js.Value, i int) (ctx context.Context, cancel func(), err error) {
 	o, err := readOptions(argument(args, i), "signal")
 	if err != nil {

@@ -23,8 +23,8 @@ const (
 	// the time and its windows bound what peers may send, so only a peer that
 	// ignores them comes here.
 	maxUnread = 16 << 20
-	// frameCost is what a frame that waits counts for beside its bytes, so that
-	// those of one byte are bounded too.
+	// frameCost is added to the size of each waiting message, bytes: about what
+	// Go needs to hold it. It bounds messages of one byte, too.
 	frameCost = 64
 	// drainPoll is how often a full buffer is looked at: there is no event. In a
 	// hidden tab the timers of the platform run once a second or a minute; there
@@ -108,7 +108,7 @@ func (s *socket) message(data js.Value) error {
 	room, over := maxUnread-s.size-frameCost, s.err != nil
 	s.mu.Unlock()
 	if over {
-		return nil // it goes on until it hears that the socket was closed
+		return nil // messages come until the server answers the close
 	}
 	if jsio.TypeOf(data) == js.TypeString {
 		return errText
@@ -135,8 +135,8 @@ func (s *socket) message(data js.Value) error {
 }
 
 var (
-	errText   = errors.New("the server sent a text message, and libp2p's are binary: it is no libp2p peer, or something in between is not transparent")
-	errUnread = fmt.Errorf("the server sent more than %d bytes that were not asked for: the peer ignores its windows", maxUnread)
+	errText   = errors.New("the server sent a text message, and libp2p's are binary: check that the address is that of a libp2p peer")
+	errUnread = fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread)
 )
 
 // closeError is why the socket was closed. Orderly are the codes 1000 (normal)

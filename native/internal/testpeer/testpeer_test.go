@@ -250,7 +250,6 @@ func TestIntruderPassesOnAPeerAndItsBytes(t *testing.T) {
 		"&bytes=88020fa1&then=hold":  "4001",
 		"&bytes=&then=end":           "EOF",
 		"&bytes=0d0a0d0a&after=-1":   "malformed",
-		"&bytes=88020fa1&after=3":    "4001",
 		"&bytes=82&after=1&then=end": "EOF",
 	} {
 		res := a.act(from.N, "echo", call[info](a, "POST", to+query).Addrs[0], "fresh=1&bytes=100000&timeout=20s")

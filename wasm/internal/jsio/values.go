@@ -10,13 +10,13 @@ import (
 	"syscall/js"
 )
 
-// The functions of this file look at values that a page, a peer or a server chose.
+// The functions of this file read values that a page, a peer or a server chose.
 // Package syscall/js cannot do that safely. Its methods panic when the type is
-// not the one they want, Type itself panics on a BigInt, and an exception of a
-// getter or a proxy passes through Get, Set, Length, Index and InstanceOf into
-// the Go runtime, which cannot recover from it. A Call or an Invoke catches
-// exceptions, so everything here is done by calling functions of JavaScript.
-// They are looked up once, before a page can replace them.
+// not the one they want, and Type itself panics on a BigInt. When a getter or a
+// proxy throws, the exception passes through Get, Set, Length, Index and
+// InstanceOf into the Go runtime, which cannot recover. Call and Invoke do catch
+// exceptions, so this file reads values by calling functions of JavaScript. It
+// looks them up once, before a page can replace them.
 var (
 	reflectGet   = global.Get("Reflect").Get("get")
 	reflectApply = global.Get("Reflect").Get("apply")
@@ -68,11 +68,11 @@ func Call(v js.Value, name string, args ...any) (js.Value, error) {
 	return Try(func() js.Value { return reflectApply.Invoke(f, v, args) })
 }
 
-// maxText bounds a string that is taken into Go, in UTF-16 units.
+// maxText bounds a string that is copied into Go, in UTF-16 units.
 const maxText = 64 << 10
 
-// Text is the string v. ok is false if v is something else, or longer than
-// 65,536 units.
+// Text is the string v. ok is false if v is something else or has more than
+// 65,536 UTF-16 units.
 func Text(v js.Value) (s string, ok bool) {
 	if TypeOf(v) != js.TypeString {
 		return "", false
@@ -83,8 +83,9 @@ func Text(v js.Value) (s string, ok bool) {
 	return v.String(), true
 }
 
-// Count is the whole number v. ok is false if v is something else, or not
-// between least and most, which are no more than JavaScript can count to, 2^53-1.
+// Count is the whole number v. ok is false if v is something else or is not
+// between least and most. Both must be within 2^53-1, which is as far as
+// JavaScript counts exactly.
 func Count(v js.Value, least, most int64) (n int64, ok bool) {
 	if TypeOf(v) != js.TypeNumber {
 		return 0, false
@@ -99,10 +100,10 @@ func Count(v js.Value, least, most int64) (n int64, ok bool) {
 	return n, true
 }
 
-// MaxCount is the largest whole number that JavaScript has exactly.
+// MaxCount is the most that Count can be asked for.
 const MaxCount = 1<<53 - 1
 
-// maxItems bounds an array that is taken into Go.
+// maxItems bounds an array that is copied into Go.
 const maxItems = 64 << 10
 
 // ErrNotArray is returned by Items for what is not an array.
@@ -138,7 +139,7 @@ func Items(v js.Value) ([]js.Value, error) {
 // ArrayBuffer.
 var ErrNotBytes = errors.New("it is not a Uint8Array or an ArrayBuffer")
 
-// ErrTooLarge is returned by Bytes for what has more than the limit.
+// ErrTooLarge is returned by Bytes for more bytes than the limit.
 var ErrTooLarge = errors.New("too large")
 
 // Bytes copies a Uint8Array or an ArrayBuffer of at most limit bytes into Go.
@@ -159,9 +160,9 @@ type chunk struct {
 	size int
 }
 
-// copyOf makes a chunk of a Uint8Array or an ArrayBuffer of at most limit bytes.
-// The page's own may be detached or resized while Go waits, and may lie about its
-// length. What is detached already is an error. The chunk must be freed.
+// copyOf copies a Uint8Array or an ArrayBuffer of at most limit bytes. Go works on
+// the copy because a page can detach or resize its own array while Go waits, and
+// can override its length. A detached array is an error. The chunk must be freed.
 func copyOf(v js.Value, limit int) (chunk, error) {
 	if TypeOf(v) != js.TypeObject {
 		return chunk{}, ErrNotBytes
@@ -199,15 +200,14 @@ func (c chunk) free() {
 	}
 }
 
-// apply calls a function of the platform as a method of this, which need not have
-// it.
+// apply calls a function of the platform with the given this.
 func apply(f, this js.Value, args ...any) (js.Value, error) {
 	return Try(func() js.Value { return f.Call("call", append([]any{this}, args...)...) })
 }
 
-// Outcome waits for what v promises if it has a method then; all else is its own
-// outcome. Unlike the promises of the platform, those of a page may settle
-// twice, never, or with an exception. What waits for one is let go when ctx ends.
+// Outcome waits for v if v has a method then, and returns any other v as it is.
+// Unlike a promise of the platform, an object of a page may settle twice or never,
+// and its then may throw. When ctx ends, v holds no function of Go.
 func Outcome(ctx context.Context, v js.Value) (js.Value, error) {
 	if t := TypeOf(v); t != js.TypeObject && t != js.TypeFunction {
 		return v, nil
