@@ -5,6 +5,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"syscall/js"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -34,6 +35,11 @@ func TestDamagedKeyIsAnErrorAndStays(t *testing.T) {
 		still, err := db.Get(ctx, keyStore, name)
 		require.NoError(t, err)
 		require.Equal(t, bad, still)
+	}
+	for _, bad := range []any{"text", 5, js.Null(), map[string]any{}} {
+		require.NoError(t, db.Write(ctx, keyStore, func(s js.Value) { s.Call("put", bad, name) }))
+		_, _, err = PersistentIdentity(ctx)
+		require.ErrorContains(t, err, `"identity 0"`)
 	}
 	missing, err := db.Get(ctx, keyStore, "nobody")
 	require.NoError(t, err)

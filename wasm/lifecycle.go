@@ -58,7 +58,7 @@ func followPlatform(node func() *core.Node) core.Part {
 				listeners[i] = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 					n := node()
 					switch {
-					case n == nil, e.awake && n.Resting(), e.restored && !args[0].Get("persisted").Truthy():
+					case n == nil, e.awake && n.Resting(), e.restored && !restored(args):
 					case e.rest:
 						// It runs before the listener returns, as far as it
 						// waits for nothing: the page may not run again.
@@ -81,4 +81,11 @@ func followPlatform(node func() *core.Node) core.Part {
 			return nil
 		},
 	}
+}
+
+// restored says whether a pageshow is of a page that was kept. A page's own script
+// may dispatch one, too.
+func restored(args []js.Value) bool {
+	persisted, err := jsio.Get(jsio.First(args), "persisted")
+	return err == nil && persisted.Equal(js.ValueOf(true))
 }

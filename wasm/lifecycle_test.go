@@ -71,3 +71,15 @@ func TestANodeRestsWhileItsPageIsAway(t *testing.T) {
 	tell(global, "pageshow", false) // of a page that has just been loaded
 	assert.Len(t, n.Reservations(), 1)
 }
+
+// A script of the page may dispatch what it likes.
+func TestEventsThatThePageMakesUpAreNoEnd(t *testing.T) {
+	if js.Global().Get("document").IsUndefined() {
+		t.Skip("needs a page")
+	}
+	n, _ := join(t, farside.Start(t, "listen=ws,webtransport&relay=1"))
+	for _, persisted := range []string{`value: 1n`, `value: Symbol()`, `value: null`, `get() { throw 1n }`} {
+		js.Global().Get("Function").New(`dispatchEvent(Object.defineProperty(new Event('pageshow'), 'persisted', {` + persisted + `}))`).Invoke()
+	}
+	assert.Len(t, n.Reservations(), 1)
+}

@@ -107,17 +107,21 @@ func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, er
 	keys = keys.Get("result")
 	entries := make([]query.Entry, keys.Length())
 	for i := range entries {
-		entries[i].Key = keys.Index(i).String()
+		key, ok := jsio.Text(keys.Index(i))
+		if !ok {
+			return nil, fmt.Errorf("key %d of %d in the database is not of a datastore: delete it", i+1, len(entries))
+		}
+		entries[i].Key = key
 		if q.KeysOnly && !q.ReturnsSizes {
 			continue
 		}
-		v := values.Index(i)
-		if !jsio.IsBytes(v) {
-			return nil, fmt.Errorf("what lies under %q is not bytes", entries[i].Key)
+		value, err := jsio.Bytes(values.Index(i), indexeddb.MaxValue)
+		if err != nil {
+			return nil, fmt.Errorf("what is stored under %q: %w", key, err)
 		}
-		entries[i].Size = v.Length()
+		entries[i].Size = len(value)
 		if !q.KeysOnly {
-			entries[i].Value = jsio.Bytes(v)
+			entries[i].Value = value
 		}
 	}
 	return query.NaiveQueryApply(q, query.ResultsWithEntries(q, entries)), nil

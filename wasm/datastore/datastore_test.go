@@ -6,14 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall/js"
 	"testing"
 
 	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	dstest "github.com/ipfs/go-datastore/test"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/wasm/datastore"
+	"github.com/tombolo-net/tombolo/wasm/internal/indexeddb"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -87,4 +90,37 @@ func TestClosedOneSaysSo(t *testing.T) {
 	require.Error(t, d.Put(ctx, ds.NewKey("/a"), []byte("b")))
 	_, err := d.Get(ctx, ds.NewKey("/a"))
 	require.ErrorContains(t, err, `IndexedDB "closed"`)
+}
+
+// Another version of the program, or a script of the page, may have written them.
+func TestForeignRecordsAreErrorsThatNameThem(t *testing.T) {
+	ctx := context.Background()
+	d := open(t, "foreign")
+	raw, err := indexeddb.Open(ctx, "foreign", "values")
+	require.NoError(t, err)
+	defer raw.Close()
+	put := func(code string, key any) {
+		v := js.Global().Get("Function").New("return " + code).Invoke()
+		require.NoError(t, raw.Write(ctx, "values", func(s js.Value) { s.Call("put", v, key) }))
+	}
+	for _, code := range []string{`'text'`, `5`, `1n`, `null`, `undefined`, `[1]`, `({})`, `new Date()`, `new DataView(new ArrayBuffer(1))`, `new Blob(['x'])`} {
+		put(code, "/a/b")
+		_, err := d.Get(ctx, ds.NewKey("/a/b"))
+		require.Error(t, err, code)
+		_, err = d.GetSize(ctx, ds.NewKey("/a/b"))
+		require.Error(t, err, code)
+		_, err = d.Query(ctx, query.Query{Prefix: "/a"})
+		require.ErrorContains(t, err, "/a/b", code)
+	}
+	put(`new Uint8Array([1, 2]).buffer`, "/a/b") // which is as good
+	r, err := d.Query(ctx, query.Query{ReturnsSizes: true})
+	require.NoError(t, err)
+	all, err := r.Rest()
+	require.NoError(t, err)
+	require.Equal(t, []query.Entry{{Key: "/a/b", Value: []byte{1, 2}, Size: 2}}, all)
+	put(`new Uint8Array(1)`, 5)
+	_, err = d.Query(ctx, query.Query{})
+	require.ErrorContains(t, err, "key 1 of 2")
+	_, err = d.Query(ctx, query.Query{Prefix: "/a"})
+	require.NoError(t, err, "it is not under the prefix")
 }

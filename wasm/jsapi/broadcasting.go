@@ -22,15 +22,17 @@ func (n *node) jsBroadcast(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := argument(args, 2)
-	if err := checkOptions(raw, "signal", "wait"); err != nil {
+	o, err := readOptions(argument(args, 2), "signal", "wait")
+	if err != nil {
 		return nil, err
 	}
 	var opts []mesh.BroadcastOption
-	if raw.Type() == js.TypeObject && raw.Get("wait").Truthy() {
+	if wait, err := o.flag("wait", false); err != nil {
+		return nil, err
+	} else if wait {
 		opts = append(opts, mesh.WaitForPeer())
 	}
-	ctx, cancel, err := callContext(args, 2)
+	ctx, cancel, err := o.context()
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +49,11 @@ func (n *node) jsValidate(args []js.Value) (any, error) {
 	}
 	remove, err := n.Validate(typ, func(ctx context.Context, m *message.Message) mesh.Verdict {
 		v, err := callFunction(ctx, f, messageObject(m))
-		if err == nil && v.Type() == js.TypeString {
-			if verdict, ok := verdicts[v.String()]; ok {
+		if err == nil {
+			name, _ := jsio.Text(v)
+			if verdict, ok := verdicts[name]; ok {
 				return verdict
 			}
-		}
-		if err == nil {
 			err = &jsio.ArgumentError{Name: "its verdict", Want: `"accept", "ignore" or "reject"`, Got: v}
 		}
 		n.dispatch("error", map[string]any{"message": fmt.Sprintf("validator of %q: %v", typ, err)})
@@ -81,10 +82,10 @@ func messageObject(m *message.Message) map[string]any {
 // callFunction calls a function of JavaScript, and waits for what it promises.
 func callFunction(ctx context.Context, f js.Value, args ...any) (js.Value, error) {
 	v, err := jsio.Try(func() js.Value { return f.Invoke(args...) })
-	if err == nil && v.Type() == js.TypeObject && v.Get("then").Type() == js.TypeFunction {
-		return jsio.Await(ctx, v)
+	if err != nil {
+		return js.Undefined(), err
 	}
-	return v, err
+	return jsio.Outcome(ctx, v)
 }
 
 func (n *node) jsKeepHistory(args []js.Value) (any, error) {
@@ -92,27 +93,17 @@ func (n *node) jsKeepHistory(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := argument(args, 1)
-	if err := checkOptions(raw, "age", "bytes", "count"); err != nil {
+	o, err := readOptions(argument(args, 1), "age", "bytes", "count")
+	if err != nil {
 		return nil, err
 	}
-	var limits replay.Limits
-	if raw.Type() == js.TypeObject {
-		count, _, err1 := wholeNumber(raw, "count")
-		bytes, _, err2 := wholeNumber(raw, "bytes")
-		age, _, err3 := wholeNumber(raw, "age")
-		if err := errors.Join(err1, err2, err3); err != nil {
-			return nil, err
-		}
-		limits = replay.Limits{Count: int(count), Bytes: int(bytes), Age: longest(age)}
+	count, err1 := o.count("count", 1, jsio.MaxCount)
+	bytes, err2 := o.count("bytes", 1, jsio.MaxCount)
+	age, err3 := o.count("age", 1, math.MaxInt64/int64(time.Millisecond))
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
 	}
-	return nil, n.KeepHistory(typ, limits)
-}
-
-// longest is so many milliseconds, or the most that a Duration holds, which is 292
-// years. Numbers of JavaScript go further.
-func longest(ms int64) time.Duration {
-	return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+	return nil, n.KeepHistory(typ, replay.Limits{Count: int(count), Bytes: int(bytes), Age: time.Duration(age) * time.Millisecond})
 }
 
 func (n *node) jsRecover(args []js.Value) (any, error) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"syscall/js"
+
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
 // consoleHandler writes log records to the console, with the console's own
@@ -56,11 +58,11 @@ func (h *consoleHandler) Handle(ctx context.Context, r slog.Record) error {
 		return err
 	}
 	level := levelName(r.Level)
-	js.Global().Get("console").Call(level, strings.TrimSpace("tombolo "+r.Message+" "+attrs))
+	_, err = jsio.Call(js.Global().Get("console"), level, strings.TrimSpace("tombolo "+r.Message+" "+attrs))
 	if tell != nil {
 		tell(level, attrs, r) // without the lock: who is told may log
 	}
-	return nil
+	return err
 }
 
 func (o *output) format(ctx context.Context, text slog.Handler, r slog.Record) (string, func(level, attrs string, r slog.Record), error) {

@@ -25,8 +25,11 @@ func (n *node) dispatchEvents() {
 
 func (n *node) dispatch(name string, detail map[string]any) {
 	event := js.Global().Get("CustomEvent").New(name, map[string]any{"detail": detail})
-	n.object.Call("dispatchEvent", event) // exceptions of listeners go to the platform's own report
+	dispatchEvent.Call("call", n.object, event) // exceptions of listeners go to the platform's own report
 }
+
+// dispatchEvent is the platform's: a page may put its own into the object.
+var dispatchEvent = js.Global().Get("EventTarget").Get("prototype").Get("dispatchEvent")
 
 // dispatchLog makes log records events, too, at the level of the option log.
 func (n *node) dispatchLog(logger *slog.Logger) {

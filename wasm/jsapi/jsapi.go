@@ -130,14 +130,7 @@ func (n *node) forget() {
 		if s.node != n || s.Stats().Depth > 0 {
 			return false
 		}
-		s.object.Set("lost", float64(s.Dropped()))
+		s.leave()
 		return true
 	})
-}
-
-func argument(args []js.Value, i int) js.Value {
-	if i < len(args) {
-		return args[i]
-	}
-	return js.Undefined()
 }

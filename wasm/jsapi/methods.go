@@ -3,7 +3,6 @@
 package jsapi
 
 import (
-	"context"
 	"errors"
 	"reflect"
 	"syscall/js"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -117,7 +114,7 @@ func (n *node) jsRelays([]js.Value) (any, error) {
 }
 
 func (n *node) jsAddRelays(args []js.Value) (any, error) {
-	list, err := parseStrings("relays", "an array of multiaddrs", argument(args, 0))
+	list, err := stringsArgument("relays", "an array of multiaddrs", argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -129,21 +126,21 @@ func (n *node) jsAddRelays(args []js.Value) (any, error) {
 }
 
 func (n *node) jsConnect(args []js.Value) (any, error) {
-	addr := argument(args, 0)
-	if addr.Type() != js.TypeString {
-		return nil, &jsio.ArgumentError{Name: "peer", Want: "a peer id or a multiaddr", Got: addr}
+	addr, err := stringArgument(argument(args, 0), "peer", "a peer id or a multiaddr")
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel, err := callContext(args, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
-	id, err := n.Connect(ctx, addr.String())
+	id, err := n.Connect(ctx, addr)
 	return id.String(), err
 }
 
 func (n *node) jsDisconnect(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +148,7 @@ func (n *node) jsDisconnect(args []js.Value) (any, error) {
 }
 
 func (n *node) jsPing(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -164,64 +161,28 @@ func (n *node) jsPing(args []js.Value) (any, error) {
 	return milliseconds(rtt), err
 }
 
+// maxEcho bounds what echo takes, bytes: Go's memory has to hold it several times.
+const maxEcho = 256 << 20
+
 func (n *node) jsEcho(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
-	data := argument(args, 1)
-	if !jsio.IsBytes(data) {
-		return nil, &jsio.ArgumentError{Name: "data", Want: "a Uint8Array", Got: data}
+	data, err := bytesArgument(argument(args, 1), "data", "a Uint8Array", maxEcho)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel, err := callContext(args, 2)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
-	reply, err := n.Echo(ctx, p, jsio.Bytes(data))
+	reply, err := n.Echo(ctx, p, data)
 	if err != nil {
 		return nil, err
 	}
 	return jsio.Uint8Array(reply), nil
-}
-
-// callContext is bounded by the signal in the options at args[i], if any; cancel
-// must be called unless there is an error.
-func callContext(args []js.Value, i int) (ctx context.Context, cancel func(), err error) {
-	signal := js.Undefined()
-	if opts := argument(args, i); opts.Type() == js.TypeObject {
-		signal = opts.Get("signal")
-	}
-	if !signal.IsUndefined() && !signal.IsNull() && !isSignal(signal) {
-		return nil, nil, &jsio.ArgumentError{Name: "option signal", Want: "an AbortSignal", Got: signal}
-	}
-	ctx, cancel = jsio.WithSignal(context.Background(), signal)
-	return ctx, cancel, nil
-}
-
-// isSignal goes by what a signal can do: one of another frame is no instance of
-// this frame's AbortSignal.
-func isSignal(v js.Value) bool {
-	return v.Type() == js.TypeObject && v.Get("aborted").Type() == js.TypeBoolean && v.Get("addEventListener").Type() == js.TypeFunction
-}
-
-func peerArgument(args []js.Value) (peer.ID, error) {
-	v := argument(args, 0)
-	if v.Type() != js.TypeString {
-		return "", &jsio.ArgumentError{Name: "peer", Want: "a peer id", Got: v}
-	}
-	id, err := peer.Decode(v.String())
-	if err != nil {
-		return "", &jsio.ArgumentError{Name: "peer", Want: "a peer id", Got: v}
-	}
-	return id, nil
-}
-
-func protocolArgument(v js.Value) (protocol.ID, error) {
-	if v.Type() != js.TypeString || len(v.String()) < 2 || v.String()[0] != '/' {
-		return "", &jsio.ArgumentError{Name: "protocol", Want: "a name that begins with /", Got: v}
-	}
-	return protocol.ID(v.String()), nil
 }
 
 func addrStrings(addrs []ma.Multiaddr) []any {

@@ -26,38 +26,33 @@ type kept struct{ identity, histories bool }
 
 // parseOptions reads the argument of createNode. An error names the option.
 func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
-	if raw.IsUndefined() {
-		raw = js.Global().Get("Object").New()
-	}
-	if err := checkOptions(raw, optionNames...); err != nil {
+	o, err := readOptions(raw, optionNames...)
+	if err != nil {
 		return opts, keep, err
 	}
-	if opts.Identity, keep.identity, err = parseIdentity(raw.Get("identity")); err != nil {
+	if opts.Identity, keep.identity, err = parseIdentity(o); err != nil {
 		return opts, keep, err
 	}
-	if keep.histories, err = parseHistories(raw.Get("histories")); err != nil {
+	if keep.histories, err = parseHistories(o); err != nil {
 		return opts, keep, err
 	}
 	if keep.histories && !keep.identity {
 		return opts, keep, optionError("histories", errors.New(`they can be "persistent" where the identity is, too`))
 	}
-	if opts.Logger, err = parseLog(raw.Get("log")); err != nil {
+	if opts.Logger, err = parseLog(o); err != nil {
 		return opts, keep, err
 	}
-	if v := raw.Get("network"); !v.IsUndefined() {
-		if v.Type() != js.TypeString || v.String() == "" {
-			return opts, keep, &jsio.ArgumentError{Name: "option network", Want: "a name", Got: v}
-		}
-		opts.Network = v.String()
+	if opts.Network, err = o.words("network", "a name"); err != nil {
+		return opts, keep, err
 	}
-	relays, err := parseStrings("relays", "an array of multiaddrs", raw.Get("relays"))
+	relays, err := o.strings("relays", "an array of multiaddrs")
 	if err != nil {
 		return opts, keep, err
 	}
 	if opts.Relays, err = core.ParsePeers(relays); err != nil {
 		return opts, keep, optionError("relays", err)
 	}
-	if opts.Transports, err = parseStrings("transports", `an array of "webtransport" and "websocket"`, raw.Get("transports")); err != nil {
+	if opts.Transports, err = o.strings("transports", `an array of "webtransport" and "websocket"`); err != nil {
 		return opts, keep, err
 	}
 	if err := wasm.CheckTransports(opts.Transports); err != nil {
@@ -66,65 +61,47 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 	return opts, keep, nil
 }
 
-func parseStrings(name, want string, v js.Value) ([]string, error) {
-	if v.IsUndefined() {
-		return nil, nil
-	}
-	bad := func(got js.Value) ([]string, error) {
-		return nil, &jsio.ArgumentError{Name: "option " + name, Want: want, Got: got}
-	}
-	if !isArray(v) {
-		return bad(v)
-	}
-	list := make([]string, v.Length())
-	for i := range list {
-		item := v.Index(i)
-		if item.Type() != js.TypeString {
-			return bad(item)
-		}
-		list[i] = item.String()
-	}
-	return list, nil
-}
+// maxKey bounds a private key, bytes: an RSA key of 8192 bits has 5 KB.
+const maxKey = 64 << 10
 
-func parseIdentity(v js.Value) (key crypto.PrivKey, persistent bool, err error) {
-	switch {
-	case v.IsUndefined(), v.Type() == js.TypeString && v.String() == "ephemeral":
+func parseIdentity(o options) (key crypto.PrivKey, persistent bool, err error) {
+	switch name, _ := jsio.Text(o["identity"]); {
+	case !o.given("identity"), name == "ephemeral":
 		return nil, false, nil
-	case v.Type() == js.TypeString && v.String() == "persistent":
+	case name == "persistent":
 		return nil, true, nil
-	case jsio.IsBytes(v):
-		key, err := crypto.UnmarshalPrivateKey(jsio.Bytes(v))
-		if err != nil {
-			return nil, false, optionError("identity", fmt.Errorf("not a libp2p private key: %w", err))
-		}
-		return key, false, nil
 	}
-	return nil, false, &jsio.ArgumentError{Name: "option identity", Want: `"persistent", "ephemeral" or a Uint8Array with a libp2p private key`, Got: v}
+	b, err := bytesArgument(o["identity"], "option identity", `"persistent", "ephemeral" or a Uint8Array with a libp2p private key`, maxKey)
+	if err != nil {
+		return nil, false, err
+	}
+	if key, err = crypto.UnmarshalPrivateKey(b); err != nil {
+		return nil, false, optionError("identity", fmt.Errorf("not a libp2p private key: %w", err))
+	}
+	return key, false, nil
 }
 
-func parseHistories(v js.Value) (persistent bool, err error) {
-	switch {
-	case v.IsUndefined(), v.Type() == js.TypeString && v.String() == "memory":
+func parseHistories(o options) (persistent bool, err error) {
+	switch name, _ := jsio.Text(o["histories"]); {
+	case !o.given("histories"), name == "memory":
 		return false, nil
-	case v.Type() == js.TypeString && v.String() == "persistent":
+	case name == "persistent":
 		return true, nil
 	}
-	return false, &jsio.ArgumentError{Name: "option histories", Want: `"persistent" or "memory"`, Got: v}
+	return false, o.bad("histories", `"persistent" or "memory"`)
 }
 
-func parseLog(v js.Value) (*slog.Logger, error) {
+func parseLog(o options) (*slog.Logger, error) {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	if v.IsUndefined() {
-		v = js.ValueOf("warn")
+	name := "warn"
+	if o.given("log") {
+		name, _ = jsio.Text(o["log"])
 	}
-	if v.Type() == js.TypeString {
-		if v.String() == "off" {
-			return slog.New(slog.DiscardHandler), nil
-		}
-		if level, ok := levels[v.String()]; ok {
-			return slog.New(NewConsoleHandler(level)), nil
-		}
+	if name == "off" {
+		return slog.New(slog.DiscardHandler), nil
 	}
-	return nil, &jsio.ArgumentError{Name: "option log", Want: `"debug", "info", "warn", "error" or "off"`, Got: v}
+	if level, ok := levels[name]; ok {
+		return slog.New(NewConsoleHandler(level)), nil
+	}
+	return nil, o.bad("log", `"debug", "info", "warn", "error" or "off"`)
 }

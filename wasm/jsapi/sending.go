@@ -16,7 +16,7 @@ import (
 )
 
 func (n *node) jsSend(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -24,11 +24,7 @@ func (n *node) jsSend(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := sendOptions(argument(args, 3))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel, err := callContext(args, 3)
+	opts, ctx, cancel, err := sendOptions(argument(args, 3))
 	if err != nil {
 		return nil, err
 	}
@@ -37,14 +33,13 @@ func (n *node) jsSend(args []js.Value) (any, error) {
 }
 
 func (n *node) jsSendAll(args []js.Value) (any, error) {
-	list := argument(args, 0)
-	if !isArray(list) {
-		return nil, &jsio.ArgumentError{Name: "peers", Want: "an array of peer ids", Got: list}
+	list, err := itemsArgument("peers", "an array of peer ids", argument(args, 0))
+	if err != nil {
+		return nil, err
 	}
-	peers := make([]peer.ID, list.Length())
-	for i := range peers {
-		var err error
-		if peers[i], err = peerArgument([]js.Value{list.Index(i)}); err != nil {
+	peers := make([]peer.ID, len(list))
+	for i, v := range list {
+		if peers[i], err = peerArgument(v); err != nil {
 			return nil, err
 		}
 	}
@@ -64,13 +59,19 @@ func (n *node) jsSendTo(args []js.Value) (any, error) {
 }
 
 func filterArgument(v js.Value) (link.Filter, error) {
-	switch {
-	case v.Type() == js.TypeString && v.String() == "every":
+	switch name, _ := jsio.Text(v); name {
+	case "every":
 		return link.Every, nil
-	case v.Type() == js.TypeString && v.String() == "sqrt":
+	case "sqrt":
 		return link.Sqrt, nil
-	case v.Type() == js.TypeObject:
-		if n, ok, err := wholeNumber(v, "random"); ok || err != nil {
+	}
+	if jsio.TypeOf(v) == js.TypeObject {
+		random, err := jsio.Get(v, "random")
+		if err != nil {
+			return nil, &jsio.ArgumentError{Name: "filter", Err: err}
+		}
+		o := options{"random": random}
+		if n, err := o.count("random", 1, jsio.MaxCount); n > 0 || err != nil {
 			return link.Random(int(n)), err
 		}
 	}
@@ -82,11 +83,7 @@ func (n *node) sendMany(args []js.Value, send func(context.Context, string, []by
 	if err != nil {
 		return nil, err
 	}
-	opts, err := sendOptions(argument(args, 3))
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel, err := callContext(args, 3)
+	opts, ctx, cancel, err := sendOptions(argument(args, 3))
 	if err != nil {
 		return nil, err
 	}
@@ -104,24 +101,27 @@ func (n *node) sendMany(args []js.Value, send func(context.Context, string, []by
 
 var priorities = map[string]link.Priority{"high": link.High, "normal": link.Normal, "low": link.Low}
 
-func sendOptions(raw js.Value) ([]core.SendOption, error) {
-	if err := checkOptions(raw, "priority", "signal"); err != nil || raw.IsUndefined() {
-		return nil, err
+// sendOptions are those of a message, and the context of its signal; cancel must be
+// called unless there is an error.
+func sendOptions(raw js.Value) (opts []core.SendOption, ctx context.Context, cancel func(), err error) {
+	o, err := readOptions(raw, "priority", "signal")
+	if err != nil {
+		return nil, nil, nil, err
 	}
-	v := raw.Get("priority")
-	if v.IsUndefined() {
-		return nil, nil
-	}
-	if v.Type() == js.TypeString {
-		if p, ok := priorities[v.String()]; ok {
-			return []core.SendOption{core.At(p)}, nil
+	if o.given("priority") {
+		name, _ := jsio.Text(o["priority"])
+		p, ok := priorities[name]
+		if !ok {
+			return nil, nil, nil, o.bad("priority", `"high", "normal" or "low"`)
 		}
+		opts = append(opts, core.At(p))
 	}
-	return nil, &jsio.ArgumentError{Name: "option priority", Want: `"high", "normal" or "low"`, Got: v}
+	ctx, cancel, err = o.context()
+	return opts, ctx, cancel, err
 }
 
 func (n *node) jsRequest(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -154,57 +154,17 @@ func (n *node) jsRespond(args []js.Value) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		if !jsio.IsBytes(v) {
-			err := &jsio.ArgumentError{Name: "the reply", Want: "a Uint8Array", Got: v}
+		reply, err := bytesArgument(v, "the reply", "a Uint8Array", maxMessage)
+		if err != nil {
 			n.dispatch("error", map[string]any{"message": fmt.Sprintf("responder of %q: %v", typ, err)})
-			return nil, err
 		}
-		return jsio.Bytes(v), nil
+		return reply, err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return n.register(map[string]any{"type": typ}, remove), nil
 }
-
-// messageArguments are the type and the bytes of a message.
-func messageArguments(args []js.Value) (typ string, data []byte, err error) {
-	if typ, err = stringArgument(argument(args, 0), "type", "a string"); err != nil {
-		return "", nil, err
-	}
-	v := argument(args, 1)
-	if !jsio.IsBytes(v) {
-		return "", nil, &jsio.ArgumentError{Name: "data", Want: "a Uint8Array", Got: v}
-	}
-	return typ, jsio.Bytes(v), nil
-}
-
-// handlerArguments are a type and the function that answers it.
-func handlerArguments(args []js.Value) (typ string, f js.Value, err error) {
-	if typ, err = stringArgument(argument(args, 0), "type", "a string"); err != nil {
-		return "", f, err
-	}
-	if f = argument(args, 1); f.Type() != js.TypeFunction {
-		return "", f, &jsio.ArgumentError{Name: "handler", Want: "a function", Got: f}
-	}
-	return typ, f, nil
-}
-
-func stringArgument(v js.Value, name, want string) (string, error) {
-	if v.Type() != js.TypeString {
-		return "", &jsio.ArgumentError{Name: name, Want: want, Got: v}
-	}
-	return v.String(), nil
-}
-
-func rest(args []js.Value, from int) []js.Value {
-	if from >= len(args) {
-		return nil
-	}
-	return args[from:]
-}
-
-func isArray(v js.Value) bool { return js.Global().Get("Array").Call("isArray", v).Bool() }
 
 func peerStrings(ids []peer.ID) []any {
 	list := make([]any, len(ids))

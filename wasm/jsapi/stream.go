@@ -105,7 +105,8 @@ var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js
 	m.failed = jsio.NewFunc(func(this js.Value, args []js.Value) any {
 		s, _, ok := streams.Find(this)
 		if !ok {
-			return this.Get("ended")
+			ended, _ := jsio.Get(this, "ended")
+			return ended
 		}
 		thrown := argument(args, 0)
 		return jsio.Promise(func() (any, error) { return throwable(s.failed(thrown)), nil })
@@ -170,10 +171,8 @@ func withReason(err error) error {
 	if !ok || errors.Is(err, context.Canceled) { // a signal's, which is an AbortError
 		return err
 	}
-	var v js.Value
-	if f := api.Get(makeError); f.Type() == js.TypeFunction {
-		v = f.Invoke(string(e.Reason), err.Error())
-	} else {
+	v, failed := jsio.Call(api, makeError, string(e.Reason), err.Error())
+	if failed != nil { // nobody set it, or it threw
 		v = js.Global().Get("Error").New(err.Error())
 		v.Set("reason", string(e.Reason))
 	}

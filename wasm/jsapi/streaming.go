@@ -18,7 +18,7 @@ import (
 )
 
 func (n *node) jsOpen(args []js.Value) (any, error) {
-	p, err := peerArgument(args)
+	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -26,18 +26,18 @@ func (n *node) jsOpen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := argument(args, 2)
-	if err := checkOptions(raw, "allowCustomProtocol", "signal"); err != nil {
+	o, err := readOptions(argument(args, 2), "allowCustomProtocol", "signal")
+	if err != nil {
 		return nil, err
 	}
-	custom, err := flagOption(raw, "allowCustomProtocol")
+	custom, err := o.flag("allowCustomProtocol", false)
 	if err != nil {
 		return nil, err
 	}
 	if err := bridge.CheckName(proto, custom); err != nil {
 		return nil, fmt.Errorf("open: %w", err)
 	}
-	ctx, cancel, err := callContext(args, 2)
+	ctx, cancel, err := o.context()
 	if err != nil {
 		return nil, err
 	}
@@ -82,8 +82,10 @@ var _ bridge.Target = (*handlerTarget)(nil)
 
 // String is what the registry calls it.
 func (t *handlerTarget) String() string {
-	if name := t.f.Get("name"); name.Type() == js.TypeString && name.String() != "" {
-		return "function " + name.String()
+	if v, err := jsio.Get(t.f, "name"); err == nil {
+		if name, _ := jsio.Text(v); name != "" {
+			return "function " + name
+		}
 	}
 	return "js"
 }
@@ -138,9 +140,9 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := argument(args, 1)
-	if handler.Type() != js.TypeFunction {
-		return nil, &jsio.ArgumentError{Name: "handler", Want: "a function", Got: handler}
+	handler, err := functionArgument(argument(args, 1), "handler")
+	if err != nil {
+		return nil, err
 	}
 	config, err := listenConfig(argument(args, 2))
 	if err != nil {
@@ -155,19 +157,17 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 }
 
 func listenConfig(raw js.Value) (c bridge.ListenConfig, err error) {
-	if err := checkOptions(raw, append([]string{"allowCustomProtocol", "announce"}, updateOptions...)...); err != nil || raw.IsUndefined() {
+	o, err := readOptions(raw, append([]string{"allowCustomProtocol", "announce"}, updateOptions...)...)
+	if err != nil {
 		return c, err
 	}
-	if c.CustomProtocol, err = flagOption(raw, "allowCustomProtocol"); err != nil {
+	if c.CustomProtocol, err = o.flag("allowCustomProtocol", false); err != nil {
 		return c, err
 	}
-	if v := raw.Get("announce"); !v.IsUndefined() {
-		if v.Type() != js.TypeString || v.String() == "" {
-			return c, &jsio.ArgumentError{Name: "option announce", Want: "a description", Got: v}
-		}
-		c.Announce = v.String()
+	if c.Announce, err = o.words("announce", "a description"); err != nil {
+		return c, err
 	}
-	change, err := parseUpdate(raw)
+	change, err := parseUpdate(o)
 	if err != nil {
 		return c, err
 	}
@@ -177,13 +177,14 @@ func listenConfig(raw js.Value) (c bridge.ListenConfig, err error) {
 
 func (l *listener) update(args []js.Value) (any, error) {
 	raw := argument(args, 0)
-	if raw.Type() != js.TypeObject {
+	if jsio.TypeOf(raw) != js.TypeObject {
 		return nil, &jsio.ArgumentError{Name: "changes", Want: "an object", Got: raw}
 	}
-	if err := checkOptions(raw, updateOptions...); err != nil {
+	o, err := readOptions(raw, updateOptions...)
+	if err != nil {
 		return nil, err
 	}
-	change, err := parseUpdate(raw)
+	change, err := parseUpdate(o)
 	if err != nil {
 		return nil, err
 	}
@@ -194,17 +195,16 @@ func (l *listener) update(args []js.Value) (any, error) {
 var updateOptions = []string{"allow", "deny", "maxStreams", "maxStreamsPerPeer", "rate"}
 
 // parseUpdate reads them; what is not given stays as it is.
-func parseUpdate(raw js.Value) (func(*bridge.Access, *bridge.Limits), error) {
+func parseUpdate(o options) (func(*bridge.Access, *bridge.Limits), error) {
 	var changes []func(*bridge.Access, *bridge.Limits)
 	for name, field := range map[string]func(*bridge.Access) *[]peer.ID{
 		"allow": func(a *bridge.Access) *[]peer.ID { return &a.Allow },
 		"deny":  func(a *bridge.Access) *[]peer.ID { return &a.Deny },
 	} {
-		v := raw.Get(name)
-		if v.IsUndefined() {
+		if !o.given(name) {
 			continue
 		}
-		peers, err := peersOption(name, v)
+		peers, err := peersOption(o, name)
 		if err != nil {
 			return nil, err
 		}
@@ -215,14 +215,14 @@ func parseUpdate(raw js.Value) (func(*bridge.Access, *bridge.Limits), error) {
 		"maxStreamsPerPeer": func(m *bridge.Limits, n int64) { m.StreamsPerPeer = int(n) },
 		"rate":              func(m *bridge.Limits, n int64) { m.Rate = n },
 	} {
-		v := raw.Get(name)
-		if v.IsUndefined() {
+		if !o.given(name) {
 			continue
 		}
-		if !isCount(v) {
-			return nil, &jsio.ArgumentError{Name: "option " + name, Want: "a whole number, or 0 for no bound", Got: v}
+		n, err := o.count(name, 0, jsio.MaxCount)
+		if err != nil {
+			return nil, err
 		}
-		changes = append(changes, func(_ *bridge.Access, m *bridge.Limits) { set(m, int64(v.Float())) })
+		changes = append(changes, func(_ *bridge.Access, m *bridge.Limits) { set(m, n) })
 	}
 	return func(a *bridge.Access, m *bridge.Limits) {
 		for _, change := range changes {
@@ -231,38 +231,19 @@ func parseUpdate(raw js.Value) (func(*bridge.Access, *bridge.Limits), error) {
 	}, nil
 }
 
-// isCount says whether v is a whole number, and not negative.
-func isCount(v js.Value) bool {
-	return v.Type() == js.TypeNumber && js.Global().Get("Number").Call("isSafeInteger", v).Bool() && v.Float() >= 0
-}
-
-func peersOption(name string, v js.Value) ([]peer.ID, error) {
-	texts, err := parseStrings(name, "an array of peer ids", v)
+func peersOption(o options, name string) ([]peer.ID, error) {
+	const want = "an array of peer ids"
+	texts, err := o.strings(name, want)
 	if err != nil {
 		return nil, err
 	}
 	peers := make([]peer.ID, len(texts))
 	for i, text := range texts {
 		if peers[i], err = peer.Decode(text); err != nil {
-			return nil, &jsio.ArgumentError{Name: "option " + name, Want: "an array of peer ids", Got: v.Index(i)}
+			return nil, &jsio.ArgumentError{Name: "option " + name, Want: want, Got: js.ValueOf(text)}
 		}
 	}
 	return peers, nil
-}
-
-// flagOption is an option that is true or false; without it, false.
-func flagOption(raw js.Value, name string) (bool, error) {
-	if raw.Type() != js.TypeObject {
-		return false, nil
-	}
-	switch v := raw.Get(name); v.Type() {
-	case js.TypeUndefined:
-		return false, nil
-	case js.TypeBoolean:
-		return v.Bool(), nil
-	default:
-		return false, &jsio.ArgumentError{Name: "option " + name, Want: "true or false", Got: v}
-	}
 }
 
 func (n *node) jsListeners([]js.Value) (any, error) {
@@ -270,11 +251,11 @@ func (n *node) jsListeners([]js.Value) (any, error) {
 }
 
 func (n *node) jsStreams(args []js.Value) (any, error) {
-	raw := argument(args, 0)
-	if err := checkOptions(raw, "ended"); err != nil {
+	o, err := readOptions(argument(args, 0), "ended")
+	if err != nil {
 		return nil, err
 	}
-	ended, err := flagOption(raw, "ended")
+	ended, err := o.flag("ended", false)
 	if err != nil {
 		return nil, err
 	}
@@ -286,11 +267,11 @@ func (n *node) jsStreams(args []js.Value) (any, error) {
 
 func (n *node) jsCloseStream(args []js.Value) (any, error) {
 	v := argument(args, 0)
-	if !isCount(v) {
+	id, ok := jsio.Count(v, 0, jsio.MaxCount)
+	if !ok {
 		return nil, &jsio.ArgumentError{Name: "id", Want: "the id of a stream, which is a whole number", Got: v}
 	}
-	id := uint64(v.Float())
-	if err := n.Bridge().CloseStream(id); err != nil {
+	if err := n.Bridge().CloseStream(uint64(id)); err != nil {
 		return nil, fmt.Errorf("close stream %d: %w", id, err)
 	}
 	return nil, nil
@@ -299,16 +280,13 @@ func (n *node) jsCloseStream(args []js.Value) (any, error) {
 // jsServices asks one peer, or all that are connected: of these, those that do
 // not answer offer nothing.
 func (n *node) jsServices(args []js.Value) (any, error) {
-	if err := checkOptions(argument(args, 1), "signal"); err != nil {
-		return nil, err
-	}
 	ctx, cancel, err := callContext(args, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
 	if !argument(args, 0).IsUndefined() {
-		p, err := peerArgument(args)
+		p, err := peerArgument(argument(args, 0))
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"syscall/js"
 
@@ -39,7 +38,7 @@ func init() {
 		},
 		ended: func(object js.Value, method string) (any, error) {
 			if method == "dropped" {
-				return object.Get("lost"), nil
+				return lost.Call("get", object), nil
 			}
 			return nil, nil
 		},
@@ -60,9 +59,13 @@ func (s *subscription) next([]js.Value) (any, error) {
 	return jsio.Uint8Array(data), nil
 }
 
-// forget leaves what was lost with the object.
+// lost is what the subscriptions that are closed have lost, by their objects.
+var lost = js.Global().Get("WeakMap").New()
+
+func (s *subscription) leave() { lost.Call("set", s.object, float64(s.Dropped())) }
+
 func (s *subscription) forget() {
-	s.object.Set("lost", float64(s.Dropped()))
+	s.leave()
 	subscriptions.open.Drop(s.object)
 }
 
@@ -82,31 +85,29 @@ func (n *node) jsSubscribe(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw := argument(args, 1)
-	if err := checkOptions(raw, "buffer", "broadcasts", "policy"); err != nil {
+	o, err := readOptions(argument(args, 1), "buffer", "broadcasts", "policy")
+	if err != nil {
 		return nil, err
 	}
 	var opts []dispatch.Option
+	if buffer, err := o.count("buffer", 1, jsio.MaxCount); err != nil {
+		return nil, err
+	} else if buffer > 0 {
+		opts = append(opts, dispatch.Buffer(int(buffer)))
+	}
+	if o.given("policy") {
+		name, _ := jsio.Text(o["policy"])
+		policy, ok := policies[name]
+		if !ok {
+			return nil, o.bad("policy", "one of "+strings.Join(policyNames, ", "))
+		}
+		opts = append(opts, policy)
+	}
 	subscribe := n.Subscribe
-	if raw.Type() == js.TypeObject {
-		if buffer, ok, err := wholeNumber(raw, "buffer"); err != nil {
-			return nil, err
-		} else if ok {
-			opts = append(opts, dispatch.Buffer(int(buffer)))
-		}
-		if v := raw.Get("policy"); !v.IsUndefined() {
-			policy, ok := dispatch.Option(nil), false
-			if v.Type() == js.TypeString {
-				policy, ok = policies[v.String()]
-			}
-			if !ok {
-				return nil, &jsio.ArgumentError{Name: "option policy", Want: "one of " + strings.Join(policyNames, ", "), Got: v}
-			}
-			opts = append(opts, policy)
-		}
-		if v := raw.Get("broadcasts"); v.Type() == js.TypeBoolean && !v.Bool() {
-			subscribe = n.SubscribeDirect
-		}
+	if broadcasts, err := o.flag("broadcasts", true); err != nil {
+		return nil, err
+	} else if !broadcasts {
+		subscribe = n.SubscribeDirect
 	}
 	s, err := subscribe(pattern, opts...)
 	if err != nil {
@@ -170,34 +171,4 @@ func (n *node) jsPresence(args []js.Value) (any, error) {
 	}
 	object := newObject(map[string]any{"type": typ})
 	return presences.object(object, &presence{p, n, object}), nil
-}
-
-// checkOptions says what is wrong with an object of options: one that is not
-// known is a mistake in writing more often than not.
-func checkOptions(raw js.Value, known ...string) error {
-	if raw.IsUndefined() {
-		return nil
-	}
-	if raw.Type() != js.TypeObject {
-		return &jsio.ArgumentError{Name: "options", Want: "an object", Got: raw}
-	}
-	keys := js.Global().Get("Object").Call("keys", raw)
-	for i := range keys.Length() {
-		if name := keys.Index(i).String(); !slices.Contains(known, name) {
-			return fmt.Errorf("unknown option %q: there are %s", name, strings.Join(known, ", "))
-		}
-	}
-	return nil
-}
-
-// wholeNumber is an option that is one, of at least 1.
-func wholeNumber(raw js.Value, name string) (n int64, ok bool, err error) {
-	v := raw.Get(name)
-	if v.IsUndefined() {
-		return 0, false, nil
-	}
-	if !isCount(v) || v.Float() < 1 {
-		return 0, false, &jsio.ArgumentError{Name: "option " + name, Want: "a whole number of at least 1", Got: v}
-	}
-	return int64(v.Float()), true, nil
 }

@@ -23,6 +23,9 @@ const (
 	// the time and its windows bound what peers may send, so only a peer that
 	// ignores them comes here.
 	maxUnread = 16 << 20
+	// frameCost is added to the size of each waiting message, bytes: about what
+	// Go needs to hold it. It bounds messages of one byte, too.
+	frameCost = 64
 	// drainPoll is how often a full buffer is looked at: there is no event. In a
 	// hidden tab the timers of the platform run once a second or a minute; there
 	// what comes is the sign that something went, since peers give windows back.
@@ -44,7 +47,7 @@ type socket struct {
 
 	mu     sync.Mutex
 	unread [][]byte
-	size   int
+	size   int   // of unread, with frameCost for each
 	err    error // why there is no more after unread
 }
 
@@ -65,12 +68,17 @@ func open(ctx context.Context, url string) (*socket, error) {
 	}
 	opened := make(chan struct{})
 	s.on("open", func(js.Value) { close(opened) })
-	s.on("message", func(e js.Value) { s.message(e.Get("data")) })
-	s.on("close", func(e js.Value) { s.closed(closeError(e.Get("code").Int(), e.Get("reason").String())) })
+	s.on("message", func(e js.Value) {
+		if err := s.message(e.Get("data")); err != nil {
+			s.end(err)
+			s.js.Call("close")
+		}
+	})
+	s.on("close", func(e js.Value) { s.closed(closeError(e.Get("code"), e.Get("reason"))) })
 	// Browsers say nothing here and send close after it; Node.js says what
 	// failed, and may send nothing more.
 	s.on("error", func(e js.Value) {
-		if why := e.Get("error"); !why.IsUndefined() {
+		if why := e.Get("error"); !why.IsUndefined() && !why.IsNull() {
 			s.closed(fmt.Errorf("connection failed: %w", jsio.AsError(why)))
 		}
 	})
@@ -94,34 +102,54 @@ func (s *socket) on(event string, f func(js.Value)) {
 	s.js.Set("on"+event, h)
 }
 
-func (s *socket) message(data js.Value) {
-	b := jsio.Bytes(data)
+// message takes what the server sent. An error ends the connection.
+func (s *socket) message(data js.Value) error {
 	s.mu.Lock()
-	if s.err == nil {
-		s.unread = append(s.unread, b)
-		s.size += len(b)
-	}
-	tooMuch := s.size > maxUnread
+	room, over := maxUnread-s.size-frameCost, s.err != nil
 	s.mu.Unlock()
-	if tooMuch {
-		s.end(fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread))
-		s.js.Call("close")
-		return
+	if over {
+		return nil // messages come until the server answers the close
 	}
+	if jsio.TypeOf(data) == js.TypeString {
+		return errText
+	}
+	b, err := jsio.Bytes(data, max(room, 0))
+	switch {
+	case errors.Is(err, jsio.ErrTooLarge):
+		return errUnread
+	case err != nil:
+		return fmt.Errorf("message: %w", err)
+	case len(b) == 0:
+		return nil
+	}
+	s.mu.Lock()
+	s.unread = append(s.unread, b)
+	s.size += len(b) + frameCost
+	s.mu.Unlock()
 	s.wake()
 	select {
 	case s.stirred <- struct{}{}:
 	default:
 	}
+	return nil
 }
 
+var (
+	errText   = errors.New("the server sent a text message, and libp2p's are binary: check that the address is that of a libp2p peer")
+	errUnread = fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread)
+)
+
 // closeError is why the socket was closed. Orderly are the codes 1000 (normal)
-// and 1005 (none given), RFC 6455, 7.4.1.
-func closeError(code int, reason string) error {
-	if code == 1000 || code == 1005 {
+// and 1005 (none given), RFC 6455, 7.4.1. The reason is the server's words.
+func closeError(code, reason js.Value) error {
+	n, _ := jsio.Count(code, 0, 1<<16-1)
+	if n == 1000 || n == 1005 {
 		return io.EOF
 	}
-	return fmt.Errorf("closed with code %d %s", code, reason)
+	if words, _ := jsio.Text(reason); words != "" {
+		return fmt.Errorf("closed with code %d: %q", n, words)
+	}
+	return fmt.Errorf("closed with code %d", n)
 }
 
 // closed takes the last event there is.
@@ -186,12 +214,13 @@ func (s *socket) take(b []byte) (int, error) {
 	for n < len(b) && len(s.unread) > 0 {
 		c := copy(b[n:], s.unread[0])
 		n += c
+		s.size -= c
 		if s.unread[0] = s.unread[0][c:]; len(s.unread[0]) == 0 {
 			s.unread[0] = nil
 			s.unread = s.unread[1:]
+			s.size -= frameCost
 		}
 	}
-	s.size -= n
 	if n == 0 {
 		return 0, s.err
 	}
@@ -220,7 +249,10 @@ func (s *socket) Write(b []byte) (n int, err error) {
 		}
 		js.CopyBytesToJS(s.scratch, chunk)
 		// send copies, so the buffer is free again when it returns.
-		s.js.Call("send", s.scratch.Call("subarray", 0, len(chunk)))
+		if _, err := jsio.Try(func() js.Value { return s.js.Call("send", s.scratch.Call("subarray", 0, len(chunk))) }); err != nil {
+			s.end(err)
+			return n, err
+		}
 		n += len(chunk)
 	}
 	return n, nil

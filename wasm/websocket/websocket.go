@@ -9,7 +9,10 @@
 // Writes wait while more than 1 MiB is buffered in the platform. A WebSocket
 // cannot be told to wait, so a connection whose reader falls more than 16 MiB
 // behind is closed; the muxer reads all the time and its windows hold back every
-// peer that honours them, so that comes of a hostile one only.
+// peer that honours them, so that comes of a hostile one only. A connection whose
+// server sends text is closed, too: libp2p's messages are binary. The platform
+// tells of a message once it holds all of it, so a single huge one cannot be
+// refused before it costs the tab its memory.
 //
 // WebSocketStream, which could be told to wait, is not used: Chromium 156
 // crashes the page when one is closed while it is being read, and measured side

@@ -5,6 +5,7 @@ package webtransport
 import (
 	"context"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"syscall/js"
@@ -55,7 +56,7 @@ func newConn(t *Transport, session js.Value, to target, scope network.ConnManage
 	}
 	onClose = jsio.NewFunc(func(_ js.Value, args []js.Value) any { return over(closeError(args)) })
 	onFailure = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
-		return over(fmt.Errorf("session failed: %w", jsio.AsError(args[0])))
+		return over(fmt.Errorf("session failed: %w", jsio.AsError(jsio.First(args))))
 	})
 	session.Get("closed").Call("then", onClose, onFailure)
 	return c
@@ -63,9 +64,11 @@ func newConn(t *Transport, session js.Value, to target, scope network.ConnManage
 
 // closeError is why the session ended in order: WebTransportCloseInfo.
 func closeError(args []js.Value) error {
-	code := 0
-	if len(args) > 0 && args[0].Type() == js.TypeObject {
-		code = args[0].Get("closeCode").Int()
+	var code int64
+	if len(args) > 0 {
+		if v, err := jsio.Get(args[0], "closeCode"); err == nil {
+			code, _ = jsio.Count(v, 0, math.MaxUint32)
+		}
 	}
 	return &network.ConnError{Remote: true, ErrorCode: network.ConnErrorCode(code)}
 }
@@ -114,7 +117,7 @@ func (c *conn) AcceptStream() (network.MuxedStream, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	if r.Get("done").Bool() {
+	if r.Get("done").Truthy() {
 		<-c.closed
 		return nil, c.reason()
 	}
@@ -167,7 +170,7 @@ func (c *conn) end(err error) {
 		}
 		c.aborts.Wait()
 		// On a session that has ended by itself, close does nothing.
-		c.js.Call("close", map[string]any{"closeCode": 0, "reason": ""})
+		_, _ = jsio.Call(c.js, "close", map[string]any{"closeCode": 0, "reason": ""})
 		for s := range streams {
 			s.fail(err)
 		}

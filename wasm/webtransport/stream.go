@@ -39,7 +39,7 @@ func newStream(c *conn, pair js.Value) *stream {
 // ended, which streams may see before the session itself says so.
 func Failure(thrown js.Value) error {
 	seen := jsio.AsError(thrown)
-	if thrown.Type() == js.TypeObject && thrown.Get("source").Equal(js.ValueOf("session")) {
+	if source, err := jsio.Get(thrown, "source"); err == nil && source.Equal(js.ValueOf("session")) {
 		return &network.ConnError{Remote: true, TransportError: seen}
 	}
 	return &network.StreamError{Remote: true, TransportError: seen}

@@ -150,7 +150,7 @@ func open(ctx context.Context, to target) (js.Value, error) {
 	}
 	session.Get("closed").Call("then", jsio.Ignore, jsio.Ignore)
 	if _, err := jsio.Await(ctx, session.Get("ready")); err != nil {
-		session.Call("close") // else a pending one counts against the browser's limit of 64
+		_, _ = jsio.Call(session, "close") // else a pending one counts against the browser's limit of 64
 		return session, err
 	}
 	return session, nil

@@ -120,3 +120,38 @@ func TestDialOverIPv6AndByName(t *testing.T) {
 	_, rest := ma.SplitFirst(far.Addr(t, "/ip4"))
 	conformance.Dial(t, tr, ma.StringCast("/dns4/localhost").Encapsulate(rest), far.ID)
 }
+
+func TestServerThatBreaksTheHandshakeIsAnError(t *testing.T) {
+	requireAvailable(t)
+	for _, kind := range []string{"garbage", "reset"} {
+		far := farside.StartRogue(t, kind)
+		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		_, err := newTransport(t, conformance.NewKey(t), 20*time.Second).Dial(ctx, far.Addrs[0], far.ID)
+		require.Error(t, err, kind)
+		require.NoError(t, ctx.Err(), kind)
+		cancel()
+	}
+}
+
+func TestSessionThatItsServerClosesEnds(t *testing.T) {
+	requireAvailable(t)
+	far := farside.StartRogue(t, "close")
+	c := conformance.Dial(t, newTransport(t, conformance.NewKey(t), 20*time.Second), far.Addrs[0], far.ID)
+	_, err := c.AcceptStream()
+	require.Error(t, err)
+	require.True(t, c.IsClosed())
+}
+
+func TestFloodOfStreamsThatNobodyAcceptsIsHeldBack(t *testing.T) {
+	requireAvailable(t)
+	far := farside.StartRogue(t, "flood")
+	c := conformance.Dial(t, newTransport(t, conformance.NewKey(t), 20*time.Second), far.Addrs[0], far.ID)
+	for range 300 { // more than may be open at once
+		s, err := c.AcceptStream()
+		require.NoError(t, err)
+		_, err = s.Read(make([]byte, 1))
+		require.NoError(t, err)
+		require.NoError(t, s.Reset())
+	}
+	require.NoError(t, c.Close())
+}

@@ -46,6 +46,7 @@ func newControl() *control {
 	}))
 	c.mux.HandleFunc("POST /mute", c.start(newMute))
 	c.mux.HandleFunc("POST /rogue", c.start(newRogue))
+	c.mux.HandleFunc("POST /intruder", c.start(newIntruder))
 	for _, kind := range []string{"peer", "server"} {
 		c.mux.HandleFunc("/"+kind+"/{n}", c.delegate)
 		c.mux.HandleFunc("/"+kind+"/{n}/{rest...}", c.delegate)

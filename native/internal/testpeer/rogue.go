@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -16,7 +18,8 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// newRogue starts a WebTransport server that is right in everything but the certificate hashes of its early data.
+// newRogue starts a WebTransport server that is right in everything but one thing: the certificate hashes of its early data, or
+// what it does with the first stream or with the session.
 func newRogue(q url.Values) (backend, error) {
 	s, err := newServer()
 	if err != nil {
@@ -33,8 +36,16 @@ func newRogue(q url.Values) (backend, error) {
 		err = s.listenWebTransport(s.rogueSession(func(own multihash.Multihash) [][]byte { return [][]byte{own} }), other)
 	case "no-certhash":
 		err = s.listenWebTransport(s.rogueSession(func(multihash.Multihash) [][]byte { return nil }))
+	case "garbage":
+		err = s.listenWebTransport(s.garbageSession)
+	case "reset":
+		err = s.listenWebTransport(s.resetSession)
+	case "close":
+		err = s.listenWebTransport(s.closeSession)
+	case "flood":
+		err = s.listenWebTransport(s.floodSession)
 	default:
-		err = fmt.Errorf("kind=%q: want missing-certhash, second-certhash or no-certhash", kind)
+		err = fmt.Errorf("kind=%q: want missing-certhash, second-certhash, no-certhash, garbage, reset, close or flood", kind)
 	}
 	if err != nil {
 		s.close()
@@ -55,6 +66,50 @@ func (s *server) rogueSession(claim func(own multihash.Multihash) [][]byte) func
 		defer handshake.Wait()
 		handshake.Go(func() { io.Copy(io.Discard, c) }) // until the dialer closes the stream, or the session ends
 		s.muteSession(ctx, sess, own)
+	}
+}
+
+// garbageSession answers the Noise handshake with what is none.
+func (s *server) garbageSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
+	if str, err := sess.AcceptStream(ctx); err == nil {
+		str.Write([]byte(rand.Text() + rand.Text() + rand.Text()))
+	}
+	s.muteSession(ctx, sess, own)
+}
+
+func (s *server) resetSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
+	if str, err := sess.AcceptStream(ctx); err == nil {
+		str.CancelRead(math.MaxUint32)
+		str.CancelWrite(math.MaxUint32)
+	}
+	s.muteSession(ctx, sess, own)
+}
+
+// closeSession closes after the handshake, with the largest code and the longest reason that there may be.
+func (s *server) closeSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
+	if _, err := s.secure(ctx, sess, [][]byte{own}); err == nil {
+		sess.CloseWithError(math.MaxUint32, strings.Repeat("x", 1024))
+	}
+}
+
+// floodSession opens streams of both kinds after the handshake and sends datagrams, as much as it may.
+func (s *server) floodSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
+	if _, err := s.secure(ctx, sess, [][]byte{own}); err != nil {
+		return
+	}
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	streams.Go(func() {
+		for str, err := sess.OpenUniStreamSync(ctx); err == nil; str, err = sess.OpenUniStreamSync(ctx) {
+			streams.Go(func() { str.Write(make([]byte, 1<<20)) })
+		}
+	})
+	streams.Go(func() {
+		for sess.SendDatagram(make([]byte, 1000)) == nil {
+		}
+	})
+	for str, err := sess.OpenStreamSync(ctx); err == nil; str, err = sess.OpenStreamSync(ctx) {
+		streams.Go(func() { str.Write(make([]byte, 1<<20)) })
 	}
 }
 

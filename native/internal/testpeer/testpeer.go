@@ -62,7 +62,7 @@
 //
 // # Servers that misbehave
 //
-// Both answer {"n","peerId","addrs"}; the peer id is valid and, for mutes, nobody's. GET /server/{n} -> {"accepted","open",
+// All answer {"n","peerId","addrs"}; the peer id is valid and, for mutes, nobody's. GET /server/{n} -> {"accepted","open",
 // "streams","secured"}, counting connections (for WebTransport: sessions, or requests for one); POST /server/{n}/close ends it.
 //
 //	POST /mute?kind=tcp                    accepts and says nothing; the first address is /ws, the second plain TCP
@@ -72,6 +72,14 @@
 //	POST /rogue?kind=missing-certhash      correct Noise, but its early data names another certificate hash than its address
 //	POST /rogue?kind=second-certhash       its address names two hashes, its early data only the one in use
 //	POST /rogue?kind=no-certhash           its early data names none
+//	POST /rogue?kind=garbage               grants the session, and answers Noise with what is none
+//	POST /rogue?kind=reset                 grants the session, and resets the first stream
+//	POST /rogue?kind=close                 correct Noise, then closes with code 2^32-1 and the longest reason
+//	POST /rogue?kind=flood                 correct Noise, then streams of both kinds and datagrams, as many as it may
+//	POST /intruder?to=MULTIADDR/p2p/ID&bytes=HEX   passes on what goes to and from that peer, over /ws, and sends the bytes too
+//	     &after=K          after K WebSocket frames of the peer; 0, the default, is after the HTTP response, and -1 in its place
+//	     &times=N          so many times
+//	     &then=end|hold    then closes the TCP connection, or says no more; without it, the peer is heard on
 package main
 
 import (

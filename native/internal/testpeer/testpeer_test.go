@@ -239,6 +239,24 @@ func TestRoguesAreRefused(t *testing.T) {
 	}
 }
 
+func TestIntruderPassesOnAPeerAndItsBytes(t *testing.T) {
+	a := start(t)
+	from, far := a.peer(""), a.peer("listen=ws")
+	to := "/intruder?to=" + url.QueryEscape(far.Addrs[0])
+	for query, passes := range map[string]bool{
+		"&bytes=8900":                true, // a ping
+		"&bytes=8900&after=2":        true,
+		"&bytes=8900&times=1000":     true,
+		"&bytes=88020fa1&then=hold":  false, // a close
+		"&bytes=&then=end":           false,
+		"&bytes=0d0a0d0a&after=-1":   false,
+		"&bytes=82&after=1&then=end": false,
+	} {
+		res := a.act(from.N, "echo", call[info](a, "POST", to+query).Addrs[0], "fresh=1&bytes=100000&timeout=20s")
+		assert.Equal(t, passes, res.OK, "%s: %s", query, res.Error)
+	}
+}
+
 func TestSelfSignedWebSocketIsRefused(t *testing.T) {
 	a := start(t)
 	from, to := a.peer(""), a.peer("wss=1")
@@ -266,6 +284,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		"/peer?process=1&listen=ws:99999":      "port",
 		"/mute?kind=loud":                      "loud",
 		"/rogue?kind=nice":                     "nice",
+		"/intruder?to=nowhere":                 "nowhere",
 		"/peer?relay=1&listen=ws&relayTTL=now": "relayTTL",
 	} {
 		got := call[struct{ Error string }](a, "POST", path, http.StatusBadRequest)

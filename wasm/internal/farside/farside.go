@@ -8,10 +8,12 @@ package farside
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall/js"
 	"testing"
@@ -43,6 +45,27 @@ func StartMute(t testing.TB, kind string) *Peer { return start(t, "mute", "kind=
 
 // StartRogue starts a server that speaks libp2p and lies.
 func StartRogue(t testing.TB, kind string) *Peer { return start(t, "rogue", "kind="+kind) }
+
+// An Intrusion is raw bytes that somebody between the ends of a TCP connection
+// sends to the one who dialled.
+type Intrusion struct {
+	After int    // the peer's WebSocket frames that pass before; -1: in place of the HTTP response
+	Bytes []byte // such as frames
+	Times int    // if zero, once
+	Then  string // end closes the TCP connection after them, hold says no more; if empty, the peer is heard on
+}
+
+// StartIntruder starts a server through which the peer is reached over /ws.
+func (p *Peer) StartIntruder(t testing.TB, i Intrusion) *Peer {
+	t.Helper()
+	return start(t, "intruder", url.Values{
+		"to":    {fmt.Sprintf("%s/p2p/%s", p.Addr(t, "/ws"), p.ID)},
+		"after": {strconv.Itoa(i.After)},
+		"bytes": {hex.EncodeToString(i.Bytes)},
+		"times": {strconv.Itoa(max(i.Times, 1))},
+		"then":  {i.Then},
+	}.Encode())
+}
 
 func start(t testing.TB, what, query string) *Peer {
 	t.Helper()

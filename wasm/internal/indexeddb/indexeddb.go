@@ -20,6 +20,9 @@ var ErrUnavailable = errors.New("the platform has no IndexedDB here")
 // version is that of each database's layout: one set of stores, made with it.
 const version = 1
 
+// MaxValue bounds a value that is read, bytes: far more than anything of ours has.
+const MaxValue = 64 << 20
+
 // DB is an open database. Its methods may be called concurrently.
 type DB struct {
 	js   js.Value
@@ -77,10 +80,11 @@ func (d *DB) Get(ctx context.Context, store, key string) ([]byte, error) {
 	if err != nil || v.IsUndefined() {
 		return nil, err
 	}
-	if !jsio.IsBytes(v) {
-		return nil, fmt.Errorf("IndexedDB %q, store %q: what lies under %q is not bytes", d.name, store, key)
+	b, err := jsio.Bytes(v, MaxValue)
+	if err != nil {
+		return nil, fmt.Errorf("IndexedDB %q, store %q: what is stored under %q: %w", d.name, store, key, err)
 	}
-	return jsio.Bytes(v), nil
+	return b, nil
 }
 
 // Put returns when the value is committed.

@@ -12,13 +12,11 @@ import (
 // An object costs no js.Func of its own, and once its value is dropped a call
 // on it finds nothing.
 type Handles[T any] struct {
-	mu   sync.Mutex
-	last int
-	open map[int]T
+	mu      sync.Mutex
+	last    int
+	open    map[int]T
+	numbers js.Value // a WeakMap from objects to keys of open: nothing of the page runs when it is asked
 }
-
-// handleKey is the property, not enumerable, that holds an object's number.
-const handleKey = "_tombolo"
 
 // Add makes obj stand for value.
 func (h *Handles[T]) Add(obj js.Value, value T) {
@@ -26,28 +24,29 @@ func (h *Handles[T]) Add(obj js.Value, value T) {
 	defer h.mu.Unlock()
 	if h.open == nil {
 		h.open = make(map[int]T)
+		h.numbers = global.Get("WeakMap").New()
 	}
 	h.last++
 	h.open[h.last] = value
-	global.Get("Object").Call("defineProperty", obj, handleKey, map[string]any{"value": h.last})
+	h.numbers.Call("set", obj, h.last)
 }
 
 // Find returns the value obj stands for. known says whether obj ever stood for
 // one of this kind; ok, whether it still does.
 func (h *Handles[T]) Find(obj js.Value) (value T, known, ok bool) {
-	key := handleOf(obj)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	key := h.number(obj)
 	value, ok = h.open[key]
-	return value, key != 0 && key <= h.last, ok
+	return value, key != 0, ok
 }
 
 // Drop forgets what obj stood for and returns it; ok says whether it stood for
 // anything.
 func (h *Handles[T]) Drop(obj js.Value) (value T, ok bool) {
-	key := handleOf(obj)
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	key := h.number(obj)
 	value, ok = h.open[key]
 	delete(h.open, key)
 	return value, ok
@@ -64,11 +63,12 @@ func (h *Handles[T]) DropAll(f func(T) bool) {
 	}
 }
 
-func handleOf(obj js.Value) int {
-	if obj.Type() != js.TypeObject {
+// number is 0 for what never stood for anything; h.mu is held.
+func (h *Handles[T]) number(obj js.Value) int {
+	if h.open == nil {
 		return 0
 	}
-	if key := obj.Get(handleKey); key.Type() == js.TypeNumber {
+	if key := h.numbers.Call("get", obj); !key.IsUndefined() {
 		return key.Int()
 	}
 	return 0

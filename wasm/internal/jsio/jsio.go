@@ -64,21 +64,32 @@ func (e *Error) Error() string {
 
 // AsError makes an error of a thrown value, whatever its type.
 func AsError(v js.Value) error {
-	if v.Type() != js.TypeObject {
-		return &Error{Message: text(v), Value: v}
+	e := &Error{Value: v}
+	if TypeOf(v) == js.TypeObject {
+		e.Name, e.Message = textOf(v, "name"), textOf(v, "message")
 	}
-	e := &Error{Name: text(v.Get("name")), Message: text(v.Get("message")), Value: v}
 	if e.Message == "" {
 		e.Message = text(v)
 	}
 	return e
 }
 
+func textOf(v js.Value, property string) string {
+	p, err := Get(v, property)
+	if err != nil {
+		return ""
+	}
+	return text(p)
+}
+
+// maxShown bounds a text that is shown of a value, in UTF-16 units.
+const maxShown = 4 << 10
+
 func text(v js.Value) string {
 	if v.IsUndefined() {
 		return ""
 	}
-	s, err := Try(func() js.Value { return global.Get("String").Invoke(v) })
+	s, err := Try(func() js.Value { return slice.Call("call", global.Get("String").Invoke(v), 0, maxShown) })
 	if err != nil {
 		return "value that cannot be shown"
 	}
@@ -125,8 +136,8 @@ func await(p js.Value, cancel <-chan struct{}) (js.Value, error) {
 		settled <- o
 		return nil
 	}
-	onValue = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{value: first(args)}) })
-	onError = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{err: AsError(first(args))}) })
+	onValue = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{value: First(args)}) })
+	onError = NewFunc(func(_ js.Value, args []js.Value) any { return finish(outcome{err: AsError(First(args))}) })
 	p.Call("then", onValue, onError)
 	select {
 	case o := <-settled:
@@ -173,7 +184,7 @@ var withResolvers = promise.Get("withResolvers")
 // from JavaScript, a TypeError for bad arguments, an AbortError where a signal
 // ended the call, else an Error with err's text.
 func Throwable(err error) js.Value {
-	if thrown, ok := errors.AsType[*Error](err); ok && thrown.Value.Type() == js.TypeObject && err == error(thrown) {
+	if thrown, ok := errors.AsType[*Error](err); ok && TypeOf(thrown.Value) == js.TypeObject && err == error(thrown) {
 		return thrown.Value
 	}
 	if _, ok := errors.AsType[*ArgumentError](err); ok {
@@ -190,31 +201,37 @@ type ArgumentError struct {
 	Name string // of the argument or option
 	Want string // what it must be
 	Got  js.Value
+	Err  error // why it cannot be read, where that is what failed; or nil
 }
 
 func (e *ArgumentError) Error() string {
-	got := e.Got.Type().String()
-	switch e.Got.Type() {
-	case js.TypeString:
-		got = fmt.Sprintf("%q", e.Got.String())
-	case js.TypeNumber, js.TypeBoolean:
-		got = text(e.Got)
+	if e.Err != nil {
+		return fmt.Sprintf("%s cannot be read: %v", e.Name, e.Err)
 	}
-	return fmt.Sprintf("%s must be %s, not %s", e.Name, e.Want, got)
+	return fmt.Sprintf("%s must be %s, not %s", e.Name, e.Want, kindOf(e.Got))
 }
 
-// Bytes copies a Uint8Array or ArrayBuffer into Go.
-func Bytes(v js.Value) []byte {
-	v, _ = asUint8Array(v)
-	b := make([]byte, v.Length())
-	js.CopyBytesToGo(b, v)
-	return b
+func (e *ArgumentError) Unwrap() error { return e.Err }
+
+// kindOf is v itself, where it is short, or its type.
+func kindOf(v js.Value) string {
+	switch t := TypeOf(v); t {
+	case js.TypeString:
+		if s := text(v); len(s) <= maxQuoted {
+			return fmt.Sprintf("%q", s)
+		}
+		return "a string of that length"
+	case js.TypeNumber, js.TypeBoolean:
+		return text(v)
+	case TypeOther:
+		return "bigint"
+	default:
+		return t.String()
+	}
 }
 
-// IsBytes says whether v is something Bytes can copy.
-func IsBytes(v js.Value) bool {
-	return v.Type() == js.TypeObject && (v.InstanceOf(uint8Array) || v.InstanceOf(arrayBuffer))
-}
+// maxQuoted bounds a string that an error quotes, in bytes.
+const maxQuoted = 256
 
 // Uint8Array copies b into a fresh Uint8Array.
 func Uint8Array(b []byte) js.Value {
@@ -223,45 +240,61 @@ func Uint8Array(b []byte) js.Value {
 	return v
 }
 
-// asUint8Array looks at an ArrayBuffer as bytes.
-func asUint8Array(v js.Value) (js.Value, bool) {
-	switch {
-	case v.Type() != js.TypeObject:
-		return v, false
-	case v.InstanceOf(uint8Array):
-		return v, true
-	case v.InstanceOf(arrayBuffer):
-		return uint8Array.New(v), true
-	}
-	return v, false
-}
-
-func first(args []js.Value) js.Value {
+// First is the first argument of a function, or undefined.
+func First(args []js.Value) js.Value {
 	if len(args) == 0 {
 		return js.Undefined()
 	}
 	return args[0]
 }
 
-// WithSignal returns a context that also ends when an AbortSignal does; an
-// undefined signal never does. cancel must be called.
-func WithSignal(parent context.Context, signal js.Value) (ctx context.Context, cancel func()) {
+// ErrNotSignal is returned by WithSignal for what is not an AbortSignal.
+var ErrNotSignal = errors.New("it is not an AbortSignal")
+
+// WithSignal returns a context that also ends when an AbortSignal does; null or
+// undefined never does. cancel must be called unless there is an error. A signal
+// goes by what it can do: one of another frame is no instance of this frame's
+// AbortSignal.
+func WithSignal(parent context.Context, signal js.Value) (ctx context.Context, cancel func(), err error) {
 	ctx, stop := context.WithCancel(parent)
-	if signal.Type() != js.TypeObject {
-		return ctx, stop
+	if signal.IsUndefined() || signal.IsNull() {
+		return ctx, stop, nil
 	}
-	if signal.Get("aborted").Bool() {
+	is, err := abortedOf(signal)
+	if err != nil || is {
 		stop()
-		return ctx, stop
+		return ctx, stop, err
 	}
 	aborted := NewFunc(func(js.Value, []js.Value) any {
 		stop()
 		return nil
 	})
-	signal.Call("addEventListener", "abort", aborted)
-	return ctx, sync.OnceFunc(func() {
-		signal.Call("removeEventListener", "abort", aborted)
+	if _, err := Call(signal, "addEventListener", "abort", aborted); err != nil {
 		Release(aborted)
 		stop()
-	})
+		return nil, nil, err
+	}
+	return ctx, sync.OnceFunc(func() {
+		_, _ = Call(signal, "removeEventListener", "abort", aborted)
+		Release(aborted)
+		stop()
+	}), nil
+}
+
+func abortedOf(signal js.Value) (bool, error) {
+	if TypeOf(signal) != js.TypeObject {
+		return false, ErrNotSignal
+	}
+	listen, err := Get(signal, "addEventListener")
+	if err != nil {
+		return false, err
+	}
+	aborted, err := Get(signal, "aborted")
+	if err != nil {
+		return false, err
+	}
+	if TypeOf(listen) != js.TypeFunction || TypeOf(aborted) != js.TypeBoolean {
+		return false, ErrNotSignal
+	}
+	return aborted.Bool(), nil
 }

@@ -4,6 +4,7 @@ package jsio
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"sync"
@@ -20,6 +21,8 @@ const (
 	// a stream of small messages stays small.
 	firstView = 4 << 10
 	maxView   = 128 << 10
+	// maxRead bounds a chunk where the platform brings its own memory, bytes.
+	maxRead = 16 << 20
 )
 
 // Reader reads a ReadableStream of bytes. Its methods may be called
@@ -201,35 +204,46 @@ func (r *Reader) chunk(_ js.Value, args []js.Value) any {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = false
-	if r.err != nil || args[0].Get("done").Bool() {
+	if r.err != nil || args[0].Get("done").Truthy() {
 		r.end(io.EOF)
 		return nil
 	}
 	data := args[0].Get("value")
-	if r.view == 0 {
-		data, _ = asUint8Array(data)
+	if r.view == 0 { // else it is the view that ask made
+		c, err := copyOf(data, maxRead)
+		if err != nil {
+			r.end(fmt.Errorf("the stream brought what cannot be read: %w", err))
+			r.reader.Call("cancel").Call("then", Ignore, Ignore)
+			return nil
+		}
+		r.hold(c.js, c.size)
+		c.free()
+		return nil
 	}
 	n := data.Length()
+	r.hold(data, n)
+	if n == r.view && r.view < maxView {
+		r.view, r.memory = min(4*r.view, maxView), js.Undefined()
+	} else {
+		r.memory = data.Get("buffer")
+	}
+	return nil
+}
+
+// hold copies the first n bytes of data, to be read; r.mu is held.
+func (r *Reader) hold(data js.Value, n int) {
 	if n > cap(r.store) {
 		r.store = make([]byte, n)
 	}
 	r.buf = r.store[:n]
 	js.CopyBytesToGo(r.buf, data)
-	if r.view > 0 {
-		if n == r.view && r.view < maxView {
-			r.view, r.memory = min(4*r.view, maxView), js.Undefined()
-		} else {
-			r.memory = data.Get("buffer")
-		}
-	}
 	r.wake()
-	return nil
 }
 
 func (r *Reader) failed(_ js.Value, args []js.Value) any {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.asked = false
-	r.end(r.failure(first(args)))
+	r.end(r.failure(First(args)))
 	return nil
 }

@@ -3,7 +3,9 @@
 package jsio
 
 import (
+	"errors"
 	"io"
+	"math"
 	"sync"
 	"syscall/js"
 )
@@ -71,15 +73,16 @@ func pull(this, controller js.Value) error {
 	if _, _, open := sources.Find(this); !open {
 		return nil // cancelled meanwhile: the controller takes no more
 	}
-	if n > 0 {
-		controller.Call("enqueue", Uint8Array((*b)[:n]))
-	}
 	if err != nil {
 		sources.Drop(this)
 	}
+	if n > 0 {
+		if _, err := Call(controller, "enqueue", Uint8Array((*b)[:n])); err != nil {
+			return err
+		}
+	}
 	if err == io.EOF {
-		controller.Call("close")
-		return nil
+		_, err = Call(controller, "close")
 	}
 	return err
 }
@@ -129,25 +132,26 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 	}
 })
 
-func write(this, chunk js.Value) error {
+func write(this, data js.Value) error {
 	s, _, open := sinks.Find(this)
 	if !open {
 		return ErrWriteClosed
 	}
-	data, ok := asUint8Array(chunk)
-	if !ok {
+	c, err := copyOf(data, math.MaxInt)
+	if err != nil {
 		sinks.Drop(this)
 		_ = s.Reset() // what follows must not pass for the whole
-		return &ArgumentError{Name: "chunk", Want: "a Uint8Array or an ArrayBuffer", Got: chunk}
+		if errors.Is(err, ErrNotBytes) {
+			return &ArgumentError{Name: "chunk", Want: "a Uint8Array or an ArrayBuffer", Got: data}
+		}
+		return &ArgumentError{Name: "chunk", Err: err}
 	}
+	defer c.free()
 	b := chunkBuffers.Get().(*[]byte)
 	defer chunkBuffers.Put(b)
-	for at, size := 0, data.Length(); at < size; {
-		part := data
-		if size > maxChunk {
-			part = data.Call("subarray", at, min(at+maxChunk, size))
-		}
-		n := js.CopyBytesToGo(*b, part)
+	for at := 0; at < c.size; {
+		end := min(at+maxChunk, c.size)
+		n := js.CopyBytesToGo((*b)[:end-at], c.js.Call("subarray", at, end))
 		if _, err := s.Write((*b)[:n]); err != nil {
 			sinks.Drop(this)
 			return err
