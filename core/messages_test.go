@@ -145,6 +145,34 @@ func TestBlockedSubscriberHoldsBackItsSenderOnly(t *testing.T) {
 	require.NoError(t, <-sent)
 }
 
+func TestHandlerUnderBlockCanAskItsSender(t *testing.T) {
+	a, b := connected(t)
+	_, err := a.Respond("q", func(_ context.Context, m *message.Message) ([]byte, error) { return m.Data, nil })
+	require.NoError(t, err)
+	const count = 20
+	handled := make(chan error, count)
+	sub, err := b.On("a", func(ctx context.Context, d dispatch.Delivery) {
+		reply, err := b.Request(ctx, d.From, "q", d.Data)
+		if err == nil && string(reply) != string(d.Data) {
+			err = fmt.Errorf("the reply is %q, not %q", reply, d.Data)
+		}
+		handled <- err
+	}, dispatch.Buffer(1), dispatch.Block)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = sub.Close() })
+	for i := range count {
+		require.NoError(t, a.Post(bounded(t), b.ID(), "a", fmt.Append(nil, i), nil))
+	}
+	for range count {
+		select {
+		case err := <-handled:
+			require.NoError(t, err)
+		case <-bounded(t).Done():
+			t.Fatal("the handler waits for what is held back behind it")
+		}
+	}
+}
+
 func TestRequestBringsTheReplyOrTheErrorOfTheOtherSide(t *testing.T) {
 	a, b := connected(t)
 	_, err := b.Respond("stat", func(_ context.Context, m *message.Message) ([]byte, error) {

@@ -197,7 +197,7 @@ func (l *Links) link(p peer.ID) (*outgoing, error) {
 		return r.out, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1)}
+	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
 	r.out = o
 	l.goroutines.Go(func() { o.run(ctx) })
 	return o, nil
