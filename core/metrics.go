@@ -133,6 +133,7 @@ func (m metrics) links(s link.Stats) {
 	m.count(serving, served, s.Serving.Served, "outcome", "handled")
 	m.count(serving, served, s.Serving.Busy, "outcome", "busy")
 	m.count(serving, served, s.Serving.Unanswered, "outcome", "nobody answers")
+	m.gauge("replies_queued", "Answers to requests of peers that wait to be written.", s.Serving.Queued.Messages)
 	m.count("replies_unsent_total", "Answers to requests of peers that could not be sent.", s.Serving.Unreplied)
 	m.handlers("request", s.Serving.Handlers)
 }

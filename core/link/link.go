@@ -1,13 +1,17 @@
 // Package link carries messages to known peers: one long-lived stream per peer,
 // opened on first use, on which what is queued leaves together.
 //
-// A node only writes on the stream that it opened to a peer, and only reads on
-// the streams that the peer opened to it. So two peers that speak to each other
-// have two streams, and neither has to decide which of two is the right one.
+// A node sends its events and requests on the stream that it opened to a peer,
+// and nothing but the answers to those requests comes back on it. So two peers
+// that send to each other have two streams, and neither has to decide which of
+// two is the right one.
 //
 // The way out: Send, Post, Request -> a queue of the peer's link -> its writer
 // goroutine -> the stream. The way in: a stream -> its reader goroutine ->
-// Options.Deliver, in order, or the function that answers a request.
+// Options.Deliver, in order, or the function that answers a request. The way
+// back: that function -> the answers of the stream -> a goroutine that writes
+// while there are any -> the asker's link, whose reader goroutine wakes the
+// caller and waits for nobody. So answers arrive while events are held back.
 package link
 
 import (
@@ -15,7 +19,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,8 +36,9 @@ import (
 )
 
 // Protocol is spoken on links: envelopes, each preceded by its length as an
-// unsigned varint, from the one who opened the stream to the one who took it.
-const Protocol protocol.ID = "/tombolo/msg/1.0.0"
+// unsigned varint. The peer that opened the stream writes events, requests and
+// cancels; the other one writes the replies and errors that answer them.
+const Protocol protocol.ID = "/tombolo/msg/2.0.0"
 
 // Defaults of Options.
 const (
@@ -88,13 +95,15 @@ type Options struct {
 	// Logger receives what is worth a look. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// MaxFrame bounds an envelope both ways, in bytes. If zero,
-	// message.DefaultMaxFrame.
-	MaxFrame int
+	// MaxData bounds the data of a message both ways, in bytes. If zero,
+	// message.MaxData.
+	MaxData int
 
 	// QueueMessages and QueueBytes bound each of the three queues of a link. If
 	// zero, DefaultQueueMessages and DefaultQueueBytes. A message is taken into
-	// an empty queue whatever its size.
+	// an empty queue whatever its size. QueueBytes also bounds the answers that
+	// wait on a stream while a further request of its peer has to be refused: the
+	// stream of a peer that lets more wait is reset.
 	QueueMessages int
 	QueueBytes    int
 
@@ -103,7 +112,9 @@ type Options struct {
 
 	// StallTimeout is how long 64 KiB, or what is left of a message, may take
 	// to be written, or to be read once a frame has begun; then the stream is
-	// reset. If zero, DefaultStallTimeout. It may take a quarter longer.
+	// reset. That goes for both ends of a stream, so a peer that does not read
+	// its answers loses it. If zero, DefaultStallTimeout. It may take a quarter
+	// longer.
 	StallTimeout time.Duration
 
 	// IdleTimeout is how long a link without messages and without unanswered
@@ -121,7 +132,8 @@ type Options struct {
 	HandlerLimit time.Duration
 
 	// PeerRequests and Requests bound how many requests are answered at a time,
-	// of one peer and of all. If zero, DefaultPeerRequests and DefaultRequests.
+	// of one peer and of all, those whose answers wait to be written included.
+	// If zero, DefaultPeerRequests and DefaultRequests.
 	PeerRequests int
 	Requests     int
 
@@ -142,7 +154,7 @@ func (o *Options) setDefaults() error {
 		value    *int
 		standard int
 	}{
-		{"MaxFrame", &o.MaxFrame, message.DefaultMaxFrame},
+		{"MaxData", &o.MaxData, message.MaxData},
 		{"QueueMessages", &o.QueueMessages, DefaultQueueMessages},
 		{"QueueBytes", &o.QueueBytes, DefaultQueueBytes},
 		{"PeerRequests", &o.PeerRequests, DefaultPeerRequests},
@@ -194,7 +206,7 @@ type Links struct {
 	responders map[string]*responder
 	active     int // requests, of all peers
 
-	goroutines sync.WaitGroup // writers, watchers, readers, and the look for stalls
+	goroutines sync.WaitGroup // writers, readers, and the look for stalls
 	handlers   sync.WaitGroup
 	closeOnce  sync.Once
 }
@@ -202,10 +214,9 @@ type Links struct {
 // remote is what is known of a peer, guarded by Links.mu. It is forgotten when
 // all of it is empty.
 type remote struct {
-	out     *outgoing
-	in      map[*incoming]struct{}
-	running map[message.ID]*running // requests not answered yet
-	active  int                     // those of them that count: see Links.reply
+	out    *outgoing
+	in     map[*incoming]struct{}
+	active int // requests that count as being answered
 }
 
 // New answers the protocol on h and returns its links, none of which is open.
@@ -227,7 +238,7 @@ func New(h host.Host, opts Options) (*Links, error) {
 	// The clock of a page may be coarse: what is random keeps apart two starts
 	// within one of its ticks.
 	l.seq.Store(uint64(time.Now().UnixNano()) + rand.Uint64N(1<<20))
-	l.notif = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { l.disconnected(c.RemotePeer()) }}
+	l.notif = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { l.disconnected(c) }}
 	h.Network().Notify(l.notif)
 	h.SetStreamHandler(Protocol, func(s network.Stream) { l.accept(ctx, s) })
 	l.goroutines.Go(func() { l.watchStalls(ctx) })
@@ -236,7 +247,7 @@ func New(h host.Host, opts Options) (*Links, error) {
 
 // Close ends all links and stops answering the protocol. What is queued fails
 // with ErrClosed, unanswered requests too; what has been written is not taken
-// back. It waits for all goroutines of the links, and for handlers of requests,
+// back, answers included. It waits for all goroutines of the links, and for handlers of requests,
 // whose ctx it ends, for at most a few seconds: those that do not return are
 // named in the log and left. Close is idempotent.
 func (l *Links) Close() error {
@@ -261,7 +272,7 @@ func (l *Links) Close() error {
 			o.end(ErrClosed)
 		}
 		for _, in := range ins {
-			_ = in.stream.Reset()
+			in.end(ErrClosed)
 		}
 		l.goroutines.Wait()
 		l.waitForHandlers()
@@ -274,7 +285,7 @@ func (l *Links) Close() error {
 func (l *Links) remote(p peer.ID) *remote {
 	r := l.peers[p]
 	if r == nil {
-		r = &remote{in: make(map[*incoming]struct{}), running: make(map[message.ID]*running)}
+		r = &remote{in: make(map[*incoming]struct{})}
 		l.peers[p] = r
 	}
 	return r
@@ -282,27 +293,31 @@ func (l *Links) remote(p peer.ID) *remote {
 
 // tidy forgets a peer of which nothing is left. l.mu is held.
 func (l *Links) tidy(p peer.ID) {
-	if r := l.peers[p]; r != nil && r.out == nil && len(r.in) == 0 && len(r.running) == 0 {
+	if r := l.peers[p]; r != nil && r.out == nil && len(r.in) == 0 && r.active == 0 {
 		delete(l.peers, p)
 	}
 }
 
-// disconnected ends what needs a connection to p, if there is none left. A link
-// that is being opened is about to have one.
-func (l *Links) disconnected(p peer.ID) {
-	if len(l.host.Network().ConnsToPeer(p)) > 0 {
-		return
-	}
+// disconnected ends the streams that came over a connection, and the link to its
+// peer where that was the last one. A link that is being opened is about to have
+// another.
+func (l *Links) disconnected(c network.Conn) {
+	p := c.RemotePeer()
+	why := fmt.Errorf("%w: %s disconnected", ErrLost, p)
+	var out *outgoing
+	var ins []*incoming
 	l.mu.RLock()
-	defer l.mu.RUnlock()
-	r := l.peers[p]
-	if r == nil {
-		return
+	if r := l.peers[p]; r != nil {
+		out = r.out
+		ins = slices.Collect(maps.Keys(r.in))
 	}
-	if r.out != nil && r.out.isOpen() {
-		r.out.end(fmt.Errorf("%w: %s disconnected", ErrLost, p))
+	l.mu.RUnlock()
+	for _, in := range ins {
+		if in.reads.stream.Conn() == c { // its reader may be held back, and not notice
+			in.end(why)
+		}
 	}
-	for _, running := range r.running {
-		running.cancel()
+	if out != nil && out.isOpen() && len(l.host.Network().ConnsToPeer(p)) == 0 {
+		out.end(why)
 	}
 }

@@ -1,9 +1,12 @@
 package link
 
 import (
+	"errors"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
 )
 
 const (
@@ -34,6 +37,19 @@ type offender struct {
 
 // offenders are guarded by Links.mu.
 type offenders map[peer.ID]*offender
+
+// judge counts the offence of a peer whose stream ended with an err that no
+// honest peer causes.
+func (l *Links) judge(p peer.ID, err error) {
+	if !errors.Is(err, message.ErrMalformed) && !errors.Is(err, message.ErrTooLarge) && !errors.Is(err, errRules) {
+		return
+	}
+	l.mu.Lock()
+	refuse := l.offenders.add(p, time.Now())
+	l.mu.Unlock()
+	l.count.malformed.Add(1)
+	l.log.Warn("a peer sent what is no message; its stream was reset", "peer", p, "error", err, "refused", refuse)
+}
 
 // add counts an offence of p and returns how long p is refused from now on, or
 // 0.

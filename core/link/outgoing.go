@@ -4,38 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
 )
-
-// writeBuffer bounds what leaves in one write, in bytes: with its headers it
-// fills one frame of the muxer.
-const writeBuffer = 64<<10 - 64
-
-var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
 
 // Why a link takes nothing more, besides ErrClosed, ErrLost and ErrUnreachable.
 var (
 	errEnded = errors.New("link has ended")
 	errIdle  = errors.New("link was idle")
 	errStuck = fmt.Errorf("%w: the peer took nothing for too long", ErrLost)
+	errHalf  = fmt.Errorf("%w: the peer did not go on with an answer for too long", ErrLost)
 )
 
-// outgoing is a link: what waits for a peer, and the stream it leaves on.
+// outgoing is a link: what waits for a peer, and the stream it leaves on, which
+// brings the answers to requests.
 type outgoing struct {
 	links  *Links
 	peer   peer.ID
 	cancel context.CancelFunc // ends opening
 	wake   chan struct{}      // of capacity 1: there is something for the sleeping writer
-	stall  stall
-
-	// Of the writer alone.
-	batch  []item
-	buffer *[writeBuffer]byte // of writeBuffers, or nil
+	writes writer
+	reads  reader // from the first write on
 
 	mu        sync.Mutex
 	queues    queues
@@ -164,7 +158,7 @@ func (o *outgoing) run(ctx context.Context) {
 		err = o.write(s)
 	}
 	o.end(err)
-	o.release()
+	o.writes.release()
 
 	o.mu.Lock()
 	why := o.ended
@@ -185,11 +179,11 @@ func (o *outgoing) run(ctx context.Context) {
 		}
 	}
 	o.links.forget(o)
-	o.links.count.lost.Add(uint64(len(left) + len(o.batch)))
-	for _, it := range append(o.batch, left...) {
+	o.links.count.lost.Add(uint64(len(left) + len(o.writes.batch)))
+	o.writes.tell(why)
+	for _, it := range left {
 		it.tell(why)
 	}
-	o.batch = nil
 	o.failCalls(why)
 	if !quiet {
 		o.links.log.Debug("link ended", "peer", o.peer, "queued", len(left), "error", why)
@@ -212,23 +206,14 @@ func (o *outgoing) open(ctx context.Context) (network.Stream, error) {
 // write writes batches until the link ends, and returns nil then, or why it
 // ended.
 func (o *outgoing) write(s network.Stream) error {
-	for watched := false; o.next(); watched = true {
-		bytes, err := o.writeBatch(s)
-		if err != nil {
+	for reading := false; o.next(); reading = true {
+		if err := o.writes.flush(s); err != nil {
 			return fmt.Errorf("%w: write to %s: %w", ErrLost, o.peer, err)
 		}
-		o.links.count.batches.Add(1)
-		o.links.count.sent.Add(uint64(len(o.batch)))
-		o.links.count.sentBytes.Add(uint64(bytes))
-		for i, it := range o.batch {
-			it.tell(nil)
-			o.batch[i] = item{}
-		}
-		o.batch = o.batch[:0]
-		if !watched {
+		if !reading {
 			// Not before the first write, which takes the protocol's
 			// negotiation along.
-			o.links.goroutines.Go(func() { o.watch(s) })
+			o.links.goroutines.Go(func() { o.readAnswers(s) })
 		}
 	}
 	return nil
@@ -253,83 +238,38 @@ func (o *outgoing) next() bool {
 		}
 		o.asleep = true
 		o.mu.Unlock()
-		o.release()
+		o.writes.release()
 		<-o.wake
 		o.mu.Lock()
 	}
 }
 
-// takeBatch takes what fits into one write, and at least one item where there
-// is any.
+// takeBatch makes a batch, if anything is queued, and tells those who wait for
+// room.
 func (o *outgoing) takeBatch() bool {
 	high := o.queues[High].n
-	for bytes := 0; ; {
-		p, ok := o.queues.next()
-		if !ok {
-			break
-		}
-		bytes += len(o.queues[p].at(0).frame)
-		if bytes > writeBuffer && len(o.batch) > 0 {
-			break // it is the first of the next one
-		}
-		o.batch = append(o.batch, o.queues.take(p))
-	}
+	taken := o.writes.take(&o.queues)
 	if o.queues[High].n < high {
 		o.signalRoom()
 	}
-	return len(o.batch) > 0
+	return taken
 }
 
-// writeBatch writes the batch: copied together if it is several, as it is if it
-// is one.
-func (o *outgoing) writeBatch(s network.Stream) (bytes int, err error) {
-	if len(o.batch) == 1 {
-		frame := o.batch[0].frame
-		return len(frame), o.writeAll(s, frame)
-	}
-	if o.buffer == nil {
-		o.buffer = writeBuffers.Get().(*[writeBuffer]byte)
-	}
-	b := o.buffer[:0]
-	for _, it := range o.batch {
-		b = append(b, it.frame...)
-	}
-	return len(b), o.writeAll(s, b)
-}
-
-// writeAll writes in steps whose progress can be watched.
-func (o *outgoing) writeAll(s io.Writer, b []byte) error {
-	defer o.stall.rest()
-	for len(b) > 0 {
-		o.stall.step()
-		step := b[:min(len(b), writeBuffer)]
-		if _, err := s.Write(step); err != nil {
-			return err
+// readAnswers reads the answers to the requests of the link until the stream
+// ends, and the link with it.
+func (o *outgoing) readAnswers(s network.Stream) {
+	o.reads.open(o.links, s)
+	var m *message.Message
+	var err error
+	for err == nil {
+		if m, err = o.reads.next(); err == nil {
+			err = o.answered(m)
 		}
-		b = b[len(step):]
 	}
-	return nil
-}
-
-func (o *outgoing) release() {
-	if o.buffer != nil {
-		writeBuffers.Put(o.buffer)
-		o.buffer = nil
-	}
-	if cap(o.batch) > smallQueue && len(o.batch) == 0 {
-		o.batch = nil
-	}
-}
-
-// watch sees when the far side ends the stream, on which it writes nothing.
-func (o *outgoing) watch(s network.Stream) {
-	n, err := s.Read(make([]byte, 1))
-	switch {
-	case n > 0:
-		err = errors.New("it writes where it should read")
-	case errors.Is(err, io.EOF):
+	if ended(err) {
 		err = errors.New("it ended the stream")
 	}
+	o.links.judge(o.peer, err)
 	o.end(fmt.Errorf("%w: %s: %w", ErrLost, o.peer, err))
 }
 

@@ -113,7 +113,7 @@ func TestTurnThatWasNotTakenIsNotLost(t *testing.T) {
 	batches := 0
 	for ; o.queues[Low].n > 0; batches++ {
 		require.True(t, o.takeBatch())
-		o.batch = o.batch[:0]
+		o.writes.batch = o.writes.batch[:0]
 		require.Less(t, batches, 3)
 	}
 }
@@ -127,11 +127,11 @@ func TestBatchFillsOneWriteAndTakesWhatIsLargerAlone(t *testing.T) {
 	var got [][]int
 	for o.takeBatch() {
 		var batch []int
-		for _, it := range o.batch {
+		for _, it := range o.writes.batch {
 			batch = append(batch, len(it.frame))
 		}
 		got = append(got, batch)
-		o.batch = o.batch[:0]
+		o.writes.batch = o.writes.batch[:0]
 	}
 	assert.Equal(t, [][]int{{10, writeBuffer - 10}, {1}, {3 * writeBuffer}, {5}}, got)
 }

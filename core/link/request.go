@@ -89,8 +89,11 @@ func (c *call) end(a answer) bool {
 // Options.RequestTimeout says.
 //
 // Requests wait in the queue of Normal, so they arrive after the events that
-// were sent before with that priority; answers travel with High. At most
-// Options.Pending wait at a time; one more is ErrPending.
+// were sent before with that priority, and a p whose Options.Deliver blocks reads
+// them no sooner. Answers come on the stream of the request, past all events, so
+// Deliver may itself wait for a Request; but two peers that both do so wait for
+// each other until the ctx of one ends. At most Options.Pending requests wait at
+// a time; one more is ErrPending.
 func (l *Links) Request(ctx context.Context, p peer.ID, typ string, data []byte) (*message.Message, error) {
 	m, err := l.request(ctx, p, typ, data)
 	if err != nil {
@@ -164,18 +167,21 @@ func (l *Links) giveUp(o *outgoing, c *call) {
 	}
 }
 
-// answered ends the call that a reply or an error is for.
-func (l *Links) answered(m *message.Message) {
-	if o := l.known(m.From); o != nil {
-		o.mu.Lock()
-		c := o.calls[m.ID.Seq]
-		delete(o.calls, m.ID.Seq)
-		o.mu.Unlock()
-		if c != nil && c.end(answer{m: m}) {
-			return
-		}
+// answered ends the call that an answer is for. Only requests that went on the
+// same stream can be answered on it.
+func (o *outgoing) answered(m *message.Message) error {
+	if m.Kind != message.Reply && m.Kind != message.Error {
+		return fmt.Errorf("%w: a %s is no answer to a request", errRules, m.Kind)
 	}
-	l.count.strays.Add(1) // late, twice, or made up
+	m.From, m.Via = o.peer, o.peer
+	o.mu.Lock()
+	c := o.calls[m.ID.Seq]
+	delete(o.calls, m.ID.Seq)
+	o.mu.Unlock()
+	if c == nil || !c.end(answer{m: m}) {
+		o.links.count.strays.Add(1) // late, twice, or made up
+	}
+	return nil
 }
 
 // failCalls fails all requests of a link that wait for their answers.

@@ -26,17 +26,12 @@ type Responder func(ctx context.Context, m *message.Message) ([]byte, error)
 
 type responder struct{ f Responder }
 
-// running is a request that is being answered.
-type running struct {
-	in     *incoming
-	cancel context.CancelFunc
-}
-
 // Respond answers requests of a type with f, each in a goroutine of its own: at
 // most Options.PeerRequests of one peer and Options.Requests of all at a time,
 // beyond which the answer is that this node is busy. A panic in f is answered
-// with an error that says no more than that, and logged with its stack. remove
-// stops it: requests under way are still answered.
+// with an error that says no more than that, and logged with its stack. A
+// request counts as being answered until its answer is written. remove stops it:
+// requests under way are still answered.
 func (l *Links) Respond(typ string, f Responder) (remove func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("respond: %w", err)
@@ -66,53 +61,46 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 	if timeout <= 0 {
 		timeout = l.opts.RequestTimeout
 	}
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return ErrClosed
+	if in.isRunning(m.ID) {
+		return fmt.Errorf("%w: the request %s came twice", errRules, m.ID)
 	}
-	r := l.peers[m.From]
+	l.mu.Lock()
+	r := l.peers[in.peer]
 	to := l.responders[m.Type]
 	switch {
-	case r.running[m.ID] != nil:
+	case l.closed:
 		l.mu.Unlock()
-		return fmt.Errorf("%w: the request %s came twice", errRules, m.ID)
+		return ErrClosed
 	case to == nil:
 		l.mu.Unlock()
 		l.count.unanswered.Add(1)
-		l.answerError(m, message.Unanswered, fmt.Sprintf("nobody answers %q here", m.Type))
+		in.refuse(m, message.Unanswered, fmt.Sprintf("nobody answers %q here", m.Type))
 		return nil
 	case r.active >= l.opts.PeerRequests || l.active >= l.opts.Requests:
 		l.mu.Unlock()
 		l.count.busy.Add(1)
-		l.answerError(m, message.Busy, "too busy: too many requests are being answered")
+		in.refuse(m, message.Busy, "too busy: too many requests are being answered")
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	r.running[m.ID] = &running{in: in, cancel: cancel}
 	r.active++
 	l.active++
 	l.handlers.Add(1)
 	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	in.begin(m.ID, cancel)
 	l.count.served.Add(1)
-	go l.answer(ctx, cancel, to.f, m)
+	go l.answer(ctx, cancel, to.f, in, m)
 	return nil
 }
 
 // answer runs a handler and sends what it returns.
-func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Responder, m *message.Message) {
+func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Responder, in *incoming, m *message.Message) {
 	defer l.handlers.Done()
 	defer cancel()
 	var data []byte
 	var failure error
 	code := message.Panicked // until f has returned
-	defer func() {
-		l.reply(ctx, m, code, data, failure)
-		l.mu.Lock()
-		delete(l.peers[m.From].running, m.ID)
-		l.tidy(m.From)
-		l.mu.Unlock()
-	}()
+	defer func() { l.reply(ctx, in, m, code, data, failure) }()
 	// The supervisor logs a panic; code tells of it.
 	_ = l.supervisor.Run("request "+m.Type, m, func() {
 		data, failure = f(ctx, m)
@@ -120,87 +108,60 @@ func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Respond
 	})
 }
 
-// countActive changes how many requests of p are being answered.
+// countActive changes how many requests of p count as being answered.
 func (l *Links) countActive(p peer.ID, by int) {
+	if by == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.peers[p].active += by
 	l.active += by
+	l.tidy(p)
 }
 
-// reply sends the outcome of a handler, unless nobody waits for it any more.
-//
-// The request counts no longer as being answered when its answer is queued:
-// whoever reads it may ask again at once. It counts while its answer waits for
-// room: a peer that asks and does not read has no more of them than another.
-func (l *Links) reply(ctx context.Context, m *message.Message, code message.Code, data []byte, failure error) {
-	l.countActive(m.From, -1)
-	ended := ctx.Err()
-	if errors.Is(ended, context.Canceled) {
-		return // taken back, gone, or closed
+// reply queues the outcome of a handler, unless nobody waits for it any more.
+func (l *Links) reply(ctx context.Context, in *incoming, m *message.Message, code message.Code, data []byte, failure error) {
+	in.returned(m.ID)
+	late := ctx.Err()
+	if errors.Is(late, context.Canceled) { // taken back, gone, or closed
+		l.countActive(in.peer, -1)
+		in.settle()
+		return
 	}
-	frame, err := l.frame(outcomeOf(m, ended, code, data, failure))
+	in.put(l.answerFrame(l.outcomeOf(m, late, code, data, failure)), outcomeOfHandler)
+}
+
+// answerFrame makes the frame of an answer, or of the error that it is too large.
+func (l *Links) answerFrame(m *message.Message) []byte {
+	frame, err := l.frame(m)
 	if err != nil {
-		failure = fmt.Errorf("the reply is too large: %w", err)
-		frame, err = l.frame(outcomeOf(m, nil, message.Failed, nil, failure))
+		frame, _ = l.frame(l.errorFor(m, message.Failed, fmt.Sprintf("the reply is too large: %v", err)))
 	}
-	if err == nil {
-		_, err = l.try(m.From, item{frame: frame}, High)
-	}
-	if errors.Is(err, ErrQueueFull) && ended == nil {
-		l.countActive(m.From, 1)
-		_, err = l.put(ctx, m.From, item{frame: frame}, High)
-		l.countActive(m.From, -1)
-	}
-	l.countUnreplied(m.From, err)
+	return frame
 }
 
-// outcomeOf is the envelope that answers a request. ended says that its time is
+// outcomeOf is the envelope that answers a request. late says that its time is
 // over.
-func outcomeOf(m *message.Message, ended error, code message.Code, data []byte, failure error) *message.Message {
+func (l *Links) outcomeOf(m *message.Message, late error, code message.Code, data []byte, failure error) *message.Message {
 	switch {
 	case code == message.Panicked:
-		return errorFor(m, code, "the handler crashed") // no more than that
-	case failure != nil && ended != nil:
-		return errorFor(m, message.Overdue, "the request's time ended: "+failure.Error())
+		return l.errorFor(m, code, "the handler crashed") // no more than that
+	case failure != nil && late != nil:
+		return l.errorFor(m, message.Overdue, "the request's time ended: "+failure.Error())
 	case failure != nil:
-		return errorFor(m, message.Failed, failure.Error())
+		return l.errorFor(m, message.Failed, failure.Error())
 	}
 	return &message.Message{Kind: message.Reply, ID: m.ID, Data: data}
 }
 
 // errorFor is the envelope of an error that answers a request.
-func errorFor(m *message.Message, code message.Code, text string) *message.Message {
-	const most = 1 << 10 // bytes of text
+func (l *Links) errorFor(m *message.Message, code message.Code, text string) *message.Message {
+	most := min(1<<10, l.opts.MaxData) // bytes of text
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "")
 	}
 	return &message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text)}
-}
-
-// answerError answers a request with an error, if there is room for it now.
-func (l *Links) answerError(m *message.Message, code message.Code, text string) {
-	frame, err := l.frame(errorFor(m, code, text))
-	if err == nil {
-		_, err = l.try(m.From, item{frame: frame}, High)
-	}
-	l.countUnreplied(m.From, err)
-}
-
-func (l *Links) countUnreplied(p peer.ID, err error) {
-	if err != nil {
-		l.count.unreplied.Add(1)
-		l.log.Debug("an answer could not be sent", "peer", p, "error", err)
-	}
-}
-
-// canceled ends the ctx of the handler of a request that was taken back.
-func (l *Links) canceled(m *message.Message) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	if running := l.peers[m.From].running[m.ID]; running != nil {
-		running.cancel()
-	}
 }
 
 // waitForHandlers waits for the handlers, whose ctx has ended, but not for

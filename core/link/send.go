@@ -105,11 +105,11 @@ func (l *Links) encode(m *message.Message, prio Priority) ([]byte, error) {
 }
 
 func (l *Links) frame(e *message.Message) ([]byte, error) {
-	size := e.Size()
-	if size > l.opts.MaxFrame {
+	if err := e.CheckSize(l.opts.MaxData); err != nil {
 		l.count.tooLarge.Add(1)
-		return nil, e.CheckSize(l.opts.MaxFrame)
+		return nil, err
 	}
+	size := e.Size()
 	return e.AppendFrame(make([]byte, 0, size+lengthBytes(size))), nil
 }
 
@@ -197,7 +197,7 @@ func (l *Links) link(p peer.ID) (*outgoing, error) {
 		return r.out, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1)}
+	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
 	r.out = o
 	l.goroutines.Go(func() { o.run(ctx) })
 	return o, nil

@@ -2,9 +2,14 @@ package link
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 )
+
+// errStalled ends a stream whose peer does not go on with a frame, or does not
+// read its answers.
+var errStalled = errors.New("no progress for too long")
 
 // stall sees whether something that should make progress does. Its owner calls
 // step for each bit of progress and rest when there is nothing to wait for;
@@ -50,15 +55,19 @@ func (l *Links) watchStalls(ctx context.Context) {
 		now := time.Now()
 		outs, ins := l.streams()
 		for _, o := range outs {
-			if o.stall.stuck(now, l.opts.StallTimeout) {
+			if o.writes.stall.stuck(now, l.opts.StallTimeout) {
 				o.end(errStuck)
+			}
+			if o.reads.stall.stuck(now, l.opts.StallTimeout) {
+				l.count.stalled.Add(1)
+				o.end(errHalf)
 			}
 			o.endIfIdle(now, l.opts.IdleTimeout)
 		}
 		for _, in := range ins {
-			if in.stall.stuck(now, l.opts.StallTimeout) {
+			if in.reads.stall.stuck(now, l.opts.StallTimeout) || in.writes.stall.stuck(now, l.opts.StallTimeout) {
 				l.count.stalled.Add(1)
-				_ = in.stream.Reset()
+				in.end(errStalled)
 			}
 		}
 		l.mu.Lock()

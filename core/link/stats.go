@@ -41,7 +41,8 @@ type Stats struct {
 
 	// Malformed counts streams that were reset for what came on them, Refused
 	// those reset at once because their peer had sent too much of that or had
-	// too many, Stalled those that were reset within a frame that did not go on.
+	// too many, Stalled those that were reset because a frame did not go on or
+	// answers were not read.
 	Malformed uint64
 	Refused   uint64
 	Stalled   uint64
@@ -77,6 +78,7 @@ type Serving struct {
 	Busy       uint64 // refused because of too many
 	Unanswered uint64 // of a type that nobody answers
 	Unreplied  uint64 // whose answer could not be sent
+	Queued     Queued // answers that wait to be written
 	// Handlers are the functions that answer: those running, overdue and so on.
 	Handlers supervise.Stats
 }
@@ -109,6 +111,11 @@ func (l *Links) Stats() Stats {
 			s.Queued[p].Bytes += o.queues[p].bytes
 		}
 		o.mu.Unlock()
+	}
+	for _, in := range ins {
+		q := in.queued()
+		s.Serving.Queued.Messages += q.Messages
+		s.Serving.Queued.Bytes += q.Bytes
 	}
 	return s
 }

@@ -1,7 +1,7 @@
 // Package message is what travels: the message, its envelope on the wire, the
 // framing of a stream of envelopes, and the limits on both.
 //
-// The same envelope is a frame on a link (/tombolo/msg/1.0.0, each preceded by
+// The same envelope is a frame on a link (/tombolo/msg/2.0.0, each preceded by
 // its length as an unsigned varint) and the data of a GossipSub message.
 package message
 

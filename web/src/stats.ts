@@ -43,7 +43,15 @@ export interface LinkStats {
   receivedBytes: number
   unsent: { queueFull: number; lost: number; expired: number; tooLarge: number }
   requests: { sent: number; answered: number; errors: number; failed: number; pending: number; strays: number }
-  serving: { served: number; busy: number; unanswered: number; unreplied: number; handlers: HandlerStats }
+  serving: {
+    served: number
+    busy: number
+    unanswered: number
+    unreplied: number
+    /** Answers that wait to be written. */
+    queued: { messages: number; bytes: number }
+    handlers: HandlerStats
+  }
   malformed: number
   refused: number
   stalled: number

@@ -76,7 +76,7 @@ run({
   },
   /** js-libp2p has nothing of the kind: this reads the same frames, with as little as it takes. */
   async messages(_, heard) {
-    await node.handle('/tombolo/msg/1.0.0', (raw) => {
+    await node.handle('/tombolo/msg/2.0.0', (raw) => {
       const frames = new Frames(heard)
       raw.addEventListener('message', ({ data }) => frames.push(data.subarray()))
     })

@@ -70,11 +70,12 @@ export const STATS_WORDS: Words<NodeStats> = {
       busy: 'requests refused because there were too many',
       unanswered: 'requests of a type that nothing here answers',
       unreplied: 'answers that could not be sent',
+      queued: { messages: 'answers waiting to be written', bytes: 'bytes of them' },
       handlers: HANDLERS,
     },
     malformed: 'streams of peers that were reset for what came on them',
     refused: 'streams reset at once, because their peer had sent too much of that or had too many',
-    stalled: 'streams reset because a message on them did not go on',
+    stalled: 'streams reset because a message on them did not go on, or because answers were not read',
   },
   mesh: {
     topics: 'types that this node has a part in now',

@@ -1,0 +1,104 @@
+package link
+
+import (
+	"io"
+	"sync"
+)
+
+// writeBuffer bounds what leaves in one write, in bytes: with its headers it
+// fills one frame of the muxer.
+const writeBuffer = 64<<10 - 64
+
+var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
+
+// writer writes to a stream what is queued for it, in batches. All but stall is
+// of the goroutine that writes.
+type writer struct {
+	count  *counters
+	stall  stall
+	batch  []item
+	buffer *[writeBuffer]byte // of writeBuffers, or nil
+}
+
+// take makes a batch of what fits into one write, and of at least one item where
+// there is any.
+func (w *writer) take(qs *queues) bool {
+	for bytes := 0; ; {
+		p, ok := qs.next()
+		if !ok {
+			break
+		}
+		bytes += len(qs[p].at(0).frame)
+		if bytes > writeBuffer && len(w.batch) > 0 {
+			break // it is the first of the next one
+		}
+		w.batch = append(w.batch, qs.take(p))
+	}
+	return len(w.batch) > 0
+}
+
+// flush writes the batch and tells its items. After an error, they are still in
+// the batch and have been told nothing.
+func (w *writer) flush(s io.Writer) error {
+	bytes, err := w.writeBatch(s)
+	if err != nil {
+		return err
+	}
+	w.count.batches.Add(1)
+	w.count.sent.Add(uint64(len(w.batch)))
+	w.count.sentBytes.Add(uint64(bytes))
+	w.tell(nil)
+	return nil
+}
+
+// tell tells the items of the batch, which is empty then.
+func (w *writer) tell(err error) {
+	for i, it := range w.batch {
+		it.tell(err)
+		w.batch[i] = item{}
+	}
+	w.batch = w.batch[:0]
+}
+
+// writeBatch writes the batch: copied together if it is several, as it is if it
+// is one.
+func (w *writer) writeBatch(s io.Writer) (bytes int, err error) {
+	if len(w.batch) == 1 {
+		frame := w.batch[0].frame
+		return len(frame), w.writeAll(s, frame)
+	}
+	if w.buffer == nil {
+		w.buffer = writeBuffers.Get().(*[writeBuffer]byte)
+	}
+	b := w.buffer[:0]
+	for _, it := range w.batch {
+		b = append(b, it.frame...)
+	}
+	return len(b), w.writeAll(s, b)
+}
+
+// writeAll writes in steps whose progress can be watched.
+func (w *writer) writeAll(s io.Writer, b []byte) error {
+	defer w.stall.rest()
+	for len(b) > 0 {
+		w.stall.step()
+		step := b[:min(len(b), writeBuffer)]
+		if _, err := s.Write(step); err != nil {
+			return err
+		}
+		b = b[len(step):]
+	}
+	return nil
+}
+
+// release gives back the memory that a writer with nothing to write does not
+// need.
+func (w *writer) release() {
+	if w.buffer != nil {
+		writeBuffers.Put(w.buffer)
+		w.buffer = nil
+	}
+	if cap(w.batch) > smallQueue && len(w.batch) == 0 {
+		w.batch = nil
+	}
+}
