@@ -58,6 +58,16 @@ function serviceWorker(scope: WorkerScope): void {
   }
 
   async function answer({ request, clientId }: FetchEvent): Promise<Response> {
+    if (
+      request.mode === 'navigate' &&
+      request.method !== 'GET' &&
+      !request.referrer.startsWith(`${location.origin}/`)
+    ) {
+      // The one sign of who sent a form that a service worker sees. A page can hide it, and not forge it.
+      const text =
+        'A page of another origin, or one that hides its own, may lead here with a link, but not send anything.'
+      return problemResponse({ status: 403, text }, request.headers.get('accept'))
+    }
     // Chromium tells of a request that was given up only once its response is under way. That of a page that has gone can be noticed.
     const mayHaveGone = clientId !== '' && request.mode !== 'navigate'
     const gone = async () => mayHaveGone && (await scope.clients.get(clientId)) === undefined
