@@ -55,7 +55,8 @@ var hostname = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z_-][A-Za-z0-9_-]*(
 
 // gatewayFile is loaded in a hidden frame, under another name of this host: its
 // script installs the service worker through which the page shows sites of peers.
-// That refuses pages around it whose host is not above its own.
+// That refuses all pages but the one that made the frame, and that one too if its
+// host is not above this one at the same port: see broker in web/src/gateway/sw.ts.
 const (
 	gatewayFile   = "/gateway.html"
 	gatewayPolicy = "default-src 'none'; script-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
@@ -71,6 +72,13 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Origin-Agent-Cluster", "?1") // a site of a peer that loops does not stop the page around it
+	if tooLarge(r) {
+		h.Set("Connection", "close")
+		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "the request has more than 16 KiB beside its cookies")
+		return
+	}
+	takeCookies(w, r)
 	s.mux.ServeHTTP(w, r)
 }
 

@@ -4,21 +4,46 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core"
 )
 
-func TestLinksKeepServicesApartWhereTheHostIsThisMachine(t *testing.T) {
+func TestLinksLeadToTheOwnNamesOfServices(t *testing.T) {
 	one := listing{Peers: []listedPeer{{ID: "a", Services: []listedService{{Protocol: "/x/a/http", Link: "/p2p/a/x/a/http/"}, {Protocol: "/x/b"}}},
 		{ID: "b", Services: []listedService{{Protocol: "/x/a/http", Link: "/p2p/b/x/a/http/"}}}}}
-	for _, host := range []string{"127.0.0.1:8081", "localhost:8081", "[::1]:8081", "x.localhost:8081"} {
-		got := one.apart(&http.Request{Host: host})
+	g := New(new(core.Node), Options{Hosts: []string{"gateway.example", "*.Gate.example"}})
+	defer g.Close()
+	for host, parent := range map[string]string{
+		"127.0.0.1:8081":     `localhost:8081`,
+		"localhost:8081":     `localhost:8081`,
+		"LOCALHOST.":         `localhost`,
+		"[::1]:8081":         `localhost:8081`,
+		"gate.example:8081":  `gate\.example:8081`,
+		"127.0.0.2:8081":     "",
+		"gateway.example:80": "",
+	} {
+		r := &http.Request{Host: host}
+		n, ok := g.nameOf(r)
+		require.True(t, ok, host)
+		got := one.apart(r, n)
+		if parent == "" {
+			assert.Equal(t, one, got, host)
+			continue
+		}
 		first, second := got.Peers[0].Services[0].Link, got.Peers[1].Services[0].Link
-		assert.Regexp(t, `^http://[0-9a-f]{16}\.localhost:8081/p2p/a/x/a/http/$`, first, host)
+		assert.Regexp(t, `^http://[0-9a-f]{32}\.`+parent+`/p2p/a/x/a/http/$`, first, host)
 		assert.NotEqual(t, first[:40], second[:40], "another host")
 		assert.Empty(t, got.Peers[0].Services[1].Link)
 	}
-	for _, host := range []string{"gateway.example", "192.0.2.1:80"} {
-		assert.Equal(t, one, one.apart(&http.Request{Host: host}), host)
-	}
 	assert.Equal(t, "/p2p/a/x/a/http/", one.Peers[0].Services[0].Link, "the listing itself is as it was")
+}
+
+// The service worker's gateway makes its names of the same hash.
+func TestANameIsMadeOfThePathOfTheService(t *testing.T) {
+	p, err := peer.Decode(somebody)
+	require.NoError(t, err)
+	assert.Equal(t, "f39fedba351a5c114ce0993dcbd59db0", label(p, "/x/site/http"))
 }

@@ -104,7 +104,8 @@ func TestARefusalIsA502ThatNamesReasonPeerAndProtocol(t *testing.T) {
 				}
 				assert.NotContains(t, body, "idle connection")
 			}
-			res, body := w.get(t, w.path("/x/"+name+"/http/"), "Accept", "text/html,*/*;q=0.8")
+			own := w.ownHost(t, "/x/"+name+"/http")
+			res, body := w.get(t, w.path("/x/"+name+"/http/"), "Host", own, "Accept", "text/html,*/*;q=0.8")
 			assert.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
 			assert.Contains(t, res.Header.Get("Content-Security-Policy"), "default-src 'none'")
 			assert.Equal(t, "nosniff", res.Header.Get("X-Content-Type-Options"))

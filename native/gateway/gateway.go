@@ -16,12 +16,17 @@
 // The gateway acts with this node's rights, and a web page from anywhere can send
 // requests to a port of this machine. So it answers only to names by which this
 // machine is meant (against DNS rebinding), and refuses what a page of another
-// origin asks for, links to follow excepted. The services themselves share the
-// gateway's origin: a page of one can read what another serves to this node. To
-// keep two apart, open them under two names: http://a.localhost:PORT/… and
-// http://b.localhost:PORT/… are two origins to a browser. The links of the page at /
-// do so where the gateway is reached on this machine; a browser then does not send
-// to a peer the cookies of other programs here, either.
+// origin asks for, links to follow excepted.
+//
+// Nor may the sites of peers reach each other. Each service has a host name of its
+// own, made from a hash of the peer and the protocol: http://<hash>.localhost:PORT/
+// has this service at its path, and nothing else. The links of the page at / lead
+// there, and a browser that asks for a service at localhost, 127.0.0.1 or [::1] is
+// sent there. Programs, which keep no origins apart, are answered at once, as Kubo
+// answers them. Under a name that has no names below it, an address of the local
+// network or one of Options.Hosts, browsers are shown sites without their scripts
+// and their cookies. Which is which, and what a site can reach, is in
+// docs/isolation.md.
 package gateway
 
 import (
@@ -49,7 +54,9 @@ const (
 // Options configure a gateway. The zero value is usable.
 type Options struct {
 	// Hosts are the host names that the gateway answers to, without port, beside
-	// IP addresses of its own, localhost and what ends in .localhost.
+	// IP addresses of its own and localhost. *.NAME says that all names below NAME
+	// lead here, too: services then have names of their own below it, as they have
+	// below localhost.
 	Hosts []string
 	// Logger is told what fails. If nil, nothing is.
 	Logger *slog.Logger
@@ -60,23 +67,29 @@ type Options struct {
 //   - X-Forwarded-For, -Host and -Proto, made afresh, whatever the client sent;
 //     X-Forwarded-Prefix, the path up to and with /http, for services that make
 //     links from it; Via;
-//   - everything else as it came, without the headers of the connection.
+//   - everything else as it came, without the headers of the connection, and
+//     without cookies where services share a name that browsers see them under.
 //
 // In the response, what leads to a path of the service is made to lead there
 // through the gateway, unless the service did so itself: an absolute path in
 // Location and Content-Location, or a URL with the peer's id or the gateway as its
 // host; the Path of a cookie, which therefore goes to no other service; and the
 // scope in Service-Worker-Allowed, so that no service gets hold of another's
-// pages. Links within pages are left as they are: relative ones work.
+// pages. Headers are added that keep a site apart from others, and those withheld
+// that would act on more than the service, such as the Domain of a cookie. Links
+// within pages are left as they are: relative ones work.
 //
 // Where a response breaks off after its header, so does the client's connection.
 type Gateway struct {
-	node  *core.Node
-	log   *slog.Logger
-	hosts map[string]bool
-	proxy *httputil.ReverseProxy
-	pool  *pool
-	list  directory
+	node *core.Node
+	log  *slog.Logger
+	// The names that it answers to, and those of them below which each service has
+	// a name of its own.
+	hosts   map[string]bool
+	parents map[string]bool
+	proxy   *httputil.ReverseProxy
+	pool    *pool
+	list    directory
 
 	ctx      context.Context // ends on Close
 	stop     context.CancelFunc
@@ -89,12 +102,17 @@ var _ http.Handler = (*Gateway)(nil)
 // after it.
 func New(node *core.Node, opts Options) *Gateway {
 	g := &Gateway{
-		node:  node,
-		log:   cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
-		hosts: make(map[string]bool),
+		node:    node,
+		log:     cmp.Or(opts.Logger, slog.New(slog.DiscardHandler)),
+		hosts:   make(map[string]bool),
+		parents: map[string]bool{"localhost": true},
 	}
 	for _, h := range opts.Hosts {
-		g.hosts[canonicalName(h)] = true
+		if parent, ok := strings.CutPrefix(h, "*."); ok {
+			g.parents[canonicalName(parent)] = true
+		} else {
+			g.hosts[canonicalName(h)] = true
+		}
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.pool = newPool(g.ctx, node)
@@ -163,18 +181,21 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()
 	r = r.WithContext(ctx)
-	if p := g.guard(r); p != nil {
+	n, p := g.guard(r)
+	if p != nil {
 		g.log.Info("the gateway refused a request", "host", r.Host, "origin", r.Header.Get("Origin"), "why", p.Text)
 		g.fail(w, r, p)
 		return
 	}
 	switch path := r.URL.EscapedPath(); {
+	case strings.HasPrefix(path, "/p2p/"):
+		g.serveProxy(w, r, n, path)
+	case !n.shared():
+		g.fail(w, r, notUnderThisName)
 	case path == "/":
-		g.serveLanding(w, r)
+		g.serveLanding(w, r, n)
 	case path == "/favicon.ico":
 		w.WriteHeader(http.StatusNotFound)
-	case strings.HasPrefix(path, "/p2p/"):
-		g.serveProxy(w, r, path)
 	default:
 		g.fail(w, r, &problem{
 			Status: http.StatusNotFound,

@@ -133,6 +133,15 @@ func newWorld(t testing.TB, h http.HandlerFunc, listen ...string) *world {
 // path is that of a protocol of the peer.
 func (w *world) path(proto string) string { return "/p2p/" + w.there.ID().String() + proto }
 
+// ownHost is the host name of a service, with the port, to which a browser is sent.
+func (w *world) ownHost(t testing.TB, proto string) string {
+	t.Helper()
+	res, _ := w.get(t, w.path(proto)+"/", "Accept", "text/html")
+	to, err := res.Location()
+	require.NoError(t, err)
+	return to.Host
+}
+
 func newClient(t testing.TB) *http.Client {
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
 	t.Cleanup(transport.CloseIdleConnections)

@@ -9,14 +9,15 @@ import (
 	"strings"
 )
 
-// guard says why a request is refused, if it is: the name it came by is none of
-// ours, or a page of another origin sent it.
-func (g *Gateway) guard(r *http.Request) *problem {
+// guard finds what the Host of a request names, and says why the request is
+// refused, if it is: the name is not the gateway's, or a page sent it that may not.
+func (g *Gateway) guard(r *http.Request) (hostName, *problem) {
 	refused := func(format string, args ...any) *problem {
 		return &problem{Status: http.StatusForbidden, Text: fmt.Sprintf(format, args...)}
 	}
-	if !g.answersTo(r) {
-		return refused("The gateway does not answer to the host name %.100q, so that no web page can reach it by pointing a name "+
+	n, ok := g.nameOf(r)
+	if !ok {
+		return n, refused("The gateway does not answer to the host name %.100q, so that no web page can reach it by pointing a name "+
 			"of its own here. If the name is yours, start the daemon with --gateway-host NAME.", r.Host)
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
@@ -24,29 +25,25 @@ func (g *Gateway) guard(r *http.Request) *problem {
 		// A page that hides where requests come from (Referrer-Policy: no-referrer)
 		// sends null even to itself, and then the browser says that it was itself.
 		if !ownOrigin(r, origin) && (origin != "null" || site != "same-origin") {
-			return refused("A page of %.100q may not use the gateway: only pages that came from it may.", origin)
+			return n, refused("A page of %.100q may not use the gateway: only pages that came from it may.", origin)
 		}
 	}
-	switch site {
-	case "", "none", "same-origin":
-		return nil
+	switch {
+	case site == "", site == "none", followsLink(r):
+		return n, nil
+	case site != "same-origin":
+		return n, refused("A page of another origin may lead to the gateway with a link, but not load or send anything from within it.")
+	case n.shared() && n.parent != "":
+		return n, refused("Sites of peers are under host names of their own, and nothing that a page under this name asks for is answered.")
 	}
-	if r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" {
-		return nil // a link that somebody follows
-	}
-	return refused("A page of another origin may lead to the gateway with a link, but not load or send anything from within it.")
+	return n, nil
 }
 
-// answersTo says whether the Host of a request is the gateway's.
-func (g *Gateway) answersTo(r *http.Request) bool {
-	u := url.URL{Host: r.Host}
-	name := u.Hostname()
-	if ip, err := netip.ParseAddr(name); err == nil {
-		ip = ip.Unmap().WithZone("")
-		return ip.IsLoopback() || ip == servedOn(r)
-	}
-	name = canonicalName(name)
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") && isHostName(name) || g.hosts[name]
+// followsLink says whether a browser asks for the page of a tab, as for a link that
+// somebody follows.
+func followsLink(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // servedOn is the local address of the connection; not valid where it has no IP.
@@ -60,15 +57,6 @@ func servedOn(r *http.Request) netip.Addr {
 
 // canonicalName is a host name in lower case and without the dot of the root.
 func canonicalName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
-
-func isHostName(s string) bool {
-	for label := range strings.SplitSeq(s, ".") {
-		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	return true
-}
 
 // ownOrigin says whether an Origin is that of a page that came from here.
 func ownOrigin(r *http.Request, origin string) bool {

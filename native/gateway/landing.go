@@ -4,15 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -75,7 +70,7 @@ func (d *directory) get(make func() listing) listing {
 	return d.last
 }
 
-func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request, n hostName) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		g.fail(w, r, &problem{Status: http.StatusMethodNotAllowed, Text: "The list of services can be read, and nothing else."})
@@ -83,7 +78,7 @@ func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request) {
 	}
 	l := g.list.get(g.makeListing)
 	if preferred(r, "text/html", "application/json") == "text/html" {
-		g.render(w, r, http.StatusOK, landingPage, l.apart(r))
+		g.render(w, r, http.StatusOK, landingPage, l.apart(r, n))
 		return
 	}
 	var b bytes.Buffer
@@ -151,16 +146,10 @@ func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	return listed
 }
 
-// apart is the listing with links that lead to a host name of each service's own,
-// where the gateway was reached at this machine's: a browser then keeps services
-// from each other, and from the cookies of whatever else runs on this machine.
-func (l listing) apart(r *http.Request) listing {
-	host, port, err := net.SplitHostPort(r.Host)
-	if err != nil {
-		host, port = r.Host, ""
-	}
-	ip, notIP := netip.ParseAddr(host)
-	if name := canonicalName(host); name != "localhost" && !strings.HasSuffix(name, ".localhost") && (notIP != nil || !ip.IsLoopback()) {
+// apart is the listing with links that lead to each service's own host name, where
+// it has one.
+func (l listing) apart(r *http.Request, n hostName) listing {
+	if n.parent == "" {
 		return l
 	}
 	l.Peers = slices.Clone(l.Peers)
@@ -168,15 +157,9 @@ func (l listing) apart(r *http.Request) listing {
 		p := &l.Peers[i]
 		p.Services = slices.Clone(p.Services)
 		for j, s := range p.Services {
-			if s.Link == "" {
-				continue
+			if s.Link != "" {
+				p.Services[j].Link = n.originOf(r, label(p.ID, s.Protocol)) + s.Link
 			}
-			label := sha256.Sum256([]byte(string(p.ID) + string(s.Protocol)))
-			to := url.URL{Scheme: scheme(r), Host: hex.EncodeToString(label[:8]) + ".localhost"}
-			if port != "" {
-				to.Host += ":" + port
-			}
-			p.Services[j].Link = to.String() + s.Link
 		}
 	}
 	return l

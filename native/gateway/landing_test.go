@@ -29,7 +29,7 @@ func TestTheLandingPageListsWhatPeersAnnounce(t *testing.T) {
 	assert.Equal(t, "text/html; charset=utf-8", res.Header.Get("Content-Type"))
 	assert.Contains(t, body, w.here.ID().String())
 	assert.Contains(t, body, w.there.ID().String())
-	assert.Regexp(t, `<a href="http://[0-9a-f]{16}\.localhost:\d+`+regexp.QuoteMeta(w.prefix)+`/">`, body, "a host name of its own")
+	assert.Regexp(t, `<a href="http://[0-9a-f]{32}\.localhost:\d+`+regexp.QuoteMeta(w.prefix)+`/">`, body, "a host name of its own")
 	assert.Contains(t, body, "a &lt;script&gt;alert(1)&lt;/script&gt; &amp; &#34;site&#34;")
 	assert.NotContains(t, body, "<script")
 	assert.Contains(t, body, "a shell")
@@ -83,7 +83,7 @@ func TestAPeerThatDoesNotAnswerDoesNotHoldUpTheLandingPage(t *testing.T) {
 	_, body := w.get(t, "/")
 	assert.Less(t, time.Since(begun), 10*time.Second)
 	assert.Contains(t, body, "did not answer in time")
-	assert.Regexp(t, `<a href="http://[0-9a-f]{16}\.localhost:\d+`+regexp.QuoteMeta(w.prefix)+`/">`, body, "a host name of its own")
+	assert.Regexp(t, `<a href="http://[0-9a-f]{32}\.localhost:\d+`+regexp.QuoteMeta(w.prefix)+`/">`, body, "a host name of its own")
 	assert.Less(t, strings.Index(body, w.there.ID().String()), strings.Index(body, mute.ID().String()), "who offers something comes first")
 }
 

@@ -52,7 +52,7 @@ func (p *problem) String() string {
 // said is what each reason means to who asked for a page.
 var said = map[bridge.Reason]string{
 	bridge.NotAllowed:     "The peer does not let this node use the service. Its owner can allow it.",
-	bridge.NoSuchProtocol: "The peer has no service of that name, or has closed it. What it announces is listed at /.",
+	bridge.NoSuchProtocol: "The peer has no service of that name, or has closed it. What it announces is listed on the gateway's first page.",
 	bridge.TargetRefused:  "The peer has the service, but what is behind it refused the connection: it may not be running.",
 	bridge.TargetTimedOut: "The peer has the service, but what is behind it did not take the connection in time.",
 	bridge.TooMany:        "The service has as many streams as it takes. Try again when others have ended.",
@@ -125,13 +125,17 @@ func sum(s string) string {
 // page is what the templates get.
 type page struct {
 	Style   template.CSS
+	Home    string // the URL of the landing page
 	Content any
 }
 
 // fail answers with a problem.
 func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, p *problem) {
 	if preferred(r, "text/plain", "text/html") == "text/html" {
-		g.render(w, r, p.Status, problemPage, p)
+		g.render(w, r, p.Status, problemPage, struct {
+			*problem
+			Home string
+		}{p, g.home(r)})
 		return
 	}
 	send(w, r, p.Status, "text/plain; charset=utf-8", []byte(p.String()))
@@ -139,7 +143,7 @@ func (g *Gateway) fail(w http.ResponseWriter, r *http.Request, p *problem) {
 
 func (g *Gateway) render(w http.ResponseWriter, r *http.Request, status int, t *template.Template, content any) {
 	var b bytes.Buffer
-	if err := t.Execute(&b, page{template.CSS(style), content}); err != nil {
+	if err := t.Execute(&b, page{template.CSS(style), g.home(r), content}); err != nil {
 		g.log.Error("a page of the gateway could not be made", "error", err)
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
@@ -152,6 +156,9 @@ func send(w http.ResponseWriter, r *http.Request, status int, contentType string
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Content-Security-Policy", policy)
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Origin-Agent-Cluster", "?1")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -21,7 +22,9 @@ const via = "1.1 tombolo"
 // exchange is a request on its way through.
 type exchange struct {
 	target
-	host    string        // as the client named the gateway
+	name    hostName      // by which the client named the gateway
+	host    string        // the same, with the port and as it was written
+	origin  string        // the same, as an origin
 	body    io.ReadCloser // the client's
 	stream  atomic.Pointer[stream]
 	bodyErr atomic.Pointer[error] // of reading the client's body
@@ -72,20 +75,30 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	}
 }
 
-// serveProxy passes a request on to a peer.
-func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, path string) {
+// serveProxy passes a request on to a peer, or sends a browser to where it may be.
+func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, n hostName, path string) {
 	t, err := parsePath(path)
+	if !n.shared() && (err != nil || label(t.peer, t.protocol) != n.label) {
+		g.fail(w, r, notUnderThisName)
+		return
+	}
 	if err != nil {
 		g.fail(w, r, &problem{Status: http.StatusBadRequest, Text: "The address leads nowhere: " + err.Error() + "."})
 		return
 	}
-	if t.path == "" {
+	apart := n.shared() && n.parent != "" && isBrowser(r)
+	if apart || t.path == "" {
 		to := url.URL{RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
-		w.Header().Set("Location", t.prefix+"/"+to.String())
+		location := t.prefix + cmp.Or(t.path, "/") + to.String()
+		if apart {
+			location = n.originOf(r, label(t.peer, t.protocol)) + location
+		}
+		w.Header().Set("Location", location)
+		w.Header().Set("Vary", "Accept, Sec-Fetch-Site")
 		w.WriteHeader(http.StatusTemporaryRedirect) // with the same method and body
 		return
 	}
-	x := &exchange{target: t, host: r.Host, body: r.Body}
+	x := &exchange{target: t, name: n, host: r.Host, origin: scheme(r) + "://" + r.Host, body: r.Body}
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
 		if s, ok := info.Conn.(*stream); ok {
@@ -146,6 +159,9 @@ func rewrite(r *httputil.ProxyRequest) {
 	out.Header.Set("X-Forwarded-Proto", scheme(r.In))
 	out.Header.Set("X-Forwarded-Prefix", x.prefix)
 	out.Header.Add("Via", via)
+	if !x.name.keepsCookies() {
+		out.Header.Del("Cookie")
+	}
 	if out.Body != nil {
 		out.Body = &notedBody{out.Body, x}
 	}
@@ -183,10 +199,8 @@ func modifyResponse(res *http.Response) error {
 	if scope := res.Header.Get("Service-Worker-Allowed"); scope != "" {
 		res.Header.Set("Service-Worker-Allowed", x.locate(scope))
 	}
-	cookies := res.Header["Set-Cookie"]
-	for i, c := range cookies {
-		cookies[i] = x.cookie(c)
-	}
+	x.confineCookies(res.Header)
+	x.isolate(res.Header)
 	res.Header.Add("Via", via)
 	switch s := x.stream.Load(); {
 	case s == nil, res.StatusCode == http.StatusSwitchingProtocols:
@@ -229,28 +243,6 @@ func (x *exchange) locate(ref string) string {
 		return path
 	}
 	return x.prefix + path
-}
-
-// cookie is a Set-Cookie with a path below the prefix. One without is for the
-// folder of the request, which is below it already.
-func (x *exchange) cookie(set string) string {
-	parts := strings.Split(set, ";")
-	if strings.HasPrefix(strings.TrimSpace(parts[0]), "__Host-") {
-		return set // its path is / by definition
-	}
-	kept := parts[:1]
-	for _, part := range parts[1:] {
-		name, value, _ := strings.Cut(part, "=")
-		name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-		switch {
-		case strings.EqualFold(name, "Domain") && strings.EqualFold(strings.TrimPrefix(value, "."), x.peer.String()):
-			continue // no browser would take it from the gateway
-		case strings.EqualFold(name, "Path") && strings.HasPrefix(value, "/") && !within(value, x.prefix):
-			part = " Path=" + x.prefix + value
-		}
-		kept = append(kept, part)
-	}
-	return strings.Join(kept, ";")
 }
 
 // failed answers a request that got no response from the peer.

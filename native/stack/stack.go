@@ -49,11 +49,12 @@ const (
 	frameHeader = 12
 )
 
-// Timeouts of the HTTP server that shares the TCP port.
+// Bounds of the HTTP server that shares the TCP port. A request may have all the
+// cookies that browsers keep for a domain, 180 of 4 KiB: see relay/cookies.go.
 const (
 	httpHeaderTimeout = 10 * time.Second
 	httpIdleTimeout   = 60 * time.Second
-	httpHeaderBytes   = 16 << 10
+	httpHeaderBytes   = 1 << 20
 )
 
 // trimGrace is how long a new connection is safe from the connection manager.

@@ -26,7 +26,7 @@ type upCmd struct {
 	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ at this address of this machine." placeholder:"HOST:PORT"`
 
-	GatewayHost []string `help:"A further name that the gateway answers to. Repeatable." placeholder:"NAME"`
+	GatewayHost []string `help:"A further name that the gateway answers to; *.NAME where all names below it lead here, too. Repeatable." placeholder:"NAME"`
 
 	OpenTimeout   time.Duration `help:"How long a forward tries to reach its peer for one connection." default:"${openTimeout}" placeholder:"TIME"`
 	TargetTimeout time.Duration `help:"How long a listener's target may take to answer." default:"${targetTimeout}" placeholder:"TIME"`

@@ -86,9 +86,10 @@ export class Daemon {
     readonly addrs: string[],
   ) {}
 
-  static async start(relay: Relay): Promise<Daemon> {
+  static async start(relay: Relay, ...flags: string[]): Promise<Daemon> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-daemon-`)
-    const program = new Program(binaries.native, ['up', '--data-dir', dir, '--relay', relay.url, '--no-map-ports'])
+    const up = ['up', '--data-dir', dir, '--relay', relay.url, '--no-map-ports', ...flags]
+    const program = new Program(binaries.native, up)
     await program.lines(/^reserved on /)
     const [id] = await program.lines(/^id /)
     return new Daemon(program, dir, id!.slice(3), await listening(program))

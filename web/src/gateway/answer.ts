@@ -31,6 +31,7 @@ const WITHHELD = [
   'reporting-endpoints',
   'report-to',
   'nel',
+  'alt-svc',
   'connection',
   'keep-alive',
   'transfer-encoding',
@@ -93,6 +94,12 @@ function passedOn(response: Response, target: Target, here: URL, rights: Rights)
   for (const name of WITHHELD) headers.delete(name)
   headers.append('via', VIA)
   headers.set('x-content-type-options', 'nosniff')
+  // The service worker takes forms only from pages that it can see to be of the site.
+  if (headers.get('referrer-policy') === 'no-referrer') headers.set('referrer-policy', 'same-origin')
+  headers.set('origin-agent-cluster', '?1') // a site that loops does not stop the page
+  if (rights === 'own origin' && !headers.has('cross-origin-opener-policy')) {
+    headers.set('cross-origin-opener-policy', 'same-origin-allow-popups') // so that logging in elsewhere works
+  }
   const policy = policyOf(target, here, rights)
   if (policy !== undefined) headers.append('content-security-policy', policy)
   return new Response(response.body, { status: response.status, statusText: response.statusText, headers })

@@ -156,10 +156,12 @@ class Served {
     const frame = document.createElement('iframe')
     frame.hidden = true
     frame.title = 'Gateway to services of peers'
+    const secret = `#${crypto.randomUUID()}`
+    const page = new URL('gateway.html', new URL(this.#script.pathname, origin)).href
     const { port1: port, port2 } = new MessageChannel()
     const ready = new Promise<void>((resolve, reject) => {
       const fail = (why: string) => reject(new TomboloError('option', `origin: ${origin} cannot show sites: ${why}`))
-      const late = () => fail(`${frame.src} did not answer in time`)
+      const late = () => fail(`${page} did not answer in time`)
       let settled = false
       let limit = setTimeout(late, ATTACH_MS)
       const within = (ms: number) => {
@@ -170,7 +172,7 @@ class Served {
         'load', // also of the browser's own page that says why there is none
         () => {
           within(HELLO_MS)
-          frame.contentWindow?.postMessage(ATTACH, origin, [port2])
+          frame.contentWindow?.postMessage(ATTACH + secret, origin, [port2])
         },
         { once: true },
       )
@@ -186,7 +188,7 @@ class Served {
       })
       port.start()
     })
-    frame.src = new URL('gateway.html', new URL(this.#script.pathname, origin)).href
+    frame.src = page + secret
     document.body.append(frame)
     const leave = () => {
       port.close()

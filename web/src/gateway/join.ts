@@ -8,7 +8,7 @@ export const OFFER = 'tombolo:gateway-offer'
 export const BUSY = 'tombolo:gateway-busy'
 /** From a page, on the port that it offered: it takes no more. */
 export const GONE = 'tombolo:gateway-gone'
-/** From a page to the frame of another origin, with a port on which that hands on the offers. */
+/** From a page to the frame of another origin, followed by the fragment of the frame's address, and with a port for the offers. */
 export const ATTACH = 'tombolo:gateway-attach'
 
 /** The browser's patience with an idle worker is 30 s. */

@@ -46,6 +46,7 @@ ${detail ? `<pre>${escape(detail)}</pre>` : ''}`
       'content-security-policy': POLICY,
       'x-content-type-options': 'nosniff',
       'cache-control': 'no-store',
+      'origin-agent-cluster': '?1',
     },
   })
 }

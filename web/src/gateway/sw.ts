@@ -58,6 +58,16 @@ function serviceWorker(scope: WorkerScope): void {
   }
 
   async function answer({ request, clientId }: FetchEvent): Promise<Response> {
+    if (
+      request.mode === 'navigate' &&
+      request.method !== 'GET' &&
+      !request.referrer.startsWith(`${location.origin}/`)
+    ) {
+      // The one sign of who sent a form that a service worker sees. A page can hide it, and not forge it.
+      const text =
+        'A page of another origin, or one that hides its own, may lead here with a link, but not send anything.'
+      return problemResponse({ status: 403, text }, request.headers.get('accept'))
+    }
     // Chromium tells of a request that was given up only once its response is under way. That of a page that has gone can be noticed.
     const mayHaveGone = clientId !== '' && request.mode !== 'navigate'
     const gone = async () => mayHaveGone && (await scope.clients.get(clientId)) === undefined
@@ -152,17 +162,20 @@ async function bodyOf(request: Request): Promise<ReadableStream<Uint8Array> | nu
 }
 
 /**
- * In the frame of another origin. The page around it must be of a host name of which this one is a part, so that a site that is shown here
- * cannot have others shown to it, nor a stranger's page use the name.
+ * In the frame of another origin, which lets one page use this one: that which made the frame, since nobody else knows what its address ends
+ * in; and only where its origin is this one without the first part of the host name, or more of them. So neither a site that is shown here
+ * nor a page on another port of the same host can answer for others.
  */
 function broker(): void {
+  const { hash, host, origin, protocol } = location
+  const isAbove = (page: string) =>
+    page.startsWith(`${protocol}//`) && host.endsWith(`.${page.slice(protocol.length + 2)}`)
   window.addEventListener('message', (event) => {
     const [port] = event.ports
-    if (event.data !== ATTACH || port === undefined || event.source !== window.parent) return
+    if (!`${event.data}`.startsWith(ATTACH) || port === undefined || event.source !== window.parent) return
     port.postMessage({ here: true })
-    const around = new URL(event.origin)
-    if (around.protocol !== location.protocol || !location.hostname.endsWith(`.${around.hostname}`)) {
-      return port.postMessage({ error: `pages of ${event.origin} may not use ${location.origin}` })
+    if (hash === '' || event.data !== ATTACH + hash || !isAbove(event.origin)) {
+      return port.postMessage({ error: `pages of ${event.origin} may not use ${origin}` })
     }
     const offer = () => {
       const { port1, port2 } = new MessageChannel()
