@@ -157,9 +157,13 @@ func (l *Links) try(p peer.ID, it item, prio Priority) (*outgoing, error) {
 				return o, l.full(prio)
 			} // else it has ended, and the next one will be another
 		}
+		var queued bool
 		var err error
-		if o, err = l.link(p); err != nil {
+		if o, queued, err = l.link(p, it, prio); err != nil {
 			return nil, err
+		}
+		if queued {
+			return o, nil
 		}
 	}
 }
@@ -179,28 +183,33 @@ func (l *Links) full(prio Priority) error {
 }
 
 // link returns the link to p, and makes one where there is none that takes
-// messages.
-func (l *Links) link(p peer.ID) (*outgoing, error) {
+// messages. In a new one the item is queued before the stream is opened, so an
+// item is told of a failure to open instead of trying again.
+func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued bool, err error) {
 	if p == l.host.ID() {
-		return nil, errors.New("a node has no link to itself")
+		return nil, false, errors.New("a node has no link to itself")
 	}
 	if err := p.Validate(); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	r := l.remote(p)
 	if r.out != nil && r.out.takes() {
-		return r.out, nil
+		return r.out, false, nil
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
+	o = &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
+	if err := o.push(it, prio); err != nil {
+		cancel()
+		return nil, false, err
+	}
 	r.out = o
 	l.goroutines.Go(func() { o.run(ctx) })
-	return o, nil
+	return o, true, nil
 }
 
 func (o *outgoing) takes() bool {
