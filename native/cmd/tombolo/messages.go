@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -34,7 +35,7 @@ type requestCmd struct {
 	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input."`
 }
 
-// Run asks a peer, and writes its reply as it came.
+// Run asks a peer and prints its reply.
 func (c *requestCmd) Run(ctx context.Context) error {
 	data, err := messageData(c.Data)
 	if err != nil {
@@ -47,8 +48,7 @@ func (c *requestCmd) Run(ctx context.Context) error {
 	if c.json() {
 		return printJSON(reply)
 	}
-	_, err = os.Stdout.Write(reply.Data)
-	return err
+	return command.Data(os.Stdout, reply.Data)
 }
 
 type broadcastCmd struct {
@@ -75,21 +75,24 @@ type subscribeCmd struct {
 	Type   string `arg:"" help:"Of the messages, or room/* for all that begin with room/ and are sent to this node."`
 }
 
-// Run prints messages as they come.
+// Run prints messages as they come, until the reader of standard output is gone.
 func (c *subscribeCmd) Run(ctx context.Context) error {
 	client, err := control.NewClient(c.DataDir)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
 	begun, seen := false, 0
 	for m, err := range control.Follow[control.Message](ctx, client, "subscribe", control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}) {
 		switch {
 		case err != nil:
-			return about("subscribe", err)
+			return interrupted(ctx, about("subscribe", err))
 		case !begun:
 			begun = true // the daemon hears from now on
-			fmt.Fprintln(os.Stderr, "subscribed to", c.Type)
+			_ = command.Line(os.Stderr, "subscribed to %s", c.Type)
 			continue
 		case c.JSON:
 			err = printLine(m)
@@ -97,7 +100,7 @@ func (c *subscribeCmd) Run(ctx context.Context) error {
 			err = printMessage(m)
 		}
 		if err != nil {
-			return err
+			return command.ReaderGone(err)
 		}
 		if seen++; seen == c.Count {
 			return nil
@@ -111,14 +114,13 @@ func (c *subscribeCmd) Run(ctx context.Context) error {
 
 func printMessage(m control.Message) error {
 	if m.Missed > 0 {
-		fmt.Fprintf(os.Stderr, "missed %d messages\n", m.Missed)
+		_ = command.Line(os.Stderr, "missed %d messages", m.Missed)
 	}
 	text := string(m.Data)
 	if !utf8.Valid(m.Data) || !isText(text) {
 		text = fmt.Sprintf("%q", m.Data)
 	}
-	_, err := fmt.Printf("%s %s %s\n", m.From, printable(m.Type), text)
-	return err
+	return command.Line(os.Stdout, "%s %s %s", m.From, m.Type, text)
 }
 
 func isText(s string) bool {

@@ -37,8 +37,10 @@ type upCmd struct {
 	command.LogFlags
 }
 
-// Run is a peer in the foreground, telling what happens on standard output.
+// Run is a peer in the foreground, telling what happens on standard output for as
+// long as somebody reads it.
 func (c *upCmd) Run(ctx context.Context) (err error) {
+	command.OutliveReaders()
 	log := c.Logger()
 	relays, err := findRelays(ctx, c.Relay, c.Network, log)
 	if err != nil {
@@ -73,9 +75,17 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	if d.gatewayURL != "" {
 		ready += fmt.Sprintln("gateway", d.gatewayURL)
 	}
-	fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
 	command.Ready()
-	newReporter(node, os.Stdout).run(ctx, news)
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
+		newReporter(node, os.Stdout).run(ctx, news)
+	}()
+	select {
+	case <-reported:
+	case <-ctx.Done(): // the reporter hangs while the reader of its output does
+	}
 	return nil
 }
 
@@ -176,5 +186,5 @@ func way(p core.Peer) string {
 }
 
 func (r *reporter) printf(format string, args ...any) {
-	fmt.Fprintf(r.out, format+"\n", args...)
+	_ = command.Line(r.out, format, args...) // whether or not anybody reads it
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"net"
@@ -305,11 +304,4 @@ func TestACommandLineThatIsWrongIsUsage(t *testing.T) {
 	} {
 		failsWith(t, 2, []string{"--help"}, append(args, "--data-dir", t.TempDir())...)
 	}
-}
-
-func TestTheTerminalIsSafeFromPeers(t *testing.T) {
-	assert.Equal(t, "a?[2Jb?c?", printable("a\x1b[2Jb\nc\u009b"))
-	var out bytes.Buffer
-	out.WriteString(printable("é"))
-	assert.Equal(t, "é", out.String())
 }
