@@ -124,3 +124,14 @@ func TestWhatGoesOnEndsCleanlyWhenItsReaderIsGone(t *testing.T) {
 		}, ending, ending/100, "%v", x.args)
 	}
 }
+
+func TestAPipeInTheDataDirectoryIsAnErrorAndNotWaitedFor(t *testing.T) {
+	for _, name := range []string{"identity.key", "tunnels.json", "config.toml", "lock", "histories.db"} {
+		dir := t.TempDir()
+		require.NoError(t, syscall.Mkfifo(filepath.Join(dir, name), 0o600))
+		p := start(t, "up", "--data-dir", dir, "--no-map-ports", "--listen", "/ip4/127.0.0.1/tcp/0")
+		code, stderr := p.Wait()
+		assert.NotZero(t, code, name)
+		assert.Contains(t, stderr, filepath.Join(dir, name))
+	}
+}
