@@ -65,8 +65,8 @@ type Options struct {
 	// measures only when Ping is called.
 	PingInterval time.Duration
 
-	// MaxMessage bounds a message both ways, in bytes, and must be the same in
-	// the whole mesh. If zero, message.DefaultMaxFrame.
+	// MaxMessage bounds the data of a message both ways, in bytes, and must be
+	// the same in the whole mesh. If zero, message.MaxData.
 	MaxMessage int
 
 	// Serve makes the node one that others find peers through: kad.Serve, of

@@ -193,7 +193,7 @@ func (n *Node) linksPart(opts Options) Part {
 				Open: n.Open,
 				// What nobody takes is counted there.
 				Deliver:      func(ctx context.Context, m *message.Message) { _ = n.dispatcher.Publish(ctx, m) },
-				MaxFrame:     opts.MaxMessage,
+				MaxData:      opts.MaxMessage,
 				HandlerLimit: opts.HandlerLimit,
 				Logger:       n.log,
 			})

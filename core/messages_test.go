@@ -165,6 +165,46 @@ func TestRequestBringsTheReplyOrTheErrorOfTheOtherSide(t *testing.T) {
 	require.ErrorIs(t, err, link.ErrUnanswered)
 }
 
+func TestMiBOfDataPassesEveryWayAndOneByteMoreIsRefused(t *testing.T) {
+	a, b := connected(t)
+	sub := subscribe(t, b, "chat")
+	_, err := b.Respond("echo", func(_ context.Context, m *message.Message) ([]byte, error) { return m.Data, nil })
+	require.NoError(t, err)
+	_, err = b.Respond("one more", func(_ context.Context, m *message.Message) ([]byte, error) { return append(m.Data, 1), nil })
+	require.NoError(t, err)
+	most := slices.Repeat([]byte("mebibyte"), message.MaxData/8)
+	more := append(slices.Clone(most), 1)
+
+	require.NoError(t, a.Send(bounded(t), b.ID(), "chat", most))
+	assert.True(t, slices.Equal(most, read(t, sub).Data))
+	require.NoError(t, a.Broadcast(bounded(t), "chat", most, mesh.WaitForPeer()))
+	assert.True(t, slices.Equal(most, read(t, sub).Data))
+	reply, err := a.Request(bounded(t), b.ID(), "echo", most)
+	require.NoError(t, err)
+	assert.True(t, slices.Equal(most, reply))
+
+	before := a.Stats()
+	_, errRequest := a.Request(bounded(t), b.ID(), "echo", more)
+	report, err := a.SendAll(bounded(t), []peer.ID{b.ID()}, "chat", more)
+	require.NoError(t, err)
+	for how, err := range map[string]error{
+		"Send":      a.Send(bounded(t), b.ID(), "chat", more),
+		"Post":      a.Post(bounded(t), b.ID(), "chat", more, nil),
+		"SendAll":   report.Err(),
+		"Request":   errRequest,
+		"Broadcast": a.Broadcast(bounded(t), "chat", more),
+	} {
+		assert.ErrorIs(t, err, message.ErrTooLarge, how)
+		assert.ErrorContains(t, err, "has 1048577 bytes of data; the limit is 1048576", how)
+	}
+	assert.Equal(t, before.Links.Sent, a.Stats().Links.Sent)
+	assert.Equal(t, before.Mesh.Published, a.Stats().Mesh.Published)
+	_, err = a.Request(bounded(t), b.ID(), "one more", most)
+	var failed *link.RemoteError
+	require.ErrorAs(t, err, &failed)
+	assert.Contains(t, failed.Text, "the reply is too large")
+}
+
 func TestReportSaysWhoWasReachedAndWhyOthersWereNot(t *testing.T) {
 	a, b := connected(t)
 	sub := subscribe(t, b, "note")

@@ -74,7 +74,7 @@ func (l *Links) admit(s network.Stream) *incoming {
 		return nil
 	}
 	in := &incoming{peer: p, stream: s, links: l}
-	in.reader = message.NewReader(in, l.opts.MaxFrame)
+	in.reader = message.NewReader(in, l.opts.MaxData)
 	r.in[in] = struct{}{}
 	l.goroutines.Add(1)
 	return in

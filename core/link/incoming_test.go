@@ -26,7 +26,7 @@ var lies = map[string][]byte{
 	"no protobuf":                {2, 0xff, 0xff},
 	"five bytes that claim 4GiB": {0xff, 0xff, 0xff, 0xff, 0x0f},
 	"length that is no length":   {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-	"one byte beyond the limit":  (&message.Message{Type: "n", Data: make([]byte, message.DefaultMaxFrame)}).AppendFrame(nil),
+	"one byte beyond the limit":  (&message.Message{Type: "n", Data: make([]byte, message.MaxData+1)}).AppendFrame(nil),
 	"an event without a type":    (&message.Message{Data: []byte("x")}).AppendFrame(nil),
 	"a type of Tombolo's own":    (&message.Message{Type: "tombolo/x"}).AppendFrame(nil),
 	"a pattern for a type":       (&message.Message{Type: "room/*"}).AppendFrame(nil),
@@ -114,7 +114,7 @@ func TestUnknownFieldsPass(t *testing.T) {
 
 func TestFrameThatClaimsTooMuchIsRefusedBeforeMemoryIsTakenForIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
-		b := n.node(t, "b", link.Options{MaxFrame: 900 << 20})
+		b := n.node(t, "b", link.Options{MaxData: 900 << 20})
 		n.host("liar")
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

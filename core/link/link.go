@@ -88,9 +88,9 @@ type Options struct {
 	// Logger receives what is worth a look. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// MaxFrame bounds an envelope both ways, in bytes. If zero,
-	// message.DefaultMaxFrame.
-	MaxFrame int
+	// MaxData bounds the data of a message both ways, in bytes. If zero,
+	// message.MaxData.
+	MaxData int
 
 	// QueueMessages and QueueBytes bound each of the three queues of a link. If
 	// zero, DefaultQueueMessages and DefaultQueueBytes. A message is taken into
@@ -142,7 +142,7 @@ func (o *Options) setDefaults() error {
 		value    *int
 		standard int
 	}{
-		{"MaxFrame", &o.MaxFrame, message.DefaultMaxFrame},
+		{"MaxData", &o.MaxData, message.MaxData},
 		{"QueueMessages", &o.QueueMessages, DefaultQueueMessages},
 		{"QueueBytes", &o.QueueBytes, DefaultQueueBytes},
 		{"PeerRequests", &o.PeerRequests, DefaultPeerRequests},

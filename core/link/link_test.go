@@ -206,7 +206,7 @@ func TestMessagesArriveInOrderAndWhatWaitsTogetherLeavesTogether(t *testing.T) {
 func TestLargeMessagesArriveWhole(t *testing.T) {
 	a, b := pair(t, link.Options{}, link.Options{})
 	var want []int
-	for _, size := range []int{0, 1, 60_000, 65_000, 65_536, 200_000, 1<<20 - 100} {
+	for _, size := range []int{0, 1, 60_000, 65_000, 65_536, 200_000, message.MaxData} {
 		m := &message.Message{Type: "big", Data: make([]byte, size)}
 		for i := range m.Data {
 			m.Data[i] = byte(i * 7)
@@ -235,7 +235,7 @@ func TestOptionsThatAreMissingOrNegativeAreRefused(t *testing.T) {
 	for name, spoil := range map[string]func(*link.Options){
 		"Open":           func(o *link.Options) { o.Open = nil },
 		"Deliver":        func(o *link.Options) { o.Deliver = nil },
-		"MaxFrame":       func(o *link.Options) { o.MaxFrame = -1 },
+		"MaxData":        func(o *link.Options) { o.MaxData = -1 },
 		"QueueMessages":  func(o *link.Options) { o.QueueMessages = -1 },
 		"QueueBytes":     func(o *link.Options) { o.QueueBytes = -1 },
 		"Requests":       func(o *link.Options) { o.Requests = -1 },

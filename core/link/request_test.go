@@ -88,7 +88,7 @@ func TestManyRequestsBothWaysAreEachAnsweredWithTheirs(t *testing.T) {
 
 func TestRemoteErrorHasItsTextAndItsKind(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
-		a, b := n.node(t, "a", link.Options{}), n.node(t, "b", link.Options{MaxFrame: 4 << 10})
+		a, b := n.node(t, "a", link.Options{}), n.node(t, "b", link.Options{MaxData: 4 << 10})
 		respond(t, b, "fails", func(context.Context, *message.Message) ([]byte, error) { return nil, errors.New("no such room: 7") })
 		respond(t, b, "panics", func(context.Context, *message.Message) ([]byte, error) { panic("secret") })
 		respond(t, b, "exits", func(context.Context, *message.Message) ([]byte, error) { runtime.Goexit(); return nil, nil })
@@ -470,7 +470,7 @@ func TestTypeHasOneResponderUntilItIsRemoved(t *testing.T) {
 
 func TestRequestThatCannotBeMadeIsRefusedWithItsReason(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
-		a := n.node(t, "a", link.Options{MaxFrame: 1000})
+		a := n.node(t, "a", link.Options{MaxData: 1000})
 		n.host("down").setDown(true)
 		_, err := a.Request(t.Context(), "down", "stat", nil)
 		assert.ErrorIs(t, err, link.ErrUnreachable)

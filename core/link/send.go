@@ -105,11 +105,11 @@ func (l *Links) encode(m *message.Message, prio Priority) ([]byte, error) {
 }
 
 func (l *Links) frame(e *message.Message) ([]byte, error) {
-	size := e.Size()
-	if size > l.opts.MaxFrame {
+	if err := e.CheckSize(l.opts.MaxData); err != nil {
 		l.count.tooLarge.Add(1)
-		return nil, e.CheckSize(l.opts.MaxFrame)
+		return nil, err
 	}
+	size := e.Size()
 	return e.AppendFrame(make([]byte, 0, size+lengthBytes(size))), nil
 }
 

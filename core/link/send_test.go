@@ -250,7 +250,7 @@ func TestContextThatHasEndedSendsNothing(t *testing.T) {
 
 func TestWhatCannotBeSentIsRefusedWithItsReason(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
-		a := n.node(t, "a", link.Options{MaxFrame: 1000})
+		a := n.node(t, "a", link.Options{MaxData: 1000})
 		n.node(t, "b", link.Options{})
 		for name, c := range map[string]struct {
 			to   peer.ID
@@ -264,7 +264,7 @@ func TestWhatCannotBeSentIsRefusedWithItsReason(t *testing.T) {
 			"pattern":       {"b", event("room/*", "x"), link.Normal, "pattern", message.ErrType},
 			"other kind":    {"b", &message.Message{Kind: message.Reply, Type: "n"}, link.Normal, "reply", nil},
 			"priority":      {"b", event("n", "x"), 3, "priority 3", nil},
-			"too large":     {"b", event("n", strings.Repeat("x", 1000)), link.Normal, "at most 1000", message.ErrTooLarge},
+			"too large":     {"b", event("n", strings.Repeat("x", 1001)), link.Normal, "limit is 1000", message.ErrTooLarge},
 			"itself":        {"a", event("n", "x"), link.Normal, "itself", nil},
 			"nobody":        {"", event("n", "x"), link.Normal, "empty peer ID", nil},
 		} {

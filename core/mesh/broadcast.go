@@ -114,7 +114,7 @@ func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent boo
 	t.publish.Lock()
 	defer t.publish.Unlock()
 	msg.ID = message.ID{Epoch: t.last.Epoch, Seq: t.last.Seq + 1}
-	if err := t.check(msg); err != nil {
+	if err := msg.CheckSize(t.m.opts.MaxMessage); err != nil {
 		return false, err
 	}
 	if len(t.handle.ListPeers()) == 0 {
@@ -138,17 +138,7 @@ func (t *topic) put(ctx context.Context, msg *message.Message, own *signed) erro
 	return t.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(own))
 }
 
-// check is an error for a message beyond the limit. The type does not travel in
-// the envelope.
-func (t *topic) check(msg *message.Message) error {
-	bare := *msg
-	bare.Type = ""
-	if err := bare.CheckSize(t.m.opts.MaxMessage); err != nil {
-		return fmt.Errorf("%q: %w", t.typ, err)
-	}
-	return nil
-}
-
+// envelope is of the message without its type, which the topic names.
 func (t *topic) envelope(msg *message.Message) []byte {
 	bare := *msg
 	bare.Type = ""

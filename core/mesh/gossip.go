@@ -7,12 +7,15 @@ import (
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
 )
 
 const (
-	// rpcOverhead is what GossipSub adds to an envelope at most: topic, signer,
-	// number, signature and key (of which RSA's are the longest), in bytes.
-	rpcOverhead = 4 << 10
+	// rpcOverhead bounds what a signed message holds besides its data, in bytes:
+	// the envelope, and what GossipSub adds to it, which is the topic, signer,
+	// number, signature and key (of which RSA's are the longest).
+	rpcOverhead = message.Overhead + 4<<10
 
 	// outboundQueue bounds what waits for one peer, in RPCs of a message each.
 	// GossipSub's default, 32, loses half of 1,000 messages a second. The

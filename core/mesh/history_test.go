@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,24 @@ func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
 	}
 	assert.Zero(t, recoverAll(t, n, "chat").Messages, "it is not asked for twice")
 	assert.Equal(t, 20, n.Stats().Histories.Entries)
+}
+
+func TestMessageOfTheGreatestSizeIsRecovered(t *testing.T) {
+	t.Parallel()
+	r := newNode(t, Options{RelayTopics: 4, KeepHistories: &replay.Limits{}})
+	p := newNode(t, Options{})
+	connect(t, p, r)
+	subscribe(t, "chat", p)
+	p.keep(t, "chat", strings.Repeat("x", message.MaxData))
+	require.Eventually(t, func() bool { return r.memoryOf("chat").Stats().Added == 1 }, patience, time.Millisecond)
+	growOld(t)
+	n := newNode(t, Options{})
+	connect(t, n, r)
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	recoverAll(t, n, "chat")
+	require.Len(t, n.all(), 1)
+	assert.Len(t, n.all()[0].Data, message.MaxData)
 }
 
 func TestHistoryThatIsTooShortIsAnHonestGap(t *testing.T) {

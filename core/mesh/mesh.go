@@ -63,8 +63,8 @@ type Options struct {
 	// If nil, the host's NewStream.
 	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
 
-	// MaxMessage bounds the envelope of a broadcast in bytes, and must be the
-	// same in the whole network. If zero, message.DefaultMaxFrame.
+	// MaxMessage bounds the data of a broadcast, in bytes, and must be the same
+	// in the whole network. If zero, message.MaxData.
 	MaxMessage int
 
 	// RelayTopics is how many types this node carries for peers that
@@ -128,7 +128,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		opts.Network = DefaultNetwork
 	}
 	if opts.MaxMessage <= 0 {
-		opts.MaxMessage = message.DefaultMaxFrame
+		opts.MaxMessage = message.MaxData
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)

@@ -136,7 +136,7 @@ func (t *topic) passOver(msg *message.Message) {
 // decode makes a message of an envelope. What no honest peer hands on is
 // rejected; what may be of a later version is ignored.
 func (m *Mesh) decode(typ string, from, via peer.ID, data []byte) (*message.Message, Verdict) {
-	if len(data) > m.opts.MaxMessage {
+	if len(data) > m.opts.MaxMessage+message.Overhead {
 		return nil, Reject
 	}
 	msg := &message.Message{From: from, Via: via, Broadcast: true}
@@ -144,6 +144,9 @@ func (m *Mesh) decode(typ string, from, via peer.ID, data []byte) (*message.Mess
 		if laterKind(data) {
 			return nil, Ignore
 		}
+		return nil, Reject
+	}
+	if msg.CheckSize(m.opts.MaxMessage) != nil {
 		return nil, Reject
 	}
 	msg.Type = typ

@@ -147,12 +147,12 @@ func TestEnvelopeCutShortIsNeverTheWholeOne(t *testing.T) {
 	}
 }
 
-func TestEnvelopeBeyondTheLimitIsTooLarge(t *testing.T) {
+func TestDataBeyondTheLimitIsTooLarge(t *testing.T) {
 	m := message.Message{Type: "chat", Data: make([]byte, 1000)}
-	assert.NoError(t, m.CheckSize(m.Size()))
-	err := m.CheckSize(m.Size() - 1)
+	assert.NoError(t, m.CheckSize(1000))
+	err := m.CheckSize(999)
 	assert.ErrorIs(t, err, message.ErrTooLarge)
-	assert.ErrorContains(t, err, `"chat" of 1000 bytes`)
+	assert.ErrorContains(t, err, `"chat" has 1000 bytes of data; the limit is 999`)
 }
 
 func TestRandomEnvelopesAreReadAsTheyWereWritten(t *testing.T) {

@@ -11,8 +11,16 @@ import (
 )
 
 const (
-	// DefaultMaxFrame bounds an envelope on a link or in a broadcast, in bytes.
-	DefaultMaxFrame = 1 << 20
+	// MaxData bounds the data of a message on a link or in a broadcast, in
+	// bytes, where no option says otherwise.
+	MaxData = 1 << 20
+
+	// Overhead bounds what an envelope holds besides its data, in bytes. The
+	// fields of this version need less than 200; the rest is for later versions.
+	Overhead = 1 << 10
+
+	// DefaultMaxFrame bounds the envelope of a message of MaxData, in bytes.
+	DefaultMaxFrame = MaxData + Overhead
 
 	// idleBuffer is what a Reader holds while it waits for a frame to begin, in
 	// bytes: enough for a message that comes alone.
@@ -43,7 +51,7 @@ const (
 	emptyReads = 100
 )
 
-// ErrTooLarge is wrapped by the error about an envelope beyond the limit.
+// ErrTooLarge is wrapped by the errors about messages beyond the limit.
 var ErrTooLarge = errors.New("message is too large")
 
 // AppendFrame appends the envelope with its length before it.
@@ -51,10 +59,10 @@ func (m *Message) AppendFrame(b []byte) []byte {
 	return m.Append(protowire.AppendVarint(b, uint64(m.Size())))
 }
 
-// CheckSize is an ErrTooLarge if the envelope has more than limit bytes.
+// CheckSize returns an ErrTooLarge if m has more than limit bytes of data.
 func (m *Message) CheckSize(limit int) error {
-	if size := m.Size(); size > limit {
-		return fmt.Errorf("%w: %q of %d bytes makes an envelope of %d; at most %d may be", ErrTooLarge, m.Type, len(m.Data), size, limit)
+	if len(m.Data) > limit {
+		return fmt.Errorf("%w: %q has %d bytes of data; the limit is %d", ErrTooLarge, m.Type, len(m.Data), limit)
 	}
 	return nil
 }
@@ -66,7 +74,7 @@ var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 // last filled its buffer to the byte.
 type Reader struct {
 	src   io.Reader
-	limit int
+	limit int   // of data
 	err   error // what Next returns from now on
 
 	idle   [idleBuffer]byte
@@ -83,11 +91,11 @@ type Reader struct {
 	slab     []byte
 }
 
-// NewReader makes a Reader of frames of at most limit bytes; if zero,
-// DefaultMaxFrame.
+// NewReader makes a Reader of messages with at most limit bytes of data; if
+// zero, MaxData. Their envelopes have at most Overhead more.
 func NewReader(src io.Reader, limit int) *Reader {
 	if limit <= 0 {
-		limit = DefaultMaxFrame
+		limit = MaxData
 	}
 	r := &Reader{src: src, limit: limit}
 	r.buf = r.idle[:]
@@ -106,6 +114,9 @@ func (r *Reader) Next() (*Message, error) {
 		return nil, r.err
 	}
 	m, err := r.next()
+	if err == nil {
+		err = m.CheckSize(r.limit)
+	}
 	if err != nil {
 		r.err = err
 		r.shrink()
@@ -160,8 +171,8 @@ func (r *Reader) length() (head, size int, err error) {
 		if c >= 0x80 {
 			continue
 		}
-		if v > uint64(r.limit) {
-			return 0, 0, fmt.Errorf("%w: a frame says it has %d bytes; at most %d may be", ErrTooLarge, v, r.limit)
+		if most := uint64(r.limit) + Overhead; v > most {
+			return 0, 0, fmt.Errorf("%w: a frame says it has %d bytes; the limit is %d", ErrTooLarge, v, most)
 		}
 		return i + 1, int(v), nil
 	}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -104,14 +106,19 @@ func TestMessagesThatWereReadStayAsTheyAre(t *testing.T) {
 	}
 }
 
-func TestFrameAtTheLimitPassesAndOneByteMoreDoesNot(t *testing.T) {
-	for _, size := range []int{20, 1000, 40_000, 200_000} {
-		m := message.Message{Type: "chat", Data: make([]byte, size)}
+func TestDataAtTheLimitPassesAndOneByteMoreDoesNot(t *testing.T) {
+	for _, size := range []int{20, 1000, 40_000, message.MaxData} {
+		m := message.Message{
+			// The largest of every other field.
+			Kind: message.Request, Type: strings.Repeat("x", message.MaxType), Code: math.MaxUint8, Timeout: math.MaxInt64,
+			ID: message.ID{Epoch: math.MaxUint64, Seq: math.MaxUint64}, Data: make([]byte, size),
+		}
+		assert.LessOrEqual(t, m.Size(), size+message.Overhead)
 		stream := m.AppendFrame(nil)
-		got, err := readAll(bytes.NewReader(stream), m.Size())
+		got, err := readAll(bytes.NewReader(stream), size)
 		assert.Equal(t, io.EOF, err)
 		assert.Len(t, got, 1)
-		got, err = readAll(bytes.NewReader(stream), m.Size()-1)
+		got, err = readAll(bytes.NewReader(stream), size-1)
 		assert.ErrorIs(t, err, message.ErrTooLarge)
 		assert.Empty(t, got)
 	}
@@ -139,7 +146,8 @@ func TestSizeIsCheckedBeforeMemoryIsTaken(t *testing.T) {
 		assert.Less(t, allocated(func() { _, err = readAll(bytes.NewReader(append([]byte{byte(len(b))}, b...)), 0) }), uint64(64<<10))
 		assert.ErrorIs(t, err, message.ErrMalformed)
 	})
-	t.Run("the default limit is a MiB", func(t *testing.T) {
+	t.Run("the default limit is a MiB of data", func(t *testing.T) {
+		assert.Equal(t, 1<<20, message.MaxData)
 		_, err := readAll(bytes.NewReader(protowire.AppendVarint(nil, message.DefaultMaxFrame+1)), 0)
 		assert.ErrorIs(t, err, message.ErrTooLarge)
 		_, err = readAll(bytes.NewReader(protowire.AppendVarint(nil, message.DefaultMaxFrame)), 0)

@@ -64,7 +64,7 @@ func readSimply(b []byte, limit int) (all []message.Message, end error) {
 			return all, io.ErrUnexpectedEOF // the sixth would tell
 		case n < 0:
 			return all, message.ErrMalformed
-		case size > uint64(limit):
+		case size > uint64(limit)+message.Overhead:
 			return all, message.ErrTooLarge
 		case uint64(len(b)-n) < size:
 			return all, io.ErrUnexpectedEOF
@@ -75,6 +75,9 @@ func readSimply(b []byte, limit int) (all []message.Message, end error) {
 				return all, err
 			}
 			return all, message.ErrMalformed
+		}
+		if len(m.Data) > limit {
+			return all, message.ErrTooLarge
 		}
 		all = append(all, m)
 		b = b[n+int(size):]

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/message"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
@@ -270,9 +271,12 @@ func TestACallThatIsTooLargeIsCutOff(t *testing.T) {
 func TestTheLargestMessageFitsACall(t *testing.T) {
 	_, c := newServer(t)
 	var failed *Error
-	err := c.Call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, 1<<20-100)}, nil)
-	require.ErrorAs(t, err, &failed, "nobody is there")
-	assert.Equal(t, http.StatusUnprocessableEntity, failed.Status, "it was understood")
+	err := c.Call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData)}, nil)
+	require.ErrorAs(t, err, &failed)
+	assert.ErrorContains(t, failed, "no peer is on the topic")
+	err = c.Call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData+1)}, nil)
+	require.ErrorAs(t, err, &failed)
+	assert.ErrorContains(t, failed, "has 1048577 bytes of data; the limit is 1048576")
 }
 
 func TestGarbageOnTheSocketDisturbsNobody(t *testing.T) {
