@@ -1,6 +1,7 @@
 package local
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/http"
@@ -19,6 +20,9 @@ import (
 // folder is answered with 403: to open a named pipe or a device could take for
 // ever.
 func Folder(dir string) (bridge.Target, error) {
+	if dir == "" {
+		return nil, errors.New("target file: names no folder: write one like file:/path")
+	}
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("target file:%s: %w", dir, err)
@@ -47,7 +51,7 @@ func Folder(dir string) (bridge.Target, error) {
 func isFolder(path string) error {
 	info, err := os.Stat(path)
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("it is not a folder")
+		err = errors.New("it is not a folder")
 	}
 	return err
 }

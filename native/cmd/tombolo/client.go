@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/message"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
@@ -149,15 +150,19 @@ func amount(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-// message is what is sent: the argument, or standard input where it is - or
-// missing.
-func messageData(arg *string) ([]byte, error) {
+// messageData is what is sent: the argument, or standard input where it is - or
+// missing. Of an input that is too long, or has no end, no more is read than shows
+// that.
+func messageData(verb string, arg *string) ([]byte, error) {
 	if arg != nil && *arg != "-" {
 		return []byte(*arg), nil
 	}
-	b, err := io.ReadAll(os.Stdin)
+	b, err := io.ReadAll(io.LimitReader(os.Stdin, message.MaxData+1))
 	if err != nil {
-		return nil, fmt.Errorf("read standard input: %w", err)
+		return nil, fmt.Errorf("%s: read standard input: %w", verb, err)
+	}
+	if len(b) > message.MaxData {
+		return nil, fmt.Errorf("%s: standard input is too large: a message has at most %d bytes (1 MiB) of data; give more through a stream, with tombolo listen and forward", verb, message.MaxData)
 	}
 	return b, nil
 }

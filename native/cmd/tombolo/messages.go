@@ -15,12 +15,12 @@ type sendCmd struct {
 	clientFlags
 	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
 	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
 }
 
 // Run sends a message to one peer.
 func (c *sendCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("send", c.Data)
 	if err != nil {
 		return err
 	}
@@ -32,12 +32,12 @@ type requestCmd struct {
 	outputFlags
 	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
 	Type string  `arg:"" help:"Of the request."`
-	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input, of at most 1 MiB."`
 }
 
 // Run asks a peer and prints its reply.
 func (c *requestCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("request", c.Data)
 	if err != nil {
 		return err
 	}
@@ -55,12 +55,12 @@ type broadcastCmd struct {
 	clientFlags
 	Wait bool    `help:"Wait for a peer on the type, as long as --timeout, where there is none."`
 	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
 }
 
 // Run tells every subscriber of a type.
 func (c *broadcastCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("broadcast", c.Data)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/control"
 )
@@ -19,6 +21,12 @@ import (
 func absolute(addr string) (string, error) {
 	for _, scheme := range []string{"file:", "unix:"} {
 		if path, ok := strings.CutPrefix(addr, scheme); ok {
+			if path == "" {
+				return "", fmt.Errorf("%q has no path: write one like %s/path", addr, scheme)
+			}
+			if path == "~" || strings.HasPrefix(path, "~/") {
+				path = kong.ExpandPath(path) // which the shell does at the beginning of a word only
+			}
 			path, err := filepath.Abs(path)
 			return scheme + path, err
 		}

@@ -14,11 +14,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/control"
 )
 
 type upCmd struct {
 	dataDirFlag
-	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page. Repeatable." placeholder:"MADDR|URL"`
+	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page, without a path. Repeatable." placeholder:"MADDR|URL"`
 	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
 	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
 	Network  string              `help:"The mesh to belong to." default:"${network}"`
@@ -41,6 +42,9 @@ type upCmd struct {
 // long as somebody reads it.
 func (c *upCmd) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
+	if _, err := control.SocketPath(c.DataDir); err != nil {
+		return err // before anything is begun that would be in vain
+	}
 	log := c.Logger()
 	relays, err := findRelays(ctx, c.Relay, c.Network, log)
 	if err != nil {
