@@ -28,12 +28,14 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/message"
-	"github.com/tombolo-net/tombolo/native/local"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
 // SocketName is the socket's in a data directory.
 const SocketName = "control.sock"
+
+// maxSocketPath is how long the path of a unix socket may be on every system.
+const maxSocketPath = 103
 
 // Bounds of the server, in bytes and time.
 const (
@@ -50,8 +52,8 @@ func SocketPath(dir string) (string, error) {
 		return "", err
 	}
 	path := filepath.Join(dir, SocketName)
-	if len(path) > local.MaxSocketPath {
-		return "", fmt.Errorf("the path %s is too long for a socket: choose a data directory with a path of at most %d bytes", path, local.MaxSocketPath-len(SocketName)-1)
+	if len(path) > maxSocketPath {
+		return "", fmt.Errorf("the path %s is too long for a socket: choose a data directory with a path of at most %d characters", path, maxSocketPath-len(SocketName)-1)
 	}
 	return path, nil
 }

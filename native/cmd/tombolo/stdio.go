@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/control"
 )
@@ -24,8 +22,12 @@ func absolute(addr string) (string, error) {
 			if path == "" {
 				return "", fmt.Errorf("%q has no path: write one like %s/path", addr, scheme)
 			}
-			if path == "~" || strings.HasPrefix(path, "~/") {
-				path = kong.ExpandPath(path) // which the shell does at the beginning of a word only
+			if path == "~" || strings.HasPrefix(path, "~/") { // the shell replaces it at the beginning of a word only
+				home, err := os.UserHomeDir()
+				if err != nil {
+					return "", fmt.Errorf("%q: %w", addr, err)
+				}
+				path = home + path[1:]
 			}
 			path, err := filepath.Abs(path)
 			return scheme + path, err
