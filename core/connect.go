@@ -25,7 +25,7 @@ func ParsePeer(s string) (peer.AddrInfo, error) {
 	if s[0] != '/' {
 		id, err := peer.Decode(s)
 		if err != nil {
-			return peer.AddrInfo{}, fmt.Errorf("%q is neither a peer id nor a multiaddr: %w", s, err)
+			return peer.AddrInfo{}, fmt.Errorf("%q is neither a peer id nor a multiaddr (%w): give a peer id, or a multiaddr ending in /p2p/<id>", s, err)
 		}
 		return peer.AddrInfo{ID: id}, nil
 	}

@@ -54,7 +54,7 @@ func newFiles(site fs.FS) (*files, error) {
 		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
 			return err
 		}
-		return f.add(p, d)
+		return f.add(p)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the page: %w", err)
@@ -65,10 +65,13 @@ func newFiles(site fs.FS) (*files, error) {
 	return f, nil
 }
 
-func (f *files) add(p string, d fs.DirEntry) error {
-	info, err := d.Info()
+func (f *files) add(p string) error {
+	info, err := fs.Stat(f.fs, p)
 	if err != nil {
 		return err
+	}
+	if !info.Mode().IsRegular() {
+		return nil // a named pipe would be waited for
 	}
 	sum, err := hash(f.fs, p)
 	if err != nil {

@@ -3,7 +3,11 @@
 //
 // A program writes its results to standard output. An error is one line on
 // standard error that says what failed, on what, and what to try; the exit code
-// is then 1, or 2 where the command line itself was wrong.
+// is then 1, or 2 where the command line itself was wrong. Text of peers reaches a
+// terminal only as Line, JSON and Data let it.
+//
+// A program in a pipe whose reader goes ends by SIGPIPE, as any does, unless it
+// calls OutliveReaders: daemons go on.
 package command
 
 import (
@@ -45,7 +49,7 @@ type Program struct {
 }
 
 // Main runs the command that args choose: the Run method of its struct, with
-// ctx, which SIGINT and SIGTERM end, bound as context.Context. It returns the
+// ctx, which SIGINT, SIGTERM and SIGHUP end, bound as context.Context. It returns the
 // exit code.
 func (p Program) Main(args []string) int {
 	// kong exits by itself after --help and --version.
@@ -62,7 +66,7 @@ func (p Program) Main(args []string) int {
 	if err != nil {
 		return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
 	defer stop()
 	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(); err != nil {
@@ -75,9 +79,19 @@ func (p Program) Main(args []string) int {
 	return ExitOK
 }
 
+// endings are the signals that ask a program to end. SIGHUP is one where a closed
+// terminal sends it; under nohup it stays ignored.
+func endings() []os.Signal {
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
+}
+
 func (p Program) fail(err error, code int) int {
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
-	fmt.Fprintf(os.Stderr, "%s: %s\n", p.Name, text)
+	_ = Line(os.Stderr, "%s: %s", p.Name, text)
 	return code
 }
 

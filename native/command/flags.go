@@ -2,13 +2,12 @@ package command
 
 import (
 	"fmt"
-	"net"
-	"strconv"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/address"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -36,7 +35,10 @@ type Multiaddr struct{ ma.Multiaddr }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *Multiaddr) UnmarshalText(text []byte) (err error) {
 	if m.Multiaddr, err = ma.NewMultiaddr(string(text)); err != nil {
-		return fmt.Errorf("%q is not a multiaddr: %w", text, err)
+		return fmt.Errorf("%q is not a multiaddr (%w): write one like /dns4/relay.example/tcp/443/tls/ws", text, err)
+	}
+	if _, err := m.ValueForProtocol(ma.P_P2P); err == nil {
+		return fmt.Errorf("%q: an address to announce has no /p2p/<id>, which is added by itself: leave that out", text)
 	}
 	return nil
 }
@@ -76,12 +78,8 @@ type HostPort string
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (h *HostPort) UnmarshalText(text []byte) error {
 	*h = HostPort(text)
-	_, port, err := net.SplitHostPort(string(text))
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return fmt.Errorf("%q is not host:port", text)
+	if _, _, err := address.HostPort(string(text)); err != nil {
+		return fmt.Errorf("%q is not host:port: %w", text, err)
 	}
 	return nil
 }

@@ -105,7 +105,12 @@ func (c *Client) Call(ctx context.Context, verb string, q, a any) error {
 	if a == nil {
 		a = new(json.RawMessage)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(a); err != nil {
+	answer := &io.LimitedReader{R: resp.Body, N: maxAnswer}
+	err = json.NewDecoder(answer).Decode(a)
+	if err != nil && answer.N == 0 {
+		return fmt.Errorf("the daemon's answer has more than %d bytes", maxAnswer)
+	}
+	if err != nil {
 		return fmt.Errorf("the daemon's answer is not understood: %w", err)
 	}
 	return nil
@@ -124,8 +129,12 @@ func Follow[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2
 		defer resp.Body.Close()
 		lines := bufio.NewReader(resp.Body)
 		for {
-			line, err := lines.ReadBytes('\n')
+			line, err := readLine(lines)
 			if err != nil && ctx.Err() != nil || errors.Is(err, io.EOF) && len(line) == 0 {
+				return
+			}
+			if errors.Is(err, errLongLine) {
+				yield(none, err)
 				return
 			}
 			if err != nil {
@@ -145,6 +154,22 @@ func Follow[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2
 			if !yield(a, nil) {
 				return
 			}
+		}
+	}
+}
+
+var errLongLine = fmt.Errorf("a line of the daemon's answer has more than %d bytes", maxBody)
+
+// readLine reads a line of at most maxBody bytes.
+func readLine(r *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		line = append(line, part...)
+		switch {
+		case len(line) > maxBody:
+			return nil, errLongLine
+		case !errors.Is(err, bufio.ErrBufferFull):
+			return line, err
 		}
 	}
 }
@@ -178,7 +203,7 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 	if err := req.Write(raw); err != nil {
 		return nil, 0, err
 	}
-	head := bufio.NewReader(oneByte{raw}) // what follows the head is the stream's
+	head := bufio.NewReader(oneByte{io.LimitReader(raw, maxBody)}) // what follows the head is the stream's
 	resp, err := http.ReadResponse(head, req)
 	if err != nil {
 		return nil, 0, fmt.Errorf("the daemon's answer is not understood: %w", err)

@@ -40,6 +40,7 @@ const maxSocketPath = 103
 // Bounds of the server, in bytes and time.
 const (
 	maxBody       = 2*message.DefaultMaxFrame + 64<<10 // a message in base64, and what is around it
+	maxAnswer     = 256 << 20                          // as many streams as a process may have open
 	headerTimeout = 10 * time.Second
 	idleTimeout   = time.Minute
 )

@@ -20,6 +20,8 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
 const (
@@ -56,6 +58,9 @@ func Open(path string) (*Dir, error) {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lockPath := filepath.Join(path, lockFile)
+	if info, err := os.Lstat(lockPath); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("lock data directory %s: %s is no regular file: move it away", path, lockPath)
+	}
 	lock := flock.New(lockPath, flock.SetPermissions(fileMode))
 	got, err := lock.TryLock()
 	if err != nil {
@@ -116,8 +121,11 @@ func ReadKey(path string) (crypto.PrivKey, error) {
 	return key, err
 }
 
+// maxPID bounds the lock file, in bytes.
+const maxPID = 64
+
 func readPID(lockPath string) int {
-	b, err := os.ReadFile(lockPath)
+	b, err := plainfile.Read(lockPath, maxPID)
 	if err != nil {
 		return 0
 	}

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+
+	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
 const maxKeyFile = 4 << 10 // bytes; an Ed25519 key takes 68
@@ -40,7 +42,7 @@ func readPrivate(path string) ([]byte, error) {
 	if err := checkPrivate(path, named); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|plainfile.NoWait, 0) // it may be replaced by a pipe just now
 	if err != nil {
 		return nil, fmt.Errorf("read identity: %w", err)
 	}

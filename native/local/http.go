@@ -2,11 +2,8 @@ package local
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -104,32 +101,4 @@ func (c *notedConn) Close() error {
 // CloseWrite lets the server end an answer that the peer did not wait for.
 func (c *notedConn) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
-}
-
-// Folder is a target that serves the files of a folder over HTTP, read-only, with
-// types and ranges, and an index.html for a folder that has one. Nothing outside
-// of it can be reached, by links neither.
-func Folder(dir string) (bridge.Target, error) {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, fmt.Errorf("target file:%s: %w", dir, err)
-	}
-	info, err := os.Stat(abs)
-	if err != nil {
-		return nil, fmt.Errorf("target file:%s: %w", dir, err)
-	}
-	if !info.IsDir() {
-		return nil, fmt.Errorf("target file:%s: it is not a folder", dir)
-	}
-	return HTTP("file:"+abs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Opened for each request, so that the folder may be replaced.
-		root, err := os.OpenRoot(abs)
-		if err != nil {
-			http.Error(w, "the folder is gone", http.StatusNotFound)
-			return
-		}
-		defer root.Close()
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		http.FileServerFS(root.FS()).ServeHTTP(w, r)
-	})), nil
 }

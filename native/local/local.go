@@ -11,14 +11,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	written "github.com/tombolo-net/tombolo/native/address"
 )
 
 // Target reads what streams of peers are led to: host:port or a multiaddr of TCP,
@@ -71,6 +74,10 @@ func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
 	return acceptor, nil
 }
 
+// MaxSocketPath is how many bytes the path of a unix socket has at most, on this
+// system: sockaddr_un has one more, for a zero.
+const MaxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
 // address is where a socket is.
 type address struct {
 	name             string // a multiaddr
@@ -84,7 +91,7 @@ func parse(s string) (address, error) {
 	}
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		if !filepath.IsAbs(path) {
-			return address{}, fmt.Errorf("%q: the path of a unix socket must be absolute", s)
+			return address{}, fmt.Errorf("%q: the path of a unix socket must be absolute, as in unix:/run/a.sock", s)
 		}
 		s = "/unix" + filepath.ToSlash(path)
 	} else if !strings.HasPrefix(s, "/") {
@@ -100,7 +107,7 @@ func parse(s string) (address, error) {
 	}
 	network, addr, err := manet.DialArgs(m)
 	if err != nil || !endsAtSocket(m) {
-		return address{}, fmt.Errorf("%q is no address of a stream socket: TCP or unix", s)
+		return address{}, fmt.Errorf("%q is no address of a stream socket: write host:port, unix:/path, /ip4/…/tcp/… or /unix/…, with nothing after it", s)
 	}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
@@ -110,6 +117,9 @@ func parse(s string) (address, error) {
 		}
 		return address{m.String(), network, addr, port == "0"}, nil
 	case "unix":
+		if len(addr) > MaxSocketPath {
+			return address{}, fmt.Errorf("%q: its path has %d bytes, and that of a unix socket has at most %d: choose a shorter one", s, len(addr), MaxSocketPath)
+		}
 		return address{m.String(), network, addr, false}, nil
 	}
 	return address{}, fmt.Errorf("%q is %s, which carries no streams: TCP or unix", s, network)
@@ -128,20 +138,26 @@ func endsAtSocket(m ma.Multiaddr) bool {
 
 // hostPort makes a multiaddr of host:port.
 func hostPort(s string) (string, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return "", fmt.Errorf("%q is neither host:port, unix:/path nor a multiaddr", s)
-	}
-	ip := net.ParseIP(host)
+	host, port, err := written.HostPort(s)
 	switch {
+	case errors.Is(err, written.ErrForm):
+		return "", fmt.Errorf("%q is neither host:port, unix:/path nor a multiaddr: %w", s, err)
+	case err != nil:
+		return "", fmt.Errorf("%q is no address of a stream socket, and not a multiaddr: %w", s, err)
 	case host == "":
-		return "", fmt.Errorf("%q has no host: 127.0.0.1:%s is this machine, 0.0.0.0:%[2]s every interface of it", s, port)
-	case ip == nil:
-		return fmt.Sprintf("/dns/%s/tcp/%s", host, port), nil
-	case ip.To4() != nil:
-		return fmt.Sprintf("/ip4/%s/tcp/%s", ip.To4(), port), nil
+		return "", fmt.Errorf("%q has no host: 127.0.0.1:%d is this machine, 0.0.0.0:%[2]d every interface of it", s, port)
+	}
+	ip, err := netip.ParseAddr(host)
+	ip = ip.Unmap()
+	switch {
+	case err != nil:
+		return fmt.Sprintf("/dns/%s/tcp/%d", host, port), nil
+	case ip.Is4():
+		return fmt.Sprintf("/ip4/%s/tcp/%d", ip, port), nil
+	case ip.Zone() != "":
+		return fmt.Sprintf("/ip6zone/%s/ip6/%s/tcp/%d", ip.Zone(), ip.WithZone(""), port), nil
 	default:
-		return fmt.Sprintf("/ip6/%s/tcp/%s", ip, port), nil
+		return fmt.Sprintf("/ip6/%s/tcp/%d", ip, port), nil
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/tombolo-net/tombolo/native/address"
 )
 
 // InUseError is returned by New for a listen address that another program has.
@@ -75,18 +77,17 @@ func ParseListen(s string) ([]ma.Multiaddr, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a multiaddr: %w", s, err)
 		}
+		if _, err := a.ValueForProtocol(ma.P_P2P); err == nil {
+			return nil, fmt.Errorf("%q: an address to listen on has no /p2p/<id>: leave that out", s)
+		}
 		return []ma.Multiaddr{a}, nil
 	}
-	host, portText, err := net.SplitHostPort(s)
+	host, port, err := address.HostPort(strings.TrimPrefix(s, "*"))
 	if err != nil {
-		return nil, fmt.Errorf("%q is neither host:port nor a multiaddr", s)
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return nil, fmt.Errorf("%q: the port is not a number from 0 to 65535", s)
+		return nil, fmt.Errorf("%q is neither host:port nor a multiaddr: %w", s, err)
 	}
 	switch host {
-	case "", "*":
+	case "":
 		return DefaultListen(int(port), int(port)), nil
 	case "localhost":
 		host = "127.0.0.1"
@@ -94,6 +95,9 @@ func ParseListen(s string) ([]ma.Multiaddr, error) {
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
 		return nil, fmt.Errorf("%q: the host is not an IP address of this machine", s)
+	}
+	if ip.Zone() != "" {
+		return nil, fmt.Errorf("%q: peers cannot be told an address with a zone: write [::]:%d for every interface", s, port)
 	}
 	return ListenOn(ip, int(port), int(port)), nil
 }

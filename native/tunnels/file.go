@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/native/datadir"
+	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
 // FileName is the file's in a data directory: JSON, for a person to read. It is
@@ -19,6 +20,9 @@ const FileName = "tunnels.json"
 
 // fileVersion is that of the file's form. A file of a later one is not read.
 const fileVersion = 1
+
+// maxFile bounds the file, in bytes: a hundred thousand tunnels.
+const maxFile = 64 << 20
 
 // file has entries that are read one by one: a mistake in one, which a person may
 // have made, does not keep the daemon from the others.
@@ -43,7 +47,7 @@ func (e *DamagedError) Unwrap() error { return e.Err }
 
 func read(dir string) (listeners []*listener, forwards []*forward, err error) {
 	path := filepath.Join(dir, FileName)
-	b, err := os.ReadFile(path)
+	b, err := plainfile.Read(path, maxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
 	}

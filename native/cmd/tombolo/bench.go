@@ -8,6 +8,7 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -45,7 +46,7 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	}
 	bar := progressbar.NewOptions64(int64(c.Rounds)+int64(c.Size), progressbar.OptionSetWriter(os.Stderr),
 		progressbar.OptionSetDescription("measuring"), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetVisibility(isTerminal(os.Stderr) && !c.json()))
+		progressbar.OptionSetVisibility(command.IsTerminal(os.Stderr) && !c.json()))
 	defer func() { _ = bar.Finish() }()
 	var trips []float64
 	for range c.Rounds {
@@ -72,9 +73,4 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	result.Rate = float64(result.Bytes) / (1 << 20) / seconds
 	return say(c.outputFlags, result, "%s via %s: rtt p50 %s p99 %s, echo of %s at %.0f MiB/s both ways together",
 		result.Peer, result.Transport, rtt(result.P50), rtt(result.P99), amount(int64(c.Size)), result.Rate)
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -82,42 +83,22 @@ func show[T any](f outputFlags, rows []T, columns []column[T]) error {
 	}
 	line(func(c column[T]) string { return strings.ToUpper(c.name) })
 	for _, row := range rows {
-		line(func(c column[T]) string { return printable(c.of(row)) })
+		line(func(c column[T]) string { return command.Printable(c.of(row)) }) // before it is measured
 	}
 	return w.Flush()
 }
 
-// printable keeps what a peer chose from moving the cursor.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-func printJSON(v any) error {
-	e := json.NewEncoder(os.Stdout)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func printJSON(v any) error { return command.JSON(os.Stdout, "  ", v) }
 
 // printLine prints JSON on one line, for output that goes on.
-func printLine(v any) error {
-	e := json.NewEncoder(os.Stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
-}
+func printLine(v any) error { return command.JSON(os.Stdout, "", v) }
 
 // say prints v as JSON where that is wanted, else the text.
 func say(f outputFlags, v any, format string, args ...any) error {
 	if f.json() {
 		return printJSON(v)
 	}
-	fmt.Println(printable(fmt.Sprintf(format, args...)))
-	return nil
+	return command.Line(os.Stdout, format, args...)
 }
 
 // peerFlag is a peer: an id, or a multiaddr that ends in one.
@@ -169,15 +150,19 @@ func amount(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-// message is what is sent: the argument, or standard input where it is - or
-// missing.
-func messageData(arg *string) ([]byte, error) {
+// messageData is what is sent: the argument, or standard input where it is - or
+// missing. Of an input that is too long, or has no end, no more is read than shows
+// that.
+func messageData(verb string, arg *string) ([]byte, error) {
 	if arg != nil && *arg != "-" {
 		return []byte(*arg), nil
 	}
-	b, err := io.ReadAll(os.Stdin)
+	b, err := io.ReadAll(io.LimitReader(os.Stdin, message.MaxData+1))
 	if err != nil {
-		return nil, fmt.Errorf("read standard input: %w", err)
+		return nil, fmt.Errorf("%s: read standard input: %w", verb, err)
+	}
+	if len(b) > message.MaxData {
+		return nil, fmt.Errorf("%s: standard input is too large: a message has at most %d bytes (1 MiB) of data; give more through a stream, with tombolo listen and forward", verb, message.MaxData)
 	}
 	return b, nil
 }

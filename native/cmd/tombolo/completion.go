@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
 
@@ -19,11 +21,22 @@ import (
 // The scripts ask this program itself, so that they know its flags, and the peers
 // and protocols of the daemon. The libraries for kong that do this have not been
 // kept up for years.
+//
+// What is offered is inserted as one word: bash inserts it as it is given, so the
+// script quotes it, and says of file names that they are, for readline to quote
+// them; zsh and fish quote by themselves.
 var completionScripts = map[string]string{
 	"bash": `_tombolo() {
-  local IFS=$'\n'
-  COMPREPLY=($(tombolo complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-  [[ ${#COMPREPLY[@]} -eq 0 ]] && COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+  local found
+  COMPREPLY=()
+  while IFS= read -r found; do
+    printf -v found %q "$found"
+    COMPREPLY+=("$found")
+  done < <(tombolo complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  if [[ ${#COMPREPLY[@]} -eq 0 ]]; then
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r found; do COMPREPLY+=("$found"); done < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+  fi
 }
 complete -o nosort -F _tombolo tombolo
 `,
@@ -69,11 +82,21 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 		last, words = words[len(words)-1], words[:len(words)-1]
 	}
 	for _, candidate := range candidates(app.Model.Node, words, last) {
-		if strings.HasPrefix(candidate, last) {
+		if strings.HasPrefix(candidate, last) && harmless(candidate) {
 			fmt.Println(candidate)
 		}
 	}
 	return nil
+}
+
+// harmless says whether a word means itself in every shell, however it gets onto
+// the command line: it is of letters and digits of any script, and of / . _ - + @
+// % and :. Peers choose the names of their services, and a name with anything
+// else in it, such as /x/photos;reboot, is not offered; it can still be typed.
+func harmless(word string) bool {
+	return !strings.ContainsFunc(word, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+@%:", r)
+	}) && utf8.ValidString(word)
 }
 
 // joinValues undoes that bash takes --flag=value for three words, and

@@ -24,7 +24,7 @@ func tab(t *testing.T, env []string, words ...string) []string {
 		`eval "$(tombolo completion bash)"; complete -p tombolo >&2; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tombolo || true; printf '%s\n' "${COMPREPLY[@]}"`,
 		"bash", "tombolo")
 	cmd.Args = append(cmd.Args, words...)
-	cmd.Env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
+	cmd.Env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8"}, env...)
 	cmd.Dir = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "a-file"), nil, 0o600))
 	var stderr strings.Builder
@@ -61,6 +61,9 @@ func TestBashCompletesPeersAndProtocolsOfTheDaemon(t *testing.T) {
 	assert.Equal(t, []string{"/x/theirs"}, tab(t, env, "forward", "/x/t"))
 	assert.Equal(t, []string{b.id}, tab(t, env, "forward", "/x/theirs", "127.0.0.1:0", ""))
 	assert.Equal(t, []string{"/x/mine", "/x/theirs"}, tab(t, env, "close", "-p", ""))
+	b.does("listen", "/x/t;touch${IFS}pwned;:", "127.0.0.1:22", "--announce", "photos")
+	b.does("listen", "/x/tür-2.0_a+b@c%d:e", "127.0.0.1:22", "--announce", "a name that is safe")
+	assert.Equal(t, []string{"/x/theirs", "/x/tür-2.0_a+b@c%d:e"}, tab(t, env, "forward", "/x/t"), "what a shell may take for more than a word is not offered")
 	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", a.dir, ""))
 	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", "=", a.dir, ""), "as bash splits --data-dir=")
 }

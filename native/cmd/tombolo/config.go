@@ -12,10 +12,15 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
 // configName is the configuration's in a data directory.
 const configName = "config.toml"
+
+// maxConfig bounds the configuration, in bytes.
+const maxConfig = 1 << 20
 
 // configFlag is a file with values for the flags of its command, by their names.
 // A variable of the environment comes before it, and a flag before both.
@@ -42,7 +47,7 @@ func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	if !given {
 		path = filepath.Join(value("data-dir"), configName)
 	}
-	b, err := os.ReadFile(kong.ExpandPath(path))
+	b, err := plainfile.Read(kong.ExpandPath(path), maxConfig)
 	if errors.Is(err, os.ErrNotExist) && !given {
 		return nil
 	}

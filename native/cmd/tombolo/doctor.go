@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/datadir"
 )
@@ -52,9 +54,12 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 		}
 	} else {
 		for _, f := range findings {
-			fmt.Printf("%-8s %-12s %s\n", f.Result, f.Check, printable(f.Found))
+			err := command.Line(os.Stdout, "%-8s %-12s %s", f.Result, f.Check, f.Found)
 			if f.Advice != "" {
-				fmt.Printf("%-8s %-12s -> %s\n", "", "", printable(f.Advice))
+				err = command.Line(os.Stdout, "%-8s %-12s -> %s", "", "", f.Advice)
+			}
+			if err != nil {
+				return err
 			}
 		}
 	}

@@ -33,9 +33,9 @@ type cli struct {
 	Services servicesCmd `cmd:"" group:"Services" help:"List what peers offer."`
 
 	Send      sendCmd      `cmd:"" group:"Messages" help:"Send a message to one peer."`
-	Request   requestCmd   `cmd:"" group:"Messages" help:"Ask a peer and print its reply."`
+	Request   requestCmd   `cmd:"" group:"Messages" help:"Ask a peer and print its reply: to a pipe or file byte for byte, to a terminal with control characters escaped."`
 	Broadcast broadcastCmd `cmd:"" group:"Messages" help:"Send a message to all that subscribe to its type."`
-	Subscribe subscribeCmd `cmd:"" group:"Messages" help:"Print messages as they come."`
+	Subscribe subscribeCmd `cmd:"" group:"Messages" help:"Print messages as they come, each on one line; data that is no plain text is quoted."`
 
 	Completion completionCmd `cmd:"" help:"Print the script that completes commands in a shell."`
 	Complete   completeCmd   `cmd:"" hidden:"" help:"What the completion scripts call."`

@@ -179,7 +179,7 @@ func TestUpWaitsForThePageOfItsRelay(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})}
 	go early.Serve(l)
-	p := start(t, "up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--relay", "http://127.0.0.1:"+strconv.Itoa(port)+"/some/path")
+	p := start(t, "up", "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--relay", "http://127.0.0.1:"+strconv.Itoa(port)+"/")
 	<-asked
 	require.NoError(t, early.Close())
 	r := newRelay(t, relay.Options{Listen: stack.ListenOn(netip.MustParseAddr("127.0.0.1"), port, 0)})

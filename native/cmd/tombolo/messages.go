@@ -7,6 +7,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -14,12 +15,12 @@ type sendCmd struct {
 	clientFlags
 	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
 	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
 }
 
 // Run sends a message to one peer.
 func (c *sendCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("send", c.Data)
 	if err != nil {
 		return err
 	}
@@ -31,12 +32,12 @@ type requestCmd struct {
 	outputFlags
 	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
 	Type string  `arg:"" help:"Of the request."`
-	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input, of at most 1 MiB."`
 }
 
-// Run asks a peer, and writes its reply as it came.
+// Run asks a peer and prints its reply.
 func (c *requestCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("request", c.Data)
 	if err != nil {
 		return err
 	}
@@ -47,20 +48,19 @@ func (c *requestCmd) Run(ctx context.Context) error {
 	if c.json() {
 		return printJSON(reply)
 	}
-	_, err = os.Stdout.Write(reply.Data)
-	return err
+	return command.Data(os.Stdout, reply.Data)
 }
 
 type broadcastCmd struct {
 	clientFlags
 	Wait bool    `help:"Wait for a peer on the type, as long as --timeout, where there is none."`
 	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input."`
+	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
 }
 
 // Run tells every subscriber of a type.
 func (c *broadcastCmd) Run(ctx context.Context) error {
-	data, err := messageData(c.Data)
+	data, err := messageData("broadcast", c.Data)
 	if err != nil {
 		return err
 	}
@@ -75,21 +75,24 @@ type subscribeCmd struct {
 	Type   string `arg:"" help:"Of the messages, or room/* for all that begin with room/ and are sent to this node."`
 }
 
-// Run prints messages as they come.
+// Run prints messages as they come, until the reader of standard output is gone.
 func (c *subscribeCmd) Run(ctx context.Context) error {
 	client, err := control.NewClient(c.DataDir)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
 	begun, seen := false, 0
 	for m, err := range control.Follow[control.Message](ctx, client, "subscribe", control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}) {
 		switch {
 		case err != nil:
-			return about("subscribe", err)
+			return interrupted(ctx, about("subscribe", err))
 		case !begun:
 			begun = true // the daemon hears from now on
-			fmt.Fprintln(os.Stderr, "subscribed to", c.Type)
+			_ = command.Line(os.Stderr, "subscribed to %s", c.Type)
 			continue
 		case c.JSON:
 			err = printLine(m)
@@ -97,7 +100,7 @@ func (c *subscribeCmd) Run(ctx context.Context) error {
 			err = printMessage(m)
 		}
 		if err != nil {
-			return err
+			return command.ReaderGone(err)
 		}
 		if seen++; seen == c.Count {
 			return nil
@@ -111,14 +114,13 @@ func (c *subscribeCmd) Run(ctx context.Context) error {
 
 func printMessage(m control.Message) error {
 	if m.Missed > 0 {
-		fmt.Fprintf(os.Stderr, "missed %d messages\n", m.Missed)
+		_ = command.Line(os.Stderr, "missed %d messages", m.Missed)
 	}
 	text := string(m.Data)
 	if !utf8.Valid(m.Data) || !isText(text) {
 		text = fmt.Sprintf("%q", m.Data)
 	}
-	_, err := fmt.Printf("%s %s %s\n", m.From, printable(m.Type), text)
-	return err
+	return command.Line(os.Stdout, "%s %s %s", m.From, m.Type, text)
 }
 
 func isText(s string) bool {

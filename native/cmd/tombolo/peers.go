@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"os"
 	"time"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -108,7 +109,9 @@ func (c *pingCmd) Run(ctx context.Context) error {
 			}
 			continue
 		}
-		fmt.Printf("%s rtt %s\n", pong.Peer, rtt(pong.RTT))
+		if err := command.Line(os.Stdout, "%s rtt %s", pong.Peer, rtt(pong.RTT)); err != nil {
+			return err
+		}
 	}
 	return nil
 }

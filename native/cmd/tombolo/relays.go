@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/address"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -30,25 +31,63 @@ const (
 // relayFlag names a relay: a multiaddr or a URL.
 type relayFlag struct {
 	addr string   // a multiaddr that ends in /p2p/<id>, or
-	page *url.URL // the page, without a path
+	page *url.URL // the page, which is at the root of its host
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (f *relayFlag) UnmarshalText(text []byte) error {
 	s := string(text)
-	if strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
-		u, err := url.Parse(s)
-		if err != nil || u.Host == "" {
-			return fmt.Errorf("%q is not a URL with a host", s)
-		}
-		f.page = &url.URL{Scheme: u.Scheme, Host: u.Host}
-		return nil
+	if !strings.HasPrefix(s, "/") {
+		page, err := parsePage(s)
+		f.page = page
+		return err
 	}
 	if _, err := core.ParsePeers([]string{s}); err != nil {
 		return err
 	}
 	f.addr = s
 	return nil
+}
+
+// parsePage reads the address of a relay's page. What askRelay and the connection
+// afterwards could not honour is refused: a page works at the root of its host
+// only, since a WebSocket multiaddr has no path.
+func parsePage(s string) (*url.URL, error) {
+	const form = "write http://host:port/, https://host/, or a multiaddr that ends in /p2p/<id>"
+	if strings.TrimSpace(s) != s {
+		return nil, fmt.Errorf("%q: there is white space around it", s)
+	}
+	if !strings.Contains(s, "://") {
+		return nil, fmt.Errorf("%q is neither a URL nor a multiaddr: %s", s, form)
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%q is not a URL (%w): %s", s, err, form)
+	case u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("%q: a page has no address with %s://: %s", s, u.Scheme, form)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("%q is not a URL with a host: %s", s, form)
+	}
+	root := &url.URL{Scheme: u.Scheme, Host: strings.TrimSuffix(u.Host, ":")}
+	if u.Port() != "" {
+		_, port, err := address.HostPort(u.Host)
+		if err == nil && port == 0 {
+			err = errors.New("port 0 is no port to dial")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w", s, err)
+		}
+	}
+	switch {
+	case u.User != nil:
+		return nil, fmt.Errorf("%q: a relay takes no user and no password: write %s/", s, root)
+	case u.Path != "" && u.Path != "/":
+		return nil, fmt.Errorf("%q: a relay's page has no path %q, since it works at the root of its host only: write %s/, or the relay's multiaddr", s, u.Path, root)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return nil, fmt.Errorf("%q: there is a query or a fragment, of which a relay has none: write %s/", s, root)
+	}
+	return root, nil
 }
 
 // findRelays turns the flags into peers, asking pages where needed.

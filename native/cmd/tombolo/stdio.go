@@ -19,6 +19,16 @@ import (
 func absolute(addr string) (string, error) {
 	for _, scheme := range []string{"file:", "unix:"} {
 		if path, ok := strings.CutPrefix(addr, scheme); ok {
+			if path == "" {
+				return "", fmt.Errorf("%q has no path: write one like %s/path", addr, scheme)
+			}
+			if path == "~" || strings.HasPrefix(path, "~/") { // the shell replaces it at the beginning of a word only
+				home, err := os.UserHomeDir()
+				if err != nil {
+					return "", fmt.Errorf("%q: %w", addr, err)
+				}
+				path = home + path[1:]
+			}
 			path, err := filepath.Abs(path)
 			return scheme + path, err
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -77,19 +78,22 @@ func (c *streamsCloseCmd) Run(ctx context.Context) error {
 
 type streamsWatchCmd struct{ clientFlags }
 
-// Run tells changes until interrupted.
+// Run tells changes until interrupted, or the reader of standard output is gone.
 func (c *streamsWatchCmd) Run(ctx context.Context) error {
 	client, err := control.NewClient(c.DataDir)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
 	for change, err := range control.Follow[bridge.Change](ctx, client, "watch", control.None{}) {
 		if err != nil {
-			return about("watch", err)
+			return interrupted(ctx, about("watch", err))
 		}
 		if err := printLine(change); err != nil {
-			return err
+			return command.ReaderGone(err)
 		}
 	}
 	return nil

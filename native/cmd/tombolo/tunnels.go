@@ -140,31 +140,34 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 	return say(c.outputFlags, f, "%s leads to %s of %s", f.Listen, f.Protocol, f.Target)
 }
 
-// foreground keeps a tunnel until it is closed elsewhere, the daemon ends, or ctx
-// does.
+// foreground keeps a tunnel until it is closed elsewhere, the daemon ends, ctx
+// does, or the reader of standard output is gone.
 func foreground[T any](ctx context.Context, f clientFlags, out outputFlags, verb string, spec any, text func(T) string) error {
 	client, err := control.NewClient(f.DataDir)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
 	set := false
 	for info, err := range control.Follow[T](ctx, client, verb+"/foreground", spec) {
 		if err != nil {
-			return about(verb, err)
+			return interrupted(ctx, about(verb, err))
 		}
 		set = true
 		if out.json() {
 			err = printLine(info)
 		} else {
-			_, err = fmt.Println(text(info) + "; Ctrl-C closes it")
+			err = command.Line(os.Stdout, "%s; Ctrl-C closes it", text(info))
 		}
 		if err != nil {
-			return err
+			return command.ReaderGone(err)
 		}
 	}
 	if set && ctx.Err() == nil {
-		fmt.Fprintln(os.Stderr, "tombolo: it was closed, or the daemon ended")
+		_ = command.Line(os.Stderr, "tombolo: it was closed, or the daemon ended")
 	}
 	return nil
 }

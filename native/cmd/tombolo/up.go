@@ -14,11 +14,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/control"
 )
 
 type upCmd struct {
 	dataDirFlag
-	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page. Repeatable." placeholder:"MADDR|URL"`
+	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page, without a path. Repeatable." placeholder:"MADDR|URL"`
 	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
 	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
 	Network  string              `help:"The mesh to belong to." default:"${network}"`
@@ -37,8 +38,13 @@ type upCmd struct {
 	command.LogFlags
 }
 
-// Run is a peer in the foreground, telling what happens on standard output.
+// Run is a peer in the foreground, telling what happens on standard output for as
+// long as somebody reads it.
 func (c *upCmd) Run(ctx context.Context) (err error) {
+	command.OutliveReaders()
+	if _, err := control.SocketPath(c.DataDir); err != nil {
+		return err // before anything is begun that would be in vain
+	}
 	log := c.Logger()
 	relays, err := findRelays(ctx, c.Relay, c.Network, log)
 	if err != nil {
@@ -73,9 +79,17 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	if d.gatewayURL != "" {
 		ready += fmt.Sprintln("gateway", d.gatewayURL)
 	}
-	fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
 	command.Ready()
-	newReporter(node, os.Stdout).run(ctx, news)
+	reported := make(chan struct{})
+	go func() {
+		defer close(reported)
+		fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
+		newReporter(node, os.Stdout).run(ctx, news)
+	}()
+	select {
+	case <-reported:
+	case <-ctx.Done(): // the reporter hangs while the reader of its output does
+	}
 	return nil
 }
 
@@ -176,5 +190,5 @@ func way(p core.Peer) string {
 }
 
 func (r *reporter) printf(format string, args ...any) {
-	fmt.Fprintf(r.out, format+"\n", args...)
+	_ = command.Line(r.out, format, args...) // whether or not anybody reads it
 }

@@ -2,9 +2,9 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -307,9 +307,31 @@ func TestACommandLineThatIsWrongIsUsage(t *testing.T) {
 	}
 }
 
-func TestTheTerminalIsSafeFromPeers(t *testing.T) {
-	assert.Equal(t, "a?[2Jb?c?", printable("a\x1b[2Jb\nc\u009b"))
-	var out bytes.Buffer
-	out.WriteString(printable("é"))
-	assert.Equal(t, "é", out.String())
+func TestAMessageMayHaveOneMiBAndMoreIsNotRead(t *testing.T) {
+	a, b := two(t)
+	n := newNode(t)
+	_, err := n.Connect(testContext(t), a.addr)
+	require.NoError(t, err)
+	remove, err := n.Respond("size", func(_ context.Context, m *message.Message) ([]byte, error) { return m.Data, nil })
+	require.NoError(t, err)
+	defer remove()
+	most := strings.Repeat("\xff", 1<<20)
+	r := a.runs(most, "request", n.ID().String(), "size")
+	require.Equal(t, 0, r.code, r.stderr)
+	assert.Equal(t, most, r.stdout, "there and back")
+	assert.Equal(t, 0, a.runs(most, "send", b.id, "chat").code)
+	for _, args := range [][]string{{"send", b.id, "chat"}, {"request", b.id, "stat"}, {"broadcast", "chat"}, {"send", b.id, "chat", "-"}} {
+		cmd := exec.Command(binary, args...)
+		cmd.Env = []string{"TOMBOLO_DATA_DIR=" + a.dir, "HOME=" + t.TempDir()}
+		stdin, err := cmd.StdinPipe()
+		require.NoError(t, err)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		require.NoError(t, cmd.Start())
+		_, err = io.WriteString(stdin, most+"x") // and no end
+		require.NoError(t, err)
+		require.Error(t, cmd.Wait())
+		assert.Equal(t, 1, cmd.ProcessState.ExitCode())
+		assert.Regexp(t, "^tombolo: "+args[0]+": standard input is too large: .*1 MiB.*\n$", stderr.String())
+	}
 }

@@ -45,6 +45,7 @@ func BuildFolder(folder string) (path string, remove func(), err error) {
 type Process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
+	stdout io.Closer
 	stderr bytes.Buffer // whole once exited is closed
 	exited chan struct{}
 
@@ -66,6 +67,7 @@ func Start(t *testing.T, env []string, path string, args ...string) *Process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.stdout = stdout
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +140,10 @@ func (p *Process) LineAfter(n int, prefix string) string {
 		}
 	}
 }
+
+// StopReading closes the pipe that standard output leads to, as head does when it
+// has read enough.
+func (p *Process) StopReading() { p.stdout.Close() }
 
 // Signal sends a signal.
 func (p *Process) Signal(s os.Signal) {

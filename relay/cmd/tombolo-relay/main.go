@@ -61,6 +61,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		fmt.Printf("tombolo-relay %s %s %s/%s\n", core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return nil
 	}
+	command.OutliveReaders()
 	log := c.Logger()
 	listen := command.Addrs(c.Listen)
 	if len(listen) == 0 {

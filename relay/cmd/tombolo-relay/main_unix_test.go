@@ -5,15 +5,51 @@ package main
 import (
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 )
+
+func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
+	for _, end := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		dir := t.TempDir()
+		p := commandtest.Start(t, nil, "/bin/sh", "-c", `exec "$@" 2>&1`, "sh",
+			binary, "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-map-ports", "--log-level", "debug")
+		addr := p.Line("listening /ip4/127.0.0.1/tcp/")
+		page := strings.TrimSuffix(p.Line("page "), "/")
+		p.StopReading()
+		n, err := native.New(t.Context(), native.Options{Listen: []ma.Multiaddr{}, NoMDNS: true})
+		require.NoError(t, err)
+		for range 3 { // it logs each to nobody
+			_, err = n.Connect(t.Context(), "/ip4/127.0.0.1/tcp/"+addr)
+			require.NoError(t, err)
+			resp, err := httpClient(t).Get(page + "/healthz")
+			require.NoError(t, err)
+			resp.Body.Close()
+			assert.Equal(t, 200, resp.StatusCode)
+			id, err := core.ParsePeer("/ip4/127.0.0.1/tcp/" + addr)
+			require.NoError(t, err)
+			require.NoError(t, n.Disconnect(id.ID))
+		}
+		require.NoError(t, n.Close())
+		p.Signal(end)
+		code, _ := p.Wait()
+		assert.Equal(t, 0, code, "%s", end)
+		lock, err := os.ReadFile(filepath.Join(dir, "lock"))
+		require.NoError(t, err)
+		assert.Empty(t, lock, "everything was closed")
+	}
+}
 
 func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 	// libp2p closes a listener for good when accept fails, as it does for want

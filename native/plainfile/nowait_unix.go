@@ -1,0 +1,9 @@
+//go:build unix
+
+package plainfile
+
+import "syscall"
+
+// NoWait is a flag for os.OpenFile that keeps it from waiting for the writer of a
+// named pipe, and from making a terminal this process's own.
+const NoWait = syscall.O_NONBLOCK | syscall.O_NOCTTY
