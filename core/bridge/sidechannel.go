@@ -88,11 +88,9 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	defer s.Reset() // of a stream that is closed, nothing is left to reset
+	defer s.Reset() // the answer is all that is wanted of it
 	if err = json.NewEncoder(s).Encode(q); err == nil {
-		err = s.CloseWrite()
-	}
-	if err == nil {
+		_ = s.CloseWrite() // fails where the peer has answered already, and hung up
 		err = json.NewDecoder(io.LimitReader(s, maxAnswer)).Decode(&a)
 	}
 	if notSupported(err) {
@@ -101,7 +99,7 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	if err != nil {
 		return a, fmt.Errorf("ask %s: %w", p, errors.Join(ctx.Err(), err))
 	}
-	return a, s.Close()
+	return a, nil
 }
 
 // answer answers one question. Whoever asks too much at a time is cut off.
@@ -131,7 +129,7 @@ func (b *Bridge) answer(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	_ = s.Close()
+	_ = hangUp(s)
 }
 
 func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
