@@ -212,11 +212,11 @@ func (n *Node) Peers() []Peer {
 	ids := nw.Peers()
 	peers := make([]Peer, 0, len(ids))
 	for _, id := range ids {
-		conns := nw.ConnsToPeer(id)
+		conns := byPreference(nw.ConnsToPeer(id))
 		if len(conns) == 0 {
 			continue // gone since
 		}
-		p := describe(bestConn(conns))
+		p := describe(conns[0])
 		p.ID, p.Conns, p.Addrs, p.RTT = id, len(conns), ps.Addrs(id), ps.LatencyEWMA(id)
 		if agent, err := ps.Get(id, "AgentVersion"); err == nil {
 			p.Agent, _ = agent.(string)
@@ -224,19 +224,6 @@ func (n *Node) Peers() []Peer {
 		peers = append(peers, p)
 	}
 	return peers
-}
-
-// bestConn is the connection the host prefers for new streams: a direct one
-// before a relayed one, then the oldest.
-func bestConn(conns []network.Conn) network.Conn {
-	best := conns[0]
-	for _, c := range conns[1:] {
-		br, cr := isCircuit(best.RemoteMultiaddr()), isCircuit(c.RemoteMultiaddr())
-		if br && !cr || br == cr && c.Stat().Opened.Before(best.Stat().Opened) {
-			best = c
-		}
-	}
-	return best
 }
 
 func describe(c network.Conn) Peer {

@@ -8,6 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tombolo-net/tombolo/core"
 )
 
 // Defaults of Limits. go-libp2p's own make a circuit a stepping stone to a
@@ -122,7 +124,7 @@ func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circui
 		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
 	}
 	m := newMeter(l.PeerRate)
-	r, err := relay.New(m.host(newestHost{h}), opts...)
+	r, err := relay.New(m.host(core.PreferNewest(h)), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("start circuit relay: %w", err)
 	}
