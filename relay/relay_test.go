@@ -33,6 +33,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/datadir"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
 )
@@ -339,17 +340,15 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 }
 
 func TestMetricsAreServedApart(t *testing.T) {
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, free.Close())
+	metrics := sockettest.Nobody(t)
 	registry := prometheus.NewRegistry()
-	r := newRelay(t, relay.Options{MetricsListen: free.Addr().String(), Registry: registry})
+	r := newRelay(t, relay.Options{MetricsListen: metrics, Registry: registry})
 	caller, called := newPair(t, r)
-	_, err = caller.Echo(testContext(t), called.ID(), []byte("hello"))
+	_, err := caller.Echo(testContext(t), called.ID(), []byte("hello"))
 	require.NoError(t, err)
 
 	http := client(t)
-	resp, err := http.Get("http://" + free.Addr().String() + "/metrics")
+	resp, err := http.Get("http://" + metrics + "/metrics")
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

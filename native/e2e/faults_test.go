@@ -17,6 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // pushing begins a push of which the end never comes.
@@ -38,7 +39,7 @@ func resumes(t *testing.T, addr string) {
 }
 
 func TestATargetThatIsKilledIsNoShortSuccess(t *testing.T) {
-	at := "127.0.0.1:" + freePort(t)
+	at := sockettest.Nobody(t)
 	target := startService(t, at)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/service", at)
