@@ -33,7 +33,6 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/datadir"
-	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
 )
@@ -340,15 +339,14 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 }
 
 func TestMetricsAreServedApart(t *testing.T) {
-	metrics := sockettest.Nobody(t)
 	registry := prometheus.NewRegistry()
-	r := newRelay(t, relay.Options{MetricsListen: metrics, Registry: registry})
+	r := newRelay(t, relay.Options{MetricsListen: "127.0.0.1:0", Registry: registry})
 	caller, called := newPair(t, r)
 	_, err := caller.Echo(testContext(t), called.ID(), []byte("hello"))
 	require.NoError(t, err)
 
 	http := client(t)
-	resp, err := http.Get("http://" + metrics + "/metrics")
+	resp, err := http.Get(r.MetricsURL())
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

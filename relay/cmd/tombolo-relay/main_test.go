@@ -370,13 +370,12 @@ func TestFlagsAndVariables(t *testing.T) {
 		assert.Contains(t, stderr, "--help")
 		assert.NoDirExists(t, dir)
 	}
-	metrics := sockettest.Nobody(t)
 	p := commandtest.Start(t, []string{
 		"TOMBOLO_RELAY_DATA_DIR=" + t.TempDir(), "TOMBOLO_RELAY_LISTEN=127.0.0.1:0", "TOMBOLO_RELAY_MAP_PORTS=false",
-		"TOMBOLO_RELAY_ANNOUNCE=/dns4/relay.example/tcp/443/tls/ws", "TOMBOLO_RELAY_METRICS=" + metrics,
+		"TOMBOLO_RELAY_ANNOUNCE=/dns4/relay.example/tcp/443/tls/ws", "TOMBOLO_RELAY_METRICS=127.0.0.1:0",
 	}, binary)
 	p.Line("listening /dns4/relay.example/tcp/443/tls/ws/p2p/")
-	resp, err := httpClient(t).Get("http://" + metrics + "/metrics")
+	resp, err := httpClient(t).Get(p.Line("metrics "))
 	require.NoError(t, err)
 	resp.Body.Close()
 	assert.Equal(t, 200, resp.StatusCode)
