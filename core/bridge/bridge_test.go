@@ -56,6 +56,11 @@ type local struct{ *net.TCPConn }
 
 func (l local) String() string { return l.RemoteAddr().String() }
 
+func (l local) Socket() string {
+	from, to := l.LocalAddr().String(), l.RemoteAddr().String()
+	return min(from, to) + " " + max(from, to)
+}
+
 func (l local) Reset() error {
 	_ = l.SetLinger(0)
 	return l.Close()

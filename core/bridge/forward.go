@@ -234,6 +234,7 @@ func (f *Forward) carry(local Local) {
 		return
 	}
 	f.reached()
+	f.suspect()
 	err = c.Splice(local)
 	if err != nil {
 		b.log.Warn("a forwarded stream ended before its time", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)

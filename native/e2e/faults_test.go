@@ -257,3 +257,36 @@ func TestAPeerThatIsKilledIsMissedOverQUICToo(t *testing.T) {
 	breaks(t, c)
 	assert.Equal(t, bridge.PeerLost, here.ended("/x/service").Reason)
 }
+
+func TestAPeerThatWasKilledIsReachedOverQUICWhenItIsBack(t *testing.T) {
+	const onlyQUIC = "/ip4/127.0.0.1/udp/0/quic-v1"
+	s := newService(t)
+	dir := t.TempDir()
+	here, there := up(t, onlyQUIC), upIn(t, dir, onlyQUIC)
+	there.listen("/x/service", s.addr)
+	there.do("connect", here.addr("/"))
+	addr := here.forward("/x/service", there)
+	stalled(t, addr) // so that the dead connection has the more streams
+	stalled(t, addr)
+	kill(there.Process)
+	there = upIn(t, dir, onlyQUIC)
+	there.do("connect", here.addr("/"))
+	assert.True(t, works(t, addr), "the first stream, though the dead connection may still be there")
+}
+
+func TestAForwardBetweenTwoDaemonsThatLeadsToItselfIsSeen(t *testing.T) {
+	here, there := direct(t, onlyTCP)
+	at := sockettest.Nobody(t)
+	there.listen("/x/loop", at)
+	here.do("forward", "/x/loop", at, there.id)
+	c, err := net.Dial("tcp4", at)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+	_, err = io.ReadAll(c)
+	assert.ErrorIs(t, err, syscall.ECONNRESET)
+	eventually(t, func() bool { return len(here.streams())+len(there.streams()) == 0 }, "the loop ends")
+	assert.Equal(t, bridge.Loop, here.list().Forwards[0].Reason)
+	assert.Equal(t, bridge.Loop, there.ended("/x/loop").Reason)
+	assert.Less(t, here.list().Forwards[0].Total, uint64(200))
+}

@@ -1,0 +1,100 @@
+package bridge
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+// A forward leads to itself when its peer's listener dials the very address that
+// the forward listens on, as may happen to two nodes of one machine: each
+// connection then makes another, without end. Nothing comes back through such a
+// forward, so it is suspected when many of its streams have brought nothing. The
+// peer is then told the sockets at this end of those streams. That it dialled
+// several of them itself, for streams of the same protocol from this node, is no
+// chance, and no chain that ends somewhere.
+const (
+	loopSuspected = 8  // live streams; asked again at each doubling
+	loopCertain   = 4  // sockets that the peer dialled itself
+	loopNamed     = 16 // sockets named in one question, the newest
+)
+
+var errLoop = errors.New("the forward leads to itself: the peer's listener dials the address that it listens on")
+
+// Socketed is a Local that is a socket of this machine.
+type Socketed interface {
+	// Socket names the connection by the addresses of both its ends, and is the
+	// same at either; it is empty where the ends have no addresses of their own.
+	Socket() string
+}
+
+// socket is that of the local stream; empty if there is none.
+func (c *Conn) socket() string {
+	c.mu.Lock()
+	local, _ := c.local.(Socketed)
+	c.mu.Unlock()
+	if local == nil {
+		return ""
+	}
+	return local.Socket()
+}
+
+// suspect asks the peer whether the forward leads to itself, where that may be.
+func (f *Forward) suspect() {
+	f.mu.Lock()
+	live := f.streams
+	f.mu.Unlock()
+	if live < loopSuspected || live&(live-1) != 0 {
+		return
+	}
+	b := f.bridge
+	silent := b.spliced(f.peer, f.protocol, func(c *Conn) bool { return !c.inbound && c.received.Load() == 0 })
+	if len(silent) < loopCertain || !b.enter() {
+		return
+	}
+	sockets := make([]string, 0, loopNamed)
+	for _, c := range silent[max(0, len(silent)-loopNamed):] {
+		sockets = append(sockets, c.socket())
+	}
+	go func() {
+		defer b.tasks.Done()
+		ctx := network.WithNoDial(b.ctx, "a loop ends with its connection")
+		a, err := b.ask(ctx, f.peer, question{Ask: "loop", Protocol: f.protocol, Sockets: sockets})
+		if err != nil || a.Reason != Loop {
+			return
+		}
+		for _, c := range silent {
+			c.abort(&Error{Reason: Loop, Err: errLoop})
+		}
+	}()
+}
+
+// loop says whether streams of a peer lead back to it, and ends those that do.
+func (b *Bridge) loop(p peer.ID, proto protocol.ID, sockets []string) Reason {
+	back := b.spliced(p, proto, func(c *Conn) bool { return c.inbound && slices.Contains(sockets, c.socket()) })
+	if len(back) < loopCertain {
+		return ""
+	}
+	for _, c := range back {
+		c.abort(&Error{Reason: Loop, Err: errLoop})
+	}
+	return Loop
+}
+
+// spliced are the live streams of a peer and a protocol that are joined to a
+// socket, and of which f says so, the oldest first.
+func (b *Bridge) spliced(p peer.ID, proto protocol.ID, f func(*Conn) bool) (found []*Conn) {
+	b.mu.Lock()
+	for _, c := range b.streams {
+		if c.peer == p && c.protocol == proto {
+			found = append(found, c)
+		}
+	}
+	b.mu.Unlock()
+	found = slices.DeleteFunc(found, func(c *Conn) bool { return c.socket() == "" || !f(c) })
+	slices.SortFunc(found, func(x, y *Conn) int { return int(x.id) - int(y.id) })
+	return found
+}
