@@ -3,6 +3,7 @@ package bridge
 import (
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -51,7 +52,7 @@ func (f *Forward) suspect() {
 		return
 	}
 	b := f.bridge
-	silent := b.spliced(f.peer, f.protocol, func(c *Conn) bool { return !c.inbound && c.received.Load() == 0 })
+	silent := f.silent()
 	if len(silent) < loopCertain || !b.enter() {
 		return
 	}
@@ -66,20 +67,35 @@ func (f *Forward) suspect() {
 		if err != nil || a.Reason != Loop {
 			return
 		}
-		for _, c := range silent {
+		for _, c := range f.silent() { // with those that have come since
 			c.abort(&Error{Reason: Loop, Err: errLoop})
 		}
 	}()
 }
 
-// loop says whether streams of a peer lead back to it, and ends those that do.
+// silent are the streams of the forward, or of another that leads to the same, on
+// which nothing has come.
+func (f *Forward) silent() []*Conn {
+	return f.bridge.spliced(f.peer, f.protocol, func(c *Conn) bool { return !c.inbound && c.received.Load() == 0 })
+}
+
+// afterLoop says whether an error is what is left of a loop that was just ended:
+// the ends of each stream of it break off those of others.
+func (f *Forward) afterLoop(err error) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return err != nil && reasonOf(err, "") != Loop && reasonOf(f.last, "") == Loop && time.Since(f.lastAt) < askTimeout
+}
+
+// loop says whether streams of a peer lead back to it. The peer ends them; why is
+// noted here.
 func (b *Bridge) loop(p peer.ID, proto protocol.ID, sockets []string) Reason {
 	back := b.spliced(p, proto, func(c *Conn) bool { return c.inbound && slices.Contains(sockets, c.socket()) })
 	if len(back) < loopCertain {
 		return ""
 	}
 	for _, c := range back {
-		c.abort(&Error{Reason: Loop, Err: errLoop})
+		c.fail(&Error{Reason: Loop, Err: errLoop})
 	}
 	return Loop
 }

@@ -29,6 +29,7 @@ func TestAForwardThatLeadsToItselfIsSeenAndEnded(t *testing.T) {
 		assert.NotZero(t, n.Bridge().Stats().Ended[bridge.Loop])
 		assert.Less(t, n.Bridge().Stats().Opened, uint64(200))
 	}
+	assert.Equal(t, bridge.Loop, f.Info().Reason)
 	for _, s := range here.Bridge().Ended() {
 		if s.ID == 0 {
 			assert.Equal(t, bridge.Loop, s.Reason, "whoever began it is told")
