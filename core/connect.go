@@ -220,30 +220,17 @@ func (n *Node) Peers() []Peer {
 
 // Peer tells of one peer; ok is false where it is not connected.
 func (n *Node) Peer(id peer.ID) (p Peer, ok bool) {
-	conns := n.host.Network().ConnsToPeer(id)
+	conns := byPreference(n.host.Network().ConnsToPeer(id))
 	if len(conns) == 0 {
 		return Peer{}, false
 	}
 	ps := n.host.Peerstore()
-	p = describe(bestConn(conns))
+	p = describe(conns[0])
 	p.ID, p.Conns, p.Addrs, p.RTT = id, len(conns), ps.Addrs(id), ps.LatencyEWMA(id)
 	if agent, err := ps.Get(id, "AgentVersion"); err == nil {
 		p.Agent, _ = agent.(string)
 	}
 	return p, true
-}
-
-// bestConn is the connection the host prefers for new streams: a direct one
-// before a relayed one, then the oldest.
-func bestConn(conns []network.Conn) network.Conn {
-	best := conns[0]
-	for _, c := range conns[1:] {
-		br, cr := isCircuit(best.RemoteMultiaddr()), isCircuit(c.RemoteMultiaddr())
-		if br && !cr || br == cr && c.Stat().Opened.Before(best.Stat().Opened) {
-			best = c
-		}
-	}
-	return best
 }
 
 func describe(c network.Conn) Peer {

@@ -241,20 +241,6 @@ func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 	return n.reservations.Add(relays)
 }
 
-// Open opens a stream of the given protocol to a peer, connecting first where
-// needed (see Connect for how a peer is found). Circuits with limits are used
-// too. ctx bounds connecting and negotiation, not the stream.
-func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
-	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
-		return nil, fmt.Errorf("open %s: %w", proto, err)
-	}
-	s, err := n.host.NewStream(network.WithAllowLimitedConn(ctx, "tombolo"), p, proto)
-	if err != nil {
-		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
-	}
-	return s, nil
-}
-
 // ErrProtocolTaken is returned by Handle for a protocol that already has a
 // handler.
 var ErrProtocolTaken = errors.New("protocol already has a handler")

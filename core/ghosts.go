@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -89,7 +90,10 @@ func (g *ghosts) watch(ctx context.Context, done *sync.WaitGroup) {
 		select {
 		case p := <-g.back:
 			conns := g.node.host.Network().ConnsToPeer(p)
-			latest := NewestConn(conns)
+			if len(conns) < 2 {
+				continue // some have ended since
+			}
+			latest := slices.MaxFunc(conns, func(a, b network.Conn) int { return a.Stat().Opened.Compare(b.Stat().Opened) })
 			old := keep(conns, func(c network.Conn) bool { return c != latest })
 			done.Go(func() { g.ask(ctx, "a peer that is back", old, doubtTimeout) })
 		case <-ctx.Done():
@@ -145,16 +149,6 @@ func browserKept(c network.Conn) bool {
 		}
 	}
 	return false
-}
-
-// NewestConn is the connection that was made last; nil of none.
-func NewestConn(conns []network.Conn) (latest network.Conn) {
-	for _, c := range conns {
-		if latest == nil || c.Stat().Opened.After(latest.Stat().Opened) {
-			latest = c
-		}
-	}
-	return latest
 }
 
 func keep(conns []network.Conn, f func(network.Conn) bool) (kept []network.Conn) {

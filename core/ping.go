@@ -33,7 +33,7 @@ func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
 	ctx, cancel := context.WithCancel(ctx) // ends the stream after one round
 	defer cancel()
 	select {
-	case r := <-ping.Ping(ctx, n.host, p):
+	case r := <-ping.Ping(ctx, PreferNewest(n.host), p):
 		if r.Error != nil && ctx.Err() != nil {
 			r.Error = ctx.Err() // what it failed with is how it noticed
 		}

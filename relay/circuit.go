@@ -9,6 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -124,7 +125,7 @@ func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circui
 		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
 	}
 	m := newMeter(l.PeerRate)
-	r, err := relay.New(m.host(newestHost{h}), opts...)
+	r, err := relay.New(m.host(core.PreferNewest(h)), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("start circuit relay: %w", err)
 	}

@@ -239,6 +239,15 @@ func (r *Relay) PageURL() string {
 	return page
 }
 
+// MetricsURL is where the metrics are, with the port that the system picked; empty
+// if they are served nowhere.
+func (r *Relay) MetricsURL() string {
+	if r.metrics == nil {
+		return ""
+	}
+	return "http://" + r.metrics.addr.String() + "/metrics"
+}
+
 // Close ends the relay: it stops accepting, ends its circuits and connections,
 // and waits for all its goroutines. Later and concurrent calls wait for the
 // first and return its result.

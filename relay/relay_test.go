@@ -344,17 +344,14 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 }
 
 func TestMetricsAreServedApart(t *testing.T) {
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, free.Close())
 	registry := prometheus.NewRegistry()
-	r := newRelay(t, relay.Options{MetricsListen: free.Addr().String(), Registry: registry})
+	r := newRelay(t, relay.Options{MetricsListen: "127.0.0.1:0", Registry: registry})
 	caller, called := newPair(t, r)
-	_, err = caller.Echo(testContext(t), called.ID(), []byte("hello"))
+	_, err := caller.Echo(testContext(t), called.ID(), []byte("hello"))
 	require.NoError(t, err)
 
 	http := client(t)
-	resp, err := http.Get("http://" + free.Addr().String() + "/metrics")
+	resp, err := http.Get(r.MetricsURL())
 	require.NoError(t, err)
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)

@@ -56,6 +56,11 @@ type local struct{ *net.TCPConn }
 
 func (l local) String() string { return l.RemoteAddr().String() }
 
+func (l local) Socket() string {
+	from, to := l.LocalAddr().String(), l.RemoteAddr().String()
+	return min(from, to) + " " + max(from, to)
+}
+
 func (l local) Reset() error {
 	_ = l.SetLinger(0)
 	return l.Close()
@@ -80,6 +85,16 @@ func listenTCP(t testing.TB) *net.TCPListener {
 	require.NoError(t, err)
 	t.Cleanup(func() { l.Close() })
 	return l.(*net.TCPListener)
+}
+
+// nobody is an address where nobody listens, and nobody will until the test ends:
+// a connection has it.
+func nobody(t testing.TB) string {
+	t.Helper()
+	c, err := net.Dial("tcp4", listenTCP(t).Addr().String())
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	return c.LocalAddr().String()
 }
 
 // service runs f for each connection to a socket and returns the target that
@@ -201,9 +216,7 @@ func refused(t testing.TB, n *core.Node, p peer.ID, proto protocol.ID) error {
 
 func TestARefusalSaysWhy(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{Target: 100 * time.Millisecond})
-	closed := listenTCP(t)
-	require.NoError(t, closed.Close())
-	listen(t, there, "/x/closed", dialTo(closed.Addr().String()))
+	listen(t, there, "/x/closed", dialTo(nobody(t)))
 	listen(t, there, "/x/slow", bridge.DialTarget("slow", func(ctx context.Context) (bridge.Local, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()

@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
 // Conn is a bridged stream: a network.Stream and a net.Conn with half-close. It
@@ -33,13 +35,18 @@ type Conn struct {
 	rates          *rates // of the listener; nil: no bound
 	onEnd          func() // may be nil
 
-	readMu, writeMu sync.Mutex
+	readMu, writeMu sync.Mutex // of the transport's Read and Write; nothing else is waited for under them
+	readBy, writeBy deadline
 	sent, received  atomic.Int64
-	active          atomic.Int64 // when something last moved, in Unix nanoseconds
+	active          atomic.Int64 // when something last moved, in nanoseconds after opened: see touch
 	over            chan struct{}
 	endOnce         sync.Once
-	asking          sync.Once // so that the peer is asked once why
-	readClosed      atomic.Bool
+	asking          sync.Once     // so that the peer is asked once why
+	asked           chan struct{} // closed when it has answered, or will not
+	answer          *Error        // why; set before asked is closed
+	closeOnce       sync.Once
+	settled         atomic.Bool // the protocol is agreed on: see close
+	readClosed      atomic.Bool // by CloseRead
 
 	mu     sync.Mutex
 	cause  *Error // why it did not end well; the first counts
@@ -47,6 +54,8 @@ type Conn struct {
 	ended  time.Time
 	drains bool // one direction of a splice has ended
 	watch  *time.Timer
+
+	stopAsking context.CancelFunc // nil where the peer is not asked
 }
 
 var (
@@ -64,9 +73,11 @@ func (b *Bridge) newConn(s network.Stream, inbound bool, proto protocol.ID) *Con
 		opened:   time.Now(),
 		protocol: proto,
 		over:     make(chan struct{}),
+		asked:    make(chan struct{}),
 	}
+	_, plain := s.(*swarm.Stream)
+	c.settled.Store(inbound || plain)
 	c.transport, c.relay = b.opts.Describe(s.Conn())
-	c.active.Store(c.opened.UnixNano())
 	return c
 }
 
@@ -79,45 +90,71 @@ func (c *Conn) LocalAddr() net.Addr { return Addr{c.Stream.Conn().LocalPeer(), s
 // RemoteAddr is an Addr that names the peer.
 func (c *Conn) RemoteAddr() net.Addr { return Addr{c.peer, string(c.protocol)} }
 
+// touch notes that something moved. The time is that of the monotonic clock: when
+// the clock on the wall is set, no stream has been silent for any longer.
+func (c *Conn) touch() { c.active.Store(int64(time.Since(c.opened))) }
+
+// silent is for how long nothing has moved.
+func (c *Conn) silent() time.Duration {
+	return time.Since(c.opened) - time.Duration(c.active.Load())
+}
+
 // Read reads what the peer sent; io.EOF follows once it has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
-	c.readMu.Lock()
-	defer c.readMu.Unlock()
-	if c.rates != nil {
-		p = p[:min(len(p), c.rates.part())]
-	}
-	n, err := c.Stream.Read(p)
-	if n > 0 {
-		c.received.Add(int64(n))
-		c.active.Store(time.Now().UnixNano())
-		if c.rates != nil {
-			c.wait(c.rates.in, n)
-		}
-	}
+	n, err := c.read(p)
 	if err != nil && err != io.EOF && !c.readClosed.Load() {
-		err = c.explain(err)
+		err = c.explain(err, &c.readBy)
 	}
 	return n, err
 }
 
-// CloseRead ends the reading half; Reads fail from then on, and that is no
-// failure of the stream.
-func (c *Conn) CloseRead() error {
-	c.readClosed.Store(true)
-	return c.Stream.CloseRead()
+func (c *Conn) read(p []byte) (int, error) {
+	c.readMu.Lock()
+	defer c.readMu.Unlock()
+	if c.readClosed.Load() || c.isOver() {
+		return 0, net.ErrClosed
+	}
+	if c.rates != nil {
+		p = p[:min(len(p), c.rates.part())]
+	}
+	n, err := c.Stream.Read(p)
+	if c.readClosed.Load() {
+		return 0, net.ErrClosed // CloseRead ended it
+	}
+	if n > 0 {
+		c.settled.Store(true)
+		c.received.Add(int64(n))
+		c.touch()
+		if c.rates != nil {
+			_ = c.wait(c.rates.in, n, &c.readBy)
+		}
+	}
+	return n, err
 }
 
 // Write sends to the peer.
 func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.write(p)
+	if err != nil {
+		err = c.explain(err, &c.writeBy)
+	}
+	return n, err
+}
+
+func (c *Conn) write(p []byte) (done int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
-	if c.rates == nil {
-		return c.write(p)
-	}
-	for done := 0; ; {
-		part := p[done:min(done+c.rates.part(), len(p))]
-		c.wait(c.rates.out, len(part))
-		n, err := c.write(part)
+	for {
+		part := p[done:]
+		if c.rates != nil {
+			part = part[:min(len(part), c.rates.part())]
+			if err := c.wait(c.rates.out, len(part), &c.writeBy); err != nil {
+				return done, err
+			}
+		}
+		n, err := c.Stream.Write(part)
+		c.sent.Add(int64(n))
+		c.touch()
 		done += n
 		if err != nil || done == len(p) {
 			return done, err
@@ -125,35 +162,25 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 }
 
-func (c *Conn) write(p []byte) (int, error) {
-	n, err := c.Stream.Write(p)
-	c.sent.Add(int64(n))
-	c.active.Store(time.Now().UnixNano())
-	if err != nil {
-		err = c.explain(err)
-	}
-	return n, err
+// SetDeadline bounds Reads and Writes, with what they ask the peer when it has
+// ended the stream. It holds for those under way too.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// CloseWrite ends what is written: the peer reads EOF after it.
-func (c *Conn) CloseWrite() error {
-	err := c.Stream.CloseWrite()
-	if err != nil { // QUIC, once the peer has reset the stream
-		err = c.explain(errors.Join(network.ErrReset, err))
+// SetReadDeadline is SetDeadline for Reads.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.readBy.set(t)
+	if c.readClosed.Load() {
+		return nil
 	}
-	return err
+	return c.Stream.SetReadDeadline(t)
 }
 
-// Close ends both directions and takes the stream out of the registry. What was
-// written is still delivered, unless the connection ends. The error is nil for a
-// stream that had failed: Read and Write say so.
-func (c *Conn) Close() error {
-	err := c.Stream.Close()
-	if c.failure() != nil {
-		err = nil
-	}
-	c.end()
-	return err
+// SetWriteDeadline is SetDeadline for Writes and CloseWrite.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.writeBy.set(t)
+	return c.Stream.SetWriteDeadline(t)
 }
 
 // Reset ends both directions at once; the peer sees that.
@@ -211,7 +238,13 @@ func (c *Conn) end() {
 		if c.watch != nil {
 			c.watch.Stop()
 		}
+		stopAsking := c.stopAsking
 		c.mu.Unlock()
+		if stopAsking != nil {
+			stopAsking()
+		}
+		c.readBy.stop()
+		c.writeBy.stop()
 		close(c.over)
 		c.bridge.remove(c)
 		if c.onEnd != nil {
@@ -220,19 +253,12 @@ func (c *Conn) end() {
 	})
 }
 
-func (c *Conn) isOver() bool {
-	select {
-	case <-c.over:
-		return true
-	default:
-		return false
-	}
-}
+func (c *Conn) isOver() bool { return isClosed(c.over) }
 
 // Explain is for an owner that takes the bytes past Read and Write, as a browser
 // can: it turns the error that ended the stream into the one that these would
 // have returned, for which it may ask the peer, and notes it.
-func (c *Conn) Explain(err error) error { return c.explain(err) }
+func (c *Conn) Explain(err error) error { return c.explain(err, &c.readBy) }
 
 // Bounded says whether the stream is under a rate, for which its bytes have to
 // pass Read and Write.
@@ -271,7 +297,7 @@ func (c *Conn) Info() StreamInfo {
 		Sent:       c.sent.Load(),
 		Received:   c.received.Load(),
 		Opened:     c.opened,
-		LastActive: time.Unix(0, c.active.Load()),
+		LastActive: c.opened.Add(time.Duration(c.active.Load())),
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

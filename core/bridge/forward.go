@@ -234,11 +234,14 @@ func (f *Forward) carry(local Local) {
 		return
 	}
 	f.reached()
+	f.suspect()
 	err = c.Splice(local)
 	if err != nil {
 		b.log.Warn("a forwarded stream ended before its time", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
 	}
-	f.note(err)
+	if !f.afterLoop(err) {
+		f.note(err)
+	}
 }
 
 // open opens a stream to a peer and puts it into the registry; one that cannot be

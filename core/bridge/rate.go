@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"net"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -34,16 +35,24 @@ func (r *rates) set(bytesPerSecond int64) {
 	r.out.SetLimit(rate.Limit(bytesPerSecond))
 }
 
-// wait lets n bytes of the rate pass, or returns when the stream is over.
-func (c *Conn) wait(l *rate.Limiter, n int) {
+// wait lets n bytes of the rate pass. It returns early, with an error, when the
+// deadline passes or the stream is over.
+func (c *Conn) wait(l *rate.Limiter, n int, by *deadline) error {
 	r := l.ReserveN(time.Now(), n)
 	delay := r.Delay()
 	if delay == 0 {
-		return
+		return nil
 	}
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
 	select {
-	case <-time.After(delay):
+	case <-timer.C:
+		return nil
+	case <-by.wait():
+		r.Cancel()
+		return errDeadline
 	case <-c.over:
 		r.Cancel()
+		return net.ErrClosed
 	}
 }

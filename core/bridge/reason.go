@@ -26,6 +26,7 @@ const (
 	TargetRefused  Reason = "target refused"
 	TargetTimedOut Reason = "target timed out"
 	TooMany        Reason = "too many streams"
+	Loop           Reason = "loop" // the target is the forward that the stream came from
 
 	TargetFailed Reason = "target failed"     // the local end of a listener broke off
 	ClientFailed Reason = "client failed"     // the local end of a forward broke off
@@ -37,7 +38,7 @@ const (
 	Shutdown     Reason = "shutdown"          // the node ends
 )
 
-var reasons = []Reason{"", NotAllowed, NoSuchProtocol, TargetRefused, TargetTimedOut, TooMany, TargetFailed, ClientFailed, PeerAway,
+var reasons = []Reason{"", NotAllowed, NoSuchProtocol, TargetRefused, TargetTimedOut, TooMany, Loop, TargetFailed, ClientFailed, PeerAway,
 	PeerLost, PeerReset, TimedOut, ClosedByHand, Shutdown}
 
 func (r Reason) Error() string { return string(r) }

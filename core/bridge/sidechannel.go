@@ -21,11 +21,16 @@ import (
 //
 //	{"ask":"services"}                     -> {"services":[{"protocol":"/x/ssh","description":"…"}]}
 //	{"ask":"reason","protocol":"/x/ssh"}   -> {"reason":"not allowed"}
+//	{"ask":"loop","protocol":"/x/ssh","sockets":["127.0.0.1:1 127.0.0.1:2"]} -> {"reason":"loop"}
 //
 // The second asks why a stream of that protocol was reset: each reason is told
 // once, the latest first, for those before it may be of streams that nobody asks
 // about. Most transports could carry a code with a reset, but
 // WebTransport, which is what a browser has, does not.
+//
+// The third asks whether the peer dialled these sockets for streams of that
+// protocol from the one who asks, who accepted them for other such streams: see
+// Loop. The reason is empty if not.
 const Protocol protocol.ID = "/tombolo/bridge/1.0.0"
 
 const (
@@ -38,6 +43,7 @@ const (
 type question struct {
 	Ask      string      `json:"ask"`
 	Protocol protocol.ID `json:"protocol,omitempty"`
+	Sockets  []string    `json:"sockets,omitempty"`
 }
 
 type answer struct {
@@ -88,11 +94,9 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	defer s.Reset() // of a stream that is closed, nothing is left to reset
+	defer s.Reset() // the answer is all that is wanted of it
 	if err = json.NewEncoder(s).Encode(q); err == nil {
-		err = s.CloseWrite()
-	}
-	if err == nil {
+		_ = s.CloseWrite() // fails where the peer has answered already, and hung up
 		err = json.NewDecoder(io.LimitReader(s, maxAnswer)).Decode(&a)
 	}
 	if notSupported(err) {
@@ -101,7 +105,7 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	if err != nil {
 		return a, fmt.Errorf("ask %s: %w", p, errors.Join(ctx.Err(), err))
 	}
-	return a, s.Close()
+	return a, nil
 }
 
 // answer answers one question. Whoever asks too much at a time is cut off.
@@ -131,7 +135,7 @@ func (b *Bridge) answer(s network.Stream) {
 		_ = s.Reset()
 		return
 	}
-	_ = s.Close()
+	_ = hangUp(s)
 }
 
 func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
@@ -148,6 +152,8 @@ func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
 		a.Services = b.servicesFor(p)
 	case "reason":
 		a.Reason = b.notes.take(p, q.Protocol)
+	case "loop":
+		a.Reason = b.loop(p, q.Protocol, q.Sockets)
 	default:
 		return fmt.Errorf("there is no %q to be asked", q.Ask)
 	}

@@ -49,50 +49,23 @@ func (c *Conn) Splice(local Local) error {
 	case readErr != nil:
 		c.abort(errorOf(readErr, PeerReset))
 	case writeErr != nil:
-		c.stopSender() // the reply may still be on its way
+		if !isYamux(c.Stream) { // there, the end of the reply tells the peer
+			_ = c.CloseRead()
+		}
 		c.fail(&Error{Reason: localFailed, Err: writeErr})
 	}
 	c.directionEnded()
 	outgoing.Wait()
 	_ = local.Close()
-	c.leave()
+	if cause := c.failure(); cause != nil && !c.isOver() {
+		c.confess(cause)
+	}
+	_ = c.Close()
 	if cause := c.failure(); cause != nil {
 		return cause
 	}
 	return nil
 }
-
-// stopSender tells a peer whose bytes nobody takes any more. Yamux cannot: there,
-// leave does.
-func (c *Conn) stopSender() {
-	if !c.isYamux() {
-		_ = c.CloseRead()
-	}
-}
-
-// leave ends a stream on which all has been sent that will be. A peer that still
-// sends, though nobody takes it any more, is told to stop: by Close itself,
-// except with yamux, where a reset does that, and takes back nothing of what was
-// sent and closed before it. A side that yamux has closed both ways is forgotten,
-// and its reset with it: hence no CloseRead before.
-func (c *Conn) leave() {
-	if cause := c.failure(); cause != nil && !c.isOver() {
-		c.confess(cause)
-		if c.isYamux() {
-			_ = c.Stream.CloseWrite()
-			_ = c.Stream.Reset()
-		}
-	}
-	_ = c.Close()
-}
-
-// isYamux says whether yamux carries the stream, as it does through a relay,
-// whose connections do not say so.
-func (c *Conn) isYamux() bool {
-	return c.relay != "" || c.Stream.Conn().ConnState().StreamMultiplexer == yamux
-}
-
-const yamux = "/yamux/1.0.0"
 
 // pump carries bytes until one end is at its end. A read error is nil for EOF,
 // which has been passed on.
@@ -150,7 +123,7 @@ func (c *Conn) join(local Local) bool {
 func (c *Conn) directionEnded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.active.Store(time.Now().UnixNano())
+	c.touch()
 	c.drains = true
 	if c.ended.IsZero() {
 		c.arm()
@@ -176,7 +149,7 @@ func (c *Conn) arm() {
 	if limit <= 0 {
 		return
 	}
-	left := limit - time.Since(time.Unix(0, c.active.Load()))
+	left := limit - c.silent()
 	if c.watch == nil {
 		c.watch = time.AfterFunc(left, c.checkSilence)
 		return
@@ -196,7 +169,7 @@ func (c *Conn) checkSilence() {
 		c.mu.Unlock()
 		return
 	}
-	if time.Since(time.Unix(0, c.active.Load())) < limit {
+	if c.silent() < limit {
 		c.arm()
 		c.mu.Unlock()
 		return

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -75,15 +75,6 @@ func eventually(t *testing.T, so func() bool, says string, args ...any) {
 		}
 		time.Sleep(wait)
 	}
-}
-
-// freePort is a TCP port of 127.0.0.1 that was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 }
 
 // daemon is a running `tombolo up`.
@@ -224,7 +215,7 @@ type relay struct {
 // process is seen at once.
 func startRelay(t *testing.T) *relay {
 	t.Helper()
-	return relayIn(t, t.TempDir(), "/ip4/127.0.0.1/tcp/"+freePort(t))
+	return relayIn(t, t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t))
 }
 
 func relayIn(t *testing.T, dir, listen string) *relay {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -17,6 +18,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // pushing begins a push of which the end never comes.
@@ -38,7 +40,7 @@ func resumes(t *testing.T, addr string) {
 }
 
 func TestATargetThatIsKilledIsNoShortSuccess(t *testing.T) {
-	at := "127.0.0.1:" + freePort(t)
+	at := sockettest.Nobody(t)
 	target := startService(t, at)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/service", at)
@@ -255,4 +257,37 @@ func TestAPeerThatIsKilledIsMissedOverQUICToo(t *testing.T) {
 	require.NoError(t, c.SetDeadline(time.Now().Add(2*patience)))
 	breaks(t, c)
 	assert.Equal(t, bridge.PeerLost, here.ended("/x/service").Reason)
+}
+
+func TestAPeerThatWasKilledIsReachedOverQUICWhenItIsBack(t *testing.T) {
+	const onlyQUIC = "/ip4/127.0.0.1/udp/0/quic-v1"
+	s := newService(t)
+	dir := t.TempDir()
+	here, there := up(t, onlyQUIC), upIn(t, dir, onlyQUIC)
+	there.listen("/x/service", s.addr)
+	there.do("connect", here.addr("/"))
+	addr := here.forward("/x/service", there)
+	stalled(t, addr) // so that the dead connection has the more streams
+	stalled(t, addr)
+	kill(there.Process)
+	there = upIn(t, dir, onlyQUIC)
+	there.do("connect", here.addr("/"))
+	assert.True(t, works(t, addr), "the first stream, though the dead connection may still be there")
+}
+
+func TestAForwardBetweenTwoDaemonsThatLeadsToItselfIsSeen(t *testing.T) {
+	here, there := direct(t, onlyTCP)
+	at := sockettest.Nobody(t)
+	there.listen("/x/loop", at)
+	here.do("forward", "/x/loop", at, there.id)
+	c, err := net.Dial("tcp4", at)
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
+	_, err = io.ReadAll(c)
+	assert.ErrorIs(t, err, syscall.ECONNRESET)
+	eventually(t, func() bool { return len(here.streams())+len(there.streams()) == 0 }, "the loop ends")
+	assert.Equal(t, bridge.Loop, here.list().Forwards[0].Reason)
+	assert.True(t, slices.ContainsFunc(there.streamsEnded(), func(s bridge.StreamInfo) bool { return s.Reason == bridge.Loop }))
+	assert.Less(t, here.list().Forwards[0].Total, uint64(200))
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // runs runs a program to its end, which must be a good one, and returns all that
@@ -79,7 +80,7 @@ func startSSH(t *testing.T) *sshServer {
 	for _, k := range []string{hostKey, key} {
 		runs(t, keygen, "-q", "-t", "ed25519", "-N", "", "-f", k)
 	}
-	port := freePort(t)
+	port := sockettest.Port(t)
 	s.addr = "127.0.0.1:" + port
 	require.NoError(t, os.WriteFile(config, []byte(strings.Join([]string{
 		"ListenAddress 127.0.0.1", "Port " + port, "HostKey " + hostKey, "PidFile none",
@@ -192,7 +193,7 @@ func startDatabase(t *testing.T) *database {
 	folders, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	find := func(name string) string { return program(t, name, "postgresql", folders...) }
 	initdb, postgres := find("initdb"), find("postgres")
-	d := &database{bench: find("pgbench"), psql: find("psql"), port: freePort(t)}
+	d := &database{bench: find("pgbench"), psql: find("psql"), port: sockettest.Port(t)}
 	// Short and everybody's to pass, as a socket and another user need it.
 	dir, err := os.MkdirTemp("", "tombolo-pg-*")
 	require.NoError(t, err)
@@ -258,7 +259,7 @@ func TestADatabaseIsUsedThroughATunnel(t *testing.T) {
 
 func TestAWebServerIsLoadedThroughATunnel(t *testing.T) {
 	nginx, wrk := program(t, "nginx", "nginx"), program(t, "wrk", "wrk")
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), sockettest.Port(t)
 	page := content(5, 10_000)
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "page"), page, 0o644))
 	me, err := user.Current()

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // ways are the transports between two daemons.
@@ -67,7 +68,7 @@ func TestNothingIsLostOverAnyTransport(t *testing.T) {
 func TestARefusalSaysWhyOverEveryTransport(t *testing.T) {
 	overEachWay(t, func(t *testing.T, transport string, here, there *daemon) {
 		there.listen("/x/denied", newService(t).addr, "--deny", here.id)
-		there.listen("/x/refused", "127.0.0.1:"+freePort(t))
+		there.listen("/x/refused", sockettest.Nobody(t))
 		there.listen("/x/hangs", fullListener(t))
 		for proto, want := range map[string]bridge.Reason{
 			"/x/denied":  bridge.NotAllowed,

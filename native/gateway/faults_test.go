@@ -20,6 +20,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 func TestAPathThatLeadsNowhereIsA400WithTheReason(t *testing.T) {
@@ -62,10 +63,7 @@ func long(n int) string { return strings.Repeat("a", n) }
 
 func TestARefusalIsA502ThatNamesReasonPeerAndProtocol(t *testing.T) {
 	w := newWorld(t, nil)
-	closed, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, closed.Close())
-	refusing, err := local.Target(closed.Addr().String())
+	refusing, err := local.Target(sockettest.Nobody(t))
 	require.NoError(t, err)
 	expose(t, w.there, "/x/dead/http", refusing)
 	expose(t, w.there, "/x/slow/http", bridge.DialTarget("slow", func(context.Context) (bridge.Local, error) {

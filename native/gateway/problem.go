@@ -56,6 +56,7 @@ var said = map[bridge.Reason]string{
 	bridge.TargetRefused:  "The peer has the service, but what is behind it refused the connection: it may not be running.",
 	bridge.TargetTimedOut: "The peer has the service, but what is behind it did not take the connection in time.",
 	bridge.TooMany:        "The service has as many streams as it takes. Try again when others have ended.",
+	bridge.Loop:           "What is behind the service leads back to the service itself. Its owner can mend that.",
 	bridge.TargetFailed:   "What is behind the service broke off before it answered.",
 	bridge.PeerAway:       "The peer cannot be reached: it may be offline, or no relay between here and there is up.",
 	bridge.PeerLost:       "The connection to the peer was lost before it answered.",

@@ -29,7 +29,10 @@ type connection struct {
 	put  func()       // gives the file back, once
 }
 
-var _ bridge.Local = (*connection)(nil)
+var (
+	_ bridge.Local    = (*connection)(nil)
+	_ bridge.Socketed = (*connection)(nil)
+)
 
 // newConnection has the system reset a TCP connection, should this process be
 // killed: else the other end would read what it has as all there is.
@@ -46,6 +49,15 @@ func newConnection(c net.Conn, name string) *connection {
 func Conn(c *net.UnixConn, name string) bridge.Local { return &connection{c, name, nil, func() {}} }
 
 func (c *connection) String() string { return c.name }
+
+// Socket implements bridge.Socketed.
+func (c *connection) Socket() string {
+	if c.tcp == nil {
+		return "" // who dials a unix socket has no address
+	}
+	from, to := c.tcp.LocalAddr().String(), c.tcp.RemoteAddr().String()
+	return min(from, to) + " " + max(from, to)
+}
 
 func (c *connection) Close() error {
 	defer c.put()

@@ -27,6 +27,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -239,10 +240,7 @@ func TestTheTargetIsToldThePeerBeforeAllElse(t *testing.T) {
 
 func TestADeadTargetIsNamed(t *testing.T) {
 	here, there := pair(t)
-	dead, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, dead.Close())
-	for proto, address := range map[protocol.ID]string{"/x/tcp": dead.Addr().String(), "/x/unix": "unix:/nowhere/at/all"} {
+	for proto, address := range map[protocol.ID]string{"/x/tcp": sockettest.Nobody(t), "/x/unix": "unix:/nowhere/at/all"} {
 		offer(t, there, proto, address)
 		f, _ := forward(t, here, proto, "127.0.0.1:0", there.ID())
 		err := refusal(t, f)

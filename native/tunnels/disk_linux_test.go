@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // smallDisk is a file system of 64 KiB.
@@ -46,10 +47,7 @@ func TestOnAFullDiskNothingIsHalfDone(t *testing.T) {
 	_, _, err := tunnels.Listen(testContext(t), ListenSpec{Protocol: "/x/new", Target: "127.0.0.1:22"})
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.ErrorContains(t, err, filepath.Join(dir, FileName))
-	free, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	addr := free.Addr().String()
-	require.NoError(t, free.Close())
+	addr := sockettest.Nobody(t)
 	_, _, err = tunnels.Forward(testContext(t), ForwardSpec{Protocol: "/x/new", Listen: addr, Peer: away})
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	_, err = net.Dial("tcp", addr)

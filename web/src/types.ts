@@ -122,12 +122,13 @@ export interface PeerStream {
 }
 
 /**
- * Why a stream was refused, or ended before its time. The first five are the peer's word; a peer of a later version may have others.
+ * Why a stream was refused, or ended before its time. The first six are the peer's word; a peer of a later version may have others.
  *
  * - `not allowed`: the listener does not let this node in
  * - `no such protocol`: the peer does not listen on it
  * - `target refused`, `target timed out`: what the listener leads to could not be reached
  * - `too many streams`: a limit of the listener
+ * - `loop`: what the listener leads to is the forward that the stream came from
  * - `target failed`: what the listener leads to broke off; in a tab, its handler threw
  * - `client failed`: the same, of who opened the stream
  * - `peer away`: it cannot be reached
@@ -143,6 +144,7 @@ export type StreamReason =
   | 'target refused'
   | 'target timed out'
   | 'too many streams'
+  | 'loop'
   | 'target failed'
   | 'client failed'
   | 'peer away'

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/relay"
 )
 
@@ -70,23 +71,17 @@ func TestDoctorWithoutARelayWarns(t *testing.T) {
 }
 
 func TestDoctorNamesARelayThatIsDead(t *testing.T) {
-	dead, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, dead.Close())
-	_, port, _ := net.SplitHostPort(dead.Addr().String())
+	port := sockettest.Port(t)
 	found, code := examined(t, up(t, t.TempDir(), "--relay", "/ip4/127.0.0.1/tcp/"+port+"/ws/p2p/"+nobody))
 	assert.Equal(t, 1, code)
-	assert.Contains(t, found["relay failed"].Found, dead.Addr().String()+" does not answer")
+	assert.Contains(t, found["relay failed"].Found, "127.0.0.1:"+port+" does not answer")
 	assert.Contains(t, found["reservation failed"].Found, "nobody can reach this node")
 }
 
 func TestARelayThatAnswersSomewhereIsNotDead(t *testing.T) {
 	r := newRelay(t, relay.Options{})
 	id := r.Node().ID().String()
-	dead, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, dead.Close())
-	_, port, _ := net.SplitHostPort(dead.Addr().String())
+	port := sockettest.Port(t)
 	p := up(t, t.TempDir(), "--relay", "/ip4/127.0.0.1/tcp/"+port+"/ws/p2p/"+id, "--relay", r.Node().Addrs()[0].String())
 	p.Line("reserved on ")
 	found, code := examined(t, p)

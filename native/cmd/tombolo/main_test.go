@@ -26,6 +26,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
 )
@@ -170,7 +171,7 @@ func TestUpStartsBeforeItsRelay(t *testing.T) {
 
 func TestUpWaitsForThePageOfItsRelay(t *testing.T) {
 	// A port on which a relay comes up while the program asks.
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	l, err := net.Listen("tcp4", sockettest.Nobody(t))
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port
 	asked := make(chan struct{}, 100)
@@ -190,10 +191,7 @@ func TestARelayIsAskedForTenSeconds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}
-	nobody, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	url := "http://" + nobody.Addr().String()
-	require.NoError(t, nobody.Close())
+	url := "http://" + sockettest.Nobody(t)
 	began := time.Now()
 	failsWith(t, 1, []string{"ask relay " + url, "connection refused", "multiaddr"}, "up", "--data-dir", t.TempDir(), "--relay", url)
 	assert.Greater(t, time.Since(began), 9*time.Second)

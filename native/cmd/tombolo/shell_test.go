@@ -21,6 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -307,11 +308,8 @@ func (p *peerProcess) refuses(want string, args ...string) {
 
 func TestAStreamThatIsRefusedSaysWhyOnStandardError(t *testing.T) {
 	a, b := two(t)
-	dead, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, dead.Close())
 	live := service(t, echo)
-	b.does("listen", "/x/dead", dead.Addr().String())
+	b.does("listen", "/x/dead", sockettest.Nobody(t))
 	b.does("listen", "/x/others", live, "--allow", nobody)
 	b.does("listen", "/x/denied", live, "--deny", a.id)
 	a.refuses("target refused", "forward", "/x/dead", "-", b.id)

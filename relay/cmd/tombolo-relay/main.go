@@ -97,6 +97,9 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	if page := r.PageURL(); page != "" {
 		ready += fmt.Sprintln("page", page)
 	}
+	if metrics := r.MetricsURL(); metrics != "" {
+		ready += fmt.Sprintln("metrics", metrics)
+	}
 	fmt.Print(ready) // in one piece
 	command.Ready()
 	if noSite != nil {

@@ -31,6 +31,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 var binary string
@@ -107,15 +108,6 @@ func parse(t *testing.T, addr string) peer.AddrInfo {
 	return info
 }
 
-// freePort is a port that was free on every interface a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	require.NoError(t, err)
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-}
-
 func httpClient(t *testing.T) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -123,9 +115,9 @@ func httpClient(t *testing.T) *http.Client {
 }
 
 func TestOnePortIsEverything(t *testing.T) {
-	port := freePort(t)
-	r := start(t, "--data-dir", t.TempDir(), "--port", port)
-	assert.Equal(t, "http://localhost:"+port, r.page)
+	r := start(t, "--data-dir", t.TempDir(), "--port", "0")
+	port, ok := strings.CutPrefix(r.page, "http://localhost:")
+	require.True(t, ok, r.page)
 	for _, a := range r.listening {
 		m := ma.StringCast(a)
 		tcp, _ := m.ValueForProtocol(ma.P_TCP)
@@ -229,8 +221,7 @@ func TestWhereTheRelayIsDependsOnWhoAsks(t *testing.T) {
 }
 
 func TestATakenPortIsSaidInOneLine(t *testing.T) {
-	port := freePort(t)
-	start(t, "--data-dir", t.TempDir(), "--port", port)
+	port := strings.TrimPrefix(start(t, "--data-dir", t.TempDir(), "--port", "0").page, "http://localhost:")
 	p := commandtest.Start(t, nil, binary, "--data-dir", t.TempDir(), "--port", port)
 	code, stderr := p.Wait()
 	assert.Equal(t, 1, code)
@@ -258,7 +249,7 @@ func TestADataDirectoryIsForOneRelay(t *testing.T) {
 }
 
 func TestARelayThatComesBackIsTheSame(t *testing.T) {
-	dir, at := filepath.Join(t.TempDir(), "data"), "127.0.0.1:"+freePort(t)
+	dir, at := filepath.Join(t.TempDir(), "data"), sockettest.Nobody(t)
 	r := start(t, "--data-dir", dir, "--listen", at)
 	first := r.listening
 	for _, end := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGINT} {
@@ -275,7 +266,7 @@ func TestARelayThatComesBackIsTheSame(t *testing.T) {
 func TestItsPeersComeBackToIt(t *testing.T) {
 	// Over TCP, where the end of a killed process is seen at once; QUIC takes up
 	// to its idle timeout of 30 s.
-	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+freePort(t)+"/ws"
+	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t)+"/ws"
 	r := start(t, "--data-dir", dir, "--listen", at)
 	id := parse(t, r.listening[0]).ID
 	n := newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, r.listening[0])}})
@@ -379,13 +370,12 @@ func TestFlagsAndVariables(t *testing.T) {
 		assert.Contains(t, stderr, "--help")
 		assert.NoDirExists(t, dir)
 	}
-	metrics := "127.0.0.1:" + freePort(t)
 	p := commandtest.Start(t, []string{
 		"TOMBOLO_RELAY_DATA_DIR=" + t.TempDir(), "TOMBOLO_RELAY_LISTEN=127.0.0.1:0", "TOMBOLO_RELAY_MAP_PORTS=false",
-		"TOMBOLO_RELAY_ANNOUNCE=/dns4/relay.example/tcp/443/tls/ws", "TOMBOLO_RELAY_METRICS=" + metrics,
+		"TOMBOLO_RELAY_ANNOUNCE=/dns4/relay.example/tcp/443/tls/ws", "TOMBOLO_RELAY_METRICS=127.0.0.1:0",
 	}, binary)
 	p.Line("listening /dns4/relay.example/tcp/443/tls/ws/p2p/")
-	resp, err := httpClient(t).Get("http://" + metrics + "/metrics")
+	resp, err := httpClient(t).Get(p.Line("metrics "))
 	require.NoError(t, err)
 	resp.Body.Close()
 	assert.Equal(t, 200, resp.StatusCode)

@@ -13,6 +13,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // eventually connects by id alone. Relays that have just met, or lost each other,
@@ -34,7 +35,7 @@ func TestPeersOfTwoRelaysReachEachOtherByIDAlone(t *testing.T) {
 	t.Cleanup(remove)
 
 	// Over TCP, where the end of a killed process is seen at once.
-	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+freePort(t)+"/ws"
+	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t)+"/ws"
 	one := start(t, "--data-dir", dir, "--listen", at)
 	address := one.listening[0]
 	two := startLocal(t, "--peer", address)

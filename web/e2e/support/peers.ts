@@ -1,6 +1,4 @@
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { binaries } from './binaries.js'
@@ -30,15 +28,15 @@ export class Relay {
 
   /** A relay that tells what it counts: see `counted`. */
   static async counting(): Promise<Relay> {
-    const metrics = `127.0.0.1:${await freePort()}`
-    const relay = await Relay.start('--metrics', metrics)
-    relay.#metrics = metrics
+    const relay = await Relay.start('--metrics', '127.0.0.1:0')
+    const [metrics] = await relay.#program.lines(/^metrics /)
+    relay.#metrics = metrics!.slice('metrics '.length)
     return relay
   }
 
   /** The value of one of its metrics, over all labels. */
   async counted(name: string): Promise<number> {
-    const text = await (await fetch(`http://${this.#metrics}/metrics`)).text()
+    const text = await (await fetch(this.#metrics)).text()
     const values = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))]
     return values.reduce((sum, [, value]) => sum + Number(value), 0)
   }
@@ -206,14 +204,6 @@ export class NodeProcess extends RpcProcess {
     const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
     super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))], patience)
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  return port
 }
 
 async function listening(program: Program): Promise<string[]> {

@@ -121,6 +121,7 @@ const SAID: Record<string, string> = {
   'target refused': 'The peer has the service, but what is behind it refused the connection: it may not be running.',
   'target timed out': 'The peer has the service, but what is behind it did not take the connection in time.',
   'too many streams': 'The service has as many streams as it takes. Try again when others have ended.',
+  loop: 'What is behind the service leads back to the service itself. Its owner can mend that.',
   'target failed': 'What is behind the service broke off before it answered.',
   'peer away': 'The peer cannot be reached: it may be offline, or no relay between here and there is up.',
   'peer lost': 'The connection to the peer was lost before it answered.',

@@ -1,0 +1,125 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/multiformats/go-multistream"
+)
+
+// answerTimeout is how long the better connection to a peer may take to agree on
+// a protocol before another one is tried. It is longer than a round trip with a
+// packet lost, and shorter than it takes to find out that nobody answers: see
+// doubtTimeout.
+const answerTimeout = 2 * time.Second
+
+// Open opens a stream of the given protocol to a peer, connecting first where
+// needed (see Connect for how a peer is found). Circuits with limits are used
+// too. ctx bounds connecting and negotiation, not the stream. See
+// PreferNewest for the connection that is used; a connection that ends before the
+// protocol is agreed on is replaced once.
+func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	s, lost, err := n.open(ctx, p, proto)
+	if err != nil && lost && ctx.Err() == nil {
+		s, _, err = n.open(ctx, p, proto)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open %s to %s: %w", proto, p, err)
+	}
+	return s, nil
+}
+
+// open opens a stream; lost says that it failed because the connection ended.
+func (n *Node) open(ctx context.Context, p peer.ID, proto protocol.ID) (s network.Stream, lost bool, err error) {
+	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
+		return nil, false, err
+	}
+	conns := n.host.Network().ConnsToPeer(p)
+	s, err = PreferNewest(n.host).NewStream(network.WithAllowLimitedConn(ctx, "tombolo"), p, proto)
+	return s, !slices.ContainsFunc(conns, func(c network.Conn) bool { return !c.IsClosed() }), err
+}
+
+// PreferNewest is h, but streams are opened on the connection to the peer that
+// was made last, a direct one before one through a relay. Libp2p prefers the one
+// with the most streams: of a peer that died and is back, that is the dead one
+// until it is found out.
+//
+// While there are several connections, one may be dead, so NewStream waits until
+// the peer has agreed on the protocol, which costs one round trip. If the
+// connection ends meanwhile, or nobody answers for two seconds, the stream is
+// opened on the next one, once. With a single connection there is nothing to
+// choose: h decides whether to wait, and a dead connection shows in the first
+// Read. Nothing is sent on a stream before it is agreed on, so that a handler
+// never gets the same data twice.
+func PreferNewest(h host.Host) host.Host { return newestHost{h} }
+
+type newestHost struct{ host.Host }
+
+func (h newestHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	conns := byPreference(h.Network().ConnsToPeer(p))
+	if len(conns) < 2 {
+		return h.Host.NewStream(ctx, p, protos...)
+	}
+	s, err := h.openOn(ctx, conns[0], answerTimeout, protos)
+	if err == nil || ctx.Err() != nil || !conns[0].IsClosed() && !errors.Is(err, errNoAnswer) {
+		return s, err
+	}
+	for _, c := range byPreference(h.Network().ConnsToPeer(p)) { // it may just have made another
+		if c != conns[0] {
+			return h.openOn(ctx, c, basichost.DefaultNegotiationTimeout, protos)
+		}
+	}
+	return h.Host.NewStream(ctx, p, protos...)
+}
+
+var errNoAnswer = errors.New("nobody answers on the connection")
+
+// openOn opens a stream on a connection and waits until the protocol is agreed
+// on, for as long as limit and ctx allow.
+func (h newestHost) openOn(ctx context.Context, c network.Conn, limit time.Duration, protos []protocol.ID) (network.Stream, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, errNoAnswer)
+	defer cancel()
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open a stream: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.ResetWithError(network.StreamProtocolNegotiationFailed) })
+	proto, err := multistream.SelectOneOf(protos, s)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = s.SetProtocol(proto)
+	}
+	if err != nil {
+		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
+		return nil, fmt.Errorf("agree on the protocol: %w", err)
+	}
+	_ = h.Peerstore().AddProtocols(c.RemotePeer(), proto) // it is only forgotten then
+	return s, nil
+}
+
+// byPreference orders the connections to a peer: direct ones before those through
+// a relay, then the newest first, for a peer that is back made that one. Those
+// that have ended are left out.
+func byPreference(conns []network.Conn) []network.Conn {
+	conns = keep(conns, func(c network.Conn) bool { return !c.IsClosed() })
+	slices.SortStableFunc(conns, func(a, b network.Conn) int {
+		if ra, rb := isCircuit(a.RemoteMultiaddr()), isCircuit(b.RemoteMultiaddr()); ra != rb {
+			if ra {
+				return 1
+			}
+			return -1
+		}
+		return b.Stat().Opened.Compare(a.Stat().Opened)
+	})
+	return conns
+}

@@ -1,0 +1,137 @@
+package core_test
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+)
+
+// twice is a node that a peer has connected to twice, as one that died and is
+// back does: each time with a host of its own, the first time or the second
+// through a proxy. conns are in the order in which they were made.
+func twice(t *testing.T, proxied int) (here *core.Node, way *proxy, p peer.ID, conns []network.Conn) {
+	t.Helper()
+	here, way = newNode(t, core.Options{PingInterval: -1}, hosttest.Options{}), newProxy(t)
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	require.NoError(t, err)
+	direct := here.Host().Addrs()[0].String()
+	for i := range 2 {
+		at := direct
+		if i == proxied {
+			at = way.to(direct)
+		}
+		n := newNode(t, core.Options{PingInterval: -1}, hosttest.Options{Key: key, Listen: "none"})
+		require.NoError(t, n.Host().Connect(bounded(t), peer.AddrInfo{ID: here.ID(), Addrs: []ma.Multiaddr{ma.StringCast(at)}}))
+		p = n.ID()
+		var made network.Conn
+		require.Eventually(t, func() bool {
+			for _, c := range here.Host().Network().ConnsToPeer(p) {
+				if !slices.Contains(conns, c) {
+					made = c
+				}
+			}
+			return made != nil && known(here.Host(), p)
+		}, limit, time.Millisecond)
+		conns = append(conns, made)
+		for range 3 * (1 - i) { // libp2p prefers the connection with the most streams
+			s, err := made.NewStream(bounded(t))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = s.Reset() })
+		}
+	}
+	return here, way, p, conns
+}
+
+// known says whether the peer has told that it echoes: host.NewStream then waits
+// for no answer.
+func known(h host.Host, p peer.ID) bool {
+	protos, err := h.Peerstore().SupportsProtocols(p, core.EchoProtocol)
+	return err == nil && len(protos) == 1
+}
+
+func TestAPeerThatIsBackIsReachedThoughItsDeadConnectionIsStillThere(t *testing.T) {
+	here, way, p, conns := twice(t, 0)
+	way.stall()
+	require.Equal(t, conns[1].RemoteMultiaddr(), peerOf(t, here, p).Addr)
+	s, err := here.Open(bounded(t), p, core.EchoProtocol)
+	require.NoError(t, err)
+	assert.Same(t, conns[1], s.Conn(), "what Peers calls the connection in use")
+	_ = s.Reset()
+	_, err = here.Echo(bounded(t), p, []byte("are you back?"))
+	require.NoError(t, err)
+	_, err = here.Ping(bounded(t), p)
+	require.NoError(t, err)
+}
+
+func TestAStreamThatNobodyAnswersIsOpenedOnAnotherConnection(t *testing.T) {
+	here, way, p, conns := twice(t, 1)
+	way.stall()
+	_, err := here.Echo(bounded(t), p, []byte("anybody?"))
+	require.NoError(t, err)
+	assert.False(t, conns[1].IsClosed(), "the dead one had not been found out")
+}
+
+func TestAStreamWhoseConnectionEndsIsOpenedOnAnother(t *testing.T) {
+	here, way, p, conns := twice(t, 1)
+	way.stall()
+	before := len(conns[1].GetStreams())
+	opened := make(chan error, 1)
+	go func() {
+		s, err := here.Open(bounded(t), p, core.EchoProtocol)
+		if err == nil {
+			_ = s.Reset()
+		}
+		opened <- err
+	}()
+	require.Eventually(t, func() bool { return len(conns[1].GetStreams()) > before || len(opened) > 0 }, limit, time.Millisecond)
+	require.NoError(t, conns[1].Close())
+	require.NoError(t, <-opened)
+}
+
+func TestOpenEndsWithItsContext(t *testing.T) {
+	here, way, p, conns := twice(t, 1)
+	way.stall()
+	ctx, cancel := context.WithCancel(bounded(t))
+	before := len(conns[1].GetStreams())
+	opened := make(chan error, 1)
+	go func() {
+		_, err := here.Open(ctx, p, core.EchoProtocol)
+		opened <- err
+	}()
+	require.Eventually(t, func() bool { return len(conns[1].GetStreams()) > before || len(opened) > 0 }, limit, time.Millisecond)
+	cancel()
+	require.ErrorIs(t, <-opened, context.Canceled)
+}
+
+func TestAProtocolThatThePeerDoesNotSpeakIsAskedForOnce(t *testing.T) {
+	here, _, p, conns := twice(t, 0)
+	_, err := here.Open(bounded(t), p, "/x/none")
+	require.ErrorContains(t, err, "not supported")
+	for _, c := range conns {
+		assert.False(t, c.IsClosed())
+	}
+}
+
+func peerOf(t *testing.T, n *core.Node, p peer.ID) core.Peer {
+	t.Helper()
+	for _, info := range n.Peers() {
+		if info.ID == p {
+			return info
+		}
+	}
+	require.Failf(t, "no peer", "%s is not connected", p)
+	return core.Peer{}
+}

@@ -1,0 +1,20 @@
+//go:build !linux
+
+package sockettest
+
+import (
+	"net"
+	"testing"
+)
+
+// hold is a port that was free a moment ago: only Linux lets two sockets share
+// one of which neither, or one, listens.
+func hold(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("find a free port: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
