@@ -201,6 +201,7 @@ func TestARelayIsAskedForTenSeconds(t *testing.T) {
 func TestARelayThatAnswersNonsenseIsNoRelay(t *testing.T) {
 	for answer, want := range map[string]string{
 		`{"peerId":"x","network":"tombolo","addrs":[]}`: "gives no address",
+		`{"peerId":"` + nobody + `","addrs":["nonsense","/ip4/127.0.0.1/tcp/1","/ip4/127.0.0.1/tcp/1/p2p/12D3KooWQBMXT2uEHGDUensjcqQqV3NzXLitj1HWPEi9tiDFWZ62"]}`: "gives no address of its own",
 		`<!doctype html>`: "does not answer like a relay",
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answer) }))
@@ -211,6 +212,13 @@ func TestARelayThatAnswersNonsenseIsNoRelay(t *testing.T) {
 		assert.ErrorContains(t, err, want)
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestOfARelaysAnswerOnlyItsOwnAddressesAreTaken(t *testing.T) {
+	const other = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWQBMXT2uEHGDUensjcqQqV3NzXLitj1HWPEi9tiDFWZ62"
+	own := []string{"/ip4/127.0.0.1/tcp/1/p2p/" + nobody, "/dns4/relay.example/tcp/443/tls/ws/p2p/" + nobody}
+	info := relayInfo{PeerID: nobody, Addrs: []string{other, own[0], "/of-a-later-version/1/p2p/" + nobody, own[1]}}
+	assert.Equal(t, own, info.own())
 }
 
 func TestUpComplainsInOneLine(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,7 +106,7 @@ func findRelays(ctx context.Context, flags []relayFlag, network string, log *slo
 		if found.Network != network {
 			log.Warn("the relay is of another network", "relay", f.page, "its", found.Network, "ours", network)
 		}
-		addrs = append(addrs, found.Addrs...)
+		addrs = append(addrs, found.own()...)
 	}
 	return core.ParsePeers(addrs)
 }
@@ -115,6 +116,15 @@ type relayInfo struct {
 	PeerID  string   `json:"peerId"`
 	Network string   `json:"network"`
 	Addrs   []string `json:"addrs"`
+}
+
+// own lists the relay's own addresses. An answer may name other peers, or addresses
+// of transports that this version does not know.
+func (i relayInfo) own() []string {
+	return slices.DeleteFunc(slices.Clone(i.Addrs), func(addr string) bool {
+		infos, err := core.ParsePeers([]string{addr})
+		return err != nil || infos[0].ID.String() != i.PeerID
+	})
 }
 
 // askRelay asks until the relay answers or relayAskTime is over.
@@ -151,8 +161,8 @@ func askRelayOnce(ctx context.Context, page *url.URL) (info relayInfo, err error
 	if err := json.NewDecoder(io.LimitReader(resp.Body, relayAskBytes)).Decode(&info); err != nil {
 		return info, fmt.Errorf("it does not answer like a relay: %w", err)
 	}
-	if len(info.Addrs) == 0 {
-		return info, fmt.Errorf("it gives no address")
+	if len(info.own()) == 0 {
+		return info, fmt.Errorf("it gives no address of its own that is understood here")
 	}
 	return info, nil
 }
