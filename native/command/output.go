@@ -8,30 +8,22 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/tombolo-net/tombolo/native/printable"
 )
 
 // Line writes one line for a person to read. Everything that the programs print
 // or complain of goes through it, as JSON or as Data, since any of it may hold
-// text that a peer chose: see Printable. Tabs stay.
+// text that a peer chose: see printable.Line.
 func Line(w io.Writer, format string, args ...any) error {
-	_, err := io.WriteString(w, escape(fmt.Sprintf(format, args...), "\t", goEscape)+"\n")
+	_, err := io.WriteString(w, printable.Line(fmt.Sprintf(format, args...))+"\n")
 	return err
 }
 
-// Printable makes text safe to show on one line of a terminal. What would move
-// the cursor, begin another line, change the direction of writing, or not be
-// seen is written as Go escapes it: \x1b, \n, \u202e. So are bytes that are not
-// UTF-8.
-func Printable(s string) string { return escape(s, "", goEscape) }
-
 // JSON writes v as one JSON value and a newline; indent, if not empty, is put
-// before the lines within it. What Printable escapes is escaped here too, in
-// JSON's way, so the value stays the same.
+// before the lines within it. It is printable, and the value stays the
+// same: see printable.JSON.
 func JSON(w io.Writer, indent string, v any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -40,7 +32,7 @@ func JSON(w io.Writer, indent string, v any) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	_, err := io.WriteString(w, escape(b.String(), "\n", jsonEscape))
+	_, err := io.WriteString(w, printable.JSON(b.String()))
 	return err
 }
 
@@ -48,7 +40,7 @@ func JSON(w io.Writer, indent string, v any) error {
 // printable, with their line breaks and tabs, to a terminal.
 func Data(f *os.File, b []byte) error {
 	if IsTerminal(f) {
-		b = []byte(escape(string(b), "\n\t", goEscape))
+		b = []byte(printable.Lines(string(b)))
 	}
 	_, err := f.Write(b)
 	return err
@@ -58,49 +50,6 @@ func Data(f *os.File, b []byte) error {
 func IsTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// escape replaces what is neither graphic nor in keep.
-func escape(s, keep string, how func(r rune, size int, b byte) string) string {
-	var out strings.Builder
-	for i := 0; i < len(s); {
-		r, size := utf8.DecodeRuneInString(s[i:])
-		bad := r == utf8.RuneError && size == 1
-		if !bad && (unicode.IsGraphic(r) || strings.ContainsRune(keep, r)) {
-			out.WriteString(s[i : i+size])
-		} else {
-			out.WriteString(how(r, size, s[i]))
-		}
-		i += size
-	}
-	return out.String()
-}
-
-func goEscape(r rune, size int, b byte) string {
-	switch {
-	case r == utf8.RuneError && size == 1:
-		return fmt.Sprintf(`\x%02x`, b)
-	case r == '\n':
-		return `\n`
-	case r == '\r':
-		return `\r`
-	case r == '\t':
-		return `\t`
-	case r < utf8.RuneSelf:
-		return fmt.Sprintf(`\x%02x`, r)
-	case r < 0x10000:
-		return fmt.Sprintf(`\u%04x`, r)
-	}
-	return fmt.Sprintf(`\U%08x`, r)
-}
-
-// jsonEscape is for what encoding/json leaves: it writes no invalid UTF-8.
-func jsonEscape(r rune, _ int, _ byte) string {
-	if r < 0x10000 {
-		return fmt.Sprintf(`\u%04x`, r)
-	}
-	high, low := utf16.EncodeRune(r)
-	return fmt.Sprintf(`\u%04x\u%04x`, high, low)
 }
 
 // OutliveReaders lets a program go on when nobody reads its standard output or

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/local"
+	"github.com/tombolo-net/tombolo/native/printable"
 	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
@@ -75,7 +76,7 @@ func TestARefusalIsA502ThatNamesReasonPeerAndProtocol(t *testing.T) {
 	}))
 	expose(t, w.there, "/x/eof/http", bridge.Func(func(_ context.Context, c net.Conn) { _, _ = c.Read(make([]byte, 1)) }))
 	expose(t, w.there, "/x/ssh/http", bridge.Func(func(_ context.Context, c net.Conn) {
-		_, _ = io.WriteString(c, "SSH-2.0-OpenSSH\r\n")
+		_, _ = io.WriteString(c, "SSH-2.0-\x1b[2JOpenSSH\r\n")
 		_, _ = io.Copy(io.Discard, c)
 	}))
 	for _, name := range []string{"dead", "slow", "private", "odd"} {
@@ -97,6 +98,7 @@ func TestARefusalIsA502ThatNamesReasonPeerAndProtocol(t *testing.T) {
 				body := read(t, res)
 				assert.Equal(t, http.StatusBadGateway, res.StatusCode, method)
 				assert.Equal(t, "text/plain; charset=utf-8", res.Header.Get("Content-Type"))
+				assert.Equal(t, printable.Lines(body), body, "curl shows it in a terminal")
 				for _, part := range []string{want, w.there.ID().String(), proto} {
 					assert.Contains(t, body, part, method)
 				}

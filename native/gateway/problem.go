@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/printable"
 )
 
 // problem is why a request was not passed on, for a person to read.
@@ -33,6 +34,7 @@ type problem struct {
 // Title is the status in words.
 func (p *problem) Title() string { return http.StatusText(p.Status) }
 
+// String is the problem as plain text, which may be shown in a terminal: curl's.
 func (p *problem) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s", p.Status, p.Title())
@@ -46,7 +48,7 @@ func (p *problem) String() string {
 	if p.Detail != "" {
 		fmt.Fprintf(&b, "\n%s\n", p.Detail)
 	}
-	return b.String()
+	return printable.Lines(b.String())
 }
 
 // said is what each reason means to who asked for a page.

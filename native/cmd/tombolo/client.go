@@ -16,6 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/printable"
 )
 
 // clientFlags are those of every command that speaks to a running daemon.
@@ -83,7 +84,7 @@ func show[T any](f outputFlags, rows []T, columns []column[T]) error {
 	}
 	line(func(c column[T]) string { return strings.ToUpper(c.name) })
 	for _, row := range rows {
-		line(func(c column[T]) string { return command.Printable(c.of(row)) }) // before it is measured
+		line(func(c column[T]) string { return printable.Cell(c.of(row)) }) // before it is measured
 	}
 	return w.Flush()
 }

@@ -1,0 +1,69 @@
+// Package printable makes text that a peer chose safe to show in a terminal. What
+// would move the cursor, begin another line, change the direction of writing, or
+// not be seen is written as an escape: \x1b, \n, \u202e. So are bytes that are not
+// UTF-8.
+package printable
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Cell is text for one place on a line, with nothing left that moves the cursor.
+func Cell(s string) string { return escape(s, "", goEscape) }
+
+// Line is text for one line: tabs stay.
+func Line(s string) string { return escape(s, "\t", goEscape) }
+
+// Lines is text of several lines: line breaks and tabs stay.
+func Lines(s string) string { return escape(s, "\n\t", goEscape) }
+
+// JSON is for text that encoding/json made: the escapes are JSON's own, so its value
+// stays the same.
+func JSON(s string) string { return escape(s, "\n", jsonEscape) }
+
+// escape replaces what is neither graphic nor in keep.
+func escape(s, keep string, how func(r rune, size int, b byte) string) string {
+	var out strings.Builder
+	for i := 0; i < len(s); {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		bad := r == utf8.RuneError && size == 1
+		if !bad && (unicode.IsGraphic(r) || strings.ContainsRune(keep, r)) {
+			out.WriteString(s[i : i+size])
+		} else {
+			out.WriteString(how(r, size, s[i]))
+		}
+		i += size
+	}
+	return out.String()
+}
+
+func goEscape(r rune, size int, b byte) string {
+	switch {
+	case r == utf8.RuneError && size == 1:
+		return fmt.Sprintf(`\x%02x`, b)
+	case r == '\n':
+		return `\n`
+	case r == '\r':
+		return `\r`
+	case r == '\t':
+		return `\t`
+	case r < utf8.RuneSelf:
+		return fmt.Sprintf(`\x%02x`, r)
+	case r < 0x10000:
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	return fmt.Sprintf(`\U%08x`, r)
+}
+
+// jsonEscape is for what encoding/json leaves: it writes no invalid UTF-8.
+func jsonEscape(r rune, _ int, _ byte) string {
+	if r < 0x10000 {
+		return fmt.Sprintf(`\u%04x`, r)
+	}
+	high, low := utf16.EncodeRune(r)
+	return fmt.Sprintf(`\u%04x\u%04x`, high, low)
+}
