@@ -28,8 +28,8 @@ import (
 // nobody is a peer that nobody is.
 const nobody = "12D3KooWCY9aRhhZwCiQiwD6JnvgYHM5KSnNRdsKVosTEWfUhEeY"
 
-// ending is within what everything ends that is told to.
-const ending = 5 * time.Second
+// ending is how long what was told to end may take.
+const ending = commandtest.Ending
 
 // peerProcess is a running daemon.
 type peerProcess struct {
@@ -341,10 +341,8 @@ func TestAForegroundTunnelGoesWithItsCommand(t *testing.T) {
 	} {
 		for _, end := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT} {
 			held := a.hold(args...)
-			began := time.Now()
 			held.Signal(end)
 			code, _ := held.Wait()
-			assert.Less(t, time.Since(began), ending)
 			if end != syscall.SIGKILL {
 				assert.Equal(t, 0, code)
 			}
@@ -354,19 +352,15 @@ func TestAForegroundTunnelGoesWithItsCommand(t *testing.T) {
 			}, ending, 10*time.Millisecond, "after %s", end)
 		}
 		held := a.hold(args...)
-		began := time.Now()
 		assert.Equal(t, "closed 1\n", a.does("close", "-p", "/x/a"))
 		code, stderr := held.Wait()
-		assert.Less(t, time.Since(began), ending, "closed elsewhere")
 		assert.Equal(t, 0, code)
 		assert.Contains(t, stderr, "it was closed, or the daemon ended")
 	}
 	held := a.hold("listen", "-f", "/x/a", "127.0.0.1:22")
-	began := time.Now()
-	code, _ := a.Stop()
+	code := a.Stop()
 	assert.Equal(t, 0, code)
 	held.Wait()
-	assert.Less(t, time.Since(began), ending, "the daemon stopped")
 	assert.NoFileExists(t, filepath.Join(a.dir, tunnels.FileName))
 }
 
@@ -394,9 +388,7 @@ func TestADaemonWithLiveStreamsEndsInTime(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, tells[[]bridge.StreamInfo](a, "streams"), 2)
 
-	code, took := a.Stop()
-	assert.Equal(t, 0, code)
-	assert.Less(t, took, ending)
+	assert.Equal(t, 0, a.Stop())
 	require.NoError(t, conn.SetReadDeadline(time.Now().Add(ending)))
 	_, err = conn.Read(make([]byte, 1))
 	require.Error(t, err)

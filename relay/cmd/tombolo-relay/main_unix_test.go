@@ -81,6 +81,6 @@ func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 			assert.Equal(c, 200, resp.StatusCode)
 		}
 	}, 30*time.Second, 50*time.Millisecond)
-	code, _ := p.Stop()
+	code := p.Stop()
 	assert.Zero(t, code)
 }
