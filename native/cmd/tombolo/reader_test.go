@@ -24,7 +24,7 @@ func together(t *testing.T, dir string, args ...string) *commandtest.Process {
 }
 
 func TestADaemonOutlivesTheReaderOfItsOutput(t *testing.T) {
-	for _, end := range []os.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+	for _, end := range commandtest.Endings() {
 		dir := t.TempDir()
 		p := together(t, dir, "up", "--no-map-ports", "--listen", "/ip4/127.0.0.1/tcp/0", "--log-level", "debug")
 		a := &peerProcess{p, t, dir, p.Line("id "), p.Line("listening ")}

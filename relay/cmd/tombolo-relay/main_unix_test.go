@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +20,7 @@ import (
 )
 
 func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
-	for _, end := range []os.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+	for _, end := range commandtest.Endings() {
 		dir := t.TempDir()
 		p := commandtest.Start(t, nil, "/bin/sh", "-c", `exec "$@" 2>&1`, "sh",
 			binary, "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-map-ports", "--log-level", "debug")
