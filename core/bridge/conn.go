@@ -234,7 +234,7 @@ func (c *Conn) fail(cause *Error) *Error {
 func (c *Conn) end() {
 	c.endOnce.Do(func() {
 		c.mu.Lock()
-		c.ended = time.Now()
+		c.ended = c.opened.Add(time.Since(c.opened)) // not before what last moved, by a clock that was set back
 		if c.watch != nil {
 			c.watch.Stop()
 		}

@@ -396,7 +396,7 @@ func TestRealAnswersComeWhileEventsAreHeldBack(t *testing.T) {
 	know(a, b)
 	respond(t, a, "stat", echo)
 	for i := range 100 {
-		require.NoError(t, a.Post(t.Context(), b.id(), event("n", strings.Repeat("x", i<<10)), link.Normal, nil))
+		require.NoError(t, a.Post(t.Context(), b.id(), event("n", strings.Repeat("x", i<<9)), link.Normal, nil))
 	}
 	b.wait(t, 100)
 	assert.Equal(t, 1, b.Stats().Links)
