@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/plainfile"
@@ -73,7 +74,8 @@ var _ fs.StatFS = folder{}
 func (f folder) serves(request string) bool {
 	name := path.Clean("/" + request)[1:]
 	for _, name := range []string{name, path.Join(name, "index.html")} {
-		if info, err := f.Stat(path.Clean(name)); err == nil && !plainfile.Served(info.Mode()) {
+		info, err := f.Stat(path.Clean(name))
+		if errors.Is(err, fs.ErrPermission) || err == nil && !plainfile.Served(info.Mode()) {
 			return false
 		}
 	}
@@ -85,7 +87,18 @@ func (f folder) Stat(name string) (fs.FileInfo, error) {
 	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
 		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
 	}
-	return f.root.Stat(name)
+	info, err := f.root.Stat(name)
+	return info, leadsAway(err)
+}
+
+// leadsAway makes the error of a link that leads out of the folder, or round in a
+// circle, one of permission. The first is not the system's, but os.Root's.
+func leadsAway(err error) error {
+	var system syscall.Errno
+	if err != nil && (!errors.As(err, &system) || system == syscall.ELOOP) {
+		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+	}
+	return err
 }
 
 // Open implements fs.FS. What a file is, is asked of the open one: it may have

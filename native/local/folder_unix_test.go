@@ -21,6 +21,8 @@ func TestOnlyFilesAndFoldersOfAFolderAreServed(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(at("pipe"), 0o600))
 	require.NoError(t, os.Symlink("pipe", at("link")))
 	require.NoError(t, os.Symlink("file", at("good")))
+	require.NoError(t, os.Symlink("/dev/zero", at("away")))
+	require.NoError(t, os.Symlink("round", at("round")))
 	require.NoError(t, os.Mkdir(at("sub"), 0o700))
 	require.NoError(t, syscall.Mkfifo(at("sub/index.html"), 0o600))
 	require.NoError(t, os.Mkdir(at("linked"), 0o700))
@@ -28,7 +30,7 @@ func TestOnlyFilesAndFoldersOfAFolderAreServed(t *testing.T) {
 	l, err := net.Listen("unix", at("socket"))
 	require.NoError(t, err)
 	defer l.Close()
-	refused := []string{"/pipe", "/pipe/", "/link", "/socket", "/sub/", "/linked/", "/sub/../pipe", "/%70ipe", "/sub/index.html"}
+	refused := []string{"/pipe", "/pipe/", "/link", "/socket", "/sub/", "/linked/", "/sub/../pipe", "/%70ipe", "/sub/index.html", "/away", "/round"}
 	if syscall.Mknod(at("device"), syscall.S_IFCHR|0o600, 1<<8|5) == nil { // /dev/zero, as root
 		refused = append(refused, "/device")
 	}
