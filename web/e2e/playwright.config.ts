@@ -45,6 +45,8 @@ export default defineConfig<{ tab: Tab }>({
         '--disable-component-update',
         '--disable-sync',
         '--disable-gpu',
+        // The program is compiled as it comes and not again for speed, which takes more of a busy machine than most tests of it do.
+        ...(long ? [] : ['--js-flags=--liftoff-only']),
         // A name that is not localhost, so that its plain HTTP is an insecure context.
         '--host-resolver-rules=MAP insecure.test 127.0.0.1',
         ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
