@@ -11,7 +11,7 @@ import (
 // suffix list. They come with each request for the page: up to 180 of 4 KiB. The
 // relay uses none. It answers however many come, and expires the biggest, so that
 // the page is not slow for good and a proxy before it does not refuse them. Small
-// ones are left alone, for they may be those of such a proxy.
+// ones are left alone: they may belong to such a proxy.
 const (
 	maxHeader    = 16 << 10 // bytes of a request's header, beside cookies
 	cookiesLeft  = 4 << 10  // bytes of cookies that are no trouble

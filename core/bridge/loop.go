@@ -32,7 +32,7 @@ type Socketed interface {
 	Socket() string
 }
 
-// socket is that of the local stream; empty if there is none.
+// socket is the socket of the local stream; empty if it has no socket.
 func (c *Conn) socket() string {
 	c.mu.Lock()
 	local, _ := c.local.(Socketed)

@@ -20,8 +20,8 @@ type writer struct {
 	buffer *[writeBuffer]byte // of writeBuffers, or nil
 }
 
-// take makes a batch of what fits into one write, and of at least one item where
-// there is any.
+// take makes a batch: as many queued items as fit into one write, and at least one
+// if any is queued.
 func (w *writer) take(qs *queues) bool {
 	for bytes := 0; ; {
 		p, ok := qs.next()

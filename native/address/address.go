@@ -61,7 +61,7 @@ func checkHost(host string) (string, error) {
 }
 
 // Mistake says what was written in place of host:port or a multiaddr, and what to
-// write; it is empty where s is none of what is known.
+// write instead. It is empty where the mistake is not a known one.
 func Mistake(s string) string {
 	ip, notIP := netip.ParseAddr(s)
 	switch {

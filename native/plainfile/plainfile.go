@@ -29,7 +29,7 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	pipe := info.Mode()&fs.ModeNamedPipe != 0
-	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // of what can be waited for
+	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // only of files that can be waited for
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

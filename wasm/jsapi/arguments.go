@@ -171,7 +171,7 @@ func (o options) count(name string, least, most int64) (int64, error) {
 	return 0, o.bad(name, fmt.Sprintf("a whole number from %d to %d", least, most))
 }
 
-// strings is an option that is an array of them; want says of what.
+// strings is an option that is an array of strings; want says what each of them is.
 func (o options) strings(name, want string) ([]string, error) {
 	if !o.given(name) {
 		return nil, nil

@@ -368,7 +368,7 @@ func (h *History) Limits() Limits {
 	return h.limits
 }
 
-// SetLimits puts other bounds in force, and lets go at once of what is beyond them.
+// SetLimits changes the bounds, and forgets at once the messages beyond them.
 // Of limits that Open refuses it changes nothing.
 func (h *History) SetLimits(limits Limits) error {
 	limits, err := limits.withDefaults()

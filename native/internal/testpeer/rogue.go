@@ -69,7 +69,7 @@ func (s *server) rogueSession(claim func(own multihash.Multihash) [][]byte) func
 	}
 }
 
-// garbageSession answers the Noise handshake with what is none.
+// garbageSession answers the Noise handshake with bytes that are no handshake.
 func (s *server) garbageSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 	if str, err := sess.AcceptStream(ctx); err == nil {
 		str.Write([]byte(rand.Text() + rand.Text() + rand.Text()))

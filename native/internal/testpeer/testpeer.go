@@ -72,7 +72,7 @@
 //	POST /rogue?kind=missing-certhash      correct Noise, but its early data names another certificate hash than its address
 //	POST /rogue?kind=second-certhash       its address names two hashes, its early data only the one in use
 //	POST /rogue?kind=no-certhash           its early data names none
-//	POST /rogue?kind=garbage               grants the session, and answers Noise with what is none
+//	POST /rogue?kind=garbage               grants the session, and answers Noise with bytes that are no handshake
 //	POST /rogue?kind=reset                 grants the session, and resets the first stream
 //	POST /rogue?kind=close                 correct Noise, then closes with code 2^32-1 and the longest reason
 //	POST /rogue?kind=flood                 correct Noise, then streams of both kinds and datagrams, as many as it may

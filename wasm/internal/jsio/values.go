@@ -37,7 +37,7 @@ func getter(class, name js.Value) js.Value {
 	return global.Get("Object").Call("getOwnPropertyDescriptor", class.Get("prototype"), name).Get("get")
 }
 
-// TypeOther is the type of what js.Type has no name for: a BigInt.
+// TypeOther is the type of a value that js.Type has no name for: a BigInt.
 const TypeOther js.Type = -1
 
 // TypeOf is v.Type() for every value that JavaScript has.
