@@ -13,6 +13,9 @@ const AT_ONCE = 5_000
 /** The relay's, with some seconds for the machine. */
 const KEEP_ALIVE = 50_000
 
+/** How long a page that is frozen, or kept to go back to, may take to be gone: its worker may be frozen before it has read what its page told it. */
+const goodbye = () => (test.info().project.metadata['worker'] === 'none' ? AT_ONCE : KEEP_ALIVE)
+
 for (const transport of TRANSPORTS) {
   test.describe(transport, () => {
     test('a page that is frozen leaves nothing on the relay, and its node is back with it', async ({
@@ -25,8 +28,7 @@ for (const transport of TRANSPORTS) {
       const id = await create(page, server.url, { relays: [counting.addr(transport)] })
       await (await own.newPage()).show() // only a hidden page is ever frozen
       await page.send('Page.setWebLifecycleState', { state: 'frozen' })
-      // A worker may be frozen before it has read what its page told it.
-      await connections(counting, 0, test.info().project.metadata['worker'] === 'none' ? AT_ONCE : KEEP_ALIVE)
+      await connections(counting, 0, goodbye())
       await page.send('Page.setWebLifecycleState', { state: 'active' })
       await connections(counting, 1, AT_ONCE)
       await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['relay:lost', 'relay:reserved'])
@@ -115,7 +117,7 @@ test.describe('left, where the browser keeps pages', () => {
           window.node.addEventListener('relay:reserved', () => tell('reserved'))
         })
         await page.goto(`${counting.url}healthz`)
-        await connections(counting, 0, AT_ONCE)
+        await connections(counting, 0, goodbye())
         await page.evaluate(() => history.back())
         await expect.poll(() => [...server.told].sort()).toEqual([`reserved ${id}`, `restored ${id}`])
         const answer = await testPeer.echo(through(counting, id), 1000, { protocol: '/x/echo' })

@@ -1,5 +1,5 @@
 import { defineConfig } from '@playwright/test'
-import { findChromium } from '../test/chromium.mjs'
+import { findShell } from '../test/chromium.mjs'
 import { type Tab, nodeTab } from './support/node-tab.js'
 
 // The page and the package in a real Chromium, against the real relay and the real daemon. Transfers of many megabytes are
@@ -38,7 +38,7 @@ export default defineConfig<{ tab: Tab }>({
     trace: 'off',
     screenshot: 'only-on-failure',
     launchOptions: {
-      executablePath: findChromium(),
+      executablePath: findShell(),
       args: [
         '--no-first-run',
         '--disable-background-networking',

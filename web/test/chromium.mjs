@@ -41,6 +41,16 @@ export function findChromium() {
   throw new Error(`no Chromium: none of ${names.join(', ')} is on PATH. Install one, or set CHROMIUM=/path/to/it`)
 }
 
+/**
+ * The path of a headless shell: the same engine without the browser's own windows, of which each page costs a second or two of the
+ * processor's time. Where there is none, or CHROMIUM names a browser, that of a Chromium.
+ */
+export function findShell() {
+  const places = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  const shells = places.map((place) => join(place, 'chromium-headless-shell'))
+  return (process.env.CHROMIUM ? undefined : shells.find(executable)) ?? findChromium()
+}
+
 function executable(path) {
   try {
     accessSync(path, constants.X_OK)
