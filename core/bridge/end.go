@@ -33,8 +33,9 @@ func (c *Conn) CloseRead() error {
 	go func() {
 		defer c.bridge.tasks.Done()
 		c.readMu.Lock() // that Read has returned, and no other begins
+		err := s.SetReadDeadline(time.Time{})
 		c.readMu.Unlock()
-		if s.SetReadDeadline(time.Time{}) == nil {
+		if err == nil {
 			_, _ = io.Copy(io.Discard, s) // until Close, Reset, or the peer's own end
 		}
 	}()

@@ -15,8 +15,8 @@ export default defineConfig<{ tab: Tab }>({
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
   workers: 2, // what a test does is wait, for the half of its time
-  timeout: 90_000,
-  expect: { timeout: 30_000 },
+  timeout: 180_000, // on a busy machine
+  expect: { timeout: 60_000 },
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
@@ -45,8 +45,8 @@ export default defineConfig<{ tab: Tab }>({
         '--disable-component-update',
         '--disable-sync',
         '--disable-gpu',
-        // The program is compiled as it comes and not again for speed, which takes more of a busy machine than most tests of it do.
-        ...(long ? [] : ['--js-flags=--liftoff-only']),
+        // The program is compiled a second time, for speed, only where much runs in it: that takes more of a machine than most tests do.
+        ...(long ? [] : ['--js-flags=--wasm-tiering-budget=100000000']),
         // A name that is not localhost, so that its plain HTTP is an insecure context.
         '--host-resolver-rules=MAP insecure.test 127.0.0.1',
         ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
