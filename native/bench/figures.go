@@ -38,7 +38,7 @@ func (f *figure) String() string {
 		}
 	}
 	if r, ok := f.ratio(); ok {
-		fmt.Fprintf(&b, " ratio=%.2f", r)
+		fmt.Fprintf(&b, " ratio=%s", strings.TrimPrefix(strings.ToLower(fmt.Sprintf("%.2f", r)), "+")) // inf, where ours is nothing
 	}
 	return b.String()
 }
