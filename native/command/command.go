@@ -66,7 +66,7 @@ func (p Program) Main(args []string) int {
 	if err != nil {
 		return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), endings()...)
+	ctx, stop := signal.NotifyContext(context.Background(), Endings()...)
 	defer stop()
 	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(); err != nil {
@@ -79,9 +79,9 @@ func (p Program) Main(args []string) int {
 	return ExitOK
 }
 
-// endings are the signals that ask a program to end. SIGHUP is one where a closed
-// terminal sends it; under nohup it stays ignored.
-func endings() []os.Signal {
+// Endings are the signals that ask a program to end. SIGHUP, which a closed
+// terminal sends, is one of them, unless the program runs under nohup.
+func Endings() []os.Signal {
 	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
 		list = append(list, syscall.SIGHUP)

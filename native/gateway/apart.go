@@ -16,7 +16,7 @@ import (
 // hostName is what the Host of a request names: one service, or the gateway.
 type hostName struct {
 	label  string // of the one service that has this name; empty for the gateway's
-	parent string // the name below which services have theirs; empty if there is none
+	parent string // services have their names below this one; empty if they cannot
 }
 
 // shared says whether the name is the gateway's, under which all services are.

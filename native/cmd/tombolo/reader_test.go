@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/tunnels"
@@ -24,7 +25,7 @@ func together(t *testing.T, dir string, args ...string) *commandtest.Process {
 }
 
 func TestADaemonOutlivesTheReaderOfItsOutput(t *testing.T) {
-	for _, end := range commandtest.Endings() {
+	for _, end := range command.Endings() {
 		dir := t.TempDir()
 		p := together(t, dir, "up", "--no-map-ports", "--listen", "/ip4/127.0.0.1/tcp/0", "--log-level", "debug")
 		a := &peerProcess{p, t, dir, p.Line("id "), p.Line("listening ")}

@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -26,16 +25,6 @@ const patience = 60 * time.Second
 // Ending is how long what was told to end may take. It should take a moment; what
 // would hold it up, such as a peer that is silent, lasts for minutes.
 const Ending = 30 * time.Second
-
-// Endings are the signals that ask a program to end. SIGHUP is not one for programs
-// of tests that run under nohup.
-func Endings() []os.Signal {
-	all := []os.Signal{syscall.SIGTERM, syscall.SIGINT}
-	if !signal.Ignored(syscall.SIGHUP) {
-		all = append(all, syscall.SIGHUP)
-	}
-	return all
-}
 
 // Build builds the program whose folder is the working directory, for TestMain.
 // The function returned removes it again.

@@ -16,11 +16,12 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 )
 
 func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
-	for _, end := range commandtest.Endings() {
+	for _, end := range command.Endings() {
 		dir := t.TempDir()
 		p := commandtest.Start(t, nil, "/bin/sh", "-c", `exec "$@" 2>&1`, "sh",
 			binary, "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-map-ports", "--log-level", "debug")
