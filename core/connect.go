@@ -9,7 +9,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -127,6 +126,12 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 	return n.discovery.Connect(ctx, p)
 }
 
+// givenAddrTTL is how long an address that was given or guessed is remembered. It
+// is not peerstore.TempAddrTTL, because libp2p forgets the addresses with that very
+// TTL when it notices that an older connection has ended, which may be in the middle
+// of the dial.
+const givenAddrTTL = 2*time.Minute + 1
+
 // dial connects to a peer at the addresses given and at those already known. What
 // is given is remembered for a short time only: that the peer has a reservation
 // on each relay of circuitAddrs is a guess. An address that failed a moment ago is
@@ -135,7 +140,7 @@ func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 	if s, ok := n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
 		s.Backoff().Clear(info.ID)
 	}
-	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, peerstore.TempAddrTTL)
+	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, givenAddrTTL)
 	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})
 }
 

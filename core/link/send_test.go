@@ -448,6 +448,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 		}
 		senders.Wait()
 		require.NoError(t, a.Close())
+		synctest.Wait() // for the last stream to be handed over
 		close(b.streams)
 		reader.Wait()
 		s := a.Stats()

@@ -121,6 +121,8 @@ func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (n
 	if len(to.Addrs) == 0 {
 		p.awaitPeer(ctx, to.ID)
 	}
+	// Connect adds them for a time that the end of an older connection cuts short.
+	p.host.Peerstore().AddAddrs(to.ID, to.Addrs, peerstore.RecentlyConnectedAddrTTL)
 	if err := p.host.Connect(ctx, to); err != nil {
 		return nil, err
 	}
