@@ -107,8 +107,8 @@ test-e2e: build bin/testpeer chromium ## the weight of the package; it, the page
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages
-	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle
+test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; and every place of the node
+	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 
 .PHONY: bin/testpeer

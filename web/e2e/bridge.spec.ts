@@ -1,5 +1,5 @@
 import type { Service, StreamInfo } from '@tombolo/node'
-import { expect, inNode, join, NO_WEBTRANSPORT, test } from './support/crossing.js'
+import { expect, inNode, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
 import { type Messenger, natively } from './support/messengers.js'
 import type { Tab } from './support/node-tab.js'
 import type { Relay } from './support/peers.js'
@@ -68,22 +68,26 @@ for (const way of ways) {
   bridged.describe(`between a tab and a native node, over ${way}`, () => {
     test.skip(() => way === 'webtransport' && inNode(), NO_WEBTRANSPORT)
 
-    bridged('a tab ends its side after 1 MiB, and gets 1 MiB and 8 bytes back', async ({ tab, relay, native }) => {
-      await meet(tab, relay, native, way)
-      expect(await tab.evaluate(exchange, { peer: native.id, size: MIB })).toEqual({ received: MIB + 8, same: true })
-      const [ended] = await endedStreams(tab, 1)
-      expect(ended).toMatchObject({
-        protocol: '/x/reply',
-        peer: native.id,
-        inbound: false,
-        target: `/p2p/${native.id}`,
-        transport: way,
-        ...(way === 'circuit' && { relay: relay.id }),
-        ...(way === 'websocket' && { sent: MIB, received: MIB + 8 }),
-      })
-      expect(ended!.reason).toBeUndefined()
-      expect(await tab.evaluate(() => window.tombolo!.streams())).toEqual([])
-    })
+    bridged(
+      'a tab ends its side after 1 MiB, and gets 1 MiB and 8 bytes back',
+      SMOKE,
+      async ({ tab, relay, native }) => {
+        await meet(tab, relay, native, way)
+        expect(await tab.evaluate(exchange, { peer: native.id, size: MIB })).toEqual({ received: MIB + 8, same: true })
+        const [ended] = await endedStreams(tab, 1)
+        expect(ended).toMatchObject({
+          protocol: '/x/reply',
+          peer: native.id,
+          inbound: false,
+          target: `/p2p/${native.id}`,
+          transport: way,
+          ...(way === 'circuit' && { relay: relay.id }),
+          ...(way === 'websocket' && { sent: MIB, received: MIB + 8 }),
+        })
+        expect(ended!.reason).toBeUndefined()
+        expect(await tab.evaluate(() => window.tombolo!.streams())).toEqual([])
+      },
+    )
 
     bridged('the service ends its side after 1 MiB, and gets 1 MiB and 8 bytes', async ({ tab, relay, native }) => {
       await meet(tab, relay, native, way)
@@ -105,7 +109,7 @@ for (const way of ways) {
       expect(all.at(-1)).toEqual({ bytes: MIB + 8, sha256: sent.sha256 })
     })
 
-    bridged('a TCP client of a native forward is answered by a tab', async ({ tab, relay, native }) => {
+    bridged('a TCP client of a native forward is answered by a tab', SMOKE, async ({ tab, relay, native }) => {
       const { id } = await meet(tab, relay, native, way)
       await tab.evaluate(listenReply)
       const addr = await native.call<string>('forward', '/x/back', id)
@@ -129,7 +133,7 @@ for (const way of ways) {
       expect(await native.call('exchange', addr, size)).toEqual({ received: size + 8, same: true })
     })
 
-    bridged('a refusal says why', async ({ tab, relay, native }) => {
+    bridged('a refusal says why', SMOKE, async ({ tab, relay, native }) => {
       const { id } = await meet(tab, relay, native, way)
       const name = (what: string) => `/x/${way}/${what}`
       await native.call('listen', name('others'), 'reply', { allow: [native.id] })

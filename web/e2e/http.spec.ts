@@ -5,13 +5,14 @@ import { Agent, createServer, request, type IncomingMessage, type RequestListene
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import { expect, join, test } from './support/crossing.js'
+import { expect, join, LONG, SMOKE, test } from './support/crossing.js'
 import { type Messenger, natively } from './support/messengers.js'
 import type { Tab } from './support/node-tab.js'
 
 // HTTP between a tab and real servers and clients behind a native node: `fetch` from the tab, and `serve` in it.
 
 const MIB = 1 << 20
+const MUCH = (LONG ? 100 : 16) * MIB
 
 const web = test.extend<{ peer: string; id: string }, { native: Messenger }>({
   native: [
@@ -80,7 +81,7 @@ web.describe('fetch', () => {
     })
   })
 
-  web('streams both bodies', async ({ tab, native, peer }) => {
+  web('streams both bodies', SMOKE, async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       req.pipe(res) // each piece goes back before the next comes
     })
@@ -144,7 +145,7 @@ web.describe('fetch', () => {
     })
   })
 
-  web('sends and gets 100 MiB, and nothing', async ({ tab, native, peer }) => {
+  web(`sends and gets ${MUCH / MIB} MiB, and nothing`, async ({ tab, native, peer }) => {
     const hashes: string[] = []
     const protocol = await offer(native, (req, res) => {
       const hash = createHash('sha256')
@@ -152,23 +153,23 @@ web.describe('fetch', () => {
       req.pipe(res)
     })
     const got = await tab.evaluate(
-      async ([peer, protocol]) => {
+      async ({ peer, protocol, size }) => {
         const hex = (digest: ArrayBuffer) =>
           [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
-        const bytes = new Uint8Array(100 << 20)
+        const bytes = new Uint8Array(size)
         for (let at = 0; at < bytes.length; at += 65536) crypto.getRandomValues(bytes.subarray(at, at + 65536))
         const results: [number, string][] = []
         for (const body of [bytes, new Uint8Array(0)]) {
-          const res = await window.tombolo!.fetch(peer!, protocol!, '/', { method: 'POST', body })
+          const res = await window.tombolo!.fetch(peer, protocol, '/', { method: 'POST', body })
           const back = await res.arrayBuffer()
           results.push([back.byteLength, hex(await crypto.subtle.digest('SHA-256', back))])
         }
         return [...results, hex(await crypto.subtle.digest('SHA-256', bytes))]
       },
-      [peer, protocol],
+      { peer, protocol, size: MUCH },
     )
     const empty = createHash('sha256').digest('hex')
-    expect(got).toEqual([[100 * MIB, hashes[0]], [0, empty], hashes[0]])
+    expect(got).toEqual([[MUCH, hashes[0]], [0, empty], hashes[0]])
     expect(hashes[1]).toBe(empty)
   })
 
@@ -379,7 +380,7 @@ function ask(
 }
 
 web.describe('serve', () => {
-  web('answers any HTTP client through a native forward', async ({ tab, native, id }) => {
+  web('answers any HTTP client through a native forward', SMOKE, async ({ tab, native, id }) => {
     const port = await serve(tab, native, id)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const told = await ask(port, '/some/path', { agent, headers: { cookie: 'a=b' } })
@@ -402,9 +403,9 @@ web.describe('serve', () => {
     agent.destroy()
   })
 
-  web('streams 100 MiB in and out', async ({ tab, native, id }) => {
+  web(`streams ${MUCH / MIB} MiB in and out`, async ({ tab, native, id }) => {
     const port = await serve(tab, native, id)
-    const bytes = randomBytes(100 * MIB)
+    const bytes = randomBytes(MUCH)
     const got = await ask(port, '/echo', {
       method: 'POST',
       body: bytes,

@@ -1,4 +1,4 @@
-import { expect, join, test } from './support/crossing.js'
+import { expect, join, SMOKE, test } from './support/crossing.js'
 import { inTab, natively, type Heard } from './support/messengers.js'
 
 test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ tab, relay }) => {
@@ -73,7 +73,7 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(await tab.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
 })
 
-test('a subscription says what it lost, and ends as its policy says', async ({ tab, relay }) => {
+test('a subscription says what it lost, and ends as its policy says', SMOKE, async ({ tab, relay }) => {
   const messenger = await inTab(tab, relay)
   const native = await natively(relay)
   try {
@@ -158,7 +158,7 @@ test('a validator in a tab refuses what it does not like, and a handler that thr
   }
 })
 
-test('what is registered at the same time is closed one by one', async ({ tab, relay }) => {
+test('what is registered at the same time is closed one by one', SMOKE, async ({ tab, relay }) => {
   await join(tab, relay.url)
   const left = await tab.evaluate(async () => {
     const node = window.tombolo!

@@ -6,8 +6,9 @@ import { type Tab, nodeTab } from './support/node-tab.js'
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
 const long = process.env['LONG'] !== undefined // make test-long
 
-/** The specs of what is the same wherever the node runs. */
+/** The specs of what is the same wherever the node runs. All of it runs in a dedicated worker; in the other places, the smoke tests do, or with LONG all. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
+const elsewhere = long ? {} : { grep: /@smoke/ }
 
 export default defineConfig<{ tab: Tab }>({
   testDir: '.',
@@ -25,10 +26,12 @@ export default defineConfig<{ tab: Tab }>({
     ...['none', 'shared'].map((worker) => ({
       name: worker,
       metadata: { worker },
+      ...elsewhere,
       testMatch: [...CROSSING, ...(long ? ['lifecycle'] : [])].map((name) => `${name}.spec.ts`),
     })),
     {
       name: 'node', // a process of Node.js instead of a page
+      ...elsewhere,
       testMatch: CROSSING.map((name) => `${name}.spec.ts`),
       // Playwright takes a fixture where it takes an option; its types know of values alone.
       use: { tab: nodeTab as unknown as Tab },

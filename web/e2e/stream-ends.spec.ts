@@ -1,5 +1,5 @@
 import type { PeerStream } from '@tombolo/node'
-import { expect, inNode, join, NO_WEBTRANSPORT, test } from './support/crossing.js'
+import { expect, inNode, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
 
 const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
 
@@ -24,7 +24,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(answer).toEqual({ size: 40, count: 1 << 20 })
     })
 
-    test('reset reaches the peer, and fails a read that waits', async ({ tab, testPeer }) => {
+    test('reset reaches the peer, and fails a read that waits', SMOKE, async ({ tab, testPeer }) => {
       const failed = await tab.evaluate(async (peer) => {
         const stream = await window.tombolo!.open(peer, '/test/observe/1', { allowCustomProtocol: true })
         await stream.writable.getWriter().write(new Uint8Array(10))
@@ -98,7 +98,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
       expect(read).toBe(65536)
     })
 
-    test('the tab answers a stream that the peer opens', async ({ tab, testPeer }) => {
+    test('the tab answers a stream that the peer opens', SMOKE, async ({ tab, testPeer }) => {
       await tab.evaluate(() => window.tombolo!.listen('/x/back', (s: PeerStream) => s.readable.pipeTo(s.writable)))
       const answer = await testPeer.echo(`/p2p/${id}`, 4 << 20, { protocol: '/x/back' })
       expect(answer).toMatchObject({ ok: true, relayed: false, bytes: 4 << 20 })

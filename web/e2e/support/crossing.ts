@@ -8,6 +8,12 @@ export const test = base.extend<{ tab: Tab }>({
   tab: [async ({ page }, use) => use(page), { option: true }],
 })
 
+/** Marks the tests that run in every place; `make test-long` runs them all there. */
+export const SMOKE = { tag: '@smoke' }
+
+/** Whether this is `make test-long`. */
+export const LONG = process.env['LONG'] !== undefined
+
 export function inNode(): boolean {
   return test.info().project.name === 'node'
 }
