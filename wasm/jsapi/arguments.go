@@ -48,10 +48,21 @@ func bytesArgument(v js.Value, name, want string, limit int) ([]byte, error) {
 	switch {
 	case errors.Is(err, jsio.ErrNotBytes):
 		return nil, &jsio.ArgumentError{Name: name, Want: want, Got: v}
+	case errors.Is(err, jsio.ErrTooLarge):
+		return nil, &coded{codeTooLarge, fmt.Errorf("%s is %w", name, err)}
 	case err != nil:
 		return nil, &jsio.ArgumentError{Name: name, Err: err}
 	}
 	return b, nil
+}
+
+// remoteArgument is a peer other than this node.
+func (n *node) remoteArgument(v js.Value) (peer.ID, error) {
+	id, err := peerArgument(v)
+	if err == nil && id == n.ID() {
+		err = &coded{codeArgument, errors.New("the peer is this node itself")}
+	}
+	return id, err
 }
 
 func peerArgument(v js.Value) (peer.ID, error) {
@@ -112,7 +123,7 @@ func readOptions(raw js.Value, known ...string) (options, error) {
 	}
 	for i := range keys.Length() {
 		if name, _ := jsio.Text(keys.Index(i)); !slices.Contains(known, name) {
-			return nil, fmt.Errorf("unknown option %q: there are %s", name, strings.Join(known, ", "))
+			return nil, &coded{codeArgument, fmt.Errorf("unknown option %q: there are %s", name, strings.Join(known, ", "))}
 		}
 	}
 	o := make(options, len(known))

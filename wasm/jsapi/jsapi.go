@@ -6,8 +6,9 @@
 //
 //	tombolo.createNode({relays, identity, histories, network, transports, log})
 //
-// Who sets tombolo.streamError, a function of a reason and a text, has the errors
-// of streams made by it; else they are Errors with a property reason.
+// What fails rejects with an Error that has a code, and where that is "stream" a
+// reason: see errors.go. Who sets tombolo.makeError, a function of a code, a text
+// and a reason, has them made by it.
 //
 // A call on a node that is closed rejects instead of failing in Go.
 package jsapi
@@ -37,7 +38,10 @@ func Expose() {
 	api = js.Global().Get("Object").New()
 	api.Set("version", core.Version())
 	api.Set("createNode", jsio.NewFunc(func(_ js.Value, args []js.Value) any {
-		return jsio.Promise(func() (any, error) { return createNode(argument(args, 0)) })
+		return jsio.Promise(func() (any, error) {
+			v, err := createNode(argument(args, 0))
+			return v, withCode(err)
+		})
 	}))
 	js.Global().Set(Global, api)
 }
@@ -68,7 +72,7 @@ func init() {
 func createNode(raw js.Value) (any, error) {
 	opts, keep, err := parseOptions(raw)
 	if err != nil {
-		return nil, err
+		return nil, &coded{codeOption, err}
 	}
 	inner, err := start(context.Background(), &opts, keep)
 	if err != nil {
@@ -94,7 +98,7 @@ func start(ctx context.Context, opts *wasm.Options, keep kept) (*core.Node, erro
 	if keep.identity {
 		key, held, err := wasm.PersistentIdentity(ctx)
 		if err != nil {
-			return nil, optionError("identity", err)
+			return nil, &coded{codeOption, optionError("identity", err)}
 		}
 		opts.Identity, opts.Parts = key, append(opts.Parts, held)
 	}
@@ -105,7 +109,7 @@ func start(ctx context.Context, opts *wasm.Options, keep kept) (*core.Node, erro
 		}
 		histories, err := datastore.Open(ctx, "tombolo histories of "+id.String())
 		if err != nil {
-			return nil, optionError("histories", err)
+			return nil, &coded{codeOption, optionError("histories", err)}
 		}
 		opts.Store, opts.Parts = histories, append(opts.Parts, core.Part{Name: "histories", Close: histories.Close})
 	}

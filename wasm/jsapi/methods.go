@@ -4,6 +4,7 @@ package jsapi
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"syscall/js"
 	"time"
@@ -130,17 +131,23 @@ func (n *node) jsConnect(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	info, err := core.ParsePeer(addr)
+	if err == nil && info.ID == n.ID() {
+		err = errors.New("the peer is this node itself")
+	}
+	if err != nil {
+		return nil, &coded{codeArgument, fmt.Errorf("connect: %w", err)}
+	}
 	ctx, cancel, err := callContext(args, 1)
 	if err != nil {
 		return nil, err
 	}
 	defer cancel()
-	id, err := n.Connect(ctx, addr)
-	return id.String(), err
+	return info.ID.String(), n.ConnectPeer(ctx, info)
 }
 
 func (n *node) jsDisconnect(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +155,7 @@ func (n *node) jsDisconnect(args []js.Value) (any, error) {
 }
 
 func (n *node) jsPing(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +172,7 @@ func (n *node) jsPing(args []js.Value) (any, error) {
 const maxEcho = 256 << 20
 
 func (n *node) jsEcho(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}

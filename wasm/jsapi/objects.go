@@ -41,12 +41,13 @@ func (c *class[T]) makePrototype() js.Value {
 				value, known, ok := c.open.Find(this)
 				switch {
 				case !known:
-					return nil, fmt.Errorf("%s was not called on %s", name, c.name)
+					return nil, withCode(&coded{codeArgument, fmt.Errorf("%s was not called on %s", name, c.name)})
 				case !ok:
-					return c.ended(this, name)
+					v, err := c.ended(this, name)
+					return v, withCode(err)
 				}
 				v, err := call(value, args)
-				return v, withReason(err)
+				return v, withCode(err)
 			})
 		}))
 	}

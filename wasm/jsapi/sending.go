@@ -16,7 +16,7 @@ import (
 )
 
 func (n *node) jsSend(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +121,7 @@ func sendOptions(raw js.Value) (opts []core.SendOption, ctx context.Context, can
 }
 
 func (n *node) jsRequest(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@
 package jsapi
 
 import (
-	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -159,24 +158,3 @@ func (s *stream) CloseWrite() error {
 	defer s.endWrite()
 	return s.Conn.CloseWrite()
 }
-
-// makeError is the property of the global by which the TypeScript has the errors
-// of streams be of its own class.
-const makeError = "streamError"
-
-// withReason gives an error of a stream its reason for JavaScript, as a property;
-// what has none stays as it is.
-func withReason(err error) error {
-	e, ok := errors.AsType[*bridge.Error](err)
-	if !ok || errors.Is(err, context.Canceled) { // a signal's, which is an AbortError
-		return err
-	}
-	v, failed := jsio.Call(api, makeError, string(e.Reason), err.Error())
-	if failed != nil { // nobody set it, or it threw
-		v = js.Global().Get("Error").New(err.Error())
-		v.Set("reason", string(e.Reason))
-	}
-	return &jsio.Error{Name: "Error", Message: err.Error(), Value: v}
-}
-
-func throwable(err error) js.Value { return jsio.Throwable(withReason(err)) }

@@ -18,7 +18,7 @@ import (
 )
 
 func (n *node) jsOpen(args []js.Value) (any, error) {
-	p, err := peerArgument(argument(args, 0))
+	p, err := n.remoteArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func init() {
 	})
 }
 
-var errListenerClosed = errors.New("the listener is closed")
+var errListenerClosed error = &coded{codeClosed, errors.New("the listener is closed")}
 
 func (n *node) jsListen(args []js.Value) (any, error) {
 	proto, err := protocolArgument(argument(args, 0))
@@ -149,6 +149,9 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 		return nil, err
 	}
 	l, err := n.Listen(context.Background(), proto, &handlerTarget{n, proto, handler}, bridge.With(config))
+	if codeOf(err) == codeFailed {
+		err = &coded{codeArgument, err} // of what was asked for
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -286,7 +289,7 @@ func (n *node) jsServices(args []js.Value) (any, error) {
 	}
 	defer cancel()
 	if !argument(args, 0).IsUndefined() {
-		p, err := peerArgument(argument(args, 0))
+		p, err := n.remoteArgument(argument(args, 0))
 		if err != nil {
 			return nil, err
 		}

@@ -365,7 +365,7 @@ bridged('a page that neither reads nor ends has its streams listed', async ({ ta
 
 test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ tab, relay }) => {
   await join(tab, relay.url)
-  const errors = await tab.evaluate(async (relay) => {
+  const { said: errors, codes } = await tab.evaluate(async (relay) => {
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
     const node = window.tombolo as any
     const f = () => {}
@@ -425,69 +425,83 @@ test('every call with bad input rejects, names what is wrong, and the node lives
       'closeStream unknown': () => node.closeStream(1e9),
     }
     const said: Record<string, string> = {}
+    const codes: Record<string, string | undefined> = {}
     for (const [name, call] of Object.entries(calls)) {
       said[name] = await call().then(
         () => 'it did not reject',
-        (error: Error & { reason?: string }) =>
-          `${error.name}: ${error.message}` + (error.reason ? ` (${error.reason})` : ''),
+        (error: Error & { code?: string; reason?: string }) => {
+          codes[name] = error.code
+          return `${error.name}: ${error.message}` + (error.reason ? ` (${error.reason})` : '')
+        },
       )
     }
-    return said
+    return { said, codes }
   }, relay.id)
   const within = 'must be within the /x/ namespace'
   const wanted: Record<string, string> = {
-    'open peer': 'TypeError: peer must be a peer id, not "nobody"',
+    'open peer': 'TomboloError: peer must be a peer id, not "nobody"',
     'open self': 'this node itself',
-    'open protocol': 'TypeError: protocol must be a name that begins with /, not 5',
+    'open protocol': 'TomboloError: protocol must be a name that begins with /, not 5',
     'open name': within,
     'open option': 'unknown option "sginal"',
-    'open custom': 'TypeError: option allowCustomProtocol must be true or false',
+    'open custom': 'TomboloError: option allowCustomProtocol must be true or false',
     'open custom missing': '(no such protocol)',
     'open missing': '(no such protocol)',
     'open away': '(peer away)',
-    'open signal': 'TypeError: option signal must be an AbortSignal',
+    'open signal': 'TomboloError: option signal must be an AbortSignal',
     'open aborted': 'Error: too long',
-    'listen protocol': 'TypeError: protocol must be a name that begins with /, not undefined',
+    'listen protocol': 'TomboloError: protocol must be a name that begins with /, not undefined',
     'listen name': within,
     'listen bare': within,
     'listen space': 'bad protocol name "/x/a b"',
     'listen long': 'longer than 256 bytes',
-    'listen handler': 'TypeError: handler must be a function, not undefined',
+    'listen handler': 'TomboloError: handler must be a function, not undefined',
     'listen taken': 'listen on /x/taken: listener already registered',
     'listen own': 'protocol already has a handler',
-    'listen options': 'TypeError: options must be an object, not 5',
+    'listen options': 'TomboloError: options must be an object, not 5',
     'listen option': 'unknown option "alow"',
-    'listen allow': 'TypeError: option allow must be an array of peer ids, not "me"',
-    'listen allow peer': 'TypeError: option allow must be an array of peer ids, not "me"',
-    'listen deny': 'TypeError: option deny must be an array of peer ids, not 5',
-    'listen announce': 'TypeError: option announce must be a description, not true',
+    'listen allow': 'TomboloError: option allow must be an array of peer ids, not "me"',
+    'listen allow peer': 'TomboloError: option allow must be an array of peer ids, not "me"',
+    'listen deny': 'TomboloError: option deny must be an array of peer ids, not 5',
+    'listen announce': 'TomboloError: option announce must be a description, not true',
     'listen announce long': 'the description is longer than 256 bytes',
     'listen announce lines': 'the description holds the character U+000A',
-    'listen custom': 'TypeError: option allowCustomProtocol must be true or false, not 1',
-    'listen maxStreams': 'TypeError: option maxStreams must be a whole number, or 0 for no bound, not -1',
+    'listen custom': 'TomboloError: option allowCustomProtocol must be true or false, not 1',
+    'listen maxStreams': 'TomboloError: option maxStreams must be a whole number, or 0 for no bound, not -1',
     'listen maxStreamsPerPeer':
-      'TypeError: option maxStreamsPerPeer must be a whole number, or 0 for no bound, not 1.5',
-    'listen rate': 'TypeError: option rate must be a whole number, or 0 for no bound, not "1 MB"',
-    'update nothing': 'TypeError: changes must be an object, not undefined',
+      'TomboloError: option maxStreamsPerPeer must be a whole number, or 0 for no bound, not 1.5',
+    'listen rate': 'TomboloError: option rate must be a whole number, or 0 for no bound, not "1 MB"',
+    'update nothing': 'TomboloError: changes must be an object, not undefined',
     'update option': 'unknown option "announce"',
-    'update allow': 'TypeError: option allow must be an array of peer ids, not ""',
-    'update rate': 'TypeError: option rate must be a whole number',
+    'update allow': 'TomboloError: option allow must be an array of peer ids, not ""',
+    'update rate': 'TomboloError: option rate must be a whole number',
     'update closed': 'the listener is closed',
     'update other': 'update was not called on a listener',
-    'services peer': 'TypeError: peer must be a peer id, not "nobody"',
-    'services null': 'TypeError: peer must be a peer id, not null',
+    'services peer': 'TomboloError: peer must be a peer id, not "nobody"',
+    'services null': 'TomboloError: peer must be a peer id, not null',
     'services self': 'this node itself',
     'services option': 'unknown option "peer"',
-    'services signal': 'TypeError: option signal must be an AbortSignal',
+    'services signal': 'TomboloError: option signal must be an AbortSignal',
     'services aborted': 'Error: too long',
     'streams option': 'unknown option "end"',
-    'streams ended': 'TypeError: option ended must be true or false, not "yes"',
-    'closeStream id': 'TypeError: id must be the id of a stream, which is a whole number, not "0"',
-    'closeStream fraction': 'TypeError: id must be the id of a stream',
+    'streams ended': 'TomboloError: option ended must be true or false, not "yes"',
+    'closeStream id': 'TomboloError: id must be the id of a stream, which is a whole number, not "0"',
+    'closeStream fraction': 'TomboloError: id must be the id of a stream',
     'closeStream unknown': 'close stream 1000000000: no live stream has that id',
   }
   for (const [call, text] of Object.entries(wanted)) expect.soft(errors[call], call).toContain(text)
   expect(Object.keys(errors)).toEqual(Object.keys(wanted))
+  const others = Object.entries(codes).filter(([, code]) => code !== 'argument')
+  expect(Object.fromEntries(others)).toEqual({
+    'open custom missing': 'stream',
+    'open missing': 'stream',
+    'open away': 'stream',
+    'open aborted': undefined, // the reason of the signal
+    'listen taken': 'taken',
+    'listen own': 'taken',
+    'update closed': 'closed',
+    'services aborted': undefined,
+  })
   const names = await tab.evaluate(async () => (await window.tombolo!.listeners()).map(({ protocol }) => protocol))
   expect(names).toEqual(['/x/open', '/x/taken'])
 })

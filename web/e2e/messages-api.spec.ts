@@ -3,10 +3,11 @@ import { inTab, natively, type Heard } from './support/messengers.js'
 
 test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ tab, relay }) => {
   await join(tab, relay.url)
-  const errors = await tab.evaluate(async () => {
+  const { said: errors, codes } = await tab.evaluate(async () => {
     // eslint-disable-next-line @typescript-eslint/no-explicit-any
     const node = window.tombolo as any
     const bytes = new Uint8Array(1)
+    const peer = '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA'
     const calls: Record<string, () => Promise<unknown>> = {
       'subscribe no type': () => node.subscribe(),
       'subscribe empty': () => node.subscribe(''),
@@ -21,30 +22,41 @@ test('every call with bad input rejects, names what is wrong, and the node lives
       'broadcast large': () => node.broadcast('a', new Uint8Array(2 << 20)),
       'send peer': () => node.send('nobody', 'a', bytes),
       'send self': () => node.send(node.id, 'a', bytes),
-      'send priority': () => node.send(node.id, 'a', bytes, { priority: 'urgent' }),
+      'send priority': () => node.send(peer, 'a', bytes, { priority: 'urgent' }),
       'sendAll peers': () => node.sendAll('all', 'a', bytes),
       'sendTo filter': () => node.sendTo('some', 'a', bytes),
       'sendTo random': () => node.sendTo({ random: -1 }, 'a', bytes),
-      'request type': () => node.request(node.id, 5, bytes),
+      'request type': () => node.request(peer, 5, bytes),
       'respond handler': () => node.respond('a'),
       'validate handler': () => node.validate('a', 'accept'),
       'presence type': () => node.presence({}),
       'keepHistory count': () => node.keepHistory('a', { count: 'many' }),
       'recover unkept': () => node.recover('never kept'),
-      'request signal': () => node.request(node.id, 'a', bytes, { signal: new AbortController() }),
-      'request timeout': () => node.request(node.id, 'a', bytes, { signal: AbortSignal.abort(new Error('too long')) }),
-      'request aborted': () => node.request(node.id, 'a', bytes, { signal: AbortSignal.abort() }),
+      'request signal': () => node.request(peer, 'a', bytes, { signal: new AbortController() }),
+      'request timeout': () => node.request(peer, 'a', bytes, { signal: AbortSignal.abort(new Error('too long')) }),
+      'request aborted': () => node.request(peer, 'a', bytes, { signal: AbortSignal.abort() }),
     }
     const said: Record<string, string> = {}
+    const codes: Record<string, string | number | undefined> = {}
     for (const [name, call] of Object.entries(calls)) {
       said[name] = await call().then(
         () => 'it did not reject',
-        (error: Error) => `${error.name}: ${error.message}`,
+        (error: Error & { code?: string | number }) => {
+          codes[name] = error.code
+          return `${error.name}: ${error.message}`
+        },
       )
     }
-    return said
+    return { said, codes }
   })
-  expect(errors['subscribe no type']).toBe('TypeError: type must be a string, not undefined')
+  const others = Object.entries(codes).filter(([, code]) => code !== 'argument')
+  expect(Object.fromEntries(others)).toEqual({
+    'broadcast nobody': 'no-peers',
+    'broadcast large': 'too-large',
+    'request timeout': undefined, // the reasons of the signals
+    'request aborted': 20,
+  })
+  expect(errors['subscribe no type']).toBe('TomboloError: type must be a string, not undefined')
   expect(errors['subscribe empty']).toContain('type')
   expect(errors['subscribe reserved']).toContain('tombolo/')
   expect(errors['subscribe long']).toContain('128')
@@ -52,11 +64,11 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(errors['subscribe buffer']).toContain('option buffer must be a whole number of at least 1, not 0')
   expect(errors['subscribe fraction']).toContain('option buffer')
   expect(errors['subscribe policy']).toContain('option policy must be one of drop-newest')
-  expect(errors['broadcast text']).toBe('TypeError: data must be a Uint8Array, not "text"')
+  expect(errors['broadcast text']).toBe('TomboloError: data must be a Uint8Array, not "text"')
   expect(errors['broadcast nobody']).toContain('no peer is on the topic')
   expect(errors['broadcast large']).toMatch(/large|limit|1048576/)
   expect(errors['send peer']).toContain('peer must be a peer id, not "nobody"')
-  expect(errors['send self']).toContain('no link to itself')
+  expect(errors['send self']).toContain('this node itself')
   expect(errors['send priority']).toContain('option priority must be "high", "normal" or "low"')
   expect(errors['sendAll peers']).toContain('peers must be an array of peer ids')
   expect(errors['sendTo filter']).toContain('filter must be "every"')

@@ -1,36 +1,46 @@
 import type { StreamReason } from './types.js'
 
-/**
- * Why a node could not be made or stopped working, or that a stream did. Other errors that the node itself raises (an
- * option it does not know, a message too large) are plain `Error`s and say what they are about.
- *
- * - `unsupported`: the platform lacks something that the node cannot do without
- * - `wasm-unreachable`: the request for the program did not get an answer
- * - `wasm-not-found`: the program is not at its address
- * - `wasm-refused`: the server answered, but not with success
- * - `wasm-type`: what came is not served as `application/wasm`
- * - `wasm-truncated`: the transfer ended before the program did
- * - `wasm-invalid`: what came is not a WebAssembly program that this package can start
- * - `option`: an option of this package (not of the node) has a value it cannot have
- * - `crashed`: the program ended under a running node; the node is of no more use
- * - `worker-unreachable`: the worker of the node could not be loaded
- * - `restart`: the worker of the node crashed, and is started again; what was under way with it is lost
- * - `stream`: a stream could not be opened, was refused, or ended before its time; `reason` says why
- */
-export type TomboloErrorCode =
-  | 'unsupported'
-  | 'wasm-unreachable'
-  | 'wasm-not-found'
-  | 'wasm-refused'
-  | 'wasm-type'
-  | 'wasm-truncated'
-  | 'wasm-invalid'
-  | 'option'
-  | 'crashed'
-  | 'worker-unreachable'
-  | 'restart'
-  | 'stream'
+/** The codes of errors, each with what it means. A test holds this table and that in docs/typescript.md together. */
+const CODES = {
+  // A node cannot be made, or works no more.
+  unsupported: 'the platform lacks something that the node cannot do without',
+  'wasm-unreachable': 'the request for the program did not get an answer',
+  'wasm-not-found': 'the program is not at its address',
+  'wasm-refused': 'the server answered, but not with success',
+  'wasm-type': 'what came is not served as application/wasm',
+  'wasm-truncated': 'the transfer ended before the program did',
+  'wasm-invalid': 'what came is not a WebAssembly program that this package can start',
+  'worker-unreachable': 'the worker of the node could not be loaded',
+  option: 'an option has a value that it cannot have, or that cannot be had here',
+  crashed: 'the program ended under a running node, which is of no more use',
 
+  // A call fails.
+  argument: 'an argument, or an option of a call, has a value that it cannot have',
+  closed: 'the node, or what was called, is closed',
+  resting: 'the page is frozen or left, and its node makes no connection before it is back',
+  restart: 'the worker of the node crashed and is started again; what was under way is lost and may be tried again',
+  taken: 'the node has a listener, responder or validator of that name',
+  unreachable: 'the peer cannot be reached',
+  timeout: 'it took longer than it may',
+  lost: 'the connection ended before all was sent, or before the answer; whether it arrived is not known',
+  'queue-full': 'as much as may wait for the peer waits already',
+  'too-large': 'the message is larger than a message may be',
+  'no-peers': 'no peer is known to be on the type',
+  refused: "this node's own validator refused the broadcast",
+  answer: 'the peer answered the request with an error, or has no answer to that type',
+  'too-slow': 'the subscription ended since its messages were not read in time',
+  stream: 'a stream could not be opened, was refused, or ended before its time; `reason` says why',
+  failed: 'anything else; the message says what',
+} as const
+
+export type TomboloErrorCode = keyof typeof CODES
+
+export const ERROR_CODES = CODES as Record<TomboloErrorCode, string>
+
+/**
+ * What the calls of this package reject with: `code` is for programs, the message for people, and `cause` is the error behind it, where there
+ * is one. A call that is ended by its signal rejects with the signal's reason instead, as those of the platform do.
+ */
 export class TomboloError extends Error {
   readonly code: TomboloErrorCode
   /** Why a stream failed; only where the code is `stream`. */

@@ -1,38 +1,31 @@
+import { callsOf, optionsAt, type PlainCalls } from './calls.js'
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
-import { followPage } from './lifecycle.js'
 import { absolute, loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
 import { Presence, Subscription } from './messages.js'
-import { choosePlace, type Workers } from './worker/places.js'
-import { NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
-import { RemoteNode } from './worker/remote.js'
+import { followPage } from './page/lifecycle.js'
+import { choosePlace, type Workers } from './page/places.js'
+import { RemoteNode } from './page/remote.js'
+import { invoke, NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
 import { peerStream, streamHandler } from './stream.js'
-import type { NodeStats } from './stats.js'
 import type {
-  BroadcastOptions,
   CallOptions,
   CreateNodeOptions,
-  HistoryLimits,
   Listener,
-  ListenerInfo,
   ListenOptions,
   Message,
   NodeEventListener,
   NodeEvents,
   OpenOptions,
   PeerFilter,
-  PeerInfo,
   PeerStream,
-  Recovery,
   Registration,
-  Reservation,
   Responder,
   SendOptions,
   SendReport,
   Service,
   StreamHandler,
-  StreamInfo,
   SubscribeOptions,
   Verdict,
 } from './types.js'
@@ -42,12 +35,25 @@ const KUBO_HTTP = '/http'
 
 const EVENTS = [...NODE_EVENTS, 'restart'] as const
 
+export interface TomboloNode extends PlainCalls {}
+
 /** A libp2p peer. Made by `createNode`. After its program has crashed, every call rejects with the `crashed` error. */
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Carrier
   readonly #over: AbortController
   #closing: Promise<void> | undefined
+
+  static {
+    for (const name of callsOf('plain')) {
+      const options = optionsAt(name)
+      const value = function (this: TomboloNode, ...args: unknown[]) {
+        const signal = (args[options] as CallOptions | null | undefined)?.signal
+        return this.#program.call(() => invoke(this.#raw, name, args) as Promise<unknown>, signal)
+      }
+      Object.defineProperty(this.prototype, name, { value, writable: true, configurable: true })
+    }
+  }
 
   /** What is aborted when the node is closed is `over`. */
   constructor(raw: RawNode, program: Carrier, over = new AbortController()) {
@@ -86,41 +92,6 @@ export class TomboloNode extends EventTarget {
     return this.#program.worker
   }
 
-  /** The addresses under which this node can be dialled, each ending in `/p2p/<id>`. */
-  addrs(): Promise<string[]> {
-    return this.#program.call(() => this.#raw.addrs())
-  }
-
-  /** The peers that are connected now. */
-  peers(): Promise<PeerInfo[]> {
-    return this.#program.call(() => this.#raw.peers())
-  }
-
-  /** The reservations that are held now. */
-  relays(): Promise<Reservation[]> {
-    return this.#program.call(() => this.#raw.relays())
-  }
-
-  /** Connects to a peer by multiaddr or, where its addresses are known, by its id. Resolves to its id. */
-  connect(addrOrPeer: string, options?: CallOptions): Promise<string> {
-    return this.#program.call(() => this.#raw.connect(addrOrPeer, options), options?.signal)
-  }
-
-  /** Closes all connections to a peer. */
-  disconnect(peer: string): Promise<void> {
-    return this.#program.call(() => this.#raw.disconnect(peer))
-  }
-
-  /** Measures a round trip, in milliseconds. */
-  ping(peer: string, options?: CallOptions): Promise<number> {
-    return this.#program.call(() => this.#raw.ping(peer, options), options?.signal)
-  }
-
-  /** Sends bytes to a peer's echo service and resolves to what came back. */
-  echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
-    return this.#program.call(() => this.#raw.echo(peer, bytes, options), options?.signal)
-  }
-
   /**
    * Opens a stream to a peer, connecting first where needed. Rejects with a `TomboloError` whose `reason` says why, where the peer does
    * not listen on the protocol. A refusal that the peer thinks over first fails the stream in the same way.
@@ -157,11 +128,6 @@ export class TomboloNode extends EventTarget {
     return this.listen(protocol, (stream) => serveOn(stream, handler, tell), options)
   }
 
-  /** The protocols that this node answers. */
-  listeners(): Promise<ListenerInfo[]> {
-    return this.#program.call(() => this.#raw.listeners())
-  }
-
   /**
    * What peers announce to this node. Of one peer; it is an error if that cannot be asked. Or of all that are connected, except those that
    * do not answer.
@@ -172,16 +138,6 @@ export class TomboloNode extends EventTarget {
     const all = peerOrOptions === undefined || (typeof peerOrOptions === 'object' && peerOrOptions !== null)
     const given = all ? (peerOrOptions ?? options) : options
     return this.#program.call(() => this.#raw.services(all ? undefined : peerOrOptions, given), given?.signal)
-  }
-
-  /** The streams that are open now, or the last 256 that have ended. */
-  streams(options?: { ended?: boolean }): Promise<StreamInfo[]> {
-    return this.#program.call(() => this.#raw.streams(options))
-  }
-
-  /** Resets a stream at both ends. */
-  closeStream(id: number): Promise<void> {
-    return this.#program.call(() => this.#raw.closeStream(id))
   }
 
   /**
@@ -195,11 +151,6 @@ export class TomboloNode extends EventTarget {
     return new Subscription(raw, this.#call, signal)
   }
 
-  /** Tells every subscriber of a type, signed. Rejects where no peer is known to be on the type, unless told to `wait`. */
-  broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void> {
-    return this.#program.call(() => this.#raw.broadcast(type, bytes, options), options?.signal)
-  }
-
   /** Decides which broadcasts of a type are delivered and passed on. There is one function a type. */
   validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration> {
     return this.#program.call(() => this.#raw.validate(type, f))
@@ -210,26 +161,6 @@ export class TomboloNode extends EventTarget {
     options.signal?.throwIfAborted()
     const raw = await this.#program.call(() => this.#raw.presence(type))
     return new Presence(raw, this.#call, options.signal)
-  }
-
-  /** Keeps the broadcasts of a type that this node hears, for peers that were away, and for `recover`. */
-  keepHistory(type: string, limits?: HistoryLimits): Promise<void> {
-    return this.#program.call(() => this.#raw.keepHistory(type, limits))
-  }
-
-  /** Asks peers for the broadcasts of a type that this node missed; they go to the subscriptions. */
-  recover(type: string, options?: CallOptions): Promise<Recovery> {
-    return this.#program.call(() => this.#raw.recover(type, options), options?.signal)
-  }
-
-  /** Sends a message to one peer, connecting first where needed. Resolves when it has been handed to the connection. */
-  send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void> {
-    return this.#program.call(() => this.#raw.send(peer, type, bytes, options), options?.signal)
-  }
-
-  /** Sends a message to several peers. Resolves to who was reached, and why others were not. */
-  sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
-    return this.#program.call(() => this.#raw.sendAll(peers, type, bytes, options), options?.signal)
   }
 
   /** Sends a message to those of the connected peers that the filter picks. */
@@ -246,19 +177,9 @@ export class TomboloNode extends EventTarget {
     )
   }
 
-  /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */
-  request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array> {
-    return this.#program.call(() => this.#raw.request(peer, type, bytes, options), options?.signal)
-  }
-
   /** Answers the requests of a type. There is one function a type. */
   respond(type: string, f: Responder): Promise<Registration> {
     return this.#program.call(() => this.#raw.respond(type, f))
-  }
-
-  /** What the node has counted since it was made. */
-  stats(): Promise<NodeStats> {
-    return this.#program.call(() => this.#raw.stats())
   }
 
   /** Ends all connections. May be called more than once. A program that crashed has none. */

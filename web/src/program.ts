@@ -1,29 +1,22 @@
-import { TomboloError } from './errors.js'
+import type { PlainCalls } from './calls.js'
+import { TomboloError, type TomboloErrorCode } from './errors.js'
 import { startGo } from './go.js'
-import type { RawStream } from './stream.js'
 import type { RawPresence, RawSubscription } from './messages.js'
-import type { NodeStats } from './stats.js'
+import type { RawStream } from './stream.js'
 import type {
-  BroadcastOptions,
   CallOptions,
-  HistoryLimits,
   Listener,
-  ListenerInfo,
   ListenOptions,
   Message,
   NamedPeerFilter,
   NodeConfig,
   NodeEvents,
   OpenOptions,
-  PeerInfo,
-  Recovery,
   Registration,
-  Reservation,
   Responder,
   SendOptions,
   SendReport,
   Service,
-  StreamInfo,
   StreamReason,
   SubscribeOptions,
   Verdict,
@@ -42,45 +35,28 @@ export const NODE_EVENTS = [
 ] as const satisfies (keyof NodeEvents)[]
 
 /** A node as the WebAssembly program hands it out. */
-export interface RawNode extends EventTarget {
+export interface RawNode extends EventTarget, PlainCalls {
   readonly id: string
   readonly network: string
   /** The name of the Web Lock that holds a persistent identity. */
   readonly lock?: string
-  /** The node's private key, in libp2p's protobuf encoding. */
-  privateKey?(): Promise<Uint8Array>
-  addrs(): Promise<string[]>
-  peers(): Promise<PeerInfo[]>
-  relays(): Promise<Reservation[]>
-  /** Holds reservations on these relays, too. */
-  addRelays(relays: string[]): Promise<void>
-  connect(addrOrPeer: string, options?: CallOptions): Promise<string>
-  disconnect(peer: string): Promise<void>
-  ping(peer: string, options?: CallOptions): Promise<number>
-  echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
   open(peer: string, protocol: string, options?: OpenOptions): Promise<RawStream>
   listen(
     protocol: string,
     handler: (stream: RawStream) => void | Promise<void>,
     options?: ListenOptions,
   ): Promise<Listener>
-  listeners(): Promise<ListenerInfo[]>
   services(peer?: string, options?: CallOptions): Promise<Service[]>
-  streams(options?: { ended?: boolean }): Promise<StreamInfo[]>
-  closeStream(id: number): Promise<void>
   subscribe(type: string, options?: Omit<SubscribeOptions, 'signal'>): Promise<RawSubscription>
-  broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
   validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration>
   presence(type: string): Promise<RawPresence>
-  keepHistory(type: string, limits?: HistoryLimits): Promise<void>
-  recover(type: string, options?: CallOptions): Promise<Recovery>
-  send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void>
-  sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
   sendTo(filter: NamedPeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
-  request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
   respond(type: string, f: Responder): Promise<Registration>
-  stats(): Promise<NodeStats>
-  /** Ends all connections, and makes none until it is woken. In a page the program sees to both itself: see `lifecycle.ts`. */
+  /** Holds reservations on these relays, too. */
+  addRelays(relays: string[]): Promise<void>
+  /** The node's private key, in libp2p's protobuf encoding. */
+  privateKey?(): Promise<Uint8Array>
+  /** Ends all connections, and makes none until it is woken. In a page the program sees to both itself: see `page/lifecycle.ts`. */
   rest(): Promise<void>
   /** Ends a rest, and has every peer give a sign of life. */
   wake(): Promise<void>
@@ -91,8 +67,8 @@ export interface RawNode extends EventTarget {
 interface ProgramGlobal {
   readonly version: string
   createNode(config: NodeConfig): Promise<RawNode>
-  /** Set here: makes the errors that the program has of streams. */
-  streamError?: (reason: StreamReason, message: string) => Error
+  /** Set here: makes the errors of the program. The reason is that of a stream, or empty. */
+  makeError?: (code: TomboloErrorCode, message: string, reason: StreamReason) => Error
 }
 
 /** What carries the calls on a node: the program itself, or a worker that runs it. */
@@ -122,7 +98,7 @@ export class Program implements Carrier {
   static async start(module: WebAssembly.Module): Promise<Program> {
     const ended = new AbortController()
     const api = (await startGo(module, 'tombolo', (why) => ended.abort(why))) as ProgramGlobal
-    api.streamError = (reason, message) => new TomboloError('stream', message, { reason })
+    api.makeError = (code, message, reason) => new TomboloError(code, message, reason === '' ? {} : { reason })
     return new Program(api, ended.signal)
   }
 
@@ -161,4 +137,11 @@ export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<
     else signal.addEventListener('abort', onAbort, { once: true })
     promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
   })
+}
+
+/** Calls a method by its name. */
+export function invoke(object: unknown, method: string, args: unknown[]): unknown {
+  const f = (object as Record<string, unknown> | undefined)?.[method]
+  if (typeof f !== 'function') throw new TypeError(`there is no ${method} to call`)
+  return f.apply(object, args) as unknown
 }

@@ -1,4 +1,5 @@
 import { TomboloError } from './errors.js'
+import { Halves } from './halves.js'
 import type { PeerStream, StreamHandler } from './types.js'
 
 /** A stream as the WebAssembly program hands it out. */
@@ -20,9 +21,6 @@ interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
   readonly ended: Promise<Error | null>
 }
 
-/** How many chunks a writer may be ahead before it should wait; as wasm/internal/jsio has it. */
-const MAX_QUEUED = 8
-
 /** How long after the one half of a stream the other may fail of the same reset. */
 const RESET_MS = 100
 
@@ -31,64 +29,27 @@ export function peerStream(raw: RawStream): PeerStream {
   if (!raw.native) return raw
   const { writer } = raw
   const reader = raw.readable.getReader()
-  let reading!: ReadableStreamDefaultController<Uint8Array>
-  let writing!: WritableStreamDefaultController
-  let failure: Error | undefined // what both halves have failed with
   let asked: Promise<Error> | undefined
-  let read = false // to its end, or cancelled
 
-  const fail = (error: Error): Error => {
-    if (failure !== undefined) return failure
-    failure = error
-    if (!read) reading.error(error)
-    writing.error(error)
-    reader.cancel().catch(() => {}) // it may have failed before
-    return error
-  }
   const why = (seen: unknown): Promise<Error> =>
-    (asked ??= raw.failed(seen).then((error) => fail(error ?? (seen as Error))))
+    (asked ??= raw.failed(seen).then((error) => halves.fail(error ?? (seen as Error))))
 
-  const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
+  const halves = new Halves(
     {
-      start(controller) {
-        reading = controller
-      },
-      async pull() {
+      async pull(halves) {
         const { done, value } = await reader.read().catch(async (error: unknown) => {
           throw await why(error)
         })
-        if (failure !== undefined || read) return
-        if (done) {
-          read = true
-          reading.close()
-        } else reading.enqueue(value)
+        if (done) halves.endReading()
+        else halves.enqueue(value)
       },
-      cancel(reason) {
-        read = true
-        return reader.cancel(reason)
-      },
-    },
-    { highWaterMark: 0 }, // the browser reads ahead by itself
-  )
-  const writable = new WritableStream<Uint8Array>(
-    {
-      start(controller) {
-        writing = controller
-        // Told even while a chunk waits for the peer to read, which `abort` of this would not be. It fails after its writer has, with the
-        // reason of the abort.
-        const { signal } = controller
-        signal.addEventListener('abort', () => queueMicrotask(() => abort(signal.reason)))
-      },
-      async write(chunk) {
-        if (!(chunk instanceof Uint8Array || (chunk as unknown) instanceof ArrayBuffer)) {
-          reset() // what follows must not pass for the whole
-          throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
-        }
+      cancel: (reason) => reader.cancel(reason),
+      async write(chunk, halves) {
         try {
           await writer.write(chunk)
         } catch (error) {
           // Where the peer has only stopped to read, what it sends can still be read.
-          const failed = failure ?? (await whole(error))
+          const failed = halves.failure ?? (await whole(error))
           throw failed ?? new TomboloError('stream', 'the peer takes no more', { reason: 'reset by the peer' })
         }
       },
@@ -101,14 +62,19 @@ export function peerStream(raw: RawStream): PeerStream {
           if (failed) throw failed
         }
       },
+      reset(cause) {
+        raw.reset()
+        if (cause !== undefined) writer.abort(cause).catch(() => {})
+      },
+      failed: () => void reader.cancel().catch(() => {}), // it may have failed before
     },
-    { highWaterMark: MAX_QUEUED },
+    { highWaterMark: 0 }, // the browser reads ahead by itself
   )
 
   // The browser says here that the peer has reset the stream, whether or not anybody reads or writes.
   const readEnd = reader.closed.then(() => raw.readEnded(), why)
   readEnd.catch(() => {})
-  void raw.ended.then((error) => error && fail(error))
+  void raw.ended.then((error) => error && halves.fail(error))
 
   /** Writing has failed: resolves to the failure of the whole stream, if it is that. A reset of both halves arrives at about one time. */
   async function whole(seen: unknown): Promise<Error | void> {
@@ -116,17 +82,8 @@ export function peerStream(raw: RawStream): PeerStream {
     const wait = new Promise<void>((resolve) => setTimeout(resolve, RESET_MS))
     return asked ?? (await Promise.race([readEnd, wait.then(() => asked)]))
   }
-  function abort(cause: unknown) {
-    raw.reset()
-    fail(new TomboloError('stream', 'the stream was aborted', { reason: 'closed by hand', cause }))
-    writer.abort(cause).catch(() => {})
-  }
-  function reset() {
-    raw.reset()
-    fail(new TomboloError('stream', 'the stream was reset', { reason: 'closed by hand' }))
-  }
 
-  return { readable, writable, peer: raw.peer, protocol: raw.protocol, reset }
+  return halves.of(raw)
 }
 
 /** What the program calls for a handler of streams. It shows the handler's name. What is no function, the program refuses. */

@@ -1,7 +1,7 @@
-/** What runs in the worker of a node, dedicated or shared. Its pages have `remote.ts`. */
-import { Client } from './worker/client.js'
+/** What runs in the worker of a node, dedicated or shared. Its pages have `page/remote.ts`. */
+import type { Packet } from './wire/wire.js'
 import { Host } from './worker/host.js'
-import type { Packet } from './worker/rpc.js'
+import { Page } from './worker/page.js'
 
 interface Scope extends Pick<Worker, 'postMessage' | 'onmessage'> {
   readonly name: string
@@ -15,15 +15,15 @@ const host = new Host(shared)
 if (shared) {
   scope.onconnect = ({ ports }) => {
     const port = ports[0]!
-    const client = new Client(port, host)
-    port.onmessage = ({ data }: MessageEvent<Packet>) => client.receive(data)
+    const page = new Page(port, host)
+    port.onmessage = ({ data }: MessageEvent<Packet>) => page.receive(data)
   }
   // No page hears of these, as the page of a dedicated worker does.
   addEventListener('error', ({ message }) => host.crashed(`the worker of the node failed: ${message}`))
   takePlace()
 } else {
-  const client = new Client(scope, host)
-  scope.onmessage = ({ data }: MessageEvent<Packet>) => client.receive(data)
+  const page = new Page(scope, host)
+  scope.onmessage = ({ data }: MessageEvent<Packet>) => page.receive(data)
 }
 
 /** Says that this is the worker of its name now: see `SharedPlace`. One that is stuck hears of it when it is no more, and ends. */

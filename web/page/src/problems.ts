@@ -11,7 +11,8 @@ type Words = Pick<Problem, 'title' | 'advice'>
 const REBUILD =
   'If you run this relay, build it again with “make build” and restart it. Otherwise reload the page without its cache (Shift and reload).'
 
-const BY_CODE: Record<TomboloErrorCode, Words> = {
+/** Of the codes that `createNode` rejects with, or that a node ends with. */
+const BY_CODE: Partial<Record<TomboloErrorCode, Words>> = {
   unsupported: {
     title: 'This browser cannot run the node',
     advice: 'Use a current Chrome, Edge, Firefox or Safari.',
@@ -34,14 +35,14 @@ const BY_CODE: Record<TomboloErrorCode, Words> = {
   option: { title: 'The node could not be made', advice: 'Check the address of this page.' },
   'worker-unreachable': { title: 'The node’s worker could not be loaded', advice: REBUILD },
   restart: { title: 'The node is being started again', advice: 'Try again in a moment.' },
-  stream: { title: 'A stream failed', advice: 'Reload the page.' }, // no reason for a node not to be made
   crashed: { title: 'The node has stopped', advice: 'Reload the page to start it again.' },
 }
 
 /** What to say when the node could not be made, or has ended. */
 export function startProblem(error: unknown): Problem {
   const detail = message(error)
-  if (error instanceof TomboloError) return { kind: error.code, detail, ...BY_CODE[error.code] }
+  const words = error instanceof TomboloError ? BY_CODE[error.code] : undefined
+  if (error instanceof TomboloError && words !== undefined) return { kind: error.code, detail, ...words }
   return {
     kind: 'node',
     title: 'The node could not be made',

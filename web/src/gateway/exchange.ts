@@ -1,8 +1,10 @@
 /**
- * One request and its response on a `MessagePort`, between the service worker and the tab whose node answers. A body goes chunk by chunk,
- * and only as many as the other side has asked for: so memory stays bounded, and a tab or a worker that ends is noticed, which a
- * transferred stream does not tell. Nor does the port in Chromium, which has no `close` event: so the one side calls and the other answers.
+ * One request and its response on a `MessagePort`, between the service worker and the tab whose node answers. A body goes with credit, as
+ * `wire/credit.ts` has it. A tab or a worker that ends is noticed, of which the port tells nothing in Chromium, where it has no `close` event:
+ * so the one side calls and the other answers.
  */
+import { Inbox, type Part as BytesPart, Sending, waiting } from '../wire/credit.js'
+import { receiveError, sendError } from '../wire/errors.js'
 
 /** A request, as the service worker hands it on. */
 export interface Ask {
@@ -23,32 +25,22 @@ export interface Head {
 /** What is said beside bodies: `taken` comes at once, `gone` of a tab that has no node any more. */
 export type Word = { taken: true } | { gone: true } | { head: Head } | { abort: true }
 
-type Part =
-  | { call: true }
-  | { here: true }
-  | { bye: true }
-  | { more: true }
-  | { chunk: Uint8Array }
-  | { end: true }
-  | { failed: string }
-  | { cancel: true }
-
-/** How many chunks may be on their way that nobody has read yet. */
-const WINDOW = 8
+type Part = BytesPart | { call: true } | { here: true } | { bye: true }
 
 /** How often the worker calls, and after how long a silence the other side has gone. A busy page may take a while to answer. */
 const CALL_MS = 2_000
 const SILENCE_MS = 10_000
 
+const GONE_TEXT = 'the other side of the gateway has gone'
+
 /** One side of an exchange: at most one body goes out, and one comes in. */
 export class Exchange {
   readonly #port: MessagePort
   readonly #hear: (word: Word) => void
-  #credit = 0
-  #credited: (() => void) | undefined
-  #sending: ReadableStreamDefaultReader<Uint8Array> | undefined
+  readonly #inbox: Inbox
+  #sending: Sending | undefined
+  #credit = 0 // that came before there was something to send
   #receiving: ReadableStreamDefaultController<Uint8Array> | undefined
-  #asked = 0
   #closed = false
   #heard = Date.now()
   readonly #watch: ReturnType<typeof setInterval>
@@ -62,6 +54,7 @@ export class Exchange {
   ) {
     this.#port = port
     this.#hear = hear
+    this.#inbox = new Inbox(this.#post, 0) // nothing comes before somebody reads
     port.addEventListener('message', ({ data }: MessageEvent<Word | Part>) => this.#take(data))
     port.addEventListener('close', () => this.#lost())
     port.start()
@@ -83,49 +76,32 @@ export class Exchange {
   }
 
   /** Sends a body. Resolves when all of it has been posted, or the other side wants no more. */
-  async send(body: ReadableStream<Uint8Array>): Promise<void> {
-    const reader = (this.#sending = body.getReader())
-    try {
-      for (;;) {
-        while (this.#credit === 0 && !this.#closed) await new Promise<void>((resolve) => (this.#credited = resolve))
-        if (this.#closed) return
-        const { done, value } = await reader.read()
-        if (done) return this.#post({ end: true })
-        this.#credit--
-        const chunk = value.slice() // who made it may use its buffer again
-        this.#post({ chunk }, [chunk.buffer])
-      }
-    } catch (error) {
-      this.#post({ failed: error instanceof Error ? error.message : String(error) })
-    } finally {
-      this.#sending = undefined
-    }
+  send(body: ReadableStream<Uint8Array>): Promise<void> {
+    const sending = new Sending(body, this.#post, (outbox, piece) => outbox.putCopy(piece), this.#credit)
+    this.#sending = sending
+    if (this.#closed) sending.cancel(new TypeError(GONE_TEXT))
+    return sending.over
   }
 
   /** The body that comes. Cancelling it tells the other side; `ended` is called once nothing of it is to come any more. */
   receive(ended: () => void): ReadableStream<Uint8Array> {
-    const more = () => {
-      for (; this.#asked < WINDOW && !this.#closed; this.#asked++) this.#post({ more: true })
-    }
     this.#ended = ended
     return new ReadableStream<Uint8Array>(
       {
-        start: (controller) => {
-          this.#receiving = controller
-        },
-        pull: more,
-        cancel: () => {
+        start: (controller) => void (this.#receiving = controller),
+        pull: (controller) => this.#inbox.grant(controller.desiredSize ?? 0),
+        cancel: (reason) => {
           this.#receiving = undefined
-          this.#post({ cancel: true })
+          this.#post({ cancelled: sendError(reason) })
           ended()
         },
       },
-      { highWaterMark: 1 },
+      waiting(),
     )
   }
   #ended: () => void = () => {}
 
-  #post(part: Part, transfer: Transferable[] = []): void {
+  readonly #post = (part: Part, transfer: Transferable[] = []): void => {
     if (!this.#closed) this.#port.postMessage(part, transfer)
   }
 
@@ -138,19 +114,20 @@ export class Exchange {
     } else if ('bye' in data) {
       this.#port.close()
       this.#lost()
-    } else if ('more' in data) {
-      this.#credit++
-      this.#credited?.()
-    } else if ('chunk' in data) {
-      this.#asked--
-      this.#receiving?.enqueue(data.chunk)
+    } else if ('credit' in data) {
+      if (this.#sending === undefined) this.#credit += data.credit
+      else this.#sending.grant(data)
+    } else if ('data' in data) {
+      for (const bytes of data.data) {
+        this.#inbox.took(bytes)
+        this.#receiving?.enqueue(bytes)
+      }
     } else if ('end' in data) {
       this.#finish((controller) => controller.close())
     } else if ('failed' in data) {
-      this.#finish((controller) => controller.error(new TypeError(data.failed)))
-    } else if ('cancel' in data) {
-      void this.#sending?.cancel().catch(() => {})
-      this.#sending = undefined
+      this.#finish((controller) => controller.error(receiveError(data.failed)))
+    } else if ('cancelled' in data) {
+      this.#sending?.cancel(receiveError(data.cancelled))
     } else {
       this.#hear(data)
     }
@@ -168,9 +145,8 @@ export class Exchange {
     if (this.#closed) return
     this.#closed = true
     clearInterval(this.#watch)
-    this.#credited?.()
-    void this.#sending?.cancel().catch(() => {})
-    this.#finish((controller) => controller.error(new TypeError('the other side of the gateway has gone')))
+    this.#sending?.cancel(new TypeError(GONE_TEXT))
+    this.#finish((controller) => controller.error(new TypeError(GONE_TEXT)))
     this.over()
   }
 }

@@ -1,35 +1,16 @@
 /** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
-import type { Client, Made } from './client.js'
 import { TomboloError } from '../errors.js'
 import { compileFetched } from '../fetch.js'
-import { loadModule, type OnProgress } from '../load.js'
-import { NODE_EVENTS, Program, type RawNode } from '../program.js'
-import { Turns } from './turns.js'
+import { loadModule } from '../load.js'
+import { invoke, NODE_EVENTS, Program, type RawNode } from '../program.js'
 import type { NodeConfig } from '../types.js'
+import type { Born, Start } from '../wire/start.js'
+import { type Guest, type Made, Turns } from './turns.js'
 
 /** How long the identity of a worker that was ended may take to be free, in milliseconds. */
 const LOCK_MS = 5_000
 /** How long a shared worker waits for another page, in milliseconds. */
 const GRACE_MS = 1_000
-
-/** What may be given with the options of a node. */
-export interface Start {
-  /** Hears how far the program is, where the worker loads it. */
-  onProgress?: OnProgress | undefined
-  /** The lock of the identity that the node had in the worker before this one. */
-  lock?: string | undefined
-}
-
-/** What a page is told of a node that has started. */
-export interface Born {
-  id: string
-  network: string
-  version: string
-  /** The private key of a node whose key is kept nowhere, so that one that takes its place has it. */
-  key?: Uint8Array
-  /** The name of the Web Lock that holds a persistent identity. */
-  lock?: string
-}
 
 interface Running {
   readonly node: RawNode
@@ -38,9 +19,9 @@ interface Running {
 
 export class Host {
   readonly #shared: boolean
-  readonly #clients = new Set<Client>()
+  readonly #guests = new Set<Guest>()
   /** The pages that are frozen, or left and kept by the browser. */
-  readonly #resting = new WeakSet<Client>()
+  readonly #resting = new WeakSet<Guest>()
   readonly #turns: Turns
   #atRest = false
   #running: Promise<Running> | undefined
@@ -51,13 +32,13 @@ export class Host {
     this.#shared = shared
     this.#turns = new Turns(
       (method, args) => this.invoke(method, args),
-      (client) => !this.#resting.has(client),
+      (guest) => !this.#resting.has(guest),
     )
   }
 
   /** A page is there. */
-  enter(client: Client): void {
-    this.#clients.add(client)
+  enter(guest: Guest): void {
+    this.#guests.add(guest)
   }
 
   /**
@@ -81,27 +62,27 @@ export class Host {
   }
 
   /** Makes something that stays, and of which a node has only one: see `Turns`. */
-  take(client: Client, method: string, args: unknown[]): Promise<Made> {
-    return this.#turns.take(client, method, args)
+  take(guest: Guest, method: string, args: unknown[]): Promise<Made> {
+    return this.#turns.take(guest, method, args)
   }
 
   /** A page is frozen, or left. */
-  async rest(client: Client): Promise<void> {
-    this.#resting.add(client)
+  async rest(guest: Guest): Promise<void> {
+    this.#resting.add(guest)
     await this.#rest()
   }
 
   /** A page is back, or has the network back. */
-  async wake(client: Client): Promise<void> {
-    this.#resting.delete(client)
+  async wake(guest: Guest): Promise<void> {
+    this.#resting.delete(guest)
     await this.#wake()
   }
 
   /** A page has closed its node: what others use lives on. */
-  async leave(client: Client): Promise<void> {
-    if (!this.#clients.delete(client)) return
-    if (this.#clients.size > 0) {
-      await client.release()
+  async leave(guest: Guest): Promise<void> {
+    if (!this.#guests.delete(guest)) return
+    if (this.#guests.size > 0) {
+      await guest.release()
       return this.#rest()
     }
     const running = this.#running
@@ -115,23 +96,23 @@ export class Host {
    * The page has all that it was owed. A shared worker without any ends, since nobody else can end it; but not at once, for a page that finds it
    * in its end would wait for a word of it.
    */
-  async dismissed(client: Client): Promise<void> {
-    await this.leave(client).catch(() => {}) // unless it has
-    setTimeout(() => this.#clients.size === 0 && this.end(), GRACE_MS)
+  async dismissed(guest: Guest): Promise<void> {
+    await this.leave(guest).catch(() => {}) // unless it has
+    setTimeout(() => this.#guests.size === 0 && this.end(), GRACE_MS)
   }
 
   /** A page is gone without a word. If it was the last, the browser ends the worker, unless another one comes first. */
-  async lost(client: Client): Promise<void> {
-    this.#clients.delete(client)
-    await client.release()
+  async lost(guest: Guest): Promise<void> {
+    this.#guests.delete(guest)
+    await guest.release()
     await this.#rest()
   }
 
   /** The node rests when all of its pages do; till then, what they have is had by those who are awake. */
   async #rest(): Promise<void> {
-    const clients = [...this.#clients]
-    if (clients.some((client) => !this.#resting.has(client))) await this.#turns.pass()
-    else if (clients.length > 0) {
+    const guests = [...this.#guests]
+    if (guests.some((guest) => !this.#resting.has(guest))) await this.#turns.pass()
+    else if (guests.length > 0) {
       this.#atRest = true
       await this.#node?.rest()
     }
@@ -145,7 +126,7 @@ export class Host {
 
   /** The program is no more. */
   crashed(why: string): void {
-    for (const client of this.#clients) client.wire.tell('ended', why)
+    for (const guest of this.#guests) guest.tell('ended', why)
     this.end()
   }
 
@@ -179,7 +160,7 @@ export class Host {
     for (const type of NODE_EVENTS) {
       node.addEventListener(type, (event) => {
         const { detail } = event as CustomEvent<unknown>
-        for (const client of this.#clients) client.wire.tell('event', { type, detail })
+        for (const guest of this.#guests) guest.tell('event', { type, detail })
       })
     }
     const { id, network } = node
@@ -201,10 +182,4 @@ export class Host {
 /** What is answered is given away. */
 function handOut(born: Born): Born {
   return born.key === undefined ? born : { ...born, key: born.key.slice() }
-}
-
-export function invoke(object: unknown, method: string, args: unknown[]): unknown {
-  const f = (object as Record<string, unknown> | undefined)?.[method]
-  if (typeof f !== 'function') throw new TypeError(`there is no ${method} to call`)
-  return f.apply(object, args) as unknown
 }

@@ -2,7 +2,20 @@
  * What a node has only one of, and several pages want: the listener of a protocol, the responder and the validator of a type. The first of
  * the pages that are awake has it; when that one closes it, is frozen or gone, the next has.
  */
-import type { Client, Made } from './client.js'
+
+/** Something that the node has made, and a page calls. */
+export interface Made {
+  close(): Promise<void>
+  dropped?(): Promise<number>
+  [method: string]: unknown
+}
+
+/** Who has a share in the node of a worker: a page. */
+export interface Guest {
+  tell(what: string, detail?: unknown): void
+  /** Ends what it has. */
+  release(): Promise<void>
+}
 
 type Register = (method: string, args: unknown[]) => unknown
 
@@ -16,21 +29,21 @@ interface Queue {
 
 export class Turns {
   readonly #register: Register
-  readonly #awake: (client: Client) => boolean
+  readonly #awake: (guest: Guest) => boolean
   readonly #queues = new Map<string, Queue>()
 
-  constructor(register: Register, awake: (client: Client) => boolean) {
+  constructor(register: Register, awake: (guest: Guest) => boolean) {
     this.#register = register
     this.#awake = awake
   }
 
   /** Resolves when it has been made, or waits its turn. That a page asks for the same twice is for the program to refuse. */
-  async take(client: Client, method: string, args: unknown[]): Promise<Made> {
+  async take(guest: Guest, method: string, args: unknown[]): Promise<Made> {
     const key = `${method} ${String(args[0])}`
     const queue = this.#queues.get(key) ?? { turns: [], active: undefined, done: Promise.resolve() }
-    if (queue.turns.some((turn) => turn.client === client)) return (await this.#register(method, args)) as Made
+    if (queue.turns.some((turn) => turn.guest === guest)) return (await this.#register(method, args)) as Made
     this.#queues.set(key, queue)
-    const turn = new Turn(client, method, args, this.#register, () => this.#leave(key, queue, turn))
+    const turn = new Turn(guest, method, args, this.#register, () => this.#leave(key, queue, turn))
     queue.turns.push(turn)
     await this.#do(queue, () => this.#pass(key, queue))
     if (turn.failed !== undefined) throw turn.failed
@@ -69,7 +82,7 @@ export class Turns {
   /** Has the one whose turn it is begin. */
   async #pass(key: string, queue: Queue): Promise<void> {
     for (;;) {
-      const next = queue.turns.find(({ client }) => this.#awake(client))
+      const next = queue.turns.find(({ guest }) => this.#awake(guest))
       if (next !== queue.active) await this.#end(queue)
       if (queue.turns.length === 0) this.#queues.delete(key)
       if (next === undefined || next === queue.active) return
@@ -93,7 +106,7 @@ function remove(queue: Queue, turn: Turn): void {
 /** What one page has, or will have. */
 class Turn implements Made {
   [method: string]: unknown
-  readonly client: Client
+  readonly guest: Guest
   /** Whether the page knows that it has it. */
   told = false
   failed: Error | undefined
@@ -103,8 +116,8 @@ class Turn implements Made {
   readonly #leave: () => Promise<void>
   #made: Made | undefined
 
-  constructor(client: Client, method: string, args: unknown[], register: Register, leave: () => Promise<void>) {
-    this.client = client
+  constructor(guest: Guest, method: string, args: unknown[], register: Register, leave: () => Promise<void>) {
+    this.guest = guest
     this.#method = method
     this.#args = args
     this.#register = register
@@ -126,7 +139,7 @@ class Turn implements Made {
     if (!this.told) return
     const what = `${this.#method} ${String(this.#args[0])}`
     const message = `${what} was another tab's, and could not be this one's after it: ${error.message}`
-    this.client.wire.tell('event', { type: 'error', detail: { message } })
+    this.guest.tell('event', { type: 'error', detail: { message } })
   }
 
   async update(changes: object): Promise<void> {

@@ -2,16 +2,17 @@
  * A node in a worker, as its page has it. When the worker crashes, or answers no more, it is ended, and another takes its place: with the
  * same identity, and all that was registered.
  */
+import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
-import type { Born } from './host.js'
-import { Lasting, RemoteListener, RemotePresence, RemoteSubscription } from './lasting.js'
-import { Life } from './life.js'
 import type { OnProgress } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
-import type { Place } from './places.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
-import type { Wire } from './rpc.js'
 import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
+import type { Born } from '../wire/start.js'
+import { isSignal, type Wire } from '../wire/wire.js'
+import { Lasting, type Owner, RemoteListener, RemotePresence, RemoteSubscription } from './lasting.js'
+import { Life } from './life.js'
+import type { Place } from './places.js'
 
 /** More restarts than these within that time, in milliseconds, are no use. */
 const MAX_RESTARTS = 5
@@ -21,35 +22,10 @@ const START_PAUSE_MS = 3_000
 /** How many workers a node tries that say nothing: a shared one may be about to end when it is found. */
 const MAX_SILENT = 2
 
-/** The calls that go to the program as they are. */
-const CALLS = [
-  'addrs',
-  'peers',
-  'relays',
-  'addRelays',
-  'connect',
-  'disconnect',
-  'ping',
-  'echo',
-  'open',
-  'listeners',
-  'services',
-  'streams',
-  'closeStream',
-  'broadcast',
-  'recover',
-  'send',
-  'sendAll',
-  'sendTo',
-  'request',
-  'stats',
-  'rest',
-  'wake',
-] as const satisfies (keyof RawNode)[]
+export interface RemoteNode
+  extends PlainCalls, Pick<RawNode, 'open' | 'services' | 'sendTo' | 'addRelays' | 'rest' | 'wake'> {}
 
-export interface RemoteNode extends Pick<RawNode, (typeof CALLS)[number]> {}
-
-export class RemoteNode extends EventTarget implements RawNode, Carrier {
+export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place
   readonly #program: WebAssembly.Module | string
   readonly #config: NodeConfig
@@ -113,7 +89,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier {
   }
 
   async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.#life?.up !== true && signal instanceof AbortSignal) await raceAbort(this.wire(), signal)
+    if (this.#life?.up !== true && isSignal(signal)) await raceAbort(this.wire(), signal)
     return callWhile(this.ended, f, signal)
   }
 
@@ -156,7 +132,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier {
 
   async close(): Promise<void> {
     const life = this.#life
-    const closed = (this.#closed = new Error('node is closed'))
+    const closed = (this.#closed = new TomboloError('closed', 'the node is closed'))
     this.#up = Promise.reject(closed)
     this.#up.catch(() => {})
     try {
@@ -270,10 +246,11 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier {
   }
 }
 
-for (const method of CALLS) {
-  Object.defineProperty(RemoteNode.prototype, method, {
+for (const name of [...callsOf('plain', 'shaped'), 'addRelays', 'rest', 'wake'] as const) {
+  if (name in RemoteNode.prototype) continue // it has its own
+  Object.defineProperty(RemoteNode.prototype, name, {
     value: async function (this: RemoteNode, ...args: unknown[]) {
-      return (await this.wire()).call(0, method, args)
+      return (await this.wire()).call(0, name, args)
     },
   })
 }

@@ -3,48 +3,17 @@
  * to find a dependency; since comlink's table of what crosses in which way is one for the whole page, which is not ours; and since its
  * calls neither end with their worker nor carry what errors have beside their message.
  */
-import { TomboloError, type TomboloErrorCode } from '../errors.js'
-import type { CrossedStream, Part } from './crossing.js'
-import type { StreamReason } from '../types.js'
+import { TomboloError } from '../errors.js'
+import { isBytes, ownBytes } from './bytes.js'
+import { receiveError, sendError, type SentError } from './errors.js'
+import type { CrossedStream, Part } from './streams.js'
 
 /** The version of what crosses. Pages share a worker only with pages of their own version. */
-export const PROTOCOL = 2
-
-/** An error as it crosses: cloning it would lose its class, its code and its reason. */
-export interface SentError {
-  readonly name: string
-  readonly message: string
-  readonly code?: TomboloErrorCode
-  readonly reason?: StreamReason
-  readonly dom?: boolean
-}
-
-export function sendError(error: unknown): SentError {
-  if (!isError(error)) return { name: 'Error', message: String(error) }
-  const { name, message } = error
-  if (error instanceof DOMException) return { name, message, dom: true }
-  if (!(error instanceof TomboloError)) return { name, message }
-  const { code, reason } = error
-  return { name, message, code, ...(reason !== undefined && { reason }) }
-}
-
-/** The error that crossed. What the platform itself made of a failure is left as it is. */
-export function receiveError(sent: unknown): Error {
-  if (isError(sent)) return sent
-  const { name, message, code, reason, dom } = (sent ?? { name: 'Error', message: String(sent) }) as SentError
-  if (code !== undefined) return new TomboloError(code, message, reason === undefined ? {} : { reason })
-  if (dom) return new DOMException(message, name)
-  if (name === 'TypeError') return new TypeError(message)
-  if (name === 'RangeError') return new RangeError(message)
-  return Object.defineProperty(new Error(message), 'name', { value: name, configurable: true, writable: true })
-}
-
-function isError(value: unknown): value is Error {
-  return value instanceof Error || value instanceof DOMException
-}
+export const PROTOCOL = 3
 
 /** Stands, where it was found, for a value that cannot be cloned. */
-type Mark = [at: number, key: string | null, kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
+type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
+type Key = string | number
 
 interface Sent {
   values: unknown[]
@@ -82,11 +51,22 @@ export interface End {
 /** How many signals this thread has sent; their numbers are never used again. */
 let signals = 0
 
+/** How deep lists and objects may be in each other. */
+const MAX_DEPTH = 16
+
+/**
+ * A function that the other end may call until it is taken back, and not only while the call that it was given with lasts. One function may be
+ * lent more than once: each loan ends by itself.
+ */
+export class Loan {
+  constructor(readonly f: (...args: unknown[]) => unknown) {}
+}
+
 export class Wire {
   readonly #port: Port
   readonly #end: End
   readonly #pending = new Map<number, { resolve(value: unknown): void; reject(error: unknown): void }>()
-  readonly #functions = new Map<number, (...args: unknown[]) => unknown>()
+  readonly #functions = new Map<number, Loan>()
   readonly #aborts = new Map<number, AbortController>()
   #ended: Error | undefined
   #count = 0
@@ -110,9 +90,9 @@ export class Wire {
     if (this.#ended === undefined) this.#post({ kind: 'part', stream, part }, transfer)
   }
 
-  /** Forgets a function that was sent; it is called no more. */
-  forget(f: unknown): void {
-    for (const [id, known] of this.#functions) if (known === f) this.#functions.delete(id)
+  /** Takes back a function that was lent; it is called no more. */
+  takeBack(loan: Loan): void {
+    for (const [id, known] of this.#functions) if (known === loan) this.#functions.delete(id)
   }
 
   /** The other end is gone: what is pending rejects, and what is called later. */
@@ -131,9 +111,9 @@ export class Wire {
         return void this.#reply(packet.id, packet.sent, (args) => this.#end.answer(packet.on, packet.method, args))
       case 'apply':
         return void this.#reply(packet.id, packet.sent, (args) => {
-          const f = this.#functions.get(packet.f)
-          if (f === undefined) throw new Error('the function has been taken back')
-          return f(...args)
+          const loan = this.#functions.get(packet.f)
+          if (loan === undefined) throw new TomboloError('closed', 'the function has been taken back')
+          return loan.f(...args)
         })
       case 'abort':
         return this.#aborts.get(packet.signal)?.abort(receiveError(packet.reason))
@@ -158,8 +138,8 @@ export class Wire {
         this.#post(packet(id, sent), transfer)
       })
     } catch (error) {
-      if (this.#pending.delete(id)) throw new TypeError(`an argument cannot be given to a worker: ${String(error)}`)
-      throw error
+      if (!this.#pending.delete(id)) throw error
+      throw new TomboloError('argument', `an argument cannot be given to a worker: ${String(error)}`, { cause: error })
     } finally {
       release()
     }
@@ -187,62 +167,80 @@ export class Wire {
     this.#port.postMessage(packet, transfer)
   }
 
-  /** Looks at the values, and at what is in those of them that are objects, for what cannot be cloned, or need not be. */
+  /**
+   * Copies the values, and what is in those of them that are lists or plain objects, which may be a framework's proxies and could not be
+   * cloned; and marks what cannot cross by itself.
+   */
   #pack(args: unknown[]) {
     const marks: Mark[] = []
     const transfer: Transferable[] = []
     const releases: (() => void)[] = []
-    const one = (value: unknown, at: number, key: string | null): unknown => {
-      const mark = (kind: Mark[2], of?: unknown) => void marks.push([at, key, kind, of])
+    const one = (value: unknown, at: Key[]): unknown => {
+      const mark = (kind: Mark[1], of?: unknown) => void marks.push([at, kind, of])
       if (typeof value === 'function') {
-        const id = ++this.#count
-        this.#functions.set(id, value as (...args: unknown[]) => unknown)
-        return mark('function', { id, name: value.name })
+        const { id, name } = this.#lend(new Loan(value as Loan['f']))
+        releases.push(() => this.#functions.delete(id))
+        return mark('function', { id, name })
       }
+      if (value instanceof Loan) return mark('function', this.#lend(value))
       if (typeof value === 'symbol') return mark('opaque')
       if (typeof value !== 'object' || value === null) return value
       const stream = this.#end.sendStream?.(value)
       if (stream) return mark('stream', stream)
-      if (isSignal(value)) {
-        const signal = ++signals
-        const abort = () => this.#post({ kind: 'abort', signal, reason: sendError(value.reason) }, [])
-        value.addEventListener('abort', abort, { once: true })
-        releases.push(() => value.removeEventListener('abort', abort))
-        return mark('signal', { signal, reason: value.aborted ? sendError(value.reason) : null })
+      if (isSignal(value)) return mark('signal', this.#follow(value, releases))
+      if (isBytes(value)) {
+        const bytes = ownBytes(value, this.#end.givesBytes)
+        transfer.push(bytes.buffer)
+        return bytes
       }
+      if (at.length > MAX_DEPTH) {
+        throw new TomboloError('argument', `an argument has lists and objects that are more than ${MAX_DEPTH} deep`)
+      }
+      if (Array.isArray(value)) return value.map((inner, i) => one(inner, [...at, i]))
       switch (Object.prototype.toString.call(value)) {
-        case '[object Uint8Array]': {
-          const bytes = ownBytes(value as Uint8Array<ArrayBuffer>, this.#end.givesBytes)
-          transfer.push(bytes.buffer)
-          return bytes
-        }
-        case '[object Object]': {
-          if (key !== null) return value
-          const entries = Object.entries(value)
-          return Object.fromEntries(entries.map(([name, inner]) => [name, one(inner, at, name)]))
-        }
-        case '[object Array]':
+        case '[object Object]':
+          return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, one(inner, [...at, name])]))
         case '[object ArrayBuffer]':
         case '[object WebAssembly.Module]':
           return value
       }
       return mark('opaque')
     }
-    const values = args.map((value, i) => one(value, i, null))
-    return { sent: { values, marks }, transfer, release: () => releases.forEach((release) => release()) }
+    const release = () => releases.forEach((release) => release())
+    try {
+      return { sent: { values: args.map((value, i) => one(value, [i])), marks }, transfer, release }
+    } catch (error) {
+      release()
+      throw error
+    }
+  }
+
+  #lend(loan: Loan) {
+    const id = ++this.#count
+    this.#functions.set(id, loan)
+    return { id, name: loan.f.name }
+  }
+
+  /** Tells the other end when a signal is aborted. */
+  #follow(value: AbortSignal, releases: (() => void)[]) {
+    const signal = ++signals
+    const abort = () => this.#post({ kind: 'abort', signal, reason: sendError(value.reason) }, [])
+    value.addEventListener('abort', abort, { once: true })
+    releases.push(() => value.removeEventListener('abort', abort))
+    return { signal, reason: value.aborted ? sendError(value.reason) : null }
   }
 
   #unpack({ values, marks }: Sent) {
     const signals: number[] = []
-    for (const [at, key, kind, of] of marks) {
-      const value = this.#revive(kind, of, signals)
-      if (key === null) values[at] = value
-      else (values[at] as Record<string, unknown>)[key] = value
+    for (const [at, kind, of] of marks) {
+      const last = at.at(-1)!
+      const holder = at.slice(0, -1).reduce((inner, key) => (inner as Record<Key, unknown>)[key], values as unknown)
+      ;(holder as Record<Key, unknown>)[last] = this.#revive(kind, of, signals)
     }
     return { values, release: () => signals.forEach((signal) => this.#aborts.delete(signal)) }
   }
 
-  #revive(kind: Mark[2], of: unknown, signals: number[]): unknown {
+  #revive(kind: Mark[1], of: unknown, signals: number[]): unknown {
     switch (kind) {
       case 'function': {
         const { id, name } = of as { id: number; name: string }
@@ -266,13 +264,7 @@ export class Wire {
 }
 
 /** Goes by what a signal can do, as the program does: one of another frame is no instance of this frame's class. */
-function isSignal(value: object): value is AbortSignal {
-  const { aborted, addEventListener } = value as Partial<AbortSignal>
+export function isSignal(value: unknown): value is AbortSignal {
+  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>
   return typeof aborted === 'boolean' && typeof addEventListener === 'function'
-}
-
-/** Bytes that have their buffer to themselves: it can be transferred, and nothing else crosses with it. */
-export function ownBytes(bytes: Uint8Array, given: boolean): Uint8Array<ArrayBuffer> {
-  const alone = bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer
-  return given && alone ? (bytes as Uint8Array<ArrayBuffer>) : bytes.slice()
 }

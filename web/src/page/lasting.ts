@@ -1,9 +1,18 @@
 /** What a page has registered with a node in a worker: it stays registered over restarts. */
+import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
-import { RestartError } from '../errors.js'
-import type { RemoteNode } from './remote.js'
-import type { Wire } from './rpc.js'
+import { Loan, type Wire } from '../wire/wire.js'
 import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
+
+/** The node that has them, as far as they need it. */
+export interface Owner {
+  /** Aborted when there is no more node. */
+  readonly ended: AbortSignal
+  readonly closed: boolean
+  /** What leads to the worker, once there is one. */
+  wire(): Promise<Wire>
+  forget(lasting: Lasting): void
+}
 
 /** One thing that stays. */
 export class Lasting implements Registration {
@@ -13,22 +22,31 @@ export class Lasting implements Registration {
   failed: Error | undefined
   protected over = false
   protected dropped_ = 0
+  /** The functions among the arguments, as the worker of now has them. */
+  #loans: Loan[] = []
 
   constructor(
-    protected readonly node: RemoteNode,
+    protected readonly node: Owner,
     readonly method: string,
     readonly args: unknown[],
   ) {}
 
   async register(wire: Wire): Promise<void> {
     if (this.over) return this.node.forget(this)
+    const lent = this.args.map((arg) => (typeof arg === 'function' ? new Loan(arg as Loan['f']) : arg))
+    this.#loans = lent.filter((arg) => arg instanceof Loan)
     try {
-      this.id = (await wire.call(0, this.method, this.args)) as number
+      this.id = (await wire.call(0, this.method, lent)) as number
       this.failed = undefined
     } catch (error) {
-      wire.forget(this.args[1])
+      this.#takeBack(wire)
       throw error
     }
+  }
+
+  #takeBack(wire: Wire): void {
+    for (const loan of this.#loans) wire.takeBack(loan)
+    this.#loans = []
   }
 
   async close(): Promise<void> {
@@ -49,7 +67,7 @@ export class Lasting implements Registration {
       if (this.id === undefined) return
       const dropped = (await wire.call(this.id, 'end', [])) as number | undefined
       this.dropped_ = dropped ?? 0
-      wire.forget(this.args[1])
+      this.#takeBack(wire)
     } catch (error) {
       if (!(error instanceof RestartError || this.node.closed)) throw error
     }
@@ -58,7 +76,7 @@ export class Lasting implements Registration {
 
   protected async ask(method: string, args: unknown[]): Promise<unknown> {
     const wire = await this.node.wire()
-    if (this.id === undefined) throw this.failed ?? new Error(`the ${this.method} is closed`)
+    if (this.id === undefined) throw this.failed ?? new TomboloError('closed', `the ${this.method} is closed`)
     return wire.call(this.id, method, args)
   }
 }
@@ -70,7 +88,7 @@ export class RemoteListener extends Lasting implements Listener {
 
   async update(changes: ListenerLimits): Promise<void> {
     if (!((this as unknown) instanceof RemoteListener)) throw new TypeError('update was not called on a listener')
-    if (this.over || this.node.closed) throw this.failed ?? new Error('the listener is closed')
+    if (this.over || this.node.closed) throw this.failed ?? new TomboloError('closed', 'the listener is closed')
     await this.ask('update', [changes])
     this.args[2] = { ...(this.args[2] as ListenOptions | undefined), ...changes }
   }

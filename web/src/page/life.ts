@@ -1,15 +1,17 @@
 /** One worker as a page has it, from its start to its end. */
-import { type CrossedStream, type Part, ReceivedStream } from './crossing.js'
 import { TomboloError } from '../errors.js'
-import type { Born, Start } from './host.js'
-import type { Hired } from './places.js'
-import { type Packet, Wire } from './rpc.js'
 import type { NodeConfig } from '../types.js'
+import type { Born, Start } from '../wire/start.js'
+import { type CrossedStream, type Part, ReceivedStream } from '../wire/streams.js'
+import { type Packet, Wire } from '../wire/wire.js'
+import type { Hired } from './places.js'
 
 /** How often a worker is asked whether it is there, in milliseconds. */
 const BEAT_MS = 1_000
 /** How many times it may fail to answer. They are counted, and no clock is read: a page that slept, or was throttled, did not ask. */
 const MAX_UNANSWERED = 5
+/** The same while the node starts, which is work without a pause: most of a minute on a slow phone that is busy with more. */
+const MAX_UNANSWERED_STARTING = 60
 /** How long a shared worker may take to say its first word, in milliseconds: it may have to be loaded. */
 const HELLO_MS = 15_000
 
@@ -65,7 +67,6 @@ export class Life {
     if (page !== undefined) this.#patience = setTimeout(() => this.#died(this.#mute()), HELLO_MS)
     const { onProgress, lock } = start
     const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock])) as Born
-    this.wire.forget(onProgress)
     this.up = true
     return born
   }
@@ -103,8 +104,9 @@ export class Life {
   }
 
   #beat(): void {
-    if (this.#unanswered >= MAX_UNANSWERED) {
-      this.#died(new TomboloError('crashed', `the worker of the node did not answer ${MAX_UNANSWERED} heartbeats`))
+    const most = this.up ? MAX_UNANSWERED : MAX_UNANSWERED_STARTING
+    if (this.#unanswered >= most) {
+      this.#died(new TomboloError('crashed', `the worker of the node did not answer ${most} heartbeats`))
       return
     }
     this.#unanswered++

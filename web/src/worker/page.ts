@@ -1,25 +1,17 @@
-/** One page that uses the node of a worker, and what it has there. */
-import { type Part, SentStream } from './crossing.js'
-import { type Born, type Host, invoke } from './host.js'
+/** One page that uses the node of a worker, as the worker has it, and what the page has there. */
+import { type Call, type CallName, CALLS } from '../calls.js'
 import type { OnProgress } from '../load.js'
-import { type Packet, type Port, Wire } from './rpc.js'
+import { invoke } from '../program.js'
 import { peerStream, type RawStream } from '../stream.js'
 import type { LoadProgress, NodeConfig } from '../types.js'
+import type { Born } from '../wire/start.js'
+import { type Part, SentStream } from '../wire/streams.js'
+import { type Packet, type Port, Wire } from '../wire/wire.js'
+import type { Host } from './host.js'
+import type { Guest, Made } from './turns.js'
 
-/** Something that the node has made, and the page calls. */
-export interface Made {
-  close(): Promise<void>
-  dropped?(): Promise<number>
-  [method: string]: unknown
-}
-
-/** Calls that bring an object; the page is given its number. */
-const MAKERS = new Set(['listen', 'subscribe', 'validate', 'presence', 'respond'])
-/** Those of which the node has only one a name. */
-const SINGLE = new Set(['listen', 'validate', 'respond'])
-
-export class Client {
-  readonly wire: Wire
+export class Page implements Guest {
+  readonly #wire: Wire
   readonly #host: Host
   readonly #made = new Map<number, Made>()
   readonly #streams = new Map<number, SentStream>()
@@ -29,7 +21,7 @@ export class Client {
 
   constructor(port: Port, host: Host) {
     this.#host = host
-    this.wire = new Wire(port, {
+    this.#wire = new Wire(port, {
       givesBytes: true,
       answer: (on, method, args) => (on === 0 ? this.#onNode(method, args) : this.#onMade(on, method, args)),
       told: (what, detail) => this.#told(what, detail),
@@ -39,7 +31,11 @@ export class Client {
   }
 
   receive(packet: Packet): void {
-    this.wire.receive(packet)
+    this.#wire.receive(packet)
+  }
+
+  tell(what: string, detail?: unknown): void {
+    this.#wire.tell(what, detail)
   }
 
   /** Ends what the page has. What subscriptions still hold can be read. */
@@ -54,8 +50,10 @@ export class Client {
     if (method === 'close') return this.#host.leave(this)
     if (method === 'rest') return this.#host.rest(this)
     if (method === 'wake') return this.#host.wake(this)
-    if (!MAKERS.has(method)) return this.#host.invoke(method, args)
-    const made = SINGLE.has(method) ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
+    const { way } = (CALLS as Record<string, Call>)[method as CallName] ?? { way: 'plain' }
+    if (way !== 'one' && way !== 'many') return this.#host.invoke(method, args)
+    // It brings an object; the page is given its number.
+    const made = way === 'one' ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
     const object = (await made) as Made
     if (this.#gone) {
       await object.close()
@@ -87,7 +85,7 @@ export class Client {
   }
 
   #told(what: string, detail: unknown): void {
-    if (what === 'beat') this.wire.tell('beat')
+    if (what === 'beat') this.#wire.tell('beat')
     else if (what === 'hello') this.#enter(detail as string)
     else if (what === 'bye') void this.#host.dismissed(this)
   }
@@ -95,10 +93,10 @@ export class Client {
   /** The page is there, and of a shared worker holds a lock for as long as it is. */
   #enter(lock: string | undefined): void {
     this.#host.enter(this)
-    this.wire.tell('hello')
+    this.#wire.tell('hello')
     if (lock === undefined) return
     void navigator.locks.request(lock, () => {
-      this.wire.end(new Error('the page is gone'))
+      this.#wire.end(new Error('the page is gone'))
       return this.#host.lost(this)
     })
   }
@@ -111,7 +109,7 @@ export class Client {
       stream.reset()
       return { id, peer: stream.peer, protocol: stream.protocol }
     }
-    const post = (part: Part, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
+    const post = (part: Part, transfer?: Transferable[]) => this.#wire.part(id, part, transfer)
     this.#streams.set(id, new SentStream(stream, post, () => this.#streams.delete(id)))
     return { id, peer: stream.peer, protocol: stream.protocol }
   }

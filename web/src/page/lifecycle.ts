@@ -1,4 +1,4 @@
-import type { RawNode } from './program.js'
+import type { RawNode } from '../program.js'
 
 /**
  * Tells a node in a worker what its page is told: that the page is left or frozen, that it is back, and that the network is. In a page the

@@ -1,0 +1,133 @@
+/** The calls on a node: what each is given and brings, and in which way it goes. Everything else that knows of calls goes by this. */
+import type { NodeStats } from './stats.js'
+import type {
+  BroadcastOptions,
+  CallOptions,
+  HistoryLimits,
+  ListenerInfo,
+  PeerInfo,
+  Recovery,
+  Reservation,
+  SendOptions,
+  SendReport,
+  StreamInfo,
+} from './types.js'
+
+/** The calls that go to the program as they are, wherever it runs. Each rejects with a `TomboloError`: see its codes. */
+export interface PlainCalls {
+  /** The addresses under which this node can be dialled, each ending in `/p2p/<id>`. */
+  addrs(): Promise<string[]>
+
+  /** The peers that are connected now. */
+  peers(): Promise<PeerInfo[]>
+
+  /** The reservations that are held now. */
+  relays(): Promise<Reservation[]>
+
+  /** Connects to a peer by multiaddr or, where its addresses are known, by its id. Resolves to its id. */
+  connect(addrOrPeer: string, options?: CallOptions): Promise<string>
+
+  /** Closes all connections to a peer. */
+  disconnect(peer: string): Promise<void>
+
+  /** Measures a round trip, in milliseconds. */
+  ping(peer: string, options?: CallOptions): Promise<number>
+
+  /** Sends bytes to a peer's echo service and resolves to what came back. */
+  echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
+
+  /** The protocols that this node answers. */
+  listeners(): Promise<ListenerInfo[]>
+
+  /** The streams that are open now, or the last 256 that have ended. */
+  streams(options?: { ended?: boolean }): Promise<StreamInfo[]>
+
+  /** Resets a stream at both ends. */
+  closeStream(id: number): Promise<void>
+
+  /** Tells every subscriber of a type, signed. Rejects where no peer is known to be on the type, unless told to `wait`. */
+  broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
+
+  /** Keeps the broadcasts of a type that this node hears, for peers that were away, and for `recover`. */
+  keepHistory(type: string, limits?: HistoryLimits): Promise<void>
+
+  /** Asks peers for the broadcasts of a type that this node missed; they go to the subscriptions. */
+  recover(type: string, options?: CallOptions): Promise<Recovery>
+
+  /** Sends a message to one peer, connecting first where needed. Resolves when it has been handed to the connection. */
+  send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void>
+
+  /** Sends a message to several peers. Resolves to who was reached, and why others were not. */
+  sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
+
+  /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */
+  request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
+
+  /** What the node has counted since it was made. */
+  stats(): Promise<NodeStats>
+}
+
+/**
+ * What becomes of a call on its way to the program.
+ *
+ * - `plain`: it is passed on as it is
+ * - `shaped`: `TomboloNode` has a form of its own for it, and below that it is passed on as it is
+ * - `many`: it makes something that stays, and is made again in a new worker
+ * - `one`: the same, and of one name there is one a node, so that the pages of a shared worker take turns
+ * - `life`: each part of the way has its own share in it
+ */
+export type Way = 'plain' | 'shaped' | 'many' | 'one' | 'life'
+
+export interface Call {
+  way: Way
+  /** What it is given, by name. The signal that ends it is in `options`. */
+  args: readonly string[]
+}
+
+export const CALLS = {
+  addrs: { way: 'plain', args: [] },
+  peers: { way: 'plain', args: [] },
+  relays: { way: 'plain', args: [] },
+  connect: { way: 'plain', args: ['peer', 'options'] },
+  disconnect: { way: 'plain', args: ['peer'] },
+  ping: { way: 'plain', args: ['peer', 'options'] },
+  echo: { way: 'plain', args: ['peer', 'bytes', 'options'] },
+
+  open: { way: 'shaped', args: ['peer', 'protocol', 'options'] },
+  listen: { way: 'one', args: ['protocol', 'handler', 'limits'] },
+  listeners: { way: 'plain', args: [] },
+  services: { way: 'shaped', args: ['peer', 'options'] },
+  streams: { way: 'plain', args: ['which'] },
+  closeStream: { way: 'plain', args: ['id'] },
+
+  subscribe: { way: 'many', args: ['type', 'buffering'] },
+  broadcast: { way: 'plain', args: ['type', 'bytes', 'options'] },
+  validate: { way: 'one', args: ['type', 'f'] },
+  presence: { way: 'many', args: ['type'] },
+  keepHistory: { way: 'plain', args: ['type', 'limits'] },
+  recover: { way: 'plain', args: ['type', 'options'] },
+  send: { way: 'plain', args: ['peer', 'type', 'bytes', 'options'] },
+  sendAll: { way: 'plain', args: ['peers', 'type', 'bytes', 'options'] },
+  sendTo: { way: 'shaped', args: ['filter', 'type', 'bytes', 'options'] },
+  request: { way: 'plain', args: ['peer', 'type', 'bytes', 'options'] },
+  respond: { way: 'one', args: ['type', 'f'] },
+
+  stats: { way: 'plain', args: [] },
+  addRelays: { way: 'life', args: ['relays'] },
+  privateKey: { way: 'life', args: [] },
+  rest: { way: 'life', args: [] },
+  wake: { way: 'life', args: [] },
+  close: { way: 'life', args: [] },
+} as const satisfies Record<string, Call>
+
+export type CallName = keyof typeof CALLS
+
+/** The calls that go these ways. */
+export function callsOf(...ways: Way[]): CallName[] {
+  return (Object.keys(CALLS) as CallName[]).filter((name) => ways.includes(CALLS[name].way))
+}
+
+/** Which argument of a call has its signal, or -1. */
+export function optionsAt(name: CallName): number {
+  return (CALLS[name] as Call).args.indexOf('options')
+}
