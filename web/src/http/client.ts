@@ -115,25 +115,23 @@ function makeHeaders(init: HeadersInit | undefined): Headers {
 async function goesOn(request: Outgoing, response: Response, hops: number): Promise<boolean> {
   const refuse = async (why: string) => {
     await response.body?.cancel()
-    throw new TypeError(`${response.url}: ${why}`)
+    throw new TypeError(why)
   }
   const location = response.headers.get('location')
-  if (request.redirect === 'error') await refuse(`the response is a redirect to ${location ?? 'nowhere'}`)
+  const to = location === null ? null : resolve(location, request.url)
+  const within = to?.host === request.url.host && /^https?:$/.test(to.protocol)
+  const is = `the response is a redirect to ${within ? to.pathname + to.search : (to?.href ?? location ?? 'nowhere')}`
+  if (request.redirect === 'error') return refuse(is)
   if (location === null) return false
-  let to: URL
-  try {
-    to = new URL(escapeBytes(location), request.url)
-  } catch {
-    return refuse(`the response is a redirect to ${JSON.stringify(location)}, which is no URL`)
-  }
-  if (!/^https?:$/.test(to.protocol)) return refuse(`the response is a redirect to ${to.href}, which is not HTTP`)
-  if (to.host !== request.url.host) return false
+  if (to === null) return refuse(`${is}, which is no URL`)
+  if (!/^https?:$/.test(to.protocol)) return refuse(`${is}, which is not HTTP`)
+  if (!within) return false
   if (hops === MAX_REDIRECTS) return refuse('there were too many redirects')
 
   const { status } = response
   const again = request.body?.again() ?? null
   if (status !== 303 && request.body !== null && again === null) {
-    return refuse(`the response is a redirect (${status}), and a body that is a stream cannot be sent twice`)
+    return refuse(`${is} (${status}), and a body that is a stream cannot be sent twice`)
   }
   const { method, headers } = request
   const becomesGet = status === 303 ? method !== 'GET' && method !== 'HEAD' : status < 303 && method === 'POST'
@@ -146,6 +144,14 @@ async function goesOn(request: Outgoing, response: Response, hops: number): Prom
   request.url = to
   request.redirected = true
   return true
+}
+
+function resolve(location: string, base: URL): URL | null {
+  try {
+    return new URL(escapeBytes(location), base)
+  } catch {
+    return null
+  }
 }
 
 async function exchange(open: Open, peer: string, request: Outgoing): Promise<Response> {

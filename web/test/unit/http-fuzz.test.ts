@@ -272,7 +272,7 @@ class Generator {
 }
 
 /** What RFC 9112 demands or grants and one of the oracles refuses: empty lines before a request, strings and spaces in chunk extensions, HTTP/1.2. */
-const DEMANDED = /^\r\n|\r\n\r\n\r\n|;[^\r\n]*["= ]| ;|HTTP\/1\.2/
+const DEMANDED = /^\r\n|\r\n\r\n\r\n|[^\n]\r\n(?:GET|POST|PUT) |;[^\r\n]*["= ]| ;|HTTP\/1\.2/
 
 /** What is wrong with how ours understood a connection, if anything is. */
 function judge(sent: string, ours: Understood, oracles: Understood[]): string | undefined {
