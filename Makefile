@@ -72,8 +72,8 @@ test: ## all tests, and what each stage took (make test-web, test-native, fuzz, 
 	done; echo "make test: all passed ($${took#, })"
 
 .PHONY: test-web
-test-web: web/node_modules/.package-lock.json web/test/node24/node_modules/.package-lock.json ## the package's units, under this machine's Node.js and under 24
-	cd web && npm run --silent test:unit
+test-web: bin/httporacle web/node_modules/.package-lock.json web/test/node24/node_modules/.package-lock.json ## the package's units, under this machine's Node.js and under 24
+	cd web && HTTP_ORACLE=$(CURDIR)/bin/httporacle npm run --silent test:unit
 
 .PHONY: test-native
 test-native: services ## Go, natively, with the race detector
@@ -118,6 +118,10 @@ test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the 
 .PHONY: bin/testpeer
 bin/testpeer:
 	$(GO) build -o $@ ./native/internal/testpeer
+
+.PHONY: bin/httporacle
+bin/httporacle:
+	$(GO) build -o $@ ./native/internal/httporacle
 
 .PHONY: bin/messenger
 bin/messenger:

@@ -436,6 +436,77 @@ web.describe('serve', () => {
     expect((await ask(port, '/still')).status).toBe(200)
   })
 
+  web('gives the handler a Request with all headers, in clones, too', async ({ tab, native, id }) => {
+    const protocol = `/x/app${++names}/http`
+    await tab.evaluate(async (protocol) => {
+      await window.tombolo!.serve(protocol, async (request) => {
+        const names = ['cookie', 'host', 'origin', 'x-own', 'content-type']
+        const of = (r: Request) => names.map((name) => r.headers.get(name))
+        const copy = new Request(request.clone())
+        const form = await request.clone().formData()
+        return Response.json({
+          url: request.url.replace(/^http:\/\/[^/]*/, ''),
+          headers: [of(request), of(request.clone())],
+          copied: [copy.headers.get('x-own'), (await copy.blob()).type, form.get('a')],
+          bytes: [...request.headers.get('x-bytes')!].map((c) => c.charCodeAt(0)),
+        })
+      })
+    }, protocol)
+    const port = Number((await native.call<string>('forward', protocol, id)).split('/').at(-1))
+    const headers = {
+      cookie: 'a=1',
+      host: 'some.example',
+      origin: 'http://o',
+      'x-own': 'yes',
+      'content-type': 'application/x-www-form-urlencoded',
+    }
+    const all = Object.values(headers)
+    const told = await ask(port, '//admin/x', {
+      method: 'POST',
+      headers: { ...headers, 'x-bytes': '\x80\x9f\xe9' },
+      body: Buffer.from('a=b'),
+    })
+    expect(told.status, told.body.toString()).toBe(200)
+    expect(JSON.parse(told.body.toString())).toEqual({
+      url: '//admin/x',
+      headers: [all, all],
+      copied: ['yes', 'application/x-www-form-urlencoded', 'b'],
+      bytes: [0x80, 0x9f, 0xe9],
+    })
+  })
+
+  web('aborts the signal of a handler that waits when its caller gives up', async ({ tab, native, id }) => {
+    const protocol = `/x/app${++names}/http`
+    await tab.evaluate(async (protocol) => {
+      const record = window as unknown as { asked: number; gone: number; wanted: number }
+      Object.assign(record, { asked: 0, gone: 0, wanted: 0 })
+      await window.tombolo!.serve(protocol, (request) => {
+        const { pathname } = new URL(request.url)
+        request.signal.addEventListener('abort', () => record.gone++)
+        record.asked++
+        if (pathname === '/wait') return new Promise<Response>(() => {})
+        return new Response(new ReadableStream({ start: (c) => c.enqueue(new Uint8Array([1])) }))
+      })
+    }, protocol)
+    for (const path of ['/wait', '/idle']) {
+      await tab.evaluate(() => (window as unknown as { wanted: number }).wanted++)
+      const addr = await native.call<string>('forward', protocol, id)
+      const req = request({ host: '127.0.0.1', port: Number(addr.split('/').at(-1)), path })
+      req.on('error', () => {})
+      req.on('response', (res) => res.on('error', () => {}).resume())
+      req.end()
+      await tab.waitForFunction(() => {
+        const { asked, wanted } = window as unknown as { asked: number; wanted: number }
+        return asked === wanted
+      })
+      req.socket!.resetAndDestroy()
+      await tab.waitForFunction(() => {
+        const { gone, wanted } = window as unknown as { gone: number; wanted: number }
+        return gone === wanted
+      })
+    }
+  })
+
   web('tells the handler when its caller is gone', async ({ tab, native, id }) => {
     const port = await serve(tab, native, id)
     const req = request({ host: '127.0.0.1', port, path: '/never' })

@@ -107,8 +107,9 @@ export class TomboloNode extends EventTarget {
 
   /**
    * Requests a path of a peer's HTTP service, on a stream of its own. Resolves to a `Response` as the platform's `fetch` does: with the head,
-   * while the body is still on its way. A body of the request may stream, too. `init.signal` ends it at the peer. Rejects with a
-   * `TomboloError` whose `reason` says why there is no stream; a body that is cut short fails, and never looks complete.
+   * while the body is still on its way. A body of the request may stream, too. `init.signal` ends it at the peer. Redirects within the
+   * service are followed; one to another host is handed out. Rejects with a `TomboloError` whose `reason` says why there is no stream, and
+   * with a `TypeError` where `fetch` would. A body that is cut short fails, and never looks complete.
    */
   fetch(peer: string, protocol: string, path: string, init?: RequestInit): Promise<Response> {
     const options = { allowCustomProtocol: protocol === KUBO_HTTP }
@@ -117,7 +118,8 @@ export class TomboloNode extends EventTarget {
 
   /**
    * Answers HTTP under a protocol, as `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
-   * client does. A handler that fails is a 500 to the caller, and an `error` event here.
+   * client does. A handler that fails is a 500 to the caller, and an `error` event here. `request.headers` has what a browser keeps out of its
+   * own Requests, too, such as cookie and host; so have clones, but no `new Request(request)`.
    */
   serve(protocol: string, handler: HttpHandler, options?: ListenOptions): Promise<Listener> {
     if (typeof handler !== 'function') {

@@ -66,4 +66,6 @@ test('a reference to a path of the service leads below its prefix, and any other
     ['http://[', 'http://['],
   ]
   for (const [ref, to] of cases) assert.equal(locate(ref, target, here), to)
+  assert.equal(locate('b', { ...target, path: '//admin/a' }, here), `${below}//admin/b`)
+  assert.equal(locate('?q', { ...target, path: '//admin/a' }, here), `${below}//admin/a?q`)
 })
