@@ -5,67 +5,77 @@ interface Go {
   readonly importObject: WebAssembly.Imports & { gojs: Record<string, (sp: number) => void> }
   /** A view of the program's memory. */
   readonly mem: DataView
+  /** What the program has of JavaScript, by number. Gone when the program has ended. */
+  readonly _values?: unknown[]
   exit: (code: number) => void
   run(instance: WebAssembly.Instance): Promise<void>
   _resume: () => void
 }
-type GoClass = new () => Go
+export type GoClass = new () => Go
+type Glue = (names: Record<string, unknown>) => GoClass
 
 type Globals = Record<string, unknown>
 
-/** What `wasm_exec.js` sets where it is missing, and what the program looks for when it starts. */
-const LENT = ['fs', 'process', 'path'] as const
+/** The number of the global object among a program's values. */
+const GLOBAL = 5
 const MAX_OUTPUT = 4096
 
 /** Told once, when a program ends. It never ends by itself. */
 export type OnEnd = (why: TomboloError) => void
 
-let loading: Promise<{ Go: GoClass; lent: Globals }> | undefined
+/**
+ * What `wasm_exec.js` and Go's own packages need of the platform, as it was when this package was loaded: what a page does to these
+ * globals later, such as a test's fake timers, does not reach a program.
+ */
+const PLATFORM = {
+  Array,
+  Date,
+  Object,
+  TextDecoder,
+  TextEncoder,
+  Uint8Array,
+  clearTimeout: globalThis.clearTimeout.bind(globalThis),
+  crypto: globalThis.crypto,
+  performance: clock(),
+  setTimeout: globalThis.setTimeout.bind(globalThis),
+}
+
+let loading: Promise<Glue> | undefined
 
 /**
- * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program, and puts the globals back as
- * they were. Returns what it had set. May be called early, while the program is still on its way.
+ * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program. May be called early, while the program is
+ * still on its way.
  */
-export function importGo(): Promise<{ Go: GoClass; lent: Globals }> {
-  loading ??= (async () => {
-    const giveBack = keepGlobals(['Go', ...LENT])
-    try {
-      await import('./wasm_exec.js')
-      const { Go, ...lent } = giveBack()
-      return { Go: Go as GoClass, lent }
-    } catch (cause) {
-      giveBack()
+export function importGo(): Promise<Glue> {
+  loading ??= import('./wasm_exec.js').then(
+    (module) => module.default,
+    (cause: unknown) => {
       loading = undefined
       throw new TomboloError('wasm-unreachable', `wasm_exec.js could not be loaded: ${String(cause)}`, { cause })
-    }
-  })()
+    },
+  )
   return loading
 }
 
 /**
- * Starts a Go program and returns the global of the given name that it sets. That global, and those that Go needs while
- * it starts, are gone when this returns.
+ * Starts a Go program and returns the global of the given name that it sets. It is not set in the page, nor is any other: the program
+ * sees globals of its own, whatever the page has under their names.
  */
 export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<unknown> {
-  const { Go, lent } = await importGo()
+  const glue = await importGo()
+  const globals: Globals = { ...PLATFORM }
+  const Go = glue({ ...PLATFORM, globalThis: globals })
   const go = new Go()
   const output = captureOutput(go)
+  shield(go, globals)
   const end = once((why: string) => onEnd(new TomboloError('crashed', `the program of the node ended: ${why}`)))
   go.exit = (code) => end(firstLine(output()) || `exit code ${code}`)
   endOnTrap(go, end)
   const instance = await instantiate(module, go)
 
-  const globals = globalThis as unknown as Globals
-  const giveBack = keepGlobals([name, ...LENT])
   let failure: unknown
-  let value: unknown
-  try {
-    for (const key of LENT) globals[key] ??= lent[key]
-    go.run(instance).catch((cause: unknown) => end(String((failure = cause))))
-    value = globals[name]
-  } finally {
-    giveBack()
-  }
+  go.run(instance).catch((cause: unknown) => end(String((failure = cause))))
+  const value = globals[name]
   if (value === undefined) {
     await Promise.resolve() // lets `failure` arrive
     const why = firstLine(output()) || (failure === undefined ? 'it started, but set nothing' : String(failure))
@@ -83,18 +93,49 @@ async function instantiate(module: WebAssembly.Module, go: Go): Promise<WebAssem
   }
 }
 
-/** Remembers globals; the returned function puts them back and returns what they were just before. */
-function keepGlobals(names: readonly string[]): () => Globals {
-  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const)
-  return () => {
-    const found: Globals = {}
-    for (const [name, descriptor] of before) {
-      found[name] = (globalThis as unknown as Globals)[name]
-      if (descriptor !== undefined) Object.defineProperty(globalThis, name, descriptor)
-      else delete (globalThis as unknown as Globals)[name]
+/**
+ * Leads the program to `globals` where it asks the global object for a name that is there, and with all that it sets. `wasm_exec.js` takes
+ * `globals` for the global object itself, which has to be the platform's in all else: its methods work on no other.
+ */
+function shield(go: Go, globals: Globals): void {
+  const { gojs } = go.importObject
+  const lead = (method: string, applies: (name: string) => boolean) => {
+    const original = gojs[method]!
+    gojs[method] = (sp) => {
+      const at = sp >>> 0
+      if (go.mem.getUint32(at + 8, true) !== GLOBAL || !isReference(go, at + 8)) return original(sp)
+      go._values![GLOBAL] = applies(text(go, at + 16)) ? globals : globalThis
+      try {
+        original(sp)
+      } finally {
+        if (go._values !== undefined) go._values[GLOBAL] = globalThis
+      }
     }
-    return found
   }
+  lead('syscall/js.valueGet', (name) => Object.hasOwn(globals, name))
+  lead('syscall/js.valueSet', () => true)
+}
+
+/** Whether a value of the program is the number of one in JavaScript, and not a number itself. */
+function isReference(go: Go, at: number): boolean {
+  return (go.mem.getUint32(at + 4, true) & 0x7ff80000) === 0x7ff80000
+}
+
+function text(go: Go, at: number): string {
+  return new PLATFORM.TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
+}
+
+/** Bytes of the program's memory that a pointer leads to. */
+function bytesAt(go: Go, pointer: number, length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(go.mem.buffer as ArrayBuffer, Number(go.mem.getBigInt64(pointer, true)), length)
+}
+
+/** The clock of the platform, or one that stands in where a page has put something else in its place. It never goes back. */
+function clock(): { now(): number } {
+  const platform: unknown = globalThis.performance
+  if (typeof (platform as Performance | undefined)?.now === 'function') return platform as Performance
+  let last = 0
+  return { now: () => (last = Math.max(last, Date.now())) }
 }
 
 /**
@@ -102,15 +143,14 @@ function keepGlobals(names: readonly string[]): () => Globals {
  * The program's own standard output does not come this way.
  */
 function captureOutput(go: Go): () => string {
-  const decoder = new TextDecoder()
+  const decoder = new PLATFORM.TextDecoder()
   let kept = ''
   let line = ''
   go.importObject.gojs['runtime.wasmWrite'] = (sp) => {
     sp >>>= 0
-    const at = Number(go.mem.getBigInt64(sp + 16, true))
-    const text = decoder.decode(new Uint8Array(go.mem.buffer, at, go.mem.getInt32(sp + 24, true)), { stream: true })
-    if (kept.length < MAX_OUTPUT) kept += text
-    line += text
+    const written = decoder.decode(bytesAt(go, sp + 16, go.mem.getInt32(sp + 24, true)), { stream: true })
+    if (kept.length < MAX_OUTPUT) kept += written
+    line += written
     const end = line.lastIndexOf('\n')
     if (end < 0) return
     console.error(line.slice(0, end))
