@@ -83,6 +83,22 @@ test.describe('the program of the README runs as it stands', () => {
     await program.stop()
   })
 
+  test('under Node.js, and the process ends once the node is closed', async ({ project, relay }) => {
+    await writeFile(
+      `${project}/close.js`,
+      `import { createNode } from '@tombolo/node'
+      const { addrs } = await (await fetch(new URL('/.well-known/tombolo', '${relay.url}'))).json()
+      const node = await createNode({ relays: addrs })
+      await new Promise((resolve) => node.addEventListener('relay:reserved', resolve))
+      await node.close()
+      // Sockets end when the far end has answered; nothing else may be waited for.
+      console.log(process.getActiveResourcesInfo().filter((what) => !/TCP|TLS|Pipe/.test(what)).join() || 'nothing')`,
+    )
+    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
+    const options = { encoding: 'utf8', timeout: 60_000 } as const
+    expect(execFileSync(process.execPath, [...flags, `${project}/close.js`], options)).toBe('nothing\n')
+  })
+
   test('as a script of a page, without a bundler', async ({ page: tab, project, native }) => {
     await writeFile(
       `${project}/bare.html`,

@@ -7,6 +7,8 @@ interface Go {
   readonly mem: DataView
   /** What the program has of JavaScript, by number. Gone when the program has ended. */
   readonly _values?: unknown[]
+  /** The timers under way. Those of Node.js keep its process from ending. */
+  readonly _scheduledTimeouts: Map<number, { ref?(): void; unref?(): void }>
   exit: (code: number) => void
   run(instance: WebAssembly.Instance): Promise<void>
   _resume: () => void
@@ -24,9 +26,10 @@ const MAX_OUTPUT = 4096
 export type OnEnd = (why: TomboloError) => void
 
 /**
- * What `wasm_exec.js` and Go's own packages need of the platform, as it was when this package was loaded: what a page does to these
- * globals later, such as a test's fake timers, does not reach a program.
+ * What `wasm_exec.js`, Go's own packages and this module need of the platform, as it was when the module was loaded. What a page does to
+ * these globals later, such as a test's fake timers, does not reach a program.
  */
+const { Array, Date, Object, TextDecoder, TextEncoder, Uint8Array, crypto } = globalThis
 const PLATFORM = {
   Array,
   Date,
@@ -35,7 +38,7 @@ const PLATFORM = {
   TextEncoder,
   Uint8Array,
   clearTimeout: globalThis.clearTimeout.bind(globalThis),
-  crypto: globalThis.crypto,
+  crypto,
   performance: clock(),
   setTimeout: globalThis.setTimeout.bind(globalThis),
 }
@@ -57,14 +60,28 @@ export function importGo(): Promise<Glue> {
   return loading
 }
 
+/** A Go program that has been started. */
+export interface Started {
+  /** The global of the name that was asked for. */
+  readonly value: unknown
+  /** Whether a process of Node.js is kept from ending by the program's timers. It is not at first. */
+  keepAlive(on: boolean): void
+}
+
 /**
- * Starts a Go program and returns the global of the given name that it sets. It is not set in the page, nor is any other: the program
+ * Starts a Go program, and takes the global of the given name that it sets. It is not set in the page, nor is any other: the program
  * sees globals of its own, whatever the page has under their names.
  */
-export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<unknown> {
+export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<Started> {
   const glue = await importGo()
   const globals: Globals = { ...PLATFORM }
-  const Go = glue({ ...PLATFORM, globalThis: globals })
+  let kept = false
+  const setTimeout = (f: () => void, ms: number) => {
+    const timer: number | NodeJS.Timeout = PLATFORM.setTimeout(f, ms)
+    if (!kept && typeof timer === 'object') timer.unref()
+    return timer
+  }
+  const Go = glue({ ...PLATFORM, setTimeout, globalThis: globals })
   const go = new Go()
   const output = captureOutput(go)
   shield(go, globals)
@@ -81,7 +98,13 @@ export async function startGo(module: WebAssembly.Module, name: string, onEnd: O
     const why = firstLine(output()) || (failure === undefined ? 'it started, but set nothing' : String(failure))
     throw new TomboloError('wasm-invalid', `the program did not set globalThis.${name}: ${why}`)
   }
-  return value
+  const keepAlive = (on: boolean) => {
+    kept = on
+    for (const timer of go._scheduledTimeouts.values())
+      if (on) timer.ref?.()
+      else timer.unref?.()
+  }
+  return { value, keepAlive }
 }
 
 async function instantiate(module: WebAssembly.Module, go: Go): Promise<WebAssembly.Instance> {
@@ -122,7 +145,7 @@ function isReference(go: Go, at: number): boolean {
 }
 
 function text(go: Go, at: number): string {
-  return new PLATFORM.TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
+  return new TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
 }
 
 /** Bytes of the program's memory that a pointer leads to. */
@@ -143,7 +166,7 @@ function clock(): { now(): number } {
  * The program's own standard output does not come this way.
  */
 function captureOutput(go: Go): () => string {
-  const decoder = new PLATFORM.TextDecoder()
+  const decoder = new TextDecoder()
   let kept = ''
   let line = ''
   go.importObject.gojs['runtime.wasmWrite'] = (sp) => {
@@ -160,15 +183,21 @@ function captureOutput(go: Go): () => string {
 }
 
 /**
- * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks that come
- * after an end of whatever kind do nothing.
+ * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks and
+ * timers that come after an end of whatever kind do nothing.
  */
 function endOnTrap(go: Go, end: (why: string) => void): void {
   let gone = false
-  const resume = go._resume.bind(go)
   const exit = go.exit
-  go.exit = (code) => {
+  const over = () => {
     gone = true
+    // wasm_exec.js would ask such a timer's program again and again why it does not take it.
+    for (const timer of go._scheduledTimeouts.values()) PLATFORM.clearTimeout(timer as number)
+    go._scheduledTimeouts.clear()
+  }
+  const resume = go._resume.bind(go)
+  go.exit = (code) => {
+    over()
     exit(code)
   }
   go._resume = () => {
@@ -178,7 +207,7 @@ function endOnTrap(go: Go, end: (why: string) => void): void {
     } catch (cause) {
       if (gone) return // it ended further down, and wasm_exec.js stumbles over that on its way back
       if (!(cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError)) throw cause
-      gone = true
+      over()
       end(String(cause))
     }
   }

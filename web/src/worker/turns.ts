@@ -30,7 +30,7 @@ export class Turns {
     const queue = this.#queues.get(key) ?? { turns: [], active: undefined, done: Promise.resolve() }
     if (queue.turns.some((turn) => turn.client === client)) return (await this.#register(method, args)) as Made
     this.#queues.set(key, queue)
-    const turn = new Turn(client, method, args, this.#register, () => this.#leave(key, queue, turn))
+    const turn: Turn = new Turn(client, method, args, this.#register, () => this.#leave(key, queue, turn))
     queue.turns.push(turn)
     await this.#do(queue, () => this.#pass(key, queue))
     if (turn.failed !== undefined) throw turn.failed

@@ -4,6 +4,7 @@ import { test, type TestContext } from 'node:test'
 import { startGo } from '../../src/go.js'
 
 const program = new WebAssembly.Module(await readFile(new URL('../../crash.wasm', import.meta.url)))
+const { Object } = globalThis // the tests take the global away
 const never = () => assert.fail('the program ended')
 
 /** What Go and its wasm_exec.js look for among the globals, and what they set there. */
@@ -29,7 +30,8 @@ async function occupied(names: string[], descriptor: PropertyDescriptor, f: () =
 }
 
 const start = async () => {
-  const api = (await startGo(program, 'tombolo', never)) as { version: string; createNode(): Promise<{ id: string }> }
+  const { value } = await startGo(program, 'tombolo', never)
+  const api = value as { version: string; createNode(): Promise<{ id: string }> }
   assert.equal(api.version, 'crash')
   assert.equal((await api.createNode()).id, 'nobody')
 }
@@ -43,8 +45,7 @@ test('a program starts whatever is under the names that Go looks for, and leaves
     [NAMES.slice(0, 5), { get: thrown, set: thrown }],
     [CONSTRUCTORS, { value: class {}, writable: true }],
   ] as [string[], PropertyDescriptor][]) {
-    // Node.js itself needs these while it imports the glue.
-    await start()
+    await start() // Node.js itself needs some of them to import the glue
     await occupied(names, descriptor, start)
   }
 })
@@ -67,7 +68,7 @@ async function end(how: string): Promise<string[]> {
         resolve()
       }
       startGo(program, 'tombolo', ended)
-        .then((api) => (api as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode())
+        .then(({ value }) => (value as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode())
         .then((node) => {
           node.ping(how)
           node.ping(how)
@@ -92,4 +93,23 @@ test('a program that ends is told once, with what it said', async () => {
     assert.equal(ends.length, 1)
     assert.match(ends[0]!, /^crashed: .*panic: out of sand/)
   }
+})
+
+test("a program's timers keep a process alive only while they are to", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((what) => what === 'Timeout').length
+  let resolve!: (why: unknown) => void
+  const promise = new Promise((done) => (resolve = done))
+  const { value, keepAlive } = await startGo(program, 'tombolo', resolve)
+  const node = await (value as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode()
+  const output = console.error
+  console.error = () => {}
+  const before = timers()
+  node.ping('panic in time')
+  const idle = timers()
+  keepAlive(true)
+  const kept = timers()
+  node.ping('panic in time')
+  assert.deepEqual([idle - before, kept - before > 0], [0, true])
+  await promise
+  console.error = output
 })
