@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -13,6 +14,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
 // ParsePeer reads how a person names a peer: a peer id, or a multiaddr that
@@ -60,6 +62,24 @@ func ParsePeers(list []string) ([]peer.AddrInfo, error) {
 		infos = append(infos, info)
 	}
 	return infos, nil
+}
+
+// ParseRelays reads a list of relays, each a multiaddr that ends in /p2p/<id> or the
+// http:// or https:// URL of its page, and tells the two apart.
+func ParseRelays(list []string) (relays []peer.AddrInfo, urls []string, err error) {
+	var addrs []string
+	for _, s := range list {
+		if strings.HasPrefix(s, "/") {
+			addrs = append(addrs, s)
+			continue
+		}
+		if _, err := reservation.ParseURL(s); err != nil {
+			return nil, nil, err
+		}
+		urls = append(urls, s)
+	}
+	relays, err = ParsePeers(addrs)
+	return relays, urls, err
 }
 
 // Connect connects to a peer given as a multiaddr ending in /p2p/<id>, or as a

@@ -52,7 +52,7 @@ export interface RawNode extends EventTarget {
   addrs(): Promise<string[]>
   peers(): Promise<PeerInfo[]>
   relays(): Promise<Reservation[]>
-  /** Holds reservations on these relays, too. */
+  /** Holds reservations on these relays, too. They are named as in the options. */
   addRelays(relays: string[]): Promise<void>
   connect(addrOrPeer: string, options?: CallOptions): Promise<string>
   disconnect(peer: string): Promise<void>
