@@ -139,7 +139,7 @@ bench: build bin/testpeer bin/messenger chromium web/bench/node_modules/.package
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
 
 .PHONY: lint
-lint: bin/staticcheck web/node_modules/.package-lock.json ## formatting and vetting, Go for both platforms and TypeScript
+lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting and vetting, Go for both platforms and TypeScript; the references can be made
 	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
 	$(GO) vet ./...
 	cd native/bench && $(GO) vet .

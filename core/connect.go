@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -13,6 +14,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
 // ParsePeer reads how a person names a peer: a peer id, or a multiaddr that
@@ -62,6 +64,24 @@ func ParsePeers(list []string) ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
+// ParseRelays reads a list of relays, each a multiaddr that ends in /p2p/<id> or the
+// http:// or https:// URL of its page, and tells the two apart.
+func ParseRelays(list []string) (relays []peer.AddrInfo, urls []string, err error) {
+	var addrs []string
+	for _, s := range list {
+		if strings.HasPrefix(s, "/") {
+			addrs = append(addrs, s)
+			continue
+		}
+		if _, err := reservation.ParseURL(s); err != nil {
+			return nil, nil, err
+		}
+		urls = append(urls, s)
+	}
+	relays, err = ParsePeers(addrs)
+	return relays, urls, err
+}
+
 // Connect connects to a peer given as a multiaddr ending in /p2p/<id>, or as a
 // bare peer id, and returns its id. See ConnectPeer.
 func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
@@ -76,7 +96,9 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 // once where there is one already. The peer is dialled at the addresses given.
 // Where none is, it is looked for: at the addresses already known, through every
 // relay that this node is connected to, and in the mesh, where the error is that
-// of discovery.Discovery.Connect.
+// of discovery.Discovery.Connect. A node that has relays looks again for five
+// seconds, unless ctx ends before: the peer, or the node itself, may be just arriving
+// there.
 //
 // Direct addresses given explicitly are dialled even when the peer is connected
 // through a relay, so that a direct connection can be asked for.
@@ -105,6 +127,15 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	return nil
 }
 
+// A peer that is not found may be just arriving, as may this node itself: two that
+// are started together, of which one calls the other at once. So a node that has
+// relays looks for a peer for arriveTime, less often each time.
+const (
+	arriveTime  = 5 * time.Second
+	arriveFirst = 100 * time.Millisecond // between two attempts, at first
+	arriveMost  = time.Second            // and at most
+)
+
 // find connects to a peer of which only the id is given.
 func (n *Node) find(ctx context.Context, p peer.ID) error {
 	if n.host.Network().Connectedness(p) != network.NotConnected {
@@ -117,6 +148,28 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 	if len(addrs) == 0 {
 		addrs = n.circuitAddrs()
 	}
+	err := n.findAt(ctx, p, addrs)
+	until := time.Now().Add(arriveTime)
+	for wait := arriveFirst; err != nil && n.mayArrive(ctx) && time.Now().Before(until); wait = min(2*wait, arriveMost) {
+		select {
+		case <-time.After(wait):
+			err = n.findAt(ctx, p, slices.Concat(n.host.Peerstore().Addrs(p), n.circuitAddrs()))
+		case <-ctx.Done():
+		case <-n.closed:
+			return ErrClosed
+		}
+	}
+	return err
+}
+
+// mayArrive says whether it is any use to look again for a peer that was not found.
+func (n *Node) mayArrive(ctx context.Context) bool {
+	relays, unanswered := n.Relays()
+	return ctx.Err() == nil && !n.Resting() && len(relays)+len(unanswered) > 0
+}
+
+// findAt connects to a peer at the addresses given, or else where the mesh knows it.
+func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) error {
 	if len(addrs) > 0 {
 		err := n.dial(ctx, peer.AddrInfo{ID: p, Addrs: addrs})
 		if err == nil || ctx.Err() != nil {

@@ -232,6 +232,15 @@ func (n *Node) Reservations() []reservation.Reservation {
 	return n.reservations.Held()
 }
 
+// Relays lists the relays that the node is to hold reservations on, with their
+// addresses, and the URLs of those that have not told any yet.
+func (n *Node) Relays() (relays []peer.AddrInfo, unanswered []string) {
+	if n.reservations == nil {
+		return nil, nil
+	}
+	return n.reservations.Relays(), n.reservations.Unanswered()
+}
+
 // AddRelays has the node hold reservations on these relays, too, up to the
 // number that its keeper holds at once. See [reservation.Keeper.Add].
 func (n *Node) AddRelays(relays []peer.AddrInfo) error {
@@ -239,6 +248,15 @@ func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 		return errors.New("the node keeps no reservations")
 	}
 	return n.reservations.Add(relays)
+}
+
+// AddRelayURLs has the node hold reservations on the relays of these pages, too, as
+// http:// or https:// URLs. See [reservation.Keeper.AddURLs].
+func (n *Node) AddRelayURLs(urls []string) error {
+	if n.reservations == nil {
+		return errors.New("the node keeps no reservations")
+	}
+	return n.reservations.AddURLs(urls)
 }
 
 // ErrProtocolTaken is returned by Handle for a protocol that already has a

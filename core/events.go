@@ -33,7 +33,8 @@ const (
 	// Peer; Err says why. It is trying to get the reservation back.
 	ReservationLost
 	// ReservationFailed: the relay Peer could not be reached, or gave no
-	// reservation; Err says why. It is tried again, less often each time.
+	// reservation; Err says why. It is tried again, less often each time. Where
+	// the page URL has not told yet who the relay is, Peer is empty.
 	ReservationFailed
 	// EchoAnswered: Peer had Bytes bytes echoed.
 	EchoAnswered
@@ -55,6 +56,7 @@ type Event struct {
 	Type    EventType
 	Time    time.Time
 	Peer    peer.ID
+	URL     string // of a relay that was given by it
 	Addrs   []ma.Multiaddr
 	Expires time.Time
 	Bytes   int64
@@ -153,7 +155,7 @@ func (n *Node) reservationsPart() Part {
 		Name: "reservations",
 		Start: func(context.Context) error {
 			return n.reservations.Start(n.host, func(r reservation.Reservation, lost error) {
-				ev := Event{Type: ReservationMade, Peer: r.Relay, Addrs: r.Addrs, Expires: r.Expires}
+				ev := Event{Type: ReservationMade, Peer: r.Relay, URL: r.URL, Addrs: r.Addrs, Expires: r.Expires}
 				switch {
 				case lost != nil && r.Expires.IsZero():
 					ev.Type, ev.Err = ReservationFailed, lost

@@ -44,6 +44,11 @@ type Options struct {
 	// address. The node comes up whether or not they answer, and keeps trying.
 	Relays []peer.AddrInfo
 
+	// RelayURLs are further relays, each by the http:// or https:// URL of its page,
+	// which is asked for the relay's addresses, and again when they are of no use
+	// any more. One that does not answer is tried again.
+	RelayURLs []string
+
 	// Listen are the addresses to listen on (see stack.ParseListen). If nil,
 	// every transport on every interface, on one TCP and one UDP port that the
 	// system picks; if empty but not nil, none.
@@ -100,7 +105,10 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	keeper, err := reservation.New(o.Relays, reservation.Options{Logger: o.Logger})
+	keeper, err := reservation.New(o.Relays, reservation.Options{Get: get, Network: o.Network, Logger: o.Logger})
+	if err == nil {
+		err = keeper.AddURLs(o.RelayURLs)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}

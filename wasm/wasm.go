@@ -10,6 +10,7 @@
 package wasm
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
 // Names of the transports in Options.
@@ -38,6 +40,11 @@ type Options struct {
 
 	// Relays are where the node reserves slots, each with its addresses.
 	Relays []peer.AddrInfo
+
+	// RelayURLs are further relays, each by the http:// or https:// URL of its page,
+	// which is asked for the relay's addresses, and again when they are of no use
+	// any more. One that does not answer is tried again.
+	RelayURLs []string
 
 	// Network separates meshes. If empty, core.DefaultNetwork.
 	Network string
@@ -75,7 +82,11 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 			return nil, err
 		}
 	}
-	keeper, err := reservation.New(opts.Relays, reservation.Options{Logger: opts.Logger})
+	network := cmp.Or(opts.Network, core.DefaultNetwork)
+	keeper, err := reservation.New(opts.Relays, reservation.Options{Get: jsio.Fetch, Network: network, Logger: opts.Logger})
+	if err == nil {
+		err = keeper.AddURLs(opts.RelayURLs)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -174,6 +174,8 @@ func port(t *testing.T, p *farside.Peer, proto string) string {
 func TestOptionsThatCannotBeAreRefused(t *testing.T) {
 	_, err := wasm.New(bounded(t), wasm.Options{Transports: []string{"pigeon"}})
 	require.ErrorContains(t, err, `unknown transport "pigeon"`)
+	_, err = wasm.New(bounded(t), wasm.Options{RelayURLs: []string{"wss://relay.example"}})
+	require.ErrorContains(t, err, `"wss://relay.example"`)
 	if !webtransport.Available() {
 		_, err = wasm.New(bounded(t), wasm.Options{Transports: []string{wasm.WebTransport}})
 		require.ErrorContains(t, err, "does not offer WebTransport")

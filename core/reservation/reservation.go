@@ -57,6 +57,12 @@ type Options struct {
 	// to a half. A reservation that is lost sooner than MaxBackoff after it was
 	// made counts as a failure. If zero, DefaultMinBackoff and DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
+	// Get asks the pages of relays: see AddURLs. If nil, relays can be given by
+	// their addresses only.
+	Get Get
+	// Network is the mesh that relays should be of. One that says that it is of
+	// another is used with a warning. If empty, any.
+	Network string
 	// Logger receives attempts and losses. If nil, nothing is logged.
 	Logger *slog.Logger
 }
@@ -66,11 +72,12 @@ type Reservation struct {
 	Relay   peer.ID
 	Addrs   []ma.Multiaddr // circuit addresses of this node, at most 32, without its own /p2p/<id>
 	Expires time.Time      // unless it is renewed; at most an hour ahead
+	URL     string         // of the relay's page, where it was given by that
 }
 
 // Observer is told of each reservation made, or of one lost and why; and of each
-// attempt that failed, where r has nothing but the relay. Calls come one at a
-// time for a relay; it must not block.
+// attempt that failed, where r has nothing but the relay, or its URL alone where that
+// has not answered yet. Calls come one at a time for a relay; it must not block.
 type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.
@@ -93,13 +100,6 @@ type Keeper struct {
 
 	closeOnce sync.Once
 	closeErr  error
-}
-
-// relay is one of those to reserve on. The mutex of the Keeper guards its addresses.
-type relay struct {
-	peer.AddrInfo
-	wake chan struct{}
-	left chan struct{} // holds a token after a connection to it ended
 }
 
 // New makes a keeper for the given relays, each with at least one address.
@@ -141,34 +141,35 @@ func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ids := make(map[peer.ID]struct{}, len(k.relays)+len(relays))
-	for _, r := range k.relays {
-		ids[r.ID] = struct{}{}
+	find := func(id peer.ID) int {
+		return slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == id })
+	}
+	fresh := make(map[peer.ID]struct{}, len(relays))
+	for _, r := range relays {
+		if find(r.ID) < 0 {
+			fresh[r.ID] = struct{}{}
+		}
+	}
+	if most := len(k.relays) + len(fresh); most > maxRelays {
+		return fmt.Errorf("reservations are kept on at most %d relays, not on %d", maxRelays, most)
 	}
 	for _, r := range relays {
-		ids[r.ID] = struct{}{}
-	}
-	if len(ids) > maxRelays {
-		return fmt.Errorf("reservations are kept on at most %d relays, not on %d", maxRelays, len(ids))
-	}
-	for _, r := range relays {
-		if i := slices.IndexFunc(k.relays, func(known *relay) bool { return known.ID == r.ID }); i >= 0 {
-			known := k.relays[i]
-			known.Addrs = distinct(slices.Concat(r.Addrs, known.Addrs), maxKnownAddrs)
-			k.rouse(known)
+		if i := find(r.ID); i >= 0 {
+			k.relays[i].learn(r.Addrs)
+			k.rouse(k.relays[i])
 			continue
 		}
-		added := &relay{
-			AddrInfo: peer.AddrInfo{ID: r.ID, Addrs: distinct(r.Addrs, maxKnownAddrs)},
-			wake:     make(chan struct{}, 1),
-			left:     make(chan struct{}, 1),
-		}
-		k.relays = append(k.relays, added)
-		if k.ctx != nil {
-			k.begin(added)
-		}
+		k.add(newRelay(r, ""))
 	}
 	return nil
+}
+
+// add takes a relay up. The mutex is held.
+func (k *Keeper) add(r *relay) {
+	k.relays = append(k.relays, r)
+	if k.ctx != nil {
+		k.begin(r)
+	}
 }
 
 // AddrsFactory adds the circuit addresses to a host's own: give it to the host
@@ -277,13 +278,16 @@ func (k *Keeper) rouse(r *relay) {
 	}
 }
 
-// Relays lists the relays given to New and Add, with their addresses.
+// Relays lists the relays to reserve on, with their addresses. One whose page has not
+// answered yet is not among them: see Unanswered.
 func (k *Keeper) Relays() []peer.AddrInfo {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	relays := make([]peer.AddrInfo, len(k.relays))
-	for i, r := range k.relays {
-		relays[i] = peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}
+	relays := make([]peer.AddrInfo, 0, len(k.relays))
+	for _, r := range k.relays {
+		if r.ID != "" {
+			relays = append(relays, peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)})
+		}
 	}
 	return relays
 }
@@ -318,18 +322,19 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 		}
 		lasted, err := k.hold(ctx, r)
 		<-k.slots
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, errKnown) {
 			return
 		}
+		info, page := k.known(r)
 		if lasted == 0 && k.rest() == nil {
-			k.observe(Reservation{Relay: r.ID}, err)
+			k.observe(Reservation{Relay: info.ID, URL: page}, err)
 		}
 		if lasted >= k.opts.MaxBackoff {
 			backoff = k.opts.MinBackoff
 		}
 		wait := backoff - rand.N(backoff/2+1)
 		backoff += min(backoff, k.opts.MaxBackoff-backoff)
-		k.opts.Logger.Info("no reservation", "relay", r.ID, "error", err, "retry", wait)
+		k.opts.Logger.Info("no reservation", "relay", info.ID, "page", page, "error", err, "retry", wait)
 		select {
 		case <-time.After(wait):
 		case <-r.wake:
@@ -362,18 +367,11 @@ func (k *Keeper) enter(ctx context.Context) bool {
 	}
 }
 
-// info is what is known of a relay now.
-func (k *Keeper) info(r *relay) peer.AddrInfo {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}
-}
-
 // hold connects, reserves and renews until the reservation is lost. It returns how
 // long there was one, 0 if there was none, and how it ended.
 func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err error) {
-	relay := k.info(of)
-	if err := k.connect(ctx, relay); err != nil {
+	relay, err := k.reach(ctx, of)
+	if err != nil {
 		return 0, err
 	}
 	k.host.ConnManager().Protect(relay.ID, protectTag)
@@ -383,6 +381,7 @@ func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err
 	if err != nil {
 		return 0, err
 	}
+	_, r.URL = k.known(of)
 	made := time.Now()
 	k.set(r)
 	select {
@@ -390,10 +389,11 @@ func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err
 	default:
 	}
 	for {
-		err := k.waitLoss(ctx, of, renew)
+		err := k.waitLoss(ctx, of, relay.ID, renew)
 		if err == nil { // time to renew
 			next, wait, failed := k.renew(ctx, relay, r, renew)
 			if failed == nil {
+				next.URL = r.URL
 				r, renew = next, wait
 				k.set(r)
 				continue
@@ -409,12 +409,12 @@ var errDisconnected = errors.New("connection to the relay ended")
 
 // waitLoss returns nil when so much time has passed, or why the reservation is no
 // more.
-func (k *Keeper) waitLoss(ctx context.Context, of *relay, wait time.Duration) error {
+func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		// The state decides: the token may be of an earlier connection.
-		if k.host.Network().Connectedness(of.ID) == network.NotConnected {
+		if k.host.Network().Connectedness(relay) == network.NotConnected {
 			return errDisconnected
 		}
 		select {

@@ -58,6 +58,9 @@ func (n *node) describe(ev core.Event) (string, map[string]any) {
 	case core.ReservationLost:
 		return "relay:lost", map[string]any{"relay": id, "reason": ev.Err.Error()}
 	case core.ReservationFailed:
+		if ev.Peer == "" {
+			id = ev.URL
+		}
 		return "relay:failed", map[string]any{"relay": id, "reason": ev.Err.Error()}
 	case core.EchoAnswered:
 		return "echo", map[string]any{"peer": id, "bytes": ev.Bytes}

@@ -115,15 +115,18 @@ func (n *node) jsRelays([]js.Value) (any, error) {
 }
 
 func (n *node) jsAddRelays(args []js.Value) (any, error) {
-	list, err := stringsArgument("relays", "an array of multiaddrs", argument(args, 0))
+	list, err := stringsArgument("relays", relaysWanted, argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
-	relays, err := core.ParsePeers(list)
+	relays, urls, err := core.ParseRelays(list)
 	if err != nil {
 		return nil, optionError("relays", err)
 	}
-	return nil, n.AddRelays(relays)
+	if err := n.AddRelays(relays); err != nil {
+		return nil, err
+	}
+	return nil, n.AddRelayURLs(urls)
 }
 
 func (n *node) jsConnect(args []js.Value) (any, error) {

@@ -45,11 +45,11 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 	if opts.Network, err = o.words("network", "a name"); err != nil {
 		return opts, keep, err
 	}
-	relays, err := o.strings("relays", "an array of multiaddrs")
+	relays, err := o.strings("relays", relaysWanted)
 	if err != nil {
 		return opts, keep, err
 	}
-	if opts.Relays, err = core.ParsePeers(relays); err != nil {
+	if opts.Relays, opts.RelayURLs, err = core.ParseRelays(relays); err != nil {
 		return opts, keep, optionError("relays", err)
 	}
 	if opts.Transports, err = o.strings("transports", `an array of "webtransport" and "websocket"`); err != nil {
@@ -60,6 +60,8 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 	}
 	return opts, keep, nil
 }
+
+const relaysWanted = "an array of URLs and multiaddrs"
 
 // maxKey bounds a private key, bytes: an RSA key of 8192 bits has 5 KB.
 const maxKey = 64 << 10

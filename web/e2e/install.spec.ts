@@ -33,7 +33,7 @@ const test = base.extend<object, Project>({
       await writeFile(`${dir}/package.json`, '{ "private": true, "type": "module" }')
       // It has no dependencies, so that nothing is asked of a registry.
       run(dir, 'install', '--offline', '--no-audit', '--no-fund', `./${filename}`)
-      await writeFile(`${dir}/main.js`, (await snippet(READMES[0]!)).replace('http://localhost:8080/', relay.url))
+      await writeFile(`${dir}/main.js`, (await snippet(READMES[0]!)).replace('http://localhost:8080', relay.url))
       await writeFile(`${dir}/index.html`, page('/main.js'))
       await use(dir)
       await rm(dir, { recursive: true, force: true })
@@ -81,6 +81,21 @@ test.describe('the program of the README runs as it stands', () => {
     const [line] = await program.lines(/hello, all$/)
     await heardBy(native, line!)
     await program.stop()
+  })
+
+  test('under Node.js, and the process ends once the node is closed', async ({ project, relay }) => {
+    await writeFile(
+      `${project}/close.js`,
+      `import { createNode } from '@tombolo/node'
+      const node = await createNode({ relays: ['${relay.url}'] })
+      await new Promise((resolve) => node.addEventListener('relay:reserved', resolve))
+      await node.close()
+      // Sockets end when the far end has answered; nothing else may be waited for.
+      console.log(process.getActiveResourcesInfo().filter((what) => !/TCP|TLS|Pipe/.test(what)).join() || 'nothing')`,
+    )
+    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
+    const options = { encoding: 'utf8', timeout: 60_000 } as const
+    expect(execFileSync(process.execPath, [...flags, `${project}/close.js`], options)).toBe('nothing\n')
   })
 
   test('as a script of a page, without a bundler', async ({ page: tab, project, native }) => {

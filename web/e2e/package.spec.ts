@@ -33,6 +33,31 @@ test('loading the package and making a node leaves no global behind', async ({ p
   expect(await globals()).toEqual(before)
 })
 
+// What a page may have under names that Go looks for; `names` is bound to them. Each is put there by a classic script.
+const occupied: Record<string, string> = {
+  'values of its own': `for (const name of names) window[name] = { env: {} }`,
+  'values that cannot be changed': `for (const name of names) Object.defineProperty(window, name, { value: { env: {} } })`,
+  'getters that throw': `for (const name of names) Object.defineProperty(window, name, { get() { throw new Error(name) } })`,
+  'variables and functions': `var fs = 0, process = { env: {} }, tombolo = 'mine'; function path() {} const Go = 1`,
+  'no clock': `var performance = {}`,
+}
+for (const [what, script] of Object.entries(occupied)) {
+  test(`a program starts in a page that has ${what} under the names of Go's globals, and leaves them there`, async ({
+    page,
+  }) => {
+    await page.addScriptTag({ content: script.replace('names', `['fs', 'process', 'path', 'Go', 'tombolo']`) })
+    const globals = () =>
+      page.evaluate(() =>
+        Object.entries(Object.getOwnPropertyDescriptors(window)).map(([name, { value, writable, configurable }]) =>
+          JSON.stringify([name, typeof value === 'object' ? '' : String(value), writable, configurable]),
+        ),
+      )
+    const before = await globals()
+    expect(await create(page, `{ worker: 'none' }`)).toHaveProperty('id')
+    expect(await globals()).toEqual(before)
+  })
+}
+
 test('a bad option rejects, naming the option', async ({ page }) => {
   const bad: [option: string, options: string][] = [
     ['relays', `{ relays: ['/ip4/127.0.0.1/tcp/1/ws'] }`],

@@ -4,11 +4,13 @@ import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { build } from 'vite'
+import { glue } from './glue.mjs'
 import { fromGo, npmDir, webDir } from './paths.mjs'
 
 rmSync(npmDir, { recursive: true, force: true })
 mkdirSync(npmDir, { recursive: true })
-for (const name of ['tombolo.wasm', 'wasm_exec.js']) copyFileSync(fromGo(name), `${npmDir}/${name}`)
+copyFileSync(fromGo('tombolo.wasm'), `${npmDir}/tombolo.wasm`)
+writeFileSync(`${npmDir}/wasm_exec.js`, glue(fromGo('wasm_exec.js')))
 
 const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.npm.json'], { cwd: webDir, stdio: 'inherit' })

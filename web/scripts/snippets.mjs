@@ -12,7 +12,6 @@ declare global {
   const node: TomboloNode
   const peer: string
   const friend: string
-  const addrs: string[]
   const bytes: Uint8Array<ArrayBuffer>
 }
 `

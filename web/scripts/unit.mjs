@@ -1,8 +1,9 @@
 // Compiles the unit tests and runs them under the Node.js that runs this, and under the newer one of test/node24. Arguments name the test
 // files to run, without .test.ts; without any, all of them run.
 import { execFileSync } from 'node:child_process'
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { glue } from './glue.mjs'
 import { webDir } from './paths.mjs'
 
 const out = `${webDir}/build/unit`
@@ -12,6 +13,7 @@ const run = (node, ...args) => execFileSync(node, args, { cwd: webDir, stdio: 'i
 
 try {
   run(process.execPath, tsc, '-p', 'tsconfig.unit.json')
+  buildProgram()
   const wanted = process.argv.slice(2)
   const files = readdirSync(`${out}/test/unit`)
     .filter((file) => file.endsWith('.test.js') && (wanted.length === 0 || wanted.includes(file.slice(0, -8))))
@@ -24,4 +26,12 @@ try {
 } catch (error) {
   if (error.status === undefined) console.error(error.message)
   process.exit(1)
+}
+
+/** A small program of Go, which can be made to crash, and the script that starts it. */
+function buildProgram() {
+  const env = { ...process.env, GOOS: 'js', GOARCH: 'wasm' }
+  execFileSync('go', ['build', '-o', `${out}/crash.wasm`, './e2e/crash'], { cwd: webDir, env, stdio: 'inherit' })
+  const root = execFileSync('go', ['env', 'GOROOT'], { cwd: webDir, encoding: 'utf8' }).trim()
+  writeFileSync(`${out}/src/wasm_exec.js`, glue(`${root}/lib/wasm/wasm_exec.js`))
 }

@@ -5,73 +5,106 @@ interface Go {
   readonly importObject: WebAssembly.Imports & { gojs: Record<string, (sp: number) => void> }
   /** A view of the program's memory. */
   readonly mem: DataView
+  /** What the program has of JavaScript, by number. Gone when the program has ended. */
+  readonly _values?: unknown[]
+  /** The timers under way. Those of Node.js keep its process from ending. */
+  readonly _scheduledTimeouts: Map<number, { ref?(): void; unref?(): void }>
   exit: (code: number) => void
   run(instance: WebAssembly.Instance): Promise<void>
   _resume: () => void
 }
-type GoClass = new () => Go
+export type GoClass = new () => Go
+type Glue = (names: Record<string, unknown>) => GoClass
 
 type Globals = Record<string, unknown>
 
-/** What `wasm_exec.js` sets where it is missing, and what the program looks for when it starts. */
-const LENT = ['fs', 'process', 'path'] as const
+/** The number of the global object among a program's values. */
+const GLOBAL = 5
 const MAX_OUTPUT = 4096
 
 /** Told once, when a program ends. It never ends by itself. */
 export type OnEnd = (why: TomboloError) => void
 
-let loading: Promise<{ Go: GoClass; lent: Globals }> | undefined
+/**
+ * What `wasm_exec.js`, Go's own packages and this module need of the platform, as it was when the module was loaded. What a page does to
+ * these globals later, such as a test's fake timers, does not reach a program.
+ */
+const { Array, Date, Object, TextDecoder, TextEncoder, Uint8Array, crypto } = globalThis
+const PLATFORM = {
+  Array,
+  Date,
+  Object,
+  TextDecoder,
+  TextEncoder,
+  Uint8Array,
+  clearTimeout: globalThis.clearTimeout.bind(globalThis),
+  crypto,
+  performance: clock(),
+  setTimeout: globalThis.setTimeout.bind(globalThis),
+}
+
+let loading: Promise<Glue> | undefined
 
 /**
- * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program, and puts the globals back as
- * they were. Returns what it had set. May be called early, while the program is still on its way.
+ * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program. May be called early, while the program is
+ * still on its way.
  */
-export function importGo(): Promise<{ Go: GoClass; lent: Globals }> {
-  loading ??= (async () => {
-    const giveBack = keepGlobals(['Go', ...LENT])
-    try {
-      await import('./wasm_exec.js')
-      const { Go, ...lent } = giveBack()
-      return { Go: Go as GoClass, lent }
-    } catch (cause) {
-      giveBack()
+export function importGo(): Promise<Glue> {
+  loading ??= import('./wasm_exec.js').then(
+    (module) => module.default,
+    (cause: unknown) => {
       loading = undefined
       throw new TomboloError('wasm-unreachable', `wasm_exec.js could not be loaded: ${String(cause)}`, { cause })
-    }
-  })()
+    },
+  )
   return loading
 }
 
+/** A Go program that has been started. */
+export interface Started {
+  /** The global of the name that was asked for. */
+  readonly value: unknown
+  /** Whether a process of Node.js is kept from ending by the program's timers. It is not at first. */
+  keepAlive(on: boolean): void
+}
+
 /**
- * Starts a Go program and returns the global of the given name that it sets. That global, and those that Go needs while
- * it starts, are gone when this returns.
+ * Starts a Go program, and takes the global of the given name that it sets. It is not set in the page, nor is any other: the program
+ * sees globals of its own, whatever the page has under their names.
  */
-export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<unknown> {
-  const { Go, lent } = await importGo()
+export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<Started> {
+  const glue = await importGo()
+  const globals: Globals = { ...PLATFORM }
+  let kept = false
+  const setTimeout = (f: () => void, ms: number) => {
+    const timer: number | NodeJS.Timeout = PLATFORM.setTimeout(f, ms)
+    if (!kept && typeof timer === 'object') timer.unref()
+    return timer
+  }
+  const Go = glue({ ...PLATFORM, setTimeout, globalThis: globals })
   const go = new Go()
   const output = captureOutput(go)
+  shield(go, globals)
   const end = once((why: string) => onEnd(new TomboloError('crashed', `the program of the node ended: ${why}`)))
   go.exit = (code) => end(firstLine(output()) || `exit code ${code}`)
   endOnTrap(go, end)
   const instance = await instantiate(module, go)
 
-  const globals = globalThis as unknown as Globals
-  const giveBack = keepGlobals([name, ...LENT])
   let failure: unknown
-  let value: unknown
-  try {
-    for (const key of LENT) globals[key] ??= lent[key]
-    go.run(instance).catch((cause: unknown) => end(String((failure = cause))))
-    value = globals[name]
-  } finally {
-    giveBack()
-  }
+  go.run(instance).catch((cause: unknown) => end(String((failure = cause))))
+  const value = globals[name]
   if (value === undefined) {
     await Promise.resolve() // lets `failure` arrive
     const why = firstLine(output()) || (failure === undefined ? 'it started, but set nothing' : String(failure))
     throw new TomboloError('wasm-invalid', `the program did not set globalThis.${name}: ${why}`)
   }
-  return value
+  const keepAlive = (on: boolean) => {
+    kept = on
+    for (const timer of go._scheduledTimeouts.values())
+      if (on) timer.ref?.()
+      else timer.unref?.()
+  }
+  return { value, keepAlive }
 }
 
 async function instantiate(module: WebAssembly.Module, go: Go): Promise<WebAssembly.Instance> {
@@ -83,18 +116,49 @@ async function instantiate(module: WebAssembly.Module, go: Go): Promise<WebAssem
   }
 }
 
-/** Remembers globals; the returned function puts them back and returns what they were just before. */
-function keepGlobals(names: readonly string[]): () => Globals {
-  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const)
-  return () => {
-    const found: Globals = {}
-    for (const [name, descriptor] of before) {
-      found[name] = (globalThis as unknown as Globals)[name]
-      if (descriptor !== undefined) Object.defineProperty(globalThis, name, descriptor)
-      else delete (globalThis as unknown as Globals)[name]
+/**
+ * Leads the program to `globals` where it asks the global object for a name that is there, and with all that it sets. `wasm_exec.js` takes
+ * `globals` for the global object itself, which has to be the platform's in all else: its methods work on no other.
+ */
+function shield(go: Go, globals: Globals): void {
+  const { gojs } = go.importObject
+  const lead = (method: string, applies: (name: string) => boolean) => {
+    const original = gojs[method]!
+    gojs[method] = (sp) => {
+      const at = sp >>> 0
+      if (go.mem.getUint32(at + 8, true) !== GLOBAL || !isReference(go, at + 8)) return original(sp)
+      go._values![GLOBAL] = applies(text(go, at + 16)) ? globals : globalThis
+      try {
+        original(sp)
+      } finally {
+        if (go._values !== undefined) go._values[GLOBAL] = globalThis
+      }
     }
-    return found
   }
+  lead('syscall/js.valueGet', (name) => Object.hasOwn(globals, name))
+  lead('syscall/js.valueSet', () => true)
+}
+
+/** Whether a value of the program is the number of one in JavaScript, and not a number itself. */
+function isReference(go: Go, at: number): boolean {
+  return (go.mem.getUint32(at + 4, true) & 0x7ff80000) === 0x7ff80000
+}
+
+function text(go: Go, at: number): string {
+  return new TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
+}
+
+/** Bytes of the program's memory that a pointer leads to. */
+function bytesAt(go: Go, pointer: number, length: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(go.mem.buffer as ArrayBuffer, Number(go.mem.getBigInt64(pointer, true)), length)
+}
+
+/** The clock of the platform, or one that stands in where a page has put something else in its place. It never goes back. */
+function clock(): { now(): number } {
+  const platform: unknown = globalThis.performance
+  if (typeof (platform as Performance | undefined)?.now === 'function') return platform as Performance
+  let last = 0
+  return { now: () => (last = Math.max(last, Date.now())) }
 }
 
 /**
@@ -107,10 +171,9 @@ function captureOutput(go: Go): () => string {
   let line = ''
   go.importObject.gojs['runtime.wasmWrite'] = (sp) => {
     sp >>>= 0
-    const at = Number(go.mem.getBigInt64(sp + 16, true))
-    const text = decoder.decode(new Uint8Array(go.mem.buffer, at, go.mem.getInt32(sp + 24, true)), { stream: true })
-    if (kept.length < MAX_OUTPUT) kept += text
-    line += text
+    const written = decoder.decode(bytesAt(go, sp + 16, go.mem.getInt32(sp + 24, true)), { stream: true })
+    if (kept.length < MAX_OUTPUT) kept += written
+    line += written
     const end = line.lastIndexOf('\n')
     if (end < 0) return
     console.error(line.slice(0, end))
@@ -120,15 +183,21 @@ function captureOutput(go: Go): () => string {
 }
 
 /**
- * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks that come
- * after an end of whatever kind do nothing.
+ * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks and
+ * timers that come after an end of whatever kind do nothing.
  */
 function endOnTrap(go: Go, end: (why: string) => void): void {
   let gone = false
-  const resume = go._resume.bind(go)
   const exit = go.exit
-  go.exit = (code) => {
+  const over = () => {
     gone = true
+    // wasm_exec.js would ask such a timer's program again and again why it does not take it.
+    for (const timer of go._scheduledTimeouts.values()) PLATFORM.clearTimeout(timer as number)
+    go._scheduledTimeouts.clear()
+  }
+  const resume = go._resume.bind(go)
+  go.exit = (code) => {
+    over()
     exit(code)
   }
   go._resume = () => {
@@ -138,7 +207,7 @@ function endOnTrap(go: Go, end: (why: string) => void): void {
     } catch (cause) {
       if (gone) return // it ended further down, and wasm_exec.js stumbles over that on its way back
       if (!(cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError)) throw cause
-      gone = true
+      over()
       end(String(cause))
     }
   }

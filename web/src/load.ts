@@ -37,8 +37,8 @@ export async function loadModule(
 
 /** Loads and starts a program, or finds the one that is there. A program that failed or ended is started anew. */
 export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress?: OnProgress): Promise<Program> {
-  const module = loadModule(wasm, compile, onProgress)
   const key = wasm instanceof WebAssembly.Module ? wasm : absolute(wasm).href
+  const module = loadModule(wasm, compile, onProgress)
   const there = programs.get(key)
   if (there !== undefined) {
     await module

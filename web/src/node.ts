@@ -56,7 +56,7 @@ export class TomboloNode extends EventTarget {
   }
 
   /** What is aborted when the node is closed is `over`. */
-  constructor(raw: RawNode, program: Carrier, over = new AbortController()) {
+  constructor(raw: RawNode, program: Carrier, over: AbortController) {
     super()
     this.#raw = raw
     this.#program = program
@@ -243,7 +243,8 @@ async function make(
   const place = await choosePlace(worker, workers, wasm, config)
   if (place === null) {
     const program = await loadProgram(wasm, compile, onProgress)
-    return new TomboloNode(await program.createNode(config), program)
+    const over = new AbortController()
+    return new TomboloNode(await program.createNode(config, over.signal), program, over)
   }
   const shared = place.kind === 'shared'
   const program = shared ? absolute(wasm as string | URL).href : await loadModule(wasm, compile, onProgress)

@@ -1,6 +1,6 @@
 import type { PlainCalls } from './calls.js'
 import { TomboloError, type TomboloErrorCode } from './errors.js'
-import { startGo } from './go.js'
+import { startGo, type Started } from './go.js'
 import type { RawPresence, RawSubscription } from './messages.js'
 import type { RawStream } from './stream.js'
 import type {
@@ -52,7 +52,7 @@ export interface RawNode extends EventTarget, PlainCalls {
   presence(type: string): Promise<RawPresence>
   sendTo(filter: NamedPeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
   respond(type: string, f: Responder): Promise<Registration>
-  /** Holds reservations on these relays, too. */
+  /** Holds reservations on these relays, too. They are named as in the options. */
   addRelays(relays: string[]): Promise<void>
   /** The node's private key, in libp2p's protobuf encoding. */
   privateKey?(): Promise<Uint8Array>
@@ -86,28 +86,45 @@ export interface Carrier {
 export class Program implements Carrier {
   readonly worker = 'none'
   readonly #api: ProgramGlobal
+  readonly #go: Started
+  /** Those that are there or being made. Without any, nothing of the program keeps a process from ending. */
+  #nodes = 0
 
   private constructor(
-    api: ProgramGlobal,
+    go: Started,
     /** Aborted, with a `crashed` error as its reason, when the program ends. It does not end by itself. */
     readonly ended: AbortSignal,
   ) {
-    this.#api = api
+    this.#go = go
+    this.#api = go.value as ProgramGlobal
+    this.#api.makeError = (code, message, reason) => new TomboloError(code, message, reason === '' ? {} : { reason })
   }
 
   static async start(module: WebAssembly.Module): Promise<Program> {
     const ended = new AbortController()
-    const api = (await startGo(module, 'tombolo', (why) => ended.abort(why))) as ProgramGlobal
-    api.makeError = (code, message, reason) => new TomboloError(code, message, reason === '' ? {} : { reason })
-    return new Program(api, ended.signal)
+    return new Program(await startGo(module, 'tombolo', (why) => ended.abort(why)), ended.signal)
   }
 
   get version(): string {
     return this.#api.version
   }
 
-  createNode(config: NodeConfig): Promise<RawNode> {
-    return this.call(() => this.#api.createNode(config))
+  /** Makes a node. `over` is aborted when it has been closed. */
+  async createNode(config: NodeConfig, over?: AbortSignal): Promise<RawNode> {
+    this.#count(1)
+    try {
+      const node = await this.call(() => this.#api.createNode(config))
+      over?.addEventListener('abort', () => this.#count(-1), { once: true })
+      return node
+    } catch (error) {
+      this.#count(-1)
+      throw error
+    }
+  }
+
+  #count(change: 1 | -1): void {
+    this.#nodes += change
+    this.#go.keepAlive(this.#nodes > 0)
   }
 
   call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {

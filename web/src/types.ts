@@ -24,7 +24,10 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'off'
 
 /** The options that the node itself knows; it checks them, and rejects a bad one with an `Error` that names it. */
 export interface NodeConfig {
-  /** Relays to hold a reservation on, as multiaddrs that end in `/p2p/<id>`. Several addresses of one relay are one relay. */
+  /**
+   * Relays to hold a reservation on: by URL, as `https://relay.example`, or by multiaddrs that end in `/p2p/<id>`, of which several may be of one
+   * relay. A relay that has a URL is asked where it can be dialled, and again when it cannot be reached there.
+   */
   relays?: string[]
   /**
    * - `persistent`: kept in IndexedDB, so that a reload keeps the peer id. Needs a secure context.
@@ -367,7 +370,10 @@ export interface NodeEvents {
   'peer:disconnect': { peer: string }
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
-  /** A relay could not be reached, or gave no reservation. It is tried again, less often each time. */
+  /**
+   * A relay could not be reached, or gave no reservation. It is tried again, less often each time. `relay` is its peer id, or its URL where that
+   * has not answered yet.
+   */
   'relay:failed': { relay: string; reason: string }
   /**
    * The worker of the node crashed, or did not answer, and was started again: with the same identity, relays and histories, and with all

@@ -1,2 +1,4 @@
-// Go's wasm_exec.js stands beside the built package. It is a script, imported for what it does.
-export {}
+import type { GoClass } from './go.js'
+
+/** Go's wasm_exec.js, which the build has made a function of the globals that it names: see scripts/glue.mjs. */
+export default function wasmExec(names: Record<string, unknown>): GoClass

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/tunnels"
@@ -21,7 +19,7 @@ type daemon struct {
 }
 
 // start starts the tunnels, the gateway and the control socket.
-func (d *daemon) start(ctx context.Context, c *upCmd, relays []peer.AddrInfo, log *slog.Logger) error {
+func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 	kept, err := tunnels.Open(ctx, d.node, c.DataDir, log)
 	if err != nil {
 		return err
@@ -41,11 +39,13 @@ func (d *daemon) start(ctx context.Context, c *upCmd, relays []peer.AddrInfo, lo
 		Dir:     c.DataDir,
 		Status: func(s *control.Status) {
 			s.Gateway = d.gatewayURL
+			relays, unanswered := d.node.Relays()
 			for _, r := range relays {
 				for _, a := range r.Addrs {
 					s.Relays = append(s.Relays, fmt.Sprintf("%s/p2p/%s", a, r.ID))
 				}
 			}
+			s.Relays = append(s.Relays, unanswered...)
 		},
 		Logger: log,
 	})

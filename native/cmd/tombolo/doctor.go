@@ -178,7 +178,12 @@ func relays(ctx context.Context, s control.Status) []finding {
 	var order []string // of the relays' ids
 	answered, failures := make(map[string]string), make(map[string][]string)
 	clock := finding{"clock", warning, "no relay tells the time over HTTP", "check it with timedatectl"}
+	var findings []finding
 	for _, text := range s.Relays {
+		if strings.Contains(text, "://") {
+			findings = append(findings, finding{"relay", failed, text + " has not told its addresses", "see that it runs, and that this network lets you there"})
+			continue
+		}
 		whole, err := ma.NewMultiaddr(text)
 		if err != nil {
 			continue
@@ -200,7 +205,6 @@ func relays(ctx context.Context, s control.Status) []finding {
 			clock = clockFinding(skew, hostPort)
 		}
 	}
-	var findings []finding
 	for _, id := range order {
 		findings = append(findings, relayFinding(id, answered[id], failures[id]))
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -46,13 +47,18 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		return err // before anything is begun that would be in vain
 	}
 	log := c.Logger()
-	relays, err := findRelays(ctx, c.Relay, c.Network, log)
+	given := make([]string, len(c.Relay))
+	for i, r := range c.Relay {
+		given[i] = string(r)
+	}
+	relays, urls, err := core.ParseRelays(given)
 	if err != nil {
-		return interrupted(ctx, err)
+		return err
 	}
 	node, err := native.New(ctx, native.Options{
 		DataDir:       c.DataDir,
 		Relays:        relays,
+		RelayURLs:     urls,
 		Listen:        command.Addrs(c.Listen),
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,
@@ -66,7 +72,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	}
 	d := &daemon{node: node}
 	defer func() { err = errors.Join(err, command.CloseInTime(d, log)) }()
-	if err := d.start(ctx, c, relays, log); err != nil {
+	if err := d.start(ctx, c, log); err != nil {
 		return interrupted(ctx, explain(err))
 	}
 
@@ -153,7 +159,7 @@ func (r *reporter) report(ev core.Event) {
 	case core.ReservationLost:
 		r.printf("reservation lost on %s: %v", ev.Peer, ev.Err)
 	case core.ReservationFailed:
-		r.printf("no reservation on %s: %v", ev.Peer, ev.Err)
+		r.printf("no reservation on %s: %v", cmp.Or(ev.Peer.String(), ev.URL), ev.Err)
 	case core.EchoAnswered:
 		r.printf("echoed %d bytes for %s", ev.Bytes, ev.Peer)
 	case core.EventsMissed:

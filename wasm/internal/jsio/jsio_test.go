@@ -174,3 +174,20 @@ func TestDeadlinesEndReadsAndWrites(t *testing.T) {
 	require.ErrorContains(t, err, "timeout")
 	require.LessOrEqual(t, n, maxUnflushed+maxChunk, "a stream that takes nothing holds no more than it should")
 }
+
+func TestFetchGetsWhatIsThereWithinItsBound(t *testing.T) {
+	before := LiveFuncs()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	b, err := Fetch(ctx, "data:text/plain,hello", 5)
+	require.NoError(t, err)
+	require.Equal(t, "hello", string(b))
+	_, err = Fetch(ctx, "data:text/plain,hello", 4)
+	require.EqualError(t, err, "it answers more than 4 bytes")
+	_, err = Fetch(ctx, "http://127.0.0.1:1/", 5)
+	require.Error(t, err)
+	cancel()
+	_, err = Fetch(ctx, "http://127.0.0.1:1/", 5)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Eventually(t, func() bool { return LiveFuncs() == before }, time.Minute, time.Millisecond)
+}

@@ -5,7 +5,10 @@
 // The real program has no way to be made to.
 package main
 
-import "syscall/js"
+import (
+	"syscall/js"
+	"time"
+)
 
 func main() {
 	js.Global().Set("tombolo", map[string]any{
@@ -29,6 +32,8 @@ func ping(_ js.Value, args []js.Value) any {
 		panic("out of sand")
 	case "panic later":
 		go panic("out of sand")
+	case "panic in time":
+		time.AfterFunc(time.Millisecond, func() { panic("out of sand") })
 	case "memory":
 		hoard()
 	}

@@ -4,11 +4,9 @@ import { createNode, type TomboloNode } from '@tombolo/node'
 export async function join(tell: (state: string) => void): Promise<TomboloNode> {
   const relay = new URLSearchParams(location.search).get('relay') ?? 'http://localhost:8080'
   try {
-    const response = await fetch(new URL('/.well-known/tombolo', relay))
-    const { addrs } = (await response.json()) as { addrs: string[] }
     tell('loading the node…')
     const node = await createNode({
-      relays: addrs,
+      relays: [relay],
       onProgress: ({ loaded }) => tell(`loading the node, ${(loaded / 1e6).toFixed(0)} MB…`),
     })
     node.addEventListener('relay:reserved', () => tell('joined'))

@@ -43,7 +43,7 @@ export class Turns {
     const queue = this.#queues.get(key) ?? { turns: [], active: undefined, done: Promise.resolve() }
     if (queue.turns.some((turn) => turn.guest === guest)) return (await this.#register(method, args)) as Made
     this.#queues.set(key, queue)
-    const turn = new Turn(guest, method, args, this.#register, () => this.#leave(key, queue, turn))
+    const turn: Turn = new Turn(guest, method, args, this.#register, () => this.#leave(key, queue, turn))
     queue.turns.push(turn)
     await this.#do(queue, () => this.#pass(key, queue))
     if (turn.failed !== undefined) throw turn.failed

@@ -1,0 +1,54 @@
+package reservation
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// relay is one of those to reserve on. The mutex of the Keeper guards what is known
+// of it. Its ID is empty until its page has answered.
+type relay struct {
+	peer.AddrInfo
+	page string // its URL; empty: it was given by its addresses
+	wake chan struct{}
+	left chan struct{} // holds a token after a connection to it ended
+}
+
+func newRelay(info peer.AddrInfo, page string) *relay {
+	r := &relay{AddrInfo: peer.AddrInfo{ID: info.ID}, page: page, wake: make(chan struct{}, 1), left: make(chan struct{}, 1)}
+	r.learn(info.Addrs)
+	return r
+}
+
+// learn remembers addresses, before those that are known. The mutex is held.
+func (r *relay) learn(addrs []ma.Multiaddr) {
+	r.Addrs = distinct(slices.Concat(addrs, r.Addrs), maxKnownAddrs)
+}
+
+// known is what is known of a relay now.
+func (k *Keeper) known(r *relay) (info peer.AddrInfo, page string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, r.page
+}
+
+// reach connects to a relay. Where it cannot be reached at the addresses known, as
+// one whose certificates are new, its page is asked for others.
+func (k *Keeper) reach(ctx context.Context, of *relay) (peer.AddrInfo, error) {
+	info, page := k.known(of)
+	var err error
+	if info.ID != "" {
+		if err = k.connect(ctx, info); err == nil || page == "" || ctx.Err() != nil {
+			return info, err
+		}
+	}
+	if asked := k.ask(ctx, of, page); asked != nil {
+		return info, errors.Join(err, asked)
+	}
+	info, _ = k.known(of)
+	return info, k.connect(ctx, info)
+}
