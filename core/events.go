@@ -33,7 +33,8 @@ const (
 	// Peer; Err says why. It is trying to get the reservation back.
 	ReservationLost
 	// ReservationFailed: the relay Peer could not be reached, or gave no
-	// reservation; Err says why. It is tried again, less often each time.
+	// reservation; Err says why, for each address that was tried. It is tried again,
+	// less often each time.
 	ReservationFailed
 	// EchoAnswered: Peer had Bytes bytes echoed.
 	EchoAnswered
