@@ -61,15 +61,19 @@ docs: web/apidoc/node_modules/.package-lock.json ## the references of the APIs, 
 
 ##@ Test
 
-STAGES := test-native fuzz test-js test-browser test-e2e
+STAGES := test-web test-native fuzz test-js test-browser test-e2e
 
 .PHONY: test
-test: ## all tests, and what each stage took (make test-native, fuzz, test-js, test-browser, test-e2e for one stage)
+test: ## all tests, and what each stage took (make test-web, test-native, fuzz, test-js, test-browser, test-e2e for one stage)
 	@took=; for stage in $(STAGES); do \
 		begun=$$(date +%s); $(MAKE) --no-print-directory $$stage; status=$$?; \
 		took="$$took, $$stage $$(($$(date +%s) - begun)) s"; \
 		test $$status = 0 || { echo "make test: $$stage failed ($${took#, })"; exit $$status; }; \
 	done; echo "make test: all passed ($${took#, })"
+
+.PHONY: test-web
+test-web: web/node_modules/.package-lock.json web/test/node24/node_modules/.package-lock.json ## the package's units, under this machine's Node.js and under 24
+	cd web && npm run --silent test:unit
 
 .PHONY: test-native
 test-native: services ## Go, natively, with the race detector

@@ -63,7 +63,8 @@ type Options struct {
 }
 
 // Gateway is the handler. To the peer's service it sends:
-//   - Host, the peer's id, as Kubo does;
+//   - Host, the peer's id, as Kubo does, and the same in Origin and Referer, and in
+//     Destination, for a service may compare them;
 //   - X-Forwarded-For, -Host and -Proto, made afresh, whatever the client sent;
 //     X-Forwarded-Prefix, the path up to and with /http, for services that make
 //     links from it; Via;
@@ -72,8 +73,8 @@ type Options struct {
 //
 // In the response, what leads to a path of the service is made to lead there
 // through the gateway, unless the service did so itself: an absolute path in
-// Location and Content-Location, or a URL with the peer's id or the gateway as its
-// host; the Path of a cookie, which therefore goes to no other service; and the
+// Location, Content-Location, Link, Refresh and SourceMap, in interim responses too,
+// or a URL with the peer's id or the gateway as its host; the Path of a cookie, which therefore goes to no other service; and the
 // scope in Service-Worker-Allowed, so that no service gets hold of another's
 // pages. Headers are added that keep a site apart from others, and those withheld
 // that would act on more than the service, such as the Domain of a cookie. Links
@@ -177,6 +178,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer g.requests.leave()
 	defer breakOff(w, r)
+	if r.Trailer == nil && r.ContentLength < 0 {
+		r.Trailer = make(http.Header) // for what was not announced; copies of the request share it
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(g.ctx, cancel)()

@@ -68,7 +68,7 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 		Rewrite:        rewrite,
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   g.failed,
-		Transport:      g.pool,
+		Transport:      hinting{g.pool},
 		FlushInterval:  -1, // at once: a response may be a stream
 		BufferPool:     &copyBuffers,
 		ErrorLog:       slog.NewLogLogger(g.log.Handler(), slog.LevelDebug),
@@ -159,11 +159,14 @@ func rewrite(r *httputil.ProxyRequest) {
 	out.Header.Set("X-Forwarded-Proto", scheme(r.In))
 	out.Header.Set("X-Forwarded-Prefix", x.prefix)
 	out.Header.Add("Via", via)
+	x.leadIn(r)
+	cleanTrailer(r.In.Trailer)
+	out.Trailer = r.In.Trailer // the same map, which is filled at the end of the body
 	if !x.name.keepsCookies() {
 		out.Header.Del("Cookie")
 	}
 	if out.Body != nil {
-		out.Body = &notedBody{out.Body, x}
+		out.Body = &notedBody{out.Body, x, out.Trailer}
 	}
 }
 
@@ -172,12 +175,14 @@ func rewrite(r *httputil.ProxyRequest) {
 type notedBody struct {
 	io.ReadCloser
 	exchange *exchange
+	trailer  http.Header
 }
 
 func (b *notedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF:
+		cleanTrailer(b.trailer)
 		b.exchange.bodyEnded()
 	case err != nil:
 		b.exchange.bodyErr.Store(&err)
@@ -191,14 +196,7 @@ func (b *notedBody) Read(p []byte) (int, error) {
 func modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	x.bodyEnded() // the transport waits for it no more
-	for _, name := range []string{"Location", "Content-Location"} {
-		if to := res.Header.Get(name); to != "" {
-			res.Header.Set(name, x.locate(to))
-		}
-	}
-	if scope := res.Header.Get("Service-Worker-Allowed"); scope != "" {
-		res.Header.Set("Service-Worker-Allowed", x.locate(scope))
-	}
+	x.leadOut(res.Header)
 	x.confineCookies(res.Header)
 	x.isolate(res.Header)
 	res.Header.Add("Via", via)

@@ -2,8 +2,9 @@
 import { TomboloError } from '../errors.js'
 import type { StreamReason } from '../types.js'
 import type { Ask } from './exchange.js'
-import { locate, parsePath, type Target } from './path.js'
+import { parsePath, type Target } from './path.js'
 import { problemResponse, type Problem } from './problem.js'
+import { leadIn, leadOut } from './references.js'
 
 export type Fetcher = (peer: string, protocol: string, path: string, init: RequestInit) => Promise<Response>
 
@@ -74,6 +75,7 @@ export async function answer(
   headers.set('x-forwarded-proto', here.protocol.slice(0, -1))
   headers.set('x-forwarded-prefix', target.prefix)
   headers.append('via', VIA)
+  leadIn(headers, target, here)
   try {
     const init = { method: ask.method, headers, body, redirect: 'manual', signal } as const
     const response = await fetcher(target.peer, target.protocol, target.path + here.search, init)
@@ -87,10 +89,7 @@ export async function answer(
 /** The response with what leads to paths of the service leading there, and without what is not the service's to say. */
 function passedOn(response: Response, target: Target, here: URL, rights: Rights): Response {
   const headers = new Headers(response.headers)
-  for (const name of ['location', 'content-location']) {
-    const to = headers.get(name)
-    if (to !== null) headers.set(name, locate(to, target, here))
-  }
+  leadOut(headers, target, here)
   for (const name of WITHHELD) headers.delete(name)
   headers.append('via', VIA)
   headers.set('x-content-type-options', 'nosniff')

@@ -53,7 +53,7 @@ export function locate(ref: string, { peer, prefix, path }: Target, here: URL): 
   const service = new URL('http://peer.invalid')
   let to: URL
   try {
-    to = new URL(ref, new URL(path, service))
+    to = new URL(ref, service.origin + path) // put together: the path may begin with two slashes
   } catch {
     return ref
   }

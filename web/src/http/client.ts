@@ -1,15 +1,38 @@
 /** `node.fetch`: a request to the HTTP service of a peer, on a stream of its own. */
 import { TomboloError } from '../errors.js'
 import type { PeerStream } from '../types.js'
-import { MalformedError, MessageReader, MessageWriter } from './wire.js'
+import { outgoingBody, type OutgoingBody } from './body.js'
+import { decompressed, PeerResponse } from './response.js'
+import { escapeBytes, MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
 
-/** How many redirects are followed, as the browser's `fetch` has it. */
+/** How many redirects are followed, as the Fetch standard has it. */
 const MAX_REDIRECTS = 20
+
+/** How many interim responses may come before the final one. */
+const MAX_INTERIM = 100
+
+const REDIRECTS = [301, 302, 303, 307, 308]
+
+/** Headers that tell of a body: they go with it where a redirect drops it. */
+const OF_A_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
+
+/** Headers that are set here, or are of the connection. As with the platform's `fetch`, a program that sets them is not heard. */
+const OWN = new Set(
+  'host connection content-length transfer-encoding upgrade expect keep-alive proxy-connection te trailer'.split(' '),
+)
 
 type Open = (signal: AbortSignal) => Promise<PeerStream>
 
-/** The host in URLs of requests. It names nothing: peers are known by their ids. */
-const BASE = 'http://peer.invalid'
+interface Outgoing {
+  /** Of which the host stands for the peer. */
+  url: URL
+  method: string
+  headers: Headers
+  body: OutgoingBody | null
+  redirect: RequestRedirect
+  redirected: boolean
+  signal: AbortSignal
+}
 
 /**
  * Requests a path of a peer's service, and resolves to its response once the head is there; the body streams. Redirects within the service
@@ -19,167 +42,206 @@ export async function fetchFrom(open: Open, peer: string, path: string, init: Re
   if (typeof path !== 'string' || !path.startsWith('/')) {
     throw new TomboloError('option', `path: ${JSON.stringify(path)} does not begin with a slash`)
   }
-  init.signal?.throwIfAborted()
-  let request = makeRequest(path, init)
-  const redirect = init.redirect ?? 'follow'
-  for (let hops = 0; ; hops++) {
-    const response = await exchange(open, peer, request)
-    const to = redirect === 'manual' ? null : within(response, request, peer)
-    if (to === null) return response
-    if (redirect === 'error' || hops === MAX_REDIRECTS) {
-      await response.body?.cancel()
-      throw new TypeError(
-        redirect === 'error' ? `the response is a redirect to ${to}` : 'there were too many redirects',
-      )
+  const request = makeRequest(peer, path, init)
+  try {
+    for (let hops = 0; ; hops++) {
+      request.signal.throwIfAborted()
+      const response = await exchange(open, peer, request)
+      if (!REDIRECTS.includes(response.status) || request.redirect === 'manual') return response
+      if (await goesOn(request, response, hops)) await response.body?.cancel()
+      else return response
     }
-    const keeps = response.status === 307 || response.status === 308
-    if (keeps && request.body !== null) return response // a body that was sent is gone
-    await response.body?.cancel()
-    const method = keeps || request.method === 'HEAD' ? request.method : 'GET'
-    request = makeRequest(to, { ...init, method, body: null })
+  } catch (error) {
+    // One that was never asked for is not left waiting.
+    if (request.body !== null && !request.body.stream.locked) request.body.stream.cancel(error).catch(() => {})
+    throw error
   }
 }
 
-interface Outgoing {
-  path: string
-  method: string
-  headers: Headers
-  body: ReadableStream<Uint8Array> | null
-  length: number | undefined
-  signal: AbortSignal
-}
-
-/** Lets the platform's own Request check and normalise what was given. */
-function makeRequest(path: string, init: RequestInit): Outgoing {
-  const { body, signal } = init
-  const request = new Request(BASE + path, {
+/** Lets the platform's own Request check and normalise what was given, all but the body. */
+function makeRequest(peer: string, path: string, init: RequestInit): Outgoing {
+  const { body, integrity, signal } = init
+  signal?.throwIfAborted()
+  if (integrity) throw new TypeError('integrity: what a peer answers is not checked against a hash')
+  const checked = new Request('http://peer.invalid' + path, {
     method: init.method ?? 'GET',
-    body: body ?? null,
-    ...(body instanceof ReadableStream && { duplex: 'half' }),
-    ...(signal && { signal }),
-  } as RequestInit)
-  // Of its own, for a Request's would leave out what only pages on the web may not set.
-  const headers = new Headers(init.headers)
-  const type = request.headers.get('content-type')
-  if (type !== null && !headers.has('content-type')) headers.set('content-type', type)
-  const url = new URL(request.url)
-  return {
-    path: url.pathname + url.search,
-    method: request.method,
+    redirect: init.redirect ?? 'follow',
+  })
+  const { method, redirect } = checked
+  if (body != null && (method === 'GET' || method === 'HEAD')) throw new TypeError(`a ${method} request has no body`)
+  const headers = makeHeaders(init.headers)
+  const outgoing = body == null ? null : outgoingBody(body)
+  const request: Outgoing = {
+    url: new URL(`http://${/^\w+$/.test(peer) ? peer : 'peer.invalid'}${path}`),
+    method,
     headers,
-    body: request.body,
-    length: lengthOf(body),
+    body: null,
+    redirect,
+    redirected: false,
     signal: signal ?? new AbortController().signal,
   }
+  if (!headers.has('accept')) headers.set('accept', '*/*')
+  setBody(request, outgoing, !headers.has('content-type'))
+  return request
 }
 
-/** How many bytes a body has, where that is known beforehand. */
-function lengthOf(body: BodyInit | null | undefined): number | undefined {
-  if (typeof body === 'string') return new TextEncoder().encode(body).length
-  if (body instanceof URLSearchParams) return new TextEncoder().encode(body.toString()).length
-  if (body instanceof ArrayBuffer || ArrayBuffer.isView(body)) return body.byteLength
-  if (body instanceof Blob) return body.size
-  return undefined
+function setBody(request: Outgoing, body: OutgoingBody | null, typed: boolean): void {
+  request.body = body
+  if (typed && body !== null && body.type !== null) request.headers.set('content-type', body.type)
 }
 
-/** Where a redirect leads, if that is within the service; else null. */
-function within(response: Response, request: Outgoing, peer: string): string | null {
-  const location = response.headers.get('location')
-  if (location === null || ![301, 302, 303, 307, 308].includes(response.status)) return null
+/** Headers of its own, for a Request's would leave out what only pages on the web may not set. Says which one is wrong, if one is. */
+function makeHeaders(init: HeadersInit | undefined): Headers {
   try {
-    const to = new URL(location, BASE + request.path)
-    const here = to.host === new URL(BASE).host || to.host === peer.toLowerCase()
-    return here ? to.pathname + to.search : null
-  } catch {
-    return null
+    return new Headers(init)
+  } catch (cause) {
+    if (typeof init !== 'object') throw cause
+    const fields = Symbol.iterator in init ? init : Object.entries(init)
+    for (const [name, value] of fields as Iterable<[string, string]>) {
+      try {
+        new Headers([[name, value]])
+      } catch {
+        throw new TypeError(`header ${name}: ${(cause as Error).message}`, { cause })
+      }
+    }
+    throw cause
   }
+}
+
+/**
+ * Makes of the request the one that follows a redirect, by the Fetch standard's "HTTP-redirect fetch". False where the response is to be
+ * handed out: it names no place, or one at another host. Throws where the standard has a network error.
+ */
+async function goesOn(request: Outgoing, response: Response, hops: number): Promise<boolean> {
+  const refuse = async (why: string) => {
+    await response.body?.cancel()
+    throw new TypeError(`${response.url}: ${why}`)
+  }
+  const location = response.headers.get('location')
+  if (request.redirect === 'error') await refuse(`the response is a redirect to ${location ?? 'nowhere'}`)
+  if (location === null) return false
+  let to: URL
+  try {
+    to = new URL(escapeBytes(location), request.url)
+  } catch {
+    return refuse(`the response is a redirect to ${JSON.stringify(location)}, which is no URL`)
+  }
+  if (!/^https?:$/.test(to.protocol)) return refuse(`the response is a redirect to ${to.href}, which is not HTTP`)
+  if (to.host !== request.url.host) return false
+  if (hops === MAX_REDIRECTS) return refuse('there were too many redirects')
+
+  const { status } = response
+  const again = request.body?.again() ?? null
+  if (status !== 303 && request.body !== null && again === null) {
+    return refuse(`the response is a redirect (${status}), and a body that is a stream cannot be sent twice`)
+  }
+  const { method, headers } = request
+  const becomesGet = status === 303 ? method !== 'GET' && method !== 'HEAD' : status < 303 && method === 'POST'
+  if (becomesGet) {
+    request.method = 'GET'
+    request.body = null
+    for (const name of OF_A_BODY) headers.delete(name)
+  } else setBody(request, again, headers.get('content-type') === request.body?.type)
+  to.protocol = 'http:'
+  request.url = to
+  request.redirected = true
+  return true
 }
 
 async function exchange(open: Open, peer: string, request: Outgoing): Promise<Response> {
   const { signal } = request
   const stream = await open(signal)
+  let broken: { error: unknown } | undefined // what the request's own body failed with
   const abort = () => stream.reset()
   signal.addEventListener('abort', abort, { once: true })
   const over = () => signal.removeEventListener('abort', abort)
+  const explain = (error: unknown): unknown => {
+    if (signal.aborted) return signal.reason
+    if (broken !== undefined) return broken.error
+    return error instanceof MalformedError ? new TomboloError('stream', `the peer's answer: ${error.message}`) : error
+  }
   try {
     signal.throwIfAborted()
     const sending = send(stream, peer, request)
-    sending.catch(() => {}) // a server may answer, and end, before it has read all
-    const reader = new MessageReader(stream.readable)
-    const head = await finalHead(reader, sending)
-    return response(head, reader, request, over, () => stream.reset())
+    sending.catch((error: unknown) => {
+      // Else: a server may answer, and end, before it has read all.
+      if (!(error instanceof SourceError)) return
+      broken = { error: error.cause }
+      stream.reset()
+    })
+    const reader = new MessageReader(stream.readable, 'responses')
+    const status = await finalHead(reader, sending)
+    return makeResponse(status, reader, request, {
+      explain,
+      end() {
+        over()
+        stream.reset() // all that was wanted is here; the request's own half may not be at its end
+      },
+    })
   } catch (error) {
     over()
     stream.reset()
-    if (signal.aborted) throw signal.reason
-    throw error instanceof MalformedError ? new TomboloError('stream', `the peer's answer: ${error.message}`) : error
+    throw explain(error)
   }
 }
 
-async function send(stream: PeerStream, peer: string, request: Outgoing): Promise<void> {
+async function send(stream: PeerStream, peer: string, { url, method, headers, body, signal }: Outgoing): Promise<void> {
   const writer = new MessageWriter(stream.writable)
   const fields: [string, string][] = [
     ['Host', peer],
     ['Connection', 'close'],
   ]
-  if (!request.headers.has('accept-encoding')) fields.push(['Accept-Encoding', 'identity'])
-  if (request.body !== null) {
-    if (request.length === undefined) fields.push(['Transfer-Encoding', 'chunked'])
-    else fields.push(['Content-Length', String(request.length)])
-  } else if (!['GET', 'HEAD', 'OPTIONS'].includes(request.method)) fields.push(['Content-Length', '0'])
-  const own = new Set([
-    'host',
-    'connection',
-    'content-length',
-    'transfer-encoding',
-    'upgrade',
-    'expect',
-    'keep-alive',
-    'te',
-  ])
-  for (const [name, value] of request.headers) if (!own.has(name)) fields.push([name, value])
-  await writer.head(`${request.method} ${request.path} HTTP/1.1`, fields)
-  if (request.body !== null) await writer.body(request.body, request.length)
+  if (!headers.has('accept-encoding')) fields.push(['Accept-Encoding', 'identity'])
+  if (body !== null) {
+    if (body.length === undefined) fields.push(['Transfer-Encoding', 'chunked'])
+    else fields.push(['Content-Length', String(body.length)])
+  } else if (!['GET', 'HEAD', 'OPTIONS'].includes(method)) fields.push(['Content-Length', '0'])
+  for (const [name, value] of headers) if (!OWN.has(name)) fields.push([name, value])
+  await writer.head(`${method} ${url.pathname}${url.search} HTTP/1.1`, fields)
+  if (body !== null) await writer.body(body.stream, body.length ?? 'chunked', signal)
   // The stream stays open: some servers take a closed writing half for a caller that is gone.
 }
 
 interface Status {
   status: number
   text: string
-  headers: Headers
+  minor: number
+  head: Head
 }
 
 /** The first head that is not of an interim answer. */
 async function finalHead(reader: MessageReader, sending: Promise<void>): Promise<Status> {
-  for (;;) {
+  for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const head = await reader.head()
     if (head === null) {
       await sending // which may know why
       throw new TomboloError('stream', 'the peer ended the stream without an answer', { reason: 'reset by the peer' })
     }
-    const line = /^HTTP\/1\.[01] (\d{3})(?: (.*))?$/.exec(head.start)
+    const line = /^HTTP\/1\.(\d) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*))?$/.exec(head.start)
     if (line === null) throw new MalformedError('it is not HTTP/1.1')
-    const status = Number(line[1])
+    const status = Number(line[2])
     if (status === 101) throw new MalformedError('it changes the protocol, which was not asked for')
-    if (status >= 200) return { status, text: line[2] ?? '', headers: head.headers }
+    if (status > 599) throw new MalformedError(`it has a status that no Response can have, ${status}`)
+    if (status >= 200) return { status, text: line[3] ?? '', minor: Number(line[1]), head }
   }
+  throw new MalformedError(`there are more than ${MAX_INTERIM} interim responses`)
 }
 
-function response(
-  head: Status,
+function makeResponse(
+  { status, text, minor, head }: Status,
   reader: MessageReader,
-  request: Outgoing,
-  over: () => void,
-  reset: () => void,
+  { method, url, redirected }: Outgoing,
+  { explain, end }: { explain: (error: unknown) => unknown; end: () => void },
 ): Response {
-  const none = request.method === 'HEAD' || head.status === 204 || head.status === 205 || head.status === 304
-  const body = none ? null : reader.body(head.headers, true)
-  const init = { status: head.status, statusText: head.text, headers: head.headers }
+  const { headers } = head
+  const from = { url: url.href.replace(/#.*/, ''), redirected }
+  const none = method === 'HEAD' || status === 204 || status === 205 || status === 304
+  const body = none ? null : reader.body(head, minor)
   if (body === null) {
-    over()
     reader.cancel().catch(() => {})
-    reset()
-    return new Response(null, init)
+    end()
+    // A response that may have a body has one in Fetch, be it empty.
+    return new PeerResponse(none ? null : new Blob([]).stream(), { status, statusText: text, headers }, from)
   }
   const inner = body.getReader()
   const watched = new ReadableStream<Uint8Array>(
@@ -190,18 +252,16 @@ function response(
           if (!done) return controller.enqueue(value)
           controller.close()
         } catch (error) {
-          controller.error(request.signal.aborted ? request.signal.reason : error)
+          controller.error(explain(error))
         }
-        over()
-        reset() // all that was wanted is here; the request's own half may not be at its end
+        end()
       },
       async cancel(reason) {
-        over()
         await inner.cancel(reason).catch(() => {})
-        reset()
+        end()
       },
     },
     { highWaterMark: 0 },
   )
-  return new Response(watched, init)
+  return new PeerResponse(decompressed(watched, headers), { status, statusText: text, headers }, from)
 }

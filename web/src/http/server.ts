@@ -1,149 +1,255 @@
 /** `node.serve`: answers HTTP on the streams of peers with a function. */
 import type { PeerStream } from '../types.js'
-import { MalformedError, MessageReader, MessageWriter } from './wire.js'
+import { tagOf } from './body.js'
+import { makeRequest, parseLine, type Line } from './request.js'
+import { PeerResponse } from './response.js'
+import { MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
 
 /**
  * Answers requests. A browser lets no Response set a cookie, so none can. `peer` is who asks, authenticated by the connection. `request.signal`
- * ends when the caller is gone.
+ * aborts when the caller is gone before it has all of the response.
  */
 export type HttpHandler = (request: Request, context: { peer: string }) => Response | Promise<Response>
 
 /** How much of a request's body is read that its handler left, in bytes. */
 const MAX_UNREAD = 1 << 20
 
-/** Methods that a Request cannot have. */
-const REFUSED = /^(CONNECT|TRACE|TRACK)$/i
+/** Headers of the connection, which are set here. */
+const OWN = new Set('connection transfer-encoding keep-alive upgrade trailer te proxy-connection'.split(' '))
 
 /** Answers the requests on a stream, one after the other. `tell` hears what the handler throws; the caller gets a 500 then. */
 export async function serveOn(stream: PeerStream, handler: HttpHandler, tell: (error: unknown) => void): Promise<void> {
-  const reader = new MessageReader(stream.readable)
-  const writer = new MessageWriter(stream.writable)
+  const line = new ServedStream(stream, handler, tell)
   try {
-    for (;;) {
-      const head = await reader.head()
-      if (head === null) break
-      if (!(await answer(stream, reader, writer, head, handler, tell))) break
-    }
-    await writer.close()
-    await reader.cancel()
-  } catch (error) {
-    if (error instanceof MalformedError) {
-      const said = new Response(error.message + '\n', { status: error.status })
-      await respond(writer, said, 'GET', false)
-        .then(() => writer.close())
-        .catch(() => {})
-      await reader.cancel().catch(() => {})
-      return
-    }
+    await line.serve()
+  } catch {
     stream.reset() // what was cut short must not look complete
   }
 }
 
-/** Answers one request, and says whether another may follow. */
-async function answer(
-  stream: PeerStream,
-  reader: MessageReader,
-  writer: MessageWriter,
-  head: { start: string; headers: Headers },
-  handler: HttpHandler,
-  tell: (error: unknown) => void,
-): Promise<boolean> {
-  const line = /^([!#$%&'*+.^_`|~\w-]+) (\S+) HTTP\/1\.([01])$/.exec(head.start)
-  if (line === null) throw new MalformedError('the request line cannot be read')
-  const [, method = '', target = '', minor] = line
-  if (REFUSED.test(method)) throw new MalformedError(`the method ${method} is not answered here`, 501)
-  if (!target.startsWith('/')) throw new MalformedError('the request is not for a path')
-  const connection = (head.headers.get('connection') ?? '').toLowerCase()
-  let body = reader.body(head.headers, false)
-  let left = body !== null
-  if (body !== null) {
+class ServedStream {
+  readonly #peer: string
+  readonly #reader: MessageReader
+  readonly #writer: MessageWriter
+  readonly #handler: HttpHandler
+  readonly #tell: (error: unknown) => void
+  /** Of the request that is answered: aborted when the stream fails. */
+  #gone = new AbortController()
+  /** Held while it is answered: Node.js forgets to abort the signal of a request that nobody holds. */
+  readonly #held = new Set<Request>()
+  #failure: { error: unknown } | undefined
+
+  constructor(stream: PeerStream, handler: HttpHandler, tell: (error: unknown) => void) {
+    this.#peer = stream.peer
+    this.#reader = new MessageReader(stream.readable, 'requests')
+    this.#writer = new MessageWriter(stream.writable)
+    this.#handler = handler
+    this.#tell = tell
+    // That the reading half ends is no failure: a caller may close it after its request.
+    void Promise.race([this.#reader.failed, this.#writer.failed]).then((error) => {
+      this.#failure = { error }
+      this.#gone.abort(error)
+    })
+  }
+
+  async serve(): Promise<void> {
+    try {
+      for (let more = true; more;) {
+        const head = await this.#reader.head()
+        if (head === null) break
+        more = await this.#answer(head)
+      }
+    } catch (error) {
+      if (!(error instanceof MalformedError)) throw error
+      await this.#respond(new Response(error.message + '\n', { status: error.status }), 'GET', 1, false)
+    }
+    await this.#writer.close()
+    await this.#reader.cancel()
+  }
+
+  /** Answers one request, and says whether another may follow. */
+  async #answer(head: Head): Promise<boolean> {
+    const line = parseLine(head)
+    const { method, minor, url } = line
+    const incoming = new IncomingBody(this.#reader, this.#reader.body(head, minor))
+    const more = minor > 0 && !tokens(head.headers.get('connection')).includes('close')
+    if (url === null) {
+      await this.#respond(new Response(null, { status: 204 }), method, minor, more)
+      return more && incoming.discard()
+    }
+    const expected = minor > 0 ? head.headers.get('expect')?.toLowerCase() : undefined
+    if (expected !== undefined && expected !== '100-continue') {
+      throw new MalformedError(`what is expected is not known: ${expected}`, 417)
+    }
     // Before the handler is asked: its response may begin before it reads.
-    if (head.headers.get('expect')?.toLowerCase() === '100-continue') await writer.head('HTTP/1.1 100 Continue', [])
-    body = watchEnd(body, () => (left = false))
+    if (expected !== undefined && incoming.stream !== null) await this.#writer.head('HTTP/1.1 100 Continue', [])
+
+    this.#gone = new AbortController()
+    if (this.#failure !== undefined) this.#gone.abort(this.#failure.error)
+    const { signal } = this.#gone
+    const response = await this.#handled(line, head.headers, incoming, signal)
+    const last = !more || tokens(response.headers.get('connection')).includes('close')
+    try {
+      await this.#respond(response, method, minor, !last)
+    } catch (error) {
+      response.body?.cancel(error).catch(() => {}) // where it was not begun
+      if (error instanceof SourceError && !signal.aborted && incoming.failure === undefined) this.#tell(error.cause)
+      this.#gone.abort(error)
+      throw error
+    }
+    this.#gone = new AbortController()
+    this.#held.clear()
+    return !last && incoming.discard() // after the response, which may be made of the request
   }
 
-  const gone = new AbortController()
-  const { request, unread } = makeRequest(method, target, head.headers, body, gone.signal)
-  let response: Response
-  try {
-    response = await handler(request, { peer: stream.peer })
-    if (!(response instanceof Response)) throw new TypeError('the handler did not return a Response')
-  } catch (error) {
-    tell(error)
-    response = new Response('the handler failed\n', { status: 500 })
+  /** The handler's response, or that which says that there is none. Rejects when the caller is gone, or its request is malformed. */
+  async #handled(line: Line, headers: Headers, incoming: IncomingBody, signal: AbortSignal): Promise<Response> {
+    const takes = !/^(GET|HEAD)$/i.test(line.method) // a Request of these has no body
+    const gone = new Promise<never>((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+    })
+    gone.catch(() => {})
+    let asked = false
+    try {
+      signal.throwIfAborted()
+      const body = takes ? incoming.stream : null
+      const request = await makeRequest(line.url!, line.method, headers, body, signal)
+      this.#held.add(request)
+      asked = true
+      const response = await Promise.race([this.#call(request, signal), gone])
+      assertUsable(response, line.method)
+      return response
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      if (incoming.failure !== undefined) throw incoming.failure // of which the handler's is only what follows
+      if (!asked) throw error
+      this.#tell(error)
+      return new Response('the handler failed\n', { status: 500 })
+    }
   }
-  const more = minor === '1' && !connection.includes('close') && response.headers.get('connection') !== 'close'
-  try {
-    await respond(writer, response, method, more)
-  } catch (error) {
-    gone.abort(error)
-    throw error
-  }
-  // After the response, which may be made of the request.
-  const rest = unread ?? request.body
-  return more && (!left || (rest !== null && !rest.locked && (await discard(rest))))
-}
 
-/** Reads what nobody wanted, if it is not too much, so that another request may follow. Says whether it is at its end. */
-async function discard(body: ReadableStream<Uint8Array>): Promise<boolean> {
-  const reader = body.getReader()
-  for (let length = 0; length <= MAX_UNREAD;) {
-    const { done, value } = await reader.read()
-    if (done) return true
-    length += value.length
-  }
-  return false
-}
-
-function makeRequest(
-  method: string,
-  target: string,
-  headers: Headers,
-  body: ReadableStream<Uint8Array> | null,
-  signal: AbortSignal,
-) {
-  const host = headers.get('host') ?? 'peer.invalid'
-  let url: URL
-  try {
-    url = new URL(target, `http://${host}`)
-  } catch {
-    throw new MalformedError('the host or the path cannot be read')
-  }
-  const takes = body !== null && !/^(GET|HEAD)$/i.test(method) // a Request of these has none
-  const request = new Request(url, { method, signal, ...(takes && { body, duplex: 'half' }) } as RequestInit)
-  Object.defineProperty(request, 'headers', { value: headers }) // all of them: a Request leaves out cookies and more
-  return { request, unread: takes ? null : body }
-}
-
-/** A body that tells when it is at its end. */
-function watchEnd(body: ReadableStream<Uint8Array>, last: () => void) {
-  const reader = body.getReader()
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const { done, value } = await reader.read()
-        if (!done) return controller.enqueue(value)
-        last()
-        controller.close()
+  /** Calls the handler, and sees to what it returns or throws after the caller has gone. */
+  async #call(request: Request, signal: AbortSignal): Promise<Response> {
+    const answer = (async () => this.#handler(request, { peer: this.#peer }))()
+    answer.then(
+      (response) => {
+        if (signal.aborted && isResponse(response)) response.body?.cancel(signal.reason).catch(() => {})
       },
-      cancel: (reason) => reader.cancel(reason),
-    },
-    { highWaterMark: 0 },
-  )
+      (error: unknown) => {
+        if (signal.aborted && error !== signal.reason) this.#tell(error)
+      },
+    )
+    return answer
+  }
+
+  async #respond(response: Response, method: string, minor: number, more: boolean): Promise<void> {
+    const { status, statusText, headers, body } = response
+    const none = method === 'HEAD' || status === 204 || status === 304
+    const given = status === 204 ? null : lengthOf(response)
+    const fields: [string, string][] = []
+    for (const [name, value] of headers) {
+      if (OWN.has(name) || name === 'content-length' || (name === 'content-encoding' && isDecoded(response))) continue
+      fields.push([name, value])
+    }
+    if (!headers.has('date')) fields.push(['Date', new Date().toUTCString()])
+    const length = given ?? (body === null ? 0 : minor > 0 ? 'chunked' : 'until the end')
+    if (given !== null || (!none && length === 0)) fields.push(['Content-Length', String(length)])
+    else if (!none && length === 'chunked') fields.push(['Transfer-Encoding', 'chunked'])
+    fields.push(['Connection', more && length !== 'until the end' ? 'keep-alive' : 'close'])
+    await this.#writer.head(`HTTP/1.1 ${status} ${statusText}`, fields)
+    if (none || body === null) return void body?.cancel().catch(() => {})
+    await this.#writer.body(body, length, this.#gone.signal)
+  }
 }
 
-async function respond(writer: MessageWriter, response: Response, method: string, more: boolean): Promise<void> {
-  const fields: [string, string][] = []
-  for (const [name, value] of response.headers) {
-    if (name !== 'connection' && name !== 'transfer-encoding') fields.push([name, value])
+/** The body of a request, of which is known how it went. */
+class IncomingBody {
+  /** As a handler reads it; null where there is none. */
+  readonly stream: ReadableStream<Uint8Array> | null
+  /** What it failed with. */
+  failure: unknown
+  readonly #messages: MessageReader
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
+  #left: boolean
+
+  constructor(messages: MessageReader, body: ReadableStream<Uint8Array> | null) {
+    this.#messages = messages
+    this.#reader = body?.getReader()
+    this.#left = body !== null
+    this.stream = body === null ? null : this.#watched()
+    if (body === null) messages.readAhead()
   }
-  if (!response.headers.has('date')) fields.push(['Date', new Date().toUTCString()])
-  fields.push(['Connection', more ? 'keep-alive' : 'close'])
-  const none = method === 'HEAD' || response.status === 204 || response.status === 304
+
+  async #read(): Promise<Uint8Array | undefined> {
+    try {
+      const { done, value } = await this.#reader!.read()
+      if (!done) return value
+    } catch (error) {
+      this.failure = error
+      throw error
+    }
+    this.#left = false
+    this.#messages.readAhead()
+    return undefined
+  }
+
+  #watched() {
+    const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+      const value = await this.#read()
+      if (value === undefined) controller.close()
+      else controller.enqueue(value)
+    }
+    // Where it is cancelled, what is left may still be discarded.
+    return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: 0 })
+  }
+
+  /** Reads what nobody wanted, if it is not too much, so that another request may follow. Says whether one may. */
+  async discard(): Promise<boolean> {
+    if (!this.#left) return true
+    if (this.stream!.locked) return false
+    try {
+      for (let length = 0; length <= MAX_UNREAD;) {
+        const value = await this.#read()
+        if (value === undefined) return true
+        length += value.length
+      }
+    } catch {
+      // The response is whole, whatever follows the request's head.
+    }
+    return false
+  }
+}
+
+function tokens(field: string | null): string[] {
+  return (field ?? '').toLowerCase().split(/[ \t]*,[ \t]*/)
+}
+
+function isResponse(value: unknown): value is Response {
+  return value instanceof Response || tagOf(value) === 'Response'
+}
+
+/** A response that the platform has fetched: its body is decoded, and its headers tell of what it was before. */
+function isDecoded(response: Response): boolean {
+  return response.url !== '' && !(response instanceof PeerResponse)
+}
+
+/** How long its headers say the body is; null where they do not, or not of what is read from it. */
+function lengthOf(response: Response): number | null {
   const given = response.headers.get('content-length')
-  if (!none && given === null)
-    fields.push(response.body === null ? ['Content-Length', '0'] : ['Transfer-Encoding', 'chunked'])
-  await writer.head(`HTTP/1.1 ${response.status} ${response.statusText}`, fields)
-  if (none || response.body === null) return void response.body?.cancel().catch(() => {})
-  await writer.body(response.body, given === null ? undefined : Number(given))
+  const hidden = isDecoded(response) && (response.type !== 'basic' || response.headers.has('content-encoding'))
+  return given === null || hidden ? null : Number(given)
+}
+
+/** Throws where a response cannot be sent. */
+function assertUsable(response: Response, method: string): void {
+  if (!isResponse(response)) throw new TypeError('the handler did not return a Response')
+  const { status, body, bodyUsed, headers } = response
+  if (status < 200 || status > 599) throw new TypeError(`the handler returned a response of type ${response.type}`)
+  if (bodyUsed || body?.locked) throw new TypeError('the handler returned a response whose body was read')
+  const length = headers.get('content-length')
+  if (length === null) return
+  if (!/^\d{1,15}$/.test(length)) throw new TypeError(`content-length ${length} is no number`)
+  if (body === null && method !== 'HEAD' && status !== 304 && status !== 204 && Number(length) !== 0) {
+    throw new TypeError(`the response has no body, and a content-length of ${length}`)
+  }
 }

@@ -1,15 +1,24 @@
 /**
  * HTTP/1.1 on a pair of byte streams (RFC 9112), as far as one message after the other needs it. It is written here because Go's
  * `net/http` would add an eighth to the program, and because over WebTransport the bytes of a stream never pass the program.
+ *
+ * What two readers of the same bytes could understand differently is refused, in requests above all: lines that end in anything but CRLF,
+ * two ways to tell the length of a body, lengths and chunk sizes that are not plain numbers.
  */
 import { TomboloError } from '../errors.js'
+import { tagOf } from './body.js'
 
 /** Bounds of what a peer may send before it is read, in bytes. */
 const MAX_HEAD = 64 << 10
 const MAX_CHUNK_LINE = 4 << 10
 
-const encoder = new TextEncoder()
-const decoder = new TextDecoder('latin1') // of heads, whose bytes beyond ASCII have no meaning
+const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+const FIELD = new RegExp(`^(${TOKEN}):[ \\t]*([\\t -~\\x80-\\xff]*?)[ \\t]*$`)
+const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"'
+const EXTENSIONS = `(?:[ \\t]*;[ \\t]*${TOKEN}(?:[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED}))?)*`
+const CHUNK = new RegExp(`^([0-9A-Fa-f]{1,12})${EXTENSIONS}$`)
+/** Old servers pad the size with spaces. */
+const PADDED_CHUNK = new RegExp(`^([0-9A-Fa-f]{1,12})${EXTENSIONS} *$`)
 
 /** What is wrong with what came; a server answers with the status. */
 export class MalformedError extends Error {
@@ -22,19 +31,35 @@ export class MalformedError extends Error {
   }
 }
 
-/** The start line and the fields of a message. */
+/** A body could not be sent because of the body itself, and not of the stream. The cause is what its source failed with. */
+export class SourceError extends Error {
+  constructor(override readonly cause: unknown) {
+    super(String(cause))
+    this.name = 'SourceError'
+  }
+}
+
+/** The start line and the fields of a message. The bytes of both are the characters U+0000 to U+00FF, as in `Headers`. */
 export interface Head {
   start: string
   headers: Headers
+  /** How many Host fields there were, which `headers` has joined. */
+  hosts: number
 }
 
 /** Reads messages off a stream. One call at a time; a body must be read to its end, or the reader is of no more use. */
 export class MessageReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly #responses: boolean
   #buffer = new Uint8Array(0)
+  #ahead: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
+  /** Resolves if the stream fails, to what it failed with. A stream that ends does not fail. */
+  readonly failed: Promise<unknown>
 
-  constructor(readable: ReadableStream<Uint8Array>) {
+  constructor(readable: ReadableStream<Uint8Array>, kind: 'requests' | 'responses') {
     this.#reader = readable.getReader()
+    this.#responses = kind === 'responses'
+    this.failed = failureOf(this.#reader.closed)
   }
 
   /** Gives up: the stream's reading half is cancelled. */
@@ -42,15 +67,26 @@ export class MessageReader {
     return this.#reader.cancel(reason)
   }
 
+  /** Begins to read what follows the message. Some streams are seen to fail only by who reads. */
+  readAhead(): void {
+    this.#ahead ??= this.#reader.read()
+    this.#ahead.catch(() => {}) // whoever reads next is told
+  }
+
   /** The next head; null where the stream ends before one begins. */
   async head(): Promise<Head | null> {
     let from = 0
     for (;;) {
+      // RFC 9112, 2.2: a server ignores an empty line before a request.
+      while (!this.#responses && this.#buffer[0] === 13 && this.#buffer[1] === 10) {
+        this.#buffer = this.#buffer.subarray(2)
+        from = 0
+      }
       const end = find(this.#buffer, from)
       if (end >= 0 && end <= MAX_HEAD) {
-        const text = decoder.decode(this.#buffer.subarray(0, end))
+        const text = decode(this.#buffer.subarray(0, end))
         this.#buffer = this.#buffer.subarray(end + 4)
-        return parseHead(text)
+        return this.#parseHead(text)
       }
       if (this.#buffer.length > MAX_HEAD) throw new MalformedError(`the head is longer than ${MAX_HEAD} bytes`, 431)
       from = Math.max(0, this.#buffer.length - 3)
@@ -61,21 +97,41 @@ export class MessageReader {
     }
   }
 
-  /** The body of the message whose head was read, or null where it has none. */
-  body(headers: Headers, untilEnd: boolean): ReadableStream<Uint8Array> | null {
-    const length = headers.get('content-length')
+  #parseHead(text: string): Head {
+    // RFC 9112, 5.2: a folded field is refused in a request, and joined in a response.
+    if (this.#responses) text = text.replace(/[ \t]*\r\n[ \t]+/g, ' ')
+    const [start = '', ...lines] = text.split('\r\n')
+    const headers = new Headers()
+    let hosts = 0
+    for (const [name, value] of lines.map(parseField)) {
+      if (name.toLowerCase() === 'host') hosts++
+      headers.append(name, value)
+    }
+    return { start, headers, hosts }
+  }
+
+  /** The body of the message whose head was read, or null where it has none. `minor` is the message's version, HTTP/1.0 or a later 1.x. */
+  body({ headers }: Head, minor: number): ReadableStream<Uint8Array> | null {
+    const length = this.#length(headers.get('content-length'))
     const coding = headers.get('transfer-encoding')
     if (coding !== null) {
-      if (coding.toLowerCase() !== 'chunked')
-        throw new MalformedError(`the transfer coding ${coding} is not known`, 501)
+      if (minor === 0) throw new MalformedError('HTTP/1.0 has no transfer codings')
       if (length !== null) throw new MalformedError('there is both a length and a transfer coding')
-      return this.#stream(this.#chunks())
+      if (coding.toLowerCase() === 'chunked') return this.#stream(this.#chunks())
+      throw new MalformedError(`the transfer coding ${coding} is not known`, /\bchunked\b.*,/i.test(coding) ? 400 : 501)
     }
-    if (length !== null) {
-      if (!/^\d{1,15}$/.test(length)) throw new MalformedError(`content-length ${length} is no number`)
-      return Number(length) === 0 ? null : this.#stream(this.#exactly(Number(length)))
+    if (length !== null) return length === 0 ? null : this.#stream(this.#exactly(length))
+    return this.#responses ? this.#stream(this.#rest()) : null
+  }
+
+  #length(given: string | null): number | null {
+    if (given === null) return null
+    // RFC 9110, 8.6: the same length several times can be taken for one, which is done for servers that say it twice.
+    const [length = '', ...others] = this.#responses ? given.split(/[ \t]*,[ \t]*/) : [given]
+    if (!/^\d{1,15}$/.test(length) || others.some((other) => other !== length)) {
+      throw new MalformedError(`content-length ${given} is not one number`)
     }
-    return untilEnd ? this.#stream(this.#rest()) : null
+    return Number(length)
   }
 
   #stream(parts: AsyncGenerator<Uint8Array, void>): ReadableStream<Uint8Array> {
@@ -107,27 +163,35 @@ export class MessageReader {
 
   async *#chunks(): AsyncGenerator<Uint8Array, void> {
     for (;;) {
-      const size = /^([0-9a-f]{1,12})\s*(?:;.*)?$/i.exec(await this.#line())
-      if (size === null) throw new MalformedError('a chunk has no size')
+      const size = (this.#responses ? PADDED_CHUNK : CHUNK).exec(await this.#line())
+      if (size === null) throw new MalformedError('the size of a chunk cannot be read')
       const length = parseInt(size[1]!, 16)
       if (length === 0) break
       yield* this.#exactly(length)
-      if ((await this.#line()) !== '') throw new MalformedError('a chunk is longer than it says')
+      while (this.#buffer.length < 2) if (!(await this.#more())) throw truncated()
+      if (decode(this.#take(2)) !== '\r\n') throw new MalformedError('a chunk is longer than it says')
     }
-    while ((await this.#line()) !== '') {
-      // trailers, of which nobody here has use
+    let trailers = 0
+    for (;;) {
+      const line = await this.#line()
+      if (line === '') return
+      parseField(line) // and nothing else: a Request or Response has no trailers
+      if ((trailers += line.length) > MAX_HEAD) throw new MalformedError('the trailers are too long', 431)
     }
   }
 
   async #line(): Promise<string> {
     for (;;) {
       const end = this.#buffer.indexOf(10)
+      if (end > MAX_CHUNK_LINE || (end < 0 && this.#buffer.length > MAX_CHUNK_LINE)) {
+        throw new MalformedError('a line of a chunked body is too long')
+      }
       if (end >= 0) {
-        const line = decoder.decode(this.#buffer.subarray(0, end)).replace(/\r$/, '')
+        if (this.#buffer[end - 1] !== 13) throw new MalformedError('a line of a chunked body does not end in CRLF')
+        const line = decode(this.#buffer.subarray(0, end - 1))
         this.#buffer = this.#buffer.subarray(end + 1)
         return line
       }
-      if (this.#buffer.length > MAX_CHUNK_LINE) throw new MalformedError('a line of a chunk is too long')
       if (!(await this.#more())) throw truncated()
     }
   }
@@ -140,7 +204,9 @@ export class MessageReader {
 
   async #more(): Promise<boolean> {
     for (;;) {
-      const { done, value } = await this.#reader.read()
+      const reading = this.#ahead ?? this.#reader.read()
+      this.#ahead = undefined
+      const { done, value } = await reading
       if (done) return false
       if (value.length === 0) continue
       if (this.#buffer.length === 0) {
@@ -169,55 +235,108 @@ function find(buffer: Uint8Array, from: number): number {
   return -1
 }
 
-function parseHead(text: string): Head {
-  const [start = '', ...lines] = text.split('\r\n')
-  const headers = new Headers()
-  for (const line of lines) {
-    const field = /^([^\s:]+):[ \t]*(.*?)[ \t]*$/.exec(line)
-    if (field === null) throw new MalformedError('a header field cannot be read')
-    try {
-      headers.append(field[1]!, field[2]!)
-    } catch {
-      throw new MalformedError(`the header field ${field[1]} cannot be read`)
-    }
+function parseField(line: string): [name: string, value: string] {
+  const field = FIELD.exec(line)
+  if (field === null) throw new MalformedError(`the header field ${JSON.stringify(line.slice(0, 100))} cannot be read`)
+  return [field[1]!, field[2]!]
+}
+
+/** Resolves if what is `closed` otherwise fails. */
+function failureOf(closed: Promise<unknown>): Promise<unknown> {
+  return closed.then(
+    () => new Promise(() => {}),
+    (error: unknown) => error,
+  )
+}
+
+/** Bytes as the characters U+0000 to U+00FF. A browser's decoder of latin1 is one of windows-1252, where 80 to 9F are others. */
+export function decode(bytes: Uint8Array): string {
+  let text = ''
+  for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096))
+  return text
+}
+
+/** The reverse; undefined where a character is no byte. */
+function encode(text: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (code > 0xff) return undefined
+    bytes[at] = code
   }
-  return { start, headers }
+  return bytes
+}
+
+/** Percent-encodes what is not ASCII byte by byte: a URL would take each for a character of its own. */
+export function escapeBytes(text: string): string {
+  return text.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
 /** Writes messages to a stream. */
 export class MessageWriter {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
+  /** Resolves if the stream fails, to what it failed with. */
+  readonly failed: Promise<unknown>
 
   constructor(writable: WritableStream<Uint8Array>) {
     this.#writer = writable.getWriter()
+    this.failed = failureOf(this.#writer.closed)
   }
 
   async head(start: string, headers: Iterable<[string, string]>): Promise<void> {
     let text = start + '\r\n'
     for (const [name, value] of headers) text += `${name}: ${value}\r\n`
-    await this.#write(encoder.encode(text + '\r\n'))
+    const bytes = encode(text + '\r\n')
+    if (bytes === undefined) {
+      const [name] = [...headers].find((field) => encode(field.join('')) === undefined) ?? ['the first line']
+      throw new TypeError(`header ${name}: a character is beyond U+00FF`)
+    }
+    await this.#write(bytes)
   }
 
-  /** Writes a body of known length, which is an error if it has another, or in chunks. */
-  async body(body: ReadableStream<Uint8Array>, length: number | undefined): Promise<void> {
+  /** Writes a body: of known length, which is a `SourceError` if it has another; in chunks; or as it is, up to the end of the stream. */
+  async body(
+    body: ReadableStream<Uint8Array>,
+    length: number | 'chunked' | 'until the end',
+    signal: AbortSignal,
+  ): Promise<void> {
     const reader = body.getReader()
+    const stop = () => void reader.cancel(signal.reason).catch(() => {})
+    signal.addEventListener('abort', stop)
     try {
-      let written = 0
-      for (;;) {
-        const { done, value } = await reader.read()
-        if (done) break
-        if (!(value instanceof Uint8Array)) throw new TypeError('a body must be of Uint8Arrays')
-        if (value.length === 0) continue
-        written += value.length
-        if (length === undefined) await this.#write(chunk(value))
-        else if (written > length) throw new TypeError(`the body is longer than its content-length of ${length}`)
-        else await this.#write(value)
-      }
-      if (length === undefined) await this.#write(encoder.encode('0\r\n\r\n'))
-      else if (written < length) throw new TypeError(`the body has ${written} bytes, and a content-length of ${length}`)
+      signal.throwIfAborted()
+      await this.#copy(reader, length, signal)
     } catch (error) {
       reader.cancel(error).catch(() => {})
       throw error
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  async #copy(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    length: number | 'chunked' | 'until the end',
+    signal: AbortSignal,
+  ): Promise<void> {
+    let written = 0
+    for (;;) {
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw new SourceError(error)
+      })
+      signal.throwIfAborted()
+      if (done) break
+      if (tagOf(value) !== 'Uint8Array') throw new SourceError(new TypeError('a body must be of Uint8Arrays'))
+      if (value.length === 0) continue
+      written += value.length
+      if (typeof length === 'number' && written > length) {
+        throw new SourceError(new TypeError(`the body is longer than its content-length of ${length}`))
+      }
+      await this.#write(length === 'chunked' ? chunk(value) : value)
+    }
+    if (length === 'chunked') await this.#write(encode('0\r\n\r\n')!)
+    else if (typeof length === 'number' && written < length) {
+      throw new SourceError(new TypeError(`the body has ${written} bytes, and a content-length of ${length}`))
     }
   }
 
@@ -234,7 +353,7 @@ export class MessageWriter {
 
 /** A chunk with what is around it, in one piece: each write crosses to the program. */
 function chunk(value: Uint8Array): Uint8Array {
-  const before = encoder.encode(value.length.toString(16) + '\r\n')
+  const before = encode(value.length.toString(16) + '\r\n')!
   const whole = new Uint8Array(before.length + value.length + 2)
   whole.set(before)
   whole.set(value, before.length)

@@ -1,0 +1,44 @@
+/** What headers say of addresses, made true at the other end; as the native gateway does it. */
+import { locate, type Target } from './path.js'
+
+/** Headers of a response that are one reference. */
+const REFERENCES = ['location', 'content-location', 'sourcemap', 'x-sourcemap']
+
+/** Makes what a response says of paths of the service lead there. */
+export function leadOut(headers: Headers, target: Target, here: URL): void {
+  const change = (name: string, f: (value: string) => string) => {
+    const value = headers.get(name)
+    if (value) headers.set(name, f(value))
+  }
+  const to = (ref: string) => locate(ref, target, here)
+  for (const name of REFERENCES) change(name, to)
+  // RFC 8288: references are in angle brackets, unless those are in a string.
+  change('link', (link) =>
+    link.replace(/"(?:[^"\\]|\\.)*"|<([^>]*)>/g, (all, ref?: string) =>
+      ref === undefined ? all : `<${to(ref.trim())}>`,
+    ),
+  )
+  // As HTML reads it: seconds, and a reference that may be in quotes.
+  change('refresh', (value) =>
+    value.replace(
+      /^(\s*[\d.]*[\s;,]+(?:url\s*=\s*)?)(?:(["'])(.*?)(\2.*|$)|(.+)$)/i,
+      (_, before: string, quote = '', quoted?: string, after = '', bare = '') =>
+        before + quote + to(quoted ?? bare) + after,
+    ),
+  )
+}
+
+/** Makes what a request says of the address here true of the service's, which may compare it with its host. */
+export function leadIn(headers: Headers, { peer, prefix }: Target, here: URL): void {
+  const own = `${here.protocol}//${peer}`
+  if (headers.has('origin')) headers.set('origin', own)
+  for (const name of ['referer', 'destination']) {
+    const value = headers.get(name)
+    if (value === null || !URL.canParse(value)) continue
+    const { origin, pathname, search } = new URL(value)
+    if (origin !== here.origin) continue
+    if (pathname === prefix || pathname.startsWith(prefix + '/')) {
+      headers.set(name, `${own}${pathname.slice(prefix.length) || '/'}${search}`)
+    } else if (name === 'referer') headers.set(name, own + '/') // another service's path is not for this one to know
+  }
+}
