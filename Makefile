@@ -1,7 +1,8 @@
 # Tombolo. `make help` lists the targets.
 #
 # What a fresh machine needs: Go, Node.js 20.19 or later, npm, make, git. Tests of the browser need Chromium: it is installed where
-# that can be done (apt, root), else set CHROMIUM=/path/to/it.
+# that can be done (apt, root), else set CHROMIUM=/path/to/it. The end-to-end tests need Firefox and WebKitGTK, too: likewise, else FIREFOX=,
+# WEBKIT_DRIVER=, WEBKIT_BROWSER= and XVFB=.
 
 PORT ?= 8080
 GO   ?= go
@@ -106,12 +107,12 @@ test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
 	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -p 1 $(call IN,chromium) ./wasm/...
 
 .PHONY: test-e2e
-test-e2e: build bin/testpeer chromium ## the weight of the package; it, the page and the examples, against the real binaries
+test-e2e: build bin/testpeer chromium browsers ## the weight of the package; it, the page and the examples, against the real binaries
 	cd web && npm run --silent weigh
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; and every place of the node
+test-long: build bin/testpeer chromium browsers ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; and every place of the node
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 
@@ -130,6 +131,10 @@ bin/messenger:
 .PHONY: chromium
 chromium:
 	@web/test/chromium.sh
+
+.PHONY: browsers
+browsers:
+	@web/test/browsers.sh
 
 ##@ Measure and check
 

@@ -33,8 +33,9 @@ const (
 	// Peer; Err says why. It is trying to get the reservation back.
 	ReservationLost
 	// ReservationFailed: the relay Peer could not be reached, or gave no
-	// reservation; Err says why. It is tried again, less often each time. Where
-	// the page URL has not told yet who the relay is, Peer is empty.
+	// reservation; Err says why, for each address that was tried. It is tried again,
+	// less often each time. Where the page URL has not told yet who the relay is,
+	// Peer is empty.
 	ReservationFailed
 	// EchoAnswered: Peer had Bytes bytes echoed.
 	EchoAnswered

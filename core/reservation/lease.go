@@ -34,23 +34,23 @@ const (
 )
 
 // reserve asks once. renew is how long to wait before asking again: at least half
-// of minTTL.
-func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, err error) {
+// of minTTL. via is the connection that carried the question, or nil.
+func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, via network.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
 	defer cancel()
 	bound := &boundHost{Host: k.host}
-	got, err := client.Reserve(ctx, bound, relay)
+	got, err := client.Reserve(ctx, bound, peer.AddrInfo{ID: relay.ID})
 	bound.free()
 	if err == nil {
 		r, renew, err = granted(relay, got, time.Now())
 	}
 	if err != nil {
-		return Reservation{}, 0, fmt.Errorf("reserve on %s: %w", relay.ID, err)
+		return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: %w", relay.ID, err)
 	}
 	if len(got.Addrs) > maxAddrs {
 		k.opts.Logger.Warn("a relay gave more addresses than are taken", "relay", relay.ID, "given", len(got.Addrs), "most", maxAddrs)
 	}
-	return r, renew, nil
+	return r, renew, bound.via, nil
 }
 
 // granted is what is taken of a relay's answer, and when to renew it.
@@ -117,11 +117,13 @@ func dialable(a ma.Multiaddr) bool {
 type boundHost struct {
 	host.Host
 	stop func() bool
+	via  network.Conn // of the stream; nil before
 }
 
 func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
 	s, err := h.Host.NewStream(ctx, p, protos...)
 	if err == nil {
+		h.via = s.Conn()
 		h.stop = context.AfterFunc(ctx, func() { _ = s.Reset() })
 	}
 	return s, err

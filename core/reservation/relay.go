@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -16,6 +17,8 @@ type relay struct {
 	page string // its URL; empty: it was given by its addresses
 	wake chan struct{}
 	left chan struct{} // holds a token after a connection to it ended
+
+	unsound unsound // known to the goroutine that keeps the reservation, and to it alone
 }
 
 func newRelay(info peer.AddrInfo, page string) *relay {
@@ -36,19 +39,20 @@ func (k *Keeper) known(r *relay) (info peer.AddrInfo, page string) {
 	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, r.page
 }
 
-// reach connects to a relay. Where it cannot be reached at the addresses known, as
-// one whose certificates are new, its page is asked for others.
-func (k *Keeper) reach(ctx context.Context, of *relay) (peer.AddrInfo, error) {
-	info, page := k.known(of)
-	var err error
-	if info.ID != "" {
-		if err = k.connect(ctx, info); err == nil || page == "" || ctx.Err() != nil {
-			return info, err
+// obtain connects to a relay and reserves. Where it cannot be reached at the
+// addresses known, as one whose certificates are new, its page is asked for others.
+func (k *Keeper) obtain(ctx context.Context, of *relay) (relay peer.AddrInfo, r Reservation, renew time.Duration, err error) {
+	relay, page := k.known(of)
+	if relay.ID != "" {
+		r, renew, err = k.attempt(ctx, relay, &of.unsound)
+		if err == nil || page == "" || ctx.Err() != nil || k.connOf(relay.ID) != nil {
+			return relay, r, renew, err
 		}
 	}
 	if asked := k.ask(ctx, of, page); asked != nil {
-		return info, errors.Join(err, asked)
+		return relay, r, 0, errors.Join(err, asked)
 	}
-	info, _ = k.known(of)
-	return info, k.connect(ctx, info)
+	relay, _ = k.known(of)
+	r, renew, err = k.attempt(ctx, relay, &of.unsound)
+	return relay, r, renew, err
 }

@@ -2,8 +2,9 @@
 // so that a node which cannot listen can be dialled through them.
 //
 // A [Keeper] runs one goroutine a relay: connect, reserve, renew before the
-// end, and when it is lost wait out a back-off with jitter and begin again. A
-// bounded number of relays hold a reservation at once; when one dies, one of
+// end, and when it is lost wait out a back-off with jitter and begin again. Where
+// the relay connects and the request gets no answer, the keeper tries the relay's
+// other transports and addresses first. A bounded number of relays hold a reservation at once; when one dies, one of
 // the others takes its place.
 //
 // Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
@@ -24,7 +25,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -36,8 +36,7 @@ const (
 )
 
 const (
-	connectTimeout = 20 * time.Second // a dial of the relay, all its addresses
-	protectTag     = "tombolo-reservation"
+	protectTag = "tombolo-reservation"
 
 	// maxKnownAddrs bounds the addresses that are remembered of a relay. One whose
 	// WebTransport certificate changes is added again with new addresses for as
@@ -77,7 +76,8 @@ type Reservation struct {
 
 // Observer is told of each reservation made, or of one lost and why; and of each
 // attempt that failed, where r has nothing but the relay, or its URL alone where that
-// has not answered yet. Calls come one at a time for a relay; it must not block.
+// has not answered yet, and the error names every address that was tried. Calls come
+// one at a time for a relay; it must not block.
 type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.
@@ -370,17 +370,11 @@ func (k *Keeper) enter(ctx context.Context) bool {
 // hold connects, reserves and renews until the reservation is lost. It returns how
 // long there was one, 0 if there was none, and how it ended.
 func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err error) {
-	relay, err := k.reach(ctx, of)
+	relay, r, renew, err := k.obtain(ctx, of)
 	if err != nil {
 		return 0, err
 	}
-	k.host.ConnManager().Protect(relay.ID, protectTag)
 	defer k.host.ConnManager().Unprotect(relay.ID, protectTag)
-
-	r, renew, err := k.reserve(ctx, relay)
-	if err != nil {
-		return 0, err
-	}
 	_, r.URL = k.known(of)
 	made := time.Now()
 	k.set(r)
@@ -427,23 +421,10 @@ func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait ti
 	}
 }
 
-func (k *Keeper) connect(ctx context.Context, relay peer.AddrInfo) error {
-	// The keeper backs off by itself, in shorter steps than the swarm.
-	if s, ok := k.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
-		s.Backoff().Clear(relay.ID)
-	}
-	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "relay"), connectTimeout)
-	defer cancel()
-	if err := k.host.Connect(ctx, relay); err != nil {
-		return fmt.Errorf("connect to relay %s: %w", relay.ID, err)
-	}
-	return nil
-}
-
 // renew asks until the relay agrees or the old reservation has expired.
 func (k *Keeper) renew(ctx context.Context, relay peer.AddrInfo, old Reservation, last time.Duration) (Reservation, time.Duration, error) {
 	for {
-		r, next, err := k.reserve(ctx, relay)
+		r, next, _, err := k.reserve(ctx, relay)
 		left := time.Until(old.Expires)
 		if err == nil || left <= 0 || ctx.Err() != nil {
 			return r, next, err

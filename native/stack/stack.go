@@ -27,7 +27,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
-	"github.com/libp2p/go-libp2p/p2p/transport/webtransport"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
@@ -165,7 +164,7 @@ func transports(handler http.Handler) libp2p.Option {
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Transport(websocket.New, ws...),
 		libp2p.Transport(quic.NewTransport),
-		libp2p.Transport(libp2pwebtransport.New),
+		libp2p.Transport(newWebTransport),
 		libp2p.Transport(libp2pwebrtc.New),
 	)
 }

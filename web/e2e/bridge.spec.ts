@@ -1,5 +1,5 @@
 import type { Service, StreamInfo } from '@tombolo/node'
-import { expect, inNode, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
+import { expect, hasWebTransport, join, NO_WEBTRANSPORT, CORE, SMOKE, test } from './support/crossing.js'
 import { type Messenger, natively } from './support/messengers.js'
 import type { Tab } from './support/node-tab.js'
 import type { Relay } from './support/peers.js'
@@ -34,7 +34,7 @@ async function meet(tab: Tab, relay: Relay, native: Messenger, way = best()): Pr
 
 /** The way to go where it does not matter. */
 function best(): Way {
-  return inNode() ? 'websocket' : 'webtransport'
+  return hasWebTransport() ? 'webtransport' : 'websocket'
 }
 
 /** The addresses of a native node through its relay, once it holds a reservation. */
@@ -66,11 +66,11 @@ let heard = 0
 
 for (const way of ways) {
   bridged.describe(`between a tab and a native node, over ${way}`, () => {
-    test.skip(() => way === 'webtransport' && inNode(), NO_WEBTRANSPORT)
+    test.skip(() => way === 'webtransport' && !hasWebTransport(), NO_WEBTRANSPORT)
 
     bridged(
       'a tab ends its side after 1 MiB, and gets 1 MiB and 8 bytes back',
-      SMOKE,
+      CORE,
       async ({ tab, relay, native }) => {
         await meet(tab, relay, native, way)
         expect(await tab.evaluate(exchange, { peer: native.id, size: MIB })).toEqual({ received: MIB + 8, same: true })
@@ -327,7 +327,7 @@ bridged('services are seen both ways', async ({ tab, relay, native }) => {
 })
 
 bridged('a rate holds over WebTransport, too', async ({ tab, relay, native }) => {
-  test.skip(inNode(), NO_WEBTRANSPORT)
+  test.skip(!hasWebTransport(), NO_WEBTRANSPORT)
   const { id } = await meet(tab, relay, native, 'webtransport')
   await tab.evaluate(() =>
     window.tombolo!.listen(

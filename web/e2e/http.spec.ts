@@ -5,7 +5,7 @@ import { Agent, createServer, request, type IncomingMessage, type RequestListene
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
-import { expect, join, LONG, SMOKE, test } from './support/crossing.js'
+import { expect, join, LONG, CORE, test } from './support/crossing.js'
 import { type Messenger, natively } from './support/messengers.js'
 import type { Tab } from './support/node-tab.js'
 
@@ -81,7 +81,7 @@ web.describe('fetch', () => {
     })
   })
 
-  web('streams both bodies', SMOKE, async ({ tab, native, peer }) => {
+  web('streams both bodies', CORE, async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
       req.pipe(res) // each piece goes back before the next comes
     })
@@ -380,7 +380,7 @@ function ask(
 }
 
 web.describe('serve', () => {
-  web('answers any HTTP client through a native forward', SMOKE, async ({ tab, native, id }) => {
+  web('answers any HTTP client through a native forward', CORE, async ({ tab, native, id }) => {
     const port = await serve(tab, native, id)
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const told = await ask(port, '/some/path', { agent, headers: { cookie: 'a=b' } })

@@ -1,4 +1,4 @@
-import { expect, join, SMOKE, test } from './support/crossing.js'
+import { expect, join, CORE, SMOKE, test } from './support/crossing.js'
 import { inTab, natively, type Heard } from './support/messengers.js'
 
 test('every call with bad input rejects, names what is wrong, and the node lives on', async ({ tab, relay }) => {
@@ -85,7 +85,7 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(await tab.evaluate(async () => (await window.tombolo!.peers()).length)).toBe(1)
 })
 
-test('a subscription says what it lost, and ends as its policy says', SMOKE, async ({ tab, relay }) => {
+test('a subscription says what it lost, and ends as its policy says', CORE, async ({ tab, relay }) => {
   const messenger = await inTab(tab, relay)
   const native = await natively(relay)
   try {

@@ -1,14 +1,17 @@
 import { defineConfig } from '@playwright/test'
 import { findShell } from '../test/chromium.mjs'
+import { type Browser, browserTab } from './support/browser-tab.js'
 import { type Tab, nodeTab } from './support/node-tab.js'
 
-// The page and the package in a real Chromium, against the real relay and the real daemon. Transfers of many megabytes are
+// The page and the package in real browsers, against the real relay and the real daemon. Transfers of many megabytes are
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
 const long = process.env['LONG'] !== undefined // make test-long
 
 /** The specs of what is the same wherever the node runs. All of it runs in a dedicated worker; in the other places, the smoke tests do, or with LONG all. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
+const engines: Browser[] = ['firefox', 'webkit']
+const ENGINES = 'browsers.spec.ts'
 
 export default defineConfig<{ tab: Tab }>({
   testDir: '.',
@@ -21,7 +24,8 @@ export default defineConfig<{ tab: Tab }>({
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
-    { name: 'dedicated', metadata: { worker: 'dedicated' } }, // as it is by default
+    // As it is by default.
+    { name: 'dedicated', metadata: { worker: 'dedicated' }, testIgnore: long ? ENGINES : [ENGINES, 'long/**'] },
     // Once more with the node elsewhere.
     ...['none', 'shared'].map((worker) => ({
       name: worker,
@@ -36,6 +40,16 @@ export default defineConfig<{ tab: Tab }>({
       // Playwright takes a fixture where it takes an option; its types know of values alone.
       use: { tab: nodeTab as unknown as Tab },
     },
+    // The core of it in the engines of other browsers, each driven as it is installed, one at a time.
+    ...engines.map((browser) => ({
+      name: browser,
+      metadata: { browser },
+      grep: /@core/,
+      ...(browser === 'firefox' && { grepInvert: /over websocket/ }), // it has WebTransport, and the page tests the other
+      workers: 1,
+      testMatch: [...CROSSING.map((name) => `${name}.spec.ts`), ENGINES],
+      use: { tab: browserTab as unknown as Tab },
+    })),
   ],
   use: {
     trace: 'off',

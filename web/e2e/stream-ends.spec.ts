@@ -1,12 +1,12 @@
 import type { PeerStream } from '@tombolo/node'
-import { expect, inNode, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
+import { expect, hasWebTransport, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
 
 const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
 
 // Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they are the same.
 for (const transport of ['webtransport', 'websocket'] as const) {
   test.describe(`a stream straight to a native peer, over ${transport}`, () => {
-    test.skip(() => transport === 'webtransport' && inNode(), NO_WEBTRANSPORT)
+    test.skip(() => transport === 'webtransport' && !hasWebTransport(), NO_WEBTRANSPORT)
 
     let id: string
     test.beforeEach(async ({ tab, relay, testPeer }) => {

@@ -1,22 +1,44 @@
+import { browsers, type Browser } from './browser-tab.js'
 import { test as base } from './fixtures.js'
 import type { Tab } from './node-tab.js'
+import type { Driven } from './webdriver.mjs'
 
 export { expect, join } from './fixtures.js'
 
-/** Tests of what is the same wherever the node runs. Their tab is a page, except in the project `node`. */
-export const test = base.extend<{ tab: Tab }>({
+interface Driving {
+  /** The browser of the projects that Playwright does not drive. */
+  driven: Driven
+}
+
+/**
+ * Tests of what is the same wherever the node runs. Their tab is a page of Chromium, except in the projects `node`, `firefox` and
+ * `webkit`.
+ */
+export const test = base.extend<{ tab: Tab }, Driving>({
   tab: [async ({ page }, use) => use(page), { option: true }],
+  driven: [
+    async ({}, use, info) => {
+      const driven = await browsers[info.project.metadata['browser'] as Browser]()
+      await use(driven)
+      await driven.close()
+    },
+    { scope: 'worker', timeout: 180_000 },
+  ],
 })
 
 /** Marks the tests that run in every place; `make test-long` runs them all there. */
 export const SMOKE = { tag: '@smoke' }
 
+/** Marks those of them that run in other browsers, too. */
+export const CORE = { tag: ['@smoke', '@core'] }
+
 /** Whether this is `make test-long`. */
 export const LONG = process.env['LONG'] !== undefined
 
-export function inNode(): boolean {
-  return test.info().project.name === 'node'
+/** Whether the platform of the project has WebTransport. */
+export function hasWebTransport(): boolean {
+  return !['node', 'webkit'].includes(test.info().project.name)
 }
 
-/** Why a test is skipped there. */
-export const NO_WEBTRANSPORT = 'Node.js has no WebTransport'
+/** Why a test is skipped. */
+export const NO_WEBTRANSPORT = 'the platform has no WebTransport'

@@ -1,4 +1,5 @@
 import { test as base, expect, type Page } from '@playwright/test'
+import { BrowserTab } from './browser-tab.js'
 import { NodeTab, type Tab } from './node-tab.js'
 import { NpmServer } from './npm-server.js'
 import { Daemon, Relay, TestPeer } from './peers.js'
@@ -55,6 +56,7 @@ export async function join(page: Tab, url: string): Promise<string> {
   if (page instanceof NodeTab) return page.join(to)
   const { worker } = test.info().project.metadata
   if (worker !== undefined) to.searchParams.set('worker', worker as string)
+  if (page instanceof BrowserTab) return page.join(to)
   await page.goto(to.href)
   await joined(page)
   return ownId(page)

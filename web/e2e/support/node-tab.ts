@@ -1,14 +1,15 @@
 import type { Page, PlaywrightTestArgs, TestFixture } from '@playwright/test'
 import { expect } from '@playwright/test'
 import type { CreateNodeOptions } from '@tombolo/node'
+import type { BrowserTab } from './browser-tab.js'
 import { NodeProcess } from './peers.js'
 import { decode, encode } from './structured.mjs'
 
 /** What is evaluated may take as long as a test. */
 const TEST_MS = 90_000
 
-/** Where a test has a node, and runs functions beside it as `window.tombolo`: a page of the browser, or a process of Node.js. */
-export type Tab = Page | NodeTab
+/** Where a test has a node, and runs functions beside it as `window.tombolo`: a page of a browser, or a process of Node.js. */
+export type Tab = Page | NodeTab | BrowserTab
 
 /** A process of Node.js of which a test makes the same use as of a page. */
 export class NodeTab {

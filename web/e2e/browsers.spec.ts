@@ -1,0 +1,65 @@
+import type { TomboloNode } from '@tombolo/node'
+import type { BrowserTab } from './support/browser-tab.js'
+import { CORE, expect, hasWebTransport, join, test } from './support/crossing.js'
+
+// What the other specs of the core do with Playwright's own pages, in the browsers that it does not drive: the page that a relay serves,
+// and the package as it is published, in a worker that ends.
+
+interface Lab extends Window {
+  node: TomboloNode
+  workers: Worker[]
+  restarts: string[]
+}
+declare const window: Lab & typeof globalThis
+
+test('the page joins its relay, tells how, and finds the peer in its address', CORE, async ({ tab, relay, daemon }) => {
+  const page = tab as BrowserTab
+  const id = await join(page, `${relay.url}?peer=${daemon.id}`)
+  expect(id).toMatch(/^12D3KooW/)
+  expect(await page.text('#relay-transport')).toBe(hasWebTransport() ? 'WebTransport' : 'WebSocket')
+  expect(await page.text('#circuit-addr')).toContain(`${relay.id}/p2p-circuit/p2p/${id}`)
+  await expect.poll(() => page.text(`.peer[data-peer="${daemon.id}"]`)).toMatch(/\d ms/)
+  // WebKitGTK takes http://localhost for no secure context, so that there is nothing to keep an identity in.
+  const keeps = await page.evaluate(() => isSecureContext)
+  await page.goto(relay.url)
+  expect((await page.joined()) === id, 'its identity is kept').toBe(keeps)
+})
+
+test('a stock peer calls the tab through the circuit and has 1 MiB echoed', CORE, async ({ tab, relay, testPeer }) => {
+  const id = await join(tab, relay.url)
+  const answer = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, 1 << 20)
+  expect(answer).toMatchObject({ ok: true, relayed: true, bytes: 1 << 20 })
+})
+
+test(
+  'a node whose worker is ended is started again, and is the same',
+  CORE,
+  async ({ tab, server, relay, testPeer }) => {
+    const page = tab as BrowserTab
+    await page.goto(server.url)
+    const id = await page.evaluate(async (relays) => {
+      window.workers = []
+      window.Worker = class extends Worker {
+        constructor(...args: ConstructorParameters<typeof Worker>) {
+          super(...args)
+          window.workers.push(this)
+        }
+      }
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      const node = await createNode({ relays, worker: 'dedicated', identity: 'ephemeral' })
+      await node.listen('/x/who', async ({ writable }) => {
+        await new Blob(['it is me']).stream().pipeTo(writable)
+      })
+      window.restarts = []
+      node.addEventListener('restart', ({ detail }) => window.restarts.push(detail.reason))
+      window.node = node
+      return node.id
+    }, relay.addrs)
+    await page.evaluate(() => window.workers[0]!.terminate())
+    await page.waitForFunction(() => window.restarts.length > 0)
+    await page.waitForFunction(async () => (await window.node.relays()).length > 0)
+    expect(await page.evaluate(() => window.node.id)).toBe(id)
+    const answer = await testPeer.identify(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`)
+    expect(answer.protocols, 'it is called under the id of before').toContain('/x/who')
+  },
+)

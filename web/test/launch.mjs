@@ -1,0 +1,77 @@
+// Finds programs and starts them in a process group and a folder of their own, which are gone when this process is.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, join } from 'node:path'
+import { endGroup, guard } from './guard.mjs'
+
+export function executable(path) {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The path of a program: the one that an environment variable names, else the first of `names` that is installed. A name may be a
+ * path. Throws where there is none, with what to do.
+ *
+ * @param {{ what: string, variable: string, names: string[] }} program
+ */
+export function find({ what, variable, names }) {
+  const named = process.env[variable]
+  if (named) {
+    if (executable(named)) return named
+    throw new Error(`${variable} names ${named}, which is not an executable file`)
+  }
+  const places = (process.env.PATH ?? '').split(delimiter).filter(Boolean)
+  const paths = names.flatMap((name) => (name.startsWith('/') ? [name] : places.map((place) => join(place, name))))
+  const found = paths.find(executable)
+  if (found) return found
+  throw new Error(`no ${what}: none of ${names.join(', ')} is on PATH. Install one, or set ${variable}=/path/to/it`)
+}
+
+/** A folder for one run of a program. */
+export function freshFolder(name) {
+  return mkdtempSync(join(tmpdir(), `tombolo-${name}-`))
+}
+
+/**
+ * Starts a program that keeps its files in `dir`, which is removed with it.
+ *
+ * @param {{ path: string, args: string[], dir: string, env?: Record<string, string>, stdio?: import('node:child_process').StdioOptions }} program
+ * @returns {{
+ *   process: import('node:child_process').ChildProcess,
+ *   exited: Promise<string>,     how it ended, by itself or by close
+ *   log: () => string,           the end of what it wrote on standard error
+ *   close: () => Promise<void>,  ends every process of it and removes its folder; may be called again
+ * }}
+ */
+export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'ignore', 'pipe'] }) {
+  const child = spawn(path, args, {
+    stdio,
+    env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, ...env }, // where it leaves sockets and a crash database
+    detached: true, // a process group of its own, to be ended as one
+  })
+  let tail = ''
+  child.stderr?.setEncoding('utf8').on('data', (text) => (tail = (tail + text).slice(-8192)))
+  const exited = once(child, 'exit').then(
+    ([code, signal]) => (signal ? `killed by ${signal}` : `exit code ${code}`),
+    (err) => `did not start: ${err.message}`,
+  )
+  const guarded = guard({ pid: child.pid ?? '', dir })
+
+  let closing
+  async function end() {
+    if (child.pid) {
+      await endGroup(child.pid, 0) // there is nothing in its folder that it should save
+      await exited
+    }
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
+    await guarded()
+  }
+  return { process: child, exited, log: () => tail, close: () => (closing ??= end()) }
+}
