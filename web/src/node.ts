@@ -263,12 +263,14 @@ export class TomboloNode extends EventTarget {
 
   /** Ends all connections. May be called more than once. A program that crashed has none. */
   close(): Promise<void> {
-    return (this.#closing ??= this.#program
-      .call(() => this.#raw.close())
-      .catch((error: unknown) => {
-        if (!this.#program.ended.aborted) throw error
-      })
-      .finally(() => this.#over.abort()))
+    return (this.#closing ??= underWay(
+      this.#program
+        .call(() => this.#raw.close())
+        .catch((error: unknown) => {
+          if (!this.#program.ended.aborted) throw error
+        })
+        .finally(() => this.#over.abort()),
+    ))
   }
 
   override addEventListener<K extends keyof NodeEvents>(
@@ -300,7 +302,8 @@ export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
     const { signal, ...others } = options
     signal?.throwIfAborted()
-    const made = make({ wasm: defaultWasm, ...others }, compile, workers)
+    const begin = () => make({ wasm: defaultWasm, ...others }, compile, workers)
+    const made = others.identity === 'persistent' ? inTurn(begin, signal) : begin()
     if (signal === undefined) return made
     try {
       return await raceAbort(made, signal)
@@ -309,6 +312,35 @@ export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
       throw error
     }
   }
+}
+
+/** The closes of nodes that are under way. */
+const closing = new Set<Promise<void>>()
+
+function underWay(close: Promise<void>): Promise<void> {
+  closing.add(close)
+  const over = () => void closing.delete(close)
+  close.then(over, over)
+  return close
+}
+
+/** Resolves when the node before that has a persistent identity has been made, and whoever asked for it has seen it. */
+let turn: Promise<unknown> = Promise.resolve()
+
+/**
+ * Makes a node with a persistent identity, after those before it in this page, and once those that are being closed are: so that a node that is
+ * made, undone and made again, as a framework may do with all that a component makes, is the same peer.
+ */
+function inTurn(begin: () => Promise<TomboloNode>, signal: AbortSignal | undefined): Promise<TomboloNode> {
+  const made = turn
+    .then(() => Promise.allSettled(closing))
+    .then(() => {
+      signal?.throwIfAborted()
+      return begin()
+    })
+  const seen = () => new Promise((resolve) => setTimeout(resolve))
+  turn = made.then(seen, seen)
+  return made
 }
 
 async function make(

@@ -1,5 +1,6 @@
 import { TomboloError } from './errors.js'
 import type { PeerStream, StreamHandler } from './types.js'
+import { isBuffer, isBytes } from './values.js'
 
 /** A stream as the WebAssembly program hands it out. */
 export type RawStream = (PeerStream & { readonly native: false }) | NativeStream
@@ -80,7 +81,7 @@ export function peerStream(raw: RawStream): PeerStream {
         signal.addEventListener('abort', () => queueMicrotask(() => abort(signal.reason)))
       },
       async write(chunk) {
-        if (!(chunk instanceof Uint8Array || (chunk as unknown) instanceof ArrayBuffer)) {
+        if (!isBytes(chunk) && !isBuffer(chunk)) {
           reset() // what follows must not pass for the whole
           throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
         }

@@ -6,6 +6,7 @@
 import { TomboloError } from '../errors.js'
 import { ownBytes, receiveError, sendError, type SentError } from './rpc.js'
 import type { PeerStream } from '../types.js'
+import { isBuffer, isBytes } from '../values.js'
 
 /** A stream on its way. Its parts follow, in both directions, under its number. */
 export interface CrossedStream {
@@ -282,11 +283,11 @@ export class ReceivedStream {
   }
 
   async #write(chunk: unknown): Promise<void> {
-    if (!(chunk instanceof Uint8Array || chunk instanceof ArrayBuffer)) {
+    if (!isBytes(chunk) && !isBuffer(chunk)) {
       this.#reset() // what follows must not pass for the whole
       throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
     }
-    for (const piece of pieces(chunk instanceof Uint8Array ? chunk : new Uint8Array(chunk))) {
+    for (const piece of pieces(isBytes(chunk) ? chunk : new Uint8Array(chunk))) {
       await this.#outbox.room()
       if (this.#refused !== undefined) throw this.#refused
       this.#outbox.put(this.#copy(piece))
@@ -294,7 +295,7 @@ export class ReceivedStream {
   }
 
   #copy(piece: Uint8Array): Uint8Array<ArrayBuffer> {
-    if (piece.byteLength < MIN_BUFFER) return piece.slice()
+    if (piece.byteLength < MIN_BUFFER) return new Uint8Array(piece) // a Buffer's slice is a view
     const copy = new Uint8Array(this.#pool.pop() ?? new ArrayBuffer(MAX_BUFFER), 0, piece.byteLength)
     copy.set(piece)
     return copy

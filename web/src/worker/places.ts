@@ -3,6 +3,7 @@ import { TomboloError } from '../errors.js'
 import { absolute, type WasmSource } from '../load.js'
 import { type Packet, type Port, PROTOCOL } from './rpc.js'
 import type { NodeConfig } from '../types.js'
+import { isBytes, isModule } from '../values.js'
 
 /** How a platform makes workers. */
 export interface Workers {
@@ -91,7 +92,7 @@ export class SharedPlace implements Place {
   /** The place of the node for which pages ask with the same options. Relays may differ: the node has them all. */
   static async of(spawn: (name: string) => SharedWorker, program: string, config: NodeConfig): Promise<SharedPlace> {
     const { relays, identity, ...rest } = config
-    const key = identity instanceof Uint8Array ? [...identity] : identity
+    const key = isBytes(identity) ? [...identity] : identity
     const options = JSON.stringify([PROTOCOL, program, key ?? null, Object.entries(rest).sort()])
     const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(options)))
     const hex = [...digest.subarray(0, 8)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -156,7 +157,7 @@ export async function choosePlace(
   }
   if (worker === 'none' || workers === undefined) return null
   if (worker === 'dedicated' || !SharedPlace.available()) return new DedicatedPlace(workers.dedicated)
-  if (wasm instanceof WebAssembly.Module) {
+  if (isModule(wasm)) {
     throw new TomboloError('option', 'wasm: a shared worker loads the program by its address, and is given no module')
   }
   return SharedPlace.of(workers.shared, absolute(wasm).href, config)

@@ -12,6 +12,7 @@ import type { Place } from './places.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
 import type { Wire } from './rpc.js'
 import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
+import { isSignal } from '../values.js'
 
 /** More restarts than these within that time, in milliseconds, are no use. */
 const MAX_RESTARTS = 5
@@ -113,7 +114,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier {
   }
 
   async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.#life?.up !== true && signal instanceof AbortSignal) await raceAbort(this.wire(), signal)
+    if (this.#life?.up !== true && isSignal(signal)) await raceAbort(this.wire(), signal)
     return callWhile(this.ended, f, signal)
   }
 
