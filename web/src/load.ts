@@ -95,6 +95,10 @@ export async function compiled(compiling: Promise<WebAssembly.Module>, what: str
   try {
     return await compiling
   } catch (cause) {
+    if (/content.security.policy|unsafe-eval/i.test(String(cause))) {
+      const hint = "its Content-Security-Policy must have script-src 'wasm-unsafe-eval'"
+      throw new TomboloError('unsupported', `the page may not run WebAssembly: ${hint} (${String(cause)})`, { cause })
+    }
     if (cause instanceof WebAssembly.CompileError) {
       throw new TomboloError('wasm-invalid', `${what} is not a valid WebAssembly program: ${cause.message}`, { cause })
     }

@@ -16,6 +16,7 @@ import type {
   HistoryLimits,
   Listener,
   ListenerInfo,
+  ListenerOptions,
   ListenOptions,
   Message,
   NodeEventListener,
@@ -49,7 +50,10 @@ export class TomboloNode extends EventTarget {
   readonly #over: AbortController
   #closing: Promise<void> | undefined
 
-  /** What is aborted when the node is closed is `over`. */
+  /**
+   * What is aborted when the node is closed is `over`.
+   * @internal
+   */
   constructor(raw: RawNode, program: Carrier, over: AbortController) {
     super()
     this.#raw = raw
@@ -276,7 +280,7 @@ export class TomboloNode extends EventTarget {
   override addEventListener<K extends keyof NodeEvents>(
     type: K,
     listener: NodeEventListener<K> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void {
     super.addEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
   }
@@ -297,7 +301,10 @@ export class TomboloNode extends EventTarget {
   }
 }
 
-/** Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can. */
+/**
+ * Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can.
+ * @internal
+ */
 export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
     const { signal, ...others } = options

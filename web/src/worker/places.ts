@@ -137,8 +137,13 @@ export class SharedPlace implements Place {
   /** Holds a lock for as long as this page is there, so that the worker knows when it is not. */
   async #presence(): Promise<{ lock: string; leave(): void }> {
     const lock = `${this.#name} page ${crypto.randomUUID()}`
-    return new Promise((resolve) => {
-      void navigator.locks.request(lock, () => new Promise<void>((leave) => resolve({ lock, leave })))
+    return new Promise((resolve, reject) => {
+      const held = navigator.locks.request(lock, () => new Promise<void>((leave) => resolve({ lock, leave })))
+      held.catch((cause: unknown) => {
+        const hint =
+          "this page's origin has no Web Locks: have the node in a worker of its own, with worker: 'dedicated'"
+        reject(new TomboloError('worker-unreachable', `${hint} (${String(cause)})`, { cause }))
+      })
     })
   }
 }
