@@ -353,3 +353,21 @@ func relayed(t *testing.T, relays ...host.Host) *core.Node {
 	require.NoError(t, err)
 	return newNode(t, core.Options{Reservations: keeper}, hosttest.Options{Listen: "none", AddrsFactory: keeper.AddrsFactory})
 }
+
+func TestNewsOfAPeerSaysHowItIsConnected(t *testing.T) {
+	a, b := newNode(t, core.Options{}, hosttest.Options{}), newNode(t, core.Options{}, hosttest.Options{})
+	events := a.Events()
+	defer events.Close()
+	_, err := a.Connect(bounded(t), b.Addrs()[0].String())
+	require.NoError(t, err)
+	for ev := range events.All(bounded(t)) {
+		if ev.Type != core.PeerConnected {
+			continue
+		}
+		require.NoError(t, a.Disconnect(b.ID()))
+		assert.Equal(t, b.ID(), ev.Peer)
+		assert.Equal(t, []any{b.ID(), b.Host().Addrs()[0], "tcp", network.DirOutbound, false}, []any{ev.Conn.ID, ev.Conn.Addr, ev.Conn.Transport, ev.Conn.Direction, ev.Conn.Relayed})
+		return
+	}
+	require.Fail(t, "no news")
+}

@@ -22,7 +22,8 @@ import (
 type EventType int
 
 const (
-	// PeerConnected: the first connection to Peer was made.
+	// PeerConnected: the first connection to Peer was made; Conn tells of it. Of a
+	// peer that is gone again before that is known, there is no news.
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected
@@ -58,6 +59,7 @@ type Event struct {
 	Time    time.Time
 	Peer    peer.ID
 	URL     string // of a relay that was given by it
+	Conn    *Peer  // not to be changed
 	Addrs   []ma.Multiaddr
 	Expires time.Time
 	Bytes   int64
@@ -139,8 +141,10 @@ func (n *Node) tellConnectedness(changes <-chan any) {
 		is := change.Connectedness != network.NotConnected
 		switch {
 		case is && !was:
-			connected[change.Peer] = struct{}{}
-			n.emit(Event{Type: PeerConnected, Peer: change.Peer})
+			if p, ok := n.Peer(change.Peer); ok {
+				connected[change.Peer] = struct{}{}
+				n.emit(Event{Type: PeerConnected, Peer: change.Peer, Conn: &p})
+			}
 		case was && !is:
 			delete(connected, change.Peer)
 			n.emit(Event{Type: PeerDisconnected, Peer: change.Peer})

@@ -38,11 +38,11 @@ const (
 // the Web Lock that says so; the identity is free again when that is closed, or
 // when the tab or the worker is.
 func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) {
-	locks := js.Global().Get("navigator")
-	if locks.Type() == js.TypeObject {
-		locks = locks.Get("locks")
-	}
-	if locks.Type() != js.TypeObject || js.Global().Get("indexedDB").Type() != js.TypeObject {
+	// A platform that denies them may throw where they are looked for.
+	navigator, _ := jsio.Get(js.Global(), "navigator")
+	locks, _ := jsio.Get(navigator, "locks")
+	indexedDB, _ := jsio.Get(js.Global(), "indexedDB")
+	if locks.Type() != js.TypeObject || indexedDB.Type() != js.TypeObject {
 		return nil, core.Part{}, ErrNotPersistent
 	}
 	for slot := range maxSlots {
@@ -82,7 +82,11 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func() e
 		granted <- true
 		return held
 	})
-	request := locks.Call("request", name, map[string]any{"ifAvailable": true}, onGrant)
+	request, err := jsio.Call(locks, "request", name, map[string]any{"ifAvailable": true}, onGrant)
+	if err != nil {
+		jsio.Release(onGrant)
+		return nil, fmt.Errorf("web lock %q: %w", name, err)
+	}
 	over := make(chan error, 1) // the request settles when the lock is free again
 	go func() {
 		_, err := jsio.Await(context.Background(), request)

@@ -44,13 +44,10 @@ func (n *node) describe(ev core.Event) (string, map[string]any) {
 	id := ev.Peer.String()
 	switch ev.Type {
 	case core.PeerConnected:
-		if p, ok := n.Peer(ev.Peer); ok {
-			return "peer:connect", map[string]any{
-				"peer": id, "addr": p.Addr.String(), "transport": p.Transport,
-				"relayed": p.Relayed, "direction": direction(p.Direction),
-			}
+		return "peer:connect", map[string]any{
+			"peer": id, "addr": ev.Conn.Addr.String(), "transport": ev.Conn.Transport,
+			"relayed": ev.Conn.Relayed, "direction": direction(ev.Conn.Direction),
 		}
-		return "peer:connect", map[string]any{"peer": id} // gone again meanwhile
 	case core.PeerDisconnected:
 		return "peer:disconnect", map[string]any{"peer": id}
 	case core.ReservationMade:

@@ -62,10 +62,15 @@ test('the package brings its program and its types, and nothing that is only for
     ['ESNext', 'Bundler'],
     ['NodeNext', 'NodeNext'],
   ]) {
-    const options = { target: 'ES2022', lib: ['ES2023', 'DOM'], module, moduleResolution, strict: true, types: [] }
-    const compilerOptions = { ...options, noEmit: true }
-    await writeFile(`${project}/tsconfig.json`, JSON.stringify({ compilerOptions, files: ['main.ts'] }))
-    execFileSync(process.execPath, [at('../node_modules/typescript/bin/tsc'), '-p', project], { stdio: 'inherit' })
+    for (const { lib, ...with_ } of [
+      { lib: ['ES2023', 'DOM'], types: [] },
+      { lib: ['ES2022'], types: ['node'], typeRoots: [at('../node_modules/@types')] }, // no DOM
+    ]) {
+      const options = { target: 'ES2022', lib, module, moduleResolution, strict: true, ...with_ }
+      const compilerOptions = { ...options, noEmit: true }
+      await writeFile(`${project}/tsconfig.json`, JSON.stringify({ compilerOptions, files: ['main.ts'] }))
+      execFileSync(process.execPath, [at('../node_modules/typescript/bin/tsc'), '-p', project], { stdio: 'inherit' })
+    }
   }
 })
 

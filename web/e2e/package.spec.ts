@@ -157,6 +157,21 @@ for (const how of ['panic', 'panic later', 'memory']) {
   })
 }
 
+for (const worker of ['none', 'dedicated'] as const) {
+  test(`a node that is made, undone and made again at once is the same peer (${worker})`, async ({ page }) => {
+    const ids = await page.evaluate(async (worker) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      const options = { worker, identity: 'persistent' } as const
+      const first = createNode(options)
+      const undone = first.then((node) => node.close()) // as a component of React does in StrictMode
+      const second = await createNode(options)
+      await undone
+      return [(await first).id, second.id]
+    }, worker)
+    expect(ids[1]).toBe(ids[0])
+  })
+}
+
 test('a signal ends the wait for a node', async ({ page }) => {
   expect(await create(page, '{ signal: AbortSignal.abort() }')).toMatchObject({ name: 'AbortError' })
   expect(await create(page, '{ signal: AbortSignal.timeout(1) }')).toMatchObject({ name: 'TimeoutError' })

@@ -1,5 +1,6 @@
 import { TomboloError } from './errors.js'
 import type { PeerStream } from './types.js'
+import { isBuffer, isBytes } from './values.js'
 
 /** What the halves of a stream lead to. */
 export interface Ends {
@@ -109,9 +110,8 @@ export class Halves {
   }
 
   #bytes(chunk: unknown): Uint8Array {
-    const kind = Object.prototype.toString.call(chunk) // of whatever frame or realm
-    if (kind === '[object Uint8Array]') return chunk as Uint8Array
-    if (kind === '[object ArrayBuffer]') return new Uint8Array(chunk as ArrayBuffer)
+    if (isBytes(chunk)) return chunk
+    if (isBuffer(chunk)) return new Uint8Array(chunk)
     this.reset() // what follows must not pass for the whole
     throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
   }

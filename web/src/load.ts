@@ -2,6 +2,7 @@ import { TomboloError } from './errors.js'
 import { importGo } from './go.js'
 import { Program } from './program.js'
 import type { LoadProgress } from './types.js'
+import { isModule } from './values.js'
 
 export type WasmSource = string | URL | WebAssembly.Module
 export type OnProgress = (progress: LoadProgress) => void
@@ -27,7 +28,7 @@ export async function loadModule(
   onProgress?: OnProgress,
 ): Promise<WebAssembly.Module> {
   assertPlatform()
-  if (wasm instanceof WebAssembly.Module) return wasm
+  if (isModule(wasm)) return wasm
   const url = absolute(wasm)
   const { listeners, module } = modules.get(url.href) ?? begin(url, compile, onProgress !== undefined)
   if (onProgress === undefined) return module
@@ -37,7 +38,7 @@ export async function loadModule(
 
 /** Loads and starts a program, or finds the one that is there. A program that failed or ended is started anew. */
 export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress?: OnProgress): Promise<Program> {
-  const key = wasm instanceof WebAssembly.Module ? wasm : absolute(wasm).href
+  const key = isModule(wasm) ? wasm : absolute(wasm).href
   const module = loadModule(wasm, compile, onProgress)
   const there = programs.get(key)
   if (there !== undefined) {
@@ -94,6 +95,10 @@ export async function compiled(compiling: Promise<WebAssembly.Module>, what: str
   try {
     return await compiling
   } catch (cause) {
+    if (/content.security.policy|unsafe-eval/i.test(String(cause))) {
+      const hint = "its Content-Security-Policy must have script-src 'wasm-unsafe-eval'"
+      throw new TomboloError('unsupported', `the page may not run WebAssembly: ${hint} (${String(cause)})`, { cause })
+    }
     if (cause instanceof WebAssembly.CompileError) {
       throw new TomboloError('wasm-invalid', `${what} is not a valid WebAssembly program: ${cause.message}`, { cause })
     }

@@ -13,6 +13,7 @@ import type {
   CallOptions,
   CreateNodeOptions,
   Listener,
+  ListenerOptions,
   ListenOptions,
   Message,
   NodeEventListener,
@@ -55,7 +56,10 @@ export class TomboloNode extends EventTarget {
     }
   }
 
-  /** What is aborted when the node is closed is `over`. */
+  /**
+   * What is aborted when the node is closed is `over`.
+   * @internal
+   */
   constructor(raw: RawNode, program: Carrier, over: AbortController) {
     super()
     this.#raw = raw
@@ -186,18 +190,20 @@ export class TomboloNode extends EventTarget {
 
   /** Ends all connections. May be called more than once. A program that crashed has none. */
   close(): Promise<void> {
-    return (this.#closing ??= this.#program
-      .call(() => this.#raw.close())
-      .catch((error: unknown) => {
-        if (!this.#program.ended.aborted) throw error
-      })
-      .finally(() => this.#over.abort()))
+    return (this.#closing ??= underWay(
+      this.#program
+        .call(() => this.#raw.close())
+        .catch((error: unknown) => {
+          if (!this.#program.ended.aborted) throw error
+        })
+        .finally(() => this.#over.abort()),
+    ))
   }
 
   override addEventListener<K extends keyof NodeEvents>(
     type: K,
     listener: NodeEventListener<K> | null,
-    options?: boolean | AddEventListenerOptions,
+    options?: boolean | ListenerOptions,
   ): void {
     super.addEventListener(type, listener as EventListenerOrEventListenerObject | null, options)
   }
@@ -218,12 +224,16 @@ export class TomboloNode extends EventTarget {
   }
 }
 
-/** Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can. */
+/**
+ * Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can.
+ * @internal
+ */
 export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
     const { signal, ...others } = options
     signal?.throwIfAborted()
-    const made = make({ wasm: defaultWasm, ...others }, compile, workers)
+    const begin = () => make({ wasm: defaultWasm, ...others }, compile, workers)
+    const made = others.identity === 'persistent' ? inTurn(begin, signal) : begin()
     if (signal === undefined) return made
     try {
       return await raceAbort(made, signal)
@@ -232,6 +242,35 @@ export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
       throw error
     }
   }
+}
+
+/** The closes of nodes that are under way. */
+const closing = new Set<Promise<void>>()
+
+function underWay(close: Promise<void>): Promise<void> {
+  closing.add(close)
+  const over = () => void closing.delete(close)
+  close.then(over, over)
+  return close
+}
+
+/** Resolves when the node before that has a persistent identity has been made, and whoever asked for it has seen it. */
+let turn: Promise<unknown> = Promise.resolve()
+
+/**
+ * Makes a node with a persistent identity, after those before it in this page, and once those that are being closed are: so that a node that is
+ * made, undone and made again, as a framework may do with all that a component makes, is the same peer.
+ */
+function inTurn(begin: () => Promise<TomboloNode>, signal: AbortSignal | undefined): Promise<TomboloNode> {
+  const made = turn
+    .then(() => Promise.allSettled(closing))
+    .then(() => {
+      signal?.throwIfAborted()
+      return begin()
+    })
+  const seen = () => new Promise((resolve) => setTimeout(resolve))
+  turn = made.then(seen, seen)
+  return made
 }
 
 async function make(

@@ -1,3 +1,19 @@
+// A program without the DOM's types, as one for Node.js may be, has not all of the platform's: these are what there is.
+
+/** `WebAssembly.Module`. */
+export type WasmModule = typeof globalThis extends { WebAssembly: { Module: { prototype: infer M } } } ? M : object
+
+/** `HTMLIFrameElement`. */
+export type Frame = typeof globalThis extends { HTMLIFrameElement: { prototype: infer F } } ? F : object
+
+/** `AddEventListenerOptions`. */
+export interface ListenerOptions {
+  capture?: boolean
+  once?: boolean
+  passive?: boolean
+  signal?: AbortSignal
+}
+
 /** What a call that may take long can be given. */
 export interface CallOptions {
   /** Ends the call: it rejects with the signal's reason. */
@@ -58,7 +74,7 @@ export interface LoadProgress {
 
 export interface CreateNodeOptions extends NodeConfig {
   /** Where `tombolo.wasm` is, or the compiled module. Default: beside this package's own files. */
-  wasm?: string | URL | WebAssembly.Module
+  wasm?: string | URL | WasmModule
   /** Called as the program arrives; not called when it is already here, or on its way for somebody who did not ask. */
   onProgress?: (progress: LoadProgress) => void
   /** Ends the wait for the node. A download that other callers wait for goes on. */

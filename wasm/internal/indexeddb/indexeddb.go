@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"syscall/js"
+	"time"
 
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
@@ -23,6 +24,10 @@ const version = 1
 // MaxValue bounds a value that is read, bytes: far more than anything of ours has.
 const MaxValue = 64 << 20
 
+// openTimeout is how long a browser may take to open a database. One whose storage is
+// damaged may never answer.
+const openTimeout = 30 * time.Second
+
 // DB is an open database. Its methods may be called concurrently.
 type DB struct {
 	js   js.Value
@@ -32,7 +37,7 @@ type DB struct {
 // Open opens a database of this origin, and makes it with its stores where it
 // does not exist.
 func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
-	factory := js.Global().Get("indexedDB")
+	factory, _ := jsio.Get(js.Global(), "indexedDB") // which throws where a browser denies it
 	if factory.Type() != js.TypeObject {
 		return nil, ErrUnavailable
 	}
@@ -48,6 +53,8 @@ func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
 	})
 	defer jsio.Release(upgrade)
 	request.Set("onupgradeneeded", upgrade)
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
 	db, err := result(ctx, request)
 	if err != nil {
 		return nil, fmt.Errorf("open IndexedDB %q: %w", name, err)
@@ -57,7 +64,7 @@ func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
 
 // Remove deletes a database, once nobody has it open any more.
 func Remove(ctx context.Context, name string) error {
-	factory := js.Global().Get("indexedDB")
+	factory, _ := jsio.Get(js.Global(), "indexedDB") // which throws where a browser denies it
 	if factory.Type() != js.TypeObject {
 		return ErrUnavailable
 	}

@@ -113,9 +113,17 @@ func Try(f func() js.Value) (v js.Value, err error) {
 
 // Await blocks until p settles or ctx ends. A rejection becomes an *Error.
 // When ctx ends first its error is returned, and the outcome of p is dropped.
+// It may never settle: nothing of Go is left with it then.
 func Await(ctx context.Context, p js.Value) (js.Value, error) {
-	v, err := await(p, ctx.Done())
+	if ctx.Done() == nil {
+		return await(p, nil)
+	}
+	outcome, resolve, reject := newPromise()
+	outcome.Call("then", Ignore, Ignore)
+	p.Call("then", resolve, reject)
+	v, err := await(outcome, ctx.Done())
 	if errors.Is(err, errCancelled) {
+		reject.Invoke() // it calls the functions of Go, which are released then
 		return js.Undefined(), ctx.Err()
 	}
 	return v, err

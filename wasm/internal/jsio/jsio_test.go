@@ -32,10 +32,12 @@ func TestAwaitEndsWithThePromiseOrTheContext(t *testing.T) {
 	require.Equal(t, 7, v.Int())
 	_, err = Await(context.Background(), eval("Promise.reject(new TypeError('no'))"))
 	require.EqualError(t, err, "TypeError: no")
+	before := LiveFuncs()
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, err = Await(ctx, eval("new Promise(() => {})"))
 	require.ErrorIs(t, err, context.Canceled)
+	require.Eventually(t, func() bool { return LiveFuncs() == before }, time.Minute, time.Millisecond, "a promise that never settles holds functions")
 }
 
 func TestPromiseCarriesValuesAndErrors(t *testing.T) {

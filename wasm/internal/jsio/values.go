@@ -224,9 +224,5 @@ func Outcome(ctx context.Context, v js.Value) (js.Value, error) {
 	if _, err := Try(func() js.Value { return reflectApply.Invoke(then, v, []any{resolve, reject}) }); err != nil {
 		reject.Invoke(thrown(err)) // which is nothing if it has settled before
 	}
-	v, err = Await(ctx, p)
-	if ctx.Err() != nil {
-		reject.Invoke() // so that Await's functions are released
-	}
-	return v, err
+	return Await(ctx, p)
 }

@@ -45,7 +45,10 @@ export class Exchange {
   #heard = Date.now()
   readonly #watch: ReturnType<typeof setInterval>
 
-  /** `over` is called when the other side has gone, or `close` was called here. */
+  /**
+   * `over` is called when the other side has gone, or `close` was called here.
+   * @internal
+   */
   constructor(
     port: MessagePort,
     hear: (word: Word) => void,

@@ -4,6 +4,7 @@ import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
 import { Exchange, type Ask } from './exchange.js'
 import { ATTACH, BUSY, BUSY_MS, GONE, joinWorker, type Joined } from './join.js'
 import { servicePath } from './path.js'
+import type { Frame } from '../types.js'
 
 export interface GatewayOptions {
   /** Where the page's server has `gateway-sw.js`. Default `/gateway-sw.js`. The sites are below `p2p/` in its folder. */
@@ -35,7 +36,7 @@ export interface Gateway {
   /** The address of a path of a service. It answers in this browser only, while a page with a node is open. */
   url(peer: string, protocol: string, path?: string): Promise<string>
   /** A frame that shows it, to be put into the page. */
-  frame(peer: string, protocol: string, path?: string): Promise<HTMLIFrameElement>
+  frame(peer: string, protocol: string, path?: string): Promise<Frame>
   /** Takes no more requests, and breaks off those under way. May be called more than once. */
   close(): void
 }

@@ -2,7 +2,7 @@
 import { TomboloError } from '../errors.js'
 import { absolute, type WasmSource } from '../load.js'
 import type { NodeConfig } from '../types.js'
-import { isBytes } from '../wire/bytes.js'
+import { isBytes, isModule } from '../values.js'
 import { type Packet, type Port, PROTOCOL } from '../wire/wire.js'
 
 /** How a platform makes workers. */
@@ -137,8 +137,13 @@ export class SharedPlace implements Place {
   /** Holds a lock for as long as this page is there, so that the worker knows when it is not. */
   async #presence(): Promise<{ lock: string; leave(): void }> {
     const lock = `${this.#name} page ${crypto.randomUUID()}`
-    return new Promise((resolve) => {
-      void navigator.locks.request(lock, () => new Promise<void>((leave) => resolve({ lock, leave })))
+    return new Promise((resolve, reject) => {
+      const held = navigator.locks.request(lock, () => new Promise<void>((leave) => resolve({ lock, leave })))
+      held.catch((cause: unknown) => {
+        const hint =
+          "this page's origin has no Web Locks: have the node in a worker of its own, with worker: 'dedicated'"
+        reject(new TomboloError('worker-unreachable', `${hint} (${String(cause)})`, { cause }))
+      })
     })
   }
 }
@@ -157,7 +162,7 @@ export async function choosePlace(
   }
   if (worker === 'none' || workers === undefined) return null
   if (worker === 'dedicated' || !SharedPlace.available()) return new DedicatedPlace(workers.dedicated)
-  if (wasm instanceof WebAssembly.Module) {
+  if (isModule(wasm)) {
     throw new TomboloError('option', 'wasm: a shared worker loads the program by its address, and is given no module')
   }
   return SharedPlace.of(workers.shared, absolute(wasm).href, config)

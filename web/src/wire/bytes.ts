@@ -1,8 +1,3 @@
-/** Whether a value is a Uint8Array, of whatever frame or realm. */
-export function isBytes(value: unknown): value is Uint8Array {
-  return Object.prototype.toString.call(value) === '[object Uint8Array]'
-}
-
 /** A copy with a buffer of its own. A Buffer of Node.js is a view of a buffer that others use, and its `slice` is another. */
 export function copyBytes(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(bytes)

@@ -4,7 +4,8 @@
  * calls neither end with their worker nor carry what errors have beside their message.
  */
 import { TomboloError } from '../errors.js'
-import { isBytes, ownBytes } from './bytes.js'
+import { isBuffer, isBytes, isModule, isSignal } from '../values.js'
+import { ownBytes } from './bytes.js'
 import { receiveError, sendError, type SentError } from './errors.js'
 import type { CrossedStream, Part } from './streams.js'
 
@@ -197,12 +198,9 @@ export class Wire {
         throw new TomboloError('argument', `an argument has lists and objects that are more than ${MAX_DEPTH} deep`)
       }
       if (Array.isArray(value)) return value.map((inner, i) => one(inner, [...at, i]))
-      switch (Object.prototype.toString.call(value)) {
-        case '[object Object]':
-          return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, one(inner, [...at, name])]))
-        case '[object ArrayBuffer]':
-        case '[object WebAssembly.Module]':
-          return value
+      if (isBuffer(value) || isModule(value)) return value
+      if (Object.prototype.toString.call(value) === '[object Object]') {
+        return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, one(inner, [...at, name])]))
       }
       return mark('opaque')
     }
@@ -261,10 +259,4 @@ export class Wire {
         return {}
     }
   }
-}
-
-/** Goes by what a signal can do, as the program does: one of another frame is no instance of this frame's class. */
-export function isSignal(value: unknown): value is AbortSignal {
-  const { aborted, addEventListener } = (value ?? {}) as Partial<AbortSignal>
-  return typeof aborted === 'boolean' && typeof addEventListener === 'function'
 }
