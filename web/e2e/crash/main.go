@@ -33,7 +33,7 @@ func ping(_ js.Value, args []js.Value) any {
 	case "panic later":
 		go panic("out of sand")
 	case "panic in time":
-		time.AfterFunc(time.Millisecond, func() { panic("out of sand") })
+		time.AfterFunc(time.Second/4, func() { panic("out of sand") })
 	case "memory":
 		hoard()
 	}

@@ -68,7 +68,10 @@ async function end(how: string): Promise<string[]> {
         resolve()
       }
       startGo(program, 'tombolo', ended)
-        .then(({ value }) => (value as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode())
+        .then(({ value, keepAlive }) => {
+          keepAlive(true) // or the runner ends before it
+          return (value as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode()
+        })
         .then((node) => {
           node.ping(how)
           node.ping(how)
