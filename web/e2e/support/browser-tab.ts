@@ -16,6 +16,10 @@ export class BrowserTab {
     return this.tab.goto(url)
   }
 
+  reload(): Promise<void> {
+    return this.tab.reload()
+  }
+
   readonly evaluate: Page['evaluate'] = async (f: unknown, arg?: unknown) => {
     const answer = await this.tab.run(`
       const pack = ${pack}, unpack = ${unpack}

@@ -11,6 +11,7 @@ const POLL_MS = 30
 /**
  * @typedef {object} DrivenTab
  * @property {(url: string) => Promise<void>} goto resolves once the page is loaded
+ * @property {() => Promise<void>} reload resolves as goto does
  * @property {(body: string) => Promise<string>} run calls an async function with that body in the page
  * @property {() => Promise<void>} close
  *
@@ -49,6 +50,7 @@ export async function startFirefox() {
         const { context } = await send('browsingContext.create', { type: 'tab', userContext })
         return {
           goto: (url) => send('browsingContext.navigate', { context, url, wait: 'complete' }).then(() => {}),
+          reload: () => send('browsingContext.reload', { context, wait: 'complete' }).then(() => {}),
           async run(body) {
             const functionDeclaration = `async () => { ${body} }`
             const called = { functionDeclaration, awaitPromise: true, target: { context } }
@@ -100,6 +102,7 @@ export async function startWebKit() {
         let count = 0
         return {
           goto: (url) => inWindow(handle, 'POST', '/url', { url }),
+          reload: () => inWindow(handle, 'POST', '/refresh', {}),
           async run(body) {
             // A script that waits would hold up all others: its end is asked for.
             const at = `window[Symbol.for('run ${++count}')]`
