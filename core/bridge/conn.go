@@ -144,6 +144,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) write(p []byte) (done int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
+	if c.isOver() {
+		return 0, net.ErrClosed // though the stream may be about to be closed in the background
+	}
 	for {
 		part := p[done:]
 		if c.rates != nil {

@@ -18,6 +18,7 @@ const type = `examples/game/${room}`
 const still = matchMedia('(prefers-reduced-motion: reduce)')
 const dark = matchMedia('(prefers-color-scheme: dark)')
 const others = new Map<string, Player>()
+const gone = new Set<string>()
 const me: Player = { x: 0.5, y: 0.5, toX: 0.5, toY: 0.5 }
 let heard = 0
 
@@ -57,7 +58,7 @@ function send() {
 
 async function hear() {
   for await (const { from, data } of positions) {
-    if (from === node.id || data.byteLength !== 8) continue
+    if (from === node.id || gone.has(from) || data.byteLength !== 8) continue
     heard++
     const [x, y] = new Float32Array(data.buffer, data.byteOffset, 2) as unknown as [number, number]
     const player = others.get(from)
@@ -67,7 +68,13 @@ async function hear() {
 }
 
 async function forgetWhoLeaves() {
-  for await (const { peer, joined } of presence) if (!joined) others.delete(peer)
+  for await (const { peer, joined } of presence) {
+    if (joined) gone.delete(peer)
+    else {
+      gone.add(peer) // its last position may come after this
+      others.delete(peer)
+    }
+  }
 }
 
 /** For those who do not see the board. */
