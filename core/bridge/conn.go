@@ -44,6 +44,7 @@ type Conn struct {
 	asking          sync.Once     // so that the peer is asked once why
 	asked           chan struct{} // closed when it has answered, or will not
 	answer          *Error        // why; set before asked is closed
+	closing         atomic.Bool   // by its owner
 	closeOnce       sync.Once
 	settled         atomic.Bool // the protocol is agreed on: see close
 	readClosed      atomic.Bool // by CloseRead

@@ -68,6 +68,7 @@ func (c *Conn) CloseWrite() error {
 // say so.
 func (c *Conn) Close() error {
 	var err error
+	c.closing.Store(true) // what ends a Read under way is this, and no failure
 	c.closeOnce.Do(func() { err = c.close() })
 	if c.failure() != nil {
 		err = nil

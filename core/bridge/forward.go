@@ -94,7 +94,9 @@ func (f *Forward) Addr() string { return f.from.String() }
 func (f *Forward) Close() error {
 	f.once.Do(func() {
 		close(f.closed)
-		f.closeErr = f.from.Close()
+		if err := f.from.Close(); !errors.Is(err, net.ErrClosed) { // by whoever made it
+			f.closeErr = err
+		}
 		f.bridge.mu.Lock()
 		delete(f.bridge.forwards, f.id)
 		f.bridge.mu.Unlock()

@@ -27,7 +27,7 @@ func (c *Conn) reason(err error, by *deadline) (*Error, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	cause, over := c.cause, !c.ended.IsZero()
+	cause, over := c.cause, c.closing.Load() || !c.ended.IsZero()
 	c.mu.Unlock()
 	switch {
 	case cause != nil:
@@ -49,7 +49,7 @@ func (c *Conn) reason(err error, by *deadline) (*Error, error) {
 	switch {
 	case c.cause != nil:
 		return c.cause, nil
-	case !c.ended.IsZero(): // meanwhile, by its owner
+	case c.closing.Load() || !c.ended.IsZero(): // meanwhile, by its owner
 		return nil, net.ErrClosed
 	}
 	return c.answer, nil
