@@ -191,3 +191,54 @@ test('what is registered at the same time is closed one by one', SMOKE, async ({
   expect(left).toEqual([expect.arrayContaining(['/x/stays']), true])
   expect(left[0]).not.toContain('/x/together')
 })
+
+test('every call on a node that is closed says so', SMOKE, async ({ tab, relay }) => {
+  await join(tab, relay.url)
+  const codes = await tab.evaluate(async () => {
+    // eslint-disable-next-line @typescript-eslint/no-explicit-any
+    const node = window.tombolo as any
+    const bytes = new Uint8Array(1)
+    const peer = '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA'
+    const f = () => {}
+    const calls: Record<string, unknown[]> = {
+      addrs: [],
+      peers: [],
+      relays: [],
+      connect: [peer],
+      disconnect: [peer],
+      ping: [peer],
+      echo: [peer, bytes],
+      open: [peer, '/x/a'],
+      listen: ['/x/a', f],
+      listeners: [],
+      services: [peer],
+      streams: [],
+      closeStream: [1],
+      subscribe: ['a'],
+      broadcast: ['a', bytes],
+      validate: ['a', f],
+      presence: ['a'],
+      keepHistory: ['a'],
+      recover: ['a'],
+      send: [peer, 'a', bytes],
+      sendAll: [[peer], 'a', bytes],
+      sendTo: ['every', 'a', bytes],
+      request: [peer, 'a', bytes],
+      respond: ['a', f],
+      stats: [],
+      fetch: [peer, '/x/a', '/'],
+      serve: ['/x/a', f],
+    }
+    await node.close()
+    await node.close()
+    const codes: Record<string, string> = {}
+    for (const [name, args] of Object.entries(calls)) {
+      codes[name] = await node[name](...args).then(
+        () => 'it did not reject',
+        (error: Error & { code?: string }) => `${error.name} ${error.code}`,
+      )
+    }
+    return codes
+  })
+  for (const [name, code] of Object.entries(codes)) expect.soft(code, name).toBe('TomboloError closed')
+})
