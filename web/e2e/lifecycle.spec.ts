@@ -118,7 +118,7 @@ test.describe('left, where the browser keeps pages', () => {
         })
         await page.goto(`${counting.url}healthz`)
         await connections(counting, 0, goodbye())
-        await page.evaluate(() => history.back())
+        await page.evaluate(() => void setTimeout(() => history.back())) // after this has been answered
         await expect.poll(() => [...server.told].sort()).toEqual([`reserved ${id}`, `restored ${id}`])
         const answer = await testPeer.echo(through(counting, id), 1000, { protocol: '/x/echo' })
         expect(answer).toMatchObject({ ok: true, relayed: true })

@@ -187,7 +187,7 @@ test('a node that a tab closes is the others’ still, and the last one ends the
   await expect.poll(() => heard(a)).toEqual(['one'])
   await a.evaluate(() => window.node.close())
   await expect.poll(() => heard(a)).toEqual(['one', 'the end'])
-  expect(await a.evaluate(() => window.node.peers().catch(String))).toBe('Error: node is closed')
+  expect(await a.evaluate(() => window.node.peers().catch(String))).toBe('TomboloError: the node is closed')
   await native.call('send', shared, 'chat', 'two')
   await expect.poll(() => heard(b)).toEqual(['one', 'two'])
 
@@ -262,7 +262,7 @@ test('what cannot be had is said, and the next tab may have it', async ({ contex
       await tried({ wasm: '/errors.js' }),
       await tried({ wasm: await WebAssembly.compileStreaming(fetch('/tombolo.wasm')) }),
       await tried({ relays: ['nowhere'] }),
-      await tried({ relays: [`${url}`] }),
+      await tried({ relays: [url.replace('http', 'ftp')] }),
       await tried({ worker: 'communal' }),
     ]
   }, server.url)

@@ -254,7 +254,7 @@ test('a bad option, an aborted wait and the progress are as without a worker', a
     }
   })
   expect(result.loaded).toBeGreaterThan(1 << 20)
-  expect(result.closed).toBe('Error: node is closed')
+  expect(result.closed).toBe('TomboloError: the node is closed')
   for (const [none, dedicated] of result.pairs) expect(dedicated).toBe(none)
   await expect.poll(() => page.workers().length).toBe(0)
 })
