@@ -2,6 +2,7 @@ import { hue, join } from '../shared/join.js'
 
 const SEND_MS = 50 // 20 times a second
 const STEP = 0.02 // of the board, for an arrow key
+const GONE_MS = 5_000 // who says nothing for so long has left: a tab that is closed cannot always say so
 
 interface Player {
   /** Where it is drawn, and where it said it is: from 0 to 1. */
@@ -9,6 +10,8 @@ interface Player {
   y: number
   toX: number
   toY: number
+  /** When it was last heard. */
+  at: number
 }
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
@@ -18,8 +21,7 @@ const type = `examples/game/${room}`
 const still = matchMedia('(prefers-reduced-motion: reduce)')
 const dark = matchMedia('(prefers-color-scheme: dark)')
 const others = new Map<string, Player>()
-const gone = new Set<string>()
-const me: Player = { x: 0.5, y: 0.5, toX: 0.5, toY: 0.5 }
+const me: Player = { x: 0.5, y: 0.5, toX: 0.5, toY: 0.5, at: 0 }
 let heard = 0
 
 $('room').textContent = room
@@ -39,9 +41,7 @@ const node = await join((state) => ($('status').textContent = state))
 
 // A position is worth nothing once there is a newer one, so no more than the newest of each player waits to be read.
 const positions = await node.subscribe(type, { policy: 'latest-per-sender' })
-const presence = await node.presence(type)
 void hear()
-void forgetWhoLeaves()
 setInterval(send, SEND_MS)
 setInterval(tell, 1_000)
 
@@ -58,22 +58,13 @@ function send() {
 
 async function hear() {
   for await (const { from, data } of positions) {
-    if (from === node.id || gone.has(from) || data.byteLength !== 8) continue
+    if (from === node.id || data.byteLength !== 8) continue
     heard++
     const [x, y] = new Float32Array(data.buffer, data.byteOffset, 2) as unknown as [number, number]
     const player = others.get(from)
-    if (player === undefined) others.set(from, { x, y, toX: x, toY: y })
-    else Object.assign(player, { toX: x, toY: y })
-  }
-}
-
-async function forgetWhoLeaves() {
-  for await (const { peer, joined } of presence) {
-    if (joined) gone.delete(peer)
-    else {
-      gone.add(peer) // its last position may come after this
-      others.delete(peer)
-    }
+    const at = performance.now()
+    if (player === undefined) others.set(from, { x, y, toX: x, toY: y, at })
+    else Object.assign(player, { toX: x, toY: y, at })
   }
 }
 
@@ -81,6 +72,7 @@ async function forgetWhoLeaves() {
 function tell() {
   $('rate').textContent = String(heard)
   heard = 0
+  for (const [peer, { at }] of others) if (performance.now() - at > GONE_MS) others.delete(peer)
   const percent = (n: number) => `${Math.round(n * 100)} %`
   const lines = [...others].map(([peer, { toX, toY }]) => {
     const line = document.createElement('li')
