@@ -150,7 +150,7 @@ func (n *node) jsListen(args []js.Value) (any, error) {
 	}
 	l, err := n.Listen(context.Background(), proto, &handlerTarget{n, proto, handler}, bridge.With(config))
 	if codeOf(err) == codeFailed {
-		err = &coded{codeArgument, err} // of what was asked for
+		err = &coded{codeArgument, err} // the options are at fault
 	}
 	if err != nil {
 		return nil, err

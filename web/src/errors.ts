@@ -12,7 +12,7 @@ const CODES = {
   'wasm-invalid': 'what came is not a WebAssembly program that this package can start',
   'worker-unreachable': 'the worker of the node could not be loaded',
   option: 'an option has a value that it cannot have, or that cannot be had here',
-  crashed: 'the program ended under a running node, which is of no more use',
+  crashed: 'the program of the node has ended; make another node',
 
   // A call fails.
   argument: 'an argument, or an option of a call, has a value that it cannot have',

@@ -82,7 +82,7 @@ export class Outbox {
     if (this.#credit > this.#bytes) this.release()
   }
 
-  /** Lets go whoever waits, for there is nothing more to wait for. */
+  /** Ends the wait for room: nothing more will be sent. */
   release(): void {
     this.#waiting?.()
     this.#waiting = undefined
@@ -143,7 +143,7 @@ export class Sending {
   }
 }
 
-/** How much the other end may still send of what is read here. */
+/** Counts how much more the other end may send, and grants more as it is read. */
 export class Inbox {
   readonly #post: Post
   #granted: number
