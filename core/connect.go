@@ -179,12 +179,6 @@ func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) erro
 	return n.discovery.Connect(ctx, p)
 }
 
-// givenAddrTTL is how long an address that was given or guessed is remembered. It
-// is not peerstore.TempAddrTTL, because libp2p forgets the addresses with that very
-// TTL when it notices that an older connection has ended, which may be in the middle
-// of the dial.
-const givenAddrTTL = 2*time.Minute + 1
-
 // dial connects to a peer at the addresses given and at those already known. What
 // is given is remembered for a short time only: that the peer has a reservation
 // on each relay of circuitAddrs is a guess. An address that failed a moment ago is
@@ -193,7 +187,7 @@ func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 	if s, ok := n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
 		s.Backoff().Clear(info.ID)
 	}
-	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, givenAddrTTL)
+	n.host.Peerstore().AddAddrs(info.ID, info.Addrs, reservation.DialTTL)
 	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})
 }
 

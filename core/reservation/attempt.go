@@ -28,12 +28,13 @@ const (
 	// no reservation could be made, while one could over another. The network may
 	// have been at fault.
 	unsoundFor = 10 * time.Minute
-
-	// dialTTL is how long the peerstore keeps the addresses of a dial. It is not
-	// peerstore.TempAddrTTL, because libp2p forgets the addresses with that very TTL
-	// when it notices that an older connection has ended.
-	dialTTL = 2*time.Minute + 1
 )
+
+// DialTTL is how long the peerstore keeps addresses that were given for a dial. It
+// is not peerstore.TempAddrTTL, because libp2p forgets the addresses with that very
+// TTL when it notices that an older connection has ended, which may be in the middle
+// of the dial.
+const DialTTL = 2*time.Minute + 1
 
 // unsound are the addresses of a relay that connect and carry no reservation.
 type unsound struct {
@@ -118,7 +119,7 @@ func (k *Keeper) connect(ctx context.Context, relay peer.ID, addrs []ma.Multiadd
 	if only && k.connOf(relay) == nil {
 		k.host.Peerstore().ClearAddrs(relay)
 	}
-	k.host.Peerstore().AddAddrs(relay, addrs, dialTTL)
+	k.host.Peerstore().AddAddrs(relay, addrs, DialTTL)
 	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "relay"), connectTimeout)
 	defer cancel()
 	if err := k.host.Connect(ctx, peer.AddrInfo{ID: relay}); err != nil {

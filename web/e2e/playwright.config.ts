@@ -7,7 +7,7 @@ import { type Tab, nodeTab } from './support/node-tab.js'
 // timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
 const long = process.env['LONG'] !== undefined // make test-long
 
-/** The specs of what is the same wherever the node runs. All of it runs in a dedicated worker; in the other places, the smoke tests do, or with LONG all. */
+/** These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere, only the smoke tests do, or all with LONG. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
 const engines: Browser[] = ['firefox', 'webkit']

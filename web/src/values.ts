@@ -6,12 +6,12 @@
 const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')!.get!
 
 /** The name of the platform's class. */
-function kind(value: unknown): string {
+export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1)
 }
 
 export function isBytes(value: unknown): value is Uint8Array {
-  return ArrayBuffer.isView(value) && kind(value) === 'Uint8Array'
+  return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array'
 }
 
 export function isBuffer(value: unknown): value is ArrayBuffer {
@@ -24,7 +24,7 @@ export function isBuffer(value: unknown): value is ArrayBuffer {
 }
 
 export function isModule(value: unknown): value is WebAssembly.Module {
-  return kind(value) === 'WebAssembly.Module'
+  return tagOf(value) === 'WebAssembly.Module'
 }
 
 /** A signal goes by what it can do. */

@@ -1,9 +1,5 @@
 /** What a program gives as the body of a request, made into what can be sent. */
-
-/** The class of a platform's object, whichever realm it is from: a frame's or a library's `Blob` is no instance of the page's. */
-export function tagOf(value: unknown): string {
-  return Object.prototype.toString.call(value).slice(8, -1)
-}
+import { tagOf } from '../values.js'
 
 export interface OutgoingBody {
   /** The content type that the body implies, or null. */

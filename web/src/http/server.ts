@@ -1,6 +1,6 @@
 /** `node.serve`: answers HTTP on the streams of peers with a function. */
 import type { PeerStream } from '../types.js'
-import { tagOf } from './body.js'
+import { tagOf } from '../values.js'
 import { makeRequest, parseLine, type Line } from './request.js'
 import { PeerResponse } from './response.js'
 import { MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'

@@ -6,7 +6,7 @@
  * two ways to tell the length of a body, lengths and chunk sizes that are not plain numbers.
  */
 import { TomboloError } from '../errors.js'
-import { tagOf } from './body.js'
+import { tagOf } from '../values.js'
 
 /** Bounds of what a peer may send before it is read, in bytes. */
 const MAX_HEAD = 64 << 10

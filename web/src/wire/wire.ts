@@ -4,7 +4,7 @@
  * calls neither end with their worker nor carry what errors have beside their message.
  */
 import { TomboloError } from '../errors.js'
-import { isBuffer, isBytes, isModule, isSignal } from '../values.js'
+import { isBuffer, isBytes, isModule, isSignal, tagOf } from '../values.js'
 import { ownBytes } from './bytes.js'
 import { receiveError, sendError, type SentError } from './errors.js'
 import type { CrossedStream, Part } from './streams.js'
@@ -199,7 +199,7 @@ export class Wire {
       }
       if (Array.isArray(value)) return value.map((inner, i) => one(inner, [...at, i]))
       if (isBuffer(value) || isModule(value)) return value
-      if (Object.prototype.toString.call(value) === '[object Object]') {
+      if (tagOf(value) === 'Object') {
         return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, one(inner, [...at, name])]))
       }
       return mark('opaque')
