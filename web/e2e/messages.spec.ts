@@ -1,11 +1,20 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from './support/fixtures.js'
-import { type Heard, inTab, type Messenger, natively, type Report, underNode } from './support/messengers.js'
+import {
+  type Heard,
+  inPage,
+  inTab,
+  type Messenger,
+  type NativeMessenger,
+  natively,
+  type Report,
+  underNode,
+} from './support/messengers.js'
 import { NodeProcess, Relay } from './support/peers.js'
 
-/** Runs with a tab, a peer under Node.js and a native peer that share nothing but a relay. */
-const meet = test.extend<{ tab: Messenger; node: Messenger; native: Messenger }>({
-  tab: async ({ page, relay }, use) => use(await inTab(page, relay)),
+/** Runs with Ann in a tab, a peer under Node.js and a native peer that share nothing but a relay. */
+const meet = test.extend<{ ann: Messenger; node: Messenger; native: NativeMessenger }>({
+  ann: async ({ tab, relay }, use) => use(await inTab(tab, relay)),
   node: async ({ relay }, use) => {
     const node = await underNode(relay)
     await use(node)
@@ -18,8 +27,8 @@ const meet = test.extend<{ tab: Messenger; node: Messenger; native: Messenger }>
   },
 })
 
-meet('what one broadcasts, all subscribers hear, whoever they are', async ({ tab, node, native }) => {
-  const all = [tab, node, native]
+meet('what one broadcasts, all subscribers hear, whoever they are', async ({ ann, node, native }) => {
+  const all = [ann, node, native]
   await Promise.all(all.map((one) => one.call('subscribe', 'chat')))
   // No waiting for anything but a peer: what is said right after a subscription is not lost.
   await Promise.all(all.map((one) => one.call('broadcast', 'chat', `hello from ${one.id}`, { wait: true })))
@@ -32,20 +41,20 @@ meet('what one broadcasts, all subscribers hear, whoever they are', async ({ tab
   }
 })
 
-meet('what one sends, one peer gets, in order, in both directions', async ({ tab, node, native }) => {
+meet('what one sends, one peer gets, in order, in both directions', async ({ ann, node, native }) => {
   const pairs = [
-    [tab, node],
-    [tab, native],
+    [ann, node],
+    [ann, native],
     [node, native],
   ].flatMap(([a, b]) => [[a!, b!] as const, [b!, a!] as const])
-  await Promise.all([tab, node, native].map((one) => one.call('subscribe', 'note')))
+  await Promise.all([ann, node, native].map((one) => one.call('subscribe', 'note')))
   for (const [from, to] of pairs) {
     for (let i = 0; i < 10; i++) await from.call('send', to.id, 'note', `${i}`)
   }
-  for (const one of [tab, node, native]) {
+  for (const one of [ann, node, native]) {
     const heard = await one.call<Heard[]>('received', 'note', 20)
     expect(heard).toHaveLength(20)
-    for (const other of [tab, node, native].filter((other) => other !== one)) {
+    for (const other of [ann, node, native].filter((other) => other !== one)) {
       const theirs = heard.filter((message) => message.from === other.id)
       expect(theirs.map((message) => message.text)).toEqual(['0', '1', '2', '3', '4', '5', '6', '7', '8', '9'])
       expect(theirs.every((message) => !message.broadcast && message.missed === 0)).toBe(true)
@@ -55,8 +64,8 @@ meet('what one sends, one peer gets, in order, in both directions', async ({ tab
 
 meet(
   'requests are answered, fail with the text of the answerer, and their end reaches it',
-  async ({ tab, node, native }) => {
-    const all = [tab, node, native]
+  async ({ ann, node, native }) => {
+    const all = [ann, node, native]
     for (const one of all) {
       await one.call('respond', 'shout', 'shout')
       await one.call('respond', 'fail', 'fail')
@@ -74,39 +83,38 @@ meet(
   },
 )
 
-meet('a message to all connected peers says who was reached', async ({ page }) => {
+meet('a message to all connected peers says who was reached', async ({ tab }) => {
   const relay = await Relay.start() // on which there is no peer of another test
   try {
     const native = await natively(relay)
-    const tab = await inTab(page, relay)
+    const ann = await inTab(tab, relay)
     await native.call('subscribe', 'note')
-    await tab.call('connect', native.id)
-    const report = await tab.call<Report>('sendTo', 'every', 'note', 'to all')
+    await ann.call('connect', native.id)
+    const report = await ann.call<Report>('sendTo', 'every', 'note', 'to all')
     expect(report.reached.sort()).toEqual([native.id, relay.id].sort())
     expect(report.failed).toEqual([])
-    expect(await native.call<Heard[]>('received', 'note', 1)).toMatchObject([{ text: 'to all', from: tab.id }])
+    expect(await native.call<Heard[]>('received', 'note', 1)).toMatchObject([{ text: 'to all', from: ann.id }])
     await native.stop()
   } finally {
     await relay.stop()
   }
 })
 
-meet('who is on a type is known everywhere, and who leaves it', async ({ tab, node, native, page }) => {
+meet('who is on a type is known everywhere, and who leaves it', async ({ ann, node, native }) => {
   for (const one of [node, native]) await one.call('watch', 'room/1')
-  await tab.call('subscribe', 'room/1')
+  await ann.call('subscribe', 'room/1')
   for (const one of [node, native]) {
-    expect(await one.call('seen', 'room/1', tab.id, true)).toContain(tab.id)
+    expect(await one.call('seen', 'room/1', ann.id, true)).toContain(ann.id)
   }
   await node.call('subscribe', 'room/1')
-  expect(await native.call('seen', 'room/1', node.id, true)).toEqual(expect.arrayContaining([node.id, tab.id]))
-  await tab.call('unsubscribe', 'room/1')
-  expect(await native.call('seen', 'room/1', tab.id, false)).toEqual([node.id])
-  await page.close()
+  expect(await native.call('seen', 'room/1', node.id, true)).toEqual(expect.arrayContaining([node.id, ann.id]))
+  await ann.call('unsubscribe', 'room/1')
+  expect(await native.call('seen', 'room/1', ann.id, false)).toEqual([node.id])
 })
 
 meet('a tab that was away gets what it missed from the relay, in order', async ({ context, relay, native, node }) => {
   const page = await context.newPage()
-  const before = await inTab(page, relay)
+  const before = await inPage(page, relay)
   await before.call('keepHistory', 'news')
   await before.call('subscribe', 'news')
   await native.call('subscribe', 'news')
@@ -122,7 +130,7 @@ meet('a tab that was away gets what it missed from the relay, in order', async (
   }
   await node.call('received', 'news', 41)
 
-  const back = await inTab(await context.newPage(), relay)
+  const back = await inPage(await context.newPage(), relay)
   expect(back.id).toBe(before.id)
   await back.call('keepHistory', 'news')
   await back.call('subscribe', 'news')
@@ -134,27 +142,26 @@ meet('a tab that was away gets what it missed from the relay, in order', async (
     expect(theirs.map(({ text }) => text)).toEqual(Array.from({ length: 20 }, (_, i) => `${name} ${i + 1}`))
     expect(theirs.every(({ replayed }) => replayed)).toBe(true)
   }
-  await back.stop()
 })
 
-meet('js-libp2p with gossipsub speaks on the same topic', async ({ tab, native, relay }) => {
+meet('js-libp2p with gossipsub speaks on the same topic', async ({ ann, native, relay }) => {
   const js = new NodeProcess('js-libp2p-peer.mjs')
   try {
     const jsId = await js.call<string>('start')
     await js.call('dial', relay.addr('/ws/'))
-    await tab.call('subscribe', 'chat')
+    await ann.call('subscribe', 'chat')
     await native.call('subscribe', 'chat')
     await js.call('subscribe', 'tombolo/chat')
     await js.call('subscribers', 'tombolo/chat')
 
     // Nobody keeps a history for js-libp2p: what is said while peers still tell each other what they are on may pass by who is not known yet.
-    const received = Promise.all([tab, native].map((one) => one.call<Heard[]>('received', 'chat', 1)))
+    const received = Promise.all([ann, native].map((one) => one.call<Heard[]>('received', 'chat', 1)))
     for (const [first] of await again(() => js.call('publish', 'tombolo/chat', envelope('from js-libp2p')), received)) {
       expect(first).toMatchObject({ from: jsId, text: 'from js-libp2p' })
     }
     const hearing = js.call<{ topic: string; from: string; signed: boolean }>('heard', 'from a tab')
-    const heard = await again(() => tab.call('broadcast', 'chat', 'from a tab', { wait: true }), hearing)
-    expect(heard).toEqual({ topic: 'tombolo/chat', from: tab.id, signed: true })
+    const heard = await again(() => ann.call('broadcast', 'chat', 'from a tab', { wait: true }), hearing)
+    expect(heard).toEqual({ topic: 'tombolo/chat', from: ann.id, signed: true })
   } finally {
     await js.stop()
   }
@@ -176,8 +183,7 @@ function envelope(text: string): number[] {
   return [(4 << 3) | 2, data.length, ...data]
 }
 
-test('stats are what their type says', async ({ page, relay }) => {
-  const tab = await inTab(page, relay)
+meet('stats are what their type says', async ({ ann }) => {
   const source = (await readFile(new URL('../src/stats.ts', import.meta.url), 'utf8')).replaceAll(/\/\*.*?\*\//gs, '')
   const names = new Set([...source.matchAll(/\b(\w+): [\w{]/g)].map(([, name]) => name!))
   for (const name of ['handler', 'type', 'id', 'for']) names.delete(name) // of handlers that take too long: there are none
@@ -191,6 +197,6 @@ test('stats are what their type says', async ({ page, relay }) => {
       }
     }
   }
-  collect(await tab.call('stats'))
+  collect(await ann.call('stats'))
   expect([...shown].sort()).toEqual([...names].sort())
 })

@@ -62,8 +62,8 @@ export default defineConfig<{ tab: Tab }>({
         '--disable-component-update',
         '--disable-sync',
         '--disable-gpu',
-        // The program is compiled a second time, for speed, only where much runs in it: that takes more of a machine than most tests do.
-        ...(long ? [] : ['--js-flags=--wasm-tiering-budget=100000000']),
+        // Only the first compiler of two, since most tests run too little of the program for what the second one takes of a machine.
+        ...(long ? [] : ['--js-flags=--liftoff-only']),
         // A name that is not localhost, so that its plain HTTP is an insecure context.
         '--host-resolver-rules=MAP insecure.test 127.0.0.1',
         ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),

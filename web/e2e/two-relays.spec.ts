@@ -23,8 +23,11 @@ test.describe('two relays that are given each other', () => {
     }
   })
 
-  test('what a tab on one broadcasts and sends reaches a peer behind the other, and back', async ({ page, relay }) => {
-    const tab = await inTab(page, relay)
+  test('what a tab on one broadcasts and sends reaches a peer behind the other, and back', async ({
+    tab: lab,
+    relay,
+  }) => {
+    const tab = await inTab(lab, relay)
     const node = await underNode(second) // which nobody can dial but through its relay
     try {
       await tab.call('subscribe', 'chat')
@@ -43,12 +46,12 @@ test.describe('two relays that are given each other', () => {
     }
   })
 
-  test('a peer that was away gets what it missed from the relay that it comes to', async ({ page, relay }) => {
+  test('a peer that was away gets what it missed from the relay that it comes to', async ({ tab: lab, relay }) => {
     const native = await natively(relay)
     try {
       await native.call('subscribe', 'news')
       for (let i = 0; i < 5; i++) await native.call('broadcast', 'news', String(i), { wait: true })
-      const tab = await inTab(page, second)
+      const tab = await inTab(lab, second)
       await tab.call('keepHistory', 'news')
       await tab.call('subscribe', 'news')
       await tab.call('recover', 'news')

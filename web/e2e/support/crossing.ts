@@ -3,7 +3,7 @@ import { test as base } from './fixtures.js'
 import type { Tab } from './node-tab.js'
 import type { Driven } from './webdriver.mjs'
 
-export { expect, join } from './fixtures.js'
+export { expect } from './fixtures.js'
 
 interface Driving {
   /** The browser of the projects that Playwright does not drive. */
@@ -11,11 +11,10 @@ interface Driving {
 }
 
 /**
- * Tests of what is the same wherever the node runs. Their tab is a page of Chromium, except in the projects `node`, `firefox` and
+ * Tests of what is the same wherever the node runs. Their tab is an empty page of Chromium, except in the projects `node`, `firefox` and
  * `webkit`.
  */
-export const test = base.extend<{ tab: Tab }, Driving>({
-  tab: [async ({ page }, use) => use(page), { option: true }],
+export const test = base.extend<object, Driving>({
   driven: [
     async ({}, use, info) => {
       const driven = await browsers[info.project.metadata['browser'] as Browser]()
@@ -25,6 +24,11 @@ export const test = base.extend<{ tab: Tab }, Driving>({
     { scope: 'worker', timeout: 180_000 },
   ],
 })
+
+/** Has the tab make a node that joins the relay at a URL, and waits until it holds a reservation. Returns the node's id. */
+export function join(tab: Tab, url: string): Promise<string> {
+  return tab.join(new URL(url))
+}
 
 /** Marks the tests that run in every place; `make test-long` runs them all there. */
 export const SMOKE = { tag: '@smoke' }

@@ -1,7 +1,7 @@
 import { test as base, expect, type Page } from '@playwright/test'
-import { BrowserTab } from './browser-tab.js'
-import { NodeTab, type Tab } from './node-tab.js'
+import type { Tab } from './node-tab.js'
 import { NpmServer } from './npm-server.js'
+import { PageTab } from './page-tab.js'
 import { Daemon, Relay, TestPeer } from './peers.js'
 
 interface Peers {
@@ -10,10 +10,13 @@ interface Peers {
   testPeer: TestPeer
   /** Serves the package as it is published. */
   server: NpmServer
+  /** The empty page that is the tab of one test after the other. */
+  lab: PageTab
 }
 
-/** Tests with a relay, a daemon, a stock peer and a server of the package of their file's own, each started when first asked for. */
-export const test = base.extend<object, Peers>({
+/** Tests with a relay, a daemon, a stock peer, a server of the package and a tab, each started when first asked for, and all but the tab's
+ * node there for many tests. */
+export const test = base.extend<{ tab: Tab }, Peers>({
   relay: [
     async ({}, use) => {
       const relay = await Relay.start()
@@ -46,18 +49,28 @@ export const test = base.extend<object, Peers>({
     },
     { scope: 'worker' },
   ],
+  lab: [
+    async ({ browser, server }, use, info) => {
+      const context = await browser.newContext()
+      await use(await PageTab.open(context, server.url, info.project.metadata['worker'] as 'none'))
+      await context.close()
+    },
+    { scope: 'worker' },
+  ],
+  tab: [
+    async ({ lab }, use) => {
+      await use(lab)
+      await lab.leave()
+    },
+    { option: true },
+  ],
 })
 
 export { expect }
 
-/** Opens the page, its node where the project wants it, and waits until that holds a reservation. Returns the node's id. */
-export async function join(page: Tab, url: string): Promise<string> {
-  const to = new URL(url)
-  if (page instanceof NodeTab) return page.join(to)
-  const { worker } = test.info().project.metadata
-  if (worker !== undefined) to.searchParams.set('worker', worker as string)
-  if (page instanceof BrowserTab) return page.join(to)
-  await page.goto(to.href)
+/** Opens the page that a relay serves, and waits until its node holds a reservation. Returns the node's id. */
+export async function join(page: Page, url: string): Promise<string> {
+  await page.goto(url)
   await joined(page)
   return ownId(page)
 }

@@ -1,3 +1,4 @@
+import type { Page } from '@playwright/test'
 import { binaries } from './binaries.js'
 import { join } from './fixtures.js'
 import { messenger } from './messenger.mjs'
@@ -24,18 +25,32 @@ export interface Report {
 export interface Messenger {
   readonly id: string
   call<T = void>(method: string, ...args: unknown[]): Promise<T>
-  stop(): Promise<void>
 }
 
 /** A process of the operating system. */
 export interface NativeMessenger extends Messenger {
+  stop(): Promise<void>
   /** Ends it with no goodbye. */
   kill(): Promise<void>
 }
 
-/** In a tab that has joined through a relay. */
+/** In a tab, which joins through a relay. */
 export async function inTab(tab: Tab, relay: Relay): Promise<Messenger> {
-  const id = await join(tab, relay.url)
+  return messengerIn(tab, await tab.join(new URL(relay.url)))
+}
+
+/** In the page that a relay serves. */
+export async function inPage(page: Page, relay: Relay): Promise<Messenger> {
+  return messengerIn(page, await join(page, relay.url))
+}
+
+/** Under Node.js, with a reservation on the relay. */
+export async function underNode(relay: Relay): Promise<Messenger & { stop(): Promise<void> }> {
+  const tab = new NodeTab()
+  return { ...(await inTab(tab, relay)), stop: () => tab.close() }
+}
+
+async function messengerIn(tab: Pick<Page, 'evaluate'>, id: string): Promise<Messenger> {
   await tab.evaluate(`window.messenger = (${messenger.toString()})(window.tombolo)`)
   return {
     id,
@@ -47,13 +62,7 @@ export async function inTab(tab: Tab, relay: Relay): Promise<Messenger> {
         },
         [method, args] as const,
       ) as Promise<T>,
-    stop: () => tab.close(),
   }
-}
-
-/** Under Node.js, with a reservation on the relay. */
-export function underNode(relay: Relay): Promise<Messenger> {
-  return inTab(new NodeTab(), relay)
 }
 
 /** As a process of the operating system. */

@@ -2,6 +2,7 @@ import type { Page, PlaywrightTestArgs, TestFixture } from '@playwright/test'
 import { expect } from '@playwright/test'
 import type { CreateNodeOptions } from '@tombolo/node'
 import type { BrowserTab } from './browser-tab.js'
+import type { PageTab } from './page-tab.js'
 import { NodeProcess } from './peers.js'
 import { decode, encode } from './structured.mjs'
 
@@ -9,7 +10,7 @@ import { decode, encode } from './structured.mjs'
 const TEST_MS = 90_000
 
 /** Where a test has a node, and runs functions beside it as `window.tombolo`: a page of a browser, or a process of Node.js. */
-export type Tab = Page | NodeTab | BrowserTab
+export type Tab = PageTab | NodeTab | BrowserTab
 
 /** A process of Node.js of which a test makes the same use as of a page. */
 export class NodeTab {
@@ -22,10 +23,7 @@ export class NodeTab {
 
   /** Makes the node as the page does that a relay serves. */
   async join(url: URL): Promise<string> {
-    const response = await fetch(new URL('/.well-known/tombolo', url))
-    const { network, addrs } = (await response.json()) as { network: string; addrs: string[] }
-    const transport = url.searchParams.get('transport') as 'webtransport' | 'websocket' | null
-    return this.create({ relays: addrs, network, ...(transport !== null && { transports: [transport] }) })
+    return this.create(await nodeOptions(url))
   }
 
   readonly evaluate: Page['evaluate'] = async (f: unknown, arg?: unknown) => {
@@ -39,6 +37,14 @@ export class NodeTab {
   close(): Promise<void> {
     return this.#process.stop()
   }
+}
+
+/** The options with which the page makes its node that a relay serves at a URL. */
+export async function nodeOptions(url: URL): Promise<CreateNodeOptions> {
+  const response = await fetch(new URL('/.well-known/tombolo', url))
+  const { network, addrs } = (await response.json()) as { network: string; addrs: string[] }
+  const transport = url.searchParams.get('transport') as 'webtransport' | 'websocket' | null
+  return { relays: addrs, network, ...(transport !== null && { transports: [transport] }) }
 }
 
 /** The tab of a test in the project `node`. */

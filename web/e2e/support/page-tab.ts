@@ -1,0 +1,52 @@
+import type { BrowserContext, Page } from '@playwright/test'
+import type { CreateNodeOptions } from '@tombolo/node'
+import { nodeOptions } from './node-tab.js'
+
+/**
+ * An empty page of Chromium that has nothing but the package. One serves many tests, each with a node of its own: a page that loads the
+ * program anew takes ten times as much of a machine as a further node does.
+ */
+export class PageTab {
+  private constructor(
+    readonly page: Page,
+    readonly worker: CreateNodeOptions['worker'],
+  ) {}
+
+  /** Opens it where the package is served. */
+  static async open(context: BrowserContext, server: string, worker: CreateNodeOptions['worker']): Promise<PageTab> {
+    const page = await context.newPage()
+    await page.goto(server)
+    return new PageTab(page, worker)
+  }
+
+  /** Makes the node as the page does that a relay serves, and waits for its reservation. Returns its id. */
+  async join(url: URL): Promise<string> {
+    const options = await nodeOptions(url)
+    return this.evaluate(
+      async (options) => {
+        const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+        const node = await createNode(options)
+        window.tombolo = node
+        if ((await node.relays()).length === 0) {
+          await new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+        }
+        return node.id
+      },
+      { ...options, ...(this.worker !== undefined && { worker: this.worker }) } as CreateNodeOptions,
+    )
+  }
+
+  readonly evaluate: Page['evaluate'] = (f: never, arg?: never) => this.page.evaluate(f, arg)
+
+  async waitForFunction(f: () => unknown): Promise<void> {
+    await this.page.waitForFunction(f)
+  }
+
+  /** Ends the node of a test. */
+  async leave(): Promise<void> {
+    await this.evaluate(async () => {
+      await window.tombolo?.close()
+      delete window.tombolo
+    })
+  }
+}
