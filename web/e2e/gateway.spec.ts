@@ -16,10 +16,19 @@ import { NpmServer } from './support/npm-server.js'
 const MIB = 1 << 20
 const SITE = '/x/site/http'
 
-const big = randomBytes(64 * MIB)
+const MUCH = (process.env['LONG'] === undefined ? 16 : 64) * MIB
+const big = randomBytes(MUCH)
 const bigHash = createHash('sha256').update(big).digest('hex')
 
-const web = test.extend<object, { native: Messenger; host: NpmServer; folder: string }>({
+interface Web {
+  native: Messenger
+  host: NpmServer
+  folder: string
+  /** A page with a node and a gateway for any site, in a browser of its own. */
+  shower: Page
+}
+
+const web = test.extend<object, Web>({
   folder: [
     async ({}, use) => {
       const folder = mkdtempSync(joinPath(tmpdir(), 'tombolo-site-'))
@@ -45,6 +54,16 @@ const web = test.extend<object, { native: Messenger; host: NpmServer; folder: st
       const host = await NpmServer.start()
       await use(host)
       host.stop()
+    },
+    { scope: 'worker' },
+  ],
+  shower: [
+    async ({ browser, relay, host, native }, use) => {
+      const context = await browser.newContext()
+      const page = await context.newPage()
+      await serving(page, host.url, relay.addr('/ws/'), native.id, ALL)
+      await use(page)
+      await context.close()
     },
     { scope: 'worker' },
   ],
@@ -275,9 +294,7 @@ web.describe('a site', () => {
 })
 
 web.describe('a request', () => {
-  web.beforeEach(({ page, relay, host, native }) => serving(page, host.url, relay.addr('/ws/'), native.id, ALL))
-
-  web('brings 64 MiB whole, and a range of them', async ({ page, native }) => {
+  web(`brings ${MUCH / MIB} MiB whole, and a range of them`, async ({ shower: page, native }) => {
     const hash = await page.evaluate(
       async (url) => {
         const response = await fetch(url)
@@ -292,7 +309,7 @@ web.describe('a request', () => {
     expect(part.headers['content-range']).toMatch(/^bytes 2-5\//)
   })
 
-  web('that is read slowly is sent slowly', async ({ page, native }) => {
+  web('that is read slowly is sent slowly', async ({ shower: page, native }) => {
     let sent = 0
     const protocol = await offer(native, (_, res) => {
       res.writeHead(200)
@@ -316,7 +333,7 @@ web.describe('a request', () => {
     expect(sent).toBeLessThan(64 * MIB)
   })
 
-  web('has its method, headers and body at the service', async ({ page, native }) => {
+  web('has its method, headers and body at the service', async ({ shower: page, native }) => {
     const protocol = await offer(native, (req, res) => {
       const hash = createHash('sha256')
       req.on('data', (part: Buffer) => hash.update(part))
@@ -348,7 +365,7 @@ web.describe('a request', () => {
     expect(await page.evaluate(() => document.cookie)).toBe('')
   })
 
-  web('that is given up ends at the service', async ({ page, native }) => {
+  web('that is given up ends at the service', async ({ shower: page, native }) => {
     const begun: string[] = []
     const ended: string[] = []
     const protocol = await offer(native, (req, res) => {
@@ -374,7 +391,7 @@ web.describe('a request', () => {
     await expect.poll(() => ended).toContain('/silent')
   })
 
-  web('is redirected within the service, and elsewhere', async ({ page, native }) => {
+  web('is redirected within the service, and elsewhere', async ({ shower: page, native }) => {
     const server = createServer((_, res) => res.writeHead(200, { 'access-control-allow-origin': '*' }).end('elsewhere'))
     await once(server.listen(0, '127.0.0.1').unref(), 'listening')
     const elsewhere = `http://localhost:${(server.address() as AddressInfo).port}/`
@@ -394,7 +411,7 @@ web.describe('a request', () => {
     expect(new URL(frame.url()).pathname).toBe(`${base}/new`)
   })
 
-  web('that cannot be answered says why in words', async ({ page, relay, native }) => {
+  web('that cannot be answered says why in words', async ({ shower: page, relay, native }) => {
     const says = async (rest: string) => {
       const { status, text } = await get(page, `/p2p/${rest}`)
       return `${status} ${text}`
@@ -413,10 +430,10 @@ web.describe('a request', () => {
     await expect(frame.locator('dd').first()).toHaveText(native.id)
   })
 
-  web('is answered after the browser has ended the worker', async ({ page, context, native }) => {
+  web('is answered after the browser has ended the worker', async ({ shower: page, native }) => {
     for (let i = 0; i < 3; i++) {
       expect(await get(page, `${path(native.id)}/part.js`)).toMatchObject({ status: 200 })
-      await stopWorkers(context, page)
+      await stopWorkers(page.context(), page)
     }
     expect(await get(page, `${path(native.id)}/part.js`)).toMatchObject({ status: 200 })
   })

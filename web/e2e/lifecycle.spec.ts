@@ -8,6 +8,8 @@ import { Way } from './support/way.js'
 
 declare const window: Lab
 
+const LONG = process.env['LONG'] !== undefined
+
 /** Sooner than any keep-alive: somebody said goodbye. */
 const AT_ONCE = 5_000
 /** The relay's, with some seconds for the machine. */
@@ -102,6 +104,7 @@ test.describe('left, where the browser keeps pages', () => {
 
   for (const identity of ['ephemeral', 'persistent'] as const) {
     for (const transport of TRANSPORTS) {
+      if (!LONG && (identity === 'persistent') === (transport === '/ws/')) continue // each of both once
       test(`a page leaves nothing on the relay, and is the same when one goes back to it (${identity}, ${transport})`, async ({
         own,
         server,

@@ -42,6 +42,9 @@ async function create(page: Page, server: NpmServer, options: CreateNodeOptions)
   }, options)
 }
 
+/** More than any buffer on the way takes. */
+const MUCH = (process.env['LONG'] === undefined ? 16 : 64) << 20
+
 /** A peer may have a connection to a worker that is stuck, and cannot be ended: for so long, and some seconds for the machine. */
 const KEEP_ALIVE = 50_000
 
@@ -259,13 +262,12 @@ test('a bad option, an aborted wait and the progress are as without a worker', a
   await expect.poll(() => page.workers().length).toBe(0)
 })
 
-test('64 MiB go each way through the worker', async ({ page, server, testPeer }) => {
+test(`${MUCH >> 20} MiB go each way through the worker`, async ({ page, server, testPeer }) => {
   await create(page, server, {})
   const result = await page.evaluate(
-    async ({ peer, addr }) => {
+    async ({ peer, addr, size }) => {
       const { node } = window
       await node.connect(addr)
-      const size = 64 << 20
       const up = await node.open(peer, '/test/sink/1', { allowCustomProtocol: true })
       const writer = up.writable.getWriter()
       const piece = new Uint8Array(65536)
@@ -283,7 +285,7 @@ test('64 MiB go each way through the worker', async ({ page, server, testPeer })
       await down.readable.pipeTo(new WritableStream({ write: (chunk) => void (received += chunk.length) }))
       return { sent: Number(receipt.getBigUint64(0)) / size, received: received / size }
     },
-    { peer: testPeer.id, addr: testPeer.addr('/ws/') },
+    { peer: testPeer.id, addr: testPeer.addr('/ws/'), size: MUCH },
   )
   expect(result).toEqual({ sent: 1, received: 1 })
 })

@@ -16,6 +16,14 @@ export class PageTab {
   static async open(context: BrowserContext, server: string, worker: CreateNodeOptions['worker']): Promise<PageTab> {
     const page = await context.newPage()
     await page.goto(server)
+    await page.evaluate(() => {
+      const empty = new Set(Reflect.ownKeys(window))
+      Object.defineProperty(window, 'emptied', {
+        value: () => {
+          for (const key of Reflect.ownKeys(window)) if (!empty.has(key)) Reflect.deleteProperty(window, key)
+        },
+      })
+    })
     return new PageTab(page, worker)
   }
 
@@ -42,11 +50,11 @@ export class PageTab {
     await this.page.waitForFunction(f)
   }
 
-  /** Ends the node of a test. */
+  /** Ends the node of a test, and removes what the test has left in `window`. */
   async leave(): Promise<void> {
     await this.evaluate(async () => {
       await window.tombolo?.close()
-      delete window.tombolo
+      ;(window as unknown as { emptied(): void }).emptied()
     })
   }
 }

@@ -2,22 +2,20 @@ import type { TomboloNode } from '@tombolo/node'
 import { anyOf } from '../signals.js'
 
 const ATTEMPT_MS = 10_000
-const PAUSES_MS = [0, 500, 1_000, 2_000, 4_000, 8_000]
+const SEEK_MS = 10_000
+const PAUSE_MS = 1_000
 
-/** Connects to a peer (a multiaddr, or an id to be looked for behind the relay), and again when it is not there yet. */
+/** Connects to a peer (a multiaddr, or an id to be looked for behind the relay). For ten seconds it tries again when the peer is not there yet. */
 export async function seek(node: TomboloNode, peer: string, signal: AbortSignal): Promise<void> {
-  let failure: unknown
-  for (const pause of PAUSES_MS) {
-    await sleep(pause, signal)
+  for (const until = performance.now() + SEEK_MS; ; await sleep(PAUSE_MS, signal)) {
     try {
       await node.connect(peer, { signal: anyOf(signal, AbortSignal.timeout(ATTEMPT_MS)) })
       return
     } catch (error) {
       signal.throwIfAborted()
-      failure = error
+      if (performance.now() >= until) throw error
     }
   }
-  throw failure
 }
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
