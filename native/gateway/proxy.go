@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/http/httputil"
@@ -113,7 +115,25 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, n hostName,
 		defer x.bodyEnded()
 		defer context.AfterFunc(g.ctx, x.stopBody)()
 	}
-	g.proxy.ServeHTTP(w, r.WithContext(ctx))
+	g.proxy.ServeHTTP(upgradable{w, ctx}, r.WithContext(ctx))
+}
+
+// upgradable breaks off a connection that was upgraded when its context ends. A
+// proxy waits for the client even where the service has ended its half, and would
+// for ever.
+type upgradable struct {
+	http.ResponseWriter
+	ctx context.Context
+}
+
+func (u upgradable) Unwrap() http.ResponseWriter { return u.ResponseWriter }
+
+func (u upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffered, err := http.NewResponseController(u.ResponseWriter).Hijack()
+	if err == nil {
+		context.AfterFunc(u.ctx, func() { _ = conn.Close() })
+	}
+	return conn, buffered, err
 }
 
 // What is read of a body that nobody wants before the client is told so, since many

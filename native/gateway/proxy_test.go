@@ -253,6 +253,21 @@ func TestAWebSocketEndsWithTheGateway(t *testing.T) {
 	assert.Empty(t, w.here.Bridge().Streams())
 }
 
+func TestTheGatewayDoesNotWaitForTheClientOfAWebSocketThatItsServiceEnded(t *testing.T) {
+	w := newWorld(t, func(w http.ResponseWriter, r *http.Request) {
+		c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+		if assert.NoError(t, err) {
+			_ = c.Close()
+		}
+	})
+	c, _, err := upgrade(t, w, nil)
+	require.NoError(t, err)
+	defer c.Close()
+	_, _, err = c.ReadMessage()
+	require.Error(t, err, "the service has ended its half")
+	require.NoError(t, w.gateway.Close())
+}
+
 func TestConnectionsAreKeptForTheSamePeerAndProtocolOnly(t *testing.T) {
 	a := newWorld(t, say("a"))
 	b := newNode(t)

@@ -29,10 +29,11 @@ func TestAServiceThatComparesOriginWithHostTakesFormsAndWebSockets(t *testing.T)
 		fmt.Fprint(w, r.Header.Get("Origin"), " ", r.Host)
 	})
 	own, id := w.ownHost(t, "/x/site/http"), w.there.ID().String()
-	_, res, err := websocket.DefaultDialer.DialContext(testContext(t), strings.Replace(w.base, "http", "ws", 1)+w.prefix+"/ws",
+	c, res, err := websocket.DefaultDialer.DialContext(testContext(t), strings.Replace(w.base, "http", "ws", 1)+w.prefix+"/ws",
 		http.Header{"Origin": {"http://" + own}, "Host": {own}})
 	require.NoError(t, err)
 	assert.Equal(t, http.StatusSwitchingProtocols, res.StatusCode)
+	require.NoError(t, c.Close())
 	for origin, want := range map[string]string{"http://" + own: "http://" + id, "null": "http://" + id, "": ""} {
 		header := []string{"Host", own, "Sec-Fetch-Site", "same-origin"}
 		if origin != "" {
