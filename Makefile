@@ -86,7 +86,7 @@ services:
 
 # Inputs for each target, and a tenth of them for those that cross a socket. A time, as 10s, works too; but at its end a run may fail of just
 # that ("context deadline exceeded").
-FUZZTIME ?= 50000x
+FUZZTIME ?= 20000x
 FUZZ      = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME)
 FUZZ_SLOW = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME:0000x=000x)
 
@@ -118,6 +118,7 @@ test-e2e: build bin/testpeer chromium browsers ## the weight of the package; it,
 test-long: build bin/testpeer chromium browsers ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; and every place of the node
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
+	LONG=1 TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run TestConforms $(call IN,chromium) ./wasm/websocket ./wasm/webtransport
 
 .PHONY: bin/testpeer
 bin/testpeer:

@@ -41,7 +41,7 @@ runToEnd('gotest', async () => {
 })
 
 function passedOn() {
-  const names = ['GODEBUG', 'GOGC', 'GOMEMLIMIT', 'GOTRACEBACK', 'GOLOG_LOG_LEVEL', 'GORACE', 'TZ']
+  const names = ['GODEBUG', 'GOGC', 'GOMEMLIMIT', 'GOTRACEBACK', 'GOLOG_LOG_LEVEL', 'GORACE', 'LONG', 'TZ']
   const wanted = (name) => names.includes(name) || /^(TOMBOLO|TEST)_/.test(name)
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => wanted(name)))
 }

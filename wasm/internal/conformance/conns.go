@@ -6,6 +6,7 @@ import (
 	"context"
 	"io"
 	"net/url"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -236,6 +237,14 @@ func requireNoLeak(t *testing.T, f func(rounds int), rounds int) {
 	}
 }
 
+// long is how often something is done: oftener where LONG is set.
+func long(usually, withLong int) int {
+	if os.Getenv("LONG") != "" {
+		return withLong
+	}
+	return usually
+}
+
 func testDialLeak(t *testing.T, s Subject) {
 	far := farside.Start(t, "listen="+s.Listen)
 	addr, tr := far.Addr(t, s.Part), s.transport(t)
@@ -247,7 +256,7 @@ func testDialLeak(t *testing.T, s Subject) {
 			require.NoError(t, err)
 			require.NoError(t, c.Close())
 		}
-	}, 1000)
+	}, long(200, 1000))
 }
 
 func testStreamLeak(t *testing.T, s Subject) {
@@ -258,5 +267,5 @@ func testStreamLeak(t *testing.T, s Subject) {
 			require.NoError(t, err)
 			require.NoError(t, stream.Close())
 		}
-	}, 10_000)
+	}, long(2000, 10_000))
 }
