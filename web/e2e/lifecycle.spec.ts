@@ -10,8 +10,8 @@ declare const window: Lab
 
 const LONG = process.env['LONG'] !== undefined
 
-/** Sooner than any keep-alive: somebody said goodbye. */
-const AT_ONCE = 5_000
+/** Sooner than any keep-alive, of which the shortest takes 30 s, and long enough for a busy machine: somebody said goodbye. */
+const AT_ONCE = 20_000
 /** The relay's, with some seconds for the machine. */
 const KEEP_ALIVE = 50_000
 
