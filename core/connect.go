@@ -122,7 +122,7 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 		err = n.dial(network.WithForceDirectDial(ctx, "only direct addresses were given"), info)
 	}
 	if err != nil {
-		return fmt.Errorf("connect to %s: %w", info.ID, err)
+		return n.ended(fmt.Errorf("connect to %s: %w", info.ID, err))
 	}
 	return nil
 }
@@ -237,6 +237,9 @@ func isCircuit(a ma.Multiaddr) bool {
 // Disconnect closes all connections to the peer. A peer that is not connected
 // is no error.
 func (n *Node) Disconnect(p peer.ID) error {
+	if n.isClosed() {
+		return ErrClosed
+	}
 	if err := n.host.Network().ClosePeer(p); err != nil {
 		return fmt.Errorf("disconnect %s: %w", p, err)
 	}

@@ -38,12 +38,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // DefaultNetwork is the network name of a node that is given none.
 const DefaultNetwork = "tombolo"
 
-// ErrClosed is returned by the methods of a Node after Close.
+// ErrClosed is, or is wrapped by, the error of every call on a Node that comes
+// after Close, or that Close ends.
 var ErrClosed = errors.New("node is closed")
 
 // Options configure a Node. The zero value is usable.
@@ -112,6 +114,15 @@ type Options struct {
 }
 
 // Node is one peer of the mesh. All methods may be called concurrently.
+//
+// The functions that a program hands in, such as handlers, responders, validators,
+// the done of a Post, what bridge.Func and Handle are given and dispatch.OnEnd, have
+// one rule. They may call any method of the node. A panic in one is caught, logged
+// with its stack, and ends that call alone. Close ends the context that they were
+// given and waits for those under way, three seconds at most: one that does not
+// return is named in the log and left. Called from within one of them, Close returns
+// at once. Functions that are called by the caller's own goroutine before a method
+// returns, as a link.Filter, are not the node's: their panics are the caller's.
 type Node struct {
 	host         host.Host
 	network      string
@@ -127,7 +138,9 @@ type Node struct {
 	discovery    *discovery.Discovery
 	bridge       *bridge.Bridge
 	parts        parts
-	handleMu     sync.Mutex // makes Handle's check and registration one step
+	handleMu     sync.Mutex            // makes Handle's check and registration one step
+	supervisor   *supervise.Supervisor // of what Handle was given
+	within       supervise.Within      // the goroutines that run that
 
 	closeOnce sync.Once
 	closeErr  error
@@ -158,6 +171,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
+	n.supervisor = supervise.New(supervise.Options{Logger: n.log, Limit: -1}) // a stream may last
 	interval := opts.PingInterval
 	if interval == 0 {
 		interval = DefaultPingInterval
@@ -189,7 +203,24 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 // subscriptions, its host with every connection, and last the parts the platform
 // brought. It waits for all goroutines of the node. Later and concurrent calls
 // wait for the first and return its result.
+//
+// Called from within a function of the program that the node runs, it returns nil
+// at once, and the node closes behind it; see Node.
 func (n *Node) Close() error {
+	if n.runsCaller() {
+		go func() { _ = n.close() }()
+		return nil
+	}
+	return n.close()
+}
+
+// runsCaller says whether the calling goroutine runs a function of the program for
+// the node.
+func (n *Node) runsCaller() bool {
+	return n.within.Here() || n.dispatcher.Within() || n.links.Within() || n.mesh.Within() || n.bridge.Within()
+}
+
+func (n *Node) close() error {
 	n.closeOnce.Do(func() {
 		close(n.closed)
 		n.closeErr = n.parts.close()
@@ -245,18 +276,18 @@ func (n *Node) Relays() (relays []peer.AddrInfo, unanswered []string) {
 // number that its keeper holds at once. See [reservation.Keeper.Add].
 func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 	if n.reservations == nil {
-		return errors.New("the node keeps no reservations")
+		return n.ended(errors.New("the node keeps no reservations"))
 	}
-	return n.reservations.Add(relays)
+	return n.ended(n.reservations.Add(relays))
 }
 
 // AddRelayURLs has the node hold reservations on the relays of these pages, too, as
 // http:// or https:// URLs. See [reservation.Keeper.AddURLs].
 func (n *Node) AddRelayURLs(urls []string) error {
 	if n.reservations == nil {
-		return errors.New("the node keeps no reservations")
+		return n.ended(errors.New("the node keeps no reservations"))
 	}
-	return n.reservations.AddURLs(urls)
+	return n.ended(n.reservations.AddURLs(urls))
 }
 
 // ErrProtocolTaken is returned by Handle for a protocol that already has a
@@ -264,11 +295,15 @@ func (n *Node) AddRelayURLs(urls []string) error {
 var ErrProtocolTaken = errors.New("protocol already has a handler")
 
 // Handle answers inbound streams of a protocol with f, each in a goroutine of
-// its own; f must close or reset the stream. The function returned removes the
-// handler: streams already open live on.
+// its own; f must close or reset the stream, which a panic in it does. The function
+// returned removes the handler: streams already open live on, and Close does not
+// wait for f.
 func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if proto == "" {
 		return nil, errors.New("handle: the protocol name is empty")
+	}
+	if f == nil {
+		return nil, fmt.Errorf("handle %s: the handler is nil", proto)
 	}
 	if n.isClosed() {
 		return nil, ErrClosed
@@ -280,8 +315,22 @@ func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func()
 			return nil, fmt.Errorf("handle %s: %w", proto, ErrProtocolTaken)
 		}
 	}
-	n.host.SetStreamHandler(proto, f)
+	n.host.SetStreamHandler(proto, func(s network.Stream) {
+		defer n.within.Enter()()
+		if n.supervisor.Run("stream "+string(proto), nil, func() { f(s) }) != nil {
+			_ = s.Reset()
+		}
+	})
 	return sync.OnceFunc(func() { n.host.RemoveStreamHandler(proto) }), nil
+}
+
+// ended is err, and ErrClosed where it came after Close or by it: each part of the
+// node has an error of its own for that.
+func (n *Node) ended(err error) error {
+	if err == nil || !n.isClosed() || errors.Is(err, ErrClosed) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrClosed, err)
 }
 
 func (n *Node) isClosed() bool {

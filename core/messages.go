@@ -42,24 +42,26 @@ func (n *Node) On(pattern string, f func(context.Context, dispatch.Delivery), op
 // the node one that hears what is broadcast on the type. Where another
 // subscription does, this one gets broadcasts too.
 func (n *Node) SubscribeDirect(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
-	return n.dispatcher.Subscribe(pattern, opts...)
+	sub, err := n.dispatcher.Subscribe(pattern, opts...)
+	return sub, n.ended(err)
 }
 
 // join subscribes, and is on the mesh's topic of the type for as long.
 func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dispatch.Option) (*dispatch.Subscription, error)) (*dispatch.Subscription, error) {
 	_, prefix, err := message.CheckPattern(pattern)
 	if err != nil || prefix {
-		return subscribe(opts) // which says what is wrong with the pattern
+		sub, err := subscribe(opts) // which says what is wrong with the pattern
+		return sub, n.ended(err)
 	}
 	joined := make(chan func(), 1)
 	sub, err := subscribe(append(opts[:len(opts):len(opts)], dispatch.OnEnd(func() { (<-joined)() })))
 	if err != nil {
-		return nil, err
+		return nil, n.ended(err)
 	}
 	leave, err := n.mesh.Subscribe(pattern) // with the mailbox in place, so that nothing is missed
 	if err != nil {
 		joined <- func() {}
-		return nil, errors.Join(err, sub.Close())
+		return nil, n.ended(errors.Join(err, sub.Close()))
 	}
 	joined <- leave
 	return sub, nil
@@ -69,35 +71,40 @@ func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dis
 // subscription once: see dispatch.Dispatcher.Deduplicate. Broadcasts never come
 // twice.
 func (n *Node) Deduplicate(pattern string, window dispatch.Window) error {
-	return n.dispatcher.Deduplicate(pattern, window)
+	return n.ended(n.dispatcher.Deduplicate(pattern, window))
 }
 
 // Broadcast tells all subscribers of a type in the mesh, this node's own
 // included: see mesh.Mesh.Broadcast. The error wraps mesh.ErrNoPeers where nobody
 // else is known to be on the type; mesh.WaitForPeer waits for someone.
 func (n *Node) Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error {
-	return n.mesh.Broadcast(ctx, typ, data, opts...)
+	return n.ended(n.mesh.Broadcast(ctx, typ, data, opts...))
 }
 
 // Validate decides which broadcasts of a type this node delivers and passes on:
 // see mesh.Mesh.Validate.
 func (n *Node) Validate(typ string, f func(context.Context, *message.Message) mesh.Verdict) (remove func(), err error) {
-	return n.mesh.Validate(typ, f)
+	remove, err = n.mesh.Validate(typ, f)
+	return remove, n.ended(err)
 }
 
 // Presence watches who is on a type: see mesh.Mesh.Presence.
-func (n *Node) Presence(typ string) (*mesh.Presence, error) { return n.mesh.Presence(typ) }
+func (n *Node) Presence(typ string) (*mesh.Presence, error) {
+	p, err := n.mesh.Presence(typ)
+	return p, n.ended(err)
+}
 
 // KeepHistory keeps the broadcasts of a type that this node hears, for peers
 // that were away and for Recover: see mesh.Mesh.KeepHistory.
 func (n *Node) KeepHistory(typ string, limits replay.Limits) error {
-	return n.mesh.KeepHistory(typ, limits)
+	return n.ended(n.mesh.KeepHistory(typ, limits))
 }
 
 // Recover asks peers for the broadcasts of a type that this node missed, and
 // hands them to its subscriptions: see mesh.Mesh.Recover.
 func (n *Node) Recover(ctx context.Context, typ string) (mesh.Recovery, error) {
-	return n.mesh.Recover(ctx, typ)
+	r, err := n.mesh.Recover(ctx, typ)
+	return r, n.ended(err)
 }
 
 // SendOption changes how a message is sent.
@@ -118,7 +125,10 @@ func At(p link.Priority) SendOption {
 
 func outgoing(typ string, data []byte, opts []SendOption) (*message.Message, link.Priority, error) {
 	s := sending{priority: link.Normal}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, 0, fmt.Errorf("send %q: option %d is nil", typ, i+1)
+		}
 		if err := opt(&s); err != nil {
 			return nil, 0, fmt.Errorf("send %q: %w", typ, err)
 		}
@@ -131,10 +141,10 @@ func outgoing(typ string, data []byte, opts []SendOption) (*message.Message, lin
 // not be changed before.
 func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.links.Send(ctx, p, m, priority)
 	}
-	return n.links.Send(ctx, p, m, priority)
+	return n.ended(err)
 }
 
 // Post queues a message for one peer and returns, which is the way to send many:
@@ -142,16 +152,19 @@ func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opt
 // the connection, or why not. The data must not be changed before.
 func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, done func(error), opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
-	if err != nil {
-		return err
+	if err == nil {
+		err = n.links.Post(ctx, p, m, priority, done)
 	}
-	return n.links.Post(ctx, p, m, priority, done)
+	return n.ended(err)
 }
 
 // SendAll sends a message to several peers at once, and says who was reached
 // and why others were not: see link.Links.SendAll. The error says what is wrong
 // with the call; nothing was sent then.
 func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []byte, opts ...SendOption) (link.Report, error) {
+	if n.isClosed() {
+		return link.Report{}, ErrClosed
+	}
 	m, priority, err := outgoing(typ, data, opts)
 	if err != nil {
 		return link.Report{}, err
@@ -162,6 +175,9 @@ func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []
 // SendTo is SendAll to those of the connected peers that the filter picks:
 // link.Every, link.Random, link.Sqrt, link.Where or one's own.
 func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data []byte, opts ...SendOption) (link.Report, error) {
+	if filter == nil {
+		return link.Report{}, fmt.Errorf("send %q: the filter is nil: link.Every is all peers", typ)
+	}
 	return n.SendAll(ctx, filter(n.host.Network().Peers()), typ, data, opts...)
 }
 
@@ -170,14 +186,15 @@ func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data 
 func (n *Node) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
 	reply, err := n.links.Request(ctx, p, typ, data)
 	if err != nil {
-		return nil, err
+		return nil, n.ended(err)
 	}
 	return reply.Data, nil
 }
 
 // Respond answers the requests of a type: see link.Links.Respond.
 func (n *Node) Respond(typ string, f link.Responder) (remove func(), err error) {
-	return n.links.Respond(typ, f)
+	remove, err = n.links.Respond(typ, f)
+	return remove, n.ended(err)
 }
 
 func (n *Node) dispatcherPart(opts Options) Part {

@@ -22,7 +22,8 @@ func (n *Node) Listen(ctx context.Context, proto protocol.ID, target bridge.Targ
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", proto, err)
 	}
-	return n.bridge.Listen(proto, target, opts...)
+	l, err := n.bridge.Listen(proto, target, opts...)
+	return l, n.ended(err)
 }
 
 // Forward leads each local connection that from accepts to the peer, through a
@@ -33,7 +34,8 @@ func (n *Node) Forward(ctx context.Context, proto protocol.ID, from bridge.Accep
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("forward %s: %w", proto, err)
 	}
-	return n.bridge.Forward(proto, from, p, opts...)
+	f, err := n.bridge.Forward(proto, from, p, opts...)
+	return f, n.ended(err)
 }
 
 // Dial opens a stream to a peer's listener, connecting first where needed, and
@@ -43,7 +45,8 @@ func (n *Node) Dial(ctx context.Context, p peer.ID, proto protocol.ID) (*bridge.
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("dial %s: %w", proto, err)
 	}
-	return n.bridge.Dial(ctx, p, proto, "dial")
+	c, err := n.bridge.Dial(ctx, p, proto, "dial")
+	return c, n.ended(err)
 }
 
 // Services asks a peer which of its listeners it announces to this node.
@@ -51,7 +54,8 @@ func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("ask for services: %w", err)
 	}
-	return n.bridge.Services(ctx, p)
+	services, err := n.bridge.Services(ctx, p)
+	return services, n.ended(err)
 }
 
 // askAtOnce is how many peers are asked for their services at a time.

@@ -85,6 +85,7 @@ type Bridge struct {
 	opts       Options
 	log        *slog.Logger
 	supervisor *supervise.Supervisor
+	within     supervise.Within // the goroutines that run Targets
 	changes    feed.Feed[Change]
 	counts     counts
 	notes      notes
@@ -136,7 +137,8 @@ func New(opts Options) (*Bridge, error) {
 }
 
 // Close ends every listener, forward and stream, these with a reset, and waits
-// for all goroutines, those of Func targets too.
+// for all goroutines, those of Func targets too: one that does not return in
+// supervise.CloseGrace is told of in the log and left.
 func (b *Bridge) Close() error {
 	b.mu.Lock()
 	b.closed = true
@@ -156,10 +158,15 @@ func (b *Bridge) Close() error {
 		c.abort(&Error{Reason: Shutdown})
 	}
 	b.stop()
-	b.tasks.Wait()
+	if !supervise.Await(b.tasks.Wait) {
+		b.log.Error("closed without a function of a listener that does not return")
+	}
 	b.changes.Close()
 	return errors.Join(errs...)
 }
+
+// Within says whether it is called from within a Target.
+func (b *Bridge) Within() bool { return b.within.Here() }
 
 // enter counts a task that Close waits for.
 func (b *Bridge) enter() bool {

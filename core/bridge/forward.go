@@ -53,7 +53,10 @@ type Forward struct {
 // where there is an error, from stays the caller's.
 func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...ForwardOption) (*Forward, error) {
 	var config forwardConfig
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("forward %s: option %d is nil", proto, i+1)
+		}
 		opt(&config)
 	}
 	if err := CheckName(proto, config.custom); err != nil {
@@ -66,7 +69,7 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 		return nil, fmt.Errorf("forward %s: the peer is this node itself", proto)
 	}
 	if from == nil {
-		return nil, fmt.Errorf("forward %s: there is nothing to listen on", proto)
+		return nil, fmt.Errorf("forward %s: the acceptor is nil: there is nothing to listen on", proto)
 	}
 	f := &Forward{bridge: b, protocol: proto, from: from, peer: p, closed: make(chan struct{})}
 	b.mu.Lock()

@@ -88,7 +88,10 @@ type Listener struct {
 // what is wrong with an option.
 func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) (*Listener, error) {
 	var config ListenConfig
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("listen on %s: option %d is nil", proto, i+1)
+		}
 		opt(&config)
 	}
 	if err := checkListen(proto, target, config); err != nil {
@@ -131,8 +134,8 @@ func checkListen(proto protocol.ID, target Target, c ListenConfig) error {
 	if err := CheckName(proto, c.CustomProtocol); err != nil {
 		return err
 	}
-	if target == nil {
-		return errors.New("there is no target")
+	if f, isFunc := target.(funcTarget); target == nil || isFunc && f == nil {
+		return errors.New("there is no target: it is nil")
 	}
 	if _, dialled := target.(*dialTarget); c.ReportPeer && !dialled {
 		return fmt.Errorf("the target %s is not dialled, so the peer's id cannot be reported to it", target)
@@ -283,6 +286,7 @@ func (l *Listener) handle(s network.Stream) {
 		return
 	}
 	defer c.Close() // unless it has ended otherwise
+	defer b.within.Enter()()
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	var err error

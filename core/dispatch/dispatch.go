@@ -67,8 +67,8 @@ type Dispatcher struct {
 	published atomic.Uint64
 	unclaimed atomic.Uint64
 	refused   atomic.Uint64
-	handlers  sync.Map       // goroutine id -> nothing: the goroutines that run handlers, or what OnEnd was given
-	ends      sync.WaitGroup // those of the latter
+	within    supervise.Within // those that run handlers, or what OnEnd was given
+	ends      sync.WaitGroup   // those of the latter
 
 	mu      sync.Mutex // for all that changes topics, windows and subs
 	subs    map[*Subscription]struct{}
@@ -216,8 +216,10 @@ func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *wai
 // dropped. Publish returns ErrClosed from now on, also where it waits.
 //
 // Close waits for the handlers that are under way, whose ctx it cancels, and for
-// what OnEnd was given, unless it is called from within one of these: two of
-// them could wait for each other. Later calls do the same.
+// what OnEnd was given, for supervise.CloseGrace each at most: one that does not
+// return is named in the log and left. It waits for none where it is called from
+// within one of these: two of them could wait for each other. Later calls do the
+// same.
 func (d *Dispatcher) Close() error {
 	d.mu.Lock()
 	d.closed.Store(true)
@@ -238,19 +240,20 @@ func (d *Dispatcher) Close() error {
 	for _, s := range subs {
 		s.waitServed()
 	}
-	if _, within := d.handlers.Load(goroutine()); !within {
-		d.ends.Wait()
+	if !d.within.Here() && !supervise.Await(d.ends.Wait) {
+		d.log.Error("closed without a function given to OnEnd that does not return")
 	}
 	return nil
 }
+
+// Within says whether it is called from within a handler, or what OnEnd was given.
+func (d *Dispatcher) Within() bool { return d.within.Here() }
 
 // tellEndLater is tellEnd in a goroutine that Close waits for: it is in ends.
 func (d *Dispatcher) tellEndLater(s *Subscription) {
 	go func() {
 		defer d.ends.Done()
-		id := goroutine()
-		d.handlers.Store(id, nil)
-		defer d.handlers.Delete(id)
+		defer d.within.Enter()()
 		s.tellEnd()
 	}()
 }

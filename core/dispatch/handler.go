@@ -1,10 +1,10 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
-	"runtime"
-	"strconv"
+	"fmt"
+
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Handle subscribes f: it is called for each message, one at a time and in
@@ -21,6 +21,9 @@ func (d *Dispatcher) Handle(pattern string, f func(ctx context.Context, d Delive
 	if err != nil {
 		return nil, err
 	}
+	if f == nil {
+		return nil, fmt.Errorf("subscribe to %q: the handler is nil", pattern)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s.readers.Store(readerHandler)
 	s.cancel, s.served = cancel, make(chan struct{})
@@ -34,11 +37,10 @@ func (d *Dispatcher) Handle(pattern string, f func(ctx context.Context, d Delive
 
 // serve calls the handler until the subscription ends.
 func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delivery)) {
-	id := goroutine()
-	s.d.handlers.Store(id, nil)
+	leave := s.d.within.Enter()
 	exited := true
 	defer func() {
-		s.d.handlers.Delete(id)
+		leave()
 		if exited { // f called runtime.Goexit, which ends this goroutine and not the subscription
 			go s.serve(ctx, f)
 			return
@@ -72,21 +74,7 @@ func (s *Subscription) waitServed() {
 		return
 	default:
 	}
-	if _, within := s.d.handlers.Load(goroutine()); !within {
-		<-served
+	if !s.d.within.Here() && !supervise.Await(func() { <-served }) {
+		s.d.log.Error("closed without a handler that does not return", "handler", s.pattern)
 	}
-}
-
-// goroutine is the number of the calling goroutine. Go gives it away only as
-// text, which takes about a microsecond: it is asked for when a handler begins
-// and when something is closed.
-func goroutine() uint64 {
-	var buf [64]byte
-	b := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))
-	number, _, _ := bytes.Cut(b, []byte(" "))
-	n, err := strconv.ParseUint(string(number), 10, 64)
-	if err != nil { // a change of Go that the tests notice
-		panic("dispatch: a stack without the goroutine's number: " + err.Error())
-	}
-	return n
 }

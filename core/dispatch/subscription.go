@@ -54,7 +54,10 @@ func (d *Dispatcher) newSubscription(pattern string, opts []Option) (*Subscripti
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	set := settings{buffer: DefaultBuffer}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return nil, fmt.Errorf("subscribe to %q: option %d is nil", pattern, i+1)
+		}
 		if err := opt(&set); err != nil {
 			return nil, fmt.Errorf("subscribe to %q: %w", pattern, err)
 		}

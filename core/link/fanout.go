@@ -9,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Report says whom a message reached, in the order in which the peers were
@@ -81,24 +82,27 @@ func (l *Links) PostAll(peers []peer.ID, m *message.Message, prio Priority, done
 	}
 	it := item{frame: frame}
 	if done != nil {
-		it.to = &posted{peers: peers, done: done}
+		it.to = &posted{l.supervisor, peers, done}
 	}
 	l.each(peers, prio, it, nil, func(i int32, err error) {
 		l.countFull(err)
-		if done != nil {
-			done(peers[i], err)
-		}
+		it.i = i
+		it.tell(err)
 	})
 	return nil
 }
 
 // posted is the done of a PostAll.
 type posted struct {
-	peers []peer.ID
-	done  func(peer.ID, error)
+	supervisor *supervise.Supervisor
+	peers      []peer.ID
+	done       func(peer.ID, error)
 }
 
-func (p *posted) sent(i int32, err error) { p.done(p.peers[i], err) }
+func (p *posted) sent(i int32, err error) {
+	defer p.supervisor.Catch(postDone)
+	p.done(p.peers[i], err)
+}
 
 // each queues an item for each peer without waiting, and calls failed for those
 // that did not take it, outside of locks. outs, if not nil, is told the links.

@@ -196,6 +196,7 @@ type Links struct {
 	seq        atomic.Uint64 // of the last ID given
 	count      counters
 	supervisor *supervise.Supervisor
+	within     supervise.Within // the goroutines that run responders, or tell the outcomes of Posts
 	notif      *network.NotifyBundle
 	stop       context.CancelFunc // ends deliveries, handlers and the look for stalls
 
@@ -274,11 +275,13 @@ func (l *Links) Close() error {
 		for _, in := range ins {
 			in.end(ErrClosed)
 		}
-		l.goroutines.Wait()
-		l.waitForHandlers()
+		l.wait()
 	})
 	return nil
 }
+
+// Within says whether it is called from within a Responder, or the done of a Post.
+func (l *Links) Within() bool { return l.within.Here() }
 
 // remote returns what is known of p, which is nothing the first time. l.mu is
 // held.

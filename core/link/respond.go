@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
-
-// closeGrace is how long Close waits for handlers whose ctx it has ended.
-const closeGrace = 3 * time.Second
 
 // ErrTaken is returned by Respond for a type that is answered already.
 var ErrTaken = errors.New("requests of that type are answered already")
@@ -35,6 +32,9 @@ type responder struct{ f Responder }
 func (l *Links) Respond(typ string, f Responder) (remove func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("respond: %w", err)
+	}
+	if f == nil {
+		return nil, fmt.Errorf("respond to %q: the responder is nil", typ)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -96,6 +96,7 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 // answer runs a handler and sends what it returns.
 func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Responder, in *incoming, m *message.Message) {
 	defer l.handlers.Done()
+	defer l.within.Enter()()
 	defer cancel()
 	var data []byte
 	var failure error
@@ -164,19 +165,13 @@ func (l *Links) errorFor(m *message.Message, code message.Code, text string) *me
 	return &message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text)}
 }
 
-// waitForHandlers waits for the handlers, whose ctx has ended, but not for
-// ever.
-func (l *Links) waitForHandlers() {
-	done := make(chan struct{})
-	go func() {
-		l.handlers.Wait()
-		close(done)
-	}()
-	grace := time.NewTimer(closeGrace)
-	defer grace.Stop()
-	select {
-	case <-done:
-	case <-grace.C:
+// wait waits for the goroutines and for the handlers, whose ctx has ended, but not
+// for ever.
+func (l *Links) wait() {
+	if !supervise.Await(l.goroutines.Wait) {
+		l.log.Error("closed without " + postDone + ", which does not return")
+	}
+	if !supervise.Await(l.handlers.Wait) {
 		for _, o := range l.supervisor.Stats().Overdue {
 			l.log.Error("closed without a handler that does not return", "handler", o.Handler, "running", o.For)
 		}

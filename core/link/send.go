@@ -8,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Send queues m for p and returns once its frame has been handed to the
@@ -58,14 +59,14 @@ func (e *fullError) Is(target error) bool { return target == ErrQueueFull }
 
 // Post queues m for p as Send does, and returns. done, which may be nil, is
 // called once, with nil when the frame has been handed to the transport, or with
-// why it was not; on the goroutine that writes to p, so it must not block. If
+// why it was not; on the goroutine that writes to p, so it must not block; a panic in it is logged. If
 // Post itself returns an error, nothing was queued and done is not called.
 //
 // Post waits only for room in the queue of High, while ctx lives.
 func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, done func(error)) error {
 	var to outcome
 	if done != nil {
-		to = outcomeFunc(done)
+		to = &postedOne{l.supervisor, done}
 	}
 	if _, err := l.post(ctx, p, m, prio, to); err != nil {
 		return &sendError{"post", m.Type, p, err}
@@ -73,10 +74,19 @@ func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Pr
 	return nil
 }
 
-// outcomeFunc is the done of a Post.
-type outcomeFunc func(error)
+// postedOne is the done of a Post.
+type postedOne struct {
+	supervisor *supervise.Supervisor
+	done       func(error)
+}
 
-func (f outcomeFunc) sent(_ int32, err error) { f(err) }
+func (p *postedOne) sent(_ int32, err error) {
+	defer p.supervisor.Catch(postDone)
+	p.done(err)
+}
+
+// postDone is what the done of Post and PostAll is called in the log.
+const postDone = "the done of a Post"
 
 func (l *Links) post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, to outcome) (*outgoing, error) {
 	frame, err := l.encode(m, prio)
@@ -208,7 +218,10 @@ func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued boo
 		return nil, false, err
 	}
 	r.out = o
-	l.goroutines.Go(func() { o.run(ctx) })
+	l.goroutines.Go(func() {
+		defer l.within.Enter()()
+		o.run(ctx)
+	})
 	return o, true, nil
 }
 

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,8 +35,7 @@ func WaitForPeer() BroadcastOption {
 }
 
 // Broadcast sends data to all that are subscribed to typ; the node itself need
-// not be, but if it is, it hears itself, too. The data must not be changed
-// afterwards.
+// not be, but if it is, it hears itself, too. The data may be used again afterwards.
 //
 // No error means that the message has been handed to GossipSub while at least
 // one connected peer was on the topic; a relay that carries the type for others
@@ -53,7 +53,10 @@ func (m *Mesh) Broadcast(ctx context.Context, typ string, data []byte, opts ...B
 
 func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []BroadcastOption) error {
 	var b broadcast
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return fmt.Errorf("option %d is nil", i+1)
+		}
 		if err := opt(&b); err != nil {
 			return err
 		}
@@ -70,7 +73,7 @@ func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []Br
 		return err
 	}
 	defer t.release()
-	msg := &message.Message{From: m.self, Via: m.self, Type: typ, Data: data, Broadcast: true}
+	msg := &message.Message{From: m.self, Via: m.self, Type: typ, Data: bytes.Clone(data), Broadcast: true}
 	if v := m.verdict(ctx, msg); v != Accept {
 		return fmt.Errorf("%q: %w", typ, ErrRefused)
 	}

@@ -40,6 +40,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // DefaultNetwork is the network name of a mesh that is given none.
@@ -101,8 +102,9 @@ type Mesh struct {
 
 	ctx    context.Context // of all that runs
 	cancel context.CancelFunc
-	run    sync.WaitGroup // goroutines of the mesh
-	calls  calls          // into Deliver and validators, and broadcasts
+	run    sync.WaitGroup   // goroutines of the mesh
+	calls  calls            // into Deliver and validators, and broadcasts
+	within supervise.Within // the goroutines that run validators
 
 	mu         sync.Mutex // never held while GossipSub is called
 	topics     map[string]*topic
@@ -173,7 +175,8 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 }
 
 // Close leaves all topics, ends GossipSub and waits for what the mesh runs, the
-// calls of Deliver and validators included; it must not be called from those.
+// calls of Deliver and validators included, for supervise.CloseGrace at most; it
+// must not be called from those.
 // Goroutines of GossipSub that only have to notice end by themselves at once.
 // Histories are stored; the error says what could not be. Later and concurrent
 // calls wait for the first and return the same.
@@ -183,7 +186,9 @@ func (m *Mesh) Close() error {
 		m.cancel()
 		m.host.close()
 		m.closeErr = m.replay.Close()
-		m.calls.wait()
+		if !supervise.Await(m.calls.wait) {
+			m.log.Error("closed without a validator that does not return")
+		}
 		m.mu.Lock()
 		topics := make([]*topic, 0, len(m.topics))
 		for _, t := range m.topics {
@@ -201,6 +206,9 @@ func (m *Mesh) Close() error {
 	})
 	return m.closeErr
 }
+
+// Within says whether it is called from within a validator.
+func (m *Mesh) Within() bool { return m.within.Here() }
 
 // calls counts what is under way, so that Close can wait for it.
 type calls struct {

@@ -180,7 +180,7 @@ func TestTypesAndSizesAreChecked(t *testing.T) {
 	require.NoError(t, n.Close())
 	_, err = n.Subscribe("chat")
 	require.ErrorIs(t, err, ErrClosed)
-	_, err = n.Validate("chat", nil)
+	_, err = n.Validate("chat", func(context.Context, *message.Message) Verdict { return Accept })
 	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, n.Broadcast(ctx, "chat", nil), ErrClosed)
 	require.Nil(t, n.Peers("chat"))

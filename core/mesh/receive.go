@@ -48,6 +48,9 @@ func (m *Mesh) Validate(typ string, f func(ctx context.Context, msg *message.Mes
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
 	}
+	if f == nil {
+		return nil, fmt.Errorf("validate %q: the validator is nil", typ)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.ctx.Err() != nil {
@@ -84,6 +87,7 @@ func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
 			v = Ignore
 		}
 	}()
+	defer m.within.Enter()()
 	return val.f(ctx, msg)
 }
 

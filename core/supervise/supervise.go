@@ -112,6 +112,20 @@ func (s *Supervisor) Run(handler string, m *message.Message, f func()) (err erro
 	return nil
 }
 
+// Catch, deferred, is Run for a function that is too quick to be watched: a panic is
+// caught, logged and counted.
+func (s *Supervisor) Catch(handler string) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	s.log.Error("a handler panicked", "handler", handler, "panic", v, "stack", string(debug.Stack()))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Runs++
+	s.stats.Panics++
+}
+
 func (s *Supervisor) begin(handler string, m *message.Message) *run {
 	s.mu.Lock()
 	defer s.mu.Unlock()
