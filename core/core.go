@@ -139,8 +139,8 @@ type Node struct {
 	bridge       *bridge.Bridge
 	parts        parts
 	handleMu     sync.Mutex            // makes Handle's check and registration one step
-	supervisor   *supervise.Supervisor // of what Handle was given
-	within       supervise.Within      // the goroutines that run that
+	supervisor   *supervise.Supervisor // watches the functions given to Handle
+	within       supervise.Within      // the goroutines that run them
 
 	closeOnce sync.Once
 	closeErr  error
@@ -305,6 +305,17 @@ func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func()
 	if f == nil {
 		return nil, fmt.Errorf("handle %s: the handler is nil", proto)
 	}
+	return n.handle(proto, func(s network.Stream) {
+		defer n.within.Enter()()
+		if n.supervisor.Run("stream "+string(proto), nil, func() { f(s) }) != nil {
+			_ = s.Reset()
+		}
+	})
+}
+
+// handle is Handle for the node's own parts, which run no function of the program
+// unwatched.
+func (n *Node) handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if n.isClosed() {
 		return nil, ErrClosed
 	}
@@ -315,12 +326,7 @@ func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func()
 			return nil, fmt.Errorf("handle %s: %w", proto, ErrProtocolTaken)
 		}
 	}
-	n.host.SetStreamHandler(proto, func(s network.Stream) {
-		defer n.within.Enter()()
-		if n.supervisor.Run("stream "+string(proto), nil, func() { f(s) }) != nil {
-			_ = s.Reset()
-		}
-	})
+	n.host.SetStreamHandler(proto, f)
 	return sync.OnceFunc(func() { n.host.RemoveStreamHandler(proto) }), nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -76,34 +75,17 @@ var programFunctions = map[string]func(t *testing.T, n, friend *core.Node, f fun
 }
 
 // forProgramFunctions runs a test for each of them, beside the others.
-func forProgramFunctions(t *testing.T, test func(t *testing.T, n, friend *core.Node, call func(f func()), log *safeBuffer)) {
+func forProgramFunctions(t *testing.T, test func(t *testing.T, n, friend *core.Node, call func(f func()), log *hosttest.Log)) {
 	for name, begin := range programFunctions {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			log := new(safeBuffer)
+			log := new(hosttest.Log)
 			n := newNode(t, core.Options{Logger: slog.New(slog.NewTextHandler(log, nil))}, hosttest.Options{})
 			friend := newNode(t, core.Options{}, hosttest.Options{})
 			require.NoError(t, friend.ConnectPeer(bounded(t), peer.AddrInfo{ID: n.ID(), Addrs: n.Host().Addrs()}))
 			test(t, n, friend, func(f func()) { begin(t, n, friend, f) }, log)
 		})
 	}
-}
-
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 // closes is Close with a limit.
@@ -120,7 +102,7 @@ func closes(t *testing.T, n *core.Node) {
 }
 
 func TestAFunctionOfTheProgramMayCloseTheNode(t *testing.T) {
-	forProgramFunctions(t, func(t *testing.T, n, _ *core.Node, call func(func()), _ *safeBuffer) {
+	forProgramFunctions(t, func(t *testing.T, n, _ *core.Node, call func(func()), _ *hosttest.Log) {
 		closed := make(chan error, 8)
 		call(func() { closed <- n.Close() })
 		select {
@@ -134,7 +116,7 @@ func TestAFunctionOfTheProgramMayCloseTheNode(t *testing.T) {
 }
 
 func TestAPanicInAFunctionOfTheProgramEndsThatCallAlone(t *testing.T) {
-	forProgramFunctions(t, func(t *testing.T, n, friend *core.Node, call func(func()), log *safeBuffer) {
+	forProgramFunctions(t, func(t *testing.T, n, friend *core.Node, call func(func()), log *hosttest.Log) {
 		call(func() { panic("out of sand") })
 		require.Eventually(t, func() bool { return bytes.Contains([]byte(log.String()), []byte("out of sand")) }, 20*time.Second, 10*time.Millisecond)
 		_, err := friend.Echo(bounded(t), n.ID(), []byte("still there"))
@@ -144,7 +126,7 @@ func TestAPanicInAFunctionOfTheProgramEndsThatCallAlone(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForeverForAFunctionOfTheProgram(t *testing.T) {
-	forProgramFunctions(t, func(t *testing.T, n, _ *core.Node, call func(func()), _ *safeBuffer) {
+	forProgramFunctions(t, func(t *testing.T, n, _ *core.Node, call func(func()), _ *hosttest.Log) {
 		begun, end := make(chan struct{}, 8), make(chan struct{})
 		t.Cleanup(func() { close(end) })
 		call(func() { begun <- struct{}{}; <-end })

@@ -112,7 +112,7 @@ func (n *Node) bridgePart(opts Options) Part {
 			n.bridge, err = bridge.New(bridge.Options{
 				Host:   n.host,
 				Open:   n.Open,
-				Handle: n.Handle,
+				Handle: n.handle,
 				Describe: func(c network.Conn) (string, peer.ID) {
 					p := describe(c)
 					return p.Transport, p.Relay

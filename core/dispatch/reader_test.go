@@ -15,29 +15,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// logs is a buffer that a logger and a test may use at once.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func logged() (*logs, *slog.Logger) {
-	l := new(logs)
+func logged() (*hosttest.Log, *slog.Logger) {
+	l := new(hosttest.Log)
 	return l, slog.New(slog.NewTextHandler(l, nil))
 }
 

@@ -20,26 +20,8 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// logs is a buffer that a logger and a test may use at once.
-type logs struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logs) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func supervisor(limit time.Duration) (*supervise.Supervisor, *logs) {
-	l := new(logs)
+func supervisor(limit time.Duration) (*supervise.Supervisor, *hosttest.Log) {
+	l := new(hosttest.Log)
 	return supervise.New(supervise.Options{Logger: slog.New(slog.NewTextHandler(l, nil)), Limit: limit}), l
 }
 

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import type { BrowserContext, Frame, Page } from '@playwright/test'
 import type { GatewayOptions } from '@tombolo/node'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, join, LONG, test } from './support/fixtures.js'
 import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
 
@@ -16,7 +16,7 @@ import { NpmServer } from './support/npm-server.js'
 const MIB = 1 << 20
 const SITE = '/x/site/http'
 
-const MUCH = (process.env['LONG'] === undefined ? 16 : 64) * MIB
+const MUCH = (LONG ? 64 : 16) * MIB
 const big = randomBytes(MUCH)
 const bigHash = createHash('sha256').update(big).digest('hex')
 

@@ -1,5 +1,5 @@
 import { connections, create, type Lab, newIdentity, test, through, TRANSPORTS } from './support/lifecycle.js'
-import { expect } from './support/fixtures.js'
+import { expect, LONG } from './support/fixtures.js'
 import { NodeTab } from './support/node-tab.js'
 import { Way } from './support/way.js'
 
@@ -7,8 +7,6 @@ import { Way } from './support/way.js'
 // long as a keep-alive is in long/lifecycle.spec.ts.
 
 declare const window: Lab
-
-const LONG = process.env['LONG'] !== undefined
 
 /** Sooner than any keep-alive, of which the shortest takes 30 s, and long enough for a busy machine: somebody said goodbye. */
 const AT_ONCE = 20_000

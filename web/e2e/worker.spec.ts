@@ -1,6 +1,6 @@
 import type { Page } from '@playwright/test'
 import type { CreateNodeOptions, PeerStream, TomboloNode } from '@tombolo/node'
-import { expect, test as base } from './support/fixtures.js'
+import { expect, LONG, test as base } from './support/fixtures.js'
 import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
 import { countWorkers, type Kind, runInWorker } from './support/worker.js'
@@ -43,7 +43,7 @@ async function create(page: Page, server: NpmServer, options: CreateNodeOptions)
 }
 
 /** More than any buffer on the way takes. */
-const MUCH = (process.env['LONG'] === undefined ? 16 : 64) << 20
+const MUCH = (LONG ? 64 : 16) << 20
 
 /** A peer may have a connection to a worker that is stuck, and cannot be ended: for so long, and some seconds for the machine. */
 const KEEP_ALIVE = 50_000

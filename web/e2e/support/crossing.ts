@@ -3,7 +3,7 @@ import { test as base } from './fixtures.js'
 import type { Tab } from './node-tab.js'
 import type { Driven } from './webdriver.mjs'
 
-export { expect } from './fixtures.js'
+export { expect, LONG } from './fixtures.js'
 
 interface Driving {
   /** The browser of the projects that Playwright does not drive. */
@@ -11,8 +11,8 @@ interface Driving {
 }
 
 /**
- * Tests of what is the same wherever the node runs. Their tab is an empty page of Chromium, except in the projects `node`, `firefox` and
- * `webkit`.
+ * Tests that pass wherever the node runs. The projects `node`, `firefox` and `webkit` bring their own tab; in the others it is an empty
+ * page of Chromium.
  */
 export const test = base.extend<object, Driving>({
   driven: [
@@ -35,9 +35,6 @@ export const SMOKE = { tag: '@smoke' }
 
 /** Marks those of them that run in other browsers, too. */
 export const CORE = { tag: ['@smoke', '@core'] }
-
-/** Whether this is `make test-long`. */
-export const LONG = process.env['LONG'] !== undefined
 
 /** Whether the platform of the project has WebTransport. */
 export function hasWebTransport(): boolean {

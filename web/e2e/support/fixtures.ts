@@ -14,8 +14,10 @@ interface Peers {
   lab: PageTab
 }
 
-/** Tests with a relay, a daemon, a stock peer, a server of the package and a tab, each started when first asked for, and all but the tab's
- * node there for many tests. */
+/**
+ * Tests with a relay, a daemon, a stock peer, a server of the package and a tab. Each is started when a test first asks for it, and then
+ * serves all tests of its worker. The node in the tab is the test's own.
+ */
 export const test = base.extend<{ tab: Tab }, Peers>({
   relay: [
     async ({}, use) => {
@@ -67,6 +69,9 @@ export const test = base.extend<{ tab: Tab }, Peers>({
 })
 
 export { expect }
+
+/** Whether this is `make test-long`. */
+export const LONG = process.env['LONG'] !== undefined
 
 /** Opens the page that a relay serves, and waits until its node holds a reservation. Returns the node's id. */
 export async function join(page: Page, url: string): Promise<string> {
