@@ -140,7 +140,8 @@ type Node struct {
 	parts        parts
 	handleMu     sync.Mutex            // makes Handle's check and registration one step
 	supervisor   *supervise.Supervisor // watches the functions given to Handle
-	within       supervise.Within      // the goroutines that run them
+	handling     supervise.Calls       // of these
+	program      *supervise.Program    // whose functions the node runs
 
 	closeOnce sync.Once
 	closeErr  error
@@ -171,6 +172,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
+	n.program = new(supervise.Program)
 	n.supervisor = supervise.New(supervise.Options{Logger: n.log, Limit: -1}) // a stream may last
 	interval := opts.PingInterval
 	if interval == 0 {
@@ -178,6 +180,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	}
 
 	own := []Part{
+		{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
 		{Name: "host", Close: h.Close},
 		n.latecomersPart(),
 		n.eventsPart(),
@@ -207,22 +210,17 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 // Called from within a function of the program that the node runs, it returns nil
 // at once, and the node closes behind it; see Node.
 func (n *Node) Close() error {
-	if n.runsCaller() {
+	if n.program.Within() {
 		go func() { _ = n.close() }()
 		return nil
 	}
 	return n.close()
 }
 
-// runsCaller says whether the calling goroutine runs a function of the program for
-// the node.
-func (n *Node) runsCaller() bool {
-	return n.within.Here() || n.dispatcher.Within() || n.links.Within() || n.mesh.Within() || n.bridge.Within()
-}
-
 func (n *Node) close() error {
 	n.closeOnce.Do(func() {
 		close(n.closed)
+		n.program.Closing()
 		n.closeErr = n.parts.close()
 	})
 	return n.closeErr
@@ -296,8 +294,7 @@ var ErrProtocolTaken = errors.New("protocol already has a handler")
 
 // Handle answers inbound streams of a protocol with f, each in a goroutine of
 // its own; f must close or reset the stream, which a panic in it does. The function
-// returned removes the handler: streams already open live on, and Close does not
-// wait for f.
+// returned removes the handler: streams already open live on. Close resets them.
 func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if proto == "" {
 		return nil, errors.New("handle: the protocol name is empty")
@@ -306,11 +303,26 @@ func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func()
 		return nil, fmt.Errorf("handle %s: the handler is nil", proto)
 	}
 	return n.handle(proto, func(s network.Stream) {
-		defer n.within.Enter()()
+		if !n.handling.Begin() {
+			_ = s.Reset()
+			return
+		}
+		defer n.handling.Leave()
+		defer n.program.Enter()()
 		if n.supervisor.Run("stream "+string(proto), nil, func() { f(s) }) != nil {
 			_ = s.Reset()
 		}
 	})
+}
+
+// awaitHandlers waits for the functions given to Handle, whose streams are at their
+// ends.
+func (n *Node) awaitHandlers() error {
+	n.handling.End()
+	if !n.program.Await(n.handling.Wait) {
+		n.log.Error("closed without a handler of streams that does not return")
+	}
+	return nil
 }
 
 // handle is Handle for the node's own parts, which run no function of the program

@@ -198,7 +198,7 @@ func (n *Node) Respond(typ string, f link.Responder) (remove func(), err error) 
 }
 
 func (n *Node) dispatcherPart(opts Options) Part {
-	n.dispatcher = dispatch.New(dispatch.Options{Logger: n.log, HandlerLimit: opts.HandlerLimit})
+	n.dispatcher = dispatch.New(dispatch.Options{Logger: n.log, HandlerLimit: opts.HandlerLimit, Program: n.program})
 	return Part{Name: "dispatcher", Close: n.dispatcher.Close}
 }
 
@@ -213,6 +213,7 @@ func (n *Node) linksPart(opts Options) Part {
 				MaxData:      opts.MaxMessage,
 				HandlerLimit: opts.HandlerLimit,
 				Logger:       n.log,
+				Program:      n.program,
 			})
 			return err
 		},
@@ -233,6 +234,7 @@ func (n *Node) meshPart(opts Options) Part {
 				KeepHistories: opts.KeepHistories,
 				Store:         opts.Store,
 				Logger:        n.log,
+				Program:       n.program,
 			})
 			return err
 		},

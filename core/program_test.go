@@ -3,8 +3,11 @@ package core_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +64,7 @@ var programFunctions = map[string]func(t *testing.T, n, friend *core.Node, f fun
 		_, err := n.Listen(bounded(t), "/x/func", bridge.Func(func(context.Context, net.Conn) { f() }))
 		require.NoError(t, err)
 		if c, err := friend.Dial(bounded(t), n.ID(), "/x/func"); err == nil { // else it has been reset already
+			_, _ = c.Write([]byte{1}) // agrees on the protocol
 			t.Cleanup(func() { _ = c.Close() })
 		}
 	},
@@ -137,6 +141,53 @@ func TestCloseDoesNotWaitForeverForAFunctionOfTheProgram(t *testing.T) {
 		}
 		closes(t, n)
 	})
+}
+
+// Three seconds are for all of them: one after the other, these would take a minute
+// and a half.
+func TestCloseWaitsForAllFunctionsOfTheProgramTogether(t *testing.T) {
+	n, friend := connected(t)
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	kinds := maps.Clone(programFunctions)
+	delete(kinds, "a key of LatestPerKey") // it holds the reader of the others' messages
+	for i := range 25 {
+		kinds[fmt.Sprint("handler ", i)] = kinds["a handler of messages"]
+	}
+	for name, begin := range kinds {
+		begun := make(chan struct{})
+		begin(t, n, friend, sync.OnceFunc(func() { close(begun); <-end }))
+		select {
+		case <-begun:
+		case <-bounded(t).Done():
+			t.Fatal(name, "was not called")
+		}
+	}
+	closes(t, n)
+}
+
+// Close itself is what calls it.
+func TestWhatOnEndWasGivenIsLikeTheOthersAtClose(t *testing.T) {
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	for name, f := range map[string]func(*core.Node){
+		"it closes the node": func(n *core.Node) { _ = n.Close() },
+		"it panics":          func(*core.Node) { panic("out of sand") },
+		"it never returns":   func(*core.Node) { <-end },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, core.Options{}, hosttest.Options{})
+			called := make(chan struct{})
+			_, err := n.SubscribeDirect("chat", dispatch.OnEnd(func() { close(called); f(n) }))
+			require.NoError(t, err)
+			closes(t, n)
+			select {
+			case <-called:
+			case <-bounded(t).Done():
+				t.Fatal("it was not called")
+			}
+		})
+	}
 }
 
 func TestEveryCallAfterCloseIsErrClosed(t *testing.T) {

@@ -119,6 +119,7 @@ func (n *Node) bridgePart(opts Options) Part {
 				},
 				Timeouts: opts.Streams,
 				Logger:   n.log,
+				Program:  n.program,
 			})
 			return err
 		},

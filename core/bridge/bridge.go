@@ -77,6 +77,9 @@ type Options struct {
 
 	Timeouts Timeouts
 	Logger   *slog.Logger // if nil, nothing is logged
+
+	// Program is whose Targets are run. If nil, a program of its own.
+	Program *supervise.Program
 }
 
 // Bridge keeps the listeners, the forwards and the live streams of a node. All
@@ -85,7 +88,6 @@ type Bridge struct {
 	opts       Options
 	log        *slog.Logger
 	supervisor *supervise.Supervisor
-	within     supervise.Within // the goroutines that run Targets
 	changes    feed.Feed[Change]
 	counts     counts
 	notes      notes
@@ -117,6 +119,7 @@ func New(opts Options) (*Bridge, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	opts.Program = cmp.Or(opts.Program, new(supervise.Program))
 	b := &Bridge{
 		opts:       opts,
 		log:        opts.Logger,
@@ -137,9 +140,10 @@ func New(opts Options) (*Bridge, error) {
 }
 
 // Close ends every listener, forward and stream, these with a reset, and waits
-// for all goroutines, those of Func targets too: one that does not return in
-// supervise.CloseGrace is told of in the log and left.
+// for all goroutines, those of Func targets too, for supervise.CloseGrace at most:
+// that one does not return is said in the log, and it is left.
 func (b *Bridge) Close() error {
+	b.opts.Program.Closing()
 	b.mu.Lock()
 	b.closed = true
 	listeners := slices.Collect(maps.Values(b.listeners))
@@ -158,15 +162,12 @@ func (b *Bridge) Close() error {
 		c.abort(&Error{Reason: Shutdown})
 	}
 	b.stop()
-	if !supervise.Await(b.tasks.Wait) {
+	if !b.opts.Program.Await(b.tasks.Wait) {
 		b.log.Error("closed without a function of a listener that does not return")
 	}
 	b.changes.Close()
 	return errors.Join(errs...)
 }
-
-// Within says whether it is called from within a Target.
-func (b *Bridge) Within() bool { return b.within.Here() }
 
 // enter counts a task that Close waits for.
 func (b *Bridge) enter() bool {

@@ -286,7 +286,7 @@ func (l *Listener) handle(s network.Stream) {
 		return
 	}
 	defer c.Close() // unless it has ended otherwise
-	defer b.within.Enter()()
+	defer b.opts.Program.Enter()()
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
 	var err error

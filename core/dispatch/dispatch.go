@@ -14,6 +14,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,8 @@ type Options struct {
 	// HandlerLimit is how long a handler may take for a message before it is
 	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
 	HandlerLimit time.Duration
+	// Program is whose functions are run. If nil, a program of its own.
+	Program *supervise.Program
 }
 
 // Dispatcher hands messages to subscriptions. All methods may be called
@@ -58,6 +61,7 @@ type Options struct {
 type Dispatcher struct {
 	log        *slog.Logger
 	supervisor *supervise.Supervisor
+	program    *supervise.Program
 
 	topics  index[*topic]
 	recent  recent
@@ -67,8 +71,7 @@ type Dispatcher struct {
 	published atomic.Uint64
 	unclaimed atomic.Uint64
 	refused   atomic.Uint64
-	within    supervise.Within // those that run handlers, or what OnEnd was given
-	ends      sync.WaitGroup   // those of the latter
+	ends      sync.WaitGroup // goroutines that run what OnEnd was given
 
 	mu      sync.Mutex // for all that changes topics, windows and subs
 	subs    map[*Subscription]struct{}
@@ -80,6 +83,7 @@ func New(opts Options) *Dispatcher {
 	d := &Dispatcher{
 		log:        opts.Logger,
 		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: opts.HandlerLimit}),
+		program:    cmp.Or(opts.Program, new(supervise.Program)),
 		subs:       make(map[*Subscription]struct{}),
 	}
 	d.recent.seed = maphash.MakeSeed()
@@ -216,11 +220,11 @@ func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *wai
 // dropped. Publish returns ErrClosed from now on, also where it waits.
 //
 // Close waits for the handlers that are under way, whose ctx it cancels, and for
-// what OnEnd was given, for supervise.CloseGrace each at most: one that does not
-// return is named in the log and left. It waits for none where it is called from
-// within one of these: two of them could wait for each other. Later calls do the
-// same.
+// what OnEnd was given, for supervise.CloseGrace at most: those that do not return
+// are named in the log and left. It waits for none where a function of the program
+// calls it. Later calls do the same.
 func (d *Dispatcher) Close() error {
+	d.program.Closing()
 	d.mu.Lock()
 	d.closed.Store(true)
 	subs := make([]*Subscription, 0, len(d.subs))
@@ -235,25 +239,25 @@ func (d *Dispatcher) Close() error {
 		}
 	}
 	for _, s := range ended { // when all have: none of the functions finds another one open
-		s.tellEnd()
+		if s.onEnd != nil {
+			d.ends.Add(1)
+			d.tellEndLater(s)
+		}
 	}
 	for _, s := range subs {
 		s.waitServed()
 	}
-	if !d.within.Here() && !supervise.Await(d.ends.Wait) {
+	if !d.program.Within() && !d.program.Await(d.ends.Wait) {
 		d.log.Error("closed without a function given to OnEnd that does not return")
 	}
 	return nil
 }
 
-// Within says whether it is called from within a handler, or what OnEnd was given.
-func (d *Dispatcher) Within() bool { return d.within.Here() }
-
 // tellEndLater is tellEnd in a goroutine that Close waits for: it is in ends.
 func (d *Dispatcher) tellEndLater(s *Subscription) {
 	go func() {
 		defer d.ends.Done()
-		defer d.within.Enter()()
+		defer d.program.Enter()()
 		s.tellEnd()
 	}()
 }

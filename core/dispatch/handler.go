@@ -3,8 +3,6 @@ package dispatch
 import (
 	"context"
 	"fmt"
-
-	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Handle subscribes f: it is called for each message, one at a time and in
@@ -37,7 +35,7 @@ func (d *Dispatcher) Handle(pattern string, f func(ctx context.Context, d Delive
 
 // serve calls the handler until the subscription ends.
 func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delivery)) {
-	leave := s.d.within.Enter()
+	leave := s.d.program.Enter()
 	exited := true
 	defer func() {
 		leave()
@@ -60,8 +58,8 @@ func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delive
 	exited = false
 }
 
-// waitServed waits for the goroutine of a handler or a channel, unless a handler
-// is what calls.
+// waitServed waits for the goroutine of a handler or a channel, unless a function
+// of the program is what calls.
 func (s *Subscription) waitServed() {
 	s.mu.Lock()
 	served := s.served
@@ -74,7 +72,7 @@ func (s *Subscription) waitServed() {
 		return
 	default:
 	}
-	if !s.d.within.Here() && !supervise.Await(func() { <-served }) {
+	if !s.d.program.Within() && !s.d.program.Await(func() { <-served }) {
 		s.d.log.Error("closed without a handler that does not return", "handler", s.pattern)
 	}
 }

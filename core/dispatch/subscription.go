@@ -316,8 +316,8 @@ func (s *Subscription) next(ctx context.Context) (Delivery, error) {
 // called at any time, also by a handler and between deliveries, and again.
 //
 // Close waits for the run of a handler that is under way, whose ctx it cancels,
-// unless it is called from within a handler: two of them could wait for each
-// other.
+// for supervise.CloseGrace at most, and not at all where a function of the program
+// calls it: two of them could wait for each other.
 func (s *Subscription) Close() error {
 	first := false
 	s.closeOnce.Do(func() {

@@ -15,6 +15,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,6 +132,9 @@ type Options struct {
 	// supervise.DefaultLimit; if negative, none is.
 	HandlerLimit time.Duration
 
+	// Program is whose functions are run. If nil, a program of its own.
+	Program *supervise.Program
+
 	// PeerRequests and Requests bound how many requests are answered at a time,
 	// of one peer and of all, those whose answers wait to be written included.
 	// If zero, DefaultPeerRequests and DefaultRequests.
@@ -196,7 +200,7 @@ type Links struct {
 	seq        atomic.Uint64 // of the last ID given
 	count      counters
 	supervisor *supervise.Supervisor
-	within     supervise.Within // the goroutines that run responders, or tell the outcomes of Posts
+	program    *supervise.Program
 	notif      *network.NotifyBundle
 	stop       context.CancelFunc // ends deliveries, handlers and the look for stalls
 
@@ -231,6 +235,7 @@ func New(h host.Host, opts Options) (*Links, error) {
 		opts:       opts,
 		log:        opts.Logger,
 		supervisor: supervise.New(supervise.Options{Logger: opts.Logger, Limit: opts.HandlerLimit}),
+		program:    cmp.Or(opts.Program, new(supervise.Program)),
 		stop:       stop,
 		peers:      make(map[peer.ID]*remote),
 		offenders:  make(offenders),
@@ -248,11 +253,12 @@ func New(h host.Host, opts Options) (*Links, error) {
 
 // Close ends all links and stops answering the protocol. What is queued fails
 // with ErrClosed, unanswered requests too; what has been written is not taken
-// back, answers included. It waits for all goroutines of the links, and for handlers of requests,
-// whose ctx it ends, for at most a few seconds: those that do not return are
-// named in the log and left. Close is idempotent.
+// back, answers included. It waits for all goroutines of the links, and for handlers
+// of requests, whose ctx it ends, for supervise.CloseGrace at most: those that do
+// not return are named in the log and left. Close is idempotent.
 func (l *Links) Close() error {
 	l.closeOnce.Do(func() {
+		l.program.Closing()
 		l.host.RemoveStreamHandler(Protocol)
 		l.host.Network().StopNotify(l.notif)
 		l.mu.Lock()
@@ -279,9 +285,6 @@ func (l *Links) Close() error {
 	})
 	return nil
 }
-
-// Within says whether it is called from within a Responder, or the done of a Post.
-func (l *Links) Within() bool { return l.within.Here() }
 
 // remote returns what is known of p, which is nothing the first time. l.mu is
 // held.

@@ -180,7 +180,7 @@ func (o *outgoing) run(ctx context.Context) {
 	}
 	o.links.forget(o)
 	o.links.count.lost.Add(uint64(len(left) + len(o.writes.batch)))
-	defer o.links.within.Enter()()
+	defer o.links.program.Enter()()
 	o.writes.tell(why)
 	for _, it := range left {
 		it.tell(why)

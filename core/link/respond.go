@@ -10,7 +10,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
-	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // ErrTaken is returned by Respond for a type that is answered already.
@@ -96,7 +95,7 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 // answer runs a handler and sends what it returns.
 func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Responder, in *incoming, m *message.Message) {
 	defer l.handlers.Done()
-	defer l.within.Enter()()
+	defer l.program.Enter()()
 	defer cancel()
 	var data []byte
 	var failure error
@@ -168,10 +167,10 @@ func (l *Links) errorFor(m *message.Message, code message.Code, text string) *me
 // wait waits for the goroutines and for the handlers, whose ctx has ended, but not
 // for ever.
 func (l *Links) wait() {
-	if !supervise.Await(l.goroutines.Wait) {
+	if !l.program.Await(l.goroutines.Wait) {
 		l.log.Error("closed without " + postDone + ", which does not return")
 	}
-	if !supervise.Await(l.handlers.Wait) {
+	if !l.program.Await(l.handlers.Wait) {
 		for _, o := range l.supervisor.Stats().Overdue {
 			l.log.Error("closed without a handler that does not return", "handler", o.Handler, "running", o.For)
 		}

@@ -219,7 +219,7 @@ func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued boo
 	}
 	r.out = o
 	l.goroutines.Go(func() {
-		defer l.within.Enter()()
+		defer l.program.Enter()()
 		o.run(ctx)
 	})
 	return o, true, nil

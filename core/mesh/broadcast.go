@@ -64,10 +64,10 @@ func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []Br
 	if err := message.CheckType(typ); err != nil {
 		return err
 	}
-	if !m.calls.begin() {
+	if !m.calls.Begin() {
 		return ErrClosed
 	}
-	defer m.calls.leave()
+	defer m.calls.Leave()
 	t, err := m.use(typ)
 	if err != nil {
 		return err

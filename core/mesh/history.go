@@ -391,10 +391,10 @@ func (m *Mesh) Recover(ctx context.Context, typ string) (Recovery, error) {
 }
 
 func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) {
-	if !m.calls.begin() {
+	if !m.calls.Begin() {
 		return r, ErrClosed
 	}
-	defer m.calls.leave()
+	defer m.calls.Leave()
 	t := m.lookup(typ)
 	if t == nil || !t.isKept() {
 		return r, fmt.Errorf("%w: call KeepHistory first", ErrNotKept)

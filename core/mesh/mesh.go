@@ -22,10 +22,13 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -83,6 +86,9 @@ type Options struct {
 
 	// Logger receives what the mesh has to say. If nil, nothing is logged.
 	Logger *slog.Logger
+
+	// Program is whose validators are run. If nil, a program of its own.
+	Program *supervise.Program
 }
 
 // Mesh is a node's part in the mesh. All methods may be called concurrently.
@@ -102,9 +108,8 @@ type Mesh struct {
 
 	ctx    context.Context // of all that runs
 	cancel context.CancelFunc
-	run    sync.WaitGroup   // goroutines of the mesh
-	calls  calls            // into Deliver and validators, and broadcasts
-	within supervise.Within // the goroutines that run validators
+	run    sync.WaitGroup  // goroutines of the mesh
+	calls  supervise.Calls // into Deliver and validators, and broadcasts
 
 	mu         sync.Mutex // never held while GossipSub is called
 	topics     map[string]*topic
@@ -135,6 +140,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
+	opts.Program = cmp.Or(opts.Program, new(supervise.Program))
 	if opts.Open == nil {
 		opts.Open = func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
 			return h.NewStream(ctx, p, proto)
@@ -182,72 +188,33 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 // calls wait for the first and return the same.
 func (m *Mesh) Close() error {
 	m.closeOnce.Do(func() {
-		m.calls.end()
+		m.opts.Program.Closing()
+		m.calls.End()
 		m.cancel()
 		m.host.close()
-		m.closeErr = m.replay.Close()
-		if !supervise.Await(m.calls.wait) {
-			m.log.Error("closed without a validator that does not return")
-		}
+		asked := m.opts.Program.Await(func() {
+			_ = m.replay.Close()
+			m.calls.Wait()
+		})
 		m.mu.Lock()
-		topics := make([]*topic, 0, len(m.topics))
-		for _, t := range m.topics {
-			topics = append(topics, t)
-		}
+		topics := slices.Collect(maps.Values(m.topics))
 		clear(m.topics)
 		m.mu.Unlock()
-		for _, t := range topics {
-			t.close()
+		ended := m.opts.Program.Await(func() {
+			for _, t := range topics {
+				t.close()
+			}
+			m.run.Wait()
+		})
+		if !asked || !ended {
+			m.log.Error("closed without a validator that does not return")
 		}
-		m.run.Wait()
 		for _, t := range topics {
 			m.closeErr = errors.Join(m.closeErr, t.closeHistory())
 		}
 	})
 	return m.closeErr
 }
-
-// Within says whether it is called from within a validator.
-func (m *Mesh) Within() bool { return m.within.Here() }
-
-// calls counts what is under way, so that Close can wait for it.
-type calls struct {
-	mu    sync.Mutex
-	n     int
-	ended bool
-	none  chan struct{} // made by end; closed when n is zero
-}
-
-// begin is false after end. Else leave must follow.
-func (c *calls) begin() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return false
-	}
-	c.n++
-	return true
-}
-
-func (c *calls) leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n--
-	if c.ended && c.n == 0 {
-		close(c.none)
-	}
-}
-
-func (c *calls) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended, c.none = true, make(chan struct{})
-	if c.n == 0 {
-		close(c.none)
-	}
-}
-
-func (c *calls) wait() { <-c.none }
 
 // typeOf is the type whose topic this is, or "" if it is none of ours.
 func (m *Mesh) typeOf(topic string) string {

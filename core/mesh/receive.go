@@ -87,7 +87,7 @@ func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
 			v = Ignore
 		}
 	}()
-	defer m.within.Enter()()
+	defer m.opts.Program.Enter()()
 	return val.f(ctx, msg)
 }
 
@@ -99,10 +99,10 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 		own.msg = raw.Message
 		return pubsub.ValidationAccept
 	}
-	if !m.calls.begin() {
+	if !m.calls.Begin() {
 		return pubsub.ValidationIgnore
 	}
-	defer m.calls.leave()
+	defer m.calls.Leave()
 	t := m.lookup(m.typeOf(raw.GetTopic()))
 	if t == nil { // left a moment ago
 		return pubsub.ValidationIgnore

@@ -56,7 +56,8 @@ test.describe('two relays that are given each other', () => {
       await tab.call('subscribe', 'news')
       await tab.call('recover', 'news')
       const heard = await tab.call<Heard[]>('received', 'news', 5)
-      expect(heard.map(({ text }) => text)).toEqual(['0', '1', '2', '3', '4'])
+      // The relay may know only the last ones when it is asked: what it hears of then comes behind them.
+      expect(heard.map(({ text }) => text).sort()).toEqual(['0', '1', '2', '3', '4'])
     } finally {
       await native.stop()
     }
