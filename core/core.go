@@ -105,7 +105,9 @@ type Options struct {
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Registerer takes the node's metrics. If nil, there are none.
+	// Registerer takes the node's metrics, tombolo_…, each with the label node, which
+	// is the node's peer id: several nodes may have one registerer. If nil, there are
+	// none.
 	Registerer prometheus.Registerer
 
 	// Parts are the platform's own: they start before the node's parts, in
@@ -179,6 +181,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		interval = DefaultPingInterval
 	}
 
+	opts.Registerer = n.labelled(opts.Registerer)
 	own := []Part{
 		{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
 		{Name: "host", Close: h.Close},
@@ -204,8 +207,9 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 
 // Close ends the node: its reservations, its part in the mesh, its links and
 // subscriptions, its host with every connection, and last the parts the platform
-// brought. It waits for all goroutines of the node. Later and concurrent calls
-// wait for the first and return its result.
+// brought. It waits for all goroutines of the node; those of GossipSub that only
+// have to notice end by themselves at once. Later and concurrent calls wait for the
+// first and return its result.
 //
 // Called from within a function of the program that the node runs, it returns nil
 // at once, and the node closes behind it; see Node.

@@ -337,6 +337,10 @@ func TestMetricsHaveNoLabelOfARemotesChoosing(t *testing.T) {
 		for _, m := range f.Metric {
 			name := f.GetName()
 			for _, l := range m.Label {
+				if l.GetName() == "node" {
+					assert.Equal(t, a.ID().String(), l.GetValue())
+					continue
+				}
 				assert.True(t, allowed[l.GetName()], "%s has the label %s", name, l.GetName())
 				assert.NotEqual(t, typ, l.GetValue())
 				assert.NotEqual(t, b.ID().String(), l.GetValue())
@@ -356,6 +360,30 @@ func TestMetricsHaveNoLabelOfARemotesChoosing(t *testing.T) {
 	families, err = registry.Gather()
 	require.NoError(t, err)
 	assert.Empty(t, families, "the metrics end with the node")
+}
+
+func TestNodesShareARegisterer(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	a := newNode(t, core.Options{Registerer: registry}, hosttest.Options{})
+	b := newNode(t, core.Options{Registerer: registry}, hosttest.Options{})
+	require.NoError(t, a.ConnectPeer(bounded(t), hosttest.Info(b.Host())))
+	subscribe(t, a, "chat")
+	subscriptions := func() map[string]float64 {
+		families, err := registry.Gather()
+		require.NoError(t, err)
+		of := make(map[string]float64)
+		for _, f := range families {
+			if f.GetName() == "tombolo_subscriptions" {
+				for _, m := range f.Metric {
+					of[m.Label[0].GetValue()] = m.GetGauge().GetValue()
+				}
+			}
+		}
+		return of
+	}
+	assert.Equal(t, map[string]float64{a.ID().String(): 1, b.ID().String(): 0}, subscriptions())
+	require.NoError(t, a.Close())
+	assert.Equal(t, map[string]float64{b.ID().String(): 0}, subscriptions(), "a node takes its own with it")
 }
 
 func TestHandlerThatPanicsOrIsLateIsCountedAndGoesOn(t *testing.T) {

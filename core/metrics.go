@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,6 +12,18 @@ import (
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
+
+// nodeLabel is a label of all of a node's metrics, with its peer id: several nodes of
+// a process can share a registerer.
+const nodeLabel = "node"
+
+// labelled is a registerer of metrics of this node, or nil.
+func (n *Node) labelled(r prometheus.Registerer) prometheus.Registerer {
+	if r == nil {
+		return nil
+	}
+	return prometheus.WrapRegistererWith(prometheus.Labels{nodeLabel: n.ID().String()}, r)
+}
 
 // collector shows a node's Stats as metrics. Its labels are reasons, priorities
 // and directions: none takes a value that a peer chooses.
@@ -25,7 +38,12 @@ func (n *Node) metricsPart(registerer prometheus.Registerer) Part {
 	c := collector{n.Stats}
 	return Part{
 		Name:  "metrics",
-		Start: func(context.Context) error { return registerer.Register(c) },
+		Start: func(context.Context) error {
+			if err := registerer.Register(c); err != nil {
+				return fmt.Errorf("node %s is in this registerer already, it seems: %w", n.ID(), err)
+			}
+			return nil
+		},
 		Close: func() error {
 			registerer.Unregister(c)
 			return nil
@@ -33,8 +51,8 @@ func (n *Node) metricsPart(registerer prometheus.Registerer) Part {
 	}
 }
 
-// Describe tells what Collect sends, so that two nodes cannot share a registerer
-// without a label of their own (prometheus.WrapRegistererWith).
+// Describe tells what Collect sends, so that two nodes of one identity cannot share
+// a registerer.
 func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 // Collect sends one snapshot.

@@ -271,6 +271,7 @@ func TestMetricsGoWhereTheyAreAskedTo(t *testing.T) {
 	require.NoError(t, err)
 	a, b := prometheus.NewRegistry(), prometheus.NewRegistry()
 	newNode(t, native.Options{Registerer: a})
+	newNode(t, native.Options{Registerer: a}) // and one may have them of several nodes
 	newNode(t, native.Options{Registerer: b})
 	newNode(t, native.Options{})
 	for _, r := range []*prometheus.Registry{a, b} {

@@ -171,7 +171,8 @@ func transports(handler http.Handler) libp2p.Option {
 
 func metrics(r prometheus.Registerer) libp2p.Option {
 	if r == nil {
-		return libp2p.DisableMetrics()
+		// The event bus of libp2p has its metrics all the same: not in the process's.
+		return libp2p.ChainOptions(libp2p.PrometheusRegisterer(prometheus.NewRegistry()), libp2p.DisableMetrics())
 	}
 	return libp2p.PrometheusRegisterer(r)
 }
