@@ -124,6 +124,10 @@ test-long: build bin/testpeer chromium browsers ## what takes minutes: 1 GiB thr
 bin/testpeer:
 	$(GO) build -o $@ ./native/internal/testpeer
 
+.PHONY: bin/bench
+bin/bench:
+	cd native/bench && $(GO) build -o $(CURDIR)/$@ .
+
 .PHONY: bin/httporacle
 bin/httporacle:
 	$(GO) build -o $@ ./native/internal/httporacle
@@ -143,9 +147,10 @@ browsers:
 ##@ Measure and check
 
 .PHONY: bench
-bench: build bin/testpeer bin/messenger chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
-	cd native/bench && $(GO) run .
+bench: build bin/bench bin/testpeer bin/messenger chromium web/bench/node_modules/.package-lock.json ## figures, each as a ratio to a peer in the same run
+	bin/bench
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
+	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs --runs 1 --far 20,100,300 --side ours --side js-libp2p
 
 .PHONY: lint
 lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting and vetting, Go for both platforms and TypeScript; the references can be made

@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -32,9 +34,11 @@ import (
 //	bench tunnel <kind> <transport> listen <target> [relay]
 //	bench tunnel <kind> <transport> forward <peer>
 //	bench tunnel <kind> <transport> relay
+//	bench tunnel line <round trip> <target>
 //	bench tunnel service
 //
-// kind is stock or ours, transport tcp, quic or circuit. It prints one line when
+// kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
+// over TCP) or circuit-quic. It prints one line when
 // it is ready, its address, and ends when its standard input does. The last is the measured service itself.
 const helperWord = "tunnel"
 
@@ -58,6 +62,13 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	if len(args) == 1 && args[0] == "service" {
 		return serveService()
 	}
+	if len(args) == 3 && args[0] == "line" {
+		trip, err := time.ParseDuration(args[1])
+		if err != nil {
+			return "", nil, err
+		}
+		return serveLine(trip, args[2])
+	}
 	if len(args) < 3 {
 		return "", nil, errors.New("usage: bench tunnel kind transport role …")
 	}
@@ -75,6 +86,8 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 		return "", nil, fmt.Errorf("there is no role %q with %d arguments", role, len(rest))
 	}
 }
+
+func isCircuit(transport string) bool { return strings.HasPrefix(transport, "circuit") }
 
 type tunnelEnd struct {
 	ours      bool
@@ -112,6 +125,9 @@ func (e tunnelEnd) stockHost() (host.Host, func(), error) {
 // relay passes circuits on, without limits.
 func (e tunnelEnd) relay(ctx context.Context) (string, func(), error) {
 	listen := stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, -1)[:1]
+	if e.transport == "circuit-quic" {
+		listen = stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), -1, 0)[:1]
+	}
 	if e.ours {
 		r, err := relay.New(ctx, relay.Options{Listen: listen, NoPortMapping: true, Limits: relay.Limits{PeerRate: -1}})
 		if err != nil {

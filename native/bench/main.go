@@ -44,6 +44,10 @@ var areas = []area{
 	{"streams-tcp", "a TCP service through two peers, and through ssh and stunnel", streamsOver("tcp")},
 	{"streams-quic", "the same over QUIC", streamsOver("quic")},
 	{"streams-circuit", "the same through a relay", streamsOver("circuit")},
+	{"far-tcp", "a transfer to a peer that is 20, 100 and 300 ms away", farOver("tcp")},
+	{"far-quic", "the same over QUIC", farOver("quic")},
+	{"far-circuit", "the same through a relay halfway", farOver("circuit")},
+	{"far-circuit-quic", "the same, with QUIC to the relay", farOver("circuit-quic")},
 }
 
 func main() {

@@ -1,15 +1,20 @@
 package main
 
-import "context"
+import (
+	"context"
+	"strings"
+	"time"
+)
 
 // startStock bridges with two processes of a go-libp2p host with its defaults
 // and io.Copy, and a relay of its own if the transport is a circuit.
 func startStock(ctx context.Context, target, transport string) (*tunnel, error) {
-	return startHelpers(ctx, "stock", target, transport)
+	return startHelpers(ctx, "stock", target, transport, 0)
 }
 
-// startHelpers starts the two ends, and the relay between them.
-func startHelpers(ctx context.Context, kind, target, transport string) (_ *tunnel, err error) {
+// startHelpers starts the two ends, the relay between them, and where there is a round
+// trip the long lines: one between the two, or one on either side of the relay.
+func startHelpers(ctx context.Context, kind, target, transport string, trip time.Duration) (_ *tunnel, err error) {
 	t := &tunnel{}
 	defer func() {
 		if err != nil {
@@ -23,16 +28,46 @@ func startHelpers(ctx context.Context, kind, target, transport string) (_ *tunne
 		}
 		return address, err
 	}
+	far := func(address string) (string, error) {
+		if trip == 0 {
+			return address, nil
+		}
+		port, err := portOf(address)
+		if err != nil {
+			return "", err
+		}
+		of := trip
+		if isCircuit(transport) {
+			of /= 2
+		}
+		p, line, err := startHelper(ctx, "line", of.String(), port)
+		if err != nil {
+			return "", err
+		}
+		t.processes = append(t.processes, p)
+		return throughLine(address, line)
+	}
 	listen := []string{"listen", target}
-	if transport == "circuit" {
-		through, err := run("relay")
+	var through string
+	if isCircuit(transport) {
+		if through, err = run("relay"); err != nil {
+			return nil, err
+		}
+		behind, err := far(through)
 		if err != nil {
 			return nil, err
 		}
-		listen = append(listen, through)
+		listen = append(listen, behind)
 	}
 	peer, err := run(listen...)
 	if err != nil {
+		return nil, err
+	}
+	if through != "" { // its own way to the relay
+		_, of, _ := strings.Cut(peer, "/p2p-circuit/")
+		peer = through + "/p2p-circuit/" + of
+	}
+	if peer, err = far(peer); err != nil {
 		return nil, err
 	}
 	t.addr, err = run("forward", peer)

@@ -10,13 +10,14 @@ import { guard } from '../test/guard.mjs'
 import { startTestPeer } from '../test/gotest/testpeer.mjs'
 import { atEnd, finish } from '../test/lifetime.mjs'
 
+const benchBinary = fileURLToPath(new URL('../../bin/bench', import.meta.url))
 const relayBinary = fileURLToPath(new URL('../../bin/tombolo-relay', import.meta.url))
 
 /**
  * Starts both. Resolves, for each transport, to the addresses of the relay, of the host, and of another host through the
- * relay; and to the processes' ids.
+ * relay; and under `far`, by round trip, to the same at the far end of a long line, where the relay is halfway to the other host.
  */
-export async function startFarSide() {
+export async function startFarSide(trips = []) {
   const relay = await startRelay()
   const control = await startTestPeer()
   const host = await post(`${control}/peer?listen=ws,webtransport&process=1`)
@@ -33,9 +34,35 @@ export async function startFarSide() {
       circuit: `${relayAddr}/p2p-circuit/p2p/${behind.peerId}`,
     }
   }
-  const reserved = await post(`${control}/peer/${behind.n}/reserve?to=${encodeURIComponent(addresses.websocket.relay)}`)
-  if (!reserved.ok) throw new Error(`reserve a slot on the relay: ${reserved.error}`)
+  const reserve = async ({ n }, to) => {
+    const reserved = await post(`${control}/peer/${n}/reserve?to=${encodeURIComponent(to)}`)
+    if (!reserved.ok) throw new Error(`reserve a slot on the relay: ${reserved.error}`)
+  }
+  await reserve(behind, addresses.websocket.relay)
+  for (const trip of trips) {
+    const beyond = await post(`${control}/peer?process=1`)
+    await reserve(beyond, await throughLine(addresses.websocket.relay, trip / 2))
+    for (const of of Object.values(addresses)) {
+      const relay = await throughLine(of.relay, trip / 2)
+      const direct = await throughLine(of.direct, trip)
+      ;(of.far ??= {})[trip] = { relay, direct, circuit: `${relay}/p2p-circuit/p2p/${beyond.peerId}` }
+    }
+  }
   return addresses
+}
+
+/** The address of the same peer through a line that takes so long, in ms, there and back; see native/bench/line.go. */
+async function throughLine(addr, trip) {
+  if (!existsSync(benchBinary)) throw new Error('bin/bench is missing: make bin/bench')
+  const [, port] = /\/(?:tcp|udp)\/(\d+)\//.exec(addr)
+  const line = spawn(benchBinary, ['tunnel', 'line', `${trip}ms`, `127.0.0.1:${port}`], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(line, 'exit').catch((err) => [err.message])
+  atEnd(async () => {
+    line.stdin.destroy() // which is what it ends by
+    await ended
+  })
+  const [at] = await once(createInterface(line.stdout), 'line')
+  return addr.replace(`/${port}/`, `/${at.split(':')[1]}/`)
 }
 
 /**

@@ -1,11 +1,11 @@
 // Measures a tab that runs Tombolo next to one that runs js-libp2p: the same Chromium, the same relay, the same far side.
 //
-//   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct]
+//   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct] [--far 20,100,300]
 //
 // Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
 //
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
-// through the relay. The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
+// through the relay. --far measures transfers alone, with the far side so many milliseconds away. The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
 import { bundle } from './bundle.mjs'
@@ -24,6 +24,7 @@ runToEnd('bench', async () => {
       side: { type: 'string', multiple: true, default: sides },
       transport: { type: 'string', multiple: true, default: transports },
       direct: { type: 'boolean', default: false },
+      far: { type: 'string', default: '' },
     },
   })
   const messenger = await startMessenger()
@@ -31,7 +32,8 @@ runToEnd('bench', async () => {
   const tunnel = ({ peer, bytes }) => messenger.throughput(peer, bytes)
   const pages = new Pages(await bundle(flags.side), { flood, tunnel })
   await pages.listen()
-  const addresses = await startFarSide()
+  const trips = flags.far.split(',').filter(Boolean).map(Number)
+  const addresses = await startFarSide(trips)
   const figures = new Figures()
   const failures = []
   let busiest = 0
@@ -39,7 +41,8 @@ runToEnd('bench', async () => {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
       for (const side of order) {
-        const { figures: measured, others, error } = await pages.run(side, transport, plan(addresses, messenger, transport, flags))
+        for (const part of trips.length > 0 ? trips.map((trip) => far(addresses, transport, trip, flags)) : [plan(addresses, messenger, transport, flags)]) {
+        const { figures: measured, others, error } = await pages.run(side, transport, part)
         for (const [name, value] of Object.entries(measured)) {
           const [figure, contender = side] = name.split('@')
           figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
@@ -47,6 +50,7 @@ runToEnd('bench', async () => {
         if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
         busiest = Math.max(busiest, others ?? 0)
         note(run, side, transport, error ?? measured, others)
+        }
       }
     }
   }
@@ -64,6 +68,14 @@ function plan(addresses, messenger, transport, { direct: directOnly }) {
   const messages = { area: `${area}-messages`, address: messenger.address, type: 'flood', count: 200_000, size: 128 }
   const tunnel = { area: `${area}-tunnel`, address: messenger.address, bytes: 64 * MiB }
   return { relay, targets, ...(transport === 'webtransport' && { messages, tunnel }) }
+}
+
+function far(addresses, transport, trip, { direct: directOnly }) {
+  const { relay, direct, circuit } = addresses[transport].far[trip]
+  const of = (area, address) => ({ area: `${area}-${trip}ms`, address, bytes: 16 * MiB, rounds: 0, opens: 0 })
+  const targets = [of(`far-tab-${transport}`, direct)]
+  if (!directOnly) targets.push(of(`far-tab-${transport}-relayed`, circuit))
+  return { relay, targets }
 }
 
 function note(run, side, transport, what, others) {
