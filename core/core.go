@@ -197,6 +197,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		n.metricsPart(opts.Registerer),
 		n.reservationsPart(),
 		n.clocksPart(),
+		n.addressesPart(),
 		n.ghostsPart(opts),
 	}
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {

@@ -37,7 +37,7 @@ func (n *Node) metricsPart(registerer prometheus.Registerer) Part {
 	}
 	c := collector{n.Stats}
 	return Part{
-		Name:  "metrics",
+		Name: "metrics",
 		Start: func(context.Context) error {
 			if err := registerer.Register(c); err != nil {
 				return fmt.Errorf("node %s is in this registerer already, it seems: %w", n.ID(), err)

@@ -1,0 +1,118 @@
+package core
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// addressesTick is how often the machine's addresses are looked at.
+const addressesTick = time.Second
+
+// addressesPart wakes the node when an address of this machine is gone that a
+// connection is on, as when a laptop is carried to another network: of a TCP
+// connection both ends would notice by their keep-alives alone, 40 seconds later.
+// QUIC's go on by themselves over the address that is there.
+func (n *Node) addressesPart() Part {
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	return Part{
+		Name: "addresses",
+		Start: func(context.Context) error {
+			done.Go(func() { n.watchAddresses(ctx) })
+			return nil
+		},
+		Close: func() error {
+			stop()
+			done.Wait()
+			return nil
+		},
+	}
+}
+
+func (n *Node) watchAddresses(ctx context.Context) {
+	tick := time.NewTicker(addressesTick)
+	defer tick.Stop()
+	had, err := machineAddresses()
+	if err != nil || len(had) == 0 { // of a page, none are known
+		return
+	}
+	for {
+		select {
+		case <-tick.C:
+			have, err := machineAddresses()
+			if err != nil { // for now
+				continue
+			}
+			if gone := without(had, have); len(gone) > 0 && !n.Resting() {
+				if on := connOn(n.host.Network().Conns(), gone); on != nil {
+					n.log.Info("an address of this machine is gone that a connection is on", "addr", on)
+					n.Wake()
+				}
+			}
+			had = have
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+type addresses map[netip.Addr]struct{}
+
+// machineAddresses are those of the interfaces that are up and have a link.
+func machineAddresses() (addresses, error) {
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return nil, err
+	}
+	all := make(addresses)
+	for _, i := range interfaces {
+		if i.Flags&net.FlagUp == 0 || i.Flags&net.FlagRunning == 0 {
+			continue
+		}
+		addrs, err := i.Addrs()
+		if err != nil { // it has just gone
+			continue
+		}
+		for _, a := range addrs {
+			if p, ok := a.(*net.IPNet); ok {
+				if ip, ok := netip.AddrFromSlice(p.IP); ok {
+					all[ip.Unmap()] = struct{}{}
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+// without lists what is in had and not in have.
+func without(had, have addresses) addresses {
+	gone := make(addresses)
+	for a := range had {
+		if _, ok := have[a]; !ok {
+			gone[a] = struct{}{}
+		}
+	}
+	return gone
+}
+
+// connOn is an address that one of the connections is on at this end, or nil.
+func connOn(conns []network.Conn, of addresses) net.IP {
+	for _, c := range conns {
+		ip, err := manet.ToIP(c.LocalMultiaddr())
+		if err != nil { // of a circuit
+			continue
+		}
+		if at, ok := netip.AddrFromSlice(ip); ok {
+			if _, ok := of[at.Unmap()]; ok {
+				return ip
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,33 @@
+package native_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/internal/namespace"
+)
+
+// A keep-alive takes 40 s to notice.
+func TestAConnectionOnAnAddressThatIsGoneIsGiven(t *testing.T) {
+	if !namespace.In(t, `ip link set lo up; ip addr add 10.1.1.1/32 dev lo; ip addr add 10.1.1.2/32 dev lo`) {
+		return
+	}
+	on := func(addr string) []ma.Multiaddr { return []ma.Multiaddr{ma.StringCast(addr)} }
+	a := newNode(t, native.Options{Listen: on("/ip4/0.0.0.0/tcp/0"), NoMDNS: true, NoPortMapping: true})
+	b := newNode(t, native.Options{Listen: on("/ip4/10.1.1.1/tcp/0"), NoMDNS: true, NoPortMapping: true})
+	port, err := a.Host().Addrs()[0].ValueForProtocol(ma.P_TCP)
+	require.NoError(t, err)
+	require.NoError(t, b.ConnectPeer(testContext(t), peer.AddrInfo{ID: a.ID(), Addrs: on("/ip4/10.1.1.2/tcp/" + port)}))
+	require.Eventually(t, func() bool { return len(a.Peers()) == 1 }, 30*time.Second, 10*time.Millisecond)
+
+	namespace.Do(t, `ip addr del 10.1.1.2/32 dev lo`)
+	require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, 25*time.Second, 10*time.Millisecond)
+	// And it finds the other again, where that is.
+	_, err = a.Ping(testContext(t), b.ID())
+	require.NoError(t, err)
+}
