@@ -169,14 +169,40 @@ func (n *Node) mayArrive(ctx context.Context) bool {
 }
 
 // findAt connects to a peer at the addresses given, or else where the mesh knows it.
+// The error tells of both.
 func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) error {
+	var dialled error
 	if len(addrs) > 0 {
-		err := n.dial(ctx, peer.AddrInfo{ID: p, Addrs: addrs})
-		if err == nil || ctx.Err() != nil {
-			return err
+		dialled = n.dial(ctx, peer.AddrInfo{ID: p, Addrs: addrs})
+		if dialled == nil || ctx.Err() != nil {
+			return dialled
 		}
 	}
-	return n.discovery.Connect(ctx, p)
+	sought := n.discovery.Connect(ctx, p)
+	if sought == nil || dialled == nil {
+		return sought
+	}
+	// The kind of the error is that of what was tried last.
+	return fmt.Errorf("it does not answer where it was known to be (%s); %w", dialWords(dialled), sought)
+}
+
+// dialsNamed bounds the addresses that an error names.
+const dialsNamed = 4
+
+// dialWords is what a dial failed with at each address, in one line.
+func dialWords(err error) string {
+	e, ok := errors.AsType[*swarm.DialError](err)
+	if !ok || len(e.DialErrors) == 0 {
+		return err.Error()
+	}
+	var words []string
+	for _, at := range e.DialErrors[:min(len(e.DialErrors), dialsNamed)] {
+		words = append(words, fmt.Sprintf("%s: %v", at.Address, at.Cause))
+	}
+	if more := len(e.DialErrors) - dialsNamed + e.Skipped; more > 0 {
+		words = append(words, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(words, ", ")
 }
 
 // dial connects to a peer at the addresses given and at those already known. What

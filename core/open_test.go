@@ -17,6 +17,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 )
 
 // twice is a node that a peer has connected to twice, as one that died and is
@@ -134,4 +135,17 @@ func peerOf(t *testing.T, n *core.Node, p peer.ID) core.Peer {
 	}
 	require.Failf(t, "no peer", "%s is not connected", p)
 	return core.Peer{}
+}
+
+func TestAnErrorSaysAllThatWasTried(t *testing.T) {
+	a, b := connected(t)
+	known := b.Host().Addrs()[0]
+	require.NoError(t, b.Close())
+	require.Eventually(t, func() bool { return len(a.Peers()) == 0 }, limit, time.Millisecond)
+	_, err := a.Open(bounded(t), b.ID(), "/x/a")
+	require.ErrorIs(t, err, discovery.ErrNotFound)
+	assert.ErrorContains(t, err, known.String(), "the address that it was at")
+	assert.ErrorContains(t, err, "refused")
+	assert.ErrorContains(t, err, "nobody to ask")
+	assert.NotContains(t, err.Error(), "\n")
 }
