@@ -100,9 +100,21 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 // seconds, unless ctx ends before: the peer, or the node itself, may be just arriving
 // there.
 //
+// A connection that was asked for stays, until it is lost or Disconnect is called. Of
+// those that the node makes by itself, to find its way in the mesh, it keeps a few.
+//
 // Direct addresses given explicitly are dialled even when the peer is connected
 // through a relay, so that a direct connection can be asked for.
 func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
+	if err := n.connect(ctx, info); err != nil {
+		return err
+	}
+	n.spares.want(info.ID)
+	return nil
+}
+
+// connect is ConnectPeer for a connection that is wanted for as long as it is used.
+func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 	if n.isClosed() {
 		return ErrClosed
 	}

@@ -144,6 +144,7 @@ type Node struct {
 	supervisor   *supervise.Supervisor // watches the functions given to Handle
 	handling     supervise.Calls       // of these
 	program      *supervise.Program    // whose functions the node runs
+	spares       spares
 
 	closeOnce sync.Once
 	closeErr  error
@@ -165,6 +166,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		doubt:        make(chan struct{}, 1),
 		closed:       make(chan struct{}),
 	}
+	n.spares = spares{node: n, wanted: make(map[peer.ID]struct{})}
 	if n.gate == nil {
 		n.gate = new(Gate)
 	}
@@ -198,6 +200,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		n.reservationsPart(),
 		n.clocksPart(),
 		n.addressesPart(),
+		n.sparesPart(opts),
 		n.ghostsPart(opts),
 	}
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {

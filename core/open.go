@@ -39,7 +39,7 @@ func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.
 
 // open opens a stream; lost says that it failed because the connection ended.
 func (n *Node) open(ctx context.Context, p peer.ID, proto protocol.ID) (s network.Stream, lost bool, err error) {
-	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
+	if err := n.connect(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return nil, false, err
 	}
 	conns := n.host.Network().ConnsToPeer(p)

@@ -27,7 +27,7 @@ const (
 // Ping measures the round trip to a peer with libp2p's ping protocol,
 // connecting first where needed.
 func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
-	if err := n.ConnectPeer(ctx, peer.AddrInfo{ID: p}); err != nil {
+	if err := n.connect(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return 0, fmt.Errorf("ping: %w", err)
 	}
 	ctx, cancel := context.WithCancel(ctx) // ends the stream after one round

@@ -150,7 +150,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
 	}
-	finder := mdns.New(h, mdns.Options{Network: o.Network, Logger: o.Logger})
+	finder := mdns.New(h, mdns.Options{Network: o.Network, Tag: core.NeighbourTag, Logger: o.Logger})
 	if !o.NoMDNS {
 		parts = append(parts, core.Part{Name: "mDNS", Close: finder.Close})
 	}

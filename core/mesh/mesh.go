@@ -103,6 +103,7 @@ type Mesh struct {
 	replay *replay.Service
 	stats  counters
 	marks  marks
+	meshed meshed
 	bursts bursts
 	rounds chan struct{} // has a token of each round of questions under way
 

@@ -159,14 +159,17 @@ func (t *tracer) RejectMessage(msg *pubsub.Message, reason string) {
 func (t *tracer) DuplicateMessage(*pubsub.Message) { t.stats.duplicates.Add(1) }
 
 func (t *tracer) OnNewOutboundStream(p peer.ID, _ protocol.ID) { (*Mesh)(t).wakeFor(p) }
-func (t *tracer) OnClosedOutboundStream(p peer.ID)             { t.filter.forget(p) }
-func (t *tracer) Join(string)                                  {}
-func (t *tracer) Leave(string)                                 {}
-func (t *tracer) Graft(peer.ID, string)                        {}
-func (t *tracer) Prune(peer.ID, string)                        {}
-func (t *tracer) ValidateMessage(*pubsub.Message)              {}
-func (t *tracer) DeliverMessage(*pubsub.Message)               {}
-func (t *tracer) ThrottlePeer(peer.ID)                         {}
-func (t *tracer) RecvRPC(*pubsub.RPC)                          {}
-func (t *tracer) SendRPC(*pubsub.RPC, peer.ID)                 {}
-func (t *tracer) UndeliverableMessage(*pubsub.Message)         {}
+func (t *tracer) OnClosedOutboundStream(p peer.ID) {
+	t.filter.forget(p)
+	t.meshed.forget(p)
+}
+func (t *tracer) Join(string)                          {}
+func (t *tracer) Leave(string)                         {}
+func (t *tracer) Graft(p peer.ID, topic string)        { t.meshed.graft(p, topic) }
+func (t *tracer) Prune(p peer.ID, topic string)        { t.meshed.prune(p, topic) }
+func (t *tracer) ValidateMessage(*pubsub.Message)      {}
+func (t *tracer) DeliverMessage(*pubsub.Message)       {}
+func (t *tracer) ThrottlePeer(peer.ID)                 {}
+func (t *tracer) RecvRPC(*pubsub.RPC)                  {}
+func (t *tracer) SendRPC(*pubsub.RPC, peer.ID)         {}
+func (t *tracer) UndeliverableMessage(*pubsub.Message) {}

@@ -12,7 +12,7 @@ import (
 const (
 	// maxNeighbours is how many peers of the link are kept connected. In a
 	// bigger crowd these lead to the others.
-	maxNeighbours = 64
+	maxNeighbours = 16
 	maxAddrs      = 32 // of one of them
 
 	// redial is the wait after a first failure, which doubles with each further
@@ -84,6 +84,9 @@ func (f *Finder) dialDue(ctx context.Context, known map[peer.ID]*neighbour) {
 			if err == nil {
 				f.log.Debug("connected to a peer on the local link", "peer", n.ID)
 				n.failures = 0
+				if f.tag != "" {
+					f.host.ConnManager().Protect(n.ID, f.tag)
+				}
 				return
 			}
 			f.log.Debug("a peer on the local link does not answer", "peer", n.ID, "error", err)

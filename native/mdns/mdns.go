@@ -50,6 +50,10 @@ type Options struct {
 	// each other.
 	Network string
 
+	// Tag protects the connections to those found from the host's connection
+	// manager, if it is not empty.
+	Tag string
+
 	// Logger receives that there is no multicast to be had, as a warning. If
 	// nil, nothing is logged.
 	Logger *slog.Logger
@@ -59,6 +63,7 @@ type Options struct {
 type Finder struct {
 	host    host.Host
 	service string
+	tag     string
 	log     *slog.Logger
 	heard   chan peer.AddrInfo
 
@@ -70,7 +75,7 @@ type Finder struct {
 
 // New makes a finder for h. Nothing happens before Start.
 func New(h host.Host, o Options) *Finder {
-	f := &Finder{host: h, service: service(o.Network), log: o.Logger, heard: make(chan peer.AddrInfo), stop: func() {}}
+	f := &Finder{host: h, service: service(o.Network), tag: o.Tag, log: o.Logger, heard: make(chan peer.AddrInfo), stop: func() {}}
 	if f.log == nil {
 		f.log = slog.New(slog.DiscardHandler)
 	}

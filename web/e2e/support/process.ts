@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-const START_MS = 20_000
+const START_MS = 60_000
 const STOP_MS = 10_000
 
 const running = new Set<ChildProcessWithoutNullStreams>()

@@ -1,0 +1,51 @@
+package mesh
+
+import (
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// meshed are the peers in GossipSub's mesh of each topic, which it keeps between six
+// and mostGrafts of.
+type meshed struct {
+	mu     sync.Mutex
+	topics map[peer.ID]map[string]struct{}
+}
+
+func (m *meshed) graft(p peer.ID, topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.topics == nil {
+		m.topics = make(map[peer.ID]map[string]struct{})
+	}
+	if m.topics[p] == nil {
+		m.topics[p] = make(map[string]struct{})
+	}
+	m.topics[p][topic] = struct{}{}
+}
+
+func (m *meshed) prune(p peer.ID, topic string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.topics[p], topic)
+	if len(m.topics[p]) == 0 {
+		delete(m.topics, p)
+	}
+}
+
+func (m *meshed) forget(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.topics, p)
+}
+
+// Meshed says whether what is broadcast goes to or comes from a peer over the
+// connection to it: whether it is one of those few that GossipSub has chosen, of a
+// topic that this node is on.
+func (m *Mesh) Meshed(p peer.ID) bool {
+	m.meshed.mu.Lock()
+	defer m.meshed.mu.Unlock()
+	_, ok := m.meshed.topics[p]
+	return ok
+}

@@ -1,0 +1,142 @@
+package core
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+)
+
+const (
+	// spareConns is how many connections a node keeps that it made and does not
+	// need: they lead to the others.
+	spareConns = 8
+	// spareAge is how old a connection must be to be let go, and spareEvery the time
+	// between two looks.
+	spareAge   = 30 * time.Second
+	spareEvery = 15 * time.Second
+)
+
+// spares lets go of connections that this node made and does not need. Whoever
+// looks for a peer, or keeps a routing table, asks many others, and without this
+// every node of a small mesh is connected to every other before long.
+//
+// A connection is needed while it has a stream of more than upkeep, while the peer
+// is one of GossipSub's for a topic, a relay or another one that the node is told
+// to turn to, or on the local link, and where the program asked for it, by
+// ConnectPeer. Those that peers made are theirs to let go.
+type spares struct {
+	node      *Node
+	bootstrap func() []peer.AddrInfo
+
+	mu     sync.Mutex
+	wanted map[peer.ID]struct{} // the program asked for them
+}
+
+func (n *Node) sparesPart(opts Options) Part {
+	n.spares.bootstrap = opts.Bootstrap
+	if opts.Bootstrap == nil {
+		n.spares.bootstrap = n.relays
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	return Part{
+		Name: "spare connections",
+		Start: func(context.Context) error {
+			done.Go(func() {
+				tick := time.NewTicker(spareEvery)
+				defer tick.Stop()
+				for {
+					select {
+					case now := <-tick.C:
+						n.spares.letGo(now)
+					case <-ctx.Done():
+						return
+					}
+				}
+			})
+			return nil
+		},
+		Close: func() error {
+			stop()
+			done.Wait()
+			return nil
+		},
+	}
+}
+
+// want keeps the connections to a peer for as long as there are any.
+func (s *spares) want(p peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wanted[p] = struct{}{}
+}
+
+// letGo closes what is too much: of what is not needed, those of the least use to
+// the routing table, and of these the oldest.
+func (s *spares) letGo(now time.Time) {
+	unneeded := s.unneeded(now)
+	if len(unneeded) <= spareConns {
+		return
+	}
+	value := func(c network.Conn) int {
+		if tags := s.node.host.ConnManager().GetTagInfo(c.RemotePeer()); tags != nil {
+			return tags.Value
+		}
+		return 0
+	}
+	slices.SortStableFunc(unneeded, func(a, b network.Conn) int {
+		return cmp.Or(cmp.Compare(value(a), value(b)), a.Stat().Opened.Compare(b.Stat().Opened))
+	})
+	<-closeAll(unneeded[:len(unneeded)-spareConns])
+}
+
+func (s *spares) unneeded(now time.Time) []network.Conn {
+	told := make(map[peer.ID]struct{})
+	for _, b := range s.bootstrap() {
+		told[b.ID] = struct{}{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p := range s.wanted {
+		if s.node.host.Network().Connectedness(p) == network.NotConnected {
+			delete(s.wanted, p)
+		}
+	}
+	return keep(s.node.host.Network().Conns(), func(c network.Conn) bool {
+		p := c.RemotePeer()
+		_, wanted := s.wanted[p]
+		_, known := told[p]
+		return c.Stat().Direction == network.DirOutbound && now.Sub(c.Stat().Opened) >= spareAge &&
+			!wanted && !known && !s.protected(p) &&
+			!slices.ContainsFunc(c.GetStreams(), func(stream network.Stream) bool { return !isUpkeep(stream.Protocol()) })
+	})
+}
+
+// protected says whether something but the routing table holds on to a peer, which
+// protects half of a small mesh.
+func (s *spares) protected(p peer.ID) bool {
+	conns := s.node.host.ConnManager()
+	return conns.IsProtected(p, NeighbourTag) || s.node.mesh.Meshed(p)
+}
+
+// NeighbourTag protects a connection to a peer on the local link: see
+// connmgr.ConnManager.
+const NeighbourTag = "tombolo-neighbour"
+
+// isUpkeep says whether a stream is one that any two peers have, whether they need
+// each other or not.
+func isUpkeep(p protocol.ID) bool {
+	for _, upkeep := range []string{"/meshsub/", "/floodsub/", "/ipfs/id/", "/ipfs/ping/", "/libp2p/autonat/"} {
+		if strings.HasPrefix(string(p), upkeep) {
+			return true
+		}
+	}
+	return strings.HasSuffix(string(p), "/kad/1.0.0")
+}

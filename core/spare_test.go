@@ -1,0 +1,79 @@
+package core
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+)
+
+func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
+	ctx := t.Context()
+	told := hosttest.New(t, hosttest.Options{})
+	n, err := New(ctx, hosttest.Unmanaged(t, hosttest.Options{}), Options{Bootstrap: func() []peer.AddrInfo { return []peer.AddrInfo{hosttest.Info(told)} }})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, n.Close()) })
+	connect := func(h host.Host) peer.ID { // as discovery does
+		require.NoError(t, n.Host().Connect(ctx, hosttest.Info(h)))
+		return h.ID()
+	}
+	here := func() []peer.ID { return n.Host().Network().Peers() }
+	var needed []peer.ID
+	need := func(p peer.ID) { needed = append(needed, p) }
+	need(connect(told))
+
+	asked := hosttest.New(t, hosttest.Options{})
+	require.NoError(t, n.ConnectPeer(ctx, hosttest.Info(asked)))
+	need(asked.ID())
+
+	used := hosttest.New(t, hosttest.Options{})
+	used.SetStreamHandler("/x/used", func(network.Stream) {})
+	need(connect(used))
+	s, err := n.Host().NewStream(ctx, used.ID(), "/x/used")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Reset() })
+
+	made := hosttest.New(t, hosttest.Options{})
+	require.NoError(t, made.Connect(ctx, hosttest.Info(n.Host())))
+	need(made.ID())
+
+	friend, err := New(ctx, hosttest.Unmanaged(t, hosttest.Options{}), Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, friend.Close()) })
+	need(connect(friend.Host()))
+	for _, on := range []*Node{n, friend} {
+		_, err := on.Subscribe("chat")
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return n.mesh.Meshed(friend.ID()) }, 30*time.Second, 10*time.Millisecond)
+
+	const others = 3 * spareConns
+	for range others {
+		connect(hosttest.New(t, hosttest.Options{}))
+	}
+	n.spares.letGo(time.Now())
+	assert.Len(t, here(), len(needed)+others, "none is old enough")
+
+	require.Eventually(t, func() bool { // a stream of the node itself is on one now and then
+		n.spares.letGo(time.Now().Add(2 * spareAge))
+		return len(here()) == len(needed)+spareConns
+	}, 30*time.Second, 10*time.Millisecond)
+	for _, p := range needed {
+		assert.True(t, slices.Contains(here(), p))
+	}
+
+	require.NoError(t, n.Disconnect(asked.ID()))
+	n.spares.letGo(time.Now())
+	assert.NoError(t, n.Host().Connect(context.WithoutCancel(ctx), hosttest.Info(asked)))
+	n.spares.mu.Lock()
+	assert.NotContains(t, n.spares.wanted, asked.ID(), "it was asked for a while ago")
+	n.spares.mu.Unlock()
+}
