@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -19,20 +18,7 @@ const addressesTick = time.Second
 // connection both ends would notice by their keep-alives alone, 40 seconds later.
 // QUIC's go on by themselves over the address that is there.
 func (n *Node) addressesPart() Part {
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	return Part{
-		Name: "addresses",
-		Start: func(context.Context) error {
-			done.Go(func() { n.watchAddresses(ctx) })
-			return nil
-		},
-		Close: func() error {
-			stop()
-			done.Wait()
-			return nil
-		},
-	}
+	return task("addresses", n.watchAddresses)
 }
 
 func (n *Node) watchAddresses(ctx context.Context) {

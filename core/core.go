@@ -184,25 +184,30 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	}
 
 	opts.Registerer = n.labelled(opts.Registerer)
-	own := []Part{
-		{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
-		{Name: "host", Close: h.Close},
-		n.latecomersPart(),
-		n.eventsPart(),
-		{Name: "echo", Start: n.startEcho},
-		n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
-		newPinger(n, interval).part(),
-		n.dispatcherPart(opts),
-		n.linksPart(opts),
-		n.meshPart(opts),
-		n.bridgePart(opts),
-		n.metricsPart(opts.Registerer),
-		n.reservationsPart(),
-		n.clocksPart(),
-		n.addressesPart(),
-		n.sparesPart(opts),
-		n.ghostsPart(opts),
-	}
+	ghosts := newGhosts(n)
+	own := slices.Concat(
+		[]Part{
+			{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
+			{Name: "host", Close: h.Close},
+			n.latecomersPart(),
+			n.eventsPart(),
+			{Name: "echo", Start: n.startEcho},
+			n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
+		},
+		newPinger(n, interval).parts(),
+		[]Part{
+			n.dispatcherPart(opts),
+			n.linksPart(opts),
+			n.meshPart(opts),
+			n.bridgePart(opts),
+			n.metricsPart(opts.Registerer, ghosts.closed),
+			n.reservationsPart(),
+			n.clocksPart(),
+			n.addressesPart(),
+			n.sparesPart(opts),
+		},
+		ghosts.parts(),
+	)
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}

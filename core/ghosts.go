@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -35,48 +34,30 @@ const (
 // the node is woken: see Wake.
 type ghosts struct {
 	node   *Node
-	notify *network.NotifyBundle
 	closed *prometheus.CounterVec
 	back   chan peer.ID // came anew
 }
 
-func (n *Node) ghostsPart(opts Options) Part {
-	g := &ghosts{node: n, back: make(chan peer.ID, 256)}
-	g.closed = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "tombolo_ghosts_total",
-		Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, those that were asked after a sleep, and all others.",
-	}, []string{"reason"})
-	g.notify = &network.NotifyBundle{ConnectedF: g.connected}
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	return Part{
-		Name: "ghosts",
-		Start: func(context.Context) error {
-			if opts.Registerer != nil {
-				if err := opts.Registerer.Register(g.closed); err != nil {
-					return fmt.Errorf("metrics: %w", err)
-				}
-			}
-			n.host.Network().Notify(g.notify)
-			done.Go(func() { g.watch(ctx, &done) })
-			done.Go(func() { g.woken(ctx) })
-			done.Go(func() { g.round(ctx) })
-			return nil
-		},
-		Close: func() error {
-			n.host.Network().StopNotify(g.notify)
-			stop()
-			done.Wait()
-			if opts.Registerer != nil {
-				opts.Registerer.Unregister(g.closed)
-			}
-			return nil
-		},
+func newGhosts(n *Node) *ghosts {
+	return &ghosts{
+		node: n,
+		back: make(chan peer.ID, 256),
+		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tombolo_ghosts_total",
+			Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, those that were asked after a sleep, and all others.",
+		}, []string{"reason"}),
 	}
 }
 
-func (g *ghosts) connected(n network.Network, c network.Conn) {
-	if p := c.RemotePeer(); len(n.ConnsToPeer(p)) > 1 {
+func (g *ghosts) parts() []Part {
+	return []Part{
+		task("ghosts", g.watch, g.woken, g.round),
+		g.node.onConnected("peers that are back", g.connected),
+	}
+}
+
+func (g *ghosts) connected(c network.Conn) {
+	if p := c.RemotePeer(); len(g.node.host.Network().ConnsToPeer(p)) > 1 {
 		select {
 		case g.back <- p:
 		default: // its older connections have their keep-alive
@@ -85,7 +66,9 @@ func (g *ghosts) connected(n network.Network, c network.Conn) {
 }
 
 // watch asks for the older connections of peers that came anew.
-func (g *ghosts) watch(ctx context.Context, done *sync.WaitGroup) {
+func (g *ghosts) watch(ctx context.Context) {
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
 		select {
 		case p := <-g.back:
@@ -95,7 +78,7 @@ func (g *ghosts) watch(ctx context.Context, done *sync.WaitGroup) {
 			}
 			latest := slices.MaxFunc(conns, func(a, b network.Conn) int { return a.Stat().Opened.Compare(b.Stat().Opened) })
 			old := keep(conns, func(c network.Conn) bool { return c != latest })
-			done.Go(func() { g.ask(ctx, "a peer that is back", old, doubtTimeout) })
+			asking.Go(func() { g.ask(ctx, "a peer that is back", old, doubtTimeout) })
 		case <-ctx.Done():
 			return
 		}

@@ -31,21 +31,29 @@ type collector struct{ stats func() Stats }
 
 var _ prometheus.Collector = collector{}
 
-func (n *Node) metricsPart(registerer prometheus.Registerer) Part {
+// metricsPart shows what the node counts, and what others of its collectors do.
+func (n *Node) metricsPart(registerer prometheus.Registerer, others ...prometheus.Collector) Part {
 	if registerer == nil {
 		return Part{Name: "metrics"}
 	}
-	c := collector{n.Stats}
+	all := append(others, collector{n.Stats})
 	return Part{
 		Name: "metrics",
 		Start: func(context.Context) error {
-			if err := registerer.Register(c); err != nil {
-				return fmt.Errorf("node %s is in this registerer already, it seems: %w", n.ID(), err)
+			for i, c := range all {
+				if err := registerer.Register(c); err != nil {
+					for _, done := range all[:i] {
+						registerer.Unregister(done)
+					}
+					return fmt.Errorf("node %s is in this registerer already, it seems: %w", n.ID(), err)
+				}
 			}
 			return nil
 		},
 		Close: func() error {
-			registerer.Unregister(c)
+			for _, c := range all {
+				registerer.Unregister(c)
+			}
 			return nil
 		},
 	}

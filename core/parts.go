@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/network"
 )
 
 // Part is something a node starts and closes with itself. Either function may
@@ -13,6 +16,44 @@ type Part struct {
 	Name  string // a noun: errors read "<name>: ..."
 	Start func(context.Context) error
 	Close func() error
+}
+
+// task is a part that runs functions, each in a goroutine of its own, until it
+// closes: their ctx ends then, and it waits for them.
+func task(name string, runs ...func(ctx context.Context)) Part {
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	return Part{
+		Name: name,
+		Start: func(context.Context) error {
+			for _, run := range runs {
+				running.Go(func() { run(ctx) })
+			}
+			return nil
+		},
+		Close: func() error {
+			stop()
+			running.Wait()
+			return nil
+		},
+	}
+}
+
+// onConnected is a part that tells f of each connection. The host makes no other one
+// meanwhile: f must not wait.
+func (n *Node) onConnected(name string, f func(network.Conn)) Part {
+	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { f(c) }}
+	return Part{
+		Name: name,
+		Start: func(context.Context) error {
+			n.host.Network().Notify(notify)
+			return nil
+		},
+		Close: func() error {
+			n.host.Network().StopNotify(notify)
+			return nil
+		},
+	}
 }
 
 // parts are those that have started, in order.

@@ -50,47 +50,36 @@ func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
 type pinger struct {
 	node     *Node
 	interval time.Duration // negative: never by itself
-	stop     context.CancelFunc
-	done     sync.WaitGroup
+	fresh    chan peer.ID  // newly connected: measured at once
 }
 
 func newPinger(n *Node, interval time.Duration) *pinger {
-	return &pinger{node: n, interval: interval}
+	return &pinger{node: n, interval: interval, fresh: make(chan peer.ID, pingsAtOnce)}
 }
 
-func (p *pinger) part() Part {
-	return Part{Name: "ping", Start: p.start, Close: p.close}
-}
-
-func (p *pinger) start(context.Context) error {
-	ping.NewPingService(p.node.host)
-	ctx, stop := context.WithCancel(context.Background())
-	p.stop = stop
-	if p.interval < 0 {
+func (p *pinger) parts() []Part {
+	serve := Part{Name: "ping", Start: func(context.Context) error {
+		ping.NewPingService(p.node.host)
 		return nil
-	}
-	fresh := make(chan peer.ID, pingsAtOnce) // newly connected: measured at once
-	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
-		select {
-		case fresh <- c.RemotePeer():
-		default: // many at once: the next round measures them
-		}
 	}}
-	p.node.host.Network().Notify(notify)
-	p.done.Go(func() {
-		defer p.node.host.Network().StopNotify(notify)
-		p.run(ctx, fresh)
-	})
-	return nil
+	if p.interval < 0 {
+		return []Part{serve}
+	}
+	return []Part{
+		serve,
+		task("round trips", p.run),
+		p.node.onConnected("new round trips", func(c network.Conn) {
+			select {
+			case p.fresh <- c.RemotePeer():
+			default: // many at once: the next round measures them
+			}
+		}),
+	}
 }
 
-func (p *pinger) close() error {
-	p.stop()
-	p.done.Wait()
-	return nil
-}
-
-func (p *pinger) run(ctx context.Context, fresh <-chan peer.ID) {
+func (p *pinger) run(ctx context.Context) {
+	var measuring sync.WaitGroup
+	defer measuring.Wait()
 	tick := time.NewTicker(p.interval)
 	defer tick.Stop()
 	slots := make(chan struct{}, pingsAtOnce)
@@ -99,7 +88,7 @@ func (p *pinger) run(ctx context.Context, fresh <-chan peer.ID) {
 		select {
 		case <-ctx.Done():
 			return
-		case id := <-fresh:
+		case id := <-p.fresh:
 			due = []peer.ID{id}
 		case <-tick.C:
 			due = p.node.host.Network().Peers()
@@ -110,7 +99,7 @@ func (p *pinger) run(ctx context.Context, fresh <-chan peer.ID) {
 			case <-ctx.Done():
 				return
 			}
-			p.done.Go(func() {
+			measuring.Go(func() {
 				defer func() { <-slots }()
 				p.measure(ctx, id)
 			})

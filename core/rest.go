@@ -108,24 +108,18 @@ func closeAll(conns []network.Conn) (closed <-chan struct{}) {
 // list them yet. The gate had let them in before it was shut.
 func (n *Node) latecomersPart() Part {
 	var closing sync.WaitGroup
-	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+	p := n.onConnected("latecomers", func(c network.Conn) {
 		rested := n.rested.Load()
 		if n.Resting() || rested != nil && !c.Stat().Opened.After(*rested) {
-			closing.Go(func() { _ = c.Close() }) // the host waits for this function
+			closing.Go(func() { _ = c.Close() })
 		}
-	}}
-	return Part{
-		Name: "latecomers",
-		Start: func(context.Context) error {
-			n.host.Network().Notify(notify)
-			return nil
-		},
-		Close: func() error {
-			n.host.Network().StopNotify(notify)
-			closing.Wait()
-			return nil
-		},
+	})
+	stop := p.Close
+	p.Close = func() error {
+		defer closing.Wait()
+		return stop()
 	}
+	return p
 }
 
 // Resting says whether the node is at rest.
@@ -151,20 +145,7 @@ func (n *Node) Wake() {
 
 // clocksPart wakes the node when the machine slept.
 func (n *Node) clocksPart() Part {
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	return Part{
-		Name: "clocks",
-		Start: func(context.Context) error {
-			done.Go(func() { n.watchClocks(ctx) })
-			return nil
-		},
-		Close: func() error {
-			stop()
-			done.Wait()
-			return nil
-		},
-	}
+	return task("clocks", n.watchClocks)
 }
 
 func (n *Node) watchClocks(ctx context.Context) {

@@ -44,30 +44,19 @@ func (n *Node) sparesPart(opts Options) Part {
 	if opts.Bootstrap == nil {
 		n.spares.bootstrap = n.relays
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	var done sync.WaitGroup
-	return Part{
-		Name: "spare connections",
-		Start: func(context.Context) error {
-			done.Go(func() {
-				tick := time.NewTicker(spareEvery)
-				defer tick.Stop()
-				for {
-					select {
-					case now := <-tick.C:
-						n.spares.letGo(now)
-					case <-ctx.Done():
-						return
-					}
-				}
-			})
-			return nil
-		},
-		Close: func() error {
-			stop()
-			done.Wait()
-			return nil
-		},
+	return task("spare connections", n.spares.watch)
+}
+
+func (s *spares) watch(ctx context.Context) {
+	tick := time.NewTicker(spareEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			s.letGo(now)
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
