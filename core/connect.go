@@ -13,7 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 

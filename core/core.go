@@ -31,11 +31,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/internal/feed"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/core/supervise"
@@ -74,7 +74,7 @@ type Options struct {
 	MaxMessage int
 
 	// Serve makes the node one that others find peers through: kad.Serve, of
-	// package core/mesh/discovery/kad. If nil, it only asks others.
+	// package core/discovery/kad. If nil, it only asks others.
 	Serve discovery.Serve
 
 	// Bootstrap lists peers through which the mesh is found. If nil, they are

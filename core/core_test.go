@@ -19,8 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 

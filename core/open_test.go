@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 )
 
 // twice is a node that a peer has connected to twice, as one that died and is

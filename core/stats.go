@@ -2,10 +2,10 @@ package core
 
 import (
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 )
 
 // Stats is a snapshot of what a node holds, and of what it has counted since it

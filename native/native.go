@@ -20,8 +20,8 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
+	"github.com/tombolo-net/tombolo/core/discovery"
+	"github.com/tombolo-net/tombolo/core/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/mdns"

@@ -27,8 +27,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
+	"github.com/tombolo-net/tombolo/core/discovery"
+	"github.com/tombolo-net/tombolo/core/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/stack"

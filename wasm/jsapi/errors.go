@@ -12,10 +12,10 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 	"github.com/tombolo-net/tombolo/core/message"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )

@@ -10,9 +10,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/core/discovery"
+	"github.com/tombolo-net/tombolo/core/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery/kad"
 )
 
 func TestMain(m *testing.M) { hosttest.Main(m) }

@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
 )
 
 // newDouble makes a host that answers questions as the test says, with the

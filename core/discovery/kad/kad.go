@@ -15,7 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
-	"github.com/tombolo-net/tombolo/core/mesh/discovery"
+	"github.com/tombolo-net/tombolo/core/discovery"
 )
 
 // kadSuffix is what go-libp2p-kad-dht ends its protocol with.
