@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -87,25 +88,31 @@ func (s *spares) letGo(now time.Time) {
 }
 
 func (s *spares) unneeded(now time.Time) []network.Conn {
-	told := make(map[peer.ID]struct{})
+	conns := s.node.host.Network().Conns()
+	needed := s.stillWanted()
 	for _, b := range s.bootstrap() {
-		told[b.ID] = struct{}{}
+		needed[b.ID] = struct{}{}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for p := range s.wanted {
-		if s.node.host.Network().Connectedness(p) == network.NotConnected {
-			delete(s.wanted, p)
+	for _, c := range conns { // a direct connection beside a circuit in use is to take its place
+		if slices.ContainsFunc(c.GetStreams(), func(stream network.Stream) bool { return !isUpkeep(stream.Protocol()) }) {
+			needed[c.RemotePeer()] = struct{}{}
 		}
 	}
-	return keep(s.node.host.Network().Conns(), func(c network.Conn) bool {
-		p := c.RemotePeer()
-		_, wanted := s.wanted[p]
-		_, known := told[p]
-		return c.Stat().Direction == network.DirOutbound && now.Sub(c.Stat().Opened) >= spareAge &&
-			!wanted && !known && !s.protected(p) &&
-			!slices.ContainsFunc(c.GetStreams(), func(stream network.Stream) bool { return !isUpkeep(stream.Protocol()) })
+	return keep(conns, func(c network.Conn) bool {
+		_, is := needed[c.RemotePeer()]
+		return !is && c.Stat().Direction == network.DirOutbound && now.Sub(c.Stat().Opened) >= spareAge && !s.protected(c.RemotePeer())
 	})
+}
+
+// stillWanted is a copy of wanted, after it has forgotten who is not connected any
+// more.
+func (s *spares) stillWanted() map[peer.ID]struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.wanted, func(p peer.ID, _ struct{}) bool {
+		return s.node.host.Network().Connectedness(p) == network.NotConnected
+	})
+	return maps.Clone(s.wanted)
 }
 
 // protected says whether something but the routing table holds on to a peer, which
