@@ -20,8 +20,8 @@ const (
 	spareConns = 8
 	// spareAge is how old a connection must be to be let go, and spareEvery the time
 	// between two looks.
-	spareAge   = 30 * time.Second
-	spareEvery = 15 * time.Second
+	spareAge   = 20 * time.Second
+	spareEvery = 5 * time.Second
 )
 
 // spares lets go of connections that this node made and does not need. Whoever
