@@ -244,9 +244,7 @@ func (d *Dispatcher) Close() error {
 			d.tellEndLater(s)
 		}
 	}
-	for _, s := range subs {
-		s.waitServed()
-	}
+	d.waitServed(subs...)
 	if !d.program.Within() && !d.program.Await(d.ends.Wait) {
 		d.log.Error("closed without a function given to OnEnd that does not return")
 	}

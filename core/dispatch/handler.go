@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Handle subscribes f: it is called for each message, one at a time and in
@@ -58,21 +59,37 @@ func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delive
 	exited = false
 }
 
-// waitServed waits for the goroutine of a handler or a channel, unless a function
-// of the program is what calls.
-func (s *Subscription) waitServed() {
+// waitServed waits for the goroutines of the handlers and channels of subscriptions
+// that have ended, unless a function of the program is what calls.
+func (d *Dispatcher) waitServed(subs ...*Subscription) {
+	subs = slices.DeleteFunc(slices.Clone(subs), (*Subscription).isServed)
+	if len(subs) == 0 || d.program.Within() {
+		return
+	}
+	if d.program.Await(func() {
+		for _, s := range subs {
+			<-s.served
+		}
+	}) {
+		return
+	}
+	for _, s := range slices.DeleteFunc(subs, (*Subscription).isServed) {
+		d.log.Error("closed without a handler that does not return", "handler", s.pattern)
+	}
+}
+
+// isServed says whether no goroutine serves the subscription any more.
+func (s *Subscription) isServed() bool {
 	s.mu.Lock()
 	served := s.served
 	s.mu.Unlock()
 	if served == nil {
-		return
+		return true
 	}
 	select {
 	case <-served:
-		return
+		return true
 	default:
-	}
-	if !s.d.program.Within() && !s.d.program.Await(func() { <-served }) {
-		s.d.log.Error("closed without a handler that does not return", "handler", s.pattern)
+		return false
 	}
 }

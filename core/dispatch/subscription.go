@@ -327,6 +327,6 @@ func (s *Subscription) Close() error {
 	if first { // not within the Once: the function may call Close
 		s.tellEnd()
 	}
-	s.waitServed()
+	s.d.waitServed(s)
 	return nil
 }

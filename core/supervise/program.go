@@ -69,7 +69,7 @@ func (p *Program) Await(wait func()) bool {
 }
 
 // leastGrace lets what has come already be seen.
-const leastGrace = 50 * time.Millisecond
+const leastGrace = 250 * time.Millisecond
 
 func (p *Program) grace() time.Duration {
 	p.mu.Lock()
