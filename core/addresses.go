@@ -10,13 +10,13 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// addressesTick is how often the machine's addresses are looked at.
+// addressesTick is how often the machine's addresses are checked.
 const addressesTick = time.Second
 
-// addressesPart wakes the node when an address of this machine is gone that a
-// connection is on, as when a laptop is carried to another network: of a TCP
-// connection both ends would notice by their keep-alives alone, 40 seconds later.
-// QUIC's go on by themselves over the address that is there.
+// addressesPart wakes the node when this machine loses an address that a connection
+// uses, for example because a laptop joins another network. Otherwise only the
+// keep-alive of a TCP connection would notice, 40 seconds later. QUIC connections move
+// to the new address by themselves.
 func (n *Node) addressesPart() Part {
 	return task("addresses", n.watchAddresses)
 }
@@ -37,7 +37,7 @@ func (n *Node) watchAddresses(ctx context.Context) {
 			}
 			if gone := without(had, have); len(gone) > 0 && !n.Resting() {
 				if on := connOn(n.host.Network().Conns(), gone); on != nil {
-					n.log.Info("an address of this machine is gone that a connection is on", "addr", on)
+					n.log.Info("this machine lost an address that a connection uses", "addr", on)
 					n.Wake()
 				}
 			}
@@ -50,7 +50,7 @@ func (n *Node) watchAddresses(ctx context.Context) {
 
 type addresses map[netip.Addr]struct{}
 
-// machineAddresses are those of the interfaces that are up and have a link.
+// machineAddresses lists the addresses of the interfaces that are up and have a link.
 func machineAddresses() (addresses, error) {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -87,7 +87,7 @@ func without(had, have addresses) addresses {
 	return gone
 }
 
-// connOn is an address that one of the connections is on at this end, or nil.
+// connOn returns a local address of one of the connections that is in of, or nil.
 func connOn(conns []network.Conn, of addresses) net.IP {
 	for _, c := range conns {
 		ip, err := manet.ToIP(c.LocalMultiaddr())

@@ -100,8 +100,8 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 // seconds, unless ctx ends before: the peer, or the node itself, may be just arriving
 // there.
 //
-// A connection that was asked for stays, until it is lost or Disconnect is called. Of
-// those that the node makes by itself, to find its way in the mesh, it keeps a few.
+// The connection stays open until it is lost or Disconnect is called. A connection
+// that the node made by itself may be closed when nothing uses it.
 //
 // Direct addresses given explicitly are dialled even when the peer is connected
 // through a relay, so that a direct connection can be asked for.
@@ -113,7 +113,7 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	return nil
 }
 
-// connect is ConnectPeer for a connection that is wanted for as long as it is used.
+// connect is ConnectPeer for a connection that may be closed when nothing uses it.
 func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 	if n.isClosed() {
 		return ErrClosed
@@ -180,8 +180,8 @@ func (n *Node) mayArrive(ctx context.Context) bool {
 	return ctx.Err() == nil && !n.Resting() && len(relays)+len(unanswered) > 0
 }
 
-// findAt connects to a peer at the addresses given, or else where the mesh knows it.
-// The error tells of both.
+// findAt connects to a peer at the addresses given, or else at those that the mesh
+// knows. The error describes both attempts.
 func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) error {
 	var dialled error
 	if len(addrs) > 0 {
@@ -194,14 +194,14 @@ func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) erro
 	if sought == nil || dialled == nil {
 		return sought
 	}
-	// The kind of the error is that of what was tried last.
-	return fmt.Errorf("it does not answer where it was known to be (%s); %w", dialWords(dialled), sought)
+	// errors.Is sees the search only, which came last.
+	return fmt.Errorf("no answer at its known addresses (%s); %w", dialWords(dialled), sought)
 }
 
-// dialsNamed bounds the addresses that an error names.
+// dialsNamed is how many addresses an error names at most.
 const dialsNamed = 4
 
-// dialWords is what a dial failed with at each address, in one line.
+// dialWords describes in one line why the dial of each address failed.
 func dialWords(err error) string {
 	e, ok := errors.AsType[*swarm.DialError](err)
 	if !ok || len(e.DialErrors) == 0 {

@@ -105,9 +105,9 @@ type Options struct {
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Registerer takes the node's metrics, tombolo_…, each with the label node, which
-	// is the node's peer id: several nodes may have one registerer. If nil, there are
-	// none.
+	// Registerer receives the node's metrics. Their names begin with tombolo_, and each
+	// has the label node with the node's peer id, so that several nodes can share a
+	// registerer. If nil, there are no metrics.
 	Registerer prometheus.Registerer
 
 	// Parts are the platform's own: they start before the node's parts, in
@@ -117,14 +117,14 @@ type Options struct {
 
 // Node is one peer of the mesh. All methods may be called concurrently.
 //
-// The functions that a program hands in, such as handlers, responders, validators,
-// the done of a Post, what bridge.Func and Handle are given and dispatch.OnEnd, have
-// one rule. They may call any method of the node. A panic in one is caught, logged
-// with its stack, and ends that call alone. Close ends the context that they were
-// given and waits for those under way, three seconds at most: one that does not
-// return is named in the log and left. Called from within one of them, Close returns
-// at once. Functions that are called by the caller's own goroutine before a method
-// returns, as a link.Filter, are not the node's: their panics are the caller's.
+// One rule holds for all functions that the program passes to the node: handlers,
+// responders, validators, the done of Post, and those given to bridge.Func, Handle and
+// dispatch.OnEnd. They may call any method of the node. If one panics, the node logs
+// the panic with its stack, and only that call ends. Close cancels their contexts and
+// waits up to three seconds for all of them together; it logs the name of each that has
+// not returned by then, and leaves it. If one of them calls Close, Close returns at
+// once. The rule does not cover functions that a method calls before it returns, such
+// as a link.Filter: they run in the caller's goroutine, and may panic there.
 type Node struct {
 	host         host.Host
 	network      string
@@ -307,7 +307,7 @@ var ErrProtocolTaken = errors.New("protocol already has a handler")
 
 // Handle answers inbound streams of a protocol with f, each in a goroutine of
 // its own; f must close or reset the stream, which a panic in it does. The function
-// returned removes the handler: streams already open live on. Close resets them.
+// returned removes the handler; streams already open stay open. Close resets them.
 func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if proto == "" {
 		return nil, errors.New("handle: the protocol name is empty")

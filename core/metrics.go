@@ -13,11 +13,11 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// nodeLabel is a label of all of a node's metrics, with its peer id: several nodes of
-// a process can share a registerer.
+// nodeLabel is on all metrics of a node, with its peer id as the value, so that
+// several nodes can share a registerer.
 const nodeLabel = "node"
 
-// labelled is a registerer of metrics of this node, or nil.
+// labelled returns a registerer that adds nodeLabel; nil for nil.
 func (n *Node) labelled(r prometheus.Registerer) prometheus.Registerer {
 	if r == nil {
 		return nil
@@ -31,7 +31,7 @@ type collector struct{ stats func() Stats }
 
 var _ prometheus.Collector = collector{}
 
-// metricsPart shows what the node counts, and what others of its collectors do.
+// metricsPart registers a collector of the node's Stats, and the others given.
 func (n *Node) metricsPart(registerer prometheus.Registerer, others ...prometheus.Collector) Part {
 	if registerer == nil {
 		return Part{Name: "metrics"}
@@ -45,7 +45,7 @@ func (n *Node) metricsPart(registerer prometheus.Registerer, others ...prometheu
 					for _, done := range all[:i] {
 						registerer.Unregister(done)
 					}
-					return fmt.Errorf("node %s is in this registerer already, it seems: %w", n.ID(), err)
+					return fmt.Errorf("the metrics of node %s cannot be registered: %w", n.ID(), err)
 				}
 			}
 			return nil

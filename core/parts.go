@@ -18,8 +18,8 @@ type Part struct {
 	Close func() error
 }
 
-// task is a part that runs functions, each in a goroutine of its own, until it
-// closes: their ctx ends then, and it waits for them.
+// task is a part that runs each function in its own goroutine. When the part closes,
+// it ends their ctx and waits for them to return.
 func task(name string, runs ...func(ctx context.Context)) Part {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -39,8 +39,8 @@ func task(name string, runs ...func(ctx context.Context)) Part {
 	}
 }
 
-// onConnected is a part that tells f of each connection. The host makes no other one
-// meanwhile: f must not wait.
+// onConnected is a part that calls f for each new connection. f must not block,
+// because the host makes no other connection meanwhile.
 func (n *Node) onConnected(name string, f func(network.Conn)) Part {
 	notify := &network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) { f(c) }}
 	return Part{

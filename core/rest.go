@@ -129,8 +129,8 @@ func (n *Node) Resting() bool { return n.gate.shut.Load() }
 // machine slept: relays that were waiting out a back-off are tried at once, the
 // mesh is looked for, and every peer has five seconds to give a sign of life, or
 // its connection is closed, for what noticed nothing of a sleep may be long gone
-// at the other end. It returns at once. A node notices by its clocks that it slept,
-// and that an address is gone which a connection is on, and then wakes by itself.
+// at the other end. It returns at once. A node wakes by itself after a sleep, and when
+// the machine loses an address that a connection uses.
 func (n *Node) Wake() {
 	n.gate.shut.Store(false)
 	if n.reservations != nil {

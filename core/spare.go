@@ -15,29 +15,29 @@ import (
 )
 
 const (
-	// spareConns is how many connections a node keeps that it made and does not
-	// need: they lead to the others.
+	// spareConns is how many connections a node keeps that it made and does not need
+	// now. Through them it reaches the rest of the mesh.
 	spareConns = 8
-	// spareAge is how old a connection must be to be let go, and spareEvery the time
-	// between two looks.
+	// spareAge is how old a connection must be before it is closed, and spareEvery is
+	// the time between two checks.
 	spareAge   = 20 * time.Second
 	spareEvery = 5 * time.Second
 )
 
-// spares lets go of connections that this node made and does not need. Whoever
-// looks for a peer, or keeps a routing table, asks many others, and without this
-// every node of a small mesh is connected to every other before long.
+// spares closes connections that this node made and does not need. A node that looks
+// for a peer or maintains a routing table connects to many peers; without spares,
+// every node of a small mesh would soon be connected to every other.
 //
-// A connection is needed while it has a stream of more than upkeep, while the peer
-// is one of GossipSub's for a topic, a relay or another one that the node is told
-// to turn to, or on the local link, and where the program asked for it, by
-// ConnectPeer. Those that peers made are theirs to let go.
+// A connection is needed if one of these is true: the peer has an open stream that is
+// not mere upkeep; it is in GossipSub's mesh; it is a relay or a bootstrap peer; it is
+// on the local link; the program called ConnectPeer for it. Connections that other
+// peers made are theirs to close.
 type spares struct {
 	node      *Node
 	bootstrap func() []peer.AddrInfo
 
 	mu     sync.Mutex
-	wanted map[peer.ID]struct{} // the program asked for them
+	wanted map[peer.ID]struct{} // the program called ConnectPeer for them
 }
 
 func (n *Node) sparesPart(opts Options) Part {
@@ -68,8 +68,8 @@ func (s *spares) want(p peer.ID) {
 	s.wanted[p] = struct{}{}
 }
 
-// letGo closes what is too much: of what is not needed, those of the least use to
-// the routing table, and of these the oldest.
+// letGo closes all unneeded connections but spareConns of them. It closes those with
+// the least value to the routing table first, and of these the oldest.
 func (s *spares) letGo(now time.Time) {
 	unneeded := s.unneeded(now)
 	if len(unneeded) <= spareConns {
@@ -93,7 +93,7 @@ func (s *spares) unneeded(now time.Time) []network.Conn {
 	for _, b := range s.bootstrap() {
 		needed[b.ID] = struct{}{}
 	}
-	for _, c := range conns { // a direct connection beside a circuit in use is to take its place
+	for _, c := range conns { // per peer: a direct connection may soon replace the circuit that is in use
 		if slices.ContainsFunc(c.GetStreams(), func(stream network.Stream) bool { return !isUpkeep(stream.Protocol()) }) {
 			needed[c.RemotePeer()] = struct{}{}
 		}
@@ -104,8 +104,7 @@ func (s *spares) unneeded(now time.Time) []network.Conn {
 	})
 }
 
-// stillWanted is a copy of wanted, after it has forgotten who is not connected any
-// more.
+// stillWanted drops the peers that have disconnected from wanted, and returns a copy.
 func (s *spares) stillWanted() map[peer.ID]struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,19 +114,20 @@ func (s *spares) stillWanted() map[peer.ID]struct{} {
 	return maps.Clone(s.wanted)
 }
 
-// protected says whether something but the routing table holds on to a peer, which
-// protects half of a small mesh.
+// protected reports whether the peer is on the local link or in GossipSub's mesh. It
+// does not ask the connection manager for protection of any kind, because the routing
+// table protects half of a small mesh.
 func (s *spares) protected(p peer.ID) bool {
 	conns := s.node.host.ConnManager()
 	return conns.IsProtected(p, NeighbourTag) || s.node.mesh.Meshed(p)
 }
 
-// NeighbourTag protects a connection to a peer on the local link: see
-// connmgr.ConnManager.
+// NeighbourTag is the tag with which a platform protects connections to peers on the
+// local link: see connmgr.ConnManager.
 const NeighbourTag = "tombolo-neighbour"
 
-// isUpkeep says whether a stream is one that any two peers have, whether they need
-// each other or not.
+// isUpkeep reports whether any two connected peers have a stream of this protocol now
+// and then, even if neither needs the other.
 func isUpkeep(p protocol.ID) bool {
 	for _, upkeep := range []string{"/meshsub/", "/floodsub/", "/ipfs/id/", "/ipfs/ping/", "/libp2p/autonat/"} {
 		if strings.HasPrefix(string(p), upkeep) {

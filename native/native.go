@@ -67,9 +67,8 @@ type Options struct {
 	Peers int
 
 	// NoPortMapping keeps the node from asking the router to forward its
-	// ports, as it otherwise does by UPnP and NAT-PMP. A search for the router that is
-	// under way when the node closes cannot be stopped: its goroutines end by
-	// themselves, within ten seconds.
+	// ports, as it otherwise does by UPnP and NAT-PMP. If the node closes during the
+	// search for the router, the goroutines of the search end within ten seconds.
 	NoPortMapping bool
 
 	// NoMDNS keeps the node from looking for peers of the same network on the
@@ -88,9 +87,9 @@ type Options struct {
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Registerer takes the metrics: those of the node (see core.Options.Registerer),
-	// and libp2p's, libp2p_…, which count for all nodes with this registerer together.
-	// If nil, there are none.
+	// Registerer receives the node's metrics (see core.Options.Registerer) and those of
+	// libp2p. The latter begin with libp2p_ and add up all nodes that share the
+	// registerer. If nil, there are no metrics.
 	Registerer prometheus.Registerer
 }
 

@@ -78,7 +78,8 @@ type Options struct {
 	Timeouts Timeouts
 	Logger   *slog.Logger // if nil, nothing is logged
 
-	// Program is whose Targets are run. If nil, a program of its own.
+	// Program tracks the Targets while they run, and bounds how long Close waits
+	// for them. The parts of a node share one. If nil, this part has its own.
 	Program *supervise.Program
 }
 

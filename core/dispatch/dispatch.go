@@ -52,7 +52,8 @@ type Options struct {
 	// HandlerLimit is how long a handler may take for a message before it is
 	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
 	HandlerLimit time.Duration
-	// Program is whose functions are run. If nil, a program of its own.
+	// Program tracks the program's functions while they run, and bounds how long Close waits
+	// for them. The parts of a node share one. If nil, this part has its own.
 	Program *supervise.Program
 }
 

@@ -132,7 +132,8 @@ type Options struct {
 	// supervise.DefaultLimit; if negative, none is.
 	HandlerLimit time.Duration
 
-	// Program is whose functions are run. If nil, a program of its own.
+	// Program tracks the program's functions while they run, and bounds how long Close waits
+	// for them. The parts of a node share one. If nil, this part has its own.
 	Program *supervise.Program
 
 	// PeerRequests and Requests bound how many requests are answered at a time,

@@ -87,7 +87,8 @@ type Options struct {
 	// Logger receives what the mesh has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Program is whose validators are run. If nil, a program of its own.
+	// Program tracks the validators while they run, and bounds how long Close waits
+	// for them. The parts of a node share one. If nil, this part has its own.
 	Program *supervise.Program
 }
 

@@ -6,8 +6,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// meshed are the peers in GossipSub's mesh of each topic, which it keeps between six
-// and mostGrafts of.
+// meshed lists the peers in GossipSub's mesh, with their topics.
 type meshed struct {
 	mu     sync.Mutex
 	topics map[peer.ID]map[string]struct{}
@@ -40,9 +39,8 @@ func (m *meshed) forget(p peer.ID) {
 	delete(m.topics, p)
 }
 
-// Meshed says whether what is broadcast goes to or comes from a peer over the
-// connection to it: whether it is one of those few that GossipSub has chosen, of a
-// topic that this node is on.
+// Meshed reports whether the peer is in GossipSub's mesh for a topic of this node, so
+// that broadcasts flow directly between the two.
 func (m *Mesh) Meshed(p peer.ID) bool {
 	m.meshed.mu.Lock()
 	defer m.meshed.mu.Unlock()

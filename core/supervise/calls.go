@@ -2,8 +2,8 @@ package supervise
 
 import "sync"
 
-// Calls counts what is under way, so that who closes can wait for it. The zero
-// value is usable; all methods may be called concurrently.
+// Calls counts calls under way, so that Close can wait for them. The zero value is
+// usable; all methods may be called concurrently.
 type Calls struct {
 	mu    sync.Mutex
 	n     int
@@ -11,7 +11,7 @@ type Calls struct {
 	none  chan struct{} // made by End; closed when n is zero
 }
 
-// Begin is false after End. Else Leave must follow.
+// Begin counts a call in. It returns false after End; otherwise Leave must follow.
 func (c *Calls) Begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -22,7 +22,7 @@ func (c *Calls) Begin() bool {
 	return true
 }
 
-// Leave is for what has begun.
+// Leave counts a call out.
 func (c *Calls) Leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -32,7 +32,7 @@ func (c *Calls) Leave() {
 	}
 }
 
-// End lets nothing begin any more. It must be called once.
+// End makes Begin return false from now on. It must be called exactly once.
 func (c *Calls) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,7 +42,7 @@ func (c *Calls) End() {
 	}
 }
 
-// Wait waits for all that has begun. End must have been called.
+// Wait waits until every call has left. End must have been called before.
 func (c *Calls) Wait() {
 	c.mu.Lock()
 	none := c.none

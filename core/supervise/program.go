@@ -8,21 +8,22 @@ import (
 	"time"
 )
 
-// CloseGrace is how long those who run functions of a program wait for them when
-// they close, once they have told them that they do: all of them together.
+// CloseGrace is how long the parts of a node, all together, wait for functions of the
+// program that are still running when the node closes.
 const CloseGrace = 3 * time.Second
 
-// Program is a program as those know it who run functions of it: the parts of a
-// node share one. The zero value is usable; all methods may be called concurrently.
+// Program tracks the goroutines that run functions of the program (handlers,
+// validators and so on) and bounds how long Close waits for them. The parts of a node
+// share one. The zero value is usable; all methods may be called concurrently.
 type Program struct {
-	goroutines sync.Map // the numbers of those that run its functions now
+	goroutines sync.Map // by number: those that run functions of the program now
 
 	mu       sync.Mutex
-	deadline time.Time // of all that wait; zero before Closing
+	deadline time.Time // the end of CloseGrace; zero before Closing
 }
 
-// Enter counts the calling goroutine in as one that runs a function, until it calls
-// leave. It takes about a microsecond.
+// Enter records that the calling goroutine runs a function of the program, until it
+// calls leave. It takes about a microsecond.
 func (p *Program) Enter() (leave func()) {
 	id := goroutine()
 	if _, already := p.goroutines.LoadOrStore(id, nil); already {
@@ -31,16 +32,15 @@ func (p *Program) Enter() (leave func()) {
 	return func() { p.goroutines.Delete(id) }
 }
 
-// Within says whether the calling goroutine runs a function of the program. What
-// such a function closes cannot wait for it, nor for another one: two of them could
-// wait for each other.
+// Within reports whether the calling goroutine runs a function of the program. If a
+// function closes something, Close cannot wait for that function, nor for another one,
+// because the two could wait for each other.
 func (p *Program) Within() bool {
 	_, within := p.goroutines.Load(goroutine())
 	return within
 }
 
-// Closing begins CloseGrace, for all that wait from now on. Later calls change
-// nothing.
+// Closing starts CloseGrace for all later calls of Await. Only the first call counts.
 func (p *Program) Closing() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,9 +49,9 @@ func (p *Program) Closing() {
 	}
 }
 
-// Await waits for what wait waits for, and says whether that came in time: within
-// what is left of CloseGrace after Closing, within all of it before. Where that is
-// over, what has come already still counts.
+// Await runs wait and reports whether it returned in time: within CloseGrace, or,
+// after Closing, within the time that is left of it. Even if no time is left, Await
+// gives wait a moment, so that it returns true if there is nothing to wait for.
 func (p *Program) Await(wait func()) bool {
 	done := make(chan struct{})
 	go func() {
@@ -68,7 +68,7 @@ func (p *Program) Await(wait func()) bool {
 	}
 }
 
-// leastGrace lets what has come already be seen.
+// leastGrace is the moment that Await always gives.
 const leastGrace = 250 * time.Millisecond
 
 func (p *Program) grace() time.Duration {
