@@ -67,7 +67,7 @@ func Protocol(network string) protocol.ID {
 // CheckNetwork says what is wrong with the name of a network.
 func CheckNetwork(name string) error {
 	if name == "" || strings.ContainsAny(name, "/ \t\r\n") {
-		return fmt.Errorf("%q is no name of a network: it is empty or has a slash or a space", name)
+		return fmt.Errorf("invalid network name %q: it must not be empty or contain a slash or a space", name)
 	}
 	return nil
 }

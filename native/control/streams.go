@@ -84,7 +84,7 @@ func (s *Server) access(_ context.Context, q AccessCall) (tunnels.Listener, erro
 		a.Allow = with(slices.DeleteFunc(a.Allow, removed), q.Allow)
 		a.Deny = with(slices.DeleteFunc(a.Deny, removed), q.Deny)
 		if had && len(a.Allow) == 0 {
-			return badRequest{errors.New("the last allowed peer would go, and then everyone be allowed: say so with --anyone, or close the listener")}
+			return badRequest{errors.New("this would remove the last allowed peer and let everyone in: use --anyone if you want that, or close the listener")}
 		}
 		set(&m.Streams, q.Streams)
 		set(&m.StreamsPerPeer, q.StreamsPerPeer)

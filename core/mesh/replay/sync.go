@@ -266,7 +266,7 @@ func (e *wireEnd) err(typ string) error {
 	case noHistory:
 		return fmt.Errorf("%w: %q", ErrNoHistory, typ)
 	}
-	return fmt.Errorf("it makes no sense of what it is asked (status %d)", e.status)
+	return fmt.Errorf("the peer rejected the request as malformed (status %d)", e.status)
 }
 
 // take adds an entry that was checked.

@@ -99,7 +99,7 @@ func (c *doctorCmd) identity() finding {
 	case errors.Is(err, datadir.ErrNoIdentity):
 		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
 	case err != nil:
-		return finding{"identity", failed, err.Error(), "without it the peer is nobody that others know: restore the key rather than removing it"}
+		return finding{"identity", failed, err.Error(), "other peers know this node by this key: restore it, do not delete it"}
 	}
 	return finding{"identity", fine, "in " + c.DataDir, ""}
 }

@@ -38,7 +38,7 @@ var sizeSuffix = regexp.MustCompile(`(?i)^([0-9]+)([KMGT]?)(i?B)?$`)
 func (b *byteSize) UnmarshalText(text []byte) error {
 	parts := sizeSuffix.FindSubmatch(text)
 	if parts == nil {
-		return fmt.Errorf("%q is no number of bytes, as 500K or 10MiB", text)
+		return fmt.Errorf("%q is not a size; write it like 500K or 10MiB", text)
 	}
 	n, err := strconv.ParseInt(string(parts[1]), 10, 64)
 	shift := 0
@@ -54,7 +54,7 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 
 type tunnelFlags struct {
 	Foreground          bool `short:"f" help:"Stay, and close it on Ctrl-C."`
-	Ephemeral           bool `help:"Let it end with the daemon; else it is there again when that restarts."`
+	Ephemeral           bool `help:"Drop the tunnel when the daemon stops (by default it is restored)."`
 	AllowCustomProtocol bool `help:"Permit a protocol that is not within /x/."`
 }
 
@@ -268,7 +268,7 @@ type accessCmd struct {
 	Anyone   bool        `help:"Forget all permissions first."`
 	Allow    []peerFlag  `help:"Let these peers in, and otherwise only those allowed before. Repeatable." placeholder:"PEER"`
 	Deny     []peerFlag  `help:"Keep these peers out. Repeatable." placeholder:"PEER"`
-	Remove   []peerFlag  `help:"Neither allow nor deny these peers any more. Repeatable." placeholder:"PEER"`
+	Remove   []peerFlag  `help:"Remove these peers from both lists. Repeatable." placeholder:"PEER"`
 	Protocol protocol.ID `arg:"" help:"Of the listener."`
 }
 

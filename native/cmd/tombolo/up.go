@@ -20,22 +20,22 @@ import (
 
 type upCmd struct {
 	dataDirFlag
-	Relay    []relayFlag         `help:"Relay to be reachable through: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page, without a path. Repeatable." placeholder:"MADDR|URL"`
-	Listen   []command.Listen    `help:"Where to listen: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
-	Announce []command.Multiaddr `help:"Address to tell others in addition. Repeatable." placeholder:"MADDR"`
-	Network  string              `help:"The mesh to belong to." default:"${network}"`
-	NoMDNS   bool                `name:"no-mdns" help:"Neither look for peers of the mesh on the local link nor announce this one there."`
+	Relay    []relayFlag         `help:"Relay to make reservations on: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page, without a path. Repeatable." placeholder:"MADDR|URL"`
+	Listen   []command.Listen    `help:"Address to listen on: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
+	Announce []command.Multiaddr `help:"Additional address to announce to peers. Repeatable." placeholder:"MADDR"`
+	Network  string              `help:"Name of the mesh to join." default:"${network}"`
+	NoMDNS   bool                `name:"no-mdns" help:"Do not use mDNS to find peers on the local network or to announce this one."`
 	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
-	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ at this address of this machine." placeholder:"HOST:PORT"`
+	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ on this local address." placeholder:"HOST:PORT"`
 
-	GatewayHost []string `help:"A further name that the gateway answers to; *.NAME where all names below it lead here, too. Repeatable." placeholder:"NAME"`
+	GatewayHost []string `help:"Additional host name for the gateway; *.NAME if all names below it resolve to this machine. Repeatable." placeholder:"NAME"`
 
 	OpenTimeout   time.Duration `help:"How long a forward tries to reach its peer for one connection." default:"${openTimeout}" placeholder:"TIME"`
 	TargetTimeout time.Duration `help:"How long a listener's target may take to answer." default:"${targetTimeout}" placeholder:"TIME"`
-	DrainTimeout  time.Duration `help:"How long a stream of which one side has ended may be silent." default:"${drainTimeout}" placeholder:"TIME"`
-	IdleTimeout   time.Duration `help:"How long any stream may be silent; 0 is for ever." placeholder:"TIME"`
+	DrainTimeout  time.Duration `help:"How long a half-closed stream may be idle." default:"${drainTimeout}" placeholder:"TIME"`
+	IdleTimeout   time.Duration `help:"How long any stream may be idle (0: no limit)." placeholder:"TIME"`
 
-	Config configFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, where there is one." placeholder:"FILE" type:"path"`
+	Config configFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists." placeholder:"FILE" type:"path"`
 	command.LogFlags
 }
 

@@ -21,16 +21,16 @@ import (
 // cli is the command line.
 type cli struct {
 	DataDir         string              `help:"Where the identity lives. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
-	Port            uint16              `help:"The one TCP port, of the page, WebSocket and plain TCP, and the one UDP port, of QUIC, WebTransport and WebRTC-direct, on every interface; 0 for any." default:"8080"`
-	Listen          []command.Listen    `help:"Where to listen instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
-	Announce        []command.Multiaddr `help:"Address to tell others in addition, such as that of a proxy. Repeatable." placeholder:"MADDR"`
-	Network         string              `help:"The mesh to belong to." default:"${network}"`
-	Peer            []command.Peer      `help:"Another relay to keep connected to, so that both form one mesh: a multiaddr ending in /p2p/<id>. Repeatable." placeholder:"MADDR"`
-	Peers           uint32              `help:"How many connected peers to be made for." default:"${peers}"`
-	CircuitsPerPeer uint32              `help:"How many circuits may begin or end at one peer." default:"${circuits}"`
-	PeerRate        uint32              `help:"How many bytes per second one peer may send through circuits; 0 for any." default:"${rate}"`
-	Topics          uint32              `help:"How many types of messages to pass on among peers." default:"${topics}"`
-	HistoryBytes    uint32              `help:"How many bytes of messages to keep for peers that were away." default:"${history}"`
+	Port            uint16              `help:"TCP port (page, WebSocket, plain TCP) and UDP port (QUIC, WebTransport, WebRTC-direct) on every interface (0: any free port)." default:"8080"`
+	Listen          []command.Listen    `help:"Address to listen on instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
+	Announce        []command.Multiaddr `help:"Additional address to announce to peers, for example of a proxy. Repeatable." placeholder:"MADDR"`
+	Network         string              `help:"Name of the mesh to join." default:"${network}"`
+	Peer            []command.Peer      `help:"Another relay to stay connected to, so that both form one mesh: a multiaddr ending in /p2p/<id>. Repeatable." placeholder:"MADDR"`
+	Peers           uint32              `help:"Number of connected peers to size limits for." default:"${peers}"`
+	CircuitsPerPeer uint32              `help:"Maximum number of circuits that begin or end at one peer." default:"${circuits}"`
+	PeerRate        uint32              `help:"Bytes per second that one peer may send through circuits (0: no limit)." default:"${rate}"`
+	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
+	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         bool                `help:"Print the version and exit."`
