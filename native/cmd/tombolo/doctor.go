@@ -99,7 +99,7 @@ func (c *doctorCmd) identity() finding {
 	case errors.Is(err, datadir.ErrNoIdentity):
 		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
 	case err != nil:
-		return finding{"identity", failed, err.Error(), "other peers know this node by this key: restore it, do not delete it"}
+		return finding{"identity", failed, err.Error(), "restore the key, do not delete it: other peers know this node by it"}
 	}
 	return finding{"identity", fine, "in " + c.DataDir, ""}
 }

@@ -103,7 +103,7 @@ func TestTunnelsAreListedAndClosed(t *testing.T) {
 	assert.Equal(t, []string{b.id}, []string{l.Access.Allow[0].String()})
 	assert.Empty(t, l.Access.Deny)
 	assert.Equal(t, bridge.Limits{Rate: 10 << 20}, l.Limits)
-	a.fails(1, "say so with --anyone", "access", "/x/site", "--remove", b.id)
+	a.fails(1, "use --anyone", "access", "/x/site", "--remove", b.id)
 	assert.Equal(t, "/x/site: everyone may\n", a.does("access", "/x/site", "--anyone"))
 
 	assert.Equal(t, "closed 0\n", a.does("close", "-p", "/x/ssh", "-l", "unix:"+socket))
