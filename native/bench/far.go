@@ -49,7 +49,11 @@ func farOver(transport string) func(rounds int) ([]*figure, error) {
 					if err != nil {
 						return figures, fmt.Errorf("%s: %w", c.name, err)
 					}
-					for what, f := range map[byte]*figure{push: pushed, pull: pulled} {
+					for _, f := range []*figure{pushed, pulled} {
+						what := byte(push)
+						if f == pulled {
+							what = pull
+						}
 						took, err := transfer(t.addr, what, 1, farBytes)
 						if err != nil {
 							t.stop()
