@@ -249,9 +249,6 @@ func (n *Node) relays() []peer.AddrInfo {
 }
 
 func (n *Node) discoveryPart(opts Options) Part {
-	if opts.Bootstrap == nil {
-		opts.Bootstrap = n.relays
-	}
 	return Part{
 		Name: "discovery",
 		Start: func(ctx context.Context) (err error) {

@@ -166,7 +166,10 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		doubt:        make(chan struct{}, 1),
 		closed:       make(chan struct{}),
 	}
-	n.spares = spares{node: n, wanted: make(map[peer.ID]struct{})}
+	if opts.Bootstrap == nil {
+		opts.Bootstrap = n.relays
+	}
+	n.spares = spares{node: n, bootstrap: opts.Bootstrap, wanted: make(map[peer.ID]struct{})}
 	if n.gate == nil {
 		n.gate = new(Gate)
 	}
@@ -204,7 +207,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 			n.reservationsPart(),
 			n.clocksPart(),
 			n.addressesPart(),
-			n.sparesPart(opts),
+			task("spare connections", n.spares.watch),
 		},
 		ghosts.parts(),
 	)

@@ -40,14 +40,6 @@ type spares struct {
 	wanted map[peer.ID]struct{} // the program called ConnectPeer for them
 }
 
-func (n *Node) sparesPart(opts Options) Part {
-	n.spares.bootstrap = opts.Bootstrap
-	if opts.Bootstrap == nil {
-		n.spares.bootstrap = n.relays
-	}
-	return task("spare connections", n.spares.watch)
-}
-
 func (s *spares) watch(ctx context.Context) {
 	tick := time.NewTicker(spareEvery)
 	defer tick.Stop()

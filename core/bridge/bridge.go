@@ -141,8 +141,8 @@ func New(opts Options) (*Bridge, error) {
 }
 
 // Close ends every listener, forward and stream, these with a reset, and waits
-// for all goroutines, those of Func targets too, for supervise.CloseGrace at most:
-// that one does not return is said in the log, and it is left.
+// for all goroutines, including those of Func targets, for supervise.CloseGrace at
+// most. It logs if one has not returned by then, and leaves it.
 func (b *Bridge) Close() error {
 	b.opts.Program.Closing()
 	b.mu.Lock()

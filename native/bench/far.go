@@ -14,17 +14,8 @@ const farBytes = 16 << 20
 // side of the world.
 var farTrips = []int{20, 100, 300}
 
-var farContenders = []struct {
-	name  string
-	start func(ctx context.Context, target, transport string, trip time.Duration) (*tunnel, error)
-}{
-	{"ours", func(ctx context.Context, target, transport string, trip time.Duration) (*tunnel, error) {
-		return startHelpers(ctx, "ours", target, transport, trip)
-	}},
-	{"stock", func(ctx context.Context, target, transport string, trip time.Duration) (*tunnel, error) {
-		return startHelpers(ctx, "stock", target, transport, trip)
-	}},
-}
+// farContenders are the kinds of tunnels, as startHelpers knows them.
+var farContenders = []string{"ours", "stock"}
 
 // farOver measures the throughput of tunnels whose ends are far from each other. Of a
 // circuit, half of the way is before the relay and half behind it. The first transfer
@@ -38,33 +29,37 @@ func farOver(transport string) func(rounds int) ([]*figure, error) {
 		}
 		defer stop()
 		for _, ms := range farTrips {
-			pushed := newFigure(fmt.Sprintf("far-%s/push-%dms", transport, ms), "MiB/s", "ours", "stock")
-			pulled := newFigure(fmt.Sprintf("far-%s/pull-%dms", transport, ms), "MiB/s", "ours", "stock")
+			pushed := newFigure(fmt.Sprintf("far-%s/push-%dms", transport, ms), "MiB/s", farContenders...)
+			pulled := newFigure(fmt.Sprintf("far-%s/pull-%dms", transport, ms), "MiB/s", farContenders...)
 			pushed.more, pulled.more = true, true
 			figures = append(figures, pushed, pulled)
 			for round := range rounds {
 				for i := range farContenders {
 					c := farContenders[(i+round)%len(farContenders)]
-					t, err := c.start(ctx, target, transport, time.Duration(ms)*time.Millisecond)
+					t, err := startHelpers(ctx, c, target, transport, time.Duration(ms)*time.Millisecond)
 					if err != nil {
-						return figures, fmt.Errorf("%s: %w", c.name, err)
+						return figures, fmt.Errorf("%s: %w", c, err)
 					}
-					for _, f := range []*figure{pushed, pulled} {
-						what := byte(push)
-						if f == pulled {
-							what = pull
-						}
-						took, err := transfer(t.addr, what, 1, farBytes)
-						if err != nil {
-							t.stop()
-							return figures, fmt.Errorf("%s: %w", c.name, err)
-						}
-						f.add(c.name, farBytes/(1<<20)/took.Seconds())
+					err = pushed.transfer(c, t, push)
+					if err == nil {
+						err = pulled.transfer(c, t, pull)
 					}
 					t.stop()
+					if err != nil {
+						return figures, fmt.Errorf("%s: %w", c, err)
+					}
 				}
 			}
 		}
 		return figures, nil
 	}
+}
+
+// transfer measures one transfer of farBytes.
+func (f *figure) transfer(contender string, t *tunnel, what byte) error {
+	took, err := transfer(t.addr, what, 1, farBytes)
+	if err == nil {
+		f.add(contender, farBytes/(1<<20)/took.Seconds())
+	}
+	return err
 }

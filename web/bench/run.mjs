@@ -34,6 +34,10 @@ runToEnd('bench', async () => {
   await pages.listen()
   const trips = flags.far.split(',').filter(Boolean).map(Number)
   const addresses = await startFarSide(trips)
+  const plans = (transport) =>
+    trips.length > 0
+      ? trips.map((trip) => farPlan(addresses, transport, trip, flags))
+      : [nearPlan(addresses, messenger, transport, flags)]
   const figures = new Figures()
   const failures = []
   let busiest = 0
@@ -41,15 +45,15 @@ runToEnd('bench', async () => {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
       for (const side of order) {
-        for (const part of trips.length > 0 ? trips.map((trip) => far(addresses, transport, trip, flags)) : [plan(addresses, messenger, transport, flags)]) {
-        const { figures: measured, others, error } = await pages.run(side, transport, part)
-        for (const [name, value] of Object.entries(measured)) {
-          const [figure, contender = side] = name.split('@')
-          figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
-        }
-        if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
-        busiest = Math.max(busiest, others ?? 0)
-        note(run, side, transport, error ?? measured, others)
+        for (const plan of plans(transport)) {
+          const { figures: measured, others, error } = await pages.run(side, transport, plan)
+          for (const [name, value] of Object.entries(measured)) {
+            const [figure, contender = side] = name.split('@')
+            figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
+          }
+          if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
+          busiest = Math.max(busiest, others ?? 0)
+          note(run, side, transport, error ?? measured, others)
         }
       }
     }
@@ -60,7 +64,7 @@ runToEnd('bench', async () => {
   await finish(failures.length ? 1 : 0, failures.join('\n'))
 })
 
-function plan(addresses, messenger, transport, { direct: directOnly }) {
+function nearPlan(addresses, messenger, transport, { direct: directOnly }) {
   const { relay, direct, circuit } = addresses[transport]
   const area = `tab-${transport}`
   const targets = [{ area, address: direct, bytes: 64 * MiB, rounds: 500, opens: 300 }]
@@ -70,7 +74,7 @@ function plan(addresses, messenger, transport, { direct: directOnly }) {
   return { relay, targets, ...(transport === 'webtransport' && { messages, tunnel }) }
 }
 
-function far(addresses, transport, trip, { direct: directOnly }) {
+function farPlan(addresses, transport, trip, { direct: directOnly }) {
   const { relay, direct, circuit } = addresses[transport].far[trip]
   const of = (area, address) => ({ area: `${area}-${trip}ms`, address, bytes: 16 * MiB, rounds: 0, opens: 0 })
   const targets = [of(`far-tab-${transport}`, direct)]
