@@ -22,13 +22,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
-	yamuxmuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	tptu "github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/net/nettest"
+
+	"github.com/tombolo-net/tombolo/core/muxer"
 )
 
 // securities are the protocols whose system calls are batched.
@@ -76,7 +77,7 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 // securePair is two ends of a secure connection over c and s.
 func securePair(t *testing.T, id protocol.ID, c, s net.Conn) (client, server sec.SecureConn) {
 	t.Helper()
-	muxers := []tptu.StreamMuxer{{ID: yamuxmuxer.ID, Muxer: muxer()}}
+	muxers := []tptu.StreamMuxer{{ID: muxer.ID, Muxer: muxer.Muxer{}}}
 	ckey, skey := newKey(t), newKey(t)
 	ctransport, err := securities[id](id, ckey, muxers)
 	require.NoError(t, err)
@@ -121,10 +122,10 @@ func TestAFrameIsOneWrite(t *testing.T) {
 		c, s := tcpPair(t)
 		counted := &countedConn{Conn: c}
 		client, server := securePair(t, id, counted, s)
-		assert.EqualValues(t, yamuxmuxer.ID, client.ConnState().StreamMultiplexer, "early negotiation goes on")
+		assert.EqualValues(t, muxer.ID, client.ConnState().StreamMultiplexer, "early negotiation goes on")
 		before := counted.writes.Load()
 		const frames = 20
-		sent := make([]byte, frame+frameHeader)
+		sent := make([]byte, muxer.MaxFrame)
 		_, _ = rand.Read(sent)
 		go func() {
 			for range frames {
@@ -182,11 +183,11 @@ func TestABatchThatFailsIsAnErrorOfItsWrite(t *testing.T) {
 		counted := &countedConn{Conn: c}
 		client, _ := securePair(t, id, counted, s)
 		counted.broken.Store(true)
-		n, err := client.Write(make([]byte, frame))
+		n, err := client.Write(make([]byte, muxer.MaxFrame))
 		require.ErrorIs(t, err, errBroken)
 		assert.Zero(t, n)
 		counted.broken.Store(false)
-		for _, size := range []int{1, frame} { // the peer would take it for forged
+		for _, size := range []int{1, muxer.MaxFrame} { // the peer would take it for forged
 			_, err = client.Write(make([]byte, size))
 			require.ErrorIs(t, err, errBroken)
 		}
@@ -200,7 +201,7 @@ func TestAPeerThatDiesInMidWriteIsAnError(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, func() { s.Close() })
 		var err error
 		for err == nil { // the peer reads nothing: Write stands still before it dies
-			_, err = client.Write(make([]byte, frame))
+			_, err = client.Write(make([]byte, muxer.MaxFrame))
 		}
 		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
@@ -213,7 +214,7 @@ func TestADeadlineEndsABatch(t *testing.T) {
 		require.NoError(t, client.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
 		var err error
 		for err == nil {
-			_, err = client.Write(make([]byte, frame))
+			_, err = client.Write(make([]byte, muxer.MaxFrame))
 		}
 		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
 	})
@@ -223,7 +224,7 @@ func TestWhatWasWrittenBeforeCloseArrives(t *testing.T) {
 	eachSecurity(t, func(t *testing.T, id protocol.ID) {
 		c, s := tcpPair(t)
 		client, server := securePair(t, id, c, s)
-		sent := make([]byte, 3*frame+1)
+		sent := make([]byte, 3*muxer.MaxFrame+1)
 		_, _ = rand.Read(sent)
 		_, err := client.Write(sent)
 		require.NoError(t, err)
@@ -242,7 +243,7 @@ func TestCloseEndsAWriteThatStandsStill(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() {
 			for {
-				n, err := client.Write(make([]byte, frame))
+				n, err := client.Write(make([]byte, muxer.MaxFrame))
 				if err != nil {
 					ended <- err
 					return
@@ -261,7 +262,7 @@ func TestCloseEndsAWriteThatStandsStill(t *testing.T) {
 func TestAnIdleConnHoldsNoBatch(t *testing.T) {
 	c, s := tcpPair(t)
 	client, server := securePair(t, libp2ptls.ID, c, s)
-	got := make([]byte, frame)
+	got := make([]byte, muxer.MaxFrame)
 	for range 32 {
 		_, err := client.Write(got)
 		require.NoError(t, err)

@@ -18,7 +18,6 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
-	yamuxmuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -30,22 +29,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
-)
 
-// MaxStreamWindow bounds what one yamux stream may have under way, in bytes. A
-// window caps a stream at window/RTT: Kubo's old 8 MiB are 40 MiB/s at 200 ms,
-// go-libp2p's 16 MiB are 80. 32 MiB fill a gigabit line up to 250 ms. A stream
-// starts at 256 KiB and doubles only while its reader keeps up, and the resource
-// manager has the last word, so a slow reader does not cost this.
-const MaxStreamWindow = 32 << 20
-
-// A stream is sent in frames of this many bytes. With its header and what TLS
-// adds to it, such a frame fits into the 64 KiB that the kernel makes one packet
-// of; with yamux's own 64 KiB, each frame is followed by a packet of a hundred
-// bytes, and with Noise by a second message.
-const (
-	frame       = 60 << 10
-	frameHeader = 12
+	"github.com/tombolo-net/tombolo/core/muxer"
 )
 
 // Bounds of the HTTP server that shares the TCP port. A request may have all the
@@ -117,7 +102,7 @@ func New(o Options) (host.Host, error) {
 		// Who dials prefers TLS: its AES is in the processor, Noise's ChaCha20 is not.
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
-		libp2p.Muxer(yamuxmuxer.ID, muxer()),
+		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
 		transports(o.HTTP),
 		metrics(o.Registerer),
 	}
@@ -140,13 +125,6 @@ func New(o Options) (host.Host, error) {
 	}
 	keepListening(network)
 	return h, nil
-}
-
-func muxer() *yamuxmuxer.Transport {
-	config := *yamuxmuxer.DefaultTransport.Config()
-	config.MaxStreamWindowSize = MaxStreamWindow
-	config.MaxMessageSize = frame + frameHeader
-	return (*yamuxmuxer.Transport)(&config)
 }
 
 func transports(handler http.Handler) libp2p.Option {

@@ -19,7 +19,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	yamuxmuxer "github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -262,11 +261,6 @@ func TestASchoolBehindOneAddressMayConnect(t *testing.T) {
 		_, err = m.OpenConnection(network.DirInbound, true, ma.StringCast(addr))
 		require.Error(t, err, "but it may not take all")
 	}
-}
-
-func TestOurWindowIsNotEveryones(t *testing.T) {
-	assert.EqualValues(t, MaxStreamWindow, muxer().Config().MaxStreamWindowSize)
-	assert.NotEqualValues(t, MaxStreamWindow, yamuxmuxer.DefaultTransport.Config().MaxStreamWindowSize)
 }
 
 func TestNumbersOfPeersThatNoMachineHasRoomForAreRefused(t *testing.T) {
