@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
@@ -91,9 +92,7 @@ func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []Br
 // sendWhenHeard sends the message once a peer is on the topic.
 func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
 	for {
-		t.mu.Lock()
-		joined := t.joined
-		t.mu.Unlock()
+		joined := t.members.waiting()
 		if sent, err := t.sendIfHeard(ctx, msg); sent || err != nil {
 			return err
 		}
@@ -108,29 +107,36 @@ func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
 	}
 }
 
+// numbers are those of a node's own broadcasts of a type.
+type numbers struct {
+	mu    sync.Mutex // numbers and publishes in one step
+	last  message.ID // the last given to what was sent
+	local message.ID // the last given to what was not
+}
+
 // signed is how the signed form of an own message comes back from GossipSub.
 type signed struct{ msg *pb.Message }
 
 // sendIfHeard numbers and sends the message if a peer is on the topic, and
 // delivers it. A message that is not sent takes no number.
 func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent bool, err error) {
-	t.publish.Lock()
-	defer t.publish.Unlock()
-	msg.ID = message.ID{Epoch: t.last.Epoch, Seq: t.last.Seq + 1}
+	t.numbers.mu.Lock()
+	defer t.numbers.mu.Unlock()
+	msg.ID = message.ID{Epoch: t.numbers.last.Epoch, Seq: t.numbers.last.Seq + 1}
 	if err := msg.CheckSize(t.m.opts.MaxMessage); err != nil {
 		return false, err
 	}
-	if len(t.handle.ListPeers()) == 0 {
+	if len(t.members.handle.ListPeers()) == 0 {
 		return false, t.m.closedOr(ctx.Err())
 	}
 	var own signed
 	if err := t.put(ctx, msg, &own); err != nil {
 		return false, t.m.closedOr(fmt.Errorf("%q: %w", t.typ, err))
 	}
-	t.last = msg.ID
+	t.numbers.last = msg.ID
 	t.m.stats.published.Add(1)
 	if own.msg != nil {
-		t.remember(msg, own.msg)
+		t.history.add(msg, own.msg)
 	}
 	t.deliver(msg)
 	return true, nil
@@ -138,7 +144,7 @@ func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent boo
 
 // put hands a message to GossipSub.
 func (t *topic) put(ctx context.Context, msg *message.Message, own *signed) error {
-	return t.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(own))
+	return t.members.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(own))
 }
 
 // envelope is of the message without its type, which the topic names.
@@ -151,10 +157,10 @@ func (t *topic) envelope(msg *message.Message) []byte {
 // serveLocal delivers a message that was not sent. Its ID is of an epoch that
 // never travels, so that it is like no other.
 func (t *topic) serveLocal(msg *message.Message) {
-	t.publish.Lock()
-	defer t.publish.Unlock()
-	t.local.Seq++
-	msg.ID = t.local
+	t.numbers.mu.Lock()
+	defer t.numbers.mu.Unlock()
+	t.numbers.local.Seq++
+	msg.ID = t.numbers.local
 	t.m.stats.unheard.Add(1)
 	t.deliver(msg)
 }

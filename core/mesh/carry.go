@@ -114,7 +114,7 @@ func (c *carrier) take(now time.Time) {
 		case t == nil:
 			err = c.carry(typ, p, now)
 		default:
-			if err = t.announce(); err == nil {
+			if err = t.members.announce(); err == nil {
 				c.share(t, p)
 				t.resting, t.alone, t.checked = time.Time{}, time.Time{}, now
 				c.m.stats.carried.Add(1)
@@ -167,12 +167,12 @@ func (c *carrier) carry(typ string, p peer.ID, now time.Time) error {
 		return err
 	}
 	if limits := c.m.opts.KeepHistories; limits != nil {
-		if _, err := t.keep(carriedPrefix+t.topicName(), *limits, true); err != nil {
+		if _, err := t.history.keep(carriedPrefix+t.topicName(), *limits, true); err != nil {
 			t.release()
 			return err
 		}
 	}
-	if err := t.announce(); err != nil { // the mesh is being closed
+	if err := t.members.announce(); err != nil { // the mesh is being closed
 		t.release()
 		return err
 	}
@@ -191,7 +191,7 @@ func (c *carrier) drop(t *carried, now time.Time) {
 		_ = t.presence.Close()
 		t.presence = nil
 	}
-	t.unannounce()
+	t.members.unannounce()
 	c.unshare(t)
 	t.resting = now
 	c.freed[t.typ] = struct{}{}
@@ -200,18 +200,19 @@ func (c *carrier) drop(t *carried, now time.Time) {
 // forget lets go of a topic that rests.
 func (c *carrier) forget(t *carried) {
 	delete(c.topics, t.typ)
-	if t.endKeeping() {
-		c.erase(carriedPrefix + t.topicName())
+	if t.history.endKeeping() {
+		c.m.erase(carriedPrefix + t.topicName())
 	}
 	t.release()
 }
 
-func (c *carrier) erase(name string) {
-	if c.m.opts.Store == nil {
+// erase deletes what is stored of a history that is kept under that name no more.
+func (m *Mesh) erase(name string) {
+	if m.opts.Store == nil {
 		return
 	}
-	if err := replay.Erase(c.m.ctx, c.m.opts.Store, name); err != nil && c.m.ctx.Err() == nil {
-		c.m.log.Error("a history stays in the store", "err", err)
+	if err := replay.Erase(m.ctx, m.opts.Store, name); err != nil && m.ctx.Err() == nil {
+		m.log.Error("a history stays in the store", "err", err)
 	}
 }
 
@@ -234,7 +235,7 @@ func (c *carrier) resume() {
 			continue
 		}
 		if c.m.opts.KeepHistories == nil || len(c.topics) >= c.m.opts.RelayTopics || message.CheckType(topic) != nil {
-			c.erase(name)
+			c.m.erase(name)
 		} else if err := c.remember(topic); err != nil && c.m.ctx.Err() == nil {
 			c.m.log.Error("a topic that was carried is not remembered", "type", topic, "err", err)
 		}
@@ -247,7 +248,7 @@ func (c *carrier) remember(typ string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := t.keep(carriedPrefix+t.topicName(), *c.m.opts.KeepHistories, true); err != nil {
+	if _, err := t.history.keep(carriedPrefix+t.topicName(), *c.m.opts.KeepHistories, true); err != nil {
 		t.release()
 		return err
 	}
@@ -263,7 +264,7 @@ func (c *carrier) check(t *carried, now time.Time) {
 		}
 		return
 	}
-	peers := t.peersOn()
+	peers := t.members.peers()
 	switch {
 	case len(peers) == 0 && t.alone.IsZero():
 		t.alone = now
@@ -312,4 +313,4 @@ func (c *carrier) askBehind(t *carried, now time.Time) {
 }
 
 // remembers is how many broadcasts are kept.
-func (t *topic) remembers() int { return t.memory().Stats().Entries }
+func (t *topic) remembers() int { return t.history.past.Stats().Entries }

@@ -55,7 +55,7 @@ func waitOff(t testing.TB, n *node, typ string, count int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		topic := n.lookup(typ)
-		return len(n.Peers(typ)) <= count && (topic == nil || len(topic.peersOn()) <= count)
+		return len(n.Peers(typ)) <= count && (topic == nil || len(topic.members.peers()) <= count)
 	}, patience, 5*time.Millisecond)
 }
 

@@ -93,14 +93,14 @@ func TestWhatIsSaidRightAfterASubscriptionArrivesThroughTwoRelays(t *testing.T) 
 func (n *node) lose(t testing.TB, typ, text string) {
 	t.Helper()
 	tp := n.lookup(typ)
-	tp.publish.Lock()
-	defer tp.publish.Unlock()
-	tp.last.Seq++
-	msg := &message.Message{From: n.self, Via: n.self, ID: tp.last, Type: typ, Data: []byte(text)}
+	tp.numbers.mu.Lock()
+	defer tp.numbers.mu.Unlock()
+	tp.numbers.last.Seq++
+	msg := &message.Message{From: n.self, Via: n.self, ID: tp.numbers.last, Type: typ, Data: []byte(text)}
 	var own signed
-	require.NoError(t, tp.handle.Publish(context.Background(), tp.envelope(msg),
+	require.NoError(t, tp.members.handle.Publish(context.Background(), tp.envelope(msg),
 		pubsub.WithValidatorData(&own), pubsub.WithLocalPublication(true)))
-	tp.remember(msg, own.msg)
+	tp.history.add(msg, own.msg)
 }
 
 func TestMessageLostInAQueueIsAskedFor(t *testing.T) {

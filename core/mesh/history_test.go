@@ -34,7 +34,7 @@ func (n *node) count(t testing.TB, typ string, from, to int) {
 	}
 }
 
-func (n *node) memoryOf(typ string) *replay.History { return n.lookup(typ).memory() }
+func (n *node) memoryOf(typ string) *replay.History { return n.lookup(typ).history.past }
 
 func recoverAll(t testing.TB, n *node, typ string) Recovery {
 	t.Helper()
@@ -138,7 +138,7 @@ func TestGapIsFilledByAnotherPeer(t *testing.T) {
 	connect(t, n, b)
 	subscribe(t, "chat", n)
 	require.NoError(t, n.KeepHistory("chat", long))
-	require.Eventually(t, func() bool { return len(n.lookup("chat").historians("")) == 2 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return len(n.lookup("chat").history.historians("")) == 2 }, patience, time.Millisecond)
 	got := recoverAll(t, n, "chat")
 	require.True(t, got.Complete, "%+v", got)
 	n.waitForAll(t, numbered(1, 10)...)
@@ -151,7 +151,7 @@ func TestWhatWasHeardIsNotDeliveredAgainByARecovery(t *testing.T) {
 	subscribe(t, "chat", a, n)
 	a.count(t, "chat", 1, 5)
 	n.waitForAll(t, numbered(1, 5)...)
-	// What was heard before it is kept is asked for, and not delivered.
+	// What was heard before it is kept is not asked for.
 	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
 	assert.Zero(t, recoverAll(t, n, "chat").Messages)
 	a.count(t, "chat", 6, 9)
@@ -206,21 +206,20 @@ func TestLimitsThatAreRefusedLeaveTheHistoryThatIsKept(t *testing.T) {
 	for name, store := range map[string]datastore.Batching{"in memory": nil, "stored": dssync.MutexWrap(datastore.NewMapDatastore())} {
 		t.Run(name, func(t *testing.T) {
 			n := newNode(t, Options{Store: store})
-			limits := replay.Limits{Count: 7, Bytes: 1 << 20, Age: time.Hour, Publishers: 8}
+			limits := replay.Limits{Count: 7, Bytes: 1 << 20, Age: time.Hour}
 			require.NoError(t, n.KeepHistory("chat", limits))
 			say := heardBy(t, n, 5)
 			kept := n.memoryOf("chat")
-			for _, bad := range []replay.Limits{{Count: -1}, {Count: 1 << 30}, {Bytes: -1}, {Age: -1}, {Publishers: -1}, {Publishers: 1 << 30}} {
+			for _, bad := range []replay.Limits{{Count: -1}, {Count: 1 << 30}, {Bytes: -1}, {Age: -1}} {
 				require.ErrorContains(t, n.KeepHistory("chat", bad), `keep the history of "chat"`)
-				assert.True(t, n.lookup("chat").isKept())
-				assert.Same(t, kept, n.memoryOf("chat"))
+				assert.True(t, n.lookup("chat").history.isKept())
 				assert.Equal(t, limits, kept.Limits())
 				assert.Equal(t, 5, kept.Stats().Entries)
 			}
 			say(6, 6)
 			assert.Equal(t, 6, kept.Stats().Entries, "it goes on")
 			require.Error(t, n.KeepHistory("other", replay.Limits{Count: -1}))
-			assert.False(t, n.lookup("other").isKept())
+			assert.False(t, n.lookup("other").history.isKept())
 		})
 	}
 }
@@ -247,32 +246,10 @@ func TestAStoreThatCannotBeReadLeavesTheHistoryThereWas(t *testing.T) {
 	n := newNode(t, Options{Store: unreadable{dssync.MutexWrap(datastore.NewMapDatastore())}})
 	subscribe(t, "chat", n)
 	say := heardBy(t, n, 3)
-	before := n.memoryOf("chat")
 	require.ErrorContains(t, n.KeepHistory("chat", replay.Limits{}), "worn out")
 	say(4, 4)
-	assert.Same(t, before, n.memoryOf("chat"))
-	assert.Equal(t, 4, before.Stats().Entries, "what is recent is still remembered")
-}
-
-func TestWhatHistoriesBroughtEarlyIsBoundedAndTheLatestRemembered(t *testing.T) {
-	// With work that grew with those before it, this would take minutes.
-	const came = 1 << 20
-	var e early
-	now := time.Now()
-	of := func(seq uint64) *message.Message {
-		return &message.Message{From: "p", ID: message.ID{Epoch: 1, Seq: seq}}
-	}
-	for seq := range uint64(came) {
-		e.put(of(seq+1), now)
-		require.LessOrEqual(t, len(e.young)+len(e.old), mostEarly)
-	}
-	assert.False(t, e.take(of(1), now))
-	for seq := uint64(came - mostEarly/2 + 1); seq <= came; seq++ {
-		require.True(t, e.take(of(seq), now))
-		require.False(t, e.take(of(seq), now), "once")
-	}
-	e.put(of(1), now)
-	assert.False(t, e.take(of(1), now.Add(earlyFor)))
+	assert.Equal(t, 4, n.memoryOf("chat").Stats().Entries, "what is recent is still remembered")
+	assert.False(t, n.lookup("chat").history.isKept())
 }
 
 func TestRecoverySaysThatThereIsNobodyToAsk(t *testing.T) {

@@ -16,9 +16,13 @@
 //   - A node that can be reached by many who reach nobody else, such as a
 //     relay, carries their topics for them (Options.RelayTopics).
 //
-// The way of a message: GossipSub checks the signature, one goroutine decodes
-// it, asks the type's validator and hands it to Options.Deliver, in the order of
-// arrival and without a queue in between; then GossipSub passes it on.
+// The way of a broadcast: its publisher gives it the next number of the type
+// (numbers) and GossipSub signs it. At each node GossipSub checks the signature, one
+// goroutine decodes it and asks the type's validator, and the topic's history says
+// whether it is new. What is new is handed to Options.Deliver, in the order of arrival
+// and without a queue in between, and GossipSub passes it on. Where the history says
+// that it left a hole, peers are asked for what is missing (history): that comes
+// through package replay, by the same validator and the same judge.
 package mesh
 
 import (
@@ -212,7 +216,7 @@ func (m *Mesh) Close() error {
 			m.log.Error("closed without a validator that does not return")
 		}
 		for _, t := range topics {
-			m.closeErr = errors.Join(m.closeErr, t.closeHistory())
+			m.closeErr = errors.Join(m.closeErr, t.history.close())
 		}
 	})
 	return m.closeErr

@@ -1,11 +1,7 @@
 package mesh
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,32 +34,6 @@ const (
 	mostPresent = 4096
 )
 
-// Change is a peer that has come to a type, or has left it.
-type Change struct {
-	Peer   peer.ID
-	Joined bool
-}
-
-// Presence watches who is on a type: which other peers are subscribed to it,
-// connected to this node or not. One that leaves is known to have left at once,
-// and one that vanishes as soon as its connection to this node ends; where it was
-// connected to others, 3 seconds after they notice, and at the latest after 75
-// seconds. Who is there is asked every 30 seconds, by one watcher for all. At most 4096 peers are known of a type; more
-// are counted in Stats.
-//
-// All methods may be called concurrently.
-type Presence struct {
-	t      *topic
-	ready  chan struct{} // holds a token after waits grew
-	closed chan struct{}
-	once   sync.Once
-
-	// Guarded by t.mu.
-	told  map[peer.ID]struct{} // who the reader was told is there
-	waits []peer.ID            // of whom there may be news
-	among map[peer.ID]struct{} // waits, as a set
-}
-
 // sighting is what is known of a peer on a type.
 type sighting struct {
 	id      message.ID // of its latest word
@@ -72,8 +42,11 @@ type sighting struct {
 	suspect time.Time // when it is taken for gone; zero: not suspected
 }
 
-// presence is the part of a topic that knows who is there; under the topic's mu.
+// presence is what is known of who is on a topic, by their own word.
 type presence struct {
+	t *topic
+
+	mu        sync.Mutex // never held while GossipSub is called
 	watchers  map[*Presence]struct{}
 	sightings map[peer.ID]*sighting
 	word      message.ID // of this node's last own word
@@ -85,295 +58,182 @@ type presence struct {
 	askAgain  time.Time  // once, besides
 }
 
-// Presence begins to watch a type. Those who are there already are told of as
-// joining. Errors are those of Subscribe.
-func (m *Mesh) Presence(typ string) (*Presence, error) {
-	if err := message.CheckType(typ); err != nil {
-		return nil, fmt.Errorf("presence: %w", err)
-	}
-	t, err := m.use(typ)
-	if err != nil {
-		return nil, fmt.Errorf("presence of %q: %w", typ, err)
-	}
-	if err := t.announce(); err != nil {
-		t.release()
-		return nil, fmt.Errorf("presence of %q: %w", typ, err)
-	}
-	p := &Presence{
-		t:      t,
+// watch adds a watcher, which is told of those who are there.
+func (p *presence) watch() *Presence {
+	w := &Presence{
+		t:      p.t,
 		ready:  make(chan struct{}, 1),
 		closed: make(chan struct{}),
 		told:   make(map[peer.ID]struct{}),
 		among:  make(map[peer.ID]struct{}),
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.watchers) == 0 {
-		t.watchers = make(map[*Presence]struct{})
-		t.sightings = make(map[peer.ID]*sighting)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.watchers) == 0 {
+		p.watchers = make(map[*Presence]struct{})
+		p.sightings = make(map[peer.ID]*sighting)
 	}
-	t.watchers[p] = struct{}{}
-	for id, s := range t.sightings {
+	p.watchers[w] = struct{}{}
+	for id, s := range p.sightings {
 		if s.here {
-			p.note(id)
+			w.note(id)
 		}
 	}
 	now := time.Now()
-	t.askDue = now
-	t.askAgain = now.Add(askSoon)
-	t.nudge()
-	return p, nil
+	p.askDue = now
+	p.askAgain = now.Add(askSoon)
+	p.t.nudge()
+	return w
 }
 
-// note has the reader look at a peer; t.mu is held.
-func (p *Presence) note(id peer.ID) {
-	if _, waits := p.among[id]; waits {
-		return
+func (p *presence) unwatch(w *Presence) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(w.closed)
+	delete(p.watchers, w)
+	if len(p.watchers) == 0 {
+		p.sightings, p.askDue, p.askAgain = nil, time.Time{}, time.Time{}
 	}
-	p.among[id] = struct{}{}
-	p.waits = append(p.waits, id)
-	p.wake()
-}
-
-// unnote spares a slow reader a peer that came and left meanwhile, so that what
-// waits is bounded; t.mu is held.
-func (p *Presence) unnote(id peer.ID) {
-	if _, told := p.told[id]; told {
-		return
-	}
-	delete(p.among, id)
-	if len(p.waits) > 2*len(p.among)+16 {
-		p.waits = slices.DeleteFunc(p.waits, func(id peer.ID) bool {
-			_, waits := p.among[id]
-			return !waits
-		})
-	}
-}
-
-func (p *Presence) wake() {
-	select {
-	case p.ready <- struct{}{}:
-	default:
-	}
-}
-
-// Now lists the peers that are on the type, in the order of their ids.
-func (p *Presence) Now() []peer.ID {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	var here []peer.ID
-	if !p.isClosed() {
-		for id, s := range p.t.sightings {
-			if s.here {
-				here = append(here, id)
-			}
-		}
-	}
-	slices.SortFunc(here, func(a, b peer.ID) int { return strings.Compare(string(a), string(b)) })
-	return here
-}
-
-// Next waits for the next change. A reader that is slow misses who came and left
-// meanwhile, and nothing else. The error is ErrClosed, once the Presence or the
-// Mesh is closed, or that of ctx.
-func (p *Presence) Next(ctx context.Context) (Change, error) {
-	for {
-		if c, ok := p.take(); ok {
-			return c, nil
-		}
-		select {
-		case <-p.ready:
-		case <-p.closed:
-			return Change{}, ErrClosed
-		case <-p.t.m.ctx.Done():
-			return Change{}, ErrClosed
-		case <-ctx.Done():
-			return Change{}, ctx.Err()
-		}
-	}
-}
-
-func (p *Presence) take() (Change, bool) {
-	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
-	for len(p.waits) > 0 && !p.isClosed() {
-		id := p.waits[0]
-		p.waits = p.waits[1:]
-		if _, waits := p.among[id]; !waits {
-			continue // unnoted
-		}
-		delete(p.among, id)
-		s := p.t.sightings[id]
-		is := s != nil && s.here
-		if _, was := p.told[id]; was == is {
-			continue
-		}
-		if is {
-			p.told[id] = struct{}{}
-		} else {
-			delete(p.told, id)
-		}
-		if len(p.waits) > 0 {
-			p.wake() // another reader
-		}
-		return Change{Peer: id, Joined: is}, true
-	}
-	return Change{}, false
-}
-
-func (p *Presence) isClosed() bool {
-	select {
-	case <-p.closed:
-		return true
-	default:
-		return false
-	}
-}
-
-// Close ends the watch. It may be called again.
-func (p *Presence) Close() error {
-	p.once.Do(func() {
-		t := p.t
-		t.mu.Lock()
-		close(p.closed)
-		delete(t.watchers, p)
-		if len(t.watchers) == 0 {
-			t.sightings, t.askDue, t.askAgain = nil, time.Time{}, time.Time{}
-		}
-		t.mu.Unlock()
-		t.unannounce()
-		t.release()
-	})
-	return nil
 }
 
 // hear takes in what a peer says about who is there.
-func (t *topic) hear(msg *message.Message) {
+func (p *presence) hear(msg *message.Message) {
 	now := time.Now()
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch msg.Kind {
 	case message.Who:
-		t.asked = now
+		p.asked = now
 		subject, err := peer.IDFromBytes(msg.Data)
 		switch {
-		case len(msg.Data) == 0 || subject == t.m.self:
-			t.answerSoon(now)
+		case len(msg.Data) == 0 || subject == p.t.m.self:
+			p.answer(now)
 		case err == nil:
-			t.suspect(subject, now)
+			p.suspect(subject, now)
 		}
 	case message.Here:
-		t.sight(msg.From, msg.ID, true, now)
+		p.sight(msg.From, msg.ID, true, now)
 	case message.Gone:
 		if len(msg.Data) == 0 {
-			t.sight(msg.From, msg.ID, false, now)
+			p.sight(msg.From, msg.ID, false, now)
 		}
 	}
 }
 
-// sight notes a peer's own word; t.mu is held.
-func (t *topic) sight(p peer.ID, id message.ID, here bool, now time.Time) {
-	if len(t.watchers) == 0 || p == t.m.self {
+// sight notes a peer's own word; mu is held.
+func (p *presence) sight(of peer.ID, id message.ID, here bool, now time.Time) {
+	if len(p.watchers) == 0 || of == p.t.m.self {
 		return
 	}
-	s := t.sightings[p]
+	s := p.sightings[of]
 	if s == nil {
-		if len(t.sightings) >= mostPresent {
-			t.m.stats.uncounted.Add(1)
+		if len(p.sightings) >= mostPresent {
+			p.t.m.stats.uncounted.Add(1)
 			return
 		}
 		s = &sighting{}
-		t.sightings[p] = s
+		p.sightings[of] = s
 	} else if id.Compare(s.id) < 0 {
 		return // overtaken on its way
 	}
 	s.id, s.at, s.suspect = id, now, time.Time{}
 	if s.here != here {
 		s.here = here
-		t.tellWatchers(p)
+		p.tellWatchers(of)
 	}
 }
 
-func (t *topic) tellWatchers(p peer.ID) {
-	for w := range t.watchers {
-		w.note(p)
+func (p *presence) tellWatchers(of peer.ID) {
+	for w := range p.watchers {
+		w.note(of)
 	}
 }
 
-// suspect has a peer asked whether it is there; t.mu is held.
-func (t *topic) suspect(p peer.ID, now time.Time) {
-	s := t.sightings[p]
+// suspect has a peer asked whether it is there; mu is held.
+func (p *presence) suspect(of peer.ID, now time.Time) {
+	s := p.sightings[of]
 	if s == nil || !s.here || !s.suspect.IsZero() {
 		return
 	}
 	s.suspect = now.Add(suspectFor)
-	t.nudge()
+	p.t.nudge()
 }
 
-// askSoon has all asked, if this node watches; t.mu is held.
-func (t *topic) askSoon(now time.Time) {
-	if len(t.watchers) > 0 {
-		t.askDue = earliest(t.askDue, latest(now, t.questions.Add(askPause)))
-		t.nudge()
+// askSoon has all asked, if this node watches.
+func (p *presence) askSoon(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.watchers) > 0 {
+		p.askDue = earliest(p.askDue, latest(now, p.questions.Add(askPause)))
+		p.t.nudge()
 	}
 }
 
 // vanished notes that a peer's connection ended, or that it is on the topic no
 // more. It says whether somebody watches who is there: they are told to look for
-// it, and it is asked whether it is there by another way. t.mu is held.
-func (t *topic) vanished(p peer.ID, now time.Time) (watched bool) {
-	if s := t.sightings[p]; s != nil && s.here {
+// it, and it is asked whether it is there by another way.
+func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s := p.sightings[of]; s != nil && s.here {
 		s.here, s.suspect = false, time.Time{}
-		t.tellWatchers(p)
+		p.tellWatchers(of)
 	}
-	return len(t.watchers) > 0 || !t.asked.IsZero() && now.Sub(t.asked) < 2*askEvery
+	return len(p.watchers) > 0 || !p.asked.IsZero() && now.Sub(p.asked) < 2*askEvery
 }
 
-// answerSoon has this node say that it is there, if it is; t.mu is held.
-func (t *topic) answerSoon(now time.Time) {
-	if t.subscribed == 0 || !t.answerDue.IsZero() {
+// answerSoon has this node say that it is there, if it is.
+func (p *presence) answerSoon(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answer(now)
+}
+
+// answer is answerSoon; mu is held.
+func (p *presence) answer(now time.Time) {
+	if p.t.subscribed.Load() == 0 || !p.answerDue.IsZero() {
 		return
 	}
-	t.answerDue = latest(now.Add(rand.N(answerWithin)), t.answered.Add(askPause))
-	t.nudge()
+	p.answerDue = latest(now.Add(rand.N(answerWithin)), p.answered.Add(askPause))
+	p.t.nudge()
 }
 
 // attend does what is due of presence, and says when it is to be called again;
 // zero for never. It is called by tend.
-func (t *topic) attend(now time.Time) time.Time {
-	t.mu.Lock()
-	ask, answer := due(t.askDue, now) || due(t.askAgain, now), due(t.answerDue, now)
-	if due(t.askAgain, now) {
-		t.askAgain = time.Time{}
-	} else if ask && now.Sub(t.questions) >= askEvery && now.Sub(t.asked) < askEvery {
+func (p *presence) attend(now time.Time) time.Time {
+	p.mu.Lock()
+	ask, answer := due(p.askDue, now) || due(p.askAgain, now), due(p.answerDue, now)
+	if due(p.askAgain, now) {
+		p.askAgain = time.Time{}
+	} else if ask && now.Sub(p.questions) >= askEvery && now.Sub(p.asked) < askEvery {
 		// Another asked, and the answers are for all.
-		ask, t.askDue = false, t.asked.Add(askEvery+rand.N(answerWithin))
+		ask, p.askDue = false, p.asked.Add(askEvery+rand.N(answerWithin))
 	}
-	if ask && len(t.on) == 0 { // the first to come is asked at once
-		ask, t.askDue = false, now.Add(askEvery)
+	if ask && p.t.members.isAlone() { // the first to come is asked at once
+		ask, p.askDue = false, now.Add(askEvery)
 	}
 	if ask {
-		t.questions, t.askDue = now, now.Add(askEvery)
+		p.questions, p.askDue = now, now.Add(askEvery)
 	}
 	if answer {
-		t.answered, t.answerDue = now, time.Time{}
-		answer = t.subscribed > 0
+		p.answered, p.answerDue = now, time.Time{}
+		answer = p.t.subscribed.Load() > 0
 	}
-	next := earliest(t.askDue, t.askAgain, t.answerDue, t.dropAbsent(now))
-	t.mu.Unlock()
+	next := earliest(p.askDue, p.askAgain, p.answerDue, p.dropAbsent(now))
+	p.mu.Unlock()
 	if ask {
-		t.tell(message.Who, nil)
+		p.tell(message.Who, nil)
 	}
 	if answer {
-		t.tell(message.Here, nil)
+		p.tell(message.Here, nil)
 	}
 	return next
 }
 
 // dropAbsent takes those for gone who did not answer, and says when the next
-// may be; t.mu is held.
-func (t *topic) dropAbsent(now time.Time) (next time.Time) {
-	for p, s := range t.sightings {
+// may be; mu is held.
+func (p *presence) dropAbsent(now time.Time) (next time.Time) {
+	for of, s := range p.sightings {
 		at := s.at.Add(absentAfter)
 		if s.here && !s.suspect.IsZero() {
 			at = s.suspect
@@ -383,11 +243,11 @@ func (t *topic) dropAbsent(now time.Time) (next time.Time) {
 			next = earliest(next, at)
 		case s.here:
 			s.here, s.suspect = false, time.Time{}
-			t.tellWatchers(p)
+			p.tellWatchers(of)
 		default: // its last word was remembered for as long as an earlier one may come
-			delete(t.sightings, p)
-			for w := range t.watchers {
-				w.unnote(p)
+			delete(p.sightings, of)
+			for w := range p.watchers {
+				w.unnote(of)
 			}
 		}
 	}
@@ -395,12 +255,12 @@ func (t *topic) dropAbsent(now time.Time) (next time.Time) {
 }
 
 // tell sends a word of presence. Whether anybody hears it, nobody knows.
-func (t *topic) tell(kind message.Kind, about []byte) {
-	t.mu.Lock()
-	t.word.Seq++
-	msg := &message.Message{Kind: kind, ID: t.word, Data: about}
-	t.mu.Unlock()
-	if err := t.put(t.m.ctx, msg, &signed{}); err != nil && t.m.ctx.Err() == nil {
-		t.m.log.Debug("a word of presence was not sent", "type", t.typ, "kind", kind, "err", err)
+func (p *presence) tell(kind message.Kind, about []byte) {
+	p.mu.Lock()
+	p.word.Seq++
+	msg := &message.Message{Kind: kind, ID: p.word, Data: about}
+	p.mu.Unlock()
+	if err := p.t.put(p.t.m.ctx, msg, &signed{}); err != nil && p.t.m.ctx.Err() == nil {
+		p.t.m.log.Debug("a word of presence was not sent", "type", p.t.typ, "kind", kind, "err", err)
 	}
 }

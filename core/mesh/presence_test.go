@@ -40,9 +40,9 @@ func waitAsked(t testing.TB, n *node, typ string) {
 		if topic == nil {
 			return false
 		}
-		topic.mu.Lock()
-		defer topic.mu.Unlock()
-		return !topic.asked.IsZero()
+		topic.presence.mu.Lock()
+		defer topic.presence.mu.Unlock()
+		return !topic.presence.asked.IsZero()
 	}, patience, time.Millisecond)
 }
 
@@ -105,12 +105,12 @@ func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
 		require.NoError(t, c.Close())
 	}
 	// It is looked for, and answers.
-	topic := a.lookup("chat")
+	known := &a.lookup("chat").presence
 	state := func() (asked bool, suspected bool) {
-		topic.mu.Lock()
-		defer topic.mu.Unlock()
-		s := topic.sightings[b.self]
-		return !topic.asked.IsZero(), s != nil && !s.suspect.IsZero()
+		known.mu.Lock()
+		defer known.mu.Unlock()
+		s := known.sightings[b.self]
+		return !known.asked.IsZero(), s != nil && !s.suspect.IsZero()
 	}
 	require.Eventually(t, func() bool {
 		asked, suspected := state()
@@ -122,27 +122,27 @@ func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
 func TestPresenceOfASlowReaderDoesNotGrow(t *testing.T) {
 	n := newNode(t, Options{})
 	p := watch(t, n, "chat")
-	topic := n.lookup("chat")
+	known := &n.lookup("chat").presence
 	now := time.Now()
-	topic.mu.Lock()
+	known.mu.Lock()
 	for i := range 3 * mostPresent {
-		topic.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, now)
+		known.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, now)
 	}
-	assert.Len(t, topic.sightings, mostPresent)
+	assert.Len(t, known.sightings, mostPresent)
 	later := now
 	for range 3 { // all leave, are forgotten, and others come
 		later = later.Add(absentAfter)
-		topic.dropAbsent(later)
+		known.dropAbsent(later)
 		later = later.Add(absentAfter)
-		topic.dropAbsent(later)
-		assert.Empty(t, topic.sightings)
+		known.dropAbsent(later)
+		assert.Empty(t, known.sightings)
 		assert.Empty(t, p.among)
 		assert.LessOrEqual(t, len(p.waits), 16)
 		for i := range mostPresent {
-			topic.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, later)
+			known.sight(peer.ID(fmt.Sprint(i)), message.ID{Epoch: 1, Seq: 1}, true, later)
 		}
 	}
-	topic.mu.Unlock()
+	known.mu.Unlock()
 	assert.Equal(t, uint64(2*mostPresent), n.Stats().Uncounted)
 	assert.Len(t, p.Now(), mostPresent)
 	for range mostPresent {
@@ -157,14 +157,14 @@ func TestPresenceOfASlowReaderDoesNotGrow(t *testing.T) {
 func TestSlowReaderMissesWhoCameAndLeft(t *testing.T) {
 	n := newNode(t, Options{})
 	p := watch(t, n, "chat")
-	topic := n.lookup("chat")
+	known := &n.lookup("chat").presence
 	now := time.Now()
-	topic.mu.Lock()
-	topic.sight("x", message.ID{Epoch: 1, Seq: 1}, true, now)
-	topic.sight("x", message.ID{Epoch: 1, Seq: 3}, false, now)
-	topic.sight("x", message.ID{Epoch: 1, Seq: 2}, true, now) // overtaken
-	topic.sight("y", message.ID{Epoch: 1, Seq: 1}, true, now)
-	topic.mu.Unlock()
+	known.mu.Lock()
+	known.sight("x", message.ID{Epoch: 1, Seq: 1}, true, now)
+	known.sight("x", message.ID{Epoch: 1, Seq: 3}, false, now)
+	known.sight("x", message.ID{Epoch: 1, Seq: 2}, true, now) // overtaken
+	known.sight("y", message.ID{Epoch: 1, Seq: 1}, true, now)
+	known.mu.Unlock()
 	assert.Equal(t, Change{"y", true}, next(t, p))
 	require.NoError(t, p.Close())
 	require.NoError(t, p.Close())
@@ -183,12 +183,12 @@ func TestEveryReaderOfAPresenceIsWoken(t *testing.T) {
 			got <- c
 		}()
 	}
-	topic := n.lookup("chat")
-	topic.mu.Lock()
+	known := &n.lookup("chat").presence
+	known.mu.Lock()
 	for _, id := range []peer.ID{"x", "y", "z"} {
-		topic.sight(id, message.ID{Epoch: 1, Seq: 1}, true, time.Now())
+		known.sight(id, message.ID{Epoch: 1, Seq: 1}, true, time.Now())
 	}
-	topic.mu.Unlock()
+	known.mu.Unlock()
 	for range 3 {
 		assert.True(t, (<-got).Joined)
 	}

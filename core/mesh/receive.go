@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -127,14 +126,14 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 
 // passOver has a message that was refused not asked for.
 func (t *topic) passOver(msg *message.Message) {
-	if msg == nil || msg.Kind != message.Event || msg.ID.Epoch == 0 || msg.ID.Seq == 0 {
-		return
+	if msg != nil && msg.Kind == message.Event && isNumbered(msg) {
+		t.history.past.Skip(msg.From, msg.ID)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.seen.add(msg.From, msg.ID)
-	t.past.Skip(msg.From, msg.ID)
 }
+
+// isNumbered says whether a message has a number. One that has none is no node's of
+// ours; GossipSub tells it apart by its own.
+func isNumbered(msg *message.Message) bool { return msg.ID.Epoch != 0 && msg.ID.Seq != 0 }
 
 // decode makes a message of an envelope. What no honest peer hands on is
 // rejected; what may be of a later version is ignored.
@@ -200,117 +199,36 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 	return Ignore
 }
 
-// accept delivers a message that is new, and says whether it is to be passed on.
+// accept delivers a message that is new, and says whether it is to be passed on: also
+// where a peer's history had brought it, for others have it from nobody else. What
+// GossipSub brings a second time, after it has forgotten the first, is not.
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
-		t.hear(msg)
+		t.presence.hear(msg)
 		return true
 	}
-	if !t.isNew(msg) {
-		t.m.stats.duplicates.Add(1)
-		return t.early.take(msg, time.Now())
+	if isNumbered(msg) {
+		added := t.history.add(msg, raw)
+		if !added.New {
+			t.m.stats.duplicates.Add(1)
+			return added.Again
+		}
+		t.history.heard(msg, added)
 	}
 	t.m.stats.received.Add(1)
-	t.remember(msg, raw)
 	t.deliver(msg)
 	return true
 }
 
-// isNew remembers a message by its number. Where that leaves a hole, the peers
-// are asked for what is missing.
-func (t *topic) isNew(msg *message.Message) bool {
-	// What has no number is no node's of ours; GossipSub tells it apart by its
-	// own number.
-	if msg.ID.Seq == 0 {
-		return true
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	before, heard := t.seen.missing, t.seen.knows(msg.From)
-	if !t.seen.add(msg.From, msg.ID) {
-		return false
-	}
-	if msg.Replayed || !t.listening {
-		return true
-	}
-	if t.seen.missing > before {
-		t.lastVia = msg.Via
-		t.catchUpSoon(repairAfter, repairAgain)
-	} else if !heard && msg.ID.Seq > 1 && time.Since(t.since) < settling {
-		t.catchUpSoon(repairAfter) // it may have begun after the subscription did
-	}
-	return true
-}
-
-// early is what peers' histories brought of late and GossipSub did not yet: when
-// it does, that is still to be passed on, for others have it from nobody else.
-// What GossipSub brings a second time, after it has forgotten the first, is not.
-//
-// A peer decides how many there are. They are in two halves, of which the older one
-// is forgotten as a whole when the younger is full: each message costs the same,
-// however many came before it.
-type early struct {
-	mu         sync.Mutex
-	young, old map[earlyKey]time.Time
-}
-
-type earlyKey struct {
-	from peer.ID
-	id   message.ID
-}
-
-const (
-	// mostEarly bounds the messages that are early. The latest half of them is
-	// always remembered.
-	mostEarly = 4096
-	// earlyFor is for how long they are.
-	earlyFor = time.Minute
-)
-
-func (e *early) put(msg *message.Message, now time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if len(e.young) >= mostEarly/2 {
-		e.old, e.young = e.young, nil
-	}
-	if e.young == nil {
-		e.young = make(map[earlyKey]time.Time)
-	}
-	e.young[earlyKey{msg.From, msg.ID}] = now
-}
-
-// take says whether a message was early.
-func (e *early) take(msg *message.Message, now time.Time) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	k := earlyKey{msg.From, msg.ID}
-	at, was := e.young[k]
-	if !was {
-		at, was = e.old[k]
-	}
-	delete(e.young, k)
-	delete(e.old, k)
-	return was && now.Sub(at) < earlyFor
-}
-
-// acceptReplayed delivers what a peer's history brought, and says whether it was
-// new.
-func (t *topic) acceptReplayed(msg *message.Message) bool {
-	if !t.isNew(msg) {
-		return false
-	}
-	t.early.put(msg, time.Now())
+// acceptReplayed delivers what a peer's history brought that was new.
+func (t *topic) acceptReplayed(msg *message.Message) {
 	t.m.stats.replayed.Add(1)
 	t.deliver(msg)
-	return true
 }
 
 // deliver hands a message to the node's subscribers, if it has any.
 func (t *topic) deliver(msg *message.Message) {
-	t.mu.Lock()
-	subscribed := t.subscribed > 0
-	t.mu.Unlock()
-	if subscribed {
+	if t.subscribed.Load() > 0 {
 		t.m.opts.Deliver(msg)
 	}
 }

@@ -59,20 +59,16 @@ func (m *Mesh) Stats() Stats {
 		topics = append(topics, t)
 	}
 	m.mu.Unlock()
-	var missing uint64
 	var histories replay.HistoryStats
 	for _, t := range topics {
-		t.mu.Lock()
-		missing += t.seen.missing + t.seen.closed
-		t.mu.Unlock()
-		addUp(&histories, t.memory().Stats())
+		addUp(&histories, t.history.past.Stats())
 	}
 	c := &m.stats
 	return Stats{
 		Topics:          len(topics),
 		Carried:         int(c.carried.Load()),
 		Replayed:        c.replayed.Load(),
-		Missing:         missing,
+		Missing:         histories.Missing,
 		NotCarried:      c.notCarried.Load(),
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
@@ -97,6 +93,7 @@ func addUp(sum *replay.HistoryStats, s replay.HistoryStats) {
 	sum.Entries += s.Entries
 	sum.Bytes += s.Bytes
 	sum.Publishers += s.Publishers
+	sum.Missing += s.Missing
 	sum.Added += s.Added
 	sum.Repeated += s.Repeated
 	sum.Refused += s.Refused

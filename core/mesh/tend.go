@@ -12,7 +12,7 @@ func (t *topic) tend(ctx context.Context) {
 	defer timer.Stop()
 	for {
 		now := time.Now()
-		if next := earliest(t.attend(now), t.catchUp(now)); next.IsZero() {
+		if next := earliest(t.presence.attend(now), t.history.catchUp(now)); next.IsZero() {
 			timer.Stop()
 		} else {
 			timer.Reset(time.Until(next))

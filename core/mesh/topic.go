@@ -2,15 +2,13 @@ package mesh
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	pubsub "github.com/libp2p/go-libp2p-pubsub"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
@@ -26,7 +24,9 @@ const (
 	mostNumbers = 1 << 16
 )
 
-// topic is the node's part in one type.
+// topic is the node's part in one type: which peers are on it (members), what was
+// said on it (history), and who says that they are there (presence). Each has a lock
+// of its own. No two of them are held together, but presence's with that of members.
 type topic struct {
 	m   *Mesh
 	typ string
@@ -35,30 +35,15 @@ type topic struct {
 	idle  time.Time     // guarded by m.mu; since when users is zero
 	gone  chan struct{} // closed when it has been closed
 
-	op        sync.Mutex // makes opening, announcing and closing one step each
-	handle    *pubsub.Topic
-	events    *pubsub.TopicEventHandler
-	endTasks  context.CancelFunc
-	tasks     sync.WaitGroup
-	announced int    // reasons to be on the topic
-	quiet     func() // takes the announcement back
+	tasks      sync.WaitGroup
+	endTasks   context.CancelFunc
+	kick       chan struct{} // has tend look
+	subscribed atomic.Int32  // local subscriptions
 
-	publish sync.Mutex // numbers and publishes in one step
-	last    message.ID // the last given to what was sent
-	local   message.ID // the last given to what was not
-
-	keeping sync.Mutex    // makes opening and closing the history one step each
-	kick    chan struct{} // has tend look
-	turn    chan struct{} // has the token of who asks for the history
-
-	mu         sync.Mutex           // never held while GossipSub is called
-	subscribed int                  // local subscriptions
-	joined     chan struct{}        // closed when a peer may have become one to send to, and replaced
-	on         map[peer.ID]struct{} // connected peers that are on the topic
-	seen       seen
-	early      early // guards itself
-	presence
-	history
+	numbers  numbers
+	members  membership
+	history  history
+	presence presence
 }
 
 // use is the topic of a type, opened. release must follow.
@@ -91,13 +76,15 @@ func (m *Mesh) use(typ string) (*topic, error) {
 
 // newTopic begins a topic, or goes on with its numbers; m.mu is held.
 func (m *Mesh) newTopic(typ string) *topic {
-	t := &topic{m: m, typ: typ, gone: make(chan struct{}), joined: make(chan struct{}), kick: make(chan struct{}, 1), turn: make(chan struct{}, 1)}
-	t.on, t.past = make(map[peer.ID]struct{}), t.openRecent()
-	t.last, t.local.Epoch, t.word.Epoch = m.numbers[typ], newEpoch(), newEpoch()
+	t := &topic{m: m, typ: typ, gone: make(chan struct{}), kick: make(chan struct{}, 1)}
+	t.numbers = numbers{last: m.numbers[typ], local: message.ID{Epoch: newEpoch()}}
 	delete(m.numbers, typ)
-	if t.last.Epoch == 0 {
-		t.last.Epoch = newEpoch()
+	if t.numbers.last.Epoch == 0 {
+		t.numbers.last.Epoch = newEpoch()
 	}
+	t.members = membership{t: t, joined: make(chan struct{}), on: make(map[peer.ID]struct{})}
+	t.history = history{t: t, past: m.newPast(typ), turn: make(chan struct{}, 1)}
+	t.presence = presence{t: t, word: message.ID{Epoch: newEpoch()}}
 	return t
 }
 
@@ -107,8 +94,8 @@ func (m *Mesh) forget(t *topic) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.topics, t.typ)
-	if t.last.Seq > 0 && len(m.numbers) < mostNumbers {
-		m.numbers[t.typ] = t.last
+	if last := t.numbers.last; last.Seq > 0 && len(m.numbers) < mostNumbers {
+		m.numbers[t.typ] = last
 	}
 }
 
@@ -127,158 +114,38 @@ func (m *Mesh) closedOr(err error) error {
 	return err
 }
 
-// open joins the topic for publishing; it is not announced yet.
+// open joins the topic, once, and runs what it has to do.
 func (t *topic) open() error {
-	t.op.Lock()
-	defer t.op.Unlock()
-	if t.handle != nil {
+	t.members.op.Lock()
+	defer t.members.op.Unlock()
+	if t.members.handle != nil {
 		return nil
 	}
 	if t.m.ctx.Err() != nil {
 		return ErrClosed
 	}
-	handle, err := t.m.ps.Join(t.m.prefix + t.typ)
-	if err != nil {
+	if err := t.members.join(); err != nil {
 		return fmt.Errorf("join %q: %w", t.typ, err)
 	}
-	events, err := handle.EventHandler()
-	if err != nil {
-		return errors.Join(fmt.Errorf("join %q: %w", t.typ, err), handle.Close())
-	}
-	ctx, cancel := context.WithCancel(t.m.ctx)
-	t.handle, t.events, t.endTasks = handle, events, cancel
-	t.tasks.Go(func() { t.watch(ctx) })
+	var ctx context.Context
+	ctx, t.endTasks = context.WithCancel(t.m.ctx)
+	t.tasks.Go(func() { t.members.watch(ctx) })
 	t.tasks.Go(func() { t.tend(ctx) })
 	return nil
 }
 
-// watch hears of the peers that come to the topic and leave it.
-func (t *topic) watch(ctx context.Context) {
-	for {
-		e, err := t.events.NextPeerEvent(ctx)
-		if err != nil {
-			return
-		}
-		switch e.Type {
-		case pubsub.PeerJoin:
-			t.came(e.Peer)
-		case pubsub.PeerLeave:
-			t.left(e.Peer)
-		}
-	}
-}
-
-// came is told that a peer is on the topic.
-func (t *topic) came(p peer.ID) {
-	carrier := t.m.isCarrier(p)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	alone := len(t.on) == 0
-	t.on[p] = struct{}{}
-	t.wake()
-	if alone || now.Sub(t.since) < settling {
-		t.catchUpSoon(catchUps...)
-	}
-	if alone {
-		t.answerSoon(now)
-	}
-	if alone || carrier {
-		t.askSoon(now) // others may be behind it
-	}
-}
-
-// left is told that a peer is no longer on the topic, as far as this node's
-// connections go.
-func (t *topic) left(p peer.ID) {
-	t.mu.Lock()
-	delete(t.on, p)
-	watched := t.vanished(p, time.Now())
-	t.mu.Unlock()
-	if watched {
-		t.tell(message.Who, []byte(p))
-	}
-}
-
-// wake has those look again who wait for a peer to send to; t.mu is held.
-func (t *topic) wake() {
-	close(t.joined)
-	t.joined = make(chan struct{})
-}
-
-// wakeFor is told that what is sent to p goes out from now on: it may have been
-// on the topic before.
-func (m *Mesh) wakeFor(p peer.ID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, t := range m.topics {
-		t.mu.Lock()
-		if _, on := t.on[p]; on {
-			t.wake()
-		}
-		t.mu.Unlock()
-	}
-}
-
-// peersOn lists the connected peers that are on the topic.
-func (t *topic) peersOn() []peer.ID {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return slices.Collect(maps.Keys(t.on))
-}
-
-// close ends what open began.
+// close ends what open began. A history that is kept stays open.
 func (t *topic) close() {
-	t.op.Lock()
-	defer t.op.Unlock()
+	t.members.op.Lock()
+	defer t.members.op.Unlock()
 	defer close(t.gone)
-	if t.handle == nil {
+	if t.members.handle == nil {
 		return
 	}
 	t.endTasks()
 	t.tasks.Wait()
-	t.events.Cancel()
-	defer t.dropRecent()
-	if err := t.handle.Close(); err != nil && t.m.ctx.Err() == nil {
-		t.m.log.Error("a topic does not close", "type", t.typ, "err", err)
-	}
-}
-
-// announce tells the peers that this node is on the topic: from now on it hears
-// what is said there and passes it on. Each call wants one of unannounce.
-func (t *topic) announce() error {
-	t.op.Lock()
-	defer t.op.Unlock()
-	if t.announced == 0 {
-		t.mu.Lock()
-		t.since = time.Now()
-		t.mu.Unlock()
-		quiet, err := t.handle.Relay()
-		if err != nil {
-			return t.m.closedOr(fmt.Errorf("announce %q: %w", t.typ, err))
-		}
-		t.quiet = quiet
-		t.mu.Lock()
-		t.listening = true
-		t.catchUpSoon(catchUps...)
-		t.mu.Unlock()
-	}
-	t.announced++
-	return nil
-}
-
-func (t *topic) unannounce() {
-	t.op.Lock()
-	defer t.op.Unlock()
-	t.announced--
-	if t.announced > 0 {
-		return
-	}
-	t.quiet()
-	// What is said from now on is not missed.
-	t.mu.Lock()
-	t.seen, t.listening, t.rounds = seen{}, false, nil
-	t.mu.Unlock()
+	t.members.leave()
+	t.history.drop()
 }
 
 // Subscribe makes the messages of a type reach Options.Deliver, and tells the
@@ -294,36 +161,28 @@ func (m *Mesh) Subscribe(typ string) (leave func(), err error) {
 		return nil, fmt.Errorf("subscribe to %q: %w", typ, err)
 	}
 	t.subscribe()
-	if err := t.announce(); err != nil {
+	if err := t.members.announce(); err != nil {
 		t.unsubscribe()
 		t.release()
 		return nil, fmt.Errorf("subscribe to %q: %w", typ, err)
 	}
 	return sync.OnceFunc(func() {
 		if t.unsubscribe() {
-			t.tell(message.Gone, nil)
+			t.presence.tell(message.Gone, nil)
 		}
-		t.unannounce()
+		t.members.unannounce()
 		t.release()
 	}), nil
 }
 
 func (t *topic) subscribe() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.subscribed++
-	if t.subscribed == 1 {
-		t.answerSoon(time.Now())
+	if t.subscribed.Add(1) == 1 {
+		t.presence.answerSoon(time.Now())
 	}
 }
 
 // unsubscribe says whether that was the last subscription.
-func (t *topic) unsubscribe() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.subscribed--
-	return t.subscribed == 0
-}
+func (t *topic) unsubscribe() bool { return t.subscribed.Add(-1) == 0 }
 
 // Peers lists the connected peers that are on the type's topic: subscribers,
 // those that watch who is there, and relays that carry it.

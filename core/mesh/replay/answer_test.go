@@ -78,7 +78,7 @@ func TestPeerThatAsksTooOftenIsToldWhenToComeAgain(t *testing.T) {
 func fill(t *testing.T, h *replay.History) {
 	t.Helper()
 	for seq := range uint64(64) {
-		require.True(t, h.Add(unsigned("large", 1, seq+1, 1<<16)))
+		require.True(t, h.Add(unsigned("large", 1, seq+1, 1<<16)).New)
 	}
 }
 

@@ -70,7 +70,7 @@ func (p *publisher) entry(epoch, seq uint64) replay.Entry {
 func (p *publisher) add(h *replay.History, epoch, from, to uint64) {
 	p.t.Helper()
 	for seq := from; seq <= to; seq++ {
-		require.True(p.t, h.Add(p.entry(epoch, seq)))
+		require.True(p.t, h.Add(p.entry(epoch, seq)).New)
 	}
 }
 

@@ -6,6 +6,12 @@ import (
 	"time"
 )
 
+// OfPublishers has a history remember fewer publishers.
+func (o HistoryOptions) OfPublishers(n int) HistoryOptions {
+	o.publishers = n
+	return o
+}
+
 // What a lying peer needs.
 
 // Statuses of an answer.

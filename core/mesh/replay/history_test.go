@@ -44,7 +44,7 @@ func TestHistoryStaysWithinItsCountAndItsBytes(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Count: 100, Bytes: 10_000}})
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range uint64(2000) {
-		require.True(t, h.Add(unsigned(fmt.Sprint("p", r.IntN(5)), 1, i+1, r.IntN(400))))
+		require.True(t, h.Add(unsigned(fmt.Sprint("p", r.IntN(5)), 1, i+1, r.IntN(400))).New)
 		s := h.Stats()
 		require.LessOrEqual(t, s.Entries, 100)
 		require.LessOrEqual(t, s.Bytes, 10_000)
@@ -55,20 +55,20 @@ func TestHistoryStaysWithinItsCountAndItsBytes(t *testing.T) {
 
 func TestEntryLargerThanTheHistoryIsKnownButNotHeld(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Bytes: 100}})
-	require.True(t, h.Add(unsigned("p", 1, 1, 101)))
+	require.True(t, h.Add(unsigned("p", 1, 1, 101)).New)
 	require.Zero(t, h.Stats().Entries)
-	require.False(t, h.Add(unsigned("p", 1, 1, 1)), "it was had")
+	require.False(t, h.Add(unsigned("p", 1, 1, 1)).New, "it was had")
 }
 
 func TestWhatIsTooOldIsLetGoWithoutAnythingElseHappening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Age: time.Minute}})
-		require.True(t, h.Add(unsigned("p", 1, 1, 10)))
+		require.True(t, h.Add(unsigned("p", 1, 1, 10)).New)
 		time.Sleep(30 * time.Second)
-		require.True(t, h.Add(unsigned("p", 1, 2, 10)))
+		require.True(t, h.Add(unsigned("p", 1, 2, 10)).New)
 		older := unsigned("q", 1, 1, 10)
 		older.Received = time.Now().Add(-50 * time.Second) // it came by replay
-		require.True(t, h.Add(older))
+		require.True(t, h.Add(older).New)
 		held := func(after time.Duration) int {
 			time.Sleep(after)
 			synctest.Wait()
@@ -79,7 +79,7 @@ func TestWhatIsTooOldIsLetGoWithoutAnythingElseHappening(t *testing.T) {
 		require.Equal(t, 1, held(20*time.Second))
 		require.Equal(t, 0, held(30*time.Second))
 		require.Equal(t, uint64(3), h.Stats().Aged)
-		require.False(t, h.Add(unsigned("p", 1, 1, 10)), "its number stays known")
+		require.False(t, h.Add(unsigned("p", 1, 1, 10)).New, "its number stays known")
 	})
 }
 
@@ -88,7 +88,7 @@ func TestClockOfAPublisherOrBearerDoesNotMakeAnEntryYoungerThanNow(t *testing.T)
 		h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Age: time.Minute}})
 		e := unsigned("p", 1, 1, 10)
 		e.Received = time.Now().Add(1000 * time.Hour)
-		require.True(t, h.Add(e))
+		require.True(t, h.Add(e).New)
 		time.Sleep(time.Minute + time.Second)
 		synctest.Wait()
 		require.Zero(t, h.Stats().Entries)
@@ -102,7 +102,7 @@ func TestPublisherThatFloodsDisplacesOnlyItself(t *testing.T) {
 			quiet := newPublisher(t)
 			quiet.add(here.History, 1, 1, 20)
 			for seq := range uint64(1000) {
-				require.True(t, here.Add(unsigned("flood", 1, seq+1, size)))
+				require.True(t, here.Add(unsigned("flood", 1, seq+1, size)).New)
 			}
 			answer, got, err := fresh.sync(t, here.Host, replay.Ask{MaxMessages: 20})
 			require.NoError(t, err)
@@ -115,16 +115,16 @@ func TestPublisherThatFloodsDisplacesOnlyItself(t *testing.T) {
 func TestEpochsArePutApartAndTheOldestLetGo(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{})
 	for epoch := range uint64(replay.MaxEpochs) {
-		require.True(t, h.Add(unsigned("p", 10*(epoch+1), 1, 1)))
+		require.True(t, h.Add(unsigned("p", 10*(epoch+1), 1, 1)).New)
 	}
-	require.False(t, h.Add(unsigned("p", 5, 1, 1)), "it would be the one to let go")
+	require.False(t, h.Add(unsigned("p", 5, 1, 1)).New, "it would be the one to let go")
 	require.Equal(t, uint64(1), h.Stats().Refused)
-	require.True(t, h.Add(unsigned("p", 15, 1, 1)), "an epoch in between takes the place of the oldest")
+	require.True(t, h.Add(unsigned("p", 15, 1, 1)).New, "an epoch in between takes the place of the oldest")
 	had := hads(h, named("p"))
 	require.Len(t, had, replay.MaxEpochs)
 	require.NotContains(t, had, uint64(10))
 	require.Contains(t, had, uint64(15))
-	require.False(t, h.Add(unsigned("p", 10, 2, 1)))
+	require.False(t, h.Add(unsigned("p", 10, 2, 1)).New)
 	require.Equal(t, replay.MaxEpochs, h.Stats().Entries)
 	require.Equal(t, uint64(1), h.Stats().Evicted)
 }
@@ -132,7 +132,7 @@ func TestEpochsArePutApartAndTheOldestLetGo(t *testing.T) {
 func TestPublisherCannotMakeANodeRememberManyGaps(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{})
 	for i := range uint64(1000) {
-		require.True(t, h.Add(unsigned("p", 1+i%4, 1+i*2, 1)))
+		require.True(t, h.Add(unsigned("p", 1+i%4, 1+i*2, 1)).New)
 	}
 	ranges := 0
 	for _, r := range hads(h, named("p")) {
@@ -140,17 +140,17 @@ func TestPublisherCannotMakeANodeRememberManyGaps(t *testing.T) {
 	}
 	require.LessOrEqual(t, ranges, replay.MaxRanges)
 	require.NotZero(t, h.Stats().GivenUp)
-	require.True(t, h.Add(unsigned("p", 1, math.MaxUint64, 1)))
-	require.False(t, h.Add(unsigned("p", 1, math.MaxUint64, 1)))
-	require.False(t, h.Add(unsigned("p", 1, 0, 1)))
-	require.False(t, h.Add(unsigned("p", 0, 1, 1)))
-	require.False(t, h.Add(unsigned(strings.Repeat("x", 63), 1, 1, 1)), "no key has such an ID")
+	require.True(t, h.Add(unsigned("p", 1, math.MaxUint64, 1)).New)
+	require.False(t, h.Add(unsigned("p", 1, math.MaxUint64, 1)).New)
+	require.False(t, h.Add(unsigned("p", 1, 0, 1)).New)
+	require.False(t, h.Add(unsigned("p", 0, 1, 1)).New)
+	require.False(t, h.Add(unsigned(strings.Repeat("x", 63), 1, 1, 1)).New, "no key has such an ID")
 }
 
 func TestPublishersAreBoundedAndTheLongestSilentForgotten(t *testing.T) {
-	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Publishers: 3}})
+	h := openHistory(t, replay.HistoryOptions{}.OfPublishers(3))
 	for i, p := range []string{"a", "b", "c", "a", "d"} {
-		require.True(t, h.Add(unsigned(p, 1, uint64(i+1), 1)))
+		require.True(t, h.Add(unsigned(p, 1, uint64(i+1), 1)).New)
 	}
 	require.NotNil(t, hads(h, named("a")), "it spoke again")
 	require.Nil(t, hads(h, named("b")))
@@ -162,7 +162,7 @@ func TestPublishersAreBoundedAndTheLongestSilentForgotten(t *testing.T) {
 }
 
 func TestLimitsThatMakeNoSenseAreErrors(t *testing.T) {
-	for _, l := range []replay.Limits{{Count: -1}, {Bytes: -1}, {Age: -1}, {Publishers: -1}, {Count: 1 << 20}, {Publishers: 1 << 20}} {
+	for _, l := range []replay.Limits{{Count: -1}, {Bytes: -1}, {Age: -1}, {Count: 1 << 20}} {
 		_, err := replay.Open(context.Background(), typ, replay.HistoryOptions{Limits: l})
 		require.Error(t, err, "%+v", l)
 	}
@@ -172,17 +172,17 @@ func TestWhatWasSkippedIsNotAskedForAgain(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{})
 	require.True(t, h.Skip(named("p"), message.ID{Epoch: 1, Seq: 1}))
 	require.False(t, h.Skip(named("p"), message.ID{Epoch: 1, Seq: 1}))
-	require.False(t, h.Add(unsigned("p", 1, 1, 1)))
+	require.False(t, h.Add(unsigned("p", 1, 1, 1)).New)
 	require.Equal(t, map[uint64]replay.Ranges{1: {{From: 1, To: 1}}}, hads(h, named("p")))
 	require.Zero(t, h.Stats().Entries)
 }
 
 func TestClosedHistoryTakesNothing(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{})
-	require.True(t, h.Add(unsigned("p", 1, 1, 1)))
+	require.True(t, h.Add(unsigned("p", 1, 1, 1)).New)
 	require.NoError(t, h.Close())
 	require.NoError(t, h.Close())
-	require.False(t, h.Add(unsigned("p", 1, 2, 1)))
+	require.False(t, h.Add(unsigned("p", 1, 2, 1)).New)
 	require.False(t, h.Skip(named("p"), message.ID{Epoch: 1, Seq: 2}))
 	require.Equal(t, 1, h.Stats().Entries)
 }
@@ -192,7 +192,7 @@ func TestStillMissingIsWhatWasNotFilledMeanwhile(t *testing.T) {
 	gaps := []replay.Gap{{Publisher: named("p"), Epoch: 1, From: 1, To: 9}, {Publisher: named("p"), Epoch: 1, From: 1, To: 9}, {Publisher: named("q"), Epoch: 2, From: 3, To: 3}}
 	require.Len(t, h.StillMissing(gaps), 2, "two peers named the same")
 	for _, seq := range []uint64{1, 5, 6} {
-		require.True(t, h.Add(unsigned("p", 1, seq, 1)))
+		require.True(t, h.Add(unsigned("p", 1, seq, 1)).New)
 	}
 	require.Equal(t, []replay.Gap{
 		{Publisher: named("p"), Epoch: 1, From: 2, To: 4}, {Publisher: named("p"), Epoch: 1, From: 7, To: 9}, {Publisher: named("q"), Epoch: 2, From: 3, To: 3},
@@ -200,7 +200,7 @@ func TestStillMissingIsWhatWasNotFilledMeanwhile(t *testing.T) {
 }
 
 func TestHistoryIsSharedByManyAtOnce(t *testing.T) {
-	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Count: 50, Publishers: 4}, Store: newMemory(), FlushDelay: time.Millisecond})
+	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Count: 50}, Store: newMemory(), FlushDelay: time.Millisecond}.OfPublishers(4))
 	var all sync.WaitGroup
 	for i := range 6 {
 		all.Go(func() {
@@ -220,15 +220,14 @@ func TestLimitsThatAreSetHoldAtOnceAndBadOnesChangeNothing(t *testing.T) {
 	require.NoError(t, err)
 	for from := range 8 {
 		for seq := range 4 {
-			require.True(t, h.Add(unsigned(fmt.Sprint("peer ", from), 1, uint64(seq+1), 100)))
+			require.True(t, h.Add(unsigned(fmt.Sprint("peer ", from), 1, uint64(seq+1), 100)).New)
 		}
 	}
 	before := h.Limits()
 	require.Error(t, h.SetLimits(replay.Limits{Count: -1}))
 	require.Equal(t, before, h.Limits())
 	require.Equal(t, 32, h.Stats().Entries)
-	require.NoError(t, h.SetLimits(replay.Limits{Publishers: 4}))
-	require.Equal(t, 4, h.Stats().Publishers)
+	require.NoError(t, h.SetLimits(replay.Limits{Count: 16}))
 	require.Equal(t, 16, h.Stats().Entries)
 	require.NoError(t, h.SetLimits(replay.Limits{Bytes: 500}))
 	require.Equal(t, 500, h.Stats().Bytes)

@@ -14,9 +14,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-func newHistory(t *testing.T, limits Limits) *History {
+func newHistory(t *testing.T, opts HistoryOptions) *History {
 	t.Helper()
-	h, err := Open(t.Context(), "chat", HistoryOptions{Limits: limits})
+	h, err := Open(t.Context(), "chat", opts)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, h.Close()) })
 	return h
@@ -36,11 +36,13 @@ func TestRangesAreTheSetOfNumbersThatWereAdded(t *testing.T) {
 	for range 500 {
 		a, inA := random(r.IntN(40))
 		b, inB := random(r.IntN(40))
-		rest := a.minus(b)
+		rest, both := a.minus(b), a.plus(b)
 		requireRanges(t, a)
+		requireRanges(t, both)
 		size := uint64(0)
 		for x := 1; x <= top; x++ {
 			require.Equal(t, inA[x], a.Contains(uint64(x)))
+			require.Equal(t, inA[x] || inB[x], both.Contains(uint64(x)), "%v plus %v is %v", a, b, both)
 			require.Equal(t, inA[x] && !inB[x], rest.Contains(uint64(x)), "%v minus %v is %v", a, b, rest)
 			if inA[x] {
 				size++
@@ -52,14 +54,15 @@ func TestRangesAreTheSetOfNumbersThatWereAdded(t *testing.T) {
 	ends.add(1)
 	ends.add(math.MaxUint64)
 	require.Equal(t, Ranges{{1, 1}, {math.MaxUint64, math.MaxUint64}}, ends)
+	require.Equal(t, upTo(math.MaxUint64), ends.plus(upTo(math.MaxUint64-1)))
 	require.Equal(t, Ranges{{2, math.MaxUint64 - 1}}, upTo(math.MaxUint64).minus(ends))
 }
 
 func TestWhatWasForgottenLongAgoMakesNoAnswerIncomplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHistory(t, Limits{Publishers: 1})
+		h := newHistory(t, HistoryOptions{publishers: 1})
 		for _, p := range []peer.ID{"a", "b"} {
-			require.True(t, h.Add(Entry{Publisher: p, ID: message.ID{Epoch: 1, Seq: 1}}))
+			require.True(t, h.Add(Entry{Publisher: p, ID: message.ID{Epoch: 1, Seq: 1}}).New)
 			time.Sleep(10 * time.Minute)
 		}
 		all := bounds{messages: 10, bytes: 10, entry: 10}
@@ -73,9 +76,9 @@ func TestWhatWasForgottenLongAgoMakesNoAnswerIncomplete(t *testing.T) {
 
 func TestWhatWasGivenUpLongAgoMakesNoAnswerIncomplete(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHistory(t, Limits{})
+		h := newHistory(t, HistoryOptions{})
 		for i := range uint64(MaxRanges + 1) {
-			require.True(t, h.Add(Entry{Publisher: "a", ID: message.ID{Epoch: 1, Seq: 2 + 2*i}}))
+			require.True(t, h.Add(Entry{Publisher: "a", ID: message.ID{Epoch: 1, Seq: 2 + 2*i}}).New)
 		}
 		require.Equal(t, uint64(1), h.givenUp(time.Time{}))
 		require.Equal(t, uint64(1), h.givenUp(time.Now()))

@@ -19,6 +19,7 @@ type publisher struct {
 	held   []*record
 	bytes  int
 	active time.Time // when something new of it came last
+	heard  bool      // since CountAnew
 
 	index int           // in the heap of shares; -1 while it holds nothing
 	place *list.Element // among the silent
@@ -31,6 +32,9 @@ type epoch struct {
 	givenUp uint64 // how many of them were never had
 	// givenTo is the highest number given up.
 	givenTo uint64
+	// before is the last number had at CountAnew, since the first beyond that came
+	// after it (0 if none did), and missing how many from there on were never had.
+	before, since, missing uint64
 	// out is the highest number let go, and outAt when the youngest of all let
 	// go was received.
 	out   uint64
@@ -64,25 +68,90 @@ func (p *publisher) seen(id message.ID) bool {
 	return known && p.epochs[i].had.Contains(id.Seq)
 }
 
-// see notes a number of an epoch that is not too old. It returns how many
-// numbers that were never had are given up for it.
-func (p *publisher) see(id message.ID) (givenUp uint64) {
-	i, known := p.find(id.Epoch)
+// see notes a number of an epoch that is not too old. It returns by how many those
+// missing are more or fewer, and how many that were never had are given up.
+func (p *publisher) see(id message.ID) (missing int64, givenUp uint64) {
+	missing = p.epoch(id.Epoch).see(id.Seq)
+	p.heard = true
+	return missing, p.trim()
+}
+
+// epoch finds an epoch, or begins it.
+func (p *publisher) epoch(number uint64) *epoch {
+	i, known := p.find(number)
 	if !known {
-		p.epochs = slices.Insert(p.epochs, i, &epoch{number: id.Epoch})
+		p.epochs = slices.Insert(p.epochs, i, &epoch{number: number})
 	}
-	p.epochs[i].had.add(id.Seq)
-	if len(p.epochs) > MaxEpochs {
+	return p.epochs[i]
+}
+
+// see notes a number that was not had, and returns by how many those missing are
+// more or fewer.
+func (e *epoch) see(seq uint64) (missing int64) {
+	last := e.had.Last()
+	var gap uint64
+	switch {
+	case seq <= e.before:
+	case e.since == 0:
+		e.since = seq
+	case seq > last:
+		gap = seq - last - 1
+	case seq < e.since:
+		gap = Ranges{{seq, e.since}}.minus(e.had).size() - 1 // all but seq
+		e.since = seq
+	case e.missing > 0:
+		e.missing--
+		missing = -1
+	}
+	e.had.add(seq)
+	gap = min(gap, mostMissing)
+	e.missing += gap
+	return missing + int64(gap)
+}
+
+func (p *publisher) countAnew() {
+	p.heard = false
+	for _, e := range p.epochs {
+		e.before, e.since, e.missing = e.had.Last(), 0, 0
+	}
+}
+
+// join adds what another history knew of the publisher.
+func (p *publisher) join(o *publisher) (givenUp uint64) {
+	p.floor = max(p.floor, o.floor)
+	for _, x := range o.epochs {
+		i, known := p.find(x.number)
+		if !known {
+			p.epochs = slices.Insert(p.epochs, i, x)
+			continue
+		}
+		e := p.epochs[i]
+		e.had = e.had.plus(x.had)
+		e.givenUp += x.givenUp
+		e.givenTo, e.out = max(e.givenTo, x.givenTo), max(e.out, x.out)
+		e.outAt = latest(e.outAt, x.outAt)
+	}
+	p.epochs = slices.DeleteFunc(p.epochs, func(e *epoch) bool { return e.number <= p.floor })
+	p.active = latest(p.active, o.active)
+	return p.trim()
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// trim gives up the oldest epochs and the earliest gaps while there are too many. It
+// returns how many numbers that were never had are given up for it.
+func (p *publisher) trim() (givenUp uint64) {
+	for len(p.epochs) > MaxEpochs {
 		oldest := p.epochs[0]
 		givenUp += upTo(oldest.had.Last()).minus(oldest.had).size()
 		p.floor = oldest.number
 		p.epochs = slices.Delete(p.epochs, 0, 1)
 	}
-	return givenUp + p.bound()
-}
-
-// bound gives up the earliest gaps while there are too many.
-func (p *publisher) bound() (givenUp uint64) {
 	ranges := 0
 	for _, e := range p.epochs {
 		ranges += len(e.had)
@@ -98,6 +167,24 @@ func (p *publisher) bound() (givenUp uint64) {
 		}
 	}
 	return givenUp
+}
+
+// holding finds what is held under an ID.
+func (p *publisher) holding(id message.ID) *record {
+	if i, holds := slices.BinarySearchFunc(p.held, id, compareRecord); holds {
+		return p.held[i]
+	}
+	return nil
+}
+
+// cameAgain says whether what is held under an ID came only by replay until now.
+func (p *publisher) cameAgain(id message.ID) bool {
+	r := p.holding(id)
+	if r == nil || !r.Replayed {
+		return false
+	}
+	r.Replayed = false
+	return true
 }
 
 func compareRecord(r *record, id message.ID) int { return r.ID.Compare(id) }

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"sort"
@@ -51,6 +52,21 @@ func (r *Ranges) add(n uint64) {
 	default:
 		*r = slices.Insert(*r, i, Range{n, n})
 	}
+}
+
+// plus is what is in r or in other.
+func (r Ranges) plus(other Ranges) Ranges {
+	all := slices.Concat(r, other)
+	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
+	var sum Ranges
+	for _, a := range all {
+		if last := len(sum) - 1; last >= 0 && (sum[last].To >= a.From || sum[last].To == a.From-1) {
+			sum[last].To = max(sum[last].To, a.To)
+		} else {
+			sum = append(sum, a)
+		}
+	}
+	return sum
 }
 
 // minus is what is in r and not in other.

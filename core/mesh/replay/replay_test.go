@@ -105,7 +105,7 @@ func TestWhatIsOlderThanAskedForIsNoGap(t *testing.T) {
 		if seq <= 20 {
 			e.Received = time.Now().Add(-20 * time.Minute)
 		}
-		require.True(t, here.Add(e))
+		require.True(t, here.Add(e).New)
 	}
 	answer, got, err := fresh.sync(t, here.Host, replay.Ask{MaxAge: 10 * time.Minute})
 	require.NoError(t, err)

@@ -18,8 +18,9 @@ const DefaultFlushDelay = time.Second
 const (
 	// flushChanges is how many changes are stored without delay.
 	flushChanges = 1024
-	// maxChanges bounds those that wait for a store that takes none.
-	maxChanges = 1 << 16
+	// maxChanges bounds those that wait for a store that takes none: all that a
+	// history may hold, and as much again.
+	maxChanges = 2 * maxCount
 	// maxBackoff bounds the time between two tries of a store that fails.
 	maxBackoff = 30 * time.Second
 	// closeTimeout bounds the last flush.
@@ -80,14 +81,14 @@ func (s *store) forgottenKey() datastore.Key { return s.prefix.ChildString("f") 
 // storeEntry has an entry stored.
 func (h *History) storeEntry(r *record) {
 	if h.store != nil {
-		h.change(h.store.entryKey(r), func() []byte { return seal(r.append(nil)) })
+		h.change(h.store, h.store.entryKey(r), func() []byte { return seal(r.append(nil)) })
 	}
 }
 
 // unstoreEntry has an entry deleted.
 func (h *History) unstoreEntry(r *record) {
 	if h.store != nil {
-		h.change(h.store.entryKey(r), nil)
+		h.change(h.store, h.store.entryKey(r), nil)
 	}
 }
 
@@ -97,15 +98,31 @@ func (h *History) dirty(p *publisher) {
 	switch {
 	case h.store == nil:
 	case h.publishers[p.id] == p:
-		h.change(h.store.publisherKey(p.id), func() []byte { return seal(p.append(nil)) })
+		h.change(h.store, h.store.publisherKey(p.id), func() []byte { return seal(p.append(nil)) })
 	default:
-		h.change(h.store.publisherKey(p.id), nil)
-		h.change(h.store.forgottenKey(), func() []byte { return seal(h.forgotten.append(nil)) })
+		h.change(h.store, h.store.publisherKey(p.id), nil)
+		h.storeForgotten()
 	}
 }
 
-func (h *History) change(k datastore.Key, value func() []byte) {
-	s := h.store
+func (h *History) storeForgotten() {
+	h.change(h.store, h.store.forgottenKey(), func() []byte { return seal(h.forgotten.append(nil)) })
+}
+
+// storeAll has all that is remembered stored.
+func (h *History) storeAll() {
+	for _, r := range h.ages {
+		h.storeEntry(r)
+	}
+	for _, p := range h.publishers {
+		h.dirty(p)
+	}
+	if h.forgotten.publishers > 0 {
+		h.storeForgotten()
+	}
+}
+
+func (h *History) change(s *store, k datastore.Key, value func() []byte) {
 	if _, known := s.changes[k]; !known && len(s.changes) >= maxChanges {
 		h.stats.Unwritten++
 		return
@@ -117,9 +134,8 @@ func (h *History) change(k datastore.Key, value func() []byte) {
 	}
 }
 
-// writeBehind stores what changes, until Close.
-func (h *History) writeBehind(ctx context.Context) {
-	s := h.store
+// writeBehind stores what changes, until s is closed.
+func (h *History) writeBehind(ctx context.Context, s *store) {
 	defer close(s.done)
 	delay := s.delay
 	for stopping := false; !stopping; {
@@ -130,7 +146,7 @@ func (h *History) writeBehind(ctx context.Context) {
 			}
 		}
 		stopping = s.linger(delay)
-		if s.err = h.flush(ctx); s.err == nil {
+		if s.err = h.flush(ctx, s); s.err == nil {
 			delay = s.delay
 			continue
 		}
@@ -171,12 +187,12 @@ type change struct {
 }
 
 // flush stores the changes that wait.
-func (h *History) flush(ctx context.Context) error {
-	all := h.gather()
+func (h *History) flush(ctx context.Context, s *store) error {
+	all := h.gather(s)
 	if len(all) == 0 {
 		return nil
 	}
-	err := h.store.write(ctx, all)
+	err := s.write(ctx, all)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err == nil {
@@ -185,30 +201,30 @@ func (h *History) flush(ctx context.Context) error {
 	}
 	h.stats.WriteFailures++
 	for _, c := range all {
-		if _, newer := h.store.changes[c.key]; newer {
+		if _, newer := s.changes[c.key]; newer {
 			continue
 		}
 		var value func() []byte
 		if c.value != nil {
 			value = func() []byte { return c.value }
 		}
-		h.change(c.key, value)
+		h.change(s, c.key, value)
 	}
 	return err
 }
 
-func (h *History) gather() []change {
+func (h *History) gather(s *store) []change {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	all := make([]change, 0, len(h.store.changes))
-	for k, value := range h.store.changes {
+	all := make([]change, 0, len(s.changes))
+	for k, value := range s.changes {
 		c := change{key: k}
 		if value != nil {
 			c.value = value()
 		}
 		all = append(all, c)
 	}
-	clear(h.store.changes)
+	clear(s.changes)
 	return all
 }
 

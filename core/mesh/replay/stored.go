@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -130,103 +131,130 @@ func (f *forgotten) decode(b []byte) error {
 	return err
 }
 
-// load reads what is stored, within the limits. The history is not shared yet.
-func (h *History) load(ctx context.Context) error {
-	results, err := h.store.ds.Query(ctx, query.Query{Prefix: h.store.prefix.String()})
+// stored is what a store has of a history.
+type stored struct {
+	publishers []*publisher
+	records    []*record
+	forgotten  forgotten
+	damaged    map[datastore.Key]error
+}
+
+// load reads all that a store has of the history.
+func (s *store) load(ctx context.Context) (found stored, err error) {
+	results, err := s.ds.Query(ctx, query.Query{Prefix: s.prefix.String()})
 	if err != nil {
-		return err
+		return found, err
 	}
 	defer results.Close()
-	var publishers []*publisher
-	var records []*record
+	found.damaged = make(map[datastore.Key]error)
 	for {
 		result, ok := results.NextSync()
 		if !ok {
-			break
+			return found, nil
 		}
 		if result.Error != nil {
-			return result.Error
+			return found, result.Error
 		}
 		key := datastore.RawKey(result.Key)
-		p, r, err := h.read(key, result.Value)
-		switch {
-		case err != nil:
-			h.stats.Damaged++
-			h.log.Warn("replay: a damaged record in the store is deleted", "key", key, "err", err)
-			h.change(key, nil)
-		case p != nil:
-			publishers = append(publishers, p)
-		case r != nil:
-			records = append(records, r)
+		if err := found.read(s, key, result.Value); err != nil {
+			found.damaged[key] = err
 		}
 	}
-	h.restore(publishers, records)
-	return nil
 }
 
-// read opens one value of the store; both are nil for the count of the
-// forgotten.
-func (h *History) read(key datastore.Key, value []byte) (p *publisher, r *record, err error) {
+// read takes in one value of a store.
+func (f *stored) read(s *store, key datastore.Key, value []byte) error {
 	b, err := unseal(value)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	want := key
-	switch kind, _, _ := strings.Cut(strings.TrimPrefix(key.String(), h.store.prefix.String()+"/"), "/"); kind {
+	belongs := func(want datastore.Key) error {
+		if want != key {
+			return fmt.Errorf("%w: it belongs under %s", errMalformed, want)
+		}
+		return nil
+	}
+	switch kind, _, _ := strings.Cut(strings.TrimPrefix(key.String(), s.prefix.String()+"/"), "/"); kind {
 	case "e":
-		if r, err = decodeRecord(b); err == nil {
-			want = h.store.entryKey(r)
+		r, err := decodeRecord(b)
+		if err == nil {
+			err = belongs(s.entryKey(r))
 		}
+		if err == nil {
+			f.records = append(f.records, r)
+		}
+		return err
 	case "p":
-		if p, err = decodeStoredPublisher(b); err == nil {
-			want = h.store.publisherKey(p.id)
+		p, err := decodeStoredPublisher(b)
+		if err == nil {
+			err = belongs(s.publisherKey(p.id))
 		}
+		if err == nil {
+			f.publishers = append(f.publishers, p)
+		}
+		return err
 	case "f":
-		err = h.forgotten.decode(b)
-	default:
-		err = fmt.Errorf("%w: not of a kind that is known", errMalformed)
+		return f.forgotten.decode(b)
 	}
-	if err == nil && want != key {
-		err = fmt.Errorf("%w: it belongs under %s", errMalformed, want)
-	}
-	return p, r, err
+	return fmt.Errorf("%w: not of a kind that is known", errMalformed)
 }
 
-// restore puts together what was stored.
-func (h *History) restore(publishers []*publisher, records []*record) {
-	now := time.Now()
-	slices.SortFunc(publishers, func(a, b *publisher) int { return a.active.Compare(b.active) })
-	for _, p := range publishers {
-		h.remember(p)
+// restore joins what was stored to what is remembered. The limits are still to be
+// kept.
+func (h *History) restore(found stored) {
+	for key, err := range found.damaged {
+		h.stats.Damaged++
+		h.log.Warn("replay: a damaged record in the store is deleted", "key", key, "err", err)
+		h.change(h.store, key, nil)
 	}
-	slices.SortFunc(records, func(a, b *record) int { return a.Received.Compare(b.Received) })
-	for _, r := range records {
+	h.forgotten.join(found.forgotten)
+	for _, p := range found.publishers {
+		if known := h.publishers[p.id]; known != nil {
+			h.stats.GivenUp += known.join(p)
+		} else {
+			h.remember(p)
+		}
+	}
+	now := time.Now()
+	slices.SortFunc(found.records, func(a, b *record) int { return a.Received.Compare(b.Received) })
+	for _, r := range found.records {
 		if r.Received.After(now) {
 			r.Received = now // the clock went back
 		}
-		p := h.publishers[r.Publisher]
-		if p == nil { // its record was damaged, or not yet written
-			p = h.remember(&publisher{id: r.Publisher, active: r.Received})
-		}
-		if r.ID.Epoch <= p.lowest() && !p.seen(r.ID) {
-			h.unstoreEntry(r)
-			continue
-		}
-		if !p.seen(r.ID) {
-			h.stats.GivenUp += p.see(r.ID)
-			h.dirty(p)
-		}
-		r.publisher = p
-		h.hold(r)
-		h.stats.Loaded++
-	}
-	for len(h.publishers) > h.limits.Publishers {
-		h.forget(h.silent.Front().Value.(*publisher))
+		h.restoreRecord(r)
 	}
 	for _, p := range h.publishers {
 		h.dropBelowFloor(p)
 	}
-	h.expire(now)
-	h.fit()
-	h.schedule(now)
+	h.sortSilent()
+}
+
+func (h *History) restoreRecord(r *record) {
+	p := h.publishers[r.Publisher]
+	if p == nil { // its record was damaged, or not yet written
+		p = h.remember(&publisher{id: r.Publisher, active: r.Received})
+	}
+	switch {
+	case p.holding(r.ID) != nil:
+		return // it came meanwhile
+	case p.seen(r.ID):
+	case r.ID.Epoch <= p.lowest():
+		h.unstoreEntry(r)
+		return
+	default:
+		p.epoch(r.ID.Epoch).had.add(r.ID.Seq)
+		h.stats.GivenUp += p.trim()
+		h.dirty(p)
+	}
+	r.publisher = p
+	h.hold(r)
+	h.stats.Loaded++
+}
+
+// sortSilent puts the publishers in the order in which they were last heard.
+func (h *History) sortSilent() {
+	all := slices.SortedFunc(maps.Values(h.publishers), func(a, b *publisher) int { return a.active.Compare(b.active) })
+	for _, p := range all {
+		h.silent.MoveToBack(p.place)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -72,10 +73,10 @@ func (b *mortalBatch) Commit(ctx context.Context) error {
 
 func TestHistoryIsThereAgainAfterARestart(t *testing.T) {
 	db := newMemory()
-	opts := replay.HistoryOptions{Limits: replay.Limits{Count: 10, Publishers: 2}, Store: db}
+	opts := replay.HistoryOptions{Limits: replay.Limits{Count: 10}, Store: db}.OfPublishers(2)
 	here := openHistory(t, opts)
 	a, b := newPublisher(t), newPublisher(t)
-	require.True(t, here.Add(unsigned("forgotten", 1, 1, 10)))
+	require.True(t, here.Add(unsigned("forgotten", 1, 1, 10)).New)
 	a.add(here, 1, 1, 3)
 	a.add(here, 2, 5, 9)
 	b.add(here, 7, 1, 20)
@@ -89,7 +90,7 @@ func TestHistoryIsThereAgainAfterARestart(t *testing.T) {
 	require.EqualValues(t, before.Entries, after.Loaded)
 	require.Equal(t, before.Bytes, after.Bytes)
 	require.Zero(t, after.Damaged)
-	require.False(t, again.Add(b.entry(7, 1)), "what was let go is known still")
+	require.False(t, again.Add(b.entry(7, 1)).New, "what was let go is known still")
 
 	away := newNode(t, replay.Limits{}, nil)
 	server := newNode(t, replay.Limits{}, func(o *replay.Options) {
@@ -128,7 +129,7 @@ func TestHistoryMakesSenseWhicheverWriteWasTheLast(t *testing.T) {
 	}
 	all := openHistory(t, replay.HistoryOptions{})
 	for _, e := range entries {
-		require.True(t, all.Add(e))
+		require.True(t, all.Add(e).New)
 	}
 	limits := replay.Limits{Count: 6}
 	for writes := 0; ; writes++ {
@@ -138,7 +139,7 @@ func TestHistoryMakesSenseWhicheverWriteWasTheLast(t *testing.T) {
 			h, err := replay.Open(context.Background(), topic(typ), replay.HistoryOptions{Limits: limits, Store: db, FlushDelay: time.Millisecond})
 			require.NoError(t, err)
 			for i, e := range entries {
-				require.True(t, h.Add(e))
+				require.True(t, h.Add(e).New)
 				if i%4 == 3 {
 					time.Sleep(10 * time.Millisecond)
 					synctest.Wait()
@@ -181,7 +182,7 @@ func TestStoreThatFailsForAWhileMissesNothingInTheEnd(t *testing.T) {
 		h, err := replay.Open(context.Background(), topic(typ), replay.HistoryOptions{Store: db, FlushDelay: time.Second})
 		require.NoError(t, err)
 		for seq := range uint64(100) {
-			require.True(t, h.Add(unsigned("p", 1, seq+1, 10)))
+			require.True(t, h.Add(unsigned("p", 1, seq+1, 10)).New)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -203,7 +204,7 @@ func TestStoreThatFailsForAWhileMissesNothingInTheEnd(t *testing.T) {
 func TestStoreThatNeverTakesAnythingIsAnErrorOfClose(t *testing.T) {
 	h, err := replay.Open(context.Background(), topic(typ), replay.HistoryOptions{Store: newMortal(0)})
 	require.NoError(t, err)
-	require.True(t, h.Add(unsigned("p", 1, 1, 10)))
+	require.True(t, h.Add(unsigned("p", 1, 1, 10)).New)
 	require.ErrorIs(t, h.Close(), errDead)
 	require.ErrorIs(t, h.Close(), errDead)
 }
@@ -227,9 +228,9 @@ func TestStoreThatHangsDoesNotHoldUpCloseForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, err := replay.Open(context.Background(), topic(typ), replay.HistoryOptions{Store: hanging{newMemory()}})
 		require.NoError(t, err)
-		require.True(t, h.Add(unsigned("p", 1, 1, 10)))
+		require.True(t, h.Add(unsigned("p", 1, 1, 10)).New)
 		time.Sleep(time.Minute)
-		require.True(t, h.Add(unsigned("p", 1, 2, 10)), "nor those who add")
+		require.True(t, h.Add(unsigned("p", 1, 2, 10)).New, "nor those who add")
 		require.ErrorContains(t, h.Close(), "does not answer")
 	})
 }
@@ -240,7 +241,7 @@ func TestDamagedRecordsAreCountedDeletedAndCostNothingElse(t *testing.T) {
 	p := newPublisher(t)
 	fill := openHistory(t, replay.HistoryOptions{Store: db})
 	p.add(fill, 1, 1, 20)
-	require.True(t, fill.Add(unsigned("q", 1, 1, 10)))
+	require.True(t, fill.Add(unsigned("q", 1, 1, 10)).New)
 	require.NoError(t, fill.Close())
 
 	results, err := db.Query(ctx, query.Query{Orders: []query.Order{query.OrderByKey{}}})
@@ -281,6 +282,20 @@ func TestDamagedRecordsAreCountedDeletedAndCostNothingElse(t *testing.T) {
 	require.EqualValues(t, 21-lost, again.Stats().Loaded)
 }
 
+// deleteUnder deletes what a store has under keys with such a part.
+func deleteUnder(t *testing.T, db datastore.Datastore, part string) {
+	t.Helper()
+	results, err := db.Query(t.Context(), query.Query{KeysOnly: true})
+	require.NoError(t, err)
+	all, err := results.Rest()
+	require.NoError(t, err)
+	for _, e := range all {
+		if strings.Contains(e.Key, part) {
+			require.NoError(t, db.Delete(t.Context(), datastore.RawKey(e.Key)))
+		}
+	}
+}
+
 // parent leaves out the last parts of a key.
 func parent(key string, n int) string {
 	k := datastore.RawKey(key)
@@ -295,12 +310,12 @@ func TestSmallerLimitsHoldAfterARestart(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{Store: db})
 	for i := range 5 {
 		for seq := range uint64(20) {
-			require.True(t, h.Add(unsigned(fmt.Sprint(i), 1, seq+1, 10)))
+			require.True(t, h.Add(unsigned(fmt.Sprint(i), 1, seq+1, 10)).New)
 		}
 	}
 	require.NoError(t, h.Close())
 	for range 2 {
-		h = openHistory(t, replay.HistoryOptions{Store: db, Limits: replay.Limits{Count: 12, Publishers: 3}})
+		h = openHistory(t, replay.HistoryOptions{Store: db, Limits: replay.Limits{Count: 12}}.OfPublishers(3))
 		require.Equal(t, 12, h.Stats().Entries)
 		require.Equal(t, 3, h.Stats().Publishers)
 		require.NoError(t, h.Close())

@@ -279,7 +279,8 @@ func (y *syncing) take(ctx context.Context, msg *message.Message, e *wireEntry) 
 		y.s.stats.unwanted.Add(1)
 		return
 	}
-	if !y.history.Add(Entry{Publisher: msg.From, ID: msg.ID, Received: time.Now().Add(-e.age), Signed: e.signed}) {
+	entry := Entry{Publisher: msg.From, ID: msg.ID, Replayed: true, Received: time.Now().Add(-e.age), Signed: e.signed}
+	if !y.history.Add(entry).New {
 		y.answer.Repeated++
 		y.s.stats.repeated.Add(1)
 		return

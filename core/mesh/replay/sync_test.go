@@ -80,7 +80,7 @@ func TestEntryLargerThanTheAskerTakesIsAGap(t *testing.T) {
 	p := newPublisher(t)
 	p.add(here.History, 1, 1, 1)
 	large := message.Message{ID: message.ID{Epoch: 1, Seq: 2}, Data: make([]byte, 1000)}
-	require.True(t, here.Add(replay.Entry{Publisher: p.id, ID: large.ID, Signed: p.sign(large.Append(nil), nil)}))
+	require.True(t, here.Add(replay.Entry{Publisher: p.id, ID: large.ID, Signed: p.sign(large.Append(nil), nil)}).New)
 	answer, got, err := fresh.sync(t, here.Host, replay.Ask{})
 	require.NoError(t, err)
 	require.Equal(t, numbers(1, 1, 1), got.ids(p.id))
@@ -373,7 +373,7 @@ func TestPublishersWithManyGapsDoNotStopCatchingUp(t *testing.T) {
 	here, away := newNode(t, replay.Limits{}, nil), newNode(t, replay.Limits{}, nil)
 	for i := range 900 {
 		for n := range uint64(replay.MaxRanges) {
-			require.True(t, away.Add(unsigned(fmt.Sprint("many", i), 1<<60, 1<<60+n<<56, 1)))
+			require.True(t, away.Add(unsigned(fmt.Sprint("many", i), 1<<60, 1<<60+n<<56, 1)).New)
 		}
 	}
 	require.Greater(t, len(replay.AskFrame(typ, away.Cursors())), replay.MaxAsk)

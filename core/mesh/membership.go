@@ -1,0 +1,167 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// membership is a topic's place in GossipSub: whether the peers are told that this
+// node is on it, and which of them are.
+type membership struct {
+	t *topic
+
+	op        sync.Mutex // makes joining, announcing and leaving one step each
+	handle    *pubsub.Topic
+	events    *pubsub.TopicEventHandler
+	announced int    // reasons to be on the topic
+	quiet     func() // takes the announcement back
+
+	mu     sync.Mutex           // never held while GossipSub is called
+	joined chan struct{}        // closed when a peer may have become one to send to, and replaced
+	on     map[peer.ID]struct{} // connected peers that are on the topic
+}
+
+// join has the node publish to the topic; it is not announced yet. op is held.
+func (s *membership) join() error {
+	handle, err := s.t.m.ps.Join(s.t.m.prefix + s.t.typ)
+	if err != nil {
+		return err
+	}
+	events, err := handle.EventHandler()
+	if err != nil {
+		return errors.Join(err, handle.Close())
+	}
+	s.handle, s.events = handle, events
+	return nil
+}
+
+// leave ends what join began, after watch; op is held.
+func (s *membership) leave() {
+	s.events.Cancel()
+	if err := s.handle.Close(); err != nil && s.t.m.ctx.Err() == nil {
+		s.t.m.log.Error("a topic does not close", "type", s.t.typ, "err", err)
+	}
+}
+
+// announce tells the peers that this node is on the topic: from now on it hears
+// what is said there and passes it on. Each call wants one of unannounce.
+func (s *membership) announce() error {
+	s.op.Lock()
+	defer s.op.Unlock()
+	if s.announced == 0 {
+		s.t.history.listen(time.Now())
+		quiet, err := s.handle.Relay()
+		if err != nil {
+			s.t.history.unlisten()
+			return s.t.m.closedOr(fmt.Errorf("announce %q: %w", s.t.typ, err))
+		}
+		s.quiet = quiet
+	}
+	s.announced++
+	return nil
+}
+
+func (s *membership) unannounce() {
+	s.op.Lock()
+	defer s.op.Unlock()
+	s.announced--
+	if s.announced == 0 {
+		s.quiet()
+		s.t.history.unlisten()
+	}
+}
+
+// watch hears of the peers that come to the topic and leave it.
+func (s *membership) watch(ctx context.Context) {
+	for {
+		e, err := s.events.NextPeerEvent(ctx)
+		if err != nil {
+			return
+		}
+		switch e.Type {
+		case pubsub.PeerJoin:
+			s.came(e.Peer)
+		case pubsub.PeerLeave:
+			s.left(e.Peer)
+		}
+	}
+}
+
+// came is told that a peer is on the topic.
+func (s *membership) came(p peer.ID) {
+	carrier := s.t.m.isCarrier(p)
+	s.mu.Lock()
+	alone := len(s.on) == 0
+	s.on[p] = struct{}{}
+	s.wake()
+	s.mu.Unlock()
+	now := time.Now()
+	s.t.history.peerCame(alone, now)
+	if alone {
+		s.t.presence.answerSoon(now)
+	}
+	if alone || carrier {
+		s.t.presence.askSoon(now) // others may be behind it
+	}
+}
+
+// left is told that a peer is no longer on the topic, as far as this node's
+// connections go.
+func (s *membership) left(p peer.ID) {
+	s.mu.Lock()
+	delete(s.on, p)
+	s.mu.Unlock()
+	if s.t.presence.vanished(p, time.Now()) {
+		s.t.presence.tell(message.Who, []byte(p))
+	}
+}
+
+// wake has those look again who wait for a peer to send to; mu is held.
+func (s *membership) wake() {
+	close(s.joined)
+	s.joined = make(chan struct{})
+}
+
+// waiting is closed when a peer may have become one to send to.
+func (s *membership) waiting() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joined
+}
+
+// wakeFor is told that what is sent to p goes out from now on: it may have been
+// on the topic before.
+func (m *Mesh) wakeFor(p peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.topics {
+		t.members.mu.Lock()
+		if _, on := t.members.on[p]; on {
+			t.members.wake()
+		}
+		t.members.mu.Unlock()
+	}
+}
+
+// peers lists the connected peers that are on the topic.
+func (s *membership) peers() []peer.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.on))
+}
+
+func (s *membership) isAlone() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.on) == 0
+}

@@ -1,0 +1,430 @@
+package replay
+
+import (
+	"container/heap"
+	"container/list"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// HistoryOptions configure a History. The zero value is usable.
+type HistoryOptions struct {
+	Limits Limits
+	// Store keeps the history over restarts; if nil, nothing does. Several
+	// histories, of different names, may share one. It is not closed.
+	Store datastore.Batching
+	// FlushDelay is the longest that a change waits to be stored. If zero,
+	// DefaultFlushDelay.
+	FlushDelay time.Duration
+	// Logger receives what the history has to say. If nil, nothing is logged.
+	Logger *slog.Logger
+
+	publishers int // tests have fewer; if zero, mostPublishers
+}
+
+// History is the bounded memory of one type's broadcasts, and the only judge of
+// what is new. When it is full, the publisher that takes the largest share of its
+// room gives up its oldest, so that one who floods displaces only itself. All
+// methods may be called concurrently.
+type History struct {
+	log *slog.Logger
+
+	keeping sync.Mutex // makes a change of store one step
+
+	mu         sync.Mutex
+	store      *store // nil where nothing is stored; changed while keeping is held, too
+	limits     Limits
+	most       int // publishers
+	publishers map[peer.ID]*publisher
+	silent     list.List // of *publisher, the longest silent first
+	shares     shareHeap
+	ages       ageHeap
+	bytes      int
+	forgotten  forgotten
+	stats      HistoryStats
+	timer      *time.Timer // not nil while it is set
+	due        time.Time   // when the timer fires
+	closed     bool
+
+	ticking sync.WaitGroup
+	once    sync.Once
+	err     error
+}
+
+// HistoryStats is what a History holds now and what became of the rest since
+// it was opened.
+type HistoryStats struct {
+	Entries    int // held now
+	Bytes      int // of what is held now
+	Publishers int // remembered now
+
+	// Missing is how many are known to have been published and were never had,
+	// as far as CountAnew says. Those given up count.
+	Missing uint64
+
+	Added    uint64 // were new
+	Repeated uint64 // were not: had before, or given up
+	Refused  uint64 // of an epoch let go, or with an ID or a publisher that none can be
+	Aged     uint64 // let go because of Limits.Age
+	Evicted  uint64 // let go because of Limits.Count, Limits.Bytes or MaxEpochs, or with their publisher
+	GivenUp  uint64 // never had and no longer asked for, because of MaxRanges or MaxEpochs
+	Forgot   uint64 // publishers let go because there were too many
+
+	Loaded        uint64 // entries found in the store
+	Damaged       uint64 // records in the store that could not be read, and were deleted
+	Written       uint64 // changes stored
+	WriteFailures uint64 // batches that the store did not take; they are tried again
+	Unwritten     uint64 // changes given up because the store took none for too long
+}
+
+// Open makes a history and keeps it as Keep does.
+func Open(ctx context.Context, name string, opts HistoryOptions) (*History, error) {
+	h := &History{log: opts.Logger, most: opts.publishers, publishers: make(map[peer.ID]*publisher)}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	if h.most == 0 {
+		h.most = mostPublishers
+	}
+	if err := h.Keep(ctx, name, opts); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Keep changes the limits of a history and where it is stored, and loses nothing
+// that is within the new limits: what the store has of that name (give the topic of
+// the broadcasts) is joined to what the history remembers, and all of it is stored
+// there from now on. What was stored under another name stays there as it is; under
+// the same name only the limits change. Without opts.Store nothing is stored any
+// more. ctx bounds the loading.
+//
+// It fails where the limits are none, where the store cannot be read, and after
+// Close; the history is then as it was. A damaged record in the store is logged,
+// counted and deleted.
+func (h *History) Keep(ctx context.Context, name string, opts HistoryOptions) error {
+	limits, err := opts.Limits.withDefaults()
+	if err != nil {
+		return err
+	}
+	h.keeping.Lock()
+	defer h.keeping.Unlock()
+	var s *store
+	var found stored
+	if opts.Store != nil {
+		s = newStore(opts.Store, name, opts.FlushDelay)
+		if h.store != nil && h.store.prefix == s.prefix {
+			return h.SetLimits(limits)
+		}
+		if found, err = s.load(ctx); err != nil {
+			return fmt.Errorf("load the history of %q: %w", name, err)
+		}
+	}
+	old, err := h.keepIn(s, found, limits)
+	if err != nil || old == nil {
+		return err
+	}
+	if err := old.close(); err != nil {
+		h.log.Warn("replay: the store that a history was kept in does not take the last of it", "err", err)
+	}
+	return nil
+}
+
+// keepIn puts a store in the place of another.
+func (h *History) keepIn(s *store, found stored, limits Limits) (old *store, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return nil, ErrClosed
+	}
+	old, h.store = h.store, s
+	if s != nil {
+		h.storeAll()
+		h.restore(found)
+		run, cancel := context.WithCancel(context.Background()) // for as long as it is open
+		s.cancel = cancel
+		go h.writeBehind(run, s)
+	}
+	h.limit(limits)
+	return old, nil
+}
+
+// Added is what a history says of a broadcast that was added.
+type Added struct {
+	// New says that it was not had before, nor given up. Of what is new but does
+	// not fit the limits only the number is remembered.
+	New bool
+	// Hole says that it is new and others before it are missing, which were not
+	// known to be.
+	Hole bool
+	// First says that it is new and the first of its publisher since CountAnew.
+	First bool
+	// Again says that it is not new, and that it came only by replay before:
+	// others may have it from nobody else.
+	Again bool
+}
+
+// Add remembers e, and says what it is to this history. An ID's parts are both at
+// least 1; what is of an epoch that was let go, or of a history that is closed, is
+// not new.
+func (h *History) Add(e Entry) Added {
+	now := time.Now()
+	if e.Received.IsZero() || e.Received.After(now) {
+		e.Received = now
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return Added{}
+	}
+	h.expire(now)
+	p, added := h.see(e.Publisher, e.ID, now)
+	if !added.New {
+		added.Again = p != nil && !e.Replayed && p.cameAgain(e.ID)
+		return added
+	}
+	r := &record{Entry: e, publisher: p}
+	h.hold(r)
+	h.storeEntry(r)
+	h.expire(now) // it may be too old itself
+	h.fit()
+	h.schedule(now)
+	return added
+}
+
+// Skip remembers that id was had, as Add does, but not the broadcast itself. It says
+// whether it was new.
+func (h *History) Skip(publisher peer.ID, id message.ID) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return false
+	}
+	_, added := h.see(publisher, id, time.Now())
+	return added.New
+}
+
+// CountAnew begins to count anew what is missing: what is now, and whatever comes
+// before the next broadcast of each publisher, is not. It is for who comes to a
+// topic, or leaves it. What is new stays as it is.
+func (h *History) CountAnew() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.stats.Missing = 0
+	for _, p := range h.publishers {
+		p.countAnew()
+	}
+}
+
+// see notes a number. The publisher is nil where none can have it, or it is of an
+// epoch that was let go.
+func (h *History) see(id peer.ID, n message.ID, now time.Time) (*publisher, Added) {
+	p := h.publishers[id]
+	if len(id) > maxPublisherID || n.Epoch == 0 || n.Seq == 0 || p != nil && n.Epoch <= p.lowest() {
+		h.stats.Refused++
+		return nil, Added{}
+	}
+	if p == nil {
+		for len(h.publishers) >= h.most {
+			h.forget(h.silent.Front().Value.(*publisher))
+		}
+		p = h.remember(&publisher{id: id})
+	}
+	if p.seen(n) {
+		h.stats.Repeated++
+		return p, Added{}
+	}
+	first := !p.heard
+	missing, givenUp := p.see(n)
+	h.stats.Missing = uint64(max(int64(h.stats.Missing)+missing, 0))
+	h.stats.GivenUp += givenUp
+	h.dropBelowFloor(p)
+	h.stats.Added++
+	p.active = now
+	h.silent.MoveToBack(p.place)
+	h.dirty(p)
+	return p, Added{New: true, Hole: missing > 0, First: first}
+}
+
+// dropBelowFloor lets go of what is of epochs that were let go.
+func (h *History) dropBelowFloor(p *publisher) {
+	for len(p.held) > 0 && p.held[0].ID.Epoch <= p.floor {
+		h.stats.Evicted++
+		h.drop(p.held[0])
+	}
+}
+
+func (h *History) remember(p *publisher) *publisher {
+	p.index = -1
+	p.place = h.silent.PushBack(p)
+	h.publishers[p.id] = p
+	return p
+}
+
+// hold takes in a record whose number has been noted.
+func (h *History) hold(r *record) {
+	p := r.publisher
+	p.insert(r)
+	h.bytes += len(r.Signed)
+	heap.Push(&h.ages, r)
+	h.shares.update(p)
+}
+
+// drop lets a record go; its number stays known.
+func (h *History) drop(r *record) {
+	p := r.publisher
+	p.remove(r)
+	h.bytes -= len(r.Signed)
+	heap.Remove(&h.ages, r.index)
+	h.shares.update(p)
+	h.dirty(p)
+	h.unstoreEntry(r)
+}
+
+// forget lets go of all that is known of a publisher.
+func (h *History) forget(p *publisher) {
+	for len(p.held) > 0 {
+		h.stats.Evicted++
+		h.drop(p.held[len(p.held)-1])
+	}
+	delete(h.publishers, p.id)
+	h.silent.Remove(p.place)
+	h.stats.Forgot++
+	h.forgotten.add(p)
+	h.dirty(p)
+}
+
+// forgotten is what is left of the publishers let go of. It is stored.
+type forgotten struct {
+	publishers uint64
+	active     time.Time // when something new of any of them came last
+}
+
+func (f *forgotten) add(p *publisher) { f.join(forgotten{1, p.active}) }
+
+func (f *forgotten) join(o forgotten) {
+	f.publishers += o.publishers
+	f.active = latest(f.active, o.active)
+}
+
+// expire lets go of what is too old.
+func (h *History) expire(now time.Time) {
+	for len(h.ages) > 0 && now.Sub(h.ages[0].Received) > h.limits.Age {
+		h.stats.Aged++
+		h.drop(h.ages[0])
+	}
+}
+
+// fit lets go of what is too much.
+func (h *History) fit() {
+	for len(h.ages) > h.limits.Count || h.bytes > h.limits.Bytes {
+		h.stats.Evicted++
+		h.drop(h.shares.all[0].held[0])
+	}
+}
+
+// minTick keeps the timer from firing for each entry of many.
+const minTick = 100 * time.Millisecond
+
+// schedule sets the timer for the next entry that will be too old.
+func (h *History) schedule(now time.Time) {
+	if len(h.ages) == 0 {
+		return
+	}
+	wait := max(h.ages[0].Received.Add(h.limits.Age).Sub(now), minTick)
+	if h.timer != nil {
+		// A replayed entry may be older than all before it.
+		if !now.Add(wait).Before(h.due) || !h.timer.Stop() {
+			return
+		}
+		h.ticking.Done()
+	}
+	h.due = now.Add(wait)
+	h.ticking.Add(1)
+	h.timer = time.AfterFunc(wait, func() {
+		defer h.ticking.Done()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.timer = nil
+		if !h.closed {
+			now := time.Now()
+			h.expire(now)
+			h.schedule(now)
+		}
+	})
+}
+
+// Stats is a snapshot.
+func (h *History) Stats() HistoryStats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.stats
+	s.Entries, s.Bytes, s.Publishers = len(h.ages), h.bytes, len(h.publishers)
+	return s
+}
+
+// Limits are the bounds in force.
+func (h *History) Limits() Limits {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.limits
+}
+
+// SetLimits changes the bounds, and forgets at once the messages beyond them.
+// Of limits that Open refuses it changes nothing.
+func (h *History) SetLimits(limits Limits) error {
+	limits, err := limits.withDefaults()
+	if err != nil {
+		return err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return ErrClosed
+	}
+	h.limit(limits)
+	return nil
+}
+
+// limit has the limits hold.
+func (h *History) limit(limits Limits) {
+	h.limits, h.shares.limits = limits, limits
+	heap.Init(&h.shares)
+	now := time.Now()
+	for len(h.publishers) > h.most {
+		h.forget(h.silent.Front().Value.(*publisher))
+	}
+	h.expire(now)
+	h.fit()
+	h.schedule(now)
+}
+
+// Close stores what is not yet stored and lets go of the store; the error says
+// what could not be stored. It waits for all that the history runs, at most
+// closeTimeout. Later and concurrent calls return the same. What is in memory
+// can still be read.
+func (h *History) Close() error {
+	h.once.Do(func() {
+		h.mu.Lock()
+		h.closed = true
+		if h.timer != nil && h.timer.Stop() {
+			h.ticking.Done()
+		}
+		h.mu.Unlock()
+		h.ticking.Wait()
+		h.keeping.Lock() // what is being kept is in place
+		defer h.keeping.Unlock()
+		if h.store != nil {
+			h.err = h.store.close()
+		}
+	})
+	return h.err
+}

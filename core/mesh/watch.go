@@ -1,0 +1,171 @@
+package mesh
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Change is a peer that has come to a type, or has left it.
+type Change struct {
+	Peer   peer.ID
+	Joined bool
+}
+
+// Presence watches who is on a type: which other peers are subscribed to it,
+// connected to this node or not. One that leaves is known to have left at once,
+// and one that vanishes as soon as its connection to this node ends; where it was
+// connected to others, 3 seconds after they notice, and at the latest after 75
+// seconds. Who is there is asked every 30 seconds, by one watcher for all. At most
+// 4096 peers are known of a type; more are counted in Stats.
+//
+// All methods may be called concurrently.
+type Presence struct {
+	t      *topic
+	ready  chan struct{} // holds a token after waits grew
+	closed chan struct{}
+	once   sync.Once
+
+	// Guarded by the mutex of the topic's presence.
+	told  map[peer.ID]struct{} // who the reader was told is there
+	waits []peer.ID            // of whom there may be news
+	among map[peer.ID]struct{} // waits, as a set
+}
+
+// Presence begins to watch a type. Those who are there already are told of as
+// joining. Errors are those of Subscribe.
+func (m *Mesh) Presence(typ string) (*Presence, error) {
+	if err := message.CheckType(typ); err != nil {
+		return nil, fmt.Errorf("presence: %w", err)
+	}
+	t, err := m.use(typ)
+	if err != nil {
+		return nil, fmt.Errorf("presence of %q: %w", typ, err)
+	}
+	if err := t.members.announce(); err != nil {
+		t.release()
+		return nil, fmt.Errorf("presence of %q: %w", typ, err)
+	}
+	return t.presence.watch(), nil
+}
+
+// note has the reader look at a peer; presence.mu is held.
+func (w *Presence) note(id peer.ID) {
+	if _, waits := w.among[id]; waits {
+		return
+	}
+	w.among[id] = struct{}{}
+	w.waits = append(w.waits, id)
+	w.wake()
+}
+
+// unnote spares a slow reader a peer that came and left meanwhile, so that what
+// waits is bounded; presence.mu is held.
+func (w *Presence) unnote(id peer.ID) {
+	if _, told := w.told[id]; told {
+		return
+	}
+	delete(w.among, id)
+	if len(w.waits) > 2*len(w.among)+16 {
+		w.waits = slices.DeleteFunc(w.waits, func(id peer.ID) bool {
+			_, waits := w.among[id]
+			return !waits
+		})
+	}
+}
+
+func (w *Presence) wake() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Now lists the peers that are on the type, in the order of their ids.
+func (w *Presence) Now() []peer.ID {
+	w.t.presence.mu.Lock()
+	defer w.t.presence.mu.Unlock()
+	var here []peer.ID
+	if !w.isClosed() {
+		for id, s := range w.t.presence.sightings {
+			if s.here {
+				here = append(here, id)
+			}
+		}
+	}
+	slices.SortFunc(here, func(a, b peer.ID) int { return strings.Compare(string(a), string(b)) })
+	return here
+}
+
+// Next waits for the next change. A reader that is slow misses who came and left
+// meanwhile, and nothing else. The error is ErrClosed, once the Presence or the
+// Mesh is closed, or that of ctx.
+func (w *Presence) Next(ctx context.Context) (Change, error) {
+	for {
+		if c, ok := w.take(); ok {
+			return c, nil
+		}
+		select {
+		case <-w.ready:
+		case <-w.closed:
+			return Change{}, ErrClosed
+		case <-w.t.m.ctx.Done():
+			return Change{}, ErrClosed
+		case <-ctx.Done():
+			return Change{}, ctx.Err()
+		}
+	}
+}
+
+func (w *Presence) take() (Change, bool) {
+	w.t.presence.mu.Lock()
+	defer w.t.presence.mu.Unlock()
+	for len(w.waits) > 0 && !w.isClosed() {
+		id := w.waits[0]
+		w.waits = w.waits[1:]
+		if _, waits := w.among[id]; !waits {
+			continue // unnoted
+		}
+		delete(w.among, id)
+		s := w.t.presence.sightings[id]
+		is := s != nil && s.here
+		if _, was := w.told[id]; was == is {
+			continue
+		}
+		if is {
+			w.told[id] = struct{}{}
+		} else {
+			delete(w.told, id)
+		}
+		if len(w.waits) > 0 {
+			w.wake() // another reader
+		}
+		return Change{Peer: id, Joined: is}, true
+	}
+	return Change{}, false
+}
+
+func (w *Presence) isClosed() bool {
+	select {
+	case <-w.closed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Close ends the watch. It may be called again.
+func (w *Presence) Close() error {
+	w.once.Do(func() {
+		w.t.presence.unwatch(w)
+		w.t.members.unannounce()
+		w.t.release()
+	})
+	return nil
+}
