@@ -59,8 +59,10 @@ func (m *Mesh) Stats() Stats {
 		topics = append(topics, t)
 	}
 	m.mu.Unlock()
+	var missing uint64
 	var histories replay.HistoryStats
 	for _, t := range topics {
+		missing += t.history.past.Missing()
 		addUp(&histories, t.history.past.Stats())
 	}
 	c := &m.stats
@@ -68,7 +70,7 @@ func (m *Mesh) Stats() Stats {
 		Topics:          len(topics),
 		Carried:         int(c.carried.Load()),
 		Replayed:        c.replayed.Load(),
-		Missing:         histories.Missing,
+		Missing:         missing,
 		NotCarried:      c.notCarried.Load(),
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
@@ -93,7 +95,6 @@ func addUp(sum *replay.HistoryStats, s replay.HistoryStats) {
 	sum.Entries += s.Entries
 	sum.Bytes += s.Bytes
 	sum.Publishers += s.Publishers
-	sum.Missing += s.Missing
 	sum.Added += s.Added
 	sum.Repeated += s.Repeated
 	sum.Refused += s.Refused

@@ -49,6 +49,7 @@ type History struct {
 	ages       ageHeap
 	bytes      int
 	forgotten  forgotten
+	lacking    uint64 // since CountAnew
 	stats      HistoryStats
 	timer      *time.Timer // not nil while it is set
 	due        time.Time   // when the timer fires
@@ -65,10 +66,6 @@ type HistoryStats struct {
 	Entries    int // held now
 	Bytes      int // of what is held now
 	Publishers int // remembered now
-
-	// Missing is how many are known to have been published and were never had,
-	// as far as CountAnew says. Those given up count.
-	Missing uint64
 
 	Added    uint64 // were new
 	Repeated uint64 // were not: had before, or given up
@@ -218,7 +215,7 @@ func (h *History) Skip(publisher peer.ID, id message.ID) bool {
 func (h *History) CountAnew() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stats.Missing = 0
+	h.lacking = 0
 	for _, p := range h.publishers {
 		p.countAnew()
 	}
@@ -244,7 +241,7 @@ func (h *History) see(id peer.ID, n message.ID, now time.Time) (*publisher, Adde
 	}
 	first := !p.heard
 	missing, givenUp := p.see(n)
-	h.stats.Missing = uint64(max(int64(h.stats.Missing)+missing, 0))
+	h.lacking = uint64(max(int64(h.lacking)+missing, 0))
 	h.stats.GivenUp += givenUp
 	h.dropBelowFloor(p)
 	h.stats.Added++
@@ -369,6 +366,14 @@ func (h *History) Stats() HistoryStats {
 	s := h.stats
 	s.Entries, s.Bytes, s.Publishers = len(h.ages), h.bytes, len(h.publishers)
 	return s
+}
+
+// Missing is how many broadcasts are known to have been published since CountAnew and
+// were never had, those given up included.
+func (h *History) Missing() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lacking
 }
 
 // Limits are the bounds in force.

@@ -41,15 +41,15 @@ func TestAddSaysWhatABroadcastIsToTheHistory(t *testing.T) {
 		{"of none", 0, 1, false, replay.Added{}, 2},
 	} {
 		require.Equal(t, step.want, add(step.epoch, step.seq, step.replayed), step.what)
-		require.Equal(t, step.missing, h.Stats().Missing, step.what)
+		require.Equal(t, step.missing, h.Missing(), step.what)
 	}
 	h.CountAnew()
-	require.Zero(t, h.Stats().Missing)
+	require.Zero(t, h.Missing())
 	require.False(t, add(5, 9, false).New, "what was had is still known")
 	require.Equal(t, replay.Added{New: true, First: true}, add(5, 8, false), "and what was missing is new")
 	require.Equal(t, fresh, add(5, 20, false), "what was said meanwhile is not missed")
 	require.Equal(t, replay.Added{New: true, Hole: true}, add(5, 22, false))
-	require.EqualValues(t, 1, h.Stats().Missing)
+	require.EqualValues(t, 1, h.Missing())
 }
 
 // What is missing is what lies between the first and the last that was published
@@ -83,7 +83,7 @@ func TestMissingIsWhatNeverCame(t *testing.T) {
 					}
 				}
 			}
-			require.EqualValues(t, missing, h.Stats().Missing)
+			require.EqualValues(t, missing, h.Missing())
 		}
 		require.NoError(t, h.Close())
 	}
@@ -93,12 +93,12 @@ func TestAPublisherCannotMakeUpHowMuchIsMissing(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{})
 	for i, seq := range []uint64{1, math.MaxUint64 / 2, math.MaxUint64 - 5, math.MaxUint64} {
 		require.True(t, h.Add(unsigned("p", 1, seq, 1)).New)
-		require.LessOrEqual(t, h.Stats().Missing, uint64(i)<<20)
+		require.LessOrEqual(t, h.Missing(), uint64(i)<<20)
 	}
 	for i := range uint64(1000) { // more gaps than are remembered
 		require.True(t, h.Add(unsigned("q", 1, 2+2*i, 1)).New)
 	}
-	require.EqualValues(t, 2<<20+4+999, h.Stats().Missing, "what is given up is missing")
+	require.EqualValues(t, 2<<20+4+999, h.Missing(), "what is given up is missing")
 }
 
 // A node that is told of one broadcast by many peers, in any order, takes each once,
