@@ -13,13 +13,13 @@
 package core
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-datastore"
@@ -35,6 +35,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/internal/feed"
 	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/reservation"
@@ -62,10 +63,10 @@ type Options struct {
 	// Gate is the connection gater that the host was made with, which the node
 	// shuts to rest. If nil, a node at rest may connect again by itself, and closes
 	// each connection once it is made.
-	Gate *Gate
+	Gate *liveness.Gate
 
 	// PingInterval is the time between two measurements of the round trip to
-	// each connected peer. If zero, DefaultPingInterval; if negative, the node
+	// each connected peer. If zero, liveness.DefaultPingInterval; if negative, the node
 	// measures only when Ping is called.
 	PingInterval time.Duration
 
@@ -130,9 +131,8 @@ type Node struct {
 	network      string
 	log          *slog.Logger
 	reservations *reservation.Keeper
-	gate         *Gate
-	rested       atomic.Pointer[time.Time] // when the last rest began; nil before the first
-	doubt        chan struct{}             // has all peers asked for a sign of life
+	rest         *liveness.Rest
+	ghosts       *liveness.Ghosts
 	events       feed.Feed[Event]
 	dispatcher   *dispatch.Dispatcher
 	links        *link.Links
@@ -162,32 +162,23 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 		network:      opts.Network,
 		log:          opts.Logger,
 		reservations: opts.Reservations,
-		gate:         opts.Gate,
-		doubt:        make(chan struct{}, 1),
 		closed:       make(chan struct{}),
 	}
 	if opts.Bootstrap == nil {
 		opts.Bootstrap = n.relays
 	}
 	n.spares = spares{node: n, bootstrap: opts.Bootstrap, wanted: make(map[peer.ID]struct{})}
-	if n.gate == nil {
-		n.gate = new(Gate)
-	}
 	if n.network == "" {
 		n.network = DefaultNetwork
 	}
 	if n.log == nil {
 		n.log = slog.New(slog.DiscardHandler)
 	}
+	n.rest = liveness.NewRest(h, cmp.Or(opts.Gate, new(liveness.Gate)))
+	n.ghosts = liveness.NewGhosts(h, n.log)
 	n.program = new(supervise.Program)
 	n.supervisor = supervise.New(supervise.Options{Logger: n.log, Limit: -1}) // a stream may last
-	interval := opts.PingInterval
-	if interval == 0 {
-		interval = DefaultPingInterval
-	}
-
 	opts.Registerer = n.labelled(opts.Registerer)
-	ghosts := newGhosts(n)
 	own := slices.Concat(
 		[]Part{
 			{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
@@ -197,19 +188,18 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 			{Name: "echo", Start: n.startEcho},
 			n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
 		},
-		newPinger(n, interval).parts(),
+		n.pingParts(cmp.Or(opts.PingInterval, liveness.DefaultPingInterval)),
 		[]Part{
 			n.dispatcherPart(opts),
 			n.linksPart(opts),
 			n.meshPart(opts),
 			n.bridgePart(opts),
-			n.metricsPart(opts.Registerer, ghosts.closed),
+			n.metricsPart(opts.Registerer, n.ghosts.Metrics()),
 			n.reservationsPart(),
-			n.clocksPart(),
-			n.addressesPart(),
 			task("spare connections", n.spares.watch),
 		},
-		ghosts.parts(),
+		n.wakeParts(),
+		n.ghostsParts(),
 	)
 	if err := n.parts.start(ctx, slices.Concat(opts.Parts, own)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)

@@ -18,7 +18,7 @@ import (
 // answerTimeout is how long the better connection to a peer may take to agree on
 // a protocol before another one is tried. It is longer than a round trip with a
 // packet lost, and shorter than it takes to find out that nobody answers: see
-// doubtTimeout.
+// liveness.Ghosts.
 const answerTimeout = 2 * time.Second
 
 // Open opens a stream of the given protocol to a peer, connecting first where
@@ -111,7 +111,7 @@ func (h newestHost) openOn(ctx context.Context, c network.Conn, limit time.Durat
 // a relay, then the newest first, for a peer that is back made that one. Those
 // that have ended are left out.
 func byPreference(conns []network.Conn) []network.Conn {
-	conns = keep(conns, func(c network.Conn) bool { return !c.IsClosed() })
+	conns = slices.DeleteFunc(conns, network.Conn.IsClosed)
 	slices.SortStableFunc(conns, func(a, b network.Conn) int {
 		if ra, rb := isCircuit(a.RemoteMultiaddr()), isCircuit(b.RemoteMultiaddr()); ra != rb {
 			if ra {

@@ -12,6 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/liveness"
 )
 
 const (
@@ -76,7 +78,7 @@ func (s *spares) letGo(now time.Time) {
 	slices.SortStableFunc(unneeded, func(a, b network.Conn) int {
 		return cmp.Or(cmp.Compare(value(a), value(b)), a.Stat().Opened.Compare(b.Stat().Opened))
 	})
-	<-closeAll(unneeded[:len(unneeded)-spareConns])
+	<-liveness.CloseAll(unneeded[:len(unneeded)-spareConns])
 }
 
 func (s *spares) unneeded(now time.Time) []network.Conn {
@@ -90,9 +92,9 @@ func (s *spares) unneeded(now time.Time) []network.Conn {
 			needed[c.RemotePeer()] = struct{}{}
 		}
 	}
-	return keep(conns, func(c network.Conn) bool {
+	return slices.DeleteFunc(conns, func(c network.Conn) bool {
 		_, is := needed[c.RemotePeer()]
-		return !is && c.Stat().Direction == network.DirOutbound && now.Sub(c.Stat().Opened) >= spareAge && !s.protected(c.RemotePeer())
+		return is || c.Stat().Direction != network.DirOutbound || now.Sub(c.Stat().Opened) < spareAge || s.protected(c.RemotePeer())
 	})
 }
 

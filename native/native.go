@@ -22,6 +22,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/discovery/kad"
+	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/mdns"
@@ -131,7 +132,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
 	}
 	parts = append(parts, core.Part{Name: "histories", Close: histories.Close})
-	gate := new(core.Gate)
+	gate := new(liveness.Gate)
 	h, err := stack.New(stack.Options{
 		Key:          key,
 		Listen:       o.Listen,

@@ -24,6 +24,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/muxer"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/wasm/websocket"
@@ -36,7 +37,7 @@ func newKey() (crypto.PrivKey, error) {
 }
 
 // newHost assembles the host. Whatever was made is closed again on failure.
-func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper, gate *core.Gate) (_ host.Host, err error) {
+func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper, gate *liveness.Gate) (_ host.Host, err error) {
 	transports, err = usable(transports)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
@@ -90,7 +91,7 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	gate := new(core.Gate)
+	gate := new(liveness.Gate)
 	h, err := newHost(key, opts.Transports, keeper, gate)
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)

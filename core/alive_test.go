@@ -12,7 +12,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -35,7 +35,7 @@ func newReserving(t *testing.T, at func(string) string) (n *core.Node, events *c
 	addr := ma.StringCast(at(r.Addrs()[0].String()))
 	keeper, err := reservation.New([]peer.AddrInfo{{ID: r.ID(), Addrs: []ma.Multiaddr{addr}}}, reservation.Options{MinBackoff: 10 * time.Millisecond})
 	require.NoError(t, err)
-	gate := new(core.Gate)
+	gate := new(liveness.Gate)
 	n = newNode(t, core.Options{Reservations: keeper, Gate: gate}, hosttest.Options{Listen: "none", AddrsFactory: keeper.AddrsFactory, Gater: gate})
 	events = n.Events()
 	t.Cleanup(events.Close)
@@ -77,7 +77,7 @@ func TestANodeAtRestHasNoConnectionUntilItIsWoken(t *testing.T) {
 }
 
 func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
-	gate := new(core.Gate)
+	gate := new(liveness.Gate)
 	n := newNode(t, core.Options{Gate: gate}, hosttest.Options{Gater: gate})
 	other := newNode(t, core.Options{}, hosttest.Options{})
 	sub, err := n.Subscribe("chat")
@@ -98,7 +98,7 @@ func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
 
 // held is a gate that holds the connections which it let in, until it is released.
 type held struct {
-	*core.Gate
+	*liveness.Gate
 	letIn, release chan struct{}
 }
 
@@ -115,7 +115,7 @@ func TestAConnectionThatIsBeingMadeDoesNotOutliveARest(t *testing.T) {
 	for name, wake := range map[string]bool{"it is made during the rest": false, "it is made after it": true} {
 		for dir, dials := range map[string]bool{"dialled": true, "accepted": false} {
 			t.Run(dir+", "+name, func(t *testing.T) {
-				gate := &held{new(core.Gate), make(chan struct{}, 8), make(chan struct{})}
+				gate := &held{new(liveness.Gate), make(chan struct{}, 8), make(chan struct{})}
 				n := newNode(t, core.Options{Gate: gate.Gate}, hosttest.Options{Gater: gate})
 				far := hosttest.New(t, hosttest.Options{})
 				var dialled sync.WaitGroup
@@ -163,7 +163,7 @@ func TestAWokenNodeKeepsThePeersThatAnswer(t *testing.T) {
 	require.NoError(t, err)
 	conns := n.Host().Network().Conns()
 	require.Len(t, conns, 2)
-	assert.Empty(t, core.CloseSilent(bounded(t), conns, 5*time.Second))
+	assert.Empty(t, liveness.CloseSilent(bounded(t), conns, 5*time.Second))
 	for _, c := range conns {
 		assert.False(t, c.IsClosed())
 	}
@@ -178,28 +178,9 @@ func TestAPeerThatRefusesTheStreamHasGivenASignOfLife(t *testing.T) {
 	_, err := n.Connect(bounded(t), far.Addrs()[0].String()+"/p2p/"+far.ID().String())
 	require.NoError(t, err)
 	full.refuse.Store(true)
-	assert.Empty(t, core.CloseSilent(bounded(t), n.Host().Network().Conns(), 5*time.Second))
+	assert.Empty(t, liveness.CloseSilent(bounded(t), n.Host().Network().Conns(), 5*time.Second))
 	assert.Equal(t, network.Connected, n.Host().Network().Connectedness(far.ID()))
 	assert.Positive(t, full.refused.Load())
-}
-
-func TestHundredsThatAreSilentTakeNoLongerThanOne(t *testing.T) {
-	h := hosttest.New(t, hosttest.Options{})
-	far := hosttest.New(t, hosttest.Options{Listen: "none"})
-	addr := h.Addrs()[0]
-	const silent = 200
-	for range silent {
-		// Of which nobody takes a stream, whereas its keep-alives are answered.
-		c, err := far.Network().(*swarm.Swarm).TransportForDialing(addr).Dial(bounded(t), addr, h.ID())
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = c.Close() })
-	}
-	require.Eventually(t, func() bool { return len(h.Network().Conns()) == silent }, limit, time.Millisecond)
-	const timeout = 2 * time.Second
-	began := time.Now()
-	assert.Len(t, core.CloseSilent(bounded(t), h.Network().Conns(), timeout), silent)
-	assert.Less(t, time.Since(began), silent*timeout/10, "not one after the other")
-	assert.Empty(t, h.Network().Conns())
 }
 
 func TestAtRestTheCircuitsAreClosedBeforeTheirRelay(t *testing.T) {

@@ -1,4 +1,4 @@
-package core
+package liveness
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -13,19 +14,16 @@ import (
 // addressesTick is how often the machine's addresses are checked.
 const addressesTick = time.Second
 
-// addressesPart wakes the node when this machine loses an address that a connection
+// WatchAddresses calls lost when this machine loses an address that a connection of h
 // uses, for example because a laptop joins another network. Otherwise only the
 // keep-alive of a TCP connection would notice, 40 seconds later. QUIC connections move
-// to the new address by themselves.
-func (n *Node) addressesPart() Part {
-	return task("addresses", n.watchAddresses)
-}
-
-func (n *Node) watchAddresses(ctx context.Context) {
+// to the new address by themselves. It returns when ctx ends, and in a page at once,
+// where no addresses are known.
+func WatchAddresses(ctx context.Context, h host.Host, lost func(net.IP)) {
 	tick := time.NewTicker(addressesTick)
 	defer tick.Stop()
 	had, err := machineAddresses()
-	if err != nil || len(had) == 0 { // of a page, none are known
+	if err != nil || len(had) == 0 {
 		return
 	}
 	for {
@@ -35,10 +33,9 @@ func (n *Node) watchAddresses(ctx context.Context) {
 			if err != nil { // for now
 				continue
 			}
-			if gone := without(had, have); len(gone) > 0 && !n.Resting() {
-				if on := connOn(n.host.Network().Conns(), gone); on != nil {
-					n.log.Info("this machine lost an address that a connection uses", "addr", on)
-					n.Wake()
+			if gone := without(had, have); len(gone) > 0 {
+				if on := connOn(h.Network().Conns(), gone); on != nil {
+					lost(on)
 				}
 			}
 			had = have
