@@ -30,15 +30,10 @@ demo: build ## a relay and a native peer on this machine, and a page to open; PO
 build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/dist/examples
 	$(GO) build -trimpath -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
 
-# A tab is no relay and needs none of the list of networks that a relay in libp2p has: see wasm/noasn. A replace in go.mod itself would keep
-# others from go install.
-ASN := github.com/libp2p/go-libp2p-asn-util
-
 .PHONY: wasm
-wasm:
-	@mkdir -p web/build && cp go.mod web/build/wasm.mod && cp go.sum web/build/wasm.sum
-	$(GO) mod edit -replace=$(ASN)=./wasm/noasn web/build/wasm.mod
-	$(JS) $(GO) build -modfile=web/build/wasm.mod -trimpath -ldflags="-s -w" -o $(WASM) ./wasm/cmd/tombolo
+wasm: ## the program of the tab, without what a tab does not need: see wasm/lean
+	@mkdir -p web/build
+	$(GO) run ./wasm/lean $(LEAN) -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
 
 .PHONY: site
@@ -97,6 +92,7 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
+	$(FUZZ) -fuzz=FuzzRead ./wasm/internal/link
 	$(FUZZ) -fuzz=FuzzPath ./native/gateway
 	$(FUZZ_SLOW) -fuzz=FuzzGateway ./native/gateway
 	$(FUZZ_SLOW) -fuzz=FuzzControl ./native/control

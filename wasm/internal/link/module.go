@@ -1,0 +1,302 @@
+// Package link changes WebAssembly modules that Go's linker made, after it: what it
+// could have left out is left out. Each pass checks what it takes for granted of the
+// toolchain, and fails with words, having changed nothing, where that does not hold.
+//
+// Specification: https://webassembly.github.io/spec/core/binary/modules.html
+package link
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Sections of a module.
+const (
+	importSection   = 2
+	functionSection = 3
+	exportSection   = 7
+	codeSection     = 10
+	dataSection     = 11
+)
+
+var magic = []byte("\x00asm\x01\x00\x00\x00")
+
+// ErrMalformed is wrapped by the errors of Read.
+var ErrMalformed = errors.New("not a WebAssembly module as Go's linker writes them")
+
+// Module is a WebAssembly module. What no pass has changed is written as it was read.
+type Module struct {
+	sections []section
+	imported uint64 // functions
+	memory   []byte // what the data make of memory
+}
+
+type section struct {
+	id   byte
+	body []byte
+}
+
+// Read reads a module. It keeps parts of b.
+func Read(b []byte) (*Module, error) {
+	body, ok := bytes.CutPrefix(b, magic)
+	if !ok {
+		return nil, fmt.Errorf("%w: it does not begin like one", ErrMalformed)
+	}
+	m := new(Module)
+	for r := (reader{b: body}); len(r.b) > 0; {
+		m.sections = append(m.sections, section{r.byte(), r.bytes()})
+		if r.err != nil {
+			return nil, r.err
+		}
+	}
+	for _, read := range []func() error{m.readImports, m.readData} {
+		if err := read(); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// Bytes is the module as it is stored.
+func (m *Module) Bytes() []byte {
+	b := slices.Clone(magic)
+	for _, s := range m.sections {
+		b = append(b, s.id)
+		b = appendBytes(b, s.body)
+	}
+	return b
+}
+
+func (m *Module) section(id byte) *section {
+	for i := range m.sections {
+		if m.sections[i].id == id {
+			return &m.sections[i]
+		}
+	}
+	return &section{id: id, body: []byte{0}} // an empty list
+}
+
+func (m *Module) readImports() error {
+	r := reader{b: m.section(importSection).body}
+	for range r.count() {
+		r.bytes()
+		r.bytes()
+		if kind := r.byte(); kind != 0 && r.err == nil {
+			return fmt.Errorf("%w: it imports something that is no function", ErrMalformed)
+		}
+		r.number()
+		m.imported++
+	}
+	return r.end()
+}
+
+// readData puts the data where they are to be in memory.
+func (m *Module) readData() error {
+	const most = 256 << 20
+	r := reader{b: m.section(dataSection).body}
+	for range r.count() {
+		if r.number() != 0 || r.byte() != i32Const {
+			return cmpErr(r.err, fmt.Errorf("%w: data that are not put into memory at its start", ErrMalformed))
+		}
+		at := r.signed()
+		last := r.byte()
+		data := r.bytes()
+		to := at + int64(len(data))
+		if last != end || at < 0 || to > most {
+			return cmpErr(r.err, fmt.Errorf("%w: data that are put nowhere, or beyond 256 MiB", ErrMalformed))
+		}
+		if more := to - int64(len(m.memory)); more > 0 {
+			m.memory = append(m.memory, make([]byte, more)...)
+		}
+		copy(m.memory[at:], data)
+	}
+	return r.end()
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// addFunction adds a function of the type of another, and returns its number.
+func (m *Module) addFunction(like uint64, body []byte) (uint64, error) {
+	types := m.section(functionSection)
+	r := reader{b: types.body}
+	list := make([]uint64, r.count())
+	for i := range list {
+		list[i] = r.number()
+	}
+	code := m.section(codeSection)
+	bodies := reader{b: code.body}
+	count := bodies.count()
+	switch {
+	case r.end() != nil:
+		return 0, r.err
+	case bodies.err != nil:
+		return 0, bodies.err
+	case count != len(list) || like < m.imported || like-m.imported >= uint64(count):
+		return 0, fmt.Errorf("%w: its functions do not add up", ErrMalformed)
+	}
+	typ := list[like-m.imported]
+	types.body = binary.AppendUvarint(nil, uint64(len(list)+1))
+	for _, t := range append(list, typ) {
+		types.body = binary.AppendUvarint(types.body, t)
+	}
+	code.body = appendBytes(append(binary.AppendUvarint(nil, uint64(count+1)), bodies.b...), body)
+	return m.imported + uint64(count), nil
+}
+
+// export is the number of the function exported under a name.
+func (m *Module) export(name string) (f uint64, err error) {
+	_, err = m.exports(func(n string, number uint64) uint64 {
+		if n == name {
+			f = number
+		}
+		return number
+	})
+	if err == nil && f == 0 {
+		err = fmt.Errorf("it exports no function %q", name)
+	}
+	return f, err
+}
+
+// setExport exports another function under a name.
+func (m *Module) setExport(name string, f uint64) error {
+	body, err := m.exports(func(n string, number uint64) uint64 {
+		if n == name {
+			return f
+		}
+		return number
+	})
+	if err == nil {
+		m.section(exportSection).body = body
+	}
+	return err
+}
+
+// exports is the section of exports, once f has had each function.
+func (m *Module) exports(f func(name string, number uint64) uint64) ([]byte, error) {
+	r := reader{b: m.section(exportSection).body}
+	n := r.count()
+	b := binary.AppendUvarint(nil, uint64(n))
+	for range n {
+		name, kind, number := r.bytes(), r.byte(), r.number()
+		if kind == 0 {
+			number = f(string(name), number)
+		}
+		b = binary.AppendUvarint(append(appendBytes(b, name), kind), number)
+	}
+	return b, r.end()
+}
+
+// Opcodes and types of WebAssembly.
+const (
+	blockVoid = 0x40
+	i32       = 0x7f
+	loop      = 0x03
+	end       = 0x0b
+	brIf      = 0x0d
+	call      = 0x10
+	localGet  = 0x20
+	localSet  = 0x21
+	localTee  = 0x22
+	i32Store  = 0x36
+	i32Const  = 0x41
+	i32LtU    = 0x49
+	i32Add    = 0x6a
+	i32ShrU   = 0x76
+)
+
+func appendBytes(b, data []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(data))), data...)
+}
+
+// appendSigned appends a signed number as WebAssembly has them (SLEB128).
+func appendSigned(b []byte, v int64) []byte {
+	for {
+		c := byte(v & 0x7f)
+		v >>= 7
+		if v == 0 && c&0x40 == 0 || v == -1 && c&0x40 != 0 {
+			return append(b, c)
+		}
+		b = append(b, c|0x80)
+	}
+}
+
+// reader reads what is encoded. After an error everything is zero.
+type reader struct {
+	b   []byte
+	err error
+}
+
+func (r *reader) fail() {
+	if r.err == nil {
+		r.err = fmt.Errorf("%w: it ends too early, or has a number that is none", ErrMalformed)
+	}
+	r.b = nil
+}
+
+func (r *reader) byte() byte {
+	if len(r.b) == 0 {
+		r.fail()
+		return 0
+	}
+	c := r.b[0]
+	r.b = r.b[1:]
+	return c
+}
+
+func (r *reader) number() uint64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.b = r.b[n:]
+	return v
+}
+
+// count is the length of a list, whose elements take at least a byte each.
+func (r *reader) count() int {
+	n := r.number()
+	if n > uint64(len(r.b)) {
+		r.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (r *reader) signed() (v int64) {
+	for shift := 0; shift < 64; shift += 7 {
+		c := r.byte()
+		v |= int64(c&0x7f) << shift
+		if c < 0x80 {
+			if shift < 57 && c&0x40 != 0 {
+				v |= -1 << (shift + 7)
+			}
+			return v
+		}
+	}
+	r.fail()
+	return 0
+}
+
+func (r *reader) bytes() []byte {
+	n := r.count()
+	data := r.b[:n]
+	r.b = r.b[n:]
+	return data
+}
+
+// end says whether all went well and nothing is left.
+func (r *reader) end() error {
+	if r.err == nil && len(r.b) > 0 {
+		r.err = fmt.Errorf("%w: something is left over", ErrMalformed)
+	}
+	return r.err
+}

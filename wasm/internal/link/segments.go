@@ -1,0 +1,57 @@
+package link
+
+import "encoding/binary"
+
+// leastGap is how many zeros are left out: a segment of data takes 8 bytes beside its
+// own, and a compressor makes little of the zeros and more of where a segment begins.
+// From 8 to 64, the program of a tab has between 22,000 segments and 140, is 0.7 % longer,
+// and with brotli 1.7 % shorter.
+const leastGap = 24
+
+// mostSegments is how many an engine takes.
+const mostSegments = 100_000
+
+// packData writes the data anew, without zeros, with which memory begins anyway. Go's
+// linker leaves some out, but of the first hundred thousand gaps only.
+func (m *Module) packData() {
+	for gap := leastGap; ; gap *= 2 {
+		if all := segments(m.memory, gap); len(all) <= mostSegments {
+			m.section(dataSection).body = appendSegments(all)
+			return
+		}
+	}
+}
+
+type segment struct {
+	at   int
+	data []byte
+}
+
+// segments cuts memory where there are as many zeros.
+func segments(memory []byte, gap int) (all []segment) {
+	for at := 0; at < len(memory); {
+		if memory[at] == 0 {
+			at++
+			continue
+		}
+		last := at // that is not zero
+		for next := at + 1; next < len(memory) && next-last <= gap; next++ {
+			if memory[next] != 0 {
+				last = next
+			}
+		}
+		all = append(all, segment{at, memory[at : last+1]})
+		at = last + 1
+	}
+	return all
+}
+
+func appendSegments(all []segment) []byte {
+	b := binary.AppendUvarint(nil, uint64(len(all)))
+	for _, s := range all {
+		b = append(b, 0, i32Const)
+		b = append(appendSigned(b, int64(int32(s.at))), end)
+		b = appendBytes(b, s.data)
+	}
+	return b
+}
