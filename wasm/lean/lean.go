@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tombolo-net/tombolo/wasm/internal/link"
@@ -26,12 +27,20 @@ this: go build -trimpath -ldflags="-s -w", and what the flags say.
 type options struct {
 	out, pkg             string
 	modules, findFuncTab bool
+	keep                 []string // modules
 }
 
 func main() {
 	o := options{pkg: "."}
 	flag.StringVar(&o.out, "o", "program.wasm", "the `file` to write")
 	flag.BoolVar(&o.modules, "modules", true, "replace modules by what a tab needs of them")
+	flag.Func("keep", "leave this `module` as it is; may be given several times", func(module string) error {
+		if !slices.ContainsFunc(replacements, func(r replacement) bool { return r.path == module }) {
+			return errors.New("no such module is replaced")
+		}
+		o.keep = append(o.keep, module)
+		return nil
+	})
 	flag.BoolVar(&o.findFuncTab, "findfunctab", true, "have the program write runtime.findfunctab when it starts")
 	plain := flag.Bool("plain", false, "change nothing: what go build makes")
 	flag.Usage = func() {
@@ -66,7 +75,7 @@ func build(o options) error {
 	linked := filepath.Join(dir, "linked.wasm")
 	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", linked}
 	if o.modules {
-		with, err := leanModules(dir, o.pkg)
+		with, err := leanModules(dir, o)
 		if err != nil {
 			return err
 		}

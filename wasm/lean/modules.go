@@ -1,18 +1,21 @@
 package main
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 const (
-	asnModule  = "github.com/libp2p/go-libp2p-asn-util"
-	secpModule = "github.com/decred/dcrd/dcrec/secp256k1/v4"
+	asnModule        = "github.com/libp2p/go-libp2p-asn-util"
+	gogoModule       = "github.com/gogo/protobuf"
+	prometheusModule = "github.com/prometheus/client_golang"
+	secpModule       = "github.com/decred/dcrd/dcrec/secp256k1/v4"
 	// secpTag is that of the module for what has no room for its table. No other
 	// module that a tab links knows the tag.
 	secpTag = "tinygo"
@@ -20,19 +23,26 @@ const (
 	secpTable = "compressedbytepoints.go"
 )
 
-//go:embed asn/asn.go
-var asn []byte
+//go:embed asn/asn.go gogo/proto.go prometheus/prometheus.go
+var ours embed.FS
 
-// replacements are the modules in whose place others are put, which make writes.
-var replacements = []struct {
+// replacement is a module in whose place another is put, which make writes.
+type replacement struct {
 	path string
 	make func(dir string) error
-}{{asnModule, makeASN}, {secpModule, makeSecp}}
+}
+
+var replacements = []replacement{
+	{asnModule, ourPackage(asnModule, "asn/asn.go", ".")},
+	{secpModule, makeSecp},
+	{gogoModule, ourPackage(gogoModule, "gogo/proto.go", "proto")},
+	{prometheusModule, ourPackage(prometheusModule, "prometheus/prometheus.go", "prometheus")},
+}
 
 // leanModules puts modules that take the place of others into a folder, with a go.mod
 // and a go.sum that name them, and returns the flags of go build that use them.
-// Modules that pkg does not link are left alone.
-func leanModules(dir, pkg string) (flags []string, err error) {
+// Modules that the package does not link are left alone.
+func leanModules(dir string, o options) (flags []string, err error) {
 	goMod, err := output(exec.Command("go", "env", "GOMOD"))
 	if err != nil {
 		return nil, err
@@ -46,12 +56,12 @@ func leanModules(dir, pkg string) (flags []string, err error) {
 			return nil, err
 		}
 	}
-	linked, err := modulesOf(pkg)
+	linked, err := modulesOf(o.pkg)
 	if err != nil {
 		return nil, err
 	}
 	for _, m := range replacements {
-		if !linked[m.path] {
+		if !linked[m.path] || slices.Contains(o.keep, m.path) {
 			continue
 		}
 		at := filepath.Join(dir, filepath.Base(filepath.Dir(m.path)), filepath.Base(m.path))
@@ -104,8 +114,18 @@ func relative(from, to string) (string, error) {
 	return rel, nil
 }
 
-func makeASN(dir string) error {
-	return writeAll(dir, map[string][]byte{"asn.go": asn, "go.mod": []byte("module " + asnModule + "\n\ngo 1.25.0\n")})
+// ourPackage makes a module of one package, which has one file of ours.
+func ourPackage(module, file, folder string) func(dir string) error {
+	return func(dir string) error {
+		code, err := ours.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := writeFile(filepath.Join(dir, "go.mod"), []byte("module "+module+"\n\ngo 1.25.0\n")); err != nil {
+			return err
+		}
+		return writeFile(filepath.Join(dir, folder, filepath.Base(file)), code)
+	}
 }
 
 // makeSecp copies the module that the program has selected, but for its table.
@@ -129,9 +149,6 @@ func makeSecp(dir string) error {
 		if part == "." {
 			files = append(files, filepath.Join(from, "go.mod"))
 		}
-		if err := os.MkdirAll(filepath.Join(dir, part), 0o755); err != nil {
-			return err
-		}
 		for _, f := range files {
 			name := filepath.Base(f)
 			if name == secpTable || strings.HasSuffix(name, "_test.go") {
@@ -150,17 +167,13 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, b, 0o644)
+	return writeFile(to, b)
 }
 
-func writeAll(dir string, files map[string][]byte) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// writeFile makes the folder of a file, too.
+func writeFile(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	for name, b := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(path, b, 0o644)
 }
