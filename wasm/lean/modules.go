@@ -11,33 +11,49 @@ import (
 	"strings"
 )
 
-const (
-	asnModule        = "github.com/libp2p/go-libp2p-asn-util"
-	gogoModule       = "github.com/gogo/protobuf"
-	prometheusModule = "github.com/prometheus/client_golang"
-	secpModule       = "github.com/decred/dcrd/dcrec/secp256k1/v4"
-	// secpTag is that of the module for what has no room for its table. No other
-	// module that a tab links knows the tag.
-	secpTag = "tinygo"
-	// secpTable is the file with the table.
-	secpTable = "compressedbytepoints.go"
-)
-
-//go:embed asn/asn.go gogo/proto.go prometheus/prometheus.go
-var ours embed.FS
-
-// replacement is a module in whose place another is put, which make writes.
+// replacement says what is put in the place of a module.
 type replacement struct {
 	path string
-	make func(dir string) error
+	// ours are files of this package's folders, by where they are in the module.
+	ours map[string]string
+	// theirs are files of the module itself, as patterns, but for without. Tests are
+	// left out.
+	theirs  []string
+	without string
 }
 
-var replacements = []replacement{
-	{asnModule, ourPackage(asnModule, "asn/asn.go", ".")},
-	{secpModule, makeSecp},
-	{gogoModule, ourPackage(gogoModule, "gogo/proto.go", "proto")},
-	{prometheusModule, ourPackage(prometheusModule, "prometheus/prometheus.go", "prometheus")},
-}
+// secpTag is the build tag of secp256k1 for what has no room for its table. No other
+// module that a tab links knows the tag.
+const secpTag = "tinygo"
+
+//go:embed asn/asn.go gogo/proto.go prometheus/prometheus.go protobuf/*/*.go
+var ours embed.FS
+
+// replacements are explained in the README.
+var replacements = []replacement{{
+	path: "github.com/libp2p/go-libp2p-asn-util",
+	ours: map[string]string{"asn.go": "asn/asn.go"},
+}, {
+	path:    "github.com/decred/dcrd/dcrec/secp256k1/v4",
+	theirs:  []string{"*.go", "ecdsa/*.go"},
+	without: "compressedbytepoints.go",
+}, {
+	path: "github.com/gogo/protobuf",
+	ours: map[string]string{"proto/proto.go": "gogo/proto.go"},
+}, {
+	path: "github.com/prometheus/client_golang",
+	ours: map[string]string{"prometheus/prometheus.go": "prometheus/prometheus.go"},
+}, {
+	path: "google.golang.org/protobuf",
+	ours: map[string]string{
+		"proto/proto.go":                       "protobuf/proto/proto.go",
+		"proto/fields.go":                      "protobuf/proto/fields.go",
+		"reflect/protoreflect/protoreflect.go": "protobuf/protoreflect/protoreflect.go",
+		"runtime/protoimpl/protoimpl.go":       "protobuf/protoimpl/protoimpl.go",
+		"internal/errors/errors.go":            "protobuf/errors/errors.go",
+	},
+	theirs: []string{"encoding/protowire/*.go"},
+}}
 
 // leanModules puts modules that take the place of others into a folder, with a go.mod
 // and a go.sum that name them, and returns the flags of go build that use them.
@@ -64,11 +80,11 @@ func leanModules(dir string, o options) (flags []string, err error) {
 		if !linked[m.path] || slices.Contains(o.keep, m.path) {
 			continue
 		}
-		at := filepath.Join(dir, filepath.Base(filepath.Dir(m.path)), filepath.Base(m.path))
+		at := filepath.Join(dir, filepath.FromSlash(m.path))
 		if err := os.RemoveAll(at); err != nil { // of another version, perhaps
 			return nil, err
 		}
-		if err := m.make(at); err != nil {
+		if err := m.writeTo(at); err != nil {
 			return nil, fmt.Errorf("replace %s: %w", m.path, err)
 		}
 		// Relative to the program's module, so that the program is the same wherever it
@@ -114,47 +130,52 @@ func relative(from, to string) (string, error) {
 	return rel, nil
 }
 
-// ourPackage makes a module of one package, which has one file of ours.
-func ourPackage(module, file, folder string) func(dir string) error {
-	return func(dir string) error {
-		code, err := ours.ReadFile(file)
+// writeTo makes the module in a folder.
+func (m *replacement) writeTo(dir string) error {
+	if err := writeFile(filepath.Join(dir, "go.mod"), []byte("module "+m.path+"\n\ngo 1.25.0\n")); err != nil {
+		return err
+	}
+	for to, from := range m.ours {
+		code, err := ours.ReadFile(from)
 		if err != nil {
 			return err
 		}
-		if err := writeFile(filepath.Join(dir, "go.mod"), []byte("module "+module+"\n\ngo 1.25.0\n")); err != nil {
+		if err := writeFile(filepath.Join(dir, filepath.FromSlash(to)), code); err != nil {
 			return err
 		}
-		return writeFile(filepath.Join(dir, folder, filepath.Base(file)), code)
 	}
+	if len(m.theirs) == 0 {
+		return nil
+	}
+	return m.copyTheirs(dir)
 }
 
-// makeSecp copies the module that the program has selected, but for its table.
-func makeSecp(dir string) error {
-	if _, err := output(exec.Command("go", "mod", "download", secpModule)); err != nil {
+// copyTheirs copies what stays of the module, of the version that the program selects.
+func (m *replacement) copyTheirs(dir string) error {
+	if _, err := output(exec.Command("go", "mod", "download", m.path)); err != nil {
 		return err
 	}
-	from, err := output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", secpModule))
+	from, err := output(exec.Command("go", "list", "-m", "-f", "{{.Dir}}", m.path))
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(from, secpTable)); err != nil {
-		return fmt.Errorf("its table is elsewhere than it was: %w", err)
+	if _, err := os.Stat(filepath.Join(from, m.without)); err != nil {
+		return fmt.Errorf("what is left out is elsewhere than it was: %w", err)
 	}
-	// What follows is what a program imports of it.
-	for _, part := range []string{".", "ecdsa"} {
-		files, err := filepath.Glob(filepath.Join(from, part, "*.go"))
+	for _, pattern := range m.theirs {
+		files, err := filepath.Glob(filepath.Join(from, filepath.FromSlash(pattern)))
 		if err != nil {
 			return err
 		}
-		if part == "." {
-			files = append(files, filepath.Join(from, "go.mod"))
-		}
 		for _, f := range files {
-			name := filepath.Base(f)
-			if name == secpTable || strings.HasSuffix(name, "_test.go") {
+			if name := filepath.Base(f); name == m.without || strings.HasSuffix(name, "_test.go") {
 				continue
 			}
-			if err := copyFile(f, filepath.Join(dir, part, name)); err != nil {
+			rel, err := filepath.Rel(from, f)
+			if err != nil {
+				return err
+			}
+			if err := copyFile(f, filepath.Join(dir, rel)); err != nil {
 				return err
 			}
 		}
