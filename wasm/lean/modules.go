@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	pathpkg "path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,8 +17,8 @@ type replacement struct {
 	path string
 	// ours are files of this package's folders, by where they are in the module.
 	ours map[string]string
-	// theirs are files of the module itself, as patterns, but for without. Tests are
-	// left out.
+	// theirs are folders of the module itself, but for the file without. "..." is all
+	// of them. Tests are left out, and what is where ours is, or in a folder below.
 	theirs  []string
 	without string
 }
@@ -26,7 +27,7 @@ type replacement struct {
 // module that a tab links knows the tag.
 const secpTag = "tinygo"
 
-//go:embed asn/asn.go gogo/proto.go prometheus/prometheus.go protobuf/*/*.go
+//go:embed asn/asn.go gogo/proto.go libp2p/*/*.go prometheus/prometheus.go protobuf/*/*.go
 var ours embed.FS
 
 // replacements are explained in the README.
@@ -35,8 +36,19 @@ var replacements = []replacement{{
 	ours: map[string]string{"asn.go": "asn/asn.go"},
 }, {
 	path:    "github.com/decred/dcrd/dcrec/secp256k1/v4",
-	theirs:  []string{"*.go", "ecdsa/*.go"},
+	theirs:  []string{".", "ecdsa"},
 	without: "compressedbytepoints.go",
+}, {
+	path: "github.com/libp2p/go-libp2p",
+	ours: map[string]string{
+		"p2p/net/nat/nat.go":                    "libp2p/nat/nat.go",
+		"p2p/host/autonat/autonat.go":           "libp2p/autonat/autonat.go",
+		"p2p/host/relaysvc/relaysvc.go":         "libp2p/relaysvc/relaysvc.go",
+		"p2p/protocol/autonatv2/autonatv2.go":   "libp2p/autonatv2/autonatv2.go",
+		"p2p/protocol/circuitv2/relay/relay.go": "libp2p/relay/relay.go",
+		"p2p/protocol/holepunch/holepunch.go":   "libp2p/holepunch/holepunch.go",
+	},
+	theirs: []string{"..."},
 }, {
 	path: "github.com/gogo/protobuf",
 	ours: map[string]string{"proto/proto.go": "gogo/proto.go"},
@@ -52,7 +64,7 @@ var replacements = []replacement{{
 		"runtime/protoimpl/protoimpl.go":       "protobuf/protoimpl/protoimpl.go",
 		"internal/errors/errors.go":            "protobuf/errors/errors.go",
 	},
-	theirs: []string{"encoding/protowire/*.go"},
+	theirs: []string{"encoding/protowire"},
 }}
 
 // leanModules puts modules that take the place of others into a folder, with a go.mod
@@ -162,25 +174,35 @@ func (m *replacement) copyTheirs(dir string) error {
 	if _, err := os.Stat(filepath.Join(from, m.without)); err != nil {
 		return fmt.Errorf("what is left out is elsewhere than it was: %w", err)
 	}
-	for _, pattern := range m.theirs {
-		files, err := filepath.Glob(filepath.Join(from, filepath.FromSlash(pattern)))
+	return filepath.WalkDir(from, func(path string, f os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		for _, f := range files {
-			if name := filepath.Base(f); name == m.without || strings.HasSuffix(name, "_test.go") {
-				continue
-			}
-			rel, err := filepath.Rel(from, f)
-			if err != nil {
-				return err
-			}
-			if err := copyFile(f, filepath.Join(dir, rel)); err != nil {
-				return err
-			}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		rel = filepath.ToSlash(rel)
+		switch {
+		case f.IsDir() && m.isOurs(rel):
+			return filepath.SkipDir
+		case f.IsDir(), f.Name() == m.without, !strings.HasSuffix(rel, ".go"), strings.HasSuffix(rel, "_test.go"):
+			return nil
+		case !slices.Contains(m.theirs, "...") && !slices.Contains(m.theirs, pathpkg.Dir(rel)):
+			return nil
+		}
+		return copyFile(path, filepath.Join(dir, filepath.FromSlash(rel)))
+	})
+}
+
+// isOurs says whether a folder of the module is one of ours.
+func (m *replacement) isOurs(folder string) bool {
+	for to := range m.ours {
+		if pathpkg.Dir(to) == folder {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
 func copyFile(from, to string) error {
