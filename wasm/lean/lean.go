@@ -82,6 +82,9 @@ func build(o options) error {
 		args = append(args, with...)
 	}
 	if _, err := output(forJS(exec.Command("go", append(args, o.pkg)...))); err != nil {
+		if o.modules {
+			err = fmt.Errorf("%w\nIf something is missing in a package that lean replaces, keep its module: see -keep", err)
+		}
 		return err
 	}
 	program, err := os.ReadFile(linked)

@@ -68,6 +68,14 @@ func TestWhatCannotBeBuiltIsAnErrorThatSaysWhy(t *testing.T) {
 	require.ErrorContains(t, err, "go.mod")
 }
 
+func TestWhatAModuleUsesThatIsKeptIsKeptToo(t *testing.T) {
+	o := options{keep: []string{"github.com/prometheus/client_golang"}}
+	assert.True(t, o.keeps("github.com/prometheus/client_golang"))
+	assert.True(t, o.keeps("google.golang.org/protobuf"), "its messages are not those of libp2p")
+	assert.False(t, o.keeps("github.com/gogo/protobuf"))
+	assert.False(t, options{keep: []string{"google.golang.org/protobuf"}}.keeps("github.com/prometheus/client_golang"))
+}
+
 // The table of what is replaced is the README's.
 func TestTheReadmeNamesWhatIsReplaced(t *testing.T) {
 	readme, err := os.ReadFile("README.md")

@@ -21,6 +21,8 @@ type replacement struct {
 	// of them. Tests are left out, and what is where ours is, or in a folder below.
 	theirs  []string
 	without string
+	// uses is a module that is used for more where this one stays as it is.
+	uses string
 }
 
 // secpTag is the build tag of secp256k1 for what has no room for its table. No other
@@ -55,6 +57,7 @@ var replacements = []replacement{{
 }, {
 	path: "github.com/prometheus/client_golang",
 	ours: map[string]string{"prometheus/prometheus.go": "prometheus/prometheus.go"},
+	uses: "google.golang.org/protobuf",
 }, {
 	path: "google.golang.org/protobuf",
 	ours: map[string]string{
@@ -89,7 +92,7 @@ func leanModules(dir string, o options) (flags []string, err error) {
 		return nil, err
 	}
 	for _, m := range replacements {
-		if !linked[m.path] || slices.Contains(o.keep, m.path) {
+		if !linked[m.path] || o.keeps(m.path) {
 			continue
 		}
 		at := filepath.Join(dir, filepath.FromSlash(m.path))
@@ -110,6 +113,13 @@ func leanModules(dir string, o options) (flags []string, err error) {
 		}
 	}
 	return []string{"-modfile=" + lean, "-tags=" + secpTag}, nil
+}
+
+// keeps says whether a module stays as it is: so does what another uses that stays.
+func (o options) keeps(module string) bool {
+	return slices.ContainsFunc(o.keep, func(kept string) bool {
+		return kept == module || slices.ContainsFunc(replacements, func(r replacement) bool { return r.path == kept && r.uses == module })
+	})
 }
 
 // modulesOf is the modules of which a package links anything.
