@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -130,19 +129,18 @@ func TestAFloodOfStreamsLeavesTheOthersServed(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var flood sync.WaitGroup
-	var opened atomic.Int32
 	for range 8 {
 		flood.Go(func() {
 			for ctx.Err() == nil {
 				s, err := h.NewStream(ctx, there.ID(), "/x/flooded")
 				if err == nil {
 					_, _ = s.Write([]byte{1})
-					opened.Add(1)
 				}
 			}
 		})
 	}
-	for opened.Load() < 5000 {
+	// Of those that are opened, yamux ends some before the listener hears of them.
+	for l.Info().Refused <= 1000 {
 		assertEchoes(t, c)
 		assertEchoes(t, hold(t, here, there.ID()))
 		require.LessOrEqual(t, l.Info().Live, 100)
@@ -151,7 +149,6 @@ func TestAFloodOfStreamsLeavesTheOthersServed(t *testing.T) {
 	flood.Wait()
 	require.NoError(t, h.Close())
 	eventually(t, func() bool { return l.Info().Live == 0 })
-	assert.Greater(t, l.Info().Refused, uint64(1000))
 	assertEchoes(t, c)
 }
 
