@@ -93,8 +93,6 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
 	$(FUZZ) -fuzz=FuzzRead ./wasm/internal/link
-	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/gogo
-	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/protobuf/proto
 	$(FUZZ) -fuzz=FuzzPath ./native/gateway
 	$(FUZZ_SLOW) -fuzz=FuzzGateway ./native/gateway
 	$(FUZZ_SLOW) -fuzz=FuzzControl ./native/control
@@ -117,6 +115,8 @@ test-long: build bin/testpeer chromium browsers ## what takes minutes: 1 GiB thr
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 	LONG=1 TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run TestConforms $(call IN,chromium) ./wasm/websocket ./wasm/webtransport
+	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/gogo
+	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/protobuf/proto
 	$(MAKE) build LEAN=-plain # the program as go build makes it
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 	$(MAKE) build
