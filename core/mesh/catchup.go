@@ -172,11 +172,7 @@ func (h *history) ask(age time.Duration, n *int) replay.Ask {
 	return replay.Ask{
 		MaxAge: age,
 		Check: func(ctx context.Context, msg *message.Message) bool {
-			if h.t.m.judge(ctx, msg) == Accept {
-				return true
-			}
-			h.t.passOver(msg)
-			return false
+			return h.t.m.judge(ctx, msg) == Accept
 		},
 		Deliver: func(_ context.Context, msg *message.Message) {
 			*n++

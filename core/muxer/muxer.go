@@ -59,20 +59,17 @@ func transport(begin uint32) *yamux.Transport {
 // The whole of it is reserved when the stream begins. scope may be nil.
 func (Muxer) NewConn(c net.Conn, isServer bool, scope network.PeerScope) (network.MuxedConn, error) {
 	_, circuit := c.RemoteAddr().(*client.NetAddr)
-	begin := wideWindow
+	t := wide
 	if circuit || scope != nil && !isRoomy(scope) {
-		begin = window
+		t = narrow
 	}
 	if scope != nil {
-		scope = countedScope{scope, begin}
+		scope = countedScope{scope, int(t.Config().InitialStreamWindowSize)}
 	}
-	if begin == window {
-		return narrow.NewConn(c, isServer, scope)
-	}
-	return wide.NewConn(c, isServer, scope)
+	return t.NewConn(c, isServer, scope)
 }
 
-// isRoomy says whether at most 60 % of the memory of scope are taken.
+// isRoomy reports whether no more than 60 % of the memory of scope is taken.
 func isRoomy(scope network.PeerScope) bool {
 	span, err := scope.BeginSpan()
 	if err != nil {

@@ -251,7 +251,7 @@ func (h *History) see(id peer.ID, n message.ID, now time.Time) (*publisher, Adde
 	return p, Added{New: true, Hole: missing > 0, First: first}
 }
 
-// dropBelowFloor lets go of what is of epochs that were let go.
+// dropBelowFloor drops the entries of epochs that are no longer remembered.
 func (h *History) dropBelowFloor(p *publisher) {
 	for len(p.held) > 0 && p.held[0].ID.Epoch <= p.floor {
 		h.stats.Evicted++
@@ -312,7 +312,7 @@ func (f *forgotten) join(o forgotten) {
 	f.active = latest(f.active, o.active)
 }
 
-// expire lets go of what is too old.
+// expire drops the entries that are older than the limit.
 func (h *History) expire(now time.Time) {
 	for len(h.ages) > 0 && now.Sub(h.ages[0].Received) > h.limits.Age {
 		h.stats.Aged++
@@ -320,7 +320,7 @@ func (h *History) expire(now time.Time) {
 	}
 }
 
-// fit lets go of what is too much.
+// fit drops entries until the limits hold.
 func (h *History) fit() {
 	for len(h.ages) > h.limits.Count || h.bytes > h.limits.Bytes {
 		h.stats.Evicted++

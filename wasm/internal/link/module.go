@@ -7,6 +7,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -99,14 +100,14 @@ func (m *Module) readData() error {
 	r := reader{b: m.section(dataSection).body}
 	for range r.count() {
 		if r.number() != 0 || r.byte() != i32Const {
-			return cmpErr(r.err, fmt.Errorf("%w: data that are not put into memory at its start", ErrMalformed))
+			return cmp.Or(r.err, fmt.Errorf("%w: data that are not put into memory at its start", ErrMalformed))
 		}
 		at := r.signed()
 		last := r.byte()
 		data := r.bytes()
 		to := at + int64(len(data))
 		if last != end || at < 0 || to > most {
-			return cmpErr(r.err, fmt.Errorf("%w: data that are put nowhere, or beyond 256 MiB", ErrMalformed))
+			return cmp.Or(r.err, fmt.Errorf("%w: data that are put nowhere, or beyond 256 MiB", ErrMalformed))
 		}
 		if more := to - int64(len(m.memory)); more > 0 {
 			m.memory = append(m.memory, make([]byte, more)...)
@@ -114,13 +115,6 @@ func (m *Module) readData() error {
 		copy(m.memory[at:], data)
 	}
 	return r.end()
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // addFunction adds a function of the type of another, and returns its number.

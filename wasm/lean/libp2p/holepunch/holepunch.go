@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Service makes connections direct. There is none.
+// Service would make connections direct. A lean program has none.
 type Service struct{}
 
 func NewService(host.Host, identify.IDService, func() []ma.Multiaddr, ...Option) (*Service, error) {
