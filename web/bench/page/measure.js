@@ -37,8 +37,10 @@ export async function run(driver) {
       if (rounds > 0) await echo(driver, peer, area, rounds)
       if (opens > 0) await opening(driver, peer, area, opens)
       const stall = watchStalls()
-      await upload(driver, peer, area, bytes)
+      // The download comes first: an upload that fills the line raises its delay, from which quic-go's slow start takes it
+      // that its own sending has filled it (hybrid_slow_start.go), and then adds a packet a round trip for the rest of the connection.
       await download(driver, peer, area, bytes)
+      await upload(driver, peer, area, bytes)
       await report(`${area}/longest-stall`, stall())
     }
     if (messages) await receiving(driver, messages)
