@@ -25,6 +25,11 @@ test('the keyboard alone connects to a peer and echoes off it', async ({ page, r
 })
 
 test('the first paint does not wait for the program, and its download shows progress', async ({ page, relay }) => {
+  // 10 Mbit/s: over a line on which it is here at once, nothing is shown.
+  const browser = await page.context().newCDPSession(page)
+  await browser.send('Network.enable')
+  const line = { offline: false, latency: 40, downloadThroughput: 1_250_000, uploadThroughput: 1_250_000 }
+  await browser.send('Network.emulateNetworkConditions', line)
   let release = () => {}
   const held = new Promise<void>((resolve) => (release = resolve))
   await page.route('**/*.wasm', async (route) => {

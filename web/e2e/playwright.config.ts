@@ -18,7 +18,7 @@ export default defineConfig<{ tab: Tab }>({
   testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
-  workers: 3, // what a test does is wait, for the half of its time
+  workers: 4, // what a test does is wait, for the half of its time
   timeout: 180_000, // on a busy machine
   expect: { timeout: 60_000 },
   forbidOnly: process.env['CI'] !== undefined,
@@ -54,6 +54,8 @@ export default defineConfig<{ tab: Tab }>({
   use: {
     trace: 'off',
     screenshot: 'only-on-failure',
+    // Else a third of what a page takes of a machine is the drawing of what fades in.
+    contextOptions: { reducedMotion: 'reduce' },
     launchOptions: {
       executablePath: findShell(),
       args: [

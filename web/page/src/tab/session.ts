@@ -26,6 +26,19 @@ const MAX_LOG = 200
 const CALM_MS = 500
 const ECHOES_MS = 1_000
 
+/** How long the program may be on its way before a person is shown how much of it is here, in ms. */
+const WATCHED_MS = 1_000
+
+/**
+ * Whether the program will be on its way for long enough to show how much of it is here, by how this script came. Reading along takes
+ * a third of what a start takes of the processor, so a start that is over in a moment goes without.
+ */
+function takesLong(): boolean {
+  const [script] = performance.getEntriesByName(import.meta.url) as PerformanceResourceTiming[]
+  if (script === undefined || script.transferSize === 0) return false // it was cached, and so is the program
+  return (wasmSizes.br * script.duration) / script.encodedBodySize > WATCHED_MS
+}
+
 /** One node, from its loading to its end: what the page shows is this session's state. */
 export class Session {
   readonly view = new Store<State>(initialState)
@@ -69,7 +82,7 @@ export class Session {
         histories: identity === 'persistent' ? 'persistent' : 'memory',
         ...(this.#relay?.network !== undefined && { network: this.#relay.network }),
         ...(transport !== undefined && { transports: [transport] }),
-        onProgress: (progress) => this.#loaded(progress),
+        ...(takesLong() && { onProgress: (progress: LoadProgress) => this.#loaded(progress) }),
         signal: this.#over.signal,
       })
       await this.#run(node)
