@@ -92,6 +92,8 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
+	$(FUZZ) -fuzz=FuzzToHost ./core/world/wire
+	$(FUZZ) -fuzz=FuzzTick ./core/world/wire
 	$(FUZZ) -fuzz=FuzzRead ./wasm/internal/link
 	$(FUZZ) -fuzz=FuzzPath ./native/gateway
 	$(FUZZ_SLOW) -fuzz=FuzzGateway ./native/gateway

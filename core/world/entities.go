@@ -1,0 +1,111 @@
+package world
+
+import "fmt"
+
+const (
+	// MaxEntities bounds the entities of a room.
+	MaxEntities = 1 << 20
+	// MaxPlace bounds where an entity may be, in every direction from the middle.
+	MaxPlace = 1 << 24
+)
+
+// Entity is a thing in the world of a room. It is a small number, so that a game can
+// keep what it knows of its entities in slices. The number of an entity that was
+// removed is used again.
+type Entity uint32
+
+// World is the entities of a room: where each is, and whether it changed. What else
+// there is to know of them is the game's own. Only the game may use it, and only
+// within the calls that it gets.
+type World struct {
+	tick    uint32
+	x, y    []float32
+	alive   []bool
+	gen     []uint16 // tells an entity from the one before of the same number
+	changed []uint32 // the last tick in which it changed
+	before  []uint32 // the one before that
+	free    []Entity
+	dirty   []Entity // changed in this tick
+	count   int
+}
+
+// Tick is the number of this tick; the first is 1.
+func (w *World) Tick() uint32 { return w.tick }
+
+// Len is how many entities there are.
+func (w *World) Len() int { return w.count }
+
+// Bound is above the number of every entity: the length of a slice that has room for
+// what the game knows of each.
+func (w *World) Bound() int { return len(w.x) }
+
+// Alive says whether there is such an entity.
+func (w *World) Alive(e Entity) bool { return int(e) < len(w.alive) && w.alive[e] }
+
+// At is where the entity is.
+func (w *World) At(e Entity) (x, y float32) {
+	w.check(e)
+	return w.x[e], w.y[e]
+}
+
+// Spawn puts a new entity into the world. It panics when there are MaxEntities, or
+// when x or y is beyond MaxPlace.
+func (w *World) Spawn(x, y float32) Entity {
+	checkPlace(x, y)
+	var e Entity
+	if n := len(w.free); n > 0 {
+		e = w.free[n-1]
+		w.free = w.free[:n-1]
+	} else {
+		if len(w.x) == MaxEntities {
+			panic(fmt.Sprintf("world: over %d entities", MaxEntities))
+		}
+		e = Entity(len(w.x))
+		w.x, w.y = append(w.x, 0), append(w.y, 0)
+		w.alive, w.gen = append(w.alive, false), append(w.gen, 0)
+		w.changed, w.before = append(w.changed, 0), append(w.before, 0)
+	}
+	w.x[e], w.y[e], w.alive[e] = x, y, true
+	w.changed[e], w.before[e] = 0, 0
+	w.count++
+	w.Touch(e)
+	return e
+}
+
+// Move puts the entity elsewhere, which is a change. It panics when x or y is
+// beyond MaxPlace.
+func (w *World) Move(e Entity, x, y float32) {
+	checkPlace(x, y)
+	w.Touch(e)
+	w.x[e], w.y[e] = x, y
+}
+
+// Touch says that what players see of the entity has changed.
+func (w *World) Touch(e Entity) {
+	w.check(e)
+	if w.changed[e] != w.tick {
+		w.before[e], w.changed[e] = w.changed[e], w.tick
+		w.dirty = append(w.dirty, e)
+	}
+}
+
+// Remove takes the entity out of the world.
+func (w *World) Remove(e Entity) {
+	w.check(e)
+	w.alive[e] = false
+	w.gen[e]++
+	w.count--
+	w.free = append(w.free, e)
+}
+
+func (w *World) check(e Entity) {
+	if !w.Alive(e) {
+		panic(fmt.Sprintf("world: there is no entity %d", e))
+	}
+}
+
+func checkPlace(x, y float32) {
+	if !(-MaxPlace <= x && x <= MaxPlace && -MaxPlace <= y && y <= MaxPlace) { // which NaN is not, either
+		panic(fmt.Sprintf("world: an entity cannot be at (%v, %v): the world ends at %v", x, y, float32(MaxPlace)))
+	}
+}

@@ -1,0 +1,198 @@
+package world
+
+import (
+	"math/bits"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// records are what the entities of a tick look like, encoded once for everybody.
+type records struct {
+	game  Game
+	w     *World
+	bytes []byte
+	tick  uint32
+	first []span // of each entity: what changed in this tick
+	whole []span
+	stamp []uint32 // the tick in which whole was encoded
+}
+
+type span struct{ from, to uint32 }
+
+// begin encodes what changed in this tick. Whole records are made when they are asked
+// for.
+func (r *records) begin() {
+	r.bytes, r.tick = r.bytes[:0], r.w.tick
+	n := len(r.w.x)
+	for len(r.first) < n {
+		r.first, r.whole, r.stamp = append(r.first, span{}), append(r.whole, span{}), append(r.stamp, 0)
+	}
+	for _, e := range r.w.dirty {
+		if r.w.alive[e] {
+			from := len(r.bytes)
+			r.bytes = r.game.Change(e, r.bytes)
+			r.first[e] = r.span(from, e)
+		}
+	}
+	r.w.dirty = r.w.dirty[:0]
+}
+
+func (r *records) wholeOf(e Entity) span {
+	if r.stamp[e] != r.tick {
+		from := len(r.bytes)
+		r.bytes = r.game.Whole(e, r.bytes)
+		r.whole[e], r.stamp[e] = r.span(from, e), r.tick
+	}
+	return r.whole[e]
+}
+
+func (r *records) span(from int, e Entity) span {
+	if n := len(r.bytes) - from; n < 0 || n > MaxRecord {
+		panic("world: a record has to be appended, and to have at most 1024 bytes")
+	}
+	return span{uint32(from), uint32(len(r.bytes))}
+}
+
+func (r *records) at(s span) []byte { return r.bytes[s.from:s.to] }
+
+// framer makes the sections of the players, one after the other.
+type framer struct {
+	records *records
+	budget  int  // bytes of records a player and tick
+	slower  uint // the rates of the tiers beyond the first are so many times halved
+
+	due     []due
+	section wire.Section
+	stats   frameStats
+}
+
+// due is a record that a player is to be told in this tick.
+type due struct {
+	at    uint32 // in the list
+	span  span
+	whole bool
+	level uint8 // how urgent it is
+}
+
+type frameStats struct {
+	updates, entered uint64
+	held             uint64 // records that did not fit into a player's budget
+}
+
+// fill puts what the player is to be told of entities into f.section.
+func (f *framer) fill(s *sight) {
+	f.section.Left, f.section.Updates, f.section.Entered = f.section.Left[:0], f.section.Updates[:0], f.section.Entered[:0]
+	f.drop(s)
+	if size := f.collect(s); size > f.budget {
+		f.choose(size)
+	}
+	f.emit(s)
+}
+
+// drop takes out of the list what is out of sight.
+func (f *framer) drop(s *sight) {
+	w := f.records.w
+	kept, place := 0, uint32(0)
+	for i := range s.list {
+		e := s.list[i]
+		left := e.gone || !w.alive[e.id] || w.gen[e.id] != e.gen
+		if left && e.known {
+			f.section.Left = append(f.section.Left, place)
+		}
+		if e.known {
+			place++
+		}
+		if !left {
+			s.list[kept] = e
+			kept++
+		}
+	}
+	s.list = s.list[:kept]
+}
+
+// collect lists what is due, and returns its size in bytes.
+func (f *framer) collect(s *sight) (size int) {
+	f.due = f.due[:0]
+	w, tick := f.records.w, f.records.w.tick
+	for i := range s.list {
+		e := &s.list[i]
+		d := due{at: uint32(i), whole: true}
+		switch {
+		case !e.known:
+		case e.sent >= w.changed[e.id]:
+			continue
+		case e.tier > tierNear && (tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0:
+			continue
+		case w.changed[e.id] == tick && e.sent >= w.before[e.id]:
+			d.whole = false
+		}
+		if d.whole {
+			d.span = f.records.wholeOf(e.id)
+		} else {
+			d.span = f.records.first[e.id]
+		}
+		d.level = 7
+		if !s.follows || e.id != s.follow {
+			d.level = min(6, uint8(bits.Len32((tick-e.sent)<<(2-e.tier))))
+		}
+		size += int(d.span.to - d.span.from)
+		f.due = append(f.due, d)
+	}
+	return size
+}
+
+// choose keeps the most urgent, as far as the budget goes. What is held back grows
+// more urgent with each tick.
+func (f *framer) choose(size int) {
+	var levels [8]int
+	for _, d := range f.due {
+		levels[d.level] += int(d.span.to - d.span.from)
+	}
+	left, lowest := f.budget, 7
+	for lowest > 0 && levels[lowest] <= left {
+		left -= levels[lowest]
+		lowest--
+	}
+	kept := 0
+	for _, d := range f.due {
+		n := int(d.span.to - d.span.from)
+		if int(d.level) < lowest || int(d.level) == lowest && n > left {
+			f.stats.held++
+			continue
+		}
+		if int(d.level) == lowest {
+			left -= n
+		}
+		f.due[kept] = d
+		kept++
+	}
+	f.due = f.due[:kept]
+}
+
+// emit moves what is due into the section.
+func (f *framer) emit(s *sight) {
+	place, next := uint32(0), 0
+	for i := range s.list {
+		if next == len(f.due) {
+			break
+		}
+		e := &s.list[i]
+		known := e.known
+		if f.due[next].at == uint32(i) {
+			d := f.due[next]
+			next++
+			data := f.records.at(d.span)
+			if known {
+				f.section.Updates = append(f.section.Updates, wire.Update{Place: place, Whole: d.whole, Data: data})
+				f.stats.updates++
+			} else {
+				f.section.Entered = append(f.section.Entered, wire.Entered{ID: uint32(e.id), Data: data})
+				f.stats.entered++
+			}
+			e.known, e.sent = true, f.records.tick
+		}
+		if known {
+			place++
+		}
+	}
+}

@@ -1,0 +1,355 @@
+package world
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+const (
+	DefaultHz           = 20
+	DefaultPlayers      = 256
+	DefaultVisible      = 256
+	DefaultBudget       = 4 << 10
+	DefaultGrace        = 15 * time.Second
+	DefaultInputSize    = 256
+	DefaultSeatsPerPeer = 32
+)
+
+// Options of a room. The zero value of all but Name is usable.
+type Options struct {
+	// Name is what players join the room by: 1 to 64 bytes of UTF-8.
+	Name string
+	// Version is that of the game. A player of another version is refused. At most 64
+	// bytes.
+	Version string
+	// Password, if not empty, has to be known to whoever joins.
+	Password string
+
+	// Hz is how many ticks there are in a second, up to 100. If zero, DefaultHz.
+	Hz int
+	// Players is how many may play. If zero, DefaultPlayers.
+	Players int
+	// Spectators is how many may watch besides. If zero, none.
+	Spectators int
+	// SeatsPerPeer is how many seats one peer may have. If zero, DefaultSeatsPerPeer.
+	SeatsPerPeer int
+	// Grace is how long the seat of a player is kept whose connection was lost. If
+	// zero, DefaultGrace.
+	Grace time.Duration
+
+	// Radius is how far a player sees, in the world's own unit. If zero, everybody
+	// sees everything.
+	Radius float32
+	// Leave is how far off an entity leaves a player's sight, which is at least
+	// Radius. If zero, 1.2 times Radius. What moves faster than Leave - Radius in
+	// four ticks is seen late.
+	Leave float32
+	// Visible is how many entities one player sees, the nearest first. If zero,
+	// DefaultVisible; at most 16,384.
+	Visible int
+	// Budget is how many bytes of records a player is told in one tick. What does
+	// not fit waits, and grows more urgent. If zero, DefaultBudget; at most 64 KiB.
+	Budget int
+
+	// Inputs is how many inputs of one player are taken in a second; it may send as
+	// many at once. More wait at its own end. If zero, twice Hz.
+	Inputs int
+	// InputSize bounds an input, in bytes. If zero, DefaultInputSize; at most 32 KiB.
+	InputSize int
+
+	// Logger, if nil, is silent.
+	Logger *slog.Logger
+}
+
+func (o *Options) check() error {
+	o.Hz = cmp.Or(o.Hz, DefaultHz)
+	o.Players = cmp.Or(o.Players, DefaultPlayers)
+	o.SeatsPerPeer = cmp.Or(o.SeatsPerPeer, DefaultSeatsPerPeer)
+	o.Grace = cmp.Or(o.Grace, DefaultGrace)
+	o.Leave = cmp.Or(o.Leave, 1.2*o.Radius)
+	o.Visible = cmp.Or(o.Visible, DefaultVisible)
+	o.Budget = cmp.Or(o.Budget, DefaultBudget)
+	o.Inputs = cmp.Or(o.Inputs, 2*o.Hz)
+	o.InputSize = cmp.Or(o.InputSize, DefaultInputSize)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := CheckName(o.Name); err != nil {
+		return err
+	}
+	if len(o.Version) > wire.MaxName {
+		return fmt.Errorf("the version %.20q… has %d bytes; at most %d may be", o.Version, len(o.Version), wire.MaxName)
+	}
+	for _, l := range []struct {
+		name            string
+		is, least, most float64
+	}{
+		{"Hz", float64(o.Hz), 1, 100},
+		{"Players", float64(o.Players), 1, MaxEntities},
+		{"Spectators", float64(o.Spectators), 0, MaxEntities},
+		{"SeatsPerPeer", float64(o.SeatsPerPeer), 1, 4096},
+		{"Grace", o.Grace.Seconds(), 0, 86400},
+		{"Radius", float64(o.Radius), 0, MaxPlace},
+		{"Leave", float64(o.Leave), float64(o.Radius), MaxPlace},
+		{"Visible", float64(o.Visible), 1, 16 << 10},
+		{"Budget", float64(o.Budget), MaxRecord, 64 << 10},
+		{"Inputs", float64(o.Inputs), 1, 10000},
+		{"InputSize", float64(o.InputSize), 1, 32 << 10},
+	} {
+		if !(l.least <= l.is && l.is <= l.most) {
+			return fmt.Errorf("%s is %v; it may be from %v to %v", l.name, l.is, l.least, l.most)
+		}
+	}
+	return nil
+}
+
+// CheckName says what is wrong with the name of a room, if anything.
+func CheckName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the name of the room is empty")
+	case len(name) > wire.MaxName:
+		return fmt.Errorf("the name of the room, %.20q…, has %d bytes; at most %d may be", name, len(name), wire.MaxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the name of the room, %q, is not UTF-8", name)
+	}
+	return nil
+}
+
+// ErrClosed is returned by Room.Wait when Room.Close ended the room.
+var ErrClosed = errors.New("the room is closed")
+
+// Room is a game that this node hosts. All methods may be called concurrently.
+type Room struct {
+	opts  Options
+	self  peer.ID
+	game  Game
+	world World
+	start time.Time
+
+	mu     sync.Mutex
+	links  map[peer.ID]*link // the newest of each peer
+	ready  []*link           // that have something for the tick
+	calls  []func()          // for the tick
+	ended  bool
+	banned map[peer.ID]struct{}
+	stats  Stats
+
+	// Of the tick.
+	spareReady []*link
+	spareCalls []func()
+	all        []*link
+	seats      map[seatKey]*Player
+	players    []*Player // by slot; nil where the slot is free
+	absent     []*Player
+	free       []int
+	playing    int
+	watching   int
+	outs       []*Player
+	eyes       eyes
+	records    records
+	framer     framer
+	phases     phases
+	shed       shed
+
+	wake    chan struct{}
+	next    clock
+	closing chan struct{}
+	done    chan struct{}
+	once    sync.Once
+	serving sync.WaitGroup // the links' goroutines
+	err     error
+}
+
+type seatKey struct {
+	peer   peer.ID
+	number uint32
+}
+
+func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
+	if game == nil {
+		return nil, errors.New("the game is nil")
+	}
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	r := &Room{
+		opts: opts, self: self, game: game, start: time.Now(),
+		links:  make(map[peer.ID]*link),
+		banned: make(map[peer.ID]struct{}),
+		seats:  make(map[seatKey]*Player),
+		wake:   make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
+	}
+	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
+	r.records = records{game: game, w: &r.world}
+	r.framer = framer{records: &r.records, budget: opts.Budget}
+	return r, nil
+}
+
+// Name is the room's name.
+func (r *Room) Name() string { return r.opts.Name }
+
+// Close ends the room, tells its players, and waits for its goroutines.
+func (r *Room) Close() error {
+	r.once.Do(func() { close(r.closing) })
+	<-r.done
+	return nil
+}
+
+// Wait waits for the end of the room, and returns why it has ended: ErrClosed, or the
+// panic of its game. It returns the error of ctx where that ends before.
+func (r *Room) Wait(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Kick puts all seats of a peer out. It takes effect with the next tick.
+func (r *Room) Kick(p peer.ID, reason string) { r.do(func() { r.putPeer(p, wire.Kicked, reason) }) }
+
+// Ban puts all seats of a peer out, and refuses it from now on.
+func (r *Room) Ban(p peer.ID, reason string) {
+	r.mu.Lock()
+	r.banned[p] = struct{}{}
+	r.mu.Unlock()
+	r.do(func() { r.putPeer(p, wire.Banned, reason) })
+}
+
+// Unban takes a ban back.
+func (r *Room) Unban(p peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.banned, p)
+}
+
+func (r *Room) putPeer(p peer.ID, why Reason, reason string) {
+	for _, player := range r.players {
+		if player != nil && player.peer == p {
+			player.put(why, reason)
+		}
+	}
+}
+
+// Do calls f in the next tick, before the inputs, in the goroutine that runs the game.
+// It returns at once. f is not called where the room has ended.
+func (r *Room) Do(f func()) { r.do(f) }
+
+func (r *Room) do(f func()) {
+	r.mu.Lock()
+	r.calls = append(r.calls, f)
+	r.mu.Unlock()
+}
+
+// admit makes a link of a stream that a peer has opened to this room. The code, if not
+// zero, says why it does not.
+func (r *Room) admit(p peer.ID, s stream, version string) (*link, wire.Code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, banned := r.banned[p]
+	_, again := r.links[p]
+	switch {
+	case r.ended:
+		return nil, wire.Closed
+	case r.opts.Version != version:
+		return nil, wire.Version
+	case banned:
+		return nil, wire.Banned
+	case !again && len(r.links) >= r.opts.Players+r.opts.Spectators+spareLinks:
+		return nil, wire.Full
+	}
+	l := newLink(r, p, s)
+	l.before = r.links[p]
+	r.links[p] = l
+	r.ready = append(r.ready, l)
+	r.serving.Add(1)
+	return l, 0
+}
+
+// spareLinks is how many peers may be connected that have no seat.
+const spareLinks = 64
+
+// notice has the tick look at a link, and begin if it is late: the timers of a hidden
+// page may be slow, and what arrives is not.
+func (r *Room) notice(l *link) {
+	r.mu.Lock()
+	r.ready = append(r.ready, l)
+	r.mu.Unlock()
+	if r.next.late(r.now()) {
+		select {
+		case r.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (r *Room) now() int64 { return int64(time.Since(r.start)) }
+
+// run runs the ticks until the room ends.
+func (r *Room) run() {
+	defer r.finish()
+	defer func() {
+		if v := recover(); v != nil {
+			r.err = fmt.Errorf("the game of room %q panicked: %v", r.opts.Name, v)
+			r.opts.Logger.Error("a game panicked, and its room ends", "room", r.opts.Name, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	r.game.Start(&r.world)
+	r.ticks()
+	r.err = ErrClosed
+}
+
+// finish tells the players that the room has ended, and lets go of their streams.
+func (r *Room) finish() {
+	r.mu.Lock()
+	r.ended = true
+	links := make([]*link, 0, len(r.links))
+	for _, l := range r.links {
+		links = append(links, l)
+	}
+	r.mu.Unlock()
+	reason := "its host has closed it"
+	if !errors.Is(r.err, ErrClosed) {
+		reason = "its game failed"
+	}
+	for _, l := range r.all {
+		if l.writing.Load() || l.isEnded() {
+			continue // what it is taking would be cut
+		}
+		l.out = wire.AppendOut(l.out, wire.Out{All: true, Code: wire.Closed, Reason: reason})
+		l.closing = true
+		l.flush(r.now())
+	}
+	r.drain(links)
+	r.serving.Wait()
+}
+
+// drain waits a moment for the players to take their leave, and ends the streams.
+func (r *Room) drain(links []*link) {
+	late := time.NewTimer(time.Second)
+	defer late.Stop()
+	for _, l := range r.all {
+		select {
+		case <-l.ended:
+			continue
+		case <-late.C:
+		}
+		break
+	}
+	for _, l := range append(links, r.all...) {
+		l.end()
+	}
+}

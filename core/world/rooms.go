@@ -1,0 +1,141 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// Node is what hosting takes of a node. *core.Node is one.
+type Node interface {
+	ID() peer.ID
+	Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error)
+}
+
+// Rooms are the rooms that a node hosts. All methods may be called concurrently.
+type Rooms struct {
+	node   Node
+	remove func()
+
+	mu     sync.Mutex
+	rooms  map[string]*Room
+	closed bool
+}
+
+// New makes a node one that can host rooms. It takes the protocol of rooms; there is
+// one Rooms for a node.
+func New(node Node) (*Rooms, error) {
+	rs := &Rooms{node: node, rooms: make(map[string]*Room)}
+	remove, err := node.Handle(wire.Protocol, rs.serve)
+	if err != nil {
+		return nil, fmt.Errorf("rooms: %w", err)
+	}
+	rs.remove = remove
+	return rs, nil
+}
+
+// ErrNameTaken is returned by Host where the node hosts a room of this name already.
+var ErrNameTaken = errors.New("the node hosts a room of this name already")
+
+// Host begins a room with this game. It runs until Close of the room or of rs, or
+// until its game panics.
+func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
+	r, err := newRoom(rs.node.ID(), game, opts)
+	if err != nil {
+		return nil, fmt.Errorf("host a room: %w", err)
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.closed {
+		return nil, ErrClosed
+	}
+	if _, taken := rs.rooms[opts.Name]; taken {
+		return nil, fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
+	}
+	rs.rooms[opts.Name] = r
+	go func() {
+		r.run()
+		rs.mu.Lock()
+		delete(rs.rooms, opts.Name)
+		rs.mu.Unlock()
+		close(r.done)
+	}()
+	return r, nil
+}
+
+// Rooms lists the rooms that are open, in the order of their names.
+func (rs *Rooms) Rooms() []*Room {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	var list []*Room
+	for _, r := range rs.rooms {
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b *Room) int { return strings.Compare(a.opts.Name, b.opts.Name) })
+	return list
+}
+
+// Close closes all rooms and waits for them.
+func (rs *Rooms) Close() error {
+	rs.remove()
+	rs.mu.Lock()
+	rs.closed = true
+	rs.mu.Unlock()
+	for _, r := range rs.Rooms() {
+		_ = r.Close()
+	}
+	return nil
+}
+
+// helloLimit is how long a peer may take to say which room it wants.
+const helloLimit = 10 * time.Second
+
+// serve runs a stream that a peer has opened.
+func (rs *Rooms) serve(s network.Stream) {
+	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
+	messages := wire.NewReader(s, wire.MaxToHost)
+	kind, body, err := messages.Next()
+	if err != nil || kind != wire.KindHello {
+		_ = s.ResetWithError(network.StreamProtocolViolation)
+		return
+	}
+	hello, err := wire.DecodeHello(body)
+	if err != nil {
+		_ = s.ResetWithError(network.StreamProtocolViolation)
+		return
+	}
+	_ = s.SetReadDeadline(time.Time{})
+	rs.mu.Lock()
+	r := rs.rooms[hello.Room]
+	rs.mu.Unlock()
+	if r == nil {
+		refuse(s, wire.NoRoom)
+		return
+	}
+	l, code := r.admit(s.Conn().RemotePeer(), s, hello.Version)
+	if code != 0 {
+		refuse(s, code)
+		return
+	}
+	l.run(messages)
+}
+
+// refuse tells a peer why its stream ends, and gives it a moment to read that.
+func refuse(s network.Stream, code wire.Code) {
+	_ = s.SetDeadline(time.Now().Add(time.Second))
+	_, err := s.Write(wire.AppendOut(nil, wire.Out{All: true, Code: code, Reason: code.String()}))
+	if err == nil && s.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, s)
+	}
+	_ = s.Reset()
+}

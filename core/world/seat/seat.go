@@ -1,0 +1,303 @@
+// Package seat is a player's side of a room: package world has the host's.
+//
+// [Join] takes a seat, and [Seat.Ticks] yields what the player sees, tick by tick. A
+// connection that is lost is made again, and the seat with it: what the player knew
+// is then told anew. [View] keeps what is seen, [Path] shows it smoothly, and
+// [Prediction] shows at once what the player does itself.
+package seat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// Options of a seat.
+type Options struct {
+	// Spectator asks for a seat that only watches.
+	Spectator bool
+	// Password is that of the room, if it has one.
+	Password string
+	// Data is for the game, up to 32 KiB.
+	Data []byte
+	// Each is called with each tick, in order, instead of what Next and Ticks do. It
+	// must not block: the other seats of the visit wait for it. The tick and all that
+	// it holds are valid during the call.
+	Each func(*Tick)
+}
+
+// Tick is what a player is told of one tick of the room.
+type Tick struct {
+	// Number counts the ticks of the room. Those in which there is nothing to tell
+	// are left out, except that a player hears twice a second at least.
+	Number uint32
+	// Reset says that the connection is a new one: what was known is to be forgotten.
+	Reset bool
+	// Applied is the number of the last input that the game has taken, if it took one
+	// since the tick before; else zero. Waited is how long that one waited for its
+	// tick. A client that is to be in time keeps it small and above zero.
+	Applied uint32
+	Waited  time.Duration
+	// Left are the entities that the player sees no longer, in the order of their ids,
+	// and Updates those that are new or have changed.
+	Left    []uint32
+	Updates []Update
+	// Notes are what the game tells this player alone.
+	Notes [][]byte
+}
+
+// Update is what a player is told of an entity.
+type Update struct {
+	Entity uint32
+	New    bool   // it came into sight
+	Whole  bool   // Data is all there is to know; else what changed since the last update
+	Data   []byte // of the game's own form
+}
+
+// Out is the error of a seat that was refused or has ended.
+type Out struct {
+	Code   wire.Code
+	Reason string
+}
+
+func (o *Out) Error() string {
+	if o.Reason == "" || o.Reason == o.Code.String() {
+		return o.Code.String()
+	}
+	return fmt.Sprintf("%v: %s", o.Code, o.Reason)
+}
+
+// Seat is a seat in a room. All methods may be called concurrently.
+type Seat struct {
+	visit  *Visit
+	opts   Options
+	number uint32
+	ticks  chan *Tick // where there is no Each
+	joined chan struct{}
+	ended  chan struct{}
+
+	// Guarded by the visit's mutex.
+	welcome *wire.Welcome
+	err     error
+	seq     uint32
+
+	// Of the visit's reader.
+	known []uint32
+	tick  Tick
+}
+
+// Join takes a seat in a room that host holds. The visit is the seat's own, and ends
+// with it. ctx bounds the joining. What the host or its game refuses is an *Out.
+func Join(ctx context.Context, node Node, host peer.ID, room, version string, opts Options) (*Seat, error) {
+	v, err := Connect(ctx, node, host, room, version)
+	if err != nil {
+		return nil, err
+	}
+	v.single = true
+	s, err := v.Sit(ctx, 0, opts)
+	if err != nil {
+		_ = v.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Answer is what the game told the player when it took the seat.
+func (s *Seat) Answer() []byte {
+	s.visit.mu.Lock()
+	defer s.visit.mu.Unlock()
+	return slices.Clone(s.welcome.Data)
+}
+
+// Hz is how many ticks the room has in a second.
+func (s *Seat) Hz() int {
+	s.visit.mu.Lock()
+	defer s.visit.mu.Unlock()
+	return int(s.welcome.Hz)
+}
+
+// Host is the peer that holds the room.
+func (s *Seat) Host() peer.ID { return s.visit.host }
+
+// ErrAway is returned by Input while the connection is lost. The input was not sent.
+var ErrAway = errors.New("the connection to the room is lost, and is being made again")
+
+// ErrBehind is returned by Input while too many inputs wait to be sent: the room takes
+// fewer in a second. The input was not sent.
+var ErrBehind = errors.New("too many inputs wait to be sent to the room")
+
+// Input tells the game what the player does, and returns the input's number, which
+// Tick.Applied tells later. The error is ErrAway, ErrBehind, or that of Err.
+func (s *Seat) Input(data []byte) (seq uint32, err error) {
+	return s.visit.input(s, data)
+}
+
+// Next waits for the next tick. After the end of the seat it returns the error of Err.
+// A player that reads late keeps its host from sending: it sees fewer ticks, and the
+// newest. With Options.Each there is nothing to wait for but the end.
+func (s *Seat) Next(ctx context.Context) (*Tick, error) {
+	select {
+	case t := <-s.ticks:
+		return t, nil
+	default:
+	}
+	select {
+	case t := <-s.ticks:
+		return t, nil
+	case <-s.ended:
+		return nil, s.Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Ticks yields ticks until the seat or ctx ends.
+func (s *Seat) Ticks(ctx context.Context) iter.Seq[*Tick] {
+	return func(yield func(*Tick) bool) {
+		for {
+			t, err := s.Next(ctx)
+			if err != nil || !yield(t) {
+				return
+			}
+		}
+	}
+}
+
+// Done is closed when the seat has ended.
+func (s *Seat) Done() <-chan struct{} { return s.ended }
+
+// Err is why the seat has ended, or nil: an *Out where the host ended it, ErrLeft after
+// Leave, else why the connection could not be made again.
+func (s *Seat) Err() error {
+	s.visit.mu.Lock()
+	defer s.visit.mu.Unlock()
+	return s.err
+}
+
+// ErrLeft is the error of a seat that was left.
+var ErrLeft = errors.New("the seat was left")
+
+// Leave gives the seat up. It returns when the host was told, or after a second.
+func (s *Seat) Leave() error { return s.visit.leave(s) }
+
+// take applies a section that the host sent.
+func (s *Seat) take(number uint32, sec *wire.Section) error {
+	t := &s.tick
+	*t = Tick{Number: number, Reset: sec.Reset, Left: t.Left[:0], Updates: t.Updates[:0], Notes: sec.Notes}
+	if sec.Applied {
+		t.Applied, t.Waited = sec.Seq, time.Duration(sec.Waited)*time.Millisecond
+	}
+	if sec.Reset {
+		s.known = s.known[:0]
+	}
+	if err := s.takeLeft(sec.Left); err != nil {
+		return err
+	}
+	for _, u := range sec.Updates {
+		if int64(u.Place) >= int64(len(s.known)) {
+			return fmt.Errorf("%w: an update of entity %d of %d", wire.ErrMalformed, u.Place, len(s.known))
+		}
+		t.Updates = append(t.Updates, Update{Entity: s.known[u.Place], Whole: u.Whole, Data: u.Data})
+	}
+	if err := s.takeEntered(sec.Entered); err != nil {
+		return err
+	}
+	return s.deliver()
+}
+
+func (s *Seat) takeLeft(left []uint32) error {
+	if len(left) == 0 {
+		return nil
+	}
+	if last := left[len(left)-1]; int64(last) >= int64(len(s.known)) {
+		return fmt.Errorf("%w: entity %d of %d left", wire.ErrMalformed, last, len(s.known))
+	}
+	kept := int(left[0])
+	for i := kept; i < len(s.known); i++ {
+		if len(left) > 0 && uint32(i) == left[0] {
+			s.tick.Left = append(s.tick.Left, s.known[i])
+			left = left[1:]
+			continue
+		}
+		s.known[kept] = s.known[i]
+		kept++
+	}
+	s.known = s.known[:kept]
+	return nil
+}
+
+// maxKnown bounds what one seat knows of, whatever a host sends.
+const maxKnown = 64 << 10
+
+func (s *Seat) takeEntered(entered []wire.Entered) error {
+	old := len(s.known)
+	if old+len(entered) > maxKnown {
+		return fmt.Errorf("%w: over %d entities in sight", wire.ErrMalformed, maxKnown)
+	}
+	for _, e := range entered {
+		s.known = append(s.known, e.ID)
+		s.tick.Updates = append(s.tick.Updates, Update{Entity: e.ID, New: true, Whole: true, Data: e.Data})
+	}
+	for i, j, to := old-1, len(entered)-1, len(s.known)-1; j >= 0; to-- { // both are in order
+		switch id := entered[j].ID; {
+		case i >= 0 && s.known[i] == id:
+			return fmt.Errorf("%w: entity %d came into sight twice", wire.ErrMalformed, id)
+		case i >= 0 && s.known[i] > id:
+			s.known[to] = s.known[i]
+			i--
+		default:
+			s.known[to] = id
+			j--
+		}
+	}
+	return nil
+}
+
+// deliver hands the tick to the player.
+func (s *Seat) deliver() error {
+	if s.opts.Each != nil {
+		s.opts.Each(&s.tick)
+		return nil
+	}
+	select {
+	case s.ticks <- s.tick.clone():
+		return nil
+	case <-s.ended:
+		return nil
+	case <-s.visit.closing:
+		return context.Canceled
+	}
+}
+
+// clone is the tick with memory of its own.
+func (t *Tick) clone() *Tick {
+	c := *t
+	c.Left, c.Updates, c.Notes = slices.Clone(t.Left), slices.Clone(t.Updates), slices.Clone(t.Notes)
+	size := 0
+	for _, u := range c.Updates {
+		size += len(u.Data)
+	}
+	for _, n := range c.Notes {
+		size += len(n)
+	}
+	all := make([]byte, 0, size)
+	own := func(b []byte) []byte {
+		from := len(all)
+		all = append(all, b...)
+		return all[from:len(all):len(all)]
+	}
+	for i := range c.Updates {
+		c.Updates[i].Data = own(c.Updates[i].Data)
+	}
+	for i := range c.Notes {
+		c.Notes[i] = own(c.Notes[i])
+	}
+	return &c
+}

@@ -1,0 +1,432 @@
+package seat
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// Node is what playing takes of a node. *core.Node is one.
+type Node interface {
+	ID() peer.ID
+	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
+}
+
+const (
+	// Reconnect is for how long a lost connection to a room is tried again.
+	Reconnect = 30 * time.Second
+	// firstPause is before the second try; each pause is twice the one before.
+	firstPause = 100 * time.Millisecond
+	longPause  = 2 * time.Second
+	// ackEvery is after how many ticks a peer that sends no inputs tells what it has
+	// seen.
+	ackEvery = 4
+	// maxWaiting bounds the inputs that wait to be sent, in bytes.
+	maxWaiting = 16 << 10
+	// ticksAhead is how many ticks wait for a player that reads late.
+	ticksAhead = 8
+)
+
+// Visit is a peer's connection to a room, which several seats may share. All methods
+// may be called concurrently.
+type Visit struct {
+	node    Node
+	host    peer.ID
+	room    string
+	version string
+	single  bool // it ends with its seat
+
+	mu     sync.Mutex
+	stream network.Stream // nil while the connection is lost
+	out    []byte
+	seats  map[uint32]*Seat
+	err    error
+
+	kick    chan struct{} // there is something to write
+	closing chan struct{}
+	done    chan struct{}
+	once    sync.Once
+
+	// Of the reader.
+	seen, acked uint32 // guarded by mu
+	tick        wire.Tick
+}
+
+// Connect opens a stream to a room that host holds. ctx bounds the opening.
+func Connect(ctx context.Context, node Node, host peer.ID, room, version string) (*Visit, error) {
+	v := &Visit{
+		node: node, host: host, room: room, version: version,
+		seats:   make(map[uint32]*Seat),
+		kick:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
+	}
+	s, err := v.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	go v.run(s)
+	return v, nil
+}
+
+func (v *Visit) open(ctx context.Context) (network.Stream, error) {
+	s, err := v.node.Open(ctx, v.host, wire.Protocol)
+	if err != nil {
+		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.stream = s
+	v.out = wire.AppendHello(v.out[:0], wire.Hello{Room: v.room, Version: v.version})
+	for _, seat := range v.seats { // which it has lost with the stream before
+		v.out = seat.appendJoin(v.out)
+	}
+	return s, nil
+}
+
+// Sit takes a seat, of a number that this peer has no other of.
+func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, error) {
+	s := &Seat{visit: v, opts: opts, number: number, joined: make(chan struct{}), ended: make(chan struct{})}
+	if opts.Each == nil {
+		s.ticks = make(chan *Tick, ticksAhead)
+	}
+	v.mu.Lock()
+	_, taken := v.seats[number]
+	switch {
+	case v.err != nil:
+		defer v.mu.Unlock()
+		return nil, v.err
+	case taken:
+		v.mu.Unlock()
+		return nil, fmt.Errorf("join room %q: this peer has a seat %d already", v.room, number)
+	case len(opts.Data) > 32<<10:
+		v.mu.Unlock()
+		return nil, fmt.Errorf("join room %q: %d bytes for the game; at most %d may be", v.room, len(opts.Data), 32<<10)
+	}
+	v.seats[number] = s
+	v.out = s.appendJoin(v.out)
+	v.mu.Unlock()
+	v.nudge()
+	select {
+	case <-s.joined:
+		return s, nil
+	case <-s.ended:
+		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, s.Err())
+	case <-ctx.Done():
+		_ = v.leave(s)
+		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, ctx.Err())
+	}
+}
+
+func (s *Seat) appendJoin(dst []byte) []byte {
+	v := s.visit
+	return wire.AppendJoin(dst, wire.Join{
+		Seat: s.number, Spectator: s.opts.Spectator, Data: s.opts.Data,
+		Proof: wire.Proof(s.opts.Password, v.room, v.host, v.node.ID()),
+	})
+}
+
+// Close ends the visit and its seats, and waits for its goroutines.
+func (v *Visit) Close() error {
+	v.once.Do(func() { close(v.closing) })
+	<-v.done
+	return nil
+}
+
+// run reads and writes the stream, and opens another when it is lost.
+func (v *Visit) run(s network.Stream) {
+	defer close(v.done)
+	for {
+		err := v.serve(s)
+		if v.isClosing() || v.isOver(err) {
+			v.end(cmp.Or(err, ErrLeft))
+			return
+		}
+		if s = v.reopen(); s == nil {
+			v.end(fmt.Errorf("the connection to room %q of %s was lost: %w", v.room, v.host, err))
+			return
+		}
+	}
+}
+
+// isOver says whether the host will not have this peer, or has no seat of it any more.
+func (v *Visit) isOver(err error) bool {
+	var out *Out
+	if errors.As(err, &out) || errors.Is(err, wire.ErrMalformed) {
+		return true
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.single && len(v.seats) == 0
+}
+
+// serve runs one stream until it is lost.
+func (v *Visit) serve(s network.Stream) error {
+	var writing sync.WaitGroup
+	stop := make(chan struct{})
+	writing.Go(func() { v.write(s, stop) })
+	v.nudge()
+	err := v.read(s)
+	v.mu.Lock()
+	v.stream = nil
+	v.mu.Unlock()
+	close(stop)
+	_ = s.Reset()
+	writing.Wait()
+	return err
+}
+
+// reopen tries until it has a stream again, or nil.
+func (v *Visit) reopen() network.Stream {
+	ctx, cancel := context.WithTimeout(context.Background(), Reconnect)
+	defer cancel()
+	go func() {
+		select {
+		case <-v.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for pause := firstPause; ; pause = min(2*pause, longPause) {
+		s, err := v.open(ctx)
+
+		if err == nil {
+			return s
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (v *Visit) write(s network.Stream, stop chan struct{}) {
+	var taken []byte
+	for {
+		select {
+		case <-v.kick:
+		case <-stop:
+			return
+		case <-v.closing:
+			v.flushAndEnd(s)
+			return
+		}
+		v.mu.Lock()
+		taken, v.out = v.out, taken[:0]
+		v.mu.Unlock()
+		if len(taken) == 0 {
+			continue
+		}
+		if _, err := s.Write(taken); err != nil {
+			_ = s.Reset() // has the reader return
+			return
+		}
+	}
+}
+
+// flushAndEnd writes what is left, and gives the host a second to end its side.
+func (v *Visit) flushAndEnd(s network.Stream) {
+	deadline := time.Now().Add(time.Second)
+	_ = s.SetDeadline(deadline)
+	v.mu.Lock()
+	out := v.out
+	v.out = nil
+	v.mu.Unlock()
+	if len(out) > 0 {
+		if _, err := s.Write(out); err != nil {
+			_ = s.Reset()
+			return
+		}
+	}
+	if s.CloseWrite() != nil {
+		_ = s.Reset()
+	}
+}
+
+func (v *Visit) read(s network.Stream) error {
+	messages := wire.NewReader(s, wire.MaxToPlayer)
+	for {
+		kind, body, err := messages.Next()
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case wire.KindTick:
+			err = v.takeTick(body)
+		case wire.KindWelcome:
+			var w wire.Welcome
+			if w, err = wire.DecodeWelcome(body); err == nil {
+				v.welcomed(w)
+			}
+		case wire.KindOut:
+			var o wire.Out
+			if o, err = wire.DecodeOut(body); err == nil {
+				err = v.outed(o)
+			}
+		default:
+			err = fmt.Errorf("%w: kind %d", wire.ErrMalformed, kind)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (v *Visit) takeTick(body []byte) error {
+	if err := wire.DecodeTick(body, &v.tick); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	v.seen = v.tick.Number
+	silent := v.seen-v.acked >= ackEvery
+	if silent {
+		v.acked = v.seen
+		v.out = wire.AppendAck(v.out, wire.Ack{Seen: v.seen})
+	}
+	var all []*Seat
+	if len(v.tick.Sections) == 0 {
+		for _, s := range v.seats {
+			all = append(all, s)
+		}
+	}
+	v.mu.Unlock()
+	if silent {
+		v.nudge()
+	}
+	for _, s := range all {
+		if err := s.take(v.tick.Number, &wire.Section{}); err != nil {
+			return err
+		}
+	}
+	for i := range v.tick.Sections {
+		sec := &v.tick.Sections[i]
+		v.mu.Lock()
+		s := v.seats[sec.Seat]
+		v.mu.Unlock()
+		if s == nil {
+			continue // it was just left
+		}
+		if err := s.take(v.tick.Number, sec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *Visit) welcomed(w wire.Welcome) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.seats[w.Seat]
+	if s == nil {
+		return
+	}
+	first := s.welcome == nil
+	if !first && w.Again {
+		w.Data = s.welcome.Data // of the first time
+	} else {
+		w.Data = slices.Clone(w.Data)
+	}
+	s.welcome = &w
+	if first {
+		close(s.joined)
+	}
+}
+
+// outed ends the seat; the error is not nil where the host will have none of this peer.
+func (v *Visit) outed(o wire.Out) error {
+	out := &Out{Code: o.Code, Reason: o.Reason}
+	if o.All {
+		return out
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.seats[o.Seat]; s != nil {
+		v.endSeat(s, out)
+	}
+	if v.single && len(v.seats) == 0 {
+		return out
+	}
+	return nil
+}
+
+// endSeat is called with mu held.
+func (v *Visit) endSeat(s *Seat, err error) {
+	if v.seats[s.number] == s {
+		delete(v.seats, s.number)
+		s.err = err
+		close(s.ended)
+	}
+}
+
+func (v *Visit) end(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.err = err
+	for _, s := range v.seats {
+		v.endSeat(s, err)
+	}
+}
+
+func (v *Visit) input(s *Seat, data []byte) (uint32, error) {
+	v.mu.Lock()
+	switch {
+	case s.err != nil:
+		defer v.mu.Unlock()
+		return 0, s.err
+	case v.stream == nil:
+		v.mu.Unlock()
+		return 0, ErrAway
+	case len(v.out) > maxWaiting:
+		v.mu.Unlock()
+		return 0, ErrBehind
+	}
+	s.seq++
+	seq := s.seq
+	v.out = wire.AppendInput(v.out, wire.Input{Seat: s.number, Seq: seq, Seen: v.seen, Data: data})
+	v.acked = v.seen
+	v.mu.Unlock()
+	v.nudge()
+	return seq, nil
+}
+
+func (v *Visit) leave(s *Seat) error {
+	v.mu.Lock()
+	if v.seats[s.number] == s {
+		v.out = wire.AppendLeave(v.out, wire.Leave{Seat: s.number})
+		v.endSeat(s, ErrLeft)
+	}
+	last := v.single
+	v.mu.Unlock()
+	v.nudge()
+	if last {
+		return v.Close()
+	}
+	return nil
+}
+
+func (v *Visit) nudge() {
+	select {
+	case v.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (v *Visit) isClosing() bool {
+	select {
+	case <-v.closing:
+		return true
+	default:
+		return false
+	}
+}

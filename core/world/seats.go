@@ -1,0 +1,222 @@
+package world
+
+import (
+	"crypto/hmac"
+	"slices"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// attach makes a link that is new known to the tick. The peer's link before it gives
+// its seats over, as they are asked for; the one before that ends.
+func (r *Room) attach(l *link, now int64) {
+	if l.attached {
+		return
+	}
+	l.attached, l.since = true, now
+	r.all = append(r.all, l)
+	if old := l.before; old != nil {
+		if old.before != nil {
+			old.before.end()
+			old.before = nil
+		}
+		if len(old.players) == 0 {
+			old.end()
+			l.before = nil
+		}
+	}
+}
+
+// join answers one who asks for a seat.
+func (r *Room) join(l *link, j wire.Join) {
+	key := seatKey{l.peer, j.Seat}
+	if p := r.seats[key]; p != nil {
+		r.resume(p, l)
+		return
+	}
+	if code, reason := r.mayJoin(l, j); code != 0 {
+		r.sayOut(l, j.Seat, code, reason)
+		return
+	}
+	p := &Player{room: r, peer: l.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, link: l}
+	r.players[p.slot] = p
+	answer, err := r.game.Join(p, j.Data)
+	if err != nil || p.out != 0 {
+		r.players[p.slot] = nil
+		r.free = append(r.free, p.slot)
+		reason := p.reason
+		if err != nil {
+			reason = err.Error()
+		}
+		r.sayOut(l, j.Seat, wire.Refused, reason)
+		return
+	}
+	r.seats[key] = p
+	r.count(p, 1)
+	r.seat(p, l)
+	r.welcome(p, false, answer)
+}
+
+// mayJoin is why there is no seat, or zero.
+func (r *Room) mayJoin(l *link, j wire.Join) (wire.Code, string) {
+	proof := wire.Proof(r.opts.Password, r.opts.Name, r.self, l.peer)
+	taken, most := r.playing, r.opts.Players
+	if j.Spectator {
+		taken, most = r.watching, r.opts.Spectators
+	}
+	switch {
+	case r.opts.Password != "" && !hmac.Equal(proof, j.Proof):
+		return wire.Password, ""
+	case taken >= most:
+		return wire.Full, ""
+	case len(l.players) >= r.opts.SeatsPerPeer:
+		return wire.Full, "the peer has all the seats that one may have"
+	case r.shed.level >= shedJoins:
+		return wire.Busy, ""
+	}
+	return 0, ""
+}
+
+// resume gives a seat back to the player who had it. What another connection of the
+// same peer had, it has no longer.
+func (r *Room) resume(p *Player, l *link) {
+	if old := p.link; old != nil && old != l {
+		r.unseat(p)
+		r.sayOut(old, p.number, wire.Replaced, "")
+	}
+	if p.link != l {
+		r.seat(p, l)
+	}
+	r.welcome(p, true, nil)
+}
+
+// welcome tells a player that it has its seat. It knows nothing of the world.
+func (r *Room) welcome(p *Player, again bool, answer []byte) {
+	p.reset, p.looks = true, true
+	for i := range p.sight.list {
+		e := &p.sight.list[i]
+		e.known, e.sent = false, r.world.tick
+	}
+	r.say(p.link, func(out []byte) []byte {
+		return wire.AppendWelcome(out, wire.Welcome{
+			Seat: p.number, Hz: uint32(r.opts.Hz), Tick: r.world.tick, Again: again, Data: answer,
+		})
+	})
+}
+
+func (r *Room) seat(p *Player, l *link) {
+	p.link = l
+	l.players = append(l.players, p)
+	l.seats.Store(int32(len(l.players)))
+}
+
+// unseat takes a player off its link, for as long as it is away.
+func (r *Room) unseat(p *Player) {
+	l := p.link
+	l.players = slices.DeleteFunc(l.players, func(q *Player) bool { return q == p })
+	l.seats.Store(int32(len(l.players)))
+	p.link = nil
+	clear(p.notes)
+	p.notes, p.noteBytes, p.applied = p.notes[:0], 0, false
+}
+
+// remove ends a seat, and has the game know.
+func (r *Room) remove(p *Player, why Reason) {
+	if p.link != nil {
+		l := p.link
+		r.unseat(p)
+		l.since = r.phases.at[0]
+	}
+	delete(r.seats, seatKey{p.peer, p.number})
+	r.players[p.slot] = nil
+	r.free = append(r.free, p.slot)
+	r.count(p, -1)
+	r.game.Leave(p, why)
+}
+
+// putOut ends the seats of the players who were put out in this tick.
+func (r *Room) putOut() {
+	for _, p := range r.outs {
+		if r.players[p.slot] != p {
+			continue // gone, or never seated
+		}
+		if p.link != nil {
+			r.sayOut(p.link, p.number, p.out, p.reason)
+		}
+		r.remove(p, p.out)
+	}
+	clear(r.outs)
+	r.outs = r.outs[:0]
+}
+
+// letGo is told of a link that has ended: its players are away, or out where the peer
+// broke the protocol.
+func (r *Room) letGo(l *link, now int64) {
+	r.mu.Lock()
+	if r.links[l.peer] == l {
+		delete(r.links, l.peer)
+	}
+	r.mu.Unlock()
+	for len(l.players) > 0 {
+		p := l.players[len(l.players)-1]
+		if l.broken.Load() {
+			r.remove(p, wire.Invalid)
+			continue
+		}
+		r.unseat(p)
+		p.away = now
+		r.absent = append(r.absent, p)
+	}
+}
+
+// expire ends the seats of players who have been away for too long.
+func (r *Room) expire(now int64) {
+	kept := 0
+	for _, p := range r.absent {
+		switch {
+		case p.link != nil || r.players[p.slot] != p: // it is back, or gone
+		case now-p.away > int64(r.opts.Grace):
+			r.remove(p, wire.Lost)
+		default:
+			r.absent[kept] = p
+			kept++
+		}
+	}
+	clear(r.absent[kept:])
+	r.absent = r.absent[:kept]
+}
+
+func (r *Room) sayOut(l *link, seat uint32, code wire.Code, reason string) {
+	if reason == "" {
+		reason = code.String()
+	}
+	l.since = max(l.since, r.phases.at[0])
+	r.say(l, func(out []byte) []byte {
+		return wire.AppendOut(out, wire.Out{Seat: seat, Code: code, Reason: reason})
+	})
+}
+
+// say adds a message to what a link is told next.
+func (r *Room) say(l *link, add func([]byte) []byte) {
+	if l.out = add(l.out); len(l.out) > wire.MaxToPlayer {
+		l.end() // it asks, and does not listen
+	}
+}
+
+func (r *Room) takeSlot() int {
+	if n := len(r.free); n > 0 {
+		slot := r.free[n-1]
+		r.free = r.free[:n-1]
+		return slot
+	}
+	r.players = append(r.players, nil)
+	return len(r.players) - 1
+}
+
+func (r *Room) count(p *Player, by int) {
+	if p.spectator {
+		r.watching += by
+	} else {
+		r.playing += by
+	}
+}

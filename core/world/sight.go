@@ -1,0 +1,187 @@
+package world
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Tiers are how often a player is told of an entity, by its distance: every tick up
+// to half of the radius, every second up to three quarters, every fourth beyond.
+const (
+	tierNear = iota
+	tierMiddle
+	tierFar
+)
+
+// seen is what the host remembers of one entity that a player sees.
+type seen struct {
+	id    Entity
+	gen   uint16
+	tier  uint8
+	known bool   // the player was told of it
+	gone  bool   // it is to be told that it left
+	sent  uint32 // the tick of the last record; before the first, that in which it came into sight
+}
+
+// sight is what one player sees: the entities within the room's radius around a
+// point, in the order of their ids. An entity comes into sight within the radius
+// and leaves it beyond a larger one, so that it does not flicker at the edge.
+type sight struct {
+	x, y    float32
+	follow  Entity // whose place is that point, if following
+	follows bool
+	list    []seen
+}
+
+// eyes looks around for all players of a room, one after the other.
+type eyes struct {
+	w      *World
+	grid   grid
+	radius float32 // zero: everybody sees everything
+	leave  float32
+	most   int // entities that one player sees
+
+	mark  []uint32 // of each entity, the last look that found it in the list
+	look  uint32
+	fresh []Entity
+	near  []distant
+}
+
+type distant struct {
+	e  Entity
+	d2 float32
+}
+
+// lookFactor bounds the entities that one look goes through, times the most that a
+// player may see: else everybody's gathering in one place costs everybody's square.
+const lookFactor = 8
+
+// prepare makes ready for the looks of a tick.
+func (v *eyes) prepare() {
+	if v.radius > 0 {
+		v.grid.build(v.w, v.radius/2)
+	}
+	for len(v.mark) < len(v.w.x) {
+		v.mark = append(v.mark, 0)
+	}
+}
+
+// around brings a player's list up to date with where everything is.
+func (v *eyes) around(s *sight) {
+	w := v.w
+	if s.follows && w.Alive(s.follow) {
+		s.x, s.y = w.x[s.follow], w.y[s.follow]
+	}
+	if v.look++; v.look == 0 { // it wrapped
+		clear(v.mark)
+		v.look = 1
+	}
+	there := 0
+	for i := range s.list {
+		e := &s.list[i]
+		v.mark[e.id] = v.look
+		if e.gen != w.gen[e.id] || !w.alive[e.id] {
+			e.gone = true
+			continue
+		}
+		d2 := v.distance2(s, e.id)
+		e.gone = v.radius > 0 && d2 > v.leave*v.leave
+		e.tier = v.tier(d2)
+		if !e.gone {
+			there++
+		}
+	}
+	v.find(s)
+	if there+len(v.fresh) > v.most {
+		v.nearest(s)
+	}
+	s.merge(w, v.fresh, v)
+}
+
+// find collects what came near since the last look.
+func (v *eyes) find(s *sight) {
+	v.fresh = v.fresh[:0]
+	left := v.most * lookFactor
+	enter2 := v.radius * v.radius
+	check := func(es []Entity) bool {
+		if len(es) > left {
+			es = es[:left]
+		}
+		left -= len(es)
+		for _, e := range es {
+			if v.mark[e] != v.look && v.distance2(s, e) <= enter2 {
+				v.fresh = append(v.fresh, e)
+			}
+		}
+		return left > 0
+	}
+	if v.radius > 0 {
+		v.grid.near(s.x, s.y, v.radius, check)
+	} else {
+		for e, alive := range v.w.alive {
+			if alive && v.mark[e] != v.look {
+				v.fresh = append(v.fresh, Entity(e))
+				if len(v.fresh) == v.most {
+					break
+				}
+			}
+		}
+	}
+	slices.Sort(v.fresh)
+}
+
+// nearest leaves the nearest in sight, of more than a player may see.
+func (v *eyes) nearest(s *sight) {
+	v.near = v.near[:0]
+	for i := range s.list {
+		if e := &s.list[i]; !e.gone {
+			v.near = append(v.near, distant{e.id, v.distance2(s, e.id)})
+		}
+	}
+	for _, e := range v.fresh {
+		v.near = append(v.near, distant{e, v.distance2(s, e)})
+	}
+	slices.SortFunc(v.near, func(a, b distant) int { return cmp.Or(cmp.Compare(a.d2, b.d2), cmp.Compare(a.e, b.e)) })
+	v.look++
+	for _, d := range v.near[:v.most] {
+		v.mark[d.e] = v.look
+	}
+	for i := range s.list {
+		e := &s.list[i]
+		e.gone = e.gone || v.mark[e.id] != v.look
+	}
+	v.fresh = slices.DeleteFunc(v.fresh, func(e Entity) bool { return v.mark[e] != v.look })
+}
+
+// merge adds what came into sight, which is in order, to the list.
+func (s *sight) merge(w *World, fresh []Entity, v *eyes) {
+	old := len(s.list)
+	for range fresh {
+		s.list = append(s.list, seen{})
+	}
+	for i, j, to := old-1, len(fresh)-1, len(s.list)-1; j >= 0; to-- {
+		if i >= 0 && s.list[i].id > fresh[j] {
+			s.list[to] = s.list[i]
+			i--
+			continue
+		}
+		e := fresh[j]
+		s.list[to] = seen{id: e, gen: w.gen[e], tier: v.tier(v.distance2(s, e)), sent: w.tick}
+		j--
+	}
+}
+
+func (v *eyes) distance2(s *sight, e Entity) float32 {
+	dx, dy := v.w.x[e]-s.x, v.w.y[e]-s.y
+	return dx*dx + dy*dy
+}
+
+func (v *eyes) tier(d2 float32) uint8 {
+	switch r2 := v.radius * v.radius; {
+	case d2 <= r2/4 || r2 == 0:
+		return tierNear
+	case d2 <= r2*9/16:
+		return tierMiddle
+	}
+	return tierFar
+}

@@ -1,0 +1,145 @@
+package world
+
+import (
+	"slices"
+	"time"
+)
+
+// Stats tells how a room is doing.
+type Stats struct {
+	Tick       uint32
+	Players    int // seats, of them Away without a connection
+	Spectators int
+	Away       int
+	Peers      int
+	Entities   int
+
+	// Ticks were run, and Skipped left out because the host was late.
+	Ticks, Skipped uint64
+	// Median, P99 and Longest are how long the ticks of the last minute took; at
+	// most 1,200 of them.
+	Median, P99, Longest time.Duration
+	// Phases is what the last tick spent on each of its parts.
+	Phases Phases
+	// Load is which part of its period a tick takes, lately, and Shedding what is
+	// done less because of that.
+	Load     float64
+	Shedding Shedding
+
+	// Frames is how many were written, one for each peer and tick; Passed how many
+	// were not because the peer had not taken the one before.
+	Frames, Passed uint64
+	// Updates is how many records of known entities players were told, Entered how
+	// many of new ones, and Held how many waited for want of budget.
+	Updates, Entered, Held uint64
+	// Bytes is how many were written.
+	Bytes uint64
+}
+
+// Phases are the parts of a tick, in their order.
+type Phases struct{ Inputs, Game, Encoding, Looking, Telling time.Duration }
+
+// Shedding is what a room does less of when its ticks take over 70 % of their period:
+// each step includes the ones before. The game's own step and the inputs never are.
+type Shedding int
+
+const (
+	ShedNothing Shedding = iota
+	shedTiers            // what is far is told half as often
+	shedLooks            // sights are brought up to date half as often
+	shedFrames           // each player is told every second tick
+	shedJoins            // nobody may join
+)
+
+func (s Shedding) String() string {
+	return [...]string{"nothing", "far entities", "looking around", "every second tick", "joins"}[s]
+}
+
+const (
+	shedAbove = 0.7 // of the period
+	shedBelow = 0.5
+	shedAfter = 8  // ticks above, before the next step
+	easeAfter = 40 // ticks below, before it is taken back
+	loadOver  = 8  // ticks whose load is averaged
+)
+
+type shed struct {
+	level Shedding
+	load  float64
+	since int // ticks above if positive, below if negative
+}
+
+// note takes in which part of its period a tick took.
+func (s *shed) note(load float64) (changed bool) {
+	s.load += (load - s.load) / loadOver
+	switch {
+	case s.load > shedAbove:
+		s.since = max(s.since, 0) + 1
+	case s.load < shedBelow:
+		s.since = min(s.since, 0) - 1
+	default:
+		s.since = 0
+	}
+	switch {
+	case s.since >= shedAfter && s.level < shedJoins:
+		s.level++
+	case s.since <= -easeAfter && s.level > ShedNothing:
+		s.level--
+	default:
+		return false
+	}
+	s.since = 0
+	return true
+}
+
+// lastTicks is how many ticks Stats looks back on.
+const lastTicks = 1200
+
+// phases counts what ticks took.
+type phases struct {
+	at             [6]int64 // the beginning of the tick, and the end of each part
+	ticks, skipped uint64
+	frames         uint64
+	busy, stalled  uint64
+	bytes          uint64
+	last           [lastTicks]int64 // ns; a ring
+}
+
+// count takes in a tick that began late by so many periods.
+func (ph *phases) count(r *Room, period, behind int64) {
+	took := ph.at[5] - ph.at[0]
+	if r.shed.note(float64(took) / float64(period)) {
+		r.opts.Logger.Info("the load of a room changed", "room", r.opts.Name, "shedding", r.shed.level.String(), "load", r.shed.load)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ph.last[ph.ticks%lastTicks] = took
+	ph.ticks++
+	ph.skipped += uint64(max(behind-1, 0))
+	part := func(i int) time.Duration { return time.Duration(ph.at[i+1] - ph.at[i]) }
+	r.stats = Stats{
+		Tick: r.world.tick, Players: r.playing, Spectators: r.watching, Away: len(r.absent),
+		Peers: len(r.all), Entities: r.world.count,
+		Ticks: ph.ticks, Skipped: ph.skipped,
+		Phases:   Phases{part(0), part(1), part(2), part(3), part(4)},
+		Load:     r.shed.load,
+		Shedding: r.shed.level,
+		Frames:   ph.frames, Passed: ph.busy,
+		Updates: r.framer.stats.updates, Entered: r.framer.stats.entered, Held: r.framer.stats.held,
+		Bytes: ph.bytes,
+	}
+}
+
+// Stats returns a snapshot of the last tick.
+func (r *Room) Stats() Stats {
+	r.mu.Lock()
+	s := r.stats
+	last := slices.Clone(r.phases.last[:min(s.Ticks, lastTicks)])
+	r.mu.Unlock()
+	if len(last) > 0 {
+		slices.Sort(last)
+		at := func(q float64) time.Duration { return time.Duration(last[int(q*float64(len(last)-1)+0.5)]) }
+		s.Median, s.P99, s.Longest = at(0.5), at(0.99), at(1)
+	}
+	return s
+}

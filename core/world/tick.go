@@ -1,0 +1,253 @@
+package world
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// clock is when the next tick is due, in ns of the room's clock. Anyone may ask
+// whether it is late.
+type clock struct{ due atomic.Int64 }
+
+func (c *clock) late(now int64) bool { return now > c.due.Load() }
+
+// ticks runs a tick each period until the room closes. In a tick that is late by more
+// than a period the game moves on twice; the periods beyond that are skipped and
+// counted.
+func (r *Room) ticks() {
+	period := int64(time.Second) / int64(r.opts.Hz)
+	due := r.now() + period
+	timer := time.NewTimer(time.Duration(period))
+	defer timer.Stop()
+	for {
+		r.next.due.Store(due)
+		timer.Reset(time.Duration(due - r.now()))
+		for r.now() < due {
+			select {
+			case <-timer.C:
+			case <-r.wake:
+			case <-r.closing:
+				return
+			}
+		}
+		now := r.now()
+		behind := (now - due) / period
+		r.world.tick += uint32(behind)
+		r.step(now, behind > 0)
+		due += (behind + 1) * period
+		r.phases.count(r, period, behind)
+		select {
+		case <-r.closing:
+			return
+		default:
+		}
+	}
+}
+
+// step is one tick: what came is taken, the game moves its world on, and each player
+// is told. To catch up, the game moves on twice.
+func (r *Room) step(now int64, catchUp bool) {
+	at := &r.phases.at
+	at[0] = now
+	r.world.tick++
+	r.takeCalls()
+	r.takeInputs(now)
+	r.expire(now)
+	at[1] = r.now()
+	if catchUp {
+		r.game.Tick()
+	}
+	r.game.Tick()
+	r.putOut()
+	at[2] = r.now()
+	r.records.begin()
+	at[3] = r.now()
+	r.lookAround()
+	at[4] = r.now()
+	r.tell(now)
+	at[5] = r.now()
+}
+
+func (r *Room) takeCalls() {
+	r.mu.Lock()
+	r.calls, r.spareCalls = r.spareCalls[:0], r.calls
+	r.mu.Unlock()
+	for i, f := range r.spareCalls {
+		f()
+		r.spareCalls[i] = nil
+	}
+}
+
+// takeInputs hands the game what came since the last tick.
+func (r *Room) takeInputs(now int64) {
+	r.mu.Lock()
+	r.ready, r.spareReady = r.spareReady[:0], r.ready
+	r.mu.Unlock()
+	for _, l := range r.spareReady {
+		r.attach(l, now)
+		ended := l.isEnded() // before its last messages are taken
+		in := l.take()
+		for _, m := range in.messages {
+			if !r.takeMessage(l, m.kind, in.body(m), m.at, now) {
+				l.broken.Store(true)
+				l.end()
+				break
+			}
+		}
+		if ended {
+			r.letGo(l, now)
+		}
+	}
+	clear(r.spareReady)
+}
+
+// takeMessage returns false where the message is malformed.
+func (r *Room) takeMessage(l *link, kind wire.Kind, body []byte, at, now int64) bool {
+	switch kind {
+	case wire.KindInput:
+		in, err := wire.DecodeInput(body)
+		if err != nil || len(in.Data) > r.opts.InputSize {
+			return false
+		}
+		l.seen.Store(in.Seen)
+		p := r.seats[seatKey{l.peer, in.Seat}]
+		if p == nil || p.link != l || p.spectator {
+			return true // it was on its way when the seat ended
+		}
+		p.applied, p.seq, p.waited = true, in.Seq, now-at
+		r.game.Input(p, in.Data)
+	case wire.KindJoin:
+		j, err := wire.DecodeJoin(body)
+		if err != nil {
+			return false
+		}
+		r.join(l, j)
+	case wire.KindLeave:
+		leave, err := wire.DecodeLeave(body)
+		if err != nil {
+			return false
+		}
+		if p := r.seats[seatKey{l.peer, leave.Seat}]; p != nil && p.link == l {
+			r.remove(p, wire.Left)
+		}
+	}
+	return true
+}
+
+// lookEvery is in how many ticks each player's sight is brought up to date once; it is
+// a power of two.
+const lookEvery = 4
+
+func (r *Room) lookAround() {
+	r.eyes.prepare()
+	every := uint32(lookEvery)
+	if r.shed.level >= shedLooks {
+		every *= 2
+	}
+	for _, p := range r.players {
+		if p == nil || p.link == nil {
+			continue
+		}
+		if p.looks || (r.world.tick+uint32(p.slot))%every == 0 {
+			r.eyes.around(&p.sight)
+			p.looks = false
+		}
+	}
+}
+
+// tell makes the frame of each peer that has taken its last one.
+func (r *Room) tell(now int64) {
+	r.framer.slower = 0
+	if r.shed.level >= shedTiers {
+		r.framer.slower = 1
+	}
+	kept := 0
+	for _, l := range r.all {
+		if l.isEnded() {
+			continue // letGo has been told
+		}
+		r.all[kept] = l
+		kept++
+		switch {
+		case l.writing.Load():
+			r.phases.busy++
+			if now-l.since > int64(stallLimit) {
+				r.phases.stalled++
+				l.end()
+			}
+		case r.isTurn(l):
+			r.frame(l, now)
+		case len(l.out) > 0:
+			l.flush(now)
+		}
+		if len(l.players) == 0 && now-l.since > int64(seatlessLimit) && !l.writing.Load() {
+			l.end()
+		}
+	}
+	clear(r.all[kept:])
+	r.all = r.all[:kept]
+}
+
+const (
+	// stallLimit is how long a peer may take over one frame.
+	stallLimit = 10 * time.Second
+	// seatlessLimit is how long a peer may be connected without a seat.
+	seatlessLimit = 10 * time.Second
+	// farBehind is by how many ticks what a peer has seen may be old before it is told
+	// less often: what it is sent waits on the way.
+	farBehind = 10
+)
+
+// isTurn says whether the link is told of this tick: one that is far behind, or all of
+// them when there is too much to do, only of each second or fourth.
+func (r *Room) isTurn(l *link) bool {
+	every := uint32(1)
+	if r.shed.level >= shedFrames {
+		every = 2
+	}
+	if seen := l.seen.Load(); seen > 0 && l.told > seen {
+		switch behind := l.told - seen; {
+		case behind > 4*farBehind:
+			every = 4
+		case behind > farBehind:
+			every = 2
+		}
+	}
+	return (r.world.tick+uint32(len(l.peer))+uint32(l.peer[len(l.peer)-1]))%every == 0
+}
+
+// fullMessage is the size from which on a message takes no further seat, in bytes.
+const fullMessage = 16 << 10
+
+// frame makes what the seats of a peer are told of this tick, and has it written.
+func (r *Room) frame(l *link, now int64) {
+	l.sections = l.sections[:0]
+	f := &r.framer
+	for _, p := range l.players {
+		f.section.Seat, f.section.Reset, f.section.Applied = p.number, p.reset, p.applied
+		f.section.Seq, f.section.Waited = p.seq, uint32(p.waited/1e6)
+		f.section.Notes = p.notes
+		f.fill(&p.sight)
+		if f.section.Empty() {
+			continue
+		}
+		l.sections = wire.AppendSection(l.sections, &f.section)
+		if len(l.sections) > fullMessage {
+			l.out = wire.AppendTick(l.out, r.world.tick, l.sections)
+			l.sections = l.sections[:0]
+		}
+		p.reset, p.applied = false, false
+		clear(p.notes)
+		p.notes, p.noteBytes = p.notes[:0], 0
+	}
+	quiet := uint32(r.opts.Hz+1) / 2 // the players' clocks run by the ticks
+	if len(l.sections) > 0 || len(l.players) > 0 && r.world.tick-l.told >= quiet {
+		l.out = wire.AppendTick(l.out, r.world.tick, l.sections)
+		l.told = r.world.tick
+		r.phases.frames++
+	}
+	r.phases.bytes += uint64(len(l.out))
+	l.flush(now)
+}

@@ -1,0 +1,48 @@
+package wire
+
+import "fmt"
+
+// Code says why a seat was refused or has ended.
+type Code byte
+
+const (
+	NoRoom   Code = iota + 1 // the peer hosts no room of this name
+	Full                     // all seats are taken
+	Banned                   // the peer is banned
+	Version                  // the game is of another version
+	Password                 // the password is wrong, or missing
+	Busy                     // the host cannot keep up with more players
+	Refused                  // the game says no
+	Kicked                   // the game or the host put the player out
+	Replaced                 // another connection of the same peer took the seat
+	Slow                     // the player did not take what was sent to it
+	Invalid                  // the peer broke the protocol
+	Closed                   // the room has closed
+	Left                     // the player gave the seat up
+	Lost                     // the connection was lost, and the seat's grace is over
+	endOfCodes
+)
+
+var codes = [...]string{
+	NoRoom:   "the peer hosts no room of this name",
+	Full:     "all seats are taken",
+	Banned:   "the peer is banned",
+	Version:  "the game is of another version",
+	Password: "the password is wrong or missing",
+	Busy:     "the host cannot keep up with more players",
+	Refused:  "the game refused the player",
+	Kicked:   "the player was put out",
+	Replaced: "another connection of the same peer took the seat",
+	Slow:     "the player did not take what was sent to it",
+	Invalid:  "the peer broke the protocol",
+	Closed:   "the room has closed",
+	Left:     "the player left",
+	Lost:     "the connection was lost",
+}
+
+func (c Code) String() string {
+	if c == 0 || c >= endOfCodes {
+		return fmt.Sprintf("code %d", byte(c))
+	}
+	return codes[c]
+}
