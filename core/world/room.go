@@ -36,6 +36,10 @@ type Options struct {
 	// Password, if not empty, has to be known to whoever joins.
 	Password string
 
+	// Hidden keeps the room from being found by its name: a player has to know who
+	// holds it.
+	Hidden bool
+
 	// Hz is how many ticks there are in a second, up to 100. If zero, DefaultHz.
 	Hz int
 	// Players is how many may play. If zero, DefaultPlayers.
@@ -138,18 +142,18 @@ type Room struct {
 	world World
 	start time.Time
 
-	mu     sync.Mutex
-	links  map[peer.ID]*link // the newest of each peer
-	ready  []*link           // that have something for the tick
-	calls  []func()          // for the tick
-	ended  bool
-	banned map[peer.ID]struct{}
-	stats  Stats
+	mu       sync.Mutex
+	visitors map[peer.ID]*visitor // the newest of each peer
+	ready    []*visitor           // that have something for the tick
+	calls    []func()             // for the tick
+	ended    bool
+	banned   map[peer.ID]struct{}
+	stats    Stats
 
 	// Of the tick.
-	spareReady []*link
+	spareReady []*visitor
 	spareCalls []func()
-	all        []*link
+	all        []*visitor
 	seats      map[seatKey]*Player
 	players    []*Player // by slot; nil where the slot is free
 	absent     []*Player
@@ -168,7 +172,7 @@ type Room struct {
 	closing chan struct{}
 	done    chan struct{}
 	once    sync.Once
-	serving sync.WaitGroup // the links' goroutines
+	serving sync.WaitGroup // the visitors' goroutines
 	err     error
 }
 
@@ -186,10 +190,10 @@ func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
 	}
 	r := &Room{
 		opts: opts, self: self, game: game, start: time.Now(),
-		links:  make(map[peer.ID]*link),
-		banned: make(map[peer.ID]struct{}),
-		seats:  make(map[seatKey]*Player),
-		wake:   make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
+		visitors: make(map[peer.ID]*visitor),
+		banned:   make(map[peer.ID]struct{}),
+		seats:    make(map[seatKey]*Player),
+		wake:     make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
 	r.records = records{game: game, w: &r.world}
@@ -254,13 +258,13 @@ func (r *Room) do(f func()) {
 	r.mu.Unlock()
 }
 
-// admit makes a link of a stream that a peer has opened to this room. The code, if not
+// admit makes a visitor of a stream that a peer has opened to this room. The code, if not
 // zero, says why it does not.
-func (r *Room) admit(p peer.ID, s stream, version string) (*link, wire.Code) {
+func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, banned := r.banned[p]
-	_, again := r.links[p]
+	_, again := r.visitors[p]
 	switch {
 	case r.ended:
 		return nil, wire.Closed
@@ -268,25 +272,25 @@ func (r *Room) admit(p peer.ID, s stream, version string) (*link, wire.Code) {
 		return nil, wire.Version
 	case banned:
 		return nil, wire.Banned
-	case !again && len(r.links) >= r.opts.Players+r.opts.Spectators+spareLinks:
+	case !again && len(r.visitors) >= r.opts.Players+r.opts.Spectators+spareVisitors:
 		return nil, wire.Full
 	}
-	l := newLink(r, p, s)
-	l.before = r.links[p]
-	r.links[p] = l
-	r.ready = append(r.ready, l)
+	v := newVisitor(r, p, s)
+	v.before = r.visitors[p]
+	r.visitors[p] = v
+	r.ready = append(r.ready, v)
 	r.serving.Add(1)
-	return l, 0
+	return v, 0
 }
 
-// spareLinks is how many peers may be connected that have no seat.
-const spareLinks = 64
+// spareVisitors is how many peers may be connected that have no seat.
+const spareVisitors = 64
 
-// notice has the tick look at a link, and begin if it is late: the timers of a hidden
+// notice has the tick look at a visitor, and begin if it is late: the timers of a hidden
 // page may be slow, and what arrives is not.
-func (r *Room) notice(l *link) {
+func (r *Room) notice(v *visitor) {
 	r.mu.Lock()
-	r.ready = append(r.ready, l)
+	r.ready = append(r.ready, v)
 	r.mu.Unlock()
 	if r.next.late(r.now()) {
 		select {
@@ -316,40 +320,40 @@ func (r *Room) run() {
 func (r *Room) finish() {
 	r.mu.Lock()
 	r.ended = true
-	links := make([]*link, 0, len(r.links))
-	for _, l := range r.links {
-		links = append(links, l)
+	visitors := make([]*visitor, 0, len(r.visitors))
+	for _, v := range r.visitors {
+		visitors = append(visitors, v)
 	}
 	r.mu.Unlock()
 	reason := "its host has closed it"
 	if !errors.Is(r.err, ErrClosed) {
 		reason = "its game failed"
 	}
-	for _, l := range r.all {
-		if l.writing.Load() || l.isEnded() {
+	for _, v := range r.all {
+		if v.writing.Load() || v.isEnded() {
 			continue // what it is taking would be cut
 		}
-		l.out = wire.AppendOut(l.out, wire.Out{All: true, Code: wire.Closed, Reason: reason})
-		l.closing = true
-		l.flush(r.now())
+		v.out = wire.AppendOut(v.out, wire.Out{All: true, Code: wire.Closed, Reason: reason})
+		v.closing = true
+		v.flush(r.now())
 	}
-	r.drain(links)
+	r.drain(visitors)
 	r.serving.Wait()
 }
 
 // drain waits a moment for the players to take their leave, and ends the streams.
-func (r *Room) drain(links []*link) {
+func (r *Room) drain(visitors []*visitor) {
 	late := time.NewTimer(time.Second)
 	defer late.Stop()
-	for _, l := range r.all {
+	for _, v := range r.all {
 		select {
-		case <-l.ended:
+		case <-v.ended:
 			continue
 		case <-late.C:
 		}
 		break
 	}
-	for _, l := range append(links, r.all...) {
-		l.end()
+	for _, v := range append(visitors, r.all...) {
+		v.end()
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
@@ -20,6 +22,8 @@ import (
 type Node interface {
 	ID() peer.ID
 	Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error)
+	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
+	Respond(typ string, f link.Responder) (remove func(), err error)
 }
 
 // Rooms are the rooms that a node hosts. All methods may be called concurrently.
@@ -36,11 +40,16 @@ type Rooms struct {
 // one Rooms for a node.
 func New(node Node) (*Rooms, error) {
 	rs := &Rooms{node: node, rooms: make(map[string]*Room)}
-	remove, err := node.Handle(wire.Protocol, rs.serve)
+	handled, err := node.Handle(wire.Protocol, rs.serve)
 	if err != nil {
 		return nil, fmt.Errorf("rooms: %w", err)
 	}
-	rs.remove = remove
+	answered, err := node.Respond(wire.RoomsType, rs.list)
+	if err != nil {
+		handled()
+		return nil, fmt.Errorf("rooms: %w", err)
+	}
+	rs.remove = func() { handled(); answered() }
 	return rs, nil
 }
 
@@ -62,9 +71,18 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	if _, taken := rs.rooms[opts.Name]; taken {
 		return nil, fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
 	}
+	var found *announced
+	if !opts.Hidden {
+		if found, err = rs.announce(opts.Name); err != nil {
+			return nil, fmt.Errorf("host room %q: %w", opts.Name, err)
+		}
+	}
 	rs.rooms[opts.Name] = r
 	go func() {
 		r.run()
+		if found != nil {
+			_ = found.close() // its only error is that the node is closed
+		}
 		rs.mu.Lock()
 		delete(rs.rooms, opts.Name)
 		rs.mu.Unlock()
@@ -122,12 +140,12 @@ func (rs *Rooms) serve(s network.Stream) {
 		refuse(s, wire.NoRoom)
 		return
 	}
-	l, code := r.admit(s.Conn().RemotePeer(), s, hello.Version)
+	v, code := r.admit(s.Conn().RemotePeer(), s, hello.Version)
 	if code != 0 {
 		refuse(s, code)
 		return
 	}
-	l.run(messages)
+	v.run(messages)
 }
 
 // refuse tells a peer why its stream ends, and gives it a moment to read that.

@@ -7,38 +7,38 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// attach makes a link that is new known to the tick. The peer's link before it gives
+// attach makes a visitor that is new known to the tick. The peer's visitor before it gives
 // its seats over, as they are asked for; the one before that ends.
-func (r *Room) attach(l *link, now int64) {
-	if l.attached {
+func (r *Room) attach(v *visitor, now int64) {
+	if v.attached {
 		return
 	}
-	l.attached, l.since = true, now
-	r.all = append(r.all, l)
-	if old := l.before; old != nil {
+	v.attached, v.since = true, now
+	r.all = append(r.all, v)
+	if old := v.before; old != nil {
 		if old.before != nil {
 			old.before.end()
 			old.before = nil
 		}
 		if len(old.players) == 0 {
 			old.end()
-			l.before = nil
+			v.before = nil
 		}
 	}
 }
 
 // join answers one who asks for a seat.
-func (r *Room) join(l *link, j wire.Join) {
-	key := seatKey{l.peer, j.Seat}
+func (r *Room) join(v *visitor, j wire.Join) {
+	key := seatKey{v.peer, j.Seat}
 	if p := r.seats[key]; p != nil {
-		r.resume(p, l)
+		r.resume(p, v)
 		return
 	}
-	if code, reason := r.mayJoin(l, j); code != 0 {
-		r.sayOut(l, j.Seat, code, reason)
+	if code, reason := r.mayJoin(v, j); code != 0 {
+		r.sayOut(v, j.Seat, code, reason)
 		return
 	}
-	p := &Player{room: r, peer: l.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, link: l}
+	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v}
 	r.players[p.slot] = p
 	answer, err := r.game.Join(p, j.Data)
 	if err != nil || p.out != 0 {
@@ -48,18 +48,18 @@ func (r *Room) join(l *link, j wire.Join) {
 		if err != nil {
 			reason = err.Error()
 		}
-		r.sayOut(l, j.Seat, wire.Refused, reason)
+		r.sayOut(v, j.Seat, wire.Refused, reason)
 		return
 	}
 	r.seats[key] = p
 	r.count(p, 1)
-	r.seat(p, l)
+	r.seat(p, v)
 	r.welcome(p, false, answer)
 }
 
 // mayJoin is why there is no seat, or zero.
-func (r *Room) mayJoin(l *link, j wire.Join) (wire.Code, string) {
-	proof := wire.Proof(r.opts.Password, r.opts.Name, r.self, l.peer)
+func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
+	proof := wire.Proof(r.opts.Password, r.opts.Name, r.self, v.peer)
 	taken, most := r.playing, r.opts.Players
 	if j.Spectator {
 		taken, most = r.watching, r.opts.Spectators
@@ -69,7 +69,7 @@ func (r *Room) mayJoin(l *link, j wire.Join) (wire.Code, string) {
 		return wire.Password, ""
 	case taken >= most:
 		return wire.Full, ""
-	case len(l.players) >= r.opts.SeatsPerPeer:
+	case len(v.players) >= r.opts.SeatsPerPeer:
 		return wire.Full, "the peer has all the seats that one may have"
 	case r.shed.level >= shedJoins:
 		return wire.Busy, ""
@@ -79,13 +79,13 @@ func (r *Room) mayJoin(l *link, j wire.Join) (wire.Code, string) {
 
 // resume gives a seat back to the player who had it. What another connection of the
 // same peer had, it has no longer.
-func (r *Room) resume(p *Player, l *link) {
-	if old := p.link; old != nil && old != l {
+func (r *Room) resume(p *Player, v *visitor) {
+	if old := p.visitor; old != nil && old != v {
 		r.unseat(p)
 		r.sayOut(old, p.number, wire.Replaced, "")
 	}
-	if p.link != l {
-		r.seat(p, l)
+	if p.visitor != v {
+		r.seat(p, v)
 	}
 	r.welcome(p, true, nil)
 }
@@ -97,35 +97,35 @@ func (r *Room) welcome(p *Player, again bool, answer []byte) {
 		e := &p.sight.list[i]
 		e.known, e.sent = false, r.world.tick
 	}
-	r.say(p.link, func(out []byte) []byte {
+	r.say(p.visitor, func(out []byte) []byte {
 		return wire.AppendWelcome(out, wire.Welcome{
 			Seat: p.number, Hz: uint32(r.opts.Hz), Tick: r.world.tick, Again: again, Data: answer,
 		})
 	})
 }
 
-func (r *Room) seat(p *Player, l *link) {
-	p.link = l
-	l.players = append(l.players, p)
-	l.seats.Store(int32(len(l.players)))
+func (r *Room) seat(p *Player, v *visitor) {
+	p.visitor = v
+	v.players = append(v.players, p)
+	v.seats.Store(int32(len(v.players)))
 }
 
-// unseat takes a player off its link, for as long as it is away.
+// unseat takes a player off its visitor, for as long as it is away.
 func (r *Room) unseat(p *Player) {
-	l := p.link
-	l.players = slices.DeleteFunc(l.players, func(q *Player) bool { return q == p })
-	l.seats.Store(int32(len(l.players)))
-	p.link = nil
+	v := p.visitor
+	v.players = slices.DeleteFunc(v.players, func(q *Player) bool { return q == p })
+	v.seats.Store(int32(len(v.players)))
+	p.visitor = nil
 	clear(p.notes)
 	p.notes, p.noteBytes, p.applied = p.notes[:0], 0, false
 }
 
 // remove ends a seat, and has the game know.
 func (r *Room) remove(p *Player, why Reason) {
-	if p.link != nil {
-		l := p.link
+	if p.visitor != nil {
+		v := p.visitor
 		r.unseat(p)
-		l.since = r.phases.at[0]
+		v.since = r.phases.at[0]
 	}
 	delete(r.seats, seatKey{p.peer, p.number})
 	r.players[p.slot] = nil
@@ -140,8 +140,8 @@ func (r *Room) putOut() {
 		if r.players[p.slot] != p {
 			continue // gone, or never seated
 		}
-		if p.link != nil {
-			r.sayOut(p.link, p.number, p.out, p.reason)
+		if p.visitor != nil {
+			r.sayOut(p.visitor, p.number, p.out, p.reason)
 		}
 		r.remove(p, p.out)
 	}
@@ -149,17 +149,17 @@ func (r *Room) putOut() {
 	r.outs = r.outs[:0]
 }
 
-// letGo is told of a link that has ended: its players are away, or out where the peer
+// letGo is told of a visitor that has ended: its players are away, or out where the peer
 // broke the protocol.
-func (r *Room) letGo(l *link, now int64) {
+func (r *Room) letGo(v *visitor, now int64) {
 	r.mu.Lock()
-	if r.links[l.peer] == l {
-		delete(r.links, l.peer)
+	if r.visitors[v.peer] == v {
+		delete(r.visitors, v.peer)
 	}
 	r.mu.Unlock()
-	for len(l.players) > 0 {
-		p := l.players[len(l.players)-1]
-		if l.broken.Load() {
+	for len(v.players) > 0 {
+		p := v.players[len(v.players)-1]
+		if v.broken.Load() {
 			r.remove(p, wire.Invalid)
 			continue
 		}
@@ -174,7 +174,7 @@ func (r *Room) expire(now int64) {
 	kept := 0
 	for _, p := range r.absent {
 		switch {
-		case p.link != nil || r.players[p.slot] != p: // it is back, or gone
+		case p.visitor != nil || r.players[p.slot] != p: // it is back, or gone
 		case now-p.away > int64(r.opts.Grace):
 			r.remove(p, wire.Lost)
 		default:
@@ -186,20 +186,20 @@ func (r *Room) expire(now int64) {
 	r.absent = r.absent[:kept]
 }
 
-func (r *Room) sayOut(l *link, seat uint32, code wire.Code, reason string) {
+func (r *Room) sayOut(v *visitor, seat uint32, code wire.Code, reason string) {
 	if reason == "" {
 		reason = code.String()
 	}
-	l.since = max(l.since, r.phases.at[0])
-	r.say(l, func(out []byte) []byte {
+	v.since = max(v.since, r.phases.at[0])
+	r.say(v, func(out []byte) []byte {
 		return wire.AppendOut(out, wire.Out{Seat: seat, Code: code, Reason: reason})
 	})
 }
 
-// say adds a message to what a link is told next.
-func (r *Room) say(l *link, add func([]byte) []byte) {
-	if l.out = add(l.out); len(l.out) > wire.MaxToPlayer {
-		l.end() // it asks, and does not listen
+// say adds a message to what a visitor is told next.
+func (r *Room) say(v *visitor, add func([]byte) []byte) {
+	if v.out = add(v.out); len(v.out) > wire.MaxToPlayer {
+		v.end() // it asks, and does not listen
 	}
 }
 

@@ -85,35 +85,35 @@ func (r *Room) takeInputs(now int64) {
 	r.mu.Lock()
 	r.ready, r.spareReady = r.spareReady[:0], r.ready
 	r.mu.Unlock()
-	for _, l := range r.spareReady {
-		r.attach(l, now)
-		ended := l.isEnded() // before its last messages are taken
-		in := l.take()
+	for _, v := range r.spareReady {
+		r.attach(v, now)
+		ended := v.isEnded() // before its last messages are taken
+		in := v.take()
 		for _, m := range in.messages {
-			if !r.takeMessage(l, m.kind, in.body(m), m.at, now) {
-				l.broken.Store(true)
-				l.end()
+			if !r.takeMessage(v, m.kind, in.body(m), m.at, now) {
+				v.broken.Store(true)
+				v.end()
 				break
 			}
 		}
 		if ended {
-			r.letGo(l, now)
+			r.letGo(v, now)
 		}
 	}
 	clear(r.spareReady)
 }
 
 // takeMessage returns false where the message is malformed.
-func (r *Room) takeMessage(l *link, kind wire.Kind, body []byte, at, now int64) bool {
+func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int64) bool {
 	switch kind {
 	case wire.KindInput:
 		in, err := wire.DecodeInput(body)
 		if err != nil || len(in.Data) > r.opts.InputSize {
 			return false
 		}
-		l.seen.Store(in.Seen)
-		p := r.seats[seatKey{l.peer, in.Seat}]
-		if p == nil || p.link != l || p.spectator {
+		v.seen.Store(in.Seen)
+		p := r.seats[seatKey{v.peer, in.Seat}]
+		if p == nil || p.visitor != v || p.spectator {
 			return true // it was on its way when the seat ended
 		}
 		p.applied, p.seq, p.waited = true, in.Seq, now-at
@@ -123,13 +123,13 @@ func (r *Room) takeMessage(l *link, kind wire.Kind, body []byte, at, now int64) 
 		if err != nil {
 			return false
 		}
-		r.join(l, j)
+		r.join(v, j)
 	case wire.KindLeave:
 		leave, err := wire.DecodeLeave(body)
 		if err != nil {
 			return false
 		}
-		if p := r.seats[seatKey{l.peer, leave.Seat}]; p != nil && p.link == l {
+		if p := r.seats[seatKey{v.peer, leave.Seat}]; p != nil && p.visitor == v {
 			r.remove(p, wire.Left)
 		}
 	}
@@ -147,7 +147,7 @@ func (r *Room) lookAround() {
 		every *= 2
 	}
 	for _, p := range r.players {
-		if p == nil || p.link == nil {
+		if p == nil || p.visitor == nil {
 			continue
 		}
 		if p.looks || (r.world.tick+uint32(p.slot))%every == 0 {
@@ -164,26 +164,26 @@ func (r *Room) tell(now int64) {
 		r.framer.slower = 1
 	}
 	kept := 0
-	for _, l := range r.all {
-		if l.isEnded() {
+	for _, v := range r.all {
+		if v.isEnded() {
 			continue // letGo has been told
 		}
-		r.all[kept] = l
+		r.all[kept] = v
 		kept++
 		switch {
-		case l.writing.Load():
+		case v.writing.Load():
 			r.phases.busy++
-			if now-l.since > int64(stallLimit) {
+			if now-v.since > int64(stallLimit) {
 				r.phases.stalled++
-				l.end()
+				v.end()
 			}
-		case r.isTurn(l):
-			r.frame(l, now)
-		case len(l.out) > 0:
-			l.flush(now)
+		case r.isTurn(v):
+			r.frame(v, now)
+		case len(v.out) > 0:
+			v.flush(now)
 		}
-		if len(l.players) == 0 && now-l.since > int64(seatlessLimit) && !l.writing.Load() {
-			l.end()
+		if len(v.players) == 0 && now-v.since > int64(seatlessLimit) && !v.writing.Load() {
+			v.end()
 		}
 	}
 	clear(r.all[kept:])
@@ -200,32 +200,32 @@ const (
 	farBehind = 10
 )
 
-// isTurn says whether the link is told of this tick: one that is far behind, or all of
+// isTurn says whether the visitor is told of this tick: one that is far behind, or all of
 // them when there is too much to do, only of each second or fourth.
-func (r *Room) isTurn(l *link) bool {
+func (r *Room) isTurn(v *visitor) bool {
 	every := uint32(1)
 	if r.shed.level >= shedFrames {
 		every = 2
 	}
-	if seen := l.seen.Load(); seen > 0 && l.told > seen {
-		switch behind := l.told - seen; {
+	if seen := v.seen.Load(); seen > 0 && v.told > seen {
+		switch behind := v.told - seen; {
 		case behind > 4*farBehind:
 			every = 4
 		case behind > farBehind:
 			every = 2
 		}
 	}
-	return (r.world.tick+uint32(len(l.peer))+uint32(l.peer[len(l.peer)-1]))%every == 0
+	return (r.world.tick+uint32(len(v.peer))+uint32(v.peer[len(v.peer)-1]))%every == 0
 }
 
 // fullMessage is the size from which on a message takes no further seat, in bytes.
 const fullMessage = 16 << 10
 
 // frame makes what the seats of a peer are told of this tick, and has it written.
-func (r *Room) frame(l *link, now int64) {
-	l.sections = l.sections[:0]
+func (r *Room) frame(v *visitor, now int64) {
+	v.sections = v.sections[:0]
 	f := &r.framer
-	for _, p := range l.players {
+	for _, p := range v.players {
 		f.section.Seat, f.section.Reset, f.section.Applied = p.number, p.reset, p.applied
 		f.section.Seq, f.section.Waited = p.seq, uint32(p.waited/1e6)
 		f.section.Notes = p.notes
@@ -233,21 +233,21 @@ func (r *Room) frame(l *link, now int64) {
 		if f.section.Empty() {
 			continue
 		}
-		l.sections = wire.AppendSection(l.sections, &f.section)
-		if len(l.sections) > fullMessage {
-			l.out = wire.AppendTick(l.out, r.world.tick, l.sections)
-			l.sections = l.sections[:0]
+		v.sections = wire.AppendSection(v.sections, &f.section)
+		if len(v.sections) > fullMessage {
+			v.out = wire.AppendTick(v.out, r.world.tick, v.sections)
+			v.sections = v.sections[:0]
 		}
 		p.reset, p.applied = false, false
 		clear(p.notes)
 		p.notes, p.noteBytes = p.notes[:0], 0
 	}
 	quiet := uint32(r.opts.Hz+1) / 2 // the players' clocks run by the ticks
-	if len(l.sections) > 0 || len(l.players) > 0 && r.world.tick-l.told >= quiet {
-		l.out = wire.AppendTick(l.out, r.world.tick, l.sections)
-		l.told = r.world.tick
+	if len(v.sections) > 0 || len(v.players) > 0 && r.world.tick-v.told >= quiet {
+		v.out = wire.AppendTick(v.out, r.world.tick, v.sections)
+		v.told = r.world.tick
 		r.phases.frames++
 	}
-	r.phases.bytes += uint64(len(l.out))
-	l.flush(now)
+	r.phases.bytes += uint64(len(v.out))
+	v.flush(now)
 }

@@ -178,12 +178,12 @@ func newStage(t testing.TB, game *drift, opts Options, peers, seatsEach int) *st
 	s := &stage{Room: r, game: game}
 	for i := range peers {
 		at := newPipe(t)
-		l, code := r.admit(peer.ID(fmt.Sprintf("peer %d", i)), at, "")
+		v, code := r.admit(peer.ID(fmt.Sprintf("peer %d", i)), at, "")
 		require.Zero(t, code)
 		for n := range uint32(seatsEach) {
 			body := wire.AppendJoin(nil, wire.Join{Seat: n})
 			_, size := binary.Uvarint(body)
-			require.NoError(t, l.post(wire.KindJoin, body[size+1:]))
+			require.NoError(t, v.post(wire.KindJoin, body[size+1:]))
 		}
 		s.pipes = append(s.pipes, at)
 	}
@@ -194,11 +194,11 @@ func newStage(t testing.TB, game *drift, opts Options, peers, seatsEach int) *st
 func (s *stage) tick(takes func(i int) bool) {
 	s.now += 50e6
 	s.step(s.now, false)
-	for i, l := range s.all {
-		if l.writing.Load() && (takes == nil || takes(i)) {
-			<-l.write
-			_, _ = l.stream.Write(l.taken)
-			l.writing.Store(false)
+	for i, v := range s.all {
+		if v.writing.Load() && (takes == nil || takes(i)) {
+			<-v.write
+			_, _ = v.stream.Write(v.taken)
+			v.writing.Store(false)
 		}
 	}
 }
@@ -209,7 +209,7 @@ func (s *stage) truth(t *testing.T, radius, leave float32) {
 	for i, at := range s.pipes {
 		at.take()
 		for _, p := range s.players {
-			if p.link.stream != stream(at) {
+			if p.visitor.stream != stream(at) {
 				continue
 			}
 			value := at.value[p.number]

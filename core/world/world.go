@@ -7,7 +7,7 @@
 // as bytes of its own. The room does the rest: it runs the game at a fixed rate,
 // finds what each player sees, and tells each what changed since it last heard.
 //
-// The way of an input: a player's stream -> link -> the next tick, in which the game
+// The way of an input: a player's stream -> visitor -> the next tick, in which the game
 // takes it -> the records of what changed, encoded once -> a frame for each player ->
 // one write to each peer.
 //
@@ -68,11 +68,11 @@ type Player struct {
 	slot      int
 	spectator bool
 
-	link  *link // nil while the player is away
-	away  int64 // since when, in ns of the room's clock
-	sight sight
-	looks bool // the sight is to be brought up to date in this tick
-	reset bool // the player is to forget what it knew
+	visitor *visitor // nil while the player is away
+	away    int64    // since when, in ns of the room's clock
+	sight   sight
+	looks   bool // the sight is to be brought up to date in this tick
+	reset   bool // the player is to forget what it knew
 
 	applied bool // an input was taken since the last frame
 	seq     uint32
@@ -99,7 +99,7 @@ func (p *Player) Slot() int { return p.slot }
 func (p *Player) Spectator() bool { return p.spectator }
 
 // Away says that the player's connection is lost, and its seat kept for a while.
-func (p *Player) Away() bool { return p.link == nil }
+func (p *Player) Away() bool { return p.visitor == nil }
 
 // Follow has the player see what is around an entity, wherever it goes. The player
 // hears of that one before all others.
@@ -121,7 +121,7 @@ const maxNotes = 64 << 10
 // copy. A player for whom over 64 KiB wait is put out, for being too slow. Notes to a
 // player that is away are not kept.
 func (p *Player) Tell(data []byte) {
-	if p.link == nil {
+	if p.visitor == nil {
 		return
 	}
 	if p.noteBytes += len(data) + 16; p.noteBytes > maxNotes {

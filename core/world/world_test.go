@@ -6,13 +6,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/demo"
@@ -30,25 +27,21 @@ func bounded(t testing.TB) context.Context {
 	return ctx
 }
 
-// node is a host as rooms and seats take it.
-type node struct{ host.Host }
+type node struct{ *core.Node }
 
-func newNode(t testing.TB) node { return node{hosttest.New(t, hosttest.Options{})} }
-
-func (n node) Handle(proto protocol.ID, f network.StreamHandler) (func(), error) {
-	n.SetStreamHandler(proto, f)
-	return func() { n.RemoveStreamHandler(proto) }, nil
-}
-
-func (n node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
-	return n.NewStream(ctx, p, proto)
+func newNode(t testing.TB) node {
+	n, err := core.New(bounded(t), hosttest.Unmanaged(t, hosttest.Options{}), core.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, n.Close()) })
+	return node{n}
 }
 
 func (n node) connect(t testing.TB, to node) {
-	require.NoError(t, n.Connect(bounded(t), peer.AddrInfo{ID: to.ID(), Addrs: to.Addrs()}))
+	_, err := n.Connect(bounded(t), to.Addrs()[0].String())
+	require.NoError(t, err)
 }
 
-// host holds a room on a node of its own.
+// hold holds a room on a node of its own.
 func hold(t testing.TB, game world.Game, opts world.Options) (node, *world.Room) {
 	n := newNode(t)
 	rooms, err := world.New(n)
@@ -78,7 +71,8 @@ func join(t testing.TB, at node, opts seat.Options) *player {
 }
 
 func sit(t testing.TB, n, at node, opts seat.Options) *player {
-	s, err := seat.Join(bounded(t), n, at.ID(), "harbour", demo.Version, opts)
+	opts.Host, opts.Version = at.ID(), demo.Version
+	s, err := seat.Join(bounded(t), n, "harbour", opts)
 	require.NoError(t, err)
 	p := &player{Seat: s, node: n, view: seat.NewView(demo.Decode, demo.Thing.Apply)}
 	p.boat, _, _, err = demo.DecodeAnswer(s.Answer())
@@ -137,7 +131,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 	n := newNode(t)
 	n.connect(t, at)
 	try := func(room, version, password string, spectator bool) error {
-		_, err := seat.Join(bounded(t), n, at.ID(), room, version, seat.Options{Password: password, Spectator: spectator})
+		_, err := seat.Join(bounded(t), n, room, seat.Options{Host: at.ID(), Version: version, Password: password, Spectator: spectator})
 		return err
 	}
 	for name, test := range map[string]struct {
@@ -170,7 +164,7 @@ func TestASeatIsKeptOverALostConnection(t *testing.T) {
 	a.until(t, "b enters", a.sees(b.boat))
 	a.until(t, "a enters", a.sees(a.boat))
 
-	for _, c := range at.Network().ConnsToPeer(a.node.ID()) {
+	for _, c := range at.Host().Network().ConnsToPeer(a.node.ID()) {
 		require.NoError(t, c.Close())
 	}
 	a.until(t, "it is back, with what it knew told anew", func(tick *seat.Tick) bool { return tick.Reset })
@@ -184,7 +178,7 @@ func TestASecondConnectionTakesTheSeatOver(t *testing.T) {
 	at, room := hold(t, &demo.Harbour{}, harbour(world.Options{Hz: 50}))
 	a := join(t, at, seat.Options{})
 	a.until(t, "a enters", a.sees(a.boat))
-	again, err := seat.Join(bounded(t), a.node, at.ID(), "harbour", demo.Version, seat.Options{})
+	again, err := seat.Join(bounded(t), a.node, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = again.Leave() })
 	var out *seat.Out
@@ -248,7 +242,7 @@ func TestAPanicOfTheGameEndsItsRoomAlone(t *testing.T) {
 	require.ErrorContains(t, err, "a leak")
 	n := newNode(t)
 	n.connect(t, at)
-	_, err = seat.Join(bounded(t), n, at.ID(), "harbour", demo.Version, seat.Options{})
+	_, err = seat.Join(bounded(t), n, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 	var out *seat.Out
 	require.ErrorAs(t, err, &out)
 }
@@ -282,4 +276,37 @@ func TestSeatsShareAVisit(t *testing.T) {
 	}
 	_, err = v.Sit(bounded(t), 3, seat.Options{})
 	require.ErrorContains(t, err, "has a seat 3 already")
+}
+
+func TestARoomIsFoundByItsName(t *testing.T) {
+	at, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Players: 7}))
+	far, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Name: "far", Password: "tide"}))
+	hidden, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Name: "hidden", Hidden: true}))
+	n := newNode(t)
+	for _, host := range []node{at, far, hidden} {
+		n.connect(t, host)
+	}
+
+	host, err := seat.Find(bounded(t), n, "far")
+	require.NoError(t, err)
+	require.Equal(t, far.ID(), host)
+	s, err := seat.Join(bounded(t), n, "harbour", seat.Options{Version: demo.Version})
+	require.NoError(t, err)
+	require.Equal(t, at.ID(), s.Host())
+	require.NoError(t, s.Leave())
+
+	got := make(map[string]seat.Room)
+	require.NoError(t, seat.List(bounded(t), n, func(r seat.Room) bool {
+		got[r.Name] = r
+		return len(got) < 2
+	}))
+	require.Equal(t, 7, got["harbour"].MaxPlayers)
+	require.Equal(t, at.ID(), got["harbour"].Host)
+	require.True(t, got["far"].Password)
+	require.NotContains(t, got, "hidden")
+
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	_, err = seat.Find(ctx, n, "hidden")
+	require.ErrorContains(t, err, `holds a room "hidden"`)
 }

@@ -21,6 +21,11 @@ import (
 
 // Options of a seat.
 type Options struct {
+	// Host is the peer that holds the room. If empty, Join looks for the room in the
+	// mesh; see Find.
+	Host peer.ID
+	// Version is that of the game, which has to be the room's.
+	Version string
 	// Spectator asks for a seat that only watches.
 	Spectator bool
 	// Password is that of the room, if it has one.
@@ -93,10 +98,20 @@ type Seat struct {
 	tick  Tick
 }
 
-// Join takes a seat in a room that host holds. The visit is the seat's own, and ends
-// with it. ctx bounds the joining. What the host or its game refuses is an *Out.
-func Join(ctx context.Context, node Node, host peer.ID, room, version string, opts Options) (*Seat, error) {
-	v, err := Connect(ctx, node, host, room, version)
+// Join takes a seat in a room. ctx bounds the joining. What the host or its game
+// refuses is an *Out.
+func Join(ctx context.Context, node interface {
+	Node
+	Finder
+}, room string, opts Options) (*Seat, error) {
+	if opts.Host == "" {
+		host, err := Find(ctx, node, room)
+		if err != nil {
+			return nil, fmt.Errorf("join: %w", err)
+		}
+		opts.Host = host
+	}
+	v, err := Connect(ctx, node, opts.Host, room, opts.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -13,26 +13,26 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// stream is what a link needs of a libp2p stream.
+// stream is what a visitor needs of a libp2p stream.
 type stream interface {
 	io.ReadWriter
 	CloseWrite() error
 	Reset() error
 }
 
-// link is a room's stream to one peer, with the seats behind it.
+// visitor is a room's stream to one peer, with the seats behind it.
 //
 // Its reader puts what comes into a queue, which the tick empties. Its writer writes
 // out, one tick at a time: while it does, writing is set, and the tick passes the
-// link over.
-type link struct {
+// visitor over.
+type visitor struct {
 	room   *Room
 	peer   peer.ID
 	stream stream
 
 	mu      sync.Mutex
 	queue   inbox
-	listed  bool          // in the room's list of links that have something
+	listed  bool          // in the room's list of visitors that have something
 	emptied chan struct{} // told when the queue was emptied
 	seats   atomic.Int32
 	seen    atomic.Uint32 // the last tick that the peer has told to have come
@@ -42,7 +42,7 @@ type link struct {
 	ended   chan struct{} // closed by end
 	endOnce sync.Once
 
-	before *link // of the same peer, which may still have seats
+	before *visitor // of the same peer, which may still have seats
 
 	// Of the tick.
 	attached bool
@@ -51,7 +51,7 @@ type link struct {
 	out      []byte // what the peer is told next
 	taken    []byte // what is being written; the writer's, while writing
 	sections []byte
-	since    int64  // when the write under way began, or the link had its last seat
+	since    int64  // when the write under way began, or the last of its seats ended
 	told     uint32 // the last tick that was written
 	closing  bool   // it is ended once out is written
 }
@@ -70,8 +70,8 @@ type arrived struct {
 
 func (in *inbox) body(m arrived) []byte { return in.bytes[m.from:m.to] }
 
-func newLink(r *Room, p peer.ID, s stream) *link {
-	return &link{
+func newVisitor(r *Room, p peer.ID, s stream) *visitor {
+	return &visitor{
 		room: r, peer: p, stream: s,
 		emptied: make(chan struct{}, 1),
 		write:   make(chan struct{}, 1),
@@ -79,18 +79,18 @@ func newLink(r *Room, p peer.ID, s stream) *link {
 	}
 }
 
-// end has the link's reader and writer return, and the tick let go of it.
-func (l *link) end() {
-	l.endOnce.Do(func() {
-		close(l.ended)
-		_ = l.stream.Reset()
-		l.room.notice(l)
+// end has the visitor's reader and writer return, and the tick let go of it.
+func (v *visitor) end() {
+	v.endOnce.Do(func() {
+		close(v.ended)
+		_ = v.stream.Reset()
+		v.room.notice(v)
 	})
 }
 
-func (l *link) isEnded() bool {
+func (v *visitor) isEnded() bool {
 	select {
-	case <-l.ended:
+	case <-v.ended:
 		return true
 	default:
 		return false
@@ -98,22 +98,22 @@ func (l *link) isEnded() bool {
 }
 
 // run serves the stream until it ends.
-func (l *link) run(messages *wire.Reader) {
-	defer l.room.serving.Done()
+func (v *visitor) run(messages *wire.Reader) {
+	defer v.room.serving.Done()
 	var writing sync.WaitGroup
-	writing.Go(l.writeOut)
-	if err := l.read(messages); errors.Is(err, wire.ErrMalformed) {
-		l.broken.Store(true)
-		l.room.opts.Logger.Warn("a player's peer broke the protocol of its room", "room", l.room.opts.Name, "peer", l.peer, "err", err)
+	writing.Go(v.writeOut)
+	if err := v.read(messages); errors.Is(err, wire.ErrMalformed) {
+		v.broken.Store(true)
+		v.room.opts.Logger.Warn("a player's peer broke the protocol of its room", "room", v.room.opts.Name, "peer", v.peer, "err", err)
 	}
-	l.end()
+	v.end()
 	writing.Wait()
 }
 
 // read puts what comes into the queue until the stream ends. A peer that sends more
 // than its seats may is not read until it may again, so that its own stream fills up.
-func (l *link) read(messages *wire.Reader) error {
-	allowed := bucket{last: l.room.now()}
+func (v *visitor) read(messages *wire.Reader) error {
+	allowed := bucket{last: v.room.now()}
 	for {
 		kind, body, err := messages.Next()
 		if err != nil {
@@ -125,53 +125,53 @@ func (l *link) read(messages *wire.Reader) error {
 			if err != nil {
 				return err
 			}
-			l.seen.Store(ack.Seen)
+			v.seen.Store(ack.Seen)
 		case wire.KindInput, wire.KindJoin, wire.KindLeave:
-			if kind == wire.KindInput && len(body) > l.room.opts.InputSize+15 {
-				return fmt.Errorf("%w: an input of more than the %d bytes that the room allows", wire.ErrMalformed, l.room.opts.InputSize)
+			if kind == wire.KindInput && len(body) > v.room.opts.InputSize+15 {
+				return fmt.Errorf("%w: an input of more than the %d bytes that the room allows", wire.ErrMalformed, v.room.opts.InputSize)
 			}
-			if err := l.post(kind, body); err != nil {
+			if err := v.post(kind, body); err != nil {
 				return err
 			}
 		default:
 			return fmt.Errorf("%w: kind %d", wire.ErrMalformed, kind)
 		}
-		rate := float64(l.room.opts.Inputs * max(1, int(l.seats.Load())))
-		if wait := allowed.take(rate, l.room.now()); wait > 0 {
+		rate := float64(v.room.opts.Inputs * max(1, int(v.seats.Load())))
+		if wait := allowed.take(rate, v.room.now()); wait > 0 {
 			select {
 			case <-time.After(wait):
-			case <-l.ended:
-				return errLinkEnded
+			case <-v.ended:
+				return errGone
 			}
 		}
 	}
 }
 
-var errLinkEnded = errors.New("the link has ended")
+var errGone = errors.New("the visitor is gone")
 
 // post queues a message for the next tick, and waits while too much is queued.
-func (l *link) post(kind wire.Kind, body []byte) error {
+func (v *visitor) post(kind wire.Kind, body []byte) error {
 	for {
-		l.mu.Lock()
-		if len(l.queue.bytes) == 0 || len(l.queue.bytes)+len(body) <= maxQueue {
+		v.mu.Lock()
+		if len(v.queue.bytes) == 0 || len(v.queue.bytes)+len(body) <= maxQueue {
 			break
 		}
-		l.mu.Unlock()
+		v.mu.Unlock()
 		select {
-		case <-l.emptied:
-		case <-l.ended:
-			return errLinkEnded
+		case <-v.emptied:
+		case <-v.ended:
+			return errGone
 		}
 	}
-	q := &l.queue
+	q := &v.queue
 	from := len(q.bytes)
 	q.bytes = append(q.bytes, body...)
-	q.messages = append(q.messages, arrived{kind, l.room.now(), from, len(q.bytes)})
-	listed := l.listed
-	l.listed = true
-	l.mu.Unlock()
+	q.messages = append(q.messages, arrived{kind, v.room.now(), from, len(q.bytes)})
+	listed := v.listed
+	v.listed = true
+	v.mu.Unlock()
 	if !listed {
-		l.room.notice(l)
+		v.room.notice(v)
 	}
 	return nil
 }
@@ -180,48 +180,48 @@ func (l *link) post(kind wire.Kind, body []byte) error {
 const maxQueue = 64 << 10
 
 // take empties the queue into spare, which is valid until the next call.
-func (l *link) take() *inbox {
-	l.mu.Lock()
-	l.spare, l.queue = l.queue, inbox{l.spare.messages[:0], l.spare.bytes[:0]}
-	l.listed = false
-	l.mu.Unlock()
+func (v *visitor) take() *inbox {
+	v.mu.Lock()
+	v.spare, v.queue = v.queue, inbox{v.spare.messages[:0], v.spare.bytes[:0]}
+	v.listed = false
+	v.mu.Unlock()
 	select {
-	case l.emptied <- struct{}{}:
+	case v.emptied <- struct{}{}:
 	default:
 	}
-	return &l.spare
+	return &v.spare
 }
 
-// writeOut writes what the tick hands over until the link ends.
-func (l *link) writeOut() {
+// writeOut writes what the tick hands over until the visitor ends.
+func (v *visitor) writeOut() {
 	for {
 		select {
-		case <-l.write:
-		case <-l.ended:
+		case <-v.write:
+		case <-v.ended:
 			return
 		}
-		if _, err := l.stream.Write(l.taken); err != nil {
-			l.end()
+		if _, err := v.stream.Write(v.taken); err != nil {
+			v.end()
 			return
 		}
-		closing := l.closing
-		l.writing.Store(false)
+		closing := v.closing
+		v.writing.Store(false)
 		if closing {
-			_ = l.stream.CloseWrite()
+			_ = v.stream.CloseWrite()
 			return
 		}
 	}
 }
 
 // flush hands out over to the writer, while nothing is being written.
-func (l *link) flush(now int64) {
-	if len(l.out) == 0 {
+func (v *visitor) flush(now int64) {
+	if len(v.out) == 0 {
 		return
 	}
-	l.taken, l.out = l.out, l.taken[:0]
-	l.since = now
-	l.writing.Store(true)
-	l.write <- struct{}{}
+	v.taken, v.out = v.out, v.taken[:0]
+	v.since = now
+	v.writing.Store(true)
+	v.write <- struct{}{}
 }
 
 // bucket is a token bucket that holds what a second brings.
