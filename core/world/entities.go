@@ -18,15 +18,20 @@ type Entity uint32
 // there is to know of them is the game's own. Only the game may use it, and only
 // within the calls that it gets.
 type World struct {
-	tick    uint32
-	x, y    []float32
-	alive   []bool
-	gen     []uint16 // tells an entity from the one before of the same number
-	changed []uint32 // the last tick in which it changed
-	before  []uint32 // the one before that
-	free    []Entity
-	dirty   []Entity // changed in this tick
-	count   int
+	tick  uint32
+	x, y  []float32
+	of    []state
+	free  []Entity
+	dirty []Entity // changed in this tick
+	count int
+}
+
+// state is what every frame looks up of an entity, in one place.
+type state struct {
+	changed uint32 // the last tick in which it changed
+	before  uint32 // the one before that
+	gen     uint16 // tells an entity from the one before of the same number
+	alive   bool
 }
 
 // Tick is the number of this tick; the first is 1.
@@ -40,7 +45,7 @@ func (w *World) Len() int { return w.count }
 func (w *World) Bound() int { return len(w.x) }
 
 // Alive says whether there is such an entity.
-func (w *World) Alive(e Entity) bool { return int(e) < len(w.alive) && w.alive[e] }
+func (w *World) Alive(e Entity) bool { return int(e) < len(w.of) && w.of[e].alive }
 
 // At is where the entity is.
 func (w *World) At(e Entity) (x, y float32) {
@@ -61,12 +66,10 @@ func (w *World) Spawn(x, y float32) Entity {
 			panic(fmt.Sprintf("world: over %d entities", MaxEntities))
 		}
 		e = Entity(len(w.x))
-		w.x, w.y = append(w.x, 0), append(w.y, 0)
-		w.alive, w.gen = append(w.alive, false), append(w.gen, 0)
-		w.changed, w.before = append(w.changed, 0), append(w.before, 0)
+		w.x, w.y, w.of = append(w.x, 0), append(w.y, 0), append(w.of, state{})
 	}
-	w.x[e], w.y[e], w.alive[e] = x, y, true
-	w.changed[e], w.before[e] = 0, 0
+	w.x[e], w.y[e] = x, y
+	w.of[e] = state{gen: w.of[e].gen, alive: true}
 	w.count++
 	w.Touch(e)
 	return e
@@ -83,8 +86,8 @@ func (w *World) Move(e Entity, x, y float32) {
 // Touch says that what players see of the entity has changed.
 func (w *World) Touch(e Entity) {
 	w.check(e)
-	if w.changed[e] != w.tick {
-		w.before[e], w.changed[e] = w.changed[e], w.tick
+	if s := &w.of[e]; s.changed != w.tick {
+		s.before, s.changed = s.changed, w.tick
 		w.dirty = append(w.dirty, e)
 	}
 }
@@ -92,8 +95,8 @@ func (w *World) Touch(e Entity) {
 // Remove takes the entity out of the world.
 func (w *World) Remove(e Entity) {
 	w.check(e)
-	w.alive[e] = false
-	w.gen[e]++
+	w.of[e].alive = false
+	w.of[e].gen++
 	w.count--
 	w.free = append(w.free, e)
 }

@@ -28,7 +28,7 @@ func (r *records) begin() {
 		r.first, r.whole, r.stamp = append(r.first, span{}), append(r.whole, span{}), append(r.stamp, 0)
 	}
 	for _, e := range r.w.dirty {
-		if r.w.alive[e] {
+		if r.w.of[e].alive {
 			from := len(r.bytes)
 			r.bytes = r.game.Change(e, r.bytes)
 			r.first[e] = r.span(from, e)
@@ -82,68 +82,63 @@ type frameStats struct {
 // fill puts what the player is to be told of entities into f.section.
 func (f *framer) fill(s *sight) {
 	f.section.Left, f.section.Updates, f.section.Entered = f.section.Left[:0], f.section.Updates[:0], f.section.Entered[:0]
-	f.drop(s)
 	if size := f.collect(s); size > f.budget {
-		f.choose(size)
+		f.choose()
 	}
 	f.emit(s)
 }
 
-// drop takes out of the list what is out of sight.
-func (f *framer) drop(s *sight) {
-	w := f.records.w
-	kept, place := 0, uint32(0)
-	for i := range s.list {
-		e := s.list[i]
-		left := e.gone || !w.alive[e.id] || w.gen[e.id] != e.gen
-		if left && e.known {
-			f.section.Left = append(f.section.Left, place)
-		}
-		if e.known {
-			place++
-		}
-		if !left {
-			s.list[kept] = e
-			kept++
-		}
-	}
-	s.list = s.list[:kept]
-}
-
-// collect lists what is due, and returns its size in bytes.
+// collect takes out of the list what is out of sight, lists what is due, and returns
+// its size in bytes.
 func (f *framer) collect(s *sight) (size int) {
 	f.due = f.due[:0]
-	w, tick := f.records.w, f.records.w.tick
+	of, tick := f.records.w.of, f.records.w.tick
+	kept, place := 0, uint32(0)
 	for i := range s.list {
 		e := &s.list[i]
-		d := due{at: uint32(i), whole: true}
-		switch {
-		case !e.known:
-		case e.sent >= w.changed[e.id]:
+		st := &of[e.id]
+		known := e.known
+		if e.gone || !st.alive || st.gen != e.gen {
+			if known {
+				f.section.Left = append(f.section.Left, place)
+				place++
+			}
 			continue
-		case e.tier > tierNear && (tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0:
-			continue
-		case w.changed[e.id] == tick && e.sent >= w.before[e.id]:
-			d.whole = false
 		}
+		if known {
+			place++
+		}
+		if kept != i {
+			s.list[kept] = *e
+			e = &s.list[kept]
+		}
+		kept++
+		whole := !known
+		if known {
+			if e.sent >= st.changed || e.tier > tierNear && (tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0 {
+				continue
+			}
+			whole = st.changed != tick || e.sent < st.before // it missed one: the whole is due
+		}
+		d := due{at: uint32(kept - 1), whole: whole, level: 7}
 		if d.whole {
 			d.span = f.records.wholeOf(e.id)
 		} else {
 			d.span = f.records.first[e.id]
 		}
-		d.level = 7
 		if !s.follows || e.id != s.follow {
 			d.level = min(6, uint8(bits.Len32((tick-e.sent)<<(2-e.tier))))
 		}
 		size += int(d.span.to - d.span.from)
 		f.due = append(f.due, d)
 	}
+	s.list = s.list[:kept]
 	return size
 }
 
 // choose keeps the most urgent, as far as the budget goes. What is held back grows
 // more urgent with each tick.
-func (f *framer) choose(size int) {
+func (f *framer) choose() {
 	var levels [8]int
 	for _, d := range f.due {
 		levels[d.level] += int(d.span.to - d.span.from)

@@ -25,8 +25,8 @@ func (g *grid) build(w *World, cell float32) {
 	g.start = resize(g.start, g.cols*g.rows+1)
 	clear(g.start)
 	g.of = resize(g.of, len(w.x))
-	for e, alive := range w.alive {
-		if alive {
+	for e := range w.of {
+		if w.of[e].alive {
 			c := uint32(int((w.y[e]-minY)/g.cell)*g.cols + int((w.x[e]-minX)/g.cell))
 			g.of[e] = c
 			g.start[c+1]++
@@ -36,8 +36,8 @@ func (g *grid) build(w *World, cell float32) {
 		g.start[c] += g.start[c-1]
 	}
 	g.order = resize(g.order, w.count)
-	for e, alive := range w.alive { // start[c] runs through its cell, and is put back below
-		if alive {
+	for e := range w.of { // start[c] runs through its cell, and is put back below
+		if w.of[e].alive {
 			c := g.of[e]
 			g.order[g.start[c]] = Entity(e)
 			g.start[c]++
@@ -76,8 +76,8 @@ func (g *grid) column(far float32, n int) int {
 
 func (w *World) extent() (minX, minY, maxX, maxY float32) {
 	first := true
-	for e, alive := range w.alive {
-		if !alive {
+	for e := range w.of {
+		if !w.of[e].alive {
 			continue
 		}
 		x, y := w.x[e], w.y[e]

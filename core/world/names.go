@@ -45,6 +45,15 @@ const maxListed = 256
 
 // list answers who asks which rooms there are.
 func (rs *Rooms) list(context.Context, *message.Message) ([]byte, error) {
+	data, err := json.Marshal(rs.Listings())
+	if err != nil {
+		return nil, fmt.Errorf("list rooms: %w", err)
+	}
+	return data, nil
+}
+
+// Listings is what the node tells others of its rooms, in the order of their names.
+func (rs *Rooms) Listings() []wire.Listing {
 	list := []wire.Listing{}
 	for _, r := range rs.Rooms() {
 		if r.opts.Hidden {
@@ -60,9 +69,5 @@ func (rs *Rooms) list(context.Context, *message.Message) ([]byte, error) {
 			break
 		}
 	}
-	data, err := json.Marshal(list)
-	if err != nil {
-		return nil, fmt.Errorf("list rooms: %w", err)
-	}
-	return data, nil
+	return list
 }

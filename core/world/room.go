@@ -211,6 +211,9 @@ func (r *Room) Close() error {
 	return nil
 }
 
+// Done is closed when the room has ended.
+func (r *Room) Done() <-chan struct{} { return r.done }
+
 // Wait waits for the end of the room, and returns why it has ended: ErrClosed, or the
 // panic of its game. It returns the error of ctx where that ends before.
 func (r *Room) Wait(ctx context.Context) error {

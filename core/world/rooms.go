@@ -1,6 +1,7 @@
 package world
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,21 +16,26 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Node is what hosting takes of a node. *core.Node is one.
+// Node is what rooms take of a node. *core.Node is one.
 type Node interface {
 	ID() peer.ID
 	Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error)
 	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
 	Respond(typ string, f link.Responder) (remove func(), err error)
+	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
+	Presence(typ string) (*mesh.Presence, error)
+	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 }
 
 // Rooms are the rooms that a node hosts. All methods may be called concurrently.
 type Rooms struct {
-	node   Node
-	remove func()
+	node    Node
+	remove  func()
+	serving sync.WaitGroup // the node's own players
 
 	mu     sync.Mutex
 	rooms  map[string]*Room
@@ -112,6 +118,7 @@ func (rs *Rooms) Close() error {
 	for _, r := range rs.Rooms() {
 		_ = r.Close()
 	}
+	rs.serving.Wait()
 	return nil
 }
 
@@ -119,7 +126,9 @@ func (rs *Rooms) Close() error {
 const helloLimit = 10 * time.Second
 
 // serve runs a stream that a peer has opened.
-func (rs *Rooms) serve(s network.Stream) {
+func (rs *Rooms) serve(s network.Stream) { rs.serveFrom(s.Conn().RemotePeer(), s) }
+
+func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
 	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
 	messages := wire.NewReader(s, wire.MaxToHost)
 	kind, body, err := messages.Next()
@@ -140,7 +149,7 @@ func (rs *Rooms) serve(s network.Stream) {
 		refuse(s, wire.NoRoom)
 		return
 	}
-	v, code := r.admit(s.Conn().RemotePeer(), s, hello.Version)
+	v, code := r.admit(p, s, hello.Version)
 	if code != 0 {
 		refuse(s, code)
 		return

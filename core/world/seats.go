@@ -30,9 +30,14 @@ func (r *Room) attach(v *visitor, now int64) {
 // join answers one who asks for a seat.
 func (r *Room) join(v *visitor, j wire.Join) {
 	key := seatKey{v.peer, j.Seat}
-	if p := r.seats[key]; p != nil {
+	if p := r.seats[key]; p != nil && p.spectator == j.Spectator {
 		r.resume(p, v)
 		return
+	} else if p != nil {
+		if p.visitor != v && p.visitor != nil {
+			r.sayOut(p.visitor, p.number, wire.Replaced, "")
+		}
+		r.remove(p, wire.Replaced)
 	}
 	if code, reason := r.mayJoin(v, j); code != 0 {
 		r.sayOut(v, j.Seat, code, reason)
@@ -51,10 +56,11 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		r.sayOut(v, j.Seat, wire.Refused, reason)
 		return
 	}
+	p.answer = slices.Clone(answer)
 	r.seats[key] = p
 	r.count(p, 1)
 	r.seat(p, v)
-	r.welcome(p, false, answer)
+	r.welcome(p, false)
 }
 
 // mayJoin is why there is no seat, or zero.
@@ -87,11 +93,11 @@ func (r *Room) resume(p *Player, v *visitor) {
 	if p.visitor != v {
 		r.seat(p, v)
 	}
-	r.welcome(p, true, nil)
+	r.welcome(p, true)
 }
 
 // welcome tells a player that it has its seat. It knows nothing of the world.
-func (r *Room) welcome(p *Player, again bool, answer []byte) {
+func (r *Room) welcome(p *Player, again bool) {
 	p.reset, p.looks = true, true
 	for i := range p.sight.list {
 		e := &p.sight.list[i]
@@ -99,7 +105,7 @@ func (r *Room) welcome(p *Player, again bool, answer []byte) {
 	}
 	r.say(p.visitor, func(out []byte) []byte {
 		return wire.AppendWelcome(out, wire.Welcome{
-			Seat: p.number, Hz: uint32(r.opts.Hz), Tick: r.world.tick, Again: again, Data: answer,
+			Seat: p.number, Hz: uint32(r.opts.Hz), Tick: r.world.tick, Again: again, Data: p.answer,
 		})
 	})
 }

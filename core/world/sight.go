@@ -16,11 +16,11 @@ const (
 // seen is what the host remembers of one entity that a player sees.
 type seen struct {
 	id    Entity
+	sent  uint32 // the tick of the last record; before the first, that in which it came into sight
 	gen   uint16
 	tier  uint8
-	known bool   // the player was told of it
-	gone  bool   // it is to be told that it left
-	sent  uint32 // the tick of the last record; before the first, that in which it came into sight
+	known bool // the player was told of it
+	gone  bool // the player is to be told that it left
 }
 
 // sight is what one player sees: the entities within the room's radius around a
@@ -80,7 +80,7 @@ func (v *eyes) around(s *sight) {
 	for i := range s.list {
 		e := &s.list[i]
 		v.mark[e.id] = v.look
-		if e.gen != w.gen[e.id] || !w.alive[e.id] {
+		if e.gen != w.of[e.id].gen || !w.of[e.id].alive {
 			e.gone = true
 			continue
 		}
@@ -118,8 +118,8 @@ func (v *eyes) find(s *sight) {
 	if v.radius > 0 {
 		v.grid.near(s.x, s.y, v.radius, check)
 	} else {
-		for e, alive := range v.w.alive {
-			if alive && v.mark[e] != v.look {
+		for e := range v.w.of {
+			if v.w.of[e].alive && v.mark[e] != v.look {
 				v.fresh = append(v.fresh, Entity(e))
 				if len(v.fresh) == v.most {
 					break
@@ -166,7 +166,7 @@ func (s *sight) merge(w *World, fresh []Entity, v *eyes) {
 			continue
 		}
 		e := fresh[j]
-		s.list[to] = seen{id: e, gen: w.gen[e], tier: v.tier(v.distance2(s, e)), sent: w.tick}
+		s.list[to] = seen{id: e, gen: w.of[e].gen, tier: v.tier(v.distance2(s, e)), sent: w.tick}
 		j--
 	}
 }

@@ -67,6 +67,7 @@ type Player struct {
 	number    uint32
 	slot      int
 	spectator bool
+	answer    []byte // of the game, to the player who joined
 
 	visitor *visitor // nil while the player is away
 	away    int64    // since when, in ns of the room's clock

@@ -181,6 +181,7 @@ func TestASecondConnectionTakesTheSeatOver(t *testing.T) {
 	again, err := seat.Join(bounded(t), a.node, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = again.Leave() })
+	require.Equal(t, a.Answer(), again.Answer(), "it has the same boat")
 	var out *seat.Out
 	a.ended(t, &out)
 	require.Equal(t, wire.Replaced, out.Code)
@@ -309,4 +310,31 @@ func TestARoomIsFoundByItsName(t *testing.T) {
 	defer cancel()
 	_, err = seat.Find(ctx, n, "hidden")
 	require.ErrorContains(t, err, `holds a room "hidden"`)
+}
+
+func TestWhoHoldsARoomMayPlayInIt(t *testing.T) {
+	n := newNode(t)
+	rooms, err := world.New(n)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, rooms.Close()) })
+	room, err := rooms.Host(&demo.Harbour{Size: 32}, harbour(world.Options{Name: "harbour", Hz: 50}))
+	require.NoError(t, err)
+	s, err := seat.Join(bounded(t), rooms, "harbour", seat.Options{Version: demo.Version})
+	require.NoError(t, err)
+	own := &player{Seat: s, node: n, view: seat.NewView(demo.Decode, demo.Thing.Apply)}
+	own.boat, _, _, err = demo.DecodeAnswer(s.Answer())
+	require.NoError(t, err)
+	guest := join(t, n, seat.Options{})
+	own.until(t, "the guest enters", own.sees(guest.boat))
+	guest.until(t, "the host's own player is there", guest.sees(own.boat))
+	require.NoError(t, s.Leave())
+	guest.until(t, "it leaves", func(*seat.Tick) bool { _, there := guest.view.Get(own.boat); return !there })
+
+	again, err := seat.Join(bounded(t), rooms, "harbour", seat.Options{Version: demo.Version})
+	require.NoError(t, err)
+	require.NoError(t, room.Close())
+	<-again.Done()
+	var out *seat.Out
+	require.ErrorAs(t, again.Err(), &out)
+	require.Equal(t, wire.Closed, out.Code)
 }

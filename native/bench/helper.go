@@ -35,6 +35,7 @@ import (
 //	bench tunnel <kind> <transport> forward <peer>
 //	bench tunnel <kind> <transport> relay
 //	bench tunnel line <round trip> <target>
+//	bench tunnel room <players> <radius>
 //	bench tunnel service
 //
 // kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
@@ -61,6 +62,9 @@ func helper(args []string) int {
 func helperStart(ctx context.Context, args []string) (address string, stop func(), err error) {
 	if len(args) == 1 && args[0] == "service" {
 		return serveService()
+	}
+	if len(args) == 3 && args[0] == "room" {
+		return serveRoom(ctx, args[1], args[2])
 	}
 	if len(args) == 3 && args[0] == "line" {
 		trip, err := time.ParseDuration(args[1])

@@ -46,6 +46,11 @@ func (s *Server) routes() http.Handler {
 		"request":   call(s.request),
 		"broadcast": call(s.broadcast),
 		"subscribe": follow(s.subscribe),
+
+		"room/host": follow(s.roomHost),
+		"room/ls":   call(s.roomList),
+		"room/find": call(s.roomFind),
+		"room/join": follow(s.roomJoin),
 	} {
 		mux.HandleFunc("POST /v1/"+verb, handler)
 	}

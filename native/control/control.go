@@ -28,6 +28,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -62,6 +63,7 @@ func SocketPath(dir string) (string, error) {
 type Options struct {
 	Node    *core.Node
 	Tunnels *tunnels.Tunnels
+	Rooms   *world.Rooms
 	Dir     string // the data directory, which this process has for itself
 	// Status adds what only the program knows to the answer of "status".
 	Status func(*Status)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
@@ -59,7 +60,10 @@ func newServer(t testing.TB) (*Server, *Client) {
 	kept, err := tunnels.Open(testContext(t), n, dir, quiet)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, kept.Close()) })
-	s, err := Serve(Options{Node: n, Tunnels: kept, Dir: dir, Logger: quiet})
+	rooms, err := world.New(n)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, rooms.Close()) })
+	s, err := Serve(Options{Node: n, Tunnels: kept, Rooms: rooms, Dir: dir, Logger: quiet})
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, s.Close()) })
 	c, err := NewClient(dir)

@@ -15,13 +15,20 @@ import (
 // Version is the game's version: what travels is as in this file.
 const Version = "harbour/1"
 
+const (
+	// MaxSize bounds Harbour.Size: a place in Units has 16 bits.
+	MaxSize = 4095
+	// MaxBuoys bounds Harbour.Buoys.
+	MaxBuoys = 100_000
+)
+
 // Unit is the smallest step of a place, in the world's unit.
 const Unit = 1.0 / 16
 
 // Harbour is the game. The zero value is a harbour of 256 by 256 without buoys.
 type Harbour struct {
-	Size  int // the side of the square, up to 4,095; if zero, 256
-	Buoys int // what drifts
+	Size  int // the side of the square, up to MaxSize; if zero, 256
+	Buoys int // what drifts, up to MaxBuoys
 	Seed  uint64
 
 	w      *world.World

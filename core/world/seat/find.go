@@ -17,6 +17,7 @@ import (
 
 // Finder is what finding rooms takes of a node. *core.Node is one.
 type Finder interface {
+	ID() peer.ID
 	Presence(typ string) (*mesh.Presence, error)
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 }
@@ -39,6 +40,11 @@ const (
 // Find looks for a peer of the mesh that holds a room of this name, until ctx ends. Of
 // several, it is the first that answers: anybody may hold a room of any name.
 func Find(ctx context.Context, node Finder, name string) (peer.ID, error) {
+	for _, own := range ask(ctx, node, node.ID()) { // which only *world.Rooms answers
+		if own.Name == name {
+			return own.Host, nil
+		}
+	}
 	var found peer.ID
 	err := eachRoom(ctx, node, wire.RoomType(name), func(r Room) bool {
 		if r.Name == name && found == "" {
@@ -55,9 +61,14 @@ func Find(ctx context.Context, node Finder, name string) (peer.ID, error) {
 	return "", fmt.Errorf("find room %q: %w", name, err)
 }
 
-// List yields the rooms of the mesh as their hosts are found and answer, until ctx ends
+// List yields the node's own rooms, where node is a *world.Rooms, and those of the mesh as their hosts are found and answer, until ctx ends
 // or each returns false. Each is called by one goroutine at a time.
 func List(ctx context.Context, node Finder, each func(Room) bool) error {
+	for _, own := range ask(ctx, node, node.ID()) {
+		if !each(own) {
+			return nil
+		}
+	}
 	err := eachRoom(ctx, node, wire.RoomsType, each)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return nil

@@ -136,9 +136,16 @@ func (s *Seat) appendJoin(dst []byte) []byte {
 	})
 }
 
-// Close ends the visit and its seats, and waits for its goroutines.
+// Close gives the seats up and ends the visit, and waits for its goroutines.
 func (v *Visit) Close() error {
-	v.once.Do(func() { close(v.closing) })
+	v.once.Do(func() {
+		v.mu.Lock()
+		for _, s := range v.seats {
+			v.out = wire.AppendLeave(v.out, wire.Leave{Seat: s.number})
+		}
+		v.mu.Unlock()
+		close(v.closing)
+	})
 	<-v.done
 	return nil
 }
@@ -332,11 +339,7 @@ func (v *Visit) welcomed(w wire.Welcome) {
 		return
 	}
 	first := s.welcome == nil
-	if !first && w.Again {
-		w.Data = s.welcome.Data // of the first time
-	} else {
-		w.Data = slices.Clone(w.Data)
-	}
+	w.Data = slices.Clone(w.Data)
 	s.welcome = &w
 	if first {
 		close(s.joined)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
@@ -25,6 +26,11 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 		return err
 	}
 	d.closers = append(d.closers, kept.Close)
+	rooms, err := world.New(d.node)
+	if err != nil {
+		return err
+	}
+	d.closers = append(d.closers, rooms.Close)
 	if c.Gateway != "" {
 		url, closeGateway, err := serveGateway(d.node, string(c.Gateway), c.GatewayHost, log)
 		if err != nil {
@@ -36,6 +42,7 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 	server, err := control.Serve(control.Options{
 		Node:    d.node,
 		Tunnels: kept,
+		Rooms:   rooms,
 		Dir:     c.DataDir,
 		Status: func(s *control.Status) {
 			s.Gateway = d.gatewayURL

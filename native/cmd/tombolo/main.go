@@ -37,6 +37,8 @@ type cli struct {
 	Broadcast broadcastCmd `cmd:"" group:"Messages" help:"Send a message to all that subscribe to its type."`
 	Subscribe subscribeCmd `cmd:"" group:"Messages" help:"Print messages as they come, each on one line; data that is no plain text is quoted."`
 
+	Room roomCmd `cmd:"" group:"Rooms" help:"List, hold and join rooms, in which many play at once."`
+
 	Completion completionCmd `cmd:"" help:"Print the script that completes commands in a shell."`
 	Complete   completeCmd   `cmd:"" hidden:"" help:"What the completion scripts call."`
 }

@@ -1,0 +1,183 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/world/seat"
+)
+
+// Bots are players of a harbour that steer at random and measure what a person would
+// notice: how long it takes from an input until the player is told that it was taken.
+// All methods may be called concurrently.
+type Bots struct {
+	visits  []*seat.Visit
+	bots    []*bot
+	ticks   atomic.Uint64
+	updates atomic.Uint64
+	inputs  atomic.Uint64
+	refused atomic.Uint64
+	seen    histogram
+}
+
+// bot is one player. Its visit's reader calls tick.
+type bot struct {
+	all  *Bots
+	seat *seat.Seat
+	sent [64]atomic.Int64 // when each of the last inputs was sent
+}
+
+// Sit takes so many seats on each of the visits, and adds them to the bots.
+func (b *Bots) Sit(ctx context.Context, v *seat.Visit, seats int, opts seat.Options) error {
+	for i := range uint32(seats) {
+		bot := &bot{all: b}
+		opts.Each = bot.tick
+		s, err := v.Sit(ctx, i, opts)
+		if err != nil {
+			return fmt.Errorf("bot %d: %w", len(b.bots), err)
+		}
+		bot.seat = s
+		b.bots = append(b.bots, bot)
+	}
+	b.visits = append(b.visits, v)
+	return nil
+}
+
+// Play has each bot send so many inputs a second until ctx ends. It returns the first
+// error of a bot whose seat has ended.
+func (b *Bots) Play(ctx context.Context, inputs int) error {
+	var playing sync.WaitGroup
+	failed := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, bot := range b.bots {
+		playing.Go(func() {
+			if err := bot.play(ctx, time.Second/time.Duration(inputs)); err != nil {
+				select {
+				case failed <- err:
+					cancel()
+				default:
+				}
+			}
+		})
+	}
+	playing.Wait()
+	select {
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+func (bot *bot) play(ctx context.Context, period time.Duration) error {
+	input := make([]byte, 0, 2)
+	next := time.Now().Add(rand.N(period)) // not all at once
+	timer := time.NewTimer(time.Until(next))
+	defer timer.Stop()
+	for n := 0; ; n++ {
+		select {
+		case <-timer.C:
+		case <-bot.seat.Done():
+			return bot.seat.Err()
+		case <-ctx.Done():
+			return nil
+		}
+		if n%20 == 0 {
+			input = AppendInput(input[:0], int8(rand.IntN(9)-4), int8(rand.IntN(9)-4))
+		}
+		at := time.Now()
+		seq, err := bot.seat.Input(input)
+		switch {
+		case err == nil:
+			bot.sent[seq%64].Store(at.UnixNano())
+			bot.all.inputs.Add(1)
+		case errors.Is(err, seat.ErrAway) || errors.Is(err, seat.ErrBehind):
+			bot.all.refused.Add(1)
+		default:
+			return err
+		}
+		next = next.Add(period)
+		if now := time.Now(); next.Before(now) {
+			next = now
+		}
+		timer.Reset(time.Until(next))
+	}
+}
+
+func (bot *bot) tick(t *seat.Tick) {
+	bot.all.ticks.Add(1)
+	bot.all.updates.Add(uint64(len(t.Updates)))
+	if t.Applied > 0 {
+		if at := bot.sent[t.Applied%64].Load(); at > 0 {
+			bot.all.seen.add(time.Duration(time.Now().UnixNano() - at))
+		}
+	}
+}
+
+// Report is what bots saw.
+type Report struct {
+	Bots    int
+	Ticks   uint64 // that they were told
+	Updates uint64
+	Inputs  uint64
+	Refused uint64 // inputs that were not sent: the connection was lost, or too many waited
+	// SeenMedian and SeenP99 are from an input until its player was told that the game
+	// has taken it.
+	SeenMedian, SeenP99 time.Duration
+}
+
+// Report tells what they saw since the last call.
+func (b *Bots) Report() Report {
+	r := Report{
+		Bots: len(b.bots), Ticks: b.ticks.Swap(0), Updates: b.updates.Swap(0),
+		Inputs: b.inputs.Swap(0), Refused: b.refused.Swap(0),
+	}
+	r.SeenMedian, r.SeenP99 = b.seen.take()
+	return r
+}
+
+// Close ends the visits.
+func (b *Bots) Close() error {
+	var closing sync.WaitGroup
+	for _, v := range b.visits {
+		closing.Go(func() { _ = v.Close() })
+	}
+	closing.Wait()
+	return nil
+}
+
+// histogram counts durations in steps of half a millisecond, up to two seconds.
+type histogram struct{ counts [4001]atomic.Uint64 }
+
+const step = 500 * time.Microsecond
+
+func (h *histogram) add(d time.Duration) {
+	h.counts[min(max(d/step, 0), time.Duration(len(h.counts)-1))].Add(1)
+}
+
+// take returns the median and the 99th percentile, and begins anew.
+func (h *histogram) take() (median, p99 time.Duration) {
+	var counts [len(h.counts)]uint64
+	total := uint64(0)
+	for i := range h.counts {
+		counts[i] = h.counts[i].Swap(0)
+		total += counts[i]
+	}
+	at := func(q float64) time.Duration {
+		left := uint64(q * float64(total))
+		for i, n := range counts {
+			if n > left {
+				return time.Duration(i)*step + step/2
+			}
+			left -= n
+		}
+		return 0
+	}
+	return at(0.5), at(0.99)
+}

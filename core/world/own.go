@@ -1,0 +1,80 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// Who holds a room may play in it, too. libp2p opens no streams to the node itself,
+// so Rooms are a node for package seat that does: seat.Join takes them where it takes
+// a *core.Node.
+
+// ID is the node's peer id.
+func (rs *Rooms) ID() peer.ID { return rs.node.ID() }
+
+// Open opens a stream to a peer's rooms, or to the node's own.
+func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	if p != rs.node.ID() {
+		return rs.node.Open(ctx, p, proto)
+	}
+	if proto != wire.Protocol {
+		return nil, errors.New("the node opens no stream to itself but to its rooms")
+	}
+	mine, theirs := ownStreams()
+	rs.serving.Go(func() { rs.serveFrom(p, theirs) })
+	return mine, nil
+}
+
+// Presence is the node's.
+func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
+
+// Request is the node's, and answers for the node itself where its rooms are asked for.
+func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
+	if p == rs.node.ID() && typ == wire.RoomsType {
+		return rs.list(ctx, nil)
+	}
+	return rs.node.Request(ctx, p, typ, data)
+}
+
+// ownStream is one end of a stream within the process. A write returns when the other
+// end has read it.
+type ownStream struct{ in, out net.Conn }
+
+var _ network.Stream = (*ownStream)(nil)
+
+func ownStreams() (a, b *ownStream) {
+	aIn, bOut := net.Pipe()
+	bIn, aOut := net.Pipe()
+	return &ownStream{aIn, aOut}, &ownStream{bIn, bOut}
+}
+
+func (s *ownStream) Read(b []byte) (int, error)  { return s.in.Read(b) }
+func (s *ownStream) Write(b []byte) (int, error) { return s.out.Write(b) }
+func (s *ownStream) CloseWrite() error           { return s.out.Close() }
+func (s *ownStream) CloseRead() error            { return s.in.Close() }
+func (s *ownStream) Close() error                { return errors.Join(s.in.Close(), s.out.Close()) }
+func (s *ownStream) Reset() error                { return s.Close() }
+
+func (s *ownStream) ResetWithError(network.StreamErrorCode) error { return s.Close() }
+
+func (s *ownStream) SetDeadline(t time.Time) error {
+	return errors.Join(s.in.SetDeadline(t), s.out.SetDeadline(t))
+}
+func (s *ownStream) SetReadDeadline(t time.Time) error  { return s.in.SetReadDeadline(t) }
+func (s *ownStream) SetWriteDeadline(t time.Time) error { return s.out.SetWriteDeadline(t) }
+
+func (s *ownStream) ID() string                    { return "own" }
+func (s *ownStream) Protocol() protocol.ID         { return wire.Protocol }
+func (s *ownStream) SetProtocol(protocol.ID) error { return nil }
+func (s *ownStream) Stat() network.Stats           { return network.Stats{} }
+func (s *ownStream) Conn() network.Conn            { return nil }
+func (s *ownStream) Scope() network.StreamScope    { return &network.NullScope{} }

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+)
+
+// resident is this process's memory that is not on disk, in bytes.
+func resident() uint64 {
+	stat, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	pages, _ := strconv.ParseUint(string(bytes.Fields(stat)[1]), 10, 64)
+	return pages * uint64(os.Getpagesize())
+}

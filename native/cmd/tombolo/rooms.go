@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/world/demo"
+	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+type roomCmd struct {
+	Ls   roomLsCmd   `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
+	Host roomHostCmd `cmd:"" help:"Hold a room until interrupted."`
+	Join roomJoinCmd `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
+	Bots roomBotsCmd `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
+}
+
+type roomLsCmd struct {
+	clientFlags
+	outputFlags
+	Wait time.Duration `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
+}
+
+// Run lists the rooms of the mesh.
+func (c *roomLsCmd) Run(ctx context.Context) error {
+	var rooms []control.ListedRoom
+	if err := c.call(ctx, "room/ls", control.RoomListCall{Wait: c.Wait.Seconds()}, &rooms); err != nil {
+		return err
+	}
+	type r = control.ListedRoom
+	return show(c.outputFlags, rooms, []column[r]{
+		{"name", false, func(r r) string { return r.Name }},
+		{"host", false, func(r r) string { return r.Host.String() }},
+		{"players", false, func(r r) string { return fmt.Sprintf("%d/%d", r.Players, r.MaxPlayers) }},
+		{"spectators", true, func(r r) string { return fmt.Sprintf("%d/%d", r.Spectators, r.MaxSpectators) }},
+		{"hz", false, func(r r) string { return strconv.Itoa(r.Hz) }},
+		{"password", false, func(r r) string { return map[bool]string{true: "yes", false: "no"}[r.Password] }},
+		{"version", true, func(r r) string { return orDash(r.Version) }},
+	})
+}
+
+type roomHostCmd struct {
+	clientFlags
+	JSON       bool          `help:"Print a JSON object a line."`
+	Demo       bool          `help:"Play the demo, a harbour in which each player steers a boat. Other games are Go or TypeScript programs: see docs/rooms.md."`
+	Password   string        `help:"What players need to know." placeholder:"WORD"`
+	Hidden     bool          `help:"Do not list the room: players need --host."`
+	Hz         int           `help:"Ticks a second." default:"20" placeholder:"N"`
+	Players    int           `help:"How many may play." default:"256" placeholder:"N"`
+	Spectators int           `help:"How many may watch besides." default:"16" placeholder:"N"`
+	Radius     float32       `help:"How far a player sees." default:"40" placeholder:"UNITS"`
+	Size       int           `help:"The side of the harbour." default:"256" placeholder:"UNITS"`
+	Buoys      int           `help:"What drifts about." default:"50" placeholder:"N"`
+	Every      time.Duration `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
+	Name       string        `arg:"" help:"Of the room."`
+}
+
+// Run holds a room until it is interrupted.
+func (c *roomHostCmd) Run(ctx context.Context) error {
+	if !c.Demo {
+		return &command.UsageError{Err: errors.New("room host: there is no game: add --demo, or write one (docs/rooms.md)")}
+	}
+	q := control.RoomHostCall{
+		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
+		Radius: c.Radius, Size: c.Size, Buoys: c.Buoys, Every: c.Every.Seconds(),
+	}
+	begun := false
+	return followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error {
+		if c.JSON {
+			return printLine(s)
+		}
+		if !begun {
+			begun = true
+			return command.Line(os.Stdout, "room %s is open at %s", s.Name, s.Host)
+		}
+		return command.Line(os.Stdout, "tick %d: %d players (%d away), %d entities, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
+			s.Tick, s.Players, s.Away, s.Entities, s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
+	})
+}
+
+// roomFlags name a room.
+type roomFlags struct {
+	Host     string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
+	Password string `help:"Of the room." placeholder:"WORD"`
+	Name     string `arg:"" help:"Of the room."`
+}
+
+type roomJoinCmd struct {
+	clientFlags
+	roomFlags
+	JSON     bool `help:"Print a JSON object a line, for every tick."`
+	Spectate bool `help:"Only watch."`
+	VX       int8 `name:"vx" help:"How the boat sails, in sixteenths of a unit a tick." default:"2" placeholder:"N"`
+	VY       int8 `name:"vy" help:"The same, northward." default:"1" placeholder:"N"`
+}
+
+// Run sits in a room and prints what is seen, once a second.
+func (c *roomJoinCmd) Run(ctx context.Context) error {
+	q := control.RoomJoinCall{
+		RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host},
+		Password:     c.Password, Spectator: c.Spectate, VX: c.VX, VY: c.VY,
+	}
+	if c.Spectate {
+		q.VX, q.VY = 0, 0
+	}
+	updates, last := 0, time.Now()
+	return followRoom(ctx, c.clientFlags, "room/join", q, func(t control.RoomTick) error {
+		if c.JSON {
+			return printLine(t)
+		}
+		if updates += t.Updates; time.Since(last) < time.Second {
+			return nil
+		}
+		n := updates
+		updates, last = 0, time.Now()
+		if c.Spectate {
+			return command.Line(os.Stdout, "tick %d: %d in sight, %d updates", t.Tick, t.Sees, n)
+		}
+		return command.Line(os.Stdout, "tick %d: the boat is at %.1f, %.1f; %d in sight, %d updates", t.Tick, t.X, t.Y, t.Sees, n)
+	})
+}
+
+// followRoom calls a verb that goes on and prints each line, until ctx or the reader
+// of the output ends.
+func followRoom[T any](ctx context.Context, flags clientFlags, verb string, q any, print func(T) error) error {
+	client, err := control.NewClient(flags.DataDir)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
+	for line, err := range control.Follow[T](ctx, client, verb, q) {
+		if err != nil {
+			return interrupted(ctx, about(verb, err))
+		}
+		if err := print(line); err != nil {
+			return command.ReaderGone(err)
+		}
+	}
+	if ctx.Err() == nil {
+		return fmt.Errorf("%s: the daemon ended", verb)
+	}
+	return nil
+}
+
+type roomBotsCmd struct {
+	clientFlags
+	roomFlags
+	JSON   bool          `help:"Print a JSON object a line."`
+	Links  int           `help:"Over how many connections, each of a peer of its own." default:"1" placeholder:"N"`
+	Inputs int           `help:"Inputs of each player a second." default:"20" placeholder:"N"`
+	Every  time.Duration `help:"How often to print what they saw." default:"5s" placeholder:"TIME"`
+	Count  int           `arg:"" help:"How many players."`
+}
+
+// botsReport is what room bots --json prints. Times are in ms.
+type botsReport struct {
+	Bots       int     `json:"bots"`
+	Links      int     `json:"links"`
+	Ticks      uint64  `json:"ticks"`
+	Updates    uint64  `json:"updates"`
+	Inputs     uint64  `json:"inputs"`
+	Refused    uint64  `json:"refused"`
+	SeenMedian float64 `json:"seenMedian"`
+	SeenP99    float64 `json:"seenP99"`
+}
+
+// Run has players sit in a room until it is interrupted.
+func (c *roomBotsCmd) Run(ctx context.Context) error {
+	if c.Links < 1 || c.Count < c.Links {
+		return &command.UsageError{Err: fmt.Errorf("room bots: %d players over %d connections: each connection has one at least", c.Count, c.Links)}
+	}
+	if c.Inputs < 1 || c.Every < 100*time.Millisecond {
+		return &command.UsageError{Err: errors.New("room bots: --inputs is at least 1, and --every at least 100ms")}
+	}
+	var found control.FoundRoom
+	if err := c.call(ctx, "room/find", control.RoomFindCall{Name: c.Name, Host: c.Host}, &found); err != nil {
+		return err
+	}
+	holder, err := core.ParsePeers(found.Addrs)
+	if err != nil || len(holder) != 1 {
+		return fmt.Errorf("room bots: %s, which holds the room, has no address that could be dialled", found.Host)
+	}
+	crew := &crew{bots: new(demo.Bots)}
+	defer crew.close()
+	if err := crew.embark(ctx, holder[0], c); err != nil {
+		return interrupted(ctx, fmt.Errorf("room bots: %w", err))
+	}
+	played := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { played <- crew.bots.Play(ctx, c.Inputs) }()
+	ticker := time.NewTicker(c.Every)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-played:
+			return interrupted(ctx, about("room bots", err))
+		case <-ticker.C:
+		}
+		if err := c.print(crew.bots.Report()); err != nil {
+			return command.ReaderGone(err)
+		}
+	}
+}
+
+func (c *roomBotsCmd) print(r demo.Report) error {
+	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	if c.JSON {
+		return printLine(botsReport{r.Bots, c.Links, r.Ticks, r.Updates, r.Inputs, r.Refused, ms(r.SeenMedian), ms(r.SeenP99)})
+	}
+	return command.Line(os.Stdout, "%d players over %d connections: %.0f updates a second, %.0f inputs a second (%d not sent), an input is seen after %.0f ms (p99 %.0f)",
+		r.Bots, c.Links, float64(r.Updates)/c.Every.Seconds(), float64(r.Inputs)/c.Every.Seconds(), r.Refused, ms(r.SeenMedian), ms(r.SeenP99))
+}
+
+// crew is bots with hosts of their own.
+type crew struct {
+	bots  *demo.Bots
+	hosts []host.Host
+}
+
+// embark makes a host for each connection, and has the players sit.
+func (cr *crew) embark(ctx context.Context, holder peer.AddrInfo, c *roomBotsCmd) error {
+	for i := range c.Links {
+		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+		if err != nil {
+			return err
+		}
+		h, err := stack.New(stack.Options{Key: key, UserAgent: "tombolo-bots"})
+		if err != nil {
+			return err
+		}
+		cr.hosts = append(cr.hosts, h)
+		ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "tombolo"), c.Timeout)
+		err = h.Connect(ctx, holder)
+		var visit *seat.Visit
+		if err == nil {
+			visit, err = seat.Connect(ctx, botHost{h}, holder.ID, c.Name, demo.Version)
+		}
+		if err == nil {
+			seats := c.Count / c.Links
+			if i < c.Count%c.Links {
+				seats++
+			}
+			err = cr.bots.Sit(ctx, visit, seats, seat.Options{Password: c.Password})
+		}
+		cancel()
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (cr *crew) close() {
+	_ = cr.bots.Close()
+	var closing sync.WaitGroup
+	for _, h := range cr.hosts {
+		closing.Go(func() { _ = h.Close() })
+	}
+	closing.Wait()
+}
+
+// botHost is a host as seats take it.
+type botHost struct{ host.Host }
+
+func (h botHost) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	return h.NewStream(ctx, p, proto)
+}

@@ -1,0 +1,247 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world"
+	"github.com/tombolo-net/tombolo/core/world/demo"
+	"github.com/tombolo-net/tombolo/core/world/seat"
+)
+
+// RoomHostCall has the daemon hold a room, for as long as the call lasts.
+type RoomHostCall struct {
+	Name       string  `json:"name"`
+	Password   string  `json:"password,omitempty"`
+	Hidden     bool    `json:"hidden,omitempty"`
+	Hz         int     `json:"hz,omitempty"`
+	Players    int     `json:"players,omitempty"`
+	Spectators int     `json:"spectators,omitempty"`
+	Radius     float32 `json:"radius,omitempty"`
+	Size       int     `json:"size,omitempty"`  // of the demo
+	Buoys      int     `json:"buoys,omitempty"` // of the demo
+	// Every is how often the room is told of, in seconds. If zero, 1.
+	Every float64 `json:"every,omitempty"`
+}
+
+// RoomState is how a room that the daemon holds is doing. Times are in ms.
+type RoomState struct {
+	Name       string  `json:"name"`
+	Host       peer.ID `json:"host"`
+	Tick       uint32  `json:"tick"`
+	Players    int     `json:"players"`
+	Away       int     `json:"away"`
+	Spectators int     `json:"spectators"`
+	Peers      int     `json:"peers"`
+	Entities   int     `json:"entities"`
+	TickMedian float64 `json:"tickMedian"`
+	TickP99    float64 `json:"tickP99"`
+	Skipped    uint64  `json:"skipped"`
+	Load       float64 `json:"load"` // of the period
+	Shedding   string  `json:"shedding"`
+	Frames     uint64  `json:"frames"`
+	Passed     uint64  `json:"passed"`
+	Updates    uint64  `json:"updates"`
+	Held       uint64  `json:"held"`
+	Bytes      uint64  `json:"bytes"`
+}
+
+// RoomFindCall looks for a room.
+type RoomFindCall struct {
+	Name string `json:"name"`
+	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
+}
+
+// FoundRoom is who holds a room, and where.
+type FoundRoom struct {
+	Host  peer.ID  `json:"host"`
+	Addrs []string `json:"addrs"`
+}
+
+// RoomListCall asks for the rooms of the mesh.
+type RoomListCall struct {
+	// Wait is for how long hosts are looked for, in seconds. If zero, 2.
+	Wait float64 `json:"wait,omitempty"`
+}
+
+// ListedRoom is a room of the mesh.
+type ListedRoom struct {
+	Name          string  `json:"name"`
+	Host          peer.ID `json:"host"`
+	Version       string  `json:"version"`
+	Password      bool    `json:"password"`
+	Hz            int     `json:"hz"`
+	Players       int     `json:"players"`
+	MaxPlayers    int     `json:"maxPlayers"`
+	Spectators    int     `json:"spectators"`
+	MaxSpectators int     `json:"maxSpectators"`
+}
+
+// RoomJoinCall has the daemon sit in a room of the demo, for as long as the call lasts.
+type RoomJoinCall struct {
+	RoomFindCall
+	Password  string `json:"password,omitempty"`
+	Spectator bool   `json:"spectator,omitempty"`
+	VX        int8   `json:"vx,omitempty"` // how the boat sails, in sixteenths a tick
+	VY        int8   `json:"vy,omitempty"`
+}
+
+// RoomTick is what a player sees after a tick. Sees is how many entities, and X and Y
+// are where its boat is, if it has one.
+type RoomTick struct {
+	Tick    uint32  `json:"tick"`
+	Again   bool    `json:"again,omitempty"` // the connection was made again
+	Sees    int     `json:"sees"`
+	Updates int     `json:"updates"`
+	Left    int     `json:"left"`
+	X       float32 `json:"x"`
+	Y       float32 `json:"y"`
+}
+
+func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) error) error {
+	every := time.Duration(cmp.Or(q.Every, 1) * float64(time.Second))
+	if every < 50*time.Millisecond || every > time.Hour {
+		return badRequest{fmt.Errorf("every: %v s is not from 0.05 to 3600", q.Every)}
+	}
+	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
+		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
+	}
+	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, world.Options{
+		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
+		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Logger: s.log,
+	})
+	if err != nil {
+		return badRequest{err}
+	}
+	defer room.Close()
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		if err := tell(s.roomState(room)); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-room.Done():
+			return room.Wait(ctx)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Server) roomState(room *world.Room) RoomState {
+	st := room.Stats()
+	return RoomState{
+		Name: room.Name(), Host: s.node.ID(), Tick: st.Tick, Players: st.Players, Away: st.Away, Spectators: st.Spectators,
+		Peers: st.Peers, Entities: st.Entities, TickMedian: milliseconds(st.Median), TickP99: milliseconds(st.P99),
+		Skipped: st.Skipped, Load: st.Load, Shedding: st.Shedding.String(), Frames: st.Frames, Passed: st.Passed,
+		Updates: st.Updates + st.Entered, Held: st.Held, Bytes: st.Bytes,
+	}
+}
+
+// roomFindLimit is how long a room is looked for in the mesh.
+const roomFindLimit = 10 * time.Second
+
+// roomHolder is the peer that holds a room.
+func (s *Server) roomHolder(ctx context.Context, q RoomFindCall) (peer.ID, error) {
+	if err := world.CheckName(q.Name); err != nil {
+		return "", badRequest{err}
+	}
+	if q.Host != "" {
+		return s.reach(ctx, q.Host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, roomFindLimit)
+	defer cancel()
+	return seat.Find(ctx, s.opts.Rooms, q.Name)
+}
+
+func (s *Server) roomFind(ctx context.Context, q RoomFindCall) (FoundRoom, error) {
+	host, err := s.roomHolder(ctx, q)
+	if err != nil {
+		return FoundRoom{}, err
+	}
+	found := FoundRoom{Host: host}
+	if host == s.node.ID() {
+		for _, a := range s.node.Addrs() {
+			found.Addrs = append(found.Addrs, a.String())
+		}
+		return found, nil
+	}
+	for _, c := range s.node.Host().Network().ConnsToPeer(host) {
+		found.Addrs = append(found.Addrs, fmt.Sprintf("%s/p2p/%s", c.RemoteMultiaddr(), host))
+	}
+	return found, nil
+}
+
+func (s *Server) roomList(ctx context.Context, q RoomListCall) ([]ListedRoom, error) {
+	wait := cmp.Or(q.Wait, 2)
+	if wait < 0 || wait > 60 {
+		return nil, badRequest{fmt.Errorf("wait: %v s is not from 0 to 60", q.Wait)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait*float64(time.Second)))
+	defer cancel()
+	list := []ListedRoom{}
+	add := func(r seat.Room) bool {
+		list = append(list, ListedRoom{
+			r.Name, r.Host, r.Version, r.Password, r.Hz, r.Players, r.MaxPlayers, r.Spectators, r.MaxSpectators,
+		})
+		return true
+	}
+	if err := seat.List(ctx, s.opts.Rooms, add); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b ListedRoom) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host))
+	})
+	return list, nil
+}
+
+func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) error) error {
+	host, err := s.roomHolder(ctx, q.RoomFindCall)
+	if err != nil {
+		return err
+	}
+	st, err := seat.Join(ctx, s.opts.Rooms, q.Name, seat.Options{
+		Host: host, Version: demo.Version, Password: q.Password, Spectator: q.Spectator,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Leave() }()
+	boat, afloat, _, err := demo.DecodeAnswer(st.Answer())
+	if err != nil {
+		return err
+	}
+	if q.VX != 0 || q.VY != 0 {
+		if _, err := st.Input(demo.AppendInput(nil, q.VX, q.VY)); err != nil {
+			return err
+		}
+	}
+	view := seat.NewView(demo.Decode, demo.Thing.Apply)
+	for {
+		tick, err := st.Next(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("room %q: %w", q.Name, err)
+		}
+		if err := view.Take(tick); err != nil {
+			return fmt.Errorf("room %q: its host sent what is %w", q.Name, err)
+		}
+		told := RoomTick{Tick: tick.Number, Again: tick.Reset, Sees: view.Len(), Updates: len(tick.Updates), Left: len(tick.Left)}
+		if thing, ok := view.Get(boat); ok && afloat {
+			told.X, told.Y = thing.X, thing.Y
+		}
+		if err := tell(told); err != nil {
+			return err
+		}
+	}
+}
