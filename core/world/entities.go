@@ -23,6 +23,7 @@ type World struct {
 	of    []state
 	free  []Entity
 	dirty []Entity // changed in this tick
+	steps int
 	count int
 }
 
@@ -36,6 +37,9 @@ type state struct {
 
 // Tick is the number of this tick; the first is 1.
 func (w *World) Tick() uint32 { return w.tick }
+
+// Steps is how many times Game.Tick is called in this tick: once, or twice to catch up.
+func (w *World) Steps() int { return w.steps }
 
 // Len is how many entities there are.
 func (w *World) Len() int { return w.count }
@@ -68,11 +72,28 @@ func (w *World) Spawn(x, y float32) Entity {
 		e = Entity(len(w.x))
 		w.x, w.y, w.of = append(w.x, 0), append(w.y, 0), append(w.of, state{})
 	}
+	w.place(e, x, y)
+	return e
+}
+
+// SpawnAs is Spawn for a game that numbers its entities itself. A game uses either,
+// not both. It panics when there is such an entity, or e is MaxEntities or above.
+func (w *World) SpawnAs(e Entity, x, y float32) {
+	checkPlace(x, y)
+	if e >= MaxEntities || w.Alive(e) {
+		panic(fmt.Sprintf("world: entity %d is there already, or not below %d", e, MaxEntities))
+	}
+	for int(e) >= len(w.x) {
+		w.x, w.y, w.of = append(w.x, 0), append(w.y, 0), append(w.of, state{})
+	}
+	w.place(e, x, y)
+}
+
+func (w *World) place(e Entity, x, y float32) {
 	w.x[e], w.y[e] = x, y
 	w.of[e] = state{gen: w.of[e].gen, alive: true}
 	w.count++
 	w.Touch(e)
-	return e
 }
 
 // Move puts the entity elsewhere, which is a change. It panics when x or y is

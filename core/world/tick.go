@@ -52,14 +52,17 @@ func (r *Room) step(now int64, catchUp bool) {
 	at := &r.phases.at
 	at[0] = now
 	r.world.tick++
+	r.world.steps = 1
+	if catchUp {
+		r.world.steps = 2
+	}
 	r.takeCalls()
 	r.takeInputs(now)
 	r.expire(now)
 	at[1] = r.now()
-	if catchUp {
+	for range r.world.steps {
 		r.game.Tick()
 	}
-	r.game.Tick()
 	r.putOut()
 	at[2] = r.now()
 	r.records.begin()

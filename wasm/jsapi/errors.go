@@ -17,6 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/world/seat"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -40,6 +41,7 @@ const (
 	codeAnswer      code = "answer"
 	codeTooSlow     code = "too-slow"
 	codeTimeout     code = "timeout"
+	codeSeat        code = "seat"
 	codeFailed      code = "failed"
 )
 
@@ -102,6 +104,9 @@ func codeOf(err error) code {
 	if _, ok := errors.AsType[*bridge.Error](err); ok {
 		return codeStream
 	}
+	if _, ok := errors.AsType[*seat.Out](err); ok {
+		return codeSeat
+	}
 	if _, ok := errors.AsType[*jsio.ArgumentError](err); ok {
 		return codeArgument
 	}
@@ -144,12 +149,15 @@ func withCode(err error) error {
 	if e, ok := errors.AsType[*bridge.Error](err); ok {
 		reason = string(e.Reason)
 	}
+	if out, ok := errors.AsType[*seat.Out](err); ok {
+		reason = out.Code.Name()
+	}
 	c := codeOf(err)
 	v, failed := jsio.Call(api, makeError, string(c), err.Error(), reason)
 	if failed != nil { // nobody set it, or it threw
 		v = js.Global().Get("Error").New(err.Error())
 		v.Set("code", string(c))
-		if c == codeStream {
+		if reason != "" {
 			v.Set("reason", reason)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/wasm"
 	"github.com/tombolo-net/tombolo/wasm/datastore"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
@@ -50,7 +51,10 @@ func Expose() {
 type node struct {
 	*core.Node
 	object js.Value
-	events sync.WaitGroup // the goroutine that dispatches events
+	events sync.WaitGroup // the goroutines that dispatch events
+
+	roomsMu sync.Mutex
+	held    *world.Rooms
 }
 
 var nodes *class[*node]
@@ -118,6 +122,7 @@ func start(ctx context.Context, opts *wasm.Options, keep kept) (*core.Node, erro
 
 func (n *node) close() error {
 	nodes.open.Drop(n.object)
+	n.closeRooms()
 	err := n.Node.Close()
 	n.events.Wait()
 	n.forget()
@@ -129,6 +134,8 @@ func (n *node) close() error {
 func (n *node) forget() {
 	registrations.open.DropAll(func(r *registration) bool { return r.node == n })
 	listeners.open.DropAll(func(l *listener) bool { return l.node == n })
+	heldRooms.open.DropAll(func(r *room) bool { return r.node == n })
+	sittings.open.DropAll(func(s *sitting) bool { return s.node == n })
 	presences.open.DropAll(func(p *presence) bool { return p.node == n })
 	subscriptions.open.DropAll(func(s *subscription) bool {
 		if s.node != n || s.Stats().Depth > 0 {

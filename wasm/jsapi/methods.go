@@ -48,6 +48,10 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"request":     (*node).jsRequest,
 	"respond":     (*node).jsRespond,
 
+	"hostRoom": (*node).jsHostRoom,
+	"joinRoom": (*node).jsJoinRoom,
+	"rooms":    (*node).jsRooms,
+
 	"privateKey": (*node).jsPrivateKey,
 
 	// What the page of a node in a worker tells it.

@@ -112,6 +112,10 @@ export const CALLS = {
   request: { way: 'plain', args: ['peer', 'type', 'bytes', 'options'] },
   respond: { way: 'one', args: ['type', 'f'] },
 
+  hostRoom: { way: 'many', args: ['name', 'step', 'options'] },
+  joinRoom: { way: 'many', args: ['name', 'options'] },
+  rooms: { way: 'shaped', args: ['options'] },
+
   stats: { way: 'plain', args: [] },
   addRelays: { way: 'life', args: ['relays'] },
   privateKey: { way: 'life', args: [] },

@@ -30,6 +30,7 @@ const CODES = {
   answer: 'the peer answered the request with an error, or has no answer to that type',
   'too-slow': 'the subscription ended since its messages were not read in time',
   stream: 'a stream could not be opened, was refused, or ended before its time; `reason` says why',
+  seat: 'a seat in a room was refused, or has ended; `reason` says why',
   failed: 'anything else; the message says what',
 } as const
 
@@ -43,7 +44,7 @@ export const ERROR_CODES = CODES as Record<TomboloErrorCode, string>
  */
 export class TomboloError extends Error {
   readonly code: TomboloErrorCode
-  /** Why a stream failed; only where the code is `stream`. */
+  /** Why a stream failed or a seat ended; only where the code is `stream` or `seat`. */
   readonly reason?: StreamReason
 
   constructor(code: TomboloErrorCode, message: string, options?: ErrorOptions & { reason?: StreamReason }) {

@@ -9,6 +9,7 @@ import { choosePlace, type Workers } from './page/places.js'
 import { RemoteNode } from './page/remote.js'
 import { invoke, NODE_EVENTS, raceAbort, type Carrier, type RawNode } from './program.js'
 import { peerStream, streamHandler } from './stream.js'
+import { Rooms } from './world/room.js'
 import type {
   CallOptions,
   CreateNodeOptions,
@@ -44,6 +45,7 @@ export class TomboloNode extends EventTarget {
   readonly #program: Carrier
   readonly #over: AbortController
   #closing: Promise<void> | undefined
+  #rooms: Rooms | undefined
 
   static {
     for (const name of callsOf('plain')) {
@@ -186,6 +188,11 @@ export class TomboloNode extends EventTarget {
   /** Answers the requests of a type. There is one function a type. */
   respond(type: string, f: Responder): Promise<Registration> {
     return this.#program.call(() => this.#raw.respond(type, f))
+  }
+
+  /** Rooms: worlds in which many play at once, each told what is near. */
+  get world(): Rooms {
+    return (this.#rooms ??= new Rooms(this.#raw, (f, signal) => this.#program.call(f, signal)))
   }
 
   /** Ends all connections. May be called more than once. A program that crashed has none. */

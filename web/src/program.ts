@@ -3,6 +3,7 @@ import { TomboloError, type TomboloErrorCode } from './errors.js'
 import { startGo, type Started } from './go.js'
 import type { RawPresence, RawSubscription } from './messages.js'
 import type { RawStream } from './stream.js'
+import type { RawRooms } from './world/room.js'
 import type {
   CallOptions,
   Listener,
@@ -35,7 +36,7 @@ export const NODE_EVENTS = [
 ] as const satisfies (keyof NodeEvents)[]
 
 /** A node as the WebAssembly program hands it out. */
-export interface RawNode extends EventTarget, PlainCalls {
+export interface RawNode extends EventTarget, PlainCalls, RawRooms {
   readonly id: string
   readonly network: string
   /** The name of the Web Lock that holds a persistent identity. */

@@ -174,6 +174,21 @@ export type StreamReason =
   | 'shutdown'
   | (string & {})
 
+/** Why a seat in a room was refused, or has ended. */
+export type SeatReason =
+  | 'no-room'
+  | 'full'
+  | 'banned'
+  | 'version'
+  | 'password'
+  | 'busy'
+  | 'refused'
+  | 'kicked'
+  | 'replaced'
+  | 'slow'
+  | 'invalid'
+  | 'closed'
+
 export interface OpenOptions extends CallOptions {
   /** Permits a protocol that is not within `/x/`. Default false. */
   allowCustomProtocol?: boolean

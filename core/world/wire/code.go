@@ -23,6 +23,19 @@ const (
 	endOfCodes
 )
 
+var names = [...]string{
+	NoRoom: "no-room", Full: "full", Banned: "banned", Version: "version", Password: "password", Busy: "busy", Refused: "refused",
+	Kicked: "kicked", Replaced: "replaced", Slow: "slow", Invalid: "invalid", Closed: "closed", Left: "left", Lost: "lost",
+}
+
+// Name is the code as programs name it: one lower-case word, or two with a hyphen.
+func (c Code) Name() string {
+	if c == 0 || c >= endOfCodes {
+		return fmt.Sprintf("code-%d", byte(c))
+	}
+	return names[c]
+}
+
 var codes = [...]string{
 	NoRoom:   "the peer hosts no room of this name",
 	Full:     "all seats are taken",

@@ -2,6 +2,8 @@
 import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import { Loan, type Wire } from '../wire/wire.js'
+import type { RawRoom, RoomStats } from '../world/room.js'
+import type { RawSeat, SeatInfo } from '../world/seat.js'
 import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
 
 /** The node that has them, as far as they need it. */
@@ -152,6 +154,36 @@ export class RemoteSubscription extends RemoteIteration<Uint8Array> implements R
     return this.over || this.node.closed || this.id === undefined
       ? this.dropped_
       : ((await this.ask('dropped', [])) as number)
+  }
+}
+
+/** A room that the page holds; its game is in the page. */
+export class RemoteRoom extends Lasting implements RawRoom {
+  stats(): Promise<RoomStats> {
+    return this.ask('stats', []) as Promise<RoomStats>
+  }
+
+  async kick(peer: string, reason?: string): Promise<void> {
+    await this.ask('kick', [peer, reason])
+  }
+
+  async ban(peer: string, reason?: string): Promise<void> {
+    await this.ask('ban', [peer, reason])
+  }
+
+  async unban(peer: string): Promise<void> {
+    await this.ask('unban', [peer])
+  }
+}
+
+/** A seat in a room. In a new worker it is taken again, as by any peer that lost its connection. */
+export class RemoteSeat extends RemoteIteration<Uint8Array> implements RawSeat {
+  about(): Promise<SeatInfo> {
+    return this.ask('about', []) as Promise<SeatInfo>
+  }
+
+  input(data: Uint8Array): Promise<number> {
+    return this.ask('input', [data]) as Promise<number>
   }
 }
 

@@ -6,12 +6,22 @@ import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
 import type { OnProgress } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
+import type { RawRoom } from '../world/room.js'
+import type { RawSeat } from '../world/seat.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
 import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
 import { isSignal } from '../values.js'
 import type { Born } from '../wire/start.js'
 import type { Wire } from '../wire/wire.js'
-import { Lasting, type Owner, RemoteListener, RemotePresence, RemoteSubscription } from './lasting.js'
+import {
+  Lasting,
+  type Owner,
+  RemoteListener,
+  RemotePresence,
+  RemoteRoom,
+  RemoteSeat,
+  RemoteSubscription,
+} from './lasting.js'
 import { Life } from './life.js'
 import type { Place } from './places.js'
 
@@ -24,7 +34,7 @@ const START_PAUSE_MS = 3_000
 const MAX_SILENT = 2
 
 export interface RemoteNode
-  extends PlainCalls, Pick<RawNode, 'open' | 'services' | 'sendTo' | 'addRelays' | 'rest' | 'wake'> {}
+  extends PlainCalls, Pick<RawNode, 'open' | 'services' | 'sendTo' | 'rooms' | 'addRelays' | 'rest' | 'wake'> {}
 
 export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place
@@ -124,6 +134,14 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
 
   async presence(type: string): Promise<RawPresence> {
     return this.#register(new RemotePresence(this, 'presence', [type]))
+  }
+
+  async hostRoom(name: string, step: unknown, options: object): Promise<RawRoom> {
+    return this.#register(new RemoteRoom(this, 'hostRoom', [name, step, options]))
+  }
+
+  async joinRoom(name: string, options: object): Promise<RawSeat> {
+    return this.#register(new RemoteSeat(this, 'joinRoom', [name, options]))
   }
 
   async keepHistory(type: string, limits?: HistoryLimits): Promise<void> {

@@ -1,0 +1,178 @@
+//go:build js
+
+package jsapi
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"syscall/js"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+type peerID = peer.ID
+
+// sitting is a seat.Seat that JavaScript holds, and reads in batches.
+type sitting struct {
+	*seat.Seat
+	node   *node
+	object js.Value
+}
+
+var sittings *class[*sitting]
+
+func init() {
+	sittings = newClass(&class[*sitting]{
+		name:   "a seat",
+		parent: "Object",
+		methods: map[string]func(*sitting, []js.Value) (any, error){
+			"next":  (*sitting).next,
+			"input": (*sitting).input,
+			"about": func(s *sitting, _ []js.Value) (any, error) {
+				return map[string]any{"host": s.Host().String(), "hz": s.Hz(), "answer": jsio.Uint8Array(s.Answer())}, nil
+			},
+			"close": func(s *sitting, _ []js.Value) (any, error) {
+				sittings.open.Drop(s.object)
+				return nil, s.Leave()
+			},
+		},
+		ended: func(_ js.Value, method string) (any, error) {
+			switch method {
+			case "close", "next":
+				return nil, nil
+			}
+			return nil, errSeatLeft
+		},
+	})
+}
+
+var errSeatLeft error = &coded{codeClosed, errors.New("the seat was left")}
+
+// maxSeatData bounds what a player gives the game at joining, and an input, in bytes.
+const maxSeatData = 32 << 10
+
+// joinTimeout bounds the joining, where no signal does before.
+const joinTimeout = 30e9
+
+func (n *node) jsJoinRoom(args []js.Value) (any, error) {
+	name, err := stringArgument(argument(args, 0), "name", "a string")
+	if err != nil {
+		return nil, err
+	}
+	o, err := readOptions(argument(args, 1), "data", "host", "password", "signal", "spectator", "version")
+	if err != nil {
+		return nil, err
+	}
+	var opts seat.Options
+	if o.given("host") {
+		if opts.Host, err = peerArgument(o["host"]); err != nil {
+			return nil, o.bad("host", "a peer id")
+		}
+	}
+	if o.given("data") {
+		if opts.Data, err = bytesArgument(o["data"], "option data", "a Uint8Array", maxSeatData); err != nil {
+			return nil, err
+		}
+	}
+	if opts.Password, err = o.words("password", "a string"); err != nil {
+		return nil, err
+	}
+	if opts.Version, err = o.words("version", "a string"); err != nil {
+		return nil, err
+	}
+	if opts.Spectator, err = o.flag("spectator", false); err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := o.context()
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	ctx, end := context.WithTimeout(ctx, joinTimeout)
+	defer end()
+	rooms, err := n.rooms()
+	if err != nil {
+		return nil, err
+	}
+	joined, err := seat.Join(ctx, rooms, name, opts)
+	if err != nil {
+		return nil, err
+	}
+	s := &sitting{joined, n, newObject(map[string]any{"name": name})}
+	return sittings.object(s.object, s), nil
+}
+
+func (s *sitting) input(args []js.Value) (any, error) {
+	data, err := bytesArgument(argument(args, 0), "input", "a Uint8Array", maxSeatData)
+	if err != nil {
+		return nil, err
+	}
+	seq, err := s.Input(data)
+	if errors.Is(err, seat.ErrBehind) || errors.Is(err, seat.ErrAway) {
+		err = &coded{codeQueueFull, err}
+	}
+	return float64(seq), err
+}
+
+// next resolves to the ticks that have come; to null when the seat was left.
+func (s *sitting) next([]js.Value) (any, error) {
+	t, err := s.Next(context.Background())
+	if errors.Is(err, seat.ErrLeft) {
+		return nil, nil
+	}
+	if err != nil {
+		sittings.open.Drop(s.object)
+		return nil, err
+	}
+	var batch []byte
+	ended, stop := context.WithCancel(context.Background())
+	stop()
+	for err == nil {
+		batch = appendTick(batch, t)
+		t, err = s.Next(ended) // what has come already
+	}
+	return jsio.Uint8Array(batch), nil
+}
+
+const (
+	updateNew = 1 << iota
+	updateWhole
+)
+
+// appendTick appends a tick as web/src/world/seat.ts reads it: numbers are
+// little-endian, of 32 bits; bytes follow their number.
+func appendTick(b []byte, t *seat.Tick) []byte {
+	le := binary.LittleEndian
+	bytes := func(data []byte) { b = append(le.AppendUint32(b, uint32(len(data))), data...) }
+	reset := uint32(0)
+	if t.Reset {
+		reset = 1
+	}
+	for _, n := range []uint32{t.Number, reset, t.Applied, uint32(t.Waited.Milliseconds()), uint32(len(t.Left))} {
+		b = le.AppendUint32(b, n)
+	}
+	for _, e := range t.Left {
+		b = le.AppendUint32(b, e)
+	}
+	b = le.AppendUint32(b, uint32(len(t.Updates)))
+	for _, u := range t.Updates {
+		flags := uint32(0)
+		if u.New {
+			flags |= updateNew
+		}
+		if u.Whole {
+			flags |= updateWhole
+		}
+		b = le.AppendUint32(le.AppendUint32(b, u.Entity), flags)
+		bytes(u.Data)
+	}
+	b = le.AppendUint32(b, uint32(len(t.Notes)))
+	for _, note := range t.Notes {
+		bytes(note)
+	}
+	return b
+}

@@ -1,0 +1,141 @@
+/** A player's side of a room. */
+import { Iteration, type RawIteration } from '../iteration.js'
+import { Reader } from './exchange.js'
+
+/** A seat as the program, or a worker, hands it out. */
+export interface RawSeat extends RawIteration<Uint8Array> {
+  about(): Promise<SeatInfo>
+  input(data: Uint8Array): Promise<number>
+}
+
+export interface SeatInfo {
+  /** The peer that holds the room. */
+  host: string
+  /** How many ticks the room has in a second. */
+  hz: number
+  /** What the game told the player when it took the seat. */
+  answer: Uint8Array
+}
+
+/** What a player is told of an entity. */
+export interface EntityUpdate {
+  entity: number
+  /** It came into sight. */
+  isNew: boolean
+  /** `data` is all there is to know; else what has changed since the last update. */
+  whole: boolean
+  /** Of the game's own form. */
+  data: Uint8Array
+}
+
+/** What a player is told of one tick of a room. */
+export interface Tick {
+  /** Counts the ticks of the room. Those in which there is nothing to tell are left out, except that a player hears twice a second at least. */
+  number: number
+  /** The connection is a new one: what was known is to be forgotten. */
+  reset: boolean
+  /** The number of the last input that the game has taken, if it took one since the tick before; else 0. */
+  applied: number
+  /** For how long that input waited for its tick, in milliseconds. */
+  waited: number
+  /** The entities that the player sees no longer. */
+  left: number[]
+  updates: EntityUpdate[]
+  /** What the game tells this player alone. */
+  notes: Uint8Array[]
+}
+
+type Call = <T>(f: () => Promise<T>) => Promise<T>
+
+/** A seat in a room: its ticks, for `for await`. Leaving the loop gives the seat up. */
+export class Seat extends Iteration<Tick> {
+  /** The name of the room. */
+  readonly name: string
+  readonly #raw: RawSeat
+  readonly #info: SeatInfo
+
+  /** @internal */
+  constructor(name: string, raw: RawSeat, info: SeatInfo, call: Call, signal?: AbortSignal) {
+    const read = async () => {
+      const batch = await raw.next()
+      return batch && decodeTicks(batch)
+    }
+    super(raw, read, call, signal)
+    this.name = name
+    this.#raw = raw
+    this.#info = info
+  }
+
+  /** The peer that holds the room. */
+  get host(): string {
+    return this.#info.host
+  }
+
+  /** How many ticks the room has in a second. */
+  get hz(): number {
+    return this.#info.hz
+  }
+
+  /** What the game told the player when it took the seat. */
+  get answer(): Uint8Array {
+    return this.#info.answer
+  }
+
+  /** Tells the game what the player does. Resolves to the input's number, which `Tick.applied` tells later. */
+  input(data: Uint8Array): Promise<number> {
+    return this.call(() => this.#raw.input(data))
+  }
+
+  /** Gives the seat up. */
+  leave(): Promise<void> {
+    return this.close()
+  }
+}
+
+const NEW = 1
+const WHOLE = 2
+
+/** Reads ticks as wasm/jsapi/seats.go has written them. */
+export function decodeTicks(batch: Uint8Array): Tick[] {
+  const read = new Reader(batch)
+  const times = <T>(f: () => T) => Array.from({ length: read.number() }, f)
+  const ticks: Tick[] = []
+  while (read.more) {
+    ticks.push({
+      number: read.number(),
+      reset: read.number() === 1,
+      applied: read.number(),
+      waited: read.number(),
+      left: times(() => read.number()),
+      updates: times(() => {
+        const entity = read.number()
+        const flags = read.number()
+        return { entity, isNew: (flags & NEW) !== 0, whole: (flags & WHOLE) !== 0, data: read.bytes() }
+      }),
+      notes: times(() => read.bytes()),
+    })
+  }
+  return ticks
+}
+
+/** What a player sees of a game whose entities look like `T`: a map by entity that ticks are applied to. */
+export class View<T> extends Map<number, T> {
+  readonly #whole: (data: Uint8Array) => T
+  readonly #change: (thing: T, data: Uint8Array) => T
+
+  /** Takes the game's two ways to read a record: a whole one, and what changed of a `T`, which it returns anew. */
+  constructor(whole: (data: Uint8Array) => T, change: (thing: T, data: Uint8Array) => T) {
+    super()
+    this.#whole = whole
+    this.#change = change
+  }
+
+  /** Applies a tick. */
+  take(tick: Tick): void {
+    if (tick.reset) this.clear()
+    for (const entity of tick.left) this.delete(entity)
+    for (const { entity, whole, data } of tick.updates) {
+      this.set(entity, whole ? this.#whole(data) : this.#change(this.get(entity)!, data))
+    }
+  }
+}
