@@ -1,0 +1,60 @@
+package seat_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/world/seat"
+)
+
+func TestAClockFollowsTheTicksThatComeEarly(t *testing.T) {
+	c := seat.NewClock(20)
+	at := time.Unix(0, 0)
+	require.Zero(t, c.At(at))
+	for i := range uint32(100) {
+		late := time.Duration(i%5) * 10 * time.Millisecond // each was under way for another time
+		c.Tick(1000+i, at.Add(time.Duration(i)*50*time.Millisecond+late))
+	}
+	require.InDelta(t, 1100, c.At(at.Add(5*time.Second)), 0.02)
+	for i := range uint32(2000) { // the line is 30 ms slower from now on
+		c.Tick(1100+i, at.Add(5*time.Second+time.Duration(i)*50*time.Millisecond+30*time.Millisecond))
+	}
+	require.InDelta(t, 3100-0.6, c.At(at.Add(105*time.Second)), 0.02)
+}
+
+func TestAPathIsDrawnBetweenItsTicks(t *testing.T) {
+	p := seat.NewPath(func(a, b, share float64) float64 { return a + (b-a)*share })
+	_, ok := p.At(5)
+	require.False(t, ok)
+	for tick := range uint32(20) {
+		if tick%2 == 0 { // every second one has nothing of it
+			p.Add(tick, float64(10*tick))
+		}
+	}
+	for at, want := range map[float64]float64{17.5: 175, 16: 160, 18: 180, 30: 180, 4: 40, 0: 40} {
+		got, ok := p.At(at)
+		require.True(t, ok)
+		require.InDelta(t, want, got, 1e-9, "at %v", at)
+	}
+	p.Add(3, 1)
+	got, _ := p.At(3)
+	require.InDelta(t, 1, got, 0, "after the room began anew")
+}
+
+func TestAPredictionIsWhatTheRoomWillTell(t *testing.T) {
+	p := seat.NewPrediction(0, func(at, by int) int { return at + by })
+	for seq := range uint32(5) {
+		p.Do(seq+1, 10)
+	}
+	require.Equal(t, 50, p.State())
+	p.Told(20, 2)
+	require.Equal(t, 50, p.State())
+	p.Told(25, 3) // a wall was in the way
+	require.Equal(t, 45, p.State())
+	p.Told(45, 0)
+	require.Equal(t, 65, p.State(), "of no input is known that it was taken")
+	p.Told(45, 5)
+	require.Equal(t, 45, p.State())
+}

@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { Do, Event, Reader, Writer } from '../../src/world/exchange.js'
+import { playing, type Game, type World } from '../../src/world/game.js'
+import { decodeTicks, View } from '../../src/world/seat.js'
+import { Clock, Path, Prediction } from '../../src/world/smooth.js'
+
+/** A game that keeps what it is told. */
+function scribe(told: string[]) {
+  let world: World
+  const game: Game = {
+    start(w) {
+      world = w
+      world.spawn(1, 2)
+    },
+    join(player, data) {
+      if (data[0] === 0) throw new Error('not you')
+      told.push(`join ${player.peer} ${player.number} ${player.spectator}`)
+      player.follow(world.spawn(3, 4))
+      return new Uint8Array([9])
+    },
+    input: (player, data) => void told.push(`input ${player.slot} ${data}`),
+    tick: (tick) => void told.push(`tick ${tick}`),
+    leave: (player, why) => void told.push(`leave ${player.slot} ${why}`),
+    whole: (entity) => new Uint8Array([entity, 7]),
+    change: (entity) => new Uint8Array([entity]),
+  }
+  return { game, world: () => world }
+}
+
+const text = (s: string) => new TextEncoder().encode(s)
+const joining = (events: Writer, slot: number, data: number[]) =>
+  events.byte(Event.join).number(slot).number(5).byte(0).bytes(text('alice')).bytes(new Uint8Array(data))
+
+test('a game is told what happens, in order, and what it does comes back in order', () => {
+  const told: string[] = []
+  const step = playing(scribe(told).game)
+  const events = new Writer().byte(Event.start)
+  joining(events, 2, [1])
+  events
+    .byte(Event.input)
+    .number(2)
+    .bytes(new Uint8Array([4, 5]))
+  events
+    .byte(Event.input)
+    .number(3)
+    .bytes(new Uint8Array([6])) // of nobody
+  events.byte(Event.tick).number(40).byte(0)
+  events.byte(Event.tick).number(40).byte(1)
+  events.byte(Event.leave).number(2).bytes(text('lost'))
+  const did = new Reader(step(events.take()))
+  assert.deepEqual(told, ['join alice 5 false', 'input 2 4,5', 'tick 40', 'tick 40', 'leave 2 lost'])
+  const spawned = (entity: number) => {
+    assert.equal(did.byte(), Do.spawn)
+    assert.equal(did.number(), entity)
+    did.number()
+    did.number()
+  }
+  spawned(0)
+  spawned(1)
+  assert.deepEqual([did.byte(), did.number(), did.number()], [Do.follow, 2, 1])
+  assert.deepEqual([did.byte(), did.number(), ...did.bytes()], [Do.seat, 2, 9])
+  for (const entity of [0, 1]) {
+    assert.deepEqual(
+      [did.byte(), did.number(), [...did.bytes()], [...did.bytes()]],
+      [Do.record, entity, [entity], [entity, 7]],
+    )
+  }
+  assert.equal(did.more, false)
+})
+
+test('a player that the game refuses is told why, and is none', () => {
+  const told: string[] = []
+  const step = playing(scribe(told).game)
+  step(new Writer().byte(Event.start).take())
+  const events = joining(new Writer(), 0, [0])
+  events.byte(Event.leave).number(0).bytes(text('left'))
+  const did = new Reader(step(events.take()))
+  assert.deepEqual([did.byte(), did.number(), new TextDecoder().decode(did.bytes())], [Do.refuse, 0, 'not you'])
+  assert.deepEqual(told, [])
+})
+
+test('a program that begins the room again gets its world, and the game hears that nobody is there', () => {
+  const told: string[] = []
+  const { game, world } = scribe(told)
+  const step = playing(game)
+  const events = new Writer().byte(Event.start)
+  step(joining(events, 0, [1]).take())
+  world().move(0, 8, 9)
+  const did = new Reader(step(new Writer().byte(Event.start).take()))
+  assert.deepEqual(told.slice(1), ['leave 0 lost'])
+  const places = []
+  while (did.more) {
+    assert.equal(did.byte(), Do.spawn)
+    places.push(did.number())
+    did.number()
+    did.number()
+  }
+  assert.deepEqual(places, [0, 1])
+})
+
+test('a world has its entities where they were put, and says what cannot be', () => {
+  const { game, world } = scribe([])
+  playing(game)(new Writer().byte(Event.start).take())
+  const entity = world().spawn(5, 6)
+  assert.deepEqual(world().at(entity), { x: 5, y: 6 })
+  assert.equal(world().size, 2)
+  world().remove(entity)
+  assert.equal(world().has(entity), false)
+  assert.throws(() => world().move(entity, 1, 1), /there is no entity 1/)
+  assert.throws(() => world().spawn(NaN, 0), /cannot be at \(NaN, 0\)/)
+  assert.throws(() => world().spawn(0, 2 ** 25), RangeError)
+  assert.equal(world().spawn(1, 1), entity, 'its number is used again')
+})
+
+test('a view is what the ticks have told', () => {
+  const writer = new Writer()
+  const tick = (
+    number: number,
+    reset: number,
+    left: number[],
+    updates: [entity: number, flags: number, data: number[]][],
+  ) => {
+    for (const n of [number, reset, 3, 12, left.length, ...left, updates.length]) writer.number(n)
+    for (const [entity, flags, data] of updates) writer.number(entity).number(flags).bytes(new Uint8Array(data))
+    writer.number(1).bytes(new Uint8Array([number]))
+  }
+  tick(1, 1, [], [[4, 3, [10]], [9, 3, [20]]]) // prettier-ignore
+  tick(2, 0, [9], [[4, 0, [5]]])
+  const [first, second] = decodeTicks(writer.take())
+  assert.deepEqual(first!.updates[0], { entity: 4, isNew: true, whole: true, data: new Uint8Array([10]) })
+  assert.deepEqual([second!.number, second!.applied, second!.waited, second!.left], [2, 3, 12, [9]])
+  assert.deepEqual(second!.notes, [new Uint8Array([2])])
+  const view = new View<number>(
+    (data) => data[0]!,
+    (was, data) => was + data[0]!,
+  )
+  view.take(first!)
+  assert.deepEqual([...view], [[4, 10], [9, 20]]) // prettier-ignore
+  view.take(second!)
+  assert.deepEqual([...view], [[4, 15]])
+})
+
+test('what is drawn lies between the ticks, and follows those that come early', () => {
+  const clock = new Clock(20)
+  assert.equal(clock.at(0), 0)
+  for (let i = 0; i < 100; i++) clock.tick(1000 + i, i * 50 + (i % 5) * 10)
+  assert.ok(Math.abs(clock.at(5000) - 1100) < 0.02)
+  const path = new Path<number>((a, b, share) => a + (b - a) * share)
+  assert.equal(path.at(1), undefined)
+  for (let tick = 0; tick < 20; tick += 2) path.add(tick, 10 * tick)
+  assert.deepEqual([17.5, 16, 30, 0].map((at) => path.at(at)), [175, 160, 180, 40]) // prettier-ignore
+})
+
+test('a prediction is what the room will tell', () => {
+  const prediction = new Prediction<number, number>(0, (at, by) => at + by)
+  for (let seq = 1; seq <= 5; seq++) prediction.do(seq, 10)
+  prediction.told(20, 2)
+  assert.equal(prediction.state, 50)
+  prediction.told(25, 3)
+  assert.equal(prediction.state, 45)
+})
