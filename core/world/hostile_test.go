@@ -26,7 +26,7 @@ func gather(t testing.TB, at node, peers, each int) *crowd {
 	for i := range peers {
 		n := newNode(t)
 		n.connect(t, at)
-		v, err := seat.Connect(bounded(t), n, at.ID(), "harbour", demo.Version)
+		v, err := seat.Connect(bounded(t), n, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = v.Close() })
 		for j := range each {

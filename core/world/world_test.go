@@ -252,7 +252,7 @@ func TestSeatsShareAVisit(t *testing.T) {
 	at, room := hold(t, &demo.Harbour{Size: 32}, harbour(world.Options{Hz: 50}))
 	n := newNode(t)
 	n.connect(t, at)
-	v, err := seat.Connect(bounded(t), n, at.ID(), "harbour", demo.Version)
+	v, err := seat.Connect(bounded(t), n, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 	require.NoError(t, err)
 	defer v.Close()
 	const seats = 10
@@ -337,4 +337,56 @@ func TestWhoHoldsARoomMayPlayInIt(t *testing.T) {
 	var out *seat.Out
 	require.ErrorAs(t, again.Err(), &out)
 	require.Equal(t, wire.Closed, out.Code)
+}
+
+func TestASeatWhoseHostIsGoneEnds(t *testing.T) {
+	n := newNode(t)
+	other, err := core.New(bounded(t), hosttest.Unmanaged(t, hosttest.Options{}), core.Options{})
+	require.NoError(t, err)
+	rooms, err := world.New(other)
+	require.NoError(t, err)
+	_, err = rooms.Host(&demo.Harbour{}, harbour(world.Options{Name: "harbour"}))
+	require.NoError(t, err)
+	n.connect(t, node{other})
+	s, err := seat.Join(bounded(t), n, "harbour", seat.Options{Version: demo.Version, Reconnect: 500 * time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, other.Close()) // and its rooms have no chance to say so
+	select {
+	case <-s.Done():
+		require.ErrorContains(t, s.Err(), "the connection to room \"harbour\"")
+	case <-time.After(limit):
+		require.FailNow(t, "the seat goes on")
+	}
+	_, err = s.Input([]byte{1, 1})
+	require.Error(t, err)
+	require.NoError(t, rooms.Close())
+}
+
+func TestAPlayerWaitsForTheRoomOfAHostThatWasStartedAnew(t *testing.T) {
+	n := newNode(t)
+	at := newNode(t)
+	n.connect(t, at)
+	rooms, err := world.New(at)
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, rooms.Close()) })
+	host := func() *world.Room {
+		room, err := rooms.Host(&demo.Harbour{}, harbour(world.Options{Name: "harbour", Hz: 50}))
+		require.NoError(t, err)
+		return room
+	}
+	first := host()
+	a := sit(t, n, at, seat.Options{})
+	a.until(t, "it sees itself", a.sees(a.boat))
+	// The host is gone, and back without its room.
+	for _, c := range n.Host().Network().ConnsToPeer(at.ID()) {
+		require.NoError(t, c.Close())
+	}
+	first.Abandon()
+	n.connect(t, at)
+	_, err = seat.Join(bounded(t), n, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
+	var out *seat.Out
+	require.ErrorAs(t, err, &out, "who comes for the first time is told")
+	require.Equal(t, wire.NoRoom, out.Code)
+	host()
+	a.until(t, "it is seated again", func(tick *seat.Tick) bool { return tick.Reset })
 }

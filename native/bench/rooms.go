@@ -151,7 +151,7 @@ func startBots(ctx context.Context, addr string, p roomPlan) (*demo.Bots, func()
 		err = h.Connect(ctx, info)
 		var visit *seat.Visit
 		if err == nil {
-			visit, err = seat.Connect(ctx, hostNode{h}, info.ID, roomName, demo.Version)
+			visit, err = seat.Connect(ctx, hostNode{h}, roomName, seat.Options{Host: info.ID, Version: demo.Version})
 		}
 		if err == nil {
 			seats := p.players / p.links

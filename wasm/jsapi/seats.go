@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"syscall/js"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -56,14 +57,14 @@ var errSeatLeft error = &coded{codeClosed, errors.New("the seat was left")}
 const maxSeatData = 32 << 10
 
 // joinTimeout bounds the joining, where no signal does before.
-const joinTimeout = 30e9
+const joinTimeout = 30 * time.Second
 
 func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	name, err := stringArgument(argument(args, 0), "name", "a string")
 	if err != nil {
 		return nil, err
 	}
-	o, err := readOptions(argument(args, 1), "data", "host", "password", "signal", "spectator", "version")
+	o, err := readOptions(argument(args, 1), "data", "host", "password", "reconnect", "signal", "spectator", "version")
 	if err != nil {
 		return nil, err
 	}
@@ -78,6 +79,11 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 			return nil, err
 		}
 	}
+	reconnect, err := o.count("reconnect", 1, 86_400_000)
+	if err != nil {
+		return nil, err
+	}
+	opts.Reconnect = time.Duration(reconnect) * time.Millisecond
 	if opts.Password, err = o.words("password", "a string"); err != nil {
 		return nil, err
 	}

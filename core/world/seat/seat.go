@@ -26,6 +26,9 @@ type Options struct {
 	Host peer.ID
 	// Version is that of the game, which has to be the room's.
 	Version string
+	// Reconnect is for how long a connection that was lost is tried again, before the
+	// seat ends. If zero, DefaultReconnect.
+	Reconnect time.Duration
 	// Spectator asks for a seat that only watches.
 	Spectator bool
 	// Password is that of the room, if it has one.
@@ -111,7 +114,7 @@ func Join(ctx context.Context, node interface {
 		}
 		opts.Host = host
 	}
-	v, err := Connect(ctx, node, opts.Host, room, opts.Version)
+	v, err := Connect(ctx, node, room, opts)
 	if err != nil {
 		return nil, err
 	}

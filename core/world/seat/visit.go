@@ -23,9 +23,10 @@ type Node interface {
 }
 
 const (
-	// Reconnect is for how long a lost connection to a room is tried again.
-	Reconnect = 30 * time.Second
-	// firstPause is before the second try; each pause is twice the one before.
+	// DefaultReconnect is for how long a lost connection to a room is tried again.
+	DefaultReconnect = 30 * time.Second
+	// firstPause is before the second try; each pause is twice the one before, and as
+	// much more.
 	firstPause = 100 * time.Millisecond
 	longPause  = 2 * time.Second
 	// ackEvery is after how many ticks a peer that sends no inputs tells what it has
@@ -40,17 +41,20 @@ const (
 // Visit is a peer's connection to a room, which several seats may share. All methods
 // may be called concurrently.
 type Visit struct {
-	node    Node
-	host    peer.ID
-	room    string
-	version string
-	single  bool // it ends with its seat
+	node   Node
+	host   peer.ID
+	room   string
+	opts   Options
+	single bool // it ends with its seat
 
 	mu     sync.Mutex
 	stream network.Stream // nil while the connection is lost
 	out    []byte
 	seats  map[uint32]*Seat
 	err    error
+	// seated says that there is a seat on this stream, and returning that there was
+	// one on a stream before.
+	seated, returning bool
 
 	kick    chan struct{} // there is something to write
 	closing chan struct{}
@@ -62,10 +66,12 @@ type Visit struct {
 	tick        wire.Tick
 }
 
-// Connect opens a stream to a room that host holds. ctx bounds the opening.
-func Connect(ctx context.Context, node Node, host peer.ID, room, version string) (*Visit, error) {
+// Connect opens a stream to a room that the peer opts.Host holds, of opts.Version. Of
+// the other options it takes Reconnect. ctx bounds the opening.
+func Connect(ctx context.Context, node Node, room string, opts Options) (*Visit, error) {
+	opts.Reconnect = cmp.Or(opts.Reconnect, DefaultReconnect)
 	v := &Visit{
-		node: node, host: host, room: room, version: version,
+		node: node, host: opts.Host, room: room, opts: opts,
 		seats:   make(map[uint32]*Seat),
 		kick:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
@@ -87,7 +93,7 @@ func (v *Visit) open(ctx context.Context) (network.Stream, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.stream = s
-	v.out = wire.AppendHello(v.out[:0], wire.Hello{Room: v.room, Version: v.version})
+	v.out = wire.AppendHello(v.out[:0], wire.Hello{Room: v.room, Version: v.opts.Version})
 	for _, seat := range v.seats { // which it has lost with the stream before
 		v.out = seat.appendJoin(v.out)
 	}
@@ -153,27 +159,44 @@ func (v *Visit) Close() error {
 // run reads and writes the stream, and opens another when it is lost.
 func (v *Visit) run(s network.Stream) {
 	defer close(v.done)
+	lost, pause := time.Now(), time.Duration(0)
 	for {
 		err := v.serve(s)
+		if v.wasSeated() {
+			lost, pause = time.Now(), 0
+		}
 		if v.isClosing() || v.isOver(err) {
 			v.end(cmp.Or(err, ErrLeft))
 			return
 		}
-		if s = v.reopen(); s == nil {
+		if s = v.reopen(lost.Add(v.opts.Reconnect), &pause); s == nil {
 			v.end(fmt.Errorf("the connection to room %q of %s was lost: %w", v.room, v.host, err))
 			return
 		}
 	}
 }
 
-// isOver says whether the host will not have this peer, or has no seat of it any more.
-func (v *Visit) isOver(err error) bool {
-	var out *Out
-	if errors.As(err, &out) || errors.Is(err, wire.ErrMalformed) {
-		return true
-	}
+// wasSeated says whether the stream that has ended had a seat.
+func (v *Visit) wasSeated() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	was := v.seated
+	v.seated, v.returning = false, v.returning || was
+	return was
+}
+
+// isOver says whether the host will not have this peer, or has no seat of it any more.
+func (v *Visit) isOver(err error) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	var out *Out
+	if errors.As(err, &out) {
+		// A host that was started anew may have its room in a moment.
+		return out.Code != wire.NoRoom || !v.returning
+	}
+	if errors.Is(err, wire.ErrMalformed) {
+		return true
+	}
 	return v.single && len(v.seats) == 0
 }
 
@@ -193,9 +216,10 @@ func (v *Visit) serve(s network.Stream) error {
 	return err
 }
 
-// reopen tries until it has a stream again, or nil.
-func (v *Visit) reopen() network.Stream {
-	ctx, cancel := context.WithTimeout(context.Background(), Reconnect)
+// reopen tries until it has a stream again; after the deadline it returns nil. Each
+// pause is twice the one before.
+func (v *Visit) reopen(deadline time.Time, pause *time.Duration) network.Stream {
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
 	go func() {
 		select {
@@ -204,16 +228,16 @@ func (v *Visit) reopen() network.Stream {
 		case <-ctx.Done():
 		}
 	}()
-	for pause := firstPause; ; pause = min(2*pause, longPause) {
-		s, err := v.open(ctx)
-
-		if err == nil {
-			return s
-		}
+	for {
+		wait := *pause
+		*pause = min(2*wait+firstPause, longPause) // until there is a seat
 		select {
-		case <-time.After(pause):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil
+		}
+		if s, err := v.open(ctx); err == nil {
+			return s
 		}
 	}
 }
@@ -338,6 +362,7 @@ func (v *Visit) welcomed(w wire.Welcome) {
 	if s == nil {
 		return
 	}
+	v.seated = true
 	first := s.welcome == nil
 	w.Data = slices.Clone(w.Data)
 	s.welcome = &w

@@ -253,7 +253,7 @@ func (cr *crew) embark(ctx context.Context, holder peer.AddrInfo, c *roomBotsCmd
 		err = h.Connect(ctx, holder)
 		var visit *seat.Visit
 		if err == nil {
-			visit, err = seat.Connect(ctx, botHost{h}, holder.ID, c.Name, demo.Version)
+			visit, err = seat.Connect(ctx, botHost{h}, c.Name, seat.Options{Host: holder.ID, Version: demo.Version})
 		}
 		if err == nil {
 			seats := c.Count / c.Links

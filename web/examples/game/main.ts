@@ -1,83 +1,125 @@
+import { BEHIND, Clock, Path, View, type Room, type Seat } from '@tombolo/node'
 import { hue, join } from '../shared/join.js'
+import { apply, course, decode, Harbour, SIZE, type Thing, VERSION } from './harbour.js'
 
-const SEND_MS = 50 // 20 times a second
-const STEP = 0.02 // of the board, for an arrow key
-const GONE_MS = 5_000 // who says nothing for so long has left: a tab that is closed cannot always say so
-
-interface Player {
-  /** Where it is drawn, and where it said it is: from 0 to 1. */
-  x: number
-  y: number
-  toX: number
-  toY: number
-  /** When it was last heard. */
-  at: number
-}
+const STEP = 2 // of the water, for an arrow key
+/** How long to look for who holds the room, in milliseconds, before this tab does. */
+const LOOK_MS = 1_500
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
 const board = $<HTMLCanvasElement>('board')
-const room = decodeURIComponent(location.hash.slice(1)) || 'lobby'
-const type = `examples/game/${room}`
-const still = matchMedia('(prefers-reduced-motion: reduce)')
+const name = decodeURIComponent(location.hash.slice(1)) || 'lobby'
+const roomName = `examples/game/${name}`
 const dark = matchMedia('(prefers-color-scheme: dark)')
-const others = new Map<string, Player>()
-const me: Player = { x: 0.5, y: 0.5, toX: 0.5, toY: 0.5, at: 0 }
-let heard = 0
+const between = (a: Thing, b: Thing, share: number): Thing => ({
+  ...b,
+  x: a.x + (b.x - a.x) * share,
+  y: a.y + (b.y - a.y) * share,
+})
 
-$('room').textContent = room
+let clock = new Clock(20)
+let seat: Seat | undefined
+let held: Room | undefined
+let own = -1
+let heard = 0
+const view = new View<Thing>(decode, apply)
+const paths = new Map<number, Path<Thing>>()
+const course_ = { x: SIZE / 2, y: SIZE / 2, changed: false }
+
+$('room').textContent = name
 addEventListener('hashchange', () => location.reload())
 
-// The board is drawn from the first moment on, whether or not the node is there.
 board.addEventListener('pointermove', ({ offsetX, offsetY }) =>
-  move(offsetX / board.clientWidth, offsetY / board.clientHeight),
+  head((offsetX / board.clientWidth) * SIZE, (offsetY / board.clientHeight) * SIZE),
 )
 board.addEventListener('keydown', ({ key }) => {
   const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] ?? [0, 0]
-  move(me.toX + dx! * STEP, me.toY + dy! * STEP)
+  head(course_.x + dx! * STEP, course_.y + dy! * STEP)
 })
 requestAnimationFrame(draw)
 
 const node = await join((state) => ($('status').textContent = state))
-
-// A position is worth nothing once there is a newer one, so no more than the newest of each player waits to be read.
-const positions = await node.subscribe(type, { policy: 'latest-per-sender' })
-void hear()
-setInterval(send, SEND_MS)
+setInterval(send, 50)
 setInterval(tell, 1_000)
+for (;;) await play() // until the page is closed
 
-function move(x: number, y: number) {
-  me.toX = Math.min(Math.max(x, 0), 1)
-  me.toY = Math.min(Math.max(y, 0), 1)
+function head(x: number, y: number) {
+  course_.x = Math.min(Math.max(x, 0), SIZE)
+  course_.y = Math.min(Math.max(y, 0), SIZE)
+  course_.changed = true
 }
 
-/** Eight bytes: two numbers. */
 function send() {
-  const bytes = new Uint8Array(Float32Array.of(me.toX, me.toY).buffer)
-  node.broadcast(type, bytes).catch(() => {}) // nobody is there
+  if (seat === undefined || !course_.changed) return
+  course_.changed = false
+  seat.input(course(course_.x, course_.y)).catch(() => (course_.changed = true)) // the connection is being made again
 }
 
-async function hear() {
-  for await (const { from, data } of positions) {
-    if (from === node.id || data.byteLength !== 8) continue
-    heard++
-    const [x, y] = new Float32Array(data.buffer, data.byteOffset, 2) as unknown as [number, number]
-    const player = others.get(from)
-    const at = performance.now()
-    if (player === undefined) others.set(from, { x, y, toX: x, toY: y, at })
-    else Object.assign(player, { toX: x, toY: y, at })
+/** Joins the room, or holds it where nobody does, and plays until it ends. */
+async function play() {
+  const room = await find()
+  try {
+    seat = await node.world.join(roomName, { version: VERSION, reconnect: 3_000 })
+    own = new DataView(seat.answer.buffer, seat.answer.byteOffset).getUint32(0, true)
+    clock = new Clock(seat.hz)
+    $('host').textContent = seat.host === node.id ? 'this tab' : `…${seat.host.slice(-6)}`
+    for await (const tick of seat) {
+      heard += tick.updates.length
+      clock.tick(tick.number)
+      view.take(tick)
+      if (tick.reset) paths.clear()
+      for (const entity of tick.left) paths.delete(entity)
+      for (const { entity } of tick.updates) follow(entity).add(tick.number, view.get(entity)!)
+    }
+  } catch (error) {
+    $('host').textContent = `nobody: ${(error as Error).message}`
   }
+  seat = undefined
+  view.clear()
+  paths.clear()
+  held = undefined
+  await room?.close()
+}
+
+/** Looks for who holds the room. Where nobody does, this tab does. */
+async function find(): Promise<Room | undefined> {
+  if ((await others()).length > 0) return undefined
+  const room = await node.world.host(new Harbour(), { name: roomName, version: VERSION })
+  held = room
+  void giveWay(room)
+  return room
+}
+
+/** Of two tabs that began at once, and did not see each other, the one stays whose id comes first: the other closes its room, and joins. */
+async function giveWay(room: Room) {
+  while (held === room) {
+    const rivals = await others()
+    if (rivals.some(({ host }) => host < node.id)) return room.close()
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
+
+async function others() {
+  const rooms = await node.world.list({ wait: LOOK_MS })
+  return rooms.filter((room) => room.name === roomName && room.host !== node.id)
+}
+
+function follow(entity: number): Path<Thing> {
+  let path = paths.get(entity)
+  if (path === undefined) paths.set(entity, (path = new Path(between)))
+  return path
 }
 
 /** For those who do not see the board. */
 function tell() {
   $('rate').textContent = String(heard)
   heard = 0
-  for (const [peer, { at }] of others) if (performance.now() - at > GONE_MS) others.delete(peer)
-  const percent = (n: number) => `${Math.round(n * 100)} %`
-  const lines = [...others].map(([peer, { toX, toY }]) => {
+  const percent = (n: number) => `${Math.round((n / SIZE) * 100)} %`
+  const lines = [...view].flatMap(([entity, { x, y, sailor, score }]) => {
+    if (sailor === '' || entity === own) return []
     const line = document.createElement('li')
-    line.textContent = `${peer.slice(-6)} is at ${percent(toX)}, ${percent(toY)}`
-    return line
+    line.textContent = `${sailor} is at ${percent(x)}, ${percent(y)}, with ${score} buoys`
+    return [line]
   })
   $('others').replaceChildren(...lines)
 }
@@ -92,26 +134,26 @@ function draw() {
   const context = board.getContext('2d')!
   context.setTransform(scale, 0, 0, scale, 0, 0)
   context.clearRect(0, 0, width, height)
+  context.font = '12px system-ui, sans-serif'
   const ink = getComputedStyle(board).color
-  for (const [peer, player] of others)
-    cursor(player, `hsl(${hue(peer)} 70% ${dark.matches ? 70 : 35}%)`, peer.slice(-6), 0.25)
-  cursor(me, ink, 'you', 1)
-  requestAnimationFrame(draw)
-
-  /** What came 20 times a second is drawn 60 times: each frame goes a part of the way. */
-  function cursor(player: Player, colour: string, name: string, part: number) {
-    const speed = still.matches ? 1 : part
-    player.x += (player.toX - player.x) * speed
-    player.y += (player.toY - player.y) * speed
-    const [x, y] = [player.x * width, player.y * height]
-    context.fillStyle = colour
+  const tick = clock.at() - BEHIND
+  for (const [entity, path] of paths) {
+    const thing = path.at(tick)
+    if (thing === undefined) continue
+    const [x, y] = [(thing.x / SIZE) * width, (thing.y / SIZE) * height]
     context.beginPath()
-    context.moveTo(x, y)
-    context.lineTo(x + 5, y + 16)
-    context.lineTo(x + 9, y + 9)
-    context.lineTo(x + 16, y + 5)
+    if (thing.sailor === '') {
+      context.strokeStyle = ink
+      context.arc(x, y, 4, 0, 2 * Math.PI)
+      context.stroke()
+      continue
+    }
+    context.fillStyle = entity === own ? ink : `hsl(${hue(thing.sailor)} 70% ${dark.matches ? 70 : 35}%)`
+    context.moveTo(x, y - 9)
+    context.lineTo(x + 7, y + 7)
+    context.lineTo(x - 7, y + 7)
     context.fill()
-    context.font = '12px system-ui, sans-serif'
-    context.fillText(name, x + 14, y + 20)
+    context.fillText(`${entity === own ? 'you' : thing.sailor} ${thing.score}`, x + 10, y + 4)
   }
+  requestAnimationFrame(draw)
 }

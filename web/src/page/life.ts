@@ -81,7 +81,8 @@ export class Life {
   end(error: Error): void {
     clearInterval(this.#beats)
     clearTimeout(this.#patience)
-    this.wire.tell('bye')
+    // A dedicated worker is ended below. Told before, it might still say goodbye for what goes on in the next one.
+    if (this.#hired.lock !== undefined) this.wire.tell('bye')
     this.#hired.onerror = this.#hired.onreplaced = null
     this.#hired.dismiss()
     this.wire.end(error)

@@ -43,6 +43,8 @@ export interface SeatOptions extends CallOptions {
   /** Of the game; it has to be that of the room. */
   version?: string
   password?: string
+  /** For how long a lost connection is tried again before the seat ends, in milliseconds. Default 30,000. */
+  reconnect?: number
   /** Only watches. */
   spectator?: boolean
   /** What the game is given, up to 32 KiB. */

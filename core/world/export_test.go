@@ -1,0 +1,13 @@
+package world
+
+// Abandon ends the room as a crash of its host does: nobody is told.
+func (r *Room) Abandon() {
+	r.mu.Lock()
+	visitors := r.visitors
+	r.visitors = nil
+	r.mu.Unlock()
+	for _, v := range visitors {
+		v.end()
+	}
+	_ = r.Close()
+}
