@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { webDir } from './paths.mjs'
 import { blocks } from './blocks.mjs'
 
-const DOCUMENTS = ['README.md', 'docs/typescript.md', 'web/src/README.md']
+const DOCUMENTS = ['README.md', 'docs/typescript.md', 'docs/rooms.md', 'web/src/README.md']
 const GLOBALS = `import type { TomboloNode } from '@tombolo/node'
 declare global {
   const node: TomboloNode
