@@ -204,7 +204,8 @@ func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
 // Name is the room's name.
 func (r *Room) Name() string { return r.opts.Name }
 
-// Close ends the room, tells its players, and waits for its goroutines.
+// Close ends the room, tells its players, and waits for its goroutines. It waits for
+// the tick, too, so a game must not call it, but may have a goroutine do so.
 func (r *Room) Close() error {
 	r.once.Do(func() { close(r.closing) })
 	<-r.done
@@ -257,8 +258,10 @@ func (r *Room) Do(f func()) { r.do(f) }
 
 func (r *Room) do(f func()) {
 	r.mu.Lock()
-	r.calls = append(r.calls, f)
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	if !r.ended {
+		r.calls = append(r.calls, f)
+	}
 }
 
 // admit makes a visitor of a stream that a peer has opened to this room. The code, if not

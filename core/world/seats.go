@@ -2,6 +2,7 @@ package world
 
 import (
 	"crypto/hmac"
+	"fmt"
 	"slices"
 
 	"github.com/tombolo-net/tombolo/core/world/wire"
@@ -56,12 +57,18 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		r.sayOut(v, j.Seat, wire.Refused, reason)
 		return
 	}
+	if len(answer) > maxAnswer {
+		panic(fmt.Sprintf("world: an answer of Game.Join has %d bytes; at most %d may be", len(answer), maxAnswer))
+	}
 	p.answer = slices.Clone(answer)
 	r.seats[key] = p
 	r.count(p, 1)
 	r.seat(p, v)
 	r.welcome(p, false)
 }
+
+// maxAnswer bounds what a game answers to a player who joins, in bytes.
+const maxAnswer = 64 << 10
 
 // mayJoin is why there is no seat, or zero.
 func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {

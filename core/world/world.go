@@ -32,9 +32,9 @@ type Game interface {
 	// what is there from the beginning.
 	Start(w *World)
 
-	// Join is asked for a seat. The answer is told to the player; an error refuses
-	// the seat, and is the reason that the player is told. data is what the player
-	// gave, up to 32 KiB, and valid during the call.
+	// Join is asked for a seat. The answer, of up to 64 KiB, is told to the player; an
+	// error refuses the seat, and is the reason that the player is told. data is what
+	// the player gave, up to 32 KiB, and valid during the call.
 	Join(p *Player, data []byte) (answer []byte, err error)
 
 	// Input is what a player does. data is valid during the call.

@@ -18,7 +18,7 @@ export default defineConfig<{ tab: Tab }>({
   testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
-  workers: 4, // what a test does is wait, for the half of its time
+  workers: 3, // what a test does is wait, for a third of its time
   timeout: 180_000, // on a busy machine
   expect: { timeout: 60_000 },
   forbidOnly: process.env['CI'] !== undefined,
