@@ -31,7 +31,7 @@ func (r *records) begin() {
 		if r.w.of[e].alive {
 			from := len(r.bytes)
 			r.bytes = r.game.Change(e, r.bytes)
-			r.first[e] = r.span(from, e)
+			r.first[e] = r.span(from)
 		}
 	}
 	r.w.dirty = r.w.dirty[:0]
@@ -41,12 +41,12 @@ func (r *records) wholeOf(e Entity) span {
 	if r.stamp[e] != r.tick {
 		from := len(r.bytes)
 		r.bytes = r.game.Whole(e, r.bytes)
-		r.whole[e], r.stamp[e] = r.span(from, e), r.tick
+		r.whole[e], r.stamp[e] = r.span(from), r.tick
 	}
 	return r.whole[e]
 }
 
-func (r *records) span(from int, e Entity) span {
+func (r *records) span(from int) span {
 	if n := len(r.bytes) - from; n < 0 || n > MaxRecord {
 		panic("world: a record has to be appended, and to have at most 1024 bytes")
 	}

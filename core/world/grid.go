@@ -69,7 +69,8 @@ func (g *grid) near(x, y, r float32, f func([]Entity) bool) {
 	}
 }
 
-// column is the row or column of what is so far from the first, within the grid.
+// column is the column, or the row, that is so far from the first one. What is outside
+// of the grid counts to its edge.
 func (g *grid) column(far float32, n int) int {
 	return int(min(max(far/g.cell, 0), float32(n-1)))
 }

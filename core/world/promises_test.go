@@ -25,7 +25,7 @@ func (s *stage) put(x, y float32) Entity {
 
 // change has the game change an entity in the next tick.
 func (s *stage) change(e Entity) {
-	s.do(func() {
+	s.Do(func() {
 		s.game.value[e]++
 		s.world.Touch(e)
 	})

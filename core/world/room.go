@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -168,7 +169,7 @@ type Room struct {
 	shed       shed
 
 	wake    chan struct{}
-	next    clock
+	due     atomic.Int64 // when the next tick is due, by now
 	closing chan struct{}
 	done    chan struct{}
 	once    sync.Once
@@ -227,14 +228,14 @@ func (r *Room) Wait(ctx context.Context) error {
 }
 
 // Kick puts all seats of a peer out. It takes effect with the next tick.
-func (r *Room) Kick(p peer.ID, reason string) { r.do(func() { r.putPeer(p, wire.Kicked, reason) }) }
+func (r *Room) Kick(p peer.ID, reason string) { r.Do(func() { r.putPeer(p, wire.Kicked, reason) }) }
 
 // Ban puts all seats of a peer out, and refuses it from now on.
 func (r *Room) Ban(p peer.ID, reason string) {
 	r.mu.Lock()
 	r.banned[p] = struct{}{}
 	r.mu.Unlock()
-	r.do(func() { r.putPeer(p, wire.Banned, reason) })
+	r.Do(func() { r.putPeer(p, wire.Banned, reason) })
 }
 
 // Unban takes a ban back.
@@ -254,9 +255,7 @@ func (r *Room) putPeer(p peer.ID, why Reason, reason string) {
 
 // Do calls f in the next tick, before the inputs, in the goroutine that runs the game.
 // It returns at once. f is not called where the room has ended.
-func (r *Room) Do(f func()) { r.do(f) }
-
-func (r *Room) do(f func()) {
+func (r *Room) Do(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ended {
@@ -264,8 +263,8 @@ func (r *Room) do(f func()) {
 	}
 }
 
-// admit makes a visitor of a stream that a peer has opened to this room. The code, if not
-// zero, says why it does not.
+// admit makes a visitor of a stream that a peer has opened to this room. The code, if
+// not zero, says why it does not.
 func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -298,7 +297,7 @@ func (r *Room) notice(v *visitor) {
 	r.mu.Lock()
 	r.ready = append(r.ready, v)
 	r.mu.Unlock()
-	if r.next.late(r.now()) {
+	if r.now() > r.due.Load() {
 		select {
 		case r.wake <- struct{}{}:
 		default:

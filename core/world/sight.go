@@ -95,7 +95,7 @@ func (v *eyes) around(s *sight) {
 	if there+len(v.fresh) > v.most {
 		v.nearest(s)
 	}
-	s.merge(w, v.fresh, v)
+	v.merge(s)
 }
 
 // find collects what came near since the last look.
@@ -154,8 +154,8 @@ func (v *eyes) nearest(s *sight) {
 }
 
 // merge adds what came into sight, which is in order, to the list.
-func (s *sight) merge(w *World, fresh []Entity, v *eyes) {
-	old := len(s.list)
+func (v *eyes) merge(s *sight) {
+	fresh, old := v.fresh, len(s.list)
 	for range fresh {
 		s.list = append(s.list, seen{})
 	}
@@ -166,7 +166,7 @@ func (s *sight) merge(w *World, fresh []Entity, v *eyes) {
 			continue
 		}
 		e := fresh[j]
-		s.list[to] = seen{id: e, gen: w.of[e].gen, tier: v.tier(v.distance2(s, e)), sent: w.tick}
+		s.list[to] = seen{id: e, gen: v.w.of[e].gen, tier: v.tier(v.distance2(s, e)), sent: v.w.tick}
 		j--
 	}
 }

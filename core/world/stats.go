@@ -100,7 +100,7 @@ type phases struct {
 	at             [6]int64 // the beginning of the tick, and the end of each part
 	ticks, skipped uint64
 	frames         uint64
-	busy, stalled  uint64
+	busy           uint64
 	bytes          uint64
 	last           [lastTicks]int64 // ns; a ring
 }

@@ -1,17 +1,10 @@
 package world
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
-
-// clock is when the next tick is due, in ns of the room's clock. Anyone may ask
-// whether it is late.
-type clock struct{ due atomic.Int64 }
-
-func (c *clock) late(now int64) bool { return now > c.due.Load() }
 
 // ticks runs a tick each period until the room closes. In a tick that is late by more
 // than a period the game moves on twice; the periods beyond that are skipped and
@@ -22,7 +15,7 @@ func (r *Room) ticks() {
 	timer := time.NewTimer(time.Duration(period))
 	defer timer.Stop()
 	for {
-		r.next.due.Store(due)
+		r.due.Store(due)
 		timer.Reset(time.Duration(due - r.now()))
 		for r.now() < due {
 			select {
@@ -177,7 +170,6 @@ func (r *Room) tell(now int64) {
 		case v.writing.Load():
 			r.phases.busy++
 			if now-v.since > int64(stallLimit) {
-				r.phases.stalled++
 				v.end()
 			}
 		case r.isTurn(v):

@@ -8,9 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"syscall/js"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/seat"
@@ -79,7 +80,7 @@ func init() {
 	})
 }
 
-func (r *room) put(args []js.Value, put func(p peerID, reason string)) (any, error) {
+func (r *room) put(args []js.Value, put func(p peer.ID, reason string)) (any, error) {
 	p, err := peerArgument(argument(args, 0))
 	if err != nil {
 		return nil, err
@@ -434,11 +435,8 @@ func (n *node) jsRooms(args []js.Value) (any, error) {
 	}
 	limited, end := context.WithTimeout(ctx, time.Duration(wait)*time.Millisecond)
 	defer end()
-	var mu sync.Mutex
 	list := []any{}
 	err = seat.List(limited, rooms, func(r seat.Room) bool {
-		mu.Lock()
-		defer mu.Unlock()
 		list = append(list, map[string]any{
 			"name": r.Name, "host": r.Host.String(), "version": r.Version, "password": r.Password, "hz": r.Hz,
 			"players": r.Players, "maxPlayers": r.MaxPlayers, "spectators": r.Spectators, "maxSpectators": r.MaxSpectators,

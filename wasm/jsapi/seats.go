@@ -9,13 +9,9 @@ import (
 	"syscall/js"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/tombolo-net/tombolo/core/world/seat"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
-
-type peerID = peer.ID
 
 // sitting is a seat.Seat that JavaScript holds, and reads in batches.
 type sitting struct {

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -170,7 +171,7 @@ func (s *seat) start() {
 		defer func() {
 			if v := recover(); v != nil {
 				a.err = fmt.Errorf("it panicked: %v", v)
-				s.actors.log.Error("an actor panicked", "player", s.player.Peer(), "panic", v, "stack", string(stack()))
+				s.actors.log.Error("an actor panicked", "player", s.player.Peer(), "panic", v, "stack", string(debug.Stack()))
 			}
 		}()
 		a.id.Store(goroutineID())
@@ -185,7 +186,7 @@ func (s *seat) take() *Actor {
 	return s.running
 }
 
-// clear says that there is none any more.
+// clear forgets the run, which has ended or was abandoned.
 func (s *seat) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -174,7 +174,8 @@ func (as *Actors) abandon(s *seat, a *Actor) {
 	}()
 }
 
-// failed has the actor started anew after a pause, or its player put out.
+// failed plans the next run of an actor, after a pause. An actor that fails too often
+// gets none, and its player is put out.
 func (as *Actors) failed(s *seat, now time.Time, err error) {
 	recent := s.failures[:0]
 	for _, at := range s.failures {

@@ -3,12 +3,8 @@ package actor
 import (
 	"bytes"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 )
-
-// stack is that of this goroutine.
-func stack() []byte { return debug.Stack() }
 
 // goroutineID is the number that stacks are headed with.
 func goroutineID() uint64 {
