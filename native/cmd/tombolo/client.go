@@ -49,6 +49,36 @@ func about(verb string, err error) error {
 	return fmt.Errorf("%s: %w", verb, err)
 }
 
+// errEnough is what a line's print returns when no more lines are wanted.
+var errEnough = errors.New("enough")
+
+// follow calls a verb that goes on and prints each line, until ctx ends, the reader of
+// standard output is gone, or print returns errEnough. ended says that none of these
+// came first: the verb was ended elsewhere, or the daemon is gone. name is the command,
+// for errors.
+func follow[T any](ctx context.Context, f clientFlags, verb, name string, q any, print func(T) error) (ended bool, err error) {
+	client, err := control.NewClient(f.DataDir)
+	if err != nil {
+		return false, err
+	}
+	defer client.Close()
+	command.OutliveReaders()
+	ctx, cancel := command.WhileRead(ctx)
+	defer cancel()
+	for line, err := range control.Follow[T](ctx, client, verb, q) {
+		if err != nil {
+			return false, interrupted(ctx, about(name, err))
+		}
+		switch err := print(line); {
+		case errors.Is(err, errEnough):
+			return false, nil
+		case err != nil:
+			return false, command.ReaderGone(err)
+		}
+	}
+	return ctx.Err() == nil, nil
+}
+
 // outputFlags choose how a listing looks.
 type outputFlags struct {
 	JSON   bool   `help:"Print JSON; the same as -o json."`

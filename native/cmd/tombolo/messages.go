@@ -77,39 +77,30 @@ type subscribeCmd struct {
 
 // Run prints messages as they come, until the reader of standard output is gone.
 func (c *subscribeCmd) Run(ctx context.Context) error {
-	client, err := control.NewClient(c.DataDir)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	command.OutliveReaders()
-	ctx, cancel := command.WhileRead(ctx)
-	defer cancel()
 	begun, seen := false, 0
-	for m, err := range control.Follow[control.Message](ctx, client, "subscribe", control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}) {
-		switch {
-		case err != nil:
-			return interrupted(ctx, about("subscribe", err))
-		case !begun:
+	q := control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}
+	ended, err := follow(ctx, c.clientFlags, "subscribe", "subscribe", q, func(m control.Message) error {
+		if !begun {
 			begun = true // the daemon hears from now on
 			_ = command.Line(os.Stderr, "subscribed to %s", c.Type)
-			continue
-		case c.JSON:
-			err = printLine(m)
-		default:
-			err = printMessage(m)
-		}
-		if err != nil {
-			return command.ReaderGone(err)
-		}
-		if seen++; seen == c.Count {
 			return nil
 		}
-	}
-	if ctx.Err() == nil {
+		print := printMessage
+		if c.JSON {
+			print = func(m control.Message) error { return printLine(m) }
+		}
+		if err := print(m); err != nil {
+			return err
+		}
+		if seen++; seen == c.Count {
+			return errEnough
+		}
+		return nil
+	})
+	if ended {
 		return fmt.Errorf("subscribe: the daemon ended")
 	}
-	return nil
+	return err
 }
 
 func printMessage(m control.Message) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -136,29 +137,14 @@ func (c *roomJoinCmd) Run(ctx context.Context) error {
 	})
 }
 
-// followRoom calls a verb that goes on and prints each line, until ctx or the reader
-// of the output ends.
+// followRoom is follow for a room, which ends with its command alone.
 func followRoom[T any](ctx context.Context, flags clientFlags, verb string, q any, print func(T) error) error {
-	client, err := control.NewClient(flags.DataDir)
-	if err != nil {
-		return err
+	name := strings.ReplaceAll(verb, "/", " ")
+	ended, err := follow(ctx, flags, verb, name, q, print)
+	if ended {
+		return fmt.Errorf("%s: the daemon ended", name)
 	}
-	defer client.Close()
-	command.OutliveReaders()
-	ctx, cancel := command.WhileRead(ctx)
-	defer cancel()
-	for line, err := range control.Follow[T](ctx, client, verb, q) {
-		if err != nil {
-			return interrupted(ctx, about(verb, err))
-		}
-		if err := print(line); err != nil {
-			return command.ReaderGone(err)
-		}
-	}
-	if ctx.Err() == nil {
-		return fmt.Errorf("%s: the daemon ended", verb)
-	}
-	return nil
+	return err
 }
 
 type roomBotsCmd struct {

@@ -5,7 +5,6 @@ import (
 	"strconv"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
-	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -80,23 +79,8 @@ type streamsWatchCmd struct{ clientFlags }
 
 // Run tells changes until interrupted, or the reader of standard output is gone.
 func (c *streamsWatchCmd) Run(ctx context.Context) error {
-	client, err := control.NewClient(c.DataDir)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	command.OutliveReaders()
-	ctx, cancel := command.WhileRead(ctx)
-	defer cancel()
-	for change, err := range control.Follow[bridge.Change](ctx, client, "watch", control.None{}) {
-		if err != nil {
-			return interrupted(ctx, about("watch", err))
-		}
-		if err := printLine(change); err != nil {
-			return command.ReaderGone(err)
-		}
-	}
-	return nil
+	_, err := follow(ctx, c.clientFlags, "watch", "watch", control.None{}, func(change bridge.Change) error { return printLine(change) })
+	return err
 }
 
 type servicesCmd struct {

@@ -143,33 +143,18 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 // foreground keeps a tunnel until it is closed elsewhere, the daemon ends, ctx
 // does, or the reader of standard output is gone.
 func foreground[T any](ctx context.Context, f clientFlags, out outputFlags, verb string, spec any, text func(T) string) error {
-	client, err := control.NewClient(f.DataDir)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	command.OutliveReaders()
-	ctx, cancel := command.WhileRead(ctx)
-	defer cancel()
 	set := false
-	for info, err := range control.Follow[T](ctx, client, verb+"/foreground", spec) {
-		if err != nil {
-			return interrupted(ctx, about(verb, err))
-		}
+	ended, err := follow(ctx, f, verb+"/foreground", verb, spec, func(info T) error {
 		set = true
 		if out.json() {
-			err = printLine(info)
-		} else {
-			err = command.Line(os.Stdout, "%s; Ctrl-C closes it", text(info))
+			return printLine(info)
 		}
-		if err != nil {
-			return command.ReaderGone(err)
-		}
-	}
-	if set && ctx.Err() == nil {
+		return command.Line(os.Stdout, "%s; Ctrl-C closes it", text(info))
+	})
+	if set && ended {
 		_ = command.Line(os.Stderr, "tombolo: it was closed, or the daemon ended")
 	}
-	return nil
+	return err
 }
 
 type lsCmd struct {
