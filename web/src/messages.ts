@@ -1,3 +1,4 @@
+import { Reader } from './binary.js'
 import { Iteration, type RawIteration } from './iteration.js'
 import type { Message, PresenceChange } from './types.js'
 
@@ -56,29 +57,22 @@ const REPLAYED = 2
 
 /**
  * Reads a batch of messages: one crossing between Go and JavaScript serves many. A batch is a table of strings, then messages that refer to
- * it: see wasm/jsapi/batch.go. Numbers are little-endian.
+ * it: see wasm/jsapi/batch.go.
  */
 export function decodeBatch(batch: Uint8Array): Message[] {
-  const view = new DataView(batch.buffer, batch.byteOffset, batch.byteLength)
-  let at = 0
-  const u32 = () => view.getUint32((at += 4) - 4, true)
-  const u64 = () => view.getBigUint64((at += 8) - 8, true)
-  const bytes = () => {
-    const length = u32()
-    return batch.slice(at, (at += length)) // of its own, so that a message that is kept does not keep its batch
-  }
+  const read = new Reader(batch)
   const decoder = new TextDecoder()
-  const strings = Array.from({ length: u32() }, () => decoder.decode(bytes()))
+  const strings = Array.from({ length: read.number() }, () => decoder.decode(read.bytes()))
   const messages: Message[] = []
-  while (at < batch.byteLength) {
-    const flags = u32()
+  while (read.more) {
+    const flags = read.number()
     messages.push({
-      from: strings[u32()]!,
-      via: strings[u32()]!,
-      type: strings[u32()]!,
-      missed: u32(),
-      id: `${u64()}.${u64()}`,
-      data: bytes(),
+      from: strings[read.number()]!,
+      via: strings[read.number()]!,
+      type: strings[read.number()]!,
+      missed: read.number(),
+      id: `${read.long()}.${read.long()}`,
+      data: read.bytes(),
       broadcast: (flags & BROADCAST) !== 0,
       replayed: (flags & REPLAYED) !== 0,
     })

@@ -24,7 +24,7 @@ let own = -1
 let heard = 0
 const view = new View<Thing>(decode, apply)
 const paths = new Map<number, Path<Thing>>()
-const course_ = { x: SIZE / 2, y: SIZE / 2, changed: false }
+const heading = { x: SIZE / 2, y: SIZE / 2, changed: false }
 
 $('room').textContent = name
 addEventListener('hashchange', () => location.reload())
@@ -34,7 +34,7 @@ board.addEventListener('pointermove', ({ offsetX, offsetY }) =>
 )
 board.addEventListener('keydown', ({ key }) => {
   const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] ?? [0, 0]
-  head(course_.x + dx! * STEP, course_.y + dy! * STEP)
+  head(heading.x + dx! * STEP, heading.y + dy! * STEP)
 })
 requestAnimationFrame(draw)
 
@@ -44,15 +44,15 @@ setInterval(tell, 1_000)
 for (;;) await play() // until the page is closed
 
 function head(x: number, y: number) {
-  course_.x = Math.min(Math.max(x, 0), SIZE)
-  course_.y = Math.min(Math.max(y, 0), SIZE)
-  course_.changed = true
+  heading.x = Math.min(Math.max(x, 0), SIZE)
+  heading.y = Math.min(Math.max(y, 0), SIZE)
+  heading.changed = true
 }
 
 function send() {
-  if (seat === undefined || !course_.changed) return
-  course_.changed = false
-  seat.input(course(course_.x, course_.y)).catch(() => (course_.changed = true)) // the connection is being made again
+  if (seat === undefined || !heading.changed) return
+  heading.changed = false
+  seat.input(course(heading.x, heading.y)).catch(() => (heading.changed = true)) // the connection is being made again
 }
 
 /** Joins the room, or holds it where nobody does, and plays until it ends. */

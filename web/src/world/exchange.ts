@@ -1,6 +1,6 @@
 /**
  * What a room and its game say to each other, as bytes: one crossing for a tick, and one for each player that joins. The program's side is
- * wasm/jsapi/rooms.go. Numbers are little-endian, of 32 bits; bytes follow their number.
+ * wasm/jsapi/rooms.go.
  */
 
 /** What happens in a room. */
@@ -25,84 +25,4 @@ export const enum Do {
   seat,
   refuse,
   record,
-}
-
-/** Appends to bytes that grow. */
-export class Writer {
-  #bytes = new Uint8Array(1024)
-  #view = new DataView(this.#bytes.buffer)
-  #at = 0
-
-  byte(n: number): this {
-    this.#room(1)
-    this.#bytes[this.#at++] = n
-    return this
-  }
-
-  number(n: number): this {
-    this.#room(4)
-    this.#view.setUint32(this.#at, n, true)
-    this.#at += 4
-    return this
-  }
-
-  float(n: number): this {
-    this.#room(4)
-    this.#view.setFloat32(this.#at, n, true)
-    this.#at += 4
-    return this
-  }
-
-  bytes(bytes: Uint8Array): this {
-    this.number(bytes.byteLength)
-    this.#room(bytes.byteLength)
-    this.#bytes.set(bytes, this.#at)
-    this.#at += bytes.byteLength
-    return this
-  }
-
-  /** What was appended, of its own; the next begins anew. */
-  take(): Uint8Array<ArrayBuffer> {
-    const all = this.#bytes.slice(0, this.#at)
-    this.#at = 0
-    return all
-  }
-
-  #room(more: number): void {
-    if (this.#at + more <= this.#bytes.byteLength) return
-    const larger = new Uint8Array(Math.max(2 * this.#bytes.byteLength, this.#at + more))
-    larger.set(this.#bytes)
-    this.#bytes = larger
-    this.#view = new DataView(larger.buffer)
-  }
-}
-
-/** Reads what a Writer, or the program, has made. */
-export class Reader {
-  readonly #bytes: Uint8Array
-  readonly #view: DataView
-  #at = 0
-
-  constructor(bytes: Uint8Array) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  }
-
-  get more(): boolean {
-    return this.#at < this.#bytes.byteLength
-  }
-
-  byte(): number {
-    return this.#view.getUint8(this.#at++)
-  }
-
-  number(): number {
-    return this.#view.getUint32((this.#at += 4) - 4, true)
-  }
-
-  /** Bytes of their own, so that what is kept of them does not keep the rest. */
-  bytes(): Uint8Array {
-    const length = this.number()
-    return this.#bytes.slice(this.#at, (this.#at += length))
-  }
 }

@@ -1,14 +1,15 @@
 /** The game of a room, as a page plays it for the program, which runs the room. */
-import { Do, Event, Reader, Writer } from './exchange.js'
+import { Reader, Writer } from '../binary.js'
+import { Do, Event } from './exchange.js'
 
 /**
- * The rules of a room. The methods are called one at a time, in the order of what happens, and must return at once: the time they take is that
- * of the tick. One that throws ends the room, but for `join`, where that refuses the player.
+ * The rules of a room. The room calls the methods one at a time, in the order in which things happen. They must return at once, because
+ * the tick waits for them. If a method throws, the room ends. Only `join` may throw: that refuses the player.
  */
 export interface Game {
   /** Called once, before all else. The game keeps the world, and puts into it what is there from the beginning. */
   start?(world: World): void
-  /** A peer asks for a seat. What it returns is told to the player; the message of what it throws is the reason of a refusal. */
+  /** A peer asks for a seat. The player gets the bytes that `join` returns. To refuse the player, throw an Error: its message is the reason. */
   join(player: Player, data: Uint8Array): Uint8Array | void
   /** What a player does. */
   input?(player: Player, data: Uint8Array): void

@@ -1,6 +1,6 @@
 /** A player's side of a room. */
+import { Reader } from '../binary.js'
 import { Iteration, type RawIteration } from '../iteration.js'
-import { Reader } from './exchange.js'
 
 /** A seat as the program, or a worker, hands it out. */
 export interface RawSeat extends RawIteration<Uint8Array> {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Do, Event, Reader, Writer } from '../../src/world/exchange.js'
+import { Reader, Writer } from '../../src/binary.js'
+import { Do, Event } from '../../src/world/exchange.js'
 import { playing, type Game, type World } from '../../src/world/game.js'
 import { decodeTicks, View } from '../../src/world/seat.js'
 import { Clock, Path, Prediction } from '../../src/world/smooth.js'

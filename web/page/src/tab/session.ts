@@ -30,8 +30,8 @@ const ECHOES_MS = 1_000
 const WATCHED_MS = 1_000
 
 /**
- * Whether the program will be on its way for long enough to show how much of it is here, by how this script came. Reading along takes
- * a third of what a start takes of the processor, so a start that is over in a moment goes without.
+ * Whether the program takes long enough to load that the page should show progress, judging by how fast this script loaded. Counting the
+ * bytes costs a fifth of the processor time of a start, so a fast start does without.
  */
 function takesLong(): boolean {
   const [script] = performance.getEntriesByName(import.meta.url) as PerformanceResourceTiming[]
