@@ -9,21 +9,17 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/demo"
-	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
 // roomPlan is a room that is measured: so many players, behind so many connections,
@@ -131,48 +127,17 @@ func startBots(ctx context.Context, addr string, p roomPlan) (*demo.Bots, func()
 		return nil, nil, err
 	}
 	bots := new(demo.Bots)
-	var hosts []host.Host
-	stop := func() {
-		_ = bots.Close()
-		var closing sync.WaitGroup
-		for _, h := range hosts {
-			closing.Go(func() { _ = h.Close() })
-		}
-		closing.Wait()
-	}
-	for i := range p.links {
-		h, err := libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
+	room := demo.Room{Name: roomName, Holder: info}
+	err = bots.Embark(ctx, room, p.players, p.links, func() (host.Host, error) {
+		return libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
 			libp2p.ResourceManager(&network.NullResourceManager{}))
-		if err != nil {
-			stop()
-			return nil, nil, err
-		}
-		hosts = append(hosts, h)
-		err = h.Connect(ctx, info)
-		var visit *seat.Visit
-		if err == nil {
-			visit, err = seat.Connect(ctx, hostNode{h}, roomName, seat.Options{Host: info.ID, Version: demo.Version})
-		}
-		if err == nil {
-			seats := p.players / p.links
-			if i < p.players%p.links {
-				seats++
-			}
-			err = bots.Sit(ctx, visit, seats, seat.Options{})
-		}
-		if err != nil {
-			stop()
-			return nil, nil, fmt.Errorf("link %d: %w", i, err)
-		}
+	})
+	stop := func() { _ = bots.Close() }
+	if err != nil {
+		stop()
+		return nil, nil, err
 	}
 	return bots, stop, nil
-}
-
-// hostNode is a libp2p host as seats take it.
-type hostNode struct{ host.Host }
-
-func (n hostNode) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
-	return n.NewStream(ctx, p, proto)
 }
 
 // roomState is what the process that holds the room tells of it.

@@ -9,6 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
@@ -16,6 +21,7 @@ import (
 // notice: how long it takes from an input until the player is told that it was taken.
 // All methods may be called concurrently.
 type Bots struct {
+	hosts   []host.Host
 	visits  []*seat.Visit
 	bots    []*bot
 	ticks   atomic.Uint64
@@ -46,6 +52,58 @@ func (b *Bots) Sit(ctx context.Context, v *seat.Visit, seats int, opts seat.Opti
 	}
 	b.visits = append(b.visits, v)
 	return nil
+}
+
+// Room is where bots play.
+type Room struct {
+	Name     string
+	Holder   peer.AddrInfo // the peer that holds it
+	Password string
+	Timeout  time.Duration // bounds the connecting and seating of each link; if zero, nothing does
+}
+
+// Embark makes a host for each of so many links with newHost, connects it to the room,
+// and seats an equal share of the players behind it. Close closes the hosts. ctx bounds
+// the whole.
+func (b *Bots) Embark(ctx context.Context, room Room, players, links int, newHost func() (host.Host, error)) error {
+	for i := range links {
+		h, err := newHost()
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", i+1, err)
+		}
+		b.hosts = append(b.hosts, h)
+		seats := players / links
+		if i < players%links {
+			seats++
+		}
+		if err := b.board(ctx, room, h, seats); err != nil {
+			return fmt.Errorf("connection %d: %w", i+1, err)
+		}
+	}
+	return nil
+}
+
+func (b *Bots) board(ctx context.Context, room Room, h host.Host, seats int) error {
+	if room.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, room.Timeout)
+		defer cancel()
+	}
+	if err := h.Connect(ctx, room.Holder); err != nil {
+		return err
+	}
+	v, err := seat.Connect(ctx, hostNode{h}, room.Name, seat.Options{Host: room.Holder.ID, Version: Version})
+	if err != nil {
+		return err
+	}
+	return b.Sit(ctx, v, seats, seat.Options{Password: room.Password})
+}
+
+// hostNode is a libp2p host as seats take it.
+type hostNode struct{ host.Host }
+
+func (n hostNode) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	return n.NewStream(ctx, p, proto)
 }
 
 // Play has each bot send so many inputs a second until ctx ends. It returns the first
@@ -142,11 +200,15 @@ func (b *Bots) Report() Report {
 	return r
 }
 
-// Close ends the visits.
+// Close ends the visits, and closes the hosts that Embark made.
 func (b *Bots) Close() error {
 	var closing sync.WaitGroup
 	for _, v := range b.visits {
 		closing.Go(func() { _ = v.Close() })
+	}
+	closing.Wait()
+	for _, h := range b.hosts {
+		closing.Go(func() { _ = h.Close() })
 	}
 	closing.Wait()
 	return nil

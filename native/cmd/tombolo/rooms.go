@@ -8,18 +8,14 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world/demo"
-	"github.com/tombolo-net/tombolo/core/world/seat"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/stack"
@@ -185,15 +181,16 @@ func (c *roomBotsCmd) Run(ctx context.Context) error {
 	if err != nil || len(holder) != 1 {
 		return fmt.Errorf("room bots: %s, which holds the room, has no address that could be dialled", found.Host)
 	}
-	crew := &crew{bots: new(demo.Bots)}
-	defer crew.close()
-	if err := crew.embark(ctx, holder[0], c); err != nil {
+	bots := new(demo.Bots)
+	defer bots.Close()
+	room := demo.Room{Name: c.Name, Holder: holder[0], Password: c.Password, Timeout: c.Timeout}
+	if err := bots.Embark(network.WithAllowLimitedConn(ctx, "tombolo"), room, c.Count, c.Links, newBotHost); err != nil {
 		return interrupted(ctx, fmt.Errorf("room bots: %w", err))
 	}
 	played := make(chan error, 1)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	go func() { played <- crew.bots.Play(ctx, c.Inputs) }()
+	go func() { played <- bots.Play(ctx, c.Inputs) }()
 	ticker := time.NewTicker(c.Every)
 	defer ticker.Stop()
 	for {
@@ -202,7 +199,7 @@ func (c *roomBotsCmd) Run(ctx context.Context) error {
 			return interrupted(ctx, about("room bots", err))
 		case <-ticker.C:
 		}
-		if err := c.print(crew.bots.Report()); err != nil {
+		if err := c.print(bots.Report()); err != nil {
 			return command.ReaderGone(err)
 		}
 	}
@@ -217,57 +214,11 @@ func (c *roomBotsCmd) print(r demo.Report) error {
 		r.Bots, c.Links, float64(r.Updates)/c.Every.Seconds(), float64(r.Inputs)/c.Every.Seconds(), r.Refused, ms(r.SeenMedian), ms(r.SeenP99))
 }
 
-// crew is bots with hosts of their own.
-type crew struct {
-	bots  *demo.Bots
-	hosts []host.Host
-}
-
-// embark makes a host for each connection, and has the players sit.
-func (cr *crew) embark(ctx context.Context, holder peer.AddrInfo, c *roomBotsCmd) error {
-	for i := range c.Links {
-		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-		if err != nil {
-			return err
-		}
-		h, err := stack.New(stack.Options{Key: key, UserAgent: "tombolo-bots"})
-		if err != nil {
-			return err
-		}
-		cr.hosts = append(cr.hosts, h)
-		ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "tombolo"), c.Timeout)
-		err = h.Connect(ctx, holder)
-		var visit *seat.Visit
-		if err == nil {
-			visit, err = seat.Connect(ctx, botHost{h}, c.Name, seat.Options{Host: holder.ID, Version: demo.Version})
-		}
-		if err == nil {
-			seats := c.Count / c.Links
-			if i < c.Count%c.Links {
-				seats++
-			}
-			err = cr.bots.Sit(ctx, visit, seats, seat.Options{Password: c.Password})
-		}
-		cancel()
-		if err != nil {
-			return fmt.Errorf("connection %d: %w", i+1, err)
-		}
+// newBotHost makes a peer of its own for a connection of the bots.
+func newBotHost() (host.Host, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return nil, err
 	}
-	return nil
-}
-
-func (cr *crew) close() {
-	_ = cr.bots.Close()
-	var closing sync.WaitGroup
-	for _, h := range cr.hosts {
-		closing.Go(func() { _ = h.Close() })
-	}
-	closing.Wait()
-}
-
-// botHost is a host as seats take it.
-type botHost struct{ host.Host }
-
-func (h botHost) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
-	return h.NewStream(ctx, p, proto)
+	return stack.New(stack.Options{Key: key, UserAgent: "tombolo-bots"})
 }
