@@ -35,7 +35,7 @@ type Options struct {
 	Password string
 	// Data is for the game, up to 32 KiB.
 	Data []byte
-	// Each is called with each tick, in order, instead of what Next and Ticks do. It
+	// Each, if set, is called with every tick, in order; Next and Ticks then yield none. It
 	// must not block: the other seats of the visit wait for it. The tick and all that
 	// it holds are valid during the call.
 	Each func(*Tick)
