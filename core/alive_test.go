@@ -249,7 +249,6 @@ type proxy struct {
 	t       *testing.T
 	mu      sync.Mutex
 	stalled *atomic.Bool // of the connections of now
-	running sync.WaitGroup
 	conns   []net.Conn
 }
 
@@ -260,16 +259,18 @@ func (p *proxy) to(addr string) string {
 	target := "127.0.0.1:" + addr[strings.LastIndex(addr, "/")+1:]
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(p.t, err)
+	var accepting, passing sync.WaitGroup
 	p.t.Cleanup(func() {
 		_ = l.Close()
+		accepting.Wait()
 		p.mu.Lock()
 		for _, c := range p.conns {
 			_ = c.Close()
 		}
 		p.mu.Unlock()
-		p.running.Wait()
+		passing.Wait()
 	})
-	p.running.Go(func() {
+	accepting.Go(func() {
 		for {
 			in, err := l.Accept()
 			if err != nil {
@@ -284,8 +285,8 @@ func (p *proxy) to(addr string) string {
 			p.conns = append(p.conns, in, out)
 			stalled := p.stalled
 			p.mu.Unlock()
-			p.running.Go(func() { pass(in, out, stalled) })
-			p.running.Go(func() { pass(out, in, stalled) })
+			passing.Go(func() { pass(in, out, stalled) })
+			passing.Go(func() { pass(out, in, stalled) })
 		}
 	})
 	_, port, err := net.SplitHostPort(l.Addr().String())
