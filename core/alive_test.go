@@ -243,10 +243,12 @@ type scope struct {
 
 func (s *scope) Done() { s.closed() }
 
-// proxy stands between a host and those that dial it, and can fall silent: what
-// is connected stays so and nothing passes any more. Later connections pass.
+// proxy stands between a host and those that dial it. It can fall silent (stall):
+// what is connected stays so and nothing passes any more, but later connections
+// do. And it can hold everything back for a while.
 type proxy struct {
 	t       *testing.T
+	held    sync.RWMutex // for writing while everything is held back
 	mu      sync.Mutex
 	stalled *atomic.Bool // of the connections of now
 	conns   []net.Conn
@@ -285,8 +287,8 @@ func (p *proxy) to(addr string) string {
 			p.conns = append(p.conns, in, out)
 			stalled := p.stalled
 			p.mu.Unlock()
-			passing.Go(func() { pass(in, out, stalled) })
-			passing.Go(func() { pass(out, in, stalled) })
+			passing.Go(func() { p.pass(in, out, stalled) })
+			passing.Go(func() { p.pass(out, in, stalled) })
 		}
 	})
 	_, port, err := net.SplitHostPort(l.Addr().String())
@@ -301,17 +303,21 @@ func (p *proxy) stall() {
 	p.stalled = new(atomic.Bool)
 }
 
-func pass(from io.Reader, to io.Writer, stalled *atomic.Bool) {
+func (p *proxy) pass(from io.Reader, to io.Writer, stalled *atomic.Bool) {
 	buf := make([]byte, 4096)
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
 			return
 		}
-		if !stalled.Load() {
-			if _, err := to.Write(buf[:n]); err != nil {
-				return
-			}
+		if stalled.Load() {
+			continue
+		}
+		p.held.RLock()
+		_, err = to.Write(buf[:n])
+		p.held.RUnlock()
+		if err != nil {
+			return
 		}
 	}
 }

@@ -185,6 +185,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 			{Name: "host", Close: h.Close},
 			n.latecomersPart(),
 			n.eventsPart(),
+			n.identifyPart(),
 			{Name: "echo", Start: n.startEcho},
 			n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
 		},

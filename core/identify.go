@@ -1,0 +1,151 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/multiformats/go-multistream"
+	"github.com/multiformats/go-varint"
+
+	"github.com/tombolo-net/tombolo/core/internal/feed"
+)
+
+// How long after the last question a peer is asked again who it is: longer each
+// time.
+const (
+	minAskAgain = time.Second
+	maxAskAgain = time.Minute
+)
+
+// identifyPart asks peers again who they are. Libp2p asks once for each
+// connection and waits five seconds (https://github.com/libp2p/specs/tree/master/identify).
+// Of a peer that was frozen or had too much to do just then, it would not know
+// the protocols for as long as they are connected: GossipSub would not speak to
+// it, and discovery would not ask it.
+func (n *Node) identifyPart() Part {
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	var sub event.Subscription
+	return Part{
+		Name: "identify",
+		Start: func(context.Context) (err error) {
+			sub, err = n.host.EventBus().Subscribe([]any{
+				new(event.EvtPeerIdentificationFailed), new(event.EvtPeerIdentificationCompleted),
+			}, eventbus.Name("tombolo identify"), eventbus.BufSize(feed.Buffer))
+			if err == nil {
+				running.Go(func() { n.identifyAgain(ctx, sub.Out(), &running) })
+			}
+			return err
+		},
+		Close: func() error {
+			stop()
+			running.Wait()
+			return sub.Close()
+		},
+	}
+}
+
+func (n *Node) identifyAgain(ctx context.Context, news <-chan any, running *sync.WaitGroup) {
+	type question struct {
+		at   time.Time
+		wait time.Duration
+	}
+	unknown := make(map[peer.ID]question)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case e := <-news:
+			switch e := e.(type) {
+			case event.EvtPeerIdentificationCompleted:
+				delete(unknown, e.Peer)
+			case event.EvtPeerIdentificationFailed:
+				if _, asked := unknown[e.Peer]; !asked && !refused(e.Reason) {
+					unknown[e.Peer] = question{time.Now().Add(minAskAgain), minAskAgain}
+				}
+			}
+		case <-timer.C:
+		}
+		now, next := time.Now(), time.Time{}
+		for p, q := range unknown {
+			if !q.at.After(now) {
+				conns := byPreference(n.host.Network().ConnsToPeer(p))
+				if len(conns) == 0 {
+					delete(unknown, p)
+					continue
+				}
+				running.Go(func() { n.askWho(ctx, conns[0]) })
+				q.wait = min(2*q.wait, maxAskAgain)
+				q.at = now.Add(identify.DefaultTimeout + q.wait)
+				unknown[p] = q
+			}
+			if next.IsZero() || q.at.Before(next) {
+				next = q.at
+			}
+		}
+		if next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// refused says whether the peer does not speak identify.
+func refused(err error) bool {
+	return errors.As(err, new(multistream.ErrNotSupported[protocol.ID]))
+}
+
+// askWho asks the peer at the other end of a connection who it is, once. If it
+// answers, the host sends EvtPeerIdentificationCompleted.
+func (n *Node) askWho(ctx context.Context, c network.Conn) {
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "identify"), identify.DefaultTimeout)
+	defer cancel()
+	s, err := c.NewStream(ctx)
+	if err != nil {
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	if err = multistream.SelectProtoOrFail(protocol.ID(identify.ID), s); err == nil {
+		err = s.SetProtocol(identify.ID)
+	}
+	if err == nil {
+		err = n.readIdentity(s)
+	}
+	if err != nil {
+		n.log.Debug("a peer does not say who it is", "peer", c.RemotePeer(), "err", err)
+		_ = s.Reset()
+	}
+}
+
+// readIdentity reads the answer. Libp2p has no function for it, but what a peer
+// pushes is the same as what it answers, so the handler for that reads it.
+func (n *Node) readIdentity(s network.Stream) error {
+	var push bytes.Buffer
+	for _, token := range []string{"/multistream/1.0.0\n", identify.IDPush + "\n"} {
+		push.Write(varint.ToUvarint(uint64(len(token))))
+		push.WriteString(token)
+	}
+	_, handle, err := n.host.Mux().Negotiate(struct {
+		io.Reader
+		io.Writer
+		io.Closer
+	}{&push, io.Discard, io.NopCloser(nil)})
+	if err != nil {
+		return fmt.Errorf("find the handler of %s: %w", identify.IDPush, err)
+	}
+	return handle(identify.IDPush, s)
+}
