@@ -60,6 +60,7 @@ type framer struct {
 	records *records
 	budget  int  // bytes of records a player and tick
 	slower  uint // the rates of the tiers beyond the first are so many times halved
+	settled bool // what changes is told in datagrams: only of what rests
 
 	due     []due
 	section wire.Section
@@ -115,7 +116,7 @@ func (f *framer) collect(s *sight) (size int) {
 		kept++
 		whole := !known
 		if known {
-			if e.sent >= st.changed || e.tier > tierNear && (tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0 {
+			if e.sent >= st.changed || f.settled && tick-st.changed < wire.Settled || f.rests(e) {
 				continue
 			}
 			whole = st.changed != tick || e.sent < st.before // it missed one: the whole is due
@@ -134,6 +135,11 @@ func (f *framer) collect(s *sight) (size int) {
 	}
 	s.list = s.list[:kept]
 	return size
+}
+
+// rests says whether the player is not told of an entity in this tick, because it is far.
+func (f *framer) rests(e *seen) bool {
+	return e.tier > tierNear && (f.records.w.tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0
 }
 
 // choose keeps the most urgent, as far as the budget goes. What is held back grows

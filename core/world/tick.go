@@ -112,7 +112,7 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int6
 		if p == nil || p.visitor != v || p.spectator {
 			return true // it was on its way when the seat ended
 		}
-		p.applied, p.seq, p.waited = true, in.Seq, now-at
+		p.applied, p.seq, p.took, p.waited = true, in.Seq, r.world.tick, now-at
 		r.game.Input(p, in.Data)
 	case wire.KindJoin:
 		j, err := wire.DecodeJoin(body)
@@ -166,16 +166,20 @@ func (r *Room) tell(now int64) {
 		}
 		r.all[kept] = v
 		kept++
+		turn := r.isTurn(v)
 		switch {
 		case v.writing.Load():
 			r.phases.busy++
 			if now-v.since > int64(stallLimit) {
 				v.end()
 			}
-		case r.isTurn(v):
+		case turn:
 			r.frame(v, now)
 		case len(v.out) > 0:
 			v.flush(now)
+		}
+		if turn && v.loose.lane.Load() != nil {
+			r.frameLoose(v)
 		}
 		if len(v.players) == 0 && now-v.since > int64(seatlessLimit) && !v.writing.Load() {
 			v.end()
@@ -220,8 +224,10 @@ const fullMessage = 16 << 10
 func (r *Room) frame(v *visitor, now int64) {
 	v.sections = v.sections[:0]
 	f := &r.framer
+	f.settled = v.loose.lane.Load() != nil
 	for _, p := range v.players {
-		f.section.Seat, f.section.Reset, f.section.Applied = p.number, p.reset, p.applied
+		f.section.Seat, f.section.Reset = p.number, p.reset
+		f.section.Applied = p.applied && (!f.settled || r.world.tick-p.took >= wire.Settled)
 		f.section.Seq, f.section.Waited = p.seq, uint32(p.waited/1e6)
 		f.section.Notes = p.notes
 		f.fill(&p.sight)
@@ -233,7 +239,7 @@ func (r *Room) frame(v *visitor, now int64) {
 			v.out = wire.AppendTick(v.out, r.world.tick, v.sections)
 			v.sections = v.sections[:0]
 		}
-		p.reset, p.applied = false, false
+		p.reset, p.applied = false, p.applied && !f.section.Applied
 		clear(p.notes)
 		p.notes, p.noteBytes = p.notes[:0], 0
 	}

@@ -34,6 +34,7 @@ type visitor struct {
 	queue   inbox
 	listed  bool          // in the room's list of visitors that have something
 	emptied chan struct{} // told when the queue was emptied
+	early   early
 	seats   atomic.Int32
 	seen    atomic.Uint32 // the last tick that the peer has told to have come
 	broken  atomic.Bool   // the peer has broken the protocol
@@ -51,6 +52,7 @@ type visitor struct {
 	out      []byte // what the peer is told next
 	taken    []byte // what is being written; the writer's, while writing
 	sections []byte
+	loose    looseOut
 	since    int64  // when the write under way began, or the last of its seats ended
 	told     uint32 // the last tick that was written
 	closing  bool   // it is ended once out is written
@@ -102,6 +104,7 @@ func (v *visitor) run(messages *wire.Reader) {
 	defer v.room.serving.Done()
 	var writing sync.WaitGroup
 	writing.Go(v.writeOut)
+	defer v.loose.close()
 	if err := v.read(messages); errors.Is(err, wire.ErrMalformed) {
 		v.broken.Store(true)
 		v.room.opts.Logger.Warn("a player's peer broke the protocol of its room", "room", v.room.opts.Name, "peer", v.peer, "err", err)
@@ -126,6 +129,12 @@ func (v *visitor) read(messages *wire.Reader) error {
 				return err
 			}
 			v.seen.Store(ack.Seen)
+		case wire.KindDatagrams:
+			l, err := wire.DecodeDatagrams(body)
+			if err != nil {
+				return err
+			}
+			v.openLane(l.Lane)
 		case wire.KindInput, wire.KindJoin, wire.KindLeave:
 			if kind == wire.KindInput && len(body) > v.room.opts.InputSize+15 {
 				return fmt.Errorf("%w: an input of more than the %d bytes that the room allows", wire.ErrMalformed, v.room.opts.InputSize)
@@ -153,6 +162,10 @@ var errGone = errors.New("the visitor is gone")
 func (v *visitor) post(kind wire.Kind, body []byte) error {
 	for {
 		v.mu.Lock()
+		if !v.early.isNew(kind, body) {
+			v.mu.Unlock()
+			return nil
+		}
 		if len(v.queue.bytes) == 0 || len(v.queue.bytes)+len(body) <= maxQueue {
 			break
 		}
@@ -163,6 +176,13 @@ func (v *visitor) post(kind wire.Kind, body []byte) error {
 			return errGone
 		}
 	}
+	v.early.note(kind, body)
+	v.enqueue(kind, body)
+	return nil
+}
+
+// enqueue is called with mu held, and lets go of it.
+func (v *visitor) enqueue(kind wire.Kind, body []byte) {
 	q := &v.queue
 	from := len(q.bytes)
 	q.bytes = append(q.bytes, body...)
@@ -173,7 +193,6 @@ func (v *visitor) post(kind wire.Kind, body []byte) error {
 	if !listed {
 		v.room.notice(v)
 	}
-	return nil
 }
 
 // maxQueue bounds what of one peer waits for a tick, in bytes.

@@ -77,7 +77,8 @@ type Player struct {
 
 	applied bool // an input was taken since the last frame
 	seq     uint32
-	waited  int64 // how long that one waited, in ns
+	took    uint32 // the tick in which it was taken
+	waited  int64  // how long that one waited, in ns
 
 	notes     [][]byte
 	noteBytes int

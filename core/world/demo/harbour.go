@@ -101,6 +101,14 @@ func (h *Harbour) Tick() {
 	}
 }
 
+// Halt stops everything that drifts, and all boats until they are steered again. It is
+// for who runs the game; see world.Room.Do.
+func (h *Harbour) Halt() {
+	for e := range h.things {
+		h.things[e].vx, h.things[e].vy = 0, 0
+	}
+}
+
 // Leave implements world.Game.
 func (h *Harbour) Leave(p *world.Player, _ world.Reason) {
 	if !p.Spectator() {

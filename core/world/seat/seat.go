@@ -35,6 +35,9 @@ type Options struct {
 	Password string
 	// Data is for the game, up to 32 KiB.
 	Data []byte
+	// StreamOnly leaves datagrams out, which carry what cannot wait where the connection
+	// has them: a direct one over QUIC or WebTransport.
+	StreamOnly bool
 	// Each, if set, is called with every tick, in order; Next and Ticks then yield none. It
 	// must not block: the other seats of the visit wait for it. The tick and all that
 	// it holds are valid during the call.
@@ -43,8 +46,10 @@ type Options struct {
 
 // Tick is what a player is told of one tick of the room.
 type Tick struct {
-	// Number counts the ticks of the room. Those in which there is nothing to tell
-	// are left out, except that a player hears twice a second at least.
+	// Number counts the ticks of the room, and never goes back. Those in which there is
+	// nothing to tell are left out, except that a player hears twice a second at least.
+	// Where the connection has datagrams, two may have the same number: what cannot
+	// wait, and the rest.
 	Number uint32
 	// Reset says that the connection is a new one: what was known is to be forgotten.
 	Reset bool
@@ -97,8 +102,12 @@ type Seat struct {
 	seq     uint32
 
 	// Of the visit's reader.
-	known []uint32
-	tick  Tick
+	known   []uint32
+	at      []uint32 // of each that is known: the tick of the newest record
+	since   uint32   // the tick of the last Reset
+	newest  uint32   // the last tick
+	applied uint32   // the last input that was told to be taken
+	tick    Tick
 }
 
 // Join takes a seat in a room. ctx bounds the joining. What the host or its game
@@ -207,13 +216,10 @@ func (s *Seat) Leave() error { return s.visit.leave(s) }
 
 // take applies a section that the host sent.
 func (s *Seat) take(number uint32, sec *wire.Section) error {
+	s.begin(number, sec)
 	t := &s.tick
-	*t = Tick{Number: number, Reset: sec.Reset, Left: t.Left[:0], Updates: t.Updates[:0], Notes: sec.Notes}
-	if sec.Applied {
-		t.Applied, t.Waited = sec.Seq, time.Duration(sec.Waited)*time.Millisecond
-	}
 	if sec.Reset {
-		s.known = s.known[:0]
+		s.known, s.at, s.since = s.known[:0], s.at[:0], number
 	}
 	if err := s.takeLeft(sec.Left); err != nil {
 		return err
@@ -222,10 +228,45 @@ func (s *Seat) take(number uint32, sec *wire.Section) error {
 		if int64(u.Place) >= int64(len(s.known)) {
 			return fmt.Errorf("%w: an update of entity %d of %d", wire.ErrMalformed, u.Place, len(s.known))
 		}
+		if s.at[u.Place] > number {
+			continue // a datagram was faster
+		}
+		s.at[u.Place] = number
 		t.Updates = append(t.Updates, Update{Entity: s.known[u.Place], Whole: u.Whole, Data: u.Data})
 	}
-	if err := s.takeEntered(sec.Entered); err != nil {
+	if err := s.takeEntered(number, sec.Entered); err != nil {
 		return err
+	}
+	return s.deliver()
+}
+
+// begin makes a tick of what does not depend on entities.
+func (s *Seat) begin(number uint32, sec *wire.Section) {
+	t := &s.tick
+	s.newest = max(s.newest, number)
+	*t = Tick{Number: s.newest, Reset: sec.Reset, Left: t.Left[:0], Updates: t.Updates[:0], Notes: sec.Notes}
+	if sec.Applied && sec.Seq > s.applied {
+		s.applied = sec.Seq
+		t.Applied, t.Waited = sec.Seq, time.Duration(sec.Waited)*time.Millisecond
+	}
+}
+
+// takeLoose applies a section of a datagram: what is newer than what is known, of
+// entities that are.
+func (s *Seat) takeLoose(number uint32, sec *wire.Section) error {
+	if number < s.since {
+		return nil
+	}
+	s.begin(number, &wire.Section{Applied: sec.Applied, Seq: sec.Seq, Waited: sec.Waited})
+	t := &s.tick
+	for _, e := range sec.Entered {
+		if i, ok := slices.BinarySearch(s.known, e.ID); ok && s.at[i] < number {
+			s.at[i] = number
+			t.Updates = append(t.Updates, Update{Entity: e.ID, Whole: true, Data: e.Data})
+		}
+	}
+	if len(t.Updates) == 0 && t.Applied == 0 {
+		return nil
 	}
 	return s.deliver()
 }
@@ -244,23 +285,23 @@ func (s *Seat) takeLeft(left []uint32) error {
 			left = left[1:]
 			continue
 		}
-		s.known[kept] = s.known[i]
+		s.known[kept], s.at[kept] = s.known[i], s.at[i]
 		kept++
 	}
-	s.known = s.known[:kept]
+	s.known, s.at = s.known[:kept], s.at[:kept]
 	return nil
 }
 
 // maxKnown bounds what one seat knows of, whatever a host sends.
 const maxKnown = 64 << 10
 
-func (s *Seat) takeEntered(entered []wire.Entered) error {
+func (s *Seat) takeEntered(number uint32, entered []wire.Entered) error {
 	old := len(s.known)
 	if old+len(entered) > maxKnown {
 		return fmt.Errorf("%w: over %d entities in sight", wire.ErrMalformed, maxKnown)
 	}
 	for _, e := range entered {
-		s.known = append(s.known, e.ID)
+		s.known, s.at = append(s.known, e.ID), append(s.at, number)
 		s.tick.Updates = append(s.tick.Updates, Update{Entity: e.ID, New: true, Whole: true, Data: e.Data})
 	}
 	for i, j, to := old-1, len(entered)-1, len(s.known)-1; j >= 0; to-- { // both are in order
@@ -268,10 +309,10 @@ func (s *Seat) takeEntered(entered []wire.Entered) error {
 		case i >= 0 && s.known[i] == id:
 			return fmt.Errorf("%w: entity %d came into sight twice", wire.ErrMalformed, id)
 		case i >= 0 && s.known[i] > id:
-			s.known[to] = s.known[i]
+			s.known[to], s.at[to] = s.known[i], s.at[i]
 			i--
 		default:
-			s.known[to] = id
+			s.known[to], s.at[to] = id, number
 			j--
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -50,6 +51,7 @@ type Visit struct {
 	mu     sync.Mutex
 	stream network.Stream // nil while the connection is lost
 	out    []byte
+	loose  loose
 	seats  map[uint32]*Seat
 	err    error
 	// seated says that there is a seat on this stream, and returning that there was
@@ -61,9 +63,10 @@ type Visit struct {
 	done    chan struct{}
 	once    sync.Once
 
-	// Of the reader.
 	seen, acked uint32 // guarded by mu
-	tick        wire.Tick
+
+	taking sync.Mutex // held while a tick is taken
+	tick   wire.Tick
 }
 
 // Connect opens a stream to a room that the peer opts.Host holds, of opts.Version. Of
@@ -94,6 +97,7 @@ func (v *Visit) open(ctx context.Context) (network.Stream, error) {
 	defer v.mu.Unlock()
 	v.stream = s
 	v.out = wire.AppendHello(v.out[:0], wire.Hello{Room: v.room, Version: v.opts.Version})
+	v.openLane(s)
 	for _, seat := range v.seats { // which it has lost with the stream before
 		v.out = seat.appendJoin(v.out)
 	}
@@ -205,15 +209,20 @@ func (v *Visit) serve(s network.Stream) error {
 	var writing sync.WaitGroup
 	stop := make(chan struct{})
 	writing.Go(func() { v.write(s, stop) })
+	var malformed error
+	if came := v.loose.came; came != nil { // only this goroutine sets it
+		writing.Go(func() { malformed = v.readLoose(s, came, stop) })
+	}
 	v.nudge()
 	err := v.read(s)
 	v.mu.Lock()
 	v.stream = nil
+	v.closeLane()
 	v.mu.Unlock()
 	close(stop)
 	_ = s.Reset()
 	writing.Wait()
-	return err
+	return cmp.Or(malformed, err)
 }
 
 // reopen tries until it has a stream again; after the deadline it returns nil. Each
@@ -255,7 +264,11 @@ func (v *Visit) write(s network.Stream, stop chan struct{}) {
 		}
 		v.mu.Lock()
 		taken, v.out = v.out, taken[:0]
+		lane, inputs := v.loose.take()
 		v.mu.Unlock()
+		if len(inputs) > 0 {
+			_ = lane.Send(inputs) // they are on the stream, too
+		}
 		if len(taken) == 0 {
 			continue
 		}
@@ -315,31 +328,27 @@ func (v *Visit) read(s network.Stream) error {
 }
 
 func (v *Visit) takeTick(body []byte) error {
+	v.taking.Lock()
+	defer v.taking.Unlock()
 	if err := wire.DecodeTick(body, &v.tick); err != nil {
 		return err
 	}
-	v.mu.Lock()
-	v.seen = v.tick.Number
-	silent := v.seen-v.acked >= ackEvery
-	if silent {
-		v.acked = v.seen
-		v.out = wire.AppendAck(v.out, wire.Ack{Seen: v.seen})
-	}
-	var all []*Seat
+	v.noteSeen(v.tick.Number)
 	if len(v.tick.Sections) == 0 {
-		for _, s := range v.seats {
-			all = append(all, s)
+		v.mu.Lock()
+		all := slices.Collect(maps.Values(v.seats))
+		v.mu.Unlock()
+		for _, s := range all {
+			if err := s.take(v.tick.Number, &wire.Section{}); err != nil {
+				return err
+			}
 		}
 	}
-	v.mu.Unlock()
-	if silent {
-		v.nudge()
-	}
-	for _, s := range all {
-		if err := s.take(v.tick.Number, &wire.Section{}); err != nil {
-			return err
-		}
-	}
+	return v.takeSections((*Seat).take)
+}
+
+// takeSections gives each seat its section of v.tick.
+func (v *Visit) takeSections(take func(*Seat, uint32, *wire.Section) error) error {
 	for i := range v.tick.Sections {
 		sec := &v.tick.Sections[i]
 		v.mu.Lock()
@@ -348,11 +357,26 @@ func (v *Visit) takeTick(body []byte) error {
 		if s == nil {
 			continue // it was just left
 		}
-		if err := s.take(v.tick.Number, sec); err != nil {
+		if err := take(s, v.tick.Number, sec); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noteSeen has the host told of the newest tick that came, if no input does.
+func (v *Visit) noteSeen(tick uint32) {
+	v.mu.Lock()
+	v.seen = max(v.seen, tick)
+	silent := v.seen-v.acked >= ackEvery
+	if silent {
+		v.acked = v.seen
+		v.out = wire.AppendAck(v.out, wire.Ack{Seen: v.seen})
+	}
+	v.mu.Unlock()
+	if silent {
+		v.nudge()
+	}
 }
 
 func (v *Visit) welcomed(w wire.Welcome) {
@@ -421,7 +445,9 @@ func (v *Visit) input(s *Seat, data []byte) (uint32, error) {
 	}
 	s.seq++
 	seq := s.seq
-	v.out = wire.AppendInput(v.out, wire.Input{Seat: s.number, Seq: seq, Seen: v.seen, Data: data})
+	in := wire.Input{Seat: s.number, Seq: seq, Seen: v.seen, Data: data}
+	v.out = wire.AppendInput(v.out, in)
+	v.loose.add(in)
 	v.acked = v.seen
 	v.mu.Unlock()
 	v.nudge()

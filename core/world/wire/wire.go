@@ -6,6 +6,20 @@
 // [Welcome], [Out] and a [Tick] for each tick in which there is something to tell.
 // One stream carries several seats, which the player's peer numbers.
 //
+// Where the connection has datagrams, the player's peer may open a lane of them (see
+// package datagram) and say so with [Datagrams], before its first Join. Then what
+// cannot wait goes there:
+//
+//   - Each input goes both ways: on the stream, and at once in a datagram together
+//     with the last few before it. The host takes the one that comes first, in the
+//     order of their numbers.
+//   - While an entity changes, its whole records go in datagrams, each a Tick whose
+//     sections have only Entered, and what tells of inputs. Entities are named by
+//     their ids there, so that no datagram needs another one or the stream; those
+//     that the player does not know yet, or knows something newer of, are passed
+//     over. When an entity has rested for [Settled] ticks, the stream carries its
+//     record, so that nothing stays wrong.
+//
 // The functions that decode take bytes that a stranger has chosen: they fail with
 // [ErrMalformed], and what they allocate is bounded by the limits below.
 package wire
@@ -16,6 +30,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 )
 
 // Protocol is the protocol of a room's stream.
@@ -45,6 +60,7 @@ const (
 	KindInput
 	KindAck
 	KindLeave
+	KindDatagrams
 )
 
 // To a player's peer.
@@ -81,6 +97,13 @@ type Ack struct{ Seen uint32 }
 
 // Leave gives a seat up.
 type Leave struct{ Seat uint32 }
+
+// Datagrams tells that the player's peer has a lane of datagrams on the connection.
+type Datagrams struct{ Lane uint32 }
+
+// Settled is how many ticks after its last change the record of an entity is sent on
+// the stream, to a peer that has datagrams. What tells of inputs waits as long.
+const Settled = 8
 
 // Welcome answers a Join. With Again, the player has had the seat before.
 type Welcome struct {
@@ -128,6 +151,11 @@ func AppendAck(dst []byte, a Ack) []byte {
 // AppendLeave appends the message.
 func AppendLeave(dst []byte, l Leave) []byte {
 	return binary.AppendUvarint(begin(dst, KindLeave, size(l.Seat)), uint64(l.Seat))
+}
+
+// AppendDatagrams appends the message.
+func AppendDatagrams(dst []byte, l Datagrams) []byte {
+	return binary.AppendUvarint(begin(dst, KindDatagrams, size(l.Lane)), uint64(l.Lane))
 }
 
 // AppendWelcome appends the message.
@@ -182,6 +210,13 @@ func DecodeLeave(body []byte) (l Leave, err error) {
 	return l, d.end("leave")
 }
 
+// DecodeDatagrams decodes what follows the kind.
+func DecodeDatagrams(body []byte) (l Datagrams, err error) {
+	d := decoder{rest: body}
+	l.Lane = d.number()
+	return l, d.end("datagrams")
+}
+
 // DecodeWelcome decodes what follows the kind. The result holds parts of body.
 func DecodeWelcome(body []byte) (w Welcome, err error) {
 	d := decoder{rest: body}
@@ -228,6 +263,23 @@ func (r *Reader) Next() (kind Kind, body []byte, err error) {
 		return 0, nil, err
 	}
 	return Kind(r.buf[0]), r.buf[1:], nil
+}
+
+// Split yields the messages in a datagram. It ends at what is none.
+func Split(datagram []byte) iter.Seq2[Kind, []byte] {
+	return func(yield func(Kind, []byte) bool) {
+		for {
+			n, size := binary.Uvarint(datagram)
+			if size <= 0 || n == 0 || n > uint64(len(datagram)-size) {
+				return
+			}
+			message := datagram[size : size+int(n)]
+			datagram = datagram[size+int(n):]
+			if !yield(Kind(message[0]), message[1:]) {
+				return
+			}
+		}
+	}
 }
 
 // readInto reads n bytes. The buffer grows as they come, so that announcing many

@@ -1,0 +1,149 @@
+// Package datagram carries packets that may get lost, over connections that have
+// datagrams: QUIC ([RFC 9221]) and WebTransport, not those through a relay. What
+// comes late is of no use there, so that nothing waits for what was lost.
+//
+// Several users share the datagrams of a connection: each has a [Lane]. A datagram
+// begins with the number of its lane, which is twice the id that both ends know, and
+// one more where the end that opened the lane sends it.
+//
+// [RFC 9221]: https://www.rfc-editor.org/rfc/rfc9221
+package datagram
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// MaxSize bounds what one datagram carries, in bytes. It fits into what every path
+// of the internet has to carry, with all headers.
+const MaxSize = 1100
+
+// ErrNone is returned for a connection that has no datagrams.
+var ErrNone = errors.New("the connection has no datagrams")
+
+// session is the connection below: a *quic.Conn or a WebTransport session.
+type session interface {
+	SendDatagram(data []byte) error
+	ReceiveDatagram(ctx context.Context) ([]byte, error)
+}
+
+// Role says which end of a lane this is.
+type Role uint64
+
+// The ends of a lane.
+const (
+	Opened   Role = iota // the lane was opened by the other end
+	Opening              // it was opened by this one
+	numRoles = 2
+)
+
+// Lane is one end of a lane. All methods may be called concurrently.
+type Lane struct {
+	port *port
+	key  uint64 // of what comes in
+	head []byte // of what goes out
+}
+
+// Open opens an end of the lane that both ends know by an id. receive is called with
+// what comes, by one goroutine for all lanes of the connection, and must not block. It
+// may keep the data. The error wraps ErrNone where the connection has
+// no datagrams.
+func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, error) {
+	l := &Lane{
+		key:  uint64(id)*numRoles + uint64(1-role),
+		head: binary.AppendUvarint(nil, uint64(id)*numRoles+uint64(role)),
+	}
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	p := ports.of[c]
+	if p == nil {
+		s := sessionOf(c)
+		if s == nil {
+			return nil, ErrNone
+		}
+		p = &port{conn: c, session: s, lanes: make(map[uint64]func([]byte))}
+		var ctx context.Context
+		ctx, p.stop = context.WithCancel(context.Background())
+		ports.of[c] = p
+		go p.receive(ctx)
+	}
+	if _, taken := p.lanes[l.key]; taken {
+		return nil, fmt.Errorf("the connection has a lane %d already", id)
+	}
+	l.port, p.lanes[l.key] = p, receive
+	return l, nil
+}
+
+// Send sends at most MaxSize bytes, of which it keeps a copy. It waits while the
+// connection cannot take more. The error is that of the connection: what is lost on
+// the way is none.
+func (l *Lane) Send(data []byte) error {
+	if len(data) > MaxSize {
+		return fmt.Errorf("a datagram of %d bytes; at most %d may be", len(data), MaxSize)
+	}
+	return l.port.session.SendDatagram(append(append(make([]byte, 0, len(l.head)+len(data)), l.head...), data...))
+}
+
+// Close closes this end. A call of receive that is under way may outlast it. It may be
+// called again.
+func (l *Lane) Close() {
+	ports.mu.Lock()
+	defer ports.mu.Unlock()
+	p := l.port
+	delete(p.lanes, l.key)
+	if len(p.lanes) == 0 {
+		p.end()
+	}
+}
+
+// ports are the connections that have lanes: whoever receives the datagrams of one has
+// to be the only one, whichever parts of the program use them.
+var ports = struct {
+	mu sync.Mutex
+	of map[network.Conn]*port
+}{of: make(map[network.Conn]*port)}
+
+// port is a connection that has lanes.
+type port struct {
+	conn    network.Conn
+	session session
+	stop    context.CancelFunc
+	lanes   map[uint64]func([]byte) // by number; guarded by ports.mu
+}
+
+// end is called with ports.mu held.
+func (p *port) end() {
+	p.stop()
+	if ports.of[p.conn] == p {
+		delete(ports.of, p.conn)
+	}
+}
+
+// receive hands out what comes until the connection or the last lane ends. What comes
+// for no lane is on its way since before one was closed, or a stranger's.
+func (p *port) receive(ctx context.Context) {
+	for {
+		data, err := p.session.ReceiveDatagram(ctx)
+		if err != nil {
+			ports.mu.Lock()
+			p.end()
+			ports.mu.Unlock()
+			return
+		}
+		key, n := binary.Uvarint(data)
+		if n <= 0 {
+			continue
+		}
+		ports.mu.Lock()
+		receive := p.lanes[key]
+		ports.mu.Unlock()
+		if receive != nil {
+			receive(data[n:])
+		}
+	}
+}

@@ -1,0 +1,259 @@
+package world
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/tombolo-net/tombolo/core/datagram"
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// A peer whose connection has datagrams is told there of what changes, and its inputs
+// come there, too: see package wire.
+
+// repeats is in how many ticks after a change an entity's record, or the number of an
+// input, is told in datagrams, so that the loss of one is made good by the next.
+const repeats = 3
+
+// inputsAhead bounds the inputs that were taken from datagrams and have not come on the
+// stream yet, which is where their rate is limited.
+const inputsAhead = 64
+
+// early is what a visitor's datagrams have brought before its stream.
+type early struct {
+	newest map[uint32]uint32 // the number of the last input that was taken, by seat; nil without datagrams
+	ahead  int
+}
+
+// isNew says whether a message of the stream has not come in a datagram before.
+func (e *early) isNew(kind wire.Kind, body []byte) bool {
+	if e.newest == nil || kind != wire.KindInput {
+		return true
+	}
+	in, err := wire.DecodeInput(body)
+	if last, seated := e.newest[in.Seat]; err != nil || !seated || in.Seq > last {
+		return true
+	}
+	e.ahead = max(e.ahead-1, 0)
+	return false
+}
+
+// note takes in a message of the stream that is new.
+func (e *early) note(kind wire.Kind, body []byte) {
+	if e.newest == nil {
+		return
+	}
+	switch kind {
+	case wire.KindInput:
+		if in, err := wire.DecodeInput(body); err == nil {
+			if _, seated := e.newest[in.Seat]; seated {
+				e.newest[in.Seat] = in.Seq
+			}
+		}
+	case wire.KindJoin:
+		if j, err := wire.DecodeJoin(body); err == nil && len(e.newest) < maxEarly {
+			e.newest[j.Seat] = 0
+		}
+	case wire.KindLeave:
+		if l, err := wire.DecodeLeave(body); err == nil {
+			delete(e.newest, l.Seat)
+		}
+	}
+}
+
+// maxEarly bounds the seats of a peer whose inputs may come in datagrams.
+const maxEarly = 4096
+
+// openLane begins to use the visitor's datagrams.
+func (v *visitor) openLane(id uint32) {
+	s, ok := v.stream.(interface{ Conn() network.Conn })
+	if !ok || s.Conn() == nil || v.loose.lane.Load() != nil {
+		return
+	}
+	v.mu.Lock()
+	v.early.newest = make(map[uint32]uint32)
+	v.mu.Unlock()
+	lane, err := datagram.Open(s.Conn(), id, datagram.Opened, v.takeDatagram)
+	if err != nil {
+		v.room.opts.Logger.Warn("a player's peer asks for datagrams that it cannot have", "room", v.room.opts.Name, "peer", v.peer, "err", err)
+		return
+	}
+	v.loose.send = make(chan struct{}, 1)
+	v.loose.running.Go(func() { v.loose.sendOut(lane, v.ended) })
+	v.loose.lane.Store(lane)
+}
+
+// takeDatagram takes the inputs that follow on those that were taken. What does not will
+// come on the stream.
+func (v *visitor) takeDatagram(data []byte) {
+	for kind, body := range wire.Split(data) {
+		in, err := wire.DecodeInput(body)
+		if kind != wire.KindInput || err != nil {
+			return
+		}
+		v.mu.Lock()
+		last, seated := v.early.newest[in.Seat]
+		if !seated || in.Seq != last+1 || len(in.Data) > v.room.opts.InputSize ||
+			v.early.ahead == inputsAhead || len(v.queue.bytes)+len(body) > maxQueue {
+			v.mu.Unlock()
+			continue
+		}
+		v.early.newest[in.Seat] = in.Seq
+		v.early.ahead++
+		v.enqueue(kind, body)
+	}
+}
+
+// looseOut is what a visitor is told in datagrams. The tick fills out, and hands it to the
+// sender; while sending is set, it passes the visitor over.
+type looseOut struct {
+	lane    atomic.Pointer[datagram.Lane] // nil without datagrams
+	running sync.WaitGroup
+	sending atomic.Bool
+	send    chan struct{}
+
+	out, taken pack
+	sections   []byte
+}
+
+// pack is datagrams, one after the other.
+type pack struct {
+	bytes []byte
+	ends  []int
+}
+
+func (l *looseOut) sendOut(lane *datagram.Lane, ended <-chan struct{}) {
+	defer lane.Close()
+	for {
+		select {
+		case <-l.send:
+		case <-ended:
+			return
+		}
+		from := 0
+		for _, to := range l.taken.ends {
+			if err := lane.Send(l.taken.bytes[from:to]); err != nil {
+				break // the stream ends as well, or carries what is left
+			}
+			from = to
+		}
+		l.sending.Store(false)
+	}
+}
+
+// close waits for the sender, which ends with the visitor.
+func (l *looseOut) close() { l.running.Wait() }
+
+// flush hands out over to the sender, and returns how many bytes there are.
+func (l *looseOut) flush(tick uint32) int {
+	l.cut(tick)
+	size := len(l.out.bytes)
+	if size > 0 {
+		l.taken, l.out = l.out, pack{l.taken.bytes[:0], l.taken.ends[:0]}
+		l.sending.Store(true)
+		l.send <- struct{}{}
+	}
+	return size
+}
+
+// cut ends the datagram that is being filled.
+func (l *looseOut) cut(tick uint32) {
+	if len(l.sections) > 0 {
+		l.out.bytes = wire.AppendTick(l.out.bytes, tick, l.sections)
+		l.out.ends = append(l.out.ends, len(l.out.bytes))
+		l.sections = l.sections[:0]
+	}
+}
+
+// looseHeads bounds what a datagram holds besides records: the head of the tick, and
+// that of one section. looseHead is what there is with each record.
+const (
+	looseHeads = 40
+	looseHead  = 7
+)
+
+// add puts a section into datagrams, as many as it takes.
+func (l *looseOut) add(tick uint32, s *wire.Section) {
+	entered, size := s.Entered, 0
+	for from, to := 0, 0; ; to++ {
+		if to < len(entered) {
+			n := looseHead + len(entered[to].Data)
+			if looseHeads+len(l.sections)+size+n <= datagram.MaxSize {
+				size += n
+				continue
+			}
+		}
+		if s.Entered = entered[from:to]; !s.Empty() {
+			l.sections = wire.AppendSection(l.sections, s)
+		}
+		if to == len(entered) {
+			s.Entered = entered
+			return
+		}
+		l.cut(tick)
+		s.Applied = false // it was told
+		from, size = to, looseHead+len(entered[to].Data)
+	}
+}
+
+// frameLoose makes the datagrams of a visitor for this tick.
+func (r *Room) frameLoose(v *visitor) {
+	l := &v.loose
+	if l.sending.Load() {
+		r.phases.busy++
+		return
+	}
+	f := &r.framer
+	s := &f.section
+	s.Reset, s.Left, s.Updates, s.Notes = false, s.Left[:0], s.Updates[:0], nil
+	for _, p := range v.players {
+		s.Seat, s.Seq, s.Waited = p.number, p.seq, uint32(p.waited/1e6)
+		s.Applied = p.seq > 0 && r.world.tick-p.took < repeats
+		f.recent(&p.sight)
+		if !s.Empty() {
+			l.add(r.world.tick, s)
+		}
+	}
+	if n := l.flush(r.world.tick); n > 0 {
+		v.told = r.world.tick
+		r.phases.bytes += uint64(n)
+		r.phases.frames++
+	}
+}
+
+// recent puts the records of what has changed lately into f.section. Of more than the
+// budget holds it takes every second, or third, another one in each tick.
+func (f *framer) recent(s *sight) {
+	f.section.Entered = f.section.Entered[:0]
+	of, tick := f.records.w.of, f.records.w.tick
+	size := 0
+	for i := range s.list {
+		e := &s.list[i]
+		st := &of[e.id]
+		if !e.known || e.gone || !st.alive || st.gen != e.gen || tick-st.changed >= repeats || f.rests(e) {
+			continue
+		}
+		data := f.records.at(f.records.wholeOf(e.id))
+		size += len(data) + looseHead
+		f.section.Entered = append(f.section.Entered, wire.Entered{ID: uint32(e.id), Data: data})
+	}
+	if size > f.budget {
+		f.thin(s, uint32(size/f.budget+1))
+	}
+	f.stats.updates += uint64(len(f.section.Entered))
+}
+
+// thin leaves one record in so many, and that of the entity which the player follows.
+func (f *framer) thin(s *sight, of uint32) {
+	kept := f.section.Entered[:0]
+	for i, e := range f.section.Entered {
+		if (uint32(i)+f.records.w.tick)%of == 0 || s.follows && Entity(e.ID) == s.follow {
+			kept = append(kept, e)
+		} else {
+			f.stats.held++
+		}
+	}
+	f.section.Entered = kept
+}
