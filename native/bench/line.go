@@ -141,11 +141,11 @@ func (n *longLine) packets(u *net.UDPConn) {
 					if err != nil {
 						return
 					}
-					n.post(back, b[:m])
+					post(back, b[:m], time.Now().Add(n.delay))
 				}
 			}()
 		}
-		n.post(to, b[:m])
+		post(to, b[:m], time.Now().Add(n.delay))
 	}
 }
 
@@ -168,9 +168,10 @@ func (n *longLine) late(w io.Writer) chan piece {
 	return pieces
 }
 
-func (n *longLine) post(to chan piece, packet []byte) {
+// post sends a copy of a packet on its way, or drops it where too many are on it.
+func post(to chan piece, packet []byte, due time.Time) {
 	select {
-	case to <- piece{append([]byte(nil), packet...), time.Now().Add(n.delay)}:
+	case to <- piece{append([]byte(nil), packet...), due}:
 	default:
 	}
 }
