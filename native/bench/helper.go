@@ -36,16 +36,22 @@ import (
 //	bench tunnel <kind> <transport> relay
 //	bench tunnel line <round trip> <target>
 //	bench tunnel room <players> <radius>
+//	bench tunnel lossy check | <contender> <percent> <seed>
+//	bench tunnel lossy-room <transport>
 //	bench tunnel service
 //
 // kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
 // over TCP) or circuit-quic. It prints one line when
-// it is ready, its address, and ends when its standard input does. The last is the measured service itself.
+// it is ready, its address, and ends when its standard input does; lossy alone prints what
+// it measured, and ends. The last is the measured service itself.
 const helperWord = "tunnel"
 
 const benchProtocol = "/x/bench"
 
 func helper(args []string) int {
+	if len(args) > 0 && args[0] == "lossy" {
+		return lossyHelper(args[1:])
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	address, stop, err := helperStart(ctx, args)
@@ -65,6 +71,9 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	}
 	if len(args) == 3 && args[0] == "room" {
 		return serveRoom(ctx, args[1], args[2])
+	}
+	if len(args) == 2 && args[0] == "lossy-room" {
+		return serveLossyRoom(ctx, args[1])
 	}
 	if len(args) == 3 && args[0] == "line" {
 		trip, err := time.ParseDuration(args[1])

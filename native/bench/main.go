@@ -47,6 +47,9 @@ var areas = []area{
 	{"rooms-1in100/1000", "a room at 20 Hz of 1,000 players, each of whom sees one in 100", roomOf(roomPlan{1000, 1000, 100})},
 	{"rooms-1in10/800", "of 800 players, each of whom sees one in 10", roomOf(roomPlan{800, 800, 10})},
 	{"rooms-1in100/5000", "of 5,000 players behind 200 connections", roomOf(roomPlan{5000, 200, 100})},
+	{"rooms-lossy/0pc", "of 20 players over a line of 40 ms, with a stream over QUIC and over TCP", roomLosing(0)},
+	{"rooms-lossy/1pc", "over one that loses 1 % of the packets", roomLosing(1)},
+	{"rooms-lossy/5pc", "over one that loses 5 %", roomLosing(5)},
 	{"far-tcp", "a transfer to a peer that is 20, 100 and 300 ms away", farOver("tcp")},
 	{"far-quic", "the same over QUIC", farOver("quic")},
 	{"far-circuit", "the same through a relay halfway", farOver("circuit")},
@@ -82,6 +85,7 @@ func main() {
 		fanoutContenders = slices.DeleteFunc(fanoutContenders, func(c fanoutContender) bool { return !strings.Contains(*only, c.name) })
 		pacedContenders = slices.DeleteFunc(pacedContenders, func(c linkContender) bool { return !strings.Contains(*only, c.name) })
 		streamContenders = slices.DeleteFunc(streamContenders, func(c streamContender) bool { return !strings.Contains(*only, c.name) })
+		lossyContenders = slices.DeleteFunc(lossyContenders, func(c lossyContender) bool { return !strings.Contains(*only, c.name) })
 		saturatingContenders = slices.DeleteFunc(saturatingContenders, func(c saturating) bool { return !strings.Contains(*only, c.name) })
 	}
 	os.Exit(run(*rounds, *profile))

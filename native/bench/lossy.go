@@ -1,0 +1,226 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tombolo-net/tombolo/core/world"
+	"github.com/tombolo-net/tombolo/core/world/demo"
+	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+const (
+	lossyPlayers = 20 // each behind a connection of its own
+	lossyBuoys   = 40 // everybody sees all of them, and all boats
+	lossyTrip    = 40 * time.Millisecond
+	lossySettle  = 2 * time.Second
+	lossyTime    = 15 * time.Second
+	lossyLimit   = 2 * time.Minute // for one round of one contender
+
+	// lossyStall is a gap between two frames that is seen: an entity is drawn two
+	// ticks behind the room, which hides one of up to three ticks.
+	lossyStall = (1 + seat.Behind) * time.Second / world.DefaultHz
+)
+
+// lossyContender is a way to play in a room.
+type lossyContender struct {
+	name      string
+	transport string       // tcp or quic
+	options   seat.Options // of each seat
+}
+
+// lossyContenders are measured; the ratio is of the second to the first.
+var lossyContenders = []lossyContender{
+	{name: "stream", transport: "quic"},
+	{name: "tcp", transport: "tcp"},
+}
+
+func findLossyContender(name string) (lossyContender, error) {
+	i := slices.IndexFunc(lossyContenders, func(c lossyContender) bool { return c.name == name })
+	if i < 0 {
+		return lossyContender{}, fmt.Errorf("there is no contender %q", name)
+	}
+	return lossyContenders[i], nil
+}
+
+// lossyMeasure is what the players of one round saw.
+type lossyMeasure struct {
+	SeenMedian, SeenP99 float64 // ms, from an input until its player was told that the game took it
+	GapP99              float64 // ms, between two frames that a player took
+	Stalls              float64 // gaps over lossyStall, a player and minute
+	Down                float64 // bytes a player and second on the line to the players, with all headers and what was lost
+}
+
+// roomLosing measures what players see over a line that loses so many percent of the
+// packets of each direction.
+func roomLosing(percent int) func(rounds int) ([]*figure, error) {
+	return func(rounds int) ([]*figure, error) {
+		area := fmt.Sprintf("rooms-lossy/%dpc", percent)
+		ctx := context.Background()
+		if _, err := runLossy(ctx, "check"); err != nil {
+			fmt.Fprintf(os.Stderr, "bench: %s: %v: it needs network namespaces and /dev/net/tun: %v\n", area, errSkipped, err)
+			return nil, nil
+		}
+		var names []string
+		for _, c := range lossyContenders {
+			names = append(names, c.name)
+		}
+		f := func(name, unit string) *figure { return newFigure(area+"/"+name, unit, names...) }
+		median, p99 := f("input-to-seen-p50", "ms"), f("input-to-seen-p99", "ms")
+		gap, stalls, down := f("frame-gap-p99", "ms"), f("stalls-player-minute", "1/min"), f("bytes-player-second", "B/s")
+		figures := []*figure{median, p99, gap, stalls, down}
+		for round := range rounds {
+			for i := range names {
+				name := names[(i+round)%len(names)]
+				var m lossyMeasure
+				out, err := runLossy(ctx, name, strconv.Itoa(percent), strconv.Itoa(round))
+				if err == nil {
+					err = json.Unmarshal(out, &m)
+				}
+				if err != nil {
+					return figures, fmt.Errorf("%s: %w", name, err)
+				}
+				median.add(name, m.SeenMedian)
+				p99.add(name, m.SeenP99)
+				gap.add(name, m.GapP99)
+				stalls.add(name, m.Stalls)
+				down.add(name, m.Down)
+			}
+		}
+		return figures, nil
+	}
+}
+
+// runLossy runs this program again in a network of its own (see lossyHelper), and
+// returns what it prints. All that it makes ends with it, and it ends with this one.
+func runLossy(ctx context.Context, args ...string) ([]byte, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lossyLimit)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, append([]string{helperWord, "lossy"}, args...)...)
+	isolate(cmd)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%w %s", errors.Join(err, ctx.Err()), strings.TrimSpace(said.String()))
+	}
+	return out, nil
+}
+
+// lossyHelper is the process that has the line and the players, in a network of its
+// own. It starts the room in another one.
+func lossyHelper(args []string) int {
+	m, err := func() (m lossyMeasure, err error) {
+		switch {
+		case len(args) == 1 && args[0] == "check":
+			_, end, err := openLossyLine(0, 0, func() error { return nil })
+			if err == nil {
+				end()
+			}
+			return m, err
+		case len(args) != 3:
+			return m, errors.New("usage: bench tunnel lossy check | contender percent seed")
+		}
+		c, err := findLossyContender(args[0])
+		var percent float64
+		if err == nil {
+			percent, err = strconv.ParseFloat(args[1], 64)
+		}
+		var seed uint64
+		if err == nil {
+			seed, err = strconv.ParseUint(args[2], 10, 64)
+		}
+		if err != nil {
+			return m, err
+		}
+		return c.measure(percent/100, seed)
+	}()
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(m)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// measure is one round. The line loses nothing until all players sit.
+func (c lossyContender) measure(loss float64, seed uint64) (m lossyMeasure, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lossyLimit)
+	defer cancel()
+	var room *process
+	var addr string
+	line, end, err := openLossyLine(lossyTrip/2, seed, func() (err error) {
+		room, addr, err = startHelper(ctx, "lossy-room", c.transport)
+		return err
+	})
+	if err != nil {
+		return m, err
+	}
+	defer end()
+	defer room.stop()
+	all, err := embark(ctx, addr, c)
+	defer all.close()
+	if err != nil {
+		return m, err
+	}
+	line.lose(loss)
+	play, endPlay := context.WithCancel(ctx)
+	defer endPlay()
+	played := make(chan error, 1)
+	go func() { played <- all.play(play) }()
+	var down uint64
+	for _, wait := range []time.Duration{lossySettle, lossyTime} {
+		select {
+		case err := <-played:
+			return m, fmt.Errorf("a player ended: %w", err)
+		case <-time.After(wait):
+		}
+		if wait == lossySettle {
+			down = line.down.Load()
+			all.report()
+		}
+	}
+	m = all.report().measure()
+	m.Down = float64(line.down.Load()-down) / lossyPlayers / lossyTime.Seconds()
+	endPlay()
+	return m, <-played
+}
+
+// serveLossyRoom holds a room at the far end of the line, and says where it is.
+func serveLossyRoom(ctx context.Context, transport string) (string, func(), error) {
+	listen := stack.ListenOn(lossyFar, 0, -1)[:1]
+	if transport == "quic" {
+		listen = stack.ListenOn(lossyFar, -1, 0)[:1]
+	}
+	n, err := native.New(ctx, native.Options{Listen: listen, NoMDNS: true, NoPortMapping: true})
+	if err != nil {
+		return "", nil, err
+	}
+	rooms, err := world.New(n)
+	if err == nil {
+		_, err = rooms.Host(&demo.Harbour{Buoys: lossyBuoys, Seed: 1}, world.Options{
+			Name: roomName, Version: demo.Version, Players: lossyPlayers,
+		})
+	}
+	if err != nil {
+		return "", nil, errors.Join(err, n.Close())
+	}
+	return n.Addrs()[0].String(), func() { _ = rooms.Close(); _ = n.Close() }, nil
+}

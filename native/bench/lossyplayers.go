@@ -1,0 +1,211 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/world/demo"
+	"github.com/tombolo-net/tombolo/core/world/seat"
+)
+
+// players are those of a room over a lossy line, each with a host of its own. Other
+// than demo.Bots, it counts every input, and what is between frames: after a stall, the
+// room takes several inputs at once, and the first has waited longest.
+type players []*player
+
+// player is one player. Its visit's reader calls tick.
+type player struct {
+	host  host.Host
+	visit *seat.Visit
+	seat  *seat.Seat
+
+	mu      sync.Mutex
+	sent    [1024]time.Time // of the inputs, by number
+	applied uint32          // the last that the game took
+	frame   time.Time       // when the last one came
+	saw     lossyReport
+}
+
+// lossyReport is each input's time until its player was told that it was taken, and
+// each gap between two frames.
+type lossyReport struct{ seen, gaps []time.Duration }
+
+// embark connects the players to the room and seats them. What it made is to be closed
+// after an error, too.
+func embark(ctx context.Context, addr string, c lossyContender) (players, error) {
+	info, err := core.ParsePeer(addr)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	all := make(players, lossyPlayers)
+	errs := make([]error, len(all))
+	var boarding sync.WaitGroup
+	for i := range all {
+		all[i] = new(player)
+		boarding.Go(func() { errs[i] = all[i].board(ctx, info, c) })
+	}
+	boarding.Wait()
+	return all, errors.Join(errs...)
+}
+
+func (p *player) board(ctx context.Context, room peer.AddrInfo, c lossyContender) (err error) {
+	transport := libp2p.Transport(tcp.NewTCPTransport)
+	if c.transport == "quic" {
+		transport = libp2p.Transport(quic.NewTransport)
+	}
+	p.host, err = libp2p.New(libp2p.NoListenAddrs, transport, libp2p.DisableRelay())
+	if err != nil {
+		return err
+	}
+	if err := p.host.Connect(ctx, room); err != nil {
+		return err
+	}
+	opts := c.options
+	opts.Host, opts.Version, opts.Each = room.ID, demo.Version, p.tick
+	if p.visit, err = seat.Connect(ctx, opener{p.host}, roomName, opts); err != nil {
+		return err
+	}
+	p.seat, err = p.visit.Sit(ctx, 0, opts)
+	return err
+}
+
+// opener is a host as seats take it.
+type opener struct{ host.Host }
+
+func (o opener) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+	return o.NewStream(ctx, p, proto)
+}
+
+func (all players) close() {
+	var closing sync.WaitGroup
+	for _, p := range all {
+		closing.Go(func() {
+			if p.visit != nil {
+				_ = p.visit.Close()
+			}
+			if p.host != nil {
+				_ = p.host.Close()
+			}
+		})
+	}
+	closing.Wait()
+}
+
+// play has each player send its inputs until ctx ends. Theirs are spread evenly over the
+// tick, for the wait for it is a part of what is measured. It returns the first error of a
+// seat that has ended.
+func (all players) play(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	const period = time.Second / roomInputs
+	var playing sync.WaitGroup
+	for i, p := range all {
+		playing.Go(func() {
+			if err := p.play(ctx, period, period*time.Duration(i)/time.Duration(len(all))); err != nil {
+				cancel(fmt.Errorf("player %d: %w", i, err))
+			}
+		})
+	}
+	playing.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (p *player) play(ctx context.Context, period, phase time.Duration) error {
+	time.Sleep(phase)
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	var input []byte
+	for n := 0; ; n++ {
+		select {
+		case <-ticker.C:
+		case <-p.seat.Done():
+			return p.seat.Err()
+		case <-ctx.Done():
+			return nil
+		}
+		if n%roomInputs == 0 {
+			input = demo.AppendInput(input[:0], int8(rand.IntN(9)-4), int8(rand.IntN(9)-4))
+		}
+		if err := p.send(input); err != nil {
+			return err
+		}
+	}
+}
+
+// send is one input. One that cannot be sent now is not sent later, as in a game.
+func (p *player) send(input []byte) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := time.Now()
+	number, err := p.seat.Input(input)
+	if errors.Is(err, seat.ErrAway) || errors.Is(err, seat.ErrBehind) {
+		return nil
+	}
+	p.sent[number%uint32(len(p.sent))] = at
+	return err
+}
+
+func (p *player) tick(t *seat.Tick) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if !p.frame.IsZero() {
+		p.saw.gaps = append(p.saw.gaps, now.Sub(p.frame))
+	}
+	p.frame = now
+	for ; p.applied < t.Applied; p.applied++ {
+		p.saw.seen = append(p.saw.seen, now.Sub(p.sent[(p.applied+1)%uint32(len(p.sent))]))
+	}
+}
+
+// report tells what the players saw since the last call.
+func (all players) report() (r lossyReport) {
+	for _, p := range all {
+		p.mu.Lock()
+		r.seen, r.gaps = append(r.seen, p.saw.seen...), append(r.gaps, p.saw.gaps...)
+		p.saw = lossyReport{}
+		p.mu.Unlock()
+	}
+	return r
+}
+
+// measure is what they saw in lossyTime.
+func (r lossyReport) measure() (m lossyMeasure) {
+	m.SeenMedian, m.SeenP99 = quantile(r.seen, 0.5), quantile(r.seen, 0.99)
+	m.GapP99 = quantile(r.gaps, 0.99)
+	for _, g := range r.gaps {
+		if g > lossyStall {
+			m.Stalls++
+		}
+	}
+	m.Stalls /= lossyPlayers * lossyTime.Minutes()
+	return m
+}
+
+// quantile is in ms; of nothing, it is zero. It sorts what it is given.
+func quantile(d []time.Duration, q float64) float64 {
+	if len(d) == 0 {
+		return 0
+	}
+	slices.Sort(d)
+	return float64(d[int(q*float64(len(d)-1))]) / 1e6
+}
