@@ -19,15 +19,16 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// MaxSize bounds what one datagram carries, in bytes. It fits into what every path
-// of the internet has to carry, with all headers.
+// MaxSize bounds what one datagram carries, in bytes. It fits into what every path of
+// QUIC has to carry, with all headers.
 const MaxSize = 1100
 
 // ErrNone is returned for a connection that has no datagrams.
 var ErrNone = errors.New("the connection has no datagrams")
 
-// session is the connection below: a *quic.Conn or a WebTransport session.
-type session interface {
+// session is the connection below: a *quic.Conn or a WebTransport session. It has no
+// type of its own, so that a connection's As can give one without this package.
+type session = interface {
 	SendDatagram(data []byte) error
 	ReceiveDatagram(ctx context.Context) ([]byte, error)
 }

@@ -2,8 +2,7 @@ package datagram
 
 import "github.com/libp2p/go-libp2p/core/network"
 
-// sessionOf is what carries the datagrams of a connection, or nil. The WebTransport of a
-// page is no package that this one may import: it fits the interface.
+// sessionOf is what carries the datagrams of a connection, or nil.
 func sessionOf(c network.Conn) session {
 	var s session
 	if c.As(&s) {

@@ -29,6 +29,7 @@ type conn struct {
 
 	aborts  sync.WaitGroup // resets of streams that have not settled
 	touched *stream        // see unwrap
+	grams   datagrams
 
 	mu      sync.Mutex
 	streams map[*stream]struct{}
@@ -47,6 +48,7 @@ func newConn(t *Transport, session js.Value, to target, scope network.ConnManage
 		closed:    make(chan struct{}),
 		streams:   make(map[*stream]struct{}),
 	}
+	c.grams.conn = c
 	var onClose, onFailure js.Func
 	over := func(err error) any {
 		jsio.Release(onClose)
@@ -221,10 +223,21 @@ func (c *conn) RemoteMultiaddr() ma.Multiaddr  { return c.target.addr }
 func (c *conn) Scope() network.ConnScope       { return c.scope }
 func (c *conn) Transport() transport.Transport { return c.transport }
 
-// As finds the connection of this transport under those of a host; see Detach.
+// As finds the connection of this transport under those of a host, see Detach, and its
+// datagrams.
 func (c *conn) As(into any) bool {
-	if p, ok := into.(**conn); ok {
-		*p = c
+	switch into := into.(type) {
+	case **conn:
+		*into = c
+		return true
+	case *interface {
+		SendDatagram(data []byte) error
+		ReceiveDatagram(ctx context.Context) ([]byte, error)
+	}:
+		if c.grams.open() != nil {
+			return false
+		}
+		*into = &c.grams
 		return true
 	}
 	return false

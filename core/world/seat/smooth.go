@@ -70,9 +70,11 @@ func NewPath[T any](between func(a, b T, share float64) T) *Path[T] {
 	return &Path[T]{between: between}
 }
 
-// Add says where the entity is in a tick.
+// Add says where the entity is in a tick; the last word on a tick counts.
 func (p *Path[T]) Add(tick uint32, at T) {
-	if n := len(p.points); n > 0 && tick <= p.points[n-1].tick {
+	if n := len(p.points); n > 0 && tick == p.points[n-1].tick {
+		p.points = p.points[:n-1]
+	} else if n > 0 && tick < p.points[n-1].tick {
 		p.points = p.points[:0] // the room began anew
 	}
 	if len(p.points) == pathPoints {

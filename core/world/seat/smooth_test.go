@@ -38,8 +38,11 @@ func TestAPathIsDrawnBetweenItsTicks(t *testing.T) {
 		require.True(t, ok)
 		require.InDelta(t, want, got, 1e-9, "at %v", at)
 	}
+	p.Add(18, 190)
+	got, _ := p.At(17)
+	require.InDelta(t, 175, got, 1e-9, "the last word on a tick counts")
 	p.Add(3, 1)
-	got, _ := p.At(3)
+	got, _ = p.At(3)
 	require.InDelta(t, 1, got, 0, "after the room began anew")
 }
 

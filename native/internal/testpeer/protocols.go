@@ -7,6 +7,8 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core/datagram"
 )
 
 // bufferSize is how much one stream reads or writes at a time: more than any transport's frame.
@@ -23,6 +25,7 @@ func (p *testPeer) serveProtocols() {
 		"/test/wait/1":        p.serveWait,
 		"/test/observe/1":     p.serveObserve,
 		"/test/reset/1":       serveReset,
+		"/test/datagrams/1":   serveDatagrams,
 	} {
 		p.host.SetStreamHandler(id, func(s network.Stream) {
 			p.handlers.Add(1)
@@ -39,6 +42,36 @@ func (p *testPeer) serveProtocols() {
 func serveEcho(s network.Stream) error {
 	_, err := copyAll(s, s)
 	return err
+}
+
+// serveDatagrams echoes what comes on lane 7, until the stream ends.
+func serveDatagrams(s network.Stream) error {
+	came := make(chan []byte, 16)
+	lane, err := datagram.Open(s.Conn(), 7, datagram.Opened, func(data []byte) {
+		select {
+		case came <- data:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	defer lane.Close()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(io.Discard, s)
+		ended <- err
+	}()
+	for {
+		select {
+		case data := <-came:
+			if err := lane.Send(data); err != nil {
+				return err
+			}
+		case err := <-ended:
+			return err
+		}
+	}
 }
 
 func serveSink(s network.Stream) error {

@@ -43,9 +43,11 @@ export class Path<T> {
     this.#between = between
   }
 
+  /** Says where the entity is in a tick; the last word on a tick counts. */
   add(tick: number, at: T): void {
     const last = this.#points.at(-1)
-    if (last !== undefined && tick <= last.tick) this.#points.length = 0 // the room began anew
+    if (last?.tick === tick) this.#points.pop()
+    else if (last !== undefined && tick < last.tick) this.#points.length = 0 // the room began anew
     if (this.#points.length === POINTS) this.#points.shift()
     this.#points.push({ tick, at })
   }
