@@ -28,9 +28,9 @@ const (
 	lossyTime    = 15 * time.Second
 	lossyLimit   = 2 * time.Minute // for one round of one contender
 
-	// lossyStall is a gap between two frames that is seen: an entity is drawn two
-	// ticks behind the room, which hides one of up to three ticks.
-	lossyStall = (1 + seat.Behind) * time.Second / world.DefaultHz
+	// lossyStall is a gap between two frames that is counted. What is drawn two ticks
+	// behind the room stands still in one of over two ticks; a longer one is noticed.
+	lossyStall = (1 + seat.Behind) * tickTime
 )
 
 // lossyContender is a way to play in a room.
@@ -59,6 +59,8 @@ func findLossyContender(name string) (lossyContender, error) {
 type lossyMeasure struct {
 	SeenMedian, SeenP99 float64 // ms, from an input until its player was told that the game took it
 	GapP99              float64 // ms, between two frames that a player took
+	AgeP99              float64 // ms, over time: how long ago the tick began that a player had last heard of
+	Frozen              float64 // ms a player and minute in which what is drawn two ticks behind the room stood still
 	Stalls              float64 // gaps over lossyStall, a player and minute
 	Down                float64 // bytes a player and second on the line to the players, with all headers and what was lost
 }
@@ -79,8 +81,10 @@ func roomLosing(percent int) func(rounds int) ([]*figure, error) {
 		}
 		f := func(name, unit string) *figure { return newFigure(area+"/"+name, unit, names...) }
 		median, p99 := f("input-to-seen-p50", "ms"), f("input-to-seen-p99", "ms")
-		gap, stalls, down := f("frame-gap-p99", "ms"), f("stalls-player-minute", "1/min"), f("bytes-player-second", "B/s")
-		figures := []*figure{median, p99, gap, stalls, down}
+		gap, age := f("frame-gap-p99", "ms"), f("age-p99", "ms")
+		stalls, frozen := f("stalls-player-minute", "1/min"), f("frozen-player-minute", "ms/min")
+		down := f("bytes-player-second", "B/s")
+		figures := []*figure{median, p99, gap, age, stalls, frozen, down}
 		for round := range rounds {
 			for i := range names {
 				name := names[(i+round)%len(names)]
@@ -95,7 +99,9 @@ func roomLosing(percent int) func(rounds int) ([]*figure, error) {
 				median.add(name, m.SeenMedian)
 				p99.add(name, m.SeenP99)
 				gap.add(name, m.GapP99)
+				age.add(name, m.AgeP99)
 				stalls.add(name, m.Stalls)
+				frozen.add(name, m.Frozen)
 				down.add(name, m.Down)
 			}
 		}
@@ -195,10 +201,10 @@ func (c lossyContender) measure(loss float64, seed uint64) (m lossyMeasure, err 
 		}
 		if wait == lossySettle {
 			down = line.down.Load()
-			all.report()
+			all.forget()
 		}
 	}
-	m = all.report().measure()
+	m = all.report()
 	m.Down = float64(line.down.Load()-down) / lossyPlayers / lossyTime.Seconds()
 	endPlay()
 	return m, <-played

@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/demo"
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
@@ -36,13 +37,15 @@ type player struct {
 	mu      sync.Mutex
 	sent    [1024]time.Time // of the inputs, by number
 	applied uint32          // the last that the game took
-	frame   time.Time       // when the last one came
-	saw     lossyReport
+	seen    []time.Duration // of each input, until the player was told that it was taken
+	frames  []frame
 }
 
-// lossyReport is each input's time until its player was told that it was taken, and
-// each gap between two frames.
-type lossyReport struct{ seen, gaps []time.Duration }
+// frame is a tick of the room that a player was told of.
+type frame struct {
+	number uint32
+	at     time.Time
+}
 
 // embark connects the players to the room and seats them. What it made is to be closed
 // after an error, too.
@@ -168,37 +171,72 @@ func (p *player) tick(t *seat.Tick) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if !p.frame.IsZero() {
-		p.saw.gaps = append(p.saw.gaps, now.Sub(p.frame))
-	}
-	p.frame = now
+	p.frames = append(p.frames, frame{t.Number, now})
 	for ; p.applied < t.Applied; p.applied++ {
-		p.saw.seen = append(p.saw.seen, now.Sub(p.sent[(p.applied+1)%uint32(len(p.sent))]))
+		p.seen = append(p.seen, now.Sub(p.sent[(p.applied+1)%uint32(len(p.sent))]))
 	}
 }
 
-// report tells what the players saw since the last call.
-func (all players) report() (r lossyReport) {
+// forget has the next report begin now.
+func (all players) forget() {
 	for _, p := range all {
 		p.mu.Lock()
-		r.seen, r.gaps = append(r.seen, p.saw.seen...), append(r.gaps, p.saw.gaps...)
-		p.saw = lossyReport{}
+		p.seen, p.frames = nil, nil
 		p.mu.Unlock()
 	}
-	return r
 }
 
-// measure is what they saw in lossyTime.
-func (r lossyReport) measure() (m lossyMeasure) {
-	m.SeenMedian, m.SeenP99 = quantile(r.seen, 0.5), quantile(r.seen, 0.99)
-	m.GapP99 = quantile(r.gaps, 0.99)
-	for _, g := range r.gaps {
-		if g > lossyStall {
-			m.Stalls++
+// report is what the players saw since forget.
+func (all players) report() (m lossyMeasure) {
+	var seen []time.Duration
+	var frames [][]frame
+	for _, p := range all {
+		p.mu.Lock()
+		seen, frames = append(seen, p.seen...), append(frames, slices.Clone(p.frames))
+		p.mu.Unlock()
+	}
+	m.SeenMedian, m.SeenP99 = quantile(seen, 0.5), quantile(seen, 0.99)
+	m.look(frames)
+	return m
+}
+
+// tickTime is that of a tick of the room.
+const tickTime = time.Second / world.DefaultHz
+
+// look measures what the players had of the world at each moment, by the frames of
+// each.
+func (m *lossyMeasure) look(frames [][]frame) {
+	var began time.Time // tick 0, by the frame that was under way for the shortest time
+	for _, of := range frames {
+		for _, f := range of {
+			at := f.at.Add(-lossyTrip/2 - time.Duration(f.number)*tickTime)
+			if began.IsZero() || at.Before(began) {
+				began = at
+			}
 		}
 	}
-	m.Stalls /= lossyPlayers * lossyTime.Minutes()
-	return m
+	var gaps, ages []time.Duration
+	var whole, frozen time.Duration
+	for _, of := range frames {
+		for i := 1; i < len(of); i++ {
+			gap := of[i].at.Sub(of[i-1].at)
+			gaps = append(gaps, gap)
+			whole += gap
+			if gap > lossyStall {
+				m.Stalls++
+			}
+			age := of[i-1].at.Sub(began) - time.Duration(of[i-1].number)*tickTime
+			for end := age + gap; age < end; age += time.Millisecond {
+				ages = append(ages, age)
+				if age > lossyTrip/2+seat.Behind*tickTime {
+					frozen += time.Millisecond
+				}
+			}
+		}
+	}
+	m.GapP99, m.AgeP99 = quantile(gaps, 0.99), quantile(ages, 0.99)
+	m.Stalls /= whole.Minutes()
+	m.Frozen = float64(frozen) / 1e6 / whole.Minutes()
 }
 
 // quantile is in ms; of nothing, it is zero. It sorts what it is given.

@@ -27,8 +27,8 @@ func isolate(cmd *exec.Cmd) {
 func inOtherNetwork(f func() error) (leave func(), err error) {
 	entered, left := make(chan error), make(chan struct{})
 	go func() {
-		// The goroutine keeps its thread until leave, and the thread ends with it: the
-		// system kills what the thread has started when it ends (see dieWithUs).
+		// The goroutine keeps its thread until leave, for the system kills what a thread
+		// has started when that thread ends (see dieWithUs). No other goroutine gets it.
 		runtime.LockOSThread()
 		err := os.NewSyscallError("unshare the network", unix.Unshare(unix.CLONE_NEWNET))
 		if err == nil {
