@@ -28,8 +28,9 @@ const (
 	lossyTime    = 15 * time.Second
 	lossyLimit   = 2 * time.Minute // for one round of one contender
 
-	// lossyStall is a gap between two frames that is counted. What is drawn two ticks
-	// behind the room stands still in one of over two ticks; a longer one is noticed.
+	// lossyStall is how long a gap between two frames is at least that counts as a
+	// stall. What is drawn two ticks behind the room stands still after two ticks; one
+	// more, and it is noticed.
 	lossyStall = (1 + seat.Behind) * tickTime
 )
 
@@ -57,12 +58,22 @@ func findLossyContender(name string) (lossyContender, error) {
 
 // lossyMeasure is what the players of one round saw.
 type lossyMeasure struct {
-	SeenMedian, SeenP99 float64 // ms, from an input until its player was told that the game took it
-	GapP99              float64 // ms, between two frames that a player took
-	AgeP99              float64 // ms, over time: how long ago the tick began that a player had last heard of
-	Frozen              float64 // ms a player and minute in which what is drawn two ticks behind the room stood still
-	Stalls              float64 // gaps over lossyStall, a player and minute
-	Down                float64 // bytes a player and second on the line to the players, with all headers and what was lost
+	// SeenMedian and SeenP99 are from an input until its player was told that the game
+	// had taken it, in ms.
+	SeenMedian, SeenP99 float64
+	// GapP99 is between two frames that a player took, in ms.
+	GapP99 float64
+	// AgeP99 is over time: at each moment, how long ago the tick began of the newest
+	// frame that a player had, in ms.
+	AgeP99 float64
+	// Stalls are gaps over lossyStall, a player and minute.
+	Stalls float64
+	// Frozen is for how many ms of a player's minute there was no frame to draw towards,
+	// seat.Behind ticks behind the room.
+	Frozen float64
+	// Down is what was sent on the line to a player in a second, in bytes, with the
+	// headers of IP and all above it, and with what was lost.
+	Down float64
 }
 
 // roomLosing measures what players see over a line that loses so many percent of the

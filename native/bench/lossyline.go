@@ -12,18 +12,18 @@ import (
 )
 
 // lossyLine carries IP packets between two networks, and is the only way between them.
-// In each direction a packet arrives after the delay, in order, or not at all: each is
-// lost on its own. There is no limit to how much passes.
+// In each direction a packet arrives after the delay, in order, or is lost, whatever
+// becomes of the others. There is no limit to how much passes.
 //
-// Other than longLine, it takes TCP's segments one by one: TCP's own recovery is part
-// of what is measured.
+// Unlike longLine, it does not end TCP's connections: TCP sends again what was lost, and
+// that is a part of what is measured.
 type lossyLine struct {
 	delay time.Duration // of one direction
 	loss  atomic.Value  // float64, the share of the packets
 	near  *os.File      // the devices
 	far   *os.File
 
-	down    atomic.Uint64 // bytes of packets that were sent from far to near, lost ones too
+	down    atomic.Uint64 // bytes of all packets from far to near, the lost ones too
 	carries sync.WaitGroup
 }
 
@@ -33,8 +33,9 @@ var (
 	lossyFar  = netip.AddrFrom4([4]byte{10, 99, 0, 2})
 )
 
-// openLossyLine makes a line from this network to another one, in which it calls far.
-// The line loses nothing until it is told to. close ends the line and what far started.
+// openLossyLine makes a line from this network to a new one, in which it calls far. The
+// line loses nothing until lose is called. end ends the line; whoever started a program
+// in far stops it first.
 func openLossyLine(delay time.Duration, seed uint64, far func() error) (l *lossyLine, end func(), err error) {
 	l = &lossyLine{delay: delay}
 	l.loss.Store(0.0)
@@ -84,7 +85,7 @@ func (l *lossyLine) carry(to io.Writer, from io.Reader, random *rand.Rand, sent 
 			return
 		}
 		if n == 0 || b[0]>>4 != 4 {
-			continue // IPv6 looks for neighbours, of which there are none
+			continue // IPv6 looks for routers by itself
 		}
 		sent.Add(uint64(n))
 		if random.Float64() < l.loss.Load().(float64) {

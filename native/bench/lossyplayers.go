@@ -23,9 +23,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// players are those of a room over a lossy line, each with a host of its own. Other
-// than demo.Bots, it counts every input, and what is between frames: after a stall, the
-// room takes several inputs at once, and the first has waited longest.
+// players are those of a room over a lossy line, each with a host of its own. Unlike
+// demo.Bots, they count every input and keep every frame: after a stall the room takes
+// several inputs in one tick, and the first of them has waited longest.
 type players []*player
 
 // player is one player. Its visit's reader calls tick.
@@ -111,8 +111,8 @@ func (all players) close() {
 }
 
 // play has each player send its inputs until ctx ends. Theirs are spread evenly over the
-// tick, for the wait for it is a part of what is measured. It returns the first error of a
-// seat that has ended.
+// tick, because how long they wait for it is a part of what is measured. It returns the
+// first error of a seat that has ended.
 func (all players) play(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -171,7 +171,9 @@ func (p *player) tick(t *seat.Tick) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	p.frames = append(p.frames, frame{t.Number, now})
+	if n := len(p.frames); n == 0 || t.Number > p.frames[n-1].number { // an older one is not shown
+		p.frames = append(p.frames, frame{t.Number, now})
+	}
 	for ; p.applied < t.Applied; p.applied++ {
 		p.seen = append(p.seen, now.Sub(p.sent[(p.applied+1)%uint32(len(p.sent))]))
 	}
