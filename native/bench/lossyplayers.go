@@ -179,11 +179,11 @@ func (p *player) tick(t *seat.Tick) {
 	}
 }
 
-// forget has the next report begin now.
+// forget has the next report begin with the frame that each player has now.
 func (all players) forget() {
 	for _, p := range all {
 		p.mu.Lock()
-		p.seen, p.frames = nil, nil
+		p.seen, p.frames = nil, p.frames[max(len(p.frames)-1, 0):]
 		p.mu.Unlock()
 	}
 }
@@ -198,16 +198,16 @@ func (all players) report() (m lossyMeasure) {
 		p.mu.Unlock()
 	}
 	m.SeenMedian, m.SeenP99 = quantile(seen, 0.5), quantile(seen, 0.99)
-	m.look(frames)
+	m.look(frames, time.Now())
 	return m
 }
 
 // tickTime is that of a tick of the room.
 const tickTime = time.Second / world.DefaultHz
 
-// look measures what the players had of the world at each moment, by the frames of
-// each.
-func (m *lossyMeasure) look(frames [][]frame) {
+// look measures what the players had of the world at each moment up to now, by the
+// frames of each.
+func (m *lossyMeasure) look(frames [][]frame, now time.Time) {
 	var began time.Time // tick 0, by the frame that was under way for the shortest time
 	for _, of := range frames {
 		for _, f := range of {
@@ -220,15 +220,19 @@ func (m *lossyMeasure) look(frames [][]frame) {
 	var gaps, ages []time.Duration
 	var whole, frozen time.Duration
 	for _, of := range frames {
-		for i := 1; i < len(of); i++ {
-			gap := of[i].at.Sub(of[i-1].at)
+		for i, f := range of {
+			end := now // a gap that has not ended counts as far as it went
+			if i+1 < len(of) {
+				end = of[i+1].at
+			}
+			gap := end.Sub(f.at)
 			gaps = append(gaps, gap)
 			whole += gap
 			if gap > lossyStall {
 				m.Stalls++
 			}
-			age := of[i-1].at.Sub(began) - time.Duration(of[i-1].number)*tickTime
-			for end := age + gap; age < end; age += time.Millisecond {
+			age := f.at.Sub(began) - time.Duration(f.number)*tickTime
+			for most := age + gap; age < most; age += time.Millisecond {
 				ages = append(ages, age)
 				if age > lossyTrip/2+seat.Behind*tickTime {
 					frozen += time.Millisecond
