@@ -310,15 +310,33 @@ func (r *Room) now() int64 { return int64(time.Since(r.start)) }
 // run runs the ticks until the room ends.
 func (r *Room) run() {
 	defer r.finish()
-	defer func() {
-		if v := recover(); v != nil {
-			r.err = fmt.Errorf("the game of room %q panicked: %v", r.opts.Name, v)
-			r.opts.Logger.Error("a game panicked, and its room ends", "room", r.opts.Name, "panic", v, "stack", string(debug.Stack()))
+	r.err = r.guard("panicked", func() { r.game.Start(&r.world); r.ticks() })
+	if r.err == nil {
+		r.err = ErrClosed
+	}
+	if game, ok := r.game.(Ender); ok {
+		if err := r.guard("panicked at its end", func() { game.End(r.err) }); err != nil {
+			r.err = errors.Join(r.err, err)
 		}
+	}
+}
+
+// guard makes an error of a panic of the game.
+func (r *Room) guard(what string, f func()) (err error) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		cause, ok := v.(error)
+		if !ok {
+			cause = fmt.Errorf("%v", v)
+		}
+		err = fmt.Errorf("the game of room %q %s: %w", r.opts.Name, what, cause)
+		r.opts.Logger.Error("a game panicked, and its room ends", "room", r.opts.Name, "panic", v, "stack", string(debug.Stack()))
 	}()
-	r.game.Start(&r.world)
-	r.ticks()
-	r.err = ErrClosed
+	f()
+	return nil
 }
 
 // finish tells the players that the room has ended, and lets go of their streams.

@@ -109,6 +109,19 @@ func (rs *Rooms) Rooms() []*Room {
 	return list
 }
 
+// Overdue is for how long the room that is held up most has owed its tick; zero where
+// all keep their time. A watchdog may ask for it, see command.Watchdog: a program can
+// end a game that is stuck only with itself.
+func (rs *Rooms) Overdue() time.Duration {
+	var most time.Duration
+	for _, r := range rs.Rooms() {
+		if due := r.due.Load(); due > 0 { // it has begun
+			most = max(most, time.Duration(r.now()-due))
+		}
+	}
+	return most
+}
+
 // Close closes all rooms and waits for them.
 func (rs *Rooms) Close() error {
 	rs.remove()

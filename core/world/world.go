@@ -56,6 +56,11 @@ type Game interface {
 	Change(e Entity, dst []byte) []byte
 }
 
+// An Ender is a Game that is told when its room ends, such as to save its world. End is
+// called once, after all else, by the goroutine of the other calls; Room.Close waits
+// for it. why is ErrClosed, or what the game panicked with.
+type Ender interface{ End(why error) }
+
 // Reason says why a player is gone.
 type Reason = wire.Code
 

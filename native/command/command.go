@@ -17,9 +17,11 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -124,13 +126,51 @@ func CloseInTime(c io.Closer, log *slog.Logger) error {
 
 // Ready tells systemd that a service of Type=notify has started. Where it did not
 // start the program, nothing happens.
-func Ready() {
+func Ready() { notify("READY=1") }
+
+// Watchdog tells systemd that the service is well, as long as held says that nothing has
+// been held up for half of the time that the unit gives it (WatchdogSec), until ctx
+// ends. Systemd ends a service that falls silent. Without WatchdogSec, nothing happens.
+func Watchdog(ctx context.Context, held func() time.Duration) {
+	most := watchdogTime()
+	if most == 0 {
+		return
+	}
+	ticker := time.NewTicker(most / 4)
+	defer ticker.Stop()
+	for {
+		if held() < most/2 {
+			notify("WATCHDOG=1")
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// watchdogTime is after what silence systemd ends this process; zero: never. See
+// sd_watchdog_enabled(3).
+func watchdogTime() time.Duration {
+	if pid := os.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
+		return 0 // it is meant for another one
+	}
+	us, err := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+	if err != nil || us < 4 || us > math.MaxInt64/int64(time.Microsecond) {
+		return 0
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// notify is sd_notify(3).
+func notify(state string) {
 	addr := os.Getenv("NOTIFY_SOCKET")
 	if addr == "" {
 		return
 	}
 	if c, err := net.Dial("unixgram", addr); err == nil {
-		_, _ = io.WriteString(c, "READY=1")
+		_, _ = io.WriteString(c, state)
 		_ = c.Close()
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world"
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
@@ -31,6 +32,9 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 		return err
 	}
 	d.closers = append(d.closers, rooms.Close)
+	watched, unwatch := context.WithCancel(context.Background())
+	go command.Watchdog(watched, rooms.Overdue)
+	d.closers = append(d.closers, func() error { unwatch(); return nil })
 	if c.Gateway != "" {
 		url, closeGateway, err := serveGateway(d.node, string(c.Gateway), c.GatewayHost, log)
 		if err != nil {
