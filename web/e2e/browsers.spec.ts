@@ -1,12 +1,11 @@
-import type { TomboloNode } from '@tombolo/node'
-import type { BrowserTab } from './support/browser-tab.js'
+import { BrowserTab } from './support/browser-tab.js'
 import { CORE, expect, hasWebTransport, join, test } from './support/crossing.js'
+import { create, host, type Lab as Harbour, seen, sit, stats, steer } from './support/harbour.js'
 
 // What the other specs of the core do with Playwright's own pages, in the browsers that it does not drive: the page that a relay serves,
 // and the package as it is published, in a worker that ends.
 
-interface Lab extends Window {
-  node: TomboloNode
+interface Lab extends Harbour {
   workers: Worker[]
   restarts: string[]
 }
@@ -59,5 +58,38 @@ test(
     expect(await page.evaluate(() => window.node.id)).toBe(id)
     const answer = await testPeer.identify(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`)
     expect(answer.protocols, 'it is called under the id of before').toContain('/x/who')
+  },
+)
+
+test(
+  'a tab holds a room in which it sees another tab enter, move and leave',
+  CORE,
+  async ({ tab, driven, server, relay }) => {
+    const page = tab as BrowserTab
+    const hostId = await create(page, server, relay)
+    await host(page, 'quay')
+    const own = await sit(page, 'quay')
+
+    const other = new BrowserTab(await driven.newTab())
+    await create(other, server, relay)
+    const boat = await sit(other, 'quay')
+    expect(await other.evaluate(() => window.seat.host)).toBe(hostId)
+    await expect.poll(() => seen(page, boat), 'it enters').toEqual({ x: 16, y: 16 })
+    await expect.poll(() => seen(other, own)).toEqual({ x: 16, y: 16 })
+
+    await steer(page, 0, -8) // to the edge of the water, which no boat goes beyond
+    await steer(other, 0, -8)
+    await expect.poll(() => seen(page, boat), 'it moves').toEqual({ x: 16, y: 0 })
+    await expect.poll(() => seen(other, own)).toEqual({ x: 16, y: 0 })
+    await steer(other, 127, 0)
+    await expect.poll(() => seen(page, boat), 'it is out of sight').toBeUndefined()
+    expect(await stats(page)).toMatchObject({ players: 2, entities: 2 })
+    await steer(other, -127, 0)
+    await expect.poll(() => seen(page, boat), 'it comes back').toEqual({ x: 0, y: 0 })
+
+    await other.evaluate(() => window.seat.leave())
+    await expect.poll(() => seen(page, boat), 'it leaves').toBeUndefined()
+    expect(await stats(page)).toMatchObject({ players: 1, entities: 1 })
+    await other.close()
   },
 )

@@ -1,0 +1,149 @@
+import type { Page } from '@playwright/test'
+import type { Room, RoomStats, Seat, TomboloNode, View } from '@tombolo/node'
+import type { NpmServer } from './npm-server.js'
+import type { Relay } from './peers.js'
+
+// The harbour of core/world/demo, in JavaScript: a game for a tab that holds a room, and players of it.
+
+export interface Boat {
+  x: number
+  y: number
+}
+
+export interface Lab extends Window {
+  node: TomboloNode
+  room: Room
+  seat: Seat
+  view: View<Boat>
+  own: number
+  /** What the game was told, in order. */
+  told: string[]
+  resets: number
+  over: Promise<string>
+}
+declare const window: Lab
+
+/** A tab of any browser. */
+export type AnyTab = Pick<Page, 'evaluate'> & { goto(url: string): Promise<unknown> }
+
+/** Has a tab make a node, and wait for its reservation. Returns the node's id. */
+export async function create(page: AnyTab, server: NpmServer, relay: Relay): Promise<string> {
+  await page.goto(server.url)
+  return page.evaluate(async (relay) => {
+    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+    window.node = await createNode({ relays: [relay] })
+    if ((await window.node.relays()).length === 0) {
+      await new Promise((resolve) => window.node.addEventListener('relay:reserved', resolve, { once: true }))
+    }
+    return window.node.id
+  }, relay.url)
+}
+
+/** Has the page hold a room with the harbour. */
+export async function host(page: AnyTab, name: string, options: object = {}): Promise<void> {
+  await page.evaluate(
+    async ([name, options]) => {
+      type Game = import('@tombolo/node').Game
+      type World = import('@tombolo/node').World
+      const boats = new Map<number, { x: number; y: number; vx: number; vy: number; toldX: number; toldY: number }>()
+      const bySlot = new Map<number, number>()
+      window.told = []
+      let world: World
+      const bytes = (length: number, f: (view: DataView) => void) => {
+        const all = new Uint8Array(length)
+        f(new DataView(all.buffer))
+        return all
+      }
+      const game: Game = {
+        start: (w) => void (world = w),
+        join(player, data) {
+          const word = new TextDecoder().decode(data)
+          if (word === 'pirate') throw new Error('no pirates')
+          window.told.push(`join ${player.peer.slice(-4)} ${word}`)
+          const boat = world.spawn(16, 16)
+          boats.set(boat, { x: 256, y: 256, vx: 0, vy: 0, toldX: 256, toldY: 256 })
+          bySlot.set(player.slot, boat)
+          player.follow(boat)
+          player.tell(new TextEncoder().encode('welcome aboard'))
+          return bytes(8, (view) => {
+            view.setUint32(0, boat)
+            view.setUint32(4, 256)
+          })
+        },
+        input(player, data) {
+          const boat = boats.get(bySlot.get(player.slot)!)!
+          ;[boat.vx, boat.vy] = new Int8Array(data) as unknown as [number, number]
+        },
+        tick() {
+          for (const [entity, boat] of boats) {
+            if (boat.vx === 0 && boat.vy === 0) continue
+            boat.x = Math.max(0, Math.min(4095, boat.x + boat.vx))
+            boat.y = Math.max(0, Math.min(4095, boat.y + boat.vy))
+            world.move(entity, boat.x / 16, boat.y / 16)
+          }
+        },
+        leave(player, why) {
+          window.told.push(`leave ${player.peer.slice(-4)} ${why}`)
+          const boat = bySlot.get(player.slot)!
+          world.remove(boat)
+          boats.delete(boat)
+          bySlot.delete(player.slot)
+        },
+        whole(entity) {
+          const { x, y } = boats.get(entity)!
+          return bytes(5, (view) => {
+            view.setUint16(0, x)
+            view.setUint16(2, y)
+            view.setUint8(4, 7)
+          })
+        },
+        change(entity) {
+          const boat = boats.get(entity)!
+          const [dx, dy] = [boat.x - boat.toldX, boat.y - boat.toldY]
+          Object.assign(boat, { toldX: boat.x, toldY: boat.y })
+          return new Uint8Array(new Int8Array([dx, dy]).buffer)
+        },
+      }
+      window.room = await window.node.world.host(game, { name, version: 'harbour/1', radius: 20, ...options })
+    },
+    [name, options] as const,
+  )
+}
+
+/** Has the page sit in a room, and keep what it sees. Returns its boat. */
+export function sit(page: AnyTab, room: string, options: object = {}): Promise<number> {
+  return page.evaluate(
+    async ([room, options]) => {
+      const { View } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      const at = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength)
+      window.view = new View<Boat>(
+        (data) => ({ x: at(data).getUint16(0) / 16, y: at(data).getUint16(2) / 16 }),
+        ({ x, y }, data) =>
+          data.byteLength === 2
+            ? { x: x + at(data).getInt8(0) / 16, y: y + at(data).getInt8(1) / 16 }
+            : { x: at(data).getUint16(0) / 16, y: at(data).getUint16(2) / 16 },
+      )
+      window.seat = await window.node.world.join(room, { version: 'harbour/1', ...options })
+      window.own = at(window.seat.answer).getUint32(0)
+      window.resets = 0
+      window.over = (async () => {
+        try {
+          for await (const tick of window.seat) {
+            if (tick.reset) window.resets++
+            window.view.take(tick)
+          }
+          return 'left'
+        } catch (error) {
+          return (error as { reason?: string }).reason ?? String(error)
+        }
+      })()
+      return window.own
+    },
+    [room, options] as const,
+  )
+}
+
+export const steer = (page: AnyTab, vx: number, vy: number) =>
+  page.evaluate(([vx, vy]) => window.seat.input(new Uint8Array(new Int8Array([vx, vy]).buffer)), [vx, vy] as const)
+export const seen = (page: AnyTab, boat: number) => page.evaluate((boat) => window.view.get(boat), boat)
+export const stats = (page: AnyTab): Promise<RoomStats> => page.evaluate(() => window.room.stats())
