@@ -10,15 +10,16 @@ const npmDir = `${here}../dist/npm`
 const siteAssets = `${here}../dist/site/assets`
 const cacheDir = `${here}../../.cache/bench`
 
-/** Resolves to the files by path, each { type, body } with a brotli body. */
-export async function bundle(sides) {
+/** Resolves to the files by path, each { type, body } with a brotli body; with those of rooms if they are what is measured. */
+export async function bundle(sides, { rooms = false } = {}) {
   const files = new Map()
   const add = async (path, source) => {
     files.set(path, { type: 'text/javascript', body: await compressed(await script(source)) })
   }
   if (sides.includes('js-libp2p')) await add('/js-libp2p.js', `${here}page/js-libp2p.js`)
   if (sides.some((side) => side !== 'js-libp2p')) {
-    await add('/ours.js', `${here}page/ours.js`)
+    const page = rooms ? 'rooms' : 'ours'
+    await add(`/${page}.js`, `${here}page/${page}.js`)
     await add('/worker.js', `${npmDir}/worker.js`)
     files.set('/tombolo.wasm', { type: 'application/wasm', body: await program() })
   }

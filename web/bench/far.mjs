@@ -111,26 +111,31 @@ async function post(url) {
   return answer
 }
 
-/** Resolves to the relay's addresses. */
-async function startRelay() {
+/** Starts a relay. Resolves to its addresses. */
+export async function startRelay() {
   if (!existsSync(relayBinary)) throw new Error('bin/tombolo-relay is missing: make build')
   const dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-relay-'))
   const args = ['--data-dir', dir, '--listen', '127.0.0.1:0', '--no-map-ports']
   const relay = spawn(relayBinary, args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
-  const guarded = guard({ pid: relay.pid ?? '', dir })
-  const ended = once(relay, 'exit').catch((err) => [err.message])
+  keep('the relay', relay, dir)
+  return listening(relay.stdout)
+}
+
+/** Has a program, which must not end before, and its folder be gone at the end of the run. It has to be the leader of a process group. */
+export function keep(name, child, dir) {
+  const guarded = guard({ pid: child.pid ?? '', dir })
+  const ended = once(child, 'exit').catch((err) => [err.message])
   let wanted = true
   atEnd(async () => {
     wanted = false
-    relay.kill('SIGTERM')
-    const late = setTimeout(() => relay.kill('SIGKILL'), 5000)
+    child.kill('SIGTERM')
+    const late = setTimeout(() => child.kill('SIGKILL'), 5000)
     await ended
     clearTimeout(late)
     rmSync(dir, { recursive: true, force: true })
     await guarded()
   })
-  ended.then(([code, signal]) => wanted && finish(1, `the relay ended: ${signal ?? code}`))
-  return listening(relay.stdout)
+  ended.then(([code, signal]) => wanted && finish(1, `${name} ended: ${signal ?? code}`))
 }
 
 /** Reads the "listening" lines, which come in one piece, and the line after them. */

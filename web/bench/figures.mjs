@@ -15,6 +15,11 @@ const kinds = {
   received: { unit: '1/s', more: true }, // messages of 128 bytes; that none is lost is checked
   pull: { unit: 'MiB/s', more: true }, // by a TCP client, through a native node, from a service in the tab
   push: { unit: 'MiB/s', more: true },
+  'tick-p99': { unit: 'ms', more: false }, // of a room in the tab, since it began
+  'input-to-seen-p99': { unit: 'ms', more: false }, // from an input until its player is told that it was taken
+  seated: { unit: 'players', more: true }, // at the end
+  players: { unit: 'players', more: true }, // the most for whom a room ran as it should
+  'longest-task': { unit: 'ms', more: false }, // of the main thread; 0 if none took 50 ms
   'longest-stall': { unit: 'ms', more: false }, // of the main thread, meanwhile
 }
 

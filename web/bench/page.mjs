@@ -9,7 +9,7 @@ import { watchOthers } from './cpu.mjs'
 
 const limit = 240_000
 
-/** Serves the pages. `files` is what bundle made; when a page asks, `flood` sends it messages, and `tunnel` measures its services. */
+/** Serves the pages. `files` is what bundle made; when a page asks, `flood` sends it messages, `tunnel` measures its services, and `bots` play in its room. */
 export class Pages {
   #files
   #far
@@ -79,8 +79,13 @@ export class Pages {
     const parts = []
     for await (const part of req) parts.push(part)
     const body = JSON.parse(Buffer.concat(parts).toString())
-    if (path === '/tunnel') await this.#tunnel(body).catch((err) => this.#run.settle.reject(err))
-    res.end()
+    const asked = {
+      '/tunnel': () => this.#tunnel(body),
+      '/bots': () => this.#far.bots.play(body),
+      '/seen': () => this.#far.bots.seen(),
+    }[path]
+    const answer = await asked?.().catch((err) => this.#run.settle.reject(err))
+    res.end(JSON.stringify(answer ?? {}))
     if (path === '/figure') this.#run.figure(body)
     if (path === '/flood') {
       this.#far.flood(body).then(
@@ -104,9 +109,11 @@ export class Pages {
 const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
 <script>setTimeout(() => location.replace('/bench'), 3000)</script>`
 
+const script = (side, { room }) => (room ? 'rooms' : side === 'js-libp2p' ? side : 'ours')
+
 const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
 <link rel="icon" href="data:,"><script>globalThis.bench = ${JSON.stringify(config)}</script>
-<script type="module" src="/${side === 'js-libp2p' ? side : 'ours'}.js"></script>`
+<script type="module" src="/${script(side, config.plan)}.js"></script>`
 
 const sums = new Map()
 

@@ -12,10 +12,15 @@ import { bundle } from './bundle.mjs'
 import { startFarSide, startMessenger } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
+import { held, startRooms } from './rooms.mjs'
 
 const MiB = 1 << 20
 const sides = ['ours', 'none', 'shared', 'js-libp2p']
 const transports = ['webtransport', 'websocket']
+
+const figures = new Figures()
+const failures = []
+let busiest = 0
 
 runToEnd('bench', async () => {
   const { values: flags } = parseArgs({
@@ -25,37 +30,15 @@ runToEnd('bench', async () => {
       transport: { type: 'string', multiple: true, default: transports },
       direct: { type: 'boolean', default: false },
       far: { type: 'string', default: '' },
+      rooms: { type: 'string', default: '' },
+      seats: { type: 'string', default: '1' },
     },
   })
-  const messenger = await startMessenger()
-  const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
-  const tunnel = ({ peer, bytes }) => messenger.throughput(peer, bytes)
-  const pages = new Pages(await bundle(flags.side), { flood, tunnel })
-  await pages.listen()
-  const trips = flags.far.split(',').filter(Boolean).map(Number)
-  const addresses = await startFarSide(trips)
-  const plans = (transport) =>
-    trips.length > 0
-      ? trips.map((trip) => farPlan(addresses, transport, trip, flags))
-      : [nearPlan(addresses, messenger, transport, flags)]
-  const figures = new Figures()
-  const failures = []
-  let busiest = 0
+  const measure = flags.rooms ? await rooms(flags) : await transfers(flags)
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
-      for (const side of order) {
-        for (const plan of plans(transport)) {
-          const { figures: measured, others, error } = await pages.run(side, transport, plan)
-          for (const [name, value] of Object.entries(measured)) {
-            const [figure, contender = side] = name.split('@')
-            figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
-          }
-          if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
-          busiest = Math.max(busiest, others ?? 0)
-          note(run, side, transport, error ?? measured, others)
-        }
-      }
+      for (const side of order) await measure(run, side, transport)
     }
   }
   for (const line of figures.lines()) console.log(line)
@@ -63,6 +46,63 @@ runToEnd('bench', async () => {
     console.log(`others took up to ${percent(busiest)} of the machine: these figures say less than on a quiet one`)
   await finish(failures.length ? 1 : 0, failures.join('\n'))
 })
+
+/** Prepares what bytes, streams and messages are measured with. Resolves to what measures one side over one transport. */
+async function transfers(flags) {
+  const messenger = await startMessenger()
+  const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
+  const tunnel = ({ peer, bytes }) => messenger.throughput(peer, bytes)
+  const pages = new Pages(await bundle(flags.side), { flood, tunnel })
+  await pages.listen()
+  const trips = numbers(flags.far)
+  const addresses = await startFarSide(trips)
+  return async (run, side, transport) => {
+    const plans = trips.length
+      ? trips.map((trip) => farPlan(addresses, transport, trip, flags))
+      : [nearPlan(addresses, messenger, transport, flags)]
+    for (const plan of plans) {
+      const { error } = await take(pages, side, transport, plan, `run ${run}, ${side} over ${transport}`)
+      if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
+    }
+  }
+}
+
+/** The same for rooms: more and more players, each number in a fresh page, until the room no longer runs as it should. */
+async function rooms(flags) {
+  const { bots, plans } = await startRooms(numbers(flags.rooms), Number(flags.seats))
+  const pages = new Pages(await bundle(flags.side, { rooms: true }), { bots })
+  await pages.listen()
+  return async (run, side, transport) => {
+    let most = 0
+    for (const plan of plans(transport)) {
+      const { players } = plan.room
+      const { figures: measured, error } = await take(
+        pages,
+        side,
+        transport,
+        plan,
+        `run ${run}, ${side} over ${transport}, ${players} players`,
+      )
+      await bots.leave()
+      if (error && most === 0) failures.push(`run ${run}, ${side} over ${transport}, ${players} players: ${error}`)
+      if (error || !held(plan.room, measured)) break
+      most = players
+    }
+    figures.add(`${plans(transport)[0].room.ladder}/players`, side, most)
+  }
+}
+
+/** Runs one page, and keeps what it measures. */
+async function take(pages, side, transport, plan, what) {
+  const outcome = await pages.run(side, transport, plan)
+  for (const [name, value] of Object.entries(outcome.figures)) {
+    const [figure, contender = side] = name.split('@')
+    figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)
+  }
+  busiest = Math.max(busiest, outcome.others ?? 0)
+  note(what, outcome.error ?? outcome.figures, outcome.others)
+  return outcome
+}
 
 function nearPlan(addresses, messenger, transport, { direct: directOnly }) {
   const { relay, direct, circuit } = addresses[transport]
@@ -82,7 +122,7 @@ function farPlan(addresses, transport, trip, { direct: directOnly }) {
   return { relay, targets }
 }
 
-function note(run, side, transport, what, others) {
+function note(who, what, others) {
   const busy = others === undefined ? '' : ` (others took ${percent(others)} of the machine)`
   const text =
     typeof what === 'string'
@@ -90,7 +130,11 @@ function note(run, side, transport, what, others) {
       : Object.entries(what)
           .map(([k, v]) => `${k.split('/').at(-1)} ${v.toFixed(0)}`)
           .join(', ')
-  console.error(`run ${run}, ${side} over ${transport}${busy}: ${text}`)
+  console.error(`${who}${busy}: ${text}`)
+}
+
+function numbers(list) {
+  return list.split(',').filter(Boolean).map(Number)
 }
 
 const percent = (share) => `${(share * 100).toFixed(0)} %`

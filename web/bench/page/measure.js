@@ -51,8 +51,8 @@ export async function run(driver) {
   }
 }
 
-const post = (path, body) => fetch(path, { method: 'POST', body: JSON.stringify(body) })
-const report = (figure, value, more) => post('/figure', { figure, value, ...more })
+export const post = (path, body) => fetch(path, { method: 'POST', body: JSON.stringify(body) })
+export const report = (figure, value, more) => post('/figure', { figure, value, ...more })
 
 /** That the connection goes the way it was asked to. */
 async function check(driver, peer, wanted) {
@@ -176,7 +176,7 @@ async function receiving(driver, { area, address, type, count, size }) {
 }
 
 /** Watches for the longest time between two turns of the page's thread, in milliseconds. */
-function watchStalls() {
+export function watchStalls() {
   let longest = 0
   let last = performance.now()
   const timer = setInterval(() => {
