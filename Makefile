@@ -154,7 +154,7 @@ bench: build bin/bench bin/testpeer bin/messenger chromium web/bench/node_module
 	bin/bench
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs --runs 1 --far 20,100,300 --side ours --side js-libp2p
-	node web/bench/run.mjs --runs 3 --rooms 10,25,50,100,200,400 --side ours
+	node web/bench/run.mjs --runs 1 --rooms 10,25,50,100,200,400 --side ours
 
 .PHONY: lint
 lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting and vetting, Go for both platforms and TypeScript; the references can be made

@@ -79,12 +79,13 @@ export class Pages {
     const parts = []
     for await (const part of req) parts.push(part)
     const body = JSON.parse(Buffer.concat(parts).toString())
+    const run = this.#run // which may be over when what is asked fails
     const asked = {
       '/tunnel': () => this.#tunnel(body),
       '/bots': () => this.#far.bots.play(body),
       '/seen': () => this.#far.bots.seen(),
     }[path]
-    const answer = await asked?.().catch((err) => this.#run.settle.reject(err))
+    const answer = await asked?.().catch((err) => run.settle.reject(err))
     res.end(JSON.stringify(answer ?? {}))
     if (path === '/figure') this.#run.figure(body)
     if (path === '/flood') {

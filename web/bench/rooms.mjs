@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { atEnd } from '../test/lifetime.mjs'
 import { keep, startRelay } from './far.mjs'
 
 const binary = fileURLToPath(new URL('../../bin/tombolo', import.meta.url))
@@ -64,6 +65,7 @@ class Bots {
     keep('the daemon', daemon, this.#dir)
     for await (const line of createInterface(daemon.stdout)) if (line.startsWith('reserved on ')) break
     daemon.stdout.resume()
+    atEnd(() => this.leave())
   }
 
   /** Has so many players sit in the room of a peer, and play for a while. */
@@ -73,7 +75,7 @@ class Bots {
     this.#process = spawn(binary, [...args, '--links', `${links}`, NAME, `${players}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })
-    this.#ended = once(this.#process, 'exit')
+    this.#ended = once(this.#process, 'close')
     this.#said = ''
     this.#process.stderr.setEncoding('utf8').on('data', (text) => (this.#said += text))
     this.#lines = createInterface(this.#process.stdout)[Symbol.asyncIterator]()

@@ -1,11 +1,14 @@
 // Measures a tab that runs Tombolo next to one that runs js-libp2p: the same Chromium, the same relay, the same far side.
 //
 //   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct] [--far 20,100,300]
+//   node web/bench/run.mjs --rooms 10,25,50 [--seats 1] [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
 // Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
 //
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
-// through the relay. --far measures transfers alone, with the far side so many milliseconds away. The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
+// through the relay. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
+// holds for so many native players, with so many seats behind each connection, up to the first number that is too many; see rooms.mjs.
+// The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
 import { bundle } from './bundle.mjs'
@@ -34,6 +37,7 @@ runToEnd('bench', async () => {
       seats: { type: 'string', default: '1' },
     },
   })
+  if (flags.rooms) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
   const measure = flags.rooms ? await rooms(flags) : await transfers(flags)
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
@@ -61,8 +65,9 @@ async function transfers(flags) {
       ? trips.map((trip) => farPlan(addresses, transport, trip, flags))
       : [nearPlan(addresses, messenger, transport, flags)]
     for (const plan of plans) {
-      const { error } = await take(pages, side, transport, plan, `run ${run}, ${side} over ${transport}`)
-      if (error) failures.push(`run ${run}, ${side} over ${transport}: ${error}`)
+      const what = `run ${run}, ${side} over ${transport}`
+      const { error } = await take(pages, side, transport, plan, what)
+      if (error) failures.push(`${what}: ${error}`)
     }
   }
 }
@@ -75,18 +80,12 @@ async function rooms(flags) {
   return async (run, side, transport) => {
     let most = 0
     for (const plan of plans(transport)) {
-      const { players } = plan.room
-      const { figures: measured, error } = await take(
-        pages,
-        side,
-        transport,
-        plan,
-        `run ${run}, ${side} over ${transport}, ${players} players`,
-      )
+      const what = `run ${run}, ${side} over ${transport}, ${plan.room.players} players`
+      const outcome = await take(pages, side, transport, plan, what)
       await bots.leave()
-      if (error && most === 0) failures.push(`run ${run}, ${side} over ${transport}, ${players} players: ${error}`)
-      if (error || !held(plan.room, measured)) break
-      most = players
+      if (outcome.error && most === 0) failures.push(`${what}: ${outcome.error}`)
+      if (outcome.error || !held(plan.room, outcome.figures)) break
+      most = plan.room.players
     }
     figures.add(`${plans(transport)[0].room.ladder}/players`, side, most)
   }
