@@ -111,17 +111,24 @@ test('a room and its players outlive the worker of the tab that holds it', async
   await expect.poll(() => other.evaluate(() => window.resets)).toBeGreaterThan(1)
 })
 
-test('a tab plays in a room that a native peer holds', async ({ page, server, relay, daemon }) => {
-  const args = ['room', 'host', '--data-dir', daemon.dir, '--demo', '--radius', '500', '--buoys', '20', 'roads']
-  const child = spawn(binaries.native, args, { stdio: ['ignore', 'ignore', 'inherit'] })
-  try {
-    await create(page, server, relay)
-    const boat = await sit(page, 'roads')
-    await expect.poll(() => page.evaluate(() => window.view.size)).toBe(21)
-    const before = (await seen(page, boat))!
-    await steer(page, 1, 1)
-    await expect.poll(() => seen(page, boat)).not.toEqual(before)
-  } finally {
-    child.kill('SIGTERM')
-  }
-})
+for (const way of ['through the relay', 'over WebTransport, by datagrams']) {
+  test(`a tab plays in a room that a native peer holds, ${way}`, async ({ page, server, relay, daemon }) => {
+    const args = ['room', 'host', '--data-dir', daemon.dir, '--demo', '--radius', '500', '--buoys', '20', 'roads']
+    const child = spawn(binaries.native, args, { stdio: ['ignore', 'ignore', 'inherit'] })
+    try {
+      await create(page, server, relay)
+      const direct = way !== 'through the relay'
+      if (direct) await page.evaluate((addr) => window.node.connect(addr), daemon.addr('/webtransport/'))
+      const boat = await sit(page, 'roads')
+      await expect.poll(() => page.evaluate(() => window.view.size)).toBe(21)
+      const before = (await seen(page, boat))!
+      await steer(page, 1, 1)
+      await expect.poll(() => seen(page, boat)).not.toEqual(before)
+      // Datagrams have whole records, since any may get lost.
+      await expect.poll(() => page.evaluate((d) => (d ? window.wholes : window.changes), direct)).toBeGreaterThan(100)
+      if (direct) expect(await page.evaluate(() => window.changes)).toBe(0)
+    } finally {
+      child.kill('SIGTERM')
+    }
+  })
+}

@@ -19,6 +19,9 @@ export interface Lab extends Window {
   /** What the game was told, in order. */
   told: string[]
   resets: number
+  /** How many records of known entities came: all there is to know, or what changed. */
+  wholes: number
+  changes: number
   over: Promise<string>
 }
 declare const window: Lab
@@ -125,11 +128,13 @@ export function sit(page: AnyTab, room: string, options: object = {}): Promise<n
       )
       window.seat = await window.node.world.join(room, { version: 'harbour/1', ...options })
       window.own = at(window.seat.answer).getUint32(0)
-      window.resets = 0
+      window.resets = window.wholes = window.changes = 0
       window.over = (async () => {
         try {
           for await (const tick of window.seat) {
             if (tick.reset) window.resets++
+            for (const { whole } of tick.updates.filter(({ isNew }) => !isNew))
+              whole ? window.wholes++ : window.changes++
             window.view.take(tick)
           }
           return 'left'
