@@ -155,12 +155,14 @@ func (h *Harbour) move(e world.Entity) {
 		return
 	}
 	side := int32(h.Size)*16 - 1
-	t.x, t.vx = bounce(t.x+int32(t.vx), t.vx, side)
-	t.y, t.vy = bounce(t.y+int32(t.vy), t.vy, side)
+	t.x, t.vx = Bounce(t.x+int32(t.vx), t.vx, side)
+	t.y, t.vy = Bounce(t.y+int32(t.vy), t.vy, side)
 	h.w.Move(e, float32(t.x)*Unit, float32(t.y)*Unit)
 }
 
-func bounce(at int32, v int8, side int32) (int32, int8) {
+// Bounce turns what has sailed to at with speed v, in Units, back at a wall: the walls
+// are at 0 and at side.
+func Bounce(at int32, v int8, side int32) (int32, int8) {
 	if at < 0 || at > side {
 		return min(max(at, 0), side), -max(v, -127)
 	}
