@@ -38,6 +38,7 @@ import (
 //	bench tunnel room <players> <radius>
 //	bench tunnel lossy check | <contender> <percent> <seed>
 //	bench tunnel lossy-room <transport>
+//	bench tunnel centrifuge <radius>
 //	bench tunnel service
 //
 // kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
@@ -74,6 +75,9 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	}
 	if len(args) == 2 && args[0] == "lossy-room" {
 		return serveLossyRoom(ctx, args[1])
+	}
+	if len(args) == 2 && args[0] == "centrifuge" {
+		return serveCentrifuge(args[1])
 	}
 	if len(args) == 3 && args[0] == "line" {
 		trip, err := time.ParseDuration(args[1])

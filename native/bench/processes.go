@@ -66,7 +66,12 @@ func startHelper(ctx context.Context, args ...string) (*process, string, error) 
 	if err != nil {
 		return nil, "", err
 	}
-	cmd := exec.Command(self, append([]string{helperWord}, args...)...)
+	return startReady(ctx, exec.Command(self, append([]string{helperWord}, args...)...))
+}
+
+// startReady starts a program that prints one line when it is ready and ends when its
+// standard input does, and returns the line.
+func startReady(ctx context.Context, cmd *exec.Cmd) (*process, string, error) {
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, "", err
@@ -93,11 +98,11 @@ func startHelper(ctx context.Context, args ...string) (*process, string, error) 
 			return p, s, nil
 		}
 		<-p.ends
-		return nil, "", fmt.Errorf("%s: %s", strings.Join(args, " "), strings.TrimSpace(p.said.String()))
+		return nil, "", fmt.Errorf("%s: %s", strings.Join(cmd.Args[1:], " "), strings.TrimSpace(p.said.String()))
 	case <-ctx.Done():
 		_ = cmd.Process.Kill()
 		<-p.ends
-		return nil, "", fmt.Errorf("%s: not ready: %w", strings.Join(args, " "), ctx.Err())
+		return nil, "", fmt.Errorf("%s: not ready: %w", strings.Join(cmd.Args[1:], " "), ctx.Err())
 	}
 }
 

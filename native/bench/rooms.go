@@ -3,13 +3,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -26,6 +28,7 @@ import (
 // each of whom sees one in so many. All sail, and send 20 inputs a second.
 type roomPlan struct {
 	players, links, oneIn int
+	rivals                bool // all of roomContenders are measured, not ours alone
 }
 
 const (
@@ -43,32 +46,118 @@ func (p roomPlan) radius() float64 {
 // roomOf measures a room. The players are in this process, the room in another.
 func roomOf(p roomPlan) func(rounds int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
-		area := fmt.Sprintf("rooms-1in%d/%d-players-%d-links", p.oneIn, p.players, p.links)
-		f := func(name, unit string) *figure { return newFigure(area+"/"+name, unit, "ours") }
-		tick, seen, cpu, bytes, memory := f("tick-p99", "ms"), f("input-to-seen-p99", "ms"), f("cpu-update", "us"), f("bytes-update", "B"), f("memory-player", "KiB")
-		figures := []*figure{tick, seen, cpu, bytes, memory}
-		for range rounds {
-			m, err := p.measure()
-			if err != nil {
-				return figures, err
-			}
-			tick.add("ours", m.tick)
-			seen.add("ours", m.seen)
-			cpu.add("ours", m.cpu)
-			bytes.add("ours", m.bytes)
-			memory.add("ours", m.memory)
+		contenders := roomContenders
+		if !p.rivals {
+			contenders = slices.DeleteFunc(slices.Clone(contenders), func(c roomContender) bool { return c.name != "ours" })
 		}
-		return figures, nil
+		area := fmt.Sprintf("rooms-1in%d/%d-players-%d-links", p.oneIn, p.players, p.links)
+		figures := newRoomFigures(area, contenders)
+		missing := make(map[string]bool)
+		for round := range rounds {
+			for i := range contenders {
+				c := contenders[(i+round)%len(contenders)]
+				if missing[c.name] {
+					continue
+				}
+				m, err := p.measure(c)
+				if errors.Is(err, errSkipped) {
+					fmt.Fprintf(os.Stderr, "bench: %s: %s: %v\n", area, c.name, err)
+					missing[c.name] = true
+					continue
+				}
+				if err != nil {
+					return figures.all(), fmt.Errorf("%s: %w", c.name, err)
+				}
+				figures.add(c.name, m)
+			}
+		}
+		return figures.all(), nil
 	}
 }
 
-// roomMeasure is one round: ms, ms, us, bytes, KiB.
-type roomMeasure struct{ tick, seen, cpu, bytes, memory float64 }
+// roomMeasure is one round of a contender. The CPU time is that of the process that
+// holds the room.
+type roomMeasure struct {
+	tick, seen float64 // 99th percentiles, in ms
+	cpu        float64 // us an update
+	bytes      float64 // an update
+	memory     float64 // KiB a player
+	// Of a player, in a second:
+	playerUpdates, playerBytes float64
+	playerCPU                  float64 // us
+}
 
-func (p roomPlan) measure() (m roomMeasure, err error) {
+type roomFigures struct {
+	tick, seen, cpu, bytes, memory, playerUpdates, playerBytes, playerCPU *figure
+}
+
+func newRoomFigures(area string, contenders []roomContender) *roomFigures {
+	var names []string
+	for _, c := range contenders {
+		names = append(names, c.name)
+	}
+	f := func(name, unit string) *figure { return newFigure(area+"/"+name, unit, names...) }
+	figures := &roomFigures{
+		f("tick-p99", "ms"), f("input-to-seen-p99", "ms"), f("cpu-update", "us"), f("bytes-update", "B"), f("memory-player", "KiB"),
+		f("updates-player", "1/s"), f("bytes-player", "B/s"), f("cpu-player", "us/s"),
+	}
+	figures.playerUpdates.more = true
+	return figures
+}
+
+func (f *roomFigures) all() []*figure {
+	return []*figure{f.tick, f.seen, f.cpu, f.bytes, f.memory, f.playerUpdates, f.playerBytes, f.playerCPU}
+}
+
+func (f *roomFigures) add(contender string, m roomMeasure) {
+	f.tick.add(contender, m.tick)
+	f.seen.add(contender, m.seen)
+	f.cpu.add(contender, m.cpu)
+	f.bytes.add(contender, m.bytes)
+	f.memory.add(contender, m.memory)
+	f.playerUpdates.add(contender, m.playerUpdates)
+	f.playerBytes.add(contender, m.playerBytes)
+	f.playerCPU.add(contender, m.playerCPU)
+}
+
+// roomContender holds a room in a process of its own.
+type roomContender struct {
+	name string
+	// start returns the line of the process: where the room is, and where it tells its
+	// roomState.
+	start func(ctx context.Context, p roomPlan) (*process, string, error)
+	// embark has the players join.
+	embark func(ctx context.Context, addr string, p roomPlan) (crew, error)
+}
+
+// crew is the players of a room.
+type crew interface {
+	// Play has each send so many inputs a second, until ctx ends or a player is lost.
+	Play(ctx context.Context, inputs int) error
+	// seen is the 99th percentile of the times from an input until its player was told
+	// that the game has taken it, since the last call.
+	seen() time.Duration
+	// count fills in what is counted here and not by the room.
+	count(*roomState)
+	Close() error
+}
+
+var roomContenders = []roomContender{
+	{"ours", startRoom(roomPlan.radius), startBots},
+	{"centrifuge", startCentrifuge, embarkCentrifuge},
+	{"ours-all", startRoom(func(roomPlan) float64 { return 0 }), startBots}, // everybody sees all
+}
+
+func startRoom(radius func(roomPlan) float64) func(context.Context, roomPlan) (*process, string, error) {
+	return func(ctx context.Context, p roomPlan) (*process, string, error) {
+		return startHelper(ctx, "room", strconv.Itoa(p.players), fmt.Sprint(radius(p)))
+	}
+}
+
+func (p roomPlan) measure(c roomContender) (m roomMeasure, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	process, line, err := startHelper(ctx, "room", strconv.Itoa(p.players), fmt.Sprint(p.radius()))
+	process, line, err := c.start(ctx, p)
 	if err != nil {
 		return m, err
 	}
@@ -78,72 +167,81 @@ func (p roomPlan) measure() (m roomMeasure, err error) {
 	if err != nil {
 		return m, err
 	}
-	bots, stop, err := startBots(ctx, addr, p)
+	crew, err := c.embark(ctx, addr, p)
 	if err != nil {
 		return m, err
 	}
-	defer stop()
-	play, endPlay := context.WithCancel(ctx)
-	defer endPlay()
-	played := make(chan error, 1)
-	go func() { played <- bots.Play(play, roomInputs) }()
-	var before roomState
-	for _, wait := range []time.Duration{roomSettle, roomTime} {
-		select {
-		case err := <-played:
-			return m, fmt.Errorf("a bot ended: %w", err)
-		case <-time.After(wait):
-		}
-		if wait == roomSettle {
-			if before, err = askRoom(control); err != nil {
-				return m, err
-			}
-			bots.Report()
-		}
-	}
-	after, err := askRoom(control)
+	defer func() { _ = crew.Close() }()
+	before, after, seen, err := play(ctx, crew, control)
 	if err != nil {
 		return m, err
 	}
-	report := bots.Report()
-	endPlay()
-	if err := <-played; err != nil {
-		return m, err
-	}
-	updates := float64(after.Updates - before.Updates)
 	ms := func(d time.Duration) float64 { return float64(d) / 1e6 }
+	cpu := float64(after.CPU-before.CPU) / 1e3
+	updates, bytes := float64(after.Updates-before.Updates), float64(after.Bytes-before.Bytes)
+	playerSeconds := float64(p.players) * roomTime.Seconds()
 	return roomMeasure{
-		tick: ms(after.P99), seen: ms(report.SeenP99),
-		cpu:    float64(after.CPU-before.CPU) / 1e3 / updates,
-		bytes:  float64(after.Bytes-before.Bytes) / updates,
-		memory: float64(after.Memory-idle.Memory) / 1024 / float64(p.players),
+		tick: ms(after.P99), seen: ms(seen),
+		cpu: cpu / updates, bytes: bytes / updates,
+		memory:        (float64(after.Memory) - float64(idle.Memory)) / 1024 / float64(p.players),
+		playerUpdates: updates / playerSeconds, playerBytes: bytes / playerSeconds, playerCPU: cpu / playerSeconds,
 	}, nil
 }
 
+// play has the crew play, and returns what the room told before and after roomTime of
+// it, and the crew's seen in between.
+func play(ctx context.Context, crew crew, control string) (before, after roomState, seen time.Duration, err error) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	played := make(chan error, 1)
+	go func() { played <- crew.Play(ctx, roomInputs) }()
+	for _, wait := range []time.Duration{roomSettle, roomTime} {
+		select {
+		case err := <-played:
+			return before, after, 0, fmt.Errorf("a player ended: %w", err)
+		case <-time.After(wait):
+		}
+		before = after
+		if after, err = askRoom(control); err != nil {
+			return before, after, 0, err
+		}
+		crew.count(&after)
+		seen = crew.seen()
+	}
+	end()
+	return before, after, seen, <-played
+}
+
+// bots are the players of our rooms.
+type bots struct{ demo.Bots }
+
+func (b *bots) seen() time.Duration { return b.Report().SeenP99 }
+
+func (b *bots) count(*roomState) {} // our room counts
+
 // startBots makes a host for each link, and has the players sit.
-func startBots(ctx context.Context, addr string, p roomPlan) (*demo.Bots, func(), error) {
+func startBots(ctx context.Context, addr string, p roomPlan) (crew, error) {
 	info, err := core.ParsePeer(addr)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	bots := new(demo.Bots)
+	b := new(bots)
 	room := demo.Room{Name: roomName, Holder: info}
-	err = bots.Embark(ctx, room, p.players, p.links, func() (host.Host, error) {
+	err = b.Embark(ctx, room, p.players, p.links, func() (host.Host, error) {
 		return libp2p.New(libp2p.NoListenAddrs, libp2p.Transport(tcp.NewTCPTransport), libp2p.DisableRelay(),
 			libp2p.ResourceManager(&network.NullResourceManager{}))
 	})
-	stop := func() { _ = bots.Close() }
 	if err != nil {
-		stop()
-		return nil, nil, err
+		_ = b.Close()
+		return nil, err
 	}
-	return bots, stop, nil
+	return b, nil
 }
 
 // roomState is what the process that holds the room tells of it.
 type roomState struct {
 	Updates, Bytes uint64
-	P99            time.Duration
+	P99            time.Duration // of its ticks: ours of the last minute, a rival's since it was last asked
 	CPU            time.Duration
 	Memory         uint64 // resident, in bytes
 }
@@ -186,19 +284,21 @@ func serveRoom(ctx context.Context, players, radius string) (string, func(), err
 		stop()
 		return "", nil, err
 	}
-	go func() { _ = http.Serve(l, tellOf(room)) }()
+	go func() {
+		_ = http.Serve(l, tellOf(func() roomState {
+			s := room.Stats()
+			return roomState{Updates: s.Updates + s.Entered, Bytes: s.Bytes, P99: s.P99}
+		}))
+	}()
 	return fmt.Sprintf("%s http://%s/", n.Addrs()[0], l.Addr()), func() { _ = rooms.Close(); stop() }, nil
 }
 
-func tellOf(room *world.Room) http.HandlerFunc {
+// tellOf answers with the state, and what the process has used.
+func tellOf(state func() roomState) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
-		var usage syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &usage)
-		s := room.Stats()
-		_ = json.NewEncoder(w).Encode(roomState{
-			Updates: s.Updates + s.Entered, Bytes: s.Bytes, P99: s.P99,
-			CPU:    time.Duration(usage.Utime.Nano() + usage.Stime.Nano()),
-			Memory: resident(),
-		})
+		s := state()
+		s.CPU = usageNow().cpu
+		s.Memory = resident()
+		_ = json.NewEncoder(w).Encode(s)
 	}
 }
