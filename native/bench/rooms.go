@@ -144,6 +144,7 @@ type crew interface {
 
 var roomContenders = []roomContender{
 	{"ours", startRoom(roomPlan.radius), startBots},
+	{"colyseus", startColyseus, embarkColyseus},
 	{"centrifuge", startCentrifuge, embarkCentrifuge},
 	{"ours-all", startRoom(func(roomPlan) float64 { return 0 }), startBots}, // everybody sees all
 }
