@@ -27,8 +27,8 @@ func embarkCentrifuge(ctx context.Context, addr string, p roomPlan) (crew, error
 	return newFleet(p.players, func() (*websocket.Conn, wire, error) { return joinCentrifuge(ctx, addr, p.radius()) })
 }
 
-// centrifugeDelay is how long the server collects what it writes to a player. Without
-// it, most cells cost a write of their own.
+// centrifugeDelay is how long the server collects what it writes to a player, so that
+// the cells of a tick go out together.
 const centrifugeDelay = 2 * time.Millisecond
 
 // centrifugeRoom is the server. It has a channel for each cell of a grid, and publishes
@@ -43,12 +43,6 @@ type centrifugeRoom struct {
 
 	mu  sync.Mutex
 	sea sea
-}
-
-// sailsFor is a boat's player.
-type sailsFor struct {
-	client *centrifuge.Client // nil until it is connected, and again when it is gone
-	cells  map[int]bool       // that it is subscribed to
 }
 
 // serveCentrifuge holds the room, and says where it is and where it tells of itself.
@@ -90,7 +84,7 @@ func (r *centrifugeRoom) close() {
 	_ = r.node.Shutdown(context.Background())
 }
 
-// connecting launches a boat; its number is the player's name.
+// connecting launches a boat. The boat's number is the player's user id.
 func (r *centrifugeRoom) connecting(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -118,11 +112,12 @@ func (r *centrifugeRoom) connected(client *centrifuge.Client) {
 		defer r.mu.Unlock()
 		r.sea.boats[number].vx, r.sea.boats[number].vy = vx, vy
 	})
-	client.OnDisconnect(func(centrifuge.DisconnectEvent) { r.captain(number, nil) })
-	r.captain(number, client)
+	client.OnDisconnect(func(centrifuge.DisconnectEvent) { r.board(number, nil) })
+	r.board(number, client)
 }
 
-func (r *centrifugeRoom) captain(boat int, client *centrifuge.Client) {
+// board gives the boat to the client, nil if it is gone.
+func (r *centrifugeRoom) board(boat int, client *centrifuge.Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sea.boats[boat].player.client = client
@@ -130,12 +125,16 @@ func (r *centrifugeRoom) captain(boat int, client *centrifuge.Client) {
 
 func (r *centrifugeRoom) run(ctx context.Context) {
 	defer close(r.ended)
+	const period = time.Second / roomInputs
 	next := time.Now()
 	for n := 0; ctx.Err() == nil; n++ {
 		from := time.Now()
 		r.tick(n)
 		r.took.add(time.Since(from))
-		next = next.Add(time.Second / roomInputs)
+		next = next.Add(period)
+		if now := time.Now(); now.Sub(next) > period { // one tick is made up for, as in our rooms
+			next = now
+		}
 		time.Sleep(time.Until(next))
 	}
 }
@@ -150,7 +149,7 @@ func (r *centrifugeRoom) tick(n int) {
 		moves = append(moves, r.sea.look(&r.sea.boats[i])...)
 	}
 	r.mu.Unlock()
-	// Those who left meanwhile are of no matter: their calls fail.
+	// A call fails only for a player who has left meanwhile.
 	for _, m := range moves {
 		if m.enter {
 			_ = m.client.Subscribe(m.channel)

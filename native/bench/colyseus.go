@@ -27,7 +27,8 @@ func startColyseus(ctx context.Context, p roomPlan) (*process, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if _, err := os.Stat(node); err != nil {
+		_, unready := os.Stat(filepath.Join(dir, "node_modules/.package-lock.json")) // npm writes it last
+		if _, err := os.Stat(node); err != nil || unready != nil {
 			continue
 		}
 		return startReady(ctx, exec.Command(node, filepath.Join(dir, "server.mjs"),

@@ -59,7 +59,8 @@ type sailor struct {
 	asked  time.Time // when the player asked for vx and vy; zero if they were seen
 }
 
-// newFleet dials once for each player. What dials has joined the room when it returns.
+// newFleet calls dial once for each player. dial returns when the player has joined the
+// room.
 func newFleet(players int, dial func() (*websocket.Conn, wire, error)) (crew, error) {
 	f := new(fleet)
 	for i := range players {
@@ -134,8 +135,8 @@ func (s *sailor) look() {
 	s.x, s.y, s.afloat = x, y, afloat
 }
 
-// expect has look note when the boat first goes as it is asked to now. A boat that
-// would not move, goes so already, or may bounce off a wall cannot tell.
+// expect makes look note when the boat first goes as it is asked to now. Nothing is
+// noted of a boat that is asked to stop, goes so already, or may bounce off a wall.
 func (s *sailor) expect(vx, vy int8) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,20 +150,17 @@ func (s *sailor) expect(vx, vy int8) {
 
 // play sends an input each period.
 func (s *sailor) play(ctx context.Context, period time.Duration) error {
-	ticker := time.NewTimer(rand.N(period)) // not all at once
-	defer ticker.Stop()
-	next := time.Now()
+	next := time.Now().Add(rand.N(period)) // not all at once
+	timer := time.NewTimer(time.Until(next))
+	defer timer.Stop()
 	var input []byte
 	for n := 0; ; n++ {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-s.ended:
 			return s.err
 		case <-ctx.Done():
 			return nil
-		}
-		if n == 0 {
-			next = time.Now()
 		}
 		if n%steerEvery == 0 {
 			vx, vy := int8(rand.IntN(9)-4), int8(rand.IntN(9)-4)
@@ -179,7 +177,7 @@ func (s *sailor) play(ctx context.Context, period time.Duration) error {
 		if now := time.Now(); next.Before(now) {
 			next = now
 		}
-		ticker.Reset(time.Until(next))
+		timer.Reset(time.Until(next))
 	}
 }
 

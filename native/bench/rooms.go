@@ -28,7 +28,7 @@ import (
 // each of whom sees one in so many. All sail, and send 20 inputs a second.
 type roomPlan struct {
 	players, links, oneIn int
-	rivals                bool // all of roomContenders are measured, not ours alone
+	rivals                bool // all of roomContenders are measured, not ours alone; needs a link a player
 }
 
 const (
@@ -82,7 +82,8 @@ type roomMeasure struct {
 	cpu        float64 // us an update
 	bytes      float64 // an update
 	memory     float64 // KiB a player
-	// Of a player, in a second:
+	// Of a player, in a second. They tell what an update's cost alone does not: our room
+	// tells of what is far off less often than every tick, the rivals do not.
 	playerUpdates, playerBytes float64
 	playerCPU                  float64 // us
 }
@@ -126,13 +127,14 @@ type roomContender struct {
 	// start returns the line of the process: where the room is, and where it tells its
 	// roomState.
 	start func(ctx context.Context, p roomPlan) (*process, string, error)
-	// embark has the players join.
+	// embark lets the players join.
 	embark func(ctx context.Context, addr string, p roomPlan) (crew, error)
 }
 
 // crew is the players of a room.
 type crew interface {
-	// Play has each send so many inputs a second, until ctx ends or a player is lost.
+	// Play sends so many inputs a second from each player, until ctx ends or a player is
+	// lost.
 	Play(ctx context.Context, inputs int) error
 	// seen is the 99th percentile of the times from an input until its player was told
 	// that the game has taken it, since the last call.
@@ -189,8 +191,8 @@ func (p roomPlan) measure(c roomContender) (m roomMeasure, err error) {
 	}, nil
 }
 
-// play has the crew play, and returns what the room told before and after roomTime of
-// it, and the crew's seen in between.
+// play lets the crew play. It returns what the room told before and after roomTime of
+// that, and what the crew has seen in between.
 func play(ctx context.Context, crew crew, control string) (before, after roomState, seen time.Duration, err error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()

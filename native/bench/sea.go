@@ -25,10 +25,16 @@ type sea struct {
 type boat struct {
 	x, y   int32
 	vx, vy int8
-	player sailsFor
+	player seaPlayer
 }
 
-// move is a player's, into a cell or out of it.
+// seaPlayer is who steers a boat.
+type seaPlayer struct {
+	client *centrifuge.Client // nil until the player is connected, and again when it is gone
+	cells  map[int]bool       // that the player is subscribed to
+}
+
+// move is a player's change of subscription, to a cell's channel or from it.
 type move struct {
 	client  *centrifuge.Client
 	channel string
@@ -44,7 +50,7 @@ func newSea(radius float64) sea {
 // launch puts a boat somewhere, and returns its number.
 func (s *sea) launch() int {
 	const side = roomSize * unitsPerMetre
-	s.boats = append(s.boats, boat{x: rand.Int32N(side), y: rand.Int32N(side), player: sailsFor{cells: make(map[int]bool)}})
+	s.boats = append(s.boats, boat{x: rand.Int32N(side), y: rand.Int32N(side), player: seaPlayer{cells: make(map[int]bool)}})
 	return len(s.boats) - 1
 }
 
@@ -68,8 +74,8 @@ func (s *sea) sail() [][]byte {
 	return s.places
 }
 
-// look returns which cells the player must enter and leave to be in those of which it
-// sees some, and takes it that it does.
+// look returns which cells the boat's player must enter and leave to be subscribed to
+// those of which it sees some. It counts on the caller to do so.
 func (s *sea) look(b *boat) (moves []move) {
 	p := &b.player
 	if p.client == nil {
