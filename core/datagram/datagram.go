@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -23,8 +24,12 @@ import (
 // QUIC has to carry, with all headers.
 const MaxSize = 1100
 
-// ErrNone is returned for a connection that has no datagrams.
-var ErrNone = errors.New("the connection has no datagrams")
+var (
+	// ErrNone is returned for a connection that has no datagrams.
+	ErrNone = errors.New("the connection has no datagrams")
+	// ErrBusy is returned for a datagram that was not sent because others wait.
+	ErrBusy = errors.New("the connection takes no more datagrams now")
+)
 
 // session is the connection below: a *quic.Conn or a WebTransport session. It has no
 // type of its own, so that a connection's As can give one without this package.
@@ -67,11 +72,11 @@ func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, er
 		if s == nil {
 			return nil, ErrNone
 		}
-		p = &port{conn: c, session: s, lanes: make(map[uint64]func([]byte))}
-		var ctx context.Context
-		ctx, p.stop = context.WithCancel(context.Background())
+		p = &port{conn: c, session: s, lanes: make(map[uint64]func([]byte)), out: make(chan *packet, mostWaiting)}
+		p.ctx, p.stop = context.WithCancel(context.Background())
 		ports.of[c] = p
-		go p.receive(ctx)
+		go p.receive()
+		go p.send()
 	}
 	if _, taken := p.lanes[l.key]; taken {
 		return nil, fmt.Errorf("the connection has a lane %d already", id)
@@ -80,15 +85,38 @@ func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, er
 	return l, nil
 }
 
-// Send sends at most MaxSize bytes, of which it keeps a copy. It waits while the
-// connection cannot take more. The error is that of the connection: what is lost on
-// the way is none.
+// Send sends at most MaxSize bytes, of which it keeps a copy. It does not wait. The
+// error is ErrBusy, or says that the connection has ended; what is lost on the way is
+// none.
 func (l *Lane) Send(data []byte) error {
 	if len(data) > MaxSize {
 		return fmt.Errorf("a datagram of %d bytes; at most %d may be", len(data), MaxSize)
 	}
-	return l.port.session.SendDatagram(append(append(make([]byte, 0, len(l.head)+len(data)), l.head...), data...))
+	if l.port.ctx.Err() != nil {
+		return fmt.Errorf("send a datagram: %w", net.ErrClosed)
+	}
+	p := packets.Get().(*packet)
+	p.size = copy(p.bytes[:], l.head)
+	p.size += copy(p.bytes[p.size:], data)
+	select {
+	case l.port.out <- p:
+		return nil
+	default:
+		packets.Put(p)
+		return ErrBusy
+	}
 }
+
+// packet is a datagram that waits to be sent.
+type packet struct {
+	size  int
+	bytes [MaxSize + binary.MaxVarintLen64]byte
+}
+
+var packets = sync.Pool{New: func() any { return new(packet) }}
+
+// mostWaiting bounds the datagrams of a connection that wait to be sent.
+const mostWaiting = 32
 
 // Close closes this end. A call of receive that is under way may outlast it. It may be
 // called again.
@@ -113,7 +141,9 @@ var ports = struct {
 type port struct {
 	conn    network.Conn
 	session session
+	ctx     context.Context // ends with the connection, or the last lane
 	stop    context.CancelFunc
+	out     chan *packet
 	lanes   map[uint64]func([]byte) // by number; guarded by ports.mu
 }
 
@@ -125,11 +155,25 @@ func (p *port) end() {
 	}
 }
 
+// send sends what waits. It may be held up, by a peer that acknowledges nothing, until
+// the connection ends; nobody waits for it.
+func (p *port) send() {
+	for {
+		select {
+		case next := <-p.out:
+			_ = p.session.SendDatagram(next.bytes[:next.size]) // receive hears of an end
+			packets.Put(next)
+		case <-p.ctx.Done():
+			return
+		}
+	}
+}
+
 // receive hands out what comes until the connection or the last lane ends. What comes
 // for no lane is on its way since before one was closed, or a stranger's.
-func (p *port) receive(ctx context.Context) {
+func (p *port) receive() {
 	for {
-		data, err := p.session.ReceiveDatagram(ctx)
+		data, err := p.session.ReceiveDatagram(p.ctx)
 		if err != nil {
 			ports.mu.Lock()
 			p.end()

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -66,10 +65,10 @@ func (e *early) note(kind wire.Kind, body []byte) {
 // maxEarly bounds the seats of a peer whose inputs may come in datagrams.
 const maxEarly = 4096
 
-// openLane begins to use the visitor's datagrams.
+// openLane begins to use the visitor's datagrams, once.
 func (v *visitor) openLane(id uint32) {
 	s, ok := v.stream.(interface{ Conn() network.Conn })
-	if !ok || s.Conn() == nil || v.loose.lane.Load() != nil {
+	if !ok || s.Conn() == nil || v.early.newest != nil { // only this goroutine sets it
 		return
 	}
 	v.mu.Lock()
@@ -80,8 +79,6 @@ func (v *visitor) openLane(id uint32) {
 		v.room.opts.Logger.Warn("a player's peer asks for datagrams that it cannot have", "room", v.room.opts.Name, "peer", v.peer, "err", err)
 		return
 	}
-	v.loose.send = make(chan struct{}, 1)
-	v.loose.running.Go(func() { v.loose.sendOut(lane, v.ended) })
 	v.loose.lane.Store(lane)
 }
 
@@ -106,65 +103,33 @@ func (v *visitor) takeDatagram(data []byte) {
 	}
 }
 
-// looseOut is what a visitor is told in datagrams. The tick fills out, and hands it to the
-// sender; while sending is set, it passes the visitor over.
+// looseOut is what a visitor is told in datagrams. All but lane is the tick's.
 type looseOut struct {
-	lane    atomic.Pointer[datagram.Lane] // nil without datagrams
-	running sync.WaitGroup
-	sending atomic.Bool
-	send    chan struct{}
-
-	out, taken pack
-	sections   []byte
+	lane     atomic.Pointer[datagram.Lane] // nil without datagrams
+	out      []byte
+	sections []byte // of the datagram that is being filled
+	bytes    uint64 // sent in this tick
+	busy     bool   // some were not
 }
 
-// pack is datagrams, one after the other.
-type pack struct {
-	bytes []byte
-	ends  []int
-}
-
-func (l *looseOut) sendOut(lane *datagram.Lane, ended <-chan struct{}) {
-	defer lane.Close()
-	for {
-		select {
-		case <-l.send:
-		case <-ended:
-			return
-		}
-		from := 0
-		for _, to := range l.taken.ends {
-			if err := lane.Send(l.taken.bytes[from:to]); err != nil {
-				break // the stream ends as well, or carries what is left
-			}
-			from = to
-		}
-		l.sending.Store(false)
+func (l *looseOut) close() {
+	if lane := l.lane.Load(); lane != nil {
+		lane.Close()
 	}
 }
 
-// close waits for the sender, which ends with the visitor.
-func (l *looseOut) close() { l.running.Wait() }
-
-// flush hands out over to the sender, and returns how many bytes there are.
-func (l *looseOut) flush(tick uint32) int {
-	l.cut(tick)
-	size := len(l.out.bytes)
-	if size > 0 {
-		l.taken, l.out = l.out, pack{l.taken.bytes[:0], l.taken.ends[:0]}
-		l.sending.Store(true)
-		l.send <- struct{}{}
-	}
-	return size
-}
-
-// cut ends the datagram that is being filled.
+// cut sends the datagram that is being filled.
 func (l *looseOut) cut(tick uint32) {
-	if len(l.sections) > 0 {
-		l.out.bytes = wire.AppendTick(l.out.bytes, tick, l.sections)
-		l.out.ends = append(l.out.ends, len(l.out.bytes))
-		l.sections = l.sections[:0]
+	if len(l.sections) == 0 {
+		return
 	}
+	l.out = wire.AppendTick(l.out[:0], tick, l.sections)
+	l.sections = l.sections[:0]
+	if err := l.lane.Load().Send(l.out); err != nil {
+		l.busy = true
+		return
+	}
+	l.bytes += uint64(len(l.out))
 }
 
 // looseHeads bounds what a datagram holds besides records: the head of the tick, and
@@ -201,10 +166,7 @@ func (l *looseOut) add(tick uint32, s *wire.Section) {
 // frameLoose makes the datagrams of a visitor for this tick.
 func (r *Room) frameLoose(v *visitor) {
 	l := &v.loose
-	if l.sending.Load() {
-		r.phases.busy++
-		return
-	}
+	l.bytes, l.busy = 0, false
 	f := &r.framer
 	s := &f.section
 	s.Reset, s.Left, s.Updates, s.Notes = false, s.Left[:0], s.Updates[:0], nil
@@ -216,9 +178,13 @@ func (r *Room) frameLoose(v *visitor) {
 			l.add(r.world.tick, s)
 		}
 	}
-	if n := l.flush(r.world.tick); n > 0 {
+	l.cut(r.world.tick)
+	if l.busy {
+		r.phases.busy++
+	}
+	if l.bytes > 0 {
 		v.told = r.world.tick
-		r.phases.bytes += uint64(n)
+		r.phases.bytes += l.bytes
 		r.phases.frames++
 	}
 }

@@ -192,6 +192,9 @@ func FuzzTick(f *testing.F) {
 	f.Add(body)
 	var tick, again wire.Tick
 	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, message := range wire.Split(body) {
+			_ = wire.DecodeTick(message, &tick)
+		}
 		if len(body) >= wire.MaxToPlayer {
 			return
 		}
