@@ -48,7 +48,7 @@ var areas = []area{
 	{"rooms-1in10/800", "of 800 players, each of whom sees one in 10", roomOf(roomPlan{players: 800, links: 800, oneIn: 10})},
 	{"rooms-1in10/300", "of 300, beside Colyseus and Centrifuge, and where everybody sees all", roomOf(roomPlan{players: 300, links: 300, oneIn: 10, rivals: true})},
 	{"rooms-1in100/5000", "of 5,000 players behind 200 connections", roomOf(roomPlan{players: 5000, links: 200, oneIn: 100})},
-	{"rooms-lossy/0pc", "of 20 players over a line of 40 ms, with a stream over QUIC and over TCP", roomLosing(0)},
+	{"rooms-lossy/0pc", "of 20 players over a line of 40 ms: datagrams, a stream over QUIC, and one over TCP", roomLosing(0)},
 	{"rooms-lossy/1pc", "over one that loses 1 % of the packets", roomLosing(1)},
 	{"rooms-lossy/5pc", "over one that loses 5 %", roomLosing(5)},
 	{"far-tcp", "a transfer to a peer that is 20, 100 and 300 ms away", farOver("tcp")},
