@@ -45,7 +45,7 @@ site: wasm web/node_modules/.package-lock.json
 	@touch $@
 
 # Packages that programs import. wasm is for js only.
-PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation core/world core/world/seat core/world/actor core/datagram native native/local native/control relay
+PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation core/world core/world/seat core/world/actor core/world/board core/datagram native native/local native/control relay
 PUBLIC_JS := wasm wasm/websocket wasm/webtransport
 
 .PHONY: docs

@@ -1,0 +1,248 @@
+// Package board ranks players by their scores: a million of them, with a few
+// microseconds for an update or a rank.
+//
+// A [Board] is in memory. Players are numbers there; [Players] gives each peer one, which
+// several boards share.
+package board
+
+import (
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Players numbers peers, from zero on. The zero value is ready. All methods may be called
+// concurrently.
+type Players struct {
+	mu      sync.RWMutex
+	numbers map[peer.ID]uint32
+	ids     []peer.ID
+}
+
+// Number is the peer's number, which it keeps.
+func (p *Players) Number(id peer.ID) uint32 {
+	p.mu.RLock()
+	n, known := p.numbers[id]
+	p.mu.RUnlock()
+	if known {
+		return n
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n, known := p.numbers[id]; known {
+		return n
+	}
+	if p.numbers == nil {
+		p.numbers = make(map[peer.ID]uint32)
+	}
+	n = uint32(len(p.ids))
+	p.numbers[id] = n
+	p.ids = append(p.ids, id)
+	return n
+}
+
+// ID is the peer of a number. It panics if there is none.
+func (p *Players) ID(number uint32) peer.ID {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.ids[number]
+}
+
+// MaxPlayers bounds the numbers of players, and so the memory of a board, which has 16
+// bytes for each number below its highest.
+const MaxPlayers = 1 << 26
+
+// Board ranks players. Of those with the same score, the one who had it first is before
+// the others. All methods may be called concurrently.
+type Board struct {
+	lowest bool
+
+	mu    sync.RWMutex
+	runs  runs
+	at    []place // of each player
+	seq   uint32  // of the last score that was set
+	limit uint32  // of seq, before scores are numbered anew
+}
+
+// place is what is kept of a player beside its entry.
+type place struct {
+	score int64
+	seq   uint32 // zero: the player is not on the board
+}
+
+// New makes a board on which the highest score is the best, or the lowest, such as for
+// times.
+func New(lowestFirst bool) *Board { return &Board{lowest: lowestFirst, limit: math.MaxUint32} }
+
+// key is the score as entries have it.
+func (b *Board) key(score int64) int64 {
+	if b.lowest {
+		return score
+	}
+	return ^score
+}
+
+// Row is a line of the board.
+type Row struct {
+	Rank   int // from 1
+	Player uint32
+	Score  int64
+}
+
+// Set gives the player a score. If it has the same already, it keeps its place. It panics
+// for a player of a number from MaxPlayers on.
+func (b *Board) Set(player uint32, score int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.set(player, score)
+}
+
+// Improve gives the player a score if it has none, or a worse one, and says whether it
+// did.
+func (b *Board) Improve(player uint32, score int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, is := b.of(player); is && b.key(p.score) <= b.key(score) {
+		return false
+	}
+	b.set(player, score)
+	return true
+}
+
+// Add adds to the player's score, which is zero if it has none, and returns the sum. A sum
+// beyond what an int64 holds is the most that one does.
+func (b *Board) Add(player uint32, by int64) int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, _ := b.of(player)
+	sum := p.score + by
+	if by > 0 && sum < p.score {
+		sum = math.MaxInt64
+	} else if by < 0 && sum > p.score {
+		sum = math.MinInt64
+	}
+	b.set(player, sum)
+	return sum
+}
+
+func (b *Board) of(player uint32) (place, bool) {
+	if int64(player) >= int64(len(b.at)) {
+		return place{}, false
+	}
+	p := b.at[player]
+	return p, p.seq != 0
+}
+
+func (b *Board) entry(player uint32, p place) entry { return entry{b.key(p.score), p.seq, player} }
+
+func (b *Board) set(player uint32, score int64) {
+	if player >= MaxPlayers {
+		panic(fmt.Sprintf("board: a player of number %d; there are at most %d", player, MaxPlayers))
+	}
+	old, is := b.of(player)
+	if is {
+		if old.score == score {
+			return
+		}
+		b.runs.remove(b.entry(player, old))
+	} else if missing := int(player) + 1 - len(b.at); missing > 0 {
+		b.at = append(b.at, make([]place, missing)...)
+	}
+	if b.seq == b.limit {
+		b.at[player].seq = 0
+		b.renumber()
+	}
+	b.seq++
+	b.at[player] = place{score, b.seq}
+	b.runs.insert(b.entry(player, b.at[player]))
+}
+
+// renumber gives those on the board the lowest numbers that keep their order.
+func (b *Board) renumber() {
+	b.seq = 0
+	bySeq := make([]uint32, 0, b.runs.n)
+	for player, p := range b.at {
+		if p.seq != 0 {
+			bySeq = append(bySeq, uint32(player))
+		}
+	}
+	slices.SortFunc(bySeq, func(p, q uint32) int { return int(int64(b.at[p].seq) - int64(b.at[q].seq)) })
+	for _, player := range bySeq {
+		b.seq++
+		b.at[player].seq = b.seq
+	}
+	for _, run := range b.runs.list {
+		for i := range run {
+			run[i].seq = b.at[run[i].player].seq
+		}
+	}
+}
+
+// Remove takes the player off the board, if it is there.
+func (b *Board) Remove(player uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if p, is := b.of(player); is {
+		b.runs.remove(b.entry(player, p))
+		b.at[player] = place{}
+	}
+}
+
+// Len is how many players are on the board.
+func (b *Board) Len() int {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.runs.n
+}
+
+// Of is the player's line; ok is false if it is not on the board.
+func (b *Board) Of(player uint32) (row Row, ok bool) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	p, is := b.of(player)
+	if !is {
+		return Row{}, false
+	}
+	return Row{b.runs.rank(b.entry(player, p)) + 1, player, p.score}, true
+}
+
+// Rows are the lines from a rank on, at most so many. The best has rank 1.
+func (b *Board) Rows(rank, most int) []Row {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return slices.AppendSeq(make([]Row, 0, max(0, min(most, b.runs.n))), b.rows(rank, most))
+}
+
+// Around are the player's line, and so many before and after it; none if the player is
+// not on the board.
+func (b *Board) Around(player uint32, each int) []Row {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	p, is := b.of(player)
+	if !is || each < 0 {
+		return nil
+	}
+	rank := b.runs.rank(b.entry(player, p)) + 1
+	before := min(each, rank-1)
+	return slices.AppendSeq([]Row(nil), b.rows(rank-before, min(each, b.runs.n)+1+before))
+}
+
+// rows yields the lines from a rank on, at most so many.
+func (b *Board) rows(rank, most int) iter.Seq[Row] {
+	return func(yield func(Row) bool) {
+		if rank = max(rank, 1); most <= 0 || rank > b.runs.n {
+			return
+		}
+		left := most
+		b.runs.from(rank-1, func(e entry) bool {
+			left--
+			ok := yield(Row{rank, e.player, b.key(e.score)})
+			rank++
+			return ok && left > 0
+		})
+	}
+}
