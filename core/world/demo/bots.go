@@ -38,19 +38,29 @@ type bot struct {
 	sent [64]atomic.Int64 // when each of the last inputs was sent
 }
 
-// Sit takes so many seats on each of the visits, and adds them to the bots.
+// Sit takes so many seats on the visit, all at once, and adds them to the bots.
 func (b *Bots) Sit(ctx context.Context, v *seat.Visit, seats int, opts seat.Options) error {
-	for i := range uint32(seats) {
-		bot := &bot{all: b}
-		opts.Each = bot.tick
-		s, err := v.Sit(ctx, i, opts)
-		if err != nil {
-			return fmt.Errorf("bot %d: %w", len(b.bots), err)
-		}
-		bot.seat = s
-		b.bots = append(b.bots, bot)
-	}
 	b.visits = append(b.visits, v)
+	bots, errs := make([]*bot, seats), make([]error, seats)
+	var sitting sync.WaitGroup
+	for i := range bots {
+		bots[i] = &bot{all: b}
+		sitting.Go(func() {
+			opts := opts
+			opts.Each = bots[i].tick
+			var err error
+			if bots[i].seat, err = v.Sit(ctx, uint32(i), opts); err != nil {
+				errs[i] = fmt.Errorf("bot %d: %w", len(b.bots)+i, err)
+			}
+		})
+	}
+	sitting.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	b.bots = append(b.bots, bots...)
 	return nil
 }
 

@@ -30,7 +30,10 @@ export interface EntityUpdate {
 
 /** What a player is told of one tick of a room. */
 export interface Tick {
-  /** Counts the ticks of the room. Those in which there is nothing to tell are left out, except that a player hears twice a second at least. */
+  /**
+   * Counts the ticks of the room, and never goes back. Those in which there is nothing to tell are left out, except that a player hears twice
+   * a second at least. Where the connection has datagrams, two may have the same number: what cannot wait, and the rest.
+   */
   number: number
   /** The connection is a new one: what was known is to be forgotten. */
   reset: boolean
