@@ -15,6 +15,7 @@ require (
 	github.com/multiformats/go-multiaddr v0.16.1
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
+	github.com/tidwall/btree v1.8.1
 	golang.org/x/sync v0.24.0
 	golang.org/x/sys v0.49.0
 )

@@ -49,6 +49,7 @@ var areas = []area{
 	{"rooms-1in10/300", "of 300, beside Colyseus and Centrifuge, and where everybody sees all", roomOf(roomPlan{players: 300, links: 300, oneIn: 10, rivals: true})},
 	{"rooms-1in100/300", "of 300 who see one in 100, beside the same", roomOf(roomPlan{players: 300, links: 300, oneIn: 100, rivals: true})},
 	{"rooms-1in100/5000", "of 5,000 players behind 200 connections", roomOf(roomPlan{players: 5000, links: 200, oneIn: 100})},
+	{"boards", "leaderboards of a million players", boards},
 	{"rooms-lossy/0pc", "of 20 players over a line of 40 ms: datagrams, a stream over QUIC, and one over TCP", roomLosing(0)},
 	{"rooms-lossy/1pc", "over one that loses 1 % of the packets", roomLosing(1)},
 	{"rooms-lossy/5pc", "over one that loses 5 %", roomLosing(5)},
@@ -89,6 +90,7 @@ func main() {
 		streamContenders = slices.DeleteFunc(streamContenders, func(c streamContender) bool { return !strings.Contains(*only, c.name) })
 		lossyContenders = slices.DeleteFunc(lossyContenders, func(c lossyContender) bool { return !strings.Contains(*only, c.name) })
 		roomContenders = slices.DeleteFunc(roomContenders, func(c roomContender) bool { return !strings.Contains(*only, c.name) })
+		rankings = slices.DeleteFunc(rankings, func(r contenderRanking) bool { return !strings.Contains(*only, r.name) })
 		saturatingContenders = slices.DeleteFunc(saturatingContenders, func(c saturating) bool { return !strings.Contains(*only, c.name) })
 	}
 	os.Exit(run(*rounds, *profile))
