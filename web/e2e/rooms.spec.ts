@@ -111,15 +111,15 @@ test('a room and its players outlive the worker of the tab that holds it', async
   await expect.poll(() => other.evaluate(() => window.resets)).toBeGreaterThan(1)
 })
 
-for (const way of ['through the relay', 'over WebTransport, by datagrams']) {
+for (const [room, way] of Object.entries({ roads: 'through the relay', sound: 'over WebTransport, by datagrams' })) {
   test(`a tab plays in a room that a native peer holds, ${way}`, async ({ page, server, relay, daemon }) => {
-    const args = ['room', 'host', '--data-dir', daemon.dir, '--demo', '--radius', '500', '--buoys', '20', 'roads']
+    const args = ['room', 'host', '--data-dir', daemon.dir, '--demo', '--radius', '500', '--buoys', '20', room]
     const child = spawn(binaries.native, args, { stdio: ['ignore', 'ignore', 'inherit'] })
     try {
       await create(page, server, relay)
       const direct = way !== 'through the relay'
       if (direct) await page.evaluate((addr) => window.node.connect(addr), daemon.addr('/webtransport/'))
-      const boat = await sit(page, 'roads')
+      const boat = await sit(page, room)
       await expect.poll(() => page.evaluate(() => window.view.size)).toBe(21)
       const before = (await seen(page, boat))!
       await steer(page, 1, 1)
