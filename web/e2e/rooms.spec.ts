@@ -51,7 +51,7 @@ test('a tab holds a room in which it, another tab and a native peer see each oth
   await steer(other, 8, 0)
   await expect.poll(async () => (await seen(page, boat))?.x).toBeGreaterThan(20)
   await steer(other, 0, 0)
-  await expect.poll(async () => (await seen(page, boat))?.x).toBe((await seen(other, boat))?.x)
+  await expect.poll(async () => (await seen(page, boat))?.x === (await seen(other, boat))?.x).toBe(true)
   await steer(page, 8, 8) // away, until it is out of the other's sight
   await expect.poll(() => seen(other, own)).toBeUndefined()
 
