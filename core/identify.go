@@ -112,22 +112,16 @@ func refused(err error) bool {
 // askWho asks the peer at the other end of a connection who it is, once. If it
 // answers, the host sends EvtPeerIdentificationCompleted.
 func (n *Node) askWho(ctx context.Context, c network.Conn) {
-	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "identify"), identify.DefaultTimeout)
-	defer cancel()
-	s, err := c.NewStream(ctx)
-	if err != nil {
-		return
-	}
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	if err = multistream.SelectProtoOrFail(protocol.ID(identify.ID), s); err == nil {
-		err = s.SetProtocol(identify.ID)
-	}
+	ctx = network.WithAllowLimitedConn(ctx, "identify")
+	s, err := newestHost{n.host}.openOn(ctx, c, identify.DefaultTimeout, []protocol.ID{identify.ID})
 	if err == nil {
-		err = n.readIdentity(s)
+		defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+		if err = n.readIdentity(s); err != nil {
+			_ = s.Reset()
+		}
 	}
 	if err != nil {
 		n.log.Debug("a peer does not say who it is", "peer", c.RemotePeer(), "err", err)
-		_ = s.Reset()
 	}
 }
 

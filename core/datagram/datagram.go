@@ -1,6 +1,6 @@
 // Package datagram carries packets that may get lost, over connections that have
-// datagrams: QUIC ([RFC 9221]) and WebTransport, not those through a relay. What
-// comes late is of no use there, so that nothing waits for what was lost.
+// datagrams: QUIC ([RFC 9221]) and WebTransport, not those through a relay. Nothing
+// waits for a lost packet: it is for data that is of no use when it comes late.
 //
 // Several users share the datagrams of a connection: each has a [Lane]. A datagram
 // begins with the number of its lane, which is twice the id that both ends know, and
@@ -51,14 +51,13 @@ const (
 // Lane is one end of a lane. All methods may be called concurrently.
 type Lane struct {
 	port *port
-	key  uint64 // of what comes in
-	head []byte // of what goes out
+	key  uint64 // the number in the datagrams that this end receives
+	head []byte // the number that it sends, encoded
 }
 
 // Open opens an end of the lane that both ends know by an id. receive is called with
 // what comes, by one goroutine for all lanes of the connection, and must not block. It
-// may keep the data. The error wraps ErrNone where the connection has
-// no datagrams.
+// may keep the data. The error is ErrNone if the connection has no datagrams.
 func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, error) {
 	l := &Lane{
 		key:  uint64(id)*numRoles + uint64(1-role),

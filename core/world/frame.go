@@ -60,7 +60,7 @@ type framer struct {
 	records *records
 	budget  int  // bytes of records a player and tick
 	slower  uint // the rates of the tiers beyond the first are so many times halved
-	settled bool // what changes is told in datagrams: only of what rests
+	settled bool // changes go in datagrams, so tell only of entities that have come to rest
 
 	due     []due
 	section wire.Section

@@ -9,8 +9,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// A peer whose connection has datagrams is told there of what changes, and its inputs
-// come there, too: see package wire.
+// If a peer's connection has datagrams, changes and inputs travel in them, too: see
+// package wire.
 
 // repeats is in how many ticks after a change an entity's record, or the number of an
 // input, is told in datagrams, so that the loss of one is made good by the next.
@@ -26,31 +26,24 @@ type early struct {
 	ahead  int
 }
 
-// isNew says whether a message of the stream has not come in a datagram before.
+// isNew takes in a message of the stream, and says whether it is anything but an input
+// that came in a datagram before.
 func (e *early) isNew(kind wire.Kind, body []byte) bool {
-	if e.newest == nil || kind != wire.KindInput {
-		return true
-	}
-	in, err := wire.DecodeInput(body)
-	if last, seated := e.newest[in.Seat]; err != nil || !seated || in.Seq > last {
-		return true
-	}
-	e.ahead = max(e.ahead-1, 0)
-	return false
-}
-
-// note takes in a message of the stream that is new.
-func (e *early) note(kind wire.Kind, body []byte) {
 	if e.newest == nil {
-		return
+		return true
 	}
 	switch kind {
 	case wire.KindInput:
-		if in, err := wire.DecodeInput(body); err == nil {
-			if _, seated := e.newest[in.Seat]; seated {
-				e.newest[in.Seat] = in.Seq
-			}
+		in, err := wire.DecodeInput(body)
+		last, seated := e.newest[in.Seat]
+		if err != nil || !seated {
+			return true
 		}
+		if in.Seq <= last {
+			e.ahead = max(e.ahead-1, 0)
+			return false
+		}
+		e.newest[in.Seat] = in.Seq
 	case wire.KindJoin:
 		if j, err := wire.DecodeJoin(body); err == nil && len(e.newest) < maxEarly {
 			e.newest[j.Seat] = 0
@@ -60,6 +53,7 @@ func (e *early) note(kind wire.Kind, body []byte) {
 			delete(e.newest, l.Seat)
 		}
 	}
+	return true
 }
 
 // maxEarly bounds the seats of a peer whose inputs may come in datagrams.
@@ -189,8 +183,9 @@ func (r *Room) frameLoose(v *visitor) {
 	}
 }
 
-// recent puts the records of what has changed lately into f.section. Of more than the
-// budget holds it takes every second, or third, another one in each tick.
+// recent puts the records of the entities that changed lately into f.section. If they
+// do not fit into the budget, it takes every second or third of them, and different
+// ones in the next tick.
 func (f *framer) recent(s *sight) {
 	f.section.Entered = f.section.Entered[:0]
 	of, tick := f.records.w.of, f.records.w.tick

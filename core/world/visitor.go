@@ -162,10 +162,6 @@ var errGone = errors.New("the visitor is gone")
 func (v *visitor) post(kind wire.Kind, body []byte) error {
 	for {
 		v.mu.Lock()
-		if !v.early.isNew(kind, body) {
-			v.mu.Unlock()
-			return nil
-		}
 		if len(v.queue.bytes) == 0 || len(v.queue.bytes)+len(body) <= maxQueue {
 			break
 		}
@@ -176,7 +172,10 @@ func (v *visitor) post(kind wire.Kind, body []byte) error {
 			return errGone
 		}
 	}
-	v.early.note(kind, body)
+	if !v.early.isNew(kind, body) {
+		v.mu.Unlock()
+		return nil
+	}
 	v.enqueue(kind, body)
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +31,7 @@ type fleet struct {
 	times   durations
 }
 
-// wire is how a rival's messages are made and read, for one player.
+// wire makes and reads a rival's messages, for one player.
 type wire interface {
 	// steer makes the input that sets the speed of the player's boat, in demo.Units a
 	// tick.
@@ -193,17 +192,13 @@ func (d *durations) add(one time.Duration) {
 	d.all = append(d.all, one)
 }
 
-// take returns the quantile of those since the last call, zero of none.
-func (d *durations) take(quantile float64) time.Duration {
+// take returns the quantile of those since the last call, or zero if there are none.
+func (d *durations) take(q float64) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	all := d.all
 	d.all = nil
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return all[int(quantile*float64(len(all)))]
+	return time.Duration(quantile(all, q) * 1e6)
 }
 
 // errShort is returned by a wire for a message that ends too early.

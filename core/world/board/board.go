@@ -45,7 +45,7 @@ func (p *Players) Number(id peer.ID) uint32 {
 	return n
 }
 
-// ID is the peer of a number. It panics if there is none.
+// ID returns the peer with this number. It panics if no peer has it.
 func (p *Players) ID(number uint32) peer.ID {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

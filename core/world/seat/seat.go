@@ -240,7 +240,7 @@ func (s *Seat) take(number uint32, sec *wire.Section) error {
 	return s.deliver()
 }
 
-// begin makes a tick of what does not depend on entities.
+// begin starts a tick with everything but the entities.
 func (s *Seat) begin(number uint32, sec *wire.Section) {
 	t := &s.tick
 	s.newest = max(s.newest, number)

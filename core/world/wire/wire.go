@@ -265,7 +265,7 @@ func (r *Reader) Next() (kind Kind, body []byte, err error) {
 	return Kind(r.buf[0]), r.buf[1:], nil
 }
 
-// Split yields the messages in a datagram. It ends at what is none.
+// Split yields the messages in a datagram, up to the first that is malformed.
 func Split(datagram []byte) iter.Seq2[Kind, []byte] {
 	return func(yield func(Kind, []byte) bool) {
 		for {
