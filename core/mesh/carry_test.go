@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -124,6 +125,35 @@ func TestRelayRemembersForThoseWhoComeBack(t *testing.T) {
 	assert.True(t, got.Complete)
 	b.waitFor(t, "1")
 	require.Eventually(t, func() bool { return r.Stats().Carried == 1 }, patience, 5*time.Millisecond, "it is carried again")
+}
+
+func TestRecoverWaitsForARelayThatDoesNotCarryTheTypeYet(t *testing.T) {
+	limits := replay.Limits{Count: 100}
+	r := newNode(t, Options{RelayTopics: 4, KeepHistories: &limits})
+	b := newNode(t, Options{})
+	connect(t, b, r)
+	begun, begin := make(chan struct{}), make(chan struct{})
+	paused := r.carrier.pause(func() { close(begun); <-begin })
+	<-begun
+	subscribe(t, "chat", b)
+	require.NoError(t, b.KeepHistory("chat", limits))
+	recovered := make(chan error, 1)
+	go func() {
+		got, err := b.Recover(context.Background(), "chat")
+		if err == nil && !got.Complete {
+			err = errors.New("something is missing")
+		}
+		recovered <- err
+	}()
+	require.Eventually(t, func() bool { return r.Stats().History.Asked > 0 }, patience, 5*time.Millisecond)
+	close(begin)
+	<-paused
+	select {
+	case err := <-recovered:
+		require.NoError(t, err)
+	case <-time.After(patience):
+		t.Fatal("Recover does not return")
+	}
 }
 
 // pause has the carrier's goroutine call f, and says when it has.

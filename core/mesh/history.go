@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -171,8 +172,12 @@ func (h *history) add(msg *message.Message, raw *pb.Message) replay.Added {
 const (
 	// recoverPeers is how many peers Recover asks at most.
 	recoverPeers = 8
-	// recoverWait is how long Recover waits for a peer to ask.
-	recoverWait = 10 * time.Second
+	// recoverWait is how long Recover waits for a peer to ask, and for a relay that
+	// does not carry the type yet. It looks for the one every recoverLook, and asks the
+	// other again after recoverAgain.
+	recoverWait  = 10 * time.Second
+	recoverLook  = 100 * time.Millisecond
+	recoverAgain = 500 * time.Millisecond
 )
 
 // Recovery is what Recover brought.
@@ -201,7 +206,8 @@ type Recovery struct {
 // What cannot be had is named in the Recovery, which is valid also beside an
 // error. The error is ErrNotKept without KeepHistory, ErrNoPeers where nobody
 // could be asked within 10 seconds, ErrClosed, that of ctx, or, where nobody
-// answered to the end, why.
+// answered to the end, why. A relay that does not carry the type yet is asked
+// again for as long, since it takes a moment to hear that this node is on it.
 func (m *Mesh) Recover(ctx context.Context, typ string) (Recovery, error) {
 	r, err := m.recover(ctx, typ)
 	if err != nil {
@@ -222,18 +228,37 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
-	peers, err := t.history.waitForHistorian(ctx)
-	if err == nil {
-		err = t.history.takeTurn(ctx)
+	waiting, enough := context.WithTimeoutCause(ctx, recoverWait, ErrNoPeers)
+	defer enough()
+	for {
+		peers, err := t.history.waitForHistorian(waiting)
+		if err != nil {
+			return r, m.closedOr(err)
+		}
+		peers = peers[:min(len(peers), recoverPeers)]
+		if err = t.history.takeTurn(ctx); err == nil {
+			err = t.history.recoverFrom(ctx, peers, &r)
+			t.history.giveTurn()
+		}
+		if err == nil || len(r.Peers) > 0 || !errors.Is(err, replay.ErrNoHistory) || !slices.ContainsFunc(peers, m.isCarrier) {
+			return r, m.closedOr(err)
+		}
+		// A relay carries a type as soon as it hears that somebody is on it.
+		select {
+		case <-time.After(recoverAgain):
+		case <-waiting.Done():
+			return r, m.closedOr(err)
+		}
 	}
-	if err != nil {
-		return r, m.closedOr(err)
-	}
-	defer t.history.giveTurn()
+}
+
+// recoverFrom asks the peers one after the other, until one has all that is missing.
+// It fails where none answers to the end.
+func (h *history) recoverFrom(ctx context.Context, peers []peer.ID, r *Recovery) error {
 	var failures []error
 	var whole bool
-	for _, p := range peers[:min(len(peers), recoverPeers)] {
-		a, err := m.replay.Sync(ctx, p, typ, t.history.ask(t.history.past.Limits().Age, &r.Messages))
+	for _, p := range peers {
+		a, err := h.t.m.replay.Sync(ctx, p, h.t.typ, h.ask(h.past.Limits().Age, &r.Messages))
 		if err != nil {
 			failures = append(failures, err)
 			if errors.Is(err, replay.ErrNoHistory) || ctx.Err() != nil {
@@ -242,23 +267,21 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 		}
 		r.Peers = append(r.Peers, p)
 		r.Gaps, r.Unknown = append(r.Gaps, a.Gaps...), append(r.Unknown, a.Unknown...)
-		r.Gaps = t.history.past.StillMissing(r.Gaps)
+		r.Gaps = h.past.StillMissing(r.Gaps)
 		whole = whole || err == nil
 		if r.Complete = err == nil && a.Complete() && len(r.Gaps) == 0 && len(r.Unknown) == 0; r.Complete {
 			break
 		}
 	}
 	if whole {
-		return r, nil
+		return nil
 	}
-	return r, m.closedOr(errors.Join(failures...))
+	return errors.Join(failures...)
 }
 
 // waitForHistorian is historians, of which it waits for one.
 func (h *history) waitForHistorian(ctx context.Context) ([]peer.ID, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, recoverWait, ErrNoPeers)
-	defer cancel()
-	look := time.NewTicker(100 * time.Millisecond)
+	look := time.NewTicker(recoverLook)
 	defer look.Stop()
 	for {
 		if peers := h.historians(""); len(peers) > 0 {

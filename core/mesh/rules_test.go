@@ -202,10 +202,7 @@ func TestCloseEndsWhateverIsUnderWay(t *testing.T) {
 		return err
 	})
 	until(func() error {
-		_, err := a.Recover(ctx, "chat") // the relay may not carry it yet
-		if errors.Is(err, replay.ErrNoHistory) {
-			return nil
-		}
+		_, err := a.Recover(ctx, "chat")
 		if err != nil && a.ctx.Err() != nil {
 			return ErrClosed
 		}

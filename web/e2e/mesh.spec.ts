@@ -40,14 +40,14 @@ test('the mesh shows who is connected to whom and how, what this tab has no part
   relay,
   daemon,
 }) => {
-  const own = await join(page, relay.url)
+  const own = await join(page, `${relay.url}?transport=webtransport`)
   await openTable(page)
   await expect(edge(page, own, relay.id, 'direct')).toContainText('WebTransport')
 
   const second = await context.newPage()
   const b = await join(second, `${relay.url}?transport=websocket&peer=${encodeURIComponent(daemon.addr('/ws/'))}`)
   const third = await context.newPage()
-  const c = await join(third, `${relay.url}?peer=${b}`)
+  const c = await join(third, `${relay.url}?transport=webtransport&peer=${b}`)
 
   await expect(edge(page, b, relay.id, 'direct')).toContainText('WebSocket')
   await expect(edge(page, c, relay.id, 'direct')).toContainText('WebTransport')
