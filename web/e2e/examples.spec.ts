@@ -57,10 +57,9 @@ test('tabs that count at the same time agree, and so does one that comes later',
 test('boats are seen in the room, as they sail, and not in another, and another tab goes on when the first is closed', async ({
   open,
 }) => {
-  const one = await open('game#bay')
-  await expect(one.locator('#host')).toHaveText('this tab')
-  const [two, elsewhere] = [await open('game#bay'), await open('game#reef')]
-  await expect(two.locator('#host')).toHaveText(/^…/)
+  const tabs = [await open('game#bay'), await open('game#bay')]
+  const elsewhere = await open('game#reef')
+  const [one, two] = await hostAndGuest(tabs)
   const box = (await one.locator('#board').boundingBox())!
   await one.bringToFront()
   await one.mouse.move(box.x + box.width * 0.25, box.y + box.height * 0.75)
@@ -87,6 +86,15 @@ for (const example of ['chat', 'counter', 'game']) {
     }
     expect(colours.size).toBe(2)
   })
+}
+
+/** Waits until one tab holds the room, and another is its guest: which, is settled by their ids where both began to hold it. */
+async function hostAndGuest(tabs: Page[]): Promise<[Page, Page]> {
+  const held = () => Promise.all(tabs.map((tab) => tab.locator('#host').textContent()))
+  const one = async () => (await held()).map((by) => (by === 'this tab' ? 'host' : by?.startsWith('…') ? 'guest' : ''))
+  await expect.poll(async () => (await one()).sort()).toEqual(['guest', 'host'])
+  const host = (await one()).indexOf('host')
+  return [tabs[host]!, tabs[1 - host]!]
 }
 
 async function say(tab: Page, name: string, text: string): Promise<void> {
