@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/tombolo-net/tombolo/core/internal/behind"
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
@@ -51,6 +52,7 @@ type History struct {
 	forgotten  forgotten
 	lacking    uint64 // since CountAnew
 	stats      HistoryStats
+	written    behind.Stats
 	timer      *time.Timer // not nil while it is set
 	due        time.Time   // when the timer fires
 	closed     bool
@@ -129,7 +131,7 @@ func (h *History) Keep(ctx context.Context, name string, opts HistoryOptions) er
 	if err != nil || old == nil {
 		return err
 	}
-	if err := old.close(); err != nil {
+	if err := old.writer.Close(); err != nil {
 		h.log.Warn("replay: the store that a history was kept in does not take the last of it", "err", err)
 	}
 	return nil
@@ -144,11 +146,9 @@ func (h *History) keepIn(s *store, found stored, limits Limits) (old *store, err
 	}
 	old, h.store = h.store, s
 	if s != nil {
+		s.begin(h)
 		h.storeAll()
 		h.restore(found)
-		run, cancel := context.WithCancel(context.Background()) // for as long as it is open
-		s.cancel = cancel
-		go h.writeBehind(run, s)
 	}
 	h.limit(limits)
 	return old, nil
@@ -365,6 +365,7 @@ func (h *History) Stats() HistoryStats {
 	defer h.mu.Unlock()
 	s := h.stats
 	s.Entries, s.Bytes, s.Publishers = len(h.ages), h.bytes, len(h.publishers)
+	s.Written, s.WriteFailures, s.Unwritten = h.written.Written, h.written.Failures, h.written.GivenUp
 	return s
 }
 
@@ -413,8 +414,8 @@ func (h *History) limit(limits Limits) {
 }
 
 // Close stores what is not yet stored and lets go of the store; the error says
-// what could not be stored. It waits for all that the history runs, at most
-// closeTimeout. Later and concurrent calls return the same. What is in memory
+// what could not be stored. It waits for all that the history runs, at most ten
+// seconds. Later and concurrent calls return the same. What is in memory
 // can still be read.
 func (h *History) Close() error {
 	h.once.Do(func() {
@@ -428,7 +429,7 @@ func (h *History) Close() error {
 		h.keeping.Lock() // what is being kept is in place
 		defer h.keeping.Unlock()
 		if h.store != nil {
-			h.err = h.store.close()
+			h.err = h.store.writer.Close()
 		}
 	})
 	return h.err

@@ -205,7 +205,7 @@ func (h *History) restore(found stored) {
 	for key, err := range found.damaged {
 		h.stats.Damaged++
 		h.log.Warn("replay: a damaged record in the store is deleted", "key", key, "err", err)
-		h.change(h.store, key, nil)
+		h.store.writer.Change(key, nil)
 	}
 	h.forgotten.join(found.forgotten)
 	for _, p := range found.publishers {

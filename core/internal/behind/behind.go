@@ -1,0 +1,301 @@
+// Package behind writes what changes in memory to a go-datastore, a little later and
+// in batches: memory is the authority, and the store follows (write-behind).
+//
+// Of a key that changes many times, only the newest value is written. A batch is one
+// transaction of the store, where the store has transactions; one is under way at a
+// time. A crash loses no change that is older than the delay and one commit; where
+// commits take longer than the delay, two commits: the one under way when it was made,
+// and its own. A batch that fails is tried again, with what has changed since.
+package behind
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+)
+
+// DefaultDelay is the longest that a change waits to be written.
+const DefaultDelay = time.Second
+
+const (
+	// maxBackoff bounds the time between two tries of a store that fails.
+	maxBackoff = 30 * time.Second
+	// closeTimeout bounds the last batch.
+	closeTimeout = 10 * time.Second
+)
+
+// ErrClosed is returned by Flush after Close.
+var ErrClosed = errors.New("the store is closed")
+
+// Options of a Writer.
+type Options struct {
+	// What is written, for errors and the log: "a history".
+	What string
+	// Delay is the longest that a change waits. If zero, DefaultDelay.
+	Delay time.Duration
+	// Full is how many changes are written without delay. If zero, all wait.
+	Full int
+	// Most bounds the changes that wait for a store that takes none; what is beyond is
+	// given up, and counted. If zero, there is no bound but the number of keys.
+	Most int
+	// Count is where it counts, guarded by the lock given to New.
+	Count *Stats
+	// Logger, if nil, is silent.
+	Logger *slog.Logger
+}
+
+// Stats is what became of the changes.
+type Stats struct {
+	Written  uint64 // changes
+	Batches  uint64 // that the store took
+	Failures uint64 // batches that it did not take; they are tried again
+	GivenUp  uint64 // changes beyond Options.Most
+}
+
+// Writer writes behind. See its methods for which of them are called with the lock held.
+type Writer struct {
+	store datastore.Batching
+	opts  Options
+
+	mu sync.Locker // the owner's
+	// changes wait to be written: what gives the value, or nil to delete.
+	changes map[datastore.Key]func() []byte
+	first   time.Time    // when the first of them was made
+	flushes []chan error // who wait for the next batch
+	closed  bool
+
+	wake   chan struct{} // there are changes
+	hurry  chan struct{} // there are many, or somebody waits
+	stop   chan struct{}
+	done   chan struct{}
+	cancel context.CancelFunc // gives up on a store that hangs
+	err    error              // of the last batch; the goroutine's, and after done of all
+}
+
+// New begins to write to store what is changed from now on. mu is the lock of what the
+// values are made of.
+func New(store datastore.Batching, mu sync.Locker, opts Options) *Writer {
+	opts.Delay = cmp.Or(opts.Delay, DefaultDelay)
+	if opts.Count == nil {
+		opts.Count = new(Stats)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &Writer{
+		store: store, opts: opts, mu: mu, cancel: cancel,
+		changes: make(map[datastore.Key]func() []byte),
+		wake:    make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	go w.run(ctx)
+	return w
+}
+
+// Change has a key written. value is called once, when its batch is made, with the lock
+// held; without value, the key is deleted. The lock is held during the call.
+func (w *Writer) Change(k datastore.Key, value func() []byte) {
+	if _, known := w.changes[k]; !known && w.opts.Most > 0 && len(w.changes) >= w.opts.Most {
+		w.opts.Count.GivenUp++
+		return
+	}
+	if len(w.changes) == 0 {
+		w.first = time.Now()
+	}
+	w.changes[k] = value
+	signal(w.wake)
+	if w.opts.Full > 0 && len(w.changes) >= w.opts.Full {
+		signal(w.hurry)
+	}
+}
+
+// Flush returns when all that was changed before is in the store, or with the error of
+// the batch that it was part of: its changes are then tried again. The lock is not held
+// during the call.
+func (w *Writer) Flush(ctx context.Context) error {
+	written := make(chan error, 1)
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	w.flushes = append(w.flushes, written)
+	signal(w.wake)
+	signal(w.hurry)
+	w.mu.Unlock()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("store %s: %w", w.opts.What, ctx.Err())
+	}
+}
+
+// Close writes what is left and waits for that, at most ten seconds. The error says
+// what could not be written. It is called once, and the lock is not held.
+func (w *Writer) Close() error {
+	defer w.cancel()
+	w.mu.Lock()
+	w.closed = true
+	w.mu.Unlock()
+	close(w.stop)
+	t := time.NewTimer(closeTimeout)
+	defer t.Stop()
+	select {
+	case <-w.done:
+		if w.err != nil {
+			return fmt.Errorf("store what is left of %s: %w", w.opts.What, w.err)
+		}
+		return nil
+	case <-t.C:
+		return fmt.Errorf("store what is left of %s: the store does not answer", w.opts.What)
+	}
+}
+
+// run writes until Close.
+func (w *Writer) run(ctx context.Context) {
+	defer close(w.done)
+	backoff := w.opts.Delay
+	for stopping := false; !stopping; {
+		if w.err == nil { // else something waits already
+			select {
+			case <-w.wake:
+			case <-w.stop:
+			}
+		}
+		stopping = w.linger(backoff)
+		if w.err = w.flush(ctx); w.err == nil {
+			backoff = w.opts.Delay
+			continue
+		}
+		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "err", w.err, "given up", stopping)
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// linger lets changes gather, and says whether it was the last time. After a failure
+// it waits however many they are, unless somebody waits for them.
+func (w *Writer) linger(backoff time.Duration) (stopping bool) {
+	wait := backoff
+	if w.err == nil {
+		w.mu.Lock()
+		wait = time.Until(w.first.Add(w.opts.Delay))
+		w.mu.Unlock()
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	for {
+		select {
+		case <-t.C:
+			return false
+		case <-w.hurry:
+			if w.err == nil || w.isAwaited() {
+				return false
+			}
+		case <-w.stop:
+			return true
+		}
+	}
+}
+
+func (w *Writer) isAwaited() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.flushes) > 0
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// change is one that is ready to be written; without a value it deletes.
+type change struct {
+	key   datastore.Key
+	value []byte
+}
+
+// flush writes the changes that wait.
+func (w *Writer) flush(ctx context.Context) error {
+	all, flushes := w.gather()
+	var err error
+	if len(all) > 0 {
+		err = w.write(ctx, all)
+		w.settle(all, err)
+	}
+	for _, f := range flushes {
+		f <- err
+	}
+	return err
+}
+
+// settle counts what was written, and takes back what was not.
+func (w *Writer) settle(all []change, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil {
+		w.opts.Count.Written += uint64(len(all))
+		w.opts.Count.Batches++
+		return
+	}
+	w.opts.Count.Failures++
+	for _, c := range all {
+		if _, newer := w.changes[c.key]; newer {
+			continue
+		}
+		var value func() []byte
+		if c.value != nil {
+			value = func() []byte { return c.value }
+		}
+		w.Change(c.key, value)
+	}
+}
+
+func (w *Writer) gather() ([]change, []chan error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	all := make([]change, 0, len(w.changes))
+	for k, value := range w.changes {
+		c := change{key: k}
+		if value != nil {
+			if c.value = value(); c.value == nil {
+				c.value = []byte{}
+			}
+		}
+		all = append(all, c)
+	}
+	clear(w.changes)
+	flushes := w.flushes
+	w.flushes = nil
+	return all, flushes
+}
+
+func (w *Writer) write(ctx context.Context, all []change) error {
+	batch, err := w.store.Batch(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if c.value == nil {
+			err = batch.Delete(ctx, c.key)
+		} else {
+			err = batch.Put(ctx, c.key, c.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := batch.Commit(ctx); err != nil {
+		return err
+	}
+	return w.store.Sync(ctx, datastore.NewKey("/"))
+}
