@@ -25,6 +25,8 @@ type World struct {
 	dirty []Entity // changed in this tick
 	steps int
 	count int
+	own   map[string][]byte // what the game keeps by name
+	keep  *keep             // nil where the room has no store
 }
 
 // state is what every frame looks up of an entity, in one place.
@@ -110,6 +112,9 @@ func (w *World) Touch(e Entity) {
 	if s := &w.of[e]; s.changed != w.tick {
 		s.before, s.changed = s.changed, w.tick
 		w.dirty = append(w.dirty, e)
+		if w.keep != nil {
+			w.keep.mark(e)
+		}
 	}
 }
 
@@ -120,6 +125,9 @@ func (w *World) Remove(e Entity) {
 	w.of[e].gen++
 	w.count--
 	w.free = append(w.free, e)
+	if w.keep != nil {
+		w.keep.mark(e)
+	}
 }
 
 func (w *World) check(e Entity) {
@@ -129,7 +137,11 @@ func (w *World) check(e Entity) {
 }
 
 func checkPlace(x, y float32) {
-	if !(-MaxPlace <= x && x <= MaxPlace && -MaxPlace <= y && y <= MaxPlace) { // which NaN is not, either
+	if !isPlace(x, y) {
 		panic(fmt.Sprintf("world: an entity cannot be at (%v, %v): the world ends at %v", x, y, float32(MaxPlace)))
 	}
+}
+
+func isPlace(x, y float32) bool {
+	return -MaxPlace <= x && x <= MaxPlace && -MaxPlace <= y && y <= MaxPlace // which NaN is not
 }

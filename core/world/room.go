@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/world/wire"
@@ -73,6 +74,12 @@ type Options struct {
 	// InputSize bounds an input, in bytes. If zero, DefaultInputSize; at most 32 KiB.
 	InputSize int
 
+	// Store is where the world is kept beyond the room's life, whose Game is then to be a
+	// Keeper. Rooms of other names may be kept in the same one. If nil, nothing is kept.
+	Store datastore.Batching
+	// SaveEvery is how often what has changed is stored. If zero, DefaultSaveEvery.
+	SaveEvery time.Duration
+
 	// Logger, if nil, is silent.
 	Logger *slog.Logger
 }
@@ -87,6 +94,7 @@ func (o *Options) check() error {
 	o.Budget = cmp.Or(o.Budget, DefaultBudget)
 	o.Inputs = cmp.Or(o.Inputs, 2*o.Hz)
 	o.InputSize = cmp.Or(o.InputSize, DefaultInputSize)
+	o.SaveEvery = cmp.Or(o.SaveEvery, DefaultSaveEvery)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -105,6 +113,7 @@ func (o *Options) check() error {
 		{"Spectators", float64(o.Spectators), 0, MaxEntities},
 		{"SeatsPerPeer", float64(o.SeatsPerPeer), 1, 4096},
 		{"Grace", o.Grace.Seconds(), 0, 86400},
+		{"SaveEvery", o.SaveEvery.Seconds(), 0.01, 3600},
 		{"Radius", float64(o.Radius), 0, MaxPlace},
 		{"Leave", float64(o.Leave), float64(o.Radius), MaxPlace},
 		{"Visible", float64(o.Visible), 1, 16 << 10},
@@ -141,6 +150,7 @@ type Room struct {
 	self  peer.ID
 	game  Game
 	world World
+	keep  *keep // nil without a store
 	start time.Time
 
 	mu       sync.Mutex
@@ -175,6 +185,7 @@ type Room struct {
 	once    sync.Once
 	serving sync.WaitGroup // the visitors' goroutines
 	err     error
+	unkept  error // why the last changes were not stored
 }
 
 type seatKey struct {
@@ -199,18 +210,27 @@ func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
 	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
 	r.records = records{game: game, w: &r.world}
 	r.framer = framer{records: &r.records, budget: opts.Budget}
+	if opts.Store != nil {
+		keeper, ok := game.(Keeper)
+		if !ok {
+			return nil, fmt.Errorf("the room has a Store, but its game, a %T, is no Keeper", game)
+		}
+		r.keep = newKeep(r, keeper)
+		r.world.keep = r.keep
+	}
 	return r, nil
 }
 
 // Name is the room's name.
 func (r *Room) Name() string { return r.opts.Name }
 
-// Close ends the room, tells its players, and waits for its goroutines. It waits for
-// the tick, too, so a game must not call it, but may have a goroutine do so.
+// Close ends the room, tells its players, stores what has changed, and waits for its
+// goroutines. It waits for the tick, too, so a game must not call it, but may have a
+// goroutine do so. The error says that something could not be stored, and why.
 func (r *Room) Close() error {
 	r.once.Do(func() { close(r.closing) })
 	<-r.done
-	return nil
+	return r.unkept
 }
 
 // Done is closed when the room has ended.
@@ -309,15 +329,33 @@ func (r *Room) now() int64 { return int64(time.Since(r.start)) }
 
 // run runs the ticks until the room ends.
 func (r *Room) run() {
-	defer r.finish()
-	r.err = r.guard("panicked", func() { r.game.Start(&r.world); r.ticks() })
-	if r.err == nil {
-		r.err = ErrClosed
+	if r.keep != nil {
+		defer r.closeKept()
 	}
+	defer r.finish()
+	var unrestored error
+	r.err = r.guard("panicked", func() {
+		r.game.Start(&r.world)
+		if r.keep != nil {
+			unrestored = r.keep.restore()
+		}
+		if unrestored == nil {
+			r.ticks()
+		}
+	})
+	r.err = cmp.Or(r.err, unrestored, ErrClosed)
 	if game, ok := r.game.(Ender); ok {
 		if err := r.guard("panicked at its end", func() { game.End(r.err) }); err != nil {
 			r.err = errors.Join(r.err, err)
 		}
+	}
+}
+
+// closeKept stores the last changes. It comes after the players have heard of the end.
+func (r *Room) closeKept() {
+	r.unkept = r.keep.close(!errors.Is(r.err, ErrClosed))
+	if r.unkept != nil {
+		r.err = errors.Join(r.err, r.unkept)
 	}
 }
 

@@ -62,25 +62,41 @@ func New(node Node) (*Rooms, error) {
 // ErrNameTaken is returned by Host where the node hosts a room of this name already.
 var ErrNameTaken = errors.New("the node hosts a room of this name already")
 
-// Host begins a room with this game. It runs until Close of the room or of rs, or
-// until its game panics.
+// Host begins a room with this game, as it was kept where it has a store. It runs until
+// Close of the room or of rs, or until its game panics.
 func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	r, err := newRoom(rs.node.ID(), game, opts)
 	if err != nil {
 		return nil, fmt.Errorf("host a room: %w", err)
 	}
+	if r.keep != nil {
+		if err := r.keep.load(); err != nil {
+			return nil, fmt.Errorf("host room %q: %w", opts.Name, err)
+		}
+	}
+	if err := rs.begin(r); err != nil {
+		if r.keep != nil {
+			err = errors.Join(err, r.keep.writer.Close()) // nothing was changed
+		}
+		return nil, err
+	}
+	return r, nil
+}
+
+func (rs *Rooms) begin(r *Room) (err error) {
+	opts := r.opts
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.closed {
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	if _, taken := rs.rooms[opts.Name]; taken {
-		return nil, fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
+		return fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
 	}
 	var found *announced
 	if !opts.Hidden {
 		if found, err = rs.announce(opts.Name); err != nil {
-			return nil, fmt.Errorf("host room %q: %w", opts.Name, err)
+			return fmt.Errorf("host room %q: %w", opts.Name, err)
 		}
 	}
 	rs.rooms[opts.Name] = r
@@ -94,7 +110,7 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 		rs.mu.Unlock()
 		close(r.done)
 	}()
-	return r, nil
+	return nil
 }
 
 // Rooms lists the rooms that are open, in the order of their names.
@@ -122,17 +138,18 @@ func (rs *Rooms) Overdue() time.Duration {
 	return most
 }
 
-// Close closes all rooms and waits for them.
+// Close closes all rooms and waits for them. The error is that of Room.Close.
 func (rs *Rooms) Close() error {
 	rs.remove()
 	rs.mu.Lock()
 	rs.closed = true
 	rs.mu.Unlock()
+	var errs []error
 	for _, r := range rs.Rooms() {
-		_ = r.Close()
+		errs = append(errs, r.Close())
 	}
 	rs.serving.Wait()
-	return nil
+	return errors.Join(errs...)
 }
 
 // helloLimit is how long a peer may take to say which room it wants.

@@ -31,6 +31,10 @@ func (r *Room) attach(v *visitor, now int64) {
 // join answers one who asks for a seat.
 func (r *Room) join(v *visitor, j wire.Join) {
 	key := seatKey{v.peer, j.Seat}
+	var kept recalled
+	if r.keep != nil && !j.Spectator {
+		kept = r.keep.recall(v, j.Seat)
+	}
 	if p := r.seats[key]; p != nil && p.spectator == j.Spectator {
 		r.resume(p, v)
 		return
@@ -44,7 +48,11 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		r.sayOut(v, j.Seat, code, reason)
 		return
 	}
-	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v}
+	if kept.err != nil {
+		r.sayOut(v, j.Seat, wire.Refused, "what is kept of the player cannot be read now")
+		return
+	}
+	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v, kept: kept.data}
 	r.players[p.slot] = p
 	answer, err := r.game.Join(p, j.Data)
 	if err != nil || p.out != 0 {
@@ -144,6 +152,9 @@ func (r *Room) remove(p *Player, why Reason) {
 	r.players[p.slot] = nil
 	r.free = append(r.free, p.slot)
 	r.count(p, -1)
+	if r.keep != nil {
+		r.keep.leaves(p)
+	}
 	r.game.Leave(p, why)
 }
 

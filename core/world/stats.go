@@ -34,6 +34,11 @@ type Stats struct {
 	Updates, Entered, Held uint64
 	// Bytes is how many were written.
 	Bytes uint64
+
+	// Stored is how many records of the world were stored, see Keeper; StoreFailures how
+	// many batches the store did not take, which are tried again; and Lost how many times
+	// what a player left was given up, since the store took nothing for too long.
+	Stored, StoreFailures, Lost uint64
 }
 
 // Phases are the parts of a tick, in their order.
@@ -140,6 +145,11 @@ func (r *Room) Stats() Stats {
 		slices.Sort(last)
 		at := func(q float64) time.Duration { return time.Duration(last[int(q*float64(len(last)-1)+0.5)]) }
 		s.Median, s.P99, s.Longest = at(0.5), at(0.99), at(1)
+	}
+	if r.keep != nil {
+		r.keep.mu.Lock()
+		s.Stored, s.StoreFailures, s.Lost = r.keep.count.Written, r.keep.count.Failures, r.keep.lost
+		r.keep.mu.Unlock()
 	}
 	return s
 }

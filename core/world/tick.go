@@ -63,6 +63,9 @@ func (r *Room) step(now int64, catchUp bool) {
 	r.lookAround()
 	at[4] = r.now()
 	r.tell(now)
+	if r.keep != nil {
+		r.keep.tick(now)
+	}
 	at[5] = r.now()
 }
 

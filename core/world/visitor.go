@@ -35,6 +35,7 @@ type visitor struct {
 	listed  bool          // in the room's list of visitors that have something
 	emptied chan struct{} // told when the queue was emptied
 	early   early
+	recalls []recalled // what is kept of the players that ask for a seat
 	seats   atomic.Int32
 	seen    atomic.Uint32 // the last tick that the peer has told to have come
 	broken  atomic.Bool   // the peer has broken the protocol
@@ -138,6 +139,9 @@ func (v *visitor) read(messages *wire.Reader) error {
 		case wire.KindInput, wire.KindJoin, wire.KindLeave:
 			if kind == wire.KindInput && len(body) > v.room.opts.InputSize+15 {
 				return fmt.Errorf("%w: an input of more than the %d bytes that the room allows", wire.ErrMalformed, v.room.opts.InputSize)
+			}
+			if kind == wire.KindJoin && v.room.keep != nil {
+				v.room.keep.read(v, body)
 			}
 			if err := v.post(kind, body); err != nil {
 				return err

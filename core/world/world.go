@@ -73,6 +73,7 @@ type Player struct {
 	slot      int
 	spectator bool
 	answer    []byte // of the game, to the player who joined
+	kept      []byte // what was last saved of it
 
 	visitor *visitor // nil while the player is away
 	away    int64    // since when, in ns of the room's clock

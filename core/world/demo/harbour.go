@@ -35,7 +35,6 @@ type Harbour struct {
 	random *rand.Rand
 	boats  []world.Entity // of each player, by slot
 	things []thing        // by entity
-	buoys  []world.Entity
 }
 
 // thing is a boat or a buoy, in Units.
@@ -45,6 +44,7 @@ type thing struct {
 	toldY  int32
 	vx, vy int8 // a tick
 	hue    byte
+	drifts bool // it is a buoy
 }
 
 var _ world.Game = (*Harbour)(nil)
@@ -55,11 +55,14 @@ func (h *Harbour) Start(w *world.World) {
 		h.Size = 256
 	}
 	h.w, h.random = w, rand.New(rand.NewPCG(h.Seed, 1))
+	h.begin()
+	if w.Restored() {
+		return
+	}
 	for range h.Buoys {
 		e := h.spawn(byte(h.random.UintN(256)))
 		t := &h.things[e]
-		t.vx, t.vy = int8(h.random.IntN(9)-4), int8(h.random.IntN(9)-4)
-		h.buoys = append(h.buoys, e)
+		t.vx, t.vy, t.drifts = int8(h.random.IntN(9)-4), int8(h.random.IntN(9)-4), true
 	}
 }
 
@@ -74,7 +77,7 @@ func (h *Harbour) Join(p *world.Player, _ []byte) ([]byte, error) {
 	for len(h.boats) <= p.Slot() {
 		h.boats = append(h.boats, 0)
 	}
-	e := h.spawn(byte(h.random.UintN(256)))
+	e := h.boatOf(p)
 	h.boats[p.Slot()] = e
 	p.Follow(e)
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(answer, uint32(e)), uint32(h.Size)), nil
@@ -139,13 +142,21 @@ func (h *Harbour) Change(e world.Entity, dst []byte) []byte {
 // spawn puts a thing somewhere.
 func (h *Harbour) spawn(hue byte) world.Entity {
 	side := int32(h.Size) * 16
-	x, y := h.random.Int32N(side), h.random.Int32N(side)
+	return h.spawnAt(h.random.Int32N(side), h.random.Int32N(side), hue)
+}
+
+func (h *Harbour) spawnAt(x, y int32, hue byte) world.Entity {
 	e := h.w.Spawn(float32(x)*Unit, float32(y)*Unit)
+	h.put(e, thing{x: x, y: y, hue: hue})
+	return e
+}
+
+func (h *Harbour) put(e world.Entity, t thing) {
 	for len(h.things) < h.w.Bound() {
 		h.things = append(h.things, thing{})
 	}
-	h.things[e] = thing{x: x, y: y, toldX: x, toldY: y, hue: hue}
-	return e
+	t.toldX, t.toldY = t.x, t.y
+	h.things[e] = t
 }
 
 // move moves a thing on, off the walls.

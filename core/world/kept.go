@@ -1,0 +1,503 @@
+package world
+
+import (
+	"bytes"
+	"context"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+
+	"github.com/tombolo-net/tombolo/core/internal/behind"
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// How a world outlasts its room. It lives in memory; what has changed is written behind
+// it to Options.Store, every Options.SaveEvery, one batch at a time. In the store lie,
+// under /rooms/<name in base32>:
+//
+//	v                   the version of this format
+//	e/<entity>          its place, and what the game saves of it
+//	p/<peer>/<seat>     what the game saves of a player
+//	g/<name in base32>  what the game keeps by World.Keep
+//
+// Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
+
+// A Keeper is a Game whose world outlasts its room: where the room has Options.Store, it
+// begins as it was when it was last stored. The methods are called as those of Game are.
+//
+// A crash loses what changed in the last Options.SaveEvery and the time that a commit
+// takes; an end by Room.Close loses nothing, nor does a crash what Room.Flush has stored.
+// Where the game has panicked, what it had not yet saved is not saved any more.
+type Keeper interface {
+	Game
+
+	// Restore is called between Start and the first tick, once for each entity that was
+	// kept. The world has it already, with the number and the place that it had. An
+	// error ends the room, and leaves in the store what is there.
+	Restore(e Entity, data []byte) error
+
+	// Save appends what is to be kept of an entity besides its place. It is called of
+	// those that were spawned, moved or touched. Without keep, such as for a player's
+	// own avatar, the entity is not there after a restart.
+	Save(e Entity, dst []byte) (data []byte, keep bool)
+
+	// SavePlayer appends what is to be kept of a player, which Player.Kept returns when
+	// it joins again, however much later. It is called at every save while the player
+	// has its seat, and when it leaves, before Leave. Of whom nothing is appended,
+	// nothing is kept. It is not called of spectators.
+	SavePlayer(p *Player, dst []byte) []byte
+}
+
+const (
+	// DefaultSaveEvery is how often the world is saved.
+	DefaultSaveEvery = behind.DefaultDelay
+
+	keptFormat = "1"
+	// readLimit bounds the time that a player's record takes to be read, and loadLimit
+	// that of the whole world.
+	readLimit = 10 * time.Second
+	loadLimit = time.Minute
+	// mostLeft bounds the players that are gone and not yet stored, for a store that
+	// takes none.
+	mostLeft = 1 << 16
+)
+
+// ErrNotKept is returned by Room.Flush where the room has no Options.Store.
+var ErrNotKept = errors.New("the room is not kept: it has no store")
+
+var keyCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+
+// keep has a room's world stored. Its fields are of the tick, but for those below mu.
+type keep struct {
+	game  Keeper
+	room  *Room
+	store datastore.Batching
+	root  datastore.Key
+
+	restored  bool
+	found     []keptEntity // until they are in the world
+	restoring bool
+
+	at      int64               // of the last save
+	dirty   []Entity            // changed since
+	marked  []bool              // is in dirty
+	stored  []bool              // is in the store, or on its way there
+	changed map[string]struct{} // of the game's own values
+	left    map[seatKey]leaver
+	changes []keptChange
+	buffer  []byte
+
+	writing atomic.Bool
+	failed  atomic.Bool // the last batch
+	run     sync.WaitGroup
+
+	mu     sync.Mutex
+	writer *behind.Writer
+	count  behind.Stats
+	lost   uint64
+}
+
+type keptEntity struct {
+	e    Entity
+	x, y float32
+	data []byte
+}
+
+// leaver is a player that is gone. Until what is kept of it is in the store, it is here.
+type leaver struct {
+	data  []byte
+	saved bool // it is with the writer
+}
+
+type keptChange struct {
+	key   datastore.Key
+	value []byte // nil deletes
+}
+
+func newKeep(r *Room, game Keeper) *keep {
+	return &keep{
+		game: game, room: r, store: r.opts.Store,
+		root:    datastore.NewKey("/rooms").ChildString(keyCoding.EncodeToString([]byte(r.opts.Name))),
+		changed: make(map[string]struct{}), left: make(map[seatKey]leaver),
+	}
+}
+
+func (k *keep) entityKey(e Entity) datastore.Key {
+	return k.root.ChildString("e").ChildString(strconv.FormatUint(uint64(e), 36))
+}
+
+func (k *keep) playerKey(s seatKey) datastore.Key {
+	return k.root.ChildString("p").ChildString(s.peer.String()).ChildString(strconv.FormatUint(uint64(s.number), 36))
+}
+
+func (k *keep) valueKey(name string) datastore.Key {
+	return k.root.ChildString("g").ChildString(keyCoding.EncodeToString([]byte(name)))
+}
+
+// load reads what was kept, but for the players, and begins to write.
+func (k *keep) load() error {
+	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
+	defer cancel()
+	version, err := k.store.Get(ctx, k.root.ChildString("v"))
+	switch {
+	case errors.Is(err, datastore.ErrNotFound):
+		k.changes = append(k.changes, keptChange{k.root.ChildString("v"), []byte(keptFormat)})
+	case err != nil:
+		return fmt.Errorf("read what is kept of the room: %w", err)
+	case string(version) != keptFormat:
+		return fmt.Errorf("what is kept of the room is of format %.20q; this program knows format %s", version, keptFormat)
+	default:
+		k.restored = true
+	}
+	for kind, take := range map[string]func(name string, value []byte) error{"e": k.foundEntity, "g": k.foundValue} {
+		if err := k.each(ctx, k.root.ChildString(kind), take); err != nil {
+			return fmt.Errorf("read what is kept of the room: %w", err)
+		}
+	}
+	k.writer = behind.New(k.store, &k.mu, behind.Options{
+		What: fmt.Sprintf("room %q", k.room.opts.Name), Delay: k.room.opts.SaveEvery,
+		Count: &k.count, Logger: k.room.opts.Logger,
+	})
+	return nil
+}
+
+// each reads what lies under a key.
+func (k *keep) each(ctx context.Context, under datastore.Key, take func(name string, value []byte) error) error {
+	results, err := k.store.Query(ctx, query.Query{Prefix: under.String()})
+	if err != nil {
+		return err
+	}
+	defer results.Close()
+	for {
+		result, ok := results.NextSync()
+		if !ok {
+			return nil
+		}
+		if result.Error != nil {
+			return result.Error
+		}
+		name := strings.TrimPrefix(result.Key, under.String()+"/")
+		if err := take(name, result.Value); err != nil {
+			return fmt.Errorf("the record %s is damaged: %w", result.Key, err)
+		}
+	}
+}
+
+func (k *keep) foundEntity(name string, value []byte) error {
+	n, err := strconv.ParseUint(name, 36, 32)
+	if err != nil || n >= MaxEntities || len(value) < 8 {
+		return errors.New("it is no entity")
+	}
+	x := math.Float32frombits(binary.LittleEndian.Uint32(value))
+	y := math.Float32frombits(binary.LittleEndian.Uint32(value[4:]))
+	if !isPlace(x, y) {
+		return fmt.Errorf("an entity cannot be at (%v, %v)", x, y)
+	}
+	k.found = append(k.found, keptEntity{Entity(n), x, y, value[8:]})
+	return nil
+}
+
+func (k *keep) foundValue(name string, value []byte) error {
+	decoded, err := keyCoding.DecodeString(name)
+	if err != nil {
+		return err
+	}
+	k.room.world.keepOwn(string(decoded), value)
+	return nil
+}
+
+// restore puts what was found into the world.
+func (k *keep) restore() error {
+	w := &k.room.world
+	if len(k.found) > 0 && w.count > 0 {
+		return fmt.Errorf("room %q: Start puts entities into a world that is restored; see World.Restored", k.room.opts.Name)
+	}
+	k.restoring = true
+	for _, f := range k.found {
+		w.SpawnAs(f.e, f.x, f.y)
+		k.grow(f.e)
+		k.stored[f.e] = true
+	}
+	k.restoring = false
+	w.free = w.free[:0]
+	for e := range w.of { // numbers that nobody has
+		if !w.of[e].alive {
+			w.free = append(w.free, Entity(e))
+		}
+	}
+	for _, f := range k.found {
+		if err := k.game.Restore(f.e, f.data); err != nil {
+			return fmt.Errorf("restore entity %d of room %q: %w", f.e, k.room.opts.Name, err)
+		}
+	}
+	k.found = nil
+	return nil
+}
+
+// mark notes that an entity has changed, or is gone.
+func (k *keep) mark(e Entity) {
+	k.grow(e)
+	if !k.marked[e] && !k.restoring {
+		k.marked[e] = true
+		k.dirty = append(k.dirty, e)
+	}
+}
+
+func (k *keep) grow(e Entity) {
+	if more := int(e) + 1 - len(k.marked); more > 0 {
+		k.marked = append(k.marked, make([]bool, more)...)
+		k.stored = append(k.stored, make([]bool, more)...)
+	}
+}
+
+// tick saves the world when it is time to, unless the last batch is still on its way: what
+// changes meanwhile is in the next one.
+func (k *keep) tick(now int64) {
+	if now-k.at < int64(k.room.opts.SaveEvery) || k.writing.Load() {
+		return
+	}
+	k.at = now
+	k.forget()
+	if !k.save(true) {
+		return
+	}
+	k.writing.Store(true)
+	k.run.Go(func() {
+		err := k.writer.Flush(context.Background()) // which the writer has logged
+		k.failed.Store(err != nil)
+		k.writing.Store(false)
+	})
+}
+
+// forget lets go of the players that are gone and stored. One whose peer is connected may
+// be about to join, and has read what was in the store before.
+func (k *keep) forget() {
+	if k.failed.Load() {
+		return
+	}
+	k.room.mu.Lock()
+	defer k.room.mu.Unlock()
+	for key, l := range k.left {
+		if l.saved && k.room.visitors[key.peer] == nil {
+			delete(k.left, key)
+		}
+	}
+}
+
+// save hands to the writer what has changed, in one piece, and says whether there was
+// something. The players that are gone are saved once more where it is not sure that the
+// tick hears of this batch.
+func (k *keep) save(heard bool) bool {
+	w := &k.room.world
+	for _, e := range k.dirty {
+		k.marked[e] = false
+		if k.saveEntity(w, e) {
+			k.stored[e] = true
+		} else if k.stored[e] {
+			k.stored[e] = false
+			k.changes = append(k.changes, keptChange{key: k.entityKey(e)})
+		}
+	}
+	k.dirty = k.dirty[:0]
+	for _, p := range k.room.players {
+		if p != nil && !p.spectator {
+			k.savePlayer(p)
+		}
+	}
+	for key, l := range k.left {
+		if !l.saved {
+			k.changePlayer(key, l.data)
+			k.left[key] = leaver{l.data, heard}
+		}
+	}
+	for name := range k.changed {
+		k.changes = append(k.changes, keptChange{k.valueKey(name), k.room.world.own[name]})
+		delete(k.changed, name)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i, c := range k.changes {
+		var value func() []byte
+		if c.value != nil {
+			value = func() []byte { return c.value }
+		}
+		k.writer.Change(c.key, value)
+		k.changes[i] = keptChange{}
+	}
+	some := len(k.changes) > 0
+	k.changes = k.changes[:0]
+	return some || k.failed.Load()
+}
+
+func (k *keep) saveEntity(w *World, e Entity) bool {
+	if !w.Alive(e) {
+		return false
+	}
+	place := binary.LittleEndian.AppendUint32(k.buffer[:0], math.Float32bits(w.x[e]))
+	place = binary.LittleEndian.AppendUint32(place, math.Float32bits(w.y[e]))
+	data, kept := k.game.Save(e, place)
+	if !kept {
+		return false
+	}
+	k.buffer = data
+	k.changes = append(k.changes, keptChange{k.entityKey(e), bytes.Clone(data)})
+	return true
+}
+
+func (k *keep) savePlayer(p *Player) {
+	data := k.game.SavePlayer(p, k.buffer[:0])
+	if k.buffer = data; bytes.Equal(data, p.kept) {
+		return
+	}
+	p.kept = bytes.Clone(data)
+	k.changePlayer(seatKey{p.peer, p.number}, p.kept)
+}
+
+func (k *keep) changePlayer(key seatKey, data []byte) {
+	if len(data) == 0 {
+		data = nil
+	}
+	k.changes = append(k.changes, keptChange{k.playerKey(key), data})
+}
+
+// leaves saves a player that is about to be gone.
+func (k *keep) leaves(p *Player) {
+	if p.spectator {
+		return
+	}
+	key := seatKey{p.peer, p.number}
+	data := k.game.SavePlayer(p, nil)
+	if len(data) == 0 && len(p.kept) == 0 {
+		return
+	}
+	if _, known := k.left[key]; !known && len(k.left) >= mostLeft {
+		k.mu.Lock()
+		k.lost++
+		k.mu.Unlock()
+		k.room.opts.Logger.Warn("what is to be kept of a player is lost, since the store takes nothing", "room", k.room.opts.Name, "peer", p.peer)
+		return
+	}
+	k.left[key] = leaver{data: data}
+}
+
+// recalled is what the store has of a player that is about to join.
+type recalled struct {
+	seat uint32
+	data []byte
+	err  error
+}
+
+// read reads what is kept of a player, so that the tick, which is told next that it asks
+// for a seat, need not. It is called by the visitor's reader.
+func (k *keep) read(v *visitor, join []byte) {
+	j, err := wire.DecodeJoin(join)
+	if err != nil || j.Spectator {
+		return // the tick says what is wrong with it
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readLimit)
+	defer cancel()
+	data, err := k.store.Get(ctx, k.playerKey(seatKey{v.peer, j.Seat}))
+	if errors.Is(err, datastore.ErrNotFound) {
+		data, err = nil, nil
+	}
+	if err != nil {
+		k.room.opts.Logger.Warn("what is kept of a player cannot be read", "room", k.room.opts.Name, "peer", v.peer, "err", err)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.recalls = append(v.recalls, recalled{j.Seat, data, err})
+}
+
+// recall is what is kept of a player who asks for a seat. It is called once for each time
+// that it asks.
+func (k *keep) recall(v *visitor, seat uint32) recalled {
+	v.mu.Lock()
+	at := slices.IndexFunc(v.recalls, func(c recalled) bool { return c.seat == seat })
+	found := v.recalls[at]
+	v.recalls = slices.Delete(v.recalls, at, at+1)
+	v.mu.Unlock()
+	if l, here := k.left[seatKey{v.peer, seat}]; here {
+		return recalled{seat: seat, data: l.data}
+	}
+	return found
+}
+
+// close stores what has not been stored. Where the game has failed, it is not asked.
+func (k *keep) close(failed bool) error {
+	k.run.Wait()
+	if !failed {
+		if err := k.room.guard("panicked when it was saved", func() { k.save(false) }); err != nil {
+			return errors.Join(err, k.writer.Close())
+		}
+	}
+	return k.writer.Close()
+}
+
+// Restored says that the room begins with what was kept, so that Start puts nothing into
+// the world: the entities come by Keeper.Restore.
+func (w *World) Restored() bool { return w.keep != nil && w.keep.restored }
+
+// Keep has a value of the game stored under a name, beside its entities and players: what
+// is left of a round, a board. It keeps a copy, and stores it with what else has changed.
+// A value of nil deletes. Where the room has no store, the value lasts as long as it.
+func (w *World) Keep(name string, value []byte) {
+	if value != nil {
+		value = append([]byte{}, value...)
+	}
+	w.keepOwn(name, value)
+	if w.keep != nil {
+		w.keep.changed[name] = struct{}{}
+	}
+}
+
+func (w *World) keepOwn(name string, value []byte) {
+	if w.own == nil {
+		w.own = make(map[string][]byte)
+	}
+	w.own[name] = value
+	if value == nil {
+		delete(w.own, name)
+	}
+}
+
+// Kept is what Keep was last given under the name, in this room or before it; nil if
+// nothing. The game must not change it.
+func (w *World) Kept(name string) []byte { return w.own[name] }
+
+// Kept is what Keeper.SavePlayer last appended for this player, in this room or before it;
+// nil if nothing.
+func (p *Player) Kept() []byte { return p.kept }
+
+// Flush has all that has changed stored, and returns when it is. It returns ErrNotKept
+// without Options.Store, ErrClosed where the room has ended, which has stored it, the error
+// of ctx, or that of the store: what it did not take is tried again.
+func (r *Room) Flush(ctx context.Context) error {
+	if r.keep == nil {
+		return ErrNotKept
+	}
+	saved := make(chan struct{})
+	r.Do(func() { r.keep.save(false); close(saved) })
+	select {
+	case <-saved:
+	case <-r.done:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := r.keep.writer.Flush(ctx)
+	if errors.Is(err, behind.ErrClosed) {
+		return ErrClosed
+	}
+	return err
+}
