@@ -49,6 +49,7 @@ func (s *Server) routes() http.Handler {
 
 		"room/host": follow(s.roomHost),
 		"room/ls":   call(s.roomList),
+		"room/save": call(s.roomSave),
 		"room/find": call(s.roomFind),
 		"room/join": follow(s.roomJoin),
 	} {

@@ -25,6 +25,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs/go-datastore"
+
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/message"
@@ -59,12 +61,14 @@ func SocketPath(dir string) (string, error) {
 	return path, nil
 }
 
-// Options are what a server serves. All but Logger are required.
+// Options are what a server serves. All but RoomStore and Logger are required.
 type Options struct {
 	Node    *core.Node
 	Tunnels *tunnels.Tunnels
 	Rooms   *world.Rooms
-	Dir     string // the data directory, which this process has for itself
+	// RoomStore opens where rooms are kept. If nil, none can be.
+	RoomStore func() (datastore.Batching, error)
+	Dir       string // the data directory, which this process has for itself
 	// Status adds what only the program knows to the answer of "status".
 	Status func(*Status)
 	Logger *slog.Logger

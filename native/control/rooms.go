@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +27,9 @@ type RoomHostCall struct {
 	Radius     float32 `json:"radius,omitempty"`
 	Size       int     `json:"size,omitempty"`  // of the demo
 	Buoys      int     `json:"buoys,omitempty"` // of the demo
+	// Keep has the room begin as it was when it was last held here with Keep, and stores
+	// it from then on.
+	Keep bool `json:"keep,omitempty"`
 	// Every is how often the room is told of, in seconds. If zero, 1.
 	Every float64 `json:"every,omitempty"`
 }
@@ -50,6 +54,14 @@ type RoomState struct {
 	Updates    uint64  `json:"updates"`
 	Held       uint64  `json:"held"`
 	Bytes      uint64  `json:"bytes"`
+	Stored     uint64  `json:"stored"` // records of the world
+	// StoreFailures is how many batches the store did not take; they are tried again.
+	StoreFailures uint64 `json:"storeFailures"`
+}
+
+// RoomSaveCall has a room that the daemon holds stored as it is now.
+type RoomSaveCall struct {
+	Name string `json:"name"`
 }
 
 // RoomFindCall looks for a room.
@@ -112,14 +124,25 @@ func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) er
 	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
 		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
 	}
-	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, world.Options{
+	opts := world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
 		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Logger: s.log,
-	})
+	}
+	if q.Keep && s.opts.RoomStore == nil {
+		return badRequest{errors.New("this program keeps no rooms")}
+	}
+	if q.Keep {
+		store, err := s.opts.RoomStore()
+		if err != nil {
+			return err
+		}
+		opts.Store = store
+	}
+	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, opts)
 	if err != nil {
 		return badRequest{err}
 	}
-	defer room.Close()
+	defer room.Close() // which logs what it cannot store
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -143,7 +166,21 @@ func (s *Server) roomState(room *world.Room) RoomState {
 		Peers: st.Peers, Entities: st.Entities, TickMedian: milliseconds(st.Median), TickP99: milliseconds(st.P99),
 		Skipped: st.Skipped, Load: st.Load, Shedding: st.Shedding.String(), Frames: st.Frames, Passed: st.Passed,
 		Updates: st.Updates + st.Entered, Held: st.Held, Bytes: st.Bytes,
+		Stored: st.Stored, StoreFailures: st.StoreFailures,
 	}
+}
+
+func (s *Server) roomSave(ctx context.Context, q RoomSaveCall) (RoomState, error) {
+	for _, room := range s.opts.Rooms.Rooms() {
+		if room.Name() != q.Name {
+			continue
+		}
+		if err := room.Flush(ctx); err != nil {
+			return RoomState{}, fmt.Errorf("save room %q: %w", q.Name, err)
+		}
+		return s.roomState(room), nil
+	}
+	return RoomState{}, badRequest{fmt.Errorf("save room %q: the daemon holds no room of this name", q.Name)}
 }
 
 // roomFindLimit is how long a room is looked for in the mesh.

@@ -26,6 +26,9 @@ const childEnv = "TOMBOLO_STORE_TEST_CHILD"
 // The child writes batches for ever, each of ten records that name it, and
 // prints the number of each that was committed.
 func TestMain(m *testing.M) {
+	if path := os.Getenv(roomEnv); path != "" {
+		keepRoom(path)
+	}
 	path := os.Getenv(childEnv)
 	if path == "" {
 		os.Exit(m.Run())

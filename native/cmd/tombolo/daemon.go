@@ -5,11 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"github.com/ipfs/go-datastore"
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
+	"github.com/tombolo-net/tombolo/native/store"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -27,6 +32,8 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 		return err
 	}
 	d.closers = append(d.closers, kept.Close)
+	worlds := &roomStore{path: filepath.Join(c.DataDir, "rooms.db")}
+	d.closers = append(d.closers, worlds.Close)
 	rooms, err := world.New(d.node)
 	if err != nil {
 		return err
@@ -48,6 +55,8 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 		Tunnels: kept,
 		Rooms:   rooms,
 		Dir:     c.DataDir,
+
+		RoomStore: worlds.Open,
 		Status: func(s *control.Status) {
 			s.Gateway = d.gatewayURL
 			relays, unanswered := d.node.Relays()
@@ -74,4 +83,35 @@ func (d *daemon) Close() error {
 		errs = append(errs, d.closers[i]())
 	}
 	return errors.Join(append(errs, d.node.Close())...)
+}
+
+// roomStore is where rooms are kept. Its file is there from when the first one is.
+type roomStore struct {
+	path string
+
+	mu    sync.Mutex
+	store *store.Store
+}
+
+// Open opens the store, unless it is.
+func (r *roomStore) Open() (datastore.Batching, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store == nil {
+		opened, err := store.Open(r.path)
+		if err != nil {
+			return nil, err
+		}
+		r.store = opened
+	}
+	return r.store, nil
+}
+
+func (r *roomStore) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store == nil {
+		return nil
+	}
+	return r.store.Close()
 }

@@ -24,6 +24,7 @@ import (
 type roomCmd struct {
 	Ls   roomLsCmd   `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
 	Host roomHostCmd `cmd:"" help:"Hold a room until interrupted."`
+	Save roomSaveCmd `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
 	Join roomJoinCmd `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
 	Bots roomBotsCmd `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
 }
@@ -58,6 +59,7 @@ type roomHostCmd struct {
 	Demo       bool          `help:"Play the demo, a harbour in which each player steers a boat. Other games are Go or TypeScript programs: see docs/rooms.md."`
 	Password   string        `help:"What players need to know." placeholder:"WORD"`
 	Hidden     bool          `help:"Do not list the room: players need --host."`
+	Keep       bool          `help:"Begin as the room was when it was last kept, and store it in the data directory."`
 	Hz         int           `help:"Ticks a second." default:"20" placeholder:"N"`
 	Players    int           `help:"How many may play." default:"256" placeholder:"N"`
 	Spectators int           `help:"How many may watch besides." default:"16" placeholder:"N"`
@@ -75,7 +77,7 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 	}
 	q := control.RoomHostCall{
 		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
-		Radius: c.Radius, Size: c.Size, Buoys: c.Buoys, Every: c.Every.Seconds(),
+		Radius: c.Radius, Size: c.Size, Buoys: c.Buoys, Keep: c.Keep, Every: c.Every.Seconds(),
 	}
 	begun := false
 	return followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error {
@@ -89,6 +91,24 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 		return command.Line(os.Stdout, "tick %d: %d players (%d away), %d entities, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
 			s.Tick, s.Players, s.Away, s.Entities, s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
 	})
+}
+
+type roomSaveCmd struct {
+	clientFlags
+	JSON bool   `help:"Print a JSON object."`
+	Name string `arg:"" help:"Of the room."`
+}
+
+// Run stores a room.
+func (c *roomSaveCmd) Run(ctx context.Context) error {
+	var s control.RoomState
+	if err := c.call(ctx, "room/save", control.RoomSaveCall{Name: c.Name}, &s); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printLine(s)
+	}
+	return command.Line(os.Stdout, "room %s is stored as of tick %d", s.Name, s.Tick)
 }
 
 // roomFlags name a room.

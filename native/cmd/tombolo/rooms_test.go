@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -49,6 +50,27 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	code, stderr := spectator.Wait()
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, "the room has closed")
+}
+
+func TestAKeptRoomIsThereAgainAfterItsDaemonWasKilled(t *testing.T) {
+	dir := t.TempDir()
+	host := func(buoys string) *peerProcess {
+		d := up(t, dir)
+		p := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, "room", "host", "--demo", "--keep", "--buoys", buoys, "harbour")
+		p.Line("room harbour is open at ")
+		require.Eventually(t, func() bool {
+			return tells[control.RoomState](d, "room", "save", "harbour").Entities == 7
+		}, ending, ending/100, "it is as it was, whatever the flags say")
+		return d
+	}
+	d := host("7")
+	assert.Contains(t, d.does("room", "save", "harbour"), "room harbour is stored as of tick ")
+	d.fails(1, "the daemon holds no room of this name", "room", "save", "harbor")
+	d.Signal(os.Kill)
+	d.Wait()
+	d = host("99")
+	assert.Equal(t, 0, d.Stop())
+	assert.Equal(t, 0, host("99").Stop())
 }
 
 // eventually waits until the only room of a daemon is as wanted.
