@@ -1,7 +1,6 @@
 package world
 
 import (
-	"bytes"
 	"context"
 	"encoding/base32"
 	"encoding/binary"
@@ -95,17 +94,23 @@ type keep struct {
 	stored  []bool              // is in the store, or on its way there
 	changed map[string]struct{} // of the game's own values
 	left    map[seatKey]leaver
-	changes []keptChange
 	buffer  []byte
+	size    int // of the last moment
 
 	writing atomic.Bool
 	failed  atomic.Bool // the last batch
 	run     sync.WaitGroup
+	ctx     context.Context // ends with the room
+	stop    context.CancelFunc
 
-	mu     sync.Mutex
-	writer *behind.Writer
-	count  behind.Stats
-	lost   uint64
+	handing   sync.Mutex // one hands over at a time
+	versioned bool       // the version is in the store, or with the writer
+
+	mu      sync.Mutex
+	moments []*moment // not yet with the writer
+	writer  *behind.Writer
+	count   behind.Stats
+	lost    uint64
 }
 
 type keptEntity struct {
@@ -120,18 +125,17 @@ type leaver struct {
 	saved bool // it is with the writer
 }
 
-type keptChange struct {
-	key   datastore.Key
-	value []byte // nil deletes
-}
-
 func newKeep(r *Room, game Keeper) *keep {
+	ctx, stop := context.WithCancel(context.Background())
 	return &keep{
+		ctx: ctx, stop: stop,
 		game: game, room: r, store: r.opts.Store,
 		root:    datastore.NewKey("/rooms").ChildString(keyCoding.EncodeToString([]byte(r.opts.Name))),
 		changed: make(map[string]struct{}), left: make(map[seatKey]leaver),
 	}
 }
+
+func (k *keep) versionKey() datastore.Key { return k.root.ChildString("v") }
 
 func (k *keep) entityKey(e Entity) datastore.Key {
 	return k.root.ChildString("e").ChildString(strconv.FormatUint(uint64(e), 36))
@@ -149,16 +153,15 @@ func (k *keep) valueKey(name string) datastore.Key {
 func (k *keep) load() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
 	defer cancel()
-	version, err := k.store.Get(ctx, k.root.ChildString("v"))
+	version, err := k.store.Get(ctx, k.versionKey())
 	switch {
 	case errors.Is(err, datastore.ErrNotFound):
-		k.changes = append(k.changes, keptChange{k.root.ChildString("v"), []byte(keptFormat)})
 	case err != nil:
 		return fmt.Errorf("read what is kept of the room: %w", err)
 	case string(version) != keptFormat:
 		return fmt.Errorf("what is kept of the room is of format %.20q; this program knows format %s", version, keptFormat)
 	default:
-		k.restored = true
+		k.restored, k.versioned = true, true
 	}
 	for kind, take := range map[string]func(name string, value []byte) error{"e": k.foundEntity, "g": k.foundValue} {
 		if err := k.each(ctx, k.root.ChildString(kind), take); err != nil {
@@ -245,132 +248,6 @@ func (k *keep) restore() error {
 	return nil
 }
 
-// mark notes that an entity has changed, or is gone.
-func (k *keep) mark(e Entity) {
-	k.grow(e)
-	if !k.marked[e] && !k.restoring {
-		k.marked[e] = true
-		k.dirty = append(k.dirty, e)
-	}
-}
-
-func (k *keep) grow(e Entity) {
-	if more := int(e) + 1 - len(k.marked); more > 0 {
-		k.marked = append(k.marked, make([]bool, more)...)
-		k.stored = append(k.stored, make([]bool, more)...)
-	}
-}
-
-// tick saves the world when it is time to, unless the last batch is still on its way: what
-// changes meanwhile is in the next one.
-func (k *keep) tick(now int64) {
-	if now-k.at < int64(k.room.opts.SaveEvery) || k.writing.Load() {
-		return
-	}
-	k.at = now
-	k.forget()
-	if !k.save(true) {
-		return
-	}
-	k.writing.Store(true)
-	k.run.Go(func() {
-		err := k.writer.Flush(context.Background()) // which the writer has logged
-		k.failed.Store(err != nil)
-		k.writing.Store(false)
-	})
-}
-
-// forget lets go of the players that are gone and stored. One whose peer is connected may
-// be about to join, and has read what was in the store before.
-func (k *keep) forget() {
-	if k.failed.Load() {
-		return
-	}
-	k.room.mu.Lock()
-	defer k.room.mu.Unlock()
-	for key, l := range k.left {
-		if l.saved && k.room.visitors[key.peer] == nil {
-			delete(k.left, key)
-		}
-	}
-}
-
-// save hands to the writer what has changed, in one piece, and says whether there was
-// something. The players that are gone are saved once more where it is not sure that the
-// tick hears of this batch.
-func (k *keep) save(heard bool) bool {
-	w := &k.room.world
-	for _, e := range k.dirty {
-		k.marked[e] = false
-		if k.saveEntity(w, e) {
-			k.stored[e] = true
-		} else if k.stored[e] {
-			k.stored[e] = false
-			k.changes = append(k.changes, keptChange{key: k.entityKey(e)})
-		}
-	}
-	k.dirty = k.dirty[:0]
-	for _, p := range k.room.players {
-		if p != nil && !p.spectator {
-			k.savePlayer(p)
-		}
-	}
-	for key, l := range k.left {
-		if !l.saved {
-			k.changePlayer(key, l.data)
-			k.left[key] = leaver{l.data, heard}
-		}
-	}
-	for name := range k.changed {
-		k.changes = append(k.changes, keptChange{k.valueKey(name), k.room.world.own[name]})
-		delete(k.changed, name)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	for i, c := range k.changes {
-		var value func() []byte
-		if c.value != nil {
-			value = func() []byte { return c.value }
-		}
-		k.writer.Change(c.key, value)
-		k.changes[i] = keptChange{}
-	}
-	some := len(k.changes) > 0
-	k.changes = k.changes[:0]
-	return some || k.failed.Load()
-}
-
-func (k *keep) saveEntity(w *World, e Entity) bool {
-	if !w.Alive(e) {
-		return false
-	}
-	place := binary.LittleEndian.AppendUint32(k.buffer[:0], math.Float32bits(w.x[e]))
-	place = binary.LittleEndian.AppendUint32(place, math.Float32bits(w.y[e]))
-	data, kept := k.game.Save(e, place)
-	if !kept {
-		return false
-	}
-	k.buffer = data
-	k.changes = append(k.changes, keptChange{k.entityKey(e), bytes.Clone(data)})
-	return true
-}
-
-func (k *keep) savePlayer(p *Player) {
-	data := k.game.SavePlayer(p, k.buffer[:0])
-	if k.buffer = data; bytes.Equal(data, p.kept) {
-		return
-	}
-	p.kept = bytes.Clone(data)
-	k.changePlayer(seatKey{p.peer, p.number}, p.kept)
-}
-
-func (k *keep) changePlayer(key seatKey, data []byte) {
-	if len(data) == 0 {
-		data = nil
-	}
-	k.changes = append(k.changes, keptChange{k.playerKey(key), data})
-}
-
 // leaves saves a player that is about to be gone.
 func (k *keep) leaves(p *Player) {
 	if p.spectator {
@@ -435,13 +312,15 @@ func (k *keep) recall(v *visitor, seat uint32) recalled {
 
 // close stores what has not been stored. Where the game has failed, it is not asked.
 func (k *keep) close(failed bool) error {
-	k.run.Wait()
+	var err error
 	if !failed {
-		if err := k.room.guard("panicked when it was saved", func() { k.save(false) }); err != nil {
-			return errors.Join(err, k.writer.Close())
-		}
+		err = k.room.guard("panicked when it was saved", func() { k.save(false) })
 	}
-	return k.writer.Close()
+	k.hand()
+	err = errors.Join(err, k.writer.Close())
+	k.stop()
+	k.run.Wait()
+	return err
 }
 
 // Restored says that the room begins with what was kept, so that Start puts nothing into
@@ -495,7 +374,7 @@ func (r *Room) Flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := r.keep.writer.Flush(ctx)
+	err := r.keep.flush(ctx)
 	if errors.Is(err, behind.ErrClosed) {
 		return ErrClosed
 	}

@@ -160,6 +160,37 @@ func TestAFullDiskCostsNoPlayerTheGame(t *testing.T) {
 	require.ErrorIs(t, room.Flush(bounded(t)), world.ErrClosed)
 }
 
+func TestAStoreThatHangsHoldsUpNeitherTheGameNorItsEnd(t *testing.T) {
+	d := &hanging{newDisk(), make(chan struct{})}
+	t.Cleanup(func() { close(d.hangs) })
+	opts := kept(d)
+	opts.SaveEvery = 10 * time.Millisecond
+	at := newNode(t)
+	rooms, err := world.New(at)
+	require.NoError(t, err)
+	room, err := rooms.Host(&demo.Harbour{Buoys: 3}, opts)
+	require.NoError(t, err)
+	p := join(t, at, seat.Options{})
+	for range 100 {
+		p.until(t, "the game goes on", func(*seat.Tick) bool { return true })
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, room.Flush(ctx), context.DeadlineExceeded)
+	require.ErrorContains(t, rooms.Close(), "the store does not answer")
+}
+
+// hanging is a disk that does not answer.
+type hanging struct {
+	*disk
+	hangs chan struct{}
+}
+
+func (d *hanging) Batch(context.Context) (datastore.Batch, error) {
+	<-d.hangs
+	return nil, errors.New("at last")
+}
+
 func TestWhatCannotBeReadRefusesRatherThanForgets(t *testing.T) {
 	d := newDisk()
 	at, room := hold(t, &demo.Harbour{Buoys: 3}, kept(d))
