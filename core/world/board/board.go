@@ -2,7 +2,7 @@
 // microseconds for an update or a rank.
 //
 // A [Board] is in memory. Players are numbers there; [Players] gives each peer one, which
-// several boards share.
+// several boards share. A [Store] keeps boards, and who is on them, beyond the process.
 package board
 
 import (
@@ -18,6 +18,8 @@ import (
 // Players numbers peers, from zero on. The zero value is ready. All methods may be called
 // concurrently.
 type Players struct {
+	named func(number uint32, id peer.ID) // told of new ones, with mu held; or nil
+
 	mu      sync.RWMutex
 	numbers map[peer.ID]uint32
 	ids     []peer.ID
@@ -36,13 +38,27 @@ func (p *Players) Number(id peer.ID) uint32 {
 	if n, known := p.numbers[id]; known {
 		return n
 	}
+	n = p.add(id)
+	if p.named != nil {
+		p.named(n, id)
+	}
+	return n
+}
+
+func (p *Players) add(id peer.ID) uint32 {
 	if p.numbers == nil {
 		p.numbers = make(map[peer.ID]uint32)
 	}
-	n = uint32(len(p.ids))
+	n := uint32(len(p.ids))
 	p.numbers[id] = n
 	p.ids = append(p.ids, id)
 	return n
+}
+
+func (p *Players) count() int {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.ids)
 }
 
 // ID returns the peer with this number. It panics if no peer has it.
@@ -59,7 +75,8 @@ const MaxPlayers = 1 << 26
 // Board ranks players. Of those with the same score, the one who had it first is before
 // the others. All methods may be called concurrently.
 type Board struct {
-	lowest bool
+	lowest  bool
+	changed func(player uint32, p place) // told of places, with mu held; or nil
 
 	mu    sync.RWMutex
 	runs  runs
@@ -149,16 +166,29 @@ func (b *Board) set(player uint32, score int64) {
 			return
 		}
 		b.runs.remove(b.entry(player, old))
-	} else if missing := int(player) + 1 - len(b.at); missing > 0 {
-		b.at = append(b.at, make([]place, missing)...)
+		b.at[player].seq = 0
 	}
 	if b.seq == b.limit {
-		b.at[player].seq = 0
 		b.renumber()
 	}
 	b.seq++
-	b.at[player] = place{score, b.seq}
-	b.runs.insert(b.entry(player, b.at[player]))
+	b.put(player, place{score, b.seq})
+	b.tell(player)
+}
+
+// put gives a player who has none a place.
+func (b *Board) put(player uint32, p place) {
+	if missing := int(player) + 1 - len(b.at); missing > 0 {
+		b.at = append(b.at, make([]place, missing)...)
+	}
+	b.at[player] = p
+	b.runs.insert(b.entry(player, p))
+}
+
+func (b *Board) tell(player uint32) {
+	if b.changed != nil {
+		b.changed(player, b.at[player])
+	}
 }
 
 // renumber gives those on the board the lowest numbers that keep their order.
@@ -174,6 +204,7 @@ func (b *Board) renumber() {
 	for _, player := range bySeq {
 		b.seq++
 		b.at[player].seq = b.seq
+		b.tell(player)
 	}
 	for _, run := range b.runs.list {
 		for i := range run {
@@ -189,6 +220,7 @@ func (b *Board) Remove(player uint32) {
 	if p, is := b.of(player); is {
 		b.runs.remove(b.entry(player, p))
 		b.at[player] = place{}
+		b.tell(player)
 	}
 }
 

@@ -39,6 +39,7 @@ type Series struct {
 	period Period
 	lowest bool
 	keep   int
+	kept   *keptSeries // nil where nothing is stored
 
 	mu     sync.Mutex
 	boards []Dated // the newest first
@@ -90,6 +91,9 @@ func (s *Series) at(t, now time.Time) (*Board, error) {
 	i, is := slices.BinarySearchFunc(s.boards, end, func(d Dated, end time.Time) int { return end.Compare(d.End) })
 	if !is {
 		s.boards = slices.Insert(s.boards, i, Dated{end, New(s.lowest)})
+		if s.kept != nil {
+			s.kept.begin(s.boards[i])
+		}
 	}
 	return s.boards[i].Board, nil
 }
@@ -113,6 +117,9 @@ func (s *Series) forget(now time.Time) (oldest time.Time) {
 		oldest = oldest.AddDate(0, 0, -7*s.keep)
 	}
 	for len(s.boards) > 0 && s.boards[len(s.boards)-1].End.Before(oldest) {
+		if s.kept != nil {
+			s.kept.drop(s.boards[len(s.boards)-1])
+		}
 		s.boards = s.boards[:len(s.boards)-1]
 	}
 	return oldest
