@@ -27,10 +27,7 @@ type Players struct {
 
 // Number is the peer's number, which it keeps.
 func (p *Players) Number(id peer.ID) uint32 {
-	p.mu.RLock()
-	n, known := p.numbers[id]
-	p.mu.RUnlock()
-	if known {
+	if n, known := p.lookup(id); known {
 		return n
 	}
 	p.mu.Lock()
@@ -38,7 +35,7 @@ func (p *Players) Number(id peer.ID) uint32 {
 	if n, known := p.numbers[id]; known {
 		return n
 	}
-	n = p.add(id)
+	n := p.add(id)
 	if p.named != nil {
 		p.named(n, id)
 	}
@@ -53,6 +50,14 @@ func (p *Players) add(id peer.ID) uint32 {
 	p.numbers[id] = n
 	p.ids = append(p.ids, id)
 	return n
+}
+
+// lookup is the peer's number, if it has one.
+func (p *Players) lookup(id peer.ID) (n uint32, known bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	n, known = p.numbers[id]
+	return n, known
 }
 
 func (p *Players) count() int {

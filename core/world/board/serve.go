@@ -1,0 +1,244 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Node is what boards take of a node. *core.Node is one.
+type Node interface {
+	Respond(typ string, f link.Responder) (remove func(), err error)
+	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
+	Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error
+	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
+}
+
+const (
+	// MostRows bounds the lines of an answer.
+	MostRows = 100
+	// WatchedRows is how many of the best who watches a board is told of.
+	WatchedRows = 10
+	// pushEvery is how often those who watch a board are told of it, if it has changed;
+	// and pushAgain how often else, for who has just come and was not heard of yet.
+	pushEvery = time.Second
+	pushAgain = 5 * time.Second
+)
+
+// Query asks for lines of a board.
+type Query struct {
+	Board string `json:"board"`
+	// At is a moment of the period whose board is asked for; zero is now.
+	At time.Time `json:"at,omitzero"`
+	// Around is the player whose line is asked for, and Each how many before and after
+	// it. Without a player, the lines from Rank on are, at most Most. In all, there are
+	// at most MostRows.
+	Around peer.ID `json:"around,omitempty"`
+	Each   int     `json:"each,omitempty"`
+	Rank   int     `json:"rank,omitempty"`
+	Most   int     `json:"most,omitempty"`
+}
+
+// Lines are lines of a board.
+type Lines struct {
+	// End is when the board's period ends; zero, if never.
+	End time.Time `json:"end,omitzero"`
+	// Players is how many are on the board.
+	Players int    `json:"players"`
+	Lines   []Line `json:"lines"`
+}
+
+// Line is a line of a board, with the peer that it is of. The best has rank 1.
+type Line struct {
+	Rank  int     `json:"rank"`
+	Peer  peer.ID `json:"peer"`
+	Score int64   `json:"score"`
+}
+
+// boardsType is the type of requests for the boards of a name, and watchType that of
+// what is told of one of them.
+func boardsType(name string) string { return "boards/" + name }
+
+func watchType(name, board string) string { return boardsType(name) + "/" + board }
+
+// Server answers peers that ask for boards, and tells those that watch one when its first
+// lines have changed, once a second.
+type Server struct {
+	node    Node
+	name    string
+	players *Players
+	series  map[string]*Series
+	remove  func()
+	stop    context.CancelFunc
+	pushing sync.WaitGroup
+}
+
+// Serve has a node answer for boards, such as those of a Store, by their names. name is
+// what peers ask by, such as that of a room. There is one server of a name for a node.
+func Serve(node Node, name string, players *Players, series map[string]*Series) (*Server, error) {
+	s := &Server{node: node, name: name, players: players, series: series}
+	for board := range series {
+		if err := message.CheckType(watchType(name, board)); err != nil {
+			return nil, fmt.Errorf("serve the boards of %q: %w", name, err)
+		}
+	}
+	remove, err := node.Respond(boardsType(name), s.answer)
+	if err != nil {
+		return nil, fmt.Errorf("serve the boards of %q: %w", name, err)
+	}
+	s.remove = remove
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.pushing.Go(func() { s.push(ctx) })
+	return s, nil
+}
+
+// Close ends it, and waits for what it runs. It is called once.
+func (s *Server) Close() error {
+	s.remove()
+	s.stop()
+	s.pushing.Wait()
+	return nil
+}
+
+func (s *Server) answer(_ context.Context, m *message.Message) ([]byte, error) {
+	var q Query
+	if err := json.Unmarshal(m.Data, &q); err != nil {
+		return nil, fmt.Errorf("it is no question for a board: %w", err)
+	}
+	series := s.series[q.Board]
+	if series == nil {
+		return nil, fmt.Errorf("there is no board %.64q", q.Board)
+	}
+	if q.At.IsZero() {
+		q.At = time.Now()
+	}
+	b, err := series.At(q.At)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(s.lines(series.period.End(q.At), b, q))
+}
+
+func (s *Server) lines(end time.Time, b *Board, q Query) Lines {
+	lines := Lines{End: end, Players: b.Len(), Lines: []Line{}}
+	var rows []Row
+	if q.Around == "" {
+		rows = b.Rows(q.Rank, min(q.Most, MostRows))
+	} else if player, known := s.players.lookup(q.Around); known {
+		rows = b.Around(player, min(q.Each, (MostRows-1)/2))
+	}
+	for _, row := range rows {
+		lines.Lines = append(lines.Lines, Line{row.Rank, s.players.ID(row.Player), row.Score})
+	}
+	return lines
+}
+
+// push tells those who watch.
+func (s *Server) push(ctx context.Context) {
+	ticker := time.NewTicker(pushEvery)
+	defer ticker.Stop()
+	type push struct {
+		lines Lines
+		at    time.Time
+	}
+	told := make(map[string]push)
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		for board, series := range s.series {
+			now := time.Now()
+			b, err := series.At(now)
+			if err != nil {
+				continue // the clock was set back
+			}
+			lines := s.lines(series.period.End(now), b, Query{Most: WatchedRows})
+			if last := told[board]; now.Sub(last.at) < pushAgain && reflect.DeepEqual(lines, last.lines) {
+				continue
+			}
+			data, err := json.Marshal(lines)
+			if err == nil && s.node.Broadcast(ctx, watchType(s.name, board), data) == nil { // else nobody watches
+				told[board] = push{lines, now}
+			}
+		}
+	}
+}
+
+// Ask asks the peer that serves the boards of a name. The error is that of the request; a
+// *link.RemoteError says why the peer does not answer.
+func Ask(ctx context.Context, node Node, host peer.ID, name string, q Query) (Lines, error) {
+	data, err := json.Marshal(q)
+	if err != nil {
+		return Lines{}, err
+	}
+	answer, err := node.Request(ctx, host, boardsType(name), data)
+	if err != nil {
+		return Lines{}, err
+	}
+	return readLines(answer)
+}
+
+func readLines(data []byte) (Lines, error) {
+	var lines Lines
+	if err := json.Unmarshal(data, &lines); err != nil {
+		return Lines{}, fmt.Errorf("what a peer tells of a board: %w", err)
+	}
+	if len(lines.Lines) > MostRows {
+		return Lines{}, errors.New("what a peer tells of a board has too many lines")
+	}
+	return lines, nil
+}
+
+// Watch yields the first WatchedRows lines of a board, as they are and then whenever they
+// have changed, until ctx ends: at most once a second, the newest where some were missed.
+// It yields an error once, as its last, where the board cannot be watched or asked for;
+// what of its host makes no sense is passed over.
+func Watch(ctx context.Context, node Node, host peer.ID, name, board string) iter.Seq2[Lines, error] {
+	return func(yield func(Lines, error) bool) {
+		sub, err := node.Subscribe(watchType(name, board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))
+		if err != nil {
+			yield(Lines{}, err)
+			return
+		}
+		defer sub.Close()
+		lines, err := Ask(ctx, node, host, name, Query{Board: board, Most: WatchedRows})
+		for yield(lines, err) && err == nil {
+			if lines, err = nextLines(ctx, sub, host, lines); ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// nextLines waits for other lines than the last.
+func nextLines(ctx context.Context, sub *dispatch.Subscription, host peer.ID, last Lines) (Lines, error) {
+	for {
+		d, err := sub.Next(ctx)
+		if err != nil {
+			return Lines{}, err
+		}
+		if d.From != host { // anybody may say something on any type
+			continue
+		}
+		lines, err := readLines(d.Data)
+		if err == nil && !(lines.Players == last.Players && slices.Equal(lines.Lines, last.Lines)) {
+			return lines, nil
+		}
+	}
+}
