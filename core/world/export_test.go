@@ -11,3 +11,6 @@ func (r *Room) Abandon() {
 	}
 	_ = r.Close()
 }
+
+// FillKept has the room take it that something is kept of so many players more than fit.
+func (r *Room) FillKept() { r.Do(func() { r.keep.players = mostKept }) }

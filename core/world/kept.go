@@ -54,7 +54,8 @@ type Keeper interface {
 	// SavePlayer appends what is to be kept of a player, which Player.Kept returns when
 	// it joins again, however much later. It is called at every save while the player
 	// has its seat, and when it leaves, before Leave. Of whom nothing is appended,
-	// nothing is kept. It is not called of spectators.
+	// nothing is kept. It is not called of spectators. At most a million players are
+	// kept, see Stats.Lost, and anybody may join as so many: keep what is worth it.
 	SavePlayer(p *Player, dst []byte) []byte
 }
 
@@ -70,6 +71,8 @@ const (
 	// mostLeft bounds the players that are gone and not yet stored, for a store that
 	// takes none.
 	mostLeft = 1 << 16
+	// mostKept bounds the players of whom something is kept: anybody may join as many.
+	mostKept = 1 << 20
 )
 
 // ErrNotKept is returned by Room.Flush where the room has no Options.Store.
@@ -94,6 +97,7 @@ type keep struct {
 	stored  []bool              // is in the store, or on its way there
 	changed map[string]struct{} // of the game's own values
 	left    map[seatKey]leaver
+	players int // of whom something is kept
 	buffer  []byte
 	size    int // of the last moment
 
@@ -163,11 +167,15 @@ func (k *keep) load() error {
 	default:
 		k.restored, k.versioned = true, true
 	}
-	for kind, take := range map[string]func(name string, value []byte) error{"e": k.foundEntity, "g": k.foundValue} {
-		if err := k.each(ctx, k.root.ChildString(kind), take); err != nil {
+	for kind, take := range map[string]func(name string, value []byte) error{
+		"e": k.foundEntity, "g": k.foundValue, "p": func(string, []byte) error { k.players++; return nil },
+	} {
+		q := query.Query{Prefix: k.root.ChildString(kind).String(), KeysOnly: kind == "p"}
+		if err := k.each(ctx, q, take); err != nil {
 			return fmt.Errorf("read what is kept of the room: %w", err)
 		}
 	}
+	k.restored = k.restored || len(k.found) > 0 // a store without transactions may have no version yet
 	k.writer = behind.New(k.store, &k.mu, behind.Options{
 		What: fmt.Sprintf("room %q", k.room.opts.Name), Delay: k.room.opts.SaveEvery,
 		Count: &k.count, Logger: k.room.opts.Logger,
@@ -175,9 +183,9 @@ func (k *keep) load() error {
 	return nil
 }
 
-// each reads what lies under a key.
-func (k *keep) each(ctx context.Context, under datastore.Key, take func(name string, value []byte) error) error {
-	results, err := k.store.Query(ctx, query.Query{Prefix: under.String()})
+// each reads what lies under a prefix.
+func (k *keep) each(ctx context.Context, q query.Query, take func(name string, value []byte) error) error {
+	results, err := k.store.Query(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -190,7 +198,7 @@ func (k *keep) each(ctx context.Context, under datastore.Key, take func(name str
 		if result.Error != nil {
 			return result.Error
 		}
-		name := strings.TrimPrefix(result.Key, under.String()+"/")
+		name := strings.TrimPrefix(result.Key, q.Prefix+"/")
 		if err := take(name, result.Value); err != nil {
 			return fmt.Errorf("the record %s is damaged: %w", result.Key, err)
 		}
@@ -259,13 +267,39 @@ func (k *keep) leaves(p *Player) {
 		return
 	}
 	if _, known := k.left[key]; !known && len(k.left) >= mostLeft {
-		k.mu.Lock()
-		k.lost++
-		k.mu.Unlock()
-		k.room.opts.Logger.Warn("what is to be kept of a player is lost, since the store takes nothing", "room", k.room.opts.Name, "peer", p.peer)
+		k.lose("the store takes nothing")
+		return
+	}
+	if !k.mayKeep(p, data) {
 		return
 	}
 	k.left[key] = leaver{data: data}
+}
+
+// mayKeep counts the players of whom something is kept, and says whether data may be.
+func (k *keep) mayKeep(p *Player, data []byte) bool {
+	switch {
+	case len(p.kept) == 0 && len(data) > 0:
+		if k.players >= mostKept {
+			k.lose("something is kept of too many")
+			return false
+		}
+		k.players++
+	case len(p.kept) > 0 && len(data) == 0:
+		k.players--
+	}
+	return true
+}
+
+// lose counts what is not kept of a player, and says so now and then.
+func (k *keep) lose(why string) {
+	k.mu.Lock()
+	k.lost++
+	lost := k.lost
+	k.mu.Unlock()
+	if lost&(lost-1) == 0 {
+		k.room.opts.Logger.Warn("what is to be kept of players is lost", "room", k.room.opts.Name, "why", why, "times", lost)
+	}
 }
 
 // recalled is what the store has of a player that is about to join.

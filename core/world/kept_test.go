@@ -160,6 +160,29 @@ func TestAFullDiskCostsNoPlayerTheGame(t *testing.T) {
 	require.ErrorIs(t, room.Flush(bounded(t)), world.ErrClosed)
 }
 
+func TestOfTooManyPlayersNothingIsKept(t *testing.T) {
+	opts := kept(newDisk())
+	opts.SaveEvery = 10 * time.Millisecond
+	at, room := hold(t, &demo.Harbour{}, opts)
+	hueOf := func(n node) byte {
+		p := sit(t, n, at, seat.Options{})
+		p.until(t, "it sees itself", p.sees(p.boat))
+		own, _ := p.view.Get(p.boat)
+		require.NoError(t, p.Leave())
+		return own.Hue
+	}
+	early, late := newNode(t), newNode(t)
+	early.connect(t, at)
+	late.connect(t, at)
+	known := hueOf(early)
+	require.NoError(t, room.Flush(bounded(t)))
+	room.FillKept()
+	_ = hueOf(late)
+	require.NoError(t, room.Flush(bounded(t)))
+	require.NotZero(t, room.Stats().Lost)
+	require.Equal(t, known, hueOf(early))
+}
+
 func TestAStoreThatHangsHoldsUpNeitherTheGameNorItsEnd(t *testing.T) {
 	d := &hanging{newDisk(), make(chan struct{})}
 	t.Cleanup(func() { close(d.hangs) })

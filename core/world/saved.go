@@ -143,7 +143,7 @@ func (k *keep) saveEntity(m *moment, e Entity) bool {
 
 func (k *keep) savePlayer(m *moment, p *Player) {
 	data := k.game.SavePlayer(p, k.buffer[:0])
-	if k.buffer = data; bytes.Equal(data, p.kept) {
+	if k.buffer = data; bytes.Equal(data, p.kept) || !k.mayKeep(p, data) {
 		return
 	}
 	p.kept = bytes.Clone(data)

@@ -37,7 +37,8 @@ type Stats struct {
 
 	// Stored is how many records of the world were stored, see Keeper; StoreFailures how
 	// many batches the store did not take, which are tried again; and Lost how many times
-	// what a player left was given up, since the store took nothing for too long.
+	// what is to be kept of a player was given up: the store took nothing for too long, or
+	// something is kept of too many.
 	Stored, StoreFailures, Lost uint64
 }
 
