@@ -9,7 +9,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -171,7 +170,7 @@ func (k *keep) load() error {
 		"e": k.foundEntity, "g": k.foundValue, "p": func(string, []byte) error { k.players++; return nil },
 	} {
 		q := query.Query{Prefix: k.root.ChildString(kind).String(), KeysOnly: kind == "p"}
-		if err := k.each(ctx, q, take); err != nil {
+		if err := behind.Each(ctx, k.store, q, take); err != nil {
 			return fmt.Errorf("read what is kept of the room: %w", err)
 		}
 	}
@@ -181,28 +180,6 @@ func (k *keep) load() error {
 		Count: &k.count, Logger: k.room.opts.Logger,
 	})
 	return nil
-}
-
-// each reads what lies under a prefix.
-func (k *keep) each(ctx context.Context, q query.Query, take func(name string, value []byte) error) error {
-	results, err := k.store.Query(ctx, q)
-	if err != nil {
-		return err
-	}
-	defer results.Close()
-	for {
-		result, ok := results.NextSync()
-		if !ok {
-			return nil
-		}
-		if result.Error != nil {
-			return result.Error
-		}
-		name := strings.TrimPrefix(result.Key, q.Prefix+"/")
-		if err := take(name, result.Value); err != nil {
-			return fmt.Errorf("the record %s is damaged: %w", result.Key, err)
-		}
-	}
 }
 
 func (k *keep) foundEntity(name string, value []byte) error {

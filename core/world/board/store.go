@@ -84,7 +84,7 @@ func (s *Store) load(ctx context.Context) (isNew bool, err error) {
 		return false, fmt.Errorf("they are of format %.20q; this program knows format %s", version, storeFormat)
 	}
 	ids := make(map[uint32]peer.ID)
-	err = s.each(ctx, s.root.ChildString("p"), func(name string, value []byte) error {
+	err = behind.Each(ctx, s.ds, query.Query{Prefix: s.root.ChildString("p").String()}, func(name string, value []byte) error {
 		n, err := strconv.ParseUint(name, 36, 32)
 		if err != nil || n >= MaxPlayers || len(value) == 0 {
 			return errors.New("it is no player")
@@ -118,7 +118,7 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 		return nil, fmt.Errorf("open the boards %q: they are open", name)
 	}
 	boards := make(map[int64]*Board)
-	err := s.each(ctx, k.root, func(name string, value []byte) error {
+	err := behind.Each(ctx, s.ds, query.Query{Prefix: k.root.String()}, func(name string, value []byte) error {
 		end, player, _ := strings.Cut(name, "/")
 		at, err := strconv.ParseInt(end, 36, 64)
 		n, err2 := strconv.ParseUint(player, 36, 32)
@@ -156,27 +156,6 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 	series.kept = k
 	series.Kept() // which drops those that are too old
 	return series, nil
-}
-
-// each reads what lies under a key.
-func (s *Store) each(ctx context.Context, under datastore.Key, take func(name string, value []byte) error) error {
-	results, err := s.ds.Query(ctx, query.Query{Prefix: under.String()})
-	if err != nil {
-		return err
-	}
-	defer results.Close()
-	for {
-		result, ok := results.NextSync()
-		if !ok {
-			return nil
-		}
-		if result.Error != nil {
-			return result.Error
-		}
-		if err := take(strings.TrimPrefix(result.Key, under.String()+"/"), result.Value); err != nil {
-			return fmt.Errorf("the record %s is damaged: %w", result.Key, err)
-		}
-	}
 }
 
 func (s *Store) playerKey(number uint32) datastore.Key {
