@@ -14,6 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/message"
 )
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
@@ -125,4 +126,31 @@ func TestWhoWatchesABoardIsToldOfIt(t *testing.T) {
 	for _, err := range Watch(bounded(t), guest, host.ID(), "harbour", "week") {
 		require.ErrorContains(t, err, "there is no board")
 	}
+}
+
+func FuzzWhatABoardReceives(f *testing.F) {
+	players := new(Players)
+	s := &Server{players: players, series: map[string]*Series{"ever": NewSeries(Forever, false, 0), "day": NewSeries(Daily, true, 1)}}
+	for i := range 3 {
+		s.series["ever"].Now().Set(players.Number(player(i)), int64(i))
+	}
+	f.Add([]byte(`{"board":"ever","most":2}`))
+	f.Add([]byte(`{"board":"day","at":"2026-11-27T00:00:00Z","rank":-1}`))
+	f.Add([]byte(`{"board":"ever","around":"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG","each":9}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		answer, err := s.answer(t.Context(), &message.Message{Data: data})
+		if err == nil {
+			lines, err := readLines(answer)
+			require.NoError(t, err)
+			require.LessOrEqual(t, len(lines.Lines), 3)
+		}
+		require.Equal(t, 3, players.count())
+		require.LessOrEqual(t, len(s.series["day"].Kept()), 2)
+		_, _ = readLines(data) // as from a host
+		if p, err := decodePlace(data); err == nil {
+			again, err := decodePlace(appendPlace(nil, p))
+			require.NoError(t, err)
+			require.Equal(t, p, again)
+		}
+	})
 }
