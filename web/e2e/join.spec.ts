@@ -3,7 +3,7 @@ import { expect, join, joined, ownId, peerRow, test } from './support/fixtures.j
 test('a tab joins the relay that serves its page, over WebTransport', async ({ page, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
-  const id = await join(page, relay.url)
+  const id = await join(page, `${relay.url}?transport=webtransport`)
   expect(id).toMatch(/^12D3KooW/)
   await expect(page.locator('#relay-transport')).toHaveText('WebTransport')
   await expect(peerRow(page, relay.id)).toHaveAttribute('data-transport', 'webtransport')
