@@ -13,9 +13,10 @@ declare const window: Lab & typeof globalThis
 
 test('the page joins its relay, tells how, and finds the peer in its address', CORE, async ({ tab, relay, daemon }) => {
   const page = tab as BrowserTab
-  const id = await join(page, `${relay.url}?peer=${daemon.id}`)
+  const [transport, called] = hasWebTransport() ? ['webtransport', 'WebTransport'] : ['websocket', 'WebSocket']
+  const id = await join(page, `${relay.url}?transport=${transport}&peer=${daemon.id}`)
   expect(id).toMatch(/^12D3KooW/)
-  expect(await page.text('#relay-transport')).toBe(hasWebTransport() ? 'WebTransport' : 'WebSocket')
+  expect(await page.text('#relay-transport')).toBe(called)
   expect(await page.text('#circuit-addr')).toContain(`${relay.id}/p2p-circuit/p2p/${id}`)
   await expect.poll(() => page.text(`.peer[data-peer="${daemon.id}"]`)).toMatch(/\d ms/)
   await page.reload()
