@@ -171,11 +171,7 @@ func (k *keep) hand() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, c := range changes {
-		var value func() []byte
-		if c.value != nil {
-			value = func() []byte { return c.value }
-		}
-		k.writer.Change(c.key, value)
+		k.writer.Set(c.key, c.value)
 	}
 }
 

@@ -9,7 +9,6 @@
 package behind
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,10 +77,11 @@ type Writer struct {
 	err    error              // of the last batch; the goroutine's, and after done of all
 }
 
-// New begins to write to store what is changed from now on. mu is the lock of what the
-// values are made of.
+// New makes a writer to store. mu is the lock that guards what the values are made from.
 func New(store datastore.Batching, mu sync.Locker, opts Options) *Writer {
-	opts.Delay = cmp.Or(opts.Delay, DefaultDelay)
+	if opts.Delay <= 0 {
+		opts.Delay = DefaultDelay
+	}
 	if opts.Count == nil {
 		opts.Count = new(Stats)
 	}
@@ -114,6 +114,15 @@ func (w *Writer) Change(k datastore.Key, value func() []byte) {
 	if w.opts.Full > 0 && len(w.changes) >= w.opts.Full {
 		signal(w.hurry)
 	}
+}
+
+// Set is Change with a value that is known, which is not copied; nil deletes the key.
+func (w *Writer) Set(k datastore.Key, value []byte) {
+	if value == nil {
+		w.Change(k, nil)
+		return
+	}
+	w.Change(k, func() []byte { return value })
 }
 
 // Flush returns when all that was changed before is in the store, or with the error of
@@ -249,14 +258,9 @@ func (w *Writer) settle(all []change, err error) {
 	}
 	w.opts.Count.Failures++
 	for _, c := range all {
-		if _, newer := w.changes[c.key]; newer {
-			continue
+		if _, newer := w.changes[c.key]; !newer {
+			w.Set(c.key, c.value)
 		}
-		var value func() []byte
-		if c.value != nil {
-			value = func() []byte { return c.value }
-		}
-		w.Change(c.key, value)
 	}
 }
 

@@ -166,11 +166,7 @@ func (s *Store) playerKey(number uint32) datastore.Key {
 func (s *Store) change(key datastore.Key, value []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if value == nil {
-		s.writer.Change(key, nil)
-		return
-	}
-	s.writer.Change(key, func() []byte { return value })
+	s.writer.Set(key, value)
 }
 
 // Flush returns when all that was changed before is stored, or with the error of the store
