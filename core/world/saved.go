@@ -82,9 +82,9 @@ func (k *keep) forget() {
 	}
 }
 
-// save makes a moment of what has changed, and says whether it was anything. The players
-// that are gone are saved once more where it is not sure that the tick hears of whether
-// this moment was stored.
+// save puts what has changed into a moment, and says whether anything has. heard says that
+// the tick will learn whether the moment was stored; if not, the players that are gone are
+// saved again with the next one.
 func (k *keep) save(heard bool) bool {
 	m := &moment{
 		entities: make([]savedEntity, 0, len(k.dirty)), data: make([]byte, 0, k.size),

@@ -181,7 +181,7 @@ func (b *Board) set(player uint32, score int64) {
 	b.tell(player)
 }
 
-// put gives a player who has none a place.
+// put gives a place to a player who is not on the board.
 func (b *Board) put(player uint32, p place) {
 	if missing := int(player) + 1 - len(b.at); missing > 0 {
 		b.at = append(b.at, make([]place, missing)...)

@@ -32,8 +32,8 @@ const (
 	MostRows = 100
 	// WatchedRows is how many of the best who watches a board is told of.
 	WatchedRows = 10
-	// pushEvery is how often those who watch a board are told of it, if it has changed;
-	// and pushAgain how often else, for who has just come and was not heard of yet.
+	// pushEvery is how often watchers are told of a board that changes. They are told of
+	// one that does not every pushAgain, for a watcher that came too late for the last.
 	pushEvery = time.Second
 	pushAgain = 5 * time.Second
 )

@@ -196,7 +196,7 @@ func rowKey(board string, player uint32) datastore.Key {
 	return datastore.RawKey(board + strconv.FormatUint(uint64(player), 36))
 }
 
-// begin has a board stored as it changes.
+// begin makes sure that the board's changes are stored from now on.
 func (k *keptSeries) begin(d Dated) {
 	under := k.key(d.End)
 	d.changed = func(player uint32, p place) {
