@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"maps"
 	"sync"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
@@ -71,11 +72,27 @@ func (f *filter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpt
 	return kept, nil
 }
 
-// forget is told of a peer that is gone.
+// forget is told of a peer that is gone, or says anew what it is on.
 func (f *filter) forget(p peer.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.peers, p)
+}
+
+func (f *filter) forgetAll(gone func(peer.ID) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.peers, func(p peer.ID, _ map[string]struct{}) bool { return gone(p) })
+}
+
+// topics are those that a peer is on.
+func (f *filter) topics(p peer.ID) (topics []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for typ := range f.peers[p] {
+		topics = append(topics, f.m.prefix+typ)
+	}
+	return topics
 }
 
 // wanted gives the types that peers came to since the last call, and for each one

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -173,7 +174,7 @@ func TestGossipSubAloneLosesTheFirstMessageSilently(t *testing.T) {
 	var topics []*pubsub.Topic
 	var subs []*pubsub.Subscription
 	a, b := hosttest.New(t, hosttest.Options{}), hosttest.New(t, hosttest.Options{})
-	for _, h := range []*trackedHost{newTrackedHost(a), newTrackedHost(b)} {
+	for _, h := range []*trackedHost{newTrackedHost(a, func(peer.ID) {}), newTrackedHost(b, func(peer.ID) {})} {
 		ps, err := pubsub.NewGossipSub(ctx, h)
 		require.NoError(t, err)
 		t.Cleanup(h.close)

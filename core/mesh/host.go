@@ -1,29 +1,33 @@
 package mesh
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
 // trackedHost is the host as GossipSub sees it. GossipSub never ends the
 // goroutines that read from its peers; here they are known, so that Close can.
+// Of each peer one stream at a time is read.
 type trackedHost struct {
 	host.Host
+	begins func(peer.ID) // told of each stream that a peer opens, before it is read
 
 	mu      sync.Mutex
 	closed  bool
 	protos  []protocol.ID
-	streams map[network.Stream]struct{}
+	inbound map[peer.ID]*inbound // the newest stream of each peer
 	readers sync.WaitGroup
 }
 
 var _ host.Host = (*trackedHost)(nil)
 
-func newTrackedHost(h host.Host) *trackedHost {
-	return &trackedHost{Host: h, streams: make(map[network.Stream]struct{})}
+func newTrackedHost(h host.Host, begins func(peer.ID)) *trackedHost {
+	return &trackedHost{Host: h, begins: begins, inbound: make(map[peer.ID]*inbound)}
 }
 
 // SetStreamHandler is what GossipSub registers its reader with.
@@ -38,17 +42,43 @@ func (h *trackedHost) SetStreamHandler(proto protocol.ID, f network.StreamHandle
 			_ = s.Reset()
 			return
 		}
-		h.streams[s] = struct{}{}
+		p, in := s.Conn().RemotePeer(), &inbound{Stream: s, done: make(chan struct{})}
+		before := h.inbound[p]
+		h.inbound[p] = in
 		h.readers.Add(1)
 		h.mu.Unlock()
 		defer func() {
 			h.mu.Lock()
-			delete(h.streams, s)
+			if h.inbound[p] == in {
+				delete(h.inbound, p)
+			}
 			h.mu.Unlock()
+			close(in.done)
 			h.readers.Done()
 		}()
-		f(s)
+		if before != nil {
+			// When GossipSub hears that a stream has ended, it forgets what the
+			// peer said, also on its next stream.
+			_ = before.Reset()
+			<-before.done
+		}
+		h.begins(p)
+		f(in)
 	})
+}
+
+// protocols are those that GossipSub speaks.
+func (h *trackedHost) protocols() []protocol.ID {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.protos)
+}
+
+// speaks is the stream on which GossipSub hears the peer, or nil.
+func (h *trackedHost) speaks(p peer.ID) *inbound {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.inbound[p]
 }
 
 // close takes the handlers back, ends the streams and waits for their readers.
@@ -58,7 +88,7 @@ func (h *trackedHost) close() {
 	for _, proto := range h.protos {
 		h.Host.RemoveStreamHandler(proto)
 	}
-	for s := range h.streams {
+	for _, s := range h.inbound {
 		_ = s.Reset()
 	}
 	h.mu.Unlock()

@@ -98,19 +98,20 @@ type Options struct {
 
 // Mesh is a node's part in the mesh. All methods may be called concurrently.
 type Mesh struct {
-	host   *trackedHost
-	self   peer.ID
-	prefix string // of the network's topics
-	opts   Options
-	log    *slog.Logger
-	ps     *pubsub.PubSub
-	filter *filter
-	replay *replay.Service
-	stats  counters
-	marks  marks
-	meshed meshed
-	bursts bursts
-	rounds chan struct{} // has a token of each round of questions under way
+	host    *trackedHost
+	self    peer.ID
+	prefix  string // of the network's topics
+	opts    Options
+	log     *slog.Logger
+	ps      *pubsub.PubSub
+	filter  *filter
+	replay  *replay.Service
+	stats   counters
+	marks   marks
+	meshed  meshed
+	streams streams
+	bursts  bursts
+	rounds  chan struct{} // has a token of each round of questions under way
 
 	ctx    context.Context // of all that runs
 	cancel context.CancelFunc
@@ -153,7 +154,6 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		}
 	}
 	m := &Mesh{
-		host:       newTrackedHost(h),
 		self:       h.ID(),
 		prefix:     opts.Network + "/",
 		opts:       opts,
@@ -163,10 +163,11 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		numbers:    make(map[string]message.ID),
 		rounds:     make(chan struct{}, mostRounds),
 	}
+	m.filter = newFilter(m)
+	m.host = newTrackedHost(h, m.filter.forget)
 	if opts.RelayTopics > 0 {
 		m.carrier = newCarrier(m)
 	}
-	m.filter = newFilter(m)
 	m.ctx, m.cancel = context.WithCancel(context.Background())
 	var err error
 	if m.replay, err = m.newReplay(); err == nil {
@@ -180,6 +181,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		return nil, fmt.Errorf("start mesh: %w", err)
 	}
 	m.run.Go(m.sweep)
+	m.run.Go(m.reach)
 	if m.carrier != nil {
 		m.run.Go(m.carrier.run)
 	}

@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -33,10 +35,14 @@ func (m *meshed) prune(p peer.ID, topic string) {
 	}
 }
 
-func (m *meshed) forget(p peer.ID) {
+// forget is told that GossipSub took a peer out of its mesh, and says for which
+// topics.
+func (m *meshed) forget(p peer.ID) []string {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	topics := slices.Collect(maps.Keys(m.topics[p]))
 	delete(m.topics, p)
+	return topics
 }
 
 // Meshed reports whether the peer is in GossipSub's mesh for a topic of this node, so

@@ -156,11 +156,11 @@ func (t *tracer) RejectMessage(msg *pubsub.Message, reason string) {
 
 func (t *tracer) DuplicateMessage(*pubsub.Message) { t.stats.duplicates.Add(1) }
 
-func (t *tracer) OnNewOutboundStream(p peer.ID, _ protocol.ID) { (*Mesh)(t).wakeFor(p) }
-func (t *tracer) OnClosedOutboundStream(p peer.ID) {
-	t.filter.forget(p)
-	t.meshed.forget(p)
+func (t *tracer) OnNewOutboundStream(p peer.ID, _ protocol.ID) {
+	t.streams.opened(p)
+	(*Mesh)(t).wakeFor(p)
 }
+func (t *tracer) OnClosedOutboundStream(p peer.ID)     { (*Mesh)(t).streamClosed(p) }
 func (t *tracer) Join(string)                          {}
 func (t *tracer) Leave(string)                         {}
 func (t *tracer) Graft(p peer.ID, topic string)        { t.meshed.graft(p, topic) }

@@ -1,0 +1,132 @@
+package mesh
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+// inbound is a stream on which a peer speaks to GossipSub: RPCs, each after its
+// length. GossipSub can be told again, in between, what the peer said before.
+type inbound struct {
+	network.Stream
+	done chan struct{} // closed when GossipSub reads it no more
+
+	mu    sync.Mutex
+	again []byte // to be read before the peer's next RPC
+	cut   bool   // a Read was made to return for it
+
+	// Of the reader: what is being read.
+	telling []byte // the rest of again
+	body    uint64 // bytes that are left of an RPC
+	length  uint64 // of the next RPC, as far as it is read
+	bits    uint   // of length
+}
+
+// repeat has GossipSub read the RPCs as if the peer sent them now.
+func (s *inbound) repeat(rpcs []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.again, s.cut = rpcs, true
+	_ = s.SetReadDeadline(time.Unix(1, 0)) // if it fails, it is read after the peer's next RPC
+}
+
+// Read never reads beyond the end of an RPC, or of its length.
+func (s *inbound) Read(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	for {
+		if s.body == 0 && s.bits == 0 && len(s.telling) == 0 {
+			s.telling = s.take()
+		}
+		if n := copy(b, s.telling); n > 0 {
+			s.telling = s.telling[n:]
+			return n, nil
+		}
+		most := uint64(1) // of a length
+		if s.body > 0 {
+			most = s.body
+		}
+		n, err := s.Stream.Read(b[:min(uint64(len(b)), most)])
+		s.follow(b[:n])
+		if err == nil || !s.wasCut() {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (s *inbound) take() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	again := s.again
+	s.again = nil
+	s.mend()
+	return again
+}
+
+// wasCut says whether a Read may have failed because of repeat.
+func (s *inbound) wasCut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mend()
+}
+
+// mend lets Read wait again; mu is held.
+func (s *inbound) mend() (wasCut bool) {
+	if wasCut, s.cut = s.cut, false; wasCut {
+		_ = s.SetReadDeadline(time.Time{})
+	}
+	return wasCut
+}
+
+// follow notes where in the RPCs the reader is.
+func (s *inbound) follow(b []byte) {
+	switch {
+	case len(b) == 0:
+	case s.body > 0:
+		s.body -= uint64(len(b))
+	case b[0] < 0x80: // a length's last byte
+		s.body, s.length, s.bits = s.length|uint64(b[0])<<s.bits, 0, 0
+	default:
+		s.length |= uint64(b[0]&0x7f) << s.bits
+		s.bits += 7
+	}
+}
+
+// typesPerRPC keeps what frames makes well below every node's rpcOverhead.
+const typesPerRPC = 8
+
+// frames encodes what a peer says of itself: the topics that it is on, and those
+// for which it has this node in its mesh.
+func frames(on, meshed []string) (rpcs []byte) {
+	add := func(rpc *pb.RPC) {
+		b, err := rpc.Marshal()
+		if err != nil {
+			return // there is no such topic
+		}
+		rpcs = append(binary.AppendUvarint(rpcs, uint64(len(b))), b...)
+	}
+	for topics := range slices.Chunk(on, typesPerRPC) {
+		var rpc pb.RPC
+		for _, topic := range topics {
+			rpc.Subscriptions = append(rpc.Subscriptions, &pb.RPC_SubOpts{Topicid: &topic, Subscribe: new(true)})
+		}
+		add(&rpc)
+	}
+	for topics := range slices.Chunk(meshed, typesPerRPC) {
+		rpc := pb.RPC{Control: &pb.ControlMessage{}}
+		for _, topic := range topics {
+			rpc.Control.Graft = append(rpc.Control.Graft, &pb.ControlGraft{TopicID: &topic})
+		}
+		add(&rpc)
+	}
+	return rpcs
+}
