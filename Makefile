@@ -94,6 +94,7 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
 	$(FUZZ) -fuzz=FuzzToHost ./core/world/wire
 	$(FUZZ_SLOW) -fuzz=FuzzWhatABoardReceives ./core/world/board
+	$(FUZZ) -fuzz=FuzzWhatAStandbyReceives ./core/world
 	$(FUZZ) -fuzz=FuzzTick ./core/world/wire
 	$(FUZZ) -fuzz=FuzzRead ./wasm/internal/link
 	$(FUZZ) -fuzz=FuzzPath ./native/gateway

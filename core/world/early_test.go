@@ -21,12 +21,12 @@ func (n *noting) Input(_ *Player, data []byte) { n.taken = append(n.taken, data.
 // playing is a room with one player whose peer has datagrams.
 func playing(t *testing.T) (g *noting, r *Room, v *visitor, tick func()) {
 	g = &noting{drift: drift{random: rand.New(rand.NewPCG(1, 1)), side: 10}}
-	r, err := newRoom("host", g, Options{Name: "stage"})
+	r, err := newRoom("host", nil, g, Options{Name: "stage"})
 	require.NoError(t, err)
 	g.Start(&r.world)
 	v, code := r.admit("peer", newPipe(t), "")
 	require.Zero(t, code)
-	v.early.newest = make(map[uint32]uint32)
+	v.early.on, v.early.newest = true, make(map[uint32]uint32)
 	require.NoError(t, v.post(wire.KindJoin, body(wire.AppendJoin(nil, wire.Join{Seat: 4}))))
 	now := int64(0)
 	tick = func() { now += 50e6; r.step(now, false) }

@@ -9,12 +9,14 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/internal/behind"
 	"github.com/tombolo-net/tombolo/core/world/wire"
@@ -31,8 +33,9 @@ import (
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 
-// A Keeper is a Game whose world outlasts its room: where the room has Options.Store, it
-// begins as it was when it was last stored. The methods are called as those of Game are.
+// A Keeper is a Game whose world outlasts its room. Where the room has Options.Store, it
+// begins as it was when it was last stored; where it has standbys, see Room.NameStandbys,
+// one of them goes on with it. The methods are called as those of Game are.
 //
 // A crash loses what changed in the last Options.SaveEvery and the time that a commit
 // takes; an end by Room.Close loses nothing, nor does a crash what Room.Flush has stored.
@@ -52,7 +55,8 @@ type Keeper interface {
 
 	// SavePlayer appends what is to be kept of a player, which Player.Kept returns when
 	// it joins again, however much later. It is called at every save while the player
-	// has its seat, and when it leaves, before Leave. Of whom nothing is appended,
+	// has its seat, five times a second where there are standbys, and when it leaves,
+	// before Leave. Of whom nothing is appended,
 	// nothing is kept. It is not called of spectators. At most a million players are
 	// kept, see Stats.Lost, and anybody may join as so many: keep what is worth it.
 	SavePlayer(p *Player, dst []byte) []byte
@@ -79,26 +83,33 @@ var ErrNotKept = errors.New("the room is not kept: it has no store")
 
 var keyCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// keep has a room's world stored. Its fields are of the tick, but for those below mu.
+// keep has a room's world stored, and told to its standbys. Its fields are of the tick, but
+// for those below mu.
 type keep struct {
 	game  Keeper
 	room  *Room
-	store datastore.Batching
+	store datastore.Batching // nil without
 	root  datastore.Key
+
+	active bool    // there is a store, or there was a standby: what changes is noted
+	feeds  []*feed // those of the room that have been told the whole world
+	fed    int64   // when they were last told what has changed
 
 	restored  bool
 	found     []keptEntity // until they are in the world
 	restoring bool
 
-	at      int64               // of the last save
-	dirty   []Entity            // changed since
-	marked  []bool              // is in dirty
-	stored  []bool              // is in the store, or on its way there
-	changed map[string]struct{} // of the game's own values
-	left    map[seatKey]leaver
-	players int // of whom something is kept
-	buffer  []byte
-	size    int // of the last moment
+	at       int64               // of the last save
+	dirty    []Entity            // changed since
+	marked   []bool              // is in dirty
+	stored   []bool              // is in the store, or on its way there
+	changed  map[string]struct{} // of the game's own values
+	left     map[seatKey]leaver
+	inputs   map[seatKey]taken // the last input that was taken, by the host before this one
+	inputsAt []fedInput        // of players that have gone since the last moment
+	players  int               // of whom something is kept
+	buffer   []byte
+	size     int // of the last moment
 
 	writing atomic.Bool
 	failed  atomic.Bool // the last batch
@@ -132,7 +143,7 @@ func newKeep(r *Room, game Keeper) *keep {
 	ctx, stop := context.WithCancel(context.Background())
 	return &keep{
 		ctx: ctx, stop: stop,
-		game: game, room: r, store: r.opts.Store,
+		game: game, room: r, store: r.opts.Store, active: r.opts.Store != nil,
 		root:    datastore.NewKey("/rooms").ChildString(keyCoding.EncodeToString([]byte(r.opts.Name))),
 		changed: make(map[string]struct{}), left: make(map[seatKey]leaver),
 	}
@@ -175,11 +186,15 @@ func (k *keep) load() error {
 		}
 	}
 	k.restored = k.restored || len(k.found) > 0 // a store without transactions may have no version yet
+	k.openWriter()
+	return nil
+}
+
+func (k *keep) openWriter() {
 	k.writer = behind.New(k.store, &k.mu, behind.Options{
 		What: fmt.Sprintf("room %q", k.room.opts.Name), Delay: k.room.opts.SaveEvery,
 		Count: &k.count, Logger: k.room.opts.Logger,
 	})
-	return nil
 }
 
 func (k *keep) foundEntity(name string, value []byte) error {
@@ -187,13 +202,27 @@ func (k *keep) foundEntity(name string, value []byte) error {
 	if err != nil || n >= MaxEntities || len(value) < 8 {
 		return errors.New("it is no entity")
 	}
-	x := math.Float32frombits(binary.LittleEndian.Uint32(value))
-	y := math.Float32frombits(binary.LittleEndian.Uint32(value[4:]))
+	x, y := readPlace(value)
 	if !isPlace(x, y) {
 		return fmt.Errorf("an entity cannot be at (%v, %v)", x, y)
 	}
 	k.found = append(k.found, keptEntity{Entity(n), x, y, value[8:]})
 	return nil
+}
+
+func readPlace(b []byte) (x, y float32) {
+	return math.Float32frombits(binary.LittleEndian.Uint32(b)), math.Float32frombits(binary.LittleEndian.Uint32(b[4:]))
+}
+
+// parsePlayer reads the rest of a player's key.
+func (k *keep) parsePlayer(name string) (key seatKey, err error) {
+	id, number, _ := strings.Cut(name, "/")
+	if key.peer, err = peer.Decode(id); err != nil {
+		return key, err
+	}
+	n, err := strconv.ParseUint(number, 36, 32)
+	key.number = uint32(n)
+	return key, err
 }
 
 func (k *keep) foundValue(name string, value []byte) error {
@@ -235,10 +264,13 @@ func (k *keep) restore() error {
 
 // leaves saves a player that is about to be gone.
 func (k *keep) leaves(p *Player) {
-	if p.spectator {
+	if p.spectator || !k.active {
 		return
 	}
 	key := seatKey{p.peer, p.number}
+	if len(k.feeds) > 0 {
+		k.inputsAt = append(k.inputsAt, fedInput{key: key})
+	}
 	data := k.game.SavePlayer(p, nil)
 	if len(data) == 0 && len(p.kept) == 0 {
 		return
@@ -251,6 +283,15 @@ func (k *keep) leaves(p *Player) {
 		return
 	}
 	k.left[key] = leaver{data: data}
+}
+
+// isBack is told of a player that has a seat: what is kept of it is its own again.
+func (k *keep) isBack(p *Player) {
+	key := seatKey{p.peer, p.number}
+	if l, was := k.left[key]; was && !p.spectator {
+		p.unsaved = !l.saved
+		delete(k.left, key)
+	}
 }
 
 // mayKeep counts the players of whom something is kept, and says whether data may be.
@@ -284,13 +325,14 @@ type recalled struct {
 	seat uint32
 	data []byte
 	err  error
+	last taken // of its inputs, by the host before this one
 }
 
 // read reads what is kept of a player, so that the tick, which is told next that it asks
 // for a seat, need not. It is called by the visitor's reader.
 func (k *keep) read(v *visitor, join []byte) {
 	j, err := wire.DecodeJoin(join)
-	if err != nil || j.Spectator {
+	if err != nil || j.Spectator || k.store == nil {
 		return // the tick says what is wrong with it
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readLimit)
@@ -304,28 +346,37 @@ func (k *keep) read(v *visitor, join []byte) {
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.recalls = append(v.recalls, recalled{j.Seat, data, err})
+	v.recalls = append(v.recalls, recalled{seat: j.Seat, data: data, err: err})
 }
 
 // recall is what is kept of a player who asks for a seat. It is called once for each time
 // that it asks.
 func (k *keep) recall(v *visitor, seat uint32) recalled {
+	key, found := seatKey{v.peer, seat}, recalled{}
 	v.mu.Lock()
-	at := slices.IndexFunc(v.recalls, func(c recalled) bool { return c.seat == seat })
-	found := v.recalls[at]
-	v.recalls = slices.Delete(v.recalls, at, at+1)
-	v.mu.Unlock()
-	if l, here := k.left[seatKey{v.peer, seat}]; here {
-		return recalled{seat: seat, data: l.data}
+	if at := slices.IndexFunc(v.recalls, func(c recalled) bool { return c.seat == seat }); at >= 0 {
+		found = v.recalls[at]
+		v.recalls = slices.Delete(v.recalls, at, at+1)
 	}
+	v.mu.Unlock()
+	if l, here := k.left[key]; here {
+		found = recalled{seat: seat, data: l.data}
+	}
+	found.last = k.inputs[key]
+	delete(k.inputs, key)
 	return found
 }
 
 // close stores what has not been stored. Where the game has failed, it is not asked.
 func (k *keep) close(failed bool) error {
+	if k.store == nil {
+		k.stop()
+		k.run.Wait()
+		return nil
+	}
 	var err error
 	if !failed {
-		err = k.room.guard("panicked when it was saved", func() { k.save(false) })
+		err = k.room.guard("panicked when it was saved", func() { k.cut(false) })
 	}
 	k.hand()
 	err = errors.Join(err, k.writer.Close())
@@ -346,7 +397,7 @@ func (w *World) Keep(name string, value []byte) {
 		value = append([]byte{}, value...)
 	}
 	w.keepOwn(name, value)
-	if w.keep != nil {
+	if w.keep != nil && w.keep.active {
 		w.keep.changed[name] = struct{}{}
 	}
 }
@@ -373,11 +424,11 @@ func (p *Player) Kept() []byte { return p.kept }
 // without Options.Store, ErrClosed where the room has ended, which has stored it, the error
 // of ctx, or that of the store: what it did not take is tried again.
 func (r *Room) Flush(ctx context.Context) error {
-	if r.keep == nil {
+	if r.keep == nil || r.keep.store == nil {
 		return ErrNotKept
 	}
 	saved := make(chan struct{})
-	r.Do(func() { r.keep.save(false); close(saved) })
+	r.Do(func() { r.keep.cut(false); close(saved) })
 	select {
 	case <-saved:
 	case <-r.done:

@@ -22,18 +22,19 @@ const inputsAhead = 64
 
 // early is what a visitor's datagrams have brought before its stream.
 type early struct {
-	newest map[uint32]uint32 // the number of the last input that was taken, by seat; nil without datagrams
+	on     bool              // there are datagrams
+	newest map[uint32]uint32 // the number of the last input that was taken, by seat
 	ahead  int
 }
 
 // isNew takes in a message of the stream, and says whether it is anything but an input
 // that came in a datagram before.
 func (e *early) isNew(kind wire.Kind, body []byte) bool {
-	if e.newest == nil {
-		return true
-	}
 	switch kind {
 	case wire.KindInput:
+		if !e.on {
+			return true
+		}
 		in, err := wire.DecodeInput(body)
 		last, seated := e.newest[in.Seat]
 		if err != nil || !seated {
@@ -46,6 +47,9 @@ func (e *early) isNew(kind wire.Kind, body []byte) bool {
 		e.newest[in.Seat] = in.Seq
 	case wire.KindJoin:
 		if j, err := wire.DecodeJoin(body); err == nil && len(e.newest) < maxEarly {
+			if e.newest == nil {
+				e.newest = make(map[uint32]uint32)
+			}
 			e.newest[j.Seat] = 0
 		}
 	case wire.KindLeave:
@@ -62,11 +66,11 @@ const maxEarly = 4096
 // openLane begins to use the visitor's datagrams, once.
 func (v *visitor) openLane(id uint32) {
 	s, ok := v.stream.(interface{ Conn() network.Conn })
-	if !ok || s.Conn() == nil || v.early.newest != nil { // only this goroutine sets it
+	if !ok || s.Conn() == nil || v.early.on { // only this goroutine sets it
 		return
 	}
 	v.mu.Lock()
-	v.early.newest = make(map[uint32]uint32)
+	v.early.on = true
 	v.mu.Unlock()
 	lane, err := datagram.Open(s.Conn(), id, datagram.Opened, v.takeDatagram)
 	if err != nil {

@@ -205,7 +205,7 @@ func (l *lazy) Tick() {
 func TestTicksKeepTheirRateAndCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		game := &lazy{began: time.Now(), sleep: 170 * time.Millisecond} // 3.4 periods
-		r, err := newRoom("host", game, Options{Name: "lazy"})
+		r, err := newRoom("host", nil, game, Options{Name: "lazy"})
 		require.NoError(t, err)
 		go func() {
 			r.run()

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/world/wire"
@@ -79,6 +80,10 @@ type Options struct {
 	Store datastore.Batching
 	// SaveEvery is how often what has changed is stored. If zero, DefaultSaveEvery.
 	SaveEvery time.Duration
+
+	// Standbys may hold the room after this peer; see Room.NameStandbys. The Game is then
+	// to be a Keeper.
+	Standbys []peer.ID
 
 	// Logger, if nil, is silent.
 	Logger *slog.Logger
@@ -150,7 +155,8 @@ type Room struct {
 	self  peer.ID
 	game  Game
 	world World
-	keep  *keep // nil without a store
+	keep  *keep // nil if the game is no Keeper
+	key   crypto.PrivKey
 	start time.Time
 
 	mu       sync.Mutex
@@ -160,6 +166,10 @@ type Room struct {
 	ended    bool
 	banned   map[peer.ID]struct{}
 	stats    Stats
+	line     wire.Line // empty while no standbys are named
+	feeds    map[peer.ID]*feed
+	// lineMessage is the line as players are told of it.
+	lineMessage []byte
 
 	// Of the tick.
 	spareReady []*visitor
@@ -177,6 +187,8 @@ type Room struct {
 	framer     framer
 	phases     phases
 	shed       shed
+	leaving    *leaving  // it is to be handed over after this tick
+	yielded    wire.Line // of the peer that holds the room now, if any
 
 	wake    chan struct{}
 	due     atomic.Int64 // when the next tick is due, by now
@@ -193,7 +205,7 @@ type seatKey struct {
 	number uint32
 }
 
-func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
+func newRoom(self peer.ID, key crypto.PrivKey, game Game, opts Options) (*Room, error) {
 	if game == nil {
 		return nil, errors.New("the game is nil")
 	}
@@ -201,7 +213,7 @@ func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
 		return nil, err
 	}
 	r := &Room{
-		opts: opts, self: self, game: game, start: time.Now(),
+		opts: opts, self: self, key: key, game: game, start: time.Now(),
 		visitors: make(map[peer.ID]*visitor),
 		banned:   make(map[peer.ID]struct{}),
 		seats:    make(map[seatKey]*Player),
@@ -210,13 +222,11 @@ func newRoom(self peer.ID, game Game, opts Options) (*Room, error) {
 	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
 	r.records = records{game: game, w: &r.world}
 	r.framer = framer{records: &r.records, budget: opts.Budget}
-	if opts.Store != nil {
-		keeper, ok := game.(Keeper)
-		if !ok {
-			return nil, fmt.Errorf("the room has a Store, but its game, a %T, is no Keeper", game)
-		}
+	if keeper, ok := game.(Keeper); ok {
 		r.keep = newKeep(r, keeper)
 		r.world.keep = r.keep
+	} else if opts.Store != nil {
+		return nil, fmt.Errorf("the room has a Store, but its game, a %T, is no Keeper", game)
 	}
 	return r, nil
 }
@@ -343,7 +353,11 @@ func (r *Room) run() {
 			r.ticks()
 		}
 	})
-	r.err = cmp.Or(r.err, unrestored, ErrClosed)
+	var moved error
+	if r.yielded != nil {
+		moved = &Moved{r.yielded.Newest().Host, r.yielded.Newest().Epoch}
+	}
+	r.err = cmp.Or(r.err, unrestored, moved, ErrClosed)
 	if game, ok := r.game.(Ender); ok {
 		if err := r.guard("panicked at its end", func() { game.End(r.err) }); err != nil {
 			r.err = errors.Join(r.err, err)
@@ -353,7 +367,7 @@ func (r *Room) run() {
 
 // closeKept stores the last changes. It comes after the players have heard of the end.
 func (r *Room) closeKept() {
-	r.unkept = r.keep.close(!errors.Is(r.err, ErrClosed))
+	r.unkept = r.keep.close(!errors.Is(r.err, ErrClosed) && r.yielded == nil)
 	if r.unkept != nil {
 		r.err = errors.Join(r.err, r.unkept)
 	}
@@ -386,20 +400,38 @@ func (r *Room) finish() {
 		visitors = append(visitors, v)
 	}
 	r.mu.Unlock()
-	reason := "its host has closed it"
-	if !errors.Is(r.err, ErrClosed) {
-		reason = "its game failed"
-	}
+	last := r.lastWords()
 	for _, v := range r.all {
+		if len(last) == 0 {
+			v.end()
+		}
 		if v.writing.Load() || v.isEnded() {
 			continue // what it is taking would be cut
 		}
-		v.out = wire.AppendOut(v.out, wire.Out{All: true, Code: wire.Closed, Reason: reason})
+		v.out = append(v.out, last...)
 		v.closing = true
 		v.flush(r.now())
 	}
 	r.drain(visitors)
+	r.endFeeds()
 	r.serving.Wait()
+}
+
+// lastWords are what the players are told at the end. Where the game has failed and a
+// standby is ready, there are none: it will take over.
+func (r *Room) lastWords() []byte {
+	out := wire.Out{All: true, Code: wire.Closed, Reason: "its host has closed it"}
+	switch {
+	case r.yielded != nil:
+		line := wire.AppendLine(nil, r.yielded)
+		return wire.AppendOut(line, wire.Out{All: true, Code: wire.Moved, Reason: r.err.Error()})
+	case errors.Is(r.err, ErrClosed):
+	case r.heir() != nil:
+		return nil
+	default:
+		out.Reason = "its game failed"
+	}
+	return wire.AppendOut(nil, out)
 }
 
 // drain waits a moment for the players to take their leave, and ends the streams.

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
@@ -29,6 +31,7 @@ type Node interface {
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 	Presence(typ string) (*mesh.Presence, error)
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
+	Host() host.Host
 }
 
 // Rooms are the rooms that a node hosts. All methods may be called concurrently.
@@ -39,23 +42,33 @@ type Rooms struct {
 
 	mu     sync.Mutex
 	rooms  map[string]*Room
+	stands map[string]*Standby // for rooms that this node may take over
 	closed bool
 }
 
 // New makes a node one that can host rooms. It takes the protocol of rooms; there is
 // one Rooms for a node.
 func New(node Node) (*Rooms, error) {
-	rs := &Rooms{node: node, rooms: make(map[string]*Room)}
-	handled, err := node.Handle(wire.Protocol, rs.serve)
-	if err != nil {
-		return nil, fmt.Errorf("rooms: %w", err)
+	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby)}
+	var undo []func()
+	rs.remove = func() {
+		for _, f := range undo {
+			f()
+		}
 	}
-	answered, err := node.Respond(wire.RoomsType, rs.list)
-	if err != nil {
-		handled()
-		return nil, fmt.Errorf("rooms: %w", err)
+	for _, begin := range []func() (func(), error){
+		func() (func(), error) { return node.Handle(wire.Protocol, rs.serve) },
+		func() (func(), error) { return node.Handle(wire.StandbyProtocol, rs.serveStandby) },
+		func() (func(), error) { return node.Respond(wire.RoomsType, rs.list) },
+		func() (func(), error) { return node.Respond(wire.ClaimType, rs.claim) },
+	} {
+		end, err := begin()
+		if err != nil {
+			rs.remove()
+			return nil, fmt.Errorf("rooms: %w", err)
+		}
+		undo = append(undo, end)
 	}
-	rs.remove = func() { handled(); answered() }
 	return rs, nil
 }
 
@@ -65,17 +78,23 @@ var ErrNameTaken = errors.New("the node hosts a room of this name already")
 // Host begins a room with this game, as it was kept where it has a store. It runs until
 // Close of the room or of rs, or until its game panics.
 func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
-	r, err := newRoom(rs.node.ID(), game, opts)
+	r, err := rs.prepare(game, opts)
 	if err != nil {
 		return nil, fmt.Errorf("host a room: %w", err)
 	}
-	if r.keep != nil {
+	if opts.Store != nil {
 		if err := r.keep.load(); err != nil {
 			return nil, fmt.Errorf("host room %q: %w", opts.Name, err)
 		}
 	}
-	if err := rs.begin(r); err != nil {
-		if r.keep != nil {
+	if len(opts.Standbys) > 0 {
+		err = r.NameStandbys(opts.Standbys...)
+	}
+	if err == nil {
+		err = rs.begin(r, nil)
+	}
+	if err != nil {
+		if opts.Store != nil {
 			err = errors.Join(err, r.keep.writer.Close()) // nothing was changed
 		}
 		return nil, err
@@ -83,14 +102,19 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	return r, nil
 }
 
-func (rs *Rooms) begin(r *Room) (err error) {
+func (rs *Rooms) prepare(game Game, opts Options) (*Room, error) {
+	return newRoom(rs.node.ID(), rs.node.Host().Peerstore().PrivKey(rs.node.ID()), game, opts)
+}
+
+// begin has the room run; after, if not nil, is what stood by for it.
+func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	opts := r.opts
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if rs.closed {
 		return ErrClosed
 	}
-	if _, taken := rs.rooms[opts.Name]; taken {
+	if _, taken := rs.rooms[opts.Name]; taken || rs.stands[opts.Name] != after {
 		return fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
 	}
 	var found *announced
@@ -100,6 +124,10 @@ func (rs *Rooms) begin(r *Room) (err error) {
 		}
 	}
 	rs.rooms[opts.Name] = r
+	delete(rs.stands, opts.Name)
+	if r.keep != nil {
+		go r.meet(rs.node)
+	}
 	go func() {
 		r.run()
 		if found != nil {
@@ -138,16 +166,32 @@ func (rs *Rooms) Overdue() time.Duration {
 	return most
 }
 
-// Close closes all rooms and waits for them. The error is that of Room.Close.
+// leaveLimit bounds the time that Rooms.Close has for the rooms to be handed over.
+const leaveLimit = 5 * time.Second
+
+// Close hands each room over to a standby that is ready to take over, if there is one,
+// closes the others and waits for them. The error is that of Room.Close.
 func (rs *Rooms) Close() error {
-	rs.remove()
 	rs.mu.Lock()
 	rs.closed = true
+	stands := slices.Collect(maps.Values(rs.stands))
 	rs.mu.Unlock()
-	var errs []error
-	for _, r := range rs.Rooms() {
-		errs = append(errs, r.Close())
+	for _, s := range stands {
+		_ = s.Close()
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	var leaving sync.WaitGroup
+	rooms := rs.Rooms()
+	errs := make([]error, len(rooms))
+	for i, r := range rooms {
+		leaving.Go(func() {
+			_, _ = r.HandOver(ctx) // where it cannot, the room ends
+			errs[i] = r.Close()
+		})
+	}
+	leaving.Wait()
+	rs.remove()
 	rs.serving.Wait()
 	return errors.Join(errs...)
 }
@@ -159,21 +203,15 @@ const helloLimit = 10 * time.Second
 func (rs *Rooms) serve(s network.Stream) { rs.serveFrom(s.Conn().RemotePeer(), s) }
 
 func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
-	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
-	messages := wire.NewReader(s, wire.MaxToHost)
-	kind, body, err := messages.Next()
-	if err != nil || kind != wire.KindHello {
-		_ = s.ResetWithError(network.StreamProtocolViolation)
+	messages, hello, ok := readHello(s)
+	if !ok {
 		return
 	}
-	hello, err := wire.DecodeHello(body)
-	if err != nil {
-		_ = s.ResetWithError(network.StreamProtocolViolation)
-		return
-	}
-	_ = s.SetReadDeadline(time.Time{})
 	rs.mu.Lock()
 	r := rs.rooms[hello.Room]
+	if stand := rs.stands[hello.Room]; r == nil && stand != nil {
+		r = stand.room // the player waits for it to be taken over
+	}
 	rs.mu.Unlock()
 	if r == nil {
 		refuse(s, wire.NoRoom)
@@ -185,6 +223,22 @@ func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
 		return
 	}
 	v.run(messages)
+}
+
+// readHello reads which room a peer wants; one that does not say so is reset.
+func readHello(s network.Stream) (messages *wire.Reader, hello wire.Hello, ok bool) {
+	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
+	messages = wire.NewReader(s, wire.MaxToHost)
+	kind, body, err := messages.Next()
+	if err == nil && kind == wire.KindHello {
+		hello, err = wire.DecodeHello(body)
+	}
+	if err != nil || kind != wire.KindHello {
+		_ = s.ResetWithError(network.StreamProtocolViolation)
+		return nil, hello, false
+	}
+	_ = s.SetReadDeadline(time.Time{})
+	return messages, hello, true
 }
 
 // refuse tells a peer why its stream ends, and gives it a moment to read that.

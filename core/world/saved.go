@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/ipfs/go-datastore"
 )
@@ -12,9 +14,12 @@ import (
 // moment is what had changed in a world at the end of a tick, since the moment before.
 // The tick makes it, and does no more; another goroutine hands it to the writer.
 type moment struct {
+	tick     uint32
+	flags    byte // for standbys; see wire.Mark
 	entities []savedEntity
 	data     []byte // of the entities, one after the other
 	players  []savedPlayer
+	inputs   []fedInput        // for standbys
 	values   map[string][]byte // nil deletes
 }
 
@@ -28,12 +33,24 @@ type savedPlayer struct {
 	data []byte // empty deletes
 }
 
+// fedInput is the last input that was taken of a player; zero if it has left.
+type fedInput struct {
+	key seatKey
+	taken
+}
+
+// taken is the last input that was taken of a player's program, by its number.
+type taken struct{ program, seq uint32 }
+
 func (m *moment) isEmpty() bool {
 	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0
 }
 
 // mark notes that an entity has changed, or is gone.
 func (k *keep) mark(e Entity) {
+	if !k.active {
+		return
+	}
 	k.grow(e)
 	if !k.marked[e] && !k.restoring {
 		k.marked[e] = true
@@ -48,15 +65,23 @@ func (k *keep) grow(e Entity) {
 	}
 }
 
-// tick saves the world when it is time to, unless the last moment is still on its way:
-// what changes meanwhile is in the next one.
+// tick has the world stored, and its standbys told of it, when it is time to.
 func (k *keep) tick(now int64) {
-	if now-k.at < int64(k.room.opts.SaveEvery) || k.writing.Load() {
-		return
+	if k.store != nil && now-k.at >= int64(k.room.opts.SaveEvery) && !k.writing.Load() {
+		k.at = now
+		k.save()
 	}
-	k.at = now
+	if len(k.feeds) > 0 && now-k.fed >= int64(feedEvery) {
+		k.fed = now
+		k.cut(k.store == nil)
+	}
+}
+
+// save has what has changed stored. While the last moment is on its way, it is not called:
+// what changes meanwhile is in the next one.
+func (k *keep) save() {
 	k.forget()
-	if !k.save(true) && !k.failed.Load() {
+	if !k.cut(true) && !k.failed.Load() {
 		return
 	}
 	k.writing.Store(true)
@@ -82,11 +107,73 @@ func (k *keep) forget() {
 	}
 }
 
-// save puts what has changed into a moment, and says whether anything has. heard says that
-// the tick will learn whether the moment was stored; if not, the players that are gone are
-// saved again with the next one.
-func (k *keep) save(heard bool) bool {
+// cut puts what has changed into a moment for the store and the standbys, and says whether
+// anything is there to be stored. heard says that the tick will learn whether it was stored,
+// or need not; if not, the players that are gone are in the next moment, too.
+func (k *keep) cut(heard bool) bool {
+	m := k.moment(heard)
+	k.tell(m)
+	if m.isEmpty() || k.store == nil {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.moments = append(k.moments, m)
+	return true
+}
+
+// tell has the standbys told of a moment, also if nothing has changed: they hear that this
+// host is there.
+func (k *keep) tell(m *moment) {
+	k.feeds = slices.DeleteFunc(k.feeds, (*feed).isEnded)
+	if len(k.feeds) == 0 {
+		k.inputsAt = k.inputsAt[:0]
+		return
+	}
+	m.inputs = append(m.inputs, k.inputsAt...)
+	k.inputsAt = k.inputsAt[:0]
+	for _, p := range k.room.players {
+		if p != nil && !p.spectator && p.seq != p.fed {
+			p.fed = p.seq
+			m.inputs = append(m.inputs, fedInput{seatKey{p.peer, p.number}, taken{p.program, p.seq}})
+		}
+	}
+	for _, f := range k.feeds {
+		f.push(m)
+	}
+}
+
+// begin has a standby told of the whole world.
+func (k *keep) begin(f *feed) {
+	if !k.active {
+		k.active = true
+		k.grow(Entity(max(len(k.room.world.x), 1) - 1))
+	}
+	k.cut(false) // for the others
+	m := &moment{tick: k.room.world.tick, values: maps.Clone(k.room.world.own)}
+	for e := range k.room.world.of {
+		if k.saveEntity(m, Entity(e)) {
+			k.stored[e] = true
+		}
+	}
+	for key, l := range k.left {
+		m.players = append(m.players, savedPlayer{key, l.data})
+	}
+	for _, p := range k.room.players {
+		if p == nil || p.spectator {
+			continue
+		}
+		key := seatKey{p.peer, p.number}
+		m.players = append(m.players, savedPlayer{key, k.game.SavePlayer(p, nil)})
+		m.inputs = append(m.inputs, fedInput{key, taken{p.program, p.seq}})
+	}
+	f.push(m)
+	k.feeds = append(k.feeds, f)
+}
+
+func (k *keep) moment(heard bool) *moment {
 	m := &moment{
+		tick:     k.room.world.tick,
 		entities: make([]savedEntity, 0, len(k.dirty)), data: make([]byte, 0, k.size),
 		values: make(map[string][]byte, len(k.changed)),
 	}
@@ -101,28 +188,22 @@ func (k *keep) save(heard bool) bool {
 		}
 	}
 	k.dirty, k.size = k.dirty[:0], len(m.data)
-	for _, p := range k.room.players {
-		if p != nil && !p.spectator {
-			k.savePlayer(m, p)
-		}
-	}
 	for key, l := range k.left {
 		if !l.saved {
 			m.players = append(m.players, savedPlayer{key, l.data})
 			k.left[key] = leaver{l.data, heard}
 		}
 	}
+	for _, p := range k.room.players {
+		if p != nil && !p.spectator {
+			k.savePlayer(m, p)
+		}
+	}
 	for name := range k.changed {
 		m.values[name] = k.room.world.own[name]
 	}
 	clear(k.changed)
-	if m.isEmpty() {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.moments = append(k.moments, m)
-	return true
+	return m
 }
 
 func (k *keep) saveEntity(m *moment, e Entity) bool {
@@ -143,10 +224,10 @@ func (k *keep) saveEntity(m *moment, e Entity) bool {
 
 func (k *keep) savePlayer(m *moment, p *Player) {
 	data := k.game.SavePlayer(p, k.buffer[:0])
-	if k.buffer = data; bytes.Equal(data, p.kept) || !k.mayKeep(p, data) {
+	if k.buffer = data; !p.unsaved && bytes.Equal(data, p.kept) || !k.mayKeep(p, data) {
 		return
 	}
-	p.kept = bytes.Clone(data)
+	p.kept, p.unsaved = bytes.Clone(data), false
 	m.players = append(m.players, savedPlayer{seatKey{p.peer, p.number}, p.kept})
 }
 

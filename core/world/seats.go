@@ -16,6 +16,7 @@ func (r *Room) attach(v *visitor, now int64) {
 	}
 	v.attached, v.since = true, now
 	r.all = append(r.all, v)
+	r.sayLine(v)
 	if old := v.before; old != nil {
 		if old.before != nil {
 			old.before.end()
@@ -36,6 +37,9 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		kept = r.keep.recall(v, j.Seat)
 	}
 	if p := r.seats[key]; p != nil && p.spectator == j.Spectator {
+		if j.Program != p.program {
+			p.program, p.seq = j.Program, 0
+		}
 		r.resume(p, v)
 		return
 	} else if p != nil {
@@ -52,7 +56,10 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		r.sayOut(v, j.Seat, wire.Refused, "what is kept of the player cannot be read now")
 		return
 	}
-	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v, kept: kept.data}
+	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v, kept: kept.data, program: j.Program}
+	if kept.last.program == j.Program {
+		p.seq = kept.last.seq
+	}
 	r.players[p.slot] = p
 	answer, err := r.game.Join(p, j.Data)
 	if err != nil || p.out != 0 {
@@ -70,6 +77,9 @@ func (r *Room) join(v *visitor, j wire.Join) {
 	}
 	p.answer = slices.Clone(answer)
 	r.seats[key] = p
+	if r.keep != nil {
+		r.keep.isBack(p)
+	}
 	r.count(p, 1)
 	r.seat(p, v)
 	r.welcome(p, false)

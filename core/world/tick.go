@@ -31,6 +31,9 @@ func (r *Room) ticks() {
 		r.step(now, behind > 0)
 		due += (behind + 1) * period
 		r.phases.count(r, period, behind)
+		if r.leaving != nil {
+			r.handOver()
+		}
 		select {
 		case <-r.closing:
 			return
@@ -112,8 +115,8 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int6
 		}
 		v.seen.Store(in.Seen)
 		p := r.seats[seatKey{v.peer, in.Seat}]
-		if p == nil || p.visitor != v || p.spectator {
-			return true // it was on its way when the seat ended
+		if p == nil || p.visitor != v || p.spectator || in.Seq <= p.seq {
+			return true // it was on its way when the seat ended, or was taken before
 		}
 		p.applied, p.seq, p.took, p.waited = true, in.Seq, r.world.tick, now-at
 		r.game.Input(p, in.Data)

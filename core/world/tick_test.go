@@ -172,7 +172,7 @@ type stage struct {
 
 func newStage(t testing.TB, game *drift, opts Options, peers, seatsEach int) *stage {
 	opts.Name = "stage"
-	r, err := newRoom("host", game, opts)
+	r, err := newRoom("host", nil, game, opts)
 	require.NoError(t, err)
 	game.Start(&r.world)
 	s := &stage{Room: r, game: game}

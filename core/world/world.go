@@ -74,6 +74,7 @@ type Player struct {
 	spectator bool
 	answer    []byte // of the game, to the player who joined
 	kept      []byte // what was last saved of it
+	unsaved   bool   // that has not been in a moment yet
 
 	visitor *visitor // nil while the player is away
 	away    int64    // since when, in ns of the room's clock
@@ -82,7 +83,9 @@ type Player struct {
 	reset   bool // the player is to forget what it knew
 
 	applied bool // an input was taken since the last frame
+	program uint32
 	seq     uint32
+	fed     uint32 // the input that the standbys were last told of
 	took    uint32 // the tick in which it was taken
 	waited  int64  // how long that one waited, in ns
 

@@ -89,17 +89,21 @@ func (o *Out) Error() string {
 
 // Seat is a seat in a room. All methods may be called concurrently.
 type Seat struct {
-	visit  *Visit
-	opts   Options
-	number uint32
-	ticks  chan *Tick // where there is no Each
-	joined chan struct{}
-	ended  chan struct{}
+	visit   *Visit
+	opts    Options
+	number  uint32
+	program uint32
+	ticks   chan *Tick // where there is no Each
+	joined  chan struct{}
+	ended   chan struct{}
 
 	// Guarded by the visit's mutex.
 	welcome *wire.Welcome
 	err     error
 	seq     uint32
+	sent    []sent // of which the host has not told that they were taken
+	// sentBytes is the size of those.
+	sentBytes int
 
 	// Of the visit's reader.
 	known   []uint32
@@ -136,7 +140,8 @@ func Join(ctx context.Context, node interface {
 	return s, nil
 }
 
-// Answer is what the game told the player when it took the seat.
+// Answer is what the game told the player when it last took the seat: again after the
+// connection was lost or the room has moved to another host, before a Tick with Reset.
 func (s *Seat) Answer() []byte {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -150,8 +155,13 @@ func (s *Seat) Hz() int {
 	return int(s.welcome.Hz)
 }
 
-// Host is the peer that holds the room.
-func (s *Seat) Host() peer.ID { return s.visit.host }
+// Host is the peer that holds the room, or held it last. It is another one after the room
+// has moved.
+func (s *Seat) Host() peer.ID {
+	s.visit.mu.Lock()
+	defer s.visit.mu.Unlock()
+	return s.visit.host
+}
 
 // ErrAway is returned by Input while the connection is lost. The input was not sent.
 var ErrAway = errors.New("the connection to the room is lost, and is being made again")
@@ -247,6 +257,9 @@ func (s *Seat) begin(number uint32, sec *wire.Section) {
 	*t = Tick{Number: s.newest, Reset: sec.Reset, Left: t.Left[:0], Updates: t.Updates[:0], Notes: sec.Notes}
 	if sec.Applied && sec.Seq > s.applied {
 		s.applied = sec.Seq
+		s.visit.mu.Lock()
+		s.took(sec.Seq)
+		s.visit.mu.Unlock()
 		t.Applied, t.Waited = sec.Seq, time.Duration(sec.Waited)*time.Millisecond
 	}
 }

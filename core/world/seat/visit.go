@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -57,7 +58,13 @@ type Visit struct {
 	// seated says that there is a seat on this stream, and returning that there was
 	// one on a stream before.
 	seated, returning bool
+	line              wire.Line // of the room; empty while no standbys are known
+	seatsAt           uint64    // counts the changes of the seats and standbys
+	waitsAt           peer.ID   // the standby that has a stream of this visit, if any
+	heir              *heir     // to which the visit moves
 
+	waits   chan struct{} // the seats or standbys have changed
+	moved   chan struct{} // there is an heir
 	kick    chan struct{} // there is something to write
 	closing chan struct{}
 	done    chan struct{}
@@ -76,37 +83,57 @@ func Connect(ctx context.Context, node Node, room string, opts Options) (*Visit,
 	v := &Visit{
 		node: node, host: opts.Host, room: room, opts: opts,
 		seats:   make(map[uint32]*Seat),
+		waits:   make(chan struct{}, 1),
+		moved:   make(chan struct{}, 1),
 		kick:    make(chan struct{}, 1),
 		closing: make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	s, err := v.open(ctx)
+	c, err := v.open(ctx, opts.Host)
 	if err != nil {
 		return nil, err
 	}
-	go v.run(s)
+	go v.run(c)
 	return v, nil
 }
 
-func (v *Visit) open(ctx context.Context) (network.Stream, error) {
-	s, err := v.node.Open(ctx, v.host, wire.Protocol)
+// current is the stream of a visit to a host.
+type current struct {
+	stream   network.Stream
+	messages *wire.Reader
+	first    []byte // a Welcome that was read already, or nil
+}
+
+func (v *Visit) open(ctx context.Context, host peer.ID) (*current, error) {
+	s, err := v.node.Open(ctx, host, wire.Protocol)
 	if err != nil {
-		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, err)
+		return nil, fmt.Errorf("join room %q of %s: %w", v.room, host, err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.stream = s
-	v.out = wire.AppendHello(v.out[:0], wire.Hello{Room: v.room, Version: v.opts.Version})
+	v.stream, v.host = s, host
+	v.out = v.appendHello(v.out[:0])
 	v.openLane(s)
-	for _, seat := range v.seats { // which it has lost with the stream before
-		v.out = seat.appendJoin(v.out)
+	v.out = v.appendJoins(v.out, host)
+	v.resend()
+	return &current{stream: s, messages: wire.NewReader(s, wire.MaxToPlayer)}, nil
+}
+
+func (v *Visit) appendHello(dst []byte) []byte {
+	return wire.AppendHello(dst, wire.Hello{Room: v.room, Version: v.opts.Version})
+}
+
+// appendJoins asks a host for the seats that the visit has; mu is held.
+func (v *Visit) appendJoins(dst []byte, host peer.ID) []byte {
+	for _, seat := range v.seats {
+		dst = seat.appendJoin(dst, host)
 	}
-	return s, nil
+	return dst
 }
 
 // Sit takes a seat, of a number that this peer has no other of.
 func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, error) {
-	s := &Seat{visit: v, opts: opts, number: number, joined: make(chan struct{}), ended: make(chan struct{})}
+	s := &Seat{visit: v, opts: opts, number: number, program: rand.Uint32(), joined: make(chan struct{}), ended: make(chan struct{})}
 	if opts.Each == nil {
 		s.ticks = make(chan *Tick, ticksAhead)
 	}
@@ -124,7 +151,8 @@ func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, er
 		return nil, fmt.Errorf("join room %q: %d bytes for the game; at most %d may be", v.room, len(opts.Data), 32<<10)
 	}
 	v.seats[number] = s
-	v.out = s.appendJoin(v.out)
+	v.out = s.appendJoin(v.out, v.host)
+	v.changed()
 	v.mu.Unlock()
 	v.nudge()
 	select {
@@ -138,11 +166,11 @@ func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, er
 	}
 }
 
-func (s *Seat) appendJoin(dst []byte) []byte {
+func (s *Seat) appendJoin(dst []byte, host peer.ID) []byte {
 	v := s.visit
 	return wire.AppendJoin(dst, wire.Join{
-		Seat: s.number, Spectator: s.opts.Spectator, Data: s.opts.Data,
-		Proof: wire.Proof(s.opts.Password, v.room, v.host, v.node.ID()),
+		Seat: s.number, Spectator: s.opts.Spectator, Program: s.program, Data: s.opts.Data,
+		Proof: wire.Proof(s.opts.Password, v.room, host, v.node.ID()),
 	})
 }
 
@@ -161,19 +189,31 @@ func (v *Visit) Close() error {
 }
 
 // run reads and writes the stream, and opens another when it is lost.
-func (v *Visit) run(s network.Stream) {
+func (v *Visit) run(c *current) {
 	defer close(v.done)
+	ctx, cancel := context.WithCancel(context.Background())
+	var awaiting sync.WaitGroup
+	defer awaiting.Wait()
+	defer cancel()
+	awaiting.Go(func() { v.await(ctx) })
 	lost, pause := time.Now(), time.Duration(0)
 	for {
-		err := v.serve(s)
+		err := v.serve(c)
 		if v.wasSeated() {
 			lost, pause = time.Now(), 0
 		}
-		if v.isClosing() || v.isOver(err) {
+		if v.isClosing() {
 			v.end(cmp.Or(err, ErrLeft))
 			return
 		}
-		if s = v.reopen(lost.Add(v.opts.Reconnect), &pause); s == nil {
+		if c = v.takeHeir(); c != nil {
+			continue
+		}
+		if v.isOver(err) {
+			v.end(cmp.Or(err, ErrLeft))
+			return
+		}
+		if c = v.reopen(lost.Add(v.opts.Reconnect), &pause); c == nil {
 			v.end(fmt.Errorf("the connection to room %q of %s was lost: %w", v.room, v.host, err))
 			return
 		}
@@ -196,7 +236,7 @@ func (v *Visit) isOver(err error) bool {
 	var out *Out
 	if errors.As(err, &out) {
 		// A host that was started anew may have its room in a moment.
-		return out.Code != wire.NoRoom || !v.returning
+		return (out.Code != wire.NoRoom || !v.returning) && (out.Code != wire.Moved || len(v.line) == 0)
 	}
 	if errors.Is(err, wire.ErrMalformed) {
 		return true
@@ -205,7 +245,8 @@ func (v *Visit) isOver(err error) bool {
 }
 
 // serve runs one stream until it is lost.
-func (v *Visit) serve(s network.Stream) error {
+func (v *Visit) serve(c *current) error {
+	s := c.stream
 	var writing sync.WaitGroup
 	stop := make(chan struct{})
 	writing.Go(func() { v.write(s, stop) })
@@ -214,7 +255,7 @@ func (v *Visit) serve(s network.Stream) error {
 		writing.Go(func() { malformed = v.readLoose(s, came, stop) })
 	}
 	v.nudge()
-	err := v.read(s)
+	err := v.read(c)
 	v.mu.Lock()
 	v.stream = nil
 	v.closeLane()
@@ -225,28 +266,41 @@ func (v *Visit) serve(s network.Stream) error {
 	return cmp.Or(malformed, err)
 }
 
-// reopen tries until it has a stream again; after the deadline it returns nil. Each
-// pause is twice the one before.
-func (v *Visit) reopen(deadline time.Time, pause *time.Duration) network.Stream {
+// reopen tries until it has a stream again, to the host or, where the room has moved, to
+// another one; after the deadline it returns nil. Each pause is twice the one before.
+func (v *Visit) reopen(deadline time.Time, pause *time.Duration) *current {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
+	moved, stop := context.WithCancel(ctx)
+	defer stop()
 	go func() {
 		select {
 		case <-v.closing:
 			cancel()
+		case <-v.moved:
+			stop()
 		case <-ctx.Done():
 		}
 	}()
 	for {
 		wait := *pause
 		*pause = min(2*wait+firstPause, longPause) // until there is a seat
+		host, awaited := v.holder()
+		if awaited {
+			wait = max(wait, heirFirst)
+		}
 		select {
 		case <-time.After(wait):
-		case <-ctx.Done():
+		case <-moved.Done():
+		}
+		if c := v.takeHeir(); c != nil {
+			return c
+		}
+		if ctx.Err() != nil {
 			return nil
 		}
-		if s, err := v.open(ctx); err == nil {
-			return s
+		if c, err := v.open(moved, host); err == nil {
+			return c
 		}
 	}
 }
@@ -298,10 +352,17 @@ func (v *Visit) flushAndEnd(s network.Stream) {
 	}
 }
 
-func (v *Visit) read(s network.Stream) error {
-	messages := wire.NewReader(s, wire.MaxToPlayer)
+func (v *Visit) read(c *current) error {
+	if c.first != nil {
+		if err := v.takeWelcome(c.first); err != nil {
+			return err
+		}
+	}
 	for {
-		kind, body, err := messages.Next()
+		if v.hasStandbys() {
+			_ = c.stream.SetReadDeadline(time.Now().Add(quiet))
+		}
+		kind, body, err := c.messages.Next()
 		if err != nil {
 			return err
 		}
@@ -309,10 +370,9 @@ func (v *Visit) read(s network.Stream) error {
 		case wire.KindTick:
 			err = v.takeTick(body)
 		case wire.KindWelcome:
-			var w wire.Welcome
-			if w, err = wire.DecodeWelcome(body); err == nil {
-				v.welcomed(w)
-			}
+			err = v.takeWelcome(body)
+		case wire.KindLine:
+			err = v.learn(body)
 		case wire.KindOut:
 			var o wire.Out
 			if o, err = wire.DecodeOut(body); err == nil {
@@ -379,12 +439,16 @@ func (v *Visit) noteSeen(tick uint32) {
 	}
 }
 
-func (v *Visit) welcomed(w wire.Welcome) {
+func (v *Visit) takeWelcome(body []byte) error {
+	w, err := wire.DecodeWelcome(body)
+	if err != nil {
+		return err
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.seats[w.Seat]
 	if s == nil {
-		return
+		return nil
 	}
 	v.seated = true
 	first := s.welcome == nil
@@ -393,6 +457,7 @@ func (v *Visit) welcomed(w wire.Welcome) {
 	if first {
 		close(s.joined)
 	}
+	return nil
 }
 
 // outed ends the seat; the error is not nil where the host will have none of this peer.
@@ -416,6 +481,7 @@ func (v *Visit) outed(o wire.Out) error {
 func (v *Visit) endSeat(s *Seat, err error) {
 	if v.seats[s.number] == s {
 		delete(v.seats, s.number)
+		v.changed()
 		s.err = err
 		close(s.ended)
 	}
@@ -448,6 +514,7 @@ func (v *Visit) input(s *Seat, data []byte) (uint32, error) {
 	in := wire.Input{Seat: s.number, Seq: seq, Seen: v.seen, Data: data}
 	v.out = wire.AppendInput(v.out, in)
 	v.loose.add(in)
+	s.note(seq, data)
 	v.acked = v.seen
 	v.mu.Unlock()
 	v.nudge()

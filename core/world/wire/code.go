@@ -20,12 +20,13 @@ const (
 	Closed                   // the room has closed
 	Left                     // the player gave the seat up
 	Lost                     // the connection was lost, and the seat's grace is over
+	Moved                    // another peer holds the room
 	endOfCodes
 )
 
 var names = [...]string{
 	NoRoom: "no-room", Full: "full", Banned: "banned", Version: "version", Password: "password", Busy: "busy", Refused: "refused",
-	Kicked: "kicked", Replaced: "replaced", Slow: "slow", Invalid: "invalid", Closed: "closed", Left: "left", Lost: "lost",
+	Kicked: "kicked", Replaced: "replaced", Slow: "slow", Invalid: "invalid", Closed: "closed", Left: "left", Lost: "lost", Moved: "moved",
 }
 
 // Name is the code as programs name it: one lower-case word, or two with a hyphen.
@@ -51,6 +52,7 @@ var codes = [...]string{
 	Closed:   "the room has closed",
 	Left:     "the player left",
 	Lost:     "the connection was lost",
+	Moved:    "another peer holds the room",
 }
 
 func (c Code) String() string {

@@ -4,6 +4,10 @@ package wire
 // of this type, it answers with its rooms, as a JSON array of Listing.
 const RoomsType = "world/rooms"
 
+// ClaimType is the type of the request that asks a peer for its claim to a room: the data
+// is the room's name, and the answer a Line, as in a message; empty if it makes none.
+const ClaimType = "world/claim"
+
 // RoomType is the type that the peers are on that hold a room of this name.
 func RoomType(name string) string { return "world/room/" + name }
 

@@ -80,6 +80,7 @@ type Hello struct {
 type Join struct {
 	Seat      uint32
 	Spectator bool
+	Program   uint32 // tells the player's program from one before it, whose inputs are numbered anew
 	Proof     []byte // of the password; see Proof
 	Data      []byte // what the game wants to know
 }
@@ -130,8 +131,9 @@ func AppendHello(dst []byte, h Hello) []byte {
 
 // AppendJoin appends the message.
 func AppendJoin(dst []byte, j Join) []byte {
-	dst = begin(dst, KindJoin, size(j.Seat)+1+sizeBytes(j.Proof)+len(j.Data))
+	dst = begin(dst, KindJoin, size(j.Seat)+1+size(j.Program)+sizeBytes(j.Proof)+len(j.Data))
 	dst = appendBool(binary.AppendUvarint(dst, uint64(j.Seat)), j.Spectator)
+	dst = binary.AppendUvarint(dst, uint64(j.Program))
 	return append(appendBytes(dst, j.Proof), j.Data...)
 }
 
@@ -185,7 +187,7 @@ func DecodeHello(body []byte) (h Hello, err error) {
 // DecodeJoin decodes what follows the kind. The result holds parts of body.
 func DecodeJoin(body []byte) (j Join, err error) {
 	d := decoder{rest: body}
-	j = Join{Seat: d.number(), Spectator: d.bool(), Proof: d.bytes(proofSize), Data: d.all()}
+	j = Join{Seat: d.number(), Spectator: d.bool(), Program: d.number(), Proof: d.bytes(proofSize), Data: d.all()}
 	return j, d.end("join")
 }
 

@@ -1,0 +1,163 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+const (
+	// handLimit is how long a standby may take to take over from a host that leaves. The
+	// world stands still meanwhile.
+	handLimit = 3 * time.Second
+	// endLimit is how long the standbys may take to hear that the room has closed.
+	endLimit = time.Second
+)
+
+// leaving is a request to hand the room over.
+type leaving struct{ done chan handedOver }
+
+type handedOver struct {
+	to  peer.ID
+	err error
+}
+
+// HandOver hands the room over to the first of its standbys that is ready to take over.
+// Nothing is lost: the world stands still until the standby holds it, and the players
+// follow. Then the room here has ended, and Wait returns a *Moved. The error is
+// ErrNoStandby; that of the standby, and then the room goes on here; ErrClosed or that of
+// ctx.
+func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
+	if r.heir() == nil {
+		return "", ErrNoStandby
+	}
+	l := &leaving{done: make(chan handedOver, 1)}
+	r.Do(func() {
+		if r.leaving != nil {
+			r.leaving.done <- handedOver{err: errors.New("the room is being handed over already")}
+		}
+		r.leaving = l
+	})
+	select {
+	case h := <-l.done:
+		return h.to, h.err
+	case <-r.done:
+		select {
+		case h := <-l.done:
+			return h.to, h.err
+		default:
+			return "", ErrClosed
+		}
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// handOver is called after a tick, and returns when the next one may be run.
+func (r *Room) handOver() {
+	l := r.leaving
+	r.leaving = nil
+	f := r.heir()
+	if f == nil {
+		l.done <- handedOver{err: ErrNoStandby}
+		return
+	}
+	f.handing.Store(true)
+	r.keep.cut(false)
+	f.push(&moment{tick: r.world.tick, flags: wire.MarkFinal})
+	late := time.NewTimer(handLimit)
+	defer late.Stop()
+	var err error
+	select {
+	case line := <-f.took:
+		r.mu.Lock()
+		r.setLine(line)
+		r.mu.Unlock()
+		r.yield(line)
+		l.done <- handedOver{to: f.peer}
+		return
+	case <-f.ended:
+		err = errors.New("its connection was lost")
+	case <-late.C:
+		err = fmt.Errorf("it did not answer for %v", handLimit)
+	case <-r.closing:
+		err = ErrClosed
+	}
+	f.handing.Store(false)
+	f.end()
+	select {
+	case line := <-f.took: // in the last moment
+		r.hear(line)
+	default:
+	}
+	l.done <- handedOver{err: fmt.Errorf("hand the room over to %s: %w", f.peer, err)}
+}
+
+// endFeeds ends the streams to the standbys. Where the room has closed for good, they are
+// told so; where it has moved, they have been told where. Either has them end the stream.
+func (r *Room) endFeeds() {
+	r.mu.Lock()
+	feeds := slices.Collect(maps.Values(r.feeds))
+	r.mu.Unlock()
+	if r.yielded == nil && errors.Is(r.err, ErrClosed) {
+		m := &moment{tick: r.world.tick, flags: wire.MarkEnded}
+		for _, f := range feeds {
+			f.push(m)
+		}
+	} else if r.yielded == nil {
+		feeds = nil // one of them is to take over
+	}
+	late := time.NewTimer(endLimit)
+	defer late.Stop()
+	for _, f := range feeds {
+		select {
+		case <-f.ended:
+			continue
+		case <-late.C:
+		}
+		break
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.feeds {
+		f.end()
+	}
+}
+
+// ErrNoStandby is returned by Room.HandOver where no standby knows the whole world.
+var ErrNoStandby = errors.New("no standby of the room is ready to take over")
+
+// heir is the first of the standbys that is ready to take over, or nil.
+func (r *Room) heir() *feed {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.line) == 0 {
+		return nil
+	}
+	for _, p := range r.line.Newest().Standbys {
+		if f := r.feeds[p]; f != nil && f.isSynced() {
+			return f
+		}
+	}
+	return nil
+}
+
+// Standbys are the peers that are ready to take over, in the order in which they would.
+func (r *Room) Standbys() []peer.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.line) == 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(r.line.Newest().Standbys), func(p peer.ID) bool {
+		f := r.feeds[p]
+		return f == nil || !f.isSynced()
+	})
+}

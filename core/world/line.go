@@ -1,0 +1,235 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// How a room outlives its host. The host names standbys, and signs who they are: a claim
+// (package wire). It feeds each of them the world, and what changes in it. One that hears
+// nothing of the host any more takes over, with a claim of the next epoch, and the players
+// follow it. Nobody votes: peers that are cut off from one another may hold the room at the
+// same time. As soon as they meet, all but one let go of it.
+
+// Moved is the error of a room that another peer holds now.
+type Moved struct {
+	Host  peer.ID
+	Epoch uint32
+}
+
+func (m *Moved) Error() string {
+	return fmt.Sprintf("the room has moved to %s, which holds it in epoch %d", m.Host, m.Epoch)
+}
+
+// NameStandbys names the peers that may hold the room after this one, in the order in
+// which they are to, in place of those that were named before. Each has to ask for it, by
+// Rooms.StandBy. A standby knows all that the room keeps, and whom it takes over from has
+// no means to contradict it: name those that you would let host the room. At most
+// wire.MaxStandbys may be named. The room's game has to be a Keeper.
+func (r *Room) NameStandbys(standbys ...peer.ID) error {
+	if r.keep == nil {
+		return fmt.Errorf("name standbys of room %q: its game, a %T, is no Keeper", r.opts.Name, r.game)
+	}
+	if err := checkStandbys(r.self, standbys); err != nil {
+		return fmt.Errorf("name standbys of room %q: %w", r.opts.Name, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	claim := wire.Claim{Room: r.opts.Name, Epoch: 1, Host: r.self, Standbys: slices.Clone(standbys)}
+	if len(r.line) > 0 {
+		claim.Epoch, claim.Serial = r.line.Newest().Epoch, r.line.Newest().Serial
+	}
+	claim.Serial++
+	if err := claim.Sign(r.key); err != nil {
+		return err
+	}
+	if len(r.line) == 0 {
+		r.setLine(wire.Line{claim})
+	} else {
+		r.setLine(r.line.Renewed(claim))
+	}
+	return nil
+}
+
+// checkStandbys says what is wrong with the standbys of a host, if anything.
+func checkStandbys(self peer.ID, standbys []peer.ID) error {
+	if len(standbys) > wire.MaxStandbys {
+		return fmt.Errorf("%d standbys; at most %d may be", len(standbys), wire.MaxStandbys)
+	}
+	for i, p := range standbys {
+		switch _, err := p.ExtractPublicKey(); {
+		case p == self:
+			return errors.New("the host is no standby of its own")
+		case err != nil:
+			return fmt.Errorf("%s cannot be a standby: its key is not in its id", p)
+		case slices.Contains(standbys[:i], p):
+			return fmt.Errorf("%s is named twice", p)
+		}
+	}
+	return nil
+}
+
+// setLine sets the line and has everybody told of it; mu is held.
+func (r *Room) setLine(l wire.Line) {
+	r.line = l
+	r.lineMessage = wire.AppendLine(nil, l)
+	for _, f := range r.feeds {
+		if !l.Names(f.peer) {
+			f.end()
+		}
+		f.nudge()
+	}
+	if !r.ended {
+		r.calls = append(r.calls, r.tellLine)
+	}
+}
+
+// tellLine has all players told of the line. It is called by the tick.
+func (r *Room) tellLine() {
+	for _, v := range r.all {
+		r.sayLine(v)
+	}
+}
+
+func (r *Room) sayLine(v *visitor) {
+	if _, line := r.claims(); len(line) > 0 {
+		r.say(v, func(out []byte) []byte { return append(out, line...) })
+	}
+}
+
+func (r *Room) claims() (wire.Line, []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.line, r.lineMessage
+}
+
+// claim answers who asks for this node's claim to a room.
+func (rs *Rooms) claim(_ context.Context, msg *message.Message) ([]byte, error) {
+	rs.mu.Lock()
+	r := rs.rooms[string(msg.Data)]
+	rs.mu.Unlock()
+	if r == nil {
+		return nil, nil
+	}
+	_, line := r.claims()
+	return line, nil
+}
+
+// askClaim asks a peer for its claim to a room. The line, if any, is verified.
+func askClaim(ctx context.Context, node Node, p peer.ID, room string) (wire.Line, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	answer, err := node.Request(ctx, p, wire.ClaimType, []byte(room))
+	if err != nil || len(answer) == 0 {
+		return nil, err
+	}
+	for kind, body := range wire.Split(answer) {
+		if kind != wire.KindLine {
+			break
+		}
+		l, err := wire.DecodeLine(body)
+		if err == nil {
+			err = l.Verify(room)
+		}
+		return l, err
+	}
+	return nil, wire.ErrMalformed
+}
+
+const (
+	// meetEvery is how often a host looks for others that hold its room.
+	meetEvery = 2 * time.Second
+	// askFor is how long a peer may take to answer what it claims.
+	askFor = 5 * time.Second
+)
+
+// meet asks those that may hold the room, too, whether they do, until the room ends: its
+// standbys that are not being fed, and those that held it before.
+func (r *Room) meet(node Node) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-r.done
+		cancel()
+	}()
+	tick := time.NewTicker(meetEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, p := range r.others() {
+			l, err := askClaim(ctx, node, p, r.opts.Name)
+			if err != nil || len(l) == 0 {
+				continue
+			}
+			r.hear(l)
+		}
+	}
+}
+
+// others are the peers that may hold the room besides this one.
+func (r *Room) others() []peer.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var others []peer.ID
+	add := func(p peer.ID) {
+		if p != r.self && r.feeds[p] == nil && !slices.Contains(others, p) {
+			others = append(others, p)
+		}
+	}
+	for _, c := range r.line {
+		add(c.Host)
+		for _, p := range c.Standbys {
+			add(p)
+		}
+	}
+	return others
+}
+
+// hear is told of a verified line. Where it goes before the room's own, the room ends,
+// and its players are told whom to follow.
+func (r *Room) hear(l wire.Line) {
+	own, _ := r.claims()
+	theirs := l.Newest()
+	if len(own) == 0 || theirs.Host == r.self || !l.Beats(own) && !own.Beats(l) {
+		return
+	}
+	r.opts.Logger.Warn("two peers hold a room", "room", r.opts.Name,
+		"here", own.Newest().Epoch, "there", theirs.Epoch, "peer", theirs.Host, "stays", l.Beats(own))
+	if l.Beats(own) {
+		r.Do(func() { r.yield(l) })
+	}
+}
+
+// yield has the room end in favour of another host. It is called by the tick.
+func (r *Room) yield(l wire.Line) {
+	if r.yielded != nil {
+		return
+	}
+	r.yielded = l
+	r.once.Do(func() { close(r.closing) })
+}
+
+// takeOver makes the claim with which this peer takes over a room.
+func takeOver(line wire.Line, self peer.ID, key crypto.PrivKey) (wire.Line, error) {
+	before := line.Newest()
+	standbys := slices.DeleteFunc(slices.Clone(before.Standbys), func(p peer.ID) bool { return p == self })
+	standbys = append(standbys, before.Host)
+	claim := wire.Claim{Room: before.Room, Epoch: before.Epoch + 1, Serial: 1, Host: self, Standbys: standbys}
+	if err := claim.Sign(key); err != nil {
+		return nil, err
+	}
+	return line.Continued(claim), nil
+}

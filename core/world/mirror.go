@@ -1,0 +1,213 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/internal/behind"
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// mirror is a world as its host has told a standby of it, as of the last whole batch. It
+// is of one goroutine.
+type mirror struct {
+	number   uint32 // of the last batch; zero before the first
+	tick     uint32
+	unsealed int // batches since the host signed the last one
+	chain    wire.Chain
+	entities map[uint32]mirrored
+	players  map[seatKey][]byte
+	inputs   map[seatKey]taken
+	values   map[string][]byte
+	bytes    int
+	pending  [][]byte // records of the next batch
+	waiting  int      // their bytes
+}
+
+type mirrored struct {
+	x, y float32
+	data []byte
+}
+
+var _ wire.Records = (*mirror)(nil)
+
+const (
+	// mostMirrored bounds what a host may tell a standby of its world, in bytes.
+	mostMirrored = 1 << 30
+	// mostUnsealed bounds the batches after which the host has to sign: it does so once
+	// a second, and a tab that is hidden sends one batch in that time.
+	mostUnsealed = 20
+)
+
+func newMirror() *mirror {
+	return &mirror{
+		entities: make(map[uint32]mirrored), players: make(map[seatKey][]byte),
+		inputs: make(map[seatKey]taken), values: make(map[string][]byte),
+	}
+}
+
+// note counts what is kept instead of what was.
+func (m *mirror) note(was, is int) error {
+	if m.bytes += is - was; m.bytes > mostMirrored {
+		return fmt.Errorf("the world has over %d bytes", mostMirrored)
+	}
+	return nil
+}
+
+// mirrorCost is what a record costs besides its data, in bytes, about.
+const mirrorCost = 64
+
+func (m *mirror) Entity(e uint32, x, y float32, data []byte) error {
+	if e >= MaxEntities || !isPlace(x, y) {
+		return fmt.Errorf("entity %d at (%v, %v)", e, x, y)
+	}
+	was := m.entities[e]
+	m.entities[e] = mirrored{x, y, append(was.data[:0], data...)}
+	return m.note(len(was.data), len(data))
+}
+
+func (m *mirror) Gone(e uint32) error {
+	was := m.entities[e]
+	delete(m.entities, e)
+	return m.note(len(was.data), 0)
+}
+
+func (m *mirror) Player(p peer.ID, number uint32, data []byte) error {
+	key := seatKey{p, number}
+	was := m.players[key]
+	if len(data) == 0 {
+		delete(m.players, key)
+		return m.note(len(was), 0)
+	}
+	if len(m.players) >= mostKept && was == nil {
+		return errors.New("something is kept of too many players")
+	}
+	m.players[key] = append(was[:0], data...)
+	return m.note(len(was), len(data)+mirrorCost)
+}
+
+func (m *mirror) Input(p peer.ID, number, program, seq uint32) error {
+	key := seatKey{p, number}
+	if seq == 0 {
+		delete(m.inputs, key)
+		return nil
+	}
+	if len(m.inputs) >= MaxEntities {
+		return errors.New("too many players")
+	}
+	m.inputs[key] = taken{program, seq}
+	return nil
+}
+
+func (m *mirror) Value(name string, value []byte) error {
+	was := len(m.values[name])
+	if value == nil {
+		delete(m.values, name)
+	} else {
+		m.values[name] = append([]byte{}, value...)
+	}
+	return m.note(was, len(value)+mirrorCost)
+}
+
+// take takes in a message with records.
+func (m *mirror) take(body []byte) error {
+	m.chain.Add(body)
+	if m.number == 0 { // there is no world yet that could be half changed
+		return wire.DecodeRecords(body, m)
+	}
+	if m.waiting += len(body); m.waiting > mostMirrored {
+		return fmt.Errorf("%w: a batch of over %d bytes", wire.ErrMalformed, mostMirrored)
+	}
+	m.pending = append(m.pending, append([]byte{}, body...))
+	return nil
+}
+
+// mark ends a batch, and says what is wrong with it, if anything.
+func (m *mirror) mark(body []byte, claim *wire.Claim) (wire.Mark, error) {
+	mark, err := wire.DecodeMark(body)
+	if err != nil {
+		return mark, err
+	}
+	sum := m.chain.End(mark.Number, mark.Tick, mark.Flags)
+	m.unsealed++
+	switch {
+	case mark.Number != m.number+1:
+		return mark, fmt.Errorf("%w: batch %d after %d", wire.ErrMalformed, mark.Number, m.number)
+	case mark.Sum != sum:
+		return mark, fmt.Errorf("%w: batch %d is not as the host has summed it up", wire.ErrMalformed, mark.Number)
+	case len(mark.Signature) > 0 && !mark.Verify(claim.Host, claim.Room, claim.Epoch):
+		return mark, fmt.Errorf("%w: batch %d is not signed by the host", wire.ErrMalformed, mark.Number)
+	case len(mark.Signature) == 0 && m.unsealed > mostUnsealed:
+		return mark, fmt.Errorf("%w: the host has not signed the last %d batches", wire.ErrMalformed, m.unsealed)
+	case len(mark.Signature) > 0:
+		m.unsealed = 0
+	}
+	for _, records := range m.pending {
+		if err := wire.DecodeRecords(records, m); err != nil {
+			return mark, err
+		}
+	}
+	m.pending, m.waiting = nil, 0
+	m.number, m.tick = mark.Number, mark.Tick
+	return mark, nil
+}
+
+// inherit has the room begin as the mirror is.
+func (k *keep) inherit(m *mirror) {
+	k.restored, k.active = true, true
+	for e, at := range m.entities {
+		k.found = append(k.found, keptEntity{Entity(e), at.x, at.y, at.data})
+	}
+	k.room.world.own = m.values
+	k.room.world.tick = m.tick
+	for key, data := range m.players {
+		k.left[key] = leaver{data: data}
+	}
+	k.players, k.inputs = len(m.players), m.inputs
+	if k.store == nil {
+		return
+	}
+	if err := k.replace(m); err != nil {
+		k.room.opts.Logger.Error("what the store had of a room before stays in it", "room", k.room.opts.Name, "err", err)
+	}
+	k.openWriter()
+	for e := range m.entities {
+		k.mark(Entity(e))
+	}
+	for name := range m.values {
+		k.changed[name] = struct{}{}
+	}
+}
+
+// replace deletes what the store has of the room and the mirror has not.
+func (k *keep) replace(m *mirror) error {
+	q := query.Query{Prefix: k.root.String(), KeysOnly: true}
+	has := map[datastore.Key]bool{k.versionKey(): true}
+	for e := range m.entities {
+		has[k.entityKey(Entity(e))] = true
+	}
+	for key := range m.players {
+		has[k.playerKey(key)] = true
+	}
+	for name := range m.values {
+		has[k.valueKey(name)] = true
+	}
+	batch, err := k.store.Batch(k.ctx)
+	if err != nil {
+		return err
+	}
+	err = behind.Each(k.ctx, k.store, q, func(name string, _ []byte) error {
+		if key := k.root.ChildString(name); !has[key] {
+			return batch.Delete(k.ctx, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return batch.Commit(k.ctx)
+}

@@ -1,0 +1,425 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+const (
+	// silence is for how long a standby hears nothing of a host before it takes over; the
+	// second of the standbys waits for silenceEach longer, and so on.
+	silence     = 2 * time.Second
+	silenceEach = time.Second
+	// askAgain is how long a standby waits before it asks a peer anew to be fed.
+	askAgain = 250 * time.Millisecond
+	// dialLimit bounds the time that it takes to open a stream to a host.
+	dialLimit = 5 * time.Second
+	// tidyEvery is how often players that wait and are gone are let go of.
+	tidyEvery = time.Second
+)
+
+// Standby is this node's part in a room that another peer hosts, and that this node takes
+// over when the host leaves or is heard of no more. All methods may be called concurrently.
+type Standby struct {
+	rooms *Rooms
+	room  *Room // what is to be held; players wait in it
+	ctx   context.Context
+	stop  context.CancelFunc
+	done  chan struct{} // closed when the room is held, or will not be
+	over  chan struct{} // closed when its goroutine has returned
+
+	batches atomic.Uint64 // that it was told
+
+	handed network.Stream // of the host that waits for this node to take over, or nil
+
+	mu     sync.Mutex
+	line   wire.Line
+	host   peer.ID // whom it asks
+	synced bool
+	reason error // why it is not fed
+	err    error
+}
+
+// StandBy has this node stand by for a room that another peer hosts: it is told the world,
+// and what changes in it, and takes the room over when the host hands it over, or is not
+// heard of for two seconds. It is fed only where the host names it, see Room.NameStandbys,
+// and asks again until it is. game is to be as the host's; it is started when the room is
+// taken over. The options are those that the room has then.
+func (rs *Rooms) StandBy(host peer.ID, game Keeper, opts Options) (*Standby, error) {
+	opts.Standbys = nil // those that the host has named, and it
+	r, err := rs.prepare(game, opts)
+	if err != nil {
+		return nil, fmt.Errorf("stand by for a room: %w", err)
+	}
+	if host == rs.node.ID() {
+		return nil, fmt.Errorf("stand by for room %q: its host is this node itself", opts.Name)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Standby{
+		rooms: rs, room: r, ctx: ctx, stop: cancel, host: host,
+		done: make(chan struct{}), over: make(chan struct{}),
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	_, taken := rs.rooms[opts.Name]
+	_, stands := rs.stands[opts.Name]
+	switch {
+	case rs.closed:
+		cancel()
+		return nil, ErrClosed
+	case taken || stands:
+		cancel()
+		return nil, fmt.Errorf("stand by for room %q: %w", opts.Name, ErrNameTaken)
+	}
+	rs.stands[opts.Name] = s
+	go s.run()
+	return s, nil
+}
+
+// Wait waits until this node holds the room, and returns it. The error is ErrClosed where
+// the room or the standby was closed, that of the takeover, or that of ctx.
+func (s *Standby) Wait(ctx context.Context) (*Room, error) {
+	select {
+	case <-s.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	return s.room, nil
+}
+
+// Ready says whether this node could take over. If not, the error is why it is not fed,
+// where that is known.
+func (s *Standby) Ready() (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.synced, s.reason
+}
+
+// Host is the peer that holds the room, as far as the standby knows.
+func (s *Standby) Host() peer.ID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.host
+}
+
+// Close ends the standby, unless it holds the room already, and waits for it.
+func (s *Standby) Close() error {
+	s.stop()
+	<-s.over
+	return nil
+}
+
+// run asks to be fed, until the room is to be taken over or the standby is closed.
+func (s *Standby) run() {
+	defer close(s.over)
+	tidied := make(chan struct{})
+	go func() {
+		defer close(tidied)
+		s.tidy()
+	}()
+	world, err := s.follow()
+	if err == nil {
+		err = s.hold(world)
+	}
+	s.stop()
+	<-tidied
+	s.mu.Lock()
+	s.err = err
+	s.mu.Unlock()
+	close(s.done)
+	if err != nil {
+		s.rooms.mu.Lock()
+		if s.rooms.stands[s.room.opts.Name] == s {
+			delete(s.rooms.stands, s.room.opts.Name)
+		}
+		s.rooms.mu.Unlock()
+		s.room.abandon()
+	}
+}
+
+// follow is fed by whoever holds the room until it is to be taken over, and returns the
+// world then.
+func (s *Standby) follow() (*mirror, error) {
+	var world *mirror
+	var heard time.Time // the host was last heard
+	for {
+		f := &fed{standby: s, heard: heard}
+		err := f.run()
+		if heard = f.heard; f.world != nil && f.world.number > 0 {
+			world = f.world
+		}
+		s.note(err)
+		switch {
+		case s.ctx.Err() != nil || f.closed:
+			return nil, ErrClosed
+		case f.final:
+			return world, nil
+		case world != nil && time.Since(heard) >= s.patience():
+			s.room.opts.Logger.Warn("a room is taken over: its host is heard of no more",
+				"room", s.room.opts.Name, "host", s.Host(), "for", time.Since(heard), "err", err)
+			// The ticks go on from those that players may have seen.
+			world.tick += uint32(time.Since(heard).Seconds()*float64(s.room.opts.Hz)) + 1
+			return world, nil
+		}
+		s.next(f.asked)
+		select {
+		case <-time.After(askAgain):
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+func (s *Standby) note(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && (s.reason == nil || s.reason.Error() != err.Error()) {
+		s.room.opts.Logger.Info("a standby is not fed", "room", s.room.opts.Name, "host", s.host, "err", err)
+	}
+	s.reason = err
+}
+
+// patience is for how long this standby hears nothing of a host before it takes over.
+func (s *Standby) patience() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return silence + time.Duration(s.place())*silenceEach
+}
+
+// place is that among the standbys; mu is held.
+func (s *Standby) place() int {
+	if len(s.line) == 0 {
+		return 0
+	}
+	return max(0, slices.Index(s.line.Newest().Standbys, s.room.self))
+}
+
+// next has another peer asked than was, that may hold the room: the host, and then each
+// standby in turn.
+func (s *Standby) next(asked peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.line) == 0 || s.host != asked { // it was told where the room is
+		return
+	}
+	newest := s.line.Newest()
+	may := append([]peer.ID{newest.Host}, newest.Standbys...)
+	may = slices.DeleteFunc(may, func(p peer.ID) bool { return p == s.room.self })
+	s.host = may[(slices.Index(may, s.host)+1)%len(may)]
+}
+
+// learn takes in a line that a peer shows.
+func (s *Standby) learn(l wire.Line) error {
+	if err := l.Verify(s.room.opts.Name); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.line) > 0 && !same(l, s.line) && !l.Beats(s.line) {
+		return fmt.Errorf("%s claims the room in epoch %d, but %s holds it in epoch %d",
+			l.Newest().Host, l.Newest().Epoch, s.line.Newest().Host, s.line.Newest().Epoch)
+	}
+	s.line, s.host = l, l.Newest().Host
+	return nil
+}
+
+// same says whether two verified lines end with the same claim.
+func same(a, b wire.Line) bool {
+	x, y := a.Newest(), b.Newest()
+	return x.Epoch == y.Epoch && x.Serial == y.Serial && x.Host == y.Host
+}
+
+// fed is one stream on which a standby is fed.
+type fed struct {
+	standby *Standby
+	asked   peer.ID
+	world   *mirror
+	heard   time.Time
+	final   bool // it is to take over
+	closed  bool // the room has been closed
+}
+
+// run asks the standby's host, and reads what it is told until it hears no more.
+func (f *fed) run() error {
+	s := f.standby
+	s.mu.Lock()
+	host := s.host
+	s.mu.Unlock()
+	f.asked = host
+	ctx, cancel := context.WithTimeout(s.ctx, dialLimit)
+	if !f.heard.IsZero() { // it may be time to take over before
+		ctx, cancel = context.WithDeadline(s.ctx, f.heard.Add(s.patience()))
+	}
+	stream, err := s.rooms.node.Open(ctx, host, wire.StandbyProtocol)
+	cancel()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(s.ctx, func() { _ = stream.Reset() })()
+	defer func() {
+		if !f.final {
+			_ = stream.Reset()
+		}
+	}()
+	hello := wire.Hello{Room: s.room.opts.Name, Version: s.room.opts.Version}
+	if _, err := stream.Write(wire.AppendHello(nil, hello)); err != nil {
+		return err
+	}
+	defer func() {
+		s.mu.Lock()
+		s.synced = s.synced && f.final
+		s.mu.Unlock()
+	}()
+	return f.read(stream, host)
+}
+
+func (f *fed) read(stream network.Stream, host peer.ID) error {
+	s := f.standby
+	messages := wire.NewReader(stream, wire.MaxFeed)
+	f.world = newMirror()
+	var claim *wire.Claim
+	for {
+		limit := time.Now().Add(dialLimit)
+		if !f.heard.IsZero() {
+			limit = f.heard.Add(s.patience())
+		}
+		_ = stream.SetReadDeadline(limit)
+		kind, body, err := messages.Next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case kind == wire.KindOut:
+			o, err := wire.DecodeOut(body)
+			if err != nil {
+				return err
+			}
+			return errors.New(o.Reason)
+		case kind == wire.KindLine:
+			l, err := wire.DecodeLine(body)
+			if err == nil {
+				err = s.learn(l)
+			}
+			if err != nil {
+				return err
+			}
+			f.heard = time.Now() // whoever holds the room now has a while, too
+			if claim = l.Newest(); claim.Host != host {
+				return fmt.Errorf("the room has moved to %s", claim.Host)
+			}
+		case kind == wire.KindRecords && claim != nil:
+			if err := f.world.take(body); err != nil {
+				return err
+			}
+		case kind == wire.KindMark && claim != nil:
+			mark, err := f.world.mark(body, claim)
+			if err != nil {
+				return err
+			}
+			f.heard = time.Now()
+			s.batches.Add(1)
+			s.mu.Lock()
+			s.synced, s.reason = true, nil
+			s.mu.Unlock()
+			if mark.Flags&wire.MarkEnded != 0 {
+				f.closed = true
+				return ErrClosed
+			}
+			if mark.Flags&wire.MarkFinal != 0 {
+				f.final = true
+				s.handed = stream
+				return nil
+			}
+		default:
+			return fmt.Errorf("%w: kind %d of a room's host", wire.ErrMalformed, kind)
+		}
+	}
+}
+
+// hold has this node hold the room, with the world as it was told.
+func (s *Standby) hold(world *mirror) error {
+	r := s.room
+	s.mu.Lock()
+	before := s.line
+	s.mu.Unlock()
+	line, err := takeOver(before, r.self, r.key)
+	if err != nil {
+		return err
+	}
+	r.keep.inherit(world)
+	r.mu.Lock()
+	r.setLine(line)
+	r.mu.Unlock()
+	if err := s.rooms.begin(r, s); err != nil {
+		return err
+	}
+	r.opts.Logger.Info("a room is held by this node now", "room", r.opts.Name,
+		"epoch", line.Newest().Epoch, "tick", world.tick, "before", before.Newest().Host)
+	if s.handed != nil {
+		_, err := s.handed.Write(wire.AppendLine(nil, line))
+		if err = errors.Join(err, s.handed.CloseWrite()); err != nil {
+			_ = s.handed.Reset() // it will hear of the claim as hosts that meet do
+		}
+	}
+	return nil
+}
+
+// tidy lets go of players that waited and are gone, until the standby ends.
+func (s *Standby) tidy() {
+	tick := time.NewTicker(tidyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.room.tidy()
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// tidy is for a room that has not begun.
+func (r *Room) tidy() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ready = slices.DeleteFunc(r.ready, func(v *visitor) bool {
+		if !v.isEnded() {
+			return false
+		}
+		if r.visitors[v.peer] == v {
+			delete(r.visitors, v.peer)
+		}
+		return true
+	})
+}
+
+// abandon ends a room that has not begun.
+func (r *Room) abandon() {
+	r.mu.Lock()
+	r.ended = true
+	var waiting []*visitor
+	for _, v := range r.visitors {
+		waiting = append(waiting, v)
+	}
+	r.mu.Unlock()
+	for _, v := range waiting {
+		v.end()
+	}
+	r.serving.Wait()
+	r.keep.stop()
+	close(r.done)
+}
