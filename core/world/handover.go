@@ -149,6 +149,15 @@ func (r *Room) heir() *feed {
 	return nil
 }
 
+// Epoch counts the peers that have held the room, this one included; zero if no standbys
+// have been named.
+func (r *Room) Epoch() uint32 {
+	if line, _ := r.claims(); len(line) > 0 {
+		return line.Newest().Epoch
+	}
+	return 0
+}
+
 // Standbys are the peers that are ready to take over, in the order in which they would.
 func (r *Room) Standbys() []peer.ID {
 	r.mu.Lock()

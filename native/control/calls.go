@@ -47,11 +47,13 @@ func (s *Server) routes() http.Handler {
 		"broadcast": call(s.broadcast),
 		"subscribe": follow(s.subscribe),
 
-		"room/host": follow(s.roomHost),
-		"room/ls":   call(s.roomList),
-		"room/save": call(s.roomSave),
-		"room/find": call(s.roomFind),
-		"room/join": follow(s.roomJoin),
+		"room/host":     follow(s.roomHost),
+		"room/ls":       call(s.roomList),
+		"room/save":     call(s.roomSave),
+		"room/standby":  follow(s.roomStandby),
+		"room/handover": call(s.roomHandOver),
+		"room/find":     call(s.roomFind),
+		"room/join":     follow(s.roomJoin),
 	} {
 		mux.HandleFunc("POST /v1/"+verb, handler)
 	}

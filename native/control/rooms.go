@@ -30,8 +30,41 @@ type RoomHostCall struct {
 	// Keep has the room begin as it was when it was last held here with Keep, and stores
 	// it from then on.
 	Keep bool `json:"keep,omitempty"`
+	// Standbys are the ids of the peers that may hold the room after the daemon, in that
+	// order.
+	Standbys []string `json:"standbys,omitempty"`
 	// Every is how often the room is told of, in seconds. If zero, 1.
 	Every float64 `json:"every,omitempty"`
+}
+
+// RoomStandbyCall has the daemon stand by for a room that a peer holds, and hold it when
+// that peer leaves or is gone, for as long as the call lasts. Of the rest, what has to be
+// as the holder's are the password and the players; Size and Buoys do not count.
+type RoomStandbyCall struct {
+	RoomHostCall
+	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
+}
+
+// RoomStandbyState is how a room is doing for which the daemon stands by.
+type RoomStandbyState struct {
+	Name  string  `json:"name"`
+	Host  peer.ID `json:"host"`  // that holds the room, as far as is known
+	Ready bool    `json:"ready"` // the daemon could take over
+	// Reason is why it is not fed, if that is known.
+	Reason string `json:"reason,omitempty"`
+	// Held is how the room is doing when the daemon holds it.
+	Held *RoomState `json:"held,omitempty"`
+}
+
+// RoomHandOverCall has a room that the daemon holds handed over to its first standby.
+type RoomHandOverCall struct {
+	Name string `json:"name"`
+}
+
+// RoomHandedOver is who holds a room after the daemon.
+type RoomHandedOver struct {
+	Name string  `json:"name"`
+	Host peer.ID `json:"host"`
 }
 
 // RoomState is how a room that the daemon holds is doing. Times are in ms.
@@ -57,6 +90,10 @@ type RoomState struct {
 	Stored     uint64  `json:"stored"` // records of the world
 	// StoreFailures is how many batches the store did not take; they are tried again.
 	StoreFailures uint64 `json:"storeFailures"`
+	// Epoch counts the peers that have held the room; zero if no standbys are named.
+	Epoch uint32 `json:"epoch"`
+	// Standbys are ready to take over.
+	Standbys []peer.ID `json:"standbys"`
 }
 
 // RoomSaveCall has a room that the daemon holds stored as it is now.
@@ -116,32 +153,56 @@ type RoomTick struct {
 	Y       float32 `json:"y"`
 }
 
-func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) error) error {
-	every := time.Duration(cmp.Or(q.Every, 1) * float64(time.Second))
+// roomOptions are those of a room that the daemon holds or stands by for.
+func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Duration, err error) {
+	every = time.Duration(cmp.Or(q.Every, 1) * float64(time.Second))
 	if every < 50*time.Millisecond || every > time.Hour {
-		return badRequest{fmt.Errorf("every: %v s is not from 0.05 to 3600", q.Every)}
+		return opts, 0, badRequest{fmt.Errorf("every: %v s is not from 0.05 to 3600", q.Every)}
 	}
-	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
-		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
-	}
-	opts := world.Options{
+	opts = world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
 		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Logger: s.log,
 	}
-	if q.Keep && s.opts.RoomStore == nil {
-		return badRequest{errors.New("this program keeps no rooms")}
-	}
-	if q.Keep {
-		store, err := s.opts.RoomStore()
+	for _, id := range q.Standbys {
+		p, err := peer.Decode(id)
 		if err != nil {
-			return err
+			return opts, 0, badRequest{fmt.Errorf("the standby %q is no peer id: %w", id, err)}
 		}
-		opts.Store = store
+		opts.Standbys = append(opts.Standbys, p)
+	}
+	if !q.Keep {
+		return opts, every, nil
+	}
+	if s.opts.RoomStore == nil {
+		return opts, 0, badRequest{errors.New("this program keeps no rooms")}
+	}
+	opts.Store, err = s.opts.RoomStore()
+	return opts, every, err
+}
+
+func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) error) error {
+	opts, every, err := s.roomOptions(q)
+	if err != nil {
+		return err
+	}
+	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
+		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
 	}
 	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, opts)
 	if err != nil {
 		return badRequest{err}
 	}
+	return s.tellOfRoom(ctx, room, every, func(state RoomState) error { return tell(state) })
+}
+
+// handOverLimit bounds the time in which a room finds another host when the call that
+// holds it ends.
+const handOverLimit = 5 * time.Second
+
+// tellOfRoom tells how a room is doing for as long as it lasts here. When ctx ends, the
+// room is handed over, or closed where no standby is ready. When it has moved, the last
+// state names its host.
+func (s *Server) tellOfRoom(ctx context.Context, room *world.Room, every time.Duration, tell func(RoomState) error) error {
 	defer room.Close() // which logs what it cannot store
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -152,11 +213,85 @@ func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) er
 		select {
 		case <-ticker.C:
 		case <-room.Done():
-			return room.Wait(ctx)
+			err := room.Wait(ctx)
+			var moved *world.Moved
+			if errors.As(err, &moved) {
+				state := s.roomState(room)
+				state.Host, state.Epoch = moved.Host, moved.Epoch
+				return tell(state)
+			}
+			return err
 		case <-ctx.Done():
+			leaving, cancel := context.WithTimeout(context.Background(), handOverLimit)
+			defer cancel()
+			_, err := room.HandOver(leaving)
+			if err != nil && !errors.Is(err, world.ErrNoStandby) {
+				s.log.Warn("a room is closed, for it could not be handed over", "room", room.Name(), "err", err)
+			}
 			return nil
 		}
 	}
+}
+
+func (s *Server) roomStandby(ctx context.Context, q RoomStandbyCall, tell func(any) error) error {
+	opts, every, err := s.roomOptions(q.RoomHostCall)
+	if err != nil {
+		return err
+	}
+	host, err := s.roomHolder(ctx, RoomFindCall{Name: q.Name, Host: q.Host})
+	if err != nil {
+		return err
+	}
+	standby, err := s.opts.Rooms.StandBy(host, new(demo.Harbour), opts)
+	if err != nil {
+		return badRequest{err}
+	}
+	defer standby.Close()
+	for {
+		ready, reason := standby.Ready()
+		state := RoomStandbyState{Name: q.Name, Host: standby.Host(), Ready: ready}
+		if reason != nil {
+			state.Reason = reason.Error()
+		}
+		if err := tell(state); err != nil {
+			return err
+		}
+		waiting, cancel := context.WithTimeout(ctx, every)
+		room, err := standby.Wait(waiting)
+		cancel()
+		switch {
+		case err == nil:
+			return s.tellOfRoom(ctx, room, every, func(held RoomState) error {
+				return tell(RoomStandbyState{Name: q.Name, Host: held.Host, Ready: true, Held: &held})
+			})
+		case ctx.Err() != nil:
+			return nil
+		case !errors.Is(err, context.DeadlineExceeded):
+			return err
+		}
+	}
+}
+
+func (s *Server) roomHandOver(ctx context.Context, q RoomHandOverCall) (RoomHandedOver, error) {
+	room, err := s.room(q.Name)
+	if err != nil {
+		return RoomHandedOver{}, fmt.Errorf("hand over room %q: %w", q.Name, err)
+	}
+	to, err := room.HandOver(ctx)
+	if err != nil {
+		return RoomHandedOver{}, fmt.Errorf("hand over room %q: %w", q.Name, err)
+	}
+	return RoomHandedOver{q.Name, to}, nil
+}
+
+// room is a room that the daemon holds.
+func (s *Server) room(name string) (*world.Room, error) {
+	for _, room := range s.opts.Rooms.Rooms() {
+		if room.Name() == name {
+			return room, nil
+		}
+	}
+	return nil, badRequest{errors.New("the daemon holds no room of this name")}
 }
 
 func (s *Server) roomState(room *world.Room) RoomState {
@@ -167,20 +302,19 @@ func (s *Server) roomState(room *world.Room) RoomState {
 		Skipped: st.Skipped, Load: st.Load, Shedding: st.Shedding.String(), Frames: st.Frames, Passed: st.Passed,
 		Updates: st.Updates + st.Entered, Held: st.Held, Bytes: st.Bytes,
 		Stored: st.Stored, StoreFailures: st.StoreFailures,
+		Epoch: room.Epoch(), Standbys: append([]peer.ID{}, room.Standbys()...),
 	}
 }
 
 func (s *Server) roomSave(ctx context.Context, q RoomSaveCall) (RoomState, error) {
-	for _, room := range s.opts.Rooms.Rooms() {
-		if room.Name() != q.Name {
-			continue
-		}
-		if err := room.Flush(ctx); err != nil {
-			return RoomState{}, fmt.Errorf("save room %q: %w", q.Name, err)
-		}
-		return s.roomState(room), nil
+	room, err := s.room(q.Name)
+	if err == nil {
+		err = room.Flush(ctx)
 	}
-	return RoomState{}, badRequest{fmt.Errorf("save room %q: the daemon holds no room of this name", q.Name)}
+	if err != nil {
+		return RoomState{}, fmt.Errorf("save room %q: %w", q.Name, err)
+	}
+	return s.roomState(room), nil
 }
 
 // roomFindLimit is how long a room is looked for in the mesh.
@@ -272,6 +406,11 @@ func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) er
 		}
 		if err := view.Take(tick); err != nil {
 			return fmt.Errorf("room %q: its host sent what is %w", q.Name, err)
+		}
+		if tick.Reset { // at a host that was begun anew, or another one, the boat may be
+			if boat, afloat, _, err = demo.DecodeAnswer(st.Answer()); err != nil {
+				return err
+			}
 		}
 		told := RoomTick{Tick: tick.Number, Again: tick.Reset, Sees: view.Len(), Updates: len(tick.Updates), Left: len(tick.Left)}
 		if thing, ok := view.Get(boat); ok && afloat {

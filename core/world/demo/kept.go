@@ -7,8 +7,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// What is kept of a harbour, where its room has a store: its size; the buoys, and how they
-// drift; and of each player where its boat was left, and its hue.
+// What is kept of a harbour, where its room has a store or a standby: its size; the buoys,
+// and how they drift; and of each player where its boat was left, its hue and its speed.
 
 var _ world.Keeper = (*Harbour)(nil)
 
@@ -39,16 +39,25 @@ func (h *Harbour) Restore(e world.Entity, data []byte) error {
 	return nil
 }
 
-// SavePlayer implements world.Keeper: as Whole.
+// keptBoat is the size of what is kept of a player, in bytes.
+const keptBoat = 7
+
+// SavePlayer implements world.Keeper: as Whole, and the speed.
 func (h *Harbour) SavePlayer(p *world.Player, dst []byte) []byte {
-	return h.Whole(h.boats[p.Slot()], dst)
+	boat := h.boats[p.Slot()]
+	t := &h.things[boat]
+	return append(h.Whole(boat, dst), byte(t.vx), byte(t.vy))
 }
 
-// boatOf is a boat for a player: where it was left, or anywhere.
+// boatOf is a boat for a player: as it was left, or anywhere.
 func (h *Harbour) boatOf(p *world.Player) world.Entity {
-	if left, err := Decode(p.Kept()); err == nil {
-		size := float32(h.Size)
-		return h.spawnAt(int32(min(left.X, size)/Unit), int32(min(left.Y, size)/Unit), left.Hue)
+	kept := p.Kept()
+	if len(kept) != keptBoat {
+		return h.spawn(byte(h.random.UintN(256)))
 	}
-	return h.spawn(byte(h.random.UintN(256)))
+	left, _ := Decode(kept[:keptBoat-2])
+	size := float32(h.Size)
+	boat := h.spawnAt(int32(min(left.X, size)/Unit), int32(min(left.Y, size)/Unit), left.Hue)
+	h.things[boat].vx, h.things[boat].vy = int8(kept[keptBoat-2]), int8(kept[keptBoat-1])
+	return boat
 }

@@ -112,12 +112,13 @@ func (v *Visit) await(ctx context.Context) {
 	}
 }
 
-// standbys are those that may hold the room next; mu is held.
+// standbys are those that may hold the room next, and this node may be among them, which
+// *world.Rooms opens streams to; mu is held.
 func (v *Visit) standbys() []peer.ID {
 	if len(v.line) == 0 || len(v.seats) == 0 {
 		return nil
 	}
-	return slices.DeleteFunc(slices.Clone(v.line.Newest().Standbys), func(p peer.ID) bool { return p == v.node.ID() })
+	return v.line.Newest().Standbys
 }
 
 // errStale is the error of a stream to a standby that says what the visit was before.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world/demo"
@@ -22,11 +24,13 @@ import (
 )
 
 type roomCmd struct {
-	Ls   roomLsCmd   `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
-	Host roomHostCmd `cmd:"" help:"Hold a room until interrupted."`
-	Save roomSaveCmd `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
-	Join roomJoinCmd `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
-	Bots roomBotsCmd `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
+	Ls       roomLsCmd       `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
+	Host     roomHostCmd     `cmd:"" help:"Hold a room until interrupted."`
+	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and hold it when its host leaves or is gone."`
+	Handover roomHandoverCmd `cmd:"" help:"Hand a room of the daemon over to its first standby."`
+	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
+	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
+	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
 }
 
 type roomLsCmd struct {
@@ -53,10 +57,8 @@ func (c *roomLsCmd) Run(ctx context.Context) error {
 	})
 }
 
-type roomHostCmd struct {
-	clientFlags
-	JSON       bool          `help:"Print a JSON object a line."`
-	Demo       bool          `help:"Play the demo, a harbour in which each player steers a boat. Other games are Go or TypeScript programs: see docs/rooms.md."`
+// heldFlags are those of a room that the daemon holds, or will.
+type heldFlags struct {
 	Password   string        `help:"What players need to know." placeholder:"WORD"`
 	Hidden     bool          `help:"Do not list the room: players need --host."`
 	Keep       bool          `help:"Begin as the room was when it was last kept, and store it in the data directory."`
@@ -64,10 +66,25 @@ type roomHostCmd struct {
 	Players    int           `help:"How many may play." default:"256" placeholder:"N"`
 	Spectators int           `help:"How many may watch besides." default:"16" placeholder:"N"`
 	Radius     float32       `help:"How far a player sees." default:"40" placeholder:"UNITS"`
-	Size       int           `help:"The side of the harbour." default:"256" placeholder:"UNITS"`
-	Buoys      int           `help:"What drifts about." default:"50" placeholder:"N"`
 	Every      time.Duration `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
 	Name       string        `arg:"" help:"Of the room."`
+}
+
+func (c *heldFlags) call() control.RoomHostCall {
+	return control.RoomHostCall{
+		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
+		Radius: c.Radius, Keep: c.Keep, Every: c.Every.Seconds(),
+	}
+}
+
+type roomHostCmd struct {
+	clientFlags
+	heldFlags
+	JSON    bool     `help:"Print a JSON object a line."`
+	Demo    bool     `help:"Play the demo, a harbour in which each player steers a boat. Other games are Go or TypeScript programs: see docs/rooms.md."`
+	Size    int      `help:"The side of the harbour." default:"256" placeholder:"UNITS"`
+	Buoys   int      `help:"What drifts about." default:"50" placeholder:"N"`
+	Standby []string `help:"A peer that may hold the room after this one, which runs room standby. Several take over in the order of their flags." placeholder:"PEER"`
 }
 
 // Run holds a room until it is interrupted.
@@ -75,22 +92,107 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 	if !c.Demo {
 		return &command.UsageError{Err: errors.New("room host: there is no game: add --demo, or write one (docs/rooms.md)")}
 	}
-	q := control.RoomHostCall{
-		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
-		Radius: c.Radius, Size: c.Size, Buoys: c.Buoys, Keep: c.Keep, Every: c.Every.Seconds(),
+	q := c.heldFlags.call()
+	q.Size, q.Buoys, q.Standbys = c.Size, c.Buoys, c.Standby
+	held := roomPrinter{json: c.JSON}
+	err := followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error { return held.print(s, s) })
+	return unlessMoved(err)
+}
+
+// roomPrinter prints how a room is doing that the daemon holds.
+type roomPrinter struct {
+	json bool
+	host peer.ID
+}
+
+// errMoved ends the following of a room that another peer holds now.
+var errMoved = errors.New("the room has moved")
+
+func unlessMoved(err error) error {
+	if errors.Is(err, errMoved) {
+		return nil
 	}
-	begun := false
-	return followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error {
-		if c.JSON {
+	return err
+}
+
+// print prints a state, which in JSON is all.
+func (p *roomPrinter) print(s control.RoomState, all any) error {
+	opened, moved := p.host == "", p.host != "" && p.host != s.Host
+	p.host = s.Host
+	var err error
+	switch {
+	case p.json:
+		err = printLine(all)
+	case moved:
+		err = command.Line(os.Stdout, "room %s has moved to %s", s.Name, s.Host)
+	case opened:
+		err = command.Line(os.Stdout, "room %s is open at %s", s.Name, s.Host)
+	default:
+		err = p.line(s)
+	}
+	if moved {
+		err = errors.Join(err, errMoved)
+	}
+	return err
+}
+
+func (p *roomPrinter) line(s control.RoomState) error {
+	line := fmt.Sprintf("tick %d: %d players (%d away), %d entities, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
+		s.Tick, s.Players, s.Away, s.Entities, s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
+	if s.Epoch > 0 {
+		line += fmt.Sprintf(", %d ready to take over", len(s.Standbys))
+	}
+	return command.Line(os.Stdout, "%s", line)
+}
+
+type roomStandbyCmd struct {
+	clientFlags
+	heldFlags
+	JSON bool   `help:"Print a JSON object a line."`
+	Host string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
+}
+
+// Run stands by for a room until it is interrupted.
+func (c *roomStandbyCmd) Run(ctx context.Context) error {
+	q := control.RoomStandbyCall{RoomHostCall: c.heldFlags.call(), Host: c.Host}
+	held := roomPrinter{json: c.JSON}
+	last := ""
+	err := followRoom(ctx, c.clientFlags, "room/standby", q, func(s control.RoomStandbyState) error {
+		switch {
+		case s.Held != nil:
+			return held.print(*s.Held, s)
+		case c.JSON:
 			return printLine(s)
 		}
-		if !begun {
-			begun = true
-			return command.Line(os.Stdout, "room %s is open at %s", s.Name, s.Host)
+		line := fmt.Sprintf("room %s is held by %s: ready to take over", s.Name, s.Host)
+		if !s.Ready {
+			line = fmt.Sprintf("room %s is held by %s: not ready: %s", s.Name, s.Host, cmp.Or(s.Reason, "waiting for it"))
 		}
-		return command.Line(os.Stdout, "tick %d: %d players (%d away), %d entities, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
-			s.Tick, s.Players, s.Away, s.Entities, s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
+		if line == last {
+			return nil
+		}
+		last = line
+		return command.Line(os.Stdout, "%s", line)
 	})
+	return unlessMoved(err)
+}
+
+type roomHandoverCmd struct {
+	clientFlags
+	JSON bool   `help:"Print a JSON object."`
+	Name string `arg:"" help:"Of the room."`
+}
+
+// Run hands a room over.
+func (c *roomHandoverCmd) Run(ctx context.Context) error {
+	var h control.RoomHandedOver
+	if err := c.call(ctx, "room/handover", control.RoomHandOverCall{Name: c.Name}, &h); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printLine(h)
+	}
+	return command.Line(os.Stdout, "room %s is held by %s now", h.Name, h.Host)
 }
 
 type roomSaveCmd struct {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -80,4 +82,64 @@ func eventually(t *testing.T, d *peerProcess, wanted func(control.ListedRoom) bo
 		rooms := tells[[]control.ListedRoom](d, "room", "ls", "--wait", "10ms")
 		return len(rooms) == 1 && wanted(rooms[0])
 	}, ending, ending/100)
+}
+
+func TestARoomGoesOnAtItsStandby(t *testing.T) {
+	a, b := two(t)
+	start := func(d *peerProcess, args ...string) *commandtest.Process {
+		return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
+	}
+	host := start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "--standby", a.id, "harbour")
+	_, stderr := host.Wait()
+	assert.Contains(t, stderr, "the host is no standby of its own")
+	a.fails(1, "is no peer id", "room", "host", "--demo", "--standby", "b", "harbour")
+	host = start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
+	host.Line("room harbour is open at " + a.id)
+	a.fails(1, "no standby of the room is ready to take over", "room", "handover", "harbour")
+
+	standby := start(b, "standby", "--every", "100ms", "harbour")
+	standby.Line("room harbour is held by " + a.id + ": ready to take over")
+	says(t, host, "1 ready to take over")
+	join := start(b, "join", "--json", "harbour")
+	join.Line(`{"tick":`)
+	assert.Equal(t, "room harbour is held by "+b.id+" now\n", a.does("room", "handover", "harbour"))
+	host.Line("room harbour has moved to " + b.id)
+	code, stderr := host.Wait()
+	assert.Equal(t, 0, code, stderr)
+	standby.Line("room harbour is open at " + b.id)
+	standby.Line("tick ")
+	says(t, join, `"again":true`)
+
+	again := start(a, "standby", "--json", "--every", "100ms", "harbour") // the old host may take it back
+	says(t, again, `"ready":true`)
+	assert.Equal(t, 0, standby.Stop(), "whoever is interrupted hands the room over")
+	says(t, again, `"held":{"name":"harbour","host":"`+a.id)
+	says(t, join, `"again":true`)
+	says(t, again, `"entities":8`)
+}
+
+func TestARoomGoesOnWhenItsDaemonIsKilled(t *testing.T) {
+	a, b := two(t)
+	start := func(d *peerProcess, args ...string) *commandtest.Process {
+		return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
+	}
+	host := start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
+	host.Line("room harbour is open at ")
+	standby := start(b, "standby", "--every", "100ms", "harbour")
+	says(t, standby, "ready to take over")
+	join := start(b, "join", "--json", "harbour")
+	join.Line(`{"tick":`)
+	a.Signal(os.Kill)
+	a.Wait()
+	standby.Line("room harbour is open at " + b.id)
+	says(t, join, `"again":true`)
+	says(t, standby, "1 players (0 away), 8 entities")
+}
+
+// says waits until a line of the program has the text.
+func says(t *testing.T, p *commandtest.Process, text string) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(p.Lines(), func(line string) bool { return strings.Contains(line, text) })
+	}, ending, ending/1000, "%q", text)
 }
