@@ -15,12 +15,5 @@ func (r *Room) Abandon() {
 // FillKept has the room take it that something is kept of so many players more than fit.
 func (r *Room) FillKept() { r.Do(func() { r.keep.players = mostKept }) }
 
-// Waiting is how many peers' players wait for the room to be taken over.
-func (s *Standby) Waiting() int {
-	s.room.mu.Lock()
-	defer s.room.mu.Unlock()
-	return len(s.room.visitors)
-}
-
 // Batches is how many batches the standby has been told.
 func (s *Standby) Batches() uint64 { return s.batches.Load() }

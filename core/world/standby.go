@@ -117,6 +117,13 @@ func (s *Standby) Host() peer.ID {
 	return s.host
 }
 
+// Waiting is how many peers' players wait here for the room to be taken over.
+func (s *Standby) Waiting() int {
+	s.room.mu.Lock()
+	defer s.room.mu.Unlock()
+	return len(s.room.visitors)
+}
+
 // Close ends the standby, unless it holds the room already, and waits for it.
 func (s *Standby) Close() error {
 	s.stop()

@@ -38,6 +38,7 @@ import (
 //	bench tunnel room <players> <radius>
 //	bench tunnel lossy check | <contender> <percent> <seed>
 //	bench tunnel lossy-room <transport>
+//	bench tunnel moving-room <standby>
 //	bench tunnel centrifuge <radius>
 //	bench tunnel service
 //
@@ -72,6 +73,9 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	}
 	if len(args) == 3 && args[0] == "room" {
 		return serveRoom(ctx, args[1], args[2])
+	}
+	if len(args) == 2 && args[0] == "moving-room" {
+		return serveMovingRoom(ctx, args[1])
 	}
 	if len(args) == 2 && args[0] == "lossy-room" {
 		return serveLossyRoom(ctx, args[1])

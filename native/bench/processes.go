@@ -25,6 +25,8 @@ type process struct {
 	cmd  *exec.Cmd
 	said *bytes.Buffer // on stderr; read it after the end only
 	ends chan struct{}
+	// stdin, if the program ends with its standard input, is that.
+	stdin io.Closer
 }
 
 func start(cmd *exec.Cmd) (*process, error) {
@@ -76,13 +78,15 @@ func startReady(ctx context.Context, cmd *exec.Cmd) (*process, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	if _, err := cmd.StdinPipe(); err != nil { // at whose end it ends, too
+	stdin, err := cmd.StdinPipe() // at whose end it ends, too
+	if err != nil {
 		return nil, "", err
 	}
 	p, err := start(cmd)
 	if err != nil {
 		return nil, "", err
 	}
+	p.stdin = stdin
 	line := make(chan string, 1)
 	go func() {
 		s, _ := bufio.NewReader(out).ReadString('\n')
