@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -23,13 +26,62 @@ var ErrResting = errors.New("the node is at rest and makes no connection before 
 // (subscriptions, listeners, handlers). With Options.Gate no connection is made or
 // taken until Wake, and what needs one fails with ErrResting. It returns when all
 // connections are closed. One that is still being made is closed as soon as it is
-// made, also when that is after Wake.
+// made, also when that is after Wake. Before, it calls what BeforeRest was given, and
+// where the node is woken meanwhile, it does not rest.
 func (n *Node) Rest() {
+	if !n.leave() {
+		return
+	}
 	n.rest.Begin()
 	if n.reservations != nil {
 		n.reservations.Rest()
 	}
 	n.rest.CloseAll()
+}
+
+// leaveLimit bounds the time that what is called before a rest may take.
+const leaveLimit = 2 * time.Second
+
+// leaving is what is called before a rest.
+type leaving struct {
+	mu    sync.Mutex
+	calls map[*func(context.Context)]struct{}
+	wakes int // how often the node was woken
+}
+
+// BeforeRest has f called at the beginning of each Rest, while the node still has its
+// connections: such as to hand over what others should go on with. Its context ends
+// after two seconds; Rest waits for f as long as that.
+func (n *Node) BeforeRest(f func(context.Context)) (remove func()) {
+	l := &n.leaving
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.calls == nil {
+		l.calls = make(map[*func(context.Context)]struct{})
+	}
+	l.calls[&f] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.calls, &f)
+	}
+}
+
+// leave calls what is to be called before a rest, and says whether the node is still to
+// rest.
+func (n *Node) leave() bool {
+	l := &n.leaving
+	l.mu.Lock()
+	calls, wakes := slices.Collect(maps.Keys(l.calls)), l.wakes
+	l.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
+	defer cancel()
+	for _, f := range calls {
+		(*f)(ctx)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wakes == wakes
 }
 
 // Resting says whether the node is at rest.
@@ -42,6 +94,9 @@ func (n *Node) Resting() bool { return n.rest.Is() }
 // at the other end. It returns at once. A node wakes by itself after a sleep, and when
 // the machine loses an address that a connection uses.
 func (n *Node) Wake() {
+	n.leaving.mu.Lock()
+	n.leaving.wakes++
+	n.leaving.mu.Unlock()
 	n.rest.End()
 	if n.reservations != nil {
 		n.reservations.Wake()

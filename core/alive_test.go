@@ -1,6 +1,7 @@
 package core_test
 
 import (
+	"context"
 	"io"
 	"net"
 	"strings"
@@ -320,4 +321,25 @@ func (p *proxy) pass(from io.Reader, to io.Writer, stalled *atomic.Bool) {
 			return
 		}
 	}
+}
+
+func TestBeforeARestTheNodeStillHasItsConnections(t *testing.T) {
+	n, far := newNode(t, core.Options{}, hosttest.Options{}), newNode(t, core.Options{}, hosttest.Options{})
+	_, err := n.Connect(bounded(t), far.Addrs()[0].String())
+	require.NoError(t, err)
+	var peers int
+	remove := n.BeforeRest(func(ctx context.Context) {
+		_, limited := ctx.Deadline()
+		assert.True(t, limited)
+		peers = len(n.Peers())
+	})
+	n.Rest()
+	assert.Equal(t, 1, peers)
+	assert.True(t, n.Resting())
+	n.Wake()
+	remove()
+	n.BeforeRest(func(context.Context) { n.Wake() })
+	n.Rest()
+	assert.False(t, n.Resting(), "it was woken meanwhile")
+	assert.Equal(t, 1, peers)
 }

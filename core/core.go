@@ -132,6 +132,7 @@ type Node struct {
 	log          *slog.Logger
 	reservations *reservation.Keeper
 	rest         *liveness.Rest
+	leaving      leaving
 	ghosts       *liveness.Ghosts
 	events       feed.Feed[Event]
 	dispatcher   *dispatch.Dispatcher

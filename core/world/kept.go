@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -60,6 +62,17 @@ type Keeper interface {
 	// nothing is kept. It is not called of spectators. At most a million players are
 	// kept, see Stats.Lost, and anybody may join as so many: keep what is worth it.
 	SavePlayer(p *Player, dst []byte) []byte
+}
+
+// A Preparer is a Keeper that hears at once of all that it is about to be asked for, such as
+// one whose world is in another program, which it asks.
+type Preparer interface {
+	Keeper
+
+	// Prepare is called before Save is called of these entities, those that are gone among
+	// them, and SavePlayer of all players. What was prepared is asked for before anything
+	// else happens.
+	Prepare(entities []Entity)
 }
 
 const (
@@ -388,6 +401,28 @@ func (k *keep) close(failed bool) error {
 // Restored says that the room begins with what was kept, so that Start puts nothing into
 // the world: the entities come by Keeper.Restore.
 func (w *World) Restored() bool { return w.keep != nil && w.keep.restored }
+
+// Anew is for a game that has a world by itself, newer than what was kept: it is called in
+// Start, before anything is put into the world. Then nothing comes by Keeper.Restore, and
+// what was kept of entities and by Keep is deleted, unless the game has it again.
+func (w *World) Anew() {
+	if w.keep == nil {
+		return
+	}
+	for _, f := range w.keep.found {
+		w.keep.grow(f.e)
+		w.keep.stored[f.e] = true
+		w.keep.mark(f.e)
+	}
+	w.keep.found, w.keep.restored = nil, false
+	for name := range w.own {
+		w.Keep(name, nil)
+	}
+}
+
+// AllKept are the values that the game keeps by name, in no order. The game must not change
+// them.
+func (w *World) AllKept() iter.Seq2[string, []byte] { return maps.All(w.own) }
 
 // Keep has a value of the game stored under a name, beside its entities and players: what
 // is left of a round, a board. It keeps a copy, and stores it with what else has changed.

@@ -69,6 +69,11 @@ func New(node Node) (*Rooms, error) {
 		}
 		undo = append(undo, end)
 	}
+	if node, ok := node.(interface {
+		BeforeRest(func(context.Context)) func()
+	}); ok { // its connections are about to end
+		undo = append(undo, node.BeforeRest(rs.HandOver))
+	}
 	return rs, nil
 }
 
@@ -166,6 +171,20 @@ func (rs *Rooms) Overdue() time.Duration {
 	return most
 }
 
+// HandOver hands each room over to a standby that is ready to take over, where there is
+// one: the node is about to be unreachable. It waits for all of them, or until ctx ends.
+func (rs *Rooms) HandOver(ctx context.Context) {
+	var leaving sync.WaitGroup
+	for _, r := range rs.Rooms() {
+		leaving.Go(func() {
+			if _, err := r.HandOver(ctx); err != nil && !errors.Is(err, ErrNoStandby) {
+				r.opts.Logger.Warn("a room was not handed over", "room", r.opts.Name, "err", err)
+			}
+		})
+	}
+	leaving.Wait()
+}
+
 // leaveLimit bounds the time that Rooms.Close has for the rooms to be handed over.
 const leaveLimit = 5 * time.Second
 
@@ -181,16 +200,11 @@ func (rs *Rooms) Close() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveLimit)
 	defer cancel()
-	var leaving sync.WaitGroup
-	rooms := rs.Rooms()
-	errs := make([]error, len(rooms))
-	for i, r := range rooms {
-		leaving.Go(func() {
-			_, _ = r.HandOver(ctx) // where it cannot, the room ends
-			errs[i] = r.Close()
-		})
+	rs.HandOver(ctx)
+	var errs []error
+	for _, r := range rs.Rooms() {
+		errs = append(errs, r.Close())
 	}
-	leaving.Wait()
 	rs.remove()
 	rs.serving.Wait()
 	return errors.Join(errs...)

@@ -151,8 +151,15 @@ func (k *keep) begin(f *feed) {
 	}
 	k.cut(false) // for the others
 	m := &moment{tick: k.room.world.tick, values: maps.Clone(k.room.world.own)}
-	for e := range k.room.world.of {
-		if k.saveEntity(m, Entity(e)) {
+	var all []Entity
+	for e, st := range k.room.world.of {
+		if st.alive {
+			all = append(all, Entity(e))
+		}
+	}
+	k.prepare(all)
+	for _, e := range all {
+		if k.saveEntity(m, e) {
 			k.stored[e] = true
 		}
 	}
@@ -177,6 +184,7 @@ func (k *keep) moment(heard bool) *moment {
 		entities: make([]savedEntity, 0, len(k.dirty)), data: make([]byte, 0, k.size),
 		values: make(map[string][]byte, len(k.changed)),
 	}
+	k.prepare(k.dirty)
 	for _, e := range k.dirty {
 		k.marked[e] = false
 		switch kept := k.saveEntity(m, e); {
@@ -204,6 +212,12 @@ func (k *keep) moment(heard bool) *moment {
 	}
 	clear(k.changed)
 	return m
+}
+
+func (k *keep) prepare(entities []Entity) {
+	if game, ok := k.game.(Preparer); ok {
+		game.Prepare(entities)
+	}
 }
 
 func (k *keep) saveEntity(m *moment, e Entity) bool {

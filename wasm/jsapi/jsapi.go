@@ -55,6 +55,7 @@ type node struct {
 
 	roomsMu sync.Mutex
 	held    *world.Rooms
+	kept    *datastore.Datastore // of rooms
 }
 
 var nodes *class[*node]
@@ -135,6 +136,7 @@ func (n *node) forget() {
 	registrations.open.DropAll(func(r *registration) bool { return r.node == n })
 	listeners.open.DropAll(func(l *listener) bool { return l.node == n })
 	heldRooms.open.DropAll(func(r *room) bool { return r.node == n })
+	standbys.open.DropAll(func(s *standby) bool { return s.node == n })
 	sittings.open.DropAll(func(s *sitting) bool { return s.node == n })
 	presences.open.DropAll(func(p *presence) bool { return p.node == n })
 	subscriptions.open.DropAll(func(s *subscription) bool {

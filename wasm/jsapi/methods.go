@@ -48,9 +48,10 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"request":     (*node).jsRequest,
 	"respond":     (*node).jsRespond,
 
-	"hostRoom": (*node).jsHostRoom,
-	"joinRoom": (*node).jsJoinRoom,
-	"rooms":    (*node).jsRooms,
+	"hostRoom":    (*node).jsHostRoom,
+	"joinRoom":    (*node).jsJoinRoom,
+	"standByRoom": (*node).jsStandByRoom,
+	"rooms":       (*node).jsRooms,
 
 	"privateKey": (*node).jsPrivateKey,
 

@@ -4,10 +4,7 @@ package jsapi
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
 	"syscall/js"
 	"time"
 
@@ -15,6 +12,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/wasm/datastore"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -35,10 +33,15 @@ func (n *node) rooms() (*world.Rooms, error) {
 // closeRooms ends them, if there are any.
 func (n *node) closeRooms() {
 	n.roomsMu.Lock()
-	held := n.held
+	held, kept := n.held, n.kept
 	n.roomsMu.Unlock()
 	if held != nil {
-		_ = held.Close() // which cannot fail
+		if err := held.Close(); err != nil {
+			n.dispatch("error", map[string]any{"message": err.Error()})
+		}
+	}
+	if kept != nil {
+		_ = kept.Close() // of which the rooms have made use until now
 	}
 }
 
@@ -60,16 +63,15 @@ func init() {
 				heldRooms.open.Drop(r.object)
 				return nil, r.Close()
 			},
-			"stats": func(r *room, _ []js.Value) (any, error) { return statsObject(r.Stats()), nil },
+			"stats": (*room).stats,
 			"kick":  func(r *room, args []js.Value) (any, error) { return r.put(args, r.Kick) },
 			"ban":   func(r *room, args []js.Value) (any, error) { return r.put(args, r.Ban) },
-			"unban": func(r *room, args []js.Value) (any, error) {
-				p, err := peerArgument(argument(args, 0))
-				if err == nil {
-					r.Unban(p)
-				}
-				return nil, err
+			"unban": (*room).unban,
+			"save": func(r *room, _ []js.Value) (any, error) {
+				return nil, r.Flush(context.Background())
 			},
+			"nameStandbys": (*room).nameStandbys,
+			"handOver":     (*room).handOver,
 		},
 		ended: func(_ js.Value, method string) (any, error) {
 			if method == "close" {
@@ -78,6 +80,61 @@ func init() {
 			return nil, &coded{codeClosed, errors.New("the room is closed")}
 		},
 	})
+}
+
+func (r *room) stats([]js.Value) (any, error) {
+	s := statsObject(r.Stats())
+	s["epoch"] = float64(r.Epoch())
+	s["standbys"] = peerList(r.Standbys())
+	return s, nil
+}
+
+func peerList(peers []peer.ID) []any {
+	list := make([]any, len(peers))
+	for i, p := range peers {
+		list[i] = p.String()
+	}
+	return list
+}
+
+func (r *room) unban(args []js.Value) (any, error) {
+	p, err := peerArgument(argument(args, 0))
+	if err == nil {
+		r.Unban(p)
+	}
+	return nil, err
+}
+
+func (r *room) nameStandbys(args []js.Value) (any, error) {
+	peers, err := peersArgument(argument(args, 0))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.NameStandbys(peers...); err != nil {
+		return nil, &coded{codeArgument, err}
+	}
+	return nil, nil
+}
+
+func (r *room) handOver([]js.Value) (any, error) {
+	to, err := r.HandOver(context.Background())
+	return to.String(), err
+}
+
+// peersArgument reads a list of peer ids.
+func peersArgument(v js.Value) (peers []peer.ID, err error) {
+	items, err := itemsArgument("standbys", "a list of peer ids", v)
+	if err != nil {
+		return nil, err
+	}
+	for _, item := range items {
+		p, err := peerArgument(item)
+		if err != nil {
+			return nil, err
+		}
+		peers = append(peers, p)
+	}
+	return peers, nil
 }
 
 func (r *room) put(args []js.Value, put func(p peer.ID, reason string)) (any, error) {
@@ -100,13 +157,61 @@ func statsObject(s world.Stats) map[string]any {
 	}
 }
 
-// roomOptions are what hostRoom takes.
+// roomOptions are what hostRoom and standByRoom take. With keeps, the game has a part in what
+// is kept of its world; with keep, that is stored.
 var roomOptions = []string{
-	"budget", "grace", "hidden", "hz", "inputSize", "inputs", "leave", "password", "players", "radius", "seatsPerPeer", "spectators",
-	"version", "visible",
+	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "password", "players", "radius",
+	"seatsPerPeer", "signal", "spectators", "standbys", "version", "visible",
 }
 
 func (n *node) jsHostRoom(args []js.Value) (any, error) {
+	plan, err := n.parseRoom(args)
+	if err != nil {
+		return nil, err
+	}
+	r, err := plan.rooms.Host(plan.game, plan.opts)
+	if err != nil {
+		return nil, roomError(err)
+	}
+	n.watchRoom(r)
+	held := &room{r, n, newObject(map[string]any{"name": r.Name()})}
+	return heldRooms.object(held.object, held), nil
+}
+
+func roomError(err error) error {
+	switch {
+	case errors.Is(err, world.ErrNameTaken):
+		return &coded{codeTaken, err}
+	case errors.Is(err, world.ErrClosed):
+		return &coded{codeClosed, err}
+	}
+	return &coded{codeArgument, err}
+}
+
+// watchRoom tells the page when a room that it holds ends, but for its own doing.
+func (n *node) watchRoom(r *world.Room) {
+	n.events.Go(func() {
+		err := r.Wait(context.Background())
+		var moved *world.Moved
+		switch {
+		case errors.As(err, &moved):
+			n.dispatch("room:moved", map[string]any{"name": r.Name(), "host": moved.Host.String(), "epoch": float64(moved.Epoch)})
+		case !errors.Is(err, world.ErrClosed):
+			n.dispatch("error", map[string]any{"message": err.Error()})
+		}
+	})
+}
+
+// roomPlan is a room that the page wants to hold.
+type roomPlan struct {
+	rooms  *world.Rooms
+	game   world.Game
+	opts   world.Options
+	others options // that are not the room's
+}
+
+// parseRoom reads the name of a room, its game and its options.
+func (n *node) parseRoom(args []js.Value) (*roomPlan, error) {
 	name, err := stringArgument(argument(args, 0), "name", "a string")
 	if err != nil {
 		return nil, err
@@ -115,37 +220,58 @@ func (n *node) jsHostRoom(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	opts, err := parseRoom(argument(args, 2))
+	o, err := readOptions(argument(args, 2), roomOptions...)
+	if err != nil {
+		return nil, err
+	}
+	opts, err := parseRoomOptions(o)
 	if err != nil {
 		return nil, err
 	}
 	opts.Name = name
-	rooms, err := n.rooms()
+	played := &game{step: step}
+	plan := &roomPlan{game: played, opts: opts, others: o}
+	keeps, err := o.flag("keeps", false)
 	if err != nil {
 		return nil, err
 	}
-	r, err := rooms.Host(&game{step: step}, opts)
-	switch {
-	case errors.Is(err, world.ErrNameTaken):
-		return nil, &coded{codeTaken, err}
-	case err != nil && !errors.Is(err, world.ErrClosed):
-		return nil, &coded{codeArgument, err}
-	case err != nil:
-		return nil, &coded{codeClosed, err}
+	if keeps {
+		plan.game = keeper{played}
 	}
-	n.events.Go(func() {
-		if err := r.Wait(context.Background()); !errors.Is(err, world.ErrClosed) {
-			n.dispatch("error", map[string]any{"message": err.Error()})
-		}
-	})
-	held := &room{r, n, newObject(map[string]any{"name": name})}
-	return heldRooms.object(held.object, held), nil
+	if plan.rooms, err = n.rooms(); err != nil {
+		return nil, err
+	}
+	keep, err := o.flag("keep", false)
+	if err == nil && keep {
+		plan.opts.Store, err = n.worlds()
+	}
+	return plan, err
 }
 
-func parseRoom(raw js.Value) (opts world.Options, err error) {
-	o, err := readOptions(raw, roomOptions...)
-	if err != nil {
-		return opts, err
+// worlds is where rooms are kept, opened when the first one is.
+func (n *node) worlds() (*datastore.Datastore, error) {
+	n.roomsMu.Lock()
+	defer n.roomsMu.Unlock()
+	if n.kept == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
+		defer cancel()
+		opened, err := datastore.Open(ctx, "tombolo rooms of "+n.ID().String())
+		if err != nil {
+			return nil, &coded{codeOption, optionError("keep", err)}
+		}
+		n.kept = opened
+	}
+	return n.kept, nil
+}
+
+// openTimeout bounds the opening of a database.
+const openTimeout = 10 * time.Second
+
+func parseRoomOptions(o options) (opts world.Options, err error) {
+	if o.given("standbys") {
+		if opts.Standbys, err = peersArgument(o["standbys"]); err != nil {
+			return opts, err
+		}
 	}
 	for name, to := range map[string]*int{
 		"hz": &opts.Hz, "players": &opts.Players, "spectators": &opts.Spectators, "seatsPerPeer": &opts.SeatsPerPeer,
@@ -180,236 +306,6 @@ func parseRoom(raw js.Value) (opts world.Options, err error) {
 	opts.Version, err = o.words("version", "a string")
 	return opts, err
 }
-
-// game is a world.Game that JavaScript plays. What happens is told to one function, in
-// order, as bytes, and it answers with what it does to the world, as bytes too: one
-// call for a tick, and one for each player that joins. See web/src/world/exchange.ts
-// for the form.
-//
-// A tick waits for the answer, so that a page that is slow makes the ticks late. One
-// that does not answer, or not as it should, ends the room: that is a panic here.
-type game struct {
-	step    js.Value
-	w       *world.World
-	events  []byte
-	stepped int
-	players []*world.Player // by slot
-	whole   [][]byte        // of each entity
-	change  [][]byte
-
-	joining int // the slot that awaits its answer, or -1
-	answer  []byte
-	refusal error
-}
-
-var _ world.Game = (*game)(nil)
-
-// What happens.
-const (
-	eventStart byte = iota
-	eventJoin
-	eventInput
-	eventLeave
-	eventTick
-)
-
-// What JavaScript does.
-const (
-	doSpawn byte = iota + 1
-	doMove
-	doTouch
-	doRemove
-	doFollow
-	doLook
-	doTell
-	doKick
-	doSeat
-	doRefuse
-	doRecord
-)
-
-// stepLimit is how long JavaScript may take over a tick.
-const stepLimit = 10 * time.Second
-
-func (g *game) Start(w *world.World) {
-	g.w, g.joining = w, -1
-	g.events = append(g.events, eventStart)
-	g.exchange()
-}
-
-func (g *game) Join(p *world.Player, data []byte) ([]byte, error) {
-	for len(g.players) <= p.Slot() {
-		g.players = append(g.players, nil)
-	}
-	g.players[p.Slot()] = p
-	g.about(eventJoin, p)
-	g.events = binary.LittleEndian.AppendUint32(g.events, p.Number())
-	spectator := byte(0)
-	if p.Spectator() {
-		spectator = 1
-	}
-	g.events = append(g.events, spectator)
-	g.bytes([]byte(p.Peer().String()))
-	g.bytes(data)
-	g.joining, g.answer, g.refusal = p.Slot(), nil, errors.New("the game did not answer")
-	g.exchange()
-	g.joining = -1
-	if g.refusal != nil {
-		g.players[p.Slot()] = nil
-	}
-	return g.answer, g.refusal
-}
-
-func (g *game) Input(p *world.Player, data []byte) {
-	g.about(eventInput, p)
-	g.bytes(data)
-}
-
-func (g *game) Leave(p *world.Player, why world.Reason) {
-	g.about(eventLeave, p)
-	g.bytes([]byte(why.Name()))
-	g.players[p.Slot()] = nil
-}
-
-func (g *game) Tick() {
-	g.stepped++
-	last := byte(0)
-	if g.stepped >= g.w.Steps() {
-		g.stepped, last = 0, 1
-	}
-	g.events = binary.LittleEndian.AppendUint32(append(g.events, eventTick), g.w.Tick())
-	g.events = append(g.events, last)
-	if last == 1 {
-		g.exchange()
-	}
-}
-
-func (g *game) Whole(e world.Entity, dst []byte) []byte {
-	if int(e) < len(g.whole) {
-		dst = append(dst, g.whole[e]...)
-	}
-	return dst
-}
-
-func (g *game) Change(e world.Entity, dst []byte) []byte {
-	if int(e) < len(g.change) {
-		dst = append(dst, g.change[e]...)
-	}
-	return dst
-}
-
-func (g *game) about(event byte, p *world.Player) {
-	g.events = binary.LittleEndian.AppendUint32(append(g.events, event), uint32(p.Slot()))
-}
-
-func (g *game) bytes(b []byte) {
-	g.events = append(binary.LittleEndian.AppendUint32(g.events, uint32(len(b))), b...)
-}
-
-// maxStep bounds what JavaScript answers, in bytes.
-const maxStep = 64 << 20
-
-// exchange tells JavaScript what happened, and does what it says.
-func (g *game) exchange() {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), stepLimit, errors.New("it did not answer in 10 s"))
-	defer cancel()
-	v, err := callFunction(ctx, g.step, jsio.Uint8Array(g.events))
-	g.events = g.events[:0]
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	var answer []byte
-	if err == nil {
-		answer, err = bytesArgument(v, "what the game answered", "a Uint8Array", maxStep)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("the game of the page: %v", err))
-	}
-	for todo := (&instructions{rest: answer}); len(todo.rest) > 0; {
-		g.do(todo)
-	}
-}
-
-// do takes one instruction. The panics of the world's own methods say what is wrong.
-func (g *game) do(in *instructions) {
-	switch op := in.byte(); op {
-	case doSpawn:
-		g.w.SpawnAs(in.entity(), in.float(), in.float())
-	case doMove:
-		g.w.Move(in.entity(), in.float(), in.float())
-	case doTouch:
-		g.w.Touch(in.entity())
-	case doRemove:
-		g.w.Remove(in.entity())
-	case doFollow:
-		p, e := g.player(in), in.entity()
-		if p != nil {
-			p.Follow(e)
-		}
-	case doLook:
-		p, x, y := g.player(in), in.float(), in.float()
-		if p != nil {
-			p.Look(x, y)
-		}
-	case doTell:
-		p, data := g.player(in), in.bytes()
-		if p != nil {
-			p.Tell(data)
-		}
-	case doKick:
-		p, reason := g.player(in), in.bytes()
-		if p != nil {
-			p.Kick(string(reason))
-		}
-	case doSeat, doRefuse:
-		slot, data := in.number(), in.bytes()
-		if int(slot) != g.joining {
-			panic(fmt.Sprintf("the game of the page answered for player %d, who does not join", slot))
-		}
-		g.answer, g.refusal = append([]byte(nil), data...), nil
-		if op == doRefuse {
-			g.answer, g.refusal = nil, errors.New(string(data))
-		}
-	case doRecord:
-		e, change, whole := in.entity(), in.bytes(), in.bytes()
-		if e >= world.MaxEntities {
-			panic(fmt.Sprintf("the game of the page has an entity %d", e))
-		}
-		for len(g.whole) <= int(e) {
-			g.whole, g.change = append(g.whole, nil), append(g.change, nil)
-		}
-		g.whole[e] = append(g.whole[e][:0], whole...)
-		g.change[e] = append(g.change[e][:0], change...)
-	default:
-		panic(fmt.Sprintf("the game of the page gave instruction %d", op))
-	}
-}
-
-// player is the player of a slot; nil where it is gone.
-func (g *game) player(in *instructions) *world.Player {
-	if slot := in.number(); int64(slot) < int64(len(g.players)) {
-		return g.players[slot]
-	}
-	return nil
-}
-
-// instructions are what JavaScript does. They panic where they are cut off.
-type instructions struct{ rest []byte }
-
-func (in *instructions) take(n uint32) []byte {
-	if int64(n) > int64(len(in.rest)) {
-		panic("the game of the page gave an instruction that is cut off")
-	}
-	b := in.rest[:n]
-	in.rest = in.rest[n:]
-	return b
-}
-
-func (in *instructions) byte() byte           { return in.take(1)[0] }
-func (in *instructions) number() uint32       { return binary.LittleEndian.Uint32(in.take(4)) }
-func (in *instructions) entity() world.Entity { return world.Entity(in.number()) }
-func (in *instructions) float() float32       { return math.Float32frombits(in.number()) }
-func (in *instructions) bytes() []byte        { return in.take(in.number()) }
 
 // jsRooms lists the rooms of the mesh, as far as they are found within the wait.
 func (n *node) jsRooms(args []js.Value) (any, error) {

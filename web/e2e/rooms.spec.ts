@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
+import type { Page } from '@playwright/test'
 import { binaries } from './support/binaries.js'
 import { expect, test } from './support/fixtures.js'
-import { create, host, type Lab, seen, sit, stats, steer } from './support/harbour.js'
+import { create, host, type Lab, seen, sit, standBy, stats, steer } from './support/harbour.js'
 import type { Daemon } from './support/peers.js'
 import { runInWorker } from './support/worker.js'
 
@@ -130,5 +131,50 @@ for (const [room, way] of Object.entries({ roads: 'through the relay', sound: 'o
     } finally {
       child.kill('SIGTERM')
     }
+  })
+}
+
+const ends: Record<string, (page: Page) => Promise<unknown>> = {
+  'is left': (page) => page.evaluate(() => window.room.handOver()),
+  'closes its node': (page) => page.evaluate(() => window.node.close()),
+  'is closed': (page) => page.close(),
+  crashes: async (page) => {
+    const crashed = page.waitForEvent('crash')
+    page.goto('chrome://crash').catch(() => {}) // it never answers
+    await crashed
+  },
+}
+
+for (const [how, end] of Object.entries(ends)) {
+  test(`the game goes on in another tab when the tab that holds it ${how}`, async ({
+    page,
+    context,
+    server,
+    relay,
+  }) => {
+    const first = await context.newPage()
+    const hostId = await create(first, server, relay)
+    const otherId = await create(page, server, relay)
+    await host(first, `cove ${how}`, { standbys: [otherId] })
+    await standBy(page, `cove ${how}`, { host: hostId })
+    const player = await context.newPage()
+    await create(player, server, relay)
+    const boat = await sit(player, `cove ${how}`)
+    await expect.poll(() => page.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
+
+    await steer(player, 8, 0)
+    await steer(player, 1, 0)
+    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(2)
+    const x = (await seen(player, boat))!.x
+    await page.waitForTimeout(500) // the standby is told: what is newer than 250 ms may be lost when the host crashes
+    await end(first)
+    await page.evaluate(() => window.standby.held())
+    await expect.poll(() => player.evaluate(() => window.seat.host)).toBe(otherId)
+    await steer(player, 2, 0)
+    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
+    const now = () => player.evaluate(() => window.view.get(window.own)?.x)
+    await expect.poll(now).toBeGreaterThan(x)
+    expect(await stats(page)).toMatchObject({ epoch: 2, players: 1 })
+    expect(await player.evaluate(() => window.seat.host)).toBe(otherId)
   })
 }

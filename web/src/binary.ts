@@ -73,6 +73,10 @@ export class Reader {
     return this.#view.getUint32((this.#at += 4) - 4, true)
   }
 
+  float(): number {
+    return this.#view.getFloat32((this.#at += 4) - 4, true)
+  }
+
   long(): bigint {
     return this.#view.getBigUint64((this.#at += 8) - 8, true)
   }

@@ -113,6 +113,7 @@ export const CALLS = {
   respond: { way: 'one', args: ['type', 'f'] },
 
   hostRoom: { way: 'many', args: ['name', 'step', 'options'] },
+  standByRoom: { way: 'many', args: ['name', 'step', 'options'] },
   joinRoom: { way: 'many', args: ['name', 'options'] },
   rooms: { way: 'shaped', args: ['options'] },
 

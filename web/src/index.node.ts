@@ -28,6 +28,16 @@ export type { TomboloNode } from './node.js'
 export type * from './stats.js'
 export type * from './types.js'
 export type { Game, Player, World } from './world/game.js'
-export type { ListedRoom, Room, RoomOptions, Rooms, RoomStats, SeatOptions } from './world/room.js'
+export type {
+  ListedRoom,
+  Room,
+  RoomOptions,
+  Rooms,
+  RoomStats,
+  SeatOptions,
+  Standby,
+  StandbyOptions,
+  StandbyState,
+} from './world/room.js'
 export { View, type EntityUpdate, type Seat, type Tick } from './world/seat.js'
 export { BEHIND, Clock, Path, Prediction } from './world/smooth.js'

@@ -32,6 +32,7 @@ export const NODE_EVENTS = [
   'relay:failed',
   'echo',
   'log',
+  'room:moved',
   'error',
 ] as const satisfies (keyof NodeEvents)[]
 

@@ -412,6 +412,8 @@ export interface NodeEvents {
    * are made anew, and what was not read of a subscription is lost. Only with a worker.
    */
   restart: { reason: string }
+  /** A room that this node held is held by another peer. */
+  'room:moved': { name: string; host: string; epoch: number }
   /** A peer had bytes echoed by this node. */
   echo: { peer: string; bytes: number }
   /** A line of the log, at the level of the option `log` or above. What was logged while the node was made is on the console only. */

@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import type { Room, RoomStats, Seat, TomboloNode, View } from '@tombolo/node'
+import type { Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
 import type { NpmServer } from './npm-server.js'
 import type { Relay } from './peers.js'
 
@@ -13,6 +13,11 @@ export interface Boat {
 export interface Lab extends Window {
   node: TomboloNode
   room: Room
+  standby: Standby
+  /** A new harbour. */
+  harbour: () => Game
+  /** The hosts that rooms of this node have moved to. */
+  moved: string[]
   seat: Seat
   view: View<Boat>
   own: number
@@ -23,6 +28,8 @@ export interface Lab extends Window {
   wholes: number
   changes: number
   over: Promise<string>
+  /** How many inputs of this player the game has had, as it was last told. */
+  inputs: number
 }
 declare const window: Lab
 
@@ -44,13 +51,53 @@ export async function create(page: AnyTab, server: NpmServer, relay: Relay): Pro
 
 /** Has the page hold a room with the harbour. */
 export async function host(page: AnyTab, name: string, options: object = {}): Promise<void> {
+  await rig(page)
   await page.evaluate(
     async ([name, options]) => {
-      type Game = import('@tombolo/node').Game
-      type World = import('@tombolo/node').World
-      const boats = new Map<number, { x: number; y: number; vx: number; vy: number; toldX: number; toldY: number }>()
+      window.room = await window.node.world.host(window.harbour(), {
+        name,
+        version: 'harbour/1',
+        radius: 20,
+        ...options,
+      })
+    },
+    [name, options] as const,
+  )
+}
+
+/** Has the page stand by for a room with the harbour. */
+export async function standBy(page: AnyTab, name: string, options: object = {}): Promise<void> {
+  await rig(page)
+  await page.evaluate(
+    async ([name, options]) => {
+      window.standby = await window.node.world.standBy(window.harbour(), {
+        name,
+        version: 'harbour/1',
+        radius: 20,
+        ...options,
+      })
+      void window.standby.held().then((room) => {
+        if (room !== null) window.room = room
+      })
+    },
+    [name, options] as const,
+  )
+}
+
+/** Gives the page the harbour. What is kept of a player is where its boat is, how it sails, and the inputs that it has had. */
+async function rig(page: AnyTab): Promise<void> {
+  await page.evaluate(() => {
+    type Game = import('@tombolo/node').Game
+    type World = import('@tombolo/node').World
+    window.told = []
+    window.moved = []
+    window.node.addEventListener('room:moved', ({ detail }) => window.moved.push(detail.host))
+    window.harbour = () => {
+      const boats = new Map<
+        number,
+        { x: number; y: number; vx: number; vy: number; toldX: number; toldY: number; inputs: number }
+      >()
       const bySlot = new Map<number, number>()
-      window.told = []
       let world: World
       const bytes = (length: number, f: (view: DataView) => void) => {
         const all = new Uint8Array(length)
@@ -63,8 +110,10 @@ export async function host(page: AnyTab, name: string, options: object = {}): Pr
           const word = new TextDecoder().decode(data)
           if (word === 'pirate') throw new Error('no pirates')
           window.told.push(`join ${player.peer.slice(-4)} ${word}`)
-          const boat = world.spawn(16, 16)
-          boats.set(boat, { x: 256, y: 256, vx: 0, vy: 0, toldX: 256, toldY: 256 })
+          const kept = player.kept.byteLength === 8 ? new Int16Array(player.kept.slice().buffer) : [256, 256, 0, 0]
+          const [x, y, v, inputs] = kept as [number, number, number, number]
+          const boat = world.spawn(x / 16, y / 16)
+          boats.set(boat, { x, y, vx: v >> 8, vy: (v << 24) >> 24, toldX: x, toldY: y, inputs })
           bySlot.set(player.slot, boat)
           player.follow(boat)
           player.tell(new TextEncoder().encode('welcome aboard'))
@@ -76,6 +125,8 @@ export async function host(page: AnyTab, name: string, options: object = {}): Pr
         input(player, data) {
           const boat = boats.get(bySlot.get(player.slot)!)!
           ;[boat.vx, boat.vy] = new Int8Array(data) as unknown as [number, number]
+          boat.inputs++
+          player.tell(new Uint8Array([boat.inputs]))
         },
         tick() {
           for (const [entity, boat] of boats) {
@@ -106,11 +157,16 @@ export async function host(page: AnyTab, name: string, options: object = {}): Pr
           Object.assign(boat, { toldX: boat.x, toldY: boat.y })
           return new Uint8Array(new Int8Array([dx, dy]).buffer)
         },
+        savePlayer(player) {
+          const boat = boats.get(bySlot.get(player.slot)!)
+          if (boat === undefined) return
+          const { x, y, vx, vy, inputs } = boat
+          return new Uint8Array(Int16Array.of(x, y, (vx << 8) | (vy & 0xff), inputs).buffer)
+        },
       }
-      window.room = await window.node.world.host(game, { name, version: 'harbour/1', radius: 20, ...options })
-    },
-    [name, options] as const,
-  )
+      return game
+    }
+  })
 }
 
 /** Has the page sit in a room, and keep what it sees. Returns its boat. */
@@ -136,6 +192,8 @@ export function sit(page: AnyTab, room: string, options: object = {}): Promise<n
             for (const { whole } of tick.updates.filter(({ isNew }) => !isNew))
               whole ? window.wholes++ : window.changes++
             window.view.take(tick)
+            for (const note of tick.notes) if (note.byteLength === 1) window.inputs = note[0]!
+            if (tick.reset) window.own = at(window.seat.answer).getUint32(0)
           }
           return 'left'
         } catch (error) {

@@ -2,7 +2,7 @@
 import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import { Loan, type Wire } from '../wire/wire.js'
-import type { RawRoom, RoomStats } from '../world/room.js'
+import type { RawRoom, RawStandby, RoomStats, StandbyState } from '../world/room.js'
 import type { RawSeat, SeatInfo } from '../world/seat.js'
 import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
 
@@ -173,6 +173,44 @@ export class RemoteRoom extends Lasting implements RawRoom {
 
   async unban(peer: string): Promise<void> {
     await this.ask('unban', [peer])
+  }
+
+  async save(): Promise<void> {
+    await this.ask('save', [])
+  }
+
+  async nameStandbys(peers: string[]): Promise<void> {
+    await this.ask('nameStandbys', [peers])
+    this.args[2] = { ...(this.args[2] as object), standbys: peers }
+  }
+
+  handOver(): Promise<string> {
+    return this.ask('handOver', []) as Promise<string>
+  }
+}
+
+/** A standby of the page, and the room that it holds then. */
+export class RemoteStandby extends RemoteRoom implements RawStandby {
+  #held = false
+
+  /** A new worker stands by anew. A room that was held is with the standbys that it named; its game cannot begin anew. */
+  override async register(wire: Wire): Promise<void> {
+    if (this.#held) throw new TomboloError('crashed', 'the worker that held the room has ended')
+    await super.register(wire)
+  }
+
+  state(): Promise<StandbyState> {
+    return this.ask('state', []) as Promise<StandbyState>
+  }
+
+  async held(): Promise<boolean> {
+    for (;;) {
+      try {
+        return (this.#held = (await this.ask('held', [])) as boolean)
+      } catch (error) {
+        if (!(error instanceof RestartError)) throw error
+      }
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
 import type { OnProgress } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
-import type { RawRoom } from '../world/room.js'
+import type { RawRoom, RawStandby } from '../world/room.js'
 import type { RawSeat } from '../world/seat.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
 import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
@@ -20,6 +20,7 @@ import {
   RemotePresence,
   RemoteRoom,
   RemoteSeat,
+  RemoteStandby,
   RemoteSubscription,
 } from './lasting.js'
 import { Life } from './life.js'
@@ -138,6 +139,10 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
 
   async hostRoom(name: string, step: unknown, options: object): Promise<RawRoom> {
     return this.#register(new RemoteRoom(this, 'hostRoom', [name, step, options]))
+  }
+
+  async standByRoom(name: string, step: unknown, options: object): Promise<RawStandby> {
+    return this.#register(new RemoteStandby(this, 'standByRoom', [name, step, options]))
   }
 
   async joinRoom(name: string, options: object): Promise<RawSeat> {

@@ -1,6 +1,6 @@
 /**
  * What a room and its game say to each other, as bytes: one crossing for a tick, and one for each player that joins. The program's side is
- * wasm/jsapi/rooms.go.
+ * wasm/jsapi/game.go and keeper.go.
  */
 
 /** What happens in a room. */
@@ -10,6 +10,8 @@ export const enum Event {
   input,
   leave,
   tick,
+  restore,
+  save,
 }
 
 /** What a game does. */
@@ -25,4 +27,9 @@ export const enum Do {
   seat,
   refuse,
   record,
+  save,
+  savePlayer,
+  keep,
+  forget,
+  anew,
 }

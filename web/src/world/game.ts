@@ -21,6 +21,15 @@ export interface Game {
   whole(entity: number): Uint8Array
   /** What has changed of an entity since the last call for it. Called once in each tick in which it was spawned, moved or touched. */
   change(entity: number): Uint8Array
+
+  // With the following, the world outlasts its room, where that is kept or has standbys. A game that has one of save and restore has both.
+
+  /** What is to be kept of an entity besides its place. Without, such as for a player's own avatar, it is not there when the room begins again. */
+  save?(entity: number): Uint8Array | void
+  /** An entity that was kept is there again: it is in the world already, with its number and place. Called before the first tick. */
+  restore?(entity: number, data: Uint8Array): void
+  /** What is to be kept of a player: its `kept` when it joins again, however much later. */
+  savePlayer?(player: Player): Uint8Array | void
 }
 
 /** A seat in a room. */
@@ -37,6 +46,8 @@ export class Player {
     readonly slot: number,
     /** It only watches, and has no inputs. */
     readonly spectator: boolean,
+    /** What `savePlayer` last gave for this player, in this room or before it; empty if nothing. */
+    readonly kept: Uint8Array,
     todo: Writer,
   ) {
     this.#todo = todo
@@ -69,7 +80,9 @@ export class World {
   readonly #places = new Map<number, { x: number; y: number }>()
   readonly #changed = new Set<number>()
   readonly #free: number[] = []
+  readonly #kept = new Map<string, Uint8Array>()
   #count = 0
+  #restored = false
 
   /** @internal */
   constructor(todo: Writer) {
@@ -123,6 +136,42 @@ export class World {
     this.#todo.byte(Do.remove).number(entity)
   }
 
+  /** Whether the room begins with what was kept, so that `start` puts nothing into the world: the entities come by `restore`. */
+  get restored(): boolean {
+    return this.#restored
+  }
+
+  /** Has a value of the game kept under a name, beside its entities and players; without a value, it is deleted. */
+  keep(name: string, value?: Uint8Array): void {
+    const key = new TextEncoder().encode(name)
+    if (value === undefined) {
+      this.#kept.delete(name)
+      this.#todo.byte(Do.forget).bytes(key)
+    } else {
+      this.#kept.set(name, value.slice())
+      this.#todo.byte(Do.keep).bytes(key).bytes(value)
+    }
+  }
+
+  /** What `keep` was last given under the name, in this room or before it. */
+  kept(name: string): Uint8Array | undefined {
+    return this.#kept.get(name)?.slice()
+  }
+
+  /** @internal The room begins with this. */
+  begin(restored: boolean, kept: [string, Uint8Array][]): void {
+    this.#restored = restored
+    for (const [name, value] of kept) this.#kept.set(name, value)
+  }
+
+  /** @internal An entity that was kept. */
+  restore(entity: number, x: number, y: number): void {
+    while (this.#count <= entity) this.#free.push(this.#count++)
+    this.#free.splice(this.#free.indexOf(entity), 1)
+    this.#places.set(entity, { x, y })
+    this.#changed.add(entity)
+  }
+
   /** Adds what the entities that have changed look like. */
   record(game: Game): void {
     for (const entity of this.#changed) {
@@ -131,8 +180,10 @@ export class World {
     this.#changed.clear()
   }
 
-  /** Puts all entities into the world of a new program, which knows of none. */
+  /** Puts all entities into the world of a new program, which knows of none, or of older ones. */
   again(): void {
+    this.#todo.byte(Do.anew)
+    for (const [name, value] of this.#kept) this.keep(name, value)
     for (const [entity, { x, y }] of this.#places) {
       this.#changed.add(entity)
       this.#todo.byte(Do.spawn).number(entity).float(x).float(y)
@@ -157,12 +208,19 @@ function assertPlace(x: number, y: number): void {
 /** The function by which the program plays a game. */
 export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuffer> {
   const todo = new Writer()
+  const saved = new Writer()
   const world = new World(todo)
   const players = new Map<number, Player>()
   let started = false
+  let saves = false
 
   /** A new program has begun the room: after a crash of the one before, nobody has a seat any more, and the world is as it was. */
-  const start = () => {
+  const start = (read: Reader) => {
+    const restored = read.byte() === 1
+    const kept = Array.from({ length: read.number() }, (): [string, Uint8Array] => [
+      new TextDecoder().decode(read.bytes()),
+      read.bytes(),
+    ])
     if (started) {
       for (const player of players.values()) game.leave?.(player, 'lost')
       players.clear()
@@ -170,14 +228,27 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
       return world.again()
     }
     started = true
+    world.begin(restored, kept)
     game.start?.(world)
+  }
+  const save = (read: Reader) => {
+    const numbers = () => Array.from({ length: read.number() }, () => read.number())
+    for (const entity of numbers()) {
+      const data = world.has(entity) ? game.save?.(entity) : undefined
+      if (data !== undefined) saved.byte(Do.save).number(entity).bytes(data)
+    }
+    for (const slot of numbers()) {
+      const player = players.get(slot)
+      const data = player && game.savePlayer?.(player)
+      if (data !== undefined) saved.byte(Do.savePlayer).number(slot).bytes(data)
+    }
   }
   const join = (read: Reader, slot: number) => {
     const number = read.number()
     const spectator = read.byte() === 1
     const peer = new TextDecoder().decode(read.bytes())
-    const player = new Player(peer, number, slot, spectator, todo)
     const data = read.bytes()
+    const player = new Player(peer, number, slot, spectator, read.bytes(), todo)
     try {
       const answer = game.join(player, data) ?? new Uint8Array()
       players.set(slot, player)
@@ -190,7 +261,7 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
   const take = (read: Reader) => {
     switch (read.byte() as Event) {
       case Event.start:
-        return start()
+        return start(read)
       case Event.join:
         return join(read, read.number())
       case Event.input: {
@@ -208,13 +279,26 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
         return
       }
       case Event.tick: {
-        game.tick?.(read.number())
+        const tick = read.number() // also of a game that has no tick
+        game.tick?.(tick)
         if (read.byte() === 1) world.record(game)
+        return
       }
+      case Event.restore: {
+        const entity = read.number()
+        world.restore(entity, read.float(), read.float())
+        const data = read.bytes()
+        return game.restore?.(entity, data)
+      }
+      case Event.save:
+        saves = true
+        return save(read)
     }
   }
   return (events) => {
+    saves = false
     for (const read = new Reader(events); read.more;) take(read)
-    return todo.take()
+    // A save comes between two ticks: what the game does else is for the next.
+    return saves ? saved.take() : todo.take()
   }
 }

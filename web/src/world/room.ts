@@ -34,6 +34,41 @@ export interface RoomOptions {
   inputSize?: number
   /** Keeps the room from being found by its name. */
   hidden?: boolean
+  /**
+   * Stores the world in the browser as it changes, and begins as it was when it was last kept. The game has `save` and `restore`, or
+   * `savePlayer`. Of this node's identity: give `createNode` one that lasts.
+   */
+  keep?: boolean
+  /** The peers that may hold the room after this node, in this order: see `standBy`. */
+  standbys?: string[]
+}
+
+/** Options of a standby: those that the room has when this node holds it, and the peer that holds it now. */
+export interface StandbyOptions extends Omit<RoomOptions, 'standbys'>, CallOptions {
+  name: string
+  /** The peer that holds the room. Default: the mesh is searched for the name. */
+  host?: string
+}
+
+/** How a standby is doing. */
+export interface StandbyState {
+  /** The peer that holds the room, as far as is known. */
+  host: string
+  /** Whether this node could take over. */
+  ready: boolean
+  /** Why it is not fed; empty if that is not known. */
+  reason: string
+  /** How many peers' players wait here. */
+  waiting: number
+}
+
+/** This node's part in a room that another peer holds. */
+export interface Standby {
+  state(): Promise<StandbyState>
+  /** Resolves to the room when this node holds it; to null when the room, or the standby, was closed before. */
+  held(): Promise<Room | null>
+  /** Ends the standby, and the room where this node holds it. */
+  close(): Promise<void>
 }
 
 /** Options of a seat. */
@@ -92,6 +127,10 @@ export interface RoomStats {
   /** Records that waited for want of budget. */
   held: number
   bytes: number
+  /** Counts the peers that have held the room; zero if no standbys were named. */
+  epoch: number
+  /** The standbys that are ready to take over. */
+  standbys: string[]
 }
 
 /** A room that this node holds. */
@@ -104,25 +143,43 @@ export interface Room {
   /** Puts them out, and refuses the peer from now on. */
   ban(peer: string, reason?: string): Promise<void>
   unban(peer: string): Promise<void>
+  /** Stores what has changed until now, in a room with `keep`. */
+  save(): Promise<void>
+  /** Names the peers that may hold the room after this node, in place of those named before. Name only whom you would let hold the room. */
+  nameStandbys(peers: string[]): Promise<void>
+  /** Hands the room over to the first standby that is ready, and resolves to that. Closing the node does so, too. */
+  handOver(): Promise<string>
 }
 
 /** A room as the program, or a worker, hands it out. */
-export interface RawRoom {
-  close(): Promise<void>
-  stats(): Promise<RoomStats>
-  kick(peer: string, reason?: string): Promise<void>
-  ban(peer: string, reason?: string): Promise<void>
-  unban(peer: string): Promise<void>
+export type RawRoom = Room
+
+/** A standby as they do: a room as well, when the node holds it. */
+export interface RawStandby extends RawRoom {
+  state(): Promise<StandbyState>
+  held(): Promise<boolean>
 }
 
 /** The calls of a node that rooms take. */
 export interface RawRooms {
   hostRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawRoom>
+  standByRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawStandby>
   joinRoom(name: string, options: object): Promise<RawSeat>
   rooms(options?: { wait?: number } & CallOptions): Promise<ListedRoom[]>
 }
 
 type Call = <T>(f: () => Promise<T>, signal?: AbortSignal) => Promise<T>
+
+/** Says what is wrong with a game, or whether its world can be kept. */
+function check(game: Game): boolean {
+  for (const method of ['join', 'whole', 'change'] as const) {
+    if (typeof game?.[method] !== 'function') throw new TomboloError('option', `the game has no method ${method}`)
+  }
+  if ((game.save === undefined) !== (game.restore === undefined)) {
+    throw new TomboloError('option', 'the game has one of the methods save and restore, but not both')
+  }
+  return game.save !== undefined || game.savePlayer !== undefined
+}
 
 /** The rooms that a node holds, finds and joins: `node.world`. */
 export class Rooms {
@@ -140,12 +197,26 @@ export class Rooms {
    * again the room is as it was, and its players come back.
    */
   async host(game: Game, options: RoomOptions & { name: string }): Promise<Room> {
-    for (const method of ['join', 'whole', 'change'] as const) {
-      if (typeof game?.[method] !== 'function') throw new TomboloError('option', `the game has no method ${method}`)
-    }
+    const keeps = check(game)
     const { name, ...others } = options
     const step = playing(game)
-    return this.#call(() => this.#raw.hostRoom(name, step, others))
+    return this.#call(() => this.#raw.hostRoom(name, step, { ...others, keeps }))
+  }
+
+  /**
+   * Stands by for a room that another peer holds and that names this node: it is told the world, and what changes in it, and holds the room
+   * when that peer leaves, or nothing is heard of it for two seconds. `game` is as that peer's, and new: it is started when the room is held.
+   */
+  async standBy(game: Game, options: StandbyOptions): Promise<Standby> {
+    if (!check(game)) throw new TomboloError('option', 'the game keeps nothing: it has no save, restore or savePlayer')
+    const { name, ...others } = options
+    const step = playing(game)
+    const raw = await this.#call(() => this.#raw.standByRoom(name, step, { ...others, keeps: true }), options.signal)
+    return {
+      state: () => this.#call(() => raw.state()),
+      held: async () => ((await this.#call(() => raw.held())) ? raw : null),
+      close: () => raw.close(),
+    }
   }
 
   /** Takes a seat in a room. Rejects with a `TomboloError` of the code `seat` where that is refused; `reason` says why. */

@@ -55,13 +55,17 @@ export class Seat extends Iteration<Tick> {
   /** The name of the room. */
   readonly name: string
   readonly #raw: RawSeat
-  readonly #info: SeatInfo
+  #info: SeatInfo
 
   /** @internal */
   constructor(name: string, raw: RawSeat, info: SeatInfo, call: Call, signal?: AbortSignal) {
     const read = async () => {
       const batch = await raw.next()
-      return batch && decodeTicks(batch)
+      if (batch === null) return null
+      const ticks = decodeTicks(batch)
+      // The host may be another one, and what it answers.
+      if (ticks.some(({ reset }) => reset)) this.#info = await raw.about()
+      return ticks
     }
     super(raw, read, call, signal)
     this.name = name
@@ -69,7 +73,7 @@ export class Seat extends Iteration<Tick> {
     this.#info = info
   }
 
-  /** The peer that holds the room. */
+  /** The peer that holds the room; another one after the room has moved. */
   get host(): string {
     return this.#info.host
   }
@@ -79,7 +83,7 @@ export class Seat extends Iteration<Tick> {
     return this.#info.hz
   }
 
-  /** What the game told the player when it took the seat. */
+  /** What the game told the player when it took the seat. It may be another after a tick with `reset`. */
   get answer(): Uint8Array {
     return this.#info.answer
   }

@@ -30,13 +30,13 @@ function scribe(told: string[]) {
 }
 
 const text = (s: string) => new TextEncoder().encode(s)
-const joining = (events: Writer, slot: number, data: number[]) =>
-  events.byte(Event.join).number(slot).number(5).byte(0).bytes(text('alice')).bytes(new Uint8Array(data))
+const joining = (events: Writer, slot: number, data: number[], kept = new Uint8Array()) =>
+  events.byte(Event.join).number(slot).number(5).byte(0).bytes(text('alice')).bytes(new Uint8Array(data)).bytes(kept)
 
 test('a game is told what happens, in order, and what it does comes back in order', () => {
   const told: string[] = []
   const step = playing(scribe(told).game)
-  const events = new Writer().byte(Event.start)
+  const events = new Writer().byte(Event.start).byte(0).number(0)
   joining(events, 2, [1])
   events
     .byte(Event.input)
@@ -73,7 +73,7 @@ test('a game is told what happens, in order, and what it does comes back in orde
 test('a player that the game refuses is told why, and is none', () => {
   const told: string[] = []
   const step = playing(scribe(told).game)
-  step(new Writer().byte(Event.start).take())
+  step(new Writer().byte(Event.start).byte(0).number(0).take())
   const events = joining(new Writer(), 0, [0])
   events.byte(Event.leave).number(0).bytes(text('left'))
   const did = new Reader(step(events.take()))
@@ -85,12 +85,13 @@ test('a program that begins the room again gets its world, and the game hears th
   const told: string[] = []
   const { game, world } = scribe(told)
   const step = playing(game)
-  const events = new Writer().byte(Event.start)
+  const events = new Writer().byte(Event.start).byte(0).number(0)
   step(joining(events, 0, [1]).take())
   world().move(0, 8, 9)
-  const did = new Reader(step(new Writer().byte(Event.start).take()))
+  const did = new Reader(step(new Writer().byte(Event.start).byte(0).number(0).take()))
   assert.deepEqual(told.slice(1), ['leave 0 lost'])
   const places = []
+  assert.equal(did.byte(), Do.anew)
   while (did.more) {
     assert.equal(did.byte(), Do.spawn)
     places.push(did.number())
@@ -100,9 +101,88 @@ test('a program that begins the room again gets its world, and the game hears th
   assert.deepEqual(places, [0, 1])
 })
 
+/** A game whose islands are kept, and of its players how often each was there. */
+function atlas() {
+  let world!: World
+  const islands = new Map<number, number>()
+  const visits = new Map<number, number>()
+  const game: Game = {
+    start(w) {
+      world = w
+      if (!world.restored) islands.set(world.spawn(1, 2), 7)
+      world.keep('round', new Uint8Array([(world.kept('round')?.[0] ?? 0) + 1]))
+    },
+    join: (player) => void visits.set(player.slot, (player.kept[0] ?? 0) + 1),
+    whole: (entity) => new Uint8Array([islands.get(entity)!]),
+    change: (entity) => new Uint8Array([islands.get(entity)!]),
+    save: (entity) => (islands.has(entity) ? new Uint8Array([islands.get(entity)!]) : undefined),
+    restore: (entity, [height]) => void islands.set(entity, height!),
+    savePlayer: ({ slot }) => new Uint8Array([visits.get(slot)!]),
+  }
+  return { game, world: () => world, islands }
+}
+
+test('what a game keeps is asked for at once, and nothing that it does is lost by that', () => {
+  const { game, world, islands } = atlas()
+  const step = playing(game)
+  const begun = new Reader(
+    step(joining(new Writer().byte(Event.start).byte(0).number(0), 4, [], new Uint8Array([8])).take()),
+  )
+  assert.deepEqual([begun.byte(), begun.number(), begun.float(), begun.float()], [Do.spawn, 0, 1, 2])
+  assert.deepEqual([begun.byte(), new TextDecoder().decode(begun.bytes()), ...begun.bytes()], [Do.keep, 'round', 1])
+  islands.set(world().spawn(3, 4), 9)
+  const boat = world().spawn(5, 6)
+  world().remove(boat)
+  const asked = new Writer().byte(Event.save).number(4)
+  for (const entity of [0, 1, boat, 77]) asked.number(entity)
+  const did = new Reader(step(asked.number(2).number(4).number(5).take()))
+  assert.deepEqual([did.byte(), did.number(), ...did.bytes()], [Do.save, 0, 7])
+  assert.deepEqual([did.byte(), did.number(), ...did.bytes()], [Do.save, 1, 9])
+  assert.deepEqual([did.byte(), did.number(), ...did.bytes()], [Do.savePlayer, 4, 9])
+  assert.equal(did.more, false, 'of what is gone, or nobody, nothing is kept')
+  const next = new Reader(step(new Writer().byte(Event.tick).number(1).byte(1).take()))
+  assert.deepEqual([next.byte(), next.number()], [Do.spawn, 1])
+})
+
+test('a world begins with what was kept of it', () => {
+  const { game, world, islands } = atlas()
+  const step = playing(game)
+  const events = new Writer()
+    .byte(Event.start)
+    .byte(1)
+    .number(1)
+    .bytes(text('round'))
+    .bytes(new Uint8Array([5]))
+  for (const [entity, height] of [
+    [3, 30],
+    [1, 10],
+  ]) {
+    events
+      .byte(Event.restore)
+      .number(entity!)
+      .float(entity!)
+      .float(2)
+      .bytes(new Uint8Array([height!]))
+  }
+  const did = new Reader(step(events.byte(Event.tick).number(1).byte(1).take()))
+  assert.deepEqual([did.byte(), new TextDecoder().decode(did.bytes()), ...did.bytes()], [Do.keep, 'round', 6])
+  for (const [entity, height] of [
+    [3, 30],
+    [1, 10],
+  ]) {
+    const record = [did.byte(), did.number(), ...did.bytes(), ...did.bytes()]
+    assert.deepEqual(record, [Do.record, entity, height, height])
+  }
+  assert.equal(did.more, false)
+  assert.equal(world().restored, true)
+  assert.deepEqual(world().at(3), { x: 3, y: 2 })
+  assert.deepEqual([...islands.keys()], [3, 1])
+  assert.deepEqual([world().spawn(0, 0), world().spawn(0, 0), world().spawn(0, 0)].sort(), [0, 2, 4])
+})
+
 test('a world has its entities where they were put, and says what cannot be', () => {
   const { game, world } = scribe([])
-  playing(game)(new Writer().byte(Event.start).take())
+  playing(game)(new Writer().byte(Event.start).byte(0).number(0).take())
   const entity = world().spawn(5, 6)
   assert.deepEqual(world().at(entity), { x: 5, y: 6 })
   assert.equal(world().size, 2)
