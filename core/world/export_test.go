@@ -14,6 +14,3 @@ func (r *Room) Abandon() {
 
 // FillKept has the room take it that something is kept of so many players more than fit.
 func (r *Room) FillKept() { r.Do(func() { r.keep.players = mostKept }) }
-
-// Batches is how many batches the standby has been told.
-func (s *Standby) Batches() uint64 { return s.batches.Load() }

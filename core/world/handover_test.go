@@ -232,14 +232,14 @@ func TestANodeThatLeavesHandsItsRoomsOver(t *testing.T) {
 }
 
 func TestWhenAHostIsGoneAStandbyTakesOver(t *testing.T) {
-	host, _, _, stand, stands := stood(t, 1)
+	host, room, _, stand, stands := stood(t, 1)
 	p := newAccountant(t, host, stand)
 	waiting(t, stands[0], 1)
 	for range 7 {
 		p.add(t)
 	}
 	p.until(t, "it is taken", p.allIsThere)
-	told(t, stands[0])
+	told(t, stands[0], room)
 	require.NoError(t, host.Host().Close())
 	_, err := stands[0].Wait(bounded(t))
 	require.NoError(t, err)
@@ -248,10 +248,11 @@ func TestWhenAHostIsGoneAStandbyTakesOver(t *testing.T) {
 	assert.Equal(t, stand[0].ID(), p.Host())
 }
 
-// told waits until a standby has been told of all that has changed until now.
-func told(t *testing.T, s *world.Standby) {
-	at := s.Batches()
-	require.Eventually(t, func() bool { return s.Batches() >= at+2 }, limit, time.Millisecond)
+// told waits until a standby has been told of all that has changed in the room until now.
+func told(t *testing.T, s *world.Standby, room *world.Room) {
+	ticked(room)
+	at := room.Stats().Tick
+	require.Eventually(t, func() bool { return s.Tick() >= at }, limit, time.Millisecond)
 }
 
 func TestAHostThatWasFrozenLetsGoOfTheRoom(t *testing.T) {
@@ -279,21 +280,21 @@ func TestAHostThatWasFrozenLetsGoOfTheRoom(t *testing.T) {
 }
 
 func TestTheNextStandbyTakesOverFromTheOneBefore(t *testing.T) {
-	host, _, _, stand, stands := stood(t, 2)
+	host, room, _, stand, stands := stood(t, 2)
 	p := newAccountant(t, host, stand)
 	waiting(t, stands[0], 1)
 	for range 5 {
 		p.add(t)
 	}
 	p.until(t, "it is taken", p.allIsThere)
-	told(t, stands[1])
+	told(t, stands[1], room)
 	require.NoError(t, host.Host().Close())
 	held, err := stands[0].Wait(bounded(t))
 	require.NoError(t, err)
 	p.add(t)
 	p.until(t, "the first one goes on", p.allIsThere)
 	require.Eventually(t, func() bool { return slices.Equal(held.Standbys(), []peer.ID{stand[1].ID()}) }, limit, time.Millisecond)
-	told(t, stands[1])
+	told(t, stands[1], held)
 	require.NoError(t, stand[0].Host().Close())
 	_, err = stands[1].Wait(bounded(t))
 	require.NoError(t, err)
@@ -303,11 +304,11 @@ func TestTheNextStandbyTakesOverFromTheOneBefore(t *testing.T) {
 }
 
 func TestWhenTheHostAndTheFirstStandbyAreGoneTheSecondTakesOver(t *testing.T) {
-	host, _, _, stand, stands := stood(t, 2)
+	host, room, _, stand, stands := stood(t, 2)
 	p := newAccountant(t, host, stand)
 	p.add(t)
 	p.until(t, "it is taken", p.allIsThere)
-	told(t, stands[1])
+	told(t, stands[1], room)
 	require.NoError(t, stand[0].Host().Close())
 	require.NoError(t, host.Host().Close())
 	_, err := stands[1].Wait(bounded(t))

@@ -38,7 +38,7 @@ type Standby struct {
 	done  chan struct{} // closed when the room is held, or will not be
 	over  chan struct{} // closed when its goroutine has returned
 
-	batches atomic.Uint64 // that it was told
+	tick atomic.Uint32 // as of which it was told the world
 
 	handed network.Stream // of the host that waits for this node to take over, or nil
 
@@ -116,6 +116,9 @@ func (s *Standby) Host() peer.ID {
 	defer s.mu.Unlock()
 	return s.host
 }
+
+// Tick is the tick as of which this node knows the world; zero before it knows any.
+func (s *Standby) Tick() uint32 { return s.tick.Load() }
 
 // Waiting is how many peers' players wait here for the room to be taken over.
 func (s *Standby) Waiting() int {
@@ -338,7 +341,7 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 				return err
 			}
 			f.heard = time.Now()
-			s.batches.Add(1)
+			s.tick.Store(mark.Tick)
 			s.mu.Lock()
 			s.synced, s.reason = true, nil
 			s.mu.Unlock()

@@ -102,7 +102,7 @@ func (s *standby) room() *world.Room {
 
 func (s *standby) state([]js.Value) (any, error) {
 	ready, reason := s.Ready()
-	state := map[string]any{"host": s.Host().String(), "ready": ready, "reason": "", "waiting": s.Waiting()}
+	state := map[string]any{"host": s.Host().String(), "ready": ready, "reason": "", "tick": float64(s.Tick()), "waiting": s.Waiting()}
 	if reason != nil {
 		state["reason"] = reason.Error()
 	}

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
+import { BareBrowser } from './support/bare-browser.js'
 import { binaries } from './support/binaries.js'
 import { expect, test } from './support/fixtures.js'
-import { create, host, type Lab, seen, sit, standBy, stats, steer } from './support/harbour.js'
-import type { Daemon } from './support/peers.js'
+import { type AnyTab, create, host, type Lab, seen, sit, standBy, stats, steer } from './support/harbour.js'
+import type { NpmServer } from './support/npm-server.js'
+import type { Daemon, Relay } from './support/peers.js'
 import { runInWorker } from './support/worker.js'
 
 // A tab holds a room, and plays in it; so do another tab and a native peer.
@@ -145,6 +147,37 @@ const ends: Record<string, (page: Page) => Promise<unknown>> = {
   },
 }
 
+/** A room that a tab holds, `page` stands by for, and another tab plays in; and the inputs of that. */
+async function crew(first: AnyTab, page: Page, server: NpmServer, relay: Relay, name: string) {
+  const hostId = await create(first, server, relay)
+  const otherId = await create(page, server, relay)
+  await host(first, name, { standbys: [otherId] })
+  await standBy(page, name, { host: hostId })
+  const player = await page.context().newPage()
+  await create(player, server, relay)
+  await sit(player, name)
+  await expect.poll(() => page.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
+  await steer(player, 8, 0)
+  await steer(player, 1, 0)
+  await expect.poll(() => player.evaluate(() => window.inputs)).toBe(2)
+  const { tick } = await stats(first)
+  await expect.poll(async () => (await page.evaluate(() => window.standby.state())).tick).toBeGreaterThan(tick)
+  const x = () => player.evaluate(() => window.view.get(window.own)?.x)
+  const before = (await x())!
+  return {
+    otherId,
+    /** The game is held by `page`, with what there was. */
+    goesOn: async () => {
+      await page.evaluate(() => window.standby.held())
+      await expect.poll(() => player.evaluate(() => window.seat.host)).toBe(otherId)
+      await steer(player, 2, 0)
+      await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
+      await expect.poll(x).toBeGreaterThan(before)
+      expect(await stats(page)).toMatchObject({ epoch: 2, players: 1 })
+    },
+  }
+}
+
 for (const [how, end] of Object.entries(ends)) {
   test(`the game goes on in another tab when the tab that holds it ${how}`, async ({
     page,
@@ -153,28 +186,27 @@ for (const [how, end] of Object.entries(ends)) {
     relay,
   }) => {
     const first = await context.newPage()
-    const hostId = await create(first, server, relay)
-    const otherId = await create(page, server, relay)
-    await host(first, `cove ${how}`, { standbys: [otherId] })
-    await standBy(page, `cove ${how}`, { host: hostId })
-    const player = await context.newPage()
-    await create(player, server, relay)
-    const boat = await sit(player, `cove ${how}`)
-    await expect.poll(() => page.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
-
-    await steer(player, 8, 0)
-    await steer(player, 1, 0)
-    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(2)
-    const x = (await seen(player, boat))!.x
-    await page.waitForTimeout(500) // the standby is told: what is newer than 250 ms may be lost when the host crashes
+    const { goesOn } = await crew(first, page, server, relay, `cove ${how}`)
     await end(first)
-    await page.evaluate(() => window.standby.held())
-    await expect.poll(() => player.evaluate(() => window.seat.host)).toBe(otherId)
-    await steer(player, 2, 0)
-    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
-    const now = () => player.evaluate(() => window.view.get(window.own)?.x)
-    await expect.poll(now).toBeGreaterThan(x)
-    expect(await stats(page)).toMatchObject({ epoch: 2, players: 1 })
-    expect(await player.evaluate(() => window.seat.host)).toBe(otherId)
+    await goesOn()
   })
 }
+
+test('the game goes on in another tab when the tab that holds it is frozen, and that tab hears of it', async ({
+  page,
+  server,
+  relay,
+}) => {
+  const own = await BareBrowser.start({})
+  try {
+    const first = await own.newPage()
+    const { goesOn, otherId } = await crew(first, page, server, relay, 'cove is frozen')
+    await (await own.newPage()).show() // only a hidden page is ever frozen
+    await first.send('Page.setWebLifecycleState', { state: 'frozen' })
+    await goesOn()
+    await first.send('Page.setWebLifecycleState', { state: 'active' })
+    await expect.poll(() => first.evaluate(() => window.moved)).toEqual([otherId])
+  } finally {
+    await own.close()
+  }
+})

@@ -58,6 +58,8 @@ export interface StandbyState {
   ready: boolean
   /** Why it is not fed; empty if that is not known. */
   reason: string
+  /** The tick as of which this node knows the world; 0 before it knows any. */
+  tick: number
   /** How many peers' players wait here. */
   waiting: number
 }
