@@ -5,13 +5,14 @@ import { BareBrowser } from './support/bare-browser.js'
 import { binaries } from './support/binaries.js'
 import { expect, test } from './support/fixtures.js'
 import { type AnyTab, create, host, type Lab, seen, sit, standBy, stats, steer } from './support/harbour.js'
+import { NodeTab } from './support/node-tab.js'
 import type { NpmServer } from './support/npm-server.js'
 import type { Daemon, Relay } from './support/peers.js'
 import { runInWorker } from './support/worker.js'
 
 // A tab holds a room, and plays in it; so do another tab and a native peer.
 
-declare const window: Lab
+declare const window: Lab & { tombolo: Lab['node'] }
 
 /** A native peer that sits in a room, and its ticks. */
 function nativePlayer(daemon: Daemon, room: string) {
@@ -147,34 +148,34 @@ const ends: Record<string, (page: Page) => Promise<unknown>> = {
   },
 }
 
-/** A room that a tab holds, `page` stands by for, and another tab plays in; and the inputs of that. */
-async function crew(first: AnyTab, page: Page, server: NpmServer, relay: Relay, name: string) {
+/** Where a node stands by. */
+interface Stand {
+  tab: Pick<AnyTab, 'evaluate'>
+  id: string
+}
+
+/** A room that a tab holds, another node stands by for, and a third one plays in. */
+async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer, relay: Relay, name: string) {
   const hostId = await create(first, server, relay)
-  const otherId = await create(page, server, relay)
-  await host(first, name, { standbys: [otherId] })
-  await standBy(page, name, { host: hostId })
-  const player = await page.context().newPage()
+  await host(first, name, { standbys: [stand.id] })
+  await standBy(stand.tab, name, { host: hostId })
   await create(player, server, relay)
   await sit(player, name)
-  await expect.poll(() => page.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
+  await expect.poll(() => stand.tab.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
   await steer(player, 8, 0)
   await steer(player, 1, 0)
   await expect.poll(() => player.evaluate(() => window.inputs)).toBe(2)
   const { tick } = await stats(first)
-  await expect.poll(async () => (await page.evaluate(() => window.standby.state())).tick).toBeGreaterThan(tick)
+  await expect.poll(async () => (await stand.tab.evaluate(() => window.standby.state())).tick).toBeGreaterThan(tick)
   const x = () => player.evaluate(() => window.view.get(window.own)?.x)
   const before = (await x())!
-  return {
-    otherId,
-    /** The game is held by `page`, with what there was. */
-    goesOn: async () => {
-      await page.evaluate(() => window.standby.held())
-      await expect.poll(() => player.evaluate(() => window.seat.host)).toBe(otherId)
-      await steer(player, 2, 0)
-      await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
-      await expect.poll(x).toBeGreaterThan(before)
-      expect(await stats(page)).toMatchObject({ epoch: 2, players: 1 })
-    },
+  /** The game goes on where the node stood by, with what there was. */
+  return async () => {
+    await expect.poll(() => player.evaluate(() => window.seat.host), { timeout: 30_000 }).toBe(stand.id)
+    await steer(player, 2, 0)
+    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
+    await expect.poll(x).toBeGreaterThan(before)
+    expect(await stats(stand.tab)).toMatchObject({ epoch: 2, players: 1 })
   }
 }
 
@@ -186,7 +187,8 @@ for (const [how, end] of Object.entries(ends)) {
     relay,
   }) => {
     const first = await context.newPage()
-    const { goesOn } = await crew(first, page, server, relay, `cove ${how}`)
+    const stand = { tab: page, id: await create(page, server, relay) }
+    const goesOn = await crew(first, stand, await context.newPage(), server, relay, `cove ${how}`)
     await end(first)
     await goesOn()
   })
@@ -194,19 +196,60 @@ for (const [how, end] of Object.entries(ends)) {
 
 test('the game goes on in another tab when the tab that holds it is frozen, and that tab hears of it', async ({
   page,
+  context,
   server,
   relay,
 }) => {
   const own = await BareBrowser.start({})
   try {
     const first = await own.newPage()
-    const { goesOn, otherId } = await crew(first, page, server, relay, 'cove is frozen')
+    const stand = { tab: page, id: await create(page, server, relay) }
+    const goesOn = await crew(first, stand, await context.newPage(), server, relay, 'cove is frozen')
     await (await own.newPage()).show() // only a hidden page is ever frozen
     await first.send('Page.setWebLifecycleState', { state: 'frozen' })
     await goesOn()
     await first.send('Page.setWebLifecycleState', { state: 'active' })
-    await expect.poll(() => first.evaluate(() => window.moved)).toEqual([otherId])
+    await expect.poll(() => first.evaluate(() => window.moved)).toEqual([stand.id])
   } finally {
     await own.close()
   }
+})
+
+test('the game goes on in a process of Node.js when the tab that holds it crashes', async ({
+  page,
+  context,
+  server,
+  relay,
+}) => {
+  const node = new NodeTab()
+  try {
+    const stand = { tab: node, id: await node.create({ relays: [relay.url] }) }
+    await node.evaluate(() => Object.assign(window, { node: window.tombolo }))
+    const goesOn = await crew(page, stand, await context.newPage(), server, relay, 'cove in Node.js')
+    await ends['crashes']!(page)
+    await goesOn()
+  } finally {
+    await node.close()
+  }
+})
+
+test('a room that a tab keeps is as it was when the tab holds it again', async ({ page, context, server, relay }) => {
+  await create(page, server, relay, { identity: 'persistent' })
+  await host(page, 'dock', { keep: true })
+  const player = await context.newPage()
+  await create(player, server, relay)
+  const play = async (inputs: number) => {
+    await sit(player, 'dock')
+    await steer(player, 1, 0)
+    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(inputs)
+  }
+  await play(1)
+  await page.evaluate(() => window.room.save())
+  await page.reload()
+  await create(page, server, relay, { identity: 'persistent' })
+  await host(page, 'dock', { keep: true })
+  await play(2)
+  await page.evaluate(() => window.room.close())
+  await host(page, 'dock', { keep: true })
+  await play(3)
 })

@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import type { Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
+import type { CreateNodeOptions, Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
 import type { NpmServer } from './npm-server.js'
 import type { Relay } from './peers.js'
 
@@ -37,20 +37,28 @@ declare const window: Lab
 export type AnyTab = Pick<Page, 'evaluate'> & { goto(url: string): Promise<unknown> }
 
 /** Has a tab make a node, and wait for its reservation. Returns the node's id. */
-export async function create(page: AnyTab, server: NpmServer, relay: Relay): Promise<string> {
+export async function create(
+  page: AnyTab,
+  server: NpmServer,
+  relay: Relay,
+  options: CreateNodeOptions = {},
+): Promise<string> {
   await page.goto(server.url)
-  return page.evaluate(async (relay) => {
-    const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
-    window.node = await createNode({ relays: [relay] })
-    if ((await window.node.relays()).length === 0) {
-      await new Promise((resolve) => window.node.addEventListener('relay:reserved', resolve, { once: true }))
-    }
-    return window.node.id
-  }, relay.url)
+  return page.evaluate(
+    async (options) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      window.node = await createNode(options)
+      if ((await window.node.relays()).length === 0) {
+        await new Promise((resolve) => window.node.addEventListener('relay:reserved', resolve, { once: true }))
+      }
+      return window.node.id
+    },
+    { relays: [relay.url], ...options },
+  )
 }
 
 /** Has the page hold a room with the harbour. */
-export async function host(page: AnyTab, name: string, options: object = {}): Promise<void> {
+export async function host(page: Pick<AnyTab, 'evaluate'>, name: string, options: object = {}): Promise<void> {
   await rig(page)
   await page.evaluate(
     async ([name, options]) => {
@@ -66,7 +74,7 @@ export async function host(page: AnyTab, name: string, options: object = {}): Pr
 }
 
 /** Has the page stand by for a room with the harbour. */
-export async function standBy(page: AnyTab, name: string, options: object = {}): Promise<void> {
+export async function standBy(page: Pick<AnyTab, 'evaluate'>, name: string, options: object = {}): Promise<void> {
   await rig(page)
   await page.evaluate(
     async ([name, options]) => {
@@ -85,7 +93,7 @@ export async function standBy(page: AnyTab, name: string, options: object = {}):
 }
 
 /** Gives the page the harbour. What is kept of a player is where its boat is, how it sails, and the inputs that it has had. */
-async function rig(page: AnyTab): Promise<void> {
+async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
   await page.evaluate(() => {
     type Game = import('@tombolo/node').Game
     type World = import('@tombolo/node').World
@@ -209,4 +217,4 @@ export function sit(page: AnyTab, room: string, options: object = {}): Promise<n
 export const steer = (page: AnyTab, vx: number, vy: number) =>
   page.evaluate(([vx, vy]) => window.seat.input(new Uint8Array(new Int8Array([vx, vy]).buffer)), [vx, vy] as const)
 export const seen = (page: AnyTab, boat: number) => page.evaluate((boat) => window.view.get(boat), boat)
-export const stats = (page: AnyTab): Promise<RoomStats> => page.evaluate(() => window.room.stats())
+export const stats = (page: Pick<AnyTab, 'evaluate'>): Promise<RoomStats> => page.evaluate(() => window.room.stats())
