@@ -323,6 +323,11 @@ func (m *moment) each(yield func(func([]byte) []byte) error) error {
 			return err
 		}
 	}
+	for _, b := range m.bans {
+		if err := yield(func(dst []byte) []byte { return wire.AppendBan(dst, b.peer, b.banned) }); err != nil {
+			return err
+		}
+	}
 	for name, value := range m.values {
 		if err := yield(func(dst []byte) []byte { return wire.AppendValue(dst, name, value) }); err != nil {
 			return err

@@ -218,6 +218,29 @@ func TestARoomIsHandedOverAndNothingIsLost(t *testing.T) {
 	require.NoError(t, held.Close())
 }
 
+func TestWhoIsBannedIsRefusedByTheNextHost(t *testing.T) {
+	_, room, _, stand, stands := stood(t, 1)
+	pirate, parrot := newNode(t), newNode(t)
+	room.Ban(pirate.ID(), "no pirates")
+	room.Ban(parrot.ID(), "no parrots")
+	room.Unban(parrot.ID())
+	told(t, stands[0], room)
+	_, err := room.HandOver(bounded(t))
+	require.NoError(t, err)
+	for n, want := range map[node]wire.Code{pirate: wire.Banned, parrot: 0} {
+		n.connect(t, stand[0].node)
+		s, err := seat.Join(bounded(t), n, "ledger", seat.Options{Host: stand[0].ID()})
+		if want == 0 {
+			require.NoError(t, err)
+			require.NoError(t, s.Leave())
+			continue
+		}
+		var out *seat.Out
+		require.ErrorAs(t, err, &out)
+		assert.Equal(t, want, out.Code)
+	}
+}
+
 func TestANodeThatLeavesHandsItsRoomsOver(t *testing.T) {
 	host, _, _, stand, stands := stood(t, 1)
 	p := newAccountant(t, host, stand)

@@ -119,6 +119,7 @@ type keep struct {
 	changed  map[string]struct{} // of the game's own values
 	left     map[seatKey]leaver
 	inputs   map[seatKey]taken // the last input that was taken, by the host before this one
+	bans     []fedBan          // since the last moment
 	inputsAt []fedInput        // of players that have gone since the last moment
 	players  int               // of whom something is kept
 	buffer   []byte
@@ -301,6 +302,7 @@ func (k *keep) leaves(p *Player) {
 // isBack is told of a player that has a seat: what is kept of it is its own again.
 func (k *keep) isBack(p *Player) {
 	key := seatKey{p.peer, p.number}
+	delete(k.inputs, key)
 	if l, was := k.left[key]; was && !p.spectator {
 		p.unsaved = !l.saved
 		delete(k.left, key)
@@ -376,7 +378,6 @@ func (k *keep) recall(v *visitor, seat uint32) recalled {
 		found = recalled{seat: seat, data: l.data}
 	}
 	found.last = k.inputs[key]
-	delete(k.inputs, key)
 	return found
 }
 

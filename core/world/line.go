@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
@@ -146,8 +147,10 @@ func askClaim(ctx context.Context, node Node, p peer.ID, room string) (wire.Line
 }
 
 const (
-	// meetEvery is how often a host looks for others that hold its room.
+	// meetEvery is how often a host asks the connected ones among those that may hold its
+	// room, too. Of the others, each pause is twice the one before, up to meetLimit.
 	meetEvery = 2 * time.Second
+	meetLimit = 30 * time.Second
 	// askFor is how long a peer may take to answer what it claims.
 	askFor = 5 * time.Second
 )
@@ -163,6 +166,8 @@ func (r *Room) meet(node Node) {
 	}()
 	tick := time.NewTicker(meetEvery)
 	defer tick.Stop()
+	pauses := make(map[peer.ID]time.Duration) // of those that do not answer
+	due := make(map[peer.ID]time.Time)
 	for {
 		select {
 		case <-tick.C:
@@ -170,11 +175,20 @@ func (r *Room) meet(node Node) {
 			return
 		}
 		for _, p := range r.others() {
-			l, err := askClaim(ctx, node, p, r.opts.Name)
-			if err != nil || len(l) == 0 {
+			connected := node.Host().Network().Connectedness(p) != network.NotConnected
+			if now := time.Now(); !connected && now.Before(due[p]) {
 				continue
 			}
-			r.hear(l)
+			l, err := askClaim(ctx, node, p, r.opts.Name)
+			if err != nil {
+				pauses[p] = min(max(2*pauses[p], meetEvery), meetLimit)
+				due[p] = time.Now().Add(pauses[p])
+				continue
+			}
+			delete(pauses, p)
+			if len(l) > 0 {
+				r.hear(l)
+			}
 		}
 	}
 }

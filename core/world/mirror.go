@@ -23,6 +23,7 @@ type mirror struct {
 	players  map[seatKey][]byte
 	inputs   map[seatKey]taken
 	values   map[string][]byte
+	banned   map[peer.ID]struct{}
 	bytes    int
 	pending  [][]byte // records of the next batch
 	waiting  int      // their bytes
@@ -46,7 +47,7 @@ const (
 func newMirror() *mirror {
 	return &mirror{
 		entities: make(map[uint32]mirrored), players: make(map[seatKey][]byte),
-		inputs: make(map[seatKey]taken), values: make(map[string][]byte),
+		inputs: make(map[seatKey]taken), values: make(map[string][]byte), banned: make(map[peer.ID]struct{}),
 	}
 }
 
@@ -113,6 +114,15 @@ func (m *mirror) Value(name string, value []byte) error {
 	return m.note(was, len(value)+mirrorCost)
 }
 
+func (m *mirror) Ban(p peer.ID, banned bool) error {
+	if !banned {
+		delete(m.banned, p)
+		return nil
+	}
+	m.banned[p] = struct{}{}
+	return m.note(0, mirrorCost)
+}
+
 // take takes in a message with records.
 func (m *mirror) take(body []byte) error {
 	m.chain.Add(body)
@@ -168,6 +178,9 @@ func (k *keep) inherit(m *mirror) {
 		k.left[key] = leaver{data: data}
 	}
 	k.players, k.inputs = len(m.players), m.inputs
+	k.room.mu.Lock()
+	k.room.banned = m.banned
+	k.room.mu.Unlock()
 	if k.store == nil {
 		return
 	}

@@ -246,8 +246,8 @@ func (r *Room) Close() error {
 // Done is closed when the room has ended.
 func (r *Room) Done() <-chan struct{} { return r.done }
 
-// Wait waits for the end of the room, and returns why it has ended: ErrClosed, or the
-// panic of its game. It returns the error of ctx where that ends before.
+// Wait waits for the end of the room, and returns why it has ended: ErrClosed, the
+// panic of its game, or a *Moved. It returns the error of ctx where that ends before.
 func (r *Room) Wait(ctx context.Context) error {
 	select {
 	case <-r.done:
@@ -262,17 +262,27 @@ func (r *Room) Kick(p peer.ID, reason string) { r.Do(func() { r.putPeer(p, wire.
 
 // Ban puts all seats of a peer out, and refuses it from now on.
 func (r *Room) Ban(p peer.ID, reason string) {
-	r.mu.Lock()
-	r.banned[p] = struct{}{}
-	r.mu.Unlock()
+	r.ban(p, true)
 	r.Do(func() { r.putPeer(p, wire.Banned, reason) })
+}
+
+// ban notes that a peer is refused from now on, or is not any more, also by the standbys.
+func (r *Room) ban(p peer.ID, banned bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if banned {
+		r.banned[p] = struct{}{}
+	} else {
+		delete(r.banned, p)
+	}
+	if r.keep != nil && !r.ended {
+		r.calls = append(r.calls, func() { r.keep.bans = append(r.keep.bans, fedBan{p, banned}) })
+	}
 }
 
 // Unban takes a ban back.
 func (r *Room) Unban(p peer.ID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.banned, p)
+	r.ban(p, false)
 }
 
 func (r *Room) putPeer(p peer.ID, why Reason, reason string) {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // moment is what had changed in a world at the end of a tick, since the moment before.
@@ -20,6 +21,7 @@ type moment struct {
 	data     []byte // of the entities, one after the other
 	players  []savedPlayer
 	inputs   []fedInput        // for standbys
+	bans     []fedBan          // for standbys
 	values   map[string][]byte // nil deletes
 }
 
@@ -37,6 +39,12 @@ type savedPlayer struct {
 type fedInput struct {
 	key seatKey
 	taken
+}
+
+// fedBan is a peer that is refused, or is not any more.
+type fedBan struct {
+	peer   peer.ID
+	banned bool
 }
 
 // taken is the last input that was taken of a player's program, by its number.
@@ -126,12 +134,11 @@ func (k *keep) cut(heard bool) bool {
 // host is there.
 func (k *keep) tell(m *moment) {
 	k.feeds = slices.DeleteFunc(k.feeds, (*feed).isEnded)
+	m.inputs, m.bans = append(m.inputs, k.inputsAt...), k.bans
+	k.inputsAt, k.bans = k.inputsAt[:0], nil
 	if len(k.feeds) == 0 {
-		k.inputsAt = k.inputsAt[:0]
 		return
 	}
-	m.inputs = append(m.inputs, k.inputsAt...)
-	k.inputsAt = k.inputsAt[:0]
 	for _, p := range k.room.players {
 		if p != nil && !p.spectator && p.seq != p.fed {
 			p.fed = p.seq
@@ -174,6 +181,11 @@ func (k *keep) begin(f *feed) {
 		m.players = append(m.players, savedPlayer{key, k.game.SavePlayer(p, nil)})
 		m.inputs = append(m.inputs, fedInput{key, taken{p.program, p.seq}})
 	}
+	k.room.mu.Lock()
+	for p := range k.room.banned {
+		m.bans = append(m.bans, fedBan{p, true})
+	}
+	k.room.mu.Unlock()
 	f.push(m)
 	k.feeds = append(k.feeds, f)
 }

@@ -20,8 +20,10 @@ const (
 	// second of the standbys waits for silenceEach longer, and so on.
 	silence     = 2 * time.Second
 	silenceEach = time.Second
-	// askAgain is how long a standby waits before it asks a peer anew to be fed.
+	// askAgain is how long a standby that has been fed waits before it asks a peer anew;
+	// one that has not waits twice as long each time, up to askLimit.
 	askAgain = 250 * time.Millisecond
+	askLimit = 5 * time.Second
 	// dialLimit bounds the time that it takes to open a stream to a host.
 	dialLimit = 5 * time.Second
 	// tidyEvery is how often players that wait and are gone are let go of.
@@ -167,11 +169,14 @@ func (s *Standby) run() {
 func (s *Standby) follow() (*mirror, error) {
 	var world *mirror
 	var heard time.Time // the host was last heard
-	for {
+	for pause := askAgain; ; pause = min(2*pause, askLimit) {
 		f := &fed{standby: s, heard: heard}
 		err := f.run()
 		if heard = f.heard; f.world != nil && f.world.number > 0 {
 			world = f.world
+		}
+		if world != nil {
+			pause = askAgain
 		}
 		s.note(err)
 		switch {
@@ -188,7 +193,7 @@ func (s *Standby) follow() (*mirror, error) {
 		}
 		s.next(f.asked)
 		select {
-		case <-time.After(askAgain):
+		case <-time.After(pause):
 		case <-s.ctx.Done():
 		}
 	}
@@ -430,6 +435,9 @@ func (r *Room) abandon() {
 		v.end()
 	}
 	r.serving.Wait()
+	if r.keep.writer != nil {
+		_ = r.keep.writer.Close() // which logs what it cannot store
+	}
 	r.keep.stop()
 	close(r.done)
 }

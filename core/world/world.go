@@ -58,7 +58,7 @@ type Game interface {
 
 // An Ender is a Game that is told when its room ends, such as to save its world. End is
 // called once, after all else, by the goroutine of the other calls; Room.Close waits
-// for it. why is ErrClosed, or what the game panicked with.
+// for it. why is ErrClosed, what the game panicked with, or a *Moved.
 type Ender interface{ End(why error) }
 
 // Reason says why a player is gone.

@@ -23,8 +23,9 @@ import (
 const (
 	// waitSoon spreads the players of a room that open their streams to a standby.
 	waitSoon = 2 * time.Second
-	// waitAgain is before another try.
-	waitAgain = 3 * time.Second
+	// waitAgain is before another try; each pause is twice the one before, up to waitLimit.
+	waitAgain = 2 * time.Second
+	waitLimit = 30 * time.Second
 	// standbyDial bounds the time that it takes to open such a stream.
 	standbyDial = 10 * time.Second
 	// quiet is for how long nothing may come of a host that has standbys before its
@@ -84,14 +85,14 @@ func (v *Visit) changed() {
 // await keeps a stream to a standby until the visit ends. When the standby holds the room,
 // the stream becomes that of the visit.
 func (v *Visit) await(ctx context.Context) {
-	var tried int
+	tried, pause := 0, waitAgain
 	for ctx.Err() == nil {
 		v.mu.Lock()
 		standbys := v.standbys()
 		at := v.seatsAt
 		v.mu.Unlock()
 		if len(standbys) == 0 {
-			tried = 0
+			tried, pause = 0, waitAgain
 			select {
 			case <-v.waits:
 			case <-ctx.Done():
@@ -100,12 +101,14 @@ func (v *Visit) await(ctx context.Context) {
 		}
 		err := v.awaitAt(ctx, standbys[tried%len(standbys)], at)
 		if err == nil || errors.Is(err, errStale) {
-			tried = 0
+			tried, pause = 0, waitAgain
 			continue
 		}
-		tried++
+		if tried++; tried%len(standbys) == 0 {
+			pause = min(2*pause, waitLimit)
+		}
 		select {
-		case <-time.After(waitAgain/2 + rand.N(waitAgain)):
+		case <-time.After(pause/2 + rand.N(pause)):
 		case <-v.waits:
 		case <-ctx.Done():
 		}

@@ -36,6 +36,7 @@ const (
 	recordInput
 	recordValue
 	recordDeleted
+	recordBan
 )
 
 // Records takes what a standby is told of a world. The bytes are valid during the call.
@@ -51,6 +52,8 @@ type Records interface {
 	Input(p peer.ID, number, program, seq uint32) error
 	// Value is told of a value that the game keeps by name; nil if it is deleted.
 	Value(name string, value []byte) error
+	// Ban is told of a peer that is refused, or is not any more.
+	Ban(p peer.ID, banned bool) error
 }
 
 // AppendEntity appends a record.
@@ -85,6 +88,11 @@ func AppendValue(dst []byte, name string, value []byte) []byte {
 		return appendBytes(append(dst, recordDeleted), name)
 	}
 	return appendBytes(appendBytes(append(dst, recordValue), name), value)
+}
+
+// AppendBan appends a record.
+func AppendBan(dst []byte, p peer.ID, banned bool) []byte {
+	return appendBool(appendBytes(append(dst, recordBan), string(p)), banned)
 }
 
 // AppendRecords appends the message with these records.
@@ -123,6 +131,10 @@ func DecodeRecords(body []byte, to Records) error {
 		case recordDeleted:
 			if name := string(d.bytes(MaxFeed)); d.err == nil {
 				err = to.Value(name, nil)
+			}
+		case recordBan:
+			if p, banned := d.peer(), d.bool(); d.err == nil {
+				err = to.Ban(p, banned)
 			}
 		default:
 			d.fail("a record of kind %d", kind)
