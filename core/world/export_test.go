@@ -13,4 +13,8 @@ func (r *Room) Abandon() {
 }
 
 // FillKept has the room take it that something is kept of so many players more than fit.
-func (r *Room) FillKept() { r.Do(func() { r.keep.players = mostKept }) }
+func (r *Room) FillKept() {
+	filled := make(chan struct{})
+	r.Do(func() { r.keep.players = mostKept; close(filled) })
+	<-filled
+}

@@ -77,7 +77,7 @@ func (rs *Rooms) serveStandby(s network.Stream) {
 		return
 	}
 	f := &feed{
-		room: r, peer: p, stream: s, key: r.key,
+		room: r, peer: p, stream: s, key: r.key(),
 		kick: make(chan struct{}, 1), ended: make(chan struct{}), took: make(chan wire.Line, 1),
 	}
 	if !r.addFeed(f) {

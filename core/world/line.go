@@ -50,7 +50,7 @@ func (r *Room) NameStandbys(standbys ...peer.ID) error {
 		claim.Epoch, claim.Serial = r.line.Newest().Epoch, r.line.Newest().Serial
 	}
 	claim.Serial++
-	if err := claim.Sign(r.key); err != nil {
+	if err := claim.Sign(r.key()); err != nil {
 		return err
 	}
 	if len(r.line) == 0 {

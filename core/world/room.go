@@ -156,7 +156,7 @@ type Room struct {
 	game  Game
 	world World
 	keep  *keep // nil if the game is no Keeper
-	key   crypto.PrivKey
+	key   func() crypto.PrivKey
 	start time.Time
 
 	mu       sync.Mutex
@@ -205,7 +205,7 @@ type seatKey struct {
 	number uint32
 }
 
-func newRoom(self peer.ID, key crypto.PrivKey, game Game, opts Options) (*Room, error) {
+func newRoom(self peer.ID, key func() crypto.PrivKey, game Game, opts Options) (*Room, error) {
 	if game == nil {
 		return nil, errors.New("the game is nil")
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -108,7 +109,8 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 }
 
 func (rs *Rooms) prepare(game Game, opts Options) (*Room, error) {
-	return newRoom(rs.node.ID(), rs.node.Host().Peerstore().PrivKey(rs.node.ID()), game, opts)
+	key := func() crypto.PrivKey { return rs.node.Host().Peerstore().PrivKey(rs.node.ID()) }
+	return newRoom(rs.node.ID(), key, game, opts)
 }
 
 // begin has the room run; after, if not nil, is what stood by for it.

@@ -371,7 +371,7 @@ func (s *Standby) hold(world *mirror) error {
 	s.mu.Lock()
 	before := s.line
 	s.mu.Unlock()
-	line, err := takeOver(before, r.self, r.key)
+	line, err := takeOver(before, r.self, r.key())
 	if err != nil {
 		return err
 	}

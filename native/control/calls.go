@@ -50,6 +50,7 @@ func (s *Server) routes() http.Handler {
 		"room/host":     follow(s.roomHost),
 		"room/ls":       call(s.roomList),
 		"room/save":     call(s.roomSave),
+		"room/top":      follow(s.roomTop),
 		"room/standby":  follow(s.roomStandby),
 		"room/handover": call(s.roomHandOver),
 		"room/find":     call(s.roomFind),

@@ -69,31 +69,47 @@ type RoomHandedOver struct {
 
 // RoomState is how a room that the daemon holds is doing. Times are in ms.
 type RoomState struct {
-	Name       string  `json:"name"`
-	Host       peer.ID `json:"host"`
-	Tick       uint32  `json:"tick"`
-	Players    int     `json:"players"`
-	Away       int     `json:"away"`
-	Spectators int     `json:"spectators"`
-	Peers      int     `json:"peers"`
-	Entities   int     `json:"entities"`
-	TickMedian float64 `json:"tickMedian"`
-	TickP99    float64 `json:"tickP99"`
-	Skipped    uint64  `json:"skipped"`
-	Load       float64 `json:"load"` // of the period
-	Shedding   string  `json:"shedding"`
-	Frames     uint64  `json:"frames"`
-	Passed     uint64  `json:"passed"`
-	Updates    uint64  `json:"updates"`
-	Held       uint64  `json:"held"`
-	Bytes      uint64  `json:"bytes"`
-	Stored     uint64  `json:"stored"` // records of the world
+	Name       string     `json:"name"`
+	Host       peer.ID    `json:"host"`
+	Tick       uint32     `json:"tick"`
+	Players    int        `json:"players"`
+	Away       int        `json:"away"`
+	Spectators int        `json:"spectators"`
+	Peers      int        `json:"peers"`
+	Entities   int        `json:"entities"`
+	TickMedian float64    `json:"tickMedian"`
+	TickP99    float64    `json:"tickP99"`
+	Skipped    uint64     `json:"skipped"`
+	Load       float64    `json:"load"` // of the period
+	Shedding   string     `json:"shedding"`
+	Phases     RoomPhases `json:"phases"`
+	Frames     uint64     `json:"frames"`
+	Passed     uint64     `json:"passed"`
+	Updates    uint64     `json:"updates"`
+	Held       uint64     `json:"held"`
+	Bytes      uint64     `json:"bytes"`
+	Stored     uint64     `json:"stored"` // records of the world
 	// StoreFailures is how many batches the store did not take; they are tried again.
 	StoreFailures uint64 `json:"storeFailures"`
 	// Epoch counts the peers that have held the room; zero if no standbys are named.
 	Epoch uint32 `json:"epoch"`
 	// Standbys are ready to take over.
 	Standbys []peer.ID `json:"standbys"`
+}
+
+// RoomPhases is what the last tick of a room spent on each of its parts.
+type RoomPhases struct {
+	Inputs   float64 `json:"inputs"`
+	Game     float64 `json:"game"`
+	Encoding float64 `json:"encoding"`
+	Looking  float64 `json:"looking"`
+	Telling  float64 `json:"telling"`
+}
+
+// RoomTopCall asks how all rooms are doing that the daemon holds, again and again.
+type RoomTopCall struct {
+	// Every is how often, in seconds. If zero, 1.
+	Every float64 `json:"every,omitempty"`
 }
 
 // RoomSaveCall has a room that the daemon holds stored as it is now.
@@ -155,9 +171,8 @@ type RoomTick struct {
 
 // roomOptions are those of a room that the daemon holds or stands by for.
 func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Duration, err error) {
-	every = time.Duration(cmp.Or(q.Every, 1) * float64(time.Second))
-	if every < 50*time.Millisecond || every > time.Hour {
-		return opts, 0, badRequest{fmt.Errorf("every: %v s is not from 0.05 to 3600", q.Every)}
+	if every, err = readEvery(q.Every); err != nil {
+		return opts, 0, err
 	}
 	opts = world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
@@ -178,6 +193,37 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 	}
 	opts.Store, err = s.opts.RoomStore()
 	return opts, every, err
+}
+
+func readEvery(seconds float64) (time.Duration, error) {
+	every := time.Duration(cmp.Or(seconds, 1) * float64(time.Second))
+	if every < 50*time.Millisecond || every > time.Hour {
+		return 0, badRequest{fmt.Errorf("every: %v s is not from 0.05 to 3600", seconds)}
+	}
+	return every, nil
+}
+
+func (s *Server) roomTop(ctx context.Context, q RoomTopCall, tell func(any) error) error {
+	every, err := readEvery(q.Every)
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		states := []RoomState{}
+		for _, room := range s.opts.Rooms.Rooms() {
+			states = append(states, s.roomState(room))
+		}
+		if err := tell(states); err != nil {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) error) error {
@@ -302,6 +348,10 @@ func (s *Server) roomState(room *world.Room) RoomState {
 		Skipped: st.Skipped, Load: st.Load, Shedding: st.Shedding.String(), Frames: st.Frames, Passed: st.Passed,
 		Updates: st.Updates + st.Entered, Held: st.Held, Bytes: st.Bytes,
 		Stored: st.Stored, StoreFailures: st.StoreFailures,
+		Phases: RoomPhases{
+			milliseconds(st.Phases.Inputs), milliseconds(st.Phases.Game), milliseconds(st.Phases.Encoding),
+			milliseconds(st.Phases.Looking), milliseconds(st.Phases.Telling),
+		},
 		Epoch: room.Epoch(), Standbys: append([]peer.ID{}, room.Standbys()...),
 	}
 }

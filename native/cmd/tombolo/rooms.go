@@ -27,6 +27,7 @@ type roomCmd struct {
 	Ls       roomLsCmd       `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
 	Host     roomHostCmd     `cmd:"" help:"Hold a room until interrupted."`
 	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and hold it when its host leaves or is gone."`
+	Top      roomTopCmd      `cmd:"" help:"Watch the rooms that the daemon holds."`
 	Handover roomHandoverCmd `cmd:"" help:"Hand a room of the daemon over to its first standby."`
 	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
 	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
@@ -95,8 +96,7 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 	q := c.heldFlags.call()
 	q.Size, q.Buoys, q.Standbys = c.Size, c.Buoys, c.Standby
 	held := roomPrinter{json: c.JSON}
-	err := followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error { return held.print(s, s) })
-	return unlessMoved(err)
+	return followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error { return held.print(s, s) })
 }
 
 // roomPrinter prints how a room is doing that the daemon holds.
@@ -105,17 +105,7 @@ type roomPrinter struct {
 	host peer.ID
 }
 
-// errMoved ends the following of a room that another peer holds now.
-var errMoved = errors.New("the room has moved")
-
-func unlessMoved(err error) error {
-	if errors.Is(err, errMoved) {
-		return nil
-	}
-	return err
-}
-
-// print prints a state, which in JSON is all.
+// print prints a state, which in JSON is all; the last one is of a room that has moved.
 func (p *roomPrinter) print(s control.RoomState, all any) error {
 	opened, moved := p.host == "", p.host != "" && p.host != s.Host
 	p.host = s.Host
@@ -131,7 +121,7 @@ func (p *roomPrinter) print(s control.RoomState, all any) error {
 		err = p.line(s)
 	}
 	if moved {
-		err = errors.Join(err, errMoved)
+		err = errors.Join(err, errEnough)
 	}
 	return err
 }
@@ -157,7 +147,7 @@ func (c *roomStandbyCmd) Run(ctx context.Context) error {
 	q := control.RoomStandbyCall{RoomHostCall: c.heldFlags.call(), Host: c.Host}
 	held := roomPrinter{json: c.JSON}
 	last := ""
-	err := followRoom(ctx, c.clientFlags, "room/standby", q, func(s control.RoomStandbyState) error {
+	return followRoom(ctx, c.clientFlags, "room/standby", q, func(s control.RoomStandbyState) error {
 		switch {
 		case s.Held != nil:
 			return held.print(*s.Held, s)
@@ -174,7 +164,86 @@ func (c *roomStandbyCmd) Run(ctx context.Context) error {
 		last = line
 		return command.Line(os.Stdout, "%s", line)
 	})
-	return unlessMoved(err)
+}
+
+type roomTopCmd struct {
+	clientFlags
+	outputFlags
+	Every time.Duration `help:"How often to look." default:"1s" placeholder:"TIME"`
+	Count int           `help:"End after so many looks; by default, when it is interrupted." placeholder:"N"`
+}
+
+// clearScreen has a terminal begin anew at its upper left corner.
+const clearScreen = "\x1b[H\x1b[2J"
+
+// Run watches the daemon's rooms.
+func (c *roomTopCmd) Run(ctx context.Context) error {
+	var last map[string]control.RoomState
+	at, looks := time.Now(), 0
+	return followRoom(ctx, c.clientFlags, "room/top", control.RoomTopCall{Every: c.Every.Seconds()}, func(rooms []control.RoomState) error {
+		took := time.Since(at).Seconds()
+		at = time.Now()
+		if err := c.print(rooms, last, took); err != nil {
+			return err
+		}
+		last = make(map[string]control.RoomState)
+		for _, s := range rooms {
+			last[s.Name] = s
+		}
+		if looks++; looks == c.Count {
+			return errEnough
+		}
+		return nil
+	})
+}
+
+// print prints the rooms, and what they did since they were as they were last, so many
+// seconds ago.
+func (c *roomTopCmd) print(rooms []control.RoomState, last map[string]control.RoomState, took float64) error {
+	switch {
+	case c.json():
+		return printLine(rooms)
+	case command.IsTerminal(os.Stdout):
+		if _, err := os.Stdout.WriteString(clearScreen); err != nil {
+			return err
+		}
+	}
+	type r = control.RoomState
+	rate := func(of func(r) uint64) func(r) string {
+		return func(now r) string {
+			before, known := last[now.Name]
+			if !known || of(now) < of(before) {
+				return "-"
+			}
+			return fmt.Sprintf("%.0f", float64(of(now)-of(before))/took)
+		}
+	}
+	ms := func(of func(r) float64) func(r) string {
+		return func(now r) string { return fmt.Sprintf("%.1f", of(now)) }
+	}
+	return show(c.outputFlags, rooms, []column[r]{
+		{"name", false, func(r r) string { return r.Name }},
+		{"players", false, func(r r) string { return strconv.Itoa(r.Players) }},
+		{"away", true, func(r r) string { return strconv.Itoa(r.Away) }},
+		{"spectators", true, func(r r) string { return strconv.Itoa(r.Spectators) }},
+		{"peers", true, func(r r) string { return strconv.Itoa(r.Peers) }},
+		{"entities", false, func(r r) string { return strconv.Itoa(r.Entities) }},
+		{"tick", true, func(r r) string { return strconv.FormatUint(uint64(r.Tick), 10) }},
+		{"ms", false, ms(func(r r) float64 { return r.TickMedian })},
+		{"p99", false, ms(func(r r) float64 { return r.TickP99 })},
+		{"load", false, func(r r) string { return fmt.Sprintf("%.0f%%", 100*r.Load) }},
+		{"skipped", true, func(r r) string { return strconv.FormatUint(r.Skipped, 10) }},
+		{"updates/s", false, rate(func(r r) uint64 { return r.Updates })},
+		{"bytes/s", false, rate(func(r r) uint64 { return r.Bytes })},
+		{"shedding", false, func(r r) string { return r.Shedding }},
+		{"inputs ms", true, ms(func(r r) float64 { return r.Phases.Inputs })},
+		{"game ms", true, ms(func(r r) float64 { return r.Phases.Game })},
+		{"encoding ms", true, ms(func(r r) float64 { return r.Phases.Encoding })},
+		{"looking ms", true, ms(func(r r) float64 { return r.Phases.Looking })},
+		{"telling ms", true, ms(func(r r) float64 { return r.Phases.Telling })},
+		{"epoch", true, func(r r) string { return strconv.FormatUint(uint64(r.Epoch), 10) }},
+		{"standbys", false, func(r r) string { return strconv.Itoa(len(r.Standbys)) }},
+	})
 }
 
 type roomHandoverCmd struct {

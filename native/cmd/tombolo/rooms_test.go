@@ -45,6 +45,11 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	}
 	eventually(t, a, func(r control.ListedRoom) bool { return r.Players == 21 })
 	assert.Contains(t, host.Line("tick "), "shedding nothing")
+	top := strings.Split(a.does("room", "top", "--every", "200ms", "--count", "2"), "\n")
+	assert.Regexp(t, `^NAME +PLAYERS +ENTITIES +MS +P99 +LOAD +UPDATES/S +BYTES/S +SHEDDING +STANDBYS$`, top[0])
+	assert.Regexp(t, `^harbour +21 +71 +\d+\.\d +\d+\.\d +\d+% +- +- +nothing +0$`, top[1])
+	assert.Regexp(t, `^harbour +21 +71 .* [1-9]\d* +[1-9]\d* +nothing +0$`, top[3])
+	assert.Contains(t, b.does("room", "top", "--json", "--count", "1"), "[]\n")
 	assert.Equal(t, 0, bots.Stop())
 	eventually(t, a, func(r control.ListedRoom) bool { return r.Players == 1 && r.Spectators == 1 })
 	assert.Equal(t, 0, join.Stop())
