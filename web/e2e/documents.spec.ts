@@ -1,9 +1,12 @@
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Page } from '@playwright/test'
+import type { BrowserContext, Page } from '@playwright/test'
 import { build } from 'vite'
 import { blocks } from '../scripts/blocks.mjs'
-import { expect, test } from './support/fixtures.js'
+import { expect, test as base } from './support/fixtures.js'
+import type { Relay } from './support/peers.js'
 import { StaticServer } from './support/static-server.js'
 
 // What the documents have a newcomer write, as it stands there.
@@ -25,49 +28,81 @@ const isDrawn = (page: Page, x: number, y: number) =>
     [x, y] as const,
   )
 
+const lines = (code: string) => code.split('\n').filter((line) => line !== '').length
+
+/** The page of the document, as it is built from an empty folder, and served. */
+const test = base.extend<{}, { site: StaticServer }>({
+  site: [
+    async ({}, use) => {
+      const root = at('../build/documents/')
+      rmSync(root, { recursive: true, force: true })
+      mkdirSync(root, { recursive: true })
+      writeFileSync(`${root}index.html`, block('html', '<canvas'))
+      writeFileSync(`${root}main.ts`, block('ts', 'class Dots'))
+      const alias = { '@tombolo/node': at('../dist/npm/index.js') } // which a program of one's own has installed
+      const options = { assetsInlineLimit: 0, target: 'es2022' }
+      await build({ root, base: './', resolve: { alias }, logLevel: 'warn', build: options })
+      const site = await StaticServer.start(`${root}dist/`)
+      await use(site)
+      site.stop()
+    },
+    { scope: 'worker' },
+  ],
+})
+
+/** Opens the game, and waits until a dot is drawn. */
+async function open(context: BrowserContext, site: StaticServer, relay: Relay): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(`${site.url}?relay=${encodeURIComponent(relay.url)}`)
+  await expect.poll(() => isDrawn(page, 200, 200), { timeout: 60_000 }).toBe(true)
+  return page
+}
+
+/** Has a page's dot go to a place, and says whether it is drawn there. */
+async function move(page: Page, x: number, y: number): Promise<boolean> {
+  const box = (await page.locator('canvas').boundingBox())!
+  await page.mouse.move(box.x + x + 1, box.y + y)
+  await page.mouse.move(box.x + x, box.y + y)
+  return isDrawn(page, x, y)
+}
+
 test('the game of docs/rooms.md is played by two tabs, and goes on without the one that held it', async ({
   context,
+  site,
   relay,
 }) => {
-  const code = block('ts', 'class Dots')
-  expect(code.split('\n').filter((line) => line !== '').length, 'lines of the game').toBeLessThanOrEqual(45)
-  const root = at('../build/documents/')
-  rmSync(root, { recursive: true, force: true })
-  mkdirSync(root, { recursive: true })
-  writeFileSync(`${root}index.html`, block('html', '<canvas'))
-  writeFileSync(`${root}main.ts`, code)
-  const alias = { '@tombolo/node': at('../dist/npm/index.js') } // which a program of one's own has installed
-  await build({
-    root,
-    base: './',
-    resolve: { alias },
-    logLevel: 'warn',
-    build: { assetsInlineLimit: 0, target: 'es2022' },
-  })
-  const site = await StaticServer.start(`${root}dist/`)
+  expect(lines(block('ts', 'class Dots')), 'lines of the game').toBeLessThanOrEqual(40)
+  const one = await open(context, site, relay)
+  const two = await open(context, site, relay)
+  await expect.poll(() => move(two, 50, 60)).toBe(true)
+  await expect.poll(() => isDrawn(one, 50, 60)).toBe(true)
+  await one.close()
+  await expect.poll(() => move(two, 300, 100), { timeout: 90_000 }).toBe(true)
+})
+
+test('the game in Go of docs/rooms.md is played on the same page', async ({ context, site, relay }) => {
+  const code = block('go', 'type game struct')
+  expect(lines(code) - lines(code.slice(0, code.indexOf(')\n\n'))), 'lines but for the imports').toBeLessThanOrEqual(40)
+  const program = at('../build/_dots/') // of the module, and none of its packages
+  rmSync(program, { recursive: true, force: true })
+  mkdirSync(program, { recursive: true })
+  writeFileSync(`${program}main.go`, code)
+  execFileSync('go', ['build', '-o', `${program}dots`, `${program}main.go`], { cwd: at('../../'), stdio: 'inherit' })
+  const holder = spawn(`${program}dots`, [relay.url], { env: { ...process.env, TOMBOLO_NO_MDNS: 'true' } })
   try {
-    const open = async () => {
-      const page = await context.newPage()
-      await page.goto(`${site.url}?relay=${encodeURIComponent(relay.url)}`)
-      await expect.poll(() => isDrawn(page, 200, 200), { timeout: 60_000 }).toBe(true)
-      return page
-    }
-    const one = await open()
-    const two = await open()
-    const move = async (page: Page, x: number, y: number) => {
-      const box = (await page.locator('canvas').boundingBox())!
-      await page.mouse.move(box.x + x, box.y + y)
-    }
-    await move(two, 50, 60)
-    await expect.poll(() => isDrawn(one, 50, 60)).toBe(true)
-    await one.close()
-    const goesOn = async () => {
-      await move(two, 301, 100)
-      await move(two, 300, 100)
-      return isDrawn(two, 300, 100)
-    }
-    await expect.poll(goesOn, { timeout: 90_000 }).toBe(true)
+    const said = createInterface(holder.stderr)
+    const id = await new Promise<string>((resolve) => {
+      said.on('line', (line) => {
+        const found = / (\S+) holds dots$/.exec(line)
+        if (found) resolve(found[1]!)
+      })
+    })
+    const page = await open(context, site, relay)
+    await expect.poll(() => move(page, 300, 100)).toBe(true)
+    expect(id).toMatch(/^12D3/)
+    holder.kill('SIGKILL')
+    await expect.poll(() => move(page, 100, 300), { timeout: 90_000 }).toBe(true) // now the tab holds it
   } finally {
-    site.stop()
+    holder.kill('SIGKILL')
   }
 })
