@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	ds "github.com/ipfs/go-datastore"
+	"github.com/jackc/pgx/v5"
+)
+
+// ErrOlder is returned by Under, and wrapped by the errors of a view's writes, where a newer
+// epoch is registered for the prefix: another writer has taken over. Nothing was written.
+var ErrOlder = errors.New("a newer epoch is registered")
+
+// fence holds back a writer that another one has replaced. nil holds back none.
+type fence struct {
+	prefix string
+	epoch  int64
+}
+
+// Under registers an epoch for what lies under prefix, and returns a view of that for the
+// writer of this epoch. Where a newer epoch is registered, it fails with ErrOlder. An
+// epoch is at most 1<<63 - 1. The view's keys are those below prefix: its /a is
+// prefix/a in the store.
+//
+// When Under has returned:
+//
+//   - No write of an older epoch is committed any more. It fails with an error that wraps
+//     ErrOlder, and nothing of it is written, be it a Put, a Delete or a batch.
+//   - Every write of an older epoch that was committed before, also one whose writer was
+//     not told of that any more, is seen by what is read from now on.
+//
+// So a writer that reads first what is there after Under, and then writes, loses nothing,
+// and nobody writes between the two. The reason is a lock: every write is a transaction
+// that begins with SELECT ... FOR SHARE of the row that has the prefix's epoch, and it
+// goes on only if that is its own. To register, Under updates that row, and waits for the
+// transactions that have it locked. Those that come later wait for Under. All of them are
+// at READ COMMITTED, where a locking read returns the newest version of the row that is
+// committed, however old the transaction is, and where a query sees all that was committed
+// before it began. At REPEATABLE READ, such a write would be refused as well, but with
+// another error.
+//
+// A writer that is frozen in the middle of a write holds up Under, and its successor's
+// writes, for at most five seconds: then the server ends its transaction, and its
+// connection.
+//
+// What is not guaranteed: two writers of one epoch are not kept apart. Reads are not
+// fenced. Nor are the writes of the store itself, or of views of other prefixes, also where
+// one prefix lies under the other. And a server that loses commits, by
+// synchronous_commit=off or by failing over to a replica that lags, may lose a
+// registration, too.
+func (s *Store) Under(ctx context.Context, prefix ds.Key, epoch uint64) (ds.Batching, error) {
+	view, err := s.under(ctx, prefix, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("PostgreSQL: register epoch %d for %.100q: %w", epoch, prefix, err)
+	}
+	return view, nil
+}
+
+func (s *Store) under(ctx context.Context, prefix ds.Key, epoch uint64) (*Store, error) {
+	if epoch > math.MaxInt64 {
+		return nil, errors.New("an epoch is at most 1<<63 - 1")
+	}
+	at, err := s.at(ds.NewKey(prefix.String()))
+	if err != nil {
+		return nil, err
+	}
+	f := &fence{prefix: at, epoch: int64(epoch)}
+	err = s.db.transact(ctx, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `INSERT INTO `+s.db.epochs+` AS known (prefix, epoch) VALUES ($1, $2)
+			ON CONFLICT (prefix) DO UPDATE SET epoch = EXCLUDED.epoch WHERE known.epoch < EXCLUDED.epoch`,
+			f.prefix, f.epoch); err != nil {
+			return err
+		}
+		return f.check(ctx, tx, s.db.epochs)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{db: s.db, base: strings.TrimSuffix(at, "/"), fence: f}, nil
+}
+
+// check fails unless the epoch that is registered is the fence's own, and has it stay so
+// until the transaction ends.
+func (f *fence) check(ctx context.Context, tx pgx.Tx, epochs string) error {
+	if f == nil {
+		return nil
+	}
+	var registered int64
+	if err := tx.QueryRow(ctx, `SELECT epoch FROM `+epochs+` WHERE prefix = $1 FOR SHARE`, f.prefix).Scan(&registered); err != nil {
+		return fmt.Errorf("read the epoch of %.100q: %w", f.prefix, err)
+	}
+	if registered != f.epoch {
+		return fmt.Errorf("%w for %.100q: %d, this is %d", ErrOlder, f.prefix, registered, f.epoch)
+	}
+	return nil
+}
+
+// number is what a row is written with.
+func (f *fence) number() int64 {
+	if f == nil {
+		return 0
+	}
+	return f.epoch
+}

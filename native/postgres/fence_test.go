@@ -1,0 +1,166 @@
+//go:build linux
+
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	ds "github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/native/postgres"
+)
+
+func TestAnOlderEpochWritesNothing(t *testing.T) {
+	key := ds.NewKey("/a")
+	writes := map[string]func(ctx context.Context, to ds.Batching) error{
+		"put":    func(ctx context.Context, to ds.Batching) error { return to.Put(ctx, key, []byte("changed")) },
+		"delete": func(ctx context.Context, to ds.Batching) error { return to.Delete(ctx, key) },
+		"batch": func(ctx context.Context, to ds.Batching) error {
+			b, err := to.Batch(ctx)
+			for i := range 10 {
+				err = errors.Join(err, b.Put(ctx, ds.NewKey(fmt.Sprint("/more/", i)), nil))
+			}
+			return errors.Join(err, b.Delete(ctx, key), b.Commit(ctx))
+		},
+		"empty batch": func(ctx context.Context, to ds.Batching) error {
+			b, err := to.Batch(ctx)
+			return errors.Join(err, b.Commit(ctx))
+		},
+	}
+	for _, prefix := range []string{"/", "/harbour", "/harbour/deep"} {
+		for name, write := range writes {
+			for _, c := range []struct {
+				first, second uint64
+				older         bool // the first, once the second is registered
+			}{
+				{0, 1, true}, {1, 2, true}, {1, math.MaxInt64, true}, {7, 7, false}, {0, 0, false},
+			} {
+				t.Run(fmt.Sprint(prefix, " ", name, " ", c.first, " ", c.second), func(t *testing.T) {
+					s := open(t)
+					first := under(t, s, prefix, c.first)
+					require.NoError(t, first.Put(t.Context(), key, []byte("first")))
+					second := under(t, s, prefix, c.second)
+					other := under(t, s, "/other", c.first)
+					before := all(t, s, query.Query{})
+					err := write(t.Context(), first)
+					if !c.older {
+						require.NoError(t, err)
+						return
+					}
+					require.ErrorIs(t, err, postgres.ErrOlder)
+					require.ErrorContains(t, err, strconv.FormatUint(c.second, 10), "the error names the newer epoch")
+					require.Equal(t, before, all(t, s, query.Query{}))
+					got, err := first.Get(t.Context(), key)
+					require.NoError(t, err, "reads are not fenced")
+					require.Equal(t, "first", string(got))
+					_, err = s.Under(t.Context(), ds.NewKey(prefix), c.first)
+					require.ErrorIs(t, err, postgres.ErrOlder)
+					require.NoError(t, write(t.Context(), second))
+					require.NoError(t, write(t.Context(), other), "another prefix has epochs of its own")
+					require.NoError(t, write(t.Context(), s), "the store itself is not fenced")
+				})
+			}
+		}
+	}
+	_, err := open(t).Under(t.Context(), ds.NewKey("/harbour"), math.MaxInt64+1)
+	require.ErrorContains(t, err, "at most")
+}
+
+// A writer counts as fast as it can, until another one has taken over.
+func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
+	table, url := newTable(), sharedServer(t).url
+	key := ds.NewKey("/count")
+	read := func(from ds.Batching) uint64 {
+		t.Helper()
+		data, err := from.Get(t.Context(), key)
+		if errors.Is(err, ds.ErrNotFound) {
+			return 0
+		}
+		require.NoError(t, err)
+		n, err := strconv.ParseUint(string(data), 10, 64)
+		require.NoError(t, err)
+		return n
+	}
+	last := make(chan error, 1)
+	last <- postgres.ErrOlder
+	var acknowledged atomic.Uint64
+	for epoch := range uint64(60) {
+		s := openAt(t, url, table)
+		view := under(t, s, "/harbour", epoch)
+		was, known := read(view), acknowledged.Load()
+		require.GreaterOrEqual(t, was, known)
+		require.ErrorIs(t, <-last, postgres.ErrOlder)
+		require.Equal(t, was, acknowledged.Load(), "nothing was written after it was read, and all of it before was told to its writer")
+		require.Equal(t, was, read(view))
+		began := make(chan struct{})
+		go func() {
+			for n := was + 1; ; n++ {
+				var err error
+				if n%2 == 0 {
+					err = view.Put(context.Background(), key, strconv.AppendUint(nil, n, 10))
+				} else {
+					b, _ := view.Batch(context.Background())
+					_ = b.Put(context.Background(), key, strconv.AppendUint(nil, n, 10))
+					err = b.Commit(context.Background())
+				}
+				if err != nil {
+					last <- err
+					return
+				}
+				acknowledged.Store(n)
+				if n == was+3 {
+					close(began)
+				}
+			}
+		}()
+		<-began
+	}
+	under(t, openAt(t, url, table), "/harbour", 100)
+	require.ErrorIs(t, <-last, postgres.ErrOlder)
+}
+
+func TestAWriterThatIsFrozenHoldsUpNobodyForLong(t *testing.T) {
+	s := open(t)
+	older := under(t, s, "/harbour", 1)
+	require.NoError(t, older.Put(t.Context(), ds.NewKey("/a"), []byte("before")))
+	began, thaw, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() { ended <- postgres.Freeze(t.Context(), older, ds.NewKey("/a"), time.Millisecond, began, thaw) }()
+	<-began
+	newer := under(t, s, "/harbour", 2)
+	got, err := newer.Get(t.Context(), ds.NewKey("/a"))
+	require.NoError(t, err)
+	require.Equal(t, "before", string(got))
+	require.NoError(t, newer.Put(t.Context(), ds.NewKey("/a"), []byte("after")))
+	close(thaw)
+	require.Error(t, <-ended)
+	require.ErrorIs(t, older.Put(t.Context(), ds.NewKey("/a"), nil), postgres.ErrOlder)
+	got, err = newer.Get(t.Context(), ds.NewKey("/a"))
+	require.NoError(t, err)
+	require.Equal(t, "after", string(got))
+}
+
+func TestARowSaysWhichEpochWroteIt(t *testing.T) {
+	s, c := open(t), connect(t)
+	require.NoError(t, under(t, s, "/harbour", 41).Put(t.Context(), ds.NewKey("/a"), nil))
+	require.NoError(t, under(t, s, "/harbour", 42).Put(t.Context(), ds.NewKey("/b"), nil))
+	require.NoError(t, s.Put(t.Context(), ds.NewKey("/c"), nil))
+	rows, err := c.Query(t.Context(), `SELECT key || ' ' || epoch FROM `+postgres.Table(s)+` ORDER BY key`)
+	require.NoError(t, err)
+	var got []string
+	for rows.Next() {
+		var row string
+		require.NoError(t, rows.Scan(&row))
+		got = append(got, row)
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, []string{"/c 0", "/harbour/a 41", "/harbour/b 42"}, got)
+}
