@@ -27,8 +27,8 @@ const module = "github.com/tombolo-net/tombolo/"
 var told = []string{
 	"bytes", "context", "errors", "io", "log", "log/slog", "net", "net/http", "time",
 	module + "core", module + "core/bridge", module + "core/dispatch", module + "core/link", module + "core/mesh", module + "core/mesh/replay",
-	module + "core/message", module + "core/world", module + "core/world/actor", module + "core/world/board", module + "core/world/demo", module + "core/world/seat", module + "native", module + "native/local", module + "native/store",
-	"github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p/core/peer", "github.com/prometheus/client_golang/prometheus",
+	module + "core/message", module + "core/world", module + "core/world/actor", module + "core/world/board", module + "core/world/demo", module + "core/world/seat", module + "native", module + "native/local", module + "native/postgres", module + "native/store",
+	"github.com/ipfs/go-datastore", "github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p/core/peer", "github.com/prometheus/client_golang/prometheus",
 }
 
 // frame is what stands around code that is no program of its own: the names that
