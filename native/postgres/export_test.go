@@ -30,10 +30,16 @@ func Freeze(ctx context.Context, view ds.Batching, key ds.Key, limit time.Durati
 			return err
 		}
 		close(began)
-		<-thaw
-		return nil
+		select {
+		case <-thaw:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	})
 }
 
-// Table is the name of the table of a store, quoted.
+// Table and Epochs are the names of a store's tables, quoted.
 func Table(s *Store) string { return s.db.table }
+
+func Epochs(s *Store) string { return s.db.epochs }

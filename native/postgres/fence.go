@@ -40,8 +40,7 @@ type fence struct {
 // transactions that have it locked. Those that come later wait for Under. All of them are
 // at READ COMMITTED, where a locking read returns the newest version of the row that is
 // committed, however old the transaction is, and where a query sees all that was committed
-// before it began. At REPEATABLE READ, such a write would be refused as well, but with
-// another error.
+// before it began.
 //
 // A writer that is frozen in the middle of a write holds up Under, and its successor's
 // writes, for at most five seconds: then the server ends its transaction, and its

@@ -14,6 +14,7 @@ import (
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/native/postgres"
@@ -128,20 +129,68 @@ func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
 	require.ErrorIs(t, <-last, postgres.ErrOlder)
 }
 
+// freeze has a view stop in the middle of writing /a, which the server bears for limit.
+// thaw has it go on, and returns the error of its commit.
+func freeze(t *testing.T, view ds.Batching, limit time.Duration) (thaw func() error) {
+	began, thawed, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	go func() { ended <- postgres.Freeze(t.Context(), view, ds.NewKey("/a"), limit, began, thawed) }()
+	select {
+	case <-began:
+	case err := <-ended:
+		require.NoError(t, err)
+	}
+	return func() error {
+		close(thawed)
+		return <-ended
+	}
+}
+
+func TestANewerEpochWaitsForTheWriteThatIsUnderWay(t *testing.T) {
+	s := open(t)
+	older := under(t, s, "/harbour", 1)
+	thaw := freeze(t, older, time.Hour)
+	registered := make(chan ds.Batching, 1)
+	go func() {
+		newer, err := s.Under(t.Context(), ds.NewKey("/harbour"), 2)
+		assert.NoError(t, err)
+		registered <- newer
+	}()
+	untilOneWaits(t)
+	require.Empty(t, registered)
+	require.NoError(t, thaw())
+	newer := <-registered
+	got, err := newer.Get(t.Context(), ds.NewKey("/a"))
+	require.NoError(t, err)
+	require.Equal(t, "frozen", string(got))
+}
+
+func TestAWriteWaitsForTheNewerEpochThatIsBeingRegistered(t *testing.T) {
+	s, c := open(t), connect(t)
+	older := under(t, s, "/harbour", 1)
+	tx, err := c.Begin(t.Context())
+	require.NoError(t, err)
+	_, err = tx.Exec(t.Context(), `UPDATE `+postgres.Epochs(s)+` SET epoch = 2`)
+	require.NoError(t, err)
+	wrote := make(chan error, 1)
+	go func() { wrote <- older.Put(t.Context(), ds.NewKey("/a"), nil) }()
+	untilOneWaits(t)
+	require.Empty(t, wrote)
+	require.NoError(t, tx.Commit(t.Context()))
+	require.ErrorIs(t, <-wrote, postgres.ErrOlder)
+	require.Empty(t, all(t, s, query.Query{}))
+}
+
 func TestAWriterThatIsFrozenHoldsUpNobodyForLong(t *testing.T) {
 	s := open(t)
 	older := under(t, s, "/harbour", 1)
 	require.NoError(t, older.Put(t.Context(), ds.NewKey("/a"), []byte("before")))
-	began, thaw, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() { ended <- postgres.Freeze(t.Context(), older, ds.NewKey("/a"), time.Millisecond, began, thaw) }()
-	<-began
+	thaw := freeze(t, older, time.Millisecond)
 	newer := under(t, s, "/harbour", 2)
 	got, err := newer.Get(t.Context(), ds.NewKey("/a"))
 	require.NoError(t, err)
 	require.Equal(t, "before", string(got))
 	require.NoError(t, newer.Put(t.Context(), ds.NewKey("/a"), []byte("after")))
-	close(thaw)
-	require.Error(t, <-ended)
+	require.Error(t, thaw())
 	require.ErrorIs(t, older.Put(t.Context(), ds.NewKey("/a"), nil), postgres.ErrOlder)
 	got, err = newer.Get(t.Context(), ds.NewKey("/a"))
 	require.NoError(t, err)

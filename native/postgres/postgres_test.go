@@ -225,12 +225,7 @@ func TestWritersThatLockEachOtherOutGoOn(t *testing.T) {
 	require.NoError(t, b.Put(t.Context(), ds.NewKey("/b"), []byte("new")))
 	committed := make(chan error, 1)
 	go func() { committed <- b.Commit(t.Context()) }()
-	waits := connect(t)
-	require.Eventually(t, func() bool {
-		var n int
-		err := waits.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&n)
-		return err == nil && n > 0
-	}, time.Minute, time.Millisecond)
+	untilOneWaits(t)
 	if _, err = tx.Exec(t.Context(), lock, "/a"); err == nil { // the server gives one of the two up
 		err = tx.Commit(t.Context())
 	} else {
@@ -303,9 +298,7 @@ func TestCloseEndsQueriesThatNobodyReads(t *testing.T) {
 func TestNothingOutlastsItsContext(t *testing.T) {
 	s := open(t)
 	view := under(t, s, "/harbour", 1)
-	began, thaw, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	go func() { ended <- postgres.Freeze(t.Context(), view, ds.NewKey("/a"), time.Hour, began, thaw) }()
-	<-began
+	thaw := freeze(t, view, time.Hour)
 	short := func() context.Context {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 		t.Cleanup(cancel)
@@ -320,8 +313,7 @@ func TestNothingOutlastsItsContext(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = postgres.Open(over, sharedServer(t).url, postgres.Options{})
 	require.ErrorIs(t, err, context.Canceled)
-	close(thaw)
-	require.NoError(t, <-ended)
+	require.NoError(t, thaw())
 	got, err := view.Get(t.Context(), ds.NewKey("/a"))
 	require.NoError(t, err)
 	require.Equal(t, "frozen", string(got))
@@ -348,7 +340,7 @@ func TestErrorsNameTheOperationAndNoPassword(t *testing.T) {
 	}
 	s, c := open(t), connect(t)
 	view := under(t, s, "/harbour", 1)
-	for _, table := range []string{postgres.Table(s), strings.TrimSuffix(postgres.Table(s), `"`) + `_epochs"`} {
+	for _, table := range []string{postgres.Table(s), postgres.Epochs(s)} {
 		_, err := c.Exec(t.Context(), `DROP TABLE `+table)
 		require.NoError(t, err)
 	}

@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/assert"
@@ -227,4 +228,14 @@ func connect(t *testing.T) *pgx.Conn {
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, c.Close(context.WithoutCancel(t.Context()))) })
 	return c
+}
+
+// untilOneWaits returns when a transaction waits for another one.
+func untilOneWaits(t *testing.T) {
+	c := connect(t)
+	require.Eventually(t, func() bool {
+		var n int
+		err := c.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'`).Scan(&n)
+		return err == nil && n > 0
+	}, time.Minute, time.Millisecond)
 }
