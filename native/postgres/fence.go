@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// ErrOlder is returned by Under, and wrapped by the errors of a view's writes, where a newer
-// epoch is registered for the prefix: another writer has taken over. Nothing was written.
+// ErrOlder is wrapped by the errors of Under, and of a view's writes, where a newer epoch is
+// registered for the prefix: another writer has taken over. Nothing was written.
 var ErrOlder = errors.New("a newer epoch is registered")
 
 // fence holds back a writer that another one has replaced. nil holds back none.
@@ -22,7 +22,7 @@ type fence struct {
 }
 
 // Under registers an epoch for what lies under prefix, and returns a view of that for the
-// writer of this epoch. Where a newer epoch is registered, it fails with ErrOlder. An
+// writer of this epoch. Where a newer epoch is registered, its error wraps ErrOlder. An
 // epoch is at most 1<<63 - 1. The view's keys are those below prefix: its /a is
 // prefix/a in the store.
 //
