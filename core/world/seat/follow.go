@@ -267,6 +267,15 @@ func (v *Visit) takeHeir() *current {
 	return &current{h.stream, h.messages, h.first}
 }
 
+// dropHeir ends a stream to which the visit would have moved.
+func (v *Visit) dropHeir() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.heir != nil {
+		_ = v.heir.stream.Reset()
+	}
+}
+
 // holder is the peer that holds the room, as far as the visit knows. awaited says that the
 // visit has a stream to it already.
 func (v *Visit) holder() (host peer.ID, awaited bool) {
@@ -284,23 +293,30 @@ type sent struct {
 	data []byte
 }
 
-// maxSent bounds the inputs of a seat that are sent again to another host, in bytes.
-const maxSent = 16 << 10
+// maxSent bounds the inputs of a seat that are sent again to another host, in bytes, each
+// of which counts sentCost more: a host need not tell that it took any.
+const (
+	maxSent  = 16 << 10
+	sentCost = 16
+)
 
 // note remembers an input; mu is held.
 func (s *Seat) note(seq uint32, data []byte) {
 	s.sent = append(s.sent, sent{seq, slices.Clone(data)})
-	for s.sentBytes += len(data); s.sentBytes > maxSent; {
-		s.sentBytes -= len(s.sent[0].data)
-		s.sent = s.sent[1:]
+	for s.sentBytes += len(data) + sentCost; s.sentBytes > maxSent; {
+		s.forget()
 	}
+}
+
+func (s *Seat) forget() {
+	s.sentBytes -= len(s.sent[0].data) + sentCost
+	s.sent = s.sent[1:]
 }
 
 // took forgets the inputs that the game has taken; mu is held.
 func (s *Seat) took(seq uint32) {
 	for len(s.sent) > 0 && s.sent[0].seq <= seq {
-		s.sentBytes -= len(s.sent[0].data)
-		s.sent = s.sent[1:]
+		s.forget()
 	}
 }
 

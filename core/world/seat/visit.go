@@ -192,6 +192,7 @@ func (v *Visit) Close() error {
 func (v *Visit) run(c *current) {
 	defer close(v.done)
 	ctx, cancel := context.WithCancel(context.Background())
+	defer v.dropHeir()
 	var awaiting sync.WaitGroup
 	defer awaiting.Wait()
 	defer cancel()
