@@ -72,32 +72,42 @@ func (r *Room) handOver() {
 	f.handing.Store(true)
 	r.keep.cut(false)
 	f.push(&moment{tick: r.world.tick, flags: wire.MarkFinal})
+	line, err := f.awaitTaken(r.closing)
+	if err != nil {
+		l.done <- handedOver{err: fmt.Errorf("hand the room over to %s: %w", f.peer, err)}
+		return
+	}
+	r.mu.Lock()
+	r.setLine(line)
+	r.mu.Unlock()
+	r.yield(line)
+	l.done <- handedOver{to: f.peer}
+}
+
+// awaitTaken waits until the standby has taken over, and returns by which claim, or why it
+// has not.
+func (f *feed) awaitTaken(closing <-chan struct{}) (wire.Line, error) {
 	late := time.NewTimer(handLimit)
 	defer late.Stop()
 	var err error
 	select {
 	case line := <-f.took:
-		r.mu.Lock()
-		r.setLine(line)
-		r.mu.Unlock()
-		r.yield(line)
-		l.done <- handedOver{to: f.peer}
-		return
+		return line, nil
 	case <-f.ended:
 		err = errors.New("its connection was lost")
 	case <-late.C:
 		err = fmt.Errorf("it did not answer for %v", handLimit)
-	case <-r.closing:
+	case <-closing:
 		err = ErrClosed
 	}
-	f.handing.Store(false)
 	f.end()
 	select {
-	case line := <-f.took: // in the last moment
-		r.hear(line)
-	default:
+	case line := <-f.took: // before its connection ended
+		return line, nil
+	default: // if it does yet, the two will meet
+		f.handing.Store(false)
+		return nil, err
 	}
-	l.done <- handedOver{err: fmt.Errorf("hand the room over to %s: %w", f.peer, err)}
 }
 
 // endFeeds ends the streams to the standbys. Where the room has closed for good, they are

@@ -275,10 +275,7 @@ func (f *fed) run() error {
 	host := s.host
 	s.mu.Unlock()
 	f.asked = host
-	ctx, cancel := context.WithTimeout(s.ctx, dialLimit)
-	if !f.heard.IsZero() { // it may be time to take over before
-		ctx, cancel = context.WithDeadline(s.ctx, f.heard.Add(s.patience()))
-	}
+	ctx, cancel := context.WithDeadline(s.ctx, f.limit())
 	stream, err := s.rooms.node.Open(ctx, host, wire.StandbyProtocol)
 	cancel()
 	if err != nil {
@@ -302,17 +299,21 @@ func (f *fed) run() error {
 	return f.read(stream, host)
 }
 
+// limit is until when the host has to be heard: it may be time to take over then.
+func (f *fed) limit() time.Time {
+	if f.heard.IsZero() {
+		return time.Now().Add(dialLimit)
+	}
+	return f.heard.Add(f.standby.patience())
+}
+
 func (f *fed) read(stream network.Stream, host peer.ID) error {
 	s := f.standby
 	messages := wire.NewReader(stream, wire.MaxFeed)
 	f.world = newMirror()
 	var claim *wire.Claim
 	for {
-		limit := time.Now().Add(dialLimit)
-		if !f.heard.IsZero() {
-			limit = f.heard.Add(s.patience())
-		}
-		_ = stream.SetReadDeadline(limit)
+		_ = stream.SetReadDeadline(f.limit())
 		kind, body, err := messages.Next()
 		if err != nil {
 			return err
