@@ -174,10 +174,7 @@ func (f *feed) read(messages *wire.Reader) {
 	if err != nil || kind != wire.KindLine {
 		return
 	}
-	l, err := wire.DecodeLine(body)
-	if err == nil {
-		err = l.Verify(f.room.opts.Name)
-	}
+	l, err := wire.DecodeVerified(body, f.room.opts.Name)
 	if err != nil || l.Newest().Host != f.peer {
 		f.room.opts.Logger.Warn("a standby claims a room without right", "room", f.room.opts.Name, "standby", f.peer, "err", err)
 		return
@@ -231,7 +228,7 @@ func (f *feed) batch(m *moment) error {
 			return fmt.Errorf("read what is kept of players: %w", err)
 		}
 	}
-	if err := m.each(func(record func([]byte) []byte) error { return f.record(record) }); err != nil {
+	if err := m.each(f.record); err != nil {
 		return err
 	}
 	if err := f.part(); err != nil {

@@ -137,11 +137,7 @@ func askClaim(ctx context.Context, node Node, p peer.ID, room string) (wire.Line
 		if kind != wire.KindLine {
 			break
 		}
-		l, err := wire.DecodeLine(body)
-		if err == nil {
-			err = l.Verify(room)
-		}
-		return l, err
+		return wire.DecodeVerified(body, room)
 	}
 	return nil, wire.ErrMalformed
 }

@@ -51,7 +51,7 @@ func newMirror() *mirror {
 	}
 }
 
-// note counts what is kept instead of what was.
+// note adjusts the count of bytes, and fails where there are too many.
 func (m *mirror) note(was, is int) error {
 	if m.bytes += is - was; m.bytes > mostMirrored {
 		return fmt.Errorf("the world has over %d bytes", mostMirrored)

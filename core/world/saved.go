@@ -73,7 +73,7 @@ func (k *keep) grow(e Entity) {
 	}
 }
 
-// tick has the world stored, and its standbys told of it, when it is time to.
+// tick stores the world and tells the standbys what has changed, each when it is time.
 func (k *keep) tick(now int64) {
 	if k.store != nil && now-k.at >= int64(k.room.opts.SaveEvery) && !k.writing.Load() {
 		k.at = now

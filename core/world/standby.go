@@ -104,6 +104,21 @@ func (s *Standby) Wait(ctx context.Context) (*Room, error) {
 	return s.room, nil
 }
 
+// Room is the room, if this node holds it; else nil. It does not wait.
+func (s *Standby) Room() *Room {
+	select {
+	case <-s.done:
+	default:
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil
+	}
+	return s.room
+}
+
 // Ready says whether this node could take over. If not, the error is why it is not fed,
 // where that is known.
 func (s *Standby) Ready() (bool, error) {
@@ -237,11 +252,8 @@ func (s *Standby) next(asked peer.ID) {
 	s.host = may[(slices.Index(may, s.host)+1)%len(may)]
 }
 
-// learn takes in a line that a peer shows.
+// learn takes in a verified line that a peer shows.
 func (s *Standby) learn(l wire.Line) error {
-	if err := l.Verify(s.room.opts.Name); err != nil {
-		return err
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.line) > 0 && !same(l, s.line) && !l.Beats(s.line) {
@@ -326,7 +338,7 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			}
 			return errors.New(o.Reason)
 		case kind == wire.KindLine:
-			l, err := wire.DecodeLine(body)
+			l, err := wire.DecodeVerified(body, s.room.opts.Name)
 			if err == nil {
 				err = s.learn(l)
 			}

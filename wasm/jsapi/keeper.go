@@ -94,7 +94,7 @@ func (k keeper) SavePlayer(p *world.Player, dst []byte) []byte {
 	return append(dst, k.saved.players[uint32(p.Slot())]...)
 }
 
-// keep takes one instruction of what is kept.
+// keep carries out one instruction about what is kept.
 func (g *game) keep(op byte, in *instructions) {
 	switch op {
 	case doSave:

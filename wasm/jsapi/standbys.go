@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"syscall/js"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -43,7 +42,7 @@ func init() {
 	}
 	for _, method := range []string{"stats", "kick", "ban", "unban", "save", "nameStandbys", "handOver"} {
 		c.methods[method] = func(s *standby, args []js.Value) (any, error) {
-			r := s.room()
+			r := s.Room()
 			if r == nil {
 				return nil, &coded{codeArgument, errors.New("the node does not hold the room")}
 			}
@@ -92,14 +91,6 @@ func (n *node) jsStandByRoom(args []js.Value) (any, error) {
 	return standbys.object(s.object, s), nil
 }
 
-// room is the room, if the node holds it.
-func (s *standby) room() *world.Room {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-	defer cancel()
-	r, _ := s.Wait(ctx)
-	return r
-}
-
 func (s *standby) state([]js.Value) (any, error) {
 	ready, reason := s.Ready()
 	state := map[string]any{"host": s.Host().String(), "ready": ready, "reason": "", "tick": float64(s.Tick()), "waiting": s.Waiting()}
@@ -120,7 +111,7 @@ func (s *standby) held([]js.Value) (any, error) {
 
 func (s *standby) close([]js.Value) (any, error) {
 	standbys.open.Drop(s.object)
-	if r := s.room(); r != nil {
+	if r := s.Room(); r != nil {
 		return nil, r.Close()
 	}
 	return nil, s.Close()

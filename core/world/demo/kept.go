@@ -39,7 +39,7 @@ func (h *Harbour) Restore(e world.Entity, data []byte) error {
 	return nil
 }
 
-// keptBoat is the size of what is kept of a player, in bytes.
+// keptBoat is how many bytes SavePlayer appends.
 const keptBoat = 7
 
 // SavePlayer implements world.Keeper: as Whole, and the speed.

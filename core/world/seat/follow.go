@@ -48,11 +48,8 @@ type heir struct {
 
 // learn takes in a line that the host shows.
 func (v *Visit) learn(body []byte) error {
-	l, err := wire.DecodeLine(body)
+	l, err := wire.DecodeVerified(body, v.room)
 	if err != nil {
-		return err
-	}
-	if err := l.Verify(v.room); err != nil {
 		return fmt.Errorf("%w: %w", wire.ErrMalformed, err)
 	}
 	v.mu.Lock()
@@ -200,14 +197,10 @@ func (h *heir) read(room string) error {
 		}
 		switch kind {
 		case wire.KindLine:
-			l, err := wire.DecodeLine(body)
-			if err == nil {
-				err = l.Verify(room)
-			}
-			if err != nil {
+			var err error
+			if h.line, err = wire.DecodeVerified(body, room); err != nil {
 				return err
 			}
-			h.line = l
 		case wire.KindWelcome:
 			h.first = slices.Clone(body)
 			return nil

@@ -173,6 +173,15 @@ func DecodeLine(body []byte) (Line, error) {
 	return l, nil
 }
 
+// DecodeVerified decodes what follows the kind, and verifies the line as one of the room.
+func DecodeVerified(body []byte, room string) (Line, error) {
+	l, err := DecodeLine(body)
+	if err == nil {
+		err = l.Verify(room)
+	}
+	return l, err
+}
+
 func (d *decoder) claim() Claim {
 	c := Claim{Room: string(d.bytes(MaxName)), Epoch: d.number(), Serial: d.number(), Host: d.peer()}
 	n := d.number()

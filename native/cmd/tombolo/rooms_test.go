@@ -15,10 +15,7 @@ import (
 
 func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	a, b := two(t)
-	start := func(d *peerProcess, args ...string) *commandtest.Process {
-		return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
-	}
-	host := start(a, "host", "--demo", "--every", "200ms", "--password", "tide", "--hz", "50", "harbour")
+	host := startRoom(t, a, "host", "--demo", "--every", "200ms", "--password", "tide", "--hz", "50", "harbour")
 	assert.Equal(t, a.id, host.Line("room harbour is open at "))
 
 	listed := tells[[]control.ListedRoom](b, "room")
@@ -33,13 +30,13 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	b.fails(2, "there is no game", "room", "host", "quay")
 	a.fails(1, "the node hosts a room of this name already", "room", "host", "--demo", "harbour")
 
-	join := start(b, "join", "--json", "--password", "tide", "harbour")
+	join := startRoom(t, b, "join", "--json", "--password", "tide", "harbour")
 	tick := parse[control.RoomTick](t, `{"tick":`+join.Line(`{"tick":`))
 	assert.Positive(t, tick.Sees)
-	spectator := start(a, "join", "--json", "--password", "tide", "--spectate", "harbour")
+	spectator := startRoom(t, a, "join", "--json", "--password", "tide", "--spectate", "harbour")
 	spectator.Line(`{"tick":`)
 
-	bots := start(b, "bots", "--json", "--password", "tide", "--links", "2", "--every", "300ms", "harbour", "20")
+	bots := startRoom(t, b, "bots", "--json", "--password", "tide", "--links", "2", "--every", "300ms", "harbour", "20")
 	for range 2 {
 		assert.Contains(t, bots.Line(`{"bots":20,"links":2`), "seenP99")
 	}
@@ -91,21 +88,18 @@ func eventually(t *testing.T, d *peerProcess, wanted func(control.ListedRoom) bo
 
 func TestARoomGoesOnAtItsStandby(t *testing.T) {
 	a, b := two(t)
-	start := func(d *peerProcess, args ...string) *commandtest.Process {
-		return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
-	}
-	host := start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "--standby", a.id, "harbour")
+	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "--standby", a.id, "harbour")
 	_, stderr := host.Wait()
 	assert.Contains(t, stderr, "the host is no standby of its own")
 	a.fails(1, "is no peer id", "room", "host", "--demo", "--standby", "b", "harbour")
-	host = start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
+	host = startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
 	host.Line("room harbour is open at " + a.id)
 	a.fails(1, "no standby of the room is ready to take over", "room", "handover", "harbour")
 
-	standby := start(b, "standby", "--every", "100ms", "harbour")
+	standby := startRoom(t, b, "standby", "--every", "100ms", "harbour")
 	standby.Line("room harbour is held by " + a.id + ": ready to take over")
 	says(t, host, "1 ready to take over")
-	join := start(b, "join", "--json", "harbour")
+	join := startRoom(t, b, "join", "--json", "harbour")
 	join.Line(`{"tick":`)
 	assert.Equal(t, "room harbour is held by "+b.id+" now\n", a.does("room", "handover", "harbour"))
 	host.Line("room harbour has moved to " + b.id)
@@ -115,7 +109,7 @@ func TestARoomGoesOnAtItsStandby(t *testing.T) {
 	standby.Line("tick ")
 	says(t, join, `"again":true`)
 
-	again := start(a, "standby", "--json", "--every", "100ms", "harbour") // the old host may take it back
+	again := startRoom(t, a, "standby", "--json", "--every", "100ms", "harbour") // the old host may take it back
 	says(t, again, `"ready":true`)
 	assert.Equal(t, 0, standby.Stop(), "whoever is interrupted hands the room over")
 	says(t, again, `"held":{"name":"harbour","host":"`+a.id)
@@ -125,20 +119,23 @@ func TestARoomGoesOnAtItsStandby(t *testing.T) {
 
 func TestARoomGoesOnWhenItsDaemonIsKilled(t *testing.T) {
 	a, b := two(t)
-	start := func(d *peerProcess, args ...string) *commandtest.Process {
-		return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
-	}
-	host := start(a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
+	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
 	host.Line("room harbour is open at ")
-	standby := start(b, "standby", "--every", "100ms", "harbour")
+	standby := startRoom(t, b, "standby", "--every", "100ms", "harbour")
 	says(t, standby, "ready to take over")
-	join := start(b, "join", "--json", "harbour")
+	join := startRoom(t, b, "join", "--json", "harbour")
 	join.Line(`{"tick":`)
 	a.Signal(os.Kill)
 	a.Wait()
 	standby.Line("room harbour is open at " + b.id)
 	says(t, join, `"again":true`)
 	says(t, standby, "1 players (0 away), 8 entities")
+}
+
+// startRoom starts a command of rooms that asks a daemon.
+func startRoom(t *testing.T, d *peerProcess, args ...string) *commandtest.Process {
+	t.Helper()
+	return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)
 }
 
 // says waits until a line of the program has the text.

@@ -79,7 +79,8 @@ export class World {
   readonly #todo: Writer
   readonly #places = new Map<number, { x: number; y: number }>()
   readonly #changed = new Set<number>()
-  readonly #free: number[] = []
+  /** Numbers below `#count` that no entity has; undefined until they are looked for after entities were restored. */
+  #free: number[] | undefined = []
   readonly #kept = new Map<string, Uint8Array>()
   #count = 0
   #restored = false
@@ -106,6 +107,7 @@ export class World {
   /** Puts a new entity into the world. Its number is a small one, which is used again when the entity was removed. */
   spawn(x: number, y: number): number {
     assertPlace(x, y)
+    this.#free ??= Array.from({ length: this.#count }, (_, n) => n).filter((n) => !this.#places.has(n))
     const entity = this.#free.pop() ?? this.#count++
     this.#places.set(entity, { x, y })
     this.#changed.add(entity)
@@ -132,7 +134,7 @@ export class World {
     this.#place(entity)
     this.#places.delete(entity)
     this.#changed.delete(entity)
-    this.#free.push(entity)
+    this.#free?.push(entity)
     this.#todo.byte(Do.remove).number(entity)
   }
 
@@ -166,8 +168,8 @@ export class World {
 
   /** @internal An entity that was kept. */
   restore(entity: number, x: number, y: number): void {
-    while (this.#count <= entity) this.#free.push(this.#count++)
-    this.#free.splice(this.#free.indexOf(entity), 1)
+    this.#count = Math.max(this.#count, entity + 1)
+    this.#free = undefined
     this.#places.set(entity, { x, y })
     this.#changed.add(entity)
   }
