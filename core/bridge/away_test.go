@@ -36,7 +36,11 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 	from := newPipeAcceptor()
 	f, err := here.Forward(t.Context(), "/x/echo", from, there.ID())
 	require.NoError(t, err)
-	assertEchoes(t, from.dial())
+	unused := func() bool { return f.Info().Live == 0 } // and all is noted
+	c := from.dial()
+	assertEchoes(t, c)
+	require.NoError(t, c.Close())
+	eventually(t, unused)
 
 	away := func() {
 		require.NoError(t, there.Close())
@@ -45,7 +49,9 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 			_, err := io.ReadAll(from.dial())
 			assert.ErrorIs(t, err, errPipeReset)
 		}
-		eventually(t, func() bool { return f.Info().Failed%3 == 0 && f.Info().Reason == bridge.PeerAway })
+		info := f.Info()
+		assert.Zero(t, info.Failed%3, info.Failed)
+		assert.Equal(t, bridge.PeerAway, info.Reason)
 		assert.Contains(t, f.Info().Error, "peer away")
 		// So long as it is in the registry, it waits for nothing but connections.
 		assert.Len(t, here.Bridge().Forwards(), 1)
@@ -57,6 +63,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 		assert.Less(t, time.Since(back), 4*time.Second, "libp2p backs off for 5 s at first")
 		eventually(t, func() bool { return f.Info().Error == "" }) // though the stream lives on
 		require.NoError(t, c.Close())
+		eventually(t, unused)
 	}
 	t.Run("at its old address", func(t *testing.T) {
 		away()

@@ -80,7 +80,9 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	b.nextEntry++
 	f.id = b.nextEntry
 	b.forwards[f.id] = f
+	f.mu.Lock()
 	f.tell(Added)
+	f.mu.Unlock()
 	b.tasks.Go(f.accept)
 	b.mu.Unlock()
 	return f, nil
@@ -103,6 +105,8 @@ func (f *Forward) Close() error {
 		f.bridge.mu.Lock()
 		delete(f.bridge.forwards, f.id)
 		f.bridge.mu.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
 		f.tell(Removed)
 	})
 	return f.closeErr
@@ -112,6 +116,11 @@ func (f *Forward) Close() error {
 func (f *Forward) Info() ForwardInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.info()
+}
+
+// info is called with f.mu held.
+func (f *Forward) info() ForwardInfo {
 	info := ForwardInfo{
 		ID:       f.id,
 		Protocol: f.protocol,
@@ -144,17 +153,17 @@ type ForwardInfo struct {
 	ErrorAt  time.Time   `json:"errorAt,omitzero"`
 }
 
+// tell is called with f.mu held, so that news is in the order of what happened.
 func (f *Forward) tell(a Action) {
-	info := f.Info()
+	info := f.info()
 	f.bridge.changes.Emit(Change{Action: a, Forward: &info})
 }
 
-// note remembers how the last attempt went, and tells of a change.
+// note remembers how the last attempt went, and tells of a change. It is called
+// with f.mu held.
 func (f *Forward) note(err error) {
-	f.mu.Lock()
 	changed := (err == nil) != (f.last == nil) || reasonOf(err, "") != reasonOf(f.last, "")
 	f.last, f.lastAt = err, time.Now()
-	f.mu.Unlock()
 	if changed {
 		f.tell(Changed)
 	}
@@ -165,10 +174,9 @@ func (f *Forward) note(err error) {
 // the peer itself says shows at the stream's end.
 func (f *Forward) reached() {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	reason := reasonOf(f.last, "")
-	away := f.last != nil && (reason == "" || reason == PeerAway)
-	f.mu.Unlock()
-	if away {
+	if f.last != nil && (reason == "" || reason == PeerAway) {
 		f.note(nil)
 	}
 }
@@ -201,7 +209,9 @@ func (f *Forward) accept() {
 			_ = f.Close()
 			return
 		default:
+			f.mu.Lock()
 			f.note(fmt.Errorf("accept: %w", err))
+			f.mu.Unlock()
 			f.bridge.log.Warn("a local connection could not be accepted; trying again", "listen", f.from, "wait", wait, "error", err)
 			select {
 			case <-time.After(wait):
@@ -222,19 +232,15 @@ func (f *Forward) carry(local Local) {
 	f.streams++
 	f.mu.Unlock()
 	ctx, cancel := context.WithTimeout(b.ctx, b.opts.Timeouts.Open)
-	c, err := b.open(ctx, f.peer, f.protocol, local.String(), func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.streams--
-	})
+	c, err := b.Dial(ctx, f.peer, f.protocol, local.String())
 	cancel()
 	if err != nil {
-		_ = local.Reset()
 		f.mu.Lock()
 		f.streams--
 		f.failed++
-		f.mu.Unlock()
 		f.note(err)
+		f.mu.Unlock()
+		_ = local.Reset() // last: whoever sees it reset finds it counted
 		b.log.Warn("a local connection could not be forwarded", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
 		return
 	}
@@ -244,14 +250,20 @@ func (f *Forward) carry(local Local) {
 	if err != nil {
 		b.log.Warn("a forwarded stream ended before its time", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.streams--
 	if !f.afterLoop(err) {
 		f.note(err)
 	}
 }
 
-// open opens a stream to a peer and puts it into the registry; one that cannot be
-// opened is in the history.
-func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin string, onEnd func()) (*Conn, error) {
+// Dial opens a stream to a peer, connecting first where needed, and puts it into
+// the registry; one that cannot be opened is in the history. ctx bounds the
+// opening only. The protocol may be one that the peer turns out not to know, or
+// that it refuses: the first Read says so. origin is what the registry calls the
+// one who dials. The connection is the caller's to close.
+func (b *Bridge) Dial(ctx context.Context, p peer.ID, proto protocol.ID, origin string) (*Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(b.ctx, cancel)()
@@ -264,7 +276,7 @@ func (b *Bridge) open(ctx context.Context, p peer.ID, proto protocol.ID, origin 
 		return nil, failed
 	}
 	c := b.newConn(s, false, proto)
-	c.origin, c.target, c.onEnd = origin, Addr{Peer: c.peer}.String(), onEnd
+	c.origin, c.target = origin, Addr{Peer: c.peer}.String()
 	if err := b.add(c); err != nil {
 		_ = s.Reset()
 		return nil, err
@@ -280,12 +292,4 @@ func (b *Bridge) openFailed(ctx context.Context, p peer.ID, proto protocol.ID, e
 		return b.resetBy(ctx, p, proto, err)
 	}
 	return opening(p, proto, err)
-}
-
-// Dial opens a stream to a peer, connecting first where needed. ctx bounds the
-// opening only. The protocol may be one that the peer turns out not to know, or
-// that it refuses: the first Read says so. origin is what the registry calls the
-// one who dials. The connection is the caller's to close.
-func (b *Bridge) Dial(ctx context.Context, p peer.ID, proto protocol.ID, origin string) (*Conn, error) {
-	return b.open(ctx, p, proto, origin, nil)
 }

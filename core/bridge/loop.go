@@ -80,10 +80,9 @@ func (f *Forward) silent() []*Conn {
 }
 
 // afterLoop says whether an error is what is left of a loop that was just ended:
-// the ends of each stream of it break off those of others.
+// the ends of each stream of it break off those of others. It is called with f.mu
+// held.
 func (f *Forward) afterLoop(err error) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	return err != nil && reasonOf(err, "") != Loop && reasonOf(f.last, "") == Loop && time.Since(f.lastAt) < askTimeout
 }
 
