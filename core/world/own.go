@@ -26,24 +26,21 @@ func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (networ
 	if p != rs.node.ID() {
 		return rs.node.Open(ctx, p, proto)
 	}
-	if proto != wire.Protocol {
+	serve := rs.serveFrom
+	switch proto {
+	case wire.Protocol:
+	case wire.LobbyProtocol:
+		serve = rs.lobby.serve
+	default:
 		return nil, errors.New("the node opens no stream to itself but to its rooms")
 	}
 	mine, theirs := ownStreams()
-	rs.serving.Go(func() { rs.serveFrom(p, theirs) })
+	rs.serving.Go(func() { serve(p, theirs) })
 	return mine, nil
 }
 
 // Presence is the node's.
 func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
-
-// Request is the node's, and answers for the node itself where its rooms are asked for.
-func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
-	if p == rs.node.ID() && typ == wire.RoomsType {
-		return rs.list(ctx, nil)
-	}
-	return rs.node.Request(ctx, p, typ, data)
-}
 
 // ownStream is one end of a stream within the process. A write returns when the other
 // end has read it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,11 @@ type Options struct {
 	// Hidden keeps the room from being found by its name: a player has to know who
 	// holds it.
 	Hidden bool
+
+	// Tags are what those who look for rooms are told of this one, by name, such as the
+	// map that is played: at most 16, each with a name of up to 32 bytes and a value of up
+	// to 128, both printable. Room.SetTags changes them.
+	Tags map[string]string
 
 	// Hz is how many ticks there are in a second, up to 100. If zero, DefaultHz.
 	Hz int
@@ -130,7 +136,7 @@ func (o *Options) check() error {
 			return fmt.Errorf("%s is %v; it may be from %v to %v", l.name, l.is, l.least, l.most)
 		}
 	}
-	return nil
+	return wire.CheckTags(o.Tags)
 }
 
 // CheckName says what is wrong with the name of a room, if anything.
@@ -165,6 +171,7 @@ type Room struct {
 	calls    []func()             // for the tick
 	ended    bool
 	banned   map[peer.ID]struct{}
+	tags     map[string]string // never changed, but replaced
 	stats    Stats
 	line     wire.Line // empty while no standbys are named
 	feeds    map[peer.ID]*feed
@@ -216,6 +223,7 @@ func newRoom(self peer.ID, key func() crypto.PrivKey, game Game, opts Options) (
 		opts: opts, self: self, key: key, game: game, start: time.Now(),
 		visitors: make(map[peer.ID]*visitor),
 		banned:   make(map[peer.ID]struct{}),
+		tags:     maps.Clone(opts.Tags),
 		seats:    make(map[seatKey]*Player),
 		wake:     make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}

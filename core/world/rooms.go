@@ -38,6 +38,7 @@ type Node interface {
 // Rooms are the rooms that a node hosts. All methods may be called concurrently.
 type Rooms struct {
 	node    Node
+	lobby   lobby
 	remove  func()
 	serving sync.WaitGroup // the node's own players
 
@@ -51,6 +52,7 @@ type Rooms struct {
 // one Rooms for a node.
 func New(node Node) (*Rooms, error) {
 	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby)}
+	rs.lobby.begin(rs.Listings)
 	var undo []func()
 	rs.remove = func() {
 		for _, f := range undo {
@@ -60,7 +62,9 @@ func New(node Node) (*Rooms, error) {
 	for _, begin := range []func() (func(), error){
 		func() (func(), error) { return node.Handle(wire.Protocol, rs.serve) },
 		func() (func(), error) { return node.Handle(wire.StandbyProtocol, rs.serveStandby) },
-		func() (func(), error) { return node.Respond(wire.RoomsType, rs.list) },
+		func() (func(), error) {
+			return node.Handle(wire.LobbyProtocol, func(s network.Stream) { rs.lobby.serve(s.Conn().RemotePeer(), s) })
+		},
 		func() (func(), error) { return node.Respond(wire.ClaimType, rs.claim) },
 	} {
 		end, err := begin()
@@ -126,7 +130,7 @@ func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	}
 	var found *announced
 	if !opts.Hidden {
-		if found, err = rs.announce(opts.Name); err != nil {
+		if found, err = rs.announce(wire.RoomsType, wire.RoomType(opts.Name)); err != nil {
 			return fmt.Errorf("host room %q: %w", opts.Name, err)
 		}
 	}
@@ -208,6 +212,7 @@ func (rs *Rooms) Close() error {
 		errs = append(errs, r.Close())
 	}
 	rs.remove()
+	rs.lobby.close()
 	rs.serving.Wait()
 	return errors.Join(errs...)
 }

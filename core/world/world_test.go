@@ -297,7 +297,7 @@ func TestARoomIsFoundByItsName(t *testing.T) {
 	require.NoError(t, s.Leave())
 
 	got := make(map[string]seat.Room)
-	require.NoError(t, seat.List(bounded(t), n, func(r seat.Room) bool {
+	require.NoError(t, seat.List(bounded(t), n, seat.Filter{}, func(r seat.Room) bool {
 		got[r.Name] = r
 		return len(got) < 2
 	}))

@@ -25,8 +25,10 @@ type RoomHostCall struct {
 	Players    int     `json:"players,omitempty"`
 	Spectators int     `json:"spectators,omitempty"`
 	Radius     float32 `json:"radius,omitempty"`
-	Size       int     `json:"size,omitempty"`  // of the demo
-	Buoys      int     `json:"buoys,omitempty"` // of the demo
+	// Tags are what those who look for rooms are told of this one, by name.
+	Tags  map[string]string `json:"tags,omitempty"`
+	Size  int               `json:"size,omitempty"`  // of the demo
+	Buoys int               `json:"buoys,omitempty"` // of the demo
 	// Keep has the room begin as it was when it was last held here with Keep, and stores
 	// it from then on.
 	Keep bool `json:"keep,omitempty"`
@@ -129,24 +131,21 @@ type FoundRoom struct {
 	Addrs []string `json:"addrs"`
 }
 
-// RoomListCall asks for the rooms of the mesh.
+// RoomListCall asks for rooms of the mesh.
 type RoomListCall struct {
+	RoomFilter
 	// Wait is for how long hosts are looked for, in seconds. If zero, 2.
 	Wait float64 `json:"wait,omitempty"`
 }
 
+// RoomFilter says which rooms are asked for: all, if it is empty.
+type RoomFilter = seat.Filter
+
 // ListedRoom is a room of the mesh.
-type ListedRoom struct {
-	Name          string  `json:"name"`
-	Host          peer.ID `json:"host"`
-	Version       string  `json:"version"`
-	Password      bool    `json:"password"`
-	Hz            int     `json:"hz"`
-	Players       int     `json:"players"`
-	MaxPlayers    int     `json:"maxPlayers"`
-	Spectators    int     `json:"spectators"`
-	MaxSpectators int     `json:"maxSpectators"`
-}
+type ListedRoom = seat.Room
+
+// RoomChange is a room of the mesh that is new, is told of anew, or is gone.
+type RoomChange = seat.Change
 
 // RoomJoinCall has the daemon sit in a room of the demo, for as long as the call lasts.
 type RoomJoinCall struct {
@@ -176,7 +175,7 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 	}
 	opts = world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
-		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Logger: s.log,
+		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Tags: q.Tags, Logger: s.log,
 	}
 	for _, id := range q.Standbys {
 		p, err := peer.Decode(id)
@@ -408,20 +407,41 @@ func (s *Server) roomList(ctx context.Context, q RoomListCall) ([]ListedRoom, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait*float64(time.Second)))
 	defer cancel()
+	if err := q.RoomFilter.Check(); err != nil {
+		return nil, badRequest{err}
+	}
 	list := []ListedRoom{}
 	add := func(r seat.Room) bool {
-		list = append(list, ListedRoom{
-			r.Name, r.Host, r.Version, r.Password, r.Hz, r.Players, r.MaxPlayers, r.Spectators, r.MaxSpectators,
-		})
+		list = append(list, r)
 		return true
 	}
-	if err := seat.List(ctx, s.opts.Rooms, add); err != nil {
+	if err := seat.List(ctx, s.opts.Rooms, q.RoomFilter, add); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(list, func(a, b ListedRoom) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host))
 	})
 	return list, nil
+}
+
+func (s *Server) roomWatch(ctx context.Context, f RoomFilter, tell func(any) error) error {
+	if err := f.Check(); err != nil {
+		return badRequest{err}
+	}
+	lobby, err := seat.Watch(s.opts.Rooms, f)
+	if err != nil {
+		return err
+	}
+	defer lobby.Close()
+	for {
+		change, err := lobby.Next(ctx)
+		if err != nil {
+			return err
+		}
+		if err := tell(change); err != nil {
+			return err
+		}
+	}
 }
 
 func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) error) error {

@@ -105,6 +105,8 @@ var calls = map[string]string{
 	"sendAll":     `[[ID], 'a', new Uint8Array(3), {signal: AbortSignal.timeout(1), priority: 'low'}]`,
 	"sendTo":      `[{random: 1}, 'a', new Uint8Array(3), {signal: AbortSignal.timeout(1), priority: 'low'}]`,
 	"request":     `[ID, 'a', new Uint8Array(3), {signal: AbortSignal.timeout(1)}]`,
+	"rooms":       `[{wait: 1, name: 'a', version: 'a', free: 1, players: 1, open: true, tags: {a: 'b'}, signal: undefined}]`,
+	"watchRooms":  `[{name: 'a', version: 'a', free: 1, players: 1, open: true, tags: {a: 'b'}}]`,
 	"respond":     `['r' + Math.random(), () => new Uint8Array()]`,
 }
 

@@ -138,6 +138,7 @@ func (n *node) forget() {
 	heldRooms.open.DropAll(func(r *room) bool { return r.node == n })
 	standbys.open.DropAll(func(s *standby) bool { return s.node == n })
 	sittings.open.DropAll(func(s *sitting) bool { return s.node == n })
+	lobbies.open.DropAll(func(l *lobby) bool { return l.node == n })
 	presences.open.DropAll(func(p *presence) bool { return p.node == n })
 	subscriptions.open.DropAll(func(s *subscription) bool {
 		if s.node != n || s.Stats().Depth > 0 {

@@ -52,6 +52,7 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"joinRoom":    (*node).jsJoinRoom,
 	"standByRoom": (*node).jsStandByRoom,
 	"rooms":       (*node).jsRooms,
+	"watchRooms":  (*node).jsWatchRooms,
 
 	"privateKey": (*node).jsPrivateKey,
 

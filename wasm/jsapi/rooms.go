@@ -11,7 +11,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/world"
-	"github.com/tombolo-net/tombolo/core/world/seat"
 	"github.com/tombolo-net/tombolo/wasm/datastore"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
@@ -72,6 +71,16 @@ func init() {
 			},
 			"nameStandbys": (*room).nameStandbys,
 			"handOver":     (*room).handOver,
+			"setTags": func(r *room, args []js.Value) (any, error) {
+				tags, err := tagsArgument(argument(args, 0))
+				if err == nil {
+					err = r.SetTags(tags)
+				}
+				if err != nil {
+					err = &coded{codeArgument, err}
+				}
+				return nil, err
+			},
 		},
 		ended: func(_ js.Value, method string) (any, error) {
 			if method == "close" {
@@ -161,7 +170,7 @@ func statsObject(s world.Stats) map[string]any {
 // is kept of its world; with keep, that is stored.
 var roomOptions = []string{
 	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "password", "players", "radius",
-	"seatsPerPeer", "signal", "spectators", "standbys", "version", "visible",
+	"seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
 }
 
 func (n *node) jsHostRoom(args []js.Value) (any, error) {
@@ -300,44 +309,12 @@ func parseRoomOptions(o options) (opts world.Options, err error) {
 	if opts.Hidden, err = o.flag("hidden", false); err != nil {
 		return opts, err
 	}
+	if opts.Tags, err = tagsArgument(o["tags"]); err != nil {
+		return opts, err
+	}
 	if opts.Password, err = o.words("password", "a string"); err != nil {
 		return opts, err
 	}
 	opts.Version, err = o.words("version", "a string")
 	return opts, err
-}
-
-// jsRooms lists the rooms of the mesh, as far as they are found within the wait.
-func (n *node) jsRooms(args []js.Value) (any, error) {
-	o, err := readOptions(argument(args, 0), "signal", "wait")
-	if err != nil {
-		return nil, err
-	}
-	wait, err := o.count("wait", 1, 60_000)
-	if err != nil {
-		return nil, err
-	}
-	if wait == 0 {
-		wait = 2000
-	}
-	ctx, cancel, err := o.context()
-	if err != nil {
-		return nil, err
-	}
-	defer cancel()
-	rooms, err := n.rooms()
-	if err != nil {
-		return nil, err
-	}
-	limited, end := context.WithTimeout(ctx, time.Duration(wait)*time.Millisecond)
-	defer end()
-	list := []any{}
-	err = seat.List(limited, rooms, func(r seat.Room) bool {
-		list = append(list, map[string]any{
-			"name": r.Name, "host": r.Host.String(), "version": r.Version, "password": r.Password, "hz": r.Hz,
-			"players": r.Players, "maxPlayers": r.MaxPlayers, "spectators": r.Spectators, "maxSpectators": r.MaxSpectators,
-		})
-		return true
-	})
-	return list, errors.Join(err, ctx.Err())
 }

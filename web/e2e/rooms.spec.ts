@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
+import type { Lobby } from '@tombolo/node'
 import { BareBrowser } from './support/bare-browser.js'
 import { binaries } from './support/binaries.js'
 import { expect, test } from './support/fixtures.js'
@@ -93,6 +94,51 @@ test('a tab holds a room in which it, another tab and a native peer see each oth
   await sit(other, 'quay')
   await page.evaluate(() => window.room.close())
   expect(await other.evaluate(() => window.over)).toBe('closed')
+})
+
+test('a tab watches the rooms of the mesh as they open, change, fill and close', async ({
+  page,
+  context,
+  server,
+  relay,
+}) => {
+  const other = await context.newPage()
+  await create(other, server, relay)
+  await other.evaluate(async () => {
+    const lobby = await window.node.world.watch({ tags: { map: '' }, open: true })
+    const told: string[] = []
+    Object.assign(window, { told, lobby })
+    void (async () => {
+      for await (const { name, gone, tags, players } of lobby) {
+        told.push(gone ? `${name} gone` : `${name} ${tags.map} ${players}`)
+      }
+      told.push('over')
+    })()
+  })
+  const told = () => other.evaluate(() => window.told)
+  const hostId = await create(page, server, relay)
+  await host(page, 'untagged')
+  await host(page, 'locked', { tags: { map: 'bay' }, password: 'tide' })
+  await host(page, 'quay', { tags: { map: 'bay' } })
+  await expect.poll(told).toEqual(['quay bay 0'])
+  await page.evaluate(() => window.room.setTags({ map: 'cape' }))
+  await expect.poll(told).toEqual(['quay bay 0', 'quay cape 0'])
+  await sit(page, 'quay')
+  await expect.poll(told).toEqual(['quay bay 0', 'quay cape 0', 'quay cape 1'])
+  const rooms = () => other.evaluate(() => (window as unknown as { lobby: Lobby }).lobby.rooms())
+  expect(await rooms()).toMatchObject([{ name: 'quay', host: hostId, players: 1, tags: { map: 'cape' }, hz: 20 }])
+
+  // In a new worker the rooms are found anew.
+  await runInWorker(other, 'dedicated', () => {
+    setTimeout(() => {
+      throw new Error('the worker has had enough')
+    })
+  })
+  await expect.poll(async () => (await told()).slice(3)).toEqual(['quay gone', 'quay cape 1'])
+  await page.evaluate(() => window.room.close())
+  await expect.poll(async () => (await told()).slice(5)).toEqual(['quay gone'])
+  await other.evaluate(() => (window as unknown as { lobby: Lobby }).lobby.close())
+  await expect.poll(async () => (await told()).slice(6)).toEqual(['over'])
 })
 
 test('a room and its players outlive the worker of the tab that holds it', async ({ page, context, server, relay }) => {

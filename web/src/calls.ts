@@ -116,6 +116,7 @@ export const CALLS = {
   standByRoom: { way: 'many', args: ['name', 'step', 'options'] },
   joinRoom: { way: 'many', args: ['name', 'options'] },
   rooms: { way: 'shaped', args: ['options'] },
+  watchRooms: { way: 'many', args: ['filter'] },
 
   stats: { way: 'plain', args: [] },
   addRelays: { way: 'life', args: ['relays'] },

@@ -28,8 +28,9 @@ export type { TomboloNode } from './node.js'
 export type * from './stats.js'
 export type * from './types.js'
 export type { Game, Player, World } from './world/game.js'
+export type { ListedRoom, Lobby, RoomChange, RoomFilter } from './world/lobby.js'
 export type {
-  ListedRoom,
+  ListOptions,
   Room,
   RoomOptions,
   Rooms,

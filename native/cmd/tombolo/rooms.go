@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,13 +39,23 @@ type roomCmd struct {
 type roomLsCmd struct {
 	clientFlags
 	outputFlags
-	Wait time.Duration `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
+	Wait    time.Duration     `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
+	Watch   bool              `help:"Go on until interrupted, and print what changes, a room a line."`
+	Name    string            `help:"Only rooms of this name." placeholder:"NAME"`
+	Tag     map[string]string `help:"Only rooms with this tag. An empty value is any." placeholder:"NAME=VALUE"`
+	Free    int               `help:"Only rooms in which so many seats are free." placeholder:"N"`
+	Open    bool              `help:"Only rooms that need no password."`
+	Version string            `help:"Only rooms of this version of a game." placeholder:"WORD"`
 }
 
 // Run lists the rooms of the mesh.
 func (c *roomLsCmd) Run(ctx context.Context) error {
+	filter := control.RoomFilter{Name: c.Name, Version: c.Version, Tags: c.Tag, Free: c.Free, Open: c.Open}
+	if c.Watch {
+		return followRoom(ctx, c.clientFlags, "room/watch", filter, c.print)
+	}
 	var rooms []control.ListedRoom
-	if err := c.call(ctx, "room/ls", control.RoomListCall{Wait: c.Wait.Seconds()}, &rooms); err != nil {
+	if err := c.call(ctx, "room/ls", control.RoomListCall{RoomFilter: filter, Wait: c.Wait.Seconds()}, &rooms); err != nil {
 		return err
 	}
 	type r = control.ListedRoom
@@ -54,27 +66,55 @@ func (c *roomLsCmd) Run(ctx context.Context) error {
 		{"spectators", true, func(r r) string { return fmt.Sprintf("%d/%d", r.Spectators, r.MaxSpectators) }},
 		{"hz", false, func(r r) string { return strconv.Itoa(r.Hz) }},
 		{"password", false, func(r r) string { return map[bool]string{true: "yes", false: "no"}[r.Password] }},
+		{"tags", false, func(r r) string { return orDash(tagList(r.Tags)) }},
 		{"version", true, func(r r) string { return orDash(r.Version) }},
 	})
 }
 
+// print prints what has become of a room.
+func (c *roomLsCmd) print(r control.RoomChange) error {
+	switch {
+	case c.json():
+		return printLine(r)
+	case r.Gone:
+		return command.Line(os.Stdout, "%s of %s is gone", r.Name, r.Host)
+	}
+	line := fmt.Sprintf("%s of %s: %d of %d players", r.Name, r.Host, r.Players, r.MaxPlayers)
+	if r.Password {
+		line += ", with a password"
+	}
+	if len(r.Tags) > 0 {
+		line += ", " + tagList(r.Tags)
+	}
+	return command.Line(os.Stdout, "%s", line)
+}
+
+func tagList(tags map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, name+"="+tags[name])
+	}
+	return strings.Join(list, " ")
+}
+
 // heldFlags are those of a room that the daemon holds, or will.
 type heldFlags struct {
-	Password   string        `help:"What players need to know." placeholder:"WORD"`
-	Hidden     bool          `help:"Do not list the room: players need --host."`
-	Keep       bool          `help:"Begin as the room was when it was last kept, and store it in the data directory."`
-	Hz         int           `help:"Ticks a second." default:"20" placeholder:"N"`
-	Players    int           `help:"How many may play." default:"256" placeholder:"N"`
-	Spectators int           `help:"How many may watch besides." default:"16" placeholder:"N"`
-	Radius     float32       `help:"How far a player sees." default:"40" placeholder:"UNITS"`
-	Every      time.Duration `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
-	Name       string        `arg:"" help:"Of the room."`
+	Password   string            `help:"What players need to know." placeholder:"WORD"`
+	Hidden     bool              `help:"Do not list the room: players need --host."`
+	Keep       bool              `help:"Begin as the room was when it was last kept, and store it in the data directory."`
+	Hz         int               `help:"Ticks a second." default:"20" placeholder:"N"`
+	Players    int               `help:"How many may play." default:"256" placeholder:"N"`
+	Spectators int               `help:"How many may watch besides." default:"16" placeholder:"N"`
+	Radius     float32           `help:"How far a player sees." default:"40" placeholder:"UNITS"`
+	Tag        map[string]string `help:"What those who look for rooms are told of this one." placeholder:"NAME=VALUE"`
+	Every      time.Duration     `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
+	Name       string            `arg:"" help:"Of the room."`
 }
 
 func (c *heldFlags) call() control.RoomHostCall {
 	return control.RoomHostCall{
 		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
-		Radius: c.Radius, Keep: c.Keep, Every: c.Every.Seconds(),
+		Radius: c.Radius, Tags: c.Tag, Keep: c.Keep, Every: c.Every.Seconds(),
 	}
 }
 

@@ -15,14 +15,19 @@ import (
 
 func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	a, b := two(t)
-	host := startRoom(t, a, "host", "--demo", "--every", "200ms", "--password", "tide", "--hz", "50", "harbour")
+	host := startRoom(t, a, "host", "--demo", "--every", "200ms", "--password", "tide", "--hz", "50",
+		"--tag", "map=bay", "harbour")
 	assert.Equal(t, a.id, host.Line("room harbour is open at "))
 
 	listed := tells[[]control.ListedRoom](b, "room")
 	require.Len(t, listed, 1)
 	assert.Equal(t, a.id, listed[0].Host.String())
 	assert.True(t, listed[0].Password)
-	assert.Contains(t, b.does("room", "ls", "--wait", "1s"), "harbour")
+	assert.Regexp(t, `harbour +12D3.* 0/256 +50 +yes +map=bay\n`, b.does("room", "ls", "--wait", "1s", "--tag", "map=bay", "--free", "256"))
+	assert.NotContains(t, b.does("room", "ls", "--wait", "1s", "--open"), "harbour")
+	b.fails(1, "printable", "room", "ls", "--tag", "=x")
+	watch := startRoom(t, b, "ls", "--watch", "--name", "harbour")
+	assert.Equal(t, a.id+": 0 of 256 players, with a password, map=bay", watch.Line("harbour of "))
 	assert.Len(t, tells[[]control.ListedRoom](a, "room", "ls", "--wait", "100ms"), 1, "its own, too")
 
 	b.fails(1, "the password is wrong or missing", "room", "join", "harbour", "--password", "ebb")
@@ -51,6 +56,8 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	eventually(t, a, func(r control.ListedRoom) bool { return r.Players == 1 && r.Spectators == 1 })
 	assert.Equal(t, 0, join.Stop())
 	assert.Equal(t, 0, host.Stop())
+	watch.Line("harbour of " + a.id + " is gone")
+	assert.Equal(t, 0, watch.Stop())
 	code, stderr := spectator.Wait()
 	assert.Equal(t, 1, code)
 	assert.Contains(t, stderr, "the room has closed")

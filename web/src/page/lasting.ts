@@ -2,6 +2,7 @@
 import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import { Loan, type Wire } from '../wire/wire.js'
+import type { ListedRoom, RawLobby, RoomChange } from '../world/lobby.js'
 import type { RawRoom, RawStandby, RoomStats, StandbyState } from '../world/room.js'
 import type { RawSeat, SeatInfo } from '../world/seat.js'
 import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
@@ -114,7 +115,10 @@ abstract class RemoteIteration<Batch> extends Lasting {
       if (this.failed !== undefined) throw this.failed
       try {
         const batch = (await this.ask('next', [])) as Batch | null
-        if (batch !== null) return this.seen(batch)
+        if (batch !== null) {
+          this.#left.push(this.seen(batch))
+          continue // what a worker left behind comes before what the next one says
+        }
         this.#ended = true
         this.over = true
         await this.end()
@@ -184,6 +188,11 @@ export class RemoteRoom extends Lasting implements RawRoom {
     this.args[2] = { ...(this.args[2] as object), standbys: peers }
   }
 
+  async setTags(tags: Record<string, string>): Promise<void> {
+    await this.ask('setTags', [tags])
+    this.args[2] = { ...(this.args[2] as object), tags }
+  }
+
   handOver(): Promise<string> {
     return this.ask('handOver', []) as Promise<string>
   }
@@ -234,13 +243,37 @@ export class RemotePresence extends RemoteIteration<PresenceChange[]> implements
 
   /** The program that knew who was there is gone; the next one finds them anew. */
   override async register(wire: Wire): Promise<void> {
-    await super.register(wire)
     if (this.#present.size > 0) this.leave([...this.#present].map((peer) => ({ peer, joined: false })))
     this.#present.clear()
+    await super.register(wire)
   }
 
   protected override seen(changes: PresenceChange[]): PresenceChange[] {
     for (const { peer, joined } of changes) this.#present[joined ? 'add' : 'delete'](peer)
+    return changes
+  }
+}
+
+export class RemoteLobby extends RemoteIteration<RoomChange[]> implements RawLobby {
+  readonly #known = new Map<string, RoomChange>()
+
+  async rooms(): Promise<ListedRoom[]> {
+    return this.over || this.node.closed ? [] : ((await this.ask('rooms', [])) as ListedRoom[])
+  }
+
+  /** The program that knew the rooms is gone; the next one finds them anew. */
+  override async register(wire: Wire): Promise<void> {
+    if (this.#known.size > 0) this.leave([...this.#known.values()].map((room) => ({ ...room, gone: true })))
+    this.#known.clear()
+    await super.register(wire)
+  }
+
+  protected override seen(changes: RoomChange[]): RoomChange[] {
+    for (const change of changes) {
+      const at = `${change.host} ${change.name}`
+      if (change.gone) this.#known.delete(at)
+      else this.#known.set(at, change)
+    }
     return changes
   }
 }

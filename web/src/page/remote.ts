@@ -6,6 +6,7 @@ import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
 import type { OnProgress } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
+import type { RawLobby, RoomFilter } from '../world/lobby.js'
 import type { RawRoom, RawStandby } from '../world/room.js'
 import type { RawSeat } from '../world/seat.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
@@ -17,6 +18,7 @@ import {
   Lasting,
   type Owner,
   RemoteListener,
+  RemoteLobby,
   RemotePresence,
   RemoteRoom,
   RemoteSeat,
@@ -147,6 +149,10 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
 
   async joinRoom(name: string, options: object): Promise<RawSeat> {
     return this.#register(new RemoteSeat(this, 'joinRoom', [name, options]))
+  }
+
+  async watchRooms(filter: RoomFilter): Promise<RawLobby> {
+    return this.#register(new RemoteLobby(this, 'watchRooms', [filter]))
   }
 
   async keepHistory(type: string, limits?: HistoryLimits): Promise<void> {

@@ -2,6 +2,7 @@
 import { TomboloError } from '../errors.js'
 import type { CallOptions } from '../types.js'
 import { playing, type Game } from './game.js'
+import { Lobby, type ListedRoom, type RawLobby, type RoomFilter } from './lobby.js'
 import { Seat, type RawSeat } from './seat.js'
 
 /** Options of a room. */
@@ -34,6 +35,11 @@ export interface RoomOptions {
   inputSize?: number
   /** Keeps the room from being found by its name. */
   hidden?: boolean
+  /**
+   * What those who look for rooms are told of this one, by name, such as the map that is played. At most 16, each with a name of up to 32 bytes
+   * and a value of up to 128, both printable.
+   */
+  tags?: Record<string, string>
   /**
    * Stores the world in the browser as it changes, and begins as it was when it was last kept. The game has `save` and `restore`, or
    * `savePlayer`. Of this node's identity: give `createNode` one that lasts.
@@ -73,6 +79,11 @@ export interface Standby {
   close(): Promise<void>
 }
 
+/** Which rooms to list, and for how long to look for them, in milliseconds. */
+export interface ListOptions extends RoomFilter, CallOptions {
+  wait?: number
+}
+
 /** Options of a seat. */
 export interface SeatOptions extends CallOptions {
   /** The peer that holds the room. Default: the mesh is searched for the name. */
@@ -86,20 +97,6 @@ export interface SeatOptions extends CallOptions {
   spectator?: boolean
   /** What the game is given, up to 32 KiB. */
   data?: Uint8Array
-}
-
-/** A room of the mesh, as its host tells. */
-export interface ListedRoom {
-  name: string
-  host: string
-  version: string
-  /** Whether a password is needed. */
-  password: boolean
-  hz: number
-  players: number
-  maxPlayers: number
-  spectators: number
-  maxSpectators: number
 }
 
 /** How a room is doing. Times are in milliseconds. */
@@ -149,6 +146,8 @@ export interface Room {
   save(): Promise<void>
   /** Names the peers that may hold the room after this node, in place of those named before. Name only whom you would let hold the room. */
   nameStandbys(peers: string[]): Promise<void>
+  /** Changes what those who look for rooms are told of this one: see the option `tags`. Who watches hears of it within a second. */
+  setTags(tags: Record<string, string>): Promise<void>
   /** Hands the room over to the first standby that is ready, and resolves to that. Closing the node does so, too. */
   handOver(): Promise<string>
 }
@@ -167,7 +166,8 @@ export interface RawRooms {
   hostRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawRoom>
   standByRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawStandby>
   joinRoom(name: string, options: object): Promise<RawSeat>
-  rooms(options?: { wait?: number } & CallOptions): Promise<ListedRoom[]>
+  rooms(options?: ListOptions): Promise<ListedRoom[]>
+  watchRooms(filter: RoomFilter): Promise<RawLobby>
 }
 
 type Call = <T>(f: () => Promise<T>, signal?: AbortSignal) => Promise<T>
@@ -229,8 +229,16 @@ export class Rooms {
     return new Seat(name, raw, await this.#call(() => raw.about()), this.#call, signal)
   }
 
-  /** The rooms of the mesh that are found within `wait` milliseconds, 2,000 by default. */
-  list(options?: { wait?: number } & CallOptions): Promise<ListedRoom[]> {
+  /** The rooms of the mesh that pass the filter and are found within `wait` milliseconds, 2,000 by default. */
+  list(options?: ListOptions): Promise<ListedRoom[]> {
     return this.#call(() => this.#raw.rooms(options), options?.signal)
+  }
+
+  /** Watches the rooms of the mesh that pass the filter. The signal closes it. */
+  async watch(filter: RoomFilter & CallOptions = {}): Promise<Lobby> {
+    const { signal, ...asked } = filter
+    signal?.throwIfAborted()
+    const raw = await this.#call(() => this.#raw.watchRooms(asked))
+    return new Lobby(raw, this.#call, signal)
   }
 }

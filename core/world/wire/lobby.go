@@ -1,0 +1,181 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+)
+
+// LobbyProtocol is the protocol on which a peer tells of the rooms that it holds, for as
+// long as the stream lives. Who asks opens the stream and says its [Filter]. The host
+// answers with [News]: first all rooms that pass, then what has changed.
+const LobbyProtocol = "/tombolo/lobby/1.0.0"
+
+// On the stream of a lobby.
+const (
+	KindFilter Kind = iota + 129
+	KindNews
+)
+
+const (
+	// MaxFilter bounds a message to a host that tells of its rooms, in bytes.
+	MaxFilter = 8 << 10
+	// MaxNews bounds a message of such a host, in bytes.
+	MaxNews = 1 << 20
+	// MaxListed bounds the rooms that a host tells of.
+	MaxListed = 256
+	// MaxTags bounds the tags of a room, MaxTag the name of one and MaxTagValue its value,
+	// both in bytes.
+	MaxTags     = 16
+	MaxTag      = 32
+	MaxTagValue = 128
+)
+
+// RoomsType is the type that every peer is on that holds a room.
+const RoomsType = "world/rooms"
+
+// RoomType is the type that the peers are on that hold a room of this name.
+func RoomType(name string) string { return "world/room/" + name }
+
+// ClaimType is the type of the request that asks a peer for its claim to a room: the data
+// is the room's name, and the answer a Line, as in a message; empty if it makes none.
+const ClaimType = "world/claim"
+
+// Listing is what a host says of one of its rooms. It proves nothing.
+type Listing struct {
+	Name          string            `json:"name"`
+	Version       string            `json:"version,omitempty"`
+	Tags          map[string]string `json:"tags,omitempty"`
+	Password      bool              `json:"password,omitempty"` // one is needed
+	Hz            int               `json:"hz"`
+	Players       int               `json:"players"`
+	MaxPlayers    int               `json:"maxPlayers"`
+	Spectators    int               `json:"spectators,omitempty"`
+	MaxSpectators int               `json:"maxSpectators,omitempty"`
+}
+
+// Equal says whether two listings say the same.
+func (l Listing) Equal(other Listing) bool {
+	same := maps.Equal(l.Tags, other.Tags)
+	l.Tags, other.Tags = nil, nil
+	return same && reflect.DeepEqual(l, other)
+}
+
+// Check says what is wrong with a listing, if anything.
+func (l *Listing) Check() error {
+	if l.Name == "" || len(l.Name) > MaxName || len(l.Version) > MaxName {
+		return errors.New("a room whose name or version is empty or too long")
+	}
+	if l.Players < 0 || l.MaxPlayers < 0 || l.Spectators < 0 || l.MaxSpectators < 0 || l.Hz < 0 {
+		return fmt.Errorf("room %q has a number that is negative", l.Name)
+	}
+	return CheckTags(l.Tags)
+}
+
+// CheckTags says what is wrong with the tags of a room, if anything.
+func CheckTags(tags map[string]string) error {
+	if len(tags) > MaxTags {
+		return fmt.Errorf("there are %d tags; at most %d may be", len(tags), MaxTags)
+	}
+	for name, value := range tags {
+		switch {
+		case name == "" || len(name) > MaxTag || !printable(name):
+			return fmt.Errorf("the tag %.40q has no printable name of 1 to %d bytes", name, MaxTag)
+		case len(value) > MaxTagValue || !printable(value):
+			return fmt.Errorf("the tag %q has the value %.40q…, which is not printable or has over %d bytes", name, value, MaxTagValue)
+		}
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return false
+		}
+	}
+	return utf8.ValidString(s)
+}
+
+// Filter says which rooms one asks for. The zero value is all of them.
+type Filter struct {
+	// Name and Version are those of the room; empty is any.
+	Name    string `json:"name,omitempty"`
+	Version string `json:"version,omitempty"`
+	// Tags are what the room has at least. An empty value is any.
+	Tags map[string]string `json:"tags,omitempty"`
+	// Free is how many seats are free at least, and Players how many are taken.
+	Free    int `json:"free,omitempty"`
+	Players int `json:"players,omitempty"`
+	// Open leaves out the rooms that need a password.
+	Open bool `json:"open,omitempty"`
+}
+
+// Check says what is wrong with a filter, if anything.
+func (f *Filter) Check() error {
+	if len(f.Name) > MaxName || len(f.Version) > MaxName {
+		return fmt.Errorf("the name or the version asked for is longer than %d bytes", MaxName)
+	}
+	if f.Free < 0 || f.Players < 0 {
+		return errors.New("a number of seats is negative")
+	}
+	return CheckTags(f.Tags)
+}
+
+// Passes says whether a room is among those that are asked for.
+func (f *Filter) Passes(l *Listing) bool {
+	for name, value := range f.Tags {
+		if has, ok := l.Tags[name]; !ok || value != "" && value != has {
+			return false
+		}
+	}
+	return (f.Name == "" || f.Name == l.Name) && (f.Version == "" || f.Version == l.Version) &&
+		f.Free <= max(0, l.MaxPlayers-l.Players) && f.Players <= l.Players && !(f.Open && l.Password)
+}
+
+// News is what has changed of a host's rooms, for one who asks.
+type News struct {
+	Rooms []Listing `json:"rooms,omitempty"` // that are new, or other than they were
+	Gone  []string  `json:"gone,omitempty"`  // the names of those that pass no more
+	Ready bool      `json:"ready,omitempty"` // all that there are have been told
+}
+
+// AppendFilter appends the message.
+func AppendFilter(dst []byte, f Filter) []byte { return appendJSON(dst, KindFilter, f) }
+
+// AppendNews appends the message.
+func AppendNews(dst []byte, n News) []byte { return appendJSON(dst, KindNews, n) }
+
+func appendJSON(dst []byte, kind Kind, v any) []byte {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // there is nothing in it that could not be encoded
+	}
+	return append(begin(dst, kind, len(body)), body...)
+}
+
+// DecodeFilter decodes what follows the kind.
+func DecodeFilter(body []byte) (f Filter, err error) {
+	if err = json.Unmarshal(body, &f); err == nil {
+		err = f.Check()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: filter: %w", ErrMalformed, err)
+	}
+	return f, err
+}
+
+// DecodeNews decodes what follows the kind. A listing that is not as it should be is left
+// out.
+func DecodeNews(body []byte) (n News, err error) {
+	if err = json.Unmarshal(body, &n); err != nil {
+		return n, fmt.Errorf("%w: news: %w", ErrMalformed, err)
+	}
+	n.Rooms = slices.DeleteFunc(n.Rooms, func(l Listing) bool { return l.Check() != nil })
+	return n, nil
+}
