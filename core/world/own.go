@@ -39,6 +39,14 @@ func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (networ
 	return mine, nil
 }
 
+// ConnectPeer connects to a peer; to the node itself it need not.
+func (rs *Rooms) ConnectPeer(ctx context.Context, p peer.AddrInfo) error {
+	if p.ID == rs.node.ID() {
+		return nil
+	}
+	return rs.node.ConnectPeer(ctx, p)
+}
+
 // Presence is the node's.
 func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
 

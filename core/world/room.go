@@ -3,6 +3,7 @@ package world
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,6 +44,10 @@ type Options struct {
 	// Hidden keeps the room from being found by its name: a player has to know who
 	// holds it.
 	Hidden bool
+
+	// Private keeps out whoever has no invitation, see Rooms.Invite: the room is Hidden,
+	// and its Password, if empty, is made up.
+	Private bool
 
 	// Tags are what those who look for rooms are told of this one, by name, such as the
 	// map that is played: at most 16, each with a name of up to 32 bytes and a value of up
@@ -108,6 +113,10 @@ func (o *Options) check() error {
 	o.SaveEvery = cmp.Or(o.SaveEvery, DefaultSaveEvery)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Private {
+		o.Hidden = true
+		o.Password = cmp.Or(o.Password, rand.Text())
 	}
 	if err := CheckName(o.Name); err != nil {
 		return err

@@ -29,6 +29,7 @@ type Node interface {
 	Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error)
 	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
 	Respond(typ string, f link.Responder) (remove func(), err error)
+	ConnectPeer(ctx context.Context, p peer.AddrInfo) error
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 	Presence(typ string) (*mesh.Presence, error)
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)

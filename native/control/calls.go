@@ -50,6 +50,7 @@ func (s *Server) routes() http.Handler {
 		"room/host":     follow(s.roomHost),
 		"room/ls":       call(s.roomList),
 		"room/watch":    follow(s.roomWatch),
+		"room/invite":   call(s.roomInvite),
 		"room/save":     call(s.roomSave),
 		"room/top":      follow(s.roomTop),
 		"room/standby":  follow(s.roomStandby),

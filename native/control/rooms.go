@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -14,6 +12,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/demo"
 	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
 // RoomHostCall has the daemon hold a room, for as long as the call lasts.
@@ -21,6 +20,7 @@ type RoomHostCall struct {
 	Name       string  `json:"name"`
 	Password   string  `json:"password,omitempty"`
 	Hidden     bool    `json:"hidden,omitempty"`
+	Private    bool    `json:"private,omitempty"`
 	Hz         int     `json:"hz,omitempty"`
 	Players    int     `json:"players,omitempty"`
 	Spectators int     `json:"spectators,omitempty"`
@@ -131,23 +131,8 @@ type FoundRoom struct {
 	Addrs []string `json:"addrs"`
 }
 
-// RoomListCall asks for rooms of the mesh.
-type RoomListCall struct {
-	RoomFilter
-	// Wait is for how long hosts are looked for, in seconds. If zero, 2.
-	Wait float64 `json:"wait,omitempty"`
-}
-
-// RoomFilter says which rooms are asked for: all, if it is empty.
-type RoomFilter = seat.Filter
-
-// ListedRoom is a room of the mesh.
-type ListedRoom = seat.Room
-
-// RoomChange is a room of the mesh that is new, is told of anew, or is gone.
-type RoomChange = seat.Change
-
-// RoomJoinCall has the daemon sit in a room of the demo, for as long as the call lasts.
+// RoomJoinCall has the daemon sit in a room of the demo, for as long as the call lasts. The
+// name may be the link of an invitation; Host and Password do not count then.
 type RoomJoinCall struct {
 	RoomFindCall
 	Password  string `json:"password,omitempty"`
@@ -174,7 +159,7 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 		return opts, 0, err
 	}
 	opts = world.Options{
-		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Hz: q.Hz,
+		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Private: q.Private, Hz: q.Hz,
 		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Tags: q.Tags, Logger: s.log,
 	}
 	for _, id := range q.Standbys {
@@ -400,58 +385,26 @@ func (s *Server) roomFind(ctx context.Context, q RoomFindCall) (FoundRoom, error
 	return found, nil
 }
 
-func (s *Server) roomList(ctx context.Context, q RoomListCall) ([]ListedRoom, error) {
-	wait := cmp.Or(q.Wait, 2)
-	if wait < 0 || wait > 60 {
-		return nil, badRequest{fmt.Errorf("wait: %v s is not from 0 to 60", q.Wait)}
+// takeSeat joins a room by its name or by an invitation.
+func (s *Server) takeSeat(ctx context.Context, q RoomJoinCall) (*seat.Seat, error) {
+	opts := seat.Options{Version: demo.Version, Password: q.Password, Spectator: q.Spectator}
+	if wire.IsInvitation(q.Name) {
+		invitation, err := wire.ParseInvitation(q.Name)
+		if err != nil {
+			return nil, badRequest{err}
+		}
+		return seat.Accept(ctx, s.opts.Rooms, invitation, opts)
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(wait*float64(time.Second)))
-	defer cancel()
-	if err := q.RoomFilter.Check(); err != nil {
-		return nil, badRequest{err}
-	}
-	list := []ListedRoom{}
-	add := func(r seat.Room) bool {
-		list = append(list, r)
-		return true
-	}
-	if err := seat.List(ctx, s.opts.Rooms, q.RoomFilter, add); err != nil {
+	host, err := s.roomHolder(ctx, q.RoomFindCall)
+	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(list, func(a, b ListedRoom) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.Host, b.Host))
-	})
-	return list, nil
-}
-
-func (s *Server) roomWatch(ctx context.Context, f RoomFilter, tell func(any) error) error {
-	if err := f.Check(); err != nil {
-		return badRequest{err}
-	}
-	lobby, err := seat.Watch(s.opts.Rooms, f)
-	if err != nil {
-		return err
-	}
-	defer lobby.Close()
-	for {
-		change, err := lobby.Next(ctx)
-		if err != nil {
-			return err
-		}
-		if err := tell(change); err != nil {
-			return err
-		}
-	}
+	opts.Host = host
+	return seat.Join(ctx, s.opts.Rooms, q.Name, opts)
 }
 
 func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) error) error {
-	host, err := s.roomHolder(ctx, q.RoomFindCall)
-	if err != nil {
-		return err
-	}
-	st, err := seat.Join(ctx, s.opts.Rooms, q.Name, seat.Options{
-		Host: host, Version: demo.Version, Password: q.Password, Spectator: q.Spectator,
-	})
+	st, err := s.takeSeat(ctx, q)
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ func init() {
 			},
 			"nameStandbys": (*room).nameStandbys,
 			"handOver":     (*room).handOver,
+			"invite":       (*room).invite,
 			"setTags": func(r *room, args []js.Value) (any, error) {
 				tags, err := tagsArgument(argument(args, 0))
 				if err == nil {
@@ -130,6 +131,27 @@ func (r *room) handOver([]js.Value) (any, error) {
 	return to.String(), err
 }
 
+// invite resolves to a link.
+func (r *room) invite(args []js.Value) (any, error) {
+	page, ok := jsio.Text(argument(args, 0))
+	if !ok {
+		return nil, &jsio.ArgumentError{Name: "page", Want: "a string", Got: argument(args, 0)}
+	}
+	rooms, err := r.node.rooms()
+	if err != nil {
+		return nil, err
+	}
+	invitation, err := rooms.Invite(r.Name())
+	if err != nil {
+		return nil, &coded{codeClosed, err}
+	}
+	link, err := invitation.Link(page)
+	if err != nil {
+		return nil, &coded{codeArgument, err}
+	}
+	return link, nil
+}
+
 // peersArgument reads a list of peer ids.
 func peersArgument(v js.Value) (peers []peer.ID, err error) {
 	items, err := itemsArgument("standbys", "a list of peer ids", v)
@@ -169,7 +191,7 @@ func statsObject(s world.Stats) map[string]any {
 // roomOptions are what hostRoom and standByRoom take. With keeps, the game has a part in what
 // is kept of its world; with keep, that is stored.
 var roomOptions = []string{
-	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "password", "players", "radius",
+	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "password", "players", "private", "radius",
 	"seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
 }
 
@@ -307,6 +329,9 @@ func parseRoomOptions(o options) (opts world.Options, err error) {
 	}
 	opts.Grace = time.Duration(grace) * time.Millisecond
 	if opts.Hidden, err = o.flag("hidden", false); err != nil {
+		return opts, err
+	}
+	if opts.Private, err = o.flag("private", false); err != nil {
 		return opts, err
 	}
 	if opts.Tags, err = tagsArgument(o["tags"]); err != nil {

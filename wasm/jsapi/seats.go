@@ -9,7 +9,9 @@ import (
 	"syscall/js"
 	"time"
 
+	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/seat"
+	"github.com/tombolo-net/tombolo/core/world/wire"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
@@ -60,7 +62,7 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := readOptions(argument(args, 1), "data", "host", "password", "reconnect", "signal", "spectator", "version")
+	o, err := readOptions(argument(args, 1), "data", "host", "invitation", "password", "reconnect", "signal", "spectator", "version")
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +102,28 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	joined, err := seat.Join(ctx, rooms, name, opts)
+	joined, err := takeSeat(ctx, rooms, name, o, opts)
 	if err != nil {
 		return nil, err
 	}
 	s := &sitting{joined, n, newObject(map[string]any{"name": name})}
 	return sittings.object(s.object, s), nil
+}
+
+// takeSeat joins a room by its name, or by the option invitation.
+func takeSeat(ctx context.Context, rooms *world.Rooms, name string, o options, opts seat.Options) (*seat.Seat, error) {
+	if !o.given("invitation") {
+		return seat.Join(ctx, rooms, name, opts)
+	}
+	link, ok := jsio.Text(o["invitation"])
+	if !ok {
+		return nil, o.bad("invitation", "a string")
+	}
+	invitation, err := wire.ParseInvitation(link)
+	if err != nil {
+		return nil, &coded{codeArgument, err}
+	}
+	return seat.Accept(ctx, rooms, invitation, opts)
 }
 
 func (s *sitting) input(args []js.Value) (any, error) {

@@ -141,6 +141,25 @@ test('a tab watches the rooms of the mesh as they open, change, fill and close',
   await expect.poll(async () => (await told()).slice(6)).toEqual(['over'])
 })
 
+test('who has an invitation joins a private room', async ({ page, context, server, relay }) => {
+  await create(page, server, relay)
+  await host(page, 'den', { private: true })
+  const link = await page.evaluate(() => window.room.invite(location.href))
+  expect(link).toMatch(/^http.*#room=den&key=[A-Z2-7]{26}&host=12D3/)
+  const other = await context.newPage()
+  await create(other, server, relay)
+  expect(await other.evaluate(() => window.node.world.list({ wait: 500 }))).toEqual([])
+  const accept = (link: string) =>
+    other.evaluate(async (link) => {
+      const seat = await window.node.world.accept(link, { version: 'harbour/1' })
+      await seat.leave()
+      return [seat.name, seat.host]
+    }, link)
+  expect(await accept(link)).toEqual(['den', await page.evaluate(() => window.node.id)])
+  await expect(accept(link.replace(/key=\w+/, 'key=guessed'))).rejects.toThrow(/password/)
+  await expect(accept('https://example.com/#nothing')).rejects.toThrow(/the link is no invitation/)
+})
+
 test('a room and its players outlive the worker of the tab that holds it', async ({ page, context, server, relay }) => {
   await create(page, server, relay)
   await host(page, 'pier')

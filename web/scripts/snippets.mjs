@@ -7,12 +7,13 @@ import { webDir } from './paths.mjs'
 import { blocks } from './blocks.mjs'
 
 const DOCUMENTS = ['README.md', 'docs/typescript.md', 'docs/rooms.md', 'web/src/README.md']
-const GLOBALS = `import type { TomboloNode } from '@tombolo/node'
+const GLOBALS = `import type { Game, TomboloNode } from '@tombolo/node'
 declare global {
   const node: TomboloNode
   const peer: string
   const friend: string
   const bytes: Uint8Array<ArrayBuffer>
+  const game: Game
 }
 `
 const out = `${webDir}/build/snippets`

@@ -6,9 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,75 +29,16 @@ type roomCmd struct {
 	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and hold it when its host leaves or is gone."`
 	Top      roomTopCmd      `cmd:"" help:"Watch the rooms that the daemon holds."`
 	Handover roomHandoverCmd `cmd:"" help:"Hand a room of the daemon over to its first standby."`
+	Invite   roomInviteCmd   `cmd:"" help:"Print a link, and a QR code of it, with which one joins a room of the daemon."`
 	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
 	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
 	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
 }
 
-type roomLsCmd struct {
-	clientFlags
-	outputFlags
-	Wait    time.Duration     `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
-	Watch   bool              `help:"Go on until interrupted, and print what changes, a room a line."`
-	Name    string            `help:"Only rooms of this name." placeholder:"NAME"`
-	Tag     map[string]string `help:"Only rooms with this tag. An empty value is any." placeholder:"NAME=VALUE"`
-	Free    int               `help:"Only rooms in which so many seats are free." placeholder:"N"`
-	Open    bool              `help:"Only rooms that need no password."`
-	Version string            `help:"Only rooms of this version of a game." placeholder:"WORD"`
-}
-
-// Run lists the rooms of the mesh.
-func (c *roomLsCmd) Run(ctx context.Context) error {
-	filter := control.RoomFilter{Name: c.Name, Version: c.Version, Tags: c.Tag, Free: c.Free, Open: c.Open}
-	if c.Watch {
-		return followRoom(ctx, c.clientFlags, "room/watch", filter, c.print)
-	}
-	var rooms []control.ListedRoom
-	if err := c.call(ctx, "room/ls", control.RoomListCall{RoomFilter: filter, Wait: c.Wait.Seconds()}, &rooms); err != nil {
-		return err
-	}
-	type r = control.ListedRoom
-	return show(c.outputFlags, rooms, []column[r]{
-		{"name", false, func(r r) string { return r.Name }},
-		{"host", false, func(r r) string { return r.Host.String() }},
-		{"players", false, func(r r) string { return fmt.Sprintf("%d/%d", r.Players, r.MaxPlayers) }},
-		{"spectators", true, func(r r) string { return fmt.Sprintf("%d/%d", r.Spectators, r.MaxSpectators) }},
-		{"hz", false, func(r r) string { return strconv.Itoa(r.Hz) }},
-		{"password", false, func(r r) string { return map[bool]string{true: "yes", false: "no"}[r.Password] }},
-		{"tags", false, func(r r) string { return orDash(tagList(r.Tags)) }},
-		{"version", true, func(r r) string { return orDash(r.Version) }},
-	})
-}
-
-// print prints what has become of a room.
-func (c *roomLsCmd) print(r control.RoomChange) error {
-	switch {
-	case c.json():
-		return printLine(r)
-	case r.Gone:
-		return command.Line(os.Stdout, "%s of %s is gone", r.Name, r.Host)
-	}
-	line := fmt.Sprintf("%s of %s: %d of %d players", r.Name, r.Host, r.Players, r.MaxPlayers)
-	if r.Password {
-		line += ", with a password"
-	}
-	if len(r.Tags) > 0 {
-		line += ", " + tagList(r.Tags)
-	}
-	return command.Line(os.Stdout, "%s", line)
-}
-
-func tagList(tags map[string]string) string {
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(tags)) {
-		list = append(list, name+"="+tags[name])
-	}
-	return strings.Join(list, " ")
-}
-
 // heldFlags are those of a room that the daemon holds, or will.
 type heldFlags struct {
 	Password   string            `help:"What players need to know." placeholder:"WORD"`
+	Private    bool              `help:"Keep out whoever has no invitation (room invite)."`
 	Hidden     bool              `help:"Do not list the room: players need --host."`
 	Keep       bool              `help:"Begin as the room was when it was last kept, and store it in the data directory."`
 	Hz         int               `help:"Ticks a second." default:"20" placeholder:"N"`
@@ -113,7 +52,7 @@ type heldFlags struct {
 
 func (c *heldFlags) call() control.RoomHostCall {
 	return control.RoomHostCall{
-		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
+		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Private: c.Private, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
 		Radius: c.Radius, Tags: c.Tag, Keep: c.Keep, Every: c.Every.Seconds(),
 	}
 }
@@ -326,7 +265,7 @@ func (c *roomSaveCmd) Run(ctx context.Context) error {
 type roomFlags struct {
 	Host     string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
 	Password string `help:"Of the room." placeholder:"WORD"`
-	Name     string `arg:"" help:"Of the room."`
+	Name     string `arg:"" help:"Of the room; for room join, the link of an invitation, too."`
 }
 
 type roomJoinCmd struct {

@@ -63,6 +63,24 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	assert.Contains(t, stderr, "the room has closed")
 }
 
+func TestAnInvitationLeadsToAPrivateRoom(t *testing.T) {
+	a, b := two(t)
+	host := startRoom(t, a, "host", "--demo", "--private", "harbour")
+	host.Line("room harbour is open at ")
+	assert.Empty(t, tells[[]control.ListedRoom](b, "room", "ls", "--wait", "500ms"))
+	b.fails(1, "password", "room", "join", "--host", a.id, "harbour")
+	a.fails(1, "no room of this name", "room", "invite", "quay")
+	link := strings.TrimSpace(a.does("room", "invite", "--page", "https://relay.example.com/", "harbour"))
+	assert.True(t, strings.HasPrefix(link, "https://relay.example.com/#room=harbour&key="), link)
+	drawn := a.does("room", "invite", "--qr", "always", "harbour")
+	assert.Contains(t, drawn, "▄")
+	b.fails(1, "the link is no invitation", "room", "join", link+"&host=nobody")
+	join := startRoom(t, b, "join", "--json", link)
+	join.Line(`{"tick":`)
+	assert.Equal(t, 0, join.Stop())
+	assert.Equal(t, 0, host.Stop())
+}
+
 func TestAKeptRoomIsThereAgainAfterItsDaemonWasKilled(t *testing.T) {
 	dir := t.TempDir()
 	host := func(buoys string) *peerProcess {

@@ -193,6 +193,10 @@ export class RemoteRoom extends Lasting implements RawRoom {
     this.args[2] = { ...(this.args[2] as object), tags }
   }
 
+  invite(page: string): Promise<string> {
+    return this.ask('invite', [page]) as Promise<string>
+  }
+
   handOver(): Promise<string> {
     return this.ask('handOver', []) as Promise<string>
   }

@@ -35,6 +35,8 @@ export interface RoomOptions {
   inputSize?: number
   /** Keeps the room from being found by its name. */
   hidden?: boolean
+  /** Keeps out whoever has no invitation: see `Room.invite`. The room is hidden, and its password, if there is none, is made up. */
+  private?: boolean
   /**
    * What those who look for rooms are told of this one, by name, such as the map that is played. At most 16, each with a name of up to 32 bytes
    * and a value of up to 128, both printable.
@@ -148,6 +150,11 @@ export interface Room {
   nameStandbys(peers: string[]): Promise<void>
   /** Changes what those who look for rooms are told of this one: see the option `tags`. Who watches hears of it within a second. */
   setTags(tags: Record<string, string>): Promise<void>
+  /**
+   * A link to `page` with which one joins this room: see `accept`. It has the password, and where the node and its standbys can be reached
+   * now. That is in its fragment, which browsers do not send to the server of the page.
+   */
+  invite(page: string): Promise<string>
   /** Hands the room over to the first standby that is ready, and resolves to that. Closing the node does so, too. */
   handOver(): Promise<string>
 }
@@ -227,6 +234,12 @@ export class Rooms {
     signal?.throwIfAborted()
     const raw = await this.#call(() => this.#raw.joinRoom(name, options), signal)
     return new Seat(name, raw, await this.#call(() => raw.about()), this.#call, signal)
+  }
+
+  /** Takes the seat that an invitation is for: see `Room.invite`. */
+  async accept(link: string, options: Omit<SeatOptions, 'host' | 'password'> = {}): Promise<Seat> {
+    const name = new URLSearchParams(link.slice(link.indexOf('#') + 1)).get('room') ?? ''
+    return this.join(name, { ...options, invitation: link } as SeatOptions)
   }
 
   /** The rooms of the mesh that pass the filter and are found within `wait` milliseconds, 2,000 by default. */

@@ -1,0 +1,153 @@
+package wire
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+const (
+	// maxInvitation bounds the link of an invitation, in bytes.
+	maxInvitation = 8 << 10
+	// maxInvitedTo bounds the hosts in one: the room's, and its standbys.
+	maxInvitedTo = 1 + MaxStandbys
+	// MaxPassword bounds the password in one, in bytes.
+	MaxPassword = 256
+	// mostAddrs is how many addresses of a host a link has, so that it stays short enough
+	// for a QR code.
+	mostAddrs = 2
+)
+
+// Invitation is what a player needs to join a room, also one that is hidden or has a
+// password: as a link, it can be sent or shown as a QR code.
+type Invitation struct {
+	Room     string
+	Password string // empty if none is needed
+	// Hosts are the peer that holds the room and those that may hold it after that, in
+	// this order, and where they can be reached, as far as is known.
+	Hosts []peer.AddrInfo
+}
+
+// Link is the invitation as a link to a page. All that it says is in the fragment, which
+// browsers do not send to the server of the page: whoever has the link can join, and
+// nobody else. The page's own fragment, if any, is replaced.
+func (i Invitation) Link(page string) (string, error) {
+	if err := i.check(); err != nil {
+		return "", err
+	}
+	base, err := url.Parse(page)
+	if err != nil {
+		return "", fmt.Errorf("the page of an invitation: %w", err)
+	}
+	// In this order, and spelt so that it stays short.
+	fragment := "room=" + url.QueryEscape(i.Room)
+	if i.Password != "" {
+		fragment += "&key=" + url.QueryEscape(i.Password)
+	}
+	for _, host := range i.Hosts {
+		fragment += "&host=" + host.ID.String()
+		for _, addr := range shortest(host.Addrs) {
+			fragment += "&at=" + strings.ReplaceAll(url.QueryEscape(addr.String()), "%2F", "/")
+		}
+	}
+	base.Fragment, base.RawFragment = "", ""
+	return base.String() + "#" + fragment, nil
+}
+
+// shortest are the addresses that a link has: those that last, through relays first. One
+// with a hash of a certificate is of use for days only, and long.
+func shortest(addrs []ma.Multiaddr) []ma.Multiaddr {
+	last := slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool { return has(a, ma.P_CERTHASH) })
+	slices.SortStableFunc(last, func(a, b ma.Multiaddr) int {
+		switch through, directly := has(a, ma.P_CIRCUIT), has(b, ma.P_CIRCUIT); {
+		case through == directly:
+			return len(a.Bytes()) - len(b.Bytes())
+		case through:
+			return -1
+		}
+		return 1
+	})
+	return last[:min(len(last), mostAddrs)]
+}
+
+func has(a ma.Multiaddr, protocol int) bool {
+	_, err := a.ValueForProtocol(protocol)
+	return err == nil
+}
+
+// IsInvitation says whether a text looks like the link of an invitation, rather than like
+// the name of a room.
+func IsInvitation(text string) bool { return strings.Contains(text, "#room=") }
+
+// ParseInvitation reads the link of an invitation, whatever page it leads to.
+func ParseInvitation(link string) (i Invitation, err error) {
+	defer func() {
+		if err != nil {
+			i, err = Invitation{}, fmt.Errorf("the link is no invitation: %w", err)
+		}
+	}()
+	if len(link) > maxInvitation {
+		return i, fmt.Errorf("it has more than %d bytes", maxInvitation)
+	}
+	_, fragment, found := strings.Cut(link, "#")
+	if !found {
+		return i, errors.New("it has no fragment")
+	}
+	// url.ParseQuery would lose which address is of which host.
+	for _, field := range strings.Split(fragment, "&") {
+		name, value, _ := strings.Cut(field, "=")
+		if value, err = url.QueryUnescape(value); err != nil {
+			return i, err
+		}
+		if err = i.set(name, value); err != nil {
+			return i, err
+		}
+	}
+	return i, i.check()
+}
+
+// set takes in a field; those of later versions are passed over.
+func (i *Invitation) set(name, value string) error {
+	switch name {
+	case "room":
+		i.Room = value
+	case "key":
+		i.Password = value
+	case "host":
+		id, err := peer.Decode(value)
+		if err != nil {
+			return fmt.Errorf("the host %.80q: %w", value, err)
+		}
+		i.Hosts = append(i.Hosts, peer.AddrInfo{ID: id})
+	case "at":
+		addr, err := ma.NewMultiaddr(value)
+		if err != nil {
+			return fmt.Errorf("the address %.80q: %w", value, err)
+		}
+		if len(i.Hosts) == 0 {
+			return fmt.Errorf("the address %.80q is of no host", value)
+		}
+		last := &i.Hosts[len(i.Hosts)-1]
+		last.Addrs = append(last.Addrs, addr)
+	}
+	return nil
+}
+
+func (i *Invitation) check() error {
+	switch {
+	case i.Room == "" || len(i.Room) > MaxName:
+		return fmt.Errorf("the name of the room has %d bytes; it may have 1 to %d", len(i.Room), MaxName)
+	case len(i.Password) > MaxPassword:
+		return fmt.Errorf("the password has %d bytes; at most %d may be", len(i.Password), MaxPassword)
+	case len(i.Hosts) == 0:
+		return errors.New("it names no host")
+	case len(i.Hosts) > maxInvitedTo:
+		return fmt.Errorf("it names %d hosts; at most %d may be", len(i.Hosts), maxInvitedTo)
+	}
+	return nil
+}

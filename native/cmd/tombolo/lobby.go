@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mdp/qrterminal/v3"
+
+	"github.com/tombolo-net/tombolo/native/command"
+	"github.com/tombolo-net/tombolo/native/control"
+)
+
+type roomLsCmd struct {
+	clientFlags
+	outputFlags
+	Wait    time.Duration     `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
+	Watch   bool              `help:"Go on until interrupted, and print what changes, a room a line."`
+	Name    string            `help:"Only rooms of this name." placeholder:"NAME"`
+	Tag     map[string]string `help:"Only rooms with this tag. An empty value is any." placeholder:"NAME=VALUE"`
+	Free    int               `help:"Only rooms in which so many seats are free." placeholder:"N"`
+	Open    bool              `help:"Only rooms that need no password."`
+	Version string            `help:"Only rooms of this version of a game." placeholder:"WORD"`
+}
+
+// Run lists the rooms of the mesh.
+func (c *roomLsCmd) Run(ctx context.Context) error {
+	filter := control.RoomFilter{Name: c.Name, Version: c.Version, Tags: c.Tag, Free: c.Free, Open: c.Open}
+	if c.Watch {
+		return followRoom(ctx, c.clientFlags, "room/watch", filter, c.print)
+	}
+	var rooms []control.ListedRoom
+	if err := c.call(ctx, "room/ls", control.RoomListCall{RoomFilter: filter, Wait: c.Wait.Seconds()}, &rooms); err != nil {
+		return err
+	}
+	type r = control.ListedRoom
+	return show(c.outputFlags, rooms, []column[r]{
+		{"name", false, func(r r) string { return r.Name }},
+		{"host", false, func(r r) string { return r.Host.String() }},
+		{"players", false, func(r r) string { return fmt.Sprintf("%d/%d", r.Players, r.MaxPlayers) }},
+		{"spectators", true, func(r r) string { return fmt.Sprintf("%d/%d", r.Spectators, r.MaxSpectators) }},
+		{"hz", false, func(r r) string { return strconv.Itoa(r.Hz) }},
+		{"password", false, func(r r) string { return map[bool]string{true: "yes", false: "no"}[r.Password] }},
+		{"tags", false, func(r r) string { return orDash(tagList(r.Tags)) }},
+		{"version", true, func(r r) string { return orDash(r.Version) }},
+	})
+}
+
+// print prints what has become of a room.
+func (c *roomLsCmd) print(r control.RoomChange) error {
+	switch {
+	case c.json():
+		return printLine(r)
+	case r.Gone:
+		return command.Line(os.Stdout, "%s of %s is gone", r.Name, r.Host)
+	}
+	line := fmt.Sprintf("%s of %s: %d of %d players", r.Name, r.Host, r.Players, r.MaxPlayers)
+	if r.Password {
+		line += ", with a password"
+	}
+	if len(r.Tags) > 0 {
+		line += ", " + tagList(r.Tags)
+	}
+	return command.Line(os.Stdout, "%s", line)
+}
+
+func tagList(tags map[string]string) string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(tags)) {
+		list = append(list, name+"="+tags[name])
+	}
+	return strings.Join(list, " ")
+}
+
+type roomInviteCmd struct {
+	clientFlags
+	JSON bool   `help:"Print a JSON object."`
+	Page string `help:"What the link leads to, such as https://relay.example.com. What it says stays in its fragment, which is not sent there." placeholder:"URL"`
+	QR   string `name:"qr" enum:"auto,always,never" default:"auto" help:"Draw a QR code of the link: auto does so in a terminal. A link of over 1,000 bytes has none." placeholder:"WHEN"`
+	Name string `arg:"" help:"Of the room."`
+}
+
+// mostInQR bounds what a QR code holds, in bytes: the largest of ISO/IEC 18004 has 2,953.
+// One of half as much fills a screen, and no camera reads it.
+const mostInQR = 1000
+
+// Run prints an invitation.
+func (c *roomInviteCmd) Run(ctx context.Context) error {
+	var invitation control.RoomInvitation
+	if err := c.call(ctx, "room/invite", control.RoomInviteCall{Name: c.Name, Page: c.Page}, &invitation); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printLine(invitation)
+	}
+	if len(invitation.Link) <= mostInQR && (c.QR == "always" || c.QR == "auto" && command.IsTerminal(os.Stdout)) {
+		qrterminal.GenerateWithConfig(invitation.Link, qrterminal.Config{
+			Level: qrterminal.L, Writer: os.Stdout, HalfBlocks: true, QuietZone: 2,
+			BlackChar: qrterminal.BLACK_BLACK, WhiteChar: qrterminal.WHITE_WHITE,
+			BlackWhiteChar: qrterminal.BLACK_WHITE, WhiteBlackChar: qrterminal.WHITE_BLACK,
+		})
+	}
+	return command.Line(os.Stdout, "%s", invitation.Link)
+}
