@@ -47,6 +47,21 @@ func (rs *Rooms) ConnectPeer(ctx context.Context, p peer.AddrInfo) error {
 	return rs.node.ConnectPeer(ctx, p)
 }
 
+// Request is the node's, and answers for the node itself where rooms are wanted that it
+// offers.
+func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
+	if p != rs.node.ID() {
+		return rs.node.Request(ctx, p, typ, data)
+	}
+	rs.mu.Lock()
+	offering := rs.offers[typ]
+	rs.mu.Unlock()
+	if offering == nil {
+		return nil, errors.New("the node offers no such rooms")
+	}
+	return offering.answerTo(ctx, p, data)
+}
+
 // Presence is the node's.
 func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
 

@@ -66,6 +66,10 @@ type Options struct {
 	// zero, DefaultGrace.
 	Grace time.Duration
 
+	// Idle closes the room when it has had no players and spectators for so long. If zero,
+	// it stays.
+	Idle time.Duration
+
 	// Radius is how far a player sees, in the world's own unit. If zero, everybody
 	// sees everything.
 	Radius float32
@@ -133,6 +137,7 @@ func (o *Options) check() error {
 		{"Spectators", float64(o.Spectators), 0, MaxEntities},
 		{"SeatsPerPeer", float64(o.SeatsPerPeer), 1, 4096},
 		{"Grace", o.Grace.Seconds(), 0, 86400},
+		{"Idle", o.Idle.Seconds(), 0, 86400},
 		{"SaveEvery", o.SaveEvery.Seconds(), 0.01, 3600},
 		{"Radius", float64(o.Radius), 0, MaxPlace},
 		{"Leave", float64(o.Leave), float64(o.Radius), MaxPlace},
@@ -197,6 +202,7 @@ type Room struct {
 	free       []int
 	playing    int
 	watching   int
+	peopled    int64 // when there was last somebody
 	outs       []*Player
 	eyes       eyes
 	records    records

@@ -46,13 +46,14 @@ type Rooms struct {
 	mu     sync.Mutex
 	rooms  map[string]*Room
 	stands map[string]*Standby // for rooms that this node may take over
+	offers map[string]*offer   // by the type of their requests
 	closed bool
 }
 
 // New makes a node one that can host rooms. It takes the protocol of rooms; there is
 // one Rooms for a node.
 func New(node Node) (*Rooms, error) {
-	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby)}
+	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby), offers: make(map[string]*offer)}
 	rs.lobby.begin(rs.Listings)
 	var undo []func()
 	rs.remove = func() {

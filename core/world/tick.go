@@ -31,6 +31,7 @@ func (r *Room) ticks() {
 		r.step(now, behind > 0)
 		due += (behind + 1) * period
 		r.phases.count(r, period, behind)
+		r.closeIdle(now)
 		if r.leaving != nil {
 			r.handOver()
 		}
@@ -39,6 +40,19 @@ func (r *Room) ticks() {
 			return
 		default:
 		}
+	}
+}
+
+// closeIdle closes a room in which nobody has been for long enough.
+func (r *Room) closeIdle(now int64) {
+	if r.opts.Idle == 0 {
+		return
+	}
+	if r.playing+r.watching > 0 {
+		r.peopled = now
+	}
+	if now-r.peopled >= int64(r.opts.Idle) {
+		r.once.Do(func() { close(r.closing) })
 	}
 }
 
