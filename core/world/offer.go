@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,14 +31,22 @@ type Offer struct {
 	Rooms int
 	// Open makes the game of a room that a peer wants, and its options, of which the name
 	// is set. An error refuses the peer, which is told it. It may be called by several
-	// goroutines at once, and must not block. The tags are what the peer chose.
-	Open func(by peer.ID, name string, tags map[string]string) (Game, Options, error)
+	// goroutines at once, and must not block. Name and tags are what the peer chose.
+	Open func(Wanted) (Game, Options, error)
 }
 
-// offer is an Offer that is open.
-type offer struct {
-	Offer
-	rooms *Rooms
+// Wanted is a room that a peer wants to be opened.
+type Wanted struct {
+	By   peer.ID
+	Name string
+	Tags map[string]string
+}
+
+// Offering is an Offer that stands. All methods may be called concurrently.
+type Offering struct {
+	offer  Offer
+	rooms  *Rooms
+	remove func()
 
 	mu   sync.Mutex
 	held map[string]*opening // by the names of the rooms
@@ -45,13 +55,13 @@ type offer struct {
 // opening is a room that is open, or is about to be.
 type opening struct {
 	ready chan struct{} // closed when it is open, or could not be opened
-	err   error         // why; set before ready is closed
+	room  *Room         // both are set before ready is closed
+	err   error
 }
 
-// Offer has the node hold rooms of a kind when somebody wants one, until remove is called.
-// The rooms stay then. A room that nobody has played in for its Options.Idle, or
+// Offer has the node hold rooms of a kind when somebody wants one. A room that nobody has played in for its Options.Idle, or
 // DefaultOfferIdle, closes.
-func (rs *Rooms) Offer(o Offer) (remove func(), err error) {
+func (rs *Rooms) Offer(o Offer) (*Offering, error) {
 	switch {
 	case o.Open == nil:
 		return nil, fmt.Errorf("offer rooms of kind %.64q: Open is nil", o.Kind)
@@ -60,7 +70,7 @@ func (rs *Rooms) Offer(o Offer) (remove func(), err error) {
 	case o.Kind == "" || len(o.Kind) > wire.MaxName:
 		return nil, fmt.Errorf("offer rooms: the kind %.64q has %d bytes; it may have 1 to %d", o.Kind, len(o.Kind), wire.MaxName)
 	}
-	offering := &offer{Offer: o, rooms: rs, held: make(map[string]*opening)}
+	offering := &Offering{offer: o, rooms: rs, held: make(map[string]*opening)}
 	typ := wire.OfferType(o.Kind)
 	unrespond, err := rs.node.Respond(typ, offering.answer)
 	if err != nil {
@@ -71,24 +81,54 @@ func (rs *Rooms) Offer(o Offer) (remove func(), err error) {
 		unrespond()
 		return nil, fmt.Errorf("offer rooms of kind %q: %w", o.Kind, err)
 	}
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	rs.offers[typ] = offering
-	return sync.OnceFunc(func() {
+	offering.remove = sync.OnceFunc(func() {
 		unrespond()
 		_ = found.close() // its only error is that the node is closed
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
 		delete(rs.offers, typ)
-	}), nil
+	})
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.offers[typ] = offering
+	return offering, nil
+}
+
+// Close takes the offer back. The rooms that were opened for it stay. It may be called more
+// than once.
+func (o *Offering) Close() error {
+	o.remove()
+	return nil
+}
+
+// Rooms are those that are open for the offer, in the order of their names.
+func (o *Offering) Rooms() []*Room {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var list []*Room
+	for _, name := range slices.Sorted(maps.Keys(o.held)) {
+		if wanted := o.held[name]; wanted.isReady() && wanted.room != nil {
+			list = append(list, wanted.room)
+		}
+	}
+	return list
+}
+
+func (o *opening) isReady() bool {
+	select {
+	case <-o.ready:
+		return true
+	default:
+		return false
+	}
 }
 
 // answer answers a peer that wants a room, or asks where it would be.
-func (o *offer) answer(ctx context.Context, m *message.Message) ([]byte, error) {
+func (o *Offering) answer(ctx context.Context, m *message.Message) ([]byte, error) {
 	return o.answerTo(ctx, m.From, m.Data)
 }
 
-func (o *offer) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byte, error) {
+func (o *Offering) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byte, error) {
 	var q wire.OfferQuestion
 	if err := json.Unmarshal(data, &q); err != nil {
 		return nil, fmt.Errorf("it is no question for an offer of rooms: %w", err)
@@ -103,20 +143,16 @@ func (o *offer) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byte, 
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	offered := wire.Offer{Rooms: len(o.held), MaxRooms: o.Rooms}
-	if asked := o.held[q.Name]; asked != nil {
-		select {
-		case <-asked.ready:
-			offered.Holds = asked.err == nil
-		default:
-		}
+	offered := wire.Offer{Rooms: len(o.held), MaxRooms: o.offer.Rooms}
+	if asked := o.held[q.Name]; asked != nil && asked.isReady() {
+		offered.Holds = asked.room != nil
 	}
 	return json.Marshal(offered)
 }
 
 // want has the room there that a peer wants: the first who does has it opened, and the
 // others wait for that.
-func (o *offer) want(ctx context.Context, by peer.ID, q wire.OfferQuestion) error {
+func (o *Offering) want(ctx context.Context, by peer.ID, q wire.OfferQuestion) error {
 	o.mu.Lock()
 	wanted := o.held[q.Name]
 	switch {
@@ -128,26 +164,25 @@ func (o *offer) want(ctx context.Context, by peer.ID, q wire.OfferQuestion) erro
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	case len(o.held) >= o.Rooms:
+	case len(o.held) >= o.offer.Rooms:
 		o.mu.Unlock()
-		return fmt.Errorf("all %d rooms of kind %q are in use", o.Rooms, o.Kind)
+		return fmt.Errorf("all %d rooms of kind %q are in use", o.offer.Rooms, o.offer.Kind)
 	}
 	wanted = &opening{ready: make(chan struct{}), err: errors.New("the room could not be opened")} // if Open panics
 	o.held[q.Name] = wanted
 	o.mu.Unlock()
-	var room *Room
 	defer func() {
-		if room == nil {
+		if wanted.room == nil {
 			o.forget(q.Name)
 		}
 		close(wanted.ready)
 	}()
-	room, wanted.err = o.open(by, q)
+	wanted.room, wanted.err = o.open(by, q)
 	return wanted.err
 }
 
-func (o *offer) open(by peer.ID, q wire.OfferQuestion) (*Room, error) {
-	game, opts, err := o.Open(by, q.Name, q.Tags)
+func (o *Offering) open(by peer.ID, q wire.OfferQuestion) (*Room, error) {
+	game, opts, err := o.offer.Open(Wanted{by, q.Name, q.Tags})
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +198,7 @@ func (o *offer) open(by peer.ID, q wire.OfferQuestion) (*Room, error) {
 	return room, nil
 }
 
-func (o *offer) forget(name string) {
+func (o *Offering) forget(name string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.held, name)

@@ -57,11 +57,11 @@ func TestRoomsAreSpreadByWhatPeersOffer(t *testing.T) {
 // offering is a node that offers rooms of the demo.
 func offering(t *testing.T, rooms int, idle time.Duration) hosting {
 	at := newHosting(t)
-	_, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: rooms, Open: func(by peer.ID, name string, tags map[string]string) (world.Game, world.Options, error) {
-		if tags["map"] == "sea" {
+	_, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: rooms, Open: func(wanted world.Wanted) (world.Game, world.Options, error) {
+		if wanted.Tags["map"] == "sea" {
 			return nil, world.Options{}, errors.New("it has no sea")
 		}
-		return &demo.Harbour{}, world.Options{Version: demo.Version, Tags: tags, Idle: idle}, nil
+		return &demo.Harbour{}, world.Options{Version: demo.Version, Tags: wanted.Tags, Idle: idle}, nil
 	}})
 	require.NoError(t, err)
 	return at
@@ -152,8 +152,8 @@ func TestARoomThatWasOpenedForSomebodyClosesWhenNobodyIsThere(t *testing.T) {
 
 func TestAnOfferIsTakenBack(t *testing.T) {
 	at := newHosting(t)
-	open := func(peer.ID, string, map[string]string) (world.Game, world.Options, error) { panic("wrong") }
-	remove, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: 1, Open: open})
+	open := func(world.Wanted) (world.Game, world.Options, error) { panic("wrong") }
+	offering, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: 1, Open: open})
 	require.NoError(t, err)
 	_, err = at.rooms.Offer(world.Offer{Kind: "bay", Rooms: 1, Open: open})
 	require.ErrorContains(t, err, "bay")
@@ -164,8 +164,9 @@ func TestAnOfferIsTakenBack(t *testing.T) {
 		require.ErrorContains(t, err, "opens it")
 		require.NotContains(t, err.Error(), "all 1 rooms")
 	}
-	remove()
-	remove()
+	require.Empty(t, offering.Rooms())
+	require.NoError(t, offering.Close())
+	require.NoError(t, offering.Close())
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	_, err = seat.Place(ctx, visitor, "bay", "a", nil)

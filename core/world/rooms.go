@@ -45,15 +45,15 @@ type Rooms struct {
 
 	mu     sync.Mutex
 	rooms  map[string]*Room
-	stands map[string]*Standby // for rooms that this node may take over
-	offers map[string]*offer   // by the type of their requests
+	stands map[string]*Standby  // for rooms that this node may take over
+	offers map[string]*Offering // by the type of their requests
 	closed bool
 }
 
 // New makes a node one that can host rooms. It takes the protocol of rooms; there is
 // one Rooms for a node.
 func New(node Node) (*Rooms, error) {
-	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby), offers: make(map[string]*offer)}
+	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby), offers: make(map[string]*Offering)}
 	rs.lobby.begin(rs.Listings)
 	var undo []func()
 	rs.remove = func() {

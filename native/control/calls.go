@@ -51,6 +51,7 @@ func (s *Server) routes() http.Handler {
 		"room/ls":       call(s.roomList),
 		"room/watch":    follow(s.roomWatch),
 		"room/invite":   call(s.roomInvite),
+		"room/offer":    follow(s.roomOffer),
 		"room/save":     call(s.roomSave),
 		"room/top":      follow(s.roomTop),
 		"room/standby":  follow(s.roomStandby),

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tombolo-net/tombolo/core/world"
+	"github.com/tombolo-net/tombolo/core/world/demo"
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
@@ -37,6 +39,41 @@ type RoomInviteCall struct {
 // RoomInvitation is an invitation: whoever has the link can join.
 type RoomInvitation struct {
 	Link string `json:"link"`
+}
+
+// RoomOfferCall has the daemon hold rooms of the demo when somebody wants one, for as long
+// as the call lasts. The name is that of the kind; the options are those of each room.
+type RoomOfferCall struct {
+	RoomHostCall
+	// Rooms is how many there are at a time. If zero, 8.
+	Rooms int `json:"rooms,omitempty"`
+}
+
+// roomOffer tells of the rooms that are open, again and again.
+func (s *Server) roomOffer(ctx context.Context, q RoomOfferCall, tell func(any) error) error {
+	opts, every, err := s.roomOptions(q.RoomHostCall)
+	if err != nil {
+		return err
+	}
+	if err := q.checkDemo(); err != nil {
+		return err
+	}
+	offering, err := s.opts.Rooms.Offer(world.Offer{
+		Kind: q.Name, Rooms: cmp.Or(q.Rooms, 8),
+		Open: func(world.Wanted) (world.Game, world.Options, error) {
+			return &demo.Harbour{Size: q.Size, Buoys: q.Buoys}, opts, nil
+		},
+	})
+	if err != nil {
+		return badRequest{err}
+	}
+	defer func() {
+		_ = offering.Close()
+		for _, r := range offering.Rooms() {
+			_ = r.Close()
+		}
+	}()
+	return s.tellOfRooms(ctx, every, offering.Rooms, tell)
 }
 
 func (s *Server) roomList(ctx context.Context, q RoomListCall) ([]ListedRoom, error) {

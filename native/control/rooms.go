@@ -25,6 +25,8 @@ type RoomHostCall struct {
 	Players    int     `json:"players,omitempty"`
 	Spectators int     `json:"spectators,omitempty"`
 	Radius     float32 `json:"radius,omitempty"`
+	// Idle is after how many seconds without players the room closes. If zero, it stays.
+	Idle float64 `json:"idle,omitempty"`
 	// Tags are what those who look for rooms are told of this one, by name.
 	Tags  map[string]string `json:"tags,omitempty"`
 	Size  int               `json:"size,omitempty"`  // of the demo
@@ -123,6 +125,8 @@ type RoomSaveCall struct {
 type RoomFindCall struct {
 	Name string `json:"name"`
 	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
+	// Kind has a peer open the room that offers rooms of this kind, where there is none.
+	Kind string `json:"kind,omitempty"`
 }
 
 // FoundRoom is who holds a room, and where.
@@ -160,7 +164,7 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 	}
 	opts = world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Private: q.Private, Hz: q.Hz,
-		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Tags: q.Tags, Logger: s.log,
+		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Tags: q.Tags, Idle: time.Duration(q.Idle * float64(time.Second)), Logger: s.log,
 	}
 	for _, id := range q.Standbys {
 		p, err := peer.Decode(id)
@@ -192,11 +196,16 @@ func (s *Server) roomTop(ctx context.Context, q RoomTopCall, tell func(any) erro
 	if err != nil {
 		return err
 	}
+	return s.tellOfRooms(ctx, every, s.opts.Rooms.Rooms, tell)
+}
+
+// tellOfRooms tells how rooms are doing, again and again.
+func (s *Server) tellOfRooms(ctx context.Context, every time.Duration, rooms func() []*world.Room, tell func(any) error) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		states := []RoomState{}
-		for _, room := range s.opts.Rooms.Rooms() {
+		for _, room := range rooms() {
 			states = append(states, s.roomState(room))
 		}
 		if err := tell(states); err != nil {
@@ -210,13 +219,20 @@ func (s *Server) roomTop(ctx context.Context, q RoomTopCall, tell func(any) erro
 	}
 }
 
+func (q *RoomHostCall) checkDemo() error {
+	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
+		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
+	}
+	return nil
+}
+
 func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) error) error {
 	opts, every, err := s.roomOptions(q)
 	if err != nil {
 		return err
 	}
-	if q.Size < 0 || q.Size > demo.MaxSize || q.Buoys < 0 || q.Buoys > demo.MaxBuoys {
-		return badRequest{fmt.Errorf("the harbour may have a size of up to %d and up to %d buoys", demo.MaxSize, demo.MaxBuoys)}
+	if err := q.checkDemo(); err != nil {
+		return err
 	}
 	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, opts)
 	if err != nil {
@@ -364,6 +380,9 @@ func (s *Server) roomHolder(ctx context.Context, q RoomFindCall) (peer.ID, error
 	}
 	ctx, cancel := context.WithTimeout(ctx, roomFindLimit)
 	defer cancel()
+	if q.Kind != "" {
+		return seat.Place(ctx, s.opts.Rooms, q.Kind, q.Name, nil)
+	}
 	return seat.Find(ctx, s.opts.Rooms, q.Name)
 }
 

@@ -191,3 +191,39 @@ func (n *node) jsRooms(args []js.Value) (any, error) {
 	})
 	return list, errors.Join(err, ctx.Err())
 }
+
+// jsPlaceRoom has a room opened by a peer that offers such rooms, unless one holds it.
+func (n *node) jsPlaceRoom(args []js.Value) (any, error) {
+	kind, err := stringArgument(argument(args, 0), "kind", "a string")
+	if err != nil {
+		return nil, err
+	}
+	name, err := stringArgument(argument(args, 1), "name", "a string")
+	if err != nil {
+		return nil, err
+	}
+	if err := world.CheckName(name); err != nil {
+		return nil, &coded{codeArgument, err}
+	}
+	o, err := readOptions(argument(args, 2), "signal", "tags")
+	if err != nil {
+		return nil, err
+	}
+	tags, err := tagsArgument(o["tags"])
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel, err := o.context()
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	ctx, end := context.WithTimeout(ctx, joinTimeout)
+	defer end()
+	rooms, err := n.rooms()
+	if err != nil {
+		return nil, err
+	}
+	host, err := seat.Place(ctx, rooms, kind, name, tags)
+	return host.String(), err
+}

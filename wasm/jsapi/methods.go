@@ -53,6 +53,7 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"standByRoom": (*node).jsStandByRoom,
 	"rooms":       (*node).jsRooms,
 	"watchRooms":  (*node).jsWatchRooms,
+	"placeRoom":   (*node).jsPlaceRoom,
 
 	"privateKey": (*node).jsPrivateKey,
 

@@ -141,6 +141,25 @@ test('a tab watches the rooms of the mesh as they open, change, fill and close',
   await expect.poll(async () => (await told()).slice(6)).toEqual(['over'])
 })
 
+test('a room is opened by a peer that offers it', async ({ page, server, relay, daemon }) => {
+  const offer = ['room', 'offer', '--data-dir', daemon.dir, '--demo', '--idle', '1s', 'bay']
+  const child = spawn(binaries.native, offer, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const lines: string[] = []
+  createInterface(child.stdout).on('line', (line) => lines.push(line))
+  try {
+    await create(page, server, relay)
+    expect(await page.evaluate(() => window.node.world.place('bay', 'regatta', { tags: { map: 'cape' } }))).toBe(
+      daemon.id,
+    )
+    await sit(page, 'regatta')
+    await expect.poll(() => lines).toContain('room regatta is open')
+    await page.evaluate(() => window.seat.leave())
+    await expect.poll(() => lines).toContain('room regatta is closed')
+  } finally {
+    child.kill('SIGTERM')
+  }
+})
+
 test('who has an invitation joins a private room', async ({ page, context, server, relay }) => {
   await create(page, server, relay)
   await host(page, 'den', { private: true })

@@ -116,6 +116,7 @@ export const CALLS = {
   standByRoom: { way: 'many', args: ['name', 'step', 'options'] },
   joinRoom: { way: 'many', args: ['name', 'options'] },
   rooms: { way: 'shaped', args: ['options'] },
+  placeRoom: { way: 'shaped', args: ['kind', 'name', 'options'] },
   watchRooms: { way: 'many', args: ['filter'] },
 
   stats: { way: 'plain', args: [] },

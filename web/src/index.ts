@@ -22,6 +22,7 @@ export type { Game, Player, World } from './world/game.js'
 export type { ListedRoom, Lobby, RoomChange, RoomFilter } from './world/lobby.js'
 export type {
   ListOptions,
+  PlaceOptions,
   Room,
   RoomOptions,
   Rooms,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -75,6 +76,52 @@ func tagList(tags map[string]string) string {
 		list = append(list, name+"="+tags[name])
 	}
 	return strings.Join(list, " ")
+}
+
+type roomOfferCmd struct {
+	clientFlags
+	heldFlags
+	JSON  bool `help:"Print a JSON object a line."`
+	Demo  bool `help:"The rooms are of the demo. Other games are Go programs: see docs/rooms.md."`
+	Size  int  `help:"The side of each harbour." default:"256" placeholder:"UNITS"`
+	Buoys int  `help:"What drifts about in each." default:"50" placeholder:"N"`
+	Rooms int  `help:"How many rooms there are at a time. A peer that offers twice as many as another is given twice as many." default:"8" placeholder:"N"`
+}
+
+// Run offers rooms until it is interrupted.
+func (c *roomOfferCmd) Run(ctx context.Context) error {
+	if !c.Demo {
+		return &command.UsageError{Err: errors.New("room offer: there is no game: add --demo, or write one (docs/rooms.md)")}
+	}
+	q := control.RoomOfferCall{RoomHostCall: c.heldFlags.call(), Rooms: c.Rooms}
+	q.Size, q.Buoys = c.Size, c.Buoys
+	var last []string
+	begun := false
+	return followRoom(ctx, c.clientFlags, "room/offer", q, func(rooms []control.RoomState) error {
+		if c.JSON {
+			return printLine(rooms)
+		}
+		var now []string
+		for _, r := range rooms {
+			now = append(now, r.Name)
+		}
+		var err error
+		if !begun {
+			begun, err = true, command.Line(os.Stdout, "up to %d rooms of kind %s are offered", c.Rooms, c.Name)
+		}
+		for _, name := range now {
+			if !slices.Contains(last, name) {
+				err = errors.Join(err, command.Line(os.Stdout, "room %s is open", name))
+			}
+		}
+		for _, name := range last {
+			if !slices.Contains(now, name) {
+				err = errors.Join(err, command.Line(os.Stdout, "room %s is closed", name))
+			}
+		}
+		last = now
+		return err
+	})
 }
 
 type roomInviteCmd struct {

@@ -29,6 +29,7 @@ type roomCmd struct {
 	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and hold it when its host leaves or is gone."`
 	Top      roomTopCmd      `cmd:"" help:"Watch the rooms that the daemon holds."`
 	Handover roomHandoverCmd `cmd:"" help:"Hand a room of the daemon over to its first standby."`
+	Offer    roomOfferCmd    `cmd:"" help:"Hold rooms of the demo when somebody wants one (room join --kind)."`
 	Invite   roomInviteCmd   `cmd:"" help:"Print a link, and a QR code of it, with which one joins a room of the daemon."`
 	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
 	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
@@ -47,13 +48,14 @@ type heldFlags struct {
 	Radius     float32           `help:"How far a player sees." default:"40" placeholder:"UNITS"`
 	Tag        map[string]string `help:"What those who look for rooms are told of this one." placeholder:"NAME=VALUE"`
 	Every      time.Duration     `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
-	Name       string            `arg:"" help:"Of the room."`
+	Idle       time.Duration     `help:"Close a room in which nobody has been for so long. By default it stays; one that room offer has opened closes after a minute." placeholder:"TIME"`
+	Name       string            `arg:"" help:"Of the room; for room offer, of the kind."`
 }
 
 func (c *heldFlags) call() control.RoomHostCall {
 	return control.RoomHostCall{
 		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Private: c.Private, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
-		Radius: c.Radius, Tags: c.Tag, Keep: c.Keep, Every: c.Every.Seconds(),
+		Radius: c.Radius, Tags: c.Tag, Idle: c.Idle.Seconds(), Keep: c.Keep, Every: c.Every.Seconds(),
 	}
 }
 
@@ -264,6 +266,7 @@ func (c *roomSaveCmd) Run(ctx context.Context) error {
 // roomFlags name a room.
 type roomFlags struct {
 	Host     string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
+	Kind     string `help:"If there is no such room, have a peer open it that offers rooms of this kind (room offer)." placeholder:"KIND"`
 	Password string `help:"Of the room." placeholder:"WORD"`
 	Name     string `arg:"" help:"Of the room; for room join, the link of an invitation, too."`
 }
@@ -280,7 +283,7 @@ type roomJoinCmd struct {
 // Run sits in a room and prints what is seen, once a second.
 func (c *roomJoinCmd) Run(ctx context.Context) error {
 	q := control.RoomJoinCall{
-		RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host},
+		RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind},
 		Password:     c.Password, Spectator: c.Spectate, VX: c.VX, VY: c.VY,
 	}
 	if c.Spectate {
@@ -344,7 +347,7 @@ func (c *roomBotsCmd) Run(ctx context.Context) error {
 		return &command.UsageError{Err: errors.New("room bots: --inputs is at least 1, and --every at least 100ms")}
 	}
 	var found control.FoundRoom
-	if err := c.call(ctx, "room/find", control.RoomFindCall{Name: c.Name, Host: c.Host}, &found); err != nil {
+	if err := c.call(ctx, "room/find", control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind}, &found); err != nil {
 		return err
 	}
 	holder, err := core.ParsePeers(found.Addrs)

@@ -81,6 +81,24 @@ func TestAnInvitationLeadsToAPrivateRoom(t *testing.T) {
 	assert.Equal(t, 0, host.Stop())
 }
 
+func TestARoomIsOpenedByAPeerThatOffersIt(t *testing.T) {
+	a, b := two(t)
+	a.fails(2, "there is no game", "room", "offer", "bay")
+	offer := startRoom(t, a, "offer", "--demo", "--rooms", "1", "--every", "100ms", "--idle", "1s", "bay")
+	offer.Line("up to 1 rooms of kind bay are offered")
+	join := startRoom(t, b, "join", "--json", "--kind", "bay", "regatta")
+	join.Line(`{"tick":`)
+	offer.Line("room regatta is open")
+	b.fails(1, "all 1 rooms of kind \"bay\" are in use", "room", "join", "--kind", "bay", "another")
+	assert.Equal(t, 0, join.Stop())
+	offer.Line("room regatta is closed")
+	join = startRoom(t, b, "join", "--json", "--kind", "bay", "another")
+	join.Line(`{"tick":`)
+	assert.Equal(t, 0, offer.Stop())
+	_, stderr := join.Wait()
+	assert.Contains(t, stderr, "the room has closed")
+}
+
 func TestAKeptRoomIsThereAgainAfterItsDaemonWasKilled(t *testing.T) {
 	dir := t.TempDir()
 	host := func(buoys string) *peerProcess {

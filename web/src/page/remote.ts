@@ -37,7 +37,9 @@ const START_PAUSE_MS = 3_000
 const MAX_SILENT = 2
 
 export interface RemoteNode
-  extends PlainCalls, Pick<RawNode, 'open' | 'services' | 'sendTo' | 'rooms' | 'addRelays' | 'rest' | 'wake'> {}
+  extends
+    PlainCalls,
+    Pick<RawNode, 'open' | 'services' | 'sendTo' | 'rooms' | 'placeRoom' | 'addRelays' | 'rest' | 'wake'> {}
 
 export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place

@@ -86,6 +86,11 @@ export interface ListOptions extends RoomFilter, CallOptions {
   wait?: number
 }
 
+export interface PlaceOptions extends CallOptions {
+  /** For the game of a room that is opened. */
+  tags?: Record<string, string>
+}
+
 /** Options of a seat. */
 export interface SeatOptions extends CallOptions {
   /** The peer that holds the room. Default: the mesh is searched for the name. */
@@ -174,6 +179,7 @@ export interface RawRooms {
   standByRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawStandby>
   joinRoom(name: string, options: object): Promise<RawSeat>
   rooms(options?: ListOptions): Promise<ListedRoom[]>
+  placeRoom(kind: string, name: string, options?: PlaceOptions): Promise<string>
   watchRooms(filter: RoomFilter): Promise<RawLobby>
 }
 
@@ -245,6 +251,14 @@ export class Rooms {
   /** The rooms of the mesh that pass the filter and are found within `wait` milliseconds, 2,000 by default. */
   list(options?: ListOptions): Promise<ListedRoom[]> {
     return this.#call(() => this.#raw.rooms(options), options?.signal)
+  }
+
+  /**
+   * Resolves to the peer that holds a room, or that opens it because it offers rooms of this kind. Which one follows from the name, so that
+   * two who want the same room come together. Opening one takes two seconds.
+   */
+  place(kind: string, name: string, options?: PlaceOptions): Promise<string> {
+    return this.#call(() => this.#raw.placeRoom(kind, name, options), options?.signal)
   }
 
   /** Watches the rooms of the mesh that pass the filter. The signal closes it. */
