@@ -112,9 +112,9 @@ func (w *World) Touch(e Entity) {
 	if s := &w.of[e]; s.changed != w.tick {
 		s.before, s.changed = s.changed, w.tick
 		w.dirty = append(w.dirty, e)
-		if w.keep != nil {
-			w.keep.mark(e)
-		}
+	}
+	if w.keep != nil { // also in Start, before the first tick
+		w.keep.mark(e)
 	}
 }
 
