@@ -159,8 +159,9 @@ func (r *Room) heir() *feed {
 	return nil
 }
 
-// Epoch counts the peers that have held the room, this one included; zero if no standbys
-// have been named.
+// Epoch counts the peers that have held the room, this one included, one of them anew each
+// time that it was started where the store is a Fencer. It is zero where no standbys have
+// been named, unless the store is one.
 func (r *Room) Epoch() uint32 {
 	if line, _ := r.claims(); len(line) > 0 {
 		return line.Newest().Epoch

@@ -32,6 +32,7 @@ import (
 //	e/<entity>          its place, and what the game saves of it
 //	p/<peer>/<seat>     what the game saves of a player
 //	g/<name in base32>  what the game keeps by World.Keep
+//	l                   the host's claims, as a message, where it makes any
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 
@@ -103,6 +104,7 @@ type keep struct {
 	room  *Room
 	store datastore.Batching // nil without
 	root  datastore.Key
+	line  []byte // that is stored
 
 	active bool    // there is a store, or there was a standby: what changes is noted
 	feeds  []*feed // those of the room that have been told the whole world
@@ -127,6 +129,7 @@ type keep struct {
 
 	writing atomic.Bool
 	failed  atomic.Bool // the last batch
+	older   atomic.Bool // another host has taken over in the store, which takes nothing more
 	run     sync.WaitGroup
 	ctx     context.Context // ends with the room
 	stop    context.CancelFunc
@@ -181,6 +184,10 @@ func (k *keep) valueKey(name string) datastore.Key {
 func (k *keep) load() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
 	defer cancel()
+	to, err := k.claim(ctx)
+	if err != nil {
+		return err
+	}
 	version, err := k.store.Get(ctx, k.versionKey())
 	switch {
 	case errors.Is(err, datastore.ErrNotFound):
@@ -200,12 +207,12 @@ func (k *keep) load() error {
 		}
 	}
 	k.restored = k.restored || len(k.found) > 0 // a store without transactions may have no version yet
-	k.openWriter()
+	k.openWriter(to)
 	return nil
 }
 
-func (k *keep) openWriter() {
-	k.writer = behind.New(k.store, &k.mu, behind.Options{
+func (k *keep) openWriter(to datastore.Batching) {
+	k.writer = behind.New(to, &k.mu, behind.Options{
 		What: fmt.Sprintf("room %q", k.room.opts.Name), Delay: k.room.opts.SaveEvery,
 		Count: &k.count, Logger: k.room.opts.Logger,
 	})
@@ -458,7 +465,8 @@ func (p *Player) Kept() []byte { return p.kept }
 
 // Flush has all that has changed stored, and returns when it is. It returns ErrNotKept
 // without Options.Store, ErrClosed where the room has ended, which has stored it, the error
-// of ctx, or that of the store: what it did not take is tried again.
+// of ctx, or that of the store: what it did not take is tried again, unless it wraps
+// ErrOlder.
 func (r *Room) Flush(ctx context.Context) error {
 	if r.keep == nil || r.keep.store == nil {
 		return ErrNotKept

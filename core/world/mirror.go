@@ -1,6 +1,7 @@
 package world
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -166,8 +167,8 @@ func (m *mirror) mark(body []byte, claim *wire.Claim) (wire.Mark, error) {
 	return mark, nil
 }
 
-// inherit has the room begin as the mirror is.
-func (k *keep) inherit(m *mirror) {
+// inherit has the room begin as the mirror is, held by this line.
+func (k *keep) inherit(m *mirror, line wire.Line) {
 	k.restored, k.active = true, true
 	for e, at := range m.entities {
 		k.found = append(k.found, keptEntity{Entity(e), at.x, at.y, at.data})
@@ -184,10 +185,7 @@ func (k *keep) inherit(m *mirror) {
 	if k.store == nil {
 		return
 	}
-	if err := k.replace(m); err != nil {
-		k.room.opts.Logger.Error("what the store had of a room before stays in it", "room", k.room.opts.Name, "err", err)
-	}
-	k.openWriter()
+	k.openWriter(k.takeStore(m, line))
 	for e := range m.entities {
 		k.mark(Entity(e))
 	}
@@ -196,10 +194,9 @@ func (k *keep) inherit(m *mirror) {
 	}
 }
 
-// replace deletes what the store has of the room and the mirror has not.
-func (k *keep) replace(m *mirror) error {
-	q := query.Query{Prefix: k.root.String(), KeysOnly: true}
-	has := map[datastore.Key]bool{k.versionKey(): true}
+// has are the keys of all that the store is to have of the mirror.
+func (k *keep) has(m *mirror) map[datastore.Key]bool {
+	has := map[datastore.Key]bool{k.versionKey(): true, k.lineKey(): true}
 	for e := range m.entities {
 		has[k.entityKey(Entity(e))] = true
 	}
@@ -209,18 +206,24 @@ func (k *keep) replace(m *mirror) error {
 	for name := range m.values {
 		has[k.valueKey(name)] = true
 	}
-	batch, err := k.store.Batch(k.ctx)
+	return has
+}
+
+// replace deletes what the store has of the room besides these keys.
+func (k *keep) replace(ctx context.Context, to datastore.Batching, has map[datastore.Key]bool) error {
+	batch, err := to.Batch(ctx)
 	if err != nil {
 		return err
 	}
-	err = behind.Each(k.ctx, k.store, q, func(name string, _ []byte) error {
+	q := query.Query{Prefix: k.root.String(), KeysOnly: true}
+	err = behind.Each(ctx, k.store, q, func(name string, _ []byte) error {
 		if key := k.root.ChildString(name); !has[key] {
-			return batch.Delete(k.ctx, key)
+			return batch.Delete(ctx, key)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return batch.Commit(k.ctx)
+	return batch.Commit(ctx)
 }

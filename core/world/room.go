@@ -91,7 +91,8 @@ type Options struct {
 	InputSize int
 
 	// Store is where the world is kept beyond the room's life, whose Game is then to be a
-	// Keeper. Rooms of other names may be kept in the same one. If nil, nothing is kept.
+	// Keeper. Rooms of other names may be kept in the same one. Where it is a Fencer, of
+	// several hosts of a room only the newest one writes. If nil, nothing is kept.
 	Store datastore.Batching
 	// SaveEvery is how often what has changed is stored. If zero, DefaultSaveEvery.
 	SaveEvery time.Duration
@@ -401,6 +402,9 @@ func (r *Room) run() {
 // closeKept stores the last changes. It comes after the players have heard of the end.
 func (r *Room) closeKept() {
 	r.unkept = r.keep.close(!errors.Is(r.err, ErrClosed) && r.yielded == nil)
+	if r.yielded != nil && errors.Is(r.unkept, ErrOlder) {
+		r.unkept = nil // who holds the room now stores it
+	}
 	if r.unkept != nil {
 		r.err = errors.Join(r.err, r.unkept)
 	}

@@ -88,11 +88,18 @@ func New(node Node) (*Rooms, error) {
 var ErrNameTaken = errors.New("the node hosts a room of this name already")
 
 // Host begins a room with this game, as it was kept where it has a store. It runs until
-// Close of the room or of rs, or until its game panics.
+// Close of the room or of rs, or until its game panics. Where the store is a Fencer, the
+// room takes over from whoever has hosted it there.
 func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	r, err := rs.prepare(game, opts)
 	if err != nil {
 		return nil, fmt.Errorf("host a room: %w", err)
+	}
+	rs.mu.Lock()
+	_, taken := rs.rooms[opts.Name]
+	rs.mu.Unlock()
+	if taken { // which would not store anything any more
+		return nil, fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
 	}
 	if opts.Store != nil {
 		if err := r.keep.load(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -23,6 +24,7 @@ type moment struct {
 	inputs   []fedInput        // for standbys
 	bans     []fedBan          // for standbys
 	values   map[string][]byte // nil deletes
+	line     []byte            // for the store: by which the host holds the room; or nil
 }
 
 type savedEntity struct {
@@ -51,7 +53,7 @@ type fedBan struct {
 type taken struct{ program, seq uint32 }
 
 func (m *moment) isEmpty() bool {
-	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0
+	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0 && m.line == nil
 }
 
 // mark notes that an entity has changed, or is gone.
@@ -75,13 +77,13 @@ func (k *keep) grow(e Entity) {
 
 // tick stores the world and tells the standbys what has changed, each when it is time.
 func (k *keep) tick(now int64) {
-	if k.store != nil && now-k.at >= int64(k.room.opts.SaveEvery) && !k.writing.Load() {
+	if k.stores() && now-k.at >= int64(k.room.opts.SaveEvery) && !k.writing.Load() {
 		k.at = now
 		k.save()
 	}
 	if len(k.feeds) > 0 && now-k.fed >= int64(feedEvery) {
 		k.fed = now
-		k.cut(k.store == nil)
+		k.cut(!k.stores())
 	}
 }
 
@@ -95,6 +97,7 @@ func (k *keep) save() {
 	k.writing.Store(true)
 	k.run.Go(func() {
 		err := k.flush(k.ctx) // which the writer has logged
+		k.older.Store(errors.Is(err, ErrOlder))
 		k.failed.Store(err != nil)
 		k.writing.Store(false)
 	})
@@ -121,7 +124,10 @@ func (k *keep) forget() {
 func (k *keep) cut(heard bool) bool {
 	m := k.moment(heard)
 	k.tell(m)
-	if m.isEmpty() || k.store == nil {
+	if !k.stores() {
+		return false
+	}
+	if m.line = k.newLine(); m.isEmpty() {
 		return false
 	}
 	k.mu.Lock()
@@ -309,6 +315,9 @@ func (k *keep) appendChanges(to []keptChange, m *moment) []keptChange {
 	}
 	for name, value := range m.values {
 		to = append(to, keptChange{k.valueKey(name), value})
+	}
+	if m.line != nil {
+		to = append(to, keptChange{k.lineKey(), m.line})
 	}
 	return to
 }

@@ -388,7 +388,7 @@ func (s *Standby) hold(world *mirror) error {
 	if err != nil {
 		return err
 	}
-	r.keep.inherit(world)
+	r.keep.inherit(world, line)
 	r.mu.Lock()
 	r.setLine(line)
 	r.mu.Unlock()

@@ -9,11 +9,15 @@ import (
 
 	ds "github.com/ipfs/go-datastore"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/tombolo-net/tombolo/core/world"
 )
 
 // ErrOlder is wrapped by the errors of Under, and of a view's writes, where a newer epoch is
 // registered for the prefix: another writer has taken over. Nothing was written.
-var ErrOlder = errors.New("a newer epoch is registered")
+var ErrOlder = world.ErrOlder
+
+var _ world.Fencer = (*Store)(nil) // a room registers its own epochs
 
 // fence holds back a writer that another one has replaced. nil holds back none.
 type fence struct {

@@ -32,6 +32,10 @@ const (
 // ErrClosed is returned by Flush after Close.
 var ErrClosed = errors.New("the store is closed")
 
+// ErrOlder is wrapped by the error of a store in which another writer has taken over. A
+// Writer gives up everything then, and tries nothing again.
+var ErrOlder = errors.New("a newer epoch is registered")
+
 // Options of a Writer.
 type Options struct {
 	// What is written, for errors and the log: "a history".
@@ -54,7 +58,7 @@ type Stats struct {
 	Written  uint64 // changes
 	Batches  uint64 // that the store took
 	Failures uint64 // batches that it did not take; they are tried again
-	GivenUp  uint64 // changes beyond Options.Most
+	GivenUp  uint64 // changes beyond Options.Most, and those after ErrOlder
 }
 
 // Writer writes behind. See its methods for which of them are called with the lock held.
@@ -68,6 +72,7 @@ type Writer struct {
 	first   time.Time    // when the first of them was made
 	flushes []chan error // who wait for the next batch
 	closed  bool
+	older   error // wraps ErrOlder, once the store has said so
 
 	wake   chan struct{} // there are changes
 	hurry  chan struct{} // there are many, or somebody waits
@@ -102,7 +107,7 @@ func New(store datastore.Batching, mu sync.Locker, opts Options) *Writer {
 // Change has a key written. value is called once, when its batch is made, with the lock
 // held; without value, the key is deleted. The lock is held during the call.
 func (w *Writer) Change(k datastore.Key, value func() []byte) {
-	if _, known := w.changes[k]; !known && w.opts.Most > 0 && len(w.changes) >= w.opts.Most {
+	if _, known := w.changes[k]; w.older != nil || !known && w.opts.Most > 0 && len(w.changes) >= w.opts.Most {
 		w.opts.Count.GivenUp++
 		return
 	}
@@ -126,14 +131,18 @@ func (w *Writer) Set(k datastore.Key, value []byte) {
 }
 
 // Flush returns when all that was changed before is in the store, or with the error of
-// the batch that it was part of: its changes are then tried again. The lock is not held
-// during the call.
+// the batch that it was part of: its changes are then tried again, unless it wraps
+// ErrOlder. The lock is not held during the call.
 func (w *Writer) Flush(ctx context.Context) error {
 	written := make(chan error, 1)
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return ErrClosed
+	}
+	if w.older != nil {
+		w.mu.Unlock()
+		return w.older
 	}
 	w.flushes = append(w.flushes, written)
 	signal(w.wake)
@@ -183,6 +192,13 @@ func (w *Writer) run(ctx context.Context) {
 		if w.err = w.flush(ctx); w.err == nil {
 			backoff = w.opts.Delay
 			continue
+		}
+		if errors.Is(w.err, ErrOlder) {
+			w.opts.Logger.Warn("another writer has taken over: nothing more is stored", "what", w.opts.What, "err", w.err)
+			if !stopping {
+				<-w.stop
+			}
+			return
 		}
 		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "err", w.err, "given up", stopping)
 		backoff = min(2*backoff, maxBackoff)
@@ -257,11 +273,26 @@ func (w *Writer) settle(all []change, err error) {
 		return
 	}
 	w.opts.Count.Failures++
+	if errors.Is(err, ErrOlder) {
+		w.giveUp(len(all), err)
+		return
+	}
 	for _, c := range all {
 		if _, newer := w.changes[c.key]; !newer {
 			w.Set(c.key, c.value)
 		}
 	}
+}
+
+// giveUp lets go of all changes, so many of them besides those that wait.
+func (w *Writer) giveUp(changes int, err error) {
+	w.older = err
+	w.opts.Count.GivenUp += uint64(changes + len(w.changes))
+	clear(w.changes)
+	for _, f := range w.flushes {
+		f <- err
+	}
+	w.flushes = nil
 }
 
 func (w *Writer) gather() ([]change, []chan error) {

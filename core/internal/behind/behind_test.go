@@ -198,3 +198,24 @@ func TestFlushEndsWithItsContextAndWithClose(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingIsTriedAgainAfterAnotherWriterHasTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDisk()
+		older := fmt.Errorf("commit: %w", ErrOlder)
+		d.fail(older)
+		o := newOwner(d, Options{})
+		o.set(key, "1")
+		o.set(datastore.NewKey("/b"), "1")
+		require.ErrorIs(t, o.Flush(t.Context()), ErrOlder)
+		d.fail(nil)
+		o.set(key, "2")
+		require.ErrorIs(t, o.Flush(t.Context()), ErrOlder)
+		time.Sleep(time.Hour)
+		require.ErrorIs(t, o.Close(), ErrOlder)
+		assert.Equal(t, "nothing", d.at(t, key))
+		assert.Len(t, d.batches, 1)
+		assert.Equal(t, uint64(3), o.count.GivenUp)
+		assert.Equal(t, uint64(1), o.count.Failures)
+	})
+}

@@ -21,10 +21,11 @@ const (
 )
 
 // A Claim is a peer's word that it holds a room, and who may hold it after it. A peer
-// that the claim of one epoch names may make that of the next; nobody votes.
+// that the claim of one epoch names may make that of the next, and so may its host; nobody
+// votes.
 type Claim struct {
 	Room      string
-	Epoch     uint32 // from 1; one more for each peer that took over from another
+	Epoch     uint32 // from 1; one more for each peer that took over from another, or from itself
 	Serial    uint32 // numbers the claims of an epoch, which name other standbys
 	Host      peer.ID
 	Standbys  []peer.ID // in the order in which they are to take over
@@ -86,7 +87,8 @@ func (l Line) Continued(c Claim) Line {
 }
 
 // Verify says what is wrong with a line of the room, if anything: each claim has to be
-// signed by its host, which the claim before names.
+// signed by its host, which the claim before names or has made itself: a host that was
+// started anew may take over from itself.
 func (l Line) Verify(room string) error {
 	if len(l) == 0 {
 		return fmt.Errorf("%w: a line without a claim", ErrMalformed)
@@ -98,7 +100,7 @@ func (l Line) Verify(room string) error {
 			return fmt.Errorf("a claim is to room %q, not to %q", c.Room, room)
 		case c.Epoch == 0 || i > 0 && c.Epoch != l[i-1].Epoch+1:
 			return fmt.Errorf("the claims to room %q are not of one epoch after the other", room)
-		case i > 0 && !slices.Contains(l[i-1].Standbys, c.Host):
+		case i > 0 && c.Host != l[i-1].Host && !slices.Contains(l[i-1].Standbys, c.Host):
 			return fmt.Errorf("the host before it does not name %s as a standby of room %q", c.Host, room)
 		}
 		if err := c.verify(); err != nil {

@@ -53,7 +53,7 @@ func TestALineIsOfClaimsThatTheOnesBeforeAllow(t *testing.T) {
 	renamed := a.claims(t, 1, 1, b)
 	renamed.Standbys = []peer.ID{c.id}
 	for want, l := range map[string]Line{
-		"":                                       {a.claims(t, 1, 1, b), b.claims(t, 2, 1, a)},
+		"":                                       {a.claims(t, 1, 1, b), b.claims(t, 2, 1, a), b.claims(t, 3, 1)},
 		"without a claim":                        {},
 		"does not name":                          {a.claims(t, 1, 1, c), b.claims(t, 2, 1, a)},
 		"not of one epoch after the other":       {a.claims(t, 1, 1, b), b.claims(t, 3, 1, a)},
