@@ -18,15 +18,16 @@ type Entity uint32
 // there is to know of them is the game's own. Only the game may use it, and only
 // within the calls that it gets.
 type World struct {
-	tick  uint32
-	x, y  []float32
-	of    []state
-	free  []Entity
-	dirty []Entity // changed in this tick
-	steps int
-	count int
-	own   map[string][]byte // what the game keeps by name
-	keep  *keep             // nil where the room has no store
+	tick   uint32
+	x, y   []float32
+	of     []state
+	free   []Entity
+	dirty  []Entity // changed in this tick
+	steps  int
+	count  int
+	own    map[string][]byte // what the game keeps by name
+	keep   *keep             // nil where the game is no Keeper
+	boards *boards
 }
 
 // state is what every frame looks up of an entity, in one place.

@@ -219,13 +219,20 @@ func (f *feed) send(b []byte) error {
 	return err
 }
 
-// batch sends what a moment holds; of the first, before it, what only the store has.
+// batch sends what a moment holds; of the first, before it, what only the store has, and the
+// boards.
 func (f *feed) batch(m *moment) error {
 	f.out = f.out[:0]
 	f.number++
 	if f.number == 1 {
 		if err := f.stored(); err != nil {
 			return fmt.Errorf("read what is kept of players: %w", err)
+		}
+		err := f.room.boards.each(func(key string, value []byte) error {
+			return f.record(func(dst []byte) []byte { return wire.AppendBoard(dst, key, value) })
+		})
+		if err != nil {
+			return err
 		}
 	}
 	if err := m.each(f.record); err != nil {
@@ -327,6 +334,11 @@ func (m *moment) each(yield func(func([]byte) []byte) error) error {
 	}
 	for name, value := range m.values {
 		if err := yield(func(dst []byte) []byte { return wire.AppendValue(dst, name, value) }); err != nil {
+			return err
+		}
+	}
+	for key, value := range m.boards {
+		if err := yield(func(dst []byte) []byte { return wire.AppendBoard(dst, key, value) }); err != nil {
 			return err
 		}
 	}

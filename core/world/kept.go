@@ -32,6 +32,7 @@ import (
 //	e/<entity>          its place, and what the game saves of it
 //	p/<peer>/<seat>     what the game saves of a player
 //	g/<name in base32>  what the game keeps by World.Keep
+//	b/...               its boards, as in board.Store
 //	l                   the host's claims, as a message, where it makes any
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
@@ -157,6 +158,9 @@ type leaver struct {
 }
 
 func newKeep(r *Room, game Keeper) *keep {
+	if r.opts.Store != nil {
+		r.boards.begin()
+	}
 	ctx, stop := context.WithCancel(context.Background())
 	return &keep{
 		ctx: ctx, stop: stop,
@@ -180,6 +184,10 @@ func (k *keep) valueKey(name string) datastore.Key {
 	return k.root.ChildString("g").ChildString(keyCoding.EncodeToString([]byte(name)))
 }
 
+func (k *keep) boardKey(key string) datastore.Key {
+	return datastore.RawKey(k.root.String() + "/b" + key)
+}
+
 // load reads what was kept, but for the players, and begins to write.
 func (k *keep) load() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
@@ -199,7 +207,7 @@ func (k *keep) load() error {
 		k.restored, k.versioned = true, true
 	}
 	for kind, take := range map[string]func(name string, value []byte) error{
-		"e": k.foundEntity, "g": k.foundValue, "p": func(string, []byte) error { k.players++; return nil },
+		"e": k.foundEntity, "g": k.foundValue, "b": k.room.boards.foundRecord, "p": func(string, []byte) error { k.players++; return nil },
 	} {
 		q := query.Query{Prefix: k.root.ChildString(kind).String(), KeysOnly: kind == "p"}
 		if err := behind.Each(ctx, k.store, q, take); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -24,6 +25,7 @@ type mirror struct {
 	players  map[seatKey][]byte
 	inputs   map[seatKey]taken
 	values   map[string][]byte
+	boards   map[string][]byte
 	banned   map[peer.ID]struct{}
 	bytes    int
 	pending  [][]byte // records of the next batch
@@ -48,7 +50,7 @@ const (
 func newMirror() *mirror {
 	return &mirror{
 		entities: make(map[uint32]mirrored), players: make(map[seatKey][]byte),
-		inputs: make(map[seatKey]taken), values: make(map[string][]byte), banned: make(map[peer.ID]struct{}),
+		inputs: make(map[seatKey]taken), values: make(map[string][]byte), boards: make(map[string][]byte), banned: make(map[peer.ID]struct{}),
 	}
 }
 
@@ -80,16 +82,20 @@ func (m *mirror) Gone(e uint32) error {
 
 func (m *mirror) Player(p peer.ID, number uint32, data []byte) error {
 	key := seatKey{p, number}
-	was := m.players[key]
+	was, known := m.players[key]
+	cost := 0 // of what was
+	if known {
+		cost = len(was) + mirrorCost
+	}
 	if len(data) == 0 {
 		delete(m.players, key)
-		return m.note(len(was), 0)
+		return m.note(cost, 0)
 	}
-	if len(m.players) >= mostKept && was == nil {
+	if len(m.players) >= mostKept && !known {
 		return errors.New("something is kept of too many players")
 	}
 	m.players[key] = append(was[:0], data...)
-	return m.note(len(was), len(data)+mirrorCost)
+	return m.note(cost, len(data)+mirrorCost)
 }
 
 func (m *mirror) Input(p peer.ID, number, program, seq uint32) error {
@@ -105,14 +111,33 @@ func (m *mirror) Input(p peer.ID, number, program, seq uint32) error {
 	return nil
 }
 
-func (m *mirror) Value(name string, value []byte) error {
-	was := len(m.values[name])
-	if value == nil {
-		delete(m.values, name)
-	} else {
-		m.values[name] = append([]byte{}, value...)
+func (m *mirror) Value(name string, value []byte) error { return m.set(m.values, name, value) }
+
+func (m *mirror) Board(key string, value []byte) error {
+	if len(key) > maxBoardKey || !boardKey.MatchString(key) {
+		return fmt.Errorf("a record of a board under %.20q", key)
 	}
-	return m.note(was, len(value)+mirrorCost)
+	return m.set(m.boards, key, value)
+}
+
+// boardKey is what the key of a record of a board is like.
+var boardKey = regexp.MustCompile(`^(/[-0-9A-Za-z]+)+$`)
+
+// maxBoardKey bounds it, in bytes.
+const maxBoardKey = 512
+
+func (m *mirror) set(in map[string][]byte, name string, value []byte) error {
+	was, known := in[name]
+	cost := 0 // of what was
+	if known {
+		cost = len(name) + len(was) + mirrorCost
+	}
+	if value == nil {
+		delete(in, name)
+		return m.note(cost, 0)
+	}
+	in[name] = append([]byte{}, value...)
+	return m.note(cost, len(name)+len(value)+mirrorCost)
 }
 
 func (m *mirror) Ban(p peer.ID, banned bool) error {
@@ -174,6 +199,7 @@ func (k *keep) inherit(m *mirror, line wire.Line) {
 		k.found = append(k.found, keptEntity{Entity(e), at.x, at.y, at.data})
 	}
 	k.room.world.own = m.values
+	k.room.boards.inherit(m.boards)
 	k.room.world.tick = m.tick
 	for key, data := range m.players {
 		k.left[key] = leaver{data: data}
@@ -205,6 +231,9 @@ func (k *keep) has(m *mirror) map[datastore.Key]bool {
 	}
 	for name := range m.values {
 		has[k.valueKey(name)] = true
+	}
+	for key := range m.boards {
+		has[k.boardKey(key)] = true
 	}
 	return has
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/message"
+	"github.com/tombolo-net/tombolo/core/world/board"
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
@@ -48,7 +51,7 @@ func (rs *Rooms) ConnectPeer(ctx context.Context, p peer.AddrInfo) error {
 }
 
 // Request is the node's, and answers for the node itself where rooms are wanted that it
-// offers.
+// offers, or the boards of one of its rooms.
 func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
 	if p != rs.node.ID() {
 		return rs.node.Request(ctx, p, typ, data)
@@ -56,14 +59,24 @@ func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte
 	rs.mu.Lock()
 	offering := rs.offers[typ]
 	rs.mu.Unlock()
-	if offering == nil {
-		return nil, errors.New("the node offers no such rooms")
+	if offering != nil {
+		return offering.answerTo(ctx, p, data)
 	}
-	return offering.answerTo(ctx, p, data)
+	for _, r := range rs.Rooms() {
+		if server := r.boards.served(); server != nil && typ == board.RequestType(r.opts.Name) {
+			return server.Answer(ctx, &message.Message{From: p, Type: typ, Data: data})
+		}
+	}
+	return nil, errors.New("the node offers no such rooms and has no such boards")
 }
 
 // Presence is the node's.
 func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
+
+// Subscribe is the node's.
+func (rs *Rooms) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
+	return rs.node.Subscribe(pattern, opts...)
+}
 
 // ownStream is one end of a stream within the process. A write returns when the other
 // end has read it.

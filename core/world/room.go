@@ -172,13 +172,15 @@ var ErrClosed = errors.New("the room is closed")
 
 // Room is a game that this node hosts. All methods may be called concurrently.
 type Room struct {
-	opts  Options
-	self  peer.ID
-	game  Game
-	world World
-	keep  *keep // nil if the game is no Keeper
-	key   func() crypto.PrivKey
-	start time.Time
+	opts   Options
+	node   Node // for the boards
+	self   peer.ID
+	game   Game
+	world  World
+	keep   *keep // nil if the game is no Keeper
+	boards boards
+	key    func() crypto.PrivKey
+	start  time.Time
 
 	mu       sync.Mutex
 	visitors map[peer.ID]*visitor // the newest of each peer
@@ -244,6 +246,7 @@ func newRoom(self peer.ID, key func() crypto.PrivKey, game Game, opts Options) (
 		wake:     make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
 	}
 	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
+	r.boards.room, r.world.boards = r, &r.boards
 	r.records = records{game: game, w: &r.world}
 	r.framer = framer{records: &r.records, budget: opts.Budget}
 	if keeper, ok := game.(Keeper); ok {

@@ -33,6 +33,7 @@ type Node interface {
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 	Presence(typ string) (*mesh.Presence, error)
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
+	Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error
 	Host() host.Host
 }
 
@@ -123,7 +124,11 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 
 func (rs *Rooms) prepare(game Game, opts Options) (*Room, error) {
 	key := func() crypto.PrivKey { return rs.node.Host().Peerstore().PrivKey(rs.node.ID()) }
-	return newRoom(rs.node.ID(), key, game, opts)
+	r, err := newRoom(rs.node.ID(), key, game, opts)
+	if err == nil {
+		r.node = rs.node
+	}
+	return r, err
 }
 
 // begin has the room run; after, if not nil, is what stood by for it.
@@ -150,6 +155,7 @@ func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	}
 	go func() {
 		r.run()
+		r.boards.close()
 		if found != nil {
 			_ = found.close() // its only error is that the node is closed
 		}

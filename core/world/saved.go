@@ -24,6 +24,7 @@ type moment struct {
 	inputs   []fedInput        // for standbys
 	bans     []fedBan          // for standbys
 	values   map[string][]byte // nil deletes
+	boards   map[string][]byte // records of boards; nil deletes
 	line     []byte            // for the store: by which the host holds the room; or nil
 }
 
@@ -53,7 +54,7 @@ type fedBan struct {
 type taken struct{ program, seq uint32 }
 
 func (m *moment) isEmpty() bool {
-	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0 && m.line == nil
+	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0 && len(m.boards) == 0 && m.line == nil
 }
 
 // mark notes that an entity has changed, or is gone.
@@ -84,6 +85,8 @@ func (k *keep) tick(now int64) {
 	if len(k.feeds) > 0 && now-k.fed >= int64(feedEvery) {
 		k.fed = now
 		k.cut(!k.stores())
+	} else if !k.stores() && len(k.feeds) == 0 {
+		k.room.boards.take() // nobody is to be told, and who comes is told all
 	}
 }
 
@@ -161,6 +164,7 @@ func (k *keep) begin(f *feed) {
 	if !k.active {
 		k.active = true
 		k.grow(Entity(max(len(k.room.world.x), 1) - 1))
+		k.room.boards.begin()
 	}
 	k.cut(false) // for the others
 	m := &moment{tick: k.room.world.tick, values: maps.Clone(k.room.world.own)}
@@ -229,6 +233,7 @@ func (k *keep) moment(heard bool) *moment {
 		m.values[name] = k.room.world.own[name]
 	}
 	clear(k.changed)
+	m.boards = k.room.boards.take()
 	return m
 }
 
@@ -315,6 +320,9 @@ func (k *keep) appendChanges(to []keptChange, m *moment) []keptChange {
 	}
 	for name, value := range m.values {
 		to = append(to, keptChange{k.valueKey(name), value})
+	}
+	for key, value := range m.boards {
+		to = append(to, keptChange{k.boardKey(key), value})
 	}
 	if m.line != nil {
 		to = append(to, keptChange{k.lineKey(), m.line})

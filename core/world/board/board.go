@@ -66,6 +66,13 @@ func (p *Players) count() int {
 	return len(p.ids)
 }
 
+// all are the peers by their numbers, which are not changed.
+func (p *Players) all() []peer.ID {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return slices.Clone(p.ids)
+}
+
 // ID returns the peer with this number. It panics if no peer has it.
 func (p *Players) ID(number uint32) peer.ID {
 	p.mu.RLock()

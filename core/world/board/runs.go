@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// entry is a player's place in the order: by score, then by who had it first. It has no
-// pointers, so that the garbage collector does not look at entries.
+// entry is a player's place in the order: by score, then by who had it first; the player
+// itself counts only where a store says that two had it at once. It has no pointers, so that the garbage collector does not look at entries.
 type entry struct {
 	score  int64 // the lower, the better: see Board.key
 	seq    uint32
@@ -14,7 +14,7 @@ type entry struct {
 }
 
 func compare(a, b entry) int {
-	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.seq, b.seq))
+	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.seq, b.seq), cmp.Compare(a.player, b.player))
 }
 
 // runLength bounds the entries of a run. Moving half of them aside takes less than the

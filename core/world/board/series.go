@@ -63,6 +63,9 @@ func NewSeries(period Period, lowestFirst bool, keep int) *Series {
 	return &Series{period: period, lowest: lowestFirst, keep: max(keep, 0)}
 }
 
+// Period is for how long a board of the series lasts.
+func (s *Series) Period() Period { return s.period }
+
 // Now is the board of now.
 func (s *Series) Now() *Board {
 	now := time.Now()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"reflect"
 	"slices"
 	"sync"
@@ -19,11 +20,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Node is what boards take of a node. *core.Node is one.
+// Node is what boards take of a node that serves them. *core.Node is one.
 type Node interface {
 	Respond(typ string, f link.Responder) (remove func(), err error)
-	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 	Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error
+}
+
+// Asker is what Ask and Watch take of a node. *core.Node is one, and *world.Rooms, which
+// asks its own rooms, too.
+type Asker interface {
+	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
 }
 
@@ -68,11 +74,11 @@ type Line struct {
 	Score int64   `json:"score"`
 }
 
-// boardsType is the type of requests for the boards of a name, and watchType that of
+// RequestType is the type of requests for the boards of a name, and watchType that of
 // what is told of one of them.
-func boardsType(name string) string { return "boards/" + name }
+func RequestType(name string) string { return "boards/" + name }
 
-func watchType(name, board string) string { return boardsType(name) + "/" + board }
+func watchType(name, board string) string { return RequestType(name) + "/" + board }
 
 // Server answers peers that ask for boards, and tells those that watch one when its first
 // lines have changed, once a second.
@@ -80,22 +86,24 @@ type Server struct {
 	node    Node
 	name    string
 	players *Players
-	series  map[string]*Series
 	remove  func()
 	stop    context.CancelFunc
 	pushing sync.WaitGroup
+
+	mu     sync.Mutex
+	series map[string]*Series
 }
 
 // Serve has a node answer for boards, such as those of a Store, by their names. name is
 // what peers ask by, such as that of a room. There is one server of a name for a node.
 func Serve(node Node, name string, players *Players, series map[string]*Series) (*Server, error) {
-	s := &Server{node: node, name: name, players: players, series: series}
-	for board := range series {
-		if err := message.CheckType(watchType(name, board)); err != nil {
-			return nil, fmt.Errorf("serve the boards of %q: %w", name, err)
+	s := &Server{node: node, name: name, players: players, series: make(map[string]*Series)}
+	for board, one := range series {
+		if err := s.Add(board, one); err != nil {
+			return nil, err
 		}
 	}
-	remove, err := node.Respond(boardsType(name), s.answer)
+	remove, err := node.Respond(RequestType(name), s.Answer)
 	if err != nil {
 		return nil, fmt.Errorf("serve the boards of %q: %w", name, err)
 	}
@@ -106,6 +114,24 @@ func Serve(node Node, name string, players *Players, series map[string]*Series) 
 	return s, nil
 }
 
+// Add has the server answer for one more board.
+func (s *Server) Add(board string, series *Series) error {
+	if err := message.CheckType(watchType(s.name, board)); err != nil {
+		return fmt.Errorf("serve the boards of %q: %w", s.name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.series[board] = series
+	return nil
+}
+
+// all are the boards by their names, which are not changed.
+func (s *Server) all() map[string]*Series {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.series)
+}
+
 // Close ends it, and waits for what it runs. It is called once.
 func (s *Server) Close() error {
 	s.remove()
@@ -114,12 +140,15 @@ func (s *Server) Close() error {
 	return nil
 }
 
-func (s *Server) answer(_ context.Context, m *message.Message) ([]byte, error) {
+// Answer answers a request for lines; it is a link.Responder.
+func (s *Server) Answer(_ context.Context, m *message.Message) ([]byte, error) {
 	var q Query
 	if err := json.Unmarshal(m.Data, &q); err != nil {
 		return nil, fmt.Errorf("it is no question for a board: %w", err)
 	}
+	s.mu.Lock()
 	series := s.series[q.Board]
+	s.mu.Unlock()
 	if series == nil {
 		return nil, fmt.Errorf("there is no board %.64q", q.Board)
 	}
@@ -162,7 +191,7 @@ func (s *Server) push(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for board, series := range s.series {
+		for board, series := range s.all() {
 			now := time.Now()
 			b, err := series.At(now)
 			if err != nil {
@@ -182,12 +211,12 @@ func (s *Server) push(ctx context.Context) {
 
 // Ask asks the peer that serves the boards of a name. The error is that of the request; a
 // *link.RemoteError says why the peer does not answer.
-func Ask(ctx context.Context, node Node, host peer.ID, name string, q Query) (Lines, error) {
+func Ask(ctx context.Context, node Asker, host peer.ID, name string, q Query) (Lines, error) {
 	data, err := json.Marshal(q)
 	if err != nil {
 		return Lines{}, err
 	}
-	answer, err := node.Request(ctx, host, boardsType(name), data)
+	answer, err := node.Request(ctx, host, RequestType(name), data)
 	if err != nil {
 		return Lines{}, err
 	}
@@ -209,7 +238,7 @@ func readLines(data []byte) (Lines, error) {
 // have changed, until ctx ends: at most once a second, the newest where some were missed.
 // It yields an error once, as its last, where the board cannot be watched or asked for;
 // what of its host makes no sense is passed over.
-func Watch(ctx context.Context, node Node, host peer.ID, name, board string) iter.Seq2[Lines, error] {
+func Watch(ctx context.Context, node Asker, host peer.ID, name, board string) iter.Seq2[Lines, error] {
 	return func(yield func(Lines, error) bool) {
 		sub, err := node.Subscribe(watchType(name, board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))
 		if err != nil {

@@ -138,7 +138,7 @@ func FuzzWhatABoardReceives(f *testing.F) {
 	f.Add([]byte(`{"board":"day","at":"2026-11-27T00:00:00Z","rank":-1}`))
 	f.Add([]byte(`{"board":"ever","around":"QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG","each":9}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		answer, err := s.answer(t.Context(), &message.Message{Data: data})
+		answer, err := s.Answer(t.Context(), &message.Message{Data: data})
 		if err == nil {
 			lines, err := readLines(answer)
 			require.NoError(t, err)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,24 +22,35 @@ import (
 )
 
 // Store keeps series of boards, and who is on them. The boards are in memory; what changes
-// is written behind them, with the bounds of world.Keeper. In the store lie, under
-// /boards/<name in base32>:
+// is told to where they are kept. There lie, under the root of the store:
 //
-//	v                                       the version of this format
-//	p/<number>                              the peer of that number
-//	s/<series in base32>/<period>/<end>/<number>
+//	/v                                      the version of this format
+//	/p/<number>                             the peer of that number
+//	/s/<series in base32>/<period>/<end>/<number>
 //	                                        the player's score and its order, as two varints
 //
 // A period's end is in seconds since 1970; numbers are in base 36. All methods may be
 // called concurrently.
 type Store struct {
-	ds      datastore.Batching
-	root    datastore.Key
+	records Records
+	close   func() error
+	flush   func(context.Context) error
 	players Players
 
-	mu     sync.Mutex // of the writer; taken after a board's
-	writer *behind.Writer
-	series map[string]struct{} // that are open
+	mu     sync.Mutex
+	series map[string]*Series // by root; nil while it is being opened
+}
+
+// Records are where boards are kept: records by their keys, such as /p/0.
+type Records interface {
+	// Get returns the record of a key, or datastore.ErrNotFound.
+	Get(ctx context.Context, key string) ([]byte, error)
+	// Each calls take for each record under a key, with the rest of its key. It returns an
+	// error of take.
+	Each(ctx context.Context, under string, take func(name string, value []byte) error) error
+	// Change has a record written; nil deletes. It is called with locks of boards held, and
+	// does not wait.
+	Change(key string, value []byte)
 }
 
 // StoreOptions of a Store. The zero value is usable.
@@ -53,38 +65,72 @@ const storeFormat = "1"
 
 var nameCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// Open opens the boards of a name, and reads who is on them. ctx bounds the reading. Two
-// of a name must not be open at once.
+// Open opens the boards of a name in a datastore, under /boards/<name in base32>, and reads
+// who is on them. What changes is written behind them, with the bounds of world.Keeper. ctx
+// bounds the reading. Two of a name must not be open at once.
 func Open(ctx context.Context, ds datastore.Batching, name string, opts StoreOptions) (*Store, error) {
-	s := &Store{
-		ds: ds, root: datastore.NewKey("/boards").ChildString(nameCoding.EncodeToString([]byte(name))),
-		series: make(map[string]struct{}),
-	}
-	isNew, err := s.load(ctx)
+	w := &written{ds: ds, root: datastore.NewKey("/boards").ChildString(nameCoding.EncodeToString([]byte(name))).String()}
+	w.writer = behind.New(ds, &w.mu, behind.Options{What: fmt.Sprintf("the boards of %q", name), Delay: opts.Delay, Logger: opts.Logger})
+	s, err := OpenIn(ctx, w)
 	if err != nil {
-		return nil, fmt.Errorf("open the boards of %q: %w", name, err)
+		return nil, errors.Join(fmt.Errorf("open the boards of %q: %w", name, err), w.writer.Close())
 	}
-	s.writer = behind.New(ds, &s.mu, behind.Options{What: fmt.Sprintf("the boards of %q", name), Delay: opts.Delay, Logger: opts.Logger})
-	if isNew {
-		s.change(s.root.ChildString("v"), []byte(storeFormat))
-	}
-	s.players.named = func(number uint32, id peer.ID) { s.change(s.playerKey(number), []byte(id)) }
+	s.flush, s.close = w.writer.Flush, w.writer.Close
 	return s, nil
 }
 
-func (s *Store) load(ctx context.Context) (isNew bool, err error) {
-	version, err := s.ds.Get(ctx, s.root.ChildString("v"))
+// OpenIn is Open for boards that are kept by something else, whose Flush and Close do
+// nothing.
+func OpenIn(ctx context.Context, records Records) (*Store, error) {
+	s := &Store{
+		records: records, series: make(map[string]*Series),
+		close: func() error { return nil }, flush: func(context.Context) error { return nil },
+	}
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	s.players.named = func(number uint32, id peer.ID) { records.Change(playerKey(number), []byte(id)) }
+	return s, nil
+}
+
+// written are records that are written behind to a datastore.
+type written struct {
+	ds     datastore.Batching
+	root   string
+	mu     sync.Mutex // of the writer; taken after a board's
+	writer *behind.Writer
+}
+
+func (w *written) Get(ctx context.Context, key string) ([]byte, error) {
+	return w.ds.Get(ctx, datastore.RawKey(w.root+key))
+}
+
+func (w *written) Each(ctx context.Context, under string, take func(name string, value []byte) error) error {
+	return behind.Each(ctx, w.ds, query.Query{Prefix: w.root + under}, take)
+}
+
+func (w *written) Change(key string, value []byte) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.writer.Set(datastore.RawKey(w.root+key), value)
+}
+
+const versionKey = "/v"
+
+func (s *Store) load(ctx context.Context) error {
+	version, err := s.records.Get(ctx, versionKey)
 	if errors.Is(err, datastore.ErrNotFound) {
-		return true, nil
+		s.records.Change(versionKey, []byte(storeFormat))
+		return nil
 	}
 	if err != nil {
-		return false, err
+		return err
 	}
 	if string(version) != storeFormat {
-		return false, fmt.Errorf("they are of format %.20q; this program knows format %s", version, storeFormat)
+		return fmt.Errorf("they are of format %.20q; this program knows format %s", version, storeFormat)
 	}
 	ids := make(map[uint32]peer.ID)
-	err = behind.Each(ctx, s.ds, query.Query{Prefix: s.root.ChildString("p").String()}, func(name string, value []byte) error {
+	err = s.records.Each(ctx, "/p", func(name string, value []byte) error {
 		n, err := strconv.ParseUint(name, 36, 32)
 		if err != nil || n >= MaxPlayers || len(value) == 0 {
 			return errors.New("it is no player")
@@ -95,11 +141,11 @@ func (s *Store) load(ctx context.Context) (isNew bool, err error) {
 	for n := range uint32(len(ids)) {
 		id, is := ids[n]
 		if !is {
-			return false, errors.Join(err, fmt.Errorf("the record of player %d is missing", n))
+			return errors.Join(err, fmt.Errorf("the record of player %d is missing", n))
 		}
 		s.players.add(id)
 	}
-	return false, err
+	return err
 }
 
 // Players are the players of all boards.
@@ -108,17 +154,32 @@ func (s *Store) Players() *Players { return &s.players }
 // Series opens a series, as NewSeries makes one, with what is kept of it. ctx bounds the
 // reading. A series that is open already is an error; one of another period is another.
 func (s *Store) Series(ctx context.Context, name string, period Period, lowestFirst bool, keep int) (*Series, error) {
-	series := NewSeries(period, lowestFirst, keep)
-	k := &keptSeries{store: s, root: s.root.ChildString("s").ChildString(nameCoding.EncodeToString([]byte(name))).ChildString(strconv.Itoa(int(period)))}
+	root := "/s/" + nameCoding.EncodeToString([]byte(name)) + "/" + strconv.Itoa(int(period))
 	s.mu.Lock()
-	_, open := s.series[k.root.String()]
-	s.series[k.root.String()] = struct{}{}
+	_, open := s.series[root]
+	if !open {
+		s.series[root] = nil
+	}
 	s.mu.Unlock()
 	if open {
 		return nil, fmt.Errorf("open the boards %q: they are open", name)
 	}
+	series := NewSeries(period, lowestFirst, keep)
+	err := s.fill(ctx, series, root)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		delete(s.series, root)
+		return nil, fmt.Errorf("open the boards %q: %w", name, err)
+	}
+	s.series[root] = series
+	return series, nil
+}
+
+// fill reads what is kept of a series, and has what changes kept.
+func (s *Store) fill(ctx context.Context, series *Series, root string) error {
 	boards := make(map[int64]*Board)
-	err := behind.Each(ctx, s.ds, query.Query{Prefix: k.root.String()}, func(name string, value []byte) error {
+	err := s.records.Each(ctx, root, func(name string, value []byte) error {
 		end, player, _ := strings.Cut(name, "/")
 		at, err := strconv.ParseInt(end, 36, 64)
 		n, err2 := strconv.ParseUint(player, 36, 32)
@@ -131,7 +192,7 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 		}
 		b := boards[at]
 		if b == nil {
-			b = New(lowestFirst)
+			b = New(series.lowest)
 			boards[at] = b
 		}
 		b.put(uint32(n), p)
@@ -139,11 +200,9 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 		return nil
 	})
 	if err != nil {
-		s.mu.Lock()
-		delete(s.series, k.root.String())
-		s.mu.Unlock()
-		return nil, fmt.Errorf("open the boards %q: %w", name, err)
+		return err
 	}
+	k := &keptSeries{records: s.records, root: root}
 	for at, b := range boards {
 		d := Dated{Board: b}
 		if at != 0 {
@@ -155,33 +214,52 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 	slices.SortFunc(series.boards, func(a, b Dated) int { return b.End.Compare(a.End) })
 	series.kept = k
 	series.Kept() // which drops those that are too old
-	return series, nil
+	return nil
 }
 
-func (s *Store) playerKey(number uint32) datastore.Key {
-	return s.root.ChildString("p").ChildString(strconv.FormatUint(uint64(number), 36))
-}
-
-// change has a value written; nil deletes.
-func (s *Store) change(key datastore.Key, value []byte) {
+// Each calls take for each record that is kept, as it is now, and returns an error of it.
+// Changes do not wait meanwhile: one that is made is told to Records, and may be in what is
+// yielded.
+func (s *Store) Each(take func(key string, value []byte) error) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writer.Set(key, value)
+	open := slices.Collect(maps.Values(s.series))
+	s.mu.Unlock()
+	if err := take(versionKey, []byte(storeFormat)); err != nil {
+		return err
+	}
+	for _, series := range open {
+		if series == nil {
+			continue // which is read, and has not changed
+		}
+		for _, d := range series.Kept() {
+			if err := series.kept.each(d, take); err != nil {
+				return err
+			}
+		}
+	}
+	for number, id := range s.players.all() { // whoever is on a board is among them
+		if err := take(playerKey(uint32(number)), []byte(id)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+func playerKey(number uint32) string { return "/p/" + strconv.FormatUint(uint64(number), 36) }
 
 // Flush returns when all that was changed before is stored, or with the error of the store
 // or of ctx. What the store did not take is tried again.
-func (s *Store) Flush(ctx context.Context) error { return s.writer.Flush(ctx) }
+func (s *Store) Flush(ctx context.Context) error { return s.flush(ctx) }
 
 // Close stores what is left, and waits for that, at most ten seconds. The error says what
 // could not be stored. The boards can still be read and changed, in memory. It is called
 // once.
-func (s *Store) Close() error { return s.writer.Close() }
+func (s *Store) Close() error { return s.close() }
 
-// keptSeries is where a series is stored.
+// keptSeries is where a series is kept.
 type keptSeries struct {
-	store *Store
-	root  datastore.Key
+	records Records
+	root    string
 }
 
 func (k *keptSeries) key(end time.Time) string {
@@ -189,22 +267,39 @@ func (k *keptSeries) key(end time.Time) string {
 	if !end.IsZero() {
 		at = end.Unix()
 	}
-	return k.root.String() + "/" + strconv.FormatInt(at, 36) + "/"
+	return k.root + "/" + strconv.FormatInt(at, 36) + "/"
 }
 
-func rowKey(board string, player uint32) datastore.Key {
-	return datastore.RawKey(board + strconv.FormatUint(uint64(player), 36))
+func rowKey(board string, player uint32) string {
+	return board + strconv.FormatUint(uint64(player), 36)
 }
 
-// begin makes sure that the board's changes are stored from now on.
+// each calls take for each record of a board, which goes on meanwhile.
+func (k *keptSeries) each(d Dated, take func(key string, value []byte) error) error {
+	d.mu.RLock()
+	at := slices.Clone(d.at)
+	d.mu.RUnlock()
+	under := k.key(d.End)
+	for player, p := range at {
+		if p.seq == 0 {
+			continue
+		}
+		if err := take(rowKey(under, uint32(player)), appendPlace(nil, p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin makes sure that the board's changes are kept from now on.
 func (k *keptSeries) begin(d Dated) {
 	under := k.key(d.End)
 	d.changed = func(player uint32, p place) {
 		if p.seq == 0 {
-			k.store.change(rowKey(under, player), nil)
+			k.records.Change(rowKey(under, player), nil)
 			return
 		}
-		k.store.change(rowKey(under, player), appendPlace(nil, p))
+		k.records.Change(rowKey(under, player), appendPlace(nil, p))
 	}
 }
 
@@ -216,7 +311,7 @@ func (k *keptSeries) drop(d Dated) {
 	under := k.key(d.End)
 	for player, p := range d.at {
 		if p.seq != 0 {
-			k.store.change(rowKey(under, uint32(player)), nil)
+			k.records.Change(rowKey(under, uint32(player)), nil)
 		}
 	}
 }

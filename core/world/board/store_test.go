@@ -86,7 +86,7 @@ func TestOfAPeriodThatIsOverNothingStaysInTheStore(t *testing.T) {
 		s := openStore(t, ds)
 		require.Len(t, openSeries(t, s, "score", Daily, 2).Kept(), 2)
 		require.NoError(t, s.Close())
-		results, err := ds.Query(t.Context(), query.Query{Prefix: s.root.ChildString("s").String(), KeysOnly: true})
+		results, err := ds.Query(t.Context(), query.Query{Prefix: s.records.(*written).root + "/s", KeysOnly: true})
 		require.NoError(t, err)
 		rows, err := results.Rest()
 		require.NoError(t, err)
@@ -103,13 +103,14 @@ func TestBoardsThatCannotBeReadAreSaidSo(t *testing.T) {
 	require.ErrorContains(t, err, "they are open")
 	require.NoError(t, s.Close())
 	row := rowKey(series.kept.key(time.Time{}), 0)
-	for key, why := range map[datastore.Key]string{
+	for name, why := range map[string]string{
 		row:                                     "it has no score",
 		rowKey(series.kept.key(time.Time{}), 9): "it has no score",
-		s.playerKey(5):                          "player 1 is missing",
-		s.playerKey(MaxPlayers):                 "it is no player",
-		s.root.ChildString("v"):                 "of format",
+		playerKey(5):                            "player 1 is missing",
+		playerKey(MaxPlayers):                   "it is no player",
+		versionKey:                              "of format",
 	} {
+		key := datastore.RawKey(s.records.(*written).root + name)
 		before, err := ds.Get(t.Context(), key)
 		require.NoError(t, ds.Put(t.Context(), key, []byte{0x80}))
 		opened, failed := Open(t.Context(), ds, "harbour", StoreOptions{})

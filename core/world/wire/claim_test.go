@@ -151,6 +151,9 @@ func (n *noted) Input(p peer.ID, number, program, seq uint32) error {
 func (n *noted) Value(name string, value []byte) error {
 	return n.note("value %q %q %t", name, value, value == nil)
 }
+func (n *noted) Board(key string, value []byte) error {
+	return n.note("board %q %q %t", key, value, value == nil)
+}
 func (n *noted) Ban(p peer.ID, banned bool) error { return n.note("ban %s %t", p, banned) }
 
 func TestRecordsAreDecodedAsTheyWereEncoded(t *testing.T) {
@@ -162,6 +165,7 @@ func TestRecordsAreDecodedAsTheyWereEncoded(t *testing.T) {
 	b = AppendInputSeq(b, p, 2, 9, 1<<31)
 	b = AppendValue(b, "board", []byte{})
 	b = AppendValue(b, "board", nil)
+	b = AppendBoard(AppendBoard(b, "/p/0", []byte("me")), "/p/1", nil)
 	b = AppendBan(AppendBan(b, p, true), p, false)
 	var got noted
 	require.NoError(t, DecodeRecords(b, &got))
@@ -169,6 +173,7 @@ func TestRecordsAreDecodedAsTheyWereEncoded(t *testing.T) {
 		`entity 7 1.5 -2 "e"`, "gone 300",
 		fmt.Sprintf(`player %s 2 "kept"`, p), fmt.Sprintf(`player %s 3 ""`, p), fmt.Sprintf("input %s 2 9 %d", p, 1<<31),
 		`value "board" "" false`, `value "board" "" true`,
+		`board "/p/0" "me" false`, `board "/p/1" "" true`,
 		fmt.Sprintf("ban %s true", p), fmt.Sprintf("ban %s false", p),
 	}, got)
 	for n := range len(b) {

@@ -37,6 +37,8 @@ const (
 	recordValue
 	recordDeleted
 	recordBan
+	recordBoard
+	recordOffBoard
 )
 
 // Records takes what a standby is told of a world. The bytes are valid during the call.
@@ -52,6 +54,8 @@ type Records interface {
 	Input(p peer.ID, number, program, seq uint32) error
 	// Value is told of a value that the game keeps by name; nil if it is deleted.
 	Value(name string, value []byte) error
+	// Board is told of a record of the room's boards, by its key; nil if it is deleted.
+	Board(key string, value []byte) error
 	// Ban is told of a peer that is refused, or is not any more.
 	Ban(p peer.ID, banned bool) error
 }
@@ -88,6 +92,14 @@ func AppendValue(dst []byte, name string, value []byte) []byte {
 		return appendBytes(append(dst, recordDeleted), name)
 	}
 	return appendBytes(appendBytes(append(dst, recordValue), name), value)
+}
+
+// AppendBoard appends a record; it is deleted if the value is nil.
+func AppendBoard(dst []byte, key string, value []byte) []byte {
+	if value == nil {
+		return appendBytes(append(dst, recordOffBoard), key)
+	}
+	return appendBytes(appendBytes(append(dst, recordBoard), key), value)
 }
 
 // AppendBan appends a record.
@@ -131,6 +143,14 @@ func DecodeRecords(body []byte, to Records) error {
 		case recordDeleted:
 			if name := string(d.bytes(MaxFeed)); d.err == nil {
 				err = to.Value(name, nil)
+			}
+		case recordBoard:
+			if key, value := string(d.bytes(MaxFeed)), d.bytes(MaxFeed); d.err == nil {
+				err = to.Board(key, value)
+			}
+		case recordOffBoard:
+			if key := string(d.bytes(MaxFeed)); d.err == nil {
+				err = to.Board(key, nil)
 			}
 		case recordBan:
 			if p, banned := d.peer(), d.bool(); d.err == nil {

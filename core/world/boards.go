@@ -1,0 +1,224 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+
+	"github.com/ipfs/go-datastore"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/board"
+)
+
+// The boards of a room are kept as its world is: what has changed on them is in the next
+// moment, for the store and the standbys. A new standby is told of all by its feed, not by
+// the tick.
+
+// BoardOptions of a Board. The zero value is a board for ever, on which the highest score
+// is the best.
+type BoardOptions struct {
+	Period      board.Period
+	LowestFirst bool
+	// Keep is how many boards of periods before are kept beside that of now.
+	Keep int
+}
+
+// Board ranks a room's players by their scores, on a board for each period: see package
+// board. The methods change and tell of the board of now. They may be called concurrently,
+// but only what is done within the calls that the game gets is of the same moment as the
+// world.
+type Board struct {
+	*board.Series
+	// Players numbers the peers, for what happened in an earlier period: see Series.At.
+	Players *board.Players
+}
+
+// Set gives a player a score. With the same score, it keeps its place.
+func (b *Board) Set(p peer.ID, score int64) { b.Now().Set(b.Players.Number(p), score) }
+
+// Add adds to a player's score, and returns the sum.
+func (b *Board) Add(p peer.ID, by int64) int64 { return b.Now().Add(b.Players.Number(p), by) }
+
+// Improve gives a player a score if it has none, or a worse one, and says whether it did.
+func (b *Board) Improve(p peer.ID, score int64) bool {
+	return b.Now().Improve(b.Players.Number(p), score)
+}
+
+// Remove takes a player off the board.
+func (b *Board) Remove(p peer.ID) { b.Now().Remove(b.Players.Number(p)) }
+
+// boards are those of a room. It is what board.Store keeps its records in.
+type boards struct {
+	room *Room
+
+	mu     sync.Mutex        // taken after a board's
+	found  map[string][]byte // what was kept, until its board is opened
+	dirty  map[string][]byte // changed since the last moment; nil deletes
+	active bool              // what changes is noted
+
+	opening sync.Mutex
+	store   *board.Store // nil before the first is opened
+	open    map[string]*Board
+	server  *board.Server
+}
+
+var _ board.Records = (*boards)(nil)
+
+// Board opens a board of the room, or returns the one that is open. It has what was kept of
+// it, with the scores in the order in which they were made, and goes on with the room at
+// another host. Any peer may ask for it by the names of the room and the board, see
+// board.Ask and board.Watch. A game calls it in Start, always with the same options.
+// The error says that the name cannot be one of a board, or that what was kept is damaged.
+func (w *World) Board(name string, opts BoardOptions) (*Board, error) {
+	b, err := w.boards.board(name, opts)
+	if err != nil {
+		return nil, fmt.Errorf("board %.64q of room %q: %w", name, w.boards.room.opts.Name, err)
+	}
+	return b, nil
+}
+
+func (bs *boards) board(name string, opts BoardOptions) (*Board, error) {
+	bs.opening.Lock()
+	defer bs.opening.Unlock()
+	if b := bs.open[name]; b != nil {
+		return b, nil
+	}
+	ctx := context.Background() // the records are in memory
+	if bs.store == nil {
+		store, err := board.OpenIn(ctx, bs)
+		if err != nil {
+			return nil, err
+		}
+		server, err := board.Serve(bs.room.node, bs.room.opts.Name, store.Players(), nil)
+		if err != nil {
+			return nil, err
+		}
+		bs.mu.Lock()
+		bs.store = store
+		bs.mu.Unlock()
+		bs.server, bs.open = server, make(map[string]*Board)
+	}
+	series, err := bs.store.Series(ctx, name, opts.Period, opts.LowestFirst, opts.Keep)
+	if err != nil {
+		return nil, err
+	}
+	if err := bs.server.Add(name, series); err != nil {
+		return nil, err
+	}
+	b := &Board{series, bs.store.Players()}
+	bs.open[name] = b
+	return b, nil
+}
+
+// served is the server of the boards, or nil.
+func (bs *boards) served() *board.Server {
+	bs.opening.Lock()
+	defer bs.opening.Unlock()
+	return bs.server
+}
+
+// close ends the answers.
+func (bs *boards) close() {
+	if server := bs.served(); server != nil {
+		_ = server.Close() // which never fails
+	}
+}
+
+// Get implements board.Records.
+func (bs *boards) Get(_ context.Context, key string) ([]byte, error) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if value, is := bs.found[key]; is {
+		return value, nil
+	}
+	return nil, datastore.ErrNotFound
+}
+
+// Each implements board.Records. What was taken without an error is the store's.
+func (bs *boards) Each(_ context.Context, under string, take func(name string, value []byte) error) error {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	for key, value := range bs.found {
+		if name, is := strings.CutPrefix(key, under+"/"); is {
+			if err := take(name, value); err != nil {
+				return fmt.Errorf("the record %s is damaged: %w", key, err)
+			}
+		}
+	}
+	maps.DeleteFunc(bs.found, func(key string, _ []byte) bool { return strings.HasPrefix(key, under+"/") })
+	return nil
+}
+
+// Change implements board.Records.
+func (bs *boards) Change(key string, value []byte) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if !bs.active {
+		return
+	}
+	if bs.dirty == nil {
+		bs.dirty = make(map[string][]byte)
+	}
+	bs.dirty[key] = value
+}
+
+// begin has what changes noted from now on.
+func (bs *boards) begin() {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	bs.active = true
+}
+
+// take is what has changed since it was last called.
+func (bs *boards) take() map[string][]byte {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	dirty := bs.dirty
+	bs.dirty = nil
+	return dirty
+}
+
+// inherit has the boards be as a host has told of them.
+func (bs *boards) inherit(records map[string][]byte) {
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	bs.found, bs.active = records, true
+	if bs.room.keep.store != nil {
+		bs.dirty = maps.Clone(records)
+	}
+}
+
+// foundRecord takes in what the store has.
+func (bs *boards) foundRecord(name string, value []byte) error {
+	if name == "" || value == nil {
+		return errors.New("it is no record of a board")
+	}
+	bs.mu.Lock()
+	defer bs.mu.Unlock()
+	if bs.found == nil {
+		bs.found = make(map[string][]byte)
+	}
+	bs.found["/"+name] = value
+	return nil
+}
+
+// each calls take for all that is kept, and returns an error of it. The game goes on
+// meanwhile: what it changes is in the next moment as well.
+func (bs *boards) each(take func(key string, value []byte) error) error {
+	bs.mu.Lock()
+	found, store := maps.Clone(bs.found), bs.store
+	bs.mu.Unlock()
+	for key, value := range found {
+		if err := take(key, value); err != nil {
+			return err
+		}
+	}
+	if store == nil {
+		return nil
+	}
+	return store.Each(take)
+}
