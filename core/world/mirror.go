@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -114,14 +114,24 @@ func (m *mirror) Input(p peer.ID, number, program, seq uint32) error {
 func (m *mirror) Value(name string, value []byte) error { return m.set(m.values, name, value) }
 
 func (m *mirror) Board(key string, value []byte) error {
-	if len(key) > maxBoardKey || !boardKey.MatchString(key) {
+	if len(key) > maxBoardKey || !isBoardKey(key) {
 		return fmt.Errorf("a record of a board under %.20q", key)
 	}
 	return m.set(m.boards, key, value)
 }
 
-// boardKey is what the key of a record of a board is like.
-var boardKey = regexp.MustCompile(`^(/[-0-9A-Za-z]+)+$`)
+// isBoardKey says whether a record of a board may have the key, which a store is to take:
+// names of letters, digits and hyphens, each after a slash.
+func isBoardKey(key string) bool {
+	rest, begins := strings.CutPrefix(key, "/")
+	for name := range strings.SplitSeq(rest, "/") {
+		begins = begins && name != ""
+	}
+	other := func(r rune) bool {
+		return r != '/' && r != '-' && !('0' <= r && r <= '9') && !('a' <= r && r <= 'z') && !('A' <= r && r <= 'Z')
+	}
+	return begins && !strings.ContainsFunc(rest, other)
+}
 
 // maxBoardKey bounds it, in bytes.
 const maxBoardKey = 512

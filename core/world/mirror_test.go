@@ -2,6 +2,7 @@ package world
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -49,6 +50,35 @@ func (f *feeder) seal(t testing.TB) func(*wire.Mark) {
 func (f *feeder) tell(t testing.TB, m *mirror, records []byte) {
 	f.chain.Add(records)
 	require.NoError(t, m.take(records))
+}
+
+func TestRecordsOfBoardsHaveKeysThatAStoreTakes(t *testing.T) {
+	m := newMirror()
+	for key, takes := range map[string]bool{
+		"/v": true, "/p/1z": true, "/s/C5O7/1/-k3/0": true,
+		"": false, "/": false, "p": false, "/p/": false, "//p": false, "/p//1": false, "/p/\x00": false, "/p/é": false, "/p/../v": false,
+		"/" + strings.Repeat("p", maxBoardKey): false,
+	} {
+		err := m.Board(key, []byte("x"))
+		assert.Equal(t, takes, err == nil, key)
+	}
+	assert.Len(t, m.boards, 3)
+}
+
+func TestAStandbyCountsWhatItHasAndNotWhatItWasTold(t *testing.T) {
+	m, p := newMirror(), newFeeder(t).claim.Host
+	for range 100 {
+		require.NoError(t, m.Player(p, 1, []byte("kept")))
+		require.NoError(t, m.Value("round", []byte("1")))
+		require.NoError(t, m.Board("/p/0", []byte(p)))
+		require.NoError(t, m.Entity(1, 0, 0, []byte("here")))
+	}
+	assert.Less(t, m.bytes, 1000)
+	require.NoError(t, m.Player(p, 1, nil))
+	require.NoError(t, m.Value("round", nil))
+	require.NoError(t, m.Board("/p/0", nil))
+	require.NoError(t, m.Gone(1))
+	assert.Zero(t, m.bytes)
 }
 
 func TestAStandbyHasTheWorldAsOfTheLastWholeBatch(t *testing.T) {

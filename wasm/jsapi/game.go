@@ -35,7 +35,8 @@ type game struct {
 	answer  []byte
 	refusal error
 
-	saved keptBytes
+	saved  keptBytes
+	boards []*world.Board // by the order in which the page has opened them
 }
 
 var _ world.Game = (*game)(nil)
@@ -69,6 +70,8 @@ const (
 	doKeep
 	doForget
 	doAnew
+	doBoard
+	doScore
 )
 
 // stepLimit is how long JavaScript may take over a tick.
@@ -226,6 +229,8 @@ func (g *game) do(in *instructions) {
 		}
 		g.whole[e] = append(g.whole[e][:0], whole...)
 		g.change[e] = append(g.change[e][:0], change...)
+	case doBoard, doScore:
+		g.doBoard(op, in)
 	default:
 		g.keep(op, in)
 	}
@@ -255,4 +260,5 @@ func (in *instructions) byte() byte           { return in.take(1)[0] }
 func (in *instructions) number() uint32       { return binary.LittleEndian.Uint32(in.take(4)) }
 func (in *instructions) entity() world.Entity { return world.Entity(in.number()) }
 func (in *instructions) float() float32       { return math.Float32frombits(in.number()) }
+func (in *instructions) long() int64          { return int64(binary.LittleEndian.Uint64(in.take(8))) }
 func (in *instructions) bytes() []byte        { return in.take(in.number()) }

@@ -54,6 +54,7 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"rooms":       (*node).jsRooms,
 	"watchRooms":  (*node).jsWatchRooms,
 	"placeRoom":   (*node).jsPlaceRoom,
+	"board":       (*node).jsBoard,
 
 	"privateKey": (*node).jsPrivateKey,
 

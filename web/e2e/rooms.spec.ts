@@ -243,21 +243,38 @@ async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer
   const hostId = await create(first, server, relay)
   await host(first, name, { standbys: [stand.id] })
   await standBy(stand.tab, name, { host: hostId })
-  await create(player, server, relay)
+  const playerId = await create(player, server, relay)
   await sit(player, name)
+  await first.evaluate((peers) => peers.forEach((peer) => window.board.set(peer, 2)), [hostId, stand.id])
   await expect.poll(() => stand.tab.evaluate(() => window.standby.state())).toMatchObject({ ready: true, waiting: 1 })
   await steer(player, 8, 0)
   await steer(player, 1, 0)
   await expect.poll(() => player.evaluate(() => window.inputs)).toBe(2)
   const { tick } = await stats(first)
   await expect.poll(async () => (await stand.tab.evaluate(() => window.standby.state())).tick).toBeGreaterThan(tick)
+  const board = () => player.evaluate(() => window.seat.board('inputs').lines())
+  const { lines } = await board()
+  expect(lines.map(({ peer, score }) => [peer, score])).toEqual([
+    [hostId, 2], // who had it before the player
+    [stand.id, 2],
+    [playerId, 2],
+  ])
   const x = () => player.evaluate(() => window.view.get(window.own)?.x)
   const before = (await x())!
   /** The game goes on where the node stood by, with what there was. */
   return async () => {
     await expect.poll(() => player.evaluate(() => window.seat.host), { timeout: 30_000 }).toBe(stand.id)
+    expect(await board()).toEqual({ end: null, players: 3, lines })
+    const watched = player.evaluate(async (id) => {
+      for await (const { lines } of window.seat.board('inputs').watch({ around: id, each: 0 })) {
+        if (lines[0]!.score === 3) return lines[0]!.rank
+      }
+    }, playerId)
     await steer(player, 2, 0)
     await expect.poll(() => player.evaluate(() => window.inputs)).toBe(3)
+    expect(await watched).toBe(1)
+    const asked = ([host, room]: string[]) => window.node.world.board(host!, room!, 'inputs').of(host!)
+    expect(await stand.tab.evaluate(asked, [stand.id, name])).toMatchObject({ rank: 3, score: 2 })
     await expect.poll(x).toBeGreaterThan(before)
     expect(await stats(stand.tab)).toMatchObject({ epoch: 2, players: 1 })
   }
@@ -326,6 +343,7 @@ test('a room that a tab keeps is as it was when the tab holds it again', async (
     await sit(player, 'dock')
     await steer(player, 1, 0)
     await expect.poll(() => player.evaluate(() => window.inputs)).toBe(inputs)
+    expect(await player.evaluate(() => window.seat.board('inputs').of(window.node.id))).toMatchObject({ score: inputs })
   }
   await play(1)
   await page.evaluate(() => window.room.save())

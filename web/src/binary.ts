@@ -26,6 +26,13 @@ export class Writer {
     return this
   }
 
+  long(n: bigint): this {
+    this.#room(8)
+    this.#view.setBigInt64(this.#at, n, true)
+    this.#at += 8
+    return this
+  }
+
   bytes(bytes: Uint8Array): this {
     this.number(bytes.byteLength)
     this.#room(bytes.byteLength)

@@ -118,6 +118,7 @@ export const CALLS = {
   rooms: { way: 'shaped', args: ['options'] },
   placeRoom: { way: 'shaped', args: ['kind', 'name', 'options'] },
   watchRooms: { way: 'many', args: ['filter'] },
+  board: { way: 'shaped', args: ['host', 'room', 'query', 'options'] },
 
   stats: { way: 'plain', args: [] },
   addRelays: { way: 'life', args: ['relays'] },

@@ -192,7 +192,11 @@ export class TomboloNode extends EventTarget {
 
   /** Rooms: worlds in which many play at once, each told what is near. */
   get world(): Rooms {
-    return (this.#rooms ??= new Rooms(this.#raw, (f, signal) => this.#program.call(f, signal)))
+    return (this.#rooms ??= new Rooms(
+      this.#raw,
+      (f, signal) => this.#program.call(f, signal),
+      (type, options) => this.subscribe(type, options),
+    ))
   }
 
   /** Ends all connections. May be called more than once. A program that crashed has none. */

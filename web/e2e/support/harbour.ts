@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import type { CreateNodeOptions, Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
+import type { Board, CreateNodeOptions, Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
 import type { NpmServer } from './npm-server.js'
 import type { Relay } from './peers.js'
 
@@ -14,6 +14,8 @@ export interface Lab extends Window {
   node: TomboloNode
   room: Room
   standby: Standby
+  /** Of the game that this page holds: how many inputs each player has had. */
+  board: Board
   /** A new harbour. */
   harbour: () => Game
   /** The hosts that rooms of this node have moved to. */
@@ -113,7 +115,10 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
         return all
       }
       const game: Game = {
-        start: (w) => void (world = w),
+        start(w) {
+          world = w
+          window.board = w.board('inputs')
+        },
         join(player, data) {
           const word = new TextDecoder().decode(data)
           if (word === 'pirate') throw new Error('no pirates')
@@ -134,6 +139,7 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
           const boat = boats.get(bySlot.get(player.slot)!)!
           ;[boat.vx, boat.vy] = new Int8Array(data) as unknown as [number, number]
           boat.inputs++
+          window.board.add(player, 1)
           player.tell(new Uint8Array([boat.inputs]))
         },
         tick() {

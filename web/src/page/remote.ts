@@ -39,7 +39,7 @@ const MAX_SILENT = 2
 export interface RemoteNode
   extends
     PlainCalls,
-    Pick<RawNode, 'open' | 'services' | 'sendTo' | 'rooms' | 'placeRoom' | 'addRelays' | 'rest' | 'wake'> {}
+    Pick<RawNode, 'open' | 'services' | 'sendTo' | 'rooms' | 'placeRoom' | 'board' | 'addRelays' | 'rest' | 'wake'> {}
 
 export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place

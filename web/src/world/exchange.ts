@@ -32,4 +32,6 @@ export const enum Do {
   keep,
   forget,
   anew,
+  board,
+  score,
 }

@@ -1,5 +1,6 @@
 /** The game of a room, as a page plays it for the program, which runs the room. */
 import { Reader, Writer } from '../binary.js'
+import { Board, type BoardOptions } from './board.js'
 import { Do, Event } from './exchange.js'
 
 /**
@@ -82,6 +83,7 @@ export class World {
   /** Numbers below `#count` that no entity has; undefined until they are looked for after entities were restored. */
   #free: number[] | undefined = []
   readonly #kept = new Map<string, Uint8Array>()
+  readonly #boards = new Map<string, Board>()
   #count = 0
   #restored = false
 
@@ -160,6 +162,19 @@ export class World {
     return this.#kept.get(name)?.slice()
   }
 
+  /**
+   * Opens a board of the room, or returns the one that is open. Call it in `start`, always with the same options. The board has what was kept
+   * of it: it is stored with the world, and goes on with the room at another host. Any peer may ask for it, see `node.world.board`.
+   */
+  board(name: string, options: BoardOptions = {}): Board {
+    let board = this.#boards.get(name)
+    if (board === undefined) {
+      board = new Board(name, options, this.#todo, this.#boards.size)
+      this.#boards.set(name, board)
+    }
+    return board
+  }
+
   /** @internal The room begins with this. */
   begin(restored: boolean, kept: [string, Uint8Array][]): void {
     this.#restored = restored
@@ -186,6 +201,7 @@ export class World {
   again(): void {
     this.#todo.byte(Do.anew)
     for (const [name, value] of this.#kept) this.keep(name, value)
+    for (const board of this.#boards.values()) board.open()
     for (const [entity, { x, y }] of this.#places) {
       this.#changed.add(entity)
       this.#todo.byte(Do.spawn).number(entity).float(x).float(y)

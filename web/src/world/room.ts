@@ -3,6 +3,7 @@ import { TomboloError } from '../errors.js'
 import type { CallOptions } from '../types.js'
 import { playing, type Game } from './game.js'
 import { Lobby, type ListedRoom, type RawLobby, type RoomFilter } from './lobby.js'
+import { type Asking, RoomBoard, type RawBoards } from './board.js'
 import { Seat, type RawSeat } from './seat.js'
 
 /** Options of a room. */
@@ -174,7 +175,7 @@ export interface RawStandby extends RawRoom {
 }
 
 /** The calls of a node that rooms take. */
-export interface RawRooms {
+export interface RawRooms extends RawBoards {
   hostRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawRoom>
   standByRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawStandby>
   joinRoom(name: string, options: object): Promise<RawSeat>
@@ -200,11 +201,16 @@ function check(game: Game): boolean {
 export class Rooms {
   readonly #raw: RawRooms
   readonly #call: Call
+  readonly #asking: Asking
 
   /** @internal */
-  constructor(raw: RawRooms, call: Call) {
+  constructor(raw: RawRooms, call: Call, subscribe: Asking['subscribe']) {
     this.#raw = raw
     this.#call = call
+    this.#asking = {
+      ask: (host, room, query, options) => call(() => raw.board(host, room, query, options), options?.signal),
+      subscribe,
+    }
   }
 
   /**
@@ -239,7 +245,12 @@ export class Rooms {
     const { signal } = options
     signal?.throwIfAborted()
     const raw = await this.#call(() => this.#raw.joinRoom(name, options), signal)
-    return new Seat(name, raw, await this.#call(() => raw.about()), this.#call, signal)
+    return new Seat(name, raw, await this.#call(() => raw.about()), this.#call, this.#asking, signal)
+  }
+
+  /** A board that the game of a room keeps, to be asked for of the peer that holds the room. It may be this node. */
+  board(host: string, room: string, board: string): RoomBoard {
+    return new RoomBoard(this.#asking, () => host, room, board)
   }
 
   /** Takes the seat that an invitation is for: see `Room.invite`. */

@@ -1,5 +1,6 @@
 /** A player's side of a room. */
 import { Reader } from '../binary.js'
+import { type Asking, RoomBoard } from './board.js'
 import { Iteration, type RawIteration } from '../iteration.js'
 
 /** A seat as the program, or a worker, hands it out. */
@@ -55,10 +56,11 @@ export class Seat extends Iteration<Tick> {
   /** The name of the room. */
   readonly name: string
   readonly #raw: RawSeat
+  readonly #asking: Asking
   #info: SeatInfo
 
   /** @internal */
-  constructor(name: string, raw: RawSeat, info: SeatInfo, call: Call, signal?: AbortSignal) {
+  constructor(name: string, raw: RawSeat, info: SeatInfo, call: Call, asking: Asking, signal?: AbortSignal) {
     const read = async () => {
       const batch = await raw.next()
       if (batch === null) return null
@@ -70,6 +72,7 @@ export class Seat extends Iteration<Tick> {
     super(raw, read, call, signal)
     this.name = name
     this.#raw = raw
+    this.#asking = asking
     this.#info = info
   }
 
@@ -91,6 +94,11 @@ export class Seat extends Iteration<Tick> {
   /** Tells the game what the player does. Resolves to the input's number, which `Tick.applied` tells later. */
   input(data: Uint8Array): Promise<number> {
     return this.call(() => this.#raw.input(data))
+  }
+
+  /** A board that the room's game keeps. It is asked for of whoever holds the room. */
+  board(name: string): RoomBoard {
+    return new RoomBoard(this.#asking, () => this.host, this.name, name)
   }
 
   /** Gives the seat up. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Reader, Writer } from '../../src/binary.js'
+import { RoomBoard } from '../../src/world/board.js'
 import { Do, Event } from '../../src/world/exchange.js'
 import { playing, type Game, type World } from '../../src/world/game.js'
 import { decodeTicks, View } from '../../src/world/seat.js'
@@ -240,4 +241,81 @@ test('a prediction is what the room will tell', () => {
   assert.equal(prediction.state, 50)
   prediction.told(25, 3)
   assert.equal(prediction.state, 45)
+})
+
+/** What a game does about boards, as text. */
+function boardsIn(did: Reader): string[] {
+  const all: string[] = []
+  const words = () => new TextDecoder().decode(did.bytes())
+  while (did.more) {
+    const op = did.byte()
+    if (op === Do.anew) all.push('anew')
+    else if (op === Do.board) all.push(`open ${words()} ${did.byte()} ${did.byte()} ${did.number()}`)
+    else if (op === Do.score) all.push(`${did.number()} ${did.byte()} ${words()} ${BigInt.asIntN(64, did.long())}`)
+    else assert.fail(`instruction ${op}`)
+    if (op === Do.score) assert.ok(Math.abs(Number(did.long()) - Date.now()) < 60_000, 'the moment of the call')
+  }
+  return all
+}
+
+test('a game opens boards, which a new program opens again, and changes them', () => {
+  let world!: World
+  const game: Game = {
+    start(w) {
+      world = w
+      world.board('today', { period: 'daily', keep: 7 }).add('alice', 5)
+      const times = world.board('times', { lowest: true })
+      times.improve('bob', -(2 ** 53) + 1)
+      times.set('bob', 3)
+      times.remove('bob')
+    },
+    join: () => {},
+    whole: () => new Uint8Array(),
+    change: () => new Uint8Array(),
+  }
+  const step = playing(game)
+  const start = () => new Reader(step(new Writer().byte(Event.start).byte(0).number(0).take()))
+  const open = ['open today 1 0 7', 'open times 0 1 0']
+  const scores = ['0 1 alice 5', '1 2 bob -9007199254740991', '1 0 bob 3', '1 3 bob 0']
+  assert.deepEqual(boardsIn(start()), [open[0], scores[0], open[1], ...scores.slice(1)])
+  assert.equal(world.board('today'), world.board('today'))
+  assert.throws(() => world.board('today').add('alice', 0.5), /safe integer/)
+  assert.throws(() => world.board('x', { period: 'hourly' as 'daily' }), RangeError)
+  assert.deepEqual(boardsIn(start()), ['anew', ...open])
+})
+
+test('a board is watched: its lines are yielded when they change, at whoever holds the room', async () => {
+  let host = 'h1'
+  const asked: unknown[] = []
+  const scores = [1, 1, 2, 3]
+  const told = (async function* () {
+    yield { from: 'h1' }
+    yield { from: 'somebody' } // who holds nothing
+    yield { from: 'h1' }
+    host = 'h2'
+    yield { from: 'h1' }
+    yield { from: 'h2' }
+  })()
+  let closed = false
+  const subscription = Object.assign(told, { close: async () => void (closed = true) })
+  const asking = {
+    ask: async (...args: unknown[]) => {
+      asked.push(args.slice(0, 3))
+      return { end: 0, players: 1, lines: [{ rank: 1, peer: 'alice', score: scores.shift()! }] }
+    },
+    subscribe: async (type: string) => {
+      assert.equal(type, 'boards/quay/best')
+      return subscription as never
+    },
+  }
+  const board = new RoomBoard(asking, () => host, 'quay', 'best')
+  const seen: number[] = []
+  for await (const { end, lines } of board.watch({ around: 'alice', each: 1 })) {
+    assert.equal(end, null)
+    seen.push(lines[0]!.score)
+  }
+  assert.deepEqual(seen, [1, 2, 3])
+  assert.deepEqual(asked[0], ['h1', 'quay', { around: 'alice', each: 1, most: 10, board: 'best' }])
+  assert.equal((asked[3] as string[])[0], 'h2')
+  assert.ok(closed)
 })
