@@ -170,13 +170,21 @@ func TestAWatcherOfABoardIsToldOfItsChanges(t *testing.T) {
 	ticked(room)
 	me := newNode(t)
 	at(room, func() { game.best.Set(host.ID(), 5) })
-	for lines, err := range board.Watch(bounded(t), host.rooms, host.ID(), "ledger", "best") {
+	for lines, err := range board.Watch(bounded(t), host.rooms, host.ID(), "ledger", board.Query{Board: "best"}) {
 		require.NoError(t, err, "also at the host itself")
 		if lines.Players == 2 {
 			require.Equal(t, []board.Line{{Rank: 1, Peer: me.ID(), Score: 3}, {Rank: 2, Peer: host.ID(), Score: 5}}, lines.Lines)
-			return
+			break
 		}
 		at(room, func() { game.best.Improve(me.ID(), 3) })
+	}
+	for lines, err := range board.Watch(bounded(t), host.rooms, host.ID(), "ledger", board.Query{Board: "best", Around: me.ID()}) {
+		require.NoError(t, err)
+		if lines.Lines[0].Score == 9 {
+			require.Equal(t, []board.Line{{Rank: 2, Peer: me.ID(), Score: 9}}, lines.Lines)
+			return
+		}
+		at(room, func() { game.best.Set(me.ID(), 9) })
 	}
 	t.Fatal("the watcher was not told")
 }

@@ -58,6 +58,9 @@ func (s *Server) routes() http.Handler {
 		"room/handover": call(s.roomHandOver),
 		"room/find":     call(s.roomFind),
 		"room/join":     follow(s.roomJoin),
+
+		"room/board":       call(s.roomBoard),
+		"room/board/watch": follow(s.roomBoardWatch),
 	} {
 		mux.HandleFunc("POST /v1/"+verb, handler)
 	}

@@ -3,6 +3,7 @@
 package postgres_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"math"
@@ -20,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/core/world/board"
 	"github.com/tombolo-net/tombolo/core/world/demo"
@@ -63,6 +65,10 @@ func (l lonely) ID() peer.ID {
 }
 
 func (lonely) Handle(protocol.ID, network.StreamHandler) (func(), error) { return func() {}, nil }
+
+func (lonely) Broadcast(context.Context, string, []byte, ...mesh.BroadcastOption) error {
+	return mesh.ErrNoPeers
+}
 
 func (lonely) Respond(string, link.Responder) (func(), error) { return func() {}, nil }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/world"
 	"github.com/tombolo-net/tombolo/native/store"
 )
@@ -32,6 +33,10 @@ type lonely struct{ world.Node }
 func (lonely) ID() peer.ID { return "lonely" }
 
 func (lonely) Handle(protocol.ID, network.StreamHandler) (func(), error) { return func() {}, nil }
+
+func (lonely) Broadcast(context.Context, string, []byte, ...mesh.BroadcastOption) error {
+	return mesh.ErrNoPeers
+}
 
 func (lonely) Respond(string, link.Responder) (func(), error) { return func() {}, nil }
 

@@ -234,39 +234,62 @@ func readLines(data []byte) (Lines, error) {
 	return lines, nil
 }
 
-// Watch yields the first WatchedRows lines of a board, as they are and then whenever they
-// have changed, until ctx ends: at most once a second, the newest where some were missed.
-// It yields an error once, as its last, where the board cannot be watched or asked for;
-// what of its host makes no sense is passed over.
-func Watch(ctx context.Context, node Asker, host peer.ID, name, board string) iter.Seq2[Lines, error] {
+// Watch yields lines of a board, as they are and then whenever they have changed, until ctx
+// ends: at most once a second, the newest where some were missed. The host tells of the
+// first WatchedRows, which a query for no player nor rank is for; of others it is asked
+// when it tells of these, which it does at least every five seconds. It yields an error
+// once, as its last, where the board cannot be watched or asked for; what of its host makes
+// no sense is passed over.
+func Watch(ctx context.Context, node Asker, host peer.ID, name string, q Query) iter.Seq2[Lines, error] {
 	return func(yield func(Lines, error) bool) {
-		sub, err := node.Subscribe(watchType(name, board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))
+		sub, err := node.Subscribe(watchType(name, q.Board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))
 		if err != nil {
 			yield(Lines{}, err)
 			return
 		}
 		defer sub.Close()
-		lines, err := Ask(ctx, node, host, name, Query{Board: board, Most: WatchedRows})
+		w := &watching{node, host, name, q, q == Query{Board: q.Board}}
+		if w.told {
+			w.q.Most = WatchedRows
+		}
+		lines, err := Ask(ctx, node, host, name, w.q)
 		for yield(lines, err) && err == nil {
-			if lines, err = nextLines(ctx, sub, host, lines); ctx.Err() != nil {
+			if lines, err = w.next(ctx, sub, lines); ctx.Err() != nil {
 				return
 			}
 		}
 	}
 }
 
-// nextLines waits for other lines than the last.
-func nextLines(ctx context.Context, sub *dispatch.Subscription, host peer.ID, last Lines) (Lines, error) {
+// watching is one Watch.
+type watching struct {
+	node Asker
+	host peer.ID
+	name string
+	q    Query
+	told bool // the host tells of these lines
+}
+
+// next waits for other lines than the last.
+func (w *watching) next(ctx context.Context, sub *dispatch.Subscription, last Lines) (Lines, error) {
 	for {
 		d, err := sub.Next(ctx)
 		if err != nil {
 			return Lines{}, err
 		}
-		if d.From != host { // anybody may say something on any type
+		if d.From != w.host { // anybody may say something on any type
 			continue
 		}
 		lines, err := readLines(d.Data)
-		if err == nil && !(lines.Players == last.Players && slices.Equal(lines.Lines, last.Lines)) {
+		if err != nil {
+			continue
+		}
+		if !w.told {
+			if lines, err = Ask(ctx, w.node, w.host, w.name, w.q); err != nil {
+				return Lines{}, err
+			}
+		}
+		if lines.Players != last.Players || !slices.Equal(lines.Lines, last.Lines) {
 			return lines, nil
 		}
 	}

@@ -106,7 +106,7 @@ func TestWhoWatchesABoardIsToldOfIt(t *testing.T) {
 	want := int64(1)
 	ctx, cancel := context.WithCancel(bounded(t))
 	defer cancel()
-	for lines, err := range Watch(ctx, guest, host.ID(), "harbour", "ever") {
+	for lines, err := range Watch(ctx, guest, host.ID(), "harbour", Query{Board: "ever"}) {
 		require.NoError(t, err)
 		require.Len(t, lines.Lines, 1)
 		require.Equal(t, guest.ID(), lines.Lines[0].Peer)
@@ -123,7 +123,7 @@ func TestWhoWatchesABoardIsToldOfIt(t *testing.T) {
 	}
 	require.Equal(t, int64(5), want)
 
-	for _, err := range Watch(bounded(t), guest, host.ID(), "harbour", "week") {
+	for _, err := range Watch(bounded(t), guest, host.ID(), "harbour", Query{Board: "week"}) {
 		require.ErrorContains(t, err, "there is no board")
 	}
 }

@@ -35,6 +35,7 @@ type Harbour struct {
 	random *rand.Rand
 	boats  []world.Entity // of each player, by slot
 	things []thing        // by entity
+	fleet
 }
 
 // thing is a boat or a buoy, in Units.
@@ -44,7 +45,8 @@ type thing struct {
 	toldY  int32
 	vx, vy int8 // a tick
 	hue    byte
-	drifts bool // it is a buoy
+	drifts bool  // it is a buoy
+	sailed int32 // of a boat, what is not on the board yet
 }
 
 var _ world.Game = (*Harbour)(nil)
@@ -56,6 +58,7 @@ func (h *Harbour) Start(w *world.World) {
 	}
 	h.w, h.random = w, rand.New(rand.NewPCG(h.Seed, 1))
 	h.begin()
+	h.sailed = openSailed(w)
 	if w.Restored() {
 		return
 	}
@@ -79,6 +82,7 @@ func (h *Harbour) Join(p *world.Player, _ []byte) ([]byte, error) {
 	}
 	e := h.boatOf(p)
 	h.boats[p.Slot()] = e
+	h.fleet.join(p)
 	p.Follow(e)
 	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(answer, uint32(e)), uint32(h.Size)), nil
 }
@@ -102,6 +106,7 @@ func (h *Harbour) Tick() {
 			h.move(e)
 		}
 	}
+	h.log(h.w.Tick(), h.boats, h.things)
 }
 
 // Halt stops everything that drifts, and all boats until they are steered again. It is
@@ -115,6 +120,7 @@ func (h *Harbour) Halt() {
 // Leave implements world.Game.
 func (h *Harbour) Leave(p *world.Player, _ world.Reason) {
 	if !p.Spectator() {
+		h.leave(p, &h.things[h.boats[p.Slot()]])
 		h.w.Remove(h.boats[p.Slot()])
 	}
 }
@@ -168,6 +174,9 @@ func (h *Harbour) move(e world.Entity) {
 	side := int32(h.Size)*16 - 1
 	t.x, t.vx = Bounce(t.x+int32(t.vx), t.vx, side)
 	t.y, t.vy = Bounce(t.y+int32(t.vy), t.vy, side)
+	if !t.drifts {
+		t.sailed += int32(max(t.vx, -t.vx)) + int32(max(t.vy, -t.vy))
+	}
 	h.w.Move(e, float32(t.x)*Unit, float32(t.y)*Unit)
 }
 

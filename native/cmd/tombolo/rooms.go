@@ -32,6 +32,7 @@ type roomCmd struct {
 	Offer    roomOfferCmd    `cmd:"" help:"Hold rooms of the demo when somebody wants one (room join --kind)."`
 	Invite   roomInviteCmd   `cmd:"" help:"Print a link, and a QR code of it, with which one joins a room of the daemon."`
 	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
+	Board    roomBoardCmd    `cmd:"" help:"Show a board that the game of a room keeps."`
 	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
 	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
 }

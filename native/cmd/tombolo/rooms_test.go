@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/core/world/board"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/control"
 )
@@ -97,6 +98,49 @@ func TestARoomIsOpenedByAPeerThatOffersIt(t *testing.T) {
 	assert.Equal(t, 0, offer.Stop())
 	_, stderr := join.Wait()
 	assert.Contains(t, stderr, "the room has closed")
+}
+
+func TestABoardIsShownWatchedAndHandedOver(t *testing.T) {
+	a, b := two(t)
+	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "1", "--standby", b.id, "harbour")
+	host.Line("room harbour is open at ")
+	for _, sailor := range []*peerProcess{a, b} { // in this order, and as fast
+		sails := startRoom(t, sailor, "join", "--json", "--vx", "20", "--vy", "20", "harbour")
+		sails.Line(`{"tick":`)
+		defer sails.Stop()
+		require.Eventually(t, func() bool {
+			return len(tells[board.Lines](a, "room", "board", "--around", sailor.id, "harbour", "sailed").Lines) > 0
+		}, ending, ending/100)
+	}
+	shown := strings.Split(b.does("room", "board", "harbour", "sailed"), "\n")
+	assert.Regexp(t, `^RANK +SCORE +PEER$`, shown[0])
+	assert.Regexp(t, `^1 +[1-9]\d* +`+a.id+`$`, shown[1])
+	assert.Regexp(t, `^2 +[1-9]\d* +`+b.id+`$`, shown[2])
+	assert.Equal(t, "2 on the board", shown[3])
+	own := tells[board.Lines](a, "room", "board", "--around", b.id, "--each", "0", "harbour", "sailed")
+	require.Len(t, own.Lines, 1)
+	assert.Equal(t, 2, own.Lines[0].Rank)
+	assert.Len(t, tells[board.Lines](b, "room", "board", "--top", "1", "--host", a.id, "harbour", "sailed").Lines, 1)
+
+	watch := startRoom(t, b, "board", "--json", "--watch", "harbour", "sailed")
+	require.Eventually(t, func() bool { return len(watch.Lines()) > 1 }, ending, ending/100)
+	first, next := parse[board.Lines](t, watch.Lines()[0]), parse[board.Lines](t, watch.Lines()[1])
+	assert.Greater(t, next.Lines[0].Score, first.Lines[0].Score)
+	assert.Equal(t, 0, watch.Stop())
+	b.fails(1, "there is no board \"score\"", "room", "board", "harbour", "score")
+	b.fails(1, "up to 100 lines at once", "room", "board", "--top", "101", "harbour", "sailed")
+
+	standby := startRoom(t, b, "standby", "--every", "100ms", "harbour")
+	says(t, standby, "ready to take over")
+	before := tells[board.Lines](a, "room", "board", "harbour", "sailed")
+	a.does("room", "handover", "harbour")
+	standby.Line("room harbour is open at " + b.id)
+	after := tells[board.Lines](a, "room", "board", "--host", b.id, "harbour", "sailed")
+	require.Len(t, after.Lines, 2)
+	for i, line := range before.Lines {
+		assert.Equal(t, line.Peer, after.Lines[i].Peer)
+		assert.GreaterOrEqual(t, after.Lines[i].Score, line.Score)
+	}
 }
 
 func TestAKeptRoomIsThereAgainAfterItsDaemonWasKilled(t *testing.T) {

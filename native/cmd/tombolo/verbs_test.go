@@ -248,7 +248,7 @@ var daemonVerbs = [][]string{
 	{"listen", "-f", "/x/a", "127.0.0.1:22"}, {"forward", "/x/a", "127.0.0.1:0", nobody}, {"forward", "-f", "/x/a", "127.0.0.1:0", nobody},
 	{"forward", "/x/a", "-", nobody}, {"ls"}, {"close", "-a"}, {"access", "/x/a"}, {"streams"}, {"streams", "close", "-a"}, {"streams", "watch"},
 	{"services"}, {"send", nobody, "a", "b"}, {"request", nobody, "a", "b"}, {"broadcast", "a", "b"}, {"subscribe", "a"},
-	{"room"}, {"room", "ls"}, {"room", "host", "--demo", "a"}, {"room", "join", "a"}, {"room", "save", "a"}, {"room", "standby", "a"}, {"room", "top"}, {"room", "handover", "a"}, {"room", "bots", "a", "1"},
+	{"room"}, {"room", "ls"}, {"room", "host", "--demo", "a"}, {"room", "join", "a"}, {"room", "save", "a"}, {"room", "standby", "a"}, {"room", "top"}, {"room", "handover", "a"}, {"room", "board", "a", "b"}, {"room", "bots", "a", "1"},
 }
 
 func TestWithoutADaemonEveryCommandSaysHowToStartOne(t *testing.T) {
