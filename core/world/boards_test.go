@@ -3,9 +3,12 @@ package world_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-datastore"
+	"github.com/ipfs/go-datastore/query"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/require"
 
@@ -187,4 +190,48 @@ func TestAWatcherOfABoardIsToldOfItsChanges(t *testing.T) {
 		at(room, func() { game.best.Set(me.ID(), 9) })
 	}
 	t.Fatal("the watcher was not told")
+}
+
+func TestABoardThatIsDamagedStaysInTheStore(t *testing.T) {
+	opts, d := ledgerOptions, newDisk()
+	opts.Store = d
+	game := new(contest)
+	_, room := hold(t, game, opts)
+	ticked(room)
+	var was standing
+	at(room, func() { game.fill(t, 20); was = game.standing(t) })
+	require.NoError(t, room.Close())
+
+	var player datastore.Key
+	for _, key := range boardKeys(t, d) {
+		if key.Parent().Name() == "p" {
+			player = key
+		}
+	}
+	before, err := d.Get(t.Context(), player)
+	require.NoError(t, err)
+	require.NoError(t, d.Delete(t.Context(), player))
+	_, room = hold(t, new(contest), opts)
+	require.ErrorContains(t, room.Wait(bounded(t)), `board "best" of room "ledger"`)
+	require.NoError(t, d.Put(t.Context(), player, before))
+
+	game = new(contest)
+	_, room = hold(t, game, opts)
+	ticked(room)
+	at(room, func() { require.Equal(t, was, game.standing(t)) })
+	require.NoError(t, room.Close())
+}
+
+// boardKeys are those of records of boards.
+func boardKeys(t *testing.T, d *disk) (keys []datastore.Key) {
+	results, err := d.Query(t.Context(), query.Query{KeysOnly: true})
+	require.NoError(t, err)
+	all, err := results.Rest()
+	require.NoError(t, err)
+	for _, e := range all {
+		if strings.Contains(e.Key, "/b/") {
+			keys = append(keys, datastore.RawKey(e.Key))
+		}
+	}
+	return keys
 }

@@ -244,7 +244,7 @@ func TestWhatCannotBeReadRefusesRatherThanForgets(t *testing.T) {
 	require.NoError(t, err)
 	all, err := results.Rest()
 	require.NoError(t, err)
-	version := slices.IndexFunc(all, func(e query.Entry) bool { return strings.HasSuffix(e.Key, "/v") })
+	version := slices.IndexFunc(all, func(e query.Entry) bool { return strings.Count(e.Key, "/") == 3 && strings.HasSuffix(e.Key, "/v") })
 	root := datastore.RawKey(all[version].Key).Parent().String()
 	key := func(name string) datastore.Key { return datastore.NewKey(root).ChildString(name) }
 	for name, why := range map[string]string{
