@@ -21,12 +21,14 @@ const (
 	Left                     // the player gave the seat up
 	Lost                     // the connection was lost, and the seat's grace is over
 	Moved                    // another peer holds the room
+	Walked                   // the player goes on in another room
 	endOfCodes
 )
 
 var names = [...]string{
 	NoRoom: "no-room", Full: "full", Banned: "banned", Version: "version", Password: "password", Busy: "busy", Refused: "refused",
 	Kicked: "kicked", Replaced: "replaced", Slow: "slow", Invalid: "invalid", Closed: "closed", Left: "left", Lost: "lost", Moved: "moved",
+	Walked: "walked",
 }
 
 // Name is the code as programs name it: one lower-case word, or two with a hyphen.
@@ -53,6 +55,7 @@ var codes = [...]string{
 	Left:     "the player left",
 	Lost:     "the connection was lost",
 	Moved:    "another peer holds the room",
+	Walked:   "the player goes on in another room",
 }
 
 func (c Code) String() string {

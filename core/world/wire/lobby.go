@@ -18,7 +18,7 @@ const LobbyProtocol = "/tombolo/lobby/1.0.0"
 
 // On the stream of a lobby.
 const (
-	KindFilter Kind = iota + 129
+	KindFilter Kind = iota + 161
 	KindNews
 )
 

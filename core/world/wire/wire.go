@@ -61,6 +61,8 @@ const (
 	KindAck
 	KindLeave
 	KindDatagrams
+	KindArrive
+	KindParted
 )
 
 // To a player's peer.
@@ -68,6 +70,7 @@ const (
 	KindWelcome Kind = iota + 65
 	KindOut
 	KindTick
+	KindWay
 )
 
 // Hello begins a stream.

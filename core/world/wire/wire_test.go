@@ -47,7 +47,30 @@ func TestMessagesComeAsTheyWere(t *testing.T) {
 	check(wire.KindWelcome, wire.AppendWelcome(nil, welcome), func(b []byte) (any, error) { return wire.DecodeWelcome(b) }, welcome)
 	out := wire.Out{Seat: 1, All: true, Code: wire.Kicked, Reason: "rammed the quay"}
 	check(wire.KindOut, wire.AppendOut(nil, out), func(b []byte) (any, error) { return wire.DecodeOut(b) }, out)
+	way := wire.Way{Seat: 2, Walk: 1 << 31, Direction: wire.Go, Room: "east", Host: aPeer}
+	check(wire.KindWay, wire.AppendWay(nil, way), func(b []byte) (any, error) { return wire.DecodeWay(b) }, way)
+	stay := wire.Way{Seat: 2, Walk: 7, Direction: wire.Stay}
+	check(wire.KindWay, wire.AppendWay(nil, stay), func(b []byte) (any, error) { return wire.DecodeWay(b) }, stay)
+	arrive := wire.Arrive{Seat: 2, Program: 1 << 30, Walk: 300}
+	check(wire.KindArrive, wire.AppendArrive(nil, arrive), func(b []byte) (any, error) { return wire.DecodeArrive(b) }, arrive)
+	parted := wire.Parted{Seat: 2, Walk: 300, Gone: true, Reason: "the bridge is up"}
+	check(wire.KindParted, wire.AppendParted(nil, parted), func(b []byte) (any, error) { return wire.DecodeParted(b) }, parted)
+	arrival := wire.Arrival{Room: "east", Version: "1", From: "west", Player: aPeer, Seat: 2, Program: 9, Walk: 300, Seq: 1 << 20, State: []byte("keys")}
+	check(wire.KindArrival, wire.AppendArrival(nil, arrival), func(b []byte) (any, error) { return wire.DecodeArrival(b) }, arrival)
+	arrived := wire.Arrived{Seated: true}
+	check(wire.KindArrived, wire.AppendArrived(nil, arrived), func(b []byte) (any, error) { return wire.DecodeArrived(b) }, arrived)
+	decided := wire.Decided{Gone: true}
+	check(wire.KindDecided, wire.AppendDecided(nil, decided), func(b []byte) (any, error) { return wire.DecodeDecided(b) }, decided)
 }
+
+// aPeer is a peer id.
+var aPeer = func() peer.ID {
+	p, err := peer.Decode("12D3KooWEpZR8iXGsMv4XoQsbyfyQMbRfmS7rq39ARq7Phe6YbYV")
+	if err != nil {
+		panic(err)
+	}
+	return p
+}()
 
 // everything is a tick that has all there is, and numbers of every width.
 func everything() (uint32, []wire.Section) {
@@ -144,6 +167,9 @@ func FuzzToHost(f *testing.F) {
 	f.Add(wire.AppendLeave(wire.AppendAck(wire.AppendInput(nil, wire.Input{Data: []byte("c")}), wire.Ack{}), wire.Leave{}))
 	f.Add(wire.AppendFilter(nil, wire.Filter{Name: "a", Tags: map[string]string{"b": ""}, Free: 1}))
 	f.Add(wire.AppendNews(nil, wire.News{Rooms: []wire.Listing{{Name: "a", Tags: map[string]string{"b": "c"}}}, Gone: []string{"d"}}))
+	way := wire.AppendWay(wire.AppendWay(nil, wire.Way{Direction: wire.Go, Room: "a", Host: aPeer}), wire.Way{Direction: wire.Stay})
+	f.Add(wire.AppendArrival(wire.AppendArrive(way, wire.Arrive{}), wire.Arrival{Player: aPeer, State: []byte("d")}))
+	f.Add(wire.AppendDecided(wire.AppendArrived(wire.AppendParted(nil, wire.Parted{Reason: "e"}), wire.Arrived{}), wire.Decided{}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := wire.NewReader(bytes.NewReader(b), wire.MaxToHost)
 		for {
@@ -170,6 +196,18 @@ func FuzzToHost(f *testing.F) {
 				recode(t, body, wire.DecodeFilter, wire.AppendFilter)
 			case wire.KindNews:
 				recode(t, body, wire.DecodeNews, wire.AppendNews)
+			case wire.KindWay:
+				recode(t, body, wire.DecodeWay, wire.AppendWay)
+			case wire.KindArrive:
+				recode(t, body, wire.DecodeArrive, wire.AppendArrive)
+			case wire.KindParted:
+				recode(t, body, wire.DecodeParted, wire.AppendParted)
+			case wire.KindArrival:
+				recode(t, body, wire.DecodeArrival, wire.AppendArrival)
+			case wire.KindArrived:
+				recode(t, body, wire.DecodeArrived, wire.AppendArrived)
+			case wire.KindDecided:
+				recode(t, body, wire.DecodeDecided, wire.AppendDecided)
 			}
 		}
 	})
