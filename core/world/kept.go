@@ -291,8 +291,9 @@ func (k *keep) restore() error {
 	return nil
 }
 
-// leaves saves a player that is about to be gone.
-func (k *keep) leaves(p *Player) {
+// leaves saves a player that is about to be gone. One that walked to another room has with
+// it what there was to be saved.
+func (k *keep) leaves(p *Player, why Reason) {
 	if p.spectator || !k.active {
 		return
 	}
@@ -300,7 +301,10 @@ func (k *keep) leaves(p *Player) {
 	if len(k.feeds) > 0 {
 		k.inputsAt = append(k.inputsAt, fedInput{key: key})
 	}
-	data := k.game.SavePlayer(p, nil)
+	var data []byte
+	if why != wire.Walked {
+		data = k.game.SavePlayer(p, nil)
+	}
 	if len(data) == 0 && len(p.kept) == 0 {
 		return
 	}
@@ -360,8 +364,16 @@ type recalled struct {
 
 // read reads what is kept of a player, so that the tick, which is told next that it asks
 // for a seat, need not. It is called by the visitor's reader.
-func (k *keep) read(v *visitor, join []byte) {
-	j, err := wire.DecodeJoin(join)
+func (k *keep) read(v *visitor, kind wire.Kind, body []byte) {
+	var j wire.Join
+	var err error
+	if kind == wire.KindArrive {
+		var a wire.Arrive
+		a, err = wire.DecodeArrive(body)
+		j.Seat = a.Seat
+	} else {
+		j, err = wire.DecodeJoin(body)
+	}
 	if err != nil || j.Spectator || k.store == nil {
 		return // the tick says what is wrong with it
 	}

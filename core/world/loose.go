@@ -46,11 +46,12 @@ func (e *early) isNew(kind wire.Kind, body []byte) bool {
 		}
 		e.newest[in.Seat] = in.Seq
 	case wire.KindJoin:
-		if j, err := wire.DecodeJoin(body); err == nil && len(e.newest) < maxEarly {
-			if e.newest == nil {
-				e.newest = make(map[uint32]uint32)
-			}
-			e.newest[j.Seat] = 0
+		if j, err := wire.DecodeJoin(body); err == nil {
+			e.begin(j.Seat)
+		}
+	case wire.KindArrive:
+		if a, err := wire.DecodeArrive(body); err == nil {
+			e.begin(a.Seat)
 		}
 	case wire.KindLeave:
 		if l, err := wire.DecodeLeave(body); err == nil {
@@ -58,6 +59,17 @@ func (e *early) isNew(kind wire.Kind, body []byte) bool {
 		}
 	}
 	return true
+}
+
+// begin has the inputs of a seat taken from datagrams.
+func (e *early) begin(seat uint32) {
+	if len(e.newest) >= maxEarly {
+		return
+	}
+	if e.newest == nil {
+		e.newest = make(map[uint32]uint32)
+	}
+	e.newest[seat] = 0
 }
 
 // maxEarly bounds the seats of a peer whose inputs may come in datagrams.

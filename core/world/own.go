@@ -29,12 +29,10 @@ func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (networ
 	if p != rs.node.ID() {
 		return rs.node.Open(ctx, p, proto)
 	}
-	serve := rs.serveFrom
-	switch proto {
-	case wire.Protocol:
-	case wire.LobbyProtocol:
-		serve = rs.lobby.serve
-	default:
+	serve := map[protocol.ID]func(peer.ID, network.Stream){
+		wire.Protocol: rs.serveFrom, wire.LobbyProtocol: rs.lobby.serve, wire.WalkProtocol: rs.serveWalkFrom,
+	}[proto]
+	if serve == nil {
 		return nil, errors.New("the node opens no stream to itself but to its rooms")
 	}
 	mine, theirs := ownStreams()

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -101,6 +102,10 @@ type Options struct {
 	// to be a Keeper.
 	Standbys []peer.ID
 
+	// Neighbours are the hosts whose rooms' players may walk to this one; see
+	// Room.NameNeighbours. If none, only players of this node's other rooms may.
+	Neighbours []peer.ID
+
 	// Logger, if nil, is silent.
 	Logger *slog.Logger
 }
@@ -180,7 +185,10 @@ type Room struct {
 	keep   *keep // nil if the game is no Keeper
 	boards boards
 	key    func() crypto.PrivKey
+	open   opener
 	start  time.Time
+	ctx    context.Context // of the walks; it ends with the room
+	stop   context.CancelFunc
 
 	mu       sync.Mutex
 	visitors map[peer.ID]*visitor // the newest of each peer
@@ -194,6 +202,10 @@ type Room struct {
 	feeds    map[peer.ID]*feed
 	// lineMessage is the line as players are told of it.
 	lineMessage []byte
+	neighbours  []peer.ID
+	expected    map[seatKey]*expected // that walk here
+	playing     int                   // the tick's, which writes it with mu held
+	promised    int                   // the places that are kept
 
 	// Of the tick.
 	spareReady []*visitor
@@ -203,17 +215,19 @@ type Room struct {
 	players    []*Player // by slot; nil where the slot is free
 	absent     []*Player
 	free       []int
-	playing    int
 	watching   int
-	peopled    int64 // when there was last somebody
-	outs       []*Player
-	eyes       eyes
-	records    records
-	framer     framer
-	phases     phases
-	shed       shed
-	leaving    *leaving  // it is to be handed over after this tick
-	yielded    wire.Line // of the peer that holds the room now, if any
+	peopled    int64     // when there was last somebody
+	walkers    []*Player // that walk to another room
+
+	spareWalkers []*Player
+	outs         []*Player
+	eyes         eyes
+	records      records
+	framer       framer
+	phases       phases
+	shed         shed
+	leaving      *leaving  // it is to be handed over after this tick
+	yielded      wire.Line // of the peer that holds the room now, if any
 
 	wake    chan struct{}
 	due     atomic.Int64 // when the next tick is due, by now
@@ -244,7 +258,9 @@ func newRoom(self peer.ID, key func() crypto.PrivKey, game Game, opts Options) (
 		tags:     maps.Clone(opts.Tags),
 		seats:    make(map[seatKey]*Player),
 		wake:     make(chan struct{}, 1), closing: make(chan struct{}), done: make(chan struct{}),
+		neighbours: slices.Clone(opts.Neighbours),
 	}
+	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.eyes = eyes{w: &r.world, radius: opts.Radius, leave: opts.Leave, most: opts.Visible}
 	r.boards.room, r.world.boards = r, &r.boards
 	r.records = records{game: game, w: &r.world}
@@ -344,7 +360,7 @@ func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) 
 		return nil, wire.Version
 	case banned:
 		return nil, wire.Banned
-	case !again && len(r.visitors) >= r.opts.Players+r.opts.Spectators+spareVisitors:
+	case !again && len(r.visitors) >= r.opts.Players+r.opts.Spectators+spareVisitors && !r.expects(p):
 		return nil, wire.Full
 	}
 	v := newVisitor(r, p, s)
@@ -433,6 +449,7 @@ func (r *Room) guard(what string, f func()) (err error) {
 
 // finish tells the players that the room has ended, and lets go of their streams.
 func (r *Room) finish() {
+	r.stop()
 	r.mu.Lock()
 	r.ended = true
 	visitors := make([]*visitor, 0, len(r.visitors))

@@ -65,6 +65,7 @@ func New(node Node) (*Rooms, error) {
 	for _, begin := range []func() (func(), error){
 		func() (func(), error) { return node.Handle(wire.Protocol, rs.serve) },
 		func() (func(), error) { return node.Handle(wire.StandbyProtocol, rs.serveStandby) },
+		func() (func(), error) { return node.Handle(wire.WalkProtocol, rs.serveWalk) },
 		func() (func(), error) {
 			return node.Handle(wire.LobbyProtocol, func(s network.Stream) { rs.lobby.serve(s.Conn().RemotePeer(), s) })
 		},
@@ -126,7 +127,7 @@ func (rs *Rooms) prepare(game Game, opts Options) (*Room, error) {
 	key := func() crypto.PrivKey { return rs.node.Host().Peerstore().PrivKey(rs.node.ID()) }
 	r, err := newRoom(rs.node.ID(), key, game, opts)
 	if err == nil {
-		r.node = rs.node
+		r.node, r.open = rs.node, rs.Open
 	}
 	return r, err
 }

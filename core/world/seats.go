@@ -1,6 +1,7 @@
 package world
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"fmt"
 	"slices"
@@ -39,6 +40,9 @@ func (r *Room) join(v *visitor, j wire.Join) {
 	if p := r.seats[key]; p != nil && p.spectator == j.Spectator {
 		if j.Program != p.program {
 			p.program, p.seq = j.Program, 0
+			if p.walk != nil {
+				p.walk.held = nil // of the program before
+			}
 		}
 		r.resume(p, v)
 		return
@@ -48,50 +52,70 @@ func (r *Room) join(v *visitor, j wire.Join) {
 		}
 		r.remove(p, wire.Replaced)
 	}
+	if kept.err != nil {
+		r.sayOut(v, j.Seat, wire.Refused, unreadable)
+		return
+	}
 	if code, reason := r.mayJoin(v, j); code != 0 {
 		r.sayOut(v, j.Seat, code, reason)
 		return
 	}
-	if kept.err != nil {
-		r.sayOut(v, j.Seat, wire.Refused, "what is kept of the player cannot be read now")
-		return
+	if !j.Spectator {
+		defer r.fulfil()
 	}
-	p := &Player{room: r, peer: v.peer, number: j.Seat, slot: r.takeSlot(), spectator: j.Spectator, visitor: v, kept: kept.data, program: j.Program}
+	p := &Player{room: r, peer: v.peer, number: j.Seat, spectator: j.Spectator, kept: kept.data, program: j.Program}
 	if kept.last.program == j.Program {
 		p.seq = kept.last.seq
 	}
+	if reason := r.sit(p, v, j.Data); reason != "" {
+		r.sayOut(v, j.Seat, wire.Refused, reason)
+	}
+}
+
+const (
+	unreadable = "what is kept of the player cannot be read now"
+	manySeats  = "the peer has all the seats that one may have"
+)
+
+// sit gives a new player its seat, if the game does not refuse it. The reason, if not
+// empty, says why.
+func (r *Room) sit(p *Player, v *visitor, data []byte) (reason string) {
+	p.slot, p.visitor = r.takeSlot(), v
 	r.players[p.slot] = p
-	answer, err := r.game.Join(p, j.Data)
+	answer, err := r.game.Join(p, data)
 	if err != nil || p.out != 0 {
 		r.players[p.slot] = nil
 		r.free = append(r.free, p.slot)
-		reason := p.reason
+		reason = p.reason
 		if err != nil {
 			reason = err.Error()
 		}
-		r.sayOut(v, j.Seat, wire.Refused, reason)
-		return
+		return cmp.Or(reason, wire.Refused.String())
 	}
 	if len(answer) > maxAnswer {
 		panic(fmt.Sprintf("world: an answer of Game.Join has %d bytes; at most %d may be", len(answer), maxAnswer))
 	}
 	p.answer = slices.Clone(answer)
-	r.seats[key] = p
+	r.seats[seatKey{p.peer, p.number}] = p
 	if r.keep != nil {
 		r.keep.isBack(p)
 	}
 	r.count(p, 1)
 	r.seat(p, v)
 	r.welcome(p, false)
+	return ""
 }
 
 // maxAnswer bounds what a game answers to a player who joins, in bytes.
 const maxAnswer = 64 << 10
 
-// mayJoin is why there is no seat, or zero.
+// mayJoin is why there is no seat, or zero. Then a place is promised to the player, unless
+// it only watches.
 func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
 	proof := wire.Proof(r.opts.Password, r.opts.Name, r.self, v.peer)
-	taken, most := r.playing, r.opts.Players
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken, most := r.playing+r.promised, r.opts.Players
 	if j.Spectator {
 		taken, most = r.watching, r.opts.Spectators
 	}
@@ -101,9 +125,12 @@ func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
 	case taken >= most:
 		return wire.Full, ""
 	case len(v.players) >= r.opts.SeatsPerPeer:
-		return wire.Full, "the peer has all the seats that one may have"
+		return wire.Full, manySeats
 	case r.shed.level >= shedJoins:
 		return wire.Busy, ""
+	}
+	if !j.Spectator {
+		r.promised++
 	}
 	return 0, ""
 }
@@ -119,6 +146,7 @@ func (r *Room) resume(p *Player, v *visitor) {
 		r.seat(p, v)
 	}
 	r.welcome(p, true)
+	r.sayWay(p)
 }
 
 // welcome tells a player that it has its seat. It knows nothing of the world.
@@ -158,12 +186,16 @@ func (r *Room) remove(p *Player, why Reason) {
 		r.unseat(p)
 		v.since = r.phases.at[0]
 	}
+	if p.walk != nil {
+		p.walk.end()
+		p.walk = nil
+	}
 	delete(r.seats, seatKey{p.peer, p.number})
 	r.players[p.slot] = nil
 	r.free = append(r.free, p.slot)
 	r.count(p, -1)
 	if r.keep != nil {
-		r.keep.leaves(p)
+		r.keep.leaves(p, why)
 	}
 	r.game.Leave(p, why)
 }
@@ -248,6 +280,8 @@ func (r *Room) takeSlot() int {
 }
 
 func (r *Room) count(p *Player, by int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if p.spectator {
 		r.watching += by
 	} else {

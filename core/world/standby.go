@@ -447,6 +447,7 @@ func (r *Room) abandon() {
 	for _, v := range waiting {
 		v.end()
 	}
+	r.stop()
 	r.serving.Wait()
 	if r.keep.writer != nil {
 		_ = r.keep.writer.Close() // which logs what it cannot store

@@ -32,7 +32,7 @@ func (r *Room) ticks() {
 		due += (behind + 1) * period
 		r.phases.count(r, period, behind)
 		r.closeIdle(now)
-		if r.leaving != nil {
+		if r.leaving != nil && !r.areWalking() {
 			r.handOver()
 		}
 		select {
@@ -68,6 +68,7 @@ func (r *Room) step(now int64, catchUp bool) {
 	}
 	r.takeCalls()
 	r.takeInputs(now)
+	r.watchWalks()
 	r.expire(now)
 	at[1] = r.now()
 	for range r.world.steps {
@@ -106,7 +107,7 @@ func (r *Room) takeInputs(now int64) {
 		ended := v.isEnded() // before its last messages are taken
 		in := v.take()
 		for _, m := range in.messages {
-			if !r.takeMessage(v, m.kind, in.body(m), m.at, now) {
+			if !r.takeMessage(v, m.kind, in.body(m), m.at) {
 				v.broken.Store(true)
 				v.end()
 				break
@@ -120,7 +121,7 @@ func (r *Room) takeInputs(now int64) {
 }
 
 // takeMessage returns false where the message is malformed.
-func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int64) bool {
+func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at int64) bool {
 	switch kind {
 	case wire.KindInput:
 		in, err := wire.DecodeInput(body)
@@ -132,8 +133,25 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int6
 		if p == nil || p.visitor != v || p.spectator || in.Seq <= p.seq {
 			return true // it was on its way when the seat ended, or was taken before
 		}
-		p.applied, p.seq, p.took, p.waited = true, in.Seq, r.world.tick, now-at
-		r.game.Input(p, in.Data)
+		if p.walk != nil {
+			r.hold(p, in, at)
+			return true
+		}
+		r.input(p, in.Seq, in.Data, at)
+	case wire.KindArrive:
+		a, err := wire.DecodeArrive(body)
+		if err != nil {
+			return false
+		}
+		r.arrive(v, a)
+	case wire.KindParted:
+		word, err := wire.DecodeParted(body)
+		if err != nil {
+			return false
+		}
+		if p := r.seats[seatKey{v.peer, word.Seat}]; p != nil && p.visitor == v {
+			r.parted(p, word)
+		}
 	case wire.KindJoin:
 		j, err := wire.DecodeJoin(body)
 		if err != nil {
@@ -150,6 +168,12 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at, now int6
 		}
 	}
 	return true
+}
+
+// input hands the game what a player does, which came at that time.
+func (r *Room) input(p *Player, seq uint32, data []byte, at int64) {
+	p.applied, p.seq, p.took, p.waited = true, seq, r.world.tick, r.phases.at[0]-at
+	r.game.Input(p, data)
 }
 
 // lookEvery is in how many ticks each player's sight is brought up to date once; it is

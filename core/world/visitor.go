@@ -136,12 +136,12 @@ func (v *visitor) read(messages *wire.Reader) error {
 				return err
 			}
 			v.openLane(l.Lane)
-		case wire.KindInput, wire.KindJoin, wire.KindLeave:
+		case wire.KindInput, wire.KindJoin, wire.KindLeave, wire.KindArrive, wire.KindParted:
 			if kind == wire.KindInput && len(body) > v.room.opts.InputSize+15 {
 				return fmt.Errorf("%w: an input of more than the %d bytes that the room allows", wire.ErrMalformed, v.room.opts.InputSize)
 			}
-			if kind == wire.KindJoin && v.room.keep != nil {
-				v.room.keep.read(v, body)
+			if (kind == wire.KindJoin || kind == wire.KindArrive) && v.room.keep != nil {
+				v.room.keep.read(v, kind, body)
 			}
 			if err := v.post(kind, body); err != nil {
 				return err

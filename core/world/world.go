@@ -92,6 +92,13 @@ type Player struct {
 	notes     [][]byte
 	noteBytes int
 
+	arrival   *Arrival // if it walked here
+	arrivedBy uint32   // the number of that walk
+	walk      *walk    // to another room
+	stayed    int64    // when it last could not walk
+	near      Area     // that its peer was last told of
+	nearAt    int64
+
 	out    Reason // zero: stays
 	reason string
 }

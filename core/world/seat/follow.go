@@ -44,6 +44,7 @@ type heir struct {
 	line     wire.Line // by which it holds the room
 	first    []byte    // the body of its first Welcome
 	seats    uint64    // of the visit, when the stream was opened
+	walk     *walking  // by which the player goes there; nil for a standby
 }
 
 // learn takes in a line that the host shows.
@@ -64,10 +65,18 @@ func (v *Visit) learn(body []byte) error {
 	return nil
 }
 
-func (v *Visit) hasStandbys() bool {
+// errMoving is the error of a stream that the visit leaves.
+var errMoving = errors.New("the player goes on at another host")
+
+// setQuiet bounds the time for which a host that has standbys may be silent. It says whether
+// the visit moves, for which cross has set another bound.
+func (v *Visit) setQuiet(s network.Stream) (moves bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return len(v.line) > 0 && len(v.line.Newest().Standbys) > 0
+	if v.heir == nil && len(v.line) > 0 && len(v.line.Newest().Standbys) > 0 {
+		_ = s.SetReadDeadline(time.Now().Add(quiet))
+	}
+	return v.heir != nil
 }
 
 // changed has a new stream opened to a standby; mu is held.
@@ -156,6 +165,7 @@ func (v *Visit) awaitAt(ctx context.Context, host peer.ID, at uint64) error {
 	}()
 	v.mu.Lock()
 	hello := v.appendJoins(v.appendHello(nil), host)
+	room := v.room
 	v.waitsAt = host
 	h.seats = v.seatsAt
 	v.mu.Unlock()
@@ -163,7 +173,7 @@ func (v *Visit) awaitAt(ctx context.Context, host peer.ID, at uint64) error {
 		return err
 	}
 	came := make(chan error, 1)
-	go func() { came <- h.read(v.room) }()
+	go func() { came <- h.read(room) }()
 	for {
 		select {
 		case err := <-came:
@@ -251,6 +261,11 @@ func (v *Visit) takeHeir() *current {
 	case <-v.moved:
 	default:
 	}
+	v.stopWalk()
+	if h.walk != nil {
+		v.enter(h.walk.to)
+		v.line = h.line
+	}
 	v.heir = nil
 	v.host = h.host
 	v.stream = h.stream
@@ -260,10 +275,13 @@ func (v *Visit) takeHeir() *current {
 	return &current{h.stream, h.messages, h.first}
 }
 
-// dropHeir ends a stream to which the visit would have moved.
+// dropHeir ends the streams to which the visit would have moved.
 func (v *Visit) dropHeir() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if v.ahead != nil && v.ahead.is != nil {
+		_ = v.ahead.is.stream.Reset()
+	}
 	if v.heir != nil {
 		_ = v.heir.stream.Reset()
 	}

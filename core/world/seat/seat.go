@@ -46,12 +46,14 @@ type Options struct {
 
 // Tick is what a player is told of one tick of the room.
 type Tick struct {
-	// Number counts the ticks of the room, and never goes back. Those in which there is
-	// nothing to tell are left out, except that a player hears twice a second at least.
+	// Number counts the ticks of the room, and never goes back, until the player walks to
+	// another room, which counts its own. Those in which there is nothing to tell are left
+	// out, except that a player hears twice a second at least.
 	// Where the connection has datagrams, two may have the same number: what cannot
 	// wait, and the rest.
 	Number uint32
-	// Reset says that the connection is a new one: what was known is to be forgotten.
+	// Reset says that the connection is a new one, and the host or the room may be another:
+	// what was known is to be forgotten.
 	Reset bool
 	// Applied is the number of the last input that the game has taken, if it took one
 	// since the tick before; else zero. Waited is how long that one waited for its
@@ -141,11 +143,19 @@ func Join(ctx context.Context, node interface {
 }
 
 // Answer is what the game told the player when it last took the seat: again after the
-// connection was lost or the room has moved to another host, before a Tick with Reset.
+// connection was lost, the room has moved to another host, or the player has walked to
+// another room, before a Tick with Reset.
 func (s *Seat) Answer() []byte {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
 	return slices.Clone(s.welcome.Data)
+}
+
+// Room is the name of the room. It is another one after the player has walked there.
+func (s *Seat) Room() string {
+	s.visit.mu.Lock()
+	defer s.visit.mu.Unlock()
+	return s.visit.room
 }
 
 // Hz is how many ticks the room has in a second.

@@ -17,6 +17,7 @@ type Clock struct {
 	began   time.Time
 	offset  float64 // the tick less the time, in ticks
 	last    float64 // the time of that, in ticks
+	newest  uint32
 	running bool
 }
 
@@ -27,9 +28,12 @@ func NewClock(hz int) *Clock { return &Clock{hz: float64(hz)} }
 // early: it follows a line that has become slower.
 const slack = 0.002
 
-// Tick says that a tick of the room has come now.
+// Tick says that a tick of the room has come now. A number that is before the last one is of
+// another room, that the player walked to: the clock begins anew.
 func (c *Clock) Tick(number uint32, now time.Time) {
-	if !c.running {
+	anew := !c.running || number < c.newest
+	c.newest = number
+	if anew {
 		c.began, c.running = now, true
 		c.offset, c.last = float64(number), 0
 		return

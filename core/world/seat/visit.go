@@ -45,11 +45,11 @@ const (
 type Visit struct {
 	node   Node
 	host   peer.ID
-	room   string
 	opts   Options
 	single bool // it ends with its seat
 
 	mu     sync.Mutex
+	room   string         // another one after a walk
 	stream network.Stream // nil while the connection is lost
 	out    []byte
 	loose  loose
@@ -62,7 +62,11 @@ type Visit struct {
 	seatsAt           uint64    // counts the changes of the seats and standbys
 	waitsAt           peer.ID   // the standby that has a stream of this visit, if any
 	heir              *heir     // to which the visit moves
+	walk              *walking  // to another room, if it is on its way
+	walkedAt          time.Time // when the host last sent it away
+	ahead             *ahead    // a room that it may walk to
 
+	walks   sync.WaitGroup
 	waits   chan struct{} // the seats or standbys have changed
 	moved   chan struct{} // there is an heir
 	kick    chan struct{} // there is something to write
@@ -107,7 +111,7 @@ type current struct {
 func (v *Visit) open(ctx context.Context, host peer.ID) (*current, error) {
 	s, err := v.node.Open(ctx, host, wire.Protocol)
 	if err != nil {
-		return nil, fmt.Errorf("join room %q of %s: %w", v.room, host, err)
+		return nil, fmt.Errorf("join room %q of %s: %w", v.room, host, err) // only this goroutine changes it
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -145,10 +149,10 @@ func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, er
 		return nil, v.err
 	case taken:
 		v.mu.Unlock()
-		return nil, fmt.Errorf("join room %q: this peer has a seat %d already", v.room, number)
+		return nil, fmt.Errorf("join %s: this peer has a seat %d already", v.place(), number)
 	case len(opts.Data) > 32<<10:
 		v.mu.Unlock()
-		return nil, fmt.Errorf("join room %q: %d bytes for the game; at most %d may be", v.room, len(opts.Data), 32<<10)
+		return nil, fmt.Errorf("join %s: %d bytes for the game; at most %d may be", v.place(), len(opts.Data), 32<<10)
 	}
 	v.seats[number] = s
 	v.out = s.appendJoin(v.out, v.host)
@@ -159,10 +163,10 @@ func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, er
 	case <-s.joined:
 		return s, nil
 	case <-s.ended:
-		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, s.Err())
+		return nil, fmt.Errorf("join %s: %w", v.place(), s.Err())
 	case <-ctx.Done():
 		_ = v.leave(s)
-		return nil, fmt.Errorf("join room %q of %s: %w", v.room, v.host, ctx.Err())
+		return nil, fmt.Errorf("join %s: %w", v.place(), ctx.Err())
 	}
 }
 
@@ -193,13 +197,14 @@ func (v *Visit) run(c *current) {
 	defer close(v.done)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer v.dropHeir()
+	defer v.walks.Wait()
 	var awaiting sync.WaitGroup
 	defer awaiting.Wait()
 	defer cancel()
 	awaiting.Go(func() { v.await(ctx) })
 	lost, pause := time.Now(), time.Duration(0)
 	for {
-		err := v.serve(c)
+		err := v.serve(ctx, c)
 		if v.wasSeated() {
 			lost, pause = time.Now(), 0
 		}
@@ -215,10 +220,17 @@ func (v *Visit) run(c *current) {
 			return
 		}
 		if c = v.reopen(lost.Add(v.opts.Reconnect), &pause); c == nil {
-			v.end(fmt.Errorf("the connection to room %q of %s was lost: %w", v.room, v.host, err))
+			v.end(fmt.Errorf("the connection to %s was lost: %w", v.place(), err))
 			return
 		}
 	}
+}
+
+// place names the room that the visit is in.
+func (v *Visit) place() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return fmt.Sprintf("room %q of %s", v.room, v.host)
 }
 
 // wasSeated says whether the stream that has ended had a seat.
@@ -246,22 +258,28 @@ func (v *Visit) isOver(err error) bool {
 }
 
 // serve runs one stream until it is lost.
-func (v *Visit) serve(c *current) error {
+func (v *Visit) serve(ctx context.Context, c *current) error {
 	s := c.stream
-	var writing sync.WaitGroup
+	var writing, reading sync.WaitGroup
 	stop := make(chan struct{})
 	writing.Go(func() { v.write(s, stop) })
 	var malformed error
 	if came := v.loose.came; came != nil { // only this goroutine sets it
-		writing.Go(func() { malformed = v.readLoose(s, came, stop) })
+		reading.Go(func() { malformed = v.readLoose(s, came, stop) })
 	}
 	v.nudge()
-	err := v.read(c)
+	err := v.read(ctx, c)
 	v.mu.Lock()
 	v.stream = nil
 	v.closeLane()
+	walk := v.leaving()
 	v.mu.Unlock()
 	close(stop)
+	reading.Wait()
+	if walk != nil {
+		v.walks.Go(func() { v.part(s, walk, &writing) })
+		return err
+	}
 	_ = s.Reset()
 	writing.Wait()
 	return cmp.Or(malformed, err)
@@ -318,6 +336,10 @@ func (v *Visit) write(s network.Stream, stop chan struct{}) {
 			return
 		}
 		v.mu.Lock()
+		if v.stream != s {
+			v.mu.Unlock()
+			return // what there is to be written is for another host
+		}
 		taken, v.out = v.out, taken[:0]
 		lane, inputs := v.loose.take()
 		v.mu.Unlock()
@@ -339,8 +361,10 @@ func (v *Visit) flushAndEnd(s network.Stream) {
 	deadline := time.Now().Add(time.Second)
 	_ = s.SetDeadline(deadline)
 	v.mu.Lock()
-	out := v.out
-	v.out = nil
+	var out []byte
+	if v.stream == s {
+		out, v.out = v.out, nil
+	}
 	v.mu.Unlock()
 	if len(out) > 0 {
 		if _, err := s.Write(out); err != nil {
@@ -353,15 +377,15 @@ func (v *Visit) flushAndEnd(s network.Stream) {
 	}
 }
 
-func (v *Visit) read(c *current) error {
+func (v *Visit) read(ctx context.Context, c *current) error {
 	if c.first != nil {
 		if err := v.takeWelcome(c.first); err != nil {
 			return err
 		}
 	}
 	for {
-		if v.hasStandbys() {
-			_ = c.stream.SetReadDeadline(time.Now().Add(quiet))
+		if v.setQuiet(c.stream) {
+			return errMoving
 		}
 		kind, body, err := c.messages.Next()
 		if err != nil {
@@ -374,6 +398,8 @@ func (v *Visit) read(c *current) error {
 			err = v.takeWelcome(body)
 		case wire.KindLine:
 			err = v.learn(body)
+		case wire.KindWay:
+			err = v.takeWay(ctx, body)
 		case wire.KindOut:
 			var o wire.Out
 			if o, err = wire.DecodeOut(body); err == nil {
@@ -506,7 +532,7 @@ func (v *Visit) input(s *Seat, data []byte) (uint32, error) {
 	case v.stream == nil:
 		v.mu.Unlock()
 		return 0, ErrAway
-	case len(v.out) > maxWaiting:
+	case len(v.out) > maxWaiting, v.walk != nil && s.sentBytes+len(data)+sentCost > maxSent:
 		v.mu.Unlock()
 		return 0, ErrBehind
 	}
@@ -537,6 +563,7 @@ func (v *Visit) leave(s *Seat) error {
 	return nil
 }
 
+// nudge may be called with mu held.
 func (v *Visit) nudge() {
 	select {
 	case v.kick <- struct{}{}:

@@ -1,0 +1,294 @@
+package world
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/wire"
+)
+
+// How a player arrives that walks here from another room: see walk.go. Its host announces
+// it, and a place is kept for it, until the peer that was announced asks for it. Nobody else
+// can, because its connection proves who it is.
+
+const (
+	// expectLimit is how long a place is kept for a player that is on its way, and
+	// decideLimit how long the host it comes from may take to say how that ended.
+	expectLimit = 10 * time.Second
+	decideLimit = 15 * time.Second
+	// mostExpected bounds the players that are expected at the same time.
+	mostExpected = 256
+)
+
+// expected is a player that is on its way here.
+type expected struct {
+	key     seatKey
+	program uint32
+	walk    uint32
+	seq     uint32 // the last input that was taken
+	arrival *Arrival
+	seated  chan error // told once: nil if it has its seat
+	player  *Player    // then
+}
+
+// NameNeighbours names the hosts whose rooms' players may walk to this room, in place of
+// those that were named before. Each may give a player whom it announces any state, and it
+// is the one who says what the player had: name those that you would let host this room. A
+// room of the same node needs no name.
+func (r *Room) NameNeighbours(hosts ...peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.neighbours = slices.Clone(hosts)
+}
+
+// serveWalk runs the stream on which another host announces a player.
+func (rs *Rooms) serveWalk(s network.Stream) { rs.serveWalkFrom(s.Conn().RemotePeer(), s) }
+
+func (rs *Rooms) serveWalkFrom(host peer.ID, s network.Stream) {
+	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
+	messages := wire.NewReader(s, wire.MaxToHost)
+	var a wire.Arrival
+	kind, body, err := messages.Next()
+	if err == nil && kind == wire.KindArrival {
+		a, err = wire.DecodeArrival(body)
+	}
+	if err != nil || kind != wire.KindArrival {
+		_ = s.ResetWithError(network.StreamProtocolViolation)
+		return
+	}
+	rs.mu.Lock()
+	r := rs.rooms[a.Room]
+	rs.mu.Unlock()
+	if r == nil {
+		refuse(s, wire.NoRoom)
+		return
+	}
+	e, code := r.expect(host, a)
+	if code != 0 {
+		r.opts.Logger.Info("a player of another room is refused", "room", a.Room, "host", host, "code", code)
+		refuse(s, code)
+		return
+	}
+	defer r.serving.Done()
+	r.receive(e, s, messages)
+}
+
+// expect keeps a place for a player that walks here. The code, if not zero, says why not.
+// Where it is zero, the caller tells r.serving when it is done.
+func (r *Room) expect(host peer.ID, a wire.Arrival) (*expected, wire.Code) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := seatKey{a.Player, a.Seat}
+	_, banned := r.banned[a.Player]
+	before := r.expected[key]
+	taken := r.playing + r.promised
+	if before != nil {
+		taken--
+	}
+	switch {
+	case r.ended:
+		return nil, wire.Closed
+	case host != r.self && !slices.Contains(r.neighbours, host):
+		return nil, wire.Refused
+	case r.opts.Version != a.Version:
+		return nil, wire.Version
+	case banned:
+		return nil, wire.Banned
+	case taken >= r.opts.Players:
+		return nil, wire.Full
+	case r.stats.Shedding >= shedJoins, before == nil && len(r.expected) >= mostExpected:
+		return nil, wire.Busy
+	}
+	if before != nil {
+		before.seated <- errors.New("it was announced again")
+		r.promised--
+	}
+	e := &expected{
+		key: key, program: a.Program, walk: a.Walk, seq: a.Seq, seated: make(chan error, 1),
+		arrival: &Arrival{From: Area{a.From, host}, State: slices.Clone(a.State)},
+	}
+	if r.expected == nil {
+		r.expected = make(map[seatKey]*expected)
+	}
+	r.expected[key] = e
+	r.promised++
+	r.serving.Add(1)
+	return e, 0
+}
+
+// unexpect gives the place up, unless the player has come.
+func (r *Room) unexpect(e *expected) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.expected[e.key] != e {
+		return false
+	}
+	delete(r.expected, e.key)
+	r.promised--
+	return true
+}
+
+// expects says whether a player of the peer is on its way here; mu is held.
+func (r *Room) expects(p peer.ID) bool {
+	for key := range r.expected {
+		if key.peer == p {
+			return true
+		}
+	}
+	return false
+}
+
+// takeExpected is the player that asks for its place, or nil. The place is still promised.
+func (r *Room) takeExpected(key seatKey, a wire.Arrive) *expected {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.expected[key]
+	if e == nil || e.program != a.Program || e.walk != a.Walk {
+		return nil
+	}
+	delete(r.expected, key)
+	return e
+}
+
+// receive speaks with the host that a player comes from until it is known how the walk
+// ended. If that host is lost before, the player may still come: its own peer knows whether
+// it is to.
+func (r *Room) receive(e *expected, s network.Stream, messages *wire.Reader) {
+	decided := make(chan wire.Decided, 1)
+	var hearing sync.WaitGroup
+	defer hearing.Wait()
+	defer func() { _ = s.Reset() }()
+	_ = s.SetReadDeadline(time.Time{})
+	_ = s.SetWriteDeadline(time.Now().Add(decideLimit))
+	if _, err := s.Write(wire.AppendArrived(nil, wire.Arrived{})); err != nil {
+		r.unexpect(e)
+		return // it does not know that it may send the player
+	}
+	hearing.Go(func() {
+		if kind, body, err := messages.Next(); err == nil && kind == wire.KindDecided {
+			if d, err := wire.DecodeDecided(body); err == nil {
+				decided <- d
+			}
+		}
+	})
+	late := time.NewTimer(expectLimit)
+	defer late.Stop()
+	var refusal error
+	select {
+	case refusal = <-e.seated:
+	case d := <-decided:
+		if r.unexpect(e) {
+			return
+		}
+		if r.awaitSeated(e) == nil && !d.Gone {
+			r.giveBack(e)
+		}
+		return
+	case <-late.C:
+		if r.unexpect(e) {
+			_, _ = s.Write(wire.AppendOut(nil, wire.Out{Code: wire.Lost, Reason: "the player did not come"}))
+			return
+		}
+		refusal = r.awaitSeated(e)
+	case <-r.ctx.Done():
+		return
+	}
+	if refusal != nil {
+		_, _ = s.Write(wire.AppendOut(nil, wire.Out{Code: wire.Refused, Reason: refusal.Error()}))
+		_ = s.CloseWrite()
+	} else {
+		_, _ = s.Write(wire.AppendArrived(nil, wire.Arrived{Seated: true}))
+	}
+	late.Reset(decideLimit)
+	select {
+	case d := <-decided:
+		if refusal == nil && !d.Gone {
+			r.giveBack(e)
+		}
+	case <-late.C:
+	case <-r.ctx.Done():
+	}
+}
+
+// awaitSeated waits for a seat that is being taken in this tick.
+func (r *Room) awaitSeated(e *expected) error {
+	select {
+	case err := <-e.seated:
+		return err
+	case <-r.ctx.Done():
+		return ErrClosed
+	}
+}
+
+// giveBack ends the seat of a player that the room it came from keeps.
+func (r *Room) giveBack(e *expected) {
+	r.Do(func() {
+		p := e.player
+		if r.players[p.slot] != p {
+			return
+		}
+		if p.visitor != nil {
+			r.sayOut(p.visitor, p.number, wire.Walked, fmt.Sprintf("%v keeps the player", e.arrival.From))
+		}
+		r.remove(p, wire.Walked)
+	})
+}
+
+// arrive answers a player that walked here and asks for its seat.
+func (r *Room) arrive(v *visitor, a wire.Arrive) {
+	key := seatKey{v.peer, a.Seat}
+	var kept recalled
+	if r.keep != nil {
+		kept = r.keep.recall(v, a.Seat)
+	}
+	old := r.seats[key]
+	if old != nil && old.arrival != nil && old.arrivedBy == a.Walk && old.program == a.Program {
+		r.resume(old, v) // its stream was lost before it knew
+		return
+	}
+	e := r.takeExpected(key, a)
+	if e == nil {
+		r.sayOut(v, a.Seat, wire.Refused, "no such player is expected from another room")
+		return
+	}
+	defer r.fulfil()
+	if old != nil {
+		if old.walk != nil {
+			old.walk.gone = true // it left, and is back already
+		}
+		r.remove(old, wire.Replaced)
+	}
+	p := &Player{
+		room: r, peer: v.peer, number: a.Seat, program: a.Program, seq: e.seq, kept: kept.data,
+		arrival: e.arrival, arrivedBy: e.walk,
+	}
+	reason := ""
+	switch {
+	case kept.err != nil:
+		reason = unreadable
+	case len(v.players) >= r.opts.SeatsPerPeer:
+		reason = manySeats
+	default:
+		reason = r.sit(p, v, nil)
+	}
+	if reason != "" {
+		r.sayOut(v, a.Seat, wire.Refused, reason)
+		e.seated <- errors.New(reason)
+		return
+	}
+	e.player = p
+	e.seated <- nil
+}
+
+// fulfil ends a promise of a place: the player has it, or does not get it.
+func (r *Room) fulfil() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.promised--
+}
