@@ -193,10 +193,22 @@ type wanderer struct {
 
 func newWanderer(t *testing.T, from *land, others ...*land) *wanderer {
 	n := newNode(t)
-	w := &wanderer{node: n, at: make(map[string]uint32), room: from.area.Room, lands: make(map[string]*land)}
+	for _, l := range append([]*land{from}, others...) {
+		n.connect(t, l.node)
+	}
+	w := newWandererOf(t, n, from, others...)
+	w.node = n
+	return w
+}
+
+// newWandererOf is a player at a node that reaches the hosts.
+func newWandererOf(t *testing.T, n interface {
+	seat.Node
+	seat.Finder
+}, from *land, others ...*land) *wanderer {
+	w := &wanderer{at: make(map[string]uint32), room: from.area.Room, lands: make(map[string]*land)}
 	for _, l := range append([]*land{from}, others...) {
 		w.lands[l.area.Room] = l
-		n.connect(t, l.node)
 	}
 	ready := make(chan struct{})
 	s, err := seat.Join(bounded(t), n, from.area.Room, seat.Options{Host: from.ID(), Each: func(tick *seat.Tick) {
