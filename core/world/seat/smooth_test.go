@@ -61,3 +61,17 @@ func TestAPredictionIsWhatTheRoomWillTell(t *testing.T) {
 	p.Told(45, 5)
 	require.Equal(t, 45, p.State())
 }
+
+func TestAClockBeginsAnewInTheRoomThatThePlayerWalkedTo(t *testing.T) {
+	c, now := seat.NewClock(20), time.Now()
+	for number := uint32(1000); number < 1010; number++ {
+		c.Tick(number, now)
+		now = now.Add(50 * time.Millisecond)
+	}
+	c.Tick(7, now) // it began later
+	require.InDelta(t, 7, c.At(now), 0.01)
+	c.Tick(8, now.Add(50*time.Millisecond))
+	require.InDelta(t, 9, c.At(now.Add(100*time.Millisecond)), 0.01)
+	c.Tick(5000, now.Add(150*time.Millisecond)) // or earlier
+	require.InDelta(t, 5000, c.At(now.Add(150*time.Millisecond)), 0.01)
+}
