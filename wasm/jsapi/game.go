@@ -39,7 +39,10 @@ type game struct {
 	boards []*world.Board // by the order in which the page has opened them
 }
 
-var _ world.Game = (*game)(nil)
+var (
+	_ world.Game   = (*game)(nil)
+	_ world.Stayer = (*game)(nil)
+)
 
 // What happens.
 const (
@@ -50,6 +53,7 @@ const (
 	eventTick
 	eventRestore
 	eventSave
+	eventStays
 )
 
 // What JavaScript does.
@@ -72,6 +76,8 @@ const (
 	doAnew
 	doBoard
 	doScore
+	doReady
+	doWalk
 )
 
 // stepLimit is how long JavaScript may take over a tick.
@@ -98,6 +104,7 @@ func (g *game) Join(p *world.Player, data []byte) ([]byte, error) {
 	g.bytes([]byte(p.Peer().String()))
 	g.bytes(data)
 	g.bytes(p.Kept())
+	g.arrival(p.Arrived())
 	g.joining, g.answer, g.refusal = p.Slot(), nil, errors.New("the game did not answer")
 	g.exchange()
 	g.joining = -1
@@ -231,6 +238,16 @@ func (g *game) do(in *instructions) {
 		g.change[e] = append(g.change[e][:0], change...)
 	case doBoard, doScore:
 		g.doBoard(op, in)
+	case doReady:
+		p, to := g.player(in), in.area()
+		if p != nil {
+			p.Ready(to)
+		}
+	case doWalk:
+		p, to, state := g.player(in), in.area(), in.bytes()
+		if p != nil {
+			p.Walk(to, state)
+		}
 	default:
 		g.keep(op, in)
 	}

@@ -69,19 +69,11 @@ func init() {
 			"save": func(r *room, _ []js.Value) (any, error) {
 				return nil, r.Flush(context.Background())
 			},
-			"nameStandbys": (*room).nameStandbys,
-			"handOver":     (*room).handOver,
-			"invite":       (*room).invite,
-			"setTags": func(r *room, args []js.Value) (any, error) {
-				tags, err := tagsArgument(argument(args, 0))
-				if err == nil {
-					err = r.SetTags(tags)
-				}
-				if err != nil {
-					err = &coded{codeArgument, err}
-				}
-				return nil, err
-			},
+			"nameStandbys":   (*room).nameStandbys,
+			"nameNeighbours": (*room).nameNeighbours,
+			"handOver":       (*room).handOver,
+			"invite":         (*room).invite,
+			"setTags":        (*room).setTags,
 		},
 		ended: func(_ js.Value, method string) (any, error) {
 			if method == "close" {
@@ -116,7 +108,7 @@ func (r *room) unban(args []js.Value) (any, error) {
 }
 
 func (r *room) nameStandbys(args []js.Value) (any, error) {
-	peers, err := peersArgument(argument(args, 0))
+	peers, err := peersArgument("standbys", argument(args, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +118,28 @@ func (r *room) nameStandbys(args []js.Value) (any, error) {
 	return nil, nil
 }
 
+func (r *room) nameNeighbours(args []js.Value) (any, error) {
+	peers, err := peersArgument("neighbours", argument(args, 0))
+	if err == nil {
+		r.NameNeighbours(peers...)
+	}
+	return nil, err
+}
+
 func (r *room) handOver([]js.Value) (any, error) {
 	to, err := r.HandOver(context.Background())
 	return to.String(), err
+}
+
+func (r *room) setTags(args []js.Value) (any, error) {
+	tags, err := tagsArgument(argument(args, 0))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.SetTags(tags); err != nil {
+		return nil, &coded{codeArgument, err}
+	}
+	return nil, nil
 }
 
 // invite resolves to a link.
@@ -153,8 +164,8 @@ func (r *room) invite(args []js.Value) (any, error) {
 }
 
 // peersArgument reads a list of peer ids.
-func peersArgument(v js.Value) (peers []peer.ID, err error) {
-	items, err := itemsArgument("standbys", "a list of peer ids", v)
+func peersArgument(name string, v js.Value) (peers []peer.ID, err error) {
+	items, err := itemsArgument(name, "a list of peer ids", v)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +202,8 @@ func statsObject(s world.Stats) map[string]any {
 // roomOptions are what hostRoom and standByRoom take. With keeps, the game has a part in what
 // is kept of its world; with keep, that is stored.
 var roomOptions = []string{
-	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "password", "players", "private", "radius",
-	"seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
+	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "neighbours", "password", "players",
+	"private", "radius", "seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
 }
 
 func (n *node) jsHostRoom(args []js.Value) (any, error) {
@@ -299,8 +310,11 @@ func (n *node) worlds() (*datastore.Datastore, error) {
 const openTimeout = 10 * time.Second
 
 func parseRoomOptions(o options) (opts world.Options, err error) {
-	if o.given("standbys") {
-		if opts.Standbys, err = peersArgument(o["standbys"]); err != nil {
+	for name, to := range map[string]*[]peer.ID{"neighbours": &opts.Neighbours, "standbys": &opts.Standbys} {
+		if !o.given(name) {
+			continue
+		}
+		if *to, err = peersArgument(name, o[name]); err != nil {
 			return opts, err
 		}
 	}

@@ -32,7 +32,7 @@ func init() {
 			"next":  (*sitting).next,
 			"input": (*sitting).input,
 			"about": func(s *sitting, _ []js.Value) (any, error) {
-				return map[string]any{"host": s.Host().String(), "hz": s.Hz(), "answer": jsio.Uint8Array(s.Answer())}, nil
+				return map[string]any{"name": s.Room(), "host": s.Host().String(), "hz": s.Hz(), "answer": jsio.Uint8Array(s.Answer())}, nil
 			},
 			"close": func(s *sitting, _ []js.Value) (any, error) {
 				sittings.open.Drop(s.object)

@@ -40,7 +40,7 @@ func init() {
 			return nil, &coded{codeClosed, errors.New("the standby is closed")}
 		},
 	}
-	for _, method := range []string{"stats", "kick", "ban", "unban", "save", "nameStandbys", "handOver", "setTags", "invite"} {
+	for _, method := range []string{"stats", "kick", "ban", "unban", "save", "nameStandbys", "nameNeighbours", "handOver", "setTags", "invite"} {
 		c.methods[method] = func(s *standby, args []js.Value) (any, error) {
 			r := s.Room()
 			if r == nil {

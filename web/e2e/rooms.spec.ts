@@ -355,3 +355,60 @@ test('a room that a tab keeps is as it was when the tab holds it again', async (
   await host(page, 'dock', { keep: true })
   await play(3)
 })
+
+test('a tab walks to a room of another tab and back, and stays where the other one is gone', async ({
+  page,
+  context,
+  server,
+  relay,
+}) => {
+  const names = ['west', 'east']
+  const hosts = [page, await context.newPage()]
+  const ids: string[] = []
+  for (const [i, tab] of hosts.entries()) {
+    ids.push(await create(tab, server, relay))
+    await host(tab, names[i]!)
+  }
+  for (const [i, tab] of hosts.entries()) {
+    await tab.evaluate((id) => window.room.nameNeighbours([id]), ids[1 - i]!)
+  }
+  const player = await context.newPage()
+  await create(player, server, relay)
+  await sit(player, 'west', { host: ids[0] })
+  await steer(player, 1, 0)
+
+  /** Sends the player to the other room, and has it steer all the while: the game counts what it takes. */
+  let sent = 1
+  const walk = async (from: number) => {
+    const to = 1 - from
+    const steering = player.evaluate(
+      async ([room, sent]) => {
+        let more = 0
+        for (; window.seat.name !== room || more < 10; more++) {
+          await window.seat.input(new Uint8Array(new Int8Array([1, (sent + more) % 2]).buffer))
+          await new Promise((resolve) => setTimeout(resolve, 10))
+        }
+        return more
+      },
+      [names[to]!, sent] as const,
+    )
+    await hosts[from]!.evaluate((area) => void (window.walk = area), { room: names[to]!, host: ids[to]! })
+    sent += await steering
+    await hosts[from]!.evaluate(() => void (window.walk = undefined))
+    expect(await player.evaluate(() => [window.seat.name, window.seat.host])).toEqual([names[to], ids[to]])
+    await expect.poll(() => player.evaluate(() => window.inputs)).toBe(sent % 256)
+    await expect.poll(() => stats(hosts[to]!)).toMatchObject({ players: 1 })
+    await expect.poll(() => stats(hosts[from]!)).toMatchObject({ players: 0, entities: 0 })
+    expect(await hosts[to]!.evaluate(() => window.told.at(-1))).toBe(`from ${names[from]}`)
+  }
+  await walk(0)
+  await walk(1)
+  await walk(0)
+
+  await page.close()
+  await hosts[1]!.evaluate((area) => void (window.walk = area), { room: 'west', host: ids[0]! })
+  await expect.poll(() => hosts[1]!.evaluate(() => window.stayed[0]), { timeout: 15_000 }).toMatch(/^west: /)
+  await steer(player, 0, 0)
+  await expect.poll(() => player.evaluate(() => window.inputs)).toBe((sent + 1) % 256)
+  expect(await player.evaluate(() => window.seat.name)).toBe('east')
+})

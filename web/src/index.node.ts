@@ -28,7 +28,7 @@ export type { TomboloNode } from './node.js'
 export type * from './stats.js'
 export type * from './types.js'
 export type { Board, BoardLine, BoardLines, BoardOptions, BoardQuery, RoomBoard } from './world/board.js'
-export type { Game, Player, World } from './world/game.js'
+export type { Area, Arrival, Game, Player, World } from './world/game.js'
 export type { ListedRoom, Lobby, RoomChange, RoomFilter } from './world/lobby.js'
 export type {
   ListOptions,

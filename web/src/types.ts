@@ -188,6 +188,8 @@ export type SeatReason =
   | 'slow'
   | 'invalid'
   | 'closed'
+  | 'moved'
+  | 'walked'
 
 export interface OpenOptions extends CallOptions {
   /** Permits a protocol that is not within `/x/`. Default false. */

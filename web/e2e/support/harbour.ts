@@ -1,5 +1,16 @@
 import type { Page } from '@playwright/test'
-import type { Board, CreateNodeOptions, Game, Room, RoomStats, Seat, Standby, TomboloNode, View } from '@tombolo/node'
+import type {
+  Area,
+  Board,
+  CreateNodeOptions,
+  Game,
+  Room,
+  RoomStats,
+  Seat,
+  Standby,
+  TomboloNode,
+  View,
+} from '@tombolo/node'
 import type { NpmServer } from './npm-server.js'
 import type { Relay } from './peers.js'
 
@@ -30,6 +41,10 @@ export interface Lab extends Window {
   wholes: number
   changes: number
   over: Promise<string>
+  /** Where the players of this room walk, if anywhere. */
+  walk: Area | undefined
+  /** Why those stayed that could not. */
+  stayed: string[]
   /** How many inputs of this player the game has had, as it was last told. */
   inputs: number
 }
@@ -101,6 +116,7 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
     type World = import('@tombolo/node').World
     window.told = []
     window.moved = []
+    window.stayed = []
     window.node.addEventListener('room:moved', ({ detail }) => window.moved.push(detail.host))
     window.harbour = () => {
       const boats = new Map<
@@ -108,6 +124,7 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
         { x: number; y: number; vx: number; vy: number; toldX: number; toldY: number; inputs: number }
       >()
       const bySlot = new Map<number, number>()
+      const players = new Set<import('@tombolo/node').Player>()
       let world: World
       const bytes = (length: number, f: (view: DataView) => void) => {
         const all = new Uint8Array(length)
@@ -123,11 +140,14 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
           const word = new TextDecoder().decode(data)
           if (word === 'pirate') throw new Error('no pirates')
           window.told.push(`join ${player.peer.slice(-4)} ${word}`)
-          const kept = player.kept.byteLength === 8 ? new Int16Array(player.kept.slice().buffer) : [256, 256, 0, 0]
+          const state = player.arrived?.state ?? player.kept
+          if (player.arrived !== undefined) window.told.push(`from ${player.arrived.room}`)
+          const kept = state.byteLength === 8 ? new Int16Array(state.slice().buffer) : [256, 256, 0, 0]
           const [x, y, v, inputs] = kept as [number, number, number, number]
           const boat = world.spawn(x / 16, y / 16)
           boats.set(boat, { x, y, vx: v >> 8, vy: (v << 24) >> 24, toldX: x, toldY: y, inputs })
           bySlot.set(player.slot, boat)
+          players.add(player)
           player.follow(boat)
           player.tell(new TextEncoder().encode('welcome aboard'))
           return bytes(8, (view) => {
@@ -143,6 +163,9 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
           player.tell(new Uint8Array([boat.inputs]))
         },
         tick() {
+          if (window.walk !== undefined) {
+            for (const player of players) player.walk(window.walk, game.savePlayer!(player)!)
+          }
           for (const [entity, boat] of boats) {
             if (boat.vx === 0 && boat.vy === 0) continue
             boat.x = Math.max(0, Math.min(4095, boat.x + boat.vx))
@@ -156,7 +179,9 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
           world.remove(boat)
           boats.delete(boat)
           bySlot.delete(player.slot)
+          players.delete(player)
         },
+        stays: (_, to, why) => void window.stayed.push(`${to.room}: ${why}`),
         whole(entity) {
           const { x, y } = boats.get(entity)!
           return bytes(5, (view) => {

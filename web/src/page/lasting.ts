@@ -188,6 +188,11 @@ export class RemoteRoom extends Lasting implements RawRoom {
     this.args[2] = { ...(this.args[2] as object), standbys: peers }
   }
 
+  async nameNeighbours(peers: string[]): Promise<void> {
+    await this.ask('nameNeighbours', [peers])
+    this.args[2] = { ...(this.args[2] as object), neighbours: peers }
+  }
+
   async setTags(tags: Record<string, string>): Promise<void> {
     await this.ask('setTags', [tags])
     this.args[2] = { ...(this.args[2] as object), tags }
@@ -229,8 +234,12 @@ export class RemoteStandby extends RemoteRoom implements RawStandby {
 
 /** A seat in a room. In a new worker it is taken again, as by any peer that lost its connection. */
 export class RemoteSeat extends RemoteIteration<Uint8Array> implements RawSeat {
-  about(): Promise<SeatInfo> {
-    return this.ask('about', []) as Promise<SeatInfo>
+  async about(): Promise<SeatInfo> {
+    const info = (await this.ask('about', [])) as SeatInfo
+    const [name, options] = this.args as [string, object]
+    // A player that has walked to another room is sought there.
+    if (info.name !== name) this.args.splice(0, 2, info.name, { ...options, host: info.host })
+    return info
   }
 
   input(data: Uint8Array): Promise<number> {

@@ -12,6 +12,7 @@ export const enum Event {
   tick,
   restore,
   save,
+  stays,
 }
 
 /** What a game does. */
@@ -34,4 +35,6 @@ export const enum Do {
   anew,
   board,
   score,
+  ready,
+  walk,
 }

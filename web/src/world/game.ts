@@ -16,8 +16,10 @@ export interface Game {
   input?(player: Player, data: Uint8Array): void
   /** Moves the world on by one tick. */
   tick?(tick: number): void
-  /** A player is gone, and why: `left`, `lost`, `kicked`, … */
+  /** A player is gone, and why: `left`, `lost`, `kicked`, …; `walked` where it goes on in another room. */
   leave?(player: Player, why: string): void
+  /** A player could not walk to another room, and why. It goes on here, and its inputs that have waited come next. */
+  stays?(player: Player, to: Area, why: string): void
   /** What an entity looks like to somebody who has not seen it; at most 1,024 bytes. */
   whole(entity: number): Uint8Array
   /** What has changed of an entity since the last call for it. Called once in each tick in which it was spawned, moved or touched. */
@@ -33,9 +35,28 @@ export interface Game {
   savePlayer?(player: Player): Uint8Array | void
 }
 
+/** A room of another host, or of this node, that players may walk to. Their peers have to be able to reach the host. */
+export interface Area {
+  room: string
+  host: string
+}
+
+/** What a player brings that walked here: the room that it left, and what the game there gave it. */
+export interface Arrival extends Area {
+  state: Uint8Array
+}
+
+/** How long a player stays that could not walk, before it may again, in milliseconds: a bit longer than the room's own time. */
+const WALK_AGAIN = 1100
+
+/** What a player may take to another room, in bytes. */
+const MAX_WALK_STATE = 4096
+
 /** A seat in a room. */
 export class Player {
   readonly #todo: Writer
+  #walks = false
+  #mayWalk = Infinity
 
   /** @internal */
   constructor(
@@ -49,6 +70,8 @@ export class Player {
     readonly spectator: boolean,
     /** What `savePlayer` last gave for this player, in this room or before it; empty if nothing. */
     readonly kept: Uint8Array,
+    /** What the player brought when it walked here from another room; undefined if it has joined this one. */
+    readonly arrived: Arrival | undefined,
     todo: Writer,
   ) {
     this.#todo = todo
@@ -71,9 +94,46 @@ export class Player {
 
   /** Puts the player out, at the end of the tick. */
   kick(reason: string): void {
-    this.#todo.byte(Do.kick).number(this.slot).bytes(new TextEncoder().encode(reason))
+    this.#todo.byte(Do.kick).number(this.slot).bytes(text(reason))
+  }
+
+  /** Whether the player is on its way to another room. */
+  get walking(): boolean {
+    return this.#walks
+  }
+
+  /** Has the player's peer connect to the host of a room that it may walk to soon. A game may say so in every tick near the border. */
+  ready(to: Area): void {
+    if (!this.#walks) this.#todo.byte(Do.ready).number(this.slot).bytes(text(to.room)).bytes(text(to.host))
+  }
+
+  /**
+   * Has the player go on in another room, which names this node among its `neighbours`. `state`, of up to 4,096 bytes, is what the game there
+   * finds in `arrived`. Until the player is there, it sees this room, and its inputs wait; then it leaves here, as `walked`. If it cannot go,
+   * the game hears so in `stays`. While a player walks, in `join`, and within a second after it could not walk, this does nothing.
+   */
+  walk(to: Area, state: Uint8Array): void {
+    if (state.byteLength > MAX_WALK_STATE) {
+      throw new RangeError(`a player takes ${state.byteLength} bytes to another room; at most ${MAX_WALK_STATE} may be`)
+    }
+    if (this.#walks || performance.now() < this.#mayWalk) return
+    this.#walks = true
+    this.#todo.byte(Do.walk).number(this.slot).bytes(text(to.room)).bytes(text(to.host)).bytes(state)
+  }
+
+  /** @internal It has its seat. */
+  seated(): void {
+    this.#mayWalk = 0
+  }
+
+  /** @internal It could not walk. */
+  stays(): void {
+    this.#walks = false
+    this.#mayWalk = performance.now() + WALK_AGAIN
   }
 }
+
+const text = (words: string) => new TextEncoder().encode(words)
 
 /** The entities of a room: where each is, and whether it has changed. What else there is to know of them is the game's own. */
 export class World {
@@ -266,16 +326,23 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
     const spectator = read.byte() === 1
     const peer = new TextDecoder().decode(read.bytes())
     const data = read.bytes()
-    const player = new Player(peer, number, slot, spectator, read.bytes(), todo)
+    const kept = read.bytes()
+    const arrived = read.byte() === 1 ? { ...area(read), state: read.bytes() } : undefined
+    const player = new Player(peer, number, slot, spectator, kept, arrived, todo)
     try {
       const answer = game.join(player, data) ?? new Uint8Array()
+      player.seated()
       players.set(slot, player)
       todo.byte(Do.seat).number(slot).bytes(answer)
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
-      todo.byte(Do.refuse).number(slot).bytes(new TextEncoder().encode(reason))
+      todo.byte(Do.refuse).number(slot).bytes(text(reason))
     }
   }
+  const area = (read: Reader): Area => ({
+    room: new TextDecoder().decode(read.bytes()),
+    host: new TextDecoder().decode(read.bytes()),
+  })
   const take = (read: Reader) => {
     switch (read.byte() as Event) {
       case Event.start:
@@ -311,6 +378,14 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
       case Event.save:
         saves = true
         return save(read)
+      case Event.stays: {
+        const player = players.get(read.number())
+        const to = area(read)
+        const why = new TextDecoder().decode(read.bytes())
+        player?.stays()
+        if (player !== undefined) game.stays?.(player, to, why)
+        return
+      }
     }
   }
   return (events) => {

@@ -50,6 +50,8 @@ export interface RoomOptions {
   keep?: boolean
   /** The peers that may hold the room after this node, in this order: see `standBy`. */
   standbys?: string[]
+  /** The hosts whose rooms' players may walk to this one: see `Player.walk`. */
+  neighbours?: string[]
 }
 
 /** Options of a standby: those that the room has when this node holds it, and the peer that holds it now. */
@@ -161,6 +163,8 @@ export interface Room {
    * now. That is in its fragment, which browsers do not send to the server of the page.
    */
   invite(page: string): Promise<string>
+  /** Names the hosts whose rooms' players may walk to this one, in place of those named before. Each says what its players bring. */
+  nameNeighbours(peers: string[]): Promise<void>
   /** Hands the room over to the first standby that is ready, and resolves to that. Closing the node does so, too. */
   handOver(): Promise<string>
 }
@@ -245,7 +249,7 @@ export class Rooms {
     const { signal } = options
     signal?.throwIfAborted()
     const raw = await this.#call(() => this.#raw.joinRoom(name, options), signal)
-    return new Seat(name, raw, await this.#call(() => raw.about()), this.#call, this.#asking, signal)
+    return new Seat(raw, await this.#call(() => raw.about()), this.#call, this.#asking, signal)
   }
 
   /** A board that the game of a room keeps, to be asked for of the peer that holds the room. It may be this node. */

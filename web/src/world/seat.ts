@@ -10,6 +10,8 @@ export interface RawSeat extends RawIteration<Uint8Array> {
 }
 
 export interface SeatInfo {
+  /** The room; another one after the player has walked there. */
+  name: string
   /** The peer that holds the room. */
   host: string
   /** How many ticks the room has in a second. */
@@ -32,11 +34,11 @@ export interface EntityUpdate {
 /** What a player is told of one tick of a room. */
 export interface Tick {
   /**
-   * Counts the ticks of the room, and never goes back. Those in which there is nothing to tell are left out, except that a player hears twice
-   * a second at least. Where the connection has datagrams, two may have the same number: what cannot wait, and the rest.
+   * Counts the ticks of the room, and never goes back, until the player walks to another room, which counts its own. Those in which there is
+   * nothing to tell are left out, except that a player hears twice a second at least. Where the connection has datagrams, two may have the same number: what cannot wait, and the rest.
    */
   number: number
-  /** The connection is a new one: what was known is to be forgotten. */
+  /** The connection is a new one, and the host or the room may be another: what was known is to be forgotten. */
   reset: boolean
   /** The number of the last input that the game has taken, if it took one since the tick before; else 0. */
   applied: number
@@ -53,27 +55,29 @@ type Call = <T>(f: () => Promise<T>) => Promise<T>
 
 /** A seat in a room: its ticks, for `for await`. Leaving the loop gives the seat up. */
 export class Seat extends Iteration<Tick> {
-  /** The name of the room. */
-  readonly name: string
   readonly #raw: RawSeat
   readonly #asking: Asking
   #info: SeatInfo
 
   /** @internal */
-  constructor(name: string, raw: RawSeat, info: SeatInfo, call: Call, asking: Asking, signal?: AbortSignal) {
+  constructor(raw: RawSeat, info: SeatInfo, call: Call, asking: Asking, signal?: AbortSignal) {
     const read = async () => {
       const batch = await raw.next()
       if (batch === null) return null
       const ticks = decodeTicks(batch)
-      // The host may be another one, and what it answers.
+      // The room and the host may be another one, and what it answers.
       if (ticks.some(({ reset }) => reset)) this.#info = await raw.about()
       return ticks
     }
     super(raw, read, call, signal)
-    this.name = name
     this.#raw = raw
     this.#asking = asking
     this.#info = info
+  }
+
+  /** The name of the room; another one after the player has walked there. */
+  get name(): string {
+    return this.#info.name
   }
 
   /** The peer that holds the room; another one after the room has moved. */

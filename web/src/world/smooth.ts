@@ -11,15 +11,21 @@ export class Clock {
   readonly #hz: number
   #offset = NaN
   #last = 0
+  #newest = 0
 
   constructor(hz: number) {
     this.#hz = hz
   }
 
-  /** Says that a tick of the room has come now, by `performance.now()`. */
+  /**
+   * Says that a tick of the room has come now, by `performance.now()`. A number that is before the last one is of another room, that the player
+   * walked to: the clock begins anew.
+   */
   tick(number: number, now = performance.now()): void {
     const at = (now / 1000) * this.#hz
-    const old = Number.isNaN(this.#offset) ? -Infinity : this.#offset - SLACK * (at - this.#last)
+    const anew = Number.isNaN(this.#offset) || number < this.#newest
+    this.#newest = number
+    const old = anew ? -Infinity : this.#offset - SLACK * (at - this.#last)
     this.#offset = Math.max(old, number - at)
     this.#last = at
   }

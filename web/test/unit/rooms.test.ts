@@ -32,7 +32,15 @@ function scribe(told: string[]) {
 
 const text = (s: string) => new TextEncoder().encode(s)
 const joining = (events: Writer, slot: number, data: number[], kept = new Uint8Array()) =>
-  events.byte(Event.join).number(slot).number(5).byte(0).bytes(text('alice')).bytes(new Uint8Array(data)).bytes(kept)
+  events
+    .byte(Event.join)
+    .number(slot)
+    .number(5)
+    .byte(0)
+    .bytes(text('alice'))
+    .bytes(new Uint8Array(data))
+    .bytes(kept)
+    .byte(0)
 
 test('a game is told what happens, in order, and what it does comes back in order', () => {
   const told: string[] = []
@@ -318,4 +326,72 @@ test('a board is watched: its lines are yielded when they change, at whoever hol
   assert.deepEqual(asked[0], ['h1', 'quay', { around: 'alice', each: 1, most: 10, board: 'best' }])
   assert.equal((asked[3] as string[])[0], 'h2')
   assert.ok(closed)
+})
+
+test('a game sends a player to another room once, and hears that it stays, or what it brings', (t) => {
+  let now = 0
+  t.mock.method(performance, 'now', () => now)
+  const east = { room: 'east', host: 'bob' }
+  const told: unknown[] = []
+  const { game } = scribe([])
+  const step = playing({
+    ...game,
+    join(player) {
+      player.walk(east, new Uint8Array()) // it has no seat yet
+      told.push(player.arrived)
+    },
+    input(player, data) {
+      player.ready(east)
+      player.walk(east, data)
+      told.push(player.walking)
+    },
+    stays: (player, to, why) => void told.push(player.walking, to, why),
+  })
+  const area = (events: Writer) => events.bytes(text('east')).bytes(text('bob'))
+  const events = new Writer().byte(Event.start).byte(0).number(0)
+  step(joining(events, 0, [1]).take())
+  const does = (change: (events: Writer) => Writer) => {
+    const read = new Reader(step(change(new Writer()).take()))
+    const done: unknown[] = []
+    while (read.more) {
+      const op = read.byte() as Do
+      const to = [read.number(), ...[1, 2].map(() => new TextDecoder().decode(read.bytes()))]
+      done.push(op === Do.walk ? [op, ...to, ...read.bytes()] : [op, ...to])
+    }
+    return done
+  }
+  const input = (events: Writer) =>
+    events
+      .byte(Event.input)
+      .number(0)
+      .bytes(new Uint8Array([7]))
+  const both = [
+    [Do.ready, 0, 'east', 'bob'],
+    [Do.walk, 0, 'east', 'bob', 7],
+  ]
+  assert.deepEqual(does(input), both)
+  assert.deepEqual(does(input), [], 'it is on its way')
+  const stays = (events: Writer) => area(events.byte(Event.stays).number(0)).bytes(text('full'))
+  assert.deepEqual(does(stays), [])
+  assert.deepEqual(does(input), both.slice(0, 1), 'not at once')
+  now = 2000
+  assert.deepEqual(does(input), both)
+  assert.deepEqual(told, [undefined, true, true, false, east, 'full', false, true])
+
+  told.length = 0
+  const arrived = joining(new Writer(), 1, [1]).take().slice(0, -1)
+  const more = area(new Writer().byte(1))
+    .bytes(new Uint8Array([5]))
+    .take()
+  step(new Uint8Array([...arrived, ...more]))
+  assert.deepEqual(told, [{ ...east, state: new Uint8Array([5]) }])
+})
+
+test('a clock begins anew in the room that the player walked to', () => {
+  const clock = new Clock(20)
+  for (let number = 1000; number < 1010; number++) clock.tick(number, (number - 1000) * 50)
+  clock.tick(7, 500)
+  assert.ok(Math.abs(clock.at(500) - 7) < 0.01)
+  clock.tick(5000, 550)
+  assert.ok(Math.abs(clock.at(550) - 5000) < 0.01)
 })
