@@ -39,6 +39,7 @@ import (
 //	bench tunnel lossy check | <contender> <percent> <seed>
 //	bench tunnel lossy-room <transport>
 //	bench tunnel moving-room <standby>
+//	bench tunnel walking-room <name> [neighbour]
 //	bench tunnel centrifuge <radius>
 //	bench tunnel service
 //
@@ -76,6 +77,9 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	}
 	if len(args) == 2 && args[0] == "moving-room" {
 		return serveMovingRoom(ctx, args[1])
+	}
+	if len(args) >= 2 && args[0] == "walking-room" {
+		return serveWalkingRoom(ctx, args[1], args[2:])
 	}
 	if len(args) == 2 && args[0] == "lossy-room" {
 		return serveLossyRoom(ctx, args[1])

@@ -51,6 +51,7 @@ var areas = []area{
 	{"rooms-1in100/5000", "of 5,000 players behind 200 connections", roomOf(roomPlan{players: 5000, links: 200, oneIn: 100})},
 	{"rooms-kept", "updates of a room that is stored behind, beside storing each of them", roomKept},
 	{"rooms-moved", "a room that goes on at its standby: when its host leaves, and when it is killed", roomMoved},
+	{"rooms-walked", "a player that walks between the rooms of two hosts", roomWalked},
 	{"boards", "leaderboards of a million players", boards},
 	{"rooms-lossy/0pc", "of 20 players over a line of 40 ms: datagrams, a stream over QUIC, and one over TCP", roomLosing(0)},
 	{"rooms-lossy/1pc", "over one that loses 1 % of the packets", roomLosing(1)},
