@@ -41,6 +41,7 @@ type visitor struct {
 	broken  atomic.Bool   // the peer has broken the protocol
 	writing atomic.Bool
 	write   chan struct{}
+	urgent  chan []byte   // what is written between two ticks
 	ended   chan struct{} // closed by end
 	endOnce sync.Once
 
@@ -78,6 +79,7 @@ func newVisitor(r *Room, p peer.ID, s stream) *visitor {
 		room: r, peer: p, stream: s,
 		emptied: make(chan struct{}, 1),
 		write:   make(chan struct{}, 1),
+		urgent:  make(chan []byte, 1),
 		ended:   make(chan struct{}),
 	}
 }
@@ -219,6 +221,12 @@ func (v *visitor) writeOut() {
 	for {
 		select {
 		case <-v.write:
+		case message := <-v.urgent:
+			if _, err := v.stream.Write(message); err != nil {
+				v.end()
+				return
+			}
+			continue
 		case <-v.ended:
 			return
 		}
@@ -232,6 +240,16 @@ func (v *visitor) writeOut() {
 			_ = v.stream.CloseWrite()
 			return
 		}
+	}
+}
+
+// sayNow has a message written before the next tick. It says whether that can be.
+func (v *visitor) sayNow(message []byte) bool {
+	select {
+	case v.urgent <- message:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -51,8 +51,8 @@ const (
 type opener func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 
 // An Area is a room of another host, or of this one, that players may walk to. The player's
-// peer has to be able to reach the host, as for a seat: through a relay that they share, or
-// as a peer of the mesh.
+// peer finds the host by its id, as for a seat: at a relay that they share, through the mesh,
+// or at addresses that it knows.
 type Area struct {
 	Room string
 	Host peer.ID
@@ -129,7 +129,7 @@ func (p *Player) Walk(to Area, state []byte) {
 		r.Do(func() { r.sayStays(p, to, err) })
 		return
 	}
-	w := &walk{number: rand.Uint32(), to: to, began: now, decided: make(chan bool, 1)}
+	w := &walk{number: rand.Uint32(), to: to, seat: p.number, visitor: p.visitor, began: now, decided: make(chan bool, 1)}
 	p.walk = w
 	r.walkers = append(r.walkers, p)
 	arrival := wire.AppendArrival(nil, wire.Arrival{
@@ -156,10 +156,13 @@ func (r *Room) mayWalk(p *Player, to Area) error {
 	return nil
 }
 
-// walk is a player's way to another room. Its fields are the tick's.
+// walk is a player's way to another room. Its fields are the tick's, but for the first ones,
+// which do not change.
 type walk struct {
 	number  uint32
 	to      Area
+	seat    uint32
+	visitor *visitor // of the player when it began
 	began   int64
 	told    bool      // the player's peer, to go
 	seated  bool      // the other host says that the player has its seat there
@@ -188,7 +191,8 @@ func (r *Room) negotiate(p *Player, w *walk, arrival []byte) {
 		r.Do(func() { r.stay(p, w, err) })
 		return
 	}
-	r.Do(func() { r.sendOff(p, w) })
+	said := w.visitor.sayNow(w.way(nil, wire.Go)) // its inputs wait for that
+	r.Do(func() { r.sendOff(p, w, said) })
 	heard := make(chan struct{})
 	go func() {
 		defer close(heard)
@@ -270,10 +274,13 @@ func (r *Room) hearOf(p *Player, w *walk, messages *wire.Reader) bool {
 	return err == nil
 }
 
-// sendOff has the player's peer told to go: it is expected.
-func (r *Room) sendOff(p *Player, w *walk) {
-	if p.walk == w {
-		w.told = true
+// sendOff has the player's peer told to go, if it was not: it is expected.
+func (r *Room) sendOff(p *Player, w *walk, said bool) {
+	if p.walk != w {
+		return
+	}
+	w.told = true
+	if !said || p.visitor != w.visitor {
 		r.sayWay(p)
 	}
 }
@@ -292,11 +299,16 @@ func (r *Room) sayWay(p *Player) {
 	if w == nil || p.visitor == nil || !w.told {
 		return
 	}
-	way := wire.Way{Seat: p.number, Walk: w.number, Direction: wire.Go, Room: w.to.Room, Host: w.to.Host}
+	direction := wire.Go
 	if w.err != nil {
-		way = wire.Way{Seat: p.number, Walk: w.number, Direction: wire.Stay}
+		direction = wire.Stay
 	}
-	r.say(p.visitor, func(out []byte) []byte { return wire.AppendWay(out, way) })
+	r.say(p.visitor, func(out []byte) []byte { return w.way(out, direction) })
+}
+
+// way appends what the player's peer is told.
+func (w *walk) way(dst []byte, d wire.Direction) []byte {
+	return wire.AppendWay(dst, wire.Way{Seat: w.seat, Walk: w.number, Direction: d, Room: w.to.Room, Host: w.to.Host})
 }
 
 // parted is the word of the player's peer: it is gone, or stays.

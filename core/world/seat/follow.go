@@ -271,6 +271,11 @@ func (v *Visit) takeHeir() *current {
 	v.stream = h.stream
 	v.out = v.out[:0]
 	v.openLane(h.stream)
+	for _, s := range v.seats {
+		if h.walk != nil && s != h.walk.seat { // it was asked for a moment ago, of the host before
+			v.out = s.appendJoin(v.out, h.host)
+		}
+	}
 	v.resend()
 	return &current{h.stream, h.messages, h.first}
 }

@@ -179,7 +179,7 @@ func (v *Visit) arriveAt(ctx context.Context, w *walking, h *heir) error {
 func (v *Visit) cross(w *walking, h *heir) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.walk != w || v.heir != nil || v.isClosing() {
+	if v.walk != w || v.heir != nil || v.isClosing() || len(v.seats) != 1 || v.seats[w.seat.number] != w.seat {
 		return false
 	}
 	v.walk, h.walk, v.heir = nil, w, h
