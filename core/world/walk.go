@@ -166,7 +166,6 @@ type walk struct {
 	began   int64
 	told    bool      // the player's peer, to go
 	seated  bool      // the other host says that the player has its seat there
-	cut     bool      // the other host is heard of no more
 	err     error     // why the player is called back, once it is
 	since   int64     // when it was
 	gone    bool      // it was removed because it is there
@@ -265,7 +264,6 @@ func (r *Room) hearOf(p *Player, w *walk, messages *wire.Reader) bool {
 		}
 		switch {
 		case err != nil:
-			w.cut = true
 			r.recall(p, fmt.Errorf("walk to %v: %w", w.to, err))
 		case a.Seated:
 			w.seated = true
@@ -389,7 +387,7 @@ func (r *Room) watchWalks() {
 				r.sayOut(p.visitor, p.number, wire.Walked, "")
 			}
 			r.gone(p)
-		case w.err != nil && (p.visitor != nil || !w.cut): // else it may be there, and says so when it is back
+		case p.visitor != nil: // else it may be on its way, and says so when it is back
 			r.stay(p, w, w.err)
 		}
 	}

@@ -462,3 +462,45 @@ func TestAHostThatSendsAPlayerToAThousandRoomsHasItOpenFewStreams(t *testing.T) 
 	assert.LessOrEqual(t, opened.Load(), 4+int64(time.Since(began)/(100*time.Millisecond)))
 	require.NoError(t, s.Leave())
 }
+
+// The host before did not hear that the player was gone, and the other one heard that it stays.
+func TestAPlayerThatIsGivenBackGoesOnWhereItWas(t *testing.T) {
+	west, east := newNode(t), newNode(t)
+	_, err := east.Handle(wire.Protocol, func(s network.Stream) {
+		await(t, wire.NewReader(s, wire.MaxToHost), wire.KindArrive)
+		_, _ = s.Write(wire.AppendOut(wire.AppendWelcome(nil, wire.Welcome{Hz: 20}), wire.Out{Code: wire.Walked}))
+		_, _ = io.Copy(io.Discard, s)
+		_ = s.Reset()
+	})
+	require.NoError(t, err)
+	back := make(chan wire.Join, 1)
+	var streams atomic.Int32
+	_, err = west.Handle(wire.Protocol, func(s network.Stream) {
+		r := wire.NewReader(s, wire.MaxToHost)
+		j, err := wire.DecodeJoin(await(t, r, wire.KindJoin))
+		assert.NoError(t, err)
+		out := wire.AppendWelcome(nil, wire.Welcome{Hz: 20, Data: []byte("west")})
+		if streams.Add(1) == 1 {
+			out = wire.AppendWay(out, wire.Way{Walk: 1, Direction: wire.Go, Room: "east", Host: east.ID()})
+		} else {
+			back <- j
+		}
+		_, _ = s.Write(out)
+		_, _ = io.Copy(io.Discard, s)
+		_ = s.Reset()
+	})
+	require.NoError(t, err)
+	n := newNode(t)
+	n.connect(t, west)
+	n.connect(t, east)
+	s, err := seat.Join(bounded(t), n, "west", seat.Options{Host: west.ID()})
+	require.NoError(t, err)
+	select {
+	case <-back:
+	case <-time.After(limit):
+		require.FailNow(t, "it does not come back")
+	}
+	require.NoError(t, s.Err())
+	require.Eventually(t, func() bool { return s.Room() == "west" && s.Host() == west.ID() }, limit, time.Millisecond)
+	require.NoError(t, s.Leave())
+}

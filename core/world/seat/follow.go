@@ -266,9 +266,7 @@ func (v *Visit) takeHeir() *current {
 		v.enter(h.walk.to)
 		v.line = h.line
 	}
-	v.heir = nil
-	v.host = h.host
-	v.stream = h.stream
+	v.heir, v.host, v.stream = nil, h.host, h.stream
 	v.out = v.out[:0]
 	v.openLane(h.stream)
 	for _, s := range v.seats {

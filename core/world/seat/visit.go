@@ -64,6 +64,8 @@ type Visit struct {
 	heir              *heir     // to which the visit moves
 	walk              *walking  // to another room, if it is on its way
 	walkedAt          time.Time // when the host last sent it away
+	before            room      // that it left by a walk
+	enteredAt         time.Time // when it did
 	ahead             *ahead    // a room that it may walk to
 
 	walks   sync.WaitGroup
@@ -215,7 +217,9 @@ func (v *Visit) run(c *current) {
 		if c = v.takeHeir(); c != nil {
 			continue
 		}
-		if v.isOver(err) {
+		if errors.Is(err, errBack) {
+			v.goBack()
+		} else if v.isOver(err) {
 			v.end(cmp.Or(err, ErrLeft))
 			return
 		}
@@ -490,6 +494,9 @@ func (v *Visit) takeWelcome(body []byte) error {
 // outed ends the seat; the error is not nil where the host will have none of this peer.
 func (v *Visit) outed(o wire.Out) error {
 	out := &Out{Code: o.Code, Reason: o.Reason}
+	if v.isGivenBack(o) {
+		return errBack
+	}
 	if o.All {
 		return out
 	}

@@ -29,6 +29,8 @@ const (
 	aheadLimit = 8 * time.Second
 	// partLimit is how long the host that a player left may take to hear so.
 	partLimit = time.Second
+	// backLimit is for how long the room that a player left may turn out to have kept it.
+	backLimit = 15 * time.Second
 )
 
 // room is one that the host has told of.
@@ -196,11 +198,36 @@ func (v *Visit) cross(w *walking, h *heir) bool {
 // enter has the visit be of the room that its player walked to; mu is held. It is called
 // when nothing of the room before is being read.
 func (v *Visit) enter(to room) {
-	v.room, v.line, v.seen, v.acked, v.walkedAt = to.name, nil, 0, 0, time.Time{}
+	v.before, v.enteredAt = room{v.room, v.host}, time.Now()
+	v.change(to)
+}
+
+// change has the visit be of another room; mu is held.
+func (v *Visit) change(to room) {
+	v.room, v.host, v.line, v.seen, v.acked, v.walkedAt = to.name, to.host, nil, 0, 0, time.Time{}
 	for _, s := range v.seats {
 		s.known, s.at, s.since, s.newest = s.known[:0], s.at[:0], 0, 0
 	}
 	v.changed()
+}
+
+// errBack is the error of a stream to a room that gives a player back.
+var errBack = errors.New("the room that the player came from has kept it")
+
+// isGivenBack says whether an end of the seat means that.
+func (v *Visit) isGivenBack(o wire.Out) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return o.Code == wire.Walked && v.before.host != "" && time.Since(v.enteredAt) < backLimit
+}
+
+// goBack has the visit be of the room that the player left; it is to be connected anew.
+func (v *Visit) goBack() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	to := v.before
+	v.before = room{}
+	v.change(to)
 }
 
 // leaving is the walk by which the visit leaves its host, or nil; mu is held.
