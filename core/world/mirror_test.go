@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -149,4 +150,11 @@ func FuzzWhatAStandbyReceives(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAStandbyThatWasCutOffInTheFirstBatchAsksAnew(t *testing.T) {
+	f := &fed{standby: new(Standby), heard: time.Now().Add(-time.Hour)} // and it was told no whole world
+	require.Greater(t, time.Until(f.limit()), silence, "there is time for the next try")
+	f.ready = true
+	require.Negative(t, time.Until(f.limit()), "it is time to take over")
 }

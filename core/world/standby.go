@@ -185,7 +185,7 @@ func (s *Standby) follow() (*mirror, error) {
 	var world *mirror
 	var heard time.Time // the host was last heard
 	for pause := askAgain; ; pause = min(2*pause, askLimit) {
-		f := &fed{standby: s, heard: heard}
+		f := &fed{standby: s, heard: heard, ready: world != nil}
 		err := f.run()
 		if heard = f.heard; f.world != nil && f.world.number > 0 {
 			world = f.world
@@ -276,6 +276,7 @@ type fed struct {
 	asked   peer.ID
 	world   *mirror
 	heard   time.Time
+	ready   bool // it knows a whole world, and could take over
 	final   bool // it is to take over
 	closed  bool // the room has been closed
 }
@@ -311,9 +312,10 @@ func (f *fed) run() error {
 	return f.read(stream, host)
 }
 
-// limit is until when the host has to be heard: it may be time to take over then.
+// limit is until when the host has to be heard: it may be time to take over then. A standby
+// that knows no whole world yet has nothing to take over, and more time.
 func (f *fed) limit() time.Time {
-	if f.heard.IsZero() {
+	if !f.ready {
 		return time.Now().Add(dialLimit)
 	}
 	return f.heard.Add(f.standby.patience())
@@ -353,12 +355,13 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			if err := f.world.take(body); err != nil {
 				return err
 			}
+			f.heard = time.Now()
 		case kind == wire.KindMark && claim != nil:
 			mark, err := f.world.mark(body, claim)
 			if err != nil {
 				return err
 			}
-			f.heard = time.Now()
+			f.heard, f.ready = time.Now(), true
 			s.tick.Store(mark.Tick)
 			s.mu.Lock()
 			s.synced, s.reason = true, nil

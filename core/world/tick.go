@@ -48,7 +48,10 @@ func (r *Room) closeIdle(now int64) {
 	if r.opts.Idle == 0 {
 		return
 	}
-	if r.playing+r.watching > 0 {
+	r.mu.Lock()
+	promised := r.promised
+	r.mu.Unlock()
+	if r.playing+r.watching+promised > 0 {
 		r.peopled = now
 	}
 	if now-r.peopled >= int64(r.opts.Idle) {
