@@ -75,8 +75,9 @@ func sit(t testing.TB, n, at node, opts seat.Options) *player {
 	s, err := seat.Join(bounded(t), n, "harbour", opts)
 	require.NoError(t, err)
 	p := &player{Seat: s, node: n, view: seat.NewView(demo.Decode, demo.Thing.Apply)}
-	p.boat, _, _, err = demo.DecodeAnswer(s.Answer())
+	answer, err := demo.DecodeAnswer(s.Answer())
 	require.NoError(t, err)
+	p.boat = answer.Boat
 	t.Cleanup(func() { _ = s.Leave() })
 	return p
 }
@@ -322,8 +323,9 @@ func TestWhoHoldsARoomMayPlayInIt(t *testing.T) {
 	s, err := seat.Join(bounded(t), rooms, "harbour", seat.Options{Version: demo.Version})
 	require.NoError(t, err)
 	own := &player{Seat: s, node: n, view: seat.NewView(demo.Decode, demo.Thing.Apply)}
-	own.boat, _, _, err = demo.DecodeAnswer(s.Answer())
+	answer, err := demo.DecodeAnswer(s.Answer())
 	require.NoError(t, err)
+	own.boat = answer.Boat
 	guest := join(t, n, seat.Options{})
 	own.until(t, "the guest enters", own.sees(guest.boat))
 	guest.until(t, "the host's own player is there", guest.sees(own.boat))

@@ -25,6 +25,7 @@ type RoomHostCall struct {
 	Players    int     `json:"players,omitempty"`
 	Spectators int     `json:"spectators,omitempty"`
 	Radius     float32 `json:"radius,omitempty"`
+	Visible    int     `json:"visible,omitempty"` // entities that one player sees
 	// Idle is after how many seconds without players the room closes. If zero, it stays.
 	Idle float64 `json:"idle,omitempty"`
 	// Tags are what those who look for rooms are told of this one, by name.
@@ -143,10 +144,12 @@ type RoomJoinCall struct {
 	Spectator bool   `json:"spectator,omitempty"`
 	VX        int8   `json:"vx,omitempty"` // how the boat sails, in sixteenths a tick
 	VY        int8   `json:"vy,omitempty"`
+	As        string `json:"as,omitempty"`  // the name of the boat
+	Hue       byte   `json:"hue,omitempty"` // its colour, a 256th of the circle, if it has a name
 }
 
-// RoomTick is what a player sees after a tick. Sees is how many entities, and X and Y
-// are where its boat is, if it has one.
+// RoomTick is what a player sees after a tick. Sees is how many entities, X and Y are where
+// its boat is, if it has one, and Score is how many buoys that has taken.
 type RoomTick struct {
 	Tick    uint32  `json:"tick"`
 	Again   bool    `json:"again,omitempty"` // the connection was made again
@@ -155,6 +158,7 @@ type RoomTick struct {
 	Left    int     `json:"left"`
 	X       float32 `json:"x"`
 	Y       float32 `json:"y"`
+	Score   uint16  `json:"score"`
 }
 
 // roomOptions are those of a room that the daemon holds or stands by for.
@@ -164,7 +168,7 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 	}
 	opts = world.Options{
 		Name: q.Name, Version: demo.Version, Password: q.Password, Hidden: q.Hidden, Private: q.Private, Hz: q.Hz,
-		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Tags: q.Tags, Idle: time.Duration(q.Idle * float64(time.Second)), Logger: s.log,
+		Players: q.Players, Spectators: q.Spectators, Radius: q.Radius, Visible: q.Visible, Tags: q.Tags, Idle: time.Duration(q.Idle * float64(time.Second)), Logger: s.log,
 	}
 	for _, id := range q.Standbys {
 		p, err := peer.Decode(id)
@@ -234,7 +238,7 @@ func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) er
 	if err := q.checkDemo(); err != nil {
 		return err
 	}
-	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys}, opts)
+	room, err := s.opts.Rooms.Host(&demo.Harbour{Size: q.Size, Buoys: q.Buoys, Sight: q.Radius}, opts)
 	if err != nil {
 		return badRequest{err}
 	}
@@ -407,6 +411,9 @@ func (s *Server) roomFind(ctx context.Context, q RoomFindCall) (FoundRoom, error
 // takeSeat joins a room by its name or by an invitation.
 func (s *Server) takeSeat(ctx context.Context, q RoomJoinCall) (*seat.Seat, error) {
 	opts := seat.Options{Version: demo.Version, Password: q.Password, Spectator: q.Spectator}
+	if q.As != "" {
+		opts.Data = demo.AppendPapers(nil, demo.Papers{Name: demo.CleanName(q.As), Hue: q.Hue})
+	}
 	if wire.IsInvitation(q.Name) {
 		invitation, err := wire.ParseInvitation(q.Name)
 		if err != nil {
@@ -428,7 +435,7 @@ func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) er
 		return err
 	}
 	defer func() { _ = st.Leave() }()
-	boat, afloat, _, err := demo.DecodeAnswer(st.Answer())
+	answer, err := demo.DecodeAnswer(st.Answer())
 	if err != nil {
 		return err
 	}
@@ -450,13 +457,13 @@ func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) er
 			return fmt.Errorf("room %q: its host sent what is %w", q.Name, err)
 		}
 		if tick.Reset { // at a host that was begun anew, or another one, the boat may be
-			if boat, afloat, _, err = demo.DecodeAnswer(st.Answer()); err != nil {
+			if answer, err = demo.DecodeAnswer(st.Answer()); err != nil {
 				return err
 			}
 		}
 		told := RoomTick{Tick: tick.Number, Again: tick.Reset, Sees: view.Len(), Updates: len(tick.Updates), Left: len(tick.Left)}
-		if thing, ok := view.Get(boat); ok && afloat {
-			told.X, told.Y = thing.X, thing.Y
+		if boat, ok := view.Get(answer.Boat); ok && answer.Afloat {
+			told.X, told.Y, told.Score = boat.X, boat.Y, boat.Score
 		}
 		if err := tell(told); err != nil {
 			return err

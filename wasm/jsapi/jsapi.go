@@ -23,6 +23,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/world"
+	"github.com/tombolo-net/tombolo/core/world/seat"
 	"github.com/tombolo-net/tombolo/wasm"
 	"github.com/tombolo-net/tombolo/wasm/datastore"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
@@ -55,7 +56,8 @@ type node struct {
 
 	roomsMu sync.Mutex
 	held    *world.Rooms
-	kept    *datastore.Datastore // of rooms
+	kept    *datastore.Datastore  // of rooms
+	first   map[string]*seat.Seat // by room: the seats of number 0
 }
 
 var nodes *class[*node]

@@ -5,6 +5,7 @@ package jsapi
 import (
 	"context"
 	"errors"
+	"reflect"
 	"syscall/js"
 	"time"
 
@@ -195,7 +196,7 @@ func statsObject(s world.Stats) map[string]any {
 		"median": milliseconds(s.Median), "p99": milliseconds(s.P99), "longest": milliseconds(s.Longest),
 		"skipped": float64(s.Skipped), "load": s.Load, "shedding": s.Shedding.String(),
 		"frames": float64(s.Frames), "passed": float64(s.Passed), "updates": float64(s.Updates), "entered": float64(s.Entered),
-		"held": float64(s.Held), "bytes": float64(s.Bytes),
+		"held": float64(s.Held), "bytes": float64(s.Bytes), "phases": plain(reflect.ValueOf(s.Phases)),
 	}
 }
 

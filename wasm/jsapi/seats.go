@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"math"
 	"syscall/js"
 	"time"
 
@@ -35,7 +37,7 @@ func init() {
 				return map[string]any{"name": s.Room(), "host": s.Host().String(), "hz": s.Hz(), "answer": jsio.Uint8Array(s.Answer())}, nil
 			},
 			"close": func(s *sitting, _ []js.Value) (any, error) {
-				sittings.open.Drop(s.object)
+				s.drop()
 				return nil, s.Leave()
 			},
 		},
@@ -62,7 +64,7 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := readOptions(argument(args, 1), "data", "host", "invitation", "password", "reconnect", "signal", "spectator", "version")
+	o, err := readOptions(argument(args, 1), "data", "host", "invitation", "number", "password", "reconnect", "signal", "spectator", "version")
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +93,10 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	if opts.Spectator, err = o.flag("spectator", false); err != nil {
 		return nil, err
 	}
+	number, err := o.count("number", 0, math.MaxUint32)
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel, err := o.context()
 	if err != nil {
 		return nil, err
@@ -98,11 +104,7 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	defer cancel()
 	ctx, end := context.WithTimeout(ctx, joinTimeout)
 	defer end()
-	rooms, err := n.rooms()
-	if err != nil {
-		return nil, err
-	}
-	joined, err := takeSeat(ctx, rooms, name, o, opts)
+	joined, err := n.sit(ctx, name, uint32(number), o, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +128,47 @@ func takeSeat(ctx context.Context, rooms *world.Rooms, name string, o options, o
 	return seat.Accept(ctx, rooms, invitation, opts)
 }
 
+// sit takes a seat: the first in a room with a connection of its own, and those of another
+// number beside that one.
+func (n *node) sit(ctx context.Context, room string, number uint32, o options, opts seat.Options) (*seat.Seat, error) {
+	if number > 0 {
+		n.roomsMu.Lock()
+		first := n.first[room]
+		n.roomsMu.Unlock()
+		if first == nil {
+			return nil, &coded{codeArgument, fmt.Errorf("join room %q: this node has no seat 0 there, beside which it could take seat %d", room, number)}
+		}
+		return first.Beside(ctx, number, opts)
+	}
+	rooms, err := n.rooms()
+	if err != nil {
+		return nil, err
+	}
+	s, err := takeSeat(ctx, rooms, room, o, opts)
+	if err != nil {
+		return nil, err
+	}
+	n.roomsMu.Lock()
+	defer n.roomsMu.Unlock()
+	if n.first == nil {
+		n.first = make(map[string]*seat.Seat)
+	}
+	n.first[room] = s
+	return s, nil
+}
+
+// drop forgets a seat that was left or has ended.
+func (s *sitting) drop() {
+	sittings.open.Drop(s.object)
+	s.node.roomsMu.Lock()
+	defer s.node.roomsMu.Unlock()
+	for room, first := range s.node.first {
+		if first == s.Seat {
+			delete(s.node.first, room)
+		}
+	}
+}
+
 func (s *sitting) input(args []js.Value) (any, error) {
 	data, err := bytesArgument(argument(args, 0), "input", "a Uint8Array", maxSeatData)
 	if err != nil {
@@ -145,7 +188,7 @@ func (s *sitting) next([]js.Value) (any, error) {
 		return nil, nil
 	}
 	if err != nil {
-		sittings.open.Drop(s.object)
+		s.drop()
 		return nil, err
 	}
 	var batch []byte

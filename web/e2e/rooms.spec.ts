@@ -78,7 +78,7 @@ test('a tab holds a room in which it, another tab and a native peer see each oth
   const refused = (options: object) =>
     other.evaluate(async (options) => {
       try {
-        await window.node.world.join('quay', { version: 'harbour/1', ...options })
+        await window.node.world.join('quay', { version: 'harbour/2', ...options })
         return 'seated'
       } catch (error) {
         const { code, reason, message } = error as { code: string; reason: string; message: string }

@@ -1,19 +1,15 @@
 // Package demo is a small game for rooms: a harbour in which each player steers a
-// boat, among buoys that drift. It is what `tombolo room host --demo` holds, what the
-// example page plays and what the benchmarks measure.
+// boat, among buoys that drift. Who reaches a buoy scores, and the buoy is elsewhere. It
+// is what `tombolo room host --demo` holds and what the benchmarks measure. The page plays
+// the same game, and can hold it too.
 package demo
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math/rand/v2"
 
 	"github.com/tombolo-net/tombolo/core/world"
 )
-
-// Version is the game's version: what travels is as in this file.
-const Version = "harbour/1"
 
 const (
 	// MaxSize bounds Harbour.Size: a place in Units has 16 bits.
@@ -22,20 +18,29 @@ const (
 	MaxBuoys = 100_000
 )
 
-// Unit is the smallest step of a place, in the world's unit.
-const Unit = 1.0 / 16
-
 // Harbour is the game. The zero value is a harbour of 256 by 256 without buoys.
 type Harbour struct {
 	Size  int // the side of the square, up to MaxSize; if zero, 256
 	Buoys int // what drifts, up to MaxBuoys
 	Seed  uint64
+	// Sight and SightEnd are the Radius and Leave of the room, which players are told. If
+	// SightEnd is zero, it is 1.2 times Sight, as in a room.
+	Sight, SightEnd float32
 
-	w      *world.World
-	random *rand.Rand
-	boats  []world.Entity // of each player, by slot
-	things []thing        // by entity
-	fleet
+	w       *world.World
+	random  *rand.Rand
+	sailors []sailor // by the player's slot
+	things  []thing  // by entity
+	quay    quay
+	sailed  *world.Board
+	steps   uint32
+}
+
+// sailor is a player that has a boat.
+type sailor struct {
+	player *world.Player // nil where the slot is free, or its player has no boat
+	boat   world.Entity
+	told   []byte // the scores, as it was last told
 }
 
 // thing is a boat or a buoy, in Units.
@@ -45,8 +50,12 @@ type thing struct {
 	toldY  int32
 	vx, vy int8 // a tick
 	hue    byte
-	drifts bool  // it is a buoy
-	sailed int32 // of a boat, what is not on the board yet
+	drifts bool // it is a buoy
+	// Of a boat.
+	anew   bool // what is told next is all of it
+	score  uint16
+	name   string
+	sailed int32 // what is not on the board yet
 }
 
 var _ world.Game = (*Harbour)(nil)
@@ -56,6 +65,9 @@ func (h *Harbour) Start(w *world.World) {
 	if h.Size == 0 {
 		h.Size = 256
 	}
+	if h.SightEnd == 0 {
+		h.SightEnd = 1.2 * h.Sight
+	}
 	h.w, h.random = w, rand.New(rand.NewPCG(h.Seed, 1))
 	h.begin()
 	h.sailed = openSailed(w)
@@ -63,28 +75,41 @@ func (h *Harbour) Start(w *world.World) {
 		return
 	}
 	for range h.Buoys {
-		e := h.spawn(byte(h.random.UintN(256)))
-		t := &h.things[e]
-		t.vx, t.vy, t.drifts = int8(h.random.IntN(9)-4), int8(h.random.IntN(9)-4), true
+		x, y := h.anywhere()
+		h.spawn(thing{
+			x: x, y: y, hue: byte(h.random.UintN(256)), drifts: true,
+			vx: int8(h.random.IntN(9) - 4), vy: int8(h.random.IntN(9) - 4),
+		})
 	}
 }
 
-// Join implements world.Game: a player gets a boat somewhere. The answer is the
-// entity of the boat and the size of the harbour.
-func (h *Harbour) Join(p *world.Player, _ []byte) ([]byte, error) {
-	answer := make([]byte, 0, 8)
+// Join implements world.Game: a player gets a boat somewhere, or as it left it. data are
+// its Papers, or nothing. The answer is an Answer.
+func (h *Harbour) Join(p *world.Player, data []byte) ([]byte, error) {
+	answer := Answer{Size: h.Size, Sight: h.Sight, SightEnd: h.SightEnd}
 	if p.Spectator() {
 		p.Look(float32(h.Size)/2, float32(h.Size)/2)
-		return binary.BigEndian.AppendUint32(append(answer, 0xff, 0xff, 0xff, 0xff), uint32(h.Size)), nil
+		return answer.append(nil), nil
 	}
-	for len(h.boats) <= p.Slot() {
-		h.boats = append(h.boats, 0)
+	papers := Papers{Hue: byte(h.random.UintN(256))}
+	if len(data) > 0 {
+		var err error
+		if papers, err = DecodePapers(data); err != nil {
+			return nil, err
+		}
 	}
-	e := h.boatOf(p)
-	h.boats[p.Slot()] = e
-	h.fleet.join(p)
-	p.Follow(e)
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(answer, uint32(e)), uint32(h.Size)), nil
+	for len(h.sailors) <= p.Slot() {
+		h.sailors = append(h.sailors, sailor{})
+	}
+	boat := h.boatOf(p, papers, len(data) > 0)
+	h.sailors[p.Slot()] = sailor{player: p, boat: boat}
+	if papers.Blind {
+		p.Look(-world.MaxPlace, -world.MaxPlace)
+	} else {
+		p.Follow(boat)
+	}
+	answer.Boat, answer.Afloat = uint32(boat), true
+	return answer.append(nil), nil
 }
 
 // Input implements world.Game: two signed bytes, the speed in Units a tick. Anything
@@ -95,7 +120,7 @@ func (h *Harbour) Input(p *world.Player, data []byte) {
 		p.Kick(err.Error())
 		return
 	}
-	t := &h.things[h.boats[p.Slot()]]
+	t := &h.things[h.sailors[p.Slot()].boat]
 	t.vx, t.vy = vx, vy
 }
 
@@ -106,7 +131,11 @@ func (h *Harbour) Tick() {
 			h.move(e)
 		}
 	}
-	h.log(h.w.Tick(), h.boats, h.things)
+	h.gather()
+	if h.steps++; h.steps%scoresEvery == 0 {
+		h.tellScores()
+	}
+	h.logWays()
 }
 
 // Halt stops everything that drifts, and all boats until they are steered again. It is
@@ -120,40 +149,51 @@ func (h *Harbour) Halt() {
 // Leave implements world.Game.
 func (h *Harbour) Leave(p *world.Player, _ world.Reason) {
 	if !p.Spectator() {
-		h.leave(p, &h.things[h.boats[p.Slot()]])
-		h.w.Remove(h.boats[p.Slot()])
+		at := h.sailors[p.Slot()]
+		h.logWay(at)
+		h.w.Remove(at.boat)
+		h.sailors[p.Slot()] = sailor{}
 	}
 }
 
-// Whole implements world.Game: the place in Units as two uint16, and the hue.
+// Whole implements world.Game: the place in Units as two uint16, and the hue; of a boat
+// also the score as a uint16, and the name.
 func (h *Harbour) Whole(e world.Entity, dst []byte) []byte {
 	t := &h.things[e]
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t.x))
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t.y))
-	return append(dst, t.hue)
+	dst = append(dst, t.hue)
+	if t.drifts {
+		return dst
+	}
+	return append(binary.BigEndian.AppendUint16(dst, t.score), t.name...)
 }
 
-// Change implements world.Game: by how much it moved, as two signed bytes; or, if it
-// moved farther, its place as two uint16.
+// Change implements world.Game: by how much it moved, as two signed bytes; if it moved
+// farther, its place as two uint16; and if it is a boat that has scored, as Whole.
 func (h *Harbour) Change(e world.Entity, dst []byte) []byte {
 	t := &h.things[e]
 	dx, dy := t.x-t.toldX, t.y-t.toldY
 	t.toldX, t.toldY = t.x, t.y
+	if t.anew {
+		t.anew = false
+		return h.Whole(e, dst)
+	}
 	if dx == int32(int8(dx)) && dy == int32(int8(dy)) {
 		return append(dst, byte(int8(dx)), byte(int8(dy)))
 	}
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(dst, uint16(t.x)), uint16(t.y))
 }
 
-// spawn puts a thing somewhere.
-func (h *Harbour) spawn(hue byte) world.Entity {
+// anywhere is a place in the harbour.
+func (h *Harbour) anywhere() (x, y int32) {
 	side := int32(h.Size) * 16
-	return h.spawnAt(h.random.Int32N(side), h.random.Int32N(side), hue)
+	return h.random.Int32N(side), h.random.Int32N(side)
 }
 
-func (h *Harbour) spawnAt(x, y int32, hue byte) world.Entity {
-	e := h.w.Spawn(float32(x)*Unit, float32(y)*Unit)
-	h.put(e, thing{x: x, y: y, hue: hue})
+func (h *Harbour) spawn(t thing) world.Entity {
+	e := h.w.Spawn(float32(t.x)*Unit, float32(t.y)*Unit)
+	h.put(e, t)
 	return e
 }
 
@@ -187,58 +227,4 @@ func Bounce(at int32, v int8, side int32) (int32, int8) {
 		return min(max(at, 0), side), -max(v, -127)
 	}
 	return at, v
-}
-
-// Thing is what a player sees of a boat or a buoy.
-type Thing struct {
-	X, Y float32
-	Hue  byte
-}
-
-// ErrMalformed is returned for what is not of this game.
-var ErrMalformed = errors.New("not of the harbour's form")
-
-// Decode reads what Whole wrote.
-func Decode(data []byte) (Thing, error) {
-	if len(data) != 5 {
-		return Thing{}, fmt.Errorf("a record of %d bytes: %w", len(data), ErrMalformed)
-	}
-	return Thing{place(data), place(data[2:]), data[4]}, nil
-}
-
-// Apply changes the thing by what Change wrote.
-func (t Thing) Apply(data []byte) (Thing, error) {
-	switch len(data) {
-	case 2:
-		t.X += float32(int8(data[0])) * Unit
-		t.Y += float32(int8(data[1])) * Unit
-	case 4:
-		t.X, t.Y = place(data), place(data[2:])
-	default:
-		return t, fmt.Errorf("a change of %d bytes: %w", len(data), ErrMalformed)
-	}
-	return t, nil
-}
-
-func place(data []byte) float32 { return float32(binary.BigEndian.Uint16(data)) * Unit }
-
-// AppendInput appends the input that sets the boat's speed, in Units a tick.
-func AppendInput(dst []byte, vx, vy int8) []byte { return append(dst, byte(vx), byte(vy)) }
-
-// DecodeInput reads what AppendInput wrote.
-func DecodeInput(data []byte) (vx, vy int8, err error) {
-	if len(data) != 2 {
-		return 0, 0, fmt.Errorf("an input of %d bytes: %w", len(data), ErrMalformed)
-	}
-	return int8(data[0]), int8(data[1]), nil
-}
-
-// DecodeAnswer reads what Join answers: the player's boat, and the harbour's size. A
-// spectator has no boat.
-func DecodeAnswer(data []byte) (boat uint32, afloat bool, size int, err error) {
-	if len(data) != 8 {
-		return 0, false, 0, fmt.Errorf("an answer of %d bytes: %w", len(data), ErrMalformed)
-	}
-	boat = binary.BigEndian.Uint32(data)
-	return boat, boat != 1<<32-1, int(binary.BigEndian.Uint32(data[4:])), nil
 }

@@ -142,6 +142,13 @@ func Join(ctx context.Context, node interface {
 	return s, nil
 }
 
+// Beside takes another seat of this peer, over the connection of this one, which lasts as
+// long as any of them. number is one that the peer has no other seat of; a seat that Join
+// took has 0. opts are as for Visit.Sit. A seat whose ticks are not read holds up the others.
+func (s *Seat) Beside(ctx context.Context, number uint32, opts Options) (*Seat, error) {
+	return s.visit.Sit(ctx, number, opts)
+}
+
 // Answer is what the game told the player when it last took the seat: again after the
 // connection was lost, the room has moved to another host, or the player has walked to
 // another room, before a Tick with Reset.

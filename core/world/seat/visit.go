@@ -46,7 +46,7 @@ type Visit struct {
 	node   Node
 	host   peer.ID
 	opts   Options
-	single bool // it ends with its seat
+	single bool // it ends with its last seat
 
 	mu     sync.Mutex
 	room   string         // another one after a walk
@@ -561,7 +561,7 @@ func (v *Visit) leave(s *Seat) error {
 		v.out = wire.AppendLeave(v.out, wire.Leave{Seat: s.number})
 		v.endSeat(s, ErrLeft)
 	}
-	last := v.single
+	last := v.single && len(v.seats) == 0
 	v.mu.Unlock()
 	v.nudge()
 	if last {

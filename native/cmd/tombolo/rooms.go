@@ -47,6 +47,7 @@ type heldFlags struct {
 	Players    int               `help:"How many may play." default:"256" placeholder:"N"`
 	Spectators int               `help:"How many may watch besides." default:"16" placeholder:"N"`
 	Radius     float32           `help:"How far a player sees." default:"40" placeholder:"UNITS"`
+	Visible    int               `help:"How many things a player sees, the nearest first." default:"256" placeholder:"N"`
 	Tag        map[string]string `help:"What those who look for rooms are told of this one." placeholder:"NAME=VALUE"`
 	Every      time.Duration     `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
 	Idle       time.Duration     `help:"Close a room in which nobody has been for so long. By default it stays; one that room offer has opened closes after a minute." placeholder:"TIME"`
@@ -56,7 +57,7 @@ type heldFlags struct {
 func (c *heldFlags) call() control.RoomHostCall {
 	return control.RoomHostCall{
 		Name: c.Name, Password: c.Password, Hidden: c.Hidden, Private: c.Private, Hz: c.Hz, Players: c.Players, Spectators: c.Spectators,
-		Radius: c.Radius, Tags: c.Tag, Idle: c.Idle.Seconds(), Keep: c.Keep, Every: c.Every.Seconds(),
+		Radius: c.Radius, Visible: c.Visible, Tags: c.Tag, Idle: c.Idle.Seconds(), Keep: c.Keep, Every: c.Every.Seconds(),
 	}
 }
 
@@ -64,7 +65,7 @@ type roomHostCmd struct {
 	clientFlags
 	heldFlags
 	JSON    bool     `help:"Print a JSON object a line."`
-	Demo    bool     `help:"Play the demo, a harbour in which each player steers a boat. Other games are Go or TypeScript programs: see docs/rooms.md."`
+	Demo    bool     `help:"Play the demo, a harbour in which each player steers a boat, and takes buoys. Other games are Go or TypeScript programs: see docs/rooms.md."`
 	Size    int      `help:"The side of the harbour." default:"256" placeholder:"UNITS"`
 	Buoys   int      `help:"What drifts about." default:"50" placeholder:"N"`
 	Standby []string `help:"A peer that may hold the room after this one, which runs room standby. Several take over in the order of their flags." placeholder:"PEER"`
@@ -275,17 +276,19 @@ type roomFlags struct {
 type roomJoinCmd struct {
 	clientFlags
 	roomFlags
-	JSON     bool `help:"Print a JSON object a line, for every tick."`
-	Spectate bool `help:"Only watch."`
-	VX       int8 `name:"vx" help:"How the boat sails, in sixteenths of a unit a tick." default:"2" placeholder:"N"`
-	VY       int8 `name:"vy" help:"The same, northward." default:"1" placeholder:"N"`
+	JSON     bool   `help:"Print a JSON object a line, for every tick."`
+	Spectate bool   `help:"Only watch."`
+	As       string `help:"The name of the boat." placeholder:"NAME"`
+	Hue      byte   `help:"The colour of a boat that has a name, as a 256th of the colour circle." placeholder:"N"`
+	VX       int8   `name:"vx" help:"How the boat sails, in sixteenths of a unit a tick." default:"2" placeholder:"N"`
+	VY       int8   `name:"vy" help:"The same, southward." default:"1" placeholder:"N"`
 }
 
 // Run sits in a room and prints what is seen, once a second.
 func (c *roomJoinCmd) Run(ctx context.Context) error {
 	q := control.RoomJoinCall{
 		RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind},
-		Password:     c.Password, Spectator: c.Spectate, VX: c.VX, VY: c.VY,
+		Password:     c.Password, Spectator: c.Spectate, VX: c.VX, VY: c.VY, As: c.As, Hue: c.Hue,
 	}
 	if c.Spectate {
 		q.VX, q.VY = 0, 0
@@ -303,7 +306,7 @@ func (c *roomJoinCmd) Run(ctx context.Context) error {
 		if c.Spectate {
 			return command.Line(os.Stdout, "tick %d: %d in sight, %d updates", t.Tick, t.Sees, n)
 		}
-		return command.Line(os.Stdout, "tick %d: the boat is at %.1f, %.1f; %d in sight, %d updates", t.Tick, t.X, t.Y, t.Sees, n)
+		return command.Line(os.Stdout, "tick %d: the boat is at %.1f, %.1f; score %d; %d in sight, %d updates", t.Tick, t.X, t.Y, t.Score, t.Sees, n)
 	})
 }
 

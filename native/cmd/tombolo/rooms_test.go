@@ -36,7 +36,7 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 	b.fails(2, "there is no game", "room", "host", "quay")
 	a.fails(1, "the node hosts a room of this name already", "room", "host", "--demo", "harbour")
 
-	join := startRoom(t, b, "join", "--json", "--password", "tide", "harbour")
+	join := startRoom(t, b, "join", "--json", "--password", "tide", "--as", "Ann", "--hue", "7", "harbour")
 	tick := parse[control.RoomTick](t, `{"tick":`+join.Line(`{"tick":`))
 	assert.Positive(t, tick.Sees)
 	spectator := startRoom(t, a, "join", "--json", "--password", "tide", "--spectate", "harbour")

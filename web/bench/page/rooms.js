@@ -1,16 +1,19 @@
 // A Tombolo tab that holds a room, in which native bots play through the relay. The game runs on the page's thread, and the room where the
 // node runs: in a worker, unless the side is `none`.
 import { createNode } from '../../dist/npm/index.js'
-import { Harbour, RADIUS, VERSION } from './harbour.ts'
+import { Harbour } from '../../page/src/world/harbour.ts'
+import { VERSION } from '../../page/src/world/records.ts'
 import { post, report, watchStalls } from './measure.js'
 
 const { side, transport, plan } = globalThis.bench
 const { area, name, players, links } = plan.room
 const worker = side === 'ours' ? 'dedicated' : side
+/** As `tombolo room host --demo` has them. */
+const harbour = { size: 256, sight: 40, sightEnd: 48, buoys: 50 }
 
 try {
   const node = await join()
-  const room = await node.world.host(new Harbour(), { name, version: VERSION, radius: RADIUS, players })
+  const room = await node.world.host(new Harbour(harbour), { name, version: VERSION, radius: harbour.sight, players })
   await post('/bots', { peer: node.id, players, links })
   const stall = watchStalls()
   const tasks = watchLongTasks()

@@ -81,7 +81,7 @@ export async function host(page: Pick<AnyTab, 'evaluate'>, name: string, options
     async ([name, options]) => {
       window.room = await window.node.world.host(window.harbour(), {
         name,
-        version: 'harbour/1',
+        version: 'harbour/2',
         radius: 20,
         ...options,
       })
@@ -97,7 +97,7 @@ export async function standBy(page: Pick<AnyTab, 'evaluate'>, name: string, opti
     async ([name, options]) => {
       window.standby = await window.node.world.standBy(window.harbour(), {
         name,
-        version: 'harbour/1',
+        version: 'harbour/2',
         radius: 20,
         ...options,
       })
@@ -150,7 +150,7 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
           players.add(player)
           player.follow(boat)
           player.tell(new TextEncoder().encode('welcome aboard'))
-          return bytes(8, (view) => {
+          return bytes(16, (view) => {
             view.setUint32(0, boat)
             view.setUint32(4, 256)
           })
@@ -221,7 +221,7 @@ export function sit(page: AnyTab, room: string, options: object = {}): Promise<n
             ? { x: x + at(data).getInt8(0) / 16, y: y + at(data).getInt8(1) / 16 }
             : { x: at(data).getUint16(0) / 16, y: at(data).getUint16(2) / 16 },
       )
-      window.seat = await window.node.world.join(room, { version: 'harbour/1', ...options })
+      window.seat = await window.node.world.join(room, { version: 'harbour/2', ...options })
       window.own = at(window.seat.answer).getUint32(0)
       window.resets = window.wholes = window.changes = 0
       window.over = (async () => {

@@ -98,6 +98,11 @@ export interface PlaceOptions extends CallOptions {
 export interface SeatOptions extends CallOptions {
   /** The peer that holds the room. Default: the mesh is searched for the name. */
   host?: string
+  /**
+   * Tells this node's seats in the room apart. Default 0: a seat with a connection of its own. Another number takes a further seat over the
+   * connection of seat 0, which the node has to have by then; a seat whose ticks are not read holds up the others.
+   */
+  number?: number
   /** Of the game; it has to be that of the room. */
   version?: string
   password?: string
@@ -136,6 +141,8 @@ export interface RoomStats {
   /** Records that waited for want of budget. */
   held: number
   bytes: number
+  /** What the last tick spent on each of its parts, in their order. */
+  phases: { inputs: number; game: number; encoding: number; looking: number; telling: number }
   /** Counts the peers that have held the room; zero if no standbys were named. */
   epoch: number
   /** The standbys that are ready to take over. */
