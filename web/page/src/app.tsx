@@ -15,10 +15,11 @@ import { Services, SiteView } from './tab/services.js'
 import { Status } from './tab/status.js'
 import { TalkSheet } from './talk/talk-sheet.js'
 import { WiresSheet } from './console/wires-sheet.js'
+import { WorldSheet } from './world/world-sheet.js'
 
 export function App({ session, desk }: { session: Session; desk: Desk }) {
   const state = useSource(session.view)
-  const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog } = desk
+  const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = desk
   return (
     <>
       <Status state={state} />
@@ -28,6 +29,7 @@ export function App({ session, desk }: { session: Session; desk: Desk }) {
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
         <GettingSheet state={state} session={session} getting={getting} />
+        <WorldSheet state={state} door={door} />
         <MeshSheet state={state} mesh={mesh} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />

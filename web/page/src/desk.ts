@@ -6,6 +6,7 @@ import { Mesh } from './mesh/mesh.js'
 import { NodeLog } from './console/node-log.js'
 import { Offers } from './sharing/offers.js'
 import { Talk } from './talk/talk.js'
+import { Door } from './world/door.js'
 import { Wires } from './console/wires.js'
 
 /** What a person does with the node and sees of it once it is there, each with a state of its own. */
@@ -18,10 +19,12 @@ export class Desk {
   readonly wires = new Wires()
   readonly instruments = new Instruments(this.wires)
   readonly nodeLog = new NodeLog()
+  readonly door = new Door()
 
   /** Begins with a node; the signal is its end. */
   start(node: TomboloNode, signal: AbortSignal): void {
-    const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog } = this
-    for (const part of [echoes, mesh, talk, offers, getting, wires, instruments, nodeLog]) part.start(node, signal)
+    const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = this
+    for (const part of [echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door])
+      part.start(node, signal)
   }
 }

@@ -13,11 +13,12 @@ export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
 
-type Words = Pick<Failure, 'title' | 'advice'>
+export type Words = Pick<Failure, 'title' | 'advice'>
 
 const AGAIN: Words = { title: 'The node was started again meanwhile', advice: 'Do it once more.' }
 
-function failure(error: unknown, words: Words): Failure {
+/** The words for an error, unless the node was started again meanwhile. */
+export function failure(error: unknown, words: Words): Failure {
   return { detail: message(error), ...(error instanceof TomboloError && error.code === 'restart' ? AGAIN : words) }
 }
 
@@ -135,6 +136,14 @@ export function fileFailure(name: string, error: unknown): Failure {
   return failure(error, {
     title: `${name} cannot be read any more`,
     advice: 'It was changed, moved or removed since it was chosen. Stop serving it, and choose it again.',
+  })
+}
+
+/** A part of the page could not be loaded. */
+export function loadFailure(error: unknown): Failure {
+  return failure(error, {
+    title: 'It could not be loaded',
+    advice: 'Check that the relay is running and that you are online, then try again.',
   })
 }
 

@@ -3,3 +3,5 @@ declare module 'virtual:wasm-sizes' {
   const sizes: { raw: number; br: number; gzip: number }
   export default sizes
 }
+
+declare module '*.css' {}

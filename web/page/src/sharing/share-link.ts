@@ -26,7 +26,7 @@ export function callLink(peer: string): string {
 }
 
 /** It says where the relay is, if that is not who serves the page. */
-function pageLink(): URL {
+export function pageLink(): URL {
   const link = new URL(location.pathname, location.href)
   const relay = new URLSearchParams(location.search).get('relay')
   if (relay !== null) link.searchParams.set('relay', relay)

@@ -10,7 +10,6 @@ import {
   encodeThing,
   malformed,
   type Papers,
-  type Scores,
   type Thing,
   UNITS,
 } from './records.js'
@@ -217,16 +216,17 @@ export class Harbour implements Game {
   /** Tells each player the best, and its own rank. */
   #tellScores(anyway: boolean): void {
     const sailors = [...this.#sailors.values()]
-    const ranked = sailors.map(({ boat }) => boat).filter(({ score }) => score > 0)
-    ranked.sort((a, b) => b.score - a.score)
-    const rankOf = ({ score }: Own) => (score === 0 ? 0 : ranked.findIndex((other) => other.score === score) + 1)
-    const scores: Scores = { rank: 0, of: ranked.length, lines: ranked }
+    const lines = sailors.map(({ boat }) => boat).filter(({ score }) => score > 0)
+    lines.sort((a, b) => b.score - a.score)
+    const of = lines.length
+    const best = encodeScores({ rank: 0, of, lines }).join()
     for (const sailor of sailors) {
-      const note = encodeScores({ ...scores, rank: rankOf(sailor.boat) })
-      const told = String(note)
-      if ((ranked.length === 0 && sailor.told === '') || (told === sailor.told && !anyway)) continue
+      const { score } = sailor.boat
+      const rank = score === 0 ? 0 : lines.findIndex((other) => other.score === score) + 1
+      const told = `${rank}: ${best}`
+      if ((of === 0 && sailor.told === '') || (told === sailor.told && !anyway)) continue
       sailor.told = told
-      sailor.player.tell(note)
+      sailor.player.tell(encodeScores({ rank, of, lines }))
     }
   }
 

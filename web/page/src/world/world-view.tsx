@@ -1,0 +1,23 @@
+import { useSource } from '../source.js'
+import { Trouble } from '../ui/trouble.js'
+import { Aboard } from './aboard.js'
+import { Ashore } from './ashore.js'
+import type { Play } from './play.js'
+import './world.css'
+
+export { Play } from './play.js'
+
+/** What of the world is loaded when somebody wants to see it. */
+export function WorldView({ play, joined }: { play: Play; joined: boolean }) {
+  const state = useSource(play.view)
+  const { phase, target, word, failure } = state
+  return (
+    <div class="world-view" data-phase={phase}>
+      <p class="world-word" role="status">
+        {phase === 'coming' ? `Looking for who holds “${target?.name}”…` : word}
+      </p>
+      <Trouble failure={failure} />
+      {phase === 'aboard' ? <Aboard play={play} state={state} joined={joined} /> : <Ashore play={play} state={state} />}
+    </div>
+  )
+}
