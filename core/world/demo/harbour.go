@@ -16,6 +16,8 @@ const (
 	MaxSize = 4095
 	// MaxBuoys bounds Harbour.Buoys.
 	MaxBuoys = 100_000
+	// amidst is the side of the square in which a player with papers begins, in Units.
+	amidst = 24 * 16
 )
 
 // Harbour is the game. The zero value is a harbour of 256 by 256 without buoys.
@@ -83,8 +85,9 @@ func (h *Harbour) Start(w *world.World) {
 	}
 }
 
-// Join implements world.Game: a player gets a boat somewhere, or as it left it. data are
-// its Papers, or nothing. The answer is an Answer.
+// Join implements world.Game: a player gets a boat as it left it; a new one with Papers,
+// which are its data, around the middle, and one without, or one that is blind, anywhere.
+// The answer is an Answer.
 func (h *Harbour) Join(p *world.Player, data []byte) ([]byte, error) {
 	answer := Answer{Size: h.Size, Sight: h.Sight, SightEnd: h.SightEnd}
 	if p.Spectator() {
@@ -189,6 +192,13 @@ func (h *Harbour) Change(e world.Entity, dst []byte) []byte {
 func (h *Harbour) anywhere() (x, y int32) {
 	side := int32(h.Size) * 16
 	return h.random.Int32N(side), h.random.Int32N(side)
+}
+
+// amid is a place around the middle, where players find one another.
+func (h *Harbour) amid() (x, y int32) {
+	side := int32(h.Size) * 16
+	wide := min(side, amidst)
+	return (side-wide)/2 + h.random.Int32N(wide), (side-wide)/2 + h.random.Int32N(wide)
 }
 
 func (h *Harbour) spawn(t thing) world.Entity {

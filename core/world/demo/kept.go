@@ -55,12 +55,15 @@ func (h *Harbour) SavePlayer(p *world.Player, dst []byte) []byte {
 	return append(h.Whole(boat, dst)[:len(dst)+boatBytes], byte(t.vx), byte(t.vy))
 }
 
-// boatOf is a boat for a player: as it was left, or anywhere; in the colour of its papers,
+// boatOf is a boat for a player: as it was left, or a new one; in the colour of its papers,
 // where it has any.
 func (h *Harbour) boatOf(p *world.Player, papers Papers, given bool) world.Entity {
 	kept := p.Kept()
 	if len(kept) != keptBoat {
 		x, y := h.anywhere()
+		if given && !papers.Blind {
+			x, y = h.amid()
+		}
 		return h.spawn(thing{x: x, y: y, hue: papers.Hue, name: papers.Name})
 	}
 	side := int32(h.Size)*16 - 1

@@ -87,6 +87,7 @@ function Sea({ play }: { play: Play }) {
   useEffect(() => {
     const over = new AbortController()
     play.stage(canvas.current!, over.signal)
+    canvas.current!.scrollIntoView({ block: 'nearest' })
     canvas.current!.focus({ preventScroll: true })
     return () => over.abort()
   }, [play])
@@ -179,8 +180,9 @@ function NearList({ state: { near } }: { state: PlayState }) {
       </h3>
       {near.length === 0 && <p class="waiting">Nobody.</p>}
       <ul id="world-near">
-        {near.slice(0, MAX_NEAR).map(({ entity, name, far, direction }) => (
+        {near.slice(0, MAX_NEAR).map(({ entity, name, hue, far, direction }) => (
           <li key={entity}>
+            <Pennant hue={hue} />
             <span class="world-name">{name}</span>
             <span class="world-number">
               {far} {direction}

@@ -22,10 +22,9 @@ export interface Ink {
   wet: string
   land: string
   landLine: string
-  sand: string
+  hill: string
   ink: string
   sheet: string
-  rule: string
   magenta: string
   dark: boolean
 }
@@ -43,10 +42,9 @@ export function readInk(element: Element): Ink {
     wet: of('wet'),
     land: of('land'),
     landLine: of('land-line'),
-    sand: of('sand'),
+    hill: of('hill'),
     ink: of('ink'),
     sheet: of('sheet'),
-    rule: of('rule'),
     magenta: of('magenta'),
     dark: matchMedia('(prefers-color-scheme: dark)').matches,
   }
@@ -66,40 +64,37 @@ export class Ground {
   ) {
     this.#ink = ink
     this.#scale = scale
-    const count = Math.max(3, Math.round((size * size) / 9_000))
+    const count = Math.max(3, Math.round((size * size) / 5_500))
     this.#shoals = Array.from({ length: count }, (_, i) => ({
       at: { x: chance(i, 1) * size, y: chance(i, 2) * size },
       radius: 10 + chance(i, 3) * 16,
     }))
   }
 
-  /** Lays the tiles out whose middle is at a place. `view` is in device pixels. Says whether some are missing, which come with the next frames. */
-  draw(context: CanvasRenderingContext2D, centre: Spot, width: number, height: number): boolean {
+  /** Lays the tiles out, with a place in the middle of so many device pixels. At first it draws all; later, some wait for the next frames. */
+  draw(context: CanvasRenderingContext2D, centre: Spot, width: number, height: number): void {
     const side = Math.round(TILE * this.#scale)
-    const left = Math.round(centre.x * this.#scale - width / 2)
-    const top = Math.round(centre.y * this.#scale - height / 2)
-    let drawn = 0
-    let missing = false
-    for (let row = Math.floor(top / side); row * side < top + height; row++) {
-      for (let column = Math.floor(left / side); column * side < left + width; column++) {
+    const west = Math.round(centre.x * this.#scale - width / 2)
+    const north = Math.round(centre.y * this.#scale - height / 2)
+    let left = this.#tiles.size === 0 ? Infinity : DRAWN_AT_ONCE
+    for (let row = Math.floor(north / side); row * side < north + height; row++) {
+      for (let column = Math.floor(west / side); column * side < west + width; column++) {
         const key = `${column} ${row}`
         let tile = this.#tiles.get(key)
-        if (tile === undefined && (drawn < DRAWN_AT_ONCE || this.#tiles.size === 0)) {
+        if (tile === undefined && left > 0) {
           if (this.#tiles.size >= MAX_TILES) this.#tiles.clear()
           this.#tiles.set(key, (tile = this.#tile(column, row, side)))
-          drawn++
+          left--
         }
-        const [x, y] = [column * side - left, row * side - top]
+        const [x, y] = [column * side - west, row * side - north]
         if (tile !== undefined) {
           context.drawImage(tile, x, y)
           continue
         }
         context.fillStyle = this.#ink.water3
         context.fillRect(x, y, side, side)
-        missing = true
       }
     }
-    return missing
   }
 
   #tile(column: number, row: number, side: number): HTMLCanvasElement {
@@ -187,7 +182,7 @@ export class Ground {
   #coast(context: CanvasRenderingContext2D, from: Spot): void {
     const { size } = this
     if (from.x >= 0 && from.y >= 0 && from.x + TILE <= size && from.y + TILE <= size) return
-    const { wet, land, landLine } = this.#ink
+    const { wet, land, landLine, hill } = this.#ink
     for (const [off, colour] of [
       [0.6, wet],
       [2.2, land],
@@ -198,11 +193,18 @@ export class Ground {
       context.fillStyle = colour
       context.fill('evenodd')
     }
-    context.beginPath()
-    shore(context, size, 2.2)
-    context.strokeStyle = landLine
-    context.lineWidth = 0.25
-    context.stroke()
+    for (const [off, colour, wide] of [
+      [2.2, landLine, 0.25],
+      [11, hill, 0.12],
+      [19, hill, 0.12],
+      [26, hill, 0.12],
+    ] as const) {
+      context.beginPath()
+      shore(context, size, off)
+      context.strokeStyle = colour
+      context.lineWidth = wide
+      context.stroke()
+    }
   }
 }
 
@@ -221,7 +223,8 @@ function blob(context: CanvasRenderingContext2D, at: Spot, radius: number, seed:
 /** The line of the coast, so far outside of the walls and a little more, all the way round. */
 function shore(context: CanvasRenderingContext2D, size: number, off: number): void {
   const waver = (n: number, side: number) =>
-    off + (0.8 + 0.5 * Math.sin(n * 0.21 + side) + 0.3 * Math.sin(n * 0.67 + 2 * side)) * Math.min(1, off)
+    off +
+    (0.8 + 0.5 * Math.sin(n * 0.21 + side + off) + 0.3 * Math.sin(n * 0.67 + 2 * side)) * Math.min(1 + off / 8, off)
   const step = 2
   context.moveTo(-waver(0, 4), -waver(0, 1))
   for (let n = 0; n <= size; n += step) context.lineTo(n, -waver(n, 1))

@@ -22,6 +22,8 @@ const REACH = 40
 const SCORES_EVERY = 20
 /** After how many ticks they are told in any case: a page that was loaded anew has its seat again, and knows of none. */
 const SCORES_ANYWAY = 200
+/** The side of the square in which a player with papers begins, in steps. */
+const AMIDST = 24 * UNITS
 const MAX_SIZE = 4095
 const MAX_SCORE = 2 ** 16 - 1
 
@@ -85,7 +87,7 @@ export class Harbour implements Game {
     }
   }
 
-  /** The data are papers, or none. A player gets a boat somewhere, or as it left it. */
+  /** The data are papers, or none. A player gets a boat as it left it, or a new one; with papers, unless it is blind, around the middle. */
   join(player: Player, data: Uint8Array): Uint8Array {
     const { size, sight, sightEnd } = this.#options
     const answer: Answer = { boat: undefined, size, sight, sightEnd }
@@ -165,7 +167,10 @@ export class Harbour implements Game {
     const { kept } = player
     const name = papers?.name ?? ''
     const hue = papers?.hue ?? below(256)
-    if (kept.length !== BOAT_BYTES + 2) return thing({ ...this.#anywhere(), hue, boat: true, name })
+    if (kept.length !== BOAT_BYTES + 2) {
+      const place = papers === undefined || papers.blind ? this.#anywhere() : this.#amid()
+      return thing({ ...place, hue, boat: true, name })
+    }
     const was = decodeThing(kept.subarray(0, BOAT_BYTES))
     const within = (n: number) => Math.min(n * UNITS, this.#options.size * UNITS - 1)
     return thing({
@@ -182,6 +187,14 @@ export class Harbour implements Game {
   #anywhere(): { x: number; y: number } {
     const side = this.#options.size * UNITS
     return { x: below(side), y: below(side) }
+  }
+
+  /** A place around the middle, where players find one another. */
+  #amid(): { x: number; y: number } {
+    const side = this.#options.size * UNITS
+    const wide = Math.min(side, AMIDST)
+    const from = Math.trunc((side - wide) / 2)
+    return { x: from + below(wide), y: from + below(wide) }
   }
 
   #spawn(thing: Own): number {

@@ -5,7 +5,7 @@ import { VERSION } from './records.js'
 /** How many peers may hold a world after this tab. */
 const MAX_STANDBYS = 4
 
-const harbour: HarbourOptions = { size: 256, sight: 40, sightEnd: 48, buoys: 60 }
+const harbour: HarbourOptions = { size: 256, sight: 40, sightEnd: 48, buoys: 120 }
 const options = {
   version: VERSION,
   radius: harbour.sight,

@@ -5,12 +5,14 @@ import type { Spot } from './scene.js'
 export interface Neighbour extends Spot {
   entity: number
   name: string
+  hue: number
   boat: boolean
 }
 
 export interface Near {
   entity: number
   name: string
+  hue: number
   /** In the world's units, to the nearest 1. */
   far: number
   direction: string
@@ -18,7 +20,7 @@ export interface Near {
 
 const DIRECTIONS = ['east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east']
 /** How many are named. */
-const NAMED = 3
+const NAMED = 2
 
 /** The boats near a place, the nearest first. */
 export function near({ x, y }: Spot, things: Iterable<Neighbour>): Near[] {
@@ -28,6 +30,7 @@ export function near({ x, y }: Spot, things: Iterable<Neighbour>): Near[] {
     const [dx, dy] = [thing.x - x, thing.y - y]
     boats.push({
       entity: thing.entity,
+      hue: thing.hue,
       name: thing.name || 'a boat without a name',
       far: Math.round(Math.hypot(dx, dy)),
       direction: direction(dx, dy),

@@ -23,7 +23,7 @@ const LIST_MS = 2_500
 const LIST_EVERY_MS = 6_000
 const TELL_MS = 1_000
 /** What is said aloud of who is near changes no more often than this. */
-const SPEAK_MS = 4_000
+const SPEAK_MS = 6_000
 /** How many inputs the ping is the median of. */
 const PINGS = 15
 /** For how long a host that is gone is tried before the world is given up; a standby takes less. */
@@ -398,7 +398,14 @@ export class Play {
     const others = scene.shown(now).filter(({ entity }) => entity !== scene.answer.boat)
     const boats = near(
       own,
-      others.map(({ entity, x, y, thing }: Shown) => ({ entity, x, y, name: thing.name, boat: thing.boat })),
+      others.map(({ entity, x, y, thing }: Shown) => ({
+        entity,
+        x,
+        y,
+        name: thing.name,
+        hue: thing.hue,
+        boat: thing.boat,
+      })),
     )
     const words = nearWords(boats)
     if (words === this.state.spoken || now - this.#spokenAt < SPEAK_MS)

@@ -9,7 +9,7 @@ export function WorldSheet({ state, door }: { state: State; door: Door }) {
   const { phase, inside, failure } = useSource(door.view)
   const sheet = useRef<HTMLElement>(null)
   useEffect(() => {
-    if (phase === 'open') sheet.current?.focus({ preventScroll: !location.hash.startsWith('#world=') })
+    if (phase === 'open') sheet.current?.focus({ preventScroll: true })
   }, [phase])
   return (
     <section class="sheet world" aria-labelledby="world-title" data-phase={phase} tabIndex={-1} ref={sheet}>
