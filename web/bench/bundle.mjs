@@ -10,15 +10,14 @@ const npmDir = `${here}../dist/npm`
 const siteAssets = `${here}../dist/site/assets`
 const cacheDir = `${here}../../.cache/bench`
 
-/** Resolves to the files by path, each { type, body } with a brotli body; with those of rooms if they are what is measured. */
-export async function bundle(sides, { rooms = false } = {}) {
+/** Resolves to the files by path, each { type, body } with a brotli body. `page` names the script of our sides. */
+export async function bundle(sides, page = 'ours') {
   const files = new Map()
   const add = async (path, source) => {
     files.set(path, { type: 'text/javascript', body: await compressed(await script(source)) })
   }
   if (sides.includes('js-libp2p')) await add('/js-libp2p.js', `${here}page/js-libp2p.js`)
   if (sides.some((side) => side !== 'js-libp2p')) {
-    const page = rooms ? 'rooms' : 'ours'
     await add(`/${page}.js`, `${here}page/${page}.js`)
     await add('/worker.js', `${npmDir}/worker.js`)
     files.set('/tombolo.wasm', { type: 'application/wasm', body: await program() })
@@ -41,6 +40,8 @@ async function script(path) {
     target: 'es2022',
     write: false,
     logLevel: 'error',
+    alias: { '@tombolo/node': `${npmDir}/index.js` },
+    loader: { '.css': 'text' },
     define: { 'process.env.NODE_ENV': '"production"' },
   })
   return outputFiles[0].contents

@@ -19,6 +19,11 @@ const kinds = {
   'input-to-seen-p99': { unit: 'ms', more: false }, // from an input until its player is told that it was taken
   seated: { unit: 'players', more: true }, // at the end
   players: { unit: 'players', more: true }, // the most for whom a room ran as it should
+  'in-sight': { unit: 'things', more: true }, // of a world, in the middle of the frames
+  'draw-p50': { unit: 'ms', more: false }, // to draw a frame of it
+  'draw-p99': { unit: 'ms', more: false },
+  'frame-p50': { unit: 'ms', more: false }, // from a frame to the next, of which 16.7 is the least
+  'frame-p99': { unit: 'ms', more: false },
   'longest-task': { unit: 'ms', more: false }, // of the main thread; 0 if none took 50 ms
   'longest-stall': { unit: 'ms', more: false }, // of the main thread, meanwhile
 }

@@ -110,7 +110,7 @@ export class Pages {
 const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
 <script>setTimeout(() => location.replace('/bench'), 3000)</script>`
 
-const script = (side, { room }) => (room ? 'rooms' : side === 'js-libp2p' ? side : 'ours')
+const script = (side, { room, world }) => (room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours')
 
 const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
 <link rel="icon" href="data:,"><script>globalThis.bench = ${JSON.stringify(config)}</script>

@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { atEnd } from '../test/lifetime.mjs'
 import { keep, startRelay } from './far.mjs'
 
-const binary = fileURLToPath(new URL('../../bin/tombolo', import.meta.url))
+export const binary = fileURLToPath(new URL('../../bin/tombolo', import.meta.url))
 const NAME = 'harbour'
 
 /** A room is held as long as these last, in ms, and every bot has its seat. */
@@ -28,7 +28,7 @@ export function held({ area, players }, figures) {
 /** Starts the relay, and a daemon through which bots find rooms. Resolves to the bots, and the plans of a transport: one for each number of players. */
 export async function startRooms(steps, seats) {
   const addrs = await startRelay()
-  const find = (shape) => addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && shape.test(addr))
+  const find = (shape) => relayAddress(addrs, shape)
   const relays = { websocket: find(/\/tcp\/\d+\/ws\/p2p\//), webtransport: find(/\/webtransport\//) }
   const bots = new Bots(find(/\/tcp\/\d+\/p2p\//))
   await bots.start()
@@ -43,35 +43,47 @@ export async function startRooms(steps, seats) {
   return { bots, plans }
 }
 
-/** The load generator, `tombolo room bots`, once for each room. */
-class Bots {
-  #relay
-  #dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-daemon-'))
-  #process
-  #ended
-  #lines
-  #said = ''
+export function relayAddress(addrs, shape) {
+  return addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && shape.test(addr))
+}
+
+/** A native peer, which is told what to do by the shell. */
+export class Daemon {
+  relay
+  dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-daemon-'))
 
   constructor(relay) {
-    this.#relay = relay
+    this.relay = relay
   }
 
   /** Starts the daemon, which joins the relay. */
   async start() {
     if (!existsSync(binary)) throw new Error('bin/tombolo is missing: make build')
-    const args = ['up', '--data-dir', this.#dir, '--relay', this.#relay, '--listen', '127.0.0.1:0', '--no-map-ports']
+    const args = ['up', '--data-dir', this.dir, '--relay', this.relay, '--listen', '127.0.0.1:0', '--no-map-ports']
     const env = { ...process.env, TOMBOLO_NO_MDNS: 'true' }
     const daemon = spawn(binary, args, { env, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
-    keep('the daemon', daemon, this.#dir)
+    keep('the daemon', daemon, this.dir)
     for await (const line of createInterface(daemon.stdout)) if (line.startsWith('reserved on ')) break
     daemon.stdout.resume()
+  }
+}
+
+/** The load generator, `tombolo room bots`, once for each room. */
+class Bots extends Daemon {
+  #process
+  #ended
+  #lines
+  #said = ''
+
+  async start() {
+    await super.start()
     atEnd(() => this.leave())
   }
 
   /** Has so many players sit in the room of a peer, and play for a while. */
   async play({ peer, players, links }) {
-    const host = `${this.#relay}/p2p-circuit/p2p/${peer}`
-    const args = ['room', 'bots', '--data-dir', this.#dir, '--host', host, '--json', '--every', `${EVERY}s`]
+    const host = `${this.relay}/p2p-circuit/p2p/${peer}`
+    const args = ['room', 'bots', '--data-dir', this.dir, '--host', host, '--json', '--every', `${EVERY}s`]
     this.#process = spawn(binary, [...args, '--links', `${links}`, NAME, `${players}`], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })

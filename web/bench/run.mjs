@@ -2,12 +2,14 @@
 //
 //   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct] [--far 20,100,300]
 //   node web/bench/run.mjs --rooms 10,25,50 [--seats 1] [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
+//   node web/bench/run.mjs --world 500 [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
 // Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
 //
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
 // through the relay. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
 // holds for so many native players, with so many seats behind each connection, up to the first number that is too many; see rooms.mjs.
+// --world measures how the page draws a world with so many things in sight; see world.mjs.
 // The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
@@ -16,6 +18,7 @@ import { startFarSide, startMessenger } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 import { held, startRooms } from './rooms.mjs'
+import { startWorld } from './world.mjs'
 
 const MiB = 1 << 20
 const sides = ['ours', 'none', 'shared', 'js-libp2p']
@@ -35,10 +38,11 @@ runToEnd('bench', async () => {
       far: { type: 'string', default: '' },
       rooms: { type: 'string', default: '' },
       seats: { type: 'string', default: '1' },
+      world: { type: 'string', default: '' },
     },
   })
-  if (flags.rooms) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
-  const measure = flags.rooms ? await rooms(flags) : await transfers(flags)
+  if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
+  const measure = await (flags.rooms ? rooms(flags) : flags.world ? world(flags) : transfers(flags))
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
@@ -75,7 +79,7 @@ async function transfers(flags) {
 /** The same for rooms: more and more players, each number in a fresh page, until the room no longer runs as it should. */
 async function rooms(flags) {
   const { bots, plans } = await startRooms(numbers(flags.rooms), Number(flags.seats))
-  const pages = new Pages(await bundle(flags.side, { rooms: true }), { bots })
+  const pages = new Pages(await bundle(flags.side, 'rooms'), { bots })
   await pages.listen()
   return async (run, side, transport) => {
     let most = 0
@@ -88,6 +92,18 @@ async function rooms(flags) {
       most = plan.room.players
     }
     figures.add(`${plans(transport)[0].room.ladder}/players`, side, most)
+  }
+}
+
+/** The same for a world that the page draws. */
+async function world(flags) {
+  const plan = await startWorld(Number(flags.world))
+  const pages = new Pages(await bundle(flags.side, 'world'), {})
+  await pages.listen()
+  return async (run, side, transport) => {
+    const what = `run ${run}, ${side} over ${transport}, ${flags.world} in sight`
+    const { error } = await take(pages, side, transport, plan(transport), what)
+    if (error) failures.push(`${what}: ${error}`)
   }
 }
 

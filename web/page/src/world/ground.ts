@@ -116,7 +116,7 @@ export class Ground {
     const { deep, water1, water2, water3, depthLine } = this.#ink
     context.fillStyle = deep
     context.fillRect(from.x, from.y, TILE, TILE)
-    context.lineWidth = 0.1
+    context.lineWidth = 0.2
     context.strokeStyle = depthLine
     for (const [reach, colour] of [
       [1.7, water3],
@@ -130,9 +130,9 @@ export class Ground {
         if (at.y + most < from.y || at.y - most > from.y + TILE) continue
         blob(context, at, radius * reach, i)
       }
+      context.stroke() // before it is filled, which leaves the outer half of it: no line is where shoals meet
       context.fillStyle = colour
       context.fill()
-      context.stroke()
     }
   }
 
@@ -175,7 +175,7 @@ export class Ground {
     for (const { at, radius } of this.#shoals) {
       depth = Math.min(depth, 1 + (Math.hypot(at.x - x, at.y - y) / radius) ** 2 * 6)
     }
-    return Math.min(depth, 38)
+    return Math.min(depth, 26 + 9 * Math.sin(x / 31) * Math.cos(y / 23) + 4 * Math.sin((x + y) / 11))
   }
 
   /** The land beyond the walls, with what the tide leaves dry. */
