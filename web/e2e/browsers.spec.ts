@@ -94,3 +94,39 @@ test(
     await other.close()
   },
 )
+
+test('the page holds a world, in which another tab sails by its link', CORE, async ({ tab, driven, relay }) => {
+  const click = (tab: BrowserTab, text: string) =>
+    tab.evaluate((text) => {
+      const buttons = [...document.querySelectorAll('.world button')]
+      ;(buttons.find(({ textContent }) => textContent === text) as HTMLElement | undefined)?.click()
+    }, text)
+  const steers = (tab: BrowserTab, type: 'keydown' | 'keyup') =>
+    tab.evaluate((type) => {
+      document.querySelector('#sea')!.dispatchEvent(new KeyboardEvent(type, { code: 'ArrowRight', bubbles: true }))
+    }, type)
+  const holder = new BrowserTab(await driven.newTab())
+  await holder.join(new URL(relay.url))
+  await click(holder, 'Open the world')
+  await expect.poll(() => holder.text('.world-shore .waiting')).toBeTruthy()
+  await click(holder, 'Host from this tab')
+  await expect.poll(() => holder.text('.world-who')).toContain('held by this tab')
+
+  const page = tab as BrowserTab
+  await page.goto((await holder.text('.offer-url'))!)
+  await expect.poll(() => page.text('.world-who')).toContain('this tab stands by')
+  const seen = () => holder.text('#world-near .world-number')
+  await expect.poll(seen).toMatch(/^\d+ \w/)
+  // WebKit without a window manager is hidden: it draws nothing, and is not steered.
+  if (!(await page.evaluate(() => document.hidden))) {
+    const before = await seen()
+    await steers(page, 'keydown')
+    await expect.poll(seen, 'it sails').not.toBe(before)
+    await steers(page, 'keyup')
+    await expect.poll(() => page.text('#world-ping')).toMatch(/^\d+(\.\d)? ms/)
+  }
+  await click(page, 'Bring a hundred bots')
+  await expect.poll(() => holder.text('#world-boats')).toBe('102')
+  await holder.close()
+  await expect.poll(() => page.text('.world-word')).toBe('The host has gone. This tab holds the world now.')
+})
