@@ -1,13 +1,11 @@
 import { type Seat, TomboloError, type TomboloNode } from '@tombolo/node'
 import { message } from '../failures.js'
 import { Store } from '../source.js'
-import { encodeInput, encodePapers, VERSION } from './records.js'
+import { encodeInput, encodePapers } from './records.js'
+import { takeSeat } from './take-seat.js'
 
 /** How many ask for a seat at once. */
 const AT_ONCE = 10
-/** A host that cannot keep up with more players is asked again after so long, so often. */
-const BUSY_MS = 1_000
-const BUSY_TRIES = 20
 /** Each bot is steered once in so many milliseconds. */
 const STEER_MS = 2_000
 /** How often some of them are. */
@@ -57,21 +55,17 @@ export class Bots {
     this.#over = undefined
   }
 
-  async #sit(node: TomboloNode, room: string, number: number, signal: AbortSignal, tries = BUSY_TRIES): Promise<void> {
+  async #sit(node: TomboloNode, room: string, number: number, signal: AbortSignal): Promise<void> {
     const papers = { name: `Bot ${number}`, hue: (number * 41) % 256, blind: true, standsBy: false }
     try {
-      const seat = await node.world.join(room, { version: VERSION, number, data: encodePapers(papers) })
+      const seat = await takeSeat(node, room, { number, data: encodePapers(papers), signal })
       if (signal.aborted) return await seat.leave()
       this.#seats.add(seat)
       this.view.change({ seated: this.#seats.size })
       this.#turn(seat)
       void this.#read(seat)
     } catch (error) {
-      if (signal.aborted) return
-      const { reason } = error as Partial<TomboloError>
-      if (reason !== 'busy' || tries === 0) return this.view.change({ refused: why(error) })
-      await new Promise((resolve) => setTimeout(resolve, BUSY_MS))
-      if (!signal.aborted) await this.#sit(node, room, number, signal, tries - 1)
+      if (!signal.aborted) this.view.change({ refused: why(error) })
     }
   }
 

@@ -11,6 +11,7 @@ import { Holding } from './holding.js'
 import { near, type Near, nearWords } from './near.js'
 import { decodeAnswer, decodeScores, encodeInput, encodePapers, type Scores, VERSION } from './records.js'
 import { Scene, type Shown, type Spot } from './scene.js'
+import { takeSeat } from './take-seat.js'
 import { worldFailure } from './world-failure.js'
 import { type WorldTarget, worldLink, worldOf } from './world-link.js'
 
@@ -62,6 +63,8 @@ export interface PlayState {
   holds: boolean
   /** This tab could take the world over. */
   standsBy: boolean
+  /** The host cannot keep up with more players, and is asked again. */
+  busy: boolean
   /** What has changed last, as one should be told. */
   word: string
   failure: Failure | undefined
@@ -78,6 +81,7 @@ export interface PlayState {
 const NO_SCORES: Scores = { rank: 0, of: 0, lines: [] }
 const NO_GAUGES: Gauges = { ping: undefined, waited: 0, hz: 20, inSight: 0, updates: 0, stats: undefined }
 const ASHORE = {
+  busy: false,
   holds: false,
   standsBy: false,
   near: [],
@@ -257,7 +261,9 @@ export class Play {
   #sit(name: string, host: string, signal: AbortSignal): Promise<Seat> {
     const { boat, mayHold } = this.state
     const data = encodePapers({ ...boat, blind: false, standsBy: mayHold })
-    return this.#node.world.join(name, { host, version: VERSION, data, reconnect: RECONNECT_MS, signal })
+    return takeSeat(this.#node, name, { host, data, reconnect: RECONNECT_MS, signal }, () => {
+      if (!signal.aborted) this.view.change({ busy: true })
+    })
   }
 
   #aboard(name: string, seat: Seat): void {

@@ -10,11 +10,12 @@ export { Play } from './play.js'
 /** What of the world is loaded when somebody wants to see it. */
 export function WorldView({ play, joined }: { play: Play; joined: boolean }) {
   const state = useSource(play.view)
-  const { phase, target, word, failure } = state
+  const { phase, target, word, failure, busy } = state
+  const coming = busy ? 'The host is busy; waiting for a seat…' : `Looking for who holds “${target?.name}”…`
   return (
     <div class="world-view" data-phase={phase}>
       <p class="world-word" role="status">
-        {phase === 'coming' ? `Looking for who holds “${target?.name}”…` : word}
+        {phase === 'coming' ? coming : word}
       </p>
       <Trouble failure={failure} />
       {phase === 'aboard' ? <Aboard play={play} state={state} joined={joined} /> : <Ashore play={play} state={state} />}

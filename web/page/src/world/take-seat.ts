@@ -1,0 +1,25 @@
+import type { Seat, SeatOptions, TomboloError, TomboloNode } from '@tombolo/node'
+import { VERSION } from './records.js'
+
+/** A host that cannot keep up with more players is asked again after so long, so often. */
+const BUSY_MS = 1_000
+const BUSY_TRIES = 20
+
+/** Takes a seat in a world, and waits for a host that is busy; `onBusy` is called when it is. Rejects as `node.world.join` does. */
+export async function takeSeat(
+  node: TomboloNode,
+  world: string,
+  options: SeatOptions & { signal: AbortSignal },
+  onBusy: () => void = () => {},
+): Promise<Seat> {
+  for (let tries = BUSY_TRIES; ; tries--) {
+    try {
+      return await node.world.join(world, { ...options, version: VERSION })
+    } catch (error) {
+      const { reason } = error as Partial<TomboloError>
+      if (reason !== 'busy' || tries === 0) throw error
+      onBusy()
+      await new Promise((resolve) => setTimeout(resolve, BUSY_MS))
+    }
+  }
+}
