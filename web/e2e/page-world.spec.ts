@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
 import { binaries } from './support/binaries.js'
 import { expect, join, joined, ownId, tabTo, test } from './support/fixtures.js'
@@ -22,37 +23,45 @@ const world = test.extend<{ name: string; ann: Page }>({
   },
 })
 
-world('a tab holds a world, a link leads another into it, and each sees the other sail', async ({ ann, context }) => {
-  await expect(ann.locator('.world-who')).toContainText('held by this tab')
-  const bob = await follow(context, ann, 'Bob')
-  await expect(bob.locator('.world-who')).toContainText((await ownId(ann)).slice(-8))
-  await expect(ann.locator('#world-boats')).toHaveText('2')
-  const [annSeen, bobSeen] = [nearby(bob, 'Ann'), nearby(ann, 'Bob')]
-  await expect(annSeen).toBeVisible()
-  expect(
-    await annSeen.locator('.world-pennant').getAttribute('style'),
-    'her colour is the blue that she chose',
-  ).toMatch(/--hue:\s*210/)
-  await expect(bobSeen).toBeVisible()
-  await expect(bob.locator('#world-spoken')).toContainText('Ann')
+world(
+  'a tab holds a world, a link leads another into it, and each sees the other sail',
+  async ({ ann, context, name }) => {
+    await expect(ann.locator('.world-who')).toContainText('held by this tab')
+    const bob = await follow(context, ann, 'Bob')
+    await expect(bob.locator('.world-who')).toContainText((await ownId(ann)).slice(-8))
+    await expect(ann.locator('#world-boats')).toHaveText('2')
+    const [annSeen, bobSeen] = [nearby(bob, 'Ann'), nearby(ann, 'Bob')]
+    await expect(annSeen).toBeVisible()
+    expect(
+      await annSeen.locator('.world-pennant').getAttribute('style'),
+      'her colour is the blue that she chose',
+    ).toMatch(/--hue:\s*210/)
+    await expect(bobSeen).toBeVisible()
+    await expect(bob.locator('#world-spoken')).toContainText('Ann')
 
-  await sails(bob, 'Ann', 'x', 1, async () => {
-    await ann.locator('#sea').focus()
-    await ann.keyboard.down('ArrowRight')
-  })
-  await ann.keyboard.up('ArrowRight')
-  await expect(ann.locator('#world-ping')).toHaveText(/^\d+(\.\d)? ms, \d+ of them for a tick$/)
-  await bob.locator('#sea').focus()
-  await bob.keyboard.down('KeyA')
-  await expect(bobSeen, 'he is out of her sight').toHaveCount(0)
-  await expect(ann.locator('#world-spoken')).toHaveText('Nobody is near.')
+    await sails(bob, 'Ann', 'x', 1, async () => {
+      await ann.locator('#sea').focus()
+      await ann.keyboard.down('ArrowRight')
+    })
+    await ann.keyboard.up('ArrowRight')
+    await expect(ann.locator('#world-ping')).toHaveText(/^\d+(\.\d)? ms, \d+ of them for a tick$/)
+    await bob.locator('#sea').focus()
+    await bob.keyboard.down('KeyA')
+    await expect(bobSeen, 'he is out of her sight').toHaveCount(0)
+    await expect(ann.locator('#world-spoken')).toHaveText('Nobody is near.')
 
-  await bob.reload()
-  await expect(bob.locator('.world-who'), 'he is in it again').toContainText('this tab stands by')
-  await ann.getByRole('button', { name: 'Leave' }).click() // Bob's tab stands by
-  await expect(bob.locator('.world-word')).toHaveText('The host has gone. This tab holds the world now.')
-  await expect(ann.locator('#world-name')).toBeVisible()
-})
+    await bob.reload()
+    await expect(bob.locator('.world-who'), 'he is in it again').toContainText('this tab stands by')
+    await ann.getByRole('button', { name: 'Leave' }).click() // Bob's tab stands by
+    await expect(bob.locator('.world-word')).toHaveText('The host has gone. This tab holds the world now.')
+    await ann.locator('#worlds li', { hasText: name }).getByRole('button', { name: 'Sail in' }).click()
+    await expect(bob.locator('.world-who')).toContainText('1 tab stands by')
+    await bob.getByRole('button', { name: 'Leave' }).click()
+    await expect(ann.locator('.world-word'), 'and back').toHaveText('The host has gone. This tab holds the world now.')
+    await ann.getByRole('button', { name: 'Close the world' }).click()
+    await expect(ann.locator('#world-name')).toBeVisible()
+  },
+)
 
 world('a finger, a mouse and a gamepad steer', async ({ ann, browser }) => {
   const touching = await browser.newContext({ hasTouch: true, viewport: { width: 360, height: 740 } })
@@ -126,8 +135,8 @@ world(
     const [first, second] = [await Daemon.start(relay), await Daemon.start(relay)]
     const id = await join(page, relay.url)
     const args = ['--demo', '--size', '40', '--buoys', '60', '--radius', '60', '--standby', id, name]
-    const holding = native(first, 'host', ...args)
-    const sailing = native(second, 'join', '--as', 'Nat ‮of Hull', '--hue', '96', '--host', first.id, name)
+    const holding = await native(first, 'host', ...args)
+    const sailing = await native(second, 'join', '--as', 'Nat ‮of Hull', '--hue', '96', '--host', first.id, name)
     try {
       await page.evaluate((name) => (location.hash = `world=${encodeURIComponent(name)}`), name)
       await expect(page.locator('#sea')).toBeVisible()
@@ -214,6 +223,25 @@ world('the keyboard alone holds a world, and everything in it has a name', async
   }
   await page.keyboard.press('Shift+Tab')
   await expect(page.locator('.world-link summary')).toBeFocused()
+})
+
+world('the view glides with the boat, and stands still for who wants less motion', async ({ ann }) => {
+  // By the edge of the chart, which moves with the view alone.
+  const edge = () =>
+    ann.evaluate(() => {
+      const canvas = document.querySelector<HTMLCanvasElement>('#sea')!
+      return String(canvas.getContext('2d')!.getImageData(0, 2, canvas.width, 1).data)
+    })
+  const sea = ann.locator('#sea')
+  await expect.poll(edge).toMatch(/[1-9]/)
+  const before = await edge()
+  await sea.press('ArrowRight', { delay: 500 })
+  await expect(ann.locator('#world-ping')).toHaveText(/ms/)
+  expect(await edge()).toBe(before)
+  await ann.emulateMedia({ reducedMotion: 'no-preference' })
+  await ann.keyboard.down('ArrowRight')
+  await expect.poll(edge).not.toBe(before)
+  await ann.keyboard.up('ArrowRight')
 })
 
 world('the program of the world is loaded when somebody wants to see it', async ({ page, relay }) => {
@@ -314,12 +342,14 @@ async function scored(page: Page): Promise<number> {
   return own(page)
 }
 
-/** Runs a command of rooms in the shell. */
-function native(daemon: Daemon, verb: string, ...args: string[]) {
+/** Runs a command of rooms in the shell, and waits for its first line. */
+async function native(daemon: Daemon, verb: string, ...args: string[]) {
   const child = spawn(binaries.native, ['room', verb, '--data-dir', daemon.dir, ...args], {
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit'],
   })
   const ended = once(child, 'exit')
+  await Promise.race([once(createInterface(child.stdout), 'line'), ended])
+  child.stdout.resume()
   return {
     stop: async () => {
       child.kill('SIGTERM')

@@ -143,8 +143,12 @@ function HostBox({ play, state, busy }: { play: Play; state: PlayState; busy: bo
           checked={state.mayHold}
           onChange={({ currentTarget }) => play.view.change({ mayHold: currentTarget.checked })}
         />
-        This tab may hold a world when its host goes. A tab that holds one knows everything in it.
+        This tab may hold a world when its host goes.
       </label>
+      <p class="form-note">
+        When the tab that holds a world is closed, the tab of somebody who sails in it goes on with it. Whoever holds a
+        world knows everything in it, and makes its rules.
+      </p>
     </form>
   )
 }
