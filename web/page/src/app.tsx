@@ -29,8 +29,8 @@ export function App({ session, desk }: { session: Session; desk: Desk }) {
       ))}
       <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
         <GettingSheet state={state} session={session} getting={getting} />
-        <WorldSheet state={state} door={door} />
         <MeshSheet state={state} mesh={mesh} />
+        <WorldSheet state={state} door={door} />
         <SelfCard state={state} />
         <Peers state={state} session={session} />
         <Services state={state} session={session} />
