@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
@@ -162,6 +162,30 @@ world(
     }
   },
 )
+
+world('an invitation leads into a world that nobody else finds', async ({ page, context, relay, name }) => {
+  const daemon = await Daemon.start(relay)
+  const holding = await native(daemon, 'host', '--demo', '--private', name)
+  const invite = () =>
+    execFileSync(binaries.native, ['room', 'invite', '--data-dir', daemon.dir, '--page', relay.url, name], {
+      encoding: 'utf8',
+    }).trim()
+  try {
+    await expect.poll(invite).toContain('p2p-circuit') // how a tab reaches it
+    await page.goto(invite())
+    await joined(page)
+    await expect(page.locator('#sea')).toBeVisible()
+    await expect(page.locator('.world-who')).toContainText(daemon.id.slice(-8))
+    const bob = await follow(context, page, 'Bob') // by the link that the page shows
+    await expect(bob.locator('#sea')).toBeVisible()
+    const other = await context.newPage()
+    await other.goto(`${relay.url}#world=${daemon.id}/${encodeURIComponent(name)}`)
+    await expect(other.locator('.world-view')).toContainText(/password|Nobody holds/)
+  } finally {
+    await holding.stop()
+    await daemon.stop()
+  }
+})
 
 world('a link to a world that nobody holds says so, and offers to hold it', async ({ page, relay, name }) => {
   await page.goto(`${relay.url}#world=${encodeURIComponent(name)}`)

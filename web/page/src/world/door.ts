@@ -26,7 +26,7 @@ export class Door {
 
   constructor() {
     const follow = () => {
-      if (location.hash.startsWith('#world=')) void this.open()
+      if (/^#(world|room)=/.test(location.hash)) void this.open()
     }
     window.addEventListener('hashchange', follow)
     follow()

@@ -137,7 +137,7 @@ export class Play {
 
   /** Goes into the world that the page's address names, if it names one. */
   follow(): void {
-    const target = worldOf(location.hash)
+    const target = worldOf(location)
     if (target === undefined || (target.name === this.state.target?.name && this.state.phase !== 'ashore')) return
     void this.join(target)
   }
@@ -237,7 +237,8 @@ export class Play {
   }
 
   /** Takes a seat at the peer that a link names; where that does not hold the world any more, at whoever does. */
-  async #find({ name, host }: WorldTarget, signal: AbortSignal): Promise<Seat> {
+  async #find({ name, host, invitation }: WorldTarget, signal: AbortSignal): Promise<Seat> {
+    if (invitation !== undefined) return this.#sit(name, undefined, signal, invitation)
     const found = (await this.#node.world.list({ wait: LIST_MS, signal })).filter((room) => room.name === name)
     if (host !== undefined && host !== this.#node.id) {
       try {
@@ -258,10 +259,11 @@ export class Play {
     await this.#node.connect(host, { signal: anyOf(signal, AbortSignal.timeout(CONNECT_MS)) })
   }
 
-  #sit(name: string, host: string, signal: AbortSignal): Promise<Seat> {
+  #sit(name: string, host: string | undefined, signal: AbortSignal, invitation?: string): Promise<Seat> {
     const { boat, mayHold } = this.state
     const data = encodePapers({ ...boat, blind: false, standsBy: mayHold })
-    return takeSeat(this.#node, name, { host, data, reconnect: RECONNECT_MS, signal }, () => {
+    const options = { ...(host !== undefined && { host }), invitation, data, reconnect: RECONNECT_MS, signal }
+    return takeSeat(this.#node, name, options, () => {
       if (!signal.aborted) this.view.change({ busy: true })
     })
   }
@@ -294,7 +296,7 @@ export class Play {
   }
 
   #heldBy(name: string, host: string): void {
-    const target = { name, host }
+    const target = { name, host, invitation: this.state.target?.invitation }
     const link = worldLink(target)
     history.replaceState(null, '', new URL(link).hash)
     this.view.change({ target, link, holds: host === this.#node.id })

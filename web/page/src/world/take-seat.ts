@@ -5,15 +5,19 @@ import { VERSION } from './records.js'
 const BUSY_MS = 1_000
 const BUSY_TRIES = 20
 
-/** Takes a seat in a world, and waits for a host that is busy; `onBusy` is called when it is. Rejects as `node.world.join` does. */
+/**
+ * Takes a seat in a world, by its name or by an invitation, and waits for a host that is busy; `onBusy` is called when it is. Rejects as
+ * `node.world.join` does.
+ */
 export async function takeSeat(
   node: TomboloNode,
   world: string,
-  options: SeatOptions & { signal: AbortSignal },
+  { invitation, ...options }: SeatOptions & { signal: AbortSignal; invitation?: string | undefined },
   onBusy: () => void = () => {},
 ): Promise<Seat> {
   for (let tries = BUSY_TRIES; ; tries--) {
     try {
+      if (invitation !== undefined) return await node.world.accept(invitation, { ...options, version: VERSION })
       return await node.world.join(world, { ...options, version: VERSION })
     } catch (error) {
       const { reason } = error as Partial<TomboloError>

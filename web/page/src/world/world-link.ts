@@ -4,23 +4,24 @@ import { pageLink } from '../sharing/share-link.js'
 export interface WorldTarget {
   name: string
   host: string | undefined
+  /** The link itself, if it is an invitation to a world that one needs an invitation for. */
+  invitation?: string | undefined
 }
 
-const PREFIX = '#world='
-
 /** The address of this page for somebody who is to come into a world. */
-export function worldLink({ name, host }: WorldTarget): string {
+export function worldLink({ name, host, invitation }: WorldTarget): string {
   const link = pageLink()
-  link.hash = PREFIX.slice(1) + (host === undefined ? '' : `${host}/`) + encodeURIComponent(name)
+  if (invitation !== undefined) link.hash = new URL(invitation).hash
+  else link.hash = 'world=' + (host === undefined ? '' : `${host}/`) + encodeURIComponent(name)
   return link.href
 }
 
-export function isWorldLink(hash: string): boolean {
-  return hash.startsWith(PREFIX)
-}
-
 /** What a page's address leads to; undefined where it is no world, or broken. */
-export function worldOf(hash: string): WorldTarget | undefined {
+export function worldOf({ hash, href }: { hash: string; href: string }): WorldTarget | undefined {
+  if (hash.startsWith('#room=')) {
+    const fields = new URLSearchParams(hash.slice(1))
+    return { name: fields.get('room')!, host: fields.get('host') ?? undefined, invitation: href }
+  }
   const [, host, name = ''] = /^#world=(?:([A-Za-z0-9]{32,128})\/)?([^/]+)$/.exec(hash) ?? []
   try {
     return name === '' ? undefined : { name: decodeURIComponent(name), host }
