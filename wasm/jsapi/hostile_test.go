@@ -106,7 +106,6 @@ var calls = map[string]string{
 	"sendTo":      `[{random: 1}, 'a', new Uint8Array(3), {signal: AbortSignal.timeout(1), priority: 'low'}]`,
 	"request":     `[ID, 'a', new Uint8Array(3), {signal: AbortSignal.timeout(1)}]`,
 	"rooms":       `[{wait: 1, name: 'a', version: 'a', free: 1, players: 1, open: true, tags: {a: 'b'}, signal: undefined}]`,
-	"placeRoom":   `['a', 'b', {tags: {a: 'b'}, signal: AbortSignal.timeout(1)}]`,
 	"watchRooms":  `[{name: 'a', version: 'a', free: 1, players: 1, open: true, tags: {a: 'b'}}]`,
 	"respond":     `['r' + Math.random(), () => new Uint8Array()]`,
 }

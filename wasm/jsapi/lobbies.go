@@ -192,6 +192,9 @@ func (n *node) jsRooms(args []js.Value) (any, error) {
 	return list, errors.Join(err, ctx.Err())
 }
 
+// placeTimeout bounds the placing of a room, where no signal does before.
+const placeTimeout = 10 * time.Second
+
 // jsPlaceRoom has a room opened by a peer that offers such rooms, unless one holds it.
 func (n *node) jsPlaceRoom(args []js.Value) (any, error) {
 	kind, err := stringArgument(argument(args, 0), "kind", "a string")
@@ -218,7 +221,7 @@ func (n *node) jsPlaceRoom(args []js.Value) (any, error) {
 		return nil, err
 	}
 	defer cancel()
-	ctx, end := context.WithTimeout(ctx, joinTimeout)
+	ctx, end := context.WithTimeout(ctx, placeTimeout)
 	defer end()
 	rooms, err := n.rooms()
 	if err != nil {

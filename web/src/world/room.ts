@@ -277,7 +277,7 @@ export class Rooms {
 
   /**
    * Resolves to the peer that holds a room, or that opens it because it offers rooms of this kind. Which one follows from the name, so that
-   * two who want the same room come together. Opening one takes two seconds.
+   * two who want the same room come together. Opening one takes two seconds. Rejects after ten where nobody offers such rooms.
    */
   place(kind: string, name: string, options?: PlaceOptions): Promise<string> {
     return this.#call(() => this.#raw.placeRoom(kind, name, options), options?.signal)
