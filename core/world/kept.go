@@ -60,9 +60,9 @@ type Keeper interface {
 	// SavePlayer appends what is to be kept of a player, which Player.Kept returns when
 	// it joins again, however much later. It is called at every save while the player
 	// has its seat, five times a second where there are standbys, and when it leaves,
-	// before Leave. Of whom nothing is appended,
-	// nothing is kept. It is not called of spectators. At most a million players are
-	// kept, see Stats.Lost, and anybody may join as so many: keep what is worth it.
+	// before Leave. Of whom nothing is appended, nothing is kept. It is not called of
+	// spectators. At most a million players are kept, see Stats.Lost, and anybody may join
+	// as so many: keep what is worth it.
 	SavePlayer(p *Player, dst []byte) []byte
 }
 

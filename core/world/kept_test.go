@@ -278,3 +278,33 @@ func TestWhatCannotBeReadRefusesRatherThanForgets(t *testing.T) {
 	require.NoError(t, err)
 	require.ErrorIs(t, plain.Flush(bounded(t)), world.ErrNotKept)
 }
+
+func TestWhatAnEarlierVersionHasKeptIsRead(t *testing.T) {
+	n := newNode(t)
+	d := newDisk()
+	for key, value := range map[string]string{ // as the first version wrote it, which had no boards and no claims
+		"v":                           "1",
+		"e/3f":                        "\x00\x00\x80\x3f\x00\x00\x00\x40",
+		"p/" + n.ID().String() + "/0": "\x00\x00\x01\x02",
+		"g/E9NNARJ4":                  "7",
+	} {
+		require.NoError(t, d.Put(t.Context(), datastore.NewKey("/rooms/DHIM8PR5E8/"+key), []byte(value)))
+	}
+	opts, game := ledgerOptions, new(ledger)
+	opts.Store = d
+	at, room := hold(t, game, opts)
+	require.Equal(t, "ledger", room.Name())
+	n.connect(t, at)
+	s, err := seat.Join(bounded(t), n, "ledger", seat.Options{Host: at.ID()})
+	require.NoError(t, err)
+	done := make(chan struct{})
+	room.Do(func() {
+		defer close(done)
+		x, y := game.w.At(123)
+		assert.Equal(t, [2]float32{1, 2}, [2]float32{x, y})
+		assert.Equal(t, "7", string(game.w.Kept("round")))
+		assert.EqualValues(t, 0x102, game.has[game.of[0]])
+	})
+	<-done
+	require.NoError(t, s.Leave())
+}
