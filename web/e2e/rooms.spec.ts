@@ -142,7 +142,7 @@ test('a tab watches the rooms of the mesh as they open, change, fill and close',
 })
 
 test('a room is opened by a peer that offers it', async ({ page, server, relay, daemon }) => {
-  const offer = ['room', 'offer', '--data-dir', daemon.dir, '--demo', '--idle', '1s', 'bay']
+  const offer = ['room', 'offer', '--data-dir', daemon.dir, '--demo', '--idle', '5s', 'bay']
   const child = spawn(binaries.native, offer, { stdio: ['ignore', 'pipe', 'inherit'] })
   const lines: string[] = []
   createInterface(child.stdout).on('line', (line) => lines.push(line))
@@ -151,7 +151,7 @@ test('a room is opened by a peer that offers it', async ({ page, server, relay, 
     expect(await page.evaluate(() => window.node.world.place('bay', 'regatta', { tags: { map: 'cape' } }))).toBe(
       daemon.id,
     )
-    await sit(page, 'regatta')
+    await sit(page, 'regatta', { host: daemon.id })
     await expect.poll(() => lines).toContain('room regatta is open')
     await page.evaluate(() => window.seat.leave())
     await expect.poll(() => lines).toContain('room regatta is closed')
@@ -170,7 +170,7 @@ test('who has an invitation joins a private room', async ({ page, context, serve
   expect(await other.evaluate(() => window.node.world.list({ wait: 500 }))).toEqual([])
   const accept = (link: string) =>
     other.evaluate(async (link) => {
-      const seat = await window.node.world.accept(link, { version: 'harbour/1' })
+      const seat = await window.node.world.accept(link, { version: 'harbour/2' })
       await seat.leave()
       return [seat.name, seat.host]
     }, link)

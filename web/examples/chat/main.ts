@@ -29,14 +29,18 @@ async function hear() {
   for await (const message of said) show(message)
 }
 
-function show({ from, data, missed }: Message) {
+/** What was said before this tab came may arrive after the first that is said now: it has its place before that. */
+let firstNow: HTMLElement | null = null
+
+function show({ from, data, missed, replayed }: Message) {
   const { name, text } = JSON.parse(new TextDecoder().decode(data)) as { name: string; text: string }
   const item = document.createElement('li')
   const who = document.createElement('b')
   who.textContent = `${name}: `
   who.style.setProperty('--hue', String(hue(from)))
   item.append(who, text, ...(missed > 0 ? [` (${missed} before it were lost)`] : []))
-  $('messages').append(item)
+  if (!replayed) firstNow ??= item
+  $('messages').insertBefore(item, replayed ? firstNow : null)
   item.scrollIntoView({ block: 'nearest' })
 }
 
