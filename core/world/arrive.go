@@ -51,15 +51,8 @@ func (r *Room) NameNeighbours(hosts ...peer.ID) {
 func (rs *Rooms) serveWalk(s network.Stream) { rs.serveWalkFrom(s.Conn().RemotePeer(), s) }
 
 func (rs *Rooms) serveWalkFrom(host peer.ID, s network.Stream) {
-	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
-	messages := wire.NewReader(s, wire.MaxToHost)
-	var a wire.Arrival
-	kind, body, err := messages.Next()
-	if err == nil && kind == wire.KindArrival {
-		a, err = wire.DecodeArrival(body)
-	}
-	if err != nil || kind != wire.KindArrival {
-		_ = s.ResetWithError(network.StreamProtocolViolation)
+	messages, a, ok := readFirst(s, wire.MaxToHost, wire.KindArrival, wire.DecodeArrival)
+	if !ok {
 		return
 	}
 	rs.mu.Lock()
@@ -164,7 +157,6 @@ func (r *Room) receive(e *expected, s network.Stream, messages *wire.Reader) {
 	var hearing sync.WaitGroup
 	defer hearing.Wait()
 	defer func() { _ = s.Reset() }()
-	_ = s.SetReadDeadline(time.Time{})
 	_ = s.SetWriteDeadline(time.Now().Add(decideLimit))
 	if _, err := s.Write(wire.AppendArrived(nil, wire.Arrived{})); err != nil {
 		r.unexpect(e)

@@ -190,16 +190,8 @@ func (l *lobby) current() *listed {
 
 // serve tells a peer of the rooms that it asks for, until it has heard enough.
 func (l *lobby) serve(p peer.ID, s network.Stream) {
-	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
-	messages := wire.NewReader(s, wire.MaxFilter)
-	kind, body, err := messages.Next()
-	if err != nil || kind != wire.KindFilter {
-		_ = s.ResetWithError(network.StreamProtocolViolation)
-		return
-	}
-	filter, err := wire.DecodeFilter(body)
-	if err != nil {
-		_ = s.ResetWithError(network.StreamProtocolViolation)
+	messages, filter, ok := readFirst(s, wire.MaxFilter, wire.KindFilter, wire.DecodeFilter)
+	if !ok {
 		return
 	}
 	if !l.enter(p) {
@@ -208,7 +200,6 @@ func (l *lobby) serve(p peer.ID, s network.Stream) {
 	}
 	defer l.leave(p)
 	defer s.Reset()
-	_ = s.SetReadDeadline(time.Time{})
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)

@@ -233,7 +233,7 @@ func (rs *Rooms) Close() error {
 	return errors.Join(errs...)
 }
 
-// helloLimit is how long a peer may take to say which room it wants.
+// helloLimit is how long a peer may take to say what it wants.
 const helloLimit = 10 * time.Second
 
 // serve runs a stream that a peer has opened.
@@ -262,20 +262,26 @@ func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
 	v.run(messages)
 }
 
-// readHello reads which room a peer wants; one that does not say so is reset.
+// readHello reads which room a peer wants.
 func readHello(s network.Stream) (messages *wire.Reader, hello wire.Hello, ok bool) {
+	return readFirst(s, wire.MaxToHost, wire.KindHello, wire.DecodeHello)
+}
+
+// readFirst reads the message of up to most bytes with which a peer begins. One that does
+// not say it within helloLimit, or says something else, is reset.
+func readFirst[M any](s network.Stream, most int, kind wire.Kind, decode func([]byte) (M, error)) (messages *wire.Reader, first M, ok bool) {
 	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
-	messages = wire.NewReader(s, wire.MaxToHost)
-	kind, body, err := messages.Next()
-	if err == nil && kind == wire.KindHello {
-		hello, err = wire.DecodeHello(body)
+	messages = wire.NewReader(s, most)
+	said, body, err := messages.Next()
+	if err == nil && said == kind {
+		first, err = decode(body)
 	}
-	if err != nil || kind != wire.KindHello {
+	if err != nil || said != kind {
 		_ = s.ResetWithError(network.StreamProtocolViolation)
-		return nil, hello, false
+		return nil, first, false
 	}
 	_ = s.SetReadDeadline(time.Time{})
-	return messages, hello, true
+	return messages, first, true
 }
 
 // refuse tells a peer why its stream ends, and gives it a moment to read that.

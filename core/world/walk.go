@@ -247,10 +247,7 @@ func hearArrived(messages *wire.Reader) (a wire.Arrived, err error) {
 		if err != nil {
 			return a, err
 		}
-		if o.Reason == "" || o.Reason == o.Code.String() {
-			return a, errors.New(o.Code.String())
-		}
-		return a, fmt.Errorf("%v: %s", o.Code, o.Reason)
+		return a, errors.New(o.Why())
 	}
 	return a, fmt.Errorf("%w: kind %d", wire.ErrMalformed, kind)
 }

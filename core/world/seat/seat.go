@@ -83,10 +83,7 @@ type Out struct {
 }
 
 func (o *Out) Error() string {
-	if o.Reason == "" || o.Reason == o.Code.String() {
-		return o.Code.String()
-	}
-	return fmt.Sprintf("%v: %s", o.Code, o.Reason)
+	return wire.Out{Code: o.Code, Reason: o.Reason}.Why()
 }
 
 // Seat is a seat in a room. All methods may be called concurrently.

@@ -126,6 +126,14 @@ type Out struct {
 	Reason string
 }
 
+// Why is the reason in words.
+func (o Out) Why() string {
+	if o.Reason == "" || o.Reason == o.Code.String() {
+		return o.Code.String()
+	}
+	return fmt.Sprintf("%v: %s", o.Code, o.Reason)
+}
+
 // AppendHello appends the message.
 func AppendHello(dst []byte, h Hello) []byte {
 	dst = begin(dst, KindHello, sizeBytes(h.Room)+sizeBytes(h.Version))

@@ -247,46 +247,68 @@ export class RemoteSeat extends RemoteIteration<Uint8Array> implements RawSeat {
   }
 }
 
-export class RemotePresence extends RemoteIteration<PresenceChange[]> implements RawPresence {
-  readonly #present = new Set<string>()
+/** What is there, as it comes and goes. */
+abstract class RemoteWatch<Change> extends RemoteIteration<Change[]> {
+  readonly #there = new Map<string, Change>()
 
-  async now(): Promise<string[]> {
-    return this.over || this.node.closed ? [] : ((await this.ask('now', [])) as string[])
+  /** What a change is about. */
+  protected abstract subject(change: Change): string
+  protected abstract isGone(change: Change): boolean
+  protected abstract gone(change: Change): Change
+
+  /** What is there now; nothing, once it is closed. */
+  protected async all<Item>(method: string): Promise<Item[]> {
+    return this.over || this.node.closed ? [] : ((await this.ask(method, [])) as Item[])
   }
 
-  /** The program that knew who was there is gone; the next one finds them anew. */
+  /** The program that knew what was there is gone; the next one finds it anew. */
   override async register(wire: Wire): Promise<void> {
-    if (this.#present.size > 0) this.leave([...this.#present].map((peer) => ({ peer, joined: false })))
-    this.#present.clear()
+    if (this.#there.size > 0) this.leave([...this.#there.values()].map((change) => this.gone(change)))
+    this.#there.clear()
     await super.register(wire)
   }
 
-  protected override seen(changes: PresenceChange[]): PresenceChange[] {
-    for (const { peer, joined } of changes) this.#present[joined ? 'add' : 'delete'](peer)
+  protected override seen(changes: Change[]): Change[] {
+    for (const change of changes) {
+      if (this.isGone(change)) this.#there.delete(this.subject(change))
+      else this.#there.set(this.subject(change), change)
+    }
     return changes
   }
 }
 
-export class RemoteLobby extends RemoteIteration<RoomChange[]> implements RawLobby {
-  readonly #known = new Map<string, RoomChange>()
-
-  async rooms(): Promise<ListedRoom[]> {
-    return this.over || this.node.closed ? [] : ((await this.ask('rooms', [])) as ListedRoom[])
+export class RemotePresence extends RemoteWatch<PresenceChange> implements RawPresence {
+  now(): Promise<string[]> {
+    return this.all('now')
   }
 
-  /** The program that knew the rooms is gone; the next one finds them anew. */
-  override async register(wire: Wire): Promise<void> {
-    if (this.#known.size > 0) this.leave([...this.#known.values()].map((room) => ({ ...room, gone: true })))
-    this.#known.clear()
-    await super.register(wire)
+  protected override subject({ peer }: PresenceChange): string {
+    return peer
   }
 
-  protected override seen(changes: RoomChange[]): RoomChange[] {
-    for (const change of changes) {
-      const at = `${change.host} ${change.name}`
-      if (change.gone) this.#known.delete(at)
-      else this.#known.set(at, change)
-    }
-    return changes
+  protected override isGone({ joined }: PresenceChange): boolean {
+    return !joined
+  }
+
+  protected override gone({ peer }: PresenceChange): PresenceChange {
+    return { peer, joined: false }
+  }
+}
+
+export class RemoteLobby extends RemoteWatch<RoomChange> implements RawLobby {
+  rooms(): Promise<ListedRoom[]> {
+    return this.all('rooms')
+  }
+
+  protected override subject({ host, name }: RoomChange): string {
+    return `${host} ${name}`
+  }
+
+  protected override isGone({ gone }: RoomChange): boolean {
+    return gone
+  }
+
+  protected override gone(room: RoomChange): RoomChange {
+    return { ...room, gone: true }
   }
 }
