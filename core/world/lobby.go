@@ -14,9 +14,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// How rooms are found: the peer that holds one is on the type of its name and on that of
-// all rooms, and tells whoever asks on wire.LobbyProtocol of its rooms, and of what
-// changes. Who looks for rooms watches who is on a type, and asks them: see seat.Watch.
+// How rooms are found: a peer that holds one is present on the type of all rooms and on
+// that of its name. seat.Watch sees who is present there, and asks each on
+// wire.LobbyProtocol: the peer tells its rooms, and then what changes.
 
 // announced is a node's presence on types, for as long as it holds a room.
 type announced struct{ subs []*dispatch.Subscription }

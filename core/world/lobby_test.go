@@ -131,7 +131,7 @@ func TestALobbyTellsOfTheRoomsThatAreAskedFor(t *testing.T) {
 	_, err := seat.Watch(visitor, seat.Filter{Free: -1})
 	require.ErrorContains(t, err, "negative")
 
-	// A room that passes no more is gone, for who asked so, and comes again.
+	// When a room is full, it is gone for those who asked for a free seat. Then it comes again.
 	visitor.connect(t, at.node)
 	free := watch(t, visitor, seat.Filter{Name: "b", Free: 1})
 	free.until(t, "it is free", free.knows("b"))

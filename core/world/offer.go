@@ -150,8 +150,8 @@ func (o *Offering) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byt
 	return json.Marshal(offered)
 }
 
-// want has the room there that a peer wants: the first who does has it opened, and the
-// others wait for that.
+// want opens the room that a peer wants. If it is being opened for somebody else already,
+// want waits for that.
 func (o *Offering) want(ctx context.Context, by peer.ID, q wire.OfferQuestion) error {
 	o.mu.Lock()
 	wanted := o.held[q.Name]

@@ -57,9 +57,9 @@ const (
 // ErrLobbyClosed is returned by Next after Close.
 var ErrLobbyClosed = errors.New("the lobby is closed")
 
-// Lobby watches the rooms of the mesh: it keeps a stream to each peer that is found to
-// hold one, on which that peer tells of its rooms and of what changes, twice a second at
-// most. All methods may be called concurrently.
+// Lobby watches the rooms of the mesh. It keeps a stream to each peer that holds one, and
+// that peer tells on it what its rooms are and what changes, at most twice a second. All
+// methods may be called concurrently.
 type Lobby struct {
 	node     Finder
 	filter   Filter
