@@ -33,8 +33,12 @@ build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/
 .PHONY: wasm
 wasm: ## the program of the tab, without what a tab does not need: see wasm/lean
 	@mkdir -p web/build
-	$(GO) run ./wasm/lean $(LEAN) -o $(WASM) ./wasm/cmd/tombolo
+	$(GO) run ./wasm/lean -snapshot -hot wasm/cmd/tombolo/hot.txt $(LEAN) -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
+
+.PHONY: hot
+hot: build ## wasm/cmd/tombolo/hot.txt anew: what the program of the tab begins with
+	node web/scripts/hot.mjs
 
 .PHONY: site
 site: wasm web/node_modules/.package-lock.json

@@ -25,9 +25,11 @@ this: go build -trimpath -ldflags="-s -w", and what the flags say.
 `
 
 type options struct {
-	out, pkg             string
-	modules, findFuncTab bool
-	keep                 []string // modules
+	out, pkg                       string
+	modules, findFuncTab, snapshot bool
+	hot                            string // a file
+	trace                          bool
+	keep                           []string // modules
 }
 
 func main() {
@@ -42,6 +44,9 @@ func main() {
 		return nil
 	})
 	flag.BoolVar(&o.findFuncTab, "findfunctab", true, "have the program write runtime.findfunctab when it starts")
+	flag.BoolVar(&o.snapshot, "snapshot", false, "have the program begin where it is when its main goroutine first blocks; needs Node.js and a loader that knows of it")
+	flag.StringVar(&o.hot, "hot", "", "a `file` with the names of the functions that a program begins with: the others are in program.rest.wasm; needs a loader that knows of it")
+	flag.BoolVar(&o.trace, "trace", false, "have functions note that they have run, for who makes such a file")
 	plain := flag.Bool("plain", false, "change nothing: what go build makes")
 	flag.Usage = func() {
 		fmt.Fprint(flag.CommandLine.Output(), usage)
@@ -57,7 +62,7 @@ func main() {
 		os.Exit(2)
 	}
 	if *plain {
-		o.modules, o.findFuncTab = false, false
+		o.modules, o.findFuncTab, o.snapshot, o.hot = false, false, false, ""
 	}
 	if err := build(o); err != nil {
 		fmt.Fprintln(os.Stderr, "lean:", err)
@@ -73,15 +78,22 @@ func build(o options) error {
 	// go build leaves a file as it is that bears the right mark, whoever changed it
 	// since: so not o.out.
 	linked := filepath.Join(dir, "linked.wasm")
-	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", linked}
+	args := []string{"build", "-trimpath", "-o", linked}
+	ldflags, tags := "-s -w", ""
+	if o.snapshot || o.hot != "" || o.trace {
+		ldflags = "-w" // the names of functions are left out later
+	}
+	if o.snapshot {
+		ldflags, tags = ldflags+" -checklinkname=0", snapshotTag // see package wasm/internal/reseed
+	}
 	if o.modules {
 		with, err := leanModules(dir, o)
 		if err != nil {
 			return err
 		}
-		args = append(args, with...)
+		args, tags = append(args, with...), strings.Trim(tags+","+secpTag, ",")
 	}
-	if _, err := output(forJS(exec.Command("go", append(args, o.pkg)...))); err != nil {
+	if _, err := output(forJS(exec.Command("go", append(args, "-ldflags="+ldflags, "-tags="+tags, o.pkg)...))); err != nil {
 		if o.modules {
 			err = fmt.Errorf("%w\nIf something is missing in a package that lean replaces, keep its module: see -keep", err)
 		}
@@ -91,24 +103,73 @@ func build(o options) error {
 	if err != nil {
 		return err
 	}
-	if o.findFuncTab {
-		if program, err = withoutFindFuncTab(program); err != nil {
-			fmt.Fprintln(os.Stderr, "lean: warning:", err)
-		}
-	}
-	return os.WriteFile(o.out, program, 0o755)
+	return write(o, program)
 }
 
-// withoutFindFuncTab is the program as it is beside an error.
-func withoutFindFuncTab(program []byte) ([]byte, error) {
+// write does what the linker could have done, and writes the program. A step that
+// cannot be taken is left out, with a warning.
+func write(o options, program []byte) error {
+	rest := restOf(o.out)
+	if err := os.RemoveAll(rest); err != nil {
+		return err
+	}
 	m, err := link.Read(program)
 	if err != nil {
-		return program, err
+		return err
 	}
-	if _, err := link.FillFindFuncTab(m); err != nil {
-		return program, err
+	warn := func(err error) bool {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "lean: warning:", err)
+		}
+		return err == nil
 	}
-	return m.Bytes(), nil
+	if o.snapshot {
+		root, err := output(exec.Command("go", "env", "GOROOT"))
+		if err != nil {
+			return err
+		}
+		warn(link.Snapshot(m, filepath.Join(root, "lib", "wasm", "wasm_exec.js")))
+	}
+	if o.findFuncTab {
+		_, err := link.FillFindFuncTab(m)
+		warn(err)
+	}
+	if o.trace {
+		if err := link.Trace(m); err != nil {
+			return err
+		}
+		return os.WriteFile(o.out, m.Bytes(), 0o755)
+	}
+	if o.hot != "" {
+		hot, err := readHot(o.hot)
+		if err != nil {
+			return err
+		}
+		if second, err := link.Split(m, hot); warn(err) {
+			if err := os.WriteFile(rest, second.Bytes(), 0o755); err != nil {
+				return err
+			}
+		}
+	}
+	link.DropNames(m)
+	return os.WriteFile(o.out, m.Bytes(), 0o755)
+}
+
+// restOf is the second file of a program.
+func restOf(out string) string { return strings.TrimSuffix(out, ".wasm") + ".rest.wasm" }
+
+// readHot reads the names of functions, one a line. Of a function whose name has no dot,
+// which is one of the toolchain's own, nothing needs to be said: it stays.
+func readHot(path string) (func(name string) bool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[string]bool)
+	for name := range strings.Lines(string(text)) {
+		names[strings.TrimSpace(name)] = true
+	}
+	return func(name string) bool { return names[name] || !strings.Contains(name, ".") }, nil
 }
 
 // forJS has a command of go be about GOOS=js.

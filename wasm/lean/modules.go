@@ -29,6 +29,9 @@ type replacement struct {
 // module that a tab links knows the tag.
 const secpTag = "tinygo"
 
+// snapshotTag is the build tag of what a program needs to begin from a snapshot.
+const snapshotTag = "snapshot"
+
 //go:embed asn/asn.go gogo/proto.go libp2p/*/*.go prometheus/prometheus.go protobuf/*/*.go
 var ours embed.FS
 
@@ -112,7 +115,7 @@ func leanModules(dir string, o options) (flags []string, err error) {
 			return nil, err
 		}
 	}
-	return []string{"-modfile=" + lean, "-tags=" + secpTag}, nil
+	return []string{"-modfile=" + lean}, nil
 }
 
 // keeps says whether a module stays as it is: so does what another uses that stays.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 	"syscall/js"
 	"time"
 
@@ -47,13 +48,13 @@ func Failure(thrown js.Value) error {
 
 // resetCode goes to the peer with every reset: libp2p's own codes do not fit
 // into the ones that browsers can send.
-var resetCode = js.Global().Get("WebTransportError")
+var resetCode = sync.OnceValue(func() js.Value { return js.Global().Get("WebTransportError") })
 
 func resetReason() js.Value {
-	if resetCode.IsUndefined() {
+	if resetCode().IsUndefined() {
 		return js.Undefined()
 	}
-	return resetCode.New(map[string]any{"source": "stream", "streamErrorCode": 0})
+	return resetCode().New(map[string]any{"source": "stream", "streamErrorCode": 0})
 }
 
 func (s *stream) Read(p []byte) (int, error) {

@@ -20,7 +20,9 @@ export async function bundle(sides, page = 'ours') {
   if (sides.some((side) => side !== 'js-libp2p')) {
     await add(`/${page}.js`, `${here}page/${page}.js`)
     await add('/worker.js', `${npmDir}/worker.js`)
-    files.set('/tombolo.wasm', { type: 'application/wasm', body: await program() })
+    for (const name of ['tombolo.wasm', 'tombolo.rest.wasm']) {
+      files.set(`/${name}`, { type: 'application/wasm', body: await program(name) })
+    }
   }
   return files
 }
@@ -57,9 +59,9 @@ const compressed = (bytes) =>
     },
   })
 
-/** Our program. Compressing it takes a minute, so the site's compressed copy is used if it is of the same program. */
-async function program() {
-  const wasm = readFileSync(`${npmDir}/tombolo.wasm`)
+/** A file of our program. Compressing it takes a minute, so the site's compressed copy is used if it is of the same program. */
+async function program(file) {
+  const wasm = readFileSync(`${npmDir}/${file}`)
   const cached = `${cacheDir}/${createHash('sha256').update(wasm).digest('hex')}.br`
   if (existsSync(cached)) return readFileSync(cached)
   const inSite = existsSync(siteAssets)

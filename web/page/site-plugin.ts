@@ -41,7 +41,7 @@ function wasmPreload(): Plugin {
       order: 'post',
       handler: (_, { bundle }) =>
         Object.keys(bundle ?? {})
-          .filter((name) => name.endsWith('.wasm'))
+          .filter((name) => /tombolo-[^.]*\.wasm$/.test(name)) // and not the rest of it, which is not wanted yet
           .map((name) => ({
             tag: 'link',
             attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `/${name}` },

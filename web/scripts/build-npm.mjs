@@ -1,5 +1,5 @@
-// Builds the npm package into dist/npm: the compiled TypeScript, and beside it the program and the wasm_exec.js that
-// belongs to it, both of which the Go toolchain has put into build/.
+// Builds the npm package into dist/npm: the compiled TypeScript, and beside it the program, in two files, and the
+// wasm_exec.js that belongs to it, all of which the Go toolchain has put into build/.
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -10,6 +10,8 @@ import { fromGo, npmDir, webDir } from './paths.mjs'
 rmSync(npmDir, { recursive: true, force: true })
 mkdirSync(npmDir, { recursive: true })
 copyFileSync(fromGo('tombolo.wasm'), `${npmDir}/tombolo.wasm`)
+const rest = `${webDir}/build/tombolo.rest.wasm`
+if (existsSync(rest)) copyFileSync(rest, `${npmDir}/tombolo.rest.wasm`) // there is none where the program is in one file
 writeFileSync(`${npmDir}/wasm_exec.js`, glue(fromGo('wasm_exec.js')))
 
 const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))

@@ -1,5 +1,12 @@
 import { TomboloError } from './errors.js'
-import { compiled, type OnProgress } from './load.js'
+import { compiled, compiledNow, type OnProgress, type Platform } from './load.js'
+
+/** What programs are fetched and compiled by, in a page or in a worker, which alone may wait for it. */
+export const FETCHING: Platform = {
+  compile: compileFetched,
+  ...('WorkerGlobalScope' in globalThis && { compileNow: compileFetchedNow }),
+  ahead: true,
+}
 
 /** Fetches the program and compiles it while it arrives. */
 export async function compileFetched(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
@@ -19,6 +26,22 @@ export async function compileFetched(url: URL, onProgress: OnProgress | undefine
   return compile.value
 }
 
+/** The same while the caller waits, as a worker may. */
+export function compileFetchedNow(url: URL): WebAssembly.Module {
+  const request = new XMLHttpRequest()
+  request.open('GET', url, false)
+  request.responseType = 'arraybuffer'
+  try {
+    request.send()
+  } catch (cause) {
+    throw new TomboloError('wasm-unreachable', `${url.href} could not be fetched: ${String(cause)}`, { cause })
+  }
+  const { status } = request
+  const headers = new Headers({ 'content-type': request.getResponseHeader('content-type') ?? 'none' })
+  assertUsable({ status, ok: status >= 200 && status < 300, headers }, url)
+  return compiledNow(() => new WebAssembly.Module(request.response as ArrayBuffer), url.href)
+}
+
 async function get(url: URL): Promise<Response> {
   try {
     return await fetch(url, { credentials: 'same-origin' })
@@ -28,7 +51,7 @@ async function get(url: URL): Promise<Response> {
 }
 
 /** Compiling would fail for these too, but its words would not say what is wrong. */
-function assertUsable(response: Response, url: URL): void {
+function assertUsable(response: Pick<Response, 'status' | 'ok' | 'headers'>, url: URL): void {
   if (response.status === 404 || response.status === 410) {
     throw new TomboloError('wasm-not-found', `${url.href} does not exist (HTTP ${response.status})`)
   }

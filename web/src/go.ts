@@ -1,12 +1,10 @@
 import { TomboloError } from './errors.js'
+import { Rest, type RestFile } from './rest.js'
+import { GLOBAL, type Holder, restore, snapshotOf } from './snapshot.js'
 
 /** The class that Go's `wasm_exec.js` defines, as far as it is used here. */
-interface Go {
+interface Go extends Holder {
   readonly importObject: WebAssembly.Imports & { gojs: Record<string, (sp: number) => void> }
-  /** A view of the program's memory. */
-  readonly mem: DataView
-  /** What the program has of JavaScript, by number. Gone when the program has ended. */
-  readonly _values?: unknown[]
   /** The timers under way. Those of Node.js keep its process from ending. */
   readonly _scheduledTimeouts: Map<number, { ref?(): void; unref?(): void }>
   exit: (code: number) => void
@@ -18,8 +16,6 @@ type Glue = (names: Record<string, unknown>) => GoClass
 
 type Globals = Record<string, unknown>
 
-/** The number of the global object among a program's values. */
-const GLOBAL = 5
 const MAX_OUTPUT = 4096
 
 /** Told once, when a program ends. It never ends by itself. */
@@ -64,6 +60,7 @@ export function importGo(): Promise<Glue> {
 export interface Started {
   /** The global of the name that was asked for. */
   readonly value: unknown
+  readonly rest: Rest
   /** Whether a process of Node.js is kept from ending by the program's timers. It is not at first. */
   keepAlive(on: boolean): void
 }
@@ -72,7 +69,12 @@ export interface Started {
  * Starts a Go program, and takes the global of the given name that it sets. It is not set in the page, nor is any other: the program
  * sees globals of its own, whatever the page has under their names.
  */
-export async function startGo(module: WebAssembly.Module, name: string, onEnd: OnEnd): Promise<Started> {
+export async function startGo(
+  module: WebAssembly.Module,
+  name: string,
+  onEnd: OnEnd,
+  restFile?: RestFile,
+): Promise<Started> {
   const glue = await importGo()
   const globals: Globals = { ...PLATFORM }
   let kept = false
@@ -88,10 +90,18 @@ export async function startGo(module: WebAssembly.Module, name: string, onEnd: O
   const end = once((why: string) => onEnd(new TomboloError('crashed', `the program of the node ended: ${why}`)))
   go.exit = (code) => end(firstLine(output()) || `exit code ${code}`)
   endOnTrap(go, end)
-  const instance = await instantiate(module, go)
+  const rest = new Rest(module, restFile)
+  const imports = { ...go.importObject, rest: rest.imports }
+  const instance = await instantiate(module, imports)
+  await rest.join(instance, imports)
 
   let failure: unknown
-  go.run(instance).catch((cause: unknown) => end(String((failure = cause))))
+  const begin = async () => {
+    const snapshot = snapshotOf(module)
+    if (snapshot === undefined) return go.run(instance)
+    restore(go, instance, snapshot, globals)
+  }
+  begin().catch((cause: unknown) => end(String((failure = cause))))
   const value = globals[name]
   if (value === undefined) {
     await Promise.resolve() // lets `failure` arrive
@@ -104,12 +114,12 @@ export async function startGo(module: WebAssembly.Module, name: string, onEnd: O
       if (on) timer.ref?.()
       else timer.unref?.()
   }
-  return { value, keepAlive }
+  return { value, keepAlive, rest }
 }
 
-async function instantiate(module: WebAssembly.Module, go: Go): Promise<WebAssembly.Instance> {
+async function instantiate(module: WebAssembly.Module, imports: WebAssembly.Imports): Promise<WebAssembly.Instance> {
   try {
-    return await WebAssembly.instantiate(module, go.importObject)
+    return await WebAssembly.instantiate(module, imports)
   } catch (cause) {
     const hint = 'is it a Go program, built by the toolchain that wasm_exec.js is from?'
     throw new TomboloError('wasm-invalid', `the program cannot be started (${hint}): ${String(cause)}`, { cause })
@@ -206,9 +216,10 @@ function endOnTrap(go: Go, end: (why: string) => void): void {
       resume()
     } catch (cause) {
       if (gone) return // it ended further down, and wasm_exec.js stumbles over that on its way back
-      if (!(cause instanceof WebAssembly.RuntimeError || cause instanceof RangeError)) throw cause
+      const ends = [WebAssembly.RuntimeError, RangeError, TomboloError] // the last, where the rest of it cannot be had
+      if (!ends.some((end) => cause instanceof end)) throw cause
       over()
-      end(String(cause))
+      end(cause instanceof TomboloError ? cause.message : String(cause))
     }
   }
 }

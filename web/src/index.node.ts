@@ -1,11 +1,16 @@
 /** The same as `index.ts` for Node.js, where the program is read from the disk. */
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { TomboloError } from './errors.js'
 import { compileFetched } from './fetch.js'
-import { compiled, type OnProgress } from './load.js'
+import { compiled, compiledNow, type OnProgress } from './load.js'
 import { creator } from './node.js'
 
-export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFile)
+const files = {
+  program: new URL('./tombolo.wasm', import.meta.url).href,
+  rest: new URL('./tombolo.rest.wasm', import.meta.url).href,
+}
+export const createNode = creator(files, { compile: compileFile, compileNow: compileFileNow })
 
 async function compileFile(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
   if (url.protocol !== 'file:') return compileFetched(url, onProgress)
@@ -13,11 +18,25 @@ async function compileFile(url: URL, onProgress: OnProgress | undefined): Promis
   try {
     bytes = await readFile(url)
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'wasm-not-found' : 'wasm-unreachable'
-    throw new TomboloError(code, `the program could not be read: ${String(cause)}`, { cause })
+    throw unreadable(cause)
   }
   onProgress?.({ loaded: bytes.byteLength, encoding: '' })
   return compiled(WebAssembly.compile(bytes), url.pathname)
+}
+
+function compileFileNow(url: URL): WebAssembly.Module {
+  let bytes: Uint8Array<ArrayBuffer>
+  try {
+    bytes = readFileSync(url)
+  } catch (cause) {
+    throw unreadable(cause)
+  }
+  return compiledNow(() => new WebAssembly.Module(bytes), url.pathname)
+}
+
+function unreadable(cause: unknown): TomboloError {
+  const code = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'wasm-not-found' : 'wasm-unreachable'
+  return new TomboloError(code, `the program could not be read: ${String(cause)}`, { cause })
 }
 
 export { RestartError, TomboloError, type TomboloErrorCode } from './errors.js'

@@ -2,11 +2,15 @@
  * A libp2p peer for the browser: `createNode` loads the program beside this file and makes a node from it.
  * `index.node.ts` is the same for Node.js.
  */
-import { compileFetched } from './fetch.js'
+import { FETCHING } from './fetch.js'
 import { creator } from './node.js'
 
 // Written out, as bundlers know them.
-export const createNode = creator(new URL('./tombolo.wasm', import.meta.url), compileFetched, {
+const files = {
+  program: new URL('./tombolo.wasm', import.meta.url).href,
+  rest: new URL('./tombolo.rest.wasm', import.meta.url).href,
+}
+export const createNode = creator(files, FETCHING, {
   dedicated: () => new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'tombolo' }),
   shared: (name) => new SharedWorker(new URL('./worker.js', import.meta.url), { type: 'module', name }),
 })

@@ -1,6 +1,7 @@
 import { TomboloError } from './errors.js'
 import { importGo } from './go.js'
 import { Program } from './program.js'
+import type { RestFile } from './rest.js'
 import type { LoadProgress } from './types.js'
 import { isModule } from './values.js'
 
@@ -9,6 +10,34 @@ export type OnProgress = (progress: LoadProgress) => void
 
 /** How a platform turns the address of the program into a compiled module. */
 export type Compile = (url: URL, onProgress: OnProgress | undefined) => Promise<WebAssembly.Module>
+
+export interface Platform {
+  readonly compile: Compile
+  /** The same at once, where that is possible. */
+  readonly compileNow?: RestFile['compileNow']
+  /** Whether what a program has not begun with is fetched before it is wanted. */
+  readonly ahead?: boolean
+}
+
+/** Where a program is: the file that it begins with, or what that was compiled to, and the file with the rest of it. */
+export interface Files {
+  readonly program: string | WebAssembly.Module
+  readonly rest: string
+}
+
+/** The files of a program that is not where it is by default. What it has beside it is in `rest`, unless that is given. */
+export function filesOf(byDefault: Files, wasm?: WasmSource, rest?: string | URL): Files {
+  const program = wasm === undefined || isModule(wasm) ? (wasm ?? byDefault.program) : absolute(wasm).href
+  const beside = wasm === undefined || isModule(wasm) ? byDefault.rest : restBeside(program as string)
+  return { program, rest: rest === undefined ? beside : absolute(rest, 'wasmRest').href }
+}
+
+/** `tombolo.rest.wasm` of `tombolo.wasm`. */
+function restBeside(program: string): string {
+  const url = new URL(program)
+  url.pathname = url.pathname.replace(/(\.wasm)?$/, '.rest.wasm')
+  return url.href
+}
 
 interface Loading {
   module: Promise<WebAssembly.Module>
@@ -37,22 +66,32 @@ export async function loadModule(
 }
 
 /** Loads and starts a program, or finds the one that is there. A program that failed or ended is started anew. */
-export async function loadProgram(wasm: WasmSource, compile: Compile, onProgress?: OnProgress): Promise<Program> {
-  const key = isModule(wasm) ? wasm : absolute(wasm).href
-  const module = loadModule(wasm, compile, onProgress)
+export async function loadProgram(files: Files, platform: Platform, onProgress?: OnProgress): Promise<Program> {
+  const key = files.program
+  const module = loadModule(key, platform.compile, onProgress)
   const there = programs.get(key)
   if (there !== undefined) {
     await module
     return there
   }
   importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
-  const program = module.then((m) => Program.start(m))
+  const program = module.then((m) => Program.start(m, restFile(files, platform)))
   programs.set(key, program)
   const forget = () => {
     if (programs.get(key) === program) programs.delete(key)
   }
   program.then(({ ended }) => ended.addEventListener('abort', forget), forget)
   return program
+}
+
+/** How the rest of a program is had on a platform. */
+export function restFile({ rest }: Files, { compile, compileNow, ahead }: Platform): RestFile {
+  return {
+    url: new URL(rest),
+    compile: (url) => compile(url, undefined),
+    ...(compileNow && { compileNow }),
+    ahead: ahead === true,
+  }
 }
 
 function begin(url: URL, compile: Compile, watched: boolean): Loading {
@@ -66,11 +105,11 @@ function begin(url: URL, compile: Compile, watched: boolean): Loading {
 }
 
 /** The address of a program, if it is one. */
-export function absolute(wasm: string | URL): URL {
+export function absolute(wasm: string | URL, option = 'wasm'): URL {
   try {
     return new URL(wasm, globalThis.location?.href)
   } catch (cause) {
-    throw new TomboloError('option', `wasm: ${JSON.stringify(String(wasm))} is not an absolute address`, { cause })
+    throw new TomboloError('option', `${option}: ${JSON.stringify(String(wasm))} is not an absolute address`, { cause })
   }
 }
 
@@ -95,13 +134,26 @@ export async function compiled(compiling: Promise<WebAssembly.Module>, what: str
   try {
     return await compiling
   } catch (cause) {
-    if (/content.security.policy|unsafe-eval/i.test(String(cause))) {
-      const hint = "its Content-Security-Policy must have script-src 'wasm-unsafe-eval'"
-      throw new TomboloError('unsupported', `the page may not run WebAssembly: ${hint} (${String(cause)})`, { cause })
-    }
-    if (cause instanceof WebAssembly.CompileError) {
-      throw new TomboloError('wasm-invalid', `${what} is not a valid WebAssembly program: ${cause.message}`, { cause })
-    }
-    throw cause
+    throw explained(cause, what)
   }
+}
+
+/** The same for what is compiled while the caller waits. */
+export function compiledNow(compile: () => WebAssembly.Module, what: string): WebAssembly.Module {
+  try {
+    return compile()
+  } catch (cause) {
+    throw explained(cause, what)
+  }
+}
+
+function explained(cause: unknown, what: string): unknown {
+  if (/content.security.policy|unsafe-eval/i.test(String(cause))) {
+    const hint = "its Content-Security-Policy must have script-src 'wasm-unsafe-eval'"
+    return new TomboloError('unsupported', `the page may not run WebAssembly: ${hint} (${String(cause)})`, { cause })
+  }
+  if (cause instanceof WebAssembly.CompileError) {
+    return new TomboloError('wasm-invalid', `${what} is not a valid WebAssembly program: ${cause.message}`, { cause })
+  }
+  return cause
 }

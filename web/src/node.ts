@@ -2,7 +2,7 @@ import { callsOf, optionsAt, type PlainCalls } from './calls.js'
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
-import { absolute, loadModule, loadProgram, type Compile, type WasmSource } from './load.js'
+import { type Files, filesOf, loadModule, loadProgram, type Platform } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { followPage } from './page/lifecycle.js'
 import { choosePlace, type Workers } from './page/places.js'
@@ -239,11 +239,11 @@ export class TomboloNode extends EventTarget {
  * Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can.
  * @internal
  */
-export function creator(defaultWasm: URL, compile: Compile, workers?: Workers) {
+export function creator(files: Files, platform: Platform, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
     const { signal, ...others } = options
     signal?.throwIfAborted()
-    const begin = () => make({ wasm: defaultWasm, ...others }, compile, workers)
+    const begin = () => make(others, files, platform, workers)
     const made = others.identity === 'persistent' ? inTurn(begin, signal) : begin()
     if (signal === undefined) return made
     try {
@@ -285,20 +285,22 @@ function inTurn(begin: () => Promise<TomboloNode>, signal: AbortSignal | undefin
 }
 
 async function make(
-  options: CreateNodeOptions & { wasm: WasmSource },
-  compile: Compile,
+  options: CreateNodeOptions,
+  byDefault: Files,
+  platform: Platform,
   workers: Workers | undefined,
 ): Promise<TomboloNode> {
-  const { wasm, onProgress, worker = workers === undefined ? 'none' : 'dedicated', ...config } = options
-  const place = await choosePlace(worker, workers, wasm, config)
+  const { wasm, wasmRest, onProgress, worker = workers === undefined ? 'none' : 'dedicated', ...config } = options
+  const files = filesOf(byDefault, wasm, wasmRest)
+  const place = await choosePlace(worker, workers, files.program, config)
   if (place === null) {
-    const program = await loadProgram(wasm, compile, onProgress)
+    const program = await loadProgram(files, platform, onProgress)
     const over = new AbortController()
     return new TomboloNode(await program.createNode(config, over.signal), program, over)
   }
   const shared = place.kind === 'shared'
-  const program = shared ? absolute(wasm as string | URL).href : await loadModule(wasm, compile, onProgress)
-  const remote = await RemoteNode.start(place, program, config, shared ? onProgress : undefined)
+  const program = shared ? files.program : await loadModule(files.program, platform.compile, onProgress)
+  const remote = await RemoteNode.start(place, { ...files, program }, config, shared ? onProgress : undefined)
   const over = new AbortController()
   followPage(remote, over.signal)
   return new TomboloNode(remote, remote, over)

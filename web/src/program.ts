@@ -2,6 +2,7 @@ import type { PlainCalls } from './calls.js'
 import { TomboloError, type TomboloErrorCode } from './errors.js'
 import { startGo, type Started } from './go.js'
 import type { RawPresence, RawSubscription } from './messages.js'
+import type { RestFile } from './rest.js'
 import type { RawStream } from './stream.js'
 import type { RawRooms } from './world/room.js'
 import type {
@@ -65,6 +66,9 @@ export interface RawNode extends EventTarget, PlainCalls, RawRooms {
   close(): Promise<void>
 }
 
+/** After how long the rest of the program is fetched by a node that has no place on a relay, in milliseconds. */
+const AHEAD_MS = 3_000
+
 /** The one global that the program sets. */
 interface ProgramGlobal {
   readonly version: string
@@ -102,9 +106,9 @@ export class Program implements Carrier {
     this.#api.makeError = (code, message, reason) => new TomboloError(code, message, reason === '' ? {} : { reason })
   }
 
-  static async start(module: WebAssembly.Module): Promise<Program> {
+  static async start(module: WebAssembly.Module, rest?: RestFile): Promise<Program> {
     const ended = new AbortController()
-    return new Program(await startGo(module, 'tombolo', (why) => ended.abort(why)), ended.signal)
+    return new Program(await startGo(module, 'tombolo', (why) => ended.abort(why), rest), ended.signal)
   }
 
   get version(): string {
@@ -117,11 +121,20 @@ export class Program implements Carrier {
     try {
       const node = await this.call(() => this.#api.createNode(config))
       over?.addEventListener('abort', () => this.#count(-1), { once: true })
+      this.#fetchRest(node)
       return node
     } catch (error) {
       this.#count(-1)
       throw error
     }
+  }
+
+  /** The rest of the program comes once the node has a place on a relay, which is what people wait for, or after a while. */
+  #fetchRest(node: RawNode): void {
+    const { rest } = this.#go
+    node.addEventListener('relay:reserved', () => rest.ahead(), { once: true })
+    const timer: number | NodeJS.Timeout = setTimeout(() => rest.ahead(), AHEAD_MS)
+    if (typeof timer === 'object') timer.unref()
   }
 
   #count(change: 1 | -1): void {

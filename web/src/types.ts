@@ -75,6 +75,11 @@ export interface LoadProgress {
 export interface CreateNodeOptions extends NodeConfig {
   /** Where `tombolo.wasm` is, or the compiled module. Default: beside this package's own files. */
   wasm?: string | URL | WasmModule
+  /**
+   * Where the rest of the program is, `tombolo.rest.wasm`: what a node does not begin with. It is fetched once the node is connected. Default: as
+   * `wasm`, and beside it if that is an address.
+   */
+  wasmRest?: string | URL
   /** Called as the program arrives; not called when it is already here, or on its way for somebody who did not ask. */
   onProgress?: (progress: LoadProgress) => void
   /** Ends the wait for the node. A download that other callers wait for goes on. */

@@ -171,7 +171,7 @@ func Promise(f func() (any, error)) js.Value {
 
 // newPromise makes a promise and what settles it.
 func newPromise() (p, resolve, reject js.Value) {
-	if !withResolvers.IsUndefined() {
+	if hasWithResolvers() {
 		made := promise.Call("withResolvers")
 		return made.Get("promise"), made.Get("resolve"), made.Get("reject")
 	}
@@ -184,9 +184,10 @@ func newPromise() (p, resolve, reject js.Value) {
 	return p, resolve, reject
 }
 
-// withResolvers spares the call into Go that an executor costs. Node.js has it
-// from 22.
-var withResolvers = promise.Get("withResolvers")
+// hasWithResolvers says whether the platform has what spares the call into Go that an
+// executor costs. Node.js has it from 22. It is asked once the program runs, and not
+// when it is built: see package link.
+var hasWithResolvers = sync.OnceValue(func() bool { return !promise.Get("withResolvers").IsUndefined() })
 
 // Throwable is err as JavaScript expects it: the value itself where err came
 // from JavaScript, a TypeError for bad arguments, an AbortError where a signal

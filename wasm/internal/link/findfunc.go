@@ -18,8 +18,8 @@ const (
 	fewestFunctions = 500 // no program has fewer, and no other table of ours so many
 )
 
-// FillFindFuncTab leaves out runtime.findfunctab: the program writes it when it starts.
-// It returns how many bytes of memory that are.
+// FillFindFuncTab leaves out runtime.findfunctab: the module writes it when it is
+// instantiated. It returns how many bytes of memory that are.
 func FillFindFuncTab(m *Module) (size int, err error) {
 	size, err = fillFindFuncTab(m)
 	if err != nil {
@@ -33,19 +33,17 @@ func fillFindFuncTab(m *Module) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	run, err := m.export("run")
+	resume, err := m.export("resume") // has no parameters, as what runs at the start must not
 	if err != nil {
 		return 0, err
 	}
-	begin, err := m.addFunction(run, fillBuckets(at, buckets, run))
+	begin, err := m.addFunction(resume, fillBuckets(at, buckets))
 	if err != nil {
 		return 0, err
 	}
-	if err := m.setExport("run", begin); err != nil {
-		return 0, err
-	}
+	m.setSection(startSection, binary.AppendUvarint(nil, begin))
 	clear(m.memory[at : at+buckets*bucketSize])
-	m.packData()
+	m.PackData()
 	return buckets * bucketSize, nil
 }
 
@@ -95,12 +93,11 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// fillBuckets is the body of a function that writes the table, and then does what
-// another does with its two parameters.
-func fillBuckets(at, buckets int, then uint64) []byte {
+// fillBuckets is the body of a function that writes the table.
+func fillBuckets(at, buckets int) []byte {
 	const (
-		bucket = 2 // locals
-		to     = 3
+		bucket = 0 // locals
+		to     = 1
 	)
 	b := []byte{1, 2, i32} // one group of locals: two numbers
 	b = append(appendSigned(append(b, i32Const), int64(int32(at))), localSet, to)
@@ -109,7 +106,5 @@ func fillBuckets(at, buckets int, then uint64) []byte {
 	b = append(b, localGet, to, i32Const, bucketSize, i32Add, localSet, to)
 	b = append(b, localGet, bucket, i32Const, 1, i32Add, localTee, bucket)
 	b = append(appendSigned(append(b, i32Const), int64(buckets)), i32LtU, brIf, 0)
-	b = append(b, end)
-	b = binary.AppendUvarint(append(b, localGet, 0, localGet, 1, call), then)
-	return append(b, end)
+	return append(b, end, end)
 }

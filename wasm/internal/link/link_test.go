@@ -4,6 +4,7 @@ package link
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"os"
 	"os/exec"
@@ -15,15 +16,27 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// built is a program as Go's linker makes it.
-func built(t testing.TB) []byte {
+// built is a program as Go's linker makes it, without names unless it is told otherwise.
+func built(t testing.TB, ldflags ...string) []byte {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "program.wasm")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/program")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags="+cmp.Or(strings.Join(ldflags, " "), "-s -w"), "-o", out, "./testdata/program")
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	said, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	b, err := os.ReadFile(out)
+	require.NoError(t, err)
+	return b
+}
+
+func write(t testing.TB, path string, b []byte) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, b, 0o644))
+}
+
+func contents(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	return b
 }
@@ -61,7 +74,7 @@ func TestALinkedProgramDoesWhatItDid(t *testing.T) {
 	require.Equal(t, 2, code)
 	for name, change := range map[string]func(*Module){
 		"nothing":  func(*Module) {},
-		"the data": (*Module).packData,
+		"the data": (*Module).PackData,
 		"the table": func(m *Module) {
 			size, err := FillFindFuncTab(m)
 			require.NoError(t, err)
@@ -83,10 +96,10 @@ func TestALinkedProgramDoesWhatItDid(t *testing.T) {
 func TestPackedDataAreTheSameData(t *testing.T) {
 	m := read(t, built(t))
 	before := bytes.Clone(m.memory)
-	m.packData()
+	m.PackData()
 	again := read(t, m.Bytes())
 	assert.Equal(t, bytes.TrimRight(before, "\x00"), again.memory)
-	again.packData()
+	again.PackData()
 	assert.Equal(t, m.Bytes(), again.Bytes())
 }
 
@@ -119,9 +132,9 @@ func TestATableThatIsNotAsItWasIsLeftAlone(t *testing.T) {
 			pointer := binary.LittleEndian.AppendUint64(nil, uint64(at))
 			clear(m.memory[bytes.Index(m.memory, pointer):][:8])
 		},
-		"no run": func(m *Module) {
+		"no resume": func(m *Module) {
 			s := m.section(exportSection)
-			s.body = bytes.Replace(s.body, []byte("run"), []byte("ruN"), 1)
+			s.body = bytes.Replace(s.body, []byte("resume"), []byte("resumE"), 1)
 		},
 		"none": func(m *Module) { clear(m.memory[at : at+buckets*bucketSize]) },
 	} {
@@ -132,7 +145,7 @@ func TestATableThatIsNotAsItWasIsLeftAlone(t *testing.T) {
 			_, err := FillFindFuncTab(m)
 			require.ErrorContains(t, err, "runtime.findfunctab stays in the program")
 			assert.Equal(t, before, m.memory)
-			if name != "no run" {
+			if name != "no resume" {
 				assert.Equal(t, plain, m.Bytes())
 			}
 		})
@@ -162,7 +175,9 @@ func FuzzRead(f *testing.F) {
 		again := read(t, m.Bytes())
 		require.Equal(t, m.sections, again.sections)
 		_, _ = FillFindFuncTab(m)
-		m.packData()
+		_, _ = Split(m, func(string) bool { return false })
+		_ = Trace(read(t, b))
+		m.PackData()
 		read(t, m.Bytes())
 	})
 }

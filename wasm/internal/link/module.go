@@ -14,11 +14,18 @@ import (
 	"slices"
 )
 
-// Sections of a module.
+// Sections of a module. They stand in the order of their numbers; custom ones anywhere.
 const (
+	customSection   = 0
+	typeSection     = 1
 	importSection   = 2
 	functionSection = 3
+	tableSection    = 4
+	memorySection   = 5
+	globalSection   = 6
 	exportSection   = 7
+	startSection    = 8
+	elementSection  = 9
 	codeSection     = 10
 	dataSection     = 11
 )
@@ -80,6 +87,47 @@ func (m *Module) section(id byte) *section {
 	return &section{id: id, body: []byte{0}} // an empty list
 }
 
+// setSection replaces a section, or puts it where it belongs.
+func (m *Module) setSection(id byte, body []byte) {
+	at := len(m.sections)
+	for i, s := range m.sections {
+		if s.id == id {
+			m.sections[i].body = body
+			return
+		}
+		if s.id > id && at == len(m.sections) {
+			at = i
+		}
+	}
+	m.sections = slices.Insert(m.sections, at, section{id, body})
+}
+
+// custom is what the section of a name holds.
+func (m *Module) custom(name string) ([]byte, error) {
+	for _, s := range m.sections {
+		if s.id == customSection {
+			if r := (reader{b: s.body}); string(r.bytes()) == name {
+				return r.b, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("it has no section %q", name)
+}
+
+func (m *Module) dropCustom(name string) {
+	m.sections = slices.DeleteFunc(m.sections, func(s section) bool {
+		r := reader{b: s.body}
+		return s.id == customSection && string(r.bytes()) == name
+	})
+}
+
+// addCustom puts a section before all others, so that who reads the module from its
+// start has it at once.
+func (m *Module) addCustom(name string, data []byte) {
+	m.dropCustom(name)
+	m.sections = slices.Insert(m.sections, 0, section{customSection, append(appendBytes(nil, []byte(name)), data...)})
+}
+
 func (m *Module) readImports() error {
 	r := reader{b: m.section(importSection).body}
 	for range r.count() {
@@ -119,91 +167,61 @@ func (m *Module) readData() error {
 
 // addFunction adds a function of the type of another, and returns its number.
 func (m *Module) addFunction(like uint64, body []byte) (uint64, error) {
-	types := m.section(functionSection)
-	r := reader{b: types.body}
-	list := make([]uint64, r.count())
-	for i := range list {
-		list[i] = r.number()
+	all, err := m.functions()
+	if err != nil {
+		return 0, err
 	}
-	code := m.section(codeSection)
-	bodies := reader{b: code.body}
-	count := bodies.count()
-	switch {
-	case r.end() != nil:
-		return 0, r.err
-	case bodies.err != nil:
-		return 0, bodies.err
-	case count != len(list) || like < m.imported || like-m.imported >= uint64(count):
-		return 0, fmt.Errorf("%w: its functions do not add up", ErrMalformed)
+	typ, err := m.typeOf(like, all)
+	if err != nil {
+		return 0, err
 	}
-	typ := list[like-m.imported]
-	types.body = binary.AppendUvarint(nil, uint64(len(list)+1))
-	for _, t := range append(list, typ) {
-		types.body = binary.AppendUvarint(types.body, t)
-	}
-	code.body = appendBytes(append(binary.AppendUvarint(nil, uint64(count+1)), bodies.b...), body)
-	return m.imported + uint64(count), nil
-}
-
-// export is the number of the function exported under a name.
-func (m *Module) export(name string) (f uint64, err error) {
-	_, err = m.exports(func(n string, number uint64) uint64 {
-		if n == name {
-			f = number
-		}
-		return number
-	})
-	if err == nil && f == 0 {
-		err = fmt.Errorf("it exports no function %q", name)
-	}
-	return f, err
-}
-
-// setExport exports another function under a name.
-func (m *Module) setExport(name string, f uint64) error {
-	body, err := m.exports(func(n string, number uint64) uint64 {
-		if n == name {
-			return f
-		}
-		return number
-	})
-	if err == nil {
-		m.section(exportSection).body = body
-	}
-	return err
-}
-
-// exports is the section of exports, once f has had each function.
-func (m *Module) exports(f func(name string, number uint64) uint64) ([]byte, error) {
-	r := reader{b: m.section(exportSection).body}
-	n := r.count()
-	b := binary.AppendUvarint(nil, uint64(n))
-	for range n {
-		name, kind, number := r.bytes(), r.byte(), r.number()
-		if kind == 0 {
-			number = f(string(name), number)
-		}
-		b = binary.AppendUvarint(append(appendBytes(b, name), kind), number)
-	}
-	return b, r.end()
+	m.setFunctions(append(all, function{typ, body}))
+	return m.imported + uint64(len(all)), nil
 }
 
 // Opcodes and types of WebAssembly.
 const (
 	blockVoid = 0x40
 	i32       = 0x7f
-	loop      = 0x03
-	end       = 0x0b
-	brIf      = 0x0d
-	call      = 0x10
-	localGet  = 0x20
-	localSet  = 0x21
-	localTee  = 0x22
-	i32Store  = 0x36
-	i32Const  = 0x41
-	i32LtU    = 0x49
-	i32Add    = 0x6a
-	i32ShrU   = 0x76
+	i64       = 0x7e
+
+	block          = 0x02
+	loop           = 0x03
+	ifThen         = 0x04
+	end            = 0x0b
+	br             = 0x0c
+	brIf           = 0x0d
+	brTable        = 0x0e
+	call           = 0x10
+	callIndirect   = 0x11
+	localGet       = 0x20
+	localSet       = 0x21
+	localTee       = 0x22
+	globalGet      = 0x23
+	globalSet      = 0x24
+	tableSet       = 0x26
+	firstLoad      = 0x28
+	i32Load8U      = 0x2d
+	i32Store       = 0x36
+	i32Store8      = 0x3a
+	lastStore      = 0x3e
+	memorySize     = 0x3f
+	memoryGrow     = 0x40
+	i32Const       = 0x41
+	i64Const       = 0x42
+	f32Const       = 0x43
+	f64Const       = 0x44
+	firstNumeric   = 0x45
+	i32Eqz         = 0x45
+	i32LtU         = 0x49
+	i32Add         = 0x6a
+	i32Or          = 0x72
+	i32ShrU        = 0x76
+	lastNumeric    = 0xc4
+	extended       = 0xfc // and one more number
+	lastSaturating = 7
+	memoryCopy     = 10
+	memoryFill     = 11
 )
 
 func appendBytes(b, data []byte) []byte {

@@ -11,12 +11,12 @@ const leastGap = 24
 // mostSegments is how many an engine takes.
 const mostSegments = 100_000
 
-// packData writes the data anew, without zeros, with which memory begins anyway. Go's
+// PackData writes the data anew, without zeros, with which memory begins anyway. Go's
 // linker leaves some out, but of the first hundred thousand gaps only.
-func (m *Module) packData() {
+func (m *Module) PackData() {
 	for gap := leastGap; ; gap *= 2 {
 		if all := segments(m.memory, gap); len(all) <= mostSegments {
-			m.section(dataSection).body = appendSegments(all)
+			m.setSection(dataSection, appendSegments(all))
 			return
 		}
 	}
@@ -42,6 +42,25 @@ func segments(memory []byte, gap int) (all []segment) {
 		}
 		all = append(all, segment{at, memory[at : last+1]})
 		at = last + 1
+	}
+	return all
+}
+
+// differences are the stretches of memory in which whole has something else, with what
+// it has there. Those that are close together are one.
+func differences(memory, whole []byte) (all []segment) {
+	for at := 0; at < len(memory); at++ {
+		if memory[at] == whole[at] {
+			continue
+		}
+		last := at
+		for next := at + 1; next < len(memory) && next-last <= leastGap/3; next++ {
+			if memory[next] != whole[next] {
+				last = next
+			}
+		}
+		all = append(all, segment{at, whole[at : last+1]})
+		at = last
 	}
 	return all
 }

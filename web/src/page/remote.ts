@@ -4,7 +4,7 @@
  */
 import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
-import type { OnProgress } from '../load.js'
+import type { Files, OnProgress } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import type { RawLobby, RoomFilter } from '../world/lobby.js'
 import type { RawRoom, RawStandby } from '../world/room.js'
@@ -43,7 +43,7 @@ export interface RemoteNode
 
 export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place
-  readonly #program: WebAssembly.Module | string
+  readonly #program: Files
   readonly #config: NodeConfig
   readonly #ended = new AbortController()
   readonly #lasting = new Set<Lasting>()
@@ -54,7 +54,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   #born!: Born
   #closed: Error | undefined
 
-  private constructor(place: Place, program: WebAssembly.Module | string, config: NodeConfig) {
+  private constructor(place: Place, program: Files, config: NodeConfig) {
     super()
     this.#place = place
     this.#program = program
@@ -62,12 +62,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   }
 
   /** Starts a node. A worker that loads the program by itself, by its address, says how far it is. */
-  static async start(
-    place: Place,
-    program: WebAssembly.Module | string,
-    config: NodeConfig,
-    onProgress?: OnProgress,
-  ): Promise<RemoteNode> {
+  static async start(place: Place, program: Files, config: NodeConfig, onProgress?: OnProgress): Promise<RemoteNode> {
     const node = new RemoteNode(place, program, config)
     for (let silent = 0; ;) {
       const life = await node.#begin()

@@ -1,7 +1,7 @@
 /** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
 import { TomboloError } from '../errors.js'
-import { compileFetched } from '../fetch.js'
-import { loadModule } from '../load.js'
+import { FETCHING } from '../fetch.js'
+import { type Files, loadModule, restFile } from '../load.js'
 import { invoke, NODE_EVENTS, Program, type RawNode } from '../program.js'
 import type { NodeConfig } from '../types.js'
 import type { Born, Start } from '../wire/start.js'
@@ -45,10 +45,10 @@ export class Host {
    * Makes the node. Of a shared one, pages that come later hear what it is, and their relays are its relays, too. The program is a module, or
    * the address of one: a module cannot leave the pages for a shared worker.
    */
-  async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
+  async start(files: Files, config: NodeConfig, start: Start): Promise<Born> {
     let running: Running | undefined
     while (running === undefined) {
-      if (this.#running === undefined) return handOut((await this.#begin(program, config, start)).born)
+      if (this.#running === undefined) return handOut((await this.#begin(files, config, start)).born)
       running = await this.#running.catch(() => undefined) // what another page asked for is no failure of this one
     }
     await running.node.addRelays(config.relays ?? [])
@@ -141,19 +141,19 @@ export class Host {
     if (this.#shared) globalThis.close()
   }
 
-  #begin(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Running> {
-    const running = (this.#running = this.#make(program, config, start))
+  #begin(files: Files, config: NodeConfig, start: Start): Promise<Running> {
+    const running = (this.#running = this.#make(files, config, start))
     running.catch(() => {
       if (this.#running === running) this.#running = undefined
     })
     return running
   }
 
-  async #make(program: WebAssembly.Module | string, config: NodeConfig, { onProgress, lock }: Start): Promise<Running> {
+  async #make(files: Files, config: NodeConfig, { onProgress, lock }: Start): Promise<Running> {
     await this.#closed
     if (lock !== undefined) await this.#release(lock)
-    const module = await loadModule(program, compileFetched, onProgress)
-    const started = await Program.start(module)
+    const module = await loadModule(files.program, FETCHING.compile, onProgress)
+    const started = await Program.start(module, restFile(files, FETCHING))
     started.ended.addEventListener('abort', () => this.crashed((started.ended.reason as TomboloError).message))
     const node = await started.createNode(config)
     this.#node = node

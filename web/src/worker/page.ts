@@ -1,6 +1,6 @@
 /** One page that uses the node of a worker, as the worker has it, and what the page has there. */
 import { type Call, type CallName, CALLS } from '../calls.js'
-import type { OnProgress } from '../load.js'
+import type { Files, OnProgress } from '../load.js'
 import { invoke } from '../program.js'
 import { peerStream, type RawStream } from '../stream.js'
 import type { LoadProgress, NodeConfig } from '../types.js'
@@ -46,7 +46,7 @@ export class Page implements Guest {
   }
 
   async #onNode(method: string, args: unknown[]): Promise<unknown> {
-    if (method === 'start') return this.#start(...(args as [string, NodeConfig, OnProgress?, string?]))
+    if (method === 'start') return this.#start(...(args as [Files, NodeConfig, OnProgress?, string?]))
     if (method === 'close') return this.#host.leave(this)
     if (method === 'rest') return this.#host.rest(this)
     if (method === 'wake') return this.#host.wake(this)
@@ -64,12 +64,7 @@ export class Page implements Guest {
     return id
   }
 
-  #start(
-    program: WebAssembly.Module | string,
-    config: NodeConfig,
-    onProgress?: OnProgress,
-    lock?: string,
-  ): Promise<Born> {
+  #start(program: Files, config: NodeConfig, onProgress?: OnProgress, lock?: string): Promise<Born> {
     // A function that has crossed answers, or fails when its page is gone; the progress asks for neither.
     const tell = onProgress && ((progress: LoadProgress) => Promise.resolve(onProgress(progress)).catch(() => {}))
     return this.#host.start(program, config, { onProgress: tell, lock })

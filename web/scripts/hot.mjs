@@ -1,0 +1,156 @@
+// Finds out with which functions the program of a tab begins, and writes their names to wasm/cmd/tombolo/hot.txt: those that run until a node
+// is connected over each transport, in Chromium and under Node.js, with what a page registers at once. The others are in the second
+// file of the program, which comes later: see wasm/internal/link. To be run when a tab needs that file before it is connected. What the list
+// has stays, as far as it is there, since no run meets all that may happen; without the file, it is made anew.
+//   make hot
+import { chromium } from '@playwright/test'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { extname, join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { findChromium, flags } from '../test/chromium.mjs'
+import { npmDir, webDir } from './paths.mjs'
+
+const list = fileURLToPath(new URL('../../wasm/cmd/tombolo/hot.txt', import.meta.url))
+const bin = fileURLToPath(new URL('../../bin/', import.meta.url))
+/** Where a traced program notes what has run: see link.Trace. */
+const TRACE = { from: 16, to: 4096 }
+
+const dir = mkdtempSync(join(tmpdir(), 'tombolo-hot-'))
+cpSync(npmDir, dir, { recursive: true })
+const traced = join(dir, 'tombolo.wasm')
+const lean = ['run', './wasm/lean', '-snapshot', '-trace', '-o', traced, './wasm/cmd/tombolo']
+execFileSync('go', lean, { cwd: `${webDir}/..`, stdio: 'inherit' })
+
+const relay = spawn(join(bin, 'tombolo-relay'), ['--data-dir', join(dir, 'relay'), '--port', '0'], {
+  stdio: ['ignore', 'pipe', 'inherit'],
+})
+const server = createServer(serve)
+let browser, context
+try {
+  const page = await url()
+  const ran = new Set()
+  const take = (bits) =>
+    bits.forEach((byte, i) => [...Array(8).keys()].forEach((bit) => byte & (1 << bit) && ran.add(8 * i + bit)))
+  const lost = 'http://127.0.0.1:9/' // a relay that is not there, beside one that is
+  for (const options of [{ transports: ['websocket'] }, {}]) {
+    for (const relays of [[page], [lost, page]]) take(await underNode({ relays, ...options }))
+  }
+  browser = await chromium.launch({ executablePath: findChromium(), args: flags })
+  context = await browser.newContext()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  for (const transports of [['webtransport'], ['websocket'], undefined]) {
+    for (const relays of [[page], [lost, page]]) {
+      for (const identity of ['persistent', 'ephemeral']) take(await inChromium({ relays, transports, identity }))
+    }
+  }
+  const names = functionNames(readFileSync(traced))
+  const known = new Set(names)
+  const before = existsSync(list) ? readFileSync(list, 'utf8').split('\n') : []
+  const hot = new Set(
+    [...before, ...[...ran].map((i) => names[i])].filter((name) => name?.includes('.') && known.has(name)),
+  )
+  writeFileSync(list, [...hot].sort().join('\n') + '\n')
+  console.log(`${hot.size} of ${names.length} functions`)
+} finally {
+  await browser?.close()
+  server.close()
+  relay.kill()
+  rmSync(dir, { recursive: true, force: true })
+}
+
+/** The address of the relay's page. */
+function url() {
+  return new Promise((resolve, reject) => {
+    createInterface({ input: relay.stdout }).on(
+      'line',
+      (line) => /^page /.test(line) && resolve(line.slice('page '.length)),
+    )
+    relay.on('exit', () => reject(new Error('the relay ended')))
+  })
+}
+
+function serve(request, response) {
+  const { pathname } = new URL(request.url, 'http://localhost')
+  const path = join(dir, pathname)
+  const type = { '.js': 'text/javascript', '.wasm': 'application/wasm' }[extname(path)] ?? 'text/html'
+  const body = pathname === '/' ? '<!doctype html>' : existsSync(path) && readFileSync(path)
+  response.writeHead(body === false ? 404 : 200, { 'content-type': type }).end(body || undefined)
+}
+
+/** What a node does that is hot: in a browser and under Node.js alike. Returns which functions have run. */
+async function session({ index, options, from, to }) {
+  let memory
+  const instantiate = WebAssembly.instantiate
+  WebAssembly.instantiate = async (...args) => {
+    const instance = await instantiate.apply(WebAssembly, args)
+    memory = instance.exports.mem
+    return instance
+  }
+  const { createNode } = await import(index)
+  const made = await Promise.all([
+    createNode({ ...options, worker: 'none' }),
+    createNode({ ...options, identity: 'ephemeral', worker: 'none' }),
+  ])
+  for (const node of made) {
+    await node.subscribe('hot')
+    await node.respond('hot', async (request) => request.data)
+    await node.listen('/x/hot', () => {})
+    await node.presence('hot')
+  }
+  for (const node of made) {
+    while ((await node.relays()).length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  const bits = [...new Uint8Array(memory.buffer, from, to - from)]
+  await Promise.all(made.map((node) => node.close()))
+  return bits
+}
+
+/** In a tab of its own, of a browser that keeps what the ones before have stored. */
+async function inChromium(options) {
+  const page = await context.newPage()
+  await page.goto(`http://localhost:${server.address().port}/`)
+  const given = { index: '/index.js', options: JSON.parse(JSON.stringify(options)), ...TRACE }
+  const bits = await page.evaluate(`(${session})(${JSON.stringify(given)})`)
+  await page.close()
+  return bits
+}
+
+/** In a process of its own, since a program is started once. */
+async function underNode(options) {
+  const given = { index: pathToFileURL(join(dir, 'index.node.js')).href, options, ...TRACE }
+  const script = `(${session})(${JSON.stringify(given)}).then((bits) => { console.log(JSON.stringify(bits)); process.exit(0) })`
+  const out = execFileSync(process.execPath, ['--experimental-websocket', '-e', script], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  return JSON.parse(out.trim().split('\n').pop())
+}
+
+/** The names of the functions that a module defines, by their numbers among those. */
+function functionNames(program) {
+  const module = new WebAssembly.Module(program)
+  const bytes = new Uint8Array(WebAssembly.Module.customSections(module, 'name')[0])
+  const imported = WebAssembly.Module.imports(module).length
+  let at = 1
+  const number = () => {
+    for (let n = 0, shift = 0; ; shift += 7) {
+      const byte = bytes[at++]
+      n |= (byte & 0x7f) << shift
+      if (byte < 0x80) return n
+    }
+  }
+  number()
+  const names = []
+  for (let left = number(); left > 0; left--) {
+    const i = number()
+    const length = number()
+    names[i - imported] = new TextDecoder().decode(bytes.subarray(at, (at += length)))
+  }
+  return names
+}
