@@ -131,7 +131,9 @@ test.describe('the program of the README runs as it stands', () => {
     const outdir = `${project}/dist-esbuild`
     const entryPoints = { main: './main.js', worker: '@tombolo/node/worker.js' }
     await esbuild({ absWorkingDir: project, entryPoints, bundle: true, format: 'esm', outdir, logLevel: 'warning' })
-    await copyFile(`${project}/node_modules/@tombolo/node/tombolo.wasm`, `${outdir}/tombolo.wasm`)
+    for (const file of ['tombolo.wasm', 'tombolo.rest.wasm']) {
+      await copyFile(`${project}/node_modules/@tombolo/node/${file}`, `${outdir}/${file}`)
+    }
     await writeFile(`${outdir}/index.html`, page('./main.js'))
     await runs(tab, outdir, native)
   })
