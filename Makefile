@@ -161,6 +161,7 @@ browsers:
 bench: build bin/bench bin/testpeer bin/messenger chromium web/bench/node_modules/.package-lock.json bench-colyseus ## figures, each as a ratio to a peer in the same run
 	bin/bench
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs
+	node web/bench/run.mjs --start --runs 3
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs --runs 1 --far 20,100,300 --side ours --side js-libp2p
 	node web/bench/run.mjs --runs 1 --rooms 10,25,50,100,200,400 --side ours
 	node web/bench/run.mjs --runs 1 --world 500 --side ours

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -87,12 +88,18 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	if len(args) == 2 && args[0] == "centrifuge" {
 		return serveCentrifuge(args[1])
 	}
-	if len(args) == 3 && args[0] == "line" {
+	if (len(args) == 3 || len(args) == 4) && args[0] == "line" {
 		trip, err := time.ParseDuration(args[1])
 		if err != nil {
 			return "", nil, err
 		}
-		return serveLine(trip, args[2])
+		rate := 0
+		if len(args) == 4 {
+			if rate, err = strconv.Atoi(args[3]); err != nil {
+				return "", nil, err
+			}
+		}
+		return serveLine(trip, rate, args[2])
 	}
 	if len(args) < 3 {
 		return "", nil, errors.New("usage: bench tunnel kind transport role …")

@@ -19,12 +19,18 @@ const (
 	linePackets = lineHeld / 1200
 )
 
+// queued bounds the bytes of a connection that wait for a line with a rate, besides
+// those that are on their way: a router has as little room.
+const queued = 32 << 10
+
 // serveLine is a long line to a target on this machine: what comes to its TCP and UDP
 // port, which is the same, is there after half of a round trip, and so is what comes
-// back. Nothing is lost, and there is no limit to how much passes. It is told apart
-// from a real one by TCP, whose own window ends at the line: what is measured over it
-// is what the peers themselves hold back.
-func serveLine(roundTrip time.Duration, target string) (addr string, stop func(), err error) {
+// back. With a rate, in bits per second, no more passes in each direction, of all
+// connections together; with rate 0 there is no limit. No byte of a connection is lost. The
+// line is told apart from a real one by TCP, whose own window ends at the line, and which
+// therefore starts at full speed: what is measured over it is what the peers themselves
+// hold back.
+func serveLine(roundTrip time.Duration, rate int, target string) (addr string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -34,15 +40,44 @@ func serveLine(roundTrip time.Duration, target string) (addr string, stop func()
 	if err != nil {
 		return "", nil, errors.Join(err, l.Close())
 	}
-	n := &longLine{delay: roundTrip / 2, target: target}
+	n := &longLine{delay: roundTrip / 2, target: target, there: width{rate: rate}, back: width{rate: rate}, held: lineHeld, chunk: 64 << 10}
+	if rate > 0 {
+		n.held = int(n.delay.Seconds()*float64(rate)/8) + queued
+		n.chunk = 4 << 10
+	}
 	go n.connections(l)
 	go n.packets(u)
 	return at.String(), func() { _, _ = l.Close(), u.Close() }, nil
 }
 
 type longLine struct {
-	delay  time.Duration
-	target string
+	delay       time.Duration
+	target      string
+	there, back width
+	held        int // the most bytes of a connection that are on their way in one direction
+	chunk       int // bytes that pass in one piece
+}
+
+// width is how much passes in one direction.
+type width struct {
+	rate int // bits per second; 0: no limit
+	mu   sync.Mutex
+	free time.Time
+}
+
+// pass is when the last of n bytes that come now has passed.
+func (w *width) pass(n int) time.Time {
+	now := time.Now()
+	if w.rate == 0 {
+		return now
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.free.Before(now) {
+		w.free = now
+	}
+	w.free = w.free.Add(time.Duration(float64(n*8) / float64(w.rate) * float64(time.Second)))
+	return w.free
 }
 
 func (n *longLine) connections(l net.Listener) {
@@ -58,8 +93,8 @@ func (n *longLine) connections(l net.Listener) {
 				c.Close()
 				return
 			}
-			go n.carry(t.(*net.TCPConn), c.(*net.TCPConn))
-			n.carry(c.(*net.TCPConn), t.(*net.TCPConn))
+			go n.carry(t.(*net.TCPConn), c.(*net.TCPConn), &n.there)
+			n.carry(c.(*net.TCPConn), t.(*net.TCPConn), &n.back)
 		}()
 	}
 }
@@ -71,7 +106,7 @@ type piece struct {
 }
 
 // carry is one direction, with its end.
-func (n *longLine) carry(to, from *net.TCPConn) {
+func (n *longLine) carry(to, from *net.TCPConn, through *width) {
 	var mu sync.Mutex
 	room := sync.NewCond(&mu)
 	held, broken := 0, false
@@ -79,13 +114,13 @@ func (n *longLine) carry(to, from *net.TCPConn) {
 	go func() {
 		defer close(pieces)
 		for {
-			b := make([]byte, 64<<10)
+			b := make([]byte, n.chunk)
 			m, err := from.Read(b)
 			if err != nil {
 				return
 			}
 			mu.Lock()
-			for held > lineHeld && !broken {
+			for held > n.held && !broken {
 				room.Wait()
 			}
 			held += m
@@ -95,7 +130,7 @@ func (n *longLine) carry(to, from *net.TCPConn) {
 				_ = from.CloseRead()
 				return
 			}
-			pieces <- piece{b[:m], time.Now().Add(n.delay)}
+			pieces <- piece{b[:m], through.pass(m).Add(n.delay)}
 		}
 	}()
 	for p := range pieces {
@@ -141,11 +176,11 @@ func (n *longLine) packets(u *net.UDPConn) {
 					if err != nil {
 						return
 					}
-					post(back, b[:m], time.Now().Add(n.delay))
+					post(back, b[:m], n.back.pass(m).Add(n.delay))
 				}
 			}()
 		}
-		post(to, b[:m], time.Now().Add(n.delay))
+		post(to, b[:m], n.there.pass(m).Add(n.delay))
 	}
 }
 

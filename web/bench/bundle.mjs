@@ -40,6 +40,7 @@ async function script(path) {
     minify: true,
     format: 'esm',
     target: 'es2022',
+    inject: path.endsWith('js-libp2p.js') ? [] : [`${here}page/memory.js`],
     write: false,
     logLevel: 'error',
     alias: { '@tombolo/node': `${npmDir}/index.js` },

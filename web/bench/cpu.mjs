@@ -1,4 +1,5 @@
-// How much of the machine others took while something was measured: where that is much, the figures say little.
+// What is used of the machine: how much others took while something was measured (where that is much, the figures say little), and the memory
+// of a page.
 import { readdirSync, readFileSync } from 'node:fs'
 
 /** Begins; the returned function gives the share of all processors that processes outside this one's tree took since. */
@@ -18,16 +19,38 @@ export function watchOthers() {
 function snapshot() {
   const cpu = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].split(/\s+/).slice(1, 9).map(Number)
   const total = cpu.reduce((a, b) => a + b, 0)
+  const own = new Map(treeOf(process.pid).map(({ pid, ticks }) => [pid, ticks]))
+  return { total, busy: total - cpu[3] - cpu[4], own }
+}
+
+/** A process and all that come from it. */
+function treeOf(root) {
   const stats = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .flatMap(stat)
-  const tree = new Set([process.pid])
+  const tree = new Set([root])
   for (let size = 0; size !== tree.size;) {
     size = tree.size
     for (const { pid, parent } of stats) if (tree.has(parent)) tree.add(pid)
   }
-  const own = new Map(stats.filter(({ pid }) => tree.has(pid)).map(({ pid, ticks }) => [pid, ticks]))
-  return { total, busy: total - cpu[3] - cpu[4], own }
+  return stats.filter(({ pid }) => tree.has(pid))
+}
+
+/**
+ * What the page of a Chromium takes of the machine's memory, in MiB: the proportional set size of the largest of its renderers. The
+ * others are in reserve, and have no page.
+ */
+export function rendererMemory(chromium) {
+  if (process.platform !== 'linux') return undefined
+  const sizes = treeOf(chromium).flatMap(({ pid }) => {
+    try {
+      if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) return []
+      return [Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) / 1024]
+    } catch {
+      return [] // it has ended meanwhile, or is not ours to look into
+    }
+  })
+  return sizes.length > 0 ? Math.max(...sizes) : undefined
 }
 
 function stat(pid) {

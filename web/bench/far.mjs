@@ -13,6 +13,9 @@ import { atEnd, finish } from '../test/lifetime.mjs'
 const benchBinary = fileURLToPath(new URL('../../bin/bench', import.meta.url))
 const relayBinary = fileURLToPath(new URL('../../bin/tombolo-relay', import.meta.url))
 
+/** What the addresses of a transport look like that a tab can dial. */
+const inTab = { websocket: /\/tcp\/\d+\/ws\/p2p\//, webtransport: /\/webtransport\// }
+
 /**
  * Starts both. Resolves, for each transport, to the addresses of the relay, of the host, and of another host through the
  * relay; and under `far`, by round trip, to the same at the far end of a long line, where the relay is halfway to the other host.
@@ -22,15 +25,12 @@ export async function startFarSide(trips = []) {
   const control = await startTestPeer()
   const host = await post(`${control}/peer?listen=ws,webtransport&process=1`)
   const behind = await post(`${control}/peer?process=1`)
-  const inTab = { websocket: /\/tcp\/\d+\/ws\/p2p\//, webtransport: /\/webtransport\// }
   const addresses = {}
-  for (const [transport, shape] of Object.entries(inTab)) {
-    const of = (addrs) => addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && shape.test(addr))
-    const relayAddr = of(relay)
-    if (!relayAddr) throw new Error(`the relay has no ${transport} address on 127.0.0.1 among ${relay.join(' ')}`)
+  for (const transport of Object.keys(inTab)) {
+    const relayAddr = addressOf(relay, transport)
     addresses[transport] = {
       relay: relayAddr,
-      direct: of(host.addrs),
+      direct: addressOf(host.addrs, transport),
       circuit: `${relayAddr}/p2p-circuit/p2p/${behind.peerId}`,
     }
   }
@@ -51,18 +51,34 @@ export async function startFarSide(trips = []) {
   return addresses
 }
 
-/** The address of the same peer through a line that takes so long, in ms, there and back; see native/bench/line.go. */
-async function throughLine(addr, trip) {
-  if (!existsSync(benchBinary)) throw new Error('bin/bench is missing: make bin/bench')
+/** The first of a peer's addresses at which a tab on this machine can dial it over the transport. */
+export function addressOf(addrs, transport) {
+  const found = addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && inTab[transport].test(addr))
+  if (!found) throw new Error(`there is no ${transport} address on 127.0.0.1 among ${addrs.join(' ')}`)
+  return found
+}
+
+/** The address of the same peer through such a line. */
+export async function throughLine(addr, trip, rate) {
   const [, port] = /\/(?:tcp|udp)\/(\d+)\//.exec(addr)
-  const line = spawn(benchBinary, ['tunnel', 'line', `${trip}ms`, `127.0.0.1:${port}`], { stdio: ['pipe', 'pipe', 'inherit'] })
+  return addr.replace(`/${port}/`, `/${await startLine(port, trip, rate)}/`)
+}
+
+/**
+ * Starts a line that takes so long, in ms, there and back, and lets so many bits a second pass, if that is given; see
+ * native/bench/line.go. Resolves to the port that leads through it to a port of this machine.
+ */
+export async function startLine(port, trip, rate) {
+  if (!existsSync(benchBinary)) throw new Error('bin/bench is missing: make bin/bench')
+  const args = ['tunnel', 'line', `${trip}ms`, `127.0.0.1:${port}`, ...(rate ? [`${rate}`] : [])]
+  const line = spawn(benchBinary, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(line, 'exit').catch((err) => [err.message])
   atEnd(async () => {
     line.stdin.destroy() // which is what it ends by
     await ended
   })
   const [at] = await once(createInterface(line.stdout), 'line')
-  return addr.replace(`/${port}/`, `/${at.split(':')[1]}/`)
+  return at.split(':')[1]
 }
 
 /**

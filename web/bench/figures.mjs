@@ -2,10 +2,12 @@
 
 /** What is measured: its unit, and whether more is better. */
 const kinds = {
-  'node-made': { unit: 'ms', more: false }, // since the navigation began, as is connected
+  'node-made': { unit: 'ms', more: false }, // since the navigation began, as are the next two; see start.mjs
   connected: { unit: 'ms', more: false },
-  'warm-node-made': { unit: 'ms', more: false }, // the same with all files in the browser's cache
-  'warm-connected': { unit: 'ms', more: false },
+  reserved: { unit: 'ms', more: false },
+  fetched: { unit: 'MB', more: false }, // until it was connected, compressed
+  'renderer-memory': { unit: 'MiB', more: false }, // proportional set size
+  'linear-memory': { unit: 'MiB', more: false },
   'echo-p50': { unit: 'us', more: false },
   'echo-p99': { unit: 'us', more: false },
   'streams-in-turn': { unit: '1/s', more: true },

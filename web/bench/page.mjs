@@ -14,7 +14,7 @@ export class Pages {
   #files
   #far
   #server
-  #run // the run that goes on: { html, figure(f), settle: { resolve, reject } }
+  #run // the run that goes on: { html, figure(f), loaded(body), served: bytes, settle: { resolve, reject } }
 
   constructor(files, far) {
     this.#files = files
@@ -32,14 +32,22 @@ export class Pages {
     this.origin = `http://127.0.0.1:${this.#server.address().port}`
   }
 
-  /** Resolves to { figures: { name: value }, others, error }: what failed leaves the figures until then. */
-  async run(side, transport, plan) {
+  /**
+   * Resolves to { figures: { name: value }, others, error }: what failed leaves the figures until then. With a profile that is a folder, the
+   * browser's caches stay in it. The page is had from another origin if one is given, which must lead here. `loaded` is called with what
+   * a page of start.mjs says, how many bytes it was served, and the browser, and its answer is the page's; `linear` with its program's memory.
+   */
+  async run(side, transport, plan, { profile, origin = this.origin, loaded, linear } = {}) {
     const figures = {}
     let settle
     const done = new Promise((resolve, reject) => (settle = { resolve, reject }))
     this.#run = {
       html: html(side, { side, transport, plan }),
       settle,
+      relay: plan.relay,
+      served: 0,
+      loaded: (body) => loaded(body, this.#run.served, chromium),
+      linear,
       figure: (f) => {
         const wrong = wrongUpload(f, plan)
         if (wrong) settle.reject(new Error(wrong))
@@ -47,7 +55,7 @@ export class Pages {
       },
     }
     const othersTook = watchOthers()
-    const chromium = launch(`${this.origin}/`)
+    const chromium = launch(`${origin}/`, { profile })
     atEnd(() => chromium.close())
     const late = setTimeout(() => settle.reject(new Error(`did not finish within ${limit / 1000} s`)), limit)
     chromium.exited.then((how) => settle.reject(new Error(`Chromium died: ${how}\n${chromium.log()}`)))
@@ -57,6 +65,7 @@ export class Pages {
     )
     const others = othersTook() // before Chromium's processes, and what they took, are gone
     clearTimeout(late)
+    if (profile) await chromium.quit()
     await chromium.close()
     return { figures, others, error }
   }
@@ -66,9 +75,11 @@ export class Pages {
     if (req.method === 'POST') return this.#report(path, req, res)
     if (path === '/') return res.setHeader('Content-Type', 'text/html').end(settling)
     if (path === '/bench') return res.setHeader('Content-Type', 'text/html').end(this.#run.html)
+    if (path === '/.well-known/tombolo') return res.end(JSON.stringify(described(this.#run.relay)))
     const file = this.#files.get(path)
     if (!file) return res.writeHead(404).end()
-    res.setHeader('Cache-Control', 'max-age=600') // the page is loaded twice: the second time with a warm cache
+    this.#run.served += file.body.length
+    res.setHeader('Cache-Control', 'max-age=600') // some pages are loaded more than once
     res.setHeader('Content-Type', file.type)
     res.setHeader('Content-Encoding', 'br')
     res.setHeader('Content-Length', file.body.length)
@@ -84,6 +95,8 @@ export class Pages {
       '/tunnel': () => this.#tunnel(body),
       '/bots': () => this.#far.bots.play(body),
       '/seen': () => this.#far.bots.seen(),
+      '/loaded': () => run.loaded(body),
+      '/linear': async () => run.linear(body.bytes),
     }[path]
     const answer = await asked?.().catch((err) => run.settle.reject(err))
     res.end(JSON.stringify(answer ?? {}))
@@ -109,6 +122,9 @@ export class Pages {
 // Chromium is busy with itself when it has just started. The page that is measured comes when that is over.
 const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
 <script>setTimeout(() => location.replace('/bench'), 3000)</script>`
+
+/** What the relay's own page says of it. */
+const described = (relay) => ({ peerId: relay.split('/').at(-1), network: 'tombolo', addrs: [relay] })
 
 const script = (side, { room, world }) => (room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours')
 

@@ -1,13 +1,14 @@
 // Measures a tab that runs Tombolo next to one that runs js-libp2p: the same Chromium, the same relay, the same far side.
 //
 //   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct] [--far 20,100,300]
+//   node web/bench/run.mjs --start [--runs 5] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --rooms 10,25,50 [--seats 1] [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --world 500 [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
 // Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
 //
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
-// through the relay. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
+// through the relay. --start measures how long a page takes to be connected, and what it takes of memory then; see start.mjs. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
 // holds for so many native players, with so many seats behind each connection, up to the first number that is too many; see rooms.mjs.
 // --world measures how the page draws a world with so many things in sight; see world.mjs.
 // The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
@@ -18,6 +19,7 @@ import { startFarSide, startMessenger } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 import { held, startRooms } from './rooms.mjs'
+import { measureStart, startStarts } from './start.mjs'
 import { startWorld } from './world.mjs'
 
 const MiB = 1 << 20
@@ -32,8 +34,9 @@ runToEnd('bench', async () => {
   const { values: flags } = parseArgs({
     options: {
       runs: { type: 'string', default: '3' },
-      side: { type: 'string', multiple: true, default: sides },
-      transport: { type: 'string', multiple: true, default: transports },
+      side: { type: 'string', multiple: true },
+      transport: { type: 'string', multiple: true },
+      start: { type: 'boolean', default: false },
       direct: { type: 'boolean', default: false },
       far: { type: 'string', default: '' },
       rooms: { type: 'string', default: '' },
@@ -41,8 +44,10 @@ runToEnd('bench', async () => {
       world: { type: 'string', default: '' },
     },
   })
+  flags.side ??= flags.start ? ['ours', 'js-libp2p'] : sides
+  flags.transport ??= flags.start ? ['webtransport'] : transports
   if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
-  const measure = await (flags.rooms ? rooms(flags) : flags.world ? world(flags) : transfers(flags))
+  const measure = await (flags.start ? starts(flags) : flags.rooms ? rooms(flags) : flags.world ? world(flags) : transfers(flags))
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
@@ -71,6 +76,22 @@ async function transfers(flags) {
     for (const plan of plans) {
       const what = `run ${run}, ${side} over ${transport}`
       const { error } = await take(pages, side, transport, plan, what)
+      if (error) failures.push(`${what}: ${error}`)
+    }
+  }
+}
+
+/** The same for starts. */
+async function starts(flags) {
+  const pages = new Pages(await bundle(flags.side), {})
+  await pages.listen()
+  const addresses = await startStarts(pages)
+  return async (run, side, transport) => {
+    for await (const { load, values, others, error } of measureStart(pages, addresses, side, transport)) {
+      const what = `run ${run}, ${side} over ${transport}, ${load}`
+      for (const [name, value] of Object.entries(values)) figures.add(`start-${transport}-${load}/${name}`, side, value)
+      busiest = Math.max(busiest, others ?? 0)
+      note(what, error ?? values, others)
       if (error) failures.push(`${what}: ${error}`)
     }
   }
@@ -143,7 +164,7 @@ function note(who, what, others) {
     typeof what === 'string'
       ? what
       : Object.entries(what)
-          .map(([k, v]) => `${k.split('/').at(-1)} ${v.toFixed(0)}`)
+          .map(([k, v]) => `${k.split('/').at(-1)} ${v.toFixed(v < 10 ? 2 : 0)}`)
           .join(', ')
   console.error(`${who}${busy}: ${text}`)
 }

@@ -39,12 +39,14 @@ export function findShell() {
 }
 
 /**
- * Opens `url` in a fresh Chromium with a profile of its own.
+ * Opens `url` in a fresh Chromium, with the profile in the folder `profile`, which stays, or with one of its own. Its caches are in
+ * its profile.
  *
  * @param {string} url
- * @param {{ extraArgs?: string[] }} [options]
+ * @param {{ extraArgs?: string[], profile?: string }} [options]
  */
-export function launch(url, { extraArgs = [] } = {}) {
+export function launch(url, { extraArgs = [], profile } = {}) {
   const dir = freshFolder('chromium')
-  return launchProgram({ path: findChromium(), args: [...flags, `--user-data-dir=${dir}`, ...extraArgs, url], dir })
+  const args = [...flags, `--user-data-dir=${profile ?? dir}`, ...extraArgs, url]
+  return launchProgram({ path: findChromium(), args, dir })
 }

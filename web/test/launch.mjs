@@ -4,7 +4,11 @@ import { once } from 'node:events'
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { endGroup, guard } from './guard.mjs'
+
+/** How long a program may take to end when it is asked to, in milliseconds. */
+const QUIT_MS = 10_000
 
 export function executable(path) {
   try {
@@ -47,13 +51,15 @@ export function freshFolder(name) {
  *   process: import('node:child_process').ChildProcess,
  *   exited: Promise<string>,     how it ended, by itself or by close
  *   log: () => string,           the end of what it wrote on standard error
+ *   quit: () => Promise<void>,   asks it to end, and waits for that: it may have something to write
  *   close: () => Promise<void>,  ends every process of it and removes its folder; may be called again
  * }}
  */
 export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'ignore', 'pipe'] }) {
   const child = spawn(path, args, {
     stdio,
-    env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, ...env }, // where it leaves sockets and a crash database
+    // Where it leaves sockets, a crash database, and what Chromium caches of a profile below XDG_CONFIG_HOME.
+    env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir, ...env },
     detached: true, // a process group of its own, to be ended as one
   })
   let tail = ''
@@ -73,5 +79,9 @@ export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'i
     rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })
     await guarded()
   }
-  return { process: child, exited, log: () => tail, close: () => (closing ??= end()) }
+  async function quit() {
+    child.kill('SIGTERM')
+    await Promise.race([exited, sleep(QUIT_MS, undefined, { ref: false })])
+  }
+  return { process: child, exited, log: () => tail, quit, close: () => (closing ??= end()) }
 }

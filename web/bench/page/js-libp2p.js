@@ -2,7 +2,9 @@
 //  - the gater, which in browsers denies the private addresses that a benchmark on one machine has;
 //  - the connection monitor is off: it ends connections that are too busy to answer its pings in time, as these are;
 //  - streams of one protocol at a time: 64 by default, and 100 are wanted.
+// Where the start is measured, it has what our program has: both transports, and GossipSub.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
+import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
@@ -13,8 +15,9 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { run } from './measure.js'
 
-const { transport } = globalThis.bench
+const { transport, plan } = globalThis.bench
 const transports = { websocket: webSockets, webtransport: webTransport }
+const used = plan.start ? Object.values(transports) : [transports[transport]]
 
 /** Takes the messages by their event, which is the shortest way in. */
 class Stream {
@@ -56,13 +59,19 @@ let node
 run({
   async start() {
     node = await createLibp2p({
-      transports: [transports[transport](), circuitRelayTransport()],
+      transports: [...used.map((make) => make()), circuitRelayTransport()],
+      addresses: { listen: plan.start === 'app' ? [`${plan.relay}/p2p-circuit`] : [] },
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
       connectionGater: { denyDialMultiaddr: () => false },
       connectionMonitor: { enabled: false },
-      services: { identify: identify(), ping: ping() },
+      services: { identify: identify(), ping: ping(), ...(plan.start && { pubsub: gossipsub() }) },
     })
+  },
+  async reserved() {
+    while (!node.getMultiaddrs().some((addr) => addr.toString().includes('/p2p-circuit'))) {
+      await new Promise((resolve) => node.addEventListener('self:peer:update', resolve, { once: true }))
+    }
   },
   connect: (addr) => node.dial(multiaddr(addr)),
   address: async (connection) => connection.remoteAddr.toString(),

@@ -1,6 +1,7 @@
 // What is measured in a page, the same for both sides. Each side brings a driver:
 //
 //   start(): Promise<void>                              makes a node
+//   reserved(): Promise<void>                           resolves when that has a slot on a relay, if start() asked for one
 //   connect(addr): Promise<peer>                        dials; a peer is what open takes
 //   address(peer): Promise<string>                      where it is connected to
 //   open(peer, protocol): Promise<Stream>
@@ -21,15 +22,9 @@ export async function run(driver) {
   const { plan } = globalThis.bench
   const { messages, tunnel } = plan
   try {
-    const warm = location.hash === '#warm'
+    if (plan.start) return await starting(driver, plan)
     await driver.start()
-    await report(warm ? 'warm-node-made' : 'node-made', performance.now())
     const relay = await driver.connect(plan.relay)
-    await report(warm ? 'warm-connected' : 'connected', performance.now())
-    if (!warm) {
-      location.hash = 'warm'
-      return location.reload()
-    }
     await check(driver, relay, plan.relay)
     for (const { area, address, bytes, rounds, opens } of plan.targets) {
       const peer = await driver.connect(address)
@@ -53,6 +48,38 @@ export async function run(driver) {
 
 export const post = (path, body) => fetch(path, { method: 'POST', body: JSON.stringify(body) })
 export const report = (figure, value, more) => post('/figure', { figure, value, ...more })
+
+/** Reports when the node was made and connected, since the navigation, and is loaded again for as long as it is told to. */
+async function starting(driver, plan) {
+  const figures = {}
+  await driver.start()
+  figures['node-made'] = performance.now()
+  if (plan.start === 'app') {
+    await driver.reserved()
+    figures.reserved = performance.now()
+  } else {
+    const relay = await driver.connect(plan.relay)
+    figures.connected = performance.now()
+    await check(driver, relay, plan.relay)
+  }
+  const { again } = await (await post('/loaded', { figures })).json()
+  await post('/linear', { bytes: await linearMemory() })
+  if (again) location.reload()
+  else await post('/done', {})
+}
+
+/** Bytes of the programs' memories, wherever they run; see memory.js. */
+function linearMemory() {
+  const here = globalThis.benchMemory?.() ?? 0
+  if (here > 0) return here
+  const channel = new BroadcastChannel('bench memory')
+  const answered = new Promise((resolve) => {
+    channel.onmessage = ({ data }) => resolve(data)
+    setTimeout(() => resolve(0), 1000) // there is no program
+  })
+  channel.postMessage('how much?')
+  return answered
+}
 
 /** That the connection goes the way it was asked to. */
 async function check(driver, peer, wanted) {

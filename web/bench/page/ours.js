@@ -2,7 +2,7 @@
 import { createNode } from '../../dist/npm/index.js'
 import { run } from './measure.js'
 
-const { transport, side } = globalThis.bench
+const { transport, side, plan } = globalThis.bench
 const worker = side === 'ours' ? 'dedicated' : side
 
 class Stream {
@@ -27,8 +27,15 @@ let node
 run({
   async start() {
     const options = { relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
-    node = await createNode({ worker, ...options })
+    if (plan.start) delete options.transports
+    // As an app has it, which knows the relay's URL, and wants to be the same peer each time.
+    const app = { relays: [location.origin], identity: 'persistent', histories: 'persistent' }
+    node = await createNode({ worker, ...options, ...(plan.start === 'app' && app) })
     if (node.worker !== worker) throw new Error(`the node runs in ${node.worker}, not in ${worker}`)
+  },
+  async reserved() {
+    const reserved = new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+    if ((await node.relays()).length === 0) await reserved
   },
   connect: (addr) => node.connect(addr),
   async address(peer) {

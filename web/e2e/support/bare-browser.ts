@@ -45,7 +45,8 @@ export class BareBrowser {
       [...common, `--user-data-dir=${dir}`, '--remote-debugging-pipe', ...args, 'about:blank'],
       {
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-        env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir }, // where it leaves sockets and a crash database
+        // where it leaves sockets, a crash database and its caches
+        env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir },
         detached: true, // a process group of its own, to be ended as one
       },
     )
