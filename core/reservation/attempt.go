@@ -122,7 +122,7 @@ func (k *Keeper) connect(ctx context.Context, relay peer.ID, addrs []ma.Multiadd
 	k.host.Peerstore().AddAddrs(relay, addrs, DialTTL)
 	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "relay"), connectTimeout)
 	defer cancel()
-	if err := k.host.Connect(ctx, peer.AddrInfo{ID: relay}); err != nil {
+	if _, err := k.host.Network().DialPeer(ctx, relay); err != nil { // the host's Connect waits for identify
 		return fmt.Errorf("connect to relay %s: %w", relay, err)
 	}
 	return nil

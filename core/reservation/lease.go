@@ -112,7 +112,7 @@ func dialable(a ma.Multiaddr) bool {
 	return false
 }
 
-// boundHost resets the stream that it opens when ctx ends: client.Reserve heeds its
+// boundHost opens eager streams of the first protocol that is asked for, and resets one when ctx ends: client.Reserve heeds its
 // ctx only until the stream is open, and then waits a minute for an answer.
 type boundHost struct {
 	host.Host
@@ -121,12 +121,17 @@ type boundHost struct {
 }
 
 func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
-	s, err := h.Host.NewStream(ctx, p, protos...)
-	if err == nil {
-		h.via = s.Conn()
-		h.stop = context.AfterFunc(ctx, func() { _ = s.Reset() })
+	s, err := h.Network().NewStream(ctx, p)
+	if err != nil {
+		return nil, err
 	}
-	return s, err
+	if err := s.SetProtocol(protos[0]); err != nil {
+		_ = s.Reset()
+		return nil, err
+	}
+	h.via = s.Conn()
+	h.stop = context.AfterFunc(ctx, func() { _ = s.Reset() })
+	return &eager{Stream: s}, nil
 }
 
 // free lets go of the stream, which is closed.
