@@ -155,8 +155,10 @@ func usable(names []string) ([]string, error) {
 }
 
 const (
-	// webSocketDelay is the head start of WebTransport over WebSocket.
-	webSocketDelay = time.Second
+	// webSocketDelay is the head start of WebTransport over WebSocket, within the
+	// bounds of RFC 8305, section 5: where UDP is filtered nothing answers, and each
+	// connection begins so much later.
+	webSocketDelay = 200 * time.Millisecond
 	// circuitDelay is the head start of direct addresses over circuits.
 	circuitDelay = 500 * time.Millisecond
 )

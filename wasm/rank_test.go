@@ -19,12 +19,12 @@ var (
 	overCircuit      = ma.StringCast("/ip4/192.0.2.2/udp/4001/quic-v1/webtransport" + someone + "/p2p-circuit")
 )
 
-func TestWebTransportIsDialledBeforeWebSocketAndCircuits(t *testing.T) {
+func TestWebTransportThatHangsDelaysWebSocketByAFifthOfASecond(t *testing.T) {
 	second := func(a ma.Multiaddr, s float64) network.AddrDelay {
 		return network.AddrDelay{Addr: a, Delay: time.Duration(s * float64(time.Second))}
 	}
 	assert.Equal(t,
-		[]network.AddrDelay{second(overWebTransport, 0), second(overWebSocket, 1), second(overCircuit, 1.5)},
+		[]network.AddrDelay{second(overWebTransport, 0), second(overWebSocket, 0.2), second(overCircuit, 0.7)},
 		rank([]ma.Multiaddr{overCircuit, overWebSocket, overWebTransport}))
 	assert.Equal(t, []network.AddrDelay{second(overWebSocket, 0), second(overCircuit, 0.5)}, rank([]ma.Multiaddr{overCircuit, overWebSocket}),
 		"the first that there is waits for nothing")
