@@ -47,6 +47,9 @@ type Options struct {
 	// any more. One that does not answer is tried again.
 	RelayURLs []string
 
+	// Ask asks the pages of RelayURLs. If nil, the platform's fetch does.
+	Ask reservation.Get
+
 	// Network separates meshes. If empty, core.DefaultNetwork.
 	Network string
 
@@ -84,7 +87,11 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 		}
 	}
 	network := cmp.Or(opts.Network, core.DefaultNetwork)
-	keeper, err := reservation.New(opts.Relays, reservation.Options{Get: jsio.Fetch, Network: network, Logger: opts.Logger})
+	ask := opts.Ask
+	if ask == nil {
+		ask = jsio.Fetch
+	}
+	keeper, err := reservation.New(opts.Relays, reservation.Options{Get: ask, Network: network, Logger: opts.Logger})
 	if err == nil {
 		err = keeper.AddURLs(opts.RelayURLs)
 	}

@@ -4,7 +4,10 @@
 // createNode makes objects that carry the calls of core.Node as promises, its
 // streams as WHATWG streams and its events as DOM events.
 //
-//	tombolo.createNode({relays, identity, histories, network, transports, log})
+//	tombolo.createNode({relays, identity, histories, network, transports, log}, asked)
+//
+// asked is a function that may know what the page of a relay has answered already; see
+// [askedBefore].
 //
 // What fails rejects with an Error that has a code, and where that is "stream" a
 // reason: see errors.go. Who sets tombolo.makeError, a function of a code, a text
@@ -41,7 +44,7 @@ func Expose() {
 	api.Set("version", core.Version())
 	api.Set("createNode", jsio.NewFunc(func(_ js.Value, args []js.Value) any {
 		return jsio.Promise(func() (any, error) {
-			v, err := createNode(argument(args, 0))
+			v, err := createNode(argument(args, 0), argument(args, 1))
 			return v, withCode(err)
 		})
 	}))
@@ -76,11 +79,12 @@ func init() {
 	})
 }
 
-func createNode(raw js.Value) (any, error) {
+func createNode(raw, asked js.Value) (any, error) {
 	opts, keep, err := parseOptions(raw)
 	if err != nil {
 		return nil, &coded{codeOption, err}
 	}
+	opts.Ask = askedBefore(asked)
 	inner, err := start(context.Background(), &opts, keep)
 	if err != nil {
 		for _, p := range opts.Parts {

@@ -128,8 +128,11 @@ const described = (relay) => ({ peerId: relay.split('/').at(-1), network: 'tombo
 
 const script = (side, { room, world }) => (room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours')
 
+// As docs/typescript.md says.
+const preload = '<link rel="preload" as="fetch" crossorigin href="/tombolo.wasm">'
+
 const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
-<link rel="icon" href="data:,"><script>globalThis.bench = ${JSON.stringify(config)}</script>
+<link rel="icon" href="data:,">${side === 'js-libp2p' ? '' : preload}<script>globalThis.bench = ${JSON.stringify(config)}</script>
 <script type="module" src="/${script(side, config.plan)}.js"></script>`
 
 const sums = new Map()

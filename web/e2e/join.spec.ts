@@ -1,5 +1,20 @@
 import { expect, join, joined, ownId, peerRow, test } from './support/fixtures.js'
 
+test('the page fetches the program and asks the relay once each, as its HTML says', async ({ page, relay }) => {
+  const asked: string[] = []
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+  await join(page, relay.url)
+  for (const wanted of [/\.wasm$/, /^\/\.well-known\/tombolo$/]) {
+    const paths = asked.filter((path) => wanted.test(path))
+    expect(paths).toHaveLength(1)
+    const by = (path: string) =>
+      performance
+        .getEntriesByName(location.origin + path)
+        .map((entry) => (entry as PerformanceResourceTiming).initiatorType)
+    expect(await page.evaluate(by, paths[0]!)).toContain('link')
+  }
+})
+
 test('a tab joins the relay that serves its page, over WebTransport', async ({ page, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))

@@ -19,7 +19,7 @@ const SIZES = 'virtual:wasm-sizes'
 
 /** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
 export function site(paths: SitePaths): Plugin[] {
-  return [chartInHtml(paths), wasmPreload(), wasmSizes(paths), gatewayFiles(paths), precompressed(paths)]
+  return [chartInHtml(paths), preloads(), wasmSizes(paths), gatewayFiles(paths), precompressed(paths)]
 }
 
 function chartInHtml({ chart }: SitePaths): Plugin {
@@ -32,21 +32,25 @@ function chartInHtml({ chart }: SitePaths): Plugin {
   }
 }
 
-/** Has the browser fetch the program as soon as it has read the HTML, instead of when the page's script asks for it. */
-function wasmPreload(): Plugin {
+/**
+ * Has the browser fetch the program, and what the relay says of itself, as soon as it has read the HTML, instead of when the page's script
+ * asks for them.
+ */
+function preloads(): Plugin {
   return {
-    name: 'tombolo:wasm-preload',
+    name: 'tombolo:preloads',
     apply: 'build',
     transformIndexHtml: {
       order: 'post',
       handler: (_, { bundle }) =>
-        Object.keys(bundle ?? {})
-          .filter((name) => /tombolo-[^.]*\.wasm$/.test(name)) // and not the rest of it, which is not wanted yet
-          .map((name) => ({
-            tag: 'link',
-            attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `/${name}` },
-            injectTo: 'head',
-          })),
+        [
+          ...Object.keys(bundle ?? {}).filter((name) => /tombolo-[^.]*\.wasm$/.test(name)), // and not the rest of it, which is not wanted yet
+          '.well-known/tombolo',
+        ].map((name) => ({
+          tag: 'link',
+          attrs: { rel: 'preload', as: 'fetch', crossorigin: '', href: `/${name}` },
+          injectTo: 'head',
+        })),
     },
   }
 }

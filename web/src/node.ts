@@ -1,3 +1,4 @@
+import { askAhead } from './ask.js'
 import { callsOf, optionsAt, type PlainCalls } from './calls.js'
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
@@ -294,13 +295,17 @@ async function make(
   const files = filesOf(byDefault, wasm, wasmRest)
   const place = await choosePlace(worker, workers, files.program, config)
   if (place === null) {
+    const asked = askAhead(config.relays)
     const program = await loadProgram(files, platform, onProgress)
     const over = new AbortController()
-    return new TomboloNode(await program.createNode(config, over.signal), program, over)
+    return new TomboloNode(await program.createNode(config, over.signal, asked), program, over)
   }
-  const shared = place.kind === 'shared'
-  const program = shared ? files.program : await loadModule(files.program, platform.compile, onProgress)
-  const remote = await RemoteNode.start(place, { ...files, program }, config, shared ? onProgress : undefined)
+  const shared = place.kind === 'shared' // which may be there, with its relays, and loads the program itself
+  const program = shared
+    ? files
+    : loadModule(files.program, platform.compile, onProgress).then((program) => ({ ...files, program }))
+  const start = shared ? { onProgress } : { asked: askAhead(config.relays) }
+  const remote = await RemoteNode.start(place, program, config, start)
   const over = new AbortController()
   followPage(remote, over.signal)
   return new TomboloNode(remote, remote, over)

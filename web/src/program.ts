@@ -1,3 +1,4 @@
+import type { Asked } from './ask.js'
 import type { PlainCalls } from './calls.js'
 import { TomboloError, type TomboloErrorCode } from './errors.js'
 import { startGo, type Started } from './go.js'
@@ -72,7 +73,7 @@ const AHEAD_MS = 3_000
 /** The one global that the program sets. */
 interface ProgramGlobal {
   readonly version: string
-  createNode(config: NodeConfig): Promise<RawNode>
+  createNode(config: NodeConfig, asked?: Asked): Promise<RawNode>
   /** Set here: makes the errors of the program. The reason is that of a stream, or empty. */
   makeError?: (code: TomboloErrorCode, message: string, reason: StreamReason) => Error
 }
@@ -115,11 +116,11 @@ export class Program implements Carrier {
     return this.#api.version
   }
 
-  /** Makes a node. `over` is aborted when it has been closed. */
-  async createNode(config: NodeConfig, over?: AbortSignal): Promise<RawNode> {
+  /** Makes a node. `over` is aborted when it has been closed; `asked` knows what relays have answered. */
+  async createNode(config: NodeConfig, over?: AbortSignal, asked?: Asked): Promise<RawNode> {
     this.#count(1)
     try {
-      const node = await this.call(() => this.#api.createNode(config))
+      const node = await this.call(() => this.#api.createNode(config, asked))
       over?.addEventListener('abort', () => this.#count(-1), { once: true })
       this.#fetchRest(node)
       return node

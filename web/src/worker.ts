@@ -1,4 +1,5 @@
 /** What runs in the worker of a node, dedicated or shared. Its pages have `page/remote.ts`. */
+import { importGo } from './go.js'
 import type { Packet } from './wire/wire.js'
 import { Host } from './worker/host.js'
 import { Page } from './worker/page.js'
@@ -11,6 +12,7 @@ interface Scope extends Pick<Worker, 'postMessage' | 'onmessage'> {
 const scope = globalThis as unknown as Scope
 const shared = 'onconnect' in scope
 const host = new Host(shared)
+importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
 
 if (shared) {
   scope.onconnect = ({ ports }) => {

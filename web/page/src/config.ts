@@ -46,7 +46,7 @@ export async function describeRelay(config: PageConfig, signal: AbortSignal): Pr
     if (id === undefined) throw new Error(`relay: ${config.relay} does not end in /p2p/<peer id>`)
     return { id, addrs: [config.relay], network: undefined }
   }
-  const response = await fetch('/.well-known/tombolo', { signal, headers: { accept: 'application/json' } })
+  const response = await fetch('/.well-known/tombolo', { signal }) // as the HTML preloads it: see site-plugin.ts
   if (!response.ok) throw new Error(`/.well-known/tombolo was answered with HTTP ${response.status}`)
   const told = (await response.json()) as { peerId?: unknown; network?: unknown; addrs?: unknown }
   if (typeof told.peerId !== 'string' || !Array.isArray(told.addrs)) {

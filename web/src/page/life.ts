@@ -1,9 +1,10 @@
 /** One worker as a page has it, from its start to its end. */
 import { TomboloError } from '../errors.js'
+import type { Files } from '../load.js'
 import type { NodeConfig } from '../types.js'
 import type { Born, Start } from '../wire/start.js'
 import { type CrossedStream, type Part, ReceivedStream } from '../wire/streams.js'
-import { type Packet, Wire } from '../wire/wire.js'
+import { Loan, type Packet, Wire } from '../wire/wire.js'
 import type { Hired } from './places.js'
 
 /** How often a worker is asked whether it is there, in milliseconds. */
@@ -61,12 +62,13 @@ export class Life {
     hired.onreplaced = () => this.#died(new TomboloError('crashed', 'another tab found the worker of the node stuck'))
   }
 
-  async start(program: WebAssembly.Module | string, config: NodeConfig, start: Start): Promise<Born> {
+  async start(program: Files, config: NodeConfig, start: Start): Promise<Born> {
     const { lock: page } = this.#hired
     this.wire.tell('hello', page)
     if (page !== undefined) this.#patience = setTimeout(() => this.#died(this.#mute()), HELLO_MS)
-    const { onProgress, lock } = start
-    const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock])) as Born
+    const { onProgress, lock, asked } = start
+    const loan = asked && new Loan(asked as Loan['f']) // the node asks after it has started
+    const born = (await this.wire.call(0, 'start', [program, config, onProgress, lock, loan])) as Born
     this.up = true
     return born
   }

@@ -4,7 +4,7 @@
  */
 import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
-import type { Files, OnProgress } from '../load.js'
+import type { Files } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import type { RawLobby, RoomFilter } from '../world/lobby.js'
 import type { RawRoom, RawStandby } from '../world/room.js'
@@ -12,7 +12,7 @@ import type { RawSeat } from '../world/seat.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
 import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
 import { isSignal } from '../values.js'
-import type { Born } from '../wire/start.js'
+import type { Born, Start } from '../wire/start.js'
 import type { Wire } from '../wire/wire.js'
 import {
   Lasting,
@@ -43,7 +43,7 @@ export interface RemoteNode
 
 export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #place: Place
-  readonly #program: Files
+  readonly #program: Promise<Files> | Files
   readonly #config: NodeConfig
   readonly #ended = new AbortController()
   readonly #lasting = new Set<Lasting>()
@@ -54,20 +54,26 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   #born!: Born
   #closed: Error | undefined
 
-  private constructor(place: Place, program: Files, config: NodeConfig) {
+  private constructor(place: Place, program: Promise<Files> | Files, config: NodeConfig) {
     super()
     this.#place = place
     this.#program = program
     this.#config = config
   }
 
-  /** Starts a node. A worker that loads the program by itself, by its address, says how far it is. */
-  static async start(place: Place, program: Files, config: NodeConfig, onProgress?: OnProgress): Promise<RemoteNode> {
+  /** Starts a node: its worker is begun while the program is still on its way. One that loads the program by itself is given its address. */
+  static async start(
+    place: Place,
+    program: Promise<Files> | Files,
+    config: NodeConfig,
+    start: Start,
+  ): Promise<RemoteNode> {
+    if (program instanceof Promise) program.catch(() => {}) // it is waited for below, if there is a worker
     const node = new RemoteNode(place, program, config)
     for (let silent = 0; ;) {
       const life = await node.#begin()
       try {
-        node.#born = await life.start(program, config, { onProgress })
+        node.#born = await life.start(await program, config, start)
         node.#up = Promise.resolve(life.wire)
         return node
       } catch (error) {
@@ -250,7 +256,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   async #revive(life: Life): Promise<void> {
     const { id, key, lock } = this.#born
     const config = key === undefined ? this.#config : { ...this.#config, identity: key }
-    const born = await life.start(this.#program, config, { lock })
+    const born = await life.start(await this.#program, config, { lock })
     if (born.id !== id) {
       const why = `its identity is taken: it would be ${born.id}, and no longer ${id}`
       // Other tabs have made a node meanwhile, and have their own: to try again would only take it from them.

@@ -1,3 +1,4 @@
+import type { Asked } from '../ask.js'
 import type { OnProgress } from '../load.js'
 
 /** What may be given with the options of a node. */
@@ -6,6 +7,8 @@ export interface Start {
   onProgress?: OnProgress | undefined
   /** The lock of the identity that the node had in the worker before this one. */
   lock?: string | undefined
+  /** What relays have answered. */
+  asked?: Asked | undefined
 }
 
 /** What a page is told of a node that has started. */

@@ -149,13 +149,13 @@ export class Host {
     return running
   }
 
-  async #make(files: Files, config: NodeConfig, { onProgress, lock }: Start): Promise<Running> {
+  async #make(files: Files, config: NodeConfig, { onProgress, lock, asked }: Start): Promise<Running> {
     await this.#closed
     if (lock !== undefined) await this.#release(lock)
     const module = await loadModule(files.program, FETCHING.compile, onProgress)
     const started = await Program.start(module, restFile(files, FETCHING))
     started.ended.addEventListener('abort', () => this.crashed((started.ended.reason as TomboloError).message))
-    const node = await started.createNode(config)
+    const node = await started.createNode(config, undefined, asked)
     this.#node = node
     for (const type of NODE_EVENTS) {
       node.addEventListener(type, (event) => {

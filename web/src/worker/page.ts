@@ -1,4 +1,5 @@
 /** One page that uses the node of a worker, as the worker has it, and what the page has there. */
+import type { Asked } from '../ask.js'
 import { type Call, type CallName, CALLS } from '../calls.js'
 import type { Files, OnProgress } from '../load.js'
 import { invoke } from '../program.js'
@@ -46,7 +47,7 @@ export class Page implements Guest {
   }
 
   async #onNode(method: string, args: unknown[]): Promise<unknown> {
-    if (method === 'start') return this.#start(...(args as [Files, NodeConfig, OnProgress?, string?]))
+    if (method === 'start') return this.#start(...(args as [Files, NodeConfig, OnProgress?, string?, Asked?]))
     if (method === 'close') return this.#host.leave(this)
     if (method === 'rest') return this.#host.rest(this)
     if (method === 'wake') return this.#host.wake(this)
@@ -64,10 +65,10 @@ export class Page implements Guest {
     return id
   }
 
-  #start(program: Files, config: NodeConfig, onProgress?: OnProgress, lock?: string): Promise<Born> {
+  #start(program: Files, config: NodeConfig, onProgress?: OnProgress, lock?: string, asked?: Asked): Promise<Born> {
     // A function that has crossed answers, or fails when its page is gone; the progress asks for neither.
     const tell = onProgress && ((progress: LoadProgress) => Promise.resolve(onProgress(progress)).catch(() => {}))
-    return this.#host.start(program, config, { onProgress: tell, lock })
+    return this.#host.start(program, config, { onProgress: tell, lock, asked })
   }
 
   async #onMade(on: number, method: string, args: unknown[]): Promise<unknown> {
