@@ -5,6 +5,8 @@
 //   returning  a new browser with the profile of these
 //   slow       a new profile again, over 40 ms and 10 Mbit/s; slow-second: loaded again
 //   app        the same line, and the node an app would make: with a relay's URL and a key that is kept, until it has a slot on the relay
+//
+// A side uses what it has: ours is given the relay with its options, and dials it while the node is made.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -15,6 +15,35 @@ test('the page fetches the program and asks the relay once each, as its HTML say
   }
 })
 
+test('the session to the relay is on its way before the program has started, which takes that one', async ({
+  page,
+  relay,
+}) => {
+  await page.addInitScript(() => {
+    const seen: string[] = []
+    Object.assign(window, { seen })
+    const { WebTransport, WebAssembly } = window
+    window.WebTransport = class extends WebTransport {
+      constructor(url: string | URL, options?: WebTransportOptions) {
+        super(url as string, options)
+        seen.push(String(url))
+      }
+    }
+    const { instantiate } = WebAssembly as unknown as { instantiate(...args: unknown[]): Promise<unknown> }
+    Object.assign(WebAssembly, {
+      instantiate(...args: unknown[]) {
+        seen.push('program')
+        return instantiate(...args)
+      },
+    })
+  })
+  await join(page, `${relay.url}?transport=webtransport&worker=none`)
+  const seen = await page.evaluate(() => (window as unknown as { seen: string[] }).seen)
+  expect(seen[0]).toMatch(/^https:.*libp2p-webtransport/)
+  expect(seen).toContain('program')
+  expect(new Set(seen).size).toBe(seen.length) // none is begun twice
+})
+
 test('a tab joins the relay that serves its page, over WebTransport', async ({ page, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))

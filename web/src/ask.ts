@@ -14,10 +14,19 @@ const MAX_ANSWER = 64 << 10
 
 /** Begins to ask the relays of a node's options that are URLs. Undefined if there are none. */
 export function askAhead(relays: unknown): Asked | undefined {
-  if (!Array.isArray(relays)) return undefined // the program refuses it
-  const pages = new Set(relays.flatMap(pageOf).sort().slice(0, MAX_ASKED))
-  if (pages.size === 0) return undefined
-  const answers = new Map([...pages].map((page) => [page, answer(page).catch(() => undefined)]))
+  const pages = pagesOf(relays)
+  return pages.length === 0 ? undefined : handOut(pages, answer)
+}
+
+/** The addresses at which the relays of a node's options are asked, those that are. */
+export function pagesOf(relays: unknown): string[] {
+  if (!Array.isArray(relays)) return [] // the program refuses it
+  return [...new Set(relays.flatMap(pageOf))].sort().slice(0, MAX_ASKED)
+}
+
+/** Asks for the answers of pages, and hands each out once. */
+export function handOut(pages: string[], ask: Asked): Asked {
+  const answers = new Map(pages.map((page) => [page, ask(page).catch(() => undefined)]))
   return async (url) => {
     const { href } = new URL(url)
     const asked = answers.get(href)

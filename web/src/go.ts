@@ -1,3 +1,4 @@
+import { webTransport } from './ahead.js'
 import { TomboloError } from './errors.js'
 import { Rest, type RestFile } from './rest.js'
 import { GLOBAL, type Holder, restore, snapshotOf } from './snapshot.js'
@@ -76,7 +77,7 @@ export async function startGo(
   restFile?: RestFile,
 ): Promise<Started> {
   const glue = await importGo()
-  const globals: Globals = { ...PLATFORM }
+  const globals: Globals = { ...PLATFORM, ...webTransport() }
   let kept = false
   const setTimeout = (f: () => void, ms: number) => {
     const timer: number | NodeJS.Timeout = PLATFORM.setTimeout(f, ms)

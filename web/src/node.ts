@@ -1,3 +1,4 @@
+import { dialAhead } from './ahead.js'
 import { askAhead } from './ask.js'
 import { callsOf, optionsAt, type PlainCalls } from './calls.js'
 import { TomboloError } from './errors.js'
@@ -295,7 +296,7 @@ async function make(
   const files = filesOf(byDefault, wasm, wasmRest)
   const place = await choosePlace(worker, workers, files.program, config)
   if (place === null) {
-    const asked = askAhead(config.relays)
+    const asked = dialAhead(config, askAhead(config.relays))
     const program = await loadProgram(files, platform, onProgress)
     const over = new AbortController()
     return new TomboloNode(await program.createNode(config, over.signal, asked), program, over)

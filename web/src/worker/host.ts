@@ -1,4 +1,5 @@
 /** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
+import { dialAhead } from '../ahead.js'
 import { TomboloError } from '../errors.js'
 import { FETCHING } from '../fetch.js'
 import { type Files, loadModule, restFile } from '../load.js'
@@ -153,9 +154,10 @@ export class Host {
     await this.#closed
     if (lock !== undefined) await this.#release(lock)
     const module = await loadModule(files.program, FETCHING.compile, onProgress)
+    const answers = dialAhead(config, asked)
     const started = await Program.start(module, restFile(files, FETCHING))
     started.ended.addEventListener('abort', () => this.crashed((started.ended.reason as TomboloError).message))
-    const node = await started.createNode(config, undefined, asked)
+    const node = await started.createNode(config, undefined, answers)
     this.#node = node
     for (const type of NODE_EVENTS) {
       node.addEventListener(type, (event) => {

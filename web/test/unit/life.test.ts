@@ -36,11 +36,13 @@ function life() {
   }
 }
 
+const FILES = { program: 'https://example.com/program.wasm', rest: 'https://example.com/program.rest.wasm' }
+
 test('a worker that starts slowly is not taken for one that is stuck', async () => {
   mock.timers.enable({ apis: ['setInterval', 'setTimeout'] })
   try {
     const { it, deaths, answer, started } = life()
-    const born = it.start('program', {}, {})
+    const born = it.start(FILES, {}, {})
     mock.timers.tick(50 * BEAT_MS)
     assert.deepEqual(deaths, [])
     started()
@@ -58,14 +60,14 @@ test('a worker whose node is up and that answers no heartbeats is stuck, and so 
   mock.timers.enable({ apis: ['setInterval', 'setTimeout'] })
   try {
     const up = life()
-    const born = up.it.start('program', {}, {})
+    const born = up.it.start(FILES, {}, {})
     up.started()
     await born
     mock.timers.tick(10 * BEAT_MS)
     assert.match(up.deaths[0]!, /did not answer 5 heartbeats/)
     up.it.end(new Error('over'))
     const never = life()
-    never.it.start('program', {}, {}).catch(() => {})
+    never.it.start(FILES, {}, {}).catch(() => {})
     mock.timers.tick(90 * BEAT_MS)
     assert.match(never.deaths[0]!, /did not answer 60 heartbeats/)
     never.it.end(new Error('over'))
