@@ -20,7 +20,7 @@ export function askAhead(relays: unknown): Asked | undefined {
 
 /** The addresses at which the relays of a node's options are asked, those that are. */
 export function pagesOf(relays: unknown): string[] {
-  if (!Array.isArray(relays)) return [] // the program refuses it
+  if (!Array.isArray(relays)) return []
   return [...new Set(relays.flatMap(pageOf))].sort().slice(0, MAX_ASKED)
 }
 
@@ -36,8 +36,12 @@ export function handOut(pages: string[], ask: Asked): Asked {
 }
 
 function pageOf(relay: unknown): string[] {
-  if (typeof relay !== 'string' || !/^https?:\/\//i.test(relay) || !URL.canParse(relay)) return []
-  return [new URL('/.well-known/tombolo', relay).href]
+  if (typeof relay !== 'string' || !/^https?:\/\//i.test(relay)) return []
+  try {
+    return [new URL('/.well-known/tombolo', relay).href]
+  } catch {
+    return [] // the program refuses it
+  }
 }
 
 /** As jsio.Fetch of the program asks. */
