@@ -1,20 +1,26 @@
 // Comes before all else in the scripts that may run the program: keeps its memory, and says how large it is to whoever asks, as `linearMemory`
 // in measure.js does.
-const memories = []
-const { instantiate } = WebAssembly
+const memories = new Set()
+const { instantiate, Instance } = WebAssembly
+
+function keep(instance) {
+  for (const it of Object.values(instance.exports)) if (it instanceof WebAssembly.Memory) memories.add(it)
+  return instance
+}
 
 WebAssembly.instantiate = async (...args) => {
   const made = await instantiate(...args)
-  memories.push(...Object.values((made.instance ?? made).exports).filter((it) => it instanceof WebAssembly.Memory))
+  keep(made.instance ?? made)
   return made
 }
+WebAssembly.Instance = new Proxy(Instance, { construct: (target, args) => keep(new target(...args)) })
 
 const channel = new BroadcastChannel('bench memory')
 channel.onmessage = ({ data }) => {
-  if (data === 'how much?' && memories.length > 0) channel.postMessage(size())
+  if (data === 'how much?' && memories.size > 0) channel.postMessage(size())
 }
 globalThis.benchMemory = size
 
 function size() {
-  return memories.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
+  return [...memories].reduce((sum, { buffer }) => sum + buffer.byteLength, 0)
 }
