@@ -121,7 +121,7 @@ func (n *Node) askWho(ctx context.Context, c network.Conn) {
 		}
 	}
 	if err != nil {
-		n.log.Debug("a peer does not say who it is", "peer", c.RemotePeer(), "err", err)
+		n.log.Debug("a peer does not say who it is", "peer", c.RemotePeer(), "error", err)
 	}
 }
 

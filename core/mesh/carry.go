@@ -121,7 +121,7 @@ func (c *carrier) take(now time.Time) {
 			}
 		}
 		if err != nil && c.m.ctx.Err() == nil {
-			c.m.log.Error("a topic cannot be carried", "type", typ, "err", err)
+			c.m.log.Error("a topic cannot be carried", "type", typ, "error", err)
 		}
 	}
 }
@@ -212,7 +212,7 @@ func (m *Mesh) erase(name string) {
 		return
 	}
 	if err := replay.Erase(m.ctx, m.opts.Store, name); err != nil && m.ctx.Err() == nil {
-		m.log.Error("a history stays in the store", "err", err)
+		m.log.Error("a history stays in the store", "error", err)
 	}
 }
 
@@ -225,7 +225,7 @@ func (c *carrier) resume() {
 	names, err := replay.Names(c.m.ctx, c.m.opts.Store)
 	if err != nil {
 		if c.m.ctx.Err() == nil {
-			c.m.log.Error("topics that were carried are not remembered", "err", err)
+			c.m.log.Error("topics that were carried are not remembered", "error", err)
 		}
 		return
 	}
@@ -237,7 +237,7 @@ func (c *carrier) resume() {
 		if c.m.opts.KeepHistories == nil || len(c.topics) >= c.m.opts.RelayTopics || message.CheckType(topic) != nil {
 			c.m.erase(name)
 		} else if err := c.remember(topic); err != nil && c.m.ctx.Err() == nil {
-			c.m.log.Error("a topic that was carried is not remembered", "type", topic, "err", err)
+			c.m.log.Error("a topic that was carried is not remembered", "type", topic, "error", err)
 		}
 	}
 }

@@ -145,7 +145,7 @@ func (h *history) askAround(age time.Duration, via peer.ID) {
 	for _, p := range peers[:min(len(peers), catchUpPeers)] {
 		a, err := h.t.m.replay.Sync(ctx, p, h.t.typ, h.ask(age, new(int)))
 		if err != nil && ctx.Err() == nil {
-			h.t.m.log.Debug("a peer could not be asked for what was missed", "type", h.t.typ, "peer", p, "err", err)
+			h.t.m.log.Debug("a peer could not be asked for what was missed", "type", h.t.typ, "peer", p, "error", err)
 		}
 		if err == nil && a.Complete() && via != "" {
 			return // the hole is filled

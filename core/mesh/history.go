@@ -163,7 +163,7 @@ func (h *history) drop() {
 func (h *history) add(msg *message.Message, raw *pb.Message) replay.Added {
 	data, err := raw.Marshal()
 	if err != nil { // it was unmarshalled, or signed, a moment ago
-		h.t.m.log.Error("a broadcast cannot be kept", "type", h.t.typ, "err", err)
+		h.t.m.log.Error("a broadcast cannot be kept", "type", h.t.typ, "error", err)
 		return replay.Added{New: h.past.Skip(msg.From, msg.ID)}
 	}
 	return h.past.Add(replay.Entry{Publisher: msg.From, ID: msg.ID, Signed: data})

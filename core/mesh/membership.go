@@ -49,7 +49,7 @@ func (s *membership) join() error {
 func (s *membership) leave() {
 	s.events.Cancel()
 	if err := s.handle.Close(); err != nil && s.t.m.ctx.Err() == nil {
-		s.t.m.log.Error("a topic does not close", "type", s.t.typ, "err", err)
+		s.t.m.log.Error("a topic does not close", "type", s.t.typ, "error", err)
 	}
 }
 

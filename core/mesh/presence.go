@@ -261,6 +261,6 @@ func (p *presence) tell(kind message.Kind, about []byte) {
 	msg := &message.Message{Kind: kind, ID: p.word, Data: about}
 	p.mu.Unlock()
 	if err := p.t.put(p.t.m.ctx, msg, &signed{}); err != nil && p.t.m.ctx.Err() == nil {
-		p.t.m.log.Debug("a word of presence was not sent", "type", p.t.typ, "kind", kind, "err", err)
+		p.t.m.log.Debug("a word of presence was not sent", "type", p.t.typ, "kind", kind, "error", err)
 	}
 }

@@ -70,7 +70,7 @@ func (m *Mesh) streamClosed(p peer.ID) {
 func (m *Mesh) reach() {
 	again, err := m.host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
 	if err != nil {
-		m.log.Error("peers that GossipSub gives up are lost to it", "err", err)
+		m.log.Error("peers that GossipSub gives up are lost to it", "error", err)
 		return
 	}
 	defer again.Close()

@@ -88,7 +88,7 @@ func (rs *Rooms) serveStandby(s network.Stream) {
 	var reading sync.WaitGroup
 	reading.Go(func() { f.read(messages) })
 	if err := f.write(); err != nil {
-		r.opts.Logger.Warn("a standby is not fed any more", "room", r.opts.Name, "standby", p, "err", err)
+		r.opts.Logger.Warn("a standby is not fed any more", "room", r.opts.Name, "standby", p, "error", err)
 	}
 	f.end()
 	reading.Wait()
@@ -176,7 +176,7 @@ func (f *feed) read(messages *wire.Reader) {
 	}
 	l, err := wire.DecodeVerified(body, f.room.opts.Name)
 	if err != nil || l.Newest().Host != f.peer {
-		f.room.opts.Logger.Warn("a standby claims a room without right", "room", f.room.opts.Name, "standby", f.peer, "err", err)
+		f.room.opts.Logger.Warn("a standby claims a room without right", "room", f.room.opts.Name, "standby", f.peer, "error", err)
 		return
 	}
 	f.took <- l

@@ -384,7 +384,7 @@ func (k *keep) read(v *visitor, kind wire.Kind, body []byte) {
 		data, err = nil, nil
 	}
 	if err != nil {
-		k.room.opts.Logger.Warn("what is kept of a player cannot be read", "room", k.room.opts.Name, "peer", v.peer, "err", err)
+		k.room.opts.Logger.Warn("what is kept of a player cannot be read", "room", k.room.opts.Name, "peer", v.peer, "error", err)
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -86,7 +86,7 @@ func (v *visitor) openLane(id uint32) {
 	v.mu.Unlock()
 	lane, err := datagram.Open(s.Conn(), id, datagram.Opened, v.takeDatagram)
 	if err != nil {
-		v.room.opts.Logger.Warn("a player's peer asks for datagrams that it cannot have", "room", v.room.opts.Name, "peer", v.peer, "err", err)
+		v.room.opts.Logger.Warn("a player's peer asks for datagrams that it cannot have", "room", v.room.opts.Name, "peer", v.peer, "error", err)
 		return
 	}
 	v.loose.lane.Store(lane)

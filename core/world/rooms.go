@@ -200,7 +200,7 @@ func (rs *Rooms) HandOver(ctx context.Context) {
 	for _, r := range rs.Rooms() {
 		leaving.Go(func() {
 			if _, err := r.HandOver(ctx); err != nil && !errors.Is(err, ErrNoStandby) {
-				r.opts.Logger.Warn("a room was not handed over", "room", r.opts.Name, "err", err)
+				r.opts.Logger.Warn("a room was not handed over", "room", r.opts.Name, "error", err)
 			}
 		})
 	}

@@ -201,7 +201,7 @@ func (s *Standby) follow() (*mirror, error) {
 			return world, nil
 		case world != nil && time.Since(heard) >= s.patience():
 			s.room.opts.Logger.Warn("a room is taken over: its host is heard of no more",
-				"room", s.room.opts.Name, "host", s.Host(), "for", time.Since(heard), "err", err)
+				"room", s.room.opts.Name, "host", s.Host(), "for", time.Since(heard), "error", err)
 			// The ticks go on from those that players may have seen.
 			world.tick += uint32(time.Since(heard).Seconds()*float64(s.room.opts.Hz)) + 1
 			return world, nil
@@ -218,7 +218,7 @@ func (s *Standby) note(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && (s.reason == nil || s.reason.Error() != err.Error()) {
-		s.room.opts.Logger.Info("a standby is not fed", "room", s.room.opts.Name, "host", s.host, "err", err)
+		s.room.opts.Logger.Info("a standby is not fed", "room", s.room.opts.Name, "host", s.host, "error", err)
 	}
 	s.reason = err
 }

@@ -110,7 +110,7 @@ func (v *visitor) run(messages *wire.Reader) {
 	defer v.loose.close()
 	if err := v.read(messages); errors.Is(err, wire.ErrMalformed) {
 		v.broken.Store(true)
-		v.room.opts.Logger.Warn("a player's peer broke the protocol of its room", "room", v.room.opts.Name, "peer", v.peer, "err", err)
+		v.room.opts.Logger.Warn("a player's peer broke the protocol of its room", "room", v.room.opts.Name, "peer", v.peer, "error", err)
 	}
 	v.end()
 	writing.Wait()

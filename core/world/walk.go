@@ -333,7 +333,7 @@ func (r *Room) stay(p *Player, w *walk, why error) {
 	}
 	w.end()
 	p.walk, p.stayed = nil, r.now()
-	r.opts.Logger.Info("a player could not walk to another room", "room", r.opts.Name, "peer", p.peer, "err", why)
+	r.opts.Logger.Info("a player could not walk to another room", "room", r.opts.Name, "peer", p.peer, "error", why)
 	r.sayStays(p, w.to, why)
 	for _, in := range w.held {
 		r.input(p, in.seq, in.data, in.at)

@@ -276,7 +276,7 @@ func (s *Server) tellOfRoom(ctx context.Context, room *world.Room, every time.Du
 			defer cancel()
 			_, err := room.HandOver(leaving)
 			if err != nil && !errors.Is(err, world.ErrNoStandby) {
-				s.log.Warn("a room is closed, for it could not be handed over", "room", room.Name(), "err", err)
+				s.log.Warn("a room is closed, for it could not be handed over", "room", room.Name(), "error", err)
 			}
 			return nil
 		}

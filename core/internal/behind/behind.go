@@ -194,13 +194,13 @@ func (w *Writer) run(ctx context.Context) {
 			continue
 		}
 		if errors.Is(w.err, ErrOlder) {
-			w.opts.Logger.Warn("another writer has taken over: nothing more is stored", "what", w.opts.What, "err", w.err)
+			w.opts.Logger.Warn("another writer has taken over: nothing more is stored", "what", w.opts.What, "error", w.err)
 			if !stopping {
 				<-w.stop
 			}
 			return
 		}
-		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "err", w.err, "given up", stopping)
+		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "error", w.err, "given up", stopping)
 		backoff = min(2*backoff, maxBackoff)
 	}
 }

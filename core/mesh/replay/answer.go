@@ -24,7 +24,7 @@ func (s *Service) handle(stream network.Stream) {
 	if err := s.answer(stream, from); err != nil {
 		_ = stream.Reset()
 		s.stats.failed.Add(1)
-		s.opts.Logger.Debug("replay: an answer broke off", "peer", from, "err", err)
+		s.opts.Logger.Debug("replay: an answer broke off", "peer", from, "error", err)
 		return
 	}
 	_ = stream.Close()
@@ -51,7 +51,7 @@ func (s *Service) answer(stream network.Stream, from peer.ID) error {
 	}
 	if err != nil {
 		s.stats.bad.Add(1)
-		s.opts.Logger.Debug("replay: a bad ask", "peer", from, "err", err)
+		s.opts.Logger.Debug("replay: a bad ask", "peer", from, "error", err)
 		return s.end(stream, wireEnd{status: badAsk})
 	}
 	history, err := s.history(ask.typ)

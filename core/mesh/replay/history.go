@@ -132,7 +132,7 @@ func (h *History) Keep(ctx context.Context, name string, opts HistoryOptions) er
 		return err
 	}
 	if err := old.writer.Close(); err != nil {
-		h.log.Warn("replay: the store that a history was kept in does not take the last of it", "err", err)
+		h.log.Warn("replay: the store that a history was kept in does not take the last of it", "error", err)
 	}
 	return nil
 }

@@ -204,7 +204,7 @@ func (f *stored) read(s *store, key datastore.Key, value []byte) error {
 func (h *History) restore(found stored) {
 	for key, err := range found.damaged {
 		h.stats.Damaged++
-		h.log.Warn("replay: a damaged record in the store is deleted", "key", key, "err", err)
+		h.log.Warn("replay: a damaged record in the store is deleted", "key", key, "error", err)
 		h.store.writer.Change(key, nil)
 	}
 	h.forgotten.join(found.forgotten)
