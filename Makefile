@@ -5,6 +5,7 @@
 # WEBKIT_DRIVER=, WEBKIT_BROWSER= and XVFB=.
 
 PORT ?= 8080
+HOST ?= 127.0.0.1
 GO   ?= go
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -21,17 +22,19 @@ help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: build ## a relay and a native peer on this machine, and a page to open; PORT=8080
-	@node web/scripts/demo.mjs --port $(PORT)
+demo: build ## a relay and a native peer on this machine, and a page to open; PORT=8080 HOST=127.0.0.1 (0.0.0.0: for other machines, too)
+	@node web/scripts/demo.mjs --host $(HOST) --port $(PORT)
 
 ##@ Build
 
 .PHONY: build
 build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/dist/examples
+	@echo "build 3/3: tombolo and tombolo-relay (minutes, the first time)"
 	$(GO) build -trimpath -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
 
 .PHONY: wasm
 wasm: ## the program of the tab, without what a tab does not need: see wasm/lean
+	@echo "build 1/3: the program of the tab, Go to WebAssembly (minutes, the first time)"
 	@mkdir -p web/build
 	$(GO) run ./wasm/lean -snapshot -hot wasm/cmd/tombolo/hot.txt $(LEAN) -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
@@ -42,6 +45,7 @@ hot: build ## wasm/cmd/tombolo/hot.txt anew: what the program of the tab begins 
 
 .PHONY: site
 site: wasm web/node_modules/.package-lock.json
+	@echo "build 2/3: the npm package, the page and the examples"
 	cd web && npm run --silent build
 
 %/node_modules/.package-lock.json: %/package-lock.json

@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -28,6 +29,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/libp2p/go-libp2p/gologshim"
+
+	"github.com/tombolo-net/tombolo/core"
 )
 
 // Exit codes.
@@ -60,6 +63,8 @@ func (p Program) Main(args []string) int {
 		kong.Description(p.Description),
 		kong.DefaultEnvars(p.EnvPrefix),
 		kong.Vars(p.Vars),
+		kong.Vars{"version": Version(p.Name)},
+		kong.ValueFormatter(withDefault),
 	)
 	if err != nil {
 		return p.fail(err, ExitUsage)
@@ -79,6 +84,24 @@ func (p Program) Main(args []string) int {
 		return p.fail(err, ExitError)
 	}
 	return ExitOK
+}
+
+// Version is the line that a program prints for --version: its name, the version of
+// this build, and of Go, and the platform.
+func Version(name string) string {
+	return fmt.Sprintf("%s %s %s %s/%s", name, core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// withDefault is a flag's help with its default, where neither the help nor the
+// placeholder shows it.
+func withDefault(v *kong.Value) string {
+	shown := v.Tag.PlaceHolder == "" && !v.IsBool()
+	if v.Flag != nil && v.HasDefault && !shown && !strings.Contains(v.Help, "Default:") && !strings.Contains(v.OrigHelp, "${default}") {
+		described := *v
+		described.Help += " Default: " + v.Default + "."
+		v = &described
+	}
+	return kong.DefaultHelpValueFormatter(v)
 }
 
 // Endings are the signals that ask a program to end. SIGHUP, which a closed
@@ -177,7 +200,7 @@ func notify(state string) {
 
 // LogFlags choose what is logged.
 type LogFlags struct {
-	LogLevel slog.Level `help:"Log what is at least this serious: debug, info, warn or error." default:"warn" placeholder:"LEVEL"`
+	LogLevel slog.Level `help:"Lowest level to log: debug, info, warn or error." default:"warn" placeholder:"LEVEL"`
 }
 
 // Logger writes to standard error. It also takes over go-libp2p's logs, of

@@ -59,7 +59,7 @@ func Open(path string) (*Dir, error) {
 	}
 	lockPath := filepath.Join(path, lockFile)
 	if info, err := os.Lstat(lockPath); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("lock data directory %s: %s is no regular file: move it away", path, lockPath)
+		return nil, fmt.Errorf("lock data directory %s: %s is not a regular file: move it away", path, lockPath)
 	}
 	lock := flock.New(lockPath, flock.SetPermissions(fileMode))
 	got, err := lock.TryLock()
@@ -97,7 +97,7 @@ func (d *Dir) Key() (crypto.PrivKey, error) {
 	if err := removeLeftovers(d.path); err != nil {
 		return nil, err
 	}
-	key, err := readKey(d.path)
+	key, err := readKey(d.path, true)
 	if errors.Is(err, os.ErrNotExist) {
 		return makeKey(d.path)
 	}
@@ -108,13 +108,14 @@ func (d *Dir) Key() (crypto.PrivKey, error) {
 var ErrNoIdentity = errors.New("no identity there yet")
 
 // ReadKey reads the identity from a directory that another process may have
-// open. It makes nothing: without an identity the error is ErrNoIdentity.
+// open. Root may read the identity of any user. It makes nothing: without an identity the
+// error is ErrNoIdentity.
 func ReadKey(path string) (crypto.PrivKey, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("read identity: %w", err)
 	}
-	key, err := readKey(path)
+	key, err := readKey(path, false)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("read %s: %w", filepath.Join(path, keyFile), ErrNoIdentity)
 	}

@@ -19,10 +19,11 @@ import (
 const maxKeyFile = 4 << 10 // bytes; an Ed25519 key takes 68
 
 // readKey loads the key. An error that is os.ErrNotExist means that there is
-// nothing at all at its path; every other one is for a person to look at.
-func readKey(dir string) (crypto.PrivKey, error) {
+// nothing at all at its path; every other one is for a person to look at. With ours, the
+// key must belong to the user of this process; without, root may read it, too.
+func readKey(dir string, ours bool) (crypto.PrivKey, error) {
 	path := filepath.Join(dir, keyFile)
-	b, err := readPrivate(path)
+	b, err := readPrivate(path, ours)
 	if err != nil {
 		return nil, err
 	}
@@ -33,13 +34,14 @@ func readKey(dir string) (crypto.PrivKey, error) {
 	return key, nil
 }
 
-// readPrivate reads a file that only its owner, who we are, may read.
-func readPrivate(path string) ([]byte, error) {
+// readPrivate reads a file that only its owner may read. The owner must be the user of
+// this process, unless ours is false and that user is root.
+func readPrivate(path string, ours bool) ([]byte, error) {
 	named, err := os.Lstat(path)
 	if err != nil {
 		return nil, fmt.Errorf("read identity: %w", err)
 	}
-	if err := checkPrivate(path, named); err != nil {
+	if err := checkPrivate(path, named, ours); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|plainfile.NoWait, 0) // it may be replaced by a pipe just now
@@ -61,7 +63,7 @@ func readPrivate(path string) ([]byte, error) {
 	return b, nil
 }
 
-func checkPrivate(path string, info fs.FileInfo) error {
+func checkPrivate(path string, info fs.FileInfo, ours bool) error {
 	mode := info.Mode()
 	switch {
 	case mode&fs.ModeSymlink != 0:
@@ -69,10 +71,12 @@ func checkPrivate(path string, info fs.FileInfo) error {
 	case mode.IsDir():
 		return fmt.Errorf("identity %s is a directory: move it away", path)
 	case !mode.IsRegular():
-		return fmt.Errorf("identity %s is no regular file: move it away", path)
+		return fmt.Errorf("identity %s is not a regular file: move it away", path)
 	}
-	if err := checkOwner(path, info); err != nil {
-		return err
+	if ours || os.Geteuid() != 0 {
+		if err := checkOwner(path, info); err != nil {
+			return err
+		}
 	}
 	if tooOpen(mode) {
 		return fmt.Errorf("identity %s may be read or changed by others (mode %#o): chmod 600 %s", path, mode.Perm(), path)

@@ -15,7 +15,7 @@ func checkOwner(path string, info fs.FileInfo) error {
 		return fmt.Errorf("identity %s: cannot tell who owns it", path)
 	}
 	if uid := os.Geteuid(); int(st.Uid) != uid {
-		return fmt.Errorf("identity %s belongs to user %d, and this process runs as user %d: run it as that user, or chown the data directory", path, st.Uid, uid)
+		return fmt.Errorf("identity %s belongs to user %d, and this process runs as user %d: run it as that user; chown the data directory only if no other program uses it", path, st.Uid, uid)
 	}
 	return nil
 }

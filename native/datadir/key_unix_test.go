@@ -29,6 +29,8 @@ func TestAForeignIdentityIsAnErrorAndLeftAlone(t *testing.T) {
 	require.NoError(t, os.Chown(keyPath(d), nobody, nobody))
 	_, err := d.Key()
 	require.ErrorContains(t, err, keyPath(d)+" belongs to user 65534, and this process runs as user 0")
+	_, err = ReadKey(d.Path())
+	require.NoError(t, err, "root looks at the peer of a service")
 	info, err := os.Stat(keyPath(d))
 	require.NoError(t, err)
 	assert.Equal(t, uint32(nobody), info.Sys().(*syscall.Stat_t).Uid)
@@ -38,5 +40,5 @@ func TestAPipeInTheIdentitysPlaceIsAnErrorAndNotWaitedFor(t *testing.T) {
 	d := open(t, t.TempDir())
 	require.NoError(t, syscall.Mkfifo(keyPath(d), 0o600))
 	_, err := d.Key()
-	require.ErrorContains(t, err, keyPath(d)+" is no regular file")
+	require.ErrorContains(t, err, keyPath(d)+" is not a regular file")
 }

@@ -67,7 +67,7 @@ func Open(path string) (_ *Store, err error) {
 	}()
 	s := &Store{path: path}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, &DamagedError{Path: path, Err: errors.New("it is no regular file")} // bbolt would wait for a pipe
+		return nil, &DamagedError{Path: path, Err: errors.New("it is not a regular file")} // bbolt would wait for a pipe
 	}
 	err = s.guard(func() error {
 		db, err := bolt.Open(path, fileMode, &bolt.Options{Timeout: lockTimeout})

@@ -7,6 +7,7 @@ import { build } from 'vite'
 import { blocks } from '../scripts/blocks.mjs'
 import { expect, test as base } from './support/fixtures.js'
 import type { Relay } from './support/peers.js'
+import { Program } from './support/process.js'
 import { StaticServer } from './support/static-server.js'
 
 // What the documents have a newcomer write, as it stands there.
@@ -65,6 +66,17 @@ async function move(page: Page, x: number, y: number): Promise<boolean> {
   await page.mouse.move(box.x + x, box.y + y)
   return isDrawn(page, x, y)
 }
+
+test('make demo prints the address of a page, which this machine alone can open', async () => {
+  const demo = new Program(process.execPath, [at('../scripts/demo.mjs'), '--port', '0'])
+  const [open] = await demo.lines(/^Open http:/)
+  await demo.lines(/^Only this machine can open it/)
+  const url = new URL(open!.replace('Open ', ''))
+  expect((await fetch(new URL('/healthz', url))).status).toBe(200)
+  const { addrs } = (await (await fetch(new URL('/.well-known/tombolo', url))).json()) as { addrs: string[] }
+  expect(addrs.filter((addr) => !addr.startsWith('/ip4/127.0.0.1/'))).toEqual([])
+  await demo.stop()
+})
 
 test('the game of docs/rooms.md is played by two tabs, and goes on without the one that held it', async ({
   context,

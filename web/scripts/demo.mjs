@@ -6,7 +6,11 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 
-const { values } = parseArgs({ options: { port: { type: 'string', default: '8080' } } })
+const { values } = parseArgs({
+  options: { host: { type: 'string', default: '127.0.0.1' }, port: { type: 'string', default: '8080' } },
+})
+const listen = `${values.host}:${values.port}`
+const loopback = values.host === '127.0.0.1'
 const bin = new URL('../../bin/', import.meta.url).pathname
 const data = mkdtempSync(join(tmpdir(), 'tombolo-demo-'))
 const children = []
@@ -45,7 +49,8 @@ process.on('SIGINT', () => void end(0))
 process.on('SIGTERM', () => void end(0))
 
 try {
-  const [page] = await start('tombolo-relay', ['--data-dir', join(data, 'relay'), '--port', values.port], /^page (.*)$/)
+  const relay = ['--data-dir', join(data, 'relay'), '--listen', listen, ...(loopback ? ['--no-map-ports'] : [])]
+  const [page] = await start('tombolo-relay', relay, /^page (.*)$/)
   const up = [
     'up',
     '--data-dir',
@@ -54,9 +59,12 @@ try {
     page,
     '--listen',
     '/ip4/127.0.0.1/udp/0/quic-v1/webtransport',
+    '--no-map-ports',
   ]
   const [peer] = await start('tombolo', up, /^id (.*)$/, /^reserved on (.*)$/)
-  console.log(`\nOpen ${page}?peer=${peer}\nCtrl-C stops everything.\n`)
+  console.log(
+    `\nOpen ${page}?peer=${peer}\n${loopback ? 'Only this machine can open it' : 'Anyone who can reach this machine can open it'}. Ctrl-C stops everything.\n`,
+  )
 } catch (error) {
   if (!ending) console.error(`demo: ${error.message}`)
   await end(1)

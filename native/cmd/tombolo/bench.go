@@ -15,9 +15,9 @@ import (
 type benchCmd struct {
 	clientFlags
 	outputFlags
-	Size   byteSize `help:"How much to send and get back, as 64MiB." default:"64MiB" placeholder:"BYTES"`
-	Rounds int      `help:"How many round trips and transfers." default:"20" placeholder:"N"`
-	Peer   string   `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+	Size   byteSize `help:"Amount to send and get back, for example 64MiB." default:"64MiB" placeholder:"BYTES"`
+	Rounds int      `help:"Number of round trips and transfers." default:"20" placeholder:"N"`
+	Peer   string   `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
 }
 
 // benchResult is what a bench found.

@@ -14,13 +14,13 @@ import (
 type roomBoardCmd struct {
 	clientFlags
 	outputFlags
-	Host   string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
+	Host   string `help:"ID of the peer that hosts the room. Default: search the mesh for the name." placeholder:"PEER"`
 	Around string `help:"Show the line of this player, and those before and after it." placeholder:"PEER"`
-	Each   int    `help:"How many before and after it." default:"5" placeholder:"N"`
-	Top    int    `help:"How many of the best to show, without --around." default:"10" placeholder:"N"`
+	Each   int    `help:"Number of lines to show before and after that player." default:"5" placeholder:"N"`
+	Top    int    `help:"Number of top lines to show (without --around)." default:"10" placeholder:"N"`
 	Watch  bool   `help:"Show the lines again whenever they change, until interrupted."`
-	Name   string `arg:"" help:"Of the room."`
-	Board  string `arg:"" help:"Of the board. The demo has one, sailed."`
+	Name   string `arg:"" help:"Name of the room."`
+	Board  string `arg:"" help:"Name of the board. The demo has one, sailed."`
 }
 
 // Run shows a board.

@@ -22,7 +22,7 @@ import (
 // clientFlags are those of every command that speaks to a running daemon.
 type clientFlags struct {
 	dataDirFlag
-	Timeout time.Duration `help:"How long the daemon may take to answer." default:"60s" placeholder:"TIME"`
+	Timeout time.Duration `help:"Time that the daemon may take to answer." default:"60s" placeholder:"TIME"`
 }
 
 // call calls a verb of the daemon.
@@ -82,7 +82,7 @@ func follow[T any](ctx context.Context, f clientFlags, verb, name string, q any,
 // outputFlags choose how a listing looks.
 type outputFlags struct {
 	JSON   bool   `help:"Print JSON; the same as -o json."`
-	Output string `short:"o" help:"How to print: table, wide (all columns) or json." enum:"table,wide,json" default:"table" placeholder:"FORM"`
+	Output string `short:"o" help:"Output format: table, wide (all columns) or json." enum:"table,wide,json" default:"table" placeholder:"FORM"`
 }
 
 func (f outputFlags) json() bool { return f.JSON || f.Output == "json" }

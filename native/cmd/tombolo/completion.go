@@ -57,7 +57,7 @@ complete -c tombolo -a '(__tombolo)'
 }
 
 type completionCmd struct {
-	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish: eval \"$(tombolo completion bash)\", or put it where the shell looks."`
+	Shell string `arg:"" enum:"bash,zsh,fish" help:"The shell: bash, zsh or fish. For bash: eval \"$(tombolo completion bash)\"."`
 }
 
 // Run prints the script.

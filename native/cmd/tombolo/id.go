@@ -32,5 +32,5 @@ func (c *idCmd) Run() error {
 
 // dataDirFlag is shared by every command that belongs to a data directory.
 type dataDirFlag struct {
-	DataDir string `help:"Where the identity lives. Default: ${default}." default:"~/.tombolo" type:"path" placeholder:"DIR"`
+	DataDir string `help:"Directory of the identity and of everything that is kept." default:"~/.tombolo" type:"path" placeholder:"DIR"`
 }

@@ -20,11 +20,11 @@ import (
 type roomLsCmd struct {
 	clientFlags
 	outputFlags
-	Wait    time.Duration     `help:"How long to look for hosts." default:"2s" placeholder:"TIME"`
-	Watch   bool              `help:"Go on until interrupted, and print what changes, a room a line."`
+	Wait    time.Duration     `help:"Time to search for hosts." default:"2s" placeholder:"TIME"`
+	Watch   bool              `help:"Run until interrupted and print each change, one room per line."`
 	Name    string            `help:"Only rooms of this name." placeholder:"NAME"`
-	Tag     map[string]string `help:"Only rooms with this tag. An empty value is any." placeholder:"NAME=VALUE"`
-	Free    int               `help:"Only rooms in which so many seats are free." placeholder:"N"`
+	Tag     map[string]string `help:"Only rooms with this tag. An empty value matches any value." placeholder:"NAME=VALUE"`
+	Free    int               `help:"Only rooms with at least this many free seats." placeholder:"N"`
 	Open    bool              `help:"Only rooms that need no password."`
 	Version string            `help:"Only rooms of this version of a game." placeholder:"WORD"`
 }
@@ -81,11 +81,11 @@ func tagList(tags map[string]string) string {
 type roomOfferCmd struct {
 	clientFlags
 	heldFlags
-	JSON  bool `help:"Print a JSON object a line."`
-	Demo  bool `help:"The rooms are of the demo. Other games are Go programs: see docs/rooms.md."`
-	Size  int  `help:"The side of each harbour." default:"256" placeholder:"UNITS"`
-	Buoys int  `help:"What drifts about in each." default:"50" placeholder:"N"`
-	Rooms int  `help:"How many rooms there are at a time. A peer that offers twice as many as another is given twice as many." default:"8" placeholder:"N"`
+	JSON  bool `help:"Print one JSON object per line."`
+	Demo  bool `help:"Offer rooms of the demo. Other games are Go programs: see docs/rooms.md."`
+	Size  int  `help:"Side length of each harbour." default:"256" placeholder:"UNITS"`
+	Buoys int  `help:"Number of buoys in each harbour." default:"50" placeholder:"N"`
+	Rooms int  `help:"Maximum number of rooms at a time. A peer that offers twice as many as another gets twice as many." default:"8" placeholder:"N"`
 }
 
 // Run offers rooms until it is interrupted.
@@ -127,9 +127,9 @@ func (c *roomOfferCmd) Run(ctx context.Context) error {
 type roomInviteCmd struct {
 	clientFlags
 	JSON bool   `help:"Print a JSON object."`
-	Page string `help:"What the link leads to, such as https://relay.example.com. What it says stays in its fragment, which is not sent there." placeholder:"URL"`
-	QR   string `name:"qr" enum:"auto,always,never" default:"auto" help:"Draw a QR code of the link: auto does so in a terminal. A link of over 1,000 bytes has none." placeholder:"WHEN"`
-	Name string `arg:"" help:"Of the room."`
+	Page string `help:"Page that the link opens, for example https://relay.example.com. The invitation is in the fragment, which a browser does not send." placeholder:"URL"`
+	QR   string `name:"qr" enum:"auto,always,never" default:"auto" help:"Draw a QR code of the link: auto, always or never (auto: only in a terminal). Links over 1,000 bytes get none." placeholder:"WHEN"`
+	Name string `arg:"" help:"Name of the room."`
 }
 
 // mostInQR bounds what a QR code holds, in bytes: the largest of ISO/IEC 18004 has 2,953.

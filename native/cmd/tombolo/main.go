@@ -5,6 +5,8 @@ import (
 	"os"
 	"runtime"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/command"
@@ -13,9 +15,9 @@ import (
 // cli is the command line. Each command is a struct with a Run method in a file
 // of its own.
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Run a peer in the foreground until interrupted: the daemon that the other commands speak to."`
-	ID      idCmd      `cmd:"" name:"id" help:"Print the peer id of a data directory."`
-	Doctor  doctorCmd  `cmd:"" help:"Check that the peer works and can be reached, and say what to do."`
+	Up      upCmd      `cmd:"" help:"Run a peer in the foreground until interrupted: the daemon that the other commands talk to."`
+	ID      idCmd      `cmd:"" name:"id" help:"Print the peer ID of a data directory."`
+	Doctor  doctorCmd  `cmd:"" help:"Check that the peer works and can be reached, and suggest fixes."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	Peers      peersCmd      `cmd:"" group:"Peers" help:"List the connected peers."`
@@ -25,28 +27,30 @@ type cli struct {
 	Bench      benchCmd      `cmd:"" group:"Peers" help:"Measure round trip and throughput to a peer."`
 
 	Listen   listenCmd   `cmd:"" group:"Services" help:"Offer a local service to peers."`
-	Forward  forwardCmd  `cmd:"" group:"Services" help:"Lead local connections to a peer's service."`
+	Forward  forwardCmd  `cmd:"" group:"Services" help:"Forward a local port to a peer's service."`
 	Ls       lsCmd       `cmd:"" group:"Services" help:"List listeners and forwards."`
-	Close    closeCmd    `cmd:"" group:"Services" help:"Close listeners and forwards; their live streams go on."`
-	Access   accessCmd   `cmd:"" group:"Services" help:"Change who may use a listener, and how much."`
+	Close    closeCmd    `cmd:"" group:"Services" help:"Close listeners and forwards. Their open streams stay open."`
+	Access   accessCmd   `cmd:"" group:"Services" help:"Change the access list and the limits of a listener."`
 	Streams  streamsCmd  `cmd:"" group:"Services" help:"List and close streams."`
-	Services servicesCmd `cmd:"" group:"Services" help:"List what peers offer."`
+	Services servicesCmd `cmd:"" group:"Services" help:"List the services that peers announce."`
 
 	Send      sendCmd      `cmd:"" group:"Messages" help:"Send a message to one peer."`
-	Request   requestCmd   `cmd:"" group:"Messages" help:"Ask a peer and print its reply: to a pipe or file byte for byte, to a terminal with control characters escaped."`
-	Broadcast broadcastCmd `cmd:"" group:"Messages" help:"Send a message to all that subscribe to its type."`
-	Subscribe subscribeCmd `cmd:"" group:"Messages" help:"Print messages as they come, each on one line; data that is no plain text is quoted."`
+	Request   requestCmd   `cmd:"" group:"Messages" help:"Send a request to a peer and print the reply: byte for byte to a pipe or file, with control characters escaped to a terminal."`
+	Broadcast broadcastCmd `cmd:"" group:"Messages" help:"Send a message to all subscribers of its type."`
+	Subscribe subscribeCmd `cmd:"" group:"Messages" help:"Print messages as they arrive, one per line. Data that is not plain text is quoted."`
 
-	Room roomCmd `cmd:"" group:"Rooms" help:"List, hold and join rooms, in which many play at once."`
+	Room roomCmd `cmd:"" group:"Rooms" help:"List, host and join rooms, in which many players share a world."`
 
-	Completion completionCmd `cmd:"" help:"Print the script that completes commands in a shell."`
-	Complete   completeCmd   `cmd:"" hidden:"" help:"What the completion scripts call."`
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version and exit." env:"-"`
+
+	Completion completionCmd `cmd:"" help:"Print the completion script for a shell."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"Print completions (called by the completion scripts)."`
 }
 
 func main() {
 	program := command.Program{
 		Name:        "tombolo",
-		Description: "A peer of a Tombolo mesh, which browser tabs and native programs join alike.",
+		Description: "A peer in a mesh of browser tabs and native programs.",
 		EnvPrefix:   "TOMBOLO",
 		Flags:       &cli{},
 		Vars: map[string]string{
@@ -70,5 +74,5 @@ type programVersion struct {
 
 func (c *versionCmd) Run() error {
 	v := programVersion{core.Version(), runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-	return say(c.outputFlags, v, "tombolo %s %s %s", v.Version, v.Go, v.Platform)
+	return say(c.outputFlags, v, "%s", command.Version("tombolo"))
 }

@@ -13,9 +13,9 @@ import (
 
 type sendCmd struct {
 	clientFlags
-	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
-	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
+	Peer string  `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
+	Type string  `arg:"" help:"Type of the message."`
+	Data *string `arg:"" optional:"" help:"The message. Default, or -: standard input, up to 1 MiB."`
 }
 
 // Run sends a message to one peer.
@@ -30,9 +30,9 @@ func (c *sendCmd) Run(ctx context.Context) error {
 type requestCmd struct {
 	clientFlags
 	outputFlags
-	Peer string  `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
-	Type string  `arg:"" help:"Of the request."`
-	Data *string `arg:"" optional:"" help:"The request; - or nothing for standard input, of at most 1 MiB."`
+	Peer string  `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
+	Type string  `arg:"" help:"Type of the request."`
+	Data *string `arg:"" optional:"" help:"The request. Default, or -: standard input, up to 1 MiB."`
 }
 
 // Run asks a peer and prints its reply.
@@ -53,9 +53,9 @@ func (c *requestCmd) Run(ctx context.Context) error {
 
 type broadcastCmd struct {
 	clientFlags
-	Wait bool    `help:"Wait for a peer on the type, as long as --timeout, where there is none."`
-	Type string  `arg:"" help:"Of the message."`
-	Data *string `arg:"" optional:"" help:"The message; - or nothing for standard input, of at most 1 MiB."`
+	Wait bool    `help:"If nobody is subscribed, wait for a subscriber, at most --timeout."`
+	Type string  `arg:"" help:"Type of the message."`
+	Data *string `arg:"" optional:"" help:"The message. Default, or -: standard input, up to 1 MiB."`
 }
 
 // Run tells every subscriber of a type.
@@ -69,10 +69,10 @@ func (c *broadcastCmd) Run(ctx context.Context) error {
 
 type subscribeCmd struct {
 	clientFlags
-	JSON   bool   `help:"Print a JSON object a line, the data in base64."`
-	Buffer int    `help:"How many messages may wait to be printed." default:"1024" placeholder:"N"`
-	Count  int    `short:"c" help:"End after so many messages; 0 is until interrupted." placeholder:"N"`
-	Type   string `arg:"" help:"Of the messages, or room/* for all that begin with room/ and are sent to this node."`
+	JSON   bool   `help:"Print one JSON object per line, with the data in base64."`
+	Buffer int    `help:"Maximum number of messages that wait to be printed." default:"1024" placeholder:"N"`
+	Count  int    `short:"c" help:"Number of messages (0: until interrupted). Default: 0." placeholder:"N"`
+	Type   string `arg:"" help:"Type of the messages, or for example room/* for all messages sent to this node whose type starts with room/."`
 }
 
 // Run prints messages as they come, until the reader of standard output is gone.

@@ -49,7 +49,7 @@ func rtt(ms float64) string {
 type connectCmd struct {
 	clientFlags
 	outputFlags
-	Peer string `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+	Peer string `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
 }
 
 // Run connects to a peer.
@@ -64,7 +64,7 @@ func (c *connectCmd) Run(ctx context.Context) error {
 type disconnectCmd struct {
 	clientFlags
 	outputFlags
-	Peer string `arg:"" help:"A peer id."`
+	Peer string `arg:"" help:"Peer ID."`
 }
 
 // Run closes the connections to a peer.
@@ -78,9 +78,9 @@ func (c *disconnectCmd) Run(ctx context.Context) error {
 
 type pingCmd struct {
 	clientFlags
-	JSON  bool   `help:"Print a JSON object a line."`
-	Count int    `short:"c" help:"How often; 0 is until interrupted." default:"4" placeholder:"N"`
-	Peer  string `arg:"" help:"A peer id, or a multiaddr that ends in /p2p/<id>."`
+	JSON  bool   `help:"Print one JSON object per line."`
+	Count int    `short:"c" help:"Number of pings (0: until interrupted)." default:"4" placeholder:"N"`
+	Peer  string `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
 }
 
 // pingInterval is the time between two round trips.

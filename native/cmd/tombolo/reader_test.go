@@ -106,7 +106,7 @@ func TestWhatGoesOnEndsCleanlyWhenItsReaderIsGone(t *testing.T) {
 		first string // what it says before the reader goes
 		args  []string
 	}{
-		{"/x/a leads to", []string{"listen", "-f", "/x/a", "127.0.0.1:22"}},
+		{"/x/a forwards to", []string{"listen", "-f", "/x/a", "127.0.0.1:22"}},
 		{"{", []string{"listen", "-f", "/x/a", "127.0.0.1:22", "--json"}},
 		{"/ip4/127.0.0.1/tcp/", []string{"forward", "-f", "/x/a", "127.0.0.1:0", nobody}},
 		{"subscribed to", []string{"subscribe", "chat"}},

@@ -25,33 +25,33 @@ import (
 
 type roomCmd struct {
 	Ls       roomLsCmd       `cmd:"" default:"withargs" help:"List the rooms of the mesh (the default)."`
-	Host     roomHostCmd     `cmd:"" help:"Hold a room until interrupted."`
-	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and hold it when its host leaves or is gone."`
-	Top      roomTopCmd      `cmd:"" help:"Watch the rooms that the daemon holds."`
-	Handover roomHandoverCmd `cmd:"" help:"Hand a room of the daemon over to its first standby."`
-	Offer    roomOfferCmd    `cmd:"" help:"Hold rooms of the demo when somebody wants one (room join --kind)."`
-	Invite   roomInviteCmd   `cmd:"" help:"Print a link, and a QR code of it, with which one joins a room of the daemon."`
-	Save     roomSaveCmd     `cmd:"" help:"Store a room of the daemon that is kept, as it is now."`
-	Board    roomBoardCmd    `cmd:"" help:"Show a board that the game of a room keeps."`
-	Join     roomJoinCmd     `cmd:"" help:"Sit in a room of the demo until interrupted, and print what is seen."`
-	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with players that steer at random, and measure what they see."`
+	Host     roomHostCmd     `cmd:"" help:"Host a room until interrupted."`
+	Standby  roomStandbyCmd  `cmd:"" help:"Stand by for a room of the demo, and host it if its host leaves or fails."`
+	Top      roomTopCmd      `cmd:"" help:"Watch the rooms that the daemon hosts."`
+	Handover roomHandoverCmd `cmd:"" help:"Hand a room that the daemon hosts over to its first standby."`
+	Offer    roomOfferCmd    `cmd:"" help:"Host rooms of the demo on demand (see room join --kind)."`
+	Invite   roomInviteCmd   `cmd:"" help:"Print an invitation to a room that the daemon hosts, as a link and a QR code."`
+	Save     roomSaveCmd     `cmd:"" help:"Store the current state of a room that the daemon hosts with --keep."`
+	Board    roomBoardCmd    `cmd:"" help:"Show a leaderboard of a room."`
+	Join     roomJoinCmd     `cmd:"" help:"Join a room of the demo until interrupted, and print what the player sees."`
+	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with random players, and measure what they see."`
 }
 
 // heldFlags are those of a room that the daemon holds, or will.
 type heldFlags struct {
-	Password   string            `help:"What players need to know." placeholder:"WORD"`
-	Private    bool              `help:"Keep out whoever has no invitation (room invite)."`
-	Hidden     bool              `help:"Do not list the room: players need --host."`
-	Keep       bool              `help:"Begin as the room was when it was last kept, and store it in the data directory."`
-	Hz         int               `help:"Ticks a second." default:"20" placeholder:"N"`
-	Players    int               `help:"How many may play." default:"256" placeholder:"N"`
-	Spectators int               `help:"How many may watch besides." default:"16" placeholder:"N"`
-	Radius     float32           `help:"How far a player sees." default:"40" placeholder:"UNITS"`
-	Visible    int               `help:"How many things a player sees, the nearest first." default:"256" placeholder:"N"`
-	Tag        map[string]string `help:"What those who look for rooms are told of this one." placeholder:"NAME=VALUE"`
-	Every      time.Duration     `help:"How often to print how the room is doing." default:"5s" placeholder:"TIME"`
-	Idle       time.Duration     `help:"Close a room in which nobody has been for so long. By default it stays; one that room offer has opened closes after a minute." placeholder:"TIME"`
-	Name       string            `arg:"" help:"Of the room; for room offer, of the kind."`
+	Password   string            `help:"Password that players need." placeholder:"WORD"`
+	Private    bool              `help:"Admit only players with an invitation (see room invite)."`
+	Hidden     bool              `help:"Do not list the room; players need --host."`
+	Keep       bool              `help:"Restore the room from the data directory, and store it there as it changes."`
+	Hz         int               `help:"Ticks per second." default:"20" placeholder:"N"`
+	Players    int               `help:"Maximum number of players." default:"256" placeholder:"N"`
+	Spectators int               `help:"Maximum number of spectators." default:"16" placeholder:"N"`
+	Radius     float32           `help:"Distance that a player sees." default:"40" placeholder:"UNITS"`
+	Visible    int               `help:"Maximum number of things that a player sees, nearest first." default:"256" placeholder:"N"`
+	Tag        map[string]string `help:"Tag that room ls shows and filters by. Repeatable." placeholder:"NAME=VALUE"`
+	Every      time.Duration     `help:"Interval between reports." default:"5s" placeholder:"TIME"`
+	Idle       time.Duration     `help:"Close a room that has been empty for this long. Default: never; for room offer, one minute." placeholder:"TIME"`
+	Name       string            `arg:"" help:"Name of the room; for room offer, of the kind."`
 }
 
 func (c *heldFlags) call() control.RoomHostCall {
@@ -64,11 +64,11 @@ func (c *heldFlags) call() control.RoomHostCall {
 type roomHostCmd struct {
 	clientFlags
 	heldFlags
-	JSON    bool     `help:"Print a JSON object a line."`
-	Demo    bool     `help:"Play the demo, a harbour in which each player steers a boat, and takes buoys. Other games are Go or TypeScript programs: see docs/rooms.md."`
-	Size    int      `help:"The side of the harbour." default:"256" placeholder:"UNITS"`
-	Buoys   int      `help:"What drifts about." default:"50" placeholder:"N"`
-	Standby []string `help:"A peer that may hold the room after this one, which runs room standby. Several take over in the order of their flags." placeholder:"PEER"`
+	JSON    bool     `help:"Print one JSON object per line."`
+	Demo    bool     `help:"Host the demo, a harbour in which each player steers a boat and collects buoys. Other games are Go or TypeScript programs: see docs/rooms.md."`
+	Size    int      `help:"Side length of the harbour." default:"256" placeholder:"UNITS"`
+	Buoys   int      `help:"Number of buoys." default:"50" placeholder:"N"`
+	Standby []string `help:"Peer that may host the room after this one; it must run room standby. Repeatable: they take over in the order of the flags." placeholder:"PEER"`
 }
 
 // Run holds a room until it is interrupted.
@@ -121,8 +121,8 @@ func (p *roomPrinter) line(s control.RoomState) error {
 type roomStandbyCmd struct {
 	clientFlags
 	heldFlags
-	JSON bool   `help:"Print a JSON object a line."`
-	Host string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
+	JSON bool   `help:"Print one JSON object per line."`
+	Host string `help:"ID of the peer that hosts the room. Default: search the mesh for the name." placeholder:"PEER"`
 }
 
 // Run stands by for a room until it is interrupted.
@@ -152,8 +152,8 @@ func (c *roomStandbyCmd) Run(ctx context.Context) error {
 type roomTopCmd struct {
 	clientFlags
 	outputFlags
-	Every time.Duration `help:"How often to look." default:"1s" placeholder:"TIME"`
-	Count int           `help:"End after so many looks; by default, when it is interrupted." placeholder:"N"`
+	Every time.Duration `help:"Interval between updates." default:"1s" placeholder:"TIME"`
+	Count int           `help:"Number of updates. Default: until interrupted." placeholder:"N"`
 }
 
 // clearScreen has a terminal begin anew at its upper left corner.
@@ -232,7 +232,7 @@ func (c *roomTopCmd) print(rooms []control.RoomState, last map[string]control.Ro
 type roomHandoverCmd struct {
 	clientFlags
 	JSON bool   `help:"Print a JSON object."`
-	Name string `arg:"" help:"Of the room."`
+	Name string `arg:"" help:"Name of the room."`
 }
 
 // Run hands a room over.
@@ -250,7 +250,7 @@ func (c *roomHandoverCmd) Run(ctx context.Context) error {
 type roomSaveCmd struct {
 	clientFlags
 	JSON bool   `help:"Print a JSON object."`
-	Name string `arg:"" help:"Of the room."`
+	Name string `arg:"" help:"Name of the room."`
 }
 
 // Run stores a room.
@@ -267,21 +267,21 @@ func (c *roomSaveCmd) Run(ctx context.Context) error {
 
 // roomFlags name a room.
 type roomFlags struct {
-	Host     string `help:"The peer that holds the room; without it, the mesh is searched for the name." placeholder:"PEER"`
-	Kind     string `help:"If there is no such room, have a peer open it that offers rooms of this kind (room offer)." placeholder:"KIND"`
-	Password string `help:"Of the room." placeholder:"WORD"`
-	Name     string `arg:"" help:"Of the room; for room join, the link of an invitation, too."`
+	Host     string `help:"ID of the peer that hosts the room. Default: search the mesh for the name." placeholder:"PEER"`
+	Kind     string `help:"If the room does not exist, ask a peer that offers this kind to open it (see room offer)." placeholder:"KIND"`
+	Password string `help:"Password of the room." placeholder:"WORD"`
+	Name     string `arg:"" help:"Name of the room; for room join, also the link of an invitation."`
 }
 
 type roomJoinCmd struct {
 	clientFlags
 	roomFlags
-	JSON     bool   `help:"Print a JSON object a line, for every tick."`
-	Spectate bool   `help:"Only watch."`
-	As       string `help:"The name of the boat." placeholder:"NAME"`
-	Hue      byte   `help:"The colour of a boat that has a name, as a 256th of the colour circle." placeholder:"N"`
-	VX       int8   `name:"vx" help:"How the boat sails, in sixteenths of a unit a tick." default:"2" placeholder:"N"`
-	VY       int8   `name:"vy" help:"The same, southward." default:"1" placeholder:"N"`
+	JSON     bool   `help:"Print one JSON object per tick."`
+	Spectate bool   `help:"Watch without playing."`
+	As       string `help:"Name of the boat." placeholder:"NAME"`
+	Hue      byte   `help:"Hue of a boat that has a name, from 0 to 255." placeholder:"N"`
+	VX       int8   `name:"vx" help:"Eastward speed, in sixteenths of a unit per tick." default:"2" placeholder:"N"`
+	VY       int8   `name:"vy" help:"Southward speed, in sixteenths of a unit per tick." default:"1" placeholder:"N"`
 }
 
 // Run sits in a room and prints what is seen, once a second.
@@ -323,11 +323,11 @@ func followRoom[T any](ctx context.Context, flags clientFlags, verb string, q an
 type roomBotsCmd struct {
 	clientFlags
 	roomFlags
-	JSON   bool          `help:"Print a JSON object a line."`
-	Links  int           `help:"Over how many connections, each of a peer of its own." default:"1" placeholder:"N"`
-	Inputs int           `help:"Inputs of each player a second." default:"20" placeholder:"N"`
-	Every  time.Duration `help:"How often to print what they saw." default:"5s" placeholder:"TIME"`
-	Count  int           `arg:"" help:"How many players."`
+	JSON   bool          `help:"Print one JSON object per line."`
+	Links  int           `help:"Number of connections, each from a separate peer." default:"1" placeholder:"N"`
+	Inputs int           `help:"Inputs per second of each player." default:"20" placeholder:"N"`
+	Every  time.Duration `help:"Interval between reports." default:"5s" placeholder:"TIME"`
+	Count  int           `arg:"" help:"Number of players."`
 }
 
 // botsReport is what room bots --json prints. Times are in ms.

@@ -9,15 +9,15 @@ import (
 )
 
 type streamsCmd struct {
-	Ls    streamsLsCmd    `cmd:"" default:"withargs" help:"List live streams, or those that have ended (the default)."`
+	Ls    streamsLsCmd    `cmd:"" default:"withargs" help:"List open or ended streams (the default command)."`
 	Close streamsCloseCmd `cmd:"" help:"Reset streams at both ends."`
-	Watch streamsWatchCmd `cmd:"" help:"Tell each change of streams, listeners and forwards, as a JSON object a line."`
+	Watch streamsWatchCmd `cmd:"" help:"Print each change of streams, listeners and forwards, one JSON object per line."`
 }
 
 type streamsLsCmd struct {
 	clientFlags
 	outputFlags
-	Ended   bool `help:"Those that have ended, at most the last 256, with why."`
+	Ended   bool `help:"List the last 256 streams that have ended, with the reason."`
 	Verbose bool `short:"v" help:"The same as -o wide."`
 }
 
@@ -62,8 +62,8 @@ func why(s bridge.StreamInfo) string {
 type streamsCloseCmd struct {
 	clientFlags
 	outputFlags
-	All bool     `short:"a" help:"Every live stream."`
-	IDs []uint64 `arg:"" optional:"" name:"id" help:"Of live streams."`
+	All bool     `short:"a" help:"Close every open stream."`
+	IDs []uint64 `arg:"" optional:"" name:"id" help:"IDs of open streams."`
 }
 
 // Run resets streams.
@@ -77,7 +77,7 @@ func (c *streamsCloseCmd) Run(ctx context.Context) error {
 
 type streamsWatchCmd struct{ clientFlags }
 
-// Run tells changes until interrupted, or the reader of standard output is gone.
+// Run prints changes until interrupted, or the reader of standard output is gone.
 func (c *streamsWatchCmd) Run(ctx context.Context) error {
 	_, err := follow(ctx, c.clientFlags, "watch", "watch", control.None{}, func(change bridge.Change) error { return printLine(change) })
 	return err
@@ -86,7 +86,7 @@ func (c *streamsWatchCmd) Run(ctx context.Context) error {
 type servicesCmd struct {
 	clientFlags
 	outputFlags
-	Peer string `arg:"" optional:"" help:"Of this peer; else of all that are connected."`
+	Peer string `arg:"" optional:"" help:"Peer whose services to list. Default: all connected peers."`
 }
 
 // Run lists what peers offer to this node.

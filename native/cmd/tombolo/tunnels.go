@@ -24,9 +24,9 @@ func usage(format string, args ...any) error {
 
 // limitFlags bound a listener.
 type limitFlags struct {
-	MaxStreams        *int      `help:"Most streams at a time; 0 is any number." placeholder:"N"`
-	MaxStreamsPerPeer *int      `help:"Most streams of one peer at a time; 0 is any number." placeholder:"N"`
-	Rate              *byteSize `help:"Most bytes a second each way, all streams together, as 500K or 10MiB; 0 is any number." placeholder:"BYTES"`
+	MaxStreams        *int      `help:"Maximum number of concurrent streams (0: no limit)." placeholder:"N"`
+	MaxStreamsPerPeer *int      `help:"Maximum number of concurrent streams per peer (0: no limit)." placeholder:"N"`
+	Rate              *byteSize `help:"Maximum bytes per second in each direction, for all streams together, for example 500K or 10MiB (0: no limit)." placeholder:"BYTES"`
 }
 
 // byteSize is a number of bytes as a person writes it: 500K, 10MiB.
@@ -53,9 +53,9 @@ func (b *byteSize) UnmarshalText(text []byte) error {
 }
 
 type tunnelFlags struct {
-	Foreground          bool `short:"f" help:"Stay, and close it on Ctrl-C."`
+	Foreground          bool `short:"f" help:"Run in the foreground, and close the tunnel on Ctrl-C."`
 	Ephemeral           bool `help:"Drop the tunnel when the daemon stops (by default it is restored)."`
-	AllowCustomProtocol bool `help:"Permit a protocol that is not within /x/."`
+	AllowCustomProtocol bool `help:"Allow a protocol name that does not begin with /x/."`
 }
 
 type listenCmd struct {
@@ -63,12 +63,12 @@ type listenCmd struct {
 	outputFlags
 	tunnelFlags
 	limitFlags
-	Allow        []peerFlag  `help:"Let only these peers in. Repeatable." placeholder:"PEER"`
-	Deny         []peerFlag  `help:"Keep these peers out. Repeatable." placeholder:"PEER"`
-	Announce     string      `help:"Let peers find it among this node's services, under this description." placeholder:"TEXT"`
-	ReportPeerID bool        `name:"report-peer-id" help:"Send the target the peer's id and a newline first."`
-	Protocol     protocol.ID `arg:"" help:"The name that peers use, as /x/ssh."`
-	Target       string      `arg:"" help:"Where it leads: host:port, a multiaddr, unix:/path, or file:DIR for a read-only site."`
+	Allow        []peerFlag  `help:"Allow only these peers. Repeatable. Default: any peer." placeholder:"PEER"`
+	Deny         []peerFlag  `help:"Refuse these peers. Repeatable." placeholder:"PEER"`
+	Announce     string      `help:"Announce the service to peers with this description. Default: not announced." placeholder:"TEXT"`
+	ReportPeerID bool        `name:"report-peer-id" help:"Send the peer ID and a newline to the target first."`
+	Protocol     protocol.ID `arg:"" help:"Name that peers use, for example /x/ssh."`
+	Target       string      `arg:"" help:"Target of the streams: host:port, a multiaddr, unix:/path, or file:DIR for a read-only site."`
 }
 
 // Run offers a local service to peers.
@@ -86,14 +86,14 @@ func (c *listenCmd) Run(ctx context.Context) error {
 	}}
 	if c.Foreground {
 		return foreground(ctx, c.clientFlags, c.outputFlags, "listen", spec, func(l tunnels.Listener) string {
-			return fmt.Sprintf("%s leads to %s; peers reach it at %s", l.Protocol, l.Target, l.Listen)
+			return fmt.Sprintf("%s forwards to %s; peers reach it at %s", l.Protocol, l.Target, l.Listen)
 		})
 	}
 	var l tunnels.Listener
 	if err := c.call(ctx, "listen", spec, &l); err != nil {
 		return err
 	}
-	return say(c.outputFlags, l, "%s leads to %s", l.Protocol, l.Target)
+	return say(c.outputFlags, l, "%s forwards to %s", l.Protocol, l.Target)
 }
 
 func (f limitFlags) limits() (l bridge.Limits) {
@@ -113,12 +113,12 @@ type forwardCmd struct {
 	clientFlags
 	outputFlags
 	tunnelFlags
-	Protocol protocol.ID `arg:"" help:"The name of the peer's service, as /x/ssh."`
-	Listen   string      `arg:"" help:"Where to listen: host:port, a multiaddr, unix:/path; or - for standard input and output."`
-	Peer     string      `arg:"" help:"A peer id, a multiaddr that ends in /p2p/<id>, or /dnsaddr/<name>."`
+	Protocol protocol.ID `arg:"" help:"Name of the peer's service, for example /x/ssh."`
+	Listen   string      `arg:"" help:"Address to listen on: host:port, a multiaddr or unix:/path; or - for standard input and output."`
+	Peer     string      `arg:"" help:"Peer ID, a multiaddr that ends in /p2p/<id>, or /dnsaddr/<name>."`
 }
 
-// Run leads local connections to a peer's service.
+// Run forwards local connections to a peer's service.
 func (c *forwardCmd) Run(ctx context.Context) error {
 	if c.Listen == "-" {
 		return joinStdio(ctx, c.clientFlags, control.DialCall{Peer: c.Peer, Protocol: c.Protocol, CustomProtocol: c.AllowCustomProtocol})
@@ -130,14 +130,14 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 	spec := tunnels.ForwardSpec{Protocol: c.Protocol, Listen: listen, Peer: c.Peer, CustomProtocol: c.AllowCustomProtocol, Ephemeral: c.Ephemeral}
 	if c.Foreground {
 		return foreground(ctx, c.clientFlags, c.outputFlags, "forward", spec, func(f tunnels.Forward) string {
-			return fmt.Sprintf("%s leads to %s of %s", f.Listen, f.Protocol, f.Target)
+			return fmt.Sprintf("%s forwards to %s at %s", f.Listen, f.Protocol, f.Target)
 		})
 	}
 	var f tunnels.Forward
 	if err := c.call(ctx, "forward", spec, &f); err != nil {
 		return err
 	}
-	return say(c.outputFlags, f, "%s leads to %s of %s", f.Listen, f.Protocol, f.Target)
+	return say(c.outputFlags, f, "%s forwards to %s at %s", f.Listen, f.Protocol, f.Target)
 }
 
 // foreground keeps a tunnel until it is closed elsewhere, the daemon ends, ctx
@@ -231,12 +231,12 @@ type closeCmd struct {
 	clientFlags
 	outputFlags
 	All      bool        `short:"a" help:"Close every listener and forward."`
-	Protocol protocol.ID `short:"p" help:"Those of a protocol." placeholder:"PROTO"`
-	Listen   string      `short:"l" help:"Forwards that listen at an address." placeholder:"ADDR"`
-	Target   string      `short:"t" help:"Those that lead to a target." placeholder:"ADDR"`
+	Protocol protocol.ID `short:"p" help:"Close the tunnels of this protocol." placeholder:"PROTO"`
+	Listen   string      `short:"l" help:"Close the forwards that listen on this address." placeholder:"ADDR"`
+	Target   string      `short:"t" help:"Close the tunnels with this target." placeholder:"ADDR"`
 }
 
-// Run closes listeners and forwards; their live streams go on.
+// Run closes listeners and forwards. Their open streams stay open.
 func (c *closeCmd) Run(ctx context.Context) error {
 	var closed control.Closed
 	err := c.call(ctx, "close", tunnels.Match{All: c.All, Protocol: c.Protocol, Listen: c.Listen, Target: c.Target}, &closed)
@@ -250,14 +250,14 @@ type accessCmd struct {
 	clientFlags
 	outputFlags
 	limitFlags
-	Anyone   bool        `help:"Forget all permissions first."`
-	Allow    []peerFlag  `help:"Let these peers in, and otherwise only those allowed before. Repeatable." placeholder:"PEER"`
-	Deny     []peerFlag  `help:"Keep these peers out. Repeatable." placeholder:"PEER"`
+	Anyone   bool        `help:"Empty both lists first."`
+	Allow    []peerFlag  `help:"Add these peers to the allow list. Repeatable." placeholder:"PEER"`
+	Deny     []peerFlag  `help:"Add these peers to the deny list. Repeatable." placeholder:"PEER"`
 	Remove   []peerFlag  `help:"Remove these peers from both lists. Repeatable." placeholder:"PEER"`
-	Protocol protocol.ID `arg:"" help:"Of the listener."`
+	Protocol protocol.ID `arg:"" help:"Protocol of the listener."`
 }
 
-// Run changes who may use a listener, and how much, from the next stream on.
+// Run changes the access list and the limits of a listener, from the next stream on.
 func (c *accessCmd) Run(ctx context.Context) error {
 	var l tunnels.Listener
 	err := c.call(ctx, "access", control.AccessCall{
@@ -275,7 +275,7 @@ func (c *accessCmd) Run(ctx context.Context) error {
 	}
 	who := access(l.Access)
 	if who == "" {
-		who = "everyone may"
+		who = "any peer"
 	}
 	return say(c.outputFlags, l, "%s: %s", l.Protocol, who)
 }

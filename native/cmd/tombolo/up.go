@@ -30,17 +30,17 @@ type upCmd struct {
 
 	GatewayHost []string `help:"Additional host name for the gateway; *.NAME if all names below it resolve to this machine. Repeatable." placeholder:"NAME"`
 
-	OpenTimeout   time.Duration `help:"How long a forward tries to reach its peer for one connection." default:"${openTimeout}" placeholder:"TIME"`
-	TargetTimeout time.Duration `help:"How long a listener's target may take to answer." default:"${targetTimeout}" placeholder:"TIME"`
-	DrainTimeout  time.Duration `help:"How long a half-closed stream may be idle." default:"${drainTimeout}" placeholder:"TIME"`
-	IdleTimeout   time.Duration `help:"How long any stream may be idle (0: no limit)." placeholder:"TIME"`
+	OpenTimeout   time.Duration `help:"Time that a forward tries to reach its peer for a connection." default:"${openTimeout}" placeholder:"TIME"`
+	TargetTimeout time.Duration `help:"Time that the target of a listener may take to accept a connection." default:"${targetTimeout}" placeholder:"TIME"`
+	DrainTimeout  time.Duration `help:"Time that a half-closed stream may be idle." default:"${drainTimeout}" placeholder:"TIME"`
+	IdleTimeout   time.Duration `help:"Time that any stream may be idle. Default: no limit." placeholder:"TIME"`
 
 	Config configFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists." placeholder:"FILE" type:"path"`
 	command.LogFlags
 }
 
-// Run is a peer in the foreground, telling what happens on standard output for as
-// long as somebody reads it.
+// Run runs a peer in the foreground. It prints events on standard output as long as
+// somebody reads it.
 func (c *upCmd) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
 	if _, err := control.SocketPath(c.DataDir); err != nil {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strconv"
 
 	"github.com/alecthomas/kong"
@@ -20,7 +19,7 @@ import (
 
 // cli is the command line.
 type cli struct {
-	DataDir         string              `help:"Where the identity lives. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
+	DataDir         string              `help:"Directory of the identity and of everything that is kept." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
 	Port            uint16              `help:"TCP port (page, WebSocket, plain TCP) and UDP port (QUIC, WebTransport, WebRTC-direct) on every interface (0: any free port)." default:"8080"`
 	Listen          []command.Listen    `help:"Address to listen on instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
 	Announce        []command.Multiaddr `help:"Additional address to announce to peers, for example of a proxy. Repeatable." placeholder:"MADDR"`
@@ -33,7 +32,7 @@ type cli struct {
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
-	Version         bool                `help:"Print the version and exit."`
+	Version         kong.VersionFlag    `help:"Print the version and exit." env:"-"`
 	command.LogFlags
 }
 
@@ -55,12 +54,8 @@ func main() {
 	os.Exit(program.Main(os.Args[1:]))
 }
 
-// Run runs the relay until interrupted, telling on standard output where it is.
+// Run runs the relay until interrupted, and prints its addresses on standard output.
 func (c *cli) Run(ctx context.Context) (err error) {
-	if c.Version {
-		fmt.Printf("tombolo-relay %s %s %s/%s\n", core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-		return nil
-	}
 	command.OutliveReaders()
 	log := c.Logger()
 	listen := command.Addrs(c.Listen)
