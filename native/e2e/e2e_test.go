@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	removeAll := func() {}
+	if built := os.Getenv(programs); built != "" { // by the test that runs this process
+		tombolo, tomboloRelay, _ = strings.Cut(built, ":")
+		verify(m, removeAll)
+	}
 	for folder, program := range map[string]*string{"../cmd/tombolo": &tombolo, "../../relay/cmd/tombolo-relay": &tomboloRelay} {
 		path, remove, err := commandtest.BuildFolder(folder)
 		if err != nil {
@@ -44,6 +48,15 @@ func TestMain(m *testing.M) {
 		before := removeAll
 		removeAll = func() { before(); remove() }
 	}
+	os.Setenv(programs, tombolo+":"+tomboloRelay)
+	verify(m, removeAll)
+}
+
+// programs is the variable in which a test that runs again, in a network of its own, finds
+// the programs.
+const programs = "TOMBOLO_TEST_PROGRAMS"
+
+func verify(m *testing.M, removeAll func()) {
 	// Of a WebRTC stream that is closed, it ends at the deadline that libp2p has set.
 	ends := goleak.IgnoreAnyFunction("github.com/pion/sctp.(*Stream).SetReadDeadline.func1")
 	goleak.VerifyTestMain(m, ends, goleak.Cleanup(func(code int) {
