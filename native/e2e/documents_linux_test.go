@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/internal/namespace"
+	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
 // Peers that the documents name. A command gets the ID of the real peer instead.
@@ -287,4 +289,35 @@ func TestTheCommandsOfTheDocumentsPrintWhatTheyShow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNginxAsTheDocumentHasItKeepsThePort runs nginx with the configuration of
+// docs/relay.md, on a port of its own, before a relay.
+func TestNginxAsTheDocumentHasItKeepsThePort(t *testing.T) {
+	nginx, openssl, curl := program(t, "nginx", "nginx"), program(t, "openssl", "openssl"), program(t, "curl", "curl")
+	text, err := os.ReadFile("../../docs/relay.md")
+	require.NoError(t, err)
+	_, server, _ := strings.Cut(string(text), "```nginx\n")
+	server, _, found := strings.Cut(server, "```")
+	require.True(t, found)
+
+	relay := commandtest.Start(t, nil, tomboloRelay, "--data-dir", t.TempDir(), "--listen", anywhere, "--no-map-ports")
+	_, at, _ := strings.Cut(strings.TrimSuffix(relay.Line("page "), "/"), "//localhost")
+	dir, port := t.TempDir(), sockettest.Port(t)
+	runs(t, openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1", "-subj", "/CN=relay.example",
+		"-keyout", filepath.Join(dir, "privkey.pem"), "-out", filepath.Join(dir, "fullchain.pem"))
+	server = strings.NewReplacer("listen 443 ssl", "listen 127.0.0.1:"+port+" ssl", "127.0.0.1:8080", "127.0.0.1"+at,
+		"/etc/letsencrypt/live/relay.example", dir).Replace(server)
+	config := filepath.Join(dir, "nginx.conf")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `daemon off; worker_processes 1; pid %[1]s/pid; error_log stderr;
+events { worker_connections 64; }
+http {
+	access_log off;
+	client_body_temp_path %[1]s/1; proxy_temp_path %[1]s/2; fastcgi_temp_path %[1]s/3; uwsgi_temp_path %[1]s/4; scgi_temp_path %[1]s/5;
+	%[2]s
+}`, dir, server), 0o600))
+	serves(t, syscall.SIGTERM, nginx, "-p", dir, "-c", config, "-e", "stderr")
+	answers(t, "tcp4", "127.0.0.1:"+port)
+	said := runs(t, curl, "--silent", "--insecure", "--resolve", "relay.example:"+port+":127.0.0.1", "https://relay.example:"+port+"/.well-known/tombolo")
+	assert.Contains(t, said, "/dns/relay.example/tcp/"+port+"/tls/ws/p2p/")
 }
