@@ -16,9 +16,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/liveness"
 )
 
-// ErrResting is returned by what has to connect, of a node at rest: see
+// ErrResting is returned by what has to connect, by a suspended node: see
 // Node.Rest.
-var ErrResting = errors.New("the node is at rest and makes no connection before it is woken")
+var ErrResting = errors.New("the node is suspended and makes no connection before it is woken")
 
 // Rest ends all connections, those through relays before those to them, so that
 // no peer and no relay takes the node for there when it is not: for a machine
@@ -50,7 +50,7 @@ type leaving struct {
 }
 
 // BeforeRest has f called at the beginning of each Rest, while the node still has its
-// connections: such as to hand over what others should go on with. Its context ends
+// connections: for example to hand over what others should continue. Its context ends
 // after two seconds; Rest waits for f as long as that.
 func (n *Node) BeforeRest(f func(context.Context)) (remove func()) {
 	l := &n.leaving
@@ -84,7 +84,7 @@ func (n *Node) leave() bool {
 	return l.wakes == wakes
 }
 
-// Resting says whether the node is at rest.
+// Resting says whether the node is suspended.
 func (n *Node) Resting() bool { return n.rest.Is() }
 
 // Wake ends a Rest, and tells the node that the network may be back or that the

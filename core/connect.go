@@ -17,16 +17,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// ParsePeer reads how a person names a peer: a peer id, or a multiaddr that
+// ParsePeer reads how a person names a peer: a peer ID, or a multiaddr that
 // ends in /p2p/<id>.
 func ParsePeer(s string) (peer.AddrInfo, error) {
 	if s == "" {
-		return peer.AddrInfo{}, errors.New("the peer is empty: give a peer id, or a multiaddr ending in /p2p/<id>")
+		return peer.AddrInfo{}, errors.New("the peer is empty: give a peer ID, or a multiaddr ending in /p2p/<id>")
 	}
 	if s[0] != '/' {
 		id, err := peer.Decode(s)
 		if err != nil {
-			return peer.AddrInfo{}, fmt.Errorf("%q is neither a peer id nor a multiaddr (%w): give a peer id, or a multiaddr ending in /p2p/<id>", s, err)
+			return peer.AddrInfo{}, fmt.Errorf("%q is neither a peer ID nor a multiaddr (%w): give a peer ID, or a multiaddr ending in /p2p/<id>", s, err)
 		}
 		return peer.AddrInfo{ID: id}, nil
 	}
@@ -83,7 +83,7 @@ func ParseRelays(list []string) (relays []peer.AddrInfo, urls []string, err erro
 }
 
 // Connect connects to a peer given as a multiaddr ending in /p2p/<id>, or as a
-// bare peer id, and returns its id. See ConnectPeer.
+// bare peer ID, and returns its id. See ConnectPeer.
 func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 	info, err := ParsePeer(addrOrID)
 	if err != nil {
@@ -92,13 +92,12 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 	return info.ID, n.ConnectPeer(ctx, info)
 }
 
-// ConnectPeer makes sure that there is a connection to the peer; it returns at
-// once where there is one already. The peer is dialled at the addresses given.
-// Where none is, it is looked for: at the addresses already known, through every
-// relay that this node is connected to, and in the mesh, where the error is that
-// of discovery.Discovery.Connect. A node that has relays looks again for five
-// seconds, unless ctx ends before: the peer, or the node itself, may be just arriving
-// there.
+// ConnectPeer makes sure that there is a connection to the peer; it returns at once if
+// there is one already. It dials the peer at the addresses in info. Without addresses, it
+// searches for the peer: at the addresses already known, through every relay that this
+// node is connected to, and in the mesh, where the error is that of
+// discovery.Discovery.Connect. A node that has relays looks again for five seconds, unless
+// ctx ends before: the peer, or the node itself, may be just arriving there.
 //
 // The connection stays open until it is lost or Disconnect is called. A connection
 // that the node made by itself may be closed when nothing uses it.
@@ -270,7 +269,7 @@ func isCircuit(a ma.Multiaddr) bool {
 }
 
 // Disconnect closes all connections to the peer. A peer that is not connected
-// is no error.
+// is not an error.
 func (n *Node) Disconnect(p peer.ID) error {
 	if n.isClosed() {
 		return ErrClosed
@@ -308,7 +307,7 @@ func (n *Node) Peers() []Peer {
 	return peers
 }
 
-// Peer tells of one peer; ok is false where it is not connected.
+// Peer describes one peer; ok is false if it is not connected.
 func (n *Node) Peer(id peer.ID) (p Peer, ok bool) {
 	conns := byPreference(n.host.Network().ConnsToPeer(id))
 	if len(conns) == 0 {

@@ -61,7 +61,7 @@ type Options struct {
 	Reservations *reservation.Keeper
 
 	// Gate is the connection gater that the host was made with, which the node
-	// shuts to rest. If nil, a node at rest may connect again by itself, and closes
+	// shuts to rest. If nil, a suspended node may connect again by itself, and closes
 	// each connection once it is made.
 	Gate *liveness.Gate
 
@@ -100,14 +100,14 @@ type Options struct {
 
 	// HandlerLimit is how long a handler of messages or requests may take before
 	// it is named in the log and in Stats. If zero, supervise.DefaultLimit; if
-	// negative, there is no limit.
+	// negative, there is not a limit.
 	HandlerLimit time.Duration
 
 	// Logger receives what the node has to say. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	// Registerer receives the node's metrics. Their names begin with tombolo_, and each
-	// has the label node with the node's peer id, so that several nodes can share a
+	// has the label node with the node's peer ID, so that several nodes can share a
 	// registerer. If nil, there are no metrics.
 	Registerer prometheus.Registerer
 
@@ -237,7 +237,7 @@ func (n *Node) close() error {
 // Closed is closed when Close is called.
 func (n *Node) Closed() <-chan struct{} { return n.closed }
 
-// ID is the node's peer id.
+// ID is the node's peer ID.
 func (n *Node) ID() peer.ID { return n.host.ID() }
 
 // Host is the libp2p host the node was made around, for what the node itself

@@ -139,7 +139,7 @@ func TestConnectNamesWhatIsWrong(t *testing.T) {
 	stranger, absent := hosttest.New(t, hosttest.Options{}), hosttest.New(t, hosttest.Options{})
 	for input, want := range map[string]string{
 		"":                     "empty",
-		"hello":                `"hello" is neither a peer id nor a multiaddr`,
+		"hello":                `"hello" is neither a peer ID nor a multiaddr`,
 		"/ip4/1.2.3.4":         "does not end in /p2p/<id>",
 		"/nonsense":            `"/nonsense" is not a multiaddr`,
 		n.ID().String():        "this node itself",

@@ -27,10 +27,10 @@ const (
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected
-	// ReservationMade: the node can be dialled through the relay Peer, under
+	// ReservationMade: the node can be reached through the relay Peer, under
 	// Addrs, until Expires unless renewed. Sent again when Addrs change.
 	ReservationMade
-	// ReservationLost: the node can no longer be dialled through the relay
+	// ReservationLost: the node can no longer be reached through the relay
 	// Peer; Err says why. It is trying to get the reservation back.
 	ReservationLost
 	// ReservationFailed: the relay Peer could not be reached, or gave no

@@ -74,9 +74,9 @@ func (n *Node) Deduplicate(pattern string, window dispatch.Window) error {
 	return n.ended(n.dispatcher.Deduplicate(pattern, window))
 }
 
-// Broadcast tells all subscribers of a type in the mesh, this node's own
-// included: see mesh.Mesh.Broadcast. The error wraps mesh.ErrNoPeers where nobody
-// else is known to be on the type; mesh.WaitForPeer waits for someone.
+// Broadcast sends a message to all subscribers of a type in the mesh, including this
+// node's own: see mesh.Mesh.Broadcast. The error wraps mesh.ErrNoPeers if no other
+// subscriber is known; mesh.WaitForPeer waits for someone.
 func (n *Node) Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error {
 	return n.ended(n.mesh.Broadcast(ctx, typ, data, opts...))
 }

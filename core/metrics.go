@@ -13,7 +13,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// nodeLabel is on all metrics of a node, with its peer id as the value, so that
+// nodeLabel is on all metrics of a node, with its peer ID as the value, so that
 // several nodes can share a registerer.
 const nodeLabel = "node"
 

@@ -25,9 +25,9 @@ const (
 	// circuitBuffer, so one peer can cost 128 MiB.
 	DefaultCircuitsPerPeer = 1024
 
-	// DefaultPeerRate is what one peer may send through circuits, in bytes per
-	// second, over all its circuits: about what a gigabit line carries, so it
-	// is felt only by who would otherwise take all of a bigger one.
+	// DefaultPeerRate is what one peer may send through circuits, in bytes per second, over
+	// all its circuits: about what a gigabit line carries, so it affects only a peer that
+	// would otherwise fill a faster line.
 	DefaultPeerRate = 128 << 20
 
 	// DefaultTopics is how many types of messages a relay passes on.
@@ -58,7 +58,7 @@ type Limits struct {
 	CircuitsPerPeer int
 	// PeerRate is how many bytes per second one peer may send through
 	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
-	// if negative, there is no limit.
+	// if negative, there is not a limit.
 	PeerRate int64
 	// Topics is how many types of messages the relay passes on among its
 	// peers. If zero, DefaultTopics.

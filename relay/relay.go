@@ -68,8 +68,8 @@ type Options struct {
 	// comes up whether or not they answer, and keeps trying.
 	Peers []peer.AddrInfo
 
-	// Site is the page, as web.Site gives it. If nil, those who ask for the page
-	// are told that it was not built.
+	// Site is the page, as web.Site gives it. If nil, a request for the page gets a 503,
+	// which says that the page was not built.
 	Site fs.FS
 
 	// Limits bound what the relay does for its peers. Fields that are zero

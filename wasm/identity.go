@@ -33,10 +33,9 @@ const (
 	slotKeyName = "identity "
 )
 
-// PersistentIdentity takes the first free identity of this origin, making it
-// where it does not exist yet. The part returned holds it, and has the name of
-// the Web Lock that says so; the identity is free again when that is closed, or
-// when the tab or the worker is.
+// PersistentIdentity takes the first free identity of this origin, making it if it does
+// not exist yet. The part returned holds it, and has the name of the Web Lock that says
+// so; the identity is free again when that is closed, or when the tab or the worker is.
 func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) {
 	// A platform that denies them may throw where they are looked for.
 	navigator, _ := jsio.Get(js.Global(), "navigator")

@@ -77,7 +77,7 @@ type Options struct {
 //
 // The node rests (see core.Node.Rest) while its page is frozen or in the
 // back/forward cache, and wakes with it. When the network is back it wakes as one
-// that slept does, unless it is at rest. Of its page, a node in a worker must be told.
+// that slept does, unless it is suspended. Of its page, a node in a worker must be told.
 func New(ctx context.Context, opts Options) (*core.Node, error) {
 	key := opts.Identity
 	if key == nil {

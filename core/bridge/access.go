@@ -6,13 +6,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Access says which peers a listener answers. The zero value lets everyone in.
+// Access lists the peers that may use a listener. The zero value admits every peer.
 type Access struct {
 	Allow []peer.ID `json:"allow,omitempty"` // if any, nobody else
 	Deny  []peer.ID `json:"deny,omitempty"`  // not even if allowed
 }
 
-// Permits says whether a peer may.
+// Permits reports whether a peer may use the listener.
 func (a Access) Permits(p peer.ID) bool {
 	if slices.Contains(a.Deny, p) {
 		return false
@@ -22,8 +22,8 @@ func (a Access) Permits(p peer.ID) bool {
 
 func (a Access) clone() Access { return Access{slices.Clone(a.Allow), slices.Clone(a.Deny)} }
 
-// Limits bound a listener. The zero value bounds nothing: what the host allows a
-// peer holds all the same.
+// Limits bound a listener. The zero value sets no limits beyond those that the host sets
+// for each peer.
 type Limits struct {
 	Streams        int   `json:"streams,omitempty"`        // live at a time; one more is refused as TooMany
 	StreamsPerPeer int   `json:"streamsPerPeer,omitempty"` // of one peer

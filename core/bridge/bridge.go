@@ -1,19 +1,19 @@
-// Package bridge joins streams of peers to local ones: a service of this machine
-// is offered to peers under a protocol name (a [Listener]), and a local address
-// leads to the service of a peer (a [Forward]).
+// Package bridge joins streams of peers to local ones: a service of this machine is
+// offered to peers under a protocol name (a [Listener]), and a local address forwards to
+// the service of a peer (a [Forward]).
 //
-// A stream carries the service's bytes and nothing else, under names within /x/,
-// as Kubo's `ipfs p2p` does: Kubo can be the other end. What peers tell each
-// other besides, why a stream was refused and which services there are, has a
-// protocol of its own (see [Protocol]).
+// A stream carries the service's bytes and nothing else, under names that begin with
+// /x/, as Kubo's `ipfs p2p` does: Kubo can be the other end. Peers exchange everything
+// else, such as the list of services and the reason why a stream was refused, over a
+// separate protocol (see [Protocol]).
 //
-// The way of a stream that a peer opens: host -> Listener, which checks who may
-// and how many -> Target -> splice. The way of one that is opened here: Acceptor
-// -> Forward -> the node -> splice; or Dial, for a Go program. Every stream is a
-// [Conn], which counts what it carries and is in the registry while it lives.
+// A stream that a peer opens takes this path: host -> Listener, which checks access and
+// limits -> Target -> splice. A stream that is opened here takes this one: Acceptor ->
+// Forward -> the node -> splice; or Dial, for a Go program. Every stream is a [Conn],
+// which counts its bytes and is in the registry while it is open.
 //
-// The local ends are known by two small interfaces: a [Target] is led to, an
-// [Acceptor] is come from. Platforms bring theirs.
+// Two small interfaces describe the local ends: inbound streams go to a [Target];
+// outbound streams come from an [Acceptor]. Each platform provides its own.
 package bridge
 
 import (
@@ -53,7 +53,7 @@ const (
 // ErrClosed is returned once the bridge is closed.
 var ErrClosed = errors.New("the bridge is closed")
 
-// Timeouts bound what a bridge waits for. The zero value is usable.
+// Timeouts bound the waits of a bridge. The zero value is usable.
 type Timeouts struct {
 	Open   time.Duration // if zero, DefaultOpenTimeout
 	Target time.Duration // if zero, DefaultTargetTimeout
@@ -63,7 +63,7 @@ type Timeouts struct {
 	Idle time.Duration
 }
 
-// Options are what a bridge stands on.
+// Options configure a bridge.
 type Options struct {
 	Host host.Host
 	// Open opens a stream to a peer, connecting first where needed.
@@ -83,8 +83,8 @@ type Options struct {
 	Program *supervise.Program
 }
 
-// Bridge keeps the listeners, the forwards and the live streams of a node. All
-// methods may be called concurrently.
+// Bridge keeps the listeners, the forwards and the open streams of a node. All methods
+// may be called concurrently.
 type Bridge struct {
 	opts       Options
 	log        *slog.Logger
@@ -181,7 +181,7 @@ func (b *Bridge) enter() bool {
 	return true
 }
 
-// Listeners lists what is offered to peers, by protocol.
+// Listeners lists the listeners, ordered by protocol.
 func (b *Bridge) Listeners() []ListenerInfo {
 	return list(b, b.listeners, func(x, y ListenerInfo) int { return cmp.Compare(x.Protocol, y.Protocol) })
 }
@@ -191,7 +191,7 @@ func (b *Bridge) Forwards() []ForwardInfo {
 	return list(b, b.forwards, func(x, y ForwardInfo) int { return cmp.Compare(x.ID, y.ID) })
 }
 
-// Streams lists the live streams, oldest first.
+// Streams lists the open streams, oldest first.
 func (b *Bridge) Streams() []StreamInfo {
 	return list(b, b.streams, func(x, y StreamInfo) int { return cmp.Compare(x.ID, y.ID) })
 }
@@ -209,7 +209,7 @@ func list[K comparable, E interface{ Info() I }, I any](b *Bridge, from map[K]E,
 	return infos
 }
 
-// Listener finds the listener of a protocol.
+// Listener returns the listener of a protocol.
 func (b *Bridge) Listener(proto protocol.ID) (*Listener, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -217,8 +217,8 @@ func (b *Bridge) Listener(proto protocol.ID) (*Listener, bool) {
 	return l, ok
 }
 
-// Ended lists the last streams that ended, at most History, in the order of
-// their ends.
+// Ended lists the last streams that ended, at most History, in the order in which they
+// ended.
 func (b *Bridge) Ended() []StreamInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -228,7 +228,7 @@ func (b *Bridge) Ended() []StreamInfo {
 // ErrNoStream is returned by CloseStream for an id that no live stream has.
 var ErrNoStream = errors.New("no live stream has that id")
 
-// CloseStream resets a live stream at both ends.
+// CloseStream resets an open stream at both ends.
 func (b *Bridge) CloseStream(id uint64) error {
 	b.mu.Lock()
 	c := b.streams[id]
@@ -240,7 +240,7 @@ func (b *Bridge) CloseStream(id uint64) error {
 	return nil
 }
 
-// Action is what befell something in the registries.
+// Action is the kind of a Change.
 type Action string
 
 // Added, Changed and Removed are the actions. A stream does not change, though
@@ -251,9 +251,9 @@ const (
 	Removed Action = "removed"
 )
 
-// Change is news of the registries: of a listener, a forward or a stream. Where
-// Missed is not 0 it is of none: the watcher was too slow, and so many changes
-// are lost to it.
+// Change is a change of the registries: of a listener, a forward or a stream. If Missed
+// is not 0, the change has none of these: the watcher was too slow and lost that many
+// changes.
 type Change struct {
 	Action   Action        `json:"action,omitempty"`
 	Listener *ListenerInfo `json:"listener,omitempty"`
@@ -262,8 +262,8 @@ type Change struct {
 	Missed   int           `json:"missed,omitempty"`
 }
 
-// Watch yields the changes of the registries from its first step on, until ctx
-// ends or the bridge is closed.
+// Watch yields the changes of the registries from its first step on, until ctx ends or
+// the bridge is closed.
 func (b *Bridge) Watch(ctx context.Context) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		reader := b.changes.Subscribe()
@@ -349,7 +349,7 @@ func (b *Bridge) remember(info StreamInfo) {
 	b.endedAt = (b.endedAt + 1) % History
 }
 
-// Stats are what a bridge holds and has counted.
+// Stats are the current and total counts of a bridge.
 type Stats struct {
 	Listeners, Forwards, Streams int
 

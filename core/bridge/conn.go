@@ -15,10 +15,10 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 )
 
-// Conn is a bridged stream: a network.Stream and a net.Conn with half-close. It
-// is in the registry from its making until it is closed or reset, which its owner
-// must do. Methods may be called concurrently. Errors of Read and Write wrap an
-// *Error where the stream did not end well, with the reason that the peer gave.
+// Conn is a bridged stream: a network.Stream and a net.Conn with half-close. It is in
+// the registry until its owner closes or resets it. Methods may be called concurrently.
+// If the stream failed, errors of Read and Write wrap an *Error with the reason that the
+// peer gave.
 type Conn struct {
 	network.Stream
 	bridge  *Bridge
@@ -166,8 +166,8 @@ func (c *Conn) write(p []byte) (done int, err error) {
 	}
 }
 
-// SetDeadline bounds Reads and Writes, with what they ask the peer when it has
-// ended the stream. It holds for those under way too.
+// SetDeadline bounds Reads and Writes, including the query to the peer for the reason
+// why a stream ended. It also applies to calls in progress.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
@@ -187,7 +187,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.Stream.SetWriteDeadline(t)
 }
 
-// Reset ends both directions at once; the peer sees that.
+// Reset ends both directions at once, also for the peer.
 func (c *Conn) Reset() error {
 	c.fail(&Error{Reason: ClosedByHand})
 	err := c.Stream.Reset()
@@ -259,20 +259,20 @@ func (c *Conn) end() {
 
 func (c *Conn) isOver() bool { return isClosed(c.over) }
 
-// Explain is for an owner that takes the bytes past Read and Write, as a browser
-// can: it turns the error that ended the stream into the one that these would
-// have returned, for which it may ask the peer, and notes it.
+// Explain is for an owner that reads and writes without Read and Write, as a browser
+// can. It turns the error that ended the stream into the error that Read and Write would
+// have returned, and records it. It may ask the peer for the reason.
 func (c *Conn) Explain(err error) error { return c.explain(err, &c.readBy) }
 
-// Bounded says whether the stream is under a rate, for which its bytes have to
-// pass Read and Write.
+// Bounded reports whether the stream has a rate limit. If so, its bytes must pass
+// through Read and Write.
 func (c *Conn) Bounded() bool { return c.rates != nil }
 
 // Done is closed when the stream has left the registry.
 func (c *Conn) Done() <-chan struct{} { return c.over }
 
-// Failure is why the stream did not end well: an *Error; nil where it did, or
-// lives.
+// Failure returns the *Error with which the stream failed; nil if it is open, or ended
+// well.
 func (c *Conn) Failure() error {
 	if cause := c.failure(); cause != nil {
 		return cause
@@ -287,7 +287,7 @@ func (c *Conn) failure() *Error {
 	return c.cause
 }
 
-// Info tells what is known of the stream now.
+// Info describes the stream as it is now.
 func (c *Conn) Info() StreamInfo {
 	info := StreamInfo{
 		ID:         c.id,
@@ -312,7 +312,7 @@ func (c *Conn) Info() StreamInfo {
 	return info
 }
 
-// StreamInfo is what is known of a stream, living or ended.
+// StreamInfo describes a stream, open or ended.
 type StreamInfo struct {
 	ID         uint64      `json:"id"` // never used again
 	Protocol   protocol.ID `json:"protocol"`

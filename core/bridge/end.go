@@ -14,10 +14,10 @@ import (
 // on its protocol.
 const settleTimeout = 10 * time.Second
 
-// CloseRead ends the reading half: Reads fail from then on, and that is no
-// failure of the stream. The peer is told to stop sending. Yamux has no message
-// for that, so what the peer still sends is thrown away there, and it is told
-// once this side has closed its writing half too.
+// CloseRead ends the reading half: later Reads fail, which does not count as a failure
+// of the stream. The peer is asked to stop sending. Yamux has no message for that: it
+// discards what the peer still sends, and the peer learns of it when this side has
+// closed its writing half, too.
 func (c *Conn) CloseRead() error {
 	if c.readClosed.Swap(true) {
 		return nil
@@ -42,8 +42,9 @@ func (c *Conn) CloseRead() error {
 	return err
 }
 
-// CloseWrite ends what is written: the peer reads EOF after it. It is no error
-// that the peer reads no more, unless it says why: nothing more was to be sent.
+// CloseWrite ends the writing half: the peer reads EOF after the last byte. If the peer
+// has stopped reading without a reason, that is not an error, because nothing more was
+// to be sent.
 func (c *Conn) CloseWrite() error {
 	err := c.Stream.CloseWrite()
 	switch {
@@ -62,10 +63,10 @@ func (c *Conn) CloseWrite() error {
 	return c.fail(cause)
 }
 
-// Close ends both directions and takes the stream out of the registry. What was
-// written is still delivered, unless the connection ends; a peer that still sends
-// is told to stop. The error is nil for a stream that had failed: Read and Write
-// say so.
+// Close ends both directions and removes the stream from the registry. Bytes that were
+// written are still delivered, unless the connection ends. A peer that still sends is
+// asked to stop. The error is nil for a stream that had failed: Read and Write return
+// that error.
 func (c *Conn) Close() error {
 	var err error
 	c.closing.Store(true) // what ends a Read under way is this, and no failure

@@ -28,7 +28,7 @@ type forwardConfig struct{ custom bool }
 // ToCustomProtocol permits a name that is not within /x/.
 func ToCustomProtocol(c *forwardConfig) { c.custom = true }
 
-// Forward leads local connections to a peer. All methods may be called
+// Forward connects local connections to a service of a peer. All methods may be called
 // concurrently.
 type Forward struct {
 	bridge   *Bridge
@@ -49,8 +49,8 @@ type Forward struct {
 }
 
 // Forward opens a stream with a protocol to a peer for each connection that from
-// accepts. Nothing is dialled before. The forward closes from when it is closed;
-// where there is an error, from stays the caller's.
+// accepts. It dials nothing before. The forward closes from when it is closed; if
+// Forward returns an error, the caller keeps from.
 func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...ForwardOption) (*Forward, error) {
 	var config forwardConfig
 	for i, opt := range opts {
@@ -88,13 +88,13 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	return f, nil
 }
 
-// ID tells the forward apart from all other entries of the bridge, ever.
+// ID is unique among all entries of the bridge, and never reused.
 func (f *Forward) ID() uint64 { return f.id }
 
-// Addr is where it listens, with the port that the system picked.
+// Addr is the listen address, with the real port.
 func (f *Forward) Addr() string { return f.from.String() }
 
-// Close stops accepting. Streams already open live on. It may be called more
+// Close stops accepting. Open streams stay open. It may be called more
 // than once.
 func (f *Forward) Close() error {
 	f.once.Do(func() {
@@ -112,7 +112,7 @@ func (f *Forward) Close() error {
 	return f.closeErr
 }
 
-// Info tells what is known of the forward now.
+// Info describes the forward as it is now.
 func (f *Forward) Info() ForwardInfo {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -138,7 +138,7 @@ func (f *Forward) info() ForwardInfo {
 	return info
 }
 
-// ForwardInfo is what is known of a forward.
+// ForwardInfo describes a forward.
 type ForwardInfo struct {
 	ID       uint64      `json:"id"` // never used again; shared with listeners
 	Protocol protocol.ID `json:"protocol"`
@@ -258,11 +258,11 @@ func (f *Forward) carry(local Local) {
 	}
 }
 
-// Dial opens a stream to a peer, connecting first where needed, and puts it into
-// the registry; one that cannot be opened is in the history. ctx bounds the
-// opening only. The protocol may be one that the peer turns out not to know, or
-// that it refuses: the first Read says so. origin is what the registry calls the
-// one who dials. The connection is the caller's to close.
+// Dial opens a stream to a peer, connecting first if needed, and adds it to the
+// registry. A stream that cannot be opened is added to the history. ctx bounds the
+// opening only. If the peer does not know the protocol, or refuses it, the first Read
+// returns the reason. origin names the caller in the registry. The caller must close the
+// connection.
 func (b *Bridge) Dial(ctx context.Context, p peer.ID, proto protocol.ID, origin string) (*Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

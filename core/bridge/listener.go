@@ -20,18 +20,18 @@ var ErrRegistered = errors.New("listener already registered")
 // MaxDescription is the longest description of an announced listener, in bytes.
 const MaxDescription = 256
 
-// ListenConfig is how a listener is set up. The zero value answers everyone and
-// is not announced.
+// ListenConfig configures a listener. The zero value admits every peer and is not
+// announced.
 type ListenConfig struct {
 	CustomProtocol bool   `json:"allowCustomProtocol,omitempty"` // the name need not be within /x/
-	ReportPeer     bool   `json:"reportPeerId,omitempty"`        // a dialled target first gets "<peer id>\n"
+	ReportPeer     bool   `json:"reportPeerId,omitempty"`        // a dialled target first gets "<peer ID>\n"
 	Announce       string `json:"announce,omitempty"`            // the description under which peers find it; if empty, they do not
 	Access         Access `json:"access,omitzero"`
 	Limits         Limits `json:"limits,omitzero"`
 }
 
-// Check says what Bridge.Listen and Listener.Update would refuse of a configuration,
-// whatever the target is.
+// Check reports what Bridge.Listen and Listener.Update would reject in a configuration,
+// independently of the target.
 func (c ListenConfig) Check() error { return checkConfig(c) }
 
 // ListenOption changes how a listener is set up.
@@ -40,23 +40,23 @@ type ListenOption func(*ListenConfig)
 // With replaces the whole configuration.
 func With(config ListenConfig) ListenOption { return func(c *ListenConfig) { *c = config } }
 
-// Allow lets only these peers in.
+// Allow admits only these peers.
 func Allow(peers ...peer.ID) ListenOption {
 	return func(c *ListenConfig) { c.Access.Allow = append(c.Access.Allow, peers...) }
 }
 
-// Deny keeps these peers out.
+// Deny refuses these peers.
 func Deny(peers ...peer.ID) ListenOption {
 	return func(c *ListenConfig) { c.Access.Deny = append(c.Access.Deny, peers...) }
 }
 
-// Announce lets peers that are permitted find the listener among this node's
-// services.
+// Announce lists the listener among the services of this node, for the peers that may
+// use it.
 func Announce(description string) ListenOption {
 	return func(c *ListenConfig) { c.Announce = description }
 }
 
-// ReportPeer sends a dialled target "<peer id>\n" before anything else.
+// ReportPeer sends a dialled target "<peer ID>\n" before anything else.
 func ReportPeer(c *ListenConfig) { c.ReportPeer = true }
 
 // CustomProtocol permits a name that is not within /x/.
@@ -83,8 +83,8 @@ type Listener struct {
 	refused uint64
 }
 
-// Listen leads the streams that peers open with a protocol to a target. Errors
-// are of the name (ErrName), of a protocol that is taken (ErrRegistered), or say
+// Listen forwards the streams that peers open with a protocol to a target. The error is
+// ErrName for an invalid name, ErrRegistered for a protocol that has a listener, or says
 // what is wrong with an option.
 func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) (*Listener, error) {
 	var config ListenConfig
@@ -171,7 +171,7 @@ func checkDescription(s string) error {
 // Protocol is the name under which peers open streams.
 func (l *Listener) Protocol() protocol.ID { return l.protocol }
 
-// Close stops answering. Streams already open live on. It may be called more
+// Close stops answering. Open streams stay open. It may be called more
 // than once.
 func (l *Listener) Close() error {
 	l.mu.Lock()
@@ -197,9 +197,9 @@ func (b *Bridge) forget(l *Listener) {
 	}
 }
 
-// Update changes who may and how much, from the next stream on; a rate holds for
-// streams that were let in under a rate at once. Streams already open live on. f
-// must not call the listener's methods.
+// Update changes the access list and the limits, from the next stream on. A new rate
+// also applies to open streams that had a rate. Open streams stay open. f must not call
+// methods of the listener.
 func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock() // even if f panics
@@ -225,7 +225,7 @@ func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	return nil
 }
 
-// Info tells what is known of the listener now.
+// Info describes the listener as it is now.
 func (l *Listener) Info() ListenerInfo {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -248,7 +248,7 @@ func (l *Listener) info() ListenerInfo {
 	return info
 }
 
-// ListenerInfo is what is known of a listener.
+// ListenerInfo describes a listener.
 type ListenerInfo struct {
 	ID       uint64      `json:"id"` // never used again; shared with forwards
 	Protocol protocol.ID `json:"protocol"`

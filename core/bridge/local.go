@@ -10,9 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Local is a stream on this machine: a connection, or what stands for one. Read
-// and Write may be called at the same time, each by one goroutine; the other
-// methods by any.
+// Local is a stream on this machine, for example a connection. One goroutine may call Read
+// while another calls Write; any goroutine may call the other methods.
 type Local interface {
 	io.Reader
 	io.Writer
@@ -28,9 +27,9 @@ type Local interface {
 	String() string
 }
 
-// Acceptor is where local streams come from. Accept is called by one goroutine
-// at a time; it returns an error that wraps net.ErrClosed once Close was called,
-// and any other for a failure that may pass.
+// Acceptor is a source of local streams. One goroutine at a time calls Accept. It
+// returns an error that wraps net.ErrClosed after Close, and any other error for a
+// failure that may pass.
 type Acceptor interface {
 	Accept() (Local, error)
 	Close() error
@@ -39,7 +38,7 @@ type Acceptor interface {
 	String() string
 }
 
-// Target answers the streams of a listener.
+// Target handles the streams of a listener.
 type Target interface {
 	// Serve answers one stream and returns when it is done with it: nil closes
 	// the stream, an error resets it, and the peer is told the error's Reason,
@@ -49,9 +48,9 @@ type Target interface {
 	String() string
 }
 
-// Func is a target that is a function of this program, called for each stream in
-// a goroutine of its own. The connection is closed when it returns; a panic
-// resets it. Its remote address names the peer: see Addr.
+// Func is a target that calls a function of this program for each stream, in a separate
+// goroutine. The connection is closed when the function returns; a panic resets it. The
+// remote address of the connection names the peer: see Addr.
 func Func(f func(ctx context.Context, c net.Conn)) Target { return funcTarget(f) }
 
 type funcTarget func(context.Context, net.Conn)
@@ -63,9 +62,9 @@ func (f funcTarget) Serve(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// DialTarget is a target that is dialled afresh for each stream, and spliced to
-// it. name is how a person writes it. The error of dial becomes TargetRefused,
-// or TargetTimedOut where time ran out, unless it has a Reason itself.
+// DialTarget is a target that dials a new local stream for each stream of a peer, and
+// splices the two. name is the target as a person writes it. An error of dial becomes
+// TargetRefused, or TargetTimedOut if time ran out, unless it has a Reason itself.
 func DialTarget(name string, dial func(context.Context) (Local, error)) Target {
 	return &dialTarget{name, dial}
 }

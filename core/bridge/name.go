@@ -17,11 +17,11 @@ const Namespace = "/x/"
 // 1024, of which others share.
 const maxName = 256
 
-// ErrName is returned for a name that no protocol may have here.
+// ErrName is returned for an invalid protocol name.
 var ErrName = errors.New("bad protocol name")
 
-// CheckName says what is wrong with a protocol's name. Any that begins with a
-// slash will do where custom is set; else it must be within /x/.
+// CheckName reports what is wrong with the name of a protocol. With custom, any name
+// that begins with a slash is valid; otherwise it must begin with /x/.
 func CheckName(proto protocol.ID, custom bool) error {
 	name := string(proto)
 	switch {
@@ -32,7 +32,7 @@ func CheckName(proto protocol.ID, custom bool) error {
 	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
 		return fmt.Errorf("%w %q: it holds a space or a control character", ErrName, name)
 	case name[0] != '/' || strings.Trim(name, "/") == "":
-		return fmt.Errorf("%w %q: it must begin with a slash, and go on", ErrName, name)
+		return fmt.Errorf("%w %q: it must begin with a slash, and more must follow", ErrName, name)
 	case !custom && (!strings.HasPrefix(name, Namespace) || strings.Trim(name[len(Namespace):], "/") == ""):
 		return fmt.Errorf("%w %q: it must be within the %s namespace, as /x/ssh is, unless custom protocols are allowed", ErrName, name, Namespace)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/multiformats/go-multistream"
 )
 
-// Reason is why a stream was refused or ended before its time. It is an error,
-// so that errors.Is(err, bridge.NotAllowed) tells.
+// Reason is the reason why a stream was refused or ended early. It is an error, so that
+// errors.Is(err, bridge.NotAllowed) works.
 type Reason string
 
 // The reasons. The first group is why the far side refused; they travel to the
@@ -67,7 +67,8 @@ func (r Reason) readable() Reason {
 	}, s))
 }
 
-// Error is how a stream failed. errors.Is finds its Reason, and what Err wraps.
+// Error describes how a stream failed. errors.Is finds its Reason, and whatever Err
+// wraps.
 type Error struct {
 	Reason   Reason
 	Peer     peer.ID     // the other end; empty where none is known
@@ -88,7 +89,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap is the reason and what was seen.
+// Unwrap returns the reason and the underlying error.
 func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Reason}

@@ -57,8 +57,8 @@ type Service struct {
 	Description string      `json:"description"`
 }
 
-// Services asks a peer what it offers to this node, connecting first where
-// needed. A peer that is no bridge is an error with the reason NoSuchProtocol.
+// Services asks a peer for the services that this node may use, connecting first if
+// needed. If the peer does not run a bridge, the error has the reason NoSuchProtocol.
 func (b *Bridge) Services(ctx context.Context, p peer.ID) ([]Service, error) {
 	a, err := b.ask(ctx, p, question{Ask: "services"})
 	if err != nil {

@@ -19,11 +19,11 @@ const idleSize = 2 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// Splice joins the stream and a local one until both directions have ended, and
-// closes or resets both; the error is an *Error that says why they did not end
-// well. EOF on one side becomes a closed write on the other; an error of reading
-// becomes a reset. A side that takes no more ends that direction only: the other
-// may still carry a reply.
+// Splice copies bytes between the stream and a local one until both directions have
+// ended, and then closes or resets both. If they did not end well, the error is an
+// *Error with the reason. EOF on one side closes the write side of the other; an error
+// of reading becomes a reset. If one side stops reading, only that direction ends: the
+// other may still carry a reply.
 func (c *Conn) Splice(local Local) error {
 	localFailed := ClientFailed
 	if c.inbound {

@@ -50,7 +50,7 @@ type Options struct {
 	// nil, nothing is logged.
 	Logger *slog.Logger
 	// HandlerLimit is how long a handler may take for a message before it is
-	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
+	// named. If zero, supervise.DefaultLimit; if negative, there is not a limit.
 	HandlerLimit time.Duration
 	// Program tracks the program's functions while they run, and bounds how long Close waits
 	// for them. The parts of a node share one. If nil, this part has its own.
@@ -127,7 +127,7 @@ func (d *Dispatcher) Subscribe(pattern string, opts ...Option) (*Subscription, e
 // Only events of applications have subscribers: the error for a type that
 // message.CheckType refuses ("tombolo/..." among them) or for another kind than
 // message.Event wraps message.ErrType; m is then counted as refused. That
-// nobody subscribed is no error.
+// nobody subscribed is not an error.
 //
 // A handler that publishes to its own subscription with the policy Block waits
 // for itself when that is full.

@@ -90,11 +90,11 @@ func LatestPerKey(key func(*message.Message) string) Option {
 	}
 }
 
-// OnEnd has f called once when the subscription has ended, for whatever reason:
-// Close, ErrSlow or the Dispatcher's Close. Those two Closes return after f did
-// when they are what ended it; on ErrSlow, f runs in a goroutine of its own, for
-// which the Dispatcher's Close waits, since a publisher is no one's to hold up.
-// That may all be before Subscribe has returned, but is not when it fails.
+// OnEnd has f called once when the subscription has ended, for whatever reason: Close,
+// ErrSlow or the Dispatcher's Close. Those two Closes return after f did when they are
+// what ended it; on ErrSlow, f runs in a goroutine of its own, for which the Dispatcher's
+// Close waits, because nothing may hold up a publisher. That may all be before Subscribe
+// has returned, but is not when it fails.
 //
 // No lock is held, and f may close subscriptions. A panic of f is caught and
 // logged.

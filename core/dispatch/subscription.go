@@ -311,9 +311,9 @@ func (s *Subscription) next(ctx context.Context) (Delivery, error) {
 	}
 }
 
-// Close ends the subscription: its reader gets nothing more, and what was queued
-// counts as dropped. Those who wait to publish to it are let go. It may be
-// called at any time, also by a handler and between deliveries, and again.
+// Close ends the subscription: its reader gets nothing more, and the queued messages count
+// as dropped. Publishers that wait for it no longer do. It may be called at any time, also
+// by a handler and between deliveries, and more than once.
 //
 // Close waits for the run of a handler that is under way, whose ctx it cancels,
 // for supervise.CloseGrace at most, and not at all where a function of the program

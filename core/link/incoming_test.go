@@ -25,7 +25,7 @@ import (
 var lies = map[string][]byte{
 	"no protobuf":                       {2, 0xff, 0xff},
 	"five bytes that claim 4GiB":        {0xff, 0xff, 0xff, 0xff, 0x0f},
-	"length that is no length":          {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+	"length that is not a valid length": {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
 	"one byte beyond the limit":         (&message.Message{Type: "n", Data: make([]byte, message.MaxData+1)}).AppendFrame(nil),
 	"an event without a type":           (&message.Message{Data: []byte("x")}).AppendFrame(nil),
 	"a type of Tombolo's own":           (&message.Message{Type: "tombolo/x"}).AppendFrame(nil),

@@ -18,7 +18,7 @@ var (
 	errEnded = errors.New("link has ended")
 	errIdle  = errors.New("link was idle")
 	errStuck = fmt.Errorf("%w: the peer took nothing for too long", ErrLost)
-	errHalf  = fmt.Errorf("%w: the peer did not go on with an answer for too long", ErrLost)
+	errHalf  = fmt.Errorf("%w: the peer paused in an answer for too long", ErrLost)
 )
 
 // outgoing is a link: what waits for a peer, and the stream it leaves on, which

@@ -171,7 +171,7 @@ func (l *Links) giveUp(o *outgoing, c *call) {
 // same stream can be answered on it.
 func (o *outgoing) answered(m *message.Message) error {
 	if m.Kind != message.Reply && m.Kind != message.Error {
-		return fmt.Errorf("%w: a %s is no answer to a request", errRules, m.Kind)
+		return fmt.Errorf("%w: a %s is not an answer to a request", errRules, m.Kind)
 	}
 	m.From, m.Via = o.peer, o.peer
 	o.mu.Lock()

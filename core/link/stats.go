@@ -39,10 +39,9 @@ type Stats struct {
 	Requests Requests
 	Serving  Serving
 
-	// Malformed counts streams that were reset for what came on them, Refused
-	// those reset at once because their peer had sent too much of that or had
-	// too many, Stalled those that were reset because a frame did not go on or
-	// answers were not read.
+	// Malformed counts streams that were reset for what came on them, Refused those reset at
+	// once because their peer had sent too much of that or had too many, Stalled those that
+	// were reset because a frame stopped halfway or answers were not read.
 	Malformed uint64
 	Refused   uint64
 	Stalled   uint64

@@ -1,8 +1,7 @@
-// Package liveness knows at whose far end somebody is: it closes the connections of a
-// host that lead to nobody any more ([Ghosts]), measures the round trips to those who
-// are there ([Pinger]), ends all connections of a node that is about to sleep ([Rest]),
-// and notices that it slept, or that its machine is in another network
-// ([WatchClocks], [WatchAddresses]).
+// Package liveness finds out which peers still answer: it closes the connections of a host
+// whose peer is gone ([Ghosts]), measures the round trips to the others ([Pinger]), ends
+// all connections of a node that is about to sleep ([Rest]), and notices that it slept, or
+// that its machine is in another network ([WatchClocks], [WatchAddresses]).
 package liveness
 
 import (

@@ -18,7 +18,7 @@ import (
 const goodbyeTimeout = time.Second
 
 // Gate is what keeps a host from making and taking connections while its node is
-// at rest. It is the host's connection gater.
+// suspended. It is the host's connection gater.
 type Gate struct{ shut atomic.Bool }
 
 var _ connmgr.ConnectionGater = (*Gate)(nil)

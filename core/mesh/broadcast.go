@@ -14,11 +14,10 @@ import (
 )
 
 var (
-	// ErrNoPeers is returned when no connected peer is known to be on the
-	// type's topic.
+	// ErrNoPeers is returned if no connected peer is known to be on the topic of the type.
 	ErrNoPeers = errors.New("no peer is on the topic")
-	// ErrRefused is returned by Broadcast for what the node's own validator of
-	// the type does not accept.
+	// ErrRefused is returned by Broadcast if the node's own validator of the type does not
+	// accept the message.
 	ErrRefused = errors.New("refused by this node's validator")
 )
 
@@ -27,7 +26,7 @@ type BroadcastOption func(*broadcast) error
 
 type broadcast struct{ wait bool }
 
-// WaitForPeer keeps the message until a peer is on the topic.
+// WaitForPeer holds the message back until a peer is on the topic.
 func WaitForPeer() BroadcastOption {
 	return func(b *broadcast) error {
 		b.wait = true
@@ -35,16 +34,17 @@ func WaitForPeer() BroadcastOption {
 	}
 }
 
-// Broadcast sends data to all that are subscribed to typ; the node itself need
-// not be, but if it is, it hears itself, too. The data may be used again afterwards.
+// Broadcast sends data to all subscribers of typ. The node need not be subscribed
+// itself; if it is, it receives the message, too. The caller may reuse data afterwards.
 //
-// No error means that the message has been handed to GossipSub while at least
-// one connected peer was on the topic; a relay that carries the type for others
-// is one, too. Without such a peer the error wraps
-// ErrNoPeers: at once, or with WaitForPeer, once ctx has ended. The node's own
-// subscribers have been served then all the same, under an ID that was never
-// sent. The other errors are ErrClosed, ErrRefused, message.ErrTooLarge and
-// those of message.CheckType; nobody got the message then.
+// A nil error means that GossipSub accepted the message while at least one connected
+// peer was on the topic. A relay that carries the type counts as such a peer. Without
+// one, the error wraps ErrNoPeers: at once, or, with WaitForPeer, when ctx ends. The
+// node's own subscribers have then received the message all the same, under an ID that
+// was never sent.
+//
+// The other errors are ErrClosed, ErrRefused, message.ErrTooLarge and those of
+// message.CheckType. Then nobody has received the message.
 func (m *Mesh) Broadcast(ctx context.Context, typ string, data []byte, opts ...BroadcastOption) error {
 	if err := m.broadcast(ctx, typ, data, opts); err != nil {
 		return fmt.Errorf("broadcast: %w", err)

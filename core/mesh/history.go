@@ -73,14 +73,14 @@ func (m *Mesh) newPast(typ string) *replay.History {
 	return past
 }
 
-// KeepHistory makes the node remember the broadcasts of a type that it hears,
-// within limits, until it is closed: for peers that were away, and for Recover.
-// The node is on the topic for as long. With Options.Store it also remembers
-// what it heard in former runs.
+// KeepHistory makes the node keep the broadcasts of a type that it receives, within
+// limits, until the mesh is closed. They are for peers that were offline, and for
+// Recover. The node stays on the topic for as long. With Options.Store, it also has
+// those of earlier runs.
 //
-// What was heard of late, before it was called, is remembered too. Again, it changes
-// the limits. Errors are those of Subscribe and of replay.History.Keep; a call that
-// fails changes nothing.
+// The history includes broadcasts that were received shortly before the call. Another
+// call changes the limits. The errors are those of Subscribe and of replay.History.Keep;
+// a call that fails changes nothing.
 func (m *Mesh) KeepHistory(typ string, limits replay.Limits) error {
 	if err := m.keepHistory(typ, limits); err != nil {
 		return fmt.Errorf("keep the history of %q: %w", typ, err)
@@ -180,34 +180,34 @@ const (
 	recoverAgain = 500 * time.Millisecond
 )
 
-// Recovery is what Recover brought.
+// Recovery is the result of Recover.
 type Recovery struct {
-	// Peers are those that were asked and answered, to the end or not.
+	// Peers are the peers that answered, completely or in part.
 	Peers []peer.ID
-	// Messages is how many were delivered.
+	// Messages is the number of delivered messages.
 	Messages int
-	// Gaps are what publishers numbered and none of Peers has, as far as is
+	// Gaps are the ranges of numbered broadcasts that none of Peers has, as far as is
 	// known.
 	Gaps []replay.Gap
-	// Unknown is where a publisher began anew, so that nobody can tell what
-	// lay between.
+	// Unknown are the points at which a publisher began to number anew, so that nobody
+	// knows what lies between.
 	Unknown []replay.Unknown
-	// Complete says that nothing is missing, as far as this node and the peer
-	// that answered last know.
+	// Complete reports that nothing is missing, as far as this node and the peer that
+	// answered last know.
 	Complete bool
 }
 
-// Recover asks peers, one after the other until one has it all, for the
-// broadcasts of a type that this node missed and hands them to its subscribers:
-// in order of each publisher, with signatures checked, with Replayed set. Any
-// peer may hold them; relays are asked first. Only what KeepHistory has never
-// had is asked for, and nothing older than its limits let it keep.
+// Recover requests the broadcasts of a type that this node missed, and delivers them to
+// its subscribers: in the order of each publisher, with verified signatures, and with
+// Replayed set. It asks one peer after the other, relays first, until one has
+// everything. It requests only what KeepHistory never had, and nothing older than its
+// limits allow.
 //
-// What cannot be had is named in the Recovery, which is valid also beside an
-// error. The error is ErrNotKept without KeepHistory, ErrNoPeers where nobody
-// could be asked within 10 seconds, ErrClosed, that of ctx, or, where nobody
-// answered to the end, why. A relay that does not carry the type yet is asked
-// again for as long, since it takes a moment to hear that this node is on it.
+// The Recovery lists what could not be had. It is valid even if there is an error. The
+// error is ErrNotKept without KeepHistory; ErrNoPeers if there was no peer to ask within
+// 10 seconds; ErrClosed; the error of ctx; or, if no peer answered completely, the
+// reason. A relay that does not carry the type yet is asked again during that time,
+// because it takes a moment until it knows that this node is on the topic.
 func (m *Mesh) Recover(ctx context.Context, typ string) (Recovery, error) {
 	r, err := m.recover(ctx, typ)
 	if err != nil {

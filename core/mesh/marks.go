@@ -18,7 +18,7 @@ const (
 )
 
 // marks counts what peers handed to this node that no honest peer hands on: data
-// that is no envelope, and signatures that do not match.
+// that is not an envelope, and signatures that do not match.
 type marks struct {
 	mu   sync.Mutex
 	bad  map[peer.ID]mark

@@ -1,28 +1,27 @@
-// Package mesh speaks to the whole network: what one node broadcasts on a type
-// reaches every node that subscribed to it, whether or not the two are
-// connected.
+// Package mesh broadcasts to the whole network: a broadcast of a type reaches every node
+// that is subscribed to the type, whether or not the two nodes are connected.
 //
-// It is GossipSub (https://github.com/libp2p/specs/tree/master/pubsub/gossipsub)
-// on the topics "<network>/<type>". The data of a GossipSub message is the
-// envelope of package message without its type; every message is signed by who
-// made it. What GossipSub leaves open is closed here:
+// It uses GossipSub (https://github.com/libp2p/specs/tree/master/pubsub/gossipsub) with
+// the topics "<network>/<type>". The data of a GossipSub message is the envelope of
+// package message without its type. The publisher signs each message. The package adds
+// what GossipSub lacks:
 //
-//   - A publisher that nobody hears is told so (ErrNoPeers), or waits
+//   - If a publisher has no subscribers, Broadcast returns ErrNoPeers, or waits
 //     (WaitForPeer).
-//   - The messages of one publisher and type are numbered without holes, so
-//     that a receiver knows what it missed and asks its peers for it. What was
-//     said while a subscription was spreading comes the same way.
+//   - The messages of one publisher and type are numbered without gaps. A receiver
+//     therefore knows what it missed, and requests it from its peers. Messages that were
+//     sent while a subscription was spreading arrive in the same way.
 //   - Every queue is bounded, and every drop is counted by reason: see Stats.
-//   - A node that can be reached by many who reach nobody else, such as a
-//     relay, carries their topics for them (Options.RelayTopics).
+//   - A node that many peers can reach, such as a relay, carries their topics for them
+//     (Options.RelayTopics).
 //
-// The way of a broadcast: its publisher gives it the next number of the type
-// (numbers) and GossipSub signs it. At each node GossipSub checks the signature, one
-// goroutine decodes it and asks the type's validator, and the topic's history says
-// whether it is new. What is new is handed to Options.Deliver, in the order of arrival
-// and without a queue in between, and GossipSub passes it on. Where the history says
-// that it left a hole, peers are asked for what is missing (history): that comes
-// through package replay, by the same validator and the same judge.
+// This is how a broadcast travels. The publisher gives it the next number of the type
+// (numbers), and GossipSub signs it. At each node, GossipSub checks the signature, one
+// goroutine decodes the message and calls the validator of the type, and the history of
+// the topic decides whether it is new. A new message is passed to Options.Deliver, in
+// the order of arrival and without a queue in between, and GossipSub forwards it. If the
+// history finds a gap, the node requests the missing messages from peers (history). They
+// arrive through package replay, and pass the same validator and the same check.
 package mesh
 
 import (
@@ -50,7 +49,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// DefaultNetwork is the network name of a mesh that is given none.
+// DefaultNetwork is the name of the network if Options.Network is empty.
 const DefaultNetwork = "tombolo"
 
 // ErrClosed is returned by the methods of a Mesh after Close.
@@ -62,41 +61,41 @@ type Options struct {
 	// DefaultNetwork.
 	Network string
 
-	// Deliver receives the messages of the types subscribed to, those of the
-	// node's own included. It is called by several goroutines and must never
-	// block. The message is shared: it must not be changed.
+	// Deliver receives the messages of the subscribed types, including the node's own.
+	// Several goroutines call it. It must never block, and must not change the message,
+	// which is shared.
 	Deliver func(*message.Message)
 
-	// Open opens a stream to a connected peer, to ask it for what was missed.
-	// If nil, the host's NewStream.
+	// Open opens a stream to a connected peer, to request missed messages. If nil, the
+	// NewStream of the host.
 	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
 
-	// MaxMessage bounds the data of a broadcast, in bytes, and must be the same
-	// in the whole network. If zero, message.MaxData.
+	// MaxMessage is the maximum size of the data of a broadcast, in bytes. It must be the
+	// same in the whole network. If zero, message.MaxData.
 	MaxMessage int
 
-	// RelayTopics is how many types this node carries for peers that
-	// subscribe to them, besides its own. If zero, none.
+	// RelayTopics is the number of types that this node carries for subscribed peers, in
+	// addition to its own. If zero, it carries none.
 	RelayTopics int
 
-	// KeepHistories makes the node remember the broadcasts of every type that it
-	// carries for peers, within these limits each. If nil, it remembers those of
-	// the types given to KeepHistory.
+	// KeepHistories makes the node keep the broadcasts of every type that it carries for
+	// peers, each within these limits. If nil, it keeps only those of the types given to
+	// KeepHistory.
 	KeepHistories *replay.Limits
 
-	// Store keeps histories over restarts. If nil, nothing does. It is not
-	// closed.
+	// Store keeps histories across restarts. If nil, histories are in memory only. The mesh
+	// does not close it.
 	Store datastore.Batching
 
-	// Logger receives what the mesh has to say. If nil, nothing is logged.
+	// Logger receives the log. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Program tracks the validators while they run, and bounds how long Close waits
-	// for them. The parts of a node share one. If nil, this part has its own.
+	// Program tracks running validators, and bounds how long Close waits for them. The
+	// parts of a node share one. If nil, the mesh has its own.
 	Program *supervise.Program
 }
 
-// Mesh is a node's part in the mesh. All methods may be called concurrently.
+// Mesh is the part of a node that broadcasts. All methods may be called concurrently.
 type Mesh struct {
 	host    *trackedHost
 	self    peer.ID
@@ -129,8 +128,8 @@ type Mesh struct {
 	closeErr  error
 }
 
-// New starts a mesh on h. ctx bounds the start only. The host must have the
-// private key of its own id in its peerstore, and must outlive the mesh.
+// New starts a mesh on h. ctx bounds the start only. The peerstore of the host must
+// contain the private key of its own ID, and the host must outlive the mesh.
 func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start mesh: %w", err)
@@ -188,12 +187,13 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 	return m, nil
 }
 
-// Close leaves all topics, ends GossipSub and waits for what the mesh runs, the
-// calls of Deliver and validators included, for supervise.CloseGrace at most; it
-// must not be called from those.
-// Goroutines of GossipSub that only have to notice end by themselves at once.
-// Histories are stored; the error says what could not be. Later and concurrent
-// calls wait for the first and return the same.
+// Close leaves all topics, stops GossipSub, stores histories, and waits for the
+// goroutines of the mesh, including calls of Deliver and of validators, for at most
+// supervise.CloseGrace. It must not be called from those. A few goroutines of GossipSub
+// end shortly afterwards.
+//
+// The error names the histories that could not be stored. Later and concurrent calls
+// wait for the first one and return the same error.
 func (m *Mesh) Close() error {
 	m.closeOnce.Do(func() {
 		m.opts.Program.Closing()

@@ -11,35 +11,36 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
-// Stats are counts since the mesh started, of messages unless they say what.
+// Stats are counts since the start of the mesh, of messages unless a field says
+// otherwise.
 type Stats struct {
-	Topics  int // topics that the node has a part in now
-	Carried int // those of them that it carries for peers
+	Topics  int // current topics of the node
+	Carried int // of those, carried for peers
 
 	Published  uint64 // sent by this node
-	Unheard    uint64 // given to the node's own subscribers only, with ErrNoPeers
+	Unheard    uint64 // delivered to the node's own subscribers only, with ErrNoPeers
 	Received   uint64 // accepted from peers
 	Replayed   uint64 // accepted from the histories of peers
-	Missing    uint64 // known to have been broadcast on topics of now, and not here
-	Duplicates uint64 // handed over again; dropping them costs nothing but their bytes
+	Missing    uint64 // known to be missing, on the current topics
+	Duplicates uint64 // received again; they cost only their bytes
 
-	Refused   uint64 // by the validators of this node
-	Malformed uint64 // no envelope, not signed, or signed wrongly
-	Ignored   uint64 // of a kind that is not known, on a topic that was left, or refused but not to the blame of who handed it over
-	Panics    uint64 // of validators
+	Refused   uint64 // by a validator of this node
+	Malformed uint64 // not an envelope, unsigned, or with a wrong signature
+	Ignored   uint64 // of an unknown kind, on a topic that was left, or refused without fault of the forwarding peer
+	Panics    uint64 // panics of validators
 
-	Graylisted uint64 // not looked at, because of what else their bearer handed over
+	Graylisted uint64 // skipped, because the forwarding peer sent too many bad messages before
 
-	DroppedOutbound uint64 // to a peer, because what waits for it has reached its bound
+	DroppedOutbound uint64 // because the queue to a peer was full
 	DroppedControl  uint64 // RPCs without messages, for the same reason; GossipSub repeats what matters
-	DroppedInbound  uint64 // because what waits for its signature to be checked has reached its bound
+	DroppedInbound  uint64 // because the queue for checking signatures was full
 
-	NotCarried    uint64 // types that peers came to and there was no room for
-	TooManyTopics uint64 // subscriptions of peers beyond the number that one may have
-	Uncounted     uint64 // peers not counted as present because there were too many
+	NotCarried    uint64 // types of peers that were not carried, because there was no room
+	TooManyTopics uint64 // subscriptions of peers beyond the limit per peer
+	Uncounted     uint64 // peers that presence did not record, because there were too many
 
-	History   replay.Stats        // of asking peers for theirs, and of answering
-	Histories replay.HistoryStats // of this node, for topics of now, added up
+	History   replay.Stats        // of requests to and from the histories of peers
+	Histories replay.HistoryStats // of this node, summed over the current topics
 }
 
 type counters struct {
@@ -51,7 +52,7 @@ type counters struct {
 	carried                                    atomic.Int64
 }
 
-// Stats is a snapshot.
+// Stats returns a snapshot.
 func (m *Mesh) Stats() Stats {
 	m.mu.Lock()
 	topics := make([]*topic, 0, len(m.topics))

@@ -148,10 +148,10 @@ func (t *topic) close() {
 	t.history.drop()
 }
 
-// Subscribe makes the messages of a type reach Options.Deliver, and tells the
-// peers. A type can be subscribed to several times, and is left when all have
-// left. A function returned may be called more than once. The errors are
-// ErrClosed and those of message.CheckType.
+// Subscribe makes the messages of a type reach Options.Deliver, and announces the
+// subscription to the peers. A type can be subscribed to several times; the node leaves
+// the topic when all of them have left. leave may be called more than once. The errors
+// are ErrClosed and those of message.CheckType.
 func (m *Mesh) Subscribe(typ string) (leave func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("subscribe: %w", err)
@@ -184,8 +184,8 @@ func (t *topic) subscribe() {
 // unsubscribe says whether that was the last subscription.
 func (t *topic) unsubscribe() bool { return t.subscribed.Add(-1) == 0 }
 
-// Peers lists the connected peers that are on the type's topic: subscribers,
-// those that watch who is there, and relays that carry it.
+// Peers lists the connected peers that are on the topic of the type: subscribers,
+// watchers of its presence, and relays that carry it.
 func (m *Mesh) Peers(typ string) []peer.ID {
 	if m.ctx.Err() != nil {
 		return nil

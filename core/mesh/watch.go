@@ -12,18 +12,18 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Change is a peer that has come to a type, or has left it.
+// Change reports that a peer has joined a type, or has left it.
 type Change struct {
 	Peer   peer.ID
 	Joined bool
 }
 
-// Presence watches who is on a type: which other peers are subscribed to it,
-// connected to this node or not. One that leaves is known to have left at once,
-// and one that vanishes as soon as its connection to this node ends; where it was
-// connected to others, 3 seconds after they notice, and at the latest after 75
-// seconds. Who is there is asked every 30 seconds, by one watcher for all. At most
-// 4096 peers are known of a type; more are counted in Stats.
+// Presence watches which other peers are subscribed to a type, whether or not they are
+// connected to this node. A peer that unsubscribes is reported at once. A peer that
+// vanishes is reported when its connection to this node ends; if it was connected only
+// to others, 3 seconds after they notice, and after 75 seconds at the latest. All
+// watchers of a type together send one query every 30 seconds. At most 4096 peers of a
+// type are known; more are counted in Stats.
 //
 // All methods may be called concurrently.
 type Presence struct {
@@ -38,8 +38,8 @@ type Presence struct {
 	among map[peer.ID]struct{} // waits, as a set
 }
 
-// Presence begins to watch a type. Those who are there already are told of as
-// joining. Errors are those of Subscribe.
+// Presence begins to watch a type. Peers that are already present are reported as
+// joining. The errors are those of Subscribe.
 func (m *Mesh) Presence(typ string) (*Presence, error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("presence: %w", err)
@@ -87,7 +87,7 @@ func (w *Presence) wake() {
 	}
 }
 
-// Now lists the peers that are on the type, in the order of their ids.
+// Now lists the peers that are on the type, ordered by ID.
 func (w *Presence) Now() []peer.ID {
 	w.t.presence.mu.Lock()
 	defer w.t.presence.mu.Unlock()
@@ -103,9 +103,9 @@ func (w *Presence) Now() []peer.ID {
 	return here
 }
 
-// Next waits for the next change. A reader that is slow misses who came and left
-// meanwhile, and nothing else. The error is ErrClosed, once the Presence or the
-// Mesh is closed, or that of ctx.
+// Next waits for the next change. A slow reader misses peers that joined and left in the
+// meantime, and nothing else. The error is ErrClosed once the Presence or the Mesh is
+// closed, or the error of ctx.
 func (w *Presence) Next(ctx context.Context) (Change, error) {
 	for {
 		if c, ok := w.take(); ok {
@@ -160,7 +160,7 @@ func (w *Presence) isClosed() bool {
 	}
 }
 
-// Close ends the watch. It may be called again.
+// Close ends the watch. It may be called more than once.
 func (w *Presence) Close() error {
 	w.once.Do(func() {
 		w.t.presence.unwatch(w)

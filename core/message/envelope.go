@@ -22,7 +22,7 @@ const (
 	fieldLast                     = fieldCode
 )
 
-// ErrMalformed is wrapped by the errors about bytes that are no envelope.
+// ErrMalformed is wrapped by the errors about bytes that are not an envelope.
 var ErrMalformed = errors.New("malformed envelope")
 
 // maxTimeout is the longest that fits a time.Duration.

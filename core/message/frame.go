@@ -165,7 +165,7 @@ func (r *Reader) length() (head, size int, err error) {
 	var v uint64
 	for i, c := range b {
 		if i == binary.MaxVarintLen32 {
-			return 0, 0, fmt.Errorf("%w: the length of the frame is no length", ErrMalformed)
+			return 0, 0, fmt.Errorf("%w: the length of the frame is not a valid length", ErrMalformed)
 		}
 		v |= uint64(c&0x7f) << (7 * i)
 		if c >= 0x80 {

@@ -29,7 +29,7 @@ const (
 	Error
 	// Cancel takes back the Request whose ID it carries.
 	Cancel
-	// Who asks those subscribed to a type to say Here for a while.
+	// Who asks the subscribers of a type to answer with Here for a while.
 	Who
 	// Here says that its sender is subscribed to a type.
 	Here

@@ -57,7 +57,7 @@ func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservatio
 func granted(relay peer.AddrInfo, got *client.Reservation, now time.Time) (r Reservation, renew time.Duration, err error) {
 	ttl := min(got.Expiration.Sub(now), maxTTL)
 	if ttl < minTTL {
-		return r, 0, fmt.Errorf("the relay's reservation ends in %s, and is no use under %s (are both clocks right?)", ttl, minTTL)
+		return r, 0, fmt.Errorf("the relay's reservation ends in %s, which is too short: it must be at least %s (are both clocks right?)", ttl, minTTL)
 	}
 	addrs := circuits(relay.ID, got.Addrs)
 	if len(addrs) == 0 { // many relays vouch for public addresses only

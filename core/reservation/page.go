@@ -51,7 +51,7 @@ func ParseURL(s string) (*url.URL, error) {
 		case err != nil:
 			return nil, fmt.Errorf("%q: its port %q is not a number from 1 to 65535", s, p)
 		case n == 0:
-			return nil, fmt.Errorf("%q: port 0 is no port to dial", s)
+			return nil, fmt.Errorf("%q: port 0 is not a port to connect to", s)
 		}
 	}
 	root := &url.URL{Scheme: u.Scheme, Host: strings.TrimSuffix(u.Host, ":")}
@@ -164,7 +164,7 @@ func parseAnswer(body []byte) (info peer.AddrInfo, network string, err error) {
 		return info, "", fmt.Errorf("it does not answer like a relay: %w", err)
 	}
 	if info.ID, err = peer.Decode(answer.PeerID); err != nil {
-		return info, "", fmt.Errorf("it does not answer like a relay: its peer id is none: %w", err)
+		return info, "", fmt.Errorf("it does not answer like a relay: its peer ID is none: %w", err)
 	}
 	for _, s := range answer.Addrs {
 		whole, err := ma.NewMultiaddr(s)

@@ -1,5 +1,5 @@
 // Package reservation keeps circuit relay v2 reservations on a set of relays,
-// so that a node which cannot listen can be dialled through them.
+// so that a node which cannot listen can be reached through them.
 //
 // A [Keeper] runs one goroutine a relay: connect, reserve, renew before the
 // end, and when it is lost wait out a back-off with jitter and begin again. Where
@@ -74,10 +74,10 @@ type Reservation struct {
 	URL     string         // of the relay's page, where it was given by that
 }
 
-// Observer is told of each reservation made, or of one lost and why; and of each
-// attempt that failed, where r has nothing but the relay, or its URL alone where that
-// has not answered yet, and the error names every address that was tried. Calls come
-// one at a time for a relay; it must not block.
+// Observer receives each reservation made, each one lost with the reason, and each attempt
+// that failed, where r has nothing but the relay, or its URL alone where that has not
+// answered yet, and the error names every address that was tried. Calls come one at a time
+// for a relay; it must not block.
 type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.

@@ -26,9 +26,9 @@ type Stats struct {
 	MaxTime time.Duration
 }
 
-// Overdue is a handler beyond its time limit. Type and ID are those of the
-// message it was called for, and empty if that is none; a remote chose them, so
-// they are no labels for a metric.
+// Overdue is a handler beyond its time limit. Type and ID are those of the message it was
+// called for, and empty if that is none; a remote chose them, so do not use them as labels
+// of a metric.
 type Overdue struct {
 	Handler string
 	Type    string

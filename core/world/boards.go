@@ -68,11 +68,11 @@ type boards struct {
 
 var _ board.Records = (*boards)(nil)
 
-// Board opens a board of the room, or returns the one that is open. It has what was kept of
-// it, with the scores in the order in which they were made, and goes on with the room at
+// Board opens a board of the room, or returns the one that is open. It has what was kept
+// of it, with the scores in the order in which they were made, and moves with the room to
 // another host. Any peer may ask for it by the names of the room and the board, see
-// board.Ask and board.Watch. A game calls it in Start, always with the same options.
-// The error says that the name cannot be one of a board, or that what was kept is damaged.
+// board.Ask and board.Watch. A game calls it in Start, always with the same options. The
+// error says that the name cannot be one of a board, or that what was kept is damaged.
 func (w *World) Board(name string, opts BoardOptions) (*Board, error) {
 	b, err := w.boards.board(name, opts)
 	if err != nil {
@@ -195,7 +195,7 @@ func (bs *boards) inherit(records map[string][]byte) {
 // foundRecord takes in what the store has.
 func (bs *boards) foundRecord(name string, value []byte) error {
 	if name == "" || value == nil {
-		return errors.New("it is no record of a board")
+		return errors.New("this is not a record of a board")
 	}
 	bs.mu.Lock()
 	defer bs.mu.Unlock()

@@ -31,7 +31,7 @@ type Fencer interface {
 
 // ErrOlder is wrapped by the errors of Room.Flush and Room.Close, and logged once, where
 // another host has taken the room over in its store. Nothing more is stored here then; the
-// room goes on until it is closed.
+// room runs until it is closed.
 var ErrOlder = behind.ErrOlder
 
 // registerTries bounds how often a host registers an epoch that another one is ahead of.

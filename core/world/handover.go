@@ -31,10 +31,10 @@ type handedOver struct {
 
 // HandOver hands the room over to the first of its standbys that is ready to take over.
 // Nothing is lost: the world stands still until the standby holds it, and the players
-// follow. It waits first for players that walk to another room (Player.Walk), seven seconds
-// at most, and no others begin to. Then the room here has ended, and Wait returns a *Moved. The error is
-// ErrNoStandby; that of the standby, and then the room goes on here; ErrClosed or that of
-// ctx.
+// follow. It waits first for players that walk to another room (Player.Walk), seven
+// seconds at most, and no others begin to. Then the room here has ended, and Wait returns
+// a *Moved. The error is ErrNoStandby; that of the standby, in which case the room
+// continues here; ErrClosed or that of ctx.
 func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 	if r.heir() == nil {
 		return "", ErrNoStandby

@@ -373,7 +373,7 @@ func TestOnlyWhoIsNamedStandsBy(t *testing.T) {
 		named []peer.ID
 		want  string
 	}{
-		{[]peer.ID{host.ID()}, "the host is no standby of its own"},
+		{[]peer.ID{host.ID()}, "the host cannot be its own standby"},
 		{[]peer.ID{other.ID(), other.ID()}, "is named twice"},
 		{[]peer.ID{"x"}, "its key is not in its id"},
 		{make([]peer.ID, wire.MaxStandbys+1), "9 standbys; at most 8 may be"},

@@ -38,8 +38,8 @@ import (
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 
 // A Keeper is a Game whose world outlasts its room. Where the room has Options.Store, it
-// begins as it was when it was last stored; where it has standbys, see Room.NameStandbys,
-// one of them goes on with it. The methods are called as those of Game are.
+// begins as it was when it was last stored; if it has standbys (see Room.NameStandbys),
+// one of them continues it. The methods are called as those of Game are.
 //
 // A crash loses what changed in the last Options.SaveEvery and the time that a commit
 // takes; an end by Room.Close loses nothing, nor does a crash what Room.Flush has stored.
@@ -57,12 +57,12 @@ type Keeper interface {
 	// own avatar, the entity is not there after a restart.
 	Save(e Entity, dst []byte) (data []byte, keep bool)
 
-	// SavePlayer appends what is to be kept of a player, which Player.Kept returns when
-	// it joins again, however much later. It is called at every save while the player
-	// has its seat, five times a second where there are standbys, and when it leaves,
-	// before Leave. Of whom nothing is appended, nothing is kept. It is not called of
-	// spectators. At most a million players are kept, see Stats.Lost, and anybody may join
-	// as so many: keep what is worth it.
+	// SavePlayer appends the state to keep of a player, which Player.Kept returns when it
+	// joins again, however much later. It is called at every save while the player has its
+	// seat, five times a second where there are standbys, and when it leaves, before Leave.
+	// Of whom nothing is appended, nothing is kept. It is not called of spectators. At most a
+	// million players are kept, see Stats.Lost, and anybody may join as so many: keep what is
+	// worth it.
 	SavePlayer(p *Player, dst []byte) []byte
 }
 
@@ -229,7 +229,7 @@ func (k *keep) openWriter(to datastore.Batching) {
 func (k *keep) foundEntity(name string, value []byte) error {
 	n, err := strconv.ParseUint(name, 36, 32)
 	if err != nil || n >= MaxEntities || len(value) < 8 {
-		return errors.New("it is no entity")
+		return errors.New("this is not an entity")
 	}
 	x, y := readPlace(value)
 	if !isPlace(x, y) {

@@ -69,7 +69,7 @@ func checkStandbys(self peer.ID, standbys []peer.ID) error {
 	for i, p := range standbys {
 		switch _, err := p.ExtractPublicKey(); {
 		case p == self:
-			return errors.New("the host is no standby of its own")
+			return errors.New("the host cannot be its own standby")
 		case err != nil:
 			return fmt.Errorf("%s cannot be a standby: its key is not in its id", p)
 		case slices.Contains(standbys[:i], p):

@@ -64,16 +64,16 @@ func (r *Room) listing() wire.Listing {
 	}
 }
 
-// Tags are what others are told of the room, besides its numbers.
+// Tags are shown to others, together with the numbers of the room.
 func (r *Room) Tags() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.tags)
 }
 
-// SetTags changes what others are told of the room, such as the map that is played; see
-// Options.Tags. Who watches the rooms of the mesh hears of it within a second. It may be
-// called by the game.
+// SetTags changes the tags that others see, for example the map; see Options.Tags. A peer
+// that watches the rooms of the mesh gets the change within a second. It may be called by
+// the game.
 func (r *Room) SetTags(tags map[string]string) error {
 	if err := wire.CheckTags(tags); err != nil {
 		return err

@@ -131,7 +131,7 @@ func (o *Offering) answer(ctx context.Context, m *message.Message) ([]byte, erro
 func (o *Offering) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byte, error) {
 	var q wire.OfferQuestion
 	if err := json.Unmarshal(data, &q); err != nil {
-		return nil, fmt.Errorf("it is no question for an offer of rooms: %w", err)
+		return nil, fmt.Errorf("this is not a query for an offer of rooms: %w", err)
 	}
 	if err := errors.Join(CheckName(q.Name), wire.CheckTags(q.Tags)); err != nil {
 		return nil, err

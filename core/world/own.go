@@ -21,7 +21,7 @@ import (
 // so Rooms are a node for package seat that does: seat.Join takes them where it takes
 // a *core.Node.
 
-// ID is the node's peer id.
+// ID is the node's peer ID.
 func (rs *Rooms) ID() peer.ID { return rs.node.ID() }
 
 // Open opens a stream to a peer's rooms, or to the node's own.

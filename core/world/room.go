@@ -50,9 +50,9 @@ type Options struct {
 	// and its Password, if empty, is made up.
 	Private bool
 
-	// Tags are what those who look for rooms are told of this one, by name, such as the
-	// map that is played: at most 16, each with a name of up to 32 bytes and a value of up
-	// to 128, both printable. Room.SetTags changes them.
+	// Tags are shown to peers that search for rooms, by name, for example the map: at most
+	// 16, each with a name of up to 32 bytes and a value of up to 128, both printable.
+	// Room.SetTags changes them.
 	Tags map[string]string
 
 	// Hz is how many ticks there are in a second, up to 100. If zero, DefaultHz.

@@ -76,10 +76,10 @@ type Arrival struct {
 // has joined this one.
 func (p *Player) Arrived() *Arrival { return p.arrival }
 
-// A Stayer is a Game that is told of players that could not walk to another room: its host
-// refused them, could not be reached or was lost, or the player's own peer could not reach
-// it. The player goes on here, with the inputs that have waited. It is called between the
-// other calls, before those inputs.
+// A Stayer is a Game that is notified of players that could not walk to another room: its
+// host refused them, could not be reached or was lost, or the player's own peer could not
+// reach it. The player continues here, with the inputs that have waited. It is called
+// between the other calls, before those inputs.
 type Stayer interface {
 	Stays(p *Player, to Area, why error)
 }
@@ -103,15 +103,15 @@ func (p *Player) Ready(to Area) {
 	})
 }
 
-// Walk has the player go on in another room, which allows it: see Options.Neighbours. state,
-// of up to MaxWalkState bytes, is what the game there is told, by Player.Arrived in Join. It
-// returns at once.
+// Walk moves the player to another room, which must allow it: see Options.Neighbours.
+// state, of up to MaxWalkState bytes, is what the game there is told, by Player.Arrived in
+// Join. It returns at once.
 //
 // Until the player is there, it is still here: it sees this room, and its inputs wait. The
 // game gets Leave with the reason Walked when the player has its seat there, and its inputs
 // are taken there, each once. What SavePlayer has kept of it is deleted: the player has it
 // with it. If the player cannot go, the game is told as a Stayer, after seven seconds at
-// most while the player is connected, and the player goes on here.
+// most while the player is connected, and the player continues here.
 //
 // While a player walks, and within a second after it could not, Walk does nothing, so a game
 // may call it in every tick in which the player is beyond the border.

@@ -43,8 +43,8 @@ type Game interface {
 	// Tick moves the world on by one period.
 	Tick()
 
-	// Leave is told of a player that is gone, whose seat was lost or ended. It is
-	// not called for one that Join refused.
+	// Leave is called for a player that is gone: its seat was lost or ended. It is not called
+	// for one that Join refused.
 	Leave(p *Player, why Reason)
 
 	// Whole appends what an entity looks like to somebody who has not seen it.

@@ -1,13 +1,13 @@
-// Package command is what Tombolo's programs have in common: how flags,
-// environment variables, errors, exit codes, signals and logs behave.
+// Package command is shared by Tombolo's programs: it defines how flags, environment
+// variables, errors, exit codes, signals and logs behave.
 //
 // A program writes its results to standard output. An error is one line on
 // standard error that says what failed, on what, and what to try; the exit code
 // is then 1, or 2 where the command line itself was wrong. Text of peers reaches a
 // terminal only as Line, JSON and Data let it.
 //
-// A program in a pipe whose reader goes ends by SIGPIPE, as any does, unless it
-// calls OutliveReaders: daemons go on.
+// When the reader of a pipe ends, SIGPIPE ends the program, as usual. A daemon keeps
+// running, because it calls OutliveReaders.
 package command
 
 import (

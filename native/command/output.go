@@ -52,9 +52,9 @@ func IsTerminal(f *os.File) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// OutliveReaders lets a program go on when nobody reads its standard output or
-// error any more. By default SIGPIPE would end it there and then, with nothing
-// closed; systemd would even call that a clean end, and not restart it.
+// OutliveReaders lets a program keep running when nobody reads its standard output or
+// error any more. By default SIGPIPE would end it there and then, with nothing closed;
+// systemd would even call that a clean end, and not restart it.
 func OutliveReaders() { signal.Ignore(syscall.SIGPIPE) }
 
 // ReaderGone turns the error of a write that nobody reads into none: the program

@@ -116,8 +116,8 @@ func (c *Client) Call(ctx context.Context, verb string, q, a any) error {
 	return nil
 }
 
-// Follow calls a verb that goes on and yields its answers as they come. It ends
-// when the daemon ends it, with an error or without, and when ctx does.
+// Follow calls a continuing verb and yields its answers as they arrive. It ends when the
+// daemon ends it, with an error or without, and when ctx does.
 func Follow[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2[A, error] {
 	return func(yield func(A, error) bool) {
 		var none A

@@ -1,13 +1,12 @@
 // Package control is the daemon's local API: a [Server] that `tombolo up` runs, and
 // the [Client] that the other commands are.
 //
-// It is HTTP/1.1 on a unix socket in the data directory, which only the directory's
-// owner may open. A call is a POST to /v1/<verb> with a JSON object, and is
-// answered with JSON; an error has a status of 400 or more and is
-// {"error":{"message":…,"reason":…}}. Calls that go on answer with a JSON object a
-// line. The objects are the exported types of this package, of package tunnels and
-// of core/bridge; docs/control.md describes them. Within version 1, fields are
-// only added.
+// It is HTTP/1.1 on a unix socket in the data directory, which only the directory's owner
+// may open. A call is a POST to /v1/<verb> with a JSON object, and is answered with JSON;
+// an error has a status of 400 or more and is {"error":{"message":…,"reason":…}}.
+// Continuing calls answer with one JSON object per line. The objects are the exported
+// types of this package, of package tunnels and of core/bridge; docs/control.md describes
+// them. Within version 1, fields are only added.
 package control
 
 import (
@@ -102,7 +101,7 @@ func Serve(o Options) (*Server, error) {
 	}
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
-			return nil, fmt.Errorf("control socket: there is a file at %s, and it is no socket: move it away", path)
+			return nil, fmt.Errorf("control socket: there is a file at %s, and it is not a socket: move it away", path)
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("control socket: %w", err)

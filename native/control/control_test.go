@@ -134,7 +134,7 @@ func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 		path := filepath.Join(dir, SocketName)
 		require.NoError(t, put(path))
 		_, err := Serve(Options{Dir: dir, Logger: quiet})
-		require.ErrorContains(t, err, path+", and it is no socket: move it away", name)
+		require.ErrorContains(t, err, path+", and it is not a socket: move it away", name)
 		_, err = os.Lstat(path)
 		require.NoError(t, err, name)
 	}
@@ -232,7 +232,7 @@ func TestACallThatIsWrongIsAnsweredWithWhatIsWrong(t *testing.T) {
 		{"POST", "v1/listen", `{"target":"127.0.0.1:22"}`, 422, "bad protocol name: it is empty"},
 		{"POST", "v1/listen/foreground", `{"protocol":"/x/a"}`, 422, "target"},
 		{"POST", "v1/forward", `{"protocol":"/x/a","listen":"127.0.0.1:0","peer":"/ip4/127.0.0.1/tcp/1"}`, 422, "does not end in /p2p/"},
-		{"POST", "v1/ping", `{"peer":"bob"}`, 400, "neither a peer id nor a multiaddr"},
+		{"POST", "v1/ping", `{"peer":"bob"}`, 400, "neither a peer ID nor a multiaddr"},
 		{"POST", "v1/ping", `{}`, 400, "the peer is empty"},
 		{"POST", "v1/close", `{}`, 400, "no matching options given"},
 		{"POST", "v1/close", `{"all":true,"protocol":"/x/a"}`, 400, "can't combine --all"},

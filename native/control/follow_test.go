@@ -209,7 +209,7 @@ func TestADialThatFailsSaysWhy(t *testing.T) {
 		want   string
 	}{
 		{DialCall{Peer: n.ID().String(), Protocol: "/ssh"}, "", "/x/ namespace"},
-		{DialCall{Peer: "bob", Protocol: "/x/a"}, "", "neither a peer id"},
+		{DialCall{Peer: "bob", Protocol: "/x/a"}, "", "neither a peer ID"},
 		{DialCall{Peer: away, Protocol: "/x/a"}, bridge.PeerAway, "peer away"},
 		{DialCall{Peer: n.ID().String(), Protocol: "/none", CustomProtocol: true}, bridge.NoSuchProtocol, "no such protocol"},
 	} {

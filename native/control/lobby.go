@@ -26,13 +26,13 @@ type RoomFilter = seat.Filter
 // ListedRoom is a room of the mesh.
 type ListedRoom = seat.Room
 
-// RoomChange is a room of the mesh that is new, is told of anew, or is gone.
+// RoomChange is a room of the mesh that is new, has changed, or is gone.
 type RoomChange = seat.Change
 
 // RoomInviteCall asks for an invitation to a room that the daemon holds.
 type RoomInviteCall struct {
 	Name string `json:"name"`
-	// Page is what the link leads to, if not empty; what it says is in its fragment.
+	// Page is the page that the link opens, if not empty; the invitation is in the fragment.
 	Page string `json:"page,omitempty"`
 }
 

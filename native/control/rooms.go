@@ -28,7 +28,7 @@ type RoomHostCall struct {
 	Visible    int     `json:"visible,omitempty"` // entities that one player sees
 	// Idle is after how many seconds without players the room closes. If zero, it stays.
 	Idle float64 `json:"idle,omitempty"`
-	// Tags are what those who look for rooms are told of this one, by name.
+	// Tags are shown to peers that search for rooms, by name.
 	Tags  map[string]string `json:"tags,omitempty"`
 	Size  int               `json:"size,omitempty"`  // of the demo
 	Buoys int               `json:"buoys,omitempty"` // of the demo
@@ -38,7 +38,7 @@ type RoomHostCall struct {
 	// Standbys are the ids of the peers that may hold the room after the daemon, in that
 	// order.
 	Standbys []string `json:"standbys,omitempty"`
-	// Every is how often the room is told of, in seconds. If zero, 1.
+	// Every is the interval between reports, in seconds. If zero, 1.
 	Every float64 `json:"every,omitempty"`
 }
 
@@ -126,7 +126,7 @@ type RoomSaveCall struct {
 type RoomFindCall struct {
 	Name string `json:"name"`
 	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
-	// Kind has a peer open the room that offers rooms of this kind, where there is none.
+	// Kind asks a peer that offers rooms of this kind to open the room, if it does not exist.
 	Kind string `json:"kind,omitempty"`
 }
 
@@ -173,7 +173,7 @@ func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Dur
 	for _, id := range q.Standbys {
 		p, err := peer.Decode(id)
 		if err != nil {
-			return opts, 0, badRequest{fmt.Errorf("the standby %q is no peer id: %w", id, err)}
+			return opts, 0, badRequest{fmt.Errorf("the standby %q is not a peer ID: %w", id, err)}
 		}
 		opts.Standbys = append(opts.Standbys, p)
 	}

@@ -92,7 +92,7 @@ func (d *Dir) Close() error {
 	return nil
 }
 
-// Key loads the identity, or makes it where there is none yet.
+// Key loads the identity, or makes it if there is none yet.
 func (d *Dir) Key() (crypto.PrivKey, error) {
 	if err := removeLeftovers(d.path); err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ func TestAPathThatLeadsNowhereIsA400WithTheReason(t *testing.T) {
 	for path, want := range map[string]string{
 		"/p2p/":                              "of the form",
 		"/p2p//http/":                        "names no peer",
-		"/p2p/nobody/http/":                  "is no peer id",
+		"/p2p/nobody/http/":                  "is not a peer ID",
 		"/p2p/%zz/http/":                     "", // Go's server refuses it
 		w.path(""):                           "of the form",
 		w.path("/"):                          "after the peer comes",

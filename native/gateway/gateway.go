@@ -43,7 +43,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// What Server bounds. There is no limit to how long a request or response may
+// What Server bounds. There is not a limit to how long a request or response may
 // take: they may be streams.
 const (
 	headerTimeout = 10 * time.Second // until a request's header has come
@@ -58,7 +58,7 @@ type Options struct {
 	// lead here, too: services then have names of their own below it, as they have
 	// below localhost.
 	Hosts []string
-	// Logger is told what fails. If nil, nothing is.
+	// Logger receives failures. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -71,13 +71,13 @@ type Options struct {
 //   - everything else as it came, without the headers of the connection, and
 //     without cookies where services share a name that browsers see them under.
 //
-// In the response, what leads to a path of the service is made to lead there
-// through the gateway, unless the service did so itself: an absolute path in
-// Location, Content-Location, Link, Refresh and SourceMap, in interim responses too,
-// or a URL with the peer's id or the gateway as its host; the Path of a cookie, which therefore goes to no other service; and the
-// scope in Service-Worker-Allowed, so that no service gets hold of another's
-// pages. Headers are added that keep a site apart from others, and those withheld
-// that would act on more than the service, such as the Domain of a cookie. Links
+// In the response, addresses of the service are rewritten to point to it through the
+// gateway, unless the service did so itself: an absolute path in Location,
+// Content-Location, Link, Refresh and SourceMap, in interim responses too, or a URL with
+// the peer's id or the gateway as its host; the Path of a cookie, which therefore goes to
+// no other service; and the scope in Service-Worker-Allowed, so that no service gets hold
+// of another's pages. Headers are added that keep a site apart from others, and those
+// withheld that would act on more than the service, such as the Domain of a cookie. Links
 // within pages are left as they are: relative ones work.
 //
 // Where a response breaks off after its header, so does the client's connection.

@@ -129,7 +129,7 @@ func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	switch {
 	case err == nil:
 	case errors.Is(err, bridge.NoSuchProtocol):
-		return listed // it is no bridge, so it has nothing to offer
+		return listed // it is not a bridge, so it has nothing to offer
 	case errors.Is(err, context.DeadlineExceeded):
 		listed.Error = "did not answer in time"
 	case errors.As(err, &failure):

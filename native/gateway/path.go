@@ -59,7 +59,7 @@ func parsePeer(escaped string) (peer.ID, error) {
 	}
 	p, err := peer.Decode(s)
 	if err != nil {
-		return "", fmt.Errorf("%.100q is no peer id: %w", s, err)
+		return "", fmt.Errorf("%.100q is not a peer ID: %w", s, err)
 	}
 	return p, nil
 }

@@ -91,7 +91,7 @@ func parseHost(addr string) (id peer.ID, proto protocol.ID, err error) {
 func (p *pool) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	id, proto, err := parseHost(addr)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no service: %w", addr, err)
+		return nil, fmt.Errorf("%q is not a service: %w", addr, err)
 	}
 	if !p.streams.enter() {
 		return nil, net.ErrClosed

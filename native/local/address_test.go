@@ -22,8 +22,8 @@ func TestATargetThatNoStreamCanReachIsRefusedWithAReason(t *testing.T) {
 		"/ip6/::1/udp/53":                 "carries no streams: TCP or unix",
 		"/ip4/127.0.0.1/udp/4001/quic-v1": "carries no streams",
 		"/ip4/127.0.0.1":                  "carries no streams",
-		"/ip4/127.0.0.1/tcp/80/ws":        "no address of a stream socket",
-		"/p2p-circuit":                    "no address of a stream socket",
+		"/ip4/127.0.0.1/tcp/80/ws":        "not an address of a stream socket",
+		"/p2p-circuit":                    "not an address of a stream socket",
 		"/ip4/300.0.0.1/tcp/80":           "not a multiaddr",
 		"/ip4/127.0.0.1/tcp/70000":        "not a multiaddr",
 		"/x/ssh":                          "not a multiaddr",
@@ -34,7 +34,7 @@ func TestATargetThatNoStreamCanReachIsRefusedWithAReason(t *testing.T) {
 		":22":                             "has no host",
 		"127.0.0.1:ssh":                   "not a multiaddr",
 		"127.0.0.1:-1":                    "not a multiaddr",
-		"localhost/tcp/22:80":             "no address of a stream socket",
+		"localhost/tcp/22:80":             "not an address of a stream socket",
 		"unix:relative":                   "must be absolute",
 		"unix:":                           "must be absolute",
 		"unix:/" + strings.Repeat("a", local.MaxSocketPath): "at most",
@@ -52,7 +52,7 @@ func TestATargetThatNoStreamCanReachIsRefusedWithAReason(t *testing.T) {
 		"file:/nowhere/at/all":              "no such file",
 		"file:address_test.go":              "not a folder",
 		"127.0.0.1:22\n":                    "",
-		"/ip4/127.0.0.1/tcp/22/ip4/1.1.1.1": "no address of a stream socket",
+		"/ip4/127.0.0.1/tcp/22/ip4/1.1.1.1": "not an address of a stream socket",
 		strings.Repeat("a", 1<<16):          "neither host:port",
 	} {
 		target, err := local.Target(address)
@@ -88,11 +88,11 @@ func TestAnAddressThatCannotBeListenedOnIsAnErrorAtOnce(t *testing.T) {
 	for address, reason := range map[string]string{
 		"":                      "it is empty",
 		"/ip4/127.0.0.1/udp/1":  "carries no streams",
-		"file:/tmp":             "lead to, not to listen on",
+		"file:/tmp":             "a folder can be a target, but not a listen address",
 		"unix:relative":         "must be absolute",
 		"192.0.2.1:1":           "listen on /ip4/192.0.2.1/tcp/1",
 		"unix:/nowhere/at/all":  "no such file",
-		"unix:" + t.TempDir():   "no socket",
+		"unix:" + t.TempDir():   "not a socket",
 		"nowhere.invalid:12345": "listen on /dns/nowhere.invalid/tcp/12345",
 	} {
 		_, err := local.Listen(t.Context(), address)

@@ -101,8 +101,8 @@ func leadsAway(err error) error {
 	return err
 }
 
-// Open implements fs.FS. What a file is, is asked of the open one: it may have
-// been replaced since the request came.
+// Open implements fs.FS. It inspects the opened file, because the file of that name may
+// have been replaced since the request came.
 func (f folder) Open(name string) (fs.File, error) {
 	if _, err := f.Stat(name); err != nil {
 		return nil, err

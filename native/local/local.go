@@ -36,7 +36,7 @@ func Target(s string) (bridge.Target, error) {
 		return nil, fmt.Errorf("target %w", err)
 	}
 	if a.port0 {
-		return nil, fmt.Errorf("target %q: port 0 is no port to dial", s)
+		return nil, fmt.Errorf("target %q: port 0 is not a port to connect to", s)
 	}
 	return bridge.DialTarget(a.name, a.dial), nil
 }
@@ -47,7 +47,7 @@ func Target(s string) (bridge.Target, error) {
 // owner alone, and goes when the acceptor is closed.
 func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
 	if strings.HasPrefix(s, "file:") {
-		return nil, fmt.Errorf("listen address %q: a folder is something to lead to, not to listen on", s)
+		return nil, fmt.Errorf("listen address %q: a folder can be a target, but not a listen address", s)
 	}
 	a, err := parse(s)
 	if err != nil {
@@ -107,7 +107,7 @@ func parse(s string) (address, error) {
 	}
 	network, addr, err := manet.DialArgs(m)
 	if err != nil || !endsAtSocket(m) {
-		return address{}, fmt.Errorf("%q is no address of a stream socket: write host:port, unix:/path, /ip4/…/tcp/… or /unix/…, with nothing after it", s)
+		return address{}, fmt.Errorf("%q is not an address of a stream socket: write host:port, unix:/path, /ip4/…/tcp/… or /unix/…, with nothing after it", s)
 	}
 	switch network {
 	case "tcp", "tcp4", "tcp6":
@@ -143,7 +143,7 @@ func hostPort(s string) (string, error) {
 	case errors.Is(err, written.ErrForm):
 		return "", fmt.Errorf("%q is neither host:port, unix:/path nor a multiaddr: %w", s, err)
 	case err != nil:
-		return "", fmt.Errorf("%q is no address of a stream socket, and not a multiaddr: %w", s, err)
+		return "", fmt.Errorf("%q is not an address of a stream socket, and not a multiaddr: %w", s, err)
 	case host == "":
 		return "", fmt.Errorf("%q has no host: 127.0.0.1:%d is this machine, 0.0.0.0:%[2]d every interface of it", s, port)
 	}

@@ -118,7 +118,7 @@ func removeStale(ctx context.Context, path string) error {
 		return nil // nothing there, or what Listen will say
 	}
 	if info.Mode()&os.ModeSocket == 0 {
-		return fmt.Errorf("there is a file at %s already, and it is no socket", path)
+		return fmt.Errorf("there is a file at %s already, and it is not a socket", path)
 	}
 	ctx, cancel := context.WithTimeout(ctx, staleCheck)
 	defer cancel()

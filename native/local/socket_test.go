@@ -215,7 +215,7 @@ func TestASocketFileThatWasLeftBehindIsReplaced(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
 	_, err = local.Listen(t.Context(), "/unix"+path)
-	assert.ErrorContains(t, err, "no socket")
+	assert.ErrorContains(t, err, "not a socket")
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	assert.Equal(t, "mine", string(content))

@@ -1,6 +1,5 @@
-// Package plainfile opens and reads files of which somebody else chose the name,
-// or what is behind it, without ever waiting: for whoever should write to a named
-// pipe, or for a device.
+// Package plainfile opens and reads files whose name or content somebody else chose. It
+// never waits for a device, or for the writer of a named pipe.
 package plainfile
 
 import (

@@ -39,12 +39,12 @@ type fence struct {
 //
 // So a writer that reads first what is there after Under, and then writes, loses nothing,
 // and nobody writes between the two. The reason is a lock: every write is a transaction
-// that begins with SELECT ... FOR SHARE of the row that has the prefix's epoch, and it
-// goes on only if that is its own. To register, Under updates that row, and waits for the
-// transactions that have it locked. Those that come later wait for Under. All of them are
-// at READ COMMITTED, where a locking read returns the newest version of the row that is
-// committed, however old the transaction is, and where a query sees all that was committed
-// before it began.
+// that begins with SELECT ... FOR SHARE of the row that has the prefix's epoch, and
+// continues only if that is its own epoch. To register, Under updates that row, and waits
+// for the transactions that have it locked. Those that come later wait for Under. All of
+// them are at READ COMMITTED, where a locking read returns the newest version of the row
+// that is committed, however old the transaction is, and where a query sees all that was
+// committed before it began.
 //
 // A writer that is frozen in the middle of a write holds up Under, and its successor's
 // writes, for at most five seconds: then the server ends its transaction, and its

@@ -74,8 +74,8 @@ type database struct {
 // bounds that. url is as libpq's: postgres://user:password@host:5432/database, or
 // key=value pairs. Beside libpq's parameters it takes those of pgxpool, such as
 // pool_max_conns: how many connections there are at most, or else the larger of 4 and the
-// number of processors. The database must be encoded in UTF-8, and the URL must lead to a
-// server that takes writes.
+// number of processors. The database must be encoded in UTF-8, and the server must accept
+// writes.
 func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
@@ -86,7 +86,7 @@ func Open(ctx context.Context, url string, opts Options) (_ *Store, err error) {
 		opts.Table = DefaultTable
 	}
 	if !tableName.MatchString(opts.Table) {
-		return nil, fmt.Errorf("%q is no name for a table: use at most 56 of a-z, 0-9 and _", opts.Table)
+		return nil, fmt.Errorf("%q is not a name for a table: use at most 56 of a-z, 0-9 and _", opts.Table)
 	}
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil { // its text may have a part of the password
@@ -143,8 +143,8 @@ func (db *database) begin(ctx context.Context) error {
 }
 
 // Close ends the queries whose results are still open, and waits for everything else that
-// is under way. Later calls of other methods fail. Close does nothing to a view: the store
-// that it is a view of goes on.
+// is under way. Later calls of other methods fail. Closing a view does nothing: its store
+// stays open.
 func (s *Store) Close() error {
 	if s.fence != nil {
 		return nil

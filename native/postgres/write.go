@@ -132,7 +132,7 @@ func (s *Store) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return s.writeOne(ctx, "put", key, append([]byte{}, value...))
 }
 
-// Delete is no error where there is nothing under key. Of errors, see Put.
+// Delete is not an error where there is nothing under key. Of errors, see Put.
 func (s *Store) Delete(ctx context.Context, key ds.Key) error {
 	return s.writeOne(ctx, "delete", key, nil)
 }

@@ -61,8 +61,8 @@ func (c *batchConn) uncork() error {
 	return c.flush()
 }
 
-// Write collects p while corked, and writes it at once otherwise. After a batch
-// has failed it fails with that, for who wrote the batch took it for sent.
+// Write collects p while corked, and writes it at once otherwise. After a batch has
+// failed, it returns that error, because the writer of the batch considers it sent.
 func (c *batchConn) Write(p []byte) (int, error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()

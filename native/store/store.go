@@ -33,7 +33,7 @@ const lockTimeout = time.Second
 
 var values = []byte("values") // the one bucket
 
-// DamagedError says that a file is no store, or is one no longer. It is left as
+// DamagedError says that a file is not a store, or is one no longer. It is left as
 // it is.
 type DamagedError struct {
 	Path string
@@ -57,8 +57,8 @@ type Store struct {
 
 var _ ds.Batching = (*Store)(nil)
 
-// Open opens the store in a file, and makes it where it does not exist. A file
-// that cannot be one is a *DamagedError.
+// Open opens the store in a file, and makes it if it does not exist. A file that cannot be
+// one is a *DamagedError.
 func Open(path string) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
@@ -208,7 +208,7 @@ func (s *Store) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return s.update(ctx, func(b *bolt.Bucket) error { return b.Put(key.Bytes(), value) })
 }
 
-// Delete is no error where there is nothing under key.
+// Delete is not an error where there is nothing under key.
 func (s *Store) Delete(ctx context.Context, key ds.Key) error {
 	return s.update(ctx, func(b *bolt.Bucket) error { return b.Delete(key.Bytes()) })
 }

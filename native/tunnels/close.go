@@ -25,7 +25,7 @@ type Match struct {
 	Protocol protocol.ID `json:"protocol,omitempty"`
 	Listen   string      `json:"listen,omitempty"`
 	Target   string      `json:"target,omitempty"`
-	// ID picks one, by the id that the lists give; it is for who made it.
+	// ID selects one tunnel, by the ID in the lists.
 	ID uint64 `json:"id,omitempty"`
 }
 
@@ -59,9 +59,9 @@ func place(s string) string {
 	return s
 }
 
-// CloseMatching closes the tunnels that match and says how many; their live
-// streams go on. With an error of the file they are closed all the same, but a
-// restart brings them back.
+// CloseMatching closes the tunnels that match and says how many; their open streams stay
+// open. If the file cannot be written, the tunnels are closed all the same, but a restart
+// restores them.
 func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
 	if err := m.check(); err != nil {
 		return 0, err

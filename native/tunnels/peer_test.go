@@ -61,7 +61,7 @@ func TestAPeerIsNamedInFourWays(t *testing.T) {
 func TestWhatNamesNoPeerIsRefused(t *testing.T) {
 	for name, want := range map[string]string{
 		"":                              "the peer is empty",
-		"bob":                           "neither a peer id nor a multiaddr",
+		"bob":                           "neither a peer ID nor a multiaddr",
 		"/ip4/192.0.2.1/tcp/1":          "does not end in /p2p/<id>",
 		"/dns4/one.example/tcp/1":       "does not end in /p2p/<id>",
 		"/dnsaddr/one.example/tcp/1":    "does not end in /p2p/<id>",

@@ -220,7 +220,7 @@ func TestAnEntryThatAPersonGotWrongWaitsWithItsReasonAndStays(t *testing.T) {
 		`{"protocol":"/x/3","listen":"192.0.2.1:1","peer":"` + away + `"}`:                    "assign requested address",
 		`{"protocol":"/x/4","listen":"unix:/no/such/folder/s","peer":"` + away + `"}`:         "no such file",
 		`{"protocol":"/x/5","listen":"127.0.0.1:0","peer":""}`:                                "the peer is empty",
-		`{"protocol":"/x/6","listen":"127.0.0.1:0","peer":"bob"}`:                             "neither a peer id",
+		`{"protocol":"/x/6","listen":"127.0.0.1:0","peer":"bob"}`:                             "neither a peer ID",
 		`{"protocol":"/x/7","listen":"127.0.0.1:0","peer":"/ip4/127.0.0.1/tcp/1"}`:            "does not end in /p2p/<id>",
 		`{"protocol":"/x/8","listen":"127.0.0.1:0","peer":"` + n.ID().String() + `"}`:         "this node itself",
 		`{"protocol":"/x/9","listen":"127.0.0.1:0","peer":["` + away + `"]}`:                  "cannot unmarshal array",

@@ -34,8 +34,8 @@ type Datastore struct {
 
 var _ ds.Batching = (*Datastore)(nil)
 
-// Open opens the database of a name, and makes it where it does not exist. Tabs
-// of the origin that open the same name share it.
+// Open opens the database of a name, and makes it if it does not exist. Tabs of the origin
+// that open the same name share it.
 func Open(ctx context.Context, name string) (*Datastore, error) {
 	db, err := indexeddb.Open(ctx, name, store)
 	if err != nil {
@@ -76,7 +76,7 @@ func (d *Datastore) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return d.db.Put(ctx, store, key.String(), value)
 }
 
-// Delete is no error where there is nothing under key.
+// Delete is not an error where there is nothing under key.
 func (d *Datastore) Delete(ctx context.Context, key ds.Key) error {
 	return d.db.Write(ctx, store, func(s js.Value) { s.Call("delete", key.String()) })
 }

@@ -34,7 +34,7 @@ const (
 // Numbers are little-endian, of 32 bits, but for those of the ID, of 64.
 type batch struct {
 	strings []string
-	places  map[any]uint32 // by type or peer id
+	places  map[any]uint32 // by type or peer ID
 	records []byte
 	count   int
 }
@@ -76,7 +76,7 @@ func (b *batch) add(d dispatch.Delivery) {
 	b.count++
 }
 
-// peer is where the text of a peer id is among the strings of the batch. To make
+// peer is where the text of a peer ID is among the strings of the batch. To make
 // it takes longer than all the rest of a message.
 func (b *batch) peer(p peer.ID) uint32 {
 	if i, ok := b.places[p]; ok {

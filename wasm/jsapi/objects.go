@@ -67,7 +67,7 @@ func nothing(js.Value, string) (any, error) { return nil, nil }
 func newObject(properties map[string]any) js.Value { return js.ValueOf(properties) }
 
 // registration is something that was registered: closing it removes that, and
-// again is no error.
+// again is not an error.
 type registration struct {
 	node   *node
 	object js.Value

@@ -164,7 +164,7 @@ func (r *room) invite(args []js.Value) (any, error) {
 	return link, nil
 }
 
-// peersArgument reads a list of peer ids.
+// peersArgument reads a list of peer IDs.
 func peersArgument(name string, v js.Value) (peers []peer.ID, err error) {
 	items, err := itemsArgument(name, "a list of peer ids", v)
 	if err != nil {

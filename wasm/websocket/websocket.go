@@ -14,9 +14,8 @@
 // tells of a message once it holds all of it, so a single huge one cannot be
 // refused before it costs the tab its memory.
 //
-// WebSocketStream, which could be told to wait, is not used: Chromium 156
-// crashes the page when one is closed while it is being read, and measured side
-// by side it is no faster.
+// WebSocketStream, which could be told to wait, is not used: Chromium 156 crashes the page
+// when one is closed while it is being read, and measured side by side it is not faster.
 //
 // Addresses: /ip4, /ip6, /dns, /dns4 or /dns6, then /tcp/PORT, then /ws, /wss,
 // /tls/ws or /tls/sni/NAME/ws. Names are left to the platform to resolve.

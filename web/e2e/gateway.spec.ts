@@ -421,7 +421,7 @@ web.describe('a request', () => {
     expect(await says(`${native.id}/x/closed/http/`)).toMatch(/^502 .*target refused[^]*may not be running/)
     expect(await says('12D3KooWEhJv7FiRLhvHsYqQRJ9mCiG2zVJAeZ8iN1RybnQgoRNS/x/site/http/')).toMatch(/^502 .*peer away/)
     expect(await says(`${native.id}/x/site`)).toMatch(/^400 [^]*has no \/http\//)
-    expect(await says('nobody/x/site/http/')).toMatch(/^400 [^]*"nobody" is no peer id/)
+    expect(await says('nobody/x/site/http/')).toMatch(/^400 [^]*"nobody" is not a peer ID/)
     const gone = await natively(relay)
     await gone.kill()
     expect(await says(`${gone.id}/x/site/http/`)).toMatch(/^502 .*peer away[^]*cannot be reached/)

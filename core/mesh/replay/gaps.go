@@ -47,7 +47,7 @@ func (c *Cursor) epoch(number uint64) Ranges {
 // Known is what a peer that answered knows of one publisher.
 type Known struct {
 	Publisher peer.ID
-	// Old is an ID: what is at or below it is older than what was asked for.
+	// Old is an ID: everything at or below it is older than the request.
 	Old message.ID
 	// Epochs are ascending.
 	Epochs []EpochKnown

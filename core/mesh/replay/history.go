@@ -209,9 +209,9 @@ func (h *History) Skip(publisher peer.ID, id message.ID) bool {
 	return added.New
 }
 
-// CountAnew begins to count anew what is missing: what is now, and whatever comes
-// before the next broadcast of each publisher, is not. It is for who comes to a
-// topic, or leaves it. What is new stays as it is.
+// CountAnew begins to count anew what is missing: what is now, and whatever comes before
+// the next broadcast of each publisher, is not. A node calls it when it joins or leaves a
+// topic. It does not change which broadcasts count as new.
 func (h *History) CountAnew() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -59,8 +59,8 @@ var (
 
 // Options configure a Service. Histories and Topic are needed.
 type Options struct {
-	// Histories finds the history of a type; nil where none is kept. It is
-	// called for each ask, with types that remote peers choose.
+	// Histories finds the history of a type; nil if none is kept. It is called for each
+	// request, with types that remote peers choose.
 	Histories func(typ string) *History
 	// Topic is the GossipSub topic of a type.
 	Topic func(typ string) string

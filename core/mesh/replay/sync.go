@@ -65,8 +65,8 @@ type Answer struct {
 	GivenUp uint64
 }
 
-// Complete says that nothing is missing of what was asked for, as far as this
-// node and the peer know. What a publisher sent to neither, they cannot know.
+// Complete reports that nothing is missing from the requested range, as far as this node
+// and the peer know. They cannot know of broadcasts that reached neither.
 func (a Answer) Complete() bool {
 	return !a.More && len(a.Gaps) == 0 && len(a.Unknown) == 0 && a.Forgotten == 0 && a.GivenUp == 0
 }

@@ -5,13 +5,12 @@
 // it gives to [Actor.Do], which the tick runs. A game starts actors in Join, hands them
 // inputs in Input, stops them in Leave, and calls [Actors.Run] in Tick.
 //
-// An actor that panics ends alone. It is started anew from the state that it saved
-// last, later each time, and one that fails too often puts its player out. One that is
-// busy for too long is named with its stack, abandoned and replaced: Go cannot end a
-// goroutine, so it goes on taking a core. When as many have been abandoned as leave the
-// room one core, the room ends. Under GOOS=js there is one thread, and a goroutine that
-// does not wait stops all others, so that nothing here sees it: there, the page ends the
-// worker.
+// An actor that panics ends alone. It is started anew from the state that it saved last,
+// later each time, and one that fails too often puts its player out. One that is busy for
+// too long is named with its stack, abandoned and replaced: Go cannot end a goroutine, so
+// it keeps a core busy. When as many have been abandoned as leave the room one core, the
+// room ends. Under GOOS=js there is one thread, and a goroutine that does not wait stops
+// all others, so that nothing here sees it: there, the page ends the worker.
 package actor
 
 import (
@@ -25,7 +24,7 @@ import (
 )
 
 // Func is what an actor does. It returns when ctx ends, or when it is done: then the
-// player goes on without. An error is a failure, as a panic is.
+// player continues without one. An error is a failure, as a panic is.
 type Func func(ctx context.Context, a *Actor) error
 
 // ErrStopped is returned to an actor that was stopped or abandoned.

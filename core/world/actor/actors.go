@@ -51,8 +51,8 @@ type Player interface {
 	Kick(reason string)
 }
 
-// ErrStuck is wrapped by what Run panics with when too many abandoned actors go on
-// running. The program should end: they cannot be ended otherwise.
+// ErrStuck is wrapped by what Run panics with when too many abandoned actors keep running.
+// The program should end: they cannot be ended otherwise.
 var ErrStuck = errors.New("too many actors are stuck")
 
 // Actors are those of a room. The methods are called by the room's tick, which is to

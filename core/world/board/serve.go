@@ -36,7 +36,7 @@ type Asker interface {
 const (
 	// MostRows bounds the lines of an answer.
 	MostRows = 100
-	// WatchedRows is how many of the best who watches a board is told of.
+	// WatchedRows is the number of top lines that a watcher of a board receives.
 	WatchedRows = 10
 	// pushEvery is how often watchers are told of a board that changes. They are told of
 	// one that does not every pushAgain, for a watcher that came too late for the last.
@@ -74,8 +74,8 @@ type Line struct {
 	Score int64   `json:"score"`
 }
 
-// RequestType is the type of requests for the boards of a name, and watchType that of
-// what is told of one of them.
+// RequestType is the type of requests for the boards of a name, and watchType that of the
+// updates of one board.
 func RequestType(name string) string { return "boards/" + name }
 
 func watchType(name, board string) string { return RequestType(name) + "/" + board }
@@ -144,7 +144,7 @@ func (s *Server) Close() error {
 func (s *Server) Answer(_ context.Context, m *message.Message) ([]byte, error) {
 	var q Query
 	if err := json.Unmarshal(m.Data, &q); err != nil {
-		return nil, fmt.Errorf("it is no question for a board: %w", err)
+		return nil, fmt.Errorf("this is not a query for a board: %w", err)
 	}
 	s.mu.Lock()
 	series := s.series[q.Board]

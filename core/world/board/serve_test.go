@@ -89,7 +89,7 @@ func TestAnyPeerMayAskForABoard(t *testing.T) {
 		require.ErrorContains(t, err, why)
 	}
 	_, err := guest.Request(bounded(t), host.ID(), "boards/harbour", []byte("["))
-	require.ErrorContains(t, err, "it is no question for a board")
+	require.ErrorContains(t, err, "this is not a query for a board")
 	_, err = Serve(host, "harbour", new(Players), nil)
 	require.ErrorIs(t, err, link.ErrTaken)
 	require.Equal(t, 300, s.players.count(), "who is asked for is not remembered")

@@ -133,7 +133,7 @@ func (s *Store) load(ctx context.Context) error {
 	err = s.records.Each(ctx, "/p", func(name string, value []byte) error {
 		n, err := strconv.ParseUint(name, 36, 32)
 		if err != nil || n >= MaxPlayers || len(value) == 0 {
-			return errors.New("it is no player")
+			return errors.New("this is not a player")
 		}
 		ids[uint32(n)] = peer.ID(value)
 		return nil

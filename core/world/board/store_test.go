@@ -107,7 +107,7 @@ func TestBoardsThatCannotBeReadAreSaidSo(t *testing.T) {
 		row:                                     "it has no score",
 		rowKey(series.kept.key(time.Time{}), 9): "it has no score",
 		playerKey(5):                            "player 1 is missing",
-		playerKey(MaxPlayers):                   "it is no player",
+		playerKey(MaxPlayers):                   "this is not a player",
 		versionKey:                              "of format",
 	} {
 		key := datastore.RawKey(s.records.(*written).root + name)

@@ -18,8 +18,8 @@ import (
 )
 
 // Bots are players of a harbour that steer at random and measure what a person would
-// notice: how long it takes from an input until the player is told that it was taken.
-// All methods may be called concurrently.
+// notice: how long it takes from an input until the host confirms it to the player. All
+// methods may be called concurrently.
 type Bots struct {
 	hosts   []host.Host
 	visits  []*seat.Visit

@@ -115,8 +115,8 @@ func (h *Harbour) Join(p *world.Player, data []byte) ([]byte, error) {
 	return answer.append(nil), nil
 }
 
-// Input implements world.Game: two signed bytes, the speed in Units a tick. Anything
-// else is no input of this game, and its player is put out.
+// Input implements world.Game: two signed bytes, the speed in Units a tick. Anything else
+// is invalid, and the room removes the player.
 func (h *Harbour) Input(p *world.Player, data []byte) {
 	vx, vy, err := DecodeInput(data)
 	if err != nil {
@@ -141,8 +141,8 @@ func (h *Harbour) Tick() {
 	h.logWays()
 }
 
-// Halt stops everything that drifts, and all boats until they are steered again. It is
-// for who runs the game; see world.Room.Do.
+// Halt stops everything that drifts, and all boats until they are steered again. Call it
+// through world.Room.Do.
 func (h *Harbour) Halt() {
 	for e := range h.things {
 		h.things[e].vx, h.things[e].vy = 0, 0

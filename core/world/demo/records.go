@@ -169,7 +169,7 @@ func DecodeInput(data []byte) (vx, vy int8, err error) {
 	return int8(data[0]), int8(data[1]), nil
 }
 
-// Scores are those of a harbour, as a player is told of them in a note.
+// Scores are the scores of a harbour, as a player receives them in a note.
 type Scores struct {
 	Rank  int // the player's own, from 1; 0 if it has no score
 	Of    int // how many have a score

@@ -14,7 +14,7 @@ import (
 // Invitation is what a player needs to join a room; see world.Rooms.Invite.
 type Invitation = wire.Invitation
 
-// ParseInvitation reads the link of an invitation, whatever page it leads to.
+// ParseInvitation reads the link of an invitation, for any page.
 func ParseInvitation(link string) (Invitation, error) { return wire.ParseInvitation(link) }
 
 // acceptFor is how long each of the hosts of an invitation has to be reached.

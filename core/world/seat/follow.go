@@ -66,7 +66,7 @@ func (v *Visit) learn(body []byte) error {
 }
 
 // errMoving is the error of a stream that the visit leaves.
-var errMoving = errors.New("the player goes on at another host")
+var errMoving = errors.New("the player has moved to another host")
 
 // setQuiet bounds the time for which a host that has standbys may be silent. It says whether
 // the visit moves, for which cross has set another bound.

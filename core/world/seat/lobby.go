@@ -37,8 +37,9 @@ type Room struct {
 	wire.Listing
 }
 
-// Change is what has become of a room: it is new or is told of anew; or it is Gone: its
-// host has closed it or cannot be reached, or it does not pass any more.
+// Change is a change of a room. The room is new, or its description changed; or it is
+// Gone, because its host closed it or cannot be reached, or because it no longer passes
+// the filter.
 type Change struct {
 	Room
 	Gone bool `json:"gone,omitempty"`

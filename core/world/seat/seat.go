@@ -44,7 +44,7 @@ type Options struct {
 	Each func(*Tick)
 }
 
-// Tick is what a player is told of one tick of the room.
+// Tick is what a player receives in one tick of the room.
 type Tick struct {
 	// Number counts the ticks of the room, and never goes back, until the player walks to
 	// another room, which counts its own. Those in which there is nothing to tell are left
@@ -68,7 +68,7 @@ type Tick struct {
 	Notes [][]byte
 }
 
-// Update is what a player is told of an entity.
+// Update is what a player receives of an entity.
 type Update struct {
 	Entity uint32
 	New    bool   // it came into sight

@@ -88,8 +88,8 @@ func (p *Path[T]) Add(tick uint32, at T) {
 }
 
 // At is where the entity was at a tick, mostly that of the clock less Behind. An entity
-// stands still before the first record and after the last one. ok is false where
-// there is none.
+// stands still before the first record and after the last one. ok is false if there is no
+// record.
 func (p *Path[T]) At(tick float64) (at T, ok bool) {
 	if len(p.points) == 0 {
 		return at, false

@@ -14,7 +14,7 @@ const (
 	MaxStandbys = 8
 	// MaxLine bounds the claims of a line.
 	MaxLine = 16
-	// maxPeer and maxSignature bound a peer id and a signature, in bytes: those of the
+	// maxPeer and maxSignature bound a peer ID and a signature, in bytes: those of the
 	// longest keys that peers have.
 	maxPeer      = 64
 	maxSignature = 1 << 10
@@ -68,10 +68,10 @@ func (c *Claim) verify() error {
 }
 
 // A Line is the newest claim of each epoch of a room, one epoch after the other, up to
-// that of who holds it now; of the first ones as many as MaxLine leaves room for.
+// that of the present host; of the first ones as many as MaxLine leaves room for.
 type Line []Claim
 
-// Newest is the claim of who holds the room.
+// Newest is the claim of the present host.
 func (l Line) Newest() *Claim { return &l[len(l)-1] }
 
 // Names says whether the line's newest claim names the peer as a standby.

@@ -41,22 +41,22 @@ const (
 	recordOffBoard
 )
 
-// Records takes what a standby is told of a world. The bytes are valid during the call.
-// An error ends the reading.
+// Records receives the changes of a world that a host sends to a standby. The bytes are
+// valid during the call. An error ends the reading.
 type Records interface {
-	// Entity is told of an entity that is new or changed, and Gone of one that is gone.
+	// Entity receives an entity that is new or changed, and Gone one that is gone.
 	Entity(e uint32, x, y float32, data []byte) error
 	Gone(e uint32) error
-	// Player is told what the game keeps of a player; empty if nothing any more.
+	// Player receives what the game keeps of a player; empty if nothing any more.
 	Player(p peer.ID, number uint32, data []byte) error
-	// Input is told of the last input that the game took of a player's program; zero if
-	// the player is gone.
+	// Input receives the number of the last input that the game took of a player's program;
+	// zero if the player is gone.
 	Input(p peer.ID, number, program, seq uint32) error
-	// Value is told of a value that the game keeps by name; nil if it is deleted.
+	// Value receives a value that the game keeps by name; nil if it is deleted.
 	Value(name string, value []byte) error
-	// Board is told of a record of the room's boards, by its key; nil if it is deleted.
+	// Board receives a record of the room's boards, by its key; nil if it is deleted.
 	Board(key string, value []byte) error
-	// Ban is told of a peer that is refused, or is not any more.
+	// Ban receives a peer that is refused, or no longer is.
 	Ban(p peer.ID, banned bool) error
 }
 

@@ -84,11 +84,11 @@ func has(a ma.Multiaddr, protocol int) bool {
 // the name of a room.
 func IsInvitation(text string) bool { return strings.Contains(text, "#room=") }
 
-// ParseInvitation reads the link of an invitation, whatever page it leads to.
+// ParseInvitation reads the link of an invitation, for any page.
 func ParseInvitation(link string) (i Invitation, err error) {
 	defer func() {
 		if err != nil {
-			i, err = Invitation{}, fmt.Errorf("the link is no invitation: %w", err)
+			i, err = Invitation{}, fmt.Errorf("the link is not an invitation: %w", err)
 		}
 	}()
 	if len(link) > maxInvitation {

@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// LobbyProtocol is the protocol on which a peer tells of the rooms that it holds, for as
-// long as the stream lives. Who asks opens the stream and says its [Filter]. The host
+// LobbyProtocol is the protocol over which a peer reports the rooms that it hosts, as long
+// as the stream is open. The asking peer opens the stream and sends its [Filter]. The host
 // answers with [News]: first all rooms that pass, then what has changed.
 const LobbyProtocol = "/tombolo/lobby/1.0.0"
 

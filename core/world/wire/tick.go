@@ -2,8 +2,8 @@ package wire
 
 import "encoding/binary"
 
-// Tick is what a peer is told of one tick: a Section for each of its seats that
-// there is something to tell. Seats and Updates are reused by DecodeTick.
+// Tick is what a peer receives in one tick: a Section for each of its seats for which
+// something changed. Seats and Updates are reused by DecodeTick.
 type Tick struct {
 	Number   uint32
 	Sections []Section

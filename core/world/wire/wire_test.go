@@ -63,7 +63,7 @@ func TestMessagesComeAsTheyWere(t *testing.T) {
 	check(wire.KindDecided, wire.AppendDecided(nil, decided), func(b []byte) (any, error) { return wire.DecodeDecided(b) }, decided)
 }
 
-// aPeer is a peer id.
+// aPeer is a peer ID.
 var aPeer = func() peer.ID {
 	p, err := peer.Decode("12D3KooWEpZR8iXGsMv4XoQsbyfyQMbRfmS7rq39ARq7Phe6YbYV")
 	if err != nil {

@@ -46,7 +46,7 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 	assert.Equal(t, []string{"table", "wide", "json"}, tab(t, nil, "ls", "-o", ""))
 	assert.Equal(t, []string{"bash"}, tab(t, nil, "completion", "b"))
 	assert.Equal(t, []string{"a-file"}, tab(t, nil, "up", "--config", "a-f"), "else files")
-	assert.Equal(t, []string{"a-file"}, tab(t, nil, "ping", "a-"), "no daemon is no error")
+	assert.Equal(t, []string{"a-file"}, tab(t, nil, "ping", "a-"), "no daemon is not an error")
 }
 
 func TestBashCompletesPeersAndProtocolsOfTheDaemon(t *testing.T) {

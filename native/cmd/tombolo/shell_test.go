@@ -318,7 +318,7 @@ func TestAStreamThatIsRefusedSaysWhyOnStandardError(t *testing.T) {
 	a.refuses("no such protocol", "forward", "/x/missing", "-", b.id)
 	a.refuses("peer away", "forward", "/x/a", "-", nobody)
 	a.refuses("/x/ namespace", "forward", "/ssh", "-", b.id)
-	a.refuses("neither a peer id", "forward", "/x/a", "-", "bob")
+	a.refuses("neither a peer ID", "forward", "/x/a", "-", "bob")
 	b.does("access", "/x/others", "--allow", a.id)
 	assert.Equal(t, "hello", a.runs("hello", "forward", "/x/others", "-", b.id).stdout, "a list is changed live")
 }

@@ -50,7 +50,7 @@ func TestPeersAreListedConnectedAndLeft(t *testing.T) {
 	assert.Equal(t, "[]\n", a.does("peers", "--json"), "a list, not null")
 	said := a.does("connect", b.addr)
 	assert.True(t, strings.HasPrefix(said, "connected "+b.id+" via tcp /ip4/127.0.0.1/tcp/"), said)
-	assert.Equal(t, b.id, tells[control.Peer](a, "connect", b.id).ID.String(), "again is no error")
+	assert.Equal(t, b.id, tells[control.Peer](a, "connect", b.id).ID.String(), "again is not an error")
 
 	require.Eventually(t, func() bool { return tells[[]control.Peer](a, "peers")[0].RTT > 0 }, ending, ending/100)
 	listed := first(t, a.does("peers", "-o", "json"))
@@ -267,11 +267,11 @@ func TestEveryCommandComplainsInOneLine(t *testing.T) {
 		want string
 		args []string
 	}{
-		{"neither a peer id", []string{"connect", "bob"}},
+		{"neither a peer ID", []string{"connect", "bob"}},
 		{"does not end in /p2p/<id>", []string{"connect", "/ip4/127.0.0.1/tcp/1"}},
 		{"connection refused", []string{"connect", "/ip4/127.0.0.1/tcp/1/p2p/" + nobody}},
 		{"this node itself", []string{"connect", a.id}},
-		{"neither a peer id", []string{"disconnect", "bob"}},
+		{"neither a peer ID", []string{"disconnect", "bob"}},
 		{nobody, []string{"ping", nobody}},
 		{nobody, []string{"bench", nobody}},
 		{"namespace", []string{"listen", "/ssh", "127.0.0.1:22"}},

@@ -145,8 +145,7 @@ func (p *Process) LineAfter(n int, prefix string) string {
 	}
 }
 
-// StopReading closes the pipe that standard output leads to, as head does when it
-// has read enough.
+// StopReading closes the pipe of standard output, as head does when it has read enough.
 func (p *Process) StopReading() { p.stdout.Close() }
 
 // Signal sends a signal.

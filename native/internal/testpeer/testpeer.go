@@ -10,7 +10,7 @@
 //	POST /peer?listen=ws,webtransport,tcp,quic   starts a host on 127.0.0.1 -> {"n":1,"peerId":"…","addrs":["/ip4/…/p2p/…"]}
 //	     &ip6=1             listens on ::1 too
 //	     &wss=1             listens on /tls/ws too, with a self-signed certificate that nobody trusts
-//	     &identity=WORD     the same key, and so the same peer id and certificate hashes, each time; otherwise a fresh one
+//	     &identity=WORD     the same key, and so the same peer ID and certificate hashes, each time; otherwise a fresh one
 //	     &process=1         runs in a process of its own, so that it can be killed
 //	     &relay=1           is a circuit v2 relay: no limits, 64 KiB buffers, private addresses in reservations
 //	     &relayTTL=30s      how long the relay's reservations last; an hour if absent
@@ -62,7 +62,7 @@
 //
 // # Servers that misbehave
 //
-// All answer {"n","peerId","addrs"}; the peer id is valid and, for mutes, nobody's. GET /server/{n} -> {"accepted","open",
+// All answer {"n","peerId","addrs"}; the peer ID is valid and, for mutes, nobody's. GET /server/{n} -> {"accepted","open",
 // "streams","secured"}, counting connections (for WebTransport: sessions, or requests for one); POST /server/{n}/close ends it.
 //
 //	POST /mute?kind=tcp                    accepts and says nothing; the first address is /ws, the second plain TCP

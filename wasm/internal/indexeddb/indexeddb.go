@@ -34,8 +34,7 @@ type DB struct {
 	name string
 }
 
-// Open opens a database of this origin, and makes it with its stores where it
-// does not exist.
+// Open opens a database of this origin, and makes it with its stores if it does not exist.
 func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
 	factory, _ := jsio.Get(js.Global(), "indexedDB") // which throws where a browser denies it
 	if factory.Type() != js.TypeObject {

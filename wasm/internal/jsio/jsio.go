@@ -96,8 +96,8 @@ func text(v js.Value) string {
 	return s.String()
 }
 
-// Try runs f and turns a JavaScript exception in it into an error. Other
-// panics go on.
+// Try runs f and turns a JavaScript exception in it into an error. Other panics are not
+// caught.
 func Try(f func() js.Value) (v js.Value, err error) {
 	defer func() {
 		switch r := recover().(type) {
@@ -262,7 +262,7 @@ var ErrNotSignal = errors.New("it is not an AbortSignal")
 
 // WithSignal returns a context that also ends when an AbortSignal does; null or
 // undefined never does. cancel must be called unless there is an error. A signal
-// goes by what it can do: one of another frame is no instance of this frame's
+// goes by what it can do: one of another frame is not an instance of this frame's
 // AbortSignal.
 func WithSignal(parent context.Context, signal js.Value) (ctx context.Context, cancel func(), err error) {
 	ctx, stop := context.WithCancel(parent)

@@ -134,7 +134,7 @@ func (m *Module) readImports() error {
 		r.bytes()
 		r.bytes()
 		if kind := r.byte(); kind != 0 && r.err == nil {
-			return fmt.Errorf("%w: it imports something that is no function", ErrMalformed)
+			return fmt.Errorf("%w: it imports something that is not a function", ErrMalformed)
 		}
 		r.number()
 		m.imported++

@@ -48,7 +48,7 @@ func Unmarshal(b []byte, m Message) error {
 	return g.XXX_Unmarshal(b)
 }
 
-// InternalMessageInfo is what generated code calls where nobody wants what was generated.
+// InternalMessageInfo is what generated code calls if nobody wants the generated code.
 type InternalMessageInfo struct{}
 
 const leftOut = " of gogo/protobuf is left out of a lean program: build it with lean -keep github.com/gogo/protobuf"

@@ -15,7 +15,7 @@ export interface Target {
 export function parsePath(pathname: string, folder: string): Target {
   const [peer = '', kind, ...rest] = pathname.slice(folder.length).split('/')
   if (peer === '' || kind === undefined) throw new Error(`the path is not of the form ${PATH_FORM}`)
-  if (!/^[A-Za-z0-9]{32,128}$/.test(peer)) throw new Error(`${JSON.stringify(peer.slice(0, 100))} is no peer id`)
+  if (!/^[A-Za-z0-9]{32,128}$/.test(peer)) throw new Error(`${JSON.stringify(peer.slice(0, 100))} is not a peer ID`)
   const after = (segments: string[]) => folder + [peer, kind, ...segments].join('/')
   if (kind === 'http') {
     const prefix = after([])

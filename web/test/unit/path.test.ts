@@ -24,7 +24,7 @@ test('a path that names no service is refused, with the reason', () => {
   const cases: [string, RegExp][] = [
     ['', /not of the form/],
     [PEER, /not of the form/],
-    ['short/http/', /no peer id/],
+    ['short/http/', /not a peer ID/],
     [`${PEER}/y/site/http/`, /not "y"/],
     [`${PEER}/x/site/`, /no \/http\//],
     [`${PEER}/x//http/`, /empty segment/],

@@ -1,5 +1,5 @@
 // Package relay stands in for github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay:
-// a tab can be dialled through relays only, and is none.
+// a tab can be reached through relays only, and is none.
 package relay
 
 import "github.com/prometheus/client_golang/prometheus"
