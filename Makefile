@@ -10,6 +10,10 @@ GO   ?= go
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
+# Of a release, the version that all parts report: see make release.
+VERSION ?=
+STAMP    = $(if $(VERSION),-X github.com/tombolo-net/tombolo/core.released=$(VERSION))
+
 WASM := web/build/tombolo.wasm
 JS   := GOOS=js GOARCH=wasm
 # Test binaries for js run where the first argument says; see web/test/gotest.mjs.
@@ -30,13 +34,13 @@ demo: build ## a relay and a native peer on this machine, and a page to open; PO
 .PHONY: build
 build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/dist/examples
 	@echo "build 3/3: tombolo and tombolo-relay (minutes, the first time)"
-	$(GO) build -trimpath -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
+	$(GO) build -trimpath -ldflags "$(STAMP)" -o bin/ ./native/cmd/tombolo ./relay/cmd/tombolo-relay
 
 .PHONY: wasm
 wasm: ## the program of the tab, without what a tab does not need: see wasm/lean
 	@echo "build 1/3: the program of the tab, Go to WebAssembly (minutes, the first time)"
 	@mkdir -p web/build
-	$(GO) run ./wasm/lean -snapshot -hot wasm/cmd/tombolo/hot.txt $(LEAN) -o $(WASM) ./wasm/cmd/tombolo
+	$(GO) run ./wasm/lean -snapshot -hot wasm/cmd/tombolo/hot.txt $(LEAN) -ldflags "$(STAMP)" -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
 
 .PHONY: hot
@@ -46,7 +50,7 @@ hot: build ## wasm/cmd/tombolo/hot.txt anew: what the program of the tab begins 
 .PHONY: site
 site: wasm web/node_modules/.package-lock.json
 	@echo "build 2/3: the npm package, the page and the examples"
-	cd web && npm run --silent build
+	cd web && VERSION=$(VERSION) npm run --silent build
 
 %/node_modules/.package-lock.json: %/package-lock.json
 	cd $* && npm ci --no-audit --no-fund
@@ -55,6 +59,15 @@ site: wasm web/node_modules/.package-lock.json
 # Packages that programs import. wasm is for js only.
 PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation core/world core/world/seat core/world/actor core/world/board core/datagram native native/local native/control relay
 PUBLIC_JS := wasm wasm/websocket wasm/webtransport
+
+# What these promise is recorded, so that a change of it is made on purpose: see CHANGELOG.md.
+GO_API := native/internal/goapi
+
+.PHONY: api
+api: web/node_modules/.package-lock.json ## record the public APIs, after a change of one that is on purpose
+	$(GO) run ./$(GO_API) -write $(GO_API)/native.txt $(addprefix ./,$(PUBLIC))
+	$(GO) build -o bin/goapi ./$(GO_API) && $(JS) bin/goapi -write $(GO_API)/js.txt $(addprefix ./,$(PUBLIC_JS))
+	cd web && npm run --silent api -- --write
 
 .PHONY: docs
 docs: web/apidoc/node_modules/.package-lock.json ## the references of the APIs, from the source: web/dist/api/index.html, web/dist/api/go
@@ -176,18 +189,42 @@ bench-colyseus:
 	-@$(MAKE) --no-print-directory native/bench/colyseus/node_modules/.package-lock.json
 
 .PHONY: lint
-lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting and vetting, Go for both platforms and TypeScript; the references can be made
+lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, the public APIs; the references can be made
 	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
 	$(GO) vet ./...
 	cd native/bench && $(GO) vet .
 	$(JS) $(GO) vet ./core/... ./wasm/...
 	bin/staticcheck ./...
 	$(JS) bin/staticcheck ./core/... ./wasm/...
-	cd web && npm run --silent lint
+	@for os in $(OTHERS); do echo "vet for $$os"; GOOS=$${os%/*} GOARCH=$${os#*/} CGO_ENABLED=0 $(GO) vet ./core/... ./native/... ./relay/... ./web || exit 1; done
+	$(GO) build -o bin/goapi ./$(GO_API)
+	bin/goapi $(GO_API)/native.txt $(addprefix ./,$(PUBLIC))
+	$(JS) bin/goapi $(GO_API)/js.txt $(addprefix ./,$(PUBLIC_JS))
+	node web/scripts/prose.mjs
+	cd web && npm run --silent lint && npm run --silent api
+
+# Where the programs are not tested, they are vetted, tests included.
+OTHERS := windows/amd64 darwin/arm64
 
 bin/staticcheck: Makefile
 	GOBIN=$(CURDIR)/bin $(GO) install $(STATICCHECK)
 	@touch $@
+
+##@ Release
+
+PLATFORMS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64
+
+.PHONY: release
+release: ## the files of a release, in bin/release: make release VERSION=0.1.0
+	@test -n "$(VERSION)" || { echo "which version? make release VERSION=0.1.0"; exit 2; }
+	$(MAKE) --no-print-directory site VERSION=$(VERSION)
+	@rm -rf bin/npm && mkdir -p bin/npm
+	cd web/dist/npm && npm pack --silent --pack-destination $(CURDIR)/bin/npm
+	$(GO) run ./native/internal/release -version $(VERSION) -platforms $(PLATFORMS) -add "$$(echo bin/npm/*.tgz)"
+
+.PHONY: release-check
+release-check: web/node_modules/.package-lock.json ## a release for this machine, built twice: the same bytes, and one version in all parts; many minutes
+	native/internal/release/check.sh
 
 .PHONY: clean
 clean: ## what was built

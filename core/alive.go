@@ -18,7 +18,7 @@ import (
 
 // ErrResting is returned by what has to connect, by a suspended node: see
 // Node.Rest.
-var ErrResting = errors.New("the node is suspended and makes no connection before it is woken")
+var ErrResting = errors.New("the node is suspended; call Wake before connecting")
 
 // Rest ends all connections, those through relays before those to them, so that
 // no peer and no relay takes the node for there when it is not: for a machine

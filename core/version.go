@@ -7,10 +7,16 @@ import (
 
 const modulePath = "github.com/tombolo-net/tombolo"
 
-// Version is the version of this build: the module's version where it was built
-// as a module or from a tagged checkout, else "dev", with the commit where it
-// is known. It is never empty and holds no spaces.
+// released is the version of a release, which sets it with -ldflags -X.
+var released string
+
+// Version is the version of this build: that of the release; else the version of the
+// module, if it was built as a module or from a tagged checkout; else "dev", with the
+// commit if it is known. It is never empty and has no spaces.
 func Version() string {
+	if released != "" {
+		return released
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "dev"

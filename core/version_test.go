@@ -24,3 +24,9 @@ func TestTheVersionIsTakenFromTheBuild(t *testing.T) {
 	assert.Equal(t, "dev", versionOf(&debug.BuildInfo{Main: debug.Module{Path: "example.org/game"}}))
 	assert.NotEmpty(t, Version())
 }
+
+func TestAReleaseIsOfTheVersionThatItWasBuiltAs(t *testing.T) {
+	released = "1.2.3"
+	defer func() { released = "" }()
+	assert.Equal(t, "1.2.3", Version())
+}

@@ -25,7 +25,7 @@ this: go build -trimpath -ldflags="-s -w", and what the flags say.
 `
 
 type options struct {
-	out, pkg                       string
+	out, pkg, ldflags              string
 	modules, findFuncTab, snapshot bool
 	hot                            string // a file
 	trace                          bool
@@ -35,6 +35,7 @@ type options struct {
 func main() {
 	o := options{pkg: "."}
 	flag.StringVar(&o.out, "o", "program.wasm", "the `file` to write")
+	flag.StringVar(&o.ldflags, "ldflags", "", "more `flags` of the linker, such as -X package.name=value")
 	flag.BoolVar(&o.modules, "modules", true, "replace modules by what a tab needs of them")
 	flag.Func("keep", "leave this `module` as it is; may be given several times", func(module string) error {
 		if !slices.ContainsFunc(replacements, func(r replacement) bool { return r.path == module }) {
@@ -93,7 +94,7 @@ func build(o options) error {
 		}
 		args, tags = append(args, with...), strings.Trim(tags+","+secpTag, ",")
 	}
-	if _, err := output(forJS(exec.Command("go", append(args, "-ldflags="+ldflags, "-tags="+tags, o.pkg)...))); err != nil {
+	if _, err := output(forJS(exec.Command("go", append(args, "-ldflags="+ldflags+" "+o.ldflags, "-tags="+tags, o.pkg)...))); err != nil {
 		if o.modules {
 			err = fmt.Errorf("%w\nIf something is missing in a package that lean replaces, keep its module: see -keep", err)
 		}

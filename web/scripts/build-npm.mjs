@@ -41,5 +41,6 @@ writeFileSync(`${npmDir}/package.json`, JSON.stringify(published(), null, 2) + '
 function published() {
   const { scripts, devDependencies, ...manifest } = JSON.parse(readFileSync(`${webDir}/package.json`, 'utf8'))
   const exports = JSON.parse(JSON.stringify(manifest.exports).replaceAll('./dist/npm/', './'))
-  return { ...manifest, exports, types: exports['.'].types }
+  const version = process.env.VERSION || manifest.version // of a release: see make release
+  return { ...manifest, version, exports, types: exports['.'].types }
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// tarball writes a .tar.gz.
+func (r release) tarball(name string, files []file) error {
+	b, err := r.tarGz(strings.TrimSuffix(name, ".tar.gz")+"/", files)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.out, name), b, 0o644)
+}
+
+// tarGz is a .tar.gz of the files below a folder, with the folders that they are in.
+func (r release) tarGz(folder string, files []file) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b) // without a name or a time
+	t := tar.NewWriter(z)
+	made := map[string]bool{"./": true, "/": true}
+	var makeFolder func(string) error
+	makeFolder = func(dir string) error {
+		if made[dir] {
+			return nil
+		}
+		made[dir] = true
+		if err := makeFolder(path.Dir(strings.TrimSuffix(dir, "/")) + "/"); err != nil {
+			return err
+		}
+		return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755, ModTime: r.when, Uname: "root", Gname: "root"})
+	}
+	for _, f := range files {
+		name := folder + f.name
+		if err := makeFolder(path.Dir(name) + "/"); err != nil {
+			return nil, err
+		}
+		if err := t.WriteHeader(&tar.Header{Name: name, Mode: f.mode, Size: int64(len(f.data)), ModTime: r.when, Uname: "root", Gname: "root"}); err != nil {
+			return nil, err
+		}
+		if _, err := t.Write(f.data); err != nil {
+			return nil, err
+		}
+	}
+	if err := t.Close(); err != nil {
+		return nil, err
+	}
+	err := z.Close()
+	return b.Bytes(), err
+}
+
+// zip writes a .zip.
+func (r release) zip(name string, files []file) error {
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for _, f := range files {
+		h := &zip.FileHeader{Name: strings.TrimSuffix(name, ".zip") + "/" + f.name, Method: zip.Deflate, Modified: r.when}
+		h.SetMode(os.FileMode(f.mode))
+		w, err := z.CreateHeader(h)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(f.data); err != nil {
+			return err
+		}
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.out, name), b.Bytes(), 0o644)
+}
+
+// deb writes a package for Debian: see deb(5). The units are installed and not enabled.
+func (r release) deb(goarch string, files []file) error {
+	var installed []file
+	size := 0
+	for _, f := range files {
+		switch {
+		case f.mode == 0o755:
+			f.name = "usr/bin/" + f.name
+		case strings.HasPrefix(f.name, "systemd/"):
+			f.name = "lib/systemd/system/" + path.Base(f.name)
+			f.data = bytes.ReplaceAll(f.data, []byte("/usr/local/bin/"), []byte("/usr/bin/"))
+		default:
+			f.name = "usr/share/doc/tombolo/" + f.name
+		}
+		size += len(f.data)
+		installed = append(installed, f)
+	}
+	control := fmt.Sprintf(`Package: tombolo
+Version: %s
+Architecture: %s
+Maintainer: Tombolo <https://github.com/tombolo-net/tombolo>
+Installed-Size: %d
+Section: net
+Priority: optional
+Homepage: https://github.com/tombolo-net/tombolo
+Description: Connect tabs, laptops and servers by ID, through your own relay
+ tombolo is a libp2p peer, and tombolo-relay the relay with its page.
+`, strings.ReplaceAll(r.version, "-", "~"), goarch, (size+1023)/1024)
+	data, err := r.tarGz("./", installed)
+	if err != nil {
+		return err
+	}
+	meta, err := r.tarGz("./", []file{{"control", 0o644, []byte(control)}})
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString("!<arch>\n")
+	for _, f := range []file{{"debian-binary", 0o644, []byte("2.0\n")}, {"control.tar.gz", 0o644, meta}, {"data.tar.gz", 0o644, data}} {
+		fmt.Fprintf(&b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", f.name, r.when.Unix(), 0, 0, "100644", len(f.data))
+		b.Write(f.data)
+		if len(f.data)%2 == 1 {
+			b.WriteByte('\n')
+		}
+	}
+	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("tombolo_%s_%s.deb", r.version, goarch)), b.Bytes(), 0o644)
+}
