@@ -21,49 +21,45 @@ import (
 
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
-	for verb, handler := range map[string]http.HandlerFunc{
-		"status":     call(s.status),
-		"peers":      call(s.peers),
-		"connect":    call(s.connect),
-		"disconnect": call(s.disconnect),
-		"ping":       call(s.ping),
-		"echo":       call(s.echo),
+	answer(mux, VerbStatus, s.status)
+	answer(mux, VerbPeers, s.peers)
+	answer(mux, VerbConnect, s.connect)
+	answer(mux, VerbDisconnect, s.disconnect)
+	answer(mux, VerbPing, s.ping)
+	answer(mux, VerbEcho, s.echo)
 
-		"listen":             call(s.listen),
-		"forward":            call(s.forward),
-		"listen/foreground":  follow(s.listenForeground),
-		"forward/foreground": follow(s.forwardForeground),
-		"access":             call(s.access),
-		"ls":                 call(s.tunnels),
-		"close":              call(s.close),
-		"streams":            call(s.streams),
-		"streams/close":      call(s.closeStreams),
-		"watch":              follow(s.watch),
-		"services":           call(s.services),
-		"dial":               s.dial,
+	answer(mux, VerbListen, s.listen)
+	answer(mux, VerbForward, s.forward)
+	keepAnswering(mux, VerbListenForeground, s.listenForeground)
+	keepAnswering(mux, VerbForwardForeground, s.forwardForeground)
+	answer(mux, VerbAccess, s.access)
+	answer(mux, VerbLs, s.tunnels)
+	answer(mux, VerbClose, s.close)
+	answer(mux, VerbStreams, s.streams)
+	answer(mux, VerbCloseStreams, s.closeStreams)
+	keepAnswering(mux, VerbWatch, s.watch)
+	answer(mux, VerbServices, s.services)
+	mux.HandleFunc("POST /v1/dial", s.dial)
 
-		"send":      call(s.send),
-		"request":   call(s.request),
-		"broadcast": call(s.broadcast),
-		"subscribe": follow(s.subscribe),
+	answer(mux, VerbSend, s.send)
+	answer(mux, VerbRequest, s.request)
+	answer(mux, VerbBroadcast, s.broadcast)
+	keepAnswering(mux, VerbSubscribe, s.subscribe)
 
-		"room/host":     follow(s.roomHost),
-		"room/ls":       call(s.roomList),
-		"room/watch":    follow(s.roomWatch),
-		"room/invite":   call(s.roomInvite),
-		"room/offer":    follow(s.roomOffer),
-		"room/save":     call(s.roomSave),
-		"room/top":      follow(s.roomTop),
-		"room/standby":  follow(s.roomStandby),
-		"room/handover": call(s.roomHandOver),
-		"room/find":     call(s.roomFind),
-		"room/join":     follow(s.roomJoin),
+	keepAnswering(mux, VerbRoomHost, s.roomHost)
+	answer(mux, VerbRoomList, s.roomList)
+	keepAnswering(mux, VerbRoomWatch, s.roomWatch)
+	answer(mux, VerbRoomInvite, s.roomInvite)
+	keepAnswering(mux, VerbRoomOffer, s.roomOffer)
+	answer(mux, VerbRoomSave, s.roomSave)
+	keepAnswering(mux, VerbRoomTop, s.roomTop)
+	keepAnswering(mux, VerbRoomStandby, s.roomStandby)
+	answer(mux, VerbRoomHandOver, s.roomHandOver)
+	answer(mux, VerbRoomFind, s.roomFind)
+	keepAnswering(mux, VerbRoomJoin, s.roomJoin)
 
-		"room/board":       call(s.roomBoard),
-		"room/board/watch": follow(s.roomBoardWatch),
-	} {
-		mux.HandleFunc("POST /v1/"+verb, handler)
-	}
+	answer(mux, VerbRoomBoard, s.roomBoard)
+	keepAnswering(mux, VerbRoomBoardWatch, s.roomBoardWatch)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, badRequest{fmt.Errorf("there is no call %s %s: the client may be newer than the daemon", r.Method, r.URL.Path)})
 	})

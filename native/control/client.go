@@ -94,9 +94,9 @@ func readError(body io.Reader, status int) error {
 	return e.Error
 }
 
-// Call calls a verb with q and decodes the answer into a, which may be nil.
-// What the daemon answered in the way of errors is an *Error.
-func (c *Client) Call(ctx context.Context, verb string, q, a any) error {
+// call calls a verb with q and decodes the answer into a, which may be nil. An error that
+// the daemon answered is an *Error.
+func (c *Client) call(ctx context.Context, verb string, q, a any) error {
 	resp, err := c.post(ctx, verb, q)
 	if err != nil {
 		return err
@@ -116,9 +116,9 @@ func (c *Client) Call(ctx context.Context, verb string, q, a any) error {
 	return nil
 }
 
-// Follow calls a continuing verb and yields its answers as they arrive. It ends when the
+// lines calls a continuing verb and yields its answers as they arrive. It ends when the
 // daemon ends it, with an error or without, and when ctx does.
-func Follow[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2[A, error] {
+func lines[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2[A, error] {
 	return func(yield func(A, error) bool) {
 		var none A
 		resp, err := c.post(ctx, verb, q)

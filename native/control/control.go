@@ -207,10 +207,10 @@ func writeError(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(errorBody{e})
 }
 
-// call makes a handler of a function: its argument is the JSON object that was
-// sent, and what it returns is the answer.
-func call[Q, A any](f func(context.Context, Q) (A, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+// answer serves a verb with a function: its argument is the JSON object that was sent, and
+// what it returns is the answer.
+func answer[Q, A any](mux *http.ServeMux, v Verb[Q, A], f func(context.Context, Q) (A, error)) {
+	mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		if err := readJSON(w, r, &q); err != nil {
 			writeError(w, err)
@@ -223,13 +223,13 @@ func call[Q, A any](f func(context.Context, Q) (A, error)) http.HandlerFunc {
 		}
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(a)
-	}
+	})
 }
 
-// follow makes a handler of a function that goes on: each value that it gives to
-// tell is a line of the answer. tell fails once the caller is gone.
-func follow[Q any](f func(ctx context.Context, q Q, tell func(any) error) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
+// keepAnswering serves a continuing verb with a function: each value that it gives to tell
+// is a line of the answer. tell fails once the caller is gone.
+func keepAnswering[Q, A any](mux *http.ServeMux, v ContinuingVerb[Q, A], f func(ctx context.Context, q Q, tell func(any) error) error) {
+	mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) {
 		var q Q
 		if err := readJSON(w, r, &q); err != nil {
 			writeError(w, err)
@@ -253,7 +253,7 @@ func follow[Q any](f func(ctx context.Context, q Q, tell func(any) error) error)
 		default:
 			writeError(w, err)
 		}
-	}
+	})
 }
 
 // readJSON reads the one object that a call sends; an empty body is an empty one.

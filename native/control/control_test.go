@@ -121,7 +121,7 @@ func TestTheSocketOfADaemonThatWasKilledIsReplaced(t *testing.T) {
 	c, err := NewClient(dir)
 	require.NoError(t, err)
 	defer c.Close()
-	require.NoError(t, c.Call(testContext(t), "status", None{}, nil))
+	require.NoError(t, c.call(testContext(t), "status", None{}, nil))
 }
 
 func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
@@ -163,12 +163,12 @@ func TestWithoutADaemonACallSaysHowToStartOne(t *testing.T) {
 			l.(*net.UnixListener).SetUnlinkOnClose(false)
 			require.NoError(t, l.Close())
 		}
-		err := c.Call(testContext(t), "ls", None{}, nil)
+		err := c.call(testContext(t), "ls", None{}, nil)
 		require.ErrorIs(t, err, ErrNoDaemon)
 		require.EqualError(t, err, "no daemon is running for "+dir+": start one with tombolo up --data-dir "+dir)
 		_, _, err = c.Dial(testContext(t), DialCall{})
 		require.ErrorIs(t, err, ErrNoDaemon)
-		for _, err := range Follow[None](testContext(t), c, "watch", None{}) {
+		for _, err := range lines[None](testContext(t), c, "watch", None{}) {
 			require.ErrorIs(t, err, ErrNoDaemon)
 		}
 	}
@@ -269,16 +269,16 @@ func TestACallThatIsTooLargeIsCutOff(t *testing.T) {
 	assert.Equal(t, http.StatusRequestEntityTooLarge, status, answer)
 	status, answer = post(t, c, "POST", "v1/ls", "{}"+strings.Repeat(" ", maxBody))
 	assert.Equal(t, http.StatusRequestEntityTooLarge, status, answer)
-	require.NoError(t, c.Call(testContext(t), "ls", None{}, nil))
+	require.NoError(t, c.call(testContext(t), "ls", None{}, nil))
 }
 
 func TestTheLargestMessageFitsACall(t *testing.T) {
 	_, c := newServer(t)
 	var failed *Error
-	err := c.Call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData)}, nil)
+	err := c.call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData)}, nil)
 	require.ErrorAs(t, err, &failed)
 	assert.ErrorContains(t, failed, "no peer is on the topic")
-	err = c.Call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData+1)}, nil)
+	err = c.call(testContext(t), "broadcast", MessageCall{Type: "a", Data: make([]byte, message.MaxData+1)}, nil)
 	require.ErrorAs(t, err, &failed)
 	assert.ErrorContains(t, failed, "has 1048577 bytes of data; the limit is 1048576")
 }
@@ -288,7 +288,7 @@ func TestGarbageOnTheSocketDisturbsNobody(t *testing.T) {
 	for _, garbage := range garbage() {
 		raw(t, c.path, []byte(garbage))
 	}
-	require.NoError(t, c.Call(testContext(t), "status", None{}, nil))
+	require.NoError(t, c.call(testContext(t), "status", None{}, nil))
 }
 
 // garbage is what nobody should send.
@@ -319,7 +319,7 @@ func FuzzControl(f *testing.F) {
 	_, c := newServer(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		raw(t, c.path, b)
-		if err := c.Call(testContext(t), "ls", None{}, nil); err != nil {
+		if err := c.call(testContext(t), "ls", None{}, nil); err != nil {
 			t.Fatalf("the server does not answer any more: %v", err)
 		}
 	})
@@ -334,7 +334,7 @@ func TestWhoSendsHalfACallHoldsNothingUp(t *testing.T) {
 		_, err = conn.Write([]byte(half))
 		require.NoError(t, err)
 	}
-	require.NoError(t, c.Call(testContext(t), "ls", None{}, nil))
+	require.NoError(t, c.call(testContext(t), "ls", None{}, nil))
 	began := time.Now()
 	require.NoError(t, s.Close())
 	assert.Less(t, time.Since(began), headerTimeout, "it does not wait for the rest of them")

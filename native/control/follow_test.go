@@ -32,7 +32,7 @@ func echoing(t *testing.T, c *Client) *core.Node {
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
 	}))
 	require.NoError(t, err)
-	require.NoError(t, c.Call(testContext(t), "connect", PeerCall{n.Addrs()[0].String()}, nil))
+	require.NoError(t, c.call(testContext(t), "connect", PeerCall{n.Addrs()[0].String()}, nil))
 	return n
 }
 
@@ -50,13 +50,13 @@ func TestACallerThatGoesAwayLeavesNothing(t *testing.T) {
 		if verb == "watch" {
 			go func() { // something to see
 				for ctx.Err() == nil {
-					_ = c.Call(ctx, "listen", tunnels.ListenSpec{Protocol: "/x/noise", Target: "127.0.0.1:22", Ephemeral: true}, nil)
-					_ = c.Call(ctx, "close", tunnels.Match{Protocol: "/x/noise"}, nil)
+					_ = c.call(ctx, "listen", tunnels.ListenSpec{Protocol: "/x/noise", Target: "127.0.0.1:22", Ephemeral: true}, nil)
+					_ = c.call(ctx, "close", tunnels.Match{Protocol: "/x/noise"}, nil)
 				}
 			}()
 		}
 		seen := 0
-		for _, err := range Follow[json.RawMessage](ctx, c, verb, call) {
+		for _, err := range lines[json.RawMessage](ctx, c, verb, call) {
 			require.NoError(t, err, verb)
 			seen++
 			if strings.HasSuffix(verb, "/foreground") {
@@ -73,7 +73,7 @@ func TestACallerThatGoesAwayLeavesNothing(t *testing.T) {
 			assert.Empty(ct, list.Forwards, verb)
 			assert.Empty(ct, s.node.Bridge().Listeners())
 			assert.Equal(ct, empty, s.node.Stats().Dispatch.Subscriptions, verb)
-			_ = c.Call(testContext(t), "close", tunnels.Match{Protocol: "/x/noise"}, nil)
+			_ = c.call(testContext(t), "close", tunnels.Match{Protocol: "/x/noise"}, nil)
 		}, patience, 10*time.Millisecond)
 	}
 
@@ -86,7 +86,7 @@ func TestACallerThatGoesAwayLeavesNothing(t *testing.T) {
 	require.NoError(t, conn.Close())
 	require.Eventually(t, func() bool { return len(s.node.Bridge().Streams()) == 0 && len(n.Bridge().Streams()) == 0 }, patience, 10*time.Millisecond)
 	var streams []bridge.StreamInfo
-	require.NoError(t, c.Call(testContext(t), "streams", StreamsCall{ID: &id}, &streams))
+	require.NoError(t, c.call(testContext(t), "streams", StreamsCall{ID: &id}, &streams))
 	require.Len(t, streams, 1)
 	assert.Equal(t, "stdio", streams[0].Origin)
 }
@@ -119,10 +119,10 @@ func TestAForegroundTunnelEndsWhenItIsClosedElsewhere(t *testing.T) {
 		"listen/foreground":  tunnels.ListenSpec{Protocol: "/x/a", Target: "127.0.0.1:22"},
 		"forward/foreground": tunnels.ForwardSpec{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: away},
 	} {
-		for _, err := range Follow[json.RawMessage](testContext(t), c, verb, call) {
+		for _, err := range lines[json.RawMessage](testContext(t), c, verb, call) {
 			require.NoError(t, err)
 			var closed Closed
-			require.NoError(t, c.Call(testContext(t), "close", tunnels.Match{Protocol: "/x/a"}, &closed))
+			require.NoError(t, c.call(testContext(t), "close", tunnels.Match{Protocol: "/x/a"}, &closed))
 			assert.Equal(t, 1, closed.Closed)
 		}
 	}
@@ -145,7 +145,7 @@ func TestADaemonThatEndsEndsItsCallsInTime(t *testing.T) {
 		go func() {
 			begun <- struct{}{}
 			var last error
-			for _, err := range Follow[json.RawMessage](testContext(t), c, verb, call) {
+			for _, err := range lines[json.RawMessage](testContext(t), c, verb, call) {
 				last = err
 			}
 			ended <- last
@@ -194,7 +194,7 @@ func TestADialledStreamCarriesAllOfBothDirections(t *testing.T) {
 		require.NoError(t, conn.Close())
 		require.Eventually(t, func() bool {
 			var streams []bridge.StreamInfo
-			err := c.Call(testContext(t), "streams", StreamsCall{ID: &id}, &streams)
+			err := c.call(testContext(t), "streams", StreamsCall{ID: &id}, &streams)
 			return err == nil && !streams[0].Ended.IsZero() && streams[0].Reason == ""
 		}, patience, 10*time.Millisecond, "it ended well")
 	}

@@ -40,8 +40,8 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	if c.Rounds < 1 || c.Size < 1 {
 		return usage("--rounds and --size are at least 1")
 	}
-	var p control.Peer
-	if err := c.call(ctx, "connect", control.PeerCall{Peer: c.Peer}, &p); err != nil {
+	p, err := call(ctx, c.clientFlags, control.VerbConnect, control.PeerCall{Peer: c.Peer})
+	if err != nil {
 		return err
 	}
 	bar := progressbar.NewOptions64(int64(c.Rounds)+int64(c.Size), progressbar.OptionSetWriter(os.Stderr),
@@ -50,8 +50,8 @@ func (c *benchCmd) Run(ctx context.Context) error {
 	defer func() { _ = bar.Finish() }()
 	var trips []float64
 	for range c.Rounds {
-		var pong control.Pong
-		if err := c.call(ctx, "ping", control.PeerCall{Peer: p.ID.String()}, &pong); err != nil {
+		pong, err := call(ctx, c.clientFlags, control.VerbPing, control.PeerCall{Peer: p.ID.String()})
+		if err != nil {
 			return err
 		}
 		trips = append(trips, pong.RTT)
@@ -62,8 +62,8 @@ func (c *benchCmd) Run(ctx context.Context) error {
 		P50: trips[len(trips)/2], P99: trips[(len(trips)*99)/100], Bytes: 2 * int64(c.Size)}
 	var seconds float64
 	for left := int64(c.Size); left > 0; left -= benchPart {
-		var echoed control.Echoed
-		if err := c.call(ctx, "echo", control.EchoCall{Peer: p.ID.String(), Bytes: int(min(left, benchPart))}, &echoed); err != nil {
+		echoed, err := call(ctx, c.clientFlags, control.VerbEcho, control.EchoCall{Peer: p.ID.String(), Bytes: int(min(left, benchPart))})
+		if err != nil {
 			return err
 		}
 		seconds += echoed.Seconds

@@ -32,10 +32,10 @@ func (c *roomBoardCmd) Run(ctx context.Context) error {
 		q.Most = c.Top
 	}
 	if c.Watch {
-		return followRoom(ctx, c.clientFlags, "room/board/watch", q, c.print)
+		return followRoom(ctx, c.clientFlags, control.VerbRoomBoardWatch, q, c.print)
 	}
-	var lines board.Lines
-	if err := c.call(ctx, "room/board", q, &lines); err != nil {
+	lines, err := call(ctx, c.clientFlags, control.VerbRoomBoard, q)
+	if err != nil {
 		return err
 	}
 	return c.print(lines)

@@ -26,19 +26,19 @@ type clientFlags struct {
 }
 
 // call calls a verb of the daemon.
-func (f clientFlags) call(ctx context.Context, verb string, q, a any) error {
+func call[Q, A any](ctx context.Context, f clientFlags, verb control.Verb[Q, A], q Q) (a A, err error) {
 	client, err := control.NewClient(f.DataDir)
 	if err != nil {
-		return err
+		return a, err
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, f.Timeout)
 	defer cancel()
-	err = client.Call(ctx, verb, q, a)
+	a, err = verb.Call(ctx, client, q)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: the daemon did not answer within %s; more time is given with --timeout", verb, f.Timeout)
+		return a, fmt.Errorf("%s: the daemon did not answer within %s; more time is given with --timeout", verb, f.Timeout)
 	}
-	return about(strings.ReplaceAll(verb, "/", " "), err)
+	return a, about(strings.ReplaceAll(string(verb), "/", " "), err)
 }
 
 // about names the command in an error that does not.
@@ -52,11 +52,11 @@ func about(verb string, err error) error {
 // errEnough is what a line's print returns when no more lines are wanted.
 var errEnough = errors.New("enough")
 
-// follow calls a verb that goes on and prints each line, until ctx ends, the reader of
+// follow calls a continuing verb and prints each line, until ctx ends, the reader of
 // standard output is gone, or print returns errEnough. ended says that none of these
 // came first: the verb was ended elsewhere, or the daemon is gone. name is the command,
 // for errors.
-func follow[T any](ctx context.Context, f clientFlags, verb, name string, q any, print func(T) error) (ended bool, err error) {
+func follow[Q, A any](ctx context.Context, f clientFlags, verb control.ContinuingVerb[Q, A], name string, q Q, print func(A) error) (ended bool, err error) {
 	client, err := control.NewClient(f.DataDir)
 	if err != nil {
 		return false, err
@@ -65,7 +65,7 @@ func follow[T any](ctx context.Context, f clientFlags, verb, name string, q any,
 	command.OutliveReaders()
 	ctx, cancel := command.WhileRead(ctx)
 	defer cancel()
-	for line, err := range control.Follow[T](ctx, client, verb, q) {
+	for line, err := range verb.Follow(ctx, client, q) {
 		if err != nil {
 			return false, interrupted(ctx, about(name, err))
 		}

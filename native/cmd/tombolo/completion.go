@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,7 +14,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/tombolo-net/tombolo/native/control"
-	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
 // The scripts ask this program itself, so that they know its flags, and the peers
@@ -190,15 +188,14 @@ func valuesOf(v *kong.Value, words []string) []string {
 	case v.Enum != "":
 		return v.EnumSlice()
 	case v.Name == "peer" || v.Target.Type() == reflect.TypeFor[[]peerFlag]():
-		return ask(words, "peers", func(p control.Peer) string { return p.ID.String() })
+		return ask(words, control.VerbPeers, func(p control.Peer) string { return p.ID.String() })
 	case v.Name == "protocol":
-		var list tunnels.List
-		askOne(words, "ls", &list)
+		list := askOne(words, control.VerbLs)
 		var names []string
 		for _, l := range list.Listeners {
 			names = append(names, string(l.Protocol))
 		}
-		return append(names, ask(words, "services", func(o control.Offer) string { return string(o.Protocol) })...)
+		return append(names, ask(words, control.VerbServices, func(o control.Offer) string { return string(o.Protocol) })...)
 	}
 	return nil
 }
@@ -206,9 +203,8 @@ func valuesOf(v *kong.Value, words []string) []string {
 // completionTimeout bounds what a person waits for after pressing tab.
 const completionTimeout = time.Second
 
-func ask[T any](words []string, verb string, of func(T) string) []string {
-	var answers []T
-	askOne(words, verb, &answers)
+func ask[Q, T any](words []string, verb control.Verb[Q, []T], of func(T) string) []string {
+	answers := askOne(words, verb)
 	var texts []string
 	for _, a := range answers {
 		texts = append(texts, of(a))
@@ -218,7 +214,7 @@ func ask[T any](words []string, verb string, of func(T) string) []string {
 
 // askOne asks the daemon that the words so far would; without one, nothing is
 // suggested.
-func askOne(words []string, verb string, answer any) {
+func askOne[Q, A any](words []string, verb control.Verb[Q, A]) (answer A) {
 	dir := os.Getenv("TOMBOLO_DATA_DIR")
 	for i, w := range words {
 		if w == "--data-dir" && i+1 < len(words) {
@@ -232,13 +228,12 @@ func askOne(words []string, verb string, answer any) {
 	}
 	client, err := control.NewClient(kong.ExpandPath(dir))
 	if err != nil {
-		return
+		return answer
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 	defer cancel()
-	var raw json.RawMessage
-	if client.Call(ctx, verb, control.None{}, &raw) == nil {
-		_ = json.Unmarshal(raw, answer)
-	}
+	var none Q
+	answer, _ = verb.Call(ctx, client, none)
+	return answer
 }

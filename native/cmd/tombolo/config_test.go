@@ -33,10 +33,10 @@ func TestAFlagComesBeforeTheEnvironmentBeforeTheConfiguration(t *testing.T) {
 		p.Line("listening /ip4/127.0.0.1/udp/")
 		assert.Len(t, p.Lines(), 3, "both of the list, and no more")
 		d := &peerProcess{Process: p, t: t, dir: dir}
-		var status control.Status
 		client, err := control.NewClient(dir)
 		require.NoError(t, err)
-		require.NoError(t, client.Call(testContext(t), "status", control.None{}, &status))
+		status, err := control.VerbStatus.Call(testContext(t), client, control.None{})
+		require.NoError(t, err)
 		client.Close()
 		assert.Equal(t, want, status.Network)
 		assert.Contains(t, d.runs("", "doctor").stdout, "network "+want)

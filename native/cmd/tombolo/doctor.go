@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -77,8 +78,8 @@ func (c *doctorCmd) Run(ctx context.Context) error {
 
 func (c *doctorCmd) examine(ctx context.Context) []finding {
 	findings := []finding{c.identity()}
-	var status control.Status
-	if err := c.call(ctx, "status", control.None{}, &status); err != nil {
+	status, err := call(ctx, c.clientFlags, control.VerbStatus, control.None{})
+	if err != nil {
 		advice := "start one with tombolo up --data-dir " + c.DataDir
 		if !errors.Is(err, control.ErrNoDaemon) {
 			advice = "restart the daemon; if that does not help, run it with --log-level debug"
@@ -274,20 +275,24 @@ func peers(s control.Status) finding {
 
 // tunnels names those that do not work.
 func (c *doctorCmd) tunnels(ctx context.Context) []finding {
-	var list struct {
-		Listeners, Forwards []struct{ Protocol, Waiting, Error string }
-	}
-	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
+	list, err := call(ctx, c.clientFlags, control.VerbLs, control.None{})
+	if err != nil {
 		return []finding{{"tunnels", failed, err.Error(), "restart the daemon"}}
 	}
 	var findings []finding
-	for _, t := range append(list.Listeners, list.Forwards...) {
+	check := func(proto protocol.ID, waiting, lastError string) {
 		switch {
-		case t.Waiting != "":
-			findings = append(findings, finding{"tunnel", failed, t.Waiting, "mend that, and it is set up by itself; or tombolo close -p " + t.Protocol})
-		case t.Error != "":
-			findings = append(findings, finding{"tunnel", warning, "the last connection failed: " + t.Error, "it is tried afresh with the next one"})
+		case waiting != "":
+			findings = append(findings, finding{"tunnel", failed, waiting, "correct that, and the daemon sets it up; or tombolo close -p " + string(proto)})
+		case lastError != "":
+			findings = append(findings, finding{"tunnel", warning, "the last connection failed: " + lastError, "the next connection tries again"})
 		}
+	}
+	for _, l := range list.Listeners {
+		check(l.Protocol, l.Waiting, "")
+	}
+	for _, f := range list.Forwards {
+		check(f.Protocol, f.Waiting, f.Error)
 	}
 	if len(findings) == 0 {
 		return []finding{{"tunnels", fine, fmt.Sprintf("%d listeners, %d forwards", len(list.Listeners), len(list.Forwards)), ""}}

@@ -33,10 +33,10 @@ type roomLsCmd struct {
 func (c *roomLsCmd) Run(ctx context.Context) error {
 	filter := control.RoomFilter{Name: c.Name, Version: c.Version, Tags: c.Tag, Free: c.Free, Open: c.Open}
 	if c.Watch {
-		return followRoom(ctx, c.clientFlags, "room/watch", filter, c.print)
+		return followRoom(ctx, c.clientFlags, control.VerbRoomWatch, filter, c.print)
 	}
-	var rooms []control.ListedRoom
-	if err := c.call(ctx, "room/ls", control.RoomListCall{RoomFilter: filter, Wait: c.Wait.Seconds()}, &rooms); err != nil {
+	rooms, err := call(ctx, c.clientFlags, control.VerbRoomList, control.RoomListCall{RoomFilter: filter, Wait: c.Wait.Seconds()})
+	if err != nil {
 		return err
 	}
 	type r = control.ListedRoom
@@ -97,7 +97,7 @@ func (c *roomOfferCmd) Run(ctx context.Context) error {
 	q.Size, q.Buoys = c.Size, c.Buoys
 	var last []string
 	begun := false
-	return followRoom(ctx, c.clientFlags, "room/offer", q, func(rooms []control.RoomState) error {
+	return followRoom(ctx, c.clientFlags, control.VerbRoomOffer, q, func(rooms []control.RoomState) error {
 		if c.JSON {
 			return printLine(rooms)
 		}
@@ -138,8 +138,8 @@ const mostInQR = 1000
 
 // Run prints an invitation.
 func (c *roomInviteCmd) Run(ctx context.Context) error {
-	var invitation control.RoomInvitation
-	if err := c.call(ctx, "room/invite", control.RoomInviteCall{Name: c.Name, Page: c.Page}, &invitation); err != nil {
+	invitation, err := call(ctx, c.clientFlags, control.VerbRoomInvite, control.RoomInviteCall{Name: c.Name, Page: c.Page})
+	if err != nil {
 		return err
 	}
 	if c.JSON {

@@ -24,7 +24,8 @@ func (c *sendCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, "send", control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data}, nil)
+	_, err = call(ctx, c.clientFlags, control.VerbSend, control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data})
+	return err
 }
 
 type requestCmd struct {
@@ -41,8 +42,8 @@ func (c *requestCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var reply control.Reply
-	if err := c.call(ctx, "request", control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data}, &reply); err != nil {
+	reply, err := call(ctx, c.clientFlags, control.VerbRequest, control.MessageCall{Peer: c.Peer, Type: c.Type, Data: data})
+	if err != nil {
 		return err
 	}
 	if c.json() {
@@ -64,7 +65,8 @@ func (c *broadcastCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.call(ctx, "broadcast", control.MessageCall{Type: c.Type, Data: data, Wait: c.Wait}, nil)
+	_, err = call(ctx, c.clientFlags, control.VerbBroadcast, control.MessageCall{Type: c.Type, Data: data, Wait: c.Wait})
+	return err
 }
 
 type subscribeCmd struct {
@@ -79,7 +81,7 @@ type subscribeCmd struct {
 func (c *subscribeCmd) Run(ctx context.Context) error {
 	begun, seen := false, 0
 	q := control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}
-	ended, err := follow(ctx, c.clientFlags, "subscribe", "subscribe", q, func(m control.Message) error {
+	ended, err := follow(ctx, c.clientFlags, control.VerbSubscribe, "subscribe", q, func(m control.Message) error {
 		if !begun {
 			begun = true // the daemon hears from now on
 			_ = command.Line(os.Stderr, "subscribed to %s", c.Type)

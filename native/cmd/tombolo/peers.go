@@ -16,8 +16,8 @@ type peersCmd struct {
 
 // Run lists the connected peers.
 func (c *peersCmd) Run(ctx context.Context) error {
-	var peers []control.Peer
-	if err := c.call(ctx, "peers", control.None{}, &peers); err != nil {
+	peers, err := call(ctx, c.clientFlags, control.VerbPeers, control.None{})
+	if err != nil {
 		return err
 	}
 	return show(c.outputFlags, peers, []column[control.Peer]{
@@ -54,8 +54,8 @@ type connectCmd struct {
 
 // Run connects to a peer.
 func (c *connectCmd) Run(ctx context.Context) error {
-	var p control.Peer
-	if err := c.call(ctx, "connect", control.PeerCall{Peer: c.Peer}, &p); err != nil {
+	p, err := call(ctx, c.clientFlags, control.VerbConnect, control.PeerCall{Peer: c.Peer})
+	if err != nil {
 		return err
 	}
 	return say(c.outputFlags, p, "connected %s via %s %s", p.ID, p.Transport, p.Addr)
@@ -69,8 +69,8 @@ type disconnectCmd struct {
 
 // Run closes the connections to a peer.
 func (c *disconnectCmd) Run(ctx context.Context) error {
-	var closed control.Closed
-	if err := c.call(ctx, "disconnect", control.PeerCall{Peer: c.Peer}, &closed); err != nil {
+	closed, err := call(ctx, c.clientFlags, control.VerbDisconnect, control.PeerCall{Peer: c.Peer})
+	if err != nil {
 		return err
 	}
 	return say(c.outputFlags, closed, "closed %d connections", closed.Closed)
@@ -99,8 +99,8 @@ func (c *pingCmd) Run(ctx context.Context) error {
 				return nil
 			}
 		}
-		var pong control.Pong
-		if err := c.call(ctx, "ping", control.PeerCall{Peer: c.Peer}, &pong); err != nil {
+		pong, err := call(ctx, c.clientFlags, control.VerbPing, control.PeerCall{Peer: c.Peer})
+		if err != nil {
 			return interrupted(ctx, err)
 		}
 		if c.JSON {

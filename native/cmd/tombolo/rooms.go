@@ -79,7 +79,7 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 	q := c.heldFlags.call()
 	q.Size, q.Buoys, q.Standbys = c.Size, c.Buoys, c.Standby
 	held := roomPrinter{json: c.JSON}
-	return followRoom(ctx, c.clientFlags, "room/host", q, func(s control.RoomState) error { return held.print(s, s) })
+	return followRoom(ctx, c.clientFlags, control.VerbRoomHost, q, func(s control.RoomState) error { return held.print(s, s) })
 }
 
 // roomPrinter prints how a room is doing that the daemon holds.
@@ -130,7 +130,7 @@ func (c *roomStandbyCmd) Run(ctx context.Context) error {
 	q := control.RoomStandbyCall{RoomHostCall: c.heldFlags.call(), Host: c.Host}
 	held := roomPrinter{json: c.JSON}
 	last := ""
-	return followRoom(ctx, c.clientFlags, "room/standby", q, func(s control.RoomStandbyState) error {
+	return followRoom(ctx, c.clientFlags, control.VerbRoomStandby, q, func(s control.RoomStandbyState) error {
 		switch {
 		case s.Held != nil:
 			return held.print(*s.Held, s)
@@ -163,7 +163,7 @@ const clearScreen = "\x1b[H\x1b[2J"
 func (c *roomTopCmd) Run(ctx context.Context) error {
 	var last map[string]control.RoomState
 	at, looks := time.Now(), 0
-	return followRoom(ctx, c.clientFlags, "room/top", control.RoomTopCall{Every: c.Every.Seconds()}, func(rooms []control.RoomState) error {
+	return followRoom(ctx, c.clientFlags, control.VerbRoomTop, control.RoomTopCall{Every: c.Every.Seconds()}, func(rooms []control.RoomState) error {
 		took := time.Since(at).Seconds()
 		at = time.Now()
 		if err := c.print(rooms, last, took); err != nil {
@@ -237,8 +237,8 @@ type roomHandoverCmd struct {
 
 // Run hands a room over.
 func (c *roomHandoverCmd) Run(ctx context.Context) error {
-	var h control.RoomHandedOver
-	if err := c.call(ctx, "room/handover", control.RoomHandOverCall{Name: c.Name}, &h); err != nil {
+	h, err := call(ctx, c.clientFlags, control.VerbRoomHandOver, control.RoomHandOverCall{Name: c.Name})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -255,8 +255,8 @@ type roomSaveCmd struct {
 
 // Run stores a room.
 func (c *roomSaveCmd) Run(ctx context.Context) error {
-	var s control.RoomState
-	if err := c.call(ctx, "room/save", control.RoomSaveCall{Name: c.Name}, &s); err != nil {
+	s, err := call(ctx, c.clientFlags, control.VerbRoomSave, control.RoomSaveCall{Name: c.Name})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -294,7 +294,7 @@ func (c *roomJoinCmd) Run(ctx context.Context) error {
 		q.VX, q.VY = 0, 0
 	}
 	updates, last := 0, time.Now()
-	return followRoom(ctx, c.clientFlags, "room/join", q, func(t control.RoomTick) error {
+	return followRoom(ctx, c.clientFlags, control.VerbRoomJoin, q, func(t control.RoomTick) error {
 		if c.JSON {
 			return printLine(t)
 		}
@@ -311,8 +311,8 @@ func (c *roomJoinCmd) Run(ctx context.Context) error {
 }
 
 // followRoom is follow for a room, which ends with its command alone.
-func followRoom[T any](ctx context.Context, flags clientFlags, verb string, q any, print func(T) error) error {
-	name := strings.ReplaceAll(verb, "/", " ")
+func followRoom[Q, A any](ctx context.Context, flags clientFlags, verb control.ContinuingVerb[Q, A], q Q, print func(A) error) error {
+	name := strings.ReplaceAll(string(verb), "/", " ")
 	ended, err := follow(ctx, flags, verb, name, q, print)
 	if ended {
 		return fmt.Errorf("%s: the daemon ended", name)
@@ -350,8 +350,8 @@ func (c *roomBotsCmd) Run(ctx context.Context) error {
 	if c.Inputs < 1 || c.Every < 100*time.Millisecond {
 		return &command.UsageError{Err: errors.New("room bots: --inputs is at least 1, and --every at least 100ms")}
 	}
-	var found control.FoundRoom
-	if err := c.call(ctx, "room/find", control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind}, &found); err != nil {
+	found, err := call(ctx, c.clientFlags, control.VerbRoomFind, control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind})
+	if err != nil {
 		return err
 	}
 	holder, err := core.ParsePeers(found.Addrs)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -71,8 +70,8 @@ func endOf(client *control.Client, id uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		var streams []bridge.StreamInfo
-		if err := client.Call(ctx, "streams", control.StreamsCall{ID: &id}, &streams); err != nil {
+		streams, err := control.VerbStreams.Call(ctx, client, control.StreamsCall{ID: &id})
+		if err != nil {
 			return fmt.Errorf("why the stream ended cannot be learned: %w", err)
 		}
 		s := streams[0]

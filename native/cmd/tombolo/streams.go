@@ -23,8 +23,8 @@ type streamsLsCmd struct {
 
 // Run lists streams.
 func (c *streamsLsCmd) Run(ctx context.Context) error {
-	var streams []bridge.StreamInfo
-	if err := c.call(ctx, "streams", control.StreamsCall{Ended: c.Ended}, &streams); err != nil {
+	streams, err := call(ctx, c.clientFlags, control.VerbStreams, control.StreamsCall{Ended: c.Ended})
+	if err != nil {
 		return err
 	}
 	if c.Verbose {
@@ -68,8 +68,8 @@ type streamsCloseCmd struct {
 
 // Run resets streams.
 func (c *streamsCloseCmd) Run(ctx context.Context) error {
-	var closed control.Closed
-	if err := c.call(ctx, "streams/close", control.CloseStreamsCall{All: c.All, IDs: c.IDs}, &closed); err != nil {
+	closed, err := call(ctx, c.clientFlags, control.VerbCloseStreams, control.CloseStreamsCall{All: c.All, IDs: c.IDs})
+	if err != nil {
 		return err
 	}
 	return say(c.outputFlags, closed, "closed %d", closed.Closed)
@@ -79,7 +79,7 @@ type streamsWatchCmd struct{ clientFlags }
 
 // Run prints changes until interrupted, or the reader of standard output is gone.
 func (c *streamsWatchCmd) Run(ctx context.Context) error {
-	_, err := follow(ctx, c.clientFlags, "watch", "watch", control.None{}, func(change bridge.Change) error { return printLine(change) })
+	_, err := follow(ctx, c.clientFlags, control.VerbWatch, "watch", control.None{}, func(change bridge.Change) error { return printLine(change) })
 	return err
 }
 
@@ -91,8 +91,8 @@ type servicesCmd struct {
 
 // Run lists what peers offer to this node.
 func (c *servicesCmd) Run(ctx context.Context) error {
-	var offers []control.Offer
-	if err := c.call(ctx, "services", control.PeerCall{Peer: c.Peer}, &offers); err != nil {
+	offers, err := call(ctx, c.clientFlags, control.VerbServices, control.PeerCall{Peer: c.Peer})
+	if err != nil {
 		return err
 	}
 	return show(c.outputFlags, offers, []column[control.Offer]{

@@ -85,12 +85,12 @@ func (c *listenCmd) Run(ctx context.Context) error {
 		Limits:         c.limits(),
 	}}
 	if c.Foreground {
-		return foreground(ctx, c.clientFlags, c.outputFlags, "listen", spec, func(l tunnels.Listener) string {
+		return foreground(ctx, c.clientFlags, c.outputFlags, control.VerbListenForeground, "listen", spec, func(l tunnels.Listener) string {
 			return fmt.Sprintf("%s forwards to %s; peers reach it at %s", l.Protocol, l.Target, l.Listen)
 		})
 	}
-	var l tunnels.Listener
-	if err := c.call(ctx, "listen", spec, &l); err != nil {
+	l, err := call(ctx, c.clientFlags, control.VerbListen, spec)
+	if err != nil {
 		return err
 	}
 	return say(c.outputFlags, l, "%s forwards to %s", l.Protocol, l.Target)
@@ -129,12 +129,12 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 	}
 	spec := tunnels.ForwardSpec{Protocol: c.Protocol, Listen: listen, Peer: c.Peer, CustomProtocol: c.AllowCustomProtocol, Ephemeral: c.Ephemeral}
 	if c.Foreground {
-		return foreground(ctx, c.clientFlags, c.outputFlags, "forward", spec, func(f tunnels.Forward) string {
+		return foreground(ctx, c.clientFlags, c.outputFlags, control.VerbForwardForeground, "forward", spec, func(f tunnels.Forward) string {
 			return fmt.Sprintf("%s forwards to %s at %s", f.Listen, f.Protocol, f.Target)
 		})
 	}
-	var f tunnels.Forward
-	if err := c.call(ctx, "forward", spec, &f); err != nil {
+	f, err := call(ctx, c.clientFlags, control.VerbForward, spec)
+	if err != nil {
 		return err
 	}
 	return say(c.outputFlags, f, "%s forwards to %s at %s", f.Listen, f.Protocol, f.Target)
@@ -142,9 +142,11 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 
 // foreground keeps a tunnel until it is closed elsewhere, the daemon ends, ctx
 // does, or the reader of standard output is gone.
-func foreground[T any](ctx context.Context, f clientFlags, out outputFlags, verb string, spec any, text func(T) string) error {
+func foreground[Q, A any](
+	ctx context.Context, f clientFlags, out outputFlags, verb control.ContinuingVerb[Q, A], name string, spec Q, text func(A) string,
+) error {
 	set := false
-	ended, err := follow(ctx, f, verb+"/foreground", verb, spec, func(info T) error {
+	ended, err := follow(ctx, f, verb, name, spec, func(info A) error {
 		set = true
 		if out.json() {
 			return printLine(info)
@@ -174,8 +176,8 @@ type row struct {
 
 // Run lists listeners and forwards.
 func (c *lsCmd) Run(ctx context.Context) error {
-	var list tunnels.List
-	if err := c.call(ctx, "ls", control.None{}, &list); err != nil {
+	list, err := call(ctx, c.clientFlags, control.VerbLs, control.None{})
+	if err != nil {
 		return err
 	}
 	if c.json() {
@@ -238,8 +240,7 @@ type closeCmd struct {
 
 // Run closes listeners and forwards. Their open streams stay open.
 func (c *closeCmd) Run(ctx context.Context) error {
-	var closed control.Closed
-	err := c.call(ctx, "close", tunnels.Match{All: c.All, Protocol: c.Protocol, Listen: c.Listen, Target: c.Target}, &closed)
+	closed, err := call(ctx, c.clientFlags, control.VerbClose, tunnels.Match{All: c.All, Protocol: c.Protocol, Listen: c.Listen, Target: c.Target})
 	if err != nil {
 		return err
 	}
@@ -259,8 +260,7 @@ type accessCmd struct {
 
 // Run changes the access list and the limits of a listener, from the next stream on.
 func (c *accessCmd) Run(ctx context.Context) error {
-	var l tunnels.Listener
-	err := c.call(ctx, "access", control.AccessCall{
+	l, err := call(ctx, c.clientFlags, control.VerbAccess, control.AccessCall{
 		Protocol:       c.Protocol,
 		Anyone:         c.Anyone,
 		Allow:          ids(c.Allow),
@@ -269,7 +269,7 @@ func (c *accessCmd) Run(ctx context.Context) error {
 		Streams:        c.MaxStreams,
 		StreamsPerPeer: c.MaxStreamsPerPeer,
 		Rate:           (*int64)(c.Rate),
-	}, &l)
+	})
 	if err != nil {
 		return err
 	}
