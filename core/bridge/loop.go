@@ -23,7 +23,7 @@ const (
 	loopNamed     = 16 // sockets named in one question, the newest
 )
 
-var errLoop = errors.New("the forward forwards to itself: the peer's listener connects to the address that the forward listens on")
+var errLoop = errors.New("the forward is connected to itself: the peer's listener connects to the address that the forward listens on")
 
 // Socketed is a Local that is a socket of this machine.
 type Socketed interface {

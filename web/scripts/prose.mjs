@@ -1,5 +1,5 @@
-// Wording that reads as translated, in what people read: the documents, the help of the programs, error texts, and the doc comments of exported
-// names in Go. Each rule says what to write instead. A line of Markdown that must keep its words ends in <!-- prose -->.
+// Wording that reads as translated, in what people read: the documents, the help of the programs, error texts, and the doc comments of
+// TypeScript and of exported names in Go. Each rule says what to write instead. A line of Markdown that must keep its words ends in <!-- prose -->.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
@@ -75,6 +75,11 @@ for (const path of files('core/*.go', 'native/*.go', 'relay/*.go', 'wasm/*.go'))
       if (comment.length > 0 && exported) check(path, begun, comment.join(' '))
       comment = []
     })
+}
+for (const path of files(':(glob)web/src/*.ts', ':(glob)web/src/world/*.ts')) {
+  const text = readFileSync(path, 'utf8')
+  for (const { 1: comment, index } of text.matchAll(/\/\*\*([^]*?)\*\//g))
+    check(path, text.slice(0, index).split('\n').length, comment.replaceAll(/\n\s*\* ?/g, ' '))
 }
 for (const line of found) console.error(line)
 if (found.length > 0) console.error(`prose: ${found.length} places to write in plain English`)

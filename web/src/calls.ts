@@ -15,16 +15,16 @@ import type {
 
 /** The calls that go to the program as they are, wherever it runs. Each rejects with a `TomboloError`: see its codes. */
 export interface PlainCalls {
-  /** The addresses under which this node can be dialled, each ending in `/p2p/<id>`. */
+  /** The addresses of this node, each ending in `/p2p/<id>`. */
   addrs(): Promise<string[]>
 
   /** The peers that are connected now. */
   peers(): Promise<PeerInfo[]>
 
-  /** The reservations that are held now. */
+  /** The reservations that this node holds. */
   relays(): Promise<Reservation[]>
 
-  /** Connects to a peer by multiaddr or, where its addresses are known, by its id. Resolves to its id. */
+  /** Connects to a peer by multiaddr or by ID. Resolves to its ID. */
   connect(addrOrPeer: string, options?: CallOptions): Promise<string>
 
   /** Closes all connections to a peer. */
@@ -33,10 +33,10 @@ export interface PlainCalls {
   /** Measures a round trip, in milliseconds. */
   ping(peer: string, options?: CallOptions): Promise<number>
 
-  /** Sends bytes to a peer's echo service and resolves to what came back. */
+  /** Sends bytes to a peer's echo service and resolves to the bytes that came back. */
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
 
-  /** The protocols that this node answers. */
+  /** The listeners of this node. */
   listeners(): Promise<ListenerInfo[]>
 
   /** The streams that are open now, or the last 256 that have ended. */
@@ -45,19 +45,19 @@ export interface PlainCalls {
   /** Resets a stream at both ends. */
   closeStream(id: number): Promise<void>
 
-  /** Tells every subscriber of a type, signed. Rejects where no peer is known to be on the type, unless told to `wait`. */
+  /** Sends a message to every subscriber of a type, signed. Rejects if no subscriber is known, unless `wait` is set. */
   broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
 
-  /** Keeps the broadcasts of a type that this node hears, for peers that were away, and for `recover`. */
+  /** Keeps the broadcasts of a type that this node receives, for peers that were offline, and for `recover`. */
   keepHistory(type: string, limits?: HistoryLimits): Promise<void>
 
-  /** Asks peers for the broadcasts of a type that this node missed; they go to the subscriptions. */
+  /** Requests from peers the broadcasts of a type that this node missed. The subscriptions receive them. */
   recover(type: string, options?: CallOptions): Promise<Recovery>
 
-  /** Sends a message to one peer, connecting first where needed. Resolves when it has been handed to the connection. */
+  /** Sends a message to one peer, connecting first if needed. Resolves when the connection has the message. */
   send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void>
 
-  /** Sends a message to several peers. Resolves to who was reached, and why others were not. */
+  /** Sends a message to several peers. Resolves to the peers that were reached, and the reason for each of the others. */
   sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
 
   /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */

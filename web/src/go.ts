@@ -159,7 +159,7 @@ function text(go: Go, at: number): string {
   return new TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
 }
 
-/** Bytes of the program's memory that a pointer leads to. */
+/** Bytes of the program's memory at a pointer. */
 function bytesAt(go: Go, pointer: number, length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(go.mem.buffer as ArrayBuffer, Number(go.mem.getBigInt64(pointer, true)), length)
 }
@@ -194,7 +194,7 @@ function captureOutput(go: Go): () => string {
 }
 
 /**
- * Makes a trap (out of stack) the end of the program, since it leaves the program in no state to go on; callbacks and
+ * Makes a trap (out of stack) the end of the program, since the program cannot continue after it; callbacks and
  * timers that come after an end of whatever kind do nothing.
  */
 function endOnTrap(go: Go, end: (why: string) => void): void {

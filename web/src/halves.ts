@@ -2,7 +2,7 @@ import { TomboloError } from './errors.js'
 import type { PeerStream } from './types.js'
 import { isBuffer, isBytes } from './values.js'
 
-/** What the halves of a stream lead to. */
+/** The stream that the halves belong to. */
 export interface Ends {
   /** The reading half has room. */
   pull(halves: Halves): void | Promise<void>

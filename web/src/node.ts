@@ -80,7 +80,7 @@ export class TomboloNode extends EventTarget {
     program.ended.addEventListener('abort', crashed, { signal: over.signal }) // a program outlives its nodes
   }
 
-  /** This node's peer id. */
+  /** This node's peer ID. */
   get id(): string {
     return this.#raw.id
   }
@@ -125,7 +125,7 @@ export class TomboloNode extends EventTarget {
   }
 
   /**
-   * Answers HTTP under a protocol, as `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
+   * Answers HTTP under a protocol, for example `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
    * client does. A handler that fails is a 500 to the caller, and an `error` event here. `request.headers` has what a browser keeps out of its
    * own Requests, too, such as cookie and host; so have clones, but no `new Request(request)`.
    */

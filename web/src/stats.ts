@@ -19,7 +19,7 @@ export interface DispatchStats {
   published: number
   /** Of those, the ones that nobody had subscribed to. */
   unclaimed: number
-  /** Messages that are no events of applications. */
+  /** Messages that are not events of applications. */
   refused: number
   delivered: number
   duplicates: number
@@ -85,7 +85,7 @@ export interface MeshStats {
   histories: HistoryStats
 }
 
-/** Asking peers for what was missed, and answering them. */
+/** Requests for missed broadcasts, sent and answered. */
 export interface CatchUpStats {
   asked: number
   answered: number

@@ -86,7 +86,7 @@ export function peerStream(raw: RawStream): PeerStream {
   return halves.of(raw)
 }
 
-/** What the program calls for a handler of streams. It shows the handler's name. What is no function, the program refuses. */
+/** What the program calls for a handler of streams. It shows the handler's name. The program refuses anything but a function. */
 export function streamHandler(handler: StreamHandler): (raw: RawStream) => void | Promise<void> {
   if (typeof handler !== 'function') return handler
   const f = (raw: RawStream) => handler(peerStream(raw))

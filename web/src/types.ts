@@ -32,7 +32,7 @@ export interface LogRecord {
   /** In milliseconds since 1970. */
   time: number
   message: string
-  /** What it is about, as `key=value`; empty if there is no more to say. */
+  /** Details, in the form `key=value`; empty if there is no more to say. */
   attrs: string
 }
 
@@ -41,12 +41,12 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'off'
 /** The options that the node itself knows; it checks them, and rejects a bad one with an `Error` that names it. */
 export interface NodeConfig {
   /**
-   * Relays to hold a reservation on: by URL, as `https://relay.example`, or by multiaddrs that end in `/p2p/<id>`, of which several may be of one
+   * Relays to hold a reservation on: by URL, for example `https://relay.example`, or by multiaddrs that end in `/p2p/<id>`, of which several may be of one
    * relay. A relay that has a URL is asked where it can be dialled, and again when it cannot be reached there.
    */
   relays?: string[]
   /**
-   * - `persistent`: kept in IndexedDB, so that a reload keeps the peer id. Needs a secure context.
+   * - `persistent`: kept in IndexedDB, so that a reload keeps the peer ID. Needs a secure context.
    * - `ephemeral` (the default): a fresh one each time.
    * - bytes: a libp2p private key in its protobuf encoding.
    */
@@ -82,7 +82,7 @@ export interface CreateNodeOptions extends NodeConfig {
   wasmRest?: string | URL
   /** Called as the program arrives; not called when it is already here, or on its way for somebody who did not ask. */
   onProgress?: (progress: LoadProgress) => void
-  /** Ends the wait for the node. A download that other callers wait for goes on. */
+  /** Ends the wait for the node. A download that other callers wait for continues. */
   signal?: AbortSignal
   /**
    * Where the node runs. Its API is the same.
@@ -108,7 +108,7 @@ export interface PeerInfo {
   direction: Direction
   /** Whether the best connection runs through a relay. */
   relayed: boolean
-  /** The peer id of that relay. */
+  /** The peer ID of that relay. */
   relay?: string
   /** The last measured round trip in milliseconds. */
   rtt: number | null
@@ -120,11 +120,11 @@ export interface PeerInfo {
   connections: number
 }
 
-/** A reservation that a relay holds for this node: while it lasts, the node can be dialled through the relay. */
+/** A reservation that a relay holds for this node: while it lasts, other peers can reach the node through the relay. */
 export interface Reservation {
-  /** The relay's peer id. */
+  /** The relay's peer ID. */
   id: string
-  /** The addresses under which this node can be dialled through the relay. */
+  /** The addresses of this node through the relay. */
   addrs: string[]
   /** When the reservation ends unless it is renewed (it is), in milliseconds since 1970. */
   expires: number
@@ -150,11 +150,11 @@ export interface PeerStream {
  *
  * - `not allowed`: the listener does not let this node in
  * - `no such protocol`: the peer does not listen on it
- * - `target refused`, `target timed out`: what the listener leads to could not be reached
+ * - `target refused`, `target timed out`: the target of the listener could not be reached
  * - `too many streams`: a limit of the listener
- * - `loop`: what the listener leads to is the forward that the stream came from
- * - `target failed`: what the listener leads to broke off; in a tab, its handler threw
- * - `client failed`: the same, of who opened the stream
+ * - `loop`: the target of the listener is the forward that the stream came from
+ * - `target failed`: the target of the listener failed; in a tab, its handler threw
+ * - `client failed`: the program that opened the stream failed
  * - `peer away`: it cannot be reached
  * - `peer lost`: the connection to it ended
  * - `reset by the peer`: it did not say why
@@ -215,7 +215,7 @@ export interface ListenerLimits {
   rate?: number
 }
 
-/** Without any, everybody is let in, and nobody is told of the listener. */
+/** By default, every peer is admitted, and the listener is not announced. */
 export interface ListenOptions extends ListenerLimits {
   /** Describes the listener to peers that ask for this node's services, if they are let in. At most 256 bytes. */
   announce?: string
@@ -228,10 +228,10 @@ export interface Registration {
   close(): Promise<void>
 }
 
-/** A protocol that this node answers. Streams that are open live on when it is closed, and when it is updated. */
+/** A listener of this node. Closing or updating it does not close its open streams. */
 export interface Listener extends Registration {
   readonly protocol: string
-  /** Changes what is given, and leaves the rest. */
+  /** Changes the given options, and leaves the others as they are. */
   update(changes: ListenerLimits): Promise<void>
 }
 
@@ -277,7 +277,7 @@ export interface StreamInfo {
   origin: string
   target: string
   transport: Transport
-  /** The peer id of the relay it passes, if it does. */
+  /** The peer ID of the relay, if the stream goes through one. */
   relay?: string
   /** Bytes to the peer, and from it. 0 where the browser carries them itself, which it does over WebTransport. */
   sent: number
@@ -340,7 +340,7 @@ export interface SendOptions extends CallOptions {
 }
 
 export interface BroadcastOptions extends CallOptions {
-  /** Waits for a peer on the type, as long as the signal allows, where there is none; else that rejects. Default false. */
+  /** If there is no subscriber, waits for one, as long as the signal allows; otherwise the call rejects. Default false. */
   wait?: boolean
 }
 
@@ -396,7 +396,7 @@ export interface PresenceChange {
 /** What becomes of a broadcast: `ignore` does not pass it on; `reject` also counts against who did. */
 export type Verdict = 'accept' | 'ignore' | 'reject'
 
-/** The details of the events that a node dispatches, as `CustomEvent`s. */
+/** The details of the events that a node dispatches. They are `CustomEvent`s. */
 export interface NodeEvents {
   'peer:connect': {
     peer: string
@@ -409,8 +409,7 @@ export interface NodeEvents {
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
   /**
-   * A relay could not be reached, or gave no reservation. It is tried again, less often each time. `relay` is its peer id, or its URL where that
-   * has not answered yet.
+   * A relay could not be reached, or gave no reservation. It is tried again, less often each time. `relay` is its peer ID, or its URL if it has not answered yet.
    */
   'relay:failed': { relay: string; reason: string }
   /**

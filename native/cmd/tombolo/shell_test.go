@@ -246,7 +246,7 @@ func TestADamagedFileOfTunnelsEndsTheDaemonInOneLine(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	socket := filepath.Join(dir, control.SocketName)
 	require.NoError(t, os.WriteFile(socket, []byte("mine"), 0o600))
-	failsWith(t, 1, []string{socket, "no socket"}, "up", "--data-dir", dir, "--listen", "127.0.0.1:0")
+	failsWith(t, 1, []string{socket, "not a socket"}, "up", "--data-dir", dir, "--listen", "127.0.0.1:0")
 	long := filepath.Join(dir, strings.Repeat("x", 100))
 	failsWith(t, 1, []string{"too long for a socket"}, "up", "--data-dir", long, "--listen", "127.0.0.1:0")
 	failsWith(t, 1, []string{"too long for a socket"}, "ls", "--data-dir", long)

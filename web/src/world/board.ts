@@ -24,7 +24,7 @@ const enum Change {
 }
 
 /**
- * Ranks the players of a room, given by their seats or peer ids. Scores are integers. Of those with the same score, the one who had it first
+ * Ranks the players of a room, given by their seats or peer IDs. Scores are integers. Of those with the same score, the one who had it first
  * is before the others. A score goes to the board of the period in which the method is called.
  */
 export class Board {
@@ -100,7 +100,7 @@ export interface BoardLines {
 
 /** Which lines of a board: those around a player, or else those from a rank on. At most 100. */
 export interface BoardQuery {
-  /** The player, by its peer id, whose line is wanted. If it is not on the board, there are no lines. */
+  /** The player, by its peer ID, whose line is wanted. If it is not on the board, there are no lines. */
   around?: string
   /** How many lines before and after it. Default 5. */
   each?: number
@@ -160,7 +160,7 @@ export class RoomBoard {
 
   /**
    * Yields lines of the board, as they are now and then whenever the host tells that the ten best have changed, at most once a second; it tells
-   * of others within five seconds. It goes on where the room of a seat has moved to another host. The signal, or leaving the loop, ends it.
+   * of others within five seconds. It continues when the room of a seat has moved to another host. The signal, or leaving the loop, ends it.
    */
   async *watch(query: BoardQuery = {}, { signal }: CallOptions = {}): AsyncGenerator<BoardLines, void, undefined> {
     const told = await this.#asking.subscribe(`boards/${this.room}/${this.name}`, {

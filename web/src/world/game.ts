@@ -16,9 +16,9 @@ export interface Game {
   input?(player: Player, data: Uint8Array): void
   /** Moves the world on by one tick. */
   tick?(tick: number): void
-  /** A player is gone, and why: `left`, `lost`, `kicked`, …; `walked` where it goes on in another room. */
+  /** A player is gone, and why: `left`, `lost`, `kicked`, …; `walked` if it continues in another room. */
   leave?(player: Player, why: string): void
-  /** A player could not walk to another room, and why. It goes on here, and its inputs that have waited come next. */
+  /** A player could not walk to another room, and why. It continues here, and its inputs that have waited come next. */
   stays?(player: Player, to: Area, why: string): void
   /** What an entity looks like to somebody who has not seen it; at most 1,024 bytes. */
   whole(entity: number): Uint8Array
@@ -29,7 +29,7 @@ export interface Game {
 
   /** What is to be kept of an entity besides its place. Without, such as for a player's own avatar, it is not there when the room begins again. */
   save?(entity: number): Uint8Array | void
-  /** An entity that was kept is there again: it is in the world already, with its number and place. Called before the first tick. */
+  /** An entity was restored: it is in the world already, with its number and place. Called before the first tick. */
   restore?(entity: number, data: Uint8Array): void
   /** What is to be kept of a player: its `kept` when it joins again, however much later. */
   savePlayer?(player: Player): Uint8Array | void
@@ -108,9 +108,9 @@ export class Player {
   }
 
   /**
-   * Has the player go on in another room, which names this node among its `neighbours`. `state`, of up to 4,096 bytes, is what the game there
-   * finds in `arrived`. Until the player is there, it sees this room, and its inputs wait; then it leaves here, as `walked`. If it cannot go,
-   * the game hears so in `stays`. While a player walks, in `join`, and within a second after it could not walk, this does nothing.
+   * Moves the player to another room, which names this node among its `neighbours`. `state`, of up to 4,096 bytes, is what the game there
+   * finds in `arrived`. Until the player is there, it sees this room, and its inputs wait; then it leaves this room (`walked`). If it cannot go,
+   * the room calls `stays`. While a player walks, in `join`, and within a second after it could not walk, this does nothing.
    */
   walk(to: Area, state: Uint8Array): void {
     if (state.byteLength > MAX_WALK_STATE) {
@@ -224,7 +224,7 @@ export class World {
 
   /**
    * Opens a board of the room, or returns the one that is open. Call it in `start`, always with the same options. The board has what was kept
-   * of it: it is stored with the world, and goes on with the room at another host. Any peer may ask for it, see `node.world.board`.
+   * of it: it is stored with the world, and moves with the room to another host. Any peer may ask for it, see `node.world.board`.
    */
   board(name: string, options: BoardOptions = {}): Board {
     let board = this.#boards.get(name)

@@ -31,7 +31,7 @@ export interface ListedRoom {
   maxSpectators: number
 }
 
-/** What has become of a room: it is new or is told of anew; or it is gone, of which only `name` and `host` count. */
+/** A change of a room: it is new or has changed; or it is gone, of which only `name` and `host` count. */
 export interface RoomChange extends ListedRoom {
   /** Its host has closed it or cannot be reached, or it does not pass the filter any more. */
   gone: boolean

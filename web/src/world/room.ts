@@ -39,7 +39,7 @@ export interface RoomOptions {
   /** Keeps out whoever has no invitation: see `Room.invite`. The room is hidden, and its password, if there is none, is made up. */
   private?: boolean
   /**
-   * What those who look for rooms are told of this one, by name, such as the map that is played. At most 16, each with a name of up to 32 bytes
+   * Tags that peers see when they search for rooms, by name, for example the map. At most 16, each with a name of up to 32 bytes
    * and a value of up to 128, both printable.
    */
   tags?: Record<string, string>
@@ -163,7 +163,7 @@ export interface Room {
   save(): Promise<void>
   /** Names the peers that may hold the room after this node, in place of those named before. Name only whom you would let hold the room. */
   nameStandbys(peers: string[]): Promise<void>
-  /** Changes what those who look for rooms are told of this one: see the option `tags`. Who watches hears of it within a second. */
+  /** Changes the tags: see the option `tags`. A peer that watches the rooms gets the change within a second. */
   setTags(tags: Record<string, string>): Promise<void>
   /**
    * A link to `page` with which one joins this room: see `accept`. It has the password, and where the node and its standbys can be reached
@@ -277,7 +277,7 @@ export class Rooms {
 
   /**
    * Resolves to the peer that holds a room, or that opens it because it offers rooms of this kind. Which one follows from the name, so that
-   * two who want the same room come together. Opening one takes two seconds. Rejects after ten where nobody offers such rooms.
+   * two who want the same room come together. Opening one takes two seconds. Rejects after ten if no peer offers such rooms.
    */
   place(kind: string, name: string, options?: PlaceOptions): Promise<string> {
     return this.#call(() => this.#raw.placeRoom(kind, name, options), options?.signal)

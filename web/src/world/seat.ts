@@ -20,7 +20,7 @@ export interface SeatInfo {
   answer: Uint8Array
 }
 
-/** What a player is told of an entity. */
+/** What a player receives of an entity. */
 export interface EntityUpdate {
   entity: number
   /** It came into sight. */
@@ -31,7 +31,7 @@ export interface EntityUpdate {
   data: Uint8Array
 }
 
-/** What a player is told of one tick of a room. */
+/** What a player receives in one tick of a room. */
 export interface Tick {
   /**
    * Counts the ticks of the room, and never goes back, until the player walks to another room, which counts its own. Those in which there is
