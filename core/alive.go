@@ -20,14 +20,15 @@ import (
 // Node.Rest.
 var ErrResting = errors.New("the node is suspended; call Wake before connecting")
 
-// Rest ends all connections, those through relays before those to them, so that
-// no peer and no relay takes the node for there when it is not: for a machine
-// about to sleep, or a page about to be frozen. All that is registered stays
-// (subscriptions, listeners, handlers). With Options.Gate no connection is made or
-// taken until Wake, and what needs one fails with ErrResting. It returns when all
-// connections are closed. One that is still being made is closed as soon as it is
-// made, also when that is after Wake. Before, it calls what BeforeRest was given, and
-// where the node is woken meanwhile, it does not rest.
+// Rest closes all connections, those through relays first, so that no peer and no relay
+// thinks the node is still online. Call it before the machine sleeps, or a page is
+// frozen. Everything that is registered stays (subscriptions, listeners, handlers). With
+// Options.Gate, no connection is made or accepted until Wake, and calls that need one
+// fail with ErrResting.
+//
+// Rest first calls the functions given to BeforeRest, and returns when all connections
+// are closed. A connection that is still being made is closed as soon as it is made,
+// even after Wake. If Wake is called in the meantime, the node is not suspended.
 func (n *Node) Rest() {
 	if !n.leave() {
 		return
@@ -49,9 +50,9 @@ type leaving struct {
 	wakes int // how often the node was woken
 }
 
-// BeforeRest has f called at the beginning of each Rest, while the node still has its
-// connections: for example to hand over what others should continue. Its context ends
-// after two seconds; Rest waits for f as long as that.
+// BeforeRest registers f to be called at the beginning of each Rest, while the node
+// still has its connections, for example to hand over what others should continue. The
+// context of f ends after two seconds; Rest waits for f as long as that.
 func (n *Node) BeforeRest(f func(context.Context)) (remove func()) {
 	l := &n.leaving
 	l.mu.Lock()
@@ -84,15 +85,15 @@ func (n *Node) leave() bool {
 	return l.wakes == wakes
 }
 
-// Resting says whether the node is suspended.
+// Resting reports whether the node is suspended.
 func (n *Node) Resting() bool { return n.rest.Is() }
 
-// Wake ends a Rest, and tells the node that the network may be back or that the
-// machine slept: relays that were waiting out a back-off are tried at once, the
-// mesh is looked for, and every peer has five seconds to give a sign of life, or
-// its connection is closed, for what noticed nothing of a sleep may be long gone
-// at the other end. It returns at once. A node wakes by itself after a sleep, and when
-// the machine loses an address that a connection uses.
+// Wake ends a Rest. It also tells the node that the network may be back, or that the
+// machine slept: the node retries its relays at once, searches for the mesh, and gives
+// every peer five seconds to answer. It closes the connections of peers that do not,
+// because a peer may have closed its end during the sleep. Wake returns at once. A node
+// wakes by itself after a sleep, and when the machine loses an address that a connection
+// uses.
 func (n *Node) Wake() {
 	n.leaving.mu.Lock()
 	n.leaving.wakes++
@@ -105,8 +106,8 @@ func (n *Node) Wake() {
 	n.ghosts.Doubt()
 }
 
-// Ping measures the round trip to a peer with libp2p's ping protocol,
-// connecting first where needed.
+// Ping measures the round trip to a peer with libp2p's ping protocol, connecting first
+// if needed.
 func (n *Node) Ping(ctx context.Context, p peer.ID) (time.Duration, error) {
 	if err := n.connect(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return 0, fmt.Errorf("ping: %w", err)

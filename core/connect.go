@@ -17,8 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// ParsePeer reads how a person names a peer: a peer ID, or a multiaddr that
-// ends in /p2p/<id>.
+// ParsePeer parses the name of a peer: a peer ID, or a multiaddr that ends in /p2p/<id>.
 func ParsePeer(s string) (peer.AddrInfo, error) {
 	if s == "" {
 		return peer.AddrInfo{}, errors.New("the peer is empty: give a peer ID, or a multiaddr ending in /p2p/<id>")
@@ -41,8 +40,8 @@ func ParsePeer(s string) (peer.AddrInfo, error) {
 	return *info, nil
 }
 
-// ParsePeers reads a list of multiaddrs that end in /p2p/<id> and joins the
-// addresses of the same peer. An entry without an address is an error.
+// ParsePeers parses a list of multiaddrs that end in /p2p/<id>, and merges the addresses
+// of the same peer. An entry without an address is an error.
 func ParsePeers(list []string) ([]peer.AddrInfo, error) {
 	infos := make([]peer.AddrInfo, 0, len(list))
 	at := make(map[peer.ID]int, len(list))
@@ -64,8 +63,8 @@ func ParsePeers(list []string) ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
-// ParseRelays reads a list of relays, each a multiaddr that ends in /p2p/<id> or the
-// http:// or https:// URL of its page, and tells the two apart.
+// ParseRelays parses a list of relays. Each is a multiaddr that ends in /p2p/<id>, or
+// the http:// or https:// URL of the relay's page.
 func ParseRelays(list []string) (relays []peer.AddrInfo, urls []string, err error) {
 	var addrs []string
 	for _, s := range list {
@@ -82,8 +81,8 @@ func ParseRelays(list []string) (relays []peer.AddrInfo, urls []string, err erro
 	return relays, urls, err
 }
 
-// Connect connects to a peer given as a multiaddr ending in /p2p/<id>, or as a
-// bare peer ID, and returns its id. See ConnectPeer.
+// Connect connects to a peer given as a multiaddr that ends in /p2p/<id>, or as a peer
+// ID, and returns its ID. See ConnectPeer.
 func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 	info, err := ParsePeer(addrOrID)
 	if err != nil {
@@ -268,8 +267,7 @@ func isCircuit(a ma.Multiaddr) bool {
 	return err == nil
 }
 
-// Disconnect closes all connections to the peer. A peer that is not connected
-// is not an error.
+// Disconnect closes all connections to the peer. It is not an error if there is none.
 func (n *Node) Disconnect(p peer.ID) error {
 	if n.isClosed() {
 		return ErrClosed

@@ -55,14 +55,13 @@ type Options struct {
 	// share neither topics nor routing. If empty, DefaultNetwork.
 	Network string
 
-	// Reservations keeps circuit reservations on relays, so that a node that
-	// cannot listen can be dialled. If nil, the node keeps none. The node
-	// starts and closes it.
+	// Reservations keeps circuit reservations on relays, so that peers can reach a node
+	// that cannot listen. If nil, the node keeps none. The node starts and closes it.
 	Reservations *reservation.Keeper
 
-	// Gate is the connection gater that the host was made with, which the node
-	// shuts to rest. If nil, a suspended node may connect again by itself, and closes
-	// each connection once it is made.
+	// Gate is the connection gater of the host, which the node shuts while it is suspended.
+	// If nil, a suspended node may connect again by itself, and closes each connection once
+	// it is made.
 	Gate *liveness.Gate
 
 	// PingInterval is the time between two measurements of the round trip to
@@ -70,40 +69,40 @@ type Options struct {
 	// measures only when Ping is called.
 	PingInterval time.Duration
 
-	// MaxMessage bounds the data of a message both ways, in bytes, and must be
-	// the same in the whole mesh. If zero, message.MaxData.
+	// MaxMessage is the maximum size of the data of a message in both directions, in bytes.
+	// It must be the same in the whole mesh. If zero, message.MaxData.
 	MaxMessage int
 
-	// Serve makes the node one that others find peers through: kad.Serve, of
-	// package core/discovery/kad. If nil, it only asks others.
+	// Serve makes the node answer searches for peers: kad.Serve, of package
+	// core/discovery/kad. If nil, it only searches.
 	Serve discovery.Serve
 
-	// Bootstrap lists peers through which the mesh is found. If nil, they are
-	// the relays of Reservations.
+	// Bootstrap lists the peers through which the node finds the mesh. If nil, the relays
+	// of Reservations.
 	Bootstrap func() []peer.AddrInfo
 
-	// RelayTopics is how many types of messages the node passes on among its
-	// peers without being subscribed to them, as relays do. If zero, none.
+	// RelayTopics is the number of message types that the node forwards among its peers
+	// without being subscribed to them, as relays do. If zero, none.
 	RelayTopics int
 
-	// KeepHistories makes the node keep the broadcasts of every type that it
-	// passes on, within these limits each, for peers that were away. If nil, it
-	// keeps those of the types given to KeepHistory.
+	// KeepHistories makes the node keep the broadcasts of every type that it forwards, each
+	// within these limits, for peers that were offline. If nil, it keeps those of the types
+	// given to KeepHistory.
 	KeepHistories *replay.Limits
 
-	// Store keeps histories over restarts. If nil, they end with the node. The
-	// node does not close it: a Part does.
+	// Store keeps histories across restarts. If nil, they end with the node. The node does
+	// not close it; a Part must.
 	Store datastore.Batching
 
-	// Streams bounds what bridged streams wait for.
+	// Streams are the timeouts of bridged streams.
 	Streams bridge.Timeouts
 
-	// HandlerLimit is how long a handler of messages or requests may take before
-	// it is named in the log and in Stats. If zero, supervise.DefaultLimit; if
-	// negative, there is not a limit.
+	// HandlerLimit is the time after which a running handler of messages or requests is
+	// named in the log and in Stats. If zero, supervise.DefaultLimit; if negative, there is
+	// no limit.
 	HandlerLimit time.Duration
 
-	// Logger receives what the node has to say. If nil, nothing is logged.
+	// Logger receives the log. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	// Registerer receives the node's metrics. Their names begin with tombolo_, and each
@@ -111,7 +110,7 @@ type Options struct {
 	// registerer. If nil, there are no metrics.
 	Registerer prometheus.Registerer
 
-	// Parts are the platform's own: they start before the node's parts, in
+	// Parts are the parts of the platform. They start before the parts of the node, in
 	// order, and close after them and after the host, in reverse order.
 	Parts []Part
 }
@@ -210,13 +209,12 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 }
 
 // Close ends the node: its reservations, its part in the mesh, its links and
-// subscriptions, its host with every connection, and last the parts the platform
-// brought. It waits for all goroutines of the node; those of GossipSub that only
-// have to notice end by themselves at once. Later and concurrent calls wait for the
-// first and return its result.
+// subscriptions, its host with every connection, and last the parts of the platform. It
+// waits for all goroutines of the node; a few goroutines of GossipSub end shortly
+// afterwards. Later and concurrent calls wait for the first one and return its result.
 //
-// Called from within a function of the program that the node runs, it returns nil
-// at once, and the node closes behind it; see Node.
+// If a function of the program that the node runs calls Close, it returns nil at once,
+// and the node closes in the background; see Node.
 func (n *Node) Close() error {
 	if n.program.Within() {
 		go func() { _ = n.close() }()
@@ -237,18 +235,18 @@ func (n *Node) close() error {
 // Closed is closed when Close is called.
 func (n *Node) Closed() <-chan struct{} { return n.closed }
 
-// ID is the node's peer ID.
+// ID returns the peer ID of the node.
 func (n *Node) ID() peer.ID { return n.host.ID() }
 
-// Host is the libp2p host the node was made around, for what the node itself
-// does not offer. It must not be closed by the caller.
+// Host returns the libp2p host of the node, for what the node itself does not offer. The
+// caller must not close it.
 func (n *Node) Host() host.Host { return n.host }
 
-// Network is the name of the mesh the node belongs to.
+// Network returns the name of the mesh.
 func (n *Node) Network() string { return n.network }
 
-// Addrs lists the addresses under which the node can be dialled, circuit
-// addresses included, each ending in /p2p/<own id>.
+// Addrs lists the addresses of the node, including those through relays. Each ends in
+// /p2p/<own ID>.
 func (n *Node) Addrs() []ma.Multiaddr {
 	own := n.host.Addrs()
 	if len(own) == 0 {
@@ -261,7 +259,7 @@ func (n *Node) Addrs() []ma.Multiaddr {
 	return addrs
 }
 
-// Reservations lists the circuit reservations held now.
+// Reservations lists the circuit reservations that the node holds.
 func (n *Node) Reservations() []reservation.Reservation {
 	if n.reservations == nil {
 		return nil
@@ -269,8 +267,8 @@ func (n *Node) Reservations() []reservation.Reservation {
 	return n.reservations.Held()
 }
 
-// Relays lists the relays that the node is to hold reservations on, with their
-// addresses, and the URLs of those that have not told any yet.
+// Relays lists the relays that the node should hold reservations on, with their
+// addresses, and the URLs of the pages that have not answered yet.
 func (n *Node) Relays() (relays []peer.AddrInfo, unanswered []string) {
 	if n.reservations == nil {
 		return nil, nil
@@ -278,8 +276,8 @@ func (n *Node) Relays() (relays []peer.AddrInfo, unanswered []string) {
 	return n.reservations.Relays(), n.reservations.Unanswered()
 }
 
-// AddRelays has the node hold reservations on these relays, too, up to the
-// number that its keeper holds at once. See [reservation.Keeper.Add].
+// AddRelays adds relays for the node to hold reservations on, up to the number that its
+// keeper holds at a time. See reservation.Keeper.Add.
 func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 	if n.reservations == nil {
 		return n.ended(errors.New("the node keeps no reservations"))
@@ -287,8 +285,8 @@ func (n *Node) AddRelays(relays []peer.AddrInfo) error {
 	return n.ended(n.reservations.Add(relays))
 }
 
-// AddRelayURLs has the node hold reservations on the relays of these pages, too, as
-// http:// or https:// URLs. See [reservation.Keeper.AddURLs].
+// AddRelayURLs adds relays by the http:// or https:// URLs of their pages, for the node
+// to hold reservations on. See reservation.Keeper.AddURLs.
 func (n *Node) AddRelayURLs(urls []string) error {
 	if n.reservations == nil {
 		return n.ended(errors.New("the node keeps no reservations"))
@@ -300,9 +298,9 @@ func (n *Node) AddRelayURLs(urls []string) error {
 // handler.
 var ErrProtocolTaken = errors.New("protocol already has a handler")
 
-// Handle answers inbound streams of a protocol with f, each in a goroutine of
-// its own; f must close or reset the stream, which a panic in it does. The function
-// returned removes the handler; streams already open stay open. Close resets them.
+// Handle calls f for each inbound stream of a protocol, in a separate goroutine. f must
+// close or reset the stream; a panic in f resets it. remove unregisters the handler;
+// open streams stay open until Close, which resets them.
 func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if proto == "" {
 		return nil, errors.New("handle: the protocol name is empty")

@@ -31,9 +31,9 @@ func (n *Node) answerEcho(s network.Stream) {
 	n.emit(Event{Type: EchoAnswered, Peer: s.Conn().RemotePeer(), Bytes: count})
 }
 
-// Echo sends data to the peer's echo protocol and returns what comes back,
-// which is an error if it is not data. Bytes are sent and read at the same
-// time, so data of any size passes. ctx ends the exchange.
+// Echo sends data to the peer's echo protocol and returns what comes back; a difference
+// is an error. It sends and reads at the same time, so data can have any size. ctx ends
+// the exchange.
 func (n *Node) Echo(ctx context.Context, p peer.ID, data []byte) ([]byte, error) {
 	s, err := n.Open(ctx, p, EchoProtocol)
 	if err != nil {

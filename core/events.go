@@ -18,30 +18,28 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// EventType says what an Event tells.
+// EventType is the kind of an Event.
 type EventType int
 
 const (
-	// PeerConnected: the first connection to Peer was made; Conn tells of it. Of a
-	// peer that is gone again before that is known, there is no news.
+	// PeerConnected: the first connection to Peer was made; Conn describes it. There is no
+	// event for a peer that has left again before it is known.
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected
-	// ReservationMade: the node can be reached through the relay Peer, under
-	// Addrs, until Expires unless renewed. Sent again when Addrs change.
+	// ReservationMade: other peers can reach the node through the relay Peer, at Addrs,
+	// until Expires unless renewed. Sent again when Addrs change.
 	ReservationMade
-	// ReservationLost: the node can no longer be reached through the relay
-	// Peer; Err says why. It is trying to get the reservation back.
+	// ReservationLost: other peers can no longer reach the node through the relay Peer, for
+	// the reason Err. The node tries to get the reservation back.
 	ReservationLost
-	// ReservationFailed: the relay Peer could not be reached, or gave no
-	// reservation; Err says why, for each address that was tried. It is tried again,
-	// less often each time. Where the page URL has not told yet who the relay is,
-	// Peer is empty.
+	// ReservationFailed: the relay Peer could not be reached, or refused a reservation. Err
+	// has the reason for each address that was tried. The node tries again, at growing
+	// intervals. Peer is empty if the page at URL has not answered yet.
 	ReservationFailed
-	// EchoAnswered: Peer had Bytes bytes echoed.
+	// EchoAnswered: the node has echoed Bytes bytes for Peer.
 	EchoAnswered
-	// EventsMissed: the subscriber read too slowly; Missed events that came
-	// before this one are lost to it.
+	// EventsMissed: the subscriber read too slowly, and lost Missed events before this one.
 	EventsMissed
 )
 
@@ -53,7 +51,7 @@ func (t EventType) String() string {
 	return names[t]
 }
 
-// Event is one piece of news of a node. Which fields are set depends on Type.
+// Event reports a change of a node. Its Type decides which fields are set.
 type Event struct {
 	Type    EventType
 	Time    time.Time
@@ -67,8 +65,8 @@ type Event struct {
 	Err     error
 }
 
-// Events subscribes to the node's news from now on. A subscriber that falls
-// more than 256 events behind loses the oldest, and is told with EventsMissed.
+// Events subscribes to the events of the node from now on. A subscriber that falls more
+// than 256 events behind loses the oldest, and gets an EventsMissed.
 func (n *Node) Events() *Events { return &Events{n.events.Subscribe()} }
 
 // Events is one subscription. One goroutine at a time may read it; Close may

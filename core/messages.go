@@ -14,17 +14,17 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Subscribe hears the messages of a type from now on: those sent to this node
-// and those broadcast to the mesh. The pattern "room/*" stands for all types that
-// begin with "room/" as they are sent to this node; of broadcasts, it hears
-// those of the types that this node is subscribed to by their names.
+// Subscribe receives the messages of a type from now on: those sent to this node and
+// those broadcast to the mesh. The pattern "room/*" matches all types that begin with
+// "room/". For such a pattern, the subscription receives messages sent to this node, and
+// only those broadcasts whose type this node is also subscribed to by its full name.
 //
-// See dispatch.Option for how many messages may wait to be read, and what
-// happens to more. Under the policy Block, a message that was sent to this node
-// waits, and with it its sender; a broadcast does not. Close the subscription
-// when it is no longer wanted. Errors wrap message.ErrType, dispatch.ErrClosed or
-// mesh.ErrClosed. dispatch.OnEnd is the node's own where the type is exact: it is
-// an error to give it; see Subscription.Done.
+// See dispatch.Option for the size of the queue, and for what happens when it is full.
+// Under the policy Block, a message that was sent to this node waits, and its sender
+// with it; a broadcast does not. Close the subscription when it is no longer needed.
+// Errors wrap message.ErrType, dispatch.ErrClosed or mesh.ErrClosed. For an exact type,
+// dispatch.OnEnd is reserved for the node, and giving it is an error; use
+// Subscription.Done.
 func (n *Node) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
 	return n.join(pattern, opts, func(opts []dispatch.Option) (*dispatch.Subscription, error) {
 		return n.dispatcher.Subscribe(pattern, opts...)
@@ -38,9 +38,9 @@ func (n *Node) On(pattern string, f func(context.Context, dispatch.Delivery), op
 	})
 }
 
-// SubscribeDirect is Subscribe for messages sent to this node: it does not make
-// the node one that hears what is broadcast on the type. Where another
-// subscription does, this one gets broadcasts too.
+// SubscribeDirect receives only the messages of a type that are sent to this node. It
+// does not subscribe the node to broadcasts of the type. If another subscription does,
+// this one receives broadcasts, too.
 func (n *Node) SubscribeDirect(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
 	sub, err := n.dispatcher.Subscribe(pattern, opts...)
 	return sub, n.ended(err)
@@ -67,8 +67,8 @@ func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dis
 	return sub, nil
 }
 
-// Deduplicate makes copies of a message, known by sender, type and ID, reach a
-// subscription once: see dispatch.Dispatcher.Deduplicate. Broadcasts never come
+// Deduplicate delivers copies of a message (the same sender, type and ID) to a
+// subscription only once: see dispatch.Dispatcher.Deduplicate. Broadcasts never arrive
 // twice.
 func (n *Node) Deduplicate(pattern string, window dispatch.Window) error {
 	return n.ended(n.dispatcher.Deduplicate(pattern, window))
@@ -81,27 +81,27 @@ func (n *Node) Broadcast(ctx context.Context, typ string, data []byte, opts ...m
 	return n.ended(n.mesh.Broadcast(ctx, typ, data, opts...))
 }
 
-// Validate decides which broadcasts of a type this node delivers and passes on:
-// see mesh.Mesh.Validate.
+// Validate registers a function that decides which broadcasts of a type this node
+// delivers and forwards: see mesh.Mesh.Validate.
 func (n *Node) Validate(typ string, f func(context.Context, *message.Message) mesh.Verdict) (remove func(), err error) {
 	remove, err = n.mesh.Validate(typ, f)
 	return remove, n.ended(err)
 }
 
-// Presence watches who is on a type: see mesh.Mesh.Presence.
+// Presence watches which peers are subscribed to a type: see mesh.Mesh.Presence.
 func (n *Node) Presence(typ string) (*mesh.Presence, error) {
 	p, err := n.mesh.Presence(typ)
 	return p, n.ended(err)
 }
 
-// KeepHistory keeps the broadcasts of a type that this node hears, for peers
-// that were away and for Recover: see mesh.Mesh.KeepHistory.
+// KeepHistory keeps the broadcasts of a type that this node receives, for peers that
+// were offline and for Recover: see mesh.Mesh.KeepHistory.
 func (n *Node) KeepHistory(typ string, limits replay.Limits) error {
 	return n.ended(n.mesh.KeepHistory(typ, limits))
 }
 
-// Recover asks peers for the broadcasts of a type that this node missed, and
-// hands them to its subscriptions: see mesh.Mesh.Recover.
+// Recover requests the broadcasts of a type that this node missed from peers, and
+// delivers them to its subscriptions: see mesh.Mesh.Recover.
 func (n *Node) Recover(ctx context.Context, typ string) (mesh.Recovery, error) {
 	r, err := n.mesh.Recover(ctx, typ)
 	return r, n.ended(err)
@@ -136,9 +136,8 @@ func outgoing(typ string, data []byte, opts []SendOption) (*message.Message, lin
 	return &message.Message{Type: typ, Data: data}, s.priority, nil
 }
 
-// Send sends a message to one peer, connecting first where needed, and returns
-// when it has been handed to the connection: see link.Links.Send. The data must
-// not be changed before.
+// Send sends a message to one peer, connecting first if needed, and returns when the
+// connection has it: see link.Links.Send. The caller must not change data before.
 func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
 	if err == nil {
@@ -147,9 +146,9 @@ func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opt
 	return n.ended(err)
 }
 
-// Post queues a message for one peer and returns, which is the way to send many:
-// see link.Links.Post. done, which may be nil, is told when it has been handed to
-// the connection, or why not. The data must not be changed before.
+// Post queues a message for one peer and returns at once; use it to send many messages:
+// see link.Links.Post. done, which may be nil, is called when the connection has the
+// message, or with the reason why not. The caller must not change data before.
 func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, done func(error), opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
 	if err == nil {
@@ -158,9 +157,9 @@ func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, don
 	return n.ended(err)
 }
 
-// SendAll sends a message to several peers at once, and says who was reached
-// and why others were not: see link.Links.SendAll. The error says what is wrong
-// with the call; nothing was sent then.
+// SendAll sends a message to several peers at once. The report lists the peers that were
+// reached, and the reason for each of the others: see link.Links.SendAll. The error says
+// what is wrong with the call; nothing was sent then.
 func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []byte, opts ...SendOption) (link.Report, error) {
 	if n.isClosed() {
 		return link.Report{}, ErrClosed
@@ -172,8 +171,8 @@ func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []
 	return n.links.SendAll(ctx, peers, m, priority), nil
 }
 
-// SendTo is SendAll to those of the connected peers that the filter picks:
-// link.Every, link.Random, link.Sqrt, link.Where or one's own.
+// SendTo sends a message to the connected peers that the filter selects: link.Every,
+// link.Random, link.Sqrt, link.Where or your own. See SendAll.
 func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data []byte, opts ...SendOption) (link.Report, error) {
 	if filter == nil {
 		return link.Report{}, fmt.Errorf("send %q: the filter is nil: link.Every is all peers", typ)
@@ -181,8 +180,8 @@ func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data 
 	return n.SendAll(ctx, filter(n.host.Network().Peers()), typ, data, opts...)
 }
 
-// Request asks a peer and returns its reply: see link.Links.Request. What the
-// peer answered in the way of errors is a *link.RemoteError.
+// Request sends a request to a peer and returns its reply: see link.Links.Request. If
+// the peer answers with an error, that is a *link.RemoteError.
 func (n *Node) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
 	reply, err := n.links.Request(ctx, p, typ, data)
 	if err != nil {

@@ -21,11 +21,10 @@ import (
 // liveness.Ghosts.
 const answerTimeout = 2 * time.Second
 
-// Open opens a stream of the given protocol to a peer, connecting first where
-// needed (see Connect for how a peer is found). Circuits with limits are used
-// too. ctx bounds connecting and negotiation, not the stream. See
-// PreferNewest for the connection that is used; a connection that ends before the
-// protocol is agreed on is replaced once.
+// Open opens a stream of the given protocol to a peer, connecting first if needed (see
+// ConnectPeer). It also uses circuits with limits. ctx bounds connecting and
+// negotiation, not the stream. PreferNewest decides which connection is used; if that
+// ends before the protocol is agreed on, Open tries another one, once.
 func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
 	s, lost, err := n.open(ctx, p, proto)
 	if err != nil && lost && ctx.Err() == nil {

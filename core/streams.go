@@ -13,11 +13,11 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// Listen offers a target to peers: the streams that they open with the protocol,
-// which is within /x/ unless bridge.CustomProtocol is given, are led to it. The
-// target is a function of this program (bridge.Func) or brought by the platform:
-// native/local has sockets and folders. ctx bounds the call only; see
-// bridge.Bridge.Listen for the errors.
+// Listen offers a target to peers: streams that they open with the protocol go to it.
+// The name must begin with /x/ unless bridge.CustomProtocol is given. The target is a
+// function of this program (bridge.Func) or comes from the platform: native/local has
+// sockets and folders. ctx bounds the call only; see bridge.Bridge.Listen for the
+// errors.
 func (n *Node) Listen(ctx context.Context, proto protocol.ID, target bridge.Target, opts ...bridge.ListenOption) (*bridge.Listener, error) {
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", proto, err)
@@ -26,10 +26,10 @@ func (n *Node) Listen(ctx context.Context, proto protocol.ID, target bridge.Targ
 	return l, n.ended(err)
 }
 
-// Forward leads each local connection that from accepts to the peer, through a
-// stream of its own. Nothing is dialled before the first one; the peer is found
-// by its id each time (see ConnectPeer), so it may be away at first, and come
-// back. native/local listens on sockets. ctx bounds the call only.
+// Forward opens a stream to the peer for each local connection that from accepts. It
+// dials nothing before the first one, and finds the peer by its ID each time (see
+// ConnectPeer), so the peer may be offline at first. Package native/local listens on
+// sockets. ctx bounds the call only.
 func (n *Node) Forward(ctx context.Context, proto protocol.ID, from bridge.Acceptor, p peer.ID, opts ...bridge.ForwardOption) (*bridge.Forward, error) {
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("forward %s: %w", proto, err)
@@ -38,9 +38,9 @@ func (n *Node) Forward(ctx context.Context, proto protocol.ID, from bridge.Accep
 	return f, n.ended(err)
 }
 
-// Dial opens a stream to a peer's listener, connecting first where needed, and
-// returns it as a net.Conn with half-close. ctx bounds the opening only. A refusal
-// shows in the first Read, as a *bridge.Error with the peer's reason.
+// Dial opens a stream to a peer's listener, connecting first if needed, and returns it
+// as a net.Conn with half-close. ctx bounds the opening only. If the peer refuses the
+// stream, the first Read returns a *bridge.Error with the peer's reason.
 func (n *Node) Dial(ctx context.Context, p peer.ID, proto protocol.ID) (*bridge.Conn, error) {
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("dial %s: %w", proto, err)
@@ -49,7 +49,7 @@ func (n *Node) Dial(ctx context.Context, p peer.ID, proto protocol.ID) (*bridge.
 	return c, n.ended(err)
 }
 
-// Services asks a peer which of its listeners it announces to this node.
+// Services asks a peer for the services that it announces to this node.
 func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error) {
 	if err := n.usable(ctx); err != nil {
 		return nil, fmt.Errorf("ask for services: %w", err)
@@ -61,16 +61,16 @@ func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error
 // askAtOnce is how many peers are asked for their services at a time.
 const askAtOnce = 32
 
-// An Answer is what a peer said when it was asked for its services.
+// Answer is the answer of one peer to ServicesOf.
 type Answer struct {
 	Peer     peer.ID
 	Services []bridge.Service
 	Err      error // why there are none; that of ctx where there was no answer in time
 }
 
-// ServicesOf asks several peers for their services, or all that are connected if
-// peers is nil, and answers in the order of peers, or of their ids. Nobody is
-// dialled for it. ctx bounds the whole.
+// ServicesOf asks several peers for their services, or, if peers is nil, all connected
+// peers. The answers are in the order of peers, or ordered by ID. It makes no
+// connections. ctx bounds the whole call.
 func (n *Node) ServicesOf(ctx context.Context, peers []peer.ID) []Answer {
 	if peers == nil {
 		peers = n.host.Network().Peers()
@@ -95,7 +95,7 @@ func (n *Node) ServicesOf(ctx context.Context, peers []peer.ID) []Answer {
 	return answers
 }
 
-// Bridge is the registry of listeners, forwards and streams.
+// Bridge returns the registry of listeners, forwards and streams.
 func (n *Node) Bridge() *bridge.Bridge { return n.bridge }
 
 func (n *Node) usable(ctx context.Context) error {

@@ -58,7 +58,7 @@ type Limits struct {
 	CircuitsPerPeer int
 	// PeerRate is how many bytes per second one peer may send through
 	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
-	// if negative, there is not a limit.
+	// if negative, there is no limit.
 	PeerRate int64
 	// Topics is how many types of messages the relay passes on among its
 	// peers. If zero, DefaultTopics.

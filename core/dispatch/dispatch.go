@@ -50,7 +50,7 @@ type Options struct {
 	// nil, nothing is logged.
 	Logger *slog.Logger
 	// HandlerLimit is how long a handler may take for a message before it is
-	// named. If zero, supervise.DefaultLimit; if negative, there is not a limit.
+	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
 	HandlerLimit time.Duration
 	// Program tracks the program's functions while they run, and bounds how long Close waits
 	// for them. The parts of a node share one. If nil, this part has its own.

@@ -24,7 +24,7 @@ type Options struct {
 	// nothing is logged.
 	Logger *slog.Logger
 	// Limit is how long a handler may run before it is named. If zero,
-	// DefaultLimit; if negative, there is not a limit.
+	// DefaultLimit; if negative, there is no limit.
 	Limit time.Duration
 }
 

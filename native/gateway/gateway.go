@@ -43,7 +43,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// What Server bounds. There is not a limit to how long a request or response may
+// What Server bounds. There is no limit to how long a request or response may
 // take: they may be streams.
 const (
 	headerTimeout = 10 * time.Second // until a request's header has come

@@ -5,5 +5,5 @@ package stack
 import "math"
 
 // openFiles is how many files and sockets this process may have open; here
-// there is not a limit to ask for.
+// there is no limit to ask for.
 func openFiles() int { return math.MaxInt32 }
