@@ -3,7 +3,6 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
 import type { Page } from '@playwright/test'
-import { build as esbuild } from 'esbuild'
 import { build as vite, createServer, type InlineConfig } from 'vite'
 import { blocks } from '../scripts/blocks.mjs'
 import { expect, test as base } from './support/fixtures.js'
@@ -123,19 +122,13 @@ test.describe('the program of the README runs as it stands', () => {
     await server.close()
   })
 
-  test('built by esbuild, with the worker and the program beside the bundle', async ({
-    page: tab,
-    project,
-    native,
-  }) => {
-    const outdir = `${project}/dist-esbuild`
-    const entryPoints = { main: './main.js', worker: '@tombolo/node/worker.js' }
-    await esbuild({ absWorkingDir: project, entryPoints, bundle: true, format: 'esm', outdir, logLevel: 'warning' })
-    for (const file of ['tombolo.wasm', 'tombolo.rest.wasm']) {
-      await copyFile(`${project}/node_modules/@tombolo/node/${file}`, `${outdir}/${file}`)
-    }
-    await writeFile(`${outdir}/index.html`, page('./main.js'))
-    await runs(tab, outdir, native)
+  test('built by esbuild, by the command of docs/typescript.md', async ({ page: tab, project, native }) => {
+    const text = await readFile(at('../../docs/typescript.md'), 'utf8')
+    const [, command, copied] = /^\| esbuild \| `esbuild (.*?)`, and copy `(.*?)` into `dist` \|$/m.exec(text)!
+    execFileSync(at('../node_modules/.bin/esbuild'), command!.split(' '), { cwd: project, stdio: 'inherit' })
+    execFileSync('sh', ['-c', `cp ${copied} dist`], { cwd: project, stdio: 'inherit' })
+    await writeFile(`${project}/dist/index.html`, page('./main.js'))
+    await runs(tab, `${project}/dist`, native)
   })
 })
 
