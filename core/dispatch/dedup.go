@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// DefaultWindowCount is how many messages a Window remembers that does not
-	// say. Each takes about 150 bytes, in each subscription.
+	// DefaultWindowCount is the number of messages that a Window remembers by default. Each
+	// takes about 150 bytes, in each subscription.
 	DefaultWindowCount = 4096
-	// DefaultWindowAge is how long a Window remembers that does not say; that
-	// of GossipSub's cache of seen messages.
+	// DefaultWindowAge is the time that a Window remembers a message by default. It is the
+	// same as in GossipSub's cache of seen messages.
 	DefaultWindowAge = 2 * time.Minute
 )
 
-// Window bounds what a subscription remembers to tell copies by.
+// Window bounds the memory by which a subscription recognizes copies.
 type Window struct {
 	// Count is how many messages are remembered, in all types of the window's
 	// pattern together. If zero, DefaultWindowCount.
@@ -29,7 +29,7 @@ type Window struct {
 	Age time.Duration
 }
 
-// Off is the Window that takes the window of a pattern away.
+// Off is the Window that removes the window of a pattern.
 var Off = Window{Count: -1}
 
 // window is a Window in use. Bounds may change; a window that is gone is dead,
@@ -39,19 +39,18 @@ type window struct {
 	dead   atomic.Bool
 }
 
-// Deduplicate makes the subscriptions to a type, or to the types that begin as
-// the pattern says, get copies of a message once: those with the same type,
-// sender and ID. It is off until asked for. For a type of several windows, its
-// own counts, else that of the longest prefix.
+// Deduplicate delivers copies of a message (the same type, sender and ID) to a
+// subscription only once, for a type or for the types that a pattern matches. It is off
+// by default. If several windows match a type, the window of the exact type applies, or
+// else that of the longest prefix.
 //
-// Each subscription remembers what it took, and only that: a message that it
-// dropped, sooner or later, can still be delivered; a message of which it took
-// a copy is not delivered again, and a new subscription gets what older ones
-// have had. A message without an ID has no copies.
+// Each subscription remembers only the messages that it took. A copy of a message that
+// it dropped can still be delivered, and a new subscription gets messages that older
+// ones have had. A message without an ID has no copies.
 //
-// Setting a window again changes its bounds, and Off takes it and what was
-// remembered for it away; both at any time. The error says what is wrong with
-// the pattern or the window, or is ErrClosed.
+// Another call changes the bounds of a window, and Off removes it together with what was
+// remembered; both are allowed at any time. The error says what is wrong with the
+// pattern or the window, or is ErrClosed.
 func (d *Dispatcher) Deduplicate(pattern string, win Window) error {
 	if _, _, err := message.CheckPattern(pattern); err != nil {
 		return fmt.Errorf("deduplicate: %w", err)

@@ -1,16 +1,15 @@
-// Package dispatch decides who in this process hears what: a Dispatcher takes
-// messages in and puts each into the mailbox of every subscription to its type.
+// Package dispatch delivers messages to their subscribers in this process: a
+// [Dispatcher] puts each message into the mailbox of every subscription to its type.
 //
-// There is no goroutine in the middle and no queue but the mailboxes: Publish
-// looks the subscriptions up, puts a pointer to the message into each bounded
-// mailbox and returns. A reader that is slow fills its own mailbox, and its
-// subscription's policy says what happens then; the others notice nothing.
+// There is no goroutine in the middle, and there are no queues but the mailboxes:
+// Publish looks up the subscriptions, puts a pointer to the message into each bounded
+// mailbox, and returns. A slow reader fills only its own mailbox; the policy of its
+// subscription decides what happens then.
 //
-// Nothing is lost silently. What a subscription lost is counted by reason, and
-// its reader learns of each gap in order: Delivery.Missed. When a mailbox
-// overflows, the loss falls on whoever holds the most places in it (longest
-// queue drop; Suter, Lakshman, Stiliadis, Choudhury 1998), so a peer that floods
-// loses its own messages and not those of others.
+// Nothing is lost silently. Lost messages are counted by reason, and the reader gets the
+// size of each gap in order: Delivery.Missed. When a mailbox overflows, the sender with
+// the most messages in it loses one (longest queue drop; Suter, Lakshman, Stiliadis,
+// Choudhury 1998), so a peer that floods loses its own messages and not those of others.
 package dispatch
 
 import (
@@ -30,14 +29,13 @@ import (
 )
 
 var (
-	// ErrClosed is returned by the methods of a Dispatcher after Close, and is
-	// why a subscription ended that was closed, or whose Dispatcher was.
+	// ErrClosed is returned by the methods of a Dispatcher after Close. It is also the
+	// reason why a subscription ended, if it or its Dispatcher was closed.
 	ErrClosed = errors.New("closed")
-	// ErrSlow is why a subscription with the policy CloseOnOverflow ended: its
-	// reader fell behind by more than its buffer.
+	// ErrSlow is the reason why a subscription with the policy CloseOnOverflow ended: its
+	// reader was too slow, and its mailbox overflowed.
 	ErrSlow = errors.New("the subscription's reader is too slow")
-	// ErrBusy is returned by Next where the subscription is being read by
-	// something else.
+	// ErrBusy is returned by Next if the subscription has another reader.
 	ErrBusy = errors.New("the subscription has another reader")
 	// ErrNotTaken is wrapped by the errors of Publish and Offer about full
 	// mailboxes with the policy Block.
@@ -57,8 +55,7 @@ type Options struct {
 	Program *supervise.Program
 }
 
-// Dispatcher hands messages to subscriptions. All methods may be called
-// concurrently.
+// Dispatcher delivers messages to subscriptions. All methods may be called concurrently.
 type Dispatcher struct {
 	log        *slog.Logger
 	supervisor *supervise.Supervisor
@@ -94,14 +91,12 @@ func New(opts Options) *Dispatcher {
 	return d
 }
 
-// Subscribe makes a subscription to a type, or with a pattern such as "room/*"
-// to all types that begin with "room/". It hears what is published after
-// Subscribe returns. Subscriptions are told apart by nothing but themselves: two
-// to one pattern each get every message.
+// Subscribe subscribes to a type, or with a pattern such as "room/*" to all types that
+// begin with "room/". The subscription receives what is published after Subscribe
+// returns. Two subscriptions to one pattern are independent: each gets every message.
 //
-// A subscription must be closed when it is no longer wanted, also one that
-// ended with ErrSlow. The error wraps message.ErrType, says which option is
-// wrong, or is ErrClosed.
+// Close the subscription when it is no longer needed, even if it ended with ErrSlow. The
+// error wraps message.ErrType, says which option is wrong, or is ErrClosed.
 func (d *Dispatcher) Subscribe(pattern string, opts ...Option) (*Subscription, error) {
 	s, err := d.newSubscription(pattern, opts)
 	if err != nil {
@@ -113,24 +108,23 @@ func (d *Dispatcher) Subscribe(pattern string, opts ...Option) (*Subscription, e
 	return s, nil
 }
 
-// Publish gives m to every subscription to its type. It waits only for those
-// that are full and have the policy Block, and only after all others have been
-// served; the messages of one caller reach each subscription in the order of
-// its calls. m must not be changed afterwards.
+// Publish delivers m to every subscription to its type. It waits only for full
+// subscriptions with the policy Block, and only after it has served all others. The
+// messages of one caller reach each subscription in the order of its calls. m must not
+// be changed afterwards.
 //
-// When ctx ends first, m is counted as dropped by those still full, and the
-// error wraps ErrNotTaken and ctx's and names them. A subscription that is
-// closed meanwhile is no longer waited for. When the Dispatcher is closed
-// meanwhile, the error is ErrClosed, and any subscription may or may not have
-// got m.
+// If ctx ends first, m counts as dropped by the subscriptions that are still full, and
+// the error names them and wraps ErrNotTaken and the error of ctx. Publish no longer
+// waits for a subscription that is closed in the meantime. If the Dispatcher is closed
+// in the meantime, the error is ErrClosed, and m may have reached some subscriptions.
 //
-// Only events of applications have subscribers: the error for a type that
-// message.CheckType refuses ("tombolo/..." among them) or for another kind than
-// message.Event wraps message.ErrType; m is then counted as refused. That
-// nobody subscribed is not an error.
+// Only events of applications have subscribers. For a type that message.CheckType
+// refuses ("tombolo/..." among them), and for any kind but message.Event, the error
+// wraps message.ErrType, and m counts as refused. It is not an error if there is no
+// subscriber.
 //
-// A handler that publishes to its own subscription with the policy Block waits
-// for itself when that is full.
+// A handler that publishes to its own full subscription with the policy Block waits for
+// itself.
 func (d *Dispatcher) Publish(ctx context.Context, m *message.Message) error {
 	waiting, err := d.publish(m, true)
 	if waiting == nil || err != nil {
@@ -139,8 +133,8 @@ func (d *Dispatcher) Publish(ctx context.Context, m *message.Message) error {
 	return d.await(ctx, m, waiting)
 }
 
-// Offer is Publish for those who cannot wait: a full subscription with the
-// policy Block drops m and counts it too. The error then wraps ErrNotTaken.
+// Offer is Publish for callers that cannot wait: a full subscription with the policy
+// Block drops the message and counts it. The error then wraps ErrNotTaken.
 func (d *Dispatcher) Offer(m *message.Message) error {
 	_, err := d.publish(m, false)
 	return err
@@ -215,15 +209,15 @@ func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *wai
 	return nil
 }
 
-// Close ends all subscriptions. Those read by Next or All are read to the end
-// of what they hold and then give ErrClosed; a channel is closed at once and a
-// handler gets no further message, with what they would have had counted as
-// dropped. Publish returns ErrClosed from now on, also where it waits.
+// Close ends all subscriptions. A reader that uses Next or All gets the queued messages,
+// and then ErrClosed. A channel is closed at once, and a handler gets no further
+// message; their queued messages count as dropped. Publish returns ErrClosed from now
+// on, also if it is waiting.
 //
-// Close waits for the handlers that are under way, whose ctx it cancels, and for
-// what OnEnd was given, for supervise.CloseGrace at most: those that do not return
-// are named in the log and left. It waits for none where a function of the program
-// calls it. Later calls do the same.
+// Close cancels the contexts of running handlers, and waits for them and for the
+// functions given to OnEnd, for at most supervise.CloseGrace. It logs the names of those
+// that have not returned by then. It waits for none if a function of the program calls
+// it. Later calls do the same.
 func (d *Dispatcher) Close() error {
 	d.program.Closing()
 	d.mu.Lock()

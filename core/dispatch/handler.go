@@ -6,15 +6,14 @@ import (
 	"slices"
 )
 
-// Handle subscribes f: it is called for each message, one at a time and in
-// order, in a goroutine of the subscription. A panic of f is caught and logged
-// with the message's type and id and the stack, and the next message is handed
-// over. A call that takes longer than Options.HandlerLimit is named in the log
-// and in Stats while it lasts. The ctx given to f ends when the subscription or
-// the Dispatcher is closed.
+// Handle subscribes f. It is called for each message, one at a time and in order, in a
+// goroutine of the subscription. A panic of f is caught and logged with the message's
+// type and ID and the stack, and the next message is delivered. A call that takes longer
+// than Options.HandlerLimit is named in the log and in Stats while it lasts. The context
+// of f ends when the subscription or the Dispatcher is closed.
 //
-// Pattern, options and errors are those of Subscribe. f must not wait for a
-// goroutine of its own that closes the subscription or the Dispatcher.
+// Pattern, options and errors are those of Subscribe. f must not wait for a goroutine of
+// its own that closes the subscription or the Dispatcher.
 func (d *Dispatcher) Handle(pattern string, f func(ctx context.Context, d Delivery), opts ...Option) (*Subscription, error) {
 	s, err := d.newSubscription(pattern, opts)
 	if err != nil {

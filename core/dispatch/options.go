@@ -8,16 +8,16 @@ import (
 )
 
 const (
-	// DefaultBuffer is how many messages a mailbox holds if nothing is said.
+	// DefaultBuffer is the default size of a mailbox, in messages.
 	DefaultBuffer = 256
-	// MaxBuffer is the most that may be said. A place takes 16 bytes, once it
-	// has been used.
+	// MaxBuffer is the maximum size of a mailbox, in messages. Each used slot takes 16
+	// bytes.
 	MaxBuffer = 1 << 20
 )
 
-// Option configures a subscription. At most one of them may be a policy, which
-// says what becomes of a message where the mailbox is full: DropNewest (the
-// default), DropOldest, Block, LatestPerKey or CloseOnOverflow.
+// Option configures a subscription. At most one of the options may be a policy, which
+// decides what happens when the mailbox is full: DropNewest (the default), DropOldest,
+// Block, LatestPerKey or CloseOnOverflow.
 type Option func(*settings) error
 
 type policy uint8
@@ -46,8 +46,8 @@ func (s *settings) choose(p policy) error {
 	return nil
 }
 
-// Buffer bounds the messages that wait for the reader; from 1 to MaxBuffer. If
-// not given, DefaultBuffer. Memory is taken as they come.
+// Buffer sets the size of the mailbox, from 1 to MaxBuffer messages. By default,
+// DefaultBuffer. Memory is allocated as messages arrive.
 func Buffer(n int) Option {
 	return func(s *settings) error {
 		if n < 1 || n > MaxBuffer {
@@ -58,28 +58,26 @@ func Buffer(n int) Option {
 	}
 }
 
-// DropNewest makes a full mailbox keep what is old: of the messages of the
-// senders with the most places in it, the arriving one counted, the newest goes.
-// With one sender that is the arriving message.
+// DropNewest makes a full mailbox keep old messages: it drops the newest message of the
+// sender with the most messages, counting the new one. With one sender, that is the new
+// message.
 func DropNewest(s *settings) error { return s.choose(dropNewest) }
 
-// DropOldest makes a full mailbox keep what is new: of the messages of the
-// senders with the most places in it, the arriving one counted, the oldest goes.
-// With one sender that is the one next in line.
+// DropOldest makes a full mailbox keep new messages: it drops the oldest message of the
+// sender with the most messages, counting the new one. With one sender, that is the next
+// message in the queue.
 func DropOldest(s *settings) error { return s.choose(dropOldest) }
 
-// Block makes Publish wait for room. Those who wait are let in in their order.
-// Offer does not wait: it drops the arriving message.
+// Block makes Publish wait for room; waiting callers are served in order. Offer does not
+// wait: it drops the new message.
 func Block(s *settings) error { return s.choose(block) }
 
-// LatestPerKey keeps at most one message of each key waiting: a newer one takes
-// the place of the older, which is counted as superseded and in the Missed of
-// the newer one's delivery. A mailbox full of distinct keys drops as DropOldest
-// does.
+// LatestPerKey keeps only the latest message of each key in the mailbox. A newer message
+// replaces an older one, which counts as superseded and in the Missed of the newer one.
+// A mailbox full of different keys drops messages like DropOldest.
 //
-// key is called by those who publish, possibly by several at once, before the
-// mailbox is touched; it must not block. A message for which it panics is
-// queued without a key, and the panic is logged.
+// Publishers call key, possibly concurrently; it must not block. If key panics for a
+// message, the message is queued without a key, and the panic is logged.
 func LatestPerKey(key func(*message.Message) string) Option {
 	return func(s *settings) error {
 		if key == nil {
@@ -90,14 +88,13 @@ func LatestPerKey(key func(*message.Message) string) Option {
 	}
 }
 
-// OnEnd has f called once when the subscription has ended, for whatever reason: Close,
-// ErrSlow or the Dispatcher's Close. Those two Closes return after f did when they are
-// what ended it; on ErrSlow, f runs in a goroutine of its own, for which the Dispatcher's
-// Close waits, because nothing may hold up a publisher. That may all be before Subscribe
-// has returned, but is not when it fails.
+// OnEnd registers f to be called once when the subscription has ended, for whatever
+// reason: Close, ErrSlow or the Close of the Dispatcher. If one of these two Closes
+// ended it, that Close returns after f. After ErrSlow, f runs in a separate goroutine,
+// for which the Close of the Dispatcher waits, because nothing may hold up a publisher.
+// f may be called before Subscribe has returned, but not if Subscribe fails.
 //
-// No lock is held, and f may close subscriptions. A panic of f is caught and
-// logged.
+// No lock is held, and f may close subscriptions. A panic of f is caught and logged.
 func OnEnd(f func()) Option {
 	return func(s *settings) error {
 		if f == nil || s.onEnd != nil {
@@ -108,6 +105,6 @@ func OnEnd(f func()) Option {
 	}
 }
 
-// CloseOnOverflow ends the subscription when a message finds its mailbox full:
-// the reader gets what was queued and then ErrSlow.
+// CloseOnOverflow ends the subscription when its mailbox overflows: the reader gets the
+// queued messages, and then ErrSlow.
 func CloseOnOverflow(s *settings) error { return s.choose(closeOnOverflow) }

@@ -14,7 +14,7 @@ func (c *counts) dropped() Drops {
 	return Drops{Full: c.full, Superseded: c.superseded, Timeout: c.timeout, Closed: c.closed}
 }
 
-// Drops counts messages a subscription lost, by reason.
+// Drops counts the messages that a subscription lost, by reason.
 type Drops struct {
 	Full       uint64 // the mailbox was full
 	Superseded uint64 // a newer one of the same key took the place (LatestPerKey)
@@ -22,7 +22,7 @@ type Drops struct {
 	Closed     uint64 // not read before the subscription, or a Dispatcher with a handler or channel on it, was closed
 }
 
-// Total is how many messages were lost.
+// Total is the number of lost messages.
 func (d Drops) Total() uint64 { return d.Full + d.Superseded + d.Timeout + d.Closed }
 
 func (d *Drops) add(o Drops) {
@@ -47,8 +47,7 @@ func (s *SubscriptionStats) add(o SubscriptionStats) {
 	s.Depth += o.Depth
 }
 
-// Stats is a snapshot of a Dispatcher. What is counted is so since it was made,
-// over subscriptions that are closed too.
+// Stats is a snapshot of a Dispatcher. The counts include closed subscriptions.
 type Stats struct {
 	Subscriptions int // open now, or closed by their overflow and not yet by Close
 	Types         int // types and patterns subscribed to now

@@ -12,7 +12,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Delivery is a message as one subscription gets it.
+// Delivery is a message as one subscription receives it.
 type Delivery struct {
 	*message.Message
 	// Missed is how many messages this subscription lost between the delivery
@@ -20,14 +20,13 @@ type Delivery struct {
 	Missed uint64
 }
 
-// Subscription is a mailbox and the right to read it, in one of four ways: Next,
-// All, Chan, or the handler it was made with. It has one reader at a time; Next
-// and All may follow one another, Chan and a handler are for good. All other
-// methods may be called concurrently.
+// Subscription is a mailbox with its reader. There are four ways to read it: Next, All,
+// Chan, or the handler given to Handle. It has one reader at a time. Next and All can
+// follow each other; Chan and a handler are permanent. All other methods may be called
+// concurrently.
 //
-// A gap is known by the delivery after it. A reader to whom none comes finds
-// what was lost last in Dropped, which counts every loss at once: it is the sum
-// of all Missed so far and what was lost since the last delivery.
+// A gap is reported with the next delivery. If there is none, Dropped has the count: it
+// includes every loss at once.
 type Subscription struct {
 	mailbox
 	d       *Dispatcher
@@ -67,22 +66,21 @@ func (d *Dispatcher) newSubscription(pattern string, opts []Option) (*Subscripti
 	return s, nil
 }
 
-// Pattern is what was subscribed to.
+// Pattern returns the pattern or type of the subscription.
 func (s *Subscription) Pattern() string { return s.pattern }
 
-// Done is closed when the subscription has ended: nothing more is put into its
-// mailbox.
+// Done is closed when the subscription has ended: no further message enters its mailbox.
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
-// Err is why the subscription ended: ErrClosed or ErrSlow. It is nil before.
-// What was queued may still be there to read, see Close.
+// Err returns the reason why the subscription ended, ErrClosed or ErrSlow, and nil
+// before that. Queued messages may still be there to read; see Close.
 func (s *Subscription) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.why
 }
 
-// Dropped is how many messages this subscription lost, for whatever reason; see
+// Dropped is the number of messages that this subscription lost, for any reason; see
 // Stats for the reasons.
 func (s *Subscription) Dropped() uint64 { return s.Stats().Dropped.Total() }
 
@@ -100,11 +98,10 @@ func (s *Subscription) Stats() SubscriptionStats {
 	}
 }
 
-// Next returns the next message, and waits for it as long as ctx allows; one
-// that is there is returned also when ctx has ended. When the subscription has
-// ended and nothing more is to be read, the error is ErrClosed or ErrSlow, and
-// Missed of the Delivery says what was lost of which no message told. It is
-// ErrBusy while something else reads.
+// Next returns the next message, and waits for it until ctx ends. It returns a queued
+// message even if ctx has ended. If the subscription has ended and no message is left,
+// the error is ErrClosed or ErrSlow, and Missed of the Delivery counts the losses after
+// the last message. The error is ErrBusy if there is another reader.
 func (s *Subscription) Next(ctx context.Context) (Delivery, error) {
 	if !s.readers.CompareAndSwap(readerNone, readerPull) {
 		return Delivery{}, fmt.Errorf("read %q: %w", s.pattern, ErrBusy)
@@ -113,8 +110,8 @@ func (s *Subscription) Next(ctx context.Context) (Delivery, error) {
 	return s.next(ctx)
 }
 
-// TryNext returns the next message if there is one now. It is false also while
-// something else reads.
+// TryNext returns the next message if there is one now. It also returns false if there
+// is another reader.
 func (s *Subscription) TryNext() (Delivery, bool) {
 	if !s.readers.CompareAndSwap(readerNone, readerPull) {
 		return Delivery{}, false
@@ -129,10 +126,9 @@ func (s *Subscription) TryNext() (Delivery, bool) {
 	return s.deliver()
 }
 
-// All yields the messages as they come, until the subscription has ended and all
-// that may be read was (then Err says why it ended), or the loop is left, after
-// which another may begin. While something else reads, it yields nothing and
-// the log says so.
+// All yields messages as they arrive, until the subscription has ended and its queued
+// messages were read (Err then has the reason), or until the loop is left; another loop
+// may then begin. If there is another reader, All yields nothing, and the log says so.
 func (s *Subscription) All() iter.Seq[Delivery] {
 	return func(yield func(Delivery) bool) {
 		if !s.readers.CompareAndSwap(readerNone, readerPull) {
@@ -149,11 +145,11 @@ func (s *Subscription) All() iter.Seq[Delivery] {
 	}
 }
 
-// Chan returns a channel of the messages, for those who select; the others are
-// quicker. Calls return the same channel. It takes a goroutine, which ends when
-// the subscription or the Dispatcher is closed: the channel is closed then, and
-// what was not received yet is lost and counted. While something else reads, the
-// channel is closed from the start and the log says so.
+// Chan returns a channel of the messages, for use with select; Next and All are faster.
+// All calls return the same channel. A goroutine fills it until the subscription or the
+// Dispatcher is closed. Then the channel is closed, and messages that were not received
+// count as lost. If there is another reader, the channel is closed from the start, and
+// the log says so.
 func (s *Subscription) Chan() <-chan Delivery {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -311,13 +307,13 @@ func (s *Subscription) next(ctx context.Context) (Delivery, error) {
 	}
 }
 
-// Close ends the subscription: its reader gets nothing more, and the queued messages count
-// as dropped. Publishers that wait for it no longer do. It may be called at any time, also
-// by a handler and between deliveries, and more than once.
+// Close ends the subscription: its reader gets nothing more, and the queued messages
+// count as dropped. Publishers stop waiting for it. Close may be called at any time,
+// even by a handler or between deliveries, and more than once.
 //
-// Close waits for the run of a handler that is under way, whose ctx it cancels,
-// for supervise.CloseGrace at most, and not at all where a function of the program
-// calls it: two of them could wait for each other.
+// Close cancels the context of a running handler and waits for it, for at most
+// supervise.CloseGrace. It does not wait if a function of the program calls it, because
+// two of them could wait for each other.
 func (s *Subscription) Close() error {
 	first := false
 	s.closeOnce.Do(func() {

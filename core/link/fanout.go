@@ -12,20 +12,20 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Report says whom a message reached, in the order in which the peers were
-// named. Reached means handed to the transport, as for Send.
+// Report lists the peers that a message reached, in the order given, and the failures.
+// Reached means that the transport has the message, as for Send.
 type Report struct {
 	Reached []peer.ID
 	Failed  []Failure
 }
 
-// Failure is why a message did not reach a peer.
+// Failure is the reason why a message did not reach a peer.
 type Failure struct {
 	Peer peer.ID
 	Err  error
 }
 
-// Err joins the failures; it is nil if there is none.
+// Err joins the failures; nil if there are none.
 func (r Report) Err() error {
 	var errs []error
 	for _, f := range r.Failed {
@@ -34,9 +34,9 @@ func (r Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// SendAll sends m to each of peers as Send does, to all at once, and returns
-// when each has been reached or has failed; no peer waits for another. The
-// frame is made once and shared. An m that cannot be sent fails for every peer.
+// SendAll sends m to each of peers as Send does, to all at once, and returns when each
+// send has succeeded or failed. All of them share one frame. An invalid m fails for
+// every peer.
 func (l *Links) SendAll(ctx context.Context, peers []peer.ID, m *message.Message, prio Priority) Report {
 	f := newFanout(len(peers))
 	frame, err := l.encode(m, prio)
@@ -67,14 +67,14 @@ func (l *Links) SendAll(ctx context.Context, peers []peer.ID, m *message.Message
 	return f.report(peers)
 }
 
-// PostAll queues m for each of peers and returns without waiting, High
-// included: a full queue is ErrQueueFull. It is the cheapest way to tell many.
-// The frame is made once and shared.
+// PostAll queues m for each of peers and returns without waiting, even with High: a full
+// queue is ErrQueueFull. It is the cheapest way to send to many peers, because all of
+// them share one frame.
 //
-// done, which may be nil, is called once for each peer, as for Post; for a peer
-// whose queue did not take m before PostAll returns. If PostAll returns an
-// error, m was queued for nobody and done is not called. peers must not be
-// changed until done has been called for all.
+// done, which may be nil, is called once for each peer, as for Post. For a peer whose
+// queue was full, it is called before PostAll returns. If PostAll returns an error, m
+// was queued for nobody and done is not called. peers must not be changed until done has
+// been called for all.
 func (l *Links) PostAll(peers []peer.ID, m *message.Message, prio Priority, done func(peer.ID, error)) error {
 	frame, err := l.encode(m, prio)
 	if err != nil {

@@ -8,14 +8,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Filter chooses among peers. It leaves what it is given as it is.
+// Filter selects peers. It must not change its argument.
 type Filter func([]peer.ID) []peer.ID
 
-// Every chooses all.
+// Every selects all peers.
 func Every(peers []peer.ID) []peer.ID { return slices.Clone(peers) }
 
-// Random chooses n, each as likely as any other and none twice; all of them, in
-// some order, if there are no more than n.
+// Random selects n different peers with equal probability; all of them, in random order,
+// if there are no more than n.
 func Random(n int) Filter {
 	return func(peers []peer.ID) []peer.ID {
 		chosen := slices.Clone(peers)
@@ -28,13 +28,13 @@ func Random(n int) Filter {
 	}
 }
 
-// Sqrt chooses as many at random as the square root of their number, rounded
-// up: what gossip needs to reach all in a few steps.
+// Sqrt selects random peers, as many as the square root of their number, rounded up.
+// With that many, gossip reaches all peers in a few steps.
 func Sqrt(peers []peer.ID) []peer.ID {
 	return Random(int(math.Ceil(math.Sqrt(float64(len(peers))))))(peers)
 }
 
-// Where chooses those of which ok is true, in their order.
+// Where selects the peers for which ok returns true, in order.
 func Where(ok func(peer.ID) bool) Filter {
 	return func(peers []peer.ID) []peer.ID {
 		var chosen []peer.ID

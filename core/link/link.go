@@ -1,17 +1,17 @@
-// Package link carries messages to known peers: one long-lived stream per peer,
-// opened on first use, on which what is queued leaves together.
+// Package link sends messages to known peers: one long-lived stream per peer, opened on
+// first use. Queued messages leave in one write.
 //
-// A node sends its events and requests on the stream that it opened to a peer,
-// and nothing but the answers to those requests comes back on it. So two peers
-// that send to each other have two streams, and neither has to decide which of
-// two is the right one.
+// A node sends its events and requests on the stream that it opened to a peer, and only
+// the answers to those requests come back on it. Two peers that send to each other
+// therefore have two streams, and neither has to choose.
 //
-// The way out: Send, Post, Request -> a queue of the peer's link -> its writer
-// goroutine -> the stream. The way in: a stream -> its reader goroutine ->
-// Options.Deliver, in order, or the function that answers a request. The way
-// back: that function -> the answers of the stream -> a goroutine that writes
-// while there are any -> the asker's link, whose reader goroutine wakes the
-// caller and waits for nobody. So answers arrive while events are held back.
+// Outgoing messages take this path: Send, Post, Request -> a queue of the peer's link ->
+// its writer goroutine -> the stream. Incoming messages take this one: a stream -> its
+// reader goroutine -> Options.Deliver, in order, or the function that answers a request.
+// Answers take this one: that function -> the answers of the stream -> a goroutine that
+// writes while there are any -> the link of the asking node, whose reader goroutine
+// wakes the caller and never blocks. Answers therefore arrive even while events are held
+// back.
 package link
 
 import (
@@ -47,17 +47,17 @@ const (
 	DefaultQueueMessages = 2048
 	// DefaultQueueBytes bounds each queue of a link, in bytes.
 	DefaultQueueBytes = 4 << 20
-	// DefaultOpenTimeout is how long connecting and opening may take.
+	// DefaultOpenTimeout bounds connecting and opening a stream.
 	DefaultOpenTimeout = 30 * time.Second
-	// DefaultStallTimeout is how long 64 KiB may take to leave or to arrive.
+	// DefaultStallTimeout bounds the time in which 64 KiB must be written or read.
 	DefaultStallTimeout = 30 * time.Second
-	// DefaultIdleTimeout is how long a link is kept that nothing is sent on.
+	// DefaultIdleTimeout is the time after which an unused link is closed.
 	DefaultIdleTimeout = 5 * time.Minute
-	// DefaultRequestTimeout is the time of a request whose sender named none.
+	// DefaultRequestTimeout is the time for a request whose sender gave none.
 	DefaultRequestTimeout = 30 * time.Second
-	// DefaultPeerRequests bounds the requests of one peer answered at a time.
+	// DefaultPeerRequests bounds the requests of one peer that are answered concurrently.
 	DefaultPeerRequests = 64
-	// DefaultRequests bounds the requests of all peers answered at a time.
+	// DefaultRequests bounds the requests of all peers that are answered concurrently.
 	DefaultRequests = 1024
 	// DefaultPending bounds the requests of this node that wait for answers.
 	DefaultPending = 8192
@@ -65,20 +65,21 @@ const (
 
 // Errors of sending. Those about a peer also wrap what the transport said.
 var (
-	// ErrClosed is returned after Close, and for what Close found queued.
+	// ErrClosed is returned after Close, and for the messages that Close found in queues.
 	ErrClosed = errors.New("links are closed")
-	// ErrQueueFull is returned at once when a queue has no room: the peer takes
-	// less than it is sent.
+	// ErrQueueFull is returned at once if a queue is full: the peer reads more slowly than
+	// this node sends.
 	ErrQueueFull = errors.New("queue is full")
-	// ErrUnreachable is for what was queued on a link that could not be opened.
+	// ErrUnreachable is returned for the messages queued on a link that could not be
+	// opened.
 	ErrUnreachable = errors.New("peer cannot be reached")
-	// ErrLost is for what was queued, being written or unanswered when the link
-	// ended.
+	// ErrLost is returned for messages that were queued, being written or unanswered when
+	// the link ended.
 	ErrLost = errors.New("link was lost")
-	// ErrMayArrive is wrapped when waiting ended while a message was being
-	// written: it may arrive or not.
+	// ErrMayArrive is wrapped if waiting ended while a message was being written: it may
+	// arrive or not.
 	ErrMayArrive = errors.New("message may still arrive")
-	// ErrPending is returned by Request when too many requests wait already.
+	// ErrPending is returned by Request if too many requests are waiting already.
 	ErrPending = errors.New("too many requests wait for their answers")
 )
 
@@ -225,7 +226,7 @@ type remote struct {
 	active int // requests that count as being answered
 }
 
-// New answers the protocol on h and returns its links, none of which is open.
+// New handles the protocol on h and returns its links, none of which is open yet.
 func New(h host.Host, opts Options) (*Links, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, fmt.Errorf("links: %w", err)
@@ -252,11 +253,11 @@ func New(h host.Host, opts Options) (*Links, error) {
 	return l, nil
 }
 
-// Close ends all links and stops answering the protocol. What is queued fails
-// with ErrClosed, unanswered requests too; what has been written is not taken
-// back, answers included. It waits for all goroutines of the links, and for handlers
-// of requests, whose ctx it ends, for supervise.CloseGrace at most: those that do
-// not return are named in the log and left. Close is idempotent.
+// Close ends all links and stops handling the protocol. Queued messages and unanswered
+// requests fail with ErrClosed; messages that were written are not taken back. It
+// cancels the contexts of running request handlers, and waits for them and for all
+// goroutines of the links, for at most supervise.CloseGrace; it logs the names of those
+// that have not returned by then. Close may be called more than once.
 func (l *Links) Close() error {
 	l.closeOnce.Do(func() {
 		l.program.Closing()

@@ -2,11 +2,11 @@ package link
 
 import "fmt"
 
-// Priority says which queue of a link a message waits in.
+// Priority selects the queue of a link.
 type Priority uint8
 
 const (
-	// High goes before all else; where there is no room, its sender waits.
+	// High is sent first; if its queue is full, the sender waits.
 	High Priority = iota
 	// Normal is for most.
 	Normal

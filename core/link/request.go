@@ -12,9 +12,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// RemoteError is returned by Request when the peer answered with an error.
-// errors.Is knows it by its Code as ErrUnanswered, ErrBusy, ErrOverdue or
-// ErrPanicked.
+// RemoteError is returned by Request if the peer answered with an error. errors.Is
+// matches it, by its Code, with ErrUnanswered, ErrBusy, ErrOverdue or ErrPanicked.
 type RemoteError struct {
 	Peer peer.ID
 	Type string // of the request
@@ -24,13 +23,13 @@ type RemoteError struct {
 
 // What a RemoteError is.
 var (
-	// ErrUnanswered says that the peer answers no requests of that type.
+	// ErrUnanswered: the peer does not answer requests of that type.
 	ErrUnanswered = errors.New("nobody answers that type")
-	// ErrBusy says that the peer answers too many requests already.
+	// ErrBusy: the peer answers too many requests already.
 	ErrBusy = errors.New("peer is too busy")
-	// ErrOverdue says that the peer did not answer within the request's time.
+	// ErrOverdue: the peer did not answer within the time of the request.
 	ErrOverdue = errors.New("answer took too long")
-	// ErrPanicked says that what should have answered crashed.
+	// ErrPanicked: the function that should have answered panicked.
 	ErrPanicked = errors.New("handler panicked")
 )
 
@@ -81,19 +80,17 @@ func (c *call) end(a answer) bool {
 	return true
 }
 
-// Request sends a request of a type to p and returns its reply. A *RemoteError
-// is what p answered instead; any other error says that there was no answer:
-// the request could not be sent, the link was lost (ErrLost, at once), or ctx
-// ended. Then p is told, which ends the ctx of its handler, as ctx's deadline
-// does, which travels along. Without a deadline, p grants what its
-// Options.RequestTimeout says.
+// Request sends a request of a type to p and returns the reply. If p answers with an
+// error, that is a *RemoteError. Any other error means that there is no answer: the
+// request could not be sent, the link was lost (ErrLost, at once), or ctx ended. If ctx
+// ends, or its deadline, which travels with the request, the context of the handler at p
+// ends, too. Without a deadline, Options.RequestTimeout of p applies.
 //
-// Requests wait in the queue of Normal, so they arrive after the events that
-// were sent before with that priority, and a p whose Options.Deliver blocks reads
-// them no sooner. Answers come on the stream of the request, past all events, so
-// Deliver may itself wait for a Request; but two peers that both do so wait for
-// each other until the ctx of one ends. At most Options.Pending requests wait at
-// a time; one more is ErrPending.
+// Requests wait in the queue of Normal. They arrive after earlier events of that
+// priority, and p does not read them while its Options.Deliver blocks. Answers come on
+// the stream of the request, ahead of all events, so Deliver may itself call Request;
+// but two peers that both do so wait for each other until the ctx of one ends. At most
+// Options.Pending requests wait at a time; one more is ErrPending.
 func (l *Links) Request(ctx context.Context, p peer.ID, typ string, data []byte) (*message.Message, error) {
 	m, err := l.request(ctx, p, typ, data)
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// ErrTaken is returned by Respond for a type that is answered already.
+// ErrTaken is returned by Respond for a type that already has a function.
 var ErrTaken = errors.New("requests of that type are answered already")
 
-// Responder answers a request: what it returns is the reply, and its error
-// travels as text. ctx ends when the request's time does, when the sender takes
-// it back or is gone, and on Close. The message must not be changed.
+// Responder answers a request: its result is the reply, and its error is sent as text.
+// ctx ends with the time of the request, when the sender cancels it or disconnects, and
+// on Close. The message must not be changed.
 type Responder func(ctx context.Context, m *message.Message) ([]byte, error)
 
 type responder struct{ f Responder }
 
-// Respond answers requests of a type with f, each in a goroutine of its own: at
-// most Options.PeerRequests of one peer and Options.Requests of all at a time,
-// beyond which the answer is that this node is busy. A panic in f is answered
-// with an error that says no more than that, and logged with its stack. A
-// request counts as being answered until its answer is written. remove stops it:
-// requests under way are still answered.
+// Respond answers requests of a type with f, each in a separate goroutine. At most
+// Options.PeerRequests of one peer and Options.Requests of all are answered
+// concurrently; a further request is answered with "busy". A panic in f is logged with
+// its stack, and answered with an error that does not name it. A request counts as being
+// answered until its answer is written. remove unregisters f; requests in progress are
+// still answered.
 func (l *Links) Respond(typ string, f Responder) (remove func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("respond: %w", err)

@@ -11,15 +11,15 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Send queues m for p and returns once its frame has been handed to the
-// transport, or with why it was not. There is no word of p having read it.
+// Send queues m for p and returns when the transport has its frame, or with the reason
+// why not. There is no confirmation that p has read it.
 //
-// m needs a Type and is an Event; an ID is given to it unless it has one, which
-// lets the same message be sent again. m is not changed.
+// m needs a Type and must be an Event. It gets an ID unless it has one, so the same
+// message can be sent again. m is not changed.
 //
-// A full queue is ErrQueueFull at once, except that High waits for room. When
-// ctx ends first, the message is taken back out of the queue; if it was being
-// written already, the error wraps ErrMayArrive.
+// A full queue is ErrQueueFull at once, except that High waits for room. If ctx ends
+// first, the message is taken out of the queue; if it was being written already, the
+// error wraps ErrMayArrive.
 func (l *Links) Send(ctx context.Context, p peer.ID, m *message.Message, prio Priority) error {
 	f := newFanout(1)
 	o, err := l.post(ctx, p, m, prio, f)
@@ -57,12 +57,12 @@ func (e *fullError) Error() string {
 }
 func (e *fullError) Is(target error) bool { return target == ErrQueueFull }
 
-// Post queues m for p as Send does, and returns. done, which may be nil, is
-// called once, with nil when the frame has been handed to the transport, or with
-// why it was not; on the goroutine that writes to p, so it must not block; a panic in it is logged. If
-// Post itself returns an error, nothing was queued and done is not called.
+// Post queues m for p as Send does, and returns at once. done, which may be nil, is
+// called once: with nil when the transport has the frame, or with the reason why not. It
+// runs on the goroutine that writes to p, so it must not block; a panic in it is logged.
+// If Post itself returns an error, nothing was queued and done is not called.
 //
-// Post waits only for room in the queue of High, while ctx lives.
+// Post waits only for room in the queue of High, until ctx ends.
 func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, done func(error)) error {
 	var to outcome
 	if done != nil {

@@ -19,7 +19,7 @@ type counters struct {
 	served, busy, unanswered, unreplied       atomic.Uint64
 }
 
-// Stats is a snapshot. What is not a state of now counts since New.
+// Stats is a snapshot. Totals count since New.
 type Stats struct {
 	// Links are those that this node opened or is opening, Streams those that
 	// peers opened to it.
@@ -47,7 +47,7 @@ type Stats struct {
 	Stalled   uint64
 }
 
-// Queued is what waits in the queues of one priority.
+// Queued is the content of the queues of one priority.
 type Queued struct {
 	Messages int
 	Bytes    int
@@ -61,7 +61,7 @@ type Unsent struct {
 	TooLarge  uint64
 }
 
-// Requests are those of this node.
+// Requests counts the requests of this node.
 type Requests struct {
 	Sent     uint64
 	Answered uint64
@@ -71,7 +71,7 @@ type Requests struct {
 	Strays   uint64 // answers that came for no pending request
 }
 
-// Serving are the requests of others.
+// Serving counts the requests of peers.
 type Serving struct {
 	Served     uint64 // handed to a function
 	Busy       uint64 // refused because of too many
