@@ -1,7 +1,8 @@
 // Wording that reads as translated, in what people read: the documents, the help of the programs, error texts, and the doc comments of
 // TypeScript and of exported names in Go. Each rule says what to write instead. A line of Markdown that must keep its words ends in <!-- prose -->.
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
 
 const RULES = [
   [/\bleads? to\b/, 'forwards to, points to, resolves to or causes'],
@@ -80,6 +81,25 @@ for (const path of files(':(glob)web/src/*.ts', ':(glob)web/src/world/*.ts')) {
   const text = readFileSync(path, 'utf8')
   for (const { 1: comment, index } of text.matchAll(/\/\*\*([^]*?)\*\//g))
     check(path, text.slice(0, index).split('\n').length, comment.replaceAll(/\n\s*\* ?/g, ' '))
+}
+
+// Links within the repository have a target.
+const slug = (heading) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-')
+const headings = (path) =>
+  [...readFileSync(path, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading.replaceAll('`', '')))
+for (const path of files('*.md')) {
+  for (const [, to] of readFileSync(path, 'utf8').matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(to)) continue
+    const [file, anchor] = to.split('#')
+    const target = file === '' ? path : normalize(join(dirname(path), file))
+    if (!existsSync(target)) found.push(`${path}: there is no ${to}`)
+    else if (anchor && target.endsWith('.md') && !headings(target).includes(anchor))
+      found.push(`${path}: ${target} has no heading #${anchor}`)
+  }
 }
 for (const line of found) console.error(line)
 if (found.length > 0) console.error(`prose: ${found.length} places to write in plain English`)
