@@ -98,7 +98,7 @@ func (c *doctorCmd) identity() finding {
 	_, err := datadir.ReadKey(c.DataDir)
 	switch {
 	case errors.Is(err, datadir.ErrNoIdentity):
-		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up makes one"}
+		return finding{"identity", warning, "there is none yet in " + c.DataDir, "tombolo up creates one"}
 	case err != nil:
 		return finding{"identity", failed, err.Error(), "restore the key, do not delete it: other peers know this node by it"}
 	}
@@ -128,7 +128,7 @@ func ports(ctx context.Context, s control.Status) []finding {
 		findings = append(findings, finding{"port", fine, "TCP " + hostPort + " answers from this machine", ""})
 	}
 	if !listens {
-		return []finding{{"port", warning, "the daemon listens nowhere itself", "peers reach it through a relay only, if it has one"}}
+		return []finding{{"port", warning, "the daemon does not listen on any port", "peers can reach it only through a relay"}}
 	}
 	return findings
 }
@@ -138,7 +138,7 @@ func ports(ctx context.Context, s control.Status) []finding {
 func portFinding(hostPort string, err error) finding {
 	found := fmt.Sprintf("TCP %s does not answer from this machine: %v", hostPort, err)
 	if !isOurs(hostPort) {
-		return finding{"port", warning, found, "it is no address of this machine: try from elsewhere that it is led here"}
+		return finding{"port", warning, found, "it is not an address of this machine: test from another network that it is forwarded here"}
 	}
 	return finding{"port", failed, found, "a firewall of this machine may block it; allow it, or choose another with --listen"}
 }
@@ -170,19 +170,18 @@ func probe(ctx context.Context, network, addr string) error {
 	return c.Close()
 }
 
-// relays asks the relays' pages, which tells that they are there and what time it
-// is.
+// relays asks the pages of the relays, which shows that they run, and what time it is.
 func relays(ctx context.Context, s control.Status) []finding {
 	if len(s.Relays) == 0 {
-		return []finding{{"relay", warning, "none is configured", "browsers, and peers behind a router, reach this node through one: tombolo up --relay"}}
+		return []finding{{"relay", warning, "none is configured", "browsers and peers behind a router need one to reach this node: tombolo up --relay"}}
 	}
 	var order []string // of the relays' ids
 	answered, failures := make(map[string]string), make(map[string][]string)
-	clock := finding{"clock", warning, "no relay tells the time over HTTP", "check it with timedatectl"}
+	clock := finding{"clock", warning, "no relay reports the time over HTTP", "check it with timedatectl"}
 	var findings []finding
 	for _, text := range s.Relays {
 		if strings.Contains(text, "://") {
-			findings = append(findings, finding{"relay", failed, text + " has not told its addresses", "see that it runs, and that this network lets you there"})
+			findings = append(findings, finding{"relay", failed, text + " has not answered with its addresses", "check that it runs, and that this network lets you reach it"})
 			continue
 		}
 		whole, err := ma.NewMultiaddr(text)
@@ -210,7 +209,7 @@ func relays(ctx context.Context, s control.Status) []finding {
 		findings = append(findings, relayFinding(id, answered[id], failures[id]))
 	}
 	if len(findings) == 0 {
-		findings = []finding{{"relay", warning, "none has a TCP address that could be tried", "give one with --relay, so that networks without UDP have a way, too"}}
+		findings = []finding{{"relay", warning, "none has a TCP address to test", "give one with --relay, for networks that block UDP"}}
 	}
 	return append(findings, clock)
 }
@@ -220,15 +219,15 @@ func relayFinding(id, answered string, failures []string) finding {
 	if answered != "" {
 		return finding{"relay", fine, fmt.Sprintf("%s answers at %s", id, answered), ""}
 	}
-	return finding{"relay", failed, id + ": " + strings.Join(slices.Compact(failures), "; "), "see that it runs, and that this network lets you there"}
+	return finding{"relay", failed, id + ": " + strings.Join(slices.Compact(failures), "; "), "check that it runs, and that this network lets you reach it"}
 }
 
 func clockFinding(skew time.Duration, where string) finding {
 	if skew.Abs() > clockSlack {
-		return finding{"clock", failed, fmt.Sprintf("it differs from that of %s by %s", where, skew.Round(time.Second)),
+		return finding{"clock", failed, fmt.Sprintf("it differs from the clock of %s by %s", where, skew.Round(time.Second)),
 			"set it (timedatectl set-ntp true): certificates and reservations look expired, or not yet valid"}
 	}
-	return finding{"clock", fine, "it agrees with that of " + where, ""}
+	return finding{"clock", fine, "it agrees with the clock of " + where, ""}
 }
 
 // clockSkew is how far this clock is ahead of a relay's.
@@ -261,19 +260,19 @@ func reservations(s control.Status) finding {
 		r := s.Reservations[0]
 		return finding{"reservation", fine, fmt.Sprintf("%d held; on %s until %s", len(s.Reservations), r.Relay, r.Expires.Local().Format(time.TimeOnly)), ""}
 	case len(s.Relays) > 0:
-		return finding{"reservation", failed, "none is held, so nobody can reach this node through its relays", "see the relay's log; it may be full, or of another kind"}
+		return finding{"reservation", failed, "there is none, so no peer can reach this node through its relays", "see the log of the relay; it may be full"}
 	}
-	return finding{"reservation", warning, "none, for no relay is configured", "give one with --relay, if peers are to reach this node from elsewhere"}
+	return finding{"reservation", warning, "there is none, because no relay is configured", "give one with --relay, if peers in other networks should reach this node"}
 }
 
 func peers(s control.Status) finding {
 	if s.Peers == 0 {
-		return finding{"peers", warning, "none is connected", "tombolo connect, or wait for one"}
+		return finding{"peers", warning, "none is connected", "connect to one with tombolo connect, or wait"}
 	}
 	return finding{"peers", fine, fmt.Sprintf("%d connected", s.Peers), ""}
 }
 
-// tunnels names those that do not work.
+// tunnels reports the tunnels that do not work.
 func (c *doctorCmd) tunnels(ctx context.Context) []finding {
 	list, err := call(ctx, c.clientFlags, control.VerbLs, control.None{})
 	if err != nil {

@@ -98,7 +98,7 @@ func TestDoctorNamesAClockThatDiffers(t *testing.T) {
 	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
 	found, code := examined(t, up(t, t.TempDir(), "--relay", "/ip4/127.0.0.1/tcp/"+port+"/ws/p2p/"+nobody))
 	assert.Equal(t, 1, code)
-	assert.Regexp(t, `it differs from that of 127.0.0.1:`+port+` by 1h0m[01]s`, found["clock failed"].Found)
+	assert.Regexp(t, `it differs from the clock of 127.0.0.1:`+port+` by 1h0m[01]s`, found["clock failed"].Found)
 	assert.Contains(t, found["clock failed"].Advice, "timedatectl")
 	assert.Contains(t, found, "relay ok", "it answers")
 	assert.Contains(t, found, "reservation failed", "and is none")
