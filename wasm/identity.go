@@ -18,7 +18,7 @@ import (
 
 // ErrNotPersistent is returned by PersistentIdentity where the platform cannot
 // keep a key: outside a secure context (https, or localhost), and in Node.js.
-var ErrNotPersistent = errors.New("the platform cannot keep an identity here: it needs IndexedDB and Web Locks, which browsers offer to https and localhost only")
+var ErrNotPersistent = errors.New("the platform cannot keep an identity here: it needs IndexedDB and Web Locks, which browsers offer only on https and localhost")
 
 // An identity is used by one node at a time: two peers with one id would take
 // each other's connections. The origin therefore keeps as many identities as it

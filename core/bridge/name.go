@@ -34,7 +34,7 @@ func CheckName(proto protocol.ID, custom bool) error {
 	case name[0] != '/' || strings.Trim(name, "/") == "":
 		return fmt.Errorf("%w %q: it must begin with a slash, and more must follow", ErrName, name)
 	case !custom && (!strings.HasPrefix(name, Namespace) || strings.Trim(name[len(Namespace):], "/") == ""):
-		return fmt.Errorf("%w %q: it must be within the %s namespace, as /x/ssh is, unless custom protocols are allowed", ErrName, name, Namespace)
+		return fmt.Errorf("%w %q: it must be within the %s namespace, for example /x/ssh, unless custom protocols are allowed", ErrName, name, Namespace)
 	}
 	return nil
 }

@@ -61,7 +61,7 @@ func ParseURL(s string) (*url.URL, error) {
 	case u.Path != "" && u.Path != "/":
 		return nil, fmt.Errorf("%q: a relay's page has no path %q, since it works at the root of its host only: write %s/, or the relay's multiaddr", s, u.Path, root)
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
-		return nil, fmt.Errorf("%q: there is a query or a fragment, of which a relay has none: write %s/", s, root)
+		return nil, fmt.Errorf("%q: the URL of a relay has no query and no fragment: write %s/", s, root)
 	}
 	return root, nil
 }

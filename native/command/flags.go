@@ -38,7 +38,7 @@ func (m *Multiaddr) UnmarshalText(text []byte) (err error) {
 		return fmt.Errorf("%q is not a multiaddr (%w): write one like /dns4/relay.example/tcp/443/tls/ws", text, err)
 	}
 	if _, err := m.ValueForProtocol(ma.P_P2P); err == nil {
-		return fmt.Errorf("%q: an address to announce has no /p2p/<id>, which is added by itself: leave that out", text)
+		return fmt.Errorf("%q: leave out the /p2p/<id> of an address to announce: it is added automatically", text)
 	}
 	return nil
 }

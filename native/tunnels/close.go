@@ -97,7 +97,7 @@ func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
 		return true
 	})
 	if err := t.save(ephemeral || closed == 0); err != nil {
-		errs = append(errs, fmt.Errorf("closed %d, but a restart will bring back what was kept: %w", closed, err))
+		errs = append(errs, fmt.Errorf("closed %d, but a restart will restore them: %w", closed, err))
 	}
 	return closed, errors.Join(errs...)
 }

@@ -63,7 +63,7 @@ func TestOnAFullDiskNothingIsHalfDone(t *testing.T) {
 	// A service is closed all the same: somebody may be in a hurry.
 	closed, err := tunnels.CloseMatching(Match{Protocol: "/x/ssh"})
 	require.ErrorIs(t, err, syscall.ENOSPC)
-	require.ErrorContains(t, err, "closed 1, but a restart will bring back what was kept")
+	require.ErrorContains(t, err, "closed 1, but a restart will restore them")
 	assert.Equal(t, 1, closed)
 	assert.Equal(t, before, content(t, dir))
 

@@ -356,7 +356,7 @@ func (c *roomBotsCmd) Run(ctx context.Context) error {
 	}
 	holder, err := core.ParsePeers(found.Addrs)
 	if err != nil || len(holder) != 1 {
-		return fmt.Errorf("room bots: %s, which holds the room, has no address that could be dialled", found.Host)
+		return fmt.Errorf("room bots: %s, the host of the room, has no address to connect to", found.Host)
 	}
 	bots := new(demo.Bots)
 	defer bots.Close()
