@@ -342,7 +342,7 @@ func TestWhatFailsIsNotKept(t *testing.T) {
 		{Protocol: "/x/a", Listen: taken.Addr().String(), Peer: away}:                  "address already in use",
 		{Protocol: "/a", Listen: "127.0.0.1:0", Peer: away}:                            "/x/ namespace",
 		{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: "/ip4/127.0.0.1/tcp/4001"}:     "does not end in /p2p/<id>",
-		{Protocol: "/x/a", Listen: "unix:" + filepath.Join(dir, FileName), Peer: away}: "no socket",
+		{Protocol: "/x/a", Listen: "unix:" + filepath.Join(dir, FileName), Peer: away}: "not a socket",
 		{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: n.ID().String()}:               "this node itself",
 	} {
 		_, _, err := tunnels.Forward(testContext(t), spec)

@@ -70,7 +70,7 @@ func TestAddressesOfThisMachineAreTakenOrRefusedAtOnce(t *testing.T) {
 	}
 	for s, want := range map[string]string{
 		"/dns4/relay.example/tcp/443/tls/ws": "", "/ip4/1.2.3.4/tcp/80/": "",
-		"/ip4/1.2.3.4/tcp/80/p2p/" + nobody: "leave that out", "1.2.3.4:80": "write one like", "https://relay.example": "write one like",
+		"/ip4/1.2.3.4/tcp/80/p2p/" + nobody: "leave out the", "1.2.3.4:80": "write one like", "https://relay.example": "write one like",
 	} {
 		var announce command.Multiaddr
 		err := announce.UnmarshalText([]byte(s))
