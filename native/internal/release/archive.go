@@ -26,21 +26,21 @@ func (r release) tarGz(folder string, files []file) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b) // without a name or a time
 	t := tar.NewWriter(z)
-	made := map[string]bool{"./": true, "/": true}
+	made := map[string]bool{"./": true, "": true}
 	var makeFolder func(string) error
 	makeFolder = func(dir string) error {
 		if made[dir] {
 			return nil
 		}
 		made[dir] = true
-		if err := makeFolder(path.Dir(strings.TrimSuffix(dir, "/")) + "/"); err != nil {
+		if err := makeFolder(parent(strings.TrimSuffix(dir, "/"))); err != nil {
 			return err
 		}
 		return t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: dir, Mode: 0o755, ModTime: r.when, Uname: "root", Gname: "root"})
 	}
 	for _, f := range files {
 		name := folder + f.name
-		if err := makeFolder(path.Dir(name) + "/"); err != nil {
+		if err := makeFolder(parent(name)); err != nil {
 			return nil, err
 		}
 		if err := t.WriteHeader(&tar.Header{Name: name, Mode: f.mode, Size: int64(len(f.data)), ModTime: r.when, Uname: "root", Gname: "root"}); err != nil {
@@ -56,6 +56,9 @@ func (r release) tarGz(folder string, files []file) ([]byte, error) {
 	err := z.Close()
 	return b.Bytes(), err
 }
+
+// parent is the folder of a path, with its slash. Unlike path.Dir it keeps a leading ./.
+func parent(name string) string { return name[:strings.LastIndexByte(name, '/')+1] }
 
 // zip writes a .zip.
 func (r release) zip(name string, files []file) error {
@@ -87,7 +90,7 @@ func (r release) deb(goarch string, files []file) error {
 		case f.mode == 0o755:
 			f.name = "usr/bin/" + f.name
 		case strings.HasPrefix(f.name, "systemd/"):
-			f.name = "lib/systemd/system/" + path.Base(f.name)
+			f.name = "usr/lib/systemd/system/" + path.Base(f.name)
 			f.data = bytes.ReplaceAll(f.data, []byte("/usr/local/bin/"), []byte("/usr/bin/"))
 		default:
 			f.name = "usr/share/doc/tombolo/" + f.name

@@ -63,7 +63,7 @@ func TestDebianReadsThePackage(t *testing.T) {
 	root := t.TempDir()
 	out, err := exec.Command(dpkg, "--extract", deb, root).CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	unit, err := os.ReadFile(filepath.Join(root, "lib/systemd/system/tombolo.service"))
+	unit, err := os.ReadFile(filepath.Join(root, "usr/lib/systemd/system/tombolo.service"))
 	require.NoError(t, err)
 	assert.Equal(t, "ExecStart=/usr/bin/tombolo up\n", string(unit))
 	info, err := os.Stat(filepath.Join(root, "usr/bin/tombolo"))
