@@ -84,7 +84,7 @@ func TestALinkThatIsNoInvitationSaysWhy(t *testing.T) {
 	} {
 		_, err := wire.ParseInvitation(link)
 		require.ErrorContains(t, err, why, link)
-		require.ErrorContains(t, err, "the link is no invitation")
+		require.ErrorContains(t, err, "the link is not an invitation")
 	}
 	_, err := wire.Invitation{Room: "a"}.Link("https://example.com")
 	require.ErrorContains(t, err, "no host")

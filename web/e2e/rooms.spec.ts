@@ -176,7 +176,7 @@ test('who has an invitation joins a private room', async ({ page, context, serve
     }, link)
   expect(await accept(link)).toEqual(['den', await page.evaluate(() => window.node.id)])
   await expect(accept(link.replace(/key=\w+/, 'key=guessed'))).rejects.toThrow(/password/)
-  await expect(accept('https://example.com/#nothing')).rejects.toThrow(/the link is no invitation/)
+  await expect(accept('https://example.com/#nothing')).rejects.toThrow(/the link is not an invitation/)
 })
 
 test('a room and its players outlive the worker of the tab that holds it', async ({ page, context, server, relay }) => {
