@@ -38,7 +38,7 @@ func TestDoctorWithoutADaemonSaysHowToStartOne(t *testing.T) {
 	r := shell(t, nil, "", "doctor", "--data-dir", dir)
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stdout, "warning  identity     there is none yet in "+dir)
-	assert.Contains(t, r.stdout, "-> tombolo up makes one")
+	assert.Contains(t, r.stdout, "-> tombolo up creates one")
 	assert.Contains(t, r.stdout, "failed   daemon       no daemon is running for "+dir)
 	assert.Contains(t, r.stdout, "-> start one with tombolo up --data-dir "+dir)
 	assert.Equal(t, "tombolo: doctor: 1 of 2 checks failed\n", r.stderr)
@@ -75,7 +75,7 @@ func TestDoctorNamesARelayThatIsDead(t *testing.T) {
 	found, code := examined(t, up(t, t.TempDir(), "--relay", "/ip4/127.0.0.1/tcp/"+port+"/ws/p2p/"+nobody))
 	assert.Equal(t, 1, code)
 	assert.Contains(t, found["relay failed"].Found, "127.0.0.1:"+port+" does not answer")
-	assert.Contains(t, found["reservation failed"].Found, "nobody can reach this node")
+	assert.Contains(t, found["reservation failed"].Found, "no peer can reach this node")
 }
 
 func TestARelayThatAnswersSomewhereIsNotDead(t *testing.T) {
