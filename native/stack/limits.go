@@ -56,7 +56,9 @@ func resourceManager(peers int, withMetrics bool) (network.ResourceManager, erro
 	libp2p.SetDefaultServiceLimits(&scaling)
 	limits := overrides(peers).Build(scaling.Scale(memoryBudget(), math.MaxInt32))
 
-	perAddr := max(peers/2, 64) // connections of one address; of one IPv6 site twice that
+	// Connections of one address; of one IPv6 site twice that. What is not yet a peer
+	// takes nothing from those that are.
+	perAddr := max(peers/2, 64) + applicants(peers)
 	opts := []rcmgr.Option{
 		rcmgr.WithLimitPerSubnet(
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perAddr}},
@@ -86,7 +88,7 @@ func MaxSockets() int { return openFiles() - openFiles()/4 }
 // made for that many peers.
 func FilesLeft(peers int) int { return openFiles() - sockets(peers) }
 
-func sockets(peers int) int { return min(2*peers+256, MaxSockets()) }
+func sockets(peers int) int { return min(2*peers+2*applicants(peers), MaxSockets()) }
 
 func overrides(peers int) rcmgr.PartialLimitConfig {
 	all := streams(peers*streamsAtOnce + streamsPerPeer)
@@ -98,14 +100,16 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 
 	system := all
 	// Twice the peers: the connection manager trims at 1x, and late.
-	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(2*peers), val(2*peers), val(2*peers)
+	conns := 2*peers + 2*applicants(peers)
+	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(conns), val(conns), val(conns)
 	system.FD = val(sockets(peers))
 	// Connections not yet belonging to a peer: handshakes, and the page's HTTP.
 	// Streams not yet belonging to a protocol: all that one peer may have, at
 	// the most, if it opens them at once.
 	transient := streams(peers + streamsPerPeer)
-	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(peers+256), val(peers+256), val(peers+256)
-	transient.FD = val(min(peers+256, MaxSockets()))
+	unnamed := peers + 256 + 2*applicants(peers)
+	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(unnamed), val(unnamed), val(unnamed)
+	transient.FD = val(min(unnamed, MaxSockets()))
 
 	circuit := func(perPeer rcmgr.ResourceLimits) map[protocol.ID]rcmgr.ResourceLimits {
 		return map[protocol.ID]rcmgr.ResourceLimits{proto.ProtoIDv2Hop: perPeer, proto.ProtoIDv2Stop: perPeer}

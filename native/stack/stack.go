@@ -18,6 +18,8 @@ import (
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -68,8 +70,22 @@ type Options struct {
 	HTTP http.Handler
 	// Registerer takes the metrics of libp2p. If nil, there are none.
 	Registerer prometheus.Registerer
+	// Refused is told of each connection that is closed because others need its
+	// place, by the name of the limit: LimitApplicants. It must not block. If nil,
+	// nobody is told.
+	Refused func(limit string)
 	// Libp2p are further options, for what only one kind of program wants.
 	Libp2p []libp2p.Option
+}
+
+// LimitApplicants is the limit of connections that are not yet a peer: those that
+// have said nothing, that are in the middle of a handshake, and those of HTTP clients.
+const LimitApplicants = "applicants"
+
+func (o *Options) refused() {
+	if o.Refused != nil {
+		o.Refused(LimitApplicants)
+	}
 }
 
 // New makes the host and has it listen on every address of o.Listen. If one of
@@ -103,7 +119,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
-		transports(o.HTTP),
+		transports(o.HTTP, &front{admission: newAdmission(o.Peers, o.refused)}),
 		metrics(o.Registerer),
 	}
 	if o.MapPorts && slices.ContainsFunc(o.Listen, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
@@ -119,16 +135,16 @@ func New(o Options) (host.Host, error) {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
 	// libp2p itself is content when one of many addresses can be listened on.
-	network := h.Network().(*swarm.Swarm)
-	if err := listen(network, o.Listen); err != nil {
+	sw := h.Network().(*swarm.Swarm)
+	if err := listen(sw, o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	keepListening(network)
+	keepListening(sw)
 	return h, nil
 }
 
-func transports(handler http.Handler) libp2p.Option {
-	var ws []any
+func transports(handler http.Handler, f *front) libp2p.Option {
+	var ws []websocket.Option
 	if handler != nil {
 		ws = append(ws, websocket.WithHTTPHandler(handler), websocket.WithHTTPServerConfig(func(s *http.Server) {
 			s.ReadHeaderTimeout = httpHeaderTimeout
@@ -138,9 +154,12 @@ func transports(handler http.Handler) libp2p.Option {
 		}))
 	}
 	return libp2p.ChainOptions(
-		libp2p.ShareTCPListener(),
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Transport(websocket.New, ws...),
+		libp2p.Transport(func(u transport.Upgrader, limits network.ResourceManager) (*tcp.TcpTransport, error) {
+			return tcp.NewTCPTransport(u, limits, f.shared(u))
+		}),
+		libp2p.Transport(func(u transport.Upgrader, limits network.ResourceManager) (*websocket.WebsocketTransport, error) {
+			return websocket.New(u, limits, f.shared(u), ws...)
+		}),
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Transport(newWebTransport),
 		libp2p.Transport(libp2pwebrtc.New),

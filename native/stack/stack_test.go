@@ -258,6 +258,13 @@ func TestASchoolBehindOneAddressMayConnect(t *testing.T) {
 			defer c.Done()
 			require.NoError(t, c.SetPeer(peer.ID("peer "+addr+strconv.Itoa(i))))
 		}
+		for range peers/2 - 1 { // and some that are no peer yet
+			c, err := m.OpenConnection(network.DirInbound, true, ma.StringCast(addr))
+			if err != nil {
+				break
+			}
+			defer c.Done()
+		}
 		_, err = m.OpenConnection(network.DirInbound, true, ma.StringCast(addr))
 		require.Error(t, err, "but it may not take all")
 	}

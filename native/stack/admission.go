@@ -1,0 +1,170 @@
+package stack
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// idleGrace is how long a connection may make no progress before it can be closed to
+// make room. Above twice the limit there is no grace.
+const idleGrace = time.Second
+
+// admission bounds the TCP connections that are not yet a peer: those that have said
+// nothing, that are in the middle of a handshake, and those of HTTP clients. Above the
+// limit it closes the one that made no progress for the longest time, of the address
+// that has most of them. So many silent clients close one another, and nobody else.
+type admission struct {
+	perAddr, total int
+	refused        func() // called for each connection that is closed to make room
+
+	mu      sync.Mutex
+	waiting map[netip.Prefix]map[*applicant]struct{}
+	count   int
+}
+
+// applicant is a TCP connection that is not yet a peer.
+type applicant struct {
+	of    *admission
+	from  netip.Prefix
+	close func()
+	moved atomic.Int64 // when it last made progress, in nanoseconds of Unix time
+	done  atomic.Bool  // it is a peer, or closed
+}
+
+func newAdmission(peers int, refused func()) *admission {
+	return &admission{
+		perAddr: applicants(peers) / 2, total: applicants(peers), refused: refused,
+		waiting: make(map[netip.Prefix]map[*applicant]struct{}),
+	}
+}
+
+// applicants is how many connections that are not yet a peer a host takes.
+func applicants(peers int) int { return min(peers/8+256, MaxSockets()/2) }
+
+// add takes up a connection, and closes others if they are too many. close is called
+// at most once, by a later add. It must not block, and gives back all that the
+// connection holds.
+func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
+	n := &applicant{of: a, from: siteOf(from), close: close}
+	n.progress()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	group := a.waiting[n.from]
+	if group == nil {
+		group = make(map[*applicant]struct{})
+		a.waiting[n.from] = group
+	}
+	group[n] = struct{}{}
+	a.count++
+	if len(group) > a.perAddr {
+		a.makeRoom(group, len(group) > 2*a.perAddr)
+	}
+	if a.count > a.total {
+		most := group
+		for _, g := range a.waiting {
+			if len(g) > len(most) {
+				most = g
+			}
+		}
+		a.makeRoom(most, a.count > 2*a.total)
+	}
+	return n
+}
+
+// makeRoom closes the connection of the group that made no progress for the longest
+// time; with always even if that is not long. The mutex is held.
+func (a *admission) makeRoom(group map[*applicant]struct{}, always bool) {
+	var last *applicant
+	for n := range group {
+		if last == nil || n.moved.Load() < last.moved.Load() {
+			last = n
+		}
+	}
+	if last == nil || !always && time.Since(time.Unix(0, last.moved.Load())) < idleGrace {
+		return
+	}
+	a.remove(last)
+	a.refused()
+	last.close()
+}
+
+// remove forgets a connection. The mutex is held.
+func (a *admission) remove(n *applicant) {
+	if n.done.Swap(true) {
+		return
+	}
+	a.count--
+	delete(a.waiting[n.from], n)
+	if len(a.waiting[n.from]) == 0 {
+		delete(a.waiting, n.from)
+	}
+}
+
+func (n *applicant) progress() {
+	if !n.done.Load() {
+		n.moved.Store(time.Now().UnixNano())
+	}
+}
+
+// leave is called when the connection is a peer, or has ended.
+func (n *applicant) leave() {
+	if n.done.Load() {
+		return
+	}
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	n.of.remove(n)
+}
+
+// siteOf is what counts as one address: an IPv4 address, or an IPv6 network of /56.
+func siteOf(a ma.Multiaddr) netip.Prefix {
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return netip.Prefix{}
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	return Site(addr)
+}
+
+// Site is what limits by address count as one: an IPv4 address, or an IPv6 network of
+// 56 bits, which is what a provider gives one customer.
+func Site(addr netip.Addr) netip.Prefix {
+	addr = addr.Unmap().WithZone("")
+	bits := 56
+	if addr.Is4() {
+		bits = 32
+	}
+	p, err := addr.Prefix(bits)
+	if err != nil {
+		return netip.Prefix{} // no address
+	}
+	return p
+}
+
+// admitted is the scope of a connection that tells when it is a peer or has ended.
+type admitted struct {
+	network.ConnManagementScope
+	applicant *applicant
+}
+
+var _ network.ConnManagementScope = (*admitted)(nil)
+
+func (s *admitted) SetPeer(p peer.ID) error {
+	err := s.ConnManagementScope.SetPeer(p)
+	if err == nil {
+		s.applicant.leave()
+	}
+	return err
+}
+
+func (s *admitted) Done() {
+	s.applicant.leave()
+	s.ConnManagementScope.Done()
+}

@@ -1,0 +1,188 @@
+package stack
+
+import (
+	"context"
+	"io"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/transport"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+const (
+	// prefixBytes is what the port's protocols are told apart by: see tcpreuse.
+	prefixBytes = 3
+	// prefixTimeout is how long a client has to send them.
+	prefixTimeout = 10 * time.Second
+)
+
+// front is before the TCP ports of a host. libp2p tells the protocols on a port apart
+// by their first bytes, and waits for those of 64 connections at a time, and for the
+// others not at all. The front hands libp2p only connections that have sent them, and
+// waits for as many as admission lets wait.
+type front struct {
+	admission *admission
+
+	once  sync.Once
+	ports *tcpreuse.ConnMgr
+}
+
+// shared are the ports that all transports over TCP listen on.
+func (f *front) shared(u transport.Upgrader) *tcpreuse.ConnMgr {
+	f.once.Do(func() { f.ports = tcpreuse.NewConnMgr(tcpreuse.EnvReuseportVal, fronted{u, f}) })
+	return f.ports
+}
+
+// fronted is an upgrader whose listeners have a front.
+type fronted struct {
+	transport.Upgrader
+	front *front
+}
+
+func (u fronted) GateMaListener(l manet.Listener) transport.GatedMaListener {
+	return newFrontListener(u.Upgrader.GateMaListener(l), u.front.admission)
+}
+
+// frontListener accepts connections whose first bytes have come.
+type frontListener struct {
+	transport.GatedMaListener
+	admission *admission
+	ready     chan arrival
+	ended     chan struct{} // closed when err is set
+	err       error
+	running   sync.WaitGroup
+
+	ctx       context.Context // ends with Close
+	stop      context.CancelFunc
+	closeOnce sync.Once
+	closeErr  error
+}
+
+type arrival struct {
+	conn  manet.Conn
+	scope network.ConnManagementScope
+}
+
+func newFrontListener(l transport.GatedMaListener, a *admission) *frontListener {
+	f := &frontListener{GatedMaListener: l, admission: a, ready: make(chan arrival), ended: make(chan struct{})}
+	f.ctx, f.stop = context.WithCancel(context.Background())
+	f.running.Go(f.run)
+	return f
+}
+
+// run accepts until the listener below fails or is closed. It waits for no client.
+func (f *frontListener) run() {
+	defer close(f.ended)
+	for {
+		c, scope, err := f.GatedMaListener.Accept()
+		if err != nil {
+			f.err = err
+			return
+		}
+		tcp, ok := c.(tcpConn)
+		if !ok {
+			scope.Done()
+			_ = c.Close()
+			continue
+		}
+		n := f.admission.add(c.RemoteMultiaddr(), func() {
+			_ = tcp.Close()
+			scope.Done()
+		})
+		f.running.Go(func() { f.hear(tcp, &admitted{scope, n}) })
+	}
+}
+
+// hear waits for the first bytes of a connection and hands it on.
+func (f *frontListener) hear(c tcpConn, scope *admitted) {
+	h := &heardConn{tcpConn: c, applicant: scope.applicant}
+	unwatch := context.AfterFunc(f.ctx, func() { _ = c.Close() })
+	_ = c.SetReadDeadline(time.Now().Add(prefixTimeout))
+	_, err := io.ReadFull(c, h.prefix[:])
+	_ = c.SetReadDeadline(time.Time{})
+	if unwatch() && err == nil {
+		h.applicant.progress()
+		select {
+		case f.ready <- arrival{h, scope}:
+			return
+		case <-f.ctx.Done():
+		}
+	}
+	_ = c.Close()
+	scope.Done()
+}
+
+func (f *frontListener) Accept() (manet.Conn, network.ConnManagementScope, error) {
+	select {
+	case a := <-f.ready:
+		return a.conn, a.scope, nil
+	case <-f.ended:
+		return nil, nil, f.err
+	}
+}
+
+// Close closes the listener and the connections that nobody has accepted, and waits
+// for its goroutines.
+func (f *frontListener) Close() error {
+	f.closeOnce.Do(func() {
+		f.stop()
+		f.closeErr = f.GatedMaListener.Close()
+	})
+	f.running.Wait()
+	return f.closeErr
+}
+
+// tcpConn is a *net.TCPConn with multiaddrs: what libp2p needs of a connection on a
+// shared port.
+type tcpConn interface {
+	manet.Conn
+	syscall.Conn
+	CloseRead() error
+	CloseWrite() error
+	SetLinger(sec int) error
+	SetKeepAlive(keepalive bool) error
+	SetKeepAlivePeriod(d time.Duration) error
+	SetNoDelay(noDelay bool) error
+	MultipathTCP() (bool, error)
+	io.ReaderFrom
+	io.WriterTo
+}
+
+// heardConn is a connection whose first bytes were read.
+type heardConn struct {
+	tcpConn
+	applicant *applicant
+	prefix    [prefixBytes]byte
+	given     int // of prefix
+}
+
+var _ net.Conn = (*heardConn)(nil)
+
+func (c *heardConn) Read(b []byte) (int, error) {
+	c.applicant.progress()
+	if c.given < prefixBytes {
+		n := copy(b, c.prefix[c.given:])
+		c.given += n
+		return n, nil
+	}
+	n, err := c.tcpConn.Read(b)
+	if n > 0 {
+		c.applicant.progress()
+	}
+	return n, err
+}
+
+func (c *heardConn) Write(b []byte) (int, error) {
+	c.applicant.progress()
+	return c.tcpConn.Write(b)
+}
+
+// WriteTo is Read until the end: the one below knows nothing of prefix.
+func (c *heardConn) WriteTo(w io.Writer) (int64, error) {
+	return io.Copy(w, struct{ io.Reader }{c})
+}
