@@ -103,8 +103,7 @@ func TestAFileIsSentInTheEncodingTheClientLikesBest(t *testing.T) {
 		{script, "zstd, deflate", ""},
 		{module, "br", "br"},
 		{module, "gzip", "gzip"},
-		{module, "", ""}, // there is no plain one: it is unpacked on the way
-		{module, "zstd", ""},
+		{module, "", "gzip"}, // there is no plain one, and the client takes any
 		{icon, "br, gzip", ""},
 		{"/", "br", "br"},
 		{"/index.html", "gzip", "gzip"},
@@ -134,12 +133,22 @@ func TestAClientThatRefusesEveryFormIsTold(t *testing.T) {
 	}
 }
 
-func TestTheLengthIsToldWhereItIsKnown(t *testing.T) {
+func TestNothingIsUnpackedOnTheWay(t *testing.T) {
+	h := testFiles(t, testSite())
+	for _, accept := range []string{"identity", "zstd", "identity, *;q=0"} {
+		resp := get(h, http.MethodGet, module, "Accept-Encoding", accept)
+		assert.Equal(t, http.StatusNotAcceptable, resp.StatusCode, accept)
+		b, _ := io.ReadAll(resp.Body)
+		assert.Contains(t, string(b), "br, gzip", "and it is told what there is")
+	}
+}
+
+func TestTheLengthIsTold(t *testing.T) {
 	site := testSite()
 	h := testFiles(t, site)
 	assert.EqualValues(t, len(site[module[1:]+".br"].Data), get(h, http.MethodGet, module, "Accept-Encoding", "br").ContentLength)
 	assert.EqualValues(t, len(plain[script]), get(h, http.MethodHead, script).ContentLength)
-	assert.EqualValues(t, -1, get(h, http.MethodGet, module).ContentLength)
+	assert.EqualValues(t, len(site[module[1:]+".gz"].Data), get(h, http.MethodGet, module).ContentLength)
 }
 
 func TestEachKindOfFileHasItsHeaders(t *testing.T) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,30 +20,38 @@ func matches(header []string, etag string) bool {
 }
 
 // choose picks the form to send by RFC 9110's Accept-Encoding, preferring the
-// smallest: brotli, gzip, plain. unzip says that the chosen form is gzip and to
-// be sent plain: the file is there compressed only.
-func choose(forms map[string]form, header []string) (coding string, unzip, ok bool) {
+// smallest: brotli, gzip, plain. It is false where none is acceptable. A request
+// without the header takes any; of what is here compressed only it gets gzip, which
+// more clients know than brotli.
+func choose(forms map[string]form, header []string) (coding string, ok bool) {
 	accept := parseAccept(header)
-	_, plain := forms[""]
-	_, zipped := forms["gzip"]
 	best, bestQ := "", 0.0
 	for _, c := range []string{"br", "gzip", ""} {
-		_, there := forms[c]
-		if c == "" {
-			there = plain || zipped
+		if _, there := forms[c]; !there {
+			continue
 		}
-		if q := accept.quality(c); there && q > bestQ {
+		if q := accept.quality(c); q > bestQ {
 			best, bestQ = c, q
 		}
 	}
-	switch {
-	case bestQ == 0:
-		return "", false, false
-	case best == "" && !plain:
-		return "gzip", true, true
-	default:
-		return best, false, true
+	if bestQ > 0 {
+		return best, true
 	}
+	_, zipped := forms["gzip"]
+	return "gzip", zipped && len(accept) == 0
+}
+
+// codings names the forms that are there.
+func codings(forms map[string]form) string {
+	var names []string
+	for c := range forms {
+		if c == "" {
+			c = "identity"
+		}
+		names = append(names, c)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }
 
 // accepted maps a content coding, or *, to its quality.
