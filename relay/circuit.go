@@ -2,9 +2,11 @@ package relay
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,9 +52,13 @@ const (
 // time nor in bytes.
 type Limits struct {
 	// Peers is how many connected peers, each with a reservation, the relay is
-	// made for. Half of them may come from one address: a school behind its
-	// NAT, or a proxy before the relay. If zero, DefaultPeers.
+	// made for. Who holds a reservation keeps it, and others are refused, and told so.
+	// If zero, DefaultPeers.
 	Peers int
+	// PeersPerAddress is how many of them may come from one address: a school behind
+	// its NAT, or a proxy before the relay. An address is one IPv4 address or an IPv6
+	// network of 56 bits. If zero, half of Peers.
+	PeersPerAddress int
 	// CircuitsPerPeer is how many circuits may begin or end at one peer. If
 	// zero, DefaultCircuitsPerPeer.
 	CircuitsPerPeer int
@@ -73,6 +79,9 @@ func (l Limits) withDefaults() Limits {
 	if l.Peers == 0 {
 		l.Peers = DefaultPeers
 	}
+	if l.PeersPerAddress == 0 {
+		l.PeersPerAddress = max(l.Peers/2, 1)
+	}
 	if l.CircuitsPerPeer == 0 {
 		l.CircuitsPerPeer = DefaultCircuitsPerPeer
 	}
@@ -89,8 +98,8 @@ func (l Limits) withDefaults() Limits {
 }
 
 func (l Limits) check() error {
-	if l.Peers < 0 || l.CircuitsPerPeer < 0 {
-		return fmt.Errorf("limits: neither peers (%d) nor circuits per peer (%d) may be negative", l.Peers, l.CircuitsPerPeer)
+	if l.Peers < 0 || l.PeersPerAddress < 0 || l.CircuitsPerPeer < 0 {
+		return fmt.Errorf("limits: neither peers (%d) nor peers per address (%d) nor circuits per peer (%d) may be negative", l.Peers, l.PeersPerAddress, l.CircuitsPerPeer)
 	}
 	if l.Topics < 0 || l.HistoryBytes < 0 {
 		return fmt.Errorf("limits: neither topics (%d) nor bytes of histories (%d) may be negative", l.Topics, l.HistoryBytes)
@@ -101,22 +110,25 @@ func (l Limits) check() error {
 // circuit is the circuit relay v2 service on a host.
 // Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 type circuit struct {
-	relay *relay.Relay
-	meter *meter
+	relay    *relay.Relay
+	meter    *meter
+	places   *places
+	host     host.Host
+	notifiee network.Notifiee
 }
 
-func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circuit, error) {
+func startCircuit(h host.Host, l Limits, said *refusals, registry *prometheus.Registry) (*circuit, error) {
 	l = l.withDefaults()
 	opts := []relay.Option{
 		relay.WithResources(relay.Resources{
-			Limit:           nil, // circuits last
-			ReservationTTL:  reservationTTL,
-			MaxReservations: l.Peers,
-			MaxCircuits:     l.CircuitsPerPeer,
-			BufferSize:      circuitBuffer,
-			// An IPv6 network of one operator may hold every one of them.
-			MaxReservationsPerIP:  max(l.Peers/2, 1),
-			MaxReservationsPerASN: l.Peers,
+			Limit:          nil, // circuits last
+			ReservationTTL: reservationTTL,
+			MaxCircuits:    l.CircuitsPerPeer, // that end at one peer, too
+			BufferSize:     circuitBuffer,
+			// places refuses before, and says why.
+			MaxReservations:       math.MaxInt,
+			MaxReservationsPerIP:  math.MaxInt,
+			MaxReservationsPerASN: math.MaxInt,
 		}),
 		// Peers on the relay's own machine or network dial it there.
 		relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }),
@@ -124,18 +136,22 @@ func startCircuit(h host.Host, l Limits, registry *prometheus.Registry) (*circui
 	if registry != nil {
 		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
 	}
-	m := newMeter(l.PeerRate)
-	r, err := relay.New(m.host(core.PreferNewest(h)), opts...)
+	c := &circuit{meter: newMeter(l.PeerRate), places: newPlaces(l, h.ConnManager()), host: h}
+	var err error
+	c.relay, err = relay.New(&hop{Host: c.meter.host(core.PreferNewest(h)), places: c.places, refusals: said}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("start circuit relay: %w", err)
 	}
-	return &circuit{relay: r, meter: m}, nil
+	c.notifiee = &network.NotifyBundle{DisconnectedF: c.places.disconnected}
+	h.Network().Notify(c.notifiee)
+	return c, nil
 }
 
 // close takes no more circuits and wakes those that wait for their rate. The
 // circuits themselves end with the host.
 func (c *circuit) close() error {
 	err := c.relay.Close()
+	c.host.Network().StopNotify(c.notifiee)
 	c.meter.close()
 	return err
 }

@@ -171,7 +171,7 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 	h.Set("Vary", "Accept-Encoding")
 	coding, ok := choose(known.forms, r.Header.Values("Accept-Encoding"))
 	if !ok {
-		refuse(w, http.StatusNotAcceptable, "the file is not here in an encoding that the request accepts: it is here as "+codings(known.forms)+" (try curl --compressed)")
+		refuse(w, http.StatusNotAcceptable, "the file is not here in an encoding that the request accepts: it is here as "+codings(known.forms)+"")
 		return
 	}
 	body, err := f.fs.Open(known.forms[coding].path)

@@ -155,7 +155,8 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, dataDir.Close())
 	}
-	h, err := newHost(o, key, r.site)
+	said := newRefusals(o.Logger, o.Registry)
+	h, err := newHost(o, key, r.site, said)
 	if err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
@@ -179,14 +180,14 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if r.circuit, err = startCircuit(h, o.Limits, o.Registry); err != nil {
+	if r.circuit, err = startCircuit(h, o.Limits, said, o.Registry); err != nil {
 		return err
 	}
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
 
-func newHost(o Options, key crypto.PrivKey, handler http.Handler) (host.Host, error) {
+func newHost(o Options, key crypto.PrivKey, handler http.Handler, said *refusals) (host.Host, error) {
 	so := stack.Options{
 		Key:       key,
 		Listen:    o.Listen,
@@ -194,6 +195,7 @@ func newHost(o Options, key crypto.PrivKey, handler http.Handler) (host.Host, er
 		Peers:     o.Limits.withDefaults().Peers,
 		MapPorts:  !o.NoPortMapping,
 		HTTP:      handler,
+		Refused:   func(limit string) { said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
 			libp2p.DisableRelay(),            // the client of circuits: nobody dials a relay through another
 			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back

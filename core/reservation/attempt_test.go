@@ -1,8 +1,10 @@
 package reservation_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -166,4 +168,45 @@ func TestAConnectionAtAnAddressThatNobodyGaveIsLeftToo(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, k.Close()) })
 	require.NoError(t, wait(t, told).lost)
 	assert.Equal(t, r.Addrs()[1].String(), first())
+}
+
+func TestWhoIsRefusedIsToldWhyAndLooksAtItsNextRelayAtOnce(t *testing.T) {
+	full := hosttest.New(t, hosttest.Options{})
+	tokens := make(chan string, 10)
+	full.SetStreamHandler(proto.ProtoIDv2Hop, func(s network.Stream) {
+		defer s.Close()
+		in := make([]byte, 4096)
+		n, _ := s.Read(in)
+		tokens <- string(reservation.HopField(in[:n], reservation.TokenField))
+		var out bytes.Buffer
+		_ = util.NewDelimitedWriter(&out).WriteMsg(&pbv2.HopMessage{Type: pbv2.HopMessage_STATUS.Enum(), Status: pbv2.Status_RESERVATION_REFUSED.Enum()})
+		_, _ = s.Write(reservation.AppendHopField(out.Bytes(), reservation.ReasonField, []byte("all 7 are taken\x1b[2J\xff (--peers)"+strings.Repeat("!", 1000))))
+	})
+	roomy, _ := broken(t, 1, func(ma.Multiaddr) bool { return false })
+	// One slot, and a back-off that would end the test.
+	k, _, told := keep(t, reservation.Options{Max: 1, MinBackoff: time.Hour, MaxBackoff: time.Hour, Token: "abc"}, hosttest.Info(full))
+	failed := wait(t, told)
+	require.ErrorContains(t, failed.lost, "all 7 are taken[2J (--peers)!")
+	assert.Less(t, len(failed.lost.Error()), 900, "what a relay says is bounded")
+	assert.Equal(t, full.ID(), failed.Relay)
+	assert.Equal(t, "abc", <-tokens)
+	require.NoError(t, k.Add([]peer.AddrInfo{hosttest.Info(roomy)}))
+	made := wait(t, told)
+	require.NoError(t, made.lost)
+	assert.Equal(t, roomy.ID(), made.Relay)
+}
+
+func TestAFieldOfAHopMessageIsRead(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, util.NewDelimitedWriter(&out).WriteMsg(&pbv2.HopMessage{Type: pbv2.HopMessage_RESERVE.Enum()}))
+	whole := reservation.AppendHopField(out.Bytes(), reservation.TokenField, []byte("abc"))
+	assert.Equal(t, "abc", string(reservation.HopField(whole, reservation.TokenField)))
+	assert.Nil(t, reservation.HopField(whole, reservation.ReasonField))
+	assert.Nil(t, reservation.HopField(out.Bytes(), reservation.TokenField))
+	for n := range whole {
+		assert.Nil(t, reservation.HopField(whole[:n], reservation.TokenField))
+	}
+	var m pbv2.HopMessage
+	require.NoError(t, util.NewDelimitedReader(bytes.NewReader(whole), 4096).ReadMsg(&m), "others skip it")
+	assert.Equal(t, pbv2.HopMessage_RESERVE, m.GetType())
 }

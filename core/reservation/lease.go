@@ -38,13 +38,16 @@ const (
 func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, via network.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
 	defer cancel()
-	bound := &boundHost{Host: k.host}
+	bound := &boundHost{Host: k.host, token: k.opts.Token}
 	got, err := client.Reserve(ctx, bound, peer.AddrInfo{ID: relay.ID})
 	bound.free()
 	if err == nil {
 		r, renew, err = granted(relay, got, time.Now())
 	}
 	if err != nil {
+		if why := bound.reason(); why != "" {
+			return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: it refused: %s (%w)", relay.ID, why, err)
+		}
 		return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: %w", relay.ID, err)
 	}
 	if len(got.Addrs) > maxAddrs {
@@ -116,8 +119,10 @@ func dialable(a ma.Multiaddr) bool {
 // ctx only until the stream is open, and then waits a minute for an answer.
 type boundHost struct {
 	host.Host
-	stop func() bool
-	via  network.Conn // of the stream; nil before
+	token  string
+	stop   func() bool
+	via    network.Conn // of the stream; nil before
+	stream *hopStream   // nil before
 }
 
 func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
@@ -131,7 +136,16 @@ func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol
 	}
 	h.via = s.Conn()
 	h.stop = context.AfterFunc(ctx, func() { _ = s.Reset() })
-	return &eager{Stream: s}, nil
+	h.stream = &hopStream{Stream: &eager{Stream: s}, token: h.token}
+	return h.stream, nil
+}
+
+// reason is why the relay refused, if it said so.
+func (h *boundHost) reason() string {
+	if h.stream == nil {
+		return ""
+	}
+	return h.stream.reason()
 }
 
 // free lets go of the stream, which is closed.

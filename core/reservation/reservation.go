@@ -62,6 +62,9 @@ type Options struct {
 	// Network is the mesh that relays should be of. One that says that it is of
 	// another is used with a warning. If empty, any.
 	Network string
+	// Token is presented to each relay, for those that take only peers with one. If
+	// empty, none is.
+	Token string
 	// Logger receives attempts and losses. If nil, nothing is logged.
 	Logger *slog.Logger
 }

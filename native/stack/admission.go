@@ -52,7 +52,7 @@ func applicants(peers int) int { return min(peers/8+256, MaxSockets()/2) }
 // at most once, by a later add. It must not block, and gives back all that the
 // connection holds.
 func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
-	n := &applicant{of: a, from: siteOf(from), close: close}
+	n := &applicant{of: a, from: SiteOf(from), close: close}
 	n.progress()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -123,27 +123,22 @@ func (n *applicant) leave() {
 	n.of.remove(n)
 }
 
-// siteOf is what counts as one address: an IPv4 address, or an IPv6 network of /56.
-func siteOf(a ma.Multiaddr) netip.Prefix {
+// SiteOf is what limits by address count as one: an IPv4 address, or an IPv6 network
+// of 56 bits, which is what a provider gives one customer.
+func SiteOf(a ma.Multiaddr) netip.Prefix {
 	ip, err := manet.ToIP(a)
 	if err != nil {
 		return netip.Prefix{}
 	}
 	addr, _ := netip.AddrFromSlice(ip)
-	return Site(addr)
-}
-
-// Site is what limits by address count as one: an IPv4 address, or an IPv6 network of
-// 56 bits, which is what a provider gives one customer.
-func Site(addr netip.Addr) netip.Prefix {
-	addr = addr.Unmap().WithZone("")
+	addr = addr.Unmap()
 	bits := 56
 	if addr.Is4() {
 		bits = 32
 	}
 	p, err := addr.Prefix(bits)
 	if err != nil {
-		return netip.Prefix{} // no address
+		return netip.Prefix{}
 	}
 	return p
 }

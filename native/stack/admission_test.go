@@ -146,12 +146,12 @@ func TestRoomIsMadeByWhoHasMostAndMovesLeast(t *testing.T) {
 			apply("more", many)
 		}
 		synctest.Wait()
-		assert.LessOrEqual(t, len(a.waiting[siteOf(ma.StringCast(many))]), 2*a.perAddr, "however fast they come")
+		assert.LessOrEqual(t, len(a.waiting[SiteOf(ma.StringCast(many))]), 2*a.perAddr, "however fast they come")
 	})
 }
 
 func TestAnAddressIsWhatACustomerHas(t *testing.T) {
-	assert.Equal(t, "192.0.2.1/32", siteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1/ws")).String())
-	assert.Equal(t, "192.0.2.1/32", siteOf(ma.StringCast("/ip6/::ffff:192.0.2.1/tcp/1")).String())
-	assert.Equal(t, "2001:db8:1:200::/56", siteOf(ma.StringCast("/ip6/2001:db8:1:2ff::9/udp/1/quic-v1")).String())
+	assert.Equal(t, "192.0.2.1/32", SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1/ws")).String())
+	assert.Equal(t, "192.0.2.1/32", SiteOf(ma.StringCast("/ip6/::ffff:192.0.2.1/tcp/1")).String())
+	assert.Equal(t, "2001:db8:1:200::/56", SiteOf(ma.StringCast("/ip6/2001:db8:1:2ff::9/udp/1/quic-v1")).String())
 }

@@ -54,7 +54,7 @@ const (
 func resourceManager(peers int, withMetrics bool) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
-	limits := overrides(peers).Build(scaling.Scale(memoryBudget(), math.MaxInt32))
+	limits := overrides(peers).Build(scaling.Scale(MemoryBudget(), math.MaxInt32))
 
 	// Connections of one address; of one IPv6 site twice that. What is not yet a peer
 	// takes nothing from those that are.
@@ -72,9 +72,9 @@ func resourceManager(peers int, withMetrics bool) (network.ResourceManager, erro
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
 }
 
-// memoryBudget is half of the machine's memory, or of GOMEMLIMIT if that is
+// MemoryBudget is what a host may use for its peers, in bytes: half of the machine's memory, or of GOMEMLIMIT if that is
 // less, in bytes.
-func memoryBudget() int64 {
+func MemoryBudget() int64 {
 	return min(int64(memory.TotalMemory()), debug.SetMemoryLimit(-1)) / 2
 }
 
@@ -120,9 +120,9 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	protocolPeers[ping.ID] = streams(pingsPerPeer)
 
 	ofRelay := all
-	ofRelay.Memory = rcmgr.LimitVal64(memoryBudget()) // two buffers a circuit
+	ofRelay.Memory = rcmgr.LimitVal64(MemoryBudget()) // two buffers a circuit
 	ofRelayPeer := ofPeer
-	ofRelayPeer.Memory = rcmgr.LimitVal64(memoryBudget())
+	ofRelayPeer.Memory = rcmgr.LimitVal64(MemoryBudget())
 	return rcmgr.PartialLimitConfig{
 		System:              system,
 		Transient:           transient,

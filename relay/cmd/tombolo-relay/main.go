@@ -26,6 +26,7 @@ type cli struct {
 	Network         string              `help:"Name of the mesh to join." default:"${network}"`
 	Peer            []command.Peer      `help:"Another relay to stay connected to, so that both form one mesh: a multiaddr ending in /p2p/<id>. Repeatable." placeholder:"MADDR"`
 	Peers           uint32              `help:"Number of connected peers to size limits for." default:"${peers}"`
+	PeersPerAddress uint32              `help:"Maximum number of reservations for one address (0: half of --peers)."`
 	CircuitsPerPeer uint32              `help:"Maximum number of circuits that begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"Bytes per second that one peer may send through circuits (0: no limit)." default:"${rate}"`
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
@@ -106,7 +107,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 
 func (c *cli) limits() relay.Limits {
 	l := relay.Limits{
-		Peers: int(c.Peers), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate),
+		Peers: int(c.Peers), PeersPerAddress: int(c.PeersPerAddress), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate),
 		Topics: int(c.Topics), HistoryBytes: int(c.HistoryBytes),
 	}
 	if l.PeerRate == 0 {

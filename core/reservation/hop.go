@@ -1,0 +1,108 @@
+package reservation
+
+import (
+	"bytes"
+	"encoding/binary"
+	"strings"
+	"unicode"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// Fields that a Tombolo relay and its peers add to the messages of circuit relay v2's
+// hop protocol. Other peers skip them, as protobuf has it.
+const (
+	// ReasonField is in a refusal: why, in words for a person (UTF-8).
+	ReasonField protowire.Number = 1001
+	// TokenField is in a request for a reservation: a token of the relay's operator.
+	TokenField protowire.Number = 1002
+)
+
+const (
+	// MaxHopMessage bounds a message of the hop protocol, in bytes.
+	MaxHopMessage = 4096
+	maxReason     = 512 // bytes of a relay's reason that are taken
+)
+
+// AppendHopField adds a field to a message of the hop protocol. The message has its
+// length before it.
+func AppendHopField(delimited []byte, num protowire.Number, value []byte) []byte {
+	_, n := binary.Uvarint(delimited)
+	if n <= 0 {
+		return delimited
+	}
+	body := protowire.AppendTag(bytes.Clone(delimited[n:]), num, protowire.BytesType)
+	body = protowire.AppendBytes(body, value)
+	return append(binary.AppendUvarint(nil, uint64(len(body))), body...)
+}
+
+// HopField is the value of a field that AppendHopField has added; nil if there is none,
+// or no message.
+func HopField(delimited []byte, num protowire.Number) []byte {
+	size, n := binary.Uvarint(delimited)
+	if n <= 0 || uint64(len(delimited)-n) < size {
+		return nil
+	}
+	for body := delimited[n : n+int(size)]; len(body) > 0; {
+		got, kind, n := protowire.ConsumeTag(body)
+		if n < 0 {
+			return nil
+		}
+		body = body[n:]
+		if got == num && kind == protowire.BytesType {
+			v, n := protowire.ConsumeBytes(body)
+			if n < 0 {
+				return nil
+			}
+			return v
+		}
+		if n = protowire.ConsumeFieldValue(got, kind, body); n < 0 {
+			return nil
+		}
+		body = body[n:]
+	}
+	return nil
+}
+
+// hopStream is the stream of one request for a reservation: it adds the token, and
+// remembers the answer.
+type hopStream struct {
+	network.Stream
+	token  string
+	answer []byte
+}
+
+func (s *hopStream) Write(p []byte) (int, error) {
+	if s.token == "" {
+		return s.Stream.Write(p)
+	}
+	_, err := s.Stream.Write(AppendHopField(p, TokenField, []byte(s.token)))
+	s.token = ""
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (s *hopStream) Read(p []byte) (int, error) {
+	n, err := s.Stream.Read(p)
+	if room := MaxHopMessage - len(s.answer); room > 0 {
+		s.answer = append(s.answer, p[:min(n, room)]...)
+	}
+	return n, err
+}
+
+// reason is what the relay has given, on one line; empty if it gave none.
+func (s *hopStream) reason() string {
+	given := HopField(s.answer, ReasonField)
+	if len(given) > maxReason {
+		given = given[:maxReason]
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(string(given), ""))
+}

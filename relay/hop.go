@@ -1,0 +1,195 @@
+package relay
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	protobuf "google.golang.org/protobuf/proto"
+
+	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+const (
+	// requestTimeout is how long a peer has to say what it wants on a hop stream.
+	requestTimeout = 15 * time.Second
+	// stallTime is how long the far end of a circuit may take nothing that the near
+	// end has sent. What is on a circuit is a connection of its own, whose muxer reads
+	// always: who does not is gone, or means ill.
+	stallTime = time.Minute
+)
+
+// hop is a host whose hop requests are looked at before the circuit relay has them:
+// who is refused is told why.
+type hop struct {
+	host.Host
+	places   *places
+	refusals *refusals
+}
+
+func (h *hop) SetStreamHandler(p protocol.ID, f network.StreamHandler) {
+	if p != proto.ProtoIDv2Hop {
+		h.Host.SetStreamHandler(p, f)
+		return
+	}
+	h.Host.SetStreamHandler(p, func(s network.Stream) { h.handle(s, f) })
+}
+
+func (h *hop) handle(s network.Stream, f network.StreamHandler) {
+	_ = s.SetReadDeadline(time.Now().Add(requestTimeout))
+	request, err := readDelimited(s)
+	_ = s.SetReadDeadline(time.Time{})
+	if err != nil {
+		_ = s.Reset()
+		return
+	}
+	hs := &hopStream{Stream: s, request: request, end: func() {}}
+	from, at := s.Conn().RemotePeer(), s.Conn().RemoteMultiaddr()
+	var why *refusal
+	switch typeOf(request) {
+	case pbv2.HopMessage_RESERVE:
+		why = h.places.reserve(from, stack.SiteOf(at), time.Now())
+		if why == nil && h.Network().Connectedness(from) == network.NotConnected {
+			h.places.release(from)
+		}
+	case pbv2.HopMessage_CONNECT:
+		if why = h.places.connect(from, stack.SiteOf(at)); why == nil {
+			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, stack.SiteOf(at)) })
+		}
+	}
+	if why != nil {
+		h.refusals.note(*why, "peer", from, "addr", at)
+		answer(s, *why)
+		return
+	}
+	f(h.stalling(hs, from))
+}
+
+// NewStream opens the far end of a circuit.
+func (h *hop) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	s, err := h.Host.NewStream(ctx, p, protos...)
+	if err != nil {
+		return nil, err
+	}
+	return h.stalling(s, p), nil
+}
+
+// stalling is a stream to p that fails when p takes nothing.
+func (h *hop) stalling(s network.Stream, p peer.ID) network.Stream {
+	return &stallStream{Stream: s, stalled: func() {
+		h.refusals.note(refusal{limit: "stall", value: int64(stallTime / time.Second)}, "peer", p)
+	}}
+}
+
+// readDelimited reads one message with its length before it.
+func readDelimited(r io.Reader) ([]byte, error) {
+	var message []byte
+	one := make([]byte, 1)
+	for {
+		if _, err := io.ReadFull(r, one); err != nil {
+			return nil, err
+		}
+		message = append(message, one[0])
+		if one[0] < 0x80 {
+			break
+		}
+		if len(message) == 2 {
+			return nil, errTooLong
+		}
+	}
+	size, n := binary.Uvarint(message)
+	if n <= 0 || size > reservation.MaxHopMessage {
+		return nil, errTooLong
+	}
+	message = append(message, make([]byte, size)...)
+	_, err := io.ReadFull(r, message[n:])
+	return message, err
+}
+
+var errTooLong = errors.New("the message is longer than a hop request may be")
+
+// typeOf is the type of a hop request; one that is none if it cannot be read.
+func typeOf(delimited []byte) pbv2.HopMessage_Type {
+	_, n := binary.Uvarint(delimited)
+	var m pbv2.HopMessage
+	if protobuf.Unmarshal(delimited[n:], &m) != nil {
+		return pbv2.HopMessage_STATUS
+	}
+	return m.GetType()
+}
+
+// answer tells a peer why it is refused, and ends the stream.
+func answer(s network.Stream, why refusal) {
+	status := why.status
+	body, err := protobuf.Marshal(&pbv2.HopMessage{Type: pbv2.HopMessage_STATUS.Enum(), Status: &status})
+	if err == nil {
+		m := append(binary.AppendUvarint(nil, uint64(len(body))), body...)
+		_ = s.SetWriteDeadline(time.Now().Add(requestTimeout))
+		_, err = s.Write(reservation.AppendHopField(m, reservation.ReasonField, []byte(why.words)))
+	}
+	if err != nil {
+		_ = s.Reset()
+		return
+	}
+	_ = s.Close()
+}
+
+// hopStream is a hop stream whose request was read. end is called when it ends.
+type hopStream struct {
+	network.Stream
+	request []byte // what the circuit relay has not read of it
+	end     func()
+}
+
+func (s *hopStream) Read(p []byte) (int, error) {
+	if len(s.request) > 0 {
+		n := copy(p, s.request)
+		s.request = s.request[n:]
+		return n, nil
+	}
+	return s.Stream.Read(p)
+}
+
+func (s *hopStream) Close() error {
+	s.end()
+	return s.Stream.Close()
+}
+
+func (s *hopStream) Reset() error {
+	s.end()
+	return s.Stream.Reset()
+}
+
+func (s *hopStream) ResetWithError(code network.StreamErrorCode) error {
+	s.end()
+	return s.Stream.ResetWithError(code)
+}
+
+// stallStream is a stream that is written to by a circuit: a Write that takes longer
+// than stallTime fails, which ends the circuit.
+type stallStream struct {
+	network.Stream
+	stalled func()
+}
+
+func (s *stallStream) Write(p []byte) (int, error) {
+	if err := s.Stream.SetWriteDeadline(time.Now().Add(stallTime)); err != nil {
+		return 0, err
+	}
+	n, err := s.Stream.Write(p)
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		s.stalled()
+	}
+	return n, err
+}

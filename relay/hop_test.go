@@ -1,0 +1,102 @@
+package relay
+
+import (
+	"errors"
+	"net"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// pipeStream is a stream that is written to as a connection is.
+type pipeStream struct {
+	network.Stream
+	pipe net.Conn
+}
+
+func (s pipeStream) Write(b []byte) (int, error)        { return s.pipe.Write(b) }
+func (s pipeStream) SetWriteDeadline(t time.Time) error { return s.pipe.SetWriteDeadline(t) }
+
+func TestACircuitWhoseEndTakesNothingEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		defer far.Close()
+		stalled := 0
+		s := &stallStream{Stream: pipeStream{pipe: near}, stalled: func() { stalled++ }}
+		go func() {
+			for range 3 { // slow, and well
+				time.Sleep(stallTime / 2)
+				_, _ = far.Read(make([]byte, 10))
+			}
+		}()
+		for range 3 {
+			_, err := s.Write(make([]byte, 10))
+			require.NoError(t, err)
+		}
+		assert.Zero(t, stalled)
+		began := time.Now()
+		_, err := s.Write(make([]byte, 10))
+		assert.True(t, errors.Is(err, os.ErrDeadlineExceeded))
+		assert.Equal(t, stallTime, time.Since(began))
+		assert.Equal(t, 1, stalled)
+	})
+}
+
+func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
+	p := newPlaces(Limits{CircuitsPerPeer: 100}.withDefaults(), connmgr.NullConnMgr{})
+	p.most = 32
+	here, there := stack.SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1")), stack.SiteOf(ma.StringCast("/ip4/192.0.2.2/tcp/1"))
+	for range 4 {
+		require.Nil(t, p.connect("a", here))
+	}
+	why := p.connect("a", here)
+	require.NotNil(t, why, "an eighth is the most of one peer")
+	assert.Equal(t, "circuits-per-peer", why.limit)
+	for _, from := range []peer.ID{"b", "c", "d"} {
+		for range 4 {
+			require.Nil(t, p.connect(from, here))
+		}
+	}
+	why = p.connect("e", here)
+	require.NotNil(t, why, "half is the most of one address")
+	assert.Equal(t, "circuits-per-address", why.limit)
+	require.Nil(t, p.connect("e", there))
+	p.disconnect("a", here)
+	require.Nil(t, p.connect("a", here))
+	for _, from := range []peer.ID{"a", "b", "c", "d"} {
+		for range 4 {
+			p.disconnect(from, here)
+		}
+	}
+	p.disconnect("e", there)
+	assert.Zero(t, p.open)
+	assert.Empty(t, p.circuits)
+	assert.Empty(t, p.sites)
+}
+
+func TestPlacesThatExpireAreGivenOn(t *testing.T) {
+	p := newPlaces(Limits{Peers: 2, PeersPerAddress: 2}.withDefaults(), connmgr.NullConnMgr{})
+	here, now := stack.SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1")), time.Now()
+	require.Nil(t, p.reserve("a", here, now))
+	require.Nil(t, p.reserve("b", here, now.Add(reservationTTL/2)))
+	require.NotNil(t, p.reserve("c", here, now))
+	require.Nil(t, p.reserve("b", here, now), "who holds one renews it")
+	require.Nil(t, p.reserve("b", here, now.Add(reservationTTL/2)))
+	require.Nil(t, p.reserve("c", here, now.Add(reservationTTL+time.Second)), "in the place of a")
+	assert.False(t, p.holds("a"))
+	p.release("b")
+	p.release("c")
+	assert.Empty(t, p.reserved)
+	assert.Empty(t, p.taken)
+}

@@ -1,0 +1,188 @@
+package relay
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
+
+	"github.com/tombolo-net/tombolo/native/stack"
+)
+
+// circuitCost is what a circuit holds whose far end does not read, in bytes: two
+// buffers, and what the near end may send ahead.
+const circuitCost = 2*circuitBuffer + 256<<10
+
+// reservedTag protects who holds a reservation from the connection manager.
+const reservedTag = "tombolo-reserved"
+
+// places are the reservations and circuits that the relay has given, by peer and by
+// address. Who holds a reservation keeps it, however many others come.
+type places struct {
+	conns connmgr.ConnManager
+
+	mu         sync.Mutex
+	peers      int // most reservations
+	perAddress int // of them, of one address
+	perPeer    int // most circuits that begin or end at one peer
+	most       int // circuits in all, by memory
+
+	reserved map[peer.ID]place
+	taken    map[netip.Prefix]int // reservations by address
+	circuits map[peer.ID]int      // that begin there
+	sites    map[netip.Prefix]int // circuits that begin at an address
+	open     int                  // circuits
+	swept    time.Time
+}
+
+type place struct {
+	site    netip.Prefix
+	expires time.Time
+}
+
+func newPlaces(l Limits, conns connmgr.ConnManager) *places {
+	p := &places{
+		conns:    conns,
+		most:     max(int(stack.MemoryBudget()/circuitCost), 64),
+		reserved: make(map[peer.ID]place), taken: make(map[netip.Prefix]int),
+		circuits: make(map[peer.ID]int), sites: make(map[netip.Prefix]int),
+	}
+	p.set(l)
+	return p
+}
+
+// set changes the limits. Who is above them keeps what it has.
+func (p *places) set(l Limits) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.peers, p.perAddress, p.perPeer = l.Peers, l.PeersPerAddress, l.CircuitsPerPeer
+}
+
+// reserve takes a place for a peer, or says why there is none. A peer that has one
+// keeps it.
+func (p *places) reserve(of peer.ID, site netip.Prefix, now time.Time) *refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.swept) > time.Minute {
+		p.sweep(now)
+	}
+	if old, has := p.reserved[of]; has {
+		p.unreserve(of, old)
+	} else if why := p.full(site, now); why != nil {
+		return why
+	}
+	p.reserved[of] = place{site, now.Add(reservationTTL)}
+	p.taken[site]++
+	p.conns.Protect(of, reservedTag)
+	return nil
+}
+
+// full says why a newcomer gets no place; nil if there is one. The mutex is held.
+func (p *places) full(site netip.Prefix, now time.Time) *refusal {
+	if len(p.reserved) >= p.peers {
+		p.sweep(now)
+	}
+	if len(p.reserved) >= p.peers {
+		return &refusal{
+			limit: "peers", value: int64(p.peers), flag: "--peers", status: pbv2.Status_RESERVATION_REFUSED,
+			words: fmt.Sprintf("all %d reservations are taken; the relay's operator sets their number with --peers", p.peers),
+		}
+	}
+	if p.taken[site] >= p.perAddress {
+		return &refusal{
+			limit: "peers-per-address", value: int64(p.perAddress), flag: "--peers-per-address", status: pbv2.Status_RESERVATION_REFUSED,
+			words: fmt.Sprintf("peers at your address hold %d reservations, which is all that one address may have; the relay's operator sets that with --peers-per-address", p.taken[site]),
+		}
+	}
+	return nil
+}
+
+// sweep takes back what has expired. The mutex is held.
+func (p *places) sweep(now time.Time) {
+	p.swept = now
+	for id, at := range p.reserved {
+		if at.expires.Before(now) {
+			p.unreserve(id, at)
+			p.conns.Unprotect(id, reservedTag)
+		}
+	}
+}
+
+// unreserve forgets a place. The mutex is held.
+func (p *places) unreserve(id peer.ID, at place) {
+	delete(p.reserved, id)
+	if p.taken[at.site]--; p.taken[at.site] <= 0 {
+		delete(p.taken, at.site)
+	}
+}
+
+// release takes back the place of a peer that is gone.
+func (p *places) release(id peer.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at, has := p.reserved[id]; has {
+		p.unreserve(id, at)
+	}
+	p.conns.Unprotect(id, reservedTag)
+}
+
+// disconnected is told of each connection that ends.
+func (p *places) disconnected(n network.Network, c network.Conn) {
+	if n.Connectedness(c.RemotePeer()) == network.NotConnected {
+		p.release(c.RemotePeer())
+	}
+}
+
+// holds says whether a peer has a place.
+func (p *places) holds(id peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, has := p.reserved[id]
+	return has
+}
+
+// connect takes room for a circuit that begins at a peer, or says why there is none.
+func (p *places) connect(from peer.ID, site netip.Prefix) *refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ofPeer, ofSite := max(min(p.perPeer, p.most/8), 1), max(p.most/2, 1)
+	switch {
+	case p.circuits[from] >= ofPeer:
+		return &refusal{
+			limit: "circuits-per-peer", value: int64(ofPeer), flag: "--circuits-per-peer", status: pbv2.Status_RESOURCE_LIMIT_EXCEEDED,
+			words: fmt.Sprintf("%d circuits begin at you, which is all that one peer may have (--circuits-per-peer, or an eighth of the relay's memory)", ofPeer),
+		}
+	case p.sites[site] >= ofSite:
+		return &refusal{
+			limit: "circuits-per-address", value: int64(ofSite), flag: "GOMEMLIMIT", status: pbv2.Status_RESOURCE_LIMIT_EXCEEDED,
+			words: fmt.Sprintf("%d circuits begin at your address, which is half of what the relay's memory holds", ofSite),
+		}
+	case p.open >= p.most:
+		return &refusal{
+			limit: "circuits", value: int64(p.most), flag: "GOMEMLIMIT", status: pbv2.Status_RESOURCE_LIMIT_EXCEEDED,
+			words: fmt.Sprintf("%d circuits are open, which is all that the relay's memory holds", p.most),
+		}
+	}
+	p.circuits[from]++
+	p.sites[site]++
+	p.open++
+	return nil
+}
+
+// disconnect gives back the room of a circuit.
+func (p *places) disconnect(from peer.ID, site netip.Prefix) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open--
+	if p.circuits[from]--; p.circuits[from] <= 0 {
+		delete(p.circuits, from)
+	}
+	if p.sites[site]--; p.sites[site] <= 0 {
+		delete(p.sites, site)
+	}
+}
