@@ -17,8 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	protobuf "google.golang.org/protobuf/proto"
 
+	"github.com/tombolo-net/tombolo/core/customer"
 	"github.com/tombolo-net/tombolo/core/reservation"
-	"github.com/tombolo-net/tombolo/native/stack"
 )
 
 const (
@@ -59,13 +59,13 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 	var why *refusal
 	switch typeOf(request) {
 	case pbv2.HopMessage_RESERVE:
-		why = h.places.reserve(from, stack.SiteOf(at), time.Now())
+		why = h.places.reserve(from, customer.Of(at), time.Now())
 		if why == nil && h.Network().Connectedness(from) == network.NotConnected {
 			h.places.release(from)
 		}
 	case pbv2.HopMessage_CONNECT:
-		if why = h.places.connect(from, stack.SiteOf(at)); why == nil {
-			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, stack.SiteOf(at)) })
+		if why = h.places.connect(from, customer.Of(at)); why == nil {
+			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, customer.Of(at)) })
 		}
 	}
 	if why != nil {

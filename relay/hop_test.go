@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/tombolo-net/tombolo/native/stack"
+	"github.com/tombolo-net/tombolo/core/customer"
 )
 
 // pipeStream is a stream that is written to as a connection is.
@@ -56,7 +56,7 @@ func TestACircuitWhoseEndTakesNothingEnds(t *testing.T) {
 func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
 	p := newPlaces(Limits{CircuitsPerPeer: 100}.withDefaults(), connmgr.NullConnMgr{})
 	p.most = 32
-	here, there := stack.SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1")), stack.SiteOf(ma.StringCast("/ip4/192.0.2.2/tcp/1"))
+	here, there := customer.Of(ma.StringCast("/ip4/192.0.2.1/tcp/1")), customer.Of(ma.StringCast("/ip4/192.0.2.2/tcp/1"))
 	for range 4 {
 		require.Nil(t, p.connect("a", here))
 	}
@@ -87,7 +87,7 @@ func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
 
 func TestPlacesThatExpireAreGivenOn(t *testing.T) {
 	p := newPlaces(Limits{Peers: 2, PeersPerAddress: 2}.withDefaults(), connmgr.NullConnMgr{})
-	here, now := stack.SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1")), time.Now()
+	here, now := customer.Of(ma.StringCast("/ip4/192.0.2.1/tcp/1")), time.Now()
 	require.Nil(t, p.reserve("a", here, now))
 	require.Nil(t, p.reserve("b", here, now.Add(reservationTTL/2)))
 	require.NotNil(t, p.reserve("c", here, now))

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/tombolo-net/tombolo/core/customer"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/core/message"
 )
@@ -108,7 +110,7 @@ func (c *carrier) take(now time.Time) {
 		case t != nil && t.resting.IsZero():
 		case !c.mayHaveMore(p):
 			c.m.stats.notCarried.Add(1)
-		case t == nil && (full || !c.hasRoom()): // it looks through all topics
+		case t == nil && (full || !c.hasRoom()) && !c.makeRoom(p, now): // they look through all topics
 			full = true
 			c.m.stats.notCarried.Add(1)
 		case t == nil:
@@ -141,6 +143,56 @@ func (c *carrier) unshare(t *carried) {
 	if c.shares[t.first]--; c.shares[t.first] <= 0 {
 		delete(c.shares, t.first)
 	}
+}
+
+// makeRoom drops a topic of those who have most for one of a peer that has less, and
+// says whether there is room now. What a site has counts before what a peer has: many
+// peers of one address get no more than one peer of another.
+func (c *carrier) makeRoom(p peer.ID, now time.Time) bool {
+	sites := make(map[netip.Prefix]int)
+	for _, t := range c.topics {
+		if t.resting.IsZero() && !c.m.isCarrier(t.first) {
+			sites[c.m.siteOf(t.first)]++
+		}
+	}
+	here := c.m.siteOf(p)
+	var most *carried
+	for _, t := range c.topics {
+		at := c.m.siteOf(t.first)
+		more := at != here && sites[at] > sites[here]+1 || at == here && c.shares[t.first] > c.shares[p]+1
+		if !more || !t.resting.IsZero() || c.m.isCarrier(t.first) || !c.allOf(t, at) {
+			continue
+		}
+		if most == nil || sites[at] > sites[c.m.siteOf(most.first)] ||
+			sites[at] == sites[c.m.siteOf(most.first)] && c.shares[t.first] > c.shares[most.first] {
+			most = t
+		}
+	}
+	if most == nil {
+		return false
+	}
+	c.drop(most, now)
+	c.forget(most)
+	c.m.stats.notCarried.Add(1)
+	return true
+}
+
+// allOf says whether nobody is on a topic but peers of a site, and other carriers.
+func (c *carrier) allOf(t *carried, at netip.Prefix) bool {
+	for _, p := range t.members.peers() {
+		if !c.m.isCarrier(p) && c.m.siteOf(p) != at {
+			return false
+		}
+	}
+	return true
+}
+
+// siteOf is where a peer is connected from; zero if it is not.
+func (m *Mesh) siteOf(p peer.ID) netip.Prefix {
+	for _, conn := range m.host.Network().ConnsToPeer(p) {
+		return customer.Of(conn.RemoteMultiaddr())
+	}
+	return netip.Prefix{}
 }
 
 // hasRoom says whether another topic can be carried; one that rests makes way.

@@ -97,6 +97,29 @@ func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
 	assert.Equal(t, uint64(0), r.Stats().TooManyTopics)
 }
 
+func TestPeersThatTakeAllTypesGiveSomeUpForOthers(t *testing.T) {
+	r, a, b, c := newNode(t, Options{RelayTopics: 8}), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
+	for _, n := range []*node{a, b, c} {
+		connect(t, n, r)
+	}
+	for i := range 8 {
+		subscribe(t, fmt.Sprint("a", i), a)
+		subscribe(t, fmt.Sprint("b", i), b)
+	}
+	require.Eventually(t, func() bool { return r.Stats().Carried == 8 }, patience, 5*time.Millisecond, "two take all")
+	for i := range 2 {
+		typ := fmt.Sprint("c", i)
+		subscribe(t, typ, c)
+		waitPeers(t, c, typ, 1)
+	}
+	<-r.carrier.pause(func() {
+		assert.Len(t, r.carrier.topics, 8)
+		assert.Equal(t, 2, r.carrier.shares[c.self])
+		assert.Equal(t, 3, r.carrier.shares[a.self])
+		assert.Equal(t, 3, r.carrier.shares[b.self])
+	})
+}
+
 func TestRelayRemembersForThoseWhoComeBack(t *testing.T) {
 	limits := replay.Limits{Count: 100}
 	r := newNode(t, Options{RelayTopics: 4, KeepHistories: &limits})

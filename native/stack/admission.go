@@ -9,7 +9,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/tombolo-net/tombolo/core/customer"
 )
 
 // idleGrace is how long a connection may make no progress before it can be closed to
@@ -52,7 +53,7 @@ func applicants(peers int) int { return min(peers/8+256, MaxSockets()/2) }
 // at most once, by a later add. It must not block, and gives back all that the
 // connection holds.
 func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
-	n := &applicant{of: a, from: SiteOf(from), close: close}
+	n := &applicant{of: a, from: customer.Of(from), close: close}
 	n.progress()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -121,26 +122,6 @@ func (n *applicant) leave() {
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()
 	n.of.remove(n)
-}
-
-// SiteOf is what limits by address count as one: an IPv4 address, or an IPv6 network
-// of 56 bits, which is what a provider gives one customer.
-func SiteOf(a ma.Multiaddr) netip.Prefix {
-	ip, err := manet.ToIP(a)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	addr, _ := netip.AddrFromSlice(ip)
-	addr = addr.Unmap()
-	bits := 56
-	if addr.Is4() {
-		bits = 32
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return p
 }
 
 // admitted is the scope of a connection that tells when it is a peer or has ended.

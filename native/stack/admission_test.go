@@ -17,6 +17,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core/customer"
 )
 
 // tcpPort is host:port of the TCP port of a host on loopback.
@@ -146,12 +148,6 @@ func TestRoomIsMadeByWhoHasMostAndMovesLeast(t *testing.T) {
 			apply("more", many)
 		}
 		synctest.Wait()
-		assert.LessOrEqual(t, len(a.waiting[SiteOf(ma.StringCast(many))]), 2*a.perAddr, "however fast they come")
+		assert.LessOrEqual(t, len(a.waiting[customer.Of(ma.StringCast(many))]), 2*a.perAddr, "however fast they come")
 	})
-}
-
-func TestAnAddressIsWhatACustomerHas(t *testing.T) {
-	assert.Equal(t, "192.0.2.1/32", SiteOf(ma.StringCast("/ip4/192.0.2.1/tcp/1/ws")).String())
-	assert.Equal(t, "192.0.2.1/32", SiteOf(ma.StringCast("/ip6/::ffff:192.0.2.1/tcp/1")).String())
-	assert.Equal(t, "2001:db8:1:200::/56", SiteOf(ma.StringCast("/ip6/2001:db8:1:2ff::9/udp/1/quic-v1")).String())
 }
