@@ -44,6 +44,10 @@ const (
 	// fast.
 	circuitBuffer = 64 << 10
 
+	// streamRate is how many streams a second a peer may open, after a burst: more
+	// than one for each circuit and message of who calls many.
+	streamRate = 256
+
 	// reservationTTL is how long a reservation lasts unless renewed.
 	reservationTTL = time.Hour
 )

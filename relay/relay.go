@@ -189,13 +189,14 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 
 func newHost(o Options, key crypto.PrivKey, handler http.Handler, said *refusals) (host.Host, error) {
 	so := stack.Options{
-		Key:       key,
-		Listen:    o.Listen,
-		UserAgent: "tombolo-relay/" + core.Version(),
-		Peers:     o.Limits.withDefaults().Peers,
-		MapPorts:  !o.NoPortMapping,
-		HTTP:      handler,
-		Refused:   func(limit string) { said.note(refusal{limit: limit}) },
+		Key:        key,
+		Listen:     o.Listen,
+		UserAgent:  "tombolo-relay/" + core.Version(),
+		Peers:      o.Limits.withDefaults().Peers,
+		MapPorts:   !o.NoPortMapping,
+		HTTP:       handler,
+		StreamRate: streamRate,
+		Refused:    func(limit string) { said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
 			libp2p.DisableRelay(),            // the client of circuits: nobody dials a relay through another
 			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back

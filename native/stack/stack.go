@@ -19,6 +19,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -70,9 +71,13 @@ type Options struct {
 	HTTP http.Handler
 	// Registerer takes the metrics of libp2p. If nil, there are none.
 	Registerer prometheus.Registerer
+	// StreamRate is how many streams a second a peer may open, after the first 4096.
+	// Those above are reset, and the connections of a peer that does not stop are
+	// closed. If zero, there is no such limit.
+	StreamRate int
 	// Refused is told of each connection that is closed because others need its
-	// place, by the name of the limit: LimitApplicants. It must not block. If nil,
-	// nobody is told.
+	// place, and of each stream that is refused, by the name of the limit:
+	// LimitApplicants, LimitStreams. It must not block. If nil, nobody is told.
 	Refused func(limit string)
 	// Libp2p are further options, for what only one kind of program wants.
 	Libp2p []libp2p.Option
@@ -81,12 +86,6 @@ type Options struct {
 // LimitApplicants is the limit of connections that are not yet a peer: those that
 // have said nothing, that are in the middle of a handshake, and those of HTTP clients.
 const LimitApplicants = "applicants"
-
-func (o *Options) refused() {
-	if o.Refused != nil {
-		o.Refused(LimitApplicants)
-	}
-}
 
 // New makes the host and has it listen on every address of o.Listen. If one of
 // them cannot be had, there is no host; an address that another program has is
@@ -101,9 +100,17 @@ func New(o Options) (host.Host, error) {
 	if o.Peers == 0 {
 		o.Peers = DefaultPeers
 	}
+	if o.Refused == nil {
+		o.Refused = func(string) {}
+	}
 	limits, err := resourceManager(o.Peers, o.Registerer != nil)
 	if err != nil {
 		return nil, fmt.Errorf("make resource manager: %w", err)
+	}
+	var opened *openings
+	if o.StreamRate > 0 {
+		opened = newOpenings(limits, o.StreamRate, o.Refused)
+		limits = opened
 	}
 	conns, err := connmgr.NewConnManager(o.Peers-o.Peers/8, o.Peers, connmgr.WithGracePeriod(trimGrace))
 	if err != nil {
@@ -119,7 +126,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
-		transports(o.HTTP, &front{admission: newAdmission(o.Peers, o.refused)}),
+		transports(o.HTTP, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}),
 		metrics(o.Registerer),
 	}
 	if o.MapPorts && slices.ContainsFunc(o.Listen, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
@@ -136,6 +143,9 @@ func New(o Options) (host.Host, error) {
 	}
 	// libp2p itself is content when one of many addresses can be listened on.
 	sw := h.Network().(*swarm.Swarm)
+	if opened != nil {
+		opened.end = func(p peer.ID) { _ = sw.ClosePeer(p) }
+	}
 	if err := listen(sw, o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
