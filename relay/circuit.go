@@ -70,6 +70,11 @@ type Limits struct {
 	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
 	// if negative, there is no limit.
 	PeerRate int64
+	// Rate is how many bytes per second the relay reads of circuits in all. The peers
+	// that send most of them have equal shares, and small messages of the others go
+	// first. If zero, as many as the machine carries without making these wait; if
+	// negative, there is no limit.
+	Rate int64
 	// Topics is how many types of messages the relay passes on among its
 	// peers. If zero, DefaultTopics.
 	Topics int
@@ -140,7 +145,7 @@ func startCircuit(h host.Host, l Limits, said *refusals, registry *prometheus.Re
 	if registry != nil {
 		opts = append(opts, relay.WithMetricsTracer(relay.NewMetricsTracer(relay.WithRegisterer(registry))))
 	}
-	c := &circuit{meter: newMeter(l.PeerRate), places: newPlaces(l, h.ConnManager()), host: h}
+	c := &circuit{meter: newMeter(l.PeerRate, l.Rate), places: newPlaces(l, h.ConnManager()), host: h}
 	var err error
 	c.relay, err = relay.New(&hop{Host: c.meter.host(core.PreferNewest(h)), places: c.places, refusals: said}, opts...)
 	if err != nil {

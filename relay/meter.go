@@ -23,12 +23,14 @@ const (
 	forgetEvery = time.Minute
 )
 
-// meter holds each peer to a rate: the bytes read from its streams, over all of
-// them. Who sends faster finds its streams read later, and so its own windows
-// full; what arrives at the peer is limited at the sender.
+// meter holds each peer to a rate, and all to their share of the relay's: the bytes
+// read from its streams, over all of them. Who sends faster finds its streams read
+// later, and so its own windows full; what arrives at the peer is limited at the
+// sender.
 type meter struct {
 	rate  rate.Limit // bytes per second
 	burst int
+	share *share
 
 	mu      sync.Mutex
 	buckets map[peer.ID]*bucket
@@ -43,10 +45,10 @@ type bucket struct {
 	streams int // that draw from it; guarded by meter.mu
 }
 
-// newMeter makes a meter of that many bytes per second; without a limit if
-// negative.
-func newMeter(bytesPerSecond int64) *meter {
-	m := &meter{rate: rate.Inf, buckets: make(map[peer.ID]*bucket)}
+// newMeter makes a meter of that many bytes per second for each peer, without a limit
+// if negative, and of a rate for the relay: see newShare.
+func newMeter(bytesPerSecond, ofRelay int64) *meter {
+	m := &meter{rate: rate.Inf, buckets: make(map[peer.ID]*bucket), share: newShare(ofRelay)}
 	if bytesPerSecond >= 0 {
 		m.rate = rate.Limit(bytesPerSecond)
 		m.burst = max(int(float64(bytesPerSecond)*burstTime.Seconds()), minBurst)
@@ -56,13 +58,13 @@ func newMeter(bytesPerSecond int64) *meter {
 }
 
 // close ends all waits: reads go on unlimited.
-func (m *meter) close() { m.stop() }
+func (m *meter) close() {
+	m.stop()
+	m.share.close()
+}
 
 // host is h with all streams metered that are opened or accepted through it.
 func (m *meter) host(h host.Host) host.Host {
-	if m.rate == rate.Inf {
-		return h
-	}
 	return &meteredHost{Host: h, meter: m}
 }
 
@@ -90,12 +92,13 @@ func (h *meteredHost) NewStream(ctx context.Context, p peer.ID, protos ...protoc
 // stream meters s until it is closed or reset.
 func (m *meter) stream(s network.Stream) network.Stream {
 	p := s.Conn().RemotePeer()
-	ms := &meteredStream{Stream: s, bucket: m.acquire(p)}
+	ms := &meteredStream{Stream: s, bucket: m.acquire(p), account: m.share.open(p)}
 	ctx, cancel := context.WithCancel(m.ctx)
 	ms.ctx = ctx
 	ms.done = sync.OnceFunc(func() {
 		cancel()
 		m.release(ms.bucket)
+		ms.account.leave()
 	})
 	return ms
 }
@@ -129,9 +132,10 @@ func (m *meter) release(b *bucket) {
 // meteredStream is a stream whose reads wait for their peer's rate.
 type meteredStream struct {
 	network.Stream
-	bucket *bucket
-	ctx    context.Context // ends with the stream
-	done   func()
+	bucket  *bucket
+	account *account
+	ctx     context.Context // ends with the stream
+	done    func()
 }
 
 // Read reads as the stream does, then waits until the peer may have sent as
@@ -144,6 +148,7 @@ func (s *meteredStream) Read(b []byte) (int, error) {
 	if n > 0 {
 		// An error means that the stream or the meter is closed.
 		_ = s.bucket.WaitN(s.ctx, n)
+		s.account.take(s.ctx, n)
 	}
 	return n, err
 }

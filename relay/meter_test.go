@@ -52,7 +52,7 @@ func within(t *testing.T, want, d time.Duration) {
 
 func TestAPeerIsHeldToItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(testRate)
+		m := newMeter(testRate, -1)
 		defer m.close()
 		s := m.stream(fakeStream{from: "a"})
 		defer s.Close()
@@ -69,7 +69,7 @@ func TestAPeerIsHeldToItsRate(t *testing.T) {
 
 func TestThePeersStreamsShareItsRateAndPeersDoNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(testRate)
+		m := newMeter(testRate, -1)
 		defer m.close()
 		took := make(chan time.Duration, 4)
 		start := time.Now()
@@ -90,7 +90,7 @@ func TestThePeersStreamsShareItsRateAndPeersDoNot(t *testing.T) {
 
 func TestAReadOfAnySizePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(1) // so slow that a burst is all there is
+		m := newMeter(1, -1) // so slow that a burst is all there is
 		s := m.stream(fakeStream{from: "a"})
 		defer s.Close()
 		n, err := s.Read(make([]byte, 10*minBurst))
@@ -113,7 +113,7 @@ func TestAWaitEndsWithItsStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newMeter(1)
+				m := newMeter(1, -1)
 				defer m.close()
 				s := m.stream(resettable{fakeStream{from: "a"}})
 				drain(s, minBurst)
@@ -141,7 +141,7 @@ func (resettable) ResetWithError(network.StreamErrorCode) error { return nil }
 
 func TestBucketsAreForgottenOnceTheyAreFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(testRate)
+		m := newMeter(testRate, -1)
 		defer m.close()
 		for i := range 1000 {
 			s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
@@ -163,10 +163,4 @@ func TestBucketsAreForgottenOnceTheyAreFull(t *testing.T) {
 		}
 		within(t, 4*time.Second, time.Since(start))
 	})
-}
-
-func TestWithoutALimitNothingIsWrapped(t *testing.T) {
-	m := newMeter(-1)
-	defer m.close()
-	assert.Nil(t, m.host(nil))
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 
@@ -29,6 +30,7 @@ type cli struct {
 	PeersPerAddress uint32              `help:"Maximum number of reservations for one address (0: half of --peers)."`
 	CircuitsPerPeer uint32              `help:"Maximum number of circuits that begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"Bytes per second that one peer may send through circuits (0: no limit)." default:"${rate}"`
+	Rate            uint64              `help:"Bytes per second that all peers together may send through circuits, in equal shares (0: as many as the machine carries without making small messages wait)."`
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
@@ -107,7 +109,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 
 func (c *cli) limits() relay.Limits {
 	l := relay.Limits{
-		Peers: int(c.Peers), PeersPerAddress: int(c.PeersPerAddress), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate),
+		Peers: int(c.Peers), PeersPerAddress: int(c.PeersPerAddress), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate), Rate: int64(min(c.Rate, math.MaxInt64)),
 		Topics: int(c.Topics), HistoryBytes: int(c.HistoryBytes),
 	}
 	if l.PeerRate == 0 {

@@ -1,0 +1,341 @@
+package relay
+
+import (
+	"container/heap"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// How the relay's own rate is found and shared.
+const (
+	// smallRead is the largest read that goes before others', as long as its peer
+	// reads few of them: smallBurst bytes, and smallRate more a second.
+	smallRead  = 4 << 10
+	smallBurst = 128 << 10
+	smallRate  = 256 << 10
+
+	// bulkRate is what makes a peer one of many that fill the relay, in bytes per
+	// second. One that waits for its turn is one of them, too.
+	bulkRate = 1 << 20
+
+	// adjustEvery is how often the rate is measured anew, from probes that sleep for
+	// probeEvery: how late one wakes is how long a small message waits for a
+	// processor, on each of its steps.
+	adjustEvery = 200 * time.Millisecond
+	probeEvery  = 5 * time.Millisecond
+	lateEnough  = time.Millisecond     // below, there is room
+	tooLate     = 2 * time.Millisecond // above, there is too much
+	leastRate   = 8 << 20              // bytes per second that are never gone below
+
+	// settleBytes is what may pass beyond the rate at once.
+	settleBytes = 256 << 10
+)
+
+// share divides the bytes that the relay carries in a second among the peers that
+// send them. Who has had least is served first, and small reads of a peer that sends
+// little wait for nobody. Its methods may be called concurrently.
+type share struct {
+	mu       sync.Mutex
+	rate     float64 // bytes per second; 0: as fast as they come
+	measured bool    // the rate is found, not set
+	tokens   float64 // bytes that may pass now; negative: they have passed already
+	filled   time.Time
+	served   float64 // of the account that was served last: where others begin
+	waiting  accounts
+	timer    *time.Timer // of the next turn; nil if nobody waits
+	accounts map[peer.ID]*account
+	ended    bool
+
+	stop context.CancelFunc
+	done sync.WaitGroup
+}
+
+// account is what a peer was served.
+type account struct {
+	share    *share
+	of       peer.ID
+	streams  int     // that draw from it
+	served   float64 // bytes, counted from where others were when it began
+	bytes    float64 // since the rate was last adjusted
+	total    float64 // bytes, for the operator
+	slowed   int64   // reads that waited
+	small    float64 // bytes of small reads that may go first
+	smallAt  time.Time
+	turns    []*turn // that wait
+	position int     // in share.waiting; -1: not there
+}
+
+// turn is one read that waits.
+type turn struct {
+	bytes float64
+	come  chan struct{} // closed when it is served
+}
+
+// newShare divides that many bytes per second; as many as the machine carries
+// without delay to others if 0, and without limit if negative.
+func newShare(bytesPerSecond int64) *share {
+	s := &share{accounts: make(map[peer.ID]*account), stop: func() {}}
+	switch {
+	case bytesPerSecond > 0:
+		s.rate = float64(bytesPerSecond)
+	case bytesPerSecond == 0:
+		s.measured = true
+		var ctx context.Context
+		ctx, s.stop = context.WithCancel(context.Background())
+		s.done.Go(func() { s.measure(ctx) })
+	}
+	return s
+}
+
+// close lets all pass, and waits for the goroutine of the share.
+func (s *share) close() {
+	s.stop()
+	s.mu.Lock()
+	s.ended = true
+	s.release()
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+// release serves all that wait. The mutex is held.
+func (s *share) release() {
+	for len(s.waiting) > 0 {
+		s.serve()
+	}
+	if s.timer != nil {
+		s.timer.Stop()
+		s.timer = nil
+	}
+}
+
+// open is the account of a peer, for a stream; leave ends it.
+func (s *share) open(p peer.ID) *account {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.accounts[p]
+	if a == nil {
+		a = &account{share: s, of: p, small: smallBurst, smallAt: time.Now(), position: -1}
+		s.accounts[p] = a
+	}
+	a.streams++
+	return a
+}
+
+func (a *account) leave() {
+	a.share.mu.Lock()
+	defer a.share.mu.Unlock()
+	if a.streams--; a.streams == 0 && a.small >= smallBurst && len(a.turns) == 0 {
+		delete(a.share.accounts, a.of)
+	}
+}
+
+// take waits until the peer may send n bytes. It ends early with ctx.
+func (a *account) take(ctx context.Context, n int) {
+	s, now := a.share, time.Now()
+	s.mu.Lock()
+	a.bytes += float64(n)
+	a.total += float64(n)
+	if s.rate == 0 || s.ended {
+		s.mu.Unlock()
+		return
+	}
+	s.fill(now)
+	if a.isSmall(n, now) || s.tokens > 0 && len(s.waiting) == 0 {
+		s.tokens -= float64(n)
+		a.served = max(a.served, s.served) + float64(n)
+		s.mu.Unlock()
+		return
+	}
+	t := &turn{bytes: float64(n), come: make(chan struct{})}
+	a.slowed++
+	a.turns = append(a.turns, t)
+	if a.position < 0 {
+		a.served = max(a.served, s.served)
+		heap.Push(&s.waiting, a)
+	}
+	s.schedule()
+	s.mu.Unlock()
+	select {
+	case <-t.come:
+	case <-ctx.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if i := slices.Index(a.turns, t); i >= 0 {
+			a.turns = slices.Delete(a.turns, i, i+1)
+			if len(a.turns) == 0 {
+				heap.Remove(&s.waiting, a.position)
+			}
+		}
+	}
+}
+
+// isSmall says whether a read goes first, and counts it. The mutex is held.
+func (a *account) isSmall(n int, now time.Time) bool {
+	a.small = min(smallBurst, a.small+now.Sub(a.smallAt).Seconds()*smallRate)
+	a.smallAt = now
+	if n > smallRead || a.small < float64(n) || len(a.turns) > 0 {
+		return false
+	}
+	a.small -= float64(n)
+	return true
+}
+
+// fill adds what the time has brought. The mutex is held.
+func (s *share) fill(now time.Time) {
+	s.tokens = min(settleBytes, s.tokens+now.Sub(s.filled).Seconds()*s.rate)
+	s.filled = now
+}
+
+// schedule sees that those that wait are served as soon as they may be. The mutex is
+// held.
+func (s *share) schedule() {
+	if len(s.waiting) == 0 || s.timer != nil {
+		return
+	}
+	wait := time.Duration(max(-s.tokens, 0) / s.rate * float64(time.Second))
+	s.timer = time.AfterFunc(max(wait, 50*time.Microsecond), s.turn)
+}
+
+// turn serves those that may be served now.
+func (s *share) turn() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.timer = nil
+	if s.rate == 0 {
+		s.release()
+		return
+	}
+	s.fill(time.Now())
+	for s.tokens > 0 && len(s.waiting) > 0 {
+		s.serve()
+	}
+	s.schedule()
+}
+
+// serve serves the peer that has had least. The mutex is held.
+func (s *share) serve() {
+	a := s.waiting[0]
+	t := a.turns[0]
+	a.turns = a.turns[1:]
+	s.served = a.served
+	a.served += t.bytes
+	s.tokens -= t.bytes
+	if len(a.turns) == 0 {
+		a.turns = nil
+		heap.Pop(&s.waiting)
+	} else {
+		heap.Fix(&s.waiting, 0)
+	}
+	close(t.come)
+}
+
+// measure finds the rate until ctx ends. While no two peers fill the relay there is
+// no rate, and the probes rest.
+func (s *share) measure(ctx context.Context) {
+	var late []time.Duration
+	began := time.Now()
+	ticker := time.NewTicker(adjustEvery)
+	defer ticker.Stop()
+	for probing := false; ; {
+		if probing {
+			slept := time.Now()
+			select {
+			case <-time.After(probeEvery):
+			case <-ctx.Done():
+				return
+			}
+			late = append(late, time.Since(slept)-probeEvery)
+			if time.Since(began) < adjustEvery {
+				continue
+			}
+		} else {
+			select {
+			case <-ticker.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		now := time.Now()
+		probing = s.adjust(now.Sub(began), late)
+		late, began = late[:0], now
+	}
+}
+
+// adjust sets the rate by what passed in the time, and by how late the probes were.
+// It says whether two peers or more fill the relay.
+func (s *share) adjust(in time.Duration, late []time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	passed, bulk := 0.0, 0
+	for p, a := range s.accounts {
+		passed += a.bytes
+		if len(a.turns) > 0 || a.bytes > bulkRate*in.Seconds() {
+			bulk++
+		}
+		a.bytes = 0
+		if a.isSmall(0, time.Now()); a.streams == 0 && a.small >= smallBurst && len(a.turns) == 0 {
+			delete(s.accounts, p)
+		}
+	}
+	s.setRate(nextRate(s.rate, passed/in.Seconds(), bulk, late))
+	return bulk >= 2
+}
+
+// nextRate is the rate for the next moment, 0 for none.
+func nextRate(rate, passed float64, bulk int, late []time.Duration) float64 {
+	if bulk < 2 {
+		return 0
+	}
+	if len(late) == 0 {
+		return rate
+	}
+	slices.Sort(late)
+	switch wait := late[len(late)*9/10]; {
+	case wait > tooLate:
+		if rate == 0 {
+			rate = passed
+		}
+		return max(min(rate, passed)*0.8, leastRate)
+	case wait < lateEnough && rate > 0:
+		return rate * 1.05
+	}
+	return rate
+}
+
+// setRate changes the rate. The mutex is held.
+func (s *share) setRate(rate float64) {
+	if s.rate == 0 && rate > 0 {
+		s.tokens, s.filled = 0, time.Now()
+	}
+	if rate == 0 {
+		s.release()
+	}
+	s.rate = rate
+}
+
+// accounts are the peers that wait, who has had least first.
+type accounts []*account
+
+func (q accounts) Len() int           { return len(q) }
+func (q accounts) Less(i, j int) bool { return q[i].served < q[j].served }
+func (q accounts) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].position, q[j].position = i, j
+}
+
+func (q *accounts) Push(x any) {
+	a := x.(*account)
+	a.position = len(*q)
+	*q = append(*q, a)
+}
+
+func (q *accounts) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	last.position = -1
+	return last
+}
