@@ -25,7 +25,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
@@ -127,6 +126,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
 		transports(o.HTTP, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}),
+		libp2p.QUICReuse(quicPorts(o.Registerer)),
 		metrics(o.Registerer),
 	}
 	if o.MapPorts && slices.ContainsFunc(o.Listen, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
@@ -170,7 +170,7 @@ func transports(handler http.Handler, f *front) libp2p.Option {
 		libp2p.Transport(func(u transport.Upgrader, limits network.ResourceManager) (*websocket.WebsocketTransport, error) {
 			return websocket.New(u, limits, f.shared(u), ws...)
 		}),
-		libp2p.Transport(quic.NewTransport),
+		libp2p.Transport(newQUIC),
 		libp2p.Transport(newWebTransport),
 		libp2p.Transport(libp2pwebrtc.New),
 	)

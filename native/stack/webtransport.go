@@ -57,7 +57,7 @@ func (t *webTransport) Listen(a ma.Multiaddr) (transport.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lingeringListener{l}, nil
+	return lingeringListener{acceptAhead(l)}, nil
 }
 
 type lingeringListener struct{ transport.Listener }
