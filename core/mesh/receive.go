@@ -205,7 +205,11 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
 		t.presence.hear(msg)
-		return true
+		if t.presence.isForSomebody(msg) {
+			return true
+		}
+		t.m.stats.untold.Add(1)
+		return false
 	}
 	if isNumbered(msg) {
 		added := t.history.add(msg, raw)
