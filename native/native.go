@@ -50,6 +50,9 @@ type Options struct {
 	// any more. One that does not answer is tried again.
 	RelayURLs []string
 
+	// Token is presented to the relays, for those that take only peers with one.
+	Token string
+
 	// Listen are the addresses to listen on (see stack.ParseListen). If nil,
 	// every transport on every interface, on one TCP and one UDP port that the
 	// system picks; if empty but not nil, none.
@@ -109,7 +112,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	keeper, err := reservation.New(o.Relays, reservation.Options{Get: get, Network: o.Network, Logger: o.Logger})
+	keeper, err := reservation.New(o.Relays, reservation.Options{Get: get, Network: o.Network, Token: o.Token, Logger: o.Logger})
 	if err == nil {
 		err = keeper.AddURLs(o.RelayURLs)
 	}

@@ -126,7 +126,7 @@ type circuit struct {
 	notifiee network.Notifiee
 }
 
-func startCircuit(h host.Host, l Limits, said *refusals, registry *prometheus.Registry) (*circuit, error) {
+func startCircuit(h host.Host, l Limits, who *access, said *refusals, registry *prometheus.Registry) (*circuit, error) {
 	l = l.withDefaults()
 	opts := []relay.Option{
 		relay.WithResources(relay.Resources{
@@ -147,11 +147,16 @@ func startCircuit(h host.Host, l Limits, said *refusals, registry *prometheus.Re
 	}
 	c := &circuit{meter: newMeter(l.PeerRate, l.Rate), places: newPlaces(l, h.ConnManager()), host: h}
 	var err error
-	c.relay, err = relay.New(&hop{Host: c.meter.host(core.PreferNewest(h)), places: c.places, refusals: said}, opts...)
+	c.relay, err = relay.New(&hop{Host: c.meter.host(core.PreferNewest(h)), places: c.places, access: who, refusals: said}, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("start circuit relay: %w", err)
 	}
-	c.notifiee = &network.NotifyBundle{DisconnectedF: c.places.disconnected}
+	c.notifiee = &network.NotifyBundle{DisconnectedF: func(n network.Network, conn network.Conn) {
+		if p := conn.RemotePeer(); n.Connectedness(p) == network.NotConnected {
+			c.places.release(p)
+			who.forget(p)
+		}
+	}}
 	h.Network().Notify(c.notifiee)
 	return c, nil
 }

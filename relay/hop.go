@@ -35,6 +35,7 @@ const (
 type hop struct {
 	host.Host
 	places   *places
+	access   *access
 	refusals *refusals
 }
 
@@ -59,11 +60,16 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 	var why *refusal
 	switch typeOf(request) {
 	case pbv2.HopMessage_RESERVE:
-		why = h.places.reserve(from, customer.Of(at), time.Now())
+		if why = h.access.admit(from, string(reservation.HopField(request, reservation.TokenField)), time.Now()); why == nil {
+			why = h.places.reserve(from, customer.Of(at), time.Now())
+		}
 		if why == nil && h.Network().Connectedness(from) == network.NotConnected {
 			h.places.release(from)
 		}
 	case pbv2.HopMessage_CONNECT:
+		if why = h.access.admit(from, "", time.Now()); why != nil {
+			break
+		}
 		if why = h.places.connect(from, customer.Of(at)); why == nil {
 			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, customer.Of(at)) })
 		}

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 
@@ -129,13 +128,6 @@ func (p *places) release(id peer.ID) {
 		p.unreserve(id, at)
 	}
 	p.conns.Unprotect(id, reservedTag)
-}
-
-// disconnected is told of each connection that ends.
-func (p *places) disconnected(n network.Network, c network.Conn) {
-	if n.Connectedness(c.RemotePeer()) == network.NotConnected {
-		p.release(c.RemotePeer())
-	}
 }
 
 // holds says whether a peer has a place.

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
@@ -72,6 +71,11 @@ type Options struct {
 	// which says that the page was not built.
 	Site fs.FS
 
+	// Closed has the relay take only peers that are allowed or have a token: see Token,
+	// and the file of rules in DataDir, which Reload reads. The Peers are allowed. If
+	// false, it takes everybody who is not banned there.
+	Closed bool
+
 	// Limits bound what the relay does for its peers. Fields that are zero
 	// have defaults.
 	Limits Limits
@@ -92,6 +96,8 @@ type Options struct {
 type Relay struct {
 	node    *core.Node
 	circuit *circuit
+	access  *access
+	said    *refusals
 	peers   *peers
 	site    *site
 	metrics *metricsServer // nil if not wanted
@@ -155,8 +161,19 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, dataDir.Close())
 	}
-	said := newRefusals(o.Logger, o.Registry)
-	h, err := newHost(o, key, r.site, said)
+	self, err := peer.IDFromPrivateKey(key)
+	if err != nil {
+		return errors.Join(err, histories.Close(), dataDir.Close())
+	}
+	trusted := []peer.ID{self}
+	for _, p := range o.Peers {
+		trusted = append(trusted, p.ID)
+	}
+	r.said = newRefusals(o.Logger, o.Registry)
+	if r.access, err = openAccess(o.DataDir, o.Closed, trusted); err != nil {
+		return errors.Join(err, histories.Close(), dataDir.Close())
+	}
+	h, err := r.newHost(o, key)
 	if err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
@@ -180,27 +197,32 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	if r.circuit, err = startCircuit(h, o.Limits, said, o.Registry); err != nil {
+	if r.circuit, err = startCircuit(h, o.Limits, r.access, r.said, o.Registry); err != nil {
 		return err
 	}
+	r.access.start(h)
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
 
-func newHost(o Options, key crypto.PrivKey, handler http.Handler, said *refusals) (host.Host, error) {
+func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 	so := stack.Options{
 		Key:        key,
 		Listen:     o.Listen,
 		UserAgent:  "tombolo-relay/" + core.Version(),
 		Peers:      o.Limits.withDefaults().Peers,
 		MapPorts:   !o.NoPortMapping,
-		HTTP:       handler,
+		HTTP:       r.site,
 		StreamRate: streamRate,
-		Refused:    func(limit string) { said.note(refusal{limit: limit}) },
+		Refused:    func(limit string) { r.said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
-			libp2p.DisableRelay(),            // the client of circuits: nobody dials a relay through another
+			libp2p.DisableRelay(), // the client of circuits: nobody dials a relay through another
+			libp2p.ConnectionGater(r.access),
 			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back
 		},
+	}
+	if o.Closed {
+		so.MaySpeak = r.access.maySpeak
 	}
 	if o.Registry != nil {
 		so.Registerer = o.Registry
@@ -212,6 +234,10 @@ func newHost(o Options, key crypto.PrivKey, handler http.Handler, said *refusals
 	}
 	return stack.New(so)
 }
+
+// Reload reads the file of rules anew (see Options.Closed). They hold at once, for those
+// that are connected, too. Where it returns an error, the rules stay as they were.
+func (r *Relay) Reload() error { return r.access.reload() }
 
 // Node is the relay as a peer. It must not be closed by the caller.
 func (r *Relay) Node() *core.Node { return r.node }
@@ -268,6 +294,7 @@ func (r *Relay) Close() error {
 		}
 		if r.circuit != nil {
 			errs = append(errs, r.circuit.close())
+			r.access.close()
 		}
 		if r.node != nil {
 			errs = append(errs, r.node.Close())

@@ -49,6 +49,8 @@ type Options struct {
 
 	// Ask asks the pages of RelayURLs. If nil, the platform's fetch does.
 	Ask reservation.Get
+	// Token is presented to the relays, for those that take only peers with one.
+	Token string
 
 	// Network separates meshes. If empty, core.DefaultNetwork.
 	Network string
@@ -91,7 +93,7 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 	if ask == nil {
 		ask = jsio.Fetch
 	}
-	keeper, err := reservation.New(opts.Relays, reservation.Options{Get: ask, Network: network, Logger: opts.Logger})
+	keeper, err := reservation.New(opts.Relays, reservation.Options{Get: ask, Network: network, Token: opts.Token, Logger: opts.Logger})
 	if err == nil {
 		err = keeper.AddURLs(opts.RelayURLs)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -74,6 +75,10 @@ type Options struct {
 	// Those above are reset, and the connections of a peer that does not stop are
 	// closed. If zero, there is no such limit.
 	StreamRate int
+	// MaySpeak says whether a peer may have streams of a protocol, in both directions;
+	// others are reset. It is called for each stream, from any goroutine. If nil, all
+	// may.
+	MaySpeak func(peer.ID, protocol.ID) bool
 	// Refused is told of each connection that is closed because others need its
 	// place, and of each stream that is refused, by the name of the limit:
 	// LimitApplicants, LimitStreams. It must not block. If nil, nobody is told.
@@ -107,8 +112,9 @@ func New(o Options) (host.Host, error) {
 		return nil, fmt.Errorf("make resource manager: %w", err)
 	}
 	var opened *openings
-	if o.StreamRate > 0 {
+	if o.StreamRate > 0 || o.MaySpeak != nil {
 		opened = newOpenings(limits, o.StreamRate, o.Refused)
+		opened.maySpeak = o.MaySpeak
 		limits = opened
 	}
 	conns, err := connmgr.NewConnManager(o.Peers-o.Peers/8, o.Peers, connmgr.WithGracePeriod(trimGrace))

@@ -2,11 +2,13 @@ package stack
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"golang.org/x/time/rate"
 )
 
@@ -31,7 +33,8 @@ type openings struct {
 	network.ResourceManager
 	perSecond rate.Limit
 	refused   func(limit string)
-	end       func(peer.ID) // closes its connections; set before there are any
+	maySpeak  func(peer.ID, protocol.ID) bool // nil: all may
+	end       func(peer.ID)                   // closes its connections; set before there are any
 
 	mu    sync.Mutex
 	peers map[peer.ID]*opener
@@ -48,11 +51,29 @@ func newOpenings(m network.ResourceManager, perSecond int, refused func(string))
 }
 
 func (o *openings) OpenStream(p peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
-	if dir == network.DirInbound && !o.mayOpen(p, time.Now()) {
+	if o.perSecond > 0 && dir == network.DirInbound && !o.mayOpen(p, time.Now()) {
 		o.refused(LimitStreams)
 		return nil, errTooManyOpened
 	}
-	return o.ResourceManager.OpenStream(p, dir)
+	s, err := o.ResourceManager.OpenStream(p, dir)
+	if err != nil || o.maySpeak == nil {
+		return s, err
+	}
+	return &guardedStream{s, p, o.maySpeak}, nil
+}
+
+// guardedStream is the scope of a stream whose protocol is asked about.
+type guardedStream struct {
+	network.StreamManagementScope
+	peer     peer.ID
+	maySpeak func(peer.ID, protocol.ID) bool
+}
+
+func (s *guardedStream) SetProtocol(id protocol.ID) error {
+	if !s.maySpeak(s.peer, id) {
+		return fmt.Errorf("peer %s may not speak %s here", s.peer, id)
+	}
+	return s.StreamManagementScope.SetProtocol(id)
 }
 
 func (o *openings) mayOpen(p peer.ID, now time.Time) bool {

@@ -16,7 +16,7 @@ import (
 )
 
 // optionNames are all that createNode takes.
-var optionNames = []string{"histories", "identity", "log", "network", "relays", "transports"}
+var optionNames = []string{"histories", "identity", "log", "network", "relays", "token", "transports"}
 
 // optionError says which option was wrong.
 func optionError(name string, err error) error { return fmt.Errorf("option %s: %w", name, err) }
@@ -43,6 +43,9 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 		return opts, keep, err
 	}
 	if opts.Network, err = o.words("network", "a name"); err != nil {
+		return opts, keep, err
+	}
+	if opts.Token, err = o.words("token", "a token of the relays' operator"); err != nil {
 		return opts, keep, err
 	}
 	relays, err := o.strings("relays", relaysWanted)

@@ -45,6 +45,8 @@ export interface NodeConfig {
    * relay. A relay that has a URL is asked where it can be dialled, and again when it cannot be reached there.
    */
   relays?: string[]
+  /** A token of the relays' operator, for relays that take only peers with one. */
+  token?: string
   /**
    * - `persistent`: kept in IndexedDB, so that a reload keeps the peer ID. Needs a secure context.
    * - `ephemeral` (the default): a fresh one each time.

@@ -21,6 +21,7 @@ import (
 type upCmd struct {
 	dataDirFlag
 	Relay    []relayFlag         `help:"Relay to make reservations on: a multiaddr ending in /p2p/<id>, or the http(s):// address of its page, without a path. Repeatable." placeholder:"MADDR|URL"`
+	Token    string              `help:"Token of the relays' operator, for relays that take only peers with one." placeholder:"TOKEN"`
 	Listen   []command.Listen    `help:"Address to listen on: host:port for all transports, or a multiaddr for one. Repeatable. Default: any port of every interface." placeholder:"MADDR"`
 	Announce []command.Multiaddr `help:"Additional address to announce to peers. Repeatable." placeholder:"MADDR"`
 	Network  string              `help:"Name of the mesh to join." default:"${network}"`
@@ -59,6 +60,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		DataDir:       c.DataDir,
 		Relays:        relays,
 		RelayURLs:     urls,
+		Token:         c.Token,
 		Listen:        command.Addrs(c.Listen),
 		Announce:      command.Multiaddrs(c.Announce),
 		Network:       c.Network,

@@ -19,10 +19,14 @@ func TestTheDocumentNamesEveryFlagAndNoneThatIsNone(t *testing.T) {
 	unit, err := os.ReadFile("../../../docs/tombolo-relay.service")
 	require.NoError(t, err)
 	doc := regexp.MustCompile("(?m)^.*(tombolo up|doctor|systemctl|grep).*$").ReplaceAllString(string(b), "") // other programs
-	app, err := kong.New(&cli{}, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "topics": "1", "history": "1"})
-	require.NoError(t, err)
 	flags, variables := make(map[string]bool), make(map[string]bool)
-	for _, f := range app.Model.Flags {
+	var all []*kong.Flag
+	for _, program := range []any{&cli{}, &tokenCLI{}} {
+		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "topics": "1", "history": "1"})
+		require.NoError(t, err)
+		all = append(all, app.Model.Flags...)
+	}
+	for _, f := range all {
 		flags["--"+f.Name] = true
 		if f.Tag.Negatable != "" {
 			flags["--no-"+f.Name] = true

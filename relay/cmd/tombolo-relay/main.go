@@ -33,6 +33,7 @@ type cli struct {
 	Rate            uint64              `help:"Bytes per second that all peers together may send through circuits, in equal shares (0: as many as the machine carries without making small messages wait)."`
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
+	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         kong.VersionFlag    `help:"Print the version and exit." env:"-"`
@@ -40,6 +41,9 @@ type cli struct {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1] == "token" {
+		os.Exit(tokenProgram().Main(os.Args[2:]))
+	}
 	program := command.Program{
 		Name:        "tombolo-relay",
 		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page.",
@@ -78,6 +82,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		Peers:         others,
 		NoPortMapping: !c.MapPorts,
 		Site:          site,
+		Closed:        c.Closed,
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),
 		Logger:        log,
