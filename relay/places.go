@@ -178,3 +178,21 @@ func (p *places) disconnect(from peer.ID, site netip.Prefix) {
 		delete(p.sites, site)
 	}
 }
+
+// circuitsOf is how many circuits begin at a peer.
+func (p *places) circuitsOf(id peer.ID) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.circuits[id]
+}
+
+// limits are those of the relay as a whole, and how much of them is used.
+func (p *places) limits() []LimitStatus {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sweep(time.Now())
+	return []LimitStatus{
+		{Limit: "peers", Flag: "--peers", Value: int64(p.peers), Used: int64(len(p.reserved))},
+		{Limit: "circuits", Flag: "GOMEMLIMIT", Value: int64(p.most), Used: int64(p.open)},
+	}
+}

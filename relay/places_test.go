@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -44,6 +45,17 @@ func TestWhoHoldsAReservationKeepsItAndOthersAreToldWhy(t *testing.T) {
 	for _, n := range []*core.Node{first, second} {
 		assert.True(t, conns.IsProtected(n.ID(), ""), "it is not closed for those that come later")
 	}
+	ready := func() (int, string) {
+		resp, err := client(t).Get(r.PageURL() + "readyz")
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(b)
+	}
+	code, why := ready()
+	assert.Equal(t, 503, code)
+	assert.Contains(t, why, "peers: 2 of 2 are used (--peers)")
 	late := newNode(t, native.Options{})
 	err := failure(t, late, at)
 	assert.ErrorContains(t, err, "all 2 reservations are taken")
@@ -54,6 +66,8 @@ func TestWhoHoldsAReservationKeepsItAndOthersAreToldWhy(t *testing.T) {
 	require.NoError(t, first.Close())
 	require.Eventually(t, func() bool { return len(late.Reservations()) == 1 }, 30*time.Second, 10*time.Millisecond, "a place that was left is given on")
 	assert.False(t, conns.IsProtected(first.ID(), ""))
+	require.NoError(t, late.Close())
+	require.Eventually(t, func() bool { code, _ := ready(); return code == 200 }, 30*time.Second, 10*time.Millisecond)
 }
 
 func refusedBy(t *testing.T, registry *prometheus.Registry, limit string) float64 {

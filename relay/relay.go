@@ -98,6 +98,7 @@ type Relay struct {
 	circuit *circuit
 	access  *access
 	said    *refusals
+	admin   *admin // nil without a data directory
 	peers   *peers
 	site    *site
 	metrics *metricsServer // nil if not wanted
@@ -142,12 +143,22 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if err = r.start(ctx, o); err != nil {
 		return nil, err
 	}
+	if o.Registry != nil {
+		r.register(o.Registry)
+	}
 	if o.MetricsListen != "" {
 		if r.metrics, err = serveMetrics(o.MetricsListen, o.Registry); err != nil {
 			return nil, err
 		}
 	}
-	r.site.open(r.node)
+	if o.DataDir != "" {
+		if r.admin, err = serveAdmin(r, o.DataDir, o.Logger); err != nil {
+			// Most often the path is longer than a socket's may be.
+			o.Logger.Warn("the relay runs without the operator's socket", "error", err)
+			err = nil
+		}
+	}
+	r.site.open(r)
 	return r, nil
 }
 
@@ -285,6 +296,9 @@ func (r *Relay) Close() error {
 		var errs []error
 		if r.site != nil {
 			r.site.close()
+		}
+		if r.admin != nil {
+			errs = append(errs, r.admin.close())
 		}
 		if r.metrics != nil {
 			errs = append(errs, r.metrics.close())

@@ -173,6 +173,31 @@ func (a *account) take(ctx context.Context, n int) {
 	}
 }
 
+// of is what was read from a peer since it had no stream, in bytes, and how many reads
+// waited.
+func (s *share) of(p peer.ID) (bytes, slowed int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if a := s.accounts[p]; a != nil {
+		return int64(a.total), a.slowed
+	}
+	return 0, 0
+}
+
+// slowed is how many peers wait.
+func (s *share) slowed() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(len(s.waiting))
+}
+
+// rateNow is the rate in bytes per second, or 0.
+func (s *share) rateNow() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(s.rate)
+}
+
 // isSmall says whether a read goes first, and counts it. The mutex is held.
 func (a *account) isSmall(n int, now time.Time) bool {
 	a.small = min(smallBurst, a.small+now.Sub(a.smallAt).Seconds()*smallRate)

@@ -2,20 +2,19 @@ package relay
 
 import (
 	"encoding/json"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"regexp"
 	"strings"
 	"sync/atomic"
-
-	"github.com/tombolo-net/tombolo/core"
 )
 
 // site answers HTTP on the relay's TCP ports: the page and its files, /healthz,
 // and /.well-known/tombolo.
 type site struct {
-	node  atomic.Pointer[core.Node] // nil while the relay does not serve
+	relay atomic.Pointer[Relay] // nil while the relay does not serve
 	files *files
 	mux   *http.ServeMux
 }
@@ -27,6 +26,7 @@ func newSite(page fs.FS) (*site, error) {
 	}
 	s := &site{files: f, mux: http.NewServeMux()}
 	s.mux.HandleFunc("GET /healthz", s.serveHealth)
+	s.mux.HandleFunc("GET /readyz", s.serveReady)
 	s.mux.HandleFunc("GET /.well-known/tombolo", s.serveSelf)
 	s.mux.HandleFunc("OPTIONS /.well-known/tombolo", s.serveSelfPreflight)
 	s.mux.Handle("/", f)
@@ -34,9 +34,9 @@ func newSite(page fs.FS) (*site, error) {
 }
 
 // open makes the relay known; before it and after close /healthz says no.
-func (s *site) open(n *core.Node) { s.node.Store(n) }
+func (s *site) open(r *Relay) { s.relay.Store(r) }
 
-func (s *site) close() { s.node.Store(nil) }
+func (s *site) close() { s.relay.Store(nil) }
 
 // contentPolicy lets the page run its wasm and reach any peer, and nothing else
 // that is not its own; it may show sites of peers under names below its host's.
@@ -85,12 +85,28 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *site) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
-	if s.node.Load() == nil {
+	if s.relay.Load() == nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = w.Write([]byte("starting or stopping\n"))
 		return
 	}
 	_, _ = w.Write([]byte("ok\n"))
+}
+
+// serveReady says whether the relay takes further peers, and if not, why.
+func (s *site) serveReady(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	why := []string{"starting or stopping"}
+	if r := s.relay.Load(); r != nil {
+		why = r.Unready()
+	}
+	if len(why) > 0 {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, strings.Join(why, "\n")+"\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ok\n")
 }
 
 // self is what a relay says of itself: enough for a page, or for another peer,
@@ -104,11 +120,12 @@ type self struct {
 func (s *site) serveSelf(w http.ResponseWriter, r *http.Request) {
 	allowAll(w)
 	w.Header().Set("Cache-Control", "no-store")
-	node := s.node.Load()
-	if node == nil {
+	relay := s.relay.Load()
+	if relay == nil {
 		http.Error(w, "the relay is starting or stopping: try again", http.StatusServiceUnavailable)
 		return
 	}
+	node := relay.node
 	w.Header().Set("Content-Type", "application/json")
 	answer := self{PeerID: node.ID().String(), Network: node.Network(), Addrs: []string{}}
 	for _, a := range addrsFor(node.Addrs(), node.ID(), asked(r)) {

@@ -107,7 +107,7 @@ func Serve(o Options) (*Server, error) {
 			return nil, fmt.Errorf("control socket: %w", err)
 		}
 	}
-	l, err := listenPrivately(path)
+	l, err := ListenPrivately(path)
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
 	}

@@ -98,7 +98,7 @@ func TestTheSocketIsItsOwnersFromItsFirstMoment(t *testing.T) {
 			}
 		}
 	}()
-	l, err := listenPrivately(filepath.Join(dir, SocketName))
+	l, err := ListenPrivately(filepath.Join(dir, SocketName))
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o600), <-made)
 	close(stop)

@@ -4,5 +4,5 @@ package control
 
 import "net"
 
-// listenPrivately relies on the data directory, which is its owner's alone.
-func listenPrivately(path string) (net.Listener, error) { return net.Listen("unix", path) }
+// ListenPrivately relies on the data directory, which is its owner's alone.
+func ListenPrivately(path string) (net.Listener, error) { return net.Listen("unix", path) }

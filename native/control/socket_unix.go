@@ -12,11 +12,11 @@ import (
 
 const socketMode = 0o600
 
-// listenPrivately makes a socket that only its owner may open. On Linux it is so
+// ListenPrivately makes a socket that only its owner may open. On Linux it is so
 // from its first moment, for the file gets the mode of the socket that is bound;
 // elsewhere the data directory keeps others out till then. (A umask would be the
 // whole process's, and what else is made meanwhile would suffer from it.)
-func listenPrivately(path string) (net.Listener, error) {
+func ListenPrivately(path string) (net.Listener, error) {
 	listen := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
 	}}

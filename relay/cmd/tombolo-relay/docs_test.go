@@ -18,10 +18,10 @@ func TestTheDocumentNamesEveryFlagAndNoneThatIsNone(t *testing.T) {
 	require.NoError(t, err)
 	unit, err := os.ReadFile("../../../docs/tombolo-relay.service")
 	require.NoError(t, err)
-	doc := regexp.MustCompile("(?m)^.*(tombolo up|doctor|systemctl|grep).*$").ReplaceAllString(string(b), "") // other programs
+	doc := regexp.MustCompile("(?m)^.*(tombolo up|doctor|systemctl|grep|curl).*$").ReplaceAllString(string(b), "") // other programs
 	flags, variables := make(map[string]bool), make(map[string]bool)
 	var all []*kong.Flag
-	for _, program := range []any{&cli{}, &tokenCLI{}} {
+	for _, program := range []any{&cli{}, &tokenCLI{}, &adminCLI{}} {
 		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "topics": "1", "history": "1"})
 		require.NoError(t, err)
 		all = append(all, app.Model.Flags...)
@@ -39,7 +39,7 @@ func TestTheDocumentNamesEveryFlagAndNoneThatIsNone(t *testing.T) {
 		}
 	}
 	for _, flag := range regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(doc+string(unit), -1) {
-		assert.True(t, flags[flag] || flag == "--now", "%s is a flag", flag)
+		assert.True(t, flags[flag] || flag == "--now" || flag == "--json", "%s is a flag", flag)
 	}
 	for _, v := range regexp.MustCompile(`TOMBOLO_RELAY_\w+`).FindAllString(string(b)+string(unit), -1) {
 		assert.True(t, variables[v], "%s is a variable", v)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strconv"
 
 	"github.com/alecthomas/kong"
@@ -44,9 +45,12 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "token" {
 		os.Exit(tokenProgram().Main(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && slices.Contains(adminCommands, os.Args[1]) {
+		os.Exit(adminProgram().Main(os.Args[1:]))
+	}
 	program := command.Program{
 		Name:        "tombolo-relay",
-		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page.",
+		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page. For its operator: tombolo-relay token, peers, top, limits, rules, kick, ban, unban, allow, disallow, reload; see --help of each.",
 		EnvPrefix:   "TOMBOLO_RELAY",
 		Flags:       &cli{},
 		Vars: kong.Vars{

@@ -371,6 +371,68 @@ func TestATokenIsMadeWhileTheRelayRuns(t *testing.T) {
 	assert.Contains(t, stderr, "--data-dir")
 }
 
+func TestAnOperatorSeesAndSteersARelayThatRuns(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0")
+	n := newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, r.at(t, "/tcp/"))}})
+	require.Eventually(t, func() bool { return len(n.Reservations()) == 1 }, 30*time.Second, 5*time.Millisecond)
+	news := n.Events()
+	defer news.Close()
+	await := func(want core.EventType) {
+		for {
+			ev, err := news.Next(testContext(t))
+			require.NoError(t, err)
+			if ev.Type == want {
+				return
+			}
+		}
+	}
+	run := func(args ...string) (lines []string) {
+		p := commandtest.Start(t, nil, binary, append(args, "--data-dir", dir)...)
+		code, stderr := p.Wait()
+		require.Zero(t, code, stderr)
+		return p.Lines()
+	}
+	for _, list := range []string{"peers", "top"} {
+		assert.Contains(t, strings.Join(run(list), "\n"), n.ID().String())
+	}
+	assert.Contains(t, strings.Join(run("peers", "--json"), "\n"), `"reserved": true`)
+	assert.Regexp(t, `(?m)^peers +8192 +1 +0 +--peers$`, strings.Join(run("limits"), "\n"))
+	run("kick", n.ID().String())
+	await(core.ReservationLost)
+	await(core.ReservationMade)
+	run("ban", n.ID().String())
+	await(core.ReservationLost)
+	assert.Contains(t, run("rules"), "ban "+n.ID().String())
+	await(core.ReservationFailed)
+	run("unban", n.ID().String())
+	await(core.ReservationMade)
+	run("reload")
+
+	for _, bad := range [][]string{{"ban", "nobody"}, {"unban", "192.0.2.1"}, {"kick", n.ID().String() + "x"}} {
+		code, stderr := commandtest.Start(t, nil, binary, append(bad, "--data-dir", dir)...).Wait()
+		assert.Equal(t, 1, code)
+		assert.Contains(t, stderr, strings.TrimSuffix(bad[1], "x"))
+	}
+	info, err := os.Stat(filepath.Join(dir, "admin.sock"))
+	require.NoError(t, err)
+	assert.Zero(t, info.Mode().Perm()&0o077, "it is its owner's alone")
+	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "admin.sock"))
+	}}
+	defer socket.CloseIdleConnections()
+	status := func(client *http.Client, at string) int {
+		resp, err := client.Get(at)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		_, err = io.Copy(io.Discard, resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode
+	}
+	assert.Equal(t, 200, status(&http.Client{Transport: socket}, "http://relay/debug/pprof/heap"))
+	assert.NotEqual(t, 200, status(httpClient(t), r.page+"/debug/pprof/heap"), "profiles are for the operator alone")
+}
+
 func TestFlagsAndVariables(t *testing.T) {
 	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}} {
 		dir := filepath.Join(t.TempDir(), "never-made")
