@@ -14,7 +14,7 @@ declare const window: Lab & typeof globalThis
 test('the page joins its relay, tells how, and finds the peer in its address', CORE, async ({ tab, relay, daemon }) => {
   const page = tab as BrowserTab
   const [transport, called] = hasWebTransport() ? ['webtransport', 'WebTransport'] : ['websocket', 'WebSocket']
-  const id = await join(page, `${relay.url}?transport=${transport}&peer=${daemon.id}`)
+  const id = await join(page, `${relay.url}?transport=${transport}&peer=${daemon.id}#mesh`)
   expect(id).toMatch(/^12D3KooW/)
   expect(await page.text('#relay-transport')).toBe(called)
   expect(await page.text('#circuit-addr')).toContain(`${relay.id}/p2p-circuit/p2p/${id}`)
@@ -106,8 +106,7 @@ test('the page holds a world, in which another tab sails by its link', CORE, asy
       document.querySelector('#sea')!.dispatchEvent(new KeyboardEvent(type, { code: 'ArrowRight', bubbles: true }))
     }, type)
   const holder = new BrowserTab(await driven.newTab())
-  await holder.join(new URL(relay.url))
-  await click(holder, 'Open the world')
+  await holder.join(new URL(`${relay.url}#play`))
   await expect.poll(() => holder.text('.world-shore .waiting')).toBeTruthy()
   await click(holder, 'Host from this tab')
   await expect.poll(() => holder.text('.world-who')).toContain('held by this tab')

@@ -43,7 +43,7 @@ test('a relay address that is none is an error that names the option', async ({ 
 })
 
 test('connecting to nonsense says what was wrong with it', async ({ page, relay }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   await page.getByLabel('Connect to a peer').fill('/ip4/127.0.0.1/tcp/nonsense')
   await page.keyboard.press('Enter')
   await expect(page.locator('#connect-error')).toContainText('nonsense')

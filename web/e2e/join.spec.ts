@@ -47,7 +47,7 @@ test('the session to the relay is on its way before the program has started, whi
 test('a tab joins the relay that serves its page, over WebTransport', async ({ page, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
-  const id = await join(page, `${relay.url}?transport=webtransport`)
+  const id = await join(page, `${relay.url}?transport=webtransport#mesh`)
   expect(id).toMatch(/^12D3KooW/)
   await expect(page.locator('#relay-transport')).toHaveText('WebTransport')
   await expect(peerRow(page, relay.id)).toHaveAttribute('data-transport', 'webtransport')
@@ -57,13 +57,13 @@ test('a tab joins the relay that serves its page, over WebTransport', async ({ p
 })
 
 test('a tab told to use WebSocket joins over WebSocket', async ({ page, relay }) => {
-  await join(page, `${relay.url}?transport=websocket`)
+  await join(page, `${relay.url}?transport=websocket#mesh`)
   await expect(page.locator('#relay-transport')).toHaveText('WebSocket')
   await expect(peerRow(page, relay.id)).toHaveAttribute('data-transport', 'websocket')
 })
 
 test('a tab opened with a peer in its address finds that peer behind the relay', async ({ page, relay, daemon }) => {
-  await join(page, `${relay.url}?peer=${daemon.id}`)
+  await join(page, `${relay.url}?peer=${daemon.id}#mesh`)
   const row = peerRow(page, daemon.id)
   await expect(row).toContainText('tombolo/')
   await expect(row).toContainText(/\d ms/)

@@ -1,10 +1,10 @@
-import { expect, join, peerRow, tabTo, test } from './support/fixtures.js'
+import { expect, goTo, join, peerRow, tabTo, test } from './support/fixtures.js'
 
 test.describe('at 360 px', () => {
   test.use({ viewport: { width: 360, height: 740 } })
 
   test('the page fits, with peers in its list', async ({ page, relay, daemon }) => {
-    await join(page, `${relay.url}?peer=${daemon.id}`)
+    await join(page, `${relay.url}?peer=${daemon.id}#mesh`)
     await expect(peerRow(page, daemon.id)).toBeVisible()
     const width = await page.evaluate(() => document.documentElement.scrollWidth)
     expect(width).toBeLessThanOrEqual(360)
@@ -12,11 +12,12 @@ test.describe('at 360 px', () => {
 })
 
 test('the keyboard alone connects to a peer and echoes off it', async ({ page, relay, daemon }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   await tabTo(page, '#addr')
   await page.keyboard.type(daemon.addr('/webtransport/'))
   await page.keyboard.press('Enter')
   await expect(peerRow(page, daemon.id)).toBeVisible()
+  await goTo(page, 'Console')
   await tabTo(page, '#echo-text')
   await page.keyboard.press('ControlOrMeta+A')
   await page.keyboard.type('ahoy')
@@ -38,7 +39,7 @@ test('the first paint does not wait for the program, and its download shows prog
   })
   await page.goto(relay.url)
   await expect(page.locator('.chart-ground')).toBeVisible()
-  await expect(page.locator('.status-title')).toHaveText('Fetching the node')
+  await expect(page.locator('.status-title')).toHaveText('Starting')
   // What the progress bar showed, from here on.
   await page.evaluate(() => {
     const seen: number[] = []

@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import { expect, join, test } from './support/fixtures.js'
+import { expect, goTo, join, tabTo, test } from './support/fixtures.js'
 import { Daemon, Relay } from './support/peers.js'
 
 /** The row of the table that says how two peers are connected, in the way given. */
@@ -40,14 +40,14 @@ test('the mesh shows who is connected to whom and how, what this tab has no part
   relay,
   daemon,
 }) => {
-  const own = await join(page, `${relay.url}?transport=webtransport`)
+  const own = await join(page, `${relay.url}?transport=webtransport#mesh`)
   await openTable(page)
   await expect(edge(page, own, relay.id, 'direct')).toContainText('WebTransport')
 
   const second = await context.newPage()
-  const b = await join(second, `${relay.url}?transport=websocket&peer=${encodeURIComponent(daemon.addr('/ws/'))}`)
+  const b = await join(second, `${relay.url}?transport=websocket&peer=${encodeURIComponent(daemon.addr('/ws/'))}#mesh`)
   const third = await context.newPage()
-  const c = await join(third, `${relay.url}?transport=webtransport&peer=${b}`)
+  const c = await join(third, `${relay.url}?transport=webtransport&peer=${b}#mesh`)
 
   await expect(edge(page, b, relay.id, 'direct')).toContainText('WebSocket')
   await expect(edge(page, c, relay.id, 'direct')).toContainText('WebTransport')
@@ -82,10 +82,10 @@ test('a mesh of two relays is one picture, though nobody tells of the connection
   const daemon = await Daemon.start(other)
   const context = await browser.newContext()
   try {
-    const own = await join(page, relay.url)
+    const own = await join(page, `${relay.url}#mesh`)
     await openTable(page)
     const far = await context.newPage()
-    const b = await join(far, `${other.url}?peer=${daemon.id}`)
+    const b = await join(far, `${other.url}?peer=${daemon.id}#mesh`)
     await expect(edge(page, b, other.id, 'direct')).toBeVisible()
     await expect(edge(page, relay.id, other.id, 'heard')).toContainText('connections that nobody tells of')
     await expect(berth(page, daemon.id)).toHaveClass(/native/)
@@ -103,10 +103,10 @@ test('a mesh of two relays is one picture, though nobody tells of the connection
 test('what a peer sends that is no report changes nothing', async ({ page, context, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   await openTable(page)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#mesh`)
   await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
   // The last of what is said is a report, of no connections.
   await tells(other, [
@@ -129,10 +129,10 @@ test('what a peer sends that is no report changes nothing', async ({ page, conte
 test('a hostile report has a bound in the picture, and is not believed', async ({ page, context, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
-  const own = await join(page, relay.url)
+  const own = await join(page, `${relay.url}#mesh`)
   await openTable(page)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#mesh`)
   await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
   const invented = (n: number) => `12D3KooW${String(n).padStart(44, 'x')}`
   const claim = { peer: own, transport: 'websocket', relayed: false, agent: '\u202egnp.(js)' }
@@ -169,9 +169,9 @@ test('a hostile report has a bound in the picture, and is not believed', async (
 })
 
 test('however often a peer tells, the picture changes twice a second at most', async ({ page, context, relay }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#mesh`)
   await expect(berth(page, b)).toBeVisible()
   await page.evaluate(() => {
     const changes: number[] = []
@@ -198,9 +198,9 @@ test('however often a peer tells, the picture changes twice a second at most', a
 
 test('the keyboard alone goes from peer to peer, and to the connections in words', async ({ page, relay, daemon }) => {
   await page.emulateMedia({ reducedMotion: 'reduce' })
-  const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+  const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}#mesh`)
   await expect(berth(page, daemon.id)).toBeVisible()
-  await page.keyboard.press('Tab')
+  await tabTo(page, '.berth[data-self=true]')
   await expect(berth(page, own)).toBeFocused()
   await expect(page.locator('.line.lit')).toHaveCount(2)
   await page.keyboard.press('ArrowRight')
@@ -224,9 +224,9 @@ test('the keyboard alone goes from peer to peer, and to the connections in words
 })
 
 test('the focus does not go with a peer that goes', async ({ page, context, relay }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#mesh`)
   await berth(page, b).focus()
   await expect(page.locator('.harbour-caption')).toContainText(b.slice(-8))
   await other.close()
@@ -235,9 +235,9 @@ test('the focus does not go with a peer that goes', async ({ page, context, rela
 })
 
 test('round trips and traffic are plotted, and said in words', async ({ page, context, relay, daemon }) => {
-  await join(page, `${relay.url}?peer=${daemon.id}`)
+  await join(page, `${relay.url}?peer=${daemon.id}#console`)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#console`)
   const plot = page.locator(`.plot[data-rtt="${daemon.id}"]`)
   await expect(plot).toContainText(/[\d.]+ ms \(min [\d.]+ ms, max [\d.]+ ms\)/)
   const line = plot.locator('.plot-line')
@@ -253,7 +253,7 @@ test('round trips and traffic are plotted, and said in words', async ({ page, co
 
 for (const worker of ['none', 'dedicated']) {
   test(`the log of the node is shown, by level (worker: ${worker})`, async ({ page, relay }) => {
-    await join(page, `${relay.url}?log=debug&worker=${worker}`)
+    await join(page, `${relay.url}?log=debug&worker=${worker}#console`)
     await page.locator('#node-log > summary').click()
     const lines = page.locator('#node-log li')
     const made = lines.filter({ hasText: 'reservation made' })
@@ -268,9 +268,9 @@ for (const worker of ['none', 'dedicated']) {
 }
 
 test('the counters of the node are shown with what they mean, as they are now', async ({ page, context, relay }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#console`)
   const other = await context.newPage()
-  const b = await join(other, relay.url)
+  const b = await join(other, `${relay.url}#console`)
   await page.locator('#stats > summary').click()
   const links = page.locator('.counters', { hasText: 'Messages to and from single peers' })
   const sent = links.locator('tr[data-counter=sent]')
@@ -290,17 +290,24 @@ test.describe('at 360 px', () => {
   test.use({ viewport: { width: 360, height: 740 } })
 
   test('the mesh, the plots, the counters and the log fit', async ({ page, relay, daemon }) => {
-    const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}`)
+    const own = await join(page, `${relay.url}?peer=${encodeURIComponent(daemon.addr('/webtransport/'))}#mesh`)
     await openTable(page)
     await expect(edge(page, own, daemon.id, 'direct')).toBeVisible()
     await expect(page.locator('.legend')).toContainText('WT WebTransport')
+    await fits(page)
+    await goTo(page, 'Console')
     await page.locator('#stats > summary').click()
     await page.locator('#node-log > summary').click()
     await expect(page.locator('.counters').first()).toBeVisible()
-    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
-    const outside = await page
-      .locator('.sheets *')
-      .evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().right > 360).length)
-    expect(outside, 'nothing is cut off').toBe(0)
+    await fits(page)
   })
 })
+
+/** Nothing of what is shown is cut off. */
+async function fits(page: Page): Promise<void> {
+  expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
+  const outside = await page
+    .locator('.sheets *')
+    .evaluateAll((all) => all.filter((one) => one.getBoundingClientRect().right > 360).length)
+  expect(outside, 'nothing is cut off').toBe(0)
+}

@@ -12,7 +12,7 @@ test('js-libp2p calls a tab through the relay', async ({ page, relay }) => {
     const toRelay = await js.call<{ peer: string }>('dial', relay.addr('/ws/'))
     expect(toRelay.peer).toBe(relay.id)
 
-    const id = await join(page, relay.url)
+    const id = await join(page, `${relay.url}#mesh`)
     const addr = await circuitAddr(page, '/ws/')
     const toTab = await js.call<{ peer: string; addr: string }>('dial', addr)
     expect(toTab.peer).toBe(id)

@@ -1,5 +1,5 @@
 import type { Page } from '@playwright/test'
-import { expect, join, joined, ownId, tabTo, test } from './support/fixtures.js'
+import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
 import { Relay } from './support/peers.js'
 
@@ -84,7 +84,7 @@ talk(
     await page.evaluate(() => window.tombolo!.close())
     await page.goto('about:blank')
     for (const text of ['while away, 1', 'while away, 2']) await native.call('broadcast', type, text, { wait: true })
-    await page.goto(relay.url)
+    await page.goto(`${relay.url}#talk`)
     await joined(page)
     expect(await ownId(page)).toBe(ann)
     await expect(page.locator('.room-tab')).toHaveText([type])
@@ -184,7 +184,7 @@ talk('what nobody has any more is named', async ({ page, relay, native, type }) 
   await publisher.call('broadcast', type, 'the end', { wait: true })
   await native.call('received', type, 10) // all of it: by way of the relay
   await publisher.stop()
-  await page.goto(relay.url)
+  await page.goto(`${relay.url}#talk`)
   await joined(page)
   await expect(line(page, 'the end')).toHaveAttribute('data-replayed', 'true')
   const gap = page.locator('.said-note[data-kind=gap]')
@@ -193,7 +193,7 @@ talk('what nobody has any more is named', async ({ page, relay, native, type }) 
 })
 
 talk('a failure is said in words, with what to do', async ({ page, relay }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#talk`)
   await page.locator('#talk-type').fill('tombolo/reserved')
   await page.locator('#talk-type').press('Enter')
   await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
@@ -225,7 +225,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
 talk(
   'several types are tabs, with what was not seen, and the keyboard alone serves them',
   async ({ page, relay, type, bob }) => {
-    await join(page, relay.url)
+    await join(page, `${relay.url}#talk`)
     const field = page.locator('#talk-type')
     await field.focus()
     await page.keyboard.press('ControlOrMeta+A')
@@ -254,6 +254,7 @@ talk(
 )
 
 async function enter(page: Page, type: string): Promise<void> {
+  if (!(await page.locator('#talk-type').isVisible())) await goTo(page, 'Talk')
   await page.locator('#talk-type').fill(type)
   await page.locator('#talk-type').press('Enter')
   await expect(page.locator('#talk-room')).toHaveAttribute('data-type', type)

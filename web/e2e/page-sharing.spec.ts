@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import type { BrowserContext, Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, join, ownId, tabTo, test } from './support/fixtures.js'
+import { expect, goTo, join, ownId, tabTo, test } from './support/fixtures.js'
 import type { Relay } from './support/peers.js'
 
 // Files and pages that a person serves from one tab, and others fetch: in a tab, by a link, and from a shell.
@@ -47,7 +47,9 @@ class Pair {
   async end(): Promise<void> {
     for (const page of [this.#ann, this.#bob]) {
       if (page === undefined || page.isClosed()) continue
-      await page.evaluate(() => (location.hash = ''))
+      if (!(await page.locator('.view[data-view=share]').isVisible())) await goTo(page, 'Share')
+      const close = page.locator('.getting').getByRole('button', { name: 'Close' })
+      if ((await close.count()) > 0) await close.click()
       const offers = page.locator('.offer')
       for (let left = await offers.count(); left > 0; left--) {
         await offers.first().getByRole('button', { name: 'Stop' }).click()
@@ -401,6 +403,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
 share('listeners and open streams are listed, and closed', async ({ ann, annId, context, relay }) => {
   await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'listed')
   await ann.evaluate(() => void window.tombolo!.listen('/x/idle', () => new Promise(() => {})))
+  await goTo(ann, 'Console')
   const rows = ann.locator('#listeners .wire')
   await expect(rows).toHaveCount(2)
   await expect(ann.locator('#listeners [data-protocol="/x/idle"]')).toContainText('made in the console')
@@ -424,6 +427,7 @@ share('listeners and open streams are listed, and closed', async ({ ann, annId, 
   expect(await bob.evaluate(() => (window as unknown as { over: Promise<string> }).over)).toBe('closed by hand')
   await ann.locator('#listeners [data-protocol="/x/listed/http"]').getByRole('button', { name: 'Close' }).click()
   await expect(rows).toHaveCount(1)
+  await goTo(ann, 'Share')
   await expect(ann.locator('.offer')).toHaveCount(0)
   await ann.close()
 })

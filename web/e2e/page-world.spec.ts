@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import type { Page } from '@playwright/test'
 import { binaries } from './support/binaries.js'
-import { expect, join, joined, ownId, tabTo, test } from './support/fixtures.js'
+import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { Daemon } from './support/peers.js'
 
 // The world of the page: tabs that hold one, sail in it and take it over, and native peers that do the same.
@@ -231,7 +231,7 @@ world.describe('at 360 px', () => {
 
 world('the keyboard alone holds a world, and everything in it has a name', async ({ page, relay, name }) => {
   await join(page, relay.url)
-  await tabTo(page, '.world > button')
+  await tabTo(page, '#nav a[href="#play"]')
   await page.keyboard.press('Enter')
   await expect(page.locator('#boat-name')).toBeVisible()
   await tabTo(page, '#world-name')
@@ -268,12 +268,12 @@ world('the view glides with the boat, and stands still for who wants less motion
   await ann.keyboard.up('ArrowRight')
 })
 
-world('the program of the world is loaded when somebody wants to see it', async ({ page, relay }) => {
+world('the program of the world is loaded with its view', async ({ page, relay }) => {
   const loaded: string[] = []
   page.on('request', (request) => loaded.push(request.url()))
   await join(page, relay.url)
   expect(loaded.filter((url) => url.includes('world'))).toEqual([])
-  await page.getByRole('button', { name: 'Open the world' }).click()
+  await goTo(page, 'Play')
   await expect(page.locator('#world-name')).toBeVisible()
   expect(loaded.filter((url) => /world.*\.js/.test(url))).toHaveLength(1)
 })
@@ -281,7 +281,7 @@ world('the program of the world is loaded when somebody wants to see it', async 
 /** Opens the page and the world in it, with a boat. */
 async function open(page: Page, url: string, boat: string): Promise<void> {
   await join(page, url)
-  await page.getByRole('button', { name: 'Open the world' }).click()
+  await goTo(page, 'Play')
   await page.locator('#boat-name').fill(boat)
 }
 

@@ -8,7 +8,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     relay,
     testPeer,
   }) => {
-    const id = await join(page, `${relay.url}?transport=${transport}`)
+    const id = await join(page, `${relay.url}?transport=${transport}#console`)
     const answer = await testPeer.echo(await circuitAddr(page, '/ws/'), 16 * MIB)
     expect(answer).toMatchObject({ ok: true, relayed: true, bytes: 16 * MIB })
     await expect(page.locator('#log')).toContainText('had 16,777,216 bytes echoed')
@@ -19,7 +19,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 }
 
 test('a tab calls a native peer at its WebTransport address and has 16 MiB echoed', async ({ page, relay, daemon }) => {
-  await join(page, relay.url)
+  await join(page, `${relay.url}#mesh`)
   await page.getByLabel('Connect to a peer').fill(daemon.addr('/webtransport/'))
   await page.getByRole('button', { name: 'Connect', exact: true }).click()
   const row = peerRow(page, daemon.id)
@@ -31,7 +31,7 @@ test('a tab calls a native peer at its WebTransport address and has 16 MiB echoe
 })
 
 test('a tab calls a native peer through the circuit and has 16 MiB echoed', async ({ page, relay, daemon }) => {
-  await join(page, relay.url) // by its id alone it would be found at its own addresses
+  await join(page, `${relay.url}#mesh`) // by its id alone it would be found at its own addresses
   await page.evaluate((addr) => window.tombolo!.connect(addr), `${relay.addr('/ws/')}/p2p-circuit/p2p/${daemon.id}`)
   await expect(peerRow(page, daemon.id)).toHaveAttribute('data-relayed', 'true')
   const result = await page.evaluate(echoThroughStream, { peer: daemon.id, size: 16 * MIB })

@@ -12,7 +12,7 @@ test.describe('two relays that are given each other', () => {
   test('a tab on one calls a native peer on the other, by its id alone', async ({ page, relay }) => {
     const daemon = await Daemon.start(second)
     try {
-      await join(page, relay.url)
+      await join(page, `${relay.url}#mesh`)
       await page.getByLabel('Connect to a peer').fill(daemon.id)
       await page.getByRole('button', { name: 'Connect', exact: true }).click()
       await expect(peerRow(page, daemon.id)).toContainText('tombolo/')

@@ -84,6 +84,12 @@ export async function joined(page: Page): Promise<void> {
   await expect(page.locator('.status')).toHaveAttribute('data-phase', 'joined')
 }
 
+/** Goes to a view of the page, by its link. */
+export async function goTo(page: Page, view: 'Share' | 'Talk' | 'Play' | 'Mesh' | 'Console'): Promise<void> {
+  await page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: view }).click()
+  await expect(page.locator(`.view[data-view=${view.toLowerCase()}] .sheets`)).toBeVisible()
+}
+
 export async function ownId(page: Page): Promise<string> {
   return (await page.locator('#own-id').textContent())!
 }

@@ -1,52 +1,47 @@
+import { useState } from 'preact/hooks'
 import type { Desk } from './desk.js'
-import type { Session } from './tab/session.js'
+import { LazyView } from './lazy-view.js'
+import { VIEWS, type Router } from './router.js'
 import { useSource } from './source.js'
-import { EchoBox } from './tab/echo.js'
-import { GettingSheet } from './sharing/getting-sheet.js'
-import { ActivityLog } from './tab/log.js'
-import { MeshSheet } from './mesh/mesh-sheet.js'
-import { NodeSheet } from './console/node-sheet.js'
-import { OffersSheet } from './sharing/offers-sheet.js'
-import { Peers } from './tab/peers.js'
-import { Plots } from './console/plots.js'
-import { ProblemBox } from './ui/problem.js'
+import type { Session } from './tab/session.js'
 import { SelfCard } from './tab/self.js'
-import { Services, SiteView } from './tab/services.js'
 import { Status } from './tab/status.js'
-import { TalkSheet } from './talk/talk-sheet.js'
-import { WiresSheet } from './console/wires-sheet.js'
-import { WorldSheet } from './world/world-sheet.js'
+import { ProblemBox } from './ui/problem.js'
 
-export function App({ session, desk }: { session: Session; desk: Desk }) {
+export function App({ session, desk, router }: { session: Session; desk: Desk; router: Router }) {
   const state = useSource(session.view)
-  const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = desk
+  const shown = useSource(router.view)
+  const [first] = useState(shown)
+  const [visited] = useState(new Set([shown]))
+  visited.add(shown)
   return (
     <>
-      <Status state={state} />
+      <div class="bridge">
+        <Status state={state} view={shown} />
+        <SelfCard state={state} />
+      </div>
       {state.failure && <ProblemBox problem={state.failure} grave onRetry={() => location.reload()} />}
       {state.notices.map((notice) => (
         <ProblemBox key={notice.kind} problem={notice} />
       ))}
-      <div class="sheets" hidden={state.failure !== undefined && state.self === undefined}>
-        <GettingSheet state={state} session={session} getting={getting} />
-        <MeshSheet state={state} mesh={mesh} />
-        <WorldSheet state={state} door={door} />
-        <SelfCard state={state} />
-        <Peers state={state} session={session} />
-        <Services state={state} session={session} />
-        <EchoBox state={state} echoes={echoes} />
-        {state.site && <SiteView site={state.site} session={session} />}
-        <TalkSheet state={state} talk={talk} />
-        <OffersSheet state={state} offers={offers} />
-        <WiresSheet state={state} wires={wires} offers={offers} />
-        <Plots state={state} instruments={instruments} />
-        <NodeSheet session={session} nodeLog={nodeLog} />
-        <ActivityLog log={state.log} />
+      <div hidden={state.failure !== undefined && state.self === undefined}>
+        {VIEWS.map(
+          (view) =>
+            visited.has(view) && (
+              <LazyView
+                key={view}
+                name={view}
+                shown={view === shown}
+                first={view === first}
+                state={state}
+                session={session}
+                desk={desk}
+              />
+            ),
+        )}
       </div>
       <footer>
-        <p>
-          In the console, the node is <code>tombolo</code>: try <code>await tombolo.peers()</code>
-        </p>
+        <p>A bar of sand that joins an island to the mainland. The island is this tab.</p>
         {state.self && <p>{state.self.version}</p>}
       </footer>
     </>

@@ -1,4 +1,5 @@
-import { useEffect, useState } from 'preact/hooks'
+import { createContext } from 'preact'
+import { useContext, useEffect, useState } from 'preact/hooks'
 
 /** A value that changes by itself; what shows it is drawn again when it does, and nothing else is. It tells of changes when next there is something to be drawn, however many there were. */
 export class Source<T> {
@@ -32,12 +33,17 @@ export class Store<T extends object> extends Source<T> {
   }
 }
 
+/** Whether a person can see it: what nobody sees is not drawn again. */
+export const Shown = createContext(true)
+
 export function useSource<T>(source: Source<T>): T {
   const [value, setValue] = useState(source.value)
+  const shown = useContext(Shown)
   useEffect(() => {
+    if (!shown) return undefined
     setValue(() => source.value) // it may have changed since it was drawn
     return source.watch((next) => setValue(() => next))
-  }, [source])
+  }, [source, shown])
   return value
 }
 

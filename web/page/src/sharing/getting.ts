@@ -106,7 +106,7 @@ export class Getting {
   /** Forgets it, what came of it included. */
   close(): void {
     this.#clear()
-    history.replaceState(null, '', location.pathname + location.search)
+    history.replaceState(null, '', `${location.pathname}${location.search}#share`)
   }
 
   /** Ends a download; what has come is kept. */
@@ -198,13 +198,21 @@ export class Getting {
     }
   }
 
-  /** Reads the page's address. */
+  /** Reads the page's address. One that leads elsewhere, as to another view, ends nothing, nor does one that leads here once more. */
   #read(): void {
-    this.#clear()
     try {
-      this.view.change({ target: targetOf(location.hash) })
+      const target = targetOf(location.hash)
+      const { target: before, phase } = this.state
+      if (target === undefined) return
+      if (target.peer === before?.peer && target.name === before.name) {
+        if (phase === 'failed') void this.look()
+        return
+      }
+      this.#clear()
+      this.view.change({ target })
       void this.look()
     } catch (error) {
+      this.#clear()
       const advice = 'A part of it may be missing: ask for it again, and copy all of it.'
       const failure = { title: 'The link is broken', advice, detail: message(error) }
       this.view.change({ phase: 'failed', failure })

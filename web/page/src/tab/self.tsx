@@ -5,14 +5,16 @@ import { Flag } from '../ui/flag.js'
 import { clock, transportName } from '../ui/format.js'
 import { Peer } from '../ui/peer.js'
 
-/** Who this tab is, and how it hangs together with the relay. */
+/** Who this tab is, and how others reach it: folded away until somebody wants to know. */
 export function SelfCard({ state }: { state: State }) {
   const { self, relay, peers, phase } = state
   const link = peers.find((peer) => peer.id === relay?.id)
   const circuit = self && phase === 'joined' ? callableAt(self.addrs, link?.addr) : undefined
   return (
-    <section class="sheet self" aria-labelledby="self-title">
-      <h2 id="self-title">This tab</h2>
+    <details class="self">
+      <summary>
+        {self ? <Peer id={self.id} /> : null} <span>{self ? 'You' : 'No id yet'}</span>
+      </summary>
       {self ? (
         <p class="identity">
           <Flag id={self.id} />
@@ -20,16 +22,16 @@ export function SelfCard({ state }: { state: State }) {
           <CopyButton text={self.id} what="the peer id of this tab" />
         </p>
       ) : (
-        <p class="waiting">Its id is known once the node runs.</p>
+        <p class="waiting">This tab’s id is known once it has started.</p>
       )}
       <dl>
-        <dt>Identity</dt>
+        <dt>Id</dt>
         <dd>{self ? (self.identity === 'persistent' ? 'kept in this browser' : 'new at each load') : '–'}</dd>
         <dt>Relay</dt>
         <dd id="relay-id">{relay ? <Peer id={relay.id} /> : 'none'}</dd>
-        <dt>Transport</dt>
+        <dt>Reached over</dt>
         <dd id="relay-transport">{link ? transportName(link.transport) : 'not connected'}</dd>
-        <dt>Reservation</dt>
+        <dt>Place on the relay</dt>
         <dd id="reservation" data-held={phase === 'joined'}>
           {reservation(state)}
         </dd>
@@ -48,7 +50,7 @@ export function SelfCard({ state }: { state: State }) {
           </p>
         </div>
       )}
-    </section>
+    </details>
   )
 }
 

@@ -1,13 +1,15 @@
 import { useEffect } from 'preact/hooks'
+import { nameOf } from '../nav.js'
+import type { View } from '../router.js'
 import type { State } from './state.js'
 import { megabytes, transportName } from '../ui/format.js'
 
-/** One sentence on how things stand, large enough to be read from across the room. */
-export function Status({ state }: { state: State }) {
+/** How things stand, in a word and a sentence. */
+export function Status({ state, view }: { state: State; view: View }) {
   const { title, detail } = words(state)
   useEffect(() => {
-    document.title = `${title} · Tombolo`
-  }, [title])
+    document.title = state.phase === 'joined' ? `${nameOf(view)} · Tombolo` : `${title} · Tombolo`
+  }, [title, view, state.phase])
   return (
     <section class="status" data-phase={state.phase} aria-label="Status">
       <p class="status-title" role="status">
@@ -23,7 +25,7 @@ function Progress({ state: { load } }: { state: State }) {
   const known = load.total > 0
   return (
     <progress
-      aria-label="Download of the node's program"
+      aria-label="Download of the page’s program"
       max={known ? load.total : undefined}
       value={known ? load.done : undefined}
     />
@@ -34,23 +36,21 @@ function words(state: State): { title: string; detail: string } {
   const { load, peers, relay, self } = state
   switch (state.phase) {
     case 'loading':
-      if (load.total === 0) return { title: 'Fetching the node', detail: 'Waiting for the first bytes' }
-      if (load.done >= load.total) return { title: 'Starting the node', detail: `${megabytes(load.total)} MB received` }
-      return { title: 'Fetching the node', detail: `${megabytes(load.done)} of ${megabytes(load.total)} MB` }
+      if (load.total === 0) return { title: 'Starting', detail: 'Waiting for the first bytes' }
+      if (load.done >= load.total) return { title: 'Starting', detail: `${megabytes(load.total)} MB received` }
+      return { title: 'Starting', detail: `${megabytes(load.done)} of ${megabytes(load.total)} MB` }
     case 'joining':
-      if (relay === undefined) return { title: 'On its own', detail: 'The node runs, and has no relay to join' }
-      return { title: 'Crossing to the relay', detail: 'Asking it for a reservation, so that this tab can be called' }
+      if (relay === undefined)
+        return { title: 'On its own', detail: 'This page knows no relay through which to reach others' }
+      return { title: 'Connecting', detail: 'Asking the relay to let others reach this tab' }
     case 'joined': {
       const link = peers.find((peer) => peer.id === relay?.id)
       const by = link === undefined ? '' : ` over ${transportName(link.transport)}`
-      return {
-        title: 'Joined',
-        detail: `Part of the mesh “${self?.network ?? ''}”${by}: this tab can call and be called`,
-      }
+      return { title: 'Connected', detail: `Others on “${self?.network ?? ''}” can reach this tab${by}` }
     }
     case 'adrift':
-      return { title: 'Adrift', detail: 'The relay is gone. This tab keeps trying to get its reservation back' }
+      return { title: 'Cut off', detail: 'The relay is gone. This tab keeps trying to reach it' }
     case 'failed':
-      return { title: 'No node', detail: 'What went wrong is said below' }
+      return { title: 'Not running', detail: 'What went wrong is said below' }
   }
 }

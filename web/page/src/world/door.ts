@@ -16,21 +16,13 @@ export interface DoorState {
   failure: Failure | undefined
 }
 
-/** Loads the world when somebody wants to see it, or comes by a link to one: the page's first load does without. */
+/** Loads the world when its view is opened: the page's first load does without. */
 export class Door {
   readonly view = new Store<DoorState>({ phase: 'closed', inside: undefined, failure: undefined })
   #begin!: (node: TomboloNode, signal: AbortSignal) => void
   readonly #begun = new Promise<[TomboloNode, AbortSignal]>((resolve) => {
     this.#begin = (node, signal) => resolve([node, signal])
   })
-
-  constructor() {
-    const follow = () => {
-      if (/^#(world|room)=/.test(location.hash)) void this.open()
-    }
-    window.addEventListener('hashchange', follow)
-    follow()
-  }
 
   start(node: TomboloNode, signal: AbortSignal): void {
     this.#begin(node, signal)

@@ -1,6 +1,7 @@
 import type { ListedRoom, RoomStats, Seat, TomboloError, TomboloNode } from '@tombolo/node'
 import { type Failure, message } from '../failures.js'
 import { anyOf } from '../signals.js'
+import { viewOf } from '../router.js'
 import { Store } from '../source.js'
 import { every } from '../timers.js'
 import { keepBoat, keptBoat, type Boat } from './boat.js'
@@ -138,6 +139,8 @@ export class Play {
   /** Goes into the world that the page's address names, if it names one. */
   follow(): void {
     const target = worldOf(location)
+    // Back from another view, the page's address is that of the world once more.
+    if (target === undefined && this.state.phase === 'aboard') this.#address(this.state.link)
     if (target === undefined || (target.name === this.state.target?.name && this.state.phase !== 'ashore')) return
     void this.join(target)
   }
@@ -174,7 +177,7 @@ export class Play {
   /** Gives the seat up. The world goes on where a tab stands by, or another peer holds it. */
   async leave(): Promise<void> {
     this.#over.abort()
-    history.replaceState(null, '', location.pathname + location.search)
+    this.#address('#play')
     this.view.change({ ...ASHORE, phase: 'ashore', target: undefined, word: '' })
     await this.#ashore()
     void this.list()
@@ -298,8 +301,13 @@ export class Play {
   #heldBy(name: string, host: string): void {
     const target = { name, host, invitation: this.state.target?.invitation }
     const link = worldLink(target)
-    history.replaceState(null, '', new URL(link).hash)
+    this.#address(link)
     this.view.change({ target, link, holds: host === this.#node.id })
+  }
+
+  /** The page's address is the world's, unless another view is shown. */
+  #address(link: string): void {
+    if (viewOf(location.hash) === 'play') history.replaceState(null, '', new URL(link, location.href).hash)
   }
 
   /** Offers to hold the world when its host goes. */

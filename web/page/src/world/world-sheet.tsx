@@ -22,9 +22,15 @@ export function WorldSheet({ state, door }: { state: State; door: Door }) {
             A harbour to sail in with whoever comes by: held by this tab, by another, or by a native peer.
           </p>
           <Trouble failure={failure} />
-          <button type="button" aria-disabled={phase === 'opening'} onClick={() => void door.open()}>
-            {phase === 'opening' ? 'Opening…' : 'Open the world'}
-          </button>
+          {phase === 'opening' ? (
+            <p class="waiting" role="status">
+              Opening…
+            </p>
+          ) : (
+            <button type="button" onClick={() => void door.open()}>
+              Try again
+            </button>
+          )}
         </>
       )}
     </section>

@@ -1,0 +1,13 @@
+import type { ViewProps } from '../lazy-view.js'
+import { MeshSheet } from '../mesh/mesh-sheet.js'
+import { Peers } from '../tab/peers.js'
+
+/** Who is connected to whom. */
+export default function MeshView({ state, session, desk }: ViewProps) {
+  return (
+    <div class="sheets">
+      <MeshSheet state={state} mesh={desk.mesh} />
+      <Peers state={state} session={session} />
+    </div>
+  )
+}

@@ -1,0 +1,16 @@
+import type { ViewProps } from '../lazy-view.js'
+import { GettingSheet } from '../sharing/getting-sheet.js'
+import { OffersSheet } from '../sharing/offers-sheet.js'
+import { Services, SiteView } from '../tab/services.js'
+
+/** What this tab shares, what a link leads to, and what others share. */
+export default function ShareView({ state, session, desk }: ViewProps) {
+  return (
+    <div class="sheets">
+      <GettingSheet state={state} session={session} getting={desk.getting} />
+      {state.site && <SiteView site={state.site} session={session} />}
+      <OffersSheet state={state} offers={desk.offers} />
+      <Services state={state} session={session} />
+    </div>
+  )
+}
