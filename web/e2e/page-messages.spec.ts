@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import type { Page } from '@playwright/test'
 import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
@@ -35,7 +36,7 @@ talk('a message crosses, and each sees who is there, joins and leaves', async ({
   await say(page, 'ahoy <b>there</b>')
   const heard = line(bob, 'ahoy <b>there</b>')
   await expect(heard).toHaveAttribute('data-from', ann)
-  await expect(heard).toContainText('broadcast')
+  await expect(heard).toHaveAttribute('data-how', 'broadcast')
   await expect(heard.locator('svg.flag')).toBeVisible()
   await expect(heard.locator('time')).toHaveText(/^\d\d:\d\d:\d\d$/)
   await page.locator('#talk-room').getByRole('button', { name: 'Leave' }).click()
@@ -58,13 +59,15 @@ talk('a message to one reaches that one alone', async ({ page, relay, native, ty
   await to.selectOption(await ownId(bob))
   await say(page, 'for Bob alone')
   await expect(line(bob, 'for Bob alone')).toHaveAttribute('data-how', 'direct')
-  await expect(line(page, 'for Bob alone')).toContainText(`direct, to …${(await ownId(bob)).slice(-8)}`)
+  await expect(line(page, 'for Bob alone')).toContainText(`to …${(await ownId(bob)).slice(-8)} alone`)
   await to.selectOption(native.id)
   await say(page, 'for the native peer')
   await to.selectOption('')
   await say(page, 'for everybody')
   const heard = await native.call<Heard[]>('received', type, 2)
-  expect(heard.map(({ from, text, broadcast }) => [from, text, broadcast])).toEqual([
+  expect(
+    heard.map(({ from, text, broadcast }) => [from, (JSON.parse(text) as { text: string }).text, broadcast]),
+  ).toEqual([
     [ann, 'for the native peer', false],
     [ann, 'for everybody', true],
   ])
@@ -91,6 +94,7 @@ talk(
     for (const text of ['while away, 1', 'while away, 2']) {
       await expect(line(page, text)).toHaveAttribute('data-replayed', 'true')
       await expect(line(page, text)).toHaveCount(1)
+      await expect(line(page, text), 'a shell does not say when').toContainText('earlier; it does not say when')
     }
     await expect(line(page, 'before')).toHaveCount(1)
     await expect(page.locator('.said-note', { hasText: 'caught up: 2 messages from before' })).toBeVisible()
@@ -155,12 +159,19 @@ talk('what a busy page lost is said where it was lost', async ({ page, relay, na
   const id = await join(page, `${relay.url}?worker=dedicated`) // whose node goes on while the page does nothing
   await enter(page, type)
   await native.call('connect', id)
-  const busy = page.evaluate(() => {
-    const until = performance.now() + 4_000
-    while (performance.now() < until);
-  })
+  // The page stands still meanwhile, and its node does not.
+  const devtools = await page.context().newCDPSession(page)
+  await devtools.send('Debugger.enable')
+  const paused = new Promise((resolve) => devtools.once('Debugger.paused', resolve))
+  const still = page.evaluate('debugger')
+  await paused
   await native.call('flood', id, type, 6_000, 16)
-  await busy
+  await devtools.send('Debugger.resume')
+  await still
+  await page
+    .locator('.lines')
+    .getByRole('button', { name: /earlier lines, with what was lost/ })
+    .click()
   await expect(page.locator('.said-note[data-kind=gap]').first()).toHaveText(
     /[\d,]+ messages were lost here: they came faster than this tab read/,
   )
@@ -196,7 +207,7 @@ talk('a failure is said in words, with what to do', async ({ page, relay }) => {
   await join(page, `${relay.url}#talk`)
   await page.locator('#talk-type').fill('tombolo/reserved')
   await page.locator('#talk-type').press('Enter')
-  await expect(page.locator('.talk .trouble')).toContainText('The type could not be joined')
+  await expect(page.locator('.talk .trouble')).toContainText('The room could not be joined')
   await expect(page.locator('.room-tab')).toHaveCount(0)
 })
 
@@ -211,7 +222,7 @@ talk('what nobody can hear is said to be so; a relay that is back is asked what 
     await page.locator('#say-text').fill('is anybody there?')
     await page.locator('#say-text').press('Enter')
     await expect(page.locator('.talk .trouble')).toContainText('Nobody was there to hear it')
-    await expect(page.locator('.talk .trouble')).toContainText('Have somebody join the same type')
+    await expect(page.locator('.talk .trouble')).toContainText('Ask somebody to join the same room')
     await expect(page.locator('#say-text')).toHaveValue('is anybody there?')
     await relay.restart()
     await joined(page)
@@ -252,6 +263,152 @@ talk(
     await expect(line(bob, 'heard you')).toBeVisible()
   },
 )
+
+talk(
+  'what is typed while a message is being sent stays, and what could not be sent comes back',
+  async ({ page, relay, type, bob }) => {
+    await join(page, relay.url)
+    await enter(page, type)
+    await expect(page.locator('.room-here')).toContainText('One other is here')
+    await page.evaluate(() => {
+      const node = window.tombolo!
+      const broadcast = node.broadcast.bind(node)
+      const gate = new Promise<boolean>((resolve) => Object.assign(window, { open: resolve }))
+      node.broadcast = async (type, data, options) => {
+        if (type.startsWith('page/')) return broadcast(type, data, options)
+        if (await gate) return broadcast(type, data, options)
+        throw new Error('cut off')
+      }
+    })
+    const field = page.locator('#say-text')
+    await field.fill('the first')
+    await field.press('Enter')
+    await expect(field).toHaveValue('')
+    await page.keyboard.type('the sec')
+    await page.evaluate(() => (window as unknown as { open(ok: boolean): void }).open(true))
+    await expect(line(bob, 'the first')).toBeVisible()
+    await expect(field).toHaveValue('the sec')
+    await page.evaluate(() => (window.tombolo!.broadcast = () => Promise.reject(new Error('cut off'))))
+    await page.keyboard.type('ond')
+    await page.keyboard.press('Enter')
+    await expect(page.locator('.talk .trouble')).toContainText('It was not said')
+    await expect(field).toHaveValue('the second')
+  },
+)
+
+talk('what is typed is there after another room, another view and a reload', async ({ page, relay, type }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await page.locator('#say-text').fill('half a thou')
+  await enter(page, `${type}/other`)
+  await expect(page.locator('#say-text')).toHaveValue('')
+  await page.getByRole('tab', { name: type, exact: true }).click()
+  await expect(page.locator('#say-text')).toHaveValue('half a thou')
+  await goTo(page, 'Mesh')
+  await page.reload()
+  await joined(page)
+  await goTo(page, 'Talk')
+  await page.getByRole('tab', { name: type, exact: true }).click()
+  await expect(page.locator('#say-text')).toHaveValue('half a thou')
+})
+
+talk(
+  'people give themselves names, which others see where they saw a flag and an id',
+  async ({ page, relay, type, bob }) => {
+    const ann = await join(page, relay.url)
+    await enter(page, type)
+    await expect(bob.locator('.room-here')).toContainText(ann.slice(-8))
+    const name = page.locator('.talk').getByLabel('Your name, as others see it')
+    await name.fill('Ann \u202ede Bree')
+    await name.press('Enter')
+    await expect(bob.locator('.room-here')).toHaveText('One other is here: Ann de Bree')
+    await say(page, 'it is me')
+    await expect(line(bob, 'it is me').locator('.said-head')).toContainText('Ann de Bree')
+    await expect(line(bob, 'it is me').locator('.peer-name')).toHaveAttribute('title', ann)
+    await goTo(bob, 'Mesh')
+    await expect(bob.locator(`.berth[data-peer="${ann}"]`)).toContainText('Ann de Bree')
+    // Who says the same is told apart.
+    await goTo(bob, 'Talk')
+    await bob.locator('.talk').getByLabel('Your name, as others see it').fill('Ann de Bree')
+    await bob.keyboard.press('Enter')
+    await expect(bob.locator('.room-here')).toContainText(`Ann de Bree …${ann.slice(-8)}`)
+    await page.reload()
+    await joined(page)
+    await expect(page.locator('.self summary')).toContainText('Ann de Bree')
+  },
+)
+
+talk('what comes out of a history has the time at which it was said', async ({ page, context, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await expect(page.locator('.room-here')).toContainText('One other is here')
+  await say(page, 'low water at noon')
+  const when = await line(bob, 'low water at noon').locator('time').getAttribute('datetime')
+  await page.close()
+  await say(bob, 'and at midnight')
+  const eve = await context.newPage()
+  await join(eve, `${relay.url}#talk=${encodeURIComponent(type)}`)
+  await expect(line(eve, 'low water at noon')).toHaveAttribute('data-replayed', 'true')
+  await expect(line(eve, 'low water at noon').locator('time')).toHaveAttribute('datetime', when!)
+  await expect(eve.locator('.said-text')).toHaveText(['low water at noon', 'and at midnight'])
+})
+
+talk('a picture in a message is seen, and got from the tab that it is in', async ({ page, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await expect(page.locator('.room-here')).toContainText('One other is here')
+  const picture = await page.locator('.chart').screenshot()
+  await page.locator('#say-file').setInputFiles({ name: 'the chart.png', mimeType: 'image/png', buffer: picture })
+  const file = bob.locator('.said-file')
+  await expect(file).toContainText('the chart.png')
+  const width = () => file.locator('img').evaluate((img) => (img as HTMLImageElement).naturalWidth)
+  await expect.poll(width).toBeGreaterThan(50)
+  await file.click()
+  await expect(bob.locator('.shared')).toContainText('the chart.png')
+  const coming = bob.waitForEvent('download')
+  await bob.locator('.shared').getByRole('button', { name: 'Download' }).click()
+  expect((await readFile(await (await coming).path())).equals(picture)).toBe(true)
+})
+
+talk('what is said while one looks elsewhere is marked', async ({ page, relay, type, bob }) => {
+  await join(page, relay.url)
+  await enter(page, type)
+  await goTo(page, 'Share')
+  await expect(bob.locator('.room-here')).toContainText('One other is here')
+  await say(bob, 'psst')
+  await expect(page.locator('#nav a[href="#talk"]')).toHaveText('Talk 1 not read')
+  await goTo(page, 'Talk')
+  await expect(line(page, 'psst')).toBeVisible()
+  await expect(page.locator('#nav a[href="#talk"]')).toHaveText('Talk')
+})
+
+talk('however fast strangers speak, few lines are drawn, and seldom', async ({ page, relay, native, type }) => {
+  const id = await join(page, relay.url)
+  await enter(page, type)
+  await native.call('connect', id)
+  await page.evaluate(() => {
+    const seen = { draws: 0, most: 0, begin: performance.now() }
+    Object.assign(window, { seen })
+    new MutationObserver(() => {
+      seen.draws++
+      seen.most = Math.max(seen.most, document.querySelectorAll('.lines li').length)
+    }).observe(document.querySelector('.lines')!, { subtree: true, childList: true })
+  })
+  await native.call('flood', id, type, 6_000, 16)
+  await expect(page.locator('.lines')).toContainText('older lines are no longer shown')
+  const { draws, most, seconds } = await page.evaluate(() => {
+    const { seen } = window as unknown as { seen: { draws: number; most: number; begin: number } }
+    return { ...seen, seconds: (performance.now() - seen.begin) / 1_000 }
+  })
+  expect(most).toBeLessThanOrEqual(60)
+  expect(draws).toBeGreaterThan(0)
+  expect(draws, 'ten times a second').toBeLessThanOrEqual(10 * seconds + 2)
+  await page
+    .locator('.lines')
+    .getByRole('button', { name: /Show \d+ earlier lines/ })
+    .click()
+  await expect(page.locator('.lines li')).toHaveCount(300)
+})
 
 async function enter(page: Page, type: string): Promise<void> {
   if (!(await page.locator('#talk-type').isVisible())) await goTo(page, 'Talk')

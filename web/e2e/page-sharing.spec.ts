@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, mkdir, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { request, type IncomingHttpHeaders } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import type { BrowserContext, Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, goTo, join, ownId, tabTo, test } from './support/fixtures.js'
+import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import type { Relay } from './support/peers.js'
 
 // Files and pages that a person serves from one tab, and others fetch: in a tab, by a link, and from a shell.
@@ -80,7 +80,7 @@ share('8 MiB of one tab are fetched by another through the link, byte for byte',
   const bytes = randomBytes(8 * MIB)
   const link = await serve(ann, [{ name: 'Seekarte Ärmelkanal.bin', bytes }])
   expect(link).toContain(`#get=${annId}/seekarte-rmelkanal`)
-  await expect(ann.locator('.offer-count')).toHaveText('Nobody has fetched it yet.')
+  await expect(ann.locator('.offer-count')).toHaveText('Nobody has got it yet.')
   const bob = await follow(link)
   const file = bob.locator('.shared')
   await expect(file).toContainText('Seekarte Ärmelkanal.bin')
@@ -95,7 +95,7 @@ share('8 MiB of one tab are fetched by another through the link, byte for byte',
   const fetched = ann.locator('.fetched li')
   await expect(fetched).toContainText('8.4 MB handed out')
   await expect(fetched).toHaveAttribute('data-peer', (await bob.locator('#own-id').textContent())!)
-  await expect(ann.locator('.offer-count')).toHaveText('Fetched in 1 request.')
+  await expect(ann.locator('.offer-count')).toHaveText('Handed out 1 time.')
 })
 
 share('a shell fetches it through a forward: ranges, HEAD, what is not there', async ({ ann, annId, daemon }) => {
@@ -181,7 +181,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   const coming = bob.waitForEvent('download')
   await file.getByRole('button', { name: 'Go on' }).click()
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
-  await expect(ann.locator('.fetched li')).toContainText(/MB handed out.*2 requests/)
+  await expect(ann.locator('.fetched li')).toContainText(/MB handed out.*2 times/)
   const second = await ann.locator('.fetched li').textContent()
   // What had come was not sent again, but for what was on its way.
   const sent = Number(/([\d.]+) MB handed out/.exec(second!)?.[1]) * 1e6
@@ -237,14 +237,13 @@ share('a link that leads nowhere says why, and what to do', async ({ ann, annId,
   await expect(ann.locator('.offer')).toHaveCount(0)
   const bob = await follow(link)
   const said = bob.locator('.getting .trouble')
-  await expect(said).toContainText('It is not served')
+  await expect(said).toContainText('It is not shared any more')
   await serve(ann, [{ name: 'b.txt', bytes: Buffer.from('b') }], 'gone')
-  await bob.getByRole('button', { name: 'Try again' }).click()
-  await expect(bob.locator('.shared')).toContainText('b.txt')
+  await expect(bob.locator('.shared'), 'it is tried again by itself').toContainText('b.txt')
   await expect(said).toHaveCount(0)
 
   await ann.evaluate((hash) => (location.hash = hash), new URL(link).hash)
-  await expect(ann.locator('.getting .trouble')).toContainText('It is this very tab that serves it')
+  await expect(ann.locator('.getting .trouble')).toContainText('It is this very tab that shares it')
   await ann.locator('.getting').getByRole('button', { name: 'Close' }).click()
   await expect(ann.locator('.getting')).toHaveCount(0)
 
@@ -257,7 +256,7 @@ share('a link that leads nowhere says why, and what to do', async ({ ann, annId,
   await eve.close()
   await bob.evaluate((hash) => (location.hash = hash), new URL(away).hash)
   await expect(said).toContainText('The peer is away')
-  await expect(said).toContainText('Ask whoever sent the link')
+  await expect(said).toContainText('ask whoever sent the link')
 })
 
 share(
@@ -278,8 +277,8 @@ share(
           null,
           7,
         ],
-        many: Array.from({ length: 700 }, (_, n) => entry(`${n}`, n)),
-        large: [entry('x'.repeat(300_000), 1)],
+        many: Array.from({ length: 10_200 }, (_, n) => entry(`${n}`, n)),
+        large: [entry('x'.repeat(5_000_000), 1)],
         broken: 'no listing',
       }
       const json = { headers: { 'content-type': 'application/json' } }
@@ -295,11 +294,14 @@ share(
     await expect(bob.locator('.shared-name')).toHaveText(['billfdp.exe', 'twice'])
     await expect(bob.locator('.getting .form-note')).toContainText('8 more entries are listed, and not shown')
     await go('many')
-    await expect(bob.locator('.shared')).toHaveCount(500)
+    await expect(bob.locator('.getting-all')).toContainText('10,000 files')
+    await expect(bob.locator('.shared')).toHaveCount(100)
+    await bob.getByRole('button', { name: 'Show more of the 9,900 others' }).click()
+    await expect(bob.locator('.shared')).toHaveCount(600)
     await expect(bob.locator('.getting .form-note')).toContainText('200 more entries')
     for (const name of ['large', 'broken', 'half']) {
       await go(name)
-      await expect(bob.locator('.getting')).toContainText(`serves ${name}`)
+      await expect(bob.locator('.getting')).toContainText(`shares ${name}`)
       await expect(bob.locator('.getting')).toContainText('it can be shown')
       await expect(bob.locator('.getting .trouble')).toHaveCount(0)
     }
@@ -349,7 +351,7 @@ share('a double click downloads, and does not stop what it began', async ({ ann,
   const coming = bob.waitForEvent('download')
   await bob.locator('.shared').getByRole('button', { name: 'Download' }).dblclick({ delay: 60 })
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
-  await expect(ann.locator('.offer-count')).toHaveText('Fetched in 1 request.')
+  await expect(ann.locator('.offer-count')).toHaveText('Handed out 1 time.')
 })
 
 share('a file that changed since it was chosen is a failure at both ends', async ({ ann, follow }) => {
@@ -358,12 +360,12 @@ share('a file that changed since it was chosen is a failure at both ends', async
     const path = joinPath(dir, 'draft.txt')
     await writeFile(path, 'first')
     await ann.locator('#serve-files').setInputFiles(path)
-    await ann.locator('.serve button').click()
+    await expect(ann.locator('.offer')).toContainText('draft.txt')
     const link = (await ann.locator('.offer-url').getAttribute('href'))!
     await appendFile(path, ' and more')
     const bob = await follow(link)
     await bob.getByRole('button', { name: 'Download' }).click()
-    await expect(bob.locator('.shared .trouble')).toContainText('what it serves may have changed there')
+    await expect(bob.locator('.shared .trouble')).toContainText('what it shares may have changed there')
     await expect(ann.locator('.offer .trouble')).toContainText('draft.txt cannot be read any more')
     await expect(ann.locator('.offer .trouble')).toContainText('choose it again')
   } finally {
@@ -374,7 +376,7 @@ share('a file that changed since it was chosen is a failure at both ends', async
 share(
   'a page that was written in a tab is a site in another, among its services too',
   async ({ ann, annId, follow }) => {
-    await ann.getByLabel('A page you write').check()
+    await openMore(ann)
     await ann.locator('#serve-page').fill('Low water at <noon>.\nMind the bar.')
     await ann.locator('#serve-name').fill('tides')
     await ann.locator('#serve-name').press('Enter')
@@ -436,12 +438,14 @@ share('at 360 px it fits, and the keyboard alone serves and fetches', async ({ a
   const size = ann.viewportSize()!
   const narrow = { width: 360, height: 740 }
   await ann.setViewportSize(narrow)
-  await tabTo(ann, '.serve input[type=radio]')
-  await ann.keyboard.press('ArrowRight')
-  await tabTo(ann, '#serve-page')
-  await ann.keyboard.type('from the keyboard')
+  await ann.locator('.serve-more').evaluate((more: HTMLDetailsElement) => (more.open = false))
+  await tabTo(ann, '.serve-more summary')
+  await ann.keyboard.press('Enter')
   await tabTo(ann, '#serve-name')
   await ann.keyboard.type('keys')
+  await tabTo(ann, '#serve-page')
+  await ann.keyboard.type('from the keyboard')
+  await ann.keyboard.press('Tab')
   await ann.keyboard.press('Enter')
   await tabTo(ann, '.offer-url')
   const bob = await follow((await ann.locator('.offer-url').getAttribute('href'))!)
@@ -459,12 +463,183 @@ share('at 360 px it fits, and the keyboard alone serves and fetches', async ({ a
 
 share('a name that is taken is said so', async ({ ann }) => {
   await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'twice')
-  await ann.locator('#serve-files').setInputFiles({ name: 'b.txt', mimeType: 'text/plain', buffer: Buffer.from('b') })
   await ann.locator('#serve-name').fill('twice')
-  await ann.locator('.serve button').click()
-  await expect(ann.locator('.offers .trouble')).toContainText('It could not be served')
+  await ann.locator('#serve-files').setInputFiles({ name: 'b.txt', mimeType: 'text/plain', buffer: Buffer.from('b') })
+  await expect(ann.locator('.offers .trouble')).toContainText('It could not be shared')
   await expect(ann.locator('.offer')).toHaveCount(1)
+  // Without a name of one's own, another is made.
+  await ann.locator('#serve-name').fill('')
+  const chosen = { name: 'twice.txt', mimeType: 'text/plain', buffer: Buffer.from('c') }
+  await ann.locator('#serve-files').setInputFiles(chosen)
+  await expect(ann.locator('.offer[data-name=twice-2]')).toContainText('twice.txt')
 })
+
+share('a tab that is loaded again shares what it shared, under the same link', async ({ ann, follow }) => {
+  const bytes = randomBytes(4 * MIB)
+  const link = await serve(ann, [{ name: 'map.bin', bytes }], 'kept')
+  await expect.poll(() => kept(ann)).toEqual(['kept'])
+  await ann.reload()
+  await joined(ann)
+  await expect(ann.locator('.offer-url')).toHaveAttribute('href', link)
+  const bob = await follow(link)
+  const coming = bob.waitForEvent('download')
+  await bob.locator('.shared').getByRole('button', { name: 'Download' }).click()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+  await ann.locator('.offer').getByRole('button', { name: 'Stop' }).click()
+  await expect(ann.locator('.offer')).toHaveCount(0)
+  await expect.poll(() => kept(ann), 'what is not shared any more is not kept').toEqual([])
+})
+
+share(
+  'what is too large to be kept is asked for once more after a reload, for the same link',
+  async ({ ann, follow }) => {
+    const dir = await mkdtemp(joinPath(tmpdir(), 'tombolo-share-'))
+    try {
+      const path = joinPath(dir, 'film.mkv')
+      await writeFile(path, '')
+      await truncate(path, 65 * MIB)
+      await ann.locator('#serve-files').setInputFiles(path)
+      await expect(ann.locator('.offer')).toContainText('It ends when this page is loaded again')
+      const link = (await ann.locator('.offer-url').getAttribute('href'))!
+      const asked = ann.waitForEvent('dialog')
+      const reloaded = ann.reload()
+      const dialog = await asked
+      expect(dialog.type()).toBe('beforeunload')
+      await dialog.accept()
+      await reloaded
+      await joined(ann)
+      await expect(ann.locator('.lost')).toContainText('film.mkv was shared from here')
+      await ann.locator('.lost input[type=file]').setInputFiles(path)
+      await expect(ann.locator('.offer-url')).toHaveAttribute('href', link)
+      await expect(ann.locator('.lost')).toHaveCount(0)
+      await expect((await follow(link)).locator('.shared')).toContainText('film.mkv')
+    } finally {
+      await rm(dir, { recursive: true })
+    }
+  },
+)
+
+share('a tab that is loaded again amid a download asks first, and goes on where it was', async ({ ann, follow }) => {
+  const bytes = randomBytes(24 * MIB)
+  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'reloaded'))
+  const file = bob.locator('.shared')
+  await file.getByRole('button', { name: 'Download' }).click()
+  await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/)
+  const asked = bob.waitForEvent('dialog')
+  const reloaded = bob.reload()
+  await (await asked).accept()
+  await reloaded
+  await expect(file).toHaveAttribute('data-how', 'cut off')
+  expect(Number(await file.locator('progress').getAttribute('value'))).toBeGreaterThanOrEqual(8 * MIB)
+  const coming = bob.waitForEvent('download')
+  await file.getByRole('button', { name: 'Go on' }).click()
+  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+})
+
+share('a folder is shared whole, and all of it is got by one click', async ({ ann, annId, follow }) => {
+  const dir = await mkdtemp(joinPath(tmpdir(), 'tombolo-share-'))
+  try {
+    await mkdir(joinPath(dir, 'atlas', 'north'), { recursive: true })
+    await writeFile(joinPath(dir, 'atlas', 'index.html'), '<a href="north/sea.html">north</a>')
+    await writeFile(joinPath(dir, 'atlas', 'north', 'sea.html'), '<h1>The North Sea</h1>')
+    for (let n = 0; n < 150; n++) await writeFile(joinPath(dir, 'atlas', 'north', `${n}.txt`), `sheet ${n}`)
+    await openMore(ann)
+    await ann.locator('#serve-folder').setInputFiles(joinPath(dir, 'atlas'))
+    await expect(ann.locator('.offer')).toContainText('152 files as “atlas”')
+    const link = (await ann.locator('.offer-url').getAttribute('href'))!
+    expect(link).toContain(`${annId}/atlas`)
+    const bob = await follow(link)
+    await expect(bob.locator('.getting-all')).toContainText('152 files')
+    const coming = bob.waitForEvent('download')
+    await bob.getByRole('button', { name: 'Download all' }).click()
+    const download = await coming
+    expect(download.suggestedFilename()).toBe('atlas.zip')
+    const zip = await readFile(await download.path())
+    expect(zip.readUInt16LE(zip.length - 12), 'entries of the archive').toBe(152)
+    for (const text of ['north/149.txt', 'sheet 149', 'north/sea.html']) expect(zip.includes(text)).toBe(true)
+    await expect(bob.locator('.getting-all')).toContainText('all here')
+    await bob.getByRole('button', { name: 'Show here' }).click()
+    const inside = bob.frameLocator('.site iframe')
+    await inside.getByRole('link', { name: 'north' }).click()
+    await expect(inside.locator('h1')).toHaveText('The North Sea')
+  } finally {
+    await rm(dir, { recursive: true })
+  }
+})
+
+share('a path that leads out of the folder is packed within it', async ({ ann, annId, follow, relay }) => {
+  await ann.evaluate(async () => {
+    const listed = ['../../evil.sh', '/root.txt', 'C:\\win.ini'].map((name) => ({ name, size: 4, type: '' }))
+    await window.tombolo!.serve('/x/out/http', (request) =>
+      new URL(request.url).pathname === '/' ? Response.json(listed) : new Response('text'),
+    )
+  })
+  const bob = await follow(`${relay.url}#get=${annId}/out`)
+  const coming = bob.waitForEvent('download')
+  await bob.getByRole('button', { name: 'Download all' }).click()
+  const zip = (await readFile(await (await coming).path())).toString('latin1')
+  expect(zip).toContain('evil.sh')
+  expect(zip).not.toMatch(/\.\.\/|\/root|:\\|:\//)
+  await ann.close()
+})
+
+share('files that are dropped on the page are shared, whatever view is shown', async ({ ann }) => {
+  await goTo(ann, 'Mesh')
+  await ann.evaluate(() => {
+    const data = new DataTransfer()
+    data.items.add(new File(['dropped'], 'dropped.txt', { type: 'text/plain' }))
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true, cancelable: true }))
+  })
+  await expect(ann.locator('.offer[data-name=dropped]')).toBeVisible()
+})
+
+share('nobody who shares much hides what others share', async ({ ann, annId, context, relay, daemon, follow }) => {
+  const link = await serve(ann, [{ name: 'mine.txt', bytes: Buffer.from('a') }], 'mine')
+  const eve = await context.newPage()
+  const eveId = await join(eve, `${relay.url}?peer=${daemon.id}`)
+  await eve.evaluate(async () => {
+    for (let n = 0; n < 120; n++) {
+      await window.tombolo!.listen(`/x/noise-${n}`, () => Promise.resolve(), { announce: `noise ${n}` })
+    }
+  })
+  const bob = await follow(link)
+  await bob.evaluate((peer) => window.tombolo!.connect(peer), eveId)
+  const of = (peer: string) => bob.locator(`.services-of[data-peer="${peer}"]`)
+  await expect(of(eveId).locator('.service')).toHaveCount(4)
+  await expect(of(annId).locator('.service')).toContainText('mine.txt')
+  await of(eveId).getByRole('button', { name: 'Show 116 more of theirs' }).click()
+  await expect(of(eveId).locator('.service')).toHaveCount(120)
+  await eve.close()
+})
+
+share('the focus stays by what is left when a row goes', async ({ ann }) => {
+  for (const name of ['one', 'two']) await serve(ann, [{ name: `${name}.txt`, bytes: Buffer.from(name) }], name)
+  const stop = (name: string) => ann.locator(`.offer[data-name=${name}]`).getByRole('button', { name: 'Stop' })
+  await stop('one').press('Enter')
+  await expect(ann.locator('.offer')).toHaveCount(1)
+  await expect(stop('two')).toBeFocused()
+  await stop('two').press('Enter')
+  await expect(ann.locator('.offer')).toHaveCount(0)
+  await expect(ann.locator('.offers :focus')).toHaveCount(1)
+})
+
+/** The names of what the browser keeps of the tab's offers. */
+function kept(page: Page): Promise<string[]> {
+  return page.evaluate(
+    () =>
+      new Promise<string[]>((resolve, reject) => {
+        const opening = indexedDB.open('tombolo-page', 1)
+        opening.onerror = () => reject(opening.error!)
+        opening.onsuccess = () => {
+          const all = opening.result.transaction('offers').objectStore('offers').getAllKeys()
+          all.onsuccess = () => {
+            opening.result.close()
+            resolve((all.result as [string, string][]).filter(([id]) => id === window.tombolo!.id).map(([, n]) => n))
+          }
+        }
+      }),
+  )
+}
 
 interface Chosen {
   name: string
@@ -479,13 +654,16 @@ async function serve(page: Page, files: Chosen[], name?: string): Promise<string
     buffer: bytes,
     mimeType: type ?? 'application/octet-stream',
   }))
-  await page.getByRole('radio', { name: 'Files' }).check()
-  await page.locator('#serve-files').setInputFiles(chosen)
-  if (name !== undefined) await page.locator('#serve-name').fill(name)
+  await openMore(page)
+  await page.locator('#serve-name').fill(name ?? '')
   const known = await page.locator('.offer').count()
-  await page.locator('.serve button').click()
+  await page.locator('#serve-files').setInputFiles(chosen)
   await expect(page.locator('.offer')).toHaveCount(known + 1)
   return (await page.locator('.offer-url').first().getAttribute('href'))!
+}
+
+async function openMore(page: Page): Promise<void> {
+  if (!(await page.locator('#serve-name').isVisible())) await page.locator('.serve-more summary').click()
 }
 
 function sha256(bytes: Uint8Array): string {

@@ -6,6 +6,7 @@ import { useSource } from './source.js'
 import type { Session } from './tab/session.js'
 import { SelfCard } from './tab/self.js'
 import { Status } from './tab/status.js'
+import { Names } from './ui/peer.js'
 import { ProblemBox } from './ui/problem.js'
 
 export function App({ session, desk, router }: { session: Session; desk: Desk; router: Router }) {
@@ -15,10 +16,10 @@ export function App({ session, desk, router }: { session: Session; desk: Desk; r
   const [visited] = useState(new Set([shown]))
   visited.add(shown)
   return (
-    <>
+    <Names.Provider value={desk.people.names}>
       <div class="bridge">
         <Status state={state} view={shown} />
-        <SelfCard state={state} />
+        <SelfCard state={state} people={desk.people} />
       </div>
       {state.failure && <ProblemBox problem={state.failure} grave onRetry={() => location.reload()} />}
       {state.notices.map((notice) => (
@@ -44,6 +45,6 @@ export function App({ session, desk, router }: { session: Session; desk: Desk; r
         <p>A bar of sand that joins an island to the mainland. The island is this tab.</p>
         {state.self && <p>{state.self.version}</p>}
       </footer>
-    </>
+    </Names.Provider>
   )
 }

@@ -1,9 +1,11 @@
 import type { TomboloNode } from '@tombolo/node'
 import { Echoes } from './tab/echoes.js'
 import { Getting } from './sharing/getting.js'
+import { readConfig } from './config.js'
 import { Instruments } from './console/instruments.js'
 import { Mesh } from './mesh/mesh.js'
 import { NodeLog } from './console/node-log.js'
+import { People } from './people/people.js'
 import { Offers } from './sharing/offers.js'
 import { Talk } from './talk/talk.js'
 import { Door } from './world/door.js'
@@ -13,8 +15,9 @@ import { Wires } from './console/wires.js'
 export class Desk {
   readonly echoes = new Echoes()
   readonly mesh = new Mesh()
-  readonly talk = new Talk()
-  readonly offers = new Offers()
+  readonly people = new People()
+  readonly offers = new Offers(readConfig(location.search, isSecureContext).identity === 'persistent')
+  readonly talk = new Talk(this.people, this.offers)
   readonly getting = new Getting()
   readonly wires = new Wires()
   readonly instruments = new Instruments(this.wires)
@@ -23,8 +26,8 @@ export class Desk {
 
   /** Begins with a node; the signal is its end. */
   start(node: TomboloNode, signal: AbortSignal): void {
-    const { echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = this
-    for (const part of [echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door])
+    const { people, echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = this
+    for (const part of [people, echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door])
       part.start(node, signal)
   }
 }

@@ -30,7 +30,7 @@ function broadcastWords(error: unknown): Words | undefined {
     return {
       title: 'Nobody was there to hear it',
       advice:
-        'No peer is known to be on this type, and no relay keeps it: it stands in this tab only. Have somebody join the same type on the same mesh, then say it again.',
+        'No one else is known to be in this room, and no relay keeps it: it stands in this tab only. Ask somebody to join the same room, then say it again.',
     }
   }
   return tooLarge(error)
@@ -38,7 +38,7 @@ function broadcastWords(error: unknown): Words | undefined {
 
 function tooLarge(error: unknown): Words | undefined {
   if (!/too large/.test(String(error))) return undefined
-  return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Share it as a file.' }
+  return { title: 'That is too much for one message', advice: 'A message has at most 1 MiB. Add it as a file.' }
 }
 
 export function connectFailure(error: unknown): Failure {
@@ -86,7 +86,7 @@ export function broadcastFailure(error: unknown): Failure {
     error,
     broadcastWords(error) ?? {
       title: 'It was not said',
-      advice: 'Wait until this tab has joined the relay, then try again.',
+      advice: 'Wait until this tab is connected, then try again.',
     },
   )
 }
@@ -96,20 +96,21 @@ export function sendFailure(error: unknown): Failure {
     error,
     tooLarge(error) ?? {
       title: 'The peer did not get it',
-      advice: 'It may be offline, or behind a relay that this tab does not reach. Broadcast it, or try again later.',
+      advice:
+        'It may be offline, or behind a relay that this tab does not reach. Say it to everybody, or try again later.',
     },
   )
 }
 
 export function joinFailure(error: unknown): Failure {
   return failure(error, {
-    title: 'The type could not be joined',
-    advice: 'A type has 1 to 128 bytes, and does not begin with tombolo/.',
+    title: 'The room could not be joined',
+    advice: 'Its name has 1 to 128 bytes, and does not begin with tombolo/.',
   })
 }
 
 export function heardNoMore(error: unknown): Failure {
-  return failure(error, { title: 'Nothing more is heard here', advice: 'Leave the type, and join it again.' })
+  return failure(error, { title: 'Nothing more is heard here', advice: 'Leave the room, and join it again.' })
 }
 
 export function recoverFailure(error: unknown): Failure {
@@ -118,15 +119,15 @@ export function recoverFailure(error: unknown): Failure {
   }
   return failure(error, {
     title: 'Nobody could be asked what was said before',
-    advice: 'It is asked for again once this tab has joined the relay.',
+    advice: 'It is asked for again once this tab is connected.',
   })
 }
 
 export function serveFailure(error: unknown): Failure {
   return failure(error, {
-    title: 'It could not be served',
+    title: 'It could not be shared',
     advice: /listener already registered/.test(String(error))
-      ? 'Another listener of this tab has the name: choose another.'
+      ? 'This tab shares something under that name already: choose another.'
       : 'Try again; if that does not help, reload the page.',
   })
 }
@@ -135,7 +136,7 @@ export function serveFailure(error: unknown): Failure {
 export function fileFailure(name: string, error: unknown): Failure {
   return failure(error, {
     title: `${name} cannot be read any more`,
-    advice: 'It was changed, moved or removed since it was chosen. Stop serving it, and choose it again.',
+    advice: 'It was changed, moved or removed since it was chosen. Stop sharing it, and choose it again.',
   })
 }
 
@@ -150,12 +151,12 @@ export function loadFailure(error: unknown): Failure {
 const AWAY: Words = {
   title: 'The peer is away',
   advice:
-    'The tab that serves it may be closed, asleep or offline. Ask whoever sent the link to open that tab, then try again.',
+    'The tab that shares it may be closed, asleep or offline. It is looked for again by itself; ask whoever sent the link to open that tab.',
 }
 const NOT_SERVED: Words = {
-  title: 'It is not served',
+  title: 'It is not shared any more',
   advice:
-    'The peer is there, but has nothing under this name: it may have stopped serving it, or the tab that did was reloaded. Ask for a new link.',
+    'The peer is there, but has nothing under this name. It is asked again by itself; if nothing comes of it, ask for a new link.',
 }
 const SILENT: Words = {
   title: 'The peer does not answer',
@@ -183,7 +184,7 @@ function reasonedWords(error: unknown): Words | undefined {
 /** Somebody followed the link in the tab that it leads to. */
 export function ownLink(): Failure {
   const advice = 'Open the link in another tab, or on another machine.'
-  return { title: 'It is this very tab that serves it', advice, detail: location.href }
+  return { title: 'It is this very tab that shares it', advice, detail: location.href }
 }
 
 /** No peer of this id could be found and called. */
@@ -200,7 +201,7 @@ export function fetchFailure(error: unknown, received: number): Failure {
     said ?? {
       title: 'Nothing came of it',
       advice:
-        'The peer broke off before it began. Try again; if that stays so, what it serves may have changed there: ask for a new link.',
+        'The peer broke off before it began. Try again; if that stays so, what it shares may have changed there: ask for a new link.',
     },
   )
 }
@@ -209,7 +210,7 @@ export function fetchFailure(error: unknown, received: number): Failure {
 export function tooMuch(bytes: number): Failure {
   return {
     title: 'The peer sends more than there should be',
-    advice: 'What it serves may have changed there: reload this page, and download it again.',
+    advice: 'What it shares may have changed there: reload this page, and download it again.',
     detail: `more than the ${bytes} bytes that it said`,
   }
 }

@@ -6,6 +6,7 @@ import type { State } from './tab/state.js'
 import { App } from './app.js'
 import { Nav } from './nav.js'
 import { Router } from './router.js'
+import { keepFocus } from './ui/focus.js'
 import { Marks, showBar } from './tab/chart.js'
 
 const app = document.getElementById('app')!
@@ -21,6 +22,7 @@ showChart(session.state)
 app.replaceChildren()
 render(<App session={session} desk={desk} router={router} />, app)
 render(<Nav router={router} talk={desk.talk} />, nav)
+keepFocus(document.body)
 void session.start()
 
 function showChart(state: State): void {

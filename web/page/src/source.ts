@@ -1,14 +1,18 @@
 import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
+import { calmly } from './timers.js'
 
 /** A value that changes by itself; what shows it is drawn again when it does, and nothing else is. It tells of changes when next there is something to be drawn, however many there were. */
 export class Source<T> {
   #value: T
   readonly #watchers = new Set<(value: T) => void>()
+  readonly #changed: () => void
   readonly #tell = () => this.#watchers.forEach((watcher) => watcher(this.#value))
 
-  constructor(value: T) {
+  /** `calm`: it tells of changes once in so many ms at most, for what strangers can change as often as they like. */
+  constructor(value: T, calm = 0) {
     this.#value = value
+    this.#changed = calm === 0 ? () => soon(this.#tell) : calmly(calm, () => soon(this.#tell))
   }
 
   get value(): T {
@@ -17,7 +21,7 @@ export class Source<T> {
 
   set(value: T): void {
     this.#value = value
-    soon(this.#tell)
+    this.#changed()
   }
 
   watch(watcher: (value: T) => void): () => void {

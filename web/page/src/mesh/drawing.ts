@@ -1,4 +1,4 @@
-import { ROLES, type Edge, type Graph, type Role } from './graph.js'
+import { MAX_LANE, ROLES, type Edge, type Graph, type Role } from './graph.js'
 
 export interface Card {
   id: string
@@ -103,7 +103,8 @@ function crosses({ ends, way }: Edge, { vertices }: Graph): boolean {
 function relayHeights(lane: Lanes['relay'], legs: [string, string][]): number[] {
   const ends = new Map<string, number>()
   for (const id of legs.flat()) ends.set(id, (ends.get(id) ?? 0) + 1)
-  return lane.map((id) => Math.min(220, Math.max(CARD, (ends.get(id ?? '') ?? 0) * PORT.least + 8)))
+  const most = Math.max(CARD, Math.min(220, (MAX_LANE * ROW) / lane.length - (ROW - CARD)))
+  return lane.map((id) => Math.min(most, Math.max(CARD, (ends.get(id ?? '') ?? 0) * PORT.least + 8)))
 }
 
 /** Draws lines between cards, each from a place of its own on the card's side. */

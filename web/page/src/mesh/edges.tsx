@@ -1,5 +1,5 @@
 import type { Edge } from './graph.js'
-import { shortId } from '../ui/format.js'
+import { Peer } from '../ui/peer.js'
 import type { MeshWords } from './mesh-words.js'
 
 interface Props {
@@ -52,7 +52,7 @@ function Who({ id, words }: { id: string; words: MeshWords }) {
   const kind = words.kindOf(id)
   return (
     <td title={id}>
-      {kind} {kind !== 'this tab' && <code>{shortId(id)}</code>}
+      {kind} {kind !== 'this tab' && <Peer id={id} />}
     </td>
   )
 }

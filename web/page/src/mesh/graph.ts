@@ -45,9 +45,9 @@ export interface Account extends Pick<Heard['report'], 'connections' | 'relays' 
   via: string | undefined
 }
 
-/** A report may name peers that there are not: what one picture holds has a bound, and each of these is a card. */
-const MAX_VERTICES = 150
-const MAX_EDGES = 400
+/** So many peers stand in a lane at most, however many there are, or a report invents: the picture stays one that a person can take in. */
+export const MAX_LANE = 14
+const MAX_EDGES = 150
 
 /** Puts together what all say. The first account is this tab's own, which has room first; then the pages that tell have. */
 export function graphOf(accounts: Account[]): Graph {
@@ -58,7 +58,7 @@ export function graphOf(accounts: Account[]): Graph {
     graph.addAccount(own)
   }
   for (const { id, more } of others) graph.addVertex(id, 'tab', '', more)
-  for (const account of others) graph.addAccount(account)
+  graph.addAccounts(others)
   for (const edge of unseen(accounts)) graph.addEdge(edge)
   return graph.made()
 }
@@ -66,27 +66,53 @@ export function graphOf(accounts: Account[]): Graph {
 class GraphMaker {
   readonly #vertices = new Map<string, Vertex>()
   readonly #edges = new Map<string, Edge>()
+  readonly #lanes: Record<Role, number> = { tab: 0, relay: 0, native: 0 }
   readonly #left = { vertices: new Set<string>(), edges: new Set<string>() }
 
   addAccount({ id, relays, connections }: Account): void {
     for (const relay of relays) this.addVertex(relay, 'relay', '')
-    for (const { peer, agent, relay, relayed, transport } of connections) {
-      if (peer === id) continue
-      this.addVertex(peer, roleOf(agent), agent)
-      if (relay !== undefined) this.addVertex(relay, 'relay', '')
-      this.addEdge(makeEdge(id, { peer, way: relayed ? 'relayed' : 'direct', transport, relay }, id))
+    for (const connection of connections) this.#addConnection(id, connection)
+  }
+
+  /** One connection of each in turn, so that nobody who names many leaves the others no room. */
+  addAccounts(accounts: Account[]): void {
+    const most = Math.max(0, ...accounts.map(({ relays, connections }) => Math.max(relays.length, connections.length)))
+    for (let i = 0; i < most; i++) {
+      for (const { id, relays, connections } of accounts) {
+        if (relays[i] !== undefined) this.addVertex(relays[i]!, 'relay', '')
+        if (connections[i] !== undefined) this.#addConnection(id, connections[i]!)
+      }
     }
+  }
+
+  #addConnection(id: string, { peer, agent, relay, relayed, transport }: Account['connections'][number]): void {
+    if (peer === id) return
+    this.addVertex(peer, roleOf(agent), agent)
+    if (relay !== undefined) this.addVertex(relay, 'relay', '')
+    this.addEdge(makeEdge(id, { peer, way: relayed ? 'relayed' : 'direct', transport, relay }, id))
   }
 
   /** That somebody is a relay, or a tab, is known from more than what it calls itself. */
   addVertex(id: string, role: Role, agent: string, more = 0): void {
     const known = this.#vertices.get(id)
     if (known !== undefined) {
-      if (known.role === 'native') known.role = role
+      if (known.role === 'native' && this.#hasRoom(role)) this.#move(known, role)
       if (known.agent === '') known.agent = agent
       known.more ||= more
-    } else if (this.#vertices.size < MAX_VERTICES) this.#vertices.set(id, { id, role, agent, more })
-    else this.#left.vertices.add(id)
+    } else if (this.#hasRoom(role)) {
+      this.#lanes[role]++
+      this.#vertices.set(id, { id, role, agent, more })
+    } else this.#left.vertices.add(id)
+  }
+
+  #hasRoom(role: Role): boolean {
+    return this.#lanes[role] < MAX_LANE
+  }
+
+  #move(vertex: Vertex, role: Role): void {
+    this.#lanes[vertex.role]--
+    this.#lanes[role]++
+    vertex.role = role
   }
 
   addEdge(edge: Edge): void {

@@ -1,4 +1,6 @@
-import { useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useContext, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useSource } from '../source.js'
+import { Names } from '../ui/peer.js'
 import type { Card, Drawing, Line } from './drawing.js'
 import type { Edge, Vertex } from './graph.js'
 import { Flag } from '../ui/flag.js'
@@ -87,8 +89,10 @@ interface BerthProps extends Omit<Props, 'drawing' | 'vertices'> {
 function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
   const { id, role, x, y, width, height } = card
   const kind = words.kindOf(id)
+  const name = useSource(useContext(Names)).get(id)
   return (
     <button
+      type="button"
       class={`berth ${role}`}
       data-peer={id}
       data-self={kind === 'this tab'}
@@ -108,7 +112,7 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
     >
       <span class="berth-id">
         <Flag id={id} small />
-        <code>{narrow ? id.slice(-4) : shortId(id)}</code>
+        {name === undefined ? <code>{narrow ? id.slice(-4) : shortId(id)}</code> : <b class="peer-name">{name}</b>}
       </span>
       <span class="berth-kind">{narrow ? (BRIEF_KINDS[kind] ?? kind) : noteOf(kind, vertex)}</span>
     </button>

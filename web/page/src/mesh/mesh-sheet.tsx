@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { draw, NARROW, type Drawing } from './drawing.js'
 import { graphOf, type Graph } from './graph.js'
 import type { Mesh, MeshView } from './mesh.js'
@@ -11,6 +11,7 @@ import { count } from '../ui/format.js'
 import { Harbour, type Eye } from './harbour.js'
 import { Legend } from './legend.js'
 import { meshWords } from './mesh-words.js'
+import { Names } from '../ui/peer.js'
 import { useInSight, useWidth } from '../ui/sight.js'
 import { Trouble } from '../ui/trouble.js'
 
@@ -55,7 +56,8 @@ function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: n
   )
   const eye = useEye(graph)
   const { self, relay } = state
-  const words = useMemo(() => meshWords(graph, { self, relay }), [graph, self?.id, relay?.id])
+  const names = useSource(useContext(Names))
+  const words = useMemo(() => meshWords(graph, { self, relay }, names), [graph, self?.id, relay?.id, names])
   const active = eye.active === undefined ? undefined : graph.vertices.get(eye.active)
   return (
     <>
@@ -84,7 +86,7 @@ function LeftOut({ graph: { left } }: { graph: Graph }) {
   return (
     <p class="harbour-left">
       {count(left.vertices, 'more peer')} and {count(left.edges, 'more connection')} are told of, and not drawn: there
-      is room for this tab’s own first, then for pages that tell, then for whom they name.
+      is room for this tab’s own first, then for pages that tell, then for whom they name, one of each in turn.
     </p>
   )
 }

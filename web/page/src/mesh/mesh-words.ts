@@ -1,6 +1,7 @@
 import type { Edge, Graph, Vertex } from './graph.js'
 import type { State } from '../tab/state.js'
-import { count, shortId, transportName } from '../ui/format.js'
+import { count, transportName } from '../ui/format.js'
+import { peerText } from '../ui/peer.js'
 
 export interface MeshWords {
   /** `this tab`, `this tab’s relay`, or what kind of peer it is. */
@@ -18,12 +19,16 @@ export interface MeshWords {
 
 const KINDS = { tab: 'tab', relay: 'relay', native: 'peer' }
 
-export function meshWords({ vertices, edges }: Graph, { self, relay }: Pick<State, 'self' | 'relay'>): MeshWords {
+export function meshWords(
+  { vertices, edges }: Graph,
+  { self, relay }: Pick<State, 'self' | 'relay'>,
+  names: ReadonlyMap<string, string>,
+): MeshWords {
   const kindOf = (id: string) => {
     if (id === self?.id) return 'this tab'
     return id === relay?.id ? 'this tab’s relay' : KINDS[vertices.get(id)?.role ?? 'native']
   }
-  const name = (id: string) => (id === self?.id ? 'this tab' : `${kindOf(id)} ${shortId(id)}`)
+  const name = (id: string) => (id === self?.id ? 'this tab' : `${kindOf(id)} ${peerText(id, names)}`)
   const way = ({ way, transport, relay: through }: Edge) => {
     if (way === 'direct') return `direct, ${transportName(transport)}`
     if (way === 'heard') return 'broadcasts pass'

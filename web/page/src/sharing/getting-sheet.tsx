@@ -1,7 +1,8 @@
-import { useEffect, useRef } from 'preact/hooks'
-import type { Download, Getting } from './getting.js'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { All, Download, Getting } from './getting.js'
+import { MAX_FILES } from './items.js'
 import { protocolOf } from './share-link.js'
-import { shownName } from './listing.js'
+import { shownName, type Listing } from './listing.js'
 import type { Session } from '../tab/session.js'
 import type { Listed } from './shelf.js'
 import { useSource } from '../source.js'
@@ -18,7 +19,7 @@ interface Props {
 
 /** What the link that this page was opened with leads to. */
 export function GettingSheet({ state, session, getting }: Props) {
-  const { target, phase, listing, failure, downloads } = useSource(getting.view)
+  const { target, phase, listing, failure, again } = useSource(getting.view)
   const isPage = listing?.files.some(({ name }) => name === 'index.html')
   const view = useRef<HTMLElement>(null)
   useEffect(() => view.current?.focus({ preventScroll: true }), [target])
@@ -29,7 +30,7 @@ export function GettingSheet({ state, session, getting }: Props) {
       <div class="getting-bar">
         {target && (
           <p>
-            <Peer id={target.peer} /> serves <code>{target.name}</code>
+            <Peer id={target.peer} /> shares <code>{target.name}</code>
           </p>
         )}
         {phase === 'there' && target && (
@@ -49,32 +50,92 @@ export function GettingSheet({ state, session, getting }: Props) {
         {waiting(phase, state)}
       </p>
       <Trouble failure={failure} />
-      {phase === 'failed' && target && (
-        <button type="button" onClick={() => void getting.look()}>
-          Try again
-        </button>
+      {phase === 'failed' && again && (
+        <p class="getting-again">
+          <button type="button" onClick={() => void getting.look()}>
+            Try again
+          </button>{' '}
+          <span class="form-note">It is tried again by itself, too.</span>
+        </p>
       )}
       {phase === 'there' && listing === undefined && <p>It does not list what it has; it can be shown.</p>}
-      {phase === 'there' && listing && (
-        <ul id="shared">
-          {listing.files.map((file) => (
-            <FileRow key={file.name} file={file} download={downloads.get(file.name)} getting={getting} />
-          ))}
-        </ul>
-      )}
+      {listing && phase === 'there' && <Files listing={listing} getting={getting} />}
       {phase === 'there' && listing && listing.left > 0 && (
         <p class="form-note">
-          {count(listing.left, 'more entry is', 'more entries are')} listed, and not shown: there is room for 500 files,
-          each with a name of its own and a size.
+          {count(listing.left, 'more entry is', 'more entries are')} listed, and not shown: there is room for{' '}
+          {MAX_FILES.toLocaleString()} files, each with a name of its own and a size.
         </p>
       )}
     </section>
   )
 }
 
+/** So many rows are drawn until somebody wants to see more. */
+const MAX_DRAWN = 100
+/** In bytes: of less, a browser's memory has room. */
+const LARGE_BYTES = 64 << 20
+
+function Files({ listing: { files }, getting }: { listing: Listing; getting: Getting }) {
+  const { downloads, all, toDisk } = useSource(getting.view)
+  const [drawn, setDrawn] = useState(MAX_DRAWN)
+  const total = files.reduce((sum, file) => sum + file.size, 0)
+  return (
+    <>
+      {files.length > 1 && (
+        <div class="getting-all" data-how={all?.how ?? 'none'}>
+          <AllButton all={all} getting={getting} />
+          <span role="status">
+            {count(files.length, 'file')}, {size(total)}
+            {allWords(all)}
+          </span>
+          <Trouble failure={all?.failure} />
+        </div>
+      )}
+      {!toDisk && total > LARGE_BYTES && (
+        <p class="form-note">
+          This browser cannot put on disk what is on its way: {size(total)} are in its memory until they are whole.
+        </p>
+      )}
+      <ul id="shared">
+        {files.slice(0, drawn).map((file) => (
+          <FileRow key={file.name} file={file} download={downloads.get(file.name)} getting={getting} />
+        ))}
+      </ul>
+      {files.length > drawn && (
+        <button type="button" class="quiet" onClick={() => setDrawn(drawn + 5 * MAX_DRAWN)}>
+          Show more of the {(files.length - drawn).toLocaleString()} others
+        </button>
+      )}
+    </>
+  )
+}
+
+function allWords(all: All | undefined): string {
+  if (all === undefined) return ''
+  if (all.how === 'packing') return '. All are here; they are packed into one…'
+  if (all.how === 'done') return ', all here'
+  return `; ${all.done.toLocaleString()} of ${all.of.toLocaleString()} are here`
+}
+
+function AllButton({ all, getting }: { all: All | undefined; getting: Getting }) {
+  if (all?.how === 'packing') return null
+  if (all?.how === 'under way') {
+    return (
+      <button key="stop" type="button" class="quiet" onClick={({ detail }) => detail <= 1 && getting.stopAll()}>
+        Stop all
+      </button>
+    )
+  }
+  return (
+    <button key="all" type="button" onClick={() => void getting.downloadAll()}>
+      {all === undefined ? 'Download all' : all.how === 'done' ? 'Download all again' : 'Go on with all'}
+    </button>
+  )
+}
+
 function waiting(phase: Getting['state']['phase'], state: State): string | undefined {
   if (phase === 'waiting')
-    return state.phase === 'failed' ? 'This tab has no node to fetch it with.' : 'First this tab joins…'
+    return state.phase === 'failed' ? 'This tab is not running, and cannot get it.' : 'First this tab connects…'
   if (phase === 'looking') return 'Looking for the peer; that may take up to a minute…'
   return undefined
 }

@@ -1,5 +1,16 @@
 import type { TomboloNode } from '@tombolo/node'
-import { awayFailure, fetchFailure, message, ownLink, statusFailure, tooMuch, type Failure } from '../failures.js'
+import {
+  awayFailure,
+  fetchFailure,
+  loadFailure,
+  message,
+  ownLink,
+  statusFailure,
+  tooMuch,
+  type Failure,
+} from '../failures.js'
+import { Disk } from './disk.js'
+import { Part } from './part.js'
 import { protocolOf, targetOf, type Target } from './share-link.js'
 import { readListing, shownName, type Listing } from './listing.js'
 import { seek } from '../tab/seek.js'
@@ -10,8 +21,10 @@ import { Store } from '../source.js'
 const ASK_MS = 20_000
 /** How often what is on its way is shown anew. */
 const SHOW_MS = 200
-/** So much of what came is kept as bytes at most; then it is the browser's, which may put it on disk. */
-const FOLD_BYTES = 8 << 20
+/** How long until a peer that was not there is looked for again, at first and at most. */
+const AGAIN_MS = { least: 3_000, most: 30_000 }
+/** So many files are fetched at once when all are wanted. */
+const AT_ONCE = 4
 
 /** A file on its way from the peer. */
 export interface Download {
@@ -36,16 +49,23 @@ export interface GettingState {
   /** What there is. Undefined: a service that does not list it, which can be shown only. */
   listing: Listing | undefined
   failure: Failure | undefined
+  /** Whether it is looked for again by itself. */
+  again: boolean
   /** By the file's name. */
   downloads: ReadonlyMap<string, Download>
+  /** All files at once, once somebody wants that. */
+  all: All | undefined
+  /** What is fetched goes to disk as it comes, and is there after a reload. Otherwise it is in memory until it is whole. */
+  toDisk: boolean
 }
 
-/** What came of a download, and of which version of the file. */
-interface Part {
-  done: Blob
-  recent: Uint8Array<ArrayBuffer>[]
-  recentBytes: number
-  etag: string | null
+export interface All {
+  how: 'under way' | 'packing' | 'done' | 'cut off'
+  /** Files that are whole, and all. */
+  done: number
+  of: number
+  failure: Failure | undefined
+  url: string | undefined
 }
 
 const NOTHING: GettingState = {
@@ -53,19 +73,31 @@ const NOTHING: GettingState = {
   phase: 'waiting',
   listing: undefined,
   failure: undefined,
+  again: false,
   downloads: new Map(),
+  all: undefined,
+  toDisk: true,
 }
 
 /** What the page's address leads to: something that another tab serves. */
 export class Getting {
   readonly view = new Store(NOTHING)
   readonly #parts = new Map<string, Part>()
+  /** Files that are whole, for the archive of all. */
+  readonly #wholes = new Map<string, Blob>()
+  #disk: Promise<Disk | undefined> | undefined
+  #retry: ReturnType<typeof setTimeout> | undefined
   readonly #stops = new Map<string, AbortController>()
   #node: TomboloNode | undefined
   #over = new AbortController()
 
   constructor() {
     window.addEventListener('hashchange', () => this.#read())
+    window.addEventListener('beforeunload', (event) => {
+      const { downloads, all } = this.state
+      const moves = [...downloads.values()].some(({ how }) => how === 'under way')
+      if (moves || all?.how === 'under way' || all?.how === 'packing') event.preventDefault() // has the browser ask
+    })
     this.#read()
   }
 
@@ -78,16 +110,19 @@ export class Getting {
     if (this.state.phase === 'waiting') void this.look()
   }
 
-  /** Looks for the peer, and asks what it has. */
-  async look(): Promise<void> {
-    const { target } = this.state
+  /** Looks for the peer, and asks what it has; again and again by itself where nothing comes of it. */
+  async look(wait = AGAIN_MS.least): Promise<void> {
+    clearTimeout(this.#retry)
+    const { target, phase } = this.state
     const node = this.#node
     if (node === undefined || target === undefined) return
-    if (target.peer === node.id) return this.view.change({ phase: 'failed', failure: ownLink() })
+    if (target.peer === node.id) return this.view.change({ phase: 'failed', failure: ownLink(), again: false })
     const { signal } = this.#over
-    this.view.change({ phase: 'looking', failure: undefined })
+    if (phase !== 'failed') this.view.change({ phase: 'looking', failure: undefined })
     const fail = (failure: Failure) => {
-      if (!signal.aborted) this.view.change({ phase: 'failed', failure })
+      if (signal.aborted) return
+      this.view.change({ phase: 'failed', failure, again: true })
+      this.#retry = setTimeout(() => void this.look(Math.min(wait * 1.5, AGAIN_MS.most)), wait)
     }
     try {
       await seek(node, target.peer, signal)
@@ -97,9 +132,25 @@ export class Getting {
     try {
       const listing = await this.#list(node, target, signal)
       signal.throwIfAborted()
-      this.view.change({ phase: 'there', listing })
+      this.view.change({ phase: 'there', listing, failure: undefined })
+      await this.#resume(target, listing, signal)
     } catch (error) {
       fail(error instanceof Refused ? error.failure : fetchFailure(error, 0))
+    }
+  }
+
+  /** Shows what there is of downloads from before this page was loaded again. */
+  async #resume(target: Target, listing: Listing | undefined, signal: AbortSignal): Promise<void> {
+    const disk = await (this.#disk ??= Disk.open())
+    if (signal.aborted) return
+    this.view.change({ toDisk: disk !== undefined })
+    for (const file of listing?.files ?? []) {
+      if (this.#parts.has(file.name) || !disk?.has(keyOf(target, file.name))) continue
+      const part = await Part.open(keyOf(target, file.name), disk)
+      if (signal.aborted) return
+      this.#parts.set(file.name, part)
+      const cut = { received: part.size, total: file.size, how: 'cut off', failure: undefined, url: undefined } as const
+      if (part.size > 0) this.#show({ file, ...cut })
     }
   }
 
@@ -116,32 +167,95 @@ export class Getting {
 
   /** Fetches a file, from where it was cut off if it was; hands it to the browser when all of it is here. */
   async download(file: Listed): Promise<void> {
+    const blob = await this.#fetch(file)
+    if (blob === undefined) return
+    const url = URL.createObjectURL(blob)
+    this.#change(file.name, { url })
+    save(url, shownName(file).split('/').at(-1)!)
+  }
+
+  /** Fetches all files, those that are here already excepted, and hands them to the browser as one archive. */
+  async downloadAll(): Promise<void> {
+    const { target, listing, all } = this.state
+    if (target === undefined || listing === undefined || all?.how === 'under way' || all?.how === 'packing') return
+    const { signal } = this.#over
+    const { files } = listing
+    const show = (change: Partial<All>) => {
+      const now = { how: 'under way', of: files.length, failure: undefined, url: undefined, ...change } as const
+      if (!signal.aborted) this.view.change({ all: { ...now, done: this.#wholes.size } })
+    }
+    show({})
+    const left = files.filter(({ name }) => !this.#wholes.has(name))
+    const fetchOne = async () => {
+      for (let file = left.shift(); file !== undefined; file = left.shift()) {
+        const whole = await this.#fetch(file)
+        if (whole === undefined) left.length = 0
+        else show({})
+      }
+    }
+    await Promise.all(Array.from({ length: AT_ONCE }, fetchOne))
+    if (signal.aborted) return
+    if (this.#wholes.size < files.length) return show({ how: 'cut off' })
+    show({ how: 'packing' })
+    try {
+      const url = URL.createObjectURL(await this.#pack(files))
+      show({ how: 'done', url })
+      save(url, `${target.name}.zip`)
+    } catch (error) {
+      show({ how: 'cut off', failure: loadFailure(error) })
+    }
+  }
+
+  /** Ends the fetching of all; what has come is kept. */
+  stopAll(): void {
+    for (const stop of this.#stops.values()) stop.abort()
+  }
+
+  async #pack(files: Listed[]): Promise<Blob> {
+    const { archive } = await import('./archive.js')
+    const packed = new Part('', await this.#disk)
+    const reader = archive(files.map(({ name }) => ({ name, blob: this.#wholes.get(name)! }))).getReader()
+    for (;;) {
+      const { done, value } = await reader.read()
+      if (done) return packed.whole()
+      await packed.add(value)
+    }
+  }
+
+  /** Resolves to the whole file; to nothing where that did not come about, which is shown. */
+  async #fetch(file: Listed): Promise<Blob | undefined> {
     const { target } = this.state
-    if (this.#node === undefined || target === undefined) return
-    if (this.state.downloads.get(file.name)?.how === 'under way') return
-    const part = this.#parts.get(file.name) ?? { done: new Blob(), recent: [], recentBytes: 0, etag: null }
-    this.#parts.set(file.name, part)
+    if (this.#node === undefined || target === undefined) return undefined
+    if (this.state.downloads.get(file.name)?.how === 'under way') return undefined
     const stop = new AbortController()
     const over = this.#over.signal
     this.#stops.set(file.name, stop)
     const signal = anyOf(stop.signal, over)
-    const received = part.done.size + part.recentBytes
-    this.#show({ file, received, total: file.size, how: 'under way', failure: undefined, url: undefined })
+    const begun = this.state.downloads.get(file.name)?.received ?? 0
+    this.#show({ file, received: begun, total: file.size, how: 'under way', failure: undefined, url: undefined })
+    const disk = await (this.#disk ??= Disk.open())
+    const part = this.#parts.get(file.name) ?? (await Part.open(keyOf(target, file.name), disk))
+    if (over.aborted) return undefined
+    this.#parts.set(file.name, part)
     try {
       await this.#receive(this.#node, target, file, part, signal)
-      if (over.aborted) return
-      fold(part)
-      const url = URL.createObjectURL(new Blob([part.done], { type: 'application/octet-stream' }))
+      if (over.aborted) return undefined
+      const blob = await part.whole()
       this.#parts.delete(file.name)
-      this.#change(file.name, { how: 'done', url, received: part.done.size })
-      save(url, shownName(file))
+      this.#wholes.set(file.name, blob)
+      this.#change(file.name, { how: 'done', received: blob.size })
+      return blob
     } catch (error) {
-      if (over.aborted) return
-      const here = part.done.size + part.recentBytes
-      const how = here > 0 ? 'cut off' : 'failed'
-      if (stop.signal.aborted) return this.#change(file.name, { how, received: here })
-      const failure = error instanceof Refused ? error.failure : fetchFailure(error, here)
-      this.#change(file.name, { how, received: here, failure })
+      if (over.aborted) return undefined
+      const how = part.size > 0 ? 'cut off' : 'failed'
+      if (stop.signal.aborted) this.#change(file.name, { how, received: part.size })
+      else {
+        const failure = error instanceof Refused ? error.failure : fetchFailure(error, part.size)
+        this.#change(file.name, { how, received: part.size, failure })
+      }
+      return undefined
+    } finally {
+      if (this.#stops.get(file.name) === stop) this.#stops.delete(file.name)
     }
   }
 
@@ -159,23 +273,23 @@ export class Getting {
   }
 
   async #receive(node: TomboloNode, target: Target, file: Listed, part: Part, signal: AbortSignal): Promise<void> {
-    const from = part.done.size + part.recentBytes
+    const from = part.size
     const headers: Record<string, string> = {}
     if (from > 0 && part.etag !== null) Object.assign(headers, { range: `bytes=${from}-`, 'if-range': part.etag })
-    const path = `/${encodeURIComponent(file.name)}`
+    const path = `/${file.name.split('/').map(encodeURIComponent).join('/')}`
     const response = await node.fetch(target.peer, protocolOf(target.name), path, { headers, signal })
     const goesOn = response.status === 206 && response.headers.get('content-range')?.startsWith(`bytes ${from}-`)
     if (!goesOn && response.status !== 200) {
       await response.body?.cancel()
       if (response.status === 416 && from > 0) {
-        empty(part) // it ends where this part does, or before: all of it once more
+        part.empty() // it ends where this part does, or before: all of it once more
         return this.#receive(node, target, file, part, signal)
       }
       throw new Refused(statusFailure(path, response.status))
     }
-    if (!goesOn) empty(part) // it is another now
+    if (!goesOn) part.empty() // it is another now
     part.etag = response.headers.get('etag')
-    const begin = part.done.size + part.recentBytes
+    const begin = part.size
     const rest = response.headers.get('content-length')
     const total = rest === null ? file.size : begin + Number(rest)
     this.#change(file.name, { total, received: begin })
@@ -184,17 +298,15 @@ export class Getting {
     for (const reader = response.body!.getReader(); ;) {
       const { done, value } = await reader.read()
       if (done) return
-      part.recent.push(value)
-      part.recentBytes += value.length
-      if (part.done.size + part.recentBytes > total) {
-        empty(part)
+      if (part.size + value.length > total) {
+        part.empty()
         await reader.cancel()
         throw new Refused(tooMuch(total))
       }
-      if (part.recentBytes >= FOLD_BYTES) fold(part)
+      await part.add(value)
       if (performance.now() - shownAt < SHOW_MS) continue
       shownAt = performance.now()
-      this.#change(file.name, { received: part.done.size + part.recentBytes })
+      this.#change(file.name, { received: part.size })
     }
   }
 
@@ -223,7 +335,11 @@ export class Getting {
     this.#over.abort()
     this.#over = new AbortController()
     for (const { url } of this.state.downloads.values()) if (url !== undefined) URL.revokeObjectURL(url)
+    if (this.state.all?.url !== undefined) URL.revokeObjectURL(this.state.all.url)
+    clearTimeout(this.#retry)
+    for (const part of this.#parts.values()) part.empty()
     this.#parts.clear()
+    this.#wholes.clear()
     this.view.change(NOTHING)
   }
 
@@ -245,14 +361,9 @@ class Refused extends Error {
   }
 }
 
-function empty(part: Part): void {
-  Object.assign(part, { done: new Blob(), recent: [], recentBytes: 0, etag: null })
-}
-
-function fold(part: Part): void {
-  part.done = new Blob([part.done, ...part.recent])
-  part.recent = []
-  part.recentBytes = 0
+/** What tells a file from all others. */
+function keyOf({ peer, name }: Target, file: string): string {
+  return `${peer}/${name}/${file}`
 }
 
 function save(url: string, name: string): void {

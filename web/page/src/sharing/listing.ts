@@ -1,10 +1,10 @@
+import { MAX_FILES, MAX_PATH } from './items.js'
 import type { Listed } from './shelf.js'
 import { plain } from '../ui/format.js'
 
 /** Of what a peer says that it has, in characters. */
-const MAX_LISTING = 256 << 10
-const MAX_FILES = 500
-const MAX_NAME = 255
+const MAX_LISTING = 4 << 20
+const MAX_NAME = MAX_PATH
 
 /** What a peer says that it has. */
 export interface Listing {

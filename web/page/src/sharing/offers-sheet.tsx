@@ -1,6 +1,7 @@
-import { useId, useState } from 'preact/hooks'
-import { NAME, nameFrom, onlyHere, protocolOf } from './share-link.js'
-import type { Fetched, Offer, Offers } from './offers.js'
+import { useId, useRef, useState } from 'preact/hooks'
+import { NAME, onlyHere } from './share-link.js'
+import { itemsOf } from './items.js'
+import type { Fetched, Lost, Offer, Offers } from './offers.js'
 import { written } from './shelf.js'
 import { useSource } from '../source.js'
 import type { State } from '../tab/state.js'
@@ -10,116 +11,132 @@ import { Peer } from '../ui/peer.js'
 import { Qr } from './qr.js'
 import { Trouble } from '../ui/trouble.js'
 
-/** Serves files, or a page, from this tab. */
+/** Shares files, folders and pages from this tab. */
 export function OffersSheet({ state, offers }: { state: State; offers: Offers }) {
-  const { offers: served, failure } = useSource(offers.view)
+  const { offers: shared, lost, failure } = useSource(offers.view)
   const ready = state.self !== undefined && state.phase !== 'failed'
   return (
     <section class="sheet offers" aria-labelledby="offers-title">
-      <h2 id="offers-title">
-        Served from this tab <span class="count">{served.length}</span>
-      </h2>
-      <div class="offers-columns">
-        <div>
-          <ServeBox offers={offers} ready={ready} />
-          <Trouble failure={failure} />
-        </div>
-        {served.length === 0 && <p class="waiting">Nothing is served from here yet.</p>}
-        <ul id="offers" hidden={served.length === 0}>
-          {served.map((offer) => (
-            <OfferView key={offer.name} offer={offer} offers={offers} joined={state.phase === 'joined'} />
-          ))}
-        </ul>
-      </div>
+      <h2 id="offers-title">Share from this tab {shared.length > 0 && <span class="count">{shared.length}</span>}</h2>
+      <ShareBox offers={offers} ready={ready} />
+      <Trouble failure={failure} />
+      {lost.map((one) => (
+        <LostView key={one.name} lost={one} offers={offers} />
+      ))}
+      <ul id="offers" hidden={shared.length === 0}>
+        {shared.map((offer) => (
+          <OfferView key={offer.name} offer={offer} offers={offers} joined={state.phase === 'joined'} />
+        ))}
+      </ul>
     </section>
   )
 }
 
-type Kind = 'files' | 'page'
-
-function ServeBox({ offers, ready }: { offers: Offers; ready: boolean }) {
-  const [kind, setKind] = useState<Kind>('files')
+/** What a first visit begins with: a sentence, and a button. The rest is folded away. */
+function ShareBox({ offers, ready }: { offers: Offers; ready: boolean }) {
   const [name, setName] = useState('')
-  const [busy, setBusy] = useState(false)
-  const submit = async (event: SubmitEvent) => {
+  const form = useRef<HTMLFormElement>(null)
+  const share = async (files: Parameters<Offers['share']>[0]) => {
+    if ((await offers.share(files, name.trim())) === undefined) return
+    setName('')
+    const page = form.current?.querySelector('textarea')
+    if (page) page.value = ''
+  }
+  const submit = (event: SubmitEvent) => {
     event.preventDefault()
-    if (busy) return
-    const form = event.currentTarget as HTMLFormElement
-    const data = new FormData(form)
-    const files =
-      kind === 'files' ? (data.getAll('files') as File[]) : [written(name.trim(), String(data.get('page') ?? ''))]
-    setBusy(true)
-    if (await offers.serve(name.trim(), files)) {
-      // Not reset(), which would undo the choice of a kind, too.
-      for (const field of form.querySelectorAll<HTMLInputElement>('[type=file], textarea')) field.value = ''
-      setName('')
-    }
-    setBusy(false)
+    void share([written(name.trim() || 'A page', String(new FormData(form.current!).get('page')))])
   }
   return (
-    <form class="serve" onSubmit={(event) => void submit(event)}>
-      <KindOfOffer kind={kind} onChoose={setKind} />
-      {kind === 'files' ? (
-        <FilesField
-          onChoose={(files) => name === '' && setName(nameFrom(files.length === 1 ? files[0]!.name : 'files'))}
-        />
-      ) : (
-        <>
-          <label for="serve-page">Text, or HTML if it begins with a tag</label>
+    <div class="serve">
+      <p class="lede">
+        Send files and messages straight from this tab to somebody else’s: nothing is uploaded, and nobody needs an
+        account.
+      </p>
+      <p class="serve-first">
+        <FilesButton id="serve-files" ready={ready} onChoose={(files) => void share(itemsOf(files))}>
+          Choose files
+        </FilesButton>{' '}
+        <span class="form-note">or drop them here. They can be had as long as this tab is open.</span>
+      </p>
+      <details class="serve-more">
+        <summary>A folder, a page that you write, a name of your own</summary>
+        <form ref={form} onSubmit={submit}>
+          <label for="serve-name">
+            Name in the link, if you want to choose it: small letters, digits, dots and dashes
+          </label>
+          <input
+            id="serve-name"
+            name="name"
+            value={name}
+            onInput={(event) => setName(event.currentTarget.value)}
+            pattern={NAME}
+            placeholder="made of the name of the file"
+            autocomplete="off"
+            autocapitalize="off"
+            spellcheck={false}
+          />
+          <p class="serve-folder">
+            <FilesButton id="serve-folder" folder ready={ready} onChoose={(files) => void share(itemsOf(files))}>
+              Choose a folder
+            </FilesButton>
+          </p>
+          <label for="serve-page">A page that you write: text, or HTML if it begins with a tag</label>
           <textarea id="serve-page" name="page" rows={4} required />
-        </>
-      )}
-      <label for="serve-name">Name in its address: small letters, digits, dots and dashes</label>
-      <div class="field">
-        <input
-          id="serve-name"
-          name="name"
-          value={name}
-          onInput={(event) => setName(event.currentTarget.value)}
-          pattern={NAME}
-          placeholder={kind === 'files' ? 'photos' : 'note'}
-          autocomplete="off"
-          autocapitalize="off"
-          spellcheck={false}
-          required
-        />
-        <button disabled={!ready} aria-disabled={busy}>
-          Serve
-        </button>
-      </div>
-    </form>
+          <p>
+            <button disabled={!ready}>Share the page</button>
+          </p>
+        </form>
+      </details>
+    </div>
   )
 }
 
-function KindOfOffer({ kind, onChoose }: { kind: Kind; onChoose: (kind: Kind) => void }) {
-  return (
-    <fieldset class="choices">
-      <legend class="hidden">What to serve</legend>
-      {(['files', 'page'] as const).map((one) => (
-        <label key={one}>
-          <input type="radio" name="kind" checked={kind === one} onChange={() => onChoose(one)} />
-          {one === 'files' ? 'Files' : 'A page you write'}
-        </label>
-      ))}
-    </fieldset>
-  )
+interface FilesButtonProps {
+  id: string
+  ready: boolean
+  folder?: boolean
+  onChoose(files: FileList): void
+  children: string
 }
 
-function FilesField({ onChoose }: { onChoose: (files: FileList) => void }) {
+/** A button that asks for files: the browser's own field is in it, unseen, and has the keyboard. */
+function FilesButton({ id, ready, folder = false, onChoose, children }: FilesButtonProps) {
   return (
-    <>
-      <label for="serve-files">
-        Files. Others read them from here as long as this tab is open; nothing is uploaded.
-      </label>
+    <label class={folder ? 'button quiet' : 'button'} aria-disabled={!ready}>
+      {children}
       <input
-        id="serve-files"
-        name="files"
+        id={id}
         type="file"
+        class="hidden"
         multiple
-        required
-        onChange={({ currentTarget: { files } }) => files !== null && files.length > 0 && onChoose(files)}
+        disabled={!ready}
+        {...(folder && { webkitdirectory: true })}
+        onChange={({ currentTarget: field }) => {
+          if (field.files !== null && field.files.length > 0) onChoose(field.files)
+          field.value = '' // so that the same can be chosen again
+        }}
       />
-    </>
+    </label>
+  )
+}
+
+/** What was too large to be kept through a reload. */
+function LostView({ lost: { name, files }, offers }: { lost: Lost; offers: Offers }) {
+  return (
+    <div class="lost" data-name={name}>
+      <p>
+        <strong>{files[0]?.name}</strong> was shared from here until this page was loaded again, and is too large to be
+        kept by the browser. Choose it again, and its link works again.
+      </p>
+      <p class="serve-first">
+        <FilesButton id={`again-${name}`} ready onChoose={(chosen) => void offers.share(itemsOf(chosen), name)}>
+          Choose it again
+        </FilesButton>
+        <button type="button" class="quiet" onClick={() => void offers.forget(name)}>
+          Forget<span class="hidden"> {name}</span>
+        </button>
+      </p>
+    </div>
   )
 }
 
@@ -130,36 +147,38 @@ function OfferView({ offer, offers, joined }: { offer: Offer; offers: Offers; jo
   return (
     <li class="offer" data-name={name}>
       <div class="offer-head">
-        <code>{protocolOf(name)}</code>
         <span class="offer-what">
-          {files.length === 1 ? files[0]!.name : `${files.length} files`}, {size(total)}
+          <strong>{files.length === 1 ? files[0]!.name : `${files.length} files as “${name}”`}</strong>, {size(total)}
         </span>
         <button type="button" class="quiet" onClick={() => void offers.stop(name)}>
-          Stop<span class="hidden"> serving {name}</span>
+          Stop<span class="hidden"> sharing {name}</span>
         </button>
       </div>
       <Trouble failure={offer.failure} />
       <div class="offer-link">
         <Qr text={link} label={`QR code of the link to ${name}; the same link stands beside it as text`} />
         <div>
-          <p id={id}>Another tab fetches it at</p>
+          <p id={id}>Whoever opens this link gets it</p>
           <p class="identity">
             <a class="offer-url" href={link} target="_blank" rel="noopener" aria-describedby={id}>
               {link}
             </a>
             <CopyButton text={link} what={`the link to ${name}`} />
           </p>
-          {!joined && <p class="form-note">Nobody can reach this tab until it has joined the relay.</p>}
+          {!joined && <p class="form-note">Nobody can reach this tab until it is connected.</p>}
           {onlyHere() && (
             <p class="form-note">
-              It names {location.hostname}, so it works on this machine only. For others, open this page under a name
-              that they can reach.
+              The link names {location.hostname}, so it works on this machine only. For others, open this page under a
+              name that they can reach.
             </p>
+          )}
+          {offer.keeping === 'not kept' && (
+            <p class="form-note">It ends when this page is loaded again: the browser does not keep so much.</p>
           )}
         </div>
       </div>
       <p class="offer-count" role="status">
-        {requests === 0 ? 'Nobody has fetched it yet.' : `Fetched in ${count(requests, 'request')}.`}
+        {requests === 0 ? 'Nobody has got it yet.' : `Handed out ${count(requests, 'time')}.`}
       </p>
       {fetched.length > 0 && (
         <ul class="fetched">
@@ -184,7 +203,7 @@ function FetchedRow({ row: { peer, file, at, requests, bytes, how } }: { row: Fe
       <Peer id={peer} /> <span class="fetched-file">{file}</span>{' '}
       <span class="fetched-how">
         {size(bytes)} {HOW[how]}, {clock(at)}
-        {requests > 1 && `, ${count(requests, 'request')}`}
+        {requests > 1 && `, ${count(requests, 'time')}`}
       </span>
     </li>
   )

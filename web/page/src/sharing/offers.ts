@@ -1,8 +1,10 @@
 import type { Listener, TomboloNode } from '@tombolo/node'
 import { fileFailure, serveFailure, type Failure } from '../failures.js'
-import { linkTo, protocolOf } from './share-link.js'
-import { answer, shelve, type Shelved, type Watch } from './shelf.js'
 import { Store } from '../source.js'
+import { dropped, unfolded, type Item } from './items.js'
+import { Keep, KEEP_BYTES, type KeptOffer } from './keep.js'
+import { linkTo, NAME, nameFrom, protocolOf } from './share-link.js'
+import { answer, shelve, type Shelved, type Watch } from './shelf.js'
 
 /** How many rows of who fetched what are kept of an offer. */
 const MAX_FETCHES = 20
@@ -26,7 +28,7 @@ export interface Fetched {
   how: 'under way' | 'whole' | 'cut off'
 }
 
-/** Files, or a page, that this tab serves. */
+/** Files, or a page, that this tab shares. */
 export interface Offer {
   name: string
   files: { name: string; size: number }[]
@@ -34,20 +36,45 @@ export interface Offer {
   fetched: Fetched[]
   /** All requests for files, those whose rows made room included. */
   requests: number
+  /** Whether a reload of this tab ends it. */
+  keeping: 'under way' | 'kept' | 'not kept'
   failure: Failure | undefined
 }
+
+/** What this tab shared before it was loaded again, and has not any more. */
+export type Lost = Pick<KeptOffer, 'name' | 'files'>
 
 export interface OffersState {
   offers: Offer[]
-  /** Why something could not be served. */
+  lost: Lost[]
+  /** Why something could not be shared. */
   failure: Failure | undefined
 }
 
-/** What this tab serves to peers. */
+/** What this tab shares with peers. */
 export class Offers {
-  readonly view = new Store<OffersState>({ offers: [], failure: undefined })
+  readonly view = new Store<OffersState>({ offers: [], lost: [], failure: undefined })
   readonly #listeners = new Map<string, Listener>()
   #node: TomboloNode | undefined
+  #keep: Keep | undefined
+
+  /** `keeps`: the tab is the same peer after a reload, so that its links can live on. */
+  constructor(readonly keeps: boolean) {
+    const carriesFiles = ({ dataTransfer }: DragEvent) => dataTransfer?.types.includes('Files') === true
+    window.addEventListener('dragover', (event) => {
+      if (carriesFiles(event)) event.preventDefault()
+    })
+    window.addEventListener('drop', (event) => {
+      if (!carriesFiles(event) || event.defaultPrevented) return
+      event.preventDefault()
+      location.hash = '#share'
+      void dropped(event.dataTransfer!).then((items) => this.share(items))
+    })
+    window.addEventListener('beforeunload', (event) => {
+      const moves = ({ keeping, fetched }: Offer) => keeping !== 'kept' || fetched.some(isMoving)
+      if (this.state.offers.some(moves)) event.preventDefault() // has the browser ask whether to cut it off
+    })
+  }
 
   get state(): OffersState {
     return this.view.value
@@ -55,28 +82,72 @@ export class Offers {
 
   start(node: TomboloNode): void {
     this.#node = node
-    window.addEventListener('beforeunload', (event) => {
-      if (this.state.offers.some(({ fetched }) => fetched.some(isMoving))) event.preventDefault() // has the browser ask whether to cut it off
-    })
+    if (!this.keeps) return
+    this.#keep = new Keep(node.id)
+    void this.#restore(this.#keep)
   }
 
-  /** Serves files under a name. Resolves to whether that could be done. */
-  async serve(name: string, files: File[]): Promise<boolean> {
+  /** Shares files, under a name that is wanted or else one made of theirs. Resolves to the name; to nothing if it could not be done. */
+  async share(chosen: (Item | File)[], wanted = ''): Promise<string | undefined> {
+    const items = chosen.map((one) => (one instanceof File ? { path: one.name, file: one } : one))
+    if (items.length === 0) return undefined
+    const { folder, items: within } = unfolded(items)
+    const name =
+      wanted !== '' ? wanted : this.#free(nameFrom(folder ?? (items.length === 1 ? items[0]!.path : 'files')))
+    if (!new RegExp(`^${NAME}$`).test(name)) {
+      const advice = 'A name has 1 to 48 small letters, digits, dots and dashes, and begins with a letter or a digit.'
+      this.view.change({ failure: { title: 'It cannot be shared under that name', advice, detail: name } })
+      return undefined
+    }
+    const salt = crypto.getRandomValues(new Uint32Array(2)).join('-')
+    if (!(await this.#serve(name, within, salt))) return undefined
+    this.view.change({ lost: this.state.lost.filter((lost) => lost.name !== name) })
+    void this.#remember(name, within, salt)
+    return name
+  }
+
+  /** Shares it no more: what is under way goes on to its end. */
+  async stop(name: string): Promise<void> {
+    try {
+      await this.#listeners.get(name)?.close()
+    } catch (error) {
+      return this.#change(name, () => ({ failure: serveFailure(error) }))
+    }
+    this.#listeners.delete(name)
+    this.view.change({ offers: this.state.offers.filter((offer) => offer.name !== name) })
+    await this.forget(name)
+  }
+
+  /** Forgets what was shared before a reload. */
+  async forget(name: string): Promise<void> {
+    this.view.change({ lost: this.state.lost.filter((lost) => lost.name !== name) })
+    await this.#keep?.remove(name).catch(() => {}) // then it was not kept
+  }
+
+  /** A name that this tab has not given yet. */
+  #free(name: string): string {
+    const taken = new Set([...this.#listeners.keys(), ...this.state.lost.map((lost) => lost.name)])
+    for (let n = 1, free = name; ; free = `${name.slice(0, 44)}-${++n}`) if (!taken.has(free)) return free
+  }
+
+  async #serve(name: string, items: Item[], salt: string): Promise<boolean> {
     const node = this.#node
     if (node === undefined) return false
-    const shelf = shelve(files)
+    const shelf = shelve(items, salt)
     const offer: Offer = {
       name,
       files: shelf.map(({ name, file }) => ({ name, size: file.size })),
       link: linkTo({ peer: node.id, name }),
       fetched: [],
       requests: 0,
+      keeping: this.keeps ? 'under way' : 'not kept',
       failure: undefined,
     }
     this.view.change({ failure: undefined })
     try {
       const watch = (peer: string) => (shelved: Shelved) => this.#watch(name, peer, shelved)
-      const handler = (request: Request, { peer }: { peer: string }) => answer(request, shelf, watch(peer))
+      const byName = new Map(shelf.map((shelved) => [shelved.name, shelved]))
+      const handler = (request: Request, { peer }: { peer: string }) => answer(request, byName, watch(peer))
       const listener = await node.serve(protocolOf(name), handler, { announce: announced(offer) })
       this.#listeners.set(name, listener)
     } catch (error) {
@@ -87,15 +158,28 @@ export class Offers {
     return true
   }
 
-  /** Serves it no more: what is under way goes on to its end. */
-  async stop(name: string): Promise<void> {
+  /** What was shared before a reload is shared again. */
+  async #restore(keep: Keep): Promise<void> {
     try {
-      await this.#listeners.get(name)?.close()
-    } catch (error) {
-      return this.#change(name, () => ({ failure: serveFailure(error) }))
+      for (const { name, items, files, salt } of await keep.all()) {
+        if (items === undefined) this.view.change({ lost: [...this.state.lost, { name, files }] })
+        else if (await this.#serve(name, items, salt)) this.#change(name, () => ({ keeping: 'kept' }))
+      }
+    } catch {
+      // This browser keeps nothing, which is said of each offer.
     }
-    this.#listeners.delete(name)
-    this.view.change({ offers: this.state.offers.filter((offer) => offer.name !== name) })
+  }
+
+  async #remember(name: string, items: Item[], salt: string): Promise<void> {
+    if (this.#keep === undefined) return
+    const files = items.map(({ path, file }) => ({ name: path, size: file.size }))
+    const fits = files.reduce((sum, { size }) => sum + size, 0) <= KEEP_BYTES
+    try {
+      await this.#keep.put({ name, salt, files: files.slice(0, 1), items: fits ? items : undefined })
+      this.#change(name, () => ({ keeping: fits ? 'kept' : 'not kept' }))
+    } catch {
+      this.#change(name, () => ({ keeping: 'not kept' }))
+    }
   }
 
   /** Counts what a peer fetches. */

@@ -25,6 +25,13 @@ export function callLink(peer: string): string {
   return link.href
 }
 
+/** The address of this page for somebody who is to come into a room of messages. */
+export function roomLink(type: string): string {
+  const link = pageLink()
+  link.hash = `talk=${encodeURIComponent(type)}`
+  return link.href
+}
+
 /** It says where the relay is, if that is not who serves the page. */
 export function pageLink(): URL {
   const link = new URL(location.pathname, location.href)

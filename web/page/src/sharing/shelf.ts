@@ -1,3 +1,5 @@
+import type { Item } from './items.js'
+
 /** Files as an HTTP service: what `node.serve` answers with. */
 
 /** In bytes; a browser reads up to 2 MiB of a file at once. */
@@ -23,20 +25,23 @@ export interface Watch {
   end(how: 'whole' | 'cut off', error?: unknown): void
 }
 
-/** Names of files are made to differ, so that each has a path. */
-export function shelve(files: File[]): Shelved[] {
+/** Names of files are made to differ, so that each has a path. The salt is of this offer alone, and goes into entity tags. */
+export function shelve(items: Item[], salt: string): Shelved[] {
   const taken = new Set<string>()
-  const salt = crypto.getRandomValues(new Uint32Array(2)).join('-')
-  return files.map((file, i) => {
-    let name = file.name
-    for (let n = 2; taken.has(name); n++) name = file.name.replace(/(\.[^.]*)?$/, ` (${n})$1`)
+  return items.map(({ path, file }, i) => {
+    let name = path
+    for (let n = 2; taken.has(name); n++) name = path.replace(/(\.[^./]*)?$/, ` (${n})$1`)
     taken.add(name)
     return { name, file, etag: `"${salt}-${i}"` }
   })
 }
 
 /** `/` is the index.html among the files, or else lists them; for who accepts JSON first, it always does. */
-export function answer(request: Request, shelf: Shelved[], watch: (shelved: Shelved) => Watch): Response {
+export function answer(
+  request: Request,
+  shelf: ReadonlyMap<string, Shelved>,
+  watch: (shelved: Shelved) => Watch,
+): Response {
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return new Response('only GET and HEAD\n', { status: 405, headers: { allow: 'GET, HEAD' } })
   }
@@ -47,11 +52,11 @@ export function answer(request: Request, shelf: Shelved[], watch: (shelved: Shel
     return new Response('the path is badly escaped\n', { status: 400 })
   }
   if (path === '') {
-    if (request.headers.get('accept')?.startsWith('application/json')) return list(shelf)
+    if (request.headers.get('accept')?.startsWith('application/json')) return list([...shelf.values()])
     path = 'index.html'
-    if (!shelf.some(({ name }) => name === path)) return page(shelf)
+    if (!shelf.has(path)) return page([...shelf.values()])
   }
-  const shelved = shelf.find(({ name }) => name === path)
+  const shelved = shelf.get(path)
   if (shelved === undefined) return new Response(`there is no ${path} here: see /\n`, { status: 404 })
   return hand(request, shelved, watch)
 }
@@ -64,7 +69,7 @@ function list(shelf: Shelved[]): Response {
 function page(shelf: Shelved[]): Response {
   const items = shelf.map(
     ({ name, file }) =>
-      `<li><a href="./${encodeURIComponent(name)}">${escape(name)}</a> ${file.size.toLocaleString('en')} bytes</li>`,
+      `<li><a href="./${name.split('/').map(encodeURIComponent).join('/')}">${escape(name)}</a> ${file.size.toLocaleString('en')} bytes</li>`,
   )
   return new Response(htmlOf('Files from a tab', `<h1>Files from a tab</h1><ul>${items.join('')}</ul>`), {
     headers: { 'content-type': 'text/html; charset=utf-8', vary: 'accept', 'cache-control': 'no-cache' },
@@ -116,8 +121,9 @@ function contentType({ type }: File): string {
 /** What browsers show is shown; the rest is saved, under its name (RFC 6266). */
 function disposition(name: string, { type }: File): string {
   const how = /^(text|image|audio|video)\/|^application\/(pdf|json)$/.test(type) ? 'inline' : 'attachment'
-  const ascii = name.replace(/[^ !#-[\]-~]/g, '_')
-  const escaped = encodeURIComponent(name).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
+  const last = name.slice(name.lastIndexOf('/') + 1)
+  const ascii = last.replace(/[^ !#-[\]-~]/g, '_')
+  const escaped = encodeURIComponent(last).replace(/['()*]/g, (c) => `%${c.charCodeAt(0).toString(16)}`)
   return `${how}; filename="${ascii}"; filename*=UTF-8''${escaped}`
 }
 

@@ -1,11 +1,15 @@
 import type { LogEntry } from './state.js'
 import { clock } from '../ui/format.js'
+import { Detail } from '../ui/detail.js'
 import { Peer } from '../ui/peer.js'
+
+/** In characters: of more, only the beginning is in view. */
+const MAX_TEXT = 240
 
 export function ActivityLog({ log }: { log: LogEntry[] }) {
   return (
     <section class="sheet log" aria-labelledby="log-title">
-      <h2 id="log-title">Log</h2>
+      <h2 id="log-title">What happened</h2>
       {log.length === 0 && <p class="waiting">Nothing has happened yet.</p>}
       <div class="log-scroll" role="log" aria-labelledby="log-title" tabIndex={log.length > 0 ? 0 : -1}>
         <ol id="log">
@@ -28,7 +32,7 @@ function Entry({ entry: { at, kind, text, peer } }: { entry: LogEntry }) {
             <Peer id={peer} />{' '}
           </>
         )}
-        {text}
+        {text.length > MAX_TEXT ? <Detail text={text} /> : text}
       </span>
     </li>
   )

@@ -4,7 +4,8 @@ import { connectFailure, disconnectFailure, type Failure } from '../failures.js'
 import type { Session } from './session.js'
 import type { State } from './state.js'
 import { Flag } from '../ui/flag.js'
-import { milliseconds, shortId, throughRelay, transportName } from '../ui/format.js'
+import { milliseconds, throughRelay, transportName } from '../ui/format.js'
+import { PeerName } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
 export function Peers({ state, session }: { state: State; session: Session }) {
@@ -47,13 +48,15 @@ function Row({ peer, relay, onDisconnect }: RowProps) {
     <li class="peer" data-peer={peer.id} data-transport={peer.transport} data-relayed={peer.relayed}>
       <Flag id={peer.id} />
       <div class="peer-who">
-        <code title={`${peer.id}\n${peer.addr}`}>{shortId(peer.id)}</code>
+        <span title={`${peer.id}\n${peer.addr}`}>
+          <PeerName id={peer.id} />
+        </span>
         {isRelay && <span class="chip strong">relay</span>}
         <span class="peer-agent">{peer.agent || 'has not said what it runs'}</span>
       </div>
       <div class="peer-way">{way(peer, relay)}</div>
       <div class="peer-rtt">{peer.rtt === null ? '–' : milliseconds(peer.rtt)}</div>
-      <button class="quiet" disabled={isRelay} onClick={() => onDisconnect(peer.id)}>
+      <button type="button" class="quiet" disabled={isRelay} onClick={() => onDisconnect(peer.id)}>
         Disconnect<span class="hidden"> {peer.id}</span>
       </button>
     </li>
@@ -72,7 +75,7 @@ function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
     event.preventDefault()
     const form = event.currentTarget as HTMLFormElement
     const addr = String(new FormData(form).get('addr')).trim()
-    if (addr === '') return
+    if (addr === '' || busy) return
     setBusy(true)
     setFailure(undefined)
     try {
@@ -96,7 +99,9 @@ function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
           spellcheck={false}
           aria-describedby="connect-error"
         />
-        <button disabled={!ready || busy}>{busy ? 'Connecting…' : 'Connect'}</button>
+        <button disabled={!ready} aria-disabled={busy}>
+          {busy ? 'Connecting…' : 'Connect'}
+        </button>
       </div>
       <div id="connect-error">
         <Trouble failure={failure} />

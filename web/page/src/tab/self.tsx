@@ -1,3 +1,5 @@
+import { NameBox } from '../people/name-box.js'
+import type { People } from '../people/people.js'
 import { callLink } from '../sharing/share-link.js'
 import type { State } from './state.js'
 import { CopyButton } from '../ui/copy.js'
@@ -6,7 +8,7 @@ import { clock, transportName } from '../ui/format.js'
 import { Peer } from '../ui/peer.js'
 
 /** Who this tab is, and how others reach it: folded away until somebody wants to know. */
-export function SelfCard({ state }: { state: State }) {
+export function SelfCard({ state, people }: { state: State; people: People }) {
   const { self, relay, peers, phase } = state
   const link = peers.find((peer) => peer.id === relay?.id)
   const circuit = self && phase === 'joined' ? callableAt(self.addrs, link?.addr) : undefined
@@ -15,6 +17,7 @@ export function SelfCard({ state }: { state: State }) {
       <summary>
         {self ? <Peer id={self.id} /> : null} <span>{self ? 'You' : 'No id yet'}</span>
       </summary>
+      <NameBox people={people} />
       {self ? (
         <p class="identity">
           <Flag id={self.id} />

@@ -4,58 +4,101 @@ import type { Session } from './session.js'
 import { isSite } from './sites.js'
 import type { Site, State } from './state.js'
 import { Flag } from '../ui/flag.js'
-import { plain, shortId } from '../ui/format.js'
+import { count, plain, shortId } from '../ui/format.js'
+import { Peer } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
-const MAX_SHOWN = 200
+/** So many peers are shown, and of each so many services until somebody wants to see more of them: nobody hides the others. */
+const MAX_PEERS = 50
+const MAX_EACH = 4
+const MAX_OPEN = 200
 
 /** What connected peers offer this tab. */
 export function Services({ state, session }: { state: State; session: Session }) {
-  const { services, left } = useMemo(() => offered(state.services), [state.services])
+  const groups = useMemo(() => offered(state.services), [state.services])
+  const left = groups.length - MAX_PEERS
+  // By peer, since one that does not answer for a moment comes back.
+  const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   return (
     <section class="sheet services" aria-labelledby="services-title">
-      <h2 id="services-title">
-        Services <span class="count">{services.length + left}</span>
-      </h2>
-      {services.length === 0 ? (
-        <p class="waiting">No connected peer offers anything.</p>
-      ) : (
-        <ul id="services">
-          {services.map((service) => (
-            <Row key={`${service.peer} ${service.protocol}`} service={service} session={session} />
-          ))}
-        </ul>
+      <h2 id="services-title">What others share</h2>
+      {groups.length === 0 && <p class="waiting">Nobody who is connected to this tab shares anything.</p>}
+      {groups.slice(0, MAX_PEERS).map(([peer, services]) => (
+        <Group
+          key={peer}
+          peer={peer}
+          services={services}
+          session={session}
+          open={open.has(peer)}
+          onOpen={() => setOpen(new Set(open).add(peer))}
+        />
+      ))}
+      {left > 0 && (
+        <p class="form-note">{count(left, 'more peer shares', 'more peers share')} something, and are not shown.</p>
       )}
-      {left > 0 && <p class="form-note">{left.toLocaleString()} more are offered, and not shown.</p>}
     </section>
   )
 }
 
-/** Each once, in words that can be shown: it is the peers who say what they offer. */
-function offered(services: Service[]): { services: Service[]; left: number } {
-  const each = new Map(services.map((service) => [`${service.peer} ${service.protocol}`, service]))
-  const shown = [...each.values()].slice(0, MAX_SHOWN)
-  return {
-    services: shown.map((service) => ({ ...service, description: plain(service.description, 256) })),
-    left: each.size - shown.length,
+/** By peer; each service once, in words that can be shown: it is the peers who say what they offer. */
+export function offered(services: Service[]): [peer: string, services: Service[]][] {
+  const groups = new Map<string, Map<string, Service>>()
+  for (const service of services) {
+    const group = groups.get(service.peer) ?? new Map<string, Service>()
+    groups.set(service.peer, group)
+    if (group.size < MAX_OPEN) group.set(service.protocol, service)
   }
+  return [...groups].map(([peer, group]) => [peer, [...group.values()]])
+}
+
+interface GroupProps {
+  peer: string
+  services: Service[]
+  session: Session
+  open: boolean
+  onOpen(): void
+}
+
+function Group({ peer, services, session, open, onOpen }: GroupProps) {
+  const shown = open ? services : services.slice(0, MAX_EACH)
+  return (
+    <div class="services-of" data-peer={peer}>
+      <h3>
+        <Peer id={peer} />
+      </h3>
+      <ul>
+        {shown.map((service) => (
+          <Row key={service.protocol} service={service} session={session} />
+        ))}
+      </ul>
+      {shown.length < services.length && (
+        <button type="button" class="quiet" onClick={onOpen}>
+          Show {services.length - shown.length} more of theirs
+        </button>
+      )}
+    </div>
+  )
 }
 
 function Row({ service, session }: { service: Service; session: Session }) {
-  const { peer, protocol, description } = service
+  const { peer, protocol } = service
+  const description = plain(service.description, 256)
   return (
     <li class="entry service" data-protocol={protocol}>
-      <Flag id={peer} />
       <div class="entry-what">
-        <code title={peer}>{plain(protocol, 256)}</code>
-        <span>{description || `of ${shortId(peer)}`}</span>
+        {description || <code>{plain(protocol, 256)}</code>}
+        {description !== '' && (
+          <span>
+            <code title={peer}>{plain(protocol, 256)}</code>
+          </span>
+        )}
       </div>
       {isSite(protocol) ? (
-        <button class="quiet" onClick={() => void session.openSite(peer, protocol)}>
+        <button type="button" class="quiet" onClick={() => void session.openSite(peer, protocol)}>
           Open<span class="hidden"> {description || protocol}</span>
         </button>
       ) : (
-        <span class="chip">no site</span>
+        <span class="chip">for programs</span>
       )}
     </li>
   )
@@ -72,17 +115,21 @@ export function SiteView({ site, session }: { site: Site; session: Session }) {
   }, [peer, protocol])
   return (
     <section class="sheet site" aria-labelledby="site-title" tabIndex={-1} ref={view}>
-      <h2 id="site-title">Site of a peer</h2>
+      <h2 id="site-title">Shared by a peer</h2>
       <div class="site-bar">
         <Flag id={peer} />
         <code id="site-address" title={shown?.url}>
           {shortId(peer)}
           {protocol}/
         </code>
-        <button class="quiet" onClick={() => (shown ? setLoads(loads + 1) : void session.openSite(peer, protocol))}>
+        <button
+          type="button"
+          class="quiet"
+          onClick={() => (shown ? setLoads(loads + 1) : void session.openSite(peer, protocol))}
+        >
           Reload
         </button>
-        <button class="quiet" onClick={() => session.closeSite()}>
+        <button type="button" class="quiet" onClick={() => session.closeSite()}>
           Close
         </button>
       </div>

@@ -1,23 +1,32 @@
+import { useContext, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { PeerInfo } from '@tombolo/node'
-import { useLayoutEffect, useRef, useState } from 'preact/hooks'
-import { useSource } from '../source.js'
+import { NameBox } from '../people/name-box.js'
+import { linkTo, roomLink } from '../sharing/share-link.js'
+import { Shown, useSource } from '../source.js'
 import type { State } from '../tab/state.js'
-import { isPattern, type Line, type Room, type Talk } from './talk.js'
-import { clock, shortId, size } from '../ui/format.js'
-import { Peer } from '../ui/peer.js'
+import { CopyButton } from '../ui/copy.js'
+import { size, when } from '../ui/format.js'
+import { Names, Peer, peerText } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
+import { isPattern, type Line, type Room, type Talk } from './talk.js'
 
-/** Messages by type. */
+/** Rooms of messages: a room is what the API calls a type. */
 export function TalkSheet({ state, talk }: { state: State; talk: Talk }) {
   const { rooms, shown, failure } = useSource(talk.view)
   const room = rooms.find(({ type }) => type === shown)
+  const own = useSource(talk.people.own)
+  const seen = useContext(Shown)
+  useEffect(() => (seen ? talk.look() : undefined), [seen, talk])
   return (
     <section class="sheet talk" aria-labelledby="talk-title">
-      <h2 id="talk-title">Messages</h2>
-      <JoinBox talk={talk} ready={state.self !== undefined && state.phase !== 'failed'} first={rooms.length === 0} />
+      <h2 id="talk-title">Chat</h2>
       <Trouble failure={failure} />
       {rooms.length > 0 && <Tabs rooms={rooms} shown={shown} talk={talk} />}
       {room && <RoomView key={room.type} room={room} state={state} talk={talk} />}
+      <div class="talk-joins">
+        <JoinBox talk={talk} ready={state.self !== undefined && state.phase !== 'failed'} first={rooms.length === 0} />
+        {own === '' && <NameBox people={talk.people} />}
+      </div>
     </section>
   )
 }
@@ -31,9 +40,7 @@ function JoinBox({ talk, ready, first }: { talk: Talk; ready: boolean; first: bo
   }
   return (
     <form class="talk-join" onSubmit={submit}>
-      <label for="talk-type">
-        {first ? 'Join a type of messages, and hear all who are on it' : 'Join another type'}
-      </label>
+      <label for="talk-type">{first ? 'Join a room, and talk with everybody who is in it' : 'Join another room'}</label>
       <div class="field">
         <input
           id="talk-type"
@@ -70,7 +77,7 @@ function Tabs({ rooms, shown, talk }: { rooms: Room[]; shown: string | undefined
     list.current?.querySelectorAll<HTMLElement>('[role=tab]')[to]?.focus()
   }
   return (
-    <div class="tabs" role="tablist" aria-label="Types" ref={list} onKeyDown={step}>
+    <div class="tabs" role="tablist" aria-label="Rooms" ref={list} onKeyDown={step}>
       {rooms.map(({ type, unread }) => (
         <button
           key={type}
@@ -87,7 +94,7 @@ function Tabs({ rooms, shown, talk }: { rooms: Room[]; shown: string | undefined
             <span class="count">
               {' '}
               {unread}
-              <span class="hidden"> not seen</span>
+              <span class="hidden"> not read</span>
             </span>
           )}
         </button>
@@ -102,7 +109,9 @@ function RoomView({ room, state, talk }: { room: Room; state: State; talk: Talk 
     <div id="talk-room" role="tabpanel" aria-label={type} data-type={type} data-open={room.open}>
       <div class="room-bar">
         <p class="room-here">
-          {isPattern(type) ? 'Hears what is sent to this tab under all names that begin so' : presence(here)}
+          {isPattern(type)
+            ? 'What is sent to this tab alone, under any name that begins so, is heard here'
+            : presence(here)}
           {here.slice(0, 12).map((peer) => (
             <span key={peer} class="room-peer" data-peer={peer}>
               <Peer id={peer} />
@@ -114,6 +123,9 @@ function RoomView({ room, state, talk }: { room: Room; state: State; talk: Talk 
           <button type="button" class="quiet" aria-disabled={catching} onClick={() => void talk.catchUp(type)}>
             {catching ? 'Catching up…' : 'Catch up'}
           </button>
+        )}
+        {!isPattern(type) && (
+          <CopyButton label="Invite" text={roomLink(type)} what={`people: copies the link to ${type}`} />
         )}
         <button type="button" class="quiet" onClick={() => talk.leave(type)}>
           Leave<span class="hidden"> {type}</span>
@@ -131,11 +143,17 @@ function presence(here: string[]): string {
   return here.length === 1 ? 'One other is here:' : `${here.length} others are here:`
 }
 
+/** So many lines are drawn until somebody wants to see more: a room may be busy. */
+const MAX_DRAWN = 60
+
 /** What was heard, the newest at the end; it stays in sight unless somebody reads further up. */
 function Said({ room, self }: { room: Room; self: string | undefined }) {
   const box = useRef<HTMLDivElement>(null)
   const atEnd = useRef(true)
+  const [all, setAll] = useState(false)
   const { lines, gone } = room
+  const drawn = all ? lines : lines.slice(-MAX_DRAWN)
+  const undrawn = lines.slice(0, -drawn.length)
   useLayoutEffect(() => {
     if (atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight
   }, [lines])
@@ -145,9 +163,15 @@ function Said({ room, self }: { room: Room; self: string | undefined }) {
   return (
     <div class="lines" role="log" aria-label={`Messages of ${room.type}`} tabIndex={0} ref={box} onScroll={scrolled}>
       {gone > 0 && <p class="said-note">{gone.toLocaleString()} older lines are no longer shown</p>}
+      {undrawn.length > 0 && (
+        <button type="button" class="quiet" onClick={() => setAll(true)}>
+          Show {undrawn.length} earlier lines
+          {undrawn.some(({ kind }) => kind === 'gap') && ', with what was lost'}
+        </button>
+      )}
       {lines.length === 0 && <p class="waiting">Nothing has been said here yet.</p>}
       <ol>
-        {lines.map((line) => (
+        {drawn.map((line) => (
           <LineView key={line.n} line={line} self={self} />
         ))}
       </ol>
@@ -156,8 +180,12 @@ function Said({ room, self }: { room: Room; self: string | undefined }) {
 }
 
 function LineView({ line, self }: { line: Line; self: string | undefined }) {
-  const { kind, at, peer, to, how, replayed, content } = line
-  const time = <time dateTime={new Date(at).toISOString()}>{clock(at)}</time>
+  const { kind, at, dated, peer, to, how, replayed, content } = line
+  const time = dated ? (
+    <time dateTime={new Date(at).toISOString()}>{when(at)}</time>
+  ) : (
+    <span class="said-self">earlier; it does not say when</span>
+  )
   if (kind !== 'message') {
     return (
       <li class="said-note" data-kind={kind}>
@@ -166,18 +194,37 @@ function LineView({ line, self }: { line: Line; self: string | undefined }) {
       </li>
     )
   }
+  const file = content.said?.file
   return (
     <li class="said" data-kind="message" data-from={peer} data-how={how} data-replayed={replayed}>
       <p class="said-head">
         {peer !== undefined && <Speaker peer={peer} self={self} />} {time}{' '}
-        <span class="chip">{to === undefined ? how : `direct, to ${shortId(to)}`}</span>
-        {replayed && <span class="chip strong">replayed</span>}
+        {how === 'direct' && (
+          <span class="chip">
+            {to === undefined ? (
+              'to you alone'
+            ) : (
+              <>
+                to <Peer id={to} /> alone
+              </>
+            )}
+          </span>
+        )}
+        {replayed && <span class="chip">from before</span>}
         {content.hex && <span class="chip">{size(content.bytes)}, no text</span>}
       </p>
       {content.hex ? (
         <code class="said-hex">{content.text}</code>
       ) : (
-        <p class="said-text">{content.text || <em>empty</em>}</p>
+        (content.text !== '' || file === undefined) && <p class="said-text">{content.text || <em>empty</em>}</p>
+      )}
+      {file && peer !== undefined && (
+        <a class="said-file" href={linkTo({ peer, name: file.share })}>
+          {file.thumb !== undefined && <img src={file.thumb} alt="" />}
+          <span>
+            {file.name}, {size(file.size)}
+          </span>
+        </a>
       )}
       {content.cut && <p class="form-note">The rest of its {size(content.bytes)} is not shown.</p>}
     </li>
@@ -188,7 +235,7 @@ function Speaker({ peer, self }: { peer: string; self: string | undefined }) {
   return (
     <>
       <Peer id={peer} />
-      {peer === self && <span class="said-self"> this tab</span>}
+      {peer === self && <span class="said-self"> you</span>}
     </>
   )
 }
@@ -206,35 +253,50 @@ interface SayProps {
 /** Says something to everybody, or to one. */
 function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
   const [to, setTo] = useState('')
-  const [busy, setBusy] = useState(false)
-  if (isPattern(type)) return <p class="form-note">Nothing can be said to a pattern: join a type by its full name.</p>
+  const [sending, setSending] = useState(0)
+  const names = useSource(useContext(Names))
+  const field = useRef<HTMLInputElement>(null)
+  if (isPattern(type)) return <p class="form-note">Nothing can be said to a pattern: join a room by its full name.</p>
   const connected = peers.filter(({ id }) => id !== relay && !here.includes(id)).map(({ id }) => id)
   const hearers = here.slice(0, MAX_CHOICES)
   const others = connected.slice(0, MAX_CHOICES - hearers.length)
   const left = here.length + connected.length - hearers.length - others.length
   const chosen = [...hearers, ...others].includes(to) ? to : ''
-  const submit = async (event: SubmitEvent) => {
+  const one = chosen === '' ? undefined : chosen
+  const write = (text: string) => {
+    talk.drafts.set(type, text)
+    if (field.current) field.current.value = text
+  }
+  const sends = async (send: Promise<unknown>) => {
+    setSending((n) => n + 1)
+    await send
+    setSending((n) => n - 1)
+  }
+  // What is typed from now on is the next message; what could not be sent comes back before it.
+  const say = async (text: string) => {
+    write('')
+    if (await talk.say(type, text, one)) return
+    const next = talk.drafts.get(type) ?? ''
+    write(next === '' ? text : `${text} ${next}`)
+  }
+  const submit = (event: SubmitEvent) => {
     event.preventDefault()
-    if (busy) return
-    const text = (event.currentTarget as HTMLFormElement).querySelector('input')!
-    setBusy(true)
-    if (await talk.say(type, text.value, chosen === '' ? undefined : chosen)) text.value = ''
-    setBusy(false)
+    void sends(say(field.current!.value))
   }
   return (
-    <form class="say" onSubmit={(event) => void submit(event)}>
+    <form class="say" onSubmit={submit}>
       <div>
         <label for="say-to">To</label>
         <select id="say-to" value={chosen} onChange={(event) => setTo(event.currentTarget.value)}>
-          <option value="">everybody on {type}</option>
+          <option value="">everybody in {type}</option>
           {hearers.map((peer) => (
             <option key={peer} value={peer}>
-              {shortId(peer)} alone
+              {peerText(peer, names)} alone
             </option>
           ))}
           {others.map((peer) => (
             <option key={peer} value={peer}>
-              {shortId(peer)} alone, who is not on {type}
+              {peerText(peer, names)} alone, who is not in {type}
             </option>
           ))}
           {left > 0 && <option disabled>and {left.toLocaleString()} more, who cannot be chosen here</option>}
@@ -243,15 +305,34 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
       <div>
         <label for="say-text">Message</label>
         <div class="field">
-          <input id="say-text" name="text" autocomplete="off" required />
-          <button disabled={!open} aria-disabled={busy}>
-            {busy ? 'Sending…' : 'Send'}
-          </button>
+          <input
+            id="say-text"
+            name="text"
+            autocomplete="off"
+            required
+            ref={field}
+            defaultValue={talk.drafts.get(type) ?? ''}
+            onInput={({ currentTarget }) => talk.drafts.set(type, currentTarget.value)}
+          />
+          <button disabled={!open}>{sending > 0 ? 'Sending…' : 'Send'}</button>
         </div>
       </div>
+      <label class="say-file">
+        Add a picture or a file, which others get from this tab
+        <input
+          type="file"
+          id="say-file"
+          disabled={!open}
+          onChange={({ currentTarget }) => {
+            const file = currentTarget.files?.[0]
+            if (file) void sends(talk.attach(type, file, one))
+            currentTarget.value = ''
+          }}
+        />
+      </label>
       {chosen === '' && here.length === 0 && (
         <p class="form-note">
-          Nobody else is here now. Where a relay keeps the type, who comes later can still ask for it.
+          Nobody else is here now. Where a relay keeps what is said, who comes later can still ask for it.
         </p>
       )}
     </form>

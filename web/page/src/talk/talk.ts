@@ -1,6 +1,9 @@
 import type { Gap, Message, Presence, Recovery, Subscription, TomboloNode } from '@tombolo/node'
 import { broadcastFailure, heardNoMore, joinFailure, recoverFailure, sendFailure, type Failure } from '../failures.js'
+import type { Offers } from '../sharing/offers.js'
+import type { People } from '../people/people.js'
 import { keepLines, keptLines, readable, type Content } from './lines.js'
+import { encodeSaid, thumbOf, type Attached } from './said.js'
 import { Store } from '../source.js'
 import { count } from '../ui/format.js'
 
@@ -12,14 +15,18 @@ const MAX_ROOMS = 12
 /** How long something that is said waits for somebody to hear it. */
 const HEARER_MS = 5_000
 const SEND_MS = 15_000
+/** How often what is heard is shown anew, however fast it comes. */
+const CALM_MS = 100
 
-const EMPTY: Content = { text: '', hex: false, bytes: 0, cut: false }
+const EMPTY: Content = { text: '', said: undefined, hex: false, bytes: 0, cut: false }
 
 /** What became of a type: a message, who comes and goes, or something that must be said about it. */
 export interface Line {
   n: number
-  /** When it came here. A message does not say when it was made. */
+  /** When it was said, by the clock of who said it; of what does not say so, when it came here. */
   at: number
+  /** Whether that time is known: it is not of what comes out of a history without a time. */
+  dated: boolean
   kind: 'message' | 'joined' | 'left' | 'passed' | 'note' | 'gap'
   /** Whom it is from, or about. */
   peer: string | undefined
@@ -56,12 +63,25 @@ export interface TalkState {
 
 /** Messages by type: what is heard on each, who is there, and what was said before. */
 export class Talk {
-  readonly view = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined })
+  readonly view = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined }, CALM_MS)
+  /** What is typed and not sent yet, by type. */
+  readonly drafts = new Map<string, string>()
   readonly #ends = new Map<string, AbortController>()
   /** The types of which this tab may have missed something. */
   readonly #behind = new Set<string>()
   #node: TomboloNode | undefined
   #count = 0
+  #lookers = 0
+  /** The last of what is being sent: each waits for the one before. */
+  #sending: Promise<unknown> = Promise.resolve()
+
+  constructor(
+    readonly people: People,
+    readonly offers: Offers,
+  ) {
+    window.addEventListener('hashchange', () => this.#follow())
+    document.addEventListener('visibilitychange', () => this.#seen())
+  }
 
   get state(): TalkState {
     return this.view.value
@@ -70,15 +90,43 @@ export class Talk {
   /** Begins with the types that this tab was on before a reload. */
   start(node: TomboloNode): void {
     this.#node = node
-    for (const { type, lines } of keptLines(node.id)) {
+    for (const { type, lines, draft } of keptLines(node.id)) {
+      if (draft !== '') this.drafts.set(type, draft)
       const kept = lines.map((line) => ({ ...line, n: ++this.#count }))
       void this.#open(type, kept)
     }
-    window.addEventListener('pagehide', () => keepLines(node.id, this.state.rooms))
+    window.addEventListener('pagehide', () => keepLines(node.id, this.state.rooms, this.drafts))
+    this.#follow()
     const missing = () => this.#ends.forEach((_, type) => this.#behind.add(type))
     node.addEventListener('relay:lost', missing)
     node.addEventListener('restart', missing)
     node.addEventListener('relay:reserved', () => this.#behind.forEach((type) => void this.catchUp(type)))
+  }
+
+  /** Somebody looks at the messages, until what it returns is called: what is shown is read. */
+  look(): () => void {
+    this.#lookers++
+    this.#seen()
+    return () => void this.#lookers--
+  }
+
+  #seen(): void {
+    const { shown } = this.state
+    if (this.#isLookedAt && shown !== undefined && this.#room(shown)?.unread) this.#change(shown, { unread: 0 })
+  }
+
+  get #isLookedAt(): boolean {
+    return this.#lookers > 0 && !document.hidden
+  }
+
+  /** Joins the room that the page's address names, as `#talk=chat`. */
+  #follow(): void {
+    try {
+      const name = /^#talk=([^&]+)$/.exec(location.hash)?.[1]
+      if (name !== undefined) void this.join(decodeURIComponent(name))
+    } catch {
+      // It is badly escaped, and names no room.
+    }
   }
 
   async join(name: string): Promise<void> {
@@ -88,7 +136,7 @@ export class Talk {
     if (this.state.rooms.length === MAX_ROOMS) {
       const advice = 'Leave one of them first.'
       return this.view.change({
-        failure: { title: `This tab is on ${MAX_ROOMS} types already`, advice, detail: type },
+        failure: { title: `This tab is in ${MAX_ROOMS} rooms already`, advice, detail: type },
       })
     }
     await this.#open(type, [])
@@ -96,7 +144,7 @@ export class Talk {
 
   show(type: string): void {
     this.view.change({ shown: type })
-    this.#change(type, { unread: 0 })
+    this.#seen()
   }
 
   /** Ends the subscription. The history stays with the node, for others who ask. */
@@ -112,10 +160,23 @@ export class Talk {
   }
 
   /** Says text to all on the type, or to one peer. Resolves to whether it went out. */
-  async say(type: string, text: string, to: string | undefined): Promise<boolean> {
+  say(type: string, text: string, to: string | undefined, file?: Attached): Promise<boolean> {
+    const sent = this.#sending.then(() => this.#send(type, text, to, file))
+    this.#sending = sent
+    return sent
+  }
+
+  /** Shares a file from this tab, and says so to all in the room. */
+  async attach(type: string, file: File, to: string | undefined): Promise<void> {
+    const share = await this.offers.share([file])
+    if (share === undefined) return this.#change(type, { failure: this.offers.state.failure })
+    await this.say(type, '', to, { name: file.name, size: file.size, share, thumb: await thumbOf(file) })
+  }
+
+  async #send(type: string, text: string, to: string | undefined, file: Attached | undefined): Promise<boolean> {
     const node = this.#node
     if (node === undefined) return false
-    const bytes = new TextEncoder().encode(text)
+    const bytes = encodeSaid({ text, name: this.people.own.value, at: Date.now(), file })
     this.#change(type, { failure: undefined })
     try {
       if (to === undefined) {
@@ -189,7 +250,10 @@ export class Talk {
       )
     }
     const how = broadcast ? 'broadcast' : 'direct'
-    this.#add(type, { kind: 'message', peer: from, how, replayed, content: readable(data) })
+    const content = readable(data)
+    if (content.said?.name) this.people.heard(from, content.said.name)
+    const at = content.said?.at
+    this.#add(type, { kind: 'message', peer: from, how, replayed, content, dated: !replayed || at !== undefined }, at)
   }
 
   async #watch(type: string, presence: Presence, signal: AbortSignal): Promise<void> {
@@ -236,7 +300,7 @@ export class Talk {
       this.#say(type, 'gap', text, gap.publisher)
     }
     if (!complete && gaps.length === 0) {
-      this.#say(type, 'gap', 'somebody began to count anew: whether anything is missing in between, nobody can tell')
+      this.#say(type, 'gap', 'somebody began to count anew: nobody can tell whether anything is missing in between')
     } else if (messages === 0 && gaps.length === 0) {
       this.#say(type, 'note', 'caught up: nothing was missed')
     }
@@ -246,14 +310,18 @@ export class Talk {
     this.#add(type, { kind, peer, content: { ...EMPTY, text } })
   }
 
-  #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>): void {
+  /** What was said before comes before what is said now. */
+  #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>, at = Date.now()): void {
     const room = this.#room(type)
     if (room === undefined) return
     const blank = { peer: undefined, to: undefined, how: undefined, replayed: false, passing: undefined }
-    const line: Line = { ...blank, content: EMPTY, ...what, n: ++this.#count, at: Date.now() }
-    const lines = [...room.lines, line]
+    const line: Line = { ...blank, content: EMPTY, dated: true, ...what, n: ++this.#count, at }
+    const after = line.replayed && line.dated ? room.lines.findLastIndex((before) => before.at <= at) : -1
+    const place = line.replayed && line.dated ? after + 1 : room.lines.length
+    const lines = [...room.lines.slice(0, place), line, ...room.lines.slice(place)]
     const over = Math.max(0, lines.length - MAX_LINES)
-    const unread = type === this.state.shown || what.kind !== 'message' ? room.unread : room.unread + 1
+    const unread =
+      (type === this.state.shown && this.#isLookedAt) || what.kind !== 'message' ? room.unread : room.unread + 1
     this.#change(type, { lines: lines.slice(over), gone: room.gone + over, unread })
   }
 

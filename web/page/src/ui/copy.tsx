@@ -1,16 +1,16 @@
 import { useEffect, useState } from 'preact/hooks'
 
 /** Copies text, and says so. */
-export function CopyButton({ text, what }: { text: string; what: string }) {
+export function CopyButton({ text, what, label: name = 'Copy' }: { text: string; what: string; label?: string }) {
   const [result, setResult] = useState<'copied' | 'failed' | undefined>()
   useEffect(() => {
     if (result === undefined) return
     const timer = setTimeout(() => setResult(undefined), 2_000)
     return () => clearTimeout(timer)
   }, [result])
-  const label = result === 'copied' ? 'Copied' : result === 'failed' ? 'Select it by hand' : 'Copy'
+  const label = result === 'copied' ? 'Copied' : result === 'failed' ? 'Select it by hand' : name
   return (
-    <button class="quiet" onClick={() => void copy(text).then(setResult)}>
+    <button type="button" class="quiet" onClick={() => void copy(text).then(setResult)}>
       <span aria-live="polite">{label}</span>
       <span class="hidden"> {what}</span>
     </button>

@@ -35,6 +35,13 @@ export function clock(at: number): string {
   })
 }
 
+/** The time of day, and of another day than this one, which. */
+export function when(at: number): string {
+  const day = new Date(at)
+  if (day.toDateString() === new Date().toDateString()) return clock(at)
+  return `${day.toLocaleDateString([], { day: 'numeric', month: 'short', year: 'numeric' })}, ${clock(at)}`
+}
+
 const TRANSPORTS: Record<string, string> = {
   webtransport: 'WebTransport',
   websocket: 'WebSocket',

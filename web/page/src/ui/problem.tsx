@@ -1,4 +1,5 @@
 import type { Problem } from '../problems.js'
+import { Detail } from './detail.js'
 
 interface Props {
   problem: Problem
@@ -12,7 +13,7 @@ export function ProblemBox({ problem, grave = false, onRetry }: Props) {
     <section class={grave ? 'problem grave' : 'problem'} role={grave ? 'alert' : 'status'} data-kind={problem.kind}>
       <h2>{problem.title}</h2>
       <p>{problem.advice}</p>
-      <p class="problem-detail">{problem.detail}</p>
+      <Detail text={problem.detail} />
       {onRetry && <button onClick={onRetry}>Try again</button>}
     </section>
   )

@@ -1,4 +1,5 @@
 import type { Failure } from '../failures.js'
+import { Detail } from './detail.js'
 
 /** What went wrong with something that a person asked for, in the sheet where they asked. */
 export function Trouble({ failure }: { failure: Failure | undefined }) {
@@ -8,7 +9,7 @@ export function Trouble({ failure }: { failure: Failure | undefined }) {
       <p>
         <strong>{failure.title}.</strong> {failure.advice}
       </p>
-      <p class="problem-detail">{failure.detail}</p>
+      <Detail text={failure.detail} />
     </div>
   )
 }

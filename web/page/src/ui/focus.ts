@@ -1,0 +1,31 @@
+const FOCUSABLE = 'button:not(:disabled), a[href], input:not(:disabled), select, textarea, summary, [tabindex="0"]'
+
+/**
+ * Keeps the focus near where it was when what had it is taken away, as a row is by the button in it: on what comes next in the part of the
+ * page that is left. The browser would begin anew at the top.
+ */
+export function keepFocus(root: HTMLElement): void {
+  let last: Element[] = [] // what had the focus, and all that it lies in
+  root.addEventListener('focusin', ({ target }) => {
+    last = []
+    for (let at = target as Element | null; at !== null && at !== root; at = at.parentElement) last.push(at)
+  })
+  // Who has clicked beside everything meanwhile is left alone.
+  document.addEventListener('pointerdown', ({ target }) => {
+    if (document.activeElement === document.body || !document.activeElement?.contains(target as Element)) last = []
+  })
+  new MutationObserver(() => {
+    if (last.length === 0 || last[0]!.isConnected || document.activeElement !== document.body) return
+    const home = last.find((element) => element.isConnected && !isHidden(element)) as HTMLElement | undefined
+    last = []
+    if (home === undefined) return
+    const next = [...home.querySelectorAll<HTMLElement>(FOCUSABLE)].find((element) => !isHidden(element))
+    if (next !== undefined) return next.focus({ preventScroll: true })
+    home.tabIndex = -1
+    home.focus({ preventScroll: true })
+  }).observe(root, { childList: true, subtree: true })
+}
+
+function isHidden(element: Element): boolean {
+  return element.getClientRects().length === 0
+}
