@@ -22,8 +22,10 @@ var ErrNotBuilt = errors.New("this binary was built without the page: `make buil
 //
 // Beside each file of more than 1 KiB lie its compressed forms, name.br and
 // name.gz. tombolo.wasm is there in these forms only. The names under assets/
-// contain a hash of their content. The only other files are index.html, and
-// gateway-sw.js with gateway.html, which the gateway expects at these names.
+// contain a hash of their content. The only other files are index.html,
+// gateway-sw.js with gateway.html, which the gateway expects at these names,
+// shell-sw.js, by which the page opens offline, and manifest.webmanifest with
+// its icons, by which it is installed.
 func Site() (fs.FS, error) {
 	site, err := fs.Sub(dist, "dist/site")
 	if err != nil {

@@ -43,6 +43,9 @@ test('a view is loaded when it is first wanted, and one that cannot be loaded ca
   const loaded: string[] = []
   page.on('request', (request) => loaded.push(new URL(request.url()).pathname))
   const scripts = (name: string) => loaded.filter((path) => new RegExp(`/${name}-[\\w-]+\\.js$`).test(path))
+  await page.addInitScript(
+    () => (navigator.serviceWorker.register = () => Promise.reject(new Error('not in this test'))),
+  )
   await page.route(/\/assets\/talk-[\w-]+\.js$/, (route) => route.abort())
   await join(page, relay.url)
   await expect(page.locator('.view[data-view=share] .sheets')).toBeVisible()

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { basename } from 'node:path'
 import type { Plugin } from 'vite'
@@ -10,6 +11,8 @@ interface SitePaths {
   chart: string
   /** The service worker of the gateway, and its page for other origins: they keep their names. */
   gateway: string[]
+  /** The service worker that keeps the page's files. */
+  shell: string
   /** Where the site is written. */
   out: string
   cache: string
@@ -19,7 +22,14 @@ const SIZES = 'virtual:wasm-sizes'
 
 /** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
 export function site(paths: SitePaths): Plugin[] {
-  return [chartInHtml(paths), preloads(), wasmSizes(paths), gatewayFiles(paths), precompressed(paths)]
+  return [
+    chartInHtml(paths),
+    preloads(),
+    wasmSizes(paths),
+    gatewayFiles(paths),
+    shellWorker(paths),
+    precompressed(paths),
+  ]
 }
 
 function chartInHtml({ chart }: SitePaths): Plugin {
@@ -89,6 +99,30 @@ function gatewayFiles({ gateway }: SitePaths): Plugin {
           void readFile(path).then((bytes) => response.end(bytes))
         })
       }
+    },
+  }
+}
+
+/** The service worker knows the files of the build by name: all that the page may load of its own. */
+function shellWorker({ shell }: SitePaths): Plugin {
+  return {
+    name: 'tombolo:shell',
+    apply: 'build',
+    generateBundle: {
+      order: 'post',
+      async handler(_, bundle) {
+        const files = [
+          '/',
+          ...Object.keys(bundle)
+            .filter((name) => name.startsWith('assets/'))
+            .map((name) => `/${name}`),
+        ]
+        const build = createHash('sha256').update(files.join('\n')).digest('hex').slice(0, 16)
+        const source = (await readFile(shell, 'utf8'))
+          .replace('const FILES = []', `const FILES = ${JSON.stringify(files.sort())}`)
+          .replace("const BUILD = ''", `const BUILD = '${build}'`)
+        this.emitFile({ type: 'asset', fileName: basename(shell), source })
+      },
     },
   }
 }

@@ -24,6 +24,7 @@ export default defineConfig({
     wasm: at('../dist/npm/tombolo.wasm'),
     chart: at('./chart.svg'),
     gateway: [at('../dist/npm/gateway-sw.js'), at('../dist/npm/gateway.html')],
+    shell: at('./shell-sw.js'),
     out: at('../dist/site'),
     cache: at('../node_modules/.cache/precompress'),
   }),

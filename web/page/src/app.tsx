@@ -23,7 +23,11 @@ export function App({ session, desk, router }: { session: Session; desk: Desk; r
       </div>
       {state.failure && <ProblemBox problem={state.failure} grave onRetry={() => location.reload()} />}
       {state.notices.map((notice) => (
-        <ProblemBox key={notice.kind} problem={notice} />
+        <ProblemBox
+          key={notice.kind}
+          problem={notice}
+          {...(notice.kind === 'offline' && { onRetry: () => location.reload() })}
+        />
       ))}
       <div hidden={state.failure !== undefined && state.self === undefined}>
         {VIEWS.map(

@@ -5,3 +5,8 @@ declare module 'virtual:wasm-sizes' {
 }
 
 declare module '*.css' {}
+
+interface ImportMeta {
+  /** Of Vite: whether this is a build, and not the server of whoever works on the page. */
+  readonly env: { readonly PROD: boolean }
+}

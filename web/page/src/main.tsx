@@ -6,6 +6,7 @@ import type { State } from './tab/state.js'
 import { App } from './app.js'
 import { Nav } from './nav.js'
 import { Router } from './router.js'
+import { keepShell } from './shell.js'
 import { keepFocus } from './ui/focus.js'
 import { Marks, showBar } from './tab/chart.js'
 
@@ -16,7 +17,10 @@ const nav = document.getElementById('nav')!
 
 const router = new Router()
 const desk = new Desk()
-const session = new Session(readConfig(location.search, isSecureContext), (node, signal) => desk.start(node, signal))
+const session = new Session(readConfig(location.search, isSecureContext), (node, signal) => {
+  desk.start(node, signal)
+  keepShell()
+})
 session.view.watch(showChart)
 showChart(session.state)
 app.replaceChildren()

@@ -52,6 +52,16 @@ export function startProblem(error: unknown): Problem {
 }
 
 export function relayUnknown(error: unknown): Problem {
+  // That is what fetch says of a server that cannot be reached.
+  if (error instanceof TypeError) {
+    return {
+      kind: 'offline',
+      title: 'Nobody can be reached',
+      detail: message(error),
+      advice:
+        'This device, or the relay that the page comes from, is offline. What you wrote and what you share is kept, and the views open; files and messages pass again once the page is loaded anew and finds its relay.',
+    }
+  }
   return {
     kind: 'relay-unknown',
     title: 'This page does not know which relay to join',
