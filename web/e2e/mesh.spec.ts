@@ -57,7 +57,7 @@ test('the mesh shows who is connected to whom and how, what this tab has no part
   await expect(berth(page, daemon.id)).toContainText('tombolo/')
   await expect(berth(page, c)).toHaveAttribute(
     'aria-label',
-    new RegExp(`^tab …${c.slice(-8)}\\. .*through this tab’s relay`),
+    new RegExp(`^…${c.slice(-8)} tab\\. .*through this tab’s relay`),
   )
   await expect(page.locator('.harbour path.line')).toHaveCount(5)
   await expect(page.locator('.legend')).toContainText('through the relay it passes')

@@ -90,6 +90,9 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
   const { id, role, x, y, width, height } = card
   const kind = words.kindOf(id)
   const name = useSource(useContext(Names)).get(id)
+  // What is seen of it comes first in its name, for who speaks to the browser.
+  const called = name ?? (narrow ? id.slice(-4) : shortId(id))
+  const note = narrow ? (BRIEF_KINDS[kind] ?? kind) : noteOf(kind, vertex)
   return (
     <button
       type="button"
@@ -99,7 +102,7 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
       style={{ left: `${x - width / 2}px`, top: `${y - height / 2}px`, width: `${width}px`, height: `${height}px` }}
       tabIndex={stop ? 0 : -1}
       aria-pressed={eye.chosen === id}
-      aria-label={words.sentence(vertex)}
+      aria-label={`${called} ${note}. ${words.sentence(vertex)}`}
       title={`${id}\n${vertex.agent}`}
       onFocus={() => {
         onStop(id)
@@ -112,9 +115,9 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
     >
       <span class="berth-id">
         <Flag id={id} small />
-        {name === undefined ? <code>{narrow ? id.slice(-4) : shortId(id)}</code> : <b class="peer-name">{name}</b>}
-      </span>
-      <span class="berth-kind">{narrow ? (BRIEF_KINDS[kind] ?? kind) : noteOf(kind, vertex)}</span>
+        {name === undefined ? <code>{called}</code> : <b class="peer-name">{called}</b>}
+      </span>{' '}
+      <span class="berth-kind">{note}</span>
     </button>
   )
 }

@@ -52,7 +52,7 @@ export function meshWords(
     },
     sentence: (vertex) => {
       const ways = of(vertex.id).map((edge) => `${name(other(edge, vertex.id))}: ${way(edge)}`)
-      return `${name(vertex.id)}. ${ways.length === 0 ? 'No connections are known' : ways.join('. ')}.`
+      return `${ways.length === 0 ? 'No connections are known' : ways.join('. ')}.`
     },
     summary: (vertex) => {
       const own = of(vertex.id)
