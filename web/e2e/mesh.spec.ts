@@ -223,6 +223,34 @@ test('the keyboard alone goes from peer to peer, and to the connections in words
   ).toBe('0s')
 })
 
+test('what passes between this tab and another is seen on their line, as long as it does', async ({
+  page,
+  context,
+  relay,
+}) => {
+  const own = await join(page, `${relay.url}#mesh`)
+  const other = await context.newPage()
+  const b = await join(other, `${relay.url}?peer=${own}`)
+  await other.evaluate(async () => {
+    await window.tombolo!.listen('/x/flow', async ({ readable }) => {
+      await readable.pipeTo(new WritableStream())
+    })
+  })
+  const passing = page.locator(`.line-passing[data-ends="${[own, b].sort().join(' ')}"]`)
+  await expect(berth(page, b)).toBeVisible()
+  await expect(passing).toHaveCount(0)
+  await page.evaluate(async (peer) => {
+    const { writable } = await window.tombolo!.open(peer, '/x/flow')
+    const writer = writable.getWriter()
+    const timer = setInterval(() => void writer.write(new Uint8Array(100)), 200)
+    Object.assign(window, { end: () => (clearInterval(timer), writer.close()) })
+  }, b)
+  await expect(passing).toHaveCount(1)
+  await expect(page.locator('.legend')).toContainText('something passes now')
+  await page.evaluate(() => (window as unknown as { end(): Promise<void> }).end())
+  await expect(passing).toHaveCount(0)
+})
+
 test('the focus does not go with a peer that goes', async ({ page, context, relay }) => {
   await join(page, `${relay.url}#mesh`)
   const other = await context.newPage()

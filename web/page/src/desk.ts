@@ -4,6 +4,7 @@ import { Getting } from './sharing/getting.js'
 import { readConfig } from './config.js'
 import { Instruments } from './console/instruments.js'
 import { Mesh } from './mesh/mesh.js'
+import { Traffic } from './mesh/traffic.js'
 import { NodeLog } from './console/node-log.js'
 import { People } from './people/people.js'
 import { Offers } from './sharing/offers.js'
@@ -17,9 +18,10 @@ export class Desk {
   readonly mesh = new Mesh()
   readonly people = new People()
   readonly offers = new Offers(readConfig(location.search, isSecureContext).identity === 'persistent')
-  readonly talk = new Talk(this.people, this.offers)
-  readonly getting = new Getting()
   readonly wires = new Wires()
+  readonly traffic = new Traffic(this.wires)
+  readonly talk = new Talk(this.people, this.offers, this.traffic)
+  readonly getting = new Getting()
   readonly instruments = new Instruments(this.wires)
   readonly nodeLog = new NodeLog()
   readonly door = new Door()

@@ -23,3 +23,22 @@ export function calmly(ms: number, f: () => void): () => void {
   }
   return call
 }
+
+/** In ms: a frame has 16. */
+const BREATH_MS = 5
+
+/** For a loop that strangers feed: what it returns lets the page draw, and hear whoever sits before it, once the loop has taken long enough. */
+export function breather(): () => Promise<void> | void {
+  let begun = performance.now()
+  return () => {
+    const now = performance.now()
+    // A loop that had to wait has left the page in peace.
+    if (now - begun < BREATH_MS) return undefined
+    return new Promise((resolve) =>
+      setTimeout(() => {
+        begun = performance.now()
+        resolve()
+      }),
+    )
+  }
+}

@@ -21,10 +21,13 @@ interface Props {
   words: MeshWords
   eye: Eye
   narrow: boolean
+  self: string | undefined
+  /** The peers between whom and this tab something passes now. */
+  passing: ReadonlySet<string>
 }
 
 /** The picture: tabs out at sea, relays on the bar, native peers ashore, and lines between them. */
-export function Harbour({ drawing, vertices, words, eye, narrow }: Props) {
+export function Harbour({ drawing, vertices, words, eye, narrow, self, passing }: Props) {
   const group = useRef<HTMLDivElement>(null)
   const [current, setCurrent] = useState<string | undefined>()
   const { cards, width, height, lines } = drawing
@@ -58,6 +61,11 @@ export function Harbour({ drawing, vertices, words, eye, narrow }: Props) {
         {lines.map((line) => (
           <path key={line.edge.key} class={lineClass(line, eye)} d={line.path} data-ends={line.edge.ends.join(' ')} />
         ))}
+        {lines
+          .filter(({ edge }) => edge.way !== 'heard' && passes(edge, self, passing))
+          .map(({ edge, path }) => (
+            <path key={`${edge.key} passes`} class="line-passing" d={path} data-ends={edge.ends.join(' ')} />
+          ))}
         {lines.map((line) => (
           <Label key={line.edge.key} line={line} eye={eye} narrow={narrow} />
         ))}
@@ -78,7 +86,7 @@ export function Harbour({ drawing, vertices, words, eye, narrow }: Props) {
   )
 }
 
-interface BerthProps extends Omit<Props, 'drawing' | 'vertices'> {
+interface BerthProps extends Omit<Props, 'drawing' | 'vertices' | 'self' | 'passing'> {
   card: Card
   vertex: Vertex
   /** The Tab key stops here. */
@@ -135,6 +143,10 @@ function lineClass({ edge }: Line, eye: Eye): string {
 
 function touches({ ends, relay }: Edge, id: string | undefined): boolean {
   return id !== undefined && (ends.includes(id) || relay === id)
+}
+
+function passes({ ends: [a, b] }: Edge, self: string | undefined, passing: ReadonlySet<string>): boolean {
+  return (a === self && passing.has(b)) || (b === self && passing.has(a))
 }
 
 function Label({ line: { edge, label }, eye, narrow }: { line: Line; eye: Eye; narrow: boolean }) {

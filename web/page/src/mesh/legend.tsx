@@ -8,7 +8,7 @@ const WAYS: Record<Way, string> = {
 }
 
 /** What the lines mean: of those that there are. */
-export function Legend({ edges, brief }: { edges: Edge[]; brief: boolean }) {
+export function Legend({ edges, brief, passing }: { edges: Edge[]; brief: boolean; passing: boolean }) {
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => edges.some((edge) => edge.way === way))
   const direct = new Set(edges.filter(({ way }) => way === 'direct').map(({ transport }) => transport))
   const shortened = [...direct].filter((transport) => transportBrief(transport) !== transportName(transport)).sort()
@@ -22,6 +22,14 @@ export function Legend({ edges, brief }: { edges: Edge[]; brief: boolean }) {
           {WAYS[way]}
         </li>
       ))}
+      {passing && (
+        <li>
+          <svg viewBox="0 0 40 10" width="40" height="10" aria-hidden="true">
+            <path class="line-passing" d="M1 5H39" />
+          </svg>
+          something passes now between this tab and another
+        </li>
+      )}
       {brief &&
         shortened.map((transport) => (
           <li key={transport}>

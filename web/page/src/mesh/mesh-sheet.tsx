@@ -13,10 +13,11 @@ import { Legend } from './legend.js'
 import { meshWords } from './mesh-words.js'
 import { Names } from '../ui/peer.js'
 import { useInSight, useWidth } from '../ui/sight.js'
+import type { Traffic } from './traffic.js'
 import { Trouble } from '../ui/trouble.js'
 
 /** Who is connected to whom, as the pages of the mesh tell it. */
-export function MeshSheet({ state, mesh }: { state: State; mesh: Mesh }) {
+export function MeshSheet({ state, mesh, traffic }: { state: State; mesh: Mesh; traffic: Traffic }) {
   const section = useRef<HTMLElement>(null)
   const { heard, failure } = useSource(mesh.view)
   const inSight = useInSight(section)
@@ -31,7 +32,7 @@ export function MeshSheet({ state, mesh }: { state: State; mesh: Mesh }) {
       {state.self === undefined ? (
         <p class="waiting">It is drawn once the node runs.</p>
       ) : (
-        <Picture graph={graph} state={state} pages={heard.size} />
+        <Picture graph={graph} state={state} pages={heard.size} traffic={traffic} />
       )}
     </section>
   )
@@ -46,7 +47,14 @@ function useGraph({ self, relay, peers }: State, heard: MeshView['heard']): Grap
   }, [self?.id, relay?.id, peers, heard])
 }
 
-function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: number }) {
+interface PictureProps {
+  graph: Graph
+  state: State
+  pages: number
+  traffic: Traffic
+}
+
+function Picture({ graph, state, pages, traffic }: PictureProps) {
   const frame = useRef<HTMLDivElement>(null)
   const width = useWidth(frame)
   const slots = useRef(new Slots())
@@ -58,6 +66,7 @@ function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: n
   const { self, relay } = state
   const names = useSource(useContext(Names))
   const words = useMemo(() => meshWords(graph, { self, relay }, names), [graph, self?.id, relay?.id, names])
+  const passing = useSource(traffic.peers)
   const active = eye.active === undefined ? undefined : graph.vertices.get(eye.active)
   return (
     <>
@@ -68,14 +77,22 @@ function Picture({ graph, state, pages }: { graph: Graph; state: State; pages: n
       </div>
       <div class="harbour-frame" ref={frame}>
         {drawing && (
-          <Harbour drawing={drawing} vertices={graph.vertices} words={words} eye={eye} narrow={width < NARROW} />
+          <Harbour
+            drawing={drawing}
+            vertices={graph.vertices}
+            words={words}
+            eye={eye}
+            narrow={width < NARROW}
+            self={self?.id}
+            passing={passing}
+          />
         )}
       </div>
       <p class="harbour-caption" id="harbour-caption">
         {active ? words.summary(active) : heardWords(pages)}
       </p>
       <LeftOut graph={graph} />
-      <Legend edges={graph.edges} brief={width < NARROW} />
+      <Legend edges={graph.edges} brief={width < NARROW} passing={passing.size > 0} />
       <EdgeTable edges={graph.edges} words={words} active={active?.id} />
     </>
   )

@@ -145,6 +145,10 @@ function presence(here: string[]): string {
 
 /** So many lines are drawn until somebody wants to see more: a room may be busy. */
 const MAX_DRAWN = 60
+/** While more than so many come between two drawings, no more are drawn: they fill the box, and nobody reads as fast. */
+const MAX_FRESH = 15
+/** How long it must have been calm until the others are drawn, too, in ms. */
+const CALM_MS = 500
 
 /** What was heard, the newest at the end; it stays in sight unless somebody reads further up. */
 function Said({ room, self }: { room: Room; self: string | undefined }) {
@@ -152,11 +156,12 @@ function Said({ room, self }: { room: Room; self: string | undefined }) {
   const atEnd = useRef(true)
   const [all, setAll] = useState(false)
   const { lines, gone } = room
-  const drawn = all ? lines : lines.slice(-MAX_DRAWN)
+  const busy = useBusy(lines)
+  const drawn = busy ? lines.slice(-MAX_FRESH) : all ? lines : lines.slice(-MAX_DRAWN)
   const undrawn = lines.slice(0, -drawn.length)
   useLayoutEffect(() => {
     if (atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight
-  }, [lines])
+  }, [lines, busy])
   const scrolled = ({ currentTarget: { scrollHeight, scrollTop, clientHeight } }: { currentTarget: HTMLElement }) => {
     atEnd.current = scrollHeight - scrollTop - clientHeight < 24
   }
@@ -177,6 +182,21 @@ function Said({ room, self }: { room: Room; self: string | undefined }) {
       </ol>
     </div>
   )
+}
+
+/** Whether lines come too fast for each to be drawn. */
+function useBusy(lines: Line[]): boolean {
+  const drawn = useRef(0)
+  const [, redraw] = useState(0)
+  const fresh = lines.at(-1 - MAX_FRESH)?.n ?? 0
+  const busy = drawn.current > 0 && fresh > drawn.current
+  useLayoutEffect(() => {
+    drawn.current = lines.at(-1)?.n ?? 0
+    if (!busy) return undefined
+    const timer = setTimeout(() => redraw((n) => n + 1), CALM_MS)
+    return () => clearTimeout(timer)
+  }, [lines, busy])
+  return busy
 }
 
 function LineView({ line, self }: { line: Line; self: string | undefined }) {

@@ -2,9 +2,11 @@ import type { Gap, Message, Presence, Recovery, Subscription, TomboloNode } from
 import { broadcastFailure, heardNoMore, joinFailure, recoverFailure, sendFailure, type Failure } from '../failures.js'
 import type { Offers } from '../sharing/offers.js'
 import type { People } from '../people/people.js'
+import type { Traffic } from '../mesh/traffic.js'
 import { keepLines, keptLines, readable, type Content } from './lines.js'
 import { encodeSaid, thumbOf, type Attached } from './said.js'
 import { Store } from '../source.js'
+import { breather } from '../timers.js'
 import { count } from '../ui/format.js'
 
 /** How many lines of a type are shown; older ones make room. */
@@ -16,7 +18,7 @@ const MAX_ROOMS = 12
 const HEARER_MS = 5_000
 const SEND_MS = 15_000
 /** How often what is heard is shown anew, however fast it comes. */
-const CALM_MS = 100
+const CALM_MS = 200
 
 const EMPTY: Content = { text: '', said: undefined, hex: false, bytes: 0, cut: false }
 
@@ -78,6 +80,7 @@ export class Talk {
   constructor(
     readonly people: People,
     readonly offers: Offers,
+    readonly traffic: Traffic,
   ) {
     window.addEventListener('hashchange', () => this.#follow())
     document.addEventListener('visibilitychange', () => this.#seen())
@@ -235,13 +238,18 @@ export class Talk {
 
   async #hear(type: string, said: Subscription, signal: AbortSignal): Promise<void> {
     try {
-      for await (const message of said) this.#heard(type, message)
+      const breathe = breather()
+      for await (const message of said) {
+        this.#heard(type, message)
+        await breathe() // what waits is bounded, and what is lost is counted
+      }
     } catch (error) {
       if (!signal.aborted) this.#change(type, { open: false, failure: heardNoMore(error) })
     }
   }
 
-  #heard(type: string, { from, data, missed, broadcast, replayed }: Message): void {
+  #heard(type: string, { from, via, data, missed, broadcast, replayed }: Message): void {
+    this.traffic.passed(via)
     if (missed > 0) {
       this.#say(
         type,

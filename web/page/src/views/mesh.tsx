@@ -6,7 +6,7 @@ import { Peers } from '../tab/peers.js'
 export default function MeshView({ state, session, desk }: ViewProps) {
   return (
     <div class="sheets">
-      <MeshSheet state={state} mesh={desk.mesh} />
+      <MeshSheet state={state} mesh={desk.mesh} traffic={desk.traffic} />
       <Peers state={state} session={session} />
     </div>
   )
