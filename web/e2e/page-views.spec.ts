@@ -73,3 +73,14 @@ test('an address that names no view leads to the first one', async ({ page, rela
   await joined(page)
   await expect(shown(page)).toHaveAttribute('data-view', 'share')
 })
+
+test('settings take a new load of the page, and stand in its address', async ({ page, relay }) => {
+  const id = await join(page, `${relay.url}?transport=webtransport#console`)
+  await expect(page.getByLabel('Reach the relay over')).toHaveValue('webtransport')
+  await page.getByLabel('Reach the relay over').selectOption('websocket')
+  await page.getByRole('button', { name: 'Load the page with these' }).click()
+  await page.waitForURL((url) => url.search === '?transport=websocket' && url.hash === '#console')
+  await joined(page)
+  await expect(page.locator('#relay-transport')).toHaveText('WebSocket')
+  expect(await ownId(page)).toBe(id)
+})

@@ -1,5 +1,5 @@
 /** What tabs that are gone have left is removed after so long. */
-const LEFT_MS = 24 * 3_600_000
+const LEFT_MS = 7 * 24 * 3_600_000
 const FOLDER = 'downloads'
 /** Says in this tab's session where its downloads lie, and what is in them. */
 const KEY = 'tombolo.downloads.1'

@@ -3,7 +3,7 @@ import type { Item } from './items.js'
 /** What is larger is not copied into the browser's store: it has to be chosen again after a reload. */
 export const KEEP_BYTES = 64 << 20
 /** What tabs that are gone have left is removed after so long. */
-const LEFT_MS = 24 * 3_600_000
+const LEFT_MS = 7 * 24 * 3_600_000
 /** Says in this tab's session whose offers there are. */
 const KEY = 'tombolo.offers.1'
 
@@ -31,10 +31,10 @@ export class Keep {
   async all(): Promise<KeptOffer[]> {
     const kept = await this.#do<KeptOffer[]>('readonly', (store) => store.getAll())
     const old = Date.now() - LEFT_MS
-    for (const { peer, name, at } of kept) {
-      if (at < old && peer !== this.peer) await this.#do('readwrite', (store) => store.delete([peer, name]))
-    }
     const own = sessionStorage.getItem(KEY) === this.peer
+    for (const { peer, name, at } of kept) {
+      if (at < old && !(own && peer === this.peer)) await this.#do('readwrite', (store) => store.delete([peer, name]))
+    }
     return own ? kept.filter(({ peer }) => peer === this.peer).sort((a, b) => a.at - b.at) : []
   }
 
