@@ -57,8 +57,8 @@ site: wasm web/node_modules/.package-lock.json
 	@touch $@
 
 # Packages that programs import. wasm is for js only.
-PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation core/world core/world/seat core/world/actor core/world/board core/datagram native native/local native/control relay
-PUBLIC_JS := wasm wasm/websocket wasm/webtransport
+PUBLIC := core core/message core/dispatch core/link core/mesh core/mesh/replay core/bridge core/reservation core/world core/world/seat core/world/actor core/world/board core/datagram core/webrtc native native/local native/control native/webrtc relay
+PUBLIC_JS := wasm wasm/websocket wasm/webtransport wasm/webrtc
 
 # What these promise is recorded, so that a change of it is made on purpose: see CHANGELOG.md.
 GO_API := native/internal/goapi
@@ -113,6 +113,8 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzAsk ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzAnswer ./core/mesh/replay
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
+	$(FUZZ) -fuzz=FuzzFrames ./core/webrtc
+	$(FUZZ) -fuzz=FuzzSignals ./core/webrtc
 	$(FUZZ) -fuzz=FuzzToHost ./core/world/wire
 	$(FUZZ_SLOW) -fuzz=FuzzWhatABoardReceives ./core/world/board
 	$(FUZZ) -fuzz=FuzzWhatAStandbyReceives ./core/world

@@ -1,0 +1,395 @@
+package webrtc
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	// window is how much data of one stream may be unread at this end, in bytes. An
+	// end that follows our credit sends no more; of another, the stream is reset.
+	window = 1 << 20
+	// windowOfOthers is the same for those that know no credit: nothing holds them
+	// back, so they get more before the stream is reset.
+	windowOfOthers = 4 << 20
+	// creditStep is how much is read before the far side is told.
+	creditStep = window / 4
+	// finAckTimeout is how long a closed stream waits until the far side has all its
+	// data, as in go-libp2p and js-libp2p.
+	finAckTimeout = 10 * time.Second
+	// keptBuffer bounds the buffer that a stream with nothing unread keeps, in bytes.
+	keptBuffer = 64 << 10
+)
+
+var (
+	errWriteAfterClose = errors.New("write on a stream that was closed for writing")
+	errTooMuchUnread   = errors.New("the far side sent more than may be unread")
+)
+
+// stream is a libp2p stream over a data channel of its own.
+//
+// Locks are taken in this order: writeMu, mu, conn.sendMu.
+type stream struct {
+	conn    *conn
+	ch      Channel
+	inbound bool
+
+	readDeadline, writeDeadline deadline
+
+	writeMu sync.Mutex // held by Write: what one call writes stays together
+
+	mu       sync.Mutex
+	frames   decoder
+	unread   bytes.Buffer
+	read     uint64 // since the far side was given credit
+	readable wake
+	readErr  error // what Read returns when nothing is unread; nil: more may come
+	readDone bool  // nothing that comes is of interest
+	finAcked bool
+
+	credit    uint64 // data that may be sent, where conn.credit
+	writable  wake
+	writeErr  error // what Write returns; nil: the stream can be written
+	finSent   bool
+	writeDone bool // the far side has it all, or wants nothing
+	finTimer  *time.Timer
+	over      bool // the channel is closed, or being closed
+
+	// guarded by conn.sendMu
+	opened bool
+	early  [][]byte // frames for when the channel is open
+	queued int      // bytes sent that may not have left
+	low    int      // what the channel was told
+}
+
+var (
+	_ network.MuxedStream = (*stream)(nil)
+	_ ChannelHandler      = (*stream)(nil)
+)
+
+func (s *stream) Read(b []byte) (int, error) {
+	for {
+		n, wait, err := s.readSome(b)
+		if wait == nil {
+			return n, err
+		}
+		select {
+		case <-wait:
+		case <-s.readDeadline.wait():
+		}
+	}
+}
+
+// readSome reads what there is, or returns what to wait for.
+func (s *stream) readSome(b []byte) (n int, wait <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.readDeadline.passed():
+		return 0, nil, os.ErrDeadlineExceeded
+	case s.unread.Len() == 0 && s.readErr != nil:
+		return 0, nil, s.readErr
+	case len(b) == 0:
+		return 0, nil, nil
+	case s.unread.Len() == 0:
+		return 0, s.readable.wait(), nil
+	}
+	n, _ = s.unread.Read(b)
+	s.conn.unread.Add(-int64(n))
+	if s.unread.Len() == 0 && s.unread.Cap() > keptBuffer {
+		s.unread = bytes.Buffer{}
+	}
+	if s.read += uint64(n); s.conn.credit && !s.readDone && s.read >= creditStep {
+		s.control(frame{flag: flagNone, credit: s.read})
+		s.read = 0
+	}
+	return n, nil, nil
+}
+
+func (s *stream) Write(b []byte) (written int, err error) {
+	s.writeMu.Lock()
+	defer s.writeMu.Unlock()
+	for {
+		n, changed, room, err := s.writeSome(b[written:])
+		written += n
+		if err != nil || written == len(b) {
+			return written, err
+		}
+		if changed == nil {
+			continue
+		}
+		select {
+		case <-changed:
+		case <-room:
+		case <-s.writeDeadline.wait():
+		}
+	}
+}
+
+// writeSome sends one frame, or returns what to wait for.
+func (s *stream) writeSome(b []byte) (n int, changed, room <-chan struct{}, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.writeErr != nil:
+		return 0, nil, nil, s.writeErr
+	case s.writeDeadline.passed():
+		return 0, nil, nil, os.ErrDeadlineExceeded
+	case len(b) == 0:
+		return 0, nil, nil, nil
+	}
+	n = min(len(b), s.conn.message-frameOverhead)
+	if s.conn.credit {
+		if s.credit == 0 {
+			return 0, s.writable.wait(), nil, nil
+		}
+		n = int(min(uint64(n), s.credit))
+	}
+	room, err = s.conn.send(s, frame{flag: flagNone, data: b[:n]}, false)
+	if err != nil {
+		s.fail(&network.StreamError{TransportError: err})
+		return 0, nil, nil, s.writeErr
+	}
+	if room != nil {
+		return 0, s.writable.wait(), room, nil
+	}
+	if s.conn.credit {
+		s.credit -= uint64(n)
+	}
+	return n, nil, nil, nil
+}
+
+func (s *stream) CloseWrite() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeWrite()
+	return nil
+}
+
+func (s *stream) closeWrite() {
+	if s.finSent || s.writeDone {
+		return
+	}
+	s.finSent = true
+	s.writeErr = errWriteAfterClose
+	s.writable.raise()
+	s.control(frame{flag: flagFin})
+}
+
+func (s *stream) CloseRead() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeRead()
+	s.settle()
+	return nil
+}
+
+func (s *stream) closeRead() {
+	if !s.readDone {
+		s.control(frame{flag: flagStopSending})
+	}
+	s.endRead(&network.StreamError{})
+}
+
+// endRead makes Read return err, and drops what is unread.
+func (s *stream) endRead(err error) {
+	s.readDone = true
+	s.readErr = err
+	s.conn.unread.Add(-int64(s.unread.Len()))
+	s.unread = bytes.Buffer{}
+	s.readable.raise()
+}
+
+// endWrite makes Write return err.
+func (s *stream) endWrite(err error) {
+	if s.writeDone {
+		return
+	}
+	s.writeDone = true
+	s.writeErr = err
+	s.writable.raise()
+}
+
+// Close closes both directions. The channel is closed when the far side has all that
+// was written, which Close does not wait for, or ten seconds later.
+func (s *stream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeWrite()
+	s.closeRead()
+	if !s.writeDone && s.finTimer == nil {
+		s.finTimer = time.AfterFunc(finAckTimeout, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.endWrite(errWriteAfterClose)
+			s.settle()
+		})
+	}
+	s.settle()
+	return nil
+}
+
+func (s *stream) Reset() error { return s.ResetWithError(network.StreamNoError) }
+
+func (s *stream) ResetWithError(code network.StreamErrorCode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reset(code, nil)
+	return nil
+}
+
+// reset tells the far side that the stream is gone, with a code, and fails it here; why
+// is what this end is told besides.
+func (s *stream) reset(code network.StreamErrorCode, why error) {
+	if !s.over {
+		s.control(frame{flag: flagReset, code: uint32(code)})
+	}
+	s.fail(&network.StreamError{ErrorCode: code, TransportError: why})
+}
+
+// fail ends both directions with err, but for data that has come whole.
+func (s *stream) fail(err error) {
+	s.endRead(err)
+	s.endWrite(err)
+	s.settle()
+}
+
+// settle closes the channel when both directions are done.
+func (s *stream) settle() {
+	if !s.readDone || !s.writeDone || s.over {
+		return
+	}
+	s.finish()
+	s.ch.Close()
+}
+
+// finish takes the stream out of the connection.
+func (s *stream) finish() {
+	s.over = true
+	if s.finTimer != nil {
+		s.finTimer.Stop()
+	}
+	s.conn.forget(s)
+}
+
+// control sends a frame that waits for nothing: there are few, and they are small.
+func (s *stream) control(f frame) {
+	if !s.over {
+		_, _ = s.conn.send(s, f, true) // what cannot be sent is a channel that is closed
+	}
+}
+
+func (s *stream) SetDeadline(t time.Time) error {
+	_ = s.SetReadDeadline(t)
+	return s.SetWriteDeadline(t)
+}
+
+func (s *stream) SetReadDeadline(t time.Time) error {
+	s.readDeadline.set(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.readable.raise()
+	return nil
+}
+
+func (s *stream) SetWriteDeadline(t time.Time) error {
+	s.writeDeadline.set(t)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writable.raise()
+	return nil
+}
+
+// Opened sends what has waited for the channel.
+func (s *stream) Opened() { s.conn.opened(s) }
+
+// Closed ends the stream where no FIN and FIN_ACK did.
+func (s *stream) Closed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lost(&network.StreamError{Remote: true})
+}
+
+// lost ends the stream whose channel is gone.
+func (s *stream) lost(err error) {
+	if !s.readDone {
+		s.endRead(err)
+	}
+	s.endWrite(err)
+	if !s.over {
+		s.finish()
+	}
+}
+
+// Message takes what the far side sent.
+func (s *stream) Message(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
+	err := s.frames.feed(b, s.take)
+	switch {
+	case errors.Is(err, errTooMuchUnread):
+		s.reset(network.StreamResourceLimitExceeded, err)
+	case err != nil:
+		s.reset(network.StreamProtocolViolation, err)
+	default:
+		s.settle()
+	}
+}
+
+// take does what a frame says: its data comes before its flag.
+func (s *stream) take(f frame) error {
+	if len(f.data) > 0 && !s.readDone {
+		limit := window
+		if !s.conn.credit {
+			limit = windowOfOthers
+		}
+		if have := s.unread.Len() + len(f.data); have > limit {
+			return fmt.Errorf("%w: %d bytes of a stream, and %d may be", errTooMuchUnread, have, limit)
+		}
+		if have := s.conn.unread.Add(int64(len(f.data))); have > maxUnread {
+			s.conn.unread.Add(-int64(len(f.data)))
+			return fmt.Errorf("%w: %d bytes of all streams, and %d may be", errTooMuchUnread, have, maxUnread)
+		}
+		s.unread.Write(f.data)
+		s.readable.raise()
+	}
+	if f.credit > 0 {
+		s.credit = min(s.credit+min(f.credit, maxWindow), maxWindow)
+		s.writable.raise()
+	}
+	switch f.flag {
+	case flagFin:
+		if !s.readDone {
+			s.readDone = true
+			s.readErr = io.EOF
+			s.readable.raise()
+		}
+		if !s.finAcked {
+			s.finAcked = true
+			s.control(frame{flag: flagFinAck})
+		}
+	case flagFinAck:
+		if s.finSent {
+			s.endWrite(errWriteAfterClose)
+		}
+	case flagStopSending:
+		s.endWrite(&network.StreamError{Remote: true, ErrorCode: network.StreamErrorCode(f.code)})
+	case flagReset:
+		err := &network.StreamError{Remote: true, ErrorCode: network.StreamErrorCode(f.code)}
+		if !s.readDone {
+			s.endRead(err)
+		}
+		s.endWrite(err)
+	}
+	return nil
+}

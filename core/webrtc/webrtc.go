@@ -1,0 +1,320 @@
+// Package webrtc is libp2p's /webrtc, private to private: two peers that have a circuit
+// through a relay get a connection without it. Nothing of it is a platform's: package
+// native/webrtc brings pion, and package wasm/webrtc the browser.
+//
+//	t, err := webrtc.AddTransport(h, platform, webrtc.Options{})
+//
+// The end that dials opens a stream of [Protocol] on the circuit, and both tell each
+// other over it how they can be reached. The circuit is authenticated and encrypted
+// from end to end, so the peer's identity is the circuit's, and the certificates of
+// the new connection are those that were told there: there is no second handshake.
+// Then every stream is a data channel of its own.
+//
+// Between two peers that both use this package a reader that stands still holds the
+// writer back, per stream, and messages are larger than others take. Towards other
+// peers a stream is reset of which too much is unread: WebRTC in a browser has nothing
+// to hold a sender back with.
+//
+// Spec: https://github.com/libp2p/specs/blob/master/webrtc/webrtc.md and README.md
+// beside it.
+package webrtc
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/transport"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
+	"golang.org/x/time/rate"
+)
+
+// Protocol is that of the streams on which two peers arrange a connection.
+const Protocol protocol.ID = "/webrtc-signaling/0.0.1"
+
+// Addr is the address that the transport listens on and dials: how the peer is reached
+// is told over a circuit. It says nothing to anybody else; see [Hide].
+var Addr = ma.StringCast("/webrtc")
+
+// DefaultTimeout bounds a dial, and the answer to one. ICE gives up after fifteen
+// seconds, where the platform has an address to try; else it never does.
+const DefaultTimeout = 20 * time.Second
+
+const (
+	// maxAttempts bounds the connections that are being answered at once.
+	maxAttempts = 16
+	// attemptsBurst and attemptsRate bound the answers over time: a browser has about
+	// 500 connections a tab, closed ones included until they are collected.
+	attemptsBurst = 32
+	attemptsRate  = 2 // a second
+)
+
+// ErrNoCircuit is wrapped by the error of Dial where there is no circuit to the peer.
+var ErrNoCircuit = errors.New("no connection through a relay to arrange it on")
+
+var errTimeout = errors.New("it took too long")
+
+// Options configure a Transport. The zero value is usable.
+type Options struct {
+	// Gater is asked about each connection. If nil, all are allowed.
+	Gater connmgr.ConnectionGater
+	// Timeout bounds a dial and the answer to one. If zero, DefaultTimeout.
+	Timeout time.Duration
+}
+
+// Transport makes connections of peers that have a circuit. It may be used
+// concurrently.
+type Transport struct {
+	host     host.Host
+	platform Platform
+	gater    connmgr.ConnectionGater
+	timeout  time.Duration
+	inbound  chan *conn
+	closed   chan struct{}
+	closing  sync.WaitGroup // of connections that end, and of answers
+
+	mu        sync.Mutex
+	answering map[peer.ID]struct{}
+	answers   *rate.Limiter
+	isClosed  bool
+	listening bool
+}
+
+var (
+	_ transport.Transport = (*Transport)(nil)
+	_ io.Closer           = (*Transport)(nil)
+)
+
+// AddTransport makes a transport, adds it to the host and has the host listen on Addr.
+// The host closes it. The host's addresses are then to go through [Hide].
+func AddTransport(h host.Host, p Platform, o Options) (*Transport, error) {
+	nw, ok := h.Network().(transport.TransportNetwork)
+	if !ok {
+		return nil, fmt.Errorf("add the transport /webrtc: %T takes no transports", h.Network())
+	}
+	t := &Transport{
+		host:      h,
+		platform:  p,
+		gater:     o.Gater,
+		timeout:   o.Timeout,
+		inbound:   make(chan *conn),
+		closed:    make(chan struct{}),
+		answering: make(map[peer.ID]struct{}),
+		answers:   rate.NewLimiter(attemptsRate, attemptsBurst),
+	}
+	if t.timeout == 0 {
+		t.timeout = DefaultTimeout
+	}
+	if err := nw.AddTransport(t); err != nil {
+		return nil, fmt.Errorf("add the transport /webrtc: %w", err)
+	}
+	if err := nw.Listen(Addr); err != nil {
+		return nil, fmt.Errorf("listen on /webrtc: %w", err)
+	}
+	h.SetStreamHandler(Protocol, t.answer)
+	return t, nil
+}
+
+// Hide is addrs without Addr: others cannot dial it. It may be part of an AddrsFactory.
+func Hide(addrs []ma.Multiaddr) []ma.Multiaddr {
+	return slices.DeleteFunc(slices.Clone(addrs), Addr.Equal)
+}
+
+// CanDial says whether addr is Addr.
+func (t *Transport) CanDial(addr ma.Multiaddr) bool { return addr.Equal(Addr) }
+
+// Protocols are those whose addresses end here.
+func (t *Transport) Protocols() []int { return []int{ma.P_WEBRTC} }
+
+// Proxy is false: the connection goes through nobody.
+func (t *Transport) Proxy() bool { return false }
+
+// Dial makes a connection to p, to whom there must be a circuit: see ErrNoCircuit. It
+// fails when ctx ends, or after Options.Timeout.
+func (t *Transport) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
+	c, err := t.dial(ctx, addr, p)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s by WebRTC: %w", p, err)
+	}
+	return c, nil
+}
+
+func (t *Transport) dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (*conn, error) {
+	if !t.CanDial(addr) {
+		return nil, fmt.Errorf("%s is not %s", addr, Addr)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, t.timeout, errTimeout)
+	defer cancel()
+	s, err := t.openSignalling(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.open(s, network.DirOutbound)
+	if err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+		defer stop()
+		err = c.offer(ctx, newExchange(s))
+		if err != nil {
+			c.end(err)
+		}
+	}
+	if err != nil {
+		_ = s.Reset()
+		return nil, err
+	}
+	_ = s.Close()
+	return c, nil
+}
+
+// openSignalling opens a stream on the newest circuit to p.
+func (t *Transport) openSignalling(ctx context.Context, p peer.ID) (network.Stream, error) {
+	var circuit network.Conn
+	for _, c := range t.host.Network().ConnsToPeer(p) {
+		if isCircuit(c) && (circuit == nil || c.Stat().Opened.After(circuit.Stat().Opened)) {
+			circuit = c
+		}
+	}
+	if circuit == nil {
+		return nil, ErrNoCircuit
+	}
+	s, err := circuit.NewStream(network.WithAllowLimitedConn(ctx, string(Protocol)))
+	if err != nil {
+		return nil, fmt.Errorf("open a stream on the circuit: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	_, err = multistream.SelectOneOf([]protocol.ID{Protocol}, s)
+	if !stop() {
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		err = s.SetProtocol(Protocol)
+	}
+	if err != nil {
+		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
+		return nil, fmt.Errorf("agree on %s: %w", Protocol, err)
+	}
+	return s, nil
+}
+
+func isCircuit(c network.Conn) bool {
+	_, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_CIRCUIT)
+	return err == nil && !c.IsClosed()
+}
+
+// open makes a connection, which the platform has not begun yet, to the peer at the
+// other end of s.
+func (t *Transport) open(s network.Stream, dir network.Direction) (*conn, error) {
+	scope, err := t.host.Network().ResourceManager().OpenConnection(dir, false, Addr)
+	if err != nil {
+		return nil, err
+	}
+	p := s.Conn().RemotePeer()
+	c := newConn(t, p, s.Conn().RemotePublicKey(), scope)
+	err = scope.SetPeer(p)
+	if err == nil && t.gater != nil && !t.gater.InterceptSecured(dir, p, c) {
+		err = errors.New("connection gated")
+	}
+	if err != nil {
+		scope.Done()
+		return nil, err
+	}
+	return c, nil
+}
+
+// answer answers a peer that wants a connection.
+func (t *Transport) answer(s network.Stream) {
+	p := s.Conn().RemotePeer()
+	if !t.beginAnswer(p) {
+		_ = s.ResetWithError(network.StreamRateLimited)
+		return
+	}
+	defer t.endAnswer(p)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), t.timeout, errTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
+	defer stop()
+	c, err := t.open(s, network.DirInbound)
+	if err != nil {
+		_ = s.ResetWithError(network.StreamGated)
+		return
+	}
+	x := newExchange(s)
+	err = c.answer(ctx, x)
+	if err == nil {
+		select {
+		case t.inbound <- c:
+			x.drain()
+			_ = s.Close()
+			return
+		case <-t.closed:
+			err = errConnClosed
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	_ = s.Reset()
+	c.end(err)
+}
+
+// beginAnswer says whether one more peer may be answered.
+func (t *Transport) beginAnswer(p peer.ID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, is := t.answering[p]; is || t.isClosed || len(t.answering) >= maxAttempts || !t.answers.Allow() {
+		return false
+	}
+	t.answering[p] = struct{}{}
+	t.closing.Add(1)
+	return true
+}
+
+func (t *Transport) endAnswer(p peer.ID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.answering, p)
+	t.closing.Done()
+}
+
+// Close refuses further connections. Those that there are stay: the host closes
+// them. It waits for those that are being answered, and for those that are closing.
+func (t *Transport) Close() error {
+	t.mu.Lock()
+	if !t.isClosed {
+		t.isClosed = true
+		close(t.closed)
+	}
+	t.mu.Unlock()
+	t.host.RemoveStreamHandler(Protocol)
+	t.closing.Wait()
+	return nil
+}
+
+// Listen listens on Addr, once.
+func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
+	if !t.CanDial(addr) {
+		return nil, fmt.Errorf("listen on %s: only %s can be listened on", addr, Addr)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.listening {
+		return nil, fmt.Errorf("listen on %s: it is listened on already", addr)
+	}
+	t.listening = true
+	return &listener{transport: t, closed: make(chan struct{})}, nil
+}
+
+// newExchange is the signalling on s.
+func newExchange(s network.Stream) *exchange {
+	return &exchange{stream: s, r: bufio.NewReader(s), candidates: make(chan string, maxSignals)}
+}

@@ -1,0 +1,268 @@
+// Package webrtc makes WebRTC connections by pion, for the transport of package
+// core/webrtc: a process and a tab, or two processes, that a relay introduced to each
+// other go on without it.
+package webrtc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/pion/datachannel"
+	"github.com/pion/ice/v4"
+	"github.com/pion/logging"
+	pion "github.com/pion/webrtc/v4"
+
+	"github.com/tombolo-net/tombolo/core/webrtc"
+)
+
+// Platform makes connections by pion, each with a UDP port of its own. It may be used
+// concurrently.
+type Platform struct {
+	api    *pion.API
+	config pion.Configuration
+}
+
+var _ webrtc.Platform = (*Platform)(nil)
+
+// Options configure a Platform. The zero value is usable.
+type Options struct {
+	// Loopback tells peers the addresses of the loopback interface, too: for a node
+	// that listens there.
+	Loopback bool
+	// STUN are the servers that tell this end its address, as stun: URLs. If none,
+	// peers are told the addresses of the interfaces.
+	STUN []string
+}
+
+// maxReceived bounds a message that is taken, in bytes: what browsers send at most.
+const maxReceived = 256 << 10
+
+// New makes a Platform.
+func New(o Options) *Platform {
+	var e pion.SettingEngine
+	e.DetachDataChannels()
+	e.SetIncludeLoopbackCandidate(o.Loopback)
+	// Each connection would bind port 5353, and none is needed: a tab tries the
+	// addresses that it is told, and is recognised by its tries.
+	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
+	e.SetNetworkTypes([]pion.NetworkType{pion.NetworkTypeUDP4, pion.NetworkTypeUDP6})
+	e.SetSCTPMaxMessageSize(maxReceived)
+	e.LoggerFactory = silent{}
+	p := &Platform{api: pion.NewAPI(pion.WithSettingEngine(e))}
+	if len(o.STUN) > 0 {
+		p.config.ICEServers = []pion.ICEServer{{URLs: o.STUN}}
+	}
+	return p
+}
+
+// silent keeps pion from writing to stderr: what matters comes back as an error.
+type silent struct{}
+
+func (silent) NewLogger(string) logging.LeveledLogger {
+	l := logging.NewDefaultLeveledLoggerForScope("", logging.LogLevelDisabled, io.Discard)
+	return l
+}
+
+// peerConnection is a connection of pion.
+type peerConnection struct {
+	pc      *pion.PeerConnection
+	events  webrtc.Events
+	lows    chan struct{} // some channel has become low; of one
+	closed  chan struct{}
+	once    sync.Once
+	running sync.WaitGroup // the reader of each channel, and tellLow
+}
+
+var _ webrtc.PeerConnection = (*peerConnection)(nil)
+
+func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
+	pc, err := p.api.NewPeerConnection(p.config)
+	if err != nil {
+		return nil, err
+	}
+	c := &peerConnection{pc: pc, events: e, lows: make(chan struct{}, 1), closed: make(chan struct{})}
+	pc.OnICECandidate(func(candidate *pion.ICECandidate) {
+		if candidate == nil {
+			return // these are all
+		}
+		if b, err := json.Marshal(candidate.ToJSON()); err == nil {
+			e.Candidate(string(b))
+		}
+	})
+	pc.OnConnectionStateChange(func(s pion.PeerConnectionState) {
+		switch s {
+		case pion.PeerConnectionStateConnected:
+			e.Connected()
+		case pion.PeerConnectionStateFailed:
+			e.Ended(errors.New("no address of the peer answers any more"))
+		case pion.PeerConnectionStateClosed:
+			e.Ended(errClosed)
+		}
+	})
+	pc.SCTP().OnClose(func(error) { e.Ended(errClosed) })
+	pc.OnDataChannel(func(d *pion.DataChannel) { e.Channel(d.Label(), &channel{conn: c, channel: d}) })
+	c.running.Go(c.tellLow)
+	return c, nil
+}
+
+var errClosed = errors.New("the WebRTC connection was closed by the peer")
+
+// tellLow calls Events.Low outside of pion's locks, under which pion itself tells it.
+func (c *peerConnection) tellLow() {
+	for {
+		select {
+		case <-c.lows:
+			c.events.Low()
+		case <-c.closed:
+			return
+		}
+	}
+}
+
+func (c *peerConnection) Offer(context.Context) (string, error) {
+	offer, err := c.pc.CreateOffer(nil)
+	if err == nil {
+		err = c.pc.SetLocalDescription(offer)
+	}
+	return offer.SDP, err
+}
+
+func (c *peerConnection) Answer(_ context.Context, offer string) (string, error) {
+	if err := c.pc.SetRemoteDescription(pion.SessionDescription{Type: pion.SDPTypeOffer, SDP: offer}); err != nil {
+		return "", err
+	}
+	answer, err := c.pc.CreateAnswer(nil)
+	if err == nil {
+		err = c.pc.SetLocalDescription(answer)
+	}
+	return answer.SDP, err
+}
+
+func (c *peerConnection) Accept(_ context.Context, answer string) error {
+	return c.pc.SetRemoteDescription(pion.SessionDescription{Type: pion.SDPTypeAnswer, SDP: answer})
+}
+
+func (c *peerConnection) AddCandidate(_ context.Context, candidate string) error {
+	var init pion.ICECandidateInit
+	if err := json.Unmarshal([]byte(candidate), &init); err != nil {
+		return fmt.Errorf("%.100q is no candidate: %w", candidate, err)
+	}
+	return c.pc.AddICECandidate(init)
+}
+
+func (c *peerConnection) OpenChannel(_ context.Context, label string) (webrtc.Channel, error) {
+	d, err := c.pc.CreateDataChannel(label, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &channel{conn: c, channel: d}, nil
+}
+
+// Close waits for all goroutines of the connection, pion's with them.
+func (c *peerConnection) Close() error {
+	var err error
+	c.once.Do(func() {
+		close(c.closed)
+		err = c.pc.GracefulClose()
+	})
+	c.running.Wait()
+	return err
+}
+
+// channel is a data channel of pion.
+type channel struct {
+	conn    *peerConnection
+	channel *pion.DataChannel
+	handler webrtc.ChannelHandler
+
+	mu      sync.Mutex
+	open    *datachannel.DataChannel // nil until it is
+	closing bool                     // Close was called
+}
+
+var _ webrtc.Channel = (*channel)(nil)
+
+func (ch *channel) Handle(h webrtc.ChannelHandler) {
+	ch.handler = h
+	ch.channel.OnOpen(ch.opened)
+}
+
+func (ch *channel) opened() {
+	detached, err := ch.channel.Detach()
+	if err != nil {
+		ch.handler.Closed()
+		return
+	}
+	open := detached.(*datachannel.DataChannel)
+	open.OnBufferedAmountLow(func() {
+		select {
+		case ch.conn.lows <- struct{}{}:
+		default:
+		}
+	})
+	ch.mu.Lock()
+	ch.open = open
+	ch.mu.Unlock()
+	ch.conn.running.Go(func() {
+		ch.handler.Opened()
+		ch.mu.Lock()
+		closing := ch.closing
+		ch.mu.Unlock()
+		if closing {
+			_ = open.Close()
+		}
+		ch.read(open)
+	})
+}
+
+// startBuffer is the buffer that a channel reads into at first; it grows to what the
+// far side sends.
+const startBuffer = 4 << 10
+
+func (ch *channel) read(open *datachannel.DataChannel) {
+	defer ch.handler.Closed()
+	defer open.Close()
+	b := make([]byte, startBuffer)
+	for {
+		n, err := open.Read(b)
+		switch {
+		case errors.Is(err, io.ErrShortBuffer) && len(b) < maxReceived: // it is still there
+			b = make([]byte, min(4*len(b), maxReceived))
+		case err != nil:
+			return
+		default:
+			ch.handler.Message(b[:n])
+		}
+	}
+}
+
+func (ch *channel) opening() *datachannel.DataChannel {
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.open
+}
+
+func (ch *channel) Send(b []byte) error {
+	_, err := ch.opening().Write(b)
+	return err
+}
+
+func (ch *channel) Buffered() int {
+	return int(ch.opening().BufferedAmount())
+}
+
+func (ch *channel) SetLow(bytes int) { ch.opening().SetBufferedAmountLowThreshold(uint64(bytes)) }
+
+func (ch *channel) Close() {
+	ch.mu.Lock()
+	ch.closing = true
+	open := ch.open
+	ch.mu.Unlock()
+	if open != nil {
+		_ = open.Close()
+	}
+}

@@ -1,0 +1,362 @@
+package webrtc_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	ttransport "github.com/libp2p/go-libp2p/p2p/transport/testsuite"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	core "github.com/tombolo-net/tombolo/core/webrtc"
+	"github.com/tombolo-net/tombolo/native/webrtc"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// waitLimit bounds every wait for something that must happen.
+const waitLimit = time.Minute
+
+// side is a host with the transport.
+type side struct {
+	host.Host
+	transport *core.Transport
+}
+
+func newHost(t *testing.T, opts ...libp2p.Option) host.Host {
+	t.Helper()
+	h, err := libp2p.New(append([]libp2p.Option{
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.ResourceManager(&network.NullResourceManager{}),
+		libp2p.DisableMetrics(),
+	}, opts...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = h.Close() })
+	return h
+}
+
+// introduced are two hosts that a relay joins: the first has dialled the second.
+func introduced(t *testing.T, o core.Options) (a, b side) {
+	t.Helper()
+	r := newHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+	limits := relay.DefaultResources()
+	limits.Limit = nil
+	service, err := relay.New(r, relay.WithResources(limits))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = service.Close() })
+	sides := make([]side, 2)
+	for i := range sides {
+		sides[i].Host = newHost(t, libp2p.NoListenAddrs, libp2p.EnableRelay(), libp2p.AddrsFactory(core.Hide))
+		sides[i].transport, err = core.AddTransport(sides[i], webrtc.New(webrtc.Options{Loopback: true}), o)
+		require.NoError(t, err)
+	}
+	a, b = sides[0], sides[1]
+	relayInfo := *host.InfoFromHost(r)
+	require.NoError(t, b.Connect(t.Context(), relayInfo))
+	_, err = client.Reserve(t.Context(), b, relayInfo)
+	require.NoError(t, err)
+	circuit := ma.StringCast("/p2p/" + r.ID().String() + "/p2p-circuit")
+	require.NoError(t, a.Connect(t.Context(), peer.AddrInfo{ID: b.ID(), Addrs: []ma.Multiaddr{relayInfo.Addrs[0].Encapsulate(circuit)}}))
+	return a, b
+}
+
+// direct has a dial b by the transport, as the policy does.
+func direct(t *testing.T, a, b side) network.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	a.Peerstore().AddAddr(b.ID(), core.Addr, peerstore.TempAddrTTL)
+	c, err := a.Network().DialPeer(network.WithForceDirectDial(ctx, "test"), b.ID())
+	require.NoError(t, err)
+	return c
+}
+
+func TestTwoPeersOnACircuitGoOnWithoutTheRelay(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	c := direct(t, a, b)
+	assert.Equal(t, "webrtc", c.ConnState().Transport)
+	assert.Equal(t, b.ID(), c.RemotePeer())
+	assert.True(t, b.ID().MatchesPublicKey(c.RemotePublicKey()))
+	assert.Equal(t, network.DirOutbound, c.Stat().Direction)
+	require.Eventually(t, func() bool {
+		return slices.ContainsFunc(b.Network().ConnsToPeer(a.ID()), func(c network.Conn) bool {
+			return c.RemoteMultiaddr().Equal(core.Addr) && c.Stat().Direction == network.DirInbound
+		})
+	}, waitLimit, 10*time.Millisecond)
+	assert.NotContains(t, a.Addrs(), core.Addr)
+
+	b.SetStreamHandler("/echo", func(s network.Stream) {
+		_, _ = io.Copy(s, s)
+		_ = s.Close()
+	})
+	s, err := a.NewStream(t.Context(), b.ID(), "/echo")
+	require.NoError(t, err)
+	require.Equal(t, core.Addr, s.Conn().RemoteMultiaddr(), "new streams take the direct connection")
+	sent := make([]byte, 3<<20) // more than the far side may have unread
+	rand.Read(sent)
+	go func() {
+		_, _ = s.Write(sent)
+		_ = s.CloseWrite()
+	}()
+	got, err := io.ReadAll(s)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(sent, got))
+	require.NoError(t, s.Close())
+
+	// What comes next goes over the circuit, which is still there.
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return len(a.Network().ConnsToPeer(b.ID())) == 1 }, waitLimit, 10*time.Millisecond)
+	s, err = a.NewStream(network.WithAllowLimitedConn(t.Context(), "test"), b.ID(), "/echo")
+	require.NoError(t, err)
+	require.NotEqual(t, core.Addr, s.Conn().RemoteMultiaddr())
+	require.NoError(t, s.Close())
+}
+
+func TestWithoutACircuitThereIsNobodyToAsk(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	require.NoError(t, a.Network().ClosePeer(b.ID()))
+	_, err := a.transport.Dial(t.Context(), core.Addr, b.ID())
+	require.ErrorIs(t, err, core.ErrNoCircuit)
+}
+
+func TestPeerWithoutTheTransportIsAnError(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	b.RemoveStreamHandler(core.Protocol)
+	_, err := a.transport.Dial(t.Context(), core.Addr, b.ID())
+	require.ErrorContains(t, err, "agree on /webrtc-signaling/0.0.1")
+}
+
+// go-libp2p's own suite, but for what it does thousands of times.
+func TestConforms(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	for _, s := range []side{a, b} { // the suite listens itself
+		s.Network().(*swarm.Swarm).ListenClose(core.Addr)
+	}
+	tests := []ttransport.TransportSubTestFn{
+		ttransport.SubtestProtocols,
+		ttransport.SubtestBasic,
+		ttransport.SubtestCancel,
+		ttransport.SubtestStress1Conn1Stream100Msg,
+		ttransport.SubtestStreamReset,
+	}
+	if os.Getenv("LONG") != "" {
+		tests = append(tests, ttransport.SubtestPingPong, ttransport.SubtestStress1Conn100Stream100Msg, ttransport.SubtestStress1Conn100Stream100Msg10MB)
+	}
+	ttransport.SubtestTransportWithFs(t, b.transport, a.transport, core.Addr.String(), b.ID(), tests)
+}
+
+// pair are the two ends of a connection without a swarm.
+func pair(t *testing.T) (dialler, answerer network.MuxedConn) {
+	t.Helper()
+	a, b := introduced(t, core.Options{})
+	b.Network().(*swarm.Swarm).ListenClose(core.Addr)
+	l, err := b.transport.Listen(core.Addr)
+	require.NoError(t, err)
+	accepted := make(chan network.MuxedConn, 1)
+	go func() {
+		c, err := l.Accept()
+		if err == nil {
+			accepted <- c
+		}
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	c, err := a.transport.Dial(ctx, core.Addr, b.ID())
+	require.NoError(t, err)
+	return c, receive(t, accepted)
+}
+
+func receive[T any](t *testing.T, from <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-from:
+	case <-time.After(waitLimit):
+		require.Fail(t, "it did not happen")
+	}
+	return v
+}
+
+// streams opens a stream from one end to the other.
+func streams(t *testing.T, from, to network.MuxedConn) (near, far network.MuxedStream) {
+	t.Helper()
+	near, err := from.OpenStream(t.Context())
+	require.NoError(t, err)
+	far, err = to.AcceptStream()
+	require.NoError(t, err)
+	for _, s := range []network.MuxedStream{near, far} {
+		require.NoError(t, s.SetDeadline(time.Now().Add(waitLimit)))
+	}
+	return near, far
+}
+
+func TestStreams(t *testing.T) {
+	a, b := pair(t)
+	read := func(s network.MuxedStream) error {
+		_, err := s.Read(make([]byte, 1))
+		return err
+	}
+	t.Run("CloseWriteIsEOFAndTheReplyArrives", func(t *testing.T) {
+		near, far := streams(t, a, b)
+		_, err := near.Write([]byte("question"))
+		require.NoError(t, err)
+		require.NoError(t, near.CloseWrite())
+		_, err = near.Write([]byte("more"))
+		require.ErrorContains(t, err, "closed for writing")
+		got, err := io.ReadAll(far)
+		require.NoError(t, err)
+		require.Equal(t, "question", string(got))
+		_, err = far.Write([]byte("answer"))
+		require.NoError(t, err)
+		require.NoError(t, far.Close())
+		got, err = io.ReadAll(near)
+		require.NoError(t, err)
+		require.Equal(t, "answer", string(got))
+		require.NoError(t, near.Close())
+	})
+	t.Run("ResetIsResetWithItsCode", func(t *testing.T) {
+		near, far := streams(t, b, a)
+		require.NoError(t, near.ResetWithError(42))
+		err := read(far)
+		require.ErrorIs(t, err, network.ErrReset)
+		var reset *network.StreamError
+		require.ErrorAs(t, err, &reset)
+		require.True(t, reset.Remote)
+		require.EqualValues(t, 42, reset.ErrorCode)
+		_, err = far.Write([]byte("x"))
+		require.ErrorIs(t, err, network.ErrReset)
+		require.ErrorIs(t, read(near), network.ErrReset)
+	})
+	t.Run("CloseReadStopsTheFarWriterAndLeavesTheOtherWay", func(t *testing.T) {
+		near, far := streams(t, a, b)
+		require.NoError(t, near.CloseRead())
+		require.Error(t, read(near))
+		require.Eventually(t, func() bool {
+			_, err := far.Write([]byte("x"))
+			return errors.Is(err, network.ErrReset)
+		}, waitLimit, time.Millisecond)
+		_, err := near.Write([]byte("still"))
+		require.NoError(t, err)
+		require.NoError(t, near.CloseWrite())
+		got, err := io.ReadAll(far)
+		require.NoError(t, err)
+		require.Equal(t, "still", string(got))
+	})
+	t.Run("ReadDeadlineEndsAReadAndTheStreamLivesOn", func(t *testing.T) {
+		near, far := streams(t, a, b)
+		require.NoError(t, near.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+		require.ErrorIs(t, read(near), os.ErrDeadlineExceeded)
+		require.NoError(t, near.SetReadDeadline(time.Time{}))
+		_, err := far.Write([]byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, read(near))
+	})
+	t.Run("SlowReaderHoldsItsWriterBackAndNobodyElse", func(t *testing.T) {
+		near, far := streams(t, a, b)
+		require.NoError(t, near.SetWriteDeadline(time.Now().Add(300*time.Millisecond)))
+		sent := make([]byte, 4<<20)
+		rand.Read(sent)
+		n, err := near.Write(sent)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.LessOrEqual(t, n, 1<<20, "what may be unread")
+		require.Greater(t, n, 0)
+		other, otherFar := streams(t, a, b)
+		_, err = other.Write([]byte("x"))
+		require.NoError(t, err)
+		require.NoError(t, read(otherFar))
+		require.NoError(t, near.SetWriteDeadline(time.Time{}))
+		go func() {
+			_, _ = near.Write(sent[n:])
+			_ = near.CloseWrite()
+		}()
+		got, err := io.ReadAll(far)
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(sent, got))
+	})
+	t.Run("ManyStreamsOneAfterTheOtherAndAtOnce", func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 20 {
+			all.Go(func() {
+				for range 10 {
+					s, err := a.OpenStream(t.Context())
+					if !assert.NoError(t, err) {
+						return
+					}
+					_ = s.SetDeadline(time.Now().Add(waitLimit))
+					_, err = s.Write([]byte("hello"))
+					assert.NoError(t, err)
+					assert.NoError(t, s.CloseWrite())
+					got, err := io.ReadAll(s)
+					assert.NoError(t, err)
+					assert.Equal(t, "hello", string(got))
+					_ = s.Close()
+				}
+			})
+		}
+		for range 200 {
+			s, err := b.AcceptStream()
+			require.NoError(t, err)
+			all.Go(func() {
+				_, _ = io.Copy(s, s)
+				_ = s.Close()
+			})
+		}
+		all.Wait()
+	})
+	t.Run("TheFarSideLeavingFailsAllAndPassesForNoEOF", func(t *testing.T) {
+		near, _ := streams(t, a, b)
+		require.NoError(t, b.Close())
+		err := read(near)
+		require.Error(t, err)
+		require.NotEqual(t, io.EOF, err)
+		_, err = a.AcceptStream()
+		require.Error(t, err)
+		require.True(t, a.IsClosed())
+		_, err = a.OpenStream(t.Context())
+		require.Error(t, err)
+	})
+}
+
+func TestSignallingThatLiesIsAnErrorAndLeavesTheCircuit(t *testing.T) {
+	a, b := introduced(t, core.Options{Timeout: 2 * time.Second})
+	for name, said := range map[string][]byte{
+		"nothing":          nil,
+		"garbage":          bytes.Repeat([]byte{0xff}, 100),
+		"a huge length":    {0xff, 0xff, 0x03},
+		"no SDP":           {4, 8, 0, 18, 0},
+		"SDP that is none": {6, 8, 0, 18, 2, 'x', 'y'},
+		"an answer":        {6, 8, 1, 18, 2, 'x', 'y'},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := a.NewStream(network.WithAllowLimitedConn(t.Context(), "test"), b.ID(), core.Protocol)
+			require.NoError(t, err)
+			_, err = s.Write(said)
+			require.NoError(t, err)
+			if said == nil {
+				require.NoError(t, s.CloseWrite())
+			}
+			_ = s.SetReadDeadline(time.Now().Add(waitLimit))
+			_, err = io.ReadAll(s)
+			require.ErrorIs(t, err, network.ErrReset)
+		})
+	}
+	require.NotNil(t, direct(t, a, b))
+}
