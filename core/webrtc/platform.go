@@ -62,7 +62,8 @@ type Channel interface {
 	// SetLow sets the number of bytes at which Events.Low is called, when Buffered
 	// falls to it.
 	SetLow(bytes int)
-	// Close closes the channel after what has been sent. It may be called again.
+	// Close closes the channel after what has been sent, and not before Opened has
+	// returned. It may be called again.
 	Close()
 }
 

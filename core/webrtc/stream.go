@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"net"
 	"sync"
 	"time"
 
@@ -32,6 +32,15 @@ var (
 	errWriteAfterClose = errors.New("write on a stream that was closed for writing")
 	errTooMuchUnread   = errors.New("the far side sent more than may be unread")
 )
+
+// errDeadline is os.ErrDeadlineExceeded, from a package that a core without an operating
+// system may use.
+var errDeadline = func() error {
+	end, _ := net.Pipe()
+	_ = end.SetReadDeadline(time.Unix(0, 0))
+	_, err := end.Read(nil)
+	return err
+}()
 
 // stream is a libp2p stream over a data channel of its own.
 //
@@ -93,7 +102,7 @@ func (s *stream) readSome(b []byte) (n int, wait <-chan struct{}, err error) {
 	defer s.mu.Unlock()
 	switch {
 	case s.readDeadline.passed():
-		return 0, nil, os.ErrDeadlineExceeded
+		return 0, nil, errDeadline
 	case s.unread.Len() == 0 && s.readErr != nil:
 		return 0, nil, s.readErr
 	case len(b) == 0:
@@ -141,7 +150,7 @@ func (s *stream) writeSome(b []byte) (n int, changed, room <-chan struct{}, err 
 	case s.writeErr != nil:
 		return 0, nil, nil, s.writeErr
 	case s.writeDeadline.passed():
-		return 0, nil, nil, os.ErrDeadlineExceeded
+		return 0, nil, nil, errDeadline
 	case len(b) == 0:
 		return 0, nil, nil, nil
 	}

@@ -1,0 +1,136 @@
+//go:build js
+
+package webrtc
+
+import (
+	"errors"
+	"syscall/js"
+
+	"github.com/tombolo-net/tombolo/core/webrtc"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// maxMessage bounds a message that is taken, in bytes: what browsers send at most.
+const maxMessage = 256 << 10
+
+// channel is an RTCDataChannel, of the page or transferred to a worker.
+type channel struct {
+	conn    *peerConnection
+	js      js.Value
+	handler webrtc.ChannelHandler
+	happens js.Func // every event of the channel
+	open    bool
+	closing bool // Close was called before it was open: what waits is sent first
+	ended   bool // Closed was called, or the connection was closed
+}
+
+var _ webrtc.Channel = (*channel)(nil)
+
+var channelEvents = []string{"onopen", "onmessage", "onclose", "onerror", "onbufferedamountlow"}
+
+func (c *peerConnection) newChannel(v js.Value) *channel {
+	v.Set("binaryType", "arraybuffer")
+	return &channel{conn: c, js: v}
+}
+
+func (ch *channel) Handle(h webrtc.ChannelHandler) {
+	ch.handler = h
+	if ch.conn.closed {
+		ch.ended = true
+		return
+	}
+	ch.happens = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
+		ch.happened(jsio.First(args))
+		return nil
+	})
+	ch.conn.channels[ch] = struct{}{}
+	for _, event := range channelEvents {
+		ch.js.Set(event, ch.happens)
+	}
+	switch ch.js.Get("readyState").String() {
+	case "open":
+		ch.opened()
+	case "closed":
+		ch.closed()
+	}
+}
+
+func (ch *channel) happened(event js.Value) {
+	if ch.ended {
+		return
+	}
+	switch event.Get("type").String() {
+	case "open":
+		ch.opened()
+	case "message":
+		b, err := jsio.Bytes(event.Get("data"), maxMessage)
+		if err != nil { // text, for one
+			_, _ = jsio.Call(ch.js, "close")
+			return
+		}
+		ch.handler.Message(b)
+	case "bufferedamountlow":
+		ch.conn.events.Low()
+	case "close":
+		ch.closed()
+	case "error": // SCTP has failed, and all channels with it; else close comes
+		if failure := event.Get("error"); failure.Truthy() && failure.Get("errorDetail").Equal(js.ValueOf("sctp-failure")) {
+			ch.conn.events.Ended(errClosed)
+		}
+	}
+}
+
+func (ch *channel) opened() {
+	if ch.open {
+		return
+	}
+	ch.open = true
+	ch.handler.Opened()
+	if ch.closing {
+		ch.Close()
+	}
+}
+
+func (ch *channel) closed() {
+	ch.release()
+	ch.handler.Closed()
+}
+
+// release is the end of the channel's events.
+func (ch *channel) release() {
+	if ch.ended {
+		return
+	}
+	ch.ended = true
+	for _, event := range channelEvents {
+		ch.js.Set(event, js.Null())
+	}
+	delete(ch.conn.channels, ch)
+	jsio.Release(ch.happens)
+}
+
+// scratch holds a message while it is sent: send copies it.
+var scratch = js.Global().Get("Uint8Array").New(64 << 10)
+
+func (ch *channel) Send(b []byte) error {
+	if ch.ended {
+		return errors.New("the data channel is closed")
+	}
+	if len(b) > scratch.Length() {
+		return errors.New("the message is larger than a data channel takes")
+	}
+	js.CopyBytesToJS(scratch, b)
+	_, err := jsio.Try(func() js.Value { return ch.js.Call("send", scratch.Call("subarray", 0, len(b))) })
+	return err
+}
+
+func (ch *channel) Buffered() int { return ch.js.Get("bufferedAmount").Int() }
+
+func (ch *channel) SetLow(bytes int) { ch.js.Set("bufferedAmountLowThreshold", bytes) }
+
+func (ch *channel) Close() {
+	ch.closing = true
+	if ch.open {
+		_, _ = jsio.Try(func() js.Value { return ch.js.Call("close") })
+	}
+}

@@ -1,0 +1,225 @@
+//go:build js
+
+// Package webrtc makes WebRTC connections of the browser, for the transport of package
+// core/webrtc: two tabs, or a tab and a process, that a relay introduced to each other go
+// on without it. It works with any go-libp2p host for GOOS=js that dials circuits:
+//
+//	t, err := core.AddTransport(h, webrtc.New(webrtc.Options{}), core.Options{})
+//
+// A page has RTCPeerConnection, and a worker has not. Options.Constructor takes what stands
+// for it there; data channels themselves can be sent from a page to a dedicated worker.
+//
+// A platform may ask its user before it lets a page make a connection, and may have
+// none to offer; Dial fails then.
+package webrtc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall/js"
+
+	"github.com/tombolo-net/tombolo/core/webrtc"
+	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+)
+
+// Options configure a Platform. The zero value is usable where Available.
+type Options struct {
+	// Constructor makes what has the part of RTCPeerConnection's interface that is used
+	// here; its createDataChannel may return a promise. If undefined, the global
+	// RTCPeerConnection.
+	Constructor js.Value
+	// STUN are the servers that tell this end its address, as stun: URLs. If none, peers
+	// are told the addresses of the interfaces.
+	STUN []string
+}
+
+// Available says whether the platform has RTCPeerConnection here. Workers and Node.js
+// have not.
+func Available() bool { return !js.Global().Get(constructorName).IsUndefined() }
+
+const constructorName = "RTCPeerConnection"
+
+// Platform makes connections of the browser. It may be used concurrently.
+type Platform struct {
+	constructor js.Value
+	config      js.Value
+}
+
+var _ webrtc.Platform = (*Platform)(nil)
+
+// New makes a Platform.
+func New(o Options) *Platform {
+	servers := js.Global().Get("Array").New()
+	for _, url := range o.STUN {
+		server := js.Global().Get("Object").New()
+		server.Set("urls", url)
+		servers.Call("push", server)
+	}
+	config := js.Global().Get("Object").New()
+	config.Set("iceServers", servers)
+	p := &Platform{constructor: o.Constructor, config: config}
+	if p.constructor.IsUndefined() {
+		p.constructor = js.Global().Get(constructorName)
+	}
+	return p
+}
+
+var json = js.Global().Get("JSON")
+
+// peerConnection is an RTCPeerConnection. All of it runs on JavaScript's thread.
+type peerConnection struct {
+	pc       js.Value
+	events   webrtc.Events
+	handler  js.Func // of every event of the connection
+	sctp     js.Value
+	channels map[*channel]struct{} // whose js.Func is not released
+	closed   bool
+}
+
+var _ webrtc.PeerConnection = (*peerConnection)(nil)
+
+func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
+	if p.constructor.IsUndefined() {
+		return nil, errors.New("the platform has no RTCPeerConnection here")
+	}
+	pc, err := jsio.Try(func() js.Value { return p.constructor.New(p.config) })
+	if err != nil { // a tab may have some 500, closed ones included until they are collected
+		return nil, err
+	}
+	c := &peerConnection{pc: pc, events: e, sctp: js.Null(), channels: make(map[*channel]struct{})}
+	c.handler = jsio.NewFunc(func(_ js.Value, args []js.Value) any {
+		c.happened(jsio.First(args))
+		return nil
+	})
+	for _, event := range []string{"onicecandidate", "onconnectionstatechange", "ondatachannel"} {
+		pc.Set(event, c.handler)
+	}
+	return c, nil
+}
+
+// happened takes an event of the connection. An incoming channel gets its handlers
+// before it returns, or its messages are lost.
+func (c *peerConnection) happened(event js.Value) {
+	if c.closed {
+		return
+	}
+	switch event.Get("type").String() {
+	case "icecandidate":
+		if candidate := event.Get("candidate"); candidate.Truthy() {
+			c.events.Candidate(json.Call("stringify", candidate).String())
+		}
+	case "connectionstatechange":
+		switch c.pc.Get("connectionState").String() {
+		case "connected":
+			c.events.Connected()
+		case "failed":
+			c.events.Ended(errors.New("no address of the peer answers any more"))
+		case "closed":
+			c.events.Ended(errClosed)
+		}
+	case "datachannel":
+		ch := event.Get("channel")
+		c.events.Channel(ch.Get("label").String(), c.newChannel(ch))
+	case "statechange": // of SCTP: the connection's own state says nothing for seconds
+		if c.sctp.Get("state").String() == "closed" {
+			c.events.Ended(errClosed)
+		}
+	}
+}
+
+var errClosed = errors.New("the WebRTC connection was closed by the peer")
+
+// do calls a method that returns a promise, and waits for what it promises.
+func (c *peerConnection) do(ctx context.Context, method string, args ...any) (js.Value, error) {
+	promise, err := jsio.Try(func() js.Value { return c.pc.Call(method, args...) })
+	if err != nil {
+		return promise, err
+	}
+	return jsio.Await(ctx, js.Global().Get("Promise").Call("resolve", promise))
+}
+
+// describe sets what createOffer or createAnswer makes, and returns its SDP.
+func (c *peerConnection) describe(ctx context.Context, create string) (string, error) {
+	description, err := c.do(ctx, create)
+	if err == nil {
+		_, err = c.do(ctx, "setLocalDescription", description)
+	}
+	if err != nil {
+		return "", err
+	}
+	return description.Get("sdp").String(), nil
+}
+
+// take sets the description of the other end.
+func (c *peerConnection) take(ctx context.Context, kind, sdp string) error {
+	description := js.Global().Get("Object").New()
+	description.Set("type", kind)
+	description.Set("sdp", sdp)
+	_, err := c.do(ctx, "setRemoteDescription", description)
+	return err
+}
+
+// followSCTP hears of the end of SCTP, which there is once both descriptions are set.
+func (c *peerConnection) followSCTP() {
+	if sctp := c.pc.Get("sctp"); sctp.Truthy() && !c.closed {
+		c.sctp = sctp
+		sctp.Set("onstatechange", c.handler)
+	}
+}
+
+func (c *peerConnection) Offer(ctx context.Context) (string, error) {
+	return c.describe(ctx, "createOffer")
+}
+
+func (c *peerConnection) Answer(ctx context.Context, offer string) (string, error) {
+	if err := c.take(ctx, "offer", offer); err != nil {
+		return "", err
+	}
+	sdp, err := c.describe(ctx, "createAnswer")
+	c.followSCTP()
+	return sdp, err
+}
+
+func (c *peerConnection) Accept(ctx context.Context, answer string) error {
+	err := c.take(ctx, "answer", answer)
+	c.followSCTP()
+	return err
+}
+
+func (c *peerConnection) AddCandidate(ctx context.Context, candidate string) error {
+	init, err := jsio.Try(func() js.Value { return json.Call("parse", candidate) })
+	if err != nil {
+		return fmt.Errorf("%.100q is no candidate: %w", candidate, err)
+	}
+	_, err = c.do(ctx, "addIceCandidate", init)
+	return err
+}
+
+func (c *peerConnection) OpenChannel(ctx context.Context, label string) (webrtc.Channel, error) {
+	ch, err := c.do(ctx, "createDataChannel", label)
+	if err != nil {
+		return nil, err
+	}
+	return c.newChannel(ch), nil
+}
+
+// Close releases all functions of Go. The platform tells nothing after it.
+func (c *peerConnection) Close() error {
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	for _, event := range []string{"onicecandidate", "onconnectionstatechange", "ondatachannel"} {
+		c.pc.Set(event, js.Null())
+	}
+	if c.sctp.Truthy() {
+		c.sctp.Set("onstatechange", js.Null())
+	}
+	for ch := range c.channels {
+		ch.release()
+	}
+	_, err := jsio.Try(func() js.Value { return c.pc.Call("close") })
+	jsio.Release(c.handler)
+	return err
+}
