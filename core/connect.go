@@ -13,6 +13,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
@@ -262,6 +263,15 @@ func (n *Node) discoveryPart(opts Options) Part {
 	}
 }
 
+// directPart makes direct connections, if the node is to.
+func (n *Node) directPart(auto bool) Part {
+	if !auto {
+		return Part{Name: "direct connections"}
+	}
+	n.direct = direct.New(n.host, direct.Options{Upkeep: isUpkeep, Logger: n.log})
+	return task("direct connections", n.direct.Run)
+}
+
 func isCircuit(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return err == nil
@@ -284,7 +294,7 @@ type Peer struct {
 	Agent     string         // what it calls itself; empty until identify has run
 	Addrs     []ma.Multiaddr // where it says it can be dialled
 	Addr      ma.Multiaddr   // the far end of the connection in use
-	Transport string         // of the connection in use: tcp, quic, websocket, webtransport, webrtc-direct, circuit
+	Transport string         // of the connection in use: tcp, quic, websocket, webtransport, webrtc, webrtc-direct, circuit
 	Direction network.Direction
 	Relayed   bool          // the connection in use passes a relay
 	Relay     peer.ID       // that relay; empty unless Relayed

@@ -31,6 +31,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/internal/feed"
@@ -63,6 +64,10 @@ type Options struct {
 	// If nil, a suspended node may connect again by itself, and closes each connection once
 	// it is made.
 	Gate *liveness.Gate
+
+	// Direct makes direct connections to peers that speak over a circuit: see package
+	// direct. The host must have the transport of package core/webrtc.
+	Direct bool
 
 	// PingInterval is the time between two measurements of the round trip to
 	// each connected peer. If zero, liveness.DefaultPingInterval; if negative, the node
@@ -139,6 +144,7 @@ type Node struct {
 	mesh         *mesh.Mesh
 	discovery    *discovery.Discovery
 	bridge       *bridge.Bridge
+	direct       *direct.Policy // nil: never
 	parts        parts
 	handleMu     sync.Mutex            // makes Handle's check and registration one step
 	supervisor   *supervise.Supervisor // watches the functions given to Handle
@@ -198,6 +204,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 			n.metricsPart(opts.Registerer, n.ghosts.Metrics()),
 			n.reservationsPart(),
 			task("spare connections", n.spares.watch),
+			n.directPart(opts.Direct),
 		},
 		n.wakeParts(),
 		n.ghostsParts(),

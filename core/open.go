@@ -43,6 +43,9 @@ func (n *Node) open(ctx context.Context, p peer.ID, proto protocol.ID) (s networ
 	}
 	conns := n.host.Network().ConnsToPeer(p)
 	s, err = PreferNewest(n.host).NewStream(network.WithAllowLimitedConn(ctx, "tombolo"), p, proto)
+	if err == nil && n.direct != nil && isCircuit(s.Conn().RemoteMultiaddr()) {
+		n.direct.Spoke(p)
+	}
 	return s, !slices.ContainsFunc(conns, func(c network.Conn) bool { return !c.IsClosed() }), err
 }
 

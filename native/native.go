@@ -10,12 +10,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -24,10 +26,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	corewebrtc "github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/mdns"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/native/store"
+	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
 // Options configure a node. The zero value is a node of a fresh identity that
@@ -78,6 +82,10 @@ type Options struct {
 	// NoMDNS keeps the node from looking for peers of the same network on the
 	// local link, and from announcing itself there.
 	NoMDNS bool
+
+	// Direct makes and takes WebRTC connections without the relay, of peers that are
+	// reached through one: see package core/direct. Each has a UDP port of its own.
+	Direct bool
 
 	// PingInterval: see core.Options.
 	PingInterval time.Duration
@@ -153,6 +161,12 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
 	}
+	if o.Direct {
+		platform := webrtc.New(webrtc.Options{Loopback: slices.ContainsFunc(o.Listen, manet.IsIPLoopback)})
+		if _, err := corewebrtc.AddTransport(h, platform, corewebrtc.Options{Gater: gate}); err != nil {
+			return nil, errors.Join(fmt.Errorf("start node: %w", err), h.Close(), histories.Close(), dataDir.Close())
+		}
+	}
 	finder := mdns.New(h, mdns.Options{Network: o.Network, Tag: core.NeighbourTag, Logger: o.Logger})
 	if !o.NoMDNS {
 		parts = append(parts, core.Part{Name: "mDNS", Close: finder.Close})
@@ -167,6 +181,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Network:      o.Network,
 		Reservations: keeper,
 		Gate:         gate,
+		Direct:       o.Direct,
 		Serve:        serve,
 		Store:        histories,
 		Registerer:   o.Registerer,
@@ -184,6 +199,6 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 // announcing puts announced addresses before those that next lists.
 func announcing(announced []ma.Multiaddr, next func([]ma.Multiaddr) []ma.Multiaddr) func([]ma.Multiaddr) []ma.Multiaddr {
 	return func(own []ma.Multiaddr) []ma.Multiaddr {
-		return append(append([]ma.Multiaddr(nil), announced...), next(own)...)
+		return append(append([]ma.Multiaddr(nil), announced...), next(corewebrtc.Hide(own))...)
 	}
 }

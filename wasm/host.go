@@ -27,6 +27,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/muxer"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	"github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/wasm/websocket"
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
@@ -79,7 +80,7 @@ func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper
 	}
 	h, err := basichost.NewHost(sw, &basichost.HostOpts{
 		EventBus:     bus,
-		AddrsFactory: keeper.AddrsFactory,
+		AddrsFactory: func(own []ma.Multiaddr) []ma.Multiaddr { return keeper.AddrsFactory(webrtc.Hide(own)) },
 		UserAgent:    "tombolo/" + core.Version() + " (js)",
 	})
 	if err != nil {

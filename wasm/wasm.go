@@ -12,6 +12,7 @@ package wasm
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -23,7 +24,9 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/reservation"
+	corewebrtc "github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+	"github.com/tombolo-net/tombolo/wasm/webrtc"
 )
 
 // Names of the transports in Options.
@@ -58,6 +61,11 @@ type Options struct {
 	// Transports are those to use, by name. If empty, all that the platform
 	// has; one it lacks is an error.
 	Transports []string
+
+	// Direct makes and takes connections without the relay, of peers that are reached
+	// through one: see package core/direct. It needs RTCPeerConnection here: see
+	// package webrtc.
+	Direct bool
 
 	// PingInterval is as in core.Options.
 	PingInterval time.Duration
@@ -105,11 +113,17 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
+	if opts.Direct {
+		if _, err := corewebrtc.AddTransport(h, webrtc.New(webrtc.Options{}), corewebrtc.Options{Gater: gate}); err != nil {
+			return nil, errors.Join(fmt.Errorf("make host: %w", err), h.Close())
+		}
+	}
 	var node *core.Node // nil until it has started; the platform's events come on one thread
 	node, err = core.New(ctx, h, core.Options{
 		Network:      opts.Network,
 		Reservations: keeper,
 		Gate:         gate,
+		Direct:       opts.Direct,
 		PingInterval: opts.PingInterval,
 		Store:        opts.Store,
 		Logger:       opts.Logger,

@@ -11,12 +11,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/crypto"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/wasm"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+	"github.com/tombolo-net/tombolo/wasm/webrtc"
 )
 
 // optionNames are all that createNode takes.
-var optionNames = []string{"histories", "identity", "log", "network", "relays", "token", "transports"}
+var optionNames = []string{"direct", "histories", "identity", "log", "network", "relays", "token", "transports"}
 
 // optionError says which option was wrong.
 func optionError(name string, err error) error { return fmt.Errorf("option %s: %w", name, err) }
@@ -46,6 +48,9 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 		return opts, keep, err
 	}
 	if opts.Token, err = o.words("token", "a token of the relays' operator"); err != nil {
+		return opts, keep, err
+	}
+	if opts.Direct, err = parseDirect(o); err != nil {
 		return opts, keep, err
 	}
 	relays, err := o.strings("relays", relaysWanted)
@@ -94,6 +99,16 @@ func parseHistories(o options) (persistent bool, err error) {
 		return true, nil
 	}
 	return false, o.bad("histories", `"persistent" or "memory"`)
+}
+
+func parseDirect(o options) (auto bool, err error) {
+	if o.given("direct") {
+		name, _ := jsio.Text(o["direct"])
+		if auto, err = direct.ParseMode(name); err != nil || name == "" {
+			return false, o.bad("direct", `"auto" or "never"`)
+		}
+	}
+	return auto && webrtc.Available(), nil // else it goes on over the relay, as with peers that have none
 }
 
 func parseLog(o options) (*slog.Logger, error) {

@@ -62,6 +62,12 @@ export interface NodeConfig {
   network?: string
   /** Default: all that the platform has. */
   transports?: ('webtransport' | 'websocket')[]
+  /**
+   * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Its address is
+   * told to such a peer then, and a browser may ask the user before it makes a connection. In a shared worker and under Node.js there is none,
+   * and all goes on over the relay.
+   */
+  direct?: 'auto' | 'never'
   /** What goes to the console, and into `log` events. Default `warn`. */
   log?: LogLevel
 }

@@ -1,6 +1,7 @@
 /** What runs in the worker of a node, dedicated or shared. Its pages have `page/remote.ts`. */
 import { importGo } from './go.js'
 import type { Packet } from './wire/wire.js'
+import { takeConnections } from './worker/connections.js'
 import { Host } from './worker/host.js'
 import { Page } from './worker/page.js'
 
@@ -25,7 +26,10 @@ if (shared) {
   takePlace()
 } else {
   const page = new Page(scope, host)
-  scope.onmessage = ({ data }: MessageEvent<Packet>) => page.receive(data)
+  scope.onmessage = ({ data }: MessageEvent<Packet | { connections: MessagePort }>) => {
+    if ('connections' in data) takeConnections(data.connections)
+    else page.receive(data)
+  }
 }
 
 /** Says that this is the worker of its name now: see `SharedPlace`. One that is stuck hears of it when it is no more, and ends. */

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/native"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
@@ -27,6 +28,7 @@ type upCmd struct {
 	Network  string              `help:"Name of the mesh to join." default:"${network}"`
 	NoMDNS   bool                `name:"no-mdns" help:"Do not use mDNS to find peers on the local network or to announce this one."`
 	MapPorts bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
+	Direct   string              `help:"Connections without the relay, by WebRTC, to peers that speak over one: auto or never." enum:"auto,never" default:"never"`
 	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ on this local address." placeholder:"HOST:PORT"`
 
 	GatewayHost []string `help:"Additional host name for the gateway; *.NAME if all names below it resolve to this machine. Repeatable." placeholder:"NAME"`
@@ -66,6 +68,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 		Network:       c.Network,
 		NoPortMapping: !c.MapPorts,
 		NoMDNS:        c.NoMDNS,
+		Direct:        c.Direct == direct.Auto,
 		Streams:       bridge.Timeouts{Open: c.OpenTimeout, Target: c.TargetTimeout, Drain: c.DrainTimeout, Idle: c.IdleTimeout},
 		Logger:        log,
 	})

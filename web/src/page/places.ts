@@ -2,6 +2,7 @@
 import { TomboloError } from '../errors.js'
 import { absolute, type WasmSource } from '../load.js'
 import type { NodeConfig } from '../types.js'
+import { offerConnections } from './connections.js'
 import { isBytes, isModule } from '../values.js'
 import { type Packet, type Port, PROTOCOL } from '../wire/wire.js'
 
@@ -37,6 +38,7 @@ export class DedicatedPlace implements Place {
 
   async hire(): Promise<Hired> {
     const worker = spawned(this.#spawn)
+    const connections = offerConnections(worker)
     const hired: Hired = {
       port: worker,
       lock: undefined,
@@ -45,6 +47,7 @@ export class DedicatedPlace implements Place {
       dismiss() {
         worker.onmessage = worker.onerror = null
         worker.terminate()
+        connections.close()
       },
     }
     worker.onerror = (event) => {

@@ -1,0 +1,156 @@
+import type { Page } from '@playwright/test'
+import type { CreateNodeOptions } from '@tombolo/node'
+import { expect, test as base } from './support/fixtures.js'
+import { Daemon, Relay } from './support/peers.js'
+
+// Peers that a relay has introduced to each other go on without it. The browsers need an interface with a default route, or they have no
+// address to tell, and all of this is skipped.
+
+const MIB = 1 << 20
+/** Bytes that the relay has passed on. */
+const PASSED_ON = 'libp2p_relaysvc_data_transferred_bytes_total'
+/** What peers say to each other that is not the transfer: pings, news of the mesh. */
+const SMALL_TALK = MIB
+
+const test = base.extend<{ counting: Relay }>({
+  counting: async ({}, use) => {
+    const relay = await Relay.counting()
+    await use(relay)
+    await relay.stop()
+  },
+})
+
+test.beforeEach(async ({ page }) => {
+  const candidates = await page.evaluate(async () => {
+    const pc = new RTCPeerConnection()
+    pc.createDataChannel('')
+    await pc.setLocalDescription()
+    return new Promise<number>((resolve) => {
+      let n = 0
+      pc.onicecandidate = ({ candidate }) => (candidate ? n++ : (pc.close(), resolve(n)))
+      setTimeout(() => resolve(n), 5_000)
+    })
+  })
+  test.skip(candidates === 0, 'this machine has no default route: the browser has no address to tell a peer')
+})
+
+/** Makes a node with direct connections in an empty page that has an echo, and waits for its reservation. */
+async function start(page: Page, server: string, relay: Relay, options: CreateNodeOptions = {}): Promise<string> {
+  await page.goto(server)
+  return page.evaluate(
+    async (options) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      const node = (window.tombolo = await createNode(options))
+      await node.listen('/x/echo', (stream) => stream.readable.pipeTo(stream.writable))
+      if ((await node.relays()).length === 0) {
+        await new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+      }
+      return node.id
+    },
+    { relays: [relay.url], direct: 'auto', ...options } as CreateNodeOptions,
+  )
+}
+
+/** Says a word to the peer over the relay, and waits until the connection to it is direct. */
+async function introduced(page: Page, peer: string): Promise<void> {
+  await page.evaluate((peer) => window.tombolo!.connect(peer), peer)
+  expect(await reached(page, peer)).toBe('circuit')
+  await echo(page, peer, 10)
+  await expect.poll(() => reached(page, peer)).toBe('webrtc')
+}
+
+/** How a peer is reached. */
+function reached(page: Page, peer: string): Promise<string | undefined> {
+  return page.evaluate(
+    async (peer) => (await window.tombolo!.peers()).find(({ id }) => id === peer)?.transport as string | undefined,
+    peer,
+  )
+}
+
+/** Has random bytes echoed, and compares them by their hash. */
+async function echo(page: Page, peer: string, size: number, protocol = '/x/echo'): Promise<void> {
+  const same = await page.evaluate(
+    async ({ peer, size, protocol }) => {
+      const sent = new Uint8Array(size)
+      for (let i = 0; i < size; i += 65536) crypto.getRandomValues(sent.subarray(i, Math.min(i + 65536, size)))
+      const { readable, writable } = await window.tombolo!.open(peer, protocol, { allowCustomProtocol: true })
+      const [, back] = await Promise.all([
+        new Blob([sent]).stream().pipeTo(writable),
+        new Response(readable).arrayBuffer(),
+      ])
+      const hash = async (bytes: BufferSource) => String(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
+      return back.byteLength === size && (await hash(back)) === (await hash(sent))
+    },
+    { peer, size, protocol },
+  )
+  expect(same).toBe(true)
+}
+
+for (const { worker, size } of [
+  { worker: 'dedicated', size: 32 },
+  { worker: 'none', size: 4 },
+] as const) {
+  test(`${size} MiB there and back between two tabs, and none of it through the relay (worker: '${worker}')`, async ({
+    context,
+    counting,
+    server,
+  }) => {
+    const [a, b] = [await context.newPage(), await context.newPage()]
+    const id = await start(b, server.url, counting, { worker })
+    await start(a, server.url, counting, { worker })
+    await introduced(a, id)
+    expect(await reached(b, await a.evaluate(() => window.tombolo!.id))).toBe('webrtc')
+    const before = await counting.counted(PASSED_ON)
+    expect(before, 'they met through it').toBeGreaterThan(0)
+    await echo(a, id, size * MIB)
+    expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
+
+    await counting.kill() // and they go on
+    await echo(a, id, MIB)
+  })
+}
+
+test('a tab that is gone is seen to be gone, though its worker could not say goodbye', async ({
+  context,
+  relay,
+  server,
+}) => {
+  const [a, b] = [await context.newPage(), await context.newPage()]
+  const id = await start(b, server.url, relay)
+  await start(a, server.url, relay)
+  await introduced(a, id)
+  await b.close()
+  await expect.poll(() => reached(a, id)).not.toBe('webrtc')
+})
+
+test("with direct: 'never' at either end all goes through the relay", async ({ context, relay, server }) => {
+  const [a, b] = [await context.newPage(), await context.newPage()]
+  const id = await start(b, server.url, relay, { direct: 'never' })
+  await start(a, server.url, relay)
+  await a.evaluate((peer) => window.tombolo!.connect(peer), id)
+  await echo(a, id, 10)
+  const c = await context.newPage()
+  await introduced(a, await start(c, server.url, relay)) // long enough for the other one
+  expect(await reached(a, id)).toBe('circuit')
+  await expect(
+    a.evaluate(async () => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      await createNode({ direct: 'always' as 'auto' })
+    }),
+  ).rejects.toThrow('direct must be "auto" or "never", not "always"')
+})
+
+test('a tab and a daemon that it meets through the relay', async ({ page, counting, server }) => {
+  const daemon = await Daemon.start(counting, '--direct', 'auto', '--listen', '/ip4/127.0.0.1/tcp/0') // no tab can dial it
+  try {
+    await start(page, server.url, counting)
+    await page.evaluate((peer) => window.tombolo!.connect(peer), daemon.id)
+    await echo(page, daemon.id, 10, '/tombolo/echo/1.0.0')
+    await expect.poll(() => reached(page, daemon.id)).toBe('webrtc')
+    const before = await counting.counted(PASSED_ON)
+    await echo(page, daemon.id, 8 * MIB, '/tombolo/echo/1.0.0')
+    expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
+  } finally {
+    await daemon.stop()
+  }
+})
