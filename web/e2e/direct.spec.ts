@@ -1,5 +1,7 @@
 import type { Page } from '@playwright/test'
 import type { CreateNodeOptions } from '@tombolo/node'
+import { build } from 'esbuild'
+import { fileURLToPath } from 'node:url'
 import { expect, test as base } from './support/fixtures.js'
 import { Daemon, Relay } from './support/peers.js'
 
@@ -153,4 +155,43 @@ test('a tab and a daemon that it meets through the relay', async ({ page, counti
   } finally {
     await daemon.stop()
   }
+})
+
+interface JsLibp2p {
+  start(relay: string): Promise<string>
+  echo(addr: string, size: number): Promise<{ addr: string; same: number }>
+}
+
+test("js-libp2p's /webrtc calls, and is called", async ({ context, relay, server }) => {
+  const [js, tab] = [await context.newPage(), await context.newPage()]
+  await js.goto(server.url)
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL('support/js-libp2p-page.mjs', import.meta.url))],
+    bundle: true,
+    format: 'esm',
+    write: false,
+    logLevel: 'error',
+  })
+  await js.addScriptTag({ content: outputFiles[0]!.text, type: 'module' })
+  const jsAddr = await js.evaluate(
+    (relay) => (globalThis as unknown as { jsLibp2p: JsLibp2p }).jsLibp2p.start(relay),
+    relay.addr('/ws/'),
+  )
+  const id = await start(tab, server.url, relay)
+
+  const called = await js.evaluate(
+    ([addr, size]) => (globalThis as unknown as { jsLibp2p: JsLibp2p }).jsLibp2p.echo(addr, size),
+    [`${relay.addr('/ws/')}/p2p-circuit/webrtc/p2p/${id}`, MIB] as const,
+  )
+  expect(called.addr).toContain('/webrtc')
+  expect(called.same).toBe(MIB)
+
+  const jsId = jsAddr.split('/p2p/').at(-1)!
+  await expect.poll(() => reached(tab, jsId)).toBe('webrtc')
+  await tab.evaluate((peer) => window.tombolo!.disconnect(peer), jsId)
+  await expect.poll(() => reached(tab, jsId)).toBeUndefined()
+  await tab.evaluate((addr) => window.tombolo!.connect(addr), jsAddr)
+  await echo(tab, jsId, 10)
+  await expect.poll(() => reached(tab, jsId)).toBe('webrtc')
+  await echo(tab, jsId, MIB)
 })
