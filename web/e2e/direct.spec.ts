@@ -112,17 +112,41 @@ for (const { worker, size } of [
   })
 }
 
-test('a tab that is gone is seen to be gone, though its worker could not say goodbye', async ({
+test('when the direct connection is cut, or the worker at the other end dies, all goes on over the relay', async ({
   context,
   relay,
   server,
 }) => {
-  const [a, b] = [await context.newPage(), await context.newPage()]
-  const id = await start(b, server.url, relay)
+  const [a, cut, dead] = [await context.newPage(), await context.newPage(), await context.newPage()]
+  await cut.addInitScript(() => {
+    const made = new Array<RTCPeerConnection>()
+    window.RTCPeerConnection = class extends RTCPeerConnection {
+      constructor(config?: RTCConfiguration) {
+        super(config)
+        made.push(this)
+      }
+    }
+    Object.assign(window, { cut: () => made.at(-1)!.close() })
+  })
+  await dead.addInitScript(() => {
+    const made = new Array<Worker>()
+    window.Worker = class extends Worker {
+      constructor(url: string | URL, options?: WorkerOptions) {
+        super(url, options)
+        made.push(this)
+      }
+    }
+    Object.assign(window, { cut: () => made[0]!.dispatchEvent(new ErrorEvent('error', { message: 'the end' })) })
+  })
   await start(a, server.url, relay)
-  await introduced(a, id)
-  await b.close()
-  await expect.poll(() => reached(a, id)).not.toBe('webrtc')
+  for (const page of [cut, dead]) {
+    const id = await start(page, server.url, relay)
+    await introduced(a, id)
+    await page.evaluate(() => (window as unknown as { cut(): void }).cut())
+    await expect.poll(() => reached(a, id)).not.toBe('webrtc')
+    await expect.poll(() => page.evaluate(async () => (await window.tombolo!.relays()).length)).toBe(1)
+    await echo(a, id, 10)
+  }
 })
 
 test("with direct: 'never' at either end all goes through the relay", async ({ context, relay, server }) => {
@@ -152,6 +176,14 @@ test('a tab and a daemon that it meets through the relay', async ({ page, counti
     const before = await counting.counted(PASSED_ON)
     await echo(page, daemon.id, 8 * MIB, '/tombolo/echo/1.0.0')
     expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
+
+    // The other way round: the daemon begins.
+    const tab = await page.context().newPage()
+    const id = await start(tab, server.url, counting)
+    await daemon.run('connect', `${counting.addr('/ws/')}/p2p-circuit/p2p/${id}`)
+    expect(await reached(tab, daemon.id)).toBe('circuit')
+    await daemon.run('send', id, 'word', 'hello')
+    await expect.poll(() => reached(tab, daemon.id)).toBe('webrtc')
   } finally {
     await daemon.stop()
   }

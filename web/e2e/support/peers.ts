@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { binaries } from './binaries.js'
 import { Program } from './process.js'
 
@@ -95,6 +97,11 @@ export class Daemon {
 
   addr(transport: '/ws/' | '/webtransport/'): string {
     return onLoopback(this.addrs, transport)
+  }
+
+  /** Has the shell tell it something. */
+  async run(...args: string[]): Promise<void> {
+    await promisify(execFile)(binaries.native, [...args, '--data-dir', this.dir])
   }
 
   async stop(): Promise<void> {
