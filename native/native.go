@@ -162,7 +162,10 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
 	}
 	if o.Direct {
-		platform := webrtc.New(webrtc.Options{Loopback: slices.ContainsFunc(o.Listen, manet.IsIPLoopback)})
+		platform := webrtc.New(webrtc.Options{
+			Loopback: slices.ContainsFunc(o.Listen, manet.IsIPLoopback),
+			STUN:     func() []string { return corewebrtc.STUN(h, keeper.Relays()) },
+		})
 		if _, err := corewebrtc.AddTransport(h, platform, corewebrtc.Options{Gater: gate}); err != nil {
 			return nil, errors.Join(fmt.Errorf("start node: %w", err), h.Close(), histories.Close(), dataDir.Close())
 		}

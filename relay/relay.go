@@ -224,6 +224,7 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 		Peers:      o.Limits.withDefaults().Peers,
 		MapPorts:   !o.NoPortMapping,
 		HTTP:       r.site,
+		STUN:       true,
 		StreamRate: streamRate,
 		Refused:    func(limit string) { r.said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{

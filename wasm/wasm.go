@@ -114,7 +114,8 @@ func New(ctx context.Context, opts Options) (*core.Node, error) {
 		return nil, fmt.Errorf("make host: %w", err)
 	}
 	if opts.Direct {
-		if _, err := corewebrtc.AddTransport(h, webrtc.New(webrtc.Options{}), corewebrtc.Options{Gater: gate}); err != nil {
+		platform := webrtc.New(webrtc.Options{STUN: func() []string { return corewebrtc.STUN(h, keeper.Relays()) }})
+		if _, err := corewebrtc.AddTransport(h, platform, corewebrtc.Options{Gater: gate}); err != nil {
 			return nil, errors.Join(fmt.Errorf("make host: %w", err), h.Close())
 		}
 	}

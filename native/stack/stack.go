@@ -66,6 +66,9 @@ type Options struct {
 	// MapPorts asks the router, by UPnP or NAT-PMP, to forward the ports,
 	// unless the host listens on loopback addresses only.
 	MapPorts bool
+	// STUN answers who asks, on the UDP ports of WebRTC-direct, for the address that it
+	// asks from: browsers and peers that a relay has introduced need to know.
+	STUN bool
 	// HTTP answers the requests on the TCP ports that are no WebSocket
 	// upgrade. If nil, they get a 404.
 	HTTP http.Handler
@@ -131,7 +134,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
-		transports(o.HTTP, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}),
+		transports(o.HTTP, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}, o.STUN),
 		libp2p.QUICReuse(quicPorts(o.Registerer)),
 		metrics(o.Registerer),
 	}
@@ -159,7 +162,7 @@ func New(o Options) (host.Host, error) {
 	return h, nil
 }
 
-func transports(handler http.Handler, f *front) libp2p.Option {
+func transports(handler http.Handler, f *front, stun bool) libp2p.Option {
 	var ws []websocket.Option
 	if handler != nil {
 		ws = append(ws, websocket.WithHTTPHandler(handler), websocket.WithHTTPServerConfig(func(s *http.Server) {
@@ -168,6 +171,10 @@ func transports(handler http.Handler, f *front) libp2p.Option {
 			s.IdleTimeout = httpIdleTimeout
 			s.MaxHeaderBytes = httpHeaderBytes
 		}))
+	}
+	webRTC := any(libp2pwebrtc.New)
+	if stun {
+		webRTC = newWebRTC
 	}
 	return libp2p.ChainOptions(
 		libp2p.Transport(func(u transport.Upgrader, limits network.ResourceManager) (*tcp.TcpTransport, error) {
@@ -178,7 +185,7 @@ func transports(handler http.Handler, f *front) libp2p.Option {
 		}),
 		libp2p.Transport(newQUIC),
 		libp2p.Transport(newWebTransport),
-		libp2p.Transport(libp2pwebrtc.New),
+		libp2p.Transport(webRTC),
 	)
 }
 

@@ -22,8 +22,8 @@ import (
 // Platform makes connections by pion, each with a UDP port of its own. It may be used
 // concurrently.
 type Platform struct {
-	api    *pion.API
-	config pion.Configuration
+	api  *pion.API
+	stun func() []string
 }
 
 var _ webrtc.Platform = (*Platform)(nil)
@@ -33,9 +33,10 @@ type Options struct {
 	// Loopback tells peers the addresses of the loopback interface, too: for a node
 	// that listens there.
 	Loopback bool
-	// STUN are the servers that tell this end its address, as stun: URLs. If none,
-	// peers are told the addresses of the interfaces.
-	STUN []string
+	// STUN lists the servers that tell this end its address, as stun: URLs, for the next
+	// connection. If nil, there are none, and peers are told the addresses of the
+	// interfaces only.
+	STUN func() []string
 }
 
 // maxReceived bounds a message that is taken, in bytes: what browsers send at most.
@@ -52,11 +53,7 @@ func New(o Options) *Platform {
 	e.SetNetworkTypes([]pion.NetworkType{pion.NetworkTypeUDP4, pion.NetworkTypeUDP6})
 	e.SetSCTPMaxMessageSize(maxReceived)
 	e.LoggerFactory = silent{}
-	p := &Platform{api: pion.NewAPI(pion.WithSettingEngine(e))}
-	if len(o.STUN) > 0 {
-		p.config.ICEServers = []pion.ICEServer{{URLs: o.STUN}}
-	}
-	return p
+	return &Platform{api: pion.NewAPI(pion.WithSettingEngine(e)), stun: o.STUN}
 }
 
 // silent keeps pion from writing to stderr: what matters comes back as an error.
@@ -80,7 +77,13 @@ type peerConnection struct {
 var _ webrtc.PeerConnection = (*peerConnection)(nil)
 
 func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
-	pc, err := p.api.NewPeerConnection(p.config)
+	var config pion.Configuration
+	if p.stun != nil {
+		if urls := p.stun(); len(urls) > 0 {
+			config.ICEServers = []pion.ICEServer{{URLs: urls}}
+		}
+	}
+	pc, err := p.api.NewPeerConnection(config)
 	if err != nil {
 		return nil, err
 	}

@@ -7,10 +7,12 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -27,6 +29,7 @@ import (
 
 	core "github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/core/webrtc/webrtctest"
+	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
@@ -128,6 +131,32 @@ func TestTwoPeersOnACircuitGoOnWithoutTheRelay(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEqual(t, core.Addr, s.Conn().RemoteMultiaddr())
 	require.NoError(t, s.Close())
+}
+
+func TestARelayTellsWhereThisEndIsReached(t *testing.T) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	require.NoError(t, err)
+	r, err := stack.New(stack.Options{Key: key, STUN: true, Listen: []ma.Multiaddr{
+		ma.StringCast("/ip4/127.0.0.1/udp/0/quic-v1"), ma.StringCast("/ip4/127.0.0.1/udp/0/webrtc-direct"),
+	}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	candidates := make(chan string, 100)
+	platform := webrtc.New(webrtc.Options{STUN: func() []string {
+		return core.STUN(r, []peer.AddrInfo{*host.InfoFromHost(r)})
+	}})
+	pc, err := platform.New(core.Events{
+		Candidate: func(c string) { candidates <- c },
+		Ended:     func(error) {},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pc.Close() })
+	_, err = pc.OpenChannel(t.Context(), "")
+	require.NoError(t, err)
+	_, err = pc.Offer(t.Context())
+	require.NoError(t, err)
+	for !strings.Contains(receive(t, candidates), " 127.0.0.1 ") {
+	}
 }
 
 func TestWithoutACircuitThereIsNobodyToAsk(t *testing.T) {

@@ -29,9 +29,10 @@ type Options struct {
 	// here; its createDataChannel may return a promise. If undefined, the global
 	// RTCPeerConnection.
 	Constructor js.Value
-	// STUN are the servers that tell this end its address, as stun: URLs. If none, peers
-	// are told the addresses of the interfaces.
-	STUN []string
+	// STUN lists the servers that tell this end its address, as stun: URLs, for the next
+	// connection. If nil, there are none, and peers are told the addresses of the
+	// interfaces only.
+	STUN func() []string
 }
 
 // Available says whether the platform has RTCPeerConnection here. Workers and Node.js
@@ -43,26 +44,29 @@ const constructorName = "RTCPeerConnection"
 // Platform makes connections of the browser. It may be used concurrently.
 type Platform struct {
 	constructor js.Value
-	config      js.Value
+	stun        func() []string
 }
 
 var _ webrtc.Platform = (*Platform)(nil)
 
 // New makes a Platform.
 func New(o Options) *Platform {
-	servers := js.Global().Get("Array").New()
-	for _, url := range o.STUN {
-		server := js.Global().Get("Object").New()
-		server.Set("urls", url)
-		servers.Call("push", server)
-	}
-	config := js.Global().Get("Object").New()
-	config.Set("iceServers", servers)
-	p := &Platform{constructor: o.Constructor, config: config}
+	p := &Platform{constructor: o.Constructor, stun: o.STUN}
 	if p.constructor.IsUndefined() {
 		p.constructor = js.Global().Get(constructorName)
 	}
 	return p
+}
+
+// config is what a connection is made with.
+func (p *Platform) config() map[string]any {
+	servers := []any{}
+	if p.stun != nil {
+		for _, url := range p.stun() {
+			servers = append(servers, map[string]any{"urls": url})
+		}
+	}
+	return map[string]any{"iceServers": servers}
 }
 
 var json = js.Global().Get("JSON")
@@ -83,7 +87,7 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 	if p.constructor.IsUndefined() {
 		return nil, errors.New("the platform has no RTCPeerConnection here")
 	}
-	pc, err := jsio.Try(func() js.Value { return p.constructor.New(p.config) })
+	pc, err := jsio.Try(func() js.Value { return p.constructor.New(p.config()) })
 	if err != nil { // a tab may have some 500, closed ones included until they are collected
 		return nil, err
 	}
