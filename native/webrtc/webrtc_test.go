@@ -59,6 +59,13 @@ func newHost(t *testing.T, opts ...libp2p.Option) host.Host {
 // introduced are two hosts that a relay joins: the first has dialled the second.
 func introduced(t *testing.T, o core.Options) (a, b side) {
 	t.Helper()
+	return introducedOn(t, webrtc.New(webrtc.Options{Loopback: true}), o)
+}
+
+// introducedOn is introduced, with the platform of the first.
+func introducedOn(t *testing.T, first core.Platform, o core.Options) (a, b side) {
+	t.Helper()
+	platforms := []core.Platform{first, webrtc.New(webrtc.Options{Loopback: true})}
 	r := newHost(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 	limits := relay.DefaultResources()
 	limits.Limit = nil
@@ -68,7 +75,7 @@ func introduced(t *testing.T, o core.Options) (a, b side) {
 	sides := make([]side, 2)
 	for i := range sides {
 		sides[i].Host = newHost(t, libp2p.NoListenAddrs, libp2p.EnableRelay(), libp2p.AddrsFactory(core.Hide))
-		sides[i].transport, err = core.AddTransport(sides[i], webrtc.New(webrtc.Options{Loopback: true}), o)
+		sides[i].transport, err = core.AddTransport(sides[i], platforms[i], o)
 		require.NoError(t, err)
 	}
 	a, b = sides[0], sides[1]
@@ -195,7 +202,13 @@ func TestConforms(t *testing.T) {
 // pair are the two ends of a connection without a swarm.
 func pair(t *testing.T) (dialler, answerer network.MuxedConn) {
 	t.Helper()
-	a, b := introduced(t, core.Options{})
+	return pairOn(t, webrtc.New(webrtc.Options{Loopback: true}))
+}
+
+// pairOn is pair, with the platform of the one that dials.
+func pairOn(t *testing.T, p core.Platform) (dialler, answerer network.MuxedConn) {
+	t.Helper()
+	a, b := introducedOn(t, p, core.Options{})
 	b.Network().(*swarm.Swarm).ListenClose(core.Addr)
 	l, err := b.transport.Listen(core.Addr)
 	require.NoError(t, err)
