@@ -4,9 +4,8 @@
 //   second     the same page, loaded again; third: once more. V8 writes its code cache late, so they differ
 //   returning  a new browser with the profile of these
 //   slow       a new profile again, over 40 ms and 10 Mbit/s; slow-second: loaded again
-//   app        the same line, and the node an app would make: with a relay's URL and a key that is kept, until it has a slot on the relay
-//
-// A side uses what it has: ours is given the relay with its options, and dials it while the node is made.
+//   app        the same line, and the node an app would make: with a relay's URL and a key that is kept, until it has a slot on the
+//              relay (js-libp2p: with the relay's address and a new key); app-second: loaded again
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -27,10 +27,7 @@ let node
 run({
   async start() {
     const options = { relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
-    if (plan.start) {
-      delete options.transports
-      options.relays = [plan.relay] // which is dialled meanwhile; connect() finds that connection
-    }
+    if (plan.start) delete options.transports
     // As an app has it, which knows the relay's URL, and wants to be the same peer each time.
     const app = { relays: [location.origin], identity: 'persistent', histories: 'persistent' }
     node = await createNode({ worker, ...options, ...(plan.start === 'app' && app) })
