@@ -250,7 +250,6 @@ func (r *bareRelay) circuitPair(ctx context.Context) (from, to host.Host, err er
 	if to, err = r.join(ctx, "tcp"); err != nil {
 		return nil, nil, err
 	}
-	to.SetStreamHandler(sinkProtocol, func(s network.Stream) { _, _ = io.Copy(io.Discard, s) })
 	to.SetStreamHandler(echoProtocol, func(s network.Stream) { _, _ = io.Copy(s, s) })
 	if from, err = bareClient("tcp"); err != nil {
 		return nil, nil, errors.Join(err, to.Close())
@@ -293,12 +292,22 @@ func relayFair(rounds int) ([]*figure, error) {
 			}
 			defer to.Close()
 			defer from.Close()
+			// Counted where they arrive: a sender runs ahead by a window of megabytes.
+			to.SetStreamHandler(sinkProtocol, func(s network.Stream) {
+				for chunk := make([]byte, 64<<10); ; {
+					n, err := s.Read(chunk)
+					sent[i].Add(int64(n))
+					if err != nil {
+						return
+					}
+				}
+			})
 			s, err := from.NewStream(network.WithAllowLimitedConn(ctx, "bench"), to.ID(), sinkProtocol)
 			if err != nil {
 				return err
 			}
 			go func() {
-				for chunk := make([]byte, 64<<10); pushing.Err() == nil; sent[i].Add(int64(len(chunk))) {
+				for chunk := make([]byte, 64<<10); pushing.Err() == nil; {
 					if _, err := s.Write(chunk); err != nil {
 						return
 					}
