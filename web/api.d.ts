@@ -653,10 +653,12 @@ export interface LogRecord {
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'off'
 export interface NodeConfig {
   relays?: string[]
+  token?: string
   identity?: 'persistent' | 'ephemeral' | Uint8Array
   histories?: 'memory' | 'persistent'
   network?: string
   transports?: ('webtransport' | 'websocket')[]
+  direct?: 'auto' | 'never'
   log?: LogLevel
 }
 export interface LoadProgress {
@@ -665,6 +667,7 @@ export interface LoadProgress {
 }
 export interface CreateNodeOptions extends NodeConfig {
   wasm?: string | URL | WasmModule
+  wasmRest?: string | URL
   onProgress?: (progress: LoadProgress) => void
   signal?: AbortSignal
   worker?: 'dedicated' | 'shared' | 'none'

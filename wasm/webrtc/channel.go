@@ -4,6 +4,7 @@ package webrtc
 
 import (
 	"errors"
+	"sync"
 	"syscall/js"
 
 	"github.com/tombolo-net/tombolo/core/webrtc"
@@ -110,17 +111,17 @@ func (ch *channel) release() {
 }
 
 // scratch holds a message while it is sent: send copies it.
-var scratch = js.Global().Get("Uint8Array").New(64 << 10)
+var scratch = sync.OnceValue(func() js.Value { return js.Global().Get("Uint8Array").New(64 << 10) })
 
 func (ch *channel) Send(b []byte) error {
 	if ch.ended {
 		return errors.New("the data channel is closed")
 	}
-	if len(b) > scratch.Length() {
+	if len(b) > scratch().Length() {
 		return errors.New("the message is larger than a data channel takes")
 	}
-	js.CopyBytesToJS(scratch, b)
-	_, err := jsio.Try(func() js.Value { return ch.js.Call("send", scratch.Call("subarray", 0, len(b))) })
+	js.CopyBytesToJS(scratch(), b)
+	_, err := jsio.Try(func() js.Value { return ch.js.Call("send", scratch().Call("subarray", 0, len(b))) })
 	return err
 }
 
