@@ -128,7 +128,7 @@ func reply(w http.ResponseWriter, what any) {
 func (r *Relay) kick(who string) error {
 	p, err := peer.Decode(who)
 	if err != nil {
-		return fmt.Errorf("%q is no peer ID", who)
+		return fmt.Errorf("%q is not a peer ID", who)
 	}
 	if r.node.Host().Network().Connectedness(p) == network.NotConnected {
 		return fmt.Errorf("peer %s is not connected", p)

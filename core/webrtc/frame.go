@@ -153,7 +153,7 @@ func (d *decoder) feed(b []byte, f func(frame) error) error {
 	for len(b) > 0 {
 		size, n := binary.Uvarint(b)
 		if n < 0 || n == 0 && len(b) >= binary.MaxVarintLen64 {
-			return fmt.Errorf("%w: its length is no number", errFrame)
+			return fmt.Errorf("%w: its length is not a number", errFrame)
 		}
 		if size > maxFrame {
 			return fmt.Errorf("%w: it has %d bytes, and at most %d are taken", errFrame, size, maxFrame)

@@ -52,7 +52,7 @@ type Events struct {
 // A Channel is a data channel. All methods may be called concurrently, and none
 // blocks.
 type Channel interface {
-	// Handle names who is told what happens to the channel. It is called once.
+	// Handle sets the receiver of what happens to the channel. It is called once.
 	Handle(h ChannelHandler)
 	// Send sends one message. It is called between Opened and Closed only, and does
 	// not keep b.
@@ -67,7 +67,7 @@ type Channel interface {
 	Close()
 }
 
-// A ChannelHandler is told what happens to a Channel. Its methods return at once,
+// A ChannelHandler receives what happens to a Channel. Its methods return at once,
 // and are called one at a time.
 type ChannelHandler interface {
 	// Opened comes once, before Send is called. Messages may come before it.

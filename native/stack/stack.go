@@ -82,7 +82,7 @@ type Options struct {
 	// others are reset. It is called for each stream, from any goroutine. If nil, all
 	// may.
 	MaySpeak func(peer.ID, protocol.ID) bool
-	// Refused is told of each connection that is closed because others need its
+	// Refused is called for each connection that is closed because others need its
 	// place, and of each stream that is refused, by the name of the limit:
 	// LimitApplicants, LimitStreams. It must not block. If nil, nobody is told.
 	Refused func(limit string)

@@ -1,6 +1,6 @@
 // Package webrtc makes WebRTC connections by pion, for the transport of package
-// core/webrtc: a process and a tab, or two processes, that a relay introduced to each
-// other go on without it.
+// core/webrtc: between a process and a tab, or between two processes, that a relay
+// introduced to each other.
 package webrtc
 
 import (
@@ -152,7 +152,7 @@ func (c *peerConnection) Accept(_ context.Context, answer string) error {
 func (c *peerConnection) AddCandidate(_ context.Context, candidate string) error {
 	var init pion.ICECandidateInit
 	if err := json.Unmarshal([]byte(candidate), &init); err != nil {
-		return fmt.Errorf("%.100q is no candidate: %w", candidate, err)
+		return fmt.Errorf("%.100q is not a candidate: %w", candidate, err)
 	}
 	return c.pc.AddICECandidate(init)
 }

@@ -1,8 +1,8 @@
 //go:build js
 
 // Package webrtc makes WebRTC connections of the browser, for the transport of package
-// core/webrtc: two tabs, or a tab and a process, that a relay introduced to each other go
-// on without it. It works with any go-libp2p host for GOOS=js that dials circuits:
+// core/webrtc: between two tabs, or between a tab and a process, that a relay introduced
+// to each other. It works with any go-libp2p host for GOOS=js that dials circuits:
 //
 //	t, err := core.AddTransport(h, webrtc.New(webrtc.Options{}), core.Options{})
 //
@@ -194,7 +194,7 @@ func (c *peerConnection) Accept(ctx context.Context, answer string) error {
 func (c *peerConnection) AddCandidate(ctx context.Context, candidate string) error {
 	init, err := jsio.Try(func() js.Value { return json.Call("parse", candidate) })
 	if err != nil {
-		return fmt.Errorf("%.100q is no candidate: %w", candidate, err)
+		return fmt.Errorf("%.100q is not a candidate: %w", candidate, err)
 	}
 	_, err = c.do(ctx, "addIceCandidate", init)
 	return err

@@ -28,7 +28,9 @@ for (const section of ['tombolo.snapshot', 'tombolo.rest']) {
   const module = await WebAssembly.compile(readFileSync(fromGo('tombolo.wasm')))
   if (WebAssembly.Module.customSections(module, section).length > 0) continue
   over = true
-  console.error(`tombolo.wasm has no section ${section}: a step after the linker was left out, and the build has said why`)
+  console.error(
+    `tombolo.wasm has no section ${section}: a step after the linker was left out, and the build has said why`,
+  )
 }
 for (const [what, size] of Object.entries(sizes)) {
   const most = budget[what]

@@ -45,7 +45,7 @@ export class Rest {
     if (this.#file?.compileNow === undefined) await this.load()
   }
 
-  /** Has it come before it is wanted, where that costs nobody anything. Failing is no harm: whoever wants it tries again. */
+  /** Has it come before it is wanted, where that costs nobody anything. If it fails, the first call that needs it tries again. */
   ahead(): void {
     if (this.#file?.ahead === true) void this.load().catch(() => {})
   }

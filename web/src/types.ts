@@ -63,9 +63,9 @@ export interface NodeConfig {
   /** Default: all that the platform has. */
   transports?: ('webtransport' | 'websocket')[]
   /**
-   * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Its address is
-   * told to such a peer then, and a browser may ask the user before it makes a connection. In a shared worker and under Node.js there is none,
-   * and all goes on over the relay.
+   * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Such a peer then
+   * learns this node's address, and a browser may ask the user before it makes a connection. In a shared worker and under Node.js there is none,
+   * and the relay carries everything.
    */
   direct?: 'auto' | 'never'
   /** What goes to the console, and into `log` events. Default `warn`. */

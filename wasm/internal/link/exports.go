@@ -62,7 +62,7 @@ func (m *Module) globals() ([]global, error) {
 	for i := range all {
 		typ, changes, op, value, last := r.byte(), r.byte(), r.byte(), r.signed(), r.byte()
 		if r.err == nil && (changes != 1 || last != end || !(typ == i32 && op == i32Const || typ == i64 && op == i64Const)) {
-			return nil, fmt.Errorf("%w: a global that is no register", ErrMalformed)
+			return nil, fmt.Errorf("%w: a global that is not a register", ErrMalformed)
 		}
 		all[i] = global{typ, value}
 	}
@@ -84,8 +84,8 @@ func (m *Module) setGlobals(all []global) {
 // globalName is under what name a global is exported.
 func globalName(i int) string { return fmt.Sprintf("g%d", i) }
 
-// ExportState exports the globals and the table, for who takes a snapshot and for a
-// second module that shares them. It changes nothing that is exported already.
+// ExportState exports the globals and the table: a snapshot reads them, and a second
+// module shares them. It changes nothing that is exported already.
 func (m *Module) ExportState() error {
 	all, err := m.exports()
 	if err != nil {
