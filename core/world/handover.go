@@ -48,6 +48,12 @@ func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 	})
 	select {
 	case h := <-l.done:
+		if h.err == nil {
+			select {
+			case <-r.done:
+			case <-ctx.Done(): // it is the standby's all the same
+			}
+		}
 		return h.to, h.err
 	case <-r.done:
 		select {
