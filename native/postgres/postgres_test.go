@@ -336,7 +336,7 @@ func TestErrorsNameTheOperationAndNoPassword(t *testing.T) {
 	}
 	for _, table := range []string{"a; b", "A", strings.Repeat("a", 57), "a.b"} {
 		_, err := postgres.Open(t.Context(), at, postgres.Options{Table: table})
-		require.ErrorContains(t, err, "no name for a table")
+		require.ErrorContains(t, err, "is not a name for a table")
 	}
 	s, c := open(t), connect(t)
 	view := under(t, s, "/harbour", 1)
