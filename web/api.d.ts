@@ -551,6 +551,7 @@ export interface MeshStats {
   notCarried: number
   tooManyTopics: number
   uncounted: number
+  untold: number
   history: CatchUpStats
   histories: HistoryStats
 }

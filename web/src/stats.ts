@@ -81,6 +81,7 @@ export interface MeshStats {
   notCarried: number
   tooManyTopics: number
   uncounted: number
+  untold: number
   history: CatchUpStats
   histories: HistoryStats
 }
