@@ -181,7 +181,6 @@ func (m metrics) mesh(s Stats) {
 	m.gauge("broadcasts_missing", "Broadcasts known to have been made, and not here.", int(s.Mesh.Missing))
 	m.count("broadcasts_replayed_total", "Broadcasts received out of the histories of peers.", s.Mesh.Replayed)
 	m.gauge("mesh_topics_carried", "Types of broadcasts that the node passes on among its peers.", s.Mesh.Carried)
-	m.count("mesh_presence_untold_total", "Arrivals and departures that were not passed on, since nobody watches.", s.Mesh.Untold)
 	m.count("mesh_topics_refused_total", "Types of broadcasts that there was no room for.", s.Mesh.NotCarried)
 	m.gauge("history_messages", "Broadcasts remembered for peers that were away.", s.Mesh.Histories.Entries)
 	m.gauge("history_bytes", "Bytes of broadcasts remembered.", s.Mesh.Histories.Bytes)

@@ -551,7 +551,6 @@ export interface MeshStats {
   notCarried: number
   tooManyTopics: number
   uncounted: number
-  untold: number
   history: CatchUpStats
   histories: HistoryStats
 }

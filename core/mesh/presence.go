@@ -179,25 +179,7 @@ func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
 		s.here, s.suspect = false, time.Time{}
 		p.tellWatchers(of)
 	}
-	return p.isWatched(now)
-}
-
-// isWatched says whether somebody watches who is there, as far as this node has heard;
-// mu is held.
-func (p *presence) isWatched(now time.Time) bool {
 	return len(p.watchers) > 0 || !p.asked.IsZero() && now.Sub(p.asked) < 2*askEvery
-}
-
-// isForSomebody says whether a word is to be passed on: that a peer has come or left
-// goes to all on the topic, and so costs a carrier the more the more are there. Where
-// nobody watches, nobody needs it: who begins to watch asks.
-func (p *presence) isForSomebody(msg *message.Message) bool {
-	if p.t.m.opts.RelayTopics == 0 || msg.Kind != message.Here && msg.Kind != message.Gone {
-		return true
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.isWatched(time.Now())
 }
 
 // answerSoon has this node say that it is there, if it is.

@@ -46,21 +46,6 @@ func waitAsked(t testing.TB, n *node, typ string) {
 	}, patience, time.Millisecond)
 }
 
-func TestARelayTellsNobodyWhoComesWhereNobodyWatches(t *testing.T) {
-	r, a, b := newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{})
-	connect(t, a, r)
-	connect(t, b, r)
-	subscribe(t, "chat", a)
-	waitPeers(t, a, "chat", 1)
-	leave, err := b.Subscribe("chat")
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return r.Stats().Untold > 0 }, patience, time.Millisecond)
-	leave()
-	p := watch(t, a, "chat") // and who watches hears of those that came before
-	subscribe(t, "chat", b)
-	assert.Equal(t, Change{b.self, true}, next(t, p))
-}
-
 func TestPresenceTellsWhoComesAndLeavesBehindARelay(t *testing.T) {
 	r, a, b, c := newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	for _, n := range []*node{a, b, c} {

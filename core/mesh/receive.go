@@ -205,11 +205,7 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
 		t.presence.hear(msg)
-		if t.presence.isForSomebody(msg) {
-			return true
-		}
-		t.m.stats.untold.Add(1)
-		return false
+		return true
 	}
 	if isNumbered(msg) {
 		added := t.history.add(msg, raw)

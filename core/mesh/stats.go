@@ -36,7 +36,6 @@ type Stats struct {
 	DroppedInbound  uint64 // because the queue for checking signatures was full
 
 	NotCarried    uint64 // types of peers that were not carried, because there was no room
-	Untold        uint64 // arrivals and departures not passed on by a carrier, since nobody watches the type
 	TooManyTopics uint64 // subscriptions of peers beyond the limit per peer
 	Uncounted     uint64 // peers that presence did not record, because there were too many
 
@@ -45,12 +44,12 @@ type Stats struct {
 }
 
 type counters struct {
-	published, unheard, received, duplicates    atomic.Uint64
-	refused, malformed, ignored, panics         atomic.Uint64
-	droppedOutbound, droppedControl, droppedIn  atomic.Uint64
-	replayed, notCarried, untold, tooManyTopics atomic.Uint64
-	uncounted, graylisted                       atomic.Uint64
-	carried                                     atomic.Int64
+	published, unheard, received, duplicates   atomic.Uint64
+	refused, malformed, ignored, panics        atomic.Uint64
+	droppedOutbound, droppedControl, droppedIn atomic.Uint64
+	replayed, notCarried, tooManyTopics        atomic.Uint64
+	uncounted, graylisted                      atomic.Uint64
+	carried                                    atomic.Int64
 }
 
 // Stats returns a snapshot.
@@ -74,7 +73,6 @@ func (m *Mesh) Stats() Stats {
 		Replayed:        c.replayed.Load(),
 		Missing:         missing,
 		NotCarried:      c.notCarried.Load(),
-		Untold:          c.untold.Load(),
 		TooManyTopics:   c.tooManyTopics.Load(),
 		Uncounted:       c.uncounted.Load(),
 		Graylisted:      c.graylisted.Load(),

@@ -81,7 +81,6 @@ export interface MeshStats {
   notCarried: number
   tooManyTopics: number
   uncounted: number
-  untold: number
   history: CatchUpStats
   histories: HistoryStats
 }

@@ -97,7 +97,6 @@ export const STATS_WORDS: Words<NodeStats> = {
     notCarried: 'types that peers came to and there was no room to pass on',
     tooManyTopics: 'subscriptions of peers beyond the number that one may have',
     uncounted: 'peers not counted as present because there were too many',
-    untold: 'arrivals and departures that were not passed on, since nobody watches the type',
     history: {
       asked: 'times that a peer asked this node for what it had missed',
       answered: 'of those, answered to the end',
