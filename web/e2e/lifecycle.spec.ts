@@ -148,6 +148,7 @@ test('a page that is loaded again is the same peer, and the only one', async ({ 
 })
 
 test('fifty nodes of a page, one after the other, leave nothing behind', async ({ own, server, counting }) => {
+  test.skip(!LONG, 'takes most of a minute: make test-long')
   const page = await own.newPage()
   await page.goto(server.url)
   await page.send('Performance.enable')

@@ -12,17 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// files are what a package holds.
+func files(program []byte) []file {
+	return []file{
+		{"LICENSE-MIT", 0o644, []byte("free\n")},
+		{"systemd/tombolo.service", 0o644, []byte("ExecStart=/usr/local/bin/tombolo up\n")},
+		{"tombolo", 0o755, program},
+	}
+}
+
 // packed packs this test's own program, as a release would pack a real one.
 func packed(t *testing.T) (r release) {
 	t.Helper()
 	program, err := os.ReadFile(os.Args[0])
 	require.NoError(t, err)
 	r = release{version: "1.2.3-rc.1", out: t.TempDir(), when: time.Unix(1_700_000_000, 0).UTC()}
-	files := []file{
-		{"LICENSE-MIT", 0o644, []byte("free\n")},
-		{"systemd/tombolo.service", 0o644, []byte("ExecStart=/usr/local/bin/tombolo up\n")},
-		{"tombolo", 0o755, program},
-	}
+	files := files(program)
 	require.NoError(t, r.tarball("tombolo_1.2.3-rc.1_linux_amd64.tar.gz", files))
 	require.NoError(t, r.zip("tombolo_1.2.3-rc.1_windows_amd64.zip", files))
 	require.NoError(t, r.deb("amd64", files))
@@ -55,7 +60,8 @@ func TestDebianReadsThePackage(t *testing.T) {
 	if err != nil {
 		t.Skip("needs dpkg-deb")
 	}
-	r := packed(t)
+	r := release{version: "1.2.3-rc.1", out: t.TempDir(), when: time.Unix(1_700_000_000, 0).UTC()}
+	require.NoError(t, r.deb("amd64", files([]byte("a program\n"))))
 	deb := filepath.Join(r.out, "tombolo_1.2.3-rc.1_amd64.deb")
 	version, err := exec.Command(dpkg, "--field", deb, "Version").CombinedOutput()
 	require.NoError(t, err, "%s", version)
