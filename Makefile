@@ -102,7 +102,7 @@ services:
 
 # Inputs for each target, and a tenth of them for those that cross a socket. A time, as 10s, works too; but at its end a run may fail of just
 # that ("context deadline exceeded").
-FUZZTIME ?= 20000x
+FUZZTIME ?= 10000x
 FUZZ      = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME)
 FUZZ_SLOW = $(GO) test -run=NONE -fuzzminimizetime=100x -fuzztime=$(FUZZTIME:0000x=000x)
 
