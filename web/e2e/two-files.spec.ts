@@ -38,12 +38,12 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     // What is asked for before that waits for ever.
     let asked = 0
     await page.route(REST, () => void asked++)
-    for (let visit = 0; visit < 2; visit++) {
+    for (const identity of ['persistent', 'persistent', 'ephemeral'] as const) {
       await page.goto(server.url)
       await page.evaluate(
-        async ([relay, transport]) => {
+        async ([relay, transport, identity]) => {
           const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
-          const node = await createNode({ relays: [relay], transports: [transport], identity: 'persistent' })
+          const node = await createNode({ relays: [relay], transports: [transport], identity })
           const reserved = new Promise((resolve) => node.addEventListener('relay:reserved', resolve))
           await node.subscribe('chat')
           await node.respond('stat', async () => new Uint8Array())
@@ -51,7 +51,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
           await node.presence('chat')
           if ((await node.relays()).length === 0) await reserved
         },
-        [relay.url, transport] as const,
+        [relay.url, transport, identity] as const,
       )
     }
     await expect.poll(() => asked, 'then it is fetched').toBeGreaterThan(0)

@@ -23,6 +23,20 @@ const TRACE = { from: 16, to: 4096 }
 const dir = mkdtempSync(join(tmpdir(), 'tombolo-hot-'))
 cpSync(npmDir, dir, { recursive: true })
 const traced = join(dir, 'tombolo.wasm')
+// The worker of a node tells what has run in it.
+const tells = `{
+  const { instantiate } = WebAssembly
+  const channel = new BroadcastChannel('hot')
+  let memory
+  WebAssembly.instantiate = async (...args) => {
+    const instance = await instantiate.apply(WebAssembly, args)
+    memory = instance.exports.mem
+    return instance
+  }
+  channel.onmessage = ({ data: { from, to } }) => channel.postMessage([...new Uint8Array(memory.buffer, from, to - from)])
+}
+`
+writeFileSync(join(dir, 'worker.js'), tells + readFileSync(join(dir, 'worker.js'), 'utf8'))
 const lean = ['run', './wasm/lean', '-snapshot', '-trace', '-o', traced, './wasm/cmd/tombolo']
 execFileSync('go', lean, { cwd: `${webDir}/..`, stdio: 'inherit' })
 
@@ -47,6 +61,13 @@ try {
   for (const transports of [['webtransport'], ['websocket'], undefined]) {
     for (const relays of [[page], [lost, page]]) {
       for (const identity of ['persistent', 'ephemeral']) take(await inChromium({ relays, transports, identity }))
+    }
+  }
+  for (const identity of ['persistent', 'persistent', 'ephemeral']) {
+    for (const relays of [[page], []]) {
+      for (const histories of ['memory', identity === 'persistent' ? 'persistent' : 'memory']) {
+        take(await inChromium({ relays, identity, histories }, inWorker))
+      }
     }
   }
   const names = functionNames(readFileSync(traced))
@@ -112,12 +133,28 @@ async function session({ index, options, from, to }) {
 }
 
 /** In a tab of its own, of a browser that keeps what the ones before have stored. */
-async function inChromium(options) {
+async function inChromium(options, does = session) {
   const page = await context.newPage()
   await page.goto(`http://localhost:${server.address().port}/`)
   const given = { index: '/index.js', options: JSON.parse(JSON.stringify(options)), ...TRACE }
-  const bits = await page.evaluate(`(${session})(${JSON.stringify(given)})`)
+  const bits = await page.evaluate(`(${does})(${JSON.stringify(given)})`)
   await page.close()
+  return bits
+}
+
+/** The same in a worker, in which a node does a little more. */
+async function inWorker({ index, options, from, to }) {
+  const { createNode } = await import(index)
+  const node = await createNode(options)
+  await node.subscribe('hot')
+  await node.respond('hot', async (request) => request.data)
+  await node.listen('/x/hot', () => {})
+  await node.presence('hot')
+  while (options.relays.length > 0 && (await node.relays()).length === 0)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  const channel = new BroadcastChannel('hot')
+  const bits = new Promise((resolve) => (channel.onmessage = ({ data }) => resolve(data)))
+  channel.postMessage({ from, to })
   return bits
 }
 
