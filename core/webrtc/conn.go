@@ -285,7 +285,7 @@ func (c *conn) opened(s *stream) {
 	c.room.raise()
 }
 
-// end ends the connection: with the error, for its streams.
+// end ends the connection. Its streams fail with the error.
 func (c *conn) end(err error) {
 	c.mu.Lock()
 	if c.err != nil {

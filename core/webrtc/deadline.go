@@ -30,7 +30,7 @@ type deadline struct {
 	expired chan struct{} // nil: there is no deadline
 }
 
-// wait is closed when the deadline passes, and nil where there is none. After set it
+// wait returns a channel that is closed when the deadline passes, or nil without one. After set it
 // must be asked for anew.
 func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()

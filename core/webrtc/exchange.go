@@ -135,8 +135,8 @@ func (x *exchange) send(s signal) error {
 	return err
 }
 
-// sendCandidates sends this end's until ctx ends. What cannot be sent is of no
-// consequence: the far side has all it wants, or its end says so.
+// sendCandidates sends the candidates of this end until ctx ends. An error in sending is
+// ignored: the far side has all it wants, or reports the failure itself.
 func (x *exchange) sendCandidates(ctx context.Context) {
 	for {
 		select {

@@ -58,7 +58,7 @@ func (s signal) append(b []byte) []byte {
 	return protowire.AppendBytes(b, body)
 }
 
-// readSignal reads a message with its length, and io.EOF where there is none any more.
+// readSignal reads a message with its length. At the end of the stream it returns io.EOF.
 func readSignal(r *bufio.Reader) (signal, error) {
 	if _, err := r.Peek(1); err != nil {
 		return signal{}, err

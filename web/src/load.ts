@@ -13,8 +13,8 @@ export type Compile = (url: URL, onProgress: OnProgress | undefined) => Promise<
 
 export interface Platform {
   readonly compile: Compile
-  /** The same at once, where that is possible. */
-  readonly compileNow?: RestFile['compileNow']
+  /** The same while the program waits. Where that cannot be, a program does not begin before the rest of it is there. */
+  readonly compileNow?: (url: URL) => WebAssembly.Module
   /** Whether what a program has not begun with is fetched before it is wanted. */
   readonly ahead?: boolean
 }
@@ -85,13 +85,8 @@ export async function loadProgram(files: Files, platform: Platform, onProgress?:
 }
 
 /** How the rest of a program is had on a platform. */
-export function restFile({ rest }: Files, { compile, compileNow, ahead }: Platform): RestFile {
-  return {
-    url: new URL(rest),
-    compile: (url) => compile(url, undefined),
-    ...(compileNow && { compileNow }),
-    ahead: ahead === true,
-  }
+export function restFile({ rest }: Files, platform: Platform): RestFile {
+  return { ...platform, url: new URL(rest) }
 }
 
 function begin(url: URL, compile: Compile, watched: boolean): Loading {

@@ -3,15 +3,11 @@
  * them. See `wasm/internal/link`.
  */
 import { TomboloError } from './errors.js'
+import type { Platform } from './load.js'
 
-/** How the second file of a program is had. */
-export interface RestFile {
+/** Where the second file of a program is, and how it is had. */
+export interface RestFile extends Platform {
   readonly url: URL
-  compile(url: URL): Promise<WebAssembly.Module>
-  /** Compiles it while the program waits. Where that cannot be, the program does not begin before the rest is there. */
-  compileNow?(url: URL): WebAssembly.Module
-  /** Whether it is fetched before it is wanted, once the program has something to wait for. */
-  readonly ahead: boolean
 }
 
 const SECTION = 'tombolo.rest'
@@ -62,7 +58,7 @@ export class Rest {
   async #load(): Promise<void> {
     if (this.#there) return
     const { url, compile } = this.#required()
-    const module = this.#checked(await compile(url))
+    const module = this.#checked(await compile(url, undefined))
     if (!this.#there) await WebAssembly.instantiate(module, this.#imports)
     this.#there = true
   }
