@@ -21,9 +21,10 @@ const (
 	windowOfOthers = 4 << 20
 	// creditStep is how much is read before the far side is told.
 	creditStep = window / 4
-	// finAckTimeout is how long a closed stream waits until the far side has all its
-	// data, as in go-libp2p and js-libp2p.
-	finAckTimeout = 10 * time.Second
+	// farTimeout is how long a stream that is done here keeps its channel for the far
+	// side, which may not have all its data or know of its reset: as in go-libp2p and
+	// js-libp2p.
+	farTimeout = 10 * time.Second
 	// keptBuffer bounds the buffer that a stream with nothing unread keeps, in bytes.
 	keptBuffer = 64 << 10
 )
@@ -68,7 +69,8 @@ type stream struct {
 	writeErr  error // what Write returns; nil: the stream can be written
 	finSent   bool
 	writeDone bool // the far side has it all, or wants nothing
-	finTimer  *time.Timer
+	resetSent bool // the far side closes the channel when it knows
+	farTimer  *time.Timer
 	over      bool // the channel is closed, or being closed
 
 	// guarded by conn.sendMu
@@ -233,16 +235,25 @@ func (s *stream) Close() error {
 	defer s.mu.Unlock()
 	s.closeWrite()
 	s.closeRead()
-	if !s.writeDone && s.finTimer == nil {
-		s.finTimer = time.AfterFunc(finAckTimeout, func() {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.endWrite(errWriteAfterClose)
-			s.settle()
-		})
+	if !s.writeDone {
+		s.waitForFar()
 	}
 	s.settle()
 	return nil
+}
+
+// waitForFar closes the channel if the far side has not within farTimeout.
+func (s *stream) waitForFar() {
+	if s.farTimer != nil || s.over {
+		return
+	}
+	s.farTimer = time.AfterFunc(farTimeout, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.resetSent = false
+		s.endWrite(errWriteAfterClose)
+		s.settle()
+	})
 }
 
 func (s *stream) Reset() error { return s.ResetWithError(network.StreamNoError) }
@@ -255,10 +266,13 @@ func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 }
 
 // reset tells the far side that the stream is gone, with a code, and fails it here; why
-// is what this end is told besides.
+// is what this end is told besides. The channel is left for the far side to close: a
+// browser loses what came over a new channel that closes before the page has seen it.
 func (s *stream) reset(code network.StreamErrorCode, why error) {
-	if !s.over {
+	if !s.over && !s.resetSent {
 		s.control(frame{flag: flagReset, code: uint32(code)})
+		s.resetSent = true
+		s.waitForFar()
 	}
 	s.fail(&network.StreamError{ErrorCode: code, TransportError: why})
 }
@@ -270,9 +284,9 @@ func (s *stream) fail(err error) {
 	s.settle()
 }
 
-// settle closes the channel when both directions are done.
+// settle closes the channel when both directions are done, and the far side knows.
 func (s *stream) settle() {
-	if !s.readDone || !s.writeDone || s.over {
+	if !s.readDone || !s.writeDone || s.resetSent || s.over {
 		return
 	}
 	s.finish()
@@ -282,8 +296,8 @@ func (s *stream) settle() {
 // finish takes the stream out of the connection.
 func (s *stream) finish() {
 	s.over = true
-	if s.finTimer != nil {
-		s.finTimer.Stop()
+	if s.farTimer != nil {
+		s.farTimer.Stop()
 	}
 	s.conn.forget(s)
 }
@@ -345,14 +359,17 @@ func (s *stream) Message(b []byte) {
 		return
 	}
 	err := s.frames.feed(b, s.take)
-	switch {
-	case errors.Is(err, errTooMuchUnread):
-		s.reset(network.StreamResourceLimitExceeded, err)
-	case err != nil:
-		s.reset(network.StreamProtocolViolation, err)
-	default:
+	if err == nil {
 		s.settle()
+		return
 	}
+	code := network.StreamErrorCode(network.StreamProtocolViolation)
+	if errors.Is(err, errTooMuchUnread) {
+		code = network.StreamResourceLimitExceeded
+	}
+	s.reset(code, err)
+	s.resetSent = false // and nothing more is taken of it
+	s.settle()
 }
 
 // take does what a frame says: its data comes before its flag.
@@ -399,6 +416,7 @@ func (s *stream) take(f frame) error {
 			s.endRead(err)
 		}
 		s.endWrite(err)
+		s.resetSent = false // each has reset it: neither is waited for
 	}
 	return nil
 }
