@@ -78,6 +78,9 @@ docs: web/apidoc/node_modules/.package-lock.json ## the references of the APIs, 
 
 ##@ Test
 
+# Most of what tests do is wait: more of them run at once than there are cores.
+ATONCE := -parallel 6
+
 STAGES := test-web test-native fuzz test-js test-browser test-e2e
 
 .PHONY: test
@@ -94,7 +97,7 @@ test-web: bin/httporacle web/node_modules/.package-lock.json web/test/node24/nod
 
 .PHONY: test-native
 test-native: services ## Go, natively, with the race detector
-	$(GO) test -race ./...
+	$(GO) test -race $(ATONCE) ./...
 
 .PHONY: services
 services:
@@ -126,7 +129,7 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js
-	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test $(call IN,node) ./core/... ./wasm/...
+	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -parallel 4 $(call IN,node) ./core/... ./wasm/...
 
 .PHONY: test-browser
 test-browser: bin/testpeer chromium ## the transports and the node, in Chromium

@@ -145,6 +145,7 @@ func TestAConnectionThatIsBeingMadeDoesNotOutliveARest(t *testing.T) {
 }
 
 func TestAWokenNodeLeavesAConnectionThatGivesNoSignOfLife(t *testing.T) {
+	t.Parallel()
 	p := newProxy(t)
 	n, events, relayID := newReserving(t, p.to)
 	first := n.Host().Network().ConnsToPeer(relayID)[0]

@@ -62,6 +62,7 @@ func TestACallReachesAPeerThatIsJustArriving(t *testing.T) {
 }
 
 func TestACallToAPeerThatDoesNotArriveEndsWithItsLimit(t *testing.T) {
+	t.Parallel()
 	relayHost := hosttest.New(t, hosttest.Options{})
 	from := relayed(t, relayHost)
 	ctx, cancel := context.WithCancel(t.Context())

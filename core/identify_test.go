@@ -19,6 +19,7 @@ import (
 // A phone that is locked as a page begins, or a machine that has too much to do:
 // libp2p asks once who a new peer is, and waits for five seconds.
 func TestAPeerThatIsFrozenAtItsStartIsHeardLater(t *testing.T) {
+	t.Parallel()
 	gate := &held{new(liveness.Gate), make(chan struct{}, 1), make(chan struct{})}
 	n := newNode(t, core.Options{Gate: gate.Gate}, hosttest.Options{Gater: gate})
 	far, way := newNode(t, core.Options{}, hosttest.Options{}), newProxy(t)

@@ -64,6 +64,7 @@ func known(h host.Host, p peer.ID) bool {
 }
 
 func TestAPeerThatIsBackIsReachedThoughItsDeadConnectionIsStillThere(t *testing.T) {
+	t.Parallel()
 	here, way, p, conns := twice(t, 0)
 	way.stall()
 	require.Equal(t, conns[1].RemoteMultiaddr(), peerOf(t, here, p).Addr)
@@ -78,6 +79,7 @@ func TestAPeerThatIsBackIsReachedThoughItsDeadConnectionIsStillThere(t *testing.
 }
 
 func TestAStreamThatNobodyAnswersIsOpenedOnAnotherConnection(t *testing.T) {
+	t.Parallel()
 	here, way, p, conns := twice(t, 1)
 	way.stall()
 	_, err := here.Echo(bounded(t), p, []byte("anybody?"))
@@ -86,6 +88,7 @@ func TestAStreamThatNobodyAnswersIsOpenedOnAnotherConnection(t *testing.T) {
 }
 
 func TestAStreamWhoseConnectionEndsIsOpenedOnAnother(t *testing.T) {
+	t.Parallel()
 	here, way, p, conns := twice(t, 1)
 	way.stall()
 	began := anotherStream(conns[1])
@@ -103,6 +106,7 @@ func TestAStreamWhoseConnectionEndsIsOpenedOnAnother(t *testing.T) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	here, way, p, conns := twice(t, 0, 1)
 	way.stall()
 	ctx, cancel := context.WithCancel(bounded(t))

@@ -146,6 +146,7 @@ func TestCloseDoesNotWaitForeverForAFunctionOfTheProgram(t *testing.T) {
 // Three seconds are for all of them: one after the other, these would take a minute
 // and a half.
 func TestCloseWaitsForAllFunctionsOfTheProgramTogether(t *testing.T) {
+	t.Parallel()
 	n, friend := connected(t)
 	end := make(chan struct{})
 	t.Cleanup(func() { close(end) })
@@ -168,6 +169,7 @@ func TestCloseWaitsForAllFunctionsOfTheProgramTogether(t *testing.T) {
 
 // Close itself is what calls it.
 func TestWhatOnEndWasGivenIsLikeTheOthersAtClose(t *testing.T) {
+	t.Parallel()
 	end := make(chan struct{})
 	t.Cleanup(func() { close(end) })
 	for name, f := range map[string]func(*core.Node){

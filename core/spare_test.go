@@ -16,6 +16,7 @@ import (
 )
 
 func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	told := hosttest.New(t, hosttest.Options{})
 	n, err := New(ctx, hosttest.Unmanaged(t, hosttest.Options{}), Options{Bootstrap: func() []peer.AddrInfo { return []peer.AddrInfo{hosttest.Info(told)} }})

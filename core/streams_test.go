@@ -17,6 +17,7 @@ import (
 )
 
 func TestServicesOfPeersThatAnswerAreNotHeldUpByThoseThatDoNot(t *testing.T) {
+	t.Parallel()
 	asking := newNode(t, core.Options{}, hosttest.Options{})
 	offering := newNode(t, core.Options{}, hosttest.Options{})
 	ignore := bridge.Func(func(context.Context, net.Conn) {})

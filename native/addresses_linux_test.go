@@ -14,6 +14,7 @@ import (
 
 // A keep-alive takes 40 s to notice.
 func TestAConnectionOnAnAddressThatIsGoneIsGiven(t *testing.T) {
+	t.Parallel()
 	if !namespace.In(t, `ip link set lo up; ip addr add 10.1.1.1/32 dev lo; ip addr add 10.1.1.2/32 dev lo`) {
 		return
 	}

@@ -40,6 +40,7 @@ func _(ctx context.Context, node *core.Node, p, peer, friend peer.ID, data []byt
 var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
 func TestTheGoInTheDocumentsCompiles(t *testing.T) {
+	t.Parallel()
 	for _, doc := range []string{"README.md", "docs/go.md", "docs/rooms.md"} {
 		text, err := os.ReadFile("../" + doc)
 		require.NoError(t, err)

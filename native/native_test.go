@@ -209,6 +209,7 @@ func TestANodeNeedNotListen(t *testing.T) {
 }
 
 func TestTwoNodesMeetThroughARelayThatCameLater(t *testing.T) {
+	t.Parallel()
 	key := newKey(t)
 	r := newRelay(t, relay.Options{Identity: key})
 	info := peer.AddrInfo{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}

@@ -23,6 +23,7 @@ import (
 )
 
 func TestAPeerThatIsBackIsReachedAtOnceThoughItsGhostIsStillThere(t *testing.T) {
+	t.Parallel()
 	at, err := stack.ParseListen("/ip4/127.0.0.1/tcp/0")
 	require.NoError(t, err)
 	registry := prometheus.NewRegistry()
@@ -61,6 +62,7 @@ func TestAPeerThatIsBackIsReachedAtOnceThoughItsGhostIsStillThere(t *testing.T) 
 }
 
 func TestOlderConnectionsThatAnswerAreKept(t *testing.T) {
+	t.Parallel()
 	r := newRelay(t, relay.Options{})
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	require.NoError(t, err)

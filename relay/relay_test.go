@@ -127,6 +127,7 @@ func push(t *testing.T, from *core.Node, to peer.ID, n int64) time.Duration {
 }
 
 func TestACircuitCarriesMoreThanItIsGivenElsewhere(t *testing.T) {
+	t.Parallel()
 	const size = 64 << 20 // the usual limit is 128 KiB each way
 	caller, called := newPair(t, newRelay(t, relay.Options{}))
 	handleSink(t, caller)
@@ -141,6 +142,7 @@ func TestACircuitCarriesMoreThanItIsGivenElsewhere(t *testing.T) {
 }
 
 func TestAPeersRateIsKept(t *testing.T) {
+	t.Parallel()
 	const rate = 1 << 20
 	caller, called := newPair(t, newRelay(t, relay.Options{Limits: relay.Limits{PeerRate: rate}}))
 	handleSink(t, called)
@@ -198,6 +200,7 @@ func manyStreams(t *testing.T, from *core.Node, to peer.ID, count int) {
 }
 
 func TestManyPeersOfOneAddressAreServed(t *testing.T) {
+	t.Parallel()
 	const peers = 40 // the usual limit is 8 reservations an address
 	r := newRelay(t, relay.Options{})
 	nodes := make([]*core.Node, peers)
@@ -374,6 +377,7 @@ func TestAnIdentityCanBeGiven(t *testing.T) {
 }
 
 func TestWhoSendsHeadersTooSlowlyIsCutOff(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes ten seconds")
 	}

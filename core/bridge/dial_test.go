@@ -39,6 +39,7 @@ func dialled(t testing.TB, here, there *core.Node, proto protocol.ID, opts ...br
 }
 
 func TestADialledConnIsANetConn(t *testing.T) {
+	t.Parallel()
 	here, there := pair(t, bridge.Timeouts{})
 	for name, opts := range map[string][]bridge.ListenOption{
 		"bare":         nil,

@@ -61,6 +61,7 @@ func waitOff(t testing.TB, n *node, typ string, count int) {
 }
 
 func TestRelayThatIsFullSaysSoAndTakesWhatWaitedOnceItHasRoom(t *testing.T) {
+	t.Parallel()
 	r, a, b, c := newNode(t, Options{RelayTopics: 2}), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	connect(t, a, r)
 	connect(t, b, r)

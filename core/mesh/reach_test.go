@@ -27,6 +27,7 @@ import (
 // Of two connections that nodes have at a time, one is closed, and with it the
 // streams that are on it.
 func TestWhatIsSaidReachesAPeerToWhichAStreamEnds(t *testing.T) {
+	t.Parallel()
 	relay, listener, speaker := newNode(t, Options{RelayTopics: 10}), newNode(t, Options{}), newNode(t, Options{})
 	subscribe(t, "chat", listener)
 	connect(t, listener, relay)
@@ -58,6 +59,7 @@ func resetGossip(h host.Host, p peer.ID) (done bool) {
 }
 
 func TestAPeerToWhichNoStreamCanBeOpenedIsTriedAgain(t *testing.T) {
+	t.Parallel()
 	busy := &busyHost{Host: hosttest.New(t, hosttest.Options{})}
 	busy.refusals.Store(2)
 	a, b := onHost(t, busy, Options{}), newNode(t, Options{})
@@ -108,6 +110,7 @@ func TestTheStreamsOfAPeerAreReadOneAfterTheOther(t *testing.T) {
 // It is read between two RPCs of the peer, wherever in one of them the reader is,
 // and at once where the peer says nothing.
 func TestWhatIsRepeatedIsReadBetweenTwoRPCs(t *testing.T) {
+	t.Parallel()
 	first, second, again := frame(strings.Repeat("x", 300)), frame("second"), frame("again") // the first one's length has two bytes
 	rpcs := slices.Concat(first, second)
 	for after := range len(rpcs) + 1 {

@@ -245,6 +245,7 @@ var silent = map[string]func(t *testing.T) (k *reservation.Keeper, h host.Host){
 
 // The relays of these are silent until the test ends.
 func TestWhileAKeeperWaitsForARelayItsHostConnects(t *testing.T) {
+	t.Parallel()
 	for what, begin := range silent {
 		t.Run(what, func(t *testing.T) {
 			_, h := begin(t)
@@ -260,6 +261,7 @@ func TestWhileAKeeperWaitsForARelayItsHostConnects(t *testing.T) {
 }
 
 func TestCloseWaitsForNoRelay(t *testing.T) {
+	t.Parallel()
 	for what, begin := range silent {
 		t.Run(what, func(t *testing.T) {
 			k, _ := begin(t)

@@ -101,6 +101,7 @@ func TestReservationGivesCircuitAddressesToTheHost(t *testing.T) {
 }
 
 func TestReservationIsRenewedBeforeItEnds(t *testing.T) {
+	t.Parallel()
 	h := hosttest.New(t, hosttest.Options{})
 	hosttest.Relay(t, h, resources(4*time.Second))
 	k, _, told := keep(t, reservation.Options{}, hosttest.Info(h))
@@ -140,6 +141,7 @@ func TestLostRelayIsToldAndTheReservationComesBack(t *testing.T) {
 }
 
 func TestAReservationThatIsNotRenewedIsLostThoughTheConnectionStays(t *testing.T) {
+	t.Parallel()
 	h := hosttest.New(t, hosttest.Options{})
 	serve := func() *relay.Relay {
 		r, err := relay.New(h, relay.WithResources(resources(3*time.Second)), relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }))
@@ -201,6 +203,7 @@ func TestWakeEndsTheBackoff(t *testing.T) {
 }
 
 func TestWakingAKeeperThatHoldsLeavesTheBackoffOfALaterLoss(t *testing.T) {
+	t.Parallel()
 	key := newKey(t)
 	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
 	info := hosttest.Info(h)

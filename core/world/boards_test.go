@@ -85,6 +85,7 @@ func (c *contest) standing(t *testing.T) standing {
 }
 
 func TestBoardsAreKeptWithTheirRoom(t *testing.T) {
+	t.Parallel()
 	opts := ledgerOptions
 	opts.Store, opts.SaveEvery = newDisk(), time.Hour
 	var was standing
@@ -124,6 +125,7 @@ func contested(t *testing.T, players int) (host, next hosting, room *world.Room,
 }
 
 func TestBoardsAreHandedOverWithTheirRoom(t *testing.T) {
+	t.Parallel()
 	host, next, room, was, now, standby := contested(t, 100_000)
 	var last standing
 	at(room, func() {
@@ -132,7 +134,7 @@ func TestBoardsAreHandedOverWithTheirRoom(t *testing.T) {
 		was.best.Set(host.ID(), -99)
 		last = was.standing(t)
 	})
-	_, err := room.HandOver(bounded(t))
+	_, err := handOver(t, room)
 	require.NoError(t, err)
 	held, err := standby.Wait(bounded(t))
 	require.NoError(t, err)
@@ -150,6 +152,7 @@ func TestBoardsAreHandedOverWithTheirRoom(t *testing.T) {
 }
 
 func TestWhatAHostHasToldOfItsBoardsOutlastsIt(t *testing.T) {
+	t.Parallel()
 	host, _, room, was, now, standby := contested(t, 500)
 	told(t, standby, room)
 	var last standing
@@ -167,6 +170,7 @@ func TestWhatAHostHasToldOfItsBoardsOutlastsIt(t *testing.T) {
 }
 
 func TestAWatcherOfABoardIsToldOfItsChanges(t *testing.T) {
+	t.Parallel()
 	game, host := new(contest), newHosting(t)
 	room, err := host.rooms.Host(game, ledgerOptions)
 	require.NoError(t, err)
@@ -212,7 +216,7 @@ func TestABoardThatIsDamagedStaysInTheStore(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, d.Delete(t.Context(), player))
 	_, room = hold(t, new(contest), opts)
-	require.ErrorContains(t, room.Wait(bounded(t)), `board "best" of room "ledger"`)
+	require.Regexp(t, `board "(best|daily)" of room "ledger": .* is (damaged|missing)`, room.Wait(bounded(t)))
 	require.NoError(t, d.Put(t.Context(), player, before))
 
 	game = new(contest)

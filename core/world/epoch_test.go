@@ -13,7 +13,7 @@ import (
 
 func TestAHostThatIsStartedAnewGoesOnInItsEpoch(t *testing.T) {
 	host, room, _, stand, stands := stood(t, 1)
-	_, err := room.HandOver(bounded(t))
+	_, err := handOver(t, room)
 	require.NoError(t, err)
 	held, err := stands[0].Wait(bounded(t))
 	require.NoError(t, err)
@@ -24,7 +24,7 @@ func TestAHostThatIsStartedAnewGoesOnInItsEpoch(t *testing.T) {
 	again, err := host.rooms.StandBy(stand[0].ID(), new(ledger), opts)
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return len(held.Standbys()) == 1 }, limit, time.Millisecond)
-	_, err = held.HandOver(bounded(t))
+	_, err = handOver(t, held)
 	require.NoError(t, err)
 	back, err := again.Wait(bounded(t))
 	require.NoError(t, err)

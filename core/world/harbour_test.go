@@ -54,6 +54,7 @@ func (p *player) scores(t *testing.T, what string, wanted func(demo.Scores) bool
 }
 
 func TestWhoReachesABuoyScoresAndTheBuoyIsElsewhere(t *testing.T) {
+	t.Parallel()
 	opts := harbour(world.Options{Hz: 50, Spectators: 1})
 	at, _ := hold(t, &demo.Harbour{Size: 16, Buoys: 30}, opts) // so many that some come by
 	a := join(t, at, seat.Options{Data: papers("Ann", 7)})

@@ -50,6 +50,7 @@ func TestWhoHasAnInvitationJoinsAPrivateRoom(t *testing.T) {
 }
 
 func TestAnInvitationLeadsToAStandbyWhenTheHostIsGone(t *testing.T) {
+	t.Parallel()
 	host, room, _, stand, stands := stood(t, 1)
 	invitation, err := host.rooms.Invite(room.Name())
 	require.NoError(t, err)

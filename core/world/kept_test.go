@@ -185,6 +185,7 @@ func TestOfTooManyPlayersNothingIsKept(t *testing.T) {
 }
 
 func TestAStoreThatHangsHoldsUpNeitherTheGameNorItsEnd(t *testing.T) {
+	t.Parallel()
 	d := &hanging{newDisk(), make(chan struct{})}
 	t.Cleanup(func() { close(d.hangs) })
 	opts := kept(d)

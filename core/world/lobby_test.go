@@ -58,6 +58,7 @@ func (g *guest) knows(names ...string) func() bool {
 }
 
 func TestALobbyTellsWhatBecomesOfRooms(t *testing.T) {
+	t.Parallel()
 	at := newHosting(t)
 	visitor := newNode(t)
 	lobby := watch(t, visitor, seat.Filter{})
@@ -101,6 +102,7 @@ func TestALobbyTellsWhatBecomesOfRooms(t *testing.T) {
 }
 
 func TestALobbyTellsOfTheRoomsThatAreAskedFor(t *testing.T) {
+	t.Parallel()
 	at := newHosting(t)
 	for name, opts := range map[string]world.Options{
 		"a": {Tags: map[string]string{"map": "bay", "mode": "race"}},
@@ -143,6 +145,7 @@ func TestALobbyTellsOfTheRoomsThatAreAskedFor(t *testing.T) {
 }
 
 func TestALobbyForgetsAHostThatIsGoneAndHearsOneThatIsBack(t *testing.T) {
+	t.Parallel()
 	at, visitor := newHosting(t), newNode(t)
 	_, err := at.rooms.Host(&demo.Harbour{}, harbour(world.Options{Name: "harbour"}))
 	require.NoError(t, err)
@@ -189,6 +192,7 @@ func liar(t *testing.T, say func(yield func(wire.News) bool)) node {
 }
 
 func TestALobbyIsBoundedWhateverAHostSays(t *testing.T) {
+	t.Parallel()
 	visitor := newNode(t)
 	lobby := watch(t, visitor, seat.Filter{Open: true})
 	many := liar(t, func(yield func(wire.News) bool) {

@@ -93,6 +93,7 @@ func (g *logged) Input(p *world.Player, data []byte) {
 }
 
 func TestWhatIsLostOfDatagramsIsMadeGood(t *testing.T) {
+	t.Parallel()
 	at, game := newQUICNode(t), &logged{Harbour: &demo.Harbour{Size: 64, Buoys: 30}, inputs: make(map[*world.Player][]int8)}
 	rooms, err := world.New(at)
 	require.NoError(t, err)

@@ -67,7 +67,27 @@ func offering(t *testing.T, rooms int, idle time.Duration) hosting {
 	return at
 }
 
+// knowsOffersOf waits until n has found who offers rooms, which on a busy machine takes longer
+// than Place waits for one more.
+func knowsOffersOf(t *testing.T, n node, hosts ...hosting) {
+	t.Helper()
+	presence, err := n.Presence(wire.OfferType("bay"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = presence.Close() })
+	missing := make(map[peer.ID]struct{})
+	for _, h := range hosts {
+		missing[h.ID()] = struct{}{}
+	}
+	delete(missing, n.ID())
+	for len(missing) > 0 {
+		change, err := presence.Next(bounded(t))
+		require.NoError(t, err)
+		delete(missing, change.Peer)
+	}
+}
+
 func TestARoomIsOpenedByOneOfThePeersThatOfferIt(t *testing.T) {
+	t.Parallel()
 	hosts := []hosting{offering(t, 2, 0), offering(t, 2, 0), offering(t, 2, 0)}
 	a, b := newNode(t), newNode(t)
 	for i, h := range hosts {
@@ -76,6 +96,9 @@ func TestARoomIsOpenedByOneOfThePeersThatOfferIt(t *testing.T) {
 		for _, other := range hosts[:i] {
 			h.connect(t, other.node)
 		}
+	}
+	for _, n := range []node{a, b, hosts[0].node} {
+		knowsOffersOf(t, n, hosts...)
 	}
 	tags := map[string]string{"map": "cape"}
 	type placed struct {
@@ -127,13 +150,16 @@ func TestARoomIsOpenedByOneOfThePeersThatOfferIt(t *testing.T) {
 }
 
 func TestARoomThatWasOpenedForSomebodyClosesWhenNobodyIsThere(t *testing.T) {
+	t.Parallel()
 	at, player := offering(t, 1, 200*time.Millisecond), newNode(t)
 	player.connect(t, at.node)
-	join := func(name string) *seat.Seat {
-		host, err := seat.Place(bounded(t), player, "bay", name, nil)
-		require.NoError(t, err)
-		s, err := seat.Join(bounded(t), player, name, seat.Options{Host: host, Version: demo.Version})
-		require.NoError(t, err)
+	join := func(name string) (s *seat.Seat) {
+		require.Eventually(t, func() bool { // on a busy machine it may close before somebody is there
+			host, err := seat.Place(bounded(t), player, "bay", name, nil)
+			require.NoError(t, err)
+			s, err = seat.Join(bounded(t), player, name, seat.Options{Host: host, Version: demo.Version})
+			return err == nil
+		}, limit, time.Millisecond)
 		return s
 	}
 	s := join("a")
@@ -151,6 +177,7 @@ func TestARoomThatWasOpenedForSomebodyClosesWhenNobodyIsThere(t *testing.T) {
 }
 
 func TestAnOfferIsTakenBack(t *testing.T) {
+	t.Parallel()
 	at := newHosting(t)
 	open := func(world.Wanted) (world.Game, world.Options, error) { panic("wrong") }
 	offering, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: 1, Open: open})

@@ -236,6 +236,7 @@ func (s *stage) truth(t *testing.T, radius, leave float32) {
 }
 
 func TestEveryPlayerComesToKnowTheTruth(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]Options{
 		"everything":      {},
 		"what is near":    {Radius: 10, Leave: 12},

@@ -36,6 +36,7 @@ func (w *wanderer) stays(t *testing.T, at *land, to world.Area, why string) {
 }
 
 func TestAPlayerThatTheOtherHostRefusesGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, why string
 		opts      world.Options
@@ -107,6 +108,7 @@ func TestAPlayerWhoseConnectionIsLostOnItsWayIsInOneRoom(t *testing.T) {
 }
 
 func TestPlayersThatWalkToAndFroWithoutRestLoseNothing(t *testing.T) {
+	t.Parallel()
 	west := newLand(t, "west", world.Options{})
 	east := newLand(t, "east", world.Options{}, west)
 	w := newWanderer(t, west, east)
@@ -161,7 +163,7 @@ func TestARoomIsHandedOverWhenItsPlayersHaveWalked(t *testing.T) {
 	var handed atomic.Bool
 	west.road.onWalk = func(*world.Player) {
 		if !handed.Swap(true) {
-			go func() { _, err := west.room.HandOver(bounded(t)); assert.NoError(t, err) }()
+			go func() { _, err := handOver(t, west.room); assert.NoError(t, err) }()
 		}
 	}
 	west.road.to.Store(&east.area)
@@ -345,6 +347,7 @@ func lying(t *testing.T, west *land, answer []byte) world.Area {
 }
 
 func TestAHostThatLiesAboutASeatLosesNobodyAPlayer(t *testing.T) {
+	t.Parallel()
 	for name, answer := range map[string][]byte{
 		"it says that the player is there": wire.AppendArrived(wire.AppendArrived(nil, wire.Arrived{}), wire.Arrived{Seated: true}),
 		"it says what is no answer":        {1, 99},
@@ -405,6 +408,7 @@ func TestAPlayerThatSaysThatItStaysAndIsElsewhereIsPutOutThere(t *testing.T) {
 }
 
 func TestAPlayerThatDoesNotSayThatItIsElsewhereIsGone(t *testing.T) {
+	t.Parallel()
 	west, east, s, _, _ := trickster(t)
 	go func() { _, _ = io.Copy(io.Discard, s) }()
 	west.is(t, 0)

@@ -160,6 +160,7 @@ func TestARefusalSaysWhy(t *testing.T) {
 }
 
 func TestASeatIsKeptOverALostConnection(t *testing.T) {
+	t.Parallel()
 	at, room := hold(t, &demo.Harbour{}, harbour(world.Options{Hz: 50}))
 	a, b := join(t, at, seat.Options{}), join(t, at, seat.Options{})
 	a.until(t, "b enters", a.sees(b.boat))
@@ -281,6 +282,7 @@ func TestSeatsShareAVisit(t *testing.T) {
 }
 
 func TestARoomIsFoundByItsName(t *testing.T) {
+	t.Parallel()
 	at, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Players: 7}))
 	far, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Name: "far", Password: "tide"}))
 	hidden, _ := hold(t, &demo.Harbour{}, harbour(world.Options{Name: "hidden", Hidden: true}))

@@ -253,6 +253,7 @@ func likeness(line string) *regexp.Regexp {
 // TestTheCommandsOfTheDocumentsPrintWhatTheyShow runs every command of the documents, but
 // those that have a reason above them why not.
 func TestTheCommandsOfTheDocumentsPrintWhatTheyShow(t *testing.T) {
+	t.Parallel()
 	if !namespace.In(t, "ip link set lo up") {
 		return
 	}

@@ -40,6 +40,7 @@ func resumes(t *testing.T, addr string) {
 }
 
 func TestATargetThatIsKilledIsNoShortSuccess(t *testing.T) {
+	t.Parallel()
 	at := sockettest.Nobody(t)
 	target := startService(t, at)
 	here, there := direct(t, onlyTCP)
@@ -56,6 +57,7 @@ func TestATargetThatIsKilledIsNoShortSuccess(t *testing.T) {
 }
 
 func TestAPeerThatIsKilledIsNoShortSuccess(t *testing.T) {
+	t.Parallel()
 	r := startRelay(t)
 	s := newService(t)
 	dir := t.TempDir()
@@ -77,6 +79,7 @@ func TestAPeerThatIsKilledIsNoShortSuccess(t *testing.T) {
 }
 
 func TestADaemonThatIsKilledIsNoShortSuccess(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	there := up(t, onlyTCP)
 	dir := t.TempDir()
@@ -103,6 +106,7 @@ func TestADaemonThatIsKilledIsNoShortSuccess(t *testing.T) {
 }
 
 func TestADaemonThatIsKilledKeepsItsTunnels(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	dir := t.TempDir()
 	there := upIn(t, dir, onlyTCP)
@@ -129,6 +133,7 @@ func TestADaemonThatIsKilledKeepsItsTunnels(t *testing.T) {
 }
 
 func TestARelayThatIsKilledIsNoShortSuccess(t *testing.T) {
+	t.Parallel()
 	r := startRelay(t)
 	s := newService(t)
 	// A peer that listens nowhere can be reached by its relay alone.
@@ -169,6 +174,7 @@ func TestARelayThatIsKilledIsNoShortSuccess(t *testing.T) {
 }
 
 func TestNewStreamsTakeTheDirectConnection(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	here, there := relayed(t, startRelay(t))
 	there.listen("/x/service", s.addr)
@@ -234,6 +240,7 @@ func origin(c net.Conn) string {
 }
 
 func TestARateHoldsThroughARelay(t *testing.T) {
+	t.Parallel()
 	const rate = 6 * mib
 	s := newService(t)
 	here, there := relayed(t, startRelay(t))

@@ -53,6 +53,7 @@ func goroutines(d *daemon) []string {
 }
 
 func TestConnectionsThatCameAndWentLeaveNothing(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/service", s.addr)
@@ -155,6 +156,7 @@ func (d *daemon) tcpAt() string {
 }
 
 func TestADaemonOutOfFilesWorksOnWhenTheyComeBack(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	t.Run("where connections come in", func(t *testing.T) {
 		there, here := up(t, onlyTCP), few(t)

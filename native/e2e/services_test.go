@@ -107,6 +107,7 @@ func (s *sshServer) by(d *daemon, peer string) []string {
 }
 
 func TestSSHCopiesFilesThroughATunnelBothWays(t *testing.T) {
+	t.Parallel()
 	s := startSSH(t)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/ssh", s.addr)
@@ -140,6 +141,7 @@ func TestSSHCopiesFilesThroughATunnelBothWays(t *testing.T) {
 }
 
 func TestASessionOutlivesItsTunnelUntilItsStreamIsClosed(t *testing.T) {
+	t.Parallel()
 	s := startSSH(t)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/ssh", s.addr)
@@ -234,6 +236,7 @@ func (d *database) benchAt(host, port string, args ...string) []string {
 }
 
 func TestADatabaseIsUsedThroughATunnel(t *testing.T) {
+	t.Parallel()
 	d := startDatabase(t)
 	here, there := direct(t, onlyTCP)
 	sockets, err := os.MkdirTemp("", "tombolo-pg-*")
@@ -258,6 +261,7 @@ func TestADatabaseIsUsedThroughATunnel(t *testing.T) {
 }
 
 func TestAWebServerIsLoadedThroughATunnel(t *testing.T) {
+	t.Parallel()
 	nginx, wrk := program(t, "nginx", "nginx"), program(t, "wrk", "wrk")
 	dir, port := t.TempDir(), sockettest.Port(t)
 	page := content(5, 10_000)

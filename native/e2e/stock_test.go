@@ -26,6 +26,7 @@ func newStock(t *testing.T) host.Host {
 }
 
 func TestAStockPeerIsForwardedToInRawBytes(t *testing.T) {
+	t.Parallel()
 	h := newStock(t)
 	got := make(chan []byte, 1)
 	h.SetStreamHandler("/x/echo", func(s network.Stream) {
@@ -68,6 +69,7 @@ func TestAStockPeerIsForwardedToInRawBytes(t *testing.T) {
 }
 
 func TestAStockPeerOpensStreamsInRawBytes(t *testing.T) {
+	t.Parallel()
 	s := newService(t)
 	sink, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)

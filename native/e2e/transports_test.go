@@ -42,6 +42,7 @@ func overEachWay(t *testing.T, test func(t *testing.T, transport string, here, t
 }
 
 func TestNothingIsLostOverAnyTransport(t *testing.T) {
+	t.Parallel()
 	overEachWay(t, func(t *testing.T, transport string, here, there *daemon) {
 		s := newService(t)
 		there.listen("/x/service", s.addr)
@@ -66,6 +67,7 @@ func TestNothingIsLostOverAnyTransport(t *testing.T) {
 }
 
 func TestARefusalSaysWhyOverEveryTransport(t *testing.T) {
+	t.Parallel()
 	overEachWay(t, func(t *testing.T, transport string, here, there *daemon) {
 		there.listen("/x/denied", newService(t).addr, "--deny", here.id)
 		there.listen("/x/refused", sockettest.Nobody(t))

@@ -21,6 +21,7 @@ import (
 )
 
 func TestAnOlderEpochWritesNothing(t *testing.T) {
+	t.Parallel()
 	key := ds.NewKey("/a")
 	writes := map[string]func(ctx context.Context, to ds.Batching) error{
 		"put":    func(ctx context.Context, to ds.Batching) error { return to.Put(ctx, key, []byte("changed")) },
@@ -78,6 +79,7 @@ func TestAnOlderEpochWritesNothing(t *testing.T) {
 
 // A writer counts as fast as it can, until another one has taken over.
 func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
+	t.Parallel()
 	table, url := newTable(), sharedServer(t).url
 	key := ds.NewKey("/count")
 	read := func(from ds.Batching) uint64 {

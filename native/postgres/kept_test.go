@@ -115,6 +115,7 @@ func hold(t *testing.T, h *harbour, in ds.Batching) *world.Room {
 }
 
 func TestARoomIsThereAgainAsItWas(t *testing.T) {
+	t.Parallel()
 	table, url := newTable(), sharedServer(t).url
 	s := openAt(t, url, table)
 	for name, in := range map[string]func(*postgres.Store) ds.Batching{
@@ -139,6 +140,7 @@ func TestARoomIsThereAgainAsItWas(t *testing.T) {
 }
 
 func TestABoardIsThereAgainAsItWas(t *testing.T) {
+	t.Parallel()
 	table, url := newTable(), sharedServer(t).url
 	openBoards := func(epoch uint64) (*board.Store, *board.Board) {
 		boards, err := board.Open(t.Context(), under(t, openAt(t, url, table), "/harbour", epoch), "harbour", board.StoreOptions{})

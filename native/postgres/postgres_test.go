@@ -29,6 +29,7 @@ import (
 func TestConforms(t *testing.T) { dstest.SubtestAll(t, open(t)) }
 
 func TestAViewConforms(t *testing.T) {
+	t.Parallel()
 	s := open(t)
 	require.NoError(t, s.Put(t.Context(), ds.NewKey("/harbours"), nil))
 	require.NoError(t, s.Put(t.Context(), ds.NewKey("/harbour"), nil))
@@ -54,6 +55,7 @@ func all(t *testing.T, s ds.Datastore, q query.Query) []query.Entry {
 }
 
 func TestQueriesAreAnsweredAsAMapAnswersThem(t *testing.T) {
+	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
 	m, sub := ds.NewMapDatastore(), ds.NewMapDatastore() // what the store has, and the view
 	s := open(t)

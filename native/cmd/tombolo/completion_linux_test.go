@@ -121,6 +121,7 @@ func eachShell(t *testing.T, program string, env []string, test func(t *testing.
 }
 
 func TestNoShellRunsTheNameOfAService(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	b.does("listen", "/x/photos;touch${IFS}pwned;:", "127.0.0.1:22", "--announce", "photos")
 	b.does("listen", "/x/$(touch${IFS}pwned)", "127.0.0.1:22", "--announce", "more")

@@ -50,6 +50,7 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 }
 
 func TestBashCompletesPeersAndProtocolsOfTheDaemon(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	a.does("listen", "/x/mine", "127.0.0.1:22")
 	b.does("listen", "/x/theirs", "127.0.0.1:22", "--announce", "a shell")

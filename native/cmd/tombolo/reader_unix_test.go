@@ -27,6 +27,7 @@ func together(t *testing.T, dir string, args ...string) *commandtest.Process {
 }
 
 func TestADaemonOutlivesTheReaderOfItsOutput(t *testing.T) {
+	t.Parallel()
 	for _, end := range command.Endings() {
 		dir := t.TempDir()
 		p := together(t, dir, "up", "--no-map-ports", "--listen", "/ip4/127.0.0.1/tcp/0", "--log-level", "debug")

@@ -15,6 +15,7 @@ import (
 )
 
 func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--every", "200ms", "--password", "tide", "--hz", "50",
 		"--tag", "map=bay", "harbour")
@@ -65,6 +66,7 @@ func TestARoomIsHeldFoundJoinedAndFilled(t *testing.T) {
 }
 
 func TestAnInvitationLeadsToAPrivateRoom(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--private", "harbour")
 	host.Line("room harbour is open at ")
@@ -83,6 +85,7 @@ func TestAnInvitationLeadsToAPrivateRoom(t *testing.T) {
 }
 
 func TestARoomIsOpenedByAPeerThatOffersIt(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	a.fails(2, "there is no game", "room", "offer", "bay")
 	offer := startRoom(t, a, "offer", "--demo", "--rooms", "1", "--every", "100ms", "--idle", "1s", "bay")
@@ -101,6 +104,7 @@ func TestARoomIsOpenedByAPeerThatOffersIt(t *testing.T) {
 }
 
 func TestABoardIsShownWatchedAndHandedOver(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "1", "--standby", b.id, "harbour")
 	host.Line("room harbour is open at ")
@@ -174,6 +178,7 @@ func eventually(t *testing.T, d *peerProcess, wanted func(control.ListedRoom) bo
 }
 
 func TestARoomGoesOnAtItsStandby(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "--standby", a.id, "harbour")
 	_, stderr := host.Wait()
@@ -205,6 +210,7 @@ func TestARoomGoesOnAtItsStandby(t *testing.T) {
 }
 
 func TestARoomGoesOnWhenItsDaemonIsKilled(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "7", "--standby", b.id, "harbour")
 	host.Line("room harbour is open at ")

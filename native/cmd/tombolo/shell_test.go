@@ -173,6 +173,7 @@ func exchange(t *testing.T, addr, say string) string {
 }
 
 func TestTunnelsOutliveTheDaemonHoweverItEnds(t *testing.T) {
+	t.Parallel()
 	b := up(t, t.TempDir())
 	dir := t.TempDir()
 	a := up(t, dir)
@@ -334,6 +335,7 @@ func (p *peerProcess) hold(args ...string) *commandtest.Process {
 }
 
 func TestAForegroundTunnelGoesWithItsCommand(t *testing.T) {
+	t.Parallel()
 	a := up(t, t.TempDir())
 	for _, args := range [][]string{
 		{"listen", "-f", "/x/a", "127.0.0.1:22"},

@@ -45,6 +45,7 @@ func first(t *testing.T, list string) string {
 }
 
 func TestPeersAreListedConnectedAndLeft(t *testing.T) {
+	t.Parallel()
 	a, b := up(t, t.TempDir()), up(t, t.TempDir())
 	assert.Equal(t, "PEER  TRANSPORT  RTT  AGE  AGENT\n", a.does("peers"))
 	assert.Equal(t, "[]\n", a.does("peers", "--json"), "a list, not null")
@@ -128,6 +129,7 @@ func TestServicesThatAreAnnouncedAreFound(t *testing.T) {
 }
 
 func TestStreamsAreListedWatchedAndClosed(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	b.does("listen", "/x/echo", service(t, echo))
 	f := tells[tunnels.Forward](a, "forward", "/x/echo", "127.0.0.1:0", b.id)
@@ -181,6 +183,7 @@ func TestStreamsAreListedWatchedAndClosed(t *testing.T) {
 }
 
 func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
+	t.Parallel()
 	a, b := two(t)
 	// Both are told until they hear: whether they have begun, they say on standard error.
 	subscribe := func(args ...string) *commandtest.Process {
@@ -252,6 +255,7 @@ var daemonVerbs = [][]string{
 }
 
 func TestWithoutADaemonEveryCommandSaysHowToStartOne(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, args := range daemonVerbs {
 		failsWith(t, 1, []string{"no daemon is running for " + dir + ": start one with tombolo up --data-dir " + dir}, append(args, "--data-dir", dir)...)
@@ -262,6 +266,7 @@ func TestWithoutADaemonEveryCommandSaysHowToStartOne(t *testing.T) {
 }
 
 func TestEveryCommandComplainsInOneLine(t *testing.T) {
+	t.Parallel()
 	a := up(t, t.TempDir())
 	for _, x := range []struct {
 		want string

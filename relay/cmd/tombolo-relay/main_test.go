@@ -264,6 +264,7 @@ func TestARelayThatComesBackIsTheSame(t *testing.T) {
 }
 
 func TestItsPeersComeBackToIt(t *testing.T) {
+	t.Parallel()
 	// Over TCP, where the end of a killed process is seen at once; QUIC takes up
 	// to its idle timeout of 30 s.
 	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t)+"/ws"
@@ -345,6 +346,7 @@ type endless struct{}
 func (endless) Read(b []byte) (int, error) { return len(b), nil }
 
 func TestTheRateOfAPeerIsAFlag(t *testing.T) {
+	t.Parallel()
 	const rate = 1 << 20
 	r := startLocal(t, "--peer-rate", strconv.Itoa(rate))
 	called := newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, r.at(t, "/tcp/"))}})
@@ -372,6 +374,7 @@ func TestATokenIsMadeWhileTheRelayRuns(t *testing.T) {
 }
 
 func TestAnOperatorSeesAndSteersARelayThatRuns(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0")
 	n := newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, r.at(t, "/tcp/"))}})

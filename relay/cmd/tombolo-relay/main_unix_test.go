@@ -52,6 +52,7 @@ func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
 }
 
 func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
+	t.Parallel()
 	// libp2p closes a listener for good when accept fails, as it does for want
 	// of a file.
 	p := commandtest.Start(t, nil, "/bin/sh", "-c", `ulimit -n 64 && exec "$@"`, "sh",

@@ -30,6 +30,7 @@ func eventually(t *testing.T, caller *core.Node, called string) {
 }
 
 func TestPeersOfTwoRelaysReachEachOtherByIDAlone(t *testing.T) {
+	t.Parallel()
 	tombolo, remove, err := commandtest.BuildFolder(filepath.Join("..", "..", "..", "native", "cmd", "tombolo"))
 	require.NoError(t, err)
 	t.Cleanup(remove)
