@@ -155,7 +155,7 @@ test-long: build bin/testpeer chromium browsers ## what takes minutes: 1 GiB thr
 
 .PHONY: bin/testpeer
 bin/testpeer:
-	$(GO) build -o $@ ./native/internal/testpeer
+	$(GO) build -trimpath -o $@ ./native/internal/testpeer
 
 .PHONY: bin/bench
 bin/bench:
@@ -163,11 +163,11 @@ bin/bench:
 
 .PHONY: bin/httporacle
 bin/httporacle:
-	$(GO) build -o $@ ./native/internal/httporacle
+	$(GO) build -trimpath -o $@ ./native/internal/httporacle
 
 .PHONY: bin/messenger
 bin/messenger:
-	$(GO) build -o $@ ./native/internal/messenger
+	$(GO) build -trimpath -o $@ ./native/internal/messenger
 
 .PHONY: chromium
 chromium:

@@ -99,7 +99,10 @@ test('the game in Go of docs/rooms.md is played on the same page', async ({ cont
   rmSync(program, { recursive: true, force: true })
   mkdirSync(program, { recursive: true })
   writeFileSync(`${program}main.go`, code)
-  execFileSync('go', ['build', '-o', `${program}dots`, `${program}main.go`], { cwd: at('../../'), stdio: 'inherit' })
+  execFileSync('go', ['build', '-trimpath', '-o', `${program}dots`, `${program}main.go`], {
+    cwd: at('../../'),
+    stdio: 'inherit',
+  })
   const holder = spawn(`${program}dots`, [relay.url], { env: { ...process.env, TOMBOLO_NO_MDNS: 'true' } })
   try {
     const said = createInterface(holder.stderr)

@@ -27,5 +27,9 @@ export default function checkBinaries(): void {
 }
 
 function goBuild(out: string, what: string, env: Record<string, string> = {}): void {
-  execFileSync('go', ['build', '-o', out, what], { cwd: repository, stdio: 'inherit', env: { ...process.env, ...env } })
+  execFileSync('go', ['build', '-trimpath', '-o', out, what], {
+    cwd: repository,
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  })
 }
