@@ -58,7 +58,8 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 	hs := &hopStream{Stream: s, request: request, end: func() {}}
 	from, at := s.Conn().RemotePeer(), s.Conn().RemoteMultiaddr()
 	var why *refusal
-	switch typeOf(request) {
+	kind, to := read(request)
+	switch kind {
 	case pbv2.HopMessage_RESERVE:
 		if why = h.access.admit(from, string(reservation.HopField(request, reservation.TokenField)), time.Now()); why == nil {
 			why = h.places.reserve(from, customer.Of(at), time.Now())
@@ -70,8 +71,8 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 		if why = h.access.admit(from, "", time.Now()); why != nil {
 			break
 		}
-		if why = h.places.connect(from, customer.Of(at)); why == nil {
-			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, customer.Of(at)) })
+		if why = h.places.connect(from, to, customer.Of(at)); why == nil {
+			hs.end = sync.OnceFunc(func() { h.places.disconnect(from, to, customer.Of(at)) })
 		}
 	}
 	if why != nil {
@@ -125,14 +126,19 @@ func readDelimited(r io.Reader) ([]byte, error) {
 
 var errTooLong = errors.New("the message is longer than a hop request may be")
 
-// typeOf is the type of a hop request; one that is none if it cannot be read.
-func typeOf(delimited []byte) pbv2.HopMessage_Type {
+// read is the type of a hop request, one that is none if it cannot be read, and the
+// peer to connect to.
+func read(delimited []byte) (pbv2.HopMessage_Type, peer.ID) {
 	_, n := binary.Uvarint(delimited)
 	var m pbv2.HopMessage
 	if protobuf.Unmarshal(delimited[n:], &m) != nil {
-		return pbv2.HopMessage_STATUS
+		return pbv2.HopMessage_STATUS, ""
 	}
-	return m.GetType()
+	to, err := peer.IDFromBytes(m.GetPeer().GetId())
+	if err != nil {
+		to = "" // the circuit relay refuses it
+	}
+	return m.GetType(), to
 }
 
 // answer tells a peer why it is refused, and ends the stream.
@@ -142,7 +148,8 @@ func answer(s network.Stream, why refusal) {
 	if err == nil {
 		m := append(binary.AppendUvarint(nil, uint64(len(body))), body...)
 		_ = s.SetWriteDeadline(time.Now().Add(requestTimeout))
-		_, err = s.Write(reservation.AppendHopField(m, reservation.ReasonField, []byte(why.words)))
+		m = reservation.AppendHopField(m, reservation.ReasonField, []byte(why.words))
+		_, err = s.Write(reservation.AppendHopField(m, reservation.LimitField, []byte(why.limit)))
 	}
 	if err != nil {
 		_ = s.Reset()

@@ -58,31 +58,32 @@ func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
 	p.most = 32
 	here, there := customer.Of(ma.StringCast("/ip4/192.0.2.1/tcp/1")), customer.Of(ma.StringCast("/ip4/192.0.2.2/tcp/1"))
 	for range 4 {
-		require.Nil(t, p.connect("a", here))
+		require.Nil(t, p.connect("a", "z", here))
 	}
-	why := p.connect("a", here)
+	why := p.connect("a", "z", here)
 	require.NotNil(t, why, "an eighth is the most of one peer")
 	assert.Equal(t, "circuits-per-peer", why.limit)
 	for _, from := range []peer.ID{"b", "c", "d"} {
 		for range 4 {
-			require.Nil(t, p.connect(from, here))
+			require.Nil(t, p.connect(from, "z", here))
 		}
 	}
-	why = p.connect("e", here)
+	why = p.connect("e", "z", here)
 	require.NotNil(t, why, "half is the most of one address")
 	assert.Equal(t, "circuits-per-address", why.limit)
-	require.Nil(t, p.connect("e", there))
-	p.disconnect("a", here)
-	require.Nil(t, p.connect("a", here))
+	require.Nil(t, p.connect("e", "z", there))
+	p.disconnect("a", "z", here)
+	require.Nil(t, p.connect("a", "z", here))
 	for _, from := range []peer.ID{"a", "b", "c", "d"} {
 		for range 4 {
-			p.disconnect(from, here)
+			p.disconnect(from, "z", here)
 		}
 	}
-	p.disconnect("e", there)
+	p.disconnect("e", "z", there)
 	assert.Zero(t, p.open)
 	assert.Empty(t, p.circuits)
 	assert.Empty(t, p.sites)
+	assert.Empty(t, p.ends)
 }
 
 func TestPlacesThatExpireAreGivenOn(t *testing.T) {

@@ -33,8 +33,8 @@ func (c fakeConn) RemotePeer() peer.ID { return c.from }
 
 const testRate = 1 << 20 // bytes per second
 
-// drain reads n bytes in steps of the circuit's buffer.
-func drain(s io.Reader, n int) {
+// readAll reads n bytes in steps of the circuit's buffer.
+func readAll(s io.Reader, n int) {
 	buf := make([]byte, circuitBuffer)
 	for n > 0 {
 		got, _ := s.Read(buf[:min(n, len(buf))])
@@ -57,12 +57,12 @@ func TestAPeerIsHeldToItsRate(t *testing.T) {
 		s := m.stream(fakeStream{from: "a"})
 		defer s.Close()
 		start := time.Now()
-		drain(s, 10*testRate)
+		readAll(s, 10*testRate)
 		within(t, 10*time.Second, time.Since(start))
 
 		time.Sleep(time.Hour) // having been idle saves no more than a burst
 		start = time.Now()
-		drain(s, 2*testRate)
+		readAll(s, 2*testRate)
 		within(t, 2*time.Second, time.Since(start))
 	})
 }
@@ -77,7 +77,7 @@ func TestThePeersStreamsShareItsRateAndPeersDoNot(t *testing.T) {
 			go func() {
 				s := m.stream(fakeStream{from: from})
 				defer s.Close()
-				drain(s, testRate)
+				readAll(s, testRate)
 				took <- time.Since(start)
 			}()
 		}
@@ -116,11 +116,11 @@ func TestAWaitEndsWithItsStream(t *testing.T) {
 				m := newMeter(1, -1)
 				defer m.close()
 				s := m.stream(resettable{fakeStream{from: "a"}})
-				drain(s, minBurst)
+				readAll(s, minBurst)
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					drain(s, circuitBuffer)
+					readAll(s, circuitBuffer)
 				}()
 				synctest.Wait()
 				select {
@@ -145,7 +145,7 @@ func TestBucketsAreForgottenOnceTheyAreFull(t *testing.T) {
 		defer m.close()
 		for i := range 1000 {
 			s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
-			drain(s, 1000)
+			readAll(s, 1000)
 			s.Close()
 		}
 		open := m.stream(fakeStream{from: "open"})
@@ -158,7 +158,7 @@ func TestBucketsAreForgottenOnceTheyAreFull(t *testing.T) {
 		start := time.Now()
 		for range 80 {
 			s := m.stream(fakeStream{from: "again"})
-			drain(s, testRate/20)
+			readAll(s, testRate/20)
 			s.Close()
 		}
 		within(t, 4*time.Second, time.Since(start))

@@ -40,6 +40,7 @@ func (r *Relay) register(registry *prometheus.Registry) {
 		gauge("tombolo_relay_reservations_limit", "Most reservations that peers may hold.", func() int64 { return limit(0).Value }),
 		gauge("tombolo_relay_circuits", "Circuits that are open.", func() int64 { return limit(1).Used }),
 		gauge("tombolo_relay_circuits_limit", "Most circuits that may be open.", func() int64 { return limit(1).Value }),
+		gauge("tombolo_relay_to_move", "Peers that move to another relay, because this one drains, and have not done so.", r.drain.toMove),
 		gauge("tombolo_relay_slowed_peers", "Peers that wait for their share of the relay's rate now.", r.circuit.meter.share.slowed),
 		gauge("tombolo_relay_rate_bytes", "Bytes per second that peers share; 0 if they need not.", r.circuit.meter.share.rateNow),
 	)

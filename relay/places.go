@@ -2,7 +2,9 @@ package relay
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 
+	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
@@ -34,9 +37,11 @@ type places struct {
 	reserved map[peer.ID]place
 	taken    map[netip.Prefix]int // reservations by address
 	circuits map[peer.ID]int      // that begin there
+	ends     map[peer.ID]int      // circuits that begin or end there
 	sites    map[netip.Prefix]int // circuits that begin at an address
 	open     int                  // circuits
 	swept    time.Time
+	draining bool // nobody new gets a place
 }
 
 type place struct {
@@ -49,7 +54,7 @@ func newPlaces(l Limits, conns connmgr.ConnManager) *places {
 		conns:    conns,
 		most:     max(int(stack.MemoryBudget()/circuitCost), 64),
 		reserved: make(map[peer.ID]place), taken: make(map[netip.Prefix]int),
-		circuits: make(map[peer.ID]int), sites: make(map[netip.Prefix]int),
+		circuits: make(map[peer.ID]int), ends: make(map[peer.ID]int), sites: make(map[netip.Prefix]int),
 	}
 	p.set(l)
 	return p
@@ -83,6 +88,12 @@ func (p *places) reserve(of peer.ID, site netip.Prefix, now time.Time) *refusal 
 
 // full says why a newcomer gets no place; nil if there is one. The mutex is held.
 func (p *places) full(site netip.Prefix, now time.Time) *refusal {
+	if p.draining {
+		return &refusal{
+			limit: reservation.LimitDraining, status: pbv2.Status_RESERVATION_REFUSED,
+			words: "it is draining: it is about to end, and its peers move to other relays",
+		}
+	}
 	if len(p.reserved) >= p.peers {
 		p.sweep(now)
 	}
@@ -138,8 +149,8 @@ func (p *places) holds(id peer.ID) bool {
 	return has
 }
 
-// connect takes room for a circuit that begins at a peer, or says why there is none.
-func (p *places) connect(from peer.ID, site netip.Prefix) *refusal {
+// connect takes room for a circuit between two peers, or says why there is none.
+func (p *places) connect(from, to peer.ID, site netip.Prefix) *refusal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	ofPeer, ofSite := max(min(p.perPeer, p.most/8), 1), max(p.most/2, 1)
@@ -161,22 +172,51 @@ func (p *places) connect(from peer.ID, site netip.Prefix) *refusal {
 		}
 	}
 	p.circuits[from]++
+	p.ends[from]++
+	p.ends[to]++
 	p.sites[site]++
 	p.open++
 	return nil
 }
 
 // disconnect gives back the room of a circuit.
-func (p *places) disconnect(from peer.ID, site netip.Prefix) {
+func (p *places) disconnect(from, to peer.ID, site netip.Prefix) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open--
 	if p.circuits[from]--; p.circuits[from] <= 0 {
 		delete(p.circuits, from)
 	}
+	for _, end := range []peer.ID{from, to} {
+		if p.ends[end]--; p.ends[end] <= 0 {
+			delete(p.ends, end)
+		}
+	}
 	if p.sites[site]--; p.sites[site] <= 0 {
 		delete(p.sites, site)
 	}
+}
+
+// drain has nobody new get a place, and lists who has one.
+func (p *places) drain() []peer.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.draining = true
+	return slices.Collect(maps.Keys(p.reserved))
+}
+
+// isDraining says whether drain was called.
+func (p *places) isDraining() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.draining
+}
+
+// inCircuit says whether a circuit begins or ends at one of these peers.
+func (p *places) inCircuit(peers []peer.ID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(peers, func(id peer.ID) bool { return p.ends[id] > 0 })
 }
 
 // circuitsOf is how many circuits begin at a peer.

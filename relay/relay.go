@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -76,6 +77,10 @@ type Options struct {
 	// false, it takes everybody who is not banned there.
 	Closed bool
 
+	// DrainTime bounds a drain that the operator asks for by the socket in DataDir: see
+	// Drain. If zero, DefaultDrain; if negative, such a drain is over at once.
+	DrainTime time.Duration
+
 	// Limits bound what the relay does for its peers. Fields that are zero
 	// have defaults.
 	Limits Limits
@@ -100,6 +105,7 @@ type Relay struct {
 	said    *refusals
 	admin   *admin // nil without a data directory
 	peers   *peers
+	drain   *drain
 	site    *site
 	metrics *metricsServer // nil if not wanted
 
@@ -152,7 +158,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 		}
 	}
 	if o.DataDir != "" {
-		if r.admin, err = serveAdmin(r, o.DataDir, o.Logger); err != nil {
+		if r.admin, err = serveAdmin(r, o.DataDir, o.DrainTime, o.Logger); err != nil {
 			// Most often the path is longer than a socket's may be.
 			o.Logger.Warn("the relay runs without the operator's socket", "error", err)
 			err = nil
@@ -212,6 +218,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return err
 	}
 	r.access.start(h)
+	r.drain = newDrain(h, r.circuit.places, others, o.Logger)
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
@@ -303,6 +310,9 @@ func (r *Relay) Close() error {
 		}
 		if r.metrics != nil {
 			errs = append(errs, r.metrics.close())
+		}
+		if r.drain != nil {
+			r.drain.close()
 		}
 		if r.peers != nil {
 			errs = append(errs, r.peers.close())

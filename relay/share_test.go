@@ -104,7 +104,7 @@ func TestTheRateLastsAsLongAsPeersWaitForIt(t *testing.T) {
 				s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
 				defer s.Close()
 				for ctx.Err() == nil {
-					drain(s, circuitBuffer)
+					readAll(s, circuitBuffer)
 				}
 			})
 		}
@@ -122,7 +122,7 @@ func TestAMeasuredShareRestsAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMeter(-1, 0)
 		s := m.stream(fakeStream{from: "a"})
-		drain(s, 10*testRate)
+		readAll(s, 10*testRate)
 		s.Close()
 		time.Sleep(time.Minute)
 		m.share.mu.Lock()
@@ -133,7 +133,7 @@ func TestAMeasuredShareRestsAndEnds(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			drain(waits, 10*circuitBuffer)
+			readAll(waits, 10*circuitBuffer)
 		}()
 		synctest.Wait()
 		m.close()

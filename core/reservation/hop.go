@@ -3,10 +3,12 @@ package reservation
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"unicode"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -17,6 +19,9 @@ const (
 	ReasonField protowire.Number = 1001
 	// TokenField is in a request for a reservation: a token of the relay's operator.
 	TokenField protowire.Number = 1002
+	// LimitField is in a refusal: the name of the limit that was reached, such as
+	// LimitDraining.
+	LimitField protowire.Number = 1003
 )
 
 const (
@@ -24,6 +29,24 @@ const (
 	MaxHopMessage = 4096
 	maxReason     = 512 // bytes of a relay's reason that are taken
 )
+
+// LimitDraining is why a relay takes nobody new that is about to end.
+const LimitDraining = "draining"
+
+// RefusedError says that a relay has refused a reservation, and why. It wraps the
+// status of circuit relay v2.
+type RefusedError struct {
+	Relay  peer.ID
+	Limit  string // that was reached, as the relay names it; empty: it does not say
+	Reason string // for a person
+	Err    error
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("reserve on %s: it refused: %s (%v)", e.Relay, e.Reason, e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // AppendHopField adds a field to a message of the hop protocol. The message has its
 // length before it.
@@ -93,9 +116,10 @@ func (s *hopStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reason is what the relay has given, on one line; empty if it gave none.
-func (s *hopStream) reason() string {
-	given := HopField(s.answer, ReasonField)
+// given is the text of a field that the relay has given, on one line; empty if it gave
+// none.
+func (s *hopStream) given(field protowire.Number) string {
+	given := HopField(s.answer, field)
 	if len(given) > maxReason {
 		given = given[:maxReason]
 	}

@@ -45,8 +45,9 @@ func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservatio
 		r, renew, err = granted(relay, got, time.Now())
 	}
 	if err != nil {
-		if why := bound.reason(); why != "" {
-			return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: it refused: %s (%w)", relay.ID, why, err)
+		if refused := bound.refused(); refused != nil {
+			refused.Relay, refused.Err = relay.ID, err
+			return Reservation{}, 0, bound.via, refused
 		}
 		return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: %w", relay.ID, err)
 	}
@@ -140,12 +141,16 @@ func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol
 	return h.stream, nil
 }
 
-// reason is why the relay refused, if it said so.
-func (h *boundHost) reason() string {
+// refused is why the relay refused; nil if it gave no reason.
+func (h *boundHost) refused() *RefusedError {
 	if h.stream == nil {
-		return ""
+		return nil
 	}
-	return h.stream.reason()
+	why := &RefusedError{Limit: h.stream.given(LimitField), Reason: h.stream.given(ReasonField)}
+	if why.Reason == "" {
+		return nil
+	}
+	return why
 }
 
 // free lets go of the stream, which is closed.

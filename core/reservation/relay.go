@@ -16,15 +16,27 @@ type relay struct {
 	peer.AddrInfo
 	page string // its URL; empty: it was given by its addresses
 	wake chan struct{}
-	left chan struct{} // holds a token after a connection to it ended
+	// ended holds a token after a connection to it ended, and when move may have come on.
+	ended chan struct{}
+	move  *move // the relay has told to move; nil otherwise
+	// offered: another relay has named it.
+	offered bool
 
 	unsound unsound // known to the goroutine that keeps the reservation, and to it alone
 }
 
 func newRelay(info peer.AddrInfo, page string) *relay {
-	r := &relay{AddrInfo: peer.AddrInfo{ID: info.ID}, page: page, wake: make(chan struct{}, 1), left: make(chan struct{}, 1)}
+	r := &relay{AddrInfo: peer.AddrInfo{ID: info.ID}, page: page, wake: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
 	r.learn(info.Addrs)
 	return r
+}
+
+// look has the goroutine that keeps the reservation look at what has changed.
+func (r *relay) look() {
+	select {
+	case r.ended <- struct{}{}:
+	default:
+	}
 }
 
 // learn remembers addresses, before those that are known. The mutex is held.

@@ -86,7 +86,7 @@ type Observer func(r Reservation, lost error)
 // Keeper keeps the reservations. All methods may be called concurrently.
 type Keeper struct {
 	opts  Options
-	slots chan struct{} // one token a reservation held or attempted
+	slots chan struct{} // one token a reservation held or attempted, but for those on relays that are left
 
 	mu     sync.Mutex
 	relays []*relay
@@ -193,6 +193,7 @@ func (k *Keeper) Start(h host.Host, observe Observer) error {
 	h.Network().Notify(k.notify)
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	h.SetStreamHandler(MoveProtocol, k.told)
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	for _, r := range k.relays {
 		k.begin(r)
@@ -216,6 +217,7 @@ func (k *Keeper) Close() error {
 		k.mu.Unlock()
 		k.done.Wait()
 		if k.updated != nil {
+			k.host.RemoveStreamHandler(MoveProtocol)
 			k.host.Network().StopNotify(k.notify)
 			k.closeErr = k.updated.Close()
 		}
@@ -230,10 +232,9 @@ func (k *Keeper) Close() error {
 func (k *Keeper) disconnected(p peer.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if i := slices.IndexFunc(k.relays, func(r *relay) bool { return r.ID == p }); i >= 0 {
-		select {
-		case k.relays[i].left <- struct{}{}:
-		default:
+	for _, r := range k.relays {
+		if r.ID == p || r.move != nil { // who leaves waits until its circuits have ended
+			r.look()
 		}
 	}
 }
@@ -323,8 +324,9 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 		if !k.enter(ctx) {
 			return
 		}
-		lasted, err := k.hold(ctx, r)
-		<-k.slots
+		release := sync.OnceFunc(func() { <-k.slots })
+		lasted, err := k.hold(ctx, r, release)
+		release()
 		if ctx.Err() != nil || errors.Is(err, errKnown) {
 			return
 		}
@@ -332,7 +334,7 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 		if lasted == 0 && k.rest() == nil {
 			k.observe(Reservation{Relay: info.ID, URL: page}, err)
 		}
-		if lasted >= k.opts.MaxBackoff {
+		if lasted >= k.opts.MaxBackoff || errors.Is(err, ErrMoved) {
 			backoff = k.opts.MinBackoff
 		}
 		wait := backoff - rand.N(backoff/2+1)
@@ -371,8 +373,9 @@ func (k *Keeper) enter(ctx context.Context) bool {
 }
 
 // hold connects, reserves and renews until the reservation is lost. It returns how
-// long there was one, 0 if there was none, and how it ended.
-func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err error) {
+// long there was one, 0 if there was none, and how it ended. release gives the slot back
+// before hold returns.
+func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted time.Duration, err error) {
 	relay, r, renew, err := k.obtain(ctx, of)
 	if err != nil {
 		return 0, err
@@ -386,7 +389,7 @@ func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err
 	default:
 	}
 	for {
-		err := k.waitLoss(ctx, of, relay.ID, renew)
+		err := k.waitLoss(ctx, of, relay.ID, renew, release)
 		if err == nil { // time to renew
 			next, wait, failed := k.renew(ctx, relay, r, renew)
 			if failed == nil {
@@ -398,7 +401,9 @@ func (k *Keeper) hold(ctx context.Context, of *relay) (lasted time.Duration, err
 			err = failed
 		}
 		k.lose(r, err)
-		return max(time.Since(made), 1), err
+		lasted := max(time.Since(made), 1)
+		k.left(ctx, of, relay.ID, err)
+		return lasted, err
 	}
 }
 
@@ -406,7 +411,7 @@ var errDisconnected = errors.New("connection to the relay ended")
 
 // waitLoss returns nil when so much time has passed, or why the reservation is no
 // more.
-func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait time.Duration) error {
+func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait time.Duration, release func()) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -414,8 +419,13 @@ func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait ti
 		if k.host.Network().Connectedness(relay) == network.NotConnected {
 			return errDisconnected
 		}
+		moved, patience := k.replaced(of, release)
+		if moved {
+			return ErrMoved
+		}
 		select {
-		case <-of.left:
+		case <-of.ended:
+		case <-patience:
 		case <-timer.C:
 			return nil
 		case <-ctx.Done():
@@ -448,6 +458,11 @@ func (k *Keeper) set(r Reservation) {
 	k.mu.Lock()
 	old, had := k.held[r.Relay]
 	k.held[r.Relay] = r
+	for _, other := range k.relays {
+		if other.move != nil {
+			other.look()
+		}
+	}
 	k.mu.Unlock()
 	if had && slices.EqualFunc(old.Addrs, r.Addrs, func(a, b ma.Multiaddr) bool { return a.Equal(b) }) {
 		return

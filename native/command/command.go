@@ -51,10 +51,11 @@ type Program struct {
 	EnvPrefix   string            // each flag's variable is <EnvPrefix>_<FLAG>
 	Flags       any               // pointer to a struct in kong's manner
 	Vars        map[string]string // what ${name} in the flags' tags stands for
+	Endings     []os.Signal       // end ctx; if nil, those of Endings
 }
 
 // Main runs the command that args choose: the Run method of its struct, with
-// ctx, which SIGINT, SIGTERM and SIGHUP end, bound as context.Context. It returns the
+// ctx, which the signals of p.Endings end, bound as context.Context. It returns the
 // exit code.
 func (p Program) Main(args []string) int {
 	// kong exits by itself after --help and --version.
@@ -73,7 +74,11 @@ func (p Program) Main(args []string) int {
 	if err != nil {
 		return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), Endings()...)
+	endings := p.Endings
+	if endings == nil {
+		endings = Endings()
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), endings...)
 	defer stop()
 	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(); err != nil {

@@ -38,16 +38,18 @@ type adminCLI struct {
 	Unban    doCmd     `cmd:"" help:"Take a ban back."`
 	Allow    doCmd     `cmd:"" help:"Allow a peer ID, an IP address or a range to use a relay with --closed."`
 	Disallow doCmd     `cmd:"" help:"Take that back, and close its connections."`
-	Reload   reloadCmd `cmd:"" help:"Read the file of rules anew."`
+	Drain    bareCmd   `cmd:"" help:"Have all peers move to other relays, and end the relay."`
+	Reload   bareCmd   `cmd:"" help:"Read the file of rules anew."`
 }
 
 // adminCommands are the words that choose adminCLI.
-var adminCommands = []string{"peers", "top", "limits", "rules", "kick", "ban", "unban", "allow", "disallow", "reload"}
+var adminCommands = []string{"peers", "top", "limits", "rules", "kick", "ban", "unban", "allow", "disallow", "drain", "reload"}
 
 // adminProgram runs one of them.
 func adminProgram() command.Program {
 	c := &adminCLI{}
 	c.Kick.verb, c.Ban.verb, c.Unban.verb, c.Allow.verb, c.Disallow.verb = "kick", "ban", "unban", "allow", "disallow"
+	c.Drain.verb, c.Reload.verb = "drain", "reload"
 	return command.Program{
 		Name:        "tombolo-relay",
 		Description: "See and steer the relay that runs with a data directory.",
@@ -162,10 +164,11 @@ func (c *rulesCmd) Run(ctx context.Context, a *adminCLI) error {
 	return print(c.listing, body, "RULE", nil, func(line string) string { return line })
 }
 
-type reloadCmd struct{}
+// bareCmd does something about the relay.
+type bareCmd struct{ verb string }
 
-func (c *reloadCmd) Run(ctx context.Context, a *adminCLI) error {
-	_, err := a.ask(ctx, http.MethodPost, "reload", nil)
+func (c *bareCmd) Run(ctx context.Context, a *adminCLI) error {
+	_, err := a.ask(ctx, http.MethodPost, c.verb, nil)
 	return err
 }
 

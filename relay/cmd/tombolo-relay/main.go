@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
+	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -35,6 +38,7 @@ type cli struct {
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
+	DrainTime       time.Duration       `help:"How long peers have, after SIGTERM and tombolo-relay drain, to move to another relay (0: none, the relay ends at once)." default:"1m"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
 	Version         kong.VersionFlag    `help:"Print the version and exit." env:"-"`
@@ -50,9 +54,10 @@ func main() {
 	}
 	program := command.Program{
 		Name:        "tombolo-relay",
-		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page. For its operator: tombolo-relay token, peers, top, limits, rules, kick, ban, unban, allow, disallow, reload; see --help of each.",
+		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page. For its operator: tombolo-relay token, peers, top, limits, rules, kick, ban, unban, allow, disallow, drain, reload; see --help of each.",
 		EnvPrefix:   "TOMBOLO_RELAY",
 		Flags:       &cli{},
+		Endings:     []os.Signal{os.Interrupt},
 		Vars: kong.Vars{
 			"network":  core.DefaultNetwork,
 			"peers":    strconv.Itoa(relay.DefaultPeers),
@@ -65,7 +70,8 @@ func main() {
 	os.Exit(program.Main(os.Args[1:]))
 }
 
-// Run runs the relay until interrupted, and prints its addresses on standard output.
+// Run runs the relay until interrupted or drained, and prints its addresses on standard
+// output.
 func (c *cli) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
 	log := c.Logger()
@@ -78,7 +84,12 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		return err
 	}
 	site, noSite := web.Site()
-	r, err := relay.New(ctx, relay.Options{
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer started()
+	r, err := relay.New(starting, relay.Options{
 		DataDir:       c.DataDir,
 		Listen:        listen,
 		Announce:      command.Multiaddrs(c.Announce),
@@ -87,12 +98,13 @@ func (c *cli) Run(ctx context.Context) (err error) {
 		NoPortMapping: !c.MapPorts,
 		Site:          site,
 		Closed:        c.Closed,
+		DrainTime:     c.drainTime(),
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),
 		Logger:        log,
 	})
 	if err != nil {
-		if ctx.Err() != nil {
+		if starting.Err() != nil {
 			return nil
 		}
 		return c.explain(err)
@@ -112,8 +124,32 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	if noSite != nil {
 		log.Warn("there is no page to serve", "error", noSite)
 	}
-	<-ctx.Done()
+	c.wait(ctx, r, signals)
 	return command.CloseInTime(r, log)
+}
+
+// wait waits until it is time to end. SIGTERM begins a drain, and a second one ends it.
+func (c *cli) wait(ctx context.Context, r *relay.Relay, signals <-chan os.Signal) {
+	for draining := false; ; draining = true {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.Drained():
+			return
+		case <-signals:
+			if draining {
+				return
+			}
+			r.Drain(c.drainTime())
+		}
+	}
+}
+
+func (c *cli) drainTime() time.Duration {
+	if c.DrainTime == 0 {
+		return -1
+	}
+	return c.DrainTime
 }
 
 func (c *cli) limits() relay.Limits {

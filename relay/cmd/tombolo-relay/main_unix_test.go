@@ -7,21 +7,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native"
-	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 )
 
 func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
-	for _, end := range command.Endings() {
+	for _, end := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
 		dir := t.TempDir()
 		p := commandtest.Start(t, nil, "/bin/sh", "-c", `exec "$@" 2>&1`, "sh",
 			binary, "--data-dir", dir, "--listen", "127.0.0.1:0", "--no-map-ports", "--log-level", "debug")
@@ -84,4 +86,45 @@ func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 	}, 30*time.Second, 50*time.Millisecond)
 	code := p.Stop()
 	assert.Zero(t, code)
+}
+
+func TestARelayThatIsToEndLetsItsPeersMoveAndASecondSignalEndsItAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	next := startLocal(t)
+	for _, again := range []bool{true, false} {
+		r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0")
+		left := parse(t, r.at(t, "/tcp/"))
+		called := newNode(t, native.Options{Relays: []peer.AddrInfo{left}})
+		require.Eventually(t, func() bool { return len(called.Reservations()) == 1 }, 30*time.Second, 5*time.Millisecond)
+		caller := newNode(t, native.Options{})
+		_, err := caller.Connect(testContext(t), called.Addrs()[0].String())
+		require.NoError(t, err)
+		require.NoError(t, called.AddRelays([]peer.AddrInfo{parse(t, next.at(t, "/tcp/"))}))
+		news := called.Events()
+		defer news.Close()
+		if again {
+			r.Signal(syscall.SIGTERM)
+		} else {
+			code, stderr := commandtest.Start(t, nil, binary, "drain", "--data-dir", dir).Wait()
+			require.Zero(t, code, stderr)
+		}
+		for {
+			ev, err := news.Next(testContext(t))
+			require.NoError(t, err)
+			if ev.Type == core.ReservationLost {
+				require.ErrorIs(t, ev.Err, reservation.ErrMoved)
+				break
+			}
+		}
+		require.Len(t, called.Reservations(), 1)
+		_, err = caller.Echo(testContext(t), called.ID(), []byte("x"))
+		require.NoError(t, err, "the circuit is there")
+		if again {
+			r.Signal(syscall.SIGTERM)
+		} else {
+			require.NoError(t, caller.Close())
+		}
+		code, stderr := r.Wait()
+		assert.Zero(t, code, stderr)
+	}
 }

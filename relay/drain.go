@@ -1,0 +1,208 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
+)
+
+// DefaultDrain is how long a drain lasts at most. Service managers end a program by
+// force after a minute and a half.
+const DefaultDrain = time.Minute
+
+const (
+	// A quarter of the drain is for telling, and no more than tellEvery for each peer.
+	tellEvery = 20 * time.Millisecond
+	// drainCheck is how often it is looked whether circuits have ended.
+	drainCheck = 100 * time.Millisecond
+	// What is told of other relays: see reservation.Notice.
+	maxOffers     = 8
+	addrsOfOffers = 12
+)
+
+// drain has the peers of a relay move to others.
+type drain struct {
+	host   host.Host
+	places *places
+	others []peer.AddrInfo // relays to move to
+	log    *slog.Logger
+
+	ended chan struct{} // closed when nobody is waited for any more
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+
+	mu     sync.Mutex
+	began  bool
+	moving map[peer.ID]bool // those that move: true when they have moved
+}
+
+func newDrain(h host.Host, p *places, others []peer.AddrInfo, log *slog.Logger) *drain {
+	return &drain{host: h, places: p, others: others, log: log, ended: make(chan struct{}), stop: func() {}, moving: make(map[peer.ID]bool)}
+}
+
+// Drain begins to have all peers move to other relays, and returns at once. Nobody new
+// gets a reservation from now on. Drained is closed when all that can move have moved and
+// the circuits through this relay that they were in have ended, or after the limit:
+// DefaultDrain if zero, and if negative at once. A peer that knows no other relay is given those of Options.Peers
+// that are connected. Later calls do nothing.
+func (r *Relay) Drain(limit time.Duration) {
+	if limit == 0 {
+		limit = DefaultDrain
+	}
+	r.drain.begin(limit)
+}
+
+// Drained is closed when a drain is over: it is time for Close.
+func (r *Relay) Drained() <-chan struct{} { return r.drain.ended }
+
+func (d *drain) begin(limit time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.began {
+		return
+	}
+	d.began = true
+	ctx, stop := context.WithTimeout(context.Background(), limit)
+	d.stop = stop
+	d.done.Go(func() {
+		defer stop()
+		defer close(d.ended)
+		d.run(ctx, limit)
+	})
+}
+
+// close ends a drain, and waits for its goroutines.
+func (d *drain) close() {
+	d.mu.Lock()
+	d.began = true
+	d.stop()
+	d.mu.Unlock()
+	d.done.Wait()
+}
+
+func (d *drain) run(ctx context.Context, limit time.Duration) {
+	all := d.places.drain()
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	d.log.Info("draining: peers are told to move", "peers", len(all), "limit", limit)
+	every := tellEvery
+	if len(all) > 0 {
+		every = min(every, limit/4/time.Duration(len(all)))
+	}
+	offers := d.offers()
+	var telling sync.WaitGroup
+	for _, p := range all {
+		telling.Go(func() { d.tell(ctx, p, offers) })
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+		}
+	}
+	telling.Wait()
+	tick := time.NewTicker(drainCheck)
+	defer tick.Stop()
+	for ctx.Err() == nil && d.places.inCircuit(d.movers()) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	d.log.Info("drained", "peers", len(all), "moved", d.moved(), "circuits", d.places.limits()[1].Used)
+}
+
+// tell has one peer move, and waits until it has.
+func (d *drain) tell(ctx context.Context, p peer.ID, offers []string) {
+	s, err := core.PreferNewest(d.host).NewStream(ctx, p, reservation.MoveProtocol)
+	if err != nil {
+		d.log.Debug("a peer cannot be told to move", "peer", p, "error", err)
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	var within int
+	if ends, ok := ctx.Deadline(); ok {
+		within = int(time.Until(ends) / time.Second)
+	}
+	moving, err := reservation.Tell(s, reservation.Notice{Within: within, Relays: offers})
+	if err == nil && moving {
+		d.note(p, false)
+		if err = reservation.Moved(s); err == nil {
+			d.places.release(p)
+			d.note(p, true)
+		}
+	}
+	if err != nil {
+		_ = s.Reset()
+		d.log.Debug("a peer does not move", "peer", p, "error", err)
+		return
+	}
+	_ = s.Close()
+}
+
+func (d *drain) note(p peer.ID, moved bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.moving[p] = moved
+}
+
+func (d *drain) movers() []peer.ID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Collect(maps.Keys(d.moving))
+}
+
+func (d *drain) moved() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, moved := range d.moving {
+		if moved {
+			n++
+		}
+	}
+	return n
+}
+
+// toMove is how many peers have not moved yet.
+func (d *drain) toMove() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := int64(0)
+	for _, moved := range d.moving {
+		if !moved {
+			n++
+		}
+	}
+	return n
+}
+
+// offers are the other relays that are connected, with what they say of where they are.
+func (d *drain) offers() (offers []string) {
+	relays := 0
+	for _, other := range d.others {
+		if relays == maxOffers || d.host.Network().Connectedness(other.ID) != network.Connected {
+			continue
+		}
+		relays++
+		addrs := append(slices.Clone(other.Addrs), d.host.Peerstore().Addrs(other.ID)...)
+		slices.SortStableFunc(addrs, func(a, b ma.Multiaddr) int { return a.Compare(b) })
+		addrs = slices.CompactFunc(addrs, func(a, b ma.Multiaddr) bool { return a.Equal(b) })
+		whole, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: other.ID, Addrs: addrs[:min(len(addrs), addrsOfOffers)]})
+		if err != nil {
+			continue
+		}
+		for _, a := range whole {
+			offers = append(offers, a.String())
+		}
+	}
+	return offers
+}
