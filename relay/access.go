@@ -135,11 +135,11 @@ func (l *rules) lines(word string) (lines []string) {
 // by ID or address, other relays of its operator, and peers with a token. A ban comes
 // before all else.
 type access struct {
-	path    string // of the file of rules; empty: none is kept
-	closed  bool
-	trusted []peer.ID // this relay and others of its operator: they sign tokens
+	path string // of the file of rules; empty: none is kept
 
 	mu       sync.Mutex
+	closed   bool
+	trusted  []peer.ID // this relay and others of its operator: they sign tokens
 	host     host.Host // nil at the start
 	allowed  rules
 	banned   rules
@@ -158,12 +158,13 @@ func openAccess(dataDir string, closed bool, trusted []peer.ID) (*access, error)
 	if dataDir != "" {
 		a.path = filepath.Join(dataDir, accessName)
 	}
-	return a, a.reload()
+	return a, a.reload(func() {})
 }
 
-// reload reads the file of rules anew, and applies it to all that are connected.
-// Where it returns an error, the rules stay.
-func (a *access) reload() error {
+// reload reads the file of rules anew, calls also with the mutex held, and applies what
+// there is then to all that are connected. Where it returns an error, the rules stay, and
+// also was not called.
+func (a *access) reload(also func()) error {
 	var allowed, banned rules
 	if a.path != "" {
 		b, err := plainfile.Read(a.path, maxAccess)
@@ -176,8 +177,9 @@ func (a *access) reload() error {
 	}
 	a.mu.Lock()
 	a.allowed, a.banned = allowed, banned
+	also()
 	a.mu.Unlock()
-	a.apply(time.Now())
+	a.apply(time.Now().Add(introduceWithin)) // nobody has time to introduce itself
 	return nil
 }
 
@@ -219,9 +221,9 @@ func (a *access) change(list string, add bool, r rule) error {
 	err := a.write()
 	a.mu.Unlock()
 	if err != nil {
-		return errors.Join(fmt.Errorf("keep the rule: %w", err), a.reload())
+		return errors.Join(fmt.Errorf("keep the rule: %w", err), a.reload(func() {}))
 	}
-	a.apply(time.Now())
+	a.apply(time.Now().Add(introduceWithin)) // nobody has time to introduce itself
 	return nil
 }
 
@@ -237,6 +239,14 @@ func (a *access) write() error {
 		return err
 	}
 	return os.Rename(next, a.path)
+}
+
+// set closes or opens the relay, and says whose tokens are good. The mutex is held.
+func (a *access) set(closed bool, trusted []peer.ID) {
+	if slices.ContainsFunc(a.trusted, func(p peer.ID) bool { return !slices.Contains(trusted, p) }) {
+		clear(a.admitted) // they present their tokens anew
+	}
+	a.closed, a.trusted = closed, trusted
 }
 
 // lists are the rules as they are in the file.
@@ -294,10 +304,11 @@ func (a *access) isBanned(p peer.ID, at ma.Multiaddr) bool {
 
 // mayUse says whether a peer that is not banned may use the relay.
 func (a *access) mayUse(p peer.ID) bool {
+	a.mu.Lock()
 	if !a.closed || slices.Contains(a.trusted, p) {
+		a.mu.Unlock()
 		return true
 	}
-	a.mu.Lock()
 	expires, has := a.admitted[p]
 	if has && !time.Now().Before(expires) {
 		delete(a.admitted, p)
@@ -316,8 +327,11 @@ func (a *access) mayUse(p peer.ID) bool {
 // admit says why a peer with that token, or none, may not use the relay; nil if it may.
 func (a *access) admit(p peer.ID, token string, now time.Time) *refusal {
 	why := "it takes only peers that its operator has allowed, or given a token"
-	if a.closed && token != "" {
-		expires, err := checkToken(token, a.trusted, now)
+	if token != "" { // an open relay may be closed later
+		a.mu.Lock()
+		trusted := a.trusted
+		a.mu.Unlock()
+		expires, err := checkToken(token, trusted, now)
 		if err == nil {
 			a.mu.Lock()
 			a.admitted[p] = expires

@@ -53,7 +53,7 @@ type admin struct {
 	done   chan struct{}
 }
 
-func serveAdmin(r *Relay, dataDir string, drainTime time.Duration, log *slog.Logger) (*admin, error) {
+func serveAdmin(r *Relay, dataDir string, log *slog.Logger) (*admin, error) {
 	path := filepath.Join(dataDir, AdminSocket)
 	// The directory is this process's: what is there is left over.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -69,7 +69,7 @@ func serveAdmin(r *Relay, dataDir string, drainTime time.Duration, log *slog.Log
 	mux.HandleFunc("GET /limits", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.Limits()) })
 	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.access.lists()) })
 	mux.HandleFunc("POST /reload", a.doing(func(string) error { return r.Reload() }))
-	mux.HandleFunc("POST /drain", a.doing(func(string) error { r.Drain(drainTime); return nil }))
+	mux.HandleFunc("POST /drain", a.doing(func(string) error { r.Drain(); return nil }))
 	mux.HandleFunc("POST /kick", a.doing(r.kick))
 	for path, f := range map[string]func(rule) error{
 		"ban":      func(who rule) error { return r.access.change("ban", true, who) },

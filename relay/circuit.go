@@ -132,9 +132,9 @@ func startCircuit(h host.Host, l Limits, who *access, said *refusals, registry *
 		relay.WithResources(relay.Resources{
 			Limit:          nil, // circuits last
 			ReservationTTL: reservationTTL,
-			MaxCircuits:    l.CircuitsPerPeer, // that end at one peer, too
 			BufferSize:     circuitBuffer,
 			// places refuses before, and says why.
+			MaxCircuits:           math.MaxInt,
 			MaxReservations:       math.MaxInt,
 			MaxReservationsPerIP:  math.MaxInt,
 			MaxReservationsPerASN: math.MaxInt,

@@ -36,57 +36,81 @@ const (
 type drain struct {
 	host   host.Host
 	places *places
-	others []peer.AddrInfo // relays to move to
 	log    *slog.Logger
 
-	ended chan struct{} // closed when nobody is waited for any more
+	ended chan struct{}   // closed when nobody is waited for any more
+	ctx   context.Context // ends with close
 	stop  context.CancelFunc
 	done  sync.WaitGroup
 
 	mu     sync.Mutex
+	others []peer.AddrInfo // relays to move to
+	limit  time.Duration   // of a drain
 	began  bool
 	moving map[peer.ID]bool // those that move: true when they have moved
 }
 
-func newDrain(h host.Host, p *places, others []peer.AddrInfo, log *slog.Logger) *drain {
-	return &drain{host: h, places: p, others: others, log: log, ended: make(chan struct{}), stop: func() {}, moving: make(map[peer.ID]bool)}
+func newDrain(h host.Host, p *places, log *slog.Logger) *drain {
+	d := &drain{host: h, places: p, log: log, ended: make(chan struct{}), moving: make(map[peer.ID]bool)}
+	d.ctx, d.stop = context.WithCancel(context.Background())
+	return d
+}
+
+// set says which relays there are to move to, and how long a drain may take.
+func (d *drain) set(others []peer.AddrInfo, limit time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.others, d.limit = others, limit
 }
 
 // Drain begins to have all peers move to other relays, and returns at once. Nobody new
 // gets a reservation from now on. Drained is closed when all that can move have moved and
-// the circuits through this relay that they were in have ended, or after the limit:
-// DefaultDrain if zero, and if negative at once. A peer that knows no other relay is given those of Options.Peers
+// the circuits through this relay that they were in have ended, or after
+// Options.DrainTime. A peer that knows no other relay is given those of Options.Peers
 // that are connected. Later calls do nothing.
-func (r *Relay) Drain(limit time.Duration) {
-	if limit == 0 {
-		limit = DefaultDrain
-	}
-	r.drain.begin(limit)
-}
+func (r *Relay) Drain() { r.drain.begin() }
 
 // Drained is closed when a drain is over: it is time for Close.
 func (r *Relay) Drained() <-chan struct{} { return r.drain.ended }
 
-func (d *drain) begin(limit time.Duration) {
+func (d *drain) begin() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.began {
+	if d.began || d.ctx.Err() != nil {
 		return
 	}
 	d.began = true
-	ctx, stop := context.WithTimeout(context.Background(), limit)
-	d.stop = stop
+	limit := d.limit
+	if limit == 0 {
+		limit = DefaultDrain
+	}
 	d.done.Go(func() {
+		ctx, stop := context.WithTimeout(d.ctx, limit)
 		defer stop()
 		defer close(d.ended)
 		d.run(ctx, limit)
 	})
 }
 
+// ease has some peers move, because they are too many. Those that have nowhere to go
+// stay.
+func (d *drain) ease(some []peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(some) == 0 || d.ctx.Err() != nil {
+		return
+	}
+	d.log.Warn("more peers hold reservations than may: some are told to move", "peers", len(some))
+	d.done.Go(func() {
+		ctx, stop := context.WithTimeout(d.ctx, DefaultDrain)
+		defer stop()
+		d.tellAll(ctx, some, DefaultDrain)
+	})
+}
+
 // close ends a drain, and waits for its goroutines.
 func (d *drain) close() {
 	d.mu.Lock()
-	d.began = true
 	d.stop()
 	d.mu.Unlock()
 	d.done.Wait()
@@ -94,8 +118,22 @@ func (d *drain) close() {
 
 func (d *drain) run(ctx context.Context, limit time.Duration) {
 	all := d.places.drain()
-	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	d.log.Info("draining: peers are told to move", "peers", len(all), "limit", limit)
+	d.tellAll(ctx, all, limit)
+	tick := time.NewTicker(drainCheck)
+	defer tick.Stop()
+	for ctx.Err() == nil && d.places.inCircuit(d.movers()) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	d.log.Info("drained", "peers", len(all), "moved", d.moved(), "circuits", d.places.limits()[1].Used)
+}
+
+// tellAll has peers move, one after the other, and waits until they have.
+func (d *drain) tellAll(ctx context.Context, all []peer.ID, limit time.Duration) {
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	every := tellEvery
 	if len(all) > 0 {
 		every = min(every, limit/4/time.Duration(len(all)))
@@ -110,15 +148,6 @@ func (d *drain) run(ctx context.Context, limit time.Duration) {
 		}
 	}
 	telling.Wait()
-	tick := time.NewTicker(drainCheck)
-	defer tick.Stop()
-	for ctx.Err() == nil && d.places.inCircuit(d.movers()) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-		}
-	}
-	d.log.Info("drained", "peers", len(all), "moved", d.moved(), "circuits", d.places.limits()[1].Used)
 }
 
 // tell has one peer move, and waits until it has.
@@ -187,8 +216,11 @@ func (d *drain) toMove() int64 {
 
 // offers are the other relays that are connected, with what they say of where they are.
 func (d *drain) offers() (offers []string) {
+	d.mu.Lock()
+	others := d.others
+	d.mu.Unlock()
 	relays := 0
-	for _, other := range d.others {
+	for _, other := range others {
 		if relays == maxOffers || d.host.Network().Connectedness(other.ID) != network.Connected {
 			continue
 		}

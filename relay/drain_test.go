@@ -83,7 +83,7 @@ func TestNobodyIsWithoutAReservationWhileThreeRelaysAreRestartedInTurn(t *testin
 		stops = append(stops, watch(t, n))
 	}
 	for i, r := range relays {
-		r.Drain(time.Minute)
+		r.Drain()
 		<-r.Drained()
 		assert.False(t, t.Failed(), "of relay %d", i)
 		for _, p := range r.Peers() {
@@ -104,7 +104,7 @@ func TestADrainingRelayTakesNobodyNewAndWaitsForCircuits(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	next := newRelay(t, relay.Options{})
 	at := peer.AddrInfo{ID: next.Node().ID(), Addrs: next.Node().Host().Addrs()}
-	r := newRelay(t, relay.Options{Registry: registry, Peers: []peer.AddrInfo{at}})
+	r := newRelay(t, relay.Options{Registry: registry, Peers: []peer.AddrInfo{at}, DrainTime: time.Hour})
 	called := newReserved(t, r)
 	alone := newReserved(t, r)
 	caller := newNode(t, native.Options{})
@@ -114,7 +114,7 @@ func TestADrainingRelayTakesNobodyNewAndWaitsForCircuits(t *testing.T) {
 		return len(r.Node().Host().Network().ConnsToPeer(next.Node().ID())) > 0
 	}, 30*time.Second, 5*time.Millisecond)
 
-	r.Drain(time.Hour)
+	r.Drain()
 	for _, n := range []*core.Node{called, alone} {
 		require.Eventually(t, func() bool {
 			held := n.Reservations()

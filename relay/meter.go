@@ -28,11 +28,11 @@ const (
 // later, and so its own windows full; what arrives at the peer is limited at the
 // sender.
 type meter struct {
-	rate  rate.Limit // bytes per second
-	burst int
 	share *share
 
 	mu      sync.Mutex
+	rate    rate.Limit // bytes per second
+	burst   int
 	buckets map[peer.ID]*bucket
 	looked  time.Time
 
@@ -48,13 +48,30 @@ type bucket struct {
 // newMeter makes a meter of that many bytes per second for each peer, without a limit
 // if negative, and of a rate for the relay: see newShare.
 func newMeter(bytesPerSecond, ofRelay int64) *meter {
-	m := &meter{rate: rate.Inf, buckets: make(map[peer.ID]*bucket), share: newShare(ofRelay)}
+	m := &meter{buckets: make(map[peer.ID]*bucket), share: newShare(ofRelay)}
+	m.setRate(bytesPerSecond)
+	m.ctx, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// set changes both rates, at once and for streams that are open, too.
+func (m *meter) set(bytesPerSecond, ofRelay int64) {
+	m.setRate(bytesPerSecond)
+	m.share.set(ofRelay)
+}
+
+func (m *meter) setRate(bytesPerSecond int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rate, m.burst = rate.Inf, minBurst
 	if bytesPerSecond >= 0 {
 		m.rate = rate.Limit(bytesPerSecond)
 		m.burst = max(int(float64(bytesPerSecond)*burstTime.Seconds()), minBurst)
 	}
-	m.ctx, m.stop = context.WithCancel(context.Background())
-	return m
+	for _, b := range m.buckets {
+		b.SetBurst(m.burst)
+		b.SetLimit(m.rate)
+	}
 }
 
 // close ends all waits: reads go on unlimited.

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+	ma "github.com/multiformats/go-multiaddr"
 )
 
 // The wait between two dials of another relay doubles with each failure and is
@@ -34,8 +35,19 @@ type peers struct {
 	host    host.Host
 	log     *slog.Logger
 	changes event.Subscription
+	ctx     context.Context // ends with close
 	stop    context.CancelFunc
 	running sync.WaitGroup
+
+	mu   sync.Mutex
+	kept map[peer.ID]*kept
+}
+
+// kept is another relay that is kept connected.
+type kept struct {
+	peer.AddrInfo
+	gone chan struct{} // holds a token after it has left
+	stop context.CancelFunc
 }
 
 // checkPeers says whether each of them can be dialled.
@@ -59,39 +71,63 @@ func keepPeers(h host.Host, others []peer.AddrInfo, log *slog.Logger) (*peers, e
 	if err != nil {
 		return nil, fmt.Errorf("keep connected to other relays: %w", err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	p := &peers{host: h, log: log, changes: changes, stop: stop}
-	left := make(map[peer.ID]chan struct{}, len(others))
+	p := &peers{host: h, log: log, changes: changes, kept: make(map[peer.ID]*kept)}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	p.running.Go(p.watch)
+	p.set(others)
+	return p, nil
+}
+
+// set changes which relays are kept connected. It closes the connections to none.
+func (p *peers) set(others []peer.AddrInfo) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	wanted := make(map[peer.ID]peer.AddrInfo, len(others))
 	for _, other := range others {
-		if _, twice := left[other.ID]; twice {
+		wanted[other.ID] = other
+	}
+	for id, k := range p.kept {
+		if other, still := wanted[id]; !still || !slices.EqualFunc(other.Addrs, k.Addrs, ma.Multiaddr.Equal) {
+			k.stop()
+			delete(p.kept, id)
+		}
+	}
+	for id, other := range wanted {
+		if p.kept[id] != nil || p.ctx.Err() != nil {
 			continue
 		}
-		gone := make(chan struct{}, 1)
-		left[other.ID] = gone
-		p.running.Go(func() { p.keep(ctx, other, gone) })
+		ctx, stop := context.WithCancel(p.ctx)
+		k := &kept{AddrInfo: other, gone: make(chan struct{}, 1), stop: stop}
+		p.kept[id] = k
+		p.running.Go(func() {
+			defer stop()
+			p.keep(ctx, k.AddrInfo, k.gone)
+		})
 	}
-	p.running.Go(func() { p.watch(left) })
-	return p, nil
 }
 
 // close ends it and waits for its goroutines. The connections stay.
 func (p *peers) close() error {
+	p.mu.Lock()
 	p.stop()
+	p.mu.Unlock()
 	err := p.changes.Close()
 	p.running.Wait()
 	return err
 }
 
 // watch tells the keepers whose relay has left.
-func (p *peers) watch(left map[peer.ID]chan struct{}) {
+func (p *peers) watch() {
 	for ev := range p.changes.Out() {
 		change := ev.(event.EvtPeerConnectednessChanged)
-		gone, ok := left[change.Peer]
-		if !ok || change.Connectedness == network.Connected {
+		p.mu.Lock()
+		k := p.kept[change.Peer]
+		p.mu.Unlock()
+		if k == nil || change.Connectedness == network.Connected {
 			continue
 		}
 		select {
-		case gone <- struct{}{}:
+		case k.gone <- struct{}{}:
 		default:
 		}
 	}

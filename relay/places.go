@@ -60,11 +60,22 @@ func newPlaces(l Limits, conns connmgr.ConnManager) *places {
 	return p
 }
 
-// set changes the limits. Who is above them keeps what it has.
-func (p *places) set(l Limits) {
+// set changes the limits, and lists peers that have a place too many. Who is above a
+// limit keeps what it has.
+func (p *places) set(l Limits) (over []peer.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.peers, p.perAddress, p.perPeer = l.Peers, l.PeersPerAddress, l.CircuitsPerPeer
+	left, at := p.peers, make(map[netip.Prefix]int)
+	for id, place := range p.reserved {
+		if at[place.site] >= p.perAddress || left <= 0 {
+			over = append(over, id)
+			continue
+		}
+		left--
+		at[place.site]++
+	}
+	return over
 }
 
 // reserve takes a place for a peer, or says why there is none. A peer that has one
@@ -155,10 +166,15 @@ func (p *places) connect(from, to peer.ID, site netip.Prefix) *refusal {
 	defer p.mu.Unlock()
 	ofPeer, ofSite := max(min(p.perPeer, p.most/8), 1), max(p.most/2, 1)
 	switch {
-	case p.circuits[from] >= ofPeer:
+	case p.circuits[from] >= ofPeer || p.ends[from] >= p.perPeer:
 		return &refusal{
 			limit: "circuits-per-peer", value: int64(ofPeer), flag: "--circuits-per-peer", status: pbv2.Status_RESOURCE_LIMIT_EXCEEDED,
-			words: fmt.Sprintf("%d circuits begin at you, which is all that one peer may have (--circuits-per-peer, or an eighth of the relay's memory)", ofPeer),
+			words: fmt.Sprintf("you have %d circuits, which is all that one peer may have (--circuits-per-peer, or an eighth of the relay's memory)", p.ends[from]),
+		}
+	case p.ends[to] >= p.perPeer:
+		return &refusal{
+			limit: "circuits-per-peer", value: int64(p.perPeer), flag: "--circuits-per-peer", status: pbv2.Status_RESOURCE_LIMIT_EXCEEDED,
+			words: fmt.Sprintf("the peer that you call has %d circuits, which is all that one peer may have (--circuits-per-peer)", p.perPeer),
 		}
 	case p.sites[site] >= ofSite:
 		return &refusal{

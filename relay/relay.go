@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -77,9 +78,14 @@ type Options struct {
 	// false, it takes everybody who is not banned there.
 	Closed bool
 
-	// DrainTime bounds a drain that the operator asks for by the socket in DataDir: see
-	// Drain. If zero, DefaultDrain; if negative, such a drain is over at once.
+	// DrainTime bounds a drain: see Drain. If zero, DefaultDrain; if negative, a drain is
+	// over at once.
 	DrainTime time.Duration
+
+	// Reread is called by Reload. It calls apply with all the options anew, and returns
+	// its error or one of its own: see Reload for those that may change. If nil, Reload
+	// reads the file of rules only.
+	Reread func(apply func(Options) error) error
 
 	// Limits bound what the relay does for its peers. Fields that are zero
 	// have defaults.
@@ -109,6 +115,12 @@ type Relay struct {
 	site    *site
 	metrics *metricsServer // nil if not wanted
 
+	reread    func(func(Options) error) error
+	reloading sync.Mutex
+	began     Limits                          // those it was started with
+	others    atomic.Pointer[[]peer.AddrInfo] // other relays
+	announce  atomic.Pointer[[]ma.Multiaddr]
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -127,7 +139,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if len(o.Listen) == 0 {
 		o.Listen = stack.DefaultListen(0, 0)
 	}
-	r := &Relay{}
+	r := &Relay{reread: o.Reread, began: o.Limits.withDefaults()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("start relay: %w", err), r.Close())
@@ -158,7 +170,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 		}
 	}
 	if o.DataDir != "" {
-		if r.admin, err = serveAdmin(r, o.DataDir, o.DrainTime, o.Logger); err != nil {
+		if r.admin, err = serveAdmin(r, o.DataDir, o.Logger); err != nil {
 			// Most often the path is longer than a socket's may be.
 			o.Logger.Warn("the relay runs without the operator's socket", "error", err)
 			err = nil
@@ -182,12 +194,8 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
-	trusted := []peer.ID{self}
-	for _, p := range o.Peers {
-		trusted = append(trusted, p.ID)
-	}
 	r.said = newRefusals(o.Logger, o.Registry)
-	if r.access, err = openAccess(o.DataDir, o.Closed, trusted); err != nil {
+	if r.access, err = openAccess(o.DataDir, o.Closed, trust(self, o.Peers)); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	h, err := r.newHost(o, key)
@@ -195,11 +203,12 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	others := without(h.ID(), o.Peers)
+	r.others.Store(&others)
 	limits := o.Limits.withDefaults()
 	options := core.Options{
 		Network:       o.Network,
 		Serve:         kad.Serve,
-		Bootstrap:     func() []peer.AddrInfo { return others },
+		Bootstrap:     func() []peer.AddrInfo { return *r.others.Load() },
 		RelayTopics:   limits.Topics,
 		KeepHistories: &replay.Limits{Bytes: max(limits.HistoryBytes/limits.Topics, 1)},
 		Store:         histories,
@@ -218,7 +227,8 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return err
 	}
 	r.access.start(h)
-	r.drain = newDrain(h, r.circuit.places, others, o.Logger)
+	r.drain = newDrain(h, r.circuit.places, o.Logger)
+	r.drain.set(others, o.DrainTime)
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
 }
@@ -233,6 +243,7 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 		HTTP:       r.site,
 		STUN:       true,
 		StreamRate: streamRate,
+		MaySpeak:   r.access.maySpeak,
 		Refused:    func(limit string) { r.said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
 			libp2p.DisableRelay(), // the client of circuits: nobody dials a relay through another
@@ -240,23 +251,13 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back
 		},
 	}
-	if o.Closed {
-		so.MaySpeak = r.access.maySpeak
-	}
 	if o.Registry != nil {
 		so.Registerer = o.Registry
 	}
-	if len(o.Announce) > 0 {
-		so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr {
-			return append(append([]ma.Multiaddr(nil), o.Announce...), own...)
-		}
-	}
+	r.announce.Store(&o.Announce)
+	so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(*r.announce.Load(), own) }
 	return stack.New(so)
 }
-
-// Reload reads the file of rules anew (see Options.Closed). They hold at once, for those
-// that are connected, too. Where it returns an error, the rules stay as they were.
-func (r *Relay) Reload() error { return r.access.reload() }
 
 // Node is the relay as a peer. It must not be closed by the caller.
 func (r *Relay) Node() *core.Node { return r.node }

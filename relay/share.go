@@ -79,22 +79,29 @@ type turn struct {
 // without delay to others if 0, and without limit if negative.
 func newShare(bytesPerSecond int64) *share {
 	s := &share{accounts: make(map[peer.ID]*account), stop: func() {}}
-	switch {
-	case bytesPerSecond > 0:
-		s.rate = float64(bytesPerSecond)
-	case bytesPerSecond == 0:
-		s.measured = true
+	s.set(bytesPerSecond)
+	return s
+}
+
+// set changes the rate: see newShare.
+func (s *share) set(bytesPerSecond int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stop()
+	s.stop = func() {}
+	s.measured = bytesPerSecond == 0
+	s.setRate(float64(max(bytesPerSecond, 0)))
+	if s.measured && !s.ended {
 		var ctx context.Context
 		ctx, s.stop = context.WithCancel(context.Background())
 		s.done.Go(func() { s.measure(ctx) })
 	}
-	return s
 }
 
 // close lets all pass, and waits for the goroutine of the share.
 func (s *share) close() {
-	s.stop()
 	s.mu.Lock()
+	s.stop()
 	s.ended = true
 	s.release()
 	s.mu.Unlock()
@@ -305,6 +312,9 @@ func (s *share) adjust(in time.Duration, late []time.Duration) bool {
 		if a.isSmall(0, time.Now()); a.streams == 0 && a.small >= smallBurst && len(a.turns) == 0 {
 			delete(s.accounts, p)
 		}
+	}
+	if !s.measured { // it was set meanwhile
+		return false
 	}
 	s.setRate(nextRate(s.rate, passed/in.Seconds(), bulk, late))
 	return bulk >= 2

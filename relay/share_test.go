@@ -95,6 +95,7 @@ func TestTheRateLastsAsLongAsPeersWaitForIt(t *testing.T) {
 		m := newMeter(-1, -1)
 		defer m.close()
 		m.share.mu.Lock()
+		m.share.measured = true
 		m.share.setRate(testRate)
 		m.share.mu.Unlock()
 		ctx, stop := context.WithCancel(t.Context())

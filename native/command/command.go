@@ -15,7 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	stdlog "log"
 	"log/slog"
 	"math"
 	"net"
@@ -54,12 +54,10 @@ type Program struct {
 	Endings     []os.Signal       // end ctx; if nil, those of Endings
 }
 
-// Main runs the command that args choose: the Run method of its struct, with
-// ctx, which the signals of p.Endings end, bound as context.Context. It returns the
-// exit code.
-func (p Program) Main(args []string) int {
-	// kong exits by itself after --help and --version.
-	parser, err := kong.New(p.Flags,
+// parser reads the program's command line. kong exits by itself after --help and
+// --version.
+func (p Program) parser() (*kong.Kong, error) {
+	return kong.New(p.Flags,
 		kong.Name(p.Name),
 		kong.Description(p.Description),
 		kong.DefaultEnvars(p.EnvPrefix),
@@ -67,6 +65,22 @@ func (p Program) Main(args []string) int {
 		kong.Vars{"version": Version(p.Name)},
 		kong.ValueFormatter(withDefault),
 	)
+}
+
+// Parse reads a command line into p.Flags, and runs nothing.
+func (p Program) Parse(args []string) error {
+	parser, err := p.parser()
+	if err == nil {
+		_, err = parser.Parse(args)
+	}
+	return err
+}
+
+// Main runs the command that args choose: the Run method of its struct, with
+// ctx, which the signals of p.Endings end, bound as context.Context. It returns the
+// exit code.
+func (p Program) Main(args []string) int {
+	parser, err := p.parser()
 	if err != nil {
 		return p.fail(err, ExitUsage)
 	}
@@ -212,17 +226,27 @@ type LogFlags struct {
 // which it shows warnings only from level info on: much of what libp2p warns of
 // is the far side's doing.
 func (f LogFlags) Logger() *slog.Logger {
-	level := f.LogLevel
-	theirs := level
-	if level == slog.LevelWarn {
-		theirs = slog.LevelError
+	log, _ := f.LevelledLogger()
+	return log
+}
+
+// LevelledLogger is Logger, and a function that changes the level.
+func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
+	level, theirs := new(slog.LevelVar), new(slog.LevelVar)
+	set = func(to slog.Level) {
+		level.Set(to)
+		if to == slog.LevelWarn {
+			to = slog.LevelError
+		}
+		theirs.Set(to)
 	}
+	set(f.LogLevel)
 	gologshim.SetDefaultHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs}))
 	// Some libraries write to the standard log whatever befalls them, as does that
 	// of mDNS on a machine without IPv6.
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
 	standard := slog.NewLogLogger(handler, slog.LevelDebug)
-	log.SetFlags(standard.Flags())
-	log.SetOutput(standard.Writer())
-	return slog.New(handler)
+	stdlog.SetFlags(standard.Flags())
+	stdlog.SetOutput(standard.Writer())
+	return slog.New(handler), set
 }

@@ -8,13 +8,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
 func configured(t *testing.T, dir, content string) (path string) {
 	t.Helper()
-	path = filepath.Join(dir, configName)
+	path = filepath.Join(dir, command.ConfigName)
 	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -37,5 +38,5 @@ func TestTheDocumentNamesEveryCommandAndNoFlagThatIsNone(t *testing.T) {
 		assert.True(t, flags[flag], "%s is a flag", flag)
 	}
 	assert.Contains(t, string(b), tunnels.FileName)
-	assert.Contains(t, string(b), configName)
+	assert.Contains(t, string(b), command.ConfigName)
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -38,12 +39,18 @@ type upCmd struct {
 	DrainTimeout  time.Duration `help:"Time that a half-closed stream may be idle." default:"${drainTimeout}" placeholder:"TIME"`
 	IdleTimeout   time.Duration `help:"Time that any stream may be idle. Default: no limit." placeholder:"TIME"`
 
-	Config configFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists." placeholder:"FILE" type:"path"`
+	Config command.ConfigFlag `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists." placeholder:"FILE" type:"path"`
 	command.LogFlags
 }
 
 // Run runs a peer in the foreground. It prints events on standard output as long as
 // somebody reads it.
+// BeforeResolve reads the configuration.
+func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+	_, err := command.ReadConfig(ctx, trace.Node())
+	return err
+}
+
 func (c *upCmd) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
 	if _, err := control.SocketPath(c.DataDir); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"os/signal"
@@ -22,27 +23,31 @@ import (
 	"github.com/tombolo-net/tombolo/web"
 )
 
-// cli is the command line.
+// cli is the command line. What has the tag restart, which is the flag's name, cannot
+// change while the relay runs.
 type cli struct {
 	DataDir         string              `help:"Directory of the identity and of everything that is kept." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
-	Port            uint16              `help:"TCP port (page, WebSocket, plain TCP) and UDP port (QUIC, WebTransport, WebRTC-direct) on every interface (0: any free port)." default:"8080"`
-	Listen          []command.Listen    `help:"Address to listen on instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR"`
+	Port            uint16              `help:"TCP port (page, WebSocket, plain TCP) and UDP port (QUIC, WebTransport, WebRTC-direct) on every interface (0: any free port)." default:"8080" restart:"port"`
+	Listen          []command.Listen    `help:"Address to listen on instead: host:port for all transports, or a multiaddr for one. Repeatable." placeholder:"MADDR" restart:"listen"`
 	Announce        []command.Multiaddr `help:"Additional address to announce to peers, for example of a proxy. Repeatable." placeholder:"MADDR"`
-	Network         string              `help:"Name of the mesh to join." default:"${network}"`
+	Network         string              `help:"Name of the mesh to join." default:"${network}" restart:"network"`
 	Peer            []command.Peer      `help:"Another relay to stay connected to, so that both form one mesh: a multiaddr ending in /p2p/<id>. Repeatable." placeholder:"MADDR"`
-	Peers           uint32              `help:"Number of connected peers to size limits for." default:"${peers}"`
+	Peers           peerCount           `help:"Number of connected peers to size limits for." default:"${peers}"`
 	PeersPerAddress uint32              `help:"Maximum number of reservations for one address (0: half of --peers)."`
 	CircuitsPerPeer uint32              `help:"Maximum number of circuits that begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"Bytes per second that one peer may send through circuits (0: no limit)." default:"${rate}"`
 	Rate            uint64              `help:"Bytes per second that all peers together may send through circuits, in equal shares (0: as many as the machine carries without making small messages wait)."`
-	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}"`
-	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}"`
+	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}" restart:"topics"`
+	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}" restart:"history-bytes"`
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
 	DrainTime       time.Duration       `help:"How long peers have, after SIGTERM and tombolo-relay drain, to move to another relay (0: none, the relay ends at once)." default:"1m"`
-	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:""`
-	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR"`
+	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:"" restart:"map-ports"`
+	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR" restart:"metrics"`
+	Config          command.ConfigFlag  `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists. SIGHUP and tombolo-relay reload read it anew." placeholder:"FILE" type:"path"`
 	Version         kong.VersionFlag    `help:"Print the version and exit." env:"-"`
 	command.LogFlags
+
+	file *command.Config // nil if there is none
 }
 
 func main() {
@@ -52,11 +57,15 @@ func main() {
 	if len(os.Args) > 1 && slices.Contains(adminCommands, os.Args[1]) {
 		os.Exit(adminProgram().Main(os.Args[1:]))
 	}
-	program := command.Program{
+	os.Exit(program(&cli{}).Main(os.Args[1:]))
+}
+
+func program(flags *cli) command.Program {
+	return command.Program{
 		Name:        "tombolo-relay",
 		Description: "A relay that joins browser tabs and native peers to a Tombolo mesh, and serves the page. For its operator: tombolo-relay token, peers, top, limits, rules, kick, ban, unban, allow, disallow, drain, reload; see --help of each.",
 		EnvPrefix:   "TOMBOLO_RELAY",
-		Flags:       &cli{},
+		Flags:       flags,
 		Endings:     []os.Signal{os.Interrupt},
 		Vars: kong.Vars{
 			"network":  core.DefaultNetwork,
@@ -67,42 +76,26 @@ func main() {
 			"history":  strconv.Itoa(relay.DefaultHistoryBytes),
 		},
 	}
-	os.Exit(program.Main(os.Args[1:]))
 }
 
 // Run runs the relay until interrupted or drained, and prints its addresses on standard
 // output.
 func (c *cli) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
-	log := c.Logger()
-	listen := command.Addrs(c.Listen)
-	if len(listen) == 0 {
-		listen = stack.DefaultListen(int(c.Port), int(c.Port))
-	}
-	others, err := command.Peers(c.Peer)
-	if err != nil {
-		return err
-	}
+	log, setLevel := c.LevelledLogger()
 	site, noSite := web.Site()
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM)
+	signal.Notify(signals, reloading(syscall.SIGTERM)...)
 	defer signal.Stop(signals)
 	starting, started := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer started()
-	r, err := relay.New(starting, relay.Options{
-		DataDir:       c.DataDir,
-		Listen:        listen,
-		Announce:      command.Multiaddrs(c.Announce),
-		Network:       c.Network,
-		Peers:         others,
-		NoPortMapping: !c.MapPorts,
-		Site:          site,
-		Closed:        c.Closed,
-		DrainTime:     c.drainTime(),
-		Limits:        c.limits(),
-		MetricsListen: string(c.Metrics),
-		Logger:        log,
-	})
+	o, err := c.options()
+	if err != nil {
+		return err
+	}
+	o.Site, o.Logger = site, log
+	o.Reread = func(apply func(relay.Options) error) error { return c.reread(apply, setLevel) }
+	r, err := relay.New(starting, o)
 	if err != nil {
 		if starting.Err() != nil {
 			return nil
@@ -124,32 +117,70 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	if noSite != nil {
 		log.Warn("there is no page to serve", "error", noSite)
 	}
-	c.wait(ctx, r, signals)
+	wait(ctx, r, signals, log)
 	return command.CloseInTime(r, log)
 }
 
+// reloading adds the signal that reads the configuration anew, unless nohup keeps it away.
+func reloading(signals ...os.Signal) []os.Signal {
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signals
+}
+
 // wait waits until it is time to end. SIGTERM begins a drain, and a second one ends it.
-func (c *cli) wait(ctx context.Context, r *relay.Relay, signals <-chan os.Signal) {
-	for draining := false; ; draining = true {
+func wait(ctx context.Context, r *relay.Relay, signals <-chan os.Signal, log *slog.Logger) {
+	for draining := false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-r.Drained():
 			return
-		case <-signals:
-			if draining {
+		case s := <-signals:
+			switch {
+			case s == syscall.SIGHUP:
+				if err := r.Reload(); err != nil {
+					log.Error("nothing is reloaded", "error", err)
+				} else {
+					log.Info("reloaded")
+				}
+			case draining:
 				return
+			default:
+				draining = true
+				r.Drain()
 			}
-			r.Drain(c.drainTime())
 		}
 	}
 }
 
-func (c *cli) drainTime() time.Duration {
-	if c.DrainTime == 0 {
-		return -1
+// options are what the flags say of the relay.
+func (c *cli) options() (o relay.Options, err error) {
+	listen := command.Addrs(c.Listen)
+	if len(listen) == 0 {
+		listen = stack.DefaultListen(int(c.Port), int(c.Port))
 	}
-	return c.DrainTime
+	others, err := command.Peers(c.Peer)
+	if err != nil {
+		return o, err
+	}
+	drain := c.DrainTime
+	if drain == 0 {
+		drain = -1
+	}
+	return relay.Options{
+		DataDir:       c.DataDir,
+		Listen:        listen,
+		Announce:      command.Multiaddrs(c.Announce),
+		Network:       c.Network,
+		Peers:         others,
+		NoPortMapping: !c.MapPorts,
+		Closed:        c.Closed,
+		DrainTime:     drain,
+		Limits:        c.limits(),
+		MetricsListen: string(c.Metrics),
+	}, nil
 }
 
 func (c *cli) limits() relay.Limits {

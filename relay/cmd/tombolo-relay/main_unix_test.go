@@ -19,6 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 )
 
@@ -127,4 +128,49 @@ func TestARelayThatIsToEndLetsItsPeersMoveAndASecondSignalEndsItAtOnce(t *testin
 		code, stderr := r.Wait()
 		assert.Zero(t, code, stderr)
 	}
+}
+
+func TestAConfigurationIsReadAnewOrRefusedWithItsLine(t *testing.T) {
+	dir := t.TempDir()
+	configure := func(content string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, command.ConfigName), []byte(content), 0o600))
+	}
+	configure("\npeers = 100\ncircuits-per-peer = 7\nlog-level = \"info\"\n")
+	r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0")
+	run := func(verb string) (code int, said string) {
+		p := commandtest.Start(t, nil, binary, verb, "--data-dir", dir)
+		code, stderr := p.Wait()
+		return code, stderr + strings.Join(p.Lines(), "\n")
+	}
+	limits := func() string {
+		_, said := run("limits")
+		return said
+	}
+	assert.Regexp(t, "(?m)^peers +100 ", limits())
+	for content, want := range map[string]string{
+		"peers = 50\nnonsense = 1":   `line 2: there is no "nonsense"`,
+		"peers = 50\npeers-rate":     "line 2",
+		"peers = 50\n\nport = 1":     "line 3: port cannot change while the relay runs",
+		"\npeers = 101":              "line 2: peers cannot be more than the 100",
+		"peers = 2000000":            "line 1: peers: ",
+		"peers = 50\npeer-rate = -1": "line 2: peer-rate: ",
+	} {
+		configure(content)
+		code, said := run("reload")
+		assert.Equal(t, 1, code)
+		assert.Contains(t, said, want)
+		assert.Contains(t, said, filepath.Join(dir, command.ConfigName))
+		assert.Regexp(t, "(?m)^peers +100 ", limits(), "it stays as it was")
+	}
+	configure("peers = 60")
+	code, said := run("reload")
+	require.Zero(t, code, said)
+	assert.Regexp(t, "(?m)^peers +60 ", limits())
+	configure("peers = 50")
+	r.Signal(syscall.SIGHUP)
+	require.Eventually(t, func() bool { return strings.Contains(limits(), "50") }, 30*time.Second, 5*time.Millisecond)
+	code, stderr := commandtest.Start(t, nil, binary, "--data-dir", t.TempDir(), "--config", filepath.Join(dir, "none.toml")).Wait()
+	assert.Equal(t, 2, code)
+	assert.Contains(t, stderr, "none.toml")
+	assert.Zero(t, r.Stop())
 }

@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"errors"
@@ -16,26 +16,30 @@ import (
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
-// configName is the configuration's in a data directory.
-const configName = "config.toml"
+// ConfigName is the configuration's in a data directory.
+const ConfigName = "config.toml"
 
 // maxConfig bounds the configuration, in bytes.
 const maxConfig = 1 << 20
 
-// configFlag is a file with values for the flags of its command, by their names.
-// A variable of the environment comes before it, and a flag before both.
-type configFlag string
+// ConfigFlag is a file with values for the flags of its command, by their names.
+// A variable of the environment comes before it, and a flag before both. Its flag is
+// called config, beside one called data-dir. The command reads it with ReadConfig.
+type ConfigFlag string
 
-// configFile answers kong's questions for the values of flags.
-type configFile struct {
+// Config is a configuration that was read. It answers kong's questions for the values of
+// flags.
+type Config struct {
 	path   string
+	body   []byte
 	values map[string]any
 }
 
-// BeforeResolve reads the file, so that kong can ask it.
-func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
+// ReadConfig reads the configuration of a command, so that kong can ask it: call it in
+// the BeforeResolve of the command's struct. It is nil if there is none.
+func ReadConfig(ctx *kong.Context, command *kong.Node) (*Config, error) {
 	value := func(name string) string {
-		for _, f := range trace.Node().Flags {
+		for _, f := range command.Flags {
 			if f.Name == name {
 				return fmt.Sprint(ctx.FlagValue(f))
 			}
@@ -45,31 +49,39 @@ func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	path := value("config")
 	given := path != ""
 	if !given {
-		path = filepath.Join(value("data-dir"), configName)
+		path = filepath.Join(value("data-dir"), ConfigName)
 	}
 	b, err := plainfile.Read(kong.ExpandPath(path), maxConfig)
 	if errors.Is(err, os.ErrNotExist) && !given {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
+		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	file := &configFile{path: path}
+	file := &Config{path: path, body: b}
 	if err := toml.Unmarshal(b, &file.values); err != nil {
 		var at *toml.DecodeError
 		if errors.As(err, &at) {
 			row, _ := at.Position()
-			return fmt.Errorf("the configuration %s, line %d: %w", path, row, err)
+			return nil, fmt.Errorf("the configuration %s, line %d: %w", path, row, err)
 		}
-		return fmt.Errorf("the configuration %s: %w", path, err)
+		return nil, fmt.Errorf("the configuration %s: %w", path, err)
 	}
 	for key, value := range file.values {
-		if err := check(trace.Node(), key, value); err != nil {
-			return fmt.Errorf("the configuration %s, line %d: %w", path, lineOf(b, key), err)
+		if err := check(command, key, value); err != nil {
+			return nil, fmt.Errorf("%s: %w", file.Place(key), err)
 		}
 	}
 	ctx.AddResolver(file)
-	return nil
+	return file, nil
+}
+
+// Place names the file, and the line of a key, for an error.
+func (c *Config) Place(key string) string {
+	if line := lineOf(c.body, key); line > 0 {
+		return fmt.Sprintf("the configuration %s, line %d", c.path, line)
+	}
+	return "the configuration " + c.path
 }
 
 // check says what is wrong with a value. kong would not say where it is from.
@@ -79,7 +91,7 @@ func check(command *kong.Node, key string, value any) error {
 	}
 	flag := flagNamed(command, key)
 	if flag == nil {
-		return fmt.Errorf("there is no %q; it holds flags of tombolo up, by their names", key)
+		return fmt.Errorf("there is no %q; it holds flags of %s, by their names", key, command.FullPath())
 	}
 	scan := kong.Scan().PushTyped(text(value), kong.FlagValueToken)
 	if err := flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, reflect.New(flag.Target.Type()).Elem()); err != nil {
@@ -125,13 +137,13 @@ func flagNamed(command *kong.Node, key string) *kong.Flag {
 	return nil
 }
 
-var _ kong.Resolver = (*configFile)(nil)
+var _ kong.Resolver = (*Config)(nil)
 
 // Validate implements kong.Resolver.
-func (c *configFile) Validate(*kong.Application) error { return nil }
+func (c *Config) Validate(*kong.Application) error { return nil }
 
 // Resolve implements kong.Resolver. kong would put it before the environment.
-func (c *configFile) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+func (c *Config) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, set := os.LookupEnv(env); set {
 			return nil, nil
