@@ -66,7 +66,8 @@ func isLocalhost(host string) bool {
 	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
 }
 
-// websocketAt is the WebSocket address at o; nil if o is no host.
+// websocketAt is the WebSocket address at o, of a peer unless id is empty; nil if o is no
+// host.
 func websocketAt(o origin, id peer.ID) ma.Multiaddr {
 	kind := "dns"
 	if ip, err := netip.ParseAddr(o.host); err == nil {
@@ -82,7 +83,11 @@ func websocketAt(o origin, id peer.ID) ma.Multiaddr {
 	if o.host == "" || strings.ContainsAny(o.host, "/%") {
 		return nil
 	}
-	a, err := ma.NewMultiaddr("/" + kind + "/" + o.host + "/tcp/" + o.port + "/" + secure + "ws/p2p/" + id.String())
+	whole := "/" + kind + "/" + o.host + "/tcp/" + o.port + "/" + secure + "ws"
+	if id != "" {
+		whole += "/p2p/" + id.String()
+	}
+	a, err := ma.NewMultiaddr(whole)
 	if err != nil {
 		return nil
 	}

@@ -188,6 +188,9 @@ func (r *Relay) Unready() []string {
 			reasons = append(reasons, fmt.Sprintf("%s: %d of %d are used (%s)", l.Limit, l.Used, l.Value, l.Flag))
 		}
 	}
+	if r.certs != nil {
+		reasons = append(reasons, r.certs.troubles()...)
+	}
 	if len(r.node.Host().Network().ListenAddresses()) == 0 {
 		reasons = append(reasons, "it listens nowhere")
 	}

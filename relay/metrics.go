@@ -6,23 +6,27 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// metricsServer serves /metrics on a listener of its own: what it tells is for
-// the operator alone.
-type metricsServer struct {
+// httpServer serves on a listener of its own.
+type httpServer struct {
 	server *http.Server
 	addr   net.Addr
 	done   chan struct{}
 }
+
+// maxHTTP is how many connections such a listener takes at once.
+const maxHTTP = 256
 
 // register adds what the relay tells of itself.
 func (r *Relay) register(registry *prometheus.Registry) {
@@ -41,42 +45,84 @@ func (r *Relay) register(registry *prometheus.Registry) {
 		gauge("tombolo_relay_circuits", "Circuits that are open.", func() int64 { return limit(1).Used }),
 		gauge("tombolo_relay_circuits_limit", "Most circuits that may be open.", func() int64 { return limit(1).Value }),
 		gauge("tombolo_relay_to_move", "Peers that move to another relay, because this one drains, and have not done so.", r.drain.toMove),
+		gauge("tombolo_relay_certificate_expires_timestamp_seconds", "When the first certificate ends, in Unix time: 1 if one is missing, 0 if the relay has no TLS.", r.certificateExpires),
 		gauge("tombolo_relay_slowed_peers", "Peers that wait for their share of the relay's rate now.", r.circuit.meter.share.slowed),
 		gauge("tombolo_relay_rate_bytes", "Bytes per second that peers share; 0 if they need not.", r.circuit.meter.share.rateNow),
 	)
 }
 
-func serveMetrics(addr string, registry *prometheus.Registry) (*metricsServer, error) {
+// serveMetrics serves /metrics: what it tells is for the operator alone.
+func serveMetrics(addr string, registry *prometheus.Registry) (*httpServer, error) {
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("metrics: listen on %s: %w", addr, err)
-	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	m := &metricsServer{
-		server: &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second},
-		addr:   l.Addr(),
-		done:   make(chan struct{}),
+	s, err := serveHTTP(addr, &http.Server{Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second})
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
 	}
-	go func() {
-		defer close(m.done)
-		_ = m.server.Serve(l)
-	}()
-	return m, nil
+	return s, nil
 }
 
-func (m *metricsServer) close() error {
+func serveHTTP(addr string, server *http.Server) (*httpServer, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	s := &httpServer{server: server, addr: l.Addr(), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		_ = s.server.Serve(netutil.LimitListener(l, maxHTTP))
+	}()
+	return s, nil
+}
+
+func (s *httpServer) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	err := m.server.Shutdown(ctx)
+	err := s.server.Shutdown(ctx)
 	if err != nil {
-		err = m.server.Close()
+		err = s.server.Close()
 	}
-	<-m.done
+	<-s.done
 	return err
+}
+
+// serveRedirect has those that come with HTTP come back with https.
+func (r *Relay) serveRedirect(addr string) (*httpServer, error) {
+	if r.certs == nil {
+		return nil, errors.New("redirect: the relay speaks no TLS: give it a domain or a certificate")
+	}
+	server := &http.Server{ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 1 << 20}
+	server.SetKeepAlivesEnabled(false)
+	server.Handler = http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		at := asked(request).host
+		if _, err := netip.ParseAddr(at); err != nil && !hostname.MatchString(at) {
+			http.Error(w, "the request names no host", http.StatusBadRequest)
+			return
+		}
+		port := "443"
+		for _, a := range r.node.Host().Network().ListenAddresses() {
+			if isSecure(a) {
+				port = portOf(a)
+			}
+		}
+		http.Redirect(w, request, "https://"+hostPort(at, port)+request.URL.RequestURI(), http.StatusPermanentRedirect)
+	})
+	s, err := serveHTTP(addr, server)
+	if err != nil {
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	return s, nil
+}
+
+// certificateExpires is when the first certificate ends.
+func (r *Relay) certificateExpires() int64 {
+	if r.certs == nil {
+		return 0
+	}
+	return max(r.certs.expires().Unix(), 1)
 }

@@ -87,6 +87,13 @@ type Options struct {
 	// reads the file of rules only.
 	Reread func(apply func(Options) error) error
 
+	// TLS gives the TCP ports certificates. If zero, they speak no TLS.
+	TLS TLS
+
+	// RedirectListen is the host:port of a listener that redirects HTTP to https, at the
+	// names of TLS. If empty, there is none.
+	RedirectListen string
+
 	// Limits bound what the relay does for its peers. Fields that are zero
 	// have defaults.
 	Limits Limits
@@ -113,7 +120,9 @@ type Relay struct {
 	peers   *peers
 	drain   *drain
 	site    *site
-	metrics *metricsServer // nil if not wanted
+	metrics *httpServer  // nil if not wanted
+	toHTTPS *httpServer  // nil if not wanted
+	certs   certificates // nil if not wanted
 
 	reread    func(func(Options) error) error
 	reloading sync.Mutex
@@ -164,6 +173,11 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if o.Registry != nil {
 		r.register(o.Registry)
 	}
+	if o.RedirectListen != "" {
+		if r.toHTTPS, err = r.serveRedirect(o.RedirectListen); err != nil {
+			return nil, err
+		}
+	}
 	if o.MetricsListen != "" {
 		if r.metrics, err = serveMetrics(o.MetricsListen, o.Registry); err != nil {
 			return nil, err
@@ -198,6 +212,9 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if r.access, err = openAccess(o.DataDir, o.Closed, trust(self, o.Peers)); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
+	if r.certs, err = newCertificates(o.TLS, o.DataDir, o.Logger); err != nil {
+		return errors.Join(err, histories.Close(), dataDir.Close())
+	}
 	h, err := r.newHost(o, key)
 	if err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
@@ -227,6 +244,9 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return err
 	}
 	r.access.start(h)
+	if r.certs != nil {
+		r.certs.start(h.Network().ListenAddresses())
+	}
 	r.drain = newDrain(h, r.circuit.places, o.Logger)
 	r.drain.set(others, o.DrainTime)
 	r.peers, err = keepPeers(h, others, o.Logger)
@@ -255,20 +275,38 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 		so.Registerer = o.Registry
 	}
 	r.announce.Store(&o.Announce)
-	so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr { return slices.Concat(*r.announce.Load(), own) }
+	so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr {
+		if r.certs != nil {
+			own = named(own, r.certs.names())
+		}
+		return slices.Concat(*r.announce.Load(), own)
+	}
+	if r.certs != nil {
+		so.TLS = r.certs.config()
+		var err error
+		if so.Listen, err = secured(o.Listen); err != nil {
+			return nil, err
+		}
+	}
 	return stack.New(so)
 }
 
 // Node is the relay as a peer. It must not be closed by the caller.
 func (r *Relay) Node() *core.Node { return r.node }
 
-// PageURL is where the page is on this machine; empty if the relay listens on
-// no WebSocket address.
+// PageURL is where the page is: with TLS at the first name of the certificates, without
+// on this machine; empty if the relay listens on no WebSocket address.
 func (r *Relay) PageURL() string {
 	addrs := r.node.Host().Network().ListenAddresses() // in no order
 	slices.SortFunc(addrs, ma.Multiaddr.Compare)
 	var page string
 	for _, a := range addrs {
+		if isSecure(a) {
+			if names := r.certs.names(); len(names) > 0 {
+				return "https://" + hostPort(names[0], portOf(a)) + "/"
+			}
+			continue
+		}
 		if _, err := a.ValueForProtocol(ma.P_WS); err != nil {
 			continue
 		}
@@ -297,6 +335,15 @@ func (r *Relay) MetricsURL() string {
 	return "http://" + r.metrics.addr.String() + "/metrics"
 }
 
+// RedirectAddr is where HTTP is redirected, with the port that the system picked; empty
+// if it is nowhere.
+func (r *Relay) RedirectAddr() string {
+	if r.toHTTPS == nil {
+		return ""
+	}
+	return r.toHTTPS.addr.String()
+}
+
 // Close ends the relay: it stops accepting, ends its circuits and connections,
 // and waits for all its goroutines. Later and concurrent calls wait for the
 // first and return its result.
@@ -309,8 +356,13 @@ func (r *Relay) Close() error {
 		if r.admin != nil {
 			errs = append(errs, r.admin.close())
 		}
-		if r.metrics != nil {
-			errs = append(errs, r.metrics.close())
+		for _, s := range []*httpServer{r.metrics, r.toHTTPS} {
+			if s != nil {
+				errs = append(errs, s.close())
+			}
+		}
+		if r.certs != nil {
+			r.certs.close()
 		}
 		if r.drain != nil {
 			r.drain.close()

@@ -38,7 +38,14 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// certmagic keeps one for each authority and account, and one for five seconds after a file was locked.
+		goleak.IgnoreTopFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).permit"),
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
+	)
+}
 
 func local() []ma.Multiaddr { return stack.ListenOn(netip.MustParseAddr("127.0.0.1"), 0, 0) }
 

@@ -8,8 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Reload reads the file of rules anew (see Options.Closed) and, by Options.Reread, the
-// options. It takes over Announce, Peers, Closed, DrainTime, and all limits but Topics and
+// Reload reads anew the file of rules (see Options.Closed), the files of a certificate
+// and, by Options.Reread, the options. It takes over Announce, Peers, Closed, DrainTime, and all limits but Topics and
 // HistoryBytes; Limits.Peers may not be more than at the start. What is new holds at
 // once, for those that are connected, too: rates for open circuits, and who may not be
 // here any more is disconnected. Who holds a reservation above a limit that is lower now
@@ -18,6 +18,11 @@ import (
 func (r *Relay) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
+	if r.certs != nil {
+		if err := r.certs.reload(); err != nil {
+			return err
+		}
+	}
 	if r.reread == nil {
 		return r.access.reload(func() {})
 	}

@@ -9,6 +9,7 @@
 package stack
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -72,6 +73,8 @@ type Options struct {
 	// HTTP answers the requests on the TCP ports that are no WebSocket
 	// upgrade. If nil, they get a 404.
 	HTTP http.Handler
+	// TLS is for addresses that end in /tls/ws. If nil, there may be none in Listen.
+	TLS *tls.Config
 	// Registerer takes the metrics of libp2p. If nil, there are none.
 	Registerer prometheus.Registerer
 	// StreamRate is how many streams a second a peer may open, after the first 4096.
@@ -134,7 +137,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
-		transports(o.HTTP, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}, o.STUN),
+		transports(o.HTTP, o.TLS, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}, o.STUN),
 		libp2p.QUICReuse(quicPorts(o.Registerer)),
 		metrics(o.Registerer),
 	}
@@ -162,8 +165,11 @@ func New(o Options) (host.Host, error) {
 	return h, nil
 }
 
-func transports(handler http.Handler, f *front, stun bool) libp2p.Option {
+func transports(handler http.Handler, secure *tls.Config, f *front, stun bool) libp2p.Option {
 	var ws []websocket.Option
+	if secure != nil {
+		ws = append(ws, websocket.WithTLSConfig(secure))
+	}
 	if handler != nil {
 		ws = append(ws, websocket.WithHTTPHandler(handler), websocket.WithHTTPServerConfig(func(s *http.Server) {
 			s.ReadHeaderTimeout = httpHeaderTimeout

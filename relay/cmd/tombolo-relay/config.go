@@ -27,6 +27,22 @@ func (p *peerCount) UnmarshalText(text []byte) error {
 	return stack.CheckPeers(int(n))
 }
 
+// domain is a flag that is a name or IP address to get a certificate for.
+type domain string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *domain) UnmarshalText(text []byte) error {
+	*d = domain(text)
+	return relay.CheckDomain(string(text))
+}
+
+func domains(flags []domain) (names []string) {
+	for _, d := range flags {
+		names = append(names, string(d))
+	}
+	return names
+}
+
 // BeforeResolve reads the configuration.
 func (c *cli) BeforeResolve(ctx *kong.Context, trace *kong.Path) (err error) {
 	c.file, err = command.ReadConfig(ctx, trace.Node())

@@ -40,6 +40,12 @@ type cli struct {
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}" restart:"topics"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}" restart:"history-bytes"`
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
+	Domain          []domain            `help:"Host name or IP address to get a certificate for, so that the TCP port speaks https and wss, too: port 443 of it must lead to the TCP port. Repeatable." placeholder:"NAME" restart:"domain"`
+	AcmeURL         string              `name:"acme-url" help:"Directory of the authority that gives certificates. Default: that of Let's Encrypt." placeholder:"URL" restart:"acme-url"`
+	AcmeEmail       string              `name:"acme-email" help:"Where the authority may write to you." placeholder:"ADDR" restart:"acme-email"`
+	Cert            string              `help:"PEM file of a certificate and its chain to use instead of --domain. It is read anew when it changes." type:"path" placeholder:"FILE" restart:"cert"`
+	Key             string              `help:"PEM file of the key of --cert." type:"path" placeholder:"FILE" restart:"key"`
+	Redirect        command.HostPort    `help:"Redirect HTTP requests on this host:port, such as :80, to https. Default: nowhere." placeholder:"ADDR" restart:"redirect"`
 	DrainTime       time.Duration       `help:"How long peers have, after SIGTERM and tombolo-relay drain, to move to another relay (0: none, the relay ends at once)." default:"1m"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:"" restart:"map-ports"`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR" restart:"metrics"`
@@ -180,6 +186,11 @@ func (c *cli) options() (o relay.Options, err error) {
 		DrainTime:     drain,
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),
+		TLS: relay.TLS{
+			Domains: domains(c.Domain), ACME: relay.ACME{Directory: c.AcmeURL, Email: c.AcmeEmail},
+			CertFile: c.Cert, KeyFile: c.Key,
+		},
+		RedirectListen: string(c.Redirect),
 	}, nil
 }
 

@@ -1,0 +1,254 @@
+package relay
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// TLS says how the relay has certificates for its TCP ports: from an ACME authority, or
+// from files. The ports then speak TLS (https, wss) beside what they speak without.
+type TLS struct {
+	// Domains are the names and IP addresses to get certificates for, by TLS-ALPN-01
+	// (RFC 8737, RFC 8738): the authority connects to port 443 of each, which has to be,
+	// or to lead to, a TCP port that the relay listens on. Certificates are kept in
+	// DataDir, and renewed.
+	Domains []string
+	// ACME says by which authority.
+	ACME ACME
+	// CertFile and KeyFile are PEM files of a chain and its key, instead of Domains. They
+	// are read anew by Reload, and within ten seconds of a handshake after they have
+	// changed.
+	CertFile, KeyFile string
+}
+
+// ACME is a certificate authority (RFC 8555).
+type ACME struct {
+	// Directory is its URL. If empty, Let's Encrypt's.
+	Directory string
+	// Email is for the authority to tell of trouble. It may be empty.
+	Email string
+	// Roots are trusted for the Directory. If nil, the system's are.
+	Roots *x509.CertPool
+	// CheckEvery is how often it is looked which certificates are to be renewed. If zero,
+	// every ten minutes.
+	CheckEvery time.Duration
+}
+
+// certificates are those that the relay serves.
+type certificates interface {
+	config() *tls.Config
+	// start is called when the relay listens on these addresses.
+	start(listening []ma.Multiaddr)
+	// reload reads anew what is not kept up by itself.
+	reload() error
+	// names are what the certificates are for, without wildcards.
+	names() []string
+	// troubles are why a name has none, or none that will last.
+	troubles() []string
+	// expires is when the first ends; the beginning of Unix time if one is missing.
+	expires() time.Time
+	close()
+}
+
+// newCertificates opens the certificates; nil if none are wanted.
+func newCertificates(o TLS, dataDir string, log *slog.Logger) (certificates, error) {
+	files := o.CertFile != "" || o.KeyFile != ""
+	switch {
+	case files && len(o.Domains) > 0:
+		return nil, errors.New("tls: give either domains or files of a certificate")
+	case files && (o.CertFile == "" || o.KeyFile == ""):
+		return nil, errors.New("tls: a certificate takes a file of its chain and one of its key")
+	case files:
+		f := &certFiles{certFile: o.CertFile, keyFile: o.KeyFile, log: log}
+		if err := f.reload(); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		return f, nil
+	case len(o.Domains) > 0:
+		a, err := newACME(o, dataDir, log)
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		return a, nil
+	}
+	return nil, nil
+}
+
+// CheckDomain says what is wrong with a name, or IP address, to get a certificate for.
+func CheckDomain(s string) error {
+	if isIP(s) {
+		return nil
+	}
+	if !hostname.MatchString(s) || strings.Contains(s, ":") || !strings.Contains(s, ".") {
+		return fmt.Errorf("%q is neither a host name such as relay.example nor an IP address", s)
+	}
+	return nil
+}
+
+// secured adds the addresses with TLS to those to listen on.
+func secured(listen []ma.Multiaddr) ([]ma.Multiaddr, error) {
+	out := slices.Clone(listen)
+	for _, a := range listen {
+		if plain, ok := strings.CutSuffix(a.String(), "/ws"); ok && !isSecure(a) {
+			more, err := ma.NewMultiaddr(plain + "/tls/ws")
+			if err != nil {
+				return nil, err
+			}
+			if !slices.ContainsFunc(out, more.Equal) {
+				out = append(out, more)
+			}
+		}
+	}
+	if !slices.ContainsFunc(out, isSecure) {
+		return nil, errors.New("tls: the relay listens on no WebSocket address")
+	}
+	return out, nil
+}
+
+// isSecure says whether an address is of a WebSocket with TLS.
+func isSecure(a ma.Multiaddr) bool {
+	_, noTLS := a.ValueForProtocol(ma.P_TLS)
+	_, noWS := a.ValueForProtocol(ma.P_WS)
+	return noTLS == nil && noWS == nil
+}
+
+// named replaces the addresses with TLS by ones at the names of the certificates, since
+// no client would take those at others.
+func named(own []ma.Multiaddr, names []string) (out []ma.Multiaddr) {
+	add := func(a ma.Multiaddr) {
+		if a != nil && !slices.ContainsFunc(out, a.Equal) {
+			out = append(out, a)
+		}
+	}
+	for _, a := range own {
+		if !isSecure(a) {
+			add(a)
+			continue
+		}
+		for _, name := range names {
+			add(websocketAt(origin{host: name, port: portOf(a), tls: true}, ""))
+		}
+	}
+	return out
+}
+
+// portOf is the TCP port of an address; empty if it has none.
+func portOf(a ma.Multiaddr) string {
+	port, _ := a.ValueForProtocol(ma.P_TCP)
+	return port
+}
+
+// certFiles is a certificate in files.
+type certFiles struct {
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	changed [2]time.Time // of the files that current is of
+	looked  time.Time
+	failed  error // the files that are there now cannot be used
+}
+
+var _ certificates = (*certFiles)(nil)
+
+// lookEvery is how often the files are looked at for a change.
+const lookEvery = 10 * time.Second
+
+func (f *certFiles) config() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if now := time.Now(); now.Sub(f.looked) > lookEvery {
+			f.looked = now
+			if f.modified() != f.changed {
+				if err := f.load(); err != nil {
+					f.log.Error("the certificate's files have changed and cannot be used: the old certificate is served", "error", err)
+				}
+			}
+		}
+		return f.current, nil
+	}}
+}
+
+func (f *certFiles) reload() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.load()
+}
+
+// load reads the files. Where it returns an error, the certificate stays. The mutex is
+// held.
+func (f *certFiles) load() error {
+	changed := f.modified()
+	c, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
+	f.changed, f.failed = changed, err
+	if err != nil {
+		return fmt.Errorf("read the certificate %s with the key %s: %w", f.certFile, f.keyFile, err)
+	}
+	f.current = &c
+	return nil
+}
+
+// modified is when the files were changed.
+func (f *certFiles) modified() (at [2]time.Time) {
+	for i, name := range []string{f.certFile, f.keyFile} {
+		if info, err := os.Stat(name); err == nil {
+			at[i] = info.ModTime()
+		}
+	}
+	return at
+}
+
+func (f *certFiles) start([]ma.Multiaddr) {}
+func (f *certFiles) close()               {}
+
+func (f *certFiles) names() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	names := slices.DeleteFunc(slices.Clone(f.current.Leaf.DNSNames), func(name string) bool { return strings.HasPrefix(name, "*.") })
+	for _, ip := range f.current.Leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	return names
+}
+
+func (f *certFiles) troubles() (all []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.failed != nil {
+		all = append(all, fmt.Sprintf("tls: the files cannot be used: %v", f.failed))
+	}
+	if ends := f.current.Leaf.NotAfter; time.Now().After(ends) {
+		all = append(all, fmt.Sprintf("tls: the certificate in %s has expired on %s", f.certFile, ends.Format(time.DateOnly)))
+	}
+	return all
+}
+
+func (f *certFiles) expires() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.current.Leaf.NotAfter
+}
+
+// hostPort is a host for a URL, with its port unless that is 443.
+func hostPort(host, port string) string {
+	if port == "443" {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, port)
+}
