@@ -90,6 +90,9 @@ type Options struct {
 	// without being subscribed to them, as relays do. If zero, none.
 	RelayTopics int
 
+	// Pace bounds what each peer broadcasts through this node. If nil, nothing does.
+	Pace *mesh.Pace
+
 	// KeepHistories makes the node keep the broadcasts of every type that it forwards, each
 	// within these limits, for peers that were offline. If nil, it keeps those of the types
 	// given to KeepHistory.

@@ -230,6 +230,7 @@ func (n *Node) meshPart(opts Options) Part {
 				Deliver:       func(m *message.Message) { _ = n.dispatcher.Offer(m) },
 				MaxMessage:    opts.MaxMessage,
 				RelayTopics:   opts.RelayTopics,
+				Pace:          opts.Pace,
 				KeepHistories: opts.KeepHistories,
 				Store:         opts.Store,
 				Logger:        n.log,

@@ -32,6 +32,13 @@ const (
 	// would otherwise fill a faster line.
 	DefaultPeerRate = 128 << 20
 
+	// DefaultBroadcastRate is what one peer may broadcast, in bytes per second: 5,000
+	// small messages, each of which goes to all on its type.
+	DefaultBroadcastRate = 512 << 10
+
+	// broadcastBurst is what it may broadcast at once: four messages of the largest size.
+	broadcastBurst = 4 << 20
+
 	// DefaultTopics is how many types of messages a relay passes on.
 	DefaultTopics = 512
 
@@ -75,6 +82,10 @@ type Limits struct {
 	// first. If zero, as many as the machine carries without making these wait; if
 	// negative, there is no limit.
 	Rate int64
+	// BroadcastRate is how many bytes per second one peer may broadcast, after 4 MiB at
+	// once; what it sends beyond is read later. Options.Peers have no such limit. If zero,
+	// DefaultBroadcastRate; if negative, there is no limit.
+	BroadcastRate int
 	// Topics is how many types of messages the relay passes on among its
 	// peers. If zero, DefaultTopics.
 	Topics int
@@ -96,6 +107,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.PeerRate == 0 {
 		l.PeerRate = DefaultPeerRate
+	}
+	if l.BroadcastRate == 0 {
+		l.BroadcastRate = DefaultBroadcastRate
 	}
 	if l.Topics == 0 {
 		l.Topics = DefaultTopics

@@ -30,6 +30,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/discovery/kad"
+	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/stack"
@@ -126,6 +127,7 @@ type Relay struct {
 
 	reread    func(func(Options) error) error
 	reloading sync.Mutex
+	broadcast atomic.Int64                    // bytes per second that one peer may broadcast
 	began     Limits                          // those it was started with
 	others    atomic.Pointer[[]peer.AddrInfo] // other relays
 	announce  atomic.Pointer[[]ma.Multiaddr]
@@ -222,11 +224,13 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	others := without(h.ID(), o.Peers)
 	r.others.Store(&others)
 	limits := o.Limits.withDefaults()
+	r.broadcast.Store(int64(limits.BroadcastRate))
 	options := core.Options{
 		Network:       o.Network,
 		Serve:         kad.Serve,
 		Bootstrap:     func() []peer.AddrInfo { return *r.others.Load() },
 		RelayTopics:   limits.Topics,
+		Pace:          r.pace(),
 		KeepHistories: &replay.Limits{Bytes: max(limits.HistoryBytes/limits.Topics, 1)},
 		Store:         histories,
 		PingInterval:  -1, // its peers measure; thousands of them need no more
@@ -251,6 +255,22 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	r.drain.set(others, o.DrainTime)
 	r.peers, err = keepPeers(h, others, o.Logger)
 	return err
+}
+
+// pace bounds what peers broadcast, but for other relays, which pass on what theirs do.
+func (r *Relay) pace() *mesh.Pace {
+	return &mesh.Pace{
+		Rate: func(p peer.ID) int {
+			if slices.ContainsFunc(*r.others.Load(), func(other peer.AddrInfo) bool { return other.ID == p }) {
+				return 0
+			}
+			return int(max(r.broadcast.Load(), 0))
+		},
+		Burst: broadcastBurst,
+		Slowed: func(p peer.ID) {
+			r.said.note(refusal{limit: "broadcast-rate", value: r.broadcast.Load(), flag: "--broadcast-rate"}, "peer", p)
+		},
+	}
 }
 
 func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {

@@ -50,6 +50,7 @@ func (r *Relay) reconfigure(o Options) error {
 	r.peers.set(others)
 	r.drain.set(others, o.DrainTime)
 	r.circuit.meter.set(l.PeerRate, l.Rate)
+	r.broadcast.Store(int64(l.BroadcastRate))
 	r.drain.ease(r.circuit.places.set(l))
 	r.announce.Store(&o.Announce)
 	// Of the events on which the host computes its addresses anew, this one says nothing else.

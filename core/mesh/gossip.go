@@ -122,6 +122,7 @@ func (m *Mesh) inspect(p peer.ID, rpc *pubsub.RPC) error {
 		m.stats.graylisted.Add(uint64(n))
 		rpc.Publish, rpc.Control = nil, nil
 	}
+	m.paces.charge(p, rpc)
 	return nil
 }
 

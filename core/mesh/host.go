@@ -15,7 +15,8 @@ import (
 // Of each peer one stream at a time is read.
 type trackedHost struct {
 	host.Host
-	begins func(peer.ID) // told of each stream that a peer opens, before it is read
+	begins func(peer.ID)                  // told of each stream that a peer opens, before it is read
+	waits  func(peer.ID, <-chan struct{}) // called before an RPC is read, until it returns; nil: nothing is waited for
 
 	mu      sync.Mutex
 	closed  bool
@@ -42,7 +43,7 @@ func (h *trackedHost) SetStreamHandler(proto protocol.ID, f network.StreamHandle
 			_ = s.Reset()
 			return
 		}
-		p, in := s.Conn().RemotePeer(), &inbound{Stream: s, done: make(chan struct{})}
+		p, in := s.Conn().RemotePeer(), newInbound(s, h.waits)
 		before := h.inbound[p]
 		h.inbound[p] = in
 		h.readers.Add(1)

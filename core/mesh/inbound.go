@@ -8,13 +8,17 @@ import (
 
 	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // inbound is a stream on which a peer speaks to GossipSub: RPCs, each after its
 // length. GossipSub can be told again, in between, what the peer said before.
 type inbound struct {
 	network.Stream
-	done chan struct{} // closed when GossipSub reads it no more
+	done  chan struct{} // closed when GossipSub reads it no more
+	ended chan struct{} // closed when the stream was reset here
+	end   func()
+	waits func(peer.ID, <-chan struct{}) // see trackedHost
 
 	mu    sync.Mutex
 	again []byte // to be read before the peer's next RPC
@@ -25,6 +29,22 @@ type inbound struct {
 	body    uint64 // bytes that are left of an RPC
 	length  uint64 // of the next RPC, as far as it is read
 	bits    uint   // of length
+}
+
+func newInbound(s network.Stream, waits func(peer.ID, <-chan struct{})) *inbound {
+	in := &inbound{Stream: s, done: make(chan struct{}), ended: make(chan struct{}), waits: waits}
+	in.end = sync.OnceFunc(func() { close(in.ended) })
+	return in
+}
+
+func (s *inbound) Reset() error {
+	s.end()
+	return s.Stream.Reset()
+}
+
+func (s *inbound) ResetWithError(code network.StreamErrorCode) error {
+	s.end()
+	return s.Stream.ResetWithError(code)
 }
 
 // repeat has GossipSub read the RPCs as if the peer sent them now.
@@ -42,6 +62,9 @@ func (s *inbound) Read(b []byte) (int, error) {
 	}
 	for {
 		if s.body == 0 && s.bits == 0 && len(s.telling) == 0 {
+			if s.waits != nil {
+				s.waits(s.Conn().RemotePeer(), s.ended)
+			}
 			s.telling = s.take()
 		}
 		if n := copy(b, s.telling); n > 0 {

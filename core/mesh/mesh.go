@@ -78,6 +78,9 @@ type Options struct {
 	// addition to its own. If zero, it carries none.
 	RelayTopics int
 
+	// Pace bounds what each peer broadcasts through this node. If nil, nothing does.
+	Pace *Pace
+
 	// KeepHistories makes the node keep the broadcasts of every type that it carries for
 	// peers, each within these limits. If nil, it keeps only those of the types given to
 	// KeepHistory.
@@ -107,6 +110,7 @@ type Mesh struct {
 	replay  *replay.Service
 	stats   counters
 	marks   marks
+	paces   *paces
 	meshed  meshed
 	streams streams
 	bursts  bursts
@@ -163,7 +167,9 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 		rounds:     make(chan struct{}, mostRounds),
 	}
 	m.filter = newFilter(m)
+	m.paces = newPaces(opts.Pace)
 	m.host = newTrackedHost(h, m.filter.forget)
+	m.host.waits = m.paces.wait
 	if opts.RelayTopics > 0 {
 		m.carrier = newCarrier(m)
 	}

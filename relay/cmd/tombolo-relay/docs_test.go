@@ -22,7 +22,7 @@ func TestTheDocumentNamesEveryFlagAndNoneThatIsNone(t *testing.T) {
 	flags, variables := make(map[string]bool), make(map[string]bool)
 	var all []*kong.Flag
 	for _, program := range []any{&cli{}, &tokenCLI{}, &adminCLI{}} {
-		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "topics": "1", "history": "1"})
+		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "broadcast": "1", "topics": "1", "history": "1"})
 		require.NoError(t, err)
 		all = append(all, app.Model.Flags...)
 	}
@@ -53,5 +53,6 @@ func TestTheDocumentHasTheDefaults(t *testing.T) {
 		assert.Regexp(t, regexp.MustCompile(`(?m)^\| .--`+flag+`. \| `+strconv.Itoa(value)+` \|`), string(b))
 	}
 	assert.Regexp(t, "(?m)^\\| `--peer-rate` \\| "+strconv.Itoa(relay.DefaultPeerRate>>20)+` MiB/s \|`, string(b))
+	assert.Regexp(t, "(?m)^\\| `--broadcast-rate` \\| "+strconv.Itoa(relay.DefaultBroadcastRate>>10)+` KiB/s \|`, string(b))
 	assert.Regexp(t, "(?m)^\\| `--history-bytes` \\| "+strconv.Itoa(relay.DefaultHistoryBytes>>20)+` MiB \|`, string(b))
 }

@@ -37,6 +37,7 @@ type cli struct {
 	CircuitsPerPeer uint32              `help:"Maximum number of circuits that begin or end at one peer." default:"${circuits}"`
 	PeerRate        uint32              `help:"Bytes per second that one peer may send through circuits (0: no limit)." default:"${rate}"`
 	Rate            uint64              `help:"Bytes per second that all peers together may send through circuits, in equal shares (0: as many as the machine carries without making small messages wait)."`
+	BroadcastRate   uint32              `help:"Bytes per second that one peer may broadcast, after 4 MiB at once (0: no limit)." default:"${broadcast}"`
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}" restart:"topics"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}" restart:"history-bytes"`
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
@@ -74,12 +75,13 @@ func program(flags *cli) command.Program {
 		Flags:       flags,
 		Endings:     []os.Signal{os.Interrupt},
 		Vars: kong.Vars{
-			"network":  core.DefaultNetwork,
-			"peers":    strconv.Itoa(relay.DefaultPeers),
-			"circuits": strconv.Itoa(relay.DefaultCircuitsPerPeer),
-			"rate":     strconv.Itoa(relay.DefaultPeerRate),
-			"topics":   strconv.Itoa(relay.DefaultTopics),
-			"history":  strconv.Itoa(relay.DefaultHistoryBytes),
+			"network":   core.DefaultNetwork,
+			"peers":     strconv.Itoa(relay.DefaultPeers),
+			"circuits":  strconv.Itoa(relay.DefaultCircuitsPerPeer),
+			"rate":      strconv.Itoa(relay.DefaultPeerRate),
+			"broadcast": strconv.Itoa(relay.DefaultBroadcastRate),
+			"topics":    strconv.Itoa(relay.DefaultTopics),
+			"history":   strconv.Itoa(relay.DefaultHistoryBytes),
 		},
 	}
 }
@@ -197,10 +199,13 @@ func (c *cli) options() (o relay.Options, err error) {
 func (c *cli) limits() relay.Limits {
 	l := relay.Limits{
 		Peers: int(c.Peers), PeersPerAddress: int(c.PeersPerAddress), CircuitsPerPeer: int(c.CircuitsPerPeer), PeerRate: int64(c.PeerRate), Rate: int64(min(c.Rate, math.MaxInt64)),
-		Topics: int(c.Topics), HistoryBytes: int(c.HistoryBytes),
+		BroadcastRate: int(c.BroadcastRate), Topics: int(c.Topics), HistoryBytes: int(c.HistoryBytes),
 	}
 	if l.PeerRate == 0 {
 		l.PeerRate = -1
+	}
+	if l.BroadcastRate == 0 {
+		l.BroadcastRate = -1
 	}
 	return l
 }
