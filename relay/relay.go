@@ -88,6 +88,11 @@ type Options struct {
 	// reads the file of rules only.
 	Reread func(apply func(Options) error) error
 
+	// TrustedProxies are addresses of proxies before the TCP ports, which are believed whom
+	// they speak for, by X-Forwarded-For or the PROXY protocol: limits and rules then are
+	// by the addresses of their clients.
+	TrustedProxies []netip.Prefix
+
 	// TLS gives the TCP ports certificates. If zero, they speak no TLS.
 	TLS TLS
 
@@ -169,6 +174,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if r.site, err = newSite(o.Site); err != nil {
 		return nil, err
 	}
+	r.site.proxied = len(o.TrustedProxies) > 0
 	if err = r.start(ctx, o); err != nil {
 		return nil, err
 	}
@@ -275,16 +281,17 @@ func (r *Relay) pace() *mesh.Pace {
 
 func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 	so := stack.Options{
-		Key:        key,
-		Listen:     o.Listen,
-		UserAgent:  "tombolo-relay/" + core.Version(),
-		Peers:      o.Limits.withDefaults().Peers,
-		MapPorts:   !o.NoPortMapping,
-		HTTP:       r.site,
-		STUN:       true,
-		StreamRate: streamRate,
-		MaySpeak:   r.access.maySpeak,
-		Refused:    func(limit string) { r.said.note(refusal{limit: limit}) },
+		Key:            key,
+		Listen:         o.Listen,
+		UserAgent:      "tombolo-relay/" + core.Version(),
+		Peers:          o.Limits.withDefaults().Peers,
+		MapPorts:       !o.NoPortMapping,
+		HTTP:           r.site,
+		STUN:           true,
+		StreamRate:     streamRate,
+		MaySpeak:       r.access.maySpeak,
+		TrustedProxies: o.TrustedProxies,
+		Refused:        func(limit string) { r.said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
 			libp2p.DisableRelay(), // the client of circuits: nobody dials a relay through another
 			libp2p.ConnectionGater(r.access),

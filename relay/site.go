@@ -17,6 +17,8 @@ type site struct {
 	relay atomic.Pointer[Relay] // nil while the relay does not serve
 	files *files
 	mux   *http.ServeMux
+
+	proxied bool // there are proxies that are believed whom they speak for
 }
 
 func newSite(page fs.FS) (*site, error) {
@@ -73,6 +75,9 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Origin-Agent-Cluster", "?1") // a site of a peer that loops does not stop the page around it
+	if s.proxied && r.Header.Get("X-Forwarded-For") != "" && r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // the next request may be another client's
+	}
 	if tooLarge(r) {
 		h.Set("Connection", "close")
 		refuse(w, http.StatusRequestHeaderFieldsTooLarge, "the request has more than 16 KiB beside its cookies")

@@ -57,6 +57,12 @@ func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
 	n.progress()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.put(n)
+	return n
+}
+
+// put counts a connection. The mutex is held.
+func (a *admission) put(n *applicant) {
 	group := a.waiting[n.from]
 	if group == nil {
 		group = make(map[*applicant]struct{})
@@ -76,7 +82,18 @@ func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
 		}
 		a.makeRoom(most, a.count > 2*a.total)
 	}
-	return n
+}
+
+// move has a connection be one from another address, which a proxy has told.
+func (n *applicant) move(to ma.Multiaddr) {
+	n.of.mu.Lock()
+	defer n.of.mu.Unlock()
+	if n.done.Load() {
+		return
+	}
+	n.of.uncount(n)
+	n.from = customer.Of(to)
+	n.of.put(n)
 }
 
 // makeRoom closes the connection of the group that made no progress for the longest
@@ -101,6 +118,11 @@ func (a *admission) remove(n *applicant) {
 	if n.done.Swap(true) {
 		return
 	}
+	a.uncount(n)
+}
+
+// uncount is the opposite of put. The mutex is held.
+func (a *admission) uncount(n *applicant) {
 	a.count--
 	delete(a.waiting[n.from], n)
 	if len(a.waiting[n.from]) == 0 {

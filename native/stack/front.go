@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"syscall"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
+	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
@@ -27,6 +29,7 @@ const (
 // waits for as many as admission lets wait.
 type front struct {
 	admission *admission
+	proxies   []netip.Prefix // that are believed whom they speak for
 
 	once  sync.Once
 	ports *tcpreuse.ConnMgr
@@ -45,13 +48,14 @@ type fronted struct {
 }
 
 func (u fronted) GateMaListener(l manet.Listener) transport.GatedMaListener {
-	return newFrontListener(u.Upgrader.GateMaListener(l), u.front.admission)
+	return newFrontListener(u.Upgrader.GateMaListener(l), u.front.admission, u.front.proxies)
 }
 
 // frontListener accepts connections whose first bytes have come.
 type frontListener struct {
 	transport.GatedMaListener
 	admission *admission
+	proxies   []netip.Prefix
 	ready     chan arrival
 	ended     chan struct{} // closed when err is set
 	err       error
@@ -68,8 +72,8 @@ type arrival struct {
 	scope network.ConnManagementScope
 }
 
-func newFrontListener(l transport.GatedMaListener, a *admission) *frontListener {
-	f := &frontListener{GatedMaListener: l, admission: a, ready: make(chan arrival), ended: make(chan struct{})}
+func newFrontListener(l transport.GatedMaListener, a *admission, proxies []netip.Prefix) *frontListener {
+	f := &frontListener{GatedMaListener: l, admission: a, proxies: proxies, ready: make(chan arrival), ended: make(chan struct{})}
 	f.ctx, f.stop = context.WithCancel(context.Background())
 	f.running.Go(f.run)
 	return f
@@ -103,7 +107,7 @@ func (f *frontListener) hear(c tcpConn, scope *admitted) {
 	h := &heardConn{tcpConn: c, applicant: scope.applicant}
 	unwatch := context.AfterFunc(f.ctx, func() { _ = c.Close() })
 	_ = c.SetReadDeadline(time.Now().Add(prefixTimeout))
-	_, err := io.ReadFull(c, h.prefix[:])
+	err := h.hear(f.proxies)
 	_ = c.SetReadDeadline(time.Time{})
 	if unwatch() && err == nil {
 		h.applicant.progress()
@@ -157,17 +161,22 @@ type tcpConn interface {
 type heardConn struct {
 	tcpConn
 	applicant *applicant
-	prefix    [prefixBytes]byte
-	given     int // of prefix
+	head      []byte // what was read and not given on
+
+	// Whom a proxy speaks for; nil if it is none.
+	from          *net.TCPAddr
+	fromMultiaddr ma.Multiaddr
 }
 
 var _ net.Conn = (*heardConn)(nil)
 
 func (c *heardConn) Read(b []byte) (int, error) {
 	c.applicant.progress()
-	if c.given < prefixBytes {
-		n := copy(b, c.prefix[c.given:])
-		c.given += n
+	if len(c.head) > 0 {
+		n := copy(b, c.head)
+		if c.head = c.head[n:]; len(c.head) == 0 {
+			c.head = nil
+		}
 		return n, nil
 	}
 	n, err := c.tcpConn.Read(b)
@@ -182,7 +191,7 @@ func (c *heardConn) Write(b []byte) (int, error) {
 	return c.tcpConn.Write(b)
 }
 
-// WriteTo is Read until the end: the one below knows nothing of prefix.
+// WriteTo is Read until the end: the one below knows nothing of head.
 func (c *heardConn) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{c})
 }

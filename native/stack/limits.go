@@ -51,7 +51,7 @@ const (
 // resourceManager makes limits for that many connected peers. Memory is what
 // the machine has: half for this process, counted where libp2p counts it
 // (stream windows above their first 256 KiB, buffers of the relay).
-func resourceManager(peers int, withMetrics bool) (network.ResourceManager, error) {
+func resourceManager(peers int, withMetrics bool, proxies []netip.Prefix) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
 	limits := overrides(peers).Build(scaling.Scale(MemoryBudget(), math.MaxInt32))
@@ -64,8 +64,18 @@ func resourceManager(peers int, withMetrics bool) (network.ResourceManager, erro
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perAddr}},
 			[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: perAddr}, {PrefixLength: 48, ConnCount: 2 * perAddr}},
 		),
-		rcmgr.WithConnRateLimiters(connRates()),
+		rcmgr.WithConnRateLimiters(connRates(proxies)),
 	}
+	var v4, v6 []rcmgr.NetworkPrefixLimit // a proxy is no customer
+	for _, p := range proxies {
+		limit := rcmgr.NetworkPrefixLimit{Network: p, ConnCount: math.MaxInt}
+		if p.Addr().Is4() {
+			v4 = append(v4, limit)
+		} else {
+			v6 = append(v6, limit)
+		}
+	}
+	opts = append(opts, rcmgr.WithNetworkPrefixLimit(v4, v6))
 	if !withMetrics {
 		opts = append(opts, rcmgr.WithMetricsDisabled())
 	}
@@ -145,14 +155,18 @@ func streams(n int) rcmgr.ResourceLimits {
 
 func val(n int) rcmgr.LimitVal { return rcmgr.LimitVal(n) }
 
-func connRates() *rate.Limiter {
+func connRates(proxies []netip.Prefix) *rate.Limiter {
 	one := rate.Limit{RPS: connsPerSecond, Burst: connBurst}
 	site := rate.Limit{RPS: 4 * connsPerSecond, Burst: 4 * connBurst}
+	free := []rate.PrefixLimit{ // this machine: no limit
+		{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
+		{Prefix: netip.MustParsePrefix("::1/128")},
+	}
+	for _, p := range proxies {
+		free = append(free, rate.PrefixLimit{Prefix: p})
+	}
 	return &rate.Limiter{
-		NetworkPrefixLimits: []rate.PrefixLimit{ // this machine: no limit
-			{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
-			{Prefix: netip.MustParsePrefix("::1/128")},
-		},
+		NetworkPrefixLimits: free,
 		SubnetRateLimiter: rate.SubnetLimiter{
 			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: one}},
 			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: one}, {PrefixLength: 48, Limit: site}},

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -73,6 +74,10 @@ type Options struct {
 	// HTTP answers the requests on the TCP ports that are no WebSocket
 	// upgrade. If nil, they get a 404.
 	HTTP http.Handler
+	// TrustedProxies are addresses of proxies before the TCP ports that are believed whom
+	// they speak for: by the PROXY protocol, or by X-Forwarded-For in the first request of
+	// a connection. To all limits, and to who asks, a connection is one from there.
+	TrustedProxies []netip.Prefix
 	// TLS is for addresses that end in /tls/ws. If nil, there may be none in Listen.
 	TLS *tls.Config
 	// Registerer takes the metrics of libp2p. If nil, there are none.
@@ -113,7 +118,7 @@ func New(o Options) (host.Host, error) {
 	if o.Refused == nil {
 		o.Refused = func(string) {}
 	}
-	limits, err := resourceManager(o.Peers, o.Registerer != nil)
+	limits, err := resourceManager(o.Peers, o.Registerer != nil, o.TrustedProxies)
 	if err != nil {
 		return nil, fmt.Errorf("make resource manager: %w", err)
 	}
@@ -137,7 +142,7 @@ func New(o Options) (host.Host, error) {
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
-		transports(o.HTTP, o.TLS, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) })}, o.STUN),
+		transports(o.HTTP, o.TLS, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) }), proxies: o.TrustedProxies}, o.STUN),
 		libp2p.QUICReuse(quicPorts(o.Registerer)),
 		metrics(o.Registerer),
 	}

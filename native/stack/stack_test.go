@@ -248,7 +248,7 @@ func TestOnePortCanBeLeftOut(t *testing.T) {
 
 func TestASchoolBehindOneAddressMayConnect(t *testing.T) {
 	const peers = 2000
-	m, err := resourceManager(peers, false)
+	m, err := resourceManager(peers, false, nil)
 	require.NoError(t, err)
 	defer m.Close()
 	for _, addr := range []string{"/ip4/198.51.100.7/tcp/1", "/ip6/2001:db8::7/tcp/1"} {

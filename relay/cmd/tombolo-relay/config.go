@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"reflect"
 	"strconv"
@@ -41,6 +42,30 @@ func domains(flags []domain) (names []string) {
 		names = append(names, string(d))
 	}
 	return names
+}
+
+// proxyRange is a flag that is an IP address or a range.
+type proxyRange netip.Prefix
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (p *proxyRange) UnmarshalText(text []byte) error {
+	if a, err := netip.ParseAddr(string(text)); err == nil {
+		*p = proxyRange(netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+		return nil
+	}
+	r, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is neither an IP address nor a range such as 192.0.2.0/24", text)
+	}
+	*p = proxyRange(r.Masked())
+	return nil
+}
+
+func ranges(flags []proxyRange) (all []netip.Prefix) {
+	for _, p := range flags {
+		all = append(all, netip.Prefix(p))
+	}
+	return all
 }
 
 // BeforeResolve reads the configuration.

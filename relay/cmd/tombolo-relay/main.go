@@ -47,6 +47,7 @@ type cli struct {
 	Cert            string              `help:"PEM file of a certificate and its chain to use instead of --domain. It is read anew when it changes." type:"path" placeholder:"FILE" restart:"cert"`
 	Key             string              `help:"PEM file of the key of --cert." type:"path" placeholder:"FILE" restart:"key"`
 	Redirect        command.HostPort    `help:"Redirect HTTP requests on this host:port, such as :80, to https. Default: nowhere." placeholder:"ADDR" restart:"redirect"`
+	TrustedProxy    []proxyRange        `help:"IP address or range of a proxy before the TCP port, which is believed whom it speaks for, by X-Forwarded-For or the PROXY protocol. Repeatable." placeholder:"RANGE" restart:"trusted-proxy"`
 	DrainTime       time.Duration       `help:"How long peers have, after SIGTERM and tombolo-relay drain, to move to another relay (0: none, the relay ends at once)." default:"1m"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:"" restart:"map-ports"`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR" restart:"metrics"`
@@ -193,6 +194,7 @@ func (c *cli) options() (o relay.Options, err error) {
 			CertFile: c.Cert, KeyFile: c.Key,
 		},
 		RedirectListen: string(c.Redirect),
+		TrustedProxies: ranges(c.TrustedProxy),
 	}, nil
 }
 

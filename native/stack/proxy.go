@@ -1,0 +1,136 @@
+package stack
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/p2p/transport/tcpreuse"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/pires/go-proxyproto"
+)
+
+// forwardedFor is the header in which proxies say whom they speak for.
+const forwardedFor = "X-Forwarded-For"
+
+// maxProxied is how much of what a proxy sends first is looked at, in bytes.
+const maxProxied = 64 << 10
+
+// among says whether an address is that of one of these.
+func among(ranges []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+}
+
+// spokenFor is whom a proxy speaks for, by what it sends first: a header of the PROXY
+// protocol, which is taken off, or a request's X-Forwarded-For. It is invalid if the proxy
+// does not say. One that begins a header and does not end it is an error.
+//
+// https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
+func spokenFor(r *bufio.Reader, proxies []netip.Prefix) (of netip.Addr, err error) {
+	first, err := r.Peek(prefixBytes)
+	if err != nil {
+		return of, err
+	}
+	switch {
+	case string(first) == "\r\n\r" || string(first) == "PRO":
+		h, err := proxyproto.Read(r)
+		if err != nil {
+			return of, fmt.Errorf("read the header of a proxy: %w", err)
+		}
+		if at, ok := h.SourceAddr.(*net.TCPAddr); ok && h.Command.IsProxy() {
+			of = at.AddrPort().Addr().Unmap()
+		}
+	case tcpreuse.IsHTTP([prefixBytes]byte(first)) && string(first) != "PRI": // that of HTTP/2 is packed
+		head, err := peekRequest(r)
+		if err != nil {
+			return of, err
+		}
+		request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
+		if err != nil {
+			return of, nil // the HTTP server says what is wrong with it
+		}
+		of = forwarded(request.Header.Values(forwardedFor), proxies)
+	}
+	return of, nil
+}
+
+// peekRequest waits for the head of a request, or for as much of it as is looked at.
+func peekRequest(r *bufio.Reader) ([]byte, error) {
+	for {
+		head, err := r.Peek(r.Buffered())
+		if err != nil || len(head) >= maxProxied || bytes.Contains(head, []byte("\r\n\r\n")) {
+			return head, err
+		}
+		if _, err := r.Peek(len(head) + 1); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// forwarded is the last address in the header that is no proxy's of ours, or the first if
+// all are: what is before it, a client may have made up.
+func forwarded(header []string, proxies []netip.Prefix) (of netip.Addr) {
+	list := strings.Split(strings.Join(header, ","), ",")
+	for _, s := range slices.Backward(list) {
+		a, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(s), "[]"))
+		if err != nil {
+			return netip.Addr{}
+		}
+		if of = a.Unmap().WithZone(""); !among(proxies, of) {
+			break
+		}
+	}
+	return of
+}
+
+// hear reads the first bytes; of a proxy's connection, until it is known whom it speaks
+// for.
+func (c *heardConn) hear(proxies []netip.Prefix) error {
+	r := bufio.NewReaderSize(c.tcpConn, prefixBytes) // 16, as small as they come
+	at, ok := c.tcpConn.RemoteAddr().(*net.TCPAddr)
+	if ok && among(proxies, at.AddrPort().Addr()) {
+		r = bufio.NewReaderSize(c.tcpConn, maxProxied)
+		of, err := spokenFor(r, proxies)
+		if err != nil {
+			return err
+		}
+		if of.IsValid() {
+			c.speakFor(netip.AddrPortFrom(of, uint16(at.Port)))
+		}
+	}
+	if _, err := r.Peek(prefixBytes); err != nil {
+		return err
+	}
+	head, err := r.Peek(r.Buffered())
+	c.head = bytes.Clone(head)
+	return err
+}
+
+// speakFor makes a connection one from that address.
+func (c *heardConn) speakFor(at netip.AddrPort) {
+	addr := net.TCPAddrFromAddrPort(at)
+	if a, err := manet.FromNetAddr(addr); err == nil {
+		c.from, c.fromMultiaddr = addr, a
+		c.applicant.move(a)
+	}
+}
+
+func (c *heardConn) RemoteAddr() net.Addr {
+	if c.from != nil {
+		return c.from
+	}
+	return c.tcpConn.RemoteAddr()
+}
+
+func (c *heardConn) RemoteMultiaddr() ma.Multiaddr {
+	if c.fromMultiaddr != nil {
+		return c.fromMultiaddr
+	}
+	return c.tcpConn.RemoteMultiaddr()
+}
