@@ -59,10 +59,15 @@ func (in *incoming) returned(id message.ID) {
 
 // refuse answers a request with an error of this node's own.
 func (in *incoming) refuse(m *message.Message, code message.Code, text string) {
+	in.answerAtOnce(in.links.errorFor(m, code, text))
+}
+
+// answerAtOnce sends an answer that no handler has made.
+func (in *incoming) answerAtOnce(m *message.Message) {
 	in.mu.Lock()
 	in.open++
 	in.mu.Unlock()
-	in.put(in.links.answerFrame(in.links.errorFor(m, code, text)), refusal)
+	in.put(in.links.answerFrame(m), refusal)
 }
 
 // put queues an answer and does not wait. Answers of handlers are as many as the

@@ -12,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/link"
@@ -191,7 +192,8 @@ type fakeConn struct {
 	remote peer.ID
 }
 
-func (c fakeConn) RemotePeer() peer.ID { return c.remote }
+func (c fakeConn) RemotePeer() peer.ID           { return c.remote }
+func (c fakeConn) RemoteMultiaddr() ma.Multiaddr { return nil }
 
 // fakeStream is one end of a stream.
 type fakeStream struct {

@@ -13,7 +13,8 @@ import (
 )
 
 // peerStreams bounds the inbound streams of one peer. An honest peer has one,
-// and for a while those that it lost and this node does not yet know of.
+// for a while the one that it moves from, and those that it lost and this node does not
+// yet know of.
 const peerStreams = 4
 
 // incoming is a stream that a peer opened: its events and requests are read from
@@ -101,6 +102,10 @@ func (in *incoming) receive(ctx context.Context) error {
 			}
 			in.links.opts.Deliver(ctx, m)
 		case message.Request:
+			if m.Type == moved {
+				in.hasRead(m)
+				continue
+			}
 			if err := in.checkType(m.Type); err != nil {
 				return err
 			}

@@ -222,8 +222,19 @@ type Links struct {
 // all of it is empty.
 type remote struct {
 	out    *outgoing
+	left   map[*outgoing]struct{} // links that have moved and are not at their ends: see move
+	moving bool                   // a stream is being opened for out to move to
 	in     map[*incoming]struct{}
 	active int // requests that count as being answered
+}
+
+// outs are the links to the peer.
+func (r *remote) outs() []*outgoing {
+	outs := slices.Collect(maps.Keys(r.left))
+	if r.out != nil {
+		outs = append(outs, r.out)
+	}
+	return outs
 }
 
 // New handles the protocol on h and returns its links, none of which is open yet.
@@ -246,7 +257,10 @@ func New(h host.Host, opts Options) (*Links, error) {
 	// The clock of a page may be coarse: what is random keeps apart two starts
 	// within one of its ticks.
 	l.seq.Store(uint64(time.Now().UnixNano()) + rand.Uint64N(1<<20))
-	l.notif = &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { l.disconnected(c) }}
+	l.notif = &network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { l.move(ctx, c.RemotePeer()) },
+		DisconnectedF: func(_ network.Network, c network.Conn) { l.disconnected(c) },
+	}
 	h.Network().Notify(l.notif)
 	h.SetStreamHandler(Protocol, func(s network.Stream) { l.accept(ctx, s) })
 	l.goroutines.Go(func() { l.watchStalls(ctx) })
@@ -268,12 +282,8 @@ func (l *Links) Close() error {
 		var outs []*outgoing
 		var ins []*incoming
 		for _, r := range l.peers {
-			if r.out != nil {
-				outs = append(outs, r.out)
-			}
-			for in := range r.in {
-				ins = append(ins, in)
-			}
+			outs = append(outs, r.outs()...)
+			ins = slices.AppendSeq(ins, maps.Keys(r.in))
 		}
 		l.mu.Unlock()
 		l.stop()
@@ -293,7 +303,7 @@ func (l *Links) Close() error {
 func (l *Links) remote(p peer.ID) *remote {
 	r := l.peers[p]
 	if r == nil {
-		r = &remote{in: make(map[*incoming]struct{})}
+		r = &remote{left: make(map[*outgoing]struct{}), in: make(map[*incoming]struct{})}
 		l.peers[p] = r
 	}
 	return r
@@ -301,22 +311,22 @@ func (l *Links) remote(p peer.ID) *remote {
 
 // tidy forgets a peer of which nothing is left. l.mu is held.
 func (l *Links) tidy(p peer.ID) {
-	if r := l.peers[p]; r != nil && r.out == nil && len(r.in) == 0 && r.active == 0 {
+	if r := l.peers[p]; r != nil && r.out == nil && len(r.left) == 0 && !r.moving && len(r.in) == 0 && r.active == 0 {
 		delete(l.peers, p)
 	}
 }
 
-// disconnected ends the streams that came over a connection, and the link to its
+// disconnected ends the streams that came over a connection, and the links to its
 // peer where that was the last one. A link that is being opened is about to have
 // another.
 func (l *Links) disconnected(c network.Conn) {
 	p := c.RemotePeer()
 	why := fmt.Errorf("%w: %s disconnected", ErrLost, p)
-	var out *outgoing
+	var outs []*outgoing
 	var ins []*incoming
 	l.mu.RLock()
 	if r := l.peers[p]; r != nil {
-		out = r.out
+		outs = r.outs()
 		ins = slices.Collect(maps.Keys(r.in))
 	}
 	l.mu.RUnlock()
@@ -325,7 +335,10 @@ func (l *Links) disconnected(c network.Conn) {
 			in.end(why)
 		}
 	}
-	if out != nil && out.isOpen() && len(l.host.Network().ConnsToPeer(p)) == 0 {
-		out.end(why)
+	last := len(l.host.Network().ConnsToPeer(p)) == 0
+	for _, out := range outs {
+		if last && out.isOpen() {
+			out.end(why)
+		}
 	}
 }

@@ -18,6 +18,7 @@ var (
 	errEnded = errors.New("link has ended")
 	errIdle  = errors.New("link was idle")
 	errStuck = fmt.Errorf("%w: the peer took nothing for too long", ErrLost)
+	errMoved = errors.New("link has moved to another connection")
 	errHalf  = fmt.Errorf("%w: the peer paused in an answer for too long", ErrLost)
 )
 
@@ -29,7 +30,8 @@ type outgoing struct {
 	cancel context.CancelFunc // ends opening
 	wake   chan struct{}      // of capacity 1: there is something for the sleeping writer
 	writes writer
-	reads  reader // from the first write on
+	reads  reader          // from the first write on
+	turn   <-chan struct{} // closed when the link may send; nil if it has taken the place of none
 
 	mu        sync.Mutex
 	queues    queues
@@ -40,13 +42,15 @@ type outgoing struct {
 	asleep    bool
 	used      bool // since the last look for idle links
 	idleSince time.Time
-	ended     error // why no more is taken, or nil
+	ended     error  // why no more is taken, or nil
+	handOver  func() // tells the link that has taken its place that it may send; nil if there is none
+	asked     bool   // whether the peer has read all: see finish
 }
 
 // push queues an item, or returns errEnded or ErrQueueFull.
 func (o *outgoing) push(it item, prio Priority) error {
 	o.mu.Lock()
-	if o.ended != nil {
+	if o.ended != nil || o.handOver != nil {
 		o.mu.Unlock()
 		return errEnded
 	}
@@ -54,6 +58,18 @@ func (o *outgoing) push(it item, prio Priority) error {
 		o.mu.Unlock()
 		return ErrQueueFull
 	}
+	o.enqueue(it, prio)
+	wake := o.asleep
+	o.asleep = false
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{} // has room: one who takes asleep back sends one
+	}
+	return nil
+}
+
+// enqueue queues an item. o.mu is held.
+func (o *outgoing) enqueue(it item, prio Priority) {
 	o.queues[prio].push(it)
 	if c, ok := it.to.(*call); ok {
 		if o.calls == nil {
@@ -62,13 +78,6 @@ func (o *outgoing) push(it item, prio Priority) error {
 		o.calls[c.id] = c
 	}
 	o.used = true
-	wake := o.asleep
-	o.asleep = false
-	o.mu.Unlock()
-	if wake {
-		o.wake <- struct{}{} // has room: one who takes asleep back sends one
-	}
-	return nil
 }
 
 // isFull says whether a queue has no room for a frame of that many bytes. o.mu
@@ -83,7 +92,7 @@ func (o *outgoing) isFull(prio Priority, frame int) bool {
 func (o *outgoing) roomInHigh(frame int) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.ended != nil || !o.isFull(High, frame) {
+	if o.ended != nil || o.handOver != nil || !o.isFull(High, frame) {
 		return closedChan
 	}
 	if o.room == nil {
@@ -149,11 +158,14 @@ func (o *outgoing) end(why error) {
 	}
 }
 
-// run opens the stream, writes what is queued until the link ends, and tells
+// run opens the stream, unless there is one, writes what is queued until the link ends, and tells
 // those whose messages were left.
 func (o *outgoing) run(ctx context.Context) {
 	defer o.cancel()
 	s, err := o.open(ctx)
+	if err == nil {
+		err = o.awaitTurn(ctx)
+	}
 	if err == nil {
 		err = o.write(s)
 	}
@@ -161,7 +173,7 @@ func (o *outgoing) run(ctx context.Context) {
 	o.writes.release()
 
 	o.mu.Lock()
-	why := o.ended
+	why, handOver := o.ended, o.handOver
 	o.stream = nil
 	var left []item
 	for p := range o.queues {
@@ -171,7 +183,7 @@ func (o *outgoing) run(ctx context.Context) {
 		o.queues[p].trim()
 	}
 	o.mu.Unlock()
-	quiet := errors.Is(why, errIdle) || errors.Is(why, ErrClosed)
+	quiet := errors.Is(why, errIdle) || errors.Is(why, errMoved) || errors.Is(why, ErrClosed)
 	if s != nil {
 		// What was written is not to be lost by a reset.
 		if !quiet || err != nil || s.Close() != nil {
@@ -186,12 +198,19 @@ func (o *outgoing) run(ctx context.Context) {
 		it.tell(why)
 	}
 	o.failCalls(why)
+	if handOver != nil {
+		handOver()
+	}
 	if !quiet {
 		o.links.log.Debug("link ended", "peer", o.peer, "queued", len(left), "error", why)
 	}
 }
 
 func (o *outgoing) open(ctx context.Context) (network.Stream, error) {
+	if o.turn != nil {
+		return o.stream, nil
+	}
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, o.links.opts.OpenTimeout)
 	defer cancel()
 	s, err := o.links.opts.Open(ctx, o.peer, Protocol)
@@ -201,6 +220,7 @@ func (o *outgoing) open(ctx context.Context) (network.Stream, error) {
 	o.mu.Lock()
 	o.stream = s
 	o.mu.Unlock()
+	o.links.move(whole, o.peer) // a better connection may have come meanwhile
 	return s, nil
 }
 
@@ -233,6 +253,9 @@ func (o *outgoing) next() bool {
 		if o.takeBatch() {
 			o.writing = true
 			return true
+		}
+		if o.finish() || o.ended != nil {
+			continue
 		}
 		for p := range o.queues {
 			o.queues[p].trim()

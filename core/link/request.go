@@ -57,6 +57,7 @@ type call struct {
 	id     uint64
 	ended  atomic.Bool
 	answer chan answer // of capacity 1
+	then   func()      // called when it has ended, or nil
 }
 
 type answer struct {
@@ -77,6 +78,9 @@ func (c *call) end(a answer) bool {
 		return false
 	}
 	c.answer <- a
+	if c.then != nil {
+		c.then()
+	}
 	return true
 }
 
@@ -160,8 +164,18 @@ func (l *Links) giveUp(o *outgoing, c *call) {
 	}
 	e := message.Message{Kind: message.Cancel, ID: message.ID{Seq: c.id}}
 	if frame, err := l.frame(&e); err == nil {
-		_ = o.push(item{frame: frame}, High) // if not, its deadline must do
+		o.cancelled(item{frame: frame}) // if not, its deadline must do
 	}
+}
+
+// cancelled queues the cancel of a request that went on this link, if there is room.
+func (o *outgoing) cancelled(it item) {
+	o.mu.Lock()
+	if o.ended == nil && !o.isFull(High, len(it.frame)) {
+		o.enqueue(it, High)
+	}
+	o.mu.Unlock()
+	o.rouse()
 }
 
 // answered ends the call that an answer is for. Only requests that went on the
@@ -174,7 +188,11 @@ func (o *outgoing) answered(m *message.Message) error {
 	o.mu.Lock()
 	c := o.calls[m.ID.Seq]
 	delete(o.calls, m.ID.Seq)
+	last := o.handOver != nil && len(o.calls) == 0
 	o.mu.Unlock()
+	if last {
+		defer o.rouse()
+	}
 	if c == nil || !c.end(answer{m: m}) {
 		o.links.count.strays.Add(1) // late, twice, or made up
 	}

@@ -211,32 +211,37 @@ func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued boo
 	if r.out != nil && r.out.takes() {
 		return r.out, false, nil
 	}
+	r.out = l.start(p, func(o *outgoing) { o.enqueue(it, prio) })
+	return r.out, true, nil
+}
+
+// start makes a link to p, which prepare has to itself before it runs. l.mu is held.
+func (l *Links) start(p peer.ID, prepare func(*outgoing)) *outgoing {
 	ctx, cancel := context.WithCancel(context.Background())
-	o = &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
-	if err := o.push(it, prio); err != nil {
-		cancel()
-		return nil, false, err
-	}
-	r.out = o
+	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
+	prepare(o)
 	l.goroutines.Go(func() {
 		defer l.program.Enter()()
 		o.run(ctx)
 	})
-	return o, true, nil
+	return o
 }
 
 func (o *outgoing) takes() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ended == nil
+	return o.ended == nil && o.handOver == nil
 }
 
-// forget removes a link that has ended, unless another has taken its place.
+// forget removes a link that has ended.
 func (l *Links) forget(o *outgoing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r := l.peers[o.peer]; r != nil && r.out == o {
-		r.out = nil
+	if r := l.peers[o.peer]; r != nil {
+		if r.out == o { // no other has taken its place
+			r.out = nil
+		}
+		delete(r.left, o)
 		l.tidy(o.peer)
 	}
 }

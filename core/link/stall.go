@@ -3,6 +3,8 @@ package link
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -42,7 +44,7 @@ func (s *stall) stuck(now time.Time, limit time.Duration) bool {
 }
 
 // watchStalls looks at all streams now and then, until ctx ends: resets those
-// that make no progress, ends idle links, forgets old offences.
+// that make no progress, moves links, ends idle ones, forgets old offences.
 func (l *Links) watchStalls(ctx context.Context) {
 	tick := time.NewTicker(max(min(l.opts.StallTimeout, l.opts.IdleTimeout)/4, time.Millisecond))
 	defer tick.Stop()
@@ -54,6 +56,7 @@ func (l *Links) watchStalls(ctx context.Context) {
 		}
 		now := time.Now()
 		outs, ins := l.streams()
+		l.moveAll(ctx, outs)
 		for _, o := range outs {
 			if o.writes.stall.stuck(now, l.opts.StallTimeout) {
 				o.end(errStuck)
@@ -81,12 +84,8 @@ func (l *Links) streams() (outs []*outgoing, ins []*incoming) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	for _, r := range l.peers {
-		if r.out != nil {
-			outs = append(outs, r.out)
-		}
-		for in := range r.in {
-			ins = append(ins, in)
-		}
+		outs = append(outs, r.outs()...)
+		ins = slices.AppendSeq(ins, maps.Keys(r.in))
 	}
 	return outs, ins
 }
