@@ -263,12 +263,16 @@ func (n *Node) discoveryPart(opts Options) Part {
 	}
 }
 
-// directPart makes direct connections, if the node is to.
+// directPart keeps connections direct, if the node is to.
 func (n *Node) directPart(auto bool) Part {
 	if !auto {
 		return Part{Name: "direct connections"}
 	}
-	n.direct = direct.New(n.host, direct.Options{Upkeep: isUpkeep, Logger: n.log})
+	n.direct = direct.New(n.host, direct.Options{
+		Upkeep:  isUpkeep,
+		Connect: func(ctx context.Context, p peer.ID) error { return n.connect(ctx, peer.AddrInfo{ID: p}) },
+		Logger:  n.log,
+	})
 	return task("direct connections", n.direct.Run)
 }
 

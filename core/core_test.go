@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/mesh"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -370,4 +372,58 @@ func TestNewsOfAPeerSaysHowItIsConnected(t *testing.T) {
 		return
 	}
 	require.Fail(t, "no news")
+}
+
+func TestPeerThatBecomesDirectAndFallsBackIsNewsAndBroadcastsGoOn(t *testing.T) {
+	r := hosttest.New(t, hosttest.Options{})
+	hosttest.Relay(t, r, relay.Resources{MaxReservations: 10, MaxCircuits: 10, MaxReservationsPerIP: 10, MaxReservationsPerASN: 10, BufferSize: 2048, ReservationTTL: time.Hour})
+	far, near := relayed(t, r), newNode(t, core.Options{}, hosttest.Options{})
+	if made := far.Events(); len(far.Reservations()) == 0 {
+		next(t, made, core.ReservationMade)
+	}
+	chat := subscribe(t, far, "chat")
+	events := near.Events()
+	_, err := near.Connect(bounded(t), fmt.Sprintf("%s/p2p/%s/p2p-circuit/p2p/%s", r.Addrs()[0], r.ID(), far.ID()))
+	require.NoError(t, err)
+	require.Equal(t, r.ID(), next(t, events, core.PeerConnected).Peer)
+	require.True(t, next(t, events, core.PeerConnected).Conn.Relayed)
+	broadcast := func(word string) {
+		require.Eventually(t, func() bool { return gossips(near, far) && gossips(far, near) }, limit, 10*time.Millisecond)
+		require.NoError(t, near.Broadcast(bounded(t), "chat", []byte(word), mesh.WaitForPeer()))
+		require.Equal(t, word, string(read(t, chat).Data))
+	}
+	broadcast("over the relay")
+
+	meet := func() {
+		// far cannot be dialled, and dials.
+		require.NoError(t, far.Host().Connect(network.WithForceDirectDial(bounded(t), "test"), hosttest.Info(near.Host())))
+		ev := next(t, events, core.PeerDirect)
+		assert.Equal(t, []any{far.ID(), "tcp", false}, []any{ev.Peer, ev.Conn.Transport, ev.Conn.Relayed})
+	}
+	end := func(relayed bool) {
+		for _, c := range near.Host().Network().ConnsToPeer(far.ID()) {
+			if strings.Contains(c.RemoteMultiaddr().String(), "p2p-circuit") == relayed {
+				require.NoError(t, c.Close())
+			}
+		}
+	}
+	meet()
+	end(false)
+	require.True(t, next(t, events, core.PeerRelayed).Conn.Relayed)
+	broadcast("over the relay again")
+	meet()
+	end(true)
+	broadcast("without it")
+}
+
+// gossips says whether a has a stream of GossipSub to b.
+func gossips(a, b *core.Node) bool {
+	for _, c := range a.Host().Network().ConnsToPeer(b.ID()) {
+		for _, s := range c.GetStreams() {
+			if !c.IsClosed() && s.Stat().Direction == network.DirOutbound && strings.HasPrefix(string(s.Protocol()), "/meshsub/") {
+				return true
+			}
+		}
+	}
+	return false
 }

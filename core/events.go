@@ -27,6 +27,11 @@ const (
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected
+	// PeerDirect: the connection in use to Peer passes no relay any more; Conn describes it.
+	PeerDirect
+	// PeerRelayed: the direct connections to Peer have ended, and the one in use passes a
+	// relay; Conn describes it.
+	PeerRelayed
 	// ReservationMade: other peers can reach the node through the relay Peer, at Addrs,
 	// until Expires unless renewed. Sent again when Addrs change.
 	ReservationMade
@@ -44,7 +49,7 @@ const (
 )
 
 func (t EventType) String() string {
-	names := [...]string{"", "peer connected", "peer disconnected", "reservation made", "reservation lost", "reservation failed", "echo answered", "events missed"}
+	names := [...]string{"", "peer connected", "peer disconnected", "peer direct", "peer relayed", "reservation made", "reservation lost", "reservation failed", "echo answered", "events missed"}
 	if t < 1 || int(t) >= len(names) {
 		return fmt.Sprintf("event %d", int(t))
 	}
@@ -118,8 +123,17 @@ func (n *Node) eventsPart() Part {
 			if err != nil {
 				return err
 			}
-			stop = sub.Close
-			done.Go(func() { n.tellConnectedness(sub.Out()) })
+			ways := &changedWays{peers: make(map[peer.ID]struct{}), wake: make(chan struct{}, 1)}
+			notify := &network.NotifyBundle{
+				ConnectedF:    func(_ network.Network, c network.Conn) { ways.note(c.RemotePeer()) },
+				DisconnectedF: func(_ network.Network, c network.Conn) { ways.note(c.RemotePeer()) },
+			}
+			n.host.Network().Notify(notify)
+			stop = func() error {
+				n.host.Network().StopNotify(notify)
+				return sub.Close()
+			}
+			done.Go(func() { n.tellConnectedness(sub.Out(), ways) })
 			return nil
 		},
 		Close: func() error {
@@ -131,23 +145,78 @@ func (n *Node) eventsPart() Part {
 	}
 }
 
-func (n *Node) tellConnectedness(changes <-chan any) {
-	connected := make(map[peer.ID]struct{})
-	for e := range changes {
-		change := e.(event.EvtPeerConnectednessChanged)
-		_, was := connected[change.Peer]
-		is := change.Connectedness != network.NotConnected
-		switch {
-		case is && !was:
-			if p, ok := n.Peer(change.Peer); ok {
-				connected[change.Peer] = struct{}{}
-				n.emit(Event{Type: PeerConnected, Peer: change.Peer, Conn: &p})
+// changedWays are the peers to whom a connection was made or has ended.
+type changedWays struct {
+	mu    sync.Mutex
+	peers map[peer.ID]struct{}
+	wake  chan struct{} // of capacity 1
+}
+
+func (w *changedWays) note(p peer.ID) {
+	w.mu.Lock()
+	w.peers[p] = struct{}{}
+	w.mu.Unlock()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns the peers since the last call.
+func (w *changedWays) take() map[peer.ID]struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	peers := w.peers
+	w.peers = make(map[peer.ID]struct{})
+	return peers
+}
+
+func (n *Node) tellConnectedness(changes <-chan any, ways *changedWays) {
+	relayed := make(map[peer.ID]bool) // of those that are connected
+	for {
+		select {
+		case e, ok := <-changes:
+			if !ok {
+				return
 			}
-		case was && !is:
-			delete(connected, change.Peer)
-			n.emit(Event{Type: PeerDisconnected, Peer: change.Peer})
+			n.tellChange(e.(event.EvtPeerConnectednessChanged), relayed)
+		case <-ways.wake:
+			for p := range ways.take() {
+				n.tellWay(p, relayed)
+			}
 		}
 	}
+}
+
+// tellChange tells that a peer has come or gone.
+func (n *Node) tellChange(change event.EvtPeerConnectednessChanged, relayed map[peer.ID]bool) {
+	_, was := relayed[change.Peer]
+	is := change.Connectedness != network.NotConnected
+	switch {
+	case is && !was:
+		if p, ok := n.Peer(change.Peer); ok {
+			relayed[change.Peer] = p.Relayed
+			n.emit(Event{Type: PeerConnected, Peer: change.Peer, Conn: &p})
+		}
+	case was && !is:
+		delete(relayed, change.Peer)
+		n.emit(Event{Type: PeerDisconnected, Peer: change.Peer})
+	}
+}
+
+// tellWay tells that the connection in use to a peer has begun or ceased to pass a relay.
+func (n *Node) tellWay(id peer.ID, relayed map[peer.ID]bool) {
+	was, connected := relayed[id]
+	p, ok := n.Peer(id)
+	if !connected || !ok || p.Relayed == was {
+		return
+	}
+	relayed[id] = p.Relayed
+	ev := Event{Type: PeerDirect, Peer: id, Conn: &p}
+	if p.Relayed {
+		ev.Type = PeerRelayed
+	}
+	n.emit(ev)
 }
 
 func (n *Node) reservationsPart() Part {

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
 	"github.com/tombolo-net/tombolo/core/supervise"
@@ -74,6 +75,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.links(s.Links)
 	m.mesh(s)
 	m.bridge(s.Bridge)
+	m.direct(s.Direct)
 }
 
 // metrics are sent under the prefix "tombolo_".
@@ -206,4 +208,19 @@ func (m metrics) bridge(s bridge.Stats) {
 	}
 	m.count("stream_bytes_total", "Bytes of bridged streams that have ended.", s.Sent, "direction", "sent")
 	m.count("stream_bytes_total", "Bytes of bridged streams that have ended.", s.Received, "direction", "received")
+}
+
+func (m metrics) direct(s direct.Stats) {
+	m.gauge("direct_connections", "Direct connections of WebRTC.", s.Open)
+	m.count("direct_attempts_total", "Attempts to reach a peer without a relay that this node began.", s.Tried)
+	m.count("direct_made_total", "Attempts to reach a peer without a relay that succeeded.", s.Made)
+	const failed, why = "direct_failures_total", "Attempts to reach a peer without a relay that failed, by why."
+	m.count(failed, why, s.Failed.Unanswered, "reason", "no address of the peer answers")
+	m.count(failed, why, s.Failed.Refused, "reason", "refused")
+	m.count(failed, why, s.Failed.NoCircuit, "reason", "no circuit")
+	m.count(failed, why, s.Failed.Platform, "reason", "platform")
+	m.count(failed, why, s.Failed.Other, "reason", "other")
+	m.count("direct_lost_total", "Direct connections of WebRTC that ended because the peer did not answer any more.", s.Lost)
+	m.count("direct_circuits_closed_total", "Circuits closed because they carried nothing beside a direct connection.", s.CircuitsClosed)
+	m.count("direct_circuits_made_total", "Circuits made because a direct connection was lost.", s.CircuitsMade)
 }

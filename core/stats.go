@@ -2,6 +2,7 @@ package core
 
 import (
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/link"
@@ -20,11 +21,12 @@ type Stats struct {
 	Mesh      mesh.Stats      // broadcasts
 	Discovery discovery.Stats // of peers by their ids
 	Bridge    bridge.Stats    // streams to and from services
+	Direct    direct.Stats    // attempts to reach peers without a relay; zero if the node makes none
 }
 
 // Stats returns a snapshot. It may be called after Close.
 func (n *Node) Stats() Stats {
-	return Stats{
+	s := Stats{
 		Peers:        len(n.host.Network().Peers()),
 		Connections:  len(n.host.Network().Conns()),
 		Reservations: len(n.Reservations()),
@@ -34,4 +36,8 @@ func (n *Node) Stats() Stats {
 		Discovery:    n.discovery.Stats(),
 		Bridge:       n.bridge.Stats(),
 	}
+	if n.direct != nil {
+		s.Direct = n.direct.Stats()
+	}
+	return s
 }

@@ -604,6 +604,21 @@ export interface BridgeStats {
   sent: number
   received: number
 }
+export interface DirectStats {
+  open: number
+  tried: number
+  made: number
+  failed: {
+    unanswered: number
+    refused: number
+    noCircuit: number
+    platform: number
+    other: number
+  }
+  lost: number
+  circuitsClosed: number
+  circuitsMade: number
+}
 export interface NodeStats {
   peers: number
   connections: number
@@ -613,6 +628,7 @@ export interface NodeStats {
   mesh: MeshStats
   discovery: DiscoveryStats
   bridge: BridgeStats
+  direct: DirectStats
 }
 
 // types.d.ts
@@ -858,17 +874,20 @@ export interface PresenceChange {
   joined: boolean
 }
 export type Verdict = 'accept' | 'ignore' | 'reject'
+export interface PeerConnection {
+  peer: string
+  addr: string
+  transport: Transport
+  relayed: boolean
+  direction: Direction
+}
 export interface NodeEvents {
-  'peer:connect': {
-    peer: string
-    addr: string
-    transport: Transport
-    relayed: boolean
-    direction: Direction
-  }
+  'peer:connect': PeerConnection
   'peer:disconnect': {
     peer: string
   }
+  'peer:direct': PeerConnection
+  'peer:relayed': PeerConnection
   'relay:reserved': {
     relay: string
     addrs: string[]

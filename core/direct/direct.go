@@ -2,10 +2,14 @@
 // without it: those that speak, not all that are known. The connections are those of
 // package core/webrtc.
 //
-// New streams take the direct connection as soon as it is there, and streams that are
-// open stay where they are. The circuit stays, too: when the direct connection ends,
-// what comes next goes over the circuit, and after a while another direct connection is
-// tried.
+// New streams take the direct connection as soon as it is there, links move to it, and
+// other streams that are open stay where they are. A circuit beside a direct connection
+// is closed once it has carried nothing for a while. When the peer does not answer on the
+// direct connection any more, all goes on over a circuit, which is made again if it was
+// closed, and after a while another direct connection is tried.
+//
+// Between two peers that have libp2p's hole punching, DCUtR, the policy has that tried
+// again where the first attempt failed, or came too early.
 package direct
 
 import (
@@ -50,7 +54,10 @@ func ParseMode(s string) (auto bool, err error) {
 const (
 	// DefaultMax is how many direct connections the policy makes at a time.
 	DefaultMax = 32
-	// lookEvery is the time between two looks for circuits that carry something.
+	// DefaultGrace is how long a circuit beside a direct connection carries nothing
+	// before it is closed.
+	DefaultGrace = 15 * time.Second
+	// lookEvery is the time between two looks at the connections.
 	lookEvery = time.Second
 	// dialLimit bounds one attempt.
 	dialLimit = 30 * time.Second
@@ -71,8 +78,21 @@ type Options struct {
 	// Upkeep says whether connected peers have a stream of a protocol that nobody
 	// asked for. If nil, all streams count as speaking.
 	Upkeep func(protocol.ID) bool
+	// Connect connects to a peer again, through a relay, whose direct connection was
+	// lost. If nil, that is left to who speaks next.
+	Connect func(context.Context, peer.ID) error
+	// Punch tries libp2p's hole punching with a peer that has dialled this end through a
+	// relay. It returns when there is a direct connection, with nil, or when the attempt
+	// has failed or ctx ends. If nil, the policy punches no holes.
+	Punch func(context.Context, peer.ID) error
+	// Never makes the policy make no connections of WebRTC. It still punches holes and
+	// closes circuits.
+	Never bool
 	// Max bounds the direct connections. If zero, DefaultMax.
 	Max int
+	// Grace is how long a circuit beside a direct connection carries nothing before it is
+	// closed. If zero, DefaultGrace.
+	Grace time.Duration
 	// Logger receives what comes of attempts. If nil, nothing is logged.
 	Logger *slog.Logger
 }
@@ -84,15 +104,14 @@ type Policy struct {
 	opts   Options
 	log    *slog.Logger
 	spoken chan peer.ID
+	lost   chan peer.ID
+	idle   map[network.Conn]time.Time // circuits that carry nothing, since when; of Run
 
 	mu     sync.Mutex
 	pauses map[peer.ID]*pause
 	dials  int
-	counts Counts
+	counts Stats
 }
-
-// Counts are what became of the attempts since the policy began.
-type Counts struct{ Tried, Made, Failed uint64 }
 
 // pause is the time that a peer is left alone.
 type pause struct {
@@ -103,8 +122,12 @@ type pause struct {
 
 // New makes a policy. It does nothing before Run.
 func New(h host.Host, o Options) *Policy {
-	p := &Policy{host: h, opts: o, log: o.Logger, spoken: make(chan peer.ID, 64), pauses: make(map[peer.ID]*pause)}
+	p := &Policy{
+		host: h, opts: o, log: o.Logger, pauses: make(map[peer.ID]*pause), idle: make(map[network.Conn]time.Time),
+		spoken: make(chan peer.ID, 64), lost: make(chan peer.ID, 64),
+	}
 	p.opts.Max = cmp.Or(o.Max, DefaultMax)
+	p.opts.Grace = cmp.Or(o.Grace, DefaultGrace)
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
@@ -112,13 +135,6 @@ func New(h host.Host, o Options) *Policy {
 		p.opts.Upkeep = func(protocol.ID) bool { return false }
 	}
 	return p
-}
-
-// Counts tells what became of the attempts so far.
-func (p *Policy) Counts() Counts {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.counts
 }
 
 // Spoke tells that a stream was opened on a circuit, which may have ended before the
@@ -130,44 +146,59 @@ func (p *Policy) Spoke(to peer.ID) {
 	}
 }
 
-// Run makes connections until ctx ends, and waits for the attempts under way.
+// Run keeps connections direct until ctx ends, and waits for the attempts under way.
 func (p *Policy) Run(ctx context.Context) {
+	notify := &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { p.disconnected(c) }}
+	p.host.Network().Notify(notify)
+	defer p.host.Network().StopNotify(notify)
 	var dials sync.WaitGroup
 	defer dials.Wait()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
-		var speaking []peer.ID
 		select {
 		case id := <-p.spoken:
-			speaking = append(speaking, id)
-		case <-tick.C:
-			speaking = p.speaking()
+			p.consider(ctx, id, true, &dials)
+		case id := <-p.lost:
+			dials.Go(func() { p.connectAgain(ctx, id) })
+		case now := <-tick.C:
+			p.closeIdle(now)
+			for _, id := range p.host.Network().Peers() {
+				p.consider(ctx, id, false, &dials)
+			}
 		case <-ctx.Done():
 			return
-		}
-		for _, id := range speaking {
-			if p.wants(id) && p.begin(id, time.Now()) {
-				dials.Go(func() { p.dial(ctx, id) })
-			}
 		}
 	}
 }
 
-// speaking are the peers with a stream on a circuit that is not mere upkeep.
-func (p *Policy) speaking() []peer.ID {
-	var ids []peer.ID
-	for _, c := range p.host.Network().Conns() {
-		if !isCircuit(c) || slices.Contains(ids, c.RemotePeer()) {
-			continue
-		}
-		if slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
-			return s.Protocol() != "" && s.Protocol() != webrtc.Protocol && !p.opts.Upkeep(s.Protocol())
-		}) {
-			ids = append(ids, c.RemotePeer())
-		}
+// consider begins an attempt for a peer that has circuits only, if one is due. spoke says
+// that it has just had a stream.
+func (p *Policy) consider(ctx context.Context, id peer.ID, spoke bool, dials *sync.WaitGroup) {
+	circuits := p.circuitsOnly(id)
+	if len(circuits) == 0 {
+		return
 	}
-	return ids
+	var try func(context.Context, peer.ID) error
+	switch p.wayTo(id, circuits) {
+	case byWebRTC:
+		if p.opts.Never || !spoke && !slices.ContainsFunc(circuits, p.carries) {
+			return
+		}
+		try = p.dial
+	case byPunching:
+		try = p.opts.Punch
+	}
+	if try != nil && p.begin(id, time.Now()) {
+		dials.Go(func() { p.attempt(ctx, id, try) })
+	}
+}
+
+// carries says whether a connection has a stream that is not mere upkeep.
+func (p *Policy) carries(c network.Conn) bool {
+	return slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+		return s.Protocol() != "" && s.Protocol() != webrtc.Protocol && !p.opts.Upkeep(s.Protocol())
+	})
 }
 
 func isCircuit(c network.Conn) bool {
@@ -175,42 +206,52 @@ func isCircuit(c network.Conn) bool {
 	return err == nil
 }
 
-// wants says whether this end is to make a direct connection to the peer: it has
-// dialled the circuit, as the specification has it, there is no direct connection, and
-// the peer knows the protocol.
-func (p *Policy) wants(id peer.ID) bool {
-	dialled := false
-	for _, c := range p.host.Network().ConnsToPeer(id) {
-		switch {
-		case c.IsClosed():
-		case !isCircuit(c):
-			return false
-		case c.Stat().Direction == network.DirOutbound:
-			dialled = true
-		}
+// circuitsOnly are the connections to a peer; none if one of them is direct.
+func (p *Policy) circuitsOnly(id peer.ID) []network.Conn {
+	conns := slices.DeleteFunc(p.host.Network().ConnsToPeer(id), network.Conn.IsClosed)
+	if slices.ContainsFunc(conns, func(c network.Conn) bool { return !isCircuit(c) }) {
+		return nil
 	}
-	if !dialled {
-		return false
-	}
+	return conns
+}
+
+// How this end gets a direct connection to a peer.
+type way int
+
+const (
+	notByUs way = iota // the other end is to make it, or neither can
+	byWebRTC
+	byPunching
+)
+
+// wayTo says how this end is to make a direct connection to a peer that has these
+// circuits. As the specifications have it, /webrtc is begun by the end that dialled the
+// circuit, and DCUtR, which goes before, by the other.
+func (p *Policy) wayTo(id peer.ID, circuits []network.Conn) way {
 	known, err := p.host.Peerstore().SupportsProtocols(id, webrtc.Protocol, dcutr)
-	if err != nil || !slices.Contains(known, webrtc.Protocol) {
-		return false
+	if err != nil {
+		return notByUs
 	}
-	return !slices.Contains(known, dcutr) || !slices.Contains(p.host.Mux().Protocols(), dcutr)
+	both := slices.Contains(known, dcutr) && slices.Contains(p.host.Mux().Protocols(), dcutr)
+	is := func(d network.Direction) bool {
+		return slices.ContainsFunc(circuits, func(c network.Conn) bool { return c.Stat().Direction == d })
+	}
+	switch {
+	case both && is(network.DirInbound):
+		return byPunching
+	case !both && slices.Contains(known, webrtc.Protocol) && is(network.DirOutbound):
+		return byWebRTC
+	}
+	return notByUs
 }
 
 // begin says whether an attempt for the peer may begin now, and notes that it does.
 func (p *Policy) begin(id peer.ID, now time.Time) bool {
-	made := 0
-	for _, c := range p.host.Network().Conns() {
-		if c.RemoteMultiaddr().Equal(webrtc.Addr) {
-			made++
-		}
-	}
+	open := p.open()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	was := p.pauses[id]
-	if was != nil && (was.dialling || now.Before(was.until)) || p.dials >= maxDials || made+p.dials >= p.opts.Max {
+	if was != nil && (was.dialling || now.Before(was.until)) || p.dials >= maxDials || open+p.dials >= p.opts.Max {
 		return false
 	}
 	if was == nil {
@@ -226,6 +267,16 @@ func (p *Policy) begin(id peer.ID, now time.Time) bool {
 	return true
 }
 
+// open is how many connections of WebRTC there are.
+func (p *Policy) open() (n int) {
+	for _, c := range p.host.Network().Conns() {
+		if c.RemoteMultiaddr().Equal(webrtc.Addr) {
+			n++
+		}
+	}
+	return n
+}
+
 // dropPauses forgets the pauses that are over, and says whether there were any.
 func (p *Policy) dropPauses(now time.Time) bool {
 	n := len(p.pauses)
@@ -237,13 +288,12 @@ func (p *Policy) dropPauses(now time.Time) bool {
 	return len(p.pauses) < n
 }
 
-func (p *Policy) dial(ctx context.Context, id peer.ID) {
+// attempt makes one, and notes what came of it.
+func (p *Policy) attempt(ctx context.Context, id peer.ID, try func(context.Context, peer.ID) error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
 	begun := time.Now()
-	p.host.Peerstore().AddAddr(id, webrtc.Addr, peerstore.TempAddrTTL)
-	_, err := p.host.Network().DialPeer(network.WithForceDirectDial(ctx, "direct connection"), id)
-	p.host.Peerstore().SetAddr(id, webrtc.Addr, 0) // of no use to other dials
+	err := try(ctx, id)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dials--
@@ -256,9 +306,17 @@ func (p *Policy) dial(ctx context.Context, id peer.ID) {
 		p.log.Info("direct connection made", "peer", id, "took", time.Since(begun).Round(time.Millisecond))
 	case errors.Is(ctx.Err(), context.Canceled):
 	default:
-		p.counts.Failed++
+		p.counts.Failed.count(err)
 		pause.length = min(max(2*pause.length, firstPause), lastPause)
 		p.log.Info("no direct connection: it goes on over the relay", "peer", id, "again", pause.length, "error", err)
 	}
 	pause.until = time.Now().Add(pause.length)
+}
+
+// dial makes a connection of WebRTC.
+func (p *Policy) dial(ctx context.Context, id peer.ID) error {
+	p.host.Peerstore().AddAddr(id, webrtc.Addr, peerstore.TempAddrTTL)
+	defer p.host.Peerstore().SetAddr(id, webrtc.Addr, 0) // of no use to other dials
+	_, err := p.host.Network().DialPeer(network.WithForceDirectDial(ctx, "direct connection"), id)
+	return err
 }

@@ -40,13 +40,13 @@ func TestAttemptsAreBoundedAndTheSamePeerIsLeftAlone(t *testing.T) {
 	}
 	require.False(t, p.begin("e", now), "as many as are under way")
 
-	p.dial(t.Context(), "a") // there is no such peer
-	require.Equal(t, Counts{Tried: 4, Failed: 1}, p.Counts())
+	p.attempt(t.Context(), "a", p.dial) // there is no such peer
+	require.Equal(t, Stats{Tried: 4, Failed: Failures{Other: 1}}, p.Stats())
 	first := p.pauses["a"].length
 	require.False(t, p.begin("a", time.Now()))
 	later := time.Now().Add(first)
 	require.True(t, p.begin("a", later))
-	p.dial(t.Context(), "a")
+	p.attempt(t.Context(), "a", p.dial)
 	require.Equal(t, 2*first, p.pauses["a"].length, "less often each time")
 }
 

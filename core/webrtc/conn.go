@@ -330,8 +330,14 @@ func (c *conn) endErr() error {
 	return c.err
 }
 
-// As: there is nothing below it that go-libp2p knows.
-func (c *conn) As(any) bool { return false }
+// As knows the conn itself, for Lost: there is nothing below it that go-libp2p knows.
+func (c *conn) As(target any) bool {
+	mine, ok := target.(**conn)
+	if ok {
+		*mine = c
+	}
+	return ok
+}
 
 func (c *conn) LocalPeer() peer.ID             { return c.local }
 func (c *conn) RemotePeer() peer.ID            { return c.remote }

@@ -44,7 +44,7 @@ func (c *conn) offer(ctx context.Context, x *exchange) error {
 	}
 	answer, err := x.description(kindAnswer)
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", orCause(ctx, err))
+		return fmt.Errorf("%w: read the answer: %w", ErrRefused, orCause(ctx, err))
 	}
 	c.agree(answer)
 	if err := c.pc.Accept(ctx, answer.data); err != nil {
@@ -87,7 +87,7 @@ func (c *conn) begin(x *exchange) error {
 	}))
 	if err != nil {
 		c.pc = unmade{}
-		return fmt.Errorf("make a WebRTC connection: %w", err)
+		return fmt.Errorf("%w: %w", ErrPlatform, err)
 	}
 	c.pc = pc
 	return nil
@@ -116,7 +116,7 @@ func (c *conn) connect(ctx context.Context, x *exchange) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 		if errors.Is(err, errTimeout) {
-			err = fmt.Errorf("%w: %d candidates of the peer were tried", err, x.taken)
+			err = fmt.Errorf("%w: %w: %d candidates of the peer were tried", ErrUnanswered, err, x.taken)
 		}
 	}
 	cancel(nil)

@@ -40,7 +40,8 @@ type Events struct {
 	Candidate func(candidate string)
 	// Connected tells that the two ends speak.
 	Connected func()
-	// Ended tells that the connection has failed or was closed by the other end.
+	// Ended tells that the connection has failed, with ErrUnanswered where the other end
+	// does not answer, or was closed by the other end.
 	Ended func(err error)
 	// Channel takes a channel that the other end has opened. It calls Handle, or
 	// closes the channel.

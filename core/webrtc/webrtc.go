@@ -60,10 +60,26 @@ const (
 	attemptsRate  = 2 // a second
 )
 
-// ErrNoCircuit is wrapped by the error of Dial where there is no circuit to the peer.
-var ErrNoCircuit = errors.New("no connection through a relay to arrange it on")
+// Errors that the error of Dial wraps, by what failed.
+var (
+	// ErrNoCircuit: there is no circuit to the peer.
+	ErrNoCircuit = errors.New("no connection through a relay to arrange it on")
+	// ErrRefused: the peer did not answer on the circuit as the specification has it.
+	ErrRefused = errors.New("the peer does not arrange a connection")
+	// ErrPlatform: the platform has no connection for this end.
+	ErrPlatform = errors.New("the platform makes no WebRTC connection")
+	// ErrUnanswered: no address that the peer told answers, or none does any more.
+	ErrUnanswered = errors.New("no address of the peer answers")
+)
 
 var errTimeout = errors.New("it took too long")
+
+// Lost says whether c, a connection of this transport that has ended, ended because the
+// peer did not answer any more, and not because one of the two closed it.
+func Lost(c network.Conn) bool {
+	var mine *conn
+	return c.As(&mine) && errors.Is(mine.endErr(), ErrUnanswered)
+}
 
 // Options configure a Transport. The zero value is usable.
 type Options struct {
@@ -202,7 +218,7 @@ func (t *Transport) openSignalling(ctx context.Context, p peer.ID) (network.Stre
 	}
 	if err != nil {
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
-		return nil, fmt.Errorf("agree on %s: %w", Protocol, err)
+		return nil, fmt.Errorf("%w: agree on %s: %w", ErrRefused, Protocol, err)
 	}
 	return s, nil
 }

@@ -101,7 +101,7 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 		case pion.PeerConnectionStateConnected:
 			e.Connected()
 		case pion.PeerConnectionStateFailed:
-			e.Ended(errors.New("no address of the peer answers any more"))
+			e.Ended(webrtc.ErrUnanswered)
 		case pion.PeerConnectionStateClosed:
 			e.Ended(errClosed)
 		}

@@ -88,8 +88,8 @@ func introducedOn(t *testing.T, first core.Platform, o core.Options) (a, b side)
 	return a, b
 }
 
-// direct has a dial b by the transport, as the policy does.
-func direct(t *testing.T, a, b side) network.Conn {
+// goDirect has a dial b by the transport, as the policy does.
+func goDirect(t *testing.T, a, b side) network.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
@@ -101,7 +101,7 @@ func direct(t *testing.T, a, b side) network.Conn {
 
 func TestTwoPeersOnACircuitGoOnWithoutTheRelay(t *testing.T) {
 	a, b := introduced(t, core.Options{})
-	c := direct(t, a, b)
+	c := goDirect(t, a, b)
 	assert.Equal(t, "webrtc", c.ConnState().Transport)
 	assert.Equal(t, b.ID(), c.RemotePeer())
 	assert.True(t, b.ID().MatchesPublicKey(c.RemotePublicKey()))
@@ -264,5 +264,5 @@ func TestSignallingThatLiesIsAnErrorAndLeavesTheCircuit(t *testing.T) {
 			require.ErrorIs(t, err, network.ErrReset)
 		})
 	}
-	require.NotNil(t, direct(t, a, b))
+	require.NotNil(t, goDirect(t, a, b))
 }

@@ -43,8 +43,9 @@ func (n *node) dispatchLog(logger *slog.Logger) {
 func (n *node) describe(ev core.Event) (string, map[string]any) {
 	id := ev.Peer.String()
 	switch ev.Type {
-	case core.PeerConnected:
-		return "peer:connect", map[string]any{
+	case core.PeerConnected, core.PeerDirect, core.PeerRelayed:
+		names := map[core.EventType]string{core.PeerConnected: "peer:connect", core.PeerDirect: "peer:direct", core.PeerRelayed: "peer:relayed"}
+		return names[ev.Type], map[string]any{
 			"peer": id, "addr": ev.Conn.Addr.String(), "transport": ev.Conn.Transport,
 			"relayed": ev.Conn.Relayed, "direction": direction(ev.Conn.Direction),
 		}

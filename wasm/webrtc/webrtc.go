@@ -118,7 +118,7 @@ func (c *peerConnection) happened(event js.Value) {
 		case "connected":
 			c.events.Connected()
 		case "failed":
-			c.events.Ended(errors.New("no address of the peer answers any more"))
+			c.events.Ended(webrtc.ErrUnanswered)
 		case "closed":
 			c.events.Ended(errClosed)
 		}

@@ -8,6 +8,13 @@ import { Daemon, Relay } from './support/peers.js'
 // Peers that a relay has introduced to each other go on without it. The browsers need an interface with a default route, or they have no
 // address to tell, and all of this is skipped.
 
+declare global {
+  interface Window {
+    /** The peers that the node has said are reached directly, and how. */
+    direct: string[]
+  }
+}
+
 const MIB = 1 << 20
 /** Bytes that the relay has passed on. */
 const PASSED_ON = 'libp2p_relaysvc_data_transferred_bytes_total'
@@ -43,6 +50,8 @@ async function start(page: Page, server: string, relay: Relay, options: CreateNo
     async (options) => {
       const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
       const node = (window.tombolo = await createNode(options))
+      window.direct = []
+      node.addEventListener('peer:direct', ({ detail }) => window.direct.push(`${detail.peer} ${detail.transport}`))
       await node.listen('/x/echo', (stream) => stream.readable.pipeTo(stream.writable))
       if ((await node.relays()).length === 0) {
         await new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
@@ -59,6 +68,10 @@ async function introduced(page: Page, peer: string): Promise<void> {
   expect(await reached(page, peer)).toBe('circuit')
   await echo(page, peer, 10)
   await expect.poll(() => reached(page, peer)).toBe('webrtc')
+  await expect.poll(() => page.evaluate(() => window.direct)).toContain(`${peer} webrtc`)
+  const { tried, made } = await page.evaluate(async () => (await window.tombolo!.stats()).direct)
+  expect(tried).toBeGreaterThanOrEqual(made)
+  expect(made).toBeGreaterThan(0)
 }
 
 /** How a peer is reached. */

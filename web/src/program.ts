@@ -29,6 +29,8 @@ import type {
 export const NODE_EVENTS = [
   'peer:connect',
   'peer:disconnect',
+  'peer:direct',
+  'peer:relayed',
   'relay:reserved',
   'relay:lost',
   'relay:failed',

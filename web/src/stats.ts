@@ -148,6 +148,22 @@ export interface BridgeStats {
   received: number
 }
 
+/** Attempts to reach peers without a relay. All are 0 with `direct: 'never'`. */
+export interface DirectStats {
+  /** Direct connections of WebRTC. */
+  open: number
+  /** Attempts that this node began; `made` are those that succeeded. */
+  tried: number
+  made: number
+  /** Attempts that failed, by reason. */
+  failed: { unanswered: number; refused: number; noCircuit: number; platform: number; other: number }
+  /** Connections of WebRTC that ended because the peer did not answer any more. */
+  lost: number
+  /** Circuits closed because they carried nothing beside a direct connection, and those made when one was lost. */
+  circuitsClosed: number
+  circuitsMade: number
+}
+
 /** What a node holds, and what it has counted since it was made. Messages are counted unless it says what. */
 export interface NodeStats {
   peers: number
@@ -158,4 +174,5 @@ export interface NodeStats {
   mesh: MeshStats
   discovery: DiscoveryStats
   bridge: BridgeStats
+  direct: DirectStats
 }

@@ -122,7 +122,7 @@ export interface PeerInfo {
   rtt: number | null
   /** What the peer says it runs. Empty until it has said so. */
   agent: string
-  /** When the peer was connected, in milliseconds since 1970. */
+  /** When the best connection was made, in milliseconds since 1970. */
   since: number
   /** How many connections there are to the peer. */
   connections: number
@@ -404,16 +404,23 @@ export interface PresenceChange {
 /** What becomes of a broadcast: `ignore` does not pass it on; `reject` also counts against who did. */
 export type Verdict = 'accept' | 'ignore' | 'reject'
 
+/** The best connection to a peer. */
+export interface PeerConnection {
+  peer: string
+  addr: string
+  transport: Transport
+  relayed: boolean
+  direction: Direction
+}
+
 /** The details of the events that a node dispatches. They are `CustomEvent`s. */
 export interface NodeEvents {
-  'peer:connect': {
-    peer: string
-    addr: string
-    transport: Transport
-    relayed: boolean
-    direction: Direction
-  }
+  'peer:connect': PeerConnection
   'peer:disconnect': { peer: string }
+  /** The best connection to a peer passes no relay any more. */
+  'peer:direct': PeerConnection
+  /** The direct connections to a peer have ended, and it is reached through a relay. */
+  'peer:relayed': PeerConnection
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
   /**

@@ -148,6 +148,21 @@ export const STATS_WORDS: Words<NodeStats> = {
     sent: 'bytes sent on streams that have ended, but for what the browser carried itself',
     received: 'bytes received, in the same way',
   },
+  direct: {
+    open: 'connections of WebRTC now',
+    tried: 'attempts to reach a peer without a relay that began here',
+    made: 'of those, the ones that succeeded',
+    failed: {
+      unanswered: 'failed: no address of the peer answered',
+      refused: 'failed: the peer did not arrange a connection',
+      noCircuit: 'failed: the connection through the relay ended before',
+      platform: 'failed: the browser made no connection',
+      other: 'failed for another reason',
+    },
+    lost: 'connections of WebRTC that ended because the peer did not answer any more',
+    circuitsClosed: 'connections through a relay closed because a direct one carried everything',
+    circuitsMade: 'connections through a relay made again because a direct one was lost',
+  },
 }
 
 export interface Counter {
@@ -167,6 +182,7 @@ const TITLES: Record<keyof Omit<NodeStats, 'peers' | 'connections' | 'reservatio
   dispatch: 'On the way to subscriptions',
   bridge: 'Streams',
   discovery: 'Searches for peers',
+  direct: 'Without a relay',
 }
 
 /** The counters in groups, the ones that are most looked at first. */

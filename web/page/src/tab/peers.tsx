@@ -4,7 +4,7 @@ import { connectFailure, disconnectFailure, type Failure } from '../failures.js'
 import type { Session } from './session.js'
 import type { State } from './state.js'
 import { Flag } from '../ui/flag.js'
-import { milliseconds, throughRelay, transportName } from '../ui/format.js'
+import { milliseconds, throughRelay, transportName, when } from '../ui/format.js'
 import { PeerName } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
@@ -64,7 +64,8 @@ function Row({ peer, relay, onDisconnect }: RowProps) {
 }
 
 function way(peer: PeerInfo, relay: string | undefined): string {
-  const how = peer.relayed ? throughRelay(peer.relay, relay) : `direct, ${transportName(peer.transport)}`
+  const by = peer.relayed ? throughRelay(peer.relay, relay) : `direct, ${transportName(peer.transport)}`
+  const how = `${by}, since ${when(peer.since)}`
   return peer.direction === 'inbound' ? `${how}; it called` : how
 }
 

@@ -15,7 +15,7 @@ import { Sites } from './sites.js'
 import { Store } from '../source.js'
 import { initialState, type LogKind, type State } from './state.js'
 import { calmly, every } from '../timers.js'
-import { count } from '../ui/format.js'
+import { count, transportName } from '../ui/format.js'
 
 const REFRESH_MS = 2_000
 const SERVICES_MS = 10_000
@@ -169,6 +169,14 @@ export class Session {
     })
     node.addEventListener('peer:disconnect', ({ detail }) => {
       this.#log('disconnect', 'disconnected', detail.peer)
+      refresh()
+    })
+    node.addEventListener('peer:direct', ({ detail }) => {
+      this.#log('connect', `reached without the relay, by ${transportName(detail.transport)}`, detail.peer)
+      refresh()
+    })
+    node.addEventListener('peer:relayed', ({ detail }) => {
+      this.#log('note', 'the direct connection ended; it is reached through a relay', detail.peer)
       refresh()
     })
     node.addEventListener('relay:reserved', ({ detail }) => {
