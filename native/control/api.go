@@ -20,6 +20,7 @@ type Status struct {
 	Started      time.Time     `json:"started"`
 	Addrs        []string      `json:"addrs"`  // where it can be dialled
 	Relays       []string      `json:"relays"` // that it was given
+	STUN         []string      `json:"stun"`   // stun: URLs of relays, which tell the address that they see this machine at
 	Reservations []Reservation `json:"reservations"`
 	Gateway      string        `json:"gateway,omitempty"` // its URL
 	Peers        int           `json:"peers"`

@@ -16,6 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/core/dispatch"
 	"github.com/tombolo-net/tombolo/core/mesh"
+	"github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
@@ -78,6 +79,7 @@ func (s *Server) status(context.Context, None) (Status, error) {
 		Started:      started,
 		Addrs:        []string{},
 		Relays:       []string{},
+		STUN:         []string{},
 		Reservations: []Reservation{},
 		Peers:        stats.Peers,
 		Listeners:    stats.Bridge.Listeners,
@@ -87,6 +89,8 @@ func (s *Server) status(context.Context, None) (Status, error) {
 	for _, a := range s.node.Addrs() {
 		st.Addrs = append(st.Addrs, a.String())
 	}
+	relays, _ := s.node.Relays()
+	st.STUN = append(st.STUN, webrtc.STUN(s.node.Host(), relays)...)
 	for _, r := range s.node.Reservations() {
 		held := Reservation{Relay: r.Relay, Expires: r.Expires}
 		for _, a := range r.Addrs {

@@ -90,7 +90,9 @@ func (c *doctorCmd) examine(ctx context.Context) []finding {
 		fmt.Sprintf("process %d, version %s, up %s, network %s", status.PID, status.Version, age(status.Started), status.Network), ""})
 	findings = append(findings, ports(ctx, status)...)
 	findings = append(findings, relays(ctx, status)...)
-	findings = append(findings, reservations(status), peers(status))
+	findings = append(findings, reservations(status))
+	findings = append(findings, nat(ctx, status)...)
+	findings = append(findings, peers(status))
 	return append(findings, c.tunnels(ctx)...)
 }
 

@@ -56,9 +56,10 @@ func TestDoctorOfAPeerThatIsWellFindsNothing(t *testing.T) {
 	p.does("listen", "/x/ssh", "127.0.0.1:22")
 	found, code := examined(t, p)
 	assert.Equal(t, 0, code)
-	for _, check := range []string{"identity", "daemon", "port", "relay", "clock", "reservation", "peers", "tunnels"} {
+	for _, check := range []string{"identity", "daemon", "port", "relay", "clock", "reservation", "nat", "peers", "tunnels"} {
 		assert.Contains(t, found, check+" ok")
 	}
+	assert.Regexp(t, `^there is none: 127\.0\.0\.1:\d+ sees 127\.0\.0\.1:\d+$`, found["nat ok"].Found)
 	assert.Equal(t, "1 listeners, 0 forwards", found["tunnels ok"].Found)
 }
 
