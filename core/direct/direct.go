@@ -5,7 +5,7 @@
 // New streams take the direct connection as soon as it is there, links move to it, and
 // other streams that are open stay where they are. A circuit beside a direct connection
 // is closed once it has carried nothing for a while. When the peer does not answer on the
-// direct connection any more, all goes on over a circuit, which is made again if it was
+// direct connection any more, a circuit carries everything, which is made again if it was
 // closed, and after a while another direct connection is tried.
 //
 // Between two peers that have libp2p's hole punching, DCUtR, the policy has that tried
@@ -79,7 +79,7 @@ type Options struct {
 	// asked for. If nil, all streams count as speaking.
 	Upkeep func(protocol.ID) bool
 	// Connect connects to a peer again, through a relay, whose direct connection was
-	// lost. If nil, that is left to who speaks next.
+	// lost. If nil, the next call that speaks to the peer connects.
 	Connect func(context.Context, peer.ID) error
 	// Punch tries libp2p's hole punching with a peer that has dialled this end through a
 	// relay. It returns when there is a direct connection, with nil, or when the attempt

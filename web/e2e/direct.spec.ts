@@ -162,6 +162,31 @@ test('when the direct connection is cut, or the worker at the other end dies, al
   }
 })
 
+test('the connections of a shared worker are those of one of its tabs, and then of another', async ({
+  context,
+  counting,
+  server,
+}) => {
+  const [b, first, second] = [await context.newPage(), await context.newPage(), await context.newPage()]
+  const id = await start(b, server.url, counting)
+  await start(first, server.url, counting, { worker: 'shared' })
+  await start(second, server.url, counting, { worker: 'shared' })
+  await introduced(first, id)
+  const before = await counting.counted(PASSED_ON)
+  await echo(second, id, 16 * MIB)
+  expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
+
+  await first.close()
+  await expect.poll(() => reached(second, id)).not.toBe('webrtc')
+  await expect
+    .poll(async () => {
+      await echo(second, id, 10)
+      return reached(second, id)
+    })
+    .toBe('webrtc')
+  await echo(second, id, MIB)
+})
+
 test("with direct: 'never' at either end all goes through the relay", async ({ context, relay, server }) => {
   const [a, b] = [await context.newPage(), await context.newPage()]
   const id = await start(b, server.url, relay, { direct: 'never' })

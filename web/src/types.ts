@@ -64,8 +64,8 @@ export interface NodeConfig {
   transports?: ('webtransport' | 'websocket')[]
   /**
    * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Such a peer then
-   * learns this node's address, and a browser may ask the user before it makes a connection. In a shared worker and under Node.js there is none,
-   * and the relay carries everything.
+   * learns this node's address, and a browser may ask the user before it makes a connection. Of a node in a shared worker, one of its tabs has the
+   * connections; when that tab goes, they end, and the next ones are another tab's. Under Node.js there are none, and the relay carries everything.
    */
   direct?: 'auto' | 'never'
   /** What goes to the console, and into `log` events. Default `warn`. */

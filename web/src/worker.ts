@@ -1,7 +1,7 @@
 /** What runs in the worker of a node, dedicated or shared. Its pages have `page/remote.ts`. */
 import { importGo } from './go.js'
 import type { Packet } from './wire/wire.js'
-import { takeConnections } from './worker/connections.js'
+import { Connections } from './worker/connections.js'
 import { Host } from './worker/host.js'
 import { Page } from './worker/page.js'
 
@@ -10,24 +10,33 @@ interface Scope extends Pick<Worker, 'postMessage' | 'onmessage'> {
   onconnect?: ((event: MessageEvent) => void) | null
 }
 
+/** The port to the WebRTC connections of a page. */
+interface Offered {
+  readonly connections: MessagePort
+}
+
 const scope = globalThis as unknown as Scope
 const shared = 'onconnect' in scope
-const host = new Host(shared)
+const connections = new Connections()
+const host = new Host(shared, (guest) => connections.lose(guest))
 importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
 
 if (shared) {
   scope.onconnect = ({ ports }) => {
     const port = ports[0]!
     const page = new Page(port, host)
-    port.onmessage = ({ data }: MessageEvent<Packet>) => page.receive(data)
+    port.onmessage = ({ data }: MessageEvent<Packet | Offered>) => {
+      if ('connections' in data) connections.take(page, { port: data.connections, awake: () => host.isAwake(page) })
+      else page.receive(data)
+    }
   }
   // No page hears of these, as the page of a dedicated worker does.
   addEventListener('error', ({ message }) => host.crashed(`the worker of the node failed: ${message}`))
   takePlace()
 } else {
   const page = new Page(scope, host)
-  scope.onmessage = ({ data }: MessageEvent<Packet | { connections: MessagePort }>) => {
-    if ('connections' in data) takeConnections(data.connections)
+  scope.onmessage = ({ data }: MessageEvent<Packet | Offered>) => {
+    if ('connections' in data) connections.take(page, { port: data.connections, awake: () => true })
     else page.receive(data)
   }
 }

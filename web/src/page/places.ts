@@ -38,7 +38,7 @@ export class DedicatedPlace implements Place {
 
   async hire(): Promise<Hired> {
     const worker = spawned(this.#spawn)
-    const connections = offerConnections(worker)
+    const connections = offerConnections(worker, false)
     const hired: Hired = {
       port: worker,
       lock: undefined,
@@ -111,6 +111,7 @@ export class SharedPlace implements Place {
       page.leave()
     }
     const worker = spawned(() => this.#spawn(`${this.#name}#${generation}`), leave)
+    const connections = offerConnections(worker.port, true)
     const hired: Hired = {
       port: worker.port,
       lock: page.lock,
@@ -119,6 +120,7 @@ export class SharedPlace implements Place {
       dismiss() {
         worker.port.onmessage = worker.onerror = null
         worker.port.close()
+        connections.close()
         leave()
       },
     }

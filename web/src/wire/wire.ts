@@ -10,7 +10,7 @@ import { receiveError, sendError, type SentError } from './errors.js'
 import type { CrossedStream, Part } from './streams.js'
 
 /** The version of what crosses. Pages share a worker only with pages of their own version. */
-export const PROTOCOL = 3
+export const PROTOCOL = 4
 
 /** Stands, where it was found, for a value that cannot be cloned. */
 type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]

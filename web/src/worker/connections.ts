@@ -1,87 +1,163 @@
-/** WebRTC for a dedicated worker, by the connections of its page. Data channels come to the worker themselves. */
-import type { Told } from '../wire/connections.js'
+/** WebRTC for a worker, by the connections of its page, or of one of the pages of a shared worker. */
+import type { ChannelAsked, Told, ToldChannel } from '../wire/connections.js'
+import { RemoteChannel } from './channels.js'
 
-type Handler = ((event: { type: string; candidate?: unknown; channel?: RTCDataChannel }) => void) | null
+type Handler = ((event: { type: string; candidate?: unknown; channel?: RTCDataChannel | RemoteChannel }) => void) | null
 
 interface Call {
   resolve(value: unknown): void
   reject(error: Error): void
 }
 
-/** Makes `RTCPeerConnection` what the program needs of it, by way of the page at the other end of the port. */
-export function takeConnections(port: MessagePort): void {
-  const made = new Map<number, RemoteConnection>()
-  let count = 0
+/** A page that has connections for this worker. */
+interface Offer {
+  readonly port: MessagePort
+  awake(): boolean
+}
 
-  class RemoteConnection {
-    onicecandidate: Handler = null
-    onconnectionstatechange: Handler = null
-    ondatachannel: Handler = null
-    connectionState: RTCPeerConnectionState = 'new'
-    /** What it would tell, `connectionState` tells here. */
-    readonly sctp = null
-    readonly #id = ++count
-    readonly #calls = new Map<number, Call>()
-    #last = 0
+/** The pages that have connections for this worker. A dedicated one has one page. */
+export class Connections {
+  readonly #offers = new Map<unknown, Offer>()
+  readonly #made = new Map<number, RemoteConnection>()
+  #count = 0
 
-    constructor(config: RTCConfiguration) {
-      made.set(this.#id, this)
-      this.#ask('new', [config])
-    }
-
-    createOffer = () => this.#call('createOffer')
-    createAnswer = () => this.#call('createAnswer')
-    setLocalDescription = (description: unknown) => this.#call('setLocalDescription', description)
-    setRemoteDescription = (description: unknown) => this.#call('setRemoteDescription', description)
-    addIceCandidate = (candidate: unknown) => this.#call('addIceCandidate', candidate)
-    createDataChannel = (label: string) => this.#call('createDataChannel', label)
-
-    close(): void {
-      if (!made.delete(this.#id)) return
-      this.#ask('close', [])
-      this.connectionState = 'closed'
-      this.#failAll()
-    }
-
-    take(told: Told): void {
-      if ('done' in told) this.#settle(told.done)?.resolve(told.value)
-      else if ('failed' in told) this.#settle(told.failed)?.reject(new DOMException(told.message, told.name))
-      else if (told.event === 'icecandidate') this.onicecandidate?.({ type: told.event, candidate: told.candidate })
-      else if (told.event === 'datachannel') this.ondatachannel?.({ type: told.event, channel: told.channel! })
-      else {
-        this.connectionState = told.state!
-        if (told.state === 'closed') this.#failAll()
-        this.onconnectionstatechange?.({ type: told.event })
-      }
-    }
-
-    #call(method: string, ...args: unknown[]): Promise<unknown> {
-      if (this.connectionState === 'closed') return Promise.reject(closed())
-      return new Promise((resolve, reject) => {
-        this.#calls.set(this.#ask(method, args), { resolve, reject })
-      })
-    }
-
-    #ask(method: string, args: unknown[]): number {
-      const call = ++this.#last
-      port.postMessage({ on: this.#id, call, method, args })
-      return call
-    }
-
-    #settle(call: number): Call | undefined {
-      const waiting = this.#calls.get(call)
-      this.#calls.delete(call)
-      return waiting
-    }
-
-    #failAll(): void {
-      for (const { reject } of this.#calls.values()) reject(closed())
-      this.#calls.clear()
-    }
+  /** Takes the offer of a page, and makes `RTCPeerConnection` what the program needs of it. */
+  take(page: unknown, offer: Offer): void {
+    this.#offers.set(page, offer)
+    offer.port.onmessage = ({ data }: MessageEvent<Told>) => this.#made.get(data.on)?.take(data)
+    const make = (config: RTCConfiguration) => this.#make(config)
+    Object.assign(globalThis, {
+      RTCPeerConnection: class {
+        constructor(config: RTCConfiguration) {
+          return make(config)
+        }
+      },
+    })
   }
 
-  port.onmessage = ({ data }: MessageEvent<Told>) => made.get(data.on)?.take(data)
-  Object.assign(globalThis, { RTCPeerConnection: RemoteConnection })
+  /** A page is gone, and its connections with it. The next ones are another page's. */
+  lose(page: unknown): void {
+    const offer = this.#offers.get(page)
+    if (offer === undefined) return
+    this.#offers.delete(page)
+    for (const connection of [...this.#made.values()]) if (connection.port === offer.port) connection.lose()
+    offer.port.close()
+  }
+
+  #make(config: RTCConfiguration): RemoteConnection {
+    const offer = [...this.#offers.values()].find((offer) => offer.awake())
+    if (offer === undefined) throw new DOMException('no page of this node is awake', 'InvalidStateError')
+    const id = ++this.#count
+    const connection = new RemoteConnection(id, offer.port, config, () => this.#made.delete(id))
+    this.#made.set(id, connection)
+    return connection
+  }
+}
+
+class RemoteConnection {
+  onicecandidate: Handler = null
+  onconnectionstatechange: Handler = null
+  ondatachannel: Handler = null
+  connectionState: RTCPeerConnectionState = 'new'
+  /** What it would tell, `connectionState` tells here. */
+  readonly sctp = null
+  readonly port: MessagePort
+  readonly #id: number
+  readonly #forget: () => boolean
+  readonly #calls = new Map<number, Call>()
+  readonly #channels = new Map<number, RemoteChannel>()
+  #last = 0
+
+  constructor(id: number, port: MessagePort, config: RTCConfiguration, forget: () => boolean) {
+    this.#id = id
+    this.port = port
+    this.#forget = forget
+    this.#ask('new', [config])
+  }
+
+  createOffer = () => this.#call('createOffer')
+  createAnswer = () => this.#call('createAnswer')
+  setLocalDescription = (description: unknown) => this.#call('setLocalDescription', description)
+  setRemoteDescription = (description: unknown) => this.#call('setRemoteDescription', description)
+  addIceCandidate = (candidate: unknown) => this.#call('addIceCandidate', candidate)
+  createDataChannel = async (label: string) =>
+    this.#taken((await this.#call('createDataChannel', label)) as ToldChannel)
+
+  close(): void {
+    if (!this.#forget()) return
+    this.#ask('close', [])
+    this.connectionState = 'closed'
+    this.#failAll()
+  }
+
+  /** Its page is gone. */
+  lose(): void {
+    this.#changed('failed')
+    this.#forget()
+  }
+
+  take(told: Told): void {
+    if ('done' in told) this.#settle(told.done)?.resolve(told.value)
+    else if ('failed' in told) this.#settle(told.failed)?.reject(new DOMException(told.message, told.name))
+    else if ('kept' in told) {
+      const channel = this.#channel(told.kept)
+      if (told.happened === 'close') this.#channels.delete(told.kept)
+      channel.take(told)
+    } else if (told.event === 'icecandidate') this.onicecandidate?.({ type: told.event, candidate: told.candidate })
+    else if (told.event === 'datachannel')
+      this.ondatachannel?.({ type: told.event, channel: this.#taken(told.channel!) })
+    else this.#changed(told.state!)
+  }
+
+  #changed(state: RTCPeerConnectionState): void {
+    this.connectionState = state
+    if (state === 'closed' || state === 'failed') this.#failAll()
+    this.onconnectionstatechange?.({ type: 'connectionstatechange' })
+  }
+
+  /** The channel that was told of: itself, or what stands for one that the page keeps. */
+  #taken(told: ToldChannel): RTCDataChannel | RemoteChannel {
+    if (!('kept' in told)) return told
+    const channel = this.#channel(told.kept)
+    channel.label = told.label
+    return channel
+  }
+
+  /** What happens to a channel may come before the call that made it is answered. */
+  #channel(kept: number): RemoteChannel {
+    let channel = this.#channels.get(kept)
+    if (channel === undefined) {
+      channel = new RemoteChannel((asked, transfer = []) =>
+        this.port.postMessage({ on: this.#id, channel: kept, ...asked } satisfies ChannelAsked, transfer),
+      )
+      this.#channels.set(kept, channel)
+    }
+    return channel
+  }
+
+  #call(method: string, ...args: unknown[]): Promise<unknown> {
+    if (this.connectionState === 'closed' || this.connectionState === 'failed') return Promise.reject(closed())
+    return new Promise((resolve, reject) => {
+      this.#calls.set(this.#ask(method, args), { resolve, reject })
+    })
+  }
+
+  #ask(method: string, args: unknown[]): number {
+    const call = ++this.#last
+    this.port.postMessage({ on: this.#id, call, method, args })
+    return call
+  }
+
+  #settle(call: number): Call | undefined {
+    const waiting = this.#calls.get(call)
+    this.#calls.delete(call)
+    return waiting
+  }
+
+  #failAll(): void {
+    for (const { reject } of this.#calls.values()) reject(closed())
+    this.#calls.clear()
+  }
 }
 
 function closed(): Error {

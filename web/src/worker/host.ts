@@ -20,6 +20,7 @@ interface Running {
 
 export class Host {
   readonly #shared: boolean
+  readonly #gone: (guest: Guest) => void
   readonly #guests = new Set<Guest>()
   /** The pages that are frozen, or left and kept by the browser. */
   readonly #resting = new WeakSet<Guest>()
@@ -29,8 +30,10 @@ export class Host {
   #node: RawNode | undefined
   #closed: Promise<unknown> = Promise.resolve()
 
-  constructor(shared: boolean) {
+  /** `gone` hears of each page that is not there any more. */
+  constructor(shared: boolean, gone: (guest: Guest) => void) {
     this.#shared = shared
+    this.#gone = gone
     this.#turns = new Turns(
       (method, args) => this.invoke(method, args),
       (guest) => !this.#resting.has(guest),
@@ -67,6 +70,11 @@ export class Host {
     return this.#turns.take(guest, method, args)
   }
 
+  /** Whether a page is there, and neither frozen nor left. */
+  isAwake(guest: Guest): boolean {
+    return this.#guests.has(guest) && !this.#resting.has(guest)
+  }
+
   /** A page is frozen, or left. */
   async rest(guest: Guest): Promise<void> {
     this.#resting.add(guest)
@@ -83,13 +91,16 @@ export class Host {
   async leave(guest: Guest): Promise<void> {
     if (!this.#guests.delete(guest)) return
     if (this.#guests.size > 0) {
+      this.#gone(guest)
       await guest.release()
       return this.#rest()
     }
     const running = this.#running
     this.#running = undefined // whoever comes before the end has a node of its own
     const closed = running?.catch(() => undefined).then((running) => running?.node.close())
-    this.#closed = Promise.resolve(closed).catch(() => {})
+    this.#closed = Promise.resolve(closed)
+      .catch(() => {})
+      .then(() => this.#gone(guest)) // the node has closed its connections
     await closed
   }
 
@@ -105,6 +116,7 @@ export class Host {
   /** A page is gone without a word. If it was the last, the browser ends the worker, unless another one comes first. */
   async lost(guest: Guest): Promise<void> {
     this.#guests.delete(guest)
+    this.#gone(guest)
     await guest.release()
     await this.#rest()
   }
