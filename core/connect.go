@@ -264,12 +264,14 @@ func (n *Node) discoveryPart(opts Options) Part {
 }
 
 // directPart keeps connections direct, if the node is to.
-func (n *Node) directPart(auto bool) Part {
-	if !auto {
+func (n *Node) directPart(opts Options) Part {
+	if !opts.Direct && opts.Punch == nil {
 		return Part{Name: "direct connections"}
 	}
 	n.direct = direct.New(n.host, direct.Options{
 		Upkeep:  isUpkeep,
+		Never:   !opts.Direct,
+		Punch:   opts.Punch,
 		Connect: func(ctx context.Context, p peer.ID) error { return n.connect(ctx, peer.AddrInfo{ID: p}) },
 		Logger:  n.log,
 	})

@@ -69,6 +69,12 @@ type Options struct {
 	// direct. The host must have the transport of package core/webrtc.
 	Direct bool
 
+	// Punch tries libp2p's hole punching with a peer that has dialled this node through a
+	// relay, and returns when there is a direct connection, or when the attempt has failed
+	// or ctx ends. The node calls it for peers that have circuits only, less often each
+	// time. If nil, it does not.
+	Punch func(context.Context, peer.ID) error
+
 	// PingInterval is the time between two measurements of the round trip to
 	// each connected peer. If zero, liveness.DefaultPingInterval; if negative, the node
 	// measures only when Ping is called.
@@ -207,7 +213,7 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 			n.metricsPart(opts.Registerer, n.ghosts.Metrics()),
 			n.reservationsPart(),
 			task("spare connections", n.spares.watch),
-			n.directPart(opts.Direct),
+			n.directPart(opts),
 		},
 		n.wakeParts(),
 		n.ghostsParts(),

@@ -29,6 +29,7 @@ import (
 	corewebrtc "github.com/tombolo-net/tombolo/core/webrtc"
 	"github.com/tombolo-net/tombolo/native/datadir"
 	"github.com/tombolo-net/tombolo/native/mdns"
+	"github.com/tombolo-net/tombolo/native/punch"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/native/store"
 	"github.com/tombolo-net/tombolo/native/webrtc"
@@ -144,6 +145,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	}
 	parts = append(parts, core.Part{Name: "histories", Close: histories.Close})
 	gate := new(liveness.Gate)
+	holes := new(punch.Puncher)
 	h, err := stack.New(stack.Options{
 		Key:          key,
 		Listen:       o.Listen,
@@ -154,7 +156,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Registerer:   o.Registerer,
 		Libp2p: []libp2p.Option{
 			libp2p.EnableRelay(), // the client of circuits, not a relay
-			libp2p.EnableHolePunching(),
+			holes.Option(),
 			libp2p.ConnectionGater(gate),
 		},
 	})
@@ -185,6 +187,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Reservations: keeper,
 		Gate:         gate,
 		Direct:       o.Direct,
+		Punch:        holes.Punch,
 		Serve:        serve,
 		Store:        histories,
 		Registerer:   o.Registerer,
