@@ -188,6 +188,7 @@ bench: build bin/bench bin/testpeer bin/messenger chromium web/bench/node_module
 	TESTPEER=$(CURDIR)/bin/testpeer node web/bench/run.mjs --runs 1 --far 20,100,300 --side ours --side js-libp2p
 	node web/bench/run.mjs --runs 1 --rooms 10,25,50,100,200,400 --side ours
 	node web/bench/run.mjs --runs 1 --world 500 --side ours
+	node web/bench/run.mjs --tabs
 
 # Without it, its figures are left out.
 .PHONY: bench-colyseus

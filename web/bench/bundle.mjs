@@ -16,8 +16,10 @@ export async function bundle(sides, page = 'ours') {
   const add = async (path, source) => {
     files.set(path, { type: 'text/javascript', body: await compressed(await script(source)) })
   }
-  if (sides.includes('js-libp2p')) await add('/js-libp2p.js', `${here}page/js-libp2p.js`)
-  if (sides.some((side) => side !== 'js-libp2p')) {
+  if (page === 'tabs') for (const name of ['js-libp2p', 'raw-channel']) await add(`/tabs-${name}.js`, `${here}page/tabs-${name}.js`)
+  else if (sides.includes('js-libp2p')) await add('/js-libp2p.js', `${here}page/js-libp2p.js`)
+  if (page === 'tabs') page = 'tabs-ours'
+  if (sides.some((side) => side !== 'js-libp2p' && side !== 'raw-channel')) {
     await add(`/${page}.js`, `${here}page/${page}.js`)
     await add('/worker.js', `${npmDir}/worker.js`)
     for (const name of ['tombolo.wasm', 'tombolo.rest.wasm']) {
@@ -31,7 +33,7 @@ async function script(path) {
   const { build } = await import('esbuild').catch(() => {
     throw new Error('web/bench/node_modules is missing: npm --prefix web/bench ci')
   })
-  if (!path.endsWith('js-libp2p.js') && !existsSync(`${npmDir}/index.js`)) {
+  if (!/(js-libp2p|raw-channel)\.js$/.test(path) && !existsSync(`${npmDir}/index.js`)) {
     throw new Error('web/dist/npm is missing: make build')
   }
   const { outputFiles } = await build({
@@ -40,7 +42,7 @@ async function script(path) {
     minify: true,
     format: 'esm',
     target: 'es2022',
-    inject: path.endsWith('js-libp2p.js') ? [] : [`${here}page/memory.js`],
+    inject: /(js-libp2p|raw-channel)\.js$/.test(path) ? [] : [`${here}page/memory.js`],
     write: false,
     logLevel: 'error',
     alias: { '@tombolo/node': `${npmDir}/index.js` },

@@ -10,6 +10,7 @@ const kinds = {
   'linear-memory': { unit: 'MiB', more: false },
   'echo-p50': { unit: 'us', more: false },
   'echo-p99': { unit: 'us', more: false },
+  'direct-after': { unit: 'ms', more: false }, // from the circuit to the direct connection
   'streams-in-turn': { unit: '1/s', more: true },
   'streams-100-at-once': { unit: 'ms', more: false },
   upload: { unit: 'MiB/s', more: true },
@@ -43,7 +44,7 @@ export class Figures {
   lines() {
     return [...this.#values].map(([name, sides]) => {
       const { unit, more } = kinds[name.split('/').at(-1)]
-      const medians = ['ours', 'raw-tcp', 'js-libp2p', 'none', 'shared'].flatMap((side) =>
+      const medians = ['ours', 'raw-tcp', 'raw-channel', 'js-libp2p', 'circuit', 'none', 'shared'].flatMap((side) =>
         sides[side] ? [[side, median(sides[side])]] : [],
       )
       const words = [`bench ${name}`, `unit=${unit}`, ...medians.map(([side, value]) => `${side}=${short(value)}`)]

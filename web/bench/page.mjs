@@ -48,6 +48,7 @@ export class Pages {
       served: 0,
       loaded: (body) => loaded(body, this.#run.served, chromium),
       linear,
+      mail: new Map(),
       figure: (f) => {
         const wrong = wrongUpload(f, plan)
         if (wrong) settle.reject(new Error(wrong))
@@ -57,6 +58,8 @@ export class Pages {
     const othersTook = watchOthers()
     const chromium = launch(`${origin}/`, { profile })
     atEnd(() => chromium.close())
+    const called = plan.tabs && launch(`${origin}/?called`) // the other tab
+    if (called) atEnd(() => called.close())
     const late = setTimeout(() => settle.reject(new Error(`did not finish within ${limit / 1000} s`)), limit)
     chromium.exited.then((how) => settle.reject(new Error(`Chromium died: ${how}\n${chromium.log()}`)))
     const error = await done.then(
@@ -67,6 +70,7 @@ export class Pages {
     clearTimeout(late)
     if (profile) await chromium.quit()
     await chromium.close()
+    await called?.close()
     return { figures, others, error }
   }
 
@@ -97,6 +101,8 @@ export class Pages {
       '/seen': () => this.#far.bots.seen(),
       '/loaded': () => run.loaded(body),
       '/linear': async () => run.linear(body.bytes),
+      '/put': async () => mail(run, body.key).resolve(body.value),
+      '/take': async () => ({ value: await mail(run, body.key).promise }),
     }[path]
     const answer = await asked?.().catch((err) => run.settle.reject(err))
     res.end(JSON.stringify(answer ?? {}))
@@ -121,18 +127,29 @@ export class Pages {
 
 // Chromium is busy with itself when it has just started. The page that is measured comes when that is over.
 const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
-<script>setTimeout(() => location.replace('/bench'), 3000)</script>`
+<script>setTimeout(() => location.replace('/bench' + location.search), 3000)</script>`
 
 /** What the relay's own page says of it. */
 const described = (relay) => ({ peerId: relay.split('/').at(-1), network: 'tombolo', addrs: [relay] })
 
-const script = (side, { room, world }) => (room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours')
+const script = (side, { room, world, tabs }) =>
+  tabs ? `tabs-${side === 'circuit' ? 'ours' : side}` : room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours'
+
+/** What the two tabs of a run tell each other, by its name. */
+function mail(run, key) {
+  if (!run.mail.has(key)) {
+    const box = {}
+    box.promise = new Promise((resolve) => (box.resolve = resolve))
+    run.mail.set(key, box)
+  }
+  return run.mail.get(key)
+}
 
 // As docs/typescript.md says.
 const preload = '<link rel="preload" as="fetch" crossorigin href="/tombolo.wasm">'
 
 const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
-<link rel="icon" href="data:,">${side === 'js-libp2p' ? '' : preload}<script>globalThis.bench = ${JSON.stringify(config)}</script>
+<link rel="icon" href="data:,">${['js-libp2p', 'raw-channel'].includes(side) ? '' : preload}<script>globalThis.bench = ${JSON.stringify(config)}</script>
 <script type="module" src="/${script(side, config.plan)}.js"></script>`
 
 const sums = new Map()

@@ -3,6 +3,7 @@
 //   node web/bench/run.mjs [--runs 3] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket] [--direct] [--far 20,100,300]
 //   node web/bench/run.mjs --start [--runs 5] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --rooms 10,25,50 [--seats 1] [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
+//   node web/bench/run.mjs --tabs [--runs 3] [--side ours|js-libp2p|raw-channel|circuit] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --world 500 [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
 // Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
@@ -10,12 +11,13 @@
 // Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
 // through the relay. --start measures how long a page takes to be connected, and what it takes of memory then; see start.mjs. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
 // holds for so many native players, with so many seats behind each connection, up to the first number that is too many; see rooms.mjs.
-// --world measures how the page draws a world with so many things in sight; see world.mjs.
+// --tabs measures what goes between two tabs, each in a browser of its own: ours directly, js-libp2p's /webrtc, data channels with nothing else
+// (the ceiling), and ours through the relay; --transport is to the relay. --world measures how the page draws a world with so many things in sight; see world.mjs.
 // The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
 import { bundle } from './bundle.mjs'
-import { startFarSide, startMessenger } from './far.mjs'
+import { addressOf, startFarSide, startMessenger, startRelay } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 import { held, startRooms } from './rooms.mjs'
@@ -42,12 +44,13 @@ runToEnd('bench', async () => {
       rooms: { type: 'string', default: '' },
       seats: { type: 'string', default: '1' },
       world: { type: 'string', default: '' },
+      tabs: { type: 'boolean', default: false },
     },
   })
-  flags.side ??= flags.start ? ['ours', 'js-libp2p'] : sides
-  flags.transport ??= flags.start ? ['webtransport'] : transports
+  flags.side ??= flags.tabs ? ['ours', 'raw-channel', 'js-libp2p', 'circuit'] : flags.start ? ['ours', 'js-libp2p'] : sides
+  flags.transport ??= flags.start || flags.tabs ? ['webtransport'] : transports
   if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
-  const measure = await (flags.start ? starts(flags) : flags.rooms ? rooms(flags) : flags.world ? world(flags) : transfers(flags))
+  const measure = await (flags.start ? starts(flags) : flags.rooms ? rooms(flags) : flags.world ? world(flags) : flags.tabs ? tabs(flags) : transfers(flags))
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
@@ -124,6 +127,19 @@ async function world(flags) {
   return async (run, side, transport) => {
     const what = `run ${run}, ${side} over ${transport}, ${flags.world} in sight`
     const { error } = await take(pages, side, transport, plan(transport), what)
+    if (error) failures.push(`${what}: ${error}`)
+  }
+}
+
+/** The same for two tabs. */
+async function tabs(flags) {
+  const pages = new Pages(await bundle(flags.side, 'tabs'), {})
+  await pages.listen()
+  const relay = await startRelay()
+  return async (run, side, transport) => {
+    const what = `run ${run}, ${side} between two tabs`
+    const plan = { relay: addressOf(relay, transport), tabs: true, targets: [] }
+    const { error } = await take(pages, side, transport, plan, what)
     if (error) failures.push(`${what}: ${error}`)
   }
 }

@@ -13,47 +13,12 @@ import { webTransport } from '@libp2p/webtransport'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { Stream } from './js-libp2p-stream.js'
 import { run } from './measure.js'
 
 const { transport, plan } = globalThis.bench
 const transports = { websocket: webSockets, webtransport: webTransport }
 const used = plan.start ? Object.values(transports) : [transports[transport]]
-
-/** Takes the messages by their event, which is the shortest way in. */
-class Stream {
-  constructor(raw) {
-    this.raw = raw
-    this.queue = []
-    this.ended = false
-    raw.addEventListener('message', ({ data }) => {
-      this.queue.push(data)
-      this.wake?.()
-    })
-    const over = () => {
-      this.ended = true
-      this.wake?.()
-    }
-    raw.addEventListener('end', over)
-    raw.addEventListener('close', ({ error }) => {
-      this.error = error
-      over()
-    })
-  }
-  async send(bytes) {
-    if (!this.raw.send(bytes)) await this.raw.onDrain()
-  }
-  async receive() {
-    while (this.queue.length === 0) {
-      if (this.error) throw this.error
-      if (this.ended) return null
-      await new Promise((resolve) => (this.wake = resolve))
-    }
-    return this.queue.shift()
-  }
-  end() {
-    return this.raw.close()
-  }
-}
 
 let node
 run({

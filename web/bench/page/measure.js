@@ -89,7 +89,7 @@ async function check(driver, peer, wanted) {
 }
 
 /** Waits for exactly `size` bytes. */
-async function receive(stream, size) {
+export async function receive(stream, size) {
   for (let got = 0; got < size;) {
     const data = await stream.receive()
     if (data === null) throw new Error(`the stream ended after ${got} of ${size} bytes`)
@@ -123,7 +123,7 @@ async function echo(driver, peer, area, rounds) {
 const STEP = 100
 
 /** The median of sorted times that were rounded to steps: where it lies in its step follows from how many are below. */
-function groupedMedian(times) {
+export function groupedMedian(times) {
   const middle = Math.round(times[times.length >> 1] / STEP)
   const below = times.filter((time) => Math.round(time / STEP) < middle).length
   const within = times.filter((time) => Math.round(time / STEP) === middle).length

@@ -1,27 +1,10 @@
 // A Tombolo tab, from the built npm package. The node is where the side says; `ours` is where it is by default.
 import { createNode } from '../../dist/npm/index.js'
 import { run } from './measure.js'
+import { Stream } from './ours-stream.js'
 
 const { transport, side, plan } = globalThis.bench
 const worker = side === 'ours' ? 'dedicated' : side
-
-class Stream {
-  constructor(raw) {
-    this.reader = raw.readable.getReader()
-    this.writer = raw.writable.getWriter()
-  }
-  async send(bytes) {
-    await this.writer.ready
-    this.writer.write(bytes).catch(() => {}) // fails the writer, and so the next `ready`
-  }
-  async receive() {
-    const { done, value } = await this.reader.read()
-    return done ? null : value
-  }
-  end() {
-    return this.writer.close()
-  }
-}
 
 let node
 run({
