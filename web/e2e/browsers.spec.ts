@@ -129,3 +129,63 @@ test('the page holds a world, in which another tab sails by its link', CORE, asy
   await holder.close()
   await expect.poll(() => page.text('.world-word')).toBe('The host has gone. This tab holds the world now.')
 })
+
+for (const worker of ['dedicated', 'shared'] as const) {
+  test(
+    `two tabs whose nodes are in ${worker} workers go on without the relay`,
+    CORE,
+    async ({ tab, driven, server, relay }) => {
+      const page = tab as BrowserTab
+      await page.goto(server.url)
+      const candidates = await page.evaluate(async () => {
+        if (!('RTCPeerConnection' in globalThis)) return -1
+        const pc = new RTCPeerConnection()
+        pc.createDataChannel('')
+        await pc.setLocalDescription()
+        return new Promise<number>((resolve) => {
+          let n = 0
+          pc.onicecandidate = ({ candidate }) => (candidate?.candidate ? n++ : resolve(n))
+          setTimeout(() => resolve(n), 5_000)
+        })
+      })
+      test.skip(candidates < 0, 'this browser has no WebRTC')
+      test.skip(candidates === 0, 'this machine has no default route: the browser has no address to tell a peer')
+      const other = new BrowserTab(await driven.newTab())
+      await other.goto(server.url)
+      const start = (page: BrowserTab) =>
+        page.evaluate(
+          async ({ relays, worker }) => {
+            const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+            const node = (window.node = await createNode({ relays, worker, direct: 'auto', identity: 'ephemeral' }))
+            await node.listen('/x/echo', (stream) => stream.readable.pipeTo(stream.writable))
+            const reserved = new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))
+            if ((await node.relays()).length === 0) await reserved
+            return node.id
+          },
+          { relays: [relay.url], worker },
+        )
+      const id = await start(other)
+      await start(page)
+      const echoed = (size: number) =>
+        page.evaluate(
+          async ({ id, size }) => {
+            const sent = new Uint8Array(size).map((_, i) => (i * 7) % 251)
+            const { readable, writable } = await window.node.open(id, '/x/echo')
+            const [, back] = await Promise.all([
+              new Blob([sent]).stream().pipeTo(writable),
+              new Response(readable).arrayBuffer(),
+            ])
+            const got = new Uint8Array(back)
+            return got.length === size && got.every((byte, i) => byte === sent[i])
+          },
+          { id, size },
+        )
+      const reached = () =>
+        page.evaluate(async (id) => (await window.node.peers()).find((peer) => peer.id === id)?.transport, id)
+      expect(await echoed(10)).toBe(true)
+      await expect.poll(reached).toBe('webrtc')
+      expect(await echoed(1 << 20)).toBe(true)
+      await other.close()
+    },
+  )
+}
