@@ -163,6 +163,8 @@ func (r *reporter) report(ev core.Event) {
 	case core.PeerDisconnected:
 		delete(r.unmeasured, ev.Peer)
 		r.printf("peer disconnected %s", ev.Peer)
+	case core.PeerDirect, core.PeerRelayed:
+		r.printf("%s %s%s", ev.Type, ev.Peer, r.way(ev.Peer))
 	case core.ReservationMade:
 		r.printf("reserved on %s until %s", ev.Peer, ev.Expires.Format(time.TimeOnly))
 		for _, a := range ev.Addrs {
