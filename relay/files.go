@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
@@ -19,7 +18,7 @@ import (
 // to unpack the program of the page for one line of request costs 0.15 s.
 type files struct {
 	fs    fs.FS
-	known map[string]*file // by path, without a leading slash; nil if there is no page
+	known map[string]*file // by path, without a leading slash; nil if there is no site
 }
 
 // file is one resource in the forms it is there in.
@@ -30,9 +29,10 @@ type file struct {
 }
 
 type form struct {
-	path string
-	size int64
-	etag string
+	path     string
+	size     int64
+	modified time.Time
+	etag     string
 }
 
 const indexFile = "index.html"
@@ -51,18 +51,20 @@ func newFiles(site fs.FS) (*files, error) {
 	}
 	f.known = make(map[string]*file)
 	err := fs.WalkDir(site, ".", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasPrefix(d.Name(), ".") {
+		switch hidden := strings.HasPrefix(d.Name(), ".") && p != "."; {
+		case err != nil:
 			return err
+		case hidden && d.IsDir(): // .git
+			return fs.SkipDir
+		case hidden || d.IsDir():
+			return nil
 		}
 		return f.add(p)
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read the page: %w", err)
+	if err == nil && f.known[indexFile] == nil {
+		err = errors.New("it has no " + indexFile)
 	}
-	if f.known[indexFile] == nil {
-		f.known = nil
-	}
-	return f, nil
+	return f, err
 }
 
 func (f *files) add(p string) error {
@@ -89,7 +91,7 @@ func (f *files) add(p string) error {
 		known = &file{contentType: contentType(name), cacheControl: cacheControl(name), forms: make(map[string]form)}
 		f.known[name] = known
 	}
-	known.forms[coding] = form{path: p, size: info.Size(), etag: `"` + sum + `"`}
+	known.forms[coding] = form{path: p, size: info.Size(), modified: info.ModTime(), etag: `"` + sum + `"`}
 	return nil
 }
 
@@ -138,15 +140,20 @@ func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if f.known == nil {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, notBuilt)
+		refuse(w, http.StatusNotFound, "this relay serves no page: it was started with --no-page, or built without the page (make build builds both)")
 		return
 	}
 	name := strings.TrimPrefix(path.Clean(r.URL.Path), "/")
 	if name == "" || name == "." {
 		name = indexFile
+	}
+	if index := f.known[name+"/"+indexFile]; index != nil {
+		if !strings.HasSuffix(r.URL.Path, "/") {
+			w.Header().Set("Location", path.Base(name)+"/") // relative: a proxy may have cut off a prefix
+			w.WriteHeader(http.StatusMovedPermanently)
+			return
+		}
+		name += "/" + indexFile
 	}
 	known := f.known[name]
 	if known == nil {
@@ -162,10 +169,6 @@ func refuse(w http.ResponseWriter, code int, words string) {
 	http.Error(w, words, code)
 }
 
-const notBuilt = `<!doctype html><meta charset="utf-8"><title>Tombolo relay</title>
-<p>The relay runs, but this binary was built without the page. In the checkout, run <code>make build</code> and start <code>bin/tombolo-relay</code> again.
-`
-
 func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 	h := w.Header()
 	h.Set("Vary", "Accept-Encoding")
@@ -180,8 +183,12 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 		return
 	}
 	defer body.Close()
-	h.Set("Cache-Control", known.cacheControl)
 	chosen := known.forms[coding]
+	if info, err := body.Stat(); err != nil || info.Size() != chosen.size || !info.ModTime().Equal(chosen.modified) {
+		refuse(w, http.StatusServiceUnavailable, "the file has changed since the relay read it: its operator can run tombolo-relay reload")
+		return
+	}
+	h.Set("Cache-Control", known.cacheControl)
 	if coding != "" {
 		h.Set("Content-Encoding", coding)
 	}

@@ -52,7 +52,7 @@ func testSite() fstest.MapFS {
 
 func testFiles(t *testing.T, site fs.FS) http.Handler {
 	t.Helper()
-	s, err := newSite(site)
+	s, err := newSite(Options{Site: site})
 	require.NoError(t, err)
 	return s
 }
@@ -237,18 +237,64 @@ func TestWhatIsNotThereIsSaidInWords(t *testing.T) {
 	}
 }
 
-func TestAPageThatWasNotBuiltIsSaidInWords(t *testing.T) {
-	for _, site := range []fs.FS{nil, fstest.MapFS{".gitignore": {}}} {
-		resp := get(testFiles(t, site), http.MethodGet, "/")
-		assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
-		assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
-		b, _ := io.ReadAll(resp.Body)
-		assert.Contains(t, string(b), "make build")
+func TestWhereThereIsNoPageTheAnswerSaysWhy(t *testing.T) {
+	resp := get(testFiles(t, nil), http.MethodGet, "/")
+	assert.Equal(t, http.StatusNotFound, resp.StatusCode)
+	assert.Equal(t, "no-store", resp.Header.Get("Cache-Control"))
+	b, _ := io.ReadAll(resp.Body)
+	assert.Contains(t, string(b), "--no-page")
+	assert.Contains(t, string(b), "make build")
+}
+
+func TestDocumentsLieBesideThePage(t *testing.T) {
+	s, err := newSite(Options{Docs: fstest.MapFS{"index.html": {Data: []byte("all")}, "go/index.html": {Data: []byte("go")}, "go.html": {Data: []byte("one")}}})
+	require.NoError(t, err)
+	for path, want := range map[string]string{"/docs/": "all", "/docs/go/": "go", "/docs/go.html": "one"} {
+		b, _ := io.ReadAll(get(s, http.MethodGet, path).Body)
+		assert.Equal(t, want, string(b), path)
+	}
+	for path, want := range map[string]string{"/docs": "/docs/", "/docs/go": "go/"} {
+		resp := get(s, http.MethodGet, path)
+		assert.Equal(t, want, resp.Header.Get("Location"), path)
+		assert.Contains(t, []int{301, 307}, resp.StatusCode, path)
+	}
+	assert.Equal(t, http.StatusNotFound, get(s, http.MethodGet, "/").StatusCode)
+}
+
+func TestAFolderThatHoldsMoreThanAPageServesThePageOnly(t *testing.T) {
+	site := testSite()
+	site[".git/config"] = &fstest.MapFile{Data: []byte("secret")}
+	assert.Equal(t, http.StatusNotFound, get(testFiles(t, site), http.MethodGet, "/.git/config").StatusCode)
+	_, err := newSite(Options{Site: fstest.MapFS{"page.html": {}}})
+	assert.ErrorContains(t, err, "index.html")
+}
+
+func TestAFileThatHasChangedIsServedAfterAReload(t *testing.T) {
+	site := testSite()
+	s, err := newSite(Options{Site: site})
+	require.NoError(t, err)
+	site[icon[1:]] = &fstest.MapFile{Data: []byte("<svg>another</svg>")}
+	resp := get(s, http.MethodGet, icon)
+	assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	b, _ := io.ReadAll(resp.Body)
+	assert.Contains(t, string(b), "tombolo-relay reload")
+	require.NoError(t, s.reload())
+	b, _ = io.ReadAll(get(s, http.MethodGet, icon).Body)
+	assert.Equal(t, "<svg>another</svg>", string(b))
+}
+
+func TestAPageMayBeFramedByThoseWhoAreNamed(t *testing.T) {
+	s, err := newSite(Options{Site: testSite(), Embedders: []string{"https://a.example", "http://*.b.example:8000"}})
+	require.NoError(t, err)
+	assert.Regexp(t, `frame-ancestors https://a\.example http://\*\.b\.example:8000$`, get(s, http.MethodGet, "/").Header.Get("Content-Security-Policy"))
+	for _, origin := range []string{"a.example", "https://a.example/", "https://a; script-src *", "*", "https://a.example\n"} {
+		_, err := newSite(Options{Embedders: []string{origin}})
+		assert.ErrorContains(t, err, "not an origin", origin)
 	}
 }
 
 func TestASiteThatCannotBeReadIsAnErrorAtTheStart(t *testing.T) {
-	_, err := newSite(brokenFS{testSite()})
+	_, err := newSite(Options{Site: brokenFS{testSite()}})
 	assert.ErrorContains(t, err, "read the page")
 }
 

@@ -70,9 +70,18 @@ type Options struct {
 	// comes up whether or not they answer, and keeps trying.
 	Peers []peer.AddrInfo
 
-	// Site is the page, as web.Site gives it. If nil, a request for the page gets a 503,
-	// which says that the page was not built.
+	// Site is the page, with index.html at its root: web.Site has ours. New and Reload
+	// read it; a file that has changed since then is answered with 503. Files and
+	// directories whose names begin with a dot are left out. If nil, a request for the
+	// page gets a 404.
 	Site fs.FS
+
+	// Docs is a site like Site, under /docs/. If nil, there is none.
+	Docs fs.FS
+
+	// Embedders are the origins whose pages may show the Site in a frame, such as
+	// https://example.com and https://*.example.com. If empty, no page may.
+	Embedders []string
 
 	// Closed has the relay take only peers that are allowed or have a token: see Token,
 	// and the file of rules in DataDir, which Reload reads. The Peers are allowed. If
@@ -171,7 +180,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 		o.Logger.Warn("the system lets this process open too few files for all peers to come over TCP or WebSocket; see ulimit -n",
 			"peers", peers, "sockets", sockets)
 	}
-	if r.site, err = newSite(o.Site); err != nil {
+	if r.site, err = newSite(o); err != nil {
 		return nil, err
 	}
 	r.site.proxied = len(o.TrustedProxies) > 0

@@ -8,7 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Reload reads anew the file of rules (see Options.Closed), the files of a certificate
+// Reload reads anew the file of rules (see Options.Closed), Site, Docs, the files of a certificate
 // and, by Options.Reread, the options. It takes over Announce, Peers, Closed, DrainTime, and all limits but Topics and
 // HistoryBytes; Limits.Peers may not be more than at the start. What is new holds at
 // once, for those that are connected, too: rates for open circuits, and who may not be
@@ -18,6 +18,9 @@ import (
 func (r *Relay) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
+	if err := r.site.reload(); err != nil {
+		return err
+	}
 	if r.certs != nil {
 		if err := r.certs.reload(); err != nil {
 			return err

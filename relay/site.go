@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"io/fs"
 	"net"
@@ -11,28 +12,65 @@ import (
 	"sync/atomic"
 )
 
-// site answers HTTP on the relay's TCP ports: the page and its files, /healthz,
-// and /.well-known/tombolo.
+// site answers HTTP on the relay's TCP ports: the page and its files, the documents
+// under /docs/, /healthz, and /.well-known/tombolo.
 type site struct {
-	relay atomic.Pointer[Relay] // nil while the relay does not serve
-	files *files
-	mux   *http.ServeMux
+	relay     atomic.Pointer[Relay] // nil while the relay does not serve
+	folders   []*folder
+	ancestors string // the sources of frame-ancestors
+	mux       *http.ServeMux
 
 	proxied bool // there are proxies that are believed whom they speak for
 }
 
-func newSite(page fs.FS) (*site, error) {
-	f, err := newFiles(page)
-	if err != nil {
-		return nil, err
+// folder is a site whose files are read at the start and by reload.
+type folder struct {
+	what  string
+	fs    fs.FS // nil if there is none
+	files atomic.Pointer[files]
+}
+
+func newSite(o Options) (*site, error) {
+	s := &site{ancestors: "'none'", mux: http.NewServeMux()}
+	for _, origin := range o.Embedders {
+		if !embedder.MatchString(origin) {
+			return nil, fmt.Errorf("%q is not an origin: write it like https://example.com", origin)
+		}
 	}
-	s := &site{files: f, mux: http.NewServeMux()}
+	if len(o.Embedders) > 0 {
+		s.ancestors = strings.Join(o.Embedders, " ")
+	}
 	s.mux.HandleFunc("GET /healthz", s.serveHealth)
 	s.mux.HandleFunc("GET /readyz", s.serveReady)
 	s.mux.HandleFunc("GET /.well-known/tombolo", s.serveSelf)
 	s.mux.HandleFunc("OPTIONS /.well-known/tombolo", s.serveSelfPreflight)
-	s.mux.Handle("/", f)
-	return s, nil
+	s.mount("/", &folder{what: "page", fs: o.Site})
+	if o.Docs != nil {
+		s.mount("/docs/", &folder{what: "documents", fs: o.Docs})
+	}
+	return s, s.reload()
+}
+
+func (s *site) mount(at string, f *folder) {
+	s.folders = append(s.folders, f)
+	s.mux.Handle(at, http.StripPrefix(strings.TrimSuffix(at, "/"), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.files.Load().ServeHTTP(w, r)
+	})))
+}
+
+// reload reads the files anew. If that fails, those read before stay.
+func (s *site) reload() error {
+	all := make([]*files, len(s.folders))
+	for i, f := range s.folders {
+		var err error
+		if all[i], err = newFiles(f.fs); err != nil {
+			return fmt.Errorf("read the %s: %w", f.what, err)
+		}
+	}
+	for i, f := range s.folders {
+		f.files.Store(all[i])
+	}
+	return nil
 }
 
 // open makes the relay known; before it and after close /healthz says no.
@@ -42,15 +80,19 @@ func (s *site) close() { s.relay.Store(nil) }
 
 // contentPolicy lets the page run its wasm and reach any peer, and nothing else
 // that is not its own; it may show sites of peers under names below its host's.
-func contentPolicy(r *http.Request) string {
+func contentPolicy(r *http.Request, ancestors string) string {
 	frames := "'self'"
 	if hostname.MatchString(r.Host) {
 		frames += " *." + r.Host
 	}
 	return "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; " +
 		"connect-src * ws: wss: http: https:; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; frame-src " + frames + "; " +
-		"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+		"object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors " + ancestors
 }
+
+// embedder is an origin as a source of a Content-Security-Policy; the first label of
+// its host may be "*".
+var embedder = regexp.MustCompile(`^https?://(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?$`)
 
 // hostname is a host that is a name, and no IP address, with or without a port.
 var hostname = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z_-][A-Za-z0-9_-]*(:[0-9]{1,5})?$`)
@@ -70,7 +112,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == gatewayFile {
 		h.Set("Content-Security-Policy", gatewayPolicy)
 	} else {
-		h.Set("Content-Security-Policy", contentPolicy(r))
+		h.Set("Content-Security-Policy", contentPolicy(r, s.ancestors))
 	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -39,7 +39,7 @@ type adminCLI struct {
 	Allow    doCmd     `cmd:"" help:"Allow a peer ID, an IP address or a range to use a relay with --closed."`
 	Disallow doCmd     `cmd:"" help:"Take that back, and close its connections."`
 	Drain    bareCmd   `cmd:"" help:"Have all peers move to other relays, and end the relay."`
-	Reload   bareCmd   `cmd:"" help:"Read the file of rules anew."`
+	Reload   bareCmd   `cmd:"" help:"Read the configuration, the file of rules, and the folders of --page and --docs anew."`
 }
 
 // adminCommands are the words that choose adminCLI.

@@ -20,7 +20,6 @@ import (
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
-	"github.com/tombolo-net/tombolo/web"
 )
 
 // cli is the command line. What has the tag restart, which is the flag's name, cannot
@@ -50,6 +49,10 @@ type cli struct {
 	TrustedProxy    []proxyRange        `help:"IP address or range of a proxy before the TCP port, which is believed whom it speaks for, by X-Forwarded-For or the PROXY protocol. Repeatable." placeholder:"RANGE" restart:"trusted-proxy"`
 	DrainTime       time.Duration       `help:"How long peers have, after SIGTERM and tombolo-relay drain, to move to another relay (0: none, the relay ends at once)." default:"1m"`
 	MapPorts        bool                `help:"Ask the router, by UPnP or NAT-PMP, to forward the ports." default:"true" negatable:"" restart:"map-ports"`
+	Page            string              `help:"Folder to serve as the page, instead of the page in this program." placeholder:"DIR" type:"existingdir" xor:"page" restart:"page"`
+	NoPage          bool                `help:"Serve no page." xor:"page" restart:"no-page"`
+	Docs            string              `help:"Folder to serve under /docs/, such as web/dist/docs. Default: none." placeholder:"DIR" type:"existingdir" restart:"docs"`
+	Embed           []string            `help:"Origin whose pages may show the page in a frame, for example https://example.com. Repeatable." placeholder:"ORIGIN" restart:"embed"`
 	Metrics         command.HostPort    `help:"Serve Prometheus metrics under /metrics on this host:port. Default: nowhere." placeholder:"ADDR" restart:"metrics"`
 	Config          command.ConfigFlag  `help:"TOML file with values for these flags, by their names. Default: config.toml in the data directory, if it exists. SIGHUP and tombolo-relay reload read it anew." placeholder:"FILE" type:"path"`
 	Version         kong.VersionFlag    `help:"Print the version and exit." env:"-"`
@@ -92,7 +95,7 @@ func program(flags *cli) command.Program {
 func (c *cli) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
 	log, setLevel := c.LevelledLogger()
-	site, noSite := web.Site()
+	site, noSite := c.site()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, reloading(syscall.SIGTERM)...)
 	defer signal.Stop(signals)
@@ -115,7 +118,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	for _, a := range r.Node().Addrs() {
 		ready += fmt.Sprintln("listening", a)
 	}
-	if page := r.PageURL(); page != "" {
+	if page := r.PageURL(); page != "" && !c.NoPage {
 		ready += fmt.Sprintln("page", page)
 	}
 	if metrics := r.MetricsURL(); metrics != "" {
@@ -185,6 +188,8 @@ func (c *cli) options() (o relay.Options, err error) {
 		Network:       c.Network,
 		Peers:         others,
 		NoPortMapping: !c.MapPorts,
+		Docs:          folder(c.Docs),
+		Embedders:     c.Embed,
 		Closed:        c.Closed,
 		DrainTime:     drain,
 		Limits:        c.limits(),

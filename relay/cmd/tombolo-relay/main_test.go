@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -436,8 +437,47 @@ func TestAnOperatorSeesAndSteersARelayThatRuns(t *testing.T) {
 	assert.NotEqual(t, 200, status(httpClient(t), r.page+"/debug/pprof/heap"), "profiles are for the operator alone")
 }
 
+func TestAnOperatorBringsAPage(t *testing.T) {
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(secret, []byte("secret"), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "index.html"), []byte("<p>ours"), 0o600))
+	r := startLocal(t, "--page", dir, "--docs", dir)
+	at := func(r *running, path string) (int, string) {
+		resp, err := httpClient(t).Get(r.page + path)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(b)
+	}
+	for _, path := range []string{"/", "/docs/"} {
+		code, body := at(r, path)
+		assert.Equal(t, 200, code)
+		assert.Equal(t, "<p>ours", body)
+	}
+	code, _ := at(r, "/healthz")
+	assert.Equal(t, 200, code)
+
+	require.NoError(t, os.Symlink(secret, filepath.Join(dir, "key")))
+	code, stderr := commandtest.Start(t, nil, binary, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--page", dir).Wait()
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "key", "a link that leads out of the folder is named")
+
+	p := commandtest.Start(t, nil, binary, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--no-page", "--metrics", "127.0.0.1:0", "--no-map-ports")
+	p.Line("metrics ") // the last line
+	lines := strings.Join(p.Lines(), "\n")
+	assert.NotContains(t, lines, "page ")
+	host, err := ma.NewMultiaddr(regexp.MustCompile(`(?m)^listening (/ip4/127.0.0.1/tcp/\d+)/ws`).FindStringSubmatch(lines)[1])
+	require.NoError(t, err)
+	_, hostport, err := manet.DialArgs(host)
+	require.NoError(t, err)
+	code, body := at(&running{page: "http://" + hostport}, "/")
+	assert.Equal(t, 404, code)
+	assert.Contains(t, body, "no page")
+}
+
 func TestFlagsAndVariables(t *testing.T) {
-	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}} {
+	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}, {"--page", "/nowhere"}, {"--page", ".", "--no-page"}} {
 		dir := filepath.Join(t.TempDir(), "never-made")
 		code, stderr := commandtest.Start(t, nil, binary, append(args, "--data-dir", dir)...).Wait()
 		assert.Equal(t, 2, code, "%v: %s", args, stderr)
