@@ -70,11 +70,12 @@ api: web/node_modules/.package-lock.json ## record the public APIs, after a chan
 	cd web && npm run --silent api -- --write
 
 .PHONY: docs
-docs: web/apidoc/node_modules/.package-lock.json ## the references of the APIs, from the source: web/dist/api/index.html, web/dist/api/go
-	cd web/apidoc && npm run --silent build
-	@mkdir -p $(addprefix web/dist/api/go/,$(dir $(PUBLIC) $(PUBLIC_JS)))
-	@for p in $(PUBLIC); do $(GO) doc -all ./$$p >web/dist/api/go/$$p.txt || exit 1; done
-	@for p in $(PUBLIC_JS); do $(JS) $(GO) doc -all ./$$p >web/dist/api/go/$$p.txt || exit 1; done
+docs: web/docs/node_modules/.package-lock.json ## the site of the documents, with the references of the APIs: web/dist/docs/index.html
+	cd web/docs && npm run --silent build
+	@mkdir -p $(addprefix web/dist/docs/api/go/,$(dir $(PUBLIC) $(PUBLIC_JS)))
+	@for p in $(PUBLIC); do $(GO) doc -all ./$$p >web/dist/docs/api/go/$$p.txt || exit 1; done
+	@for p in $(PUBLIC_JS); do $(JS) $(GO) doc -all ./$$p >web/dist/docs/api/go/$$p.txt || exit 1; done
+	node web/docs/build.mjs
 
 ##@ Test
 
@@ -196,7 +197,7 @@ bench-colyseus:
 	-@$(MAKE) --no-print-directory native/bench/colyseus/node_modules/.package-lock.json
 
 .PHONY: lint
-lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, the public APIs; the references can be made
+lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, links, the public APIs; the documents can be made
 	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
 	$(GO) vet ./...
 	cd native/bench && $(GO) vet .
@@ -235,5 +236,5 @@ release-check: web/node_modules/.package-lock.json ## a release for this machine
 
 .PHONY: clean
 clean: ## what was built
-	rm -rf bin web/build web/dist/npm web/dist/examples web/dist/api web/test-results
+	rm -rf bin web/build web/dist/npm web/dist/examples web/dist/docs web/test-results
 	find web/dist/site -mindepth 1 ! -name .gitignore -delete

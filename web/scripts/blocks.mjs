@@ -1,3 +1,10 @@
+/** The anchor that GitHub gives to a heading. */
+export const slug = (heading) =>
+  heading
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-')
+
 /** The fenced blocks of code of a Markdown text: with their language, and how many lines come before the code. */
 export function blocks(markdown) {
   return [...markdown.matchAll(/^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm)].map(

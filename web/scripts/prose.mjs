@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
+import { slug } from './blocks.mjs'
 
 const RULES = [
   [/\bleads? to\b/, 'forwards to, points to, resolves to or causes'],
@@ -84,11 +85,6 @@ for (const path of files(':(glob)web/src/*.ts', ':(glob)web/src/world/*.ts')) {
 }
 
 // Links within the repository have a target.
-const slug = (heading) =>
-  heading
-    .toLowerCase()
-    .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
-    .replaceAll(' ', '-')
 const headings = (path) =>
   [...readFileSync(path, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading.replaceAll('`', '')))
 for (const path of files('*.md')) {
