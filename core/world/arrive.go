@@ -38,9 +38,8 @@ type expected struct {
 }
 
 // NameNeighbours names the hosts whose rooms' players may walk to this room, in place of
-// those that were named before. Each may give a player whom it announces any state, and it
-// is the one who says what the player had: name those that you would let host this room. A
-// room of the same node needs no name.
+// those named before. A neighbour decides what state its players bring, so name only hosts
+// that you would let host this room. Rooms of the same node need not be named.
 func (r *Room) NameNeighbours(hosts ...peer.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -18,8 +18,8 @@ import (
 // moment, for the store and the standbys. A new standby is told of all by its feed, not by
 // the tick.
 
-// BoardOptions of a Board. The zero value is a board for ever, on which the highest score
-// is the best.
+// BoardOptions of a Board. The zero value is one board without an end, on which the highest
+// score is the best.
 type BoardOptions struct {
 	Period      board.Period
 	LowestFirst bool
@@ -27,23 +27,24 @@ type BoardOptions struct {
 	Keep int
 }
 
-// Board ranks a room's players by their scores, on a board for each period: see package
-// board. The methods change and tell of the board of now. They may be called concurrently,
-// but only what is done within the calls that the game gets is of the same moment as the
-// world.
+// Board ranks a room's players by their scores, with a separate board for each period: see
+// package board. The methods read and change the board of the current period. They may be
+// called concurrently, but only changes that the game makes within its own methods belong
+// to the same moment as the world.
 type Board struct {
 	*board.Series
 	// Players numbers the peers, for what happened in an earlier period: see Series.At.
 	Players *board.Players
 }
 
-// Set gives a player a score. With the same score, it keeps its place.
+// Set gives a player a score. A player that already has this score keeps its place.
 func (b *Board) Set(p peer.ID, score int64) { b.Now().Set(b.Players.Number(p), score) }
 
 // Add adds to a player's score, and returns the sum.
 func (b *Board) Add(p peer.ID, by int64) int64 { return b.Now().Add(b.Players.Number(p), by) }
 
-// Improve gives a player a score if it has none, or a worse one, and says whether it did.
+// Improve gives a player a score if it has none, or a worse one, and reports whether it
+// did.
 func (b *Board) Improve(p peer.ID, score int64) bool {
 	return b.Now().Improve(b.Players.Number(p), score)
 }
@@ -68,11 +69,11 @@ type boards struct {
 
 var _ board.Records = (*boards)(nil)
 
-// Board opens a board of the room, or returns the one that is open. It has what was kept
-// of it, with the scores in the order in which they were made, and moves with the room to
-// another host. Any peer may ask for it by the names of the room and the board, see
-// board.Ask and board.Watch. A game calls it in Start, always with the same options. The
-// error says that the name cannot be one of a board, or that what was kept is damaged.
+// Board opens a board of the room, or returns the one that is open. It has its stored
+// scores, in the order in which they were made, and moves with the room to another host.
+// Any peer may ask for it by the names of the room and the board, see board.Ask and
+// board.Watch. A game calls it in Start, always with the same options. The error says that
+// the name is not a valid name of a board, or that the stored board is damaged.
 func (w *World) Board(name string, opts BoardOptions) (*Board, error) {
 	b, err := w.boards.board(name, opts)
 	if err != nil {

@@ -14,9 +14,9 @@ const (
 // removed is used again.
 type Entity uint32
 
-// World is the entities of a room: where each is, and whether it changed. What else
-// there is to know of them is the game's own. Only the game may use it, and only
-// within the calls that it gets.
+// World holds the entities of a room: where each is, and whether it changed. Everything
+// else about them belongs to the game. Only the game may use it, and only within its own
+// methods.
 type World struct {
 	tick   uint32
 	x, y   []float32
@@ -38,30 +38,31 @@ type state struct {
 	alive   bool
 }
 
-// Tick is the number of this tick; the first is 1.
+// Tick returns the number of this tick; the first is 1.
 func (w *World) Tick() uint32 { return w.tick }
 
-// Steps is how many times Game.Tick is called in this tick: once, or twice to catch up.
+// Steps returns how many times Game.Tick is called in this tick: once, or twice to catch
+// up.
 func (w *World) Steps() int { return w.steps }
 
-// Len is how many entities there are.
+// Len returns the number of entities.
 func (w *World) Len() int { return w.count }
 
-// Bound is above the number of every entity: the length of a slice that has room for
-// what the game knows of each.
+// Bound is greater than the number of every entity: a slice of this length can be indexed
+// by all of them.
 func (w *World) Bound() int { return len(w.x) }
 
-// Alive says whether there is such an entity.
+// Alive reports whether the entity exists.
 func (w *World) Alive(e Entity) bool { return int(e) < len(w.of) && w.of[e].alive }
 
-// At is where the entity is.
+// At returns the place of the entity.
 func (w *World) At(e Entity) (x, y float32) {
 	w.check(e)
 	return w.x[e], w.y[e]
 }
 
-// Spawn puts a new entity into the world. It panics when there are MaxEntities, or
-// when x or y is beyond MaxPlace.
+// Spawn puts a new entity into the world. It panics if there are MaxEntities already, or if
+// x or y is beyond MaxPlace.
 func (w *World) Spawn(x, y float32) Entity {
 	checkPlace(x, y)
 	var e Entity
@@ -79,8 +80,8 @@ func (w *World) Spawn(x, y float32) Entity {
 	return e
 }
 
-// SpawnAs is Spawn for a game that numbers its entities itself. A game uses either,
-// not both. It panics when there is such an entity, or e is MaxEntities or above.
+// SpawnAs is Spawn for a game that numbers its entities itself. A game uses one or the
+// other. SpawnAs panics if the entity exists, or if e is MaxEntities or above.
 func (w *World) SpawnAs(e Entity, x, y float32) {
 	checkPlace(x, y)
 	if e >= MaxEntities || w.Alive(e) {
@@ -99,15 +100,14 @@ func (w *World) place(e Entity, x, y float32) {
 	w.Touch(e)
 }
 
-// Move puts the entity elsewhere, which is a change. It panics when x or y is
-// beyond MaxPlace.
+// Move moves the entity, which is a change. It panics if x or y is beyond MaxPlace.
 func (w *World) Move(e Entity, x, y float32) {
 	checkPlace(x, y)
 	w.Touch(e)
 	w.x[e], w.y[e] = x, y
 }
 
-// Touch says that what players see of the entity has changed.
+// Touch marks the entity as changed, so that players receive its new state.
 func (w *World) Touch(e Entity) {
 	w.check(e)
 	if s := &w.of[e]; s.changed != w.tick {

@@ -17,8 +17,8 @@ import (
 // Several hosts may share a store, one after the other or by mistake at once. A room then
 // writes under an epoch, its own (Room.Epoch), which it keeps beside the world.
 
-// Fencer is a store that holds back a host that another one has replaced. The store of
-// native/postgres is one.
+// Fencer is a store that takes no more writes from a host that another host has replaced.
+// The store of native/postgres is one.
 type Fencer interface {
 	datastore.Batching
 
@@ -29,9 +29,9 @@ type Fencer interface {
 	Under(ctx context.Context, prefix datastore.Key, epoch uint64) (datastore.Batching, error)
 }
 
-// ErrOlder is wrapped by the errors of Room.Flush and Room.Close, and logged once, where
-// another host has taken the room over in its store. Nothing more is stored here then; the
-// room runs until it is closed.
+// ErrOlder is wrapped by the errors of Room.Flush and Room.Close, and logged once, if
+// another host has taken the room over in its store. This host then stores nothing more.
+// The room runs until it is closed.
 var ErrOlder = behind.ErrOlder
 
 // registerTries bounds how often a host registers an epoch that another one is ahead of.

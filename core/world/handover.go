@@ -31,10 +31,10 @@ type handedOver struct {
 
 // HandOver hands the room over to the first of its standbys that is ready to take over.
 // Nothing is lost: the world stands still until the standby holds it, and the players
-// follow. It waits first for players that walk to another room (Player.Walk), seven
-// seconds at most, and no others begin to. Then the room here has ended, and Wait returns
-// a *Moved. The error is ErrNoStandby; that of the standby, in which case the room
-// continues here; ErrClosed or that of ctx.
+// follow. HandOver first waits up to seven seconds for players that are walking to another
+// room (Player.Walk); no others begin to. Then the room here has ended, and Wait returns a
+// *Moved. The error is ErrNoStandby, ErrClosed, that of ctx, or that of the standby, in
+// which case the room continues here.
 func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 	if r.heir() == nil {
 		return "", ErrNoStandby
@@ -148,7 +148,7 @@ func (r *Room) endFeeds() {
 	}
 }
 
-// ErrNoStandby is returned by Room.HandOver where no standby knows the whole world.
+// ErrNoStandby is returned by Room.HandOver if no standby has received the whole world.
 var ErrNoStandby = errors.New("no standby of the room is ready to take over")
 
 // heir is the first of the standbys that is ready to take over, or nil.
@@ -166,9 +166,9 @@ func (r *Room) heir() *feed {
 	return nil
 }
 
-// Epoch counts the peers that have held the room, this one included, one of them anew each
-// time that it was started where the store is a Fencer. It is zero where no standbys have
-// been named, unless the store is one.
+// Epoch counts how often a peer began to hold the room: the first host, each takeover and,
+// if the store is a Fencer, each restart. It is zero if the room has had no standbys and
+// its store is not a Fencer.
 func (r *Room) Epoch() uint32 {
 	if line, _ := r.claims(); len(line) > 0 {
 		return line.Newest().Epoch
@@ -176,7 +176,7 @@ func (r *Room) Epoch() uint32 {
 	return 0
 }
 
-// Standbys are the peers that are ready to take over, in the order in which they would.
+// Standbys returns the peers that are ready to take over, in the order in which they would.
 func (r *Room) Standbys() []peer.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -8,9 +8,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Invite is the invitation to a room that this node holds: with its password, and with the
-// addresses that the node and the room's standbys have now. See wire.Invitation.Link and
-// seat.Accept.
+// Invite returns an invitation to a room that this node holds, with the room's password and
+// the current addresses of the node and of the room's standbys. See wire.Invitation.Link
+// and seat.Accept.
 func (rs *Rooms) Invite(name string) (wire.Invitation, error) {
 	rs.mu.Lock()
 	r := rs.rooms[name]

@@ -37,43 +37,42 @@ import (
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 
-// A Keeper is a Game whose world outlasts its room. Where the room has Options.Store, it
-// begins as it was when it was last stored; if it has standbys (see Room.NameStandbys),
-// one of them continues it. The methods are called as those of Game are.
+// A Keeper is a Game whose world outlasts its room. With Options.Store, a room begins as it
+// was last stored. With standbys (see Room.NameStandbys), one of them continues it. The
+// methods are called as those of Game are.
 //
 // A crash loses what changed in the last Options.SaveEvery and the time that a commit
-// takes; an end by Room.Close loses nothing, nor does a crash what Room.Flush has stored.
-// Where the game has panicked, what it had not yet saved is not saved any more.
+// takes, except for what Room.Flush has stored. Room.Close loses nothing. If the game
+// panics, what it had not saved by then is lost.
 type Keeper interface {
 	Game
 
-	// Restore is called between Start and the first tick, once for each entity that was
-	// kept. The world has it already, with the number and the place that it had. An
-	// error ends the room, and leaves in the store what is there.
+	// Restore is called between Start and the first tick, once for each stored entity. The
+	// world already contains the entity, with its old number and place. An error ends the
+	// room, and the store stays as it is.
 	Restore(e Entity, data []byte) error
 
-	// Save appends what is to be kept of an entity besides its place. It is called of
-	// those that were spawned, moved or touched. Without keep, such as for a player's
-	// own avatar, the entity is not there after a restart.
+	// Save appends what to store about an entity besides its place. It is called for
+	// entities that were spawned, moved or touched. If keep is false, for example for a
+	// player's own avatar, the entity does not exist after a restart.
 	Save(e Entity, dst []byte) (data []byte, keep bool)
 
 	// SavePlayer appends the state to keep of a player, which Player.Kept returns when it
 	// joins again, however much later. It is called at every save while the player has its
 	// seat, five times a second where there are standbys, and when it leaves, before Leave.
-	// Of whom nothing is appended, nothing is kept. It is not called of spectators. At most a
-	// million players are kept, see Stats.Lost, and anybody may join as so many: keep what is
-	// worth it.
+	// If it appends nothing, nothing is kept of the player. It is not called for
+	// spectators. At most a million players are kept (see Stats.Lost), and anybody can join
+	// under many peer IDs, so keep only players worth keeping.
 	SavePlayer(p *Player, dst []byte) []byte
 }
 
-// A Preparer is a Keeper that hears at once of all that it is about to be asked for, such as
-// one whose world is in another program, which it asks.
+// A Preparer is a Keeper that gets all entities of the next save in one call, for example
+// because its world is in another program.
 type Preparer interface {
 	Keeper
 
-	// Prepare is called before Save is called of these entities, those that are gone among
-	// them, and SavePlayer of all players. What was prepared is asked for before anything
-	// else happens.
+	// Prepare is called before Save is called for these entities, removed ones included,
+	// and SavePlayer for all players. These calls follow before anything else happens.
 	Prepare(entities []Entity)
 }
 
@@ -93,7 +92,7 @@ const (
 	mostKept = 1 << 20
 )
 
-// ErrNotKept is returned by Room.Flush where the room has no Options.Store.
+// ErrNotKept is returned by Room.Flush if the room has no Options.Store.
 var ErrNotKept = errors.New("the room is not kept: it has no store")
 
 var keyCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
@@ -426,13 +425,14 @@ func (k *keep) close(failed bool) error {
 	return err
 }
 
-// Restored says that the room begins with what was kept, so that Start puts nothing into
-// the world: the entities come by Keeper.Restore.
+// Restored reports whether the room begins with a stored world. If so, Start puts nothing
+// into the world, because the entities come by Keeper.Restore.
 func (w *World) Restored() bool { return w.keep != nil && w.keep.restored }
 
-// Anew is for a game that has a world by itself, newer than what was kept: it is called in
-// Start, before anything is put into the world. Then nothing comes by Keeper.Restore, and
-// what was kept of entities and by Keep is deleted, unless the game has it again.
+// Anew is for a game that has a world of its own that is newer than the stored one. It is
+// called in Start, before anything is put into the world. Keeper.Restore is then not
+// called, and stored entities and values are deleted, unless the game puts them into the
+// world again.
 func (w *World) Anew() {
 	if w.keep == nil {
 		return
@@ -448,13 +448,13 @@ func (w *World) Anew() {
 	}
 }
 
-// AllKept are the values that the game keeps by name, in no order. The game must not change
-// them.
+// AllKept yields the values that the game keeps by name, in no particular order. The game
+// must not change them.
 func (w *World) AllKept() iter.Seq2[string, []byte] { return maps.All(w.own) }
 
-// Keep has a value of the game stored under a name, beside its entities and players: what
-// is left of a round, a board. It keeps a copy, and stores it with what else has changed.
-// A value of nil deletes. Where the room has no store, the value lasts as long as it.
+// Keep stores a value of the game under a name, beside its entities and players, for
+// example the time that is left of a round. It keeps a copy, and stores it with the other
+// changes. A value of nil deletes. Without a store, the value lasts as long as the room.
 func (w *World) Keep(name string, value []byte) {
 	if value != nil {
 		value = append([]byte{}, value...)
@@ -483,10 +483,10 @@ func (w *World) Kept(name string) []byte { return w.own[name] }
 // nil if nothing.
 func (p *Player) Kept() []byte { return p.kept }
 
-// Flush has all that has changed stored, and returns when it is. It returns ErrNotKept
-// without Options.Store, ErrClosed where the room has ended, which has stored it, the error
-// of ctx, or that of the store: what it did not take is tried again, unless it wraps
-// ErrOlder.
+// Flush stores everything that has changed, and returns when it is stored. It returns
+// ErrNotKept without Options.Store, ErrClosed if the room has ended (its end has stored
+// everything), the error of ctx, or the error of the store. A write that the store did not
+// take is tried again, unless the error wraps ErrOlder.
 func (r *Room) Flush(ctx context.Context) error {
 	if r.keep == nil || r.keep.store == nil {
 		return ErrNotKept

@@ -21,7 +21,7 @@ import (
 // follow it. Nobody votes: peers that are cut off from one another may hold the room at the
 // same time. As soon as they meet, all but one let go of it.
 
-// Moved is the error of a room that another peer holds now.
+// Moved is the error of a room that another peer now holds.
 type Moved struct {
 	Host  peer.ID
 	Epoch uint32
@@ -31,11 +31,11 @@ func (m *Moved) Error() string {
 	return fmt.Sprintf("the room has moved to %s, which holds it in epoch %d", m.Host, m.Epoch)
 }
 
-// NameStandbys names the peers that may hold the room after this one, in the order in
-// which they are to, in place of those that were named before. Each has to ask for it, by
-// Rooms.StandBy. A standby knows all that the room keeps, and whom it takes over from has
-// no means to contradict it: name those that you would let host the room. At most
-// wire.MaxStandbys may be named. The room's game has to be a Keeper.
+// NameStandbys names the peers that may hold the room after this one, in this order, in
+// place of those named before. Each has to ask for it, by Rooms.StandBy. A standby receives
+// everything that the room keeps, and the players believe it once it has taken over, so
+// name only peers that you would let host the room. At most wire.MaxStandbys may be named.
+// The room's game has to be a Keeper.
 func (r *Room) NameStandbys(standbys ...peer.ID) error {
 	if r.keep == nil {
 		return fmt.Errorf("name standbys of room %q: its game, a %T, is no Keeper", r.opts.Name, r.game)

@@ -43,7 +43,8 @@ func (a *announced) close() error {
 	return errors.Join(errs...)
 }
 
-// Listings is what the node tells others of its rooms, in the order of their names.
+// Listings returns the descriptions of the node's rooms that others receive, in the order
+// of their names.
 func (rs *Rooms) Listings() []wire.Listing {
 	list := []wire.Listing{}
 	for _, r := range rs.Rooms() {
@@ -64,7 +65,7 @@ func (r *Room) listing() wire.Listing {
 	}
 }
 
-// Tags are shown to others, together with the numbers of the room.
+// Tags returns the tags that are shown to others with the numbers of the room.
 func (r *Room) Tags() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -17,21 +17,21 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// DefaultOfferIdle is after what time without players a room closes that was opened for an
-// Offer.
+// DefaultOfferIdle is how long a room that was opened for an Offer stays open without
+// players.
 const DefaultOfferIdle = time.Minute
 
-// Offer is a node's readiness to hold rooms when somebody wants one; see seat.Place, which
-// spreads the rooms over the peers that offer the same kind.
+// Offer describes the rooms that a node holds on demand; see seat.Place, which spreads the
+// rooms over the peers that offer the same kind.
 type Offer struct {
 	// Kind names the game, and what else the rooms have in common: 1 to 64 bytes.
 	Kind string
 	// Rooms is how many of them the node holds at a time, 1 to 256. A peer that offers
-	// twice as many as another is given twice as many.
+	// twice as many as another gets twice as many.
 	Rooms int
 	// Open makes the game of a room that a peer wants, and its options, of which the name
-	// is set. An error refuses the peer, which is told it. It may be called by several
-	// goroutines at once, and must not block. Name and tags are what the peer chose.
+	// is set. An error refuses the peer, which receives its text. It may be called by
+	// several goroutines at once, and must not block. The peer chose the name and the tags.
 	Open func(Wanted) (Game, Options, error)
 }
 
@@ -42,7 +42,7 @@ type Wanted struct {
 	Tags map[string]string
 }
 
-// Offering is an Offer that stands. All methods may be called concurrently.
+// Offering is an Offer that a node has made. All methods may be called concurrently.
 type Offering struct {
 	offer  Offer
 	rooms  *Rooms
@@ -59,8 +59,8 @@ type opening struct {
 	err   error
 }
 
-// Offer has the node hold rooms of a kind when somebody wants one. A room that nobody has played in for its Options.Idle, or
-// DefaultOfferIdle, closes.
+// Offer makes the node hold rooms of a kind on demand. A room closes when nobody has played
+// in it for its Options.Idle, or DefaultOfferIdle if that is zero.
 func (rs *Rooms) Offer(o Offer) (*Offering, error) {
 	switch {
 	case o.Open == nil:
@@ -101,7 +101,7 @@ func (o *Offering) Close() error {
 	return nil
 }
 
-// Rooms are those that are open for the offer, in the order of their names.
+// Rooms returns the rooms that are open for the offer, in the order of their names.
 func (o *Offering) Rooms() []*Room {
 	o.mu.Lock()
 	defer o.mu.Unlock()

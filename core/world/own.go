@@ -40,7 +40,7 @@ func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (networ
 	return mine, nil
 }
 
-// ConnectPeer connects to a peer; to the node itself it need not.
+// ConnectPeer connects to a peer. For the node itself it does nothing.
 func (rs *Rooms) ConnectPeer(ctx context.Context, p peer.AddrInfo) error {
 	if p.ID == rs.node.ID() {
 		return nil
@@ -48,8 +48,8 @@ func (rs *Rooms) ConnectPeer(ctx context.Context, p peer.AddrInfo) error {
 	return rs.node.ConnectPeer(ctx, p)
 }
 
-// Request is the node's, and answers for the node itself where rooms are wanted that it
-// offers, or the boards of one of its rooms.
+// Request sends a request, as core.Node.Request does. It also answers requests to the node
+// itself for rooms that it offers and for the boards of its rooms.
 func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
 	if p != rs.node.ID() {
 		return rs.node.Request(ctx, p, typ, data)
@@ -68,10 +68,10 @@ func (rs *Rooms) Request(ctx context.Context, p peer.ID, typ string, data []byte
 	return nil, errors.New("the node offers no such rooms and has no such boards")
 }
 
-// Presence is the node's.
+// Presence returns the presence of the node: see core.Node.Presence.
 func (rs *Rooms) Presence(typ string) (*mesh.Presence, error) { return rs.node.Presence(typ) }
 
-// Subscribe is the node's.
+// Subscribe subscribes at the node: see core.Node.Subscribe.
 func (rs *Rooms) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
 	return rs.node.Subscribe(pattern, opts...)
 }

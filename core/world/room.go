@@ -34,20 +34,19 @@ const (
 
 // Options of a room. The zero value of all but Name is usable.
 type Options struct {
-	// Name is what players join the room by: 1 to 64 bytes of UTF-8.
+	// Name is the name under which players join the room: 1 to 64 bytes of UTF-8.
 	Name string
 	// Version is that of the game. A player of another version is refused. At most 64
 	// bytes.
 	Version string
-	// Password, if not empty, has to be known to whoever joins.
+	// Password, if not empty, is needed to join.
 	Password string
 
-	// Hidden keeps the room from being found by its name: a player has to know who
-	// holds it.
+	// Hidden keeps the room out of searches by name: a player has to know its host.
 	Hidden bool
 
-	// Private keeps out whoever has no invitation, see Rooms.Invite: the room is Hidden,
-	// and its Password, if empty, is made up.
+	// Private admits only players with an invitation, see Rooms.Invite: the room is Hidden,
+	// and gets a random Password if it has none.
 	Private bool
 
 	// Tags are shown to peers that search for rooms, by name, for example the map: at most
@@ -67,39 +66,39 @@ type Options struct {
 	// zero, DefaultGrace.
 	Grace time.Duration
 
-	// Idle closes the room when it has had no players and spectators for so long. If zero,
-	// it stays.
+	// Idle closes the room after this time without players and spectators. If zero, the
+	// room stays open.
 	Idle time.Duration
 
-	// Radius is how far a player sees, in the world's own unit. If zero, everybody
-	// sees everything.
+	// Radius is how far a player sees, in the unit of the world. If zero, every player sees
+	// everything.
 	Radius float32
-	// Leave is how far off an entity leaves a player's sight, which is at least
-	// Radius. If zero, 1.2 times Radius. What moves faster than Leave - Radius in
-	// four ticks is seen late.
+	// Leave is the distance at which an entity leaves a player's sight, at least Radius. If
+	// zero, 1.2 times Radius. An entity that moves farther than Leave - Radius in four
+	// ticks is seen late.
 	Leave float32
 	// Visible is how many entities one player sees, the nearest first. If zero,
 	// DefaultVisible; at most 16,384.
 	Visible int
-	// Budget is how many bytes of records a player is told in one tick. What does
-	// not fit waits, and grows more urgent. If zero, DefaultBudget; at most 64 KiB.
+	// Budget is how many bytes of records a player receives in one tick. Records that do
+	// not fit wait, and become more urgent. If zero, DefaultBudget; at most 64 KiB.
 	Budget int
 
-	// Inputs is how many inputs of one player are taken in a second; it may send as
-	// many at once. More wait at its own end. If zero, twice Hz.
+	// Inputs is how many inputs of one player are taken in a second. A player may send that
+	// many at once. Further inputs wait at the player's end. If zero, twice Hz.
 	Inputs int
 	// InputSize bounds an input, in bytes. If zero, DefaultInputSize; at most 32 KiB.
 	InputSize int
 
-	// Store is where the world is kept beyond the room's life, whose Game is then to be a
-	// Keeper. Rooms of other names may be kept in the same one. Where it is a Fencer, of
-	// several hosts of a room only the newest one writes. If nil, nothing is kept.
+	// Store keeps the world beyond the end of the room. The Game must then be a Keeper. One
+	// store can keep rooms of different names. If it is a Fencer, only the newest of
+	// several hosts of a room writes. If nil, nothing is kept.
 	Store datastore.Batching
 	// SaveEvery is how often what has changed is stored. If zero, DefaultSaveEvery.
 	SaveEvery time.Duration
 
-	// Standbys may hold the room after this peer; see Room.NameStandbys. The Game is then
-	// to be a Keeper.
+	// Standbys may hold the room after this peer; see Room.NameStandbys. The Game must then
+	// be a Keeper.
 	Standbys []peer.ID
 
 	// Neighbours are the hosts whose rooms' players may walk to this one; see
@@ -159,7 +158,7 @@ func (o *Options) check() error {
 	return wire.CheckTags(o.Tags)
 }
 
-// CheckName says what is wrong with the name of a room, if anything.
+// CheckName returns an error that says what is wrong with the name of a room, or nil.
 func CheckName(name string) error {
 	switch {
 	case name == "":
@@ -279,7 +278,7 @@ func (r *Room) Name() string { return r.opts.Name }
 
 // Close ends the room, tells its players, stores what has changed, and waits for its
 // goroutines. It waits for the tick, too, so a game must not call it, but may have a
-// goroutine do so. The error says that something could not be stored, and why.
+// goroutine do so. The error says what could not be stored, and why.
 func (r *Room) Close() error {
 	r.once.Do(func() { close(r.closing) })
 	<-r.done
@@ -289,8 +288,8 @@ func (r *Room) Close() error {
 // Done is closed when the room has ended.
 func (r *Room) Done() <-chan struct{} { return r.done }
 
-// Wait waits for the end of the room, and returns why it has ended: ErrClosed, the
-// panic of its game, or a *Moved. It returns the error of ctx where that ends before.
+// Wait waits for the end of the room, and returns why it has ended: ErrClosed, the panic of
+// its game, or a *Moved. It returns the error of ctx if that ends first.
 func (r *Room) Wait(ctx context.Context) error {
 	select {
 	case <-r.done:
@@ -300,10 +299,10 @@ func (r *Room) Wait(ctx context.Context) error {
 	}
 }
 
-// Kick puts all seats of a peer out. It takes effect with the next tick.
+// Kick removes all seats of a peer. It takes effect with the next tick.
 func (r *Room) Kick(p peer.ID, reason string) { r.Do(func() { r.putPeer(p, wire.Kicked, reason) }) }
 
-// Ban puts all seats of a peer out, and refuses it from now on.
+// Ban removes all seats of a peer, and refuses the peer from now on.
 func (r *Room) Ban(p peer.ID, reason string) {
 	r.ban(p, true)
 	r.Do(func() { r.putPeer(p, wire.Banned, reason) })
@@ -323,7 +322,7 @@ func (r *Room) ban(p peer.ID, banned bool) {
 	}
 }
 
-// Unban takes a ban back.
+// Unban ends a ban.
 func (r *Room) Unban(p peer.ID) {
 	r.ban(p, false)
 }
@@ -336,8 +335,8 @@ func (r *Room) putPeer(p peer.ID, why Reason, reason string) {
 	}
 }
 
-// Do calls f in the next tick, before the inputs, in the goroutine that runs the game.
-// It returns at once. f is not called where the room has ended.
+// Do calls f in the next tick, before the inputs, in the goroutine that runs the game. Do
+// returns at once. f is not called if the room has ended.
 func (r *Room) Do(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

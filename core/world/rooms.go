@@ -23,7 +23,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Node is what rooms take of a node. *core.Node is one.
+// Node is the part of a node that rooms use. *core.Node implements it.
 type Node interface {
 	ID() peer.ID
 	Handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error)
@@ -37,7 +37,7 @@ type Node interface {
 	Host() host.Host
 }
 
-// Rooms are the rooms that a node hosts. All methods may be called concurrently.
+// Rooms holds the rooms that a node hosts. All methods may be called concurrently.
 type Rooms struct {
 	node    Node
 	lobby   lobby
@@ -51,8 +51,8 @@ type Rooms struct {
 	closed bool
 }
 
-// New makes a node one that can host rooms. It takes the protocol of rooms; there is
-// one Rooms for a node.
+// New lets a node host rooms. It registers the protocol of rooms, so a node can have one
+// Rooms only.
 func New(node Node) (*Rooms, error) {
 	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby), offers: make(map[string]*Offering)}
 	rs.lobby.begin(rs.Listings)
@@ -86,12 +86,12 @@ func New(node Node) (*Rooms, error) {
 	return rs, nil
 }
 
-// ErrNameTaken is returned by Host where the node hosts a room of this name already.
+// ErrNameTaken is returned by Host if the node already hosts a room of this name.
 var ErrNameTaken = errors.New("the node hosts a room of this name already")
 
-// Host begins a room with this game, as it was kept where it has a store. It runs until
-// Close of the room or of rs, or until its game panics. Where the store is a Fencer, the
-// room takes over from whoever has hosted it there.
+// Host begins a room with this game. With a store, the room begins as it was last stored.
+// It runs until the room or rs is closed, or until its game panics. If the store is a
+// Fencer, the room takes over from the host that it had there.
 func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	r, err := rs.prepare(game, opts)
 	if err != nil {
@@ -180,9 +180,9 @@ func (rs *Rooms) Rooms() []*Room {
 	return list
 }
 
-// Overdue is for how long the room that is held up most has owed its tick; zero where
-// all keep their time. A watchdog may ask for it, see command.Watchdog: a program can
-// end a game that is stuck only with itself.
+// Overdue returns how late the tick of the latest room is, or zero if all are in time. It
+// is for a watchdog, see command.Watchdog: a program cannot end a game that is stuck,
+// except by ending itself.
 func (rs *Rooms) Overdue() time.Duration {
 	var most time.Duration
 	for _, r := range rs.Rooms() {
@@ -193,8 +193,9 @@ func (rs *Rooms) Overdue() time.Duration {
 	return most
 }
 
-// HandOver hands each room over to a standby that is ready to take over, where there is
-// one: the node is about to be unreachable. It waits for all of them, or until ctx ends.
+// HandOver hands each room over to a standby that is ready to take over, if there is one.
+// Call it when the node is about to become unreachable. It waits for all of them, or until
+// ctx ends.
 func (rs *Rooms) HandOver(ctx context.Context) {
 	var leaving sync.WaitGroup
 	for _, r := range rs.Rooms() {

@@ -31,7 +31,7 @@ const (
 )
 
 // Standby is this node's part in a room that another peer hosts, and that this node takes
-// over when the host leaves or is heard of no more. All methods may be called concurrently.
+// over when the host leaves or falls silent. All methods may be called concurrently.
 type Standby struct {
 	rooms *Rooms
 	room  *Room // what is to be held; players wait in it
@@ -52,11 +52,11 @@ type Standby struct {
 	err    error
 }
 
-// StandBy has this node stand by for a room that another peer hosts: it is told the world,
-// and what changes in it, and takes the room over when the host hands it over, or is not
-// heard of for two seconds. It is fed only where the host names it, see Room.NameStandbys,
-// and asks again until it is. game is to be as the host's; it is started when the room is
-// taken over. The options are those that the room has then.
+// StandBy makes this node a standby of a room that another peer hosts. It receives the
+// world and its changes, and takes the room over when the host hands it over or has been
+// silent for two seconds. The host feeds only standbys that it names, see
+// Room.NameStandbys; this node asks again until it is named. game must follow the same
+// rules as the host's. It is started when the room is taken over, with these options.
 func (rs *Rooms) StandBy(host peer.ID, game Keeper, opts Options) (*Standby, error) {
 	opts.Standbys = nil // those that the host has named, and it
 	r, err := rs.prepare(game, opts)
@@ -88,8 +88,8 @@ func (rs *Rooms) StandBy(host peer.ID, game Keeper, opts Options) (*Standby, err
 	return s, nil
 }
 
-// Wait waits until this node holds the room, and returns it. The error is ErrClosed where
-// the room or the standby was closed, that of the takeover, or that of ctx.
+// Wait waits until this node holds the room, and returns it. The error is ErrClosed if the
+// room or the standby was closed, that of the takeover, or that of ctx.
 func (s *Standby) Wait(ctx context.Context) (*Room, error) {
 	select {
 	case <-s.done:
@@ -104,7 +104,7 @@ func (s *Standby) Wait(ctx context.Context) (*Room, error) {
 	return s.room, nil
 }
 
-// Room is the room, if this node holds it; else nil. It does not wait.
+// Room returns the room if this node holds it, else nil. It does not wait.
 func (s *Standby) Room() *Room {
 	select {
 	case <-s.done:
@@ -119,32 +119,34 @@ func (s *Standby) Room() *Room {
 	return s.room
 }
 
-// Ready says whether this node could take over. If not, the error is why it is not fed,
-// where that is known.
+// Ready reports whether this node could take over. If not, the error says why the host does
+// not feed it, if that is known.
 func (s *Standby) Ready() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.synced, s.reason
 }
 
-// Host is the peer that holds the room, as far as the standby knows.
+// Host returns the peer that holds the room, as far as the standby knows.
 func (s *Standby) Host() peer.ID {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.host
 }
 
-// Tick is the tick as of which this node knows the world; zero before it knows any.
+// Tick returns the tick up to which this node has received the world, or zero before the
+// first.
 func (s *Standby) Tick() uint32 { return s.tick.Load() }
 
-// Waiting is how many peers' players wait here for the room to be taken over.
+// Waiting returns the number of peers whose players wait here for the room to be taken
+// over.
 func (s *Standby) Waiting() int {
 	s.room.mu.Lock()
 	defer s.room.mu.Unlock()
 	return len(s.room.visitors)
 }
 
-// Close ends the standby, unless it holds the room already, and waits for it.
+// Close ends the standby and waits for it. A room that it already holds stays open.
 func (s *Standby) Close() error {
 	s.stop()
 	<-s.over

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Stats tells how a room is doing.
+// Stats are the numbers of a room.
 type Stats struct {
 	Tick       uint32
 	Players    int // seats, of them Away without a connection
@@ -14,39 +14,41 @@ type Stats struct {
 	Peers      int
 	Entities   int
 
-	// Ticks were run, and Skipped left out because the host was late.
+	// Ticks is how many ticks were run, and Skipped how many were left out because the host
+	// was late.
 	Ticks, Skipped uint64
 	// Median, P99 and Longest are how long the ticks of the last minute took; at
 	// most 1,200 of them.
 	Median, P99, Longest time.Duration
 	// Phases is what the last tick spent on each of its parts.
 	Phases Phases
-	// Load is which part of its period a tick takes, lately, and Shedding what is
-	// done less because of that.
+	// Load is the share of its period that a tick has taken lately, and Shedding what the
+	// room does less because of it.
 	Load     float64
 	Shedding Shedding
 
-	// Frames is how many were written, one for each peer and tick; Passed how many
-	// were not because the peer had not taken the one before.
+	// Frames is how many frames were written, one for each peer and tick. Passed is how
+	// many were not, because the peer had not taken the one before.
 	Frames, Passed uint64
-	// Updates is how many records of known entities players were told, Entered how
-	// many of new ones, and Held how many waited for want of budget.
+	// Updates counts records of known entities that were sent to players, Entered those of
+	// new entities, and Held those that had to wait for budget.
 	Updates, Entered, Held uint64
-	// Bytes is how many were written.
+	// Bytes is how many bytes were written.
 	Bytes uint64
 
 	// Stored is how many records of the world were stored, see Keeper; StoreFailures how
 	// many batches the store did not take, which are tried again; and Lost how many times
-	// what is to be kept of a player was given up: the store took nothing for too long, or
-	// something is kept of too many.
+	// the state of a player was given up, because the store took nothing for too long or
+	// because too many players are kept.
 	Stored, StoreFailures, Lost uint64
 }
 
 // Phases are the parts of a tick, in their order.
 type Phases struct{ Inputs, Game, Encoding, Looking, Telling time.Duration }
 
-// Shedding is what a room does less of when its ticks take over 70 % of their period:
-// each step includes the ones before. The game's own step and the inputs never are.
+// Shedding says what a room does less often when its ticks take more than 70 % of their
+// period. Each step includes the ones before. The game's own tick and the inputs are never
+// shed.
 type Shedding int
 
 const (

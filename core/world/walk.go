@@ -27,7 +27,7 @@ import (
 // put out of it.
 
 const (
-	// MaxWalkState bounds what a player takes along, in bytes.
+	// MaxWalkState bounds the state that a player brings to another room, in bytes.
 	MaxWalkState = wire.MaxWalkState
 	// acceptLimit is how long the other host may take to expect a player.
 	acceptLimit = 2 * time.Second
@@ -51,8 +51,8 @@ const (
 type opener func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 
 // An Area is a room of another host, or of this one, that players may walk to. The player's
-// peer finds the host by its id, as for a seat: at a relay that they share, through the mesh,
-// or at addresses that it knows.
+// peer finds the host by its peer ID, as for a seat: at a relay that they share, through
+// the mesh, or at addresses that it knows.
 type Area struct {
 	Room string
 	Host peer.ID
@@ -84,9 +84,9 @@ type Stayer interface {
 	Stays(p *Player, to Area, why error)
 }
 
-// Ready has the player's peer connect to the host of a room that the player may walk to
-// soon, so that the walk costs no time for that. It may be called in every tick in which the
-// player is near the border. It does nothing for a player that is away.
+// Ready makes the player's peer connect to the host of a room that the player may soon walk
+// to, so that the walk does not wait for the connection. It may be called in every tick in
+// which the player is near the border. It does nothing for a player that is away.
 func (p *Player) Ready(to Area) {
 	to.check()
 	now := p.room.phases.at[0]
@@ -104,14 +104,14 @@ func (p *Player) Ready(to Area) {
 }
 
 // Walk moves the player to another room, which must allow it: see Options.Neighbours.
-// state, of up to MaxWalkState bytes, is what the game there is told, by Player.Arrived in
-// Join. It returns at once.
+// state, of up to MaxWalkState bytes, is what the game there gets from Player.Arrived in
+// Join. Walk returns at once.
 //
-// Until the player is there, it is still here: it sees this room, and its inputs wait. The
-// game gets Leave with the reason Walked when the player has its seat there, and its inputs
-// are taken there, each once. What SavePlayer has kept of it is deleted: the player has it
-// with it. If the player cannot go, the game is told as a Stayer, after seven seconds at
-// most while the player is connected, and the player continues here.
+// Until the player has arrived there, it stays here: it sees this room, and its inputs
+// wait. The game gets Leave with the reason Walked when the player has its seat there, and
+// its inputs are taken there, each once. What SavePlayer has kept of it is deleted: the
+// player has it with it. If the player cannot go, it continues here, and a game that is a
+// Stayer gets Stays, after at most seven seconds while the player is connected.
 //
 // While a player walks, and within a second after it could not, Walk does nothing, so a game
 // may call it in every tick in which the player is beyond the border.
@@ -139,7 +139,7 @@ func (p *Player) Walk(to Area, state []byte) {
 	r.serving.Go(func() { r.negotiate(p, w, arrival) })
 }
 
-// Walking says that the player is on its way to another room.
+// Walking reports whether the player is on its way to another room.
 func (p *Player) Walking() bool { return p.walk != nil }
 
 func (r *Room) mayWalk(p *Player, to Area) error {

@@ -1,11 +1,11 @@
-// Package world holds rooms: worlds in which many players play at once, each seeing
-// what is near. The peer that hosts a room runs its game, natively or in a tab; the
-// players' peers hear what changes. Package seat is a player's side.
+// Package world holds rooms: worlds that many players share, each of whom sees what is
+// near. The peer that hosts a room runs its game, natively or in a tab; the players' peers
+// receive what changes. Package seat is a player's side.
 //
-// A [Game] is what makes a room one's own. Its world is a set of entities, each with
-// a place; what else there is to know of them, the game keeps itself, and encodes it
-// as bytes of its own. The room does the rest: it runs the game at a fixed rate,
-// finds what each player sees, and tells each what changed since it last heard.
+// You write a [Game]. Its world is a set of entities, each with a place. The game keeps
+// everything else about them itself, and encodes it as bytes of its own. The room does the
+// rest: it runs the game at a fixed rate, finds what each player sees, and sends each
+// player what changed since its last frame.
 //
 // The way of an input: a player's stream -> visitor -> the next tick, in which the game
 // takes it -> the records of what changed, encoded once -> a frame for each player ->
@@ -24,20 +24,20 @@ import (
 // MaxRecord bounds what Game.Whole and Game.Change append, in bytes.
 const MaxRecord = 1024
 
-// A Game is the rules of a room. Its methods are called by one goroutine, never
-// concurrently, and must not block: the time they take is that of the tick. If one
-// panics, the room ends, and Room.Wait returns the panic.
+// A Game is the rules of a room. One goroutine calls its methods, never concurrently. They
+// must not block, because their time is part of the tick. If one panics, the room ends, and
+// Room.Wait returns the panic.
 type Game interface {
 	// Start is called once, before all else. The game keeps w, and puts into it
 	// what is there from the beginning.
 	Start(w *World)
 
-	// Join is asked for a seat. The answer, of up to 64 KiB, is told to the player; an
-	// error refuses the seat, and is the reason that the player is told. data is what
-	// the player gave, up to 32 KiB, and valid during the call.
+	// Join is called when a player asks for a seat. The answer, of up to 64 KiB, is sent to
+	// the player. An error refuses the seat, and its text is sent as the reason. data comes
+	// from the player, has up to 32 KiB, and is valid during the call.
 	Join(p *Player, data []byte) (answer []byte, err error)
 
-	// Input is what a player does. data is valid during the call.
+	// Input is called with an input of a player. data is valid during the call.
 	Input(p *Player, data []byte)
 
 	// Tick moves the world on by one period.
@@ -47,18 +47,18 @@ type Game interface {
 	// for one that Join refused.
 	Leave(p *Player, why Reason)
 
-	// Whole appends what an entity looks like to somebody who has not seen it.
+	// Whole appends the encoding of an entity for a player that has not seen it.
 	Whole(e Entity, dst []byte) []byte
 
-	// Change appends what has changed of an entity since the last call of Change
-	// for it. It is called after Tick, once for each entity that was spawned, moved
-	// or touched since the tick before.
+	// Change appends what has changed about an entity since the last call of Change for it.
+	// It is called after Tick, once for each entity that was spawned, moved or touched
+	// since the tick before.
 	Change(e Entity, dst []byte) []byte
 }
 
-// An Ender is a Game that is told when its room ends, such as to save its world. End is
-// called once, after all else, by the goroutine of the other calls; Room.Close waits
-// for it. why is ErrClosed, what the game panicked with, or a *Moved.
+// An Ender is a Game whose method End is called when its room ends, for example to save its
+// world. End is called once, after all else, by the goroutine of the other calls;
+// Room.Close waits for it. why is ErrClosed, what the game panicked with, or a *Moved.
 type Ender interface{ End(why error) }
 
 // Reason says why a player is gone.
@@ -106,27 +106,27 @@ type Player struct {
 // Peer is the player's peer.
 func (p *Player) Peer() peer.ID { return p.peer }
 
-// Number tells the seats of one peer apart. The peer chose it.
+// Number distinguishes the seats of one peer. The peer chose it.
 func (p *Player) Number() uint32 { return p.number }
 
-// Slot is a small number that no other player has at the same time, so that a game
-// can keep what it knows of its players in a slice.
+// Slot is a small number that no other player has at the same time, so that a game can
+// index its players by it in a slice.
 func (p *Player) Slot() int { return p.slot }
 
-// Spectator says that the player only watches: it has no inputs.
+// Spectator reports whether the player only watches: it has no inputs.
 func (p *Player) Spectator() bool { return p.spectator }
 
-// Away says that the player's connection is lost, and its seat kept for a while.
+// Away reports whether the player's connection is lost, while its seat is kept.
 func (p *Player) Away() bool { return p.visitor == nil }
 
-// Follow has the player see what is around an entity, wherever it goes. The player
-// hears of that one before all others.
+// Follow makes the player see what is around an entity, wherever the entity goes. That
+// entity comes before all others in each frame.
 func (p *Player) Follow(e Entity) {
 	p.room.world.check(e)
 	p.sight.follow, p.sight.follows = e, true
 }
 
-// Look has the player see what is around a place.
+// Look makes the player see what is around a place.
 func (p *Player) Look(x, y float32) {
 	checkPlace(x, y)
 	p.sight.x, p.sight.y, p.sight.follows = x, y, false
@@ -135,9 +135,9 @@ func (p *Player) Look(x, y float32) {
 // maxNotes bounds what waits for one player that takes nothing, in bytes.
 const maxNotes = 64 << 10
 
-// Tell sends bytes to this player alone, in order, with its next frame. It keeps a
-// copy. A player for whom over 64 KiB wait is put out, for being too slow. Notes to a
-// player that is away are not kept.
+// Tell sends bytes to this player alone, in order, with its next frame. It keeps a copy. A
+// player for whom more than 64 KiB wait is removed as too slow. Notes to a player that is
+// away are not kept.
 func (p *Player) Tell(data []byte) {
 	if p.visitor == nil {
 		return
@@ -149,7 +149,7 @@ func (p *Player) Tell(data []byte) {
 	p.notes = append(p.notes, append([]byte(nil), data...))
 }
 
-// Kick puts the player out, at the end of the tick.
+// Kick removes the player at the end of the tick.
 func (p *Player) Kick(reason string) { p.put(wire.Kicked, reason) }
 
 func (p *Player) put(why Reason, reason string) {

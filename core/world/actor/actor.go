@@ -1,5 +1,5 @@
-// Package actor gives each player of a room a goroutine of its own, for games that
-// would rather wait in plain code than keep the state of every player between ticks.
+// Package actor gives each player of a room a goroutine of its own, for games that wait in
+// plain code instead of keeping the state of every player between ticks.
 //
 // An actor takes inputs from a mailbox, and touches the world only in functions that
 // it gives to [Actor.Do], which the tick runs. A game starts actors in Join, hands them
@@ -10,7 +10,7 @@
 // too long is named with its stack, abandoned and replaced: Go cannot end a goroutine, so
 // it keeps a core busy. When as many have been abandoned as leave the room one core, the
 // room ends. Under GOOS=js there is one thread, and a goroutine that does not wait stops
-// all others, so that nothing here sees it: there, the page ends the worker.
+// all others, so this package cannot notice it. The page ends the worker instead.
 package actor
 
 import (
@@ -56,12 +56,13 @@ func (a *Actor) Next(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// Missed is how many inputs were dropped since the last call, because the mailbox was
+// Missed returns how many inputs were dropped since the last call because the mailbox was
 // full.
 func (a *Actor) Missed() uint64 { return a.seat.missed.Swap(0) }
 
-// Do has the next tick call f, and waits until it has. In f the actor may touch the
-// world, as the methods of a game may, and must not wait. A panic in f is the actor's.
+// Do makes the next tick call f, and waits until it has. In f the actor may touch the
+// world, as the methods of a game may, and must not wait. A panic in f counts as one of the
+// actor.
 func (a *Actor) Do(f func()) error {
 	c := &command{actor: a, f: f, done: make(chan struct{})}
 	as := a.seat.actors
@@ -105,7 +106,7 @@ func (a *Actor) Save(state any) {
 	}
 }
 
-// State is what was saved last, or what the actor was started with.
+// State returns the state that was saved last, or the one that the actor was started with.
 func (a *Actor) State() any {
 	a.seat.mu.Lock()
 	defer a.seat.mu.Unlock()

@@ -33,8 +33,8 @@ type Options struct {
 	// Limit is how long an actor may be busy, which is outside of Next, Do and Sleep.
 	// If zero, DefaultLimit.
 	Limit time.Duration
-	// Failures is how many an actor may have within Within, before its player is put
-	// out. If zero, DefaultFailures and DefaultWithin.
+	// Failures is how many failures an actor may have within Within before its player is
+	// removed. If zero, DefaultFailures and DefaultWithin.
 	Failures int
 	Within   time.Duration
 	// Abandoned is how many abandoned actors may be running at once before Run panics
@@ -45,18 +45,18 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Player is who an actor plays for: *world.Player, or another pointer.
+// Player is the player of an actor: *world.Player, or another pointer.
 type Player interface {
 	Peer() peer.ID
 	Kick(reason string)
 }
 
-// ErrStuck is wrapped by what Run panics with when too many abandoned actors keep running.
-// The program should end: they cannot be ended otherwise.
+// ErrStuck is wrapped by the error with which Run panics when too many abandoned actors
+// keep running. The program should end, because nothing else ends them.
 var ErrStuck = errors.New("too many actors are stuck")
 
-// Actors are those of a room. The methods are called by the room's tick, which is to
-// say by the game's methods; Close by anyone.
+// Actors are the actors of a room. The game's methods, and so the room's tick, call the
+// methods; anyone may call Close.
 type Actors struct {
 	act       Func
 	opts      Options
@@ -71,7 +71,7 @@ type Actors struct {
 	closed   bool
 }
 
-// New makes actors that do what act says.
+// New makes actors that each run act.
 func New(act Func, opts Options) *Actors {
 	opts.Mailbox = cmp.Or(opts.Mailbox, DefaultMailbox)
 	opts.Limit = cmp.Or(opts.Limit, DefaultLimit)
@@ -92,8 +92,8 @@ func (as *Actors) Start(p Player, state any) {
 	s.start()
 }
 
-// Deliver hands an input to the player's actor. It keeps a copy. It returns false where
-// the mailbox is full: the input is dropped then, and Actor.Missed counts it.
+// Deliver hands an input to the player's actor. It keeps a copy. If the mailbox is full, it
+// drops the input, returns false, and Actor.Missed counts it.
 func (as *Actors) Deliver(p Player, data []byte) bool {
 	s := as.seats[p]
 	if s == nil {
@@ -118,7 +118,7 @@ func (as *Actors) Stop(p Player) {
 	}
 }
 
-// Run does what actors have asked for with Do, starts those anew that have failed, and
+// Run calls the functions that actors passed to Do, restarts actors that have failed, and
 // abandons those that are stuck. It is called once a tick.
 func (as *Actors) Run() {
 	as.mu.Lock()

@@ -2,7 +2,7 @@
 // microseconds for an update or a rank.
 //
 // A [Board] is in memory. Players are numbers there; [Players] gives each peer one, which
-// several boards share. A [Store] keeps boards, and who is on them, beyond the process.
+// several boards share. A [Store] keeps boards and their players beyond the process.
 package board
 
 import (
@@ -25,7 +25,7 @@ type Players struct {
 	ids     []peer.ID
 }
 
-// Number is the peer's number, which it keeps.
+// Number returns the peer's number. The first call gives it one, which it keeps.
 func (p *Players) Number(id peer.ID) uint32 {
 	if n, known := p.lookup(id); known {
 		return n
@@ -84,8 +84,8 @@ func (p *Players) ID(number uint32) peer.ID {
 // bytes for each number below its highest.
 const MaxPlayers = 1 << 26
 
-// Board ranks players. Of those with the same score, the one who had it first is before
-// the others. All methods may be called concurrently.
+// Board ranks players. Among players with the same score, the one who had it first comes
+// first. All methods may be called concurrently.
 type Board struct {
 	lowest  bool
 	changed func(player uint32, p place) // told of places, with mu held; or nil
@@ -122,8 +122,8 @@ type Row struct {
 	Score  int64
 }
 
-// Set gives the player a score. If it has the same already, it keeps its place. It panics
-// for a player of a number from MaxPlayers on.
+// Set gives the player a score. A player that already has this score keeps its place. It
+// panics if the player's number is MaxPlayers or above.
 func (b *Board) Set(player uint32, score int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -142,8 +142,8 @@ func (b *Board) Improve(player uint32, score int64) bool {
 	return true
 }
 
-// Add adds to the player's score, which is zero if it has none, and returns the sum. A sum
-// beyond what an int64 holds is the most that one does.
+// Add adds to the player's score, which is zero if it has none, and returns the sum. The
+// sum stops at the limits of an int64.
 func (b *Board) Add(player uint32, by int64) int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -243,7 +243,7 @@ func (b *Board) Len() int {
 	return b.runs.n
 }
 
-// Of is the player's line; ok is false if it is not on the board.
+// Of returns the player's line; ok is false if the player is not on the board.
 func (b *Board) Of(player uint32) (row Row, ok bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -254,15 +254,15 @@ func (b *Board) Of(player uint32) (row Row, ok bool) {
 	return Row{b.runs.rank(b.entry(player, p)) + 1, player, p.score}, true
 }
 
-// Rows are the lines from a rank on, at most so many. The best has rank 1.
+// Rows returns up to most lines, from a rank on. The best has rank 1.
 func (b *Board) Rows(rank, most int) []Row {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return slices.AppendSeq(make([]Row, 0, max(0, min(most, b.runs.n))), b.rows(rank, most))
 }
 
-// Around are the player's line, and so many before and after it; none if the player is
-// not on the board.
+// Around returns the player's line, with each lines before and after it, or none if the
+// player is not on the board.
 func (b *Board) Around(player uint32, each int) []Row {
 	b.mu.RLock()
 	defer b.mu.RUnlock()

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Period is for how long a board of a Series lasts.
+// Period is how long a board of a Series lasts.
 type Period int
 
 // The periods. Days and weeks are those of UTC; a week begins on Monday.
@@ -18,8 +18,8 @@ const (
 	Weekly
 )
 
-// End is when the period ends in which t lies: the first moment of the next one. It is
-// the zero time for Forever.
+// End returns the end of the period that contains t: the first moment of the next one. It
+// is the zero time for Forever.
 func (p Period) End(t time.Time) time.Time {
 	y, m, d := t.UTC().Date()
 	switch p {
@@ -32,9 +32,9 @@ func (p Period) End(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// Series is a board for each period. Nothing has to happen when one ends: a score goes
-// to the board of when it was made, so that one that comes late is neither lost nor in
-// the next board. All methods may be called concurrently.
+// Series has a board for each period. Nothing has to happen when a period ends: a score
+// goes to the board of the time at which it was made, so that a late score is neither lost
+// nor on the next board. All methods may be called concurrently.
 type Series struct {
 	period Period
 	lowest bool
@@ -57,16 +57,16 @@ var ErrOver = errors.New("the period is over, and its board is not kept")
 // ErrAhead is returned for a time whose period has not begun.
 var ErrAhead = errors.New("the period has not begun")
 
-// NewSeries makes boards as New does. Beside that of now, those of so many periods before
-// are kept.
+// NewSeries makes boards as New does. Beside the current board, it keeps those of the last
+// keep periods.
 func NewSeries(period Period, lowestFirst bool, keep int) *Series {
 	return &Series{period: period, lowest: lowestFirst, keep: max(keep, 0)}
 }
 
-// Period is for how long a board of the series lasts.
+// Period returns how long a board of the series lasts.
 func (s *Series) Period() Period { return s.period }
 
-// Now is the board of now.
+// Now returns the board of the current period.
 func (s *Series) Now() *Board {
 	now := time.Now()
 	b, err := s.at(now, now)
@@ -76,8 +76,8 @@ func (s *Series) Now() *Board {
 	return b
 }
 
-// At is the board for what happened at t. The error wraps ErrOver or ErrAhead, and names
-// the time.
+// At returns the board for what happened at t. The error wraps ErrOver or ErrAhead, and
+// names the time.
 func (s *Series) At(t time.Time) (*Board, error) { return s.at(t, time.Now()) }
 
 func (s *Series) at(t, now time.Time) (*Board, error) {
@@ -101,7 +101,7 @@ func (s *Series) at(t, now time.Time) (*Board, error) {
 	return s.boards[i].Board, nil
 }
 
-// Kept are the boards that have been used and are kept, the newest first.
+// Kept returns the boards that have been used and are kept, the newest first.
 func (s *Series) Kept() []Dated {
 	s.mu.Lock()
 	defer s.mu.Unlock()

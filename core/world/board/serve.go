@@ -20,14 +20,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Node is what boards take of a node that serves them. *core.Node is one.
+// Node is the part of a node that serves boards. *core.Node implements it.
 type Node interface {
 	Respond(typ string, f link.Responder) (remove func(), err error)
 	Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error
 }
 
-// Asker is what Ask and Watch take of a node. *core.Node is one, and *world.Rooms, which
-// asks its own rooms, too.
+// Asker is the part of a node that Ask and Watch use. *core.Node implements it, and so does
+// *world.Rooms, which asks its own rooms, too.
 type Asker interface {
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
@@ -47,11 +47,11 @@ const (
 // Query asks for lines of a board.
 type Query struct {
 	Board string `json:"board"`
-	// At is a moment of the period whose board is asked for; zero is now.
+	// At is a moment of the period whose board is wanted; zero is now.
 	At time.Time `json:"at,omitzero"`
-	// Around is the player whose line is asked for, and Each how many before and after
-	// it. Without a player, the lines from Rank on are, at most Most. In all, there are
-	// at most MostRows.
+	// Around is the player whose line is wanted, with Each lines before and after it.
+	// Without a player, the answer has the lines from Rank on, at most Most. An answer has
+	// at most MostRows lines.
 	Around peer.ID `json:"around,omitempty"`
 	Each   int     `json:"each,omitempty"`
 	Rank   int     `json:"rank,omitempty"`
@@ -74,14 +74,13 @@ type Line struct {
 	Score int64   `json:"score"`
 }
 
-// RequestType is the type of requests for the boards of a name, and watchType that of the
-// updates of one board.
+// RequestType returns the type of requests for the boards of a name.
 func RequestType(name string) string { return "boards/" + name }
 
 func watchType(name, board string) string { return RequestType(name) + "/" + board }
 
-// Server answers peers that ask for boards, and tells those that watch one when its first
-// lines have changed, once a second.
+// Server answers peers that ask for boards, and broadcasts the first lines of a board that
+// peers watch when they have changed, at most once a second.
 type Server struct {
 	node    Node
 	name    string
@@ -94,8 +93,9 @@ type Server struct {
 	series map[string]*Series
 }
 
-// Serve has a node answer for boards, such as those of a Store, by their names. name is
-// what peers ask by, such as that of a room. There is one server of a name for a node.
+// Serve makes a node answer requests for boards, for example those of a Store, by their
+// names. name is the name that peers ask for, for example that of a room. A node can have
+// one server of a name only.
 func Serve(node Node, name string, players *Players, series map[string]*Series) (*Server, error) {
 	s := &Server{node: node, name: name, players: players, series: make(map[string]*Series)}
 	for board, one := range series {
@@ -114,7 +114,7 @@ func Serve(node Node, name string, players *Players, series map[string]*Series) 
 	return s, nil
 }
 
-// Add has the server answer for one more board.
+// Add makes the server answer for one more board.
 func (s *Server) Add(board string, series *Series) error {
 	if err := message.CheckType(watchType(s.name, board)); err != nil {
 		return fmt.Errorf("serve the boards of %q: %w", s.name, err)
@@ -235,11 +235,11 @@ func readLines(data []byte) (Lines, error) {
 }
 
 // Watch yields lines of a board, as they are and then whenever they have changed, until ctx
-// ends: at most once a second, the newest where some were missed. The host tells of the
-// first WatchedRows, which a query for no player nor rank is for; of others it is asked
-// when it tells of these, which it does at least every five seconds. It yields an error
-// once, as its last, where the board cannot be watched or asked for; what of its host makes
-// no sense is passed over.
+// ends: at most once a second, and the newest if some were missed. The host broadcasts the
+// first WatchedRows, which answer a query without a player and a rank. For other lines
+// Watch asks the host at each broadcast, at least every five seconds. If the board cannot
+// be watched or asked for, it yields the error once, as its last. Malformed messages of the
+// host are ignored.
 func Watch(ctx context.Context, node Asker, host peer.ID, name string, q Query) iter.Seq2[Lines, error] {
 	return func(yield func(Lines, error) bool) {
 		sub, err := node.Subscribe(watchType(name, q.Board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))

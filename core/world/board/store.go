@@ -21,8 +21,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/behind"
 )
 
-// Store keeps series of boards, and who is on them. The boards are in memory; what changes
-// is told to where they are kept. There lie, under the root of the store:
+// Store keeps series of boards and their players. The boards are in memory, and changes are
+// written behind them. Under the root of the store are:
 //
 //	/v                                      the version of this format
 //	/p/<number>                             the peer of that number
@@ -41,15 +41,15 @@ type Store struct {
 	series map[string]*Series // by root; nil while it is being opened
 }
 
-// Records are where boards are kept: records by their keys, such as /p/0.
+// Records keeps boards, as records with keys such as /p/0.
 type Records interface {
 	// Get returns the record of a key, or datastore.ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
 	// Each calls take for each record under a key, with the rest of its key. It returns an
 	// error of take.
 	Each(ctx context.Context, under string, take func(name string, value []byte) error) error
-	// Change has a record written; nil deletes. It is called with locks of boards held, and
-	// does not wait.
+	// Change writes a record; nil deletes it. It is called with locks of boards held, and
+	// must not wait.
 	Change(key string, value []byte)
 }
 
@@ -66,8 +66,8 @@ const storeFormat = "1"
 var nameCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
 // Open opens the boards of a name in a datastore, under /boards/<name in base32>, and reads
-// who is on them. What changes is written behind them, with the bounds of world.Keeper. ctx
-// bounds the reading. Two of a name must not be open at once.
+// their players. Changes are written behind them, with the bounds of world.Keeper. ctx
+// bounds the reading. Do not open two stores of one name at once.
 func Open(ctx context.Context, ds datastore.Batching, name string, opts StoreOptions) (*Store, error) {
 	w := &written{ds: ds, root: datastore.NewKey("/boards").ChildString(nameCoding.EncodeToString([]byte(name))).String()}
 	w.writer = behind.New(ds, &w.mu, behind.Options{What: fmt.Sprintf("the boards of %q", name), Delay: opts.Delay, Logger: opts.Logger})
@@ -79,7 +79,7 @@ func Open(ctx context.Context, ds datastore.Batching, name string, opts StoreOpt
 	return s, nil
 }
 
-// OpenIn is Open for boards that are kept by something else, whose Flush and Close do
+// OpenIn is Open for boards that something else keeps. Flush and Close of the Store then do
 // nothing.
 func OpenIn(ctx context.Context, records Records) (*Store, error) {
 	s := &Store{
@@ -151,8 +151,9 @@ func (s *Store) load(ctx context.Context) error {
 // Players are the players of all boards.
 func (s *Store) Players() *Players { return &s.players }
 
-// Series opens a series, as NewSeries makes one, with what is kept of it. ctx bounds the
-// reading. A series that is open already is an error; one of another period is another.
+// Series opens a series, as NewSeries makes one, with its stored scores. ctx bounds the
+// reading. Opening a series twice is an error. A series of another period is a different
+// one, even of the same name.
 func (s *Store) Series(ctx context.Context, name string, period Period, lowestFirst bool, keep int) (*Series, error) {
 	root := "/s/" + nameCoding.EncodeToString([]byte(name)) + "/" + strconv.Itoa(int(period))
 	s.mu.Lock()
@@ -217,9 +218,9 @@ func (s *Store) fill(ctx context.Context, series *Series, root string) error {
 	return nil
 }
 
-// Each calls take for each record that is kept, as it is now, and returns an error of it.
-// Changes do not wait meanwhile: one that is made is told to Records, and may be in what is
-// yielded.
+// Each calls take for each record that is kept, as it is now, and returns an error of take.
+// Changes do not wait meanwhile: a change goes to Records, and may also be among the
+// records that Each passes on.
 func (s *Store) Each(take func(key string, value []byte) error) error {
 	s.mu.Lock()
 	open := slices.Collect(maps.Values(s.series))

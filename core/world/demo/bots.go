@@ -200,7 +200,7 @@ type Report struct {
 	SeenMedian, SeenP99 time.Duration
 }
 
-// Report tells what they saw since the last call.
+// Report returns what they saw since the last call.
 func (b *Bots) Report() Report {
 	r := Report{
 		Bots: len(b.bots), Ticks: b.ticks.Swap(0), Updates: b.updates.Swap(0),

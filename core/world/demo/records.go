@@ -66,8 +66,8 @@ func DecodePapers(data []byte) (Papers, error) {
 	}, nil
 }
 
-// CleanName is what of a name is shown: letters, marks, digits, punctuation and symbols,
-// with single spaces between, as far as MaxName bytes go.
+// CleanName returns the part of a name that is shown: letters, marks, digits, punctuation
+// and symbols, with single spaces between, as far as MaxName bytes go.
 func CleanName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -106,7 +106,7 @@ func (a Answer) append(dst []byte) []byte {
 	return dst
 }
 
-// DecodeAnswer reads what Join answers.
+// DecodeAnswer reads the answer of Join.
 func DecodeAnswer(data []byte) (Answer, error) {
 	if len(data) != 16 {
 		return Answer{}, fmt.Errorf("an answer of %d bytes: %w", len(data), ErrMalformed)

@@ -20,10 +20,10 @@ func ParseInvitation(link string) (Invitation, error) { return wire.ParseInvitat
 // acceptFor is how long each of the hosts of an invitation has to be reached.
 const acceptFor = 15 * time.Second
 
-// Accept takes the seat that an invitation is for: at the room's host or, if that is not
-// reached, at the first of its standbys that is, where the seat waits for that one to hold
-// the room. ctx bounds it. What the host or its game refuses is an *Out. Of the options,
-// Host and Password are those of the invitation.
+// Accept takes the seat that an invitation is for. If the room's host cannot be reached, it
+// asks the first standby that can, and waits there until that one holds the room. ctx
+// bounds it. If the host or its game refuses, the error is an *Out. Host and Password of
+// the options come from the invitation.
 func Accept(ctx context.Context, node interface {
 	Node
 	Finder

@@ -8,9 +8,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Find looks for a peer of the mesh that holds a room of this name, until ctx ends. Of
-// several, it is the first that is found: anybody may hold a room of any name. Where node
-// is a *world.Rooms, it may be the node itself.
+// Find looks for a peer of the mesh that holds a room of this name, until ctx ends. If
+// several peers hold one, it returns the first that it finds: anybody may hold a room of
+// any name. If node is a *world.Rooms, the peer may be the node itself.
 func Find(ctx context.Context, node Finder, name string) (peer.ID, error) {
 	var found peer.ID
 	err := look(ctx, node, Filter{Name: name}, func(r Room) bool {
@@ -26,8 +26,8 @@ func Find(ctx context.Context, node Finder, name string) (peer.ID, error) {
 	return "", fmt.Errorf("find room %q: %w", name, err)
 }
 
-// List yields the rooms of the mesh that pass, each once, as they are found, until ctx
-// ends or each returns false. To hear of what changes, Watch them.
+// List calls each for every room of the mesh that passes, once, as it is found, until ctx
+// ends or each returns false. Watch reports changes, too.
 func List(ctx context.Context, node Finder, f Filter, each func(Room) bool) error {
 	err := look(ctx, node, f, each)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

@@ -20,18 +20,18 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Finder is what finding rooms takes of a node. *core.Node is one, and so is *world.Rooms,
-// which finds its own rooms, too.
+// Finder is the part of a node that finds rooms. *core.Node implements it, and so does
+// *world.Rooms, which finds its own rooms, too.
 type Finder interface {
 	ID() peer.ID
 	Presence(typ string) (*mesh.Presence, error)
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 }
 
-// Filter says which rooms are looked for. The zero value is all of them.
+// Filter selects rooms. The zero value selects all of them.
 type Filter = wire.Filter
 
-// Room is a room of the mesh, as its host tells.
+// Room is a room of the mesh, as its host describes it.
 type Room struct {
 	Host peer.ID `json:"host"`
 	wire.Listing
@@ -58,9 +58,9 @@ const (
 // ErrLobbyClosed is returned by Next after Close.
 var ErrLobbyClosed = errors.New("the lobby is closed")
 
-// Lobby watches the rooms of the mesh. It keeps a stream to each peer that holds one, and
-// that peer tells on it what its rooms are and what changes, at most twice a second. All
-// methods may be called concurrently.
+// Lobby watches the rooms of the mesh. It keeps a stream to each peer that holds one. On
+// it, that peer reports its rooms and their changes, at most twice a second. All methods
+// may be called concurrently.
 type Lobby struct {
 	node     Finder
 	filter   Filter
@@ -85,7 +85,7 @@ type place struct {
 	name string
 }
 
-// Watch begins to watch the rooms that pass. Close ends it.
+// Watch begins to watch the rooms that pass the filter. Close ends it.
 func Watch(node Finder, f Filter) (*Lobby, error) {
 	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("watch rooms: %w", err)
@@ -117,7 +117,7 @@ func (l *Lobby) Close() error {
 	return err
 }
 
-// Rooms are those that are known now, in the order of their names and hosts.
+// Rooms returns the rooms that are known now, in the order of their names and hosts.
 func (l *Lobby) Rooms() []Room {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,16 +133,16 @@ func (l *Lobby) Rooms() []Room {
 	return rooms
 }
 
-// Omitted is how often a room or a host was left out because there are too many: over
-// 1,024 hosts, 256 rooms of one, or 16,384 in all. A narrower filter finds more.
+// Omitted returns how often a room or a host was left out because there are too many: more
+// than 1,024 hosts, 256 rooms of one, or 16,384 in all. A narrower filter finds more.
 func (l *Lobby) Omitted() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.omitted
 }
 
-// Next waits for a change. Of a room that has changed several times since, it tells the
-// newest. The error is that of ctx, or ErrLobbyClosed.
+// Next waits for a change. If a room has changed several times since, Next returns its
+// newest state. The error is that of ctx, or ErrLobbyClosed.
 func (l *Lobby) Next(ctx context.Context) (Change, error) {
 	for {
 		if change, ok := l.take(); ok {

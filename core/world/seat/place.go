@@ -13,8 +13,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Placer is what placing a room takes of a node. *core.Node is one, and so is *world.Rooms,
-// which may offer rooms itself.
+// Placer is the part of a node that places a room. *core.Node implements it, and so does
+// *world.Rooms, which may offer rooms itself.
 type Placer interface {
 	Finder
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
@@ -33,11 +33,11 @@ const (
 // Place finds the peer that holds a room of a kind, among those that offer rooms of this
 // kind (see world.Rooms.Offer), or has one of them open it: which one follows from the name
 // of the room and from what the peers offer, so that two who want the same room at the same
-// time come together; see wire.Rank. If a peer refuses, as its rooms are all in use, the
-// next is asked. The tags are for the game of a room that is opened. ctx bounds it all. It
-// takes two seconds to open a room, in which the peers are found.
+// time come together; see wire.Rank. If a peer refuses because all its rooms are in use,
+// Place asks the next. The tags are for the game of a room that is opened. ctx bounds it
+// all. Opening a room takes two seconds, in which the peers are found.
 //
-// Who knows other peers than another may be led to another room of the same name.
+// Two callers that know different peers may get different rooms of the same name.
 func Place(ctx context.Context, node Placer, kind, room string, tags map[string]string) (peer.ID, error) {
 	offers, err := offersOf(ctx, node, kind, room)
 	if err != nil {

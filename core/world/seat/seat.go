@@ -1,9 +1,9 @@
 // Package seat is a player's side of a room: package world has the host's.
 //
-// [Join] takes a seat, and [Seat.Ticks] yields what the player sees, tick by tick. A
-// connection that is lost is made again, and the seat with it: what the player knew
-// is then told anew. [View] keeps what is seen, [Path] shows it smoothly, and
-// [Prediction] shows at once what the player does itself.
+// [Join] takes a seat, and [Seat.Ticks] yields what the player sees, tick by tick. A lost
+// connection is made again, and the seat with it: the player then receives everything anew.
+// [View] keeps the entities in sight, [Path] shows them smoothly, and [Prediction] shows
+// the player's own inputs at once.
 package seat
 
 import (
@@ -24,10 +24,10 @@ type Options struct {
 	// Host is the peer that holds the room. If empty, Join looks for the room in the
 	// mesh; see Find.
 	Host peer.ID
-	// Version is that of the game, which has to be the room's.
+	// Version is that of the game. It has to be the version of the room.
 	Version string
-	// Reconnect is for how long a connection that was lost is tried again, before the
-	// seat ends. If zero, DefaultReconnect.
+	// Reconnect is how long the seat tries to restore a lost connection before it ends. If
+	// zero, DefaultReconnect.
 	Reconnect time.Duration
 	// Spectator asks for a seat that only watches.
 	Spectator bool
@@ -35,8 +35,8 @@ type Options struct {
 	Password string
 	// Data is for the game, up to 32 KiB.
 	Data []byte
-	// StreamOnly leaves datagrams out, which carry what cannot wait where the connection
-	// has them: a direct one over QUIC or WebTransport.
+	// StreamOnly turns datagrams off. Without it, what cannot wait travels as datagrams if
+	// the connection has them: a direct one over QUIC or WebTransport.
 	StreamOnly bool
 	// Each, if set, is called with every tick, in order; Next and Ticks then yield none. It
 	// must not block: the other seats of the visit wait for it. The tick and all that
@@ -47,24 +47,23 @@ type Options struct {
 // Tick is what a player receives in one tick of the room.
 type Tick struct {
 	// Number counts the ticks of the room, and never goes back, until the player walks to
-	// another room, which counts its own. Those in which there is nothing to tell are left
-	// out, except that a player hears twice a second at least.
-	// Where the connection has datagrams, two may have the same number: what cannot
-	// wait, and the rest.
+	// another room, which counts its own. Ticks without news are left out, but a player
+	// receives at least two a second. If the connection has datagrams, two ticks may have
+	// the same number: what cannot wait, and the rest.
 	Number uint32
-	// Reset says that the connection is a new one, and the host or the room may be another:
-	// what was known is to be forgotten.
+	// Reset means that the connection is a new one, and that the host or the room may have
+	// changed: forget what was known.
 	Reset bool
-	// Applied is the number of the last input that the game has taken, if it took one
-	// since the tick before; else zero. Waited is how long that one waited for its
-	// tick. A client that is to be in time keeps it small and above zero.
+	// Applied is the number of the last input that the game has taken, if it took one since
+	// the tick before; else zero. Waited is how long that input waited for its tick. A
+	// client that wants to be in time keeps it small and above zero.
 	Applied uint32
 	Waited  time.Duration
-	// Left are the entities that the player sees no longer, in the order of their ids,
-	// and Updates those that are new or have changed.
+	// Left are the entities that the player no longer sees, in the order of their ids, and
+	// Updates those that are new or have changed.
 	Left    []uint32
 	Updates []Update
-	// Notes are what the game tells this player alone.
+	// Notes are what the game sent to this player alone, by Player.Tell.
 	Notes [][]byte
 }
 
@@ -113,8 +112,8 @@ type Seat struct {
 	tick    Tick
 }
 
-// Join takes a seat in a room. ctx bounds the joining. What the host or its game
-// refuses is an *Out.
+// Join takes a seat in a room. ctx bounds the joining. If the host or its game refuses, the
+// error is an *Out.
 func Join(ctx context.Context, node interface {
 	Node
 	Finder
@@ -139,14 +138,15 @@ func Join(ctx context.Context, node interface {
 	return s, nil
 }
 
-// Beside takes another seat of this peer, over the connection of this one, which lasts as
-// long as any of them. number is one that the peer has no other seat of; a seat that Join
-// took has 0. opts are as for Visit.Sit. A seat whose ticks are not read holds up the others.
+// Beside takes another seat for this peer over the connection of this one, which stays open
+// as long as any of its seats. No other seat of the peer may have the same number; the one
+// that Join took has 0. opts are as for Visit.Sit. A seat whose ticks are not read holds up
+// the others.
 func (s *Seat) Beside(ctx context.Context, number uint32, opts Options) (*Seat, error) {
 	return s.visit.Sit(ctx, number, opts)
 }
 
-// Answer is what the game told the player when it last took the seat: again after the
+// Answer returns what the game answered when the player last took the seat: again after the
 // connection was lost, the room has moved to another host, or the player has walked to
 // another room, before a Tick with Reset.
 func (s *Seat) Answer() []byte {
@@ -155,22 +155,22 @@ func (s *Seat) Answer() []byte {
 	return slices.Clone(s.welcome.Data)
 }
 
-// Room is the name of the room. It is another one after the player has walked there.
+// Room returns the name of the room. It changes when the player walks to another one.
 func (s *Seat) Room() string {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
 	return s.visit.room
 }
 
-// Hz is how many ticks the room has in a second.
+// Hz returns how many ticks the room has in a second.
 func (s *Seat) Hz() int {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
 	return int(s.welcome.Hz)
 }
 
-// Host is the peer that holds the room, or held it last. It is another one after the room
-// has moved.
+// Host returns the peer that holds the room, or held it last. It changes when the room
+// moves.
 func (s *Seat) Host() peer.ID {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -180,19 +180,19 @@ func (s *Seat) Host() peer.ID {
 // ErrAway is returned by Input while the connection is lost. The input was not sent.
 var ErrAway = errors.New("the connection to the room is lost, and is being made again")
 
-// ErrBehind is returned by Input while too many inputs wait to be sent: the room takes
-// fewer in a second. The input was not sent.
+// ErrBehind is returned by Input while too many inputs wait to be sent, because the room
+// takes fewer in a second. The input was not sent.
 var ErrBehind = errors.New("too many inputs wait to be sent to the room")
 
-// Input tells the game what the player does, and returns the input's number, which
-// Tick.Applied tells later. The error is ErrAway, ErrBehind, or that of Err.
+// Input sends an input to the game, and returns its number, which Tick.Applied later
+// confirms. The error is ErrAway, ErrBehind, or that of Err.
 func (s *Seat) Input(data []byte) (seq uint32, err error) {
 	return s.visit.input(s, data)
 }
 
-// Next waits for the next tick. After the end of the seat it returns the error of Err.
-// A player that reads late keeps its host from sending: it sees fewer ticks, and the
-// newest. With Options.Each there is nothing to wait for but the end.
+// Next waits for the next tick. After the end of the seat it returns the error of Err. To a
+// player that reads late the host sends less: fewer ticks, and the newest ones. With
+// Options.Each, Next only waits for the end.
 func (s *Seat) Next(ctx context.Context) (*Tick, error) {
 	select {
 	case t := <-s.ticks:
@@ -224,8 +224,8 @@ func (s *Seat) Ticks(ctx context.Context) iter.Seq[*Tick] {
 // Done is closed when the seat has ended.
 func (s *Seat) Done() <-chan struct{} { return s.ended }
 
-// Err is why the seat has ended, or nil: an *Out where the host ended it, ErrLeft after
-// Leave, else why the connection could not be made again.
+// Err returns why the seat has ended, or nil: an *Out if the host ended it, ErrLeft after
+// Leave, else the reason why the connection could not be restored.
 func (s *Seat) Err() error {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -235,7 +235,8 @@ func (s *Seat) Err() error {
 // ErrLeft is the error of a seat that was left.
 var ErrLeft = errors.New("the seat was left")
 
-// Leave gives the seat up. It returns when the host was told, or after a second.
+// Leave gives the seat up. It returns when the message is sent to the host, or after a
+// second.
 func (s *Seat) Leave() error { return s.visit.leave(s) }
 
 // take applies a section that the host sent.

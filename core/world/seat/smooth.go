@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Behind is how many ticks behind the room an entity is drawn, so that there are
-// mostly two records to draw it between: what Source's games do (Bernier, 2001).
+// Behind is how many ticks behind the room an entity is drawn, so that there are mostly two
+// records to draw it between, as in the games of the Source engine (Bernier, 2001).
 const Behind = 2
 
-// Clock tells where a room is between the ticks that come. It follows those that were
-// under way for the shortest time, for a late one says nothing of the room. It is used
-// by one goroutine.
+// Clock estimates where a room is between the ticks that come. It follows the ticks that
+// travelled for the shortest time, because a late one says nothing about the room. It is
+// used by one goroutine.
 type Clock struct {
 	hz      float64
 	began   time.Time
@@ -28,8 +28,8 @@ func NewClock(hz int) *Clock { return &Clock{hz: float64(hz)} }
 // early: it follows a line that has become slower.
 const slack = 0.002
 
-// Tick says that a tick of the room has come now. A number that is before the last one is of
-// another room, that the player walked to: the clock begins anew.
+// Tick records that a tick of the room has come now. A number below the last one belongs to
+// another room, to which the player walked: the clock begins anew.
 func (c *Clock) Tick(number uint32, now time.Time) {
 	anew := !c.running || number < c.newest
 	c.newest = number
@@ -43,7 +43,8 @@ func (c *Clock) Tick(number uint32, now time.Time) {
 	c.last = at
 }
 
-// At is the tick at which the room is, by the newest word of it; zero before the first.
+// At returns the tick at which the room is, by the newest tick that came; zero before the
+// first.
 func (c *Clock) At(now time.Time) float64 {
 	if !c.running {
 		return 0
@@ -68,13 +69,13 @@ type point[T any] struct {
 // pathPoints is how many ticks a path goes back.
 const pathPoints = 8
 
-// NewPath makes one of the game's way to go from one T to another; share is from 0 to
-// 1.
+// NewPath makes a path. between returns the T at a share, from 0 to 1, of the way from a to
+// b.
 func NewPath[T any](between func(a, b T, share float64) T) *Path[T] {
 	return &Path[T]{between: between}
 }
 
-// Add says where the entity is in a tick; the last word on a tick counts.
+// Add records where the entity is in a tick. A later call for the same tick replaces it.
 func (p *Path[T]) Add(tick uint32, at T) {
 	if n := len(p.points); n > 0 && tick == p.points[n-1].tick {
 		p.points = p.points[:n-1]
@@ -87,9 +88,9 @@ func (p *Path[T]) Add(tick uint32, at T) {
 	p.points = append(p.points, point[T]{tick, at})
 }
 
-// At is where the entity was at a tick, mostly that of the clock less Behind. An entity
-// stands still before the first record and after the last one. ok is false if there is no
-// record.
+// At returns where the entity was at a tick, mostly that of the clock less Behind. An
+// entity stands still before the first record and after the last one. ok is false if there
+// is no record.
 func (p *Path[T]) At(tick float64) (at T, ok bool) {
 	if len(p.points) == 0 {
 		return at, false
@@ -108,8 +109,8 @@ func (p *Path[T]) At(tick float64) (at T, ok bool) {
 	return p.points[0].at, true
 }
 
-// Prediction shows what a player does before the room has told so: the state that the
-// room told last, with the inputs that it had not taken by then. It is used by one
+// Prediction shows a player's own inputs before the room confirms them: the last state from
+// the room, with the inputs applied that it had not taken by then. It is used by one
 // goroutine.
 type Prediction[S, I any] struct {
 	apply   func(S, I) S
@@ -125,13 +126,13 @@ type predicted[I any] struct {
 // maxPending is how many inputs are predicted beyond what the room has told.
 const maxPending = 256
 
-// NewPrediction begins with a state. apply is what the game does with an input, and
-// has to be the same as there.
+// NewPrediction begins with a state. apply applies an input to a state, exactly as the game
+// does.
 func NewPrediction[S, I any](state S, apply func(S, I) S) *Prediction[S, I] {
 	return &Prediction[S, I]{apply: apply, told: state}
 }
 
-// Do says that an input was sent, with the number that Seat.Input returned.
+// Do records that an input was sent, with the number that Seat.Input returned.
 func (p *Prediction[S, I]) Do(seq uint32, in I) {
 	if len(p.pending) == maxPending {
 		p.pending = slices.Delete(p.pending, 0, 1)
@@ -139,8 +140,8 @@ func (p *Prediction[S, I]) Do(seq uint32, in I) {
 	p.pending = append(p.pending, predicted[I]{seq, in})
 }
 
-// Told says what the room told: a state, and the last input that it has taken, which
-// is zero where Tick.Applied is.
+// Told records a state that came from the room, and the last input that the room has taken:
+// Tick.Applied, zero included.
 func (p *Prediction[S, I]) Told(state S, applied uint32) {
 	p.told = state
 	taken := 0
@@ -150,7 +151,7 @@ func (p *Prediction[S, I]) Told(state S, applied uint32) {
 	p.pending = slices.Delete(p.pending, 0, taken)
 }
 
-// State is what to show.
+// State returns the state to show.
 func (p *Prediction[S, I]) State() S {
 	s := p.told
 	for _, in := range p.pending {

@@ -14,8 +14,8 @@ type View[T any] struct {
 	things map[uint32]T
 }
 
-// NewView makes one of the game's two ways to read a record: a whole one, and what
-// changed of a T.
+// NewView makes a view. decode reads a whole record, and apply applies a record of changes
+// to a T.
 func NewView[T any](decode func(whole []byte) (T, error), apply func(T, []byte) (T, error)) *View[T] {
 	return &View[T]{decode: decode, apply: apply, things: make(map[uint32]T)}
 }
@@ -44,14 +44,14 @@ func (v *View[T]) Take(t *Tick) error {
 	return nil
 }
 
-// Len is how many entities are seen.
+// Len returns the number of entities in sight.
 func (v *View[T]) Len() int { return len(v.things) }
 
-// Get is what is seen of an entity.
+// Get returns an entity; ok is false if it is not in sight.
 func (v *View[T]) Get(entity uint32) (T, bool) {
 	t, ok := v.things[entity]
 	return t, ok
 }
 
-// All yields what is seen, in no order.
+// All yields the entities in sight, in no particular order.
 func (v *View[T]) All() iter.Seq2[uint32, T] { return maps.All(v.things) }

@@ -18,14 +18,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Node is what playing takes of a node. *core.Node is one.
+// Node is the part of a node that playing needs. *core.Node implements it.
 type Node interface {
 	ID() peer.ID
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 }
 
 const (
-	// DefaultReconnect is for how long a lost connection to a room is tried again.
+	// DefaultReconnect is how long a seat tries to restore a lost connection to its room.
 	DefaultReconnect = 30 * time.Second
 	// firstPause is before the second try; each pause is twice the one before, and as
 	// much more.
@@ -82,8 +82,8 @@ type Visit struct {
 	tick   wire.Tick
 }
 
-// Connect opens a stream to a room that the peer opts.Host holds, of opts.Version. Of
-// the other options it takes Reconnect. ctx bounds the opening.
+// Connect opens a stream to a room that the peer opts.Host holds, of opts.Version. Of the
+// other options it uses Reconnect. ctx bounds the opening.
 func Connect(ctx context.Context, node Node, room string, opts Options) (*Visit, error) {
 	opts.Reconnect = cmp.Or(opts.Reconnect, DefaultReconnect)
 	v := &Visit{
@@ -137,7 +137,7 @@ func (v *Visit) appendJoins(dst []byte, host peer.ID) []byte {
 	return dst
 }
 
-// Sit takes a seat, of a number that this peer has no other of.
+// Sit takes a seat. No other seat of this peer may have the same number.
 func (v *Visit) Sit(ctx context.Context, number uint32, opts Options) (*Seat, error) {
 	s := &Seat{visit: v, opts: opts, number: number, program: rand.Uint32(), joined: make(chan struct{}), ended: make(chan struct{})}
 	if opts.Each == nil {

@@ -74,7 +74,7 @@ type Line []Claim
 // Newest is the claim of the present host.
 func (l Line) Newest() *Claim { return &l[len(l)-1] }
 
-// Names says whether the line's newest claim names the peer as a standby.
+// Names reports whether the line's newest claim names the peer as a standby.
 func (l Line) Names(p peer.ID) bool { return len(l) > 0 && slices.Contains(l.Newest().Standbys, p) }
 
 // Renewed is the line with another newest claim, of the same epoch.

@@ -14,7 +14,7 @@ import (
 // StandbyProtocol is the protocol on which a room's host feeds a standby, so that it can
 // take over. The standby opens the stream and says Hello. The host sends its [Line], when
 // it has a new one, and batches: [Records], and then the [Mark] that ends the batch. The
-// first batch is the whole world. An Out refuses the standby. The standby says only one
+// first batch is the whole world. An Out refuses the standby. The standby sends only one
 // thing: the Line with which it has taken over.
 const StandbyProtocol = "/tombolo/room-standby/1.0.0"
 
@@ -231,7 +231,7 @@ func (m *Mark) Sign(key crypto.PrivKey, room string, epoch uint32) (err error) {
 	return err
 }
 
-// Verify says whether the host has signed the mark.
+// Verify reports whether the host has signed the mark.
 func (m *Mark) Verify(host peer.ID, room string, epoch uint32) bool {
 	key, err := host.ExtractPublicKey()
 	if err != nil {

@@ -36,17 +36,17 @@ const (
 	MaxTagValue = 128
 )
 
-// RoomsType is the type that every peer is on that holds a room.
+// RoomsType is the type to which every peer that holds a room subscribes.
 const RoomsType = "world/rooms"
 
-// RoomType is the type that the peers are on that hold a room of this name.
+// RoomType returns the type to which peers that hold a room of this name subscribe.
 func RoomType(name string) string { return "world/room/" + name }
 
 // ClaimType is the type of the request that asks a peer for its claim to a room: the data
 // is the room's name, and the answer a Line, as in a message; empty if it makes none.
 const ClaimType = "world/claim"
 
-// Listing is what a host says of one of its rooms. It proves nothing.
+// Listing is a host's description of one of its rooms. Nothing proves it.
 type Listing struct {
 	Name          string            `json:"name"`
 	Version       string            `json:"version,omitempty"`
@@ -59,14 +59,14 @@ type Listing struct {
 	MaxSpectators int               `json:"maxSpectators,omitempty"`
 }
 
-// Equal says whether two listings say the same.
+// Equal reports whether two listings are the same.
 func (l Listing) Equal(other Listing) bool {
 	same := maps.Equal(l.Tags, other.Tags)
 	l.Tags, other.Tags = nil, nil
 	return same && reflect.DeepEqual(l, other)
 }
 
-// Check says what is wrong with a listing, if anything.
+// Check returns an error that says what is wrong with a listing, or nil.
 func (l *Listing) Check() error {
 	if l.Name == "" || len(l.Name) > MaxName || len(l.Version) > MaxName {
 		return errors.New("a room whose name or version is empty or too long")
@@ -77,7 +77,7 @@ func (l *Listing) Check() error {
 	return CheckTags(l.Tags)
 }
 
-// CheckTags says what is wrong with the tags of a room, if anything.
+// CheckTags returns an error that says what is wrong with the tags of a room, or nil.
 func CheckTags(tags map[string]string) error {
 	if len(tags) > MaxTags {
 		return fmt.Errorf("there are %d tags; at most %d may be", len(tags), MaxTags)
@@ -102,7 +102,7 @@ func printable(s string) bool {
 	return utf8.ValidString(s)
 }
 
-// Filter says which rooms one asks for. The zero value is all of them.
+// Filter selects rooms. The zero value selects all of them.
 type Filter struct {
 	// Name and Version are those of the room; empty is any.
 	Name    string `json:"name,omitempty"`
@@ -116,7 +116,7 @@ type Filter struct {
 	Open bool `json:"open,omitempty"`
 }
 
-// Check says what is wrong with a filter, if anything.
+// Check returns an error that says what is wrong with a filter, or nil.
 func (f *Filter) Check() error {
 	if len(f.Name) > MaxName || len(f.Version) > MaxName {
 		return fmt.Errorf("the name or the version asked for is longer than %d bytes", MaxName)
@@ -127,7 +127,7 @@ func (f *Filter) Check() error {
 	return CheckTags(f.Tags)
 }
 
-// Passes says whether a room is among those that are asked for.
+// Passes reports whether the filter selects a room.
 func (f *Filter) Passes(l *Listing) bool {
 	for name, value := range f.Tags {
 		if has, ok := l.Tags[name]; !ok || value != "" && value != has {

@@ -9,7 +9,7 @@ type Tick struct {
 	Sections []Section
 }
 
-// Section is what one seat is told.
+// Section is the part of a tick for one seat.
 //
 // The host and the player's peer keep the same list of the entities that the player
 // knows, in the order of their ids. Left and Updates name entities by their place in
@@ -123,7 +123,7 @@ func (s *Section) flags() (f byte) {
 	return f
 }
 
-// Empty says whether there is nothing to tell.
+// Empty reports whether the section is empty.
 func (s *Section) Empty() bool { return s.flags() == 0 }
 
 func appendHead(dst []byte, skip uint32, whole bool, n int) []byte {

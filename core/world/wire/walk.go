@@ -35,7 +35,7 @@ const (
 	endOfDirections
 )
 
-// Way names the room to which a player moves; it is sent to the player's peer.
+// Way names the room to which a player moves. It is sent to the player's peer.
 type Way struct {
 	Seat      uint32
 	Walk      uint32 // tells it from the walks before; zero with Near

@@ -96,7 +96,7 @@ type Input struct {
 	Data []byte
 }
 
-// Ack tells the last tick that came, of a peer whose seats have no input.
+// Ack is the last tick that came, from a peer whose seats have no input.
 type Ack struct{ Seen uint32 }
 
 // Leave gives a seat up.
@@ -105,8 +105,8 @@ type Leave struct{ Seat uint32 }
 // Datagrams tells that the player's peer has a lane of datagrams on the connection.
 type Datagrams struct{ Lane uint32 }
 
-// Settled is how many ticks after its last change the record of an entity is sent on
-// the stream, to a peer that has datagrams. What tells of inputs waits as long.
+// Settled is how many ticks after its last change the record of an entity is sent on the
+// stream, to a peer that has datagrams. What tells of inputs waits as long.
 const Settled = 8
 
 // Welcome answers a Join. With Again, the player has had the seat before.
@@ -262,8 +262,8 @@ func NewReader(r io.Reader, most int) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 4<<10), max: most}
 }
 
-// Next reads the next message. Its body is valid until the next call. The error is
-// io.EOF where the stream ended between two messages.
+// Next reads the next message. Its body is valid until the next call. The error is io.EOF
+// if the stream ended between two messages.
 func (r *Reader) Next() (kind Kind, body []byte, err error) {
 	n, err := binary.ReadUvarint(r.r)
 	if err != nil {
