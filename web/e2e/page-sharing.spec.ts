@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { randomBytes } from 'node:crypto'
+import { createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request, type IncomingHttpHeaders } from 'node:http'
@@ -9,7 +9,7 @@ import { promisify } from 'node:util'
 import type { Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, goTo, join, tabTo } from './support/fixtures.js'
+import { expect, goTo, join, ownId, tabTo } from './support/fixtures.js'
 import { openMore, serve, sha256, share } from './support/sharing.js'
 
 // Files and pages that a person shares from one tab, and others fetch: in a tab, by a link, and from a shell.
@@ -36,6 +36,42 @@ share('8 MiB of one tab are fetched by another through the link, byte for byte',
   await expect(fetched).toContainText('8.4 MB handed out')
   await expect(fetched).toHaveAttribute('data-peer', (await bob.locator('#own-id').textContent())!)
   await expect(ann.locator('.offer-count')).toHaveText('Handed out 1 time.')
+})
+
+share('a code that one tab shows leads another to what it shares, once', async ({ ann, annId, relay, follow }) => {
+  await serve(ann, [{ name: 'lot.txt', bytes: Buffer.from('zehn Faden') }])
+  await ann.getByRole('button', { name: 'Show a code' }).click()
+  const shown = ann.locator('.pairing-code output')
+  await expect(shown).toHaveText(/^[0-9A-HJKMNP-TV-Z]{3}(-[0-9A-HJKMNP-TV-Z]{3}){2}$/)
+  const code = (await shown.textContent())!
+  const derived = pbkdf2Sync(code.replaceAll('-', ''), 'tombolo pair 1 tombolo', 600_000, 48, 'sha256')
+  const type = `pair/${derived.subarray(0, 16).toString('hex')}`
+
+  const bob = await follow(relay.url)
+  const find = bob.getByRole('button', { name: 'Find them' })
+  await expect(find).toBeEnabled()
+  const bobId = await ownId(bob)
+  const prove = (proof: Buffer) =>
+    bob.evaluate(
+      ([peer, type, proof]) =>
+        window.tombolo!.request(peer, type, new Uint8Array(proof)).then(
+          () => 'answered',
+          (error: unknown) => String(error),
+        ),
+      [annId, type, [...proof]] as const,
+    )
+  // Whoever sees where they meet, and does not know the code, learns nothing, and does not use it up.
+  expect(await prove(randomBytes(32))).toContain('the code is another one')
+
+  const typed = code.toLowerCase().replaceAll('-', ' ').replaceAll('0', 'o').replaceAll('1', 'l')
+  await bob.locator('#pair-code').fill(typed)
+  await find.click()
+  await expect(bob.locator('.shared')).toContainText('lot.txt')
+  await expect(bob.locator('.pairing-met')).toContainText('You have met')
+  await expect(ann.locator('.pairing-met')).toContainText('You have met')
+  await expect(shown).toHaveCount(0)
+  const right = createHmac('sha256', derived.subarray(16)).update(`typed ${bobId} ${annId}`).digest()
+  expect(await prove(right)).not.toBe('answered')
 })
 
 share('a shell fetches it through a forward: ranges, HEAD, what is not there', async ({ ann, annId, daemon }) => {

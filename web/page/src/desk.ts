@@ -8,6 +8,7 @@ import { Traffic } from './mesh/traffic.js'
 import { NodeLog } from './console/node-log.js'
 import { People } from './people/people.js'
 import { Offers } from './sharing/offers.js'
+import { Pairing } from './sharing/pairing.js'
 import { Talk } from './talk/talk.js'
 import { Door } from './world/door.js'
 import { Wires } from './console/wires.js'
@@ -22,14 +23,15 @@ export class Desk {
   readonly traffic = new Traffic(this.wires)
   readonly talk = new Talk(this.people, this.offers, this.traffic)
   readonly getting = new Getting()
+  readonly pairing = new Pairing(this.offers)
   readonly instruments = new Instruments(this.wires)
   readonly nodeLog = new NodeLog()
   readonly door = new Door()
 
   /** Begins with a node; the signal is its end. */
   start(node: TomboloNode, signal: AbortSignal): void {
-    const { people, echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door } = this
-    for (const part of [people, echoes, mesh, talk, offers, getting, wires, instruments, nodeLog, door])
+    const { people, echoes, mesh, talk, offers, getting, pairing, wires, instruments, nodeLog, door } = this
+    for (const part of [people, echoes, mesh, talk, offers, getting, pairing, wires, instruments, nodeLog, door])
       part.start(node, signal)
   }
 }

@@ -132,6 +132,28 @@ export function serveFailure(error: unknown): Failure {
   })
 }
 
+/** What was typed is no code. */
+export function codeFailure(typed: string): Failure {
+  return {
+    title: 'That is not a code',
+    advice: 'A code has nine letters and digits, for example 7K3-MPX-2Q9.',
+    detail: typed,
+  }
+}
+
+/** Nobody was met by a code. */
+export function pairFailure(error: unknown): Failure {
+  if (!isSecureContext) {
+    const advice = 'A browser can do that on a page from https:// or localhost only. Use the link instead.'
+    return { title: 'Codes do not work here', advice, detail: message(error) }
+  }
+  return failure(error, {
+    title: 'Nobody shows this code',
+    advice:
+      'Check it, and that the other tab is open and connected. A code works once, for ten minutes; if in doubt, ask for a new one.',
+  })
+}
+
 /** The file that a person chose is not what it was, or not there. */
 export function fileFailure(name: string, error: unknown): Failure {
   return failure(error, {

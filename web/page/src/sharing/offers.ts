@@ -3,7 +3,7 @@ import { fileFailure, serveFailure, type Failure } from '../failures.js'
 import { Store } from '../source.js'
 import { dropped, unfolded, type Item } from './items.js'
 import { Keep, KEEP_BYTES, type KeptOffer } from './keep.js'
-import { linkTo, NAME, nameFrom, protocolOf } from './share-link.js'
+import { isName, linkTo, nameFrom, protocolOf } from './share-link.js'
 import { answer, shelve, type Shelved, type Watch } from './shelf.js'
 
 /** How many rows of who fetched what are kept of an offer. */
@@ -94,7 +94,7 @@ export class Offers {
     const { folder, items: within } = unfolded(items)
     const name =
       wanted !== '' ? wanted : this.#free(nameFrom(folder ?? (items.length === 1 ? items[0]!.path : 'files')))
-    if (!new RegExp(`^${NAME}$`).test(name)) {
+    if (!isName(name)) {
       const advice = 'A name has 1 to 48 small letters, digits, dots and dashes, and begins with a letter or a digit.'
       this.view.change({ failure: { title: 'It cannot be shared under that name', advice, detail: name } })
       return undefined

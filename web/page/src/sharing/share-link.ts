@@ -11,10 +11,19 @@ export function protocolOf(name: string): string {
   return `/x/${name}/http`
 }
 
+export function isName(name: string): boolean {
+  return new RegExp(`^${NAME}$`).test(name)
+}
+
+/** The fragment of the address of this page that leads to what a tab serves. */
+export function hashOf({ peer, name }: Target): string {
+  return `get=${peer}/${name}`
+}
+
 /** The address of this page for another tab, or another person, that fetches what this one serves. */
-export function linkTo({ peer, name }: Target): string {
+export function linkTo(target: Target): string {
   const link = pageLink()
-  link.hash = `get=${peer}/${name}`
+  link.hash = hashOf(target)
   return link.href
 }
 
@@ -44,7 +53,7 @@ export function pageLink(): URL {
 export function targetOf(hash: string): Target | undefined {
   if (!hash.startsWith('#get=')) return undefined
   const [, peer = '', name = ''] = /^#get=([A-Za-z0-9]{32,128})\/([^/]+)$/.exec(hash) ?? []
-  if (!new RegExp(`^${NAME}$`).test(name)) {
+  if (!isName(name)) {
     throw new Error(`${hash} is not of the form #get=<peer>/<name>`)
   }
   return { peer, name }
