@@ -27,7 +27,7 @@ test('js-libp2p calls a tab through the relay', async ({ page, relay }) => {
 
     const row = peerRow(page, jsId)
     await expect(row).toContainText('js-libp2p')
-    await expect(row).toContainText('it called')
+    await expect(row).toContainText('it connected')
   } finally {
     await js.stop()
   }

@@ -20,7 +20,7 @@ share('8 MiB of one tab are fetched by another through the link, byte for byte',
   const bytes = randomBytes(8 * MIB)
   const link = await serve(ann, [{ name: 'Seekarte Ärmelkanal.bin', bytes }])
   expect(link).toContain(`#get=${annId}/seekarte-rmelkanal`)
-  await expect(ann.locator('.offer-count')).toHaveText('Nobody has got it yet.')
+  await expect(ann.locator('.offer-count')).toHaveText('Nobody has downloaded it yet.')
   const bob = await follow(link)
   const file = bob.locator('.shared')
   await expect(file).toContainText('Seekarte Ärmelkanal.bin')

@@ -1,9 +1,11 @@
+import { useContext } from 'preact/hooks'
 import type { Instruments } from './instruments.js'
 import { extent, plot, roundTop, type Sample, WINDOW_MS } from './series.js'
 import { useSource } from '../source.js'
 import type { State } from '../tab/state.js'
 import { Flag } from '../ui/flag.js'
-import { milliseconds, perSecond, shortId } from '../ui/format.js'
+import { milliseconds, perSecond } from '../ui/format.js'
+import { Names, peerText } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
 const WIDTH = 300
@@ -13,6 +15,7 @@ const HEIGHT = 48
 export function Plots({ state, instruments }: { state: State; instruments: Instruments }) {
   const { now, rtt, sent, received, failure } = useSource(instruments.readings)
   const { peers, relay } = state
+  const names = useSource(useContext(Names))
   return (
     <section class="sheet plots" aria-labelledby="plots-title">
       <h2 id="plots-title">Round trips and traffic</h2>
@@ -22,7 +25,7 @@ export function Plots({ state, instruments }: { state: State; instruments: Instr
           <Plot
             key={id}
             data={{ 'data-rtt': id }}
-            name={`Round trip to ${id === relay?.id ? 'the relay ' : ''}${shortId(id)}`}
+            name={`Round trip to ${id === relay?.id ? 'the relay ' : ''}${peerText(id, names)}`}
             flag={id}
             samples={rtt.get(id) ?? []}
             now={now}

@@ -19,7 +19,7 @@ const CHOICES: Choice[] = [
   },
   {
     name: 'identity',
-    label: 'This tab’s id',
+    label: 'This tab’s ID',
     values: [
       ['', 'is kept in this browser'],
       ['ephemeral', 'is new at each load'],

@@ -5,7 +5,8 @@ import { useSource } from '../source.js'
 import type { State } from '../tab/state.js'
 import type { Wires } from './wires.js'
 import { Flag } from '../ui/flag.js'
-import { shortId, size, throughRelay, transportName } from '../ui/format.js'
+import { size, throughRelay, transportName } from '../ui/format.js'
+import { PeerName } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
 /** What this tab's node listens on, and the streams that are open. */
@@ -97,8 +98,8 @@ function StreamRow({ stream, wires, own }: StreamProps) {
       <div class="entry-what">
         <code>{protocol}</code>
         <span>
-          {inbound ? 'from' : 'to'} {shortId(peer)}, {relay ? throughRelay(relay, own) : transportName(transport)},{' '}
-          {carried}
+          {inbound ? 'from' : 'to'} <PeerName id={peer} />,{' '}
+          {relay ? throughRelay(relay, own) : transportName(transport)}, {carried}
         </span>
       </div>
       <button type="button" class="quiet" onClick={() => void wires.close(id)}>

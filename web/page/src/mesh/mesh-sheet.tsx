@@ -102,8 +102,8 @@ function LeftOut({ graph: { left } }: { graph: Graph }) {
   if (left.vertices + left.edges === 0) return null
   return (
     <p class="harbour-left">
-      {count(left.vertices, 'more peer')} and {count(left.edges, 'more connection')} are told of, and not drawn: there
-      is room for this tab’s own first, then for pages that tell, then for whom they name, one of each in turn.
+      {count(left.vertices, 'more peer')} and {count(left.edges, 'more connection')} are not drawn. This tab’s own come
+      first, then the pages that report, then the peers that they name, one of each in turn.
     </p>
   )
 }
@@ -117,7 +117,7 @@ function useEye(graph: Graph): Eye {
 }
 
 function heardWords(pages: number): string {
-  if (pages === 0) return 'No other page has told of its connections yet: this is what this tab knows.'
-  const who = pages === 1 ? 'One other page tells of its' : `${pages} other pages tell of their`
-  return `${who} connections, as this one does; relays and native peers are shown by what pages say of them.`
+  if (pages === 0) return 'No other page has reported its connections yet. The map shows what this tab knows.'
+  const who = pages === 1 ? 'One other page reports its' : `${pages} other pages report their`
+  return `${who} connections, as this one does. Relays and native peers are known from those reports only.`
 }

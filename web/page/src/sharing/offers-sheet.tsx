@@ -56,7 +56,7 @@ function ShareBox({ offers, ready }: { offers: Offers; ready: boolean }) {
         <FilesButton id="serve-files" ready={ready} onChoose={(files) => void share(itemsOf(files))}>
           Choose files
         </FilesButton>{' '}
-        <span class="form-note">or drop them here. They can be had as long as this tab is open.</span>
+        <span class="form-note">or drop them here. Others can get them while this tab is open.</span>
       </p>
       <details class="serve-more">
         <summary>A folder, a page that you write, a name of your own</summary>
@@ -158,7 +158,7 @@ function OfferView({ offer, offers, joined }: { offer: Offer; offers: Offers; jo
       <div class="offer-link">
         <Qr text={link} label={`QR code of the link to ${name}; the same link stands beside it as text`} />
         <div>
-          <p id={id}>Whoever opens this link gets it</p>
+          <p id={id}>Anyone who opens this link can get it</p>
           <p class="identity">
             <a class="offer-url" href={link} target="_blank" rel="noopener" aria-describedby={id}>
               {link}
@@ -178,7 +178,7 @@ function OfferView({ offer, offers, joined }: { offer: Offer; offers: Offers; jo
         </div>
       </div>
       <p class="offer-count" role="status">
-        {requests === 0 ? 'Nobody has got it yet.' : `Handed out ${count(requests, 'time')}.`}
+        {requests === 0 ? 'Nobody has downloaded it yet.' : `Handed out ${count(requests, 'time')}.`}
       </p>
       {fetched.length > 0 && (
         <ul class="fetched">

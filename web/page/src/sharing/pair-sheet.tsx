@@ -61,8 +61,7 @@ export function PairSheet({ state, pairing }: { state: State; pairing: Pairing }
         {seeking && 'Looking for the tab that shows this code…'}
         {met && (
           <>
-            You have met <Peer id={met.peer} />.{' '}
-            {met.shares ? 'What they share is above.' : 'What they share is listed below.'}
+            You have met <Peer id={met.peer} />. {met.shares && 'What they share is above.'}
           </>
         )}
       </p>

@@ -108,9 +108,8 @@ function hand(request: Request, { name, file, etag }: Shelved, watch: (shelved: 
   if (range !== undefined) headers.set('content-range', `bytes ${from}-${to - 1}/${file.size}`)
   const status = range === undefined ? 200 : 206
   if (request.method === 'HEAD') return new Response(null, { status, headers })
-  const seen = watch({ name, file, etag })
-  request.signal.addEventListener('abort', () => seen.end('cut off')) // of a body that nobody began to read, too
-  return new Response(watched(file.slice(from, to), seen), { status, headers })
+  const body = watched(file.slice(from, to), watch({ name, file, etag }), request.signal)
+  return new Response(body, { status, headers })
 }
 
 function contentType({ type }: File): string {
@@ -145,32 +144,43 @@ function rangeOf(headers: Headers, etag: string, size: number): [from: number, t
 }
 
 /** The bytes, read as fast as the peer takes them: a stream queues some pieces, so that they should not be large. */
-function watched(part: Blob, watch: Watch): ReadableStream<Uint8Array> {
+function watched(part: Blob, watch: Watch, signal: AbortSignal): ReadableStream<Uint8Array> {
   const reader = (part.stream() as ReadableStream<Uint8Array>).getReader()
   let rest: Uint8Array = new Uint8Array()
+  let left = part.size
+  let over = false
+  // A peer that has all of it may close the stream at once. That is no failure.
+  const end = (error?: unknown) => {
+    if (over) return
+    over = true
+    watch.end(left === 0 ? 'whole' : 'cut off', error)
+  }
+  signal.addEventListener('abort', () => end()) // of a body that nobody began to read, too
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        if (left === 0) {
+          end()
+          return controller.close()
+        }
         try {
           if (rest.length === 0) {
-            const { done, value } = await reader.read()
-            if (done) {
-              watch.end('whole')
-              return controller.close()
-            }
+            const { value } = await reader.read()
+            if (value === undefined) throw new Error('the file is shorter than it was')
             rest = value
           }
           const piece = rest.subarray(0, MAX_PIECE)
           rest = rest.subarray(piece.length)
-          watch.more(piece.length)
           controller.enqueue(piece)
+          left -= piece.length
+          watch.more(piece.length)
         } catch (error) {
-          watch.end('cut off', error)
+          end(error)
           controller.error(error)
         }
       },
       async cancel(reason) {
-        watch.end('cut off')
+        end()
         await reader.cancel(reason)
       },
     },

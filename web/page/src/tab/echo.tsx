@@ -1,14 +1,16 @@
-import { useState } from 'preact/hooks'
+import { useContext, useState } from 'preact/hooks'
 import type { EchoResult, Echoes } from './echoes.js'
 import { useSource } from '../source.js'
 import type { State } from './state.js'
 import { Flag } from '../ui/flag.js'
-import { milliseconds, shortId } from '../ui/format.js'
+import { milliseconds } from '../ui/format.js'
+import { Names, peerText } from '../ui/peer.js'
 
 /** Text goes to a peer and comes back: the shortest proof that two peers can talk. */
 export function EchoBox({ state, echoes }: { state: State; echoes: Echoes }) {
   const { peers, relay } = state
   const results = useSource(echoes.results)
+  const names = useSource(useContext(Names))
   const [choice, setChoice] = useState('')
   // Until somebody chooses, the first peer that is not the relay is the interesting one.
   const chosen = peers.find((peer) => peer.id === choice) ?? peers.find((peer) => peer.id !== relay?.id) ?? peers[0]
@@ -31,7 +33,7 @@ export function EchoBox({ state, echoes }: { state: State; echoes: Echoes }) {
           {peers.length === 0 && <option value="">nobody is connected</option>}
           {peers.map((peer) => (
             <option key={peer.id} value={peer.id}>
-              {shortId(peer.id)} {peer.id === relay?.id ? '(relay)' : peer.agent.split(/[/@ ]/, 1)[0]}
+              {peerText(peer.id, names)} {peer.id === relay?.id ? '(relay)' : peer.agent.split(/[/@ ]/, 1)[0]}
             </option>
           ))}
         </select>

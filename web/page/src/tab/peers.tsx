@@ -66,7 +66,7 @@ function Row({ peer, relay, onDisconnect }: RowProps) {
 function way(peer: PeerInfo, relay: string | undefined): string {
   const by = peer.relayed ? throughRelay(peer.relay, relay) : `direct, ${transportName(peer.transport)}`
   const how = `${by}, since ${when(peer.since)}`
-  return peer.direction === 'inbound' ? `${how}; it called` : how
+  return peer.direction === 'inbound' ? `${how}; it connected to this tab` : how
 }
 
 function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
@@ -94,7 +94,7 @@ function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
         <input
           id="addr"
           name="addr"
-          placeholder="multiaddr or peer id"
+          placeholder="multiaddr or peer ID"
           autocomplete="off"
           autocapitalize="off"
           spellcheck={false}

@@ -15,26 +15,26 @@ export function SelfCard({ state, people }: { state: State; people: People }) {
   return (
     <details class="self">
       <summary>
-        {self ? <Peer id={self.id} /> : null} <span>{self ? 'You' : 'No id yet'}</span>
+        {self ? <Peer id={self.id} /> : null} <span>{self ? 'You' : 'No ID yet'}</span>
       </summary>
       <NameBox people={people} />
       {self ? (
         <p class="identity">
           <Flag id={self.id} />
           <code id="own-id">{self.id}</code>
-          <CopyButton text={self.id} what="the peer id of this tab" />
+          <CopyButton text={self.id} what="the peer ID of this tab" />
         </p>
       ) : (
-        <p class="waiting">This tab’s id is known once it has started.</p>
+        <p class="waiting">This tab gets its ID when it has started.</p>
       )}
       <dl>
-        <dt>Id</dt>
+        <dt>ID</dt>
         <dd>{self ? (self.identity === 'persistent' ? 'kept in this browser' : 'new at each load') : '–'}</dd>
         <dt>Relay</dt>
         <dd id="relay-id">{relay ? <Peer id={relay.id} /> : 'none'}</dd>
         <dt>Reached over</dt>
         <dd id="relay-transport">{link ? transportName(link.transport) : 'not connected'}</dd>
-        <dt>Place on the relay</dt>
+        <dt>Reservation</dt>
         <dd id="reservation" data-held={phase === 'joined'}>
           {reservation(state)}
         </dd>
@@ -48,7 +48,7 @@ export function SelfCard({ state, people }: { state: State; people: People }) {
           </p>
           <p>
             <a href={callLink(self.id)} target="_blank" rel="noopener">
-              Open a second tab that calls this one
+              Open a second tab that connects to this one
             </a>
           </p>
         </div>

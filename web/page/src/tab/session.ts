@@ -163,7 +163,7 @@ export class Session {
     const refresh = calmly(CALM_MS, () => void this.#refresh())
     const ask = calmly(CALM_MS, () => void this.#ask())
     node.addEventListener('peer:connect', ({ detail }) => {
-      this.#log('connect', detail.direction === 'inbound' ? 'called us' : 'connected', detail.peer)
+      this.#log('connect', detail.direction === 'inbound' ? 'connected to this tab' : 'connected', detail.peer)
       refresh()
       ask()
     })

@@ -234,7 +234,7 @@ function GaugesView({ state: { gauges, holds } }: { state: PlayState }) {
         )}
       </dl>
       {stats && <Phases gauges={gauges} />}
-      {!holds && <p class="form-note">What its ticks are spent on, the host knows.</p>}
+      {!holds && <p class="form-note">Only the host knows how its ticks spend their time.</p>}
       {stats && stats.shedding !== 'nothing' && <p class="form-note">The room does less of: {stats.shedding}.</p>}
     </section>
   )
@@ -244,7 +244,7 @@ function Phases({ gauges: { hz, stats } }: { gauges: Gauges }) {
   const period = 1000 / hz
   return (
     <table class="world-phases">
-      <caption>What a tick is spent on, of {Math.round(period)} ms</caption>
+      <caption>Time spent in a tick of {Math.round(period)} ms</caption>
       <tbody>
         {PHASES.map(([phase, words]) => {
           const ms = stats!.phases[phase]

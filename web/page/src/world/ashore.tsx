@@ -15,6 +15,10 @@ export function Ashore({ play, state }: { play: Play; state: PlayState }) {
   const busy = phase === 'coming'
   return (
     <div class="world-shore">
+      <p class="lede">
+        Sail a small harbour with whoever is here. A buoy that you reach is yours. Open a world and send its link to
+        somebody, or sail in one that is open.
+      </p>
       <BoatBox play={play} state={state} />
       <div>
         {phase === 'nobody' && target && (
@@ -34,9 +38,9 @@ export function Ashore({ play, state }: { play: Play; state: PlayState }) {
           </div>
         )}
         <HostBox key={target?.name} play={play} state={state} busy={busy} />
-        <h3>Worlds that are held now</h3>
+        <h3>Worlds that are open now</h3>
         {worlds.length === 0 ? (
-          <p class="waiting">None was found yet; it is looked for again every few seconds.</p>
+          <p class="waiting">None found yet. The page looks again every few seconds.</p>
         ) : (
           <ul id="worlds">
             {worlds.slice(0, MAX_LISTED).map((world) => (
@@ -146,7 +150,7 @@ function HostBox({ play, state, busy }: { play: Play; state: PlayState; busy: bo
         This tab may hold a world when its host goes.
       </label>
       <p class="form-note">
-        When the tab that holds a world is closed, the tab of somebody who sails in it goes on with it. Whoever holds a
+        When the tab that holds a world is closed, the tab of somebody who sails in it takes it over. Whoever holds a
         world knows everything in it, and makes its rules.
       </p>
     </form>
