@@ -212,7 +212,7 @@ func (f *Forward) accept() {
 			f.mu.Lock()
 			f.note(fmt.Errorf("accept: %w", err))
 			f.mu.Unlock()
-			f.bridge.log.Warn("a local connection could not be accepted; trying again", "listen", f.from, "wait", wait, "error", err)
+			f.bridge.log.Warn("a local connection could not be accepted; trying again", "listen", f.from, "retry", wait, "error", err)
 			select {
 			case <-time.After(wait):
 			case <-f.closed:

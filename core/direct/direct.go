@@ -308,7 +308,7 @@ func (p *Policy) attempt(ctx context.Context, id peer.ID, try func(context.Conte
 	default:
 		p.counts.Failed.count(err)
 		pause.length = min(max(2*pause.length, firstPause), lastPause)
-		p.log.Info("no direct connection: it goes on over the relay", "peer", id, "again", pause.length, "error", err)
+		p.log.Info("no direct connection: it goes on over the relay", "peer", id, "retry", pause.length, "error", err)
 	}
 	pause.until = time.Now().Add(pause.length)
 }

@@ -270,7 +270,7 @@ func (s *Subscription) overflow(p *publication, key string, keyed bool) bool {
 func (s *Subscription) keyFor(m *message.Message) (key string, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
-			s.d.log.Error("the key of a message panicked", "pattern", s.pattern, "type", m.Type, "id", m.ID, "from", m.From,
+			s.d.log.Error("the key of a message panicked", "pattern", s.pattern, "type", m.Type, "id", m.ID, "peer", m.From,
 				"panic", v, "stack", string(debug.Stack()))
 		}
 	}()

@@ -172,7 +172,7 @@ func (l *Links) wait() {
 	}
 	if !l.program.Await(l.handlers.Wait) {
 		for _, o := range l.supervisor.Stats().Overdue {
-			l.log.Error("closed without a handler that does not return", "handler", o.Handler, "running", o.For)
+			l.log.Error("closed without a handler that does not return", "handler", o.Handler, "for", o.For)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.stats.panics.Add(1)
-			m.log.Error("a validator panicked", "type", msg.Type, "id", msg.ID, "from", msg.From, "panic", r, "stack", string(debug.Stack()))
+			m.log.Error("a validator panicked", "type", msg.Type, "id", msg.ID, "peer", msg.From, "panic", r, "stack", string(debug.Stack()))
 			v = Ignore
 		}
 	}()

@@ -145,7 +145,7 @@ func (t *tracer) RejectMessage(msg *pubsub.Message, reason string) {
 	case pubsub.RejectValidationQueueFull, pubsub.RejectValidationThrottled:
 		t.stats.droppedIn.Add(1)
 		if t.bursts.inbound.begins(time.Now()) {
-			t.log.Warn("broadcasts are dropped: this node does not check them fast enough", "from", msg.ReceivedFrom)
+			t.log.Warn("broadcasts are dropped: this node does not check them fast enough", "peer", msg.ReceivedFrom)
 		}
 	case pubsub.RejectValidationFailed, pubsub.RejectMissingSignature, pubsub.RejectInvalidSignature, pubsub.RejectUnexpectedAuthInfo:
 		t.stats.malformed.Add(1)

@@ -52,7 +52,7 @@ func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservatio
 		return Reservation{}, 0, bound.via, fmt.Errorf("reserve on %s: %w", relay.ID, err)
 	}
 	if len(got.Addrs) > maxAddrs {
-		k.opts.Logger.Warn("a relay gave more addresses than are taken", "relay", relay.ID, "given", len(got.Addrs), "most", maxAddrs)
+		k.opts.Logger.Warn("a relay gave more addresses than are taken", "relay", relay.ID, "addrs", len(got.Addrs), "limit", maxAddrs)
 	}
 	return r, renew, bound.via, nil
 }

@@ -131,7 +131,7 @@ func (k *Keeper) ask(ctx context.Context, of *relay, page string) error {
 		return fmt.Errorf("ask relay %s for its addresses: %w", page, err)
 	}
 	if k.opts.Network != "" && network != k.opts.Network {
-		k.opts.Logger.Warn("the relay is of another network", "relay", page, "its", network, "ours", k.opts.Network)
+		k.opts.Logger.Warn("the relay is of another network", "relay", page, "network", network, "own", k.opts.Network)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -349,7 +349,7 @@ func (k *keep) lose(why string) {
 	lost := k.lost
 	k.mu.Unlock()
 	if lost&(lost-1) == 0 {
-		k.room.opts.Logger.Warn("what is to be kept of players is lost", "room", k.room.opts.Name, "why", why, "times", lost)
+		k.room.opts.Logger.Warn("what is to be kept of players is lost", "room", k.room.opts.Name, "reason", why, "times", lost)
 	}
 }
 

@@ -159,7 +159,7 @@ func CloseInTime(c io.Closer, log *slog.Logger) error {
 	case err := <-closed:
 		return err
 	case <-time.After(closeTime):
-		log.Info("not everything closed in time", "waited", closeTime)
+		log.Info("not everything closed in time", "for", closeTime)
 	case <-again:
 		log.Info("interrupted while closing")
 	}

@@ -187,7 +187,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(ctx)
 	n, p := g.guard(r)
 	if p != nil {
-		g.log.Info("the gateway refused a request", "host", r.Host, "origin", r.Header.Get("Origin"), "why", p.Text)
+		g.log.Info("the gateway refused a request", "host", r.Host, "origin", r.Header.Get("Origin"), "reason", p.Text)
 		g.fail(w, r, p)
 		return
 	}

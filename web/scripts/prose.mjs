@@ -28,6 +28,15 @@ const RULES = [
   [/(?:\. |\| )Who (?:watches|asks|listens|comes|joins|has)\b(?!.*\?)/, 'A peer that …, Whoever …'],
 ]
 
+// What a log line calls a thing, if not by its one name.
+const KEYS = new Map([
+  ['err', 'error'],
+  ['why', 'reason'],
+  ['again', 'retry'],
+  ['wait', 'retry'],
+  ['waited', 'for'],
+])
+
 const files = (...patterns) =>
   execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...patterns], { encoding: 'utf8' })
     .split('\n')
@@ -62,21 +71,28 @@ for (const path of files('core/*.go', 'native/*.go', 'relay/*.go', 'wasm/*.go'))
   if (/_test\.go$|\/testdata\/|^native\/(bench|internal)\//.test(path)) continue
   let begun = 0
   let comment = []
-  readFileSync(path, 'utf8')
-    .split('\n')
-    .forEach((text, i) => {
-      for (const [, error] of text.matchAll(/(?:errors\.New|Errorf|usage)\("((?:[^"\\]|\\.)*)"/g))
-        check(path, i + 1, error)
-      const said = /^\t?\/\/ ?(.*)/.exec(text)
-      if (said) {
-        if (comment.length === 0) begun = i + 1
-        comment.push(said[1])
-        return
-      }
-      const exported = /^(?:func (?:\([^)]*\) )?|type |var |const |\t)[A-Z]\w*|^package /.test(text)
-      if (comment.length > 0 && exported) check(path, begun, comment.join(' '))
-      comment = []
-    })
+  const source = readFileSync(path, 'utf8')
+  for (const { 1: fields, index } of source.matchAll(
+    /\.(?:Debug|Info|Warn|Error)\(\s*"(?:[^"\\]|\\.)*",([^\n]*(?:\n\t+"[^\n]*)*)/g,
+  )) {
+    for (const [, key] of fields.matchAll(/"([^"]*)",/g)) {
+      if (KEYS.has(key))
+        found.push(`${path}:${source.slice(0, index).split('\n').length}: "${key}": log it as "${KEYS.get(key)}"`)
+    }
+  }
+  source.split('\n').forEach((text, i) => {
+    for (const [, error] of text.matchAll(/(?:errors\.New|Errorf|usage)\("((?:[^"\\]|\\.)*)"/g))
+      check(path, i + 1, error)
+    const said = /^\t?\/\/ ?(.*)/.exec(text)
+    if (said) {
+      if (comment.length === 0) begun = i + 1
+      comment.push(said[1])
+      return
+    }
+    const exported = /^(?:func (?:\([^)]*\) )?|type |var |const |\t)[A-Z]\w*|^package /.test(text)
+    if (comment.length > 0 && exported) check(path, begun, comment.join(' '))
+    comment = []
+  })
 }
 for (const path of files(':(glob)web/src/*.ts', ':(glob)web/src/world/*.ts')) {
   const text = readFileSync(path, 'utf8')

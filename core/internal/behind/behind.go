@@ -200,7 +200,7 @@ func (w *Writer) run(ctx context.Context) {
 			}
 			return
 		}
-		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "error", w.err, "given up", stopping)
+		w.opts.Logger.Warn("the store does not take what changed", "what", w.opts.What, "error", w.err, "lost", stopping)
 		backoff = min(2*backoff, maxBackoff)
 	}
 }

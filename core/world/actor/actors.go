@@ -217,7 +217,7 @@ func (as *Actors) Close() error {
 		select {
 		case <-a.returned:
 		case <-late.C:
-			as.log.Error("closed without actors that do not return", "running", as.running.Load())
+			as.log.Error("closed without actors that do not return", "actors", as.running.Load())
 			return nil
 		}
 	}

@@ -94,7 +94,7 @@ function ConnectBox({ session, ready }: { session: Session; ready: boolean }) {
         <input
           id="addr"
           name="addr"
-          placeholder="multiaddr or peer ID"
+          placeholder="multiaddr or ID"
           autocomplete="off"
           autocapitalize="off"
           spellcheck={false}

@@ -352,7 +352,7 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
       </label>
       {chosen === '' && here.length === 0 && (
         <p class="form-note">
-          Nobody else is here now. Where a relay keeps what is said, who comes later can still ask for it.
+          Nobody else is here now. If a relay keeps the messages, people who come later can still get them.
         </p>
       )}
     </form>
