@@ -173,7 +173,7 @@ function OfferView({ offer, offers, joined }: { offer: Offer; offers: Offers; jo
             </p>
           )}
           {offer.keeping === 'not kept' && (
-            <p class="form-note">It ends when this page is loaded again: the browser does not keep so much.</p>
+            <p class="form-note">It ends when this page is loaded again, because this browser does not keep it.</p>
           )}
         </div>
       </div>
