@@ -365,7 +365,7 @@ export declare class Iteration<Item> implements AsyncIterableIterator<Item, unde
   protected readonly call: Call
   protected constructor(
     raw: RawIteration<unknown>,
-    read: () => Promise<Item[] | null>,
+    read: () => Promise<Iterable<Item> | null>,
     call: Call,
     signal?: AbortSignal,
   )
@@ -390,7 +390,6 @@ export interface RawPresence extends RawIteration<PresenceChange[]> {
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 export declare class Subscription extends Iteration<Message> {
   readonly type: string
-  constructor(raw: RawSubscription, call: Call, signal?: AbortSignal)
   dropped(): Promise<number>
 }
 export declare class Presence extends Iteration<PresenceChange> {
@@ -398,7 +397,11 @@ export declare class Presence extends Iteration<PresenceChange> {
   constructor(raw: RawPresence, call: Call, signal?: AbortSignal)
   now(): Promise<string[]>
 }
-export declare function decodeBatch(batch: Uint8Array): Message[]
+export declare class Batch implements IterableIterator<Message, undefined> {
+  constructor(bytes: Uint8Array, ahead?: () => void)
+  next(): IteratorResult<Message, undefined>
+  [Symbol.iterator](): this
+}
 export {}
 
 // node.d.ts

@@ -5,6 +5,8 @@ package jsapi
 import (
 	"context"
 	"encoding/binary"
+	"runtime"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -27,32 +29,75 @@ const (
 // batch is messages on their way to JavaScript. A crossing costs a few
 // microseconds, so that what waits crosses together:
 //
+//	the number of messages; where the strings begin, in bytes
+//	messages: flags; from, via and type, as places in strings; missed; epoch and
+//	number of the ID; length and bytes of the data
 //	strings: count, then length and bytes of each
-//	messages, to the end: flags; from, via and type, as places in strings;
-//	missed; epoch and number of the ID; length and bytes of the data
 //
-// Numbers are little-endian, of 32 bits, but for those of the ID, of 64.
+// Numbers are little-endian, of 32 bits, but for those of the ID, of 64. A batch is
+// used again: see batches.
 type batch struct {
-	strings []string
-	places  map[any]uint32 // by type or peer ID
-	records []byte
+	data    []byte
 	count   int
+	strings []string
+	peers   named[peer.ID]
+	types   named[string]
 }
 
-// nextBatch waits for a message and takes those that wait with it.
-func nextBatch(ctx context.Context, s *dispatch.Subscription) ([]byte, error) {
+// named are the keys of a batch that have a place among its strings. Most messages
+// have the key of the one before.
+type named[K ~string] struct {
+	places map[K]uint32
+	last   K
+	at     uint32 // of last; unless places is empty
+}
+
+// batches keeps the memory of batches for those to come: a batch that grew anew
+// would cost more garbage than its messages.
+var batches = sync.Pool{New: func() any {
+	return &batch{
+		peers: named[peer.ID]{places: make(map[peer.ID]uint32)},
+		types: named[string]{places: make(map[string]uint32)},
+	}
+}}
+
+// batchHead is what comes before the messages, in bytes.
+const batchHead = 8
+
+// nextBatch waits for a message, takes those that wait with it, and has take copy
+// them all.
+func nextBatch(ctx context.Context, s *dispatch.Subscription, take func([]byte)) error {
 	d, err := s.Next(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b := batch{places: make(map[any]uint32)}
-	for ok := true; ok; d, ok = s.TryNext() {
+	b := batches.Get().(*batch)
+	b.begin()
+	for {
 		b.add(d)
-		if b.count == batchMessages || len(b.records) >= batchBytes {
+		if b.count == batchMessages || len(b.data) >= batchBytes {
+			break
+		}
+		var ok bool
+		if d, ok = s.TryNext(); ok {
+			continue
+		}
+		runtime.Gosched() // whoever reads them off the network may have more at hand
+		if d, ok = s.TryNext(); !ok {
 			break
 		}
 	}
-	return b.bytes(), nil
+	take(b.end())
+	if cap(b.data) <= 2*batchBytes {
+		batches.Put(b)
+	}
+	return nil
+}
+
+func (b *batch) begin() {
+	b.data, b.count, b.strings = append(b.data[:0], make([]byte, batchHead)...), 0, b.strings[:0]
+	clear(b.peers.places)
+	clear(b.types.places)
 }
 
 func (b *batch) add(d dispatch.Delivery) {
@@ -64,42 +109,46 @@ func (b *batch) add(d dispatch.Delivery) {
 		flags |= flagReplayed
 	}
 	le := binary.LittleEndian
-	r := le.AppendUint32(b.records, flags)
-	r = le.AppendUint32(r, b.peer(d.From))
-	r = le.AppendUint32(r, b.peer(d.Via))
-	r = le.AppendUint32(r, b.place(d.Type, d.Type))
+	r := le.AppendUint32(b.data, flags)
+	r = le.AppendUint32(r, place(b, &b.peers, d.From))
+	r = le.AppendUint32(r, place(b, &b.peers, d.Via))
+	r = le.AppendUint32(r, place(b, &b.types, d.Type))
 	r = le.AppendUint32(r, uint32(d.Missed)) // it goes no further
 	r = le.AppendUint64(r, d.ID.Epoch)
 	r = le.AppendUint64(r, d.ID.Seq)
 	r = le.AppendUint32(r, uint32(len(d.Data)))
-	b.records = append(r, d.Data...)
+	b.data = append(r, d.Data...)
 	b.count++
 }
 
-// peer is where the text of a peer ID is among the strings of the batch. To make
-// it takes longer than all the rest of a message.
-func (b *batch) peer(p peer.ID) uint32 {
-	if i, ok := b.places[p]; ok {
-		return i
+// place is where the text of a key is among the strings of the batch. To make that of
+// a peer ID takes longer than all the rest of a message.
+func place[K ~string](b *batch, n *named[K], key K) uint32 {
+	if key == n.last && len(n.places) > 0 {
+		return n.at
 	}
-	return b.place(p, p.String())
-}
-
-func (b *batch) place(key any, s string) uint32 {
-	i, ok := b.places[key]
+	at, ok := n.places[key]
 	if !ok {
-		i = uint32(len(b.strings))
-		b.places[key] = i
-		b.strings = append(b.strings, s)
+		at = uint32(len(b.strings))
+		n.places[key] = at
+		text := string(key)
+		if id, ok := any(key).(peer.ID); ok {
+			text = id.String()
+		}
+		b.strings = append(b.strings, text)
 	}
-	return i
+	n.last, n.at = key, at
+	return at
 }
 
-func (b *batch) bytes() []byte {
+// end completes the batch: what it returns is good until the next begin.
+func (b *batch) end() []byte {
 	le := binary.LittleEndian
-	out := le.AppendUint32(nil, uint32(len(b.strings)))
+	le.PutUint32(b.data, uint32(b.count))
+	le.PutUint32(b.data[4:], uint32(len(b.data)))
+	b.data = le.AppendUint32(b.data, uint32(len(b.strings)))
 	for _, s := range b.strings {
-		out = append(le.AppendUint32(out, uint32(len(s))), s...)
+		b.data = append(le.AppendUint32(b.data, uint32(len(s))), s...)
 	}
-	return append(out, b.records...)
+	return b.data
 }

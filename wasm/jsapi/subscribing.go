@@ -48,7 +48,8 @@ func init() {
 // next resolves to a batch of messages; to null when the subscription was
 // closed.
 func (s *subscription) next([]js.Value) (any, error) {
-	data, err := nextBatch(context.Background(), s.Subscription)
+	var data js.Value
+	err := nextBatch(context.Background(), s.Subscription, func(b []byte) { data = jsio.Uint8Array(b) })
 	switch {
 	case errors.Is(err, dispatch.ErrClosed):
 		s.forget()
@@ -56,7 +57,7 @@ func (s *subscription) next([]js.Value) (any, error) {
 	case err != nil:
 		return nil, fmt.Errorf("subscription to %q: %w", s.Pattern(), err)
 	}
-	return jsio.Uint8Array(data), nil
+	return data, nil
 }
 
 // lost is what the subscriptions that are closed have lost, by their objects.

@@ -7,19 +7,21 @@ export interface RawIteration<Batch> {
 
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 
+const EMPTY: readonly never[] = []
+
 /** What comes in batches, yielded one by one. */
 export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
-  readonly #read: () => Promise<Item[] | null>
+  readonly #read: () => Promise<Iterable<Item> | null>
   readonly #close: () => Promise<void>
   readonly #signal: AbortSignal | undefined
-  #batch: Item[] = []
-  #at = 0
+  #batch: Iterator<Item> = EMPTY.values()
   #closing: Promise<void> | undefined
-  #last: Promise<unknown> = Promise.resolve()
+  /** The call of `next` that is answered last; undefined while none waits. */
+  #last: Promise<unknown> | undefined
 
   protected constructor(
     raw: RawIteration<unknown>,
-    read: () => Promise<Item[] | null>,
+    read: () => Promise<Iterable<Item> | null>,
     protected readonly call: Call,
     signal?: AbortSignal,
   ) {
@@ -39,8 +41,17 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
   }
 
   next(): Promise<IteratorResult<Item, undefined>> {
-    const result = this.#last.then(() => this.#take()) // several calls at once are answered in turn
-    this.#last = result.catch(() => {})
+    if (this.#last === undefined && this.#closing === undefined) {
+      const next = this.#batch.next()
+      if (!next.done) return Promise.resolve(next)
+    }
+    // Several calls at once are answered in turn.
+    const result = this.#last === undefined ? this.#take() : this.#last.then(() => this.#take())
+    const over = () => {
+      if (this.#last === last) this.#last = undefined
+    }
+    const last = result.then(over, over)
+    this.#last = last
     return result
   }
 
@@ -55,17 +66,17 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
 
   async #take(): Promise<IteratorResult<Item, undefined>> {
     while (this.#closing === undefined) {
-      if (this.#at < this.#batch.length) return { done: false, value: this.#batch[this.#at++]! }
+      const next = this.#batch.next()
+      if (!next.done) return next
       const batch = await this.#read().catch((error: unknown) => {
         this.#letGo() // `for await` does not, at an error or at the end
         throw error
       })
       if (batch === null) break
-      this.#batch = batch
-      this.#at = 0
+      this.#batch = batch[Symbol.iterator]()
     }
     this.#letGo()
-    this.#batch = []
+    this.#batch = EMPTY.values()
     return { done: true, value: undefined }
   }
 }

@@ -1,6 +1,6 @@
 import { Reader } from './binary.js'
 import { Iteration, type RawIteration } from './iteration.js'
-import type { Message, PresenceChange } from './types.js'
+import type { Message, Policy, PresenceChange } from './types.js'
 
 export interface RawSubscription extends RawIteration<Uint8Array> {
   readonly type: string
@@ -14,15 +14,25 @@ export interface RawPresence extends RawIteration<PresenceChange[]> {
 
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 
+/** The policies by which new messages matter most: what waits in the page would only grow old. */
+const NEWEST_FIRST: readonly unknown[] = ['drop-oldest', 'latest-per-sender'] satisfies Policy[]
+
 /** The messages of a type, in the order they came, for `for await`. Leaving the loop closes it. */
 export class Subscription extends Iteration<Message> {
   readonly type: string
   readonly #raw: RawSubscription
 
-  constructor(raw: RawSubscription, call: Call, signal?: AbortSignal) {
+  /** @internal */
+  constructor(raw: RawSubscription, call: Call, signal?: AbortSignal, policy?: unknown) {
+    let next: Promise<Uint8Array | null> | undefined
+    const ahead = () => {
+      next = raw.next()
+      next.catch(() => {}) // whoever reads hears of it
+    }
     const read = async () => {
-      const batch = await raw.next()
-      return batch && decodeBatch(batch)
+      const bytes = await (next ?? raw.next())
+      next = undefined
+      return bytes && new Batch(bytes, NEWEST_FIRST.includes(policy) ? undefined : ahead)
     }
     super(raw, read, call, signal)
     this.#raw = raw
@@ -55,27 +65,53 @@ export class Presence extends Iteration<PresenceChange> {
 const BROADCAST = 1
 const REPLAYED = 2
 
+/** With so many messages in a batch, more come so quickly that the next batch is asked for while this one is read. */
+const MANY = 64
+
 /**
- * Reads a batch of messages: one crossing between Go and JavaScript serves many. A batch is a table of strings, then messages that refer to
- * it: see wasm/jsapi/batch.go.
+ * A batch of messages: one crossing between Go and JavaScript serves many. Each is made when it is read. For what the bytes say, see
+ * wasm/jsapi/batch.go.
  */
-export function decodeBatch(batch: Uint8Array): Message[] {
-  const read = new Reader(batch)
-  const decoder = new TextDecoder()
-  const strings = Array.from({ length: read.number() }, () => decoder.decode(read.bytes()))
-  const messages: Message[] = []
-  while (read.more) {
+export class Batch implements IterableIterator<Message, undefined> {
+  readonly #read: Reader
+  readonly #strings: string[]
+  readonly #ahead: (() => void) | undefined
+  /** How many messages are left. */
+  #left: number
+  /** At so many left, the next batch is asked for. */
+  readonly #half: number
+
+  constructor(bytes: Uint8Array, ahead?: () => void) {
+    this.#read = new Reader(bytes)
+    this.#left = this.#read.number()
+    this.#half = this.#left < MANY ? -1 : this.#left >> 1
+    this.#ahead = ahead
+    const strings = new Reader(bytes.subarray(this.#read.number()))
+    const decoder = new TextDecoder()
+    this.#strings = Array.from({ length: strings.number() }, () => decoder.decode(strings.bytes()))
+  }
+
+  next(): IteratorResult<Message, undefined> {
+    if (this.#left === 0) return { done: true, value: undefined }
+    this.#left--
+    if (this.#left === this.#half) this.#ahead?.()
+    const read = this.#read
+    const strings = this.#strings
     const flags = read.number()
-    messages.push({
+    const value = {
       from: strings[read.number()]!,
       via: strings[read.number()]!,
       type: strings[read.number()]!,
       missed: read.number(),
-      id: `${read.long()}.${read.long()}`,
+      id: `${read.count()}.${read.count()}`,
       data: read.bytes(),
       broadcast: (flags & BROADCAST) !== 0,
       replayed: (flags & REPLAYED) !== 0,
-    })
+    }
+    return { done: false, value }
   }
-  return messages
+
+  [Symbol.iterator](): this {
+    return this
+  }
 }

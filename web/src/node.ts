@@ -158,7 +158,7 @@ export class TomboloNode extends EventTarget {
     const { signal, ...config } = options
     signal?.throwIfAborted()
     const raw = await this.#program.call(() => this.#raw.subscribe(type, config))
-    return new Subscription(raw, this.#call, signal)
+    return new Subscription(raw, this.#call, signal, config.policy)
   }
 
   /** Decides which broadcasts of a type are delivered and passed on. There is one function a type. */
