@@ -30,6 +30,25 @@ function look(page: Page, options: object): Promise<{ listed?: unknown; error?: 
 }
 
 for (const transport of ['webtransport', 'websocket'] as const) {
+  test(`a node that connects over ${transport} at once does so without the rest of its program`, async ({
+    page,
+    relay,
+    server,
+  }) => {
+    await page.route(REST, () => {}) // what asks for it before that waits for ever
+    const kind = { webtransport: '/webtransport/', websocket: '/ws/' }[transport]
+    const addr = relay.addrs.find((addr) => addr.includes(kind))!
+    const connected = await page.evaluate(
+      async ([transport, addr]) => {
+        const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+        const node = await createNode({ relays: [], transports: [transport] })
+        return node.connect(addr, { signal: AbortSignal.timeout(60_000) })
+      },
+      [transport, addr] as const,
+    )
+    expect(addr).toContain(connected)
+  })
+
   test(`a node has its place on a relay over ${transport} without the rest of its program`, async ({
     page,
     relay,

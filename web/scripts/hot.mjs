@@ -47,12 +47,14 @@ const server = createServer(serve)
 let browser, context
 try {
   const page = await url()
+  const addrs = await addresses(page)
   const ran = new Set()
   const take = (bits) =>
     bits.forEach((byte, i) => [...Array(8).keys()].forEach((bit) => byte & (1 << bit) && ran.add(8 * i + bit)))
   const lost = 'http://127.0.0.1:9/' // a relay that is not there, beside one that is
   for (const options of [{ transports: ['websocket'] }, {}]) {
     for (const relays of [[page], [lost, page]]) take(await underNode({ relays, ...options }))
+    for (const addr of addrs('websocket')) take(await underNode({ relays: [], ...options }, addr))
   }
   browser = await chromium.launch({ executablePath: findChromium(), args: flags })
   context = await browser.newContext()
@@ -62,6 +64,7 @@ try {
     for (const relays of [[page], [lost, page]]) {
       for (const identity of ['persistent', 'ephemeral']) take(await inChromium({ relays, transports, identity }))
     }
+    for (const addr of addrs(...(transports ?? []))) take(await inChromium({ relays: [], transports }, session, addr))
   }
   for (const identity of ['persistent', 'persistent', 'ephemeral']) {
     for (const relays of [[page], []]) {
@@ -96,6 +99,16 @@ function url() {
   })
 }
 
+/** What a page may give to connect, by the names of transports: addresses of the relay, one of each, or of all. */
+async function addresses(page) {
+  const { addrs } = await (await fetch(new URL('.well-known/tombolo', page))).json()
+  const kinds = { websocket: /\/ws\//, webtransport: /\/webtransport\// }
+  return (...transports) =>
+    (transports.length > 0 ? transports : Object.keys(kinds)).map((name) =>
+      addrs.find((addr) => kinds[name].test(addr)),
+    )
+}
+
 function serve(request, response) {
   const { pathname } = new URL(request.url, 'http://localhost')
   const path = join(dir, pathname)
@@ -105,7 +118,7 @@ function serve(request, response) {
 }
 
 /** What a node does that is hot: in a browser and under Node.js alike. Returns which functions have run. */
-async function session({ index, options, from, to }) {
+async function session({ index, options, addr, from, to }) {
   let memory
   const instantiate = WebAssembly.instantiate
   WebAssembly.instantiate = async (...args) => {
@@ -118,6 +131,8 @@ async function session({ index, options, from, to }) {
     createNode({ ...options, worker: 'none' }),
     createNode({ ...options, identity: 'ephemeral', worker: 'none' }),
   ])
+  if (addr !== undefined)
+    await Promise.all(made.map((node) => node.connect(addr, { signal: AbortSignal.timeout(60_000) })))
   for (const node of made) {
     await node.subscribe('hot')
     await node.respond('hot', async (request) => request.data)
@@ -125,7 +140,8 @@ async function session({ index, options, from, to }) {
     await node.presence('hot')
   }
   for (const node of made) {
-    while ((await node.relays()).length === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    while (options.relays.length > 0 && (await node.relays()).length === 0)
+      await new Promise((resolve) => setTimeout(resolve, 20))
   }
   const bits = [...new Uint8Array(memory.buffer, from, to - from)]
   await Promise.all(made.map((node) => node.close()))
@@ -133,19 +149,20 @@ async function session({ index, options, from, to }) {
 }
 
 /** In a tab of its own, of a browser that keeps what the ones before have stored. */
-async function inChromium(options, does = session) {
+async function inChromium(options, does = session, addr = undefined) {
   const page = await context.newPage()
   await page.goto(`http://localhost:${server.address().port}/`)
-  const given = { index: '/index.js', options: JSON.parse(JSON.stringify(options)), ...TRACE }
+  const given = { index: '/index.js', options: JSON.parse(JSON.stringify(options)), addr, ...TRACE }
   const bits = await page.evaluate(`(${does})(${JSON.stringify(given)})`)
   await page.close()
   return bits
 }
 
 /** The same in a worker, in which a node does a little more. */
-async function inWorker({ index, options, from, to }) {
+async function inWorker({ index, options, addr, from, to }) {
   const { createNode } = await import(index)
   const node = await createNode(options)
+  if (addr !== undefined) await node.connect(addr, { signal: AbortSignal.timeout(60_000) })
   await node.subscribe('hot')
   await node.respond('hot', async (request) => request.data)
   await node.listen('/x/hot', () => {})
@@ -159,8 +176,8 @@ async function inWorker({ index, options, from, to }) {
 }
 
 /** In a process of its own, since a program is started once. */
-async function underNode(options) {
-  const given = { index: pathToFileURL(join(dir, 'index.node.js')).href, options, ...TRACE }
+async function underNode(options, addr = undefined) {
+  const given = { index: pathToFileURL(join(dir, 'index.node.js')).href, options, addr, ...TRACE }
   const script = `(${session})(${JSON.stringify(given)}).then((bits) => { console.log(JSON.stringify(bits)); process.exit(0) })`
   const out = execFileSync(process.execPath, ['--experimental-websocket', '-e', script], {
     encoding: 'utf8',
