@@ -40,7 +40,7 @@ build: site ## bin/tombolo, bin/tombolo-relay, web/dist/site, web/dist/npm, web/
 wasm: ## the program of the tab, without what a tab does not need: see wasm/lean
 	@echo "build 1/3: the program of the tab, Go to WebAssembly (minutes, the first time)"
 	@mkdir -p web/build
-	$(GO) run ./wasm/lean -snapshot -hot wasm/cmd/tombolo/hot.txt $(LEAN) -ldflags "$(STAMP)" -o $(WASM) ./wasm/cmd/tombolo
+	$(GO) run ./wasm/lean -snapshot -simd -hot wasm/cmd/tombolo/hot.txt $(LEAN) -ldflags "$(STAMP)" -o $(WASM) ./wasm/cmd/tombolo
 	cp "$$($(GO) env GOROOT)/lib/wasm/wasm_exec.js" web/build/
 
 .PHONY: hot

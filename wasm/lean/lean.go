@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tombolo-net/tombolo/wasm/internal/chachapoly"
 	"github.com/tombolo-net/tombolo/wasm/internal/link"
 )
 
@@ -27,6 +28,7 @@ this: go build -trimpath -ldflags="-s -w", and what the flags say.
 type options struct {
 	out, pkg, ldflags                     string
 	modules, findFuncTab, snapshot, small bool
+	simd                                  bool
 	hot                                   string // a file
 	trace                                 bool
 	keep                                  []string // modules
@@ -57,6 +59,7 @@ func main() {
 	flag.BoolVar(&o.snapshot, "snapshot", false, "have the program begin where it is when its main goroutine first blocks; needs Node.js and a loader that knows of it")
 	flag.StringVar(&o.hot, "hot", "", "a `file` with the names of the functions that a program begins with: the others are in program.rest.wasm; needs a loader that knows of it")
 	flag.BoolVar(&o.small, "small", true, "inline no functions in packages of which little runs often")
+	flag.BoolVar(&o.simd, "simd", false, "encrypt with vectors where the platform has them; needs a loader that knows of it")
 	flag.BoolVar(&o.trace, "trace", false, "have functions note that they have run, for who makes such a file")
 	plain := flag.Bool("plain", false, "change nothing: what go build makes")
 	flag.Usage = func() {
@@ -73,7 +76,7 @@ func main() {
 		os.Exit(2)
 	}
 	if *plain {
-		o.modules, o.findFuncTab, o.snapshot, o.small, o.hot = false, false, false, false, ""
+		o.modules, o.findFuncTab, o.snapshot, o.small, o.hot, o.simd = false, false, false, false, "", false
 	}
 	if err := build(o); err != nil {
 		fmt.Fprintln(os.Stderr, "lean:", err)
@@ -108,6 +111,9 @@ func build(o options) error {
 			return err
 		}
 		args, tags = append(args, with...), strings.Trim(tags+","+secpTag, ",")
+		if !o.keeps(cryptoPath) {
+			tags += "," + simdTag
+		}
 	}
 	if _, err := output(forJS(exec.Command("go", append(args, "-ldflags="+ldflags+" "+o.ldflags, "-tags="+tags, o.pkg)...))); err != nil {
 		if o.modules {
@@ -149,6 +155,9 @@ func write(o options, program []byte) error {
 	if o.findFuncTab {
 		_, err := link.FillFindFuncTab(m)
 		warn(err)
+	}
+	if o.simd {
+		m.Attach(chachapoly.Section, chachapoly.Module())
 	}
 	if o.trace {
 		if err := link.Trace(m); err != nil {

@@ -40,6 +40,21 @@ func TestALeanProgramIsSmallerAndDoesTheSame(t *testing.T) {
 	assert.Less(t, sizes["lean"], sizes["modules"]*95/100)
 }
 
+func TestAProgramEncryptsTheSameWithVectorsAndWithout(t *testing.T) {
+	const seal = "./testdata/seal"
+	out := filepath.Join(t.TempDir(), "program.wasm")
+	native, err := output(exec.Command("go", "run", seal))
+	require.NoError(t, err)
+	root, err := output(exec.Command("go", "env", "GOROOT"))
+	require.NoError(t, err)
+	require.NoError(t, build(options{out: out, pkg: seal, modules: true, simd: true}))
+	for has, used := range map[string]string{"vectors": "used", "none": "unused"} {
+		said, err := output(exec.Command("node", "testdata/simd.mjs", filepath.Join(root, "lib", "wasm", "wasm_exec.js"), out, has))
+		require.NoError(t, err)
+		assert.Equal(t, native+"\n"+used, said, has)
+	}
+}
+
 // The program is the same, byte for byte, whatever was built before it.
 func TestBuildingAgainMakesTheSameProgram(t *testing.T) {
 	dir := t.TempDir()
@@ -73,6 +88,7 @@ func TestWhatAModuleUsesThatIsKeptIsKeptToo(t *testing.T) {
 	assert.True(t, o.keeps("github.com/prometheus/client_golang"))
 	assert.True(t, o.keeps("google.golang.org/protobuf"), "its messages are not those of libp2p")
 	assert.False(t, o.keeps("github.com/gogo/protobuf"))
+	assert.True(t, o.keeps("golang.org/x/crypto"), "its loader may not know of vectors")
 	assert.False(t, options{keep: []string{"google.golang.org/protobuf"}}.keeps("github.com/prometheus/client_golang"))
 }
 

@@ -21,6 +21,8 @@ type replacement struct {
 	// of them. Tests are left out, and what is where ours is, or in a folder below.
 	theirs  []string
 	without string
+	// beside says that ours are put beside what the module has in their folder.
+	beside bool
 	// uses is a module that is used for more where this one stays as it is.
 	uses string
 }
@@ -32,7 +34,13 @@ const secpTag = "tinygo"
 // snapshotTag is the build tag of what a program needs to begin from a snapshot.
 const snapshotTag = "snapshot"
 
-//go:embed asn/asn.go gogo/proto.go libp2p/*/*.go prometheus/prometheus.go protobuf/*/*.go
+// simdTag is the build tag of what calls the module of package chachapoly.
+const simdTag = "wasmsimd"
+
+// cryptoPath is the module that is replaced with -simd only.
+const cryptoPath = "golang.org/x/crypto"
+
+//go:embed asn/asn.go chacha20poly1305/simd.go chacha20poly1305/import.go chacha20poly1305/methods.go gogo/proto.go libp2p/*/*.go prometheus/prometheus.go protobuf/*/*.go
 var ours embed.FS
 
 // replacements are explained in the README.
@@ -71,6 +79,16 @@ var replacements = []replacement{{
 		"internal/errors/errors.go":            "protobuf/errors/errors.go",
 	},
 	theirs: []string{"encoding/protowire"},
+}, {
+	path: cryptoPath,
+	ours: map[string]string{
+		"chacha20poly1305/simd.go":    "chacha20poly1305/simd.go",
+		"chacha20poly1305/import.go":  "chacha20poly1305/import.go",
+		"chacha20poly1305/methods.go": "chacha20poly1305/methods.go",
+	},
+	theirs:  []string{"..."},
+	beside:  true,
+	without: "chacha20poly1305/chacha20poly1305_noasm.go",
 }}
 
 // leanModules puts modules that take the place of others into a folder, with a go.mod
@@ -120,6 +138,9 @@ func leanModules(dir string, o options) (flags []string, err error) {
 
 // keeps says whether a module stays as it is: so does what another uses that stays.
 func (o options) keeps(module string) bool {
+	if module == cryptoPath && !o.simd {
+		return true
+	}
 	return slices.ContainsFunc(o.keep, func(kept string) bool {
 		return kept == module || slices.ContainsFunc(replacements, func(r replacement) bool { return r.path == kept && r.uses == module })
 	})
@@ -199,7 +220,7 @@ func (m *replacement) copyTheirs(dir string) error {
 		switch {
 		case f.IsDir() && m.isOurs(rel):
 			return filepath.SkipDir
-		case f.IsDir(), f.Name() == m.without, !strings.HasSuffix(rel, ".go"), strings.HasSuffix(rel, "_test.go"):
+		case f.IsDir(), rel == m.without, !strings.HasSuffix(rel, ".go"), strings.HasSuffix(rel, "_test.go"):
 			return nil
 		case !slices.Contains(m.theirs, "...") && !slices.Contains(m.theirs, pathpkg.Dir(rel)):
 			return nil
@@ -210,6 +231,9 @@ func (m *replacement) copyTheirs(dir string) error {
 
 // isOurs says whether a folder of the module is one of ours.
 func (m *replacement) isOurs(folder string) bool {
+	if m.beside {
+		return false
+	}
 	for to := range m.ours {
 		if pathpkg.Dir(to) == folder {
 			return true

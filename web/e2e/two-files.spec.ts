@@ -33,7 +33,6 @@ for (const transport of ['webtransport', 'websocket'] as const) {
   test(`a node that connects over ${transport} at once does so without the rest of its program`, async ({
     page,
     relay,
-    server,
   }) => {
     await page.route(REST, () => {}) // what asks for it before that waits for ever
     const kind = { webtransport: '/webtransport/', websocket: '/ws/' }[transport]

@@ -37,7 +37,7 @@ const tells = `{
 }
 `
 writeFileSync(join(dir, 'worker.js'), tells + readFileSync(join(dir, 'worker.js'), 'utf8'))
-const lean = ['run', './wasm/lean', '-snapshot', '-trace', '-o', traced, './wasm/cmd/tombolo']
+const lean = ['run', './wasm/lean', '-snapshot', '-simd', '-trace', '-o', traced, './wasm/cmd/tombolo']
 execFileSync('go', lean, { cwd: `${webDir}/..`, stdio: 'inherit' })
 
 const relay = spawn(join(bin, 'tombolo-relay'), ['--data-dir', join(dir, 'relay'), '--port', '0'], {

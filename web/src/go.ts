@@ -1,6 +1,7 @@
 import { webTransport } from './ahead.js'
 import { TomboloError } from './errors.js'
 import { Rest, type RestFile } from './rest.js'
+import { Cipher } from './simd.js'
 import { GLOBAL, type Holder, restore, snapshotOf } from './snapshot.js'
 
 /** The class that Go's `wasm_exec.js` defines, as far as it is used here. */
@@ -92,8 +93,10 @@ export async function startGo(
   go.exit = (code) => end(firstLine(output()) || `exit code ${code}`)
   endOnTrap(go, end)
   const rest = new Rest(module, restFile)
-  const imports = { ...go.importObject, rest: rest.imports }
+  const cipher = new Cipher()
+  const imports = { ...go.importObject, rest: rest.imports, chachapoly: cipher.imports }
   const instance = await instantiate(module, imports)
+  cipher.join(module, instance)
   await rest.join(instance, imports)
 
   let failure: unknown

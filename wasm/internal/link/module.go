@@ -121,6 +121,9 @@ func (m *Module) dropCustom(name string) {
 	})
 }
 
+// Attach gives the module a custom section, in place of one of that name.
+func (m *Module) Attach(name string, data []byte) { m.addCustom(name, data) }
+
 // addCustom puts a section before all others, so that who reads the module from its
 // start has it at once.
 func (m *Module) addCustom(name string, data []byte) {

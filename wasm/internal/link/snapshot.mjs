@@ -65,7 +65,11 @@ for (const method of ['valueInvoke', 'valueDelete', 'valueSetIndex', 'valueIndex
 gojs['runtime.scheduleTimeoutEvent'] = () => refuse('waits for a timer')
 
 const module = await WebAssembly.compile(readFileSync(program))
-const instance = await WebAssembly.instantiate(module, go.importObject)
+const imports = { ...go.importObject }
+for (const { module: from, name } of WebAssembly.Module.imports(module)) {
+  if (!(from in go.importObject)) (imports[from] ??= {})[name] = () => refuse(`calls ${from}.${name}`) // what its loader provides
+}
+const instance = await WebAssembly.instantiate(module, imports)
 const ended = go.run(instance)
 if (go.exited) await ended.then(() => refuse('ends'))
 if (go._pendingEvent !== null) refuse('waits for an event')
