@@ -115,13 +115,13 @@ func (c *conn) connect(ctx context.Context, x *exchange) error {
 		err = c.endErr()
 	case <-ctx.Done():
 		err = context.Cause(ctx)
-		if errors.Is(err, errTimeout) {
-			err = fmt.Errorf("%w: %w: %d candidates of the peer were tried", ErrUnanswered, err, x.taken)
-		}
 	}
 	cancel(nil)
 	_ = x.stream.SetReadDeadline(time.Now())
 	both.Wait()
+	if errors.Is(err, errTimeout) {
+		err = fmt.Errorf("%w: %w: %d candidates of the peer were tried", ErrUnanswered, err, x.taken)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("connect: %w", err), x.unusable)
 	}
@@ -161,8 +161,10 @@ func (x *exchange) takeCandidates(ctx context.Context, pc PeerConnection) error 
 		switch {
 		case ctx.Err() != nil, errors.Is(err, io.EOF):
 			return nil
+		case errors.Is(err, network.ErrReset): // it has given up, a moment before this end
+			return fmt.Errorf("%w: read candidates: %w", ErrUnanswered, err)
 		case err != nil:
-			return fmt.Errorf("read candidates: %w", err)
+			return fmt.Errorf("%w: read candidates: %w", ErrRefused, err)
 		case s.kind == kindCandidate:
 			x.take(ctx, pc, s.data)
 		}
