@@ -136,8 +136,18 @@ func (w *world) home(machine string) string {
 	return w.homes[machine]
 }
 
-// run runs a command until it ends, or, if it goes on, has printed its first line.
+// run runs a command until it ends, or, if it goes on, has printed its first line. The
+// daemon may still be closing a room of the section before: then it is asked again.
 func (w *world) run(c command) *shell {
+	for until := time.Now().Add(patience); ; {
+		s := w.start(c)
+		if !s.over() || !strings.Contains(s.String(), "hosts a room of this name already") || time.Now().After(until) {
+			return s
+		}
+	}
+}
+
+func (w *world) start(c command) *shell {
 	text := strings.TrimSuffix(w.ids.Replace(c.text+" "), " ")
 	cmd := exec.Command("sh", "-c", text)
 	cmd.Dir = w.home(c.machine)
