@@ -137,7 +137,7 @@ func (a *acme) note(_ context.Context, event string, data map[string]any) error 
 			err = errors.New("the authority gave none")
 		}
 		a.set(domain, err)
-		a.log.Error("no certificate was obtained; it is tried again (does port 443 of the domain lead to the relay?)",
+		a.log.Error("no certificate was obtained; it is tried again (is port 443 of the domain the relay's, or forwarded to it?)",
 			"domain", domain, "renewal", data["renewal"], "error", err)
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 type TLS struct {
 	// Domains are the names and IP addresses to get certificates for, by TLS-ALPN-01
 	// (RFC 8737, RFC 8738): the authority connects to port 443 of each, which has to be,
-	// or to lead to, a TCP port that the relay listens on. Certificates are kept in
+	// or to be forwarded to, a TCP port that the relay listens on. Certificates are kept in
 	// DataDir, and renewed.
 	Domains []string
 	// ACME says by which authority.

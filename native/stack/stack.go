@@ -76,7 +76,7 @@ type Options struct {
 	HTTP http.Handler
 	// TrustedProxies are addresses of proxies before the TCP ports that are believed whom
 	// they speak for: by the PROXY protocol, or by X-Forwarded-For in the first request of
-	// a connection. To all limits, and to who asks, a connection is one from there.
+	// a connection. All limits, and RemoteMultiaddr, then go by the address told.
 	TrustedProxies []netip.Prefix
 	// TLS is for addresses that end in /tls/ws. If nil, there may be none in Listen.
 	TLS *tls.Config
