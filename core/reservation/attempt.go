@@ -74,6 +74,9 @@ func (k *Keeper) attempt(ctx context.Context, relay peer.AddrInfo, known *unsoun
 			}
 			continue
 		}
+		if k.closeFailed(relay.ID, failed) {
+			continue
+		}
 		r, renew, via, err := k.reserve(ctx, relay)
 		if err == nil {
 			*known = unsound{addrs: failed, until: time.Now().Add(unsoundFor)}
@@ -126,6 +129,20 @@ func (k *Keeper) connect(ctx context.Context, relay peer.ID, addrs []ma.Multiadd
 		return fmt.Errorf("connect to relay %s: %w", relay, err)
 	}
 	return nil
+}
+
+// closeFailed closes the connections at addresses that carry no reservation: the swarm
+// also dials what identify has just said that the relay's addresses are. It returns true
+// if no other is left.
+func (k *Keeper) closeFailed(relay peer.ID, failed []ma.Multiaddr) bool {
+	closed := false
+	for _, c := range k.host.Network().ConnsToPeer(relay) {
+		if slices.ContainsFunc(failed, c.RemoteMultiaddr().Equal) && !c.IsClosed() {
+			_ = c.Close()
+			closed = true
+		}
+	}
+	return closed && k.connOf(relay) == nil
 }
 
 // connOf is a connection to the relay that is not through another relay.
