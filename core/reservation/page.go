@@ -164,7 +164,7 @@ func parseAnswer(body []byte) (info peer.AddrInfo, network string, err error) {
 		return info, "", fmt.Errorf("it does not answer like a relay: %w", err)
 	}
 	if info.ID, err = peer.Decode(answer.PeerID); err != nil {
-		return info, "", fmt.Errorf("it does not answer like a relay: its peer ID is none: %w", err)
+		return info, "", fmt.Errorf("it does not answer like a relay: its peer ID is malformed: %w", err)
 	}
 	for _, s := range answer.Addrs {
 		whole, err := ma.NewMultiaddr(s)
