@@ -130,7 +130,7 @@ func TestOfAPagesAnswerOnlyTheRelaysOwnAddressesAreTaken(t *testing.T) {
 func TestAnAnswerThatNamesNoAddressOfTheRelayIsAFailure(t *testing.T) {
 	other := "12D3KooWEYuy4HNCGYsFFePJ1dPAKyUuhtMNpyiMDsZFBMJVHhmA"
 	for answer, why := range map[string]string{
-		`{"peerId":"x","addrs":[]}`: "its peer ID is malformed", `null`: "its peer ID is none", `[]`: "like a relay", ``: "like a relay",
+		`{"peerId":"x","addrs":[]}`: "its peer ID is malformed", `null`: "its peer ID is malformed", `[]`: "like a relay", ``: "like a relay",
 		`{"peerId":"` + other + `","addrs":["/ip4/127.0.0.1/tcp/1","/ip4/0.0.0.0/tcp/1/p2p/` + other + `"]}`: "no address of its own",
 	} {
 		_, _, told := follow(t, answers(t, answer))
