@@ -49,10 +49,11 @@ func newReserving(t *testing.T, at func(string) string) (n *core.Node, events *c
 func TestANodeAtRestHasNoConnectionUntilItIsWoken(t *testing.T) {
 	n, events, relayID := newReserving(t, func(addr string) string { return addr })
 	other := newNode(t, core.Options{}, hosttest.Options{})
-	_, err := n.Connect(bounded(t), other.Addrs()[0].String())
-	require.NoError(t, err)
 	theirs := other.Events()
 	defer theirs.Close()
+	_, err := n.Connect(bounded(t), other.Addrs()[0].String())
+	require.NoError(t, err)
+	next(t, theirs, core.PeerConnected) // else it never was, for the other end
 
 	n.Rest()
 	assert.Empty(t, n.Host().Network().Conns())

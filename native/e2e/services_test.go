@@ -70,7 +70,7 @@ func startSSH(t *testing.T) *sshServer {
 	require.NoError(t, err)
 	s.user = me.Username
 	if os.Getuid() == 0 { // the service manager makes it, where there is one
-		const separation = "/run/sshd"
+		const separation = "/run/sshd" // of one server at a time: its tests are not parallel
 		if err := os.Mkdir(separation, 0o755); err == nil {
 			t.Cleanup(func() { os.Remove(separation) })
 		}
@@ -107,7 +107,6 @@ func (s *sshServer) by(d *daemon, peer string) []string {
 }
 
 func TestSSHCopiesFilesThroughATunnelBothWays(t *testing.T) {
-	t.Parallel()
 	s := startSSH(t)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/ssh", s.addr)
@@ -141,7 +140,6 @@ func TestSSHCopiesFilesThroughATunnelBothWays(t *testing.T) {
 }
 
 func TestASessionOutlivesItsTunnelUntilItsStreamIsClosed(t *testing.T) {
-	t.Parallel()
 	s := startSSH(t)
 	here, there := direct(t, onlyTCP)
 	there.listen("/x/ssh", s.addr)

@@ -90,7 +90,12 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 
 	news := node.Events()
 	defer news.Close()
+	report := newReporter(node, os.Stdout)
 	ready := fmt.Sprintln("id", node.ID())
+	for _, r := range node.Reservations() { // made before there were events
+		report.reserved[r.Relay] = r.Expires
+		ready += reservedLine(r.Relay, r.Expires) + "\n"
+	}
 	for _, a := range node.Addrs() {
 		ready += fmt.Sprintln("listening", a)
 	}
@@ -102,7 +107,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	go func() {
 		defer close(reported)
 		fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
-		newReporter(node, os.Stdout).run(ctx, news)
+		report.run(ctx, news)
 	}()
 	select {
 	case <-reported:
@@ -124,14 +129,19 @@ func interrupted(ctx context.Context, err error) error {
 type reporter struct {
 	node       *core.Node
 	out        io.Writer
-	unmeasured map[peer.ID]struct{} // connected, round trip not yet told
+	unmeasured map[peer.ID]struct{}  // connected, round trip not yet told
+	reserved   map[peer.ID]time.Time // told before there were events: until when
 }
 
 // measureCheck is how often the reporter looks for a first round trip.
 const measureCheck = 200 * time.Millisecond
 
 func newReporter(node *core.Node, out io.Writer) *reporter {
-	return &reporter{node: node, out: out, unmeasured: make(map[peer.ID]struct{})}
+	return &reporter{node: node, out: out, unmeasured: make(map[peer.ID]struct{}), reserved: make(map[peer.ID]time.Time)}
+}
+
+func reservedLine(relay peer.ID, expires time.Time) string {
+	return fmt.Sprintf("reserved on %s until %s", relay, expires.Format(time.TimeOnly))
 }
 
 // run reports until ctx ends or the node closes.
@@ -166,7 +176,10 @@ func (r *reporter) report(ev core.Event) {
 	case core.PeerDirect, core.PeerRelayed:
 		r.printf("%s %s%s", ev.Type, ev.Peer, r.way(ev.Peer))
 	case core.ReservationMade:
-		r.printf("reserved on %s until %s", ev.Peer, ev.Expires.Format(time.TimeOnly))
+		if r.reserved[ev.Peer].Equal(ev.Expires) {
+			return // it was told with the addresses
+		}
+		r.printf("%s", reservedLine(ev.Peer, ev.Expires))
 		for _, a := range ev.Addrs {
 			r.printf("listening %s/p2p/%s", a, r.node.ID())
 		}
