@@ -80,7 +80,7 @@ docs: web/docs/node_modules/.package-lock.json ## the site of the documents, wit
 ##@ Test
 
 # Most of what tests do is wait: more of them run at once than there are cores.
-ATONCE := -parallel 6
+ATONCE := -parallel 4
 
 STAGES := test-web test-native fuzz test-js test-browser test-e2e
 
@@ -130,7 +130,7 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 
 .PHONY: test-js
 test-js: bin/testpeer ## core and the node, under Node.js
-	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -parallel 4 $(call IN,node) ./core/... ./wasm/...
+	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test $(ATONCE) $(call IN,node) ./core/... ./wasm/...
 
 .PHONY: test-browser
 test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
