@@ -126,8 +126,8 @@ func readDelimited(r io.Reader) ([]byte, error) {
 
 var errTooLong = errors.New("the message is longer than a hop request may be")
 
-// read is the type of a hop request, one that is none if it cannot be read, and the
-// peer to connect to.
+// read returns the type of a hop request and the peer to connect to. If the request
+// cannot be read, the type is not a valid one.
 func read(delimited []byte) (pbv2.HopMessage_Type, peer.ID) {
 	_, n := binary.Uvarint(delimited)
 	var m pbv2.HopMessage

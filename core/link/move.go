@@ -66,7 +66,7 @@ func (l *Links) canMove(o *outgoing) bool {
 }
 
 // replace makes s the stream of a new link, in place of the one that is to move. It
-// returns false if there is none any more.
+// returns false if that link has ended meanwhile.
 func (l *Links) replace(p peer.ID, s network.Stream) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -24,7 +24,7 @@ import (
 // the relay until the circuits through it have ended.
 const MoveProtocol protocol.ID = "/tombolo/move/1.0.0"
 
-// Bounds of a notice, and of what is taken of it.
+// Bounds of a notice and of its contents.
 const (
 	maxNotice     = 16 << 10         // bytes
 	noticeTimeout = 10 * time.Second // for it, or for its answer

@@ -163,7 +163,7 @@ type heardConn struct {
 	applicant *applicant
 	head      []byte // what was read and not given on
 
-	// Whom a proxy speaks for; nil if it is none.
+	// The client that a trusted proxy speaks for; nil if the connection is from no proxy.
 	from          *net.TCPAddr
 	fromMultiaddr ma.Multiaddr
 }

@@ -19,7 +19,7 @@ import (
 // forwardedFor is the header in which proxies say whom they speak for.
 const forwardedFor = "X-Forwarded-For"
 
-// maxProxied is how much of what a proxy sends first is looked at, in bytes.
+// maxProxied bounds how many of the first bytes from a proxy are inspected.
 const maxProxied = 64 << 10
 
 // among says whether an address is that of one of these.
