@@ -1088,6 +1088,7 @@ export interface RoomOptions {
   inputSize?: number
   hidden?: boolean
   private?: boolean
+  giveWay?: boolean
   tags?: Record<string, string>
   keep?: boolean
   standbys?: string[]

@@ -23,11 +23,16 @@ import (
 
 // Moved is the error of a room that another peer now holds.
 type Moved struct {
-	Host  peer.ID
+	Host peer.ID
+	// Epoch counts the hosts of a room with standbys. It is zero where the room gave way to
+	// another of its name: see Options.GiveWay.
 	Epoch uint32
 }
 
 func (m *Moved) Error() string {
+	if m.Epoch == 0 {
+		return fmt.Sprintf("the room gave way to that of %s", m.Host)
+	}
 	return fmt.Sprintf("the room has moved to %s, which holds it in epoch %d", m.Host, m.Epoch)
 }
 
@@ -37,6 +42,9 @@ func (m *Moved) Error() string {
 // name only peers that you would let host the room. At most wire.MaxStandbys may be named.
 // The room's game has to be a Keeper.
 func (r *Room) NameStandbys(standbys ...peer.ID) error {
+	if r.opts.GiveWay {
+		return fmt.Errorf("name standbys of room %q: %w", r.opts.Name, errGivesWay)
+	}
 	if r.keep == nil {
 		return fmt.Errorf("name standbys of room %q: its game, a %T, is no Keeper", r.opts.Name, r.game)
 	}
@@ -225,11 +233,10 @@ func (r *Room) hear(l wire.Line) {
 
 // yield has the room end in favour of another host. It is called by the tick.
 func (r *Room) yield(l wire.Line) {
-	if r.yielded != nil {
-		return
+	if r.yielded == nil {
+		r.yielded = l
+		r.end(&Moved{l.Newest().Host, l.Newest().Epoch})
 	}
-	r.yielded = l
-	r.once.Do(func() { close(r.closing) })
 }
 
 // takeOver makes the claim with which this peer takes over a room.

@@ -49,6 +49,14 @@ type Options struct {
 	// and gets a random Password if it has none.
 	Private bool
 
+	// GiveWay ends the room, with a Moved, when another peer holds one of the same name and
+	// version that has more players, or as many and the lower id: for a room that whoever
+	// finds none begins to hold, so that two who begin at once come together. The players
+	// are told, and can look for the other room. Anybody may hold a room of any name, and
+	// say of it what they like, so a stranger can end this one. It has no Store and no
+	// Standbys, which settle that in their own way, and is not Hidden.
+	GiveWay bool
+
 	// Tags are shown to peers that search for rooms, by name, for example the map: at most
 	// 16, each with a name of up to 32 bytes and a value of up to 128, both printable.
 	// Room.SetTags changes them.
@@ -129,6 +137,12 @@ func (o *Options) check() error {
 	}
 	if err := CheckName(o.Name); err != nil {
 		return err
+	}
+	if o.GiveWay && (o.Store != nil || len(o.Standbys) > 0) {
+		return errGivesWay
+	}
+	if o.GiveWay && o.Hidden {
+		return errors.New("a room that gives way is found by its name, so it cannot be hidden")
 	}
 	if len(o.Version) > wire.MaxName {
 		return fmt.Errorf("the version %.20q… has %d bytes; at most %d may be", o.Version, len(o.Version), wire.MaxName)
@@ -226,7 +240,8 @@ type Room struct {
 	phases       phases
 	shed         shed
 	leaving      *leaving  // it is to be handed over after this tick
-	yielded      wire.Line // of the peer that holds the room now, if any
+	moved        *Moved    // the room ends because of another
+	yielded      wire.Line // of that one, if it has standbys
 
 	wake    chan struct{}
 	due     atomic.Int64 // when the next tick is due, by now
@@ -353,6 +368,8 @@ func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) 
 	_, banned := r.banned[p]
 	_, again := r.visitors[p]
 	switch {
+	case r.ended && r.moved != nil:
+		return nil, wire.Moved
 	case r.ended:
 		return nil, wire.Closed
 	case r.opts.Version != version:
@@ -406,8 +423,8 @@ func (r *Room) run() {
 		}
 	})
 	var moved error
-	if r.yielded != nil {
-		moved = &Moved{r.yielded.Newest().Host, r.yielded.Newest().Epoch}
+	if r.moved != nil {
+		moved = r.moved
 	}
 	r.err = cmp.Or(r.err, unrestored, moved, ErrClosed)
 	if game, ok := r.game.(Ender); ok {
@@ -458,11 +475,15 @@ func (r *Room) finish() {
 	r.mu.Unlock()
 	last := r.lastWords()
 	for _, v := range r.all {
-		if len(last) == 0 {
+		switch {
+		case len(last) == 0:
 			v.end()
-		}
-		if v.writing.Load() || v.isEnded() {
-			continue // what it is taking would be cut
+			continue
+		case v.writing.Load(): // then, as soon as it has taken that
+			v.sayNow(last)
+			continue
+		case v.isEnded():
+			continue
 		}
 		v.out = append(v.out, last...)
 		v.closing = true
@@ -478,9 +499,11 @@ func (r *Room) finish() {
 func (r *Room) lastWords() []byte {
 	out := wire.Out{All: true, Code: wire.Closed, Reason: "its host has closed it"}
 	switch {
-	case r.yielded != nil:
-		line := wire.AppendLine(nil, r.yielded)
-		return wire.AppendOut(line, wire.Out{All: true, Code: wire.Moved, Reason: r.err.Error()})
+	case r.moved != nil:
+		out.Code, out.Reason = wire.Moved, r.moved.Error()
+		if len(r.yielded) > 0 {
+			return wire.AppendOut(wire.AppendLine(nil, r.yielded), out)
+		}
 	case errors.Is(r.err, ErrClosed):
 	case r.heir() != nil:
 		return nil

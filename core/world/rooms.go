@@ -154,6 +154,9 @@ func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	if r.keep != nil {
 		go r.meet(rs.node)
 	}
+	if opts.GiveWay {
+		go r.giveWay(rs.node)
+	}
 	go func() {
 		r.run()
 		r.boards.close()
@@ -256,7 +259,12 @@ func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
 		return
 	}
 	v, code := r.admit(p, s, hello.Version)
-	if code != 0 {
+	switch code {
+	case 0:
+	case wire.Moved:
+		leave(s, r.lastWords())
+		return
+	default:
 		refuse(s, code)
 		return
 	}
@@ -287,8 +295,12 @@ func readFirst[M any](s network.Stream, most int, kind wire.Kind, decode func([]
 
 // refuse tells a peer why its stream ends, and gives it a moment to read that.
 func refuse(s network.Stream, code wire.Code) {
+	leave(s, wire.AppendOut(nil, wire.Out{All: true, Code: code, Reason: code.String()}))
+}
+
+func leave(s network.Stream, last []byte) {
 	_ = s.SetDeadline(time.Now().Add(time.Second))
-	_, err := s.Write(wire.AppendOut(nil, wire.Out{All: true, Code: code, Reason: code.String()}))
+	_, err := s.Write(last)
 	if err == nil && s.CloseWrite() == nil {
 		_, _ = io.Copy(io.Discard, s)
 	}

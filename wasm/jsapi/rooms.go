@@ -203,7 +203,7 @@ func statsObject(s world.Stats) map[string]any {
 // roomOptions are what hostRoom and standByRoom take. With keeps, the game has a part in what
 // is kept of its world; with keep, that is stored.
 var roomOptions = []string{
-	"budget", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "neighbours", "password", "players",
+	"budget", "giveWay", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "neighbours", "password", "players",
 	"private", "radius", "seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
 }
 
@@ -344,6 +344,9 @@ func parseRoomOptions(o options) (opts world.Options, err error) {
 	}
 	opts.Grace = time.Duration(grace) * time.Millisecond
 	if opts.Hidden, err = o.flag("hidden", false); err != nil {
+		return opts, err
+	}
+	if opts.GiveWay, err = o.flag("giveWay", false); err != nil {
 		return opts, err
 	}
 	if opts.Private, err = o.flag("private", false); err != nil {

@@ -19,7 +19,6 @@ const between = (a: Thing, b: Thing, share: number): Thing => ({
 
 let clock = new Clock(20)
 let seat: Seat | undefined
-let held: Room | undefined
 let own = -1
 let heard = 0
 const view = new View<Thing>(decode, apply)
@@ -77,31 +76,14 @@ async function play() {
   seat = undefined
   view.clear()
   paths.clear()
-  held = undefined
   await room?.close()
 }
 
-/** Looks for who holds the room. Where nobody does, this tab does. */
+/** Looks for who holds the room. Where nobody does, this tab does, and gives way to another tab that began at the same time. */
 async function find(): Promise<Room | undefined> {
-  if ((await others()).length > 0) return undefined
-  const room = await node.world.host(new Harbour(), { name: roomName, version: VERSION })
-  held = room
-  void giveWay(room)
-  return room
-}
-
-/** Of two tabs that began at once, and did not see each other, the one stays whose id comes first: the other closes its room, and joins. */
-async function giveWay(room: Room) {
-  while (held === room) {
-    const rivals = await others()
-    if (rivals.some(({ host }) => host < node.id)) return room.close()
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
-  }
-}
-
-async function others() {
-  const rooms = await node.world.list({ wait: LOOK_MS })
-  return rooms.filter((room) => room.name === roomName && room.host !== node.id)
+  const rooms = await node.world.list({ name: roomName, wait: LOOK_MS })
+  if (rooms.length > 0) return undefined
+  return node.world.host(new Harbour(), { name: roomName, version: VERSION, giveWay: true })
 }
 
 function follow(entity: number): Path<Thing> {

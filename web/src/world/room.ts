@@ -39,6 +39,13 @@ export interface RoomOptions {
   /** Keeps out whoever has no invitation: see `Room.invite`. The room is hidden, and its password, if there is none, is made up. */
   private?: boolean
   /**
+   * Ends the room, with a `room:moved`, when another peer holds one of the same name and version that has more players, or as many and
+   * the lower id: for a room that whoever finds none begins to hold, so that two who begin at once come together. The seats end with the
+   * code `moved`; whoever had one looks for the other room. Anybody may hold a room of any name, and say of it what they like, so a
+   * stranger can end this one. Such a room has no `keep` and no `standbys`, and is not `hidden`.
+   */
+  giveWay?: boolean
+  /**
    * Tags that peers see when they search for rooms, by name, for example the map. At most 16, each with a name of up to 32 bytes
    * and a value of up to 128, both printable.
    */

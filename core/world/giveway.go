@@ -1,0 +1,71 @@
+package world
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/tombolo-net/tombolo/core/world/seat"
+)
+
+// Two peers may begin to hold a room of the same name before either knows of the other. Of
+// rooms that give way, one stays.
+
+// errGivesWay is why a room that gives way has no standbys and no store: who holds the room
+// in its place knows nothing of what they keep.
+var errGivesWay = errors.New("a room that gives way is kept neither in a store nor by standbys")
+
+// giveWay ends the room, with a Moved, when another peer holds one of the same name and
+// version that goes before it.
+func (r *Room) giveWay(node Node) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		<-r.done
+		cancel()
+	}()
+	lobby, err := seat.Watch(node, seat.Filter{Name: r.opts.Name})
+	if err != nil {
+		return // the node is closed, and the room with it
+	}
+	defer lobby.Close()
+	rivals := make(map[peer.ID]seat.Room)
+	for {
+		wait, enough := context.WithTimeout(ctx, time.Second) // the room's own players come and go
+		change, err := lobby.Next(wait)
+		enough()
+		switch {
+		case err == nil && change.Gone:
+			delete(rivals, change.Host)
+		case err == nil && change.Host != r.self && change.Version == r.opts.Version:
+			rivals[change.Host] = change.Room
+		case ctx.Err() != nil || err != nil && !errors.Is(err, context.DeadlineExceeded):
+			return
+		}
+		own := seat.Room{Host: r.self, Listing: r.listing()}
+		for _, rival := range rivals {
+			if goesBefore(rival, own) {
+				r.opts.Logger.Info("a room gives way to another of its name", "room", r.opts.Name, "peer", rival.Host)
+				r.Do(func() { r.end(&Moved{Host: rival.Host}) })
+				return
+			}
+		}
+	}
+}
+
+// goesBefore tells which of two rooms of the same name stays: the one with more players; of
+// two with as many, the one whose host has the lower id.
+func goesBefore(a, b seat.Room) bool {
+	return cmp.Or(cmp.Compare(b.Players, a.Players), cmp.Compare(a.Host, b.Host)) < 0
+}
+
+// end has the room end since another peer holds it. It is called by the tick.
+func (r *Room) end(moved *Moved) {
+	if r.moved == nil {
+		r.moved = moved
+		r.once.Do(func() { close(r.closing) })
+	}
+}
