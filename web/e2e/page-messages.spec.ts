@@ -67,10 +67,13 @@ talk('a message to one reaches that one alone', async ({ page, relay, native, ty
   const heard = await native.call<Heard[]>('received', type, 2)
   expect(
     heard.map(({ from, text, broadcast }) => [from, (JSON.parse(text) as { text: string }).text, broadcast]),
-  ).toEqual([
-    [ann, 'for the native peer', false],
-    [ann, 'for everybody', true],
-  ])
+    'a broadcast may be there before what was sent to one',
+  ).toEqual(
+    expect.arrayContaining([
+      [ann, 'for the native peer', false],
+      [ann, 'for everybody', true],
+    ]),
+  )
   await expect(line(bob, 'for everybody')).toHaveAttribute('data-how', 'broadcast')
   await expect(line(bob, 'for the native peer')).toHaveCount(0)
 })

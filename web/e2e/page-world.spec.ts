@@ -105,8 +105,13 @@ world('a hundred bots come at a click, and go at another', async ({ ann, context
   const bob = await follow(context, ann, 'Bob')
   const bots = ann.locator('.world-bots-how')
   await ann.getByRole('button', { name: 'Bring a hundred bots' }).click()
-  await expect(bots).toHaveText('100 bots')
-  await expect(ann.locator('#world-boats')).toHaveText('102')
+  // A slow machine may not bear all of them, and says so.
+  await expect(bots).toHaveText(/^(100 bots|\d+ bots No more came: the host cannot keep up with more players\.)$/)
+  const seated = async () => Number(await bots.getAttribute('data-seated'))
+  expect(await seated()).toBeGreaterThan(5)
+  await expect
+    .poll(async () => Number(await ann.locator('#world-boats').textContent()) - (await seated()), 'beside Ann and Bob')
+    .toBe(2)
   await expect(
     bob.locator('#world-near li', { hasText: /^Bot \d+/ }).first(),
     'they are boats like others',

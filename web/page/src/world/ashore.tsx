@@ -90,8 +90,8 @@ function BoatBox({ play, state: { boat } }: { play: Play; state: PlayState }) {
         placeholder="none"
         autocomplete="off"
         spellcheck={false}
-        onInput={({ currentTarget }) => play.paint({ ...boat, name: currentTarget.value })}
-        onBlur={() => play.paint({ ...boat, name: cleanName(boat.name) })}
+        onInput={({ currentTarget }) => play.paint({ name: currentTarget.value })}
+        onBlur={({ currentTarget }) => play.paint({ name: cleanName(currentTarget.value) })}
       />
       <fieldset class="world-hues">
         <legend>Its colour</legend>
@@ -102,7 +102,7 @@ function BoatBox({ play, state: { boat } }: { play: Play; state: PlayState }) {
               name="boat-hue"
               class="hidden"
               checked={hue === boat.hue}
-              onChange={() => play.paint({ ...boat, hue })}
+              onChange={() => play.paint({ hue })}
             />
             <span class="hidden">{name}</span>
           </label>

@@ -41,16 +41,16 @@ export class Bots {
     }
     await Promise.all(Array.from({ length: AT_ONCE }, come))
     if (over.signal.aborted) return
-    if (this.#seats.size === 0) return this.stop()
+    if (this.#seats.size === 0) return this.stop(this.view.value.refused)
     this.view.change({ phase: 'there' })
   }
 
-  /** Has them give their seats up. */
-  async stop(): Promise<void> {
+  /** Has them give their seats up; `refused` is why there are none, if nobody sent them off. */
+  async stop(refused?: string): Promise<void> {
     this.#over?.abort()
     const seats = [...this.#seats]
     this.#seats.clear()
-    this.view.change({ phase: 'none', seated: 0 })
+    this.view.change({ phase: 'none', seated: 0, refused })
     await Promise.allSettled(seats.map((seat) => seat.leave()))
     this.#over = undefined
   }
@@ -77,7 +77,7 @@ export class Bots {
       if (this.#seats.has(seat)) this.view.change({ refused: why(error) })
     }
     if (this.#seats.delete(seat)) this.view.change({ seated: this.#seats.size })
-    if (this.#seats.size === 0 && this.view.value.phase === 'there') void this.stop()
+    if (this.#seats.size === 0 && this.view.value.phase === 'there') void this.stop(this.view.value.refused)
   }
 
   #steer(): void {

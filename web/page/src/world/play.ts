@@ -145,7 +145,9 @@ export class Play {
     void this.join(target)
   }
 
-  paint(boat: Boat): void {
+  /** Changes what is said of the boat, and leaves the rest as it is. */
+  paint(change: Partial<Boat>): void {
+    const boat = { ...this.state.boat, ...change }
     keepBoat(boat)
     this.view.change({ boat })
   }
