@@ -94,7 +94,7 @@ func (r *Room) expect(host peer.ID, a wire.Arrival) (*expected, wire.Code) {
 		return nil, wire.Banned
 	case taken >= r.opts.Players:
 		return nil, wire.Full
-	case r.stats.Shedding >= shedJoins, before == nil && len(r.expected) >= mostExpected:
+	case r.stats.Shedding.refuses(taken), before == nil && len(r.expected) >= mostExpected:
 		return nil, wire.Busy
 	}
 	if before != nil {

@@ -175,14 +175,19 @@ func TestLoadIsShedInOrderAndTakenBack(t *testing.T) {
 	}
 }
 
-func TestARoomThatShedsJoinsTellsWhoComes(t *testing.T) {
+func TestARoomThatShedsJoinsTellsWhoComesUnlessThereAreFew(t *testing.T) {
 	s := still(t, Options{}, 1)
 	s.tick(nil)
 	s.shed.level = shedJoins
-	_, reason := s.mayJoin(s.all[0], joinOf(1))
-	require.Empty(t, reason)
+	for range few - 1 { // beside the one that is there
+		code, reason := s.mayJoin(s.all[0], joinOf(1))
+		require.Zero(t, code, reason)
+	}
 	code, _ := s.mayJoin(s.all[0], joinOf(1))
 	require.Equal(t, "busy", code.Name())
+	s.shed.level--
+	code, reason := s.mayJoin(s.all[0], joinOf(1))
+	require.Zero(t, code, reason)
 }
 
 // lazy is a game that sleeps in its fifth tick.

@@ -126,7 +126,7 @@ func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
 		return wire.Full, ""
 	case len(v.players) >= r.opts.SeatsPerPeer:
 		return wire.Full, manySeats
-	case r.shed.level >= shedJoins:
+	case r.shed.level.refuses(taken):
 		return wire.Busy, ""
 	}
 	if !j.Spectator {

@@ -56,8 +56,15 @@ const (
 	shedTiers            // what is far is told half as often
 	shedLooks            // sights are brought up to date half as often
 	shedFrames           // each player is told every second tick
-	shedJoins            // nobody may join
+	shedJoins            // nobody may join, except a few
 )
+
+// few is how many may join in any case. Where their ticks are late, the machine is busy
+// with something else, or the game is slow by itself: one player more is not what matters.
+const few = 16
+
+// refuses tells whether nobody may join who would come to so many.
+func (s Shedding) refuses(taken int) bool { return s >= shedJoins && taken >= few }
 
 func (s Shedding) String() string {
 	return [...]string{"nothing", "far entities", "looking around", "every second tick", "joins"}[s]

@@ -84,7 +84,9 @@ const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promi
 }
 
 const kinds: Kind[] = ['dedicated', 'shared']
-const cases = kinds.flatMap((worker) => Object.entries(ways).map(([how, way]) => ({ worker, how, ...way })))
+const cases = kinds
+  .flatMap((worker) => Object.entries(ways).map(([how, way]) => ({ worker, how, ...way })))
+  .filter(({ worker, how }) => LONG || worker === 'dedicated' || how === 'a panic of Go')
 for (const { worker, how, reason, kill } of cases) {
   test(`a node whose ${worker} worker ends by ${how} is the same after it was started again`, async ({
     page,
