@@ -1,6 +1,10 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join as joinPath } from 'node:path'
 import { BrowserTab } from './support/browser-tab.js'
 import { CORE, expect, hasWebTransport, join, test } from './support/crossing.js'
 import { create, host, type Lab as Harbour, seen, sit, stats, steer } from './support/harbour.js'
+import { natively } from './support/messengers.js'
 
 // What the other specs of the core do with Playwright's own pages, in the browsers that it does not drive: the page that a relay serves,
 // and the package as it is published, in a worker that ends.
@@ -61,6 +65,48 @@ test(
     expect(answer.protocols, 'it is called under the id of before').toContain('/x/who')
   },
 )
+
+test('a site of a native peer is shown in a frame, and fetched', CORE, async ({ tab, relay, server }) => {
+  const page = tab as BrowserTab
+  const native = await natively(relay)
+  const folder = mkdtempSync(joinPath(tmpdir(), 'tombolo-site-'))
+  try {
+    const html = '<!doctype html><title>Almanac</title><h1>High water</h1><script type="module" src="app.js"></script>'
+    writeFileSync(joinPath(folder, 'index.html'), html)
+    writeFileSync(joinPath(folder, 'app.js'), 'document.body.dataset.script = (await import("./part.js")).words')
+    writeFileSync(joinPath(folder, 'part.js'), 'export const words = "ran"')
+    writeFileSync(joinPath(folder, 'big.bin'), Buffer.alloc(1 << 20, 7))
+    await native.call('listen', '/x/site/http', `file:${folder}`, {})
+    await page.goto(server.url)
+    const shown = await page.evaluate(
+      async ([relays, peer]) => {
+        const { createNode, serveGateway } = (await import('/index.js' as string)) as typeof import('@tombolo/node')
+        const node = await createNode({ relays })
+        await node.connect(peer, { signal: AbortSignal.timeout(60_000) })
+        const gateway = await serveGateway(node, { trusted: true, scope: '/' })
+        const frame = await gateway.frame(peer, '/x/site/http')
+        const loaded = new Promise((resolve) => frame.addEventListener('load', resolve, { once: true }))
+        document.body.append(frame)
+        await loaded
+        const site = frame.contentDocument!
+        const big = await fetch(`/p2p/${peer}/x/site/http/big.bin`)
+        const bytes = new Uint8Array(await big.arrayBuffer())
+        const missing = await fetch(`/p2p/${peer}/x/site/http/missing`)
+        return {
+          words: site.querySelector('h1')?.textContent,
+          script: site.body.dataset['script'],
+          fetched: [big.status, bytes.length, bytes.every((byte) => byte === 7)],
+          missing: missing.status,
+        }
+      },
+      [relay.addrs, native.id] as const,
+    )
+    expect(shown).toEqual({ words: 'High water', script: 'ran', fetched: [200, 1 << 20, true], missing: 404 })
+  } finally {
+    await native.stop()
+    rmSync(folder, { recursive: true })
+  }
+})
 
 test(
   'a tab holds a room in which it sees another tab enter, move and leave',

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from '@playwright/test'
 import { findShell } from '../test/chromium.mjs'
 import { type Browser, browserTab } from './support/browser-tab.js'
@@ -10,6 +11,7 @@ const long = process.env['LONG'] !== undefined // make test-long
 /** These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere, only the smoke tests do, or all with LONG. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
+const NODE24 = fileURLToPath(new URL('../test/node24/node_modules/.bin/node', import.meta.url))
 const engines: Browser[] = ['firefox', 'webkit']
 const ENGINES = 'browsers.spec.ts'
 
@@ -33,13 +35,15 @@ export default defineConfig<{ tab: Tab }>({
       ...elsewhere,
       testMatch: [...CROSSING, ...(long ? ['lifecycle'] : [])].map((name) => `${name}.spec.ts`),
     })),
-    {
-      name: 'node', // a process of Node.js instead of a page
+    // A process of Node.js instead of a page: of this machine's, and of 24.
+    ...[undefined, ...(long ? [NODE24] : [])].map((node) => ({
+      name: node === undefined ? 'node' : 'node24',
+      metadata: { node },
       ...elsewhere,
       testMatch: CROSSING.map((name) => `${name}.spec.ts`),
       // Playwright takes a fixture where it takes an option; its types know of values alone.
       use: { tab: nodeTab as unknown as Tab },
-    },
+    })),
     // The core of it in the engines of other browsers, each driven as it is installed, one at a time.
     ...engines.map((browser) => ({
       name: browser,

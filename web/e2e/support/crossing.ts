@@ -38,7 +38,7 @@ export const CORE = { tag: ['@smoke', '@core'] }
 
 /** Whether the platform of the project has WebTransport. */
 export function hasWebTransport(): boolean {
-  return !['node', 'webkit'].includes(test.info().project.name)
+  return !['node', 'node24', 'webkit'].includes(test.info().project.name)
 }
 
 /** Why a test is skipped. */

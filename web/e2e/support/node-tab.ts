@@ -14,7 +14,12 @@ export type Tab = PageTab | NodeTab | BrowserTab
 
 /** A process of Node.js of which a test makes the same use as of a page. */
 export class NodeTab {
-  readonly #process = new NodeProcess('node-tab.mjs', TEST_MS)
+  readonly #process: NodeProcess
+
+  /** `node` is the Node.js that runs it, if not the one that runs the tests. */
+  constructor(node?: string) {
+    this.#process = new NodeProcess('node-tab.mjs', TEST_MS, node)
+  }
 
   /** Makes the node, and waits for its reservation. Returns its id. */
   create(options: CreateNodeOptions): Promise<string> {
@@ -49,7 +54,7 @@ export async function nodeOptions(url: URL): Promise<CreateNodeOptions> {
 
 /** The tab of a test in the project `node`. */
 export const nodeTab: TestFixture<Tab, PlaywrightTestArgs> = async ({}, use, info) => {
-  const tab = new NodeTab()
+  const tab = new NodeTab(info.project.metadata['node'] as string | undefined)
   const place = await tab.evaluate(() => [globalThis.process?.release.name, 'document' in globalThis])
   expect(place, 'the project runs its tests in Node.js').toEqual(['node', false])
   await use(tab)

@@ -206,10 +206,11 @@ export class RpcProcess {
 
 /** A program of this folder that runs a peer under Node.js. */
 export class NodeProcess extends RpcProcess {
-  constructor(script: 'js-libp2p-peer.mjs' | 'node-tab.mjs', patience?: number) {
+  /** `node` is the Node.js that runs it, if not the one that runs this. */
+  constructor(script: 'js-libp2p-peer.mjs' | 'node-tab.mjs', patience?: number, node?: string) {
     // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
-    const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
-    super(process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))], patience)
+    const flags = node !== undefined || 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
+    super(node ?? process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))], patience)
   }
 }
 
