@@ -47,6 +47,9 @@ func (s *Server) routes() http.Handler {
 	answer(mux, VerbBroadcast, s.broadcast)
 	keepAnswering(mux, VerbSubscribe, s.subscribe)
 
+	answer(mux, VerbPair, s.pair)
+	keepAnswering(mux, VerbPairShow, s.pairShow)
+
 	keepAnswering(mux, VerbRoomHost, s.roomHost)
 	answer(mux, VerbRoomList, s.roomList)
 	keepAnswering(mux, VerbRoomWatch, s.roomWatch)

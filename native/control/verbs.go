@@ -56,6 +56,9 @@ const (
 	VerbBroadcast Verb[MessageCall, None]                = "broadcast"
 	VerbSubscribe ContinuingVerb[SubscribeCall, Message] = "subscribe" // the first answer is empty
 
+	VerbPair     Verb[PairCall, Paired]        = "pair"
+	VerbPairShow ContinuingVerb[None, Pairing] = "pair/show"
+
 	VerbRoomList     Verb[RoomListCall, []ListedRoom]       = "room/ls"
 	VerbRoomInvite   Verb[RoomInviteCall, RoomInvitation]   = "room/invite"
 	VerbRoomSave     Verb[RoomSaveCall, RoomState]          = "room/save"

@@ -10,6 +10,7 @@ import type { Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
 import { expect, goTo, join, ownId, tabTo } from './support/fixtures.js'
+import { Program } from './support/process.js'
 import { openMore, serve, sha256, share } from './support/sharing.js'
 
 // Files and pages that a person shares from one tab, and others fetch: in a tab, by a link, and from a shell.
@@ -72,6 +73,32 @@ share('a code that one tab shows leads another to what it shares, once', async (
   await expect(shown).toHaveCount(0)
   const right = createHmac('sha256', derived.subarray(16)).update(`typed ${bobId} ${annId}`).digest()
   expect(await prove(right)).not.toBe('answered')
+})
+
+share('a tab and a shell meet by a code, whoever shows it', async ({ ann, annId, daemon }) => {
+  await serve(ann, [{ name: 'lot.txt', bytes: Buffer.from('zehn Faden') }], 'lot')
+  await ann.getByRole('button', { name: 'Show a code' }).click()
+  const code = (await ann.locator('.pairing-code output').textContent())!
+  const args = ['pair', '--json', '--data-dir', daemon.dir]
+  const { stdout } = await promisify(execFile)(binaries.native, [...args, code])
+  expect(JSON.parse(stdout)).toEqual({ peer: annId, protocol: '/x/lot/http' })
+  const met = ann.locator('.pairing-met')
+  await expect(met).toContainText('You have met')
+  await expect(met.locator('code')).toHaveAttribute('title', daemon.id)
+
+  const dir = await mkdtemp(joinPath(tmpdir(), 'tombolo-share-'))
+  await writeFile(joinPath(dir, 'index.html'), 'elf Faden')
+  await daemon.run('listen', '/x/log/http', `file:${dir}`, '--announce', 'a log')
+  const shell = new Program(binaries.native, args)
+  const [shown] = await shell.lines(/"code"/)
+  await ann.locator('#pair-code').fill((JSON.parse(shown!) as { code: string }).code)
+  await ann.getByRole('button', { name: 'Find them' }).click()
+  await expect(ann.locator('.getting')).toContainText('shares log')
+  await expect(ann.locator('.getting')).toHaveAttribute('data-phase', 'there')
+  const [paired] = await shell.lines(/"peer"/)
+  expect(JSON.parse(paired!)).toEqual({ peer: annId })
+  await daemon.run('close', '-p', '/x/log/http')
+  await rm(dir, { recursive: true })
 })
 
 share('a shell fetches it through a forward: ranges, HEAD, what is not there', async ({ ann, annId, daemon }) => {

@@ -24,6 +24,7 @@ type cli struct {
 	Connect    connectCmd    `cmd:"" group:"Peers" help:"Connect to a peer."`
 	Disconnect disconnectCmd `cmd:"" group:"Peers" help:"Close the connections to a peer."`
 	Ping       pingCmd       `cmd:"" group:"Peers" help:"Measure round trips to a peer."`
+	Pair       pairCmd       `cmd:"" group:"Peers" help:"Meet a peer by a code that one of you shows and the other types, here or on the relay's page."`
 	Bench      benchCmd      `cmd:"" group:"Peers" help:"Measure round trip and throughput to a peer."`
 
 	Listen   listenCmd   `cmd:"" group:"Services" help:"Offer a local service to peers."`

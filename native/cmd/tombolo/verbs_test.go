@@ -228,6 +228,30 @@ func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	a.fails(1, "within 200ms; more time is given with --timeout", "broadcast", "lonely", "x", "--wait", "--timeout", "200ms")
 }
 
+func TestTwoPeersMeetByACode(t *testing.T) {
+	t.Parallel()
+	a, b := two(t)
+	a.does("listen", "/x/another/http", "127.0.0.1:80", "--announce", "not for you", "--allow", nobody)
+	a.does("listen", "/x/charts/http", "127.0.0.1:80", "--announce", "charts")
+	show := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + a.dir}, binary, "pair")
+	code, _, _ := strings.Cut(show.Line("code "), " ")
+	r := b.runs(strings.ToLower(strings.ReplaceAll(code, "-", " "))+"\n", "pair", "-", "--json")
+	require.Equal(t, 0, r.code, r.stderr)
+	assert.Equal(t, []string{"peer", "protocol"}, fields(t, r.stdout))
+	met := parse[control.Paired](t, r.stdout)
+	assert.Equal(t, a.id, met.Peer.String())
+	assert.Equal(t, "/x/charts/http", string(met.Protocol))
+	assert.Equal(t, b.id, show.Line("paired with "))
+	ended, stderr := show.Wait()
+	assert.Equal(t, 0, ended, stderr)
+
+	asJSON := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + b.dir}, binary, "pair", "--json")
+	first := asJSON.Line("")
+	assert.Equal(t, []string{"code", "expires"}, fields(t, first))
+	a.does("pair", parse[control.Pairing](t, first).Code)
+	assert.Equal(t, []string{"peer"}, fields(t, asJSON.LineAfter(1, "")))
+}
+
 func TestASubscriptionEndsWithTheDaemon(t *testing.T) {
 	a := up(t, t.TempDir())
 	cmd := exec.Command(binary, "subscribe", "chat")
@@ -250,7 +274,7 @@ var daemonVerbs = [][]string{
 	{"peers"}, {"connect", nobody}, {"disconnect", nobody}, {"ping", nobody}, {"bench", nobody}, {"listen", "/x/a", "127.0.0.1:22"},
 	{"listen", "-f", "/x/a", "127.0.0.1:22"}, {"forward", "/x/a", "127.0.0.1:0", nobody}, {"forward", "-f", "/x/a", "127.0.0.1:0", nobody},
 	{"forward", "/x/a", "-", nobody}, {"ls"}, {"close", "-a"}, {"access", "/x/a"}, {"streams"}, {"streams", "close", "-a"}, {"streams", "watch"},
-	{"services"}, {"send", nobody, "a", "b"}, {"request", nobody, "a", "b"}, {"broadcast", "a", "b"}, {"subscribe", "a"},
+	{"services"}, {"send", nobody, "a", "b"}, {"request", nobody, "a", "b"}, {"broadcast", "a", "b"}, {"subscribe", "a"}, {"pair"}, {"pair", "7K3-MPX-2Q9"},
 	{"room"}, {"room", "ls"}, {"room", "host", "--demo", "a"}, {"room", "join", "a"}, {"room", "save", "a"}, {"room", "standby", "a"}, {"room", "top"}, {"room", "handover", "a"}, {"room", "board", "a", "b"}, {"room", "bots", "a", "1"},
 }
 
@@ -293,6 +317,8 @@ func TestEveryCommandComplainsInOneLine(t *testing.T) {
 		{nobody, []string{"send", nobody, "a", "b"}},
 		{nobody, []string{"request", nobody, "a", "b"}},
 		{"subscribe", []string{"subscribe", ""}},
+		{`"7K3" is not a code`, []string{"pair", "7K3"}},
+		{`"" is not a code`, []string{"pair", "-"}},
 	} {
 		a.fails(1, x.want, x.args...)
 	}

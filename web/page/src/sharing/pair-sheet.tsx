@@ -19,7 +19,10 @@ export function PairSheet({ state, pairing }: { state: State; pairing: Pairing }
   return (
     <section class="sheet pairing" aria-labelledby="pairing-title">
       <h2 id="pairing-title">Meet by a code</h2>
-      <p>Instead of sending a link, tell somebody a code: they type it on this page, and get what you share.</p>
+      <p>
+        Instead of sending a link, tell somebody a code: they type it on this page, or after <code>tombolo pair</code>{' '}
+        in a shell, and get what you share.
+      </p>
       <div class="pairing-ways">
         <form onSubmit={(event) => void submit(event)}>
           <label for="pair-code">The code that somebody told you</label>

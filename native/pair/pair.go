@@ -1,0 +1,283 @@
+// Package pair makes two peers that do not know each other meet by a code of nine letters
+// and digits, which one shows and the other's user types. The relay's page has the same
+// protocol (web/page/src/sharing), so either side can be a browser tab. docs/security.md
+// describes the protocol, and what a code proves.
+package pair
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/dispatch"
+	"github.com/tombolo-net/tombolo/core/link"
+	"github.com/tombolo-net/tombolo/core/message"
+)
+
+// Valid is the time for which a code can be used, once.
+const Valid = 10 * time.Minute
+
+const (
+	// seekFor is the time for which a peer that shows a code is sought.
+	seekFor = 20 * time.Second
+	// maxAsked is how many peers are asked for a proof: any peer may subscribe to a type.
+	maxAsked   = 16
+	proofBytes = sha256.Size
+)
+
+var (
+	// ErrExpired is returned by Show if nobody has used the code in time.
+	ErrExpired = errors.New("nobody has used the code in time")
+	// ErrNobody is returned by Find if no peer shows the code.
+	ErrNobody = errors.New("no peer shows this code")
+	// errUsed and errWrong are sent to the peer that has typed a code.
+	errUsed  = errors.New("the code has been used, or has expired")
+	errWrong = errors.New("the code is another one")
+)
+
+// Met is a peer that has proved that it has the code. It is connected.
+type Met struct {
+	Peer peer.ID
+	// Protocol is the HTTP service that the peer shares, for example /x/charts/http; empty
+	// if it shares none. Only Find learns it.
+	Protocol protocol.ID
+}
+
+// Shown configures Show.
+type Shown struct {
+	// Valid is the time for which the code can be used. If zero, the constant Valid.
+	Valid time.Duration
+	// Shares returns the services that a peer that has proved the code may use. The first of
+	// the form /x/NAME/http is named to it: the page opens it. If nil, none is named.
+	Shares func(peer.ID) []protocol.ID
+	// Ready is called once the code can be used, with the time when it expires.
+	Ready func(code Code, expires time.Time) error
+}
+
+// Show makes a code, and returns the peer that used it. The code is valid once, and only
+// while Show runs. The error wraps ErrExpired or core.ErrClosed, or is that of Ready or ctx.
+func Show(ctx context.Context, node *core.Node, opts Shown) (peer.ID, error) {
+	code := NewCode()
+	m, err := meet(code, node.Network())
+	if err != nil {
+		return "", err
+	}
+	return m.show(ctx, node, code, opts)
+}
+
+func (m meeting) show(ctx context.Context, node *core.Node, code Code, opts Shown) (peer.ID, error) {
+	valid := cmp.Or(opts.Valid, Valid)
+	s := &shower{meeting: m, self: node.ID(), shares: opts.Shares, met: make(chan peer.ID, 1)}
+	defer s.end()
+	remove, err := node.Respond(m.typ, s.answer)
+	if err != nil {
+		return "", fmt.Errorf("show a code: %w", err)
+	}
+	defer remove()
+	sub, err := node.Subscribe(m.typ, dispatch.Buffer(1)) // by which others see this node
+	if err != nil {
+		return "", fmt.Errorf("show a code: %w", err)
+	}
+	defer sub.Close()
+	expires := time.NewTimer(valid)
+	defer expires.Stop()
+	if err := opts.Ready(code, time.Now().Add(valid)); err != nil {
+		return "", err
+	}
+	select {
+	case p := <-s.met:
+		return p, nil
+	case <-expires.C:
+		err = fmt.Errorf("%w: it was valid for %s", ErrExpired, valid)
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-node.Closed():
+		err = core.ErrClosed
+	}
+	if p, met := s.end(); met { // at the same time
+		return p, nil
+	}
+	return "", err
+}
+
+// shower answers the peers that have typed a code.
+type shower struct {
+	meeting
+	self   peer.ID
+	shares func(peer.ID) []protocol.ID
+
+	mu    sync.Mutex
+	ended bool
+	met   chan peer.ID // of capacity 1
+}
+
+// end makes the code invalid, and returns the peer that has used it but was not waited for.
+func (s *shower) end() (p peer.ID, met bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	select {
+	case p = <-s.met:
+		return p, true
+	default:
+		return "", false
+	}
+}
+
+// use makes the code invalid, and returns whether it was valid.
+func (s *shower) use(by peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return false
+	}
+	s.ended = true
+	s.met <- by
+	return true
+}
+
+// answer is a link.Responder. A wrong proof does not use the code up.
+func (s *shower) answer(_ context.Context, m *message.Message) ([]byte, error) {
+	if !hmac.Equal(m.Data, s.typed(m.From, s.self)) {
+		return nil, errWrong
+	}
+	if !s.use(m.From) {
+		return nil, errUsed
+	}
+	name := s.name(m.From)
+	return append(s.shown(m.From, s.self, name), name...), nil
+}
+
+// name is that of the first service that the page can fetch, or empty.
+func (s *shower) name(to peer.ID) string {
+	if s.shares == nil {
+		return ""
+	}
+	for _, p := range s.shares(to) {
+		if name := httpName.FindStringSubmatch(string(p)); name != nil {
+			return name[1]
+		}
+	}
+	return ""
+}
+
+// httpName is a service that has a name: the rule of the page, whose links carry it.
+var httpName = regexp.MustCompile(`^/x/([a-z0-9][a-z0-9._\-]{0,47})/http$`)
+
+// Find looks for the peer that shows a code, for 20 seconds or until the deadline of ctx.
+// The error wraps ErrNobody, or is that of ctx if it is cancelled, or says why the peers
+// that were found have not proved that they show the code.
+func Find(ctx context.Context, node *core.Node, code Code) (Met, error) {
+	m, err := meet(code, node.Network())
+	if err != nil {
+		return Met{}, err
+	}
+	return m.find(ctx, node)
+}
+
+func (m meeting) find(ctx context.Context, node *core.Node) (Met, error) {
+	presence, err := node.Presence(m.typ)
+	if err != nil {
+		return Met{}, fmt.Errorf("look for the code: %w", err)
+	}
+	defer presence.Close()
+	f := finder{meeting: m, node: node, found: make(chan Met, maxAsked)}
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	within, cancel := context.WithTimeout(ctx, seekFor)
+	defer cancel()
+	asking.Go(func() {
+		for asked := make(map[peer.ID]struct{}); len(asked) < maxAsked; {
+			change, err := presence.Next(within)
+			if err != nil {
+				return
+			}
+			if _, again := asked[change.Peer]; !change.Joined || again {
+				continue
+			}
+			asked[change.Peer] = struct{}{}
+			asking.Go(func() { f.ask(within, change.Peer) })
+		}
+	})
+	select {
+	case met := <-f.found:
+		return met, nil
+	case <-within.Done():
+	case <-node.Closed():
+		return Met{}, core.ErrClosed
+	}
+	return f.failed(ctx)
+}
+
+// finder asks peers whether they show a code.
+type finder struct {
+	meeting
+	node  *core.Node
+	found chan Met // of capacity maxAsked
+
+	mu  sync.Mutex
+	err error // why the last peer that answered is not the one
+}
+
+// failed is the outcome if nobody was found in time.
+func (f *finder) failed(ctx context.Context) (Met, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	select {
+	case met := <-f.found: // at the same time
+		return met, nil
+	default:
+	}
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled):
+		return Met{}, ctx.Err()
+	case f.err != nil:
+		return Met{}, f.err
+	}
+	return Met{}, fmt.Errorf("%w: check it, and that the peer that shows it is connected and still waits; a code works once, within ten minutes", ErrNobody)
+}
+
+func (f *finder) ask(ctx context.Context, p peer.ID) {
+	met, err := f.prove(ctx, p)
+	if err == nil {
+		f.found <- met
+		return
+	}
+	if ctx.Err() == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.err = err
+	}
+}
+
+// prove exchanges proofs with a peer.
+func (f *finder) prove(ctx context.Context, p peer.ID) (Met, error) {
+	self := f.node.ID()
+	answer, err := f.node.Request(ctx, p, f.typ, f.typed(self, p))
+	if remote := (*link.RemoteError)(nil); errors.As(err, &remote) {
+		return Met{}, fmt.Errorf("%s refuses: %s", p, remote.Text)
+	}
+	if err != nil {
+		return Met{}, err
+	}
+	proof := answer[:min(proofBytes, len(answer))]
+	name := string(answer[len(proof):])
+	if !hmac.Equal(proof, f.shown(self, p, name)) {
+		return Met{}, fmt.Errorf("%s answers, and has not proved that it shows the code: somebody else may watch where you meet; ask for a new code", p)
+	}
+	met := Met{Peer: p}
+	if proto := protocol.ID("/x/" + name + "/http"); httpName.MatchString(string(proto)) {
+		met.Protocol = proto
+	}
+	return met, nil
+}
