@@ -137,12 +137,12 @@ test-browser: bin/testpeer chromium ## the transports and the node, in Chromium
 	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -p 1 $(call IN,chromium) ./wasm/...
 
 .PHONY: test-e2e
-test-e2e: build bin/testpeer chromium browsers ## the weight of the package; it, the page and the examples, against the real binaries
+test-e2e: build bin/testpeer chromium browsers web/docs/node_modules/.package-lock.json ## the weight of the package; it, the page, the examples and the documents, against the real binaries
 	cd web && npm run --silent weigh
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; PostgreSQL; and every place of the node
+test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; PostgreSQL; and every place of the node
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends rooms worker
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 	LONG=1 $(GO) test -count=1 -run Restarted ./relay

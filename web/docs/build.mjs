@@ -1,5 +1,6 @@
-// Makes the site of the documents, in dist/docs: pages without a script, whose links are relative, so that they work under any path. A
-// link that points nowhere is an error. The references of the APIs are made before it, and linked from it: see `make docs`.
+// Makes the site of the documents, in dist/docs: pages that need no script, whose links are relative, so that they work under any path. A
+// link that points nowhere is an error. The references of the APIs are made before it, and linked from it: see `make docs`. search.js adds a
+// search to the pages, and reads the index that is made here.
 import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, normalize } from 'node:path/posix'
 import { Marked } from 'marked'
@@ -16,6 +17,7 @@ const FURTHER = {
   'CONTRIBUTING.md': 'contributing.html',
 }
 
+mkdirSync(OUT, { recursive: true })
 const problems = []
 const escape = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
 const filesOf = (folder, ending) =>
@@ -151,6 +153,7 @@ const page = (name, title, body) => `<!doctype html>
 <title>${escape(title)} · Tombolo</title>
 <link rel="icon" href="icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="docs.css">
+<script src="search.js" defer></script>
 </head>
 <body>
 <a class="skip" href="#text">Skip to the text</a>
@@ -169,28 +172,61 @@ ${contents(name)}
 </html>
 `
 
-/** A list of the texts of the Go packages, each with its first sentence. */
-function goPackages() {
-  const rows = filesOf(`${OUT}/api/go`, '.txt').map((name) => {
-    const text = readFileSync(`${OUT}/api/go/${name}`, 'utf8')
-    const about = /^Package .*?\.(?=\s)/ms.exec(text)?.[0] ?? ''
-    return `<dt><a href="api/go/${name}">${name.slice(0, -4)}</a></dt><dd>${escape(about)}</dd>`
-  })
+/** The texts of the Go packages, each with its first sentence. */
+const goPackages = filesOf(`${OUT}/api/go`, '.txt').map((name) => {
+  const text = readFileSync(`${OUT}/api/go/${name}`, 'utf8')
+  return { file: `api/go/${name}`, path: name.slice(0, -4), about: /^Package .*?\.(?=\s)/ms.exec(text)?.[0] ?? '' }
+})
+
+function goPage() {
+  const rows = goPackages.map(
+    ({ file, path, about }) => `<dt><a href="${file}">${path}</a></dt><dd>${escape(about)}</dd>`,
+  )
   return `<h1>Go packages</h1>
 <p>Import them below <code>github.com/tombolo-net/tombolo/</code>. Each text is what <code>go doc -all</code> prints.</p>
 <dl>${rows.join('\n')}</dl>`
 }
 
-mkdirSync(OUT, { recursive: true })
+/** The words of a token of Markdown, without its marks. */
+function words(token) {
+  if (token.type === 'html' || token.lang === 'mermaid') return ''
+  if (token.type === 'table') return [...token.header, ...token.rows.flat()].map(words).join(' ')
+  const parts = (token.items ?? token.tokens)?.map(words)
+  return parts?.join(['list', 'list_item', 'blockquote'].includes(token.type) ? ' ' : '') ?? token.text ?? ''
+}
+
+/** What is searched: the parts of the documents, each from a heading to the next, and the Go packages. */
+function searchIndex() {
+  const parts = [...pages.values()].flatMap(({ page, title, tokens, headings }) =>
+    headings.map(({ token, level, anchor }, n) => {
+      const next = headings[n + 1]?.token
+      const within = tokens.slice(tokens.indexOf(token) + 1, next && tokens.indexOf(next))
+      return [
+        page,
+        title,
+        level === 1 ? '' : anchor,
+        words(token),
+        within.map(words).join(' ').replaceAll(/\s+/g, ' ').trim(),
+      ]
+    }),
+  )
+  return [
+    ...parts,
+    ...goPackages.map(({ file, path, about }) => [file, 'Go packages', '', path, about.replaceAll(/\s+/g, ' ')]),
+  ]
+}
+
 for (const old of readdirSync(OUT)) if (old.endsWith('.html')) rmSync(`${OUT}/${old}`)
 for (const document of pages.values()) {
   writeFileSync(`${OUT}/${document.page}`, page(document.page, document.title, bodyOf(document)))
 }
-writeFileSync(`${OUT}/go-packages.html`, page('go-packages.html', 'Go packages', goPackages()))
+writeFileSync(`${OUT}/go-packages.html`, page('go-packages.html', 'Go packages', goPage()))
 writeFileSync(
   `${OUT}/docs.css`,
   ['web/page/src/style/tokens.css', 'web/docs/docs.css'].map((f) => readFileSync(f, 'utf8')).join('\n'),
 )
+writeFileSync(`${OUT}/search.js`, readFileSync('web/docs/search.js'))
+writeFileSync(`${OUT}/search-index.js`, `window.searchIndex = ${JSON.stringify(searchIndex())}\n`)
 writeFileSync(`${OUT}/icon.svg`, readFileSync('web/page/icon.svg'))
 if (!existsSync(`${OUT}/api/index.html`)) problems.push('the references are missing: run make docs')
 for (const problem of problems) console.error(problem)

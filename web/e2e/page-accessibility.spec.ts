@@ -1,26 +1,7 @@
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
-import type { Page } from '@playwright/test'
-import type { AxeResults } from 'axe-core'
+import { faults } from './support/faults.js'
 import { expect, goTo, join, test } from './support/fixtures.js'
 
 // Every view is looked at by axe-core, in the state in which a person meets it and in one with something in it.
-
-const axe = readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
-declare const window: { axe: { run(options: object): Promise<AxeResults> } }
-
-/** What axe-core finds fault with, by rule and element. */
-async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(await axe)
-  const { violations, passes } = await page.evaluate(() =>
-    window.axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }),
-  )
-  expect(passes.length, 'rules that had something to look at').toBeGreaterThan(20)
-  return violations.flatMap(({ id, nodes }) =>
-    nodes.map(({ target, failureSummary }) => `${id}: ${target.join(' ')}: ${failureSummary?.replace(/\s+/g, ' ')}`),
-  )
-}
 
 for (const { colorScheme, width } of [
   { colorScheme: 'light', width: 1200 },
