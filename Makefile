@@ -231,8 +231,8 @@ release: ## the files of a release, in bin/release: make release VERSION=0.1.0
 	$(GO) run ./native/internal/release -version $(VERSION) -platforms $(PLATFORMS) -add "$$(echo bin/npm/*.tgz)"
 
 .PHONY: release-check
-release-check: web/node_modules/.package-lock.json ## a release for this machine, built twice: the same bytes, and one version in all parts; many minutes
-	native/internal/release/check.sh
+release-check: web/node_modules/.package-lock.json ## a release, and this machine's part of it once more: the same bytes, and one version in all parts; many minutes; PLATFORMS=linux/amd64 for that one alone
+	PLATFORMS=$(PLATFORMS) native/internal/release/check.sh
 
 .PHONY: clean
 clean: ## what was built
