@@ -119,6 +119,7 @@ fuzz: ## a minute of fuzzing: what is read off the network, and off the control 
 	$(FUZZ) -fuzz=FuzzQuestion ./core/bridge
 	$(FUZZ) -fuzz=FuzzFrames ./core/webrtc
 	$(FUZZ) -fuzz=FuzzSignals ./core/webrtc
+	$(FUZZ) -fuzz=FuzzServer ./core/webrtc
 	$(FUZZ) -fuzz=FuzzToHost ./core/world/wire
 	$(FUZZ_SLOW) -fuzz=FuzzWhatABoardReceives ./core/world/board
 	$(FUZZ) -fuzz=FuzzWhatAStandbyReceives ./core/world

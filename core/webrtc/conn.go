@@ -2,6 +2,7 @@ package webrtc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -41,13 +42,22 @@ const (
 // something to offer. It carries nothing.
 const labelInit = "init"
 
-// conn is a libp2p connection over a WebRTC connection.
-type conn struct {
-	transport     *Transport
-	pc            PeerConnection
+// ends are the two ends of a connection, and the transport that made it.
+type ends struct {
+	transport     transport.Transport
+	closing       *sync.WaitGroup // of the transport's connections that end
+	name          string          // of the transport
 	local, remote peer.ID
 	remoteKey     crypto.PubKey
+	addr          ma.Multiaddr // of the remote end
 	scope         network.ConnManagementScope
+	lengthApart   bool // large frames have their length in a message of its own
+}
+
+// conn is a libp2p connection over a WebRTC connection.
+type conn struct {
+	ends
+	pc PeerConnection
 
 	credit  bool   // both ends follow credit
 	window  uint64 // what the far side lets a new stream have unread
@@ -77,13 +87,9 @@ var _ transport.CapableConn = (*conn)(nil)
 
 var errConnClosed = errors.New("the WebRTC connection was closed")
 
-func newConn(t *Transport, remote peer.ID, key crypto.PubKey, scope network.ConnManagementScope) *conn {
+func newConn(e ends) *conn {
 	return &conn{
-		transport: t,
-		local:     t.host.ID(),
-		remote:    remote,
-		remoteKey: key,
-		scope:     scope,
+		ends:      e,
 		message:   minMessage,
 		inbound:   make(chan *stream, maxWaiting),
 		connected: make(chan struct{}),
@@ -223,7 +229,7 @@ func (c *conn) send(s *stream, f frame, control bool) (room <-chan struct{}, err
 	}
 	c.scratch = f.append(c.scratch[:0])
 	if s.opened {
-		if err := s.ch.Send(c.scratch); err != nil {
+		if err := c.transmit(s.ch, c.scratch); err != nil {
 			return nil, err
 		}
 	} else {
@@ -233,6 +239,23 @@ func (c *conn) send(s *stream, f frame, control bool) (room <-chan struct{}, err
 	c.queued += len(c.scratch)
 	c.busy[s] = struct{}{}
 	return nil, nil
+}
+
+// maxWithLength is the largest frame that go-libp2p reads with its length in one message,
+// in bytes: it reads the length into a buffer of that size, and a message whole or not at
+// all.
+const maxWithLength = 4096
+
+// transmit sends a frame with its length.
+func (c *conn) transmit(ch Channel, b []byte) error {
+	if c.lengthApart && len(b) > maxWithLength {
+		_, n := binary.Uvarint(b)
+		if err := ch.Send(b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return ch.Send(b)
 }
 
 // hasRoom says whether the queue takes a frame. If not, low will be called.
@@ -278,7 +301,7 @@ func (c *conn) opened(s *stream) {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
 	for _, b := range s.early {
-		_ = s.ch.Send(b) // of a channel that has closed again, Closed tells
+		_ = c.transmit(s.ch, b) // of a channel that has closed again, Closed tells
 	}
 	s.early = nil
 	s.opened = true
@@ -299,7 +322,7 @@ func (c *conn) end(err error) {
 	close(c.ended)
 	streams := slices.Collect(maps.Keys(c.streams))
 	c.mu.Unlock()
-	c.transport.closing.Go(func() {
+	c.closing.Go(func() {
 		for _, s := range streams {
 			s.mu.Lock()
 			s.lost(&network.StreamError{Remote: true, TransportError: err})
@@ -343,11 +366,11 @@ func (c *conn) LocalPeer() peer.ID             { return c.local }
 func (c *conn) RemotePeer() peer.ID            { return c.remote }
 func (c *conn) RemotePublicKey() crypto.PubKey { return c.remoteKey }
 func (c *conn) LocalMultiaddr() ma.Multiaddr   { return Addr }
-func (c *conn) RemoteMultiaddr() ma.Multiaddr  { return Addr }
+func (c *conn) RemoteMultiaddr() ma.Multiaddr  { return c.addr }
 func (c *conn) Scope() network.ConnScope       { return c.scope }
 func (c *conn) Transport() transport.Transport { return c.transport }
 func (c *conn) ConnState() network.ConnectionState {
-	return network.ConnectionState{Transport: "webrtc"}
+	return network.ConnectionState{Transport: c.name}
 }
 
 // initDone waits until the channel "init" of the offerer is open, and closed again:

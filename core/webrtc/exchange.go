@@ -14,6 +14,7 @@ import (
 
 // An exchange is the signalling of one connection.
 type exchange struct {
+	platform   Platform
 	stream     network.Stream
 	r          *bufio.Reader
 	candidates chan string // of this end, to be sent
@@ -26,7 +27,7 @@ type exchange struct {
 
 // offer makes the connection whose circuit this end dialled on.
 func (c *conn) offer(ctx context.Context, x *exchange) error {
-	if err := c.begin(x); err != nil {
+	if err := x.begin(c); err != nil {
 		return err
 	}
 	ch, err := c.pc.OpenChannel(ctx, labelInit)
@@ -63,7 +64,7 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 		c.pc = unmade{}
 		return fmt.Errorf("read the offer: %w", orCause(ctx, err))
 	}
-	if err := c.begin(x); err != nil {
+	if err := x.begin(c); err != nil {
 		return err
 	}
 	c.agree(offer)
@@ -77,14 +78,19 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 	return c.connect(ctx, x)
 }
 
-// begin makes the platform's connection.
-func (c *conn) begin(x *exchange) error {
-	pc, err := c.transport.platform.New(c.events(func(candidate string) {
+// begin makes the platform's connection, whose candidates are sent.
+func (x *exchange) begin(c *conn) error {
+	return c.begin(x.platform, func(candidate string) {
 		select {
 		case x.candidates <- candidate:
 		default: // more than the far side would take, too
 		}
-	}))
+	})
+}
+
+// begin makes the platform's connection; candidate takes this end's.
+func (c *conn) begin(p Platform, candidate func(string)) error {
+	pc, err := p.New(c.events(candidate))
 	if err != nil {
 		c.pc = unmade{}
 		return fmt.Errorf("%w: %w", ErrPlatform, err)

@@ -28,6 +28,10 @@ type PeerConnection interface {
 	// OpenChannel makes an ordered, reliable data channel. It does not wait until the
 	// channel is open. The caller calls Handle at once.
 	OpenChannel(ctx context.Context, label string) (Channel, error)
+	// FirstChannel makes the ordered, reliable data channel with the id 0 and no label,
+	// which the other end makes, too, without being told. It comes before the offer. The
+	// caller calls Handle at once.
+	FirstChannel(ctx context.Context) (Channel, error)
 	// Close ends the connection and all its channels. It may be called again, and
 	// does not wait for a function of Events.
 	Close() error
@@ -41,7 +45,8 @@ type Events struct {
 	// Connected tells that the two ends speak.
 	Connected func()
 	// Ended tells that the connection has failed, with ErrUnanswered where the other end
-	// does not answer, or was closed by the other end.
+	// does not answer and ErrCertificate where it is not the one that was described, or was
+	// closed by the other end.
 	Ended func(err error)
 	// Channel takes a channel that the other end has opened. It calls Handle, or
 	// closes the channel.

@@ -1,6 +1,7 @@
 // Package webrtc is libp2p's /webrtc, private to private: two peers that have a circuit
-// through a relay get a connection without it. Nothing of it is a platform's: package
-// native/webrtc brings pion, and package wasm/webrtc the browser.
+// through a relay get a connection without it. It also dials libp2p's /webrtc-direct, see
+// [Dialler]. Nothing of it is a platform's: package native/webrtc brings pion, and package
+// wasm/webrtc the browser.
 //
 //	t, err := webrtc.AddTransport(h, platform, webrtc.Options{})
 //
@@ -70,6 +71,9 @@ var (
 	ErrPlatform = errors.New("the platform makes no WebRTC connection")
 	// ErrUnanswered: no address that the peer told answers, or none does any more.
 	ErrUnanswered = errors.New("no address of the peer answers")
+	// ErrCertificate: what answers has another certificate than the peer told, or than the
+	// address says. A platform tells it no better from one that gives up in that moment.
+	ErrCertificate = errors.New("what answers has another certificate than the one that was told, or gave up")
 )
 
 var errTimeout = errors.New("it took too long")
@@ -180,7 +184,7 @@ func (t *Transport) dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (*co
 	if err == nil {
 		stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 		defer stop()
-		err = c.offer(ctx, newExchange(s))
+		err = c.offer(ctx, t.newExchange(s))
 		if err != nil {
 			c.end(err)
 		}
@@ -236,7 +240,16 @@ func (t *Transport) open(s network.Stream, dir network.Direction) (*conn, error)
 		return nil, err
 	}
 	p := s.Conn().RemotePeer()
-	c := newConn(t, p, s.Conn().RemotePublicKey(), scope)
+	c := newConn(ends{
+		transport: t,
+		closing:   &t.closing,
+		name:      "webrtc",
+		local:     t.host.ID(),
+		remote:    p,
+		remoteKey: s.Conn().RemotePublicKey(),
+		addr:      Addr,
+		scope:     scope,
+	})
 	err = scope.SetPeer(p)
 	if err == nil && t.gater != nil && !t.gater.InterceptSecured(dir, p, c) {
 		err = errors.New("connection gated")
@@ -265,7 +278,7 @@ func (t *Transport) answer(s network.Stream) {
 		_ = s.ResetWithError(network.StreamGated)
 		return
 	}
-	x := newExchange(s)
+	x := t.newExchange(s)
 	err = c.answer(ctx, x)
 	if err == nil {
 		select {
@@ -331,6 +344,6 @@ func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 }
 
 // newExchange is the signalling on s.
-func newExchange(s network.Stream) *exchange {
-	return &exchange{stream: s, r: bufio.NewReader(s), candidates: make(chan string, maxSignals)}
+func (t *Transport) newExchange(s network.Stream) *exchange {
+	return &exchange{platform: t.platform, stream: s, r: bufio.NewReader(s), candidates: make(chan string, maxSignals)}
 }

@@ -101,7 +101,7 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 		case pion.PeerConnectionStateConnected:
 			e.Connected()
 		case pion.PeerConnectionStateFailed:
-			e.Ended(webrtc.ErrUnanswered)
+			e.Ended(whyFailed(pc))
 		case pion.PeerConnectionStateClosed:
 			e.Ended(errClosed)
 		}
@@ -113,6 +113,15 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 }
 
 var errClosed = errors.New("the WebRTC connection was closed by the peer")
+
+// whyFailed says what failed of a connection: DTLS, where ICE has a path, or ICE.
+func whyFailed(pc *pion.PeerConnection) error {
+	switch pc.ICEConnectionState() {
+	case pion.ICEConnectionStateConnected, pion.ICEConnectionStateCompleted:
+		return webrtc.ErrCertificate
+	}
+	return webrtc.ErrUnanswered
+}
 
 // tellLow calls Events.Low outside of pion's locks, under which pion itself tells it.
 func (c *peerConnection) tellLow() {
@@ -158,7 +167,16 @@ func (c *peerConnection) AddCandidate(_ context.Context, candidate string) error
 }
 
 func (c *peerConnection) OpenChannel(_ context.Context, label string) (webrtc.Channel, error) {
-	d, err := c.pc.CreateDataChannel(label, nil)
+	return c.newChannel(label, nil)
+}
+
+func (c *peerConnection) FirstChannel(context.Context) (webrtc.Channel, error) {
+	negotiated, id := true, uint16(0)
+	return c.newChannel("", &pion.DataChannelInit{Negotiated: &negotiated, ID: &id})
+}
+
+func (c *peerConnection) newChannel(label string, init *pion.DataChannelInit) (webrtc.Channel, error) {
+	d, err := c.pc.CreateDataChannel(label, init)
 	if err != nil {
 		return nil, err
 	}

@@ -118,7 +118,7 @@ func (c *peerConnection) happened(event js.Value) {
 		case "connected":
 			c.events.Connected()
 		case "failed":
-			c.events.Ended(webrtc.ErrUnanswered)
+			c.events.Ended(c.whyFailed())
 		case "closed":
 			c.events.Ended(errClosed)
 		}
@@ -127,9 +127,30 @@ func (c *peerConnection) happened(event js.Value) {
 		c.events.Channel(ch.Get("label").String(), c.newChannel(ch))
 	case "statechange": // of SCTP: the connection's own state says nothing for seconds
 		if c.sctp.Get("state").String() == "closed" {
-			c.events.Ended(errClosed)
+			c.events.Ended(c.whyClosed())
 		}
 	}
+}
+
+// whyFailed says what failed of the connection: DTLS, where ICE has a path, or ICE.
+func (c *peerConnection) whyFailed() error {
+	switch c.pc.Get("iceConnectionState").String() {
+	case "connected", "completed":
+		return webrtc.ErrCertificate
+	}
+	return webrtc.ErrUnanswered
+}
+
+// whyClosed says why SCTP is closed: DTLS failed, of which Chromium says no more than that
+// it still connects, or the far side has closed.
+func (c *peerConnection) whyClosed() error {
+	if dtls := c.sctp.Get("transport"); dtls.Truthy() {
+		switch dtls.Get("state").String() {
+		case "new", "connecting", "failed":
+			return webrtc.ErrCertificate
+		}
+	}
+	return errClosed
 }
 
 var errClosed = errors.New("the WebRTC connection was closed by the peer")
@@ -201,7 +222,16 @@ func (c *peerConnection) AddCandidate(ctx context.Context, candidate string) err
 }
 
 func (c *peerConnection) OpenChannel(ctx context.Context, label string) (webrtc.Channel, error) {
-	ch, err := c.do(ctx, "createDataChannel", label)
+	return c.createChannel(ctx, label)
+}
+
+func (c *peerConnection) FirstChannel(ctx context.Context) (webrtc.Channel, error) {
+	return c.createChannel(ctx, "", map[string]any{"negotiated": true, "id": 0})
+}
+
+// createChannel calls createDataChannel.
+func (c *peerConnection) createChannel(ctx context.Context, args ...any) (webrtc.Channel, error) {
+	ch, err := c.do(ctx, "createDataChannel", args...)
 	if err != nil {
 		return nil, err
 	}

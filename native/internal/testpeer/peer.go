@@ -18,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	libp2pwebrtc "github.com/libp2p/go-libp2p/p2p/transport/webrtc"
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	"github.com/libp2p/go-libp2p/p2p/transport/webtransport"
 	ma "github.com/multiformats/go-multiaddr"
@@ -93,6 +94,7 @@ func hostOptions(q url.Values) ([]libp2p.Option, error) {
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Transport(websocket.New, ws...),
 		libp2p.Transport(libp2pwebtransport.New),
+		libp2p.Transport(libp2pwebrtc.New),
 		libp2p.ResourceManager(&network.NullResourceManager{}), // the default resets the 65th stream of one protocol and peer
 		libp2p.DisableMetrics(),
 	}, nil
@@ -116,18 +118,19 @@ func listenAddrs(q url.Values) ([]string, error) {
 		kinds = append(kinds, "wss")
 	}
 	shapes := map[string]string{
-		"tcp":          "tcp/%d",
-		"ws":           "tcp/%d/ws",
-		"wss":          "tcp/%d/tls/ws",
-		"quic":         "udp/%d/quic-v1",
-		"webtransport": "udp/%d/quic-v1/webtransport",
+		"tcp":           "tcp/%d",
+		"ws":            "tcp/%d/ws",
+		"wss":           "tcp/%d/tls/ws",
+		"quic":          "udp/%d/quic-v1",
+		"webtransport":  "udp/%d/quic-v1/webtransport",
+		"webrtc-direct": "udp/%d/webrtc-direct",
 	}
 	var addrs []string
 	for _, k := range kinds {
 		kind, port, _ := strings.Cut(k, ":")
 		shape := shapes[kind]
 		if shape == "" {
-			return nil, fmt.Errorf("listen=%q: want ws, wss, webtransport, tcp or quic, each with :port if it matters", k)
+			return nil, fmt.Errorf("listen=%q: want ws, wss, webtransport, webrtc-direct, tcp or quic, each with :port if it matters", k)
 		}
 		var n uint64
 		if port != "" {
