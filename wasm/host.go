@@ -27,7 +27,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/muxer"
 	"github.com/tombolo-net/tombolo/core/reservation"
-	"github.com/tombolo-net/tombolo/core/webrtc"
+	corewebrtc "github.com/tombolo-net/tombolo/core/webrtc"
+	"github.com/tombolo-net/tombolo/wasm/webrtc"
 	"github.com/tombolo-net/tombolo/wasm/websocket"
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
@@ -80,7 +81,7 @@ func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper
 	}
 	h, err := basichost.NewHost(sw, &basichost.HostOpts{
 		EventBus:     bus,
-		AddrsFactory: func(own []ma.Multiaddr) []ma.Multiaddr { return keeper.AddrsFactory(webrtc.Hide(own)) },
+		AddrsFactory: func(own []ma.Multiaddr) []ma.Multiaddr { return keeper.AddrsFactory(corewebrtc.Hide(own)) },
 		UserAgent:    "tombolo/" + core.Version() + " (js)",
 	})
 	if err != nil {
@@ -114,6 +115,12 @@ func addTransports(sw *swarm.Swarm, up transport.Upgrader, key crypto.PrivKey, n
 			t = wt
 		case WebSocket:
 			t = websocket.New(up, nil)
+		case WebRTCDirect:
+			dialler, err := corewebrtc.NewDialler(key, webrtc.New(webrtc.Options{}), corewebrtc.DiallerOptions{})
+			if err != nil {
+				return err
+			}
+			t = dialler
 		}
 		if err := sw.AddTransport(t); err != nil {
 			return err
@@ -127,12 +134,14 @@ func addTransports(sw *swarm.Swarm, up transport.Upgrader, key crypto.PrivKey, n
 func CheckTransports(names []string) error {
 	for _, n := range names {
 		switch {
-		case n != WebTransport && n != WebSocket:
-			return fmt.Errorf("unknown transport %q: use %q or %q", n, WebTransport, WebSocket)
+		case n != WebTransport && n != WebSocket && n != WebRTCDirect:
+			return fmt.Errorf("unknown transport %q: use %q, %q or %q", n, WebTransport, WebSocket, WebRTCDirect)
 		case n == WebTransport && !webtransport.Available():
 			return errors.New("the platform does not offer WebTransport here: it needs a secure context (https, or localhost)")
 		case n == WebSocket && !websocket.Available():
 			return errors.New("the platform does not offer WebSocket: Node.js before 22 needs --experimental-websocket")
+		case n == WebRTCDirect && !webrtc.Available():
+			return errors.New("the platform does not offer WebRTC here, which webrtc-direct needs: browsers have it, Node.js has not")
 		}
 	}
 	return nil
@@ -149,8 +158,11 @@ func usable(names []string) ([]string, error) {
 	if websocket.Available() {
 		names = append(names, WebSocket)
 	}
+	if webrtc.Available() {
+		names = append(names, WebRTCDirect)
+	}
 	if len(names) == 0 {
-		return nil, errors.New("the platform has neither WebTransport nor WebSocket (Node.js before 22 needs --experimental-websocket)")
+		return nil, errors.New("the platform has neither WebTransport nor WebSocket nor WebRTC (Node.js before 22 needs --experimental-websocket)")
 	}
 	return names, nil
 }
@@ -162,25 +174,35 @@ const (
 	webSocketDelay = 200 * time.Millisecond
 	// circuitDelay is the head start of direct addresses over circuits.
 	circuitDelay = 500 * time.Millisecond
+	// webRTCDelay is the head start of all others over WebRTC-direct, unless they fail
+	// before: a platform may ask its user before it makes a connection of WebRTC, and has
+	// few of them.
+	webRTCDelay = 5 * time.Second
 )
 
 // rank orders the addresses of a peer: WebTransport, which needs neither a
-// muxer nor encryption in wasm, then WebSocket, then circuits. The first group
-// that there is starts at once.
+// muxer nor encryption in wasm, then WebSocket, then circuits, then WebRTC-direct. The
+// first group that there is starts at once. WebRTC-direct comes before the circuits of a
+// peer that has nothing else.
 func rank(addrs []ma.Multiaddr) []network.AddrDelay {
-	var fast, slow, relayed []ma.Multiaddr
+	var fast, slow, relayed, webRTC []ma.Multiaddr
 	for _, a := range addrs {
 		switch {
 		case has(a, ma.P_CIRCUIT):
 			relayed = append(relayed, a)
 		case has(a, ma.P_WEBTRANSPORT):
 			fast = append(fast, a)
+		case has(a, ma.P_WEBRTC_DIRECT):
+			webRTC = append(webRTC, a)
 		default:
 			slow = append(slow, a)
 		}
 	}
 	ranked := make([]network.AddrDelay, 0, len(addrs))
 	var delay time.Duration
+	if len(fast)+len(slow) == 0 {
+		slow, webRTC = webRTC, nil
+	}
 	for _, group := range []struct {
 		addrs []ma.Multiaddr
 		lead  time.Duration // over the next group
@@ -191,6 +213,9 @@ func rank(addrs []ma.Multiaddr) []network.AddrDelay {
 		if len(group.addrs) > 0 {
 			delay += group.lead
 		}
+	}
+	for _, a := range webRTC {
+		ranked = append(ranked, network.AddrDelay{Addr: a, Delay: webRTCDelay})
 	}
 	return ranked
 }

@@ -5,7 +5,7 @@
 //
 // go-libp2p's own constructor does not build for js, so the host is put
 // together here: swarm, upgrader, Noise, yamux, basic host and circuit client,
-// with the transports of wasm/webtransport and wasm/websocket. The node cannot
+// with the transports of wasm/webtransport, wasm/websocket and wasm/webrtc. The node cannot
 // listen; it holds reservations on relays, through which it is dialled.
 package wasm
 
@@ -33,6 +33,7 @@ import (
 const (
 	WebTransport = "webtransport"
 	WebSocket    = "websocket"
+	WebRTCDirect = "webrtc-direct"
 )
 
 // Options configure a node. The zero value makes an ephemeral node that knows
@@ -59,7 +60,8 @@ type Options struct {
 	Network string
 
 	// Transports are those to use, by name. If empty, all that the platform
-	// has; one it lacks is an error.
+	// has; one it lacks is an error. Where a peer has several, WebRTCDirect is
+	// dialled last: a platform may ask its user first.
 	Transports []string
 
 	// Direct makes and takes connections without the relay, of peers that are reached

@@ -676,7 +676,7 @@ export interface NodeConfig {
   identity?: 'persistent' | 'ephemeral' | Uint8Array
   histories?: 'memory' | 'persistent'
   network?: string
-  transports?: ('webtransport' | 'websocket')[]
+  transports?: ('webtransport' | 'websocket' | 'webrtc-direct')[]
   direct?: 'auto' | 'never'
   log?: LogLevel
 }

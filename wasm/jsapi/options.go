@@ -60,7 +60,7 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 	if opts.Relays, opts.RelayURLs, err = core.ParseRelays(relays); err != nil {
 		return opts, keep, optionError("relays", err)
 	}
-	if opts.Transports, err = o.strings("transports", `an array of "webtransport" and "websocket"`); err != nil {
+	if opts.Transports, err = o.strings("transports", `an array of "webtransport", "websocket" and "webrtc-direct"`); err != nil {
 		return opts, keep, err
 	}
 	if err := wasm.CheckTransports(opts.Transports); err != nil {

@@ -16,6 +16,8 @@ declare global {
 }
 
 const MIB = 1 << 20
+/** A peer that there is not. */
+const NOBODY = '12D3KooWEpZR8iXGsMv4XoQsbyfyQMbRfmS7rq39ARq7Phe6YbYV'
 /** Bytes that the relay has passed on. */
 const PASSED_ON = 'libp2p_relaysvc_data_transferred_bytes_total'
 /** What peers say to each other that is not the transfer: pings, news of the mesh. */
@@ -186,6 +188,34 @@ test('the connections of a shared worker are those of one of its tabs, and then 
     .toBe('webrtc')
   await echo(second, id, MIB)
 })
+
+for (const worker of ['dedicated', 'none', 'shared'] as const) {
+  test(`a tab joins, calls and is called over WebRTC-direct alone (worker: '${worker}')`, async ({
+    page,
+    relay,
+    daemon,
+    testPeer,
+    server,
+  }) => {
+    const id = await start(page, server.url, relay, { worker, transports: ['webrtc-direct'], direct: 'never' })
+    expect(await reached(page, relay.id)).toBe('webrtc-direct')
+    await page.evaluate((addr) => window.tombolo!.connect(addr), daemon.addr('/webrtc-direct/'))
+    expect(await reached(page, daemon.id)).toBe('webrtc-direct')
+    await echo(page, daemon.id, 2 * MIB, '/tombolo/echo/1.0.0')
+    const called = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, MIB, { protocol: '/x/echo' })
+    expect(called).toMatchObject({ ok: true, relayed: true, bytes: MIB })
+
+    // Somebody else is at the address, and has another certificate.
+    const connect = (addr: string) => page.evaluate((addr) => window.tombolo!.connect(addr), addr)
+    const at = daemon.addr('/webrtc-direct/').split('/p2p/')[0]!
+    await expect(connect(`${at}/p2p/${NOBODY}`)).rejects.toThrow(
+      `expected ${NOBODY}, but remote key matches ${daemon.id}`,
+    )
+    const hash = /(?<=certhash.)[^/]+/
+    const other = hash.exec(relay.addr('/webrtc-direct/'))![0]
+    await expect(connect(`${at.replace(hash, other)}/p2p/${NOBODY}`)).rejects.toThrow('has another certificate')
+  })
+}
 
 test("with direct: 'never' at either end all goes through the relay", async ({ context, relay, server }) => {
   const [a, b] = [await context.newPage(), await context.newPage()]

@@ -60,8 +60,11 @@ export interface NodeConfig {
   histories?: 'memory' | 'persistent'
   /** Separates meshes from each other. Default `tombolo`. */
   network?: string
-  /** Default: all that the platform has. */
-  transports?: ('webtransport' | 'websocket')[]
+  /**
+   * Default: all that the platform has. Where a peer has several, WebTransport is dialled first, then WebSocket, and WebRTC-direct only when neither has
+   * connected: a browser may ask its user before it makes a WebRTC connection.
+   */
+  transports?: ('webtransport' | 'websocket' | 'webrtc-direct')[]
   /**
    * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Such a peer then
    * learns this node's address, and a browser may ask the user before it makes a connection. Of a node in a shared worker, one of its tabs has the

@@ -48,7 +48,7 @@ export class NodeTab {
 export async function nodeOptions(url: URL): Promise<CreateNodeOptions> {
   const response = await fetch(new URL('/.well-known/tombolo', url))
   const { network, addrs } = (await response.json()) as { network: string; addrs: string[] }
-  const transport = url.searchParams.get('transport') as 'webtransport' | 'websocket' | null
+  const transport = url.searchParams.get('transport') as 'webtransport' | 'websocket' | 'webrtc-direct' | null
   return { relays: addrs, network, ...(transport !== null && { transports: [transport] }) }
 }
 

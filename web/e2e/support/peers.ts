@@ -53,7 +53,7 @@ export class Relay {
   }
 
   /** Its address on loopback, by a part of it that says the transport, such as `/ws/`. */
-  addr(transport: '/ws/' | '/webtransport/'): string {
+  addr(transport: '/ws/' | '/webtransport/' | '/webrtc-direct/'): string {
     return onLoopback(this.addrs, transport)
   }
 
@@ -95,7 +95,7 @@ export class Daemon {
     return new Daemon(program, dir, id!.slice(3), await listening(program))
   }
 
-  addr(transport: '/ws/' | '/webtransport/'): string {
+  addr(transport: '/ws/' | '/webtransport/' | '/webrtc-direct/'): string {
     return onLoopback(this.addrs, transport)
   }
 

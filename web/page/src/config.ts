@@ -5,7 +5,7 @@ export interface PageConfig {
   /** Join this relay instead of the one that serves the page. */
   relay: string | undefined
   /** Use this transport only. */
-  transport: 'webtransport' | 'websocket' | undefined
+  transport: 'webtransport' | 'websocket' | 'webrtc-direct' | undefined
   /** Connect to these peers (ids or multiaddrs). */
   peers: string[]
   identity: 'persistent' | 'ephemeral'
@@ -23,6 +23,7 @@ export interface RelayDescription {
   network: string | undefined
 }
 
+const TRANSPORTS = ['webtransport', 'websocket', 'webrtc-direct'] as const
 const LOG_LEVELS: LogLevel[] = ['debug', 'info', 'warn', 'error', 'off']
 
 export function readConfig(search: string, secure: boolean): PageConfig {
@@ -31,7 +32,7 @@ export function readConfig(search: string, secure: boolean): PageConfig {
   const worker = query.get('worker')
   return {
     relay: query.get('relay') ?? undefined,
-    transport: transport === 'websocket' || transport === 'webtransport' ? transport : undefined,
+    transport: TRANSPORTS.find((name) => name === transport),
     peers: query.getAll('peer').filter((peer) => peer !== ''),
     identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
     worker: worker === 'none' || worker === 'shared' ? worker : 'dedicated',

@@ -67,7 +67,8 @@ class Connection {
     const pc = this.#pc
     pc.onicecandidate = ({ candidate }) =>
       candidate && this.#tell({ event: 'icecandidate', candidate: candidate.toJSON() })
-    pc.onconnectionstatechange = () => this.#tell({ event: 'connectionstatechange', state: pc.connectionState })
+    pc.onconnectionstatechange = () =>
+      this.#tell({ event: 'connectionstatechange', state: pc.connectionState, ice: pc.iceConnectionState })
     // A channel can be sent on only in the task that brings it, or has made it.
     pc.ondatachannel = ({ channel }) => {
       const [told, transfer] = this.#give(channel)
@@ -79,7 +80,7 @@ class Connection {
     try {
       if (this.#pc === undefined) throw this.#why
       if (method === 'createDataChannel') {
-        const [told, transfer] = this.#give(this.#pc.createDataChannel(args[0] as string))
+        const [told, transfer] = this.#give(this.#pc.createDataChannel(...(args as [string, RTCDataChannelInit?])))
         return this.#tell({ done: call, value: told }, transfer)
       }
       const f = this.#pc[method as 'setRemoteDescription'] as (...args: unknown[]) => Promise<unknown>
@@ -96,17 +97,25 @@ class Connection {
     }
   }
 
-  /** Closes it, and tells whether it was to be closed or has failed. */
-  close(state: 'closed' | 'failed'): void {
+  /** Closes it, and tells whether it was to be closed or has failed, and where it has, what had not: the way to the peer. */
+  close(state: 'closed' | 'failed', ice?: RTCIceConnectionState): void {
     if (this.#pc === undefined || this.#pc.connectionState === 'closed') return
     this.#pc.close()
-    this.#tell({ event: 'connectionstatechange', state })
+    this.#tell({ event: 'connectionstatechange', state, ice })
   }
 
-  /** When the far side closes the connection, SCTP says so at once, and the connection's own state after seconds. */
+  /**
+   * When the far side closes the connection, SCTP says so at once, and the connection's own state after seconds. When the far side has another
+   * certificate than it should, SCTP says the same, and DTLS is not done.
+   */
   #followSctp(): void {
     const sctp = this.#pc?.sctp
-    if (sctp) sctp.onstatechange = () => sctp.state === 'closed' && this.close('closed')
+    if (!sctp) return
+    sctp.onstatechange = () => {
+      if (sctp.state !== 'closed') return
+      if (sctp.transport.state === 'connected' || sctp.transport.state === 'closed') this.close('closed')
+      else this.close('failed', 'connected')
+    }
   }
 
   #give(channel: RTCDataChannel): [ToldChannel, Transferable[]] {

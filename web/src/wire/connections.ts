@@ -29,6 +29,8 @@ export type Told = { readonly on: number } & (
       readonly event: 'icecandidate' | 'connectionstatechange' | 'datachannel'
       readonly candidate?: RTCIceCandidateInit
       readonly state?: RTCPeerConnectionState
+      /** With a `state`: tells whether what failed is the way to the peer, or who is there. */
+      readonly ice?: RTCIceConnectionState | undefined
       readonly channel?: ToldChannel
     }
   | ChannelTold

@@ -59,6 +59,7 @@ class RemoteConnection {
   onconnectionstatechange: Handler = null
   ondatachannel: Handler = null
   connectionState: RTCPeerConnectionState = 'new'
+  iceConnectionState: RTCIceConnectionState = 'new'
   /** What it would tell, `connectionState` tells here. */
   readonly sctp = null
   readonly port: MessagePort
@@ -80,8 +81,8 @@ class RemoteConnection {
   setLocalDescription = (description: unknown) => this.#call('setLocalDescription', description)
   setRemoteDescription = (description: unknown) => this.#call('setRemoteDescription', description)
   addIceCandidate = (candidate: unknown) => this.#call('addIceCandidate', candidate)
-  createDataChannel = async (label: string) =>
-    this.#taken((await this.#call('createDataChannel', label)) as ToldChannel)
+  createDataChannel = async (...args: [label: string, init?: RTCDataChannelInit]) =>
+    this.#taken((await this.#call('createDataChannel', ...args)) as ToldChannel)
 
   close(): void {
     if (!this.#forget()) return
@@ -106,11 +107,12 @@ class RemoteConnection {
     } else if (told.event === 'icecandidate') this.onicecandidate?.({ type: told.event, candidate: told.candidate })
     else if (told.event === 'datachannel')
       this.ondatachannel?.({ type: told.event, channel: this.#taken(told.channel!) })
-    else this.#changed(told.state!)
+    else this.#changed(told.state!, told.ice)
   }
 
-  #changed(state: RTCPeerConnectionState): void {
+  #changed(state: RTCPeerConnectionState, ice: RTCIceConnectionState = 'closed'): void {
     this.connectionState = state
+    this.iceConnectionState = ice
     if (state === 'closed' || state === 'failed') this.#failAll()
     this.onconnectionstatechange?.({ type: 'connectionstatechange' })
   }
