@@ -34,6 +34,18 @@ test('a stock peer calls the tab through the circuit and has 1 MiB echoed', CORE
 })
 
 test(
+  'the page joins its relay over WebRTC-direct alone, and is called',
+  CORE,
+  async ({ tab, relay, testPeer }, info) => {
+    test.skip(info.project.name === 'webkit', "WebKitGTK's MiniBrowser has no WebRTC")
+    const id = await join(tab, `${relay.url}?transport=webrtc-direct`)
+    expect(await (tab as BrowserTab).text('#relay-transport')).toBe('WebRTC direct')
+    const answer = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, 1 << 20)
+    expect(answer).toMatchObject({ ok: true, relayed: true, bytes: 1 << 20 })
+  },
+)
+
+test(
   'a node whose worker is ended is started again, and is the same',
   CORE,
   async ({ tab, server, relay, testPeer }) => {
