@@ -65,3 +65,18 @@ func TestTheUDPPortAnswersSTUNWithinLimits(t *testing.T) {
 	}
 	assert.Less(t, answers, asked/2)
 }
+
+// A page may keep such an address: see docs/browsers.md.
+func TestTheHashOfAWebRTCDirectAddressIsThatOfTheIdentity(t *testing.T) {
+	key := newKey(t)
+	var addrs [2]string
+	for i := range addrs {
+		made, err := newWebRTC(key, nil, nil, nil, nil)
+		require.NoError(t, err)
+		a, ok := made.AddCertHashes(ma.StringCast("/ip4/127.0.0.1/udp/1/webrtc-direct"))
+		require.True(t, ok)
+		addrs[i] = a.String()
+	}
+	assert.Equal(t, addrs[0], addrs[1])
+	assert.Contains(t, addrs[0], "/certhash/")
+}
