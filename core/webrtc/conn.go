@@ -321,7 +321,8 @@ func (c *conn) end(err error) {
 	c.err = err
 	close(c.ended)
 	streams := slices.Collect(maps.Keys(c.streams))
-	c.mu.Unlock()
+	// Under the lock, so that the transport waits for it when another end has returned.
+	defer c.mu.Unlock()
 	c.closing.Go(func() {
 		for _, s := range streams {
 			s.mu.Lock()

@@ -190,7 +190,10 @@ func (d *Dialler) connect(ctx context.Context, c *conn, to server) error {
 	select {
 	case <-c.connected:
 	case <-c.ended:
-		return c.endErr()
+		if err := c.endErr(); errors.Is(err, ErrUnanswered) || errors.Is(err, ErrCertificate) {
+			return err
+		}
+		return fmt.Errorf("%w: %w", ErrCertificate, c.endErr()) // most platforms say no more than that it is closed
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnanswered, context.Cause(ctx))
 	}

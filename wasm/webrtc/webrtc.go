@@ -6,6 +6,10 @@
 //
 //	t, err := core.AddTransport(h, webrtc.New(webrtc.Options{}), core.Options{})
 //
+// A core.Dialler, which dials WebRTC-direct, takes it, too:
+//
+//	d, err := core.NewDialler(key, webrtc.New(webrtc.Options{}), core.DiallerOptions{})
+//
 // A page has RTCPeerConnection, and a worker has not. Options.Constructor takes what stands
 // for it there; data channels themselves can be sent from a page to a dedicated worker.
 //
@@ -127,7 +131,7 @@ func (c *peerConnection) happened(event js.Value) {
 		c.events.Channel(ch.Get("label").String(), c.newChannel(ch))
 	case "statechange": // of SCTP: the connection's own state says nothing for seconds
 		if c.sctp.Get("state").String() == "closed" {
-			c.events.Ended(c.whyClosed())
+			c.events.Ended(errClosed)
 		}
 	}
 }
@@ -139,18 +143,6 @@ func (c *peerConnection) whyFailed() error {
 		return webrtc.ErrCertificate
 	}
 	return webrtc.ErrUnanswered
-}
-
-// whyClosed says why SCTP is closed: DTLS failed, of which Chromium says no more than that
-// it still connects, or the far side has closed.
-func (c *peerConnection) whyClosed() error {
-	if dtls := c.sctp.Get("transport"); dtls.Truthy() {
-		switch dtls.Get("state").String() {
-		case "new", "connecting", "failed":
-			return webrtc.ErrCertificate
-		}
-	}
-	return errClosed
 }
 
 var errClosed = errors.New("the WebRTC connection was closed by the peer")

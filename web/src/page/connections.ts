@@ -97,25 +97,17 @@ class Connection {
     }
   }
 
-  /** Closes it, and tells whether it was to be closed or has failed, and where it has, what had not: the way to the peer. */
-  close(state: 'closed' | 'failed', ice?: RTCIceConnectionState): void {
+  /** Closes it, and tells whether it was to be closed or has failed. */
+  close(state: 'closed' | 'failed'): void {
     if (this.#pc === undefined || this.#pc.connectionState === 'closed') return
     this.#pc.close()
-    this.#tell({ event: 'connectionstatechange', state, ice })
+    this.#tell({ event: 'connectionstatechange', state })
   }
 
-  /**
-   * When the far side closes the connection, SCTP says so at once, and the connection's own state after seconds. When the far side has another
-   * certificate than it should, SCTP says the same, and DTLS is not done.
-   */
+  /** When the far side closes the connection, SCTP says so at once, and the connection's own state after seconds. */
   #followSctp(): void {
     const sctp = this.#pc?.sctp
-    if (!sctp) return
-    sctp.onstatechange = () => {
-      if (sctp.state !== 'closed') return
-      if (sctp.transport.state === 'connected' || sctp.transport.state === 'closed') this.close('closed')
-      else this.close('failed', 'connected')
-    }
+    if (sctp) sctp.onstatechange = () => sctp.state === 'closed' && this.close('closed')
   }
 
   #give(channel: RTCDataChannel): [ToldChannel, Transferable[]] {

@@ -30,7 +30,7 @@ export type Told = { readonly on: number } & (
       readonly candidate?: RTCIceCandidateInit
       readonly state?: RTCPeerConnectionState
       /** With a `state`: tells whether what failed is the way to the peer, or who is there. */
-      readonly ice?: RTCIceConnectionState | undefined
+      readonly ice?: RTCIceConnectionState
       readonly channel?: ToldChannel
     }
   | ChannelTold
