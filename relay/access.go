@@ -1,11 +1,9 @@
 package relay
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,8 +22,9 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
+	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
@@ -39,103 +38,18 @@ const (
 	introduceWithin = 15 * time.Second
 	// accessCheck is how often those that are connected are looked at.
 	accessCheck = 5 * time.Second
+	// evictWithin is how long a peer that may no longer be here has to take note of why.
+	evictWithin = 2 * time.Second
 )
-
-// rule is who is meant by a line: a peer, or a range of addresses.
-type rule struct {
-	peer   peer.ID
-	prefix netip.Prefix
-}
-
-func (r rule) String() string {
-	switch {
-	case r.peer != "":
-		return r.peer.String()
-	case r.prefix.IsSingleIP():
-		return r.prefix.Addr().String()
-	}
-	return r.prefix.String()
-}
-
-// parseRule reads a peer ID, an IP address or a range in CIDR notation.
-func parseRule(s string) (r rule, err error) {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return rule{prefix: p.Masked()}, nil
-	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		a = a.Unmap().WithZone("")
-		return rule{prefix: netip.PrefixFrom(a, a.BitLen())}, nil
-	}
-	if id, err := peer.Decode(s); err == nil {
-		return rule{peer: id}, nil
-	}
-	return r, fmt.Errorf("%q is neither a peer ID nor an IP address nor a range such as 192.0.2.0/24", s)
-}
-
-// rules are a list of who is meant.
-type rules struct {
-	peers  map[peer.ID]struct{}
-	ranges []netip.Prefix
-}
-
-func (l *rules) add(r rule) {
-	if r.peer != "" {
-		if l.peers == nil {
-			l.peers = make(map[peer.ID]struct{})
-		}
-		l.peers[r.peer] = struct{}{}
-	} else if !slices.Contains(l.ranges, r.prefix) {
-		l.ranges = append(l.ranges, r.prefix)
-	}
-}
-
-func (l *rules) remove(r rule) (had bool) {
-	if r.peer != "" {
-		_, had = l.peers[r.peer]
-		delete(l.peers, r.peer)
-		return had
-	}
-	n := len(l.ranges)
-	l.ranges = slices.DeleteFunc(l.ranges, func(p netip.Prefix) bool { return p == r.prefix })
-	return len(l.ranges) < n
-}
-
-func (l *rules) hasPeer(p peer.ID) bool {
-	_, has := l.peers[p]
-	return has
-}
-
-func (l *rules) hasAddr(a ma.Multiaddr) bool {
-	if len(l.ranges) == 0 {
-		return false
-	}
-	ip, err := manet.ToIP(a)
-	if err != nil {
-		return false
-	}
-	addr, _ := netip.AddrFromSlice(ip)
-	addr = addr.Unmap()
-	return slices.ContainsFunc(l.ranges, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// lines are the rules, each after a word, in an order that stays.
-func (l *rules) lines(word string) (lines []string) {
-	for p := range l.peers {
-		lines = append(lines, word+" "+p.String())
-	}
-	for _, p := range l.ranges {
-		lines = append(lines, word+" "+rule{prefix: p}.String())
-	}
-	slices.Sort(lines)
-	return lines
-}
 
 // access is who may use the relay. It is the connection gater of its host, too. An
 // open relay takes everybody but the banned; a closed one only peers that are allowed
 // by ID or address, other relays of its operator, and peers with a token. A ban comes
 // before all else.
 type access struct {
-	path string // of the file of rules; empty: none is kept
+	path  string // of the file of rules; empty: none is kept
+	said  *refusals
+	holds func(peer.ID) bool // says whether a peer holds a reservation; set with host
 
 	mu       sync.Mutex
 	closed   bool
@@ -143,20 +57,37 @@ type access struct {
 	host     host.Host // nil at the start
 	allowed  rules
 	banned   rules
-	admitted map[peer.ID]time.Time // peers with a token, and when it expires
+	revoked  *revoked
+	admitted map[peer.ID]grant    // of those that are connected
+	leaving  map[peer.ID]struct{} // those that are told why they may not stay
 
-	stop chan struct{}
+	ctx  context.Context // ends with close
+	stop context.CancelFunc
 	done sync.WaitGroup
+}
+
+// grant is why a peer may use the relay that no rule allows.
+type grant struct {
+	token   string // its ID
+	expires time.Time
 }
 
 var _ connmgr.ConnectionGater = (*access)(nil)
 
-// openAccess reads the rules in a data directory. Rules that cannot be read are an
-// error: a relay that has forgotten whom it refuses must not start.
-func openAccess(dataDir string, closed bool, trusted []peer.ID) (*access, error) {
-	a := &access{closed: closed, trusted: trusted, admitted: make(map[peer.ID]time.Time), stop: make(chan struct{})}
+// openAccess reads the rules, and the tokens that are revoked, in a data directory. What
+// cannot be read is an error: a relay that has forgotten whom it refuses must not start.
+func openAccess(dataDir string, closed bool, trusted []peer.ID, said *refusals) (*access, error) {
+	a := &access{
+		said: said, closed: closed, trusted: trusted,
+		admitted: make(map[peer.ID]grant), leaving: make(map[peer.ID]struct{}),
+	}
+	a.ctx, a.stop = context.WithCancel(context.Background())
 	if dataDir != "" {
 		a.path = filepath.Join(dataDir, accessName)
+	}
+	var err error
+	if a.revoked, err = openRevoked(dataDir, time.Now()); err != nil {
+		return nil, err
 	}
 	return a, a.reload(func() {})
 }
@@ -183,27 +114,6 @@ func (a *access) reload(also func()) error {
 	return nil
 }
 
-func parseAccess(b []byte) (allowed, banned rules, err error) {
-	lines := bufio.NewScanner(bytes.NewReader(b))
-	for n := 1; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		fields := strings.Fields(text)
-		if len(fields) == 0 {
-			continue
-		}
-		list := map[string]*rules{"allow": &allowed, "ban": &banned}[fields[0]]
-		if list == nil || len(fields) != 2 {
-			return allowed, banned, fmt.Errorf("line %d: write allow or ban, and a peer ID, an IP address or a range", n)
-		}
-		r, err := parseRule(fields[1])
-		if err != nil {
-			return allowed, banned, fmt.Errorf("line %d: %w", n, err)
-		}
-		list.add(r)
-	}
-	return allowed, banned, lines.Err()
-}
-
 // change adds a rule to a list, or removes it, writes the file and applies it. What
 // cannot be written is not applied.
 func (a *access) change(list string, add bool, r rule) error {
@@ -227,6 +137,34 @@ func (a *access) change(list string, add bool, r rule) error {
 	return nil
 }
 
+// revoke refuses the token with that ID from now on, and closes the connections of those
+// that were let in with it.
+func (a *access) revoke(id string) error {
+	a.mu.Lock()
+	err := a.revoked.add(id, time.Now())
+	a.mu.Unlock()
+	if err == nil {
+		a.apply(time.Now())
+	}
+	return err
+}
+
+// forgetRevoked forgets tokens that have expired.
+func (a *access) forgetRevoked(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.revoked.sweep(now); err != nil {
+		a.said.log.Error("the file of revoked tokens is as it was", "error", err)
+	}
+}
+
+// revocations are the tokens that are revoked, by ID.
+func (a *access) revocations() []RevokedToken {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.revoked.list()
+}
+
 // write writes the rules. The mutex is held.
 func (a *access) write() error {
 	if a.path == "" {
@@ -234,11 +172,16 @@ func (a *access) write() error {
 	}
 	text := "# Who may use the relay. After a change: tombolo-relay reload\n" +
 		strings.Join(append(a.allowed.lines("allow"), a.banned.lines("ban")...), "\n") + "\n"
-	next := a.path + ".new"
+	return replace(a.path, text)
+}
+
+// replace writes a file so that there is always a whole one.
+func replace(path, text string) error {
+	next := path + ".new"
 	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(next, a.path)
+	return os.Rename(next, path)
 }
 
 // set closes or opens the relay, and says whose tokens are good. The mutex is held.
@@ -256,10 +199,11 @@ func (a *access) lists() []string {
 	return append(a.allowed.lines("allow"), a.banned.lines("ban")...)
 }
 
-// start begins to look at who is connected; close ends it.
-func (a *access) start(h host.Host) {
+// start begins to look at who is connected; close ends it. holds says whether a peer holds
+// a reservation.
+func (a *access) start(h host.Host, holds func(peer.ID) bool) {
 	a.mu.Lock()
-	a.host = h
+	a.host, a.holds = h, holds
 	a.mu.Unlock()
 	a.done.Go(func() {
 		ticker := time.NewTicker(accessCheck)
@@ -267,16 +211,20 @@ func (a *access) start(h host.Host) {
 		for {
 			select {
 			case now := <-ticker.C:
+				a.forgetRevoked(now)
 				a.apply(now)
-			case <-a.stop:
+			case <-a.ctx.Done():
 				return
 			}
 		}
 	})
 }
 
+// close ends what start has begun, and waits for its goroutines.
 func (a *access) close() {
-	close(a.stop)
+	a.mu.Lock()
+	a.stop()
+	a.mu.Unlock()
 	a.done.Wait()
 }
 
@@ -290,10 +238,62 @@ func (a *access) apply(now time.Time) {
 	}
 	for _, c := range h.Network().Conns() {
 		p := c.RemotePeer()
-		if a.isBanned(p, c.RemoteMultiaddr()) || now.Sub(c.Stat().Opened) > introduceWithin && !a.mayUse(p) {
-			_ = h.Network().ClosePeer(p)
+		if a.isBanned(p, c.RemoteMultiaddr()) {
+			a.evict(h, p, &refusal{limit: "ban", words: "the relay's operator has banned you"})
+			continue
+		}
+		late := now.Sub(c.Stat().Opened) > introduceWithin || a.wasAdmitted(p)
+		if why := a.whyNot(p); why != "" && late {
+			a.evict(h, p, &refusal{limit: "access", flag: "--closed", words: why})
 		}
 	}
+}
+
+// evict closes the connections of a peer. If it holds a reservation, it is told why, and
+// has two seconds to take note.
+func (a *access) evict(h host.Host, p peer.ID, why *refusal) {
+	if !a.holds(p) { // it does not listen, or was told when it asked
+		_ = h.Network().ClosePeer(p)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, leaves := a.leaving[p]; leaves || a.ctx.Err() != nil {
+		return
+	}
+	a.leaving[p] = struct{}{}
+	a.done.Go(func() {
+		a.said.note(*why, "peer", p, "ended", true)
+		ctx, stop := context.WithTimeout(a.ctx, evictWithin)
+		defer stop()
+		tellWhy(ctx, h, p, why)
+		_ = h.Network().ClosePeer(p)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.leaving, p)
+	})
+}
+
+// tellWhy tells a peer why its connections are about to be closed, if it listens.
+func tellWhy(ctx context.Context, h host.Host, p peer.ID, why *refusal) {
+	s, err := core.PreferNewest(h).NewStream(ctx, p, reservation.MoveProtocol)
+	if err != nil {
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	if _, err = reservation.Tell(s, reservation.Notice{Reason: why.words, Limit: why.limit}); err != nil {
+		_ = s.Reset()
+		return
+	}
+	_ = s.Close()
+}
+
+// wasAdmitted says whether a peer has had a grant since it came.
+func (a *access) wasAdmitted(p peer.ID) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, was := a.admitted[p]
+	return was
 }
 
 func (a *access) isBanned(p peer.ID, at ma.Multiaddr) bool {
@@ -302,48 +302,74 @@ func (a *access) isBanned(p peer.ID, at ma.Multiaddr) bool {
 	return a.banned.hasPeer(p) || a.banned.hasAddr(at)
 }
 
+const notAdmitted = "it takes only peers that its operator has allowed, or given a token"
+
 // mayUse says whether a peer that is not banned may use the relay.
-func (a *access) mayUse(p peer.ID) bool {
+func (a *access) mayUse(p peer.ID) bool { return a.whyNot(p) == "" }
+
+// whyNot says why a peer that is not banned may not use the relay; empty if it may.
+func (a *access) whyNot(p peer.ID) string {
 	a.mu.Lock()
-	if !a.closed || slices.Contains(a.trusted, p) {
+	if !a.closed || slices.Contains(a.trusted, p) || a.allowed.hasPeer(p) {
 		a.mu.Unlock()
-		return true
+		return ""
 	}
-	expires, has := a.admitted[p]
-	if has && !time.Now().Before(expires) {
-		delete(a.admitted, p)
-		has = false
+	why := notAdmitted
+	if g, has := a.admitted[p]; has {
+		if why = a.over(g, time.Now()); why == "" {
+			a.mu.Unlock()
+			return ""
+		}
 	}
-	has = has || a.allowed.hasPeer(p)
 	ranges := rules{ranges: a.allowed.ranges}
 	h := a.host
 	a.mu.Unlock()
-	if has || h == nil || len(ranges.ranges) == 0 {
-		return has
+	if h != nil && slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) }) {
+		return ""
 	}
-	return slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) })
+	return why
+}
+
+// over says why a grant holds no longer; empty if it does. The mutex is held.
+func (a *access) over(g grant, now time.Time) string {
+	switch {
+	case a.revoked.has(g.token):
+		return fmt.Sprintf("the token %s is revoked", g.token)
+	case !now.Before(g.expires):
+		return fmt.Sprintf("the token has expired at %s", g.expires.UTC().Format(time.RFC3339))
+	}
+	return ""
 }
 
 // admit says why a peer with that token, or none, may not use the relay; nil if it may.
 func (a *access) admit(p peer.ID, token string, now time.Time) *refusal {
-	why := "it takes only peers that its operator has allowed, or given a token"
+	why := notAdmitted
 	if token != "" { // an open relay may be closed later
-		a.mu.Lock()
-		trusted := a.trusted
-		a.mu.Unlock()
-		expires, err := checkToken(token, trusted, now)
-		if err == nil {
-			a.mu.Lock()
-			a.admitted[p] = expires
-			a.mu.Unlock()
+		if why = a.present(p, token, now); why == "" {
 			return nil
 		}
-		why = err.Error()
 	}
 	if a.mayUse(p) {
 		return nil
 	}
 	return &refusal{limit: "access", flag: "--closed", words: why, status: pbv2.Status_PERMISSION_DENIED}
+}
+
+// present takes a token from a peer, or says what is wrong with it.
+func (a *access) present(p peer.ID, token string, now time.Time) (why string) {
+	a.mu.Lock()
+	trusted := a.trusted
+	a.mu.Unlock()
+	g, err := checkToken(token, trusted)
+	if err != nil {
+		return err.Error()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if why = a.over(g, now); why == "" {
+		a.admitted[p] = g
+	}
+	return why
 }
 
 // forget is told of a peer that is gone: it presents its token anew.
@@ -354,10 +380,10 @@ func (a *access) forget(p peer.ID) {
 }
 
 // maySpeak says whether a peer may have streams of a protocol: one that is not
-// admitted has those with which it asks.
+// admitted has those with which it asks, and is told why it may not.
 func (a *access) maySpeak(p peer.ID, id protocol.ID) bool {
 	switch id {
-	case identify.ID, identify.IDPush, ping.ID, proto.ProtoIDv2Hop:
+	case identify.ID, identify.IDPush, ping.ID, proto.ProtoIDv2Hop, reservation.MoveProtocol:
 		return true
 	}
 	return a.mayUse(p)

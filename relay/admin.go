@@ -68,6 +68,8 @@ func serveAdmin(r *Relay, dataDir string, log *slog.Logger) (*admin, error) {
 	mux.HandleFunc("GET /peers", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.Peers()) })
 	mux.HandleFunc("GET /limits", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.Limits()) })
 	mux.HandleFunc("GET /rules", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.access.lists()) })
+	mux.HandleFunc("GET /revoked", func(w http.ResponseWriter, _ *http.Request) { reply(w, r.access.revocations()) })
+	mux.HandleFunc("POST /revoke", a.doing(r.access.revoke))
 	mux.HandleFunc("POST /reload", a.doing(func(string) error { return r.Reload() }))
 	mux.HandleFunc("POST /drain", a.doing(func(string) error { r.Drain(); return nil }))
 	mux.HandleFunc("POST /kick", a.doing(r.kick))

@@ -226,7 +226,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	r.said = newRefusals(o.Logger, o.Registry)
-	if r.access, err = openAccess(o.DataDir, o.Closed, trust(self, o.Peers)); err != nil {
+	if r.access, err = openAccess(o.DataDir, o.Closed, trust(self, o.Peers), r.said); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	if r.certs, err = newCertificates(o.TLS, o.DataDir, o.Logger); err != nil {
@@ -262,7 +262,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if r.circuit, err = startCircuit(h, o.Limits, r.access, r.said, o.Registry); err != nil {
 		return err
 	}
-	r.access.start(h)
+	r.access.start(h, r.circuit.places.holds)
 	if r.certs != nil {
 		r.certs.start(h.Network().ListenAddresses())
 	}

@@ -1,11 +1,15 @@
 package relay
 
 import (
+	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,12 +28,29 @@ const (
 type claim struct {
 	By      string `json:"by"` // the relay that has signed it
 	Expires int64  `json:"exp"`
+	Number  string `json:"id"` // random
 	Holder  string `json:"for,omitempty"`
 }
 
+// id is when the token expires, in hexadecimal, and its number: who is told to refuse a
+// token knows how long.
+func (c claim) id() string { return fmt.Sprintf("%x-%s", c.Expires, c.Number) }
+
+var tokenID = regexp.MustCompile(`^([0-9a-f]{1,10})-[0-9a-f]{16}$`)
+
+// parseTokenID says when the token of an ID expires.
+func parseTokenID(id string) (expires time.Time, err error) {
+	parts := tokenID.FindStringSubmatch(id)
+	if parts == nil {
+		return expires, fmt.Errorf("%q is not the ID of a token, such as 6928d3a5-9f3c1b2a4d5e6f70", id)
+	}
+	seconds, err := strconv.ParseInt(parts[1], 16, 64)
+	return time.Unix(seconds, 0), err
+}
+
 // Token makes a token that admits whoever presents it to a closed relay with that
-// identity, and to those that have it among their Peers, until it expires. holder, of
-// at most 64 bytes, is for the operator to know it by.
+// identity, and to those that have it among their Peers, until it expires or is revoked
+// (see TokenID). holder, of at most 64 bytes, is for the operator to know it by.
 func Token(identity crypto.PrivKey, holder string, expires time.Time) (string, error) {
 	if len(holder) > maxHolder {
 		return "", fmt.Errorf("make token: %q has more than %d bytes", holder, maxHolder)
@@ -38,7 +59,9 @@ func Token(identity crypto.PrivKey, holder string, expires time.Time) (string, e
 	if err != nil {
 		return "", fmt.Errorf("make token: %w", err)
 	}
-	said, err := json.Marshal(claim{By: id.String(), Expires: expires.Unix(), Holder: holder})
+	number := make([]byte, 8)
+	_, _ = rand.Read(number) // never fails
+	said, err := json.Marshal(claim{By: id.String(), Expires: expires.Unix(), Number: hex.EncodeToString(number), Holder: holder})
 	if err != nil {
 		return "", fmt.Errorf("make token: %w", err)
 	}
@@ -50,42 +73,61 @@ func Token(identity crypto.PrivKey, holder string, expires time.Time) (string, e
 	return tokenPrefix + encode(said) + "." + encode(signature), nil
 }
 
+// TokenID is the ID by which a relay is told to refuse a token. It does not look whether
+// the token is good.
+func TokenID(token string) (string, error) {
+	c, _, _, err := readToken(token)
+	if err != nil {
+		return "", errors.New("that is not a token of a relay")
+	}
+	if _, err := parseTokenID(c.id()); err != nil {
+		return "", err
+	}
+	return c.id(), nil
+}
+
 var errNoToken = errors.New("the token is none of this relay's")
 
-// checkToken says when a token expires that one of trusted has signed, or what is
-// wrong with it.
-func checkToken(token string, trusted []peer.ID, now time.Time) (expires time.Time, err error) {
+// readToken reads a token, and checks nothing.
+func readToken(token string) (c claim, said, signature []byte, err error) {
 	body, ok := strings.CutPrefix(token, tokenPrefix)
 	first, second, two := strings.Cut(body, ".")
 	if !ok || !two || len(token) > maxToken {
-		return expires, errNoToken
+		return c, nil, nil, errNoToken
 	}
-	said, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
-		return expires, errNoToken
+	if said, err = base64.RawURLEncoding.DecodeString(first); err != nil {
+		return c, nil, nil, errNoToken
 	}
-	signature, err := base64.RawURLEncoding.DecodeString(second)
-	if err != nil {
-		return expires, errNoToken
+	if signature, err = base64.RawURLEncoding.DecodeString(second); err != nil {
+		return c, nil, nil, errNoToken
 	}
-	var c claim
 	if json.Unmarshal(said, &c) != nil {
-		return expires, errNoToken
+		return c, nil, nil, errNoToken
+	}
+	return c, said, signature, nil
+}
+
+// checkToken is what a token grants that one of trusted has signed, or what is wrong with
+// it. It may have expired.
+func checkToken(token string, trusted []peer.ID) (g grant, err error) {
+	c, said, signature, err := readToken(token)
+	if err != nil {
+		return g, err
 	}
 	by, err := peer.Decode(c.By)
 	if err != nil || !slices.Contains(trusted, by) {
-		return expires, errNoToken
+		return g, errNoToken
 	}
 	key, err := by.ExtractPublicKey()
 	if err != nil {
-		return expires, errNoToken
+		return g, errNoToken
 	}
 	if valid, err := key.Verify(append([]byte(tokenDomain), said...), signature); err != nil || !valid {
-		return expires, errNoToken
+		return g, errNoToken
 	}
-	expires = time.Unix(c.Expires, 0)
-	if !now.Before(expires) {
-		return expires, fmt.Errorf("the token has expired at %s", expires.UTC().Format(time.RFC3339))
+	expires, err := parseTokenID(c.id())
+	if err != nil {
+		return g, errors.New("the token has no ID, so it cannot be revoked: ask the relay's operator for a new one")
 	}
-	return expires, nil
+	return grant{token: c.id(), expires: expires}, nil
 }

@@ -33,8 +33,8 @@ const (
 // LimitDraining is why a relay takes nobody new that is about to end.
 const LimitDraining = "draining"
 
-// RefusedError says that a relay has refused a reservation, and why. It wraps the
-// status of circuit relay v2.
+// RefusedError says that a relay has refused a reservation, or has ended one, and why. It
+// wraps the status of circuit relay v2, or that the connection ended.
 type RefusedError struct {
 	Relay  peer.ID
 	Limit  string // that was reached, as the relay names it; empty: it does not say
@@ -43,7 +43,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("reserve on %s: it refused: %s (%v)", e.Relay, e.Reason, e.Err)
+	return fmt.Sprintf("relay %s refuses the reservation: %s (%v)", e.Relay, e.Reason, e.Err)
 }
 
 func (e *RefusedError) Unwrap() error { return e.Err }
@@ -119,7 +119,11 @@ func (s *hopStream) Read(p []byte) (int, error) {
 // given is the text of a field that the relay has given, on one line; empty if it gave
 // none.
 func (s *hopStream) given(field protowire.Number) string {
-	given := HopField(s.answer, field)
+	return printable(HopField(s.answer, field))
+}
+
+// printable is text that a relay has given, as far as it is taken, on one line.
+func printable(given []byte) string {
 	if len(given) > maxReason {
 		given = given[:maxReason]
 	}

@@ -46,6 +46,12 @@ var ErrMoved = errors.New("the relay is about to end, and another has taken its 
 type Notice struct {
 	Within int      `json:"within"` // seconds until it ends, at the latest
 	Relays []string `json:"relays"` // others, as multiaddrs that end in /p2p/<id>; at most 8 relays are taken
+
+	// Reason is set if the relay does not end, and only this peer may stay no longer: why,
+	// for a person. At most 512 bytes are taken. The peer answers "nowhere", and the relay
+	// closes the connections.
+	Reason string `json:"reason,omitempty"`
+	Limit  string `json:"limit,omitempty"` // with Reason: the limit, as in LimitField
 }
 
 // Tell tells a peer to move, on a stream of MoveProtocol. It returns when the peer has
@@ -167,6 +173,10 @@ func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 		return nil, errors.New("there is no reservation on who sends it")
 	}
 	left := k.relays[i]
+	if n.Reason != "" {
+		left.refused = &RefusedError{Relay: from, Limit: printable([]byte(n.Limit)), Reason: printable([]byte(n.Reason)), Err: errDisconnected}
+		return nil, nil
+	}
 	if left.move != nil {
 		left.move.telling.Add(1)
 		return left.move, nil

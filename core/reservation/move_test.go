@@ -1,6 +1,7 @@
 package reservation_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -146,4 +147,29 @@ func TestANoticeIsHeededOnlyFromARelayThatIsHeldAndAsFarAsItMakesSense(t *testin
 	assert.True(t, moving)
 	assert.Len(t, k.Relays(), 1+8)
 	assert.Len(t, k.Held(), 1, "what is there is kept until something else is")
+}
+
+func TestAPeerWhoseReservationTheRelayEndsIsToldWhy(t *testing.T) {
+	one := newRelay(t, hosttest.Options{})
+	k, h, told := keep(t, reservation.Options{MinBackoff: time.Hour, MaxBackoff: time.Hour}, hosttest.Info(one))
+	require.NoError(t, wait(t, told).lost)
+	_, moving, err := tell(t, one, h.ID(), reservation.Notice{Reason: "the token\n 7 is revoked" + strings.Repeat("x", 1000), Limit: "access"})
+	require.NoError(t, err)
+	assert.False(t, moving)
+	assert.Len(t, k.Held(), 1, "it is the relay that ends the connection")
+	require.NoError(t, one.Network().ClosePeer(h.ID()))
+	refused, ok := errors.AsType[*reservation.RefusedError](wait(t, told).lost)
+	require.True(t, ok)
+	assert.Equal(t, one.ID(), refused.Relay)
+	assert.Equal(t, "access", refused.Limit)
+	assert.Contains(t, refused.Reason, "the token 7 is revoked")
+	assert.LessOrEqual(t, len(refused.Reason), 512)
+
+	// What it said is of that connection, and not of the next one.
+	k.Wake()
+	require.NoError(t, wait(t, told).lost)
+	require.NoError(t, one.Network().ClosePeer(h.ID()))
+	lost := wait(t, told).lost
+	require.Error(t, lost)
+	assert.NotContains(t, lost.Error(), "revoked")
 }

@@ -21,6 +21,7 @@ type relay struct {
 	move  *move // the relay has told to move; nil otherwise
 	// offered: another relay has named it.
 	offered bool
+	refused *RefusedError // why the relay is about to close the connection; nil: it has not said so
 
 	unsound unsound // known to the goroutine that keeps the reservation, and to it alone
 }

@@ -383,6 +383,9 @@ func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted ti
 	defer k.host.ConnManager().Unprotect(relay.ID, protectTag)
 	_, r.URL = k.known(of)
 	made := time.Now()
+	k.mu.Lock()
+	of.refused = nil
+	k.mu.Unlock()
 	k.set(r)
 	select {
 	case <-of.wake: // while it was made
@@ -400,6 +403,9 @@ func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted ti
 			}
 			err = failed
 		}
+		if errors.Is(err, errDisconnected) {
+			err = k.disconnection(of)
+		}
 		k.lose(r, err)
 		lasted := max(time.Since(made), 1)
 		k.left(ctx, of, relay.ID, err)
@@ -408,6 +414,16 @@ func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted ti
 }
 
 var errDisconnected = errors.New("connection to the relay ended")
+
+// disconnection is why the connection ended, as far as the relay has said so.
+func (k *Keeper) disconnection(of *relay) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if of.refused != nil {
+		return of.refused
+	}
+	return errDisconnected
+}
 
 // waitLoss returns nil when so much time has passed, or why the reservation is no
 // more.

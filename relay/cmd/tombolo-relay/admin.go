@@ -27,7 +27,7 @@ const adminTimeout = 30 * time.Second
 // adminCLI are the commands of the operator. They speak to the relay that runs with
 // the data directory, by its socket there.
 type adminCLI struct {
-	DataDir string `help:"Data directory of the relay. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
+	operated
 
 	Peers    peersCmd  `cmd:"" help:"List the connected peers."`
 	Top      topCmd    `cmd:"" help:"List the connected peers, those that have sent most through circuits first."`
@@ -58,8 +58,13 @@ func adminProgram() command.Program {
 	}
 }
 
+// operated is the relay that runs with a data directory.
+type operated struct {
+	DataDir string `help:"Data directory of the relay. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
+}
+
 // ask sends a request to the relay's socket.
-func (c *adminCLI) ask(ctx context.Context, method, path string, form url.Values) ([]byte, error) {
+func (c *operated) ask(ctx context.Context, method, path string, form url.Values) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	socket := filepath.Join(c.DataDir, relay.AdminSocket)
@@ -119,7 +124,7 @@ func print[T any](l listing, body []byte, heading string, order func(a, b T) int
 	return nil
 }
 
-func printPeers(ctx context.Context, c *adminCLI, l listing, order func(a, b relay.PeerStatus) int) error {
+func printPeers(ctx context.Context, c *operated, l listing, order func(a, b relay.PeerStatus) int) error {
 	body, err := c.ask(ctx, http.MethodGet, "peers", nil)
 	if err != nil {
 		return err
@@ -133,13 +138,13 @@ func printPeers(ctx context.Context, c *adminCLI, l listing, order func(a, b rel
 type peersCmd struct{ listing }
 
 func (c *peersCmd) Run(ctx context.Context, a *adminCLI) error {
-	return printPeers(ctx, a, c.listing, nil)
+	return printPeers(ctx, &a.operated, c.listing, nil)
 }
 
 type topCmd struct{ listing }
 
 func (c *topCmd) Run(ctx context.Context, a *adminCLI) error {
-	return printPeers(ctx, a, c.listing, func(a, b relay.PeerStatus) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	return printPeers(ctx, &a.operated, c.listing, func(a, b relay.PeerStatus) int { return cmp.Compare(b.Bytes, a.Bytes) })
 }
 
 type limitsCmd struct{ listing }

@@ -368,18 +368,6 @@ func TestTheRateOfAPeerIsAFlag(t *testing.T) {
 	assert.Greater(t, time.Since(began), 2*time.Second)
 }
 
-func TestATokenIsMadeWhileTheRelayRuns(t *testing.T) {
-	dir := t.TempDir()
-	r := start(t, "--data-dir", dir, "--listen", "127.0.0.1:0", "--closed")
-	made := commandtest.Start(t, nil, binary, "token", "--data-dir", dir, "--holder", "alice")
-	token := "tr1." + made.Line("tr1.")
-	n := newNode(t, native.Options{Token: token, Relays: []peer.AddrInfo{parse(t, r.at(t, "/tcp/"))}})
-	require.Eventually(t, func() bool { return len(n.Reservations()) == 1 }, 30*time.Second, 5*time.Millisecond)
-	code, stderr := commandtest.Start(t, nil, binary, "token", "--data-dir", t.TempDir()).Wait()
-	assert.Equal(t, 1, code)
-	assert.Contains(t, stderr, "--data-dir")
-}
-
 func TestAnOperatorSeesAndSteersARelayThatRuns(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

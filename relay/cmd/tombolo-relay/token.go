@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/tombolo-net/tombolo/native/command"
@@ -13,38 +16,84 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// tokenCLI makes a token, whether or not the relay runs.
+// tokenCLI are the commands about tokens.
 type tokenCLI struct {
-	DataDir string        `help:"Data directory of the relay that signs it. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
-	Expires time.Duration `help:"How long it is valid." default:"24h" placeholder:"TIME"`
-	Holder  string        `help:"Whom it is for, to know it by; at most 64 bytes." placeholder:"NAME"`
+	operated
+
+	Make    makeTokenCmd `cmd:"" default:"withargs" help:"Make a token, whether or not the relay runs."`
+	Revoke  revokeCmd    `cmd:"" help:"Refuse a token from now on, and close the connections of those that the relay has let in with it."`
+	Revoked revokedCmd   `cmd:"" help:"List the tokens that are revoked and have not expired."`
 }
 
 func tokenProgram() command.Program {
 	return command.Program{
 		Name:        "tombolo-relay token",
-		Description: "Make a token that admits whoever presents it to a relay with --closed, and to those that have this relay as a --peer, until it expires.",
+		Description: "Make a token that admits whoever presents it to a relay with --closed, and to those that have this relay as a --peer, until it expires or is revoked there.",
 		EnvPrefix:   "TOMBOLO_RELAY",
 		Flags:       &tokenCLI{},
 	}
 }
 
-func (c *tokenCLI) Run(context.Context) error {
+// makeTokenCmd makes a token. It prints that on standard output, and its ID on standard
+// error.
+type makeTokenCmd struct {
+	Expires time.Duration `help:"How long it is valid." default:"24h" placeholder:"TIME"`
+	Holder  string        `help:"Whom it is for, to know it by; at most 64 bytes." placeholder:"NAME"`
+}
+
+func (c *makeTokenCmd) Run(_ context.Context, t *tokenCLI) error {
 	if c.Expires <= 0 {
 		return &command.UsageError{Err: fmt.Errorf("--expires %s is over already", c.Expires)}
 	}
-	path := filepath.Join(c.DataDir, "identity.key")
+	path := filepath.Join(t.DataDir, "identity.key")
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("make token: there is no relay in %s (start it once, or pass its --data-dir)", c.DataDir)
+		return fmt.Errorf("make token: there is no relay in %s (start it once, or pass its --data-dir)", t.DataDir)
 	}
-	key, err := datadir.ReadKey(c.DataDir)
+	key, err := datadir.ReadKey(t.DataDir)
 	if err != nil {
 		return fmt.Errorf("make token: %w", err)
 	}
-	token, err := relay.Token(key, c.Holder, time.Now().Add(c.Expires))
+	expires := time.Now().Add(c.Expires)
+	token, err := relay.Token(key, c.Holder, expires)
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Println(token)
+	id, err := relay.TokenID(token)
+	if err != nil {
+		return err
+	}
+	if _, err = fmt.Println(token); err != nil {
+		return err
+	}
+	return command.Line(os.Stderr, "id %s, expires %s; to take it back: tombolo-relay token revoke %s", id, expires.UTC().Format(time.RFC3339), id)
+}
+
+// revokeCmd revokes a token.
+type revokeCmd struct {
+	ID string `arg:"" help:"ID of the token, or the token itself."`
+}
+
+func (c *revokeCmd) Run(ctx context.Context, t *tokenCLI) error {
+	id := c.ID
+	if strings.HasPrefix(id, "tr1.") {
+		var err error
+		if id, err = relay.TokenID(id); err != nil {
+			return fmt.Errorf("revoke token: %w", err)
+		}
+	}
+	_, err := t.ask(ctx, http.MethodPost, "revoke", url.Values{"who": {id}})
 	return err
+}
+
+// revokedCmd lists the tokens that are revoked.
+type revokedCmd struct{ listing }
+
+func (c *revokedCmd) Run(ctx context.Context, t *tokenCLI) error {
+	body, err := t.ask(ctx, http.MethodGet, "revoked", nil)
+	if err != nil {
+		return err
+	}
+	return print(c.listing, body, "TOKEN\tEXPIRES", nil, func(r relay.RevokedToken) string {
+		return fmt.Sprintf("%s\t%s", r.ID, r.Expires.UTC().Format(time.RFC3339))
+	})
 }

@@ -1,0 +1,124 @@
+package relay
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// rule is who is meant by a line: a peer, or a range of addresses.
+type rule struct {
+	peer   peer.ID
+	prefix netip.Prefix
+}
+
+func (r rule) String() string {
+	switch {
+	case r.peer != "":
+		return r.peer.String()
+	case r.prefix.IsSingleIP():
+		return r.prefix.Addr().String()
+	}
+	return r.prefix.String()
+}
+
+// parseRule reads a peer ID, an IP address or a range in CIDR notation.
+func parseRule(s string) (r rule, err error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return rule{prefix: p.Masked()}, nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		a = a.Unmap().WithZone("")
+		return rule{prefix: netip.PrefixFrom(a, a.BitLen())}, nil
+	}
+	if id, err := peer.Decode(s); err == nil {
+		return rule{peer: id}, nil
+	}
+	return r, fmt.Errorf("%q is neither a peer ID nor an IP address nor a range such as 192.0.2.0/24", s)
+}
+
+// rules are a list of who is meant.
+type rules struct {
+	peers  map[peer.ID]struct{}
+	ranges []netip.Prefix
+}
+
+func (l *rules) add(r rule) {
+	if r.peer != "" {
+		if l.peers == nil {
+			l.peers = make(map[peer.ID]struct{})
+		}
+		l.peers[r.peer] = struct{}{}
+	} else if !slices.Contains(l.ranges, r.prefix) {
+		l.ranges = append(l.ranges, r.prefix)
+	}
+}
+
+func (l *rules) remove(r rule) (had bool) {
+	if r.peer != "" {
+		_, had = l.peers[r.peer]
+		delete(l.peers, r.peer)
+		return had
+	}
+	n := len(l.ranges)
+	l.ranges = slices.DeleteFunc(l.ranges, func(p netip.Prefix) bool { return p == r.prefix })
+	return len(l.ranges) < n
+}
+
+func (l *rules) hasPeer(p peer.ID) bool {
+	_, has := l.peers[p]
+	return has
+}
+
+func (l *rules) hasAddr(a ma.Multiaddr) bool {
+	if len(l.ranges) == 0 {
+		return false
+	}
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return false
+	}
+	addr, _ := netip.AddrFromSlice(ip)
+	addr = addr.Unmap()
+	return slices.ContainsFunc(l.ranges, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// lines are the rules, each after a word, in an order that stays.
+func (l *rules) lines(word string) (lines []string) {
+	for p := range l.peers {
+		lines = append(lines, word+" "+p.String())
+	}
+	for _, p := range l.ranges {
+		lines = append(lines, word+" "+rule{prefix: p}.String())
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+func parseAccess(b []byte) (allowed, banned rules, err error) {
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		fields := strings.Fields(text)
+		if len(fields) == 0 {
+			continue
+		}
+		list := map[string]*rules{"allow": &allowed, "ban": &banned}[fields[0]]
+		if list == nil || len(fields) != 2 {
+			return allowed, banned, fmt.Errorf("line %d: write allow or ban, and a peer ID, an IP address or a range", n)
+		}
+		r, err := parseRule(fields[1])
+		if err != nil {
+			return allowed, banned, fmt.Errorf("line %d: %w", n, err)
+		}
+		list.add(r)
+	}
+	return allowed, banned, lines.Err()
+}
