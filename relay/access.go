@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,8 +24,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/reservation"
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
@@ -38,18 +40,19 @@ const (
 	introduceWithin = 15 * time.Second
 	// accessCheck is how often those that are connected are looked at.
 	accessCheck = 5 * time.Second
-	// evictWithin is how long a peer that may no longer be here has to take note of why.
-	evictWithin = 2 * time.Second
 )
 
 // access is who may use the relay. It is the connection gater of its host, too. An
 // open relay takes everybody but the banned; a closed one only peers that are allowed
-// by ID or address, other relays of its operator, and peers with a token. A ban comes
-// before all else.
+// by ID or address, other relays of its operator, peers with a token, and those that a
+// service of the operator's admits. A ban comes before all else.
 type access struct {
 	path  string // of the file of rules; empty: none is kept
 	said  *refusals
-	holds func(peer.ID) bool // says whether a peer holds a reservation; set with host
+	self  peer.ID
+	web   *http.Client           // for the service
+	asked *prometheus.CounterVec // nil: nothing is counted
+	holds func(peer.ID) bool     // says whether a peer holds a reservation; set with host
 
 	mu       sync.Mutex
 	closed   bool
@@ -58,6 +61,7 @@ type access struct {
 	allowed  rules
 	banned   rules
 	revoked  *revoked
+	service  *admission           // nil: none is asked
 	admitted map[peer.ID]grant    // of those that are connected
 	leaving  map[peer.ID]struct{} // those that are told why they may not stay
 
@@ -68,20 +72,23 @@ type access struct {
 
 // grant is why a peer may use the relay that no rule allows.
 type grant struct {
-	token   string // its ID
+	token   string // its ID; empty: the operator's service said yes
 	expires time.Time
+	ended   string // why it holds no longer; empty: it does
 }
 
 var _ connmgr.ConnectionGater = (*access)(nil)
 
 // openAccess reads the rules, and the tokens that are revoked, in a data directory. What
 // cannot be read is an error: a relay that has forgotten whom it refuses must not start.
-func openAccess(dataDir string, closed bool, trusted []peer.ID, said *refusals) (*access, error) {
+func openAccess(self peer.ID, o Options, said *refusals) (*access, error) {
 	a := &access{
-		said: said, closed: closed, trusted: trusted,
+		said: said, self: self, web: admissionClient(), asked: newAdmissionCounter(o.Registry),
 		admitted: make(map[peer.ID]grant), leaving: make(map[peer.ID]struct{}),
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
+	a.set(o)
+	dataDir := o.DataDir
 	if dataDir != "" {
 		a.path = filepath.Join(dataDir, accessName)
 	}
@@ -184,12 +191,33 @@ func replace(path, text string) error {
 	return os.Rename(next, path)
 }
 
-// set closes or opens the relay, and says whose tokens are good. The mutex is held.
-func (a *access) set(closed bool, trusted []peer.ID) {
+// set closes or opens the relay, and says whose tokens are good and who else is asked. The
+// mutex is held.
+func (a *access) set(o Options) {
+	trusted := trust(a.self, o.Peers)
 	if slices.ContainsFunc(a.trusted, func(p peer.ID) bool { return !slices.Contains(trusted, p) }) {
-		clear(a.admitted) // they present their tokens anew
+		// They present their tokens anew.
+		maps.DeleteFunc(a.admitted, func(_ peer.ID, g grant) bool { return g.token != "" })
 	}
-	a.closed, a.trusted = closed, trusted
+	a.closed, a.trusted = o.Closed || o.Admission != "", trusted
+	switch {
+	case o.Admission == "":
+		a.service = nil
+		maps.DeleteFunc(a.admitted, func(_ peer.ID, g grant) bool { return g.token == "" })
+	case a.service == nil || a.service.url != o.Admission:
+		a.service = newAdmission(o.Admission, a.self, a.web, a.asked, a.run)
+	}
+}
+
+// run calls a function in a goroutine that close waits for; false after close.
+func (a *access) run(f func(context.Context)) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ctx.Err() != nil {
+		return false
+	}
+	a.done.Go(func() { f(a.ctx) })
+	return true
 }
 
 // lists are the rules as they are in the file.
@@ -226,66 +254,7 @@ func (a *access) close() {
 	a.stop()
 	a.mu.Unlock()
 	a.done.Wait()
-}
-
-// apply closes the connections of all that may not be here.
-func (a *access) apply(now time.Time) {
-	a.mu.Lock()
-	h := a.host
-	a.mu.Unlock()
-	if h == nil {
-		return
-	}
-	for _, c := range h.Network().Conns() {
-		p := c.RemotePeer()
-		if a.isBanned(p, c.RemoteMultiaddr()) {
-			a.evict(h, p, &refusal{limit: "ban", words: "the relay's operator has banned you"})
-			continue
-		}
-		late := now.Sub(c.Stat().Opened) > introduceWithin || a.wasAdmitted(p)
-		if why := a.whyNot(p); why != "" && late {
-			a.evict(h, p, &refusal{limit: "access", flag: "--closed", words: why})
-		}
-	}
-}
-
-// evict closes the connections of a peer. If it holds a reservation, it is told why, and
-// has two seconds to take note.
-func (a *access) evict(h host.Host, p peer.ID, why *refusal) {
-	if !a.holds(p) { // it does not listen, or was told when it asked
-		_ = h.Network().ClosePeer(p)
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, leaves := a.leaving[p]; leaves || a.ctx.Err() != nil {
-		return
-	}
-	a.leaving[p] = struct{}{}
-	a.done.Go(func() {
-		a.said.note(*why, "peer", p, "ended", true)
-		ctx, stop := context.WithTimeout(a.ctx, evictWithin)
-		defer stop()
-		tellWhy(ctx, h, p, why)
-		_ = h.Network().ClosePeer(p)
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		delete(a.leaving, p)
-	})
-}
-
-// tellWhy tells a peer why its connections are about to be closed, if it listens.
-func tellWhy(ctx context.Context, h host.Host, p peer.ID, why *refusal) {
-	s, err := core.PreferNewest(h).NewStream(ctx, p, reservation.MoveProtocol)
-	if err != nil {
-		return
-	}
-	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
-	if _, err = reservation.Tell(s, reservation.Notice{Reason: why.words, Limit: why.limit}); err != nil {
-		_ = s.Reset()
-		return
-	}
-	_ = s.Close()
+	a.web.CloseIdleConnections()
 }
 
 // wasAdmitted says whether a peer has had a grant since it came.
@@ -310,66 +279,118 @@ func (a *access) mayUse(p peer.ID) bool { return a.whyNot(p) == "" }
 // whyNot says why a peer that is not banned may not use the relay; empty if it may.
 func (a *access) whyNot(p peer.ID) string {
 	a.mu.Lock()
-	if !a.closed || slices.Contains(a.trusted, p) || a.allowed.hasPeer(p) {
-		a.mu.Unlock()
-		return ""
-	}
 	why := notAdmitted
 	if g, has := a.admitted[p]; has {
-		if why = a.over(g, time.Now()); why == "" {
-			a.mu.Unlock()
-			return ""
-		}
+		why = a.over(g, time.Now())
 	}
-	ranges := rules{ranges: a.allowed.ranges}
-	h := a.host
 	a.mu.Unlock()
-	if h != nil && slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) }) {
+	if why == "" || a.byRule(p) {
 		return ""
 	}
 	return why
 }
 
+// byRule says whether a peer may use the relay without a token, and without being asked about.
+func (a *access) byRule(p peer.ID) bool {
+	a.mu.Lock()
+	if !a.closed || slices.Contains(a.trusted, p) || a.allowed.hasPeer(p) {
+		a.mu.Unlock()
+		return true
+	}
+	ranges := rules{ranges: a.allowed.ranges}
+	h := a.host
+	a.mu.Unlock()
+	return h != nil && len(ranges.ranges) > 0 &&
+		slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) })
+}
+
 // over says why a grant holds no longer; empty if it does. The mutex is held.
 func (a *access) over(g grant, now time.Time) string {
 	switch {
+	case g.ended != "":
+		return g.ended
 	case a.revoked.has(g.token):
 		return fmt.Sprintf("the token %s is revoked", g.token)
-	case !now.Before(g.expires):
-		return fmt.Sprintf("the token has expired at %s", g.expires.UTC().Format(time.RFC3339))
+	case now.Before(g.expires):
+		return ""
+	case g.token == "":
+		return "it has admitted you for as long as a reservation lasts, and that is over"
 	}
-	return ""
+	return fmt.Sprintf("the token has expired at %s", g.expires.UTC().Format(time.RFC3339))
 }
 
-// admit says why a peer with that token, or none, may not use the relay; nil if it may.
-func (a *access) admit(p peer.ID, token string, now time.Time) *refusal {
-	why := notAdmitted
-	if token != "" { // an open relay may be closed later
-		if why = a.present(p, token, now); why == "" {
-			return nil
-		}
+// refuses says why a peer may not use the relay; nil if it may.
+func (a *access) refuses(p peer.ID) *refusal {
+	if why := a.whyNot(p); why != "" {
+		return closedTo(why)
 	}
-	if a.mayUse(p) {
-		return nil
-	}
+	return nil
+}
+
+func closedTo(why string) *refusal {
 	return &refusal{limit: "access", flag: "--closed", words: why, status: pbv2.Status_PERMISSION_DENIED}
 }
 
+// admit says why a peer with that token, or none, may have no reservation; nil if it may.
+// ask is true if it is for the service to say.
+func (a *access) admit(p peer.ID, token string, now time.Time) (no *refusal, ask bool) {
+	why, revoked := notAdmitted, false
+	if token != "" { // an open relay may be closed later
+		if why, revoked = a.present(p, token, now); why == "" {
+			return nil, false
+		}
+	}
+	a.mu.Lock()
+	service := a.service != nil
+	g, admitted := a.admitted[p]
+	a.mu.Unlock()
+	if a.byRule(p) || admitted && g.token != "" && a.mayUse(p) {
+		return nil, false
+	}
+	if service && !revoked {
+		return nil, true
+	}
+	return closedTo(why), false
+}
+
+// ask asks the service whether a peer may have a reservation. A yes holds as long as that
+// does: when the peer renews it, the service is asked again.
+func (a *access) ask(p peer.ID, at ma.Multiaddr, token string) *refusal {
+	a.mu.Lock()
+	service := a.service
+	a.mu.Unlock()
+	if service == nil { // since just now
+		return a.refuses(p)
+	}
+	why := service.ask(p, at, token, time.Now())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, had := a.admitted[p]
+	switch {
+	case a.service == nil: // its grants are not looked at any more
+	case why == nil:
+		a.admitted[p] = grant{expires: time.Now().Add(reservationTTL)}
+	case had && why.limit == limitAdmission:
+		a.admitted[p] = grant{ended: why.words}
+	}
+	return why
+}
+
 // present takes a token from a peer, or says what is wrong with it.
-func (a *access) present(p peer.ID, token string, now time.Time) (why string) {
+func (a *access) present(p peer.ID, token string, now time.Time) (why string, revoked bool) {
 	a.mu.Lock()
 	trusted := a.trusted
 	a.mu.Unlock()
 	g, err := checkToken(token, trusted)
 	if err != nil {
-		return err.Error()
+		return err.Error(), false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if why = a.over(g, now); why == "" {
 		a.admitted[p] = g
 	}
-	return why
+	return why, a.revoked.has(g.token)
 }
 
 // forget is told of a peer that is gone: it presents its token anew.

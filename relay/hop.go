@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	ma "github.com/multiformats/go-multiaddr"
 	protobuf "google.golang.org/protobuf/proto"
 
 	"github.com/tombolo-net/tombolo/core/customer"
@@ -61,14 +62,9 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 	kind, to := read(request)
 	switch kind {
 	case pbv2.HopMessage_RESERVE:
-		if why = h.access.admit(from, string(reservation.HopField(request, reservation.TokenField)), time.Now()); why == nil {
-			why = h.places.reserve(from, customer.Of(at), time.Now())
-		}
-		if why == nil && h.Network().Connectedness(from) == network.NotConnected {
-			h.places.release(from)
-		}
+		why = h.reserve(from, at, string(reservation.HopField(request, reservation.TokenField)))
 	case pbv2.HopMessage_CONNECT:
-		if why = h.access.admit(from, "", time.Now()); why != nil {
+		if why = h.access.refuses(from); why != nil {
 			break
 		}
 		if why = h.places.connect(from, to, customer.Of(at)); why == nil {
@@ -81,6 +77,26 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 		return
 	}
 	f(h.stalling(hs, from))
+}
+
+// reserve gives a peer a place, or says why not. The operator's service is asked about those
+// only that would get one.
+func (h *hop) reserve(from peer.ID, at ma.Multiaddr, token string) *refusal {
+	site := customer.Of(at)
+	why, ask := h.access.admit(from, token, time.Now())
+	if ask {
+		if why = h.places.room(from, site, time.Now()); why == nil {
+			why = h.access.ask(from, at, token)
+		}
+	}
+	if why == nil {
+		why = h.places.reserve(from, site, time.Now())
+	}
+	if h.Network().Connectedness(from) == network.NotConnected { // it left meanwhile
+		h.places.release(from)
+		h.access.forget(from)
+	}
+	return why
 }
 
 // NewStream opens the far end of a circuit.

@@ -78,6 +78,16 @@ func (p *places) set(l Limits) (over []peer.ID) {
 	return over
 }
 
+// room says why a peer would get no place; nil if it would.
+func (p *places) room(of peer.ID, site netip.Prefix, now time.Time) *refusal {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, has := p.reserved[of]; has {
+		return nil
+	}
+	return p.full(site, now)
+}
+
 // reserve takes a place for a peer, or says why there is none. A peer that has one
 // keeps it.
 func (p *places) reserve(of peer.ID, site netip.Prefix, now time.Time) *refusal {

@@ -16,6 +16,7 @@ type refusal struct {
 	flag   string // that sets it; empty: none does
 	words  string // for the peer
 	status pbv2.Status
+	cause  error // for the log alone
 }
 
 // logRefusals is how often a limit is logged that refuses many.
@@ -71,6 +72,9 @@ func (r *refusals) note(why refusal, about ...any) {
 	k.silent, k.logged = 0, now
 	r.mu.Unlock()
 	about = append([]any{"limit", why.limit, "value", why.value, "flag", why.flag}, about...)
+	if why.cause != nil {
+		about = append(about, "error", why.cause)
+	}
 	if silent > 0 {
 		about = append(about, "more", silent)
 	}

@@ -88,6 +88,15 @@ type Options struct {
 	// false, it takes everybody who is not banned there.
 	Closed bool
 
+	// Admission is the URL of a service that is asked about each peer that would get a
+	// reservation and that no rule and no token lets in. The relay sends it a Question by
+	// POST: 200 is a yes; 403 is a no, and the first line of its body is the reason that
+	// the peer is told. Whom the service does not admit within five seconds is refused. The
+	// answer is kept for the max-age of its Cache-Control, at least a second and at most an
+	// hour; without one a minute. A relay with an Admission is Closed. If empty, nobody is
+	// asked.
+	Admission string
+
 	// DrainTime bounds a drain: see Drain. If zero, DefaultDrain; if negative, a drain is
 	// over at once.
 	DrainTime time.Duration
@@ -173,7 +182,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if o.Network == "" {
 		o.Network = core.DefaultNetwork
 	}
-	if err = errors.Join(o.Limits.check(), checkPeers(o.Peers), discovery.CheckNetwork(o.Network)); err != nil {
+	if err = errors.Join(o.Limits.check(), checkPeers(o.Peers), checkAdmission(o.Admission), discovery.CheckNetwork(o.Network)); err != nil {
 		return nil, err
 	}
 	if peers, sockets := o.Limits.withDefaults().Peers, stack.MaxSockets(); sockets < peers {
@@ -226,7 +235,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	r.said = newRefusals(o.Logger, o.Registry)
-	if r.access, err = openAccess(o.DataDir, o.Closed, trust(self, o.Peers), r.said); err != nil {
+	if r.access, err = openAccess(self, o, r.said); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	if r.certs, err = newCertificates(o.TLS, o.DataDir, o.Logger); err != nil {

@@ -9,7 +9,7 @@ import (
 )
 
 // Reload reads anew the file of rules (see Options.Closed), Site, Docs, the files of a certificate
-// and, by Options.Reread, the options. It takes over Announce, Peers, Closed, DrainTime, and all limits but Topics and
+// and, by Options.Reread, the options. It takes over Announce, Peers, Closed, Admission, DrainTime, and all limits but Topics and
 // HistoryBytes; Limits.Peers may not be more than at the start. What is new holds at
 // once, for those that are connected, too: rates for open circuits, and who may not be
 // here any more is disconnected. Who holds a reservation above a limit that is lower now
@@ -35,7 +35,7 @@ func (r *Relay) Reload() error {
 // reconfigure takes over the options that may change.
 func (r *Relay) reconfigure(o Options) error {
 	l := o.Limits.withDefaults()
-	if err := errors.Join(o.Limits.check(), checkPeers(o.Peers)); err != nil {
+	if err := errors.Join(o.Limits.check(), checkPeers(o.Peers), checkAdmission(o.Admission)); err != nil {
 		return err
 	}
 	switch {
@@ -45,7 +45,7 @@ func (r *Relay) reconfigure(o Options) error {
 		return errors.New("topics and history bytes cannot change while the relay runs: restart it")
 	}
 	h := r.node.Host()
-	if err := r.access.reload(func() { r.access.set(o.Closed, trust(h.ID(), o.Peers)) }); err != nil {
+	if err := r.access.reload(func() { r.access.set(o) }); err != nil {
 		return err
 	}
 	others := without(h.ID(), o.Peers)

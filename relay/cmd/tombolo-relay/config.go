@@ -28,6 +28,15 @@ func (p *peerCount) UnmarshalText(text []byte) error {
 	return stack.CheckPeers(int(n))
 }
 
+// admissionURL is a flag that is the URL of a service to ask who may use the relay.
+type admissionURL string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (u *admissionURL) UnmarshalText(text []byte) error {
+	*u = admissionURL(text)
+	return relay.CheckAdmission(string(text))
+}
+
 // domain is a flag that is a name or IP address to get a certificate for.
 type domain string
 

@@ -40,6 +40,7 @@ type cli struct {
 	Topics          uint32              `help:"Maximum number of message types to forward among peers." default:"${topics}" restart:"topics"`
 	HistoryBytes    uint32              `help:"Bytes of messages to keep for peers that are offline." default:"${history}" restart:"history-bytes"`
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
+	Admission       admissionURL        `help:"Ask this http or https URL about each peer that wants a reservation and that neither the file access nor a token lets in. Implies --closed." placeholder:"URL"`
 	Domain          []domain            `help:"Host name or IP address to get a certificate for, so that the TCP port speaks https and wss, too: port 443 of it must be the TCP port, or be forwarded to it. Repeatable." placeholder:"NAME" restart:"domain"`
 	AcmeURL         string              `name:"acme-url" help:"Directory of the authority that gives certificates. Default: that of Let's Encrypt." placeholder:"URL" restart:"acme-url"`
 	AcmeEmail       string              `name:"acme-email" help:"Where the authority may write to you." placeholder:"ADDR" restart:"acme-email"`
@@ -191,6 +192,7 @@ func (c *cli) options() (o relay.Options, err error) {
 		Docs:          folder(c.Docs),
 		Embedders:     c.Embed,
 		Closed:        c.Closed,
+		Admission:     string(c.Admission),
 		DrainTime:     drain,
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),

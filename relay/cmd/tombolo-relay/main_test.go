@@ -471,7 +471,7 @@ func TestAnOperatorBringsAPage(t *testing.T) {
 }
 
 func TestFlagsAndVariables(t *testing.T) {
-	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}, {"--page", "/nowhere"}, {"--page", ".", "--no-page"}} {
+	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}, {"--admission", "ftp://relay.example"}, {"--admission", "https://"}, {"--page", "/nowhere"}, {"--page", ".", "--no-page"}} {
 		dir := filepath.Join(t.TempDir(), "never-made")
 		code, stderr := commandtest.Start(t, nil, binary, append(args, "--data-dir", dir)...).Wait()
 		assert.Equal(t, 2, code, "%v: %s", args, stderr)

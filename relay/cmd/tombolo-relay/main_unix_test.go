@@ -154,6 +154,7 @@ func TestAConfigurationIsReadAnewOrRefusedWithItsLine(t *testing.T) {
 		"\npeers = 101":              "line 2: peers cannot be more than the 100",
 		"peers = 2000000":            "line 1: peers: ",
 		"peers = 50\npeer-rate = -1": "line 2: peer-rate: ",
+		"admission = \"x.example\"":  "line 1: admission: ",
 	} {
 		configure(content)
 		code, said := run("reload")
