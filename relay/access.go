@@ -401,10 +401,10 @@ func (a *access) forget(p peer.ID) {
 }
 
 // maySpeak says whether a peer may have streams of a protocol: one that is not
-// admitted has those with which it asks, and is told why it may not.
+// admitted has those with which it asks and is told.
 func (a *access) maySpeak(p peer.ID, id protocol.ID) bool {
 	switch id {
-	case identify.ID, identify.IDPush, ping.ID, proto.ProtoIDv2Hop, reservation.MoveProtocol:
+	case identify.ID, identify.IDPush, ping.ID, proto.ProtoIDv2Hop, reservation.MoveProtocol, knownProtocol:
 		return true
 	}
 	return a.mayUse(p)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"slices"
@@ -14,9 +15,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core"
 )
 
 // The wait between two dials of another relay doubles with each failure and is
@@ -26,6 +30,17 @@ const (
 	peerMaxBackoff  = 30 * time.Second
 	peerDialTimeout = 20 * time.Second // all its addresses
 	peerTag         = "tombolo-relay"
+)
+
+// knownProtocol is how a relay learns whether another that it stays connected to does the
+// same: the other answers "known", or "stranger", and closes the stream. Relays trust those
+// only that they name themselves, by ID, which a connection proves. To name a relay that does
+// not name this one is most likely a mistake.
+const (
+	knownProtocol  protocol.ID = "/tombolo/relay-peer/1.0.0"
+	knownTimeout               = 10 * time.Second
+	answerKnown                = "known\n"
+	answerStranger             = "stranger\n"
 )
 
 var errPeerLeft = errors.New("the connection ended")
@@ -50,9 +65,12 @@ type kept struct {
 	stop context.CancelFunc
 }
 
-// checkPeers says whether each of them can be dialled.
+// checkPeers says whether each of them can be dialled, and known again.
 func checkPeers(others []peer.AddrInfo) error {
 	for _, p := range others {
+		if err := p.ID.Validate(); err != nil {
+			return fmt.Errorf("a relay to keep connected to, at %s, has no ID: %w", p.Addrs, err)
+		}
 		if len(p.Addrs) == 0 {
 			return fmt.Errorf("the relay %s to keep connected to has no address", p.ID)
 		}
@@ -74,6 +92,7 @@ func keepPeers(h host.Host, others []peer.AddrInfo, log *slog.Logger) (*peers, e
 	p := &peers{host: h, log: log, changes: changes, kept: make(map[peer.ID]*kept)}
 	p.ctx, p.stop = context.WithCancel(context.Background())
 	p.running.Go(p.watch)
+	h.SetStreamHandler(knownProtocol, p.answer)
 	p.set(others)
 	return p, nil
 }
@@ -111,6 +130,7 @@ func (p *peers) close() error {
 	p.mu.Lock()
 	p.stop()
 	p.mu.Unlock()
+	p.host.RemoveStreamHandler(knownProtocol)
 	err := p.changes.Close()
 	p.running.Wait()
 	return err
@@ -142,6 +162,7 @@ func (p *peers) keep(ctx context.Context, other peer.AddrInfo, gone <-chan struc
 		err := p.dial(ctx, other)
 		if err == nil {
 			p.log.Info("another relay is connected", "relay", other.ID)
+			p.compare(ctx, other.ID)
 			backoff = peerMinBackoff
 			select {
 			case <-gone:
@@ -170,4 +191,40 @@ func (p *peers) dial(ctx context.Context, other peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(network.WithForceDirectDial(ctx, "a relay"), peerDialTimeout)
 	defer cancel()
 	return p.host.Connect(ctx, other)
+}
+
+// answer tells a relay whether it is one of those to stay connected to.
+func (p *peers) answer(s network.Stream) {
+	p.mu.Lock()
+	said := answerStranger
+	if p.kept[s.Conn().RemotePeer()] != nil {
+		said = answerKnown
+	}
+	p.mu.Unlock()
+	_ = s.SetWriteDeadline(time.Now().Add(knownTimeout))
+	if _, err := io.WriteString(s, said); err != nil {
+		_ = s.Reset()
+		return
+	}
+	_ = s.Close()
+}
+
+// compare warns if another relay does not name this one.
+func (p *peers) compare(ctx context.Context, other peer.ID) {
+	ctx, cancel := context.WithTimeout(ctx, knownTimeout)
+	defer cancel()
+	s, err := core.PreferNewest(p.host).NewStream(ctx, other, knownProtocol)
+	if err != nil {
+		p.log.Debug("another relay does not say whether it names this one", "relay", other, "error", err)
+		return
+	}
+	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
+	said, err := io.ReadAll(io.LimitReader(s, int64(len(answerStranger))))
+	_ = s.Close()
+	switch {
+	case err != nil || string(said) != answerKnown && string(said) != answerStranger:
+		p.log.Debug("another relay does not say whether it names this one", "relay", other, "error", err)
+	case string(said) == answerStranger:
+		p.log.Warn("another relay takes this one for a stranger, with the limits of a peer: its operator must name it with --peer", "relay", other, "this", p.host.ID())
+	}
 }

@@ -1,9 +1,15 @@
 package relay_test
 
 import (
+	"crypto/rand"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
@@ -56,6 +62,73 @@ func TestAPeerOfARelayNeedsAnAddress(t *testing.T) {
 	id := newRelay(t, relay.Options{}).Node().ID()
 	_, err := relay.New(testContext(t), relay.Options{Listen: local(), Peers: []peer.AddrInfo{{ID: id}}})
 	require.ErrorContains(t, err, id.String()+" to keep connected to has no address")
+	_, err = relay.New(testContext(t), relay.Options{Listen: local(), Peers: []peer.AddrInfo{{Addrs: local()}}})
+	require.ErrorContains(t, err, "has no ID")
+}
+
+func TestARelayTrustsThoseOnlyThatItNamesItself(t *testing.T) {
+	mine, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	require.NoError(t, err)
+	one, reload := reloadable(t, relay.Options{DataDir: t.TempDir(), Closed: true})
+	log := &lines{}
+	two := newRelay(t, relay.Options{Identity: mine, Peers: []peer.AddrInfo{infoOf(one)}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	token, err := relay.Token(mine, "alice", time.Now().Add(time.Hour))
+	require.NoError(t, err)
+
+	// That two names one makes it nothing to one.
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "takes this one for a stranger") }, 30*time.Second, 5*time.Millisecond)
+	assert.Contains(t, log.String(), "this="+two.Node().ID().String())
+	_, err = two.Node().Echo(testContext(t), one.Node().ID(), []byte("hello"))
+	require.Error(t, err)
+	require.ErrorContains(t, failure(t, newNode(t, native.Options{Token: token}), infoOf(one)), "none of this relay's")
+
+	require.NoError(t, reload(func(o *relay.Options) { o.Peers = []peer.AddrInfo{infoOf(two)} }))
+	require.Eventually(t, func() bool {
+		_, err := two.Node().Echo(testContext(t), one.Node().ID(), []byte("hello"))
+		return err == nil
+	}, 30*time.Second, 5*time.Millisecond)
+	awaitReserved(t, newNode(t, native.Options{Token: token, Relays: []peer.AddrInfo{infoOf(one)}}))
+	s, err := two.Node().Host().NewStream(testContext(t), one.Node().ID(), "/tombolo/relay-peer/1.0.0")
+	require.NoError(t, err)
+	said, err := io.ReadAll(s)
+	require.NoError(t, err)
+	assert.Equal(t, "known\n", string(said), "each names the other")
+}
+
+func TestWhoAnswersInPlaceOfANamedRelayIsNoneOfThem(t *testing.T) {
+	impostor := newRelay(t, relay.Options{})
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	require.NoError(t, err)
+	named, err := peer.IDFromPrivateKey(key)
+	require.NoError(t, err)
+	log := &lines{}
+	r := newRelay(t, relay.Options{Closed: true, Peers: []peer.AddrInfo{{ID: named, Addrs: infoOf(impostor).Addrs}}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	require.Eventually(t, func() bool { return strings.Contains(log.String(), "another relay is not connected") }, 30*time.Second, 5*time.Millisecond)
+	assert.Contains(t, log.String(), "peer id mismatch")
+	assert.Equal(t, network.NotConnected, connectedness(r, named))
+	_, err = impostor.Node().Connect(testContext(t), r.Node().Addrs()[0].String())
+	if err == nil { // it may connect, to ask
+		_, err = impostor.Node().Echo(testContext(t), r.Node().ID(), []byte("hello"))
+	}
+	require.Error(t, err)
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func TestPeersOfTwoRelaysOfOneMeshConnectByID(t *testing.T) {
