@@ -22,6 +22,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/circuits"
 	"github.com/tombolo-net/tombolo/core/discovery"
 	"github.com/tombolo-net/tombolo/core/discovery/kad"
 	"github.com/tombolo-net/tombolo/core/liveness"
@@ -155,13 +156,17 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		MapPorts:     !o.NoPortMapping,
 		Registerer:   o.Registerer,
 		Libp2p: []libp2p.Option{
-			libp2p.EnableRelay(), // the client of circuits, not a relay
+			libp2p.DisableRelay(), // its client of circuits: there is our own
+			libp2p.Transport(circuits.New),
 			holes.Option(),
 			libp2p.ConnectionGater(gate),
 		},
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
+	}
+	if err := h.Network().Listen(circuits.Addr); err != nil {
+		return nil, errors.Join(fmt.Errorf("start node: %w", err), h.Close(), histories.Close(), dataDir.Close())
 	}
 	if o.Direct {
 		platform := webrtc.New(webrtc.Options{

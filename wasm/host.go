@@ -19,11 +19,11 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/peerstore/pstoremem"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
-	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/circuits"
 	"github.com/tombolo-net/tombolo/core/liveness"
 	"github.com/tombolo-net/tombolo/core/muxer"
 	"github.com/tombolo-net/tombolo/core/reservation"
@@ -87,7 +87,7 @@ func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper
 	if err != nil {
 		return nil, err
 	}
-	if err := client.AddTransport(h, up); err != nil {
+	if err := circuits.AddTransport(h, up); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
 	h.Start()

@@ -22,13 +22,14 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
-	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/tombolo-net/tombolo/core/circuits"
 )
 
 // Options say what a host is for. The zero value makes one that listens.
@@ -79,7 +80,7 @@ func Unmanaged(t testing.TB, opts Options) host.Host {
 	require.NoError(t, sw.AddTransport(tr))
 	h, err := basichost.NewHost(sw, &basichost.HostOpts{EventBus: bus, UserAgent: "hosttest", AddrsFactory: opts.AddrsFactory})
 	require.NoError(t, err)
-	require.NoError(t, client.AddTransport(h, up))
+	require.NoError(t, circuits.AddTransport(h, up))
 	if opts.Listen == "" {
 		opts.Listen = "/ip4/127.0.0.1/tcp/0"
 	}

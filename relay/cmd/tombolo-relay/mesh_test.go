@@ -1,11 +1,13 @@
 package main
 
 import (
+	"io"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -57,4 +59,91 @@ func TestPeersOfTwoRelaysReachEachOtherByIDAlone(t *testing.T) {
 	one.Wait()
 	start(t, "--data-dir", dir, "--listen", at)
 	eventually(t, newNode(t, native.Options{Relays: []peer.AddrInfo{parse(t, address)}}), called)
+}
+
+func TestWhenOneOfTwoRelaysIsLostItsPeersAreOnTheOther(t *testing.T) {
+	for _, with := range []string{"/tcp/", "/quic-v1/p2p"} {
+		t.Run(with, func(t *testing.T) {
+			t.Parallel()
+			ctx := testContext(t)
+			lost := startLocal(t)
+			left := startLocal(t, "--peer", lost.at(t, "/tcp/"))
+			both := []peer.AddrInfo{parse(t, lost.at(t, with)), parse(t, left.at(t, with))}
+			stays := both[1].ID
+			reserved := func() *core.Node {
+				n := newNode(t, native.Options{Relays: both})
+				require.Eventually(t, func() bool { return len(n.Reservations()) == 2 }, 30*time.Second, 5*time.Millisecond)
+				return n
+			}
+			caller, called, through, later := reserved(), reserved(), reserved(), reserved()
+			_, err := caller.Connect(ctx, left.at(t, with)+"/p2p-circuit/p2p/"+called.ID().String())
+			require.NoError(t, err)
+			_, err = caller.Connect(ctx, lost.at(t, with)+"/p2p-circuit/p2p/"+through.ID().String())
+			require.NoError(t, err)
+			echoes := openEcho(t, caller, called)
+			echoes()
+			news := caller.Events()
+			defer news.Close()
+
+			lost.Signal(syscall.SIGKILL)
+			lost.Wait()
+			began := time.Now()
+			echoes()
+			// The first attempt, by ID alone.
+			reaches := func(n *core.Node) {
+				t.Helper()
+				_, err := caller.Connect(ctx, n.ID().String())
+				require.NoError(t, err)
+				_, err = caller.Echo(ctx, n.ID(), []byte("hello"))
+				require.NoError(t, err)
+				t.Logf("a peer is reached %s after the end of a relay", time.Since(began).Round(time.Millisecond))
+			}
+			reaches(later)
+			for _, n := range []*core.Node{caller, called, through, later} {
+				assert.Contains(t, relays(n), stays)
+			}
+			if with != "/tcp/" { // where the end of a process that is killed is not seen for half a minute
+				return
+			}
+			for { // until it is seen
+				ev, err := news.Next(ctx)
+				require.NoError(t, err)
+				require.False(t, ev.Type == core.ReservationLost && ev.Peer == stays)
+				if ev.Type == core.PeerDisconnected && ev.Peer == through.ID() {
+					break
+				}
+			}
+			reaches(through)
+			echoes()
+			assert.Equal(t, []peer.ID{stays}, relays(caller))
+		})
+	}
+}
+
+// openEcho opens a stream between two nodes. Each call of echoes sends a byte there and back.
+func openEcho(t *testing.T, from, to *core.Node) (echoes func()) {
+	t.Helper()
+	_, err := to.Handle("/test/copy", func(s network.Stream) {
+		defer s.Close()
+		_, _ = io.Copy(s, s)
+	})
+	require.NoError(t, err)
+	s, err := from.Open(testContext(t), to.ID(), "/test/copy")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.Reset() })
+	return func() {
+		t.Helper()
+		_, err := s.Write([]byte("x"))
+		require.NoError(t, err)
+		_, err = io.ReadFull(s, make([]byte, 1))
+		require.NoError(t, err)
+	}
+}
+
+// relays are those on which a node holds a reservation.
+func relays(n *core.Node) (ids []peer.ID) {
+	for _, r := range n.Reservations() {
+		ids = append(ids, r.Relay)
+	}
+	return ids
 }
