@@ -44,9 +44,9 @@ type Events struct {
 	Candidate func(candidate string)
 	// Connected tells that the two ends speak.
 	Connected func()
-	// Ended tells that the connection has failed, with ErrUnanswered where the other end
-	// does not answer and ErrCertificate where it is not the one that was described, or was
-	// closed by the other end.
+	// Ended tells that the connection has failed, or that the other end has closed it. The
+	// error is ErrUnanswered if the other end does not answer, and ErrCertificate if its
+	// certificate is not the one that was described.
 	Ended func(err error)
 	// Channel takes a channel that the other end has opened. It calls Handle, or
 	// closes the channel.
