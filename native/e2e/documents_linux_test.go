@@ -242,17 +242,19 @@ var (
 	duration  = regexp.MustCompile("\x02(?:h|m|s|ms|µs|ns)\\b")
 	homePath  = regexp.MustCompile(`/home/[a-z]+/`)
 	transport = regexp.MustCompile(`via (?:circuit|quic|tcp|websocket|webtransport)`)
+	tokenID   = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{16}\b`)
 	// What stands for each of them, until the rest is replaced.
 	unlike = strings.NewReplacer("\x01", "12D3KooW[0-9A-Za-z]+", "\x02", "[0-9.]+", "\x03", "/.*/", "\x04", "(?:[0-9.]+(?:h|m|s|ms|µs|ns))+",
-		"\x05", "via [a-z]+", "…", ".*")
+		"\x05", "via [a-z]+", "\x06", "[0-9a-f]{8}-[0-9a-f]{16}", "…", ".*")
 )
 
 // likeness matches lines that differ from one of a document in numbers, times, peers,
-// transports, folders and the width of columns only.
+// transports, IDs of tokens, folders and the width of columns only.
 func likeness(line string) *regexp.Regexp {
 	p := regexp.QuoteMeta(strings.TrimRight(line, " "))
 	p = peerID.ReplaceAllString(p, "\x01")
 	p = homePath.ReplaceAllString(p, "\x03")
+	p = tokenID.ReplaceAllString(p, "\x06")
 	p = number.ReplaceAllString(p, "\x02")
 	p = duration.ReplaceAllString(p, "\x04")
 	p = transport.ReplaceAllString(p, "\x05")
