@@ -64,7 +64,7 @@ type Question struct {
 	Peer  string `json:"peer"`            // its ID
 	Addr  string `json:"addr"`            // the multiaddr that it is connected from
 	Relay string `json:"relay"`           // this relay's ID
-	Token string `json:"token,omitempty"` // that the peer has presented, and that is none of this relay's or has expired
+	Token string `json:"token,omitempty"` // what the peer has presented, if it is not a valid token of this relay
 }
 
 // CheckAdmission says whether a URL can be one of Options.Admission.
@@ -323,7 +323,7 @@ func validity(h http.Header) time.Duration {
 			if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
 				holds = time.Duration(seconds) * time.Second
 			} else {
-				holds = 0 // as RFC 9111 has it of what cannot be read
+				holds = 0 // RFC 9111, section 4.2.1: a directive that cannot be read means stale
 			}
 		}
 	}

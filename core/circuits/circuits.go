@@ -135,7 +135,7 @@ func dialBound(ctx context.Context, through *client.Client, at ma.Multiaddr, p p
 	return conn, err
 }
 
-// binding is the key of what is called with the stream of a dial.
+// binding is the context key of the function that takes the stream of a dial.
 type binding struct{}
 
 // boundHost opens streams that end with the context of the dial that they are for: a client

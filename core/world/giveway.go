@@ -14,8 +14,8 @@ import (
 // Two peers may begin to hold a room of the same name before either knows of the other. Of
 // rooms that give way, one stays.
 
-// errGivesWay is why a room that gives way has no standbys and no store: who holds the room
-// in its place knows nothing of what they keep.
+// errGivesWay is why a room that gives way has no standbys and no store: the peer that holds
+// the other room does not have what they keep.
 var errGivesWay = errors.New("a room that gives way is kept neither in a store nor by standbys")
 
 // giveWay ends the room, with a Moved, when another peer holds one of the same name and
