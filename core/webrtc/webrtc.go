@@ -268,18 +268,20 @@ func (t *Transport) answer(s network.Stream) {
 		_ = s.ResetWithError(network.StreamRateLimited)
 		return
 	}
-	defer t.endAnswer(p)
+	defer t.closing.Done()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), t.timeout, errTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
 	c, err := t.open(s, network.DirInbound)
 	if err != nil {
+		t.endAnswer(p)
 		_ = s.ResetWithError(network.StreamGated)
 		return
 	}
 	x := t.newExchange(s)
 	err = c.answer(ctx, x)
+	t.endAnswer(p) // the peer may have lost the connection already, and ask for another
 	if err == nil {
 		select {
 		case t.inbound <- c:
@@ -296,7 +298,8 @@ func (t *Transport) answer(s network.Stream) {
 	c.end(err)
 }
 
-// beginAnswer says whether one more peer may be answered.
+// beginAnswer says whether one more peer may be answered. If so, endAnswer has to be called,
+// and closing.Done once nothing more is to be done for it.
 func (t *Transport) beginAnswer(p peer.ID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -312,7 +315,6 @@ func (t *Transport) endAnswer(p peer.ID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.answering, p)
-	t.closing.Done()
 }
 
 // Close refuses further connections. Those that there are stay: the host closes

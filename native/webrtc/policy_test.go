@@ -120,14 +120,19 @@ func TestConnectionThatEitherEndClosesIsNotMadeAgain(t *testing.T) {
 	p := keepDirect(t, a, direct.Options{Never: true, Connect: func(context.Context, peer.ID) error { return nil }})
 	for _, end := range []side{a, b} {
 		made := goDirect(t, a, b)
-		require.Eventually(t, func() bool {
-			for _, c := range end.Network().Conns() { // that of b may come a moment later
-				if c.RemoteMultiaddr().Equal(core.Addr) {
-					_ = c.Close()
+		ofBoth := map[side]network.Conn{}
+		require.Eventually(t, func() bool { // that of b may come a moment later
+			for _, of := range []side{a, b} {
+				for _, c := range of.Network().Conns() {
+					if c.RemoteMultiaddr().Equal(core.Addr) && !c.IsClosed() {
+						ofBoth[of] = c
+					}
 				}
 			}
-			return made.IsClosed()
+			return len(ofBoth) == 2
 		}, waitLimit, 10*time.Millisecond)
+		require.NoError(t, ofBoth[end].Close())
+		require.Eventually(t, func() bool { return ofBoth[a].IsClosed() && ofBoth[b].IsClosed() }, waitLimit, 10*time.Millisecond)
 		require.False(t, core.Lost(made))
 	}
 	require.Zero(t, p.Stats())
