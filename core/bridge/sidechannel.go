@@ -149,7 +149,7 @@ func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
 	var a answer
 	switch q.Ask {
 	case "services":
-		a.Services = b.servicesFor(p)
+		a.Services = b.ServicesFor(p)
 	case "reason":
 		a.Reason = b.notes.take(p, q.Protocol)
 	case "loop":
@@ -160,7 +160,9 @@ func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
 	return json.NewEncoder(s).Encode(a)
 }
 
-func (b *Bridge) servicesFor(p peer.ID) []Service {
+// ServicesFor returns the services of this node that are announced, and that a peer may use:
+// what it is told when it asks for them.
+func (b *Bridge) ServicesFor(p peer.ID) []Service {
 	var services []Service
 	for _, l := range b.Listeners() {
 		if l.Announce != "" && l.Access.Permits(p) {

@@ -21,12 +21,8 @@ var errGivesWay = errors.New("a room that gives way is kept neither in a store n
 // giveWay ends the room, with a Moved, when another peer holds one of the same name and
 // version that goes before it.
 func (r *Room) giveWay(node Node) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := r.untilDone()
 	defer cancel()
-	go func() {
-		<-r.done
-		cancel()
-	}()
 	lobby, err := seat.Watch(node, seat.Filter{Name: r.opts.Name})
 	if err != nil {
 		return // the node is closed, and the room with it

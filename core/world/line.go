@@ -162,12 +162,8 @@ const (
 // meet asks those that may hold the room, too, whether they do, until the room ends: its
 // standbys that are not being fed, and those that held it before.
 func (r *Room) meet(node Node) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := r.untilDone()
 	defer cancel()
-	go func() {
-		<-r.done
-		cancel()
-	}()
 	tick := time.NewTicker(meetEvery)
 	defer tick.Stop()
 	pauses := make(map[peer.ID]time.Duration) // of those that do not answer

@@ -303,6 +303,16 @@ func (r *Room) Close() error {
 // Done is closed when the room has ended.
 func (r *Room) Done() <-chan struct{} { return r.done }
 
+// untilDone is a context that ends with the room.
+func (r *Room) untilDone() (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-r.done
+		cancel()
+	}()
+	return ctx, cancel
+}
+
 // Wait waits for the end of the room, and returns why it has ended: ErrClosed, the panic of
 // its game, or a *Moved. It returns the error of ctx if that ends first.
 func (r *Room) Wait(ctx context.Context) error {

@@ -58,10 +58,8 @@ func (s *Server) pairShow(ctx context.Context, _ None, tell func(any) error) err
 
 // announcedTo lists the announced services that a peer may use.
 func (s *Server) announcedTo(p peer.ID) (protocols []protocol.ID) {
-	for _, l := range s.node.Bridge().Listeners() {
-		if l.Announce != "" && l.Access.Permits(p) {
-			protocols = append(protocols, l.Protocol)
-		}
+	for _, service := range s.node.Bridge().ServicesFor(p) {
+		protocols = append(protocols, service.Protocol)
 	}
 	return protocols
 }
