@@ -143,8 +143,8 @@ test-e2e: build bin/testpeer chromium browsers web/docs/node_modules/.package-lo
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; PostgreSQL; and every place of the node
-	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e -- long/ lifecycle bridge http messages-api stream-ends rooms worker
+test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; PostgreSQL; what pages do more seldom, and every place of the node
+	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 	LONG=1 $(GO) test -count=1 -run Restarted ./relay
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -race -count=1 ./native/postgres

@@ -164,7 +164,7 @@ test('when the direct connection is cut, or the worker at the other end dies, al
   }
 })
 
-test('the connections of a shared worker are those of one of its tabs, and then of another', async ({
+test('the connections of a shared worker are those of one of its tabs, and then of another @long', async ({
   context,
   counting,
   server,

@@ -92,7 +92,7 @@ test('the game of docs/rooms.md is played by two tabs, and goes on without the o
   await expect.poll(() => move(two, 300, 100), { timeout: 90_000 }).toBe(true)
 })
 
-test('the game in Go of docs/rooms.md is played on the same page', async ({ context, site, relay }) => {
+test('the game in Go of docs/rooms.md is played on the same page @long', async ({ context, site, relay }) => {
   const code = block('go', 'type game struct')
   expect(lines(code) - lines(code.slice(0, code.indexOf(')\n\n'))), 'lines but for the imports').toBeLessThanOrEqual(40)
   const program = at('../build/_dots/') // of the module, and none of its packages

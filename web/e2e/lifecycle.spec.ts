@@ -17,8 +17,9 @@ const KEEP_ALIVE = 50_000
 const goodbye = () => (test.info().project.metadata['worker'] === 'none' ? AT_ONCE : KEEP_ALIVE)
 
 for (const transport of TRANSPORTS) {
+  const seldom = transport === '/ws/' ? ' @long' : ''
   test.describe(transport, () => {
-    test('a page that is frozen leaves nothing on the relay, and its node is back with it', async ({
+    test(`a page that is frozen leaves nothing on the relay, and its node is back with it${seldom}`, async ({
       own,
       server,
       counting,
@@ -45,7 +46,7 @@ for (const transport of TRANSPORTS) {
       expect(await counting.counted('tombolo_ghosts_total'), 'its browser said goodbye').toBe(0)
     })
 
-    test('a node whose connection died unseen is back as soon as the network is', async ({
+    test(`a node whose connection died unseen is back as soon as the network is${seldom}`, async ({
       page,
       context,
       server,
@@ -67,7 +68,7 @@ for (const transport of TRANSPORTS) {
       }
     })
 
-    test('who takes the place of a tab that sleeps is called, and not its ghost', async ({
+    test(`who takes the place of a tab that sleeps is called, and not its ghost${seldom}`, async ({
       own,
       server,
       counting,

@@ -73,7 +73,7 @@ test('the mesh shows who is connected to whom and how, what this tab has no part
   await expect(page.locator('.berth')).toHaveCount(2)
 })
 
-test('a mesh of two relays is one picture, though nobody tells of the connection between them', async ({
+test('a mesh of two relays is one picture, though nobody tells of the connection between them @long', async ({
   page,
   browser,
   relay,
@@ -100,7 +100,7 @@ test('a mesh of two relays is one picture, though nobody tells of the connection
   }
 })
 
-test('what a peer sends that is no report changes nothing', async ({ page, context, relay }) => {
+test('what a peer sends that is no report changes nothing @long', async ({ page, context, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
   await join(page, `${relay.url}#mesh`)
@@ -126,7 +126,7 @@ test('what a peer sends that is no report changes nothing', async ({ page, conte
   expect(errors).toEqual([])
 })
 
-test('a hostile report has a bound in the picture, and is not believed', async ({ page, context, relay }) => {
+test('a hostile report has a bound in the picture, and is not believed @long', async ({ page, context, relay }) => {
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
   const own = await join(page, `${relay.url}#mesh`)
@@ -168,7 +168,11 @@ test('a hostile report has a bound in the picture, and is not believed', async (
   expect(errors).toEqual([])
 })
 
-test('however often a peer tells, the picture changes twice a second at most', async ({ page, context, relay }) => {
+test('however often a peer tells, the picture changes twice a second at most @long', async ({
+  page,
+  context,
+  relay,
+}) => {
   await join(page, `${relay.url}#mesh`)
   const other = await context.newPage()
   const b = await join(other, `${relay.url}#mesh`)
@@ -251,7 +255,7 @@ test('what passes between this tab and another is seen on their line, as long as
   await expect(passing).toHaveCount(0)
 })
 
-test('the focus does not go with a peer that goes', async ({ page, context, relay }) => {
+test('the focus does not go with a peer that goes @long', async ({ page, context, relay }) => {
   await join(page, `${relay.url}#mesh`)
   const other = await context.newPage()
   const b = await join(other, `${relay.url}#mesh`)

@@ -220,7 +220,7 @@ share('who closes a tab that somebody fetches from is asked first', async ({ ann
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
 })
 
-share('a tab that is closed midway is away, and what came of it is kept', async ({ ann, follow }) => {
+share('a tab that is closed midway is away, and what came of it is kept @long', async ({ ann, follow }) => {
   const link = await serve(ann, [{ name: 'big.bin', bytes: randomBytes(16 * MIB) }], 'big')
   const bob = await follow(link)
   const file = bob.locator('.shared')
@@ -234,7 +234,7 @@ share('a tab that is closed midway is away, and what came of it is kept', async 
   expect(await file.locator('progress').getAttribute('value')).toBe(received)
 })
 
-share('a link that leads nowhere says why, and what to do', async ({ ann, annId, follow, context, relay }) => {
+share('a link that leads nowhere says why, and what to do @long', async ({ ann, annId, follow, context, relay }) => {
   const link = await serve(ann, [{ name: 'a.txt', bytes: Buffer.from('a') }], 'gone')
   await ann.locator('.offer').getByRole('button', { name: 'Stop' }).click()
   await expect(ann.locator('.offer')).toHaveCount(0)

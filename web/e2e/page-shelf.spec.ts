@@ -55,22 +55,25 @@ share(
   },
 )
 
-share('a tab that is loaded again amid a download asks first, and goes on where it was', async ({ ann, follow }) => {
-  const bytes = randomBytes(24 * MIB)
-  const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'reloaded'))
-  const file = bob.locator('.shared')
-  await file.getByRole('button', { name: 'Download' }).click()
-  await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/)
-  const asked = bob.waitForEvent('dialog')
-  const reloaded = bob.reload()
-  await (await asked).accept()
-  await reloaded
-  await expect(file).toHaveAttribute('data-how', 'cut off')
-  expect(Number(await file.locator('progress').getAttribute('value'))).toBeGreaterThanOrEqual(8 * MIB)
-  const coming = bob.waitForEvent('download')
-  await file.getByRole('button', { name: 'Go on' }).click()
-  expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
-})
+share(
+  'a tab that is loaded again amid a download asks first, and goes on where it was @long',
+  async ({ ann, follow }) => {
+    const bytes = randomBytes(24 * MIB)
+    const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'reloaded'))
+    const file = bob.locator('.shared')
+    await file.getByRole('button', { name: 'Download' }).click()
+    await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/)
+    const asked = bob.waitForEvent('dialog')
+    const reloaded = bob.reload()
+    await (await asked).accept()
+    await reloaded
+    await expect(file).toHaveAttribute('data-how', 'cut off')
+    expect(Number(await file.locator('progress').getAttribute('value'))).toBeGreaterThanOrEqual(8 * MIB)
+    const coming = bob.waitForEvent('download')
+    await file.getByRole('button', { name: 'Go on' }).click()
+    expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
+  },
+)
 
 share('a folder is shared whole, and all of it is got by one click', async ({ ann, annId, follow }) => {
   const dir = await mkdtemp(joinPath(tmpdir(), 'tombolo-share-'))

@@ -64,7 +64,7 @@ world(
 )
 
 // Each in a world of its own: boats that sail lose sight of each other.
-world('a finger steers', async ({ ann, browser }) => {
+world('a finger steers @long', async ({ ann, browser }) => {
   const touching = await browser.newContext({ hasTouch: true, viewport: { width: 360, height: 740 } })
   const bob = await follow(touching, ann, 'Bob')
   const touches = await touching.newCDPSession(bob)
@@ -81,7 +81,7 @@ world('a finger steers', async ({ ann, browser }) => {
   await touching.close()
 })
 
-world('a mouse steers', async ({ ann, context }) => {
+world('a mouse steers @long', async ({ ann, context }) => {
   const bob = await follow(context, ann, 'Bob')
   await sails(bob, 'Ann', 'y', -1, async () => {
     await ann.locator('#sea').scrollIntoViewIfNeeded()
@@ -101,7 +101,7 @@ world('a gamepad steers', async ({ ann, context }) => {
   )
 })
 
-world('a hundred bots come at a click, and go at another', async ({ ann, context }) => {
+world('a hundred bots come at a click, and go at another @long', async ({ ann, context }) => {
   const bob = await follow(context, ann, 'Bob')
   const bots = ann.locator('.world-bots-how')
   await ann.getByRole('button', { name: 'Bring a hundred bots' }).click()
@@ -138,7 +138,7 @@ world('when the tab that holds a world is closed, another goes on with its score
 })
 
 world(
-  'a world that a native peer holds is sailed in from the page, and goes on in a tab',
+  'a world that a native peer holds is sailed in from the page, and goes on in a tab @long',
   async ({ page, relay, name }) => {
     const [first, second] = [await Daemon.start(relay), await Daemon.start(relay)]
     const id = await join(page, relay.url)
@@ -171,7 +171,7 @@ world(
   },
 )
 
-world('an invitation leads into a world that nobody else finds', async ({ page, context, relay, name }) => {
+world('an invitation leads into a world that nobody else finds @long', async ({ page, context, relay, name }) => {
   const daemon = await Daemon.start(relay)
   const holding = await native(daemon, 'host', '--demo', '--private', name)
   const invite = () =>
@@ -205,7 +205,7 @@ world('a link to a world that nobody holds says so, and offers to hold it', asyn
   expect(decodeURIComponent(new URL(page.url()).hash)).toBe(`#world=${await ownId(page)}/${name}`)
 })
 
-world('worlds that are held are listed, and a name is taken once', async ({ ann, context, relay, name }) => {
+world('worlds that are held are listed, and a name is taken once @long', async ({ ann, context, relay, name }) => {
   const bob = await context.newPage()
   await open(bob, relay.url, 'Bob')
   const row = bob.locator('#worlds li', { hasText: name })

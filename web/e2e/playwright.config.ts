@@ -11,6 +11,8 @@ const long = process.env['LONG'] !== undefined // make test-long
 /** These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere, only the smoke tests do, or all with LONG. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
+/** What holds more seldom, or is one more way of what another test shows; a lower tier has what most of these rest on. */
+const SELDOM = '@long'
 const NODE24 = fileURLToPath(new URL('../test/node24/node_modules/.bin/node', import.meta.url))
 const engines: Browser[] = ['firefox', 'webkit']
 const ENGINES = 'browsers.spec.ts'
@@ -23,6 +25,7 @@ export default defineConfig<{ tab: Tab }>({
   workers: 3, // what a test does is wait, for a third of its time
   timeout: 180_000, // on a busy machine
   expect: { timeout: 60_000 },
+  ...(!long && { grepInvert: new RegExp(SELDOM) }),
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
@@ -49,7 +52,7 @@ export default defineConfig<{ tab: Tab }>({
       name: browser,
       metadata: { browser },
       grep: /@core/,
-      ...(browser === 'firefox' && { grepInvert: /over websocket/ }), // it has WebTransport, and the page tests the other
+      ...(browser === 'firefox' && { grepInvert: new RegExp(`over websocket${long ? '' : `|${SELDOM}`}`) }), // it has WebTransport, and the page tests the other
       workers: 1,
       testMatch: [...CROSSING.map((name) => `${name}.spec.ts`), ENGINES],
       use: { tab: browserTab as unknown as Tab },

@@ -4,7 +4,7 @@ import type { Page } from '@playwright/test'
 import type { Lobby } from '@tombolo/node'
 import { BareBrowser } from './support/bare-browser.js'
 import { binaries } from './support/binaries.js'
-import { expect, LONG, test } from './support/fixtures.js'
+import { expect, test } from './support/fixtures.js'
 import { type AnyTab, create, host, type Lab, seen, sit, standBy, stats, steer } from './support/harbour.js'
 import { NodeTab } from './support/node-tab.js'
 import type { NpmServer } from './support/npm-server.js'
@@ -141,7 +141,7 @@ test('a tab watches the rooms of the mesh as they open, change, fill and close',
   await expect.poll(async () => (await told()).slice(6)).toEqual(['over'])
 })
 
-test('a room is opened by a peer that offers it', async ({ page, server, relay, daemon }) => {
+test('a room is opened by a peer that offers it @long', async ({ page, server, relay, daemon }) => {
   const offer = ['room', 'offer', '--data-dir', daemon.dir, '--demo', '--idle', '5s', 'bay']
   const child = spawn(binaries.native, offer, { stdio: ['ignore', 'pipe', 'inherit'] })
   const lines: string[] = []
@@ -281,8 +281,8 @@ async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer
 }
 
 for (const [how, end] of Object.entries(ends)) {
-  if (!LONG && (how === 'is left' || how === 'closes its node')) continue // as when it is closed, but for who says goodbye
-  test(`the game goes on in another tab when the tab that holds it ${how}`, async ({
+  const seldom = how === 'is closed' ? '' : ' @long' // as when it is closed, but for who says goodbye
+  test(`the game goes on in another tab when the tab that holds it ${how}${seldom}`, async ({
     page,
     context,
     server,
@@ -296,7 +296,7 @@ for (const [how, end] of Object.entries(ends)) {
   })
 }
 
-test('the game goes on in another tab when the tab that holds it is frozen, and that tab hears of it', async ({
+test('the game goes on in another tab when the tab that holds it is frozen, and that tab hears of it @long', async ({
   page,
   context,
   server,
@@ -317,7 +317,7 @@ test('the game goes on in another tab when the tab that holds it is frozen, and 
   }
 })
 
-test('the game goes on in a process of Node.js when the tab that holds it crashes', async ({
+test('the game goes on in a process of Node.js when the tab that holds it crashes @long', async ({
   page,
   context,
   server,
@@ -357,7 +357,7 @@ test('a room that a tab keeps is as it was when the tab holds it again', async (
   await play(3)
 })
 
-test('a tab walks to a room of another tab and back, and stays where the other one is gone', async ({
+test('a tab walks to a room of another tab and back, and stays where the other one is gone @long', async ({
   page,
   context,
   server,

@@ -225,7 +225,7 @@ for (const [how, reason, kill] of [
       }),
   ],
 ] as [string, RegExp, () => void][]) {
-  test(`when the worker of several tabs ${how}, they meet again in the next`, async ({
+  test(`when the worker of several tabs ${how}, they meet again in the next${how === 'is stuck' ? ' @long' : ''}`, async ({
     context,
     server,
     relay,

@@ -3,7 +3,7 @@ import { circuitAddr, expect, join, peerRow, test } from './support/fixtures.js'
 const MIB = 1024 * 1024
 
 for (const transport of ['webtransport', 'websocket'] as const) {
-  test(`a native peer calls a tab through the circuit and has 16 MiB echoed (tab on ${transport})`, async ({
+  test(`a native peer calls a tab through the circuit and has 16 MiB echoed (tab on ${transport})${transport === 'websocket' ? ' @long' : ''}`, async ({
     page,
     relay,
     testPeer,

@@ -77,7 +77,10 @@ for (const transport of ['webtransport', 'websocket'] as const) {
 }
 
 for (const worker of ['dedicated', 'shared', 'none'] as const) {
-  test(`what is called in the rest of a program waits for it (${worker})`, async ({ page, context }) => {
+  test(`what is called in the rest of a program waits for it (${worker})${worker === 'dedicated' ? '' : ' @long'}`, async ({
+    page,
+    context,
+  }) => {
     const asked: number[] = []
     await context.route(REST, async (route) => {
       asked.push(Date.now())

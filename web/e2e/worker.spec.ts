@@ -84,11 +84,10 @@ const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promi
 }
 
 const kinds: Kind[] = ['dedicated', 'shared']
-const cases = kinds
-  .flatMap((worker) => Object.entries(ways).map(([how, way]) => ({ worker, how, ...way })))
-  .filter(({ worker, how }) => LONG || worker === 'dedicated' || how === 'a panic of Go')
+const cases = kinds.flatMap((worker) => Object.entries(ways).map(([how, way]) => ({ worker, how, ...way })))
 for (const { worker, how, reason, kill } of cases) {
-  test(`a node whose ${worker} worker ends by ${how} is the same after it was started again`, async ({
+  const seldom = worker === 'dedicated' || how === 'a panic of Go' ? '' : ' @long'
+  test(`a node whose ${worker} worker ends by ${how} is the same after it was started again${seldom}`, async ({
     page,
     server,
     relay,
@@ -202,7 +201,7 @@ test('a node that is started again too often stops, and says so', async ({ page,
   await expect.poll(() => page.workers().length).toBe(0)
 })
 
-test('a page that stood still does not take its worker for stuck', async ({ page, server }) => {
+test('a page that stood still does not take its worker for stuck @long', async ({ page, server }) => {
   await create(page, server, {})
   const result = await page.evaluate(async () => {
     const { node, restarts } = window
