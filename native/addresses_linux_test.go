@@ -27,7 +27,9 @@ func TestAConnectionOnAnAddressThatIsGoneIsGiven(t *testing.T) {
 	port, err := a.Host().Addrs()[0].ValueForProtocol(ma.P_TCP)
 	require.NoError(t, err)
 	require.NoError(t, b.ConnectPeer(testContext(t), peer.AddrInfo{ID: a.ID(), Addrs: on("/ip4/10.1.1.2/tcp/" + port)}))
-	require.Eventually(t, func() bool { return len(a.Peers()) == 1 }, 30*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { // and it was told where the other listens
+		return len(a.Peers()) == 1 && len(a.Host().Peerstore().Addrs(b.ID())) > 0
+	}, 30*time.Second, 10*time.Millisecond)
 
 	namespace.Do(t, `ip addr del 10.1.1.2/32 dev lo`)
 	require.Eventually(t, func() bool { // the other may be back at once, on another address
