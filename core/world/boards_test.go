@@ -126,7 +126,7 @@ func contested(t *testing.T, players int) (host, next hosting, room *world.Room,
 
 func TestBoardsAreHandedOverWithTheirRoom(t *testing.T) {
 	t.Parallel()
-	host, next, room, was, now, standby := contested(t, 100_000)
+	host, next, room, was, now, standby := contested(t, 20_000)
 	var last standing
 	at(room, func() {
 		was.best.Add("player 4", -9)

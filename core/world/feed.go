@@ -62,8 +62,11 @@ func (rs *Rooms) serveStandby(s network.Stream) {
 		return
 	}
 	rs.mu.Lock()
-	r := rs.rooms[hello.Room]
+	r, stands := rs.rooms[hello.Room], rs.stands[hello.Room]
 	rs.mu.Unlock()
+	if r == nil && stands != nil {
+		r = stands.takesOver(p, s)
+	}
 	if r == nil {
 		refuse(s, wire.NoRoom)
 		return

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -339,6 +341,54 @@ func TestTheNextStandbyTakesOverFromTheOneBefore(t *testing.T) {
 	p.add(t)
 	p.until(t, "and the second one", p.allIsThere)
 	assert.Equal(t, stand[1].ID(), p.Host())
+}
+
+// slow is a log that takes its time over one message.
+type slow struct {
+	slog.Handler
+	over         string
+	begins, ends chan struct{}
+}
+
+func (s *slow) Enabled(context.Context, slog.Level) bool { return true }
+
+func (s *slow) Handle(_ context.Context, r slog.Record) error {
+	if strings.HasPrefix(r.Message, s.over) {
+		close(s.begins)
+		<-s.ends
+	}
+	return nil
+}
+
+// Two who took over at once would each play on with half of the players, until one yields.
+func TestAStandbyWaitsForTheOneBeforeItThatIsSlowToTakeOver(t *testing.T) {
+	t.Parallel()
+	host, room, _, stand, stands := stood(t, 2)
+	require.NoError(t, stands[0].Close())
+	busy := &slow{slog.DiscardHandler, "a room is taken over", make(chan struct{}), make(chan struct{})}
+	opts := ledgerOptions
+	opts.Logger = slog.New(busy)
+	first, err := stand[0].rooms.StandBy(host.ID(), new(ledger), opts)
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { ready, _ := first.Ready(); return ready }, limit, time.Millisecond)
+	p := newAccountant(t, host, stand)
+	p.add(t)
+	p.until(t, "it is taken", p.allIsThere)
+	told(t, first, room)
+	told(t, stands[1], room)
+	require.NoError(t, host.Host().Close())
+	<-busy.begins
+	early, cancel := context.WithTimeout(t.Context(), 4*time.Second) // it would take over in one
+	defer cancel()
+	_, err = stands[1].Wait(early)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	close(busy.ends)
+	held, err := first.Wait(bounded(t))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return slices.Equal(held.Standbys(), []peer.ID{stand[1].ID()}) }, limit, time.Millisecond)
+	p.add(t)
+	p.until(t, "the game goes on", p.allIsThere)
+	assert.Equal(t, stand[0].ID(), p.Host())
 }
 
 func TestWhenTheHostAndTheFirstStandbyAreGoneTheSecondTakesOver(t *testing.T) {

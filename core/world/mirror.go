@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ipfs/go-datastore"
 	"github.com/ipfs/go-datastore/query"
@@ -19,7 +20,8 @@ import (
 type mirror struct {
 	number   uint32 // of the last batch; zero before the first
 	tick     uint32
-	unsealed int // batches since the host signed the last one
+	at       time.Time // of the last batch
+	unsealed int       // batches since the host signed the last one
 	chain    wire.Chain
 	entities map[uint32]mirrored
 	players  map[seatKey][]byte
@@ -198,7 +200,7 @@ func (m *mirror) mark(body []byte, claim *wire.Claim) (wire.Mark, error) {
 		}
 	}
 	m.pending, m.waiting = nil, 0
-	m.number, m.tick = mark.Number, mark.Tick
+	m.number, m.tick, m.at = mark.Number, mark.Tick, time.Now()
 	return mark, nil
 }
 

@@ -153,7 +153,7 @@ func FuzzWhatAStandbyReceives(f *testing.F) {
 }
 
 func TestAStandbyThatWasCutOffInTheFirstBatchAsksAnew(t *testing.T) {
-	f := &fed{standby: new(Standby), heard: time.Now().Add(-time.Hour)} // and it was told no whole world
+	f := &fed{standby: &Standby{room: new(Room)}, heard: time.Now().Add(-time.Hour)} // and it was told no whole world
 	require.Greater(t, time.Until(f.limit()), silence, "there is time for the next try")
 	f.ready = true
 	require.Negative(t, time.Until(f.limit()), "it is time to take over")

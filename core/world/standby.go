@@ -17,7 +17,8 @@ import (
 
 const (
 	// silence is for how long a standby hears nothing of a host before it takes over; the
-	// second of the standbys waits for silenceEach longer, and so on.
+	// second of the standbys waits for silenceEach longer, and so on, and from when it last
+	// heard of one before it that is about to take over.
 	silence     = 2 * time.Second
 	silenceEach = time.Second
 	// askAgain is how long a standby that has been fed waits before it asks a peer anew;
@@ -48,6 +49,7 @@ type Standby struct {
 	line   wire.Line
 	host   peer.ID // whom it asks
 	synced bool
+	whole  bool  // it knows a whole world
 	reason error // why it is not fed
 	err    error
 }
@@ -185,7 +187,7 @@ func (s *Standby) run() {
 // world then.
 func (s *Standby) follow() (*mirror, error) {
 	var world *mirror
-	var heard time.Time // the host was last heard
+	var heard time.Time // when a word last came by which the room goes on
 	for pause := askAgain; ; pause = min(2*pause, askLimit) {
 		f := &fed{standby: s, heard: heard, ready: world != nil}
 		err := f.run()
@@ -205,7 +207,7 @@ func (s *Standby) follow() (*mirror, error) {
 			s.room.opts.Logger.Warn("a room is taken over: its host is heard of no more",
 				"room", s.room.opts.Name, "host", s.Host(), "for", time.Since(heard), "error", err)
 			// The ticks go on from those that players may have seen.
-			world.tick += uint32(time.Since(heard).Seconds()*float64(s.room.opts.Hz)) + 1
+			world.tick += uint32(time.Since(world.at).Seconds()*float64(s.room.opts.Hz)) + 1
 			return world, nil
 		}
 		s.next(f.asked)
@@ -226,18 +228,48 @@ func (s *Standby) note(err error) {
 }
 
 // patience is for how long this standby hears nothing of a host before it takes over.
-func (s *Standby) patience() time.Duration {
+func (s *Standby) patience() time.Duration { return s.patienceWith(s.room.self) }
+
+// patienceWith is for how long after the last word a standby may still take the room over,
+// or the host be back.
+func (s *Standby) patienceWith(p peer.ID) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return silence + time.Duration(s.place())*silenceEach
+	return silence + time.Duration(max(0, s.place(p)))*silenceEach
 }
 
-// place is that among the standbys; mu is held.
-func (s *Standby) place() int {
+// place is a peer's among the standbys, or negative; mu is held.
+func (s *Standby) place(of peer.ID) int {
 	if len(s.line) == 0 {
-		return 0
+		return -1
 	}
-	return max(0, slices.Index(s.line.Newest().Standbys, s.room.self))
+	return slices.Index(s.line.Newest().Standbys, of)
+}
+
+// takesOver returns the room once this standby holds it, for a standby after this one that
+// asks on stream: it is shown that this one is about to take over, so that it does not do
+// so itself meanwhile. takesOver returns nil if it is not this one's turn before the other's,
+// and when this one has had time to take over and has not, since the host is heard again.
+func (s *Standby) takesOver(before peer.ID, stream network.Stream) *Room {
+	s.mu.Lock()
+	first, second := s.place(s.room.self), s.place(before)
+	line, isNext := s.line, s.whole && 0 <= first && first < second
+	s.mu.Unlock()
+	if !isNext {
+		return nil
+	}
+	_ = stream.SetWriteDeadline(time.Now().Add(silenceEach))
+	if _, err := stream.Write(wire.AppendLine(nil, line)); err != nil {
+		return nil
+	}
+	_ = stream.SetWriteDeadline(time.Time{})
+	late := time.NewTimer(s.patience())
+	defer late.Stop()
+	select {
+	case <-s.done:
+	case <-late.C:
+	}
+	return s.Room()
 }
 
 // next has another peer asked than was, that may hold the room: the host, and then each
@@ -254,16 +286,17 @@ func (s *Standby) next(asked peer.ID) {
 	s.host = may[(slices.Index(may, s.host)+1)%len(may)]
 }
 
-// learn takes in a verified line that a peer shows.
-func (s *Standby) learn(l wire.Line) error {
+// learn takes in a verified line that a peer shows, and says whether it was known.
+func (s *Standby) learn(l wire.Line) (known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.line) > 0 && !same(l, s.line) && !l.Beats(s.line) {
-		return fmt.Errorf("%s claims the room in epoch %d, but %s holds it in epoch %d",
+	known = len(s.line) > 0 && same(l, s.line)
+	if len(s.line) > 0 && !known && !l.Beats(s.line) {
+		return false, fmt.Errorf("%s claims the room in epoch %d, but %s holds it in epoch %d",
 			l.Newest().Host, l.Newest().Epoch, s.line.Newest().Host, s.line.Newest().Epoch)
 	}
 	s.line, s.host = l, l.Newest().Host
-	return nil
+	return known, nil
 }
 
 // same says whether two verified lines end with the same claim.
@@ -290,7 +323,7 @@ func (f *fed) run() error {
 	host := s.host
 	s.mu.Unlock()
 	f.asked = host
-	ctx, cancel := context.WithDeadline(s.ctx, f.limit())
+	ctx, cancel := context.WithDeadline(s.ctx, f.openLimit())
 	stream, err := s.rooms.node.Open(ctx, host, wire.StandbyProtocol)
 	cancel()
 	if err != nil {
@@ -323,6 +356,23 @@ func (f *fed) limit() time.Time {
 	return f.heard.Add(f.standby.patience())
 }
 
+// openLimit is until when it waits for whom it asks. From the time on at which the next
+// standby may have taken over, that one is to be asked.
+func (f *fed) openLimit() time.Time {
+	limit, s := f.limit(), f.standby
+	if !f.ready {
+		return limit
+	}
+	s.mu.Lock()
+	before := s.place(f.asked) // the host: negative
+	s.mu.Unlock()
+	others := f.heard.Add(silence + time.Duration(before+1)*silenceEach)
+	if soon := time.Now().Add(silenceEach); others.Before(soon) {
+		others = soon
+	}
+	return others
+}
+
 func (f *fed) read(stream network.Stream, host peer.ID) error {
 	s := f.standby
 	messages := wire.NewReader(stream, wire.MaxFeed)
@@ -343,16 +393,20 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			return errors.New(o.Reason)
 		case kind == wire.KindLine:
 			l, err := wire.DecodeVerified(body, s.room.opts.Name)
-			if err == nil {
-				err = s.learn(l)
+			if err != nil {
+				return err
 			}
+			known, err := s.learn(l)
 			if err != nil {
 				return err
 			}
 			f.heard = time.Now() // whoever holds the room now has a while, too
-			if claim = l.Newest(); claim.Host != host {
-				return fmt.Errorf("the room has moved to %s", claim.Host)
-			}
+			switch newest := l.Newest(); {
+			case newest.Host == host:
+				claim = newest
+			case !known || claim != nil:
+				return fmt.Errorf("the room has moved to %s", newest.Host)
+			} // else a standby is about to take over
 		case kind == wire.KindRecords && claim != nil:
 			if err := f.world.take(body); err != nil {
 				return err
@@ -366,7 +420,7 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			f.heard, f.ready = time.Now(), true
 			s.tick.Store(mark.Tick)
 			s.mu.Lock()
-			s.synced, s.reason = true, nil
+			s.synced, s.whole, s.reason = true, true, nil
 			s.mu.Unlock()
 			if mark.Flags&wire.MarkEnded != 0 {
 				f.closed = true
