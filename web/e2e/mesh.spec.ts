@@ -73,6 +73,20 @@ test('the mesh shows who is connected to whom and how, what this tab has no part
   await expect(page.locator('.berth')).toHaveCount(2)
 })
 
+test('a circuit whose ends find a way of their own becomes a line from one to the other', async ({
+  page,
+  context,
+  relay,
+}) => {
+  await join(page, `${relay.url}#mesh`)
+  await openTable(page)
+  const second = await join(await context.newPage(), `${relay.url}?direct=auto`)
+  const first = await join(await context.newPage(), `${relay.url}?direct=auto&peer=${second}`) // through the relay
+  await expect(edge(page, first, second, 'direct')).toContainText('direct, WebRTC')
+  await expect(edge(page, first, second, 'relayed'), 'nothing is left on the circuit').toHaveCount(0)
+  await expect(page.locator('.harbour path.line')).toHaveCount(4)
+})
+
 test('a mesh of two relays is one picture, though nobody tells of the connection between them @long', async ({
   page,
   browser,

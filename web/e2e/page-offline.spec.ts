@@ -21,25 +21,27 @@ test('the page can be installed', async ({ page, relay }) => {
   expect(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== 'in-incognito')).toEqual([])
 })
 
-test('the page opens without its relay, says what works, and joins once it is back', async ({ page }) => {
-  const relay = await Relay.start()
-  try {
-    await join(page, `${relay.url}#talk`)
-    await page.locator('#talk-type').press('Enter')
-    await page.locator('#say-text').fill('written befo')
-    await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined))
-    await relay.kill()
-    await page.reload()
-    const problem = page.locator('.problem[data-kind=offline]')
-    await expect(problem).toContainText('Nobody can be reached')
-    await expect(problem).toContainText('What you wrote and what you share is kept')
-    await expect(page.locator('#say-text')).toHaveValue('written befo')
-    for (const view of ['Share', 'Play', 'Mesh', 'Console'] as const) await goTo(page, view)
-    await relay.restart()
-    await problem.getByRole('button', { name: 'Try again' }).click()
-    await joined(page)
-    await expect(problem).toHaveCount(0)
-  } finally {
-    await relay.stop()
-  }
-})
+for (const how of ['is gone', 'does not answer'] as const) {
+  test(`the page opens when its relay ${how}, says what works, and joins once it is back`, async ({ page }) => {
+    const relay = await Relay.start()
+    try {
+      await join(page, `${relay.url}#talk`)
+      await page.locator('#talk-type').press('Enter')
+      await page.locator('#say-text').fill('written befo')
+      await page.evaluate(() => navigator.serviceWorker.ready.then(() => undefined))
+      await (how === 'is gone' ? relay.kill() : relay.freeze(true))
+      await page.reload()
+      const problem = page.locator('.problem[data-kind=offline]')
+      await expect(problem).toContainText('Nobody can be reached')
+      await expect(problem).toContainText('What you wrote and what you share is kept')
+      await expect(page.locator('#say-text')).toHaveValue('written befo')
+      for (const view of ['Share', 'Play', 'Mesh', 'Console'] as const) await goTo(page, view)
+      await (how === 'is gone' ? relay.restart() : relay.freeze(false))
+      await problem.getByRole('button', { name: 'Try again' }).click()
+      await joined(page)
+      await expect(problem).toHaveCount(0)
+    } finally {
+      await relay.stop()
+    }
+  })
+}

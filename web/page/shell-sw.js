@@ -7,6 +7,9 @@ const BUILD = ''
 
 const NAME = 'tombolo-shell-'
 
+/** How long the page may take to be had anew, in ms: a network may answer nothing at all. */
+const PATIENCE_MS = 4_000
+
 self.addEventListener('install', (event) => event.waitUntil(install()))
 self.addEventListener('activate', (event) => event.waitUntil(activate()))
 self.addEventListener('fetch', (event) => {
@@ -14,12 +17,20 @@ self.addEventListener('fetch', (event) => {
   const { origin, pathname } = new URL(request.url)
   if (request.method !== 'GET' || origin !== location.origin) return
   if (request.mode === 'navigate') {
-    // A page that can be had anew is: the one that is kept may be older than the relay.
-    if (pathname === '/') event.respondWith(fetch(request).catch(() => caches.match('/')))
+    if (pathname === '/') event.respondWith(openPage(request))
   } else if (FILES.includes(pathname)) {
     event.respondWith(caches.match(pathname).then((kept) => kept ?? fetch(request)))
   }
 })
+
+/** A page that can be had anew is: the one that is kept may be older than the relay. */
+async function openPage(request) {
+  const anew = fetch(request)
+  const kept = await caches.match('/')
+  if (kept === undefined) return anew
+  const late = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS, kept))
+  return Promise.race([anew.catch(() => kept), late])
+}
 
 async function install() {
   const cache = await caches.open(NAME + BUILD)

@@ -1,4 +1,5 @@
 import type { LogLevel } from '@tombolo/node'
+import { anyOf } from './signals.js'
 
 /** What the address of the page asks for. */
 export interface PageConfig {
@@ -11,6 +12,8 @@ export interface PageConfig {
   identity: 'persistent' | 'ephemeral'
   /** Where the node runs. */
   worker: 'none' | 'dedicated' | 'shared'
+  /** Whether peers that it speaks with over a relay are reached without it, too. */
+  direct: 'auto' | 'never'
   /** What the node logs. */
   log: LogLevel
 }
@@ -22,6 +25,9 @@ export interface RelayDescription {
   /** Unknown when the relay was given by its address. */
   network: string | undefined
 }
+
+/** How long the server of the page may take to say which relay it is, in ms. */
+const PATIENCE_MS = 10_000
 
 const TRANSPORTS = ['webtransport', 'websocket', 'webrtc-direct'] as const
 const LOG_LEVELS: LogLevel[] = ['debug', 'info', 'warn', 'error', 'off']
@@ -36,6 +42,7 @@ export function readConfig(search: string, secure: boolean): PageConfig {
     peers: query.getAll('peer').filter((peer) => peer !== ''),
     identity: secure && query.get('identity') !== 'ephemeral' ? 'persistent' : 'ephemeral',
     worker: worker === 'none' || worker === 'shared' ? worker : 'dedicated',
+    direct: query.get('direct') === 'auto' ? 'auto' : 'never',
     log: LOG_LEVELS.find((level) => level === query.get('log')) ?? 'info',
   }
 }
@@ -47,7 +54,9 @@ export async function describeRelay(config: PageConfig, signal: AbortSignal): Pr
     if (id === undefined) throw new Error(`relay: ${config.relay} does not end in /p2p/<peer id>`)
     return { id, addrs: [config.relay], network: undefined }
   }
-  const response = await fetch('/.well-known/tombolo', { signal }) // as the HTML preloads it: see site-plugin.ts
+  const late = AbortSignal.timeout(PATIENCE_MS)
+  // As the HTML preloads it: see site-plugin.ts.
+  const response = await fetch('/.well-known/tombolo', { signal: anyOf(signal, late) })
   if (!response.ok) throw new Error(`/.well-known/tombolo was answered with HTTP ${response.status}`)
   const told = (await response.json()) as { peerId?: unknown; network?: unknown; addrs?: unknown }
   if (typeof told.peerId !== 'string' || !Array.isArray(told.addrs)) {

@@ -52,8 +52,8 @@ export function startProblem(error: unknown): Problem {
 }
 
 export function relayUnknown(error: unknown): Problem {
-  // That is what fetch says of a server that cannot be reached.
-  if (error instanceof TypeError) {
+  // That is what fetch says of a server that cannot be reached, and of one that does not answer.
+  if (error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError')) {
     return {
       kind: 'offline',
       title: 'Nobody can be reached',

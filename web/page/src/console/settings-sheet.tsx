@@ -18,6 +18,14 @@ const CHOICES: Choice[] = [
     ],
   },
   {
+    name: 'direct',
+    label: 'Other people are reached',
+    values: [
+      ['', 'through the relay'],
+      ['auto', 'directly where possible: they then see this computer’s address'],
+    ],
+  },
+  {
     name: 'identity',
     label: 'This tab’s ID',
     values: [

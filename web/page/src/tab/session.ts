@@ -73,9 +73,10 @@ export class Session {
       this.#notice(relayUnknown(error))
     }
     try {
-      const { transport, identity, worker, log } = this.#config
+      const { transport, direct, identity, worker, log } = this.#config
       const node = await createNode({
         relays: this.#relay?.addrs ?? [],
+        direct,
         identity,
         worker,
         log,
