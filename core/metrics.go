@@ -176,6 +176,7 @@ func (m metrics) mesh(s Stats) {
 	m.count(dropped, lost, s.Mesh.Refused, "reason", "validator")
 	m.count(dropped, lost, s.Mesh.Malformed, "reason", "malformed")
 	m.count(dropped, lost, s.Mesh.Ignored, "reason", "ignored")
+	m.count(dropped, lost, s.Mesh.Withheld, "reason", "presence")
 	m.count(dropped, lost, s.Mesh.DroppedInbound, "reason", "inbound queue full")
 	m.count(dropped, lost, s.Mesh.DroppedOutbound, "reason", "outbound queue full")
 	m.count(dropped, lost, s.Mesh.Graylisted, "reason", "graylisted")

@@ -546,6 +546,7 @@ export interface MeshStats {
   refused: number
   malformed: number
   ignored: number
+  withheld: number
   panics: number
   graylisted: number
   droppedOutbound: number

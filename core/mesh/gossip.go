@@ -61,7 +61,9 @@ func (m *Mesh) newGossip() (*pubsub.PubSub, error) {
 	}
 	params.UnsubscribeBackoff = unsubscribeBackoff
 	score, thresholds := m.scoreParams()
-	return pubsub.NewGossipSub(m.ctx, m.host,
+	m.router = pubsub.DefaultGossipSubRouter(m.host)
+	return pubsub.NewGossipSubWithRouter(m.ctx, m.host, m.router,
+		m.router.WithDefaultTagTracer(), // as NewGossipSub does
 		pubsub.WithLogger(slog.New(errorsOnly{m.log.Handler()})),
 		pubsub.WithRPCLogger(slog.New(slog.DiscardHandler)),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
@@ -123,6 +125,7 @@ func (m *Mesh) inspect(p peer.ID, rpc *pubsub.RPC) error {
 		rpc.Publish, rpc.Control = nil, nil
 	}
 	m.paces.charge(p, rpc)
+	m.answerQuestions(p, rpc)
 	return nil
 }
 

@@ -60,6 +60,7 @@ func (s *membership) announce() error {
 	defer s.op.Unlock()
 	if s.announced == 0 {
 		s.t.history.listen(time.Now())
+		s.t.presence.begin(time.Now())
 		quiet, err := s.handle.Relay()
 		if err != nil {
 			s.t.history.unlisten()
@@ -111,6 +112,7 @@ func (s *membership) came(p peer.ID) {
 		s.t.presence.answerSoon(now)
 	}
 	if alone || carrier {
+		s.t.presence.begin(now)
 		s.t.presence.askSoon(now) // others may be behind it
 	}
 }
@@ -160,8 +162,11 @@ func (s *membership) peers() []peer.ID {
 	return slices.Collect(maps.Keys(s.on))
 }
 
-func (s *membership) isAlone() bool {
+func (s *membership) isAlone() bool { return s.count() == 0 }
+
+// count is how many connected peers are on the topic.
+func (s *membership) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.on) == 0
+	return len(s.on)
 }

@@ -106,6 +106,7 @@ type Mesh struct {
 	opts    Options
 	log     *slog.Logger
 	ps      *pubsub.PubSub
+	router  *pubsub.GossipSubRouter // of ps; for its loop only
 	filter  *filter
 	replay  *replay.Service
 	stats   counters

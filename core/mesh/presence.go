@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	pb "github.com/libp2p/go-libp2p-pubsub/pb"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/tombolo-net/tombolo/core/message"
@@ -12,10 +13,13 @@ import (
 
 // Presence is asked for, not announced: who watches a type asks who is on it
 // (Who), and its subscribers answer (Here). Beyond that, a node says once that it
-// has come and once that it leaves (Gone).
+// has come and once that it leaves (Gone). Who and Here may be about one peer, whose ID
+// they carry: it is asked whether it is still there, and answers. What changes where
+// many are on a type is in crowd.go.
 const (
 	// askEvery is how often the watchers of a type ask again, and so how often each
-	// subscriber of a watched type sends a message of some 200 bytes.
+	// subscriber of a watched type sends a message of some 200 bytes. How many of them
+	// each hears is bounded by mostTold.
 	askEvery = 30 * time.Second
 	// askSoon is when it asks for the second time: until then it may not have
 	// been heard everywhere.
@@ -25,7 +29,7 @@ const (
 	askPause = time.Second
 	// answerWithin spreads the answers of many.
 	answerWithin = 200 * time.Millisecond
-	// absentAfter is when a peer that did not answer has left.
+	// absentAfter is when a peer that did not answer has left, but in a crowd.
 	absentAfter = 2*askEvery + askEvery/2
 	// suspectFor is how long a peer whose connection ended has to say that it
 	// is still there, by another way.
@@ -56,6 +60,9 @@ type presence struct {
 	answerDue time.Time  // zero: nobody waits for an answer
 	askDue    time.Time  // zero: nobody watches
 	askAgain  time.Time  // once, besides
+	sought    bool       // another asked for this node alone
+	begun     time.Time  // since when all questions would have been heard here
+	crowd     crowd
 }
 
 // watch adds a watcher, which is told of those who are there.
@@ -96,28 +103,87 @@ func (p *presence) unwatch(w *Presence) {
 	}
 }
 
-// hear takes in what a peer says about who is there.
-func (p *presence) hear(msg *message.Message) {
+// hear takes in what a peer says about who is there, and says whether it is to be
+// passed on.
+func (p *presence) hear(msg *message.Message, raw *pb.Message) (passes bool) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch msg.Kind {
 	case message.Who:
 		p.asked = now
-		subject, err := peer.IDFromBytes(msg.Data)
-		switch {
-		case len(msg.Data) == 0 || subject == p.t.m.self:
-			p.answer(now)
-		case err == nil:
-			p.suspect(subject, now)
-		}
+		return p.hearQuestion(msg.Data, now)
 	case message.Here:
 		p.sight(msg.From, msg.ID, true, now)
+		if len(msg.Data) > 0 {
+			return true
+		}
+		return p.hearWord(msg, raw, now)
 	case message.Gone:
 		if len(msg.Data) == 0 {
+			delete(p.crowd.kept, msg.From)
 			p.sight(msg.From, msg.ID, false, now)
 		}
 	}
+	return true
+}
+
+// hearQuestion is hear of who is asked about: all, or one; mu is held.
+func (p *presence) hearQuestion(about []byte, now time.Time) (passes bool) {
+	if len(about) == 0 {
+		if p.crowd.rests(p.t.members.count(), now) {
+			return false
+		}
+		p.crowd.begin(now)
+		p.answer(now, p.crowd.answerWithin())
+		return true
+	}
+	switch subject, err := peer.IDFromBytes(about); {
+	case err != nil:
+	case subject == p.t.m.self:
+		p.sought = p.t.subscribed.Load() > 0
+		p.answer(now, answerWithin)
+	default:
+		delete(p.crowd.kept, subject)
+		p.suspect(subject, now)
+	}
+	return true
+}
+
+// hearWord is hear of a peer that is there; mu is held.
+func (p *presence) hearWord(msg *message.Message, raw *pb.Message, now time.Time) (passes bool) {
+	if !p.watched(now) {
+		return false
+	}
+	lot, peers := lot(msg.From, msg.ID), p.t.members.count()
+	p.crowd.count(lot)
+	if !passesWord(lot, peers) {
+		return false
+	}
+	if peers > mostTold/2 {
+		p.crowd.keep(msg.From, raw, now)
+	}
+	return true
+}
+
+// watched says whether somebody may watch; mu is held. Only a carrier can say that nobody
+// does: who watches asks each one that it meets.
+func (p *presence) watched(now time.Time) bool {
+	return p.t.m.carrier == nil || len(p.watchers) > 0 || now.Sub(latest(p.asked, p.begun)) < absentAfter
+}
+
+// begin is told that questions may have been missed until now.
+func (p *presence) begin(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun = now
+}
+
+// answerFrom lists the words that answer a peer whose question is not passed on.
+func (p *presence) answerFrom(asker peer.ID, now time.Time) []*pb.Message {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crowd.answer(asker, p.t.members.count(), now)
 }
 
 // sight notes a peer's own word; mu is held.
@@ -175,6 +241,7 @@ func (p *presence) askSoon(now time.Time) {
 func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	delete(p.crowd.kept, of)
 	if s := p.sightings[of]; s != nil && s.here {
 		s.here, s.suspect = false, time.Time{}
 		p.tellWatchers(of)
@@ -186,15 +253,15 @@ func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
 func (p *presence) answerSoon(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answer(now)
+	p.answer(now, answerWithin)
 }
 
-// answer is answerSoon; mu is held.
-func (p *presence) answer(now time.Time) {
-	if p.t.subscribed.Load() == 0 || !p.answerDue.IsZero() {
+// answer is answerSoon, within a time; mu is held.
+func (p *presence) answer(now time.Time, within time.Duration) {
+	if p.t.subscribed.Load() == 0 {
 		return
 	}
-	p.answerDue = latest(now.Add(rand.N(answerWithin)), p.answered.Add(askPause))
+	p.answerDue = earliest(p.answerDue, latest(now.Add(rand.N(within)), p.answered.Add(askPause)))
 	p.t.nudge()
 }
 
@@ -207,16 +274,21 @@ func (p *presence) attend(now time.Time) time.Time {
 		p.askAgain = time.Time{}
 	} else if ask && now.Sub(p.questions) >= askEvery && now.Sub(p.asked) < askEvery {
 		// Another asked, and the answers are for all.
-		ask, p.askDue = false, p.asked.Add(askEvery+rand.N(answerWithin))
+		ask, p.askDue = false, p.asked.Add(askEvery+rand.N(p.crowd.answerWithin()))
 	}
 	if ask && p.t.members.isAlone() { // the first to come is asked at once
 		ask, p.askDue = false, now.Add(askEvery)
 	}
 	if ask {
 		p.questions, p.askDue = now, now.Add(askEvery)
+		p.crowd.begin(now)
 	}
+	var about []byte
 	if answer {
-		p.answered, p.answerDue = now, time.Time{}
+		if p.sought {
+			about = []byte(p.t.m.self)
+		}
+		p.answered, p.answerDue, p.sought = now, time.Time{}, false
 		answer = p.t.subscribed.Load() > 0
 	}
 	next := earliest(p.askDue, p.askAgain, p.answerDue, p.dropAbsent(now))
@@ -225,7 +297,7 @@ func (p *presence) attend(now time.Time) time.Time {
 		p.tell(message.Who, nil)
 	}
 	if answer {
-		p.tell(message.Here, nil)
+		p.tell(message.Here, about)
 	}
 	return next
 }
@@ -233,10 +305,14 @@ func (p *presence) attend(now time.Time) time.Time {
 // dropAbsent takes those for gone who did not answer, and says when the next
 // may be; mu is held.
 func (p *presence) dropAbsent(now time.Time) (next time.Time) {
+	silent := p.crowd.absentAfter()
 	for of, s := range p.sightings {
 		at := s.at.Add(absentAfter)
-		if s.here && !s.suspect.IsZero() {
+		switch {
+		case s.here && !s.suspect.IsZero():
 			at = s.suspect
+		case s.here:
+			at = s.at.Add(silent)
 		}
 		switch {
 		case !due(at, now):

@@ -101,6 +101,7 @@ func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
 	p := watch(t, a, "chat")
 	require.Equal(t, Change{b.self, true}, next(t, p))
 	waitAsked(t, r, "chat")
+	gather(s, "chat", 1<<20/mostTold) // of a crowd, few words pass; the answer does
 	for _, c := range b.host.Network().ConnsToPeer(r.self) {
 		require.NoError(t, c.Close())
 	}

@@ -115,6 +115,9 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 		if t.accept(msg, raw.Message) {
 			return pubsub.ValidationAccept
 		}
+		if msg.Kind != message.Event {
+			raw.ValidatorData = withheld{}
+		}
 		return pubsub.ValidationIgnore
 	case Reject:
 		t.passOver(msg)
@@ -201,11 +204,11 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 
 // accept delivers a message that is new, and says whether it is to be passed on: also
 // where a peer's history had brought it, for others have it from nobody else. What
-// GossipSub brings a second time, after it has forgotten the first, is not.
+// GossipSub brings a second time, after it has forgotten the first, is not; nor are words
+// of presence that too many would hear.
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
-		t.presence.hear(msg)
-		return true
+		return t.presence.hear(msg, raw)
 	}
 	if isNumbered(msg) {
 		added := t.history.add(msg, raw)

@@ -27,6 +27,7 @@ type Stats struct {
 	Refused   uint64 // by a validator of this node
 	Malformed uint64 // not an envelope, unsigned, or with a wrong signature
 	Ignored   uint64 // of an unknown kind, on a topic that was left, or refused without fault of the forwarding peer
+	Withheld  uint64 // words of presence that were not passed on: nobody asks who is there, or more than 128 are
 	Panics    uint64 // panics of validators
 
 	Graylisted uint64 // skipped, because the forwarding peer sent too many bad messages before
@@ -46,6 +47,7 @@ type Stats struct {
 type counters struct {
 	published, unheard, received, duplicates   atomic.Uint64
 	refused, malformed, ignored, panics        atomic.Uint64
+	withheld                                   atomic.Uint64
 	droppedOutbound, droppedControl, droppedIn atomic.Uint64
 	replayed, notCarried, tooManyTopics        atomic.Uint64
 	uncounted, graylisted                      atomic.Uint64
@@ -85,6 +87,7 @@ func (m *Mesh) Stats() Stats {
 		Refused:         c.refused.Load(),
 		Malformed:       c.malformed.Load(),
 		Ignored:         c.ignored.Load(),
+		Withheld:        c.withheld.Load(),
 		Panics:          c.panics.Load(),
 		DroppedOutbound: c.droppedOutbound.Load(),
 		DroppedControl:  c.droppedControl.Load(),
@@ -151,6 +154,10 @@ func (t *tracer) RejectMessage(msg *pubsub.Message, reason string) {
 		t.stats.malformed.Add(1)
 		t.marks.add(msg.ReceivedFrom, time.Now())
 	default:
+		if _, is := msg.ValidatorData.(withheld); is {
+			t.stats.withheld.Add(1)
+			return
+		}
 		t.stats.ignored.Add(1)
 	}
 }

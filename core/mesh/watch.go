@@ -25,6 +25,13 @@ type Change struct {
 // watchers of a type together send one query every 30 seconds. At most 4096 peers of a
 // type are known; more are counted in Stats.
 //
+// Of a type that more than 128 peers of a relay are on, a watcher does not know all. It
+// hears of up to 128 of N peers when it begins, of about 128 random ones every 30 seconds,
+// and of an arrival with the probability 128/N: of 1,000 it knows nearly all after a
+// quarter of an hour, for it remembers those that it heard of. A peer that leaves is still
+// reported at once, but one that vanishes without anybody's notice only after up to 1.2
+// seconds times N.
+//
 // All methods may be called concurrently.
 type Presence struct {
 	t      *topic
@@ -87,7 +94,7 @@ func (w *Presence) wake() {
 	}
 }
 
-// Now lists the peers that are on the type, ordered by ID.
+// Now lists the peers that are known to be on the type, ordered by ID.
 func (w *Presence) Now() []peer.ID {
 	w.t.presence.mu.Lock()
 	defer w.t.presence.mu.Unlock()

@@ -29,9 +29,11 @@ const (
 	Error
 	// Cancel takes back the Request whose ID it carries.
 	Cancel
-	// Who asks the subscribers of a type to answer with Here for a while.
+	// Who asks the subscribers of a type to answer with Here; if Data is a peer ID,
+	// it asks that peer alone.
 	Who
-	// Here says that its sender is subscribed to a type.
+	// Here says that its sender is subscribed to a type. If it answers a Who about the
+	// sender alone, Data is the sender's ID.
 	Here
 	// Gone says that its sender no longer is.
 	Gone

@@ -61,6 +61,7 @@ var areas = []area{
 	{"relay-idle/webtransport", "over WebTransport", relayIdle("webtransport")},
 	{"relay-idle/nodes-ws", "what each of 300 Tombolo nodes on one type costs it, over WebSocket", relayNodes("ws")},
 	{"relay-idle/nodes-webtransport", "over WebTransport", relayNodes("webtransport")},
+	{"relay-crowd", "what a node costs a relay that comes to a type of message which 200, 600 and 1,000 are on", relayCrowd},
 	{"relay-storm/tcp", "1,000 clients that come to a relay at once, each with one try", relayStorm("tcp")},
 	{"relay-storm/ws", "the same over WebSocket", relayStorm("ws")},
 	{"relay-storm/quic-v1", "over QUIC", relayStorm("quic-v1")},

@@ -56,7 +56,7 @@ export class Presence extends Iteration<PresenceChange> {
     this.type = raw.type
   }
 
-  /** The peers that are subscribed to the type, as far as is known. */
+  /** The peers that are subscribed to the type, as far as is known: if more than 128 are, more of them every half minute. */
   now(): Promise<string[]> {
     return this.call(() => this.#raw.now())
   }

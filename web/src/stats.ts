@@ -73,6 +73,8 @@ export interface MeshStats {
   refused: number
   malformed: number
   ignored: number
+  /** Words of presence that were not passed on: nobody asks who is there, or more than 128 are. */
+  withheld: number
   panics: number
   graylisted: number
   droppedOutbound: number

@@ -89,6 +89,7 @@ export const STATS_WORDS: Words<NodeStats> = {
     refused: 'broadcasts that a validator refused',
     malformed: 'could not be read, not signed, or signed wrongly',
     ignored: 'ignored by a validator, of an unknown kind, or on a type that was left',
+    withheld: 'words of presence not passed on, because nobody asks who is there or many are',
     panics: 'validators that threw or panicked',
     graylisted: 'not looked at, because of what else came from who handed them over',
     droppedOutbound: 'not sent on to a peer that did not take them fast enough',
