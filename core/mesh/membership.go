@@ -26,9 +26,9 @@ type membership struct {
 	announced int    // reasons to be on the topic
 	quiet     func() // takes the announcement back
 
-	mu     sync.Mutex           // never held while GossipSub is called
-	joined chan struct{}        // closed when a peer may have become one to send to, and replaced
-	on     map[peer.ID]struct{} // connected peers that are on the topic
+	mu     sync.Mutex       // never held while GossipSub is called
+	joined chan struct{}    // closed when a peer may have become one to send to, and replaced
+	on     map[peer.ID]bool // connected peers that are on the topic; true: as carriers
 }
 
 // join has the node publish to the topic; it is not announced yet. op is held.
@@ -103,7 +103,7 @@ func (s *membership) came(p peer.ID) {
 	carrier := s.t.m.isCarrier(p)
 	s.mu.Lock()
 	alone := len(s.on) == 0
-	s.on[p] = struct{}{}
+	s.on[p] = carrier
 	s.wake()
 	s.mu.Unlock()
 	now := time.Now()
@@ -121,9 +121,12 @@ func (s *membership) came(p peer.ID) {
 // connections go.
 func (s *membership) left(p peer.ID) {
 	s.mu.Lock()
+	carrier := s.on[p]
 	delete(s.on, p)
 	s.mu.Unlock()
-	if s.t.presence.vanished(p, time.Now()) {
+	// Nobody counts a carrier among those who are there. When many lose one another, the
+	// questions would be as many as the square of their number, on each topic.
+	if s.t.presence.vanished(p, time.Now()) && !carrier {
 		s.t.presence.tell(message.Who, []byte(p))
 	}
 }

@@ -194,3 +194,30 @@ func TestEveryReaderOfAPresenceIsWoken(t *testing.T) {
 		assert.True(t, (<-got).Joined)
 	}
 }
+
+// Relays that lose one another, in a partition or when some of them end, do not have the
+// tabs of all types asked for them.
+func TestNobodyIsAskedForARelayThatHasGone(t *testing.T) {
+	r, gone, a, b := newNode(t, carrying()), newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{})
+	connect(t, r, gone)
+	connect(t, a, r)
+	connect(t, b, r)
+	connect(t, b, gone)
+	subscribe(t, "chat", a, b)
+	p := watch(t, a, "chat")
+	assert.Equal(t, Change{b.self, true}, next(t, p))
+	waitAsked(t, r, "chat")
+	waitAsked(t, b, "chat")
+	waitPeers(t, r, "chat", 3)
+	waitPeers(t, b, "chat", 2)
+	require.NoError(t, gone.host.Close())
+	waitPeers(t, r, "chat", 2)
+	waitPeers(t, b, "chat", 1)
+	b.say(t, "chat", "of b")
+	r.say(t, "chat", "of r")
+	a.waitForAll(t, "of b", "of r") // what they asked would have come before
+	topic := a.lookup("chat")
+	topic.presence.mu.Lock()
+	defer topic.presence.mu.Unlock()
+	assert.Zero(t, topic.presence.asked, "nobody but a itself has asked")
+}

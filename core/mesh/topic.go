@@ -82,7 +82,7 @@ func (m *Mesh) newTopic(typ string) *topic {
 	if t.numbers.last.Epoch == 0 {
 		t.numbers.last.Epoch = newEpoch()
 	}
-	t.members = membership{t: t, joined: make(chan struct{}), on: make(map[peer.ID]struct{})}
+	t.members = membership{t: t, joined: make(chan struct{}), on: make(map[peer.ID]bool)}
 	t.history = history{t: t, past: m.newPast(typ), turn: make(chan struct{}, 1)}
 	t.presence = presence{t: t, word: message.ID{Epoch: newEpoch()}}
 	return t
