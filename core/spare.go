@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/core/liveness"
+	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
 const (
@@ -34,6 +36,10 @@ const (
 // not mere upkeep; it is in GossipSub's mesh; it is a relay or a bootstrap peer; it is
 // on the local link; the program called ConnectPeer for it. Connections that other
 // peers made are theirs to close.
+//
+// A node that has all the reservations that it wants does not need its other relays, and
+// keeps none of them to spare: each that it stays connected to sends it each broadcast
+// once more, and has it as a client. With a hundred relays, all would have all clients.
 type spares struct {
 	node      *Node
 	bootstrap func() []peer.AddrInfo
@@ -62,14 +68,15 @@ func (s *spares) want(p peer.ID) {
 	s.wanted[p] = struct{}{}
 }
 
-// letGo closes all unneeded connections but spareConns of them. It closes those with
-// the least value to the routing table first, and of these the oldest.
+// letGo closes all unneeded connections but spareConns of them, and all to other relays.
+// It closes those with the least value to the routing table first, and of these the oldest.
 func (s *spares) letGo(now time.Time) {
-	unneeded := s.unneeded(now)
-	if len(unneeded) <= spareConns {
-		return
-	}
+	others := s.otherRelays()
+	unneeded := s.unneeded(now, others)
 	value := func(c network.Conn) int {
+		if _, other := others[c.RemotePeer()]; other {
+			return math.MinInt
+		}
 		if tags := s.node.host.ConnManager().GetTagInfo(c.RemotePeer()); tags != nil {
 			return tags.Value
 		}
@@ -78,14 +85,39 @@ func (s *spares) letGo(now time.Time) {
 	slices.SortStableFunc(unneeded, func(a, b network.Conn) int {
 		return cmp.Or(cmp.Compare(value(a), value(b)), a.Stat().Opened.Compare(b.Stat().Opened))
 	})
-	<-liveness.CloseAll(unneeded[:len(unneeded)-spareConns])
+	useless := 0
+	for useless < len(unneeded) && value(unneeded[useless]) == math.MinInt {
+		useless++
+	}
+	if n := max(len(unneeded)-spareConns, useless); n > 0 {
+		<-liveness.CloseAll(unneeded[:n])
+	}
 }
 
-func (s *spares) unneeded(now time.Time) []network.Conn {
+// otherRelays are the relays on which the node needs no reservation, because it has all
+// that it wants.
+func (s *spares) otherRelays() map[peer.ID]struct{} {
+	others := make(map[peer.ID]struct{})
+	held := s.node.Reservations()
+	if len(held) < reservation.DefaultMax {
+		return others
+	}
+	for _, r := range s.node.relays() {
+		others[r.ID] = struct{}{}
+	}
+	for _, r := range held {
+		delete(others, r.Relay)
+	}
+	return others
+}
+
+func (s *spares) unneeded(now time.Time, others map[peer.ID]struct{}) []network.Conn {
 	conns := s.node.host.Network().Conns()
 	needed := s.stillWanted()
 	for _, b := range s.bootstrap() {
-		needed[b.ID] = struct{}{}
+		if _, other := others[b.ID]; !other {
+			needed[b.ID] = struct{}{}
+		}
 	}
 	for _, c := range conns { // per peer: a direct connection may soon replace the circuit that is in use
 		if slices.ContainsFunc(c.GetStreams(), func(stream network.Stream) bool { return !isUpkeep(stream.Protocol()) }) {
@@ -94,7 +126,7 @@ func (s *spares) unneeded(now time.Time) []network.Conn {
 	}
 	return slices.DeleteFunc(conns, func(c network.Conn) bool {
 		_, is := needed[c.RemotePeer()]
-		return is || c.Stat().Direction != network.DirOutbound || now.Sub(c.Stat().Opened) < spareAge || s.protected(c.RemotePeer())
+		return is || c.Stat().Direction != network.DirOutbound || now.Sub(c.Stat().Opened) < spareAge || s.protected(c.RemotePeer(), others)
 	})
 }
 
@@ -108,12 +140,13 @@ func (s *spares) stillWanted() map[peer.ID]struct{} {
 	return maps.Clone(s.wanted)
 }
 
-// protected reports whether the peer is on the local link or in GossipSub's mesh. It
+// protected reports whether the peer is on the local link or in GossipSub's mesh, in
+// which all relays are that the node is connected to. It
 // does not ask the connection manager for protection of any kind, because the routing
 // table protects half of a small mesh.
-func (s *spares) protected(p peer.ID) bool {
-	conns := s.node.host.ConnManager()
-	return conns.IsProtected(p, NeighbourTag) || s.node.mesh.Meshed(p)
+func (s *spares) protected(p peer.ID, others map[peer.ID]struct{}) bool {
+	_, other := others[p]
+	return s.node.host.ConnManager().IsProtected(p, NeighbourTag) || !other && s.node.mesh.Meshed(p)
 }
 
 // NeighbourTag is the tag with which a platform protects connections to peers on the

@@ -9,10 +9,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
+	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
 func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
@@ -77,4 +79,45 @@ func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
 	n.spares.mu.Lock()
 	assert.NotContains(t, n.spares.wanted, asked.ID(), "it was asked for a while ago")
 	n.spares.mu.Unlock()
+}
+
+// A node that stayed connected to each relay it ever asked would be a client of all of them.
+func TestRelaysWithoutAReservationAreLetGo(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var relays []peer.AddrInfo
+	for range reservation.DefaultMax + 2 {
+		h := hosttest.Unmanaged(t, hosttest.Options{})
+		hosttest.Relay(t, h, relay.DefaultResources())
+		r, err := New(ctx, h, Options{RelayTopics: 4})
+		require.NoError(t, err)
+		t.Cleanup(func() { assert.NoError(t, r.Close()) })
+		relays = append(relays, hosttest.Info(h))
+	}
+	keeper, err := reservation.New(relays, reservation.Options{})
+	require.NoError(t, err)
+	n, err := New(ctx, hosttest.Unmanaged(t, hosttest.Options{Listen: "none", AddrsFactory: keeper.AddrsFactory}), Options{Reservations: keeper})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, n.Close()) })
+	_, err = n.Subscribe("chat")
+	require.NoError(t, err)
+	for _, r := range relays {
+		require.NoError(t, n.Host().Connect(ctx, r))
+	}
+	require.Eventually(t, func() bool {
+		all := len(n.Reservations()) == reservation.DefaultMax
+		for _, r := range relays {
+			all = all && n.mesh.Meshed(r.ID)
+		}
+		return all
+	}, 30*time.Second, 10*time.Millisecond)
+	n.spares.letGo(time.Now())
+	assert.Len(t, n.Host().Network().Peers(), len(relays), "none is old enough")
+	require.Eventually(t, func() bool {
+		n.spares.letGo(time.Now().Add(2 * spareAge))
+		return len(n.Host().Network().Peers()) == reservation.DefaultMax
+	}, 30*time.Second, 10*time.Millisecond)
+	for _, r := range n.Reservations() {
+		assert.Equal(t, network.Connected, n.Host().Network().Connectedness(r.Relay))
+	}
 }

@@ -52,7 +52,8 @@ const (
 
 	minBackoff     = 500 * time.Millisecond
 	maxBackoff     = 30 * time.Second
-	contactTimeout = 20 * time.Second // a dial of one contact, all its addresses
+	contactTimeout = 20 * time.Second // a round of dials of contacts, all their addresses
+	contactsAtOnce = 3
 )
 
 // ErrClosed is returned by lookups that Close has ended, or that came after it.
@@ -312,30 +313,47 @@ func (d *Discovery) announce(ctx context.Context) {
 	newLookup(d, d.host.ID(), announceWidth, nil).run(ctx)
 }
 
-// contact connects to those to turn to, all at once, and says whether one of
-// them is a server.
+// contact connects to those to turn to, and says whether one of them is a server. It
+// begins with a few, in no order, and tries a few more each time that those have kept it
+// waiting or have all failed: with many relays, each would else have every node.
 func (d *Discovery) contact(ctx context.Context) bool {
-	contacts := d.bootstrap()
-	if len(contacts) == 0 {
-		return false
-	}
+	contacts := slices.Clone(d.bootstrap())
+	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "tombolo"), contactTimeout)
 	defer cancel()
 	served := make(chan bool)
-	for _, c := range contacts {
-		go func() {
-			err := d.connect(ctx, c)
-			if err != nil {
-				d.log.Debug("cannot contact the mesh", "peer", c.ID, "error", err)
-			}
-			served <- err == nil && d.serves(c.ID)
-		}()
+	waiting := 0
+	more := func() {
+		n := min(contactsAtOnce, len(contacts))
+		for _, c := range contacts[:n] {
+			go func() {
+				err := d.connect(ctx, c)
+				if err != nil {
+					d.log.Debug("cannot contact the mesh", "peer", c.ID, "error", err)
+				}
+				served <- err == nil && d.serves(c.ID)
+			}()
+		}
+		contacts, waiting = contacts[n:], waiting+n
 	}
+	late := time.NewTicker(patience)
+	defer late.Stop()
 	found := false
-	for range contacts {
-		if <-served {
-			found = true
+	for more(); waiting > 0; {
+		select {
+		case is := <-served:
+			waiting--
+			found = found || is
+		case <-late.C:
+			if !found {
+				more()
+			}
+		}
+		switch {
+		case found:
 			cancel() // one is enough
+		case waiting == 0 && ctx.Err() == nil:
+			more()
 		}
 	}
 	return found

@@ -143,17 +143,21 @@ func TestPeerOnAnotherRelayIsReachedByItsIDAlone(t *testing.T) {
 }
 
 func TestATabConnectsToNoMoreServersThanItMust(t *testing.T) {
-	for name, c := range map[string]struct{ servers, least, most int }{
-		"in a small mesh to its relay":      {servers: 5, least: 1, most: 1},
-		"in a big one to the nearest to it": {servers: 20, least: 7, most: 9}, // three are asked at once
+	for name, c := range map[string]struct{ contacts, servers, least, most int }{
+		"in a small mesh to its relay":      {contacts: 1, servers: 5, least: 1, most: 1},
+		"in one of many relays to a few":    {contacts: 12, servers: 0, least: 1, most: 3}, // three are dialled at once
+		"in a big one to the nearest to it": {contacts: 1, servers: 20, least: 7, most: 9}, // three are asked at once
 	} {
 		t.Run(name, func(t *testing.T) {
 			infos := make([]peer.AddrInfo, c.servers)
 			for i := range infos {
 				infos[i] = hosttest.Info(newDouble(t, func(peer.ID) []byte { return answer() }))
 			}
-			first := newDouble(t, func(peer.ID) []byte { return answer(infos...) })
-			a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(first)})
+			first := make([]host.Host, c.contacts)
+			for i := range first {
+				first[i] = newDouble(t, func(peer.ID) []byte { return answer(infos...) })
+			}
+			a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(first...)})
 			require.Eventually(t, func() bool { return a.mesh.Stats().Announcements > 0 }, limit, 10*time.Millisecond)
 			a.mesh.Wake()
 			// The second round begins when the first is over.
