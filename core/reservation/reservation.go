@@ -195,8 +195,9 @@ func (k *Keeper) Start(h host.Host, observe Observer) error {
 	defer k.mu.Unlock()
 	h.SetStreamHandler(MoveProtocol, k.told)
 	k.ctx, k.stop = context.WithCancel(context.Background())
-	for _, r := range k.relays {
-		k.begin(r)
+	// In no order: nodes that are given one list would else all go to the same relays.
+	for _, i := range rand.Perm(len(k.relays)) {
+		k.begin(k.relays[i])
 	}
 	return nil
 }

@@ -188,6 +188,19 @@ func TestAnotherRelayTakesThePlaceOfADeadOne(t *testing.T) {
 	assert.NotEqual(t, second.Relay, third.Relay)
 }
 
+func TestNodesWithOneListGoToAllRelays(t *testing.T) {
+	var relays []peer.AddrInfo
+	for range 4 {
+		relays = append(relays, hosttest.Info(newRelay(t, hosttest.Options{})))
+	}
+	took := make(map[peer.ID]int)
+	for range 24 {
+		_, _, told := keep(t, reservation.Options{Max: 1}, relays...)
+		took[wait(t, told).Relay]++
+	}
+	assert.GreaterOrEqual(t, len(took), 3, "%v", took)
+}
+
 func TestWakeEndsTheBackoff(t *testing.T) {
 	key := newKey(t)
 	h := hosttest.Unmanaged(t, hosttest.Options{Key: key})
