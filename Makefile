@@ -143,10 +143,11 @@ test-e2e: build bin/testpeer chromium browsers web/docs/node_modules/.package-lo
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; PostgreSQL; what pages do more seldom, and every place of the node
+test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; 20 relays and 600 tabs, simulated; PostgreSQL; what pages do more seldom, and every place of the node
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
 	LONG=1 $(GO) test -count=1 -run Restarted ./relay
+	$(MAKE) --no-print-directory scale
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -race -count=1 ./native/postgres
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -count=1 -run Conforms ./native/postgres # what go-datastore leaves out with the race detector
 	LONG=1 TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run TestConforms $(call IN,chromium) ./wasm/websocket ./wasm/webtransport
@@ -196,6 +197,13 @@ bench: build bin/bench bin/testpeer bin/messenger chromium web/bench/node_module
 .PHONY: bench-colyseus
 bench-colyseus:
 	-@$(MAKE) --no-print-directory native/bench/colyseus/node_modules/.package-lock.json
+
+# What to simulate: make scale SCALE="-relays 200 -tabs 20000 -types 400". See native/internal/scale, TestScale, for the flags.
+SCALE ?= -relays 20 -tabs 600 -types 6 -watching 0
+
+.PHONY: scale
+scale: ## many relays and very many tabs, simulated in one process: see docs/scale.md; SCALE="-relays 100 -tabs 2000 -types 40"
+	$(GO) test -count=1 -timeout 3h -run 'TestScale$$' ./native/internal/scale -v -args $(SCALE)
 
 .PHONY: lint
 lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, links, the public APIs; the documents can be made
