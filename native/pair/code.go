@@ -1,11 +1,7 @@
 package pair
 
 import (
-	"crypto/hmac"
-	"crypto/pbkdf2"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"unicode"
@@ -17,10 +13,8 @@ import (
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 const (
-	length    = 9 // characters of a code: 45 bits
-	rounds    = 600_000
-	typeBytes = 16
-	keyBytes  = 32
+	length = 9 // characters of a code
+	group  = 3 // characters of a group
 )
 
 // Code is nine characters of 0–9 and A–Z without I, L, O and U. Make one with NewCode or
@@ -65,34 +59,26 @@ func ReadCode(typed string) (Code, error) {
 	return Code(code), nil
 }
 
-// meeting is what both peers derive from a code.
+// meeting is where the peers of a code meet, and what they have in common.
 type meeting struct {
-	typ string // of the messages on which they meet
-	key []byte // of the HMAC with which they prove that they have the code
+	typ     string // of the messages on which they meet; everybody may see it
+	secret  string
+	network string
 }
 
-// meet derives a meeting. It takes about a second, so that a peer that sees the type
-// cannot try all codes while the code is valid.
-func meet(code Code, network string) (meeting, error) {
-	bits, err := pbkdf2.Key(sha256.New, string(code), []byte("tombolo pair 1 "+network), rounds, typeBytes+keyBytes)
-	if err != nil {
-		return meeting{}, fmt.Errorf("derive from the code: %w", err)
-	}
-	return meeting{"pair/" + hex.EncodeToString(bits[:typeBytes]), bits[typeBytes:]}, nil
+// meet splits a code: its first three characters say where the peers meet, and the other
+// six are the secret, 30 bits.
+func meet(code Code, network string) meeting {
+	return meeting{"pair/" + string(code[:group]), string(code[group:]), network}
 }
 
-// typed proves to shower that typer has the code.
-func (m meeting) typed(typer, shower peer.ID) []byte {
-	return m.prove("typed", typer.String(), shower.String())
+// begin begins an exchange between the peer where the code was typed and the one that shows
+// it.
+func (m meeting) begin(typer, shower peer.ID) exchange {
+	return newExchange(m.secret, m.parties(typer, shower))
 }
 
-// shown proves to typer that shower shows the code, and shares name.
-func (m meeting) shown(typer, shower peer.ID, name string) []byte {
-	return m.prove("shown", typer.String(), shower.String(), name)
-}
-
-func (m meeting) prove(claim ...string) []byte {
-	h := hmac.New(sha256.New, m.key)
-	h.Write([]byte(strings.Join(claim, " ")))
-	return h.Sum(nil)
+// parties enters the exchange: who does not agree on it has other keys.
+func (m meeting) parties(typer, shower peer.ID) []byte {
+	return lvCat([]byte("tombolo pair 2"), []byte(m.network), []byte(typer.String()), []byte(shower.String()))
 }

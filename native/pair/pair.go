@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/hmac"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"regexp"
@@ -31,18 +30,23 @@ const (
 	// seekFor is the time for which a peer that shows a code is sought.
 	seekFor = 20 * time.Second
 	// maxAsked is how many peers are asked for a proof: any peer may subscribe to a type.
-	maxAsked   = 16
-	proofBytes = sha256.Size
+	maxAsked = 16
+	// maxTries is how often peers may try a code, each time with one guess of its 30 secret
+	// bits, before it ends.
+	maxTries = 100
 )
 
 var (
 	// ErrExpired is returned by Show if nobody has used the code in time.
 	ErrExpired = errors.New("nobody has used the code in time")
+	// ErrTried is returned by Show if peers without the code have tried it too often.
+	ErrTried = errors.New("the code was tried too often by peers that do not have it")
 	// ErrNobody is returned by Find if no peer shows the code.
 	ErrNobody = errors.New("no peer shows this code")
-	// errUsed and errWrong are sent to the peer that has typed a code.
+	// The others are sent to the peer that has typed a code.
 	errUsed  = errors.New("the code has been used, or has expired")
 	errWrong = errors.New("the code is another one")
+	errOrder = errors.New("a proof comes after a share of an exchange of keys, once")
 )
 
 // Met is a peer that has proved that it has the code. It is connected.
@@ -65,26 +69,22 @@ type Shown struct {
 }
 
 // Show makes a code, and returns the peer that used it. The code is valid once, and only
-// while Show runs. The error wraps ErrExpired or core.ErrClosed, or is that of Ready or ctx.
+// while Show runs. The error wraps ErrExpired, ErrTried or core.ErrClosed, or is that of
+// Ready or ctx.
 func Show(ctx context.Context, node *core.Node, opts Shown) (peer.ID, error) {
-	code := NewCode()
-	m, err := meet(code, node.Network())
-	if err != nil {
-		return "", err
-	}
-	return m.show(ctx, node, code, opts)
+	return show(ctx, node, NewCode(), opts)
 }
 
-func (m meeting) show(ctx context.Context, node *core.Node, code Code, opts Shown) (peer.ID, error) {
+func show(ctx context.Context, node *core.Node, code Code, opts Shown) (peer.ID, error) {
 	valid := cmp.Or(opts.Valid, Valid)
-	s := &shower{meeting: m, self: node.ID(), shares: opts.Shares, met: make(chan peer.ID, 1)}
+	s := newShower(meet(code, node.Network()), node.ID(), opts.Shares)
 	defer s.end()
-	remove, err := node.Respond(m.typ, s.answer)
+	remove, err := node.Respond(s.typ, s.answer)
 	if err != nil {
 		return "", fmt.Errorf("show a code: %w", err)
 	}
 	defer remove()
-	sub, err := node.Subscribe(m.typ, dispatch.Buffer(1)) // by which others see this node
+	sub, err := node.Subscribe(s.typ, dispatch.Buffer(1)) // by which others see this node
 	if err != nil {
 		return "", fmt.Errorf("show a code: %w", err)
 	}
@@ -97,6 +97,8 @@ func (m meeting) show(ctx context.Context, node *core.Node, code Code, opts Show
 	select {
 	case p := <-s.met:
 		return p, nil
+	case <-s.tried:
+		err = fmt.Errorf("%w: %d times", ErrTried, maxTries)
 	case <-expires.C:
 		err = fmt.Errorf("%w: it was valid for %s", ErrExpired, valid)
 	case <-ctx.Done():
@@ -115,10 +117,20 @@ type shower struct {
 	meeting
 	self   peer.ID
 	shares func(peer.ID) []protocol.ID
+	met    chan peer.ID  // of capacity 1
+	tried  chan struct{} // closed when the code was tried too often
 
 	mu    sync.Mutex
 	ended bool
-	met   chan peer.ID // of capacity 1
+	tries int
+	runs  map[peer.ID]proofs // of peers that have begun; as many as tries at most
+}
+
+func newShower(m meeting, self peer.ID, shares func(peer.ID) []protocol.ID) *shower {
+	return &shower{
+		meeting: m, self: self, shares: shares, met: make(chan peer.ID, 1), tried: make(chan struct{}),
+		runs: make(map[peer.ID]proofs),
+	}
 }
 
 // end makes the code invalid, and returns the peer that has used it but was not waited for.
@@ -134,28 +146,59 @@ func (s *shower) end() (p peer.ID, met bool) {
 	}
 }
 
-// use makes the code invalid, and returns whether it was valid.
-func (s *shower) use(by peer.ID) bool {
+// answer is a link.Responder. A peer sends its share of an exchange, and is sent this
+// node's; then it sends its proof, and is sent this node's with the name of a service.
+func (s *shower) answer(_ context.Context, m *message.Message) ([]byte, error) {
+	if len(m.Data) == shareBytes {
+		return s.begin(m.From, m.Data)
+	}
+	run, err := s.finish(m.From, m.Data)
+	if err != nil {
+		return nil, err
+	}
+	name := s.name(m.From)
+	return append(run.ofShower(name), name...), nil
+}
+
+// begin answers a share. Each is a try, since one guess of the secret is in it.
+func (s *shower) begin(typer peer.ID, share []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return false
-	}
-	s.ended = true
-	s.met <- by
-	return true
-}
-
-// answer is a link.Responder. A wrong proof does not use the code up.
-func (s *shower) answer(_ context.Context, m *message.Message) ([]byte, error) {
-	if !hmac.Equal(m.Data, s.typed(m.From, s.self)) {
-		return nil, errWrong
-	}
-	if !s.use(m.From) {
 		return nil, errUsed
 	}
-	name := s.name(m.From)
-	return append(s.shown(m.From, s.self, name), name...), nil
+	if s.tries == maxTries {
+		s.ended = true
+		close(s.tried)
+		return nil, errUsed
+	}
+	s.tries++
+	x := s.meeting.begin(typer, s.self)
+	point, err := x.point(share)
+	if err != nil {
+		return nil, err
+	}
+	s.runs[typer] = proofsOf(point, share, x.share)
+	return x.share, nil
+}
+
+// finish makes the code invalid if the proof is right. A wrong proof ends its run alone.
+func (s *shower) finish(typer peer.ID, proof []byte) (proofs, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	run, begun := s.runs[typer]
+	delete(s.runs, typer)
+	switch {
+	case s.ended:
+		return proofs{}, errUsed
+	case !begun:
+		return proofs{}, errOrder
+	case !hmac.Equal(proof, run.ofTyper()):
+		return proofs{}, errWrong
+	}
+	s.ended = true
+	s.met <- typer
+	return run, nil
 }
 
 // name is that of the first service that the page can fetch, or empty.
@@ -178,14 +221,7 @@ var httpName = regexp.MustCompile(`^/x/([a-z0-9][a-z0-9._\-]{0,47})/http$`)
 // The error wraps ErrNobody, or is that of ctx if it is cancelled, or says why the peers
 // that were found have not proved that they show the code.
 func Find(ctx context.Context, node *core.Node, code Code) (Met, error) {
-	m, err := meet(code, node.Network())
-	if err != nil {
-		return Met{}, err
-	}
-	return m.find(ctx, node)
-}
-
-func (m meeting) find(ctx context.Context, node *core.Node) (Met, error) {
+	m := meet(code, node.Network())
 	presence, err := node.Presence(m.typ)
 	if err != nil {
 		return Met{}, fmt.Errorf("look for the code: %w", err)
@@ -260,19 +296,25 @@ func (f *finder) ask(ctx context.Context, p peer.ID) {
 	}
 }
 
-// prove exchanges proofs with a peer.
+// prove exchanges keys with a peer, and then proofs.
 func (f *finder) prove(ctx context.Context, p peer.ID) (Met, error) {
-	self := f.node.ID()
-	answer, err := f.node.Request(ctx, p, f.typ, f.typed(self, p))
-	if remote := (*link.RemoteError)(nil); errors.As(err, &remote) {
-		return Met{}, fmt.Errorf("%s refuses: %s", p, remote.Text)
+	x := f.begin(f.node.ID(), p)
+	share, err := f.request(ctx, p, x.share)
+	if err != nil {
+		return Met{}, err
 	}
+	point, err := x.point(share)
+	if err != nil {
+		return Met{}, fmt.Errorf("%s answers, and sends what is %w", p, err)
+	}
+	run := proofsOf(point, x.share, share)
+	answer, err := f.request(ctx, p, run.ofTyper())
 	if err != nil {
 		return Met{}, err
 	}
 	proof := answer[:min(proofBytes, len(answer))]
 	name := string(answer[len(proof):])
-	if !hmac.Equal(proof, f.shown(self, p, name)) {
+	if !hmac.Equal(proof, run.ofShower(name)) {
 		return Met{}, fmt.Errorf("%s answers, and has not proved that it shows the code: somebody else may watch where you meet; ask for a new code", p)
 	}
 	met := Met{Peer: p}
@@ -280,4 +322,13 @@ func (f *finder) prove(ctx context.Context, p peer.ID) (Met, error) {
 		met.Protocol = proto
 	}
 	return met, nil
+}
+
+// request asks a peer. A peer that refuses is named.
+func (f *finder) request(ctx context.Context, p peer.ID, data []byte) ([]byte, error) {
+	answer, err := f.node.Request(ctx, p, f.typ, data)
+	if remote := (*link.RemoteError)(nil); errors.As(err, &remote) {
+		return nil, fmt.Errorf("%s refuses: %s", p, remote.Text)
+	}
+	return answer, err
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { createHmac, pbkdf2Sync, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { request, type IncomingHttpHeaders } from 'node:http'
@@ -9,13 +9,15 @@ import { promisify } from 'node:util'
 import type { Page } from '@playwright/test'
 import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
-import { expect, goTo, join, ownId, tabTo } from './support/fixtures.js'
+import { expect, goTo, join, tabTo } from './support/fixtures.js'
 import { Program } from './support/process.js'
 import { openMore, serve, sha256, share } from './support/sharing.js'
 
 // Files and pages that a person shares from one tab, and others fetch: in a tab, by a link, and from a shell.
 
 const MIB = 1 << 20
+/** Of ristretto255: a share of an exchange of keys, of somebody without the code. */
+const generator = Buffer.from('e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76', 'hex')
 
 share('8 MiB of one tab are fetched by another through the link, byte for byte', async ({ ann, annId, follow }) => {
   const bytes = randomBytes(8 * MIB)
@@ -45,24 +47,24 @@ share('a code that one tab shows leads another to what it shares, once', async (
   const shown = ann.locator('.pairing-code output')
   await expect(shown).toHaveText(/^[0-9A-HJKMNP-TV-Z]{3}(-[0-9A-HJKMNP-TV-Z]{3}){2}$/)
   const code = (await shown.textContent())!
-  const derived = pbkdf2Sync(code.replaceAll('-', ''), 'tombolo pair 1 tombolo', 600_000, 48, 'sha256')
-  const type = `pair/${derived.subarray(0, 16).toString('hex')}`
+  const type = `pair/${code.slice(0, 3)}`
 
   const bob = await follow(relay.url)
   const find = bob.getByRole('button', { name: 'Find them' })
   await expect(find).toBeEnabled()
-  const bobId = await ownId(bob)
-  const prove = (proof: Buffer) =>
+  const send = (data: Buffer) =>
     bob.evaluate(
-      ([peer, type, proof]) =>
-        window.tombolo!.request(peer, type, new Uint8Array(proof)).then(
+      ([peer, type, data]) =>
+        window.tombolo!.request(peer, type, new Uint8Array(data)).then(
           () => 'answered',
           (error: unknown) => String(error),
         ),
-      [annId, type, [...proof]] as const,
+      [annId, type, [...data]] as const,
     )
   // Whoever sees where they meet, and does not know the code, learns nothing, and does not use it up.
-  expect(await prove(randomBytes(32))).toContain('the code is another one')
+  expect(await send(randomBytes(64))).toContain('a proof comes after a share')
+  expect(await send(generator)).toBe('answered')
+  expect(await send(randomBytes(64))).toContain('the code is another one')
 
   const typed = code.toLowerCase().replaceAll('-', ' ').replaceAll('0', 'o').replaceAll('1', 'l')
   await bob.locator('#pair-code').fill(typed)
@@ -71,8 +73,29 @@ share('a code that one tab shows leads another to what it shares, once', async (
   await expect(bob.locator('.pairing-met')).toContainText('You have met')
   await expect(ann.locator('.pairing-met')).toContainText('You have met')
   await expect(shown).toHaveCount(0)
-  const right = createHmac('sha256', derived.subarray(16)).update(`typed ${bobId} ${annId}`).digest()
-  expect(await prove(right)).not.toBe('answered')
+  expect(await send(generator)).not.toBe('answered')
+})
+
+share('a code ends when others have tried it a hundred times', async ({ ann, annId, relay, follow }) => {
+  await ann.getByRole('button', { name: 'Show a code' }).click()
+  const code = (await ann.locator('.pairing-code output').textContent())!
+  const bob = await follow(relay.url)
+  await expect(bob.getByRole('button', { name: 'Find them' })).toBeEnabled()
+  const refused = bob.evaluate(
+    async ([peer, type, share]) => {
+      for (let tries = 0; ; tries++) {
+        try {
+          await window.tombolo!.request(peer, type, new Uint8Array(share))
+        } catch (error) {
+          return `${tries}: ${String(error)}`
+        }
+      }
+    },
+    [annId, `pair/${code.slice(0, 3)}`, [...generator]] as const,
+  )
+  expect(await refused).toMatch(/^100: .*the code holds no more/)
+  await expect(ann.getByText('The code was tried too often')).toBeVisible()
+  await expect(ann.locator('.pairing-code')).toHaveCount(0)
 })
 
 share('a tab and a shell meet by a code, whoever shows it', async ({ ann, annId, daemon }) => {

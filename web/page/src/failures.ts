@@ -154,6 +154,15 @@ export function pairFailure(error: unknown): Failure {
   })
 }
 
+/** Peers that do not have a code have tried it too often. */
+export function triedFailure(times: number): Failure {
+  return {
+    title: 'The code was tried too often',
+    advice: 'Somebody may watch where you meet, and guess. Show a new code.',
+    detail: `peers without the code have tried it ${times} times`,
+  }
+}
+
 /** The file that a person chose is not what it was, or not there. */
 export function fileFailure(name: string, error: unknown): Failure {
   return failure(error, {

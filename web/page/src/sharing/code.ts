@@ -1,20 +1,19 @@
-// A code by which two peers that do not know each other meet. Both derive from it the type of messages on which they meet, and a key with
-// which each proves to the other that it has the code: see docs/security.md.
+// A code by which two peers that do not know each other meet. Its first group says where, and everybody may see it; the others are the secret
+// of a key exchange, with which each proves to the other that it has the code: see docs/security.md.
+import { lvCat, newExchange, type Exchange } from './cpace.js'
 
 /** Without the letters that are read as digits. */
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
-/** 45 bits. */
+/** Characters of a code, and of a group. */
 const LENGTH = 9
-const ROUNDS = 600_000
-const TYPE_BYTES = 16
-const KEY_BYTES = 32
-/** Of a proof, which is an HMAC with SHA-256. */
-export const PROOF_BYTES = 32
+const GROUP = 3
 
 export interface Meeting {
   /** The type of messages. */
   type: string
-  key: CryptoKey
+  /** 30 bits. */
+  secret: string
+  network: string
 }
 
 export function newCode(): string {
@@ -36,29 +35,17 @@ export function readCode(typed: string): string | undefined {
   return code.length === LENGTH && [...code].every((letter) => ALPHABET.includes(letter)) ? code : undefined
 }
 
-/** It is slow, so that whoever sees the type cannot try codes while this one holds. */
-export async function meeting(code: string, network: string): Promise<Meeting> {
-  const secret = await crypto.subtle.importKey('raw', bytes(code), 'PBKDF2', false, ['deriveBits'])
-  const salt = bytes(`tombolo pair 1 ${network}`)
-  const how = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations: ROUNDS }
-  const bits = new Uint8Array(await crypto.subtle.deriveBits(how, secret, 8 * (TYPE_BYTES + KEY_BYTES)))
-  const type = Array.from(bits.subarray(0, TYPE_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  const hmac = { name: 'HMAC', hash: 'SHA-256' }
-  const key = await crypto.subtle.importKey('raw', bits.subarray(TYPE_BYTES), hmac, false, ['sign', 'verify'])
-  return { type: `pair/${type}`, key }
+/** Where the peers of a code meet, and what they have in common. */
+export function meeting(code: string, network: string): Meeting {
+  return { type: `pair/${code.slice(0, GROUP)}`, secret: code.slice(GROUP), network }
 }
 
-/** What is proved: who has typed the code, who shows it, and, by the one who shows it, the name of what it shares. */
-export type Claim = ['typed', typer: string, shower: string] | ['shown', typer: string, shower: string, name: string]
-
-export async function prove({ key }: Meeting, claim: Claim): Promise<Uint8Array<ArrayBuffer>> {
-  return new Uint8Array(await crypto.subtle.sign('HMAC', key, bytes(claim.join(' '))))
+/** Begins an exchange between the peer where the code was typed and the one that shows it. */
+export function begin(place: Meeting, typer: string, shower: string): Exchange {
+  return newExchange(place.secret, parties(place, typer, shower))
 }
 
-export function proves({ key }: Meeting, proof: Uint8Array, claim: Claim): Promise<boolean> {
-  return crypto.subtle.verify('HMAC', key, proof.slice(), bytes(claim.join(' ')))
-}
-
-function bytes(text: string): Uint8Array<ArrayBuffer> {
-  return new TextEncoder().encode(text)
+/** Enters the exchange: who does not agree on it has other keys. */
+export function parties({ network }: Meeting, typer: string, shower: string): Uint8Array {
+  return lvCat('tombolo pair 2', network, typer, shower)
 }

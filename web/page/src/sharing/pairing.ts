@@ -1,8 +1,9 @@
 import type { Message, TomboloNode } from '@tombolo/node'
-import { codeFailure, pairFailure, type Failure } from '../failures.js'
+import { codeFailure, pairFailure, triedFailure, type Failure } from '../failures.js'
 import { anyOf } from '../signals.js'
 import { Store } from '../source.js'
-import { meeting, newCode, PROOF_BYTES, prove, proves, readCode, type Meeting } from './code.js'
+import { begin, meeting, newCode, readCode, type Meeting } from './code.js'
+import { pointOf, PROOF_BYTES, Proofs, same, SHARE_BYTES } from './cpace.js'
 import type { Offers } from './offers.js'
 import { hashOf, isName } from './share-link.js'
 
@@ -12,6 +13,8 @@ export const CODE_MS = 10 * 60_000
 const SEEK_MS = 20_000
 /** Anybody may be on a type, and only who has the code can prove it: of so many it is asked. */
 const MAX_ASKED = 16
+/** So often peers may try a code, each time with one guess of its 30 secret bits, before it ends. */
+const MAX_TRIES = 100
 
 export interface PairingState {
   /** The code that this tab shows. */
@@ -20,6 +23,15 @@ export interface PairingState {
   /** The peer that was met last, and whether it shares something. */
   met: { peer: string; shares: boolean } | undefined
   failure: Failure | undefined
+}
+
+type Request = Pick<Message, 'from' | 'data'>
+
+/** What peers have begun with a code that is shown. */
+interface Begun {
+  tries: number
+  /** As many as tries at most. */
+  runs: Map<string, Proofs>
 }
 
 /** Two tabs meet by a code that one shows and the other types. */
@@ -49,8 +61,10 @@ export class Pairing {
     const code = newCode()
     this.view.change({ met: undefined, failure: undefined })
     try {
-      const place = await meeting(code, node.network)
-      const registration = await node.respond(place.type, (request) => this.#answer(node, place, request, signal))
+      const place = meeting(code, node.network)
+      const begun: Begun = { tries: 0, runs: new Map() }
+      const answer = (request: Request) => this.#answer(node, place, begun, request, signal)
+      const registration = await node.respond(place.type, answer)
       signal.addEventListener('abort', () => void registration.close().catch(() => {}))
       await node.subscribe(place.type, { signal, buffer: 1 }) // by this, others see that this tab is there
       signal.throwIfAborted()
@@ -80,7 +94,7 @@ export class Pairing {
     }
     this.view.change({ seeking: true, met: undefined, failure: undefined })
     try {
-      const place = await meeting(code, node.network)
+      const place = meeting(code, node.network)
       const { peer, name } = await this.#find(node, place)
       this.view.change({ seeking: false, met: { peer, shares: name !== '' } })
       if (name !== '') location.hash = hashOf({ peer, name })
@@ -91,21 +105,35 @@ export class Pairing {
     }
   }
 
-  /** Answers a peer that has typed the code. Once it was right, it holds no more. */
-  async #answer(
-    node: TomboloNode,
-    place: Meeting,
-    { from, data }: Pick<Message, 'from' | 'data'>,
-    signal: AbortSignal,
-  ): Promise<Uint8Array> {
-    const right = data.length === PROOF_BYTES && (await proves(place, data, ['typed', from, node.id]))
-    if (!right) throw new Error('the code is another one')
+  /**
+   * Answers a peer that has typed the code. It sends its share of an exchange, and is sent this tab's; then it sends its proof, and is sent
+   * this tab's with the name of what it shares. Once a proof was right, the code holds no more. A wrong one ends its run alone.
+   */
+  #answer(node: TomboloNode, place: Meeting, begun: Begun, { from, data }: Request, signal: AbortSignal): Uint8Array {
     if (signal.aborted) throw new Error('the code holds no more')
+    if (data.length === SHARE_BYTES) return this.#begin(node, place, begun, from, data)
+    const run = begun.runs.get(from)
+    begun.runs.delete(from)
+    if (run === undefined) throw new Error('a proof comes after a share of an exchange of keys, once')
+    if (!same(data, run.ofTyper())) throw new Error('the code is another one')
     this.hide()
     const name = this.offers.state.offers[0]?.name ?? ''
     this.view.change({ met: { peer: from, shares: false } })
-    const proof = await prove(place, ['shown', from, node.id, name])
-    return new Uint8Array([...proof, ...new TextEncoder().encode(name)])
+    return new Uint8Array([...run.ofShower(name), ...new TextEncoder().encode(name)])
+  }
+
+  /** Answers a share. Each is a try, as one guess of the secret is in it. */
+  #begin(node: TomboloNode, place: Meeting, begun: Begun, from: string, share: Uint8Array): Uint8Array {
+    if (begun.tries === MAX_TRIES) {
+      this.hide()
+      this.view.change({ failure: triedFailure(MAX_TRIES) })
+      throw new Error('the code holds no more')
+    }
+    begun.tries++
+    const exchange = begin(place, from, node.id)
+    const point = pointOf(exchange, share)
+    begun.runs.set(from, new Proofs(point, share, exchange.share))
+    return exchange.share
   }
 
   /** Asks who is on the type, until one proves that it shows the code. */
@@ -133,12 +161,12 @@ export class Pairing {
   }
 
   async #ask(node: TomboloNode, place: Meeting, peer: string, signal: AbortSignal) {
-    const proof = await prove(place, ['typed', node.id, peer])
-    const answer = await node.request(peer, place.type, proof, { signal })
+    const exchange = begin(place, node.id, peer)
+    const share = await node.request(peer, place.type, exchange.share, { signal })
+    const run = new Proofs(pointOf(exchange, share), exchange.share, share)
+    const answer = await node.request(peer, place.type, run.ofTyper(), { signal })
     const name = new TextDecoder().decode(answer.subarray(PROOF_BYTES))
-    if (!(await proves(place, answer.subarray(0, PROOF_BYTES), ['shown', node.id, peer, name]))) {
-      throw new Error(`${peer} does not know the code`)
-    }
+    if (!same(answer.subarray(0, PROOF_BYTES), run.ofShower(name))) throw new Error(`${peer} does not know the code`)
     return { peer, name: isName(name) ? name : '' }
   }
 }
