@@ -9,6 +9,7 @@ HOST ?= 127.0.0.1
 GO   ?= go
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 # Of a release, the version that all parts report: see make release.
 VERSION ?=
@@ -206,7 +207,7 @@ scale: ## many relays and very many tabs, simulated in one process: see docs/sca
 	$(GO) test -count=1 -timeout 3h -run 'TestScale$$' ./native/internal/scale -v -args $(SCALE)
 
 .PHONY: lint
-lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, links, the public APIs; the documents can be made
+lint: bin/staticcheck bin/actionlint web/node_modules/.package-lock.json docs ## formatting, vetting for every platform, wording, links, the public APIs, the workflows; the documents can be made
 	@bad=$$(gofmt -l core native relay wasm web/*.go); test -z "$$bad" || { echo "run gofmt -w on: $$bad"; exit 1; }
 	$(GO) vet ./...
 	cd native/bench && $(GO) vet .
@@ -217,6 +218,7 @@ lint: bin/staticcheck web/node_modules/.package-lock.json docs ## formatting, ve
 	$(GO) build -o bin/goapi ./$(GO_API)
 	bin/goapi $(GO_API)/native.txt $(addprefix ./,$(PUBLIC))
 	$(JS) bin/goapi $(GO_API)/js.txt $(addprefix ./,$(PUBLIC_JS))
+	bin/actionlint
 	node web/scripts/prose.mjs
 	cd web && npm run --silent lint && npm run --silent api
 
@@ -225,6 +227,10 @@ OTHERS := windows/amd64 darwin/arm64
 
 bin/staticcheck: Makefile
 	GOBIN=$(CURDIR)/bin $(GO) install $(STATICCHECK)
+	@touch $@
+
+bin/actionlint: Makefile
+	GOBIN=$(CURDIR)/bin $(GO) install $(ACTIONLINT)
 	@touch $@
 
 ##@ Release

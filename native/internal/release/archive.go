@@ -5,9 +5,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
-	"fmt"
 	"os"
-	"path"
 	"path/filepath"
 	"strings"
 )
@@ -79,52 +77,4 @@ func (r release) zip(name string, files []file) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(r.out, name), b.Bytes(), 0o644)
-}
-
-// deb writes a package for Debian: see deb(5). The units are installed and not enabled.
-func (r release) deb(goarch string, files []file) error {
-	var installed []file
-	size := 0
-	for _, f := range files {
-		switch {
-		case f.mode == 0o755:
-			f.name = "usr/bin/" + f.name
-		case strings.HasPrefix(f.name, "systemd/"):
-			f.name = "usr/lib/systemd/system/" + path.Base(f.name)
-			f.data = bytes.ReplaceAll(f.data, []byte("/usr/local/bin/"), []byte("/usr/bin/"))
-		default:
-			f.name = "usr/share/doc/tombolo/" + f.name
-		}
-		size += len(f.data)
-		installed = append(installed, f)
-	}
-	control := fmt.Sprintf(`Package: tombolo
-Version: %s
-Architecture: %s
-Maintainer: Tombolo <https://github.com/tombolo-net/tombolo>
-Installed-Size: %d
-Section: net
-Priority: optional
-Homepage: https://github.com/tombolo-net/tombolo
-Description: Connect tabs, laptops and servers by ID, through your own relay
- tombolo is a libp2p peer, and tombolo-relay the relay with its page.
-`, strings.ReplaceAll(r.version, "-", "~"), goarch, (size+1023)/1024)
-	data, err := r.tarGz("./", installed)
-	if err != nil {
-		return err
-	}
-	meta, err := r.tarGz("./", []file{{"control", 0o644, []byte(control)}})
-	if err != nil {
-		return err
-	}
-	var b bytes.Buffer
-	b.WriteString("!<arch>\n")
-	for _, f := range []file{{"debian-binary", 0o644, []byte("2.0\n")}, {"control.tar.gz", 0o644, meta}, {"data.tar.gz", 0o644, data}} {
-		fmt.Fprintf(&b, "%-16s%-12d%-6d%-6d%-8s%-10d`\n", f.name, r.when.Unix(), 0, 0, "100644", len(f.data))
-		b.Write(f.data)
-		if len(f.data)%2 == 1 {
-			b.WriteByte('\n')
-		}
-	}
-	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("tombolo_%s_%s.deb", r.version, goarch)), b.Bytes(), 0o644)
 }

@@ -119,7 +119,7 @@ func (r release) formula() error {
   license any_of: ["Apache-2.0", "MIT"]
 `, module, r.version)
 	for _, brew := range []struct{ os, on string }{{"darwin", "macos"}, {"linux", "linux"}} {
-		fmt.Fprintf(&b, "\n  on_%s do\n", brew.on)
+		var archives strings.Builder
 		for _, arch := range []struct{ arch, on string }{{"amd64", "intel"}, {"arm64", "arm"}} {
 			name := fmt.Sprintf("tombolo_%s_%s_%s.tar.gz", r.version, brew.os, arch.arch)
 			archive, err := os.ReadFile(filepath.Join(r.out, name))
@@ -129,10 +129,12 @@ func (r release) formula() error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(&b, "    on_%s do\n      url \"https://%s/releases/download/v%s/%s\"\n      sha256 \"%x\"\n    end\n",
+			fmt.Fprintf(&archives, "    on_%s do\n      url \"https://%s/releases/download/v%s/%s\"\n      sha256 \"%x\"\n    end\n",
 				arch.on, module, r.version, name, sha256.Sum256(archive))
 		}
-		b.WriteString("  end\n")
+		if archives.Len() > 0 {
+			fmt.Fprintf(&b, "\n  on_%s do\n%s  end\n", brew.on, &archives)
+		}
 	}
 	b.WriteString(`
   def install

@@ -174,21 +174,18 @@ func (r release) contents(stage string) (files []file, err error) {
 	return files, err
 }
 
-// notes are the section of the version in the list of changes, or the first one.
+// notes are the section of the version in the list of changes, or what is unreleased.
 func (r release) notes(changes string) error {
 	b, err := os.ReadFile(changes)
 	if err != nil {
 		return err
 	}
-	sections := strings.Split(string(b), "\n## ")
 	notes := ""
-	for _, s := range slices.Backward(sections[1:]) {
+	for _, s := range strings.Split(string(b), "\n## ")[1:] {
 		title, text, _ := strings.Cut(s, "\n")
-		if title == "Unreleased" || strings.HasPrefix(title, r.version) {
+		version, _, _ := strings.Cut(title, ",") // 1.2.3, 2026-11-27
+		if version == "Unreleased" || version == r.version {
 			notes = strings.TrimSpace(text)
-		}
-		if strings.HasPrefix(title, r.version) {
-			break
 		}
 	}
 	return os.WriteFile(filepath.Join(r.out, "NOTES.md"), []byte(notes+"\n"), 0o644)

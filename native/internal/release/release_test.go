@@ -75,6 +75,55 @@ func TestDebianReadsThePackage(t *testing.T) {
 	info, err := os.Stat(filepath.Join(root, "usr/bin/tombolo"))
 	require.NoError(t, err)
 	assert.Equal(t, os.FileMode(0o755), info.Mode())
+	copyright, err := os.ReadFile(filepath.Join(root, "usr/share/doc/tombolo/copyright"))
+	require.NoError(t, err)
+	assert.Contains(t, string(copyright), "free\n")
+	scripts := t.TempDir()
+	out, err = exec.Command(dpkg, "--control", deb, scripts).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for script, does := range map[string]string{"postinst": "try-restart", "prerm": "stop", "postrm": "daemon-reload"} {
+		name := filepath.Join(scripts, script)
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		assert.Contains(t, string(text), does)
+		out, err := exec.Command("/bin/sh", "-n", name).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		assert.Equal(t, os.FileMode(0o755), info.Mode())
+	}
+}
+
+func TestTheFormulaHasTheArchivesThatThereAre(t *testing.T) {
+	r := release{version: "1.2.3-rc.1", out: t.TempDir(), when: time.Unix(1_700_000_000, 0).UTC()}
+	require.NoError(t, r.tarball("tombolo_1.2.3-rc.1_linux_amd64.tar.gz", files([]byte("a program\n"))))
+	require.NoError(t, r.formula())
+	formula := filepath.Join(r.out, "tombolo.rb")
+	text, err := os.ReadFile(formula)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "  on_linux do\n    on_intel do\n      url \"https://github.com/tombolo-net/tombolo/releases/download/v1.2.3-rc.1/tombolo_1.2.3-rc.1_linux_amd64.tar.gz\"\n      sha256 \"")
+	assert.NotContains(t, string(text), "on_macos")
+	ruby, err := exec.LookPath("ruby")
+	if err != nil {
+		t.Skip("needs ruby to read the formula")
+	}
+	out, err := exec.Command(ruby, "-c", formula).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// TestComposeReadsItsFile needs no daemon, and says nothing about the image.
+func TestComposeReadsItsFile(t *testing.T) {
+	check := exec.Command("docker", "compose", "version")
+	compose := []string{"docker", "compose"}
+	if check.Run() != nil {
+		compose = []string{"docker-compose"}
+		if _, err := exec.LookPath(compose[0]); err != nil {
+			t.Skip("needs docker compose, or docker-compose")
+		}
+	}
+	args := append(compose[1:], "--file", "../../../compose.yaml", "config", "--quiet")
+	out, err := exec.Command(compose[0], args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 func TestTheSBOMNamesEveryModuleOnce(t *testing.T) {
@@ -95,8 +144,9 @@ func TestTheSBOMNamesEveryModuleOnce(t *testing.T) {
 
 func TestTheNotesAreTheSectionOfTheVersion(t *testing.T) {
 	changes := filepath.Join(t.TempDir(), "CHANGELOG.md")
-	require.NoError(t, os.WriteFile(changes, []byte("# Changes\n\n## Unreleased\n\n- new\n\n## 1.2.3, 2026-11-27\n\n- old\n"), 0o644))
-	for version, want := range map[string]string{"1.2.3": "- old\n", "1.3.0": "- new\n"} {
+	require.NoError(t, os.WriteFile(changes, []byte(
+		"# Changes\n\n## Unreleased\n\n- new\n\n## 1.2.30\n\n- later\n\n## 1.2.3, 2026-11-27\n\n- old\n\n## 1.2.3-rc.1\n\n- first\n"), 0o644))
+	for version, want := range map[string]string{"1.2.3": "- old\n", "1.2.30": "- later\n", "1.2.3-rc.1": "- first\n", "1.3.0": "- new\n"} {
 		r := release{version: version, out: t.TempDir()}
 		require.NoError(t, r.notes(changes))
 		b, err := os.ReadFile(filepath.Join(r.out, "NOTES.md"))
