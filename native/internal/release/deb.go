@@ -92,7 +92,7 @@ func (r release) installed(version string, files []file) (installed []file, err 
 		installed = append(installed, f)
 	}
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // as Debian asks; it fails for no level that there is
 	fmt.Fprintf(z, "tombolo (%s) stable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n", version, maintainer, r.when.Format(time.RFC1123Z))
 	if err := z.Close(); err != nil {
 		return nil, err
