@@ -39,7 +39,9 @@ writeFileSync(`${npmDir}/package.json`, JSON.stringify(published(), null, 2) + '
 
 /** The package.json of the published package: that of this folder without what is only for building it. */
 function published() {
-  const { scripts, devDependencies, overrides, ...manifest } = JSON.parse(readFileSync(`${webDir}/package.json`, 'utf8'))
+  const { scripts, devDependencies, overrides, ...manifest } = JSON.parse(
+    readFileSync(`${webDir}/package.json`, 'utf8'),
+  )
   const exports = JSON.parse(JSON.stringify(manifest.exports).replaceAll('./dist/npm/', './'))
   const version = process.env.VERSION || manifest.version // of a release: see make release
   return { ...manifest, version, exports, types: exports['.'].types }
