@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { begin, meeting, newCode, parties, readCode, shownCode } from '../../page/src/sharing/code.js'
-import { exchangeOf, generator, keyOf, lvCat, pointOf, Proofs, same } from '../../page/src/sharing/cpace.js'
+import { meeting, newCode, readCode, shownCode } from '../../page/src/sharing/code.js'
+import {
+  begin,
+  exchangeOf,
+  generator,
+  keyOf,
+  lvCat,
+  parties,
+  pointOf,
+  Proofs,
+  same,
+} from '../../page/src/sharing/cpace.js'
 
 // What two peers derive from a code. native/pair derives the same from the same file.
 

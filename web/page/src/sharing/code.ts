@@ -1,6 +1,5 @@
 // A code by which two peers that do not know each other meet. Its first group says where, and everybody may see it; the others are the secret
 // of a key exchange, with which each proves to the other that it has the code: see docs/security.md.
-import { lvCat, newExchange, type Exchange } from './cpace.js'
 
 /** Without the letters that are read as digits. */
 const ALPHABET = '0123456789ABCDEFGHJKMNPQRSTVWXYZ'
@@ -38,14 +37,4 @@ export function readCode(typed: string): string | undefined {
 /** Where the peers of a code meet, and what they have in common. */
 export function meeting(code: string, network: string): Meeting {
   return { type: `pair/${code.slice(0, GROUP)}`, secret: code.slice(GROUP), network }
-}
-
-/** Begins an exchange between the peer where the code was typed and the one that shows it. */
-export function begin(place: Meeting, typer: string, shower: string): Exchange {
-  return newExchange(place.secret, parties(place, typer, shower))
-}
-
-/** Enters the exchange: who does not agree on it has other keys. */
-export function parties({ network }: Meeting, typer: string, shower: string): Uint8Array {
-  return lvCat('tombolo pair 2', network, typer, shower)
 }

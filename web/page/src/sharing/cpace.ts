@@ -4,6 +4,7 @@ import { ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE } from '@noble/curves/utils.js'
 import { hmac } from '@noble/hashes/hmac.js'
 import { sha512 } from '@noble/hashes/sha2.js'
+import type { Meeting } from './code.js'
 
 type Bytes = Uint8Array<ArrayBuffer>
 const { Point } = ristretto255
@@ -21,8 +22,18 @@ export interface Exchange {
   share: Bytes
 }
 
+/** Begins an exchange between the peer where the code was typed and the one that shows it. */
+export function begin(place: Meeting, typer: string, shower: string): Exchange {
+  return newExchange(place.secret, parties(place, typer, shower))
+}
+
+/** Enters the exchange: who does not agree on it has other keys. */
+export function parties({ network }: Meeting, typer: string, shower: string): Uint8Array {
+  return lvCat('tombolo pair 2', network, typer, shower)
+}
+
 /** Begins a run. `ci` names the parties; both must give the same. */
-export function newExchange(secret: string, ci: Uint8Array): Exchange {
+function newExchange(secret: string, ci: Uint8Array): Exchange {
   const scalar = Point.Fn.create(bytesToNumberLE(crypto.getRandomValues(new Uint8Array(64))))
   return exchangeOf(scalar, generator(secret, ci))
 }

@@ -2,8 +2,8 @@ import type { Message, TomboloNode } from '@tombolo/node'
 import { codeFailure, pairFailure, triedFailure, type Failure } from '../failures.js'
 import { anyOf } from '../signals.js'
 import { Store } from '../source.js'
-import { begin, meeting, newCode, readCode, type Meeting } from './code.js'
-import { pointOf, PROOF_BYTES, Proofs, same, SHARE_BYTES } from './cpace.js'
+import { meeting, newCode, readCode, type Meeting } from './code.js'
+import type { Proofs } from './cpace.js'
 import type { Offers } from './offers.js'
 import { hashOf, isName } from './share-link.js'
 
@@ -27,8 +27,13 @@ export interface PairingState {
 
 type Request = Pick<Message, 'from' | 'data'>
 
+/** The key exchange, which is fetched when the first code is shown or typed: it is a fifth of the page's code. */
+type Suite = typeof import('./cpace.js')
+const loadSuite = (): Promise<Suite> => import('./cpace.js')
+
 /** What peers have begun with a code that is shown. */
 interface Begun {
+  suite: Suite
   tries: number
   /** As many as tries at most. */
   runs: Map<string, Proofs>
@@ -62,10 +67,12 @@ export class Pairing {
     this.view.change({ met: undefined, failure: undefined })
     try {
       const place = meeting(code, node.network)
-      const begun: Begun = { tries: 0, runs: new Map() }
+      const begun: Begun = { suite: await loadSuite(), tries: 0, runs: new Map() }
       const answer = (request: Request) => this.#answer(node, place, begun, request, signal)
       const registration = await node.respond(place.type, answer)
-      signal.addEventListener('abort', () => void registration.close().catch(() => {}))
+      const close = () => void registration.close().catch(() => {})
+      signal.addEventListener('abort', close)
+      if (signal.aborted) close() // withdrawn in the meantime
       await node.subscribe(place.type, { signal, buffer: 1 }) // by this, others see that this tab is there
       signal.throwIfAborted()
       this.view.change({ code })
@@ -111,11 +118,11 @@ export class Pairing {
    */
   #answer(node: TomboloNode, place: Meeting, begun: Begun, { from, data }: Request, signal: AbortSignal): Uint8Array {
     if (signal.aborted) throw new Error('the code holds no more')
-    if (data.length === SHARE_BYTES) return this.#begin(node, place, begun, from, data)
+    if (data.length === begun.suite.SHARE_BYTES) return this.#begin(node, place, begun, from, data)
     const run = begun.runs.get(from)
     begun.runs.delete(from)
     if (run === undefined) throw new Error('a proof comes after a share of an exchange of keys, once')
-    if (!same(data, run.ofTyper())) throw new Error('the code is another one')
+    if (!begun.suite.same(data, run.ofTyper())) throw new Error('the code is another one')
     this.hide()
     const name = this.offers.state.offers[0]?.name ?? ''
     this.view.change({ met: { peer: from, shares: false } })
@@ -130,9 +137,10 @@ export class Pairing {
       throw new Error('the code holds no more')
     }
     begun.tries++
-    const exchange = begin(place, from, node.id)
-    const point = pointOf(exchange, share)
-    begun.runs.set(from, new Proofs(point, share, exchange.share))
+    const { suite } = begun
+    const exchange = suite.begin(place, from, node.id)
+    const point = suite.pointOf(exchange, share)
+    begun.runs.set(from, new suite.Proofs(point, share, exchange.share))
     return exchange.share
   }
 
@@ -161,6 +169,7 @@ export class Pairing {
   }
 
   async #ask(node: TomboloNode, place: Meeting, peer: string, signal: AbortSignal) {
+    const { begin, pointOf, Proofs, PROOF_BYTES, same } = await loadSuite()
     const exchange = begin(place, node.id, peer)
     const share = await node.request(peer, place.type, exchange.share, { signal })
     const run = new Proofs(pointOf(exchange, share), exchange.share, share)
