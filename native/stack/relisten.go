@@ -2,6 +2,7 @@ package stack
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -15,22 +16,89 @@ const (
 	relistenLast  = 5 * time.Second
 )
 
-// keepListening has a swarm listen on its TCP ports for as long as it lives.
+// relistener has a swarm listen on its TCP ports for as long as it lives.
 // libp2p closes such a listener for good when an accept fails, most often for want
 // of a file, which comes back by itself. A UDP port accepts no files.
-func keepListening(s *swarm.Swarm) {
-	s.Notify(&network.NotifyBundle{ListenCloseF: func(_ network.Network, a ma.Multiaddr) {
-		if _, err := a.ValueForProtocol(ma.P_TCP); err == nil && !isCircuit(a) {
-			listenAgain(s, a, relistenFirst)
-		}
-	}})
+//
+// Several listeners share a port, and close one after the other. To listen anew on a
+// port that is being closed can block in libp2p for ever, since each of the two holds
+// the lock that the other wants, so the last of them is waited for.
+type relistener struct {
+	swarm *swarm.Swarm
+
+	mu    sync.Mutex
+	ports map[string]*listened // by IP address and port
 }
 
-func listenAgain(s *swarm.Swarm, a ma.Multiaddr, wait time.Duration) {
+// listened are the listeners of a port.
+type listened struct {
+	open   int
+	closed []ma.Multiaddr // that are to be opened again
+}
+
+func keepListening(s *swarm.Swarm) {
+	r := &relistener{swarm: s, ports: make(map[string]*listened)}
+	s.Notify(&network.NotifyBundle{
+		ListenF:      func(_ network.Network, a ma.Multiaddr) { r.opened(a) },
+		ListenCloseF: func(_ network.Network, a ma.Multiaddr) { r.closed(a) },
+	})
+}
+
+// portOf is the TCP port that a listener's address has, with its IP address, or nothing.
+func portOf(a ma.Multiaddr) string {
+	if len(a) < 2 || a[1].Protocol().Code != ma.P_TCP || isCircuit(a) {
+		return ""
+	}
+	return a[:2].String()
+}
+
+func (r *relistener) opened(a ma.Multiaddr) {
+	port := portOf(a)
+	if port == "" {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ports[port] == nil {
+		r.ports[port] = new(listened)
+	}
+	r.ports[port].open++
+}
+
+func (r *relistener) closed(a ma.Multiaddr) {
+	port := portOf(a)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l := r.ports[port]
+	if l == nil {
+		return
+	}
+	l.open--
+	l.closed = append(l.closed, a)
+	if l.open == 0 {
+		r.listenAgain(l)
+		return
+	}
+	time.AfterFunc(relistenLast, func() { // where the others stay
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.listenAgain(l)
+	})
+}
+
+// listenAgain opens what has closed on a port; mu is held.
+func (r *relistener) listenAgain(l *listened) {
+	for _, a := range l.closed {
+		r.try(a, relistenFirst)
+	}
+	l.closed = nil
+}
+
+func (r *relistener) try(a ma.Multiaddr, wait time.Duration) {
 	time.AfterFunc(wait, func() {
-		err := s.AddListenAddr(a)
+		err := r.swarm.AddListenAddr(a)
 		if err != nil && !errors.Is(err, swarm.ErrSwarmClosed) {
-			listenAgain(s, a, min(2*wait, relistenLast))
+			r.try(a, min(2*wait, relistenLast))
 		}
 	})
 }

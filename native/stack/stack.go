@@ -163,10 +163,10 @@ func New(o Options) (host.Host, error) {
 	if opened != nil {
 		opened.end = func(p peer.ID) { _ = sw.ClosePeer(p) }
 	}
+	keepListening(sw)
 	if err := listen(sw, o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	keepListening(sw)
 	return h, nil
 }
 
