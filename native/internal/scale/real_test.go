@@ -50,8 +50,7 @@ func (t realTab) comes(relays []*peerHost, n int) {
 
 // costs are what a relay's tabs cost the relays of a small world.
 type costs struct {
-	join, asked, said     Traffic
-	joinWords, askedWords int // of presence, each counted once
+	join, asked, said Traffic
 }
 
 const (
