@@ -167,6 +167,7 @@ func startCircuit(h host.Host, l Limits, who *access, said *refusals, registry *
 	}
 	c.notifiee = &network.NotifyBundle{DisconnectedF: func(n network.Network, conn network.Conn) {
 		if p := conn.RemotePeer(); n.Connectedness(p) == network.NotConnected {
+			forget(h, p, c.places)
 			c.places.release(p)
 			who.forget(p)
 		}

@@ -12,12 +12,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	pbv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/pb"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
 	protobuf "google.golang.org/protobuf/proto"
 
+	"github.com/tombolo-net/tombolo/core/circuits"
 	"github.com/tombolo-net/tombolo/core/customer"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
@@ -92,11 +94,39 @@ func (h *hop) reserve(from peer.ID, at ma.Multiaddr, token string) *refusal {
 	if why == nil {
 		why = h.places.reserve(from, site, time.Now())
 	}
+	if why == nil {
+		know(h, from)
+	}
 	if h.Network().Connectedness(from) == network.NotConnected { // it left meanwhile
+		forget(h, from, h.places)
 		h.places.release(from)
 		h.access.forget(from)
 	}
 	return why
+}
+
+// know has the relay know that it reaches a peer with a place by a circuit, and tell those
+// who look for the peer. What the peer says of that itself can be lost: the answer to the
+// relay's first question may be older than the news, and be read after it.
+func know(h host.Host, p peer.ID) {
+	through, err := ma.NewComponent("p2p", h.ID().String())
+	if err != nil {
+		return
+	}
+	own := h.Addrs()
+	addrs := make([]ma.Multiaddr, len(own))
+	for i, a := range own {
+		addrs[i] = a.AppendComponent(through).Encapsulate(circuits.Addr)
+	}
+	h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.TempAddrTTL) // some have changed since it last reserved
+	h.Peerstore().AddAddrs(p, addrs, peerstore.PermanentAddrTTL)
+}
+
+// forget keeps what know has noted of a peer that has gone for as long as what a peer says.
+func forget(h host.Host, p peer.ID, places *places) {
+	if places.holds(p) {
+		h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.RecentlyConnectedAddrTTL)
+	}
 }
 
 // NewStream opens the far end of a circuit.
