@@ -109,14 +109,11 @@ func (h *hop) reserve(from peer.ID, at ma.Multiaddr, token string) *refusal {
 // who look for the peer. What the peer says of that itself can be lost: the answer to the
 // relay's first question may be older than the news, and be read after it.
 func know(h host.Host, p peer.ID) {
-	through, err := ma.NewComponent("p2p", h.ID().String())
-	if err != nil {
-		return
-	}
+	through := ma.StringCast("/p2p/" + h.ID().String()).Encapsulate(circuits.Addr)
 	own := h.Addrs()
 	addrs := make([]ma.Multiaddr, len(own))
 	for i, a := range own {
-		addrs[i] = a.AppendComponent(through).Encapsulate(circuits.Addr)
+		addrs[i] = a.Encapsulate(through)
 	}
 	h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.TempAddrTTL) // some have changed since it last reserved
 	h.Peerstore().AddAddrs(p, addrs, peerstore.PermanentAddrTTL)
