@@ -16,6 +16,7 @@ const (
 	reportSize = 600    // bytes of what a page says of its connections, signed
 	reports    = 25.6   // seconds between two questions for them, from 256 pages on
 	check      = 100e-6 // seconds to check a signature
+	mostTold   = 128    // members of a type on a relay from which on it passes a share of the words of presence: see core/mesh
 )
 
 // paper prints what a relay would have to do for far more tabs than are simulated, from
@@ -34,9 +35,11 @@ func (f Found) paper(to io.Writer) {
 		for _, members := range []float64{10, 100, 1000, tabs} {
 			// A type is on the relays of its members.
 			share := 1 - math.Pow(1-1/relays, members*float64(o.Reservations))
+			here := min(members, members*float64(o.Reservations)/relays) // members of a type on a relay
+			told := min(1, mostTold/here)
 			fmt.Fprintf(to, "%9.0f %7.0f %6.1f GB %8.0f %12.0f %9.1f MB/s %9.1f cores %9.1f MB/s\n",
 				tabs, relays, memory/1e9, members, tabs/members*share,
-				tabs/askEvery*members*passes*size/relays/1e6, tabs/askEvery*share*check,
+				tabs/askEvery*members*told*passes*size/relays/1e6, tabs/askEvery*share*check,
 				tabs*tabs/reports*passes*(reportSize+lineCost)/relays/1e6)
 		}
 	}
