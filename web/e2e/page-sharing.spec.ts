@@ -93,7 +93,7 @@ share('a code ends when others have tried it a hundred times', async ({ ann, ann
     },
     [annId, `pair/${code.slice(0, 3)}`, [...generator]] as const,
   )
-  expect(await refused).toMatch(/^100: .*the code holds no more/)
+  expect(await refused).toMatch(/^100: .*the code is no longer valid/)
   await expect(ann.getByText('The code was tried too often')).toBeVisible()
   await expect(ann.locator('.pairing-code')).toHaveCount(0)
 })

@@ -22,7 +22,7 @@ const CHOICES: Choice[] = [
     label: 'Other people are reached',
     values: [
       ['', 'through the relay'],
-      ['auto', 'directly where possible: they then see this computer’s address'],
+      ['auto', 'directly, if possible'],
     ],
   },
   {
@@ -90,6 +90,7 @@ export function SettingsSheet() {
           <button class="quiet">Load the page with these</button>
         </p>
       </form>
+      <p class="form-note">People who are reached directly learn the IP address of this computer.</p>
       {config.relay !== undefined && (
         <p class="form-note">
           The page’s address names a relay of its own: <code>{config.relay}</code>

@@ -83,7 +83,7 @@ export class Pairing {
     }
   }
 
-  /** The code holds no more. */
+  /** The code is no longer valid. */
   hide(): void {
     this.#shown?.abort()
     this.#shown = undefined
@@ -117,7 +117,7 @@ export class Pairing {
    * this tab's with the name of what it shares. After a right proof the code is used up. A wrong one ends its run alone.
    */
   #answer(node: TomboloNode, place: Meeting, begun: Begun, { from, data }: Request, signal: AbortSignal): Uint8Array {
-    if (signal.aborted) throw new Error('the code holds no more')
+    if (signal.aborted) throw new Error('the code is no longer valid')
     if (data.length === begun.suite.SHARE_BYTES) return this.#begin(node, place, begun, from, data)
     const run = begun.runs.get(from)
     begun.runs.delete(from)
@@ -134,7 +134,7 @@ export class Pairing {
     if (begun.tries === MAX_TRIES) {
       this.hide()
       this.view.change({ failure: triedFailure(MAX_TRIES) })
-      throw new Error('the code holds no more')
+      throw new Error('the code is no longer valid')
     }
     begun.tries++
     const { suite } = begun
