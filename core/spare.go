@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -72,25 +71,26 @@ func (s *spares) want(p peer.ID) {
 // It closes those with the least value to the routing table first, and of these the oldest.
 func (s *spares) letGo(now time.Time) {
 	others := s.otherRelays()
-	unneeded := s.unneeded(now, others)
 	value := func(c network.Conn) int {
-		if _, other := others[c.RemotePeer()]; other {
-			return math.MinInt
-		}
 		if tags := s.node.host.ConnManager().GetTagInfo(c.RemotePeer()); tags != nil {
 			return tags.Value
 		}
 		return 0
 	}
-	slices.SortStableFunc(unneeded, func(a, b network.Conn) int {
+	var useless, spare []network.Conn
+	for _, c := range s.unneeded(now, others) {
+		if _, other := others[c.RemotePeer()]; other {
+			useless = append(useless, c)
+		} else {
+			spare = append(spare, c)
+		}
+	}
+	slices.SortStableFunc(spare, func(a, b network.Conn) int {
 		return cmp.Or(cmp.Compare(value(a), value(b)), a.Stat().Opened.Compare(b.Stat().Opened))
 	})
-	useless := 0
-	for useless < len(unneeded) && value(unneeded[useless]) == math.MinInt {
-		useless++
-	}
-	if n := max(len(unneeded)-spareConns, useless); n > 0 {
-		<-liveness.CloseAll(unneeded[:n])
+	useless = append(useless, spare[:max(0, len(spare)-spareConns)]...)
+	if len(useless) > 0 {
+		<-liveness.CloseAll(useless)
 	}
 }
 

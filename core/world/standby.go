@@ -228,14 +228,15 @@ func (s *Standby) note(err error) {
 }
 
 // patience is for how long this standby hears nothing of a host before it takes over.
-func (s *Standby) patience() time.Duration { return s.patienceWith(s.room.self) }
-
-// patienceWith is for how long after the last word a standby may still take the room over,
-// or the host be back.
-func (s *Standby) patienceWith(p peer.ID) time.Duration {
+func (s *Standby) patience() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return silence + time.Duration(max(0, s.place(p)))*silenceEach
+	return patienceOf(s.place(s.room.self))
+}
+
+// patienceOf is the patience of the standby at a place.
+func patienceOf(place int) time.Duration {
+	return silence + time.Duration(max(0, place))*silenceEach
 }
 
 // place is a peer's among the standbys, or negative; mu is held.
@@ -356,21 +357,22 @@ func (f *fed) limit() time.Time {
 	return f.heard.Add(f.standby.patience())
 }
 
-// openLimit is until when it waits for whom it asks. From the time on at which the next
-// standby may have taken over, that one is to be asked.
+// openLimit is until when it waits for whom it asks: no longer than until the next standby
+// may hold the room, which is to be asked then. A standby before this one has at least
+// silenceEach.
 func (f *fed) openLimit() time.Time {
-	limit, s := f.limit(), f.standby
-	if !f.ready {
-		return limit
-	}
+	s := f.standby
 	s.mu.Lock()
-	before := s.place(f.asked) // the host: negative
+	asked, own := s.place(f.asked), s.place(s.room.self)
 	s.mu.Unlock()
-	others := f.heard.Add(silence + time.Duration(before+1)*silenceEach)
-	if soon := time.Now().Add(silenceEach); others.Before(soon) {
-		others = soon
+	switch next := f.heard.Add(patienceOf(asked + 1)); {
+	case !f.ready || asked >= own:
+		return f.limit()
+	case asked < 0 || time.Until(next) > silenceEach:
+		return next
+	default:
+		return time.Now().Add(silenceEach)
 	}
-	return others
 }
 
 func (f *fed) read(stream network.Stream, host peer.ID) error {
