@@ -203,12 +203,7 @@ func (w *world) apart(a, b end) bool {
 // part makes a partition, in which each connection across it falls silent and is noticed
 // in time; mend ends it.
 func (w *world) part() {
-	w.mu.Lock()
-	w.cut = true
-	links := w.across()
-	w.mu.Unlock()
-	for _, l := range links {
-		l.hold(true)
+	for _, l := range w.hold(true) {
 		time.AfterFunc(noticed-rand.N(noticed/4), func() {
 			l.mu.Lock()
 			held := l.held
@@ -220,14 +215,18 @@ func (w *world) part() {
 	}
 }
 
-func (w *world) mend() {
+func (w *world) mend() { w.hold(false) }
+
+// hold makes or ends a partition, and lists the connections across it.
+func (w *world) hold(cut bool) []*link {
 	w.mu.Lock()
-	w.cut = false
+	w.cut = cut
 	links := w.across()
 	w.mu.Unlock()
 	for _, l := range links {
-		l.hold(false)
+		l.hold(cut)
 	}
+	return links
 }
 
 // across are the connections between the two sides; mu is held.
