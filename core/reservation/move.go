@@ -178,6 +178,11 @@ func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 		return nil, nil
 	}
 	if left.move != nil {
+		select {
+		case <-left.move.ended: // nobody else is waited for
+			return nil, errors.New("the reservation on who sends it has just ended")
+		default:
+		}
 		left.move.telling.Add(1)
 		return left.move, nil
 	}

@@ -45,8 +45,8 @@ const labelInit = "init"
 // ends are the two ends of a connection, and the transport that made it.
 type ends struct {
 	transport     transport.Transport
-	closing       *sync.WaitGroup // of the transport's connections that end
-	name          string          // of the transport
+	tasks         *tasks // of the transport
+	name          string // of the transport
 	local, remote peer.ID
 	remoteKey     crypto.PubKey
 	addr          ma.Multiaddr // of the remote end
@@ -323,7 +323,7 @@ func (c *conn) end(err error) {
 	streams := slices.Collect(maps.Keys(c.streams))
 	// Under the lock, so that the transport waits for it when another end has returned.
 	defer c.mu.Unlock()
-	c.closing.Go(func() {
+	c.tasks.run(func() {
 		for _, s := range streams {
 			s.mu.Lock()
 			s.lost(&network.StreamError{Remote: true, TransportError: err})

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/connmgr"
@@ -59,7 +58,7 @@ type Dialler struct {
 	limits   network.ResourceManager
 	timeout  time.Duration
 	dials    *rate.Limiter
-	closing  sync.WaitGroup // of connections that end
+	tasks    tasks // connections that end
 }
 
 var (
@@ -119,7 +118,7 @@ func (d *Dialler) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 
 // Close waits for the connections that are closing. The host closes the others.
 func (d *Dialler) Close() error {
-	d.closing.Wait()
+	d.tasks.close()
 	return nil
 }
 
@@ -147,7 +146,7 @@ func (d *Dialler) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (trans
 	}
 	c := newConn(ends{
 		transport:   d,
-		closing:     &d.closing,
+		tasks:       &d.tasks,
 		name:        "webrtc-direct",
 		local:       d.local,
 		remote:      p,

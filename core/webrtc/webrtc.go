@@ -96,18 +96,18 @@ type Options struct {
 // Transport makes connections of peers that have a circuit. It may be used
 // concurrently.
 type Transport struct {
-	host     host.Host
-	platform Platform
-	gater    connmgr.ConnectionGater
-	timeout  time.Duration
-	inbound  chan *conn
-	closed   chan struct{}
-	closing  sync.WaitGroup // of connections that end, and of answers
+	host      host.Host
+	platform  Platform
+	gater     connmgr.ConnectionGater
+	timeout   time.Duration
+	inbound   chan *conn
+	closed    chan struct{}
+	closeOnce sync.Once
+	tasks     tasks // answers, and connections that end
 
 	mu        sync.Mutex
 	answering map[peer.ID]struct{}
 	answers   *rate.Limiter
-	isClosed  bool
 	listening bool
 }
 
@@ -242,7 +242,7 @@ func (t *Transport) open(s network.Stream, dir network.Direction) (*conn, error)
 	p := s.Conn().RemotePeer()
 	c := newConn(ends{
 		transport: t,
-		closing:   &t.closing,
+		tasks:     &t.tasks,
 		name:      "webrtc",
 		local:     t.host.ID(),
 		remote:    p,
@@ -268,7 +268,7 @@ func (t *Transport) answer(s network.Stream) {
 		_ = s.ResetWithError(network.StreamRateLimited)
 		return
 	}
-	defer t.closing.Done()
+	defer t.tasks.leave()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), t.timeout, errTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
@@ -299,15 +299,14 @@ func (t *Transport) answer(s network.Stream) {
 }
 
 // beginAnswer says whether one more peer may be answered. If so, endAnswer has to be called,
-// and closing.Done once nothing more is to be done for it.
+// and tasks.leave once nothing more is to be done for it.
 func (t *Transport) beginAnswer(p peer.ID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, is := t.answering[p]; is || t.isClosed || len(t.answering) >= maxAttempts || !t.answers.Allow() {
+	if _, is := t.answering[p]; is || len(t.answering) >= maxAttempts || !t.answers.Allow() || !t.tasks.enter() {
 		return false
 	}
 	t.answering[p] = struct{}{}
-	t.closing.Add(1)
 	return true
 }
 
@@ -320,14 +319,9 @@ func (t *Transport) endAnswer(p peer.ID) {
 // Close refuses further connections. Those that there are stay: the host closes
 // them. It waits for those that are being answered, and for those that are closing.
 func (t *Transport) Close() error {
-	t.mu.Lock()
-	if !t.isClosed {
-		t.isClosed = true
-		close(t.closed)
-	}
-	t.mu.Unlock()
+	t.closeOnce.Do(func() { close(t.closed) })
 	t.host.RemoveStreamHandler(Protocol)
-	t.closing.Wait()
+	t.tasks.close()
 	return nil
 }
 

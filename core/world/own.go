@@ -35,6 +35,11 @@ func (rs *Rooms) Open(ctx context.Context, p peer.ID, proto protocol.ID) (networ
 	if serve == nil {
 		return nil, errors.New("the node opens no stream to itself but to its rooms")
 	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.closed {
+		return nil, ErrClosed
+	}
 	mine, theirs := ownStreams()
 	rs.serving.Go(func() { serve(p, theirs) })
 	return mine, nil

@@ -72,6 +72,9 @@ type peerConnection struct {
 	closed  chan struct{}
 	once    sync.Once
 	running sync.WaitGroup // the reader of each channel, and tellLow
+
+	mu     sync.Mutex
+	closes bool // no more readers begin
 }
 
 var _ webrtc.PeerConnection = (*peerConnection)(nil)
@@ -183,10 +186,24 @@ func (c *peerConnection) newChannel(label string, init *pion.DataChannelInit) (w
 	return &channel{conn: c, channel: d}, nil
 }
 
+// begin has f run before Close returns, if that is not called yet.
+func (c *peerConnection) begin(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closes {
+		return false
+	}
+	c.running.Go(f)
+	return true
+}
+
 // Close waits for all goroutines of the connection, pion's with them.
 func (c *peerConnection) Close() error {
 	var err error
 	c.once.Do(func() {
+		c.mu.Lock()
+		c.closes = true
+		c.mu.Unlock()
 		close(c.closed)
 		err = c.pc.GracefulClose()
 	})
@@ -212,6 +229,7 @@ func (ch *channel) Handle(h webrtc.ChannelHandler) {
 	ch.channel.OnOpen(ch.opened)
 }
 
+// opened is called by pion on a goroutine that it does not wait for when it closes.
 func (ch *channel) opened() {
 	detached, err := ch.channel.Detach()
 	if err != nil {
@@ -228,7 +246,7 @@ func (ch *channel) opened() {
 	ch.mu.Lock()
 	ch.open = open
 	ch.mu.Unlock()
-	ch.conn.running.Go(func() {
+	began := ch.conn.begin(func() {
 		ch.handler.Opened()
 		ch.mu.Lock()
 		closing := ch.closing
@@ -238,6 +256,10 @@ func (ch *channel) opened() {
 		}
 		ch.read(open)
 	})
+	if !began {
+		_ = open.Close()
+		ch.handler.Closed()
+	}
 }
 
 // startBuffer is the buffer that a channel reads into at first; it grows to what the
