@@ -214,9 +214,12 @@ func (h *history) historians(first peer.ID) []peer.ID {
 
 // isCarrier says whether a connected peer carries topics for others.
 func (m *Mesh) isCarrier(p peer.ID) bool {
-	if m.host.Network().Connectedness(p) == network.NotConnected {
-		return false
-	}
+	return m.host.Network().Connectedness(p) != network.NotConnected && m.knownCarrier(p)
+}
+
+// knownCarrier says whether a peer that is connected, or was a moment ago, carries topics
+// for others.
+func (m *Mesh) knownCarrier(p peer.ID) bool {
 	known, err := m.host.Peerstore().SupportsProtocols(p, CarrierProtocol)
 	return err == nil && len(known) > 0
 }

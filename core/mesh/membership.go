@@ -124,6 +124,7 @@ func (s *membership) left(p peer.ID) {
 	carrier := s.on[p]
 	delete(s.on, p)
 	s.mu.Unlock()
+	carrier = carrier || s.t.m.knownCarrier(p) // it may have come to the topic before it had said so
 	// Nobody counts a carrier among those who are there. When many lose one another, the
 	// questions would be as many as the square of their number, on each topic.
 	if s.t.presence.vanished(p, time.Now()) && !carrier {

@@ -46,6 +46,18 @@ func waitAsked(t testing.TB, n *node, typ string) {
 	}, patience, time.Millisecond)
 }
 
+// waitMeshed waits until two nodes pass on to each other what they hear of a type.
+func waitMeshed(t testing.TB, typ string, a, b *node) {
+	t.Helper()
+	has := func(n, other *node) bool {
+		n.meshed.mu.Lock()
+		defer n.meshed.mu.Unlock()
+		_, in := n.meshed.topics[other.self][n.prefix+typ]
+		return in
+	}
+	require.Eventually(t, func() bool { return has(a, b) && has(b, a) }, patience, time.Millisecond)
+}
+
 func TestPresenceTellsWhoComesAndLeavesBehindARelay(t *testing.T) {
 	r, a, b, c := newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	for _, n := range []*node{a, b, c} {
@@ -101,6 +113,8 @@ func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
 	p := watch(t, a, "chat")
 	require.Equal(t, Change{b.self, true}, next(t, p))
 	waitAsked(t, r, "chat")
+	waitMeshed(t, "chat", a, s)
+	waitMeshed(t, "chat", s, b)
 	gather(s, "chat", 1<<20/mostTold) // of a crowd, few words pass; the answer does
 	for _, c := range b.host.Network().ConnsToPeer(r.self) {
 		require.NoError(t, c.Close())
@@ -210,6 +224,7 @@ func TestNobodyIsAskedForARelayThatHasGone(t *testing.T) {
 	waitAsked(t, b, "chat")
 	waitPeers(t, r, "chat", 3)
 	waitPeers(t, b, "chat", 2)
+	require.Eventually(t, func() bool { return r.isCarrier(gone.self) && b.isCarrier(gone.self) }, patience, time.Millisecond)
 	require.NoError(t, gone.host.Close())
 	waitPeers(t, r, "chat", 2)
 	waitPeers(t, b, "chat", 1)

@@ -123,11 +123,11 @@ func upWith(t *testing.T, dir string, program []string, listen string, flags ...
 	return &daemon{Process: p, t: t, dir: dir, id: p.Line("id ")}
 }
 
-// addr is where the daemon listens: its first address with such a part.
+// addr is where the daemon listens itself: its first address with such a part.
 func (d *daemon) addr(part string) string {
 	d.t.Helper()
 	for _, l := range d.Lines() {
-		if a, ok := strings.CutPrefix(l, "listening "); ok && strings.Contains(a, part) {
+		if a, ok := strings.CutPrefix(l, "listening "); ok && strings.Contains(a, part) && !strings.Contains(a, "/p2p-circuit") {
 			return a
 		}
 	}

@@ -267,8 +267,8 @@ func (x *exchange) locate(ref string) string {
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	stopped := x.stopped()
-	if s := x.stream.Load(); stopped && s != nil {
-		err = s.why(err) // what the server says of its client since is of our making
+	if s := x.stream.Load(); s != nil && (stopped || errors.Is(err, net.ErrClosed)) {
+		err = s.why(err) // what is said of a body that was stopped, or of a stream that was closed, is of our making
 	}
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:

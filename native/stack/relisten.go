@@ -1,13 +1,14 @@
 package stack
 
 import (
-	"errors"
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
+	"go.uber.org/fx"
 )
 
 // Waits between two tries to listen again.
@@ -22,12 +23,16 @@ const (
 //
 // Several listeners share a port, and close one after the other. To listen anew on a
 // port that is being closed can block in libp2p for ever, since each of the two holds
-// the lock that the other wants, so the last of them is waited for.
+// the lock that the other wants. So the last of them is waited for, one listens at a time,
+// and none while the swarm closes.
 type relistener struct {
 	swarm *swarm.Swarm
 
 	mu    sync.Mutex
 	ports map[string]*listened // by IP address and port
+
+	listening sync.Mutex // held while one listens anew
+	stopped   bool
 }
 
 // listened are the listeners of a port.
@@ -36,12 +41,28 @@ type listened struct {
 	closed []ma.Multiaddr // that are to be opened again
 }
 
-func keepListening(s *swarm.Swarm) {
+// keepListening has libp2p make the swarm keep its TCP ports until it closes.
+func keepListening() libp2p.Option {
+	return libp2p.WithFxOption(fx.Invoke(func(s *swarm.Swarm, lifecycle fx.Lifecycle) {
+		r := listenAnew(s)
+		lifecycle.Append(fx.StopHook(r.stop)) // before the swarm, which it depends on
+	}))
+}
+
+func listenAnew(s *swarm.Swarm) *relistener {
 	r := &relistener{swarm: s, ports: make(map[string]*listened)}
 	s.Notify(&network.NotifyBundle{
 		ListenF:      func(_ network.Network, a ma.Multiaddr) { r.opened(a) },
 		ListenCloseF: func(_ network.Network, a ma.Multiaddr) { r.closed(a) },
 	})
+	return r
+}
+
+// stop waits for who listens anew, and has nobody do so later.
+func (r *relistener) stop() {
+	r.listening.Lock()
+	defer r.listening.Unlock()
+	r.stopped = true
 }
 
 // portOf is the TCP port that a listener's address has, with its IP address, or nothing.
@@ -96,8 +117,12 @@ func (r *relistener) listenAgain(l *listened) {
 
 func (r *relistener) try(a ma.Multiaddr, wait time.Duration) {
 	time.AfterFunc(wait, func() {
-		err := r.swarm.AddListenAddr(a)
-		if err != nil && !errors.Is(err, swarm.ErrSwarmClosed) {
+		r.listening.Lock()
+		defer r.listening.Unlock()
+		if r.stopped {
+			return
+		}
+		if err := r.swarm.AddListenAddr(a); err != nil {
 			r.try(a, min(2*wait, relistenLast))
 		}
 	})

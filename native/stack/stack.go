@@ -145,6 +145,7 @@ func New(o Options) (host.Host, error) {
 		transports(o.HTTP, o.TLS, &front{admission: newAdmission(o.Peers, func() { o.Refused(LimitApplicants) }), proxies: o.TrustedProxies}, o.STUN),
 		libp2p.QUICReuse(quicPorts(o.Registerer)),
 		metrics(o.Registerer),
+		keepListening(),
 	}
 	if o.MapPorts && slices.ContainsFunc(o.Listen, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
 		opts = append(opts, libp2p.NATPortMap())
@@ -163,7 +164,6 @@ func New(o Options) (host.Host, error) {
 	if opened != nil {
 		opened.end = func(p peer.ID) { _ = sw.ClosePeer(p) }
 	}
-	keepListening(sw)
 	if err := listen(sw, o.Listen); err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
