@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/libp2p/go-libp2p/core/transport"
 	"github.com/libp2p/go-libp2p/gologshim"
 
 	"github.com/tombolo-net/tombolo/core"
@@ -241,7 +242,7 @@ func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 		theirs.Set(to)
 	}
 	set(f.LogLevel)
-	gologshim.SetDefaultHandler(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs}))
+	gologshim.SetDefaultHandler(noClosedListeners{slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs})})
 	// Some libraries write to the standard log whatever befalls them, as does that
 	// of mDNS on a machine without IPv6.
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
@@ -249,4 +250,30 @@ func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 	stdlog.SetFlags(standard.Flags())
 	stdlog.SetOutput(standard.Writer())
 	return slog.New(handler), set
+}
+
+// noClosedListeners leaves out an error that is none: a listener of libp2p was closed, and
+// says so in words instead of with transport.ErrListenerClosed.
+type noClosedListeners struct{ slog.Handler }
+
+func (h noClosedListeners) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == "swarm listener accept error" {
+		closed := false
+		r.Attrs(func(a slog.Attr) bool {
+			closed = closed || a.Key == "err" && a.Value.String() == transport.ErrListenerClosed.Error()
+			return true
+		})
+		if closed {
+			return nil
+		}
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h noClosedListeners) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return noClosedListeners{h.Handler.WithAttrs(attrs)}
+}
+
+func (h noClosedListeners) WithGroup(name string) slog.Handler {
+	return noClosedListeners{h.Handler.WithGroup(name)}
 }

@@ -1,0 +1,7 @@
+# Makes the network that it runs in an internet, where 5.0.0.1 is, if machines can be behind routers here.
+set -e
+ip link set lo up
+ip link add internet type bridge
+ip addr add 5.0.0.1/24 dev internet
+ip link set internet up
+iptables -t nat -A POSTROUTING -o none -m conntrack --ctstate ESTABLISHED -j MASQUERADE --random-fully

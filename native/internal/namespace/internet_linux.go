@@ -1,0 +1,51 @@
+package namespace
+
+import (
+	_ "embed"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Internet is the setup, for In, of a network of public addresses in which the test is at
+// 5.0.0.1 and others can be behind routers.
+//
+//go:embed internet.sh
+var Internet string
+
+//go:embed router.sh
+var behindRouter string
+
+// Ports says which ports the peers of a machine see, which is behind a router.
+type Ports string
+
+const (
+	Kept   Ports = "kept"   // its own
+	Random Ports = "random" // each peer another one: the router is symmetric
+)
+
+// BehindRouter makes a network behind a router of its own to the Internet, and returns the
+// words that run a program in it. The number is that of its addresses, from 2.
+func BehindRouter(t *testing.T, number int, ports Ports) (in []string) {
+	t.Helper()
+	router, machine := hold(t), hold(t)
+	Do(t, fmt.Sprintf("N=%d ROUTER=%s MACHINE=%s PORTS=%s\n", number, router, machine, ports)+behindRouter)
+	return []string{"nsenter", "-t", machine, "-n"}
+}
+
+// hold starts a process that holds a network of its own.
+func hold(t *testing.T) (pid string) {
+	t.Helper()
+	cmd := exec.Command("sleep", "infinity")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	return strconv.Itoa(cmd.Process.Pid)
+}

@@ -1,0 +1,22 @@
+# Puts the network of the process $MACHINE behind a router to the internet, in the network of the process $ROUTER. It lets in what
+# answers, and nothing else. $N is a number of its own, from 2. $PORTS is "kept" if the internet sees the ports of the machine, or
+# "random" if every peer sees another one.
+set -e
+ip link add "out$N" type veth peer name out netns "$ROUTER"
+ip link set "out$N" master internet up
+nsenter -t "$ROUTER" -n sh -ec "
+  ip link set lo up
+  ip addr add 5.0.0.$N/24 dev out
+  ip link set out up
+  ip link add lan type veth peer name lan netns $MACHINE
+  ip addr add 192.168.$N.1/24 dev lan
+  ip link set lan up
+  echo 1 >/proc/sys/net/ipv4/ip_forward
+  iptables -A INPUT -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
+  iptables -A FORWARD -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
+  iptables -t nat -A POSTROUTING -o out -j MASQUERADE $(test "$PORTS" = kept || echo --random-fully)"
+nsenter -t "$MACHINE" -n sh -ec "
+  ip link set lo up
+  ip addr add 192.168.$N.2/24 dev lan
+  ip link set lan up
+  ip route add default via 192.168.$N.1"
