@@ -10,6 +10,7 @@ have sshd && have scp || missing="$missing openssh-server openssh-client"
 have nginx || missing="$missing nginx-light"
 have wrk || missing="$missing wrk"
 ls /usr/lib/postgresql/*/bin/pgbench >/dev/null 2>&1 || have pgbench || missing="$missing postgresql"
+have ip && have iptables || missing="$missing iproute2 iptables" # for machines behind routers
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
   echo "installing$missing" >&2

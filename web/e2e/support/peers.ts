@@ -21,9 +21,15 @@ export class Relay {
     this.#program = program
   }
 
-  static async start(...flags: string[]): Promise<Relay> {
+  static start(...flags: string[]): Promise<Relay> {
+    return Relay.startIn([], ...flags)
+  }
+
+  /** Starts it by other words, such as those that run a program on another machine. */
+  static async startIn(words: string[], ...flags: string[]): Promise<Relay> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-relay-`)
-    const program = new Program(binaries.relay, ['--data-dir', dir, '--port', '0', ...flags])
+    const [command, ...args] = [...words, binaries.relay, '--data-dir', dir, '--port', '0', ...flags]
+    const program = new Program(command!, args)
     const [page] = await program.lines(/^page /)
     return new Relay(program, dir, Number(new URL(page!.slice(5)).port), await listening(program))
   }
@@ -86,10 +92,16 @@ export class Daemon {
     readonly addrs: string[],
   ) {}
 
-  static async start(relay: Relay, ...flags: string[]): Promise<Daemon> {
+  static start(relay: Relay, ...flags: string[]): Promise<Daemon> {
+    return Daemon.startIn([], relay.url, ...flags)
+  }
+
+  /** Starts it by other words, such as those that run a program on another machine. */
+  static async startIn(words: string[], relay: string, ...flags: string[]): Promise<Daemon> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-daemon-`)
-    const up = ['up', '--data-dir', dir, '--relay', relay.url, '--no-map-ports', ...flags]
-    const program = new Program(binaries.native, up)
+    const up = ['up', '--data-dir', dir, '--relay', relay, '--no-map-ports', ...flags]
+    const [command, ...args] = [...words, binaries.native, ...up]
+    const program = new Program(command!, args)
     await program.lines(/^reserved on /)
     const [id] = await program.lines(/^id /)
     return new Daemon(program, dir, id!.slice(3), await listening(program))
