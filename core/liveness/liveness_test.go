@@ -34,7 +34,7 @@ func TestHundredsThatAreSilentTakeNoLongerThanOne(t *testing.T) {
 	require.Eventually(t, func() bool { return len(h.Network().Conns()) == silent }, limit, time.Millisecond)
 	const timeout = 2 * time.Second
 	began := time.Now()
-	assert.Len(t, liveness.CloseSilent(ctx, h.Network().Conns(), timeout), silent)
+	assert.Len(t, liveness.CloseSilent(t.Context(), h.Network().Conns(), timeout), silent)
 	assert.Less(t, time.Since(began), silent*timeout/10, "not one after the other")
 	assert.Empty(t, h.Network().Conns())
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 
+	"github.com/tombolo-net/tombolo/native/command/commandtest"
 	"github.com/tombolo-net/tombolo/native/control"
 	"github.com/tombolo-net/tombolo/native/internal/namespace"
 )
@@ -31,11 +32,20 @@ func TestDaemonsBehindRoutersReachEachOther(t *testing.T) {
 			if !namespace.In(t, namespace.Internet) {
 				return
 			}
-			r := relayIn(t, t.TempDir(), "/ip4/5.0.0.1/tcp/8080")
+			var relays []string // flags that name them
+			for _, port := range []string{"8080", "8081"} {
+				relays = append(relays, "--relay", relayIn(t, t.TempDir(), "5.0.0.1:"+port).addr)
+			}
 			behind := func(number int, ports namespace.Ports) *daemon {
-				in := append(namespace.BehindRouter(t, number, ports), "sh", "-c", `exec "$0" "$@" 2>&1`, tombolo)
-				d := upWith(t, t.TempDir(), in, everywhere, "--relay", r.addr, "--log-level", "info")
-				d.Line("reserved on ")
+				in := namespace.BehindRouter(t, number, ports)
+				logged := append(slices.Clone(in), "sh", "-c", `exec "$0" "$@" 2>&1`, tombolo)
+				d := upWith(t, t.TempDir(), logged, everywhere, append(relays, "--log-level", "info")...)
+				eventually(t, func() bool { return strings.Count(strings.Join(d.Lines(), "\n"), "reserved on ") == 2 }, "both reservations")
+				doctor := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, in[0], append(in[1:], tombolo, "doctor")...)
+				doctor.Wait()
+				assert.Contains(t, strings.Join(doctor.Lines(), "\n"), map[namespace.Ports]string{
+					namespace.Kept: "every peer sees the same address, so punching holes can work", namespace.Random: "symmetric, each peer sees another address",
+				}[ports])
 				return d
 			}
 			here, there := behind(2, c.here), behind(3, c.there)
