@@ -2,10 +2,12 @@ package webrtc
 
 import "sync"
 
-// tasks are what the Close of a transport waits for. Once it does, none is added.
+// tasks are what the Close of a transport waits for. Once it does, only a task that it
+// waits for adds another one.
 type tasks struct {
 	mu      sync.Mutex
 	closed  bool
+	count   int
 	running sync.WaitGroup
 }
 
@@ -16,17 +18,33 @@ func (t *tasks) enter() bool {
 	if t.closed {
 		return false
 	}
-	t.running.Add(1)
+	t.add()
 	return true
 }
 
-func (t *tasks) leave() { t.running.Done() }
+// add adds one; mu is held.
+func (t *tasks) add() {
+	t.count++
+	t.running.Add(1)
+}
 
-// run runs f on a goroutine, of which close knows if it was not called before.
+func (t *tasks) leave() {
+	t.mu.Lock()
+	t.count--
+	t.mu.Unlock()
+	t.running.Done()
+}
+
+// run runs f on a goroutine. close waits for it, unless nothing was running any more.
 func (t *tasks) run(f func()) {
-	known := t.enter()
+	t.mu.Lock()
+	waited := !t.closed || t.count > 0
+	if waited {
+		t.add()
+	}
+	t.mu.Unlock()
 	go func() {
-		if known {
+		if waited {
 			defer t.leave()
 		}
 		f()
