@@ -1,7 +1,7 @@
 import { useContext, useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { draw, NARROW, type Drawing } from './drawing.js'
 import { graphOf, type Graph } from './graph.js'
-import type { Mesh, MeshView } from './mesh.js'
+import { MAX_PAGES, type Mesh, type MeshView } from './mesh.js'
 import { report } from './report.js'
 import { Slots } from './slots.js'
 import { useSource } from '../source.js'
@@ -118,6 +118,11 @@ function useEye(graph: Graph): Eye {
 
 function heardWords(pages: number): string {
   if (pages === 0) return 'No other page has reported its connections yet. The map shows what this tab knows.'
-  const who = pages === 1 ? 'One other page reports its' : `${pages} other pages report their`
+  const who =
+    pages === 1
+      ? 'One other page reports its'
+      : pages < MAX_PAGES
+        ? `${pages} other pages report their`
+        : `So many other pages are here that only ${pages} of them report their`
   return `${who} connections, as this one does. Relays and native peers are known from those reports only.`
 }
