@@ -1,6 +1,7 @@
 import type { Message, TomboloNode } from '@tombolo/node'
 import { meshUnheard, type Failure } from '../failures.js'
 import { decodeReport, encodeReport, report, type Report } from './report.js'
+import { MAX_ANSWERS, Round } from './round.js'
 import { Source } from '../source.js'
 import { every } from '../timers.js'
 
@@ -15,8 +16,8 @@ const ASK_MS = 3_000
 const ASK_MS_EACH = 100
 /** At least so much lies between two answers of a page, however many ask. */
 const PAUSE_MS = 1_500
-/** So many pages are shown, and so many answer a question: where there are more, always the same, but for those that answer at the same moment. */
-export const MAX_PAGES = 256
+/** So many pages are shown, and answer a question. */
+export const MAX_PAGES = MAX_ANSWERS
 /** No report is as large. */
 const MAX_BYTES = 64 << 10
 /** Of one peer, no more than one message in so long is read. */
@@ -53,12 +54,12 @@ export class Mesh {
   #asked = -Infinity
   #told = -Infinity
   #answer: ReturnType<typeof setTimeout> | undefined
-  /** Reports that were heard since the last question. */
-  #answers = 0
+  #round = new Round('')
   #showing: ReturnType<typeof setTimeout> | undefined
 
   start(node: TomboloNode, signal: AbortSignal): void {
     this.#node = node
+    this.#round = new Round(node.id)
     signal.addEventListener('abort', () => {
       this.#node = undefined
       this.#looking?.abort()
@@ -116,10 +117,10 @@ export class Mesh {
     if (told === undefined) return
     if (told.asks > 0) {
       this.#asked = at
-      this.#answers = 0
+      this.#round.begin()
       this.#answerWithin(node, Math.min(told.asks, MAX_PAGES * ASK_MS_EACH) / 2)
     } else {
-      this.#answers++
+      this.#round.heard()
     }
     if (this.#lookers === 0 || (this.#heard.size >= MAX_PAGES && !this.#heard.has(from))) return
     this.#heard.set(from, { report: told, via, at })
@@ -141,16 +142,12 @@ export class Mesh {
     await this.#tell(node, this.#period)
   }
 
-  /** Not all pages at once, and none once enough have answered: else each of n pages would hear n answers. */
   #answerWithin(node: TomboloNode, ms: number): void {
-    this.#answer ??= setTimeout(
-      () => {
-        this.#answer = undefined
-        if (this.#answers >= MAX_PAGES) return
-        if (performance.now() - this.#told >= PAUSE_MS) void this.#tell(node, 0)
-      },
-      turnOf(node.id) * ms,
-    )
+    this.#answer ??= setTimeout(() => {
+      this.#answer = undefined
+      if (this.#round.full) return
+      if (performance.now() - this.#told >= PAUSE_MS) void this.#tell(node, 0)
+    }, this.#round.wait(ms))
   }
 
   async #tell(node: TomboloNode, asks: number): Promise<void> {
@@ -176,11 +173,4 @@ export class Mesh {
       this.view.set({ heard: new Map(this.#heard), failure: this.#error })
     }, SHOW_MS)
   }
-}
-
-/** When a page answers, from 0 to 1, by its id (FNV-1a): in each round at the same time, so that the picture of many is of the same pages. */
-function turnOf(id: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193)
-  return (hash >>> 0) / 2 ** 32
 }
