@@ -20,8 +20,8 @@ test('the page joins its relay, tells how, and finds the peer in its address', C
   const [transport, called] = hasWebTransport() ? ['webtransport', 'WebTransport'] : ['websocket', 'WebSocket']
   const id = await join(page, `${relay.url}?transport=${transport}&peer=${daemon.id}#mesh`)
   expect(id).toMatch(/^12D3KooW/)
-  expect(await page.text('#relay-transport')).toBe(called)
-  expect(await page.text('#circuit-addr')).toContain(`${relay.id}/p2p-circuit/p2p/${id}`)
+  await expect.poll(() => page.text('#relay-transport')).toBe(called)
+  await expect.poll(() => page.text('#circuit-addr')).toContain(`${relay.id}/p2p-circuit/p2p/${id}`)
   await expect.poll(() => page.text(`.peer[data-peer="${daemon.id}"]`)).toMatch(/\d ms/)
   await page.reload()
   expect(await page.joined(), 'it is the same peer again').toBe(id)
@@ -39,7 +39,7 @@ test(
   async ({ tab, relay, testPeer }, info) => {
     test.skip(info.project.name === 'webkit', "WebKitGTK's MiniBrowser has no WebRTC")
     const id = await join(tab, `${relay.url}?transport=webrtc-direct`)
-    expect(await (tab as BrowserTab).text('#relay-transport')).toBe('WebRTC direct')
+    await expect.poll(() => (tab as BrowserTab).text('#relay-transport')).toBe('WebRTC direct')
     const answer = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, 1 << 20)
     expect(answer).toMatchObject({ ok: true, relayed: true, bytes: 1 << 20 })
   },
