@@ -315,7 +315,7 @@ func (d *Discovery) announce(ctx context.Context) {
 
 // contact connects to those to turn to, and says whether one of them is a server. It
 // begins with a few, in no order, and tries a few more each time that those have kept it
-// waiting or have all failed. If every node dialled all relays, each relay would have every node.
+// waiting or have all failed. If every node dialled all relays, every relay would carry all nodes.
 func (d *Discovery) contact(ctx context.Context) bool {
 	contacts := slices.Clone(d.bootstrap())
 	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })

@@ -32,10 +32,13 @@ func (c *Calls) Leave() {
 	}
 }
 
-// End makes Begin return false from now on. It must be called exactly once.
+// End makes Begin return false from now on. Later calls do nothing.
 func (c *Calls) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.ended {
+		return
+	}
 	c.ended, c.none = true, make(chan struct{})
 	if c.n == 0 {
 		close(c.none)

@@ -16,6 +16,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 const (
@@ -45,8 +47,8 @@ const labelInit = "init"
 // ends are the two ends of a connection, and the transport that made it.
 type ends struct {
 	transport     transport.Transport
-	tasks         *tasks // of the transport
-	name          string // of the transport
+	closing       *supervise.Calls // of the transport's connections that end
+	name          string           // of the transport
 	local, remote peer.ID
 	remoteKey     crypto.PubKey
 	addr          ma.Multiaddr // of the remote end
@@ -323,7 +325,11 @@ func (c *conn) end(err error) {
 	streams := slices.Collect(maps.Keys(c.streams))
 	// Under the lock, so that the transport waits for it when another end has returned.
 	defer c.mu.Unlock()
-	c.tasks.run(func() {
+	waited := c.closing.Begin()
+	go func() {
+		if waited {
+			defer c.closing.Leave()
+		}
 		for _, s := range streams {
 			s.mu.Lock()
 			s.lost(&network.StreamError{Remote: true, TransportError: err})
@@ -332,7 +338,7 @@ func (c *conn) end(err error) {
 		_ = c.pc.Close()
 		c.scope.Done()
 		close(c.released)
-	})
+	}()
 }
 
 // Close ends the connection and all its streams, and waits for the platform to close

@@ -17,6 +17,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	ma "github.com/multiformats/go-multiaddr"
 	"golang.org/x/time/rate"
+
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // ErrCannotListen is returned by Listen of a Dialler.
@@ -58,7 +60,7 @@ type Dialler struct {
 	limits   network.ResourceManager
 	timeout  time.Duration
 	dials    *rate.Limiter
-	tasks    tasks // connections that end
+	closing  supervise.Calls // of connections that end
 }
 
 var (
@@ -118,7 +120,8 @@ func (d *Dialler) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 
 // Close waits for the connections that are closing. The host closes the others.
 func (d *Dialler) Close() error {
-	d.tasks.close()
+	d.closing.End()
+	d.closing.Wait()
 	return nil
 }
 
@@ -146,7 +149,7 @@ func (d *Dialler) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (trans
 	}
 	c := newConn(ends{
 		transport:   d,
-		tasks:       &d.tasks,
+		closing:     &d.closing,
 		name:        "webrtc-direct",
 		local:       d.local,
 		remote:      p,

@@ -39,6 +39,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multistream"
 	"golang.org/x/time/rate"
+
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Protocol is that of the streams on which two peers arrange a connection.
@@ -103,7 +105,7 @@ type Transport struct {
 	inbound   chan *conn
 	closed    chan struct{}
 	closeOnce sync.Once
-	tasks     tasks // answers, and connections that end
+	closing   supervise.Calls // of connections that end, and of answers
 
 	mu        sync.Mutex
 	answering map[peer.ID]struct{}
@@ -242,7 +244,7 @@ func (t *Transport) open(s network.Stream, dir network.Direction) (*conn, error)
 	p := s.Conn().RemotePeer()
 	c := newConn(ends{
 		transport: t,
-		tasks:     &t.tasks,
+		closing:   &t.closing,
 		name:      "webrtc",
 		local:     t.host.ID(),
 		remote:    p,
@@ -268,7 +270,7 @@ func (t *Transport) answer(s network.Stream) {
 		_ = s.ResetWithError(network.StreamRateLimited)
 		return
 	}
-	defer t.tasks.leave()
+	defer t.closing.Leave()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), t.timeout, errTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
@@ -296,14 +298,15 @@ func (t *Transport) answer(s network.Stream) {
 	}
 	_ = s.Reset()
 	c.end(err)
+	<-c.released // Close may not count it any more, but waits for this answer
 }
 
 // beginAnswer says whether one more peer may be answered. If so, endAnswer has to be called,
-// and tasks.leave once nothing more is to be done for it.
+// and closing.Leave once nothing more is to be done for it.
 func (t *Transport) beginAnswer(p peer.ID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if _, is := t.answering[p]; is || len(t.answering) >= maxAttempts || !t.answers.Allow() || !t.tasks.enter() {
+	if _, is := t.answering[p]; is || len(t.answering) >= maxAttempts || !t.answers.Allow() || !t.closing.Begin() {
 		return false
 	}
 	t.answering[p] = struct{}{}
@@ -321,7 +324,8 @@ func (t *Transport) endAnswer(p peer.ID) {
 func (t *Transport) Close() error {
 	t.closeOnce.Do(func() { close(t.closed) })
 	t.host.RemoveStreamHandler(Protocol)
-	t.tasks.close()
+	t.closing.End()
+	t.closing.Wait()
 	return nil
 }
 

@@ -252,8 +252,8 @@ func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 	return slog.New(handler), set
 }
 
-// noClosedListeners leaves out an error that is none: a listener of libp2p was closed, and
-// says so in words instead of with transport.ErrListenerClosed.
+// noClosedListeners drops an error that nobody has to know of: libp2p has closed a listener,
+// and reports it by the words of transport.ErrListenerClosed instead of the error itself.
 type noClosedListeners struct{ slog.Handler }
 
 func (h noClosedListeners) Handle(ctx context.Context, r slog.Record) error {

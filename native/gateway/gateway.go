@@ -37,10 +37,10 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // What Server bounds. There is no limit to how long a request or response may
@@ -94,7 +94,7 @@ type Gateway struct {
 
 	ctx      context.Context // ends on Close
 	stop     context.CancelFunc
-	requests tasks
+	requests supervise.Calls
 }
 
 var _ http.Handler = (*Gateway)(nil)
@@ -138,45 +138,19 @@ func Server(g *Gateway) *http.Server {
 // with 503. It may be called more than once.
 func (g *Gateway) Close() error {
 	g.stop()
-	g.requests.wait()
+	g.requests.End()
+	g.requests.Wait()
 	g.pool.close()
 	return nil
 }
 
-// tasks are what a close waits for; it begins nothing new.
-type tasks struct {
-	mu      sync.Mutex
-	closed  bool
-	running sync.WaitGroup
-}
-
-// enter counts one more, until leave.
-func (t *tasks) enter() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed {
-		return false
-	}
-	t.running.Add(1)
-	return true
-}
-
-func (t *tasks) leave() { t.running.Done() }
-
-func (t *tasks) wait() {
-	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
-	t.running.Wait()
-}
-
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !g.requests.enter() {
+	if !g.requests.Begin() {
 		g.fail(w, r, &problem{Status: http.StatusServiceUnavailable, Text: "This gateway is being closed."})
 		return
 	}
-	defer g.requests.leave()
+	defer g.requests.Leave()
 	defer breakOff(w, r)
 	if r.Trailer == nil && r.ContentLength < 0 {
 		r.Trailer = make(http.Header) // for what was not announced; copies of the request share it

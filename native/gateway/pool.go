@@ -18,6 +18,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
 // Idle streams are kept for the next request, so that it waits for no negotiation.
@@ -36,7 +37,7 @@ type pool struct {
 	*http.Transport
 	ctx     context.Context // ends when the gateway is closed
 	node    *core.Node
-	streams tasks // and the opening of them
+	streams supervise.Calls // and the opening of them
 }
 
 func newPool(ctx context.Context, node *core.Node) *pool {
@@ -60,7 +61,8 @@ func newPool(ctx context.Context, node *core.Node) *pool {
 // close waits for the streams; those that are in use were broken off before.
 func (p *pool) close() {
 	p.CloseIdleConnections()
-	p.streams.wait()
+	p.streams.End()
+	p.streams.Wait()
 }
 
 // hostOf is what the transport calls a service: a legal host that holds peer and
@@ -93,7 +95,7 @@ func (p *pool) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a service: %w", addr, err)
 	}
-	if !p.streams.enter() {
+	if !p.streams.Begin() {
 		return nil, net.ErrClosed
 	}
 	ctx, cancel := context.WithTimeout(ctx, bridge.DefaultOpenTimeout)
@@ -101,11 +103,11 @@ func (p *pool) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	defer context.AfterFunc(p.ctx, cancel)()
 	c, err := p.node.Dial(ctx, id, proto)
 	if err != nil {
-		p.streams.leave()
+		p.streams.Leave()
 		return nil, err
 	}
 	s := &stream{Conn: c}
-	s.end = sync.OnceFunc(p.streams.leave)
+	s.end = sync.OnceFunc(p.streams.Leave)
 	if p.ctx.Err() != nil {
 		_ = s.Close()
 		return nil, p.ctx.Err()

@@ -11,7 +11,7 @@ const long = process.env['LONG'] !== undefined // make test-long
 /** These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere, only the smoke tests do, or all with LONG. */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
-/** Tests of what pages do seldom, or of one more way to do what another test shows. */
+/** Tests of what users rarely do, and of a second way to do what another test covers. */
 const SELDOM = '@long'
 const NODE24 = fileURLToPath(new URL('../test/node24/node_modules/.bin/node', import.meta.url))
 const engines: Browser[] = ['firefox', 'webkit']

@@ -114,7 +114,7 @@ export class Pairing {
 
   /**
    * Answers a peer that has typed the code. It sends its share of an exchange, and is sent this tab's; then it sends its proof, and is sent
-   * this tab's with the name of what it shares. After a right proof the code is used up. A wrong one ends only its own run.
+   * this tab's with the name of what it shares. A correct proof uses up the code. A wrong one only ends its own attempt.
    */
   #answer(node: TomboloNode, place: Meeting, begun: Begun, { from, data }: Request, signal: AbortSignal): Uint8Array {
     if (signal.aborted) throw new Error('the code is no longer valid')
