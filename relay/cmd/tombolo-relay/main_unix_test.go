@@ -5,6 +5,7 @@ package main
 import (
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -131,6 +132,9 @@ func TestARelayThatIsToEndLetsItsPeersMoveAndASecondSignalEndsItAtOnce(t *testin
 }
 
 func TestAConfigurationIsReadAnewOrRefusedWithItsLine(t *testing.T) {
+	hup := make(chan os.Signal, 1) // or a program started under nohup would ignore it, as it should
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	dir := t.TempDir()
 	configure := func(content string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, command.ConfigName), []byte(content), 0o600))
