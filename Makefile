@@ -144,10 +144,10 @@ test-e2e: build bin/testpeer chromium browsers web/docs/node_modules/.package-lo
 	cd web && TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 
 .PHONY: test-long
-test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; 20 relays and 600 tabs, simulated; PostgreSQL; what pages do more seldom, and every place of the node
+test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.package-lock.json web/docs/node_modules/.package-lock.json ## what takes minutes: 1 GiB through the circuit to a tab and back, silence, sleep, hidden pages; 500 nodes whose relays restart; AutoTLS with the real broker; 20 relays and 600 tabs, simulated; PostgreSQL; what pages do more seldom, and every place of the node
 	cd web && LONG=1 TESTPEER_BIN=$(CURDIR)/bin/testpeer npm run --silent test:e2e
 	LONG=1 $(GO) test -race -count=1 -run QUIC ./native/e2e
-	LONG=1 $(GO) test -count=1 -run Restarted ./relay
+	LONG=1 $(GO) test -count=1 -run 'Restarted|WithoutADomain' ./relay
 	$(MAKE) --no-print-directory scale
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -race -count=1 ./native/postgres
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -count=1 -run Conforms ./native/postgres # what go-datastore leaves out with the race detector

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,6 +28,7 @@ const certificatesName = "certificates"
 // acme are certificates of an ACME authority.
 type acme struct {
 	domains []string
+	hint    string // what to look at if there is none
 	log     *slog.Logger
 	cache   *certmagic.Cache
 	magic   *certmagic.Config
@@ -40,35 +42,30 @@ type acme struct {
 
 var _ certificates = (*acme)(nil)
 
-func newACME(o TLS, dataDir string, log *slog.Logger) (*acme, error) {
-	for _, d := range o.Domains {
-		if err := CheckDomain(d); err != nil {
-			return nil, err
-		}
-	}
+func newACME(o ACME, domains []string, dataDir string, log *slog.Logger) (*acme, error) {
 	if dataDir == "" {
 		return nil, errors.New("certificates take a data directory to be kept in")
 	}
-	a := &acme{domains: o.Domains, log: log, failed: make(map[string]error)}
+	a := &acme{
+		domains: domains, log: log, failed: make(map[string]error),
+		hint: "is port 443 of the domain the relay's, or forwarded to it?",
+	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
 	quiet := zap.NewNop() // what befalls certificates is told by note
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return a.magic, nil },
-		RenewCheckInterval: o.ACME.CheckEvery,
+		RenewCheckInterval: o.CheckEvery,
 		Logger:             quiet,
 	})
 	a.magic = certmagic.New(a.cache, certmagic.Config{
 		Storage:           &certmagic.FileStorage{Path: filepath.Join(dataDir, certificatesName)},
-		DefaultServerName: o.Domains[max(slices.IndexFunc(o.Domains, isIP), 0)], // of clients that ask for an IP address
+		DefaultServerName: domains[max(slices.IndexFunc(domains, isIP), 0)], // of clients that ask for an IP address
 		OnEvent:           a.note,
 		Logger:            quiet,
 	})
-	directory := o.ACME.Directory
-	if directory == "" {
-		directory = certmagic.LetsEncryptProductionCA
-	}
+	directory := cmp.Or(o.Directory, certmagic.LetsEncryptProductionCA)
 	a.issuer = certmagic.NewACMEIssuer(a.magic, certmagic.ACMEIssuer{
-		CA: directory, TestCA: directory, Email: o.ACME.Email, Agreed: true, TrustedRoots: o.ACME.Roots,
+		CA: directory, TestCA: directory, Email: o.Email, Agreed: true, TrustedRoots: o.Roots,
 		DisableHTTPChallenge: true, DisableDistributedSolvers: true, Logger: quiet,
 	})
 	a.magic.Issuers = []certmagic.Issuer{&oneByOne{ACMEIssuer: a.issuer}}
@@ -137,7 +134,7 @@ func (a *acme) note(_ context.Context, event string, data map[string]any) error 
 			err = errors.New("the authority gave none")
 		}
 		a.set(domain, err)
-		a.log.Error("no certificate was obtained; it is tried again (is port 443 of the domain the relay's, or forwarded to it?)",
+		a.log.Error("no certificate was obtained; it is tried again ("+a.hint+")",
 			"domain", domain, "renewal", data["renewal"], "error", err)
 	}
 	return nil
@@ -152,6 +149,10 @@ func (a *acme) set(domain string, failed error) {
 func (a *acme) reload() error { return nil }
 
 func (a *acme) names() []string { return a.domains }
+
+func (a *acme) announced(told, own []ma.Multiaddr) []ma.Multiaddr {
+	return slices.Concat(told, named(own, a.domains))
+}
 
 // leaf is the certificate that is served for a domain; nil if there is none.
 func (a *acme) leaf(domain string) (leaf *x509.Certificate) {

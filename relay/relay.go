@@ -238,7 +238,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	if r.access, err = openAccess(self, o, r.said); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
-	if r.certs, err = newCertificates(o.TLS, o.DataDir, o.Logger); err != nil {
+	if r.certs, err = newCertificates(o.TLS, key, o.DataDir, o.Logger); err != nil {
 		return errors.Join(err, histories.Close(), dataDir.Close())
 	}
 	h, err := r.newHost(o, key)
@@ -322,7 +322,7 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 	r.announce.Store(&o.Announce)
 	so.AddrsFactory = func(own []ma.Multiaddr) []ma.Multiaddr {
 		if r.certs != nil {
-			own = named(own, r.certs.names())
+			return r.certs.announced(*r.announce.Load(), own)
 		}
 		return slices.Concat(*r.announce.Load(), own)
 	}
@@ -340,19 +340,23 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 func (r *Relay) Node() *core.Node { return r.node }
 
 // PageURL is where the page is: with TLS at the first name of the certificates, without
-// on this machine; empty if the relay listens on no WebSocket address.
+// (and before AutoTLS has got one) on this machine; empty if the relay listens on no
+// WebSocket address.
 func (r *Relay) PageURL() string {
+	if r.certs != nil {
+		for _, name := range r.certs.names() {
+			for _, a := range r.node.Host().Addrs() {
+				if isSecure(a) && isAt(a, name) {
+					return "https://" + hostPort(name, portOf(a)) + "/"
+				}
+			}
+		}
+	}
 	addrs := r.node.Host().Network().ListenAddresses() // in no order
 	slices.SortFunc(addrs, ma.Multiaddr.Compare)
 	var page string
 	for _, a := range addrs {
-		if isSecure(a) {
-			if names := r.certs.names(); len(names) > 0 {
-				return "https://" + hostPort(names[0], portOf(a)) + "/"
-			}
-			continue
-		}
-		if _, err := a.ValueForProtocol(ma.P_WS); err != nil {
+		if _, err := a.ValueForProtocol(ma.P_WS); err != nil || isSecure(a) {
 			continue
 		}
 		_, hostport, err := manet.DialArgs(a)

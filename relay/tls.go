@@ -13,17 +13,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TLS says how the relay has certificates for its TCP ports: from an ACME authority, or
-// from files. The ports then speak TLS (https, wss) beside what they speak without.
+// TLS says how the relay has certificates for its TCP ports: from an ACME authority, for
+// names of its own or of a broker, or from files. The ports then speak TLS (https, wss)
+// beside what they speak without.
 type TLS struct {
 	// Domains are the names and IP addresses to get certificates for, by TLS-ALPN-01
 	// (RFC 8737, RFC 8738): the authority connects to port 443 of each, which has to be,
 	// or to be forwarded to, a TCP port that the relay listens on. Certificates are kept in
 	// DataDir, and renewed.
 	Domains []string
+	// AutoTLS, instead of Domains, gets a certificate for names of a broker.
+	AutoTLS *AutoTLS
 	// ACME says by which authority.
 	ACME ACME
 	// CertFile and KeyFile are PEM files of a chain and its key, instead of Domains. They
@@ -54,6 +58,9 @@ type certificates interface {
 	reload() error
 	// names are what the certificates are for, without wildcards.
 	names() []string
+	// announced are the addresses to announce: those that the operator has told, and the
+	// relay's own, where addresses with TLS are at names of the certificates.
+	announced(told, own []ma.Multiaddr) []ma.Multiaddr
 	// troubles are why a name has none, or none that will last.
 	troubles() []string
 	// expires is when the first ends; the beginning of Unix time if one is missing.
@@ -62,9 +69,17 @@ type certificates interface {
 }
 
 // newCertificates opens the certificates; nil if none are wanted.
-func newCertificates(o TLS, dataDir string, log *slog.Logger) (certificates, error) {
+func newCertificates(o TLS, key crypto.PrivKey, dataDir string, log *slog.Logger) (certificates, error) {
 	files := o.CertFile != "" || o.KeyFile != ""
 	switch {
+	case o.AutoTLS != nil && (files || len(o.Domains) > 0):
+		return nil, errors.New("tls: give either AutoTLS, or domains, or files of a certificate")
+	case o.AutoTLS != nil:
+		a, err := newAutoTLS(o, key, dataDir, log)
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		return a, nil
 	case files && len(o.Domains) > 0:
 		return nil, errors.New("tls: give either domains or files of a certificate")
 	case files && (o.CertFile == "" || o.KeyFile == ""):
@@ -76,7 +91,12 @@ func newCertificates(o TLS, dataDir string, log *slog.Logger) (certificates, err
 		}
 		return f, nil
 	case len(o.Domains) > 0:
-		a, err := newACME(o, dataDir, log)
+		for _, d := range o.Domains {
+			if err := CheckDomain(d); err != nil {
+				return nil, fmt.Errorf("tls: %w", err)
+			}
+		}
+		a, err := newACME(o.ACME, o.Domains, dataDir, log)
 		if err != nil {
 			return nil, fmt.Errorf("tls: %w", err)
 		}
@@ -213,6 +233,10 @@ func (f *certFiles) modified() (at [2]time.Time) {
 
 func (f *certFiles) start([]ma.Multiaddr) {}
 func (f *certFiles) close()               {}
+
+func (f *certFiles) announced(told, own []ma.Multiaddr) []ma.Multiaddr {
+	return slices.Concat(told, named(own, f.names()))
+}
 
 func (f *certFiles) names() []string {
 	f.mu.Lock()

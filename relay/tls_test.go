@@ -3,7 +3,6 @@ package relay_test
 import (
 	"bufio"
 	"cmp"
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -149,6 +148,11 @@ func TestWhatMakesNoSenseOfTLSIsRefused(t *testing.T) {
 		"either domains or files":     {TLS: relay.TLS{Domains: []string{"relay.example"}, CertFile: cert, KeyFile: key}},
 		"one of its key":              {TLS: relay.TLS{CertFile: cert}},
 		"take a data directory":       {TLS: relay.TLS{Domains: []string{"relay.example"}}},
+		"either AutoTLS":              {TLS: relay.TLS{Domains: []string{"relay.example"}, AutoTLS: &relay.AutoTLS{}}, DataDir: t.TempDir()},
+		"or files of a certificate":   {TLS: relay.TLS{CertFile: cert, KeyFile: key, AutoTLS: &relay.AutoTLS{}}, DataDir: t.TempDir()},
+		`"192.0.2.1" is not`:          {TLS: relay.TLS{AutoTLS: &relay.AutoTLS{Domain: "192.0.2.1"}}, DataDir: t.TempDir()},
+		`"ftp://broker.example" is`:   {TLS: relay.TLS{AutoTLS: &relay.AutoTLS{Broker: "ftp://broker.example"}}, DataDir: t.TempDir()},
+		"directory to be kept in":     {TLS: relay.TLS{AutoTLS: &relay.AutoTLS{}}},
 		`"*.example" is neither`:      {TLS: relay.TLS{Domains: []string{"*.example"}}, DataDir: t.TempDir()},
 		"listens on no WebSocket":     {TLS: relay.TLS{CertFile: cert, KeyFile: key}, Listen: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}},
 		"speaks no TLS":               {RedirectListen: "127.0.0.1:0"},
@@ -166,9 +170,41 @@ func TestWhatMakesNoSenseOfTLSIsRefused(t *testing.T) {
 // that it has not asked for, on the relay's own port.
 const pebble = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
 
-// authority runs Pebble, whose certificates are valid for so many seconds, and which
-// connects to a port of 127.0.0.1 for all names.
+// authority runs Pebble for names that all lead to 127.0.0.1.
 func authority(t *testing.T, port string, seconds int) relay.ACME {
+	t.Helper()
+	names := newNames(t, func(q dns.Question) dns.RR {
+		if q.Qtype != dns.TypeA {
+			return nil
+		}
+		return &dns.A{Hdr: dns.RR_Header{Name: q.Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)}
+	})
+	acme, _ := runPebble(t, names, port, seconds)
+	return acme
+}
+
+// newNames runs a DNS server for TCP, and returns its host:port.
+func newNames(t *testing.T, answer func(dns.Question) dns.RR) string {
+	t.Helper()
+	zone, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	server := &dns.Server{Listener: zone, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		if rr := answer(q.Question[0]); rr != nil {
+			m.Answer = []dns.RR{rr}
+		}
+		_ = w.WriteMsg(m)
+	})}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = server.ActivateAndServe() }()
+	t.Cleanup(func() { _ = zone.Close(); <-ended })
+	return zone.Addr().String()
+}
+
+// runPebble runs Pebble, whose certificates are valid for so many seconds, and which
+// connects to a port of the addresses that the DNS server at names tells it. roots are
+// those of its certificates.
+func runPebble(t *testing.T, names, port string, seconds int) (acme relay.ACME, roots *x509.CertPool) {
 	t.Helper()
 	dir := t.TempDir()
 	build := exec.Command("go", "install", pebble)
@@ -176,47 +212,51 @@ func authority(t *testing.T, port string, seconds int) relay.ACME {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Skipf("Pebble cannot be had here: %v: %s", err, out)
 	}
-	zone, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	names := &dns.Server{Listener: zone, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		m := new(dns.Msg).SetReply(q)
-		if q.Question[0].Qtype == dns.TypeA {
-			m.Answer = []dns.RR{&dns.A{Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1)}}
-		}
-		_ = w.WriteMsg(m)
-	})}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = names.ActivateAndServe() }()
-	t.Cleanup(func() { _ = zone.Close(); <-ended })
-
 	cert, key, leaf := certificate(t, dir, "localhost")
-	at := sockettest.Nobody(t)
+	at, management := sockettest.Nobody(t), sockettest.Nobody(t)
 	tlsPort, err := strconv.Atoi(port)
 	require.NoError(t, err)
 	config, err := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": at, "managementListenAddress": "", "certificate": cert, "privateKey": key,
+		"listenAddress": at, "managementListenAddress": management, "certificate": cert, "privateKey": key,
 		"httpPort": 1, "tlsPort": tlsPort, "domainBlocklist": []string{"blocked.example"}, "keyAlgorithm": "ecdsa",
 		"profiles": map[string]any{"default": map[string]any{"description": "short", "validityPeriod": seconds}},
 	}})
 	require.NoError(t, err)
 	file := filepath.Join(dir, "pebble.json")
 	require.NoError(t, os.WriteFile(file, config, 0o600))
-	ctx, stop := context.WithCancel(context.Background())
-	run := exec.CommandContext(ctx, filepath.Join(dir, "pebble"), "-config", file, "-dnsserver", zone.Addr().String())
+	run := exec.Command(filepath.Join(dir, "pebble"), "-config", file, "-dnsserver", names)
 	run.Env = append(os.Environ(), "PEBBLE_VA_NOSLEEP=1", "PEBBLE_WFE_NONCEREJECT=0")
+	start(t, run, "Listening on")
+	ends := x509.NewCertPool()
+	ends.AddCert(leaf)
+	web := client(t)
+	web.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: ends, ServerName: "localhost"}
+	roots = x509.NewCertPool()
+	require.Eventually(t, func() bool {
+		resp, err := web.Get("https://" + management + "/roots/0")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		root, err := io.ReadAll(resp.Body)
+		return err == nil && roots.AppendCertsFromPEM(root)
+	}, 30*time.Second, 10*time.Millisecond)
+	_, p, err := net.SplitHostPort(at)
+	require.NoError(t, err)
+	return relay.ACME{Directory: "https://localhost:" + p + "/dir", Roots: ends, CheckEvery: 500 * time.Millisecond}, roots
+}
+
+// start runs a program until the test ends, and returns when it has said something.
+func start(t *testing.T, run *exec.Cmd, until string) {
+	t.Helper()
 	said, err := run.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, run.Start())
-	t.Cleanup(func() { stop(); _ = run.Wait() })
+	t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() })
 	lines := bufio.NewScanner(said)
-	for lines.Scan() && !strings.Contains(lines.Text(), "Listening on") {
+	for lines.Scan() && !strings.Contains(lines.Text(), until) {
 	}
 	go func() { _, _ = io.Copy(io.Discard, said) }()
-	roots := x509.NewCertPool()
-	roots.AddCert(leaf)
-	_, p, err := net.SplitHostPort(at)
-	require.NoError(t, err)
-	return relay.ACME{Directory: "https://localhost:" + p + "/dir", Roots: roots, CheckEvery: 500 * time.Millisecond}
 }
 
 // logText is a log that is written and read at once.
