@@ -22,7 +22,7 @@ func TestTheDocumentNamesEveryFlagAndNoneThatIsNone(t *testing.T) {
 	flags, variables := make(map[string]bool), make(map[string]bool)
 	var all []*kong.Flag
 	for _, program := range []any{&cli{}, &tokenCLI{}, &adminCLI{}} {
-		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "broadcast": "1", "topics": "1", "history": "1"})
+		app, err := kong.New(program, kong.DefaultEnvars("TOMBOLO_RELAY"), kong.Vars{"network": "x", "peers": "1", "circuits": "1", "rate": "1", "broadcast": "1", "topics": "1", "history": "1", "autotls": "x"})
 		require.NoError(t, err)
 		for _, flags := range app.Model.AllFlags(true) {
 			all = append(all, flags...)

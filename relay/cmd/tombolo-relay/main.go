@@ -42,6 +42,9 @@ type cli struct {
 	Closed          bool                `help:"Take only peers that the file access in the data directory allows, peers with a token (see tombolo-relay token --help), and the relays of --peer."`
 	Admission       admissionURL        `help:"Ask this http or https URL about each peer that wants a reservation and that neither the file access nor a token lets in. Implies --closed." placeholder:"URL"`
 	Domain          []domain            `help:"Host name or IP address to get a certificate for, so that the TCP port speaks https and wss, too: port 443 of it must be the TCP port, or be forwarded to it. Repeatable." placeholder:"NAME" restart:"domain"`
+	AutoTLS         bool                `name:"auto-tls" help:"Get a certificate for names of a broker, which the relay's public IP address is part of: for a relay that has no --domain. The broker is the public one of libp2p." restart:"auto-tls"`
+	AutoTLSDomain   string              `name:"auto-tls-domain" help:"What the names end in, with a broker of your own." default:"${autotls}" placeholder:"NAME" restart:"auto-tls-domain"`
+	AutoTLSBroker   string              `name:"auto-tls-broker" help:"Where to register with the broker. Default: https://registration. and --auto-tls-domain." placeholder:"URL" restart:"auto-tls-broker"`
 	AcmeURL         string              `name:"acme-url" help:"Directory of the authority that gives certificates. Default: that of Let's Encrypt." placeholder:"URL" restart:"acme-url"`
 	AcmeEmail       string              `name:"acme-email" help:"Where the authority may write to you." placeholder:"ADDR" restart:"acme-email"`
 	Cert            string              `help:"PEM file of a certificate and its chain to use instead of --domain. It is read anew when it changes." type:"path" placeholder:"FILE" restart:"cert"`
@@ -87,6 +90,7 @@ func program(flags *cli) command.Program {
 			"broadcast": strconv.Itoa(relay.DefaultBroadcastRate),
 			"topics":    strconv.Itoa(relay.DefaultTopics),
 			"history":   strconv.Itoa(relay.DefaultHistoryBytes),
+			"autotls":   relay.DefaultAutoTLSDomain,
 		},
 	}
 }
@@ -197,12 +201,19 @@ func (c *cli) options() (o relay.Options, err error) {
 		Limits:        c.limits(),
 		MetricsListen: string(c.Metrics),
 		TLS: relay.TLS{
-			Domains: domains(c.Domain), ACME: relay.ACME{Directory: c.AcmeURL, Email: c.AcmeEmail},
+			Domains: domains(c.Domain), AutoTLS: c.autoTLS(), ACME: relay.ACME{Directory: c.AcmeURL, Email: c.AcmeEmail},
 			CertFile: c.Cert, KeyFile: c.Key,
 		},
 		RedirectListen: string(c.Redirect),
 		TrustedProxies: ranges(c.TrustedProxy),
 	}, nil
+}
+
+func (c *cli) autoTLS() *relay.AutoTLS {
+	if !c.AutoTLS {
+		return nil
+	}
+	return &relay.AutoTLS{Domain: c.AutoTLSDomain, Broker: c.AutoTLSBroker}
 }
 
 func (c *cli) limits() relay.Limits {

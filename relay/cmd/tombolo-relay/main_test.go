@@ -470,6 +470,26 @@ func TestAnOperatorBringsAPage(t *testing.T) {
 	assert.Contains(t, body, "no page")
 }
 
+func TestARelayThatNobodyReachesAsksForNoCertificate(t *testing.T) {
+	args := []string{"--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--no-map-ports", "--auto-tls"}
+	p := commandtest.Start(t, nil, binary, args...)
+	resp, err := httpClient(t).Get(p.Line("page ") + "readyz")
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	why, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	assert.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+	assert.Contains(t, string(why), "tls: none of the relay's addresses is a public IP address")
+	p.Signal(os.Interrupt)
+	_, stderr := p.Wait()
+	assert.Equal(t, 1, strings.Count(stderr, "no certificate is asked for yet: none"), stderr)
+
+	code, stderr := commandtest.Start(t, nil, binary, append(args, "--domain", "relay.example")...).Wait()
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "give either AutoTLS, or domains, or files of a certificate")
+	assert.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
+}
+
 func TestFlagsAndVariables(t *testing.T) {
 	for _, args := range [][]string{{"--port", "70000"}, {"--port", "http"}, {"--listen", "here"}, {"--announce", "there"}, {"--nonsense"}, {"more"}, {"--peers=-1"}, {"--peer-rate=-1"}, {"--peer", "127.0.0.1:1"}, {"--peer", "/ip4/127.0.0.1/tcp/1"}, {"--metrics", "nowhere"}, {"--admission", "ftp://relay.example"}, {"--admission", "https://"}, {"--page", "/nowhere"}, {"--page", ".", "--no-page"}} {
 		dir := filepath.Join(t.TempDir(), "never-made")
