@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -103,6 +104,9 @@ func (r *Relay) serveRedirect(addr string) (*httpServer, error) {
 		if _, err := netip.ParseAddr(at); err != nil && !hostname.MatchString(at) {
 			http.Error(w, "the request names no host", http.StatusBadRequest)
 			return
+		}
+		if names := r.certs.names(); isIP(at) && len(names) > 0 && !slices.Contains(names, at) {
+			at = names[0] // no certificate is for the IP address
 		}
 		port := "443"
 		for _, a := range r.node.Host().Network().ListenAddresses() {

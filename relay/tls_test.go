@@ -106,14 +106,16 @@ func TestARelayWithACertificateSpeaksTLSOnItsPort(t *testing.T) {
 		resp.Body.Close()
 		assert.Equal(t, 200, resp.StatusCode)
 	}
-	request, err := http.NewRequest(http.MethodGet, "http://"+r.RedirectAddr()+"/a?b=c", nil)
-	require.NoError(t, err)
-	request.Host = "relay.example"
-	resp, err := web.Do(request)
-	require.NoError(t, err)
-	resp.Body.Close()
-	assert.Equal(t, http.StatusPermanentRedirect, resp.StatusCode)
-	assert.Equal(t, "https://relay.example:"+p+"/a?b=c", resp.Header.Get("Location"))
+	for asked, at := range map[string]string{"relay.example": "relay.example", "other.example": "other.example", "127.0.0.1": "relay.example"} {
+		request, err := http.NewRequest(http.MethodGet, "http://"+r.RedirectAddr()+"/a?b=c", nil)
+		require.NoError(t, err)
+		request.Host = asked
+		resp, err := web.Do(request)
+		require.NoError(t, err)
+		resp.Body.Close()
+		assert.Equal(t, http.StatusPermanentRedirect, resp.StatusCode)
+		assert.Equal(t, "https://"+at+":"+p+"/a?b=c", resp.Header.Get("Location"))
+	}
 
 	var announced []string
 	for _, a := range r.Node().Host().Addrs() {
