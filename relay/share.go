@@ -3,6 +3,10 @@ package relay
 import (
 	"container/heap"
 	"context"
+	"encoding/binary"
+	"io"
+	"math"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -22,14 +26,17 @@ const (
 	// second. One that waits for its turn is one of them, too.
 	bulkRate = 1 << 20
 
-	// adjustEvery is how often the rate is measured anew, from probes that sleep for
-	// probeEvery: how late one wakes is how long a small message waits for a
-	// processor, on each of its steps.
+	// adjustEvery is how often the rate is measured anew, from probes every probeEvery:
+	// how long one waits to be read is how long a small message does, on each of its steps.
 	adjustEvery = 200 * time.Millisecond
 	probeEvery  = 5 * time.Millisecond
-	lateEnough  = time.Millisecond     // below, there is room
-	tooLate     = 2 * time.Millisecond // above, there is too much
-	leastRate   = 8 << 20              // bytes per second that are never gone below
+	lateEnough  = 150 * time.Microsecond // below, there is room
+	tooLate     = 300 * time.Microsecond // above, there is too much
+
+	// leastRate is what is never gone below, in bytes per second, nor the leastPart of what
+	// has passed: what makes the probes wait then is not the relay.
+	leastRate = 8 << 20
+	leastPart = 0.2
 
 	// settleBytes is what may pass beyond the rate at once.
 	settleBytes = 256 << 10
@@ -42,6 +49,7 @@ type share struct {
 	mu       sync.Mutex
 	rate     float64 // bytes per second; 0: as fast as they come
 	measured bool    // the rate is found, not set
+	peak     float64 // the most bytes per second that passed since there is a rate to find
 	tokens   float64 // bytes that may pass now; negative: they have passed already
 	filled   time.Time
 	served   float64 // of the account that was served last: where others begin
@@ -268,33 +276,61 @@ func (s *share) serve() {
 // measure finds the rate until ctx ends. While no two peers fill the relay there is
 // no rate, and the probes rest.
 func (s *share) measure(ctx context.Context) {
-	var late []time.Duration
-	began := time.Now()
+	p, err := newProbe()
+	if err != nil {
+		return // too many files are open: there is no rate
+	}
+	defer p.close()
 	ticker := time.NewTicker(adjustEvery)
 	defer ticker.Stop()
-	for probing := false; ; {
-		if probing {
-			slept := time.Now()
-			select {
-			case <-time.After(probeEvery):
-			case <-ctx.Done():
-				return
-			}
-			late = append(late, time.Since(slept)-probeEvery)
-			if time.Since(began) < adjustEvery {
-				continue
-			}
-		} else {
-			select {
-			case <-ticker.C:
-			case <-ctx.Done():
-				return
-			}
+	for probing, began := false, time.Now(); ; {
+		var late []time.Duration
+		for probing && time.Since(began) < adjustEvery && ctx.Err() == nil {
+			late = append(late, p.late())
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
 		}
 		now := time.Now()
 		probing = s.adjust(now.Sub(began), late)
-		late, began = late[:0], now
+		began = now
 	}
+}
+
+// probe measures how long what has arrived waits to be read: for a processor, and for
+// the goroutines that are before it. A timer would not do, which comes up to a
+// millisecond late on a machine that does nothing.
+type probe struct {
+	r, w  *os.File
+	began time.Time
+	send  *time.Timer
+}
+
+func newProbe() (*probe, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	p := &probe{r: r, w: w, began: time.Now()}
+	p.send = time.AfterFunc(math.MaxInt64, func() {
+		_, _ = w.Write(binary.BigEndian.AppendUint64(nil, uint64(time.Since(p.began))))
+	})
+	return p, nil
+}
+
+// late is how late the next probe is read. It takes probeEvery.
+func (p *probe) late() time.Duration {
+	var sent [8]byte
+	p.send.Reset(probeEvery)
+	_, _ = io.ReadFull(p.r, sent[:]) // of a pipe that is ours
+	return time.Since(p.began) - time.Duration(binary.BigEndian.Uint64(sent[:]))
+}
+
+func (p *probe) close() {
+	_ = p.w.Close()
+	_ = p.r.Close()
 }
 
 // adjust sets the rate by what passed in the time, and by how late the probes were.
@@ -316,12 +352,16 @@ func (s *share) adjust(in time.Duration, late []time.Duration) bool {
 	if !s.measured { // it was set meanwhile
 		return false
 	}
-	s.setRate(nextRate(s.rate, passed/in.Seconds(), bulk, late))
+	passed /= in.Seconds()
+	if s.peak = max(s.peak, passed); bulk < 2 {
+		s.peak = 0
+	}
+	s.setRate(nextRate(s.rate, passed, max(leastRate, s.peak*leastPart), bulk, late))
 	return bulk >= 2
 }
 
-// nextRate is the rate for the next moment, 0 for none.
-func nextRate(rate, passed float64, bulk int, late []time.Duration) float64 {
+// nextRate is the rate for the next moment, 0 for none, else at least the least.
+func nextRate(rate, passed, least float64, bulk int, late []time.Duration) float64 {
 	if bulk < 2 {
 		return 0
 	}
@@ -334,7 +374,7 @@ func nextRate(rate, passed float64, bulk int, late []time.Duration) float64 {
 		if rate == 0 {
 			rate = passed
 		}
-		return max(min(rate, passed)*0.8, leastRate)
+		return max(min(rate, passed)*0.8, least)
 	case wait < lateEnough && rate > 0:
 		return rate * 1.05
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 )
 
 func TestPeersThatFillTheRelayHaveEqualSharesAndQuietOnesWaitForNobody(t *testing.T) {
@@ -80,14 +81,44 @@ func TestTheRateFollowsHowLateSmallMessagesAre(t *testing.T) {
 		return []time.Duration{0, time.Duration(n) * time.Millisecond, time.Duration(n) * time.Millisecond}
 	}
 	const much = 100 << 20
-	assert.Zero(t, nextRate(0, much, 1, ms(50)), "one peer takes nothing from another")
-	assert.Zero(t, nextRate(0, much, 20, ms(0)), "there is room")
-	assert.EqualValues(t, much*0.8, nextRate(0, much, 20, ms(50)))
-	assert.EqualValues(t, much*0.8, nextRate(2*much, much, 20, ms(50)))
-	assert.EqualValues(t, leastRate, nextRate(leastRate, leastRate, 20, ms(50)))
-	assert.Greater(t, nextRate(much, much, 20, ms(0)), float64(much))
-	assert.EqualValues(t, much, nextRate(much, much, 20, []time.Duration{lateEnough}))
-	assert.Zero(t, nextRate(much, much, 0, nil), "they have gone")
+	assert.Zero(t, nextRate(0, much, leastRate, 1, ms(50)), "one peer takes nothing from another")
+	assert.Zero(t, nextRate(0, much, leastRate, 20, ms(0)), "there is room")
+	assert.EqualValues(t, much*0.8, nextRate(0, much, leastRate, 20, ms(50)))
+	assert.EqualValues(t, much*0.8, nextRate(2*much, much, leastRate, 20, ms(50)))
+	assert.EqualValues(t, leastRate, nextRate(leastRate, leastRate, leastRate, 20, ms(50)))
+	assert.Greater(t, nextRate(much, much, leastRate, 20, ms(0)), float64(much))
+	assert.EqualValues(t, much, nextRate(much, much, leastRate, 20, []time.Duration{lateEnough}))
+	assert.Zero(t, nextRate(much, much, leastRate, 0, nil), "they have gone")
+}
+
+func TestTheRateStaysWhereWhatIsLateIsNotTheRelays(t *testing.T) {
+	m := newMeter(-1, -1)
+	defer m.close()
+	s := m.share
+	s.measured = true
+	a, b := s.open("a"), s.open("b")
+	defer a.leave()
+	defer b.leave()
+	passes := float64(1 << 30) // as much as senders send
+	for range 50 {
+		if s.rate > 0 {
+			passes = s.rate
+		}
+		a.bytes, b.bytes = passes/2, passes/2
+		assert.True(t, s.adjust(time.Second, []time.Duration{time.Second}))
+	}
+	assert.EqualValues(t, leastPart*(1<<30), s.rate)
+	s.adjust(time.Second, nil)
+	assert.Zero(t, s.peak, "of those that have gone")
+}
+
+func TestAProbeIsReadLaterThanItWasSent(t *testing.T) {
+	p, err := newProbe()
+	require.NoError(t, err)
+	defer p.close()
+	for range 3 {
+		assert.Positive(t, p.late())
+	}
 }
 
 func TestTheRateLastsAsLongAsPeersWaitForIt(t *testing.T) {

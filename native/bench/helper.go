@@ -43,6 +43,7 @@ import (
 //	bench tunnel walking-room <name> [neighbour]
 //	bench tunnel centrifuge <radius>
 //	bench tunnel bare-relay ours | stock
+//	bench tunnel quiet <address>
 //	bench tunnel service
 //
 // kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
@@ -88,6 +89,9 @@ func helperStart(ctx context.Context, args []string) (address string, stop func(
 	}
 	if len(args) == 2 && args[0] == "bare-relay" {
 		return serveBareRelay(ctx, args[1])
+	}
+	if len(args) == 2 && args[0] == "quiet" {
+		return quietPair(ctx, args[1])
 	}
 	if len(args) == 2 && args[0] == "centrifuge" {
 		return serveCentrifuge(args[1])

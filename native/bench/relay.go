@@ -35,7 +35,8 @@ const (
 	silentClients = 1000
 	stormClients  = 1000
 	pushers       = 20
-	quietProbes   = 100
+	quietTime     = 10 * time.Second // of a pair that sends quietEvery
+	quietEvery    = 20 * time.Millisecond
 	joinProbes    = 40
 )
 
@@ -272,13 +273,7 @@ func relayFair(rounds int) ([]*figure, error) {
 	all := newFigure("relay-fair/all", "MiB/s", "ours", "stock")
 	all.more = true
 	err := eachRelay(min(rounds, 3), func(ctx context.Context, kind string, r *bareRelay) error {
-		from, to, err := r.circuitPair(ctx)
-		if err != nil {
-			return err
-		}
-		defer to.Close()
-		defer from.Close()
-		alone, err := quietP99(ctx, from, to.ID())
+		alone, err := r.quietP99(ctx)
 		if err != nil {
 			return err
 		}
@@ -320,7 +315,7 @@ func relayFair(rounds int) ([]*figure, error) {
 			before[i] = sent[i].Load()
 		}
 		began := time.Now()
-		busy, err := quietP99(ctx, from, to.ID())
+		busy, err := r.quietP99(ctx)
 		if err != nil {
 			return err
 		}
@@ -338,26 +333,53 @@ func relayFair(rounds int) ([]*figure, error) {
 	return []*figure{quiet, spread, all}, err
 }
 
-// quietP99 is the 99th percentile of round trips of 64 bytes, 20 a second.
-func quietP99(ctx context.Context, from host.Host, to peer.ID) (time.Duration, error) {
-	s, err := from.NewStream(network.WithAllowLimitedConn(ctx, "bench"), to, echoProtocol)
+// quietP99 is the 99th percentile of a quiet pair's round trips, which is in a process of
+// its own, so that it waits for the relay and not for those that push.
+func (r *bareRelay) quietP99(ctx context.Context) (time.Duration, error) {
+	p, said, err := startHelper(ctx, "quiet", r.over("tcp").Addrs[0].String()+"/p2p/"+r.ID.String())
 	if err != nil {
 		return 0, err
 	}
+	p.stop()
+	return time.ParseDuration(said)
+}
+
+// quietPair measures round trips of 64 bytes through a relay, and says their 99th
+// percentile.
+func quietPair(ctx context.Context, at string) (string, func(), error) {
+	info, err := peer.AddrInfoFromString(at)
+	if err != nil {
+		return "", nil, err
+	}
+	from, to, err := (&bareRelay{AddrInfo: *info}).circuitPair(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	stop := func() { _ = errors.Join(from.Close(), to.Close()) }
+	took, err := quietTrips(ctx, from, to.ID())
+	if err != nil {
+		stop()
+		return "", nil, err
+	}
+	return time.Duration(quantile(took, 0.99) * float64(time.Millisecond)).String(), stop, nil
+}
+
+func quietTrips(ctx context.Context, from host.Host, to peer.ID) (took []time.Duration, err error) {
+	s, err := from.NewStream(network.WithAllowLimitedConn(ctx, "bench"), to, echoProtocol)
+	if err != nil {
+		return nil, err
+	}
 	defer s.Close()
 	_ = s.SetDeadline(time.Now().Add(4 * time.Minute))
-	var took []time.Duration
-	for range quietProbes {
+	for end := time.Now().Add(quietTime); time.Now().Before(end); time.Sleep(quietEvery) {
 		began := time.Now()
 		if _, err = s.Write(make([]byte, 64)); err == nil {
 			_, err = io.ReadFull(s, make([]byte, 64))
 		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		took = append(took, time.Since(began))
-		time.Sleep(50 * time.Millisecond)
 	}
-	slices.Sort(took)
-	return took[len(took)*99/100], nil
+	return took, nil
 }
