@@ -18,35 +18,33 @@ import (
 )
 
 const (
-	connectTimeout = 20 * time.Second // a dial of the relay, of all addresses that are tried at once
+	connectTimeout = 20 * time.Second // for one dial of the relay, at all addresses tried at once
 
-	// maxTries bounds how often one attempt connects: it has a slot that another
-	// relay could use.
+	// maxTries bounds how often one attempt connects, because it holds a slot that
+	// another relay could use.
 	maxTries = 6
 
-	// unsoundFor is how long addresses are left alone that connected, and over which
-	// no reservation could be made, while one could over another. The network may
-	// have been at fault.
+	// unsoundFor is how long addresses are skipped that connected but carried no
+	// reservation, while another address did. The network may have been at fault.
 	unsoundFor = 10 * time.Minute
 )
 
-// DialTTL is how long the peerstore keeps addresses that were given for a dial. It
-// is not peerstore.TempAddrTTL, because libp2p forgets the addresses with that very
-// TTL when it notices that an older connection has ended, which may be in the middle
-// of the dial.
+// DialTTL is how long the peerstore keeps addresses added for a dial. It is not
+// peerstore.TempAddrTTL, because libp2p removes the addresses with exactly that TTL when
+// it notices that an older connection has ended, which may be in the middle of the dial.
 const DialTTL = 2*time.Minute + 1
 
-// unsound are the addresses of a relay that connect and carry no reservation.
+// unsound holds the addresses of a relay that connect but carry no reservation.
 type unsound struct {
 	addrs []ma.Multiaddr
 	until time.Time
 }
 
-// attempt connects and reserves. Where a connection is made and the request gets no
-// answer over it, the connection is closed and the next address is tried, one of
-// another transport before others: a browser, or what is on the way, may break the
-// streams of one transport and not those of another. The error tells of each. A
-// reservation comes with the connection protected.
+// attempt connects and reserves. If a connection is made and the request gets no answer
+// over it, attempt closes the connection and tries the next address, preferring one of
+// another transport: a browser, or something on the path, may break the streams of one
+// transport only. The error names every address tried. On success the connection is
+// protected.
 func (k *Keeper) attempt(ctx context.Context, relay peer.AddrInfo, known *unsound) (r Reservation, renew time.Duration, err error) {
 	k.host.ConnManager().Protect(relay.ID, protectTag)
 	defer func() {
@@ -101,7 +99,7 @@ func (k *Keeper) attempt(ctx context.Context, relay peer.AddrInfo, known *unsoun
 		k.opts.Logger.Info("a relay's address carries no reservation, and is left for another", "relay", relay.ID, "addr", at, "error", err)
 		_ = via.Close()
 	}
-	known.addrs = nil // from the beginning after the back-off
+	known.addrs = nil // start over after the back-off
 	return Reservation{}, 0, tried
 }
 
@@ -112,8 +110,8 @@ func then(before, err error) error {
 	return fmt.Errorf("%w; then %w", before, err)
 }
 
-// connect makes sure that there is a connection, with only true at none but the
-// given addresses.
+// connect makes sure that there is a connection. If only is true, it dials no address but
+// the given ones.
 func (k *Keeper) connect(ctx context.Context, relay peer.ID, addrs []ma.Multiaddr, only bool) error {
 	// The keeper backs off by itself, in shorter steps than the swarm.
 	if s, ok := k.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
@@ -132,8 +130,8 @@ func (k *Keeper) connect(ctx context.Context, relay peer.ID, addrs []ma.Multiadd
 }
 
 // closeFailed closes the connections at addresses that carry no reservation: the swarm
-// also dials what identify has just said that the relay's addresses are. It returns true
-// if no other is left.
+// also dials the addresses that identify has just learned from the relay. It returns true
+// if it has closed one and no other connection is left.
 func (k *Keeper) closeFailed(relay peer.ID, failed []ma.Multiaddr) bool {
 	closed := false
 	for _, c := range k.host.Network().ConnsToPeer(relay) {
@@ -145,7 +143,8 @@ func (k *Keeper) closeFailed(relay peer.ID, failed []ma.Multiaddr) bool {
 	return closed && k.connOf(relay) == nil
 }
 
-// connOf is a connection to the relay that is not through another relay.
+// connOf returns a connection to the relay that does not pass through another relay, or
+// nil.
 func (k *Keeper) connOf(relay peer.ID) network.Conn {
 	for _, c := range k.host.Network().ConnsToPeer(relay) {
 		if !c.Stat().Limited && !c.IsClosed() {
@@ -155,21 +154,21 @@ func (k *Keeper) connOf(relay peer.ID) network.Conn {
 	return nil
 }
 
-// answered says whether the relay has spoken: it would say the same over any other
-// connection.
+// answered reports whether the error is the relay's own answer, which would be the same
+// over any other connection.
 func answered(err error) bool {
 	var refused client.ReservationError
 	if !errors.As(err, &refused) {
 		return true // granted has refused the answer
 	}
 	if _, ok := errors.AsType[multistream.ErrNotSupported[protocol.ID]](err); ok {
-		return true // it is no relay
+		return true // it is not a relay
 	}
 	return refused.Status != pbv2.Status_CONNECTION_FAILED || refused.Unwrap() == nil
 }
 
-// ofOtherTransports lists the addrs of no transport that one of failed has, or where
-// there are none, all addrs.
+// ofOtherTransports lists the addrs whose transport none of failed has. If there are
+// none, it returns all addrs.
 func ofOtherTransports(addrs, failed []ma.Multiaddr) []ma.Multiaddr {
 	others := slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool {
 		return slices.ContainsFunc(failed, func(b ma.Multiaddr) bool { return slices.Equal(transportOf(a), transportOf(b)) })
@@ -180,7 +179,8 @@ func ofOtherTransports(addrs, failed []ma.Multiaddr) []ma.Multiaddr {
 	return others
 }
 
-// transportOf is what follows the host in an address, by the names of its parts.
+// transportOf returns the protocol codes that follow the host in an address, without
+// certificate hashes and SNI.
 func transportOf(a ma.Multiaddr) (names []int) {
 	for i, c := range a {
 		if code := c.Protocol().Code; i > 0 && code != ma.P_CERTHASH && code != ma.P_SNI {
@@ -190,8 +190,8 @@ func transportOf(a ma.Multiaddr) (names []int) {
 	return names
 }
 
-// leadsTo says whether a connection to at may have been dialled at a, which may have
-// the name of a host where at has its number.
+// leadsTo reports whether a connection to at may have been dialled at a. Address a may
+// have a host name, whereas at has the IP address.
 func leadsTo(a, at ma.Multiaddr) bool {
 	if len(a) == 0 || len(at) == 0 || a.Equal(at) {
 		return true

@@ -12,11 +12,11 @@ import (
 
 const multistreamID protocol.ID = "/multistream/1.0.0"
 
-// eager is a stream whose protocol is proposed with the first bytes written, and
-// agreed on with the first bytes read: what is asked takes one round trip. A host's
-// own stream waits for identify before, which takes one more, or five seconds where
-// a peer does not answer that. It is used by one goroutine, but for Reset. Where the
-// peer does not speak the protocol Read returns a multistream.ErrNotSupported.
+// eager is a stream that proposes its protocol with the first bytes written, and reads
+// the agreement with the first bytes read, so a request takes one round trip. A host's
+// own stream waits for identify first: that takes one more round trip, or five seconds if
+// the peer does not answer. It must be used by one goroutine, except for Reset. If the
+// peer does not speak the protocol, Read returns a multistream.ErrNotSupported.
 //
 // https://github.com/multiformats/multistream-select
 type eager struct {

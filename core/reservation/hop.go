@@ -12,14 +12,14 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Fields that a Tombolo relay and its peers add to the messages of circuit relay v2's
-// hop protocol. Other peers skip them, as protobuf has it.
+// Fields that a Tombolo relay and its peers add to the messages of circuit relay v2's hop
+// protocol. Other peers skip them, as protobuf requires of unknown fields.
 const (
-	// ReasonField is in a refusal: why, in words for a person (UTF-8).
+	// ReasonField is in a refusal: the reason, for a person to read (UTF-8).
 	ReasonField protowire.Number = 1001
-	// TokenField is in a request for a reservation: a token of the relay's operator.
+	// TokenField is in a request for a reservation: a token from the relay's operator.
 	TokenField protowire.Number = 1002
-	// LimitField is in a refusal: the name of the limit that was reached, such as
+	// LimitField is in a refusal: the name of the limit that was reached, for example
 	// LimitDraining.
 	LimitField protowire.Number = 1003
 )
@@ -27,17 +27,19 @@ const (
 const (
 	// MaxHopMessage bounds a message of the hop protocol, in bytes.
 	MaxHopMessage = 4096
-	maxReason     = 512 // bytes of a relay's reason that are taken
+	maxReason     = 512 // bytes that are taken of a relay's reason
 )
 
-// LimitDraining is why a relay takes nobody new that is about to end.
+// LimitDraining is the limit that a relay names when it accepts no new peers because it
+// is about to shut down.
 const LimitDraining = "draining"
 
-// RefusedError says that a relay has refused a reservation, or has ended one, and why. It
-// wraps the status of circuit relay v2, or that the connection ended.
+// RefusedError is returned if a relay has refused a reservation, or has ended one, and
+// has given a reason. It wraps the status of circuit relay v2, or the error that the
+// connection ended.
 type RefusedError struct {
 	Relay  peer.ID
-	Limit  string // that was reached, as the relay names it; empty: it does not say
+	Limit  string // the limit that was reached, as the relay names it; empty if not given
 	Reason string // for a person
 	Err    error
 }
@@ -48,8 +50,7 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// AppendHopField adds a field to a message of the hop protocol. The message has its
-// length before it.
+// AppendHopField adds a field to a length-prefixed message of the hop protocol.
 func AppendHopField(delimited []byte, num protowire.Number, value []byte) []byte {
 	_, n := binary.Uvarint(delimited)
 	if n <= 0 {
@@ -60,8 +61,8 @@ func AppendHopField(delimited []byte, num protowire.Number, value []byte) []byte
 	return append(binary.AppendUvarint(nil, uint64(len(body))), body...)
 }
 
-// HopField is the value of a field that AppendHopField has added; nil if there is none,
-// or no message.
+// HopField returns the value of a field added by AppendHopField; nil if the message does
+// not have the field or is malformed.
 func HopField(delimited []byte, num protowire.Number) []byte {
 	size, n := binary.Uvarint(delimited)
 	if n <= 0 || uint64(len(delimited)-n) < size {
@@ -88,8 +89,8 @@ func HopField(delimited []byte, num protowire.Number) []byte {
 	return nil
 }
 
-// hopStream is the stream of one request for a reservation: it adds the token, and
-// remembers the answer.
+// hopStream is the stream of one request for a reservation. It adds the token and keeps
+// the answer.
 type hopStream struct {
 	network.Stream
 	token  string
@@ -116,13 +117,14 @@ func (s *hopStream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// given is the text of a field that the relay has given, on one line; empty if it gave
-// none.
+// given returns the text of a field in the relay's answer, on one line; empty if the
+// answer does not have it.
 func (s *hopStream) given(field protowire.Number) string {
 	return printable(HopField(s.answer, field))
 }
 
-// printable is text that a relay has given, as far as it is taken, on one line.
+// printable returns the first maxReason bytes of a relay's text as valid UTF-8, on one
+// line.
 func printable(given []byte) string {
 	if len(given) > maxReason {
 		given = given[:maxReason]

@@ -15,26 +15,24 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// What is taken of a relay's answer, which may say anything.
+// Bounds of a relay's answer, which is not trusted.
 const (
 	reserveTimeout = 10 * time.Second // for one request and its answer
 
-	// minTTL is the shortest reservation that is any use: each costs a request to
-	// renew.
+	// minTTL is the shortest reservation that is accepted: each costs a request to renew.
 	minTTL = time.Second
-	// maxTTL is the longest that is believed. It is what relays grant by default.
-	// Expiry is given by the relay's clock, so a longer one may also come of a
-	// clock that is wrong: renewing early costs a request, renewing late the
-	// reservation.
+	// maxTTL is the longest reservation that is believed, and what relays grant by
+	// default. Expiry is by the relay's clock, so a longer one may also mean that a clock
+	// is wrong. Renewing early costs a request; renewing late costs the reservation.
 	maxTTL = time.Hour
-	// maxAddrs bounds the addresses taken of one reservation: they are in all that
-	// the host says of itself. A relay with every transport has five on each of its
-	// IP addresses.
+	// maxAddrs bounds the addresses taken from one reservation, because the host sends
+	// them to its peers among its own. A relay with every transport has five on each of
+	// its IP addresses.
 	maxAddrs = 32
 )
 
-// reserve asks once. renew is how long to wait before asking again: at least half
-// of minTTL. via is the connection that carried the question, or nil.
+// reserve sends one request. renew is how long to wait before the next one: at least half
+// of minTTL. via is the connection that carried the request, or nil.
 func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservation, renew time.Duration, via network.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, reserveTimeout)
 	defer cancel()
@@ -57,23 +55,23 @@ func (k *Keeper) reserve(ctx context.Context, relay peer.AddrInfo) (r Reservatio
 	return r, renew, bound.via, nil
 }
 
-// granted is what is taken of a relay's answer, and when to renew it.
+// granted returns what is taken from a relay's answer, and when to renew it.
 func granted(relay peer.AddrInfo, got *client.Reservation, now time.Time) (r Reservation, renew time.Duration, err error) {
 	ttl := min(got.Expiration.Sub(now), maxTTL)
 	if ttl < minTTL {
 		return r, 0, fmt.Errorf("the relay's reservation ends in %s, which is too short: it must be at least %s (are both clocks right?)", ttl, minTTL)
 	}
 	addrs := circuits(relay.ID, got.Addrs)
-	if len(addrs) == 0 { // many relays vouch for public addresses only
+	if len(addrs) == 0 { // many relays give public addresses only
 		addrs = circuits(relay.ID, relay.Addrs)
 	}
 	r = Reservation{Relay: relay.ID, Addrs: addrs, Expires: now.Add(ttl)}
 	return r, ttl*3/4 - rand.N(ttl/8), nil
 }
 
-// circuits are the addresses through a relay at its own addresses. One that is not
-// the relay's to give is left out: of another peer, of a circuit through another
-// relay, or of nothing on the network.
+// circuits returns the circuit addresses through a relay at its own addresses. It leaves
+// out addresses that are not the relay's to give: those of another peer or of a circuit
+// through another relay, and those that are not on the network.
 func circuits(relay peer.ID, own []ma.Multiaddr) []ma.Multiaddr {
 	suffix := ma.StringCast("/p2p/" + relay.String() + "/p2p-circuit")
 	var all []ma.Multiaddr
@@ -87,7 +85,7 @@ func circuits(relay peer.ID, own []ma.Multiaddr) []ma.Multiaddr {
 	return distinct(all, maxAddrs)
 }
 
-// distinct lists the first of addrs, in their order, each once.
+// distinct lists the first most of addrs, in order and without duplicates.
 func distinct(addrs []ma.Multiaddr, most int) []ma.Multiaddr {
 	var all []ma.Multiaddr
 	seen := make(map[string]struct{}, len(addrs))
@@ -100,7 +98,8 @@ func distinct(addrs []ma.Multiaddr, most int) []ma.Multiaddr {
 	return all
 }
 
-// dialable says whether an address begins on the network and passes no peer.
+// dialable reports whether an address starts with an IP address or a DNS name and passes
+// through no peer.
 func dialable(a ma.Multiaddr) bool {
 	for _, c := range a {
 		if code := c.Protocol().Code; code == ma.P_P2P || code == ma.P_CIRCUIT {
@@ -116,14 +115,15 @@ func dialable(a ma.Multiaddr) bool {
 	return false
 }
 
-// boundHost opens eager streams of the first protocol that is asked for, and resets one when ctx ends: client.Reserve heeds its
-// ctx only until the stream is open, and then waits a minute for an answer.
+// boundHost opens eager streams of the first protocol asked for, and resets a stream when
+// ctx ends. It is needed because client.Reserve heeds its ctx only until the stream is
+// open, and then waits a minute for an answer.
 type boundHost struct {
 	host.Host
 	token  string
 	stop   func() bool
-	via    network.Conn // of the stream; nil before
-	stream *hopStream   // nil before
+	via    network.Conn // the connection of the stream; nil until it is open
+	stream *hopStream   // nil until it is open
 }
 
 func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
@@ -141,7 +141,7 @@ func (h *boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol
 	return h.stream, nil
 }
 
-// refused is why the relay refused; nil if it gave no reason.
+// refused returns the reason why the relay refused; nil if it gave none.
 func (h *boundHost) refused() *RefusedError {
 	if h.stream == nil {
 		return nil
@@ -153,7 +153,7 @@ func (h *boundHost) refused() *RefusedError {
 	return why
 }
 
-// free lets go of the stream, which is closed.
+// free stops watching ctx; the stream is closed by then.
 func (h *boundHost) free() {
 	if h.stop != nil {
 		h.stop()

@@ -17,18 +17,19 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// MoveProtocol is how a relay that is about to end has the peers move that hold a
-// reservation there. The relay opens a stream and writes one Notice, as a line of JSON. The
-// peer answers a line, "moving" or "nowhere", and closes its side of the stream when it has
-// a reservation elsewhere; then the relay closes its own. The peer keeps its connection to
-// the relay until the circuits through it have ended.
+// MoveProtocol is the protocol by which a relay that is about to shut down makes the
+// peers that hold a reservation there move to another one. The relay opens a stream and
+// writes one Notice, as a line of JSON. The peer answers with a line, "moving" or
+// "nowhere", and closes its side of the stream when it has a reservation elsewhere; then
+// the relay closes its own. The peer keeps its connection to the relay until the circuits
+// through it have ended.
 const MoveProtocol protocol.ID = "/tombolo/move/1.0.0"
 
 // Bounds of a notice and of its contents.
 const (
 	maxNotice     = 16 << 10         // bytes
-	noticeTimeout = 10 * time.Second // for it, or for its answer
-	maxOffered    = 8                // relays that are taken from notices, by one keeper
+	noticeTimeout = 10 * time.Second // for the notice, or for its answer
+	maxOffered    = 8                // relays that one keeper takes from notices
 	maxWithin     = 24 * 60 * 60     // seconds
 	movedTag      = "tombolo-moved"
 )
@@ -38,25 +39,26 @@ const (
 	answerNowhere = "nowhere\n"
 )
 
-// ErrMoved is why a reservation was given up whose relay is about to end: there is
-// another instead.
+// ErrMoved is the reason reported when the keeper gave up a reservation because its relay
+// is about to shut down and it holds another instead.
 var ErrMoved = errors.New("the relay is about to end, and another has taken its place")
 
-// Notice is what a relay that is about to end tells who holds a reservation there.
+// Notice is the message that a relay about to shut down sends to a peer that holds a
+// reservation there.
 type Notice struct {
-	Within int      `json:"within"` // seconds until it ends, at the latest
+	Within int      `json:"within"` // seconds until the relay shuts down, at the latest
 	Relays []string `json:"relays"` // others, as multiaddrs that end in /p2p/<id>; at most 8 relays are taken
 
-	// Reason is set if the relay does not end, and only this peer may stay no longer: why,
-	// for a person. At most 512 bytes are taken. The peer answers "nowhere", and the relay
-	// closes the connections.
+	// Reason is set if the relay stays up and only this peer has to leave. It says why,
+	// for a person to read; at most 512 bytes are taken. The peer answers "nowhere", and
+	// the relay closes the connections.
 	Reason string `json:"reason,omitempty"`
 	Limit  string `json:"limit,omitempty"` // with Reason: the limit, as in LimitField
 }
 
-// Tell tells a peer to move, on a stream of MoveProtocol. It returns when the peer has
-// answered, after 10 seconds at the latest: true if it will move. Moved waits until it
-// has.
+// Tell sends a peer the notice to move, on a stream of MoveProtocol. It returns when the
+// peer has answered, after 10 seconds at the latest: true if the peer will move. Moved
+// waits until it has.
 func Tell(s network.Stream, n Notice) (moving bool, err error) {
 	b, err := json.Marshal(n)
 	if err != nil {
@@ -87,8 +89,8 @@ func readLine(r io.Reader, most int) (line []byte, err error) {
 	return nil, fmt.Errorf("the line is longer than %d bytes", most)
 }
 
-// Moved waits until the peer has moved at the far end of a stream for which Tell has
-// returned true: then it returns nil, and the stream is to be closed.
+// Moved waits until the peer has moved, after Tell has returned true for the stream. It
+// then returns nil, and the caller must close the stream.
 func Moved(s network.Stream) error {
 	_, err := io.ReadFull(s, make([]byte, 1))
 	if errors.Is(err, io.EOF) {
@@ -100,15 +102,15 @@ func Moved(s network.Stream) error {
 	return fmt.Errorf("wait until %s has moved: %w", s.Conn().RemotePeer(), err)
 }
 
-// move is the way from a relay that is about to end.
+// move is the state of moving away from a relay that is about to shut down.
 type move struct {
-	patience time.Time      // until then all reservations should be replaced, and one of them after
-	ended    chan struct{}  // closed when the reservation is no more
-	moved    bool           // there is another instead; set before ended is closed
-	telling  sync.WaitGroup // those that tell the relay
+	patience time.Time      // until then wait for a full set of replacements, after it for one
+	ended    chan struct{}  // closed when the reservation is given up or lost
+	moved    bool           // true if another took its place; set before ended is closed
+	telling  sync.WaitGroup // the streams on which the relay is informed
 }
 
-// told is called with a stream of MoveProtocol.
+// told handles a stream of MoveProtocol.
 func (k *Keeper) told(s network.Stream) {
 	k.mu.Lock()
 	ctx := k.ctx
@@ -147,14 +149,14 @@ func (k *Keeper) told(s network.Stream) {
 			return
 		}
 	}
-	// A connection that is closed at once might take this with it.
+	// If the connection were closed at once, this might be lost with it.
 	_ = s.CloseWrite()
 	_ = s.SetReadDeadline(time.Now().Add(noticeTimeout))
 	_, _ = io.ReadFull(s, make([]byte, 1))
 	_ = s.Close()
 }
 
-// heed reads a notice and begins to move; nil if there is nowhere to move to.
+// heed reads a notice and begins to move; it returns nil if there is no relay to move to.
 func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 	_ = s.SetReadDeadline(time.Now().Add(noticeTimeout))
 	b, err := readLine(bufio.NewReader(s), maxNotice)
@@ -179,7 +181,7 @@ func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 	}
 	if left.move != nil {
 		select {
-		case <-left.move.ended: // nobody else is waited for
+		case <-left.move.ended: // its stream is not waited for any more
 			return nil, errors.New("the reservation on who sends it has just ended")
 		default:
 		}
@@ -205,7 +207,8 @@ func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 	return left.move, nil
 }
 
-// others is how many relays there are that do not end. The mutex is held.
+// others returns the number of other relays that are not about to shut down. The mutex is
+// held.
 func (k *Keeper) others(left *relay) (n int) {
 	for _, r := range k.relays {
 		if r != left && r.move == nil {
@@ -215,7 +218,7 @@ func (k *Keeper) others(left *relay) (n int) {
 	return n
 }
 
-// accept takes up relays that another has named. The mutex is held.
+// accept adds relays that another relay has named. The mutex is held.
 func (k *Keeper) accept(named []string) {
 	room := min(maxOffered, maxRelays-len(k.relays))
 	for _, r := range k.relays {
@@ -227,7 +230,7 @@ func (k *Keeper) accept(named []string) {
 	for _, s := range named {
 		a, err := ma.NewMultiaddr(s)
 		if err != nil {
-			continue // of a transport that this version does not know
+			continue // a transport that this version does not know
 		}
 		if at, id := peer.SplitAddr(a); id != "" && id != k.host.ID() && len(at) > 0 && dialable(at) {
 			addrs = append(addrs, a)
@@ -251,10 +254,10 @@ func (k *Keeper) accept(named []string) {
 	}
 }
 
-// replaced says whether the reservation on a relay that is about to end may be given up:
-// there are as many others as there should be, or one at least and patience is over. It
-// gives back the slot, for another relay. It returns when to look again; nil: when
-// something changes.
+// replaced reports whether the reservation on a relay that is about to shut down may be
+// given up: once there are as many others as there should be, or at least one when
+// patience has run out. It gives the slot back, for another relay. It also returns a
+// channel that signals when to look again; nil means to wait for a change.
 func (k *Keeper) replaced(of *relay, release func()) (moved bool, patience <-chan time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -278,8 +281,9 @@ func (k *Keeper) replaced(of *relay, release func()) (moved bool, patience <-cha
 	return false, time.After(wait)
 }
 
-// left is called when a reservation is no more. Where there is another instead, it waits
-// until the circuits through the relay have ended, and closes the connections to it.
+// left is called when a reservation was given up or lost. If another took its place, left
+// waits until the circuits through the relay have ended and then closes the connections
+// to it.
 func (k *Keeper) left(ctx context.Context, of *relay, relay peer.ID, why error) {
 	k.mu.Lock()
 	m := of.move
@@ -311,7 +315,7 @@ func (k *Keeper) left(ctx context.Context, of *relay, relay peer.ID, why error) 
 	k.mu.Unlock()
 }
 
-// inCircuit says whether there is a connection through a relay.
+// inCircuit reports whether there is a connection through a relay.
 func (k *Keeper) inCircuit(relay peer.ID) bool {
 	return slices.ContainsFunc(k.host.Network().Conns(), func(c network.Conn) bool {
 		via, _ := ma.SplitFunc(c.RemoteMultiaddr(), func(part ma.Component) bool { return part.Protocol().Code == ma.P_CIRCUIT })

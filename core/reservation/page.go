@@ -15,19 +15,19 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// What is asked of a relay's page.
+// Bounds of a request for a relay's page.
 const (
 	wellKnown  = "/.well-known/tombolo"
 	askTimeout = 10 * time.Second
 	maxAnswer  = 64 << 10 // bytes
 )
 
-// Get fetches a URL over HTTP, as the platform does that. An answer that is not a
-// success, or longer than most bytes, is an error.
+// Get fetches a URL over HTTP, in the way of the platform. It returns an error if the
+// answer is not a success or is longer than most bytes.
 type Get func(ctx context.Context, url string, most int) ([]byte, error)
 
-// ParseURL reads the URL of a relay's page. It refuses what the connection to the
-// relay could not honour: a page is at the root of its host only, since a WebSocket
+// ParseURL parses the URL of a relay's page. It refuses a URL that the connection to the
+// relay could not honour: a page must be at the root of its host, because a WebSocket
 // multiaddr has no path. An error quotes s.
 func ParseURL(s string) (*url.URL, error) {
 	const form = "write http://host:port/, https://host/, or a multiaddr that ends in /p2p/<id>"
@@ -66,10 +66,10 @@ func ParseURL(s string) (*url.URL, error) {
 	return root, nil
 }
 
-// AddURLs has the keeper reserve on the relays of these pages, too. A page is asked
-// for the relay's addresses before the first attempt, and again whenever the relay
-// cannot be reached at those known. An attempt at which the page does not answer is
-// one that failed. Where AddURLs returns an error it has added nothing.
+// AddURLs makes the keeper reserve on the relays of these pages, too. It fetches a
+// relay's addresses from its page before the first attempt, and again whenever the relay
+// cannot be reached at the known ones. If the page does not answer, the attempt has
+// failed. If AddURLs returns an error, it has added nothing.
 func (k *Keeper) AddURLs(urls []string) error {
 	pages := make([]string, 0, len(urls))
 	for _, s := range urls {
@@ -102,7 +102,7 @@ func (k *Keeper) AddURLs(urls []string) error {
 	return nil
 }
 
-// Unanswered lists the pages that have not yet told a relay's addresses.
+// Unanswered lists the pages that have not returned a relay's addresses yet.
 func (k *Keeper) Unanswered() []string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -115,10 +115,10 @@ func (k *Keeper) Unanswered() []string {
 	return pages
 }
 
-// errKnown ends the attempts at a page whose relay the keeper has already.
+// errKnown ends the attempts at a page if the keeper already has its relay.
 var errKnown = errors.New("the relay of the page is kept by another of its addresses")
 
-// ask learns of a relay's page where it can be dialled.
+// ask fetches a relay's ID and addresses from its page.
 func (k *Keeper) ask(ctx context.Context, of *relay, page string) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -145,15 +145,15 @@ func (k *Keeper) ask(ctx context.Context, of *relay, page string) error {
 		k.relays = slices.DeleteFunc(k.relays, func(r *relay) bool { return r == of })
 		return errKnown
 	}
-	if of.ID != info.ID { // at first, or since the relay has a new identity
+	if of.ID != info.ID { // the first answer, or the relay has a new identity
 		of.AddrInfo = peer.AddrInfo{ID: info.ID}
 	}
 	of.learn(info.Addrs)
 	return nil
 }
 
-// parseAnswer reads what a relay says of itself. An answer may name other peers, and
-// addresses of transports that this version does not know: they are left out.
+// parseAnswer parses a relay's page. It leaves out addresses of other peers, and those of
+// transports that this version does not know.
 func parseAnswer(body []byte) (info peer.AddrInfo, network string, err error) {
 	var answer struct {
 		PeerID  string   `json:"peerId"`

@@ -10,20 +10,21 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// relay is one of those to reserve on. The mutex of the Keeper guards what is known
-// of it. Its ID is empty until its page has answered.
+// relay is a relay to reserve on. The Keeper's mutex guards its fields. The ID is empty
+// until the relay's page has answered.
 type relay struct {
 	peer.AddrInfo
-	page string // its URL; empty: it was given by its addresses
+	page string // its URL; empty if it was added by its addresses
 	wake chan struct{}
-	// ended holds a token after a connection to it ended, and when move may have come on.
+	// ended holds a token when a connection to the relay has ended or move may have
+	// progressed.
 	ended chan struct{}
-	move  *move // the relay has told to move; nil otherwise
-	// offered: another relay has named it.
+	move  *move // nil unless the relay has asked to move
+	// offered is set if another relay named it.
 	offered bool
-	refused *RefusedError // why the relay is about to close the connection; nil: it has not said so
+	refused *RefusedError // the reason the relay gave for closing the connection; nil if it gave none
 
-	unsound unsound // known to the goroutine that keeps the reservation, and to it alone
+	unsound unsound // used only by the goroutine that keeps the reservation
 }
 
 func newRelay(info peer.AddrInfo, page string) *relay {
@@ -32,7 +33,7 @@ func newRelay(info peer.AddrInfo, page string) *relay {
 	return r
 }
 
-// look has the goroutine that keeps the reservation look at what has changed.
+// look makes the goroutine that keeps the reservation look for changes.
 func (r *relay) look() {
 	select {
 	case r.ended <- struct{}{}:
@@ -40,20 +41,21 @@ func (r *relay) look() {
 	}
 }
 
-// learn remembers addresses, before those that are known. The mutex is held.
+// learn puts addresses before those already known. The mutex is held.
 func (r *relay) learn(addrs []ma.Multiaddr) {
 	r.Addrs = distinct(slices.Concat(addrs, r.Addrs), maxKnownAddrs)
 }
 
-// known is what is known of a relay now.
+// known returns what the keeper knows of a relay now.
 func (k *Keeper) known(r *relay) (info peer.AddrInfo, page string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return peer.AddrInfo{ID: r.ID, Addrs: slices.Clone(r.Addrs)}, r.page
 }
 
-// obtain connects to a relay and reserves. Where it cannot be reached at the
-// addresses known, as one whose certificates are new, its page is asked for others.
+// obtain connects to a relay and reserves. If the relay cannot be reached at its known
+// addresses, for example because its certificates are new, obtain fetches others from its
+// page.
 func (k *Keeper) obtain(ctx context.Context, of *relay) (relay peer.AddrInfo, r Reservation, renew time.Duration, err error) {
 	relay, page := k.known(of)
 	if relay.ID != "" {

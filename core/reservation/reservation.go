@@ -1,12 +1,11 @@
 // Package reservation keeps circuit relay v2 reservations on a set of relays,
 // so that a node which cannot listen can be reached through them.
 //
-// A [Keeper] runs one goroutine a relay: connect, reserve, renew before the
-// end, and when it is lost wait out a back-off with jitter and begin again. Where
-// the relay connects and the request gets no answer, the keeper tries the relay's
-// other transports and addresses first. A bounded number of relays hold a reservation at once; when one dies, one of
-// the others takes its place.
-//
+// A [Keeper] runs one goroutine per relay: it connects, reserves and renews before the
+// reservation expires. When the reservation is lost, it waits out a back-off with jitter
+// and begins again. If the relay can be connected to but does not answer the request, the
+// keeper first tries the relay's other transports and addresses. A bounded number of
+// relays hold a reservation at once; when one fails, another takes its place.
 // Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 package reservation
 
@@ -38,60 +37,59 @@ const (
 const (
 	protectTag = "tombolo-reservation"
 
-	// maxKnownAddrs bounds the addresses that are remembered of a relay. One whose
-	// WebTransport certificate changes is added again with new addresses for as
-	// long as the node runs.
+	// maxKnownAddrs bounds the addresses remembered per relay. A relay whose WebTransport
+	// certificate changes is added again with new addresses for as long as the node runs.
 	maxKnownAddrs = 64
-	// maxRelays bounds the relays of a keeper: each has a goroutine, and whoever
-	// has lost the mesh dials them all.
+	// maxRelays bounds the relays of a keeper: each has a goroutine, and a node that has
+	// lost the mesh dials them all.
 	maxRelays = 256
 )
 
 // Options configure a Keeper. The zero value is usable.
 type Options struct {
-	// Max is the number of reservations held at once. If zero, DefaultMax.
+	// Max is the maximum number of reservations held at once. If zero, DefaultMax.
 	Max int
-	// MinBackoff and MaxBackoff bound the wait between two attempts at a
-	// relay, which doubles with each failure and is then jittered down by up
-	// to a half. A reservation that is lost sooner than MaxBackoff after it was
-	// made counts as a failure. If zero, DefaultMinBackoff and DefaultMaxBackoff.
+	// MinBackoff and MaxBackoff bound the wait between two attempts at a relay. The wait
+	// doubles with each failure, and is then shortened by a random part of up to a half.
+	// A reservation that is lost sooner than MaxBackoff after it was made counts as a
+	// failure. If zero, DefaultMinBackoff and DefaultMaxBackoff.
 	MinBackoff, MaxBackoff time.Duration
-	// Get asks the pages of relays: see AddURLs. If nil, relays can be given by
-	// their addresses only.
+	// Get fetches the pages of relays: see AddURLs. If nil, relays can be added by their
+	// addresses only.
 	Get Get
-	// Network is the mesh that relays should be of. One that says that it is of
-	// another is used with a warning. If empty, any.
+	// Network is the name of the mesh that relays should belong to. A relay that reports
+	// another one is used all the same, with a warning. If empty, any network will do.
 	Network string
-	// Token is presented to each relay, for those that take only peers with one. If
-	// empty, none is.
+	// Token is presented to each relay, because some relays accept only peers with one.
+	// If empty, no token is sent.
 	Token string
 	// Logger receives attempts and losses. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
-// Reservation is a slot on a relay.
+// Reservation is a reservation held on a relay.
 type Reservation struct {
 	Relay   peer.ID
 	Addrs   []ma.Multiaddr // circuit addresses of this node, at most 32, without its own /p2p/<id>
-	Expires time.Time      // unless it is renewed; at most an hour ahead
-	URL     string         // of the relay's page, where it was given by that
+	Expires time.Time      // if it is not renewed; at most an hour ahead
+	URL     string         // of the relay's page, if the relay was added by its URL
 }
 
-// Observer receives each reservation made, each one lost with the reason, and each attempt
-// that failed, where r has nothing but the relay, or its URL alone where that has not
-// answered yet, and the error names every address that was tried. Calls come one at a time
-// for a relay; it must not block.
+// Observer receives each reservation made, each one lost, with the reason, and each
+// attempt that failed. For a failed attempt r holds only the relay, or only its URL if
+// its page has not answered yet, and the error names every address that was tried. Calls
+// for one relay come one at a time; an Observer must not block.
 type Observer func(r Reservation, lost error)
 
 // Keeper keeps the reservations. All methods may be called concurrently.
 type Keeper struct {
 	opts  Options
-	slots chan struct{} // one token a reservation held or attempted, but for those on relays that are left
+	slots chan struct{} // one token per reservation held or attempted, except on relays that are being left
 
 	mu     sync.Mutex
 	relays []*relay
 	held   map[peer.ID]Reservation
-	woken  chan struct{}   // closed by Wake; nil but for between Rest and Wake
+	woken  chan struct{}   // closed by Wake; non-nil only between Rest and Wake
 	ctx    context.Context // of the goroutines; nil before Start and after Close
 
 	host    host.Host
@@ -105,8 +103,8 @@ type Keeper struct {
 	closeErr  error
 }
 
-// New makes a keeper for the given relays, each with at least one address.
-// Nothing happens before Start.
+// New makes a keeper for the given relays, each with at least one address. It does
+// nothing before Start.
 func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
 	if opts.Max == 0 {
 		opts.Max = DefaultMax
@@ -132,10 +130,10 @@ func New(relays []peer.AddrInfo, opts Options) (*Keeper, error) {
 	return k, k.Add(relays)
 }
 
-// Add has the keeper reserve on these relays, too, each with at least one
-// address. Of one that it has, it learns the addresses, and tries them at once
-// if it waits out a back-off. It remembers the latest 64 addresses of a relay, and at
-// most 256 relays. Where it returns an error it has added nothing.
+// Add makes the keeper reserve on these relays, too, each with at least one address. If
+// the keeper already knows a relay, it adds the addresses and, if it is waiting out a
+// back-off, tries them at once. It remembers the latest 64 addresses of a relay, and at
+// most 256 relays. If Add returns an error, it has added nothing.
 func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	for _, r := range relays {
 		if len(r.Addrs) == 0 {
@@ -167,7 +165,7 @@ func (k *Keeper) Add(relays []peer.AddrInfo) error {
 	return nil
 }
 
-// add takes a relay up. The mutex is held.
+// add adds a relay and, if the keeper runs, starts its goroutine. The mutex is held.
 func (k *Keeper) add(r *relay) {
 	k.relays = append(k.relays, r)
 	if k.ctx != nil {
@@ -175,9 +173,9 @@ func (k *Keeper) add(r *relay) {
 	}
 }
 
-// AddrsFactory adds the circuit addresses to a host's own: give it to the host
-// when making it. (Hosts otherwise list them only once they are sure that they
-// cannot be reached directly.)
+// AddrsFactory adds the circuit addresses to a host's own; pass it to the host when
+// making it. (By default a host lists them only once it is sure that it cannot be reached
+// directly.)
 func (k *Keeper) AddrsFactory(own []ma.Multiaddr) []ma.Multiaddr {
 	return append(slices.Clone(own), k.addrs()...)
 }
@@ -195,21 +193,23 @@ func (k *Keeper) Start(h host.Host, observe Observer) error {
 	defer k.mu.Unlock()
 	h.SetStreamHandler(MoveProtocol, k.told)
 	k.ctx, k.stop = context.WithCancel(context.Background())
-	// In no order: nodes that are given one list would else all go to the same relays.
+	// In random order: otherwise all nodes with the same list would go to the same
+	// relays.
 	for _, i := range rand.Perm(len(k.relays)) {
 		k.begin(k.relays[i])
 	}
 	return nil
 }
 
-// begin has a goroutine keep a reservation on r. The mutex is held.
+// begin starts a goroutine that keeps a reservation on r. The mutex is held.
 func (k *Keeper) begin(r *relay) {
 	ctx := k.ctx
 	k.done.Go(func() { k.keep(ctx, r) })
 }
 
-// Close gives up all reservations and waits for the keeper's goroutines. The
-// connections to the relays stay. No relay holds it up. Later calls return the same.
+// Close gives up all reservations and waits for the keeper's goroutines. It does not wait
+// for any relay, and the connections to the relays stay open. Later calls return the same
+// error.
 func (k *Keeper) Close() error {
 	k.closeOnce.Do(func() {
 		k.mu.Lock()
@@ -226,22 +226,22 @@ func (k *Keeper) Close() error {
 	return k.closeErr
 }
 
-// disconnected is called by the host for every connection that ends. It must not
-// wait: the host makes no connection meanwhile. (For the same reason the keeper
-// does not subscribe to the host's event bus: it would have to read events while it
-// waits for a relay to answer.)
+// disconnected is called by the host for every connection that ends. It must not block,
+// because the host makes no connection meanwhile. (For the same reason the keeper does
+// not subscribe to the host's event bus: it would have to read events while it waits for
+// a relay to answer.)
 func (k *Keeper) disconnected(p peer.ID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, r := range k.relays {
-		if r.ID == p || r.move != nil { // who leaves waits until its circuits have ended
+		if r.ID == p || r.move != nil { // a relay that is being left is closed when its circuits have ended
 			r.look()
 		}
 	}
 }
 
-// Rest has the keeper attempt nothing, and tell of no attempt that fails, until
-// Wake. What it holds is lost when the connection to the relay ends.
+// Rest suspends the keeper until Wake: it attempts nothing, and does not report attempts
+// that fail. A reservation is lost when the connection to its relay ends.
 func (k *Keeper) Rest() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -250,7 +250,7 @@ func (k *Keeper) Rest() {
 	}
 }
 
-// Wake ends a Rest and every back-off, for when the network may be back.
+// Wake ends a Rest and every back-off. Call it when the network may be back.
 func (k *Keeper) Wake() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -263,16 +263,18 @@ func (k *Keeper) Wake() {
 	}
 }
 
-// rest is closed when the keeper is woken, and nil if it does not rest.
+// rest returns a channel that is closed when the keeper is woken, or nil if it is not
+// suspended.
 func (k *Keeper) rest() <-chan struct{} {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.woken
 }
 
-// rouse ends a back-off on r, and not the one that follows a later loss: the clients
-// of a relay that is started again would all be back at the same time. What is held
-// at the end of a rest has only not been given up yet. The mutex is held.
+// rouse ends a back-off on r, but not the one that follows a later loss: otherwise all
+// clients of a relay that restarts would be back at the same time. A reservation that is
+// still held at the end of a rest may be lost already, so its back-off is ended, too. The
+// mutex is held.
 func (k *Keeper) rouse(r *relay) {
 	if _, held := k.held[r.ID]; held && k.woken == nil {
 		return
@@ -283,8 +285,8 @@ func (k *Keeper) rouse(r *relay) {
 	}
 }
 
-// Relays lists the relays to reserve on, with their addresses. One whose page has not
-// answered yet is not among them: see Unanswered.
+// Relays lists the relays to reserve on, with their addresses. It leaves out a relay
+// whose page has not answered yet: see Unanswered.
 func (k *Keeper) Relays() []peer.AddrInfo {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -351,7 +353,7 @@ func (k *Keeper) keep(ctx context.Context, r *relay) {
 	}
 }
 
-// enter takes a slot for an attempt, once the keeper is awake. It is false if ctx
+// enter takes a slot for an attempt once the keeper is awake. It returns false if ctx
 // ended before.
 func (k *Keeper) enter(ctx context.Context) bool {
 	for {
@@ -373,9 +375,9 @@ func (k *Keeper) enter(ctx context.Context) bool {
 	}
 }
 
-// hold connects, reserves and renews until the reservation is lost. It returns how
-// long there was one, 0 if there was none, and how it ended. release gives the slot back
-// before hold returns.
+// hold connects, reserves and renews until the reservation is lost. It returns how long
+// the reservation was held, 0 if it was never made, and why it ended. release gives the
+// slot back before hold returns.
 func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted time.Duration, err error) {
 	relay, r, renew, err := k.obtain(ctx, of)
 	if err != nil {
@@ -389,7 +391,7 @@ func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted ti
 	k.mu.Unlock()
 	k.set(r)
 	select {
-	case <-of.wake: // while it was made
+	case <-of.wake: // a token that came while the reservation was made
 	default:
 	}
 	for {
@@ -416,7 +418,8 @@ func (k *Keeper) hold(ctx context.Context, of *relay, release func()) (lasted ti
 
 var errDisconnected = errors.New("connection to the relay ended")
 
-// disconnection is why the connection ended, as far as the relay has said so.
+// disconnection returns the reason why the connection ended, if the relay has given one,
+// or errDisconnected.
 func (k *Keeper) disconnection(of *relay) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -426,13 +429,12 @@ func (k *Keeper) disconnection(of *relay) error {
 	return errDisconnected
 }
 
-// waitLoss returns nil when so much time has passed, or why the reservation is no
-// more.
+// waitLoss returns nil after wait has passed, or the reason why the reservation was lost.
 func (k *Keeper) waitLoss(ctx context.Context, of *relay, relay peer.ID, wait time.Duration, release func()) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		// The state decides: the token may be of an earlier connection.
+		// Check the state: the token may be of an earlier connection.
 		if k.host.Network().Connectedness(relay) == network.NotConnected {
 			return errDisconnected
 		}
@@ -497,7 +499,7 @@ func (k *Keeper) lose(r Reservation, why error) {
 	k.observe(r, why)
 }
 
-// announce has the host compute its addresses anew and tell its peers.
+// announce makes the host compute its addresses anew and send them to its peers.
 func (k *Keeper) announce() {
 	_ = k.updated.Emit(event.EvtAutoRelayAddrsUpdated{RelayAddrs: k.addrs()})
 }
