@@ -8,8 +8,8 @@ import (
 
 // Access lists the peers that may use a listener. The zero value admits every peer.
 type Access struct {
-	Allow []peer.ID `json:"allow,omitempty"` // if any, nobody else
-	Deny  []peer.ID `json:"deny,omitempty"`  // not even if allowed
+	Allow []peer.ID `json:"allow,omitempty"` // if not empty, only these peers may use the listener
+	Deny  []peer.ID `json:"deny,omitempty"`  // these may not, even if allowed
 }
 
 // Permits reports whether a peer may use the listener.
@@ -25,7 +25,7 @@ func (a Access) clone() Access { return Access{slices.Clone(a.Allow), slices.Clo
 // Limits bound a listener. The zero value sets no limits beyond those that the host sets
 // for each peer.
 type Limits struct {
-	Streams        int   `json:"streams,omitempty"`        // live at a time; one more is refused as TooMany
-	StreamsPerPeer int   `json:"streamsPerPeer,omitempty"` // of one peer
-	Rate           int64 `json:"rate,omitempty"`           // bytes a second each way, all streams together
+	Streams        int   `json:"streams,omitempty"`        // open at a time; further ones are refused with TooMany
+	StreamsPerPeer int   `json:"streamsPerPeer,omitempty"` // open at a time, for each peer
+	Rate           int64 `json:"rate,omitempty"`           // bytes a second in each direction, all streams together
 }

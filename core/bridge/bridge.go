@@ -38,15 +38,14 @@ import (
 )
 
 const (
-	// DefaultOpenTimeout bounds how long a forward tries to reach its peer for
-	// one connection; Kubo's is the same.
+	// DefaultOpenTimeout bounds how long a forward tries to reach its peer for one
+	// connection. It is Kubo's value.
 	DefaultOpenTimeout = 30 * time.Second
-	// DefaultTargetTimeout bounds how long a target may take to be reached.
+	// DefaultTargetTimeout bounds how long connecting to a target may take.
 	DefaultTargetTimeout = 10 * time.Second
-	// DefaultDrain is how long a spliced stream of which one direction has ended
-	// may be silent in the other.
+	// DefaultDrain is how long a half-closed spliced stream may be idle.
 	DefaultDrain = 5 * time.Minute
-	// History is how many ended streams are remembered.
+	// History is the number of ended streams that are remembered.
 	History = 256
 )
 
@@ -58,21 +57,21 @@ type Timeouts struct {
 	Open   time.Duration // if zero, DefaultOpenTimeout
 	Target time.Duration // if zero, DefaultTargetTimeout
 	Drain  time.Duration // if zero, DefaultDrain
-	// Idle ends a spliced stream on which nothing has moved for so long. If
-	// zero, a stream may be silent for ever.
+	// Idle ends a spliced stream that has been idle for this long. If zero, a stream may
+	// be idle forever.
 	Idle time.Duration
 }
 
 // Options configure a bridge.
 type Options struct {
 	Host host.Host
-	// Open opens a stream to a peer, connecting first where needed.
+	// Open opens a stream to a peer, connecting first if needed.
 	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
-	// Handle answers a protocol until remove is called, and fails where it has a
-	// handler already.
+	// Handle registers a handler for a protocol until remove is called. It returns an
+	// error if the protocol has a handler already.
 	Handle func(protocol.ID, network.StreamHandler) (remove func(), err error)
-	// Describe tells the transport of a connection and, if it passes one, the
-	// relay.
+	// Describe returns the transport of a connection and, if the connection passes
+	// through a relay, the relay.
 	Describe func(network.Conn) (transport string, relay peer.ID)
 
 	Timeouts Timeouts
@@ -93,25 +92,25 @@ type Bridge struct {
 	counts     counts
 	notes      notes
 
-	ctx   context.Context // ends on Close
+	ctx   context.Context // cancelled by Close
 	stop  context.CancelFunc
 	tasks sync.WaitGroup // handlers of streams, accept loops
 
 	mu         sync.Mutex
 	closed     bool
-	nextEntry  uint64 // of listeners and forwards: the last id given
+	nextEntry  uint64 // the last ID given to a listener or a forward
 	nextStream uint64
 	listeners  map[protocol.ID]*Listener
 	forwards   map[uint64]*Forward
 	streams    map[uint64]*Conn
-	perPeer    map[peer.ID]int // live streams
+	perPeer    map[peer.ID]int // open streams
 	ended      []StreamInfo    // a ring
-	endedAt    int             // the oldest, once the ring is full
+	endedAt    int             // the oldest entry, once the ring is full
 	asked      map[peer.ID]int // questions being answered
 	unhandle   func()
 }
 
-// New makes a bridge and answers the questions of other bridges from now on.
+// New makes a bridge and starts answering the questions of other bridges.
 func New(opts Options) (*Bridge, error) {
 	t := &opts.Timeouts
 	t.Open = cmp.Or(t.Open, DefaultOpenTimeout)
@@ -140,9 +139,9 @@ func New(opts Options) (*Bridge, error) {
 	return b, nil
 }
 
-// Close ends every listener, forward and stream, these with a reset, and waits
-// for all goroutines, including those of Func targets, for supervise.CloseGrace at
-// most. It logs if one has not returned by then, and leaves it.
+// Close closes every listener and forward, resets every stream, and waits for all
+// goroutines, including those of Func targets. It waits for supervise.CloseGrace at most;
+// then it logs that a function has not returned, and leaves it running.
 func (b *Bridge) Close() error {
 	b.opts.Program.Closing()
 	b.mu.Lock()
@@ -170,7 +169,7 @@ func (b *Bridge) Close() error {
 	return errors.Join(errs...)
 }
 
-// enter counts a task that Close waits for.
+// enter registers a task that Close waits for. It returns false if the bridge is closed.
 func (b *Bridge) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -225,7 +224,7 @@ func (b *Bridge) Ended() []StreamInfo {
 	return slices.Concat(b.ended[b.endedAt:], b.ended[:b.endedAt])
 }
 
-// ErrNoStream is returned by CloseStream for an id that no live stream has.
+// ErrNoStream is returned by CloseStream for an ID that no open stream has.
 var ErrNoStream = errors.New("no live stream has that id")
 
 // CloseStream resets an open stream at both ends.
@@ -243,8 +242,8 @@ func (b *Bridge) CloseStream(id uint64) error {
 // Action is the kind of a Change.
 type Action string
 
-// Added, Changed and Removed are the actions. A stream does not change, though
-// it carries bytes.
+// The actions. A stream has no Changed: the bytes that it carries are not reported as
+// changes.
 const (
 	Added   Action = "added"
 	Changed Action = "changed"
@@ -252,8 +251,8 @@ const (
 )
 
 // Change is a change of the registries: of a listener, a forward or a stream. If Missed
-// is not 0, the change has none of these: the watcher was too slow and lost that many
-// changes.
+// is not 0, the watcher was too slow and lost that many changes, and all other fields are
+// empty.
 type Change struct {
 	Action   Action        `json:"action,omitempty"`
 	Listener *ListenerInfo `json:"listener,omitempty"`
@@ -262,8 +261,8 @@ type Change struct {
 	Missed   int           `json:"missed,omitempty"`
 }
 
-// Watch yields the changes of the registries from its first step on, until ctx ends or
-// the bridge is closed.
+// Watch yields the changes of the registries, beginning when the iteration starts, until
+// ctx ends or the bridge is closed.
 func (b *Bridge) Watch(ctx context.Context) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		reader := b.changes.Subscribe()
@@ -280,8 +279,7 @@ func (b *Bridge) Watch(ctx context.Context) iter.Seq[Change] {
 	}
 }
 
-// connTag protects the peers of live streams in the connection manager, as Kubo
-// does.
+// connTag protects the peers of open streams in the connection manager, as Kubo does.
 const (
 	connTag    = "stream-fwd"
 	connWeight = 20
@@ -303,7 +301,7 @@ func (b *Bridge) add(c *Conn) error {
 		b.opts.Host.ConnManager().Protect(c.peer, connTag)
 	}
 	b.counts.opened.Add(1)
-	if b.changes.Listened() { // and before anyone can remove it
+	if b.changes.Listened() { // emit before anyone can remove the stream
 		info := c.Info()
 		b.changes.Emit(Change{Action: Added, Stream: &info})
 	}
@@ -311,7 +309,7 @@ func (b *Bridge) add(c *Conn) error {
 	return nil
 }
 
-// remove takes an ended stream out, into the history.
+// remove moves an ended stream from the registry to the history.
 func (b *Bridge) remove(c *Conn) {
 	info := c.Info()
 	b.counts.end(info)
@@ -328,7 +326,7 @@ func (b *Bridge) remove(c *Conn) {
 	b.changes.Emit(Change{Action: Removed, Stream: &info})
 }
 
-// unopened puts a stream that came to nothing into the history.
+// unopened adds a stream that could not be opened to the history.
 func (b *Bridge) unopened(info StreamInfo) {
 	b.counts.end(info)
 	b.mu.Lock()
@@ -349,12 +347,12 @@ func (b *Bridge) remember(info StreamInfo) {
 	b.endedAt = (b.endedAt + 1) % History
 }
 
-// Stats are the current and total counts of a bridge.
+// Stats holds the current and total counts of a bridge.
 type Stats struct {
 	Listeners, Forwards, Streams int
 
-	Opened   uint64            // streams, both ways
-	Ended    map[Reason]uint64 // of those, by why; the empty reason is a good end
+	Opened   uint64            // streams opened, in both directions
+	Ended    map[Reason]uint64 // ended streams by reason; the empty reason counts those that ended well
 	Sent     uint64            // bytes to peers, of ended streams
 	Received uint64            // bytes from peers, of ended streams
 }
@@ -376,7 +374,7 @@ func (c *counts) end(info StreamInfo) {
 	c.ended[info.Reason.known()]++
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot of the counts.
 func (b *Bridge) Stats() Stats {
 	b.mu.Lock()
 	s := Stats{Listeners: len(b.listeners), Forwards: len(b.forwards), Streams: len(b.streams)}

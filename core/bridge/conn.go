@@ -32,31 +32,31 @@ type Conn struct {
 	transport      string
 	relay          peer.ID
 	reportPeer     bool
-	rates          *rates // of the listener; nil: no bound
+	rates          *rates // of the listener; nil means no limit
 	onEnd          func() // may be nil
 
-	readMu, writeMu sync.Mutex // of the transport's Read and Write; nothing else is waited for under them
+	readMu, writeMu sync.Mutex // held in the transport's Read and Write; nothing else may block under them
 	readBy, writeBy deadline
 	sent, received  atomic.Int64
-	active          atomic.Int64 // when something last moved, in nanoseconds after opened: see touch
+	active          atomic.Int64 // when a byte last moved, in nanoseconds after opened: see touch
 	over            chan struct{}
 	endOnce         sync.Once
-	asking          sync.Once     // so that the peer is asked once why
-	asked           chan struct{} // closed when it has answered, or will not
-	answer          *Error        // why; set before asked is closed
-	closing         atomic.Bool   // by its owner
+	asking          sync.Once     // so that the peer is asked only once
+	asked           chan struct{} // closed when the peer has answered, or will not
+	answer          *Error        // the reason; set before asked is closed
+	closing         atomic.Bool   // set when the owner closes the stream
 	closeOnce       sync.Once
-	settled         atomic.Bool // the protocol is agreed on: see close
-	readClosed      atomic.Bool // by CloseRead
+	settled         atomic.Bool // the protocol has been agreed on: see close
+	readClosed      atomic.Bool // set by CloseRead
 
 	mu     sync.Mutex
-	cause  *Error // why it did not end well; the first counts
-	local  Local  // the local stream it is spliced to
+	cause  *Error // why it failed; the first cause counts
+	local  Local  // the local stream that it is spliced to
 	ended  time.Time
 	drains bool // one direction of a splice has ended
 	watch  *time.Timer
 
-	stopAsking context.CancelFunc // nil where the peer is not asked
+	stopAsking context.CancelFunc // nil if the peer is not being asked
 }
 
 var (
@@ -64,7 +64,7 @@ var (
 	_ network.Stream = (*Conn)(nil)
 )
 
-// newConn makes a stream one of the registry.
+// newConn makes a stream a Conn. add puts it into the registry.
 func (b *Bridge) newConn(s network.Stream, inbound bool, proto protocol.ID) *Conn {
 	c := &Conn{
 		Stream:   s,
@@ -82,25 +82,25 @@ func (b *Bridge) newConn(s network.Stream, inbound bool, proto protocol.ID) *Con
 	return c
 }
 
-// RemotePeer is the peer at the other end.
+// RemotePeer returns the peer at the other end.
 func (c *Conn) RemotePeer() peer.ID { return c.peer }
 
-// LocalAddr is an Addr that names this node.
+// LocalAddr returns an Addr that names this node.
 func (c *Conn) LocalAddr() net.Addr { return Addr{c.Stream.Conn().LocalPeer(), string(c.protocol)} }
 
-// RemoteAddr is an Addr that names the peer.
+// RemoteAddr returns an Addr that names the peer.
 func (c *Conn) RemoteAddr() net.Addr { return Addr{c.peer, string(c.protocol)} }
 
-// touch notes that something moved. The time is that of the monotonic clock: when
-// the clock on the wall is set, no stream has been silent for any longer.
+// touch records that a byte moved. It uses the monotonic clock, so setting the wall clock
+// does not make a stream look idle.
 func (c *Conn) touch() { c.active.Store(int64(time.Since(c.opened))) }
 
-// silent is for how long nothing has moved.
+// silent returns how long nothing has moved.
 func (c *Conn) silent() time.Duration {
 	return time.Since(c.opened) - time.Duration(c.active.Load())
 }
 
-// Read reads what the peer sent; io.EOF follows once it has closed its side.
+// Read reads what the peer sent. It returns io.EOF after the peer has closed its side.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.read(p)
 	if err != nil && err != io.EOF && !c.readClosed.Load() {
@@ -133,7 +133,7 @@ func (c *Conn) read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write sends to the peer.
+// Write sends p to the peer.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.write(p)
 	if err != nil {
@@ -146,7 +146,7 @@ func (c *Conn) write(p []byte) (done int, err error) {
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
 	if c.isOver() {
-		return 0, net.ErrClosed // though the stream may be about to be closed in the background
+		return 0, net.ErrClosed // the stream may still be open, to be closed in the background
 	}
 	for {
 		part := p[done:]
@@ -166,13 +166,13 @@ func (c *Conn) write(p []byte) (done int, err error) {
 	}
 }
 
-// SetDeadline bounds Reads and Writes, including the query to the peer for the reason
-// why a stream ended. It also applies to calls in progress.
+// SetDeadline bounds Reads and Writes, including the time it takes to ask the peer for
+// the reason why a stream ended. It also applies to calls in progress.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline is SetDeadline for Reads.
+// SetReadDeadline sets the deadline for Reads: see SetDeadline.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	c.readBy.set(t)
 	if c.readClosed.Load() {
@@ -181,13 +181,13 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Stream.SetReadDeadline(t)
 }
 
-// SetWriteDeadline is SetDeadline for Writes and CloseWrite.
+// SetWriteDeadline sets the deadline for Writes and CloseWrite: see SetDeadline.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.writeBy.set(t)
 	return c.Stream.SetWriteDeadline(t)
 }
 
-// Reset ends both directions at once, also for the peer.
+// Reset ends both directions at once, for the peer as well.
 func (c *Conn) Reset() error {
 	c.fail(&Error{Reason: ClosedByHand})
 	err := c.Stream.Reset()
@@ -195,8 +195,8 @@ func (c *Conn) Reset() error {
 	return err
 }
 
-// ResetWithError is Reset with a code that the peer sees, where the transport
-// has one.
+// ResetWithError resets the stream with a code that the peer sees, if the transport can
+// send one.
 func (c *Conn) ResetWithError(code network.StreamErrorCode) error {
 	c.fail(&Error{Reason: ClosedByHand})
 	err := c.Stream.ResetWithError(code)
@@ -204,8 +204,7 @@ func (c *Conn) ResetWithError(code network.StreamErrorCode) error {
 	return err
 }
 
-// abort ends the stream for a reason that is this side's; the peer can ask
-// for it.
+// abort ends the stream for a reason on this side, which the peer can ask for.
 func (c *Conn) abort(cause *Error) {
 	if c.isOver() {
 		return
@@ -221,8 +220,8 @@ func (c *Conn) abort(cause *Error) {
 	c.end()
 }
 
-// fail notes why the stream does not end well, unless that is known already, and
-// returns what holds.
+// fail records why the stream failed, unless a cause is recorded already, and returns the
+// recorded cause.
 func (c *Conn) fail(cause *Error) *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,7 +237,7 @@ func (c *Conn) fail(cause *Error) *Error {
 func (c *Conn) end() {
 	c.endOnce.Do(func() {
 		c.mu.Lock()
-		c.ended = c.opened.Add(time.Since(c.opened)) // not before what last moved, by a clock that was set back
+		c.ended = c.opened.Add(time.Since(c.opened)) // not before the last byte moved, even if the clock was set back
 		if c.watch != nil {
 			c.watch.Stop()
 		}
@@ -259,20 +258,20 @@ func (c *Conn) end() {
 
 func (c *Conn) isOver() bool { return isClosed(c.over) }
 
-// Explain is for an owner that reads and writes without Read and Write, as a browser
-// can. It turns the error that ended the stream into the error that Read and Write would
-// have returned, and records it. It may ask the peer for the reason.
+// Explain serves an owner that reads and writes without Read and Write, as a browser can.
+// It turns the error that ended the stream into the error that Read and Write would have
+// returned, and records it. It may ask the peer for the reason.
 func (c *Conn) Explain(err error) error { return c.explain(err, &c.readBy) }
 
 // Bounded reports whether the stream has a rate limit. If so, its bytes must pass
 // through Read and Write.
 func (c *Conn) Bounded() bool { return c.rates != nil }
 
-// Done is closed when the stream has left the registry.
+// Done returns a channel that is closed when the stream has left the registry.
 func (c *Conn) Done() <-chan struct{} { return c.over }
 
-// Failure returns the *Error with which the stream failed; nil if it is open, or ended
-// well.
+// Failure returns the *Error with which the stream failed; nil if the stream is open or
+// ended well.
 func (c *Conn) Failure() error {
 	if cause := c.failure(); cause != nil {
 		return cause
@@ -280,7 +279,7 @@ func (c *Conn) Failure() error {
 	return nil
 }
 
-// failure is why the stream did not end well; nil if it did, or lives.
+// failure returns the reason why the stream failed; nil if it is open or ended well.
 func (c *Conn) failure() *Error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -314,19 +313,19 @@ func (c *Conn) Info() StreamInfo {
 
 // StreamInfo describes a stream, open or ended.
 type StreamInfo struct {
-	ID         uint64      `json:"id"` // never used again
+	ID         uint64      `json:"id"` // never reused
 	Protocol   protocol.ID `json:"protocol"`
 	Peer       peer.ID     `json:"peer"`
 	Inbound    bool        `json:"inbound"`          // the peer opened it
-	Origin     string      `json:"origin"`           // who opened it: a local address, or /p2p/<peer>
-	Target     string      `json:"target"`           // where it leads: /p2p/<peer>, or the local target
+	Origin     string      `json:"origin"`           // who opened the stream: a local address, or /p2p/<peer>
+	Target     string      `json:"target"`           // where the stream goes: /p2p/<peer>, or the local target
 	Transport  string      `json:"transport"`        // see core.Peer
 	Relay      peer.ID     `json:"relay,omitempty"`  // empty for a direct connection
-	Sent       int64       `json:"sent"`             // bytes to the peer; 0 where the browser carries them itself
+	Sent       int64       `json:"sent"`             // bytes to the peer; 0 if the browser carries them itself
 	Received   int64       `json:"received"`         // bytes from the peer; likewise
 	Opened     time.Time   `json:"opened"`           //
 	LastActive time.Time   `json:"lastActive"`       // when a byte last moved
-	Ended      time.Time   `json:"ended,omitzero"`   // zero while it lives
-	Reason     Reason      `json:"reason,omitempty"` // why it did not end well; empty: it did
-	Error      string      `json:"error,omitempty"`  // the reason, with what was seen
+	Ended      time.Time   `json:"ended,omitzero"`   // zero while the stream is open
+	Reason     Reason      `json:"reason,omitempty"` // why it failed; empty if it ended well
+	Error      string      `json:"error,omitempty"`  // the reason, with the underlying error
 }

@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// errDeadline is what ends with a deadline: a net.Error whose Timeout is true.
+// errDeadline is the error of a wait that a deadline ended: a net.Error whose Timeout
+// returns true.
 var errDeadline = context.DeadlineExceeded.(net.Error)
 
-// deadline ends the waiting that a Conn does itself, beside what its transport
-// waits for, as that of net.Pipe does. The zero value never passes.
+// deadline ends the waits of a Conn that are not in its transport, as the deadline of
+// net.Pipe does. The zero value never passes.
 type deadline struct {
 	mu     sync.Mutex
 	timer  *time.Timer
-	passed chan struct{} // closed when it has; nil while nobody has asked and none is set
+	passed chan struct{} // closed when it has passed; nil until set or waited for
 }
 
-// set moves the deadline, for those who wait already too. The zero time is never.
+// set moves the deadline, also for waits in progress. The zero time means never.
 func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -50,7 +51,7 @@ func (d *deadline) wait() <-chan struct{} {
 	return d.passed
 }
 
-// stop lets go of the timer.
+// stop stops the timer.
 func (d *deadline) stop() { d.set(time.Time{}) }
 
 func isClosed(c <-chan struct{}) bool {

@@ -10,14 +10,13 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// settleTimeout is how long a stream that is closed waits for the peer to agree
-// on its protocol.
+// settleTimeout is how long closing a stream waits for the peer to agree on its protocol.
 const settleTimeout = 10 * time.Second
 
-// CloseRead ends the reading half: later Reads fail, which does not count as a failure
-// of the stream. The peer is asked to stop sending. Yamux has no message for that: it
-// discards what the peer still sends, and the peer learns of it when this side has
-// closed its writing half, too.
+// CloseRead closes the reading half: later Reads fail, which does not count as a failure
+// of the stream. It asks the peer to stop sending. Yamux has no message for that: what
+// the peer still sends is discarded, and the peer notices only when this side has closed
+// its writing half, too.
 func (c *Conn) CloseRead() error {
 	if c.readClosed.Swap(true) {
 		return nil
@@ -29,10 +28,10 @@ func (c *Conn) CloseRead() error {
 		return nil // the bridge resets the stream
 	}
 	s := unwrapped(c.Stream)
-	err := s.SetReadDeadline(time.Unix(1, 0)) // ends a Read under way
+	err := s.SetReadDeadline(time.Unix(1, 0)) // ends a Read in progress
 	go func() {
 		defer c.bridge.tasks.Done()
-		c.readMu.Lock() // that Read has returned, and no other begins
+		c.readMu.Lock() // no Read is in progress now, and no other starts
 		err := s.SetReadDeadline(time.Time{})
 		c.readMu.Unlock()
 		if err == nil {
@@ -42,9 +41,9 @@ func (c *Conn) CloseRead() error {
 	return err
 }
 
-// CloseWrite ends the writing half: the peer reads EOF after the last byte. If the peer
-// has stopped reading without a reason, that is not an error, because nothing more was
-// to be sent.
+// CloseWrite closes the writing half: the peer reads EOF after the last byte. It does not
+// return an error if the peer has stopped reading without a reason, because nothing more
+// was to be sent.
 func (c *Conn) CloseWrite() error {
 	err := c.Stream.CloseWrite()
 	switch {
@@ -65,11 +64,11 @@ func (c *Conn) CloseWrite() error {
 
 // Close ends both directions and removes the stream from the registry. Bytes that were
 // written are still delivered, unless the connection ends. A peer that still sends is
-// asked to stop. The error is nil for a stream that had failed: Read and Write return
-// that error.
+// asked to stop. Close returns nil for a stream that had failed, because Read and Write
+// return that error.
 func (c *Conn) Close() error {
 	var err error
-	c.closing.Store(true) // what ends a Read under way is this, and no failure
+	c.closing.Store(true) // a Read in progress ends because of this; that is not a failure
 	c.closeOnce.Do(func() { err = c.close() })
 	if c.failure() != nil {
 		err = nil
@@ -78,14 +77,14 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// close does not wait for a peer that has yet to agree on the protocol. That is
-// waited for in the background, since some implementations drop a stream that
-// takes no answer, with all that was sent on it.
+// close does not wait until the peer has agreed on the protocol. A goroutine waits for
+// that, because some implementations drop a stream, with everything sent on it, if their
+// answer is not read.
 func (c *Conn) close() error {
 	if c.settled.Load() || c.isOver() {
 		return hangUp(c.Stream)
 	}
-	if !c.readMu.TryLock() { // a Read is under way, which must return
+	if !c.readMu.TryLock() { // a Read is in progress, and must return
 		err := c.Stream.CloseWrite()
 		if !isYamux(c.Stream) {
 			_ = c.Stream.CloseRead()
@@ -102,18 +101,18 @@ func (c *Conn) close() error {
 		if isYamux(c.Stream) {
 			_ = c.Stream.CloseWrite()
 			_ = c.Stream.SetReadDeadline(time.Now().Add(settleTimeout))
-			_, _ = c.Stream.Read(nil) // only agrees on the protocol
+			_, _ = c.Stream.Read(nil) // only completes the agreement on the protocol
 		}
 		_ = hangUp(c.Stream)
 	}()
 	return nil
 }
 
-// hangUp ends both directions of a stream. What was written is still delivered,
-// and a peer that still sends is told to stop: by Close, except with yamux. There
-// a reset does that, and takes back nothing of what was sent and closed before
-// it. Yamux forgets a stream that is closed both ways, and its reset with it:
-// hence no Close before.
+// hangUp ends both directions of a stream. What was written is still delivered, and a
+// peer that still sends is asked to stop. Close does that, except with yamux. With yamux
+// a reset does it, and discards nothing that was sent and closed before. Yamux forgets a
+// stream that is closed in both directions and would not send its reset, so Close must
+// not come before.
 func hangUp(s network.Stream) error {
 	if !isYamux(s) {
 		return s.Close()
@@ -128,8 +127,8 @@ func hangUp(s network.Stream) error {
 
 const yamux = "/yamux/1.0.0"
 
-// isYamux says whether yamux carries a stream, as it does through a relay, whose
-// connections do not say so.
+// isYamux reports whether the stream's connection uses yamux. Connections through a relay
+// always do, but do not report it.
 func isYamux(s network.Stream) bool {
 	if s.Conn().ConnState().StreamMultiplexer == yamux {
 		return true
@@ -138,8 +137,8 @@ func isYamux(s network.Stream) bool {
 	return err == nil
 }
 
-// unwrapped is the connection's own stream beneath one that the host made, which
-// agrees on its protocol with the first Read.
+// unwrapped returns the connection's own stream inside one made by the host, whose first
+// Read completes the agreement on the protocol.
 func unwrapped(s network.Stream) network.Stream {
 	for _, own := range s.Conn().GetStreams() {
 		if own.ID() == s.ID() {

@@ -13,8 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// A failed accept is tried again after a wait that doubles from the first to the
-// last: what it lacks, most often a file descriptor, comes back by itself.
+// A failed accept is retried after a wait that doubles from the first to the last value:
+// the usual cause, a lack of file descriptors, passes by itself.
 const (
 	acceptFirstWait = 5 * time.Millisecond
 	acceptLastWait  = time.Second
@@ -44,13 +44,13 @@ type Forward struct {
 	streams int
 	total   uint64
 	failed  uint64
-	last    error // of the last connection or accept; nil: it went well
+	last    error // error of the last connection or accept; nil if it succeeded
 	lastAt  time.Time
 }
 
-// Forward opens a stream with a protocol to a peer for each connection that from
-// accepts. It dials nothing before. The forward closes from when it is closed; if
-// Forward returns an error, the caller keeps from.
+// Forward opens a stream with a protocol to a peer for each connection that from accepts.
+// It does not connect to the peer before. Closing the forward closes from; if Forward
+// returns an error, the caller still owns from.
 func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...ForwardOption) (*Forward, error) {
 	var config forwardConfig
 	for i, opt := range opts {
@@ -88,18 +88,18 @@ func (b *Bridge) Forward(proto protocol.ID, from Acceptor, p peer.ID, opts ...Fo
 	return f, nil
 }
 
-// ID is unique among all entries of the bridge, and never reused.
+// ID returns a number that is unique among all entries of the bridge and never reused.
 func (f *Forward) ID() uint64 { return f.id }
 
-// Addr is the listen address, with the real port.
+// Addr returns the listen address, with the real port.
 func (f *Forward) Addr() string { return f.from.String() }
 
-// Close stops accepting. Open streams stay open. It may be called more
-// than once.
+// Close stops accepting connections. Open streams stay open. It may be called more than
+// once.
 func (f *Forward) Close() error {
 	f.once.Do(func() {
 		close(f.closed)
-		if err := f.from.Close(); !errors.Is(err, net.ErrClosed) { // by whoever made it
+		if err := f.from.Close(); !errors.Is(err, net.ErrClosed) { // closed by its maker already
 			f.closeErr = err
 		}
 		f.bridge.mu.Lock()
@@ -140,27 +140,27 @@ func (f *Forward) info() ForwardInfo {
 
 // ForwardInfo describes a forward.
 type ForwardInfo struct {
-	ID       uint64      `json:"id"` // never used again; shared with listeners
+	ID       uint64      `json:"id"` // never reused; unique among listeners and forwards
 	Protocol protocol.ID `json:"protocol"`
-	Listen   string      `json:"listen"` // with the port that the system picked
+	Listen   string      `json:"listen"` // with the real port
 	Target   string      `json:"target"` // /p2p/<peer>
 	Peer     peer.ID     `json:"peer"`
-	Live     int         `json:"live"`            // streams now
+	Live     int         `json:"live"`            // open streams
 	Total    uint64      `json:"total"`           // connections accepted
-	Failed   uint64      `json:"failed"`          // of those, without a stream
-	Error    string      `json:"error,omitempty"` // of the last connection; empty: it went well
+	Failed   uint64      `json:"failed"`          // connections for which no stream could be opened
+	Error    string      `json:"error,omitempty"` // of the last connection; empty if it succeeded
 	Reason   Reason      `json:"reason,omitempty"`
 	ErrorAt  time.Time   `json:"errorAt,omitzero"`
 }
 
-// tell is called with f.mu held, so that news is in the order of what happened.
+// tell emits a change. It is called with f.mu held, so that changes come in order.
 func (f *Forward) tell(a Action) {
 	info := f.info()
 	f.bridge.changes.Emit(Change{Action: a, Forward: &info})
 }
 
-// note remembers how the last attempt went, and tells of a change. It is called
-// with f.mu held.
+// note records the result of the last attempt, and emits a change if it differs from the
+// one before. It is called with f.mu held.
 func (f *Forward) note(err error) {
 	changed := (err == nil) != (f.last == nil) || reasonOf(err, "") != reasonOf(f.last, "")
 	f.last, f.lastAt = err, time.Now()
@@ -169,9 +169,9 @@ func (f *Forward) note(err error) {
 	}
 }
 
-// reached forgets an error of not getting as far as the peer, so that a forward
-// does not say for hours that its peer is away while a stream to it lives. What
-// the peer itself says shows at the stream's end.
+// reached clears an error of not reaching the peer, so that a forward does not report for
+// hours that its peer is offline while a stream to it is open. An error that the peer
+// itself reports shows when the stream ends.
 func (f *Forward) reached() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -223,7 +223,7 @@ func (f *Forward) accept() {
 	}
 }
 
-// carry joins one local connection to a stream of its own.
+// carry opens a stream for one local connection and splices the two.
 func (f *Forward) carry(local Local) {
 	b := f.bridge
 	defer b.tasks.Done()
@@ -240,7 +240,7 @@ func (f *Forward) carry(local Local) {
 		f.failed++
 		f.note(err)
 		f.mu.Unlock()
-		_ = local.Reset() // last: whoever sees it reset finds it counted
+		_ = local.Reset() // last, so that the failure is already counted when the other end sees the reset
 		b.log.Warn("a local connection could not be forwarded", "protocol", f.protocol, "peer", f.peer, "from", local, "error", err)
 		return
 	}
@@ -288,7 +288,7 @@ func (b *Bridge) openFailed(ctx context.Context, p peer.ID, proto protocol.ID, e
 	switch {
 	case b.ctx.Err() != nil:
 		return &Error{Reason: Shutdown, Peer: p, Protocol: proto, Err: ErrClosed}
-	case errors.Is(err, network.ErrReset): // refused, before the name was agreed on
+	case errors.Is(err, network.ErrReset): // refused before the protocol was agreed on
 		return b.resetBy(ctx, p, proto, err)
 	}
 	return opening(p, proto, err)

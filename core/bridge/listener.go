@@ -14,7 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// ErrRegistered is returned by Listen for a protocol that has a listener.
+// ErrRegistered is returned by Listen if the protocol has a listener already.
 var ErrRegistered = errors.New("listener already registered")
 
 // MaxDescription is the longest description of an announced listener, in bytes.
@@ -25,16 +25,16 @@ const MaxDescription = 256
 type ListenConfig struct {
 	CustomProtocol bool   `json:"allowCustomProtocol,omitempty"` // the name need not be within /x/
 	ReportPeer     bool   `json:"reportPeerId,omitempty"`        // a dialled target first gets "<peer ID>\n"
-	Announce       string `json:"announce,omitempty"`            // the description under which peers find it; if empty, they do not
+	Announce       string `json:"announce,omitempty"`            // the description shown to peers; if empty, the listener is not announced
 	Access         Access `json:"access,omitzero"`
 	Limits         Limits `json:"limits,omitzero"`
 }
 
-// Check reports what Bridge.Listen and Listener.Update would reject in a configuration,
-// independently of the target.
+// Check returns the error with which Bridge.Listen and Listener.Update would reject the
+// configuration, whatever the target.
 func (c ListenConfig) Check() error { return checkConfig(c) }
 
-// ListenOption changes how a listener is set up.
+// ListenOption changes the configuration of a listener.
 type ListenOption func(*ListenConfig)
 
 // With replaces the whole configuration.
@@ -62,10 +62,11 @@ func ReportPeer(c *ListenConfig) { c.ReportPeer = true }
 // CustomProtocol permits a name that is not within /x/.
 func CustomProtocol(c *ListenConfig) { c.CustomProtocol = true }
 
-// Limit bounds the listener.
+// Limit sets the limits of the listener.
 func Limit(l Limits) ListenOption { return func(c *ListenConfig) { c.Limits = l } }
 
-// Listener offers a target to peers. All methods may be called concurrently.
+// Listener forwards the streams of peers to a target. All methods may be called
+// concurrently.
 type Listener struct {
 	bridge   *Bridge
 	id       uint64
@@ -78,14 +79,14 @@ type Listener struct {
 	rates   *rates
 	closed  bool
 	live    map[peer.ID]int
-	streams int    // live
-	total   uint64 // ever let in
+	streams int    // open
+	total   uint64 // admitted so far
 	refused uint64
 }
 
-// Listen forwards the streams that peers open with a protocol to a target. The error is
-// ErrName for an invalid name, ErrRegistered for a protocol that has a listener, or says
-// what is wrong with an option.
+// Listen forwards the streams that peers open with a protocol to a target. It returns
+// ErrName for an invalid name, ErrRegistered if the protocol has a listener already, or
+// an error that says what is wrong with an option.
 func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) (*Listener, error) {
 	var config ListenConfig
 	for i, opt := range opts {
@@ -121,7 +122,7 @@ func (b *Bridge) Listen(proto protocol.ID, target Target, opts ...ListenOption) 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.unhandle = unhandle
-	if l.closed { // meanwhile, by Bridge.Close, or by one who found it in the registry
+	if l.closed { // by Bridge.Close, or by a caller that found it in the registry
 		unhandle()
 		b.forget(l)
 		return nil, fmt.Errorf("listen on %s: %w", proto, ErrClosed)
@@ -168,11 +169,10 @@ func checkDescription(s string) error {
 	return nil
 }
 
-// Protocol is the name under which peers open streams.
+// Protocol returns the name under which peers open streams.
 func (l *Listener) Protocol() protocol.ID { return l.protocol }
 
-// Close stops answering. Open streams stay open. It may be called more
-// than once.
+// Close stops accepting streams. Open streams stay open. It may be called more than once.
 func (l *Listener) Close() error {
 	l.mu.Lock()
 	closed, unhandle := l.closed, l.unhandle
@@ -197,9 +197,9 @@ func (b *Bridge) forget(l *Listener) {
 	}
 }
 
-// Update changes the access list and the limits, from the next stream on. A new rate
-// also applies to open streams that had a rate. Open streams stay open. f must not call
-// methods of the listener.
+// Update changes the access list and the limits, from the next stream on. Open streams
+// stay open; a new rate other than 0 also applies to those that had a rate. f must not
+// call methods of the listener.
 func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock() // even if f panics
@@ -209,7 +209,7 @@ func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	config := l.config
 	config.Access = config.Access.clone()
 	f(&config.Access, &config.Limits)
-	config.Access = config.Access.clone() // of what f may go on to use
+	config.Access = config.Access.clone() // f may keep and change its copy
 	if err := checkConfig(config); err != nil {
 		return fmt.Errorf("update the listener of %s: %w", l.protocol, err)
 	}
@@ -250,23 +250,23 @@ func (l *Listener) info() ListenerInfo {
 
 // ListenerInfo describes a listener.
 type ListenerInfo struct {
-	ID       uint64      `json:"id"` // never used again; shared with forwards
+	ID       uint64      `json:"id"` // never reused; unique among listeners and forwards
 	Protocol protocol.ID `json:"protocol"`
 	Listen   string      `json:"listen"` // /p2p/<this node>
 	Target   string      `json:"target"`
 	ListenConfig
-	Live    int    `json:"live"`    // streams now
-	Total   uint64 `json:"total"`   // streams let in
-	Refused uint64 `json:"refused"` // streams not let in
+	Live    int    `json:"live"`    // open streams
+	Total   uint64 `json:"total"`   // streams admitted
+	Refused uint64 `json:"refused"` // streams refused
 }
 
-// tell is called with l.mu held, so that news is in the order of what happened.
+// tell emits a change. It is called with l.mu held, so that changes come in order.
 func (l *Listener) tell(a Action) {
 	info := l.info()
 	l.bridge.changes.Emit(Change{Action: a, Listener: &info})
 }
 
-// handle answers one stream.
+// handle serves one stream.
 func (l *Listener) handle(s network.Stream) {
 	b := l.bridge
 	if !b.enter() {
@@ -285,7 +285,7 @@ func (l *Listener) handle(s network.Stream) {
 		c.abort(&Error{Reason: refusal})
 		return
 	}
-	defer c.Close() // unless it has ended otherwise
+	defer c.Close() // unless it has ended already
 	defer b.opts.Program.Enter()()
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
@@ -299,7 +299,7 @@ func (l *Listener) handle(s network.Stream) {
 	}
 }
 
-// admit counts a stream in, or says why not.
+// admit counts a stream in, or returns the reason why it is refused.
 func (l *Listener) admit(c *Conn) Reason {
 	l.mu.Lock()
 	defer l.mu.Unlock()

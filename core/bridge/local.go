@@ -15,42 +15,42 @@ import (
 type Local interface {
 	io.Reader
 	io.Writer
-	// CloseWrite ends what is written: the other end reads EOF after it.
+	// CloseWrite closes the writing half: the other end reads EOF after what was written.
 	CloseWrite() error
 	// Close ends both directions; what was written is still delivered.
 	Close() error
-	// Reset ends both directions at once and, where the platform can, shows
-	// the other end that this was no good end (TCP: RST). Calls under way
-	// return.
+	// Reset ends both directions at once and, if the platform can, shows the other end
+	// that the stream failed (TCP: RST). Calls in progress return.
 	Reset() error
 	// String names the other end: an address, as a multiaddr where it has one.
 	String() string
 }
 
-// Acceptor is a source of local streams. One goroutine at a time calls Accept. It
-// returns an error that wraps net.ErrClosed after Close, and any other error for a
-// failure that may pass.
+// Acceptor is a source of local streams. One goroutine at a time calls Accept. After
+// Close it returns an error that wraps net.ErrClosed; any other error is a failure that
+// may pass.
 type Acceptor interface {
 	Accept() (Local, error)
 	Close() error
-	// String is the address, as a multiaddr where it has one, with the port
-	// that the system picked.
+	// String returns the listen address, as a multiaddr if it has one, with the real
+	// port.
 	String() string
 }
 
 // Target handles the streams of a listener.
 type Target interface {
-	// Serve answers one stream and returns when it is done with it: nil closes
-	// the stream, an error resets it, and the peer is told the error's Reason,
-	// or TargetFailed where it has none. ctx ends when the node does.
+	// Serve handles one stream and returns when it has finished with it. If it returns
+	// nil, the bridge closes the stream. If it returns an error, the bridge resets the
+	// stream and gives the peer the error's Reason, or TargetFailed if the error has
+	// none. ctx ends when the node closes.
 	Serve(ctx context.Context, c *Conn) error
-	// String is the target as a person writes it.
+	// String returns the target as a person writes it.
 	String() string
 }
 
-// Func is a target that calls a function of this program for each stream, in a separate
-// goroutine. The connection is closed when the function returns; a panic resets it. The
-// remote address of the connection names the peer: see Addr.
+// Func returns a target that calls a function of this program for each stream, in a
+// separate goroutine. The connection is closed when the function returns; a panic resets
+// it. The remote address of the connection names the peer: see Addr.
 func Func(f func(ctx context.Context, c net.Conn)) Target { return funcTarget(f) }
 
 type funcTarget func(context.Context, net.Conn)
@@ -62,9 +62,10 @@ func (f funcTarget) Serve(ctx context.Context, c *Conn) error {
 	return nil
 }
 
-// DialTarget is a target that dials a new local stream for each stream of a peer, and
-// splices the two. name is the target as a person writes it. An error of dial becomes
-// TargetRefused, or TargetTimedOut if time ran out, unless it has a Reason itself.
+// DialTarget returns a target that dials a new local stream for each stream of a peer,
+// and splices the two. name is the target as a person writes it. An error of dial gets
+// the reason TargetRefused, or TargetTimedOut if time ran out, unless it has a Reason
+// itself.
 func DialTarget(name string, dial func(context.Context) (Local, error)) Target {
 	return &dialTarget{name, dial}
 }
@@ -88,7 +89,7 @@ func (t *dialTarget) Serve(ctx context.Context, c *Conn) error {
 		return &Error{Reason: reason, Err: err}
 	}
 	if c.reportPeer {
-		stop := context.AfterFunc(dialling, func() { _ = local.Reset() }) // a target that takes nothing
+		stop := context.AfterFunc(dialling, func() { _ = local.Reset() }) // if the target does not read
 		_, err := fmt.Fprintf(local, "%s\n", c.peer)
 		if !stop() || err != nil {
 			_ = local.Reset()
@@ -99,7 +100,7 @@ func (t *dialTarget) Serve(ctx context.Context, c *Conn) error {
 	return c.Splice(local)
 }
 
-// Addr is an end of a Conn: a peer, and the protocol that is spoken.
+// Addr is the address of one end of a Conn: the peer and the protocol.
 type Addr struct {
 	Peer     peer.ID
 	Protocol string
@@ -107,8 +108,8 @@ type Addr struct {
 
 var _ net.Addr = Addr{}
 
-// Network is "libp2p".
+// Network returns "libp2p".
 func (Addr) Network() string { return "libp2p" }
 
-// String is /p2p/<id>.
+// String returns /p2p/<id>.
 func (a Addr) String() string { return "/p2p/" + a.Peer.String() }

@@ -10,29 +10,29 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// A forward leads to itself when its peer's listener dials the very address that
-// the forward listens on, as may happen to two nodes of one machine: each
-// connection then makes another, without end. Nothing comes back through such a
-// forward, so it is suspected when many of its streams have brought nothing. The
-// peer is then told the sockets at this end of those streams. That it dialled
-// several of them itself, for streams of the same protocol from this node, is no
-// chance, and no chain that ends somewhere.
+// A forward is a loop if the peer's listener dials the very address that the forward
+// listens on, which can happen to two nodes on one machine: each connection then makes
+// another, without end. No byte comes back through such a forward, so a loop is suspected
+// when many of its streams have received nothing. The forward then sends the peer the
+// sockets at this end of those streams. If the peer dialled several of them itself, for
+// streams of the same protocol from this node, that is neither chance nor a chain that
+// ends somewhere.
 const (
-	loopSuspected = 8  // live streams; asked again at each doubling
+	loopSuspected = 8  // open streams; checked again each time the number doubles
 	loopCertain   = 4  // sockets that the peer dialled itself
-	loopNamed     = 16 // sockets named in one question, the newest
+	loopNamed     = 16 // sockets sent in one question, the newest ones
 )
 
 var errLoop = errors.New("the forward is connected to itself: the peer's listener connects to the address that the forward listens on")
 
 // Socketed is a Local that is a socket of this machine.
 type Socketed interface {
-	// Socket names the connection by the addresses of both its ends, and is the
-	// same at either; it is empty where the ends have no addresses of their own.
+	// Socket returns the addresses of both ends of the connection, in a form that is the
+	// same at either end; empty if the ends have no addresses of their own.
 	Socket() string
 }
 
-// socket is the socket of the local stream; empty if it has no socket.
+// socket returns the socket of the local stream; empty if it has none.
 func (c *Conn) socket() string {
 	c.mu.Lock()
 	local, _ := c.local.(Socketed)
@@ -43,7 +43,7 @@ func (c *Conn) socket() string {
 	return local.Socket()
 }
 
-// suspect asks the peer whether the forward leads to itself, where that may be.
+// suspect asks the peer whether the forward is a loop, if that is likely.
 func (f *Forward) suspect() {
 	f.mu.Lock()
 	live := f.streams
@@ -67,27 +67,26 @@ func (f *Forward) suspect() {
 		if err != nil || a.Reason != Loop {
 			return
 		}
-		for _, c := range f.silent() { // with those that have come since
+		for _, c := range f.silent() { // including streams opened since
 			c.abort(&Error{Reason: Loop, Err: errLoop})
 		}
 	}()
 }
 
-// silent are the streams of the forward, or of another that leads to the same, on
-// which nothing has come.
+// silent returns the streams that have received nothing, of this forward or of another to
+// the same peer and protocol.
 func (f *Forward) silent() []*Conn {
 	return f.bridge.spliced(f.peer, f.protocol, func(c *Conn) bool { return !c.inbound && c.received.Load() == 0 })
 }
 
-// afterLoop says whether an error is what is left of a loop that was just ended:
-// the ends of each stream of it break off those of others. It is called with f.mu
-// held.
+// afterLoop reports whether an error is an effect of a loop that was just ended: each
+// stream of a loop that ends breaks off others. It is called with f.mu held.
 func (f *Forward) afterLoop(err error) bool {
 	return err != nil && reasonOf(err, "") != Loop && reasonOf(f.last, "") == Loop && time.Since(f.lastAt) < askTimeout
 }
 
-// loop says whether streams of a peer lead back to it. The peer ends them; why is
-// noted here.
+// loop reports whether streams of a peer go back to it. The peer ends them; the reason is
+// recorded here.
 func (b *Bridge) loop(p peer.ID, proto protocol.ID, sockets []string) Reason {
 	back := b.spliced(p, proto, func(c *Conn) bool { return c.inbound && slices.Contains(sockets, c.socket()) })
 	if len(back) < loopCertain {
@@ -99,8 +98,8 @@ func (b *Bridge) loop(p peer.ID, proto protocol.ID, sockets []string) Reason {
 	return Loop
 }
 
-// spliced are the live streams of a peer and a protocol that are joined to a
-// socket, and of which f says so, the oldest first.
+// spliced returns the open streams of a peer and a protocol that are spliced to a socket
+// and for which f returns true, oldest first.
 func (b *Bridge) spliced(p peer.ID, proto protocol.ID, f func(*Conn) bool) (found []*Conn) {
 	b.mu.Lock()
 	for _, c := range b.streams {

@@ -10,18 +10,19 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// Namespace is where the names of bridged protocols live.
+// Namespace is the prefix of the names of bridged protocols.
 const Namespace = "/x/"
 
-// maxName is the longest protocol name, in bytes. Multistream's own limit is
-// 1024, of which others share.
+// maxName is the longest protocol name, in bytes. Multistream's own limit of 1024
+// includes more than the name.
 const maxName = 256
 
 // ErrName is returned for an invalid protocol name.
 var ErrName = errors.New("bad protocol name")
 
-// CheckName reports what is wrong with the name of a protocol. With custom, any name
-// that begins with a slash is valid; otherwise it must begin with /x/.
+// CheckName returns an error that says what is wrong with the name of a protocol, or nil.
+// If custom is true, any name that begins with a slash is valid; otherwise the name must
+// begin with /x/.
 func CheckName(proto protocol.ID, custom bool) error {
 	name := string(proto)
 	switch {

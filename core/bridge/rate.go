@@ -7,14 +7,14 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// rates bound the bytes of all streams of a listener, each direction for itself.
+// rates limit the bytes of all streams of a listener, separately for each direction.
 type rates struct{ in, out *rate.Limiter }
 
-// Under a rate, what is read or written at once is bounded, so that it flows
-// rather than stutters, and what may pass at once after a pause.
+// With a rate, each read or write is bounded, so that bytes flow evenly, and so is the
+// burst after a pause.
 const (
-	ratePart  = 16 << 10 // bytes, and no more than
-	rateParts = 8        // of these a second need
+	ratePart  = 16 << 10 // bytes, at most, and no more than
+	rateParts = 8        // that part of the rate in a second
 	rateBurst = 64 << 10 // bytes
 )
 
@@ -26,17 +26,17 @@ func newRates(bytesPerSecond int64) *rates {
 	return &rates{one(), one()}
 }
 
-// part is what is read or written at once, in bytes.
+// part returns the most bytes to read or write at once.
 func (r *rates) part() int { return min(ratePart, max(1, int(r.in.Limit()/rateParts))) }
 
-// set changes the rate for the streams that are under it.
+// set changes the rate, also for open streams.
 func (r *rates) set(bytesPerSecond int64) {
 	r.in.SetLimit(rate.Limit(bytesPerSecond))
 	r.out.SetLimit(rate.Limit(bytesPerSecond))
 }
 
-// wait lets n bytes of the rate pass. It returns early, with an error, when the
-// deadline passes or the stream is over.
+// wait waits until n bytes may pass. It returns early, with an error, if the deadline
+// passes or the stream ends.
 func (c *Conn) wait(l *rate.Limiter, n int, by *deadline) error {
 	r := l.ReserveN(time.Now(), n)
 	delay := r.Delay()

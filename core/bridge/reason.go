@@ -18,24 +18,24 @@ import (
 // errors.Is(err, bridge.NotAllowed) works.
 type Reason string
 
-// The reasons. The first group is why the far side refused; they travel to the
-// caller. A peer of a later version may know others.
+// The reasons. Those of the first group say why the peer refused, and are sent to the
+// caller. A peer of a later version may send others.
 const (
 	NotAllowed     Reason = "not allowed"
 	NoSuchProtocol Reason = "no such protocol"
 	TargetRefused  Reason = "target refused"
 	TargetTimedOut Reason = "target timed out"
 	TooMany        Reason = "too many streams"
-	Loop           Reason = "loop" // the target is the forward that the stream came from
+	Loop           Reason = "loop" // the target is the forward from which the stream came
 
-	TargetFailed Reason = "target failed"     // the local end of a listener broke off
-	ClientFailed Reason = "client failed"     // the local end of a forward broke off
-	PeerAway     Reason = "peer away"         // it cannot be reached
-	PeerLost     Reason = "peer lost"         // the connection to it ended
-	PeerReset    Reason = "reset by the peer" // it did not say why
-	TimedOut     Reason = "timed out"         // nothing moved for the idle limit, or after one side had ended
+	TargetFailed Reason = "target failed"     // the local end of a listener's stream broke off
+	ClientFailed Reason = "client failed"     // the local end of a forward's stream broke off
+	PeerAway     Reason = "peer away"         // the peer cannot be reached
+	PeerLost     Reason = "peer lost"         // the connection to the peer ended
+	PeerReset    Reason = "reset by the peer" // the peer gave no reason
+	TimedOut     Reason = "timed out"         // nothing moved for the idle limit, or for the drain limit after one direction had ended
 	ClosedByHand Reason = "closed by hand"    // with CloseStream
-	Shutdown     Reason = "shutdown"          // the node ends
+	Shutdown     Reason = "shutdown"          // the node closes
 )
 
 var reasons = []Reason{"", NotAllowed, NoSuchProtocol, TargetRefused, TargetTimedOut, TooMany, Loop, TargetFailed, ClientFailed, PeerAway,
@@ -43,8 +43,8 @@ var reasons = []Reason{"", NotAllowed, NoSuchProtocol, TargetRefused, TargetTime
 
 func (r Reason) Error() string { return string(r) }
 
-// known is r, or "other" for one that only a peer knows: metrics must not take
-// what a peer chooses.
+// known returns r, or "other" if only a peer uses it: metrics must not take values that a
+// peer chooses.
 func (r Reason) known() Reason {
 	if slices.Contains(reasons, r) {
 		return r
@@ -52,11 +52,11 @@ func (r Reason) known() Reason {
 	return "other"
 }
 
-// maxReason bounds what a peer gives as its reason, in bytes.
+// maxReason bounds the reason that a peer gives, in bytes.
 const maxReason = 64
 
-// readable is a peer's reason as it may be shown: bounded, and without control
-// characters.
+// readable returns a peer's reason in a form that may be shown: bounded, and without
+// control characters.
 func (r Reason) readable() Reason {
 	s := strings.ToValidUTF8(string(r[:min(len(r), maxReason)]), "")
 	return Reason(strings.Map(func(c rune) rune {
@@ -71,10 +71,10 @@ func (r Reason) readable() Reason {
 // wraps.
 type Error struct {
 	Reason   Reason
-	Peer     peer.ID     // the other end; empty where none is known
-	Protocol protocol.ID // empty where none is known
+	Peer     peer.ID     // the other end; empty if not known
+	Protocol protocol.ID // empty if not known
 	Remote   bool        // the peer gave the reason
-	Err      error       // what was seen here; may be nil
+	Err      error       // the underlying error; may be nil
 }
 
 func (e *Error) Error() string {
@@ -97,7 +97,7 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Reason, e.Err}
 }
 
-// reasonOf is the reason that an error has, or otherwise the one given.
+// reasonOf returns the reason in err, or otherwise if it has none.
 func reasonOf(err error, otherwise Reason) Reason {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason
@@ -108,7 +108,7 @@ func reasonOf(err error, otherwise Reason) Reason {
 	return otherwise
 }
 
-// errorOf is the *Error in err, or one with the reason given.
+// errorOf returns the *Error in err, or a new one with the reason in err, or otherwise.
 func errorOf(err error, otherwise Reason) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
@@ -116,7 +116,7 @@ func errorOf(err error, otherwise Reason) *Error {
 	return &Error{Reason: reasonOf(err, otherwise), Err: err}
 }
 
-// opening explains why no stream could be opened.
+// opening returns an *Error that says why a stream could not be opened.
 func opening(p peer.ID, proto protocol.ID, err error) *Error {
 	reason := PeerAway
 	if notSupported(err) {
@@ -130,12 +130,12 @@ func notSupported(err error) bool {
 	return ok
 }
 
-// timedOut says whether an error is of the time that something took.
+// timedOut reports whether err is a timeout.
 func timedOut(err error) bool {
 	var t interface{ Timeout() bool }
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &t) && t.Timeout()
 }
 
-// wentSilent says whether an error is of a connection that ended because nothing
-// came from the peer. With QUIC that is a timeout, as a deadline is.
+// wentSilent reports whether err says that a connection ended because nothing came from
+// the peer. With QUIC that is a timeout, as a deadline is.
 func wentSilent(err error) bool { return timedOut(err) && errors.Is(err, net.ErrClosed) }

@@ -15,29 +15,29 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// Protocol is what bridges ask each other beside the streams themselves, which
-// carry nothing but a service's own bytes. The asking side sends one JSON object
+// Protocol is the protocol over which bridges ask each other questions. The streams
+// themselves carry only the service's own bytes. The asking side sends one JSON object
 // and closes its side; the answer is one JSON object.
 //
 //	{"ask":"services"}                     -> {"services":[{"protocol":"/x/ssh","description":"…"}]}
 //	{"ask":"reason","protocol":"/x/ssh"}   -> {"reason":"not allowed"}
 //	{"ask":"loop","protocol":"/x/ssh","sockets":["127.0.0.1:1 127.0.0.1:2"]} -> {"reason":"loop"}
 //
-// The second asks why a stream of that protocol was reset: each reason is told
-// once, the latest first, for those before it may be of streams that nobody asks
-// about. Most transports could carry a code with a reset, but
-// WebTransport, which is what a browser has, does not.
+// The second asks why a stream of that protocol was reset. Each reason is given once, the
+// latest first, because earlier ones may belong to streams that no peer asks about. Most
+// transports could carry a code with a reset, but WebTransport, which browsers use, does
+// not.
 //
-// The third asks whether the peer dialled these sockets for streams of that
-// protocol from the one who asks, who accepted them for other such streams: see
-// Loop. The reason is empty if not.
+// The third asks whether the peer dialled these sockets for streams of that protocol from
+// the asking peer, which accepted them for other such streams: see Loop. If not, the
+// reason in the answer is empty.
 const Protocol protocol.ID = "/tombolo/bridge/1.0.0"
 
 const (
-	askTimeout  = 5 * time.Second // one question, with its answer
+	askTimeout  = 5 * time.Second // for one question and its answer
 	maxQuestion = 4 << 10         // bytes
 	maxAnswer   = 256 << 10       // bytes
-	asksPerPeer = 128             // answered at a time: a page opens a hundred streams at once, and all may be refused
+	asksPerPeer = 128             // answered at a time: a page may open a hundred streams at once, and all may be refused
 )
 
 type question struct {
@@ -73,8 +73,7 @@ func (b *Bridge) Services(ctx context.Context, p peer.ID) ([]Service, error) {
 	return services, nil
 }
 
-// askWhy asks why a stream was reset; the reason is empty where that cannot be
-// learned.
+// askWhy asks why a stream was reset. The reason is empty if the peer does not give one.
 func (b *Bridge) askWhy(ctx context.Context, p peer.ID, proto protocol.ID) Reason {
 	ctx = network.WithNoDial(ctx, "the stream ended with its connection")
 	a, err := b.ask(ctx, p, question{Ask: "reason", Protocol: proto})
@@ -94,9 +93,9 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	defer stop()
-	defer s.Reset() // the answer is all that is wanted of it
+	defer s.Reset() // nothing is needed but the answer
 	if err = json.NewEncoder(s).Encode(q); err == nil {
-		_ = s.CloseWrite() // fails where the peer has answered already, and hung up
+		_ = s.CloseWrite() // fails if the peer has already answered and closed
 		err = json.NewDecoder(io.LimitReader(s, maxAnswer)).Decode(&a)
 	}
 	if notSupported(err) {
@@ -108,7 +107,7 @@ func (b *Bridge) ask(ctx context.Context, p peer.ID, q question) (a answer, err 
 	return a, nil
 }
 
-// answer answers one question. Whoever asks too much at a time is cut off.
+// answer answers one question. It resets the stream if the peer asks too many at a time.
 func (b *Bridge) answer(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	b.mu.Lock()
@@ -160,8 +159,8 @@ func (b *Bridge) answerOne(p peer.ID, s network.Stream) error {
 	return json.NewEncoder(s).Encode(a)
 }
 
-// ServicesFor returns the services of this node that are announced, and that a peer may use:
-// what it is told when it asks for them.
+// ServicesFor returns the announced services of this node that a peer may use. The peer
+// receives this list when it asks for services.
 func (b *Bridge) ServicesFor(p peer.ID) []Service {
 	var services []Service
 	for _, l := range b.Listeners() {
@@ -172,8 +171,8 @@ func (b *Bridge) ServicesFor(p peer.ID) []Service {
 	return services
 }
 
-// notes are the reasons of streams that were reset here, until the peers that
-// opened those have asked. The zero value is ready.
+// notes holds the reasons of streams that were reset here, until the peers that opened
+// them ask. The zero value is ready to use.
 type notes struct {
 	mu   sync.Mutex
 	kept []note // the oldest first
@@ -188,7 +187,7 @@ type note struct {
 
 const (
 	notesKept    = 1024
-	notesPerPeer = asksPerPeer // so that one who never asks takes the place of nobody
+	notesPerPeer = asksPerPeer // so that a peer that never asks does not displace others
 	noteAge      = 30 * time.Second
 )
 

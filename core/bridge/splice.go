@@ -8,22 +8,23 @@ import (
 	"time"
 )
 
-// bufferSize is what a splice reads at once where much comes, in bytes: a frame
-// of yamux as native/stack makes them. Larger ones cost 10 to 15 % more CPU: what
-// was read has left the processor's cache before it is encrypted.
+// bufferSize is the size of a splice's reads while much data comes, in bytes: one yamux
+// frame as native/stack makes them. Larger reads cost 10 to 15 % more CPU, because the
+// data has left the processor's cache before it is encrypted.
 const bufferSize = 60 << 10
 
-// idleSize is what a splice waits with: a direction on which little or nothing
-// comes holds no more. A read that fills it is followed by one of bufferSize.
+// idleSize is the size of the buffer with which a splice waits, so that a direction with
+// little or no data holds no more memory. A read that fills it is followed by one of
+// bufferSize.
 const idleSize = 2 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // Splice copies bytes between the stream and a local one until both directions have
-// ended, and then closes or resets both. If they did not end well, the error is an
-// *Error with the reason. EOF on one side closes the write side of the other; an error
-// of reading becomes a reset. If one side stops reading, only that direction ends: the
-// other may still carry a reply.
+// ended, and then closes or resets both. If the stream failed, it returns an *Error with
+// the reason. EOF on one side closes the write side of the other; an error while reading
+// becomes a reset. If one side stops reading, only that direction ends: the other may
+// still carry a reply.
 func (c *Conn) Splice(local Local) error {
 	localFailed := ClientFailed
 	if c.inbound {
@@ -49,7 +50,7 @@ func (c *Conn) Splice(local Local) error {
 	case readErr != nil:
 		c.abort(errorOf(readErr, PeerReset))
 	case writeErr != nil:
-		if !isYamux(c.Stream) { // there, the end of the reply tells the peer
+		if !isYamux(c.Stream) { // with yamux, the end of the reply informs the peer
 			_ = c.CloseRead()
 		}
 		c.fail(&Error{Reason: localFailed, Err: writeErr})
@@ -67,8 +68,8 @@ func (c *Conn) Splice(local Local) error {
 	return nil
 }
 
-// pump carries bytes until one end is at its end. A read error is nil for EOF,
-// which has been passed on.
+// pump copies bytes until one end fails or from is at EOF, which it passes on. A read
+// error is nil for EOF.
 func pump(to writeEnd, from io.Reader) (readErr, writeErr error) {
 	small := make([]byte, idleSize)
 	var big *[bufferSize]byte
@@ -100,14 +101,14 @@ func pump(to writeEnd, from io.Reader) (readErr, writeErr error) {
 	}
 }
 
-// writeEnd is what a direction of a splice needs of where it leads.
+// writeEnd is the end of a splice to which pump copies.
 type writeEnd interface {
 	io.Writer
 	CloseWrite() error
 }
 
-// join makes local what an abort of the stream resets, and starts to watch for
-// silence.
+// join makes local the stream that abort resets, and starts the idle timer. It returns
+// false if the stream has ended.
 func (c *Conn) join(local Local) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -119,7 +120,7 @@ func (c *Conn) join(local Local) bool {
 	return true
 }
 
-// directionEnded bounds the silence of the other one.
+// directionEnded applies the drain limit to the other direction.
 func (c *Conn) directionEnded() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -130,7 +131,8 @@ func (c *Conn) directionEnded() {
 	}
 }
 
-// silence is how long nothing may move; 0 for ever. Called with c.mu held.
+// silence returns how long the stream may be idle; 0 means forever. Called with c.mu
+// held.
 func (c *Conn) silence() time.Duration {
 	t := c.bridge.opts.Timeouts
 	switch {
@@ -143,7 +145,7 @@ func (c *Conn) silence() time.Duration {
 	}
 }
 
-// arm sets the timer for the end of the silence. Called with c.mu held.
+// arm sets the idle timer. Called with c.mu held.
 func (c *Conn) arm() {
 	limit := c.silence()
 	if limit <= 0 {

@@ -10,8 +10,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// explain turns an error of the transport into one with a reason, which is then
-// the stream's. What the owner did himself, and deadlines, stay as they are.
+// explain turns an error of the transport into one with a reason, and records it for the
+// stream. It does not change deadline errors, nor errors that the owner caused.
 func (c *Conn) explain(err error, by *deadline) error {
 	cause, err := c.reason(err, by)
 	if cause == nil {
@@ -20,8 +20,9 @@ func (c *Conn) explain(err error, by *deadline) error {
 	return c.fail(cause)
 }
 
-// reason finds out why a stream failed, or returns the error to go on with. The
-// peer may have to be asked: that ends with the deadline, and with the stream.
+// reason finds out why a stream failed, or returns the error to pass on. It may have to
+// ask the peer; it then waits until the peer answers, the deadline passes or the stream
+// ends.
 func (c *Conn) reason(err error, by *deadline) (*Error, error) {
 	if timedOut(err) && !wentSilent(err) {
 		return nil, err
@@ -35,7 +36,7 @@ func (c *Conn) reason(err error, by *deadline) (*Error, error) {
 	case over:
 		return nil, net.ErrClosed
 	case !errors.Is(err, network.ErrReset) && !notSupported(err) && !wentSilent(err) && !c.Stream.Conn().IsClosed():
-		return nil, err // a half that was closed here
+		return nil, err // the owner closed this half
 	}
 	c.asking.Do(func() { c.ask(err) })
 	select {
@@ -55,7 +56,7 @@ func (c *Conn) reason(err error, by *deadline) (*Error, error) {
 	return c.answer, nil
 }
 
-// ask finds out why the far side ended the stream. The one who opened it can ask.
+// ask finds out why the peer ended the stream. Only the side that opened it can ask.
 func (c *Conn) ask(err error) {
 	e := &Error{Peer: c.peer, Protocol: c.protocol, Err: err, Reason: PeerReset, Remote: true}
 	reset, _ := errors.AsType[*network.StreamError](err)
@@ -77,7 +78,7 @@ func (c *Conn) ask(err error) {
 			defer c.bridge.tasks.Done()
 			defer stop()
 			e = c.bridge.resetBy(ctx, c.peer, c.protocol, err)
-			if e.Reason == PeerReset && c.Stream.Conn().IsClosed() { // which its streams may see first
+			if e.Reason == PeerReset && c.Stream.Conn().IsClosed() { // the stream may notice that before its connection does
 				e.Reason, e.Remote = PeerLost, false
 			}
 			c.answer = e
@@ -89,7 +90,7 @@ func (c *Conn) ask(err error) {
 	close(c.asked)
 }
 
-// resetBy asks the peer that reset a stream of ours why.
+// resetBy asks a peer why it reset a stream that this node opened.
 func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err error) *Error {
 	e := &Error{Peer: p, Protocol: proto, Err: err, Reason: PeerReset, Remote: true}
 	if said := b.askWhy(ctx, p, proto); said != "" {
@@ -98,8 +99,8 @@ func (b *Bridge) resetBy(ctx context.Context, p peer.ID, proto protocol.ID, err 
 	return e
 }
 
-// confess keeps for the peer why this side ends the stream that it opened. What
-// the peer did itself, or is not there to ask for, is no news to it.
+// confess keeps the reason why this side ends a stream that the peer opened, for the peer
+// to ask. It keeps nothing if the peer caused the end, or is no longer connected.
 func (c *Conn) confess(cause *Error) {
 	if c.inbound && !cause.Remote && cause.Reason != PeerLost {
 		c.bridge.notes.add(c.peer, c.protocol, cause.Reason)
