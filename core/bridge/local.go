@@ -22,7 +22,7 @@ type Local interface {
 	// Reset ends both directions at once and, if the platform can, shows the other end
 	// that the stream failed (TCP: RST). Calls in progress return.
 	Reset() error
-	// String names the other end: an address, as a multiaddr where it has one.
+	// String returns the address of the other end, as a multiaddr if it has one.
 	String() string
 }
 
