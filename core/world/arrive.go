@@ -14,12 +14,12 @@ import (
 )
 
 // How a player arrives that walks here from another room: see walk.go. Its host announces
-// it, and a place is kept for it, until the peer that was announced asks for it. Nobody else
-// can, because its connection proves who it is.
+// it, and a seat is kept for it until the announced peer asks for it. No other peer can,
+// because the connection proves the peer's identity.
 
 const (
-	// expectLimit is how long a place is kept for a player that is on its way, and
-	// decideLimit how long the host it comes from may take to say how that ended.
+	// expectLimit is how long a seat is kept for a player on its way, and decideLimit how
+	// long the host that it comes from may take to say how the walk ended.
 	expectLimit = 10 * time.Second
 	decideLimit = 15 * time.Second
 	// mostExpected bounds the players that are expected at the same time.
@@ -33,13 +33,13 @@ type expected struct {
 	walk    uint32
 	seq     uint32 // the last input that was taken
 	arrival *Arrival
-	seated  chan error // told once: nil if it has its seat
-	player  *Player    // then
+	seated  chan error // receives one value: nil if it has its seat
+	player  *Player    // set once it has its seat
 }
 
-// NameNeighbours names the hosts whose rooms' players may walk to this room, in place of
-// those named before. A neighbour decides what state its players bring, so name only hosts
-// that you would let host this room. Rooms of the same node need not be named.
+// NameNeighbours names the hosts from whose rooms players may walk to this room, in place
+// of those named before. A neighbour decides what state its players bring, so name only
+// hosts that you would let host this room. Rooms of the same node need not be named.
 func (r *Room) NameNeighbours(hosts ...peer.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -71,8 +71,8 @@ func (rs *Rooms) serveWalkFrom(host peer.ID, s network.Stream) {
 	r.receive(e, s, messages)
 }
 
-// expect keeps a place for a player that walks here. The code, if not zero, says why not.
-// Where it is zero, the caller tells r.serving when it is done.
+// expect keeps a seat for a player that walks here. A code other than zero is the reason
+// why not. If it is zero, the caller must call r.serving.Done at the end.
 func (r *Room) expect(host peer.ID, a wire.Arrival) (*expected, wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -114,7 +114,7 @@ func (r *Room) expect(host peer.ID, a wire.Arrival) (*expected, wire.Code) {
 	return e, 0
 }
 
-// unexpect gives the place up, unless the player has come.
+// unexpect gives the seat up, and returns false if the player has already come.
 func (r *Room) unexpect(e *expected) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,7 +126,7 @@ func (r *Room) unexpect(e *expected) bool {
 	return true
 }
 
-// expects says whether a player of the peer is on its way here; mu is held.
+// expects reports whether a player of the peer is on its way here; mu is held.
 func (r *Room) expects(p peer.ID) bool {
 	for key := range r.expected {
 		if key.peer == p {
@@ -136,7 +136,8 @@ func (r *Room) expects(p peer.ID) bool {
 	return false
 }
 
-// takeExpected is the player that asks for its place, or nil. The place is still promised.
+// takeExpected returns the player that asks for its seat, or nil. The seat is still
+// promised.
 func (r *Room) takeExpected(key seatKey, a wire.Arrive) *expected {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,9 +149,9 @@ func (r *Room) takeExpected(key seatKey, a wire.Arrive) *expected {
 	return e
 }
 
-// receive speaks with the host that a player comes from until it is known how the walk
-// ended. If that host is lost before, the player may still come: its own peer knows whether
-// it is to.
+// receive runs the stream to the host that a player comes from until it is known how the
+// walk ended. If that host is lost before, the player may still come: its own peer knows
+// whether it should.
 func (r *Room) receive(e *expected, s network.Stream, messages *wire.Reader) {
 	decided := make(chan wire.Decided, 1)
 	var hearing sync.WaitGroup
@@ -159,7 +160,7 @@ func (r *Room) receive(e *expected, s network.Stream, messages *wire.Reader) {
 	_ = s.SetWriteDeadline(time.Now().Add(decideLimit))
 	if _, err := s.Write(wire.AppendArrived(nil, wire.Arrived{})); err != nil {
 		r.unexpect(e)
-		return // it does not know that it may send the player
+		return // that host does not know that it may send the player
 	}
 	hearing.Go(func() {
 		if kind, body, err := messages.Next(); err == nil && kind == wire.KindDecided {
@@ -217,7 +218,7 @@ func (r *Room) awaitSeated(e *expected) error {
 	}
 }
 
-// giveBack ends the seat of a player that the room it came from keeps.
+// giveBack ends the seat of a player that the other room keeps.
 func (r *Room) giveBack(e *expected) {
 	r.Do(func() {
 		p := e.player
@@ -240,7 +241,7 @@ func (r *Room) arrive(v *visitor, a wire.Arrive) {
 	}
 	old := r.seats[key]
 	if old != nil && old.arrival != nil && old.arrivedBy == a.Walk && old.program == a.Program {
-		r.resume(old, v) // its stream was lost before it knew
+		r.resume(old, v) // its stream was lost before it received that
 		return
 	}
 	e := r.takeExpected(key, a)
@@ -251,7 +252,7 @@ func (r *Room) arrive(v *visitor, a wire.Arrive) {
 	defer r.fulfil()
 	if old != nil {
 		if old.walk != nil {
-			old.walk.gone = true // it left, and is back already
+			old.walk.gone = true // it left, and is already back
 		}
 		r.remove(old, wire.Replaced)
 	}
@@ -277,7 +278,7 @@ func (r *Room) arrive(v *visitor, a wire.Arrive) {
 	e.seated <- nil
 }
 
-// fulfil ends a promise of a place: the player has it, or does not get it.
+// fulfil ends the promise of a seat: the player has it, or will not get it.
 func (r *Room) fulfil() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -14,16 +14,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/board"
 )
 
-// The boards of a room are kept as its world is: what has changed on them is in the next
-// moment, for the store and the standbys. A new standby is told of all by its feed, not by
-// the tick.
+// The boards of a room are kept in the same way as its world: their changes are in the
+// next moment, for the store and the standbys. A new standby gets all boards from its
+// feed, not from the tick.
 
-// BoardOptions of a Board. The zero value is one board without an end, on which the highest
-// score is the best.
+// BoardOptions configure a Board. The zero value is one board that never ends, on which
+// the highest score is the best.
 type BoardOptions struct {
 	Period      board.Period
 	LowestFirst bool
-	// Keep is how many boards of periods before are kept beside that of now.
+	// Keep is how many boards of earlier periods are kept in addition to the current one.
 	Keep int
 }
 
@@ -52,14 +52,14 @@ func (b *Board) Improve(p peer.ID, score int64) bool {
 // Remove takes a player off the board.
 func (b *Board) Remove(p peer.ID) { b.Now().Remove(b.Players.Number(p)) }
 
-// boards are those of a room. It is what board.Store keeps its records in.
+// boards holds the boards of a room. board.Store keeps its records in it.
 type boards struct {
 	room *Room
 
-	mu     sync.Mutex        // taken after a board's
-	found  map[string][]byte // what was kept, until its board is opened
+	mu     sync.Mutex        // locked after a board's mutex
+	found  map[string][]byte // stored records, until their board is opened
 	dirty  map[string][]byte // changed since the last moment; nil deletes
-	active bool              // what changes is noted
+	active bool              // changes are recorded
 
 	opening sync.Mutex
 	store   *board.Store // nil before the first is opened
@@ -71,9 +71,9 @@ var _ board.Records = (*boards)(nil)
 
 // Board opens a board of the room, or returns the one that is open. It has its stored
 // scores, in the order in which they were made, and moves with the room to another host.
-// Any peer may ask for it by the names of the room and the board, see board.Ask and
-// board.Watch. A game calls it in Start, always with the same options. The error says that
-// the name is not a valid name of a board, or that the stored board is damaged.
+// Any peer may ask for it by the names of the room and the board: see board.Ask and
+// board.Watch. A game calls Board in Start, always with the same options. It returns an
+// error if the name is not a valid name of a board, or if the stored board is damaged.
 func (w *World) Board(name string, opts BoardOptions) (*Board, error) {
 	b, err := w.boards.board(name, opts)
 	if err != nil {
@@ -115,14 +115,14 @@ func (bs *boards) board(name string, opts BoardOptions) (*Board, error) {
 	return b, nil
 }
 
-// served is the server of the boards, or nil.
+// served returns the server of the boards, or nil.
 func (bs *boards) served() *board.Server {
 	bs.opening.Lock()
 	defer bs.opening.Unlock()
 	return bs.server
 }
 
-// close ends the answers.
+// close ends the server of the boards.
 func (bs *boards) close() {
 	if server := bs.served(); server != nil {
 		_ = server.Close() // which never fails
@@ -139,7 +139,8 @@ func (bs *boards) Get(_ context.Context, key string) ([]byte, error) {
 	return nil, datastore.ErrNotFound
 }
 
-// Each implements board.Records. What was taken without an error is the store's.
+// Each implements board.Records. A record that was taken without an error belongs to the
+// store.
 func (bs *boards) Each(_ context.Context, under string, take func(name string, value []byte) error) error {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -167,14 +168,14 @@ func (bs *boards) Change(key string, value []byte) {
 	bs.dirty[key] = value
 }
 
-// begin has what changes noted from now on.
+// begin starts recording changes.
 func (bs *boards) begin() {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
 	bs.active = true
 }
 
-// take is what has changed since it was last called.
+// take returns what has changed since the last call.
 func (bs *boards) take() map[string][]byte {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -183,7 +184,7 @@ func (bs *boards) take() map[string][]byte {
 	return dirty
 }
 
-// inherit has the boards be as a host has told of them.
+// inherit gives the boards the records that a host has sent.
 func (bs *boards) inherit(records map[string][]byte) {
 	bs.mu.Lock()
 	defer bs.mu.Unlock()
@@ -193,7 +194,7 @@ func (bs *boards) inherit(records map[string][]byte) {
 	}
 }
 
-// foundRecord takes in what the store has.
+// foundRecord adds a record from the store.
 func (bs *boards) foundRecord(name string, value []byte) error {
 	if name == "" || value == nil {
 		return errors.New("this is not a record of a board")
@@ -207,8 +208,8 @@ func (bs *boards) foundRecord(name string, value []byte) error {
 	return nil
 }
 
-// each calls take for all that is kept, and returns an error of it. The game goes on
-// meanwhile: what it changes is in the next moment as well.
+// each calls take for every record, and returns its first error. The game continues
+// meanwhile, and its changes are in the next moment as well.
 func (bs *boards) each(take func(key string, value []byte) error) error {
 	bs.mu.Lock()
 	found, store := maps.Clone(bs.found), bs.store

@@ -5,13 +5,12 @@ import "fmt"
 const (
 	// MaxEntities bounds the entities of a room.
 	MaxEntities = 1 << 20
-	// MaxPlace bounds where an entity may be, in every direction from the middle.
+	// MaxPlace bounds the coordinates of an entity, in each direction from the origin.
 	MaxPlace = 1 << 24
 )
 
-// Entity is a thing in the world of a room. It is a small number, so that a game can
-// keep what it knows of its entities in slices. The number of an entity that was
-// removed is used again.
+// Entity is a thing in the world of a room. It is a small number, so that a game can use
+// it to index slices. The number of an entity that was removed is used again.
 type Entity uint32
 
 // World holds the entities of a room: where each is, and whether it changed. Everything
@@ -25,16 +24,16 @@ type World struct {
 	dirty  []Entity // changed in this tick
 	steps  int
 	count  int
-	own    map[string][]byte // what the game keeps by name
-	keep   *keep             // nil where the game is no Keeper
+	own    map[string][]byte // the game's own values, by name
+	keep   *keep             // nil if the game is not a Keeper
 	boards *boards
 }
 
-// state is what every frame looks up of an entity, in one place.
+// state holds what every frame looks up about an entity.
 type state struct {
 	changed uint32 // the last tick in which it changed
-	before  uint32 // the one before that
-	gen     uint16 // tells an entity from the one before of the same number
+	before  uint32 // the tick before that in which it changed
+	gen     uint16 // distinguishes an entity from an earlier one with the same number
 	alive   bool
 }
 
@@ -48,8 +47,8 @@ func (w *World) Steps() int { return w.steps }
 // Len returns the number of entities.
 func (w *World) Len() int { return w.count }
 
-// Bound is greater than the number of every entity: a slice of this length can be indexed
-// by all of them.
+// Bound returns a number greater than that of every entity: a slice of this length can be
+// indexed by all of them.
 func (w *World) Bound() int { return len(w.x) }
 
 // Alive reports whether the entity exists.
@@ -80,8 +79,9 @@ func (w *World) Spawn(x, y float32) Entity {
 	return e
 }
 
-// SpawnAs is Spawn for a game that numbers its entities itself. A game uses one or the
-// other. SpawnAs panics if the entity exists, or if e is MaxEntities or above.
+// SpawnAs spawns an entity with a number that the game has chosen. A game uses either
+// Spawn or SpawnAs. SpawnAs panics if the entity exists, if e is MaxEntities or above, or
+// if x or y is beyond MaxPlace.
 func (w *World) SpawnAs(e Entity, x, y float32) {
 	checkPlace(x, y)
 	if e >= MaxEntities || w.Alive(e) {
@@ -100,7 +100,7 @@ func (w *World) place(e Entity, x, y float32) {
 	w.Touch(e)
 }
 
-// Move moves the entity, which is a change. It panics if x or y is beyond MaxPlace.
+// Move moves the entity, and marks it as changed. It panics if x or y is beyond MaxPlace.
 func (w *World) Move(e Entity, x, y float32) {
 	checkPlace(x, y)
 	w.Touch(e)
@@ -119,7 +119,7 @@ func (w *World) Touch(e Entity) {
 	}
 }
 
-// Remove takes the entity out of the world.
+// Remove removes the entity from the world.
 func (w *World) Remove(e Entity) {
 	w.check(e)
 	w.of[e].alive = false
@@ -144,5 +144,5 @@ func checkPlace(x, y float32) {
 }
 
 func isPlace(x, y float32) bool {
-	return -MaxPlace <= x && x <= MaxPlace && -MaxPlace <= y && y <= MaxPlace // which NaN is not
+	return -MaxPlace <= x && x <= MaxPlace && -MaxPlace <= y && y <= MaxPlace // false for NaN
 }

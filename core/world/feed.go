@@ -16,16 +16,17 @@ import (
 )
 
 const (
-	// feedEvery is how often the standbys are told what has changed. A host that crashes
-	// loses what changed since, and what was under way.
+	// feedEvery is how often the standbys receive what has changed. A host that crashes
+	// loses what changed since, and what was on its way.
 	feedEvery = 200 * time.Millisecond
-	// sealEvery is how often the host signs what it has told.
+	// sealEvery is how often the host signs what it has sent.
 	sealEvery = time.Second
-	// feedStall is how long a standby may take over one batch.
+	// feedStall is how long a standby may take to read one batch.
 	feedStall = 10 * time.Second
-	// mostBatches bounds what waits for a standby that is slow.
+	// mostBatches bounds the batches that wait for a slow standby.
 	mostBatches = 256
-	// feedPart is the size from which on records go in a message of their own, in bytes.
+	// feedPart is the size, in bytes, from which on records are sent in a message of
+	// their own.
 	feedPart = 64 << 10
 )
 
@@ -38,15 +39,15 @@ type feed struct {
 	kick   chan struct{}
 	ended  chan struct{}
 	once   sync.Once
-	took   chan wire.Line // with which the standby has taken over
-	// handing says that it is to take over, and the room waits for that.
+	took   chan wire.Line // the line by which the standby has taken over
+	// handing is set while the room waits for the standby to take over.
 	handing atomic.Bool
 
 	mu     sync.Mutex
 	queue  []*moment
-	synced bool // it has been told the whole world
+	synced bool // it has received the whole world
 
-	// Of the writer.
+	// The fields of the writer.
 	chain  wire.Chain
 	number uint32
 	sealed time.Time
@@ -97,7 +98,7 @@ func (rs *Rooms) serveStandby(s network.Stream) {
 	reading.Wait()
 }
 
-// addFeed begins to feed a standby, in the place of an earlier stream of it.
+// addFeed starts to feed a standby, in place of an earlier stream of it.
 func (r *Room) addFeed(f *feed) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +149,7 @@ func (f *feed) nudge() {
 	}
 }
 
-// push has the standby told of a moment. It is called by the tick.
+// push queues a moment for the standby. It is called by the tick.
 func (f *feed) push(m *moment) {
 	f.mu.Lock()
 	full := len(f.queue) >= mostBatches
@@ -163,14 +164,14 @@ func (f *feed) push(m *moment) {
 	f.nudge()
 }
 
-// isSynced says whether the standby could take over.
+// isSynced reports whether the standby could take over.
 func (f *feed) isSynced() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.synced && !f.isEnded()
 }
 
-// read hears whether the standby has taken over.
+// read waits for the standby to report that it has taken over.
 func (f *feed) read(messages *wire.Reader) {
 	defer f.end()
 	kind, body, err := messages.Next()
@@ -188,7 +189,7 @@ func (f *feed) read(messages *wire.Reader) {
 	}
 }
 
-// write tells the standby what there is to tell, until the feed ends.
+// write sends the standby the line and what is queued, until the feed ends.
 func (f *feed) write() error {
 	for {
 		select {
@@ -222,8 +223,8 @@ func (f *feed) send(b []byte) error {
 	return err
 }
 
-// batch sends what a moment holds; of the first, before it, what only the store has, and the
-// boards.
+// batch sends a moment. Before the first one it sends the boards, and the players that
+// only the store has.
 func (f *feed) batch(m *moment) error {
 	f.out = f.out[:0]
 	f.number++
@@ -285,7 +286,7 @@ func (f *feed) part() error {
 	return err
 }
 
-// stored adds what the store has of players, most of which are not here.
+// stored adds the players in the store, most of which are not in memory.
 func (f *feed) stored() error {
 	k := f.room.keep
 	if k.store == nil {
@@ -300,7 +301,8 @@ func (f *feed) stored() error {
 	})
 }
 
-// each yields how each record of the moment is appended.
+// each calls yield with a function for each record of the moment, which appends the
+// record.
 func (m *moment) each(yield func(func([]byte) []byte) error) error {
 	data := m.data
 	for _, s := range m.entities {

@@ -14,18 +14,19 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Several hosts may share a store, one after the other or by mistake at once. A room then
-// writes under an epoch, its own (Room.Epoch), which it keeps beside the world.
+// Several hosts may share a store, one after another, or by mistake at once. A room
+// therefore writes under its epoch (Room.Epoch), which is stored beside the world.
 
-// Fencer is a store that takes no more writes from a host that another host has replaced.
-// The store of native/postgres is one.
+// Fencer is a store that accepts no more writes from a host that another host has
+// replaced. The store of native/postgres is one.
 type Fencer interface {
 	datastore.Batching
 
-	// Under registers an epoch, of at most 1<<63 - 1, for what lies under prefix, and
-	// returns a view of that, whose /a is prefix/a. Once a newer epoch is registered, Under
-	// and all that an older view writes fail with an error that wraps ErrOlder, and what
-	// older ones have written before is seen by what is read.
+	// Under registers an epoch, of at most 1<<63 - 1, for the keys under prefix, and
+	// returns a view of them, in which /a stands for prefix/a. Once a newer epoch is
+	// registered, Under with an older epoch and all writes to an older view fail with an
+	// error that wraps ErrOlder. Reads through the view see what older views wrote
+	// before.
 	Under(ctx context.Context, prefix datastore.Key, epoch uint64) (datastore.Batching, error)
 }
 
@@ -34,15 +35,17 @@ type Fencer interface {
 // The room runs until it is closed.
 var ErrOlder = behind.ErrOlder
 
-// registerTries bounds how often a host registers an epoch that another one is ahead of.
+// registerTries bounds how often a host retries to register an epoch after another host
+// was first.
 const registerTries = 10
 
 func (k *keep) lineKey() datastore.Key { return k.root.ChildString("l") }
 
-// stores says whether what changes is stored.
+// stores reports whether changes are stored.
 func (k *keep) stores() bool { return k.store != nil && !k.older.Load() }
 
-// newLine is the line by which this peer holds the room, if it is not stored yet; else nil.
+// newLine returns the line by which this peer holds the room, if it has not been stored
+// yet, or nil.
 func (k *keep) newLine() []byte {
 	line, message := k.room.claims()
 	if len(line) == 0 || line.Newest().Host != k.room.self || string(message) == string(k.line) {
@@ -52,9 +55,10 @@ func (k *keep) newLine() []byte {
 	return message
 }
 
-// claim has the room go on from the claims that were kept, and returns where it is stored:
-// a host that is started anew does not yield to one that it has replaced. Without a Fencer
-// it goes on in the same epoch, since its store cannot know of who took over after it.
+// claim makes the room continue from the stored claims, so that a host that restarts does
+// not yield to one that it has replaced. It returns the store to write to. Without a
+// Fencer the room continues in the same epoch, because its store cannot know who took
+// over since.
 func (k *keep) claim(ctx context.Context) (datastore.Batching, error) {
 	fencer, fenced := k.store.(Fencer)
 	for try, tried := 1, uint32(0); ; try++ {
@@ -68,7 +72,7 @@ func (k *keep) claim(ctx context.Context) (datastore.Batching, error) {
 			}
 			return k.store, k.hold(kept[:len(kept)-1], kept.Newest().Epoch, kept.Newest().Serial+1)
 		}
-		epoch := tried + 1 // one that was tried is of a host that has not stored its line
+		epoch := tried + 1 // an epoch that failed belongs to a host that has not stored its line
 		if len(kept) > 0 && kept.Newest().Epoch >= tried {
 			epoch = kept.Newest().Epoch + 1
 		}
@@ -89,7 +93,7 @@ func (k *keep) claim(ctx context.Context) (datastore.Batching, error) {
 	}
 }
 
-// hold has this peer hold the room by a claim after these.
+// hold makes this peer hold the room, by a claim that follows these.
 func (k *keep) hold(before wire.Line, epoch, serial uint32) error {
 	if epoch == 0 {
 		return errors.New("the room has used up its epochs")
@@ -104,7 +108,7 @@ func (k *keep) hold(before wire.Line, epoch, serial uint32) error {
 	return nil
 }
 
-// putLine stores the line at once, for hosts that are about to start, too.
+// putLine stores the line at once, so that hosts that are about to start see it.
 func (k *keep) putLine(ctx context.Context, to datastore.Batching) error {
 	batch, err := to.Batch(ctx)
 	if err != nil {
@@ -116,7 +120,7 @@ func (k *keep) putLine(ctx context.Context, to datastore.Batching) error {
 	return batch.Commit(ctx)
 }
 
-// keptLine is the line that is stored, or nil.
+// keptLine returns the stored line, or nil.
 func (k *keep) keptLine(ctx context.Context) (wire.Line, error) {
 	message, err := k.store.Get(ctx, k.lineKey())
 	if errors.Is(err, datastore.ErrNotFound) {
@@ -133,9 +137,9 @@ func (k *keep) keptLine(ctx context.Context) (wire.Line, error) {
 	return nil, wire.ErrMalformed
 }
 
-// takeStore is where a room is stored that this peer has taken over by this line. Before
-// the first write, which may have to wait for the store, what the store has of the room is
-// replaced by what the mirror has.
+// takeStore returns the store for a room that this peer has taken over by this line.
+// Before the first write, which may have to wait for the store, it replaces the stored
+// world with that of the mirror.
 func (k *keep) takeStore(m *mirror, line wire.Line) datastore.Batching {
 	first := &firstStore{Batching: k.store}
 	if fencer, ok := k.store.(Fencer); ok {
@@ -147,10 +151,11 @@ func (k *keep) takeStore(m *mirror, line wire.Line) datastore.Batching {
 	return first
 }
 
-// firstStore is a store that does something before the first batch. It is of one goroutine.
+// firstStore is a store that calls before ahead of the first batch. It is used by one
+// goroutine.
 type firstStore struct {
 	datastore.Batching
-	before func(context.Context) error // nil when it is done
+	before func(context.Context) error // nil after it was called
 }
 
 func (s *firstStore) Batch(ctx context.Context) (datastore.Batch, error) {
@@ -163,9 +168,10 @@ func (s *firstStore) Batch(ctx context.Context) (datastore.Batch, error) {
 	return s.Batching.Batch(ctx)
 }
 
-// fenceNumber is what is registered for an epoch of a room. Of hosts of the same epoch, the
-// one before whom the others yield (wire.Line.Beats) has the highest: place is that among
-// the standbys. The rest is chance, so that two of the same place are kept apart, too.
+// fenceNumber returns the number that is registered for an epoch of a room. Of hosts of
+// the same epoch, the one to which the others yield (wire.Line.Beats) has the highest;
+// place is its place among the standbys. The remaining bits are random, to tell apart two
+// hosts of the same place, too.
 func fenceNumber(epoch uint32, place int) uint64 {
 	if place < 0 {
 		place = wire.MaxStandbys
@@ -173,8 +179,8 @@ func fenceNumber(epoch uint32, place int) uint64 {
 	return uint64(epoch)<<31 | uint64(wire.MaxStandbys-place)<<27 | uint64(rand.Uint32N(1<<27))
 }
 
-// fencedStore is a room's store whose batches are written under the room's epoch. It is
-// registered with the first of them, if not before. It is of one goroutine.
+// fencedStore is a room's store whose batches are written under the room's epoch. The
+// epoch is registered with the first batch, if not before. It is used by one goroutine.
 type fencedStore struct {
 	Fencer
 	root   datastore.Key
@@ -197,7 +203,7 @@ func (s *fencedStore) Batch(ctx context.Context) (datastore.Batch, error) {
 	return &fencedBatch{b, s.root.String()}, err
 }
 
-// fencedBatch is a batch of the view, whose keys are those of the store.
+// fencedBatch is a batch of the view that accepts the keys of the store.
 type fencedBatch struct {
 	datastore.Batch
 	root string

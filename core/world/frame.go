@@ -6,21 +6,21 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// records are what the entities of a tick look like, encoded once for everybody.
+// records holds the records of a tick, each encoded once for all players.
 type records struct {
 	game  Game
 	w     *World
 	bytes []byte
 	tick  uint32
-	first []span // of each entity: what changed in this tick
+	first []span // of each entity: the change in this tick
 	whole []span
 	stamp []uint32 // the tick in which whole was encoded
 }
 
 type span struct{ from, to uint32 }
 
-// begin encodes what changed in this tick. Whole records are made when they are asked
-// for.
+// begin encodes what changed in this tick. Whole records are encoded when they are
+// needed.
 func (r *records) begin() {
 	r.bytes, r.tick = r.bytes[:0], r.w.tick
 	n := len(r.w.x)
@@ -55,19 +55,19 @@ func (r *records) span(from int) span {
 
 func (r *records) at(s span) []byte { return r.bytes[s.from:s.to] }
 
-// framer makes the sections of the players, one after the other.
+// framer makes the sections of the players, one after another.
 type framer struct {
 	records *records
-	budget  int  // bytes of records a player and tick
-	slower  uint // the rates of the tiers beyond the first are so many times halved
-	settled bool // changes go in datagrams, so tell only of entities that have come to rest
+	budget  int  // bytes of records for each player and tick
+	slower  uint // how many times the rates of the tiers beyond the first are halved
+	settled bool // changes go in datagrams, so include only entities that have stopped changing
 
 	due     []due
 	section wire.Section
 	stats   frameStats
 }
 
-// due is a record that a player is to be told in this tick.
+// due is a record that a player should get in this tick.
 type due struct {
 	at    uint32 // in the list
 	span  span
@@ -80,7 +80,7 @@ type frameStats struct {
 	held             uint64 // records that did not fit into a player's budget
 }
 
-// fill puts what the player is to be told of entities into f.section.
+// fill puts the entity records that the player should get into f.section.
 func (f *framer) fill(s *sight) {
 	f.section.Left, f.section.Updates, f.section.Entered = f.section.Left[:0], f.section.Updates[:0], f.section.Entered[:0]
 	if size := f.collect(s); size > f.budget {
@@ -89,8 +89,8 @@ func (f *framer) fill(s *sight) {
 	f.emit(s)
 }
 
-// collect takes out of the list what is out of sight, lists what is due, and returns
-// its size in bytes.
+// collect removes from the list what is out of sight, lists what is due, and returns the
+// size of that in bytes.
 func (f *framer) collect(s *sight) (size int) {
 	f.due = f.due[:0]
 	of, tick := f.records.w.of, f.records.w.tick
@@ -119,7 +119,7 @@ func (f *framer) collect(s *sight) (size int) {
 			if e.sent >= st.changed || f.settled && tick-st.changed < wire.Settled || f.rests(e) {
 				continue
 			}
-			whole = st.changed != tick || e.sent < st.before // it missed one: the whole is due
+			whole = st.changed != tick || e.sent < st.before // it missed a change, so the whole is due
 		}
 		d := due{at: uint32(kept - 1), whole: whole, level: 7}
 		if d.whole {
@@ -137,13 +137,14 @@ func (f *framer) collect(s *sight) (size int) {
 	return size
 }
 
-// rests says whether the player is not told of an entity in this tick, because it is far.
+// rests reports whether the player does not get an entity in this tick because it is far
+// away.
 func (f *framer) rests(e *seen) bool {
 	return e.tier > tierNear && (f.records.w.tick+uint32(e.id))&(1<<(uint(e.tier)+f.slower)-1) != 0
 }
 
-// choose keeps the most urgent, as far as the budget goes. What is held back grows
-// more urgent with each tick.
+// choose keeps the most urgent records that fit into the budget. The others become more
+// urgent with each tick.
 func (f *framer) choose() {
 	var levels [8]int
 	for _, d := range f.due {

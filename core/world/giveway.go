@@ -11,15 +11,15 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// Two peers may begin to hold a room of the same name before either knows of the other. Of
-// rooms that give way, one stays.
+// Two peers may start to host rooms of the same name before either notices the other. Of
+// rooms that give way, one remains.
 
-// errGivesWay is why a room that gives way has no standbys and no store: the peer that holds
-// the other room does not have what they keep.
+// errGivesWay is returned if a room that gives way has standbys or a store: the peer that
+// holds the other room does not have what they keep.
 var errGivesWay = errors.New("a room that gives way is kept neither in a store nor by standbys")
 
 // giveWay ends the room, with a Moved, when another peer holds one of the same name and
-// version that goes before it.
+// version that takes precedence.
 func (r *Room) giveWay(node Node) {
 	ctx, cancel := r.untilDone()
 	defer cancel()
@@ -30,7 +30,7 @@ func (r *Room) giveWay(node Node) {
 	defer lobby.Close()
 	rivals := make(map[peer.ID]seat.Room)
 	for {
-		wait, enough := context.WithTimeout(ctx, time.Second) // the room's own players come and go
+		wait, enough := context.WithTimeout(ctx, time.Second) // look again after a second: the number of the room's own players changes
 		change, err := lobby.Next(wait)
 		enough()
 		switch {
@@ -52,13 +52,13 @@ func (r *Room) giveWay(node Node) {
 	}
 }
 
-// goesBefore tells which of two rooms of the same name stays: the one with more players; of
-// two with as many, the one whose host has the lower id.
+// goesBefore reports whether room a remains and b gives way: the room with more players
+// remains, or with equal numbers the one whose host has the lower peer ID.
 func goesBefore(a, b seat.Room) bool {
 	return cmp.Or(cmp.Compare(b.Players, a.Players), cmp.Compare(a.Host, b.Host)) < 0
 }
 
-// end has the room end since another peer holds it. It is called by the tick.
+// end ends the room because another peer holds it. It is called by the tick.
 func (r *Room) end(moved *Moved) {
 	if r.moved == nil {
 		r.moved = moved

@@ -1,21 +1,21 @@
 package world
 
-// grid finds the entities near a point. It is built anew each tick by a counting
-// sort: all entities lie in order of their cells, row by row, so that the cells of a
-// row that are next to each other are one range.
+// grid finds the entities near a point. It is built anew each tick by a counting sort:
+// all entities are in the order of their cells, row by row, so that adjacent cells of a
+// row are one range.
 type grid struct {
 	cell       float32 // the side of a cell
 	minX, minY float32
 	cols, rows int
-	start      []uint32 // of each cell, in order; one more at the end
+	start      []uint32 // of each cell, an index into order; one more at the end
 	order      []Entity
 	of         []uint32 // the cell of each entity
 }
 
-// maxSide bounds the rows and columns. In a world that is wider the cells are larger.
+// maxSide bounds the rows and columns. In a wider world the cells are larger.
 const maxSide = 512
 
-// build sorts the entities of w into cells that are so wide, or wider.
+// build sorts the entities of w into cells whose side is cell or more.
 func (g *grid) build(w *World, cell float32) {
 	minX, minY, maxX, maxY := w.extent()
 	g.cell = max(cell, (maxX-minX)/(maxSide-1), (maxY-minY)/(maxSide-1))
@@ -47,8 +47,8 @@ func (g *grid) build(w *World, cell float32) {
 	g.start[0] = 0
 }
 
-// near calls f with ranges of entities, together all that are within r of the point
-// and some more, those of the nearest rows first, until f returns false.
+// near calls f with ranges of entities that together include all within r of the point,
+// and some more. It begins with the nearest rows, and stops when f returns false.
 func (g *grid) near(x, y, r float32, f func([]Entity) bool) {
 	left, right := g.column(x-r-g.minX, g.cols), g.column(x+r-g.minX, g.cols)
 	low, high := g.column(y-r-g.minY, g.rows), g.column(y+r-g.minY, g.rows)
@@ -69,8 +69,8 @@ func (g *grid) near(x, y, r float32, f func([]Entity) bool) {
 	}
 }
 
-// column is the column, or the row, that is so far from the first one. What is outside
-// of the grid counts to its edge.
+// column returns the column, or the row, at a distance from the edge of the first one.
+// Points outside the grid belong to the cells at its edge.
 func (g *grid) column(far float32, n int) int {
 	return int(min(max(far/g.cell, 0), float32(n-1)))
 }
@@ -91,7 +91,7 @@ func (w *World) extent() (minX, minY, maxX, maxY float32) {
 	return minX, minY, maxX, maxY
 }
 
-// resize is s with n elements, which are not cleared.
+// resize returns s with length n. The elements are not cleared.
 func resize[E any](s []E, n int) []E {
 	if cap(s) < n {
 		s = make([]E, n, n+n/4)

@@ -17,7 +17,8 @@ const (
 	// handLimit is how long a standby may take to take over from a host that leaves. The
 	// world stands still meanwhile.
 	handLimit = 3 * time.Second
-	// endLimit is how long the standbys may take to hear that the room has closed.
+	// endLimit is how long the host waits for the standbys to receive that the room has
+	// closed.
 	endLimit = time.Second
 )
 
@@ -31,10 +32,10 @@ type handedOver struct {
 
 // HandOver hands the room over to the first of its standbys that is ready to take over.
 // Nothing is lost: the world stands still until the standby holds it, and the players
-// follow. HandOver first waits up to seven seconds for players that are walking to another
-// room (Player.Walk); no others begin to. Then the room here has ended, and Wait returns a
-// *Moved. The error is ErrNoStandby, ErrClosed, that of ctx, or that of the standby, in
-// which case the room continues here.
+// follow. HandOver first waits up to seven seconds for players that are walking to
+// another room (Player.Walk); no further ones start. After that the room has ended here,
+// and Wait returns a *Moved. The error is ErrNoStandby, ErrClosed, the error of ctx, or
+// the error of the standby; in the last case the room continues here.
 func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 	if r.heir() == nil {
 		return "", ErrNoStandby
@@ -51,7 +52,7 @@ func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 		if h.err == nil {
 			select {
 			case <-r.done:
-			case <-ctx.Done(): // it is the standby's all the same
+			case <-ctx.Done(): // the standby holds it all the same
 			}
 		}
 		return h.to, h.err
@@ -67,7 +68,7 @@ func (r *Room) HandOver(ctx context.Context) (to peer.ID, err error) {
 	}
 }
 
-// handOver is called after a tick, and returns when the next one may be run.
+// handOver is called after a tick, and returns when the next tick may run.
 func (r *Room) handOver() {
 	l := r.leaving
 	r.leaving = nil
@@ -91,8 +92,8 @@ func (r *Room) handOver() {
 	l.done <- handedOver{to: f.peer}
 }
 
-// awaitTaken waits until the standby has taken over, and returns by which claim, or why it
-// has not.
+// awaitTaken waits until the standby has taken over, and returns its line, or the reason
+// why it has not.
 func (f *feed) awaitTaken(closing <-chan struct{}) (wire.Line, error) {
 	late := time.NewTimer(handLimit)
 	defer late.Stop()
@@ -111,14 +112,15 @@ func (f *feed) awaitTaken(closing <-chan struct{}) (wire.Line, error) {
 	select {
 	case line := <-f.took: // before its connection ended
 		return line, nil
-	default: // if it does yet, the two will meet
+	default: // if it takes over later, the two hosts will meet
 		f.handing.Store(false)
 		return nil, err
 	}
 }
 
-// endFeeds ends the streams to the standbys. Where the room has closed for good, they are
-// told so; where it has moved, they have been told where. Either has them end the stream.
+// endFeeds ends the streams to the standbys. If the room has closed for good, it sends
+// them that; if it has moved, they already know where. In both cases the standbys end the
+// streams.
 func (r *Room) endFeeds() {
 	r.mu.Lock()
 	feeds := slices.Collect(maps.Values(r.feeds))
@@ -129,7 +131,7 @@ func (r *Room) endFeeds() {
 			f.push(m)
 		}
 	} else if r.yielded == nil {
-		feeds = nil // one of them is to take over
+		feeds = nil // one of them will take over
 	}
 	late := time.NewTimer(endLimit)
 	defer late.Stop()
@@ -151,7 +153,7 @@ func (r *Room) endFeeds() {
 // ErrNoStandby is returned by Room.HandOver if no standby has received the whole world.
 var ErrNoStandby = errors.New("no standby of the room is ready to take over")
 
-// heir is the first of the standbys that is ready to take over, or nil.
+// heir returns the first standby that is ready to take over, or nil.
 func (r *Room) heir() *feed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -166,9 +168,9 @@ func (r *Room) heir() *feed {
 	return nil
 }
 
-// Epoch counts how often a peer began to hold the room: the first host, each takeover and,
-// if the store is a Fencer, each restart. It is zero if the room has had no standbys and
-// its store is not a Fencer.
+// Epoch returns how many times a peer has started to hold the room: the first host, each
+// takeover and, if the store is a Fencer, each restart. It is zero if the room has had no
+// standbys and its store is not a Fencer.
 func (r *Room) Epoch() uint32 {
 	if line, _ := r.claims(); len(line) > 0 {
 		return line.Newest().Epoch
@@ -176,7 +178,8 @@ func (r *Room) Epoch() uint32 {
 	return 0
 }
 
-// Standbys returns the peers that are ready to take over, in the order in which they would.
+// Standbys returns the peers that are ready to take over, in the order in which they
+// would do so.
 func (r *Room) Standbys() []peer.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -24,8 +24,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// How a world outlasts its room. It lives in memory; what has changed is written behind
-// it to Options.Store, every Options.SaveEvery, one batch at a time. In the store lie,
+// How a world outlasts its room. It is in memory; changes are written behind it to
+// Options.Store, every Options.SaveEvery, one batch at a time. The store has these keys,
 // under /rooms/<name in base32>:
 //
 //	v                   the version of this format
@@ -37,13 +37,13 @@ import (
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 
-// A Keeper is a Game whose world outlasts its room. With Options.Store, a room begins as it
-// was last stored. With standbys (see Room.NameStandbys), one of them continues it. The
-// methods are called as those of Game are.
+// A Keeper is a Game whose world outlasts its room. With Options.Store, a room begins as
+// it was last stored. With standbys (see Room.NameStandbys), one of them continues it.
+// The methods are called in the same way as those of Game.
 //
-// A crash loses what changed in the last Options.SaveEvery and the time that a commit
-// takes, except for what Room.Flush has stored. Room.Close loses nothing. If the game
-// panics, what it had not saved by then is lost.
+// A crash loses what changed in the last Options.SaveEvery and during a commit, except
+// for what Room.Flush has stored. Room.Close loses nothing. If the game panics, what had
+// not been saved by then is lost.
 type Keeper interface {
 	Game
 
@@ -57,12 +57,13 @@ type Keeper interface {
 	// player's own avatar, the entity does not exist after a restart.
 	Save(e Entity, dst []byte) (data []byte, keep bool)
 
-	// SavePlayer appends the state to keep of a player, which Player.Kept returns when it
-	// joins again, however much later. It is called at every save while the player has its
-	// seat, five times a second where there are standbys, and when it leaves, before Leave.
-	// If it appends nothing, nothing is kept of the player. It is not called for
-	// spectators. At most a million players are kept (see Stats.Lost), and anybody can join
-	// under many peer IDs, so keep only players worth keeping.
+	// SavePlayer appends the state to keep of a player. Player.Kept returns it when the
+	// player joins again, however much later. SavePlayer is called at every save while
+	// the player has its seat, five times a second if there are standbys, and when the
+	// player leaves, before Leave. If it appends nothing, nothing is kept of the player.
+	// It is not called for spectators. At most a million players are kept (see
+	// Stats.Lost), and anybody can join under many peer IDs, so keep only players worth
+	// keeping.
 	SavePlayer(p *Player, dst []byte) []byte
 }
 
@@ -81,14 +82,15 @@ const (
 	DefaultSaveEvery = behind.DefaultDelay
 
 	keptFormat = "1"
-	// readLimit bounds the time that a player's record takes to be read, and loadLimit
-	// that of the whole world.
+	// readLimit bounds the time it takes to read a player's record, and loadLimit the
+	// time for the whole world.
 	readLimit = 10 * time.Second
 	loadLimit = time.Minute
-	// mostLeft bounds the players that are gone and not yet stored, for a store that
-	// takes none.
+	// mostLeft bounds the players that have left and are not stored yet, in case the
+	// store takes nothing.
 	mostLeft = 1 << 16
-	// mostKept bounds the players of whom something is kept: anybody may join as many.
+	// mostKept bounds the players of whom something is kept, because anybody may join
+	// under many peer IDs.
 	mostKept = 1 << 20
 )
 
@@ -97,44 +99,44 @@ var ErrNotKept = errors.New("the room is not kept: it has no store")
 
 var keyCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// keep has a room's world stored, and told to its standbys. Its fields are of the tick, but
-// for those below mu.
+// keep stores a room's world and sends it to the standbys. Its fields belong to the tick,
+// except for those below mu.
 type keep struct {
 	game  Keeper
 	room  *Room
-	store datastore.Batching // nil without
+	store datastore.Batching // nil without a store
 	root  datastore.Key
-	line  []byte // that is stored
+	line  []byte // the line that is stored
 
-	active bool    // there is a store, or there was a standby: what changes is noted
-	feeds  []*feed // those of the room that have been told the whole world
-	fed    int64   // when they were last told what has changed
+	active bool    // there is a store, or there was a standby: changes are recorded
+	feeds  []*feed // the room's feeds that have been sent the whole world
+	fed    int64   // when changes were last sent to them
 
 	restored  bool
-	found     []keptEntity // until they are in the world
+	found     []keptEntity // entities of the store, until they are in the world
 	restoring bool
 
-	at       int64               // of the last save
-	dirty    []Entity            // changed since
+	at       int64               // when the world was last saved
+	dirty    []Entity            // changed since the last moment
 	marked   []bool              // is in dirty
 	stored   []bool              // is in the store, or on its way there
-	changed  map[string]struct{} // of the game's own values
+	changed  map[string]struct{} // names of the game's values that have changed
 	left     map[seatKey]leaver
-	inputs   map[seatKey]taken // the last input that was taken, by the host before this one
+	inputs   map[seatKey]taken // the last inputs that the host before this one took
 	bans     []fedBan          // since the last moment
-	inputsAt []fedInput        // of players that have gone since the last moment
+	inputsAt []fedInput        // of players that have left since the last moment
 	players  int               // of whom something is kept
 	buffer   []byte
 	size     int // of the last moment
 
 	writing atomic.Bool
-	failed  atomic.Bool // the last batch
-	older   atomic.Bool // another host has taken over in the store, which takes nothing more
+	failed  atomic.Bool // the last batch failed
+	older   atomic.Bool // another host has taken over in the store, which accepts nothing more from this one
 	run     sync.WaitGroup
-	ctx     context.Context // ends with the room
+	ctx     context.Context // cancelled when the room ends
 	stop    context.CancelFunc
 
-	handing   sync.Mutex // one hands over at a time
+	handing   sync.Mutex // held while moments are passed to the writer
 	versioned bool       // the version is in the store, or with the writer
 
 	mu      sync.Mutex
@@ -150,10 +152,10 @@ type keptEntity struct {
 	data []byte
 }
 
-// leaver is a player that is gone. Until what is kept of it is in the store, it is here.
+// leaver is a player that has left. Its state is here until it is in the store.
 type leaver struct {
 	data  []byte
-	saved bool // it is with the writer
+	saved bool // the writer has it
 }
 
 func newKeep(r *Room, game Keeper) *keep {
@@ -187,7 +189,7 @@ func (k *keep) boardKey(key string) datastore.Key {
 	return datastore.RawKey(k.root.String() + "/b" + key)
 }
 
-// load reads what was kept, but for the players, and begins to write.
+// load reads what is stored, except for the players, and starts the writer.
 func (k *keep) load() error {
 	ctx, cancel := context.WithTimeout(context.Background(), loadLimit)
 	defer cancel()
@@ -242,7 +244,7 @@ func readPlace(b []byte) (x, y float32) {
 	return math.Float32frombits(binary.LittleEndian.Uint32(b)), math.Float32frombits(binary.LittleEndian.Uint32(b[4:]))
 }
 
-// parsePlayer reads the rest of a player's key.
+// parsePlayer parses the end of a player's key.
 func (k *keep) parsePlayer(name string) (key seatKey, err error) {
 	id, number, _ := strings.Cut(name, "/")
 	if key.peer, err = peer.Decode(id); err != nil {
@@ -262,7 +264,7 @@ func (k *keep) foundValue(name string, value []byte) error {
 	return nil
 }
 
-// restore puts what was found into the world.
+// restore puts the stored entities into the world.
 func (k *keep) restore() error {
 	w := &k.room.world
 	if len(k.found) > 0 && w.count > 0 {
@@ -276,7 +278,7 @@ func (k *keep) restore() error {
 	}
 	k.restoring = false
 	w.free = w.free[:0]
-	for e := range w.of { // numbers that nobody has
+	for e := range w.of { // free numbers
 		if !w.of[e].alive {
 			w.free = append(w.free, Entity(e))
 		}
@@ -290,8 +292,8 @@ func (k *keep) restore() error {
 	return nil
 }
 
-// leaves saves a player that is about to be gone. One that walked to another room has with
-// it what there was to be saved.
+// leaves saves a player that is about to leave. A player that walked to another room has
+// taken its state with it.
 func (k *keep) leaves(p *Player, why Reason) {
 	if p.spectator || !k.active {
 		return
@@ -317,7 +319,7 @@ func (k *keep) leaves(p *Player, why Reason) {
 	k.left[key] = leaver{data: data}
 }
 
-// isBack is told of a player that has a seat: what is kept of it is its own again.
+// isBack handles a player that has a seat again: what was kept for it is its own again.
 func (k *keep) isBack(p *Player) {
 	key := seatKey{p.peer, p.number}
 	delete(k.inputs, key)
@@ -327,7 +329,8 @@ func (k *keep) isBack(p *Player) {
 	}
 }
 
-// mayKeep counts the players of whom something is kept, and says whether data may be.
+// mayKeep counts the players of whom something is kept, and reports whether data may be
+// kept.
 func (k *keep) mayKeep(p *Player, data []byte) bool {
 	switch {
 	case len(p.kept) == 0 && len(data) > 0:
@@ -342,7 +345,7 @@ func (k *keep) mayKeep(p *Player, data []byte) bool {
 	return true
 }
 
-// lose counts what is not kept of a player, and says so now and then.
+// lose counts the state of a player that is not kept, and logs it now and then.
 func (k *keep) lose(why string) {
 	k.mu.Lock()
 	k.lost++
@@ -358,11 +361,11 @@ type recalled struct {
 	seat uint32
 	data []byte
 	err  error
-	last taken // of its inputs, by the host before this one
+	last taken // the last input that the host before this one took
 }
 
-// read reads what is kept of a player, so that the tick, which is told next that it asks
-// for a seat, need not. It is called by the visitor's reader.
+// read reads what is kept of a player, so that the tick, which handles the player's
+// message next, does not have to. It is called by the visitor's reader.
 func (k *keep) read(v *visitor, kind wire.Kind, body []byte) {
 	var j wire.Join
 	var err error
@@ -374,7 +377,7 @@ func (k *keep) read(v *visitor, kind wire.Kind, body []byte) {
 		j, err = wire.DecodeJoin(body)
 	}
 	if err != nil || j.Spectator || k.store == nil {
-		return // the tick says what is wrong with it
+		return // the tick handles the message
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), readLimit)
 	defer cancel()
@@ -390,8 +393,8 @@ func (k *keep) read(v *visitor, kind wire.Kind, body []byte) {
 	v.recalls = append(v.recalls, recalled{seat: j.Seat, data: data, err: err})
 }
 
-// recall is what is kept of a player who asks for a seat. It is called once for each time
-// that it asks.
+// recall returns what is kept of a player that asks for a seat. It is called once for
+// each time that the player asks.
 func (k *keep) recall(v *visitor, seat uint32) recalled {
 	key, found := seatKey{v.peer, seat}, recalled{}
 	v.mu.Lock()
@@ -407,7 +410,7 @@ func (k *keep) recall(v *visitor, seat uint32) recalled {
 	return found
 }
 
-// close stores what has not been stored. Where the game has failed, it is not asked.
+// close stores what has not been stored. If the game has failed, close does not call it.
 func (k *keep) close(failed bool) error {
 	if k.store == nil {
 		k.stop()
@@ -425,14 +428,13 @@ func (k *keep) close(failed bool) error {
 	return err
 }
 
-// Restored reports whether the room begins with a stored world. If so, Start puts nothing
-// into the world, because the entities come by Keeper.Restore.
+// Restored reports whether the room begins with a stored world. If so, Start must not
+// spawn anything, because the entities come by Keeper.Restore.
 func (w *World) Restored() bool { return w.keep != nil && w.keep.restored }
 
-// Anew is for a game that has a world of its own that is newer than the stored one. It is
-// called in Start, before anything is put into the world. Keeper.Restore is then not
-// called, and stored entities and values are deleted, unless the game puts them into the
-// world again.
+// Anew discards the stored world. It is for a game that has a newer one of its own, which
+// calls Anew in Start before it spawns anything. Keeper.Restore is then not called, and
+// stored entities and values are deleted unless the game puts them into the world again.
 func (w *World) Anew() {
 	if w.keep == nil {
 		return
@@ -452,9 +454,10 @@ func (w *World) Anew() {
 // must not change them.
 func (w *World) AllKept() iter.Seq2[string, []byte] { return maps.All(w.own) }
 
-// Keep stores a value of the game under a name, beside its entities and players, for
-// example the time that is left of a round. It keeps a copy, and stores it with the other
-// changes. A value of nil deletes. Without a store, the value lasts as long as the room.
+// Keep stores a value of the game under a name, in addition to its entities and players,
+// for example the time that is left of a round. It keeps a copy, and stores it with the
+// other changes. A nil value deletes the name. Without a store, the value lasts as long
+// as the room.
 func (w *World) Keep(name string, value []byte) {
 	if value != nil {
 		value = append([]byte{}, value...)
@@ -475,18 +478,18 @@ func (w *World) keepOwn(name string, value []byte) {
 	}
 }
 
-// Kept is what Keep was last given under the name, in this room or before it; nil if
-// nothing. The game must not change it.
+// Kept returns the value that Keep last stored under the name, in this room or before it;
+// nil if none. The game must not change it.
 func (w *World) Kept(name string) []byte { return w.own[name] }
 
-// Kept is what Keeper.SavePlayer last appended for this player, in this room or before it;
-// nil if nothing.
+// Kept returns what Keeper.SavePlayer last appended for this player, in this room or
+// before it; nil if nothing.
 func (p *Player) Kept() []byte { return p.kept }
 
 // Flush stores everything that has changed, and returns when it is stored. It returns
-// ErrNotKept without Options.Store, ErrClosed if the room has ended (its end has stored
-// everything), the error of ctx, or the error of the store. A write that the store did not
-// take is tried again, unless the error wraps ErrOlder.
+// ErrNotKept without Options.Store, ErrClosed if the room has ended (everything is stored
+// at its end), the error of ctx, or the error of the store. A write that failed is
+// retried, unless the error wraps ErrOlder.
 func (r *Room) Flush(ctx context.Context) error {
 	if r.keep == nil || r.keep.store == nil {
 		return ErrNotKept

@@ -15,16 +15,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// How a room outlives its host. The host names standbys, and signs who they are: a claim
-// (package wire). It feeds each of them the world, and what changes in it. One that hears
-// nothing of the host any more takes over, with a claim of the next epoch, and the players
-// follow it. Nobody votes: peers that are cut off from one another may hold the room at the
-// same time. As soon as they meet, all but one let go of it.
+// How a room outlives its host. The host names standbys in a signed claim (package wire),
+// and feeds each of them the world and its changes. A standby that no longer hears from
+// the host takes over, with a claim of the next epoch, and the players follow it. There
+// is no vote: peers that are cut off from one another may hold the room at the same time.
+// As soon as they meet, all but one end theirs.
 
 // Moved is the error of a room that another peer now holds.
 type Moved struct {
 	Host peer.ID
-	// Epoch counts the hosts of a room with standbys. It is zero where the room gave way to
+	// Epoch counts the hosts of a room with standbys. It is zero if the room gave way to
 	// another of its name: see Options.GiveWay.
 	Epoch uint32
 }
@@ -36,11 +36,11 @@ func (m *Moved) Error() string {
 	return fmt.Sprintf("the room has moved to %s, which holds it in epoch %d", m.Host, m.Epoch)
 }
 
-// NameStandbys names the peers that may hold the room after this one, in this order, in
-// place of those named before. Each has to ask for it, by Rooms.StandBy. A standby receives
-// everything that the room keeps, and the players believe it once it has taken over, so
-// name only peers that you would let host the room. At most wire.MaxStandbys may be named.
-// The room's game has to be a Keeper.
+// NameStandbys names the peers that may take this room over, in this order, in place of
+// those named before. Each has to apply by calling Rooms.StandBy. A standby receives
+// everything that the room keeps, and the players trust it once it has taken over, so
+// name only peers that you would let host the room. At most wire.MaxStandbys may be
+// named. The room's game has to be a Keeper.
 func (r *Room) NameStandbys(standbys ...peer.ID) error {
 	if r.opts.GiveWay {
 		return fmt.Errorf("name standbys of room %q: %w", r.opts.Name, errGivesWay)
@@ -69,7 +69,8 @@ func (r *Room) NameStandbys(standbys ...peer.ID) error {
 	return nil
 }
 
-// checkStandbys says what is wrong with the standbys of a host, if anything.
+// checkStandbys returns an error that says what is wrong with the standbys of a host, or
+// nil.
 func checkStandbys(self peer.ID, standbys []peer.ID) error {
 	if len(standbys) > wire.MaxStandbys {
 		return fmt.Errorf("%d standbys; at most %d may be", len(standbys), wire.MaxStandbys)
@@ -87,7 +88,7 @@ func checkStandbys(self peer.ID, standbys []peer.ID) error {
 	return nil
 }
 
-// setLine sets the line and has everybody told of it; mu is held.
+// setLine sets the line and has it sent to standbys and players; mu is held.
 func (r *Room) setLine(l wire.Line) {
 	r.line = l
 	r.lineMessage = wire.AppendLine(nil, l)
@@ -102,7 +103,7 @@ func (r *Room) setLine(l wire.Line) {
 	}
 }
 
-// tellLine has all players told of the line. It is called by the tick.
+// tellLine sends the line to all players. It is called by the tick.
 func (r *Room) tellLine() {
 	for _, v := range r.all {
 		r.sayLine(v)
@@ -121,7 +122,7 @@ func (r *Room) claims() (wire.Line, []byte) {
 	return r.line, r.lineMessage
 }
 
-// claim answers who asks for this node's claim to a room.
+// claim answers a peer that asks for this node's claim to a room.
 func (rs *Rooms) claim(_ context.Context, msg *message.Message) ([]byte, error) {
 	rs.mu.Lock()
 	r := rs.rooms[string(msg.Data)]
@@ -133,7 +134,8 @@ func (rs *Rooms) claim(_ context.Context, msg *message.Message) ([]byte, error) 
 	return line, nil
 }
 
-// askClaim asks a peer for its claim to a room. The line, if any, is verified.
+// askClaim asks a peer for its claim to a room. The line that it returns, if any, is
+// verified.
 func askClaim(ctx context.Context, node Node, p peer.ID, room string) (wire.Line, error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
@@ -151,16 +153,16 @@ func askClaim(ctx context.Context, node Node, p peer.ID, room string) (wire.Line
 }
 
 const (
-	// meetEvery is how often a host asks the connected ones among those that may hold its
-	// room, too. Of the others, each pause is twice the one before, up to meetLimit.
+	// meetEvery is how often a host asks the connected peers that may hold its room, too.
+	// For other peers the pause doubles each time, up to meetLimit.
 	meetEvery = 2 * time.Second
 	meetLimit = 30 * time.Second
-	// askFor is how long a peer may take to answer what it claims.
+	// askFor is how long a peer may take to answer with its claim.
 	askFor = 5 * time.Second
 )
 
-// meet asks those that may hold the room, too, whether they do, until the room ends: its
-// standbys that are not being fed, and those that held it before.
+// meet asks the peers that may hold the room, too, whether they do, until the room ends:
+// its standbys that are not being fed, and earlier hosts.
 func (r *Room) meet(node Node) {
 	ctx, cancel := r.untilDone()
 	defer cancel()
@@ -193,7 +195,7 @@ func (r *Room) meet(node Node) {
 	}
 }
 
-// others are the peers that may hold the room besides this one.
+// others returns the peers other than this one that may hold the room.
 func (r *Room) others() []peer.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,8 +214,8 @@ func (r *Room) others() []peer.ID {
 	return others
 }
 
-// hear is told of a verified line. Where it goes before the room's own, the room ends,
-// and its players are told whom to follow.
+// hear handles another host's verified line. If it takes precedence over the room's own,
+// the room ends, and its players are sent to the other host.
 func (r *Room) hear(l wire.Line) {
 	own, _ := r.claims()
 	theirs := l.Newest()
@@ -227,7 +229,7 @@ func (r *Room) hear(l wire.Line) {
 	}
 }
 
-// yield has the room end in favour of another host. It is called by the tick.
+// yield ends the room in favour of another host. It is called by the tick.
 func (r *Room) yield(l wire.Line) {
 	if r.yielded == nil {
 		r.yielded = l
@@ -235,7 +237,7 @@ func (r *Room) yield(l wire.Line) {
 	}
 }
 
-// takeOver makes the claim with which this peer takes over a room.
+// takeOver returns the line with the claim by which this peer takes over a room.
 func takeOver(line wire.Line, self peer.ID, key crypto.PrivKey) (wire.Line, error) {
 	before := line.Newest()
 	standbys := slices.DeleteFunc(slices.Clone(before.Standbys), func(p peer.ID) bool { return p == self })

@@ -15,17 +15,17 @@ import (
 )
 
 // How rooms are found: a peer that holds one is present on the type of all rooms and on
-// that of its name. seat.Watch sees who is present there, and asks each on
-// wire.LobbyProtocol: the peer tells its rooms, and then what changes.
+// that of its name. seat.Watch sees which peers are present there, and opens a stream of
+// wire.LobbyProtocol to each: the peer sends a list of its rooms, and then the changes.
 
-// announced is a node's presence on types, for as long as it holds a room.
+// announced is a node's presence on types while it holds a room.
 type announced struct{ subs []*dispatch.Subscription }
 
-// announce has the node be found by who looks for one of the types.
+// announce makes the node visible to peers that look for one of the types.
 func (rs *Rooms) announce(types ...string) (*announced, error) {
 	a := &announced{}
 	for _, typ := range types {
-		// Nobody is to say anything on these types; what somebody does is dropped.
+		// No messages are expected on these types; any that come are dropped.
 		sub, err := rs.node.Subscribe(typ, dispatch.Buffer(1))
 		if err != nil {
 			return nil, errors.Join(err, a.close())
@@ -43,8 +43,8 @@ func (a *announced) close() error {
 	return errors.Join(errs...)
 }
 
-// Listings returns the descriptions of the node's rooms that others receive, in the order
-// of their names.
+// Listings returns the descriptions of the node's rooms that other peers receive, in the
+// order of their names.
 func (rs *Rooms) Listings() []wire.Listing {
 	list := []wire.Listing{}
 	for _, r := range rs.Rooms() {
@@ -65,16 +65,16 @@ func (r *Room) listing() wire.Listing {
 	}
 }
 
-// Tags returns the tags that are shown to others with the numbers of the room.
+// Tags returns the tags that other peers see, besides the numbers of the room.
 func (r *Room) Tags() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.tags)
 }
 
-// SetTags changes the tags that others see, for example the map; see Options.Tags. A peer
-// that watches the rooms of the mesh gets the change within a second. It may be called by
-// the game.
+// SetTags changes the tags that other peers see, for example the map; see Options.Tags. A
+// peer that watches the rooms of the mesh gets the change within a second. The game may
+// call it.
 func (r *Room) SetTags(tags map[string]string) error {
 	if err := wire.CheckTags(tags); err != nil {
 		return err
@@ -87,18 +87,18 @@ func (r *Room) SetTags(tags map[string]string) error {
 }
 
 const (
-	// tellEvery is how often those who watch are told of what has changed.
+	// tellEvery is how often the watchers get what has changed.
 	tellEvery = 500 * time.Millisecond
-	// tellLimit is how long one of them may take to read it.
+	// tellLimit is how long a watcher may take to read it.
 	tellLimit = 10 * time.Second
-	// mostWatchers bounds them, and mostOfPeer those of one peer.
+	// mostWatchers bounds the watchers, and mostOfPeer the watchers of one peer.
 	mostWatchers = 1024
 	mostOfPeer   = 8
 	// roomsAtOnce bounds the rooms in a message.
 	roomsAtOnce = 16
 )
 
-// lobby tells other peers, and the node itself, of the node's rooms.
+// lobby sends the list of the node's rooms to other peers, and to the node itself.
 type lobby struct {
 	listings func() []wire.Listing
 
@@ -116,13 +116,13 @@ func (l *lobby) begin(listings func() []wire.Listing) {
 	l.close = sync.OnceFunc(func() { close(l.closed) })
 }
 
-// listed are the rooms that there are, until next is closed.
+// listed is the list of open rooms, valid until next is closed.
 type listed struct {
 	rooms map[string]wire.Listing
 	next  chan struct{}
 }
 
-// enter counts a watcher in, if there is room for it.
+// enter adds a watcher, if there is room for it.
 func (l *lobby) enter(p peer.ID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,7 +150,7 @@ func (l *lobby) leave(p peer.ID) {
 	}
 }
 
-// run looks for what has changed while there are watchers.
+// run looks for changes while there are watchers.
 func (l *lobby) run(stop chan struct{}) {
 	ticker := time.NewTicker(tellEvery)
 	defer ticker.Stop()
@@ -168,7 +168,7 @@ func (l *lobby) run(stop chan struct{}) {
 	}
 }
 
-// look takes in what rooms there are. It is called with mu held.
+// look updates the list of rooms. It is called with mu held.
 func (l *lobby) look() {
 	rooms := make(map[string]wire.Listing)
 	for _, listing := range l.listings() {
@@ -189,7 +189,7 @@ func (l *lobby) current() *listed {
 	return l.now
 }
 
-// serve tells a peer of the rooms that it asks for, until it has heard enough.
+// serve sends a peer the rooms that it asks for, until the peer ends the stream.
 func (l *lobby) serve(p peer.ID, s network.Stream) {
 	messages, filter, ok := readFirst(s, wire.MaxFilter, wire.KindFilter, wire.DecodeFilter)
 	if !ok {
@@ -204,7 +204,7 @@ func (l *lobby) serve(p peer.ID, s network.Stream) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		_, _, _ = messages.Next() // it has nothing more to say
+		_, _, _ = messages.Next() // the peer has nothing more to say
 	}()
 	w := watcher{filter: filter, told: make(map[string]wire.Listing)}
 	for {
@@ -223,14 +223,14 @@ func (l *lobby) serve(p peer.ID, s network.Stream) {
 	}
 }
 
-// watcher is one who is told of rooms, and what it was told.
+// watcher is a peer that watches the rooms, with what it was sent.
 type watcher struct {
 	filter wire.Filter
 	told   map[string]wire.Listing
 	begun  bool
 }
 
-// tell is what is to be said to the watcher now that these rooms are there.
+// tell returns the messages that bring the watcher up to date with these rooms.
 func (w *watcher) tell(rooms map[string]wire.Listing) (messages []byte) {
 	var news wire.News
 	for name := range w.told {

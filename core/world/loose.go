@@ -12,23 +12,23 @@ import (
 // If a peer's connection has datagrams, changes and inputs travel in them, too: see
 // package wire.
 
-// repeats is in how many ticks after a change an entity's record, or the number of an
-// input, is told in datagrams, so that the loss of one is made good by the next.
+// repeats is the number of ticks after a change in which datagrams carry an entity's
+// record, or the number of an input, so that the next one makes up for a lost one.
 const repeats = 3
 
 // inputsAhead bounds the inputs that were taken from datagrams and have not come on the
-// stream yet, which is where their rate is limited.
+// stream yet. The stream limits their rate.
 const inputsAhead = 64
 
 // early is what a visitor's datagrams have brought before its stream.
 type early struct {
-	on     bool              // there are datagrams
-	newest map[uint32]uint32 // the number of the last input that was taken, by seat
+	on     bool              // the peer has asked for datagrams
+	newest map[uint32]uint32 // by seat, the number of the last input that was taken
 	ahead  int
 }
 
-// isNew takes in a message of the stream, and says whether it is anything but an input
-// that came in a datagram before.
+// isNew handles a message of the stream. It returns false for an input that came in a
+// datagram before.
 func (e *early) isNew(kind wire.Kind, body []byte) bool {
 	switch kind {
 	case wire.KindInput:
@@ -61,7 +61,7 @@ func (e *early) isNew(kind wire.Kind, body []byte) bool {
 	return true
 }
 
-// begin has the inputs of a seat taken from datagrams.
+// begin allows the inputs of a seat to come in datagrams.
 func (e *early) begin(seat uint32) {
 	if len(e.newest) >= maxEarly {
 		return
@@ -75,7 +75,7 @@ func (e *early) begin(seat uint32) {
 // maxEarly bounds the seats of a peer whose inputs may come in datagrams.
 const maxEarly = 4096
 
-// openLane begins to use the visitor's datagrams, once.
+// openLane starts to use the visitor's datagrams, once.
 func (v *visitor) openLane(id uint32) {
 	s, ok := v.stream.(interface{ Conn() network.Conn })
 	if !ok || s.Conn() == nil || v.early.on { // only this goroutine sets it
@@ -92,7 +92,7 @@ func (v *visitor) openLane(id uint32) {
 	v.loose.lane.Store(lane)
 }
 
-// takeDatagram takes the inputs that follow on those that were taken. What does not will
+// takeDatagram takes the inputs that directly follow those already taken. Others will
 // come on the stream.
 func (v *visitor) takeDatagram(data []byte) {
 	for kind, body := range wire.Split(data) {
@@ -113,13 +113,13 @@ func (v *visitor) takeDatagram(data []byte) {
 	}
 }
 
-// looseOut is what a visitor is told in datagrams. All but lane is the tick's.
+// looseOut is what a visitor gets in datagrams. All fields but lane belong to the tick.
 type looseOut struct {
 	lane     atomic.Pointer[datagram.Lane] // nil without datagrams
 	out      []byte
 	sections []byte // of the datagram that is being filled
 	bytes    uint64 // sent in this tick
-	busy     bool   // some were not
+	busy     bool   // some could not be sent
 }
 
 func (l *looseOut) close() {
@@ -142,8 +142,8 @@ func (l *looseOut) cut(tick uint32) {
 	l.bytes += uint64(len(l.out))
 }
 
-// looseHeads bounds what a datagram holds besides records: the head of the tick, and
-// that of one section. looseHead is what there is with each record.
+// looseHeads bounds what a datagram holds besides records: the head of the tick and the
+// head of one section. looseHead is the overhead of each record.
 const (
 	looseHeads = 40
 	looseHead  = 7
@@ -168,7 +168,7 @@ func (l *looseOut) add(tick uint32, s *wire.Section) {
 			return
 		}
 		l.cut(tick)
-		s.Applied = false // it was told
+		s.Applied = false // only in the first
 		from, size = to, looseHead+len(entered[to].Data)
 	}
 }
@@ -199,9 +199,9 @@ func (r *Room) frameLoose(v *visitor) {
 	}
 }
 
-// recent puts the records of the entities that changed lately into f.section. If they
-// do not fit into the budget, it takes every second or third of them, and different
-// ones in the next tick.
+// recent puts the records of the entities that changed lately into f.section. If they do
+// not fit into the budget, it takes every second or third of them, and different ones in
+// the next tick.
 func (f *framer) recent(s *sight) {
 	f.section.Entered = f.section.Entered[:0]
 	of, tick := f.records.w.of, f.records.w.tick
@@ -222,7 +222,7 @@ func (f *framer) recent(s *sight) {
 	f.stats.updates += uint64(len(f.section.Entered))
 }
 
-// thin leaves one record in so many, and that of the entity which the player follows.
+// thin keeps one record in of, and that of the entity that the player follows.
 func (f *framer) thin(s *sight, of uint32) {
 	kept := f.section.Entered[:0]
 	for i, e := range f.section.Entered {

@@ -15,13 +15,13 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// mirror is a world as its host has told a standby of it, as of the last whole batch. It
-// is of one goroutine.
+// mirror is a standby's copy of a world, as of the last complete batch from the host. It
+// is used by one goroutine.
 type mirror struct {
 	number   uint32 // of the last batch; zero before the first
 	tick     uint32
 	at       time.Time // of the last batch
-	unsealed int       // batches since the host signed the last one
+	unsealed int       // batches since the last one that the host signed
 	chain    wire.Chain
 	entities map[uint32]mirrored
 	players  map[seatKey][]byte
@@ -30,8 +30,8 @@ type mirror struct {
 	boards   map[string][]byte
 	banned   map[peer.ID]struct{}
 	bytes    int
-	pending  [][]byte // records of the next batch
-	waiting  int      // their bytes
+	pending  [][]byte // records of the batch being received
+	waiting  int      // size of pending, in bytes
 }
 
 type mirrored struct {
@@ -42,10 +42,10 @@ type mirrored struct {
 var _ wire.Records = (*mirror)(nil)
 
 const (
-	// mostMirrored bounds what a host may tell a standby of its world, in bytes.
+	// mostMirrored bounds the world that a host sends to a standby, in bytes.
 	mostMirrored = 1 << 30
-	// mostUnsealed bounds the batches after which the host has to sign: it does so once
-	// a second, and a tab that is hidden sends one batch in that time.
+	// mostUnsealed bounds the batches after which the host must have signed. It signs
+	// once a second, and from a hidden tab only one batch comes in that time.
 	mostUnsealed = 20
 )
 
@@ -56,7 +56,7 @@ func newMirror() *mirror {
 	}
 }
 
-// note adjusts the count of bytes, and fails where there are too many.
+// note adjusts the count of bytes, and returns an error if there are too many.
 func (m *mirror) note(was, is int) error {
 	if m.bytes += is - was; m.bytes > mostMirrored {
 		return fmt.Errorf("the world has over %d bytes", mostMirrored)
@@ -64,7 +64,7 @@ func (m *mirror) note(was, is int) error {
 	return nil
 }
 
-// mirrorCost is what a record costs besides its data, in bytes, about.
+// mirrorCost is about what a record costs in addition to its data, in bytes.
 const mirrorCost = 64
 
 func (m *mirror) Entity(e uint32, x, y float32, data []byte) error {
@@ -85,7 +85,7 @@ func (m *mirror) Gone(e uint32) error {
 func (m *mirror) Player(p peer.ID, number uint32, data []byte) error {
 	key := seatKey{p, number}
 	was, known := m.players[key]
-	cost := 0 // of what was
+	cost := 0 // of the old value
 	if known {
 		cost = len(was) + mirrorCost
 	}
@@ -122,7 +122,7 @@ func (m *mirror) Board(key string, value []byte) error {
 	return m.set(m.boards, key, value)
 }
 
-// isBoardKey says whether a record of a board may have the key, which a store is to take:
+// isBoardKey reports whether a record of a board may have the key, and a store accept it:
 // names of letters, digits and hyphens, each after a slash.
 func isBoardKey(key string) bool {
 	rest, begins := strings.CutPrefix(key, "/")
@@ -135,12 +135,12 @@ func isBoardKey(key string) bool {
 	return begins && !strings.ContainsFunc(rest, other)
 }
 
-// maxBoardKey bounds it, in bytes.
+// maxBoardKey bounds a board's key, in bytes.
 const maxBoardKey = 512
 
 func (m *mirror) set(in map[string][]byte, name string, value []byte) error {
 	was, known := in[name]
-	cost := 0 // of what was
+	cost := 0 // of the old value
 	if known {
 		cost = len(name) + len(was) + mirrorCost
 	}
@@ -161,10 +161,10 @@ func (m *mirror) Ban(p peer.ID, banned bool) error {
 	return m.note(0, mirrorCost)
 }
 
-// take takes in a message with records.
+// take adds a message with records.
 func (m *mirror) take(body []byte) error {
 	m.chain.Add(body)
-	if m.number == 0 { // there is no world yet that could be half changed
+	if m.number == 0 { // there is no world yet, so it cannot be left half changed
 		return wire.DecodeRecords(body, m)
 	}
 	if m.waiting += len(body); m.waiting > mostMirrored {
@@ -174,7 +174,7 @@ func (m *mirror) take(body []byte) error {
 	return nil
 }
 
-// mark ends a batch, and says what is wrong with it, if anything.
+// mark ends a batch, and returns an error if the batch is invalid.
 func (m *mirror) mark(body []byte, claim *wire.Claim) (wire.Mark, error) {
 	mark, err := wire.DecodeMark(body)
 	if err != nil {
@@ -204,7 +204,7 @@ func (m *mirror) mark(body []byte, claim *wire.Claim) (wire.Mark, error) {
 	return mark, nil
 }
 
-// inherit has the room begin as the mirror is, held by this line.
+// inherit makes the room begin as a copy of the mirror, held by this line.
 func (k *keep) inherit(m *mirror, line wire.Line) {
 	k.restored, k.active = true, true
 	for e, at := range m.entities {
@@ -232,7 +232,7 @@ func (k *keep) inherit(m *mirror, line wire.Line) {
 	}
 }
 
-// has are the keys of all that the store is to have of the mirror.
+// has returns the keys that the store should contain for the mirror.
 func (k *keep) has(m *mirror) map[datastore.Key]bool {
 	has := map[datastore.Key]bool{k.versionKey(): true, k.lineKey(): true}
 	for e := range m.entities {
@@ -250,7 +250,7 @@ func (k *keep) has(m *mirror) map[datastore.Key]bool {
 	return has
 }
 
-// replace deletes what the store has of the room besides these keys.
+// replace deletes the room's keys in the store that are not in has.
 func (k *keep) replace(ctx context.Context, to datastore.Batching, has map[datastore.Key]bool) error {
 	batch, err := to.Batch(ctx)
 	if err != nil {

@@ -26,41 +26,41 @@ const DefaultOfferIdle = time.Minute
 type Offer struct {
 	// Kind names the game, and what else the rooms have in common: 1 to 64 bytes.
 	Kind string
-	// Rooms is how many of them the node holds at a time, 1 to 256. A peer that offers
+	// Rooms is the maximum number of such rooms at a time, 1 to 256. A peer that offers
 	// twice as many as another gets twice as many.
 	Rooms int
-	// Open makes the game of a room that a peer wants, and its options, of which the name
-	// is set. An error refuses the peer, which receives its text. It may be called by
-	// several goroutines at once, and must not block. The peer chose the name and the tags.
+	// Open returns the game of a room that a peer wants, and its options; the name is set
+	// afterwards. An error refuses the peer, which receives its text. Several goroutines
+	// may call Open at once, and it must not block. The peer chose the name and the tags.
 	Open func(Wanted) (Game, Options, error)
 }
 
-// Wanted is a room that a peer wants to be opened.
+// Wanted is a room that a peer wants opened.
 type Wanted struct {
 	By   peer.ID
 	Name string
 	Tags map[string]string
 }
 
-// Offering is an Offer that a node has made. All methods may be called concurrently.
+// Offering is an Offer of a running node. All methods may be called concurrently.
 type Offering struct {
 	offer  Offer
 	rooms  *Rooms
 	remove func()
 
 	mu   sync.Mutex
-	held map[string]*opening // by the names of the rooms
+	held map[string]*opening // by room name
 }
 
-// opening is a room that is open, or is about to be.
+// opening is a room that is open or being opened.
 type opening struct {
 	ready chan struct{} // closed when it is open, or could not be opened
 	room  *Room         // both are set before ready is closed
 	err   error
 }
 
-// Offer makes the node hold rooms of a kind on demand. A room closes when nobody has played
-// in it for its Options.Idle, or DefaultOfferIdle if that is zero.
+// Offer makes the node hold rooms of a kind on demand. A room closes after it has been
+// empty for its Options.Idle, or for DefaultOfferIdle if that is zero.
 func (rs *Rooms) Offer(o Offer) (*Offering, error) {
 	switch {
 	case o.Open == nil:
@@ -94,14 +94,14 @@ func (rs *Rooms) Offer(o Offer) (*Offering, error) {
 	return offering, nil
 }
 
-// Close takes the offer back. The rooms that were opened for it stay. It may be called more
-// than once.
+// Close withdraws the offer. Rooms that were opened for it stay open. It may be called
+// more than once.
 func (o *Offering) Close() error {
 	o.remove()
 	return nil
 }
 
-// Rooms returns the rooms that are open for the offer, in the order of their names.
+// Rooms returns the open rooms of the offer, in the order of their names.
 func (o *Offering) Rooms() []*Room {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -123,7 +123,7 @@ func (o *opening) isReady() bool {
 	}
 }
 
-// answer answers a peer that wants a room, or asks where it would be.
+// answer answers a peer that wants a room, or asks who would hold it.
 func (o *Offering) answer(ctx context.Context, m *message.Message) ([]byte, error) {
 	return o.answerTo(ctx, m.From, m.Data)
 }
@@ -150,8 +150,8 @@ func (o *Offering) answerTo(ctx context.Context, by peer.ID, data []byte) ([]byt
 	return json.Marshal(offered)
 }
 
-// want opens the room that a peer wants. If it is being opened for somebody else already,
-// want waits for that.
+// want opens the room that a peer wants. If the room is already being opened, want waits
+// for that.
 func (o *Offering) want(ctx context.Context, by peer.ID, q wire.OfferQuestion) error {
 	o.mu.Lock()
 	wanted := o.held[q.Name]

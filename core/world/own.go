@@ -17,11 +17,11 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Who holds a room may play in it, too. libp2p opens no streams to the node itself,
-// so Rooms are a node for package seat that does: seat.Join takes them where it takes
-// a *core.Node.
+// The host of a room may play in it, too. libp2p opens no streams from a node to itself,
+// so package seat accepts Rooms in place of a *core.Node, and Rooms.Open makes such
+// streams.
 
-// ID is the node's peer ID.
+// ID returns the node's peer ID.
 func (rs *Rooms) ID() peer.ID { return rs.node.ID() }
 
 // Open opens a stream to a peer's rooms, or to the node's own.
@@ -81,8 +81,8 @@ func (rs *Rooms) Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.S
 	return rs.node.Subscribe(pattern, opts...)
 }
 
-// ownStream is one end of a stream within the process. A write returns when the other
-// end has read it.
+// ownStream is one end of a stream within the process. A write returns when the other end
+// has read it.
 type ownStream struct{ in, out net.Conn }
 
 var _ network.Stream = (*ownStream)(nil)

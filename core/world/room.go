@@ -32,12 +32,12 @@ const (
 	DefaultSeatsPerPeer = 32
 )
 
-// Options of a room. The zero value of all but Name is usable.
+// Options configure a room. The zero value of every field but Name is usable.
 type Options struct {
 	// Name is the name under which players join the room: 1 to 64 bytes of UTF-8.
 	Name string
-	// Version is that of the game. A player of another version is refused. At most 64
-	// bytes.
+	// Version is the version of the game, at most 64 bytes. A player with another version
+	// is refused.
 	Version string
 	// Password, if not empty, is needed to join.
 	Password string
@@ -49,28 +49,31 @@ type Options struct {
 	// and gets a random Password if it has none.
 	Private bool
 
-	// GiveWay ends the room, with a Moved, when another peer holds one of the same name and
-	// version that has more players, or as many and the lower id: for a room that whoever
-	// finds none begins to hold, so that two who begin at once come together. The players
-	// are told, and can look for the other room. Anybody may hold a room of any name, and
-	// say of it what they like, so a stranger can end this one. It has no Store and no
-	// Standbys, which settle that in their own way, and is not Hidden.
+	// GiveWay ends the room, with a Moved, when another peer holds one of the same name
+	// and version that has more players, or as many and the lower peer ID. It is for a
+	// room that every player who finds none starts to host, so that two who start at once
+	// come together. The players are informed, and can look for the other room. Anybody
+	// may host a room of any name and describe it as they like, so a stranger can end
+	// this one. The room cannot have a Store or Standbys, which resolve such conflicts in
+	// their own way, and cannot be Hidden.
 	GiveWay bool
 
-	// Tags are shown to peers that search for rooms, by name, for example the map: at most
-	// 16, each with a name of up to 32 bytes and a value of up to 128, both printable.
-	// Room.SetTags changes them.
+	// Tags are shown by name to peers that search for rooms, for example the map. There
+	// may be 16, each with a name of up to 32 bytes and a value of up to 128, both
+	// printable. Room.SetTags changes them.
 	Tags map[string]string
 
-	// Hz is how many ticks there are in a second, up to 100. If zero, DefaultHz.
+	// Hz is the number of ticks a second, up to 100. If zero, DefaultHz.
 	Hz int
-	// Players is how many may play. If zero, DefaultPlayers.
+	// Players is the maximum number of players. If zero, DefaultPlayers.
 	Players int
-	// Spectators is how many may watch besides. If zero, none.
+	// Spectators is the maximum number of spectators, in addition to the players. If
+	// zero, none.
 	Spectators int
-	// SeatsPerPeer is how many seats one peer may have. If zero, DefaultSeatsPerPeer.
+	// SeatsPerPeer is the maximum number of seats of one peer. If zero,
+	// DefaultSeatsPerPeer.
 	SeatsPerPeer int
-	// Grace is how long the seat of a player is kept whose connection was lost. If
+	// Grace is how long the seat of a player is kept after its connection was lost. If
 	// zero, DefaultGrace.
 	Grace time.Duration
 
@@ -85,35 +88,36 @@ type Options struct {
 	// zero, 1.2 times Radius. An entity that moves farther than Leave - Radius in four
 	// ticks is seen late.
 	Leave float32
-	// Visible is how many entities one player sees, the nearest first. If zero,
-	// DefaultVisible; at most 16,384.
+	// Visible is the maximum number of entities that one player sees, the nearest first.
+	// If zero, DefaultVisible; at most 16,384.
 	Visible int
-	// Budget is how many bytes of records a player receives in one tick. Records that do
-	// not fit wait, and become more urgent. If zero, DefaultBudget; at most 64 KiB.
+	// Budget is the maximum size of the records that a player receives in one tick, in
+	// bytes. Records that do not fit wait, and become more urgent. If zero,
+	// DefaultBudget; at most 64 KiB.
 	Budget int
 
-	// Inputs is how many inputs of one player are taken in a second. A player may send that
-	// many at once. Further inputs wait at the player's end. If zero, twice Hz.
+	// Inputs is how many inputs of one player are accepted in a second. A player may send
+	// that many at once. Further inputs wait on the player's side. If zero, twice Hz.
 	Inputs int
 	// InputSize bounds an input, in bytes. If zero, DefaultInputSize; at most 32 KiB.
 	InputSize int
 
-	// Store keeps the world beyond the end of the room. The Game must then be a Keeper. One
-	// store can keep rooms of different names. If it is a Fencer, only the newest of
-	// several hosts of a room writes. If nil, nothing is kept.
+	// Store keeps the world beyond the end of the room. The Game must then be a Keeper.
+	// One store can hold rooms of different names. If it is a Fencer, only the newest of
+	// several hosts of a room writes. If nil, nothing is stored.
 	Store datastore.Batching
-	// SaveEvery is how often what has changed is stored. If zero, DefaultSaveEvery.
+	// SaveEvery is how often changes are stored. If zero, DefaultSaveEvery.
 	SaveEvery time.Duration
 
-	// Standbys may hold the room after this peer; see Room.NameStandbys. The Game must then
-	// be a Keeper.
+	// Standbys are the peers that may take the room over; see Room.NameStandbys. The Game
+	// must then be a Keeper.
 	Standbys []peer.ID
 
-	// Neighbours are the hosts whose rooms' players may walk to this one; see
+	// Neighbours are the hosts from whose rooms players may walk to this one; see
 	// Room.NameNeighbours. If none, only players of this node's other rooms may.
 	Neighbours []peer.ID
 
-	// Logger, if nil, is silent.
+	// Logger receives warnings and events. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -200,37 +204,37 @@ type Room struct {
 	key    func() crypto.PrivKey
 	open   opener
 	start  time.Time
-	ctx    context.Context // of the walks; it ends with the room
+	ctx    context.Context // of the walks; cancelled when the room ends
 	stop   context.CancelFunc
 
 	mu       sync.Mutex
-	visitors map[peer.ID]*visitor // the newest of each peer
-	ready    []*visitor           // that have something for the tick
+	visitors map[peer.ID]*visitor // the newest visitor of each peer
+	ready    []*visitor           // visitors with something for the tick
 	calls    []func()             // for the tick
 	ended    bool
 	banned   map[peer.ID]struct{}
-	tags     map[string]string // never changed, but replaced
+	tags     map[string]string // never changed, only replaced
 	stats    Stats
-	line     wire.Line // empty while no standbys are named
+	line     wire.Line // empty until standbys are named
 	feeds    map[peer.ID]*feed
-	// lineMessage is the line as players are told of it.
+	// lineMessage is the message that gives players the line.
 	lineMessage []byte
 	neighbours  []peer.ID
-	expected    map[seatKey]*expected // that walk here
-	playing     int                   // the tick's, which writes it with mu held
-	promised    int                   // the places that are kept
+	expected    map[seatKey]*expected // players that are walking here
+	playing     int                   // written only by the tick, with mu held
+	promised    int                   // seats promised to players that are about to have them
 
-	// Of the tick.
+	// The fields of the tick.
 	spareReady []*visitor
 	spareCalls []func()
 	all        []*visitor
 	seats      map[seatKey]*Player
-	players    []*Player // by slot; nil where the slot is free
+	players    []*Player // by slot; nil if the slot is free
 	absent     []*Player
 	free       []int
 	watching   int
-	peopled    int64     // when there was last somebody
-	walkers    []*Player // that walk to another room
+	peopled    int64     // when somebody was last in the room
+	walkers    []*Player // players that are walking to another room
 
 	spareWalkers []*Player
 	outs         []*Player
@@ -239,12 +243,12 @@ type Room struct {
 	framer       framer
 	phases       phases
 	shed         shed
-	leaving      *leaving  // it is to be handed over after this tick
-	moved        *Moved    // the room ends because of another
-	yielded      wire.Line // of that one, if it has standbys
+	leaving      *leaving  // a request to hand the room over after this tick
+	moved        *Moved    // set if the room ends because another peer holds it
+	yielded      wire.Line // the other host's line, if it has standbys
 
 	wake    chan struct{}
-	due     atomic.Int64 // when the next tick is due, by now
+	due     atomic.Int64 // when the next tick is due, by the clock of now
 	closing chan struct{}
 	done    chan struct{}
 	once    sync.Once
@@ -288,22 +292,22 @@ func newRoom(self peer.ID, key func() crypto.PrivKey, game Game, opts Options) (
 	return r, nil
 }
 
-// Name is the room's name.
+// Name returns the room's name.
 func (r *Room) Name() string { return r.opts.Name }
 
-// Close ends the room, tells its players, stores what has changed, and waits for its
-// goroutines. It waits for the tick, too, so a game must not call it, but may have a
-// goroutine do so. The error says what could not be stored, and why.
+// Close ends the room, informs its players, stores what has changed, and waits for its
+// goroutines. It waits for the tick, too, so a game must not call it except from a
+// goroutine of its own. The error says what could not be stored, and why.
 func (r *Room) Close() error {
 	r.once.Do(func() { close(r.closing) })
 	<-r.done
 	return r.unkept
 }
 
-// Done is closed when the room has ended.
+// Done returns a channel that is closed when the room has ended.
 func (r *Room) Done() <-chan struct{} { return r.done }
 
-// untilDone is a context that ends with the room.
+// untilDone returns a context that is cancelled when the room ends.
 func (r *Room) untilDone() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -313,8 +317,8 @@ func (r *Room) untilDone() (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// Wait waits for the end of the room, and returns why it has ended: ErrClosed, the panic of
-// its game, or a *Moved. It returns the error of ctx if that ends first.
+// Wait waits until the room has ended, and returns the reason: ErrClosed, the panic of
+// its game, or a *Moved. If ctx ends first, Wait returns its error.
 func (r *Room) Wait(ctx context.Context) error {
 	select {
 	case <-r.done:
@@ -333,7 +337,7 @@ func (r *Room) Ban(p peer.ID, reason string) {
 	r.Do(func() { r.putPeer(p, wire.Banned, reason) })
 }
 
-// ban notes that a peer is refused from now on, or is not any more, also by the standbys.
+// ban starts or ends the refusal of a peer, also on the standbys.
 func (r *Room) ban(p peer.ID, banned bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -361,7 +365,7 @@ func (r *Room) putPeer(p peer.ID, why Reason, reason string) {
 }
 
 // Do calls f in the next tick, before the inputs, in the goroutine that runs the game. Do
-// returns at once. f is not called if the room has ended.
+// returns at once. If the room has ended, it does not call f.
 func (r *Room) Do(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -370,8 +374,8 @@ func (r *Room) Do(f func()) {
 	}
 }
 
-// admit makes a visitor of a stream that a peer has opened to this room. The code, if
-// not zero, says why it does not.
+// admit makes a visitor of a stream that a peer has opened to this room. A code other
+// than zero is the reason why it refused.
 func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -397,11 +401,11 @@ func (r *Room) admit(p peer.ID, s stream, version string) (*visitor, wire.Code) 
 	return v, 0
 }
 
-// spareVisitors is how many peers may be connected that have no seat.
+// spareVisitors is how many peers without a seat may be connected.
 const spareVisitors = 64
 
-// notice has the tick look at a visitor, and begin if it is late: the timers of a hidden
-// page may be slow, and what arrives is not.
+// notice puts a visitor on the list for the tick, and starts the tick if it is late: the
+// timers of a hidden page may be slow, but messages arrive in time.
 func (r *Room) notice(v *visitor) {
 	r.mu.Lock()
 	r.ready = append(r.ready, v)
@@ -444,18 +448,18 @@ func (r *Room) run() {
 	}
 }
 
-// closeKept stores the last changes. It comes after the players have heard of the end.
+// closeKept stores the last changes, after the players have been informed of the end.
 func (r *Room) closeKept() {
 	r.unkept = r.keep.close(!errors.Is(r.err, ErrClosed) && r.yielded == nil)
 	if r.yielded != nil && errors.Is(r.unkept, ErrOlder) {
-		r.unkept = nil // who holds the room now stores it
+		r.unkept = nil // the peer that holds the room now stores it
 	}
 	if r.unkept != nil {
 		r.err = errors.Join(r.err, r.unkept)
 	}
 }
 
-// guard makes an error of a panic of the game.
+// guard turns a panic of the game into an error.
 func (r *Room) guard(what string, f func()) (err error) {
 	defer func() {
 		v := recover()
@@ -473,7 +477,7 @@ func (r *Room) guard(what string, f func()) (err error) {
 	return nil
 }
 
-// finish tells the players that the room has ended, and lets go of their streams.
+// finish informs the players that the room has ended, and closes their streams.
 func (r *Room) finish() {
 	r.stop()
 	r.mu.Lock()
@@ -489,7 +493,7 @@ func (r *Room) finish() {
 		case len(last) == 0:
 			v.end()
 			continue
-		case v.writing.Load(): // then, as soon as it has taken that
+		case v.writing.Load(): // still writing: send it next
 			v.sayNow(last)
 			continue
 		case v.isEnded():
@@ -504,8 +508,8 @@ func (r *Room) finish() {
 	r.serving.Wait()
 }
 
-// lastWords are what the players are told at the end. Where the game has failed and a
-// standby is ready, there are none: it will take over.
+// lastWords returns the messages that the players get at the end. If the game failed and
+// a standby is ready to take over, there are none.
 func (r *Room) lastWords() []byte {
 	out := wire.Out{All: true, Code: wire.Closed, Reason: "its host has closed it"}
 	switch {
@@ -523,7 +527,8 @@ func (r *Room) lastWords() []byte {
 	return wire.AppendOut(nil, out)
 }
 
-// drain waits a moment for the players to take their leave, and ends the streams.
+// drain waits up to a second for the players to end their streams, and then resets the
+// rest.
 func (r *Room) drain(visitors []*visitor) {
 	late := time.NewTimer(time.Second)
 	defer late.Stop()

@@ -42,7 +42,7 @@ type Rooms struct {
 	node    Node
 	lobby   lobby
 	remove  func()
-	serving sync.WaitGroup // the node's own players
+	serving sync.WaitGroup // the streams of the node's own players
 
 	mu     sync.Mutex
 	rooms  map[string]*Room
@@ -51,8 +51,8 @@ type Rooms struct {
 	closed bool
 }
 
-// New lets a node host rooms. It registers the protocol of rooms, so a node can have one
-// Rooms only.
+// New lets a node host rooms. It registers the protocol of rooms, so a node can have only
+// one Rooms.
 func New(node Node) (*Rooms, error) {
 	rs := &Rooms{node: node, rooms: make(map[string]*Room), stands: make(map[string]*Standby), offers: make(map[string]*Offering)}
 	rs.lobby.begin(rs.Listings)
@@ -89,9 +89,9 @@ func New(node Node) (*Rooms, error) {
 // ErrNameTaken is returned by Host if the node already hosts a room of this name.
 var ErrNameTaken = errors.New("the node hosts a room of this name already")
 
-// Host begins a room with this game. With a store, the room begins as it was last stored.
+// Host opens a room with this game. With a store, the room begins as it was last stored.
 // It runs until the room or rs is closed, or until its game panics. If the store is a
-// Fencer, the room takes over from the host that it had there.
+// Fencer, the room takes over from the host that holds it there.
 func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	r, err := rs.prepare(game, opts)
 	if err != nil {
@@ -100,7 +100,7 @@ func (rs *Rooms) Host(game Game, opts Options) (*Room, error) {
 	rs.mu.Lock()
 	_, taken := rs.rooms[opts.Name]
 	rs.mu.Unlock()
-	if taken { // which would not store anything any more
+	if taken { // otherwise the open room would not store anything any more
 		return nil, fmt.Errorf("host room %q: %w", opts.Name, ErrNameTaken)
 	}
 	if opts.Store != nil {
@@ -132,7 +132,7 @@ func (rs *Rooms) prepare(game Game, opts Options) (*Room, error) {
 	return r, err
 }
 
-// begin has the room run; after, if not nil, is what stood by for it.
+// begin starts the room; after, if not nil, is the standby that takes it over.
 func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	opts := r.opts
 	rs.mu.Lock()
@@ -171,7 +171,7 @@ func (rs *Rooms) begin(r *Room, after *Standby) (err error) {
 	return nil
 }
 
-// Rooms lists the rooms that are open, in the order of their names.
+// Rooms lists the open rooms, in the order of their names.
 func (rs *Rooms) Rooms() []*Room {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -183,13 +183,13 @@ func (rs *Rooms) Rooms() []*Room {
 	return list
 }
 
-// Overdue returns how late the tick of the latest room is, or zero if all are in time. It
-// is for a watchdog, see command.Watchdog: a program cannot end a game that is stuck,
-// except by ending itself.
+// Overdue returns the delay of the tick that is latest among all rooms, or zero if all
+// are in time. It is for a watchdog, see command.Watchdog: a program cannot end a game
+// that is stuck, except by ending itself.
 func (rs *Rooms) Overdue() time.Duration {
 	var most time.Duration
 	for _, r := range rs.Rooms() {
-		if due := r.due.Load(); due > 0 { // it has begun
+		if due := r.due.Load(); due > 0 { // it has started
 			most = max(most, time.Duration(r.now()-due))
 		}
 	}
@@ -211,11 +211,11 @@ func (rs *Rooms) HandOver(ctx context.Context) {
 	leaving.Wait()
 }
 
-// leaveLimit bounds the time that Rooms.Close has for the rooms to be handed over.
+// leaveLimit bounds how long Rooms.Close waits for the rooms to be handed over.
 const leaveLimit = 5 * time.Second
 
 // Close hands each room over to a standby that is ready to take over, if there is one,
-// closes the others and waits for them. The error is that of Room.Close.
+// closes the others and waits for them. It returns the errors of Room.Close.
 func (rs *Rooms) Close() error {
 	rs.mu.Lock()
 	rs.closed = true
@@ -237,7 +237,7 @@ func (rs *Rooms) Close() error {
 	return errors.Join(errs...)
 }
 
-// helloLimit is how long a peer may take to say what it wants.
+// helloLimit is how long a peer may take to send its first message.
 const helloLimit = 10 * time.Second
 
 // serve runs a stream that a peer has opened.
@@ -251,7 +251,7 @@ func (rs *Rooms) serveFrom(p peer.ID, s network.Stream) {
 	rs.mu.Lock()
 	r := rs.rooms[hello.Room]
 	if stand := rs.stands[hello.Room]; r == nil && stand != nil {
-		r = stand.room // the player waits for it to be taken over
+		r = stand.room // the player waits until it is taken over
 	}
 	rs.mu.Unlock()
 	if r == nil {
@@ -276,8 +276,8 @@ func readHello(s network.Stream) (messages *wire.Reader, hello wire.Hello, ok bo
 	return readFirst(s, wire.MaxToHost, wire.KindHello, wire.DecodeHello)
 }
 
-// readFirst reads the message of up to most bytes with which a peer begins. One that does
-// not say it within helloLimit, or says something else, is reset.
+// readFirst reads a peer's first message, of up to most bytes. If the peer does not send
+// it within helloLimit, or sends something else, readFirst resets the stream.
 func readFirst[M any](s network.Stream, most int, kind wire.Kind, decode func([]byte) (M, error)) (messages *wire.Reader, first M, ok bool) {
 	_ = s.SetReadDeadline(time.Now().Add(helloLimit))
 	messages = wire.NewReader(s, most)
@@ -293,7 +293,7 @@ func readFirst[M any](s network.Stream, most int, kind wire.Kind, decode func([]
 	return messages, first, true
 }
 
-// refuse tells a peer why its stream ends, and gives it a moment to read that.
+// refuse sends a peer the reason why its stream ends, and gives it a moment to read that.
 func refuse(s network.Stream, code wire.Code) {
 	leave(s, wire.AppendOut(nil, wire.Out{All: true, Code: code, Reason: code.String()}))
 }

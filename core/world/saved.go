@@ -13,8 +13,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// moment is what had changed in a world at the end of a tick, since the moment before.
-// The tick makes it, and does no more; another goroutine hands it to the writer.
+// moment is what has changed in a world since the moment before, as of the end of a tick.
+// The tick only makes it; another goroutine passes it to the writer.
 type moment struct {
 	tick     uint32
 	flags    byte // for standbys; see wire.Mark
@@ -25,7 +25,7 @@ type moment struct {
 	bans     []fedBan          // for standbys
 	values   map[string][]byte // nil deletes
 	boards   map[string][]byte // records of boards; nil deletes
-	line     []byte            // for the store: by which the host holds the room; or nil
+	line     []byte            // for the store: the line by which the host holds the room, or nil
 }
 
 type savedEntity struct {
@@ -38,26 +38,26 @@ type savedPlayer struct {
 	data []byte // empty deletes
 }
 
-// fedInput is the last input that was taken of a player; zero if it has left.
+// fedInput is the last input that was taken of a player; zero if the player has left.
 type fedInput struct {
 	key seatKey
 	taken
 }
 
-// fedBan is a peer that is refused, or is not any more.
+// fedBan says that a peer is refused, or no longer refused.
 type fedBan struct {
 	peer   peer.ID
 	banned bool
 }
 
-// taken is the last input that was taken of a player's program, by its number.
+// taken is the number of the last input that was taken of a player's program.
 type taken struct{ program, seq uint32 }
 
 func (m *moment) isEmpty() bool {
 	return len(m.entities) == 0 && len(m.players) == 0 && len(m.values) == 0 && len(m.boards) == 0 && m.line == nil
 }
 
-// mark notes that an entity has changed, or is gone.
+// mark records that an entity has changed, or was removed.
 func (k *keep) mark(e Entity) {
 	if !k.active {
 		return
@@ -76,7 +76,7 @@ func (k *keep) grow(e Entity) {
 	}
 }
 
-// tick stores the world and tells the standbys what has changed, each when it is time.
+// tick stores the world and sends the standbys what has changed, each when it is due.
 func (k *keep) tick(now int64) {
 	if k.stores() && now-k.at >= int64(k.room.opts.SaveEvery) && !k.writing.Load() {
 		k.at = now
@@ -86,12 +86,12 @@ func (k *keep) tick(now int64) {
 		k.fed = now
 		k.cut(!k.stores())
 	} else if !k.stores() && len(k.feeds) == 0 {
-		k.room.boards.take() // nobody is to be told, and who comes is told all
+		k.room.boards.take() // there is no standby to send it to, and a new one gets everything
 	}
 }
 
-// save has what has changed stored. While the last moment is on its way, it is not called:
-// what changes meanwhile is in the next one.
+// save stores what has changed. It is not called while the last moment is being stored:
+// changes made meanwhile are in the next one.
 func (k *keep) save() {
 	k.forget()
 	if !k.cut(true) && !k.failed.Load() {
@@ -99,15 +99,15 @@ func (k *keep) save() {
 	}
 	k.writing.Store(true)
 	k.run.Go(func() {
-		err := k.flush(k.ctx) // which the writer has logged
+		err := k.flush(k.ctx) // the writer has logged the error
 		k.older.Store(errors.Is(err, ErrOlder))
 		k.failed.Store(err != nil)
 		k.writing.Store(false)
 	})
 }
 
-// forget lets go of the players that are gone and stored. One whose peer is connected may
-// be about to join, and has read what was in the store before.
+// forget drops players that have left and are stored. A player whose peer is connected is
+// kept: it may be about to join, and have read what was in the store before.
 func (k *keep) forget() {
 	if k.failed.Load() {
 		return
@@ -121,9 +121,10 @@ func (k *keep) forget() {
 	}
 }
 
-// cut puts what has changed into a moment for the store and the standbys, and says whether
-// anything is there to be stored. heard says that the tick will learn whether it was stored,
-// or need not; if not, the players that are gone are in the next moment, too.
+// cut puts what has changed into a moment for the store and the standbys, and reports
+// whether there is anything to store. heard means that the tick will learn whether it was
+// stored, or does not need to; otherwise the players that have left are in the next
+// moment, too.
 func (k *keep) cut(heard bool) bool {
 	m := k.moment(heard)
 	k.tell(m)
@@ -139,8 +140,8 @@ func (k *keep) cut(heard bool) bool {
 	return true
 }
 
-// tell has the standbys told of a moment, also if nothing has changed: they hear that this
-// host is there.
+// tell sends the standbys a moment, even if nothing has changed, to show that this host
+// is alive.
 func (k *keep) tell(m *moment) {
 	k.feeds = slices.DeleteFunc(k.feeds, (*feed).isEnded)
 	m.inputs, m.bans = append(m.inputs, k.inputsAt...), k.bans
@@ -159,7 +160,7 @@ func (k *keep) tell(m *moment) {
 	}
 }
 
-// begin has a standby told of the whole world.
+// begin sends a standby the whole world.
 func (k *keep) begin(f *feed) {
 	if !k.active {
 		k.active = true
@@ -268,13 +269,13 @@ func (k *keep) savePlayer(m *moment, p *Player) {
 	m.players = append(m.players, savedPlayer{seatKey{p.peer, p.number}, p.kept})
 }
 
-// flush has all moments until now stored.
+// flush stores all moments so far.
 func (k *keep) flush(ctx context.Context) error {
 	k.hand()
 	return k.writer.Flush(ctx)
 }
 
-// hand hands the moments to the writer, in their order.
+// hand passes the moments to the writer, in their order.
 func (k *keep) hand() {
 	k.handing.Lock()
 	defer k.handing.Unlock()

@@ -9,8 +9,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// attach makes a visitor that is new known to the tick. The peer's visitor before it gives
-// its seats over, as they are asked for; the one before that ends.
+// attach makes a new visitor known to the tick. The seats of the peer's earlier visitor
+// move to it when the peer asks for them; the visitor before that ends.
 func (r *Room) attach(v *visitor, now int64) {
 	if v.attached {
 		return
@@ -30,7 +30,7 @@ func (r *Room) attach(v *visitor, now int64) {
 	}
 }
 
-// join answers one who asks for a seat.
+// join answers a peer that asks for a seat.
 func (r *Room) join(v *visitor, j wire.Join) {
 	key := seatKey{v.peer, j.Seat}
 	var kept recalled
@@ -77,8 +77,8 @@ const (
 	manySeats  = "the peer has all the seats that one may have"
 )
 
-// sit gives a new player its seat, if the game does not refuse it. The reason, if not
-// empty, says why.
+// sit gives a new player its seat, unless the game refuses it. A reason that is not empty
+// says why.
 func (r *Room) sit(p *Player, v *visitor, data []byte) (reason string) {
 	p.slot, p.visitor = r.takeSlot(), v
 	r.players[p.slot] = p
@@ -106,11 +106,11 @@ func (r *Room) sit(p *Player, v *visitor, data []byte) (reason string) {
 	return ""
 }
 
-// maxAnswer bounds what a game answers to a player who joins, in bytes.
+// maxAnswer bounds the game's answer to Join, in bytes.
 const maxAnswer = 64 << 10
 
-// mayJoin is why there is no seat, or zero. Then a place is promised to the player, unless
-// it only watches.
+// mayJoin returns the reason why there is no seat, or zero. If it is zero, a seat is
+// promised to the player, unless it only watches.
 func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
 	proof := wire.Proof(r.opts.Password, r.opts.Name, r.self, v.peer)
 	r.mu.Lock()
@@ -135,8 +135,8 @@ func (r *Room) mayJoin(v *visitor, j wire.Join) (wire.Code, string) {
 	return 0, ""
 }
 
-// resume gives a seat back to the player who had it. What another connection of the
-// same peer had, it has no longer.
+// resume gives a seat back to the player who had it. If it belonged to another connection
+// of the same peer, it leaves that.
 func (r *Room) resume(p *Player, v *visitor) {
 	if old := p.visitor; old != nil && old != v {
 		r.unseat(p)
@@ -149,7 +149,8 @@ func (r *Room) resume(p *Player, v *visitor) {
 	r.sayWay(p)
 }
 
-// welcome tells a player that it has its seat. It knows nothing of the world.
+// welcome tells a player that it has its seat, and makes the next frames start from
+// nothing.
 func (r *Room) welcome(p *Player, again bool) {
 	p.reset, p.looks = true, true
 	for i := range p.sight.list {
@@ -169,7 +170,7 @@ func (r *Room) seat(p *Player, v *visitor) {
 	v.seats.Store(int32(len(v.players)))
 }
 
-// unseat takes a player off its visitor, for as long as it is away.
+// unseat detaches a player from its visitor, while it is away.
 func (r *Room) unseat(p *Player) {
 	v := p.visitor
 	v.players = slices.DeleteFunc(v.players, func(q *Player) bool { return q == p })
@@ -179,7 +180,7 @@ func (r *Room) unseat(p *Player) {
 	p.notes, p.noteBytes, p.applied = p.notes[:0], 0, false
 }
 
-// remove ends a seat, and has the game know.
+// remove ends a seat, and informs the game.
 func (r *Room) remove(p *Player, why Reason) {
 	if p.visitor != nil {
 		v := p.visitor
@@ -200,7 +201,7 @@ func (r *Room) remove(p *Player, why Reason) {
 	r.game.Leave(p, why)
 }
 
-// putOut ends the seats of the players who were put out in this tick.
+// putOut ends the seats of the players that were put out in this tick.
 func (r *Room) putOut() {
 	for _, p := range r.outs {
 		if r.players[p.slot] != p {
@@ -215,7 +216,7 @@ func (r *Room) putOut() {
 	r.outs = r.outs[:0]
 }
 
-// letGo is told of a visitor that has ended: its players are away, or out where the peer
+// letGo handles a visitor that has ended: its players are away, or removed if the peer
 // broke the protocol.
 func (r *Room) letGo(v *visitor, now int64) {
 	r.mu.Lock()
@@ -235,7 +236,7 @@ func (r *Room) letGo(v *visitor, now int64) {
 	}
 }
 
-// expire ends the seats of players who have been away for too long.
+// expire ends the seats of players that have been away for too long.
 func (r *Room) expire(now int64) {
 	kept := 0
 	for _, p := range r.absent {
@@ -262,10 +263,10 @@ func (r *Room) sayOut(v *visitor, seat uint32, code wire.Code, reason string) {
 	})
 }
 
-// say adds a message to what a visitor is told next.
+// say adds a message to what a visitor gets next.
 func (r *Room) say(v *visitor, add func([]byte) []byte) {
 	if v.out = add(v.out); len(v.out) > wire.MaxToPlayer {
-		v.end() // it asks, and does not listen
+		v.end() // it asks, but does not read
 	}
 }
 

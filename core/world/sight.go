@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Tiers are how often a player is told of an entity, by its distance: every tick up
-// to half of the radius, every second up to three quarters, every fourth beyond.
+// Tiers are how often a player gets an entity, by its distance: every tick up to half of
+// the radius, every second up to three quarters, every fourth beyond.
 const (
 	tierNear = iota
 	tierMiddle
@@ -16,24 +16,24 @@ const (
 // seen is what the host remembers of one entity that a player sees.
 type seen struct {
 	id    Entity
-	sent  uint32 // the tick of the last record; before the first, that in which it came into sight
+	sent  uint32 // the tick of the last record; before the first, the tick in which it came into sight
 	gen   uint16
 	tier  uint8
-	known bool // the player was told of it
-	gone  bool // the player is to be told that it left
+	known bool // the player has received it
+	gone  bool // the player has yet to receive that it left
 }
 
-// sight is what one player sees: the entities within the room's radius around a
-// point, in the order of their ids. An entity comes into sight within the radius
-// and leaves it beyond a larger one, so that it does not flicker at the edge.
+// sight is what one player sees: the entities within the room's radius of a point, in the
+// order of their numbers. An entity comes into sight within the radius and leaves it
+// beyond a larger one, so that it does not flicker at the edge.
 type sight struct {
 	x, y    float32
-	follow  Entity // whose place is that point, if following
+	follow  Entity // the point is its place, if follows is set
 	follows bool
 	list    []seen
 }
 
-// eyes looks around for all players of a room, one after the other.
+// eyes finds what the players of a room see, one player after another.
 type eyes struct {
 	w      *World
 	grid   grid
@@ -52,11 +52,12 @@ type distant struct {
 	d2 float32
 }
 
-// lookFactor bounds the entities that one look goes through, times the most that a
-// player may see: else everybody's gathering in one place costs everybody's square.
+// lookFactor, times the most that a player may see, bounds the entities that one look
+// goes through: otherwise the cost of a crowd in one place would grow with the square of
+// its size.
 const lookFactor = 8
 
-// prepare makes ready for the looks of a tick.
+// prepare prepares the looks of a tick.
 func (v *eyes) prepare() {
 	if v.radius > 0 {
 		v.grid.build(v.w, v.radius/2)
@@ -66,7 +67,7 @@ func (v *eyes) prepare() {
 	}
 }
 
-// around brings a player's list up to date with where everything is.
+// around updates a player's list.
 func (v *eyes) around(s *sight) {
 	w := v.w
 	if s.follows && w.Alive(s.follow) {
@@ -130,7 +131,8 @@ func (v *eyes) find(s *sight) {
 	slices.Sort(v.fresh)
 }
 
-// nearest leaves the nearest in sight, of more than a player may see.
+// nearest keeps only the nearest entities in sight, if there are more than a player may
+// see.
 func (v *eyes) nearest(s *sight) {
 	v.near = v.near[:0]
 	for i := range s.list {
@@ -153,7 +155,7 @@ func (v *eyes) nearest(s *sight) {
 	v.fresh = slices.DeleteFunc(v.fresh, func(e Entity) bool { return v.mark[e] != v.look })
 }
 
-// merge adds what came into sight, which is in order, to the list.
+// merge adds what came into sight, which is sorted, to the list.
 func (v *eyes) merge(s *sight) {
 	fresh, old := v.fresh, len(s.list)
 	for range fresh {

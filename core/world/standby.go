@@ -16,51 +16,51 @@ import (
 )
 
 const (
-	// silence is for how long a standby hears nothing of a host before it takes over; the
-	// second of the standbys waits for silenceEach longer, and so on, and from when it last
-	// heard of one before it that is about to take over.
+	// silence is how long a standby waits without hearing from a host before it takes
+	// over. The second standby waits silenceEach longer, and so on, counted from when it
+	// last heard of an earlier one that is about to take over.
 	silence     = 2 * time.Second
 	silenceEach = time.Second
-	// askAgain is how long a standby that has been fed waits before it asks a peer anew;
-	// one that has not waits twice as long each time, up to askLimit.
+	// askAgain is how long a standby that has been fed waits before it asks a peer again.
+	// One that has not waits twice as long each time, up to askLimit.
 	askAgain = 250 * time.Millisecond
 	askLimit = 5 * time.Second
-	// dialLimit bounds the time that it takes to open a stream to a host.
+	// dialLimit bounds how long it takes to open a stream to a host.
 	dialLimit = 5 * time.Second
-	// tidyEvery is how often players that wait and are gone are let go of.
+	// tidyEvery is how often waiting players that have left are dropped.
 	tidyEvery = time.Second
 )
 
-// Standby is this node's part in a room that another peer hosts, and that this node takes
+// Standby is this node's part in a room that another peer hosts. This node takes the room
 // over when the host leaves or falls silent. All methods may be called concurrently.
 type Standby struct {
 	rooms *Rooms
-	room  *Room // what is to be held; players wait in it
+	room  *Room // the room to be held; players wait in it
 	ctx   context.Context
 	stop  context.CancelFunc
 	done  chan struct{} // closed when the room is held, or will not be
 	over  chan struct{} // closed when its goroutine has returned
 
-	tick atomic.Uint32 // as of which it was told the world
+	tick atomic.Uint32 // the tick up to which it has received the world
 
-	handed network.Stream // of the host that waits for this node to take over, or nil
+	handed network.Stream // a stream to the host that waits for this node to take over, or nil
 
 	mu     sync.Mutex
 	line   wire.Line
-	host   peer.ID // whom it asks
+	host   peer.ID // the peer that it asks
 	synced bool
-	whole  bool  // it knows a whole world
+	whole  bool  // it has received a whole world
 	reason error // why it is not fed
 	err    error
 }
 
 // StandBy makes this node a standby of a room that another peer hosts. It receives the
 // world and its changes, and takes the room over when the host hands it over or has been
-// silent for two seconds. The host feeds only standbys that it names, see
+// silent for two seconds. The host feeds only standbys that it has named, see
 // Room.NameStandbys; this node asks again until it is named. game must follow the same
-// rules as the host's. It is started when the room is taken over, with these options.
+// rules as the host's. It starts when the room is taken over, with these options.
 func (rs *Rooms) StandBy(host peer.ID, game Keeper, opts Options) (*Standby, error) {
-	opts.Standbys = nil // those that the host has named, and it
+	opts.Standbys = nil // the host's other standbys will be named, and the host
 	r, err := rs.prepare(game, opts)
 	if err != nil {
 		return nil, fmt.Errorf("stand by for a room: %w", err)
@@ -90,8 +90,8 @@ func (rs *Rooms) StandBy(host peer.ID, game Keeper, opts Options) (*Standby, err
 	return s, nil
 }
 
-// Wait waits until this node holds the room, and returns it. The error is ErrClosed if the
-// room or the standby was closed, that of the takeover, or that of ctx.
+// Wait waits until this node holds the room, and returns it. The error is ErrClosed if
+// the room or the standby was closed, the error of the takeover, or the error of ctx.
 func (s *Standby) Wait(ctx context.Context) (*Room, error) {
 	select {
 	case <-s.done:
@@ -121,8 +121,8 @@ func (s *Standby) Room() *Room {
 	return s.room
 }
 
-// Ready reports whether this node could take over. If not, the error says why the host does
-// not feed it, if that is known.
+// Ready reports whether this node could take over. If not, the error is the reason why
+// the host does not feed it, if that is known.
 func (s *Standby) Ready() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -155,7 +155,7 @@ func (s *Standby) Close() error {
 	return nil
 }
 
-// run asks to be fed, until the room is to be taken over or the standby is closed.
+// run asks to be fed until the room must be taken over or the standby is closed.
 func (s *Standby) run() {
 	defer close(s.over)
 	tidied := make(chan struct{})
@@ -183,11 +183,11 @@ func (s *Standby) run() {
 	}
 }
 
-// follow is fed by whoever holds the room until it is to be taken over, and returns the
-// world then.
+// follow is fed by the room's current host until the room must be taken over, and returns
+// the world as of then.
 func (s *Standby) follow() (*mirror, error) {
 	var world *mirror
-	var heard time.Time // when a word last came by which the room goes on
+	var heard time.Time // when the last sign came that the room continues
 	for pause := askAgain; ; pause = min(2*pause, askLimit) {
 		f := &fed{standby: s, heard: heard, ready: world != nil}
 		err := f.run()
@@ -206,7 +206,7 @@ func (s *Standby) follow() (*mirror, error) {
 		case world != nil && time.Since(heard) >= s.patience():
 			s.room.opts.Logger.Warn("a room is taken over: its host is heard of no more",
 				"room", s.room.opts.Name, "host", s.Host(), "for", time.Since(heard), "error", err)
-			// The ticks go on from those that players may have seen.
+			// Continue after the ticks that players may have seen.
 			world.tick += uint32(time.Since(world.at).Seconds()*float64(s.room.opts.Hz)) + 1
 			return world, nil
 		}
@@ -227,19 +227,20 @@ func (s *Standby) note(err error) {
 	s.reason = err
 }
 
-// patience is for how long this standby hears nothing of a host before it takes over.
+// patience returns how long this standby waits without hearing from a host before it
+// takes over.
 func (s *Standby) patience() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return patienceOf(s.place(s.room.self))
 }
 
-// patienceOf is the patience of the standby at a place.
+// patienceOf returns the patience of the standby at a place.
 func patienceOf(place int) time.Duration {
 	return silence + time.Duration(max(0, place))*silenceEach
 }
 
-// place is a peer's among the standbys, or negative; mu is held.
+// place returns a peer's place among the standbys, or a negative number; mu is held.
 func (s *Standby) place(of peer.ID) int {
 	if len(s.line) == 0 {
 		return -1
@@ -247,10 +248,11 @@ func (s *Standby) place(of peer.ID) int {
 	return slices.Index(s.line.Newest().Standbys, of)
 }
 
-// takesOver returns the room once this standby holds it, for a standby after this one that
-// asks on stream: it is shown that this one is about to take over, so that it does not do
-// so itself meanwhile. takesOver returns nil if it is not this one's turn before the other's,
-// and when this one has had time to take over and has not, since the host is heard again.
+// takesOver returns the room once this standby holds it, for a later standby that asks on
+// stream. It first shows that standby that this one is about to take over, so that the
+// other does not do so itself meanwhile. takesOver returns nil if it is not this one's
+// turn before the other's, or if this one had time to take over and did not, because the
+// host is heard again.
 func (s *Standby) takesOver(before peer.ID, stream network.Stream) *Room {
 	s.mu.Lock()
 	first, second := s.place(s.room.self), s.place(before)
@@ -273,12 +275,12 @@ func (s *Standby) takesOver(before peer.ID, stream network.Stream) *Room {
 	return s.Room()
 }
 
-// next has another peer asked than was, that may hold the room: the host, and then each
-// standby in turn.
+// next makes the standby ask another peer that may hold the room than asked: the host,
+// and then each standby in turn.
 func (s *Standby) next(asked peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.line) == 0 || s.host != asked { // it was told where the room is
+	if len(s.line) == 0 || s.host != asked { // it has received where the room is
 		return
 	}
 	newest := s.line.Newest()
@@ -287,7 +289,7 @@ func (s *Standby) next(asked peer.ID) {
 	s.host = may[(slices.Index(may, s.host)+1)%len(may)]
 }
 
-// learn takes in a verified line that a peer shows, and says whether it was known.
+// learn accepts a verified line that a peer shows, and reports whether it was known.
 func (s *Standby) learn(l wire.Line) (known bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -300,7 +302,7 @@ func (s *Standby) learn(l wire.Line) (known bool, err error) {
 	return known, nil
 }
 
-// same says whether two verified lines end with the same claim.
+// same reports whether two verified lines end with the same claim.
 func same(a, b wire.Line) bool {
 	x, y := a.Newest(), b.Newest()
 	return x.Epoch == y.Epoch && x.Serial == y.Serial && x.Host == y.Host
@@ -312,12 +314,12 @@ type fed struct {
 	asked   peer.ID
 	world   *mirror
 	heard   time.Time
-	ready   bool // it knows a whole world, and could take over
-	final   bool // it is to take over
+	ready   bool // it has a whole world, and could take over
+	final   bool // the host hands the room over
 	closed  bool // the room has been closed
 }
 
-// run asks the standby's host, and reads what it is told until it hears no more.
+// run asks the standby's host, and reads the feed until it ends.
 func (f *fed) run() error {
 	s := f.standby
 	s.mu.Lock()
@@ -348,8 +350,8 @@ func (f *fed) run() error {
 	return f.read(stream, host)
 }
 
-// limit is until when the host has to be heard: it may be time to take over then. A standby
-// that knows no whole world yet has nothing to take over, and more time.
+// limit returns the time by which the host must be heard, when it may be time to take
+// over. A standby without a whole world has nothing to take over, and gets more time.
 func (f *fed) limit() time.Time {
 	if !f.ready {
 		return time.Now().Add(dialLimit)
@@ -357,9 +359,9 @@ func (f *fed) limit() time.Time {
 	return f.heard.Add(f.standby.patience())
 }
 
-// openLimit is until when it waits for whom it asks: no longer than until the next standby
-// may hold the room, which is to be asked then. A standby before this one has at least
-// silenceEach.
+// openLimit returns how long to wait for the peer that is asked: until the next standby
+// may hold the room, because that one must then be asked. A standby before this one gets
+// at least silenceEach.
 func (f *fed) openLimit() time.Time {
 	s := f.standby
 	s.mu.Lock()
@@ -402,13 +404,13 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			if err != nil {
 				return err
 			}
-			f.heard = time.Now() // whoever holds the room now has a while, too
+			f.heard = time.Now() // a new holder of the room gets its time, too
 			switch newest := l.Newest(); {
 			case newest.Host == host:
 				claim = newest
 			case !known || claim != nil:
 				return fmt.Errorf("the room has moved to %s", newest.Host)
-			} // else a standby is about to take over
+			} // otherwise a standby is about to take over
 		case kind == wire.KindRecords && claim != nil:
 			if err := f.world.take(body); err != nil {
 				return err
@@ -439,7 +441,7 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 	}
 }
 
-// hold has this node hold the room, with the world as it was told.
+// hold makes this node hold the room, with the world that it has received.
 func (s *Standby) hold(world *mirror) error {
 	r := s.room
 	s.mu.Lock()
@@ -461,13 +463,13 @@ func (s *Standby) hold(world *mirror) error {
 	if s.handed != nil {
 		_, err := s.handed.Write(wire.AppendLine(nil, line))
 		if err = errors.Join(err, s.handed.CloseWrite()); err != nil {
-			_ = s.handed.Reset() // it will hear of the claim as hosts that meet do
+			_ = s.handed.Reset() // that host will receive the claim when the two meet
 		}
 	}
 	return nil
 }
 
-// tidy lets go of players that waited and are gone, until the standby ends.
+// tidy drops waiting players that have left, until the standby ends.
 func (s *Standby) tidy() {
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
@@ -481,7 +483,7 @@ func (s *Standby) tidy() {
 	}
 }
 
-// tidy is for a room that has not begun.
+// tidy drops ended visitors of a room that has not begun.
 func (r *Room) tidy() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -511,7 +513,7 @@ func (r *Room) abandon() {
 	r.stop()
 	r.serving.Wait()
 	if r.keep.writer != nil {
-		_ = r.keep.writer.Close() // which logs what it cannot store
+		_ = r.keep.writer.Close() // it logs what it cannot store
 	}
 	r.keep.stop()
 	close(r.done)

@@ -5,65 +5,66 @@ import (
 	"time"
 )
 
-// Stats are the numbers of a room.
+// Stats holds the numbers of a room.
 type Stats struct {
 	Tick       uint32
-	Players    int // seats, of them Away without a connection
+	Players    int // seats, including those that are Away
 	Spectators int
 	Away       int
 	Peers      int
 	Entities   int
 
-	// Ticks is how many ticks were run, and Skipped how many were left out because the host
-	// was late.
+	// Ticks is the number of ticks that ran, and Skipped the number of ticks left out
+	// because the host was late.
 	Ticks, Skipped uint64
-	// Median, P99 and Longest are how long the ticks of the last minute took; at
-	// most 1,200 of them.
+	// Median, P99 and Longest are durations of the ticks of the last minute; at most
+	// 1,200 of them.
 	Median, P99, Longest time.Duration
-	// Phases is what the last tick spent on each of its parts.
+	// Phases is how long each part of the last tick took.
 	Phases Phases
-	// Load is the share of its period that a tick has taken lately, and Shedding what the
-	// room does less because of it.
+	// Load is the share of its period that a tick took lately, and Shedding what the room
+	// does less often because of it.
 	Load     float64
 	Shedding Shedding
 
-	// Frames is how many frames were written, one for each peer and tick. Passed is how
-	// many were not, because the peer had not taken the one before.
+	// Frames is the number of frames written, one for each peer and tick. Passed is the
+	// number of frames left out because the peer had not finished reading the one before.
 	Frames, Passed uint64
-	// Updates counts records of known entities that were sent to players, Entered those of
-	// new entities, and Held those that had to wait for budget.
+	// Updates counts records of known entities that were sent to players, Entered records
+	// of new entities, and Held records that had to wait for budget.
 	Updates, Entered, Held uint64
-	// Bytes is how many bytes were written.
+	// Bytes is the number of bytes written.
 	Bytes uint64
 
-	// Stored is how many records of the world were stored, see Keeper; StoreFailures how
-	// many batches the store did not take, which are tried again; and Lost how many times
-	// the state of a player was given up, because the store took nothing for too long or
-	// because too many players are kept.
+	// Stored is the number of records of the world that were stored: see Keeper.
+	// StoreFailures is the number of batches that the store did not take, which are
+	// retried. Lost is the number of times that the state of a player was given up,
+	// because the store took nothing for too long or because too many players are kept.
 	Stored, StoreFailures, Lost uint64
 }
 
-// Phases are the parts of a tick, in their order.
+// Phases holds the durations of the parts of a tick, in their order.
 type Phases struct{ Inputs, Game, Encoding, Looking, Telling time.Duration }
 
 // Shedding says what a room does less often when its ticks take more than 70 % of their
-// period. Each step includes the ones before. The game's own tick and the inputs are never
-// shed.
+// period. Each step includes the ones before. The game's own tick and the inputs are
+// never shed.
 type Shedding int
 
 const (
 	ShedNothing Shedding = iota
-	shedTiers            // what is far is told half as often
-	shedLooks            // sights are brought up to date half as often
-	shedFrames           // each player is told every second tick
-	shedJoins            // nobody may join, except a few
+	shedTiers            // far entities are sent half as often
+	shedLooks            // sights are updated half as often
+	shedFrames           // each player gets a frame every second tick
+	shedJoins            // nobody may join, except the first few
 )
 
-// few is how many may join in any case. Where their ticks are late, the machine is busy
-// with something else, or the game is slow by itself: one player more is not what matters.
+// few is how many players may join in any case. If a room with so few has late ticks, the
+// machine is busy with something else, or the game itself is slow: one more player makes
+// no difference.
 const few = 16
 
-// refuses tells whether nobody may join who would come to so many.
+// refuses reports whether the room refuses one more player when taken seats are in use.
 func (s Shedding) refuses(taken int) bool { return s >= shedJoins && taken >= few }
 
 func (s Shedding) String() string {
@@ -71,11 +72,11 @@ func (s Shedding) String() string {
 }
 
 const (
-	shedAbove = 0.7 // of the period
+	shedAbove = 0.7 // a share of the period
 	shedBelow = 0.5
 	shedAfter = 8  // ticks above, before the next step
-	easeAfter = 40 // ticks below, before it is taken back
-	loadOver  = 8  // ticks whose load is averaged
+	easeAfter = 40 // ticks below, before a step is taken back
+	loadOver  = 8  // ticks over which the load is averaged
 )
 
 type shed struct {
@@ -84,7 +85,7 @@ type shed struct {
 	since int // ticks above if positive, below if negative
 }
 
-// note takes in which part of its period a tick took.
+// note records the load of a tick: the share of its period that it took.
 func (s *shed) note(load float64) (changed bool) {
 	s.load += (load - s.load) / loadOver
 	switch {
@@ -107,10 +108,10 @@ func (s *shed) note(load float64) (changed bool) {
 	return true
 }
 
-// lastTicks is how many ticks Stats looks back on.
+// lastTicks is the number of ticks that Stats covers.
 const lastTicks = 1200
 
-// phases counts what ticks took.
+// phases counts ticks and what they took.
 type phases struct {
 	at             [6]int64 // the beginning of the tick, and the end of each part
 	ticks, skipped uint64
@@ -120,7 +121,7 @@ type phases struct {
 	last           [lastTicks]int64 // ns; a ring
 }
 
-// count takes in a tick that began late by so many periods.
+// count records a tick that began behind periods late.
 func (ph *phases) count(r *Room, period, behind int64) {
 	took := ph.at[5] - ph.at[0]
 	if r.shed.note(float64(took) / float64(period)) {
@@ -145,7 +146,7 @@ func (ph *phases) count(r *Room, period, behind int64) {
 	}
 }
 
-// Stats returns a snapshot of the last tick.
+// Stats returns a snapshot as of the last tick.
 func (r *Room) Stats() Stats {
 	r.mu.Lock()
 	s := r.stats

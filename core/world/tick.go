@@ -6,9 +6,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// ticks runs a tick each period until the room closes. In a tick that is late by more
-// than a period the game moves on twice; the periods beyond that are skipped and
-// counted.
+// ticks runs a tick each period until the room closes. If a tick is late by more than a
+// period, the game advances twice in it; further periods are skipped and counted.
 func (r *Room) ticks() {
 	period := int64(time.Second) / int64(r.opts.Hz)
 	due := r.now() + period
@@ -43,7 +42,7 @@ func (r *Room) ticks() {
 	}
 }
 
-// closeIdle closes a room in which nobody has been for long enough.
+// closeIdle closes a room that has been empty for long enough.
 func (r *Room) closeIdle(now int64) {
 	if r.opts.Idle == 0 {
 		return
@@ -59,8 +58,8 @@ func (r *Room) closeIdle(now int64) {
 	}
 }
 
-// step is one tick: what came is taken, the game moves its world on, and each player
-// is told. To catch up, the game moves on twice.
+// step runs one tick: it takes what came, advances the game, and sends each player what
+// changed. To catch up, the game advances twice.
 func (r *Room) step(now int64, catchUp bool) {
 	at := &r.phases.at
 	at[0] = now
@@ -100,14 +99,14 @@ func (r *Room) takeCalls() {
 	}
 }
 
-// takeInputs hands the game what came since the last tick.
+// takeInputs passes the game what came since the last tick.
 func (r *Room) takeInputs(now int64) {
 	r.mu.Lock()
 	r.ready, r.spareReady = r.spareReady[:0], r.ready
 	r.mu.Unlock()
 	for _, v := range r.spareReady {
 		r.attach(v, now)
-		ended := v.isEnded() // before its last messages are taken
+		ended := v.isEnded() // checked before its last messages are taken
 		in := v.take()
 		for _, m := range in.messages {
 			if !r.takeMessage(v, m.kind, in.body(m), m.at) {
@@ -123,7 +122,7 @@ func (r *Room) takeInputs(now int64) {
 	clear(r.spareReady)
 }
 
-// takeMessage returns false where the message is malformed.
+// takeMessage returns false if the message is malformed.
 func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at int64) bool {
 	switch kind {
 	case wire.KindInput:
@@ -134,7 +133,7 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at int64) bo
 		v.seen.Store(in.Seen)
 		p := r.seats[seatKey{v.peer, in.Seat}]
 		if p == nil || p.visitor != v || p.spectator || in.Seq <= p.seq {
-			return true // it was on its way when the seat ended, or was taken before
+			return true // it was sent before the seat ended, or was taken already
 		}
 		if p.walk != nil {
 			r.hold(p, in, at)
@@ -173,14 +172,14 @@ func (r *Room) takeMessage(v *visitor, kind wire.Kind, body []byte, at int64) bo
 	return true
 }
 
-// input hands the game what a player does, which came at that time.
+// input passes the game an input of a player, which arrived at the time at.
 func (r *Room) input(p *Player, seq uint32, data []byte, at int64) {
 	p.applied, p.seq, p.took, p.waited = true, seq, r.world.tick, r.phases.at[0]-at
 	r.game.Input(p, data)
 }
 
-// lookEvery is in how many ticks each player's sight is brought up to date once; it is
-// a power of two.
+// lookEvery is the number of ticks in which each player's sight is updated once; it is a
+// power of two.
 const lookEvery = 4
 
 func (r *Room) lookAround() {
@@ -200,7 +199,7 @@ func (r *Room) lookAround() {
 	}
 }
 
-// tell makes the frame of each peer that has taken its last one.
+// tell makes a frame for each peer that has finished reading the last one.
 func (r *Room) tell(now int64) {
 	r.framer.slower = 0
 	if r.shed.level >= shedTiers {
@@ -209,7 +208,7 @@ func (r *Room) tell(now int64) {
 	kept := 0
 	for _, v := range r.all {
 		if v.isEnded() {
-			continue // letGo has been told
+			continue // letGo has been called for it
 		}
 		r.all[kept] = v
 		kept++
@@ -237,17 +236,18 @@ func (r *Room) tell(now int64) {
 }
 
 const (
-	// stallLimit is how long a peer may take over one frame.
+	// stallLimit is how long a peer may take to read one frame.
 	stallLimit = 10 * time.Second
 	// seatlessLimit is how long a peer may be connected without a seat.
 	seatlessLimit = 10 * time.Second
-	// farBehind is by how many ticks what a peer has seen may be old before it is told
-	// less often: what it is sent waits on the way.
+	// farBehind is how many ticks a peer may lag behind before it gets fewer frames,
+	// because what is sent to it waits on the path.
 	farBehind = 10
 )
 
-// isTurn says whether the visitor is told of this tick: one that is far behind, or all of
-// them when there is too much to do, only of each second or fourth.
+// isTurn reports whether the visitor gets a frame in this tick. A visitor that is far
+// behind gets only every second or fourth; when the room sheds load, all get at most
+// every second.
 func (r *Room) isTurn(v *visitor) bool {
 	every := uint32(1)
 	if r.shed.level >= shedFrames {
@@ -264,10 +264,10 @@ func (r *Room) isTurn(v *visitor) bool {
 	return (r.world.tick+uint32(len(v.peer))+uint32(v.peer[len(v.peer)-1]))%every == 0
 }
 
-// fullMessage is the size from which on a message takes no further seat, in bytes.
+// fullMessage is the size, in bytes, from which on a message takes no further seat.
 const fullMessage = 16 << 10
 
-// frame makes what the seats of a peer are told of this tick, and has it written.
+// frame makes and writes the frame of this tick for the seats of a peer.
 func (r *Room) frame(v *visitor, now int64) {
 	v.sections = v.sections[:0]
 	f := &r.framer
@@ -290,7 +290,7 @@ func (r *Room) frame(v *visitor, now int64) {
 		clear(p.notes)
 		p.notes, p.noteBytes = p.notes[:0], 0
 	}
-	quiet := uint32(r.opts.Hz+1) / 2 // the players' clocks run by the ticks
+	quiet := uint32(r.opts.Hz+1) / 2 // the players' clocks depend on regular ticks
 	if len(v.sections) > 0 || len(v.players) > 0 && r.world.tick-v.told >= quiet {
 		v.out = wire.AppendTick(v.out, r.world.tick, v.sections)
 		v.told = r.world.tick

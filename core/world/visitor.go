@@ -13,18 +13,17 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// stream is what a visitor needs of a libp2p stream.
+// stream is the part of a libp2p stream that a visitor needs.
 type stream interface {
 	io.ReadWriter
 	CloseWrite() error
 	Reset() error
 }
 
-// visitor is a room's stream to one peer, with the seats behind it.
+// visitor is a room's stream to one peer, with the peer's seats.
 //
-// Its reader puts what comes into a queue, which the tick empties. Its writer writes
-// out, one tick at a time: while it does, writing is set, and the tick passes the
-// visitor over.
+// Its reader puts what comes into a queue, which the tick empties. Its writer writes out,
+// one tick at a time; meanwhile writing is set, and the tick skips the visitor.
 type visitor struct {
 	room   *Room
 	peer   peer.ID
@@ -32,12 +31,12 @@ type visitor struct {
 
 	mu      sync.Mutex
 	queue   inbox
-	listed  bool          // in the room's list of visitors that have something
-	emptied chan struct{} // told when the queue was emptied
+	listed  bool          // in the room's list of visitors with something for the tick
+	emptied chan struct{} // signals that the queue was emptied
 	early   early
 	recalls []recalled // what is kept of the players that ask for a seat
 	seats   atomic.Int32
-	seen    atomic.Uint32 // the last tick that the peer has told to have come
+	seen    atomic.Uint32 // the last tick that the peer has acknowledged
 	broken  atomic.Bool   // the peer has broken the protocol
 	writing atomic.Bool
 	write   chan struct{}
@@ -45,22 +44,22 @@ type visitor struct {
 	ended   chan struct{} // closed by end
 	endOnce sync.Once
 
-	before *visitor // of the same peer, which may still have seats
+	before *visitor // an earlier visitor of the same peer, which may still have seats
 
-	// Of the tick.
+	// The fields of the tick.
 	attached bool
 	players  []*Player
 	spare    inbox
-	out      []byte // what the peer is told next
+	out      []byte // what the peer gets next
 	taken    []byte // what is being written; the writer's, while writing
 	sections []byte
 	loose    looseOut
-	since    int64  // when the write under way began, or the last of its seats ended
+	since    int64  // when the current write began, or when its last seat ended
 	told     uint32 // the last tick that was written
-	closing  bool   // it is ended once out is written
+	closing  bool   // the stream ends once out is written
 }
 
-// inbox is what came from a peer since the last tick.
+// inbox holds what came from a peer since the last tick.
 type inbox struct {
 	messages []arrived
 	bytes    []byte
@@ -84,7 +83,7 @@ func newVisitor(r *Room, p peer.ID, s stream) *visitor {
 	}
 }
 
-// end has the visitor's reader and writer return, and the tick let go of it.
+// end makes the visitor's reader and writer return, and the tick drop it.
 func (v *visitor) end() {
 	v.endOnce.Do(func() {
 		close(v.ended)
@@ -116,8 +115,8 @@ func (v *visitor) run(messages *wire.Reader) {
 	writing.Wait()
 }
 
-// read puts what comes into the queue until the stream ends. A peer that sends more
-// than its seats may is not read until it may again, so that its own stream fills up.
+// read puts what comes into the queue until the stream ends. If a peer sends more than
+// its seats may, read pauses, so that the peer's own stream fills up.
 func (v *visitor) read(messages *wire.Reader) error {
 	allowed := bucket{last: v.room.now()}
 	for {
@@ -186,7 +185,7 @@ func (v *visitor) post(kind wire.Kind, body []byte) error {
 	return nil
 }
 
-// enqueue is called with mu held, and lets go of it.
+// enqueue is called with mu held, and unlocks it.
 func (v *visitor) enqueue(kind wire.Kind, body []byte) {
 	q := &v.queue
 	from := len(q.bytes)
@@ -200,7 +199,7 @@ func (v *visitor) enqueue(kind wire.Kind, body []byte) {
 	}
 }
 
-// maxQueue bounds what of one peer waits for a tick, in bytes.
+// maxQueue bounds what waits for a tick from one peer, in bytes.
 const maxQueue = 64 << 10
 
 // take empties the queue into spare, which is valid until the next call.
@@ -216,7 +215,7 @@ func (v *visitor) take() *inbox {
 	return &v.spare
 }
 
-// writeOut writes what the tick hands over until the visitor ends.
+// writeOut writes what the tick passes to it until the visitor ends.
 func (v *visitor) writeOut() {
 	for {
 		select {
@@ -243,7 +242,8 @@ func (v *visitor) writeOut() {
 	}
 }
 
-// sayNow has a message written before the next tick. It says whether that can be.
+// sayNow sends a message before the next tick. It returns false if another one waits
+// already.
 func (v *visitor) sayNow(message []byte) bool {
 	select {
 	case v.urgent <- message:
@@ -253,7 +253,7 @@ func (v *visitor) sayNow(message []byte) bool {
 	}
 }
 
-// flush hands out over to the writer, while nothing is being written.
+// flush passes out to the writer. It is called while nothing is being written.
 func (v *visitor) flush(now int64) {
 	if len(v.out) == 0 {
 		return
@@ -264,13 +264,13 @@ func (v *visitor) flush(now int64) {
 	v.write <- struct{}{}
 }
 
-// bucket is a token bucket that holds what a second brings.
+// bucket is a token bucket that holds the tokens of one second.
 type bucket struct {
-	tokens float64 // less than full, by so many
+	tokens float64 // 0 when full, otherwise minus the number missing
 	last   int64
 }
 
-// take takes one, and returns how long to wait before the next.
+// take takes one token, and returns how long to wait before the next.
 func (b *bucket) take(rate float64, now int64) time.Duration {
 	b.tokens = min(0, b.tokens+rate*float64(now-b.last)/1e9) - 1
 	b.last = now

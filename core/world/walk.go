@@ -14,35 +14,37 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// How a player walks to a room of another host. The game says so, by Player.Walk. From then
-// on the inputs of the player wait here, and it still sees this room. The other host is asked
-// to expect it (arrive.go); when it does, the player's peer is told to go there. When the
-// player has its seat there, it is removed here.
+// How a player walks to a room of another host. The game starts the walk, with
+// Player.Walk. From then on the player's inputs wait here, and it still sees this room.
+// The host asks the other one to expect the player (arrive.go); when it does, the
+// player's peer is sent there. When the player has its seat there, it is removed here.
 //
-// So that a player is never in no room, and never in two, one peer decides: the player's own.
-// It is gone when it says so, which it does when the other room has welcomed it; if it says
-// that it stays, it never asks for that seat any more. Until then this room keeps the player
-// with all it has. Where the peer does not answer, the word of the other host counts, which
-// also hears how the walk ended: a player that claims to stay, and took the seat there, is
-// put out of it.
+// To keep a player from being in no room or in two, a single peer decides: the player's
+// own. The player has left when its peer says so, which it does when the other room has
+// welcomed it; if the peer says that the player stays, it never asks for that seat again.
+// Until then this room keeps the player and all its state. If the peer does not answer,
+// the word of the other host counts, which also learns how the walk ended: if a player
+// claims to stay but took the seat there, it loses that seat.
 
 const (
 	// MaxWalkState bounds the state that a player brings to another room, in bytes.
 	MaxWalkState = wire.MaxWalkState
-	// acceptLimit is how long the other host may take to expect a player.
+	// acceptLimit is how long the other host may take to accept a player.
 	acceptLimit = 2 * time.Second
-	// walkLimit is how long a walk may take in all, before the player is called back, and
+	// walkLimit is how long a whole walk may take before the player is called back, and
 	// recallLimit how long the player's peer may take to answer that.
 	walkLimit   = 5 * time.Second
 	recallLimit = 2 * time.Second
-	// walkAgain is how long a player stays that could not walk, before it may again.
+	// walkAgain is how long a player that could not walk has to wait before it may try
+	// again.
 	walkAgain = time.Second
-	// readyEvery is after how long a peer is told again of a room that its player may walk to,
-	// and readyLeast after how long of another one.
+	// readyEvery is how often a peer is reminded of a room that its player may walk to,
+	// and readyLeast the least time before another room is announced.
 	readyEvery = 5 * time.Second
 	readyLeast = time.Second
-	// maxHeld bounds the inputs of a player that wait while it walks, in bytes, each of which
-	// counts heldCost more. The peer sends no more of them by itself than a part of this.
+	// maxHeld bounds the inputs of a player that wait while it walks, in bytes, where
+	// each input costs heldCost more than its data. The peer itself sends no more than
+	// part of this.
 	maxHeld  = 256 << 10
 	heldCost = 32
 )
@@ -50,9 +52,9 @@ const (
 // opener opens a stream to a peer.
 type opener func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
 
-// An Area is a room of another host, or of this one, that players may walk to. The player's
-// peer finds the host by its peer ID, as for a seat: at a relay that they share, through
-// the mesh, or at addresses that it knows.
+// An Area is a room of this host or another one that players may walk to. The player's
+// peer finds the host by its peer ID, as it does for a seat: at a relay that they share,
+// through the mesh, or at addresses that it knows.
 type Area struct {
 	Room string
 	Host peer.ID
@@ -68,25 +70,26 @@ func (a Area) String() string { return fmt.Sprintf("room %q of %s", a.Room, a.Ho
 
 // Arrival is what a player that walked here brings.
 type Arrival struct {
-	From  Area   // the room that it left
+	From  Area   // from the game there; must not be changed
 	State []byte // what the game there gave it; not to be changed
 }
 
-// Arrived is what the player brought when it walked to this room from another one; nil if it
-// has joined this one.
+// Arrived returns what the player brought when it walked to this room from another one;
+// nil if it joined here.
 func (p *Player) Arrived() *Arrival { return p.arrival }
 
-// A Stayer is a Game that is notified of players that could not walk to another room: its
-// host refused them, could not be reached or was lost, or the player's own peer could not
-// reach it. The player continues here, with the inputs that have waited. It is called
-// between the other calls, before those inputs.
+// A Stayer is a Game that is notified when a player could not walk to another room: the
+// other host refused the player, could not be reached or was lost, or the player's own
+// peer could not reach it. The player continues here, with the inputs that have waited.
+// Stays is called between the other calls, before those inputs.
 type Stayer interface {
 	Stays(p *Player, to Area, why error)
 }
 
-// Ready makes the player's peer connect to the host of a room that the player may soon walk
-// to, so that the walk does not wait for the connection. It may be called in every tick in
-// which the player is near the border. It does nothing for a player that is away.
+// Ready makes the player's peer connect to the host of a room that the player may soon
+// walk to, so that the walk does not have to wait for the connection. The game may call
+// it in every tick while the player is near the border. It does nothing for a player that
+// is away.
 func (p *Player) Ready(to Area) {
 	to.check()
 	now := p.room.phases.at[0]
@@ -107,14 +110,15 @@ func (p *Player) Ready(to Area) {
 // state, of up to MaxWalkState bytes, is what the game there gets from Player.Arrived in
 // Join. Walk returns at once.
 //
-// Until the player has arrived there, it stays here: it sees this room, and its inputs
-// wait. The game gets Leave with the reason Walked when the player has its seat there, and
-// its inputs are taken there, each once. What SavePlayer has kept of it is deleted: the
-// player has it with it. If the player cannot go, it continues here, and a game that is a
-// Stayer gets Stays, after at most seven seconds while the player is connected.
+// Until the player has arrived, it stays here: it sees this room, and its inputs wait.
+// When it has its seat there, the game gets Leave with the reason Walked, and the other
+// room takes those inputs, each once. What SavePlayer has kept of the player is deleted
+// here, because the player has its state with it. If the player cannot go, it continues
+// here, and a game that is a Stayer gets Stays, after at most seven seconds while the
+// player is connected.
 //
-// While a player walks, and within a second after it could not, Walk does nothing, so a game
-// may call it in every tick in which the player is beyond the border.
+// While a player walks, and within a second after it could not, Walk does nothing, so a
+// game may call it in every tick while the player is beyond the border.
 func (p *Player) Walk(to Area, state []byte) {
 	to.check()
 	if len(state) > MaxWalkState {
@@ -156,20 +160,20 @@ func (r *Room) mayWalk(p *Player, to Area) error {
 	return nil
 }
 
-// walk is a player's way to another room. Its fields are the tick's, but for the first ones,
-// which do not change.
+// walk is a player's walk to another room. Its fields belong to the tick, except for the
+// first ones, which do not change.
 type walk struct {
 	number  uint32
 	to      Area
 	seat    uint32
-	visitor *visitor // of the player when it began
+	visitor *visitor // the player's visitor when it began
 	began   int64
-	told    bool      // the player's peer, to go
+	told    bool      // the player's peer was told to go
 	seated  bool      // the other host says that the player has its seat there
-	err     error     // why the player is called back, once it is
-	since   int64     // when it was
-	gone    bool      // it was removed because it is there
-	decided chan bool // whether it is gone; said once
+	err     error     // why the player is called back; nil until it is
+	since   int64     // when it was called back
+	gone    bool      // the player was removed because it is in the other room
+	decided chan bool // receives once whether it is gone
 
 	held      []heldInput
 	heldBytes int
@@ -182,7 +186,7 @@ type heldInput struct {
 	data []byte
 }
 
-// negotiate speaks with the other host until the walk has ended.
+// negotiate runs the stream to the other host until the walk has ended.
 func (r *Room) negotiate(p *Player, w *walk, arrival []byte) {
 	s, messages, err := r.announceWalk(w.to.Host, arrival)
 	if err != nil {
@@ -252,7 +256,7 @@ func hearArrived(messages *wire.Reader) (a wire.Arrived, err error) {
 	return a, fmt.Errorf("%w: kind %d", wire.ErrMalformed, kind)
 }
 
-// hearOf takes in one word of the other host while the player is on its way.
+// hearOf handles one message of the other host while the player is on its way.
 func (r *Room) hearOf(p *Player, w *walk, messages *wire.Reader) bool {
 	a, err := hearArrived(messages)
 	r.Do(func() {
@@ -269,7 +273,8 @@ func (r *Room) hearOf(p *Player, w *walk, messages *wire.Reader) bool {
 	return err == nil
 }
 
-// sendOff has the player's peer told to go, if it was not: it is expected.
+// sendOff tells the player's peer to go, unless sayNow has already done so. The other
+// host expects the player.
 func (r *Room) sendOff(p *Player, w *walk, said bool) {
 	if p.walk != w {
 		return
@@ -280,7 +285,7 @@ func (r *Room) sendOff(p *Player, w *walk, said bool) {
 	}
 }
 
-// recall has the player's peer told to stay.
+// recall tells the player's peer to stay.
 func (r *Room) recall(p *Player, why error) {
 	if w := p.walk; w.err == nil {
 		w.err, w.since = why, r.now()
@@ -288,7 +293,8 @@ func (r *Room) recall(p *Player, why error) {
 	}
 }
 
-// sayWay tells a player that walks where to. It is called again when its connection is back.
+// sayWay sends a walking player its direction. It is called again when its connection is
+// back.
 func (r *Room) sayWay(p *Player) {
 	w := p.walk
 	if w == nil || p.visitor == nil || !w.told {
@@ -301,12 +307,12 @@ func (r *Room) sayWay(p *Player) {
 	r.say(p.visitor, func(out []byte) []byte { return w.way(out, direction) })
 }
 
-// way appends what the player's peer is told.
+// way appends the message for the player's peer.
 func (w *walk) way(dst []byte, d wire.Direction) []byte {
 	return wire.AppendWay(dst, wire.Way{Seat: w.seat, Walk: w.number, Direction: d, Room: w.to.Room, Host: w.to.Host})
 }
 
-// parted is the word of the player's peer: it is gone, or stays.
+// parted handles the decision of the player's peer: the player is gone, or stays.
 func (r *Room) parted(p *Player, word wire.Parted) {
 	w := p.walk
 	switch {
@@ -326,7 +332,7 @@ func (r *Room) gone(p *Player) {
 	r.remove(p, wire.Walked)
 }
 
-// stay has a player go on here.
+// stay makes a player continue here.
 func (r *Room) stay(p *Player, w *walk, why error) {
 	if p.walk != w {
 		return
@@ -346,10 +352,10 @@ func (r *Room) sayStays(p *Player, to Area, why error) {
 	}
 }
 
-// end has the other host told how the walk ended.
+// end informs the other host how the walk ended.
 func (w *walk) end() { w.decided <- w.gone }
 
-// hold keeps an input of a player that walks.
+// hold keeps an input of a walking player.
 func (r *Room) hold(p *Player, in wire.Input, at int64) {
 	w := p.walk
 	if n := len(w.held); n > 0 && in.Seq <= w.held[n-1].seq {
@@ -362,11 +368,11 @@ func (r *Room) hold(p *Player, in wire.Input, at int64) {
 	w.held = append(w.held, heldInput{in.Seq, at, append([]byte(nil), in.Data...)})
 }
 
-// watchWalks calls those back that take too long. Where a player's peer does not answer, or
-// is away, the word of the other host counts.
+// watchWalks calls back players whose walk takes too long. If a player's peer does not
+// answer, or is away, the word of the other host counts.
 func (r *Room) watchWalks() {
 	now, walkers := r.now(), r.walkers
-	r.walkers = r.spareWalkers[:0] // the game may add some
+	r.walkers = r.spareWalkers[:0] // the game may add walkers
 	for _, p := range walkers {
 		w := p.walk
 		if w == nil {
@@ -384,7 +390,7 @@ func (r *Room) watchWalks() {
 				r.sayOut(p.visitor, p.number, wire.Walked, "")
 			}
 			r.gone(p)
-		case p.visitor != nil: // else it may be on its way, and says so when it is back
+		case p.visitor != nil: // otherwise it may be on its way, and its peer will say so when it is back
 			r.stay(p, w, w.err)
 		}
 	}
@@ -392,8 +398,8 @@ func (r *Room) watchWalks() {
 	r.spareWalkers = walkers
 }
 
-// areWalking says that players are on their way to another room, which the room waits for
-// before it is handed over; not for those whose connection is lost.
+// areWalking reports whether players are on their way to another room. The room waits for
+// them before it is handed over, but not for those whose connection is lost.
 func (r *Room) areWalking() bool {
 	for _, p := range r.walkers {
 		if p.walk != nil && p.visitor != nil {
