@@ -1,16 +1,17 @@
 // Package actor gives each player of a room a goroutine of its own, for games that wait in
 // plain code instead of keeping the state of every player between ticks.
 //
-// An actor takes inputs from a mailbox, and touches the world only in functions that
-// it gives to [Actor.Do], which the tick runs. A game starts actors in Join, hands them
+// An actor takes inputs from a mailbox, and touches the world only in functions that it
+// passes to [Actor.Do], which the tick runs. A game starts actors in Join, passes them
 // inputs in Input, stops them in Leave, and calls [Actors.Run] in Tick.
 //
-// An actor that panics ends alone. It is started anew from the state that it saved last,
-// later each time, and one that fails too often puts its player out. One that is busy for
-// too long is named with its stack, abandoned and replaced: Go cannot end a goroutine, so
-// it keeps a core busy. When as many have been abandoned as leave the room one core, the
-// room ends. Under GOOS=js there is one thread, and a goroutine that does not wait stops
-// all others, so this package cannot notice it. The page ends the worker instead.
+// An actor that panics does not affect the others. It is restarted from the state that it
+// saved last, after a pause that grows, and if it fails too often, its player is removed.
+// An actor that is busy for too long is logged with its stack, abandoned and replaced: Go
+// cannot end a goroutine, so it keeps a core busy. When so many have been abandoned that
+// the room has one core left, the room ends. Under GOOS=js there is one thread, and a
+// goroutine that does not wait stops all others, so this package cannot notice it. There
+// the page ends the worker instead.
 package actor
 
 import (
@@ -23,14 +24,15 @@ import (
 	"time"
 )
 
-// Func is what an actor does. It returns when ctx ends, or when it is done: then the
-// player continues without one. An error is a failure, as a panic is.
+// Func is the code of an actor. It returns when ctx ends, or when it is done: the player
+// then continues without an actor. Both an error and a panic are failures.
 type Func func(ctx context.Context, a *Actor) error
 
 // ErrStopped is returned to an actor that was stopped or abandoned.
 var ErrStopped = errors.New("the actor was stopped")
 
-// Actor is one run of a Func. Its methods are for the goroutine that the Func runs in.
+// Actor is one run of a Func. Its methods must be called by the goroutine that runs the
+// Func.
 type Actor struct {
 	seat     *seat
 	ctx      context.Context
@@ -38,10 +40,10 @@ type Actor struct {
 	busy     atomic.Int64 // since when, in ns since 1970; 0 while it waits
 	id       atomic.Uint64
 	returned chan struct{}
-	err      error // once returned
+	err      error // valid once it has returned
 }
 
-// Next waits for the next input of the player. It returns ErrStopped when the actor is
+// Next waits for the next input of the player. It returns ErrStopped when the actor has
 // to end.
 func (a *Actor) Next(ctx context.Context) ([]byte, error) {
 	a.busy.Store(0)
@@ -61,8 +63,8 @@ func (a *Actor) Next(ctx context.Context) ([]byte, error) {
 func (a *Actor) Missed() uint64 { return a.seat.missed.Swap(0) }
 
 // Do makes the next tick call f, and waits until it has. In f the actor may touch the
-// world, as the methods of a game may, and must not wait. A panic in f counts as one of the
-// actor.
+// world, as the methods of a game may, and must not wait. A panic in f counts as a panic
+// of the actor.
 func (a *Actor) Do(f func()) error {
 	c := &command{actor: a, f: f, done: make(chan struct{})}
 	as := a.seat.actors
@@ -82,7 +84,7 @@ func (a *Actor) Do(f func()) error {
 	}
 }
 
-// Sleep waits. It returns ErrStopped when the actor is to end before.
+// Sleep waits for d. It returns ErrStopped if the actor has to end before.
 func (a *Actor) Sleep(d time.Duration) error {
 	a.busy.Store(0)
 	defer a.begin()
@@ -96,7 +98,7 @@ func (a *Actor) Sleep(d time.Duration) error {
 	}
 }
 
-// Save keeps a state, from which the actor is started anew after a failure. It must
+// Save keeps a state from which the actor is restarted after a failure. The state must
 // not be changed afterwards.
 func (a *Actor) Save(state any) {
 	a.seat.mu.Lock()
@@ -106,7 +108,7 @@ func (a *Actor) Save(state any) {
 	}
 }
 
-// State returns the state that was saved last, or the one that the actor was started with.
+// State returns the state that was saved last, or the one that Actors.Start was given.
 func (a *Actor) State() any {
 	a.seat.mu.Lock()
 	defer a.seat.mu.Unlock()
@@ -115,7 +117,7 @@ func (a *Actor) State() any {
 
 func (a *Actor) begin() { a.busy.Store(time.Now().UnixNano()) }
 
-// seat is what stays of a player's actor from one run to the next.
+// seat is what a player's actor keeps from one run to the next.
 type seat struct {
 	actors  *Actors
 	player  Player
@@ -123,11 +125,11 @@ type seat struct {
 	missed  atomic.Uint64
 
 	mu      sync.Mutex
-	running *Actor // nil between two
+	running *Actor // nil between two runs
 	state   any
 
-	// Of the tick.
-	done     bool // it returned without an error
+	// The following fields belong to the tick.
+	done     bool // it returned without an error, was stopped or failed too often
 	failures []time.Time
 	startAt  time.Time
 }
@@ -140,7 +142,7 @@ type command struct {
 	panicked any
 }
 
-// run calls f for the tick, and lets the actor go on.
+// run calls f in the tick, and lets the actor continue.
 func (c *command) run() {
 	defer close(c.done)
 	if c.actor.ctx.Err() != nil {
@@ -155,7 +157,7 @@ func (c *command) run() {
 	c.f()
 }
 
-// start begins a run. It is called by the tick.
+// start starts a run. It is called by the tick.
 func (s *seat) start() {
 	a := &Actor{seat: s, returned: make(chan struct{})}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
@@ -179,7 +181,7 @@ func (s *seat) start() {
 	}()
 }
 
-// take returns the run of now, if there is one.
+// take returns the current run, or nil.
 func (s *seat) take() *Actor {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,29 +19,29 @@ const (
 	DefaultFailures = 5
 	DefaultWithin   = 30 * time.Second
 
-	// firstPause is before the second run; each pause is twice the one before.
+	// firstPause is the pause before the second run; each pause is twice the one before,
+	// up to longPause.
 	firstPause = 100 * time.Millisecond
 	longPause  = 10 * time.Second
 	// closeGrace is how long Close waits for actors that do not return.
 	closeGrace = 3 * time.Second
 )
 
-// Options of actors. The zero value is usable.
+// Options configure actors. The zero value is usable.
 type Options struct {
 	// Mailbox is how many inputs may wait for an actor. If zero, DefaultMailbox.
 	Mailbox int
-	// Limit is how long an actor may be busy, which is outside of Next, Do and Sleep.
-	// If zero, DefaultLimit.
+	// Limit is how long an actor may be busy, that is, outside of Next, Do and Sleep. If
+	// zero, DefaultLimit.
 	Limit time.Duration
 	// Failures is how many failures an actor may have within Within before its player is
 	// removed. If zero, DefaultFailures and DefaultWithin.
 	Failures int
 	Within   time.Duration
-	// Abandoned is how many abandoned actors may be running at once before Run panics
-	// with ErrStuck, which ends the room. If zero, one less than GOMAXPROCS, and at
-	// least one.
+	// Abandoned is the number of abandoned actors still running at which Run panics with
+	// ErrStuck, which ends the room. If zero, GOMAXPROCS minus one, and at least one.
 	Abandoned int
-	// Logger, if nil, is silent.
+	// Logger receives panics and stuck actors. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -52,11 +52,11 @@ type Player interface {
 }
 
 // ErrStuck is wrapped by the error with which Run panics when too many abandoned actors
-// keep running. The program should end, because nothing else ends them.
+// keep running. The program should then exit, because nothing else ends them.
 var ErrStuck = errors.New("too many actors are stuck")
 
-// Actors are the actors of a room. The game's methods, and so the room's tick, call the
-// methods; anyone may call Close.
+// Actors holds the actors of a room. Its methods must be called from the game's methods,
+// and so by the room's tick, except for Close, which anyone may call.
 type Actors struct {
 	act       Func
 	opts      Options
@@ -92,8 +92,8 @@ func (as *Actors) Start(p Player, state any) {
 	s.start()
 }
 
-// Deliver hands an input to the player's actor. It keeps a copy. If the mailbox is full, it
-// drops the input, returns false, and Actor.Missed counts it.
+// Deliver passes an input to the player's actor. It keeps a copy. If the mailbox is full,
+// it drops the input, returns false, and Actor.Missed counts it.
 func (as *Actors) Deliver(p Player, data []byte) bool {
 	s := as.seats[p]
 	if s == nil {
@@ -119,7 +119,7 @@ func (as *Actors) Stop(p Player) {
 }
 
 // Run calls the functions that actors passed to Do, restarts actors that have failed, and
-// abandons those that are stuck. It is called once a tick.
+// abandons those that are stuck. It must be called once a tick.
 func (as *Actors) Run() {
 	as.mu.Lock()
 	as.commands, as.spare = as.spare[:0], as.commands
@@ -137,7 +137,7 @@ func (as *Actors) Run() {
 	}
 }
 
-// check looks after one actor.
+// check checks on one actor.
 func (as *Actors) check(s *seat, now time.Time) {
 	a := s.take()
 	switch {
@@ -162,7 +162,7 @@ func (as *Actors) isStuck(a *Actor, now time.Time) bool {
 	return busy > 0 && now.UnixNano()-busy > int64(as.opts.Limit)
 }
 
-// abandon lets go of an actor that cannot be ended.
+// abandon gives up an actor that cannot be ended.
 func (as *Actors) abandon(s *seat, a *Actor) {
 	a.cancel()
 	s.clear()
@@ -174,8 +174,8 @@ func (as *Actors) abandon(s *seat, a *Actor) {
 	}()
 }
 
-// failed plans the next run of an actor, after a pause. An actor that fails too often
-// gets none, and its player is put out.
+// failed schedules the next run of an actor, after a pause. An actor that fails too often
+// gets none, and its player is removed.
 func (as *Actors) failed(s *seat, now time.Time, err error) {
 	recent := s.failures[:0]
 	for _, at := range s.failures {

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// goroutineID is the number that stacks are headed with.
+// goroutineID returns the number of the calling goroutine, as stacks show it.
 func goroutineID() uint64 {
 	var buf [64]byte
 	head := buf[:runtime.Stack(buf[:], false)]
@@ -18,8 +18,7 @@ func goroutineID() uint64 {
 	return id
 }
 
-// stackOf is the stack of a goroutine that does not wait. It stops the world for a
-// moment.
+// stackOf returns the stack of a goroutine. It stops the world for a moment.
 func stackOf(id uint64) []byte {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]

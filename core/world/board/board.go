@@ -15,17 +15,17 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Players numbers peers, from zero on. The zero value is ready. All methods may be called
-// concurrently.
+// Players numbers peers, from zero. The zero value is ready to use. All methods may be
+// called concurrently.
 type Players struct {
-	named func(number uint32, id peer.ID) // told of new ones, with mu held; or nil
+	named func(number uint32, id peer.ID) // called for new peers, with mu held; may be nil
 
 	mu      sync.RWMutex
 	numbers map[peer.ID]uint32
 	ids     []peer.ID
 }
 
-// Number returns the peer's number. The first call gives it one, which it keeps.
+// Number returns the peer's number. The first call assigns one, which the peer keeps.
 func (p *Players) Number(id peer.ID) uint32 {
 	if n, known := p.lookup(id); known {
 		return n
@@ -52,7 +52,7 @@ func (p *Players) add(id peer.ID) uint32 {
 	return n
 }
 
-// lookup is the peer's number, if it has one.
+// lookup returns the peer's number, if it has one.
 func (p *Players) lookup(id peer.ID) (n uint32, known bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -66,7 +66,7 @@ func (p *Players) count() int {
 	return len(p.ids)
 }
 
-// all are the peers by their numbers, which are not changed.
+// all returns a copy of the peers, indexed by their numbers.
 func (p *Players) all() []peer.ID {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -80,34 +80,34 @@ func (p *Players) ID(number uint32) peer.ID {
 	return p.ids[number]
 }
 
-// MaxPlayers bounds the numbers of players, and so the memory of a board, which has 16
-// bytes for each number below its highest.
+// MaxPlayers bounds the numbers of players, and so the memory of a board, which needs 16
+// bytes for each number up to its highest.
 const MaxPlayers = 1 << 26
 
 // Board ranks players. Among players with the same score, the one who had it first comes
 // first. All methods may be called concurrently.
 type Board struct {
 	lowest  bool
-	changed func(player uint32, p place) // told of places, with mu held; or nil
+	changed func(player uint32, p place) // called for changed places, with mu held; may be nil
 
 	mu    sync.RWMutex
 	runs  runs
 	at    []place // of each player
 	seq   uint32  // of the last score that was set
-	limit uint32  // of seq, before scores are numbered anew
+	limit uint32  // the value of seq at which scores are renumbered
 }
 
-// place is what is kept of a player beside its entry.
+// place is a player's score and when it was made, relative to others.
 type place struct {
 	score int64
-	seq   uint32 // zero: the player is not on the board
+	seq   uint32 // zero if the player is not on the board
 }
 
-// New makes a board on which the highest score is the best, or the lowest, such as for
-// times.
+// New makes a board on which the highest score is the best or, if lowestFirst is true,
+// the lowest, such as for times.
 func New(lowestFirst bool) *Board { return &Board{lowest: lowestFirst, limit: math.MaxUint32} }
 
-// key is the score as entries have it.
+// key returns the score as stored in entries.
 func (b *Board) key(score int64) int64 {
 	if b.lowest {
 		return score
@@ -130,7 +130,7 @@ func (b *Board) Set(player uint32, score int64) {
 	b.set(player, score)
 }
 
-// Improve gives the player a score if it has none, or a worse one, and says whether it
+// Improve gives the player a score if it has none, or a worse one, and reports whether it
 // did.
 func (b *Board) Improve(player uint32, score int64) bool {
 	b.mu.Lock()
@@ -188,7 +188,7 @@ func (b *Board) set(player uint32, score int64) {
 	b.tell(player)
 }
 
-// put gives a place to a player who is not on the board.
+// put gives a place to a player that is not on the board.
 func (b *Board) put(player uint32, p place) {
 	if missing := int(player) + 1 - len(b.at); missing > 0 {
 		b.at = append(b.at, make([]place, missing)...)
@@ -203,7 +203,8 @@ func (b *Board) tell(player uint32) {
 	}
 }
 
-// renumber gives those on the board the lowest numbers that keep their order.
+// renumber gives the scores on the board the lowest sequence numbers that keep their
+// order.
 func (b *Board) renumber() {
 	b.seq = 0
 	bySeq := make([]uint32, 0, b.runs.n)
@@ -236,7 +237,7 @@ func (b *Board) Remove(player uint32) {
 	}
 }
 
-// Len is how many players are on the board.
+// Len returns the number of players on the board.
 func (b *Board) Len() int {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -254,15 +255,15 @@ func (b *Board) Of(player uint32) (row Row, ok bool) {
 	return Row{b.runs.rank(b.entry(player, p)) + 1, player, p.score}, true
 }
 
-// Rows returns up to most lines, from a rank on. The best has rank 1.
+// Rows returns up to most lines, starting at a rank. The best has rank 1.
 func (b *Board) Rows(rank, most int) []Row {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	return slices.AppendSeq(make([]Row, 0, max(0, min(most, b.runs.n))), b.rows(rank, most))
 }
 
-// Around returns the player's line, with each lines before and after it, or none if the
-// player is not on the board.
+// Around returns the player's line with up to each lines before and after it, or nil if
+// the player is not on the board.
 func (b *Board) Around(player uint32, each int) []Row {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -275,7 +276,7 @@ func (b *Board) Around(player uint32, each int) []Row {
 	return slices.AppendSeq([]Row(nil), b.rows(rank-before, min(each, b.runs.n)+1+before))
 }
 
-// rows yields the lines from a rank on, at most so many.
+// rows yields up to most lines, starting at a rank.
 func (b *Board) rows(rank, most int) iter.Seq[Row] {
 	return func(yield func(Row) bool) {
 		if rank = max(rank, 1); most <= 0 || rank > b.runs.n {

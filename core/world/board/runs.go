@@ -5,10 +5,11 @@ import (
 	"slices"
 )
 
-// entry is a player's place in the order: by score, then by who had it first; the player
-// itself counts only where a store says that two had it at once. It has no pointers, so that the garbage collector does not look at entries.
+// entry is a player's place in the order: by score, then by who had it first. The
+// player's number counts only if a store has two with the same sequence number. An entry
+// has no pointers, so that the garbage collector does not scan entries.
 type entry struct {
-	score  int64 // the lower, the better: see Board.key
+	score  int64 // lower is better: see Board.key
 	seq    uint32
 	player uint32
 }
@@ -17,14 +18,14 @@ func compare(a, b entry) int {
 	return cmp.Or(cmp.Compare(a.score, b.score), cmp.Compare(a.seq, b.seq), cmp.Compare(a.player, b.player))
 }
 
-// runLength bounds the entries of a run. Moving half of them aside takes less than the
+// runLength bounds the entries of a run. Moving half of them takes less time than the
 // search.
 const runLength = 512
 
-// runs keeps entries in order: cut into runs, with a Fenwick tree over the runs' lengths
-// (P. Fenwick, "A new data structure for cumulative frequency tables", 1994). A look-up
-// or change takes O(log n), and O(n/runLength) where a run is split or joined, which is
-// once in some hundred changes.
+// runs keeps entries in order. They are cut into runs, with a Fenwick tree over the runs'
+// lengths (P. Fenwick, "A new data structure for cumulative frequency tables", 1994). A
+// look-up or change takes O(log n), or O(n/runLength) if a run is split or joined, which
+// happens once in some hundred changes.
 type runs struct {
 	list [][]entry
 	sums []int32 // the Fenwick tree
@@ -45,7 +46,7 @@ func (r *runs) find(e entry) (run, at int, is bool) {
 	return run, at, is
 }
 
-// insert adds an entry that is not there.
+// insert adds an entry that is not there yet.
 func (r *runs) insert(e entry) {
 	r.n++
 	if len(r.list) == 0 {
@@ -62,8 +63,8 @@ func (r *runs) insert(e entry) {
 	r.add(run, 1)
 }
 
-// split cuts a full run, into which an entry goes at the given place. At the end of all,
-// where entries that come in order are added, it leaves the run full.
+// split splits a full run, into which an entry will be inserted at the given place. At
+// the very end, where entries in ascending order are added, it leaves the run full.
 func (r *runs) split(run, at int) {
 	full := r.list[run]
 	cut := runLength / 2
@@ -76,7 +77,7 @@ func (r *runs) split(run, at int) {
 	r.sum()
 }
 
-// remove takes an entry out that is there.
+// remove removes an entry, which must be there.
 func (r *runs) remove(e entry) {
 	run, at, is := r.find(e)
 	if !is {
@@ -89,8 +90,8 @@ func (r *runs) remove(e entry) {
 	}
 }
 
-// join puts a run that has become short to the next or the one before, if both fit into
-// less than three quarters of one.
+// join merges a run that has become short with the next or the previous one, if both fit
+// into three quarters of one.
 func (r *runs) join(run int) bool {
 	if len(r.list[run]) > runLength/4 {
 		return false
@@ -112,7 +113,7 @@ func (r *runs) join(run int) bool {
 	return false
 }
 
-// rank is how many entries are before the one that is, or would be, at e.
+// rank returns the number of entries before e, which need not be there.
 func (r *runs) rank(e entry) int {
 	if len(r.list) == 0 {
 		return 0
@@ -124,7 +125,7 @@ func (r *runs) rank(e entry) int {
 	return at
 }
 
-// from yields entries in order, from the one that so many are before.
+// from yields entries in order, starting after the first rank entries.
 func (r *runs) from(rank int, yield func(entry) bool) {
 	run, left := 0, rank
 	step := 1
@@ -152,7 +153,7 @@ func (r *runs) add(run int, by int32) {
 	}
 }
 
-// sum makes the tree anew.
+// sum rebuilds the tree.
 func (r *runs) sum() {
 	r.sums = slices.Grow(r.sums[:0], len(r.list))[:len(r.list)]
 	for i, run := range r.list {

@@ -11,15 +11,15 @@ import (
 // Period is how long a board of a Series lasts.
 type Period int
 
-// The periods. Days and weeks are those of UTC; a week begins on Monday.
+// The periods. Days and weeks are in UTC; a week begins on Monday.
 const (
 	Forever Period = iota
 	Daily
 	Weekly
 )
 
-// End returns the end of the period that contains t: the first moment of the next one. It
-// is the zero time for Forever.
+// End returns the end of the period that contains t, that is, the first moment of the
+// next one. It returns the zero time for Forever.
 func (p Period) End(t time.Time) time.Time {
 	y, m, d := t.UTC().Date()
 	switch p {
@@ -32,33 +32,33 @@ func (p Period) End(t time.Time) time.Time {
 	return time.Time{}
 }
 
-// Series has a board for each period. Nothing has to happen when a period ends: a score
-// goes to the board of the time at which it was made, so that a late score is neither lost
-// nor on the next board. All methods may be called concurrently.
+// Series has a board for each period. Nothing has to be done when a period ends: a score
+// goes to the board of the time at which it was made, so that a late score is neither
+// lost nor on the next board. All methods may be called concurrently.
 type Series struct {
 	period Period
 	lowest bool
 	keep   int
-	kept   *keptSeries // nil where nothing is stored
+	kept   *keptSeries // nil if nothing is stored
 
 	mu     sync.Mutex
-	boards []Dated // the newest first
+	boards []Dated // newest first
 }
 
-// Dated is a board and when its period ends.
+// Dated is a board with the end of its period.
 type Dated struct {
 	End time.Time
 	*Board
 }
 
-// ErrOver is returned for a time whose board is not kept any more.
+// ErrOver is returned for a time whose board is no longer kept.
 var ErrOver = errors.New("the period is over, and its board is not kept")
 
 // ErrAhead is returned for a time whose period has not begun.
 var ErrAhead = errors.New("the period has not begun")
 
-// NewSeries makes boards as New does. Beside the current board, it keeps those of the last
-// keep periods.
+// NewSeries makes a series of boards as New makes them. In addition to the current board,
+// it keeps those of the last keep periods.
 func NewSeries(period Period, lowestFirst bool, keep int) *Series {
 	return &Series{period: period, lowest: lowestFirst, keep: max(keep, 0)}
 }
@@ -101,7 +101,7 @@ func (s *Series) at(t, now time.Time) (*Board, error) {
 	return s.boards[i].Board, nil
 }
 
-// Kept returns the boards that have been used and are kept, the newest first.
+// Kept returns the boards that have been used and are still kept, newest first.
 func (s *Series) Kept() []Dated {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,7 +109,7 @@ func (s *Series) Kept() []Dated {
 	return slices.Clone(s.boards)
 }
 
-// forget drops the boards that are too old, and returns when the oldest period ends that
+// forget drops the boards that are too old, and returns the end of the oldest period that
 // is kept.
 func (s *Series) forget(now time.Time) (oldest time.Time) {
 	oldest = s.period.End(now)

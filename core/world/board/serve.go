@@ -26,8 +26,8 @@ type Node interface {
 	Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error
 }
 
-// Asker is the part of a node that Ask and Watch use. *core.Node implements it, and so does
-// *world.Rooms, which asks its own rooms, too.
+// Asker is the part of a node that Ask and Watch use. *core.Node implements it, and so
+// does *world.Rooms, which can also ask its own rooms.
 type Asker interface {
 	Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error)
 	Subscribe(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error)
@@ -38,8 +38,8 @@ const (
 	MostRows = 100
 	// WatchedRows is the number of top lines that a watcher of a board receives.
 	WatchedRows = 10
-	// pushEvery is how often watchers are told of a board that changes. They are told of
-	// one that does not every pushAgain, for a watcher that came too late for the last.
+	// pushEvery is how often watchers get a board that changes. They get one that does
+	// not change every pushAgain, for a watcher that missed the last broadcast.
 	pushEvery = time.Second
 	pushAgain = 5 * time.Second
 )
@@ -47,10 +47,10 @@ const (
 // Query asks for lines of a board.
 type Query struct {
 	Board string `json:"board"`
-	// At is a moment of the period whose board is wanted; zero is now.
+	// At is a moment of the period whose board is wanted; zero means now.
 	At time.Time `json:"at,omitzero"`
 	// Around is the player whose line is wanted, with Each lines before and after it.
-	// Without a player, the answer has the lines from Rank on, at most Most. An answer has
+	// Without a player, the answer has up to Most lines, starting at Rank. An answer has
 	// at most MostRows lines.
 	Around peer.ID `json:"around,omitempty"`
 	Each   int     `json:"each,omitempty"`
@@ -60,14 +60,14 @@ type Query struct {
 
 // Lines are lines of a board.
 type Lines struct {
-	// End is when the board's period ends; zero, if never.
+	// End is the end of the board's period; zero if it never ends.
 	End time.Time `json:"end,omitzero"`
-	// Players is how many are on the board.
+	// Players is the number of players on the board.
 	Players int    `json:"players"`
 	Lines   []Line `json:"lines"`
 }
 
-// Line is a line of a board, with the peer that it is of. The best has rank 1.
+// Line is a line of a board. The best has rank 1.
 type Line struct {
 	Rank  int     `json:"rank"`
 	Peer  peer.ID `json:"peer"`
@@ -79,8 +79,8 @@ func RequestType(name string) string { return "boards/" + name }
 
 func watchType(name, board string) string { return RequestType(name) + "/" + board }
 
-// Server answers peers that ask for boards, and broadcasts the first lines of a board that
-// peers watch when they have changed, at most once a second.
+// Server answers peers that ask for boards. It also broadcasts the first lines of a board
+// that peers watch when they have changed, at most once a second.
 type Server struct {
 	node    Node
 	name    string
@@ -95,7 +95,7 @@ type Server struct {
 
 // Serve makes a node answer requests for boards, for example those of a Store, by their
 // names. name is the name that peers ask for, for example that of a room. A node can have
-// one server of a name only.
+// only one server of a name.
 func Serve(node Node, name string, players *Players, series map[string]*Series) (*Server, error) {
 	s := &Server{node: node, name: name, players: players, series: make(map[string]*Series)}
 	for board, one := range series {
@@ -125,14 +125,14 @@ func (s *Server) Add(board string, series *Series) error {
 	return nil
 }
 
-// all are the boards by their names, which are not changed.
+// all returns a copy of the map of boards.
 func (s *Server) all() map[string]*Series {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.series)
 }
 
-// Close ends it, and waits for what it runs. It is called once.
+// Close ends the server, and waits for its goroutine. It must be called once.
 func (s *Server) Close() error {
 	s.remove()
 	s.stop()
@@ -176,7 +176,7 @@ func (s *Server) lines(end time.Time, b *Board, q Query) Lines {
 	return lines
 }
 
-// push tells those who watch.
+// push broadcasts boards to their watchers.
 func (s *Server) push(ctx context.Context) {
 	ticker := time.NewTicker(pushEvery)
 	defer ticker.Stop()
@@ -202,7 +202,7 @@ func (s *Server) push(ctx context.Context) {
 				continue
 			}
 			data, err := json.Marshal(lines)
-			if err == nil && s.node.Broadcast(ctx, watchType(s.name, board), data) == nil { // else nobody watches
+			if err == nil && s.node.Broadcast(ctx, watchType(s.name, board), data) == nil { // otherwise nobody watches
 				told[board] = push{lines, now}
 			}
 		}
@@ -210,7 +210,7 @@ func (s *Server) push(ctx context.Context) {
 }
 
 // Ask asks the peer that serves the boards of a name. The error is that of the request; a
-// *link.RemoteError says why the peer does not answer.
+// *link.RemoteError says why the peer refused.
 func Ask(ctx context.Context, node Asker, host peer.ID, name string, q Query) (Lines, error) {
 	data, err := json.Marshal(q)
 	if err != nil {
@@ -234,12 +234,12 @@ func readLines(data []byte) (Lines, error) {
 	return lines, nil
 }
 
-// Watch yields lines of a board, as they are and then whenever they have changed, until ctx
-// ends: at most once a second, and the newest if some were missed. The host broadcasts the
-// first WatchedRows, which answer a query without a player and a rank. For other lines
-// Watch asks the host at each broadcast, at least every five seconds. If the board cannot
-// be watched or asked for, it yields the error once, as its last. Malformed messages of the
-// host are ignored.
+// Watch yields lines of a board, first as they are and then whenever they have changed,
+// until ctx ends: at most once a second, and the newest if some were missed. The host
+// broadcasts the first WatchedRows lines, which answer a query without a player and a
+// rank. For other lines Watch asks the host at each broadcast, at least every five
+// seconds. If the board cannot be watched or asked for, Watch yields the error once, and
+// ends. It ignores malformed messages of the host.
 func Watch(ctx context.Context, node Asker, host peer.ID, name string, q Query) iter.Seq2[Lines, error] {
 	return func(yield func(Lines, error) bool) {
 		sub, err := node.Subscribe(watchType(name, q.Board), dispatch.Buffer(64), dispatch.LatestPerKey(func(m *message.Message) string { return string(m.From) }))
@@ -267,17 +267,17 @@ type watching struct {
 	host peer.ID
 	name string
 	q    Query
-	told bool // the host tells of these lines
+	told bool // the host broadcasts these lines
 }
 
-// next waits for other lines than the last.
+// next waits for lines that differ from the last.
 func (w *watching) next(ctx context.Context, sub *dispatch.Subscription, last Lines) (Lines, error) {
 	for {
 		d, err := sub.Next(ctx)
 		if err != nil {
 			return Lines{}, err
 		}
-		if d.From != w.host { // anybody may say something on any type
+		if d.From != w.host { // anybody may publish messages of any type
 			continue
 		}
 		lines, err := readLines(d.Data)

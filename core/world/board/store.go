@@ -21,8 +21,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/behind"
 )
 
-// Store keeps series of boards and their players. The boards are in memory, and changes are
-// written behind them. Under the root of the store are:
+// Store stores series of boards and their players. The boards are in memory, and changes
+// are written behind them. Under the root of the store are:
 //
 //	/v                                      the version of this format
 //	/p/<number>                             the peer of that number
@@ -41,23 +41,23 @@ type Store struct {
 	series map[string]*Series // by root; nil while it is being opened
 }
 
-// Records keeps boards, as records with keys such as /p/0.
+// Records stores boards, as records with keys such as /p/0.
 type Records interface {
 	// Get returns the record of a key, or datastore.ErrNotFound.
 	Get(ctx context.Context, key string) ([]byte, error)
-	// Each calls take for each record under a key, with the rest of its key. It returns an
-	// error of take.
+	// Each calls take for each record under a key, with the rest of its key. It returns
+	// the error of take.
 	Each(ctx context.Context, under string, take func(name string, value []byte) error) error
 	// Change writes a record; nil deletes it. It is called with locks of boards held, and
-	// must not wait.
+	// must not block.
 	Change(key string, value []byte)
 }
 
-// StoreOptions of a Store. The zero value is usable.
+// StoreOptions configure a Store. The zero value is usable.
 type StoreOptions struct {
-	// Delay is the longest that a change waits to be stored. If zero, a second.
+	// Delay is how long a change may wait to be stored. If zero, a second.
 	Delay time.Duration
-	// Logger, if nil, is silent.
+	// Logger receives the failures of the datastore. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -65,9 +65,9 @@ const storeFormat = "1"
 
 var nameCoding = base32.HexEncoding.WithPadding(base32.NoPadding)
 
-// Open opens the boards of a name in a datastore, under /boards/<name in base32>, and reads
-// their players. Changes are written behind them, with the bounds of world.Keeper. ctx
-// bounds the reading. Do not open two stores of one name at once.
+// Open opens the boards of a name in a datastore, under /boards/<name in base32>, and
+// reads their players. Changes are written behind them; a crash loses as much as with a
+// world.Keeper. ctx bounds the reading. Do not open two stores of one name at once.
 func Open(ctx context.Context, ds datastore.Batching, name string, opts StoreOptions) (*Store, error) {
 	w := &written{ds: ds, root: datastore.NewKey("/boards").ChildString(nameCoding.EncodeToString([]byte(name))).String()}
 	w.writer = behind.New(ds, &w.mu, behind.Options{What: fmt.Sprintf("the boards of %q", name), Delay: opts.Delay, Logger: opts.Logger})
@@ -79,8 +79,8 @@ func Open(ctx context.Context, ds datastore.Batching, name string, opts StoreOpt
 	return s, nil
 }
 
-// OpenIn is Open for boards that something else keeps. Flush and Close of the Store then do
-// nothing.
+// OpenIn opens boards whose records something else stores. Flush and Close of the Store
+// then do nothing.
 func OpenIn(ctx context.Context, records Records) (*Store, error) {
 	s := &Store{
 		records: records, series: make(map[string]*Series),
@@ -93,11 +93,11 @@ func OpenIn(ctx context.Context, records Records) (*Store, error) {
 	return s, nil
 }
 
-// written are records that are written behind to a datastore.
+// written is Records that are written behind to a datastore.
 type written struct {
 	ds     datastore.Batching
 	root   string
-	mu     sync.Mutex // of the writer; taken after a board's
+	mu     sync.Mutex // of the writer; locked after a board's
 	writer *behind.Writer
 }
 
@@ -148,12 +148,12 @@ func (s *Store) load(ctx context.Context) error {
 	return err
 }
 
-// Players are the players of all boards.
+// Players returns the players of all boards.
 func (s *Store) Players() *Players { return &s.players }
 
-// Series opens a series, as NewSeries makes one, with its stored scores. ctx bounds the
+// Series opens a series, made as by NewSeries, with its stored scores. ctx bounds the
 // reading. Opening a series twice is an error. A series of another period is a different
-// one, even of the same name.
+// one, even with the same name.
 func (s *Store) Series(ctx context.Context, name string, period Period, lowestFirst bool, keep int) (*Series, error) {
 	root := "/s/" + nameCoding.EncodeToString([]byte(name)) + "/" + strconv.Itoa(int(period))
 	s.mu.Lock()
@@ -177,7 +177,7 @@ func (s *Store) Series(ctx context.Context, name string, period Period, lowestFi
 	return series, nil
 }
 
-// fill reads what is kept of a series, and has what changes kept.
+// fill reads the stored boards of a series, and makes their changes be stored.
 func (s *Store) fill(ctx context.Context, series *Series, root string) error {
 	boards := make(map[int64]*Board)
 	err := s.records.Each(ctx, root, func(name string, value []byte) error {
@@ -214,13 +214,13 @@ func (s *Store) fill(ctx context.Context, series *Series, root string) error {
 	}
 	slices.SortFunc(series.boards, func(a, b Dated) int { return b.End.Compare(a.End) })
 	series.kept = k
-	series.Kept() // which drops those that are too old
+	series.Kept() // drops those that are too old
 	return nil
 }
 
-// Each calls take for each record that is kept, as it is now, and returns an error of take.
-// Changes do not wait meanwhile: a change goes to Records, and may also be among the
-// records that Each passes on.
+// Each calls take for each current record, and returns the error of take. Changes do not
+// wait meanwhile: a change goes to Records, and may also be among the records that Each
+// passes to take.
 func (s *Store) Each(take func(key string, value []byte) error) error {
 	s.mu.Lock()
 	open := slices.Collect(maps.Values(s.series))
@@ -230,7 +230,7 @@ func (s *Store) Each(take func(key string, value []byte) error) error {
 	}
 	for _, series := range open {
 		if series == nil {
-			continue // which is read, and has not changed
+			continue // it is being read, and has not changed
 		}
 		for _, d := range series.Kept() {
 			if err := series.kept.each(d, take); err != nil {
@@ -238,7 +238,7 @@ func (s *Store) Each(take func(key string, value []byte) error) error {
 			}
 		}
 	}
-	for number, id := range s.players.all() { // whoever is on a board is among them
+	for number, id := range s.players.all() { // includes every player on a board read above
 		if err := take(playerKey(uint32(number)), []byte(id)); err != nil {
 			return err
 		}
@@ -248,16 +248,16 @@ func (s *Store) Each(take func(key string, value []byte) error) error {
 
 func playerKey(number uint32) string { return "/p/" + strconv.FormatUint(uint64(number), 36) }
 
-// Flush returns when all that was changed before is stored, or with the error of the store
-// or of ctx. What the store did not take is tried again.
+// Flush returns when all earlier changes are stored, or with the error of the store or of
+// ctx. A write that failed is retried.
 func (s *Store) Flush(ctx context.Context) error { return s.flush(ctx) }
 
-// Close stores what is left, and waits for that, at most ten seconds. The error says what
-// could not be stored. The boards can still be read and changed, in memory. It is called
-// once.
+// Close stores what is left, and waits for that for at most ten seconds. The error says
+// what could not be stored. The boards can still be read and changed, in memory. It must
+// be called once.
 func (s *Store) Close() error { return s.close() }
 
-// keptSeries is where a series is kept.
+// keptSeries stores the changes of a series.
 type keptSeries struct {
 	records Records
 	root    string
@@ -275,7 +275,7 @@ func rowKey(board string, player uint32) string {
 	return board + strconv.FormatUint(uint64(player), 36)
 }
 
-// each calls take for each record of a board, which goes on meanwhile.
+// each calls take for each record of a board, which may change meanwhile.
 func (k *keptSeries) each(d Dated, take func(key string, value []byte) error) error {
 	d.mu.RLock()
 	at := slices.Clone(d.at)
@@ -292,7 +292,7 @@ func (k *keptSeries) each(d Dated, take func(key string, value []byte) error) er
 	return nil
 }
 
-// begin makes sure that the board's changes are kept from now on.
+// begin makes the board's changes be stored from now on.
 func (k *keptSeries) begin(d Dated) {
 	under := k.key(d.End)
 	d.changed = func(player uint32, p place) {

@@ -38,7 +38,7 @@ type bot struct {
 	sent [64]atomic.Int64 // when each of the last inputs was sent
 }
 
-// Sit takes so many seats on the visit, all at once, and adds them to the bots.
+// Sit takes a number of seats on the visit, all at once, and adds them to the bots.
 func (b *Bots) Sit(ctx context.Context, v *seat.Visit, seats int, opts seat.Options) error {
 	b.visits = append(b.visits, v)
 	bots, errs := make([]*bot, seats), make([]error, seats)
@@ -64,17 +64,16 @@ func (b *Bots) Sit(ctx context.Context, v *seat.Visit, seats int, opts seat.Opti
 	return nil
 }
 
-// Room is where bots play.
+// Room is the room in which bots play.
 type Room struct {
 	Name     string
 	Holder   peer.AddrInfo // the peer that holds it
 	Password string
-	Timeout  time.Duration // bounds the connecting and seating of each link; if zero, nothing does
+	Timeout  time.Duration // bounds connecting and seating for each link; if zero, there is no bound
 }
 
-// Embark makes a host for each of so many links with newHost, connects it to the room,
-// and seats an equal share of the players behind it. Close closes the hosts. ctx bounds
-// the whole.
+// Embark makes links hosts with newHost, connects each to the room, and takes an equal
+// share of the players' seats there. Close closes the hosts. ctx bounds the whole call.
 func (b *Bots) Embark(ctx context.Context, room Room, players, links int, newHost func() (host.Host, error)) error {
 	for i := range links {
 		h, err := newHost()
@@ -109,14 +108,14 @@ func (b *Bots) board(ctx context.Context, room Room, h host.Host, seats int) err
 	return b.Sit(ctx, v, seats, seat.Options{Password: room.Password})
 }
 
-// hostNode is a libp2p host as seats take it.
+// hostNode makes a libp2p host a seat.Node.
 type hostNode struct{ host.Host }
 
 func (n hostNode) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
 	return n.NewStream(ctx, p, proto)
 }
 
-// Play has each bot send so many inputs a second until ctx ends. It returns the first
+// Play makes each bot send inputs inputs a second until ctx ends. It returns the first
 // error of a bot whose seat has ended.
 func (b *Bots) Play(ctx context.Context, inputs int) error {
 	var playing sync.WaitGroup
@@ -188,19 +187,19 @@ func (bot *bot) tick(t *seat.Tick) {
 	}
 }
 
-// Report is what bots saw.
+// Report is what bots measured.
 type Report struct {
 	Bots    int
-	Ticks   uint64 // that they were told
+	Ticks   uint64 // received
 	Updates uint64
 	Inputs  uint64
 	Refused uint64 // inputs that were not sent: the connection was lost, or too many waited
-	// SeenMedian and SeenP99 are from an input until its player was told that the game
-	// has taken it.
+	// SeenMedian and SeenP99 are the time from an input until its player received that
+	// the game has taken it.
 	SeenMedian, SeenP99 time.Duration
 }
 
-// Report returns what they saw since the last call.
+// Report returns the measurements since the last call.
 func (b *Bots) Report() Report {
 	r := Report{
 		Bots: len(b.bots), Ticks: b.ticks.Swap(0), Updates: b.updates.Swap(0),
@@ -233,7 +232,7 @@ func (h *histogram) add(d time.Duration) {
 	h.counts[min(max(d/step, 0), time.Duration(len(h.counts)-1))].Add(1)
 }
 
-// take returns the median and the 99th percentile, and begins anew.
+// take returns the median and the 99th percentile, and resets the counts.
 func (h *histogram) take() (median, p99 time.Duration) {
 	var counts [len(h.counts)]uint64
 	total := uint64(0)

@@ -1,7 +1,7 @@
-// Package demo is a small game for rooms: a harbour in which each player steers a
-// boat, among buoys that drift. Who reaches a buoy scores, and the buoy is elsewhere. It
-// is what `tombolo room host --demo` holds and what the benchmarks measure. The page plays
-// the same game, and can hold it too.
+// Package demo is a small game for rooms: a harbour in which each player steers a boat
+// among drifting buoys. A boat that reaches a buoy scores, and the buoy moves elsewhere.
+// `tombolo room host --demo` hosts this game, and the benchmarks measure it. The page
+// plays the same game, and can host it, too.
 package demo
 
 import (
@@ -23,10 +23,10 @@ const (
 // Harbour is the game. The zero value is a harbour of 256 by 256 without buoys.
 type Harbour struct {
 	Size  int // the side of the square, up to MaxSize; if zero, 256
-	Buoys int // what drifts, up to MaxBuoys
+	Buoys int // number of drifting buoys, up to MaxBuoys
 	Seed  uint64
-	// Sight and SightEnd are the Radius and Leave of the room, which players are told. If
-	// SightEnd is zero, it is 1.2 times Sight, as in a room.
+	// Sight and SightEnd are the Radius and Leave of the room, for the players to know.
+	// If SightEnd is zero, it is 1.2 times Sight, as in a room.
 	Sight, SightEnd float32
 
 	w       *world.World
@@ -38,11 +38,11 @@ type Harbour struct {
 	steps   uint32
 }
 
-// sailor is a player that has a boat.
+// sailor is a player with a boat.
 type sailor struct {
-	player *world.Player // nil where the slot is free, or its player has no boat
+	player *world.Player // nil if the slot is free, or its player has no boat
 	boat   world.Entity
-	told   []byte // the scores, as it was last told
+	told   []byte // the scores that were last sent to it
 }
 
 // thing is a boat or a buoy, in Units.
@@ -53,11 +53,11 @@ type thing struct {
 	vx, vy int8 // a tick
 	hue    byte
 	drifts bool // it is a buoy
-	// Of a boat.
-	anew   bool // what is told next is all of it
+	// The following fields are used for boats only.
+	anew   bool // the next Change must contain everything
 	score  uint16
 	name   string
-	sailed int32 // what is not on the board yet
+	sailed int32 // not on the board yet
 }
 
 var _ world.Game = (*Harbour)(nil)
@@ -85,9 +85,9 @@ func (h *Harbour) Start(w *world.World) {
 	}
 }
 
-// Join implements world.Game: a player gets a boat as it left it; a new one with Papers,
-// which are its data, around the middle, and one without, or one that is blind, anywhere.
-// The answer is an Answer.
+// Join implements world.Game. A player gets its boat as it left it. A new player gets a
+// boat around the middle if it has Papers, which are its data, or anywhere if it has none
+// or is blind. The answer is an Answer.
 func (h *Harbour) Join(p *world.Player, data []byte) ([]byte, error) {
 	answer := Answer{Size: h.Size, Sight: h.Sight, SightEnd: h.SightEnd}
 	if p.Spectator() {
@@ -115,8 +115,8 @@ func (h *Harbour) Join(p *world.Player, data []byte) ([]byte, error) {
 	return answer.append(nil), nil
 }
 
-// Input implements world.Game: two signed bytes, the speed in Units a tick. Anything else
-// is invalid, and the room removes the player.
+// Input implements world.Game. An input is two signed bytes, the speed in Units a tick.
+// Anything else is invalid, and the room removes the player.
 func (h *Harbour) Input(p *world.Player, data []byte) {
 	vx, vy, err := DecodeInput(data)
 	if err != nil {
@@ -141,8 +141,8 @@ func (h *Harbour) Tick() {
 	h.logWays()
 }
 
-// Halt stops everything that drifts, and all boats until they are steered again. Call it
-// through world.Room.Do.
+// Halt stops all buoys, and all boats until they are steered again. Call it through
+// world.Room.Do.
 func (h *Harbour) Halt() {
 	for e := range h.things {
 		h.things[e].vx, h.things[e].vy = 0, 0
@@ -159,8 +159,8 @@ func (h *Harbour) Leave(p *world.Player, _ world.Reason) {
 	}
 }
 
-// Whole implements world.Game: the place in Units as two uint16, and the hue; of a boat
-// also the score as a uint16, and the name.
+// Whole implements world.Game. It appends the place in Units as two uint16, and the hue;
+// for a boat also the score as a uint16, and the name.
 func (h *Harbour) Whole(e world.Entity, dst []byte) []byte {
 	t := &h.things[e]
 	dst = binary.BigEndian.AppendUint16(dst, uint16(t.x))
@@ -172,8 +172,9 @@ func (h *Harbour) Whole(e world.Entity, dst []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, t.score), t.name...)
 }
 
-// Change implements world.Game: by how much it moved, as two signed bytes; if it moved
-// farther, its place as two uint16; and if it is a boat that has scored, as Whole.
+// Change implements world.Game. It appends the movement as two signed bytes; if the thing
+// moved farther, its place as two uint16; and for a boat that has scored, the same as
+// Whole.
 func (h *Harbour) Change(e world.Entity, dst []byte) []byte {
 	t := &h.things[e]
 	dx, dy := t.x-t.toldX, t.y-t.toldY
@@ -188,13 +189,13 @@ func (h *Harbour) Change(e world.Entity, dst []byte) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(dst, uint16(t.x)), uint16(t.y))
 }
 
-// anywhere is a place in the harbour.
+// anywhere returns a random place in the harbour.
 func (h *Harbour) anywhere() (x, y int32) {
 	side := int32(h.Size) * 16
 	return h.random.Int32N(side), h.random.Int32N(side)
 }
 
-// amid is a place around the middle, where players find one another.
+// amid returns a random place around the middle, where players find one another.
 func (h *Harbour) amid() (x, y int32) {
 	side := int32(h.Size) * 16
 	wide := min(side, amidst)
@@ -215,7 +216,7 @@ func (h *Harbour) put(e world.Entity, t thing) {
 	h.things[e] = t
 }
 
-// move moves a thing on, off the walls.
+// move moves a thing by its speed, and back from the walls.
 func (h *Harbour) move(e world.Entity) {
 	t := &h.things[e]
 	if t.vx == 0 && t.vy == 0 {
@@ -230,8 +231,8 @@ func (h *Harbour) move(e world.Entity) {
 	h.w.Move(e, float32(t.x)*Unit, float32(t.y)*Unit)
 }
 
-// Bounce turns what has sailed to at with speed v, in Units, back at a wall: the walls
-// are at 0 and at side.
+// Bounce turns a thing back at a wall. The thing has moved to at with speed v, in Units;
+// the walls are at 0 and at side.
 func Bounce(at int32, v int8, side int32) (int32, int8) {
 	if at < 0 || at > side {
 		return min(max(at, 0), side), -max(v, -127)

@@ -7,16 +7,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// What is kept of a harbour, where its room has a store or a standby: its size, and how far
-// players see; the buoys, and how they drift; and of each player where its boat was left,
-// its hue, its score and its speed. A tab keeps the same, so that it may stand by for a
+// What is kept of a harbour, if its room has a store or a standby: its size, and how far
+// players see; the buoys, and how they drift; and for each player where its boat was
+// left, its hue, score and speed. A tab keeps the same, so that it can stand by for a
 // native peer, and the other way round.
 
 var _ world.Keeper = (*Harbour)(nil)
 
 const sizeName = "size"
 
-// begin gives a harbour the size and the sight that it had.
+// begin restores the harbour's size and sight, or stores them.
 func (h *Harbour) begin() {
 	if kept := h.w.Kept(sizeName); len(kept) == 12 {
 		at := func(i int) uint32 { return binary.BigEndian.Uint32(kept[4*i:]) }
@@ -28,7 +28,8 @@ func (h *Harbour) begin() {
 	h.w.Keep(sizeName, binary.BigEndian.AppendUint32(kept, uint32(h.SightEnd/Unit)))
 }
 
-// Save implements world.Keeper: a buoy's speed and hue. A boat is its player's.
+// Save implements world.Keeper. It appends a buoy's speed and hue. A boat is saved with
+// its player.
 func (h *Harbour) Save(e world.Entity, dst []byte) ([]byte, bool) {
 	t := &h.things[e]
 	return append(dst, byte(t.vx), byte(t.vy), t.hue), t.drifts
@@ -47,16 +48,16 @@ func (h *Harbour) Restore(e world.Entity, data []byte) error {
 // keptBoat is how many bytes SavePlayer appends.
 const keptBoat = boatBytes + 2
 
-// SavePlayer implements world.Keeper: as Whole without the name, and the speed. The name
-// comes with its player.
+// SavePlayer implements world.Keeper. It appends what Whole does, without the name, and
+// the speed. The name comes with the player.
 func (h *Harbour) SavePlayer(p *world.Player, dst []byte) []byte {
 	boat := h.sailors[p.Slot()].boat
 	t := &h.things[boat]
 	return append(h.Whole(boat, dst)[:len(dst)+boatBytes], byte(t.vx), byte(t.vy))
 }
 
-// boatOf is a boat for a player: as it was left, or a new one; in the colour of its papers,
-// where it has any.
+// boatOf spawns a player's boat: as it was left, or a new one. Its hue is that of the
+// papers, if given.
 func (h *Harbour) boatOf(p *world.Player, papers Papers, given bool) world.Entity {
 	kept := p.Kept()
 	if len(kept) != keptBoat {

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Version is the game's version: what travels is as in this file. The page speaks the
-// same: web/page/src/world/records.ts.
+// Version is the game's version; this file defines its encodings. The page implements the
+// same in web/page/src/world/records.ts.
 const Version = "harbour/2"
 
 // Unit is the smallest step of a place, in the world's unit.
@@ -19,22 +19,23 @@ const Unit = 1.0 / 16
 const (
 	// MaxName bounds the name of a boat, in bytes.
 	MaxName = 24
-	// maxPapers bounds what a player gives at joining, in bytes.
+	// maxPapers bounds what a player sends when it joins, in bytes.
 	maxPapers = 256
 )
 
-// ErrMalformed is returned for what is not of this game.
+// ErrMalformed is wrapped by the errors for data that is not in the game's encoding.
 var ErrMalformed = errors.New("not of the harbour's form")
 
-// Papers are what a player gives at joining. None at all are as good: such a boat has no
-// name, and any hue.
+// Papers are what a player sends when it joins. They are optional: without them the boat
+// has no name, and a random hue.
 type Papers struct {
-	Hue  byte // of the boat: a 256th of the colour circle, from red on
+	Hue  byte // of the boat: a 256th of the colour circle, starting at red
 	Name string
-	// Blind asks to be told of nothing but one's own inputs, as bots do that are many.
+	// Blind asks to receive nothing but confirmations of the player's own inputs, as do
+	// bots in large numbers.
 	Blind bool
-	// StandsBy offers to hold the room after its host. A tab that holds one names such
-	// peers; Harbour does not.
+	// StandsBy offers to take the room over from its host. A tab that hosts a room names
+	// such peers as standbys; Harbour does not.
 	StandsBy bool
 }
 
@@ -55,7 +56,7 @@ func AppendPapers(dst []byte, p Papers) []byte {
 	return append(append(dst, flags, p.Hue), p.Name...)
 }
 
-// DecodePapers reads what AppendPapers wrote. The name is cleaned, see CleanName.
+// DecodePapers decodes what AppendPapers appended. The name is cleaned, see CleanName.
 func DecodePapers(data []byte) (Papers, error) {
 	if len(data) < 2 || len(data) > maxPapers {
 		return Papers{}, fmt.Errorf("papers of %d bytes: %w", len(data), ErrMalformed)
@@ -67,7 +68,7 @@ func DecodePapers(data []byte) (Papers, error) {
 }
 
 // CleanName returns the part of a name that is shown: letters, marks, digits, punctuation
-// and symbols, with single spaces between, as far as MaxName bytes go.
+// and symbols, with single spaces between them, up to MaxName bytes.
 func CleanName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -83,13 +84,13 @@ func CleanName(name string) string {
 	return strings.TrimRight(name, " ")
 }
 
-// Answer is what a player is told at joining.
+// Answer is what a player receives when it joins.
 type Answer struct {
 	Boat   uint32 // the entity of the player's boat, if it is Afloat
-	Afloat bool   // it is no spectator
+	Afloat bool   // the player is not a spectator
 	Size   int    // the side of the harbour
-	// Sight is how far the player sees, and SightEnd how far off it loses sight of things. If
-	// zero, it sees everything.
+	// Sight is how far the player sees, and SightEnd the distance at which it loses sight
+	// of things. If zero, it sees everything.
 	Sight, SightEnd float32
 }
 
@@ -106,7 +107,7 @@ func (a Answer) append(dst []byte) []byte {
 	return dst
 }
 
-// DecodeAnswer reads the answer of Join.
+// DecodeAnswer decodes the answer of Join.
 func DecodeAnswer(data []byte) (Answer, error) {
 	if len(data) != 16 {
 		return Answer{}, fmt.Errorf("an answer of %d bytes: %w", len(data), ErrMalformed)
@@ -119,7 +120,7 @@ func DecodeAnswer(data []byte) (Answer, error) {
 type Thing struct {
 	X, Y float32
 	Hue  byte
-	// Boat says that it is one, and no buoy. Only a boat has a Score and a Name.
+	// Boat is false for a buoy. Only a boat has a Score and a Name.
 	Boat  bool
 	Score uint16
 	Name  string
@@ -127,10 +128,10 @@ type Thing struct {
 
 const (
 	buoyBytes = 5
-	boatBytes = buoyBytes + 2 // and the name
+	boatBytes = buoyBytes + 2 // plus the name
 )
 
-// Decode reads what Harbour.Whole wrote.
+// Decode decodes what Harbour.Whole appended.
 func Decode(data []byte) (Thing, error) {
 	if len(data) != buoyBytes && (len(data) < boatBytes || len(data) > boatBytes+MaxName) {
 		return Thing{}, fmt.Errorf("a record of %d bytes: %w", len(data), ErrMalformed)
@@ -142,7 +143,7 @@ func Decode(data []byte) (Thing, error) {
 	return t, nil
 }
 
-// Apply changes the thing by what Harbour.Change wrote.
+// Apply applies to the thing what Harbour.Change appended.
 func (t Thing) Apply(data []byte) (Thing, error) {
 	switch len(data) {
 	case 2:
@@ -161,7 +162,7 @@ func place(data []byte) float32 { return float32(binary.BigEndian.Uint16(data)) 
 // AppendInput appends the input that sets the boat's speed, in Units a tick.
 func AppendInput(dst []byte, vx, vy int8) []byte { return append(dst, byte(vx), byte(vy)) }
 
-// DecodeInput reads what AppendInput wrote.
+// DecodeInput decodes what AppendInput appended.
 func DecodeInput(data []byte) (vx, vy int8, err error) {
 	if len(data) != 2 {
 		return 0, 0, fmt.Errorf("an input of %d bytes: %w", len(data), ErrMalformed)
@@ -172,7 +173,7 @@ func DecodeInput(data []byte) (vx, vy int8, err error) {
 // Scores are the scores of a harbour, as a player receives them in a note.
 type Scores struct {
 	Rank  int // the player's own, from 1; 0 if it has no score
-	Of    int // how many have a score
+	Of    int // number of players with a score
 	Lines []ScoreLine
 }
 
@@ -183,7 +184,7 @@ type ScoreLine struct {
 	Name  string
 }
 
-// maxLines is how many of the best a player is told.
+// maxLines is how many of the best scores a player receives.
 const maxLines = 8
 
 // noteOfScores begins a note of Scores.
@@ -201,7 +202,7 @@ func appendScoreLine(dst []byte, t *thing) []byte {
 	return append(append(dst, t.hue, byte(len(t.name))), t.name...)
 }
 
-// DecodeScores reads a note of the scores.
+// DecodeScores decodes a note of the scores.
 func DecodeScores(note []byte) (Scores, error) {
 	if len(note) < 5 || note[0] != noteOfScores {
 		return Scores{}, fmt.Errorf("a note of %d bytes: %w", len(note), ErrMalformed)

@@ -6,11 +6,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// SailedBoard is the board of a harbour that says how far each peer's boats have sailed:
-// their ways east and west, north and south, together, in the world's unit.
+// SailedBoard is the board of a harbour that ranks how far each peer's boats have sailed:
+// east and west, north and south, added up, in the world's unit.
 const SailedBoard = "sailed"
 
-// logEvery is in how many ticks each boat's way gets onto the board.
+// logEvery is the number of ticks in which each boat's distance is added to the board
+// once.
 const logEvery = 16
 
 func openSailed(w *world.World) *world.Board {
@@ -21,7 +22,7 @@ func openSailed(w *world.World) *world.Board {
 	return b
 }
 
-// logWays has the board say how far the boats have sailed whose turn it is.
+// logWays adds to the board the distances of the boats whose turn it is.
 func (h *Harbour) logWays() {
 	for slot, at := range h.sailors {
 		if at.player != nil && (h.w.Tick()+uint32(slot))%logEvery == 0 {

@@ -13,22 +13,24 @@ const (
 	reach = 40
 	// cell is the side of a cell of the quay, in Units: more than reach.
 	cell = 128
-	// scoresEvery is after how many ticks players are told the scores, if they have changed.
+	// scoresEvery is the number of ticks after which players get the scores, if they have
+	// changed.
 	scoresEvery = 20
-	// scoresAnyway is after how many ticks they are told in any case: a page that was loaded
-	// anew has its seat again, and knows of none.
+	// scoresAnyway is the number of ticks after which players get them in any case: a
+	// page that was reloaded has its seat again, but no scores.
 	scoresAnyway = 10 * scoresEvery
 )
 
-// quay finds the boats near a buoy: for each cell of the harbour, the slots of its boats.
+// quay finds the boats near a buoy: it has, for each cell of the harbour, the slots of
+// its boats.
 type quay struct {
 	wide  int32
-	first []int32 // by cell: a slot and 1, or 0
-	next  []int32 // by slot: the same, of another boat in the cell
-	used  []int32 // the cells that have boats
+	first []int32 // by cell: a slot plus 1, or 0
+	next  []int32 // by slot: the same, of the next boat in the cell
+	used  []int32 // the cells with boats
 }
 
-// moor takes in where the boats are.
+// moor updates the quay.
 func (h *Harbour) moor() {
 	q := &h.quay
 	if q.first == nil {
@@ -51,7 +53,7 @@ func (h *Harbour) moor() {
 	}
 }
 
-// gather gives the buoys that boats have reached to them, and puts each buoy elsewhere.
+// gather gives each buoy that a boat has reached to that boat, and moves it elsewhere.
 func (h *Harbour) gather() {
 	h.moor()
 	if len(h.quay.used) == 0 {
@@ -75,7 +77,7 @@ func (h *Harbour) gather() {
 	}
 }
 
-// boatBeside is a boat within reach.
+// boatBeside returns a boat within reach.
 func (h *Harbour) boatBeside(x, y int32) (world.Entity, bool) {
 	q := &h.quay
 	for cy := max(y-reach, 0) / cell; cy <= min((y+reach)/cell, q.wide-1); cy++ {
@@ -92,7 +94,7 @@ func (h *Harbour) boatBeside(x, y int32) (world.Entity, bool) {
 	return 0, false
 }
 
-// tellScores tells each player the best, and its own rank.
+// tellScores sends each player the best scores and its own rank.
 func (h *Harbour) tellScores() {
 	var ranked []*thing
 	for i := range h.sailors {
@@ -121,7 +123,7 @@ func (h *Harbour) tellScores() {
 	}
 }
 
-// rankOf is how many have a higher score, and 1; of no score, 0.
+// rankOf returns 1 plus the number of higher scores, or 0 for a score of 0.
 func rankOf(score uint16, ranked []*thing) int {
 	if score == 0 {
 		return 0

@@ -14,16 +14,17 @@ import (
 // Invitation is what a player needs to join a room; see world.Rooms.Invite.
 type Invitation = wire.Invitation
 
-// ParseInvitation reads the link of an invitation, for any page.
+// ParseInvitation parses the link of an invitation to any page.
 func ParseInvitation(link string) (Invitation, error) { return wire.ParseInvitation(link) }
 
-// acceptFor is how long each of the hosts of an invitation has to be reached.
+// acceptFor is how long connecting to each host of an invitation, and joining there, may
+// take.
 const acceptFor = 15 * time.Second
 
-// Accept takes the seat that an invitation is for. If the room's host cannot be reached, it
-// asks the first standby that can, and waits there until that one holds the room. ctx
-// bounds it. If the host or its game refuses, the error is an *Out. Host and Password of
-// the options come from the invitation.
+// Accept takes the seat of an invitation. If the room's host cannot be reached, it asks
+// the first standby that can be, and waits there until the standby holds the room. ctx
+// bounds the whole call. If the host or its game refuses, the error is an *Out. Host and
+// Password of the options come from the invitation.
 func Accept(ctx context.Context, node interface {
 	Node
 	Finder
@@ -49,7 +50,7 @@ func Accept(ctx context.Context, node interface {
 		errs = append(errs, err)
 		out := new(Out)
 		if errors.As(err, &out) && out.Code != wire.NoRoom || ctx.Err() != nil {
-			break // it holds the room, or nobody is asked any more
+			break // it holds the room, or ctx has ended
 		}
 	}
 	return nil, fmt.Errorf("accept an invitation: %w", errors.Join(errs...))

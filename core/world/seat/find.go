@@ -26,8 +26,8 @@ func Find(ctx context.Context, node Finder, name string) (peer.ID, error) {
 	return "", fmt.Errorf("find room %q: %w", name, err)
 }
 
-// List calls each for every room of the mesh that passes, once, as it is found, until ctx
-// ends or each returns false. Watch reports changes, too.
+// List calls each for every room of the mesh that passes the filter, once, when it is
+// found, until ctx ends or each returns false. Watch also reports changes.
 func List(ctx context.Context, node Finder, f Filter, each func(Room) bool) error {
 	err := look(ctx, node, f, each)
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {

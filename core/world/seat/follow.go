@@ -15,39 +15,42 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// How players follow a room to another host. The host tells who may hold the room after it
-// (wire.Line). The visit opens a stream to the first of those that it reaches, says there
-// what it said to the host, and waits: when that peer holds the room, it answers, and shows
-// by its claim that it may.
+// How players follow a room to another host. The host says which peers may hold the room
+// after it (wire.Line). The visit opens a stream to the first of those that it reaches,
+// sends the same requests as to the host, and waits: when that peer holds the room, it
+// answers, and shows by its claim that it may.
 
 const (
-	// waitSoon spreads the players of a room that open their streams to a standby.
+	// waitSoon spreads the times at which the players of a room open their streams to a
+	// standby.
 	waitSoon = 2 * time.Second
-	// waitAgain is before another try; each pause is twice the one before, up to waitLimit.
+	// waitAgain is the pause before another try; each pause is twice the one before, up
+	// to waitLimit.
 	waitAgain = 2 * time.Second
 	waitLimit = 30 * time.Second
-	// standbyDial bounds the time that it takes to open such a stream.
+	// standbyDial bounds how long opening such a stream may take.
 	standbyDial = 10 * time.Second
-	// quiet is for how long nothing may come of a host that has standbys before its
-	// stream is taken for lost: a tick comes twice a second.
+	// quiet is how long a host with standbys may send nothing before its stream counts as
+	// lost: a tick comes twice a second.
 	quiet = 4 * time.Second
 	// heirFirst is how long a peer that holds the room now may take to answer on the
-	// stream that waits there, before another one is opened.
+	// waiting stream before another one is opened.
 	heirFirst = 2 * time.Second
 )
 
-// heir is a stream to a standby of the room.
+// heir is a stream to a standby of the room, or to the host of a room that the player
+// walks to.
 type heir struct {
 	host     peer.ID
 	stream   network.Stream
 	messages *wire.Reader
-	line     wire.Line // by which it holds the room
+	line     wire.Line // the line by which it holds the room
 	first    []byte    // the body of its first Welcome
-	seats    uint64    // of the visit, when the stream was opened
-	walk     *walking  // by which the player goes there; nil for a standby
+	seats    uint64    // seatsAt of the visit when the stream was opened
+	walk     *walking  // the walk by which the player goes there; nil for a standby
 }
 
-// learn takes in a line that the host shows.
+// learn handles a line that the host shows.
 func (v *Visit) learn(body []byte) error {
 	l, err := wire.DecodeVerified(body, v.room)
 	if err != nil {
@@ -59,7 +62,7 @@ func (v *Visit) learn(body []byte) error {
 		return nil
 	}
 	v.line = l
-	if l.Newest().Host != v.waitsAt { // else it is about to answer there
+	if l.Newest().Host != v.waitsAt { // otherwise it will soon answer there
 		v.changed()
 	}
 	return nil
@@ -68,8 +71,8 @@ func (v *Visit) learn(body []byte) error {
 // errMoving is the error of a stream that the visit leaves.
 var errMoving = errors.New("the player has moved to another host")
 
-// setQuiet bounds the time for which a host that has standbys may be silent. It says whether
-// the visit moves, for which cross has set another bound.
+// setQuiet bounds how long a host with standbys may be silent. It reports whether the
+// visit is moving; cross has then set another deadline.
 func (v *Visit) setQuiet(s network.Stream) (moves bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -79,7 +82,7 @@ func (v *Visit) setQuiet(s network.Stream) (moves bool) {
 	return v.heir != nil
 }
 
-// changed has a new stream opened to a standby; mu is held.
+// changed makes await open a new stream to a standby; mu is held.
 func (v *Visit) changed() {
 	v.seatsAt++
 	select {
@@ -88,8 +91,8 @@ func (v *Visit) changed() {
 	}
 }
 
-// await keeps a stream to a standby until the visit ends. When the standby holds the room,
-// the stream becomes that of the visit.
+// await keeps a stream to a standby until the visit ends. When the standby holds the
+// room, the stream becomes the visit's.
 func (v *Visit) await(ctx context.Context) {
 	tried, pause := 0, waitAgain
 	for ctx.Err() == nil {
@@ -121,8 +124,8 @@ func (v *Visit) await(ctx context.Context) {
 	}
 }
 
-// standbys are those that may hold the room next, and this node may be among them, which
-// *world.Rooms opens streams to; mu is held.
+// standbys returns the peers that may hold the room next. This node may be among them:
+// *world.Rooms opens streams to itself. mu is held.
 func (v *Visit) standbys() []peer.ID {
 	if len(v.line) == 0 || len(v.seats) == 0 {
 		return nil
@@ -130,12 +133,13 @@ func (v *Visit) standbys() []peer.ID {
 	return v.line.Newest().Standbys
 }
 
-// errStale is the error of a stream to a standby that says what the visit was before.
+// errStale is the error of a stream to a standby that asked for other seats than the
+// visit has now.
 var errStale = errors.New("the seats or the standbys have changed")
 
 // awaitAt waits at one standby. It returns nil when the visit has moved there.
 func (v *Visit) awaitAt(ctx context.Context, host peer.ID, at uint64) error {
-	select { // and the seats that are taken one after the other are said at once
+	select { // waiting also collects seats that are taken one after another
 	case <-time.After(waitSoon/4 + rand.N(waitSoon)):
 	case <-ctx.Done():
 		return ctx.Err()
@@ -198,7 +202,7 @@ func (v *Visit) awaitAt(ctx context.Context, host peer.ID, at uint64) error {
 	}
 }
 
-// read waits until the standby holds the room.
+// read waits until the peer holds the room and has welcomed the player.
 func (h *heir) read(room string) error {
 	for {
 		kind, body, err := h.messages.Next()
@@ -226,21 +230,21 @@ func (h *heir) read(room string) error {
 	}
 }
 
-// moveTo has the visit go on at a standby that holds the room by a claim that goes before
-// that of the visit's host.
+// moveTo makes the visit continue at a standby whose claim to the room takes precedence
+// over that of the visit's host.
 func (v *Visit) moveTo(h *heir) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.heir != nil || len(h.line) == 0 || len(v.line) == 0 || h.line.Newest().Host != h.host || h.host == v.host || h.seats != v.seatsAt {
 		return false
 	}
-	if told := v.line.Newest(); !h.line.Beats(v.line) && told.Host != h.host { // or the host has told of it
+	if told := v.line.Newest(); !h.line.Beats(v.line) && told.Host != h.host { // unless the host itself has named it
 		return false
 	}
 	v.line, v.heir = h.line, h
 	v.changed()
 	if v.stream != nil {
-		_ = v.stream.Reset() // has the reader return
+		_ = v.stream.Reset() // makes the reader return
 	}
 	select {
 	case v.moved <- struct{}{}:
@@ -249,7 +253,7 @@ func (v *Visit) moveTo(h *heir) bool {
 	return true
 }
 
-// takeHeir is the stream to which the visit has moved, or nil.
+// takeHeir returns the stream to which the visit has moved, or nil.
 func (v *Visit) takeHeir() *current {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -270,7 +274,7 @@ func (v *Visit) takeHeir() *current {
 	v.out = v.out[:0]
 	v.openLane(h.stream)
 	for _, s := range v.seats {
-		if h.walk != nil && s != h.walk.seat { // it was asked for a moment ago, of the host before
+		if h.walk != nil && s != h.walk.seat { // the seat was requested from the earlier host a moment ago
 			v.out = s.appendJoin(v.out, h.host)
 		}
 	}
@@ -290,8 +294,8 @@ func (v *Visit) dropHeir() {
 	}
 }
 
-// holder is the peer that holds the room, as far as the visit knows. awaited says that the
-// visit has a stream to it already.
+// holder returns the peer that holds the room, as far as the visit knows. awaited is true
+// if the visit already has a stream to it.
 func (v *Visit) holder() (host peer.ID, awaited bool) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -301,14 +305,14 @@ func (v *Visit) holder() (host peer.ID, awaited bool) {
 	return host, host == v.waitsAt
 }
 
-// sent is an input of which the host has not told that the game took it.
+// sent is an input that the host has not confirmed.
 type sent struct {
 	seq  uint32
 	data []byte
 }
 
-// maxSent bounds the inputs of a seat that are sent again to another host, in bytes, each
-// of which counts sentCost more: a host need not tell that it took any.
+// maxSent bounds the inputs of a seat that are sent again to another host, in bytes,
+// where each input costs sentCost more than its data: a host may never confirm any.
 const (
 	maxSent  = 16 << 10
 	sentCost = 16
@@ -334,8 +338,8 @@ func (s *Seat) took(seq uint32) {
 	}
 }
 
-// resend sends the inputs again that may not have been taken; mu is held. The host passes
-// over those that were.
+// resend sends again the inputs that may not have been taken; mu is held. The host skips
+// those that were.
 func (v *Visit) resend() {
 	for _, s := range v.seats {
 		for _, in := range s.sent {

@@ -46,10 +46,10 @@ type Change struct {
 }
 
 const (
-	// mostHosts bounds the hosts that a Lobby hears, and mostRooms their rooms.
+	// mostHosts bounds the hosts that a Lobby listens to, and mostRooms their rooms.
 	mostHosts = 1024
 	mostRooms = 16 << 10
-	// openFor is how long a host may take to begin to tell of its rooms.
+	// openFor is how long a host may take to start reporting its rooms.
 	openFor = 10 * time.Second
 	// pauseLimit is the longest pause before a host is asked again.
 	pauseLimit = 30 * time.Second
@@ -58,8 +58,8 @@ const (
 // ErrLobbyClosed is returned by Next after Close.
 var ErrLobbyClosed = errors.New("the lobby is closed")
 
-// Lobby watches the rooms of the mesh. It keeps a stream to each peer that holds one. On
-// it, that peer reports its rooms and their changes, at most twice a second. All methods
+// Lobby watches the rooms of the mesh. It keeps a stream to each peer that holds one, on
+// which the peer reports its rooms and their changes, at most twice a second. All methods
 // may be called concurrently.
 type Lobby struct {
 	node     Finder
@@ -71,21 +71,21 @@ type Lobby struct {
 
 	mu      sync.Mutex
 	rooms   map[peer.ID]map[string]wire.Listing
-	count   int                // of those
-	told    map[place]struct{} // of which Next has told that they are there
-	queue   *list.List         // of the places of which Next has something to tell
+	count   int                // of the rooms in all
+	told    map[place]struct{} // rooms that Next has returned and that are not gone
+	queue   *list.List         // of the places for which Next has a change
 	queued  map[place]*list.Element
 	omitted uint64
 	news    chan struct{} // something is queued
 }
 
-// place is where a room is.
+// place identifies a room by its host and name.
 type place struct {
 	host peer.ID
 	name string
 }
 
-// Watch begins to watch the rooms that pass the filter. Close ends it.
+// Watch starts to watch the rooms that pass the filter, until Close.
 func Watch(node Finder, f Filter) (*Lobby, error) {
 	if err := f.Check(); err != nil {
 		return nil, fmt.Errorf("watch rooms: %w", err)
@@ -104,12 +104,12 @@ func Watch(node Finder, f Filter) (*Lobby, error) {
 		rooms: make(map[peer.ID]map[string]wire.Listing), told: make(map[place]struct{}),
 		queue: list.New(), queued: make(map[place]*list.Element), news: make(chan struct{}, 1),
 	}
-	l.hearing.Go(func() { _, _ = l.listen(ctx, node.ID()) }) // a node that holds no rooms has none to tell of
+	l.hearing.Go(func() { _, _ = l.listen(ctx, node.ID()) }) // a node that holds no rooms has none to report
 	l.hearing.Go(l.run)
 	return l, nil
 }
 
-// Close ends it, and waits for what it runs.
+// Close ends the lobby, and waits for its goroutines.
 func (l *Lobby) Close() error {
 	l.stop()
 	err := l.presence.Close()
@@ -133,16 +133,18 @@ func (l *Lobby) Rooms() []Room {
 	return rooms
 }
 
-// Omitted returns how often a room or a host was left out because there are too many: more
-// than 1,024 hosts, 256 rooms of one, or 16,384 in all. A narrower filter finds more.
+// Omitted returns how often a room or a host was left out because there are too many:
+// more than 1,024 hosts, 256 rooms of one host, or 16,384 rooms in all. A narrower filter
+// finds more.
 func (l *Lobby) Omitted() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.omitted
 }
 
-// Next waits for a change. If a room has changed several times since, Next returns its
-// newest state. The error is that of ctx, or ErrLobbyClosed.
+// Next waits for a change. If a room has changed several times since it was last
+// returned, Next returns its newest state. The error is the error of ctx, or
+// ErrLobbyClosed.
 func (l *Lobby) Next(ctx context.Context) (Change, error) {
 	for {
 		if change, ok := l.take(); ok {
@@ -168,7 +170,7 @@ func (l *Lobby) take() (change Change, ok bool) {
 	at := first.Value.(place)
 	l.unqueue(at)
 	if l.queue.Len() > 0 {
-		l.wake() // another Next that waits
+		l.wake() // for another Next that waits
 	}
 	if listing, there := l.rooms[at.host][at.name]; there {
 		l.told[at] = struct{}{}
@@ -192,8 +194,8 @@ func (l *Lobby) wake() {
 	}
 }
 
-// set takes in that a room is there or, if there is no listing, is not. It is called with
-// mu held.
+// set records a room's listing or, if listing is nil, that the room is gone. It is called
+// with mu held.
 func (l *Lobby) set(at place, listing *wire.Listing) {
 	rooms := l.rooms[at.host]
 	_, known := rooms[at.name]
@@ -206,7 +208,7 @@ func (l *Lobby) set(at place, listing *wire.Listing) {
 			delete(l.rooms, at.host)
 		}
 		if _, told := l.told[at]; !told {
-			l.unqueue(at) // what came and went concerns nobody
+			l.unqueue(at) // it came and went before Next returned it
 			return
 		}
 	case !known && (l.count >= mostRooms || len(rooms) >= wire.MaxListed):
@@ -228,7 +230,7 @@ func (l *Lobby) set(at place, listing *wire.Listing) {
 	l.wake()
 }
 
-// run listens to each host for as long as it is there.
+// run listens to each host while it is present.
 func (l *Lobby) run() {
 	hosts := make(map[peer.ID]context.CancelFunc)
 	for {
@@ -269,7 +271,7 @@ func (l *Lobby) attend(ctx context.Context, host peer.ID) {
 			return
 		}
 		if heard {
-			pause = firstPause // the stream has ended: most probably its connection was replaced
+			pause = firstPause // the stream has ended, most probably because its connection was replaced
 		}
 		if err != nil {
 			l.forget(host, nil)
@@ -283,7 +285,7 @@ func (l *Lobby) attend(ctx context.Context, host peer.ID) {
 	}
 }
 
-// forget takes in that a host has no rooms but these.
+// forget removes a host's rooms, except for those in but.
 func (l *Lobby) forget(host peer.ID, but map[string]struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -294,8 +296,8 @@ func (l *Lobby) forget(host peer.ID, but map[string]struct{}) {
 	}
 }
 
-// listen hears a host until the stream ends. The error is why it has told nothing, or
-// nothing that makes sense.
+// listen reads a host's reports until the stream ends. It returns an error if the host
+// has reported nothing, or something malformed.
 func (l *Lobby) listen(ctx context.Context, host peer.ID) (heard bool, err error) {
 	opening, cancel := context.WithTimeout(ctx, openFor)
 	defer cancel()
@@ -310,7 +312,7 @@ func (l *Lobby) listen(ctx context.Context, host peer.ID) (heard bool, err error
 		return false, err
 	}
 	messages := wire.NewReader(s, wire.MaxNews)
-	first := make(map[string]struct{}) // until it has told of all
+	first := make(map[string]struct{}) // the rooms of the first report, until it is complete
 	for {
 		kind, body, err := messages.Next()
 		if err != nil {
@@ -337,7 +339,7 @@ func (l *Lobby) listen(ctx context.Context, host peer.ID) (heard bool, err error
 	}
 }
 
-// hear takes in what a host tells.
+// hear handles a report of a host.
 func (l *Lobby) hear(host peer.ID, news wire.News, first map[string]struct{}) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

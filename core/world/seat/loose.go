@@ -9,25 +9,25 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// loose is a visit's lane of datagrams, where its connection has them: see package
-// wire. All of it is guarded by the visit's mutex.
+// loose is a visit's lane of datagrams, if its connection has them: see package wire. All
+// fields are guarded by the visit's mutex.
 type loose struct {
 	lane   *datagram.Lane // nil without datagrams
 	came   chan []byte
-	inputs []byte                   // that were not sent yet
-	last   [inputRepeats - 1][]byte // those of the datagrams before
+	inputs []byte                   // not sent yet
+	last   [inputRepeats - 1][]byte // the inputs of the datagrams before
 	packet []byte
 }
 
-// inputRepeats is how many datagrams an input is in.
+// inputRepeats is how many datagrams contain an input.
 const inputRepeats = 3
 
-// looseAhead is how many datagrams wait for a player that reads late. Those that come
-// then are passed over: the next ones hold what is newer.
+// looseAhead is how many datagrams wait for a player that reads late. Further ones are
+// dropped, because the next ones contain newer data.
 const looseAhead = 16
 
-// openLane has the host told of a lane of datagrams, if the connection has any; mu is
-// held.
+// openLane opens a lane of datagrams, if the connection has any, and informs the host; mu
+// is held.
 func (v *Visit) openLane(s network.Stream) {
 	if v.opts.StreamOnly || s.Conn() == nil {
 		return
@@ -54,8 +54,8 @@ func (v *Visit) closeLane() {
 	v.loose = loose{}
 }
 
-// readLoose takes the datagrams that come until the stream is lost. It resets the
-// stream where one is malformed.
+// readLoose takes datagrams until the stream is lost. It resets the stream if one is
+// malformed.
 func (v *Visit) readLoose(s network.Stream, came <-chan []byte, stop <-chan struct{}) error {
 	for {
 		select {
@@ -88,15 +88,15 @@ func (v *Visit) takeLoose(data []byte) error {
 	return nil
 }
 
-// add has an input sent in a datagram, too.
+// add adds an input to the next datagram.
 func (l *loose) add(in wire.Input) {
 	if l.lane != nil {
 		l.inputs = wire.AppendInput(l.inputs, in)
 	}
 }
 
-// take returns what is to be sent in a datagram: the inputs that are new, after those of
-// the datagrams before if there is room. It is valid until the next call.
+// take returns what to send in a datagram: the new inputs, after those of the datagrams
+// before if there is room. It is valid until the next call.
 func (l *loose) take() (*datagram.Lane, []byte) {
 	if len(l.inputs) == 0 {
 		return nil, nil

@@ -21,21 +21,22 @@ type Placer interface {
 }
 
 const (
-	// quietFor is for how long none has come any more when all peers that offer rooms are
-	// taken to be found: twice what one may take that answers somebody else first.
+	// quietFor is how long no further answer must come before all peers that offer rooms
+	// count as found: twice as long as a peer may take that first answers another query.
 	quietFor = 2 * time.Second
-	// offerLimit is how long one of them may take to answer.
+	// offerLimit is how long a peer may take to answer.
 	offerLimit = 5 * time.Second
-	// asksAtOnce is how many of them are asked at a time.
+	// asksAtOnce is how many peers are asked at a time.
 	asksAtOnce = 16
 )
 
-// Place finds the peer that holds a room of a kind, among those that offer rooms of this
-// kind (see world.Rooms.Offer), or has one of them open it: which one follows from the name
-// of the room and from what the peers offer, so that two who want the same room at the same
-// time come together; see wire.Rank. If a peer refuses because all its rooms are in use,
-// Place asks the next. The tags are for the game of a room that is opened. ctx bounds it
-// all. Opening a room takes two seconds, in which the peers are found.
+// Place finds the peer that holds a room of a kind among those that offer rooms of this
+// kind (see world.Rooms.Offer), or makes one of them open it. Which one follows from the
+// name of the room and from what the peers offer, so that two callers that want the same
+// room at the same time come together; see wire.Rank. If a peer refuses because all its
+// rooms are in use, Place asks the next. The tags are for the game of a room that is
+// opened. ctx bounds the whole call. Opening a room takes two seconds, in which the peers
+// are found.
 //
 // Two callers that know different peers may get different rooms of the same name.
 func Place(ctx context.Context, node Placer, kind, room string, tags map[string]string) (peer.ID, error) {
@@ -74,7 +75,7 @@ func offersOf(ctx context.Context, node Placer, kind, room string) (map[peer.ID]
 	offers := make(map[peer.ID]wire.Offer)
 	looking, found := context.WithCancel(ctx)
 	defer found()
-	quiet := time.AfterFunc(time.Hour, found) // from the first on
+	quiet := time.AfterFunc(time.Hour, found) // restarted by each answer
 	defer quiet.Stop()
 	slots := make(chan struct{}, asksAtOnce)
 	var asking sync.WaitGroup
@@ -84,14 +85,14 @@ func offersOf(ctx context.Context, node Placer, kind, room string) (map[peer.ID]
 			defer func() { <-slots }()
 			offer, err := askOffer(ctx, node, p, kind, wire.OfferQuestion{Name: room})
 			if err != nil {
-				return // it offers nothing, or nothing any more
+				return // it offers nothing, or no longer does
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			offers[p] = offer
 			quiet.Reset(quietFor)
 			if offer.Holds {
-				found() // there is nothing to choose
+				found() // no further offers are needed
 			}
 		})
 	}

@@ -1,7 +1,7 @@
-// Package seat is a player's side of a room: package world has the host's.
+// Package seat is a player's side of a room; package world is the host's side.
 //
 // [Join] takes a seat, and [Seat.Ticks] yields what the player sees, tick by tick. A lost
-// connection is made again, and the seat with it: the player then receives everything anew.
+// connection is restored, and the seat with it: the player then receives everything anew.
 // [View] keeps the entities in sight, [Path] shows them smoothly, and [Prediction] shows
 // the player's own inputs at once.
 package seat
@@ -19,48 +19,49 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Options of a seat.
+// Options configure a seat.
 type Options struct {
 	// Host is the peer that holds the room. If empty, Join looks for the room in the
 	// mesh; see Find.
 	Host peer.ID
-	// Version is that of the game. It has to be the version of the room.
+	// Version is the version of the game. It has to be the version of the room.
 	Version string
 	// Reconnect is how long the seat tries to restore a lost connection before it ends. If
 	// zero, DefaultReconnect.
 	Reconnect time.Duration
 	// Spectator asks for a seat that only watches.
 	Spectator bool
-	// Password is that of the room, if it has one.
+	// Password is the password of the room, if it has one.
 	Password string
-	// Data is for the game, up to 32 KiB.
+	// Data is passed to the game, up to 32 KiB.
 	Data []byte
-	// StreamOnly turns datagrams off. Without it, what cannot wait travels as datagrams if
-	// the connection has them: a direct one over QUIC or WebTransport.
+	// StreamOnly turns datagrams off. Otherwise, if the connection has datagrams, urgent
+	// data travels in them: on a direct connection over QUIC or WebTransport.
 	StreamOnly bool
-	// Each, if set, is called with every tick, in order; Next and Ticks then yield none. It
-	// must not block: the other seats of the visit wait for it. The tick and all that
-	// it holds are valid during the call.
+	// Each, if set, is called with every tick, in order; Next and Ticks then yield none.
+	// It must not block, because the other seats of the visit wait for it. The tick and
+	// its contents are valid during the call.
 	Each func(*Tick)
 }
 
 // Tick is what a player receives in one tick of the room.
 type Tick struct {
-	// Number counts the ticks of the room, and never goes back, until the player walks to
-	// another room, which counts its own. Ticks without news are left out, but a player
-	// receives at least two a second. If the connection has datagrams, two ticks may have
-	// the same number: what cannot wait, and the rest.
+	// Number counts the ticks of the room. It never goes back, until the player walks to
+	// another room, which has its own count. Ticks without changes are left out, but a
+	// player receives at least two a second. If the connection has datagrams, two ticks
+	// may have the same number: one with the urgent data, and one with the rest.
 	Number uint32
-	// Reset means that the connection is a new one, and that the host or the room may have
-	// changed: forget what was known.
+	// Reset means that the connection is a new one, and that the host or the room may
+	// have changed: discard everything known.
 	Reset bool
-	// Applied is the number of the last input that the game has taken, if it took one since
-	// the tick before; else zero. Waited is how long that input waited for its tick. A
-	// client that wants to be in time keeps it small and above zero.
+	// Applied is the number of the last input that the game has taken, if it took one
+	// since the tick before; otherwise zero. Waited is how long that input waited for its
+	// tick. A client that wants its inputs to be in time keeps Waited small and above
+	// zero.
 	Applied uint32
 	Waited  time.Duration
-	// Left are the entities that the player no longer sees, in the order of their ids, and
-	// Updates those that are new or have changed.
+	// Left lists the entities that the player no longer sees, in the order of their
+	// numbers, and Updates those that are new or have changed.
 	Left    []uint32
 	Updates []Update
 	// Notes are what the game sent to this player alone, by Player.Tell.
@@ -71,8 +72,8 @@ type Tick struct {
 type Update struct {
 	Entity uint32
 	New    bool   // it came into sight
-	Whole  bool   // Data is all there is to know; else what changed since the last update
-	Data   []byte // of the game's own form
+	Whole  bool   // Data is the whole record; otherwise only the changes since the last update
+	Data   []byte // in the game's own encoding
 }
 
 // Out is the error of a seat that was refused or has ended.
@@ -91,29 +92,29 @@ type Seat struct {
 	opts    Options
 	number  uint32
 	program uint32
-	ticks   chan *Tick // where there is no Each
+	ticks   chan *Tick // nil if Each is set
 	joined  chan struct{}
 	ended   chan struct{}
 
-	// Guarded by the visit's mutex.
+	// The following fields are guarded by the visit's mutex.
 	welcome *wire.Welcome
 	err     error
 	seq     uint32
-	sent    []sent // of which the host has not told that they were taken
-	// sentBytes is the size of those.
+	sent    []sent // inputs that the host has not confirmed
+	// sentBytes is the size of sent.
 	sentBytes int
 
-	// Of the visit's reader.
+	// The following fields belong to the visit's reader.
 	known   []uint32
-	at      []uint32 // of each that is known: the tick of the newest record
+	at      []uint32 // of each known entity: the tick of the newest record
 	since   uint32   // the tick of the last Reset
 	newest  uint32   // the last tick
-	applied uint32   // the last input that was told to be taken
+	applied uint32   // the last input that was confirmed
 	tick    Tick
 }
 
-// Join takes a seat in a room. ctx bounds the joining. If the host or its game refuses, the
-// error is an *Out.
+// Join takes a seat in a room. ctx bounds the time that takes. If the host or its game
+// refuses, the error is an *Out.
 func Join(ctx context.Context, node interface {
 	Node
 	Finder
@@ -138,17 +139,17 @@ func Join(ctx context.Context, node interface {
 	return s, nil
 }
 
-// Beside takes another seat for this peer over the connection of this one, which stays open
-// as long as any of its seats. No other seat of the peer may have the same number; the one
-// that Join took has 0. opts are as for Visit.Sit. A seat whose ticks are not read holds up
-// the others.
+// Beside takes another seat for this peer over the same connection, which stays open as
+// long as any of its seats. No other seat of the peer may have the same number; the one
+// that Join took has 0. opts are as for Visit.Sit. A seat whose ticks are not read holds
+// up the others.
 func (s *Seat) Beside(ctx context.Context, number uint32, opts Options) (*Seat, error) {
 	return s.visit.Sit(ctx, number, opts)
 }
 
-// Answer returns what the game answered when the player last took the seat: again after the
-// connection was lost, the room has moved to another host, or the player has walked to
-// another room, before a Tick with Reset.
+// Answer returns what the game answered when the player last took the seat. There is a
+// new answer, before a Tick with Reset, after the connection was lost, the room has moved
+// to another host, or the player has walked to another room.
 func (s *Seat) Answer() []byte {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -162,7 +163,7 @@ func (s *Seat) Room() string {
 	return s.visit.room
 }
 
-// Hz returns how many ticks the room has in a second.
+// Hz returns the number of ticks a second of the room.
 func (s *Seat) Hz() int {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -185,14 +186,14 @@ var ErrAway = errors.New("the connection to the room is lost, and is being made 
 var ErrBehind = errors.New("too many inputs wait to be sent to the room")
 
 // Input sends an input to the game, and returns its number, which Tick.Applied later
-// confirms. The error is ErrAway, ErrBehind, or that of Err.
+// confirms. The error is ErrAway, ErrBehind, or the error of Err.
 func (s *Seat) Input(data []byte) (seq uint32, err error) {
 	return s.visit.input(s, data)
 }
 
-// Next waits for the next tick. After the end of the seat it returns the error of Err. To a
-// player that reads late the host sends less: fewer ticks, and the newest ones. With
-// Options.Each, Next only waits for the end.
+// Next waits for the next tick. After the end of the seat it returns the error of Err. If
+// the player reads late, the host sends it fewer ticks, and the newest ones. With
+// Options.Each, Next only waits for the end of the seat.
 func (s *Seat) Next(ctx context.Context) (*Tick, error) {
 	select {
 	case t := <-s.ticks:
@@ -221,11 +222,11 @@ func (s *Seat) Ticks(ctx context.Context) iter.Seq[*Tick] {
 	}
 }
 
-// Done is closed when the seat has ended.
+// Done returns a channel that is closed when the seat has ended.
 func (s *Seat) Done() <-chan struct{} { return s.ended }
 
-// Err returns why the seat has ended, or nil: an *Out if the host ended it, ErrLeft after
-// Leave, else the reason why the connection could not be restored.
+// Err returns the reason why the seat has ended, or nil: an *Out if the host ended it,
+// ErrLeft after Leave, otherwise the reason why the connection could not be restored.
 func (s *Seat) Err() error {
 	s.visit.mu.Lock()
 	defer s.visit.mu.Unlock()
@@ -235,7 +236,7 @@ func (s *Seat) Err() error {
 // ErrLeft is the error of a seat that was left.
 var ErrLeft = errors.New("the seat was left")
 
-// Leave gives the seat up. It returns when the message is sent to the host, or after a
+// Leave gives the seat up. It returns after the message was sent to the host, or after a
 // second.
 func (s *Seat) Leave() error { return s.visit.leave(s) }
 
@@ -279,8 +280,8 @@ func (s *Seat) begin(number uint32, sec *wire.Section) {
 	}
 }
 
-// takeLoose applies a section of a datagram: what is newer than what is known, of
-// entities that are.
+// takeLoose applies a section of a datagram: the records of known entities that are newer
+// than what is known.
 func (s *Seat) takeLoose(number uint32, sec *wire.Section) error {
 	if number < s.since {
 		return nil
@@ -320,7 +321,7 @@ func (s *Seat) takeLeft(left []uint32) error {
 	return nil
 }
 
-// maxKnown bounds what one seat knows of, whatever a host sends.
+// maxKnown bounds the entities that one seat knows, whatever a host sends.
 const maxKnown = 64 << 10
 
 func (s *Seat) takeEntered(number uint32, entered []wire.Entered) error {
@@ -332,7 +333,7 @@ func (s *Seat) takeEntered(number uint32, entered []wire.Entered) error {
 		s.known, s.at = append(s.known, e.ID), append(s.at, number)
 		s.tick.Updates = append(s.tick.Updates, Update{Entity: e.ID, New: true, Whole: true, Data: e.Data})
 	}
-	for i, j, to := old-1, len(entered)-1, len(s.known)-1; j >= 0; to-- { // both are in order
+	for i, j, to := old-1, len(entered)-1, len(s.known)-1; j >= 0; to-- { // both are sorted
 		switch id := entered[j].ID; {
 		case i >= 0 && s.known[i] == id:
 			return fmt.Errorf("%w: entity %d came into sight twice", wire.ErrMalformed, id)
@@ -347,7 +348,7 @@ func (s *Seat) takeEntered(number uint32, entered []wire.Entered) error {
 	return nil
 }
 
-// deliver hands the tick to the player.
+// deliver passes the tick to the player.
 func (s *Seat) deliver() error {
 	if s.opts.Each != nil {
 		s.opts.Each(&s.tick)
@@ -363,7 +364,7 @@ func (s *Seat) deliver() error {
 	}
 }
 
-// clone is the tick with memory of its own.
+// clone returns a copy of the tick with its own memory.
 func (t *Tick) clone() *Tick {
 	c := *t
 	c.Left, c.Updates, c.Notes = slices.Clone(t.Left), slices.Clone(t.Updates), slices.Clone(t.Notes)

@@ -5,31 +5,31 @@ import (
 	"time"
 )
 
-// Behind is how many ticks behind the room an entity is drawn, so that there are mostly two
-// records to draw it between, as in the games of the Source engine (Bernier, 2001).
+// Behind is how many ticks behind the room an entity is drawn, so that there are usually
+// two records to draw it between, as in the games of the Source engine (Bernier, 2001).
 const Behind = 2
 
-// Clock estimates where a room is between the ticks that come. It follows the ticks that
-// travelled for the shortest time, because a late one says nothing about the room. It is
-// used by one goroutine.
+// Clock estimates the position of a room between the ticks that come. It follows the
+// ticks that took the shortest time to arrive, because a late one says nothing about the
+// room. It must be used by one goroutine.
 type Clock struct {
 	hz      float64
 	began   time.Time
-	offset  float64 // the tick less the time, in ticks
-	last    float64 // the time of that, in ticks
+	offset  float64 // the tick minus the time, in ticks
+	last    float64 // the time of the last tick, in ticks
 	newest  uint32
 	running bool
 }
 
-// NewClock makes the clock of a room with so many ticks a second.
+// NewClock makes the clock of a room with hz ticks a second.
 func NewClock(hz int) *Clock { return &Clock{hz: float64(hz)} }
 
-// slack is which part of a tick the clock falls back in each tick in which none comes
-// early: it follows a line that has become slower.
+// slack is how far, in ticks, the clock falls back per tick while no tick comes early, so
+// that it follows a path that has become slower.
 const slack = 0.002
 
-// Tick records that a tick of the room has come now. A number below the last one belongs to
-// another room, to which the player walked: the clock begins anew.
+// Tick records that a tick of the room has come now. A number below the last one belongs
+// to another room, to which the player walked: the clock then starts anew.
 func (c *Clock) Tick(number uint32, now time.Time) {
 	anew := !c.running || number < c.newest
 	c.newest = number
@@ -43,8 +43,8 @@ func (c *Clock) Tick(number uint32, now time.Time) {
 	c.last = at
 }
 
-// At returns the tick at which the room is, by the newest tick that came; zero before the
-// first.
+// At returns the tick at which the room is at a time, estimated from the ticks that came;
+// zero before the first.
 func (c *Clock) At(now time.Time) float64 {
 	if !c.running {
 		return 0
@@ -54,8 +54,8 @@ func (c *Clock) At(now time.Time) float64 {
 
 func (c *Clock) ticks(now time.Time) float64 { return now.Sub(c.began).Seconds() * c.hz }
 
-// Path is where an entity was in the last ticks, to draw it between them. It is used by
-// one goroutine.
+// Path keeps where an entity was in the last ticks, to draw it between them. It must be
+// used by one goroutine.
 type Path[T any] struct {
 	between func(a, b T, share float64) T
 	points  []point[T]
@@ -66,7 +66,7 @@ type point[T any] struct {
 	at   T
 }
 
-// pathPoints is how many ticks a path goes back.
+// pathPoints is how many records a path keeps.
 const pathPoints = 8
 
 // NewPath makes a path. between returns the T at a share, from 0 to 1, of the way from a to
@@ -80,7 +80,7 @@ func (p *Path[T]) Add(tick uint32, at T) {
 	if n := len(p.points); n > 0 && tick == p.points[n-1].tick {
 		p.points = p.points[:n-1]
 	} else if n > 0 && tick < p.points[n-1].tick {
-		p.points = p.points[:0] // the room began anew
+		p.points = p.points[:0] // the room started anew
 	}
 	if len(p.points) == pathPoints {
 		p.points = slices.Delete(p.points, 0, 1)
@@ -88,9 +88,9 @@ func (p *Path[T]) Add(tick uint32, at T) {
 	p.points = append(p.points, point[T]{tick, at})
 }
 
-// At returns where the entity was at a tick, mostly that of the clock less Behind. An
-// entity stands still before the first record and after the last one. ok is false if there
-// is no record.
+// At returns where the entity was at a tick, usually the tick of the clock minus Behind.
+// An entity stands still before the first record and after the last one. ok is false if
+// there is no record.
 func (p *Path[T]) At(tick float64) (at T, ok bool) {
 	if len(p.points) == 0 {
 		return at, false
@@ -109,9 +109,9 @@ func (p *Path[T]) At(tick float64) (at T, ok bool) {
 	return p.points[0].at, true
 }
 
-// Prediction shows a player's own inputs before the room confirms them: the last state from
-// the room, with the inputs applied that it had not taken by then. It is used by one
-// goroutine.
+// Prediction shows a player's own inputs before the room confirms them: it applies to the
+// last state from the room the inputs that the room had not taken by then. It must be
+// used by one goroutine.
 type Prediction[S, I any] struct {
 	apply   func(S, I) S
 	told    S
@@ -123,11 +123,11 @@ type predicted[I any] struct {
 	in  I
 }
 
-// maxPending is how many inputs are predicted beyond what the room has told.
+// maxPending is how many inputs are predicted beyond the last state from the room.
 const maxPending = 256
 
-// NewPrediction begins with a state. apply applies an input to a state, exactly as the game
-// does.
+// NewPrediction makes a prediction that starts with a state. apply applies an input to a
+// state, exactly as the game does.
 func NewPrediction[S, I any](state S, apply func(S, I) S) *Prediction[S, I] {
 	return &Prediction[S, I]{apply: apply, told: state}
 }
@@ -140,8 +140,8 @@ func (p *Prediction[S, I]) Do(seq uint32, in I) {
 	p.pending = append(p.pending, predicted[I]{seq, in})
 }
 
-// Told records a state that came from the room, and the last input that the room has taken:
-// Tick.Applied, zero included.
+// Told records a state that came from the room, and the number of the last input that the
+// room has taken: Tick.Applied, zero included.
 func (p *Prediction[S, I]) Told(state S, applied uint32) {
 	p.told = state
 	taken := 0

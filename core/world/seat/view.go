@@ -6,21 +6,21 @@ import (
 	"maps"
 )
 
-// View keeps what a player sees of a game whose entities look like T. It is used by
-// one goroutine.
+// View keeps the entities that a player sees, decoded as T. It must be used by one
+// goroutine.
 type View[T any] struct {
 	decode func(whole []byte) (T, error)
 	apply  func(T, []byte) (T, error)
 	things map[uint32]T
 }
 
-// NewView makes a view. decode reads a whole record, and apply applies a record of changes
-// to a T.
+// NewView makes a view. decode decodes a whole record, and apply applies a record of
+// changes to a T.
 func NewView[T any](decode func(whole []byte) (T, error), apply func(T, []byte) (T, error)) *View[T] {
 	return &View[T]{decode: decode, apply: apply, things: make(map[uint32]T)}
 }
 
-// Take applies a tick. An error names the entity whose record cannot be read.
+// Take applies a tick. An error names the entity whose record cannot be decoded.
 func (v *View[T]) Take(t *Tick) error {
 	if t.Reset {
 		clear(v.things)

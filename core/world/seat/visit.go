@@ -18,7 +18,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// Node is the part of a node that playing needs. *core.Node implements it.
+// Node is the part of a node that a player needs. *core.Node implements it.
 type Node interface {
 	ID() peer.ID
 	Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error)
@@ -27,21 +27,22 @@ type Node interface {
 const (
 	// DefaultReconnect is how long a seat tries to restore a lost connection to its room.
 	DefaultReconnect = 30 * time.Second
-	// firstPause is before the second try; each pause is twice the one before, and as
-	// much more.
+	// firstPause is the pause before the second try. Each pause is twice the one before
+	// and firstPause more, up to longPause.
 	firstPause = 100 * time.Millisecond
 	longPause  = 2 * time.Second
-	// ackEvery is after how many ticks a peer that sends no inputs tells what it has
-	// seen.
+	// ackEvery is the number of ticks after which a peer that sends no inputs
+	// acknowledges what it has seen.
 	ackEvery = 4
-	// maxWaiting bounds the inputs that wait to be sent, in bytes.
+	// maxWaiting bounds the messages that wait to be sent, in bytes, before Input returns
+	// ErrBehind.
 	maxWaiting = 16 << 10
 	// ticksAhead is how many ticks wait for a player that reads late.
 	ticksAhead = 8
 )
 
-// Visit is a peer's connection to a room, which several seats may share. All methods
-// may be called concurrently.
+// Visit is a peer's connection to a room, which several seats may share. All methods may
+// be called concurrently.
 type Visit struct {
 	node   Node
 	host   peer.ID
@@ -49,24 +50,24 @@ type Visit struct {
 	single bool // it ends with its last seat
 
 	mu     sync.Mutex
-	room   string         // another one after a walk
+	room   string         // changes after a walk
 	stream network.Stream // nil while the connection is lost
 	out    []byte
 	loose  loose
 	seats  map[uint32]*Seat
 	err    error
-	// seated says that there is a seat on this stream, and returning that there was
-	// one on a stream before.
+	// seated is set if this stream has had a seat, and returning if an earlier stream
+	// has.
 	seated, returning bool
-	line              wire.Line // of the room; empty while no standbys are known
+	line              wire.Line // of the room; empty until standbys are known
 	seatsAt           uint64    // counts the changes of the seats and standbys
 	waitsAt           peer.ID   // the standby that has a stream of this visit, if any
-	heir              *heir     // to which the visit moves
-	walk              *walking  // to another room, if it is on its way
-	walkedAt          time.Time // when the host last sent it away
-	before            room      // that it left by a walk
-	enteredAt         time.Time // when it did
-	ahead             *ahead    // a room that it may walk to
+	heir              *heir     // to which the visit is moving
+	walk              *walking  // to another room, if the player is walking
+	walkedAt          time.Time // when the host last sent the player to another room
+	before            room      // the room that it last left by a walk
+	enteredAt         time.Time // when it entered this room by a walk
+	ahead             *ahead    // a stream to a room to which it may walk
 
 	walks   sync.WaitGroup
 	waits   chan struct{} // the seats or standbys have changed
@@ -82,8 +83,8 @@ type Visit struct {
 	tick   wire.Tick
 }
 
-// Connect opens a stream to a room that the peer opts.Host holds, of opts.Version. Of the
-// other options it uses Reconnect. ctx bounds the opening.
+// Connect opens a stream to a room of version opts.Version that the peer opts.Host holds.
+// Of the other options it uses Reconnect and StreamOnly. ctx bounds the opening.
 func Connect(ctx context.Context, node Node, room string, opts Options) (*Visit, error) {
 	opts.Reconnect = cmp.Or(opts.Reconnect, DefaultReconnect)
 	v := &Visit{
@@ -103,7 +104,7 @@ func Connect(ctx context.Context, node Node, room string, opts Options) (*Visit,
 	return v, nil
 }
 
-// current is the stream of a visit to a host.
+// current is a visit's stream to a host.
 type current struct {
 	stream   network.Stream
 	messages *wire.Reader
@@ -129,7 +130,7 @@ func (v *Visit) appendHello(dst []byte) []byte {
 	return wire.AppendHello(dst, wire.Hello{Room: v.room, Version: v.opts.Version})
 }
 
-// appendJoins asks a host for the seats that the visit has; mu is held.
+// appendJoins asks a host for the seats of the visit; mu is held.
 func (v *Visit) appendJoins(dst []byte, host peer.ID) []byte {
 	for _, seat := range v.seats {
 		dst = seat.appendJoin(dst, host)
@@ -180,7 +181,7 @@ func (s *Seat) appendJoin(dst []byte, host peer.ID) []byte {
 	})
 }
 
-// Close gives the seats up and ends the visit, and waits for its goroutines.
+// Close gives the seats up, ends the visit, and waits for its goroutines.
 func (v *Visit) Close() error {
 	v.once.Do(func() {
 		v.mu.Lock()
@@ -230,14 +231,14 @@ func (v *Visit) run(c *current) {
 	}
 }
 
-// place names the room that the visit is in.
+// place names the room and its host, for errors.
 func (v *Visit) place() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return fmt.Sprintf("room %q of %s", v.room, v.host)
 }
 
-// wasSeated says whether the stream that has ended had a seat.
+// wasSeated reports whether the stream that has ended had a seat.
 func (v *Visit) wasSeated() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -246,13 +247,14 @@ func (v *Visit) wasSeated() bool {
 	return was
 }
 
-// isOver says whether the host will not have this peer, or has no seat of it any more.
+// isOver reports whether the visit must end, because the host refuses this peer or no
+// seat is left.
 func (v *Visit) isOver(err error) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	var out *Out
 	if errors.As(err, &out) {
-		// A host that was started anew may have its room in a moment.
+		// A host that was restarted may soon have its room again.
 		return (out.Code != wire.NoRoom || !v.returning) && (out.Code != wire.Moved || len(v.line) == 0)
 	}
 	if errors.Is(err, wire.ErrMalformed) {
@@ -289,8 +291,8 @@ func (v *Visit) serve(ctx context.Context, c *current) error {
 	return cmp.Or(malformed, err)
 }
 
-// reopen tries until it has a stream again, to the host or, where the room has moved, to
-// another one; after the deadline it returns nil. Each pause is twice the one before.
+// reopen tries to open a stream again, to the host or, if the room has moved, to another
+// one. After the deadline it returns nil. The pauses grow until there is a seat.
 func (v *Visit) reopen(deadline time.Time, pause *time.Duration) *current {
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
@@ -307,7 +309,7 @@ func (v *Visit) reopen(deadline time.Time, pause *time.Duration) *current {
 	}()
 	for {
 		wait := *pause
-		*pause = min(2*wait+firstPause, longPause) // until there is a seat
+		*pause = min(2*wait+firstPause, longPause) // reset when there is a seat
 		host, awaited := v.holder()
 		if awaited {
 			wait = max(wait, heirFirst)
@@ -342,7 +344,7 @@ func (v *Visit) write(s network.Stream, stop chan struct{}) {
 		v.mu.Lock()
 		if v.stream != s {
 			v.mu.Unlock()
-			return // what there is to be written is for another host
+			return // what waits is for another host
 		}
 		taken, v.out = v.out, taken[:0]
 		lane, inputs := v.loose.take()
@@ -354,7 +356,7 @@ func (v *Visit) write(s network.Stream, stop chan struct{}) {
 			continue
 		}
 		if _, err := s.Write(taken); err != nil {
-			_ = s.Reset() // has the reader return
+			_ = s.Reset() // makes the reader return
 			return
 		}
 	}
@@ -446,7 +448,7 @@ func (v *Visit) takeSections(take func(*Seat, uint32, *wire.Section) error) erro
 		s := v.seats[sec.Seat]
 		v.mu.Unlock()
 		if s == nil {
-			continue // it was just left
+			continue // the seat was just left
 		}
 		if err := take(s, v.tick.Number, sec); err != nil {
 			return err
@@ -455,7 +457,7 @@ func (v *Visit) takeSections(take func(*Seat, uint32, *wire.Section) error) erro
 	return nil
 }
 
-// noteSeen has the host told of the newest tick that came, if no input does.
+// noteSeen acknowledges the newest tick, if no input has done so lately.
 func (v *Visit) noteSeen(tick uint32) {
 	v.mu.Lock()
 	v.seen = max(v.seen, tick)
@@ -491,7 +493,7 @@ func (v *Visit) takeWelcome(body []byte) error {
 	return nil
 }
 
-// outed ends the seat; the error is not nil where the host will have none of this peer.
+// outed ends the seat. It returns an error if the host refuses this peer altogether.
 func (v *Visit) outed(o wire.Out) error {
 	out := &Out{Code: o.Code, Reason: o.Reason}
 	if v.isGivenBack(o) {

@@ -14,32 +14,34 @@ import (
 )
 
 // How a player walks to a room of another host. The host says where to go (wire.Way). The
-// visit opens a stream to the other room, asks for the seat there, and goes on with the host
-// that it has until it is welcomed. Then that stream becomes the one of the visit, as when a
-// room moves to a standby (follow.go), and the host before is told. A visit that was told to
-// stay does not take the other seat any more, so the player is in one room at a time.
+// visit opens a stream to the other room and asks for the seat there, while it continues
+// with its present host. When it is welcomed, that stream becomes the visit's, as when a
+// room moves to a standby (follow.go), and the first host is informed. A visit that was
+// told to stay no longer takes the other seat, so the player is in one room at a time.
 
 const (
-	// walkDial bounds the time that a walk takes here; the host calls the player back earlier.
+	// walkDial bounds how long a walk may take here; the host calls the player back
+	// earlier.
 	walkDial = 10 * time.Second
-	// walkEvery is how often a host may send a player somewhere, or have a stream opened.
+	// walkEvery is the least time between two walks, or between two streams opened ahead.
 	walkEvery = 250 * time.Millisecond
-	// aheadLimit is how long a stream that was opened ahead is kept: its host ends one that
-	// has no seat after ten seconds.
+	// aheadLimit is how long a stream that was opened ahead is kept: its host ends a
+	// stream without a seat after ten seconds.
 	aheadLimit = 8 * time.Second
-	// partLimit is how long the host that a player left may take to hear so.
+	// partLimit is how long informing the host that a player left may take.
 	partLimit = time.Second
-	// backLimit is for how long the room that a player left may turn out to have kept it.
+	// backLimit is how long after a walk the room that the player left may turn out to
+	// have kept it.
 	backLimit = 15 * time.Second
 )
 
-// room is one that the host has told of.
+// room is a room that the host has named.
 type room struct {
 	name string
 	host peer.ID
 }
 
-// walking is a walk that is under way.
+// walking is a walk in progress.
 type walking struct {
 	to     room
 	seat   *Seat
@@ -47,14 +49,14 @@ type walking struct {
 	cancel context.CancelFunc
 }
 
-// ahead is a stream to a room that the player may walk to.
+// ahead is a stream to a room to which the player may walk.
 type ahead struct {
 	to room
 	at time.Time
 	is *heir // nil while it is being opened
 }
 
-// takeWay hears of another room. It is called by the reader.
+// takeWay handles a Way to another room. It is called by the reader.
 func (v *Visit) takeWay(ctx context.Context, body []byte) error {
 	w, err := wire.DecodeWay(body)
 	if err != nil {
@@ -64,7 +66,7 @@ func (v *Visit) takeWay(ctx context.Context, body []byte) error {
 	defer v.mu.Unlock()
 	s := v.seats[w.Seat]
 	if s == nil || v.heir != nil {
-		return nil // it was just left, or is gone
+		return nil // the seat was just left, or the visit is moving
 	}
 	to := room{w.Room, w.Host}
 	switch w.Direction {
@@ -73,7 +75,7 @@ func (v *Visit) takeWay(ctx context.Context, body []byte) error {
 			v.goNear(ctx, to)
 		}
 	case wire.Go:
-		if v.walk == nil || v.walk.number != w.Walk { // else it was told again
+		if v.walk == nil || v.walk.number != w.Walk { // otherwise it is a repetition
 			v.setOut(ctx, s, to, w.Walk)
 		}
 	case wire.Stay:
@@ -83,13 +85,13 @@ func (v *Visit) takeWay(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// sayStays tells the host that the player does not go; mu is held.
+// sayStays informs the host that the player does not go; mu is held.
 func (v *Visit) sayStays(s *Seat, walk uint32, why string) {
 	v.out = wire.AppendParted(v.out, wire.Parted{Seat: s.number, Walk: walk, Reason: why})
 	v.nudge()
 }
 
-// stopWalk ends the walk that is under way, if any; mu is held.
+// stopWalk ends the walk in progress, if any; mu is held.
 func (v *Visit) stopWalk() {
 	if v.walk != nil {
 		v.walk.cancel()
@@ -97,7 +99,7 @@ func (v *Visit) stopWalk() {
 	}
 }
 
-// setOut begins a walk; mu is held.
+// setOut starts a walk; mu is held.
 func (v *Visit) setOut(ctx context.Context, s *Seat, to room, number uint32) {
 	why := ""
 	switch {
@@ -128,14 +130,14 @@ func (v *Visit) setOut(ctx context.Context, s *Seat, to room, number uint32) {
 	})
 }
 
-// walkTo returns nil when the visit goes on in the other room.
+// walkTo returns nil when the visit continues in the other room.
 func (v *Visit) walkTo(ctx context.Context, w *walking) error {
 	if h := v.takeAhead(w.to); h != nil {
 		err := v.arriveAt(ctx, w, h)
 		var out *Out
 		if err == nil || errors.As(err, &out) || ctx.Err() != nil {
 			return err
-		} // else it was lost meanwhile
+		} // otherwise the stream was lost meanwhile
 	}
 	h, err := v.openTo(ctx, w.to)
 	if err != nil {
@@ -186,7 +188,7 @@ func (v *Visit) cross(w *walking, h *heir) bool {
 	}
 	v.walk, h.walk, v.heir = nil, w, h
 	if v.stream != nil {
-		_ = v.stream.SetReadDeadline(time.Unix(1, 0)) // has the reader return
+		_ = v.stream.SetReadDeadline(time.Unix(1, 0)) // makes the reader return
 	}
 	select {
 	case v.moved <- struct{}{}:
@@ -195,14 +197,14 @@ func (v *Visit) cross(w *walking, h *heir) bool {
 	return true
 }
 
-// enter has the visit be of the room that its player walked to; mu is held. It is called
-// when nothing of the room before is being read.
+// enter makes the visit belong to the room that its player walked to; mu is held. It is
+// called when nothing from the earlier room is being read.
 func (v *Visit) enter(to room) {
 	v.before, v.enteredAt = room{v.room, v.host}, time.Now()
 	v.change(to)
 }
 
-// change has the visit be of another room; mu is held.
+// change makes the visit belong to another room; mu is held.
 func (v *Visit) change(to room) {
 	v.room, v.host, v.line, v.seen, v.acked, v.walkedAt = to.name, to.host, nil, 0, 0, time.Time{}
 	for _, s := range v.seats {
@@ -214,14 +216,15 @@ func (v *Visit) change(to room) {
 // errBack is the error of a stream to a room that gives a player back.
 var errBack = errors.New("the room that the player came from has kept it")
 
-// isGivenBack says whether an end of the seat means that.
+// isGivenBack reports whether an end of the seat means that.
 func (v *Visit) isGivenBack(o wire.Out) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return o.Code == wire.Walked && v.before.host != "" && time.Since(v.enteredAt) < backLimit
 }
 
-// goBack has the visit be of the room that the player left; it is to be connected anew.
+// goBack makes the visit belong to the room that the player left; the caller has to
+// reconnect.
 func (v *Visit) goBack() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -230,7 +233,7 @@ func (v *Visit) goBack() {
 	v.change(to)
 }
 
-// leaving is the walk by which the visit leaves its host, or nil; mu is held.
+// leaving returns the walk by which the visit leaves its host, or nil; mu is held.
 func (v *Visit) leaving() *walking {
 	if v.heir == nil {
 		return nil
@@ -238,7 +241,7 @@ func (v *Visit) leaving() *walking {
 	return v.heir.walk
 }
 
-// part tells the host that the player left that it is gone, after what is being written.
+// part informs the host that the player has left, after pending writes.
 func (v *Visit) part(s network.Stream, w *walking, writing *sync.WaitGroup) {
 	_ = s.SetDeadline(time.Now().Add(partLimit))
 	writing.Wait()
@@ -249,8 +252,8 @@ func (v *Visit) part(s network.Stream, w *walking, writing *sync.WaitGroup) {
 	_ = s.Reset()
 }
 
-// goNear opens a stream to a room that the player may walk to, of which there is one at a
-// time; mu is held.
+// goNear opens a stream to a room to which the player may walk, one at a time; mu is
+// held.
 func (v *Visit) goNear(ctx context.Context, to room) {
 	if a := v.ahead; a != nil {
 		age := time.Since(a.at)
@@ -273,14 +276,14 @@ func (v *Visit) goNear(ctx context.Context, to room) {
 				_ = h.stream.Reset()
 			}
 		case err != nil:
-			v.ahead = nil // the walk, if any, says why
+			v.ahead = nil // a walk, if any, will report the reason
 		default:
 			a.is, a.at = h, time.Now()
 		}
 	})
 }
 
-// takeAhead is the stream to that room that was opened ahead, or nil.
+// takeAhead returns the stream to that room that was opened ahead, or nil.
 func (v *Visit) takeAhead(to room) *heir {
 	v.mu.Lock()
 	defer v.mu.Unlock()

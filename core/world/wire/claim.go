@@ -14,21 +14,21 @@ const (
 	MaxStandbys = 8
 	// MaxLine bounds the claims of a line.
 	MaxLine = 16
-	// maxPeer and maxSignature bound a peer ID and a signature, in bytes: those of the
+	// maxPeer and maxSignature bound a peer ID and a signature, in bytes. They fit the
 	// longest keys that peers have.
 	maxPeer      = 64
 	maxSignature = 1 << 10
 )
 
-// A Claim is a peer's word that it holds a room, and who may hold it after it. A peer
-// that the claim of one epoch names may make that of the next, and so may its host; nobody
-// votes.
+// A Claim is a peer's signed statement that it holds a room, and which peers may hold it
+// next. The claim of the next epoch may be made by a peer that the claim names, or by its
+// host; there is no vote.
 type Claim struct {
 	Room      string
-	Epoch     uint32 // from 1; one more for each peer that took over from another, or from itself
-	Serial    uint32 // numbers the claims of an epoch, which name other standbys
+	Epoch     uint32 // from 1; it grows by one when a peer takes over from another, or from itself
+	Serial    uint32 // numbers the claims of an epoch, which differ in their standbys
 	Host      peer.ID
-	Standbys  []peer.ID // in the order in which they are to take over
+	Standbys  []peer.ID // in the order in which they take over
 	Signature []byte    // of Host
 }
 
@@ -55,7 +55,7 @@ func (c *Claim) appendBody(dst []byte) []byte {
 	return dst
 }
 
-// verify says what is wrong with a claim by itself.
+// verify returns an error that says what is wrong with a single claim, or nil.
 func (c *Claim) verify() error {
 	key, err := c.Host.ExtractPublicKey()
 	if err != nil {
@@ -67,28 +67,28 @@ func (c *Claim) verify() error {
 	return nil
 }
 
-// A Line is the newest claim of each epoch of a room, one epoch after the other, up to
-// that of the present host; of the first ones as many as MaxLine leaves room for.
+// A Line is the newest claim of each epoch of a room, in the order of the epochs, up to
+// that of the present host. It has at most MaxLine claims; the oldest are left out.
 type Line []Claim
 
-// Newest is the claim of the present host.
+// Newest returns the claim of the present host.
 func (l Line) Newest() *Claim { return &l[len(l)-1] }
 
 // Names reports whether the line's newest claim names the peer as a standby.
 func (l Line) Names(p peer.ID) bool { return len(l) > 0 && slices.Contains(l.Newest().Standbys, p) }
 
-// Renewed is the line with another newest claim, of the same epoch.
+// Renewed returns the line with another newest claim, of the same epoch.
 func (l Line) Renewed(c Claim) Line { return append(slices.Clone(l[:len(l)-1]), c) }
 
-// Continued is the line with the claim of the next epoch.
+// Continued returns the line with the claim of the next epoch added.
 func (l Line) Continued(c Claim) Line {
 	l = append(slices.Clone(l), c)
 	return l[max(0, len(l)-MaxLine):]
 }
 
-// Verify says what is wrong with a line of the room, if anything: each claim has to be
-// signed by its host, which the claim before names or has made itself: a host that was
-// started anew may take over from itself.
+// Verify returns an error that says what is wrong with a line of the room, or nil. Each
+// claim must be signed by its host, and the claim before must name that host as a standby
+// or be its own: a host that restarts may take over from itself.
 func (l Line) Verify(room string) error {
 	if len(l) == 0 {
 		return fmt.Errorf("%w: a line without a claim", ErrMalformed)
@@ -110,10 +110,10 @@ func (l Line) Verify(room string) error {
 	return nil
 }
 
-// Beats says whether the line is of the same room as the other one, and its newest claim
-// goes before the other's: it is of a later epoch; or of the same and a later serial; or,
-// where two peers took over from one, its host is the earlier of the standbys. Both lines
-// have to be verified.
+// Beats reports whether the line takes precedence over another one of the same room, that
+// is, whether its newest claim has a later epoch, or the same epoch and host and a later
+// serial. If two peers took over from one, the earlier of the standbys takes precedence.
+// Both lines must have been verified.
 func (l Line) Beats(other Line) bool {
 	ours, theirs := l.Newest(), other.Newest()
 	parent := l.meets(other)
@@ -137,7 +137,7 @@ func (l Line) Beats(other Line) bool {
 	return ours.Host < theirs.Host
 }
 
-// meets is the last claim that both lines have, but for its serial.
+// meets returns the last claim that both lines have, regardless of its serial, or nil.
 func (l Line) meets(other Line) *Claim {
 	for i := len(l) - 1; i >= 0; i-- {
 		for j := range other {

@@ -12,16 +12,16 @@ const (
 	Version                  // the game is of another version
 	Password                 // the password is wrong, or missing
 	Busy                     // the host cannot keep up with more players
-	Refused                  // the game says no
-	Kicked                   // the game or the host put the player out
+	Refused                  // the game refused the player
+	Kicked                   // the game or the host removed the player
 	Replaced                 // another connection of the same peer took the seat
-	Slow                     // the player did not take what was sent to it
+	Slow                     // the player did not read what was sent to it
 	Invalid                  // the peer broke the protocol
 	Closed                   // the room has closed
 	Left                     // the player gave the seat up
-	Lost                     // the connection was lost, and the seat's grace is over
+	Lost                     // the connection was lost, and the grace period of the seat is over
 	Moved                    // another peer holds the room
-	Walked                   // the player goes on in another room
+	Walked                   // the player continues in another room
 	endOfCodes
 )
 
@@ -31,7 +31,7 @@ var names = [...]string{
 	Walked: "walked",
 }
 
-// Name is the code as programs name it: one lower-case word, or two with a hyphen.
+// Name returns the code as programs write it: one lower-case word, or two with a hyphen.
 func (c Code) Name() string {
 	if c == 0 || c >= endOfCodes {
 		return fmt.Sprintf("code-%d", byte(c))

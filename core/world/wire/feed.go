@@ -11,24 +11,24 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// StandbyProtocol is the protocol on which a room's host feeds a standby, so that it can
-// take over. The standby opens the stream and says Hello. The host sends its [Line], when
-// it has a new one, and batches: [Records], and then the [Mark] that ends the batch. The
-// first batch is the whole world. An Out refuses the standby. The standby sends only one
-// thing: the Line with which it has taken over.
+// StandbyProtocol is the protocol over which a room's host feeds a standby, so that it
+// can take over. The standby opens the stream and sends Hello. The host sends its [Line]
+// whenever it has a new one, and batches: [Records], and then the [Mark] that ends the
+// batch. The first batch is the whole world. An Out refuses the standby. The standby
+// sends only one more message: the Line by which it has taken over.
 const StandbyProtocol = "/tombolo/room-standby/1.0.0"
 
 // MaxFeed bounds a message to a standby, in bytes.
 const MaxFeed = 4 << 20
 
-// On the stream of a standby.
+// The kinds of messages on the stream of a standby.
 const (
 	KindLine Kind = iota + 97 // to players' peers, too
 	KindRecords
 	KindMark
 )
 
-// What a record tells.
+// The kinds of records.
 const (
 	recordEntity = iota + 1
 	recordGone
@@ -44,19 +44,20 @@ const (
 // Records receives the changes of a world that a host sends to a standby. The bytes are
 // valid during the call. An error ends the reading.
 type Records interface {
-	// Entity receives an entity that is new or changed, and Gone one that is gone.
+	// Entity receives an entity that is new or changed, and Gone one that was removed.
 	Entity(e uint32, x, y float32, data []byte) error
 	Gone(e uint32) error
-	// Player receives what the game keeps of a player; empty if nothing any more.
+	// Player receives what the game keeps of a player; empty if it no longer keeps
+	// anything.
 	Player(p peer.ID, number uint32, data []byte) error
 	// Input receives the number of the last input that the game took of a player's program;
 	// zero if the player is gone.
 	Input(p peer.ID, number, program, seq uint32) error
-	// Value receives a value that the game keeps by name; nil if it is deleted.
+	// Value receives a value that the game keeps by name; nil if it was deleted.
 	Value(name string, value []byte) error
-	// Board receives a record of the room's boards, by its key; nil if it is deleted.
+	// Board receives a record of the room's boards, by its key; nil if it was deleted.
 	Board(key string, value []byte) error
-	// Ban receives a peer that is refused, or no longer is.
+	// Ban receives a peer that is refused, or is no longer.
 	Ban(p peer.ID, banned bool) error
 }
 
@@ -86,7 +87,7 @@ func AppendInputSeq(dst []byte, p peer.ID, number, program, seq uint32) []byte {
 	return binary.AppendUvarint(dst, uint64(seq))
 }
 
-// AppendValue appends a record; the value is deleted if it is nil.
+// AppendValue appends a record; a nil value deletes the name.
 func AppendValue(dst []byte, name string, value []byte) []byte {
 	if value == nil {
 		return appendBytes(append(dst, recordDeleted), name)
@@ -94,7 +95,7 @@ func AppendValue(dst []byte, name string, value []byte) []byte {
 	return appendBytes(appendBytes(append(dst, recordValue), name), value)
 }
 
-// AppendBoard appends a record; it is deleted if the value is nil.
+// AppendBoard appends a record; a nil value deletes it.
 func AppendBoard(dst []byte, key string, value []byte) []byte {
 	if value == nil {
 		return appendBytes(append(dst, recordOffBoard), key)
@@ -112,7 +113,7 @@ func AppendRecords(dst, records []byte) []byte {
 	return append(begin(dst, KindRecords, len(records)), records...)
 }
 
-// DecodeRecords decodes what follows the kind.
+// DecodeRecords decodes what follows the kind, and calls to for each record.
 func DecodeRecords(body []byte, to Records) error {
 	d := decoder{rest: body}
 	var err error
@@ -166,9 +167,9 @@ func DecodeRecords(body []byte, to Records) error {
 	return d.end("records")
 }
 
-// What a Mark says besides.
+// The flags of a Mark.
 const (
-	MarkFinal = 1 << iota // the host ticks no more, and waits for the standby to take over
+	MarkFinal = 1 << iota // the host runs no more ticks, and waits for the standby to take over
 	MarkEnded             // the room has been closed for good
 )
 
@@ -178,7 +179,7 @@ type Mark struct {
 	Tick      uint32
 	Flags     byte
 	Sum       [sha256.Size]byte // of the batch and all before it; see Chain
-	Signature []byte            // of the host, of Sum, once a second; else empty
+	Signature []byte            // the host's signature of Sum, once a second; otherwise empty
 }
 
 // AppendMark appends the message.
@@ -197,7 +198,7 @@ func DecodeMark(body []byte) (m Mark, err error) {
 	return m, d.end("mark")
 }
 
-// Chain sums batches, each with all before it.
+// Chain computes the sums of batches. Each sum covers all batches before it.
 type Chain struct {
 	sum     [sha256.Size]byte
 	records []byte
@@ -212,7 +213,7 @@ func (c *Chain) Add(records []byte) {
 	c.records = append(c.records, sum[:]...)
 }
 
-// End ends the batch, and is its sum.
+// End ends the batch, and returns its sum.
 func (c *Chain) End(number, tick uint32, flags byte) [sha256.Size]byte {
 	c.Add(append(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, number), tick), flags))
 	c.sum = sha256.Sum256(c.records)

@@ -14,28 +14,28 @@ import (
 const (
 	// maxInvitation bounds the link of an invitation, in bytes.
 	maxInvitation = 8 << 10
-	// maxInvitedTo bounds the hosts in one: the room's, and its standbys.
+	// maxInvitedTo bounds the hosts in an invitation: the room's, and its standbys.
 	maxInvitedTo = 1 + MaxStandbys
-	// MaxPassword bounds the password in one, in bytes.
+	// MaxPassword bounds the password in an invitation, in bytes.
 	MaxPassword = 256
-	// mostAddrs is how many addresses of a host a link has, so that it stays short enough
-	// for a QR code.
+	// mostAddrs is the number of addresses of a host in a link, so that it stays short
+	// enough for a QR code.
 	mostAddrs = 2
 )
 
-// Invitation is what a player needs to join a room, also one that is hidden or has a
-// password: as a link, it can be sent or shown as a QR code.
+// Invitation is what a player needs to join a room, even one that is hidden or has a
+// password. As a link, it can be sent or shown as a QR code.
 type Invitation struct {
 	Room     string
 	Password string // empty if none is needed
-	// Hosts are the peer that holds the room and those that may hold it after that, in
-	// this order, and where they can be reached, as far as is known.
+	// Hosts are the peer that holds the room and its standbys, in this order, with their
+	// addresses, if known.
 	Hosts []peer.AddrInfo
 }
 
-// Link is the invitation as a link to a page. All that it says is in the fragment, which
-// browsers do not send to the server of the page: whoever has the link can join, and
-// nobody else. The page's own fragment, if any, is replaced.
+// Link returns the invitation as a link to a page. Everything is in the fragment, which
+// browsers do not send to the page's server. Anyone who has the link can join the room,
+// and nobody else can. If page has a fragment, it is replaced.
 func (i Invitation) Link(page string) (string, error) {
 	if err := i.check(); err != nil {
 		return "", err
@@ -44,7 +44,7 @@ func (i Invitation) Link(page string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the page of an invitation: %w", err)
 	}
-	// In this order, and spelt so that it stays short.
+	// In this order, and escaped so that it stays short.
 	fragment := "room=" + url.QueryEscape(i.Room)
 	if i.Password != "" {
 		fragment += "&key=" + url.QueryEscape(i.Password)
@@ -59,8 +59,8 @@ func (i Invitation) Link(page string) (string, error) {
 	return base.String() + "#" + fragment, nil
 }
 
-// shortest are the addresses that a link has: those that last, through relays first. One
-// with a hash of a certificate is of use for days only, and long.
+// shortest returns the addresses for a link: the durable ones, those through relays
+// first. An address with the hash of a certificate is valid for days only, and long.
 func shortest(addrs []ma.Multiaddr) []ma.Multiaddr {
 	last := slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool { return has(a, ma.P_CERTHASH) })
 	slices.SortStableFunc(last, func(a, b ma.Multiaddr) int {
@@ -80,11 +80,11 @@ func has(a ma.Multiaddr, protocol int) bool {
 	return err == nil
 }
 
-// IsInvitation says whether a text looks like the link of an invitation, rather than like
+// IsInvitation reports whether a text looks like the link of an invitation, and not like
 // the name of a room.
 func IsInvitation(text string) bool { return strings.Contains(text, "#room=") }
 
-// ParseInvitation reads the link of an invitation, for any page.
+// ParseInvitation parses the link of an invitation to any page.
 func ParseInvitation(link string) (i Invitation, err error) {
 	defer func() {
 		if err != nil {
@@ -98,7 +98,7 @@ func ParseInvitation(link string) (i Invitation, err error) {
 	if !found {
 		return i, errors.New("it has no fragment")
 	}
-	// url.ParseQuery would lose which address is of which host.
+	// url.ParseQuery would lose which address belongs to which host.
 	for _, field := range strings.Split(fragment, "&") {
 		name, value, _ := strings.Cut(field, "=")
 		if value, err = url.QueryUnescape(value); err != nil {
@@ -111,7 +111,7 @@ func ParseInvitation(link string) (i Invitation, err error) {
 	return i, i.check()
 }
 
-// set takes in a field; those of later versions are passed over.
+// set sets a field. It ignores fields of later versions.
 func (i *Invitation) set(name, value string) error {
 	switch name {
 	case "room":

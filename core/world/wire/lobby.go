@@ -11,26 +11,26 @@ import (
 	"unicode/utf8"
 )
 
-// LobbyProtocol is the protocol over which a peer reports the rooms that it hosts, as long
-// as the stream is open. The asking peer opens the stream and sends its [Filter]. The host
-// answers with [News]: first all rooms that pass, then what has changed.
+// LobbyProtocol is the protocol over which a peer reports the rooms that it hosts, as
+// long as the stream is open. The asking peer opens the stream and sends its [Filter].
+// The host answers with [News]: first all rooms that pass, then the changes.
 const LobbyProtocol = "/tombolo/lobby/1.0.0"
 
-// On the stream of a lobby.
+// The kinds of messages on the stream of a lobby.
 const (
 	KindFilter Kind = iota + 161
 	KindNews
 )
 
 const (
-	// MaxFilter bounds a message to a host that tells of its rooms, in bytes.
+	// MaxFilter bounds a message to a host that reports its rooms, in bytes.
 	MaxFilter = 8 << 10
 	// MaxNews bounds a message of such a host, in bytes.
 	MaxNews = 1 << 20
-	// MaxListed bounds the rooms that a host tells of.
+	// MaxListed bounds the rooms that a host reports.
 	MaxListed = 256
-	// MaxTags bounds the tags of a room, MaxTag the name of one and MaxTagValue its value,
-	// both in bytes.
+	// MaxTags bounds the tags of a room, MaxTag the name of a tag and MaxTagValue its
+	// value; the last two are in bytes.
 	MaxTags     = 16
 	MaxTag      = 32
 	MaxTagValue = 128
@@ -42,16 +42,17 @@ const RoomsType = "world/rooms"
 // RoomType returns the type to which peers that hold a room of this name subscribe.
 func RoomType(name string) string { return "world/room/" + name }
 
-// ClaimType is the type of the request that asks a peer for its claim to a room: the data
-// is the room's name, and the answer a Line, as in a message; empty if it makes none.
+// ClaimType is the type of the request for a peer's claim to a room. The data is the
+// room's name, and the answer a Line, encoded as a message; empty if the peer makes no
+// claim.
 const ClaimType = "world/claim"
 
-// Listing is a host's description of one of its rooms. Nothing proves it.
+// Listing is a host's description of one of its rooms. It comes without proof.
 type Listing struct {
 	Name          string            `json:"name"`
 	Version       string            `json:"version,omitempty"`
 	Tags          map[string]string `json:"tags,omitempty"`
-	Password      bool              `json:"password,omitempty"` // one is needed
+	Password      bool              `json:"password,omitempty"` // a password is needed
 	Hz            int               `json:"hz"`
 	Players       int               `json:"players"`
 	MaxPlayers    int               `json:"maxPlayers"`
@@ -104,15 +105,15 @@ func printable(s string) bool {
 
 // Filter selects rooms. The zero value selects all of them.
 type Filter struct {
-	// Name and Version are those of the room; empty is any.
+	// Name and Version must be those of the room; empty matches any.
 	Name    string `json:"name,omitempty"`
 	Version string `json:"version,omitempty"`
-	// Tags are what the room has at least. An empty value is any.
+	// Tags are tags that the room must have. An empty value matches any.
 	Tags map[string]string `json:"tags,omitempty"`
-	// Free is how many seats are free at least, and Players how many are taken.
+	// Free is the least number of free seats, and Players the least number of players.
 	Free    int `json:"free,omitempty"`
 	Players int `json:"players,omitempty"`
-	// Open leaves out the rooms that need a password.
+	// Open leaves out rooms that need a password.
 	Open bool `json:"open,omitempty"`
 }
 
@@ -138,11 +139,11 @@ func (f *Filter) Passes(l *Listing) bool {
 		f.Free <= max(0, l.MaxPlayers-l.Players) && f.Players <= l.Players && !(f.Open && l.Password)
 }
 
-// News is what has changed of a host's rooms, for one who asks.
+// News is a report of a host's rooms, or of their changes.
 type News struct {
-	Rooms []Listing `json:"rooms,omitempty"` // that are new, or other than they were
-	Gone  []string  `json:"gone,omitempty"`  // the names of those that pass no more
-	Ready bool      `json:"ready,omitempty"` // all that there are have been told
+	Rooms []Listing `json:"rooms,omitempty"` // new or changed rooms
+	Gone  []string  `json:"gone,omitempty"`  // the names of rooms that are gone or no longer pass
+	Ready bool      `json:"ready,omitempty"` // the first report is complete
 }
 
 // AppendFilter appends the message.
@@ -154,7 +155,7 @@ func AppendNews(dst []byte, n News) []byte { return appendJSON(dst, KindNews, n)
 func appendJSON(dst []byte, kind Kind, v any) []byte {
 	body, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // there is nothing in it that could not be encoded
+		panic(err) // nothing in it can fail to be encoded
 	}
 	return append(begin(dst, kind, len(body)), body...)
 }
@@ -170,8 +171,7 @@ func DecodeFilter(body []byte) (f Filter, err error) {
 	return f, err
 }
 
-// DecodeNews decodes what follows the kind. A listing that is not as it should be is left
-// out.
+// DecodeNews decodes what follows the kind. It leaves out listings that are invalid.
 func DecodeNews(body []byte) (n News, err error) {
 	if err = json.Unmarshal(body, &n); err != nil {
 		return n, fmt.Errorf("%w: news: %w", ErrMalformed, err)

@@ -10,9 +10,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// OfferType is the type that the peers are on that offer to hold rooms of a kind. Asked
-// with a request of this type, whose data is an OfferQuestion as JSON, such a peer answers
-// with an Offer.
+// OfferType returns the type to which peers that offer rooms of a kind subscribe. Such a
+// peer answers a request of this type, whose data is an OfferQuestion as JSON, with an
+// Offer as JSON.
 func OfferType(kind string) string { return "world/offer/" + kind }
 
 // MaxOffered bounds the rooms that a peer offers to hold.
@@ -21,23 +21,24 @@ const MaxOffered = MaxListed
 // OfferQuestion asks a peer about a room of the kind that it offers.
 type OfferQuestion struct {
 	Name string `json:"name"`
-	// Open has the peer hold the room, if it does not yet. Tags are for its game.
+	// Open makes the peer open the room, if it does not hold it yet. Tags are for its
+	// game.
 	Open bool              `json:"open,omitempty"`
 	Tags map[string]string `json:"tags,omitempty"`
 }
 
-// Offer is what a peer says of its offer.
+// Offer is a peer's description of its offer.
 type Offer struct {
-	Rooms    int  `json:"rooms"`    // that it holds of this kind
-	MaxRooms int  `json:"maxRooms"` // that it would hold
-	Holds    bool `json:"holds"`    // the one that is asked for is among them
+	Rooms    int  `json:"rooms"`    // rooms of this kind that it holds
+	MaxRooms int  `json:"maxRooms"` // the most that it would hold
+	Holds    bool `json:"holds"`    // it holds the room that was asked for
 }
 
-// Rank orders the peers that offer rooms of a kind by how well a room would be placed at
-// each, the best first. Every peer that knows the same offers finds the same order, and
-// without asking a server: this is rendezvous hashing, with what each peer offers as its
-// weight. When a peer comes or goes, only the rooms that it has or had change their place.
-// See Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005.
+// Rank orders the peers that offer rooms of a kind by how well they suit a room, the best
+// first. All peers that know the same offers find the same order without asking a server:
+// this is rendezvous hashing, weighted by what each peer offers. When a peer joins or
+// leaves, only the rooms that it gets or had move. See Schindelhauer and Schomaker,
+// Weighted Distributed Hash Tables, 2005.
 func Rank(kind, room string, offers map[peer.ID]Offer) []peer.ID {
 	type place struct {
 		peer  peer.ID
@@ -58,7 +59,7 @@ func Rank(kind, room string, offers map[peer.ID]Offer) []peer.ID {
 	return ranked
 }
 
-// share is a number between 0 and 1, both left out, that nobody chooses.
+// share returns a pseudo-random number between 0 and 1, both excluded.
 func share(kind, room string, p peer.ID) float64 {
 	var text []byte
 	for _, part := range []string{kind, room, string(p)} {

@@ -9,9 +9,10 @@ import (
 
 const proofSize = sha256.Size
 
-// Proof shows a host that a player knows the password of its room. It is bound to
-// both peers, so a host that only claims the name of a room learns nothing that
-// would open another's. It may try passwords against it, so a short one is found.
+// Proof returns a proof to a host that a player knows the password of its room; nil if
+// there is none. It is bound to both peers, so a host that falsely claims the name of a
+// room gets nothing that works at another host. It can try passwords against the proof,
+// so a short password can be found.
 func Proof(password, room string, host, player peer.ID) []byte {
 	if password == "" {
 		return nil

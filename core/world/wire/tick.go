@@ -2,8 +2,8 @@ package wire
 
 import "encoding/binary"
 
-// Tick is what a peer receives in one tick: a Section for each of its seats for which
-// something changed. Seats and Updates are reused by DecodeTick.
+// Tick is what a peer receives in one tick: a Section for each of its seats with changes.
+// DecodeTick reuses Sections and their slices.
 type Tick struct {
 	Number   uint32
 	Sections []Section
@@ -12,25 +12,25 @@ type Tick struct {
 // Section is the part of a tick for one seat.
 //
 // The host and the player's peer keep the same list of the entities that the player
-// knows, in the order of their ids. Left and Updates name entities by their place in
-// it, so that an update costs one byte beside its record: Left in the list as it was,
-// Updates in the list without those. Then Entered are added.
+// knows, in the order of their numbers. Left and Updates name entities by their place in
+// it, so that an update costs one byte in addition to its record. Left refers to the list
+// as it was, and Updates to the list without those in Left. Then Entered are added.
 type Section struct {
 	Seat    uint32
-	Reset   bool   // the player knows nothing: what it knew is forgotten first
-	Applied bool   // an input was taken in since the last section
-	Seq     uint32 // its number
-	Waited  uint32 // for how long it waited for its tick, in ms
+	Reset   bool   // the player discards what it knew
+	Applied bool   // an input was taken since the last section
+	Seq     uint32 // the number of that input
+	Waited  uint32 // how long it waited for its tick, in ms
 	Left    []uint32
 	Updates []Update
 	Entered []Entered
-	Notes   [][]byte // what the game tells this player alone
+	Notes   [][]byte // what the game sends to this player alone
 }
 
 // Update is a record of an entity that the player knows.
 type Update struct {
 	Place uint32
-	Whole bool // else what changed since the record before
+	Whole bool // Data is the whole record; otherwise only the changes since the last one
 	Data  []byte
 }
 
@@ -40,7 +40,7 @@ type Entered struct {
 	Data []byte
 }
 
-// maxSections bounds the seats of one peer that a tick tells something.
+// maxSections bounds the seats in one tick.
 const maxSections = 4096
 
 const (
@@ -54,7 +54,7 @@ const (
 )
 
 const (
-	wideSkip = 7  // in a byte that heads an update: a uvarint follows, to be added
+	wideSkip = 7  // the largest values in the head of an update, after which a uvarint follows, to be added
 	wideLen  = 15 // the same
 )
 
@@ -141,8 +141,8 @@ func appendHead(dst []byte, skip uint32, whole bool, n int) []byte {
 	return dst
 }
 
-// DecodeTick decodes what follows the kind into t, which holds parts of body
-// afterwards, and whose own parts are used again.
+// DecodeTick decodes what follows the kind into t. It reuses the slices of t, which
+// afterwards hold parts of body.
 func DecodeTick(body []byte, t *Tick) error {
 	d := decoder{rest: body}
 	t.Number = d.number()
@@ -210,7 +210,7 @@ func (d *decoder) section(s *Section) {
 	}
 }
 
-// count takes the number of things that follow, each of a byte at least.
+// count decodes the number of things that follow, each of at least a byte.
 func (d *decoder) count() int {
 	n := d.number()
 	if int64(n) > int64(len(d.rest)) {
@@ -232,12 +232,12 @@ func (d *decoder) head() (skip uint32, whole bool, n int) {
 		skip += more
 	}
 	if n == wideLen {
-		n = int(min(int64(d.number())+wideLen, int64(len(d.rest))+1)) // more than there is fails
+		n = int(min(int64(d.number())+wideLen, int64(len(d.rest))+1)) // more than there are bytes makes take fail
 	}
 	return skip, whole, n
 }
 
-// places adds up the differences between numbers that ascend.
+// places adds up the differences between ascending numbers.
 type places struct {
 	d  *decoder
 	at int64

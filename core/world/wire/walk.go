@@ -6,48 +6,50 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// WalkProtocol is the protocol on which the host of a room hands a player over to the host
-// of another one. It opens a stream for each walk, and says [Arrival]. The other host
-// answers [Arrived], or an Out that refuses the player, and says Arrived once more when the
-// player has its seat there. The first host then says how it ended: [Decided].
+// WalkProtocol is the protocol over which the host of a room hands a player over to the
+// host of another one. It opens a stream for each walk, and sends [Arrival]. The other
+// host answers [Arrived], or an Out that refuses the player, and sends Arrived once more
+// when the player has its seat there. The first host then sends the result: [Decided].
 //
-// The player's peer is told where to go by [Way]. It opens a stream to the other room, says
-// Hello and [Arrive], and tells the first host that it is gone, or stays: [Parted].
+// The player's peer is sent to the room by [Way]. It opens a stream to the other room,
+// sends Hello and [Arrive], and informs the first host whether the player is gone or
+// stays: [Parted].
 const WalkProtocol = "/tombolo/room-walk/1.0.0"
 
-// MaxWalkState bounds what a player takes to another room, in bytes.
+// MaxWalkState bounds the state that a player takes to another room, in bytes.
 const MaxWalkState = 4 << 10
 
-// On the stream of a walk.
+// The kinds of messages on the stream of a walk.
 const (
 	KindArrival Kind = iota + 129
 	KindArrived
 	KindDecided
 )
 
-// A Direction says what a Way is about.
+// A Direction is the purpose of a Way.
 type Direction byte
 
 const (
-	Near Direction = iota + 1 // the player may go there soon
-	Go                        // it is expected there
-	Stay                      // it is not to go any more
+	Near Direction = iota + 1 // the player may soon go there
+	Go                        // the player is expected there
+	Stay                      // the player must no longer go
 	endOfDirections
 )
 
 // Way names the room to which a player moves. It is sent to the player's peer.
 type Way struct {
 	Seat      uint32
-	Walk      uint32 // tells it from the walks before; zero with Near
+	Walk      uint32 // distinguishes it from earlier walks; zero with Near
 	Direction Direction
 	Room      string  // empty with Stay
-	Host      peer.ID // the same
+	Host      peer.ID // empty with Stay
 }
 
 // Arrive asks for the seat of a player that walks, in place of a Join.
 type Arrive struct{ Seat, Program, Walk uint32 }
 
-// Parted tells the host that the player left whether it is gone, or stays and why.
+// Parted informs the host that the player left whether the player is gone, or why it
+// stays.
 type Parted struct {
 	Seat, Walk uint32
 	Gone       bool
@@ -64,10 +66,10 @@ type Arrival struct {
 	Program uint32
 	Walk    uint32
 	Seq     uint32 // the last input that was taken
-	State   []byte // what the game has it take along
+	State   []byte // for the game there
 }
 
-// Arrived answers an Arrival: the player is expected, or has its seat.
+// Arrived answers an Arrival: the player is expected or, if Seated, has its seat.
 type Arrived struct{ Seated bool }
 
 // Decided ends a walk: the player is gone, or stays where it was.
@@ -93,7 +95,7 @@ func AppendArrive(dst []byte, a Arrive) []byte {
 	return appendNumbers(dst, a.Seat, a.Program, a.Walk)
 }
 
-// AppendParted appends the message. What is longer than MaxReason of the reason is cut off.
+// AppendParted appends the message. It cuts the reason off after MaxReason bytes.
 func AppendParted(dst []byte, w Parted) []byte {
 	reason := w.Reason[:min(len(w.Reason), MaxReason)]
 	dst = appendNumbers(begin(dst, KindParted, size(w.Seat)+size(w.Walk)+1+len(reason)), w.Seat, w.Walk)

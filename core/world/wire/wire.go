@@ -1,27 +1,27 @@
-// Package wire is what travels on the stream of a room, in both directions.
+// Package wire defines the messages on the stream of a room, in both directions.
 //
-// A message is its length as a uvarint, and that many bytes: its kind, and its
-// fields. Numbers are uvarints. A player's peer opens the stream and says [Hello];
-// from then on it sends [Join], [Input], [Ack] and [Leave], and the host sends
-// [Welcome], [Out] and a [Tick] for each tick in which there is something to tell.
-// One stream carries several seats, which the player's peer numbers.
+// A message is its length as a uvarint, and that many bytes: its kind, and its fields.
+// Numbers are uvarints. A player's peer opens the stream and sends [Hello]; from then on
+// it sends [Join], [Input], [Ack] and [Leave], and the host sends [Welcome], [Out] and a
+// [Tick] for each tick with something to report. One stream carries several seats, which
+// the player's peer numbers.
 //
-// Where the connection has datagrams, the player's peer may open a lane of them (see
-// package datagram) and say so with [Datagrams], before its first Join. Then what
-// cannot wait goes there:
+// If the connection has datagrams, the player's peer may open a lane of them (see package
+// datagram) and announce it with [Datagrams], before its first Join. Urgent data then
+// travels there:
 //
-//   - Each input goes both ways: on the stream, and at once in a datagram together
-//     with the last few before it. The host takes the one that comes first, in the
-//     order of their numbers.
+//   - Each input is sent on the stream, and also at once in a datagram together with the
+//     last few before it. The host takes the one that comes first, in the order of their
+//     numbers.
 //   - While an entity changes, its whole records go in datagrams, each a Tick whose
-//     sections have only Entered, and what tells of inputs. Entities are named by
-//     their ids there, so that no datagram needs another one or the stream; those
-//     that the player does not know yet, or knows something newer of, are passed
-//     over. When an entity has rested for [Settled] ticks, the stream carries its
-//     record, so that nothing stays wrong.
+//     sections have only Entered and the confirmation of inputs. Datagrams name entities
+//     by their numbers, so that no datagram depends on another one or on the stream. The
+//     player's peer skips entities that it does not know yet, or of which it has newer
+//     records. When an entity has not changed for [Settled] ticks, the stream carries its
+//     record, so that no error remains.
 //
-// The functions that decode take bytes that a stranger has chosen: they fail with
-// [ErrMalformed], and what they allocate is bounded by the limits below.
+// The decoding functions take bytes that a stranger has chosen: they return an error that
+// wraps [ErrMalformed], and the limits below bound what they allocate.
 package wire
 
 import (
@@ -41,19 +41,19 @@ const (
 	MaxToHost = 64 << 10
 	// MaxToPlayer bounds a message to a player's peer, in bytes.
 	MaxToPlayer = 256 << 10
-	// MaxName bounds the name of a room, and that of a game's version, in bytes.
+	// MaxName bounds the name of a room, and the version of a game, in bytes.
 	MaxName = 64
-	// MaxReason bounds the words of a refusal, in bytes.
+	// MaxReason bounds the text of a refusal, in bytes.
 	MaxReason = 256
 )
 
-// ErrMalformed is wrapped by the error of whatever cannot be decoded.
+// ErrMalformed is wrapped by the errors of data that cannot be decoded.
 var ErrMalformed = errors.New("malformed message of a room")
 
-// Kind says what a message is.
+// Kind is the kind of a message.
 type Kind byte
 
-// To the host.
+// The kinds of messages to the host.
 const (
 	KindHello Kind = iota + 1
 	KindJoin
@@ -65,7 +65,7 @@ const (
 	KindParted
 )
 
-// To a player's peer.
+// The kinds of messages to a player's peer.
 const (
 	KindWelcome Kind = iota + 65
 	KindOut
@@ -73,7 +73,7 @@ const (
 	KindWay
 )
 
-// Hello begins a stream.
+// Hello is the first message on a stream.
 type Hello struct {
 	Room    string
 	Version string // of the game
@@ -83,12 +83,12 @@ type Hello struct {
 type Join struct {
 	Seat      uint32
 	Spectator bool
-	Program   uint32 // tells the player's program from one before it, whose inputs are numbered anew
+	Program   uint32 // distinguishes the player's program from an earlier one, because each numbers its inputs anew
 	Proof     []byte // of the password; see Proof
-	Data      []byte // what the game wants to know
+	Data      []byte // for the game
 }
 
-// Input is what a player does.
+// Input is an input of a player.
 type Input struct {
 	Seat uint32
 	Seq  uint32 // numbers the inputs of the seat, from 1
@@ -96,20 +96,21 @@ type Input struct {
 	Data []byte
 }
 
-// Ack is the last tick that came, from a peer whose seats have no input.
+// Ack acknowledges the last tick that came, from a peer whose seats have no input.
 type Ack struct{ Seen uint32 }
 
 // Leave gives a seat up.
 type Leave struct{ Seat uint32 }
 
-// Datagrams tells that the player's peer has a lane of datagrams on the connection.
+// Datagrams announces that the player's peer has a lane of datagrams on the connection.
 type Datagrams struct{ Lane uint32 }
 
-// Settled is how many ticks after its last change the record of an entity is sent on the
-// stream, to a peer that has datagrams. What tells of inputs waits as long.
+// Settled is the number of ticks after its last change at which the record of an entity
+// is sent on the stream, to a peer that has datagrams. The confirmation of inputs on the
+// stream waits as long.
 const Settled = 8
 
-// Welcome answers a Join. With Again, the player has had the seat before.
+// Welcome answers a Join. Again is set if the player has had the seat before.
 type Welcome struct {
 	Seat  uint32
 	Hz    uint32
@@ -126,7 +127,7 @@ type Out struct {
 	Reason string
 }
 
-// Why is the reason in words.
+// Why returns the reason in words.
 func (o Out) Why() string {
 	if o.Reason == "" || o.Reason == o.Code.String() {
 		return o.Code.String()
@@ -180,7 +181,7 @@ func AppendWelcome(dst []byte, w Welcome) []byte {
 	return append(appendBool(dst, w.Again), w.Data...)
 }
 
-// AppendOut appends the message. What is longer than MaxReason of the reason is cut off.
+// AppendOut appends the message. It cuts the reason off after MaxReason bytes.
 func AppendOut(dst []byte, o Out) []byte {
 	reason := o.Reason[:min(len(o.Reason), MaxReason)]
 	dst = begin(dst, KindOut, size(o.Seat)+2+len(reason))
@@ -257,7 +258,7 @@ type Reader struct {
 	buf []byte
 }
 
-// NewReader reads messages of at most so many bytes.
+// NewReader returns a reader of messages of at most most bytes.
 func NewReader(r io.Reader, most int) *Reader {
 	return &Reader{r: bufio.NewReaderSize(r, 4<<10), max: most}
 }
@@ -278,7 +279,7 @@ func (r *Reader) Next() (kind Kind, body []byte, err error) {
 	return Kind(r.buf[0]), r.buf[1:], nil
 }
 
-// Split yields the messages in a datagram, up to the first that is malformed.
+// Split yields the messages in a datagram, up to the first malformed one.
 func Split(datagram []byte) iter.Seq2[Kind, []byte] {
 	return func(yield func(Kind, []byte) bool) {
 		for {
@@ -295,8 +296,8 @@ func Split(datagram []byte) iter.Seq2[Kind, []byte] {
 	}
 }
 
-// readInto reads n bytes. The buffer grows as they come, so that announcing many
-// costs the reader nothing.
+// readInto reads n bytes. The buffer grows as they come, so that a peer that only
+// announces many bytes costs no memory.
 func readInto(r io.Reader, buf []byte, n int) ([]byte, error) {
 	const step = 16 << 10
 	for len(buf) < n {
@@ -316,7 +317,7 @@ func readInto(r io.Reader, buf []byte, n int) ([]byte, error) {
 	return buf, nil
 }
 
-// begin appends the length of a message, of which the fields take n bytes, and its kind.
+// begin appends the length of a message whose fields take n bytes, and its kind.
 func begin(dst []byte, k Kind, n int) []byte {
 	return append(binary.AppendUvarint(dst, uint64(n)+1), byte(k))
 }
@@ -342,7 +343,7 @@ func appendBool(dst []byte, b bool) []byte {
 	return append(dst, 0)
 }
 
-// decoder takes fields off the front of a message. After a failure it yields zeros.
+// decoder decodes the fields of a message in order. After a failure it returns zeros.
 type decoder struct {
 	rest []byte
 	err  error
@@ -383,7 +384,7 @@ func (d *decoder) bool() bool {
 	return b == 1
 }
 
-// bytes takes bytes that follow their number, of at most so many.
+// bytes decodes at most most bytes, which follow their number.
 func (d *decoder) bytes(most int) []byte {
 	n := d.number()
 	if int64(n) > int64(most) {
@@ -405,7 +406,7 @@ func (d *decoder) take(n int) []byte {
 
 func (d *decoder) all() []byte { return d.take(len(d.rest)) }
 
-// end is the error of the message of that name, also where something is left of it.
+// end returns the error of the message called name, also if bytes are left over.
 func (d *decoder) end(name string) error {
 	if d.err == nil && len(d.rest) > 0 {
 		d.fail("%d bytes follow", len(d.rest))
