@@ -1,10 +1,10 @@
-// Package circuits is the transport of circuit relay v2, for a host that dials peers
-// through several relays.
+// Package circuits implements the transport of circuit relay v2, for a host that dials
+// peers through several relays.
 //
-// The client of go-libp2p dials a peer through one relay at a time, and waits for a relay
-// that has fallen silent for up to a minute, even when nobody waits for the dial any
-// more: see [client.Client]. The [Transport] has a client for each relay. It dials through
-// the next relay when the one before has failed, or has not answered for 300 ms.
+// The client of go-libp2p dials a peer through one relay at a time. If a relay has fallen
+// silent, it waits for up to a minute, even when nobody waits for the dial any more: see
+// [client.Client]. The [Transport] has a client for each relay. It dials through the next
+// relay when the previous one has failed, or has not answered for 300 ms.
 //
 // Protocol: https://github.com/libp2p/specs/blob/master/relay/circuit-v2.md
 package circuits
@@ -28,21 +28,23 @@ import (
 )
 
 const (
-	// patience is how long a dial waits for each dial of the same peer, through another
-	// relay, that began before. A circuit takes two round trips of both peers.
+	// patience is how long a dial waits for each earlier dial of the same peer through
+	// another relay. A circuit takes two round trips of both peers.
 	patience = 300 * time.Millisecond
-	// maxIdle is how many clients are kept for relays that are not connected: peers choose
-	// through which relays they are dialled.
+	// maxIdle is the number of clients from which on those for relays that are not
+	// connected are dropped, because peers choose the relays through which they are
+	// dialled.
 	maxIdle = 64
-	// maxTwins is how many dials of a peer through one relay, at several of its addresses,
-	// wait for each other. The swarm has 8 dials of a peer at once, for all its relays.
+	// maxTwins is how many dials of a peer through one relay, at several of its
+	// addresses, may wait for each other. The swarm makes 8 dials of a peer at once, for
+	// all its relays.
 	maxTwins = 3
 )
 
-// Addr is where a host listens for circuits.
+// Addr is the address on which a host listens for circuits.
 var Addr = ma.StringCast("/p2p-circuit")
 
-// Errors of a dial that leaves the peer to another one.
+// Errors of a dial that leaves the peer to another dial.
 var (
 	errReached = errors.New("the peer was reached through another relay")
 	errDialled = errors.New("the peer is being dialled through that relay already")
@@ -50,13 +52,13 @@ var (
 
 // Transport dials and accepts circuits. All methods may be called concurrently.
 type Transport struct {
-	*client.Client // which accepts
+	*client.Client // accepts circuits
 	host           host.Host
 	upgrader       transport.Upgrader
 
 	mu      sync.Mutex
 	clients map[peer.ID]*client.Client // by relay
-	dials   map[peer.ID][]*dial        // under way, by the peer that is dialled
+	dials   map[peer.ID][]*dial        // in progress, by the peer that is dialled
 }
 
 var (
@@ -71,7 +73,8 @@ type dial struct {
 	reached bool // set before ended is closed
 }
 
-// New makes the transport of a host, which is to listen on Addr once it has been added.
+// New makes the transport of a host. The host must listen on Addr after it has added the
+// transport.
 func New(h host.Host, u transport.Upgrader) (*Transport, error) {
 	c, err := client.New(h, u)
 	if err != nil {
@@ -84,7 +87,7 @@ func New(h host.Host, u transport.Upgrader) (*Transport, error) {
 	}, nil
 }
 
-// AddTransport makes the transport of a host, adds it, and has the host listen on Addr.
+// AddTransport makes the transport of a host, adds it, and makes the host listen on Addr.
 func AddTransport(h host.Host, u transport.Upgrader) error {
 	n, ok := h.Network().(transport.TransportNetwork)
 	if !ok {
@@ -100,9 +103,9 @@ func AddTransport(h host.Host, u transport.Upgrader) error {
 	return n.Listen(Addr)
 }
 
-// Dial dials a peer at the address of a circuit. Where the peer is being dialled through
-// other relays, it waits until those dials have ended, 300 ms for each at most. It returns
-// when ctx ends.
+// Dial dials a peer at the address of a circuit. If the peer is being dialled through
+// other relays, Dial first waits until those dials have ended, at most 300 ms for each
+// relay. It returns an error if the peer was reached meanwhile, or when ctx ends.
 func (t *Transport) Dial(ctx context.Context, at ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
 	to, relay, err := split(at)
 	if err != nil {
@@ -135,11 +138,11 @@ func dialBound(ctx context.Context, through *client.Client, at ma.Multiaddr, p p
 	return conn, err
 }
 
-// binding is the context key of the function that takes the stream of a dial.
+// binding is the context key of the function that is called with the stream of a dial.
 type binding struct{}
 
-// boundHost opens streams that end with the context of the dial that they are for: a client
-// heeds its context only until the stream is open, and then waits a minute for an answer.
+// boundHost opens streams that end with the context of their dial. A client heeds its
+// context only until the stream is open, and then waits a minute for an answer.
 type boundHost struct{ host.Host }
 
 func (h boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (network.Stream, error) {
@@ -150,7 +153,8 @@ func (h boundHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol.
 	return s, err
 }
 
-// split is the address of the relay in that of a circuit, which may be empty, and its ID.
+// split returns the relay's address within the address of a circuit, which may be empty,
+// and the relay's ID.
 func split(at ma.Multiaddr) (to ma.Multiaddr, relay peer.ID, err error) {
 	whole, _ := ma.SplitFunc(at, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CIRCUIT })
 	if to, relay = peer.SplitAddr(whole); relay == "" {
@@ -159,8 +163,9 @@ func split(at ma.Multiaddr) (to ma.Multiaddr, relay peer.ID, err error) {
 	return to, relay, nil
 }
 
-// begin notes a dial, and lists those of the same peer that it is to wait for: those through
-// other relays, and those through the same if that is connected, which would not differ.
+// begin records a dial, and returns the earlier dials of the same peer for which it has
+// to wait: those through other relays, and those through the same relay if that is
+// connected, because they would not differ.
 func (t *Transport) begin(p, relay peer.ID) (through *client.Client, mine *dial, before []*dial, err error) {
 	connected := t.host.Network().Connectedness(relay) == network.Connected
 	t.mu.Lock()
@@ -189,8 +194,8 @@ func (t *Transport) begin(p, relay peer.ID) (through *client.Client, mine *dial,
 	return through, mine, before, nil
 }
 
-// tidy forgets the clients for relays that are not connected if they are many. The mutex is
-// held.
+// tidy drops the clients for relays that are not connected, if there are many clients.
+// The mutex is held.
 func (t *Transport) tidy() {
 	if len(t.clients) < maxIdle {
 		return
@@ -202,7 +207,8 @@ func (t *Transport) tidy() {
 	}
 }
 
-// await waits until dials have ended, or it is time to dial through another relay.
+// await waits until earlier dials have ended, or until it is time to dial through another
+// relay.
 func await(ctx context.Context, before []*dial, relay peer.ID) error {
 	if len(before) == 0 {
 		return nil
@@ -227,7 +233,7 @@ func await(ctx context.Context, before []*dial, relay peer.ID) error {
 	return nil
 }
 
-// relaysOf is through how many relays some dials are.
+// relaysOf returns the number of relays through which dials go.
 func relaysOf(dials []*dial) int {
 	relays := make(map[peer.ID]struct{})
 	for _, d := range dials {
@@ -236,7 +242,7 @@ func relaysOf(dials []*dial) int {
 	return len(relays)
 }
 
-// end notes that a dial has ended.
+// end records that a dial has ended.
 func (t *Transport) end(p peer.ID, mine *dial, reached bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 )
 
 // closeIdle closes the circuits that this end dialled, that have carried nothing but
-// upkeep for the time of grace, and beside which there has been a direct connection for as
-// long. The streams of upkeep are opened anew on the direct connection.
+// upkeep for the grace period, and beside which there has been a direct connection for as
+// long. The streams of upkeep are opened again on the direct connection.
 func (p *Policy) closeIdle(now time.Time) {
 	for c := range p.idle {
 		if c.IsClosed() {
@@ -39,8 +39,8 @@ func (p *Policy) closeIdle(now time.Time) {
 	}
 }
 
-// inUse says whether a circuit is needed: there is nothing else, or it carries something,
-// a stream that is just being opened included.
+// inUse reports whether a circuit is needed: there is no other connection, or it carries
+// a stream, including one that is just being opened.
 func (p *Policy) inUse(circuit network.Conn) bool {
 	for _, s := range circuit.GetStreams() {
 		if s.Protocol() == "" || !p.opts.Upkeep(s.Protocol()) {
@@ -50,7 +50,7 @@ func (p *Policy) inUse(circuit network.Conn) bool {
 	return len(p.circuitsOnly(circuit.RemotePeer())) > 0
 }
 
-// disconnected hears of every connection that ends. It does not block.
+// disconnected is called for every connection that ends. It does not block.
 func (p *Policy) disconnected(c network.Conn) {
 	if !c.RemoteMultiaddr().Equal(webrtc.Addr) || !webrtc.Lost(c) {
 		return
@@ -63,12 +63,11 @@ func (p *Policy) disconnected(c network.Conn) {
 	}
 	select {
 	case p.lost <- c.RemotePeer():
-	default: // who speaks to the peer next connects
+	default: // the next call that opens a stream to the peer connects
 	}
 }
 
-// connectAgain connects to a peer, unless there is a connection: both ends had one that
-// they did not close.
+// connectAgain connects to a peer, unless there is another connection to it.
 func (p *Policy) connectAgain(ctx context.Context, id peer.ID) {
 	if len(p.host.Network().ConnsToPeer(id)) > 0 {
 		return

@@ -1,15 +1,15 @@
-// Package direct decides which peers that are reached through a relay get a connection
-// without it: those that speak, not all that are known. The connections are those of
-// package core/webrtc.
+// Package direct decides which peers that are reached through a relay get a direct
+// connection: those with which data is exchanged, not all known ones. The connections are
+// those of package core/webrtc.
 //
-// New streams take the direct connection as soon as it is there, links move to it, and
-// other streams that are open stay where they are. A circuit beside a direct connection
-// is closed once it has carried nothing for a while. When the peer does not answer on the
-// direct connection any more, a circuit carries everything, which is made again if it was
-// closed, and after a while another direct connection is tried.
+// New streams use the direct connection as soon as it exists, and links move to it; other
+// open streams stay where they are. A circuit beside a direct connection is closed after
+// it has carried nothing for a while. When the peer no longer answers on the direct
+// connection, a circuit carries everything; if it was closed, it is made again. After a
+// while another direct connection is tried.
 //
-// Between two peers that have libp2p's hole punching, DCUtR, the policy has that tried
-// again where the first attempt failed, or came too early.
+// Between two peers that both have libp2p's hole punching, DCUtR, the policy retries that
+// if the first attempt failed, or came too early.
 package direct
 
 import (
@@ -34,13 +34,13 @@ import (
 
 // The modes of a node, as options and flags name them.
 const (
-	// Auto makes a direct connection to a peer that speaks over a circuit.
+	// Auto makes a direct connection to a peer that has streams over a circuit.
 	Auto = "auto"
-	// Never makes and takes none.
+	// Never neither makes nor accepts direct connections.
 	Never = "never"
 )
 
-// ParseMode reads a mode; empty is Never.
+// ParseMode parses a mode; empty means Never.
 func ParseMode(s string) (auto bool, err error) {
 	switch s {
 	case Auto:
@@ -54,46 +54,46 @@ func ParseMode(s string) (auto bool, err error) {
 const (
 	// DefaultMax is how many direct connections the policy makes at a time.
 	DefaultMax = 32
-	// DefaultGrace is how long a circuit beside a direct connection carries nothing
+	// DefaultGrace is how long a circuit beside a direct connection must carry nothing
 	// before it is closed.
 	DefaultGrace = 15 * time.Second
-	// lookEvery is the time between two looks at the connections.
+	// lookEvery is how often the policy checks the connections.
 	lookEvery = time.Second
 	// dialLimit bounds one attempt.
 	dialLimit = 30 * time.Second
-	// maxDials bounds the attempts that are under way.
+	// maxDials bounds the attempts in progress.
 	maxDials = 4
-	// firstPause and lastPause are the times between two attempts for a peer.
+	// firstPause and lastPause bound the pause between two attempts for a peer.
 	firstPause = 10 * time.Second
 	lastPause  = 30 * time.Minute
 	// maxPauses bounds the peers whose pauses are remembered.
 	maxPauses = 1024
 )
 
-// dcutr is libp2p's hole punching, which is left to those that both have it.
+// dcutr is libp2p's hole punching. If both ends have it, no WebRTC connection is made.
 const dcutr protocol.ID = "/libp2p/dcutr"
 
 // Options configure a Policy. The zero value is usable.
 type Options struct {
-	// Upkeep says whether connected peers have a stream of a protocol that nobody
-	// asked for. If nil, all streams count as speaking.
+	// Upkeep reports whether connected peers keep a stream of a protocol by themselves,
+	// without anyone asking for it. If nil, every stream counts as data.
 	Upkeep func(protocol.ID) bool
-	// Connect connects to a peer again, through a relay, whose direct connection was
-	// lost. If nil, the next call that speaks to the peer connects.
+	// Connect connects again, through a relay, to a peer whose direct connection was
+	// lost. If nil, the next call that opens a stream to the peer connects.
 	Connect func(context.Context, peer.ID) error
 	// Punch tries libp2p's hole punching with a peer that has dialled this end through a
-	// relay. It returns when there is a direct connection, with nil, or when the attempt
-	// has failed or ctx ends. If nil, the policy punches no holes.
+	// relay. It returns nil when there is a direct connection, and an error when the
+	// attempt has failed or ctx ends. If nil, the policy does not punch holes.
 	Punch func(context.Context, peer.ID) error
-	// Never makes the policy make no connections of WebRTC. It still punches holes and
+	// Never keeps the policy from making WebRTC connections. It still punches holes and
 	// closes circuits.
 	Never bool
 	// Max bounds the direct connections. If zero, DefaultMax.
 	Max int
-	// Grace is how long a circuit beside a direct connection carries nothing before it is
-	// closed. If zero, DefaultGrace.
+	// Grace is how long a circuit beside a direct connection must carry nothing before it
+	// is closed. If zero, DefaultGrace.
 	Grace time.Duration
-	// Logger receives what comes of attempts. If nil, nothing is logged.
+	// Logger receives the results of attempts. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -105,7 +105,7 @@ type Policy struct {
 	log    *slog.Logger
 	spoken chan peer.ID
 	lost   chan peer.ID
-	idle   map[network.Conn]time.Time // circuits that carry nothing, since when; of Run
+	idle   map[network.Conn]time.Time // circuits that carry nothing, and since when; used by Run only
 
 	mu     sync.Mutex
 	pauses map[peer.ID]*pause
@@ -113,11 +113,11 @@ type Policy struct {
 	counts Stats
 }
 
-// pause is the time that a peer is left alone.
+// pause is the time during which a peer is not tried again.
 type pause struct {
 	dialling bool
 	until    time.Time
-	length   time.Duration // of the last
+	length   time.Duration // of the last pause
 }
 
 // New makes a policy. It does nothing before Run.
@@ -137,16 +137,16 @@ func New(h host.Host, o Options) *Policy {
 	return p
 }
 
-// Spoke tells that a stream was opened on a circuit, which may have ended before the
-// policy looks. It does not block.
+// Spoke reports that a stream was opened on a circuit, because the stream may have ended
+// when the policy next checks. It does not block.
 func (p *Policy) Spoke(to peer.ID) {
 	select {
 	case p.spoken <- to:
-	default: // what goes on is seen at the next look
+	default: // a stream that stays open is noticed at the next check
 	}
 }
 
-// Run keeps connections direct until ctx ends, and waits for the attempts under way.
+// Run makes connections direct until ctx ends, and waits for the attempts in progress.
 func (p *Policy) Run(ctx context.Context) {
 	notify := &network.NotifyBundle{DisconnectedF: func(_ network.Network, c network.Conn) { p.disconnected(c) }}
 	p.host.Network().Notify(notify)
@@ -172,8 +172,8 @@ func (p *Policy) Run(ctx context.Context) {
 	}
 }
 
-// consider begins an attempt for a peer that has circuits only, if one is due. spoke says
-// that it has just had a stream.
+// consider starts an attempt for a peer that has only circuits, if one is due. spoke
+// means that a stream to the peer was just opened.
 func (p *Policy) consider(ctx context.Context, id peer.ID, spoke bool, dials *sync.WaitGroup) {
 	circuits := p.circuitsOnly(id)
 	if len(circuits) == 0 {
@@ -194,7 +194,7 @@ func (p *Policy) consider(ctx context.Context, id peer.ID, spoke bool, dials *sy
 	}
 }
 
-// carries says whether a connection has a stream that is not mere upkeep.
+// carries reports whether a connection has a stream that is not mere upkeep.
 func (p *Policy) carries(c network.Conn) bool {
 	return slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
 		return s.Protocol() != "" && s.Protocol() != webrtc.Protocol && !p.opts.Upkeep(s.Protocol())
@@ -206,7 +206,7 @@ func isCircuit(c network.Conn) bool {
 	return err == nil
 }
 
-// circuitsOnly are the connections to a peer; none if one of them is direct.
+// circuitsOnly returns the connections to a peer; none if one of them is direct.
 func (p *Policy) circuitsOnly(id peer.ID) []network.Conn {
 	conns := slices.DeleteFunc(p.host.Network().ConnsToPeer(id), network.Conn.IsClosed)
 	if slices.ContainsFunc(conns, func(c network.Conn) bool { return !isCircuit(c) }) {
@@ -215,18 +215,18 @@ func (p *Policy) circuitsOnly(id peer.ID) []network.Conn {
 	return conns
 }
 
-// How this end gets a direct connection to a peer.
+// way is how this end makes a direct connection to a peer.
 type way int
 
 const (
-	notByUs way = iota // the other end is to make it, or neither can
+	notByUs way = iota // the other end has to make it, or neither can
 	byWebRTC
 	byPunching
 )
 
-// wayTo says how this end is to make a direct connection to a peer that has these
-// circuits. As the specifications have it, /webrtc is begun by the end that dialled the
-// circuit, and DCUtR, which goes before, by the other.
+// wayTo returns how this end has to make a direct connection to a peer with these
+// circuits. The specifications require that the end that dialled the circuit starts
+// /webrtc, and the other end starts DCUtR, which takes precedence.
 func (p *Policy) wayTo(id peer.ID, circuits []network.Conn) way {
 	known, err := p.host.Peerstore().SupportsProtocols(id, webrtc.Protocol, dcutr)
 	if err != nil {
@@ -245,7 +245,8 @@ func (p *Policy) wayTo(id peer.ID, circuits []network.Conn) way {
 	return notByUs
 }
 
-// begin says whether an attempt for the peer may begin now, and notes that it does.
+// begin reports whether an attempt for the peer may start now, and if so records that it
+// does.
 func (p *Policy) begin(id peer.ID, now time.Time) bool {
 	open := p.open()
 	p.mu.Lock()
@@ -267,7 +268,7 @@ func (p *Policy) begin(id peer.ID, now time.Time) bool {
 	return true
 }
 
-// open is how many connections of WebRTC there are.
+// open returns the number of open WebRTC connections.
 func (p *Policy) open() (n int) {
 	for _, c := range p.host.Network().Conns() {
 		if c.RemoteMultiaddr().Equal(webrtc.Addr) {
@@ -277,7 +278,7 @@ func (p *Policy) open() (n int) {
 	return n
 }
 
-// dropPauses forgets the pauses that are over, and says whether there were any.
+// dropPauses forgets the pauses that are over, and reports whether there were any.
 func (p *Policy) dropPauses(now time.Time) bool {
 	n := len(p.pauses)
 	for id, pause := range p.pauses {
@@ -288,7 +289,7 @@ func (p *Policy) dropPauses(now time.Time) bool {
 	return len(p.pauses) < n
 }
 
-// attempt makes one, and notes what came of it.
+// attempt makes one attempt, and records the result.
 func (p *Policy) attempt(ctx context.Context, id peer.ID, try func(context.Context, peer.ID) error) {
 	ctx, cancel := context.WithTimeout(ctx, dialLimit)
 	defer cancel()
@@ -302,7 +303,7 @@ func (p *Policy) attempt(ctx context.Context, id peer.ID, try func(context.Conte
 	switch {
 	case err == nil:
 		p.counts.Made++
-		pause.length = firstPause // if it ends soon, it is not made again at once
+		pause.length = firstPause // a connection that ends soon is not made again at once
 		p.log.Info("direct connection made", "peer", id, "took", time.Since(begun).Round(time.Millisecond))
 	case errors.Is(ctx.Err(), context.Canceled):
 	default:
@@ -313,7 +314,7 @@ func (p *Policy) attempt(ctx context.Context, id peer.ID, try func(context.Conte
 	pause.until = time.Now().Add(pause.length)
 }
 
-// dial makes a connection of WebRTC.
+// dial makes a WebRTC connection.
 func (p *Policy) dial(ctx context.Context, id peer.ID) error {
 	p.host.Peerstore().AddAddr(id, webrtc.Addr, peerstore.TempAddrTTL)
 	defer p.host.Peerstore().SetAddr(id, webrtc.Addr, 0) // of no use to other dials

@@ -6,30 +6,30 @@ import (
 	"github.com/tombolo-net/tombolo/core/webrtc"
 )
 
-// Stats is a snapshot. Totals count since New.
+// Stats is a snapshot of the counts of a policy. Totals count since New.
 type Stats struct {
-	// Open is how many direct connections of WebRTC there are.
+	// Open is the number of open WebRTC connections.
 	Open int
-	// Tried are the attempts that this node has begun, hole punching included; Made those
-	// that brought a connection. Attempts that ended with the node count as neither made
-	// nor failed.
+	// Tried counts the attempts that this node has started, hole punching included, and
+	// Made those that resulted in a connection. Attempts that ended because the node
+	// closed count as neither made nor failed.
 	Tried, Made uint64
 	Failed      Failures
-	// Lost counts connections of WebRTC that ended because the peer did not answer any
-	// more.
+	// Lost counts WebRTC connections that ended because the peer no longer answered.
 	Lost uint64
 	// CircuitsClosed counts circuits that were closed because they carried nothing beside
-	// a direct connection, CircuitsMade those that were made because one was lost.
+	// a direct connection, and CircuitsMade those that were made because a direct
+	// connection was lost.
 	CircuitsClosed, CircuitsMade uint64
 }
 
 // Failures counts attempts that failed, by reason.
 type Failures struct {
 	Unanswered uint64 // no address of the peer answered: see package core/webrtc
-	Refused    uint64 // the peer did not arrange a connection
-	NoCircuit  uint64 // the circuit ended before
-	Platform   uint64 // the platform made no connection
-	Other      uint64 // hole punching included, which gives no reason
+	Refused    uint64 // none of the peer's addresses answered: see package core/webrtc
+	NoCircuit  uint64 // the peer did not arrange a connection
+	Platform   uint64 // the circuit had ended
+	Other      uint64 // includes hole punching, which gives no reason
 }
 
 func (f *Failures) count(err error) {
@@ -47,7 +47,7 @@ func (f *Failures) count(err error) {
 	}
 }
 
-// Stats returns a snapshot.
+// Stats returns a snapshot of the counts.
 func (p *Policy) Stats() Stats {
 	open := p.open()
 	p.mu.Lock()

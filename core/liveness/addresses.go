@@ -15,10 +15,10 @@ import (
 const addressesTick = time.Second
 
 // WatchAddresses calls lost when this machine loses an address that a connection of h
-// uses, for example because a laptop joins another network. Otherwise only the
-// keep-alive of a TCP connection would notice, 40 seconds later. QUIC connections move
-// to the new address by themselves. It returns when ctx ends, and in a page at once,
-// where no addresses are known.
+// uses, for example because a laptop joins another network. Otherwise only the keep-alive
+// of a TCP connection would notice, 40 seconds later. QUIC connections move to the new
+// address by themselves. WatchAddresses returns when ctx ends; in a page, where no
+// addresses are known, it returns at once.
 func WatchAddresses(ctx context.Context, h host.Host, lost func(net.IP)) {
 	tick := time.NewTicker(addressesTick)
 	defer tick.Stop()
@@ -30,7 +30,7 @@ func WatchAddresses(ctx context.Context, h host.Host, lost func(net.IP)) {
 		select {
 		case <-tick.C:
 			have, err := machineAddresses()
-			if err != nil { // for now
+			if err != nil { // it may work at the next tick
 				continue
 			}
 			if gone := without(had, have); len(gone) > 0 {
@@ -59,7 +59,7 @@ func machineAddresses() (addresses, error) {
 			continue
 		}
 		addrs, err := i.Addrs()
-		if err != nil { // it has just gone
+		if err != nil { // the interface has just been removed
 			continue
 		}
 		for _, a := range addrs {
@@ -73,7 +73,7 @@ func machineAddresses() (addresses, error) {
 	return all, nil
 }
 
-// without lists what is in had and not in have.
+// without returns the addresses that are in had but not in have.
 func without(had, have addresses) addresses {
 	gone := make(addresses)
 	for a := range had {
@@ -88,7 +88,7 @@ func without(had, have addresses) addresses {
 func connOn(conns []network.Conn, of addresses) net.IP {
 	for _, c := range conns {
 		ip, err := manet.ToIP(c.LocalMultiaddr())
-		if err != nil { // of a circuit
+		if err != nil { // the address of a circuit
 			continue
 		}
 		if at, ok := netip.AddrFromSlice(ip); ok {

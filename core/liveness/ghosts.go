@@ -15,34 +15,33 @@ import (
 )
 
 const (
-	// aliveEvery and aliveTimeout are yamux's own: what a connection without
-	// yamux is held to, so that nobody lives on here for more than their sum.
+	// aliveEvery and aliveTimeout are yamux's own values. They apply to connections
+	// without yamux, so that none outlives its peer by more than their sum.
 	aliveEvery   = 30 * time.Second
 	aliveTimeout = 10 * time.Second
 
-	// doubtTimeout is how long a sign of life may take where there is a reason for
-	// doubt: after a sleep, and of the older connections of a peer that came anew.
+	// doubtTimeout is how long an answer may take if there is reason for doubt: after a
+	// sleep, and on the older connections of a peer that has connected again.
 	doubtTimeout = 5 * time.Second
 )
 
-// Ghosts closes the connections at whose far end nobody is any more.
+// Ghosts closes the connections whose peer is gone.
 //
-// TCP and WebSocket carry yamux, whose keep-alive the node at the far end answers,
-// and a QUIC connection ends with its process. Of WebTransport and WebRTC the
-// browser answers the keep-alives, for a page that is frozen and a worker that is
-// stuck as well, so that this asks for a sign of life of the node itself. And when a
-// peer makes a new connection while it has others, those are asked at once: a tab
-// that was killed and is back would lose what goes to the old one. So are all after a
-// sleep: see Doubt.
+// TCP and WebSocket carry yamux, whose keep-alive the peer's node answers, and a QUIC
+// connection ends with its process. With WebTransport and WebRTC it is the browser that
+// answers the keep-alives, even for a frozen page or a stuck worker, so Ghosts asks the
+// node itself for an answer. When a peer that has connections makes a new one, the older
+// ones are checked at once: a tab that was killed and has returned would lose what is
+// sent to the old connection. After a sleep all connections are checked: see Doubt.
 type Ghosts struct {
 	host   host.Host
 	log    *slog.Logger
 	closed *prometheus.CounterVec
-	back   chan peer.ID  // came anew
-	doubt  chan struct{} // has all peers asked
+	back   chan peer.ID  // peers that have connected again
+	doubt  chan struct{} // starts a check of all peers
 }
 
-// NewGhosts looks for the ghosts of h, once Run is called.
+// NewGhosts makes a Ghosts for h. It does nothing before Run.
 func NewGhosts(h host.Host, log *slog.Logger) *Ghosts {
 	return &Ghosts{
 		host:  h,
@@ -56,11 +55,11 @@ func NewGhosts(h host.Host, log *slog.Logger) *Ghosts {
 	}
 }
 
-// Metrics are the connections that were closed, by reason.
+// Metrics returns the counter of connections that were closed, by reason.
 func (g *Ghosts) Metrics() prometheus.Collector { return g.closed }
 
-// Doubt has every peer asked for a sign of life, for which it has five seconds. It
-// returns at once.
+// Doubt checks every connection; a peer has five seconds to answer. Doubt returns at
+// once.
 func (g *Ghosts) Doubt() {
 	select {
 	case g.doubt <- struct{}{}:
@@ -73,12 +72,12 @@ func (g *Ghosts) Connected(c network.Conn) {
 	if p := c.RemotePeer(); len(g.host.Network().ConnsToPeer(p)) > 1 {
 		select {
 		case g.back <- p:
-		default: // its older connections have their keep-alive
+		default: // the keep-alive covers its older connections
 		}
 	}
 }
 
-// Run looks for ghosts until ctx ends.
+// Run closes connections whose peer is gone, until ctx ends.
 func (g *Ghosts) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -87,7 +86,7 @@ func (g *Ghosts) Run(ctx context.Context) {
 	}
 }
 
-// watch asks for the older connections of peers that came anew.
+// watch checks the older connections of peers that have connected again.
 func (g *Ghosts) watch(ctx context.Context) {
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -107,7 +106,7 @@ func (g *Ghosts) watch(ctx context.Context) {
 	}
 }
 
-// woken asks all when there is a doubt.
+// woken checks all connections after Doubt.
 func (g *Ghosts) woken(ctx context.Context) {
 	for {
 		select {
@@ -119,9 +118,8 @@ func (g *Ghosts) woken(ctx context.Context) {
 	}
 }
 
-// round asks all that nothing else finds out, time and again. A round that takes
-// longer than the time between two, with thousands that are silent, puts off the
-// next.
+// round checks, every aliveEvery, the connections whose loss nothing else detects. If a
+// round takes longer than that, because thousands are silent, the next one is delayed.
 func (g *Ghosts) round(ctx context.Context) {
 	tick := time.NewTicker(aliveEvery)
 	defer tick.Stop()
@@ -142,8 +140,8 @@ func (g *Ghosts) ask(ctx context.Context, reason string, conns []network.Conn, t
 	}
 }
 
-// selfKept says that the keep-alive of a connection is the node's: no browser answers
-// it for a page that does not run.
+// selfKept reports whether the peer's node answers the keep-alive of a connection, and
+// not a browser for a page that does not run.
 func selfKept(c network.Conn) bool {
 	if c.Stat().Direction != network.DirInbound {
 		return true // browsers only dial

@@ -1,7 +1,8 @@
-// Package liveness finds out which peers still answer: it closes the connections of a host
-// whose peer is gone ([Ghosts]), measures the round trips to the others ([Pinger]), ends
-// all connections of a node that is about to sleep ([Rest]), and notices that it slept, or
-// that its machine is in another network ([WatchClocks], [WatchAddresses]).
+// Package liveness finds out which peers still answer: it closes the connections of a
+// host whose peer is gone ([Ghosts]), measures the round-trip times to the others
+// ([Pinger]), closes all connections of a node that is about to sleep ([Rest]), and
+// notices that the machine slept, or that it is in another network ([WatchClocks],
+// [WatchAddresses]).
 package liveness
 
 import (
@@ -14,15 +15,15 @@ import (
 	"github.com/multiformats/go-multistream"
 )
 
-// asksAtOnce bounds the peers that are asked at the same time. A thousand that
-// are silent take a thousand goroutines and, over TCP, 3.5 MiB of heap.
+// asksAtOnce bounds the connections that are checked at the same time. A thousand silent
+// ones take a thousand goroutines and, over TCP, 3.5 MiB of heap.
 const asksAtOnce = 1024
 
-// CloseSilent asks the far ends of connections, up to 1024 at once, for a sign of
-// life: it takes as long as the timeout for each 1024 that give none. Those that
-// give none within the timeout are closed, and returned. Any answer is one: a peer
-// need not know the ping protocol, and may refuse the stream. It ends early with
-// ctx, which closes none.
+// CloseSilent asks the peers of connections for an answer, up to 1024 at once, and closes
+// and returns the connections on which none comes within the timeout. Each 1024 silent
+// connections take as long as the timeout. Any answer counts: a peer need not know the
+// ping protocol, and may refuse the stream. When ctx ends, CloseSilent returns early and
+// closes no more connections.
 func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duration) []network.Conn {
 	var mu sync.Mutex
 	var silent []network.Conn
@@ -45,17 +46,17 @@ func CloseSilent(ctx context.Context, conns []network.Conn, timeout time.Duratio
 	return silent
 }
 
-// answers says whether the far end of a connection gives a sign of life.
+// answers reports whether the peer of a connection answers.
 func answers(ctx context.Context, c network.Conn, timeout time.Duration) bool {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	s, err := c.NewStream(network.WithAllowLimitedConn(ctx, "a sign of life"))
 	if err != nil {
-		return true // nothing was asked: it has just ended, or allows no further stream
+		return true // nothing was asked: the connection has just ended, or allows no further stream
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	_ = multistream.SelectProtoOrFail(ping.ID, s)
-	// However that ended before the time was up, the far end had it so, or the
+	// If that ended in time, for whatever reason, the peer has answered, or the
 	// connection has ended by itself.
 	answered := stop()
 	_ = s.Close()

@@ -13,27 +13,27 @@ import (
 )
 
 const (
-	// DefaultPingInterval is the time between two measurements of the round
-	// trip to a connected peer.
+	// DefaultPingInterval is the time between two measurements of the round-trip time to
+	// a connected peer.
 	DefaultPingInterval = 15 * time.Second
 
-	// pingTimeout bounds one measurement. A ping that fails closes nothing: a
-	// busy connection may be slow, and the transports notice a dead one.
+	// pingTimeout bounds one measurement. A ping that fails does not close the
+	// connection: a busy connection may be slow, and the transports notice a dead one.
 	pingTimeout = 10 * time.Second
 
-	// pingsAtOnce bounds the measurements under way.
+	// pingsAtOnce bounds the measurements in progress.
 	pingsAtOnce = 16
 )
 
-// Ping measures the round trip to a peer once, with libp2p's ping protocol. The
-// peerstore of h keeps it, in an average.
+// Ping measures the round-trip time to a peer once, with libp2p's ping protocol. The
+// peerstore of h averages the results.
 func Ping(ctx context.Context, h host.Host, p peer.ID) (time.Duration, error) {
-	ctx, cancel := context.WithCancel(ctx) // ends the stream after one round
+	ctx, cancel := context.WithCancel(ctx) // cancelled to end the stream after one round
 	defer cancel()
 	select {
 	case r := <-ping.Ping(ctx, h, p):
 		if r.Error != nil && ctx.Err() != nil {
-			r.Error = ctx.Err() // what it failed with is how it noticed
+			r.Error = ctx.Err() // its own error is only how it noticed that
 		}
 		return r.RTT, r.Error
 	case <-ctx.Done():
@@ -41,15 +41,16 @@ func Ping(ctx context.Context, h host.Host, p peer.ID) (time.Duration, error) {
 	}
 }
 
-// Pinger keeps the round trips to the connected peers of a host fresh.
+// Pinger keeps measuring the round-trip times to the connected peers of a host.
 type Pinger struct {
 	host     host.Host
 	log      *slog.Logger
 	interval time.Duration
-	fresh    chan peer.ID // newly connected: measured at once
+	fresh    chan peer.ID // newly connected peers, measured at once
 }
 
-// NewPinger measures the round trips of h at that interval, once Run is called.
+// NewPinger makes a Pinger that measures at the given interval. It does nothing before
+// Run.
 func NewPinger(h host.Host, interval time.Duration, log *slog.Logger) *Pinger {
 	return &Pinger{host: h, log: log, interval: interval, fresh: make(chan peer.ID, pingsAtOnce)}
 }

@@ -13,12 +13,12 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// goodbyeTimeout is how long the connections through relays may take to close
-// before those to the relays are closed under them.
+// goodbyeTimeout is how long the connections through relays may take to close before the
+// connections to the relays are closed.
 const goodbyeTimeout = time.Second
 
-// Gate is what keeps a host from making and taking connections while its node is
-// suspended. It is the host's connection gater.
+// Gate keeps a host from making and accepting connections while its node is suspended. It
+// is the host's connection gater.
 type Gate struct{ shut atomic.Bool }
 
 var _ connmgr.ConnectionGater = (*Gate)(nil)
@@ -30,31 +30,31 @@ func (g *Gate) InterceptSecured(network.Direction, peer.ID, network.ConnMultiadd
 	return !g.shut.Load()
 }
 
-// InterceptUpgraded ends a connection that was being made when the gate was shut.
+// InterceptUpgraded refuses a connection that was being made when the gate was shut.
 func (g *Gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) {
 	return !g.shut.Load(), 0
 }
 
-// Rest is a host's rest, in which it has no connections. All methods may be called
+// Rest suspends a host: during a rest it has no connections. All methods may be called
 // concurrently.
 type Rest struct {
 	host    host.Host
 	gate    *Gate
-	began   atomic.Pointer[time.Time] // the last; nil before the first
-	closing sync.WaitGroup            // of latecomers
+	began   atomic.Pointer[time.Time] // when the last rest began; nil before the first
+	closing sync.WaitGroup            // connections that Connected closes
 }
 
-// NewRest makes the rest of a host, whose connection gater is gate.
+// NewRest makes the Rest of a host whose connection gater is gate.
 func NewRest(h host.Host, gate *Gate) *Rest { return &Rest{host: h, gate: gate} }
 
-// Begin shuts the gate: no connection is made or taken from now on.
+// Begin shuts the gate: from now on no connection is made or accepted.
 func (r *Rest) Begin() {
 	r.gate.shut.Store(true)
 	now := time.Now()
 	r.began.Store(&now)
 }
 
-// CloseAll closes all connections, those through relays before those to them, and
+// CloseAll closes all connections, first those through relays and then the others, and
 // returns when they are closed.
 func (r *Rest) CloseAll() {
 	var circuits, direct []network.Conn
@@ -66,7 +66,7 @@ func (r *Rest) CloseAll() {
 		}
 	}
 	closed := CloseAll(circuits)
-	select { // they say goodbye through the relay
+	select { // they send their last messages through the relays
 	case <-closed:
 	case <-time.After(goodbyeTimeout):
 	}
@@ -77,11 +77,12 @@ func (r *Rest) CloseAll() {
 // End opens the gate.
 func (r *Rest) End() { r.gate.shut.Store(false) }
 
-// Is says whether the rest has begun and not ended.
+// Is reports whether a rest has begun and not ended.
 func (r *Rest) Is() bool { return r.gate.shut.Load() }
 
-// Connected must be called for each new connection. It closes those that a rest missed
-// because the host did not list them yet: the gate had let them in before it was shut.
+// Connected must be called for each new connection. It closes connections that CloseAll
+// missed because the host did not list them yet: the gate had let them in before it was
+// shut.
 func (r *Rest) Connected(c network.Conn) {
 	began := r.began.Load()
 	if r.Is() || began != nil && !c.Stat().Opened.After(*began) {
@@ -89,10 +90,12 @@ func (r *Rest) Connected(c network.Conn) {
 	}
 }
 
-// Wait waits for what Connected began. It must not be called while that is.
+// Wait waits until the connections that Connected closes are closed. It must not be
+// called at the same time as Connected.
 func (r *Rest) Wait() { r.closing.Wait() }
 
-// CloseAll begins to close connections, all at once. When all are, closed is.
+// CloseAll starts closing connections, all at once. The channel that it returns is closed
+// when all of them are.
 func CloseAll(conns []network.Conn) (closed <-chan struct{}) {
 	var closing sync.WaitGroup
 	for _, c := range conns {

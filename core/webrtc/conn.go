@@ -21,39 +21,39 @@ import (
 )
 
 const (
-	// maxQueued bounds the bytes that the channels of a connection have in the
-	// platform's queue, all together: it is served first come first, and a ping
-	// waits for what is in it.
+	// maxQueued bounds the bytes that all channels of a connection have in the platform's
+	// queue. The queue is first in, first out, and a ping waits for everything in it.
 	maxQueued = 128 << 10
 	// maxUnread bounds the bytes that are unread on all streams of a connection.
 	maxUnread = 64 << 20
-	// maxInbound bounds the streams that the far side may have open.
+	// maxInbound bounds the streams that the remote end may have open.
 	maxInbound = 1024
-	// maxWaiting bounds those of them that AcceptStream has not returned yet.
+	// maxWaiting bounds the inbound streams that AcceptStream has not returned yet.
 	maxWaiting = 256
-	// maxWindow bounds the credit that a far side may give, in bytes.
+	// maxWindow bounds the credit that the remote end may give, in bytes.
 	maxWindow = 16 << 20
-	// maxMessage is the largest message that is sent to an end that says it takes as
-	// much, in bytes: what every WebRTC stack takes.
+	// maxMessage is the size of the largest message that is sent to an end that accepts
+	// as much, in bytes: every WebRTC stack accepts it.
 	maxMessage = 64 << 10
-	// minMessage is what is sent to others: the specification's bound.
+	// minMessage is the size of the largest message that is sent to other ends: the
+	// specification's limit.
 	minMessage = 16 << 10
 )
 
-// labelInit is the label of the channel that the offerer opens so that there is
-// something to offer. It carries nothing.
+// labelInit is the label of the channel that the offerer opens so that the offer is not
+// empty. It carries nothing.
 const labelInit = "init"
 
 // ends are the two ends of a connection, and the transport that made it.
 type ends struct {
 	transport     transport.Transport
-	closing       *supervise.Calls // of the transport's connections that end
+	closing       *supervise.Calls // the transport's connections that are ending
 	name          string           // of the transport
 	local, remote peer.ID
 	remoteKey     crypto.PubKey
 	addr          ma.Multiaddr // of the remote end
 	scope         network.ConnManagementScope
-	lengthApart   bool // large frames have their length in a message of its own
+	lengthApart   bool // large frames have their length in a separate message
 }
 
 // conn is a libp2p connection over a WebRTC connection.
@@ -61,14 +61,14 @@ type conn struct {
 	ends
 	pc PeerConnection
 
-	credit  bool   // both ends follow credit
-	window  uint64 // what the far side lets a new stream have unread
-	message int    // bounds the messages that are sent
+	credit  bool   // both ends use credit
+	window  uint64 // how much of a new stream may be unread at the remote end
+	message int    // the largest message that is sent
 
 	unread  atomic.Int64
 	inbound chan *stream
 
-	connected chan struct{} // closed when the ends speak
+	connected chan struct{} // closed when the ends are connected
 	ended     chan struct{} // closed when the connection has ended
 	released  chan struct{} // closed when the platform's connection is closed, too
 
@@ -102,8 +102,8 @@ func newConn(e ends) *conn {
 	}
 }
 
-// agree takes what the far side's signalling says of its frames. It comes before the
-// first stream.
+// agree applies what the remote end's signalling says about its frames. It is called
+// before the first stream.
 func (c *conn) agree(s signal) {
 	if s.window == 0 || s.message < minMessage {
 		return
@@ -113,7 +113,8 @@ func (c *conn) agree(s signal) {
 	c.message = int(min(s.message, maxMessage))
 }
 
-// events are those of the platform's connection; candidate takes this end's.
+// events returns the functions for the platform's connection; candidate receives this
+// end's candidates.
 func (c *conn) events(candidate func(string)) Events {
 	return Events{
 		Candidate: candidate,
@@ -131,7 +132,7 @@ func (c *conn) events(candidate func(string)) Events {
 	}
 }
 
-// newStream adds a stream, or says why there can be none.
+// newStream adds a stream, or returns an error that says why it cannot.
 func (c *conn) newStream(ch Channel, inbound bool) (*stream, error) {
 	s := &stream{conn: c, ch: ch, inbound: inbound, credit: c.window}
 	c.mu.Lock()
@@ -149,7 +150,7 @@ func (c *conn) newStream(ch Channel, inbound bool) (*stream, error) {
 	return s, nil
 }
 
-// accept takes a channel that the far side has opened.
+// accept handles a channel that the remote end has opened.
 func (c *conn) accept(label string, ch Channel) {
 	if label == labelInit {
 		ch.Handle(idle{})
@@ -203,7 +204,7 @@ func (c *conn) AcceptStream() (network.MuxedStream, error) {
 	}
 }
 
-// forget takes a stream out whose channel is closed or will be.
+// forget removes a stream whose channel is closed or will be.
 func (c *conn) forget(s *stream) {
 	c.mu.Lock()
 	if _, ok := c.streams[s]; ok {
@@ -221,8 +222,8 @@ func (c *conn) forget(s *stream) {
 	c.room.raise()
 }
 
-// send sends a frame of a stream. Where the queue is full, it sends nothing, and
-// returns what to wait for, unless the frame is control.
+// send sends a frame of a stream. If the queue is full and the frame is not control, send
+// sends nothing and returns a channel to wait for.
 func (c *conn) send(s *stream, f frame, control bool) (room <-chan struct{}, err error) {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
@@ -243,9 +244,9 @@ func (c *conn) send(s *stream, f frame, control bool) (room <-chan struct{}, err
 	return nil, nil
 }
 
-// maxWithLength is the largest frame that go-libp2p reads with its length in one message,
-// in bytes: it reads the length into a buffer of that size, and a message whole or not at
-// all.
+// maxWithLength is the size of the largest frame that go-libp2p reads if its length is in
+// the same message, in bytes: it reads the length into a buffer of that size, and a
+// message either whole or not at all.
 const maxWithLength = 4096
 
 // transmit sends a frame with its length.
@@ -260,7 +261,7 @@ func (c *conn) transmit(ch Channel, b []byte) error {
 	return ch.Send(b)
 }
 
-// hasRoom says whether the queue takes a frame. If not, low will be called.
+// hasRoom reports whether the queue accepts a frame. If not, low will be called.
 func (c *conn) hasRoom() bool {
 	if c.queued < maxQueued {
 		return true
@@ -268,7 +269,7 @@ func (c *conn) hasRoom() bool {
 	if c.count(); c.queued < maxQueued {
 		return true
 	}
-	// At least one of them has more than its part queued, and falls to it.
+	// At least one of them has more than its part queued, and will fall to it.
 	part := maxQueued / 2 / len(c.busy)
 	for s := range c.busy {
 		if s.opened && s.low != part {
@@ -276,11 +277,11 @@ func (c *conn) hasRoom() bool {
 			s.ch.SetLow(part)
 		}
 	}
-	c.count() // some may have left while the channels were told
+	c.count() // some bytes may have left while SetLow was called
 	return c.queued < maxQueued
 }
 
-// count asks the channels what they have queued.
+// count updates queued from the channels.
 func (c *conn) count() {
 	c.queued = 0
 	for s := range c.busy {
@@ -303,7 +304,7 @@ func (c *conn) opened(s *stream) {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
 	for _, b := range s.early {
-		_ = c.transmit(s.ch, b) // of a channel that has closed again, Closed tells
+		_ = c.transmit(s.ch, b) // if the channel has closed again, Closed reports it
 	}
 	s.early = nil
 	s.opened = true
@@ -323,7 +324,8 @@ func (c *conn) end(err error) {
 	c.err = err
 	close(c.ended)
 	streams := slices.Collect(maps.Keys(c.streams))
-	// Under the lock, so that the transport waits for it when another end has returned.
+	// Called with the mutex held, so that the transport waits for it when another call of
+	// end has returned.
 	defer c.mu.Unlock()
 	waited := c.closing.Begin()
 	go func() {
@@ -341,7 +343,7 @@ func (c *conn) end(err error) {
 	}()
 }
 
-// Close ends the connection and all its streams, and waits for the platform to close
+// Close ends the connection and all its streams, and waits until the platform has closed
 // it.
 func (c *conn) Close() error {
 	c.end(errConnClosed)
@@ -349,7 +351,7 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWithError is Close: WebRTC has no code to send.
+// CloseWithError calls Close: WebRTC cannot send a code.
 func (c *conn) CloseWithError(network.ConnErrorCode) error { return c.Close() }
 
 func (c *conn) IsClosed() bool { return c.endErr() != nil }
@@ -360,7 +362,7 @@ func (c *conn) endErr() error {
 	return c.err
 }
 
-// As knows the conn itself, for Lost: there is nothing below it that go-libp2p knows.
+// As supports only *conn, for Lost: nothing below it is known to go-libp2p.
 func (c *conn) As(target any) bool {
 	mine, ok := target.(**conn)
 	if ok {
@@ -380,8 +382,8 @@ func (c *conn) ConnState() network.ConnectionState {
 	return network.ConnectionState{Transport: c.name}
 }
 
-// initDone waits until the channel "init" of the offerer is open, and closed again:
-// else its id is used anew before the far side has seen it close.
+// initChannel handles the offerer's channel "init". finish waits until it is open, and
+// closed again: otherwise its ID could be reused before the remote end has seen it close.
 type initChannel struct {
 	idle
 	open, closed chan struct{}
@@ -394,8 +396,8 @@ func newInitChannel() initChannel {
 func (i initChannel) Opened() { close(i.open) }
 func (i initChannel) Closed() { close(i.closed) }
 
-// initCloseTimeout is how long the far side may take to close the channel "init". js-libp2p
-// and we do so at once.
+// initCloseTimeout is how long the remote end may take to close the channel "init".
+// js-libp2p and this package do so at once.
 const initCloseTimeout = 5 * time.Second
 
 func (i initChannel) finish(ctx context.Context, ch Channel) error {

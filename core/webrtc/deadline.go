@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// A wake wakes all who wait for a change. Its owner's mutex guards it.
+// A wake wakes everyone who waits for a change. Its owner's mutex guards it.
 type wake struct{ ch chan struct{} }
 
-// wait is closed at the next raise.
+// wait returns a channel that is closed at the next raise.
 func (w *wake) wait() <-chan struct{} {
 	if w.ch == nil {
 		w.ch = make(chan struct{})
@@ -27,11 +27,11 @@ func (w *wake) raise() {
 type deadline struct {
 	mu      sync.Mutex
 	timer   *time.Timer
-	expired chan struct{} // nil: there is no deadline
+	expired chan struct{} // nil if there is no deadline
 }
 
-// wait returns a channel that is closed when the deadline passes, or nil without one. After set it
-// must be asked for anew.
+// wait returns a channel that is closed when the deadline passes, or nil if there is
+// none. After set it must be called again.
 func (d *deadline) wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -60,7 +60,7 @@ func (d *deadline) set(t time.Time) {
 	d.timer = time.AfterFunc(left, func() { close(expired) })
 }
 
-// passed says whether the deadline has passed.
+// passed reports whether the deadline has passed.
 func (d *deadline) passed() bool {
 	select {
 	case <-d.wait():

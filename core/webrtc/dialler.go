@@ -35,22 +35,22 @@ type DiallerOptions struct {
 }
 
 // Dialler dials libp2p's /webrtc-direct: a peer with a public UDP port, whose address
-// has the hash of its certificate. There is no signalling: this end makes up the answer
-// of the peer, and the peer makes up the offer of this end from the first packet. A Noise
-// handshake on the first data channel then proves who the peer is, and that nobody is in
-// between.
+// contains the hash of its certificate. There is no signalling: this end makes up the
+// peer's answer, and the peer makes up this end's offer from the first packet. A Noise
+// handshake on the first data channel then proves the peer's identity, and that nobody is
+// in between.
 //
-// Addresses: /ip4 or /ip6, then /udp/PORT/webrtc-direct, then one /certhash. A name is
-// refused, because browsers resolve none for WebRTC.
+// An address is /ip4 or /ip6, then /udp/PORT/webrtc-direct, then one /certhash. Names are
+// refused, because browsers do not resolve names for WebRTC.
 //
-// It speaks version 2 of the protocol, in which browsers need not be made to take a
-// password of ours, which they are about to refuse. Peers of go-libp2p 0.51 and later
-// answer it; others do not, and the dial fails with ErrUnanswered.
+// A Dialler uses version 2 of the protocol, which does not need the browser to accept a
+// password of ours; browsers are about to refuse that. Peers of go-libp2p 0.51 and later
+// answer version 2; others do not, and the dial fails with ErrUnanswered.
 //
-// Nothing holds a peer back that sends faster than it is read: a stream of which more than
-// 4 MiB are unread is reset.
+// Nothing holds back a peer that sends faster than it is read: a stream is reset when
+// more than 4 MiB of it are unread.
 //
-// It may be used concurrently. Spec:
+// All methods may be called concurrently. Spec:
 // https://github.com/libp2p/specs/blob/master/webrtc/webrtc-direct.md
 type Dialler struct {
 	local    peer.ID
@@ -60,7 +60,7 @@ type Dialler struct {
 	limits   network.ResourceManager
 	timeout  time.Duration
 	dials    *rate.Limiter
-	closing  supervise.Calls // of connections that end
+	closing  supervise.Calls // of connections that are ending
 }
 
 var (
@@ -69,7 +69,7 @@ var (
 	_ io.Closer              = (*Dialler)(nil)
 )
 
-// NewDialler makes the transport of the peer that key belongs to.
+// NewDialler makes the transport of the peer to which key belongs.
 func NewDialler(key crypto.PrivKey, p Platform, o DiallerOptions) (*Dialler, error) {
 	id, err := peer.IDFromPrivateKey(key)
 	if err != nil {
@@ -97,23 +97,23 @@ func NewDialler(key crypto.PrivKey, p Platform, o DiallerOptions) (*Dialler, err
 	return d, nil
 }
 
-// CanDial says whether addr is an address that Dial understands, or would but for a name in
-// it, of which Dial says so.
+// CanDial reports whether Dial understands addr. It also returns true for an address that
+// Dial refuses only because of its name, so that Dial can report that.
 func (d *Dialler) CanDial(addr ma.Multiaddr) bool {
 	_, err := parseServer(addr)
 	return err == nil || errors.Is(err, errName)
 }
 
-// Protocols are those whose addresses end here.
+// Protocols returns the protocols of the addresses that the transport handles.
 func (d *Dialler) Protocols() []int { return []int{ma.P_WEBRTC_DIRECT} }
 
-// Proxy is false: the connection goes through nobody.
+// Proxy returns false: the connection does not pass through another peer.
 func (d *Dialler) Proxy() bool { return false }
 
-// SkipResolve is true: Go has no resolver in a browser, either.
+// SkipResolve returns true: Go has no resolver in a browser, either.
 func (d *Dialler) SkipResolve(context.Context, ma.Multiaddr) bool { return true }
 
-// Listen fails with ErrCannotListen.
+// Listen returns ErrCannotListen.
 func (d *Dialler) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w", addr, ErrCannotListen)
 }
@@ -125,10 +125,11 @@ func (d *Dialler) Close() error {
 	return nil
 }
 
-// Dial connects to the peer p at addr. It fails when ctx ends, or after
-// DiallerOptions.Timeout; with ErrUnanswered where nothing answers at addr, with
-// ErrCertificate where what answers has another certificate than addr says, and with
-// sec.ErrPeerIDMismatch where it is another peer. More than some two dials a second wait.
+// Dial connects to the peer p at addr. It returns an error when ctx ends, or after
+// DiallerOptions.Timeout. The error wraps ErrUnanswered if nothing answers at addr,
+// ErrCertificate if the other end has another certificate than addr says, and
+// sec.ErrPeerIDMismatch if it is another peer. If there are more than about two dials a
+// second, Dial waits.
 func (d *Dialler) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
 	to, err := parseServer(addr)
 	if err != nil {
@@ -164,9 +165,9 @@ func (d *Dialler) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (trans
 	return c, nil
 }
 
-// connect makes the connection, and lets the peer prove who it is.
+// connect makes the connection, and verifies the peer's identity.
 func (d *Dialler) connect(ctx context.Context, c *conn, to server) error {
-	if err := c.begin(d.platform, func(string) {}); err != nil { // the peer sees where packets come from
+	if err := c.begin(d.platform, func(string) {}); err != nil { // the peer learns this end's address from its packets
 		return err
 	}
 	ch, err := c.pc.FirstChannel(ctx)
@@ -195,7 +196,7 @@ func (d *Dialler) connect(ctx context.Context, c *conn, to server) error {
 		if err := c.endErr(); errors.Is(err, ErrUnanswered) || errors.Is(err, ErrCertificate) {
 			return err
 		}
-		return fmt.Errorf("%w: %w", ErrCertificate, c.endErr()) // most platforms say no more than that it is closed
+		return fmt.Errorf("%w: %w", ErrCertificate, c.endErr()) // most platforms report only that the connection is closed
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", ErrUnanswered, context.Cause(ctx))
 	}
@@ -208,8 +209,9 @@ func (d *Dialler) connect(ctx context.Context, c *conn, to server) error {
 	return nil
 }
 
-// prove runs the Noise handshake on the first stream, which the peer begins, and returns the
-// peer's key. The channel stays: closed, its id would be used again before the peer knows.
+// prove runs the Noise handshake on the first stream, which the peer starts, and returns
+// the peer's key. It leaves the channel open: if it were closed, its ID could be reused
+// before the peer notices.
 func (d *Dialler) prove(ctx context.Context, first *stream, prologue []byte, p peer.ID) (crypto.PubKey, error) {
 	n, err := d.noise.WithSessionOptions(noise.Prologue(prologue))
 	if err != nil {
@@ -221,21 +223,22 @@ func (d *Dialler) prove(ctx context.Context, first *stream, prologue []byte, p p
 	}
 	first.mu.Lock()
 	defer first.mu.Unlock()
-	first.endRead(io.EOF) // nothing more is taken of it
+	first.endRead(io.EOF) // nothing more is read from it
 	return secured.RemotePublicKey(), nil
 }
 
-// prologue binds the Noise handshake to the certificates of both ends.
+// prologue returns the prologue that binds the Noise handshake to the certificates of
+// both ends.
 func prologue(dialler, server fingerprint) []byte {
 	return slices.Concat([]byte("libp2p-webrtc-noise:"), dialler.multihash(), server.multihash())
 }
 
-// handshakeConn is a stream as the Noise handshake wants it.
+// handshakeConn makes a stream a net.Conn, for the Noise handshake.
 type handshakeConn struct{ *stream }
 
 var _ net.Conn = handshakeConn{}
 
-// Close comes where the handshake has failed.
+// Close is called if the handshake has failed.
 func (c handshakeConn) Close() error       { return c.Reset() }
 func (handshakeConn) LocalAddr() net.Addr  { return nil }
 func (handshakeConn) RemoteAddr() net.Addr { return nil }

@@ -17,15 +17,15 @@ type exchange struct {
 	platform   Platform
 	stream     network.Stream
 	r          *bufio.Reader
-	candidates chan string // of this end, to be sent
+	candidates chan string // candidates of this end, to be sent
 	writing    sync.Mutex
-	early      []string // candidates of the far side that came before its description
-	count      int      // of messages that were read
-	taken      int      // candidates of the far side
-	unusable   error    // of the last candidate that was of no use
+	early      []string // candidates of the remote end that came before its description
+	count      int      // messages that were read
+	taken      int      // candidates of the remote end that were added
+	unusable   error    // the error of the last candidate that could not be used
 }
 
-// offer makes the connection whose circuit this end dialled on.
+// offer makes the connection at the end that dialled.
 func (c *conn) offer(ctx context.Context, x *exchange) error {
 	if err := x.begin(c); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (c *conn) offer(ctx context.Context, x *exchange) error {
 	return first.finish(ctx, ch)
 }
 
-// answer makes the connection that the far side offers.
+// answer makes the connection that the remote end offers.
 func (c *conn) answer(ctx context.Context, x *exchange) error {
 	offer, err := x.description(kindOffer)
 	if err != nil {
@@ -78,17 +78,17 @@ func (c *conn) answer(ctx context.Context, x *exchange) error {
 	return c.connect(ctx, x)
 }
 
-// begin makes the platform's connection, whose candidates are sent.
+// begin makes the platform's connection, and sends its candidates.
 func (x *exchange) begin(c *conn) error {
 	return c.begin(x.platform, func(candidate string) {
 		select {
 		case x.candidates <- candidate:
-		default: // more than the far side would take, too
+		default: // more than the remote end would accept
 		}
 	})
 }
 
-// begin makes the platform's connection; candidate takes this end's.
+// begin makes the platform's connection; candidate receives this end's candidates.
 func (c *conn) begin(p Platform, candidate func(string)) error {
 	pc, err := p.New(c.events(candidate))
 	if err != nil {
@@ -99,12 +99,12 @@ func (c *conn) begin(p Platform, candidate func(string)) error {
 	return nil
 }
 
-// unmade stands for the platform's connection that there is not.
+// unmade stands in for the platform's connection if there is none.
 type unmade struct{ PeerConnection }
 
 func (unmade) Close() error { return nil }
 
-// connect exchanges candidates until the ends speak.
+// connect exchanges candidates until the ends are connected.
 func (c *conn) connect(ctx context.Context, x *exchange) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var both sync.WaitGroup
@@ -141,8 +141,8 @@ func (x *exchange) send(s signal) error {
 	return err
 }
 
-// sendCandidates sends the candidates of this end until ctx ends. An error in sending is
-// ignored: the far side has all it wants, or reports the failure itself.
+// sendCandidates sends the candidates of this end until ctx ends. It ignores an error in
+// sending: the remote end has all it wants, or reports the failure itself.
 func (x *exchange) sendCandidates(ctx context.Context) {
 	for {
 		select {
@@ -156,8 +156,8 @@ func (x *exchange) sendCandidates(ctx context.Context) {
 	}
 }
 
-// takeCandidates takes the far side's until ctx ends or no more come. One that the
-// platform cannot use is not the end of the others.
+// takeCandidates adds the remote end's candidates until ctx ends or no more come. If the
+// platform cannot use one, it continues with the others.
 func (x *exchange) takeCandidates(ctx context.Context, pc PeerConnection) error {
 	for _, candidate := range x.early {
 		x.take(ctx, pc, candidate)
@@ -167,7 +167,7 @@ func (x *exchange) takeCandidates(ctx context.Context, pc PeerConnection) error 
 		switch {
 		case ctx.Err() != nil, errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, network.ErrReset): // it has given up, a moment before this end
+		case errors.Is(err, network.ErrReset): // the remote end has given up, a moment before this one
 			return fmt.Errorf("%w: read candidates: %w", ErrUnanswered, err)
 		case err != nil:
 			return fmt.Errorf("%w: read candidates: %w", ErrRefused, err)
@@ -178,7 +178,7 @@ func (x *exchange) takeCandidates(ctx context.Context, pc PeerConnection) error 
 }
 
 func (x *exchange) take(ctx context.Context, pc PeerConnection, candidate string) {
-	if candidate == "" || candidate == "null" { // the end of them, as some say it
+	if candidate == "" || candidate == "null" { // some implementations mark the end in this way
 		return
 	}
 	if err := pc.AddCandidate(ctx, candidate); err != nil {
@@ -188,7 +188,7 @@ func (x *exchange) take(ctx context.Context, pc PeerConnection, candidate string
 	x.taken++
 }
 
-// next reads a message, of a number that is bounded.
+// next reads a message. It bounds the number of messages.
 func (x *exchange) next() (signal, error) {
 	if x.count++; x.count > maxSignals {
 		return signal{}, fmt.Errorf("the far side sent more than %d signalling messages", maxSignals)
@@ -196,7 +196,7 @@ func (x *exchange) next() (signal, error) {
 	return readSignal(x.r)
 }
 
-// description reads the far side's offer or answer, and keeps the candidates that come
+// description reads the remote end's offer or answer, and keeps the candidates that come
 // before it.
 func (x *exchange) description(kind uint64) (signal, error) {
 	for {
@@ -216,10 +216,10 @@ func (x *exchange) description(kind uint64) (signal, error) {
 	}
 }
 
-// drainTimeout is how long the end that answered waits for the other to end the stream.
+// drainTimeout is how long the answering end waits for the other one to end the stream.
 const drainTimeout = 5 * time.Second
 
-// drain reads what is left until the far side, which began, ends the stream.
+// drain reads until the remote end, which opened the stream, ends it.
 func (x *exchange) drain() {
 	_ = x.stream.SetReadDeadline(time.Now().Add(drainTimeout))
 	for {
@@ -229,7 +229,7 @@ func (x *exchange) drain() {
 	}
 }
 
-// orCause is why ctx has ended, where that made err.
+// orCause returns the cause of the end of ctx if ctx has ended, and err otherwise.
 func orCause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)

@@ -8,25 +8,26 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// A flag is what a frame says of its stream. The numbers are the specification's.
+// A flag is a change of state that a frame signals for its stream. The numbers are the
+// specification's.
 type flag int8
 
 const (
 	flagNone        flag = -1
-	flagFin         flag = 0 // no more data comes
-	flagStopSending flag = 1 // no more data is read
-	flagReset       flag = 2 // the stream is gone, both ways
-	flagFinAck      flag = 3 // all data before the FIN has come
+	flagFin         flag = 0 // no more data follows
+	flagStopSending flag = 1 // no more data will be read
+	flagReset       flag = 2 // the stream has ended in both directions
+	flagFinAck      flag = 3 // all data before the FIN has arrived
 )
 
 // A frame is one of the length-prefixed messages that make up a stream. Field 3 is
-// go-libp2p's; field 16 is ours, sent only to those that said they know it, and
-// unknown to all others.
+// go-libp2p's. Field 16 is ours; it is sent only to ends that announced it, and other
+// ends do not know it.
 type frame struct {
 	flag   flag
 	data   []byte
 	code   uint32 // of a flagReset or flagStopSending
-	credit uint64 // further bytes of data that the far side may send
+	credit uint64 // further bytes of data that the remote end may send
 }
 
 const (
@@ -37,14 +38,14 @@ const (
 )
 
 const (
-	// frameOverhead is what a frame of data has besides the data, at most, in bytes.
+	// frameOverhead is the largest overhead of a frame of data, in bytes.
 	frameOverhead = 2 * (1 + binary.MaxVarintLen32)
-	// maxFrame bounds a frame that is taken: what go-libp2p and browsers send at
-	// most, 256 KiB.
+	// maxFrame bounds a frame that is accepted: 256 KiB, the most that go-libp2p and
+	// browsers send.
 	maxFrame = 256 << 10
 )
 
-// errFrame is what a frame that cannot be read is told to be.
+// errFrame is wrapped by the errors of frames that cannot be decoded.
 var errFrame = errors.New("the far side sent a frame that cannot be read")
 
 // append appends the frame with its length.
@@ -82,7 +83,7 @@ func appendUint(b []byte, n protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(b, n, protowire.VarintType), v)
 }
 
-// parseFrame reads a frame without its length. Its data is part of b.
+// parseFrame decodes a frame without its length. Its data is part of b.
 func parseFrame(b []byte) (frame, error) {
 	f := frame{flag: flagNone}
 	err := fields(b, func(n protowire.Number, v uint64, data []byte) {
@@ -106,8 +107,8 @@ func parseFrame(b []byte) (frame, error) {
 	return f, nil
 }
 
-// fields calls f for each field of a protobuf message that is a number, with data
-// nil, or bytes, with data not nil. Fields of other kinds are skipped.
+// fields calls f for each field of a protobuf message that is a number, with data nil, or
+// bytes, with data not nil. It skips fields of other types.
 func fields(b []byte, f func(n protowire.Number, v uint64, data []byte)) error {
 	for len(b) > 0 {
 		num, typ, size := protowire.ConsumeTag(b)
@@ -137,13 +138,13 @@ func fields(b []byte, f func(n protowire.Number, v uint64, data []byte)) error {
 	return nil
 }
 
-// A decoder reads the messages of a channel as the byte stream that they are: a frame
-// may be in several messages, and a message may hold several frames.
+// A decoder reads the messages of a channel as a byte stream: a frame may span several
+// messages, and a message may contain several frames.
 type decoder struct{ rest []byte }
 
-// feed hands every frame that has come whole to f, whose data is valid during the
-// call. It keeps at most one frame, of at most maxFrame bytes. Nothing may be fed
-// after an error, which is f's or errFrame.
+// feed passes every complete frame to f; the frame's data is valid during the call. It
+// buffers at most one frame, of at most maxFrame bytes. It must not be called again after
+// an error, which is f's or wraps errFrame.
 func (d *decoder) feed(b []byte, f func(frame) error) error {
 	kept := len(d.rest) > 0
 	if kept {

@@ -8,7 +8,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// listener hands out the connections that others have begun.
+// listener returns the connections that other peers have started.
 type listener struct {
 	transport *Transport
 	closed    chan struct{}
@@ -40,7 +40,7 @@ func (l *listener) Close() error {
 func (l *listener) Addr() net.Addr          { return netAddr{} }
 func (l *listener) Multiaddr() ma.Multiaddr { return Addr }
 
-// netAddr is Addr for package net.
+// netAddr is Addr as a net.Addr.
 type netAddr struct{}
 
 func (netAddr) Network() string { return "webrtc" }

@@ -14,12 +14,12 @@ import (
 // fingerprint is the SHA-256 of a certificate.
 type fingerprint [32]byte
 
-// multihash is the fingerprint as libp2p writes it.
+// multihash returns the fingerprint as libp2p encodes it.
 func (f fingerprint) multihash() []byte {
 	return append([]byte{multihash.SHA2_256, byte(len(f))}, f[:]...)
 }
 
-// String is the fingerprint as SDP has it.
+// String returns the fingerprint as SDP writes it.
 func (f fingerprint) String() string {
 	pairs := make([]string, len(f))
 	for i, b := range f {
@@ -28,7 +28,7 @@ func (f fingerprint) String() string {
 	return strings.Join(pairs, ":")
 }
 
-// server is a WebRTC-direct multiaddr taken apart.
+// server holds the parts of a WebRTC-direct multiaddr.
 type server struct {
 	addr        ma.Multiaddr // without /p2p
 	family      string       // IP4 or IP6
@@ -36,10 +36,10 @@ type server struct {
 	fingerprint fingerprint
 }
 
-// errName is what an address with a name is refused with.
+// errName is wrapped by the error of an address with a name.
 var errName = errors.New("a name cannot be dialled over WebRTC-direct, because browsers resolve none for it: use an address with /ip4 or /ip6")
 
-// parseServer takes addr apart. An address that is not understood whole is an error.
+// parseServer parses addr. It returns an error unless it understands the whole address.
 func parseServer(addr ma.Multiaddr) (server, error) {
 	fail := func(why string) (server, error) {
 		return server{}, fmt.Errorf("%s is not a WebRTC-direct address: %s", addr, why)
@@ -86,7 +86,7 @@ func parseCertHash(s string) (f fingerprint, err error) {
 	if err != nil {
 		return f, err
 	}
-	if h.Code != multihash.SHA2_256 { // all that libp2p announces
+	if h.Code != multihash.SHA2_256 { // libp2p announces no other
 		return f, fmt.Errorf("certificate hash is %s, not sha2-256", h.Name)
 	}
 	if len(h.Digest) != len(f) {
@@ -95,11 +95,13 @@ func parseCertHash(s string) (f fingerprint, err error) {
 	return fingerprint(h.Digest), nil
 }
 
-// serverUfrag begins the ICE name of a server that is dialled by version 2 of the protocol.
+// serverUfrag is the prefix of the ICE name of a server that is dialled by version 2 of
+// the protocol.
 const serverUfrag = "libp2p+webrtc+v2/"
 
-// answer is the answer that the server would give to an offer with the ICE password. The
-// server's own name has that password, so that the server knows it from the first packet.
+// answer returns the answer that the server would give to an offer with the ICE password.
+// The server's own ICE name contains that password, so that the server learns it from the
+// first packet.
 func (s server) answer(password string) string {
 	at := "IN " + s.family + " " + s.host
 	return strings.Join([]string{
@@ -124,13 +126,13 @@ func (s server) answer(password string) string {
 	}, "\r\n")
 }
 
-// offer is what counts of an offer of this end.
+// offer holds the relevant parts of an offer of this end.
 type offer struct {
 	password    string
 	fingerprint fingerprint
 }
 
-// parseOffer reads the SDP of an offer that the platform has made.
+// parseOffer parses the SDP of an offer that the platform has made.
 func parseOffer(sdp string) (offer, error) {
 	var o offer
 	found := false
@@ -158,7 +160,7 @@ func parseOffer(sdp string) (offer, error) {
 	return o, nil
 }
 
-// isLetter says whether r is a letter of ASCII or a digit.
+// isLetter reports whether r is an ASCII letter or digit.
 func isLetter(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }

@@ -18,14 +18,14 @@ const (
 )
 
 // A signal is a message of the protocol /webrtc-signaling/0.0.1. Fields 16 and 17 are
-// ours, sent with the offer and the answer, and unknown to others; both ends need to
-// send them for their frames to follow them.
+// ours, are sent with the offer and the answer, and are unknown to other implementations.
+// They apply only if both ends send them.
 type signal struct {
 	kind uint64
 	data string // SDP, or a candidate as JSON
 
-	window  uint64 // how much data of a stream may be unread at this end, in bytes; 0: does not say
-	message uint64 // the largest message that this end takes, in bytes; 0: does not say
+	window  uint64 // how much data of a stream may be unread at this end, in bytes; 0 if not given
+	message uint64 // the largest message that this end accepts, in bytes; 0 if not given
 }
 
 const (
@@ -38,14 +38,14 @@ const (
 const (
 	// maxSignal bounds a signalling message. The SDP of data channels has about 1 KiB.
 	maxSignal = 16 << 10
-	// maxSignals bounds the messages of one end, which are candidates but for one.
+	// maxSignals bounds the messages of one end, all but one of which are candidates.
 	maxSignals = 100
 )
 
 var errSignal = errors.New("the far side sent a signalling message that cannot be read")
 
-// append appends the message with its length. The kind is written even where it is
-// 0: js-libp2p takes no offer without.
+// append appends the message with its length. It writes the kind even if it is 0, because
+// js-libp2p otherwise refuses the offer.
 func (s signal) append(b []byte) []byte {
 	body := appendUint(nil, fieldKind, s.kind)
 	body = protowire.AppendString(protowire.AppendTag(body, fieldText, protowire.BytesType), s.data)

@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// window is how much data of one stream may be unread at this end, in bytes. An
-	// end that follows our credit sends no more; of another, the stream is reset.
+	// window is how much data of one stream may be unread at this end, in bytes. An end
+	// that uses credit sends no more; if it does, the stream is reset.
 	window = 1 << 20
-	// windowOfOthers is the same for those that know no credit: nothing holds them
+	// windowOfOthers is the same for ends that do not use credit: nothing holds them
 	// back, so they get more before the stream is reset.
 	windowOfOthers = 4 << 20
-	// creditStep is how much is read before the far side is told.
+	// creditStep is how much is read before the remote end gets new credit.
 	creditStep = window / 4
-	// farTimeout is how long a stream that is done here keeps its channel for the far
-	// side, which may not have all its data or know of its reset: as in go-libp2p and
-	// js-libp2p.
+	// farTimeout is how long a stream that is closed here keeps its channel open for the
+	// remote end, which may not have all its data yet, or not have received its reset. It
+	// is the value of go-libp2p and js-libp2p.
 	farTimeout = 10 * time.Second
 	// keptBuffer bounds the buffer that a stream with nothing unread keeps, in bytes.
 	keptBuffer = 64 << 10
@@ -34,8 +34,8 @@ var (
 	errTooMuchUnread   = errors.New("the far side sent more than may be unread")
 )
 
-// errDeadline is os.ErrDeadlineExceeded, from a package that a core without an operating
-// system may use.
+// errDeadline is os.ErrDeadlineExceeded, taken from a package that core may import:
+// package os is not one.
 var errDeadline = func() error {
 	end, _ := net.Pipe()
 	_ = end.SetReadDeadline(time.Unix(0, 0))
@@ -43,7 +43,7 @@ var errDeadline = func() error {
 	return err
 }()
 
-// stream is a libp2p stream over a data channel of its own.
+// stream is a libp2p stream over a separate data channel.
 //
 // Locks are taken in this order: writeMu, mu, conn.sendMu.
 type stream struct {
@@ -53,31 +53,31 @@ type stream struct {
 
 	readDeadline, writeDeadline deadline
 
-	writeMu sync.Mutex // held by Write: what one call writes stays together
+	writeMu sync.Mutex // held by Write, to keep the bytes of one call together
 
 	mu       sync.Mutex
 	frames   decoder
 	unread   bytes.Buffer
-	read     uint64 // since the far side was given credit
+	read     uint64 // bytes read since the remote end was given credit
 	readable wake
-	readErr  error // what Read returns when nothing is unread; nil: more may come
-	readDone bool  // nothing that comes is of interest
+	readErr  error // what Read returns when nothing is unread; nil if more may come
+	readDone bool  // further data is dropped
 	finAcked bool
 
-	credit    uint64 // data that may be sent, where conn.credit
+	credit    uint64 // data that may be sent, if conn.credit is set
 	writable  wake
-	writeErr  error // what Write returns; nil: the stream can be written
+	writeErr  error // what Write returns; nil if the stream can be written
 	finSent   bool
-	writeDone bool // the far side has it all, or wants nothing
-	resetSent bool // the far side closes the channel when it knows
+	writeDone bool // the remote end has everything, or wants nothing more
+	resetSent bool // the remote end will close the channel when it receives that
 	farTimer  *time.Timer
 	over      bool // the channel is closed, or being closed
 
-	// guarded by conn.sendMu
+	// The following fields are guarded by conn.sendMu.
 	opened bool
-	early  [][]byte // frames for when the channel is open
+	early  [][]byte // frames to send when the channel is open
 	queued int      // bytes sent that may not have left
-	low    int      // what the channel was told
+	low    int      // what SetLow was called with
 }
 
 var (
@@ -98,7 +98,7 @@ func (s *stream) Read(b []byte) (int, error) {
 	}
 }
 
-// readSome reads what there is, or returns what to wait for.
+// readSome reads what there is, or returns a channel to wait for.
 func (s *stream) readSome(b []byte) (n int, wait <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,7 +144,7 @@ func (s *stream) Write(b []byte) (written int, err error) {
 	}
 }
 
-// writeSome sends one frame, or returns what to wait for.
+// writeSome sends one frame, or returns channels to wait for.
 func (s *stream) writeSome(b []byte) (n int, changed, room <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -228,8 +228,8 @@ func (s *stream) endWrite(err error) {
 	s.writable.raise()
 }
 
-// Close closes both directions. The channel is closed when the far side has all that
-// was written, which Close does not wait for, or ten seconds later.
+// Close closes both directions. The channel is closed when the remote end has everything
+// that was written, or ten seconds later; Close does not wait for that.
 func (s *stream) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,7 +242,7 @@ func (s *stream) Close() error {
 	return nil
 }
 
-// waitForFar closes the channel if the far side has not within farTimeout.
+// waitForFar closes the channel if the remote end has not done so within farTimeout.
 func (s *stream) waitForFar() {
 	if s.farTimer != nil || s.over {
 		return
@@ -265,9 +265,9 @@ func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 	return nil
 }
 
-// reset tells the far side that the stream is gone, with a code, and fails it here; why
-// is what this end is told besides. The channel is left for the far side to close: a
-// browser loses what came over a new channel that closes before the page has seen it.
+// reset sends the remote end a reset with a code, and fails the stream here; why is added
+// to the error at this end. The remote end closes the channel: a browser loses what came
+// over a new channel that closes before the page has seen it.
 func (s *stream) reset(code network.StreamErrorCode, why error) {
 	if !s.over && !s.resetSent {
 		s.control(frame{flag: flagReset, code: uint32(code)})
@@ -277,14 +277,15 @@ func (s *stream) reset(code network.StreamErrorCode, why error) {
 	s.fail(&network.StreamError{ErrorCode: code, TransportError: why})
 }
 
-// fail ends both directions with err, but for data that has come whole.
+// fail ends both directions with err. Unread data is dropped.
 func (s *stream) fail(err error) {
 	s.endRead(err)
 	s.endWrite(err)
 	s.settle()
 }
 
-// settle closes the channel when both directions are done, and the far side knows.
+// settle closes the channel when both directions have ended, and the remote end knows
+// that.
 func (s *stream) settle() {
 	if !s.readDone || !s.writeDone || s.resetSent || s.over {
 		return
@@ -293,7 +294,7 @@ func (s *stream) settle() {
 	s.ch.Close()
 }
 
-// finish takes the stream out of the connection.
+// finish removes the stream from the connection.
 func (s *stream) finish() {
 	s.over = true
 	if s.farTimer != nil {
@@ -302,10 +303,10 @@ func (s *stream) finish() {
 	s.conn.forget(s)
 }
 
-// control sends a frame that waits for nothing: there are few, and they are small.
+// control sends a frame without waiting for room: such frames are few and small.
 func (s *stream) control(f frame) {
 	if !s.over {
-		_, _ = s.conn.send(s, f, true) // what cannot be sent is a channel that is closed
+		_, _ = s.conn.send(s, f, true) // a frame cannot be sent only if the channel is closed
 	}
 }
 
@@ -330,17 +331,17 @@ func (s *stream) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Opened sends what has waited for the channel.
+// Opened sends the frames that have waited for the channel.
 func (s *stream) Opened() { s.conn.opened(s) }
 
-// Closed ends the stream where no FIN and FIN_ACK did.
+// Closed ends the stream if FIN and FIN_ACK have not.
 func (s *stream) Closed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lost(&network.StreamError{Remote: true})
 }
 
-// lost ends the stream whose channel is gone.
+// lost ends a stream whose channel is closed.
 func (s *stream) lost(err error) {
 	if !s.readDone {
 		s.endRead(err)
@@ -351,7 +352,7 @@ func (s *stream) lost(err error) {
 	}
 }
 
-// Message takes what the far side sent.
+// Message handles a message of the remote end.
 func (s *stream) Message(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -368,11 +369,11 @@ func (s *stream) Message(b []byte) {
 		code = network.StreamResourceLimitExceeded
 	}
 	s.reset(code, err)
-	s.resetSent = false // and nothing more is taken of it
+	s.resetSent = false // nothing more is read from it
 	s.settle()
 }
 
-// take does what a frame says: its data comes before its flag.
+// take handles a frame: first its data, then its flag.
 func (s *stream) take(f frame) error {
 	if len(f.data) > 0 && !s.readDone {
 		limit := window
@@ -416,7 +417,7 @@ func (s *stream) take(f frame) error {
 			s.endRead(err)
 		}
 		s.endWrite(err)
-		s.resetSent = false // each has reset it: neither is waited for
+		s.resetSent = false // both ends have reset it, so neither waits for the other
 	}
 	return nil
 }

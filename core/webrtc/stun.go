@@ -10,12 +10,12 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// maxSTUN is how many servers are asked: one tells what there is to know.
+// maxSTUN is how many servers are asked: one would be enough.
 const maxSTUN = 2
 
-// STUN lists the stun: URLs of relays, at most two. Relays of this project answer STUN
-// on the UDP port of their WebRTC-direct addresses, which h has been told or the relays
-// come with; a public one is asked if there is one.
+// STUN returns the stun: URLs of relays, at most two. Relays of this project answer STUN
+// on the UDP port of their WebRTC-direct addresses. STUN finds these in relays and in the
+// peerstore of h, and prefers a public one.
 func STUN(h host.Host, relays []peer.AddrInfo) []string {
 	var urls []string
 	for _, relay := range relays {
@@ -36,7 +36,8 @@ func STUN(h host.Host, relays []peer.AddrInfo) []string {
 	return urls
 }
 
-// stunURL is the URL of the server at a WebRTC-direct address, with a host and a port.
+// stunURL returns the URL of the STUN server at a WebRTC-direct address that has a host
+// and a port.
 func stunURL(a ma.Multiaddr) (string, bool) {
 	if len(a) < 3 || a[1].Protocol().Code != ma.P_UDP || a[2].Protocol().Code != ma.P_WEBRTC_DIRECT {
 		return "", false

@@ -1,20 +1,20 @@
-// Package webrtc is libp2p's /webrtc, private to private: two peers that have a circuit
-// through a relay get a connection without it. It also dials libp2p's /webrtc-direct, see
-// [Dialler]. Nothing of it is a platform's: package native/webrtc brings pion, and package
-// wasm/webrtc the browser.
+// Package webrtc implements libp2p's /webrtc, private to private: two peers that have a
+// circuit through a relay get a connection without it. It also dials libp2p's
+// /webrtc-direct, see [Dialler]. It contains no platform code: package native/webrtc uses
+// pion, and package wasm/webrtc the browser.
 //
 //	t, err := webrtc.AddTransport(h, platform, webrtc.Options{})
 //
-// The end that dials opens a stream of [Protocol] on the circuit, and both tell each
-// other over it how they can be reached. The circuit is authenticated and encrypted
-// from end to end, so the peer's identity is the circuit's, and the certificates of
-// the new connection are those that were told there: there is no second handshake.
-// Then every stream is a data channel of its own.
+// The dialling end opens a stream of [Protocol] on the circuit, over which both ends
+// exchange their addresses and certificates. The circuit is authenticated and encrypted
+// from end to end, so the peer's identity is the circuit's, and the new connection
+// accepts only the certificates that were exchanged there: there is no second handshake.
+// Each stream is a separate data channel.
 //
-// Between two peers that both use this package a reader that stands still holds the
-// writer back, per stream, and messages are larger than others take. Towards other
-// peers a stream is reset of which too much is unread: WebRTC in a browser has nothing
-// to hold a sender back with.
+// Between two peers that both use this package, a slow reader holds the writer back, per
+// stream, and messages are larger than other implementations accept. With other peers, a
+// stream is reset when too much of it is unread: WebRTC in a browser has nothing to hold
+// a sender back with.
 //
 // Spec: https://github.com/libp2p/specs/blob/master/webrtc/webrtc.md and README.md
 // beside it.
@@ -43,45 +43,48 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Protocol is that of the streams on which two peers arrange a connection.
+// Protocol is the protocol of the streams on which two peers arrange a connection.
 const Protocol protocol.ID = "/webrtc-signaling/0.0.1"
 
-// Addr is the address that the transport listens on and dials: how the peer is reached
-// is told over a circuit. It says nothing to anybody else; see [Hide].
+// Addr is the address that the transport listens on and dials: peers exchange their real
+// addresses over a circuit. Addr is of no use to other peers; see [Hide].
 var Addr = ma.StringCast("/webrtc")
 
-// DefaultTimeout bounds a dial, and the answer to one. ICE gives up after fifteen
-// seconds, where the platform has an address to try; else it never does.
+// DefaultTimeout bounds a dial, and the answer to one. ICE gives up after fifteen seconds
+// if the platform has an address to try; otherwise it never does.
 const DefaultTimeout = 20 * time.Second
 
 const (
 	// maxAttempts bounds the connections that are being answered at once.
 	maxAttempts = 16
-	// attemptsBurst and attemptsRate bound the answers over time: a browser has about
-	// 500 connections a tab, closed ones included until they are collected.
+	// attemptsBurst and attemptsRate bound the answers over time: a browser allows about
+	// 500 connections per tab, and closed ones count until they are garbage collected.
 	attemptsBurst = 32
 	attemptsRate  = 2 // a second
 )
 
-// Errors that the error of Dial wraps, by what failed.
+// Errors that the error of Dial wraps, by cause.
 var (
-	// ErrNoCircuit: there is no circuit to the peer.
+	// ErrNoCircuit means that there is no circuit to the peer.
 	ErrNoCircuit = errors.New("no connection through a relay to arrange it on")
-	// ErrRefused: the peer did not answer on the circuit as the specification has it.
+	// ErrRefused means that the peer did not answer on the circuit as the specification
+	// requires.
 	ErrRefused = errors.New("the peer does not arrange a connection")
-	// ErrPlatform: the platform has no connection for this end.
+	// ErrPlatform means that the platform could not make a connection.
 	ErrPlatform = errors.New("the platform makes no WebRTC connection")
-	// ErrUnanswered: no address that the peer told answers, or none does any more.
+	// ErrUnanswered means that none of the peer's addresses answers, or that they no
+	// longer do.
 	ErrUnanswered = errors.New("no address of the peer answers")
-	// ErrCertificate: what answers has another certificate than the peer told, or than the
-	// address says. A platform tells it no better from one that gives up in that moment.
+	// ErrCertificate means that the other end has another certificate than the peer sent,
+	// or than the address contains. Platforms cannot tell this from an end that gives up
+	// at that moment.
 	ErrCertificate = errors.New("what answers has another certificate than the one that was told, or gave up")
 )
 
 var errTimeout = errors.New("it took too long")
 
-// Lost says whether c, a connection of this transport that has ended, ended because the
-// peer did not answer any more, and not because one of the two closed it.
+// Lost reports whether c, a connection of this transport that has ended, ended because
+// the peer no longer answered, and not because either end closed it.
 func Lost(c network.Conn) bool {
 	var mine *conn
 	return c.As(&mine) && errors.Is(mine.endErr(), ErrUnanswered)
@@ -95,8 +98,8 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// Transport makes connections of peers that have a circuit. It may be used
-// concurrently.
+// Transport makes connections between peers that have a circuit. All methods may be
+// called concurrently.
 type Transport struct {
 	host      host.Host
 	platform  Platform
@@ -105,7 +108,7 @@ type Transport struct {
 	inbound   chan *conn
 	closed    chan struct{}
 	closeOnce sync.Once
-	closing   supervise.Calls // of connections that end, and of answers
+	closing   supervise.Calls // of connections that are ending, and of answers
 
 	mu        sync.Mutex
 	answering map[peer.ID]struct{}
@@ -118,8 +121,8 @@ var (
 	_ io.Closer           = (*Transport)(nil)
 )
 
-// AddTransport makes a transport, adds it to the host and has the host listen on Addr.
-// The host closes it. The host's addresses are then to go through [Hide].
+// AddTransport makes a transport, adds it to the host and makes the host listen on Addr.
+// The host closes it. The host's AddrsFactory must use [Hide].
 func AddTransport(h host.Host, p Platform, o Options) (*Transport, error) {
 	nw, ok := h.Network().(transport.TransportNetwork)
 	if !ok {
@@ -148,22 +151,23 @@ func AddTransport(h host.Host, p Platform, o Options) (*Transport, error) {
 	return t, nil
 }
 
-// Hide is addrs without Addr: others cannot dial it. It may be part of an AddrsFactory.
+// Hide returns addrs without Addr, because other peers cannot dial it. An AddrsFactory
+// may call it.
 func Hide(addrs []ma.Multiaddr) []ma.Multiaddr {
 	return slices.DeleteFunc(slices.Clone(addrs), Addr.Equal)
 }
 
-// CanDial says whether addr is Addr.
+// CanDial reports whether addr is Addr.
 func (t *Transport) CanDial(addr ma.Multiaddr) bool { return addr.Equal(Addr) }
 
-// Protocols are those whose addresses end here.
+// Protocols returns the protocols of the addresses that the transport handles.
 func (t *Transport) Protocols() []int { return []int{ma.P_WEBRTC} }
 
-// Proxy is false: the connection goes through nobody.
+// Proxy returns false: the connection does not pass through another peer.
 func (t *Transport) Proxy() bool { return false }
 
-// Dial makes a connection to p, to whom there must be a circuit: see ErrNoCircuit. It
-// fails when ctx ends, or after Options.Timeout.
+// Dial makes a connection to p. There must be a circuit to p: see ErrNoCircuit. Dial
+// returns an error when ctx ends, or after Options.Timeout.
 func (t *Transport) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
 	c, err := t.dial(ctx, addr, p)
 	if err != nil {
@@ -234,8 +238,8 @@ func isCircuit(c network.Conn) bool {
 	return err == nil && !c.IsClosed()
 }
 
-// open makes a connection, which the platform has not begun yet, to the peer at the
-// other end of s.
+// open makes a connection to the peer at the other end of s, which the platform has not
+// started yet.
 func (t *Transport) open(s network.Stream, dir network.Direction) (*conn, error) {
 	scope, err := t.host.Network().ResourceManager().OpenConnection(dir, false, Addr)
 	if err != nil {
@@ -283,7 +287,7 @@ func (t *Transport) answer(s network.Stream) {
 	}
 	x := t.newExchange(s)
 	err = c.answer(ctx, x)
-	t.endAnswer(p) // the peer may have lost the connection already, and ask for another
+	t.endAnswer(p) // the peer may have lost the connection already, and may ask for another
 	if err == nil {
 		select {
 		case t.inbound <- c:
@@ -298,11 +302,11 @@ func (t *Transport) answer(s network.Stream) {
 	}
 	_ = s.Reset()
 	c.end(err)
-	<-c.released // Close may not count it any more, but waits for this answer
+	<-c.released // Close may not count the connection any more, but it waits for this answer
 }
 
-// beginAnswer says whether one more peer may be answered. If so, endAnswer has to be called,
-// and closing.Leave once nothing more is to be done for it.
+// beginAnswer reports whether one more peer may be answered. If so, the caller must call
+// endAnswer, and closing.Leave when nothing more is to be done for the peer.
 func (t *Transport) beginAnswer(p peer.ID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -319,8 +323,8 @@ func (t *Transport) endAnswer(p peer.ID) {
 	delete(t.answering, p)
 }
 
-// Close refuses further connections. Those that there are stay: the host closes
-// them. It waits for those that are being answered, and for those that are closing.
+// Close refuses further connections. Open connections stay open: the host closes them.
+// Close waits for those that are being answered, and for those that are closing.
 func (t *Transport) Close() error {
 	t.closeOnce.Do(func() { close(t.closed) })
 	t.host.RemoveStreamHandler(Protocol)
@@ -329,7 +333,7 @@ func (t *Transport) Close() error {
 	return nil
 }
 
-// Listen listens on Addr, once.
+// Listen listens on Addr. There can be only one listener at a time.
 func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 	if !t.CanDial(addr) {
 		return nil, fmt.Errorf("listen on %s: only %s can be listened on", addr, Addr)
@@ -343,7 +347,7 @@ func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 	return &listener{transport: t, closed: make(chan struct{})}, nil
 }
 
-// newExchange is the signalling on s.
+// newExchange returns an exchange on s.
 func (t *Transport) newExchange(s network.Stream) *exchange {
 	return &exchange{platform: t.platform, stream: s, r: bufio.NewReader(s), candidates: make(chan string, maxSignals)}
 }

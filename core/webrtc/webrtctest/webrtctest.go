@@ -1,5 +1,5 @@
-// Package webrtctest is what the streams of a connection of package core/webrtc must do,
-// whose platform makes it.
+// Package webrtctest tests the streams of a connection of package core/webrtc that a
+// platform has made.
 package webrtctest
 
 import (
@@ -33,8 +33,7 @@ func streams(t *testing.T, from, to network.MuxedConn) (near, far network.MuxedS
 	return near, far
 }
 
-// Streams checks the streams between the two ends a and b of a connection, which is
-// closed in the end.
+// Streams tests the streams between the two ends a and b of a connection, and closes it.
 func Streams(t *testing.T, a, b network.MuxedConn) {
 	read := func(s network.MuxedStream) error {
 		_, err := s.Read(make([]byte, 1))

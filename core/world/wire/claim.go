@@ -110,10 +110,10 @@ func (l Line) Verify(room string) error {
 	return nil
 }
 
-// Beats reports whether the line takes precedence over another one of the same room, that
-// is, whether its newest claim has a later epoch, or the same epoch and host and a later
-// serial. If two peers took over from one, the earlier of the standbys takes precedence.
-// Both lines must have been verified.
+// Beats reports whether the line takes precedence over another one of the same room with
+// which it shares a claim, that is, whether its newest claim has a later epoch, or the
+// same epoch and host and a later serial. If two peers took over from one, the earlier of
+// the standbys takes precedence. Both lines must have been verified.
 func (l Line) Beats(other Line) bool {
 	ours, theirs := l.Newest(), other.Newest()
 	parent := l.meets(other)
