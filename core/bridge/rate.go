@@ -13,8 +13,8 @@ type rates struct{ in, out *rate.Limiter }
 // With a rate, each read or write is bounded, so that bytes flow evenly, and so is the
 // burst after a pause.
 const (
-	ratePart  = 16 << 10 // bytes, at most, and no more than
-	rateParts = 8        // that part of the rate in a second
+	ratePart  = 16 << 10 // bytes: the most to read or write at once
+	rateParts = 8        // and no more than the bytes of a second divided by this
 	rateBurst = 64 << 10 // bytes
 )
 

@@ -33,7 +33,7 @@ const (
 	PeerAway     Reason = "peer away"         // the peer cannot be reached
 	PeerLost     Reason = "peer lost"         // the connection to the peer ended
 	PeerReset    Reason = "reset by the peer" // the peer gave no reason
-	TimedOut     Reason = "timed out"         // nothing moved for the idle limit, or for the drain limit after one direction had ended
+	TimedOut     Reason = "timed out"         // nothing moved for the idle or the drain limit
 	ClosedByHand Reason = "closed by hand"    // with CloseStream
 	Shutdown     Reason = "shutdown"          // the node closes
 )

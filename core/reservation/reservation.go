@@ -67,7 +67,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Reservation is a reservation held on a relay.
+// Reservation is a reservation that a Keeper holds on a relay.
 type Reservation struct {
 	Relay   peer.ID
 	Addrs   []ma.Multiaddr // circuit addresses of this node, at most 32, without its own /p2p/<id>

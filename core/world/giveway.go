@@ -30,7 +30,7 @@ func (r *Room) giveWay(node Node) {
 	defer lobby.Close()
 	rivals := make(map[peer.ID]seat.Room)
 	for {
-		wait, enough := context.WithTimeout(ctx, time.Second) // look again after a second: the number of the room's own players changes
+		wait, enough := context.WithTimeout(ctx, time.Second) // the number of own players changes, too
 		change, err := lobby.Next(wait)
 		enough()
 		switch {

@@ -33,7 +33,7 @@ import (
 //	p/<peer>/<seat>     what the game saves of a player
 //	g/<name in base32>  what the game keeps by World.Keep
 //	b/...               its boards, as in board.Store
-//	l                   the host's claims, as a message, where it makes any
+//	l                   the host's claims, as a message, if it makes any
 //
 // Numbers in keys are in base 36. A place is two 32-bit floats, little-endian.
 

@@ -280,7 +280,7 @@ func (s *Standby) takesOver(before peer.ID, stream network.Stream) *Room {
 func (s *Standby) next(asked peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.line) == 0 || s.host != asked { // it has received where the room is
+	if len(s.line) == 0 || s.host != asked { // a line has named another host meanwhile
 		return
 	}
 	newest := s.line.Newest()

@@ -1,6 +1,6 @@
-// Package world holds rooms: worlds that many players share, each of whom sees what is
-// near. The peer that hosts a room runs its game, natively or in a tab; the players' peers
-// receive what changes. Package seat is a player's side.
+// Package world hosts rooms: worlds that many players share, and in which each player
+// sees what is near. The peer that hosts a room runs its game, natively or in a tab; the
+// players' peers receive what changes. Package seat is a player's side.
 //
 // You write a [Game]. Its world is a set of entities, each with a place. The game keeps
 // everything else about them itself, and encodes it as bytes of its own. The room does the
