@@ -116,9 +116,17 @@ func TestARateIsOfAllStreamsTogether(t *testing.T) {
 }
 
 // A rate that is low is one of small pieces, each after a short while: not of
-// large ones, each after a long one. And it can be raised in the midst of it.
+// large ones, each after a long one. And it can be raised or removed in the midst of it.
 func TestALowRateFlows(t *testing.T) {
-	t.Parallel() // it mostly waits
+	for name, next := range map[string]int64{"raised": 1 << 30, "removed": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
+			lowRateFlows(t, next)
+		})
+	}
+}
+
+func lowRateFlows(t *testing.T, next int64) {
 	here, there := pair(t, bridge.Timeouts{})
 	l := listen(t, there, "/x/low", bridge.Func(func(_ context.Context, c net.Conn) { _, _ = c.Write(make([]byte, 1<<20)) }),
 		bridge.Limit(bridge.Limits{Rate: 1 << 10}))
@@ -132,7 +140,7 @@ func TestALowRateFlows(t *testing.T) {
 	_, err = c.Read(make([]byte, 16<<10))
 	require.NoError(t, err)
 	require.NoError(t, c.SetReadDeadline(time.Time{}))
-	require.NoError(t, l.Update(func(_ *bridge.Access, m *bridge.Limits) { m.Rate = 1 << 30 }))
+	require.NoError(t, l.Update(func(_ *bridge.Access, m *bridge.Limits) { m.Rate = next }))
 	_, err = io.Copy(io.Discard, c)
 	require.NoError(t, err)
 }

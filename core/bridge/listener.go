@@ -198,7 +198,7 @@ func (b *Bridge) forget(l *Listener) {
 }
 
 // Update changes the access list and the limits, from the next stream on. Open streams
-// stay open; a new rate other than 0 also applies to those that had a rate. f must not
+// stay open; a new rate also applies to those that were opened under a rate. f must not
 // call methods of the listener.
 func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	l.mu.Lock()
@@ -215,7 +215,7 @@ func (l *Listener) Update(f func(a *Access, m *Limits)) error {
 	}
 	switch rate := config.Limits.Rate; {
 	case rate == l.config.Limits.Rate:
-	case rate == 0 || l.rates == nil:
+	case l.rates == nil:
 		l.rates = newRates(rate)
 	default:
 		l.rates.set(rate)
@@ -318,7 +318,10 @@ func (l *Listener) admit(c *Conn) Reason {
 	l.live[c.peer]++
 	l.streams++
 	l.total++
-	c.rates, c.reportPeer = l.rates, l.config.ReportPeer
+	c.reportPeer = l.config.ReportPeer
+	if l.config.Limits.Rate > 0 {
+		c.rates = l.rates
+	}
 	c.onEnd = func() { l.leave(c.peer) }
 	return ""
 }

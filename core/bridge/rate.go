@@ -29,8 +29,14 @@ func newRates(bytesPerSecond int64) *rates {
 // part returns the most bytes to read or write at once.
 func (r *rates) part() int { return min(ratePart, max(1, int(r.in.Limit()/rateParts))) }
 
-// set changes the rate, also for open streams.
+// unbounded is the rate of streams whose bound was removed after they were opened.
+const unbounded = 1 << 50
+
+// set changes the rate, also for open streams. Zero removes the bound.
 func (r *rates) set(bytesPerSecond int64) {
+	if bytesPerSecond == 0 {
+		bytesPerSecond = unbounded
+	}
 	r.in.SetLimit(rate.Limit(bytesPerSecond))
 	r.out.SetLimit(rate.Limit(bytesPerSecond))
 }
