@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/liveness"
 )
 
-// ErrResting is returned by what has to connect, by a suspended node: see
+// ErrResting is returned by calls that need a connection while the node is suspended: see
 // Node.Rest.
 var ErrResting = errors.New("the node is suspended; call Wake before connecting")
 
@@ -40,19 +40,20 @@ func (n *Node) Rest() {
 	n.rest.CloseAll()
 }
 
-// leaveLimit bounds the time that what is called before a rest may take.
+// leaveLimit bounds the time that the functions given to BeforeRest may take together.
 const leaveLimit = 2 * time.Second
 
-// leaving is what is called before a rest.
+// leaving holds the functions given to BeforeRest.
 type leaving struct {
 	mu    sync.Mutex
 	calls map[*func(context.Context)]struct{}
-	wakes int // how often the node was woken
+	wakes int // how often Wake was called
 }
 
-// BeforeRest registers f to be called at the beginning of each Rest, while the node
-// still has its connections, for example to hand over what others should continue. The
-// context of f ends after two seconds; Rest waits for f as long as that.
+// BeforeRest registers f to be called at the beginning of each Rest, while the node still
+// has its connections, for example to hand over what others should continue. Rest waits
+// for f to return. The context of f ends after two seconds, which all such functions
+// share.
 func (n *Node) BeforeRest(f func(context.Context)) (remove func()) {
 	l := &n.leaving
 	l.mu.Lock()
@@ -68,8 +69,8 @@ func (n *Node) BeforeRest(f func(context.Context)) (remove func()) {
 	}
 }
 
-// leave calls what is to be called before a rest, and says whether the node is still to
-// rest.
+// leave calls the functions given to BeforeRest. It reports whether the node should still
+// be suspended: not if Wake was called meanwhile.
 func (n *Node) leave() bool {
 	l := &n.leaving
 	l.mu.Lock()
@@ -130,8 +131,8 @@ func (n *Node) latecomersPart() Part {
 	return p
 }
 
-// pingParts answer pings, and measure the round trips to peers at that interval; if it
-// is negative, they only answer.
+// pingParts answer pings, and measure the round trips to peers at the given interval. If
+// it is negative, they only answer.
 func (n *Node) pingParts(interval time.Duration) []Part {
 	serve := Part{Name: "ping", Start: func(context.Context) error {
 		ping.NewPingService(n.host)
@@ -163,7 +164,7 @@ func (n *Node) wakeParts() []Part {
 	}
 }
 
-// ghostsParts close the connections at whose far end nobody is any more.
+// ghostsParts close connections whose far end no longer answers.
 func (n *Node) ghostsParts() []Part {
 	return []Part{task("ghosts", n.ghosts.Run), n.onConnected("peers that are back", n.ghosts.Connected)}
 }

@@ -95,15 +95,16 @@ func (n *Node) Connect(ctx context.Context, addrOrID string) (peer.ID, error) {
 // ConnectPeer makes sure that there is a connection to the peer; it returns at once if
 // there is one already. It dials the peer at the addresses in info. Without addresses, it
 // searches for the peer: at the addresses already known, through every relay that this
-// node is connected to, and in the mesh, where the error is that of
-// discovery.Discovery.Connect. A node that has relays looks again for five seconds, unless
-// ctx ends before: the peer, or the node itself, may be just arriving there.
+// node is connected to, and in the mesh. If the search in the mesh fails, too, the error
+// wraps that of discovery.Discovery.Connect. A node that has relays tries again for five
+// seconds, unless ctx ends first, because the peer or the node itself may be just
+// arriving.
 //
 // The connection stays open until it is lost or Disconnect is called. A connection
 // that the node made by itself may be closed when nothing uses it.
 //
-// Direct addresses given explicitly are dialled even when the peer is connected
-// through a relay, so that a direct connection can be asked for.
+// Direct addresses given explicitly are dialled even when the peer is connected through a
+// relay, so a caller can ask for a direct connection.
 func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	if err := n.connect(ctx, info); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (n *Node) ConnectPeer(ctx context.Context, info peer.AddrInfo) error {
 	return nil
 }
 
-// connect is ConnectPeer for a connection that may be closed when nothing uses it.
+// connect is like ConnectPeer, but the connection may be closed when nothing uses it.
 func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 	if n.isClosed() {
 		return ErrClosed
@@ -138,22 +139,22 @@ func (n *Node) connect(ctx context.Context, info peer.AddrInfo) error {
 	return nil
 }
 
-// A peer that is not found may be just arriving, as may this node itself: two that
-// are started together, of which one calls the other at once. So a node that has
-// relays looks for a peer for arriveTime, less often each time.
+// A peer that is not found may be just arriving, and so may this node: two nodes may be
+// started together, and one call the other at once. So a node that has relays looks for a
+// peer for arriveTime, less often each time.
 const (
 	arriveTime  = 5 * time.Second
-	arriveFirst = 100 * time.Millisecond // between two attempts, at first
-	arriveMost  = time.Second            // and at most
+	arriveFirst = 100 * time.Millisecond // between the first two attempts
+	arriveMost  = time.Second            // between later ones, at most
 )
 
-// find connects to a peer of which only the id is given.
+// find connects to a peer given by its ID alone.
 func (n *Node) find(ctx context.Context, p peer.ID) error {
 	if n.host.Network().Connectedness(p) != network.NotConnected {
 		return nil
 	}
 	if forbidden, _ := network.GetNoDial(ctx); forbidden {
-		return network.ErrNoConn // and nobody is to be asked for it either
+		return network.ErrNoConn // and the mesh must not be searched either
 	}
 	addrs := n.host.Peerstore().Addrs(p)
 	if len(addrs) == 0 {
@@ -173,14 +174,14 @@ func (n *Node) find(ctx context.Context, p peer.ID) error {
 	return err
 }
 
-// mayArrive says whether it is any use to look again for a peer that was not found.
+// mayArrive reports whether it makes sense to look again for a peer that was not found.
 func (n *Node) mayArrive(ctx context.Context) bool {
 	relays, unanswered := n.Relays()
 	return ctx.Err() == nil && !n.Resting() && len(relays)+len(unanswered) > 0
 }
 
-// findAt connects to a peer at the addresses given, or else at those that the mesh
-// knows. The error describes both attempts.
+// findAt connects to a peer at the given addresses, or else at those that the mesh knows.
+// The error describes both attempts.
 func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) error {
 	var dialled error
 	if len(addrs) > 0 {
@@ -197,7 +198,7 @@ func (n *Node) findAt(ctx context.Context, p peer.ID, addrs []ma.Multiaddr) erro
 	return fmt.Errorf("no answer at its known addresses (%s); %w", dialWords(dialled), sought)
 }
 
-// dialsNamed is how many addresses an error names at most.
+// dialsNamed is the maximum number of addresses that an error names.
 const dialsNamed = 4
 
 // dialWords describes in one line why the dial of each address failed.
@@ -216,10 +217,10 @@ func dialWords(err error) string {
 	return strings.Join(words, ", ")
 }
 
-// dial connects to a peer at the addresses given and at those already known. What
-// is given is remembered for a short time only: that the peer has a reservation
-// on each relay of circuitAddrs is a guess. An address that failed a moment ago is
-// tried all the same: somebody wants the peer now, and it may be back.
+// dial connects to a peer at the addresses given and at those already known. It remembers
+// the given addresses for a short time only, because circuitAddrs merely guesses that the
+// peer has a reservation on each relay. It also tries addresses that failed a moment ago:
+// the peer is wanted now, and it may be back.
 func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 	if s, ok := n.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
 		s.Backoff().Clear(info.ID)
@@ -228,7 +229,7 @@ func (n *Node) dial(ctx context.Context, info peer.AddrInfo) error {
 	return n.host.Connect(network.WithAllowLimitedConn(ctx, "tombolo"), peer.AddrInfo{ID: info.ID})
 }
 
-// circuitAddrs are the ways through each relay this node is connected to.
+// circuitAddrs returns an address through each relay that this node is connected to.
 func (n *Node) circuitAddrs() []ma.Multiaddr {
 	var addrs []ma.Multiaddr
 	for _, relay := range n.relays() {
@@ -239,7 +240,7 @@ func (n *Node) circuitAddrs() []ma.Multiaddr {
 	return addrs
 }
 
-// relays are those to keep reservations on.
+// relays returns the relays to keep reservations on.
 func (n *Node) relays() []peer.AddrInfo {
 	if n.reservations == nil {
 		return nil
@@ -263,7 +264,7 @@ func (n *Node) discoveryPart(opts Options) Part {
 	}
 }
 
-// directPart keeps connections direct, if the node is to.
+// directPart makes direct connections to peers, if the options ask for them.
 func (n *Node) directPart(opts Options) Part {
 	if !opts.Direct && opts.Punch == nil {
 		return Part{Name: "direct connections"}
@@ -294,11 +295,11 @@ func (n *Node) Disconnect(p peer.ID) error {
 	return nil
 }
 
-// Peer is what the node knows of a connected peer.
+// Peer describes a connected peer.
 type Peer struct {
 	ID        peer.ID
-	Agent     string         // what it calls itself; empty until identify has run
-	Addrs     []ma.Multiaddr // where it says it can be dialled
+	Agent     string         // its software, as it says itself; empty until identify has run
+	Addrs     []ma.Multiaddr // the known addresses of the peer
 	Addr      ma.Multiaddr   // the far end of the connection in use
 	Transport string         // of the connection in use: tcp, quic, websocket, webtransport, webrtc, webrtc-direct, circuit
 	Direction network.Direction
@@ -354,8 +355,8 @@ func describe(c network.Conn) Peer {
 	return p
 }
 
-// transportName turns the names that the transports give themselves into the
-// ones a person knows.
+// transportName replaces the name that a transport gives itself by the one that people
+// know.
 func transportName(s string) string {
 	switch s {
 	case "p2p-circuit":

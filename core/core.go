@@ -5,11 +5,11 @@
 // process and package wasm makes one for a browser tab or Node.js; both hand
 // back a *core.Node, so a program written against this package runs on either.
 //
-// The way of a message: transport -> host -> link or mesh -> dispatch -> a
-// subscription's mailbox -> its reader or supervised handler.
-// The way of a stream: transport -> host -> bridge, which looks its protocol up ->
-// a local target; or Node.Handle -> the handler.
-// The way of news: host and reservations -> Node.Events -> a subscriber.
+// A message travels: transport -> host -> link or mesh -> dispatch -> a subscription's
+// mailbox -> its reader or supervised handler.
+// A stream travels: transport -> host -> bridge, which looks up its protocol -> a local
+// target; or transport -> host -> the handler given to Node.Handle.
+// An event travels: host and reservations -> Node.Events -> a subscriber.
 package core
 
 import (
@@ -43,36 +43,37 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// DefaultNetwork is the network name of a node that is given none.
+// DefaultNetwork is the name of the network if Options.Network is empty.
 const DefaultNetwork = "tombolo"
 
-// ErrClosed is, or is wrapped by, the error of every call on a Node that comes
-// after Close, or that Close ends.
+// ErrClosed is returned, possibly wrapped, by every call on a Node that is made after
+// Close, or that Close interrupts.
 var ErrClosed = errors.New("node is closed")
 
 // Options configure a Node. The zero value is usable.
 type Options struct {
-	// Network separates meshes: nodes of different networks may connect, but
-	// share neither topics nor routing. If empty, DefaultNetwork.
+	// Network separates meshes: nodes of different networks may connect, but they share
+	// neither topics nor routing. If empty, DefaultNetwork.
 	Network string
 
 	// Reservations keeps circuit reservations on relays, so that peers can reach a node
 	// that cannot listen. If nil, the node keeps none. The node starts and closes it.
 	Reservations *reservation.Keeper
 
-	// Gate is the connection gater of the host, which the node shuts while it is suspended.
-	// If nil, a suspended node may connect again by itself, and closes each connection once
-	// it is made.
+	// Gate is the connection gater of the host. The node shuts it while it is suspended.
+	// If nil, a suspended node may still make and accept connections, and closes each at
+	// once.
 	Gate *liveness.Gate
 
-	// Direct makes direct connections to peers that speak over a circuit: see package
-	// direct. The host must have the transport of package core/webrtc.
+	// Direct lets the node make direct connections to peers that it talks to over a
+	// circuit: see package direct. The host must have the transport of package
+	// core/webrtc.
 	Direct bool
 
 	// Punch tries libp2p's hole punching with a peer that has dialled this node through a
-	// relay, and returns when there is a direct connection, or when the attempt has failed
-	// or ctx ends. The node calls it for peers that have circuits only, less often each
-	// time. If nil, it does not.
+	// relay. It returns when there is a direct connection, when the attempt has failed,
+	// or when ctx ends. The node calls it only for peers that it reaches through circuits
+	// alone, less often each time. If nil, the node punches no holes.
 	Punch func(context.Context, peer.ID) error
 
 	// PingInterval is the time between two measurements of the round trip to
@@ -96,16 +97,16 @@ type Options struct {
 	// without being subscribed to them, as relays do. If zero, none.
 	RelayTopics int
 
-	// Pace bounds what each peer broadcasts through this node. If nil, nothing does.
+	// Pace limits what each peer broadcasts through this node. If nil, there is no limit.
 	Pace *mesh.Pace
 
-	// KeepHistories makes the node keep the broadcasts of every type that it forwards, each
-	// within these limits, for peers that were offline. If nil, it keeps those of the types
-	// given to KeepHistory.
+	// KeepHistories makes the node keep the broadcasts of every type that it forwards,
+	// for peers that were offline. The limits apply to each type. If nil, it keeps only
+	// the types given to KeepHistory.
 	KeepHistories *replay.Limits
 
-	// Store keeps histories across restarts. If nil, they end with the node. The node does
-	// not close it; a Part must.
+	// Store keeps histories across restarts. If nil, they are lost when the node closes.
+	// The node does not close the store; a Part must.
 	Store datastore.Batching
 
 	// Streams are the timeouts of bridged streams.
@@ -157,8 +158,8 @@ type Node struct {
 	parts        parts
 	handleMu     sync.Mutex            // makes Handle's check and registration one step
 	supervisor   *supervise.Supervisor // watches the functions given to Handle
-	handling     supervise.Calls       // of these
-	program      *supervise.Program    // whose functions the node runs
+	handling     supervise.Calls       // the running calls of these functions
+	program      *supervise.Program    // the functions of the program that the node runs
 	spares       spares
 
 	closeOnce sync.Once
@@ -166,11 +167,11 @@ type Node struct {
 	closed    chan struct{}
 }
 
-// New makes a node around h, starts its parts in order and returns it. When a
-// part fails, those already started are closed again, h with them, and the
-// error names the part. ctx bounds the start only.
+// New makes a node around h, starts its parts in order and returns it. If a part fails,
+// New closes h and the parts that were already started, and the error names the part. ctx
+// bounds the start only.
 //
-// The node takes h over: Close closes it.
+// The node owns h: Close closes it.
 func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	n := &Node{
 		host:         h,
@@ -192,17 +193,17 @@ func New(ctx context.Context, h host.Host, opts Options) (*Node, error) {
 	n.rest = liveness.NewRest(h, cmp.Or(opts.Gate, new(liveness.Gate)))
 	n.ghosts = liveness.NewGhosts(h, n.log)
 	n.program = new(supervise.Program)
-	n.supervisor = supervise.New(supervise.Options{Logger: n.log, Limit: -1}) // a stream may last
+	n.supervisor = supervise.New(supervise.Options{Logger: n.log, Limit: -1}) // a stream may stay open for any time
 	opts.Registerer = n.labelled(opts.Registerer)
 	own := slices.Concat(
 		[]Part{
-			{Name: "stream handlers", Close: n.awaitHandlers}, // when the host has ended their streams
+			{Name: "stream handlers", Close: n.awaitHandlers}, // after the host has ended their streams
 			{Name: "host", Close: h.Close},
 			n.latecomersPart(),
 			n.eventsPart(),
 			n.identifyPart(),
 			{Name: "echo", Start: n.startEcho},
-			n.discoveryPart(opts), // before all that may open a stream to a peer that has just left
+			n.discoveryPart(opts), // before the parts that may open a stream to a peer that has just left
 		},
 		n.pingParts(cmp.Or(opts.PingInterval, liveness.DefaultPingInterval)),
 		[]Part{
@@ -254,8 +255,8 @@ func (n *Node) Closed() <-chan struct{} { return n.closed }
 // ID returns the peer ID of the node.
 func (n *Node) ID() peer.ID { return n.host.ID() }
 
-// Host returns the libp2p host of the node, for what the node itself does not offer. The
-// caller must not close it.
+// Host returns the libp2p host of the node, for tasks that the node itself does not
+// cover. The caller must not close it.
 func (n *Node) Host() host.Host { return n.host }
 
 // Network returns the name of the mesh.
@@ -266,10 +267,10 @@ func (n *Node) Network() string { return n.network }
 func (n *Node) Addrs() []ma.Multiaddr {
 	own := n.host.Addrs()
 	if len(own) == 0 {
-		return nil // or libp2p would make it a bare /p2p/<id>
+		return nil // without this, libp2p would return a bare /p2p/<id>
 	}
 	addrs, err := peer.AddrInfoToP2pAddrs(&peer.AddrInfo{ID: n.host.ID(), Addrs: own})
-	if err != nil { // only an id that cannot be encoded, which a host cannot have
+	if err != nil { // only for an ID that cannot be encoded, which a host cannot have
 		return nil
 	}
 	return addrs
@@ -284,7 +285,7 @@ func (n *Node) Reservations() []reservation.Reservation {
 }
 
 // Relays lists the relays that the node should hold reservations on, with their
-// addresses, and the URLs of the pages that have not answered yet.
+// addresses, and the URLs of relay pages that have not answered yet.
 func (n *Node) Relays() (relays []peer.AddrInfo, unanswered []string) {
 	if n.reservations == nil {
 		return nil, nil
@@ -337,8 +338,8 @@ func (n *Node) Handle(proto protocol.ID, f network.StreamHandler) (remove func()
 	})
 }
 
-// awaitHandlers waits for the functions given to Handle, whose streams are at their
-// ends.
+// awaitHandlers waits for the functions given to Handle to return. The host has already
+// ended their streams.
 func (n *Node) awaitHandlers() error {
 	n.handling.End()
 	if !n.program.Await(n.handling.Wait) {
@@ -347,8 +348,8 @@ func (n *Node) awaitHandlers() error {
 	return nil
 }
 
-// handle is Handle for the node's own parts, which run no function of the program
-// unwatched.
+// handle is like Handle, but for the node's own parts, which supervise the functions of
+// the program themselves.
 func (n *Node) handle(proto protocol.ID, f network.StreamHandler) (remove func(), err error) {
 	if n.isClosed() {
 		return nil, ErrClosed
@@ -364,8 +365,8 @@ func (n *Node) handle(proto protocol.ID, f network.StreamHandler) (remove func()
 	return sync.OnceFunc(func() { n.host.RemoveStreamHandler(proto) }), nil
 }
 
-// ended is err, and ErrClosed where it came after Close or by it: each part of the
-// node has an error of its own for that.
+// ended adds ErrClosed to the error of a call that came after Close or that Close
+// interrupted, because each part of the node has an error of its own for that.
 func (n *Node) ended(err error) error {
 	if err == nil || !n.isClosed() || errors.Is(err, ErrClosed) {
 		return err

@@ -12,8 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// EchoProtocol sends back every byte it is sent, in order, until the sender
-// half-closes; then it half-closes too.
+// EchoProtocol is the protocol of Echo: a node sends back every byte that it receives, in
+// order, until the sender half-closes; then it half-closes, too.
 const EchoProtocol protocol.ID = "/tombolo/echo/1.0.0"
 
 func (n *Node) startEcho(context.Context) error {
@@ -24,16 +24,16 @@ func (n *Node) startEcho(context.Context) error {
 func (n *Node) answerEcho(s network.Stream) {
 	count, err := io.Copy(s, s)
 	if err != nil {
-		_ = s.Reset() // the far side sees why its echo ends here
+		_ = s.Reset() // so that the peer gets an error rather than a short echo
 		return
 	}
 	_ = s.Close()
 	n.emit(Event{Type: EchoAnswered, Peer: s.Conn().RemotePeer(), Bytes: count})
 }
 
-// Echo sends data to the peer's echo protocol and returns what comes back; a difference
-// is an error. It sends and reads at the same time, so data can have any size. ctx ends
-// the exchange.
+// Echo sends data to the peer's echo protocol and returns the reply. A reply that differs
+// from data is an error. Echo sends and reads at the same time, so data can have any
+// size. If ctx ends, the exchange ends.
 func (n *Node) Echo(ctx context.Context, p peer.ID, data []byte) ([]byte, error) {
 	s, err := n.Open(ctx, p, EchoProtocol)
 	if err != nil {

@@ -22,12 +22,13 @@ import (
 type EventType int
 
 const (
-	// PeerConnected: the first connection to Peer was made; Conn describes it. There is no
-	// event for a peer that has left again before it is known.
+	// PeerConnected: the first connection to Peer was made; Conn describes it. There is
+	// no event for a peer that has disconnected again by then.
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected
-	// PeerDirect: the connection in use to Peer passes no relay any more; Conn describes it.
+	// PeerDirect: the connection in use to Peer no longer passes a relay; Conn describes
+	// it.
 	PeerDirect
 	// PeerRelayed: the direct connections to Peer have ended, and the one in use passes a
 	// relay; Conn describes it.
@@ -42,7 +43,7 @@ const (
 	// has the reason for each address that was tried. The node tries again, at growing
 	// intervals. Peer is empty if the page at URL has not answered yet.
 	ReservationFailed
-	// EchoAnswered: the node has echoed Bytes bytes for Peer.
+	// EchoAnswered: the node sent Bytes bytes back to Peer.
 	EchoAnswered
 	// EventsMissed: the subscriber read too slowly, and lost Missed events before this one.
 	EventsMissed
@@ -61,8 +62,8 @@ type Event struct {
 	Type    EventType
 	Time    time.Time
 	Peer    peer.ID
-	URL     string // of a relay that was given by it
-	Conn    *Peer  // not to be changed
+	URL     string // of the relay, if it was given as a URL
+	Conn    *Peer  // must not be changed
 	Addrs   []ma.Multiaddr
 	Expires time.Time
 	Bytes   int64
@@ -78,8 +79,8 @@ func (n *Node) Events() *Events { return &Events{n.events.Subscribe()} }
 // be called from any.
 type Events struct{ reader *feed.Reader[Event] }
 
-// Next waits for the next event. It returns ErrClosed when the subscription or
-// the node is closed and everything before has been read.
+// Next waits for the next event. When the subscription or the node is closed and all
+// earlier events have been read, it returns ErrClosed.
 func (e *Events) Next(ctx context.Context) (Event, error) {
 	ev, missed, err := e.reader.Next(ctx)
 	switch {
@@ -145,7 +146,7 @@ func (n *Node) eventsPart() Part {
 	}
 }
 
-// changedWays are the peers to whom a connection was made or has ended.
+// changedWays collects the peers to which a connection was made or has ended.
 type changedWays struct {
 	mu    sync.Mutex
 	peers map[peer.ID]struct{}
@@ -162,7 +163,7 @@ func (w *changedWays) note(p peer.ID) {
 	}
 }
 
-// take returns the peers since the last call.
+// take returns the peers noted since the last call.
 func (w *changedWays) take() map[peer.ID]struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,7 +173,7 @@ func (w *changedWays) take() map[peer.ID]struct{} {
 }
 
 func (n *Node) tellConnectedness(changes <-chan any, ways *changedWays) {
-	relayed := make(map[peer.ID]bool) // of those that are connected
+	relayed := make(map[peer.ID]bool) // of the connected peers
 	for {
 		select {
 		case e, ok := <-changes:
@@ -188,7 +189,7 @@ func (n *Node) tellConnectedness(changes <-chan any, ways *changedWays) {
 	}
 }
 
-// tellChange tells that a peer has come or gone.
+// tellChange emits an event if a peer has connected or disconnected.
 func (n *Node) tellChange(change event.EvtPeerConnectednessChanged, relayed map[peer.ID]bool) {
 	_, was := relayed[change.Peer]
 	is := change.Connectedness != network.NotConnected
@@ -204,7 +205,8 @@ func (n *Node) tellChange(change event.EvtPeerConnectednessChanged, relayed map[
 	}
 }
 
-// tellWay tells that the connection in use to a peer has begun or ceased to pass a relay.
+// tellWay emits an event if the connection in use to a peer now passes a relay, or no
+// longer does.
 func (n *Node) tellWay(id peer.ID, relayed map[peer.ID]bool) {
 	was, connected := relayed[id]
 	p, ok := n.Peer(id)

@@ -21,18 +21,18 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/feed"
 )
 
-// How long after the last question a peer is asked again who it is: longer each
+// The time after which a peer whose identification failed is asked again. It doubles each
 // time.
 const (
 	minAskAgain = time.Second
 	maxAskAgain = time.Minute
 )
 
-// identifyPart asks peers again who they are. Libp2p asks once for each
-// connection and waits five seconds (https://github.com/libp2p/specs/tree/master/identify).
-// Of a peer that was frozen or had too much to do just then, it would not know
-// the protocols for as long as they are connected: GossipSub would not speak to
-// it, and discovery would not ask it.
+// identifyPart repeats failed identifications. Libp2p asks once for each connection and
+// waits five seconds (https://github.com/libp2p/specs/tree/master/identify). If a peer
+// was frozen or busy at that time, libp2p would not know its protocols for as long as
+// they are connected: GossipSub would not speak to the peer, and discovery would not ask
+// it.
 func (n *Node) identifyPart() Part {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -104,13 +104,13 @@ func (n *Node) identifyAgain(ctx context.Context, news <-chan any, running *sync
 	}
 }
 
-// refused says whether the peer does not speak identify.
+// refused reports whether the peer does not speak identify.
 func refused(err error) bool {
 	return errors.As(err, new(multistream.ErrNotSupported[protocol.ID]))
 }
 
-// askWho asks the peer at the other end of a connection who it is, once. If it
-// answers, the host sends EvtPeerIdentificationCompleted.
+// askWho asks the peer at the other end of a connection once to identify itself. If it
+// answers, the host emits EvtPeerIdentificationCompleted.
 func (n *Node) askWho(ctx context.Context, c network.Conn) {
 	ctx = network.WithAllowLimitedConn(ctx, "identify")
 	s, err := newestHost{n.host}.openOn(ctx, c, identify.DefaultTimeout, []protocol.ID{identify.ID})
@@ -125,8 +125,8 @@ func (n *Node) askWho(ctx context.Context, c network.Conn) {
 	}
 }
 
-// readIdentity reads the answer. Libp2p has no function for it, but what a peer
-// pushes is the same as what it answers, so the handler for that reads it.
+// readIdentity reads the answer. Libp2p has no function for that, but an answer has the
+// same format as a push, so the handler for pushes reads it.
 func (n *Node) readIdentity(s network.Stream) error {
 	var push bytes.Buffer
 	for _, token := range []string{"/multistream/1.0.0\n", identify.IDPush + "\n"} {

@@ -14,10 +14,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Subscribe receives the messages of a type from now on: those sent to this node and
-// those broadcast to the mesh. The pattern "room/*" matches all types that begin with
-// "room/". For such a pattern, the subscription receives messages sent to this node, and
-// only those broadcasts whose type this node is also subscribed to by its full name.
+// Subscribe subscribes to the messages of a type: those sent to this node and those
+// broadcast to the mesh. The pattern "room/*" matches all types that begin with "room/".
+// With such a pattern, the subscription receives messages sent to this node, and only
+// those broadcasts whose type this node is also subscribed to by its full name.
 //
 // See dispatch.Option for the size of the queue, and for what happens when it is full.
 // Under the policy Block, a message that was sent to this node waits, and its sender
@@ -38,19 +38,20 @@ func (n *Node) On(pattern string, f func(context.Context, dispatch.Delivery), op
 	})
 }
 
-// SubscribeDirect receives only the messages of a type that are sent to this node. It
-// does not subscribe the node to broadcasts of the type. If another subscription does,
+// SubscribeDirect subscribes only to the messages of a type that are sent to this node.
+// It does not subscribe the node to broadcasts of the type. If another subscription does,
 // this one receives broadcasts, too.
 func (n *Node) SubscribeDirect(pattern string, opts ...dispatch.Option) (*dispatch.Subscription, error) {
 	sub, err := n.dispatcher.Subscribe(pattern, opts...)
 	return sub, n.ended(err)
 }
 
-// join subscribes, and is on the mesh's topic of the type for as long.
+// join subscribes, and keeps the node subscribed to the mesh's topic until the
+// subscription ends.
 func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dispatch.Option) (*dispatch.Subscription, error)) (*dispatch.Subscription, error) {
 	_, prefix, err := message.CheckPattern(pattern)
 	if err != nil || prefix {
-		sub, err := subscribe(opts) // which says what is wrong with the pattern
+		sub, err := subscribe(opts) // the error says what is wrong with the pattern
 		return sub, n.ended(err)
 	}
 	joined := make(chan func(), 1)
@@ -58,7 +59,7 @@ func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dis
 	if err != nil {
 		return nil, n.ended(err)
 	}
-	leave, err := n.mesh.Subscribe(pattern) // with the mailbox in place, so that nothing is missed
+	leave, err := n.mesh.Subscribe(pattern) // the mailbox exists already, so that no message is missed
 	if err != nil {
 		joined <- func() {}
 		return nil, n.ended(errors.Join(err, sub.Close()))
@@ -67,16 +68,15 @@ func (n *Node) join(pattern string, opts []dispatch.Option, subscribe func([]dis
 	return sub, nil
 }
 
-// Deduplicate delivers copies of a message (the same sender, type and ID) to a
-// subscription only once: see dispatch.Dispatcher.Deduplicate. Broadcasts never arrive
-// twice.
+// Deduplicate makes subscriptions receive copies of a message (the same sender, type and
+// ID) only once: see dispatch.Dispatcher.Deduplicate. Broadcasts never arrive twice.
 func (n *Node) Deduplicate(pattern string, window dispatch.Window) error {
 	return n.ended(n.dispatcher.Deduplicate(pattern, window))
 }
 
 // Broadcast sends a message to all subscribers of a type in the mesh, including this
 // node's own: see mesh.Mesh.Broadcast. The error wraps mesh.ErrNoPeers if no other
-// subscriber is known; mesh.WaitForPeer waits for someone.
+// subscriber is known; with mesh.WaitForPeer, Broadcast waits for one.
 func (n *Node) Broadcast(ctx context.Context, typ string, data []byte, opts ...mesh.BroadcastOption) error {
 	return n.ended(n.mesh.Broadcast(ctx, typ, data, opts...))
 }
@@ -137,7 +137,8 @@ func outgoing(typ string, data []byte, opts []SendOption) (*message.Message, lin
 }
 
 // Send sends a message to one peer, connecting first if needed, and returns when the
-// connection has it: see link.Links.Send. The caller must not change data before.
+// message has been written to the connection: see link.Links.Send. The caller must not
+// change data before that.
 func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
 	if err == nil {
@@ -147,8 +148,9 @@ func (n *Node) Send(ctx context.Context, p peer.ID, typ string, data []byte, opt
 }
 
 // Post queues a message for one peer and returns at once; use it to send many messages:
-// see link.Links.Post. done, which may be nil, is called when the connection has the
-// message, or with the reason why not. The caller must not change data before.
+// see link.Links.Post. done, which may be nil, is called when the message has been
+// written to the connection, or with the reason why it was not. The caller must not
+// change data before that.
 func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, done func(error), opts ...SendOption) error {
 	m, priority, err := outgoing(typ, data, opts)
 	if err == nil {
@@ -158,8 +160,8 @@ func (n *Node) Post(ctx context.Context, p peer.ID, typ string, data []byte, don
 }
 
 // SendAll sends a message to several peers at once. The report lists the peers that were
-// reached, and the reason for each of the others: see link.Links.SendAll. The error says
-// what is wrong with the call; nothing was sent then.
+// reached, and the reason for each of the others: see link.Links.SendAll. If the call
+// itself is invalid, SendAll sends nothing and returns an error.
 func (n *Node) SendAll(ctx context.Context, peers []peer.ID, typ string, data []byte, opts ...SendOption) (link.Report, error) {
 	if n.isClosed() {
 		return link.Report{}, ErrClosed
@@ -180,8 +182,8 @@ func (n *Node) SendTo(ctx context.Context, filter link.Filter, typ string, data 
 	return n.SendAll(ctx, filter(n.host.Network().Peers()), typ, data, opts...)
 }
 
-// Request sends a request to a peer and returns its reply: see link.Links.Request. If
-// the peer answers with an error, that is a *link.RemoteError.
+// Request sends a request to a peer and returns its reply: see link.Links.Request. If the
+// peer answers with an error, the error is a *link.RemoteError.
 func (n *Node) Request(ctx context.Context, p peer.ID, typ string, data []byte) ([]byte, error) {
 	reply, err := n.links.Request(ctx, p, typ, data)
 	if err != nil {
@@ -207,7 +209,7 @@ func (n *Node) linksPart(opts Options) Part {
 		Start: func(context.Context) (err error) {
 			n.links, err = link.New(n.host, link.Options{
 				Open: n.Open,
-				// What nobody takes is counted there.
+				// The dispatcher counts the messages that nobody takes.
 				Deliver:      func(ctx context.Context, m *message.Message) { _ = n.dispatcher.Publish(ctx, m) },
 				MaxData:      opts.MaxMessage,
 				HandlerLimit: opts.HandlerLimit,

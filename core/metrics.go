@@ -26,8 +26,8 @@ func (n *Node) labelled(r prometheus.Registerer) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{nodeLabel: n.ID().String()}, r)
 }
 
-// collector shows a node's Stats as metrics. Its labels are reasons, priorities
-// and directions: none takes a value that a peer chooses.
+// collector exports a node's Stats as metrics. Its labels are reasons, priorities and
+// directions; none takes a value that a peer chooses.
 type collector struct{ stats func() Stats }
 
 var _ prometheus.Collector = collector{}
@@ -60,8 +60,8 @@ func (n *Node) metricsPart(registerer prometheus.Registerer, others ...prometheu
 	}
 }
 
-// Describe tells what Collect sends, so that two nodes of one identity cannot share
-// a registerer.
+// Describe sends descriptions of what Collect sends, so that two nodes of one identity
+// cannot share a registerer.
 func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 // Collect sends one snapshot.
@@ -78,10 +78,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.direct(s.Direct)
 }
 
-// metrics are sent under the prefix "tombolo_".
+// metrics sends metrics whose names begin with "tombolo_".
 type metrics struct{ ch chan<- prometheus.Metric }
 
-// labels are one label and its value, or nothing.
+// send sends one metric. labels is empty, or one label and its value.
 func (m metrics) send(kind prometheus.ValueType, name, help string, v float64, labels []string) {
 	var names, values []string
 	if len(labels) == 2 {

@@ -15,9 +15,9 @@ import (
 	"github.com/multiformats/go-multistream"
 )
 
-// answerTimeout is how long the better connection to a peer may take to agree on
-// a protocol before another one is tried. It is longer than a round trip with a
-// packet lost, and shorter than it takes to find out that nobody answers: see
+// answerTimeout bounds the time in which the preferred connection to a peer must agree on
+// a protocol before another one is tried. It is longer than a round trip with a lost
+// packet, and shorter than the time it takes to notice that nobody answers: see
 // liveness.Ghosts.
 const answerTimeout = 2 * time.Second
 
@@ -36,7 +36,7 @@ func (n *Node) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.
 	return s, nil
 }
 
-// open opens a stream; lost says that it failed because the connection ended.
+// open opens a stream; lost reports that it failed because the connection ended.
 func (n *Node) open(ctx context.Context, p peer.ID, proto protocol.ID) (s network.Stream, lost bool, err error) {
 	if err := n.connect(ctx, peer.AddrInfo{ID: p}); err != nil {
 		return nil, false, err
@@ -49,18 +49,17 @@ func (n *Node) open(ctx context.Context, p peer.ID, proto protocol.ID) (s networ
 	return s, !slices.ContainsFunc(conns, func(c network.Conn) bool { return !c.IsClosed() }), err
 }
 
-// PreferNewest is h, but streams are opened on the connection to the peer that
-// was made last, a direct one before one through a relay. Libp2p prefers the one
-// with the most streams: of a peer that died and is back, that is the dead one
-// until it is found out.
+// PreferNewest returns a host like h whose NewStream opens streams on the newest
+// connection to the peer, and prefers direct connections to those through a relay. Libp2p
+// prefers the connection with the most streams: if a peer has died and come back, that is
+// the dead one until it is detected.
 //
-// While there are several connections, one may be dead, so NewStream waits until
-// the peer has agreed on the protocol, which costs one round trip. If the
-// connection ends meanwhile, or nobody answers for two seconds, the stream is
-// opened on the next one, once. With a single connection there is nothing to
-// choose: h decides whether to wait, and a dead connection shows in the first
-// Read. Nothing is sent on a stream before it is agreed on, so that a handler
-// never gets the same data twice.
+// While there are several connections, one may be dead, so NewStream waits until the peer
+// has agreed on the protocol, which costs one round trip. If the connection ends
+// meanwhile, or nobody answers for two seconds, NewStream tries the next one, once. With
+// a single connection there is nothing to choose: h decides whether to wait, and a dead
+// connection shows in the first Read. Nothing is sent on a stream before the protocol is
+// agreed on, so a handler never gets the same data twice.
 func PreferNewest(h host.Host) host.Host { return newestHost{h} }
 
 type newestHost struct{ host.Host }
@@ -74,7 +73,7 @@ func (h newestHost) NewStream(ctx context.Context, p peer.ID, protos ...protocol
 	if err == nil || ctx.Err() != nil || !conns[0].IsClosed() && !errors.Is(err, errNoAnswer) {
 		return s, err
 	}
-	for _, c := range byPreference(h.Network().ConnsToPeer(p)) { // it may just have made another
+	for _, c := range byPreference(h.Network().ConnsToPeer(p)) { // the peer may just have made another
 		if c != conns[0] {
 			return h.openOn(ctx, c, basichost.DefaultNegotiationTimeout, protos)
 		}
@@ -105,13 +104,12 @@ func (h newestHost) openOn(ctx context.Context, c network.Conn, limit time.Durat
 		_ = s.ResetWithError(network.StreamProtocolNegotiationFailed)
 		return nil, fmt.Errorf("agree on the protocol: %w", err)
 	}
-	_ = h.Peerstore().AddProtocols(c.RemotePeer(), proto) // it is only forgotten then
+	_ = h.Peerstore().AddProtocols(c.RemotePeer(), proto) // if this fails, the protocol is merely not remembered
 	return s, nil
 }
 
-// byPreference orders the connections to a peer: direct ones before those through
-// a relay, then the newest first, for a peer that is back made that one. Those
-// that have ended are left out.
+// byPreference orders the open connections to a peer: direct ones before those through a
+// relay, then the newest first, because a peer that is back made the newest.
 func byPreference(conns []network.Conn) []network.Conn {
 	conns = slices.DeleteFunc(conns, network.Conn.IsClosed)
 	slices.SortStableFunc(conns, func(a, b network.Conn) int {

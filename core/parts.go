@@ -9,9 +9,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// Part is something a node starts and closes with itself. Either function may
-// be nil. Close is called once, and only when Start succeeded; it waits for
-// what the part runs.
+// Part is something that a node starts and closes with itself. Either function may be
+// nil. Close is called once, and only if Start succeeded or is nil; it waits for the
+// goroutines of the part.
 type Part struct {
 	Name  string // a noun: errors read "<name>: ..."
 	Start func(context.Context) error
@@ -56,11 +56,11 @@ func (n *Node) onConnected(name string, f func(network.Conn)) Part {
 	}
 }
 
-// parts are those that have started, in order.
+// parts are the started parts, in order.
 type parts []Part
 
-// start starts all in order. When one fails, it closes the started ones, and
-// any later part that came without Start: that one was running already.
+// start starts all parts in order. If one fails, it closes the started ones, and also the
+// later ones without Start, because they were running already.
 func (ps *parts) start(ctx context.Context, all []Part) error {
 	for i, p := range all {
 		err := ctx.Err()
@@ -80,7 +80,7 @@ func (ps *parts) start(ctx context.Context, all []Part) error {
 	return nil
 }
 
-// close closes all in reverse order, whatever fails on the way.
+// close closes all parts in reverse order, even if some fail.
 func (ps *parts) close() error {
 	var errs []error
 	for i := len(*ps) - 1; i >= 0; i-- {

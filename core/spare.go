@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// spareConns is how many connections a node keeps that it made and does not need
-	// now. Through them it reaches the rest of the mesh.
+	// spareConns is the number of connections that a node keeps although it made them
+	// itself and does not need them now. Through them it reaches the rest of the mesh.
 	spareConns = 8
 	// spareAge is how old a connection must be before it is closed, and spareEvery is
 	// the time between two checks.
@@ -36,9 +36,10 @@ const (
 // on the local link; the program called ConnectPeer for it. Connections that other
 // peers made are theirs to close.
 //
-// A node that has all the reservations that it wants does not need its other relays, and
-// keeps none of them to spare: each that it stays connected to sends it each broadcast
-// once more, and has it as a client. With a hundred relays, all would have all clients.
+// A node that holds all the reservations it wants does not need its other relays, and
+// closes all connections to them. Each such relay would send it one more copy of every
+// broadcast, and serve it as a client. With a hundred relays, every relay would have
+// every client.
 type spares struct {
 	node      *Node
 	bootstrap func() []peer.AddrInfo
@@ -60,15 +61,16 @@ func (s *spares) watch(ctx context.Context) {
 	}
 }
 
-// want keeps the connections to a peer for as long as there are any.
+// want keeps the connections to a peer from being closed, until the peer disconnects.
 func (s *spares) want(p peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wanted[p] = struct{}{}
 }
 
-// letGo closes all unneeded connections but spareConns of them, and all to other relays.
-// It closes those with the least value to the routing table first, and of these the oldest.
+// letGo closes all unneeded connections to other relays, and all but spareConns of the
+// unneeded connections to other peers: those with the least value to the routing table
+// first, and of these the oldest.
 func (s *spares) letGo(now time.Time) {
 	others := s.otherRelays()
 	value := func(c network.Conn) int {
@@ -94,8 +96,8 @@ func (s *spares) letGo(now time.Time) {
 	}
 }
 
-// otherRelays are the relays on which the node needs no reservation, because it has all
-// that it wants.
+// otherRelays returns the relays that the node needs no reservation on, because it holds
+// all that it wants.
 func (s *spares) otherRelays() map[peer.ID]struct{} {
 	others := make(map[peer.ID]struct{})
 	held := s.node.Reservations()
@@ -130,7 +132,7 @@ func (s *spares) unneeded(now time.Time, others map[peer.ID]struct{}) []network.
 	})
 }
 
-// stillWanted drops the peers that have disconnected from wanted, and returns a copy.
+// stillWanted removes the peers that have disconnected from wanted, and returns a copy.
 func (s *spares) stillWanted() map[peer.ID]struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,9 +142,9 @@ func (s *spares) stillWanted() map[peer.ID]struct{} {
 	return maps.Clone(s.wanted)
 }
 
-// protected reports whether the peer is on the local link or in GossipSub's mesh, in
-// which all relays are that the node is connected to. It
-// does not ask the connection manager for protection of any kind, because the routing
+// protected reports whether the peer is on the local link, or in GossipSub's mesh. The
+// relays in others do not count for the latter, because all connected relays are in it.
+// protected ignores other protections of the connection manager, because the routing
 // table protects half of a small mesh.
 func (s *spares) protected(p peer.ID, others map[peer.ID]struct{}) bool {
 	_, other := others[p]
@@ -153,8 +155,8 @@ func (s *spares) protected(p peer.ID, others map[peer.ID]struct{}) bool {
 // local link: see connmgr.ConnManager.
 const NeighbourTag = "tombolo-neighbour"
 
-// isUpkeep reports whether any two connected peers have a stream of this protocol now
-// and then, even if neither needs the other.
+// isUpkeep reports whether any two connected peers open streams of this protocol now and
+// then, even if neither needs the other.
 func isUpkeep(p protocol.ID) bool {
 	for _, upkeep := range []string{"/meshsub/", "/floodsub/", "/ipfs/id/", "/ipfs/ping/", "/libp2p/autonat/"} {
 		if strings.HasPrefix(string(p), upkeep) {

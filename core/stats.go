@@ -9,17 +9,17 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh"
 )
 
-// Stats is a snapshot of what a node holds, and of what it has counted since it
-// was made. The parts are taken one after the other.
+// Stats is a snapshot of what a node holds, and of its counters since it was made. Its
+// parts are taken one after the other.
 type Stats struct {
 	Peers        int // connected
 	Connections  int
 	Reservations int
 
-	Dispatch  dispatch.Stats  // to subscriptions of this node
-	Links     link.Stats      // to and from peers
+	Dispatch  dispatch.Stats  // deliveries to subscriptions of this node
+	Links     link.Stats      // messages to and from peers
 	Mesh      mesh.Stats      // broadcasts
-	Discovery discovery.Stats // of peers by their ids
+	Discovery discovery.Stats // searches for peers by ID
 	Bridge    bridge.Stats    // streams to and from services
 	Direct    direct.Stats    // attempts to reach peers without a relay; zero if the node makes none
 }

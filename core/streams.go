@@ -58,19 +58,19 @@ func (n *Node) Services(ctx context.Context, p peer.ID) ([]bridge.Service, error
 	return services, n.ended(err)
 }
 
-// askAtOnce is how many peers are asked for their services at a time.
+// askAtOnce is the number of peers that are asked for their services at a time.
 const askAtOnce = 32
 
 // Answer is the answer of one peer to ServicesOf.
 type Answer struct {
 	Peer     peer.ID
 	Services []bridge.Service
-	Err      error // why there are none; that of ctx where there was no answer in time
+	Err      error // why there are none; it wraps the cause of ctx if the answer did not come in time
 }
 
-// ServicesOf asks several peers for their services, or, if peers is nil, all connected
-// peers. The answers are in the order of peers, or ordered by ID. It makes no
-// connections. ctx bounds the whole call.
+// ServicesOf asks several peers for their services. If peers is nil, it asks all
+// connected peers, in the order of their IDs. The answers are in the order of the peers.
+// ServicesOf makes no connections. ctx bounds the whole call.
 func (n *Node) ServicesOf(ctx context.Context, peers []peer.ID) []Answer {
 	if peers == nil {
 		peers = n.host.Network().Peers()
@@ -81,7 +81,7 @@ func (n *Node) ServicesOf(ctx context.Context, peers []peer.ID) []Answer {
 	slots := make(chan struct{}, askAtOnce)
 	var asking sync.WaitGroup
 	for i, p := range peers {
-		slots <- struct{}{} // given back as answers come, or when ctx ends
+		slots <- struct{}{} // freed as answers come, or when ctx ends
 		asking.Go(func() {
 			defer func() { <-slots }()
 			services, err := n.Services(ctx, p)

@@ -7,10 +7,10 @@ import (
 
 const modulePath = "github.com/tombolo-net/tombolo"
 
-// released is the version of a release, which sets it with -ldflags -X.
+// released is the version of a release; its build sets it with -ldflags -X.
 var released string
 
-// Version is the version of this build: that of the release; else the version of the
+// Version returns the version of this build: that of the release; else the version of the
 // module, if it was built as a module or from a tagged checkout; else "dev", with the
 // commit if it is known. It is never empty and has no spaces.
 func Version() string {
