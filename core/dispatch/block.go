@@ -6,17 +6,17 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// waiter is a message whose publisher waits for room in a mailbox. The reader
-// that makes room queues it on the publisher's behalf, so those who wait are
-// served in their order and nobody slips in before them.
+// waiter is a message whose publisher waits for room in a mailbox. The reader that makes
+// room queues the message on the publisher's behalf, so waiting messages are queued in
+// order, and no other message gets in before them.
 type waiter struct {
 	sub        *Subscription
 	m          *message.Message
 	window     *window
-	result     chan waitResult // holds one; empty whenever the waiter is not in use
-	queued     bool            // the subscription's lock
-	prev, next *waiter         // of the same subscription
-	also       *waiter         // of the same message
+	result     chan waitResult // of capacity 1; empty while the waiter is not in use
+	queued     bool            // guarded by the subscription's lock
+	prev, next *waiter         // in the line of the same subscription
+	also       *waiter         // the next waiter of the same message
 }
 
 type waitResult uint8
@@ -27,7 +27,7 @@ const (
 	waitTimeout
 )
 
-// enqueue makes the publisher of p one that waits; under the lock.
+// enqueue makes the publisher of p wait in line; the lock is held.
 func (s *Subscription) enqueue(p *publication) {
 	w := s.spareWaiter
 	s.spareWaiter = nil
@@ -45,12 +45,12 @@ func (s *Subscription) enqueue(p *publication) {
 	s.waiting.Add(1)
 	w.also = p.waiters
 	p.waiters = w
-	// The reader looks at waiting after it moved on. It may have done so before
-	// there was something to see, and then this is where its room is found.
+	// The reader checks waiting after it has moved on. It may have done so before this
+	// waiter was counted, so this looks for room, too.
 	s.letIn()
 }
 
-// unqueue takes w out of the line; under the lock.
+// unqueue takes w out of the line; the lock is held.
 func (b *mailbox) unqueue(w *waiter) {
 	if w.prev == nil {
 		b.firstWaiter = w.next
@@ -66,12 +66,11 @@ func (b *mailbox) unqueue(w *waiter) {
 	b.waiting.Add(-1)
 }
 
-// letIn queues the messages of those who wait, as far as there is room; under
-// the lock.
+// letIn queues the messages of waiters while there is room; the lock is held.
 func (b *mailbox) letIn() {
 	for w := b.firstWaiter; w != nil && !b.full(); w = b.firstWaiter {
 		b.unqueue(w)
-		if w.window != nil && b.duplicate(w.m, w.window) { // a copy came in while it waited
+		if w.window != nil && b.duplicate(w.m, w.window) { // a copy was taken while it waited
 			b.counts.duplicates++
 		} else {
 			b.push(w.m, w.window, "", false)
@@ -80,7 +79,7 @@ func (b *mailbox) letIn() {
 	}
 }
 
-// wait is for what becomes of the message. When ctx ends first, it is dropped.
+// wait returns what became of the message. If ctx ends first, the message is dropped.
 func (w *waiter) wait(ctx context.Context) waitResult {
 	select {
 	case res := <-w.result:
@@ -99,7 +98,7 @@ func (w *waiter) wait(ctx context.Context) waitResult {
 	return waitTimeout
 }
 
-// giveBack keeps w for the next who waits.
+// giveBack keeps w for the next publisher that waits.
 func (s *Subscription) giveBack(w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

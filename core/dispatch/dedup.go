@@ -20,37 +20,37 @@ const (
 	DefaultWindowAge = 2 * time.Minute
 )
 
-// Window bounds the memory by which a subscription recognizes copies.
+// Window bounds the memory of a subscription that serves to recognize copies.
 type Window struct {
-	// Count is how many messages are remembered, in all types of the window's
-	// pattern together. If zero, DefaultWindowCount.
+	// Count is the number of messages remembered, of all types of the window's pattern
+	// together. If zero, DefaultWindowCount.
 	Count int
-	// Age is how long one is remembered. If zero, DefaultWindowAge.
+	// Age is how long a message is remembered. If zero, DefaultWindowAge.
 	Age time.Duration
 }
 
 // Off is the Window that removes the window of a pattern.
 var Off = Window{Count: -1}
 
-// window is a Window in use. Bounds may change; a window that is gone is dead,
-// so that those who publish with it meanwhile do not bring memory of it back.
+// window is a Window in use. Its bounds may change. A removed window is dead, so that
+// publishers that still use it do not bring its memory back.
 type window struct {
 	bounds atomic.Pointer[Window]
 	dead   atomic.Bool
 }
 
-// Deduplicate delivers copies of a message (the same type, sender and ID) to a
-// subscription only once, for a type or for the types that a pattern matches. It is off
-// by default. If several windows match a type, the window of the exact type applies, or
-// else that of the longest prefix.
+// Deduplicate makes each subscription receive copies of a message (the same type, sender
+// and ID) only once, for a type or for the types that a pattern matches. It is off by
+// default. If several windows match a type, the window of the exact type applies, or else
+// that of the longest prefix.
 //
-// Each subscription remembers only the messages that it took. A copy of a message that
-// it dropped can still be delivered, and a new subscription gets messages that older
-// ones have had. A message without an ID has no copies.
+// Each subscription remembers only the messages that it took. A copy of a message that it
+// dropped can still be delivered, and a new subscription receives messages that older
+// ones have received already. A message without an ID has no copies.
 //
-// Another call changes the bounds of a window, and Off removes it together with what was
-// remembered; both are allowed at any time. The error says what is wrong with the
-// pattern or the window, or is ErrClosed.
+// Another call changes the bounds of a window, and Off removes the window with all it
+// remembers; both are allowed at any time. The error says what is wrong with the pattern
+// or the window, or wraps ErrClosed.
 func (d *Dispatcher) Deduplicate(pattern string, win Window) error {
 	if _, _, err := message.CheckPattern(pattern); err != nil {
 		return fmt.Errorf("deduplicate: %w", err)
@@ -76,7 +76,7 @@ func (d *Dispatcher) Deduplicate(pattern string, win Window) error {
 			w = new(window)
 		}
 		w.bounds.Store(&win)
-		if !ok { // with its bounds: publishers find it from here on
+		if !ok { // only now, because publishers find it from here on
 			d.windows.set(pattern, w)
 		}
 	case ok:
@@ -89,7 +89,7 @@ func (d *Dispatcher) Deduplicate(pattern string, win Window) error {
 	return nil
 }
 
-// windowOf is the window for a message, or nil.
+// windowOf returns the window for a message, or nil.
 func (d *Dispatcher) windowOf(m *message.Message) *window {
 	if d.windows.size() == 0 || m.ID == (message.ID{}) {
 		return nil
@@ -103,8 +103,8 @@ func (d *Dispatcher) windowOf(m *message.Message) *window {
 	return w
 }
 
-// memory is the messages a subscription took. Those of a window are a list in
-// the order in which they came, of entries linked by number; 0 is none.
+// memory holds the messages that a subscription took. Those of a window form a list in
+// the order of arrival; its entries are linked by number, and 0 means none.
 type memory struct {
 	numbers map[messageKey]uint32
 	entries []seenEntry // the first is not used
@@ -132,7 +132,7 @@ type seenList struct {
 
 func keyOf(m *message.Message) messageKey { return messageKey{m.Type, m.From, m.ID} }
 
-// duplicate says whether a copy of m was taken, within the window's age.
+// duplicate reports whether a copy of m was taken, within the window's age.
 func (b *mailbox) duplicate(m *message.Message, w *window) bool {
 	if b.seen == nil || w.dead.Load() {
 		return false
@@ -141,7 +141,7 @@ func (b *mailbox) duplicate(m *message.Message, w *window) bool {
 	return ok && time.Since(b.seen.entries[n].at) < w.bounds.Load().Age
 }
 
-// remember notes that m was taken.
+// remember records that m was taken.
 func (b *mailbox) remember(m *message.Message, w *window) {
 	if w.dead.Load() {
 		return
@@ -174,7 +174,7 @@ func (b *mailbox) forgetWindow(w *window) {
 }
 
 func (s *memory) add(key messageKey, w *window, now time.Time) {
-	s.forget(key) // one too old to count
+	s.forget(key) // an entry too old to count
 	l := s.lists[w]
 	if l == nil {
 		l = new(seenList)
@@ -202,7 +202,7 @@ func (s *memory) add(key messageKey, w *window, now time.Time) {
 	l.count++
 }
 
-// forget makes a message one that was not taken.
+// forget removes a message, as if it had not been taken.
 func (s *memory) forget(key messageKey) {
 	if n, ok := s.numbers[key]; ok {
 		s.drop(n)

@@ -47,8 +47,8 @@ type Options struct {
 	// Logger receives the panics of handlers and the names of late ones. If
 	// nil, nothing is logged.
 	Logger *slog.Logger
-	// HandlerLimit is how long a handler may take for a message before it is
-	// named. If zero, supervise.DefaultLimit; if negative, there is no limit.
+	// HandlerLimit is how long a handler may take for a message before the log and Stats
+	// name it. If zero, supervise.DefaultLimit; if negative, there is no limit.
 	HandlerLimit time.Duration
 	// Program tracks the program's functions while they run, and bounds how long Close waits
 	// for them. The parts of a node share one. If nil, this part has its own.
@@ -69,14 +69,14 @@ type Dispatcher struct {
 	published atomic.Uint64
 	unclaimed atomic.Uint64
 	refused   atomic.Uint64
-	ends      sync.WaitGroup // goroutines that run what OnEnd was given
+	ends      sync.WaitGroup // goroutines that run functions given to OnEnd
 
-	mu      sync.Mutex // for all that changes topics, windows and subs
+	mu      sync.Mutex // guards all changes of topics, windows and subs
 	subs    map[*Subscription]struct{}
-	retired SubscriptionStats // of the subscriptions that are no more
+	retired SubscriptionStats // of the closed subscriptions
 }
 
-// New makes a Dispatcher.
+// New returns a Dispatcher.
 func New(opts Options) *Dispatcher {
 	d := &Dispatcher{
 		log:        opts.Logger,
@@ -96,7 +96,7 @@ func New(opts Options) *Dispatcher {
 // returns. Two subscriptions to one pattern are independent: each gets every message.
 //
 // Close the subscription when it is no longer needed, even if it ended with ErrSlow. The
-// error wraps message.ErrType, says which option is wrong, or is ErrClosed.
+// error wraps message.ErrType or ErrClosed, or says which option is wrong.
 func (d *Dispatcher) Subscribe(pattern string, opts ...Option) (*Subscription, error) {
 	s, err := d.newSubscription(pattern, opts)
 	if err != nil {
@@ -133,8 +133,8 @@ func (d *Dispatcher) Publish(ctx context.Context, m *message.Message) error {
 	return d.await(ctx, m, waiting)
 }
 
-// Offer is Publish for callers that cannot wait: a full subscription with the policy
-// Block drops the message and counts it. The error then wraps ErrNotTaken.
+// Offer is like Publish, but for callers that cannot wait: a full subscription with the
+// policy Block drops the message and counts it. The error then wraps ErrNotTaken.
 func (d *Dispatcher) Offer(m *message.Message) error {
 	_, err := d.publish(m, false)
 	return err
@@ -149,7 +149,7 @@ func (d *Dispatcher) publish(m *message.Message, wait bool) (*waiter, error) {
 		d.refused.Add(1)
 		return nil, fmt.Errorf("publish: %w: %q is a %s, and subscribers get events", message.ErrType, m.Type, m.Kind)
 	}
-	if exact == nil { // a type that is subscribed to was checked then
+	if exact == nil { // if the type has subscribers, Subscribe has checked it
 		if err := message.CheckType(m.Type); err != nil {
 			d.refused.Add(1)
 			return nil, fmt.Errorf("publish: %w", err)
@@ -179,17 +179,17 @@ type publication struct {
 	m       *message.Message
 	window  *window // nil: copies are not looked for
 	wait    bool
-	heard   int     // subscriptions that were there
-	refused int     // those full of the policy Block, if wait is not set
-	waiters *waiter // those, if it is; linked by also
+	heard   int     // open subscriptions to the type
+	refused int     // full subscriptions with the policy Block, if wait is not set
+	waiters *waiter // those subscriptions, if wait is set; linked by also
 }
 
-// await waits until all of the waiters' subscriptions took m, or the end of ctx.
+// await waits until the subscriptions of all waiters have taken m, or until ctx ends.
 func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *waiter) error {
 	var untaken []string
 	var closed bool
 	for w := waiters; w != nil; {
-		next := w.also // w is used again once it is given back
+		next := w.also // w may be reused once it is given back
 		res := w.wait(ctx)
 		switch res {
 		case waitTimeout:
@@ -216,7 +216,7 @@ func (d *Dispatcher) await(ctx context.Context, m *message.Message, waiters *wai
 //
 // Close cancels the contexts of running handlers, and waits for them and for the
 // functions given to OnEnd, for at most supervise.CloseGrace. It logs the names of those
-// that have not returned by then. It waits for none if a function of the program calls
+// that have not returned by then. It waits for nothing if a function of the program calls
 // it. Later calls do the same.
 func (d *Dispatcher) Close() error {
 	d.program.Closing()
@@ -233,7 +233,7 @@ func (d *Dispatcher) Close() error {
 			ended = append(ended, s)
 		}
 	}
-	for _, s := range ended { // when all have: none of the functions finds another one open
+	for _, s := range ended { // after all have ended, so that none of the functions finds another one open
 		if s.onEnd != nil {
 			d.ends.Add(1)
 			d.tellEndLater(s)
@@ -246,7 +246,8 @@ func (d *Dispatcher) Close() error {
 	return nil
 }
 
-// tellEndLater is tellEnd in a goroutine that Close waits for: it is in ends.
+// tellEndLater runs tellEnd in a goroutine. The caller has added it to ends, so Close
+// waits for it.
 func (d *Dispatcher) tellEndLater(s *Subscription) {
 	go func() {
 		defer d.ends.Done()
@@ -266,14 +267,14 @@ func (d *Dispatcher) add(s *Subscription) error {
 		t = &topic{pattern: s.pattern}
 	}
 	t.add(s)
-	if !ok { // with s in it: publishers find it from here on
+	if !ok { // only with s in it, because publishers find it from here on
 		d.topics.set(s.pattern, t)
 	}
 	d.subs[s] = struct{}{}
 	return nil
 }
 
-// detach takes s out of the table: nothing more is put into it.
+// detach removes s from the table, so that nothing more is put into it.
 func (d *Dispatcher) detach(s *Subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -288,7 +289,7 @@ func (d *Dispatcher) detachLocked(s *Subscription) {
 	}
 }
 
-// retire is detach for one that is stopped, and keeps its counts.
+// retire detaches a stopped subscription, and keeps its counts.
 func (d *Dispatcher) retire(s *Subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -297,8 +298,8 @@ func (d *Dispatcher) retire(s *Subscription) {
 	d.retired.add(s.Stats())
 }
 
-// undeliver counts a message as lost that was handed to the goroutine of a
-// channel, but not received from there when that ended.
+// undeliver counts a message as lost: the goroutine of a channel had taken it, but nobody
+// received it before that goroutine ended.
 func (d *Dispatcher) undeliver(s *Subscription) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -306,7 +307,7 @@ func (d *Dispatcher) undeliver(s *Subscription) {
 	defer s.mu.Unlock()
 	s.counts.unread++
 	s.counts.closed++
-	if _, ok := d.subs[s]; !ok { // it is counted in there by now
+	if _, ok := d.subs[s]; !ok { // its counts are in retired already
 		d.retired.Delivered--
 		d.retired.Dropped.Closed++
 	}

@@ -6,11 +6,11 @@ import (
 	"slices"
 )
 
-// Handle subscribes f. It is called for each message, one at a time and in order, in a
-// goroutine of the subscription. A panic of f is caught and logged with the message's
-// type and ID and the stack, and the next message is delivered. A call that takes longer
-// than Options.HandlerLimit is named in the log and in Stats while it lasts. The context
-// of f ends when the subscription or the Dispatcher is closed.
+// Handle subscribes to a type or pattern and calls f for each message, one at a time and
+// in order, in a goroutine of the subscription. A panic of f is caught and logged with
+// the message's type and ID and the stack, and the next message is delivered. A call that
+// takes longer than Options.HandlerLimit is named in the log and in Stats while it lasts.
+// The context of f ends when the subscription or the Dispatcher is closed.
 //
 // Pattern, options and errors are those of Subscribe. f must not wait for a goroutine of
 // its own that closes the subscription or the Dispatcher.
@@ -39,7 +39,7 @@ func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delive
 	exited := true
 	defer func() {
 		leave()
-		if exited { // f called runtime.Goexit, which ends this goroutine and not the subscription
+		if exited { // f called runtime.Goexit, which must end this goroutine but not the subscription
 			go s.serve(ctx, f)
 			return
 		}
@@ -52,14 +52,14 @@ func (s *Subscription) serve(ctx context.Context, f func(context.Context, Delive
 		if d, err = s.next(context.Background()); err != nil {
 			break
 		}
-		_ = s.d.supervisor.Run(s.pattern, d.Message, call) // it has counted and logged
+		_ = s.d.supervisor.Run(s.pattern, d.Message, call) // Run has counted and logged the error
 		d = Delivery{}
 	}
 	exited = false
 }
 
-// waitServed waits for the goroutines of the handlers and channels of subscriptions
-// that have ended, unless a function of the program is what calls.
+// waitServed waits for the goroutines of the handlers and channels of subscriptions that
+// have ended, unless a function of the program calls it.
 func (d *Dispatcher) waitServed(subs ...*Subscription) {
 	subs = slices.DeleteFunc(slices.Clone(subs), (*Subscription).isServed)
 	if len(subs) == 0 || d.program.Within() {
@@ -77,7 +77,7 @@ func (d *Dispatcher) waitServed(subs ...*Subscription) {
 	}
 }
 
-// isServed says whether no goroutine serves the subscription any more.
+// isServed reports whether no goroutine serves the subscription any more.
 func (s *Subscription) isServed() bool {
 	s.mu.Lock()
 	served := s.served

@@ -9,57 +9,57 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// mailbox is the bounded queue of one subscription: a ring that grows up to its
-// bound. Positions count up for ever; a position's place in the ring is its
-// remainder.
+// mailbox is the bounded queue of one subscription: a ring that grows up to its bound.
+// Positions only count up; the slot of a position is its remainder by the size of the
+// ring.
 //
 //	reader's own: [read, taken)    queued: [head, tail), with holes where a message was lost
 //
-// The reader takes a few messages at a time, so that it rarely meets a publisher
-// at the lock. What it has in hand counts against the bound until it is
-// delivered, message by message.
+// The reader takes a few messages at a time, so that it rarely meets a publisher at the
+// lock. The messages that it has in hand count against the bound until they are
+// delivered, one by one.
 type mailbox struct {
-	// What the reader touches for each message: 64 bytes, a line of the
-	// processor's cache, in which publishers find nothing they need.
+	// The fields that the reader touches for each message: 64 bytes, one line of the
+	// processor's cache, in which publishers need nothing.
 
-	// read is the position the reader is at. Its top bit is set when the rest
-	// is not to be read any more.
+	// read is the position of the reader. Its top bit is set when the reader must not
+	// read the rest.
 	read     atomic.Uint64
-	waiting  atomic.Int32 // how many wait for room
-	hand     []item       // the reader's own, from here: the slots at the time
-	next     uint64       // what of them it delivers next, up to last
+	waiting  atomic.Int32 // the number of waiters
+	hand     []item       // used only by the reader, from here on: the slots when it took the messages
+	next     uint64       // the position that it delivers next, up to last
 	last     uint64
-	inherits uint64 // lost before next, beside what the item says
+	inherits uint64 // lost before next, in addition to the count of the item
 
-	told uint64 // the reader's own too: the sum of Missed so far
+	told uint64 // also used only by the reader: the sum of Missed so far
 
 	mu     sync.Mutex
-	wake   chan struct{} // one token: the reader is parked no longer
-	parked bool          // the reader wants one
+	wake   chan struct{} // one token, which wakes the parked reader
+	parked bool          // the reader waits for a token
 	policy policy
 	bound  int
-	batch  uint64 // the most a reader takes at a time
+	batch  uint64 // the maximum number of messages that the reader takes at a time
 
 	slots    []item // its length is a power of two, or zero
 	head     uint64
 	tail     uint64
 	live     int    // queued messages; the rest of [head, tail) is holes
 	taken    uint64 // end of what the reader took last
-	readSeen uint64 // what read was when last looked at
+	readSeen uint64 // the value of read when it was last loaded
 	base     uint64 // slots of positions before it are free
-	handHere bool   // what the reader took last lies in slots, not in a former ring
+	handHere bool   // the messages that the reader took last are in slots, not in a former ring
 
 	missedHead uint64 // lost before head
 	missedTail uint64 // lost after the last message
 
-	why    error         // why nothing more is put in; nil while open
+	why    error         // why nothing more is let in; nil while open
 	done   chan struct{} // closed when why is set
 	counts counts
 
 	cancel context.CancelFunc // ends the goroutine of a handler or a channel; nil without one
 	served chan struct{}      // closed when that goroutine has ended
 
-	book *book   // who has how many places; nil unless the mailbox overflowed
+	book *book   // the number of messages of each sender; nil unless the mailbox overflowed
 	keys *keys   // nil unless latestPerKey
 	seen *memory // nil unless de-duplicating
 
@@ -67,15 +67,15 @@ type mailbox struct {
 	spareWaiter             *waiter
 }
 
-// item is a place in the ring.
+// item is a slot of the ring.
 type item struct {
 	m      *message.Message // nil: a hole
-	missed uint32           // lost right before it, and with a hole also it itself
+	missed uint32           // lost right before it; a hole counts itself, too
 	key    uint32           // its number in keys, if any
 }
 
 const (
-	cut      = 1 << 63 // in read: nothing more is to be read
+	cut      = 1 << 63 // bit of read: nothing more must be read
 	maxBatch = 64      // messages
 	minRing  = 8       // slots
 )
@@ -83,8 +83,9 @@ const (
 func (b *mailbox) init(bound int, p policy, keyed bool) {
 	b.wake, b.done = make(chan struct{}, 1), make(chan struct{})
 	b.bound, b.policy = bound, p
-	// What the reader has in hand can be neither dropped nor replaced: none of
-	// it where new messages matter most, and else little, to be fair.
+	// What the reader has in hand can be neither dropped nor replaced. So it takes one
+	// message at a time if new messages matter most, and otherwise only a few, to be
+	// fair.
 	b.batch = 1
 	if p == dropNewest || p == block || p == closeOnOverflow {
 		b.batch = uint64(min(max(bound/8, 1), maxBatch))
@@ -96,7 +97,7 @@ func (b *mailbox) init(bound int, p policy, keyed bool) {
 
 func (b *mailbox) slot(pos uint64) *item { return &b.slots[pos&uint64(len(b.slots)-1)] }
 
-// full says whether there is no room for one more.
+// full reports whether there is no room for one more message.
 func (b *mailbox) full() bool {
 	if b.live+int(b.taken-b.readSeen) < b.bound {
 		return false
@@ -127,8 +128,8 @@ func (b *mailbox) push(m *message.Message, w *window, key string, keyed bool) {
 	}
 }
 
-// makeRoom frees slots: those the reader is done with, else those of holes, and
-// where these are few it makes the ring longer.
+// makeRoom frees slots: those that the reader is done with, or else those of holes. If
+// there are few of these, it makes the ring longer.
 func (b *mailbox) makeRoom() {
 	b.base = b.head
 	if b.handHere {
@@ -141,13 +142,14 @@ func (b *mailbox) makeRoom() {
 	}
 	old, from, to := b.slots, b.head, b.tail
 	switch {
-	case b.live+int(from-b.base) >= len(old)*3/4: // or it would be a new one for each hand
+	case b.live+int(from-b.base) >= len(old)*3/4: // otherwise each batch would need a new ring
 		b.slots = make([]item, max(minRing, 2*len(old)))
-	case b.base != b.head: // the reader goes on with the old ones
+	case b.base != b.head: // the reader continues with the old ones
 		b.slots = make([]item, len(old))
 	}
 	b.base, b.handHere = b.head, b.handHere && b.base == b.head && len(b.slots) == len(old)
-	// Packed towards the front; the losses of a hole go to what comes after it.
+	// Pack the messages towards the front. The losses of a hole go to the message after
+	// it.
 	var missed uint64
 	b.tail = from
 	for pos := from; pos < to; pos++ {
@@ -169,7 +171,7 @@ func (b *mailbox) makeRoom() {
 	b.missedTail += missed
 }
 
-// evict loses the queued message at pos.
+// evict drops the queued message at pos.
 func (b *mailbox) evict(pos uint64) {
 	it := b.slot(pos)
 	b.forgetItem(it)
@@ -193,7 +195,7 @@ func (b *mailbox) evict(pos uint64) {
 	}
 }
 
-// forgetItem takes a message that leaves the queue out of what is kept beside it.
+// forgetItem removes a message that leaves the queue from the book and the keys.
 func (b *mailbox) forgetItem(it *item) {
 	if b.book != nil {
 		b.book.remove(it.m.From)
@@ -204,9 +206,9 @@ func (b *mailbox) forgetItem(it *item) {
 	}
 }
 
-// take gives the reader its next few messages and says whether there were any.
-// If not, it says why there will be none, or, if park is set and ended is nil,
-// the reader is due a token.
+// take gives the reader its next few messages, and reports whether there were any. If
+// not, ended is the reason why there will be none. If ended is nil and park is set, the
+// reader must wait for a token.
 func (b *mailbox) take(park bool) (ok bool, ended error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -239,15 +241,16 @@ func (b *mailbox) take(park bool) (ok bool, ended error) {
 	return true, nil
 }
 
-// rest is what was lost that no delivery told of, in a mailbox that ended.
+// rest returns the number of losses that no delivery reported, of a mailbox that has
+// ended.
 func (b *mailbox) rest() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.counts.dropped().Total() - b.told
 }
 
-// deliver hands out the next message in hand, if there is one. After the reader
-// was cut off, there is none.
+// deliver returns the next message in hand, if there is one. After the reader was cut
+// off, there are none.
 func (b *mailbox) deliver() (Delivery, bool) {
 	if b.next == b.last {
 		return Delivery{}, false
@@ -272,7 +275,8 @@ func (b *mailbox) deliver() (Delivery, bool) {
 	return d, true
 }
 
-// depth is how many wait for the reader, those in its hand included.
+// depth returns the number of messages that wait for the reader, including those in its
+// hand.
 func (b *mailbox) depth() int {
 	read := b.read.Load()
 	if read&cut != 0 {
@@ -281,7 +285,7 @@ func (b *mailbox) depth() int {
 	return b.live + int(b.taken-read)
 }
 
-// end lets nothing more in, and says whether it was open; under the lock.
+// end lets nothing more in, and reports whether the mailbox was open; the lock is held.
 func (b *mailbox) end(why error) bool {
 	open := b.why == nil
 	if open {
@@ -292,9 +296,9 @@ func (b *mailbox) end(why error) bool {
 	return open
 }
 
-// stop is end, and lets those who wait for room go. With all set, or where a
-// goroutine reads that its owner is to wait for, what is queued is lost, and the
-// memory let go. It says whether the mailbox was open.
+// stop ends the mailbox and releases those that wait for room. If all is set, or if a
+// goroutine reads that its owner must wait for, the queued messages are lost, and their
+// memory is freed. stop reports whether the mailbox was open.
 func (b *mailbox) stop(why error, all bool) bool {
 	b.mu.Lock()
 	open := b.end(why)
@@ -313,7 +317,7 @@ func (b *mailbox) stop(why error, all bool) bool {
 	return open
 }
 
-// discard cuts the reader off; under the lock.
+// discard cuts the reader off, and drops the queued messages; the lock is held.
 func (b *mailbox) discard() {
 	if b.cancel != nil {
 		b.cancel()
@@ -331,7 +335,7 @@ func (b *mailbox) discard() {
 	b.head, b.tail, b.base = b.taken, b.taken, b.taken
 }
 
-// signal wakes the reader. A token too many costs it one look.
+// signal wakes the reader. One token too many only makes it look once more.
 func (b *mailbox) signal() {
 	select {
 	case b.wake <- struct{}{}:

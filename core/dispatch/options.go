@@ -33,7 +33,7 @@ const (
 type settings struct {
 	buffer int
 	policy policy
-	chosen bool // a policy was
+	chosen bool // a policy was chosen
 	key    func(*message.Message) string
 	onEnd  func()
 }

@@ -6,12 +6,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// book says who has how many places in a mailbox. It is opened when a mailbox
-// overflows and closed when it is empty again.
+// book counts the messages of each sender in a mailbox. It is made when a mailbox
+// overflows, and dropped when the mailbox is empty again.
 type book struct {
 	places  map[peer.ID]int
-	holders []int // by number of places: how many senders have that many
-	most    int   // places of those who have the most
+	holders []int // by number of messages: how many senders have that many
+	most    int   // the number of messages of the senders that have the most
 }
 
 func (b *mailbox) openBook() {
@@ -32,7 +32,7 @@ func (k *book) add(p peer.ID) {
 	for len(k.holders) <= n+1 {
 		k.holders = append(k.holders, 0)
 	}
-	k.holders[n]-- // how many have none is not kept right, and not asked
+	k.holders[n]-- // holders[0] is not kept right, and nobody reads it
 	k.holders[n+1]++
 	k.most = max(k.most, n+1)
 }
@@ -51,10 +51,10 @@ func (k *book) remove(p peer.ID) {
 	}
 }
 
-// makeWay loses one message of a full mailbox, and says whether that left room
-// for the arriving one; else it is the one lost, which the caller counts. The
-// victim is found by looking from one end: among those with the most places it
-// is near, and never further than the mailbox is long.
+// makeWay drops one message of a full mailbox, and reports whether that left room for the
+// arriving one. If not, the arriving message is lost, and the caller counts it. To find a
+// message of the senders with the most, makeWay looks from one end: such a message is
+// near, and never further away than the mailbox is long.
 func (b *mailbox) makeWay(m *message.Message) bool {
 	if b.policy == block || b.policy == closeOnOverflow {
 		return false
@@ -90,11 +90,11 @@ func (b *mailbox) isOfMost(pos uint64, most int) bool {
 	return m != nil && b.book.places[m.From] == most
 }
 
-// keys finds the queued message of a key. Each has a number, so that an item
-// need not hold the key.
+// keys finds the queued message of a key. Each key has a number, so that an item need not
+// hold the key itself.
 type keys struct {
 	numbers map[string]uint32
-	entries []keyEntry // the first is not used: 0 is no number
+	entries []keyEntry // the first is not used: 0 means no number
 	free    []uint32
 }
 
@@ -134,9 +134,9 @@ func (k *keys) remove(n uint32) {
 	k.free = append(k.free, n)
 }
 
-// replace puts m in the place of the queued message of the same key, if there
-// is one. What it replaces was taken in and was lost for good: a copy of it is
-// old, so it stays remembered.
+// replace puts m in the place of the queued message of the same key, if there is one. The
+// replaced message was taken and is lost for good: a copy of it would be old, so it stays
+// remembered.
 func (b *mailbox) replace(m *message.Message, w *window, key string) bool {
 	pos, ok := b.keys.find(key)
 	if !ok {

@@ -2,12 +2,12 @@ package dispatch
 
 import "github.com/tombolo-net/tombolo/core/supervise"
 
-// counts is what a mailbox counts, under its lock.
+// counts holds the counters of a mailbox, guarded by its lock.
 type counts struct {
 	accepted, duplicates              uint64
 	full, superseded, timeout, closed uint64
-	evicted                           uint64 // those of full that had been accepted
-	unread                            uint64 // those of closed that had been accepted
+	evicted                           uint64 // those of full that had been accepted before
+	unread                            uint64 // those of closed that had been accepted before
 }
 
 func (c *counts) dropped() Drops {
@@ -17,12 +17,12 @@ func (c *counts) dropped() Drops {
 // Drops counts the messages that a subscription lost, by reason.
 type Drops struct {
 	Full       uint64 // the mailbox was full
-	Superseded uint64 // a newer one of the same key took the place (LatestPerKey)
+	Superseded uint64 // a newer message of the same key replaced it (LatestPerKey)
 	Timeout    uint64 // the publisher's ctx ended before there was room (Block)
-	Closed     uint64 // not read before the subscription, or a Dispatcher with a handler or channel on it, was closed
+	Closed     uint64 // not read before the subscription was closed, or before the Dispatcher was, if a handler or channel reads it
 }
 
-// Total is the number of lost messages.
+// Total returns the number of lost messages.
 func (d Drops) Total() uint64 { return d.Full + d.Superseded + d.Timeout + d.Closed }
 
 func (d *Drops) add(o Drops) {
@@ -32,10 +32,10 @@ func (d *Drops) add(o Drops) {
 	d.Closed += o.Closed
 }
 
-// SubscriptionStats is a snapshot of what one subscription has counted.
+// SubscriptionStats is a snapshot of the counters of one subscription.
 type SubscriptionStats struct {
 	Delivered  uint64 // handed to the reader
-	Duplicates uint64 // not delivered again
+	Duplicates uint64 // copies that were not delivered
 	Dropped    Drops
 	Depth      int // waiting for the reader now
 }
@@ -49,12 +49,12 @@ func (s *SubscriptionStats) add(o SubscriptionStats) {
 
 // Stats is a snapshot of a Dispatcher. The counts include closed subscriptions.
 type Stats struct {
-	Subscriptions int // open now, or closed by their overflow and not yet by Close
+	Subscriptions int // open now, or ended by an overflow and not closed yet
 	Types         int // types and patterns subscribed to now
 
 	Published uint64 // messages
-	Unclaimed uint64 // those of Published that nobody had subscribed to
-	Refused   uint64 // messages that are no events of applications
+	Unclaimed uint64 // those of Published that had no subscriber
+	Refused   uint64 // messages that are not events of applications
 
 	SubscriptionStats     // summed over the subscriptions
 	Deepest           int // messages waiting in the fullest mailbox

@@ -15,8 +15,8 @@ import (
 // Delivery is a message as one subscription receives it.
 type Delivery struct {
 	*message.Message
-	// Missed is how many messages this subscription lost between the delivery
-	// before and this one. It stops counting at 4,294,967,295; Dropped does not.
+	// Missed is the number of messages that this subscription lost between the previous
+	// delivery and this one. It stops counting at 4,294,967,295; Dropped does not.
 	Missed uint64
 }
 
@@ -25,22 +25,22 @@ type Delivery struct {
 // follow each other; Chan and a handler are permanent. All other methods may be called
 // concurrently.
 //
-// A gap is reported with the next delivery. If there is none, Dropped has the count: it
-// includes every loss at once.
+// A gap is reported with the next delivery. Dropped counts every loss at once, even if no
+// delivery follows.
 type Subscription struct {
 	mailbox
 	d       *Dispatcher
 	pattern string
 	key     func(*message.Message) string
-	onEnd   func()       // nil: there is nobody to tell
-	slot    int32        // in the topic; the Dispatcher's lock
-	readers atomic.Int32 // a reader*
+	onEnd   func()       // nil if not given
+	slot    int32        // in the topic; guarded by the Dispatcher's lock
+	readers atomic.Int32 // one of the reader constants
 
 	closeOnce sync.Once
-	out       chan Delivery // what Chan returned; nil before
+	out       chan Delivery // the channel that Chan returned; nil before
 }
 
-// How a subscription is being read.
+// The ways in which a subscription may be read.
 const (
 	readerNone int32 = iota
 	readerPull       // by Next or All, now
@@ -80,7 +80,7 @@ func (s *Subscription) Err() error {
 	return s.why
 }
 
-// Dropped is the number of messages that this subscription lost, for any reason; see
+// Dropped returns the number of messages that this subscription lost, for any reason; see
 // Stats for the reasons.
 func (s *Subscription) Dropped() uint64 { return s.Stats().Dropped.Total() }
 
@@ -90,7 +90,7 @@ func (s *Subscription) Stats() SubscriptionStats {
 	defer s.mu.Unlock()
 	c, depth := s.counts, s.depth()
 	return SubscriptionStats{
-		// What was taken in is waiting, lost or delivered.
+		// Each accepted message is waiting, lost or delivered.
 		Delivered:  c.accepted - uint64(depth) - c.evicted - c.superseded - c.unread,
 		Duplicates: c.duplicates,
 		Dropped:    c.dropped(),
@@ -163,7 +163,7 @@ func (s *Subscription) Chan() <-chan Delivery {
 		return out
 	}
 	s.out = out
-	if s.why == ErrClosed { // there is nobody left to wait for a goroutine
+	if s.why == ErrClosed { // nobody is left to wait for a goroutine
 		s.discard()
 		close(out)
 		return out
@@ -232,15 +232,15 @@ func (s *Subscription) put(p *publication) {
 	}
 }
 
-// tellEnd calls what OnEnd was given.
+// tellEnd calls the function given to OnEnd.
 func (s *Subscription) tellEnd() {
 	if s.onEnd != nil {
-		_ = s.d.supervisor.Run(s.pattern, nil, s.onEnd) // it has counted and logged
+		_ = s.d.supervisor.Run(s.pattern, nil, s.onEnd) // Run has counted and logged the error
 	}
 }
 
-// overflow does with a message for a full mailbox as the policy says. It is
-// called under the lock, and says whether the subscription ended.
+// overflow treats a message for a full mailbox according to the policy, and reports
+// whether the subscription ended. The lock is held.
 func (s *Subscription) overflow(p *publication, key string, keyed bool) bool {
 	switch {
 	case s.policy == block && p.wait:
@@ -259,14 +259,14 @@ func (s *Subscription) overflow(p *publication, key string, keyed bool) bool {
 		s.end(ErrSlow)
 		s.signal()
 		if s.onEnd != nil {
-			s.d.ends.Add(1) // under the lock: Close comes to it after this
+			s.d.ends.Add(1) // under the lock, so before Close waits for it
 		}
 		return true
 	}
 	return false
 }
 
-// keyFor is the key of a message, unless that panics.
+// keyFor returns the key of a message; ok is false if the key function panics.
 func (s *Subscription) keyFor(m *message.Message) (key string, ok bool) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -277,9 +277,9 @@ func (s *Subscription) keyFor(m *message.Message) (key string, ok bool) {
 	return s.key(m), true
 }
 
-// looks is how often a reader that finds its mailbox empty lets others run and
-// looks again before it parks. To be woken costs a publisher more than a look
-// costs the reader, and while messages come quickly they come in batches so.
+// looks is how often a reader that finds its mailbox empty lets others run and looks
+// again before it parks. Waking a reader costs a publisher more than a look costs the
+// reader, and while messages come quickly, they arrive in batches this way.
 const looks = 2
 
 func (s *Subscription) next(ctx context.Context) (Delivery, error) {
@@ -320,7 +320,7 @@ func (s *Subscription) Close() error {
 		first = s.stop(ErrClosed, true)
 		s.d.retire(s)
 	})
-	if first { // not within the Once: the function may call Close
+	if first { // outside the Once, because the function may call Close
 		s.tellEnd()
 	}
 	s.d.waitServed(s)

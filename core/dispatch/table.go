@@ -8,9 +8,9 @@ import (
 	"sync/atomic"
 )
 
-// index finds what is kept for a type or for its prefixes. Looking up takes no
-// lock; changes are made under the Dispatcher's. The cost of neither depends on
-// how much is kept.
+// index finds what is kept for a type or for its prefixes. Lookups take no lock; changes
+// are made under the Dispatcher's lock. The cost of both does not depend on how much is
+// kept.
 type index[T any] struct {
 	exacts   sync.Map // type -> T
 	starts   sync.Map // prefix ending in a slash -> T
@@ -18,7 +18,7 @@ type index[T any] struct {
 	exactly  atomic.Int64
 }
 
-// exact is what is kept for the type itself, or the zero T.
+// exact returns what is kept for the type itself, or the zero T.
 func (x *index[T]) exact(typ string) T {
 	v, _ := x.exacts.Load(typ)
 	t, _ := v.(T)
@@ -36,7 +36,8 @@ func (x *index[T]) matching(typ string) iter.Seq[T] {
 	}
 }
 
-// part is where a checked pattern is kept, and under what.
+// part returns the map that holds a checked pattern, its key there, and the count of the
+// map.
 func (x *index[T]) part(pattern string) (in *sync.Map, key string, n *atomic.Int64) {
 	if strings.HasSuffix(pattern, "/*") {
 		return &x.starts, pattern[:len(pattern)-1], &x.prefixes
@@ -67,16 +68,16 @@ func (x *index[T]) remove(pattern string) {
 
 func (x *index[T]) size() int { return int(x.exactly.Load() + x.prefixes.Load()) }
 
-// recent remembers the topics of types that were published lately: to find one
-// there takes a hash and a comparison, where the walk through an index takes as
-// long as all else that is done for a message. A place holds the topic that was
-// last looked for among those whose hash it is.
+// recent remembers the topics of types that were published lately. Finding one there
+// takes a hash and a comparison; a search in an index takes as long as everything else
+// that is done for a message. Each place holds the topic that was last looked up among
+// those with the same hash.
 type recent struct {
 	seed   maphash.Seed
 	places [256]atomic.Pointer[topic]
 }
 
-// topic is that of a type, or nil.
+// topic returns the topic of a type, or nil.
 func (r *recent) topic(typ string, all *index[*topic]) *topic {
 	place := &r.places[maphash.String(r.seed, typ)%uint64(len(r.places))]
 	if t := place.Load(); t != nil && t.pattern == typ && !t.gone.Load() {
@@ -89,12 +90,12 @@ func (r *recent) topic(typ string, all *index[*topic]) *topic {
 	return t
 }
 
-// topic is the subscriptions to one pattern: slots that publishers read without
-// a lock. A subscription takes a free slot and gives it back, so that neither
-// costs more where there are many.
+// topic holds the subscriptions to one pattern, in slots that publishers read without a
+// lock. A subscription takes a free slot and gives it back, so that neither costs more if
+// there are many.
 type topic struct {
 	pattern string
-	gone    atomic.Bool // another one may have come in its place
+	gone    atomic.Bool // another topic may have taken its place
 
 	slots atomic.Pointer[[]atomic.Pointer[Subscription]]
 	free  []int32 // slots that are empty
@@ -110,7 +111,7 @@ func (t *topic) publish(p *publication) {
 	}
 }
 
-// minSlots is how many slots a topic begins with.
+// minSlots is the initial number of slots of a topic.
 const minSlots = 1
 
 func (t *topic) add(s *Subscription) {
@@ -124,7 +125,7 @@ func (t *topic) add(s *Subscription) {
 	t.used++
 }
 
-// remove says whether s was there.
+// remove reports whether s was in the topic.
 func (t *topic) remove(s *Subscription) bool {
 	slots := *t.slots.Load()
 	if int(s.slot) >= len(slots) || !slots[s.slot].CompareAndSwap(s, nil) {
@@ -138,9 +139,9 @@ func (t *topic) remove(s *Subscription) bool {
 	return true
 }
 
-// resize moves the subscriptions to n slots. Those who publish meanwhile use the
-// old ones: what leaves is closed before, and what comes is not promised
-// anything before Subscribe returns.
+// resize moves the subscriptions to n slots. Concurrent publishers use the old slots.
+// That is harmless: a subscription that leaves is closed first, and a new one is promised
+// nothing before Subscribe returns.
 func (t *topic) resize(n int) {
 	slots := make([]atomic.Pointer[Subscription], n)
 	next := int32(0)

@@ -22,13 +22,13 @@ const (
 	fieldLast                     = fieldCode
 )
 
-// ErrMalformed is wrapped by the errors about bytes that are not an envelope.
+// ErrMalformed is wrapped by the errors about bytes that are not a valid envelope.
 var ErrMalformed = errors.New("malformed envelope")
 
-// maxTimeout is the longest that fits a time.Duration.
+// maxTimeout is the longest timeout that fits a time.Duration, in milliseconds.
 const maxTimeout = math.MaxInt64 / uint64(time.Millisecond)
 
-// Size is the number of bytes that Append appends.
+// Size returns the number of bytes that Append appends.
 func (m *Message) Size() int {
 	n := 0
 	if m.ID.Seq != 0 {
@@ -81,7 +81,7 @@ func (m *Message) Append(b []byte) []byte {
 	return b
 }
 
-// timeoutMillis rounds up, so that what is set does not become nothing.
+// timeoutMillis rounds up, so that a short timeout does not become zero.
 func (m *Message) timeoutMillis() uint64 {
 	if m.Timeout <= 0 {
 		return 0
@@ -89,9 +89,9 @@ func (m *Message) timeoutMillis() uint64 {
 	return uint64((m.Timeout-1)/time.Millisecond) + 1
 }
 
-// Decode sets the fields of the envelope from b and leaves the others. Data
-// refers to b, and Type is made by intern, or a string of its own if intern is
-// nil. The error wraps ErrMalformed; m is then half set.
+// Decode sets the fields of the envelope from b and leaves the others. Data refers to b.
+// Type is the result of intern, or a new string if intern is nil. The error wraps
+// ErrMalformed; m is then partly set.
 func (m *Message) Decode(b []byte, intern func([]byte) string) error {
 	m.ID, m.Type, m.Kind, m.Code, m.Data, m.Timeout = ID{}, "", Event, 0, nil, 0
 	for len(b) > 0 {
@@ -146,7 +146,7 @@ func (m *Message) setNumber(num protowire.Number, v uint64) error {
 	case fieldTimeout:
 		m.Timeout = time.Duration(min(v, maxTimeout)) * time.Millisecond
 	case fieldCode:
-		m.Code = Code(min(v, math.MaxUint8)) // codes of a later version are all not ours
+		m.Code = Code(min(v, math.MaxUint8)) // codes of a later version have no name here anyway
 	}
 	return nil
 }

@@ -11,55 +11,56 @@ import (
 )
 
 const (
-	// MaxData bounds the data of a message on a link or in a broadcast, in
-	// bytes, where no option says otherwise.
+	// MaxData is the default limit of the data of a message on a link or in a broadcast,
+	// in bytes.
 	MaxData = 1 << 20
 
 	// Overhead bounds what an envelope holds besides its data, in bytes. The
 	// fields of this version need less than 200; the rest is for later versions.
 	Overhead = 1 << 10
 
-	// DefaultMaxFrame bounds the envelope of a message of MaxData, in bytes.
+	// DefaultMaxFrame bounds the envelope of a message with MaxData bytes of data, in
+	// bytes.
 	DefaultMaxFrame = MaxData + Overhead
 
-	// idleBuffer is what a Reader holds while it waits for a frame to begin, in
-	// bytes: enough for a message that comes alone.
+	// idleBuffer is the size of the buffer that a Reader uses while it waits for a frame
+	// to begin, in bytes: enough for a message that comes alone.
 	idleBuffer = 1 << 10
 
-	// readBuffer is what a Reader asks the stream for while there is more than
-	// that, in bytes. What fits in it is decoded where it lies. These buffers
-	// are shared by all Readers.
+	// readBuffer is the size of the buffer that a Reader uses while more than idleBuffer
+	// arrives, in bytes. A frame that fits in it is decoded in place. All Readers share
+	// these buffers.
 	readBuffer = 32 << 10
 
-	// bigStep is the memory taken at once for a frame that does not fit, in
-	// bytes. More is taken as the frame comes, not as it claims.
+	// bigStep is the memory allocated at first for a frame that does not fit in a
+	// readBuffer, in bytes. More is allocated as the data comes, not as the frame claims.
 	bigStep = 64 << 10
 
-	// internedTypes bounds the types that a Reader keeps one string of. The
-	// types come from the far side: those beyond are strings of their own.
+	// internedTypes bounds the types that a Reader keeps one string of. The far side
+	// chooses the types; further ones get a new string each time.
 	internedTypes = 256
 
-	// Messages that arrive together share memory: up to slabMessages of them,
-	// and up to slabBytes of data of at most slabData bytes each. Whoever keeps
-	// one of them keeps 4 KiB at the worst.
+	// Messages that arrive together share memory: up to slabMessages of them, and up to
+	// slabBytes of data of at most slabData bytes each. Keeping one of them keeps 4 KiB
+	// at worst.
 	slabMessages = 8
 	slabBytes    = 2 << 10
 	slabData     = 256
 
-	// emptyReads is how often in a row a stream may read nothing without saying
-	// why.
+	// emptyReads bounds how often in a row a stream may read nothing without an error.
 	emptyReads = 100
 )
 
 // ErrTooLarge is wrapped by the errors about messages beyond the limit.
 var ErrTooLarge = errors.New("message is too large")
 
-// AppendFrame appends the envelope with its length before it.
+// AppendFrame appends the envelope, preceded by its length.
 func (m *Message) AppendFrame(b []byte) []byte {
 	return m.Append(protowire.AppendVarint(b, uint64(m.Size())))
 }
 
-// CheckSize returns an ErrTooLarge if m has more than limit bytes of data.
+// CheckSize returns an error that wraps ErrTooLarge if m has more than limit bytes of
+// data.
 func (m *Message) CheckSize(limit int) error {
 	if len(m.Data) > limit {
 		return fmt.Errorf("%w: %q has %d bytes of data; the limit is %d", ErrTooLarge, m.Type, len(m.Data), limit)
@@ -69,30 +70,30 @@ func (m *Message) CheckSize(limit int) error {
 
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// Reader reads frames off a stream. It is for one goroutine. While it waits for
-// a frame to begin, it holds about a kilobyte, or 32 of them where what came
-// last filled its buffer to the byte.
+// Reader reads frames from a stream. Only one goroutine may use it. While it waits for a
+// frame to begin, it holds about a kilobyte, or 32 of them if the last read exactly
+// filled its buffer.
 type Reader struct {
 	src   io.Reader
 	limit int   // of data
 	err   error // what Next returns from now on
 
 	idle   [idleBuffer]byte
-	large  *[readBuffer]byte // of readBuffers, or nil
+	large  *[readBuffer]byte // from readBuffers, or nil
 	buf    []byte            // one of the two
 	start  int               // what was read and not yet returned is buf[start:end]
 	end    int
 	filled bool   // the last read left no room: there is likely more
-	big    []byte // what there is of a frame that does not fit in buf
+	big    []byte // what has come of a frame that does not fit in buf
 
 	types    map[string]string
 	lastType string    // of types
-	msgs     []Message // to be given out
+	msgs     []Message // to be returned by decode
 	slab     []byte
 }
 
-// NewReader makes a Reader of messages with at most limit bytes of data; if
-// zero, MaxData. Their envelopes have at most Overhead more.
+// NewReader returns a Reader of messages with at most limit bytes of data. If limit is
+// zero, it is MaxData. An envelope may have up to Overhead bytes more.
 func NewReader(src io.Reader, limit int) *Reader {
 	if limit <= 0 {
 		limit = MaxData
@@ -102,13 +103,13 @@ func NewReader(src io.Reader, limit int) *Reader {
 	return r
 }
 
-// Next reads the next message. It returns io.EOF where the stream ends between
-// two frames, io.ErrUnexpectedEOF where it ends within one, errors that wrap
-// ErrMalformed or ErrTooLarge, or what the stream fails with; and that again
-// when called again. A frame that says it is too large is refused before memory
-// is taken for it.
+// Next reads the next message. It returns io.EOF if the stream ends between two frames,
+// io.ErrUnexpectedEOF if it ends within one, an error that wraps ErrMalformed or
+// ErrTooLarge, or the error of the stream. Further calls return the same error. If the
+// length of a frame is beyond the limit, Next refuses it before it allocates memory for
+// it.
 //
-// The message and its data are the caller's to keep.
+// The caller may keep the message and its data.
 func (r *Reader) Next() (*Message, error) {
 	if r.err != nil {
 		return nil, r.err
@@ -126,9 +127,9 @@ func (r *Reader) Next() (*Message, error) {
 	return m, nil
 }
 
-// Buffered is how many bytes were read off the stream and not yet returned as
-// messages. Where that is none, the Reader is not within a frame. What r reads
-// from may call it.
+// Buffered returns the number of bytes that were read from the stream and not yet
+// returned as messages. If it is zero, the Reader is not within a frame. The stream may
+// call it within Read.
 func (r *Reader) Buffered() int {
 	n := r.end - r.start
 	if r.big != nil {
@@ -158,8 +159,8 @@ func (r *Reader) next() (*Message, error) {
 	}
 }
 
-// length reads the length before a frame off the buffer, and how many bytes it
-// takes itself, which is 0 if it is not all there yet.
+// length reads the length that precedes a frame from the buffer. head is the number of
+// bytes that the length itself takes, or 0 if it is not complete yet.
 func (r *Reader) length() (head, size int, err error) {
 	b := r.buf[r.start:r.end]
 	var v uint64
@@ -179,7 +180,7 @@ func (r *Reader) length() (head, size int, err error) {
 	return 0, 0, nil
 }
 
-// fill reads more into the buffer, which is to hold at least need bytes.
+// fill reads more into the buffer, and makes room for at least need bytes first.
 func (r *Reader) fill(need int) error {
 	if r.start == r.end && !r.filled {
 		r.shrink()
@@ -207,7 +208,7 @@ func (r *Reader) read(b []byte) (int, error) {
 		n, err := r.src.Read(b)
 		switch {
 		case n > 0:
-			return n, nil // an error comes again
+			return n, nil // the stream returns an error again
 		case errors.Is(err, io.EOF) && r.Buffered() > 0:
 			return 0, io.ErrUnexpectedEOF
 		case err != nil:
@@ -217,7 +218,7 @@ func (r *Reader) read(b []byte) (int, error) {
 	return 0, io.ErrNoProgress
 }
 
-// shrink gives the large buffer back.
+// shrink returns the large buffer to the pool.
 func (r *Reader) shrink() {
 	if r.large != nil {
 		readBuffers.Put(r.large)
@@ -225,7 +226,7 @@ func (r *Reader) shrink() {
 	}
 }
 
-// nextBig reads a frame into memory of its own, which grows as it comes.
+// nextBig reads a frame into memory of its own, which grows as the data comes.
 func (r *Reader) nextBig(head, size int) (*Message, error) {
 	r.big = make([]byte, 0, min(size, bigStep))
 	r.big = append(r.big, r.buf[r.start+head:r.end]...) // less than size, which is beyond the buffer
@@ -247,7 +248,7 @@ func (r *Reader) nextBig(head, size int) (*Message, error) {
 	return m, err
 }
 
-// decode makes a message of a frame that lies in the buffer.
+// decode makes a message from a frame in the buffer.
 func (r *Reader) decode(frame []byte) (*Message, error) {
 	if len(frame) > slabData {
 		m := new(Message)
@@ -277,7 +278,7 @@ func (r *Reader) decode(frame []byte) (*Message, error) {
 }
 
 func (r *Reader) intern(b []byte) string {
-	if r.lastType == string(b) { // as most are
+	if r.lastType == string(b) { // as most messages have the type of the one before
 		return r.lastType
 	}
 	if s, ok := r.types[string(b)]; ok {

@@ -1,5 +1,5 @@
-// Package message is what travels: the message, its envelope on the wire, the
-// framing of a stream of envelopes, and the limits on both.
+// Package message defines the messages that peers exchange: the message, its envelope on
+// the wire, the framing of a stream of envelopes, and the limits on both.
 //
 // The same envelope is a frame on a link (/tombolo/msg/2.0.0, each preceded by
 // its length as an unsigned varint) and the data of a GossipSub message.
@@ -19,15 +19,15 @@ import (
 type Kind uint8
 
 const (
-	// Event is for whoever subscribed to its type.
+	// Event is for the subscribers of its type.
 	Event Kind = iota
-	// Request wants one Reply or Error that carries its ID.
+	// Request asks for one Reply or Error that carries its ID.
 	Request
 	// Reply answers a Request.
 	Reply
 	// Error answers a Request that failed; Data is the text of the error.
 	Error
-	// Cancel takes back the Request whose ID it carries.
+	// Cancel withdraws the Request whose ID it carries.
 	Cancel
 	// Who asks the subscribers of a type to answer with Here; if Data is a peer ID,
 	// it asks that peer alone.
@@ -35,7 +35,7 @@ const (
 	// Here says that its sender is subscribed to a type. If it answers a Who about the
 	// sender alone, Data is the sender's ID.
 	Here
-	// Gone says that its sender no longer is.
+	// Gone says that its sender is no longer subscribed to a type.
 	Gone
 
 	kinds = iota
@@ -49,12 +49,12 @@ func (k Kind) String() string {
 	return names[k]
 }
 
-// Code says which sort of Error it is. Codes of a later version read as values
-// that have no name here.
+// Code is the kind of failure that an Error reports. Codes of a later version read as
+// values that have no name here.
 type Code uint8
 
 const (
-	// Failed is an error of the handler's own.
+	// Failed says that the handler returned an error.
 	Failed Code = iota
 	// Unanswered says that nobody answers requests of that type.
 	Unanswered
@@ -66,9 +66,9 @@ const (
 	Panicked
 )
 
-// ID tells apart the messages of one sender and type. Within an epoch, Seq
-// counts up; an epoch is the start of a sender's counting, in microseconds
-// since 1970, so that a later epoch is the larger one.
+// ID identifies a message among those of the same sender and type. Within an epoch, Seq
+// counts up. Epoch is the time at which the sender began to count, in microseconds since
+// 1970, so a later epoch is larger.
 type ID struct {
 	Epoch uint64
 	Seq   uint64
@@ -76,7 +76,7 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%d.%d", id.Epoch, id.Seq) }
 
-// Compare orders the IDs of one sender and type by when they were given.
+// Compare orders the IDs of one sender and type by the time at which they were assigned.
 func (id ID) Compare(other ID) int {
 	switch {
 	case id.Epoch != other.Epoch && id.Epoch < other.Epoch, id.Epoch == other.Epoch && id.Seq < other.Seq:
@@ -87,13 +87,14 @@ func (id ID) Compare(other ID) int {
 	return 1
 }
 
-// Message is one message, received or to be sent. Once published or queued it
-// is shared by all who read it, and must not be changed.
+// Message is one message, received or to be sent. Once it is published or queued, all its
+// readers share it, and it must not be changed.
 type Message struct {
-	// From is who made the message: the far end of the link, or for a
-	// broadcast, whose signature it bears. It does not travel in the envelope.
+	// From is the peer that made the message: the far end of the link, or the signer of a
+	// broadcast. It does not travel in the envelope.
 	From peer.ID
-	// Via is the peer that handed a broadcast to this node; else it is From.
+	// Via is the peer that handed a broadcast to this node. For other messages, it is
+	// From.
 	Via peer.ID
 	// ID, Type, Kind, Code, Data and Timeout are the envelope. An empty Data is nil when read.
 	ID   ID
@@ -101,12 +102,12 @@ type Message struct {
 	Kind Kind
 	Code Code // of an Error
 	Data []byte
-	// Timeout is how long the sender of a Request waits. It travels in
-	// milliseconds; zero says nothing.
+	// Timeout is how long the sender of a Request waits. It travels in milliseconds. Zero
+	// means that the sender did not say.
 	Timeout time.Duration
-	// Broadcast is set on what came through the mesh.
+	// Broadcast is set on messages that came through the mesh.
 	Broadcast bool
-	// Replayed is set on a broadcast that came out of a peer's history.
+	// Replayed is set on broadcasts that came from a peer's history.
 	Replayed bool
 }
 
@@ -120,9 +121,9 @@ const (
 // ErrType is wrapped by the errors of CheckType and CheckPattern.
 var ErrType = errors.New("bad message type")
 
-// CheckType says what is wrong with a type for the messages of applications:
-// it is UTF-8 of 1 to 128 bytes and does not begin with "tombolo/". A type is
-// one exactly: "*" has no meaning in it and may not end it after a slash.
+// CheckType returns an error unless t is a valid type for the messages of applications:
+// UTF-8 of 1 to 128 bytes that does not begin with "tombolo/". It may not end in "/*",
+// because it is not a pattern; elsewhere, "*" has no special meaning.
 func CheckType(t string) error {
 	switch {
 	case t == "":
@@ -139,9 +140,9 @@ func CheckType(t string) error {
 	return nil
 }
 
-// CheckPattern says what is wrong with what a subscription names: a type, or a
-// prefix ending in "/*", which stands for all types that begin with what comes
-// before the star. It returns that beginning, slash included, for a prefix.
+// CheckPattern returns an error unless p is something that a subscription may name: a
+// type, or a prefix ending in "/*", which stands for all types that begin with the part
+// before the star. For a prefix, it returns that part, including the slash.
 func CheckPattern(p string) (prefix string, isPrefix bool, err error) {
 	prefix, isPrefix = strings.CutSuffix(p, "*")
 	if !isPrefix || !strings.HasSuffix(prefix, "/") {
