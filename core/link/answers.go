@@ -8,18 +8,19 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// What an answer is, as the i of its item.
+// The kinds of answers, as the i of their items.
 const (
-	// refusal is from the links themselves.
+	// refusal is an answer of the links themselves.
 	refusal int32 = iota
-	// outcomeOfHandler counts among the requests of its peer until it is written.
+	// outcomeOfHandler is the answer of a handler. Its request counts among those of its
+	// peer until the answer is written.
 	outcomeOfHandler
 )
 
-// errUnread ends a stream whose peer asks and does not read the answers.
+// errUnread ends a stream whose peer sends requests and does not read the answers.
 var errUnread = errors.New("the peer does not read its answers")
 
-// begin notes a request whose handler is about to run.
+// begin records a request whose handler is about to run.
 func (in *incoming) begin(id message.ID, cancel context.CancelFunc) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -34,14 +35,14 @@ func (in *incoming) begin(id message.ID, cancel context.CancelFunc) {
 	in.running[id] = cancel
 }
 
-// isRunning says whether a request is in the hands of its handler.
+// isRunning reports whether the handler of a request is running.
 func (in *incoming) isRunning(id message.ID) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.running[id] != nil
 }
 
-// cancel ends the ctx of the handler of a request that was taken back.
+// cancel ends the ctx of the handler of a request that its sender has cancelled.
 func (in *incoming) cancel(id message.ID) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -50,7 +51,7 @@ func (in *incoming) cancel(id message.ID) {
 	}
 }
 
-// returned forgets the handler of a request.
+// returned records that the handler of a request has returned.
 func (in *incoming) returned(id message.ID) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -70,9 +71,10 @@ func (in *incoming) answerAtOnce(m *message.Message) {
 	in.put(in.links.answerFrame(m), refusal)
 }
 
-// put queues an answer and does not wait. Answers of handlers are as many as the
-// peer may have requests; refusals are bounded here, in bytes. A peer that lets
-// so many wait does not read: its stream ends, which tells each of its callers.
+// put queues an answer and does not wait. The answers of handlers are bounded by the
+// number of requests that the peer may have; refusals are bounded here, in bytes. A peer
+// with that many waiting answers does not read them: put ends its stream, which fails all
+// its requests on it.
 func (in *incoming) put(frame []byte, kind int32) {
 	it := item{frame: frame, to: in, i: kind}
 	in.mu.Lock()
@@ -94,7 +96,7 @@ func (in *incoming) put(frame []byte, kind int32) {
 	in.mu.Unlock()
 }
 
-// writeAnswers writes answers as long as there are any.
+// writeAnswers writes answers while there are any.
 func (in *incoming) writeAnswers() {
 	for in.next() {
 		if err := in.writes.flush(in.reads.stream); err != nil {
@@ -107,8 +109,8 @@ func (in *incoming) writeAnswers() {
 	}
 }
 
-// next makes a batch of the answers that wait. It returns false when there is
-// none, and another goroutine may write from then on.
+// next makes a batch of the waiting answers. If there are none, it returns false, and
+// another goroutine may write from then on.
 func (in *incoming) next() bool {
 	in.mu.Lock()
 	if in.ended || !in.writes.take(&in.queues) {
@@ -123,8 +125,9 @@ func (in *incoming) next() bool {
 	return true
 }
 
-// free makes room for requests in place of those that are answered. It is called
-// before the answers are written: whoever reads one may ask again at once.
+// free makes room for new requests in place of those that are answered. It is called
+// before the answers are written, because a peer that reads one may send the next request
+// at once.
 func (in *incoming) free(answers []item) {
 	n := 0
 	for _, it := range answers {
@@ -135,7 +138,7 @@ func (in *incoming) free(answers []item) {
 	in.links.countActive(in.peer, -n)
 }
 
-// drop tells of answers that are not written.
+// drop reports answers that are not written to their outcomes.
 func (in *incoming) drop(answers []item, why error) {
 	in.free(answers)
 	for _, it := range answers {
@@ -143,7 +146,7 @@ func (in *incoming) drop(answers []item, why error) {
 	}
 }
 
-// sent is told of each answer when it is written, or why it was not.
+// sent is called for each answer, when it is written or with the reason why it is not.
 func (in *incoming) sent(_ int32, err error) {
 	if err != nil {
 		in.links.count.unreplied.Add(1)
@@ -161,8 +164,8 @@ func (in *incoming) settle() {
 	}
 }
 
-// drain waits until all requests are answered, or the stream has ended: a peer
-// that asks and ends its side still gets its answers.
+// drain waits until all requests are answered, or the stream has ended: a peer that
+// half-closes the stream after its requests still gets its answers.
 func (in *incoming) drain() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -171,8 +174,9 @@ func (in *incoming) drain() {
 	}
 }
 
-// end ends the stream, once: handlers are told, and answers that wait are given
-// up. why is nil or ErrClosed where answers that were written must still arrive.
+// end ends the stream, once. It cancels the handlers and drops the waiting answers. If
+// why is nil or ErrClosed, it does not reset the stream unless it must, because answers
+// that were written must still arrive.
 func (in *incoming) end(why error) {
 	in.mu.Lock()
 	if in.ended {
@@ -198,7 +202,7 @@ func (in *incoming) end(why error) {
 	in.drop(left, why)
 }
 
-// queued is what waits to be written.
+// queued returns the size of the waiting answers.
 func (in *incoming) queued() Queued {
 	in.mu.Lock()
 	defer in.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Report lists the peers that a message reached, in the order given, and the failures.
-// Reached means that the transport has the message, as for Send.
+// Report lists the peers that a message reached, in the order given, and the failures. A
+// message has reached a peer when the transport has it, as for Send.
 type Report struct {
 	Reached []peer.ID
 	Failed  []Failure
@@ -25,7 +25,7 @@ type Failure struct {
 	Err  error
 }
 
-// Err joins the failures; nil if there are none.
+// Err joins the failures. It returns nil if there are none.
 func (r Report) Err() error {
 	var errs []error
 	for _, f := range r.Failed {
@@ -67,9 +67,9 @@ func (l *Links) SendAll(ctx context.Context, peers []peer.ID, m *message.Message
 	return f.report(peers)
 }
 
-// PostAll queues m for each of peers and returns without waiting, even with High: a full
-// queue is ErrQueueFull. It is the cheapest way to send to many peers, because all of
-// them share one frame.
+// PostAll queues m for each of peers and returns without waiting, even with High: for a
+// peer whose queue is full, it fails with ErrQueueFull. It is the cheapest way to send to
+// many peers, because all of them share one frame.
 //
 // done, which may be nil, is called once for each peer, as for Post. For a peer whose
 // queue was full, it is called before PostAll returns. If PostAll returns an error, m
@@ -92,7 +92,7 @@ func (l *Links) PostAll(peers []peer.ID, m *message.Message, prio Priority, done
 	return nil
 }
 
-// posted is the done of a PostAll.
+// posted calls the done of a PostAll.
 type posted struct {
 	supervisor *supervise.Supervisor
 	peers      []peer.ID
@@ -104,8 +104,8 @@ func (p *posted) sent(i int32, err error) {
 	p.done(p.peers[i], err)
 }
 
-// each queues an item for each peer without waiting, and calls failed for those
-// that did not take it, outside of locks. outs, if not nil, is told the links.
+// each queues an item for each peer without waiting, and calls failed for those that did
+// not take it, outside of locks. outs, if not nil, receives the links.
 func (l *Links) each(peers []peer.ID, prio Priority, it item, outs []*outgoing, failed func(int32, error)) {
 	var again []int32 // no link, or no room
 	l.mu.RLock()
@@ -136,10 +136,10 @@ func (l *Links) countFull(err error) {
 	}
 }
 
-// fanout waits for the outcomes of one message to several peers.
+// fanout collects the outcomes of one message to several peers.
 type fanout struct {
 	mu   sync.Mutex
-	errs []error // to be read when all are told
+	errs []error // to be read when all is closed
 	told []bool
 	left int
 	all  chan struct{} // closed when left is 0
@@ -153,7 +153,7 @@ func newFanout(n int) *fanout {
 	return f
 }
 
-// sent takes the first outcome for i.
+// sent records the first outcome for i.
 func (f *fanout) sent(i int32, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -167,8 +167,8 @@ func (f *fanout) sent(i int32, err error) {
 	}
 }
 
-// wait waits for all outcomes. When ctx ends, what can be withdrawn is, and the
-// rest may arrive.
+// wait waits for all outcomes. When ctx ends, it withdraws the messages that it can; the
+// others may still arrive.
 func (f *fanout) wait(ctx context.Context, withdraw func(i int32) bool) {
 	select {
 	case <-f.all:
@@ -189,7 +189,7 @@ func (f *fanout) wait(ctx context.Context, withdraw func(i int32) bool) {
 	}
 }
 
-// report is made when all are told.
+// report returns the Report when all outcomes are known.
 func (f *fanout) report(peers []peer.ID) Report {
 	var r Report
 	for i, p := range peers {

@@ -14,8 +14,8 @@ type Filter func([]peer.ID) []peer.ID
 // Every selects all peers.
 func Every(peers []peer.ID) []peer.ID { return slices.Clone(peers) }
 
-// Random selects n different peers with equal probability; all of them, in random order,
-// if there are no more than n.
+// Random selects n different peers with equal probability, or all of them, in random
+// order, if there are no more than n.
 func Random(n int) Filter {
 	return func(peers []peer.ID) []peer.ID {
 		chosen := slices.Clone(peers)

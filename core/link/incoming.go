@@ -12,22 +12,22 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// peerStreams bounds the inbound streams of one peer. An honest peer has one,
-// for a while the one that it moves from, and those that it lost and this node does not
-// yet know of.
+// peerStreams bounds the inbound streams of one peer. An honest peer has one. In
+// addition, it may have the one that it is moving from, and lost ones whose end this node
+// has not noticed yet.
 const peerStreams = 4
 
-// incoming is a stream that a peer opened: its events and requests are read from
-// it, and the answers to those requests are written to it.
+// incoming is a stream that a peer opened. Events and requests are read from it, and the
+// answers to those requests are written to it.
 type incoming struct {
 	links *Links
 	peer  peer.ID
 
-	// Of the reading goroutine.
+	// Used only by the reading goroutine.
 	reads    reader
-	lastType string // the last one that passed
+	lastType string // the last type that passed checkType
 
-	// Of the goroutine that writes answers, which there is while there are any.
+	// Used only by the goroutine that writes answers, which runs while there are any.
 	writes writer
 
 	mu      sync.Mutex
@@ -39,8 +39,8 @@ type incoming struct {
 	ended   bool
 }
 
-// accept reads a stream until it ends. It is called on a goroutine of the
-// stream's own.
+// accept reads a stream until it ends. It is called in a separate goroutine for each
+// stream.
 func (l *Links) accept(ctx context.Context, s network.Stream) {
 	in := l.admit(s)
 	if in == nil {
@@ -61,8 +61,8 @@ func (l *Links) accept(ctx context.Context, s network.Stream) {
 	l.mu.Unlock()
 }
 
-// admit registers a stream, unless its peer has no right to one. The caller
-// owes goroutines a Done.
+// admit registers a stream, or returns nil if its peer may not open one. The caller must
+// call Done on goroutines.
 func (l *Links) admit(s network.Stream) *incoming {
 	p := s.Conn().RemotePeer()
 	l.mu.Lock()
@@ -87,7 +87,7 @@ func (l *Links) admit(s network.Stream) *incoming {
 	return in
 }
 
-// receive handles messages until the stream ends, and returns why.
+// receive handles messages until the stream ends, and returns the reason.
 func (in *incoming) receive(ctx context.Context) error {
 	for {
 		m, err := in.reads.next()

@@ -3,7 +3,7 @@
 //
 // A node sends its events and requests on the stream that it opened to a peer, and only
 // the answers to those requests come back on it. Two peers that send to each other
-// therefore have two streams, and neither has to choose.
+// therefore have two streams, and need not agree on one.
 //
 // Outgoing messages take this path: Send, Post, Request -> a queue of the peer's link ->
 // its writer goroutine -> the stream. Incoming messages take this one: a stream -> its
@@ -36,9 +36,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Protocol is spoken on links: envelopes, each preceded by its length as an
-// unsigned varint. The peer that opened the stream writes events, requests and
-// cancels; the other one writes the replies and errors that answer them.
+// Protocol is the protocol of links: envelopes, each preceded by its length as an
+// unsigned varint. The peer that opened the stream writes events, requests and cancels;
+// the other one writes the replies and errors that answer them.
 const Protocol protocol.ID = "/tombolo/msg/2.0.0"
 
 // Defaults of Options.
@@ -63,7 +63,7 @@ const (
 	DefaultPending = 8192
 )
 
-// Errors of sending. Those about a peer also wrap what the transport said.
+// Errors of sending. Those about a peer also wrap the error of the transport.
 var (
 	// ErrClosed is returned after Close, and for the messages that Close found in queues.
 	ErrClosed = errors.New("links are closed")
@@ -76,70 +76,67 @@ var (
 	// ErrLost is returned for messages that were queued, being written or unanswered when
 	// the link ended.
 	ErrLost = errors.New("link was lost")
-	// ErrMayArrive is wrapped if waiting ended while a message was being written: it may
-	// arrive or not.
+	// ErrMayArrive is wrapped if waiting ended while a message was being written: the
+	// message may or may not arrive.
 	ErrMayArrive = errors.New("message may still arrive")
 	// ErrPending is returned by Request if too many requests are waiting already.
 	ErrPending = errors.New("too many requests wait for their answers")
 )
 
-// Options configure Links. Open and Deliver are needed; all else may be zero.
+// Options configure Links. Open and Deliver are required; all other fields may be zero.
 type Options struct {
 	// Open connects to a peer and opens a stream, within ctx.
 	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
 
-	// Deliver is handed each event, in the order of its sender, on the goroutine
-	// that reads its sender's stream: while it blocks, that sender is not read.
-	// It returns when ctx ends, which Close does. It is called concurrently for
+	// Deliver receives each event, in the order of its sender, in the goroutine that
+	// reads the sender's stream. While it blocks, nothing more is read from that sender.
+	// It must return when ctx ends, which Close causes. It is called concurrently for
 	// different streams.
 	Deliver func(context.Context, *message.Message)
 
-	// Logger receives what is worth a look. If nil, nothing is logged.
+	// Logger receives the log. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// MaxData bounds the data of a message both ways, in bytes. If zero,
+	// MaxData bounds the data of a message in both directions, in bytes. If zero,
 	// message.MaxData.
 	MaxData int
 
-	// QueueMessages and QueueBytes bound each of the three queues of a link. If
-	// zero, DefaultQueueMessages and DefaultQueueBytes. A message is taken into
-	// an empty queue whatever its size. QueueBytes also bounds the answers that
-	// wait on a stream while a further request of its peer has to be refused: the
-	// stream of a peer that lets more wait is reset.
+	// QueueMessages and QueueBytes bound each of the three queues of a link. If zero,
+	// DefaultQueueMessages and DefaultQueueBytes. An empty queue takes a message of any
+	// size. QueueBytes also bounds the answers that wait on an inbound stream: if there
+	// are more when another request must be refused, the stream is reset.
 	QueueMessages int
 	QueueBytes    int
 
-	// OpenTimeout bounds connecting and opening. If zero, DefaultOpenTimeout.
+	// OpenTimeout bounds connecting and opening a stream. If zero, DefaultOpenTimeout.
 	OpenTimeout time.Duration
 
-	// StallTimeout is how long 64 KiB, or what is left of a message, may take
-	// to be written, or to be read once a frame has begun; then the stream is
-	// reset. That goes for both ends of a stream, so a peer that does not read
-	// its answers loses it. If zero, DefaultStallTimeout. It may take a quarter
-	// longer.
+	// StallTimeout is how long 64 KiB, or the rest of a message, may take to be written,
+	// or to be read once a frame has begun. After that, the stream is reset. This applies
+	// to both ends of a stream, so a peer that does not read its answers loses the
+	// stream. If zero, DefaultStallTimeout. It may take a quarter longer.
 	StallTimeout time.Duration
 
-	// IdleTimeout is how long a link without messages and without unanswered
-	// requests is kept. If zero, DefaultIdleTimeout. It may take a quarter
-	// longer.
+	// IdleTimeout is how long a link is kept without messages and without unanswered
+	// requests. If zero, DefaultIdleTimeout. It may take a quarter longer.
 	IdleTimeout time.Duration
 
-	// RequestTimeout is the time that a handler has for a request whose sender
-	// names none. If zero, DefaultRequestTimeout.
+	// RequestTimeout is the time that a handler has for a request whose sender set no
+	// time. If zero, DefaultRequestTimeout.
 	RequestTimeout time.Duration
 
-	// HandlerLimit is how long the handler of a request may run before it is
-	// named in the log and in Stats, whatever the request's time. If zero,
-	// supervise.DefaultLimit; if negative, none is.
+	// HandlerLimit is how long the handler of a request may run before the log and Stats
+	// name it, whatever the time of the request. If zero, supervise.DefaultLimit; if
+	// negative, there is no limit.
 	HandlerLimit time.Duration
 
 	// Program tracks the program's functions while they run, and bounds how long Close waits
 	// for them. The parts of a node share one. If nil, this part has its own.
 	Program *supervise.Program
 
-	// PeerRequests and Requests bound how many requests are answered at a time,
-	// of one peer and of all, those whose answers wait to be written included.
-	// If zero, DefaultPeerRequests and DefaultRequests.
+	// PeerRequests and Requests bound the requests that are answered concurrently, of one
+	// peer and of all peers. A request counts until its answer is written. If zero,
+	// DefaultPeerRequests and DefaultRequests.
 	PeerRequests int
 	Requests     int
 
@@ -199,36 +196,36 @@ type Links struct {
 	host       host.Host
 	opts       Options
 	log        *slog.Logger
-	seq        atomic.Uint64 // of the last ID given
+	seq        atomic.Uint64 // of the last ID assigned
 	count      counters
 	supervisor *supervise.Supervisor
 	program    *supervise.Program
 	notif      *network.NotifyBundle
-	stop       context.CancelFunc // ends deliveries, handlers and the look for stalls
+	stop       context.CancelFunc // ends deliveries, handlers and watchStalls
 
 	mu         sync.RWMutex
 	closed     bool
 	peers      map[peer.ID]*remote
 	offenders  offenders
 	responders map[string]*responder
-	active     int // requests, of all peers
+	active     int // requests of all peers that count as being answered
 
-	goroutines sync.WaitGroup // writers, readers, and the look for stalls
+	goroutines sync.WaitGroup // writers, readers and watchStalls
 	handlers   sync.WaitGroup
 	closeOnce  sync.Once
 }
 
-// remote is what is known of a peer, guarded by Links.mu. It is forgotten when
-// all of it is empty.
+// remote is what the node keeps for a peer, guarded by Links.mu. It is removed when all
+// of it is empty.
 type remote struct {
 	out    *outgoing
-	left   map[*outgoing]struct{} // links that have moved and are not at their ends: see move
+	left   map[*outgoing]struct{} // links that have moved and have not ended yet: see move
 	moving bool                   // a stream is being opened for out to move to
 	in     map[*incoming]struct{}
 	active int // requests that count as being answered
 }
 
-// outs are the links to the peer.
+// outs returns the links to the peer.
 func (r *remote) outs() []*outgoing {
 	outs := slices.Collect(maps.Keys(r.left))
 	if r.out != nil {
@@ -237,7 +234,7 @@ func (r *remote) outs() []*outgoing {
 	return outs
 }
 
-// New handles the protocol on h and returns its links, none of which is open yet.
+// New registers the protocol on h and returns its links, none of which is open yet.
 func New(h host.Host, opts Options) (*Links, error) {
 	if err := opts.setDefaults(); err != nil {
 		return nil, fmt.Errorf("links: %w", err)
@@ -254,8 +251,8 @@ func New(h host.Host, opts Options) (*Links, error) {
 		offenders:  make(offenders),
 		responders: make(map[string]*responder),
 	}
-	// The clock of a page may be coarse: what is random keeps apart two starts
-	// within one of its ticks.
+	// The clock of a page may be coarse. The random part distinguishes two starts within
+	// one of its ticks.
 	l.seq.Store(uint64(time.Now().UnixNano()) + rand.Uint64N(1<<20))
 	l.notif = &network.NotifyBundle{
 		ConnectedF:    func(_ network.Network, c network.Conn) { l.move(ctx, c.RemotePeer()) },
@@ -298,8 +295,7 @@ func (l *Links) Close() error {
 	return nil
 }
 
-// remote returns what is known of p, which is nothing the first time. l.mu is
-// held.
+// remote returns the entry of p; the first time, it makes an empty one. l.mu is held.
 func (l *Links) remote(p peer.ID) *remote {
 	r := l.peers[p]
 	if r == nil {
@@ -309,16 +305,16 @@ func (l *Links) remote(p peer.ID) *remote {
 	return r
 }
 
-// tidy forgets a peer of which nothing is left. l.mu is held.
+// tidy removes the entry of a peer if it is empty. l.mu is held.
 func (l *Links) tidy(p peer.ID) {
 	if r := l.peers[p]; r != nil && r.out == nil && len(r.left) == 0 && !r.moving && len(r.in) == 0 && r.active == 0 {
 		delete(l.peers, p)
 	}
 }
 
-// disconnected ends the streams that came over a connection, and the links to its
-// peer where that was the last one. A link that is being opened is about to have
-// another.
+// disconnected ends the inbound streams of a closed connection, and the links to its peer
+// if that was the last connection. A link that is being opened stays, because it is about
+// to have another connection.
 func (l *Links) disconnected(c network.Conn) {
 	p := c.RemotePeer()
 	why := fmt.Errorf("%w: %s disconnected", ErrLost, p)
@@ -331,7 +327,7 @@ func (l *Links) disconnected(c network.Conn) {
 	}
 	l.mu.RUnlock()
 	for _, in := range ins {
-		if in.reads.stream.Conn() == c { // its reader may be held back, and not notice
+		if in.reads.stream.Conn() == c { // its reader may be blocked, and not notice
 			in.end(why)
 		}
 	}

@@ -13,15 +13,15 @@ import (
 )
 
 // moved is the type of the last request on the stream of a link that moves. The peer
-// answers it as soon as it has read it, and then has read all that was sent before.
+// answers it as soon as it reads it, and has then read everything that was sent before.
 const moved = message.Reserved + "moved"
 
-// move opens the link to p anew, if it is on a circuit and there is a direct connection.
-// The new link opens its stream first. Then it takes the place of the old one, which
-// sends what is queued on it, and ends when the last of its requests is answered.
-// The new link sends nothing before the peer has read all that the old one sent, so the
-// peer reads each message once and in order. If no stream can be opened, the link stays
-// where it is, until the next look.
+// move moves the link to p to a direct connection, if it is on a circuit and there is
+// one. First it opens the stream of a new link. Then the new link replaces the old one,
+// which sends what is queued on it, and ends when the last of its requests is answered.
+// The new link sends nothing before the peer has read everything that the old one sent,
+// so the peer reads each message once and in order. If no stream can be opened, the link
+// stays on the circuit until the next attempt.
 func (l *Links) move(ctx context.Context, p peer.ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -48,7 +48,7 @@ func (l *Links) move(ctx context.Context, p peer.ID) {
 	})
 }
 
-// canMove says whether the stream of a link is on a circuit, and there is a direct
+// canMove reports whether the stream of a link is on a circuit, and there is a direct
 // connection to its peer.
 func (l *Links) canMove(o *outgoing) bool {
 	o.mu.Lock()
@@ -65,7 +65,7 @@ func (l *Links) canMove(o *outgoing) bool {
 	return false
 }
 
-// replace makes s the stream of a new link, in place of the one that is to move. It
+// replace makes s the stream of a new link, which replaces the one that is to move. It
 // returns false if that link has ended meanwhile.
 func (l *Links) replace(p peer.ID, s network.Stream) bool {
 	l.mu.Lock()
@@ -96,9 +96,9 @@ func isCircuit(c network.Conn) bool {
 	return err == nil
 }
 
-// leave makes the link take nothing more but the cancels of its requests, and end when
-// nothing is left to do. handOver is called when the peer has read all that was sent,
-// or will not. leave returns false if the link has ended.
+// leave makes the link take nothing more except the cancels of its requests, and end when
+// nothing is left to do. handOver is called when the peer has read everything that was
+// sent, or when it never will. leave returns false if the link has ended.
 func (o *outgoing) leave(handOver func()) bool {
 	o.mu.Lock()
 	if o.ended != nil {
@@ -106,7 +106,7 @@ func (o *outgoing) leave(handOver func()) bool {
 		return false
 	}
 	o.handOver = handOver
-	o.signalRoom() // in the queue of its successor
+	o.signalRoom() // there is room in the queue of its successor
 	o.mu.Unlock()
 	o.rouse()
 	return true
@@ -123,9 +123,9 @@ func (o *outgoing) rouse() {
 	}
 }
 
-// finish says what a link that leaves does when its queues are empty: it asks whether
-// the peer has read all, and ends when no request is left. It returns true if something
-// is queued now. o.mu is held.
+// finish decides what a link that leaves does when its queues are empty. First it asks
+// whether the peer has read everything; when no request is left, it ends. finish returns
+// true if it has queued something. o.mu is held.
 func (o *outgoing) finish() bool {
 	switch {
 	case o.handOver == nil:
@@ -146,8 +146,7 @@ func (o *outgoing) finish() bool {
 	return false
 }
 
-// awaitTurn waits until the link may send: at once, unless it has taken the place of
-// another.
+// awaitTurn waits until the link may send: at once, unless it has replaced another.
 func (o *outgoing) awaitTurn(ctx context.Context) error {
 	if o.turn == nil {
 		return nil
@@ -165,7 +164,8 @@ func (in *incoming) hasRead(m *message.Message) {
 	in.answerAtOnce(&message.Message{Kind: message.Reply, ID: m.ID})
 }
 
-// moveAll moves what can move: a link whose stream could not be opened before.
+// moveAll moves the links that can move, such as one whose new stream could not be opened
+// before.
 func (l *Links) moveAll(ctx context.Context, outs []*outgoing) {
 	for _, o := range outs {
 		l.move(ctx, o.peer)

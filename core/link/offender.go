@@ -10,36 +10,36 @@ import (
 )
 
 const (
-	// offencesAllowed is how many malformed streams a peer may send within
-	// offenceWindow before its streams are refused.
+	// offencesAllowed is the number of malformed streams within offenceWindow after which
+	// the streams of a peer are refused.
 	offencesAllowed = 3
 	offenceWindow   = time.Minute
-	// refuseFirst is how long they are refused then; each further offence
-	// doubles it, up to refuseMost.
+	// refuseFirst is how long they are refused at first. Each further offence doubles it,
+	// up to refuseMost.
 	refuseFirst = 10 * time.Second
 	refuseMost  = 10 * time.Minute
-	// offenceMemory is how long an offence is remembered after its peer was last
+	// offenceMemory is how long an offence is remembered after its peer is no longer
 	// refused.
 	offenceMemory = 10 * time.Minute
-	// offendersKept bounds the peers whose offences are remembered: a peer ID
+	// offendersKept bounds the peers whose offences are remembered, because a peer ID
 	// costs an attacker nothing.
 	offendersKept = 1024
 )
 
-// offender is a peer that sent what no honest peer sends.
+// offender is a peer that sent something that no honest peer sends.
 type offender struct {
 	count   int
-	first   time.Time // of those counted
+	first   time.Time // of the counted offences
 	refused time.Duration
-	until   time.Time // its streams are refused
+	until   time.Time // its streams are refused until then
 	last    time.Time
 }
 
 // offenders are guarded by Links.mu.
 type offenders map[peer.ID]*offender
 
-// judge counts the offence of a peer whose stream ended with an err that no
-// honest peer causes.
+// judge counts an offence of a peer whose stream ended with an error that no honest peer
+// causes.
 func (l *Links) judge(p peer.ID, err error) {
 	if !errors.Is(err, message.ErrMalformed) && !errors.Is(err, message.ErrTooLarge) && !errors.Is(err, errRules) {
 		return
@@ -51,8 +51,7 @@ func (l *Links) judge(p peer.ID, err error) {
 	l.log.Warn("a peer sent what is no message; its stream was reset", "peer", p, "error", err, "refused", refuse)
 }
 
-// add counts an offence of p and returns how long p is refused from now on, or
-// 0.
+// add counts an offence of p and returns how long p is refused from now on, or 0.
 func (os offenders) add(p peer.ID, now time.Time) time.Duration {
 	o := os[p]
 	if o == nil {
@@ -80,7 +79,7 @@ func (os offenders) refused(p peer.ID, now time.Time) bool {
 	return o != nil && now.Before(o.until)
 }
 
-// forget forgets those who have behaved for long.
+// forget removes the peers that have behaved for long enough.
 func (os offenders) forget(now time.Time) {
 	for p, o := range os {
 		if now.Sub(o.last) > offenceMemory+o.refused {

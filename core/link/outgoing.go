@@ -13,7 +13,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Why a link takes nothing more, besides ErrClosed, ErrLost and ErrUnreachable.
+// The reasons why a link takes nothing more, besides ErrClosed, ErrLost and
+// ErrUnreachable.
 var (
 	errEnded = errors.New("link has ended")
 	errIdle  = errors.New("link was idle")
@@ -22,16 +23,16 @@ var (
 	errHalf  = fmt.Errorf("%w: the peer paused in an answer for too long", ErrLost)
 )
 
-// outgoing is a link: what waits for a peer, and the stream it leaves on, which
-// brings the answers to requests.
+// outgoing is a link: the messages that wait for a peer, and the stream on which they
+// leave and the answers to requests come back.
 type outgoing struct {
 	links  *Links
 	peer   peer.ID
-	cancel context.CancelFunc // ends opening
-	wake   chan struct{}      // of capacity 1: there is something for the sleeping writer
+	cancel context.CancelFunc // cancels opening
+	wake   chan struct{}      // of capacity 1: wakes the sleeping writer
 	writes writer
-	reads  reader          // from the first write on
-	turn   <-chan struct{} // closed when the link may send; nil if it has taken the place of none
+	reads  reader          // used after the first write
+	turn   <-chan struct{} // closed when the link may send; nil if it has replaced none
 
 	mu        sync.Mutex
 	queues    queues
@@ -42,9 +43,9 @@ type outgoing struct {
 	asleep    bool
 	used      bool // since the last look for idle links
 	idleSince time.Time
-	ended     error  // why no more is taken, or nil
-	handOver  func() // tells the link that has taken its place that it may send; nil if there is none
-	asked     bool   // whether the peer has read all: see finish
+	ended     error  // why nothing more is taken, or nil
+	handOver  func() // lets the link that replaces this one send; nil if there is none
+	asked     bool   // the peer was asked whether it has read everything: see finish
 }
 
 // push queues an item, or returns errEnded or ErrQueueFull.
@@ -63,7 +64,7 @@ func (o *outgoing) push(it item, prio Priority) error {
 	o.asleep = false
 	o.mu.Unlock()
 	if wake {
-		o.wake <- struct{}{} // has room: one who takes asleep back sends one
+		o.wake <- struct{}{} // does not block: only the one that resets asleep sends
 	}
 	return nil
 }
@@ -80,15 +81,15 @@ func (o *outgoing) enqueue(it item, prio Priority) {
 	o.used = true
 }
 
-// isFull says whether a queue has no room for a frame of that many bytes. o.mu
-// is held.
+// isFull reports whether a queue has no room for a frame of that many bytes. o.mu is
+// held.
 func (o *outgoing) isFull(prio Priority, frame int) bool {
 	q := &o.queues[prio]
 	return q.n > 0 && (q.n >= o.links.opts.QueueMessages || q.bytes+frame > o.links.opts.QueueBytes)
 }
 
-// roomInHigh is closed when there may be room again for a frame of that many
-// bytes.
+// roomInHigh returns a channel that is closed when the queue High may have room for a
+// frame of that many bytes.
 func (o *outgoing) roomInHigh(frame int) <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -111,8 +112,8 @@ func (o *outgoing) signalRoom() {
 	}
 }
 
-// withdraw takes an item back that is still queued, and counts it as expired.
-// Its outcome is not told.
+// withdraw removes an item that is still queued, and counts it as expired. It does not
+// report to the item's outcome.
 func (o *outgoing) withdraw(prio Priority, to outcome, i int32) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -158,8 +159,8 @@ func (o *outgoing) end(why error) {
 	}
 }
 
-// run opens the stream, unless there is one, writes what is queued until the link ends, and tells
-// those whose messages were left.
+// run opens the stream, unless there is one, and writes what is queued until the link
+// ends. Then it fails the messages that are left.
 func (o *outgoing) run(ctx context.Context) {
 	defer o.cancel()
 	s, err := o.open(ctx)
@@ -185,7 +186,7 @@ func (o *outgoing) run(ctx context.Context) {
 	o.mu.Unlock()
 	quiet := errors.Is(why, errIdle) || errors.Is(why, errMoved) || errors.Is(why, ErrClosed)
 	if s != nil {
-		// What was written is not to be lost by a reset.
+		// A reset could lose messages that were written.
 		if !quiet || err != nil || s.Close() != nil {
 			_ = s.Reset()
 		}
@@ -224,16 +225,16 @@ func (o *outgoing) open(ctx context.Context) (network.Stream, error) {
 	return s, nil
 }
 
-// write writes batches until the link ends, and returns nil then, or why it
-// ended.
+// write writes batches until the link ends, and returns nil then. If a write fails, it
+// returns the error.
 func (o *outgoing) write(s network.Stream) error {
 	for reading := false; o.next(); reading = true {
 		if err := o.writes.flush(s); err != nil {
 			return fmt.Errorf("%w: write to %s: %w", ErrLost, o.peer, err)
 		}
 		if !reading {
-			// Not before the first write, which takes the protocol's
-			// negotiation along.
+			// Not before the first write, which also carries the negotiation of the
+			// protocol.
 			o.links.goroutines.Go(func() { o.readAnswers(s) })
 		}
 	}
@@ -268,8 +269,7 @@ func (o *outgoing) next() bool {
 	}
 }
 
-// takeBatch makes a batch, if anything is queued, and tells those who wait for
-// room.
+// takeBatch makes a batch, if anything is queued, and wakes those that wait for room.
 func (o *outgoing) takeBatch() bool {
 	high := o.queues[High].n
 	taken := o.writes.take(&o.queues)
@@ -279,8 +279,8 @@ func (o *outgoing) takeBatch() bool {
 	return taken
 }
 
-// readAnswers reads the answers to the requests of the link until the stream
-// ends, and the link with it.
+// readAnswers reads the answers to the requests of the link until the stream ends. Then
+// it ends the link.
 func (o *outgoing) readAnswers(s network.Stream) {
 	o.reads.open(o.links, s)
 	var m *message.Message
@@ -297,7 +297,7 @@ func (o *outgoing) readAnswers(s network.Stream) {
 	o.end(fmt.Errorf("%w: %s: %w", ErrLost, o.peer, err))
 }
 
-// endIfIdle ends a link that nothing was sent on for as long as limit.
+// endIfIdle ends a link on which nothing was sent for as long as limit.
 func (o *outgoing) endIfIdle(now time.Time, limit time.Duration) {
 	o.mu.Lock()
 	busy := o.used || !o.asleep || len(o.calls) > 0
@@ -310,7 +310,7 @@ func (o *outgoing) endIfIdle(now time.Time, limit time.Duration) {
 		o.mu.Unlock()
 		return
 	}
-	// Asleep: nothing is queued, and from here on nothing will be.
+	// The writer is asleep: nothing is queued, and from here on nothing will be.
 	o.ended = errIdle
 	o.asleep = false
 	o.mu.Unlock()

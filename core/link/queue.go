@@ -8,17 +8,17 @@ type Priority uint8
 const (
 	// High is sent first; if its queue is full, the sender waits.
 	High Priority = iota
-	// Normal is for most.
+	// Normal is for most messages.
 	Normal
-	// Low goes when nothing else waits, and now and then.
+	// Low is sent when nothing else waits, and otherwise now and then.
 	Low
 
 	priorities = 3
 )
 
-// fairness is how many messages may pass a waiting one of lower priority before
-// one of those goes, so that a busy queue leaves the ones below it a seventeenth
-// and never stops them.
+// fairness is the number of messages that may pass a waiting one of lower priority before
+// that one is sent. So a busy queue leaves a seventeenth to those below it, and never
+// stops them.
 const fairness = 16
 
 // smallQueue is the capacity of a queue that is kept while it is empty.
@@ -40,11 +40,11 @@ func (p Priority) String() string {
 type item struct {
 	frame []byte
 	to    outcome // or nil
-	i     int32   // told to it
+	i     int32   // passed to it
 }
 
-// outcome is told, once per item and outside of locks, that it was written
-// (nil) or why not.
+// outcome receives the result of an item, once and outside of locks: nil when the item
+// was written, or the reason why it was not.
 type outcome interface {
 	sent(i int32, err error)
 }
@@ -61,7 +61,7 @@ type queue struct {
 	head   int
 	n      int
 	bytes  int
-	passed int // how many of a higher priority went before the first one here
+	passed int // how many items of higher priority went before the first one here
 }
 
 func (q *queue) at(i int) *item { return &q.ring[(q.head+i)&(len(q.ring)-1)] }
@@ -82,14 +82,14 @@ func (q *queue) push(it item) {
 func (q *queue) pop() item {
 	first := q.at(0)
 	it := *first
-	*first = item{} // or the ring would keep it
+	*first = item{} // otherwise the ring would keep the frame
 	q.head = (q.head + 1) & (len(q.ring) - 1)
 	q.n--
 	q.bytes -= len(it.frame)
 	return it
 }
 
-// remove takes out the item of an outcome, wherever it is.
+// remove removes the item of an outcome, wherever it is.
 func (q *queue) remove(to outcome, i int32) bool {
 	for at := range q.n {
 		if it := q.at(at); it.to != to || it.i != i {
@@ -106,18 +106,18 @@ func (q *queue) remove(to outcome, i int32) bool {
 	return false
 }
 
-// trim gives the memory of an empty queue back.
+// trim frees the memory of an empty queue.
 func (q *queue) trim() {
 	if q.n == 0 && len(q.ring) > smallQueue {
 		q.ring, q.head = nil, 0
 	}
 }
 
-// queues are those of one link.
+// queues are the queues of one link.
 type queues [priorities]queue
 
-// next is the priority whose turn it is; false if all queues are empty. It
-// remains its turn until take is called.
+// next returns the priority whose turn it is, or false if all queues are empty. The turn
+// does not change before take is called.
 func (qs *queues) next() (Priority, bool) {
 	for p := Priority(priorities - 1); p > 0; p-- {
 		if q := &qs[p]; q.n > 0 && q.passed >= fairness {

@@ -12,15 +12,15 @@ import (
 // errRules is wrapped by the errors about envelopes that no honest peer sends.
 var errRules = errors.New("broken rule of links")
 
-// reader reads the messages of a stream. All but stall is of the goroutine that
-// reads.
+// reader reads the messages of a stream. Only the reading goroutine uses it, except for
+// stall.
 type reader struct {
 	counters *counters
 	stream   network.Stream
 	frames   *message.Reader
 	stall    stall
 
-	sumSteps int    // of stall: the sixty-fourths of a frame seen
+	sumSteps int    // the pieces of 64 KiB seen of the current frame
 	messages uint64 // not yet counted
 	bytes    uint64
 }
@@ -31,7 +31,7 @@ func (r *reader) open(l *Links, s network.Stream) {
 	r.frames = message.NewReader(r, l.opts.MaxData)
 }
 
-// next returns the next message, which says nothing of who sent it.
+// next returns the next message, without its sender.
 func (r *reader) next() (*message.Message, error) {
 	m, err := r.frames.Next()
 	r.stall.rest()
@@ -43,7 +43,7 @@ func (r *reader) next() (*message.Message, error) {
 	return m, nil
 }
 
-// Read is what frames reads from: the stream, watched for stalls within a frame.
+// Read reads from the stream for frames, and watches for stalls within a frame.
 func (r *reader) Read(b []byte) (int, error) {
 	r.count()
 	if within := r.frames.Buffered(); within > 0 {
@@ -54,8 +54,8 @@ func (r *reader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// count adds up what was received since the last time: once per read rather
-// than once per message.
+// count counts what was received since the last call: once per read rather than once per
+// message.
 func (r *reader) count() {
 	if r.messages > 0 || r.bytes > 0 {
 		r.counters.received.Add(r.messages)
@@ -64,8 +64,8 @@ func (r *reader) count() {
 	}
 }
 
-// watch makes progress of the beginning of a frame and of each 64 KiB of it,
-// but not of each byte: a peer could send one now and then for ever.
+// watch counts as progress the beginning of a frame and each 64 KiB of it, but not each
+// byte. Otherwise a peer could send a byte now and then for ever.
 func (r *reader) watch(within int) {
 	resting := r.stall.mark.Load()&1 == 0
 	if steps := within / writeBuffer; resting || steps != r.sumSteps {
@@ -74,7 +74,7 @@ func (r *reader) watch(within int) {
 	}
 }
 
-// ended says whether a stream ended between two messages.
+// ended reports whether a stream ended between two messages.
 func ended(err error) bool {
 	return errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF)
 }

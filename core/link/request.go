@@ -21,7 +21,7 @@ type RemoteError struct {
 	Text string // the peer's own words
 }
 
-// What a RemoteError is.
+// The errors that a RemoteError matches, by its Code.
 var (
 	// ErrUnanswered: the peer does not answer requests of that type.
 	ErrUnanswered = errors.New("nobody answers that type")
@@ -37,7 +37,7 @@ func (e *RemoteError) Error() string {
 	return fmt.Sprintf("%s answered %q with an error: %s", e.Peer, e.Type, e.Text)
 }
 
-// Is knows the sentinel errors of Code.
+// Is reports whether target is the error that stands for Code.
 func (e *RemoteError) Is(target error) bool {
 	switch e.Code {
 	case message.Unanswered:
@@ -65,14 +65,14 @@ type answer struct {
 	err error
 }
 
-// sent is called when the request has been written, or why not.
+// sent is called when the request has been written, or with the reason why it was not.
 func (c *call) sent(_ int32, err error) {
 	if err != nil {
 		c.end(answer{err: err})
 	}
 }
 
-// end answers the request, unless it has been.
+// end ends the call with an answer. It returns false if the call has ended already.
 func (c *call) end(a answer) bool {
 	if c.ended.Swap(true) {
 		return false
@@ -85,16 +85,17 @@ func (c *call) end(a answer) bool {
 }
 
 // Request sends a request of a type to p and returns the reply. If p answers with an
-// error, that is a *RemoteError. Any other error means that there is no answer: the
-// request could not be sent, the link was lost (ErrLost, at once), or ctx ended. If ctx
-// ends, or its deadline, which travels with the request, the context of the handler at p
-// ends, too. Without a deadline, Options.RequestTimeout of p applies.
+// error, the error is a *RemoteError. Any other error means that there is no answer: the
+// request could not be sent, the link was lost (ErrLost, at once), or ctx ended. The
+// deadline of ctx travels with the request. When the deadline passes or ctx ends, the
+// context of the handler at p ends, too. Without a deadline, Options.RequestTimeout of p
+// applies.
 //
 // Requests wait in the queue of Normal. They arrive after earlier events of that
 // priority, and p does not read them while its Options.Deliver blocks. Answers come on
-// the stream of the request, ahead of all events, so Deliver may itself call Request;
-// but two peers that both do so wait for each other until the ctx of one ends. At most
-// Options.Pending requests wait at a time; one more is ErrPending.
+// the stream of the request, ahead of all events, so Deliver may itself call Request; but
+// two peers that both do so wait for each other until the ctx of one ends. At most
+// Options.Pending requests wait at a time; a further one fails with ErrPending.
 func (l *Links) Request(ctx context.Context, p peer.ID, typ string, data []byte) (*message.Message, error) {
 	m, err := l.request(ctx, p, typ, data)
 	if err != nil {
@@ -138,7 +139,7 @@ func (l *Links) request(ctx context.Context, p peer.ID, typ string, data []byte)
 		l.giveUp(o, c)
 		return nil, fmt.Errorf("no answer: %w", ctx.Err())
 	}
-	return l.result(p, typ, <-c.answer) // it came at the same time
+	return l.result(p, typ, <-c.answer) // the answer came at the same time
 }
 
 func (l *Links) result(p peer.ID, typ string, a answer) (*message.Message, error) {
@@ -150,11 +151,11 @@ func (l *Links) result(p peer.ID, typ string, a answer) (*message.Message, error
 		return nil, &RemoteError{Peer: p, Type: typ, Code: a.m.Code, Text: string(a.m.Data)}
 	}
 	l.count.answers.Add(1)
-	a.m.Type = typ // it does not travel in answers
+	a.m.Type = typ // answers do not carry the type
 	return a.m, nil
 }
 
-// giveUp forgets a call, and takes its request back or tells the peer.
+// giveUp forgets a call. It takes its request out of the queue, or else sends a cancel.
 func (l *Links) giveUp(o *outgoing, c *call) {
 	o.mu.Lock()
 	delete(o.calls, c.id)
@@ -164,11 +165,11 @@ func (l *Links) giveUp(o *outgoing, c *call) {
 	}
 	e := message.Message{Kind: message.Cancel, ID: message.ID{Seq: c.id}}
 	if frame, err := l.frame(&e); err == nil {
-		o.cancelled(item{frame: frame}) // if not, its deadline must do
+		o.cancelled(item{frame: frame}) // if this fails, the peer still knows the deadline
 	}
 }
 
-// cancelled queues the cancel of a request that went on this link, if there is room.
+// cancelled queues the cancel of a request that was sent on this link, if there is room.
 func (o *outgoing) cancelled(it item) {
 	o.mu.Lock()
 	if o.ended == nil && !o.isFull(High, len(it.frame)) {
@@ -178,8 +179,8 @@ func (o *outgoing) cancelled(it item) {
 	o.rouse()
 }
 
-// answered ends the call that an answer is for. Only requests that went on the
-// same stream can be answered on it.
+// answered ends the call that m answers. A request can be answered only on the stream
+// that it was sent on.
 func (o *outgoing) answered(m *message.Message) error {
 	if m.Kind != message.Reply && m.Kind != message.Error {
 		return fmt.Errorf("%w: a %s is not an answer to a request", errRules, m.Kind)

@@ -92,7 +92,7 @@ func (l *Links) serve(ctx context.Context, in *incoming, m *message.Message) err
 	return nil
 }
 
-// answer runs a handler and sends what it returns.
+// answer runs a handler and sends its result.
 func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Responder, in *incoming, m *message.Message) {
 	defer l.handlers.Done()
 	defer l.program.Enter()()
@@ -101,14 +101,14 @@ func (l *Links) answer(ctx context.Context, cancel context.CancelFunc, f Respond
 	var failure error
 	code := message.Panicked // until f has returned
 	defer func() { l.reply(ctx, in, m, code, data, failure) }()
-	// The supervisor logs a panic; code tells of it.
+	// The supervisor logs a panic; code reports it to the peer.
 	_ = l.supervisor.Run("request "+m.Type, m, func() {
 		data, failure = f(ctx, m)
 		code = message.Failed
 	})
 }
 
-// countActive changes how many requests of p count as being answered.
+// countActive changes the number of requests of p that count as being answered.
 func (l *Links) countActive(p peer.ID, by int) {
 	if by == 0 {
 		return
@@ -124,7 +124,7 @@ func (l *Links) countActive(p peer.ID, by int) {
 func (l *Links) reply(ctx context.Context, in *incoming, m *message.Message, code message.Code, data []byte, failure error) {
 	in.returned(m.ID)
 	late := ctx.Err()
-	if errors.Is(late, context.Canceled) { // taken back, gone, or closed
+	if errors.Is(late, context.Canceled) { // cancelled, disconnected, or closed
 		l.countActive(in.peer, -1)
 		in.settle()
 		return
@@ -132,7 +132,7 @@ func (l *Links) reply(ctx context.Context, in *incoming, m *message.Message, cod
 	in.put(l.answerFrame(l.outcomeOf(m, late, code, data, failure)), outcomeOfHandler)
 }
 
-// answerFrame makes the frame of an answer, or of the error that it is too large.
+// answerFrame returns the frame of an answer, or of an error if the answer is too large.
 func (l *Links) answerFrame(m *message.Message) []byte {
 	frame, err := l.frame(m)
 	if err != nil {
@@ -141,12 +141,12 @@ func (l *Links) answerFrame(m *message.Message) []byte {
 	return frame
 }
 
-// outcomeOf is the envelope that answers a request. late says that its time is
-// over.
+// outcomeOf returns the envelope that answers a request. late is not nil if the time of
+// the request is over.
 func (l *Links) outcomeOf(m *message.Message, late error, code message.Code, data []byte, failure error) *message.Message {
 	switch {
 	case code == message.Panicked:
-		return l.errorFor(m, code, "the handler crashed") // no more than that
+		return l.errorFor(m, code, "the handler crashed") // the peer gets no details
 	case failure != nil && late != nil:
 		return l.errorFor(m, message.Overdue, "the request's time ended: "+failure.Error())
 	case failure != nil:
@@ -155,7 +155,7 @@ func (l *Links) outcomeOf(m *message.Message, late error, code message.Code, dat
 	return &message.Message{Kind: message.Reply, ID: m.ID, Data: data}
 }
 
-// errorFor is the envelope of an error that answers a request.
+// errorFor returns the envelope of an error that answers a request.
 func (l *Links) errorFor(m *message.Message, code message.Code, text string) *message.Message {
 	most := min(1<<10, l.opts.MaxData) // bytes of text
 	if len(text) > most {
@@ -164,8 +164,8 @@ func (l *Links) errorFor(m *message.Message, code message.Code, text string) *me
 	return &message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text)}
 }
 
-// wait waits for the goroutines and for the handlers, whose ctx has ended, but not
-// for ever.
+// wait waits for the goroutines and the handlers, whose contexts have ended, as long as
+// the program allows.
 func (l *Links) wait() {
 	if !l.program.Await(l.goroutines.Wait) {
 		l.log.Error("closed without " + postDone + ", which does not return")

@@ -14,12 +14,12 @@ import (
 // Send queues m for p and returns when the transport has its frame, or with the reason
 // why not. There is no confirmation that p has read it.
 //
-// m needs a Type and must be an Event. It gets an ID unless it has one, so the same
-// message can be sent again. m is not changed.
+// m must be an Event and have a Type. If it has an ID, it is sent with that, so the same
+// message can be sent again; otherwise it is sent with a new one. m is not changed.
 //
-// A full queue is ErrQueueFull at once, except that High waits for room. If ctx ends
-// first, the message is taken out of the queue; if it was being written already, the
-// error wraps ErrMayArrive.
+// If the queue is full, Send fails with ErrQueueFull at once; with High, it waits for
+// room. If ctx ends first, the message is taken out of the queue; if it was being written
+// already, the error wraps ErrMayArrive.
 func (l *Links) Send(ctx context.Context, p peer.ID, m *message.Message, prio Priority) error {
 	f := newFanout(1)
 	o, err := l.post(ctx, p, m, prio, f)
@@ -33,8 +33,8 @@ func (l *Links) Send(ctx context.Context, p peer.ID, m *message.Message, prio Pr
 	return nil
 }
 
-// sendError says what was tried, and finds its words only when asked for them:
-// where a queue is full, errors are as frequent as messages.
+// sendError says what was tried. It makes its text only when asked for it, because errors
+// are as frequent as messages while a queue is full.
 type sendError struct {
 	what string
 	typ  string
@@ -45,7 +45,7 @@ type sendError struct {
 func (e *sendError) Error() string { return fmt.Sprintf("%s %q to %s: %v", e.what, e.typ, e.to, e.err) }
 func (e *sendError) Unwrap() error { return e.err }
 
-// fullError is an ErrQueueFull that does the same.
+// fullError is an ErrQueueFull that makes its text only when asked for it.
 type fullError struct {
 	prio     Priority
 	messages int
@@ -74,7 +74,7 @@ func (l *Links) Post(ctx context.Context, p peer.ID, m *message.Message, prio Pr
 	return nil
 }
 
-// postedOne is the done of a Post.
+// postedOne calls the done of a Post.
 type postedOne struct {
 	supervisor *supervise.Supervisor
 	done       func(error)
@@ -85,7 +85,7 @@ func (p *postedOne) sent(_ int32, err error) {
 	p.done(err)
 }
 
-// postDone is what the done of Post and PostAll is called in the log.
+// postDone names the done of Post and PostAll in the log.
 const postDone = "the done of a Post"
 
 func (l *Links) post(ctx context.Context, p peer.ID, m *message.Message, prio Priority, to outcome) (*outgoing, error) {
@@ -123,7 +123,7 @@ func (l *Links) frame(e *message.Message) ([]byte, error) {
 	return e.AppendFrame(make([]byte, 0, size+lengthBytes(size))), nil
 }
 
-// lengthBytes is how many bytes the length of a frame takes.
+// lengthBytes returns the number of bytes that the length of a frame takes.
 func lengthBytes(size int) int {
 	n := 1
 	for ; size >= 0x80; size >>= 7 {
@@ -132,7 +132,7 @@ func lengthBytes(size int) int {
 	return n
 }
 
-// put queues an item on p's link, and waits for room if it is of High.
+// put queues an item on p's link. With High, it waits for room.
 func (l *Links) put(ctx context.Context, p peer.ID, it item, prio Priority) (*outgoing, error) {
 	for {
 		if err := ctx.Err(); err != nil {
@@ -154,8 +154,8 @@ func (l *Links) put(ctx context.Context, p peer.ID, it item, prio Priority) (*ou
 	}
 }
 
-// try queues an item on p's link, which it makes if there is none. It does not
-// wait. With an ErrQueueFull, it returns the link too.
+// try queues an item on p's link, and makes a link if there is none. It does not wait.
+// With an ErrQueueFull, it returns the link, too.
 func (l *Links) try(p peer.ID, it item, prio Priority) (*outgoing, error) {
 	o := l.known(p)
 	for {
@@ -165,7 +165,7 @@ func (l *Links) try(p peer.ID, it item, prio Priority) (*outgoing, error) {
 				return o, nil
 			case errors.Is(err, ErrQueueFull):
 				return o, l.full(prio)
-			} // else it has ended, and the next one will be another
+			} // else the link has ended, and the next one is another
 		}
 		var queued bool
 		var err error
@@ -192,9 +192,9 @@ func (l *Links) full(prio Priority) error {
 	return &fullError{prio, l.opts.QueueMessages, l.opts.QueueBytes}
 }
 
-// link returns the link to p, and makes one where there is none that takes
-// messages. In a new one the item is queued before the stream is opened, so an
-// item is told of a failure to open instead of trying again.
+// link returns the link to p, and makes a new one if there is none that takes messages. A
+// new one has the item queued before the stream is opened, so that the item fails if that
+// does, and is not tried again.
 func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued bool, err error) {
 	if p == l.host.ID() {
 		return nil, false, errors.New("a node has no link to itself")
@@ -215,7 +215,7 @@ func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued boo
 	return r.out, true, nil
 }
 
-// start makes a link to p, which prepare has to itself before it runs. l.mu is held.
+// start makes a link to p, and passes it to prepare before it runs. l.mu is held.
 func (l *Links) start(p peer.ID, prepare func(*outgoing)) *outgoing {
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &outgoing{links: l, peer: p, cancel: cancel, wake: make(chan struct{}, 1), writes: writer{count: &l.count}}
@@ -238,7 +238,7 @@ func (l *Links) forget(o *outgoing) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.peers[o.peer]; r != nil {
-		if r.out == o { // no other has taken its place
+		if r.out == o { // no other link has replaced it
 			r.out = nil
 		}
 		delete(r.left, o)

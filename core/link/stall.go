@@ -9,18 +9,18 @@ import (
 	"time"
 )
 
-// errStalled ends a stream whose peer does not go on with a frame, or does not
-// read its answers.
+// errStalled ends a stream whose peer does not finish a frame, or does not read its
+// answers.
 var errStalled = errors.New("no progress for too long")
 
-// stall sees whether something that should make progress does. Its owner calls
-// step for each bit of progress and rest when there is nothing to wait for;
-// both cost an atomic store, where a timer would cost far more.
+// stall detects that something makes no progress. Its owner calls step for each bit of
+// progress, and rest when there is nothing to wait for. Both cost an atomic store; a
+// timer would cost far more.
 type stall struct {
-	mark  atomic.Uint64 // the steps so far, shifted, and 1 if not at rest
-	steps uint64        // of the owner
+	mark  atomic.Uint64 // the steps so far, shifted, and 1 while progress is expected
+	steps uint64        // used only by the owner
 
-	// Of the one who looks.
+	// Used only by the goroutine that looks.
 	seen  uint64
 	since time.Time
 }
@@ -32,8 +32,8 @@ func (s *stall) step() {
 
 func (s *stall) rest() { s.mark.Store(s.steps << 1) }
 
-// stuck says whether the same step has been under way for as long as limit, as
-// far as earlier calls have seen.
+// stuck reports whether the same step has been under way for as long as limit, as far as
+// earlier calls have seen.
 func (s *stall) stuck(now time.Time, limit time.Duration) bool {
 	mark := s.mark.Load()
 	if mark != s.seen || mark&1 == 0 {
@@ -43,8 +43,8 @@ func (s *stall) stuck(now time.Time, limit time.Duration) bool {
 	return now.Sub(s.since) >= limit
 }
 
-// watchStalls looks at all streams now and then, until ctx ends: resets those
-// that make no progress, moves links, ends idle ones, forgets old offences.
+// watchStalls checks all streams at intervals, until ctx ends: it resets those that make
+// no progress, moves links, ends idle ones, and forgets old offences.
 func (l *Links) watchStalls(ctx context.Context) {
 	tick := time.NewTicker(max(min(l.opts.StallTimeout, l.opts.IdleTimeout)/4, time.Millisecond))
 	defer tick.Stop()
@@ -79,7 +79,7 @@ func (l *Links) watchStalls(ctx context.Context) {
 	}
 }
 
-// streams lists the links and the inbound streams there are now.
+// streams lists the current links and inbound streams.
 func (l *Links) streams() (outs []*outgoing, ins []*incoming) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -21,16 +21,16 @@ type counters struct {
 
 // Stats is a snapshot. Totals count since New.
 type Stats struct {
-	// Links are those that this node opened or is opening, Streams those that
-	// peers opened to it.
+	// Links counts the links that this node has opened or is opening. Streams counts
+	// those that peers have opened to it.
 	Links   int
 	Streams int
-	// Queued is what waits, by Priority.
+	// Queued is what waits to be sent, by Priority.
 	Queued [priorities]Queued
 
-	// Sent counts messages handed to the transport, and Batches how many writes
-	// it took; Received counts messages read. Bytes count frames with their
-	// lengths.
+	// Sent counts messages handed to the transport, and Batches the writes that they
+	// took. Received counts messages read. SentBytes and ReceivedBytes count frames with
+	// their lengths.
 	Sent, SentBytes         uint64
 	Batches                 uint64
 	Received, ReceivedBytes uint64
@@ -39,9 +39,10 @@ type Stats struct {
 	Requests Requests
 	Serving  Serving
 
-	// Malformed counts streams that were reset for what came on them, Refused those reset at
-	// once because their peer had sent too much of that or had too many, Stalled those that
-	// were reset because a frame stopped halfway or answers were not read.
+	// Malformed counts streams that were reset because of what the peer sent. Refused
+	// counts streams that were reset at once, because the peer had sent too many of these
+	// or had too many streams. Stalled counts streams that were reset because a frame
+	// stopped halfway or answers were not read.
 	Malformed uint64
 	Refused   uint64
 	Stalled   uint64
@@ -73,12 +74,12 @@ type Requests struct {
 
 // Serving counts the requests of peers.
 type Serving struct {
-	Served     uint64 // handed to a function
-	Busy       uint64 // refused because of too many
-	Unanswered uint64 // of a type that nobody answers
+	Served     uint64 // handed to a Responder
+	Busy       uint64 // refused because there were too many
+	Unanswered uint64 // of a type that no Responder answers
 	Unreplied  uint64 // whose answer could not be sent
 	Queued     Queued // answers that wait to be written
-	// Handlers are the functions that answer: those running, overdue and so on.
+	// Handlers has the counts of the Responders: running, overdue and so on.
 	Handlers supervise.Stats
 }
 

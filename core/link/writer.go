@@ -5,19 +5,18 @@ import (
 	"sync"
 )
 
-// writeBuffer bounds what leaves in one write, in bytes: with its headers it
-// fills one frame of the muxer.
+// writeBuffer bounds what leaves in one write, in bytes.
 const writeBuffer = 64<<10 - 64
 
 var writeBuffers = sync.Pool{New: func() any { return new([writeBuffer]byte) }}
 
-// writer writes to a stream what is queued for it, in batches. All but stall is
-// of the goroutine that writes.
+// writer writes what is queued for a stream, in batches. Only the writing goroutine uses
+// it, except for stall.
 type writer struct {
 	count  *counters
 	stall  stall
 	batch  []item
-	buffer *[writeBuffer]byte // of writeBuffers, or nil
+	buffer *[writeBuffer]byte // from writeBuffers, or nil
 }
 
 // take makes a batch: as many queued items as fit into one write, and at least one
@@ -30,15 +29,15 @@ func (w *writer) take(qs *queues) bool {
 		}
 		bytes += len(qs[p].at(0).frame)
 		if bytes > writeBuffer && len(w.batch) > 0 {
-			break // it is the first of the next one
+			break // the item will be the first of the next batch
 		}
 		w.batch = append(w.batch, qs.take(p))
 	}
 	return len(w.batch) > 0
 }
 
-// flush writes the batch and tells its items. After an error, they are still in
-// the batch and have been told nothing.
+// flush writes the batch and reports to its items. After an error, they are still in the
+// batch, and nothing has been reported to them.
 func (w *writer) flush(s io.Writer) error {
 	bytes, err := w.writeBatch(s)
 	if err != nil {
@@ -51,7 +50,7 @@ func (w *writer) flush(s io.Writer) error {
 	return nil
 }
 
-// tell tells the items of the batch, which is empty then.
+// tell reports to the items of the batch, and empties it.
 func (w *writer) tell(err error) {
 	for i, it := range w.batch {
 		it.tell(err)
@@ -60,8 +59,8 @@ func (w *writer) tell(err error) {
 	w.batch = w.batch[:0]
 }
 
-// writeBatch writes the batch: copied together if it is several, as it is if it
-// is one.
+// writeBatch writes the batch. It copies several frames together, and writes a single one
+// as it is.
 func (w *writer) writeBatch(s io.Writer) (bytes int, err error) {
 	if len(w.batch) == 1 {
 		frame := w.batch[0].frame
@@ -91,8 +90,7 @@ func (w *writer) writeAll(s io.Writer, b []byte) error {
 	return nil
 }
 
-// release gives back the memory that a writer with nothing to write does not
-// need.
+// release frees the memory that a writer does not need while it has nothing to write.
 func (w *writer) release() {
 	if w.buffer != nil {
 		writeBuffers.Put(w.buffer)

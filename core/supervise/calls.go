@@ -11,7 +11,8 @@ type Calls struct {
 	none  chan struct{} // made by End; closed when n is zero
 }
 
-// Begin counts a call in. It returns false after End; otherwise Leave must follow.
+// Begin records that a call begins. It returns false after End; otherwise Leave must
+// follow.
 func (c *Calls) Begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -22,7 +23,7 @@ func (c *Calls) Begin() bool {
 	return true
 }
 
-// Leave counts a call out.
+// Leave records that a call has ended.
 func (c *Calls) Leave() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

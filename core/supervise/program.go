@@ -80,8 +80,7 @@ func (p *Program) grace() time.Duration {
 	return max(time.Until(p.deadline), leastGrace)
 }
 
-// goroutine is the number of the calling goroutine, which Go gives away only as
-// text.
+// goroutine returns the number of the calling goroutine. Go provides it only as text.
 func goroutine() uint64 {
 	var buf [64]byte
 	b := bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine "))

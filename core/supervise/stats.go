@@ -6,7 +6,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Stats is a snapshot of what a Supervisor has counted since it was made.
+// Stats is a snapshot of the counters of a Supervisor, since it was made.
 type Stats struct {
 	// Runs counts the handlers that have returned or panicked.
 	Runs uint64
@@ -15,20 +15,18 @@ type Stats struct {
 	// Late counts the handlers that exceeded the time limit, whether they have
 	// returned since or not.
 	Late uint64
-	// Running is how many are under way.
+	// Running is the number of handlers that are running.
 	Running int
-	// Overdue names those under way that have exceeded the time limit, oldest
-	// first.
+	// Overdue names the running handlers that have exceeded the time limit, oldest first.
 	Overdue []Overdue
-	// Time is how long the handlers of Runs took together, and MaxTime the
-	// longest of them.
+	// Time is the time that all handlers of Runs took together. MaxTime is the longest.
 	Time    time.Duration
 	MaxTime time.Duration
 }
 
-// Overdue is a handler beyond its time limit. Type and ID are those of the message it was
-// called for, and empty if that is none; a remote chose them, so do not use them as labels
-// of a metric.
+// Overdue is a handler that has exceeded its time limit. Type and ID are those of the
+// message that it was called for; they are empty if there is none. A remote peer chose
+// them, so do not use them as labels of a metric.
 type Overdue struct {
 	Handler string
 	Type    string
@@ -36,8 +34,7 @@ type Overdue struct {
 	For     time.Duration // since its start
 }
 
-// Stats returns a snapshot. A handler counts as overdue from the moment it is
-// beyond the limit.
+// Stats returns a snapshot. A handler counts as overdue as soon as it exceeds the limit.
 func (s *Supervisor) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,7 +52,7 @@ func (s *Supervisor) Stats() Stats {
 		if r.msg != nil {
 			o.Type, o.ID = r.msg.Type, r.msg.ID
 		}
-		if !r.overdue { // the timer is about to say so
+		if !r.overdue { // the timer has not come to it yet
 			st.Late++
 		}
 		st.Overdue = append(st.Overdue, o)

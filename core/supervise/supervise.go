@@ -1,7 +1,7 @@
-// Package supervise runs the handlers of applications: a handler that panics
-// ends its own run and nothing else, and one that is still running after its
-// time limit is named while it runs. Go cannot end a goroutine from outside, so
-// naming is all that can be done; suture does the same.
+// Package supervise runs the handlers of applications. A handler that panics ends only
+// its own run. A handler that exceeds its time limit is named in the log and in Stats
+// while it runs. Go cannot end a goroutine from outside, so that is all that can be done;
+// suture does the same.
 package supervise
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// DefaultLimit is how long a handler may run before it is named.
+// DefaultLimit is how long a handler may run before the log and Stats name it.
 const DefaultLimit = 10 * time.Second
 
 // Options configure a Supervisor. The zero value is usable.
@@ -23,7 +23,7 @@ type Options struct {
 	// Logger receives the panics and the names of late handlers. If nil,
 	// nothing is logged.
 	Logger *slog.Logger
-	// Limit is how long a handler may run before it is named. If zero,
+	// Limit is how long a handler may run before the log and Stats name it. If zero,
 	// DefaultLimit; if negative, there is no limit.
 	Limit time.Duration
 }
@@ -35,17 +35,17 @@ type Supervisor struct {
 	limit time.Duration
 
 	mu    sync.Mutex
-	first *run // those under way, in the order of their start: with one limit for all, that of their deadlines
+	first *run // running handlers in the order of their start, which is also that of their deadlines: all have one limit
 	last  *run
 	spare *run // linked by next; runs to be used again
 	armed bool // a timer will call check
 	stats Stats
 }
 
-// run is a handler under way.
+// run is a running handler.
 type run struct {
 	handler    string
-	msg        *message.Message // nil if the handler is for none
+	msg        *message.Message // nil if the handler is called for none
 	start      time.Time
 	overdue    bool
 	prev, next *run
@@ -55,23 +55,23 @@ type run struct {
 type PanicError struct {
 	Handler string
 	Value   any    // what was passed to panic
-	Stack   []byte // where, as debug.Stack gives it
+	Stack   []byte // of the panic, from debug.Stack
 }
 
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("handler %q panicked: %v", e.Handler, e.Value)
 }
 
-// Unwrap is the value of the panic, if that was an error.
+// Unwrap returns the value of the panic if it is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// errExit stands for the value of a panic where there was none.
+// errExit is the value of a PanicError if there was no panic.
 var errExit = errors.New("it called runtime.Goexit")
 
-// New makes a Supervisor.
+// New returns a Supervisor.
 func New(opts Options) *Supervisor {
 	s := &Supervisor{log: opts.Logger, limit: opts.Limit}
 	if s.log == nil {
@@ -86,10 +86,10 @@ func New(opts Options) *Supervisor {
 // Run calls f and waits for it. handler is its name in the log and in Stats; m
 // is the message it is called for, or nil.
 //
-// A panic of f is caught, logged with the message's type and id and with the
-// stack, counted, and returned as a *PanicError. A runtime.Goexit in f is
-// logged and counted as a panic too, but it cannot be caught: Run does not
-// return then, and the caller's goroutine ends after its deferred calls.
+// A panic of f is caught, logged with the message's type and ID and with the stack,
+// counted, and returned as a *PanicError. A runtime.Goexit in f is also logged and
+// counted as a panic, but it cannot be caught: Run does not return then, and the caller's
+// goroutine ends after its deferred calls.
 func (s *Supervisor) Run(handler string, m *message.Message, f func()) (err error) {
 	r := s.begin(handler, m)
 	returned := false
@@ -112,8 +112,8 @@ func (s *Supervisor) Run(handler string, m *message.Message, f func()) (err erro
 	return nil
 }
 
-// Catch, deferred, is Run for a function that is too quick to be watched: a panic is
-// caught, logged and counted.
+// Catch, deferred, is like Run for a function that is too quick to be watched: it
+// catches, logs and counts a panic.
 func (s *Supervisor) Catch(handler string) {
 	v := recover()
 	if v == nil {
@@ -154,7 +154,7 @@ func (s *Supervisor) end(r *run, panicked bool) {
 	s.mu.Lock()
 	took := time.Since(r.start)
 	late := r.overdue || s.limit > 0 && took >= s.limit
-	if late && !r.overdue { // it returned before the timer came to it
+	if late && !r.overdue { // the handler returned before the timer came to it
 		s.stats.Late++
 	}
 	handler, m := r.handler, r.msg
@@ -168,7 +168,7 @@ func (s *Supervisor) end(r *run, panicked bool) {
 	} else {
 		r.next.prev = r.prev
 	}
-	*r = run{next: s.spare} // as many as ran at once are kept
+	*r = run{next: s.spare} // as many are kept as ran at once
 	s.spare = r
 	s.stats.Running--
 	s.stats.Runs++
@@ -183,8 +183,8 @@ func (s *Supervisor) end(r *run, panicked bool) {
 	}
 }
 
-// check names the handlers that are beyond the limit now, and comes again when
-// the next one would be.
+// check names the handlers that are beyond the limit now, and sets a timer for the next
+// one.
 func (s *Supervisor) check() {
 	s.mu.Lock()
 	now := time.Now()
@@ -209,7 +209,7 @@ func (s *Supervisor) check() {
 	}
 }
 
-// about is what the log says of a run.
+// about returns the log attributes of a run.
 func about(handler string, m *message.Message) []any {
 	kv := []any{"handler", handler}
 	if m != nil {
