@@ -1,4 +1,4 @@
-// Package customer says what limits by address count as one.
+// Package customer tells which addresses count as one customer for limits by address.
 package customer
 
 import (
@@ -8,9 +8,9 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// Of is the customer at an address that begins with an IP address: that address, if it is
-// IPv4, or its network of 56 bits, which is what a provider gives one customer. It is
-// the zero Prefix for all other addresses.
+// Of returns the customer at an address that begins with an IP address: the address
+// itself if it is IPv4, or its network of 56 bits if it is IPv6, which is what a provider
+// gives one customer. For all other addresses, it returns the zero Prefix.
 func Of(a ma.Multiaddr) netip.Prefix {
 	ip, err := manet.ToIP(a)
 	if err != nil {

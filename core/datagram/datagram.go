@@ -1,10 +1,10 @@
-// Package datagram carries packets that may get lost, over connections that have
-// datagrams: QUIC ([RFC 9221]) and WebTransport, not those through a relay. Nothing
-// waits for a lost packet: it is for data that is of no use when it comes late.
+// Package datagram sends packets that may get lost, over connections that support
+// datagrams: QUIC ([RFC 9221]) and WebTransport, but not circuits. No packet waits for a
+// lost one, so it suits data that is of no use when it comes late.
 //
-// Several users share the datagrams of a connection: each has a [Lane]. A datagram
-// begins with the number of its lane, which is twice the id that both ends know, and
-// one more where the end that opened the lane sends it.
+// Several users share the datagrams of a connection: each has a [Lane]. A datagram begins
+// with the number of its lane: twice the ID that both ends know, plus one if the end that
+// opened the lane sends it.
 //
 // [RFC 9221]: https://www.rfc-editor.org/rfc/rfc9221
 package datagram
@@ -20,8 +20,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// MaxSize bounds what one datagram carries, in bytes. It fits into what every path of
-// QUIC has to carry, with all headers.
+// MaxSize is the maximum data of one datagram, in bytes. With all headers, it fits into a
+// packet that every QUIC path must carry.
 const MaxSize = 1100
 
 var (
@@ -31,8 +31,8 @@ var (
 	ErrBusy = errors.New("the connection takes no more datagrams now")
 )
 
-// session is the connection below: a *quic.Conn or a WebTransport session. It has no
-// type of its own, so that a connection's As can give one without this package.
+// session is the connection underneath: a *quic.Conn or a WebTransport session. It is an
+// alias, so that the As of a connection can provide one without importing this package.
 type session = interface {
 	SendDatagram(data []byte) error
 	ReceiveDatagram(ctx context.Context) ([]byte, error)
@@ -55,9 +55,10 @@ type Lane struct {
 	head []byte // the number that it sends, encoded
 }
 
-// Open opens an end of the lane that both ends know by an id. receive is called with
-// what comes, by one goroutine for all lanes of the connection, and must not block. It
-// may keep the data. The error is ErrNone if the connection has no datagrams.
+// Open opens this end of the lane with the given ID, which both ends must know. receive
+// is called with the data of each datagram, by one goroutine for all lanes of the
+// connection, and must not block. It may keep the data. The error is ErrNone if the
+// connection has no datagrams.
 func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, error) {
 	l := &Lane{
 		key:  uint64(id)*numRoles + uint64(1-role),
@@ -84,9 +85,9 @@ func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, er
 	return l, nil
 }
 
-// Send sends at most MaxSize bytes, of which it keeps a copy. It does not wait. The
-// error is ErrBusy, or says that the connection has ended; what is lost on the way is
-// none.
+// Send sends at most MaxSize bytes, of which it keeps a copy. It does not wait. It
+// returns ErrBusy if too many datagrams wait already, or an error if the connection has
+// ended. A datagram that is lost on the way is not an error.
 func (l *Lane) Send(data []byte) error {
 	if len(data) > MaxSize {
 		return fmt.Errorf("a datagram of %d bytes; at most %d may be", len(data), MaxSize)
@@ -117,8 +118,8 @@ var packets = sync.Pool{New: func() any { return new(packet) }}
 // mostWaiting bounds the datagrams of a connection that wait to be sent.
 const mostWaiting = 32
 
-// Close closes this end. A call of receive that is under way may outlast it. It may be
-// called again.
+// Close closes this end of the lane. A call of receive that is under way may outlast it.
+// Close may be called more than once.
 func (l *Lane) Close() {
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
@@ -129,8 +130,8 @@ func (l *Lane) Close() {
 	}
 }
 
-// ports are the connections that have lanes: whoever receives the datagrams of one has
-// to be the only one, whichever parts of the program use them.
+// ports are the connections that have lanes. The whole program shares them, because only
+// one goroutine may receive the datagrams of a connection.
 var ports = struct {
 	mu sync.Mutex
 	of map[network.Conn]*port
@@ -154,13 +155,13 @@ func (p *port) end() {
 	}
 }
 
-// send sends what waits. It may be held up, by a peer that acknowledges nothing, until
+// send sends the waiting datagrams. A peer that acknowledges nothing may hold it up until
 // the connection ends; nobody waits for it.
 func (p *port) send() {
 	for {
 		select {
 		case next := <-p.out:
-			_ = p.session.SendDatagram(next.bytes[:next.size]) // receive hears of an end
+			_ = p.session.SendDatagram(next.bytes[:next.size]) // receive notices when the connection ends
 			packets.Put(next)
 		case <-p.ctx.Done():
 			return
@@ -168,8 +169,9 @@ func (p *port) send() {
 	}
 }
 
-// receive hands out what comes until the connection or the last lane ends. What comes
-// for no lane is on its way since before one was closed, or a stranger's.
+// receive hands out datagrams until the connection or the last lane ends. It drops those
+// of an unknown lane: they were sent before the lane was closed, or the peer made up the
+// number.
 func (p *port) receive() {
 	for {
 		data, err := p.session.ReceiveDatagram(p.ctx)

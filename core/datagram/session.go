@@ -8,8 +8,9 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// sessionOf is what carries the datagrams of a connection, or nil. Of WebTransport that
-// is the session: HTTP/3 reads what the connection below receives.
+// sessionOf returns the session that carries the datagrams of a connection, or nil. For
+// WebTransport, that is the WebTransport session, because HTTP/3 reads the datagrams of
+// the QUIC connection underneath.
 func sessionOf(c network.Conn) session {
 	var wt *webtransport.Session
 	if c.As(&wt) {

@@ -2,7 +2,7 @@ package datagram
 
 import "github.com/libp2p/go-libp2p/core/network"
 
-// sessionOf is what carries the datagrams of a connection, or nil.
+// sessionOf returns the session that carries the datagrams of a connection, or nil.
 func sessionOf(c network.Conn) session {
 	var s session
 	if c.As(&s) {

@@ -1,18 +1,18 @@
-// Package discovery finds the peers of a mesh by their ids alone.
+// Package discovery finds the peers of a mesh by their IDs alone.
 //
-// Every node asks: a lookup walks the mesh in the way of Kademlia, from the
-// relays and peers the node is connected to towards those whose ids are nearest
-// to the one it looks for. A node that can carry it also answers: it is a
-// server, with a routing table (package kad, which is go-libp2p-kad-dht). A tab
-// is a client: it keeps no table, and makes itself known to the servers nearest
-// to it, or in a small mesh to its relays alone, so that it too is found.
+// Every node can search: a lookup walks the mesh as in Kademlia, from the relays and
+// peers that the node is connected to, towards those whose IDs are nearest to the one it
+// looks for. A node that can afford it also answers searches: it is a server with a
+// routing table (package kad, which is go-libp2p-kad-dht). A tab is a client: it keeps no
+// table. So that other peers can find it, too, it makes itself known to the servers
+// nearest to it, or, in a small mesh, to its relays alone.
 //
-// What is found of a peer that cannot be dialled directly are circuit addresses:
-// servers know of a peer what it says of itself when it connects to them, and a
-// peer with reservations names its relays.
+// The addresses found for a peer that cannot be dialled directly are circuit addresses:
+// servers know the addresses that a peer announces when it connects to them, and a peer
+// with reservations announces those through its relays.
 //
-// Spec: https://github.com/libp2p/specs/tree/master/kad-dht. Only FIND_NODE is
-// spoken: there are neither values nor providers.
+// Spec: https://github.com/libp2p/specs/tree/master/kad-dht. Only FIND_NODE is used: there
+// are neither values nor providers.
 package discovery
 
 import (
@@ -38,25 +38,26 @@ import (
 )
 
 const (
-	// announceWidth is how many of the servers nearest to it a client makes
-	// itself known to. Who looks for it asks bucketSize of them.
+	// announceWidth is the number of servers, nearest to it, to which a client makes
+	// itself known. A peer that looks for the client asks bucketSize of them.
 	announceWidth = 6
 
-	// announceInterval is the time between two such rounds. A server forgets
-	// where a peer is 15 minutes after the connection to it has ended.
+	// announceInterval is the time between two announcements. A server forgets the
+	// addresses of a peer 15 minutes after their connection has ended.
 	announceInterval = 10 * time.Minute
 
-	// settle is how long a client waits after a change of its addresses, of
-	// which there are often several at once.
+	// settle is how long a client waits after a change of its addresses, because several
+	// changes often come at once.
 	settle = 300 * time.Millisecond
 
 	minBackoff     = 500 * time.Millisecond
 	maxBackoff     = 30 * time.Second
-	contactTimeout = 20 * time.Second // a round of dials of contacts, all their addresses
+	contactTimeout = 20 * time.Second // for one call of contact, with all dials
 	contactsAtOnce = 3
 )
 
-// ErrClosed is returned by lookups that Close has ended, or that came after it.
+// ErrClosed is returned by lookups that Close has interrupted, or that were made after
+// it.
 var ErrClosed = errors.New("discovery is closed")
 
 // Protocol is the protocol that the servers of a network speak:
@@ -65,7 +66,7 @@ func Protocol(network string) protocol.ID {
 	return protocol.ID("/" + network + "/kad/1.0.0")
 }
 
-// CheckNetwork says what is wrong with the name of a network.
+// CheckNetwork returns an error unless name is valid as the name of a network.
 func CheckNetwork(name string) error {
 	if name == "" || strings.ContainsAny(name, "/ \t\r\n") {
 		return fmt.Errorf("invalid network name %q: it must not be empty or contain a slash or a space", name)
@@ -76,12 +77,11 @@ func CheckNetwork(name string) error {
 // Table is the routing table of a server. All methods may be called
 // concurrently.
 type Table interface {
-	// Nearest lists at most n servers whose ids are nearest to p, the nearest
-	// first.
+	// Nearest lists at most n servers whose IDs are nearest to p, the nearest first.
 	Nearest(p peer.ID, n int) []peer.ID
 	// Size is the number of servers in the table.
 	Size() int
-	// Refresh looks for servers the table lacks, and returns at once.
+	// Refresh starts a search for servers that the table lacks, and returns at once.
 	Refresh()
 	// Close ends the table and stops answering.
 	Close() error
@@ -96,18 +96,17 @@ type Options struct {
 	// each other.
 	Network string
 
-	// Serve makes the node a server. If nil, it is a client, which costs next
-	// to nothing while it looks for nobody.
+	// Serve makes the node a server. If nil, it is a client, which costs next to nothing
+	// while it searches for nobody.
 	Serve Serve
 
-	// Bootstrap lists those to turn to when no server is connected, relays
-	// above all; they are also asked first, because they know whoever holds a
-	// reservation with them. It is called whenever they are needed, from any
+	// Bootstrap returns the peers to connect to when no server is connected, above all
+	// relays. Lookups also ask them first, because a relay knows every peer that holds a
+	// reservation on it. Bootstrap is called whenever the peers are needed, from any
 	// goroutine. If nil, there are none.
 	Bootstrap func() []peer.AddrInfo
 
-	// Logger receives when the mesh is lost and found. If nil, nothing is
-	// logged.
+	// Logger reports when the mesh is lost and found. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -121,7 +120,7 @@ type Discovery struct {
 	count     counters
 
 	changes event.Subscription
-	kick    chan struct{} // has the keeper look at once
+	kick    chan struct{} // makes the keeper look at once
 	lost    atomic.Bool   // no server is connected
 
 	mu      sync.Mutex // orders enter and Close
@@ -132,8 +131,8 @@ type Discovery struct {
 	closeErr  error
 }
 
-// New starts discovery for h and returns at once: whether or not anybody
-// answers, it keeps trying. ctx bounds the start only.
+// New starts discovery for h and returns at once. If no server answers, discovery keeps
+// trying. ctx bounds the start only.
 func New(ctx context.Context, h host.Host, o Options) (*Discovery, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -161,7 +160,8 @@ func New(ctx context.Context, h host.Host, o Options) (*Discovery, error) {
 			return nil, fmt.Errorf("discovery: %w", err)
 		}
 	}
-	// Read from at once: the host waits for who does not read its events.
+	// This must be read at once: the host waits for a subscriber that does not read its
+	// events.
 	d.changes, err = h.EventBus().Subscribe([]any{
 		new(event.EvtPeerIdentificationCompleted),
 		new(event.EvtPeerProtocolsUpdated),
@@ -180,9 +180,9 @@ func New(ctx context.Context, h host.Host, o Options) (*Discovery, error) {
 	return d, nil
 }
 
-// Close ends all lookups, stops answering, and waits for all goroutines of the
-// package. Connections stay. Later and concurrent calls wait for the first and
-// return its result.
+// Close ends all lookups, stops answering, and waits for all goroutines of the package.
+// Connections stay open. Later and concurrent calls wait for the first one and return its
+// result.
 func (d *Discovery) Close() error {
 	d.closeOnce.Do(func() {
 		d.mu.Lock()
@@ -197,8 +197,8 @@ func (d *Discovery) Close() error {
 	return d.closeErr
 }
 
-// Wake tells that the network may be back, or that the machine slept: the mesh
-// is contacted and the node makes itself known at once. After Close it does
+// Wake tells discovery that the network may be back, or that the machine slept. Discovery
+// then contacts the mesh and makes the node known at once. After Close, Wake does
 // nothing.
 func (d *Discovery) Wake() {
 	_, leave, err := d.enter(context.Background())
@@ -219,12 +219,12 @@ func (d *Discovery) nudge() {
 	}
 }
 
-// watch looks out for changes that the keeper must know of.
+// watch reports to the keeper the changes that concern it.
 func (d *Discovery) watch() {
 	for ev := range d.changes.Out() {
 		switch ev := ev.(type) {
 		case event.EvtLocalAddressesUpdated:
-			if d.table == nil { // a table sees to it by itself
+			if d.table == nil { // a table handles this by itself
 				d.nudge()
 			}
 		case event.EvtPeerIdentificationCompleted:
@@ -243,7 +243,7 @@ func (d *Discovery) watch() {
 	}
 }
 
-// missed is told that a server has left.
+// missed is called when a server has left.
 func (d *Discovery) missed() {
 	if !d.lost.Load() && !d.knowsServer() {
 		d.lost.Store(true)
@@ -251,7 +251,7 @@ func (d *Discovery) missed() {
 	}
 }
 
-// met is told of a connected peer whose protocols are known.
+// met is called for a connected peer whose protocols are known.
 func (d *Discovery) met(p peer.ID) {
 	if d.lost.Load() && d.serves(p) {
 		d.lost.Store(false)
@@ -259,8 +259,8 @@ func (d *Discovery) met(p peer.ID) {
 	}
 }
 
-// keep has at least one server connected at all times, and a client known to the
-// servers nearest to it.
+// keep makes sure that at least one server is connected at all times, and that the
+// servers nearest to a client know it.
 func (d *Discovery) keep() {
 	ctx, cancel := d.untilClosed(context.Background())
 	defer cancel()
@@ -273,7 +273,7 @@ func (d *Discovery) keep() {
 				d.log.Debug("the mesh is found", "network", d.protocol)
 			}
 			backoff = minBackoff
-			d.missed() // it may have left before it was noticed that it is here
+			d.missed() // the server may have left before lost was reset
 			if d.table == nil {
 				d.announce(ctx)
 			}
@@ -293,7 +293,7 @@ func (d *Discovery) keep() {
 			case <-timer.C:
 			case <-d.closed:
 			}
-			select { // what came meanwhile is seen to as well
+			select { // this round covers what came meanwhile, too
 			case <-d.kick:
 			default:
 			}
@@ -306,16 +306,17 @@ func (d *Discovery) keep() {
 	}
 }
 
-// announce makes a client known: those asked for it learn where it is as they
-// are connected to. In a small mesh those connected already suffice.
+// announce makes a client known: a server that it asks learns its addresses when it
+// connects. In a small mesh, the servers that are already connected suffice.
 func (d *Discovery) announce(ctx context.Context) {
 	d.count.announcements.Add(1)
 	newLookup(d, d.host.ID(), announceWidth, nil).run(ctx)
 }
 
-// contact connects to those to turn to, and says whether one of them is a server. It
-// begins with a few, in no order, and tries a few more each time that those have kept it
-// waiting or have all failed. If every node dialled all relays, every relay would carry all nodes.
+// contact connects to bootstrap peers, and reports whether one of them is a server. It
+// begins with a few, in random order, and tries a few more whenever the last ones have
+// taken too long or have all failed. If every node dialled all relays, every relay would
+// carry all nodes.
 func (d *Discovery) contact(ctx context.Context) bool {
 	contacts := slices.Clone(d.bootstrap())
 	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })
@@ -368,7 +369,7 @@ func (d *Discovery) connect(ctx context.Context, c peer.AddrInfo) error {
 	if err := d.host.Connect(ctx, c); err != nil {
 		return err
 	}
-	// Where there was a connection already, its identification may be under way.
+	// If there was a connection already, its identification may be under way.
 	if h, ok := d.host.(interface{ IDService() identify.IDService }); ok {
 		for _, conn := range d.host.Network().ConnsToPeer(c.ID) {
 			select {
@@ -381,8 +382,8 @@ func (d *Discovery) connect(ctx context.Context, c peer.AddrInfo) error {
 	return nil
 }
 
-// enter counts a lookup in, unless discovery is closed, and has its ctx end with
-// Close. leave counts it out.
+// enter registers a lookup, unless discovery is closed, and returns a ctx that Close
+// ends. leave must be called when the lookup has ended.
 func (d *Discovery) enter(ctx context.Context) (_ context.Context, leave func(), err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -415,18 +416,19 @@ func (d *Discovery) isClosed() bool {
 	}
 }
 
-// serves says whether a peer is known to be a server of the network.
+// serves reports whether a peer is known to be a server of the network.
 func (d *Discovery) serves(p peer.ID) bool {
 	known, err := d.host.Peerstore().SupportsProtocols(p, d.protocol)
 	return err == nil && len(known) > 0
 }
 
-// knowsServer says whether a server is connected.
+// knowsServer reports whether a server is connected.
 func (d *Discovery) knowsServer() bool {
 	return slices.ContainsFunc(d.host.Network().Peers(), d.serves)
 }
 
-// relays lists some of those to be asked first, which are connected.
+// relays lists the servers to ask first: bootstrap peers that are connected, at most
+// maxRelays.
 func (d *Discovery) relays() []peer.ID {
 	var ids []peer.ID
 	for _, r := range d.bootstrap() {

@@ -19,30 +19,30 @@ import (
 const (
 	bucketSize  = 20  // k: how many of the nearest servers are asked before giving up
 	parallel    = 3   // alpha: how many are asked at once
-	maxAsked    = 128 // a lookup among liars, who always know somebody nearer, ends too
-	maxTries    = 16  // nor do they have us dial without end
+	maxAsked    = 128 // bounds a lookup among liars, which always name a nearer server
+	maxTries    = 16  // bounds the dials that liars cause
 	maxRelays   = 3   // how many relays are asked first, near or not
-	namedInText = 3   // how many of those asked an error names
+	namedInText = 3   // how many of the servers asked an error names
 
-	// maxTime is how long a lookup may take, whatever its caller allows: what
-	// many who do not answer can cost.
+	// maxTime bounds a lookup, whatever its caller allows, because many servers may not
+	// answer.
 	maxTime = time.Minute
 
-	// patience is how long a question, or a dial of the target, may take before
-	// others are asked meanwhile.
+	// patience is how long a question, or a dial of the target, may take before other
+	// servers are asked meanwhile.
 	patience = time.Second
 )
 
-// ErrNotFound is returned when nobody who was asked knows the peer, or when it
-// answers nowhere that it was said to be. It is wrapped in a *NotFoundError
-// that tells who was asked.
+// ErrNotFound is returned when none of the servers asked knows the peer, or when the peer
+// does not answer at the addresses that they named. It is wrapped in a *NotFoundError
+// that lists the servers asked.
 var ErrNotFound = errors.New("not found in the mesh")
 
-// NotFoundError tells how a peer was looked for in vain.
+// NotFoundError describes an unsuccessful search for a peer.
 type NotFoundError struct {
 	Peer   peer.ID
-	Asked  []peer.ID // those who answered
-	Silent []peer.ID // those who could not be asked
+	Asked  []peer.ID // servers that answered
+	Silent []peer.ID // servers that could not be asked
 	Dials  []error   // why dials at the addresses found failed, if any
 }
 
@@ -73,12 +73,13 @@ func (e *NotFoundError) Error() string {
 	return b.String()
 }
 
-// FindPeer asks the mesh where a peer is and returns the addresses named first,
-// circuits through relays among them; where the peer is connected, those already
-// known, without asking. They are hearsay: only a connection shows that the
+// FindPeer asks the mesh for a peer and returns the first addresses named, including
+// circuits through relays. If the peer is connected, it returns the known addresses
+// without asking. Addresses from the mesh are hearsay: only a connection shows that the
 // peer is there (see Connect).
 //
-// The error is a *NotFoundError, ErrClosed, or that of ctx with one of these.
+// The error wraps a *NotFoundError, ErrClosed or both, and also the error of ctx if that
+// has ended.
 func (d *Discovery) FindPeer(ctx context.Context, p peer.ID) (peer.AddrInfo, error) {
 	if d.host.Network().Connectedness(p) != network.NotConnected {
 		return d.host.Peerstore().PeerInfo(p), nil
@@ -97,10 +98,9 @@ func (d *Discovery) FindPeer(ctx context.Context, p peer.ID) (peer.AddrInfo, err
 	return <-found, nil
 }
 
-// Connect asks the mesh where a peer is and connects to it, through a relay
-// where there is no other way. Addresses are dialled as they are named; while
-// none answers, others are asked. It returns at once where the peer is
-// connected already.
+// Connect asks the mesh for a peer and connects to it, through a relay if there is no
+// other way. It dials addresses as soon as they are named; while none answers, it asks
+// other servers. If the peer is connected already, it returns at once.
 //
 // Errors are those of FindPeer.
 func (d *Discovery) Connect(ctx context.Context, p peer.ID) error {
@@ -111,8 +111,8 @@ func (d *Discovery) Connect(ctx context.Context, p peer.ID) error {
 	return d.find(ctx, p, d.host.Connect)
 }
 
-// find looks p up and calls use with addresses as they are named, only new ones
-// each time, until use returns nil. Calls may overlap.
+// find looks p up and calls use with addresses as they are named, only new ones each
+// time, until use returns nil. Calls may overlap.
 func (d *Discovery) find(ctx context.Context, p peer.ID, use func(context.Context, peer.AddrInfo) error) error {
 	if err := p.Validate(); err != nil {
 		return fmt.Errorf("find peer: %w", err)
@@ -125,8 +125,8 @@ func (d *Discovery) find(ctx context.Context, p peer.ID, use func(context.Contex
 	d.count.lookups.Add(1)
 	l := newLookup(d, p, bucketSize, use)
 	found := l.run(ctx)
-	// Those in a routing table may all be gone, while a relay is back already: by
-	// our doing, or by the keeper's meanwhile.
+	// All servers in a routing table may have left while a relay is back already. Either
+	// contact connects to it, or the keeper has done so meanwhile.
 	if !found && ctx.Err() == nil && len(l.in(answered)) == 0 && (d.contact(ctx) || d.knowsServer()) {
 		l = newLookup(d, p, bucketSize, use)
 		found = l.run(ctx)
@@ -145,28 +145,28 @@ func (d *Discovery) find(ctx context.Context, p peer.ID, use func(context.Contex
 	return err
 }
 
-// lookup is one iterative search of Kademlia. It belongs to one goroutine; those
-// that ask and dial hand their results to it.
+// lookup is one iterative search of Kademlia. It belongs to one goroutine, which receives
+// the results of those that ask and dial.
 // Paper: Maymounkov, Mazières: Kademlia, 2002. Spec:
 // https://github.com/libp2p/specs/tree/master/kad-dht#peer-routing
 type lookup struct {
 	d       *Discovery
 	target  peer.ID
 	key     [sha256.Size]byte
-	width   int // how many of the nearest must have been asked
+	width   int // how many of the nearest servers must have been asked
 	use     func(context.Context, peer.AddrInfo) error
 	nearest []*candidate // in the order in which to ask
 	known   map[peer.ID]*candidate
 	asked   int
 
 	results chan result
-	late    chan *candidate     // who has kept us waiting for longer than patience
+	late    chan *candidate     // servers that have not answered within patience
 	asking  int                 // questions under way
 	waiting int                 // those of them that are late
 	using   int                 // calls of use under way
 	used    map[string]struct{} // addresses that use was called with
 	failed  []error             // what use returned
-	hold    <-chan time.Time    // while not nil, nobody else is asked
+	hold    <-chan time.Time    // while not nil, no other server is asked
 }
 
 // candidate is a server that may be asked.
@@ -187,7 +187,7 @@ const (
 	silent
 )
 
-// result is what became of one question, or of one call of use.
+// result is the outcome of one question, or of one call of use.
 type result struct {
 	from  *candidate // nil for a call of use
 	peers []peer.AddrInfo
@@ -203,7 +203,7 @@ func newLookup(d *Discovery, target peer.ID, width int, use func(context.Context
 		use:     use,
 		known:   make(map[peer.ID]*candidate),
 		results: make(chan result),
-		late:    make(chan *candidate, maxAsked), // so that nobody waits for its reader
+		late:    make(chan *candidate, maxAsked), // of this capacity, so that no sender waits for the reader
 		used:    make(map[string]struct{}),
 	}
 	for _, p := range d.relays() {
@@ -215,9 +215,9 @@ func newLookup(d *Discovery, target peer.ID, width int, use func(context.Context
 	return l
 }
 
-// run asks until use has succeeded, the nearest have all been asked, maxTime is
-// over or ctx ends, and says whether use has succeeded. It waits for all it has
-// begun.
+// run asks servers until use has succeeded, all the nearest have been asked, maxTime has
+// passed or ctx ends. It reports whether use has succeeded, and waits for all goroutines
+// that it has started.
 func (l *lookup) run(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer func() {
@@ -254,7 +254,7 @@ func (l *lookup) run(ctx context.Context) bool {
 	}
 }
 
-// ask puts the question to as many as may be asked now.
+// ask asks as many servers as may be asked now.
 func (l *lookup) ask(ctx context.Context) {
 	for l.hold == nil && l.asking-l.waiting < parallel && l.asked < maxAsked && ctx.Err() == nil {
 		c := l.next()
@@ -272,8 +272,8 @@ func (l *lookup) ask(ctx context.Context) {
 	}
 }
 
-// next is whom to ask now: one that was not asked yet and is among the nearest
-// that did not fail.
+// next returns the server to ask now, one that was not asked yet and is among the nearest
+// that did not fail, or nil.
 func (l *lookup) next() *candidate {
 	width := l.width
 	for _, c := range l.nearest {
@@ -292,13 +292,13 @@ func (l *lookup) next() *candidate {
 	return nil
 }
 
-// spares says whether an announcement need not reach a server: where they are so
-// few that whoever looks asks them all, those connected already are enough.
+// spares reports whether an announcement need not reach a server. If there are so few
+// servers that every search asks them all, those already connected are enough.
 func (l *lookup) spares(c *candidate) bool {
 	return l.use == nil && len(l.nearest) < bucketSize && l.d.host.Network().Connectedness(c.ID) == network.NotConnected
 }
 
-// take learns from an answer.
+// take handles an answer.
 func (l *lookup) take(ctx context.Context, r result) {
 	if r.from.late {
 		l.waiting--
@@ -321,10 +321,10 @@ func (l *lookup) take(ctx context.Context, r result) {
 	}
 }
 
-// try calls use with those addresses that are new.
+// try calls use with the addresses that are new.
 func (l *lookup) try(ctx context.Context, p peer.AddrInfo) {
 	if len(l.failed)+l.using == maxTries {
-		return // nor is what liars go on naming remembered
+		return // do not remember what liars keep naming, either
 	}
 	p.Addrs = slices.DeleteFunc(p.Addrs, func(a ma.Multiaddr) bool {
 		_, known := l.used[string(a.Bytes())]
@@ -339,7 +339,7 @@ func (l *lookup) try(ctx context.Context, p peer.AddrInfo) {
 	go func() { l.results <- result{err: l.use(ctx, p)} }()
 }
 
-// add puts a server in its place, or its addresses to those known.
+// add inserts a server by its distance, or adds to the addresses of a known one.
 func (l *lookup) add(p peer.AddrInfo, first bool) {
 	if p.ID == l.d.host.ID() {
 		return
@@ -364,7 +364,7 @@ func (l *lookup) add(p peer.AddrInfo, first bool) {
 		return slices.Compare(a.distance[:], b.distance[:])
 	})
 	if at >= maxAsked {
-		return // there are enough before it
+		return // enough servers are nearer
 	}
 	l.known[p.ID] = c
 	l.nearest = slices.Insert(l.nearest, at, c)
@@ -374,7 +374,7 @@ func (l *lookup) add(p peer.AddrInfo, first bool) {
 	}
 }
 
-// in lists those in a state.
+// in lists the servers in a state.
 func (l *lookup) in(s state) []peer.ID {
 	var ids []peer.ID
 	for _, c := range l.nearest {

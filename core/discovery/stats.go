@@ -2,23 +2,23 @@ package discovery
 
 import "sync/atomic"
 
-// counters is what a Discovery has counted.
+// counters holds the counters of a Discovery.
 type counters struct {
 	lookups, found, answers, unanswered, announcements atomic.Uint64
 }
 
-// Stats is a snapshot. Counts begin with New.
+// Stats is a snapshot. Totals count since New.
 type Stats struct {
-	Server        bool   // whether the node answers others
+	Server        bool   // whether the node answers the searches of others
 	Table         int    // servers in the routing table; 0 for a client
-	Lookups       uint64 // calls of FindPeer and Connect that had to ask
-	Found         uint64 // those of them that succeeded
-	Answers       uint64 // questions answered by servers, those of announcements included
-	Unanswered    uint64 // questions that were not: no connection, no answer in time, or a malformed one
+	Lookups       uint64 // calls of FindPeer and Connect that had to ask the mesh
+	Found         uint64 // those of Lookups that succeeded
+	Answers       uint64 // questions that servers answered, including those of announcements
+	Unanswered    uint64 // questions without a valid answer: no connection, no answer in time, or a malformed one
 	Announcements uint64 // rounds in which a client made itself known
 }
 
-// Stats is what was counted so far.
+// Stats returns a snapshot.
 func (d *Discovery) Stats() Stats {
 	s := Stats{
 		Server:        d.table != nil,

@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// What one answer may hold. Kademlia's answers name 20 peers, and the peer
-// asked for; a peer with two relays of several interfaces has some 50 addresses.
+// Bounds of one answer. Kademlia's answers name 20 peers, and the peer asked for; a peer
+// with two relays that have several interfaces has some 50 addresses.
 const (
 	maxAnswerBytes = 1 << 20
 	maxAnswerPeers = bucketSize + 1
@@ -39,13 +39,13 @@ const (
 	typeFindNode = 4
 )
 
-// askTimeout bounds one question: the dial, where one is needed, and the answer.
+// askTimeout bounds one question: the dial, if one is needed, and the answer.
 const askTimeout = 8 * time.Second
 
 var errMalformed = errors.New("the answer is malformed")
 
-// ask asks a server for the peers it knows nearest to target, target itself
-// included. It connects first where needed.
+// ask asks a server for the peers that it knows nearest to target, including target
+// itself. It connects first if needed.
 func ask(ctx context.Context, h host.Host, proto protocol.ID, server peer.AddrInfo, target peer.ID) ([]peer.AddrInfo, error) {
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(ctx, "tombolo"), askTimeout)
 	defer cancel()
@@ -56,7 +56,7 @@ func ask(ctx context.Context, h host.Host, proto protocol.ID, server peer.AddrIn
 	if err != nil {
 		return nil, err
 	}
-	// A stream knows deadlines, but the caller may also just leave.
+	// ctx may also end without a deadline.
 	defer context.AfterFunc(ctx, func() { _ = s.Reset() })()
 	answer, err := exchange(s, question(target))
 	if err != nil {
@@ -87,7 +87,7 @@ func exchange(s network.Stream, question []byte) ([]byte, error) {
 	return answer, err
 }
 
-// question is a FIND_NODE message with its length before it.
+// question returns a FIND_NODE message, preceded by its length.
 func question(target peer.ID) []byte {
 	m := protowire.AppendTag(nil, fieldType, protowire.VarintType)
 	m = protowire.AppendVarint(m, typeFindNode)
@@ -96,9 +96,9 @@ func question(target peer.ID) []byte {
 	return protowire.AppendBytes(nil, m)
 }
 
-// readPeers reads the peers of an answer that came with an address. What one
-// peer has beyond the bounds, and addresses that are not understood, are left
-// out: newer peers may know transports that we do not.
+// readPeers reads the peers of an answer that have an address. It skips what is beyond
+// the bounds, and addresses that it does not understand, because newer peers may know
+// other transports.
 func readPeers(m []byte) (peers []peer.AddrInfo, err error) {
 	err = eachField(m, func(field protowire.Number, value []byte) error {
 		if field != fieldCloserPeers || len(peers) == maxAnswerPeers {

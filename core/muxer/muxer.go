@@ -1,5 +1,5 @@
-// Package muxer is yamux with windows that fit long lines and circuits. Nodes and
-// relays put it under every connection whose transport has no streams of its own.
+// Package muxer provides yamux with windows that fit long lines and circuits. Nodes and
+// relays use it on every connection whose transport has no streams of its own.
 package muxer
 
 import (
@@ -15,30 +15,30 @@ import (
 const ID = yamux.ID
 
 const (
-	// MaxWindow bounds what one stream may have under way, in bytes. A window caps
-	// a stream at window/RTT: Kubo's old 8 MiB are 40 MiB/s at 200 ms, go-libp2p's
-	// 16 MiB are 80. 32 MiB fill a gigabit line up to 250 ms. A stream's window
-	// doubles only while its reader keeps up, and the resource manager has the last
-	// word, so a slow reader does not cost this.
+	// MaxWindow bounds the bytes of one stream that may be in flight. A window limits a
+	// stream to window/RTT: Kubo's old 8 MiB are 40 MiB/s at 200 ms, go-libp2p's 16 MiB
+	// are 80. 32 MiB fill a gigabit line up to 250 ms. A stream's window doubles only
+	// while its reader keeps up, and only if the resource manager has the memory, so a
+	// slow reader does not cost this much.
 	MaxWindow = 32 << 20
 
-	// window is where yamux has the window of a stream begin, in bytes.
+	// window is the initial window of a stream, in bytes.
 	window = 256 << 10
-	// wideWindow is where that of a stream begins that may carry a circuit. The
-	// connection within the circuit has streams of its own, and such a stream has
-	// to take a window of theirs with its headers and one doubling. Where it does
-	// not, the last bytes of each window wait for another round trip, and both
-	// windows grow half as fast for as long as they grow.
+	// wideWindow is the initial window of a stream that may carry a circuit. The
+	// connection within the circuit has streams of its own, and the outer window must
+	// hold the inner window of such a stream with its headers, and one doubling. If it is
+	// smaller, the last bytes of each window wait for another round trip, and both
+	// windows grow half as fast.
 	wideWindow = 512 << 10
 )
 
-// MaxFrame is the most that is written to a connection at once, in bytes: the frame
-// of a stream. With what TLS adds to it, it fits into the 64 KiB that the kernel
-// makes one packet of; with yamux's own 64 KiB, each frame is followed by a packet
-// of a hundred bytes, and with Noise by a second message.
+// MaxFrame is the maximum number of bytes that are written to a connection at once: one
+// frame of a stream. With what TLS adds, it fits into the 64 KiB that the kernel makes
+// one packet of. With yamux's own 64 KiB, each frame would be followed by a packet of a
+// hundred bytes, and with Noise by a second message.
 const MaxFrame = 60<<10 + 12
 
-// Muxer makes the streams of connections; it is a network.Multiplexer.
+// Muxer is a network.Multiplexer: it adds streams to connections.
 type Muxer struct{}
 
 var (
@@ -54,9 +54,9 @@ func transport(begin uint32) *yamux.Transport {
 	return (*yamux.Transport)(&config)
 }
 
-// NewConn multiplexes c. On a circuit, and where more than 60 % of the memory that
-// scope may reserve is taken, the window of a stream begins as small as yamux allows.
-// The whole of it is reserved when the stream begins. scope may be nil.
+// NewConn multiplexes c. On a circuit, or if more than 60 % of the memory that scope may
+// reserve is taken, the window of a stream begins as small as yamux allows. That initial
+// window is reserved as a whole when the stream begins. scope may be nil.
 func (Muxer) NewConn(c net.Conn, isServer bool, scope network.PeerScope) (network.MuxedConn, error) {
 	_, circuit := c.RemoteAddr().(*client.NetAddr)
 	t := wide
@@ -79,9 +79,9 @@ func isRoomy(scope network.PeerScope) bool {
 	return span.ReserveMemory(wideWindow, network.ReservationPriorityMedium) == nil
 }
 
-// countedScope reserves the window with which a stream begins, as a whole. yamux
-// reserves 256 KiB of it, however large it is, and keeps the span of a stream for
-// which there was no memory.
+// countedScope reserves the initial window of a stream as a whole. yamux reserves only
+// 256 KiB of it, however large it is, and does not release the span of a stream if that
+// memory is refused.
 type countedScope struct {
 	network.PeerScope
 	begin int
@@ -100,8 +100,8 @@ func (s countedScope) BeginSpan() (network.ResourceScopeSpan, error) {
 	return &countedSpan{ResourceScopeSpan: span}, nil
 }
 
-// countedSpan is a span of which yamux reserves the first 256 KiB once more. A stream
-// uses it, and never concurrently.
+// countedSpan skips yamux's first reservation, of 256 KiB, because countedScope has made
+// it already. One stream uses it, and never concurrently.
 type countedSpan struct {
 	network.ResourceScopeSpan
 	begun bool

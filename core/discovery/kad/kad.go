@@ -1,6 +1,6 @@
-// Package kad makes a node a server of its mesh's Kademlia: it keeps a routing
-// table, and tells who asks what it knows. It is a package of its own so that
-// clients, tabs above all, do not carry it: discovery.Options.Serve takes Serve.
+// Package kad makes a node a server of its mesh's Kademlia: the node keeps a routing
+// table and answers the searches of other peers from it. It is a separate package so that
+// clients, above all tabs, do not include it: discovery.Options.Serve takes Serve.
 package kad
 
 import (
@@ -18,25 +18,25 @@ import (
 	"github.com/tombolo-net/tombolo/core/discovery"
 )
 
-// kadSuffix is what go-libp2p-kad-dht ends its protocol with.
+// kadSuffix ends the protocol of go-libp2p-kad-dht.
 const kadSuffix = "/kad/1.0.0"
 
-// lookupChecks is how many peers at once may be tried out for the routing table.
-// A relay that comes back has its peers come back all at once.
+// lookupChecks is the number of peers that are checked at once for the routing table.
+// When a relay comes back, all its peers come back at the same time.
 const lookupChecks = 32
 
 var _ discovery.Serve = Serve
 
-// Serve makes h answer, and keeps its routing table: it looks for itself, so
-// that the servers nearest to it know it, when its addresses change and every
-// ten minutes. Addresses of every kind are told, private and loopback ones too:
-// a mesh may live in one house.
+// Serve makes h answer searches and keep a routing table. When its addresses change, and
+// every ten minutes, h searches for itself, so that the servers nearest to it know it.
+// Its answers include addresses of every kind, even private and loopback ones, because a
+// mesh may be within one house.
 func Serve(h host.Host, proto protocol.ID) (discovery.Table, error) {
 	prefix, ok := strings.CutSuffix(string(proto), kadSuffix)
 	if !ok {
 		return nil, fmt.Errorf("serve %s: it does not end in %s", proto, kadSuffix)
 	}
-	// The context is that of the table's whole life, which Close ends.
+	// The DHT runs until Close, so its context must not be that of a call.
 	d, err := dht.New(context.Background(), h,
 		dht.ProtocolPrefix(protocol.ID(prefix)),
 		dht.Mode(dht.ModeServer),
@@ -70,8 +70,8 @@ func (t *table) Close() error {
 	return t.dht.Close()
 }
 
-// noProviders stands in for a store with a goroutine and caches, of a DHT that
-// has no providers.
+// noProviders replaces the provider store, which would have a goroutine and caches,
+// because this DHT has no providers.
 type noProviders struct{ records.ProviderStore }
 
 func (noProviders) Close() error { return nil }

@@ -1,11 +1,12 @@
-// Package behind writes what changes in memory to a go-datastore, a little later and
-// in batches: memory is the authority, and the store follows (write-behind).
+// Package behind writes what changes in memory to a go-datastore, a little later and in
+// batches: memory is the authority, and the store follows (write-behind).
 //
-// Of a key that changes many times, only the newest value is written. A batch is one
-// transaction of the store, where the store has transactions; one is under way at a
-// time. A crash loses no change that is older than the delay and one commit; where
-// commits take longer than the delay, two commits: the one under way when it was made,
-// and its own. A batch that fails is tried again, with what has changed since.
+// If a key changes many times, only its newest value is written. A batch is one
+// transaction of the store, if the store has transactions. Only one batch is under way at
+// a time. A crash loses no change that is older than the delay and one commit. If commits
+// take longer than the delay, a change is safe after two commits: the one that was under
+// way when it was made, and its own. A batch that fails is tried again, together with
+// what has changed since.
 package behind
 
 import (
@@ -33,27 +34,27 @@ const (
 var ErrClosed = errors.New("the store is closed")
 
 // ErrOlder is wrapped by the error of a store in which another writer has taken over. A
-// Writer gives up everything then, and tries nothing again.
+// Writer then gives up all its changes and does not try again.
 var ErrOlder = errors.New("a newer epoch is registered")
 
 // Options of a Writer.
 type Options struct {
-	// What is written, for errors and the log: "a history".
+	// What names what is written, for errors and the log: "a history".
 	What string
 	// Delay is the longest that a change waits. If zero, DefaultDelay.
 	Delay time.Duration
 	// Full is how many changes are written without delay. If zero, all wait.
 	Full int
-	// Most bounds the changes that wait for a store that takes none; what is beyond is
-	// given up, and counted. If zero, there is no bound but the number of keys.
+	// Most bounds the changes that wait while the store takes none. Further changes are
+	// given up and counted. If zero, only the number of keys bounds them.
 	Most int
-	// Count is where it counts, guarded by the lock given to New.
+	// Count receives the counts. The lock given to New guards it.
 	Count *Stats
 	// Logger, if nil, is silent.
 	Logger *slog.Logger
 }
 
-// Stats is what became of the changes.
+// Stats counts what became of the changes.
 type Stats struct {
 	Written  uint64 // changes
 	Batches  uint64 // that the store took
@@ -61,16 +62,16 @@ type Stats struct {
 	GivenUp  uint64 // changes beyond Options.Most, and those after ErrOlder
 }
 
-// Writer writes behind. See its methods for which of them are called with the lock held.
+// Writer writes behind. Each method says whether it is called with the lock held.
 type Writer struct {
 	store datastore.Batching
 	opts  Options
 
 	mu sync.Locker // the owner's
-	// changes wait to be written: what gives the value, or nil to delete.
+	// changes wait to be written: each function returns the value; nil deletes the key.
 	changes map[datastore.Key]func() []byte
 	first   time.Time    // when the first of them was made
-	flushes []chan error // who wait for the next batch
+	flushes []chan error // of the calls of Flush that wait for the next batch
 	closed  bool
 	older   error // wraps ErrOlder, once the store has said so
 
@@ -79,10 +80,11 @@ type Writer struct {
 	stop   chan struct{}
 	done   chan struct{}
 	cancel context.CancelFunc // gives up on a store that hangs
-	err    error              // of the last batch; the goroutine's, and after done of all
+	err    error              // of the last batch; only run may use it before done is closed
 }
 
-// New makes a writer to store. mu is the lock that guards what the values are made from.
+// New returns a Writer to store. mu is the lock that guards what the values are made
+// from.
 func New(store datastore.Batching, mu sync.Locker, opts Options) *Writer {
 	if opts.Delay <= 0 {
 		opts.Delay = DefaultDelay
@@ -104,8 +106,9 @@ func New(store datastore.Batching, mu sync.Locker, opts Options) *Writer {
 	return w
 }
 
-// Change has a key written. value is called once, when its batch is made, with the lock
-// held; without value, the key is deleted. The lock is held during the call.
+// Change schedules a key to be written. value is called once, with the lock held, when
+// its batch is made. If value is nil, the key is deleted. The lock is held during the
+// call.
 func (w *Writer) Change(k datastore.Key, value func() []byte) {
 	if _, known := w.changes[k]; w.older != nil || !known && w.opts.Most > 0 && len(w.changes) >= w.opts.Most {
 		w.opts.Count.GivenUp++
@@ -121,7 +124,8 @@ func (w *Writer) Change(k datastore.Key, value func() []byte) {
 	}
 }
 
-// Set is Change with a value that is known, which is not copied; nil deletes the key.
+// Set is like Change, for a value that is known already. It is not copied; nil deletes
+// the key.
 func (w *Writer) Set(k datastore.Key, value []byte) {
 	if value == nil {
 		w.Change(k, nil)
@@ -130,8 +134,8 @@ func (w *Writer) Set(k datastore.Key, value []byte) {
 	w.Change(k, func() []byte { return value })
 }
 
-// Flush returns when all that was changed before is in the store, or with the error of
-// the batch that it was part of: its changes are then tried again, unless it wraps
+// Flush returns nil when all earlier changes are in the store, or else the error of the
+// batch that they were part of. They are then tried again, unless the error wraps
 // ErrOlder. The lock is not held during the call.
 func (w *Writer) Flush(ctx context.Context) error {
 	written := make(chan error, 1)
@@ -156,8 +160,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 	}
 }
 
-// Close writes what is left and waits for that, at most ten seconds. The error says
-// what could not be written. It is called once, and the lock is not held.
+// Close writes the remaining changes and waits for that, at most ten seconds. The error
+// says what could not be written. It must be called only once, without the lock.
 func (w *Writer) Close() error {
 	defer w.cancel()
 	w.mu.Lock()
@@ -182,7 +186,7 @@ func (w *Writer) run(ctx context.Context) {
 	defer close(w.done)
 	backoff := w.opts.Delay
 	for stopping := false; !stopping; {
-		if w.err == nil { // else something waits already
+		if w.err == nil { // else there are changes already
 			select {
 			case <-w.wake:
 			case <-w.stop:
@@ -205,8 +209,8 @@ func (w *Writer) run(ctx context.Context) {
 	}
 }
 
-// linger lets changes gather, and says whether it was the last time. After a failure
-// it waits however many they are, unless somebody waits for them.
+// linger waits for changes to gather, and reports whether the writer is closing. After a
+// failure it waits however many changes there are, unless a Flush waits for them.
 func (w *Writer) linger(backoff time.Duration) (stopping bool) {
 	wait := backoff
 	if w.err == nil {
@@ -243,13 +247,13 @@ func signal(c chan struct{}) {
 	}
 }
 
-// change is one that is ready to be written; without a value it deletes.
+// change is a change that is ready to be written; without a value it deletes the key.
 type change struct {
 	key   datastore.Key
 	value []byte
 }
 
-// flush writes the changes that wait.
+// flush writes the waiting changes.
 func (w *Writer) flush(ctx context.Context) error {
 	all, flushes := w.gather()
 	var err error
@@ -263,7 +267,7 @@ func (w *Writer) flush(ctx context.Context) error {
 	return err
 }
 
-// settle counts what was written, and takes back what was not.
+// settle counts the changes that were written, and schedules the others again.
 func (w *Writer) settle(all []change, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -284,7 +288,7 @@ func (w *Writer) settle(all []change, err error) {
 	}
 }
 
-// giveUp lets go of all changes, so many of them besides those that wait.
+// giveUp drops all waiting changes, and counts the given number besides.
 func (w *Writer) giveUp(changes int, err error) {
 	w.older = err
 	w.opts.Count.GivenUp += uint64(changes + len(w.changes))

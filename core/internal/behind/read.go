@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs/go-datastore/query"
 )
 
-// Each calls take for what lies under q.Prefix in the store, with the rest of its key. An
-// error of take ends it, and names the record.
+// Each calls take for each record under q.Prefix in the store, with the rest of its key.
+// An error of take ends it, and the error that Each returns names the record.
 func Each(ctx context.Context, store datastore.Datastore, q query.Query, take func(name string, value []byte) error) error {
 	results, err := store.Query(ctx, q)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package feed hands pieces of news to whoever listens. A reader that is too slow
-// loses the oldest and is told how many.
+// Package feed delivers events to subscribers. A reader that is too slow loses the oldest
+// events, and receives their number.
 package feed
 
 import (
@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// Buffer is how many pieces of news a reader may be behind.
+// Buffer is the number of events that may wait for a reader.
 const Buffer = 256
 
-// ErrClosed is returned by Next once the reader or its feed is closed and
-// everything before has been read.
+// ErrClosed is returned by Next when the reader or its feed is closed and all earlier
+// events have been read.
 var ErrClosed = errors.New("feed is closed")
 
-// Feed hands news to its readers. The zero value is ready. All methods may be
-// called concurrently.
+// Feed sends events to its readers. The zero value is ready. All methods may be called
+// concurrently.
 type Feed[T any] struct {
 	mu      sync.Mutex
 	readers map[*Reader[T]]struct{}
@@ -35,7 +35,7 @@ type Reader[T any] struct {
 	once   sync.Once
 }
 
-// Subscribe hears the news from now on.
+// Subscribe returns a reader of all events from now on.
 func (f *Feed[T]) Subscribe() *Reader[T] {
 	r := &Reader[T]{feed: f, ready: make(chan struct{}, 1), closed: make(chan struct{})}
 	f.mu.Lock()
@@ -51,7 +51,7 @@ func (f *Feed[T]) Subscribe() *Reader[T] {
 	return r
 }
 
-// Emit tells every reader. It never waits.
+// Emit sends an event to every reader. It never waits.
 func (f *Feed[T]) Emit(news T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -60,14 +60,14 @@ func (f *Feed[T]) Emit(news T) {
 	}
 }
 
-// Listened says whether there is a reader.
+// Listened reports whether there is a reader.
 func (f *Feed[T]) Listened() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.readers) > 0
 }
 
-// Close ends every reader, and those to come.
+// Close ends every reader, and those that subscribe later.
 func (f *Feed[T]) Close() {
 	f.mu.Lock()
 	readers := f.readers
@@ -78,8 +78,8 @@ func (f *Feed[T]) Close() {
 	}
 }
 
-// Next waits for the next piece of news. Where missed is not 0, news is empty:
-// so many that came before the next one are lost to this reader.
+// Next waits for the next event. If missed is not 0, news is empty, and this reader has
+// lost that many events that came before the next one.
 func (r *Reader[T]) Next(ctx context.Context) (news T, missed int, err error) {
 	for {
 		if news, missed, ok := r.take(); ok {

@@ -1,7 +1,6 @@
-// Package hosttest makes libp2p hosts for tests of core that run natively and
-// under GOOS=js alike. They are real hosts (swarm, Noise, yamux, identify,
-// circuits) over loopback TCP; on js, Go's net package keeps that within the
-// process.
+// Package hosttest makes libp2p hosts for tests of core that run both natively and under
+// GOOS=js. They are real hosts (swarm, Noise, yamux, identify, circuits) over loopback
+// TCP; on js, Go's net package keeps that within the process.
 package hosttest
 
 import (
@@ -32,7 +31,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/circuits"
 )
 
-// Options say what a host is for. The zero value makes one that listens.
+// Options configure a host. The zero value makes one that listens.
 type Options struct {
 	Key          crypto.PrivKey // if nil, a fresh one
 	Listen       string         // if empty, a free loopback port; "none" for a host that only dials
@@ -100,13 +99,12 @@ func Relay(t testing.TB, h host.Host, resources relay.Resources) {
 	t.Cleanup(func() { _ = r.Close() })
 }
 
-// Info is how to reach a host.
+// Info returns the ID and the addresses of a host.
 func Info(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
 
 // Main runs the tests of a package, then looks for goroutines left behind.
 func Main(m *testing.M) {
-	// On js, go-libp2p's TCP complains of each connection that it cannot set
-	// keep-alives on it.
+	// On js, go-libp2p's TCP logs for each connection that it cannot set keep-alives.
 	gologshim.SetDefaultHandler(slog.DiscardHandler)
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent")) // on js, it calls us
 }
