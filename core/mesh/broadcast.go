@@ -14,7 +14,8 @@ import (
 )
 
 var (
-	// ErrNoPeers is returned if no connected peer is known to be on the topic of the type.
+	// ErrNoPeers is returned if no connected peer is known to be on the topic of the
+	// type.
 	ErrNoPeers = errors.New("no peer is on the topic")
 	// ErrRefused is returned by Broadcast if the node's own validator of the type does not
 	// accept the message.
@@ -26,7 +27,7 @@ type BroadcastOption func(*broadcast) error
 
 type broadcast struct{ wait bool }
 
-// WaitForPeer holds the message back until a peer is on the topic.
+// WaitForPeer makes Broadcast wait until a peer is on the topic.
 func WaitForPeer() BroadcastOption {
 	return func(b *broadcast) error {
 		b.wait = true
@@ -89,7 +90,7 @@ func (m *Mesh) broadcast(ctx context.Context, typ string, data []byte, opts []Br
 	return err
 }
 
-// sendWhenHeard sends the message once a peer is on the topic.
+// sendWhenHeard sends the message as soon as a peer is on the topic.
 func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
 	for {
 		joined := t.members.waiting()
@@ -107,18 +108,18 @@ func (t *topic) sendWhenHeard(ctx context.Context, msg *message.Message) error {
 	}
 }
 
-// numbers are those of a node's own broadcasts of a type.
+// numbers holds the last IDs of a node's own broadcasts of a type.
 type numbers struct {
 	mu    sync.Mutex // numbers and publishes in one step
-	last  message.ID // the last given to what was sent
-	local message.ID // the last given to what was not
+	last  message.ID // the last one given to a broadcast that was sent
+	local message.ID // the last one given to a broadcast that was not sent
 }
 
-// signed is how the signed form of an own message comes back from GossipSub.
+// signed receives the signed form of the node's own message from GossipSub.
 type signed struct{ msg *pb.Message }
 
-// sendIfHeard numbers and sends the message if a peer is on the topic, and
-// delivers it. A message that is not sent takes no number.
+// sendIfHeard numbers, sends and delivers the message if a peer is on the topic. A
+// message that is not sent takes no number.
 func (t *topic) sendIfHeard(ctx context.Context, msg *message.Message) (sent bool, err error) {
 	t.numbers.mu.Lock()
 	defer t.numbers.mu.Unlock()
@@ -147,15 +148,15 @@ func (t *topic) put(ctx context.Context, msg *message.Message, own *signed) erro
 	return t.members.handle.Publish(ctx, t.envelope(msg), pubsub.WithValidatorData(own))
 }
 
-// envelope is of the message without its type, which the topic names.
+// envelope returns the envelope of the message without its type, which the topic names.
 func (t *topic) envelope(msg *message.Message) []byte {
 	bare := *msg
 	bare.Type = ""
 	return bare.Append(make([]byte, 0, bare.Size()))
 }
 
-// serveLocal delivers a message that was not sent. Its ID is of an epoch that
-// never travels, so that it is like no other.
+// serveLocal delivers a message that was not sent. Its ID has an epoch that is never
+// sent, so it differs from all others.
 func (t *topic) serveLocal(msg *message.Message) {
 	t.numbers.mu.Lock()
 	defer t.numbers.mu.Unlock()

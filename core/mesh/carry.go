@@ -14,32 +14,32 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// CarrierProtocol is listed by nodes with Options.RelayTopics. Nothing is spoken
-// on it: who opens it is reset. Peers are told so that the node is on a topic
-// for others, and two such nodes know that neither holds the topic for itself.
+// CarrierProtocol is listed by nodes with Options.RelayTopics. A stream of it is reset at
+// once. It tells peers that the node is on a topic on behalf of others, and two such
+// nodes that neither holds a topic for itself.
 const CarrierProtocol protocol.ID = "/tombolo/carrier/1.0.0"
 
 const (
-	// carryGrace is how long a carried topic is kept that no peer is on: a page
-	// that is loaded anew is back by then.
+	// carryGrace is how long a topic that no peer is on is still carried: a page that
+	// reloads is back by then.
 	carryGrace = 15 * time.Second
-	// carryCheck is how often the subscribers behind other carriers are asked
-	// for, where there are none among this node's own peers.
+	// carryCheck is how often a carrier looks for subscribers behind other carriers, if
+	// it has none among its own peers.
 	carryCheck = 5 * time.Minute
-	// carriedPrefix is before the names of histories that are kept because a topic
-	// is carried, and not because of KeepHistory: these are erased.
+	// carriedPrefix is the prefix of the names of histories that are kept because a topic
+	// is carried, and not because of KeepHistory. They are erased later.
 	carriedPrefix = "carried "
-	// carryAnswer is how long they have to answer.
+	// carryAnswer is how long subscribers behind other carriers have to answer.
 	carryAnswer = 10 * time.Second
 )
 
-// carrier carries the topics of peers: it is on them as long as they are.
+// carrier carries the topics of peers: it is on a topic as long as they are.
 type carrier struct {
 	m      *Mesh
 	kick   chan struct{}
-	topics map[string]*carried // by type; of its goroutine, as is all that follows
-	shares map[peer.ID]int     // topics that are carried because a peer came to them first
-	left   time.Time           // when what is over was last looked for
+	topics map[string]*carried // by type; used only by its goroutine, like all fields below
+	shares map[peer.ID]int     // how many topics are carried because a peer was the first on them
+	left   time.Time           // when the topics were last checked
 	freed  map[string]struct{} // types that were dropped since then
 	pauses chan func()         // for tests: called by its goroutine
 }
@@ -47,12 +47,12 @@ type carrier struct {
 // carried is a topic that is carried.
 type carried struct {
 	*topic
-	first    peer.ID   // of those on it
-	presence *Presence // to ask who is there; nil while that is not asked
+	first    peer.ID   // the first peer on it
+	presence *Presence // to ask who is there; nil while it does not ask
 	asked    time.Time
-	checked  time.Time // when the last such question was answered, or was not needed
-	alone    time.Time // since when no peer is on it; zero: there are some
-	resting  time.Time // since when it is only remembered; zero: it is carried
+	checked  time.Time // when that question was last answered, or was not needed
+	alone    time.Time // since when no peer is on it; zero if there are some
+	resting  time.Time // since when it is only remembered; zero while it is carried
 }
 
 func newCarrier(m *Mesh) *carrier {
@@ -60,7 +60,7 @@ func newCarrier(m *Mesh) *carrier {
 	return &carrier{m: m, kick: make(chan struct{}, 1), topics: make(map[string]*carried), shares: make(map[peer.ID]int), freed: make(map[string]struct{}), pauses: make(chan func())}
 }
 
-// run carries until the mesh is closed.
+// run carries topics until the mesh is closed.
 func (c *carrier) run() {
 	defer c.m.host.RemoveStreamHandler(CarrierProtocol)
 	c.resume()
@@ -83,9 +83,9 @@ func (c *carrier) run() {
 				c.check(t, now)
 			}
 			if len(c.freed) > 0 {
-				// Those that came when there was no room are carried now. All
-				// that peers are on is looked through: once, however many of
-				// them left at the same time.
+				// Topics for which there was no room may be carried now. This looks
+				// through all topics that peers are on, only once however many were
+				// dropped at the same time.
 				c.m.filter.wantAll(c.freed)
 				clear(c.freed)
 			}
@@ -101,7 +101,7 @@ func (c *carrier) nudge() {
 	}
 }
 
-// take begins to carry what peers have come to, as far as there is room.
+// take begins to carry the topics that peers have joined, as far as there is room.
 func (c *carrier) take(now time.Time) {
 	full := false
 	for typ, p := range c.m.filter.wanted() {
@@ -110,7 +110,7 @@ func (c *carrier) take(now time.Time) {
 		case t != nil && t.resting.IsZero():
 		case !c.mayHaveMore(p):
 			c.m.stats.notCarried.Add(1)
-		case t == nil && (full || !c.hasRoom()) && !c.makeRoom(p, now): // they look through all topics
+		case t == nil && (full || !c.hasRoom()) && !c.makeRoom(p, now): // both look through all topics
 			full = true
 			c.m.stats.notCarried.Add(1)
 		case t == nil:
@@ -128,8 +128,8 @@ func (c *carrier) take(now time.Time) {
 	}
 }
 
-// mayHaveMore says whether a peer may be the first on yet another topic: one
-// alone takes no more than half of the room, but for other carriers.
+// mayHaveMore reports whether a peer may be the first on yet another topic: one peer
+// takes no more than half of the room, unless it is a carrier.
 func (c *carrier) mayHaveMore(p peer.ID) bool {
 	return c.shares[p] < max(1, c.m.opts.RelayTopics/2) || c.m.isCarrier(p)
 }
@@ -145,9 +145,9 @@ func (c *carrier) unshare(t *carried) {
 	}
 }
 
-// makeRoom drops a topic of those who have most for one of a peer that has less, and
-// says whether there is room now. What a site has counts before what a peer has: many
-// peers of one address get no more than one peer of another.
+// makeRoom drops a topic of the peers that have the most for a topic of a peer that has
+// fewer, and reports whether there is room now. Sites count before peers: many peers of
+// one address get no more than one peer of another.
 func (c *carrier) makeRoom(p peer.ID, now time.Time) bool {
 	sites := make(map[netip.Prefix]int)
 	for _, t := range c.topics {
@@ -177,7 +177,7 @@ func (c *carrier) makeRoom(p peer.ID, now time.Time) bool {
 	return true
 }
 
-// allOf says whether nobody is on a topic but peers of a site, and other carriers.
+// allOf reports whether only peers of one site, and other carriers, are on a topic.
 func (c *carrier) allOf(t *carried, at netip.Prefix) bool {
 	for _, p := range t.members.peers() {
 		if !c.m.isCarrier(p) && c.m.siteOf(p) != at {
@@ -187,7 +187,7 @@ func (c *carrier) allOf(t *carried, at netip.Prefix) bool {
 	return true
 }
 
-// siteOf is where a peer is connected from; zero if it is not.
+// siteOf returns the customer that a peer is connected from; zero if it is not connected.
 func (m *Mesh) siteOf(p peer.ID) netip.Prefix {
 	for _, conn := range m.host.Network().ConnsToPeer(p) {
 		return customer.Of(conn.RemoteMultiaddr())
@@ -195,7 +195,8 @@ func (m *Mesh) siteOf(p peer.ID) netip.Prefix {
 	return netip.Prefix{}
 }
 
-// hasRoom says whether another topic can be carried; one that rests makes way.
+// hasRoom reports whether another topic can be carried. A topic that is only remembered
+// makes way.
 func (c *carrier) hasRoom() bool {
 	if len(c.topics) < c.m.opts.RelayTopics {
 		return true
@@ -235,8 +236,7 @@ func (c *carrier) carry(typ string, p peer.ID, now time.Time) error {
 	return nil
 }
 
-// drop leaves a topic, and remembers what was said on it for those who come
-// back.
+// drop leaves a topic, and keeps its history for peers that come back.
 func (c *carrier) drop(t *carried, now time.Time) {
 	c.m.stats.carried.Add(-1)
 	if t.presence != nil {
@@ -249,7 +249,7 @@ func (c *carrier) drop(t *carried, now time.Time) {
 	c.freed[t.typ] = struct{}{}
 }
 
-// forget lets go of a topic that rests.
+// forget releases a topic that is only remembered.
 func (c *carrier) forget(t *carried) {
 	delete(c.topics, t.typ)
 	if t.history.endKeeping() {
@@ -258,7 +258,7 @@ func (c *carrier) forget(t *carried) {
 	t.release()
 }
 
-// erase deletes what is stored of a history that is kept under that name no more.
+// erase deletes the stored history of a name under which it is no longer kept.
 func (m *Mesh) erase(name string) {
 	if m.opts.Store == nil {
 		return
@@ -268,8 +268,8 @@ func (m *Mesh) erase(name string) {
 	}
 }
 
-// resume remembers what the store has of topics that were carried in former runs,
-// and erases what is too much or too old.
+// resume remembers the stored topics that were carried in earlier runs, and erases those
+// that are too many or too old.
 func (c *carrier) resume() {
 	if c.m.opts.Store == nil {
 		return
@@ -294,7 +294,7 @@ func (c *carrier) resume() {
 	}
 }
 
-// remember makes a topic one that rests.
+// remember adds a topic that is only remembered.
 func (c *carrier) remember(typ string) error {
 	t, err := c.m.use(typ)
 	if err != nil {
@@ -335,7 +335,7 @@ func (c *carrier) check(t *carried, now time.Time) {
 	}
 }
 
-// needed says whether a peer is on the topic for itself.
+// needed reports whether a peer is on the topic for itself.
 func (c *carrier) needed(peers []peer.ID) bool {
 	for _, p := range peers {
 		if !c.m.isCarrier(p) {
@@ -345,14 +345,14 @@ func (c *carrier) needed(peers []peer.ID) bool {
 	return false
 }
 
-// askBehind looks for subscribers behind other carriers, which else would hold
-// a topic for one another for ever.
+// askBehind looks for subscribers behind other carriers. Otherwise, carriers would hold a
+// topic for one another for ever.
 func (c *carrier) askBehind(t *carried, now time.Time) {
 	switch {
 	case t.presence == nil && now.Sub(t.checked) >= carryCheck:
 		p, err := c.m.Presence(t.typ)
 		if err != nil {
-			return // closing
+			return // the mesh is being closed
 		}
 		t.presence, t.asked = p, now
 	case t.presence == nil:
@@ -364,5 +364,5 @@ func (c *carrier) askBehind(t *carried, now time.Time) {
 	}
 }
 
-// remembers is how many broadcasts are kept.
+// remembers returns the number of broadcasts that are kept.
 func (t *topic) remembers() int { return t.history.past.Stats().Entries }

@@ -14,36 +14,36 @@ import (
 )
 
 const (
-	// settling is how long after it began a subscription is still spreading, at
-	// most: until then each peer that comes to the topic is asked.
+	// settling is how long a subscription takes to spread at most. Until then, each peer
+	// that joins the topic is asked for its history.
 	settling = 30 * time.Second
-	// repairAfter is how long a hole in a publisher's numbers is left to
-	// GossipSub's own gossip. repairAgain is when those are asked again who did
-	// not have it yet.
+	// repairAfter is how long a hole in a publisher's numbers is left to GossipSub's own
+	// gossip. After repairAgain, the peers that did not have the missing broadcasts yet
+	// are asked again.
 	repairAfter = 1200 * time.Millisecond
 	repairAgain = 5 * time.Second
-	// clockSlack is added to the age of what is asked for, for the time that the
-	// question takes: up to that much is heard of what was said before a
+	// clockSlack is added to the age that a request asks for, because the request itself
+	// takes time. So a node may receive broadcasts from up to that much before its
 	// subscription.
 	clockSlack = time.Second
-	// roundEvery is the least time between two rounds.
+	// roundEvery is the minimum time between two rounds.
 	roundEvery = 250 * time.Millisecond
 	// catchUpTimeout bounds one round of questions.
 	catchUpTimeout = 20 * time.Second
-	// catchUpPeers is how many peers are asked in a round.
+	// catchUpPeers is the number of peers that are asked in a round.
 	catchUpPeers = 3
 )
 
-// catchUps are when the peers on a topic are asked for what was said since this
-// node came to it, or they did: soon; when GossipSub has had its heartbeat, after
-// which this node is in the mesh of those around; and twice more, because they
-// may have had to ask others in the same way.
+// catchUps are the times at which a node asks the peers on a topic for broadcasts, after
+// it or they have joined: soon; after GossipSub's heartbeat, when this node is in the
+// mesh of its peers; and twice more, because they may have had to ask others in the same
+// way.
 var catchUps = []time.Duration{100 * time.Millisecond, 1500 * time.Millisecond, 4 * time.Second, 10 * time.Second}
 
-// mostRounds bounds the rounds of all topics that are under way.
+// mostRounds bounds the concurrent rounds of all topics.
 const mostRounds = 8
 
-// listen is told that the node comes to the topic: what was said before is not
+// listen is called when the node joins the topic. Earlier broadcasts do not count as
 // missed.
 func (h *history) listen(now time.Time) {
 	h.past.CountAnew()
@@ -53,7 +53,8 @@ func (h *history) listen(now time.Time) {
 	h.catchUpSoon(catchUps...)
 }
 
-// unlisten is told that it leaves: what is said from now on is not missed.
+// unlisten is called when the node leaves the topic. Later broadcasts do not count as
+// missed.
 func (h *history) unlisten() {
 	h.mu.Lock()
 	h.listening, h.rounds = false, nil
@@ -61,7 +62,8 @@ func (h *history) unlisten() {
 	h.past.CountAnew()
 }
 
-// peerCame is told that a peer is on the topic, alone with this node or not.
+// peerCame is called when a peer joins the topic; alone says that no other peer was on
+// it.
 func (h *history) peerCame(alone bool, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -70,8 +72,8 @@ func (h *history) peerCame(alone bool, now time.Time) {
 	}
 }
 
-// heard is told of a broadcast that was new. Where it left a hole, the peers are
-// asked for what is missing.
+// heard is called for each new broadcast. If it left a hole, the peers are asked for the
+// missing ones.
 func (h *history) heard(msg *message.Message, added replay.Added) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -80,18 +82,18 @@ func (h *history) heard(msg *message.Message, added replay.Added) {
 		h.lastVia = msg.Via
 		h.catchUpSoon(repairAfter, repairAgain)
 	case added.First && msg.ID.Seq > 1 && time.Since(h.since) < settling:
-		h.catchUpSoon(repairAfter) // it may have begun after the subscription did
+		h.catchUpSoon(repairAfter) // the publisher may have begun after the subscription did
 	}
 }
 
-// catchUpSoon plans rounds; mu is held.
+// catchUpSoon schedules rounds; mu is held.
 func (h *history) catchUpSoon(after ...time.Duration) {
 	if !h.listening {
 		return
 	}
 	now := time.Now()
 	for _, d := range after {
-		// One round serves all that is planned for about the same time.
+		// One round serves all requests for about the same time.
 		at := now.Add(d).Sub(h.since).Truncate(roundEvery) + roundEvery
 		if !slices.Contains(h.rounds, h.since.Add(at)) {
 			h.rounds = append(h.rounds, h.since.Add(at))
@@ -101,8 +103,8 @@ func (h *history) catchUpSoon(after ...time.Duration) {
 	h.t.nudge()
 }
 
-// catchUp begins the round that is due, if any, and says when the next is. It is
-// called by tend.
+// catchUp begins the round that is due, if any, and returns the time of the next one. It
+// is called by tend.
 func (h *history) catchUp(now time.Time) time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +129,7 @@ func (h *history) catchUp(now time.Time) time.Time {
 	return time.Time{}
 }
 
-// askAround asks some peers of the topic for what was said of late.
+// askAround asks some peers on the topic for recent broadcasts.
 func (h *history) askAround(age time.Duration, via peer.ID) {
 	select {
 	case h.t.m.rounds <- struct{}{}:
@@ -153,8 +155,8 @@ func (h *history) askAround(age time.Duration, via peer.ID) {
 	}
 }
 
-// takeTurn waits until nobody else of this node asks for the topic's history: what
-// two ask for at once comes out of order.
+// takeTurn waits until nothing else on this node requests the topic's history, because
+// two concurrent requests would deliver out of order.
 func (h *history) takeTurn(ctx context.Context) error {
 	select {
 	case h.turn <- struct{}{}:
@@ -166,8 +168,8 @@ func (h *history) takeTurn(ctx context.Context) error {
 
 func (h *history) giveTurn() { <-h.turn }
 
-// ask is for what was said of late, or for all if age is zero. What is delivered
-// is counted in n.
+// ask requests recent broadcasts, or all if age is zero. It counts the delivered ones in
+// n.
 func (h *history) ask(age time.Duration, n *int) replay.Ask {
 	return replay.Ask{
 		MaxAge: age,
@@ -181,9 +183,9 @@ func (h *history) ask(age time.Duration, n *int) replay.Ask {
 	}
 }
 
-// historians are the connected peers that can be asked for the topic's history,
-// in the order in which to do so: first of all first, then those that carry
-// topics for others, then those on the topic, and then the rest.
+// historians returns the connected peers that can be asked for the topic's history, in
+// the order in which to ask them: first itself, then peers that carry topics for others,
+// then those on the topic, and then the rest.
 func (h *history) historians(first peer.ID) []peer.ID {
 	on := make(map[peer.ID]bool)
 	for _, p := range h.t.members.peers() {
@@ -212,13 +214,13 @@ func (h *history) historians(first peer.ID) []peer.ID {
 	return peers
 }
 
-// isCarrier says whether a connected peer carries topics for others.
+// isCarrier reports whether a connected peer carries topics for others.
 func (m *Mesh) isCarrier(p peer.ID) bool {
 	return m.host.Network().Connectedness(p) != network.NotConnected && m.knownCarrier(p)
 }
 
-// knownCarrier says whether a peer that is connected, or was a moment ago, carries topics
-// for others.
+// knownCarrier reports whether a peer that is connected, or was a moment ago, carries
+// topics for others.
 func (m *Mesh) knownCarrier(p peer.ID) bool {
 	known, err := m.host.Peerstore().SupportsProtocols(p, CarrierProtocol)
 	return err == nil && len(known) > 0

@@ -12,39 +12,43 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// If each of N members of a type heard every other one, an arrival would cost their relay
-// N messages, and a question N×N. So a node with more than mostTold peers on a type, N,
-// passes on each Here with the probability mostTold/N: about mostTold of the answers to a
-// question, and on average mostTold messages for an arrival. It passes on one question in
-// crowdPause. Who asks in between is answered by the node itself, with words that it
-// passed on before.
+// If each of N members of a type heard of every other one, an arrival would cost their
+// relay N messages, and a question N×N. So a node with more than mostTold peers on a
+// type, N, forwards each Here with the probability mostTold/N: about mostTold of the
+// answers to a question, and on average mostTold messages for an arrival. It forwards one
+// question in crowdPause. If a peer asks in between, the node itself answers, with words
+// that it forwarded before.
 //
-// Which words pass depends on a hash of each, its lot, so that all nodes decide alike.
-// The next word of the same peer has another lot: everyone is heard of in the end.
+// A word is a message of presence. Whether it is forwarded depends on a hash of it, its
+// lot, so that all nodes decide alike. The next word of the same peer has another lot, so
+// every peer is heard of in the end.
 const (
-	// mostTold is how many peers may be on a type for each to hear of all others at once.
+	// mostTold is the maximum number of peers on a type at which each hears of all others
+	// at once.
 	mostTold = 128
-	// crowdPause is the least time between two questions to a crowd. It is less than
-	// askEvery, so that the regular question passes.
+	// crowdPause is the minimum time between two questions to a crowd. It is less than
+	// askEvery, so that the regular question is forwarded.
 	crowdPause = askEvery * 5 / 6
-	// crowdWithin spreads the answers of a crowd, which all go through one relay.
+	// crowdWithin is the time over which the answers of a crowd are spread, because all
+	// go through one relay.
 	crowdWithin = askEvery / 3
-	// mostCrowd bounds the estimated size, and so how long a silent peer is remembered:
-	// forged words could make it any.
+	// mostCrowd bounds the estimated size, and so how long a silent peer is remembered,
+	// because forged words could make the estimate any number.
 	mostCrowd = 2 * mostPresent
-	// mostQuestion bounds the envelope of a question that is answered from memory, in bytes.
+	// mostQuestion bounds the envelope of a question that is answered from memory, in
+	// bytes.
 	mostQuestion = 64
 )
 
-// crowd is what a node knows of how many are on a type, and the latest words of some of
-// them. The mutex of presence guards it.
+// crowd holds an estimate of how many peers are on a type, and the latest words of some
+// of them. The mutex of presence guards it.
 type crowd struct {
-	size   float64   // members, estimated
-	words  int       // that somebody is there, since the last question
+	size   float64   // estimated number of members
+	words  int       // number of Heres since the last question
 	lots   float64   // the sum of their lots
-	passed time.Time // when the last question was
+	passed time.Time // when the last question was forwarded
 	kept   map[peer.ID]keptWord
-	served map[peer.ID]struct{} // who was answered from kept, since passed
+	served map[peer.ID]struct{} // peers that were answered from kept, since passed
 }
 
 type keptWord struct {
@@ -52,30 +56,31 @@ type keptWord struct {
 	at  time.Time
 }
 
-// lot is the hash of a word, from 0 to 1: the same on all nodes.
+// lot returns the hash of a word, from 0 to 1. It is the same on all nodes.
 func lot(of peer.ID, id message.ID) float64 {
 	b := binary.BigEndian.AppendUint64([]byte(of), id.Epoch)
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(b, id.Seq))
 	return float64(binary.BigEndian.Uint64(sum[:8])>>11) / (1 << 53)
 }
 
-// count takes in a word that somebody is there.
+// count counts a Here.
 func (c *crowd) count(lot float64) {
 	c.words++
 	c.lots += lot
 }
 
-// rests says whether a question to so many is not passed on, because the last one was a
-// moment ago.
+// rests reports whether a question to that many peers is not forwarded, because the last
+// one was a moment ago.
 func (c *crowd) rests(peers int, now time.Time) bool {
 	return peers > mostTold && now.Sub(c.passed) < crowdPause
 }
 
-// begin begins a round of answers, and estimates from the last one how many there are.
-// Words that were thinned out have low lots: if one in x passed, their mean is 1/2x.
+// begin begins a round of answers, and estimates the number of members from the last
+// round. Words that were thinned out have low lots: if one in x passed, their mean is
+// 1/2x.
 func (c *crowd) begin(now time.Time) {
 	size := float64(c.words)
-	if c.words >= mostTold/2 { // fewer do not tell
+	if c.words >= mostTold/2 { // fewer say nothing
 		size = min(max(size, size*size/(2*c.lots)), mostCrowd)
 	}
 	c.size = max(size, c.size/2)
@@ -84,7 +89,7 @@ func (c *crowd) begin(now time.Time) {
 	clear(c.served)
 }
 
-// answerWithin is over what time the members' answers are spread.
+// answerWithin returns the time over which the answers of the members are spread.
 func (c *crowd) answerWithin() time.Duration {
 	if c.size > 2*mostTold { // an estimate of fewer may be wrong
 		return crowdWithin
@@ -92,8 +97,8 @@ func (c *crowd) answerWithin() time.Duration {
 	return answerWithin
 }
 
-// absentAfter is when a peer of which nothing is heard has left. In a crowd, five of
-// its words would have passed by then on average.
+// absentAfter returns the time after which a silent peer counts as gone. In a crowd, five
+// of its words would have passed by then on average.
 func (c *crowd) absentAfter() time.Duration {
 	if c.size <= mostTold {
 		return absentAfter
@@ -101,10 +106,11 @@ func (c *crowd) absentAfter() time.Duration {
 	return time.Duration(float64(absentAfter) * 2 * c.size / mostTold)
 }
 
-// passesWord says whether a word with that lot goes on to so many peers.
+// passesWord reports whether a word with that lot is forwarded to that many peers.
 func passesWord(lot float64, peers int) bool { return lot*float64(peers) < mostTold }
 
-// keep remembers a peer's latest word, in the place of any other once there are enough.
+// keep remembers a peer's latest word. Once there are enough, it replaces an arbitrary
+// one.
 func (c *crowd) keep(of peer.ID, raw *pb.Message, now time.Time) {
 	if c.kept == nil {
 		c.kept = make(map[peer.ID]keptWord)
@@ -118,8 +124,8 @@ func (c *crowd) keep(of peer.ID, raw *pb.Message, now time.Time) {
 	c.kept[of] = keptWord{raw, now}
 }
 
-// answer lists the words for a peer whose question is not passed on to so many: once in
-// a round.
+// answer lists the words for a peer whose question is not forwarded to that many peers,
+// once in a round.
 func (c *crowd) answer(asker peer.ID, peers int, now time.Time) (words []*pb.Message) {
 	if _, served := c.served[asker]; served || !c.rests(peers, now) {
 		return nil
@@ -136,8 +142,8 @@ func (c *crowd) answer(asker peer.ID, peers int, now time.Time) (words []*pb.Mes
 	return words
 }
 
-// answerQuestions answers the questions to a crowd that the peer itself asks in an RPC:
-// with the words of others, as they signed them. GossipSub's loop calls this.
+// answerQuestions answers the questions to a crowd that the peer itself sends in an RPC,
+// with the words of others as they signed them. GossipSub's loop calls it.
 func (m *Mesh) answerQuestions(from peer.ID, rpc *pubsub.RPC) {
 	for _, raw := range rpc.GetPublish() {
 		if len(raw.GetData()) > mostQuestion || string(raw.GetFrom()) != string(from) {
@@ -157,5 +163,5 @@ func (m *Mesh) answerQuestions(from peer.ID, rpc *pubsub.RPC) {
 	}
 }
 
-// withheld marks a word of presence that is not passed on.
+// withheld marks a word that is not forwarded.
 type withheld struct{}

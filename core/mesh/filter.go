@@ -9,19 +9,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// mostTopicsPerPeer bounds the types that one peer is known to be on. What it
-// subscribes to beyond is counted and not known of.
+// mostTopicsPerPeer bounds the types that one peer is known to be on. Further
+// subscriptions are counted and dropped.
 const mostTopicsPerPeer = 4096
 
-// filter decides which subscriptions of peers are kept: those of our network's
-// types, up to a number. GossipSub asks it from its one loop, so it must not
-// call GossipSub.
+// filter decides which subscriptions of peers are kept: those of our network's types, up
+// to a number. GossipSub calls it from its only loop, so it must not call GossipSub.
 type filter struct {
 	m *Mesh
 
 	mu    sync.Mutex
 	peers map[peer.ID]map[string]struct{} // the types that a peer is on
-	fresh map[string]peer.ID              // types that peers came to since wanted was called, and one of those
+	fresh map[string]peer.ID              // types that peers joined since the last call of wanted, with one of these peers
 }
 
 var _ pubsub.SubscriptionFilter = (*filter)(nil)
@@ -30,10 +29,10 @@ func newFilter(m *Mesh) *filter {
 	return &filter{m: m, peers: make(map[peer.ID]map[string]struct{}), fresh: make(map[string]peer.ID)}
 }
 
-// CanSubscribe says whether a topic is one of ours.
+// CanSubscribe reports whether a topic is one of ours.
 func (f *filter) CanSubscribe(topic string) bool { return f.m.typeOf(topic) != "" }
 
-// FilterIncomingSubscriptions keeps what may be kept.
+// FilterIncomingSubscriptions returns the subscriptions to keep.
 func (f *filter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpts) ([]*pb.RPC_SubOpts, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +71,8 @@ func (f *filter) FilterIncomingSubscriptions(from peer.ID, subs []*pb.RPC_SubOpt
 	return kept, nil
 }
 
-// forget is told of a peer that is gone, or says anew what it is on.
+// forget is called for a peer that has left, or that is about to send its subscriptions
+// anew.
 func (f *filter) forget(p peer.ID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +85,7 @@ func (f *filter) forgetAll(gone func(peer.ID) bool) {
 	maps.DeleteFunc(f.peers, func(p peer.ID, _ map[string]struct{}) bool { return gone(p) })
 }
 
-// topics are those that a peer is on.
+// topics returns the topics that a peer is on.
 func (f *filter) topics(p peer.ID) (topics []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,8 +95,8 @@ func (f *filter) topics(p peer.ID) (topics []string) {
 	return topics
 }
 
-// wanted gives the types that peers came to since the last call, and for each one
-// of those peers.
+// wanted returns the types that peers have joined since the last call, each with one of
+// these peers.
 func (f *filter) wanted() map[string]peer.ID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +105,7 @@ func (f *filter) wanted() map[string]peer.ID {
 	return types
 }
 
-// wantAll makes all types that peers are on wanted again, but for some.
+// wantAll makes all types that peers are on wanted again, except the given ones.
 func (f *filter) wantAll(except map[string]struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

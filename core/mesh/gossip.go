@@ -17,37 +17,36 @@ const (
 	// number, signature and key (of which RSA's are the longest).
 	rpcOverhead = message.Overhead + 4<<10
 
-	// outboundQueue bounds what waits for one peer, in RPCs of a message each.
-	// GossipSub's default, 32, loses half of 1,000 messages a second. The
-	// messages are shared between the queues, so that this is not memory per
-	// peer.
+	// outboundQueue bounds the RPCs that wait for one peer, of one message each.
+	// GossipSub's default, 32, loses half of 1,000 messages a second. The queues share
+	// the messages, so this does not cost memory per peer.
 	outboundQueue = 2048
 
-	// validateQueue bounds what waits for its signature to be checked, in
-	// messages. GossipSub's default is 32.
+	// validateQueue bounds the messages that wait for their signatures to be checked.
+	// GossipSub's default is 32.
 	validateQueue = 2048
 
-	// mostGrafts bounds the peers that have this node in their mesh for one
-	// topic. GossipSub's default of 12 is made for meshes in which everybody
-	// knows many others: beyond it a peer hears what is said only by gossip, a
-	// second late and not always. A tab knows its relay and nobody else.
+	// mostGrafts bounds the peers that have this node in their mesh for one topic.
+	// GossipSub's default of 12 is made for meshes in which every peer knows many others:
+	// beyond it, a peer receives broadcasts only by gossip, a second late and not always.
+	// A tab knows only its relay.
 	mostGrafts = 128
 
 	// mostGraftsCarrier is the same for a node that carries topics for others.
 	mostGraftsCarrier = 1 << 16
 
-	// unsubscribeBackoff is how long a peer that left a topic is not grafted
-	// again. GossipSub's default is 10 s; a page that is loaded anew is faster.
+	// unsubscribeBackoff is how long a peer that left a topic is not grafted again.
+	// GossipSub's default is 10 s; a page reloads faster than that.
 	unsubscribeBackoff = time.Second
 )
 
-// Scores. A peer loses the square of its bad marks, see marks, times ten: after
-// four of them nothing it says is heard until most are forgotten.
+// Scores. A peer loses the square of its bad marks (see marks) times ten: after four of
+// them, everything that it sends is dropped until most are forgotten.
 const (
 	markWeight    = -10
-	gossipBelow   = -20  // no gossip with it
-	publishBelow  = -50  // nothing published to it
-	graylistBelow = -100 // nothing heard from it
+	gossipBelow   = -20  // no gossip with the peer
+	publishBelow  = -50  // nothing is published to it
+	graylistBelow = -100 // nothing from it is accepted
 
 	scoreInterval = time.Second
 	scoreZero     = 0.01
@@ -70,13 +69,13 @@ func (m *Mesh) newGossip() (*pubsub.PubSub, error) {
 		pubsub.WithMaxMessageSize(m.opts.MaxMessage+rpcOverhead),
 		pubsub.WithPeerOutboundQueueSize(outboundQueue),
 		pubsub.WithValidateQueueSize(validateQueue),
-		// One worker keeps what came in order in order.
+		// A single worker preserves the order of arrival.
 		pubsub.WithValidateWorkers(1),
 		pubsub.WithDefaultValidator(m.receive, pubsub.WithValidatorInline(true)),
 		pubsub.WithSubscriptionFilter(m.filter),
 		pubsub.WithGossipSubParams(params),
-		// What this node says goes to all its peers on the topic, not only to
-		// those it is meshed with: a peer that came a moment ago hears it too.
+		// The node's own messages go to all its peers on the topic, not only to those in
+		// its mesh, so a peer that has just joined receives them, too.
 		pubsub.WithFloodPublish(true),
 		pubsub.WithPeerScore(score, thresholds),
 		pubsub.WithAppSpecificRpcInspector(m.inspect),
@@ -84,20 +83,20 @@ func (m *Mesh) newGossip() (*pubsub.PubSub, error) {
 	)
 }
 
-// scoreParams are for small meshes too. How much a peer delivers on a topic
-// (GossipSub's P1 to P3) is not judged: in a small or quiet mesh it says nothing.
-// What it delivers that is no message of ours is counted by marks over all
-// topics (P5, in place of P4), because parameters per topic are never forgotten
-// and a carrier's topics are of a remote's choosing.
+// scoreParams returns parameters that also suit small meshes. They do not judge how much
+// a peer delivers on a topic (GossipSub's P1 to P3), because that says nothing in a small
+// or quiet mesh. Invalid messages are counted by marks over all topics (P5, in place of
+// P4), because parameters per topic are never forgotten, and remote peers choose the
+// topics of a carrier.
 func (m *Mesh) scoreParams() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	return &pubsub.PeerScoreParams{
 			AppSpecificScore:  m.markScore,
 			AppSpecificWeight: 1,
-			// No penalty for sharing an address: tabs behind one NAT do, and to
-			// those that meet on circuits all have the relay's.
+			// No penalty for sharing an address: tabs behind one NAT do, and peers that
+			// meet on circuits all have the address of the relay.
 			IPColocationFactorWeight: 0,
-			// For promised messages that did not come and for grafts too early,
-			// which also an honest peer that is too slow does: mild.
+			// For promised messages that did not come and for grafts that came too early.
+			// An honest peer that is too slow also causes these, so the penalty is mild.
 			BehaviourPenaltyWeight:    -0.1,
 			BehaviourPenaltyThreshold: 10,
 			BehaviourPenaltyDecay:     pubsub.ScoreParameterDecay(time.Minute),
@@ -107,7 +106,7 @@ func (m *Mesh) scoreParams() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThreshol
 			GossipThreshold:   gossipBelow,
 			PublishThreshold:  publishBelow,
 			GraylistThreshold: graylistBelow,
-			AcceptPXThreshold: 1, // never: peers are found by discovery
+			AcceptPXThreshold: 1, // never: discovery finds peers
 		}
 }
 
@@ -116,9 +115,9 @@ func (m *Mesh) markScore(p peer.ID) float64 {
 	return markWeight * n * n
 }
 
-// inspect drops what a peer says whose marks are too bad. GossipSub does too, but
-// not to one that has no ear for us: to that it gives no score. What the peer is
-// subscribed to remains known.
+// inspect drops the messages of a peer whose marks are too bad. GossipSub does so, too,
+// but not for a peer that it has no stream to, because it gives such a peer no score. The
+// subscriptions of the peer remain known.
 func (m *Mesh) inspect(p peer.ID, rpc *pubsub.RPC) error {
 	if n := len(rpc.GetPublish()); n > 0 && m.markScore(p) < graylistBelow {
 		m.stats.graylisted.Add(uint64(n))
@@ -129,7 +128,7 @@ func (m *Mesh) inspect(p peer.ID, rpc *pubsub.RPC) error {
 	return nil
 }
 
-// errorsOnly keeps what a remote can make GossipSub say out of the log.
+// errorsOnly keeps out of the log what a remote peer can make GossipSub log.
 type errorsOnly struct{ slog.Handler }
 
 func (h errorsOnly) Enabled(ctx context.Context, l slog.Level) bool {

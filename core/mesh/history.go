@@ -16,35 +16,35 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// recent are the limits of the history that goes with every topic in use. It is
-// for what was said while a subscription was spreading, and for what GossipSub
-// lost: for a minute, or 1024 messages, or 512 KiB of them.
+// recent are the limits of the history of every topic in use. It serves for broadcasts
+// that were sent while a subscription was spreading, and for those that GossipSub lost:
+// it keeps them for a minute, up to 1024 messages or 512 KiB.
 var recent = replay.Limits{Count: 1024, Bytes: 512 << 10, Age: time.Minute}
 
 // ErrNotKept is returned by Recover for a type whose history is not kept.
 var ErrNotKept = errors.New("no history of the type is kept")
 
-// history is what was said on a topic: past judges what is new, and what is missing
-// is asked for. See catchup.go for the latter.
+// history holds the broadcasts of a topic. past decides which are new; for the missing
+// ones, see catchup.go.
 type history struct {
 	t    *topic
-	past *replay.History // for as long as the topic is there
+	past *replay.History // open as long as the topic is
 
 	keeping      sync.Mutex // makes a change of what is kept one step
-	kept         bool       // past is not only recent
-	whileCarried bool       // kept is the carrier's wish only
+	kept         bool       // past keeps more than recent
+	whileCarried bool       // only the carrier wants it kept
 
-	turn chan struct{} // has the token of who asks for the history
+	turn chan struct{} // holds a token while the history is being requested
 
 	mu        sync.Mutex
 	listening bool        // on the topic
-	since     time.Time   // of that
-	rounds    []time.Time // when to catch up, in order
-	lastVia   peer.ID     // who handed over what had a hole before it
+	since     time.Time   // when the node joined the topic
+	rounds    []time.Time // when to catch up, in ascending order
+	lastVia   peer.ID     // the peer that handed over the broadcast after the last hole
 	catching  bool        // a round is under way
 }
 
-// newReplay starts answering for the histories of this node.
+// newReplay starts answering requests for the histories of this node.
 func (m *Mesh) newReplay() (*replay.Service, error) {
 	return replay.New(m.host.Host, replay.Options{
 		Histories: func(typ string) *replay.History {
@@ -56,7 +56,7 @@ func (m *Mesh) newReplay() (*replay.Service, error) {
 		Topic:    func(typ string) string { return m.prefix + typ },
 		Open:     m.opts.Open,
 		MaxEntry: m.opts.MaxMessage + rpcOverhead,
-		// A peer that comes asks on each of its types.
+		// A peer that connects sends a request for each of its types.
 		AnswersPerPeer: 8,
 		AsksPerSecond:  64,
 		AskBurst:       256,
@@ -64,10 +64,10 @@ func (m *Mesh) newReplay() (*replay.Service, error) {
 	})
 }
 
-// newPast makes the history of a topic, which remembers only what is recent.
+// newPast returns the history of a topic, which keeps only what is recent.
 func (m *Mesh) newPast(typ string) *replay.History {
 	past, err := replay.Open(context.Background(), typ, replay.HistoryOptions{Limits: recent, Logger: m.log})
-	if err != nil { // it reads nothing, and the limits are right
+	if err != nil { // it loads nothing, and the limits are valid
 		panic(err)
 	}
 	return past
@@ -75,8 +75,8 @@ func (m *Mesh) newPast(typ string) *replay.History {
 
 // KeepHistory makes the node keep the broadcasts of a type that it receives, within
 // limits, until the mesh is closed. They are for peers that were offline, and for
-// Recover. The node stays on the topic for as long. With Options.Store, it also has
-// those of earlier runs.
+// Recover. The node stays on the topic until then. With Options.Store, the history
+// includes the broadcasts of earlier runs.
 //
 // The history includes broadcasts that were received shortly before the call. Another
 // call changes the limits. The errors are those of Subscribe and of replay.History.Keep;
@@ -104,11 +104,11 @@ func (m *Mesh) keepHistory(typ string, limits replay.Limits) error {
 	return t.members.announce()
 }
 
-// topicName names the history of a type that is kept: it is the topic.
+// topicName returns the name of the kept history of a type: the topic.
 func (t *topic) topicName() string { return t.m.prefix + t.typ }
 
-// keep has the history kept under that name, within limits; again says that
-// KeepHistory had done so before. Where it fails it has changed nothing.
+// keep makes the history be kept under that name, within limits. again reports that
+// KeepHistory had done so before. If keep fails, nothing has changed.
 func (h *history) keep(name string, limits replay.Limits, whileCarried bool) (again bool, err error) {
 	h.keeping.Lock()
 	defer h.keeping.Unlock()
@@ -120,13 +120,14 @@ func (h *history) keep(name string, limits replay.Limits, whileCarried bool) (ag
 		return again, err
 	}
 	if h.whileCarried && !whileCarried {
-		h.t.m.erase(carriedPrefix + name) // it was kept there until now
+		h.t.m.erase(carriedPrefix + name) // it was kept under that name until now
 	}
 	h.kept, h.whileCarried = true, whileCarried
 	return again, nil
 }
 
-// endKeeping ends what keep began for the carrier, and says so.
+// endKeeping ends what keep began for the carrier, and reports whether there was anything
+// to end.
 func (h *history) endKeeping() (ended bool) {
 	h.keeping.Lock()
 	defer h.keeping.Unlock()
@@ -134,7 +135,7 @@ func (h *history) endKeeping() (ended bool) {
 		return false
 	}
 	h.kept, h.whileCarried = false, false
-	_ = h.past.Keep(h.t.m.ctx, "", replay.HistoryOptions{Limits: recent}) // it is closed, or takes that
+	_ = h.past.Keep(h.t.m.ctx, "", replay.HistoryOptions{Limits: recent}) // fails only if it is closed
 	return true
 }
 
@@ -144,7 +145,7 @@ func (h *history) isKept() bool {
 	return h.kept
 }
 
-// close stores what is to be stored.
+// close stores the changes that are left.
 func (h *history) close() error {
 	if err := h.past.Close(); err != nil {
 		return fmt.Errorf("history of %q: %w", h.t.typ, err)
@@ -152,14 +153,14 @@ func (h *history) close() error {
 	return nil
 }
 
-// drop ends the history of a topic that nobody uses.
+// drop closes the history of a topic that nobody uses, unless it is kept.
 func (h *history) drop() {
 	if !h.isKept() {
 		_ = h.past.Close() // it stores nothing
 	}
 }
 
-// add remembers a numbered broadcast as it was signed, and says what it is.
+// add adds a numbered broadcast as it was signed, and returns what past says of it.
 func (h *history) add(msg *message.Message, raw *pb.Message) replay.Added {
 	data, err := raw.Marshal()
 	if err != nil { // it was unmarshalled, or signed, a moment ago
@@ -170,11 +171,11 @@ func (h *history) add(msg *message.Message, raw *pb.Message) replay.Added {
 }
 
 const (
-	// recoverPeers is how many peers Recover asks at most.
+	// recoverPeers is the maximum number of peers that Recover asks.
 	recoverPeers = 8
-	// recoverWait is how long Recover waits for a peer to ask, and for a relay that
-	// does not carry the type yet. It looks for the one every recoverLook, and asks the
-	// other again after recoverAgain.
+	// recoverWait is how long Recover waits for a peer to ask, and for a relay that does
+	// not carry the type yet. It looks for a peer every recoverLook, and asks the relay
+	// again after recoverAgain.
 	recoverWait  = 10 * time.Second
 	recoverLook  = 100 * time.Millisecond
 	recoverAgain = 500 * time.Millisecond
@@ -189,8 +190,8 @@ type Recovery struct {
 	// Gaps are the ranges of numbered broadcasts that none of Peers has, as far as is
 	// known.
 	Gaps []replay.Gap
-	// Unknown are the points at which a publisher began to number anew, so that nobody
-	// knows what lies between.
+	// Unknown are the points at which a publisher began a new epoch, so that nobody knows
+	// what lies between.
 	Unknown []replay.Unknown
 	// Complete reports that nothing is missing, as far as this node and the peer that
 	// answered last know.
@@ -199,13 +200,13 @@ type Recovery struct {
 
 // Recover requests the broadcasts of a type that this node missed, and delivers them to
 // its subscribers: in the order of each publisher, with verified signatures, and with
-// Replayed set. It asks one peer after the other, relays first, until one has
-// everything. It requests only what KeepHistory never had, and nothing older than its
-// limits allow.
+// Replayed set. It asks one peer after the other, relays first, until one has everything.
+// It requests only broadcasts that the history has never had, and none older than the
+// limits of KeepHistory.
 //
-// The Recovery lists what could not be had. It is valid even if there is an error. The
-// error is ErrNotKept without KeepHistory; ErrNoPeers if there was no peer to ask within
-// 10 seconds; ErrClosed; the error of ctx; or, if no peer answered completely, the
+// The Recovery lists what could not be recovered. It is valid even if there is an error.
+// The error is ErrNotKept without KeepHistory; ErrNoPeers if there was no peer to ask
+// within 10 seconds; ErrClosed; the error of ctx; or, if no peer answered completely, the
 // reason. A relay that does not carry the type yet is asked again during that time,
 // because it takes a moment until it knows that this node is on the topic.
 func (m *Mesh) Recover(ctx context.Context, typ string) (Recovery, error) {
@@ -243,7 +244,7 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 		if err == nil || len(r.Peers) > 0 || !errors.Is(err, replay.ErrNoHistory) || !slices.ContainsFunc(peers, m.isCarrier) {
 			return r, m.closedOr(err)
 		}
-		// A relay carries a type as soon as it hears that somebody is on it.
+		// A relay carries a type as soon as it learns that a peer is on it.
 		select {
 		case <-time.After(recoverAgain):
 		case <-waiting.Done():
@@ -252,8 +253,8 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	}
 }
 
-// recoverFrom asks the peers one after the other, until one has all that is missing.
-// It fails where none answers to the end.
+// recoverFrom asks the peers one after the other, until one has everything that is
+// missing. It fails if none answers completely.
 func (h *history) recoverFrom(ctx context.Context, peers []peer.ID, r *Recovery) error {
 	var failures []error
 	var whole bool
@@ -279,7 +280,7 @@ func (h *history) recoverFrom(ctx context.Context, peers []peer.ID, r *Recovery)
 	return errors.Join(failures...)
 }
 
-// waitForHistorian is historians, of which it waits for one.
+// waitForHistorian is like historians, but waits until there is one.
 func (h *history) waitForHistorian(ctx context.Context) ([]peer.ID, error) {
 	look := time.NewTicker(recoverLook)
 	defer look.Stop()

@@ -10,13 +10,13 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// trackedHost is the host as GossipSub sees it. GossipSub never ends the
-// goroutines that read from its peers; here they are known, so that Close can.
-// Of each peer one stream at a time is read.
+// trackedHost is the host as GossipSub sees it. GossipSub never ends the goroutines that
+// read from its peers; trackedHost knows their streams, so that Close can end them. It
+// reads one stream of each peer at a time.
 type trackedHost struct {
 	host.Host
-	begins func(peer.ID)                  // told of each stream that a peer opens, before it is read
-	waits  func(peer.ID, <-chan struct{}) // called before an RPC is read, until it returns; nil: nothing is waited for
+	begins func(peer.ID)                  // called for each stream that a peer opens, before it is read
+	waits  func(peer.ID, <-chan struct{}) // called before an RPC is read, until it returns; nil: not called
 
 	mu      sync.Mutex
 	closed  bool
@@ -31,7 +31,7 @@ func newTrackedHost(h host.Host, begins func(peer.ID)) *trackedHost {
 	return &trackedHost{Host: h, begins: begins, inbound: make(map[peer.ID]*inbound)}
 }
 
-// SetStreamHandler is what GossipSub registers its reader with.
+// SetStreamHandler is called by GossipSub to register its reader.
 func (h *trackedHost) SetStreamHandler(proto protocol.ID, f network.StreamHandler) {
 	h.mu.Lock()
 	h.protos = append(h.protos, proto)
@@ -58,8 +58,8 @@ func (h *trackedHost) SetStreamHandler(proto protocol.ID, f network.StreamHandle
 			h.readers.Done()
 		}()
 		if before != nil {
-			// When GossipSub hears that a stream has ended, it forgets what the
-			// peer said, also on its next stream.
+			// When GossipSub learns that a stream has ended, it forgets what the peer
+			// announced, even on its next stream.
 			_ = before.Reset()
 			<-before.done
 		}
@@ -68,21 +68,21 @@ func (h *trackedHost) SetStreamHandler(proto protocol.ID, f network.StreamHandle
 	})
 }
 
-// protocols are those that GossipSub speaks.
+// protocols returns the protocols that GossipSub speaks.
 func (h *trackedHost) protocols() []protocol.ID {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.protos)
 }
 
-// speaks is the stream on which GossipSub hears the peer, or nil.
+// speaks returns the stream on which GossipSub hears the peer, or nil.
 func (h *trackedHost) speaks(p peer.ID) *inbound {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.inbound[p]
 }
 
-// close takes the handlers back, ends the streams and waits for their readers.
+// close removes the handlers, ends the streams and waits for their readers.
 func (h *trackedHost) close() {
 	h.mu.Lock()
 	h.closed = true

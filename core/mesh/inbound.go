@@ -11,24 +11,24 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// inbound is a stream on which a peer speaks to GossipSub: RPCs, each after its
-// length. GossipSub can be told again, in between, what the peer said before.
+// inbound is a stream on which a peer speaks to GossipSub: RPCs, each after its length.
+// In between, GossipSub can be made to read again what the peer announced before.
 type inbound struct {
 	network.Stream
-	done  chan struct{} // closed when GossipSub reads it no more
+	done  chan struct{} // closed when GossipSub no longer reads it
 	ended chan struct{} // closed when the stream was reset here
 	end   func()
 	waits func(peer.ID, <-chan struct{}) // see trackedHost
 
 	mu    sync.Mutex
 	again []byte // to be read before the peer's next RPC
-	cut   bool   // a Read was made to return for it
+	cut   bool   // a Read was interrupted for it
 
-	// Of the reader: what is being read.
+	// Used only by the reader: the position in the stream.
 	telling []byte // the rest of again
-	body    uint64 // bytes that are left of an RPC
-	length  uint64 // of the next RPC, as far as it is read
-	bits    uint   // of length
+	body    uint64 // bytes left of the current RPC
+	length  uint64 // of the next RPC, as far as it has been read
+	bits    uint   // number of bits of length that have been read
 }
 
 func newInbound(s network.Stream, waits func(peer.ID, <-chan struct{})) *inbound {
@@ -47,15 +47,15 @@ func (s *inbound) ResetWithError(code network.StreamErrorCode) error {
 	return s.Stream.ResetWithError(code)
 }
 
-// repeat has GossipSub read the RPCs as if the peer sent them now.
+// repeat makes GossipSub read the RPCs as if the peer sent them now.
 func (s *inbound) repeat(rpcs []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.again, s.cut = rpcs, true
-	_ = s.SetReadDeadline(time.Unix(1, 0)) // if it fails, it is read after the peer's next RPC
+	_ = s.SetReadDeadline(time.Unix(1, 0)) // if this fails, they are read after the peer's next RPC
 }
 
-// Read never reads beyond the end of an RPC, or of its length.
+// Read never reads beyond the end of an RPC or of its length.
 func (s *inbound) Read(b []byte) (int, error) {
 	if len(b) == 0 {
 		return 0, nil
@@ -71,7 +71,7 @@ func (s *inbound) Read(b []byte) (int, error) {
 			s.telling = s.telling[n:]
 			return n, nil
 		}
-		most := uint64(1) // of a length
+		most := uint64(1) // a length is read byte by byte
 		if s.body > 0 {
 			most = s.body
 		}
@@ -95,7 +95,7 @@ func (s *inbound) take() []byte {
 	return again
 }
 
-// wasCut says whether a Read may have failed because of repeat.
+// wasCut reports whether a Read may have failed because of repeat.
 func (s *inbound) wasCut() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,13 +110,13 @@ func (s *inbound) mend() (wasCut bool) {
 	return wasCut
 }
 
-// follow notes where in the RPCs the reader is.
+// follow records where in the RPCs the reader is.
 func (s *inbound) follow(b []byte) {
 	switch {
 	case len(b) == 0:
 	case s.body > 0:
 		s.body -= uint64(len(b))
-	case b[0] < 0x80: // a length's last byte
+	case b[0] < 0x80: // the last byte of a length
 		s.body, s.length, s.bits = s.length|uint64(b[0])<<s.bits, 0, 0
 	default:
 		s.length |= uint64(b[0]&0x7f) << s.bits
@@ -124,11 +124,11 @@ func (s *inbound) follow(b []byte) {
 	}
 }
 
-// typesPerRPC keeps what frames makes well below every node's rpcOverhead.
+// typesPerRPC keeps the RPCs of frames well below the rpcOverhead of every node.
 const typesPerRPC = 8
 
-// frames encodes what a peer says of itself: the topics that it is on, and those
-// for which it has this node in its mesh.
+// frames encodes what a peer announces: the topics that it is on, and those for which it
+// has this node in its mesh.
 func frames(on, meshed []string) (rpcs []byte) {
 	add := func(rpc *pb.RPC) {
 		b, err := rpc.Marshal()

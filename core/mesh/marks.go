@@ -9,16 +9,16 @@ import (
 )
 
 const (
-	// markHalfLife is when half of a peer's bad marks are forgotten. They stay
-	// while it is disconnected, so that reconnecting mends nothing.
+	// markHalfLife is the time after which half of a peer's bad marks are forgotten. They
+	// stay while it is disconnected, so that reconnecting does not help.
 	markHalfLife = 2 * time.Minute
-	// mostMarked bounds the peers whose marks are remembered. Of more, the one
+	// mostMarked bounds the peers whose marks are remembered. If there are more, the one
 	// with the fewest marks is forgotten.
 	mostMarked = 1024
 )
 
-// marks counts what peers handed to this node that no honest peer hands on: data
-// that is not an envelope, and signatures that do not match.
+// marks counts what peers sent to this node that no honest peer sends: data that is not
+// an envelope, and signatures that do not match.
 type marks struct {
 	mu   sync.Mutex
 	bad  map[peer.ID]mark
@@ -63,7 +63,7 @@ func (m *marks) forget(now time.Time) {
 	delete(m.bad, least)
 }
 
-// of is how many marks p has now.
+// of returns the number of marks that p has now.
 func (m *marks) of(p peer.ID, now time.Time) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()

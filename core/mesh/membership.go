@@ -15,23 +15,23 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// membership is a topic's place in GossipSub: whether the peers are told that this
-// node is on it, and which of them are.
+// membership is a topic's place in GossipSub: whether peers are told that this node is on
+// it, and which peers are on it.
 type membership struct {
 	t *topic
 
 	op        sync.Mutex // makes joining, announcing and leaving one step each
 	handle    *pubsub.Topic
 	events    *pubsub.TopicEventHandler
-	announced int    // reasons to be on the topic
-	quiet     func() // takes the announcement back
+	announced int    // number of reasons to be on the topic
+	quiet     func() // withdraws the announcement
 
 	mu     sync.Mutex       // never held while GossipSub is called
-	joined chan struct{}    // closed when a peer may have become one to send to, and replaced
-	on     map[peer.ID]bool // connected peers that are on the topic; true: as carriers
+	joined chan struct{}    // closed, and replaced, when there may be a new peer to send to
+	on     map[peer.ID]bool // connected peers on the topic; true for carriers
 }
 
-// join has the node publish to the topic; it is not announced yet. op is held.
+// join makes the node ready to publish to the topic, without announcing it. op is held.
 func (s *membership) join() error {
 	handle, err := s.t.m.ps.Join(s.t.m.prefix + s.t.typ)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *membership) join() error {
 	return nil
 }
 
-// leave ends what join began, after watch; op is held.
+// leave undoes join, after watch has ended; op is held.
 func (s *membership) leave() {
 	s.events.Cancel()
 	if err := s.handle.Close(); err != nil && s.t.m.ctx.Err() == nil {
@@ -53,8 +53,8 @@ func (s *membership) leave() {
 	}
 }
 
-// announce tells the peers that this node is on the topic: from now on it hears
-// what is said there and passes it on. Each call wants one of unannounce.
+// announce tells the peers that this node is on the topic. From now on, it receives the
+// broadcasts there and forwards them. Each call must be followed by one of unannounce.
 func (s *membership) announce() error {
 	s.op.Lock()
 	defer s.op.Unlock()
@@ -82,7 +82,7 @@ func (s *membership) unannounce() {
 	}
 }
 
-// watch hears of the peers that come to the topic and leave it.
+// watch follows which peers join the topic and leave it.
 func (s *membership) watch(ctx context.Context) {
 	for {
 		e, err := s.events.NextPeerEvent(ctx)
@@ -98,7 +98,7 @@ func (s *membership) watch(ctx context.Context) {
 	}
 }
 
-// came is told that a peer is on the topic.
+// came is called when a peer has joined the topic.
 func (s *membership) came(p peer.ID) {
 	carrier := s.t.m.isCarrier(p)
 	s.mu.Lock()
@@ -113,40 +113,41 @@ func (s *membership) came(p peer.ID) {
 	}
 	if alone || carrier {
 		s.t.presence.begin(now)
-		s.t.presence.askSoon(now) // others may be behind it
+		s.t.presence.askSoon(now) // others may be behind the peer
 	}
 }
 
-// left is told that a peer is no longer on the topic, as far as this node's
-// connections go.
+// left is called when a peer is no longer on the topic, as far as this node's connections
+// show.
 func (s *membership) left(p peer.ID) {
 	s.mu.Lock()
 	carrier := s.on[p]
 	delete(s.on, p)
 	s.mu.Unlock()
-	carrier = carrier || s.t.m.knownCarrier(p) // it may have come to the topic before it had said so
-	// Nobody counts a carrier among those who are there. When many lose one another, the
-	// questions would be as many as the square of their number, on each topic.
+	carrier = carrier || s.t.m.knownCarrier(p) // it may have joined the topic before it announced that it is one
+	// A carrier is not one of the peers that presence reports. If many carriers lost one
+	// another, there would be as many questions as the square of their number, on each
+	// topic.
 	if s.t.presence.vanished(p, time.Now()) && !carrier {
 		s.t.presence.tell(message.Who, []byte(p))
 	}
 }
 
-// wake has those look again who wait for a peer to send to; mu is held.
+// wake wakes those that wait for a peer to send to; mu is held.
 func (s *membership) wake() {
 	close(s.joined)
 	s.joined = make(chan struct{})
 }
 
-// waiting is closed when a peer may have become one to send to.
+// waiting returns a channel that is closed when there may be a new peer to send to.
 func (s *membership) waiting() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.joined
 }
 
-// wakeFor is told that what is sent to p goes out from now on: it may have been
-// on the topic before.
+// wakeFor is called when messages to p can be sent from now on. p may have joined topics
+// before.
 func (m *Mesh) wakeFor(p peer.ID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,7 +169,7 @@ func (s *membership) peers() []peer.ID {
 
 func (s *membership) isAlone() bool { return s.count() == 0 }
 
-// count is how many connected peers are on the topic.
+// count returns the number of connected peers on the topic.
 func (s *membership) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

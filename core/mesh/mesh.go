@@ -78,11 +78,11 @@ type Options struct {
 	// addition to its own. If zero, it carries none.
 	RelayTopics int
 
-	// Pace bounds what each peer broadcasts through this node. If nil, nothing does.
+	// Pace limits what each peer broadcasts through this node. If nil, there is no limit.
 	Pace *Pace
 
 	// KeepHistories makes the node keep the broadcasts of every type that it carries for
-	// peers, each within these limits. If nil, it keeps only those of the types given to
+	// peers. The limits apply to each type. If nil, it keeps only the types given to
 	// KeepHistory.
 	KeepHistories *replay.Limits
 
@@ -106,7 +106,7 @@ type Mesh struct {
 	opts    Options
 	log     *slog.Logger
 	ps      *pubsub.PubSub
-	router  *pubsub.GossipSubRouter // of ps; for its loop only
+	router  *pubsub.GossipSubRouter // of ps; only its loop may use it
 	filter  *filter
 	replay  *replay.Service
 	stats   counters
@@ -115,17 +115,17 @@ type Mesh struct {
 	meshed  meshed
 	streams streams
 	bursts  bursts
-	rounds  chan struct{} // has a token of each round of questions under way
+	rounds  chan struct{} // holds a token for each round of requests under way
 
-	ctx    context.Context // of all that runs
+	ctx    context.Context // ends all that runs
 	cancel context.CancelFunc
 	run    sync.WaitGroup  // goroutines of the mesh
-	calls  supervise.Calls // into Deliver and validators, and broadcasts
+	calls  supervise.Calls // of Deliver and validators, and broadcasts
 
 	mu         sync.Mutex // never held while GossipSub is called
 	topics     map[string]*topic
 	validators map[string]*validator
-	numbers    map[string]message.ID // the last of topics that are not in use
+	numbers    map[string]message.ID // the last numbers of topics that are not in use
 
 	carrier *carrier // nil if topics are not carried
 
@@ -195,9 +195,9 @@ func New(ctx context.Context, h host.Host, opts Options) (*Mesh, error) {
 }
 
 // Close leaves all topics, stops GossipSub, stores histories, and waits for the
-// goroutines of the mesh, including calls of Deliver and of validators, for at most
-// supervise.CloseGrace. It must not be called from those. A few goroutines of GossipSub
-// end shortly afterwards.
+// goroutines of the mesh, for at most supervise.CloseGrace. That includes calls of
+// Deliver and of validators, which must not call Close. A few goroutines of GossipSub end
+// shortly afterwards.
 //
 // The error names the histories that could not be stored. Later and concurrent calls
 // wait for the first one and return the same error.
@@ -231,7 +231,7 @@ func (m *Mesh) Close() error {
 	return m.closeErr
 }
 
-// typeOf is the type whose topic this is, or "" if it is none of ours.
+// typeOf returns the type that a topic belongs to, or "" if it is not one of ours.
 func (m *Mesh) typeOf(topic string) string {
 	typ, ok := strings.CutPrefix(topic, m.prefix)
 	if !ok || message.CheckType(typ) != nil {
@@ -240,18 +240,18 @@ func (m *Mesh) typeOf(topic string) string {
 	return typ
 }
 
-// lookup is the topic of a type, or nil where the node has no part in it.
+// lookup returns the topic of a type, or nil if the node does not use it.
 func (m *Mesh) lookup(typ string) *topic {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.topics[typ]
 }
 
-// lastEpoch is the last that was given in this process.
+// lastEpoch is the last epoch assigned in this process.
 var lastEpoch atomic.Uint64
 
-// newEpoch is the time in microseconds since 1970, or more where that was given
-// before.
+// newEpoch returns the time in microseconds since 1970, or more if that epoch was
+// assigned before.
 func newEpoch() uint64 {
 	for {
 		last := lastEpoch.Load()

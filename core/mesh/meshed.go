@@ -35,7 +35,7 @@ func (m *meshed) prune(p peer.ID, topic string) {
 	}
 }
 
-// forget is told that GossipSub took a peer out of its mesh, and says for which
+// forget is called when GossipSub has removed a peer from its mesh, and returns the
 // topics.
 func (m *meshed) forget(p peer.ID) []string {
 	m.mu.Lock()

@@ -8,33 +8,33 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Pace bounds what each peer broadcasts through this node, in bytes of messages that it
-// has made itself. What a peer sends beyond is read later: nothing is lost here, and the
-// peer's own queue fills. Both functions may be called from any goroutine, and must not
-// block.
+// Pace limits what each peer broadcasts through this node, counted in bytes of the
+// messages that the peer itself has made. What a peer sends beyond the limit is read
+// later: nothing is lost here, and the peer's own queue fills. Both functions may be
+// called from any goroutine, and must not block.
 type Pace struct {
-	// Rate is how many bytes a second a peer may broadcast. If it returns 0, there is no
-	// limit for that peer.
+	// Rate returns how many bytes per second a peer may broadcast. If it returns 0, there
+	// is no limit for that peer.
 	Rate func(peer.ID) int
-	// Burst is how many bytes may come at once before that.
+	// Burst is how many bytes a peer may send at once before the limit applies.
 	Burst int
-	// Slowed is told when a peer has to wait. If nil, nobody is.
+	// Slowed is called when a peer has to wait. If nil, it is not called.
 	Slowed func(peer.ID)
 }
 
-// paceForgets is how often those are forgotten that have nothing due.
+// paceForgets is how often peers without debts are forgotten.
 const paceForgets = time.Minute
 
-// paces is what peers have broadcast of late.
+// paces tracks what peers have broadcast recently.
 type paces struct {
-	*Pace // nil: there is no bound
+	*Pace // nil: there is no limit
 
 	mu     sync.Mutex
 	debts  map[peer.ID]*debt
 	looked time.Time
 }
 
-// debt is what a peer has sent and is not yet entitled to.
+// debt is what a peer has sent beyond what it is entitled to yet.
 type debt struct {
 	bytes float64
 	at    time.Time
@@ -42,7 +42,7 @@ type debt struct {
 
 func newPaces(p *Pace) *paces { return &paces{Pace: p, debts: make(map[peer.ID]*debt)} }
 
-// charge counts the messages of its own that a peer has sent.
+// charge counts the messages made by a peer itself that it has sent.
 func (p *paces) charge(from peer.ID, rpc *pubsub.RPC) {
 	if p.Pace == nil {
 		return
@@ -77,7 +77,7 @@ func (p *paces) charge(from peer.ID, rpc *pubsub.RPC) {
 	d.bytes += float64(n)
 }
 
-// passed takes off what the time has brought. With no rate everything is paid.
+// passed reduces the debt by the time that has passed. Without a rate, the debt is zero.
 func (d *debt) passed(now time.Time, rate int) {
 	if d.bytes = max(d.bytes-now.Sub(d.at).Seconds()*float64(rate), 0); rate <= 0 {
 		d.bytes = 0
@@ -106,7 +106,7 @@ func (p *paces) wait(from peer.ID, ended <-chan struct{}) {
 	}
 }
 
-// over is for how long a peer has to wait.
+// over returns how long a peer has to wait.
 func (p *paces) over(from peer.ID) time.Duration {
 	rate := p.Rate(from)
 	p.mu.Lock()

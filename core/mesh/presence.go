@@ -11,61 +11,62 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Presence is asked for, not announced: who watches a type asks who is on it
-// (Who), and its subscribers answer (Here). Beyond that, a node says once that it
-// has come and once that it leaves (Gone). Who and Here may be about one peer, whose ID
-// they carry: it is asked whether it is still there, and answers. What changes where
-// many are on a type is in crowd.go.
+// Presence is asked for, not announced. A watcher of a type asks who is on it (Who), and
+// the subscribers answer (Here). Otherwise, a node sends a message only when it joins and
+// when it leaves (Gone). A Who or Here may be about a single peer, whose ID it carries:
+// that peer is asked whether it is still there, and answers. crowd.go describes what
+// differs if many peers are on a type.
 const (
 	// askEvery is how often the watchers of a type ask again, and so how often each
-	// subscriber of a watched type sends a message of some 200 bytes. How many of them
-	// each hears is bounded by mostTold.
+	// subscriber of a watched type sends a message of some 200 bytes. mostTold bounds how
+	// many of these each node receives.
 	askEvery = 30 * time.Second
-	// askSoon is when it asks for the second time: until then it may not have
-	// been heard everywhere.
+	// askSoon is when a watcher asks for the second time, because the first question may
+	// not have reached everyone.
 	askSoon = time.Second
-	// askPause is the least time between two questions of a watcher, and
-	// between two answers of a subscriber.
+	// askPause is the minimum time between two questions of a watcher, and between two
+	// answers of a subscriber.
 	askPause = time.Second
-	// answerWithin spreads the answers of many.
+	// answerWithin is the time over which the answers of many peers are spread.
 	answerWithin = 200 * time.Millisecond
-	// absentAfter is when a peer that did not answer has left, but in a crowd.
+	// absentAfter is the time after which a peer that did not answer counts as gone,
+	// except in a crowd.
 	absentAfter = 2*askEvery + askEvery/2
-	// suspectFor is how long a peer whose connection ended has to say that it
-	// is still there, by another way.
+	// suspectFor is how long a peer whose connection ended has to announce that it is
+	// still there, on another path.
 	suspectFor = 3 * time.Second
 	// mostPresent bounds the peers that are known to be on a type.
 	mostPresent = 4096
 )
 
-// sighting is what is known of a peer on a type.
+// sighting is what is known of one peer on a type.
 type sighting struct {
 	id      message.ID // of its latest word
-	at      time.Time  // of that
+	at      time.Time  // when that word came
 	here    bool
-	suspect time.Time // when it is taken for gone; zero: not suspected
+	suspect time.Time // when it will count as gone; zero if it is not suspected
 }
 
-// presence is what is known of who is on a topic, by their own word.
+// presence holds which peers are on a topic, according to their own words.
 type presence struct {
 	t *topic
 
 	mu        sync.Mutex // never held while GossipSub is called
 	watchers  map[*Presence]struct{}
 	sightings map[peer.ID]*sighting
-	word      message.ID // of this node's last own word
-	asked     time.Time  // when another last asked
+	word      message.ID // of this node's last word
+	asked     time.Time  // when another node last asked
 	answered  time.Time  // when this node last answered
 	questions time.Time  // when this node last asked
-	answerDue time.Time  // zero: nobody waits for an answer
-	askDue    time.Time  // zero: nobody watches
-	askAgain  time.Time  // once, besides
-	sought    bool       // another asked for this node alone
-	begun     time.Time  // since when all questions would have been heard here
+	answerDue time.Time  // zero: no answer is due
+	askDue    time.Time  // zero: nobody here watches
+	askAgain  time.Time  // one additional question; zero: none
+	sought    bool       // another node asked about this node alone
+	begun     time.Time  // since when every question would have been received here
 	crowd     crowd
 }
 
-// watch adds a watcher, which is told of those who are there.
+// watch adds a watcher, and notes the peers that are there for it.
 func (p *presence) watch() *Presence {
 	w := &Presence{
 		t:      p.t,
@@ -103,8 +104,7 @@ func (p *presence) unwatch(w *Presence) {
 	}
 }
 
-// hear takes in what a peer says about who is there, and says whether it is to be
-// passed on.
+// hear handles a word of a peer, and reports whether to forward it.
 func (p *presence) hear(msg *message.Message, raw *pb.Message) (passes bool) {
 	now := time.Now()
 	p.mu.Lock()
@@ -128,7 +128,7 @@ func (p *presence) hear(msg *message.Message, raw *pb.Message) (passes bool) {
 	return true
 }
 
-// hearQuestion is hear of who is asked about: all, or one; mu is held.
+// hearQuestion handles a Who, about all peers or about one; mu is held.
 func (p *presence) hearQuestion(about []byte, now time.Time) (passes bool) {
 	if len(about) == 0 {
 		if p.crowd.rests(p.t.members.count(), now) {
@@ -150,7 +150,7 @@ func (p *presence) hearQuestion(about []byte, now time.Time) (passes bool) {
 	return true
 }
 
-// hearWord is hear of a peer that is there; mu is held.
+// hearWord handles the Here of a peer; mu is held.
 func (p *presence) hearWord(msg *message.Message, raw *pb.Message, now time.Time) (passes bool) {
 	if !p.watched(now) {
 		return false
@@ -166,27 +166,27 @@ func (p *presence) hearWord(msg *message.Message, raw *pb.Message, now time.Time
 	return true
 }
 
-// watched says whether somebody may watch; mu is held. Only a carrier can say that nobody
-// does: who watches asks each one that it meets.
+// watched reports whether anybody may be watching; mu is held. Only a carrier can rule
+// that out, because a watcher asks every carrier that it meets.
 func (p *presence) watched(now time.Time) bool {
 	return p.t.m.carrier == nil || len(p.watchers) > 0 || now.Sub(latest(p.asked, p.begun)) < absentAfter
 }
 
-// begin is told that questions may have been missed until now.
+// begin is called when questions may have been missed until now.
 func (p *presence) begin(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begun = now
 }
 
-// answerFrom lists the words that answer a peer whose question is not passed on.
+// answerFrom lists the words that answer a peer whose question is not forwarded.
 func (p *presence) answerFrom(asker peer.ID, now time.Time) []*pb.Message {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.crowd.answer(asker, p.t.members.count(), now)
 }
 
-// sight notes a peer's own word; mu is held.
+// sight records a peer's own word; mu is held.
 func (p *presence) sight(of peer.ID, id message.ID, here bool, now time.Time) {
 	if len(p.watchers) == 0 || of == p.t.m.self {
 		return
@@ -200,7 +200,7 @@ func (p *presence) sight(of peer.ID, id message.ID, here bool, now time.Time) {
 		s = &sighting{}
 		p.sightings[of] = s
 	} else if id.Compare(s.id) < 0 {
-		return // overtaken on its way
+		return // a later word overtook this one
 	}
 	s.id, s.at, s.suspect = id, now, time.Time{}
 	if s.here != here {
@@ -215,7 +215,7 @@ func (p *presence) tellWatchers(of peer.ID) {
 	}
 }
 
-// suspect has a peer asked whether it is there; mu is held.
+// suspect starts the time within which a peer must announce that it is there; mu is held.
 func (p *presence) suspect(of peer.ID, now time.Time) {
 	s := p.sightings[of]
 	if s == nil || !s.here || !s.suspect.IsZero() {
@@ -225,7 +225,7 @@ func (p *presence) suspect(of peer.ID, now time.Time) {
 	p.t.nudge()
 }
 
-// askSoon has all asked, if this node watches.
+// askSoon asks all peers soon, if this node watches.
 func (p *presence) askSoon(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -235,9 +235,9 @@ func (p *presence) askSoon(now time.Time) {
 	}
 }
 
-// vanished notes that a peer's connection ended, or that it is on the topic no
-// more. It says whether somebody watches who is there: they are told to look for
-// it, and it is asked whether it is there by another way.
+// vanished records that a peer's connection ended, or that it is no longer on the topic.
+// It reports whether anybody watches. Then a question about the peer is sent: the
+// watchers look for it, and the peer answers if it is still there, on another path.
 func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -249,14 +249,14 @@ func (p *presence) vanished(of peer.ID, now time.Time) (watched bool) {
 	return len(p.watchers) > 0 || !p.asked.IsZero() && now.Sub(p.asked) < 2*askEvery
 }
 
-// answerSoon has this node say that it is there, if it is.
+// answerSoon makes this node announce soon that it is there, if it is.
 func (p *presence) answerSoon(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.answer(now, answerWithin)
 }
 
-// answer is answerSoon, within a time; mu is held.
+// answer is answerSoon with a limit on the time; mu is held.
 func (p *presence) answer(now time.Time, within time.Duration) {
 	if p.t.subscribed.Load() == 0 {
 		return
@@ -265,18 +265,18 @@ func (p *presence) answer(now time.Time, within time.Duration) {
 	p.t.nudge()
 }
 
-// attend does what is due of presence, and says when it is to be called again;
-// zero for never. It is called by tend.
+// attend does what is due for presence, and returns when to call it again; zero for
+// never. It is called by tend.
 func (p *presence) attend(now time.Time) time.Time {
 	p.mu.Lock()
 	ask, answer := due(p.askDue, now) || due(p.askAgain, now), due(p.answerDue, now)
 	if due(p.askAgain, now) {
 		p.askAgain = time.Time{}
 	} else if ask && now.Sub(p.questions) >= askEvery && now.Sub(p.asked) < askEvery {
-		// Another asked, and the answers are for all.
+		// Another node has asked, and the answers are for all.
 		ask, p.askDue = false, p.asked.Add(askEvery+rand.N(p.crowd.answerWithin()))
 	}
-	if ask && p.t.members.isAlone() { // the first to come is asked at once
+	if ask && p.t.members.isAlone() { // the first peer that joins is asked at once
 		ask, p.askDue = false, now.Add(askEvery)
 	}
 	if ask {
@@ -302,8 +302,8 @@ func (p *presence) attend(now time.Time) time.Time {
 	return next
 }
 
-// dropAbsent takes those for gone who did not answer, and says when the next
-// may be; mu is held.
+// dropAbsent drops the peers that did not answer, and returns when the next one may be
+// due; mu is held.
 func (p *presence) dropAbsent(now time.Time) (next time.Time) {
 	silent := p.crowd.absentAfter()
 	for of, s := range p.sightings {
@@ -320,7 +320,7 @@ func (p *presence) dropAbsent(now time.Time) (next time.Time) {
 		case s.here:
 			s.here, s.suspect = false, time.Time{}
 			p.tellWatchers(of)
-		default: // its last word was remembered for as long as an earlier one may come
+		default: // its last word was remembered for as long as an earlier one might still arrive
 			delete(p.sightings, of)
 			for w := range p.watchers {
 				w.unnote(of)
@@ -330,7 +330,7 @@ func (p *presence) dropAbsent(now time.Time) (next time.Time) {
 	return next
 }
 
-// tell sends a word of presence. Whether anybody hears it, nobody knows.
+// tell sends a word. Nobody knows whether it is received.
 func (p *presence) tell(kind message.Kind, about []byte) {
 	p.mu.Lock()
 	p.word.Seq++

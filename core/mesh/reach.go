@@ -10,16 +10,16 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// GossipSub has a stream to each peer, and each peer one to it. It loses sight of
-// peers that are connected all the time (issue 433 of go-libp2p-pubsub):
+// GossipSub has a stream to each peer, and each peer has one to it. It loses sight of
+// peers that stay connected (issue 433 of go-libp2p-pubsub):
 //
-//   - When its own stream ends, it forgets what the peer said on the other one, and
-//     opens a new one. The peer does not say it again. Two nodes that dial each
-//     other close one of two connections, and so one of the streams.
-//   - When it cannot open a stream, or has done so too often, it gives the peer up
-//     until it is connected anew.
+//   - When its own stream ends, it forgets what the peer announced on the other one, and
+//     opens a new one. The peer does not repeat its announcements. Two nodes that dial
+//     each other close one of two connections, and so one of the streams.
+//   - When it cannot open a stream, or has tried too often, it gives the peer up until the
+//     peer connects again.
 
-// reachEvery is how often peers are looked for that GossipSub has given up.
+// reachEvery is how often the node looks for peers that GossipSub has given up.
 const reachEvery = 5 * time.Second
 
 // streams are the peers to which GossipSub has a stream.
@@ -50,8 +50,8 @@ func (s *streams) has(p peer.ID) bool {
 	return has
 }
 
-// streamClosed is told that GossipSub's stream to a peer has ended, and that it has
-// forgotten what the peer said.
+// streamClosed is called when GossipSub's stream to a peer has ended, and GossipSub has
+// forgotten what the peer announced.
 func (m *Mesh) streamClosed(p peer.ID) {
 	m.streams.closed(p)
 	meshed := m.meshed.forget(p)
@@ -65,8 +65,8 @@ func (m *Mesh) streamClosed(p peer.ID) {
 	}
 }
 
-// reach has GossipSub open streams to the peers that it has given up, until the mesh
-// is closed.
+// reach makes GossipSub open streams to the peers that it has given up, until the mesh is
+// closed.
 func (m *Mesh) reach() {
 	again, err := m.host.EventBus().Emitter(new(event.EvtPeerProtocolsUpdated))
 	if err != nil {
@@ -91,8 +91,8 @@ func (m *Mesh) reach() {
 	}
 }
 
-// givenUp are the protocols on which GossipSub could speak to a peer, but has no
-// stream to it.
+// givenUp returns the protocols that GossipSub could use with a peer that it has no
+// stream to.
 func (m *Mesh) givenUp(p peer.ID) []protocol.ID {
 	if m.streams.has(p) || m.host.Network().Connectedness(p) != network.Connected {
 		return nil

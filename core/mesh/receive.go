@@ -14,35 +14,35 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Verdict is what a validator thinks of a message.
+// Verdict is the decision of a validator about a message.
 type Verdict int
 
 const (
-	// Accept delivers the message and passes it on.
+	// Accept delivers the message and forwards it.
 	Accept Verdict = iota
 	// Ignore does neither.
 	Ignore
-	// Reject does neither, and is a bad mark for the peer that handed over a
-	// message of its own making. One that passes on another's is not to blame:
-	// it may have no validator for the type, as relays have none.
+	// Reject does neither, and gives the peer that handed over the message a bad mark if
+	// it has made the message itself. A peer that forwards the message of another is not
+	// to blame: it may have no validator for the type, as relays have none.
 	Reject
 )
 
-// ValidateLimit is the time that a validator's ctx gives it.
+// ValidateLimit is the timeout of the ctx that a validator receives.
 const ValidateLimit = time.Second
 
 type validator struct {
 	f func(context.Context, *message.Message) Verdict
 }
 
-// Validate asks f about each message of a type before it is delivered or passed
-// on, those of replays and of this node itself included. There is one validator
-// per type; the function returned removes it and may be called more than once.
+// Validate registers f to decide about each message of a type before it is delivered or
+// forwarded, including replayed messages and those of this node itself. A type has at
+// most one validator. remove unregisters it and may be called more than once.
 //
-// What peers broadcast is asked about one message at a time, in the order of
-// arrival, which holds up the messages of every type: validators must be quick,
-// and heed ctx. For replays and for the node's own they are called beside that,
-// from other goroutines. One that panics ignores the message; the panic is logged.
+// Broadcasts of peers are validated one at a time, in the order of arrival, and meanwhile
+// messages of all types wait: f must be quick, and heed ctx. For replayed messages and
+// the node's own, f is called concurrently to that, from other goroutines. If f panics,
+// the message is ignored, and the panic is logged.
 func (m *Mesh) Validate(typ string, f func(ctx context.Context, msg *message.Message) Verdict) (remove func(), err error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, fmt.Errorf("validate: %w", err)
@@ -69,7 +69,7 @@ func (m *Mesh) Validate(typ string, f func(ctx context.Context, msg *message.Mes
 	}, nil
 }
 
-// verdict asks the type's validator.
+// verdict calls the validator of the type.
 func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
 	m.mu.Lock()
 	val := m.validators[msg.Type]
@@ -90,9 +90,9 @@ func (m *Mesh) verdict(ctx context.Context, msg *message.Message) (v Verdict) {
 	return val.f(ctx, msg)
 }
 
-// receive is GossipSub's validator: it is called once for each message whose
-// signature is right and that GossipSub has not seen, by one goroutine for those
-// of peers and by Publish for the node's own. What it accepts is delivered.
+// receive is GossipSub's validator. It is called once for each message that has a valid
+// signature and that GossipSub has not seen: by one goroutine for messages of peers, and
+// by Publish for the node's own. It delivers the messages that it accepts.
 func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubsub.ValidationResult {
 	if own, ok := raw.ValidatorData.(*signed); ok {
 		own.msg = raw.Message
@@ -103,7 +103,7 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 	}
 	defer m.calls.Leave()
 	t := m.lookup(m.typeOf(raw.GetTopic()))
-	if t == nil { // left a moment ago
+	if t == nil { // the node has just left the topic
 		return pubsub.ValidationIgnore
 	}
 	msg, verdict := m.decode(t.typ, raw.GetFrom(), via, raw.GetData())
@@ -127,19 +127,19 @@ func (m *Mesh) receive(_ context.Context, via peer.ID, raw *pubsub.Message) pubs
 	return pubsub.ValidationIgnore
 }
 
-// passOver has a message that was refused not asked for.
+// passOver makes the history not request a message that was refused.
 func (t *topic) passOver(msg *message.Message) {
 	if msg != nil && msg.Kind == message.Event && isNumbered(msg) {
 		t.history.past.Skip(msg.From, msg.ID)
 	}
 }
 
-// isNumbered says whether a message has a number. One that has none is no node's of
-// ours; GossipSub tells it apart by its own.
+// isNumbered reports whether a message has a number. Nodes of ours number all messages;
+// GossipSub tells the others apart by its own numbers.
 func isNumbered(msg *message.Message) bool { return msg.ID.Epoch != 0 && msg.ID.Seq != 0 }
 
-// decode makes a message of an envelope. What no honest peer hands on is
-// rejected; what may be of a later version is ignored.
+// decode makes a message from an envelope. It rejects what no honest peer sends, and
+// ignores what may be of a later version.
 func (m *Mesh) decode(typ string, from, via peer.ID, data []byte) (*message.Message, Verdict) {
 	if len(data) > m.opts.MaxMessage+message.Overhead {
 		return nil, Reject
@@ -162,8 +162,7 @@ func (m *Mesh) decode(typ string, from, via peer.ID, data []byte) (*message.Mess
 	return nil, Reject
 }
 
-// laterKind says whether an envelope is whole but of a kind that is not known
-// yet.
+// laterKind reports whether an envelope is complete, but of a kind that is not known yet.
 func laterKind(b []byte) bool {
 	const fieldKind = 3 // of envelope.proto
 	later := false
@@ -186,7 +185,7 @@ func laterKind(b []byte) bool {
 	return later
 }
 
-// judge asks the type's validator about an event.
+// judge calls the validator of the type for an event.
 func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 	if msg.Kind != message.Event {
 		return Accept
@@ -202,10 +201,10 @@ func (m *Mesh) judge(ctx context.Context, msg *message.Message) Verdict {
 	return Ignore
 }
 
-// accept delivers a message that is new, and says whether it is to be passed on: also
-// where a peer's history had brought it, for others have it from nobody else. What
-// GossipSub brings a second time, after it has forgotten the first, is not; nor are words
-// of presence that too many would hear.
+// accept delivers a new message, and reports whether to forward it. It also forwards a
+// message that a peer's history had brought before, because other peers may get it from
+// nobody else. It does not forward a message that GossipSub brings a second time after
+// forgetting the first, nor words that would go to too many peers.
 func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	if msg.Kind != message.Event {
 		return t.presence.hear(msg, raw)
@@ -223,13 +222,13 @@ func (t *topic) accept(msg *message.Message, raw *pb.Message) bool {
 	return true
 }
 
-// acceptReplayed delivers what a peer's history brought that was new.
+// acceptReplayed delivers a new message from a peer's history.
 func (t *topic) acceptReplayed(msg *message.Message) {
 	t.m.stats.replayed.Add(1)
 	t.deliver(msg)
 }
 
-// deliver hands a message to the node's subscribers, if it has any.
+// deliver passes a message to the node's subscribers, if it has any.
 func (t *topic) deliver(msg *message.Message) {
 	if t.subscribed.Load() > 0 {
 		t.m.opts.Deliver(msg)

@@ -15,19 +15,19 @@ import (
 // otherwise.
 type Stats struct {
 	Topics  int // current topics of the node
-	Carried int // of those, carried for peers
+	Carried int // those of Topics that are carried for peers
 
 	Published  uint64 // sent by this node
 	Unheard    uint64 // delivered to the node's own subscribers only, with ErrNoPeers
 	Received   uint64 // accepted from peers
 	Replayed   uint64 // accepted from the histories of peers
 	Missing    uint64 // known to be missing, on the current topics
-	Duplicates uint64 // received again; they cost only their bytes
+	Duplicates uint64 // received again; they cost only bandwidth
 
 	Refused   uint64 // by a validator of this node
 	Malformed uint64 // not an envelope, unsigned, or with a wrong signature
 	Ignored   uint64 // of an unknown kind, on a topic that was left, or refused without fault of the forwarding peer
-	Withheld  uint64 // words of presence that were not passed on: nobody asks who is there, or more than 128 are
+	Withheld  uint64 // presence messages that were not forwarded: nobody watches the type, or more than 128 peers are on it
 	Panics    uint64 // panics of validators
 
 	Graylisted uint64 // skipped, because the forwarding peer sent too many bad messages before
@@ -113,12 +113,12 @@ func addUp(sum *replay.HistoryStats, s replay.HistoryStats) {
 	sum.Unwritten += s.Unwritten
 }
 
-// burst is a run of drops with no pause of burstPause; it is logged once.
+// burst is a series of drops without a pause of burstPause. It is logged once.
 type burst struct{ last atomic.Pointer[time.Time] }
 
 const burstPause = 10 * time.Second
 
-// begins says whether a drop at now is the first of a burst.
+// begins reports whether a drop at now is the first of a burst.
 func (b *burst) begins(now time.Time) bool {
 	last := b.last.Swap(&now)
 	return last == nil || now.Sub(*last) > burstPause
@@ -126,7 +126,7 @@ func (b *burst) begins(now time.Time) bool {
 
 type bursts struct{ outbound, inbound burst }
 
-// tracer is the Mesh as GossipSub reports to it, mostly from its one loop.
+// tracer is the Mesh as GossipSub reports to it, mostly from its only loop.
 type tracer Mesh
 
 var _ pubsub.RawTracer = (*tracer)(nil)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// tend does what a topic has to do in time: ask and answer who is there, and
-// catch up on what was missed.
+// tend does what a topic has to do at certain times: ask and answer who is there, and
+// catch up on missed broadcasts.
 func (t *topic) tend(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -26,7 +26,7 @@ func (t *topic) tend(ctx context.Context) {
 	}
 }
 
-// nudge has tend look at once.
+// nudge makes tend look at once.
 func (t *topic) nudge() {
 	select {
 	case t.kick <- struct{}{}:
@@ -34,10 +34,10 @@ func (t *topic) nudge() {
 	}
 }
 
-// due says whether a time has come; the zero time never does.
+// due reports whether a time has come; the zero time never does.
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// earliest is the first of times, zero ones left out; zero if there is no other.
+// earliest returns the first of times, ignoring zero times; zero if there is no other.
 func earliest(times ...time.Time) (first time.Time) {
 	for _, at := range times {
 		if !at.IsZero() && (first.IsZero() || at.Before(first)) {

@@ -15,29 +15,30 @@ import (
 )
 
 const (
-	// idleTopic is how long a topic is remembered that nobody uses, so that one
-	// who broadcasts now and then without subscribing need not begin anew.
+	// idleTopic is how long an unused topic is remembered, so that a node that broadcasts
+	// now and then without subscribing need not join again each time.
 	idleTopic = 2 * time.Minute
-	// sweepEvery is how often what has become idle is looked for.
+	// sweepEvery is how often the mesh looks for idle topics.
 	sweepEvery = 15 * time.Second
-	// mostNumbers bounds the topics, not in use, whose numbers are remembered.
+	// mostNumbers bounds the unused topics whose numbers are remembered.
 	mostNumbers = 1 << 16
 )
 
-// topic is the node's part in one type: which peers are on it (members), what was
-// said on it (history), and who says that they are there (presence). Each has a lock
-// of its own. No two of them are held together, but presence's with that of members.
+// topic is the node's part in one type: which peers are on it (members), its broadcasts
+// (history), and which peers say that they are there (presence). Each has its own lock.
+// No two of these locks are held together, except that of members within that of
+// presence.
 type topic struct {
 	m   *Mesh
 	typ string
 
-	users int           // guarded by m.mu; negative once it is being closed
+	users int           // guarded by m.mu; negative once the topic is being closed
 	idle  time.Time     // guarded by m.mu; since when users is zero
-	gone  chan struct{} // closed when it has been closed
+	gone  chan struct{} // closed when the topic has been closed
 
 	tasks      sync.WaitGroup
 	endTasks   context.CancelFunc
-	kick       chan struct{} // has tend look
+	kick       chan struct{} // makes tend look at once
 	subscribed atomic.Int32  // local subscriptions
 
 	numbers  numbers
@@ -46,7 +47,7 @@ type topic struct {
 	presence presence
 }
 
-// use is the topic of a type, opened. release must follow.
+// use returns the topic of a type and opens it. release must follow.
 func (m *Mesh) use(typ string) (*topic, error) {
 	for {
 		m.mu.Lock()
@@ -74,7 +75,7 @@ func (m *Mesh) use(typ string) (*topic, error) {
 	}
 }
 
-// newTopic begins a topic, or goes on with its numbers; m.mu is held.
+// newTopic makes a topic, which continues the numbers of a former one; m.mu is held.
 func (m *Mesh) newTopic(typ string) *topic {
 	t := &topic{m: m, typ: typ, gone: make(chan struct{}), kick: make(chan struct{}, 1)}
 	t.numbers = numbers{last: m.numbers[typ], local: message.ID{Epoch: newEpoch()}}
@@ -88,8 +89,8 @@ func (m *Mesh) newTopic(typ string) *topic {
 	return t
 }
 
-// forget removes a topic that has been closed, but for its numbers: a publisher
-// that pauses does not begin anew.
+// forget removes a topic that has been closed, but keeps its numbers, so that a publisher
+// that pauses does not begin a new epoch.
 func (m *Mesh) forget(t *topic) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,7 +107,7 @@ func (t *topic) release() {
 	t.idle = time.Now()
 }
 
-// closedOr is ErrClosed where that is why something failed.
+// closedOr returns ErrClosed if the mesh is closed, and otherwise err.
 func (m *Mesh) closedOr(err error) error {
 	if m.ctx.Err() != nil {
 		return ErrClosed
@@ -114,7 +115,7 @@ func (m *Mesh) closedOr(err error) error {
 	return err
 }
 
-// open joins the topic, once, and runs what it has to do.
+// open joins the topic, once, and starts its goroutines.
 func (t *topic) open() error {
 	t.members.op.Lock()
 	defer t.members.op.Unlock()
@@ -134,7 +135,7 @@ func (t *topic) open() error {
 	return nil
 }
 
-// close ends what open began. A history that is kept stays open.
+// close undoes open. A history that is kept stays open.
 func (t *topic) close() {
 	t.members.op.Lock()
 	defer t.members.op.Unlock()
@@ -181,7 +182,7 @@ func (t *topic) subscribe() {
 	}
 }
 
-// unsubscribe says whether that was the last subscription.
+// unsubscribe reports whether that was the last subscription.
 func (t *topic) unsubscribe() bool { return t.subscribed.Add(-1) == 0 }
 
 // Peers lists the connected peers that are on the topic of the type: subscribers,

@@ -25,24 +25,24 @@ type Change struct {
 // watchers of a type together send one query every 30 seconds. At most 4096 peers of a
 // type are known; more are counted in Stats.
 //
-// Of a type that more than 128 peers of a relay are on, a watcher does not know all. It
-// hears of up to 128 of N peers when it begins, of about 128 random ones every 30 seconds,
-// and of an arrival with the probability 128/N: of 1,000 it knows nearly all after a
-// quarter of an hour, for it remembers those that it heard of. A peer that leaves is still
-// reported at once, but one that vanishes without anybody's notice only after up to 1.2
+// If more than 128 peers of a relay are on a type, a watcher does not know all of them.
+// With N peers, it learns of up to 128 when it begins, of about 128 random ones every 30
+// seconds, and of each arrival with the probability 128/N. Because it remembers them, it
+// knows nearly all of 1,000 peers after a quarter of an hour. A peer that leaves is still
+// reported at once. A peer that vanishes unnoticed is reported only after up to 1.2
 // seconds times N.
 //
 // All methods may be called concurrently.
 type Presence struct {
 	t      *topic
-	ready  chan struct{} // holds a token after waits grew
+	ready  chan struct{} // holds a token after waits has grown
 	closed chan struct{}
 	once   sync.Once
 
 	// Guarded by the mutex of the topic's presence.
-	told  map[peer.ID]struct{} // who the reader was told is there
-	waits []peer.ID            // of whom there may be news
-	among map[peer.ID]struct{} // waits, as a set
+	told  map[peer.ID]struct{} // peers that the reader knows to be there
+	waits []peer.ID            // peers whose state may have changed
+	among map[peer.ID]struct{} // the content of waits, as a set
 }
 
 // Presence begins to watch a type. Peers that are already present are reported as
@@ -62,7 +62,7 @@ func (m *Mesh) Presence(typ string) (*Presence, error) {
 	return t.presence.watch(), nil
 }
 
-// note has the reader look at a peer; presence.mu is held.
+// note makes the reader look at a peer; presence.mu is held.
 func (w *Presence) note(id peer.ID) {
 	if _, waits := w.among[id]; waits {
 		return
@@ -72,8 +72,8 @@ func (w *Presence) note(id peer.ID) {
 	w.wake()
 }
 
-// unnote spares a slow reader a peer that came and left meanwhile, so that what
-// waits is bounded; presence.mu is held.
+// unnote removes a peer that came and left before a slow reader looked, so that waits is
+// bounded; presence.mu is held.
 func (w *Presence) unnote(id peer.ID) {
 	if _, told := w.told[id]; told {
 		return
@@ -137,7 +137,7 @@ func (w *Presence) take() (Change, bool) {
 		id := w.waits[0]
 		w.waits = w.waits[1:]
 		if _, waits := w.among[id]; !waits {
-			continue // unnoted
+			continue // removed by unnote
 		}
 		delete(w.among, id)
 		s := w.t.presence.sightings[id]
@@ -151,7 +151,7 @@ func (w *Presence) take() (Change, bool) {
 			delete(w.told, id)
 		}
 		if len(w.waits) > 0 {
-			w.wake() // another reader
+			w.wake() // for another reader
 		}
 		return Change{Peer: id, Joined: is}, true
 	}

@@ -31,7 +31,8 @@ func (s *Service) handle(stream network.Stream) {
 }
 
 func (s *Service) answer(stream network.Stream, from peer.ID) error {
-	// Admitted before it has asked: reading an ask takes memory too.
+	// A peer is admitted before its request is read, because reading it takes memory,
+	// too.
 	leave, retry := s.guard.admit(from)
 	if leave == nil {
 		s.stats.busy.Add(1)
@@ -74,7 +75,7 @@ func (a *wireAsk) cursors() map[peer.ID]*Cursor {
 	return m
 }
 
-// bounds is what was asked for, within what this peer is willing to send.
+// bounds returns what was asked for, within what this peer is willing to send.
 func (s *Service) bounds(a *wireAsk) bounds {
 	within := func(asked uint64, own int) int {
 		if asked == 0 || asked > uint64(own) {
@@ -93,8 +94,8 @@ func (s *Service) bounds(a *wireAsk) bounds {
 	return b
 }
 
-// send writes an answer. One deadline holds for all of it, so that an asker who
-// stalls does not hold it in memory for longer.
+// send writes an answer. One deadline applies to all of it, so that an asker that stalls
+// does not keep it in memory for longer.
 func (s *Service) send(stream network.Stream, x extract) error {
 	if err := stream.SetWriteDeadline(time.Now().Add(s.opts.Timeout)); err != nil {
 		return err
@@ -125,7 +126,7 @@ func (s *Service) send(stream network.Stream, x extract) error {
 	return w.Flush()
 }
 
-// end answers with nothing but how it went.
+// end sends an answer that consists of the status alone.
 func (s *Service) end(stream network.Stream, e wireEnd) error {
 	if err := stream.SetWriteDeadline(time.Now().Add(askTimeout)); err != nil {
 		return err

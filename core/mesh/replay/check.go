@@ -9,10 +9,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// frameOverhead is what a Frame may have beyond the entry in it, in bytes.
+// frameOverhead is the maximum size of a Frame beyond the entry in it, in bytes.
 const frameOverhead = 64
 
-// checker judges one answer, frame by frame.
+// checker checks one answer, frame by frame.
 type checker struct {
 	ask      *wireAsk
 	topic    string
@@ -22,11 +22,11 @@ type checker struct {
 	entries  uint64
 	bytes    uint64
 	known    []Known
-	told     uint64 // bytes of what is known
-	held     int    // ranges in it
+	told     uint64 // bytes of known
+	held     int    // ranges held according to known
 }
 
-// received is what an answer brought of one publisher.
+// received is what an answer brought from one publisher.
 type received struct {
 	last   message.ID
 	epochs map[uint64]*Ranges
@@ -109,7 +109,7 @@ func (c *checker) learn(k *Known) error {
 	return nil
 }
 
-// end checks what the peer says it holds against what it sent.
+// end compares what the peer says it holds with what it sent.
 func (c *checker) end(e *wireEnd) error {
 	accounted := 0
 	for _, k := range c.known {

@@ -7,24 +7,24 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// extract is what a history has for one who asks.
+// extract is what a history has for a peer that asks.
 type extract struct {
 	entries   []*record // in order of each publisher
 	known     []Known
-	more      bool   // not all that is held and wanted is among entries
-	forgotten uint64 // publishers of whom this history knows nothing any more; 0 if all fell silent before cutoff
+	more      bool   // not everything that is held and wanted is in entries
+	forgotten uint64 // publishers that this history has forgotten altogether; 0 if all of them fell silent before cutoff
 }
 
 // bounds are the limits on one answer.
 type bounds struct {
 	messages int
-	bytes    int // no further entry is sent once so many were
-	entry    int // larger ones are not sent, nor said to be held
+	bytes    int // no further entry is added once there are this many
+	entry    int // larger ones are neither sent nor reported as held
 	cutoff   time.Time
 }
 
-// extract collects what the history holds and the asker, by its cursors, has
-// not had, and was received at b.cutoff or later.
+// extract collects the entries that the history holds, that the asker has not received
+// according to its cursors, and that were received at b.cutoff or later.
 func (h *History) extract(cursors map[peer.ID]*Cursor, b bounds) extract {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,7 +58,7 @@ func (h *History) extract(cursors map[peer.ID]*Cursor, b bounds) extract {
 	return x
 }
 
-// extract is nil, nil where the asker lacks nothing of this publisher.
+// extract returns nil, nil if the asker lacks nothing of this publisher.
 func (p *publisher) extract(c *Cursor, b bounds) ([]*record, *Known) {
 	k := &Known{Publisher: p.id, Old: p.old(b.cutoff)}
 	lacking := false
@@ -73,7 +73,7 @@ func (p *publisher) extract(c *Cursor, b bounds) ([]*record, *Known) {
 		return nil, nil
 	}
 	if len(k.Epochs) > 0 && k.Old.Epoch < k.Epochs[0].Epoch {
-		k.Old.Epoch, k.Old.Seq = 0, 0 // of an epoch that the asker wants nothing of
+		k.Old.Epoch, k.Old.Seq = 0, 0 // of an epoch that the asker does not want
 	}
 	var entries []*record
 	at := 0
@@ -90,8 +90,8 @@ func (p *publisher) extract(c *Cursor, b bounds) ([]*record, *Known) {
 	return entries, k
 }
 
-// inOrder merges the publishers by when their entries were received, and keeps
-// the order of each.
+// inOrder merges the entries of the publishers by the time of their receipt, and keeps
+// the order of each publisher.
 func inOrder(entries []*record) []*record {
 	type at struct {
 		time time.Time

@@ -1,9 +1,9 @@
 package replay
 
-// fit has an Ask take at most limit bytes, and says whether it had to ask for
-// less to do so. Publishers choose the numbers of which a history remembers
-// ranges: those who take more than their part of an Ask are those of whom less
-// is asked for, first the early gaps, then the early epochs.
+// fit shortens an Ask to at most limit bytes, and reports whether it had to ask for less.
+// The ranges that a history remembers depend on the numbers that publishers choose. So
+// fit asks for less of the publishers that take more than their share of an Ask: first it
+// omits the early gaps, then the early epochs.
 func (a *wireAsk) fit(limit int) (cut bool) {
 	for _, keep := range []struct{ ranges, epochs int }{{16, MaxEpochs}, {4, MaxEpochs}, {1, MaxEpochs}, {1, 1}} {
 		if len(a.append(nil)) <= limit {
@@ -19,12 +19,12 @@ func (a *wireAsk) fit(limit int) (cut bool) {
 	return cut
 }
 
-// cursorOverhead is what a Cursor takes in an Ask beside its own bytes, its
-// part of the other fields included.
+// cursorOverhead is what a Cursor takes in an Ask in addition to its own bytes, including
+// its share of the other fields.
 const cursorOverhead = 8
 
-// shorten says that all was had but what lies between the last ranges of the
-// last epochs, and before the first.
+// shorten makes the cursor claim everything but what lies between the last ranges of the
+// last epochs, and before the first of these ranges.
 func (c *Cursor) shorten(ranges, epochs int) {
 	if n := len(c.Epochs) - epochs; n > 0 {
 		c.Floor = c.Epochs[n-1].Epoch

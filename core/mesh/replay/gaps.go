@@ -11,23 +11,23 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Cursor is what a history has had of one publisher.
+// Cursor is what a history has received from one publisher.
 type Cursor struct {
 	Publisher peer.ID
 	// Floor is the epoch up to which nothing is wanted.
 	Floor uint64
-	// Epochs are ascending, at most MaxEpochs.
+	// Epochs are in ascending order, at most MaxEpochs.
 	Epochs []EpochCursor
 }
 
-// EpochCursor is what a history has had of one epoch: those it let go since,
-// and the gaps it gave up on, included.
+// EpochCursor is what a history has received of one epoch, including what it has dropped
+// since, and the gaps that it has given up.
 type EpochCursor struct {
 	Epoch uint64
 	Had   Ranges
 }
 
-// wants says whether an entry is new to the history of this cursor.
+// wants reports whether an entry is new to the history of this cursor.
 func (c *Cursor) wants(id message.ID) bool {
 	if id.Epoch <= c.Floor {
 		return false
@@ -47,43 +47,43 @@ func (c *Cursor) epoch(number uint64) Ranges {
 // Known is what a peer that answered knows of one publisher.
 type Known struct {
 	Publisher peer.ID
-	// Old is an ID: everything at or below it is older than the request.
+	// Old is an ID: everything at or below it is older than the request allows.
 	Old message.ID
-	// Epochs are ascending.
+	// Epochs are in ascending order.
 	Epochs []EpochKnown
 }
 
 // EpochKnown is what a peer that answered knows of one epoch.
 type EpochKnown struct {
 	Epoch uint64
-	// High is the highest number it had.
+	// High is the highest number that the peer has received.
 	High uint64
-	// Held is what it can send of what the asker lacks and asked for.
+	// Held is the part of what the asker lacks and asked for that the peer can send.
 	Held Ranges
 }
 
-// Gap is what is missing of one epoch of a publisher: From to To, both
-// included, known to have been published and not to be had from the peer that
-// answered.
+// Gap is a range of missing broadcasts in one epoch of a publisher: From to To, both
+// included. They are known to have been published, and the peer that answered does not
+// have them.
 type Gap struct {
 	Publisher peer.ID
 	Epoch     uint64
 	From, To  uint64
-	// Before is set where the asker has had nothing of this publisher from
-	// before the gap: it misses a beginning, not something in between.
+	// Before is set if the history has received nothing from this publisher from before
+	// the gap: then a beginning is missing, not something in between.
 	Before bool
 }
 
-// Count is how many broadcasts are missing.
+// Count returns the number of missing broadcasts.
 func (g Gap) Count() uint64 { return g.To - g.From + 1 }
 
 func (g Gap) String() string {
 	return fmt.Sprintf("%s %d.%d-%d", g.Publisher, g.Epoch, g.From, g.To)
 }
 
-// Unknown is where numbers say nothing: a publisher began an epoch anew, and
-// nobody can tell whether Last was the last of the one before, nor whether
-// another lay between.
+// Unknown is a point at which numbers say nothing: a publisher began a new epoch, and
+// nobody can tell whether Last was the last broadcast of the previous one, nor whether
+// another epoch lay between.
 type Unknown struct {
 	Publisher peer.ID
 	Last      message.ID // the highest known of the epoch that ended
@@ -94,7 +94,7 @@ func (u Unknown) String() string {
 	return fmt.Sprintf("%s between %s and epoch %d", u.Publisher, u.Last, u.Next)
 }
 
-// Cursors lists what the history has had, by publisher.
+// Cursors lists what the history has received, ordered by publisher.
 func (h *History) Cursors() []Cursor {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,9 +124,9 @@ func (p *publisher) cursor() Cursor {
 	return c
 }
 
-// missing lists what the history lacks, by what it knows itself and by what the
-// answering peer does, of what was received at cutoff or later. prior is what
-// it had before it asked. held is counted out: it was not sent yet.
+// missing lists what the history lacks according to itself and to the answering peer,
+// received at cutoff or later. prior is what it had before it asked. It excludes what the
+// peer holds, which was not sent yet.
 func (h *History) missing(known []Known, prior map[peer.ID]*Cursor, cutoff time.Time) (gaps []Gap, unknown []Unknown) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -188,7 +188,7 @@ func (p *publisher) missing(k *Known, before *Cursor, old message.ID) (gaps []Ga
 	return gaps, unknown
 }
 
-// merged is the epochs that either side knows, with the higher High of the two.
+// merged returns the epochs that either side knows, with the higher High of the two.
 func (p *publisher) merged(k *Known) []EpochKnown {
 	var epochs []EpochKnown
 	for _, e := range k.Epochs {
@@ -214,7 +214,7 @@ func (p *publisher) had(number uint64) Ranges {
 	return nil
 }
 
-// hasBelow says whether anything below id was had.
+// hasBelow reports whether anything below id was received.
 func (p *publisher) hasBelow(id message.ID) bool {
 	if p.floor > 0 {
 		return true
@@ -227,7 +227,7 @@ func (p *publisher) hasBelow(id message.ID) bool {
 	return false
 }
 
-// adjacent says whether the two epochs were known, and no other between them.
+// adjacent reports whether the two epochs were known, and none between them.
 func (c *Cursor) adjacent(a, b uint64) bool {
 	for i := 1; i < len(c.Epochs); i++ {
 		if c.Epochs[i-1].Epoch == a && c.Epochs[i].Epoch == b {
@@ -237,8 +237,8 @@ func (c *Cursor) adjacent(a, b uint64) bool {
 	return false
 }
 
-// givenUp is how many broadcasts, of the epochs still known, the history never
-// had and no longer asks for. Those of an epoch are left out where all are
+// givenUp returns how many broadcasts, of the epochs still known, the history never
+// received and no longer requests. It leaves out those of an epoch if all of them are
 // known to be older than cutoff.
 func (h *History) givenUp(cutoff time.Time) (n uint64) {
 	h.mu.Lock()

@@ -8,11 +8,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxGuests bounds the peers whose rate is kept.
+// maxGuests bounds the peers whose rates are remembered.
 const maxGuests = 1024
 
-// guard bounds what answering costs: how many at once, of one peer and of all,
-// and how often one peer.
+// guard bounds the cost of answering: how many requests at once, of one peer and of all,
+// and how often one peer may ask.
 type guard struct {
 	opts Options
 
@@ -30,10 +30,10 @@ func newGuard(opts Options) *guard {
 	return &guard{opts: opts, guests: make(map[peer.ID]*guest)}
 }
 
-// retryActive is when to come again to a peer that answers many at once.
+// retryActive is when a peer may ask again if too many requests are being answered.
 const retryActive = 500 * time.Millisecond
 
-// admit lets a peer in, or says when it may come again. leave must be called.
+// admit lets a peer ask, or returns nil and when it may try again. leave must be called.
 func (g *guard) admit(p peer.ID) (leave func(), retry time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,7 +69,7 @@ func (g *guard) admit(p peer.ID) (leave func(), retry time.Duration) {
 	}, 0
 }
 
-// sweep forgets those who are where a newcomer would begin.
+// sweep forgets the peers that are in the state in which a new one would begin.
 func (g *guard) sweep() {
 	for p, who := range g.guests {
 		if who.active == 0 && who.rate.Tokens() >= float64(g.opts.AskBurst) {

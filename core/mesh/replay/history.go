@@ -19,21 +19,21 @@ import (
 // HistoryOptions configure a History. The zero value is usable.
 type HistoryOptions struct {
 	Limits Limits
-	// Store keeps the history over restarts; if nil, nothing does. Several
-	// histories, of different names, may share one. It is not closed.
+	// Store keeps the history across restarts. If nil, it is in memory only. Several
+	// histories with different names may share a store. The history does not close it.
 	Store datastore.Batching
 	// FlushDelay is the longest that a change waits to be stored. If zero,
 	// DefaultFlushDelay.
 	FlushDelay time.Duration
-	// Logger receives what the history has to say. If nil, nothing is logged.
+	// Logger receives the log. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	publishers int // tests have fewer; if zero, mostPublishers
+	publishers int // for tests; if zero, mostPublishers
 }
 
-// History is the bounded memory of one type's broadcasts, and the only judge of
-// what is new. When it is full, the publisher that takes the largest share of its
-// room gives up its oldest, so that one who floods displaces only itself. All
+// History is the bounded memory of the broadcasts of one type, and alone decides which
+// are new. When it is full, the publisher with the largest share of its room loses its
+// oldest entry, so that a publisher that floods displaces only its own entries. All
 // methods may be called concurrently.
 type History struct {
 	log *slog.Logger
@@ -41,7 +41,7 @@ type History struct {
 	keeping sync.Mutex // makes a change of store one step
 
 	mu         sync.Mutex
-	store      *store // nil where nothing is stored; changed while keeping is held, too
+	store      *store // nil if nothing is stored; changed only while keeping is held, too
 	limits     Limits
 	most       int // publishers
 	publishers map[peer.ID]*publisher
@@ -50,7 +50,7 @@ type History struct {
 	ages       ageHeap
 	bytes      int
 	forgotten  forgotten
-	lacking    uint64 // since CountAnew
+	lacking    uint64 // missing since CountAnew
 	stats      HistoryStats
 	written    behind.Stats
 	timer      *time.Timer // not nil while it is set
@@ -62,20 +62,20 @@ type History struct {
 	err     error
 }
 
-// HistoryStats is what a History holds now and what became of the rest since
-// it was opened.
+// HistoryStats is what a History holds now, and what became of everything else since it
+// was opened.
 type HistoryStats struct {
 	Entries    int // held now
-	Bytes      int // of what is held now
-	Publishers int // remembered now
+	Bytes      int // of the held entries
+	Publishers int // known now
 
-	Added    uint64 // were new
-	Repeated uint64 // were not: had before, or given up
-	Refused  uint64 // of an epoch let go, or with an ID or a publisher that none can be
-	Aged     uint64 // let go because of Limits.Age
-	Evicted  uint64 // let go because of Limits.Count, Limits.Bytes or MaxEpochs, or with their publisher
-	GivenUp  uint64 // never had and no longer asked for, because of MaxRanges or MaxEpochs
-	Forgot   uint64 // publishers let go because there were too many
+	Added    uint64 // entries that were new
+	Repeated uint64 // entries that were not: received before, or given up
+	Refused  uint64 // entries of an epoch that was dropped, or with an invalid ID or publisher
+	Aged     uint64 // dropped because of Limits.Age
+	Evicted  uint64 // dropped because of Limits.Count, Limits.Bytes or MaxEpochs, or with their publisher
+	GivenUp  uint64 // never received and no longer requested, because of MaxRanges or MaxEpochs
+	Forgot   uint64 // publishers dropped because there were too many
 
 	Loaded        uint64 // entries found in the store
 	Damaged       uint64 // records in the store that could not be read, and were deleted
@@ -84,7 +84,7 @@ type HistoryStats struct {
 	Unwritten     uint64 // changes given up because the store took none for too long
 }
 
-// Open makes a history and keeps it as Keep does.
+// Open makes a history and calls its Keep.
 func Open(ctx context.Context, name string, opts HistoryOptions) (*History, error) {
 	h := &History{log: opts.Logger, most: opts.publishers, publishers: make(map[peer.ID]*publisher)}
 	if h.log == nil {
@@ -99,16 +99,15 @@ func Open(ctx context.Context, name string, opts HistoryOptions) (*History, erro
 	return h, nil
 }
 
-// Keep changes the limits of a history and where it is stored, and loses nothing
-// that is within the new limits: what the store has of that name (give the topic of
-// the broadcasts) is joined to what the history remembers, and all of it is stored
-// there from now on. What was stored under another name stays there as it is; under
-// the same name only the limits change. Without opts.Store nothing is stored any
-// more. ctx bounds the loading.
+// Keep changes the limits of a history and where it is stored. Nothing that is within the
+// new limits is lost. What the store has under name (use the topic of the broadcasts) is
+// merged with what the history remembers, and all of it is stored there from now on. What
+// was stored under another name stays there unchanged. Under the same name, only the
+// limits change. Without opts.Store, nothing is stored any more. ctx bounds the loading.
 //
-// It fails where the limits are none, where the store cannot be read, and after
-// Close; the history is then as it was. A damaged record in the store is logged,
-// counted and deleted.
+// Keep fails if the limits are invalid, if the store cannot be read, and after Close; the
+// history is then unchanged. A damaged record in the store is logged, counted and
+// deleted.
 func (h *History) Keep(ctx context.Context, name string, opts HistoryOptions) error {
 	limits, err := opts.Limits.withDefaults()
 	if err != nil {
@@ -137,7 +136,7 @@ func (h *History) Keep(ctx context.Context, name string, opts HistoryOptions) er
 	return nil
 }
 
-// keepIn puts a store in the place of another.
+// keepIn replaces the store.
 func (h *History) keepIn(s *store, found stored, limits Limits) (old *store, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -154,24 +153,24 @@ func (h *History) keepIn(s *store, found stored, limits Limits) (old *store, err
 	return old, nil
 }
 
-// Added is what a history says of a broadcast that was added.
+// Added is what a history reports about a broadcast that was added.
 type Added struct {
-	// New says that it was not had before, nor given up. Of what is new but does
-	// not fit the limits only the number is remembered.
+	// New means that it was neither received before nor given up. If it is new but does
+	// not fit the limits, only its number is remembered.
 	New bool
-	// Hole says that it is new and others before it are missing, which were not
-	// known to be.
+	// Hole means that it is new, and that others before it are missing that were not
+	// known to be missing.
 	Hole bool
-	// First says that it is new and the first of its publisher since CountAnew.
+	// First means that it is new and the first of its publisher since CountAnew.
 	First bool
-	// Again says that it is not new, and that it came only by replay before:
-	// others may have it from nobody else.
+	// Again means that it is not new, but had come only by replay until now: other peers
+	// may get it from nobody else.
 	Again bool
 }
 
-// Add remembers e, and says what it is to this history. An ID's parts are both at
-// least 1; what is of an epoch that was let go, or of a history that is closed, is
-// not new.
+// Add adds e to the history, and reports what e is to it. Both parts of an ID are at
+// least 1. A broadcast of an epoch that was dropped is not new, and neither is any after
+// Close.
 func (h *History) Add(e Entry) Added {
 	now := time.Now()
 	if e.Received.IsZero() || e.Received.After(now) {
@@ -197,8 +196,8 @@ func (h *History) Add(e Entry) Added {
 	return added
 }
 
-// Skip remembers that id was had, as Add does, but not the broadcast itself. It says
-// whether it was new.
+// Skip remembers that id was received, as Add does, but not the broadcast itself. It
+// reports whether it was new.
 func (h *History) Skip(publisher peer.ID, id message.ID) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -209,9 +208,9 @@ func (h *History) Skip(publisher peer.ID, id message.ID) bool {
 	return added.New
 }
 
-// CountAnew begins to count anew what is missing: what is now, and whatever comes before
-// the next broadcast of each publisher, is not. A node calls it when it joins or leaves a
-// topic. It does not change which broadcasts count as new.
+// CountAnew restarts the count of missing broadcasts. What is missing now does not count,
+// nor does anything before the next broadcast of each publisher. A node calls it when it
+// joins or leaves a topic. It does not change which broadcasts count as new.
 func (h *History) CountAnew() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -221,8 +220,8 @@ func (h *History) CountAnew() {
 	}
 }
 
-// see notes a number. The publisher is nil where none can have it, or it is of an
-// epoch that was let go.
+// see records a number. The returned publisher is nil if the publisher or the ID is
+// invalid, or if the epoch was dropped.
 func (h *History) see(id peer.ID, n message.ID, now time.Time) (*publisher, Added) {
 	p := h.publishers[id]
 	if len(id) > maxPublisherID || n.Epoch == 0 || n.Seq == 0 || p != nil && n.Epoch <= p.lowest() {
@@ -266,7 +265,7 @@ func (h *History) remember(p *publisher) *publisher {
 	return p
 }
 
-// hold takes in a record whose number has been noted.
+// hold adds a record whose number has been recorded.
 func (h *History) hold(r *record) {
 	p := r.publisher
 	p.insert(r)
@@ -275,7 +274,7 @@ func (h *History) hold(r *record) {
 	h.shares.update(p)
 }
 
-// drop lets a record go; its number stays known.
+// drop removes a record; its number stays known.
 func (h *History) drop(r *record) {
 	p := r.publisher
 	p.remove(r)
@@ -286,7 +285,7 @@ func (h *History) drop(r *record) {
 	h.unstoreEntry(r)
 }
 
-// forget lets go of all that is known of a publisher.
+// forget drops everything that is known of a publisher.
 func (h *History) forget(p *publisher) {
 	for len(p.held) > 0 {
 		h.stats.Evicted++
@@ -299,10 +298,10 @@ func (h *History) forget(p *publisher) {
 	h.dirty(p)
 }
 
-// forgotten is what is left of the publishers let go of. It is stored.
+// forgotten is what remains of the publishers that were dropped. It is stored.
 type forgotten struct {
 	publishers uint64
-	active     time.Time // when something new of any of them came last
+	active     time.Time // when something new came from any of them last
 }
 
 func (f *forgotten) add(p *publisher) { f.join(forgotten{1, p.active}) }
@@ -328,7 +327,7 @@ func (h *History) fit() {
 	}
 }
 
-// minTick keeps the timer from firing for each entry of many.
+// minTick keeps the timer from firing for each of many entries.
 const minTick = 100 * time.Millisecond
 
 // schedule sets the timer for the next entry that will be too old.
@@ -359,7 +358,7 @@ func (h *History) schedule(now time.Time) {
 	})
 }
 
-// Stats is a snapshot.
+// Stats returns a snapshot.
 func (h *History) Stats() HistoryStats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -369,23 +368,23 @@ func (h *History) Stats() HistoryStats {
 	return s
 }
 
-// Missing is how many broadcasts are known to have been published since CountAnew and
-// were never had, those given up included.
+// Missing returns the number of broadcasts that are known to have been published since
+// CountAnew and were never received, including those given up.
 func (h *History) Missing() uint64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.lacking
 }
 
-// Limits are the bounds in force.
+// Limits returns the current limits.
 func (h *History) Limits() Limits {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.limits
 }
 
-// SetLimits changes the bounds, and forgets at once the messages beyond them.
-// Of limits that Open refuses it changes nothing.
+// SetLimits changes the limits, and drops at once the entries beyond them. If the limits
+// are invalid, it changes nothing.
 func (h *History) SetLimits(limits Limits) error {
 	limits, err := limits.withDefaults()
 	if err != nil {
@@ -400,7 +399,7 @@ func (h *History) SetLimits(limits Limits) error {
 	return nil
 }
 
-// limit has the limits hold.
+// limit enforces new limits.
 func (h *History) limit(limits Limits) {
 	h.limits, h.shares.limits = limits, limits
 	heap.Init(&h.shares)
@@ -413,10 +412,9 @@ func (h *History) limit(limits Limits) {
 	h.schedule(now)
 }
 
-// Close stores what is not yet stored and lets go of the store; the error says
-// what could not be stored. It waits for all that the history runs, at most ten
-// seconds. Later and concurrent calls return the same. What is in memory
-// can still be read.
+// Close stores the remaining changes and releases the store; the error says what could
+// not be stored. It waits for everything that the history runs, at most ten seconds.
+// Later and concurrent calls return the same error. What is in memory can still be read.
 func (h *History) Close() error {
 	h.once.Do(func() {
 		h.mu.Lock()
@@ -426,7 +424,7 @@ func (h *History) Close() error {
 		}
 		h.mu.Unlock()
 		h.ticking.Wait()
-		h.keeping.Lock() // what is being kept is in place
+		h.keeping.Lock() // wait for a Keep that is under way
 		defer h.keeping.Unlock()
 		if h.store != nil {
 			h.err = h.store.writer.Close()

@@ -12,10 +12,10 @@ const (
 	DefaultAge   = time.Hour
 )
 
-// Limits bound a history, over all its publishers. All hold at once.
+// Limits bound a history, over all its publishers. All of them apply at once.
 type Limits struct {
 	Count int           // entries, at most 131072; if zero, DefaultCount
-	Bytes int           // of Entry.Signed together; if zero, DefaultBytes
+	Bytes int           // of all Entry.Signed together; if zero, DefaultBytes
 	Age   time.Duration // of an entry; if zero, DefaultAge
 }
 

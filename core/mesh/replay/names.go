@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs/go-datastore/query"
 )
 
-// Names lists, in no order, the names of the histories that a store has anything
-// of.
+// Names lists the names of all histories of which a store has anything, in no particular
+// order.
 func Names(ctx context.Context, ds datastore.Batching) ([]string, error) {
 	results, err := ds.Query(ctx, query.Query{Prefix: "/replay", KeysOnly: true})
 	if err != nil {
@@ -36,8 +36,8 @@ func Names(ctx context.Context, ds datastore.Batching) ([]string, error) {
 	return names, nil
 }
 
-// Erase deletes what a store has of the history of that name, which must not be
-// open.
+// Erase deletes everything that a store has of the history with that name. The history
+// must not be open.
 func Erase(ctx context.Context, ds datastore.Batching, name string) error {
 	if err := erase(ctx, ds, newStore(ds, name, 0).prefix); err != nil {
 		return fmt.Errorf("erase the history of %q: %w", name, err)

@@ -14,29 +14,30 @@ import (
 // publisher is what a history knows of one publisher. History.mu guards it.
 type publisher struct {
 	id     peer.ID
-	floor  uint64   // epochs up to it were let go
+	floor  uint64   // epochs up to it were dropped
 	epochs []*epoch // ascending, at most MaxEpochs
 	held   []*record
 	bytes  int
-	active time.Time // when something new of it came last
+	active time.Time // when something new came from it last
 	heard  bool      // since CountAnew
 
-	index int           // in the heap of shares; -1 while it holds nothing
-	place *list.Element // among the silent
+	index int           // in the heap of shares; -1 while nothing is held
+	place *list.Element // in History.silent
 }
 
 // epoch is what a history knows of one epoch of a publisher.
 type epoch struct {
 	number  uint64
-	had     Ranges // every number had once, and those given up
-	givenUp uint64 // how many of them were never had
+	had     Ranges // every number received once, and those given up
+	givenUp uint64 // how many of had were never received
 	// givenTo is the highest number given up.
 	givenTo uint64
-	// before is the last number had at CountAnew, since the first beyond that came
-	// after it (0 if none did), and missing how many from there on were never had.
+	// before is the last number received at CountAnew, and since the first beyond it that
+	// came afterwards (0 if none did). missing is how many from since on were never
+	// received.
 	before, since, missing uint64
-	// out is the highest number let go, and outAt when the youngest of all let
-	// go was received.
+	// out is the highest number dropped. outAt is when the youngest of all dropped
+	// entries was received.
 	out   uint64
 	outAt time.Time
 }
@@ -54,8 +55,8 @@ func (p *publisher) find(number uint64) (int, bool) {
 	})
 }
 
-// lowest is the epoch up to which nothing is taken: those let go, and those
-// that would have to be at once.
+// lowest returns the epoch up to which nothing is accepted: those that were dropped, and
+// those that would have to be dropped at once.
 func (p *publisher) lowest() uint64 {
 	if len(p.epochs) < MaxEpochs {
 		return p.floor
@@ -68,15 +69,15 @@ func (p *publisher) seen(id message.ID) bool {
 	return known && p.epochs[i].had.Contains(id.Seq)
 }
 
-// see notes a number of an epoch that is not too old. It returns by how many those
-// missing are more or fewer, and how many that were never had are given up.
+// see records a number of an epoch that is not too old. It returns the change in the
+// number of missing broadcasts, and how many are given up that were never received.
 func (p *publisher) see(id message.ID) (missing int64, givenUp uint64) {
 	missing = p.epoch(id.Epoch).see(id.Seq)
 	p.heard = true
 	return missing, p.trim()
 }
 
-// epoch finds an epoch, or begins it.
+// epoch returns an epoch, and adds it if it is new.
 func (p *publisher) epoch(number uint64) *epoch {
 	i, known := p.find(number)
 	if !known {
@@ -85,8 +86,8 @@ func (p *publisher) epoch(number uint64) *epoch {
 	return p.epochs[i]
 }
 
-// see notes a number that was not had, and returns by how many those missing are
-// more or fewer.
+// see records a number that was not received before, and returns the change in the number
+// of missing broadcasts.
 func (e *epoch) see(seq uint64) (missing int64) {
 	last := e.had.Last()
 	var gap uint64
@@ -97,7 +98,7 @@ func (e *epoch) see(seq uint64) (missing int64) {
 	case seq > last:
 		gap = seq - last - 1
 	case seq < e.since:
-		gap = Ranges{{seq, e.since}}.minus(e.had).size() - 1 // all but seq
+		gap = Ranges{{seq, e.since}}.minus(e.had).size() - 1 // all except seq
 		e.since = seq
 	case e.missing > 0:
 		e.missing--
@@ -144,7 +145,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 // trim gives up the oldest epochs and the earliest gaps while there are too many. It
-// returns how many numbers that were never had are given up for it.
+// returns how many numbers are given up that were never received.
 func (p *publisher) trim() (givenUp uint64) {
 	for len(p.epochs) > MaxEpochs {
 		oldest := p.epochs[0]
@@ -169,7 +170,7 @@ func (p *publisher) trim() (givenUp uint64) {
 	return givenUp
 }
 
-// holding finds what is held under an ID.
+// holding returns the record held under an ID, or nil.
 func (p *publisher) holding(id message.ID) *record {
 	if i, holds := slices.BinarySearchFunc(p.held, id, compareRecord); holds {
 		return p.held[i]
@@ -177,7 +178,8 @@ func (p *publisher) holding(id message.ID) *record {
 	return nil
 }
 
-// cameAgain says whether what is held under an ID came only by replay until now.
+// cameAgain reports whether the record held under an ID had come only by replay until
+// now.
 func (p *publisher) cameAgain(id message.ID) bool {
 	r := p.holding(id)
 	if r == nil || !r.Replayed {
@@ -217,11 +219,11 @@ func (p *publisher) remove(r *record) {
 	}
 }
 
-// old is the highest ID known to have been received before cutoff: whatever of
-// this publisher is at or below it was published before. The zero ID says that
-// none is known.
+// old returns the highest ID known to have been received before cutoff: everything of
+// this publisher at or below it was published before. It returns the zero ID if none is
+// known.
 func (p *publisher) old(cutoff time.Time) message.ID {
-	id := message.ID{Epoch: p.floor} // below any of the epochs
+	id := message.ID{Epoch: p.floor} // below all known epochs
 	for i := len(p.epochs) - 1; i >= 0; i-- {
 		if e := p.epochs[i]; e.out > 0 && e.outAt.Before(cutoff) {
 			id = message.ID{Epoch: e.number, Seq: e.out}
@@ -242,8 +244,8 @@ func (p *publisher) old(cutoff time.Time) message.ID {
 	return id
 }
 
-// shareHeap has the publisher first whose share of a history's room is the
-// largest: of its entries or of its bytes, whichever is more.
+// shareHeap orders publishers by their share of a history's room, the largest first:
+// their share of its entries or of its bytes, whichever is larger.
 type shareHeap struct {
 	limits Limits
 	all    []*publisher
@@ -253,7 +255,7 @@ func (s *shareHeap) share(p *publisher) float64 {
 	return max(float64(len(p.held))/float64(s.limits.Count), float64(p.bytes)/float64(s.limits.Bytes))
 }
 
-// update puts p where it belongs after its share has changed.
+// update moves p to its place after its share has changed.
 func (s *shareHeap) update(p *publisher) {
 	switch {
 	case p.index < 0 && len(p.held) > 0:
@@ -291,7 +293,7 @@ func (s *shareHeap) Pop() any {
 	return p
 }
 
-// ageHeap has the oldest record first.
+// ageHeap orders records by age, the oldest first.
 type ageHeap []*record
 
 func (a ageHeap) Len() int           { return len(a) }

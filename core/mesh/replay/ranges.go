@@ -7,20 +7,20 @@ import (
 	"sort"
 )
 
-// Range is the numbers From to To, both included.
+// Range is the set of the numbers From to To, both included.
 type Range struct{ From, To uint64 }
 
 // Ranges is a set of numbers: ranges in ascending order that neither overlap
 // nor touch.
 type Ranges []Range
 
-// Contains says whether n is in the set.
+// Contains reports whether n is in the set.
 func (r Ranges) Contains(n uint64) bool {
 	i := r.search(n)
 	return i < len(r) && r[i].From <= n
 }
 
-// Last is the largest number in the set; 0 if it is empty.
+// Last returns the largest number in the set; 0 if it is empty.
 func (r Ranges) Last() uint64 {
 	if len(r) == 0 {
 		return 0
@@ -28,12 +28,12 @@ func (r Ranges) Last() uint64 {
 	return r[len(r)-1].To
 }
 
-// search finds the first range that ends at n or later.
+// search returns the index of the first range that ends at n or later.
 func (r Ranges) search(n uint64) int {
 	return sort.Search(len(r), func(i int) bool { return r[i].To >= n })
 }
 
-// add puts one number into the set.
+// add adds one number to the set.
 func (r *Ranges) add(n uint64) {
 	i := r.search(n)
 	if i < len(*r) && (*r)[i].From <= n {
@@ -54,7 +54,7 @@ func (r *Ranges) add(n uint64) {
 	}
 }
 
-// plus is what is in r or in other.
+// plus returns the numbers that are in r or in other.
 func (r Ranges) plus(other Ranges) Ranges {
 	all := slices.Concat(r, other)
 	slices.SortFunc(all, func(a, b Range) int { return cmp.Compare(a.From, b.From) })
@@ -69,7 +69,7 @@ func (r Ranges) plus(other Ranges) Ranges {
 	return sum
 }
 
-// minus is what is in r and not in other.
+// minus returns the numbers that are in r and not in other.
 func (r Ranges) minus(other Ranges) Ranges {
 	var left Ranges
 	j := 0
@@ -92,7 +92,7 @@ func (r Ranges) minus(other Ranges) Ranges {
 	return left
 }
 
-// size is how many numbers are in the set, at most the largest number.
+// size returns how many numbers are in the set.
 func (r Ranges) size() uint64 {
 	var n uint64
 	for _, a := range r {
@@ -101,7 +101,7 @@ func (r Ranges) size() uint64 {
 	return n
 }
 
-// upTo is the set of 1 to n.
+// upTo returns the set of 1 to n.
 func upTo(n uint64) Ranges {
 	if n == 0 {
 		return nil

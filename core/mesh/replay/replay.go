@@ -1,19 +1,20 @@
-// Package replay is what a mesh remembers: a bounded [History] of the signed
-// broadcasts of a type, and a [Service] through which a peer that was away gets
-// from any other peer what it missed.
+// Package replay is the memory of a mesh: a bounded [History] of the signed broadcasts of
+// a type, and a [Service] with which a peer that was offline gets the broadcasts that it
+// missed from any other peer.
 //
-// It rests on how publishers number what they say. An ID is an epoch (one run
-// of the publisher) and a number in it, which begins at 1 and goes up by one
-// with each broadcast of a type. A history therefore knows exactly which
-// broadcasts it never had, and says so: what cannot be had is a [Gap] with its
-// first and last number, never silence. What no numbering shows is how an epoch
-// ended and whether another lay between two: that is an [Unknown].
+// It relies on the IDs that publishers give their broadcasts. An ID is an epoch (one run
+// of the publisher) and a number within it, which begins at 1 and goes up by one with
+// each broadcast of a type. A history therefore knows exactly which broadcasts it never
+// received, and reports them: what cannot be recovered is a [Gap] with its first and last
+// number. Numbers do not show how an epoch ended, and whether another one lay between
+// two: that is an [Unknown].
 //
-// A replayed broadcast bears its publisher's signature, so it does not matter
-// who hands it over; who hands over anything else is refused by name.
+// A replayed broadcast bears its publisher's signature, so it does not matter which peer
+// hands it over. If a peer hands over anything else, it is refused, and the error names
+// the peer.
 //
-// The way of a message: mesh -> History.Add -> another peer's Service.Sync ->
-// signature and order checked -> its History -> Ask.Deliver.
+// A message travels: mesh -> History.Add -> another peer's Service.Sync -> signature and
+// order are checked -> its History -> Ask.Deliver.
 package replay
 
 import (
@@ -25,21 +26,22 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Bounds on what is remembered of one publisher, which chooses its numbers.
+// Bounds on what is remembered of one publisher, because the publisher chooses its
+// numbers.
 const (
-	// MaxEpochs is how many epochs of a publisher are told apart. What belongs
-	// to an older one is let go and no longer taken.
+	// MaxEpochs is the number of epochs that are remembered per publisher. Broadcasts of
+	// older epochs are dropped and no longer accepted.
 	MaxEpochs = 8
-	// MaxRanges is how many ranges of numbers are remembered of a publisher,
-	// over all epochs. Beyond, the earliest gap is given up for lost.
+	// MaxRanges is the number of ranges of numbers that are remembered per publisher,
+	// over all epochs. If there are more, the earliest gap is given up.
 	MaxRanges = 64
 
-	// mostPublishers bounds the publishers of a type of whom anything is
-	// remembered, so that what one of them says twice is known to be so. Beyond,
-	// the one that has been silent for longest is forgotten.
+	// mostPublishers bounds the publishers of a type that are remembered, so that
+	// repeated broadcasts are recognized. If there are more, the one that has been silent
+	// for longest is forgotten.
 	mostPublishers = 1024
-	// mostMissing bounds what one broadcast may say is missing before it, whatever
-	// its publisher pretends.
+	// mostMissing bounds how many broadcasts may count as missing before a single one,
+	// whatever its publisher claims.
 	mostMissing = 1 << 20
 )
 
@@ -50,12 +52,13 @@ var ErrClosed = errors.New("replay is closed")
 type Entry struct {
 	Publisher peer.ID
 	ID        message.ID
-	// Replayed says that it came from a peer's history, and not by itself.
+	// Replayed reports that the entry came from a peer's history, and not as a broadcast.
 	Replayed bool
-	// Received is when this node got it; of a replayed one, when the first peer
-	// did that handed it on, as far as those peers say. Age counts from here.
+	// Received is when this node received the entry. For a replayed one, it is when the
+	// first peer that handed it on received it, as far as those peers say. Its age counts
+	// from then.
 	Received time.Time
-	// Signed is the GossipSub message exactly as signed, marshalled. It is
-	// shared by all who read it and must not be changed.
+	// Signed is the marshalled GossipSub message exactly as it was signed. All readers
+	// share it, and must not change it.
 	Signed []byte
 }

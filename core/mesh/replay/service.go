@@ -17,12 +17,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Protocol is the protocol by which a peer catches up; see replay.proto.
+// Protocol is the protocol with which a peer catches up; see replay.proto.
 const Protocol protocol.ID = "/tombolo/replay/1.0.0"
 
 // Defaults of Options.
 const (
-	DefaultMaxEntry       = message.DefaultMaxFrame + 1<<10 // the envelope, and what GossipSub puts around it
+	DefaultMaxEntry       = message.DefaultMaxFrame + 1<<10 // the envelope, and what GossipSub adds to it
 	DefaultAnswerMessages = 4096
 	DefaultAnswerBytes    = 4 << 20
 	DefaultAnswers        = 16
@@ -33,62 +33,60 @@ const (
 )
 
 const (
-	// maxAsk bounds an Ask, in bytes. One that would be larger asks for less; see
+	// maxAsk bounds an Ask, in bytes. If it would be larger, the node asks for less; see
 	// wireAsk.fit.
 	maxAsk = 512 << 10
-	// maxKnown bounds what comes after the entries of an answer, in bytes. All
-	// that maxPublishers, MaxEpochs and maxCount allow fits in it.
+	// maxKnown bounds what follows the entries of an answer, in bytes. Everything that
+	// maxPublishers, MaxEpochs and maxCount allow fits in it.
 	maxKnown = 4 << 20
-	// askTimeout is how long a peer that opens a stream may take to ask.
+	// askTimeout is how long a peer that opens a stream may take to send its request.
 	askTimeout = 10 * time.Second
-	// ownBuffer is what an answer collects before it writes, in bytes.
+	// ownBuffer is how much of an answer is collected before it is written, in bytes.
 	ownBuffer = 16 << 10
 )
 
 var (
-	// ErrBadAnswer is wrapped where a peer answered what no honest peer does: it
-	// is named, and what was good before it is kept.
+	// ErrBadAnswer is wrapped if a peer sent an answer that no honest peer sends. The
+	// error names the peer, and what was valid before it is kept.
 	ErrBadAnswer = errors.New("bad answer")
-	// ErrBusy is wrapped where a peer answers enough others already, or was
-	// asked too often: ask again later, or another.
+	// ErrBusy is wrapped if a peer answers too many others already, or was asked too
+	// often: ask later, or ask another peer.
 	ErrBusy = errors.New("peer is busy")
-	// ErrNoHistory is wrapped where a peer, or this one, keeps no history of a
-	// type.
+	// ErrNoHistory is wrapped if a peer, or this node, keeps no history of a type.
 	ErrNoHistory = errors.New("no history of that type")
 )
 
-// Options configure a Service. Histories and Topic are needed.
+// Options configure a Service. Histories and Topic are required.
 type Options struct {
-	// Histories finds the history of a type; nil if none is kept. It is called for each
-	// request, with types that remote peers choose.
+	// Histories returns the history of a type, or nil if none is kept. It is called for
+	// each request, with types that remote peers choose.
 	Histories func(typ string) *History
-	// Topic is the GossipSub topic of a type.
+	// Topic returns the GossipSub topic of a type.
 	Topic func(typ string) string
-	// Open opens a stream to a peer. If nil, the host does, to a peer that it
-	// is connected to or has addresses of.
+	// Open opens a stream to a peer. If nil, the host does; it must be connected to the
+	// peer or know its addresses.
 	Open func(context.Context, peer.ID, protocol.ID) (network.Stream, error)
 
-	// MaxEntry bounds Entry.Signed, in bytes: larger ones are neither sent nor
-	// taken. If zero, DefaultMaxEntry.
+	// MaxEntry bounds Entry.Signed, in bytes: larger entries are neither sent nor
+	// accepted. If zero, DefaultMaxEntry.
 	MaxEntry int
-	// AnswerMessages and AnswerBytes bound one answer: who lacks more asks
-	// again. If zero, DefaultAnswerMessages and DefaultAnswerBytes.
+	// AnswerMessages and AnswerBytes bound one answer: a peer that lacks more asks again.
+	// If zero, DefaultAnswerMessages and DefaultAnswerBytes.
 	AnswerMessages int
 	AnswerBytes    int
-	// Answers and AnswersPerPeer bound the answers given at once; beyond, peers
-	// are told to come again. If zero, DefaultAnswers and
-	// DefaultAnswersPerPeer.
+	// Answers and AnswersPerPeer bound the answers that are given concurrently. Further
+	// peers are asked to try again. If zero, DefaultAnswers and DefaultAnswersPerPeer.
 	Answers        int
 	AnswersPerPeer int
 	// AsksPerSecond and AskBurst bound how often one peer is answered. If zero,
 	// DefaultAsksPerSecond and DefaultAskBurst.
 	AsksPerSecond float64
 	AskBurst      int
-	// Timeout bounds one answer, from either side: who reads or writes so
-	// slowly is cut off. If zero, DefaultTimeout.
+	// Timeout bounds one answer, on both sides: a peer that reads or writes more slowly
+	// is cut off. If zero, DefaultTimeout.
 	Timeout time.Duration
 
-	// Logger receives what the service has to say. If nil, nothing is logged.
+	// Logger receives the log. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -116,8 +114,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Service answers peers that were away, and asks others on behalf of this one.
-// All methods may be called concurrently.
+// Service answers the requests of peers that were offline, and sends requests of this
+// node. All methods may be called concurrently.
 type Service struct {
 	host  host.Host
 	opts  Options
@@ -126,9 +124,9 @@ type Service struct {
 
 	mu      sync.Mutex
 	last    int
-	breaks  map[int]func() // break off what is under way
+	breaks  map[int]func() // break off the running operations
 	closed  bool
-	running sync.WaitGroup // of what is under way
+	running sync.WaitGroup // running operations
 }
 
 type counters struct {
@@ -136,25 +134,25 @@ type counters struct {
 	synced, lied, received, repeated, unwanted, broken  atomic.Uint64
 }
 
-// Stats counts what a Service did since it was made.
+// Stats counts the requests of a Service since it was made.
 type Stats struct {
 	Asked     uint64 // streams that peers opened
-	Answered  uint64 // to the end
-	Busy      uint64 // turned away: too many at once, or too often
-	BadAsks   uint64 // of which no sense could be made
-	Failed    uint64 // answers that broke off: the asker was gone or stalled
-	Sent      uint64 // entries
+	Answered  uint64 // requests answered to the end
+	Busy      uint64 // requests turned away: too many at once, or too often
+	BadAsks   uint64 // malformed requests
+	Failed    uint64 // answers that broke off: the asker had left or stalled
+	Sent      uint64 // entries sent
 	SentBytes uint64
 
-	Synced     uint64 // answers taken to the end
-	BadAnswers uint64 // refused, their peer named
-	Broken     uint64 // that broke off for another reason, busy peers included
+	Synced     uint64 // calls of Sync that succeeded
+	BadAnswers uint64 // calls of Sync that ended with ErrBadAnswer
+	Broken     uint64 // calls of Sync that failed for another reason, such as busy peers
 	Received   uint64 // entries that were new
-	Repeated   uint64 // entries that had come another way meanwhile
-	Refused    uint64 // entries, by Ask.Check
+	Repeated   uint64 // entries that had meanwhile come in another way
+	Refused    uint64 // entries refused by Ask.Check
 }
 
-// New makes a service and answers on h until Close.
+// New makes a service, and answers requests on h until Close.
 func New(h host.Host, opts Options) (*Service, error) {
 	if opts.Histories == nil || opts.Topic == nil {
 		return nil, errors.New("replay needs to know the histories and the topic of a type")
@@ -175,8 +173,8 @@ func New(h host.Host, opts Options) (*Service, error) {
 	return s, nil
 }
 
-// enter counts in what Close waits for, after it called off. leave must be
-// called.
+// enter registers an operation that Close waits for after it has called off. leave must
+// be called.
 func (s *Service) enter(off func()) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -195,7 +193,7 @@ func (s *Service) enter(off func()) (leave func(), err error) {
 	}, nil
 }
 
-// Stats is a snapshot.
+// Stats returns a snapshot.
 func (s *Service) Stats() Stats {
 	c := &s.stats
 	return Stats{
@@ -206,9 +204,8 @@ func (s *Service) Stats() Stats {
 	}
 }
 
-// Close stops answering, breaks off what is under way and waits for it; Syncs
-// then return ErrClosed. The histories are the caller's to close. It may be
-// called again.
+// Close stops answering, breaks off running operations and waits for them; Syncs then
+// return ErrClosed. It does not close the histories. It may be called more than once.
 func (s *Service) Close() error {
 	s.mu.Lock()
 	if !s.closed {
@@ -229,7 +226,7 @@ func (s *Service) isClosed() bool {
 	return s.closed
 }
 
-// history finds that of a type, which a remote peer may have chosen.
+// history returns the history of a type, which a remote peer may have chosen.
 func (s *Service) history(typ string) (*History, error) {
 	if err := message.CheckType(typ); err != nil {
 		return nil, err

@@ -1,7 +1,7 @@
 package replay
 
-// StillMissing is what is left of gaps: those that the history has filled since
-// are left out, and others shortened.
+// StillMissing returns what is left of gaps: it leaves out those that the history has
+// filled since, and shortens others.
 func (h *History) StillMissing(gaps []Gap) []Gap {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -14,7 +14,7 @@ func (h *History) StillMissing(gaps []Gap) []Gap {
 		}
 		for _, r := range rest {
 			g.From, g.To = r.From, r.To
-			if _, twice := seen[g]; !twice { // two peers named it
+			if _, twice := seen[g]; !twice { // two peers reported it
 				seen[g] = struct{}{}
 				left = append(left, g)
 			}

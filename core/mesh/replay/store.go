@@ -15,19 +15,19 @@ import (
 const DefaultFlushDelay = behind.DefaultDelay
 
 const (
-	// flushChanges is how many changes are stored without delay.
+	// flushChanges is the number of changes that are stored without delay.
 	flushChanges = 1024
-	// maxChanges bounds those that wait for a store that takes none: all that a
+	// maxChanges bounds the changes that wait while the store takes none: all that a
 	// history may hold, and as much again.
 	maxChanges = 2 * maxCount
 )
 
-// store is where a history's changes are written, behind it. What is stored, under
-// /replay/<topic in base32>: an entry each, under e/; what is known of each
-// publisher, under p/; and how many were forgotten, under f. See stored.go.
+// store is where the changes of a history are written, in the background. It stores,
+// under /replay/<topic in base32>: each entry, under e/; what is known of each publisher,
+// under p/; and how many publishers were forgotten, under f. See stored.go.
 //
-// Memory is the authority. Whatever of a batch is lost, the rest makes sense: an
-// entry counts as had, and a number that was had without its entry as let go.
+// Memory is the authority. If part of a batch is lost, the rest is still consistent: an
+// entry counts as received, and a received number without its entry counts as dropped.
 type store struct {
 	ds     datastore.Batching
 	prefix datastore.Key
@@ -40,7 +40,7 @@ func newStore(ds datastore.Batching, name string, delay time.Duration) *store {
 	return &store{ds: ds, prefix: datastore.NewKey("/replay").ChildString(topic), delay: delay}
 }
 
-// begin writes what changes from now on.
+// begin starts writing what changes from now on.
 func (s *store) begin(h *History) {
 	s.writer = behind.New(s.ds, &h.mu, behind.Options{
 		What: "a history", Delay: s.delay, Full: flushChanges, Most: maxChanges, Count: &h.written, Logger: h.log,
@@ -58,21 +58,21 @@ func (s *store) publisherKey(id peer.ID) datastore.Key {
 
 func (s *store) forgottenKey() datastore.Key { return s.prefix.ChildString("f") }
 
-// storeEntry has an entry stored.
+// storeEntry schedules an entry to be stored.
 func (h *History) storeEntry(r *record) {
 	if h.store != nil {
 		h.store.writer.Change(h.store.entryKey(r), func() []byte { return seal(r.append(nil)) })
 	}
 }
 
-// unstoreEntry has an entry deleted.
+// unstoreEntry schedules an entry to be deleted.
 func (h *History) unstoreEntry(r *record) {
 	if h.store != nil {
 		h.store.writer.Change(h.store.entryKey(r), nil)
 	}
 }
 
-// dirty has what is known of a publisher stored, or deleted once it is
+// dirty schedules what is known of a publisher to be stored, or to be deleted if it is
 // forgotten.
 func (h *History) dirty(p *publisher) {
 	switch {
@@ -89,7 +89,7 @@ func (h *History) storeForgotten() {
 	h.store.writer.Change(h.store.forgottenKey(), func() []byte { return seal(h.forgotten.append(nil)) })
 }
 
-// storeAll has all that is remembered stored.
+// storeAll schedules everything that is remembered to be stored.
 func (h *History) storeAll() {
 	for _, r := range h.ages {
 		h.storeEntry(r)

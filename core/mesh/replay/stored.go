@@ -14,8 +14,8 @@ import (
 	"github.com/ipfs/go-datastore/query"
 )
 
-// The values in a store are protobuf, as replay.proto's messages are, each after
-// a CRC-32C of it:
+// The values in a store are protobuf, like the messages of replay.proto, each preceded by
+// its CRC-32C:
 //
 //	message StoredEntry     { bytes publisher = 1; uint64 epoch = 2; uint64 seq = 3; uint64 received_us = 4; bytes signed = 5; }
 //	message StoredPublisher { bytes publisher = 1; uint64 floor = 2; uint64 active_us = 3; repeated StoredEpoch epochs = 4; }
@@ -35,7 +35,7 @@ func unseal(b []byte) ([]byte, error) {
 	return b[4:], nil
 }
 
-// micros is 0 for the zero time.
+// micros returns 0 for the zero time.
 func micros(t time.Time) uint64 {
 	if t.IsZero() {
 		return 0
@@ -139,7 +139,7 @@ type stored struct {
 	damaged    map[datastore.Key]error
 }
 
-// load reads all that a store has of the history.
+// load reads everything that a store has of the history.
 func (s *store) load(ctx context.Context) (found stored, err error) {
 	results, err := s.ds.Query(ctx, query.Query{Prefix: s.prefix.String()})
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *store) load(ctx context.Context) (found stored, err error) {
 	}
 }
 
-// read takes in one value of a store.
+// read decodes one value of a store.
 func (f *stored) read(s *store, key datastore.Key, value []byte) error {
 	b, err := unseal(value)
 	if err != nil {
@@ -199,8 +199,8 @@ func (f *stored) read(s *store, key datastore.Key, value []byte) error {
 	return fmt.Errorf("%w: not of a kind that is known", errMalformed)
 }
 
-// restore joins what was stored to what is remembered. The limits are still to be
-// kept.
+// restore merges what was stored with what is remembered. The limits are not enforced
+// yet.
 func (h *History) restore(found stored) {
 	for key, err := range found.damaged {
 		h.stats.Damaged++
@@ -231,12 +231,12 @@ func (h *History) restore(found stored) {
 
 func (h *History) restoreRecord(r *record) {
 	p := h.publishers[r.Publisher]
-	if p == nil { // its record was damaged, or not yet written
+	if p == nil { // its record was damaged, or not written yet
 		p = h.remember(&publisher{id: r.Publisher, active: r.Received})
 	}
 	switch {
 	case p.holding(r.ID) != nil:
-		return // it came meanwhile
+		return // it has come meanwhile
 	case p.seen(r.ID):
 	case r.ID.Epoch <= p.lowest():
 		h.unstoreEntry(r)
@@ -251,7 +251,7 @@ func (h *History) restoreRecord(r *record) {
 	h.stats.Loaded++
 }
 
-// sortSilent puts the publishers in the order in which they were last heard.
+// sortSilent orders the publishers by when they were last heard.
 func (h *History) sortSilent() {
 	all := slices.SortedFunc(maps.Values(h.publishers), func(a, b *publisher) int { return a.active.Compare(b.active) })
 	for _, p := range all {

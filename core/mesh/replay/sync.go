@@ -20,47 +20,46 @@ const (
 	DefaultAskBytes    = 64 << 20
 )
 
-// Ask says what a Sync wants.
+// Ask is a request of Sync.
 type Ask struct {
-	// MaxMessages and MaxBytes (of Entry.Signed) bound what one Sync takes; the
-	// last entry may go beyond MaxBytes. If zero, DefaultAskMessages and
-	// DefaultAskBytes.
+	// MaxMessages and MaxBytes (of Entry.Signed) bound what one Sync accepts; the last
+	// entry may exceed MaxBytes. If zero, DefaultAskMessages and DefaultAskBytes.
 	MaxMessages int
 	MaxBytes    int
-	// MaxAge bounds how old what comes may be, by the answering peer's clock,
-	// and what counts as a gap. If zero, any age is wanted.
+	// MaxAge bounds the age of the broadcasts, by the answering peer's clock, and of what
+	// counts as a gap. If zero, any age is wanted.
 	MaxAge time.Duration
-	// Check is called with each broadcast before it is added to the history. One
-	// that it refuses is passed over and not asked for again; its bearer, which
-	// may have no such check, is not to blame. It may be nil.
+	// Check is called with each broadcast before it is added to the history. If it
+	// refuses one, that is skipped and not requested again; the peer that sent it may
+	// have no such check, and is not to blame. It may be nil.
 	Check func(context.Context, *message.Message) bool
-	// Deliver is called with each broadcast that was new to the history, in
-	// order of each publisher, from the goroutine of Sync: the answering peer
-	// waits for it. It may be nil.
+	// Deliver is called with each broadcast that was new to the history, in the order of
+	// each publisher, from the goroutine of Sync: the answering peer waits for it. It may
+	// be nil.
 	Deliver func(context.Context, *message.Message)
 }
 
-// Answer is what a Sync brought.
+// Answer is the result of a Sync.
 type Answer struct {
 	Peer     peer.ID
-	Received int // were new, and delivered
-	Repeated int // came another way while they were under way
-	Refused  int // by Check
-	// More says that the peer holds more, beyond the bounds of the Ask, that the
-	// Sync failed before its end, or that this node's history has too many gaps
-	// to ask for all of them at once.
+	Received int // new entries, which were delivered
+	Repeated int // entries that came in another way meanwhile
+	Refused  int // entries refused by Check
+	// More reports that the peer holds more than the Ask allowed, that the Sync failed
+	// before its end, or that this node's history has too many gaps to ask for all of
+	// them at once.
 	More bool
-	// Gaps are what is missing still, by what this node and the peer know: ask
-	// another peer. They are in order of publishers and numbers.
+	// Gaps are what is still missing, as far as this node and the peer know: ask another
+	// peer. They are in order of publishers and numbers.
 	Gaps []Gap
 	// Unknown are the new epochs that this Sync learned of.
 	Unknown []Unknown
-	// Forgotten is how many publishers the peer has forgotten altogether: there
-	// may be broadcasts of which it knows nothing. It is 0 where all of them had
-	// been silent for Ask.MaxAge.
+	// Forgotten is the number of publishers that the peer has forgotten altogether: there
+	// may be broadcasts that it does not know of. It is 0 if all of them had been silent
+	// for Ask.MaxAge.
 	Forgotten uint64
-	// GivenUp is how many broadcasts this node's history never had and no longer
-	// asks for, because it would have had to remember too many gaps. Those known
+	// GivenUp is the number of broadcasts that this node's history never received and no
+	// longer requests, because it would have had to remember too many gaps. Those known
 	// to be older than Ask.MaxAge do not count.
 	GivenUp uint64
 }
@@ -71,15 +70,15 @@ func (a Answer) Complete() bool {
 	return !a.More && len(a.Gaps) == 0 && len(a.Unknown) == 0 && a.Forgotten == 0 && a.GivenUp == 0
 }
 
-// Sync asks p for what the history of typ lacks, checks it, adds it and hands
-// it to a.Deliver. It asks again while the peer has more, and waits for a peer
-// that is busy, a few times. ctx bounds all of it.
+// Sync requests what the history of typ lacks from p, checks it, adds it and passes it to
+// a.Deliver. It asks again while the peer has more, and waits for a busy peer a few
+// times. ctx bounds all of it.
 //
-// Whatever the error, the Answer says what was taken until then, and More is
-// set. The error wraps ErrBadAnswer, naming the peer, where what it sent is
-// forged, of another topic, out of order or not asked for, or where it said
-// that it holds what it did not send; ErrBusy and ErrNoHistory where the peer
-// answers nothing; ErrNoHistory also where this node has no history of typ.
+// Even if there is an error, the Answer says what was accepted until then; More is then
+// set. The error wraps ErrBadAnswer, and names the peer, if the peer sent something
+// forged, of another topic, out of order or not asked for, or if it did not send what it
+// said that it holds. It wraps ErrBusy or ErrNoHistory if the peer does not answer for
+// that reason, and ErrNoHistory if this node has no history of typ.
 func (s *Service) Sync(ctx context.Context, p peer.ID, typ string, a Ask) (Answer, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -105,7 +104,7 @@ func (s *Service) Sync(ctx context.Context, p peer.ID, typ string, a Ask) (Answe
 	return y.run(ctx)
 }
 
-// syncing is a Sync under way.
+// syncing is a Sync that is under way.
 type syncing struct {
 	s       *Service
 	peer    peer.ID
@@ -116,7 +115,7 @@ type syncing struct {
 	answer  Answer
 	known   []Known // from the last round
 	bytes   int
-	cut     bool // an Ask did not hold all
+	cut     bool // an Ask did not hold all cursors in full
 }
 
 func (y *syncing) run(ctx context.Context) (Answer, error) {
@@ -151,7 +150,7 @@ func cursorMap(cursors []Cursor) map[peer.ID]*Cursor {
 
 const (
 	maxBusy  = 3               // how often a Sync waits for a busy peer
-	maxRetry = 5 * time.Second // the longest that it waits at once
+	maxRetry = 5 * time.Second // the longest that it waits each time
 )
 
 func (y *syncing) rounds(ctx context.Context) error {
@@ -181,20 +180,20 @@ func (y *syncing) rounds(ctx context.Context) error {
 			return fmt.Errorf("%w: it has more, and sends nothing", ErrBadAnswer)
 		}
 		if y.taken() >= y.ask.MaxMessages || y.bytes >= y.ask.MaxBytes || y.history.Stats().Forgot != forgotten {
-			return nil // the last: else what was forgotten would come for ever
+			return nil // stop here; otherwise, what was forgotten would come again for ever
 		}
 	}
 }
 
 func (y *syncing) taken() int { return y.answer.Received + y.answer.Repeated + y.answer.Refused }
 
-// busyError is an ErrBusy that says when to come again.
+// busyError is an ErrBusy that says when to ask again.
 type busyError struct{ after time.Duration }
 
 func (e *busyError) Error() string { return fmt.Sprintf("%s for %s", ErrBusy, e.after) }
 func (e *busyError) Unwrap() error { return ErrBusy }
 
-// round asks once.
+// round sends one request.
 func (y *syncing) round(ctx context.Context) (*wireEnd, error) {
 	stream, err := y.s.opts.Open(ctx, y.peer, Protocol)
 	if err != nil {
@@ -256,7 +255,7 @@ func (y *syncing) exchange(ctx context.Context, stream network.Stream) (*wireEnd
 	}
 }
 
-// err is what a status means to the one who asked.
+// err returns the error that a status stands for.
 func (e *wireEnd) err(typ string) error {
 	switch e.status {
 	case answered:
@@ -269,7 +268,7 @@ func (e *wireEnd) err(typ string) error {
 	return fmt.Errorf("the peer rejected the request as malformed (status %d)", e.status)
 }
 
-// take adds an entry that was checked.
+// take adds an entry that has been checked.
 func (y *syncing) take(ctx context.Context, msg *message.Message, e *wireEntry) {
 	y.bytes += len(e.signed)
 	msg.Via = y.peer

@@ -12,12 +12,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// signPrefix comes before what GossipSub signs.
+// signPrefix precedes what GossipSub signs.
 // https://github.com/libp2p/specs/blob/master/pubsub/README.md#message-signing
 const signPrefix = "libp2p-pubsub:"
 
-// verify opens a signed broadcast of a topic: the signature is its publisher's,
-// and within is an event with an ID. The message refers to signed.
+// verify opens a signed broadcast of a topic. It checks that the signature is that of the
+// publisher, and that the content is an event with an ID. The message refers to signed.
 func verify(signed []byte, topic, typ string) (*message.Message, error) {
 	var m pb.Message
 	if err := m.Unmarshal(signed); err != nil {
@@ -49,8 +49,7 @@ func verify(signed []byte, topic, typ string) (*message.Message, error) {
 	return msg, nil
 }
 
-// checkSignature does what GossipSub does on receipt where signatures are
-// strict.
+// checkSignature does what GossipSub does on receipt with strict signatures.
 func checkSignature(m *pb.Message) (peer.ID, error) {
 	from, err := peer.IDFromBytes(m.From)
 	if err != nil {
@@ -62,7 +61,7 @@ func checkSignature(m *pb.Message) (peer.ID, error) {
 	} else {
 		key, err = crypto.UnmarshalPublicKey(m.Key)
 	}
-	if err == nil && !from.MatchesPublicKey(key) { // an ID that holds a key is checked too: each key has one ID
+	if err == nil && !from.MatchesPublicKey(key) { // also for an ID that contains a key, so that each key has one ID
 		err = errors.New("it is not the publisher's")
 	}
 	if err != nil {

@@ -15,17 +15,17 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// errMalformed is wrapped by errors about bytes that are not what replay.proto
+// errMalformed is wrapped by the errors about bytes that are not what replay.proto
 // describes.
 var errMalformed = errors.New("malformed")
 
 const (
-	// maxPublishers bounds those of a history, and so in one Ask or answer.
-	maxPublishers = 4096
-	// maxPublisherID bounds a peer ID, in bytes. Those of keys have 34 to 42.
-	maxPublisherID = 64
-	// maxCount bounds the entries of a history, and so the ranges of them in an
+	// maxPublishers bounds the publishers of a history, and so those in one Ask or
 	// answer.
+	maxPublishers = 4096
+	// maxPublisherID bounds a peer ID, in bytes. The ID of a key has 34 to 42.
+	maxPublisherID = 64
+	// maxCount bounds the entries of a history, and so the ranges of them in an answer.
 	maxCount = 1 << 17
 )
 
@@ -39,7 +39,7 @@ type wireAsk struct {
 	entry    uint64
 }
 
-// wireFrame is a Frame: one of its fields is set.
+// wireFrame is a Frame: exactly one field is set.
 type wireFrame struct {
 	entry *wireEntry
 	known *Known
@@ -82,7 +82,7 @@ func appendString(b []byte, num protowire.Number, v string) []byte {
 	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), v)
 }
 
-// millis rounds up, so that what is set does not become nothing.
+// millis rounds up, so that a short duration does not become zero.
 func millis(d time.Duration) uint64 {
 	if d <= 0 {
 		return 0
@@ -161,7 +161,7 @@ type field struct {
 	data   []byte
 }
 
-// fields calls f with each field that has a number or bytes; the rest passes.
+// fields calls f with each field that has a number or bytes, and skips the others.
 func fields(b []byte, f func(field) error) error {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -197,8 +197,8 @@ func (x field) want(typ protowire.Type) error {
 	return nil
 }
 
-// numbers and messages decode the known fields of a message: by its number,
-// into where it goes, or with what decodes it.
+// numbers and messages decode the known fields of a message. They map the number of a
+// field to its destination, or to the function that decodes it.
 type (
 	numbers  map[protowire.Number]*uint64
 	messages map[protowire.Number]func([]byte) error
@@ -292,7 +292,7 @@ func decodeCursor(b []byte) (c Cursor, err error) {
 	return c, err
 }
 
-// decodeRanges reads a set of at most limit ranges.
+// decodeRanges decodes a set of at most limit ranges.
 func decodeRanges(to *Ranges, limit int) func([]byte) error {
 	return func(b []byte) error {
 		*to = nil
@@ -351,7 +351,7 @@ func decodeFrame(b []byte) (f wireFrame, err error) {
 	return f, err
 }
 
-// decodeKnown also checks that what is said is possible.
+// decodeKnown also checks that what the peer says is possible.
 func decodeKnown(b []byte, k *Known) error {
 	err := decode(b, numbers{2: &k.Old.Epoch, 3: &k.Old.Seq}, messages{
 		1: decodePublisher(&k.Publisher),
@@ -390,13 +390,13 @@ func decodeKnown(b []byte, k *Known) error {
 	return nil
 }
 
-// appendFrame puts its length before a message.
+// appendFrame appends a message, preceded by its length.
 func appendFrame(b, message []byte) []byte {
 	return append(protowire.AppendVarint(b, uint64(len(message))), message...)
 }
 
-// readFrame reads a message of at most limit bytes; memory is taken once its
-// length is known to be within that.
+// readFrame reads a message of at most limit bytes. It allocates memory only after it has
+// checked the length.
 func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 	size, err := binary.ReadUvarint(r)
 	if err != nil {
