@@ -22,8 +22,8 @@ import (
 type EventType int
 
 const (
-	// PeerConnected: the first connection to Peer was made; Conn describes it. There is
-	// no event for a peer that has disconnected again by then.
+	// PeerConnected: the first connection to Peer was made; Conn describes it. A peer
+	// that has already disconnected again gets no event.
 	PeerConnected EventType = iota + 1
 	// PeerDisconnected: the last connection to Peer ended.
 	PeerDisconnected

@@ -37,9 +37,9 @@ const (
 // peers made are theirs to close.
 //
 // A node that holds all the reservations it wants does not need its other relays, and
-// closes all connections to them. Each such relay would send it one more copy of every
-// broadcast, and serve it as a client. With a hundred relays, every relay would have
-// every client.
+// keeps no spare connections to them. Each such relay would send it one more copy of
+// every broadcast, and serve it as a client. With a hundred relays, every relay would
+// have every client.
 type spares struct {
 	node      *Node
 	bootstrap func() []peer.AddrInfo

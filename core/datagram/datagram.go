@@ -44,7 +44,7 @@ type Role uint64
 // The ends of a lane.
 const (
 	Opened   Role = iota // the lane was opened by the other end
-	Opening              // it was opened by this one
+	Opening              // the lane was opened by this end
 	numRoles = 2
 )
 

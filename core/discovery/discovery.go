@@ -39,7 +39,7 @@ import (
 
 const (
 	// announceWidth is the number of servers, nearest to it, to which a client makes
-	// itself known. A peer that looks for the client asks bucketSize of them.
+	// itself known. A peer that looks for the client asks the bucketSize nearest servers.
 	announceWidth = 6
 
 	// announceInterval is the time between two announcements. A server forgets the
@@ -66,7 +66,8 @@ func Protocol(network string) protocol.ID {
 	return protocol.ID("/" + network + "/kad/1.0.0")
 }
 
-// CheckNetwork returns an error unless name is valid as the name of a network.
+// CheckNetwork returns an error if name cannot be the name of a network: if it is empty,
+// or if it contains a slash, a space, a tab or a line break.
 func CheckNetwork(name string) error {
 	if name == "" || strings.ContainsAny(name, "/ \t\r\n") {
 		return fmt.Errorf("invalid network name %q: it must not be empty or contain a slash or a space", name)

@@ -20,7 +20,7 @@ const (
 	DefaultWindowAge = 2 * time.Minute
 )
 
-// Window bounds the memory of a subscription that serves to recognize copies.
+// Window bounds what a subscription remembers in order to recognize copies.
 type Window struct {
 	// Count is the number of messages remembered, of all types of the window's pattern
 	// together. If zero, DefaultWindowCount.

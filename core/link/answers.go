@@ -138,7 +138,7 @@ func (in *incoming) free(answers []item) {
 	in.links.countActive(in.peer, -n)
 }
 
-// drop reports answers that are not written to their outcomes.
+// drop fails answers that are not going to be written.
 func (in *incoming) drop(answers []item, why error) {
 	in.free(answers)
 	for _, it := range answers {

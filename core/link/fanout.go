@@ -67,9 +67,9 @@ func (l *Links) SendAll(ctx context.Context, peers []peer.ID, m *message.Message
 	return f.report(peers)
 }
 
-// PostAll queues m for each of peers and returns without waiting, even with High: for a
-// peer whose queue is full, it fails with ErrQueueFull. It is the cheapest way to send to
-// many peers, because all of them share one frame.
+// PostAll queues m for each of peers and returns without waiting, even with High: if the
+// queue of a peer is full, the message fails for that peer with ErrQueueFull. It is the
+// cheapest way to send to many peers, because all of them share one frame.
 //
 // done, which may be nil, is called once for each peer, as for Post. For a peer whose
 // queue was full, it is called before PostAll returns. If PostAll returns an error, m

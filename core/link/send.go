@@ -192,9 +192,9 @@ func (l *Links) full(prio Priority) error {
 	return &fullError{prio, l.opts.QueueMessages, l.opts.QueueBytes}
 }
 
-// link returns the link to p, and makes a new one if there is none that takes messages. A
-// new one has the item queued before the stream is opened, so that the item fails if that
-// does, and is not tried again.
+// link returns the link to p, and makes a new one if there is none that takes messages.
+// In a new one, the item is queued before the stream is opened. If the stream cannot be
+// opened, the item fails and is not tried again.
 func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued bool, err error) {
 	if p == l.host.ID() {
 		return nil, false, errors.New("a node has no link to itself")

@@ -39,10 +39,10 @@ type Stats struct {
 	Requests Requests
 	Serving  Serving
 
-	// Malformed counts streams that were reset because of what the peer sent. Refused
-	// counts streams that were reset at once, because the peer had sent too many of these
-	// or had too many streams. Stalled counts streams that were reset because a frame
-	// stopped halfway or answers were not read.
+	// Malformed counts streams that were reset because the peer sent invalid data.
+	// Refused counts streams that were reset at once, because the peer had sent too many
+	// of these or had too many streams. Stalled counts streams that were reset because a
+	// frame stopped halfway or answers were not read.
 	Malformed uint64
 	Refused   uint64
 	Stalled   uint64

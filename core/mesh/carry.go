@@ -15,8 +15,8 @@ import (
 )
 
 // CarrierProtocol is listed by nodes with Options.RelayTopics. A stream of it is reset at
-// once. It tells peers that the node is on a topic on behalf of others, and two such
-// nodes that neither holds a topic for itself.
+// once. Peers that see it know that the node is on a topic on behalf of others, and two
+// such nodes know that neither holds a topic for itself.
 const CarrierProtocol protocol.ID = "/tombolo/carrier/1.0.0"
 
 const (

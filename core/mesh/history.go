@@ -107,8 +107,8 @@ func (m *Mesh) keepHistory(typ string, limits replay.Limits) error {
 // topicName returns the name of the kept history of a type: the topic.
 func (t *topic) topicName() string { return t.m.prefix + t.typ }
 
-// keep makes the history be kept under that name, within limits. again reports that
-// KeepHistory had done so before. If keep fails, nothing has changed.
+// keep keeps the history within limits, stored under that name if there is a store. again
+// reports that KeepHistory had done so before. If keep fails, nothing has changed.
 func (h *history) keep(name string, limits replay.Limits, whileCarried bool) (again bool, err error) {
 	h.keeping.Lock()
 	defer h.keeping.Unlock()

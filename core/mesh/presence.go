@@ -12,10 +12,10 @@ import (
 )
 
 // Presence is asked for, not announced. A watcher of a type asks who is on it (Who), and
-// the subscribers answer (Here). Otherwise, a node sends a message only when it joins and
-// when it leaves (Gone). A Who or Here may be about a single peer, whose ID it carries:
-// that peer is asked whether it is still there, and answers. crowd.go describes what
-// differs if many peers are on a type.
+// the subscribers answer (Here). In addition, a node announces once that it has joined,
+// and once that it leaves (Gone). A Who or Here may be about a single peer, whose ID it
+// carries: that peer is asked whether it is still there, and answers. crowd.go describes
+// what differs if many peers are on a type.
 const (
 	// askEvery is how often the watchers of a type ask again, and so how often each
 	// subscriber of a watched type sends a message of some 200 bytes. mostTold bounds how

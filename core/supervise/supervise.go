@@ -45,7 +45,7 @@ type Supervisor struct {
 // run is a running handler.
 type run struct {
 	handler    string
-	msg        *message.Message // nil if the handler is called for none
+	msg        *message.Message // nil if the handler is not called for a message
 	start      time.Time
 	overdue    bool
 	prev, next *run
