@@ -50,9 +50,10 @@ const (
 
 // Lane is one end of a lane. All methods may be called concurrently.
 type Lane struct {
-	port *port
-	key  uint64 // the number in the datagrams that this end receives
-	head []byte // the number that it sends, encoded
+	port    *port
+	key     uint64 // the number in the datagrams that this end receives
+	head    []byte // the number that it sends, encoded
+	receive func([]byte)
 }
 
 // Open opens this end of the lane with the given ID, which both ends must know. receive
@@ -61,8 +62,9 @@ type Lane struct {
 // connection has no datagrams.
 func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, error) {
 	l := &Lane{
-		key:  uint64(id)*numRoles + uint64(1-role),
-		head: binary.AppendUvarint(nil, uint64(id)*numRoles+uint64(role)),
+		key:     uint64(id)*numRoles + uint64(1-role),
+		head:    binary.AppendUvarint(nil, uint64(id)*numRoles+uint64(role)),
+		receive: receive,
 	}
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
@@ -72,7 +74,7 @@ func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, er
 		if s == nil {
 			return nil, ErrNone
 		}
-		p = &port{conn: c, session: s, lanes: make(map[uint64]func([]byte)), out: make(chan *packet, mostWaiting)}
+		p = &port{conn: c, session: s, lanes: make(map[uint64]*Lane), out: make(chan *packet, mostWaiting)}
 		p.ctx, p.stop = context.WithCancel(context.Background())
 		ports.of[c] = p
 		go p.receive()
@@ -81,7 +83,7 @@ func Open(c network.Conn, id uint32, role Role, receive func([]byte)) (*Lane, er
 	if _, taken := p.lanes[l.key]; taken {
 		return nil, fmt.Errorf("the connection has a lane %d already", id)
 	}
-	l.port, p.lanes[l.key] = p, receive
+	l.port, p.lanes[l.key] = p, l
 	return l, nil
 }
 
@@ -124,6 +126,9 @@ func (l *Lane) Close() {
 	ports.mu.Lock()
 	defer ports.mu.Unlock()
 	p := l.port
+	if p.lanes[l.key] != l { // closed before: the number may be another lane's
+		return
+	}
 	delete(p.lanes, l.key)
 	if len(p.lanes) == 0 {
 		p.end()
@@ -144,7 +149,7 @@ type port struct {
 	ctx     context.Context // ends with the connection, or the last lane
 	stop    context.CancelFunc
 	out     chan *packet
-	lanes   map[uint64]func([]byte) // by number; guarded by ports.mu
+	lanes   map[uint64]*Lane // by number; guarded by ports.mu
 }
 
 // end is called with ports.mu held.
@@ -186,10 +191,10 @@ func (p *port) receive() {
 			continue
 		}
 		ports.mu.Lock()
-		receive := p.lanes[key]
+		l := p.lanes[key]
 		ports.mu.Unlock()
-		if receive != nil {
-			receive(data[n:])
+		if l != nil {
+			l.receive(data[n:])
 		}
 	}
 }
