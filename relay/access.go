@@ -35,24 +35,24 @@ const (
 	accessName = "access"
 	maxAccess  = 4 << 20 // bytes of it
 
-	// introduceWithin is how long a peer of a closed relay may be connected until it
-	// is admitted: it presents its token with its request for a reservation.
+	// introduceWithin is how long a peer may stay connected to a closed relay before it is
+	// admitted: it presents its token with its request for a reservation.
 	introduceWithin = 15 * time.Second
-	// accessCheck is how often those that are connected are looked at.
+	// accessCheck is how often connected peers are checked against the rules.
 	accessCheck = 5 * time.Second
 )
 
-// access is who may use the relay. It is the connection gater of its host, too. An
-// open relay takes everybody but the banned; a closed one only peers that are allowed
-// by ID or address, other relays of its operator, peers with a token, and those that a
-// service of the operator's admits. A ban comes before all else.
+// access decides which peers may use the relay. It is also the connection gater of the
+// relay's host. An open relay takes every peer that is not banned; a closed one takes
+// only peers that are allowed by ID or address, other relays of its operator, peers with
+// a token, and those that the operator's service admits. A ban overrides everything else.
 type access struct {
-	path  string // of the file of rules; empty: none is kept
+	path  string // path of the file of rules; empty: none is kept
 	said  *refusals
 	self  peer.ID
 	web   *http.Client           // for the service
 	asked *prometheus.CounterVec // nil: nothing is counted
-	holds func(peer.ID) bool     // says whether a peer holds a reservation; set with host
+	holds func(peer.ID) bool     // reports whether a peer holds a reservation; set with host
 
 	mu       sync.Mutex
 	closed   bool
@@ -61,25 +61,25 @@ type access struct {
 	allowed  rules
 	banned   rules
 	revoked  *revoked
-	service  *admission           // nil: none is asked
-	admitted map[peer.ID]grant    // of those that are connected
-	leaving  map[peer.ID]struct{} // those that are told why they may not stay
+	service  *admission           // nil: there is none
+	admitted map[peer.ID]grant    // of connected peers
+	leaving  map[peer.ID]struct{} // peers that are being told why they may not stay
 
 	ctx  context.Context // ends with close
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-// grant is why a peer may use the relay that no rule allows.
+// grant lets a peer use the relay that no rule allows.
 type grant struct {
 	token   string // its ID; empty: the operator's service said yes
 	expires time.Time
-	ended   string // why it holds no longer; empty: it does
+	ended   string // why it no longer applies; empty: it still does
 }
 
 var _ connmgr.ConnectionGater = (*access)(nil)
 
-// openAccess reads the rules, and the tokens that are revoked, in a data directory. What
+// openAccess reads the rules and the revoked tokens from a data directory. A file that
 // cannot be read is an error: a relay that has forgotten whom it refuses must not start.
 func openAccess(self peer.ID, o Options, said *refusals) (*access, error) {
 	a := &access{
@@ -99,8 +99,8 @@ func openAccess(self peer.ID, o Options, said *refusals) (*access, error) {
 	return a, a.reload(func() {})
 }
 
-// reload reads the file of rules anew, calls also with the mutex held, and applies what
-// there is then to all that are connected. Where it returns an error, the rules stay, and
+// reload reads the file of rules again, calls also with the mutex held, and applies the
+// result to all connected peers. If it returns an error, the rules stay as they were, and
 // also was not called.
 func (a *access) reload(also func()) error {
 	var allowed, banned rules
@@ -121,8 +121,8 @@ func (a *access) reload(also func()) error {
 	return nil
 }
 
-// change adds a rule to a list, or removes it, writes the file and applies it. What
-// cannot be written is not applied.
+// change adds a rule to a list, or removes it, writes the file and applies it. If the
+// file cannot be written, the change is not applied.
 func (a *access) change(list string, add bool, r rule) error {
 	a.mu.Lock()
 	rules := &a.allowed
@@ -144,8 +144,8 @@ func (a *access) change(list string, add bool, r rule) error {
 	return nil
 }
 
-// revoke refuses the token with that ID from now on, and closes the connections of those
-// that were let in with it.
+// revoke refuses the token with that ID from now on, and closes the connections of peers
+// that were admitted with it.
 func (a *access) revoke(id string) error {
 	a.mu.Lock()
 	err := a.revoked.add(id, time.Now())
@@ -165,7 +165,7 @@ func (a *access) forgetRevoked(now time.Time) {
 	}
 }
 
-// revocations are the tokens that are revoked, by ID.
+// revocations returns the revoked tokens, sorted by ID.
 func (a *access) revocations() []RevokedToken {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -182,7 +182,8 @@ func (a *access) write() error {
 	return replace(a.path, text)
 }
 
-// replace writes a file so that there is always a whole one.
+// replace writes a file atomically: readers see the old file or the new one, never a
+// part.
 func replace(path, text string) error {
 	next := path + ".new"
 	if err := os.WriteFile(next, []byte(text), 0o600); err != nil {
@@ -191,8 +192,8 @@ func replace(path, text string) error {
 	return os.Rename(next, path)
 }
 
-// set closes or opens the relay, and says whose tokens are good and who else is asked. The
-// mutex is held.
+// set closes or opens the relay, and sets whose tokens are valid and which service is
+// asked. The mutex is held, or the access not yet in use.
 func (a *access) set(o Options) {
 	trusted := trust(a.self, o.Peers)
 	if slices.ContainsFunc(a.trusted, func(p peer.ID) bool { return !slices.Contains(trusted, p) }) {
@@ -209,7 +210,8 @@ func (a *access) set(o Options) {
 	}
 }
 
-// run calls a function in a goroutine that close waits for; false after close.
+// run calls a function in a goroutine that close waits for. After close it returns false
+// and calls nothing.
 func (a *access) run(f func(context.Context)) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -220,15 +222,15 @@ func (a *access) run(f func(context.Context)) bool {
 	return true
 }
 
-// lists are the rules as they are in the file.
+// lists returns the rules as they are written to the file.
 func (a *access) lists() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return append(a.allowed.lines("allow"), a.banned.lines("ban")...)
 }
 
-// start begins to look at who is connected; close ends it. holds says whether a peer holds
-// a reservation.
+// start begins to check connected peers every accessCheck, until close. holds reports
+// whether a peer holds a reservation.
 func (a *access) start(h host.Host, holds func(peer.ID) bool) {
 	a.mu.Lock()
 	a.host, a.holds = h, holds
@@ -248,7 +250,7 @@ func (a *access) start(h host.Host, holds func(peer.ID) bool) {
 	})
 }
 
-// close ends what start has begun, and waits for its goroutines.
+// close stops the checks and waits for the goroutines.
 func (a *access) close() {
 	a.mu.Lock()
 	a.stop()
@@ -257,7 +259,7 @@ func (a *access) close() {
 	a.web.CloseIdleConnections()
 }
 
-// wasAdmitted says whether a peer has had a grant since it came.
+// wasAdmitted reports whether a peer has had a grant since it connected.
 func (a *access) wasAdmitted(p peer.ID) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -276,7 +278,7 @@ const notAdmitted = "it takes only peers that its operator has allowed, or given
 // mayUse says whether a peer that is not banned may use the relay.
 func (a *access) mayUse(p peer.ID) bool { return a.whyNot(p) == "" }
 
-// whyNot says why a peer that is not banned may not use the relay; empty if it may.
+// whyNot returns why a peer that is not banned may not use the relay; empty if it may.
 func (a *access) whyNot(p peer.ID) string {
 	a.mu.Lock()
 	why := notAdmitted
@@ -290,7 +292,8 @@ func (a *access) whyNot(p peer.ID) string {
 	return why
 }
 
-// byRule says whether a peer may use the relay without a token, and without being asked about.
+// byRule reports whether a peer may use the relay without a token, and without asking the
+// service.
 func (a *access) byRule(p peer.ID) bool {
 	a.mu.Lock()
 	if !a.closed || slices.Contains(a.trusted, p) || a.allowed.hasPeer(p) {
@@ -304,7 +307,7 @@ func (a *access) byRule(p peer.ID) bool {
 		slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) })
 }
 
-// over says why a grant holds no longer; empty if it does. The mutex is held.
+// over returns why a grant no longer applies; empty if it still does. The mutex is held.
 func (a *access) over(g grant, now time.Time) string {
 	switch {
 	case g.ended != "":
@@ -319,7 +322,7 @@ func (a *access) over(g grant, now time.Time) string {
 	return fmt.Sprintf("the token has expired at %s", g.expires.UTC().Format(time.RFC3339))
 }
 
-// refuses says why a peer may not use the relay; nil if it may.
+// refuses returns why a peer may not use the relay; nil if it may.
 func (a *access) refuses(p peer.ID) *refusal {
 	if why := a.whyNot(p); why != "" {
 		return closedTo(why)
@@ -331,8 +334,8 @@ func closedTo(why string) *refusal {
 	return &refusal{limit: "access", flag: "--closed", words: why, status: pbv2.Status_PERMISSION_DENIED}
 }
 
-// admit says why a peer with that token, or none, may have no reservation; nil if it may.
-// ask is true if it is for the service to say.
+// admit returns why a peer with that token, or none, may not have a reservation; nil if
+// it may. ask is true if the service has to decide.
 func (a *access) admit(p peer.ID, token string, now time.Time) (no *refusal, ask bool) {
 	why, revoked := notAdmitted, false
 	if token != "" { // an open relay may be closed later
@@ -353,8 +356,8 @@ func (a *access) admit(p peer.ID, token string, now time.Time) (no *refusal, ask
 	return closedTo(why), false
 }
 
-// ask asks the service whether a peer may have a reservation. A yes holds as long as that
-// does: when the peer renews it, the service is asked again.
+// ask asks the service whether a peer may have a reservation. A yes is valid as long as
+// the reservation: when the peer renews it, the service is asked again.
 func (a *access) ask(p peer.ID, at ma.Multiaddr, token string) *refusal {
 	a.mu.Lock()
 	service := a.service
@@ -376,7 +379,7 @@ func (a *access) ask(p peer.ID, at ma.Multiaddr, token string) *refusal {
 	return why
 }
 
-// present takes a token from a peer, or says what is wrong with it.
+// present accepts a token from a peer, or returns what is wrong with it.
 func (a *access) present(p peer.ID, token string, now time.Time) (why string, revoked bool) {
 	a.mu.Lock()
 	trusted := a.trusted
@@ -393,15 +396,16 @@ func (a *access) present(p peer.ID, token string, now time.Time) (why string, re
 	return why, a.revoked.has(g.token)
 }
 
-// forget is told of a peer that is gone: it presents its token anew.
+// forget drops the grant of a peer that has left: when it comes back, it presents its
+// token again.
 func (a *access) forget(p peer.ID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.admitted, p)
 }
 
-// maySpeak says whether a peer may have streams of a protocol: one that is not
-// admitted has those with which it asks and is told.
+// maySpeak reports whether a peer may open streams of a protocol. A peer that is not
+// admitted may open only those with which it asks for a reservation and receives notices.
 func (a *access) maySpeak(p peer.ID, id protocol.ID) bool {
 	switch id {
 	case identify.ID, identify.IDPush, ping.ID, proto.ProtoIDv2Hop, reservation.MoveProtocol, knownProtocol:

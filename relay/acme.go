@@ -25,10 +25,10 @@ import (
 // certificatesName is the folder of certificates in the data directory.
 const certificatesName = "certificates"
 
-// acme are certificates of an ACME authority.
+// acme gets and serves certificates of an ACME authority.
 type acme struct {
 	domains []string
-	hint    string // what to look at if there is none
+	hint    string // what the operator should check if there is no certificate
 	log     *slog.Logger
 	cache   *certmagic.Cache
 	magic   *certmagic.Config
@@ -37,7 +37,7 @@ type acme struct {
 	stop    context.CancelFunc
 
 	mu     sync.Mutex
-	failed map[string]error // the last attempt, by domain; nil if it was good
+	failed map[string]error // of the last attempt, by domain; nil if it succeeded
 }
 
 var _ certificates = (*acme)(nil)
@@ -51,7 +51,7 @@ func newACME(o ACME, domains []string, dataDir string, log *slog.Logger) (*acme,
 		hint: "is port 443 of the domain the relay's, or forwarded to it?",
 	}
 	a.ctx, a.stop = context.WithCancel(context.Background())
-	quiet := zap.NewNop() // what befalls certificates is told by note
+	quiet := zap.NewNop() // note logs what happens to certificates
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return a.magic, nil },
 		RenewCheckInterval: o.CheckEvery,
@@ -72,9 +72,9 @@ func newACME(o ACME, domains []string, dataDir string, log *slog.Logger) (*acme,
 	return a, nil
 }
 
-// oneByOne gets one certificate at a time: of two that both want an account that has no
-// email address, certmagic may make one for the address "default", which no authority
-// takes.
+// oneByOne gets one certificate at a time. If two need an account without an email
+// address at once, certmagic may make one for the address "default", which authorities
+// reject.
 type oneByOne struct {
 	*certmagic.ACMEIssuer
 	mu sync.Mutex
@@ -104,8 +104,8 @@ func isIP(domain string) bool {
 	return err == nil
 }
 
-// start begins to get certificates. The authority's question comes to a port that the
-// relay listens on: certmagic, told which, does not listen there itself.
+// start begins to get certificates. The authority validates on a port that the relay
+// already listens on; since certmagic knows the port, it does not listen there itself.
 func (a *acme) start(listening []ma.Multiaddr) {
 	for _, l := range listening {
 		if !isSecure(l) {
@@ -121,7 +121,7 @@ func (a *acme) start(listening []ma.Multiaddr) {
 	}
 }
 
-// note is told what befalls a certificate.
+// note records and logs what happens to a certificate.
 func (a *acme) note(_ context.Context, event string, data map[string]any) error {
 	domain, _ := data["identifier"].(string)
 	switch event {
@@ -154,7 +154,7 @@ func (a *acme) announced(told, own []ma.Multiaddr) []ma.Multiaddr {
 	return slices.Concat(told, named(own, a.domains))
 }
 
-// leaf is the certificate that is served for a domain; nil if there is none.
+// leaf returns the certificate that is served for a domain; nil if there is none.
 func (a *acme) leaf(domain string) (leaf *x509.Certificate) {
 	for _, c := range a.cache.AllMatchingCertificates(domain) {
 		if leaf == nil || c.Leaf.NotAfter.After(leaf.NotAfter) {
@@ -178,7 +178,7 @@ func (a *acme) troubles() (all []string) {
 		case leaf != nil && time.Now().After(leaf.NotAfter):
 			what = "its certificate has expired"
 		case leaf != nil:
-			continue // a renewal that failed is tried again in time
+			continue // a failed renewal is retried before the certificate expires
 		}
 		if err := failed[d]; err != nil {
 			what += ": " + err.Error()

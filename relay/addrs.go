@@ -10,11 +10,11 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// addrsFor orders a relay's addresses for who asked for them at o: WebTransport
-// first, then what else a browser can dial, then the rest; among equals the ones
-// at the very host that was asked, then loopback and other addresses as they
-// come. Where that host is in none of them (a name, a forwarded port, a proxy),
-// its WebSocket address is added: that is the way the request itself came.
+// addrsFor orders a relay's addresses for a client that asked for them at o: WebTransport
+// first, then the other addresses a browser can dial, then the rest. Among equals,
+// addresses at the host that was asked come first; the others, loopback included, keep
+// their order. If none is at that host (because it is a name, a forwarded port or a
+// proxy), its WebSocket address is added: the request itself came that way.
 func addrsFor(addrs []ma.Multiaddr, id peer.ID, o origin) []ma.Multiaddr {
 	addrs = slices.Clone(addrs)
 	if !slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return isAt(a, o.host) }) {
@@ -42,8 +42,8 @@ func transportRank(a ma.Multiaddr) int {
 	return 5
 }
 
-// isAt says whether a is at host, a name or an IP address. "localhost" is at
-// any loopback address.
+// isAt reports whether a is at host, a name or an IP address. "localhost" is at any
+// loopback address.
 func isAt(a ma.Multiaddr, host string) bool {
 	if isLocalhost(host) && manet.IsIPLoopback(a) {
 		return true
@@ -66,8 +66,8 @@ func isLocalhost(host string) bool {
 	return strings.EqualFold(host, "localhost") || strings.HasSuffix(strings.ToLower(host), ".localhost")
 }
 
-// websocketAt is the WebSocket address at o, of a peer unless id is empty; nil if o is no
-// host.
+// websocketAt returns the WebSocket address at o, with the peer's ID unless id is empty;
+// nil if o is not a valid host.
 func websocketAt(o origin, id peer.ID) ma.Multiaddr {
 	kind := "dns"
 	if ip, err := netip.ParseAddr(o.host); err == nil {

@@ -20,23 +20,24 @@ import (
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
-// AdminSocket is the name of the operator's socket in the data directory. It speaks
-// HTTP, and only the owner may open it.
+// AdminSocket is the name of the operator's socket in the data directory. It speaks HTTP,
+// and only the owner of the directory may open it.
 const AdminSocket = "admin.sock"
 
-// PeerStatus is what the operator sees of one peer.
+// PeerStatus describes one connected peer to the operator.
 type PeerStatus struct {
 	Peer     string    `json:"peer"`
-	Addrs    []string  `json:"addrs"` // where it is connected from
-	Since    time.Time `json:"since"` // of its oldest connection
-	Agent    string    `json:"agent"` // what it calls itself
+	Addrs    []string  `json:"addrs"` // that it is connected from
+	Since    time.Time `json:"since"` // when its oldest connection opened
+	Agent    string    `json:"agent"` // its user agent, as it reports it
 	Reserved bool      `json:"reserved"`
-	Circuits int       `json:"circuits"` // that begin there
-	Bytes    int64     `json:"bytes"`    // read from its circuits since they opened
-	Slowed   int64     `json:"slowed"`   // reads that waited for others
+	Circuits int       `json:"circuits"` // opened by this peer
+	Bytes    int64     `json:"bytes"`    // read from the peer's circuits since the first of those open now began
+	Slowed   int64     `json:"slowed"`   // reads that waited for other peers' share
 }
 
-// LimitStatus is a limit, how much of it is used, and what it has refused.
+// LimitStatus describes a limit: how much of it is used, and how many requests it has
+// refused.
 type LimitStatus struct {
 	Limit   string `json:"limit"`
 	Flag    string `json:"flag,omitempty"`
@@ -55,7 +56,7 @@ type admin struct {
 
 func serveAdmin(r *Relay, dataDir string, log *slog.Logger) (*admin, error) {
 	path := filepath.Join(dataDir, AdminSocket)
-	// The directory is this process's: what is there is left over.
+	// This process has locked the directory: an existing socket is a leftover.
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("admin socket: %w", err)
 	}
@@ -99,7 +100,7 @@ func serveAdmin(r *Relay, dataDir string, log *slog.Logger) (*admin, error) {
 	return a, nil
 }
 
-// close ends the socket, and waits until it is gone.
+// close closes the socket and waits until the server has ended.
 func (a *admin) close() error {
 	err := a.server.Close()
 	<-a.done
@@ -109,7 +110,8 @@ func (a *admin) close() error {
 	return err
 }
 
-// doing answers a request to do something about who.
+// doing handles a request to do something to the peer, rule or token in the form value
+// "who".
 func (a *admin) doing(f func(who string) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		who := r.FormValue("who")
@@ -127,7 +129,7 @@ func reply(w http.ResponseWriter, what any) {
 	_ = json.NewEncoder(w).Encode(what)
 }
 
-// kick closes the connections of a peer. It may come back.
+// kick closes a peer's connections. The peer may reconnect.
 func (r *Relay) kick(who string) error {
 	p, err := peer.Decode(who)
 	if err != nil {
@@ -139,7 +141,7 @@ func (r *Relay) kick(who string) error {
 	return r.node.Host().Network().ClosePeer(p)
 }
 
-// Peers are those that are connected, in the order of their IDs.
+// Peers returns the connected peers, sorted by ID.
 func (r *Relay) Peers() []PeerStatus {
 	h := r.node.Host()
 	all := []PeerStatus{}
@@ -164,7 +166,7 @@ func (r *Relay) Peers() []PeerStatus {
 	return all
 }
 
-// Limits are the limits that have a value or have refused something, by name.
+// Limits returns the limits that have a value or have refused something, sorted by name.
 func (r *Relay) Limits() []LimitStatus {
 	all := r.circuit.places.limits()
 	for limit, n := range r.said.counts() {
@@ -179,7 +181,7 @@ func (r *Relay) Limits() []LimitStatus {
 	return all
 }
 
-// Unready says why the relay is not ready for more peers; nothing if it is.
+// Unready returns the reasons why the relay cannot take more peers; empty if it can.
 func (r *Relay) Unready() []string {
 	reasons := []string{}
 	if r.circuit.places.isDraining() {

@@ -26,31 +26,31 @@ import (
 )
 
 const (
-	// admissionWithin is how long a question may take, and wait for others before.
+	// admissionWithin bounds a question, including the time that it waits for others.
 	admissionWithin = 5 * time.Second
-	// admissionSlots is how many questions are sent at once. Peers at one address have
+	// admissionSlots is how many questions are sent at once. Peers at one address may use
 	// half of them.
 	admissionSlots = 64
-	// maxQuestions is how many questions may be sent or wait. Those of one address are
+	// maxQuestions is how many questions may be in flight or waiting. One address may have
 	// half of them.
 	maxQuestions = 1024
-	// maxVerdicts is how many answers are remembered.
+	// maxVerdicts is how many answers are cached.
 	maxVerdicts = 16384
 
-	// An answer that does not say for how long it holds is kept for usualVerdict. Each is
-	// kept for at least leastVerdict: peers can ask again as fast as they like.
+	// An answer without a max-age is cached for usualVerdict. Each answer is cached for at
+	// least leastVerdict, because peers can ask again as fast as they like.
 	leastVerdict = time.Second
 	usualVerdict = time.Minute
 	mostVerdict  = time.Hour
 
 	maxAdmissionAnswer = 4096 // bytes of an answer that are read
-	maxAdmissionReason = 400  // bytes of it that the peer is told
+	maxAdmissionReason = 400  // bytes of it that are sent to the peer
 )
 
-// limitAdmission is the limit of those that the service does not admit.
+// limitAdmission is the limit that refuses peers which the service does not admit.
 const limitAdmission = "admission"
 
-// What became of a question, in the metrics.
+// Outcomes of a question, as label values of the metric.
 const (
 	admissionYes     = "yes"
 	admissionNo      = "no"
@@ -59,20 +59,21 @@ const (
 	admissionBusy    = "busy"    // not asked: too many questions wait
 )
 
-// Question is what the relay asks the service of Options.Admission about a peer, as JSON.
+// Question is the JSON body that the relay sends to the service of Options.Admission to
+// ask about a peer.
 type Question struct {
 	Peer  string `json:"peer"`            // its ID
-	Addr  string `json:"addr"`            // the multiaddr that it is connected from
+	Addr  string `json:"addr"`            // the multiaddr that the peer is connected from
 	Relay string `json:"relay"`           // this relay's ID
-	Token string `json:"token,omitempty"` // what the peer has presented, if it is not a valid token of this relay
+	Token string `json:"token,omitempty"` // what the peer presented, if it is not a valid token of this relay
 }
 
-// CheckAdmission says whether a URL can be one of Options.Admission.
+// CheckAdmission returns an error if service cannot be the URL of Options.Admission.
 func CheckAdmission(service string) error {
 	u, err := url.Parse(service)
 	switch {
 	case err != nil:
-		return errors.New("it is not a URL") // which may hold a password
+		return errors.New("it is not a URL") // without the URL, which may hold a password
 	case u.Scheme != "http" && u.Scheme != "https":
 		return errors.New("it is not the URL of a service that speaks http or https")
 	case u.Hostname() == "":
@@ -105,7 +106,8 @@ func admissionClient() *http.Client {
 	}
 }
 
-// newAdmissionCounter counts what becomes of questions; nil without a registry.
+// newAdmissionCounter returns a counter of the outcomes of questions; nil without a
+// registry.
 func newAdmissionCounter(registry *prometheus.Registry) *prometheus.CounterVec {
 	if registry == nil {
 		return nil
@@ -121,8 +123,9 @@ func newAdmissionCounter(registry *prometheus.Registry) *prometheus.CounterVec {
 	return c
 }
 
-// admission asks a service of the operator's who may use the relay, and remembers what it
-// says. Whom it does not admit in time is refused. Its methods may be called concurrently.
+// admission asks a service of the operator's which peers may use the relay, and caches
+// its answers. A peer that it does not admit in time is refused. Its methods may be
+// called concurrently.
 type admission struct {
 	url    string
 	self   peer.ID
@@ -135,31 +138,32 @@ type admission struct {
 	mu        sync.Mutex
 	verdicts  map[question]*verdict
 	sites     map[netip.Prefix]*askers
-	questions int // that are sent or wait
+	questions int // in flight or waiting
 }
 
-// question is what a verdict is about.
+// question is the key of a verdict.
 type question struct {
 	peer  peer.ID
 	site  netip.Prefix
 	token [sha256.Size]byte
 }
 
-// verdict is what the service has said, once done is closed.
+// verdict is the service's answer. It is valid once done is closed.
 type verdict struct {
 	done  chan struct{}
 	why   *refusal  // nil: yes
 	until time.Time // guarded by admission.mu; zero before done
 }
 
-// askers are the peers at an address about which the service is asked.
+// askers counts the questions about peers at one address.
 type askers struct {
 	slots     chan struct{}
 	questions int
 }
 
-// newAdmission makes one for a URL. run calls a function in a goroutine of its own with a
-// context that ends with the relay; it returns false if the relay has ended.
+// newAdmission returns an admission that asks the service at a URL. run calls a function
+// in its own goroutine with a context that ends with the relay; it returns false if the
+// relay has ended.
 func newAdmission(url string, self peer.ID, client *http.Client, counts *prometheus.CounterVec, run func(func(context.Context)) bool) *admission {
 	return &admission{
 		url: url, self: self, client: client, counts: counts, run: run, within: admissionWithin,
@@ -167,7 +171,7 @@ func newAdmission(url string, self peer.ID, client *http.Client, counts *prometh
 	}
 }
 
-// ask says why the service does not admit a peer; nil if it does. It returns after
+// ask returns why the service does not admit a peer; nil if it does. It returns after
 // admissionWithin at the latest.
 func (s *admission) ask(p peer.ID, at ma.Multiaddr, token string, now time.Time) *refusal {
 	q := question{peer: p, site: customer.Of(at), token: sha256.Sum256([]byte(token))}
@@ -185,7 +189,7 @@ func (s *admission) ask(p peer.ID, at ma.Multiaddr, token string, now time.Time)
 	return v.why
 }
 
-// begin asks about a peer. The mutex is held.
+// begin starts a question about a peer. The mutex is held.
 func (s *admission) begin(q question, about Question, now time.Time) (*verdict, *refusal) {
 	of := s.sites[q.site]
 	if of == nil {
@@ -212,8 +216,8 @@ func (s *admission) begin(q question, about Question, now time.Time) (*verdict, 
 	return v, nil
 }
 
-// makeRoom forgets what has run out if there are too many verdicts, and some others if it
-// must. The mutex is held.
+// makeRoom drops expired verdicts if there are too many, and then valid ones if it must.
+// The mutex is held.
 func (s *admission) makeRoom(now time.Time) {
 	if len(s.verdicts) < maxVerdicts {
 		return
@@ -255,7 +259,7 @@ func (s *admission) count(answer string) {
 	}
 }
 
-// request asks the service, and says for how long what it answers holds.
+// request asks the service, and returns how long its answer is valid.
 func (s *admission) request(ctx context.Context, of *askers, body []byte) (answer string, why *refusal, holds time.Duration) {
 	for _, slots := range []chan struct{}{of.slots, s.slots} {
 		select {
@@ -291,7 +295,8 @@ func (s *admission) request(ctx context.Context, of *askers, body []byte) (answe
 		fmt.Errorf("it answers %q, and not 200 or 403", response.Status)), leastVerdict
 }
 
-// denied is a no of the service, with the reason that it gives: a line of text.
+// denied returns the refusal for a no of the service, with the first line of its body as
+// the reason.
 func denied(said []byte) *refusal {
 	line, _, _ := strings.Cut(strings.TrimSpace(string(said)), "\n")
 	if len(line) > maxAdmissionReason {
@@ -311,7 +316,7 @@ func admissionFailed(words string, cause error) *refusal {
 	return &refusal{limit: "admission-failed", flag: "--admission", words: words + " (--admission)", cause: cause, status: pbv2.Status_PERMISSION_DENIED}
 }
 
-// validity is for how long an answer holds, by its Cache-Control (RFC 9111).
+// validity returns how long an answer may be cached, from its Cache-Control (RFC 9111).
 func validity(h http.Header) time.Duration {
 	holds := usualVerdict
 	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {

@@ -30,28 +30,29 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// AutoTLS gets a certificate without a domain of the relay's own, by a broker that speaks
-// the protocol of https://github.com/ipshipyard/p2p-forge. The relay's names are
-// <IP address>.<peer ID>.<Domain>: the broker's DNS answers them with the IP address in
-// them. The certificate is for all names of the peer. The authority of TLS.ACME gives it by
-// DNS-01 (RFC 8555): the relay proves its peer ID to the broker, the broker connects to one
-// of the relay's addresses, and then publishes the record that the authority looks for.
+// AutoTLS gets a certificate for a relay without a domain, through a broker that speaks
+// the protocol of https://github.com/ipshipyard/p2p-forge. The relay's names are <IP
+// address>.<peer ID>.<Domain>; the broker's DNS resolves each to the IP address in it.
+// The certificate covers all names of the peer. The authority of TLS.ACME issues it by
+// DNS-01 (RFC 8555): the relay proves its peer ID to the broker, and the broker connects
+// to one of the relay's addresses and then publishes the record that the authority looks
+// for.
 //
-// The certificate is asked for once the relay knows a public IP address of its TCP port:
+// The relay requests the certificate once it knows a public IP address of its TCP port:
 // of a network interface, of a port that the router forwards, one that peers see, or an
-// /ip4/…/tcp/…/tls/ws or /ip6/…/tcp/…/tls/ws in Options.Announce. Until it is issued, no
-// address with TLS is announced.
+// /ip4/…/tcp/…/tls/ws or /ip6/…/tcp/…/tls/ws in Options.Announce. Until the certificate
+// is issued, no address with TLS is announced.
 type AutoTLS struct {
-	// Domain is what the names end in. If empty, DefaultAutoTLSDomain.
+	// Domain is the suffix of the names. If empty, DefaultAutoTLSDomain.
 	Domain string
 	// Broker is the http or https URL that the relay registers at. If empty, https at
 	// "registration." and the Domain.
 	Broker string
-	// Private takes IP addresses that are not public, too. It is for a broker of your own
-	// in the same network.
+	// Private also accepts IP addresses that are not public. It is for your own broker in
+	// the same network.
 	Private bool
-	// Resolver looks for the broker's record before the authority does. If nil,
-	// net.DefaultResolver.
+	// Resolver checks that the broker's record is published before the authority looks for
+	// it. If nil, net.DefaultResolver.
 	Resolver *net.Resolver
 }
 
@@ -60,28 +61,28 @@ type AutoTLS struct {
 const DefaultAutoTLSDomain = "libp2p.direct"
 
 const (
-	// brokerTime bounds a registration. The broker dials the relay meanwhile.
+	// brokerTime bounds a registration, during which the broker dials the relay.
 	brokerTime = 2 * time.Minute
 	// recordTime bounds the wait for the broker's record, as in p2p-forge's own client.
 	recordTime = 3 * time.Minute
-	// recordFirst and recordMax are pauses between looks for it. There is one before the
-	// first look, too: a resolver remembers that a record was not there.
+	// recordFirst and recordMax bound the pause between two lookups. There is a pause before
+	// the first one, too, because a resolver caches that a record did not exist.
 	recordFirst, recordMax = time.Second, 30 * time.Second
-	// maxBrokerWords bounds in bytes what is read of a refusal.
+	// maxBrokerWords is how many bytes of a refusal are read.
 	maxBrokerWords = 1 << 10
 )
 
-// autoTLS is a certificate for names of a broker.
+// autoTLS gets and serves a certificate for names of a broker.
 type autoTLS struct {
 	*acme
-	zone    string // the names are below it
+	zone    string // suffix of the names
 	private bool
-	begin   chan struct{} // closed when there is an address with a name
+	begin   chan struct{} // closed once an address has a name
 	done    sync.WaitGroup
 	broker  *broker
 
 	mu    sync.Mutex
-	hosts []string // with a name each
+	hosts []string // the relay's host names
 }
 
 var _ certificates = (*autoTLS)(nil)
@@ -110,15 +111,16 @@ func newAutoTLS(o TLS, key crypto.PrivKey, dataDir string, log *slog.Logger) (*a
 	}
 	names.issuer.DNS01Solver = b
 	names.hint = "can the relay's ports be reached from the Internet?"
-	// One that is kept is announced from the start. Whatever is wrong with it shows later.
+	// A stored certificate is announced from the start. If something is wrong with it, that
+	// shows later.
 	_, _ = names.magic.CacheManagedCertificate(names.ctx, names.domains[0])
 	return &autoTLS{acme: names, zone: zone, private: o.AutoTLS.Private, begin: make(chan struct{}), broker: b}, nil
 }
 
-// unnamed is why no certificate is asked for.
+// unnamed is the reason why no certificate is requested.
 const unnamed = "none of the relay's addresses is a public IP address of its TCP port: the router may forward the port, or --announce may name one that is forwarded, such as /ip4/203.0.113.1/tcp/443/tls/ws"
 
-// start asks for the certificate when there is an address to have it for.
+// start requests the certificate as soon as there is an address for it.
 func (a *autoTLS) start([]ma.Multiaddr) {
 	a.done.Go(func() {
 		select {
@@ -135,8 +137,8 @@ func (a *autoTLS) start([]ma.Multiaddr) {
 	})
 }
 
-// announced gives the addresses with TLS their names, or leaves them out while they have
-// none that a client would take. It is called whenever the addresses may have changed.
+// announced gives the addresses with TLS their names, or leaves them out until there is a
+// valid certificate. The host calls it whenever its addresses may have changed.
 func (a *autoTLS) announced(told, own []ma.Multiaddr) (out []ma.Multiaddr) {
 	leaf := a.leaf(a.domains[0])
 	served := leaf != nil && time.Now().Before(leaf.NotAfter)
@@ -174,7 +176,7 @@ func (a *autoTLS) announced(told, own []ma.Multiaddr) (out []ma.Multiaddr) {
 	return ma.Unique(out)
 }
 
-// addr is the address in s; none if s is no address.
+// addr returns the address in s; none if s is not an address.
 func addr(s string) []ma.Multiaddr {
 	a, err := ma.NewMultiaddr(s)
 	if err != nil {
@@ -187,7 +189,7 @@ func isAtIP(at ma.Multiaddr) bool {
 	return len(at) > 0 && (at[0].Code() == ma.P_IP4 || at[0].Code() == ma.P_IP6)
 }
 
-// isPublic says whether an address is at an IP address that a name is good for.
+// isPublic reports whether an address is at an IP address that can have a name.
 func (a *autoTLS) isPublic(at ma.Multiaddr) bool {
 	if !isAtIP(at) || manet.IsIPUnspecified(at) {
 		return false
@@ -195,7 +197,8 @@ func (a *autoTLS) isPublic(at ma.Multiaddr) bool {
 	return a.private || manet.IsPublicAddr(at) && !manet.IsNAT64IPv4ConvertedIPv6Addr(at)
 }
 
-// name is the host name of an IP address. A label of DNS neither begins nor ends with a hyphen.
+// name returns the host name of an IP address. A DNS label neither begins nor ends with a
+// hyphen.
 func (a *autoTLS) name(ip ma.Component) (host, kind string) {
 	if ip.Code() == ma.P_IP4 {
 		return strings.ReplaceAll(ip.Value(), ".", "-") + "." + a.zone, "dns4"
@@ -229,7 +232,7 @@ func (a *autoTLS) close() {
 	a.acme.close()
 }
 
-// broker solves DNS-01 by the broker of AutoTLS.
+// broker solves DNS-01 challenges through the broker of AutoTLS.
 type broker struct {
 	url    string
 	key    crypto.PrivKey
@@ -250,7 +253,7 @@ func (b *broker) set(addrs []ma.Multiaddr) {
 	b.addrs = addrs
 }
 
-// Present registers a challenge: the broker publishes it.
+// Present registers a challenge, which the broker then publishes.
 func (b *broker) Present(ctx context.Context, challenge rfc8555.Challenge) error {
 	var question struct {
 		Value     string   `json:"value"`
@@ -277,7 +280,7 @@ func (b *broker) Present(ctx context.Context, challenge rfc8555.Challenge) error
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("User-Agent", "tombolo-relay/"+core.Version())
-	jar, err := cookiejar.New(nil) // by a cookie, both requests of the handshake come to one server
+	jar, err := cookiejar.New(nil) // a cookie makes both requests of the handshake reach the same server
 	if err != nil {
 		return err
 	}
@@ -321,5 +324,5 @@ func (b *broker) Wait(ctx context.Context, challenge rfc8555.Challenge) error {
 	}
 }
 
-// CleanUp does nothing: the broker forgets by itself.
+// CleanUp does nothing: the broker removes the record by itself.
 func (b *broker) CleanUp(context.Context, rfc8555.Challenge) error { return nil }

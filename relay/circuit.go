@@ -15,34 +15,35 @@ import (
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
-// Defaults of Limits. go-libp2p's own make a circuit a stepping stone to a
-// direct connection (2 minutes, 128 KiB, 16 circuits a peer, 8 reservations an
-// address); for a browser tab the circuit is the connection.
+// Defaults of Limits. Those of go-libp2p (2 minutes, 128 KiB, 16 circuits a peer, 8
+// reservations an address) treat a circuit as a stepping stone to a direct connection;
+// for a browser tab, the circuit is the connection.
 const (
-	// DefaultPeers is how many connected peers a relay is made for.
+	// DefaultPeers is how many connected peers a relay is sized for.
 	DefaultPeers = 8192
 
-	// DefaultCircuitsPerPeer is how many circuits may end at one peer: a
-	// service that every tab of a mesh calls. Each costs two buffers of
-	// circuitBuffer, so one peer can cost 128 MiB.
+	// DefaultCircuitsPerPeer is how many circuits may end at one peer, for example at a
+	// service that every tab of a mesh uses. Each costs two buffers of circuitBuffer, so one
+	// peer can cost 128 MiB.
 	DefaultCircuitsPerPeer = 1024
 
-	// DefaultPeerRate is what one peer may send through circuits, in bytes per second, over
-	// all its circuits: about what a gigabit line carries, so it affects only a peer that
-	// would otherwise fill a faster line.
+	// DefaultPeerRate is how many bytes per second one peer may send through all its
+	// circuits: about what a gigabit line carries, so it affects only a peer that would
+	// otherwise fill a faster line.
 	DefaultPeerRate = 128 << 20
 
-	// DefaultBroadcastRate is what one peer may broadcast, in bytes per second: 5,000
-	// small messages, each of which goes to all on its type.
+	// DefaultBroadcastRate is how many bytes per second one peer may broadcast: 5,000 small
+	// messages, each of which goes to all subscribers of its type.
 	DefaultBroadcastRate = 512 << 10
 
-	// broadcastBurst is what it may broadcast at once: four messages of the largest size.
+	// broadcastBurst is how many bytes a peer may broadcast at once: four messages of the
+	// largest size.
 	broadcastBurst = 4 << 20
 
-	// DefaultTopics is how many types of messages a relay passes on.
+	// DefaultTopics is how many types of messages a relay forwards.
 	DefaultTopics = 512
 
-	// DefaultHistoryBytes is what a relay keeps of messages: 256 KiB of each of
+	// DefaultHistoryBytes is how many bytes of messages a relay keeps: 256 KiB for each of
 	// DefaultTopics.
 	DefaultHistoryBytes = 128 << 20
 
@@ -51,8 +52,8 @@ const (
 	// fast.
 	circuitBuffer = 64 << 10
 
-	// streamRate is how many streams a second a peer may open, after a burst: more
-	// than one for each circuit and message of who calls many.
+	// streamRate is how many streams a second a peer may open, after a burst: more than a
+	// busy caller needs for one per circuit and message.
 	streamRate = 256
 
 	// reservationTTL is how long a reservation lasts unless renewed.
@@ -62,36 +63,34 @@ const (
 // Limits bound what a relay does for its peers. Circuits are bounded neither in
 // time nor in bytes.
 type Limits struct {
-	// Peers is how many connected peers, each with a reservation, the relay is
-	// made for. Who holds a reservation keeps it, and others are refused, and told so.
-	// If zero, DefaultPeers.
+	// Peers is how many connected peers, each with a reservation, the relay is sized for. A
+	// peer that holds a reservation keeps it; further peers are refused, with the reason. If
+	// zero, DefaultPeers.
 	Peers int
-	// PeersPerAddress is how many of them may come from one address: a school behind
-	// its NAT, or a proxy before the relay. An address is one IPv4 address or an IPv6
+	// PeersPerAddress is how many of them may come from one address, such as a school behind
+	// its NAT or a proxy in front of the relay. An address is one IPv4 address or an IPv6
 	// network of 56 bits. If zero, half of Peers.
 	PeersPerAddress int
 	// CircuitsPerPeer is how many circuits may begin or end at one peer. If
 	// zero, DefaultCircuitsPerPeer.
 	CircuitsPerPeer int
-	// PeerRate is how many bytes per second one peer may send through
-	// circuits; its streams wait, nothing is lost. If zero, DefaultPeerRate;
-	// if negative, there is no limit.
+	// PeerRate is how many bytes per second one peer may send through circuits. Data above
+	// it is delayed, not lost. If zero, DefaultPeerRate; if negative, there is no limit.
 	PeerRate int64
-	// Rate is how many bytes per second the relay reads of circuits in all. The peers
-	// that send most of them have equal shares, and small messages of the others go
-	// first. If zero, as many as the machine carries without making these wait; if
-	// negative, there is no limit.
+	// Rate is how many bytes per second the relay reads from all circuits together. The
+	// peers that send the most get equal shares, and small messages of the others go first.
+	// If zero, the rate is as high as the machine can carry without delaying those messages;
+	// if negative, there is no limit.
 	Rate int64
-	// BroadcastRate is how many bytes per second one peer may broadcast, after 4 MiB at
-	// once; what it sends beyond is read later. Options.Peers have no such limit. If zero,
+	// BroadcastRate is how many bytes per second one peer may broadcast, after a burst of 4
+	// MiB; data above it is read later. Options.Peers have no such limit. If zero,
 	// DefaultBroadcastRate; if negative, there is no limit.
 	BroadcastRate int
-	// Topics is how many types of messages the relay passes on among its
-	// peers. If zero, DefaultTopics.
+	// Topics is how many types of messages the relay forwards among its peers. If zero,
+	// DefaultTopics.
 	Topics int
-	// HistoryBytes is how many bytes of messages the relay keeps for peers that
-	// were away; each type has its share, for an hour. If zero,
-	// DefaultHistoryBytes.
+	// HistoryBytes is how many bytes of messages the relay keeps for peers that were
+	// offline; each type has an equal share, kept for an hour. If zero, DefaultHistoryBytes.
 	HistoryBytes int
 }
 
@@ -144,16 +143,16 @@ func startCircuit(h host.Host, l Limits, who *access, said *refusals, registry *
 	l = l.withDefaults()
 	opts := []relay.Option{
 		relay.WithResources(relay.Resources{
-			Limit:          nil, // circuits last
+			Limit:          nil, // circuits have no limit
 			ReservationTTL: reservationTTL,
 			BufferSize:     circuitBuffer,
-			// places refuses before, and says why.
+			// places refuses earlier, and gives a reason.
 			MaxCircuits:           math.MaxInt,
 			MaxReservations:       math.MaxInt,
 			MaxReservationsPerIP:  math.MaxInt,
 			MaxReservationsPerASN: math.MaxInt,
 		}),
-		// Peers on the relay's own machine or network dial it there.
+		// Peers on the relay's own machine or network dial those addresses.
 		relay.WithReservationAddressFilter(func(ma.Multiaddr) bool { return true }),
 	}
 	if registry != nil {
@@ -176,8 +175,8 @@ func startCircuit(h host.Host, l Limits, who *access, said *refusals, registry *
 	return c, nil
 }
 
-// close takes no more circuits and wakes those that wait for their rate. The
-// circuits themselves end with the host.
+// close accepts no more circuits and wakes streams that wait for their rate. The circuits
+// themselves end with the host.
 func (c *circuit) close() error {
 	err := c.relay.Close()
 	c.host.Network().StopNotify(c.notifiee)

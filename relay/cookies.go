@@ -6,26 +6,26 @@ import (
 	"strings"
 )
 
-// Browsers let a site of a peer, under a name below the relay's, set cookies for
-// the relay's own name, and for all names above it that are not on the public
-// suffix list. They come with each request for the page: up to 180 of 4 KiB. The
-// relay uses none. It answers however many come, and expires the biggest, so that
-// the page is not slow for good and a proxy before it does not refuse them. Small
-// ones are left alone: they may belong to such a proxy.
+// A site of a peer, at a name below the relay's, can set cookies for the relay's own name
+// and for every name above it that is not on the public suffix list. Browsers send them
+// with each request for the page: up to 180 of 4 KiB. The relay uses none. It answers
+// however many are sent, and expires the largest, so that the page does not stay slow and
+// a proxy in front of it does not refuse the requests. It leaves small ones alone: they
+// may belong to such a proxy.
 const (
 	maxHeader    = 16 << 10 // bytes of a request's header, beside cookies
-	cookiesLeft  = 4 << 10  // bytes of cookies that are no trouble
-	maxExpiring  = 16 << 10 // bytes of names in one answer; the next expires more
+	cookiesLeft  = 4 << 10  // bytes of cookies that do no harm
+	maxExpiring  = 16 << 10 // bytes of names in one response; the next one expires more
 	cookieHeader = "Cookie"
 )
 
-// takeCookies removes the cookies of a request, since an answer that is read slowly
-// would hold them in memory, and expires those that are too many.
+// takeCookies removes the cookies from a request, because a response that is read slowly
+// would keep them in memory, and expires those above cookiesLeft.
 func takeCookies(w http.ResponseWriter, r *http.Request) {
 	cookies := strings.Split(strings.Join(r.Header.Values(cookieHeader), ";"), ";")
 	r.Header.Del(cookieHeader)
 	if strings.HasPrefix(r.URL.Path, "/assets/") {
-		return // the answer may be kept for others, and these would be in it
+		return // the response may be cached for others, and would contain the Set-Cookie headers
 	}
 	total := 0
 	for i, c := range cookies {
@@ -54,8 +54,9 @@ func takeCookies(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// domainsOf are a host name and those above it, except for the last, in which no
-// browser takes a cookie. None of an IP address, which has no names below it.
+// domainsOf returns a host name and those above it, except the last label, for which no
+// browser accepts a cookie. It returns none for an IP address, which has no names below
+// it.
 func domainsOf(host string) (domains []string) {
 	if !hostname.MatchString(host) {
 		return nil
@@ -69,7 +70,7 @@ func domainsOf(host string) (domains []string) {
 	}
 }
 
-// tooLarge says whether a request, beside its cookies and its body, is larger than
+// tooLarge reports whether a request, without its cookies and its body, is larger than
 // any client needs.
 func tooLarge(r *http.Request) bool {
 	size := len(r.RequestURI)

@@ -18,27 +18,28 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// DefaultDrain is how long a drain lasts at most. Service managers end a program by
-// force after a minute and a half.
+// DefaultDrain is the longest that a drain takes by default. Service managers kill a
+// program after a minute and a half.
 const DefaultDrain = time.Minute
 
 const (
-	// A quarter of the drain is for telling, and no more than tellEvery for each peer.
+	// Telling the peers takes at most a quarter of the drain, and at most tellEvery for each
+	// peer.
 	tellEvery = 20 * time.Millisecond
-	// drainCheck is how often it is looked whether circuits have ended.
+	// drainCheck is how often the drain checks whether circuits have ended.
 	drainCheck = 100 * time.Millisecond
-	// What is told of other relays: see reservation.Notice.
+	// Bounds of what a notice says about other relays: see reservation.Notice.
 	maxOffers     = 8
 	addrsOfOffers = 12
 )
 
-// drain has the peers of a relay move to others.
+// drain makes the peers of a relay move to other relays.
 type drain struct {
 	host   host.Host
 	places *places
 	log    *slog.Logger
 
-	ended chan struct{}   // closed when nobody is waited for any more
+	ended chan struct{}   // closed when the drain waits for no peer any more
 	ctx   context.Context // ends with close
 	stop  context.CancelFunc
 	done  sync.WaitGroup
@@ -47,7 +48,7 @@ type drain struct {
 	others []peer.AddrInfo // relays to move to
 	limit  time.Duration   // of a drain
 	began  bool
-	moving map[peer.ID]bool // those that move: true when they have moved
+	moving map[peer.ID]bool // peers that agreed to move: true once they have
 }
 
 func newDrain(h host.Host, p *places, log *slog.Logger) *drain {
@@ -56,21 +57,22 @@ func newDrain(h host.Host, p *places, log *slog.Logger) *drain {
 	return d
 }
 
-// set says which relays there are to move to, and how long a drain may take.
+// set sets the relays that peers can move to, and how long a drain may take.
 func (d *drain) set(others []peer.AddrInfo, limit time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.others, d.limit = others, limit
 }
 
-// Drain begins to have all peers move to other relays, and returns at once. Nobody new
-// gets a reservation from now on. Drained is closed when all that can move have moved and
-// the circuits through this relay that they were in have ended, or after
-// Options.DrainTime. A peer that knows no other relay is given those of Options.Peers
-// that are connected. Later calls do nothing.
+// Drain begins to move all peers to other relays, and returns at once. From now on, new
+// peers get no reservation. The channel of Drained is closed when every peer that can
+// move has moved and all circuits through this relay at those peers have ended, or after
+// Options.DrainTime. A notice to a peer lists the connected relays among Options.Peers.
+// Later calls do nothing.
 func (r *Relay) Drain() { r.drain.begin() }
 
-// Drained is closed when a drain is over: it is time for Close.
+// Drained returns a channel that is closed when the drain is over: it is then time to
+// call Close.
 func (r *Relay) Drained() <-chan struct{} { return r.drain.ended }
 
 func (d *drain) begin() {
@@ -92,7 +94,7 @@ func (d *drain) begin() {
 	})
 }
 
-// ease has some peers move, because they are too many. Those that have nowhere to go
+// ease makes some peers move because there are too many. Peers that have nowhere to go
 // stay.
 func (d *drain) ease(some []peer.ID) {
 	d.mu.Lock()
@@ -131,7 +133,7 @@ func (d *drain) run(ctx context.Context, limit time.Duration) {
 	d.log.Info("drained", "peers", len(all), "moved", d.moved(), "circuits", d.places.limits()[1].Used)
 }
 
-// tellAll has peers move, one after the other, and waits until they have.
+// tellAll tells peers to move, one after the other, and waits until they have.
 func (d *drain) tellAll(ctx context.Context, all []peer.ID, limit time.Duration) {
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	every := tellEvery
@@ -150,7 +152,7 @@ func (d *drain) tellAll(ctx context.Context, all []peer.ID, limit time.Duration)
 	telling.Wait()
 }
 
-// tell has one peer move, and waits until it has.
+// tell tells one peer to move, and waits until it has.
 func (d *drain) tell(ctx context.Context, p peer.ID, offers []string) {
 	s, err := core.PreferNewest(d.host).NewStream(ctx, p, reservation.MoveProtocol)
 	if err != nil {
@@ -201,7 +203,7 @@ func (d *drain) moved() (n int) {
 	return n
 }
 
-// toMove is how many peers have not moved yet.
+// toMove returns how many peers have agreed to move and have not done so yet.
 func (d *drain) toMove() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -214,7 +216,8 @@ func (d *drain) toMove() int64 {
 	return n
 }
 
-// offers are the other relays that are connected, with what they say of where they are.
+// offers returns the addresses of the other relays that are connected, as configured and
+// as those relays report them.
 func (d *drain) offers() (offers []string) {
 	d.mu.Lock()
 	others := d.others

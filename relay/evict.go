@@ -11,10 +11,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// evictWithin is how long a peer that may no longer be here has to take note of why.
+// evictWithin is how long a peer that may no longer stay has to read the reason.
 const evictWithin = 2 * time.Second
 
-// apply closes the connections of all that may not be here.
+// apply closes the connections of all peers that may not stay.
 func (a *access) apply(now time.Time) {
 	a.mu.Lock()
 	h := a.host
@@ -35,10 +35,10 @@ func (a *access) apply(now time.Time) {
 	}
 }
 
-// evict closes the connections of a peer. If it holds a reservation, it is told why, and
-// has two seconds to take note.
+// evict closes the connections of a peer. If the peer holds a reservation, it is first
+// told why, and has evictWithin to read that.
 func (a *access) evict(h host.Host, p peer.ID, why *refusal) {
-	if !a.holds(p) { // it does not listen, or was told when it asked
+	if !a.holds(p) { // it does not listen for notices, or its request was refused with the reason
 		_ = h.Network().ClosePeer(p)
 		return
 	}

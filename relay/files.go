@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// files serves a site whose files may lie there compressed already, as
-// name.br and name.gz, and for big ones only so. It sends each as it lies there:
-// to unpack the program of the page for one line of request costs 0.15 s.
+// files serves a site whose files may be stored compressed, as name.br and name.gz; large
+// ones may be stored only so. Each is sent as it is stored: decompressing the page's
+// program for a single request would cost 0.15 s.
 type files struct {
 	fs    fs.FS
 	known map[string]*file // by path, without a leading slash; nil if there is no site
 }
 
-// file is one resource in the forms it is there in.
+// file is one resource, in each form that is stored.
 type file struct {
 	contentType  string
 	cacheControl string
@@ -37,8 +37,8 @@ type form struct {
 
 const indexFile = "index.html"
 
-// writeStep and writeStepTime: a client that does not take that many bytes in
-// that time is gone, or means ill.
+// A client that does not read writeStep bytes within writeStepTime has left, or is
+// hostile.
 const (
 	writeStep     = 64 << 10
 	writeStepTime = 30 * time.Second
@@ -73,7 +73,7 @@ func (f *files) add(p string) error {
 		return err
 	}
 	if !info.Mode().IsRegular() {
-		return nil // a named pipe would be waited for
+		return nil // reading a named pipe would block
 	}
 	sum, err := hash(f.fs, p)
 	if err != nil {
@@ -108,8 +108,7 @@ func hash(site fs.FS, p string) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:15]), nil
 }
 
-// contentType goes by the name alone, so that it does not depend on what the
-// machine knows.
+// contentType depends on the name alone, and not on the machine's MIME types.
 func contentType(name string) string {
 	types := map[string]string{
 		".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".mjs": "text/javascript; charset=utf-8",
@@ -124,8 +123,8 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
-// cacheControl: the names under assets/ hold a hash of what is in them; all
-// others are asked for again, and answered with 304 where nothing changed.
+// cacheControl returns the Cache-Control of a file. Names under assets/ contain a hash of
+// the content; all other files are revalidated, and answered with 304 if nothing changed.
 func cacheControl(name string) string {
 	if strings.HasPrefix(name, "assets/") {
 		return "public, max-age=31536000, immutable"
@@ -163,7 +162,7 @@ func (f *files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.serve(w, r, known)
 }
 
-// refuse answers in words that nobody should keep.
+// refuse responds with an error that must not be cached.
 func refuse(w http.ResponseWriter, code int, words string) {
 	w.Header().Set("Cache-Control", "no-store")
 	http.Error(w, words, code)
@@ -204,11 +203,11 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, known *file) {
 		return
 	}
 	if err := send(w, body); err != nil {
-		panic(http.ErrAbortHandler) // the client must not take it for the whole
+		panic(http.ErrAbortHandler) // the client must not take the part for the whole file
 	}
 }
 
-// send copies in steps, each of which the client must take in time.
+// send copies in steps, each of which the client must read in time.
 func send(w http.ResponseWriter, body io.Reader) error {
 	control := http.NewResponseController(w)
 	defer control.SetWriteDeadline(time.Time{})
@@ -216,7 +215,7 @@ func send(w http.ResponseWriter, body io.Reader) error {
 	for {
 		n, err := body.Read(buf)
 		if n > 0 {
-			_ = control.SetWriteDeadline(time.Now().Add(writeStepTime)) // where there are deadlines
+			_ = control.SetWriteDeadline(time.Now().Add(writeStepTime)) // if w supports deadlines
 			if _, e := w.Write(buf[:n]); e != nil {
 				return e
 			}

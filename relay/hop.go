@@ -25,16 +25,16 @@ import (
 )
 
 const (
-	// requestTimeout is how long a peer has to say what it wants on a hop stream.
+	// requestTimeout is how long a peer has to send its request on a hop stream.
 	requestTimeout = 15 * time.Second
-	// stallTime is how long the far end of a circuit may take nothing that the near
-	// end has sent. What is on a circuit is a connection of its own, whose muxer reads
-	// always: who does not is gone, or means ill.
+	// stallTime is how long the far end of a circuit may read nothing of what the near end
+	// sent. A circuit carries a connection whose muxer always reads: a peer that does not
+	// has left, or is hostile.
 	stallTime = time.Minute
 )
 
-// hop is a host whose hop requests are looked at before the circuit relay has them:
-// who is refused is told why.
+// hop is a host that checks hop requests before the circuit relay gets them, and tells a
+// peer that is refused why.
 type hop struct {
 	host.Host
 	places   *places
@@ -81,8 +81,8 @@ func (h *hop) handle(s network.Stream, f network.StreamHandler) {
 	f(h.stalling(hs, from))
 }
 
-// reserve gives a peer a place, or says why not. The operator's service is asked about those
-// only that would get one.
+// reserve gives a peer a reservation, or returns why not. It asks the operator's service
+// only about peers for which there is room.
 func (h *hop) reserve(from peer.ID, at ma.Multiaddr, token string) *refusal {
 	site := customer.Of(at)
 	why, ask := h.access.admit(from, token, time.Now())
@@ -105,9 +105,10 @@ func (h *hop) reserve(from peer.ID, at ma.Multiaddr, token string) *refusal {
 	return why
 }
 
-// know has the relay know that it reaches a peer with a place by a circuit, and tell those
-// who look for the peer. What the peer says of that itself can be lost: the answer to the
-// relay's first question may be older than the news, and be read after it.
+// know records in the peerstore that a peer with a reservation is reachable by a circuit
+// through this relay, so that peers that look it up learn it. The peer's own report is
+// not enough: its answer to the relay's first identify request may be older than the
+// reservation, and be read after a later update.
 func know(h host.Host, p peer.ID) {
 	through := ma.StringCast("/p2p/" + h.ID().String()).Encapsulate(circuits.Addr)
 	own := h.Addrs()
@@ -115,11 +116,12 @@ func know(h host.Host, p peer.ID) {
 	for i, a := range own {
 		addrs[i] = a.Encapsulate(through)
 	}
-	h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.TempAddrTTL) // some have changed since it last reserved
+	h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.TempAddrTTL) // some may have changed since it last reserved
 	h.Peerstore().AddAddrs(p, addrs, peerstore.PermanentAddrTTL)
 }
 
-// forget keeps what know has noted of a peer that has gone for as long as what a peer says.
+// forget lets the addresses that know recorded expire, once their peer has left, after
+// the same time as those that a peer reports itself.
 func forget(h host.Host, p peer.ID, places *places) {
 	if places.holds(p) {
 		h.Peerstore().UpdateAddrs(p, peerstore.PermanentAddrTTL, peerstore.RecentlyConnectedAddrTTL)
@@ -135,14 +137,14 @@ func (h *hop) NewStream(ctx context.Context, p peer.ID, protos ...protocol.ID) (
 	return h.stalling(s, p), nil
 }
 
-// stalling is a stream to p that fails when p takes nothing.
+// stalling returns a stream to p on which a Write fails if p reads nothing for stallTime.
 func (h *hop) stalling(s network.Stream, p peer.ID) network.Stream {
 	return &stallStream{Stream: s, stalled: func() {
 		h.refusals.note(refusal{limit: "stall", value: int64(stallTime / time.Second)}, "peer", p)
 	}}
 }
 
-// readDelimited reads one message with its length before it.
+// readDelimited reads one length-prefixed message, and returns it with its prefix.
 func readDelimited(r io.Reader) ([]byte, error) {
 	var message []byte
 	one := make([]byte, 1)
@@ -184,7 +186,7 @@ func read(delimited []byte) (pbv2.HopMessage_Type, peer.ID) {
 	return m.GetType(), to
 }
 
-// answer tells a peer why it is refused, and ends the stream.
+// answer tells a peer why it is refused, and closes the stream.
 func answer(s network.Stream, why refusal) {
 	status := why.status
 	body, err := protobuf.Marshal(&pbv2.HopMessage{Type: pbv2.HopMessage_STATUS.Enum(), Status: &status})
@@ -201,10 +203,11 @@ func answer(s network.Stream, why refusal) {
 	_ = s.Close()
 }
 
-// hopStream is a hop stream whose request was read. end is called when it ends.
+// hopStream is a hop stream whose request has been read already. end is called when the
+// stream ends.
 type hopStream struct {
 	network.Stream
-	request []byte // what the circuit relay has not read of it
+	request []byte // the part that the circuit relay has not read yet
 	end     func()
 }
 
@@ -232,8 +235,8 @@ func (s *hopStream) ResetWithError(code network.StreamErrorCode) error {
 	return s.Stream.ResetWithError(code)
 }
 
-// stallStream is a stream that is written to by a circuit: a Write that takes longer
-// than stallTime fails, which ends the circuit.
+// stallStream is the write side of a circuit: a Write that takes longer than stallTime
+// fails, which ends the circuit.
 type stallStream struct {
 	network.Stream
 	stalled func()

@@ -12,21 +12,20 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A peer's bucket holds burstTime of its rate, so that it may be idle and then
-// quick, and at least minBurst bytes, so that a full buffer always passes.
+// A peer's bucket holds burstTime of its rate, so that it can send fast after a pause,
+// and at least minBurst bytes, so that a full buffer always passes.
 const (
 	burstTime = 100 * time.Millisecond
 	minBurst  = 4 * circuitBuffer
 
-	// forgetEvery is how often buckets are looked through for those that
-	// remember nothing any more.
+	// forgetEvery is how often full buckets without streams are removed.
 	forgetEvery = time.Minute
 )
 
-// meter holds each peer to a rate, and all to their share of the relay's: the bytes
-// read from its streams, over all of them. Who sends faster finds its streams read
-// later, and so its own windows full; what arrives at the peer is limited at the
-// sender.
+// meter limits each peer to a rate, and all peers to their share of the relay's rate. It
+// counts the bytes read from all streams of a peer. The streams of a peer that sends
+// faster are read later, which fills its own windows. Data sent to a peer counts against
+// its sender only.
 type meter struct {
 	share *share
 
@@ -42,11 +41,11 @@ type meter struct {
 
 type bucket struct {
 	*rate.Limiter
-	streams int // that draw from it; guarded by meter.mu
+	streams int // that share it; guarded by meter.mu
 }
 
-// newMeter makes a meter of that many bytes per second for each peer, without a limit
-// if negative, and of a rate for the relay: see newShare.
+// newMeter returns a meter that limits each peer to bytesPerSecond (no limit if negative)
+// and the relay to ofRelay: see newShare.
 func newMeter(bytesPerSecond, ofRelay int64) *meter {
 	m := &meter{buckets: make(map[peer.ID]*bucket), share: newShare(ofRelay)}
 	m.setRate(bytesPerSecond)
@@ -54,7 +53,7 @@ func newMeter(bytesPerSecond, ofRelay int64) *meter {
 	return m
 }
 
-// set changes both rates, at once and for streams that are open, too.
+// set changes both rates at once, for open streams, too.
 func (m *meter) set(bytesPerSecond, ofRelay int64) {
 	m.setRate(bytesPerSecond)
 	m.share.set(ofRelay)
@@ -74,13 +73,13 @@ func (m *meter) setRate(bytesPerSecond int64) {
 	}
 }
 
-// close ends all waits: reads go on unlimited.
+// close ends all waits: later reads are not limited.
 func (m *meter) close() {
 	m.stop()
 	m.share.close()
 }
 
-// host is h with all streams metered that are opened or accepted through it.
+// host returns h with every stream metered that is opened or accepted through it.
 func (m *meter) host(h host.Host) host.Host {
 	return &meteredHost{Host: h, meter: m}
 }
@@ -155,8 +154,8 @@ type meteredStream struct {
 	done    func()
 }
 
-// Read reads as the stream does, then waits until the peer may have sent as
-// much. The wait ends early when the stream is closed or reset.
+// Read reads from the stream, then waits until the peer may have sent that much. The wait
+// ends early when the stream is closed or reset.
 func (s *meteredStream) Read(b []byte) (int, error) {
 	if len(b) > minBurst {
 		b = b[:minBurst] // a bucket can give no more at once

@@ -19,17 +19,17 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// httpServer serves on a listener of its own.
+// httpServer is an HTTP server with its own listener.
 type httpServer struct {
 	server *http.Server
 	addr   net.Addr
 	done   chan struct{}
 }
 
-// maxHTTP is how many connections such a listener takes at once.
+// maxHTTP is how many connections an httpServer accepts at once.
 const maxHTTP = 256
 
-// register adds what the relay tells of itself.
+// register adds the relay's own metrics.
 func (r *Relay) register(registry *prometheus.Registry) {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "tombolo_relay_info", Help: "1, with the version of the program.",
@@ -52,7 +52,8 @@ func (r *Relay) register(registry *prometheus.Registry) {
 	)
 }
 
-// serveMetrics serves /metrics: what it tells is for the operator alone.
+// serveMetrics serves /metrics on a separate listener, because the metrics are for the
+// operator alone.
 func serveMetrics(addr string, registry *prometheus.Registry) (*httpServer, error) {
 	for _, c := range []prometheus.Collector{collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})} {
 		if err := registry.Register(c); err != nil && !errors.As(err, new(prometheus.AlreadyRegisteredError)) {
@@ -92,7 +93,7 @@ func (s *httpServer) close() error {
 	return err
 }
 
-// serveRedirect has those that come with HTTP come back with https.
+// serveRedirect redirects HTTP requests to https.
 func (r *Relay) serveRedirect(addr string) (*httpServer, error) {
 	if r.certs == nil {
 		return nil, errors.New("redirect: the relay speaks no TLS: give it a domain or a certificate")
@@ -123,7 +124,8 @@ func (r *Relay) serveRedirect(addr string) (*httpServer, error) {
 	return s, nil
 }
 
-// certificateExpires is when the first certificate ends.
+// certificateExpires returns when the first certificate expires, in Unix time: 1 if one
+// is missing, 0 without TLS.
 func (r *Relay) certificateExpires() int64 {
 	if r.certs == nil {
 		return 0

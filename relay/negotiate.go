@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// matches says whether an If-None-Match names etag.
+// matches reports whether an If-None-Match header matches etag.
 func matches(header []string, etag string) bool {
 	for _, line := range header {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -19,10 +19,10 @@ func matches(header []string, etag string) bool {
 	return false
 }
 
-// choose picks the form to send by RFC 9110's Accept-Encoding, preferring the
-// smallest: brotli, gzip, plain. It is false where none is acceptable. A request
-// without the header takes any; of what is here compressed only it gets gzip, which
-// more clients know than brotli.
+// choose picks the form to send by RFC 9110's Accept-Encoding, preferring the smallest:
+// brotli, gzip, plain. ok is false if none is acceptable. A request without the header
+// accepts any; if the file is stored only compressed, it gets gzip, which more clients
+// support than brotli.
 func choose(forms map[string]form, header []string) (coding string, ok bool) {
 	accept := parseAccept(header)
 	best, bestQ := "", 0.0
@@ -41,7 +41,7 @@ func choose(forms map[string]form, header []string) (coding string, ok bool) {
 	return "gzip", zipped && len(accept) == 0
 }
 
-// codings names the forms that are there.
+// codings lists the content codings of the stored forms.
 func codings(forms map[string]form) string {
 	var names []string
 	for c := range forms {
@@ -79,8 +79,8 @@ func parseAccept(header []string) accepted {
 	return a
 }
 
-// quality of a coding; "" is the plain form, which is acceptable, as the last
-// resort, unless it is refused.
+// quality returns the quality of a coding; "" is the plain form, which is acceptable as
+// the last resort unless the client refuses it.
 func (a accepted) quality(coding string) float64 {
 	if coding == "" {
 		if q, ok := a["identity"]; ok {

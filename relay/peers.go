@@ -23,19 +23,19 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// The wait between two dials of another relay doubles with each failure and is
-// then jittered down by up to a half.
+// The wait between two dials of another relay doubles with each failure, and is then
+// randomly shortened by up to half.
 const (
 	peerMinBackoff  = 500 * time.Millisecond
 	peerMaxBackoff  = 30 * time.Second
-	peerDialTimeout = 20 * time.Second // all its addresses
+	peerDialTimeout = 20 * time.Second // for all its addresses
 	peerTag         = "tombolo-relay"
 )
 
-// knownProtocol is how a relay learns whether another that it stays connected to does the
-// same: the other answers "known", or "stranger", and closes the stream. Relays trust those
-// only that they name themselves, by ID, which a connection proves. To name a relay that does
-// not name this one is most likely a mistake.
+// knownProtocol is the protocol by which a relay asks another that it keeps connected to
+// whether that one does the same: the other sends "known" or "stranger", and closes the
+// stream. A relay trusts only those that it names itself, by ID, which the connection
+// proves. A relay that names another but is not named by it is most likely misconfigured.
 const (
 	knownProtocol  protocol.ID = "/tombolo/relay-peer/1.0.0"
 	knownTimeout               = 10 * time.Second
@@ -65,7 +65,7 @@ type kept struct {
 	stop context.CancelFunc
 }
 
-// checkPeers says whether each of them can be dialled, and known again.
+// checkPeers returns an error if one of the relays has no valid ID or no address.
 func checkPeers(others []peer.AddrInfo) error {
 	for _, p := range others {
 		if err := p.ID.Validate(); err != nil {
@@ -97,7 +97,7 @@ func keepPeers(h host.Host, others []peer.AddrInfo, log *slog.Logger) (*peers, e
 	return p, nil
 }
 
-// set changes which relays are kept connected. It closes the connections to none.
+// set changes which relays are kept connected. It closes no connections.
 func (p *peers) set(others []peer.AddrInfo) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -125,7 +125,7 @@ func (p *peers) set(others []peer.AddrInfo) {
 	}
 }
 
-// close ends it and waits for its goroutines. The connections stay.
+// close stops keeping connections, and waits for its goroutines. Open connections stay.
 func (p *peers) close() error {
 	p.mu.Lock()
 	p.stop()
@@ -136,7 +136,7 @@ func (p *peers) close() error {
 	return err
 }
 
-// watch tells the keepers whose relay has left.
+// watch wakes the keeper of a relay whose connection ended.
 func (p *peers) watch() {
 	for ev := range p.changes.Out() {
 		change := ev.(event.EvtPeerConnectednessChanged)
@@ -193,7 +193,7 @@ func (p *peers) dial(ctx context.Context, other peer.AddrInfo) error {
 	return p.host.Connect(ctx, other)
 }
 
-// answer tells a relay whether it is one of those to stay connected to.
+// answer tells another relay whether this one keeps connected to it.
 func (p *peers) answer(s network.Stream) {
 	p.mu.Lock()
 	said := answerStranger

@@ -16,32 +16,32 @@ import (
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
-// circuitCost is what a circuit holds whose far end does not read, in bytes: two
+// circuitCost is how many bytes a circuit holds if its far end does not read: two
 // buffers, and what the near end may send ahead.
 const circuitCost = 2*circuitBuffer + 256<<10
 
-// reservedTag protects who holds a reservation from the connection manager.
+// reservedTag protects peers that hold a reservation from the connection manager.
 const reservedTag = "tombolo-reserved"
 
-// places are the reservations and circuits that the relay has given, by peer and by
-// address. Who holds a reservation keeps it, however many others come.
+// places counts the reservations and circuits that the relay has given, by peer and by
+// address. A peer that holds a reservation keeps it, however many others come.
 type places struct {
 	conns connmgr.ConnManager
 
 	mu         sync.Mutex
 	peers      int // most reservations
-	perAddress int // of them, of one address
+	perAddress int // most reservations of one address
 	perPeer    int // most circuits that begin or end at one peer
 	most       int // circuits in all, by memory
 
 	reserved map[peer.ID]place
 	taken    map[netip.Prefix]int // reservations by address
-	circuits map[peer.ID]int      // that begin there
-	ends     map[peer.ID]int      // circuits that begin or end there
+	circuits map[peer.ID]int      // circuits that begin at a peer
+	ends     map[peer.ID]int      // circuits that begin or end at a peer
 	sites    map[netip.Prefix]int // circuits that begin at an address
 	open     int                  // circuits
 	swept    time.Time
-	draining bool // nobody new gets a place
+	draining bool // new peers get no reservation
 }
 
 type place struct {
@@ -60,8 +60,8 @@ func newPlaces(l Limits, conns connmgr.ConnManager) *places {
 	return p
 }
 
-// set changes the limits, and lists peers that have a place too many. Who is above a
-// limit keeps what it has.
+// set changes the limits, and returns the peers whose reservations exceed them. They keep
+// their reservations and circuits.
 func (p *places) set(l Limits) (over []peer.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *places) set(l Limits) (over []peer.ID) {
 	return over
 }
 
-// room says why a peer would get no place; nil if it would.
+// room returns why a peer would get no reservation; nil if it would.
 func (p *places) room(of peer.ID, site netip.Prefix, now time.Time) *refusal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,8 +88,8 @@ func (p *places) room(of peer.ID, site netip.Prefix, now time.Time) *refusal {
 	return p.full(site, now)
 }
 
-// reserve takes a place for a peer, or says why there is none. A peer that has one
-// keeps it.
+// reserve gives a peer a reservation, or returns why it cannot. A peer that already has
+// one renews it.
 func (p *places) reserve(of peer.ID, site netip.Prefix, now time.Time) *refusal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -107,7 +107,8 @@ func (p *places) reserve(of peer.ID, site netip.Prefix, now time.Time) *refusal 
 	return nil
 }
 
-// full says why a newcomer gets no place; nil if there is one. The mutex is held.
+// full returns why a new peer gets no reservation; nil if there is room. The mutex is
+// held.
 func (p *places) full(site netip.Prefix, now time.Time) *refusal {
 	if p.draining {
 		return &refusal{
@@ -133,7 +134,7 @@ func (p *places) full(site netip.Prefix, now time.Time) *refusal {
 	return nil
 }
 
-// sweep takes back what has expired. The mutex is held.
+// sweep removes expired reservations. The mutex is held.
 func (p *places) sweep(now time.Time) {
 	p.swept = now
 	for id, at := range p.reserved {
@@ -144,7 +145,7 @@ func (p *places) sweep(now time.Time) {
 	}
 }
 
-// unreserve forgets a place. The mutex is held.
+// unreserve removes a reservation. The mutex is held.
 func (p *places) unreserve(id peer.ID, at place) {
 	delete(p.reserved, id)
 	if p.taken[at.site]--; p.taken[at.site] <= 0 {
@@ -152,7 +153,7 @@ func (p *places) unreserve(id peer.ID, at place) {
 	}
 }
 
-// release takes back the place of a peer that is gone.
+// release removes the reservation of a peer that has left.
 func (p *places) release(id peer.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -162,7 +163,7 @@ func (p *places) release(id peer.ID) {
 	p.conns.Unprotect(id, reservedTag)
 }
 
-// holds says whether a peer has a place.
+// holds reports whether a peer has a reservation.
 func (p *places) holds(id peer.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -170,7 +171,7 @@ func (p *places) holds(id peer.ID) bool {
 	return has
 }
 
-// connect takes room for a circuit between two peers, or says why there is none.
+// connect counts a new circuit between two peers, or returns why there is no room for it.
 func (p *places) connect(from, to peer.ID, site netip.Prefix) *refusal {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +206,7 @@ func (p *places) connect(from, to peer.ID, site netip.Prefix) *refusal {
 	return nil
 }
 
-// disconnect gives back the room of a circuit.
+// disconnect uncounts a circuit that has ended.
 func (p *places) disconnect(from, to peer.ID, site netip.Prefix) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -223,7 +224,7 @@ func (p *places) disconnect(from, to peer.ID, site netip.Prefix) {
 	}
 }
 
-// drain has nobody new get a place, and lists who has one.
+// drain stops giving reservations to new peers, and returns the peers that have one.
 func (p *places) drain() []peer.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -245,14 +246,14 @@ func (p *places) inCircuit(peers []peer.ID) bool {
 	return slices.ContainsFunc(peers, func(id peer.ID) bool { return p.ends[id] > 0 })
 }
 
-// circuitsOf is how many circuits begin at a peer.
+// circuitsOf returns how many circuits begin at a peer.
 func (p *places) circuitsOf(id peer.ID) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.circuits[id]
 }
 
-// limits are those of the relay as a whole, and how much of them is used.
+// limits returns the limits of the relay as a whole, and how much of them is used.
 func (p *places) limits() []LimitStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -9,20 +9,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// refusal is what a peer is told that is refused.
+// refusal is the reason that a peer is given when it is refused.
 type refusal struct {
 	limit  string // its name in metrics and logs
 	value  int64  // of the limit
-	flag   string // that sets it; empty: none does
+	flag   string // that sets the limit; empty: none does
 	words  string // for the peer
 	status pbv2.Status
 	cause  error // for the log alone
 }
 
-// logRefusals is how often a limit is logged that refuses many.
+// logRefusals is the shortest time between two log lines about one limit.
 const logRefusals = time.Second
 
-// refusals counts and logs what is refused. Its methods may be called concurrently.
+// refusals counts and logs refusals. Its methods may be called concurrently.
 type refusals struct {
 	log     *slog.Logger
 	counter *prometheus.CounterVec
@@ -33,7 +33,7 @@ type refusals struct {
 
 type refused struct {
 	total  int64
-	silent int64     // since the last that was logged
+	silent int64     // not logged since the last that was
 	logged time.Time // when
 }
 
@@ -49,8 +49,8 @@ func newRefusals(log *slog.Logger, registry *prometheus.Registry) *refusals {
 	return r
 }
 
-// note counts a refusal, and logs it unless one of its limit was logged just now.
-// about is logged beside it.
+// note counts a refusal, and logs it unless one of the same limit was logged within
+// logRefusals. about are further attributes of the log line.
 func (r *refusals) note(why refusal, about ...any) {
 	if r.counter != nil {
 		r.counter.WithLabelValues(why.limit).Inc()
@@ -81,7 +81,7 @@ func (r *refusals) note(why refusal, about ...any) {
 	r.log.Warn("refused", about...)
 }
 
-// counts are the refusals so far, by limit.
+// counts returns the number of refusals so far, by limit.
 func (r *refusals) counts() map[string]int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

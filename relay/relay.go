@@ -37,12 +37,12 @@ import (
 	"github.com/tombolo-net/tombolo/native/store"
 )
 
-// Options configure a relay. The zero value is a relay of a fresh identity, on
-// ports the system picks, without a page.
+// Options configure a relay. The zero value is a relay with a new identity, on ports that
+// the system picks, without a page.
 type Options struct {
-	// DataDir is where the identity and the histories of messages live; New takes the directory for this
-	// process (see datadir.Open) and Close gives it up. If empty, nothing is
-	// kept and the identity ends with the relay.
+	// DataDir is the directory of the identity and the message histories. New locks it for
+	// this process (see datadir.Open) and Close unlocks it. If empty, nothing is stored and
+	// the identity ends with the relay.
 	DataDir string
 
 	// Identity is used instead of the one in DataDir.
@@ -53,27 +53,27 @@ type Options struct {
 	// one TCP and one UDP port that the system picks.
 	Listen []ma.Multiaddr
 
-	// Announce are addresses to tell others in addition to the relay's own: of
-	// a proxy or a forwarded port. WebTransport and WebRTC-direct addresses
-	// get their certificate hashes by themselves.
+	// Announce are addresses to announce in addition to the relay's own, such as those of a
+	// proxy or a forwarded port. The certificate hashes of WebTransport and WebRTC-direct
+	// addresses are added automatically.
 	Announce []ma.Multiaddr
 
-	// NoPortMapping keeps the relay from asking the router to forward its
-	// ports, as it otherwise does by UPnP and NAT-PMP.
+	// NoPortMapping keeps the relay from asking the router to forward its ports. By default
+	// it does so by UPnP and NAT-PMP.
 	NoPortMapping bool
 
 	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
-	// Peers are other relays to keep connected to, each with at least one
-	// address, so that all form one mesh; the relay itself may be among them. It
-	// comes up whether or not they answer, and keeps trying.
+	// Peers are other relays to stay connected to, each with at least one address, so that
+	// all form one mesh. The relay itself may be among them. It starts whether or not they
+	// answer, and keeps trying.
 	Peers []peer.AddrInfo
 
-	// Site is the page, with index.html at its root: web.Site has ours. New and Reload
+	// Site is the page, with index.html at its root; web.Site returns ours. New and Reload
 	// read it; a file that has changed since then is answered with 503. Files and
-	// directories whose names begin with a dot are left out. If nil, a request for the
-	// page gets a 404.
+	// directories whose names begin with a dot are left out. If nil, a request for the page
+	// gets a 404.
 	Site fs.FS
 
 	// Docs is a site like Site, under /docs/. If nil, there is none.
@@ -83,54 +83,54 @@ type Options struct {
 	// https://example.com and https://*.example.com. If empty, no page may.
 	Embedders []string
 
-	// Closed has the relay take only peers that are allowed or have a token: see Token,
-	// and the file of rules in DataDir, which Reload reads. The Peers are allowed. If
-	// false, it takes everybody who is not banned there.
+	// Closed makes the relay take only peers that are allowed or have a token: see Token,
+	// and the file of rules in DataDir, which Reload reads. The Peers are allowed. If false,
+	// the relay takes every peer that the file does not ban.
 	Closed bool
 
-	// Admission is the URL of a service that is asked about each peer that would get a
-	// reservation and that no rule and no token lets in. The relay sends it a Question by
-	// POST: 200 is a yes; 403 is a no, and the first line of its body is the reason that
-	// the peer is told. Whom the service does not admit within five seconds is refused. The
-	// answer is kept for the max-age of its Cache-Control, at least a second and at most an
-	// hour; without one a minute. A relay with an Admission is Closed. If empty, nobody is
-	// asked.
+	// Admission is the URL of a service that decides about each peer that asks for a
+	// reservation and that no rule and no token admits. The relay sends it a Question by
+	// POST: 200 is a yes; 403 is a no, and the first line of its body is the reason that is
+	// sent to the peer. A peer that the service does not admit within five seconds is
+	// refused. The answer is cached for the max-age of its Cache-Control, for at least a
+	// second and at most an hour; without one, for a minute. A relay with an Admission is
+	// Closed. If empty, no service is asked.
 	Admission string
 
 	// DrainTime bounds a drain: see Drain. If zero, DefaultDrain; if negative, a drain is
 	// over at once.
 	DrainTime time.Duration
 
-	// Reread is called by Reload. It calls apply with all the options anew, and returns
-	// its error or one of its own: see Reload for those that may change. If nil, Reload
-	// reads the file of rules only.
+	// Reread is called by Reload. It calls apply with the complete new options, and returns
+	// the error of apply or one of its own; see Reload for the options that may change. If
+	// nil, Reload does not change the options.
 	Reread func(apply func(Options) error) error
 
-	// TrustedProxies are addresses of proxies before the TCP ports, which are believed whom
-	// they speak for, by X-Forwarded-For or the PROXY protocol: limits and rules then are
-	// by the addresses of their clients.
+	// TrustedProxies are the addresses of proxies in front of the TCP ports. The relay
+	// believes the client addresses that they report by X-Forwarded-For or the PROXY
+	// protocol, and applies limits and rules to those.
 	TrustedProxies []netip.Prefix
 
-	// TLS gives the TCP ports certificates. If zero, they speak no TLS.
+	// TLS configures certificates for the TCP ports. If zero, they speak no TLS.
 	TLS TLS
 
-	// RedirectListen is the host:port of a listener that redirects HTTP to https, at the
-	// names of TLS. If empty, there is none.
+	// RedirectListen is the host:port of a listener that redirects HTTP to https at the same
+	// host name. If empty, there is none.
 	RedirectListen string
 
 	// Limits bound what the relay does for its peers. Fields that are zero
 	// have defaults.
 	Limits Limits
 
-	// MetricsListen is the host:port of a listener of its own for /metrics. If
-	// empty, there is none.
+	// MetricsListen is the host:port of a separate listener for /metrics. If empty, there is
+	// none.
 	MetricsListen string
 
-	// Registry takes the metrics and gives them to /metrics. If nil, there are
-	// none, unless MetricsListen makes one.
+	// Registry registers the metrics and is served at /metrics. If nil, there are no
+	// metrics, unless MetricsListen is set.
 	Registry *prometheus.Registry
 
-	// Logger receives what the relay has to say. If nil, nothing is logged.
+	// Logger receives the relay's log. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -159,10 +159,9 @@ type Relay struct {
 	closeErr  error
 }
 
-// New starts a relay and returns when it serves. ctx bounds the start only. On
-// error nothing is left behind. A port that another program has is a
-// *stack.InUseError, a data directory that another process has is
-// datadir.ErrInUse.
+// New starts a relay and returns when it serves. ctx bounds the start only. On error
+// nothing is left behind. If another program uses a port, the error is a
+// *stack.InUseError; if another process uses the data directory, it is datadir.ErrInUse.
 func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -211,7 +210,7 @@ func New(ctx context.Context, o Options) (_ *Relay, err error) {
 	}
 	if o.DataDir != "" {
 		if r.admin, err = serveAdmin(r, o.DataDir, o.Logger); err != nil {
-			// Most often the path is longer than a socket's may be.
+			// Most often the path is longer than that of a socket may be.
 			o.Logger.Warn("the relay runs without the operator's socket", "error", err)
 			err = nil
 		}
@@ -257,7 +256,7 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 		Pace:          r.pace(),
 		KeepHistories: &replay.Limits{Bytes: max(limits.HistoryBytes/limits.Topics, 1)},
 		Store:         histories,
-		PingInterval:  -1, // its peers measure; thousands of them need no more
+		PingInterval:  -1, // its peers measure; pings to thousands of them would be wasted
 		Logger:        o.Logger,
 		Parts:         []core.Part{{Name: "data directory", Close: dataDir.Close}, {Name: "histories", Close: histories.Close}},
 	}
@@ -281,7 +280,8 @@ func (r *Relay) start(ctx context.Context, o Options) error {
 	return err
 }
 
-// pace bounds what peers broadcast, but for other relays, which pass on what theirs do.
+// pace limits what peers broadcast, except other relays, which forward what their own
+// peers do.
 func (r *Relay) pace() *mesh.Pace {
 	return &mesh.Pace{
 		Rate: func(p peer.ID) int {
@@ -311,9 +311,9 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 		TrustedProxies: o.TrustedProxies,
 		Refused:        func(limit string) { r.said.note(refusal{limit: limit}) },
 		Libp2p: []libp2p.Option{
-			libp2p.DisableRelay(), // the client of circuits: nobody dials a relay through another
+			libp2p.DisableRelay(), // of the circuit client: no peer dials a relay through another
 			libp2p.ConnectionGater(r.access),
-			libp2p.ForceReachabilityPublic(), // or it would ask its peers to dial it back
+			libp2p.ForceReachabilityPublic(), // otherwise it would ask its peers to dial it back
 		},
 	}
 	if o.Registry != nil {
@@ -336,12 +336,12 @@ func (r *Relay) newHost(o Options, key crypto.PrivKey) (host.Host, error) {
 	return stack.New(so)
 }
 
-// Node is the relay as a peer. It must not be closed by the caller.
+// Node returns the relay's node. The caller must not close it.
 func (r *Relay) Node() *core.Node { return r.node }
 
-// PageURL is where the page is: with TLS at the first name of the certificates, without
-// (and before AutoTLS has got one) on this machine; empty if the relay listens on no
-// WebSocket address.
+// PageURL returns the URL of the page: with TLS, at the first name of the certificates;
+// without TLS, and before AutoTLS has a certificate, on this machine. It is empty if the
+// relay listens on no WebSocket address.
 func (r *Relay) PageURL() string {
 	if r.certs != nil {
 		for _, name := range r.certs.names() {
@@ -375,8 +375,8 @@ func (r *Relay) PageURL() string {
 	return page
 }
 
-// MetricsURL is where the metrics are, with the port that the system picked; empty
-// if they are served nowhere.
+// MetricsURL returns the URL of the metrics, with the port that the system picked; empty
+// if MetricsListen is.
 func (r *Relay) MetricsURL() string {
 	if r.metrics == nil {
 		return ""
@@ -384,8 +384,8 @@ func (r *Relay) MetricsURL() string {
 	return "http://" + r.metrics.addr.String() + "/metrics"
 }
 
-// RedirectAddr is where HTTP is redirected, with the port that the system picked; empty
-// if it is nowhere.
+// RedirectAddr returns the address of the listener that redirects HTTP, with the port
+// that the system picked; empty if there is none.
 func (r *Relay) RedirectAddr() string {
 	if r.toHTTPS == nil {
 		return ""
@@ -393,8 +393,8 @@ func (r *Relay) RedirectAddr() string {
 	return r.toHTTPS.addr.String()
 }
 
-// Close ends the relay: it stops accepting, ends its circuits and connections,
-// and waits for all its goroutines. Later and concurrent calls wait for the
+// Close stops the relay: it accepts no more connections, ends its circuits and
+// connections, and waits for all its goroutines. Later and concurrent calls wait for the
 // first and return its result.
 func (r *Relay) Close() error {
 	r.closeOnce.Do(func() {

@@ -8,13 +8,14 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Reload reads anew the file of rules (see Options.Closed), Site, Docs, the files of a certificate
-// and, by Options.Reread, the options. It takes over Announce, Peers, Closed, Admission, DrainTime, and all limits but Topics and
-// HistoryBytes; Limits.Peers may not be more than at the start. What is new holds at
-// once, for those that are connected, too: rates for open circuits, and who may not be
-// here any more is disconnected. Who holds a reservation above a limit that is lower now
-// is told to move to another relay, and stays if it knows none. Where Reload returns an
-// error, everything stays as it was.
+// Reload reads the file of rules again (see Options.Closed), Site, Docs, the files of a
+// certificate and, through Options.Reread, the options. It applies changes of Announce,
+// Peers, Closed, Admission, DrainTime, and of all limits except Topics and HistoryBytes;
+// Limits.Peers may not exceed its value at the start. Changes apply at once, also to
+// connected peers: open circuits get the new rates, and peers that may no longer use the
+// relay are disconnected. If a lowered limit is exceeded, the peers above it are told to
+// move to another relay, and stay if they know none. If Reload returns an error, the
+// options stay as they were.
 func (r *Relay) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()
@@ -32,7 +33,7 @@ func (r *Relay) Reload() error {
 	return r.reread(r.reconfigure)
 }
 
-// reconfigure takes over the options that may change.
+// reconfigure applies the options that may change.
 func (r *Relay) reconfigure(o Options) error {
 	l := o.Limits.withDefaults()
 	if err := errors.Join(o.Limits.check(), checkPeers(o.Peers), checkAdmission(o.Admission)); err != nil {
@@ -56,7 +57,7 @@ func (r *Relay) reconfigure(o Options) error {
 	r.broadcast.Store(int64(l.BroadcastRate))
 	r.drain.ease(r.circuit.places.set(l))
 	r.announce.Store(&o.Announce)
-	// Of the events on which the host computes its addresses anew, this one says nothing else.
+	// The host recomputes its addresses on several events; this one has no other effect.
 	if e, err := h.EventBus().Emitter(new(event.EvtAutoRelayAddrsUpdated)); err == nil {
 		_ = e.Emit(event.EvtAutoRelayAddrsUpdated{})
 		_ = e.Close()
@@ -64,7 +65,8 @@ func (r *Relay) reconfigure(o Options) error {
 	return nil
 }
 
-// trust is whose tokens are good: the relay itself and those of its operator.
+// trust returns the relays whose tokens are valid: the relay itself and those of its
+// operator.
 func trust(self peer.ID, others []peer.AddrInfo) []peer.ID {
 	trusted := []peer.ID{self}
 	for _, p := range others {

@@ -21,17 +21,17 @@ const (
 	maxRevokedFile = 4 << 20 // bytes
 )
 
-// RevokedToken is a token that the relay refuses though it has not expired.
+// RevokedToken is a token that the relay refuses although it has not expired.
 type RevokedToken struct {
 	ID      string    `json:"id"`
-	Expires time.Time `json:"expires"` // then the relay forgets it
+	Expires time.Time `json:"expires"` // when the relay forgets it
 }
 
-// revoked are the tokens that are refused though they have not expired. An ID says when
-// its token expires, so nothing is kept for longer. Its methods may not be called
-// concurrently.
+// revoked is the list of tokens that are refused although they have not expired. An ID
+// contains the time when its token expires, so no entry is kept longer. Its methods may
+// not be called concurrently.
 type revoked struct {
-	path string // of the file, with one ID a line; empty: none is kept
+	path string // of the file, with one ID a line; empty: nothing is stored
 	ids  map[string]time.Time
 }
 
@@ -60,7 +60,7 @@ func (r *revoked) has(id string) bool {
 	return has
 }
 
-// add revokes a token. What cannot be written does not hold.
+// add revokes a token. If the file cannot be written, the token is not revoked.
 func (r *revoked) add(id string, now time.Time) error {
 	expires, err := parseTokenID(id)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// rule is who is meant by a line: a peer, or a range of addresses.
+// rule names a peer, or a range of addresses.
 type rule struct {
 	peer   peer.ID
 	prefix netip.Prefix
@@ -44,7 +44,7 @@ func parseRule(s string) (r rule, err error) {
 	return r, fmt.Errorf("%q is neither a peer ID nor an IP address nor a range such as 192.0.2.0/24", s)
 }
 
-// rules are a list of who is meant.
+// rules is a list of peers and ranges of addresses.
 type rules struct {
 	peers  map[peer.ID]struct{}
 	ranges []netip.Prefix
@@ -90,7 +90,7 @@ func (l *rules) hasAddr(a ma.Multiaddr) bool {
 	return slices.ContainsFunc(l.ranges, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// lines are the rules, each after a word, in an order that stays.
+// lines returns the rules, each after word, in a stable order.
 func (l *rules) lines(word string) (lines []string) {
 	for p := range l.peers {
 		lines = append(lines, word+" "+p.String())

@@ -16,43 +16,43 @@ import (
 
 // How the relay's own rate is found and shared.
 const (
-	// smallRead is the largest read that goes before others', as long as its peer
-	// reads few of them: smallBurst bytes, and smallRate more a second.
+	// smallRead is the largest read that goes ahead of others', as long as its peer's small
+	// reads stay within smallBurst bytes, and smallRate more a second.
 	smallRead  = 4 << 10
 	smallBurst = 128 << 10
 	smallRate  = 256 << 10
 
-	// bulkRate is what makes a peer one of many that fill the relay, in bytes per
-	// second. One that waits for its turn is one of them, too.
+	// bulkRate is how many bytes per second make a peer one of those that fill the relay. A
+	// peer that waits for its turn is one of them, too.
 	bulkRate = 1 << 20
 
-	// adjustEvery is how often the rate is measured anew, from probes every probeEvery:
-	// how long one waits to be read is how long a small message does, on each of its steps.
+	// adjustEvery is how often the rate is measured, by one probe every probeEvery: a probe
+	// waits to be read as long as a small message does at each of its steps.
 	adjustEvery = 200 * time.Millisecond
 	probeEvery  = 5 * time.Millisecond
-	lateEnough  = 150 * time.Microsecond // below, there is room
-	tooLate     = 300 * time.Microsecond // above, there is too much
+	lateEnough  = 150 * time.Microsecond // below this, there is room
+	tooLate     = 300 * time.Microsecond // above this, the relay is overloaded
 
-	// leastRate is what is never gone below, in bytes per second, nor the leastPart of what
-	// has passed: what makes the probes wait then is not the relay.
+	// The rate never falls below leastRate, in bytes per second, nor below leastPart of the
+	// peak: if probes still wait at that rate, the relay is not the cause.
 	leastRate = 8 << 20
 	leastPart = 0.2
 
-	// settleBytes is what may pass beyond the rate at once.
+	// settleBytes is how many bytes may pass above the rate at once.
 	settleBytes = 256 << 10
 )
 
-// share divides the bytes that the relay carries in a second among the peers that
-// send them. Who has had least is served first, and small reads of a peer that sends
-// little wait for nobody. Its methods may be called concurrently.
+// share divides the relay's bytes per second among the peers that send them. The peer
+// that was served least goes first, and small reads of a peer that sends little wait for
+// nobody. Its methods may be called concurrently.
 type share struct {
 	mu       sync.Mutex
-	rate     float64 // bytes per second; 0: as fast as they come
-	measured bool    // the rate is found, not set
-	peak     float64 // the most bytes per second that passed since there is a rate to find
-	tokens   float64 // bytes that may pass now; negative: they have passed already
+	rate     float64 // bytes per second; 0: no limit
+	measured bool    // the rate is measured, not configured
+	peak     float64 // most bytes per second that passed since two peers filled the relay
+	tokens   float64 // bytes that may pass now; negative: already overdrawn
 	filled   time.Time
-	served   float64 // of the account that was served last: where others begin
+	served   float64 // account.served of the last account served: new ones begin there
 	waiting  accounts
 	timer    *time.Timer // of the next turn; nil if nobody waits
 	accounts map[peer.ID]*account
@@ -62,19 +62,19 @@ type share struct {
 	done sync.WaitGroup
 }
 
-// account is what a peer was served.
+// account is how much a peer was served.
 type account struct {
 	share    *share
 	of       peer.ID
-	streams  int     // that draw from it
-	served   float64 // bytes, counted from where others were when it began
+	streams  int     // that share it
+	served   float64 // bytes, plus the share's served when the account began
 	bytes    float64 // since the rate was last adjusted
 	total    float64 // bytes, for the operator
 	slowed   int64   // reads that waited
 	small    float64 // bytes of small reads that may go first
 	smallAt  time.Time
 	turns    []*turn // that wait
-	position int     // in share.waiting; -1: not there
+	position int     // in share.waiting; -1: not waiting
 }
 
 // turn is one read that waits.
@@ -83,8 +83,8 @@ type turn struct {
 	come  chan struct{} // closed when it is served
 }
 
-// newShare divides that many bytes per second; as many as the machine carries
-// without delay to others if 0, and without limit if negative.
+// newShare returns a share of that many bytes per second; of as many as the machine
+// carries without delaying small messages if 0, and without limit if negative.
 func newShare(bytesPerSecond int64) *share {
 	s := &share{accounts: make(map[peer.ID]*account), stop: func() {}}
 	s.set(bytesPerSecond)
@@ -106,7 +106,7 @@ func (s *share) set(bytesPerSecond int64) {
 	}
 }
 
-// close lets all pass, and waits for the goroutine of the share.
+// close serves all waiting reads, and waits for the goroutine of the share.
 func (s *share) close() {
 	s.mu.Lock()
 	s.stop()
@@ -116,7 +116,7 @@ func (s *share) close() {
 	s.done.Wait()
 }
 
-// release serves all that wait. The mutex is held.
+// release serves all waiting reads. The mutex is held.
 func (s *share) release() {
 	for len(s.waiting) > 0 {
 		s.serve()
@@ -127,7 +127,7 @@ func (s *share) release() {
 	}
 }
 
-// open is the account of a peer, for a stream; leave ends it.
+// open returns the account of a peer, for one stream; leave ends that use.
 func (s *share) open(p peer.ID) *account {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,7 +148,7 @@ func (a *account) leave() {
 	}
 }
 
-// take waits until the peer may send n bytes. It ends early with ctx.
+// take waits until the peer may send n bytes, or until ctx ends.
 func (a *account) take(ctx context.Context, n int) {
 	s, now := a.share, time.Now()
 	s.mu.Lock()
@@ -188,8 +188,8 @@ func (a *account) take(ctx context.Context, n int) {
 	}
 }
 
-// of is what was read from a peer since it had no stream, in bytes, and how many reads
-// waited.
+// of returns how many bytes were read from a peer since its account began, and how many
+// reads waited.
 func (s *share) of(p peer.ID) (bytes, slowed int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,21 +199,21 @@ func (s *share) of(p peer.ID) (bytes, slowed int64) {
 	return 0, 0
 }
 
-// slowed is how many peers wait.
+// slowed returns how many peers wait.
 func (s *share) slowed() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return int64(len(s.waiting))
 }
 
-// rateNow is the rate in bytes per second, or 0.
+// rateNow returns the rate in bytes per second, or 0.
 func (s *share) rateNow() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return int64(s.rate)
 }
 
-// isSmall says whether a read goes first, and counts it. The mutex is held.
+// isSmall reports whether a read goes first, and counts it. The mutex is held.
 func (a *account) isSmall(n int, now time.Time) bool {
 	a.small = min(smallBurst, a.small+now.Sub(a.smallAt).Seconds()*smallRate)
 	a.smallAt = now
@@ -224,14 +224,13 @@ func (a *account) isSmall(n int, now time.Time) bool {
 	return true
 }
 
-// fill adds what the time has brought. The mutex is held.
+// fill adds the tokens for the time that has passed. The mutex is held.
 func (s *share) fill(now time.Time) {
 	s.tokens = min(settleBytes, s.tokens+now.Sub(s.filled).Seconds()*s.rate)
 	s.filled = now
 }
 
-// schedule sees that those that wait are served as soon as they may be. The mutex is
-// held.
+// schedule sets the timer for the next turn. The mutex is held.
 func (s *share) schedule() {
 	if len(s.waiting) == 0 || s.timer != nil {
 		return
@@ -240,7 +239,7 @@ func (s *share) schedule() {
 	s.timer = time.AfterFunc(max(wait, 50*time.Microsecond), s.turn)
 }
 
-// turn serves those that may be served now.
+// turn serves the reads that may pass now.
 func (s *share) turn() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,7 +255,7 @@ func (s *share) turn() {
 	s.schedule()
 }
 
-// serve serves the peer that has had least. The mutex is held.
+// serve serves the peer that was served least. The mutex is held.
 func (s *share) serve() {
 	a := s.waiting[0]
 	t := a.turns[0]
@@ -273,8 +272,8 @@ func (s *share) serve() {
 	close(t.come)
 }
 
-// measure finds the rate until ctx ends. While no two peers fill the relay there is
-// no rate, and the probes rest.
+// measure adjusts the rate until ctx ends. While fewer than two peers fill the relay,
+// there is no rate, and the probes pause.
 func (s *share) measure(ctx context.Context) {
 	p, err := newProbe()
 	if err != nil {
@@ -299,9 +298,9 @@ func (s *share) measure(ctx context.Context) {
 	}
 }
 
-// probe measures how long what has arrived waits to be read: for a processor, and for
-// the goroutines that are before it. A timer would not do, which comes up to a
-// millisecond late on a machine that does nothing.
+// probe measures how long data that has arrived waits to be read: for a processor, and
+// for the goroutines ahead of it. A timer is not precise enough: on an idle machine it
+// fires up to a millisecond late.
 type probe struct {
 	r, w  *os.File
 	began time.Time
@@ -320,11 +319,11 @@ func newProbe() (*probe, error) {
 	return p, nil
 }
 
-// late is how late the next probe is read. It takes probeEvery.
+// late returns how late the next probe is read. It takes probeEvery.
 func (p *probe) late() time.Duration {
 	var sent [8]byte
 	p.send.Reset(probeEvery)
-	_, _ = io.ReadFull(p.r, sent[:]) // of a pipe that is ours
+	_, _ = io.ReadFull(p.r, sent[:]) // the pipe is ours: it cannot fail
 	return time.Since(p.began) - time.Duration(binary.BigEndian.Uint64(sent[:]))
 }
 
@@ -333,8 +332,8 @@ func (p *probe) close() {
 	_ = p.r.Close()
 }
 
-// adjust sets the rate by what passed in the time, and by how late the probes were.
-// It says whether two peers or more fill the relay.
+// adjust sets the rate from the bytes that passed in the time, and from how late the
+// probes were. It reports whether two or more peers fill the relay.
 func (s *share) adjust(in time.Duration, late []time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -360,7 +359,7 @@ func (s *share) adjust(in time.Duration, late []time.Duration) bool {
 	return bulk >= 2
 }
 
-// nextRate is the rate for the next moment, 0 for none, else at least the least.
+// nextRate returns the next rate: 0 for no limit, else at least least if it is lowered.
 func nextRate(rate, passed, least float64, bulk int, late []time.Duration) float64 {
 	if bulk < 2 {
 		return 0
@@ -392,7 +391,7 @@ func (s *share) setRate(rate float64) {
 	s.rate = rate
 }
 
-// accounts are the peers that wait, who has had least first.
+// accounts is a heap of the waiting peers; the one served least is first.
 type accounts []*account
 
 func (q accounts) Len() int           { return len(q) }

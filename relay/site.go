@@ -15,12 +15,12 @@ import (
 // site answers HTTP on the relay's TCP ports: the page and its files, the documents
 // under /docs/, /healthz, and /.well-known/tombolo.
 type site struct {
-	relay     atomic.Pointer[Relay] // nil while the relay does not serve
+	relay     atomic.Pointer[Relay] // nil before open and after close
 	folders   []*folder
 	ancestors string // the sources of frame-ancestors
 	mux       *http.ServeMux
 
-	proxied bool // there are proxies that are believed whom they speak for
+	proxied bool // there are trusted proxies
 }
 
 // folder is a site whose files are read at the start and by reload.
@@ -58,7 +58,7 @@ func (s *site) mount(at string, f *folder) {
 	})))
 }
 
-// reload reads the files anew. If that fails, those read before stay.
+// reload reads the files again. If that fails, the files read before stay.
 func (s *site) reload() error {
 	all := make([]*files, len(s.folders))
 	for i, f := range s.folders {
@@ -73,13 +73,13 @@ func (s *site) reload() error {
 	return nil
 }
 
-// open makes the relay known; before it and after close /healthz says no.
+// open makes the relay known. Before open and after close, /healthz responds with 503.
 func (s *site) open(r *Relay) { s.relay.Store(r) }
 
 func (s *site) close() { s.relay.Store(nil) }
 
-// contentPolicy lets the page run its wasm and reach any peer, and nothing else
-// that is not its own; it may show sites of peers under names below its host's.
+// contentPolicy lets the page run its wasm and connect to any peer, and load nothing else
+// that is not its own. It may frame sites of peers, at names below its host's.
 func contentPolicy(r *http.Request, ancestors string) string {
 	frames := "'self'"
 	if hostname.MatchString(r.Host) {
@@ -94,13 +94,13 @@ func contentPolicy(r *http.Request, ancestors string) string {
 // its host may be "*".
 var embedder = regexp.MustCompile(`^https?://(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(:[0-9]{1,5})?$`)
 
-// hostname is a host that is a name, and no IP address, with or without a port.
+// hostname matches a host that is a name and not an IP address, with or without a port.
 var hostname = regexp.MustCompile(`^([A-Za-z0-9_-]+\.)*[A-Za-z_-][A-Za-z0-9_-]*(:[0-9]{1,5})?$`)
 
-// gatewayFile is loaded in a hidden frame, under another name of this host: its
-// script installs the service worker through which the page shows sites of peers.
-// That refuses all pages but the one that made the frame, and that one too if its
-// host is not above this one at the same port: see broker in web/src/gateway/sw.ts.
+// gatewayFile is loaded in a hidden frame, at another name of this host. Its script
+// installs the service worker through which the page shows sites of peers. The script
+// refuses every page except the one that made the frame, and that one, too, if its host
+// is not above this one at the same port: see broker in web/src/gateway/sw.ts.
 const (
 	gatewayFile   = "/gateway.html"
 	gatewayPolicy = "default-src 'none'; script-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors http: https:"
@@ -116,7 +116,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Origin-Agent-Cluster", "?1") // a site of a peer that loops does not stop the page around it
+	h.Set("Origin-Agent-Cluster", "?1") // a peer's site that loops does not block the page around it
 	if s.proxied && r.Header.Get("X-Forwarded-For") != "" && r.ProtoMajor == 1 {
 		h.Set("Connection", "close") // the next request may be another client's
 	}
@@ -140,7 +140,7 @@ func (s *site) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-// serveReady says whether the relay takes further peers, and if not, why.
+// serveReady reports whether the relay can take further peers, and if not, why.
 func (s *site) serveReady(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Cache-Control", "no-store")
@@ -156,8 +156,8 @@ func (s *site) serveReady(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-// self is what a relay says of itself: enough for a page, or for another peer,
-// to dial it.
+// self is how a relay describes itself: enough for a page, or for another peer, to dial
+// it.
 type self struct {
 	PeerID  string   `json:"peerId"`
 	Network string   `json:"network"`
@@ -188,14 +188,14 @@ func (s *site) serveSelfPreflight(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// allowAll lets pages of any origin read the answer, and tells them so even
-// where the browser asks because the relay is on a private network.
+// allowAll lets pages of any origin read the response, also if the browser asks first
+// because the relay is on a private network.
 func allowAll(w http.ResponseWriter) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Allow-Private-Network", "true")
 }
 
-// origin is where a request thinks the relay is.
+// origin is the relay's address as a request gives it.
 type origin struct {
 	host string // a name or an IP address, without port and brackets
 	port string

@@ -17,21 +17,21 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TLS says how the relay has certificates for its TCP ports: from an ACME authority, for
-// names of its own or of a broker, or from files. The ports then speak TLS (https, wss)
-// beside what they speak without.
+// TLS configures how the relay gets certificates for its TCP ports: from an ACME
+// authority, for its own names or for names of a broker, or from files. The ports then
+// speak TLS (https, wss) in addition to the plain protocols.
 type TLS struct {
-	// Domains are the names and IP addresses to get certificates for, by TLS-ALPN-01
-	// (RFC 8737, RFC 8738): the authority connects to port 443 of each, which has to be,
-	// or to be forwarded to, a TCP port that the relay listens on. Certificates are kept in
-	// DataDir, and renewed.
+	// Domains are the names and IP addresses to get certificates for, by TLS-ALPN-01 (RFC
+	// 8737, RFC 8738): the authority connects to port 443 of each, which must be a TCP port
+	// that the relay listens on, or be forwarded to one. Certificates are stored in DataDir,
+	// and renewed.
 	Domains []string
 	// AutoTLS, instead of Domains, gets a certificate for names of a broker.
 	AutoTLS *AutoTLS
-	// ACME says by which authority.
+	// ACME is the authority.
 	ACME ACME
-	// CertFile and KeyFile are PEM files of a chain and its key, instead of Domains. They
-	// are read anew by Reload, and within ten seconds of a handshake after they have
+	// CertFile and KeyFile are PEM files of a chain and its key, instead of Domains. Reload
+	// reads them again; so does a handshake, at most every ten seconds, if they have
 	// changed.
 	CertFile, KeyFile string
 }
@@ -40,30 +40,30 @@ type TLS struct {
 type ACME struct {
 	// Directory is its URL. If empty, Let's Encrypt's.
 	Directory string
-	// Email is for the authority to tell of trouble. It may be empty.
+	// Email is where the authority can report problems. It may be empty.
 	Email string
-	// Roots are trusted for the Directory. If nil, the system's are.
+	// Roots are the root certificates trusted for the Directory. If nil, the system's.
 	Roots *x509.CertPool
-	// CheckEvery is how often it is looked which certificates are to be renewed. If zero,
-	// every ten minutes.
+	// CheckEvery is how often the relay checks which certificates are due for renewal. If
+	// zero, every ten minutes.
 	CheckEvery time.Duration
 }
 
-// certificates are those that the relay serves.
+// certificates are the certificates that the relay serves.
 type certificates interface {
 	config() *tls.Config
-	// start is called when the relay listens on these addresses.
+	// start is called once the relay listens on these addresses.
 	start(listening []ma.Multiaddr)
-	// reload reads anew what is not kept up by itself.
+	// reload reads again what is not updated automatically.
 	reload() error
-	// names are what the certificates are for, without wildcards.
+	// names returns the names that the certificates are for, without wildcards.
 	names() []string
-	// announced are the addresses to announce: those that the operator has told, and the
-	// relay's own, where addresses with TLS are at names of the certificates.
+	// announced returns the addresses to announce: those that the operator configured, and
+	// the relay's own, with the addresses with TLS at names of the certificates.
 	announced(told, own []ma.Multiaddr) []ma.Multiaddr
-	// troubles are why a name has none, or none that will last.
+	// troubles returns, for each name without a valid certificate, the reason.
 	troubles() []string
-	// expires is when the first ends; the beginning of Unix time if one is missing.
+	// expires returns when the first certificate expires; the Unix epoch if one is missing.
 	expires() time.Time
 	close()
 }
@@ -105,7 +105,8 @@ func newCertificates(o TLS, key crypto.PrivKey, dataDir string, log *slog.Logger
 	return nil, nil
 }
 
-// CheckDomain says what is wrong with a name, or IP address, to get a certificate for.
+// CheckDomain returns an error if s is neither a host name nor an IP address that can
+// have a certificate.
 func CheckDomain(s string) error {
 	if isIP(s) {
 		return nil
@@ -136,15 +137,15 @@ func secured(listen []ma.Multiaddr) ([]ma.Multiaddr, error) {
 	return out, nil
 }
 
-// isSecure says whether an address is of a WebSocket with TLS.
+// isSecure reports whether an address is a WebSocket address with TLS.
 func isSecure(a ma.Multiaddr) bool {
 	_, noTLS := a.ValueForProtocol(ma.P_TLS)
 	_, noWS := a.ValueForProtocol(ma.P_WS)
 	return noTLS == nil && noWS == nil
 }
 
-// named replaces the addresses with TLS by ones at the names of the certificates, since
-// no client would take those at others.
+// named replaces the addresses with TLS by addresses at the names of the certificates,
+// because clients would reject the certificate at any other.
 func named(own []ma.Multiaddr, names []string) (out []ma.Multiaddr) {
 	add := func(a ma.Multiaddr) {
 		if a != nil && !slices.ContainsFunc(out, a.Equal) {
@@ -163,27 +164,27 @@ func named(own []ma.Multiaddr, names []string) (out []ma.Multiaddr) {
 	return out
 }
 
-// portOf is the TCP port of an address; empty if it has none.
+// portOf returns the TCP port of an address; empty if it has none.
 func portOf(a ma.Multiaddr) string {
 	port, _ := a.ValueForProtocol(ma.P_TCP)
 	return port
 }
 
-// certFiles is a certificate in files.
+// certFiles serves a certificate from files.
 type certFiles struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	changed [2]time.Time // of the files that current is of
+	changed [2]time.Time // modification times of the files that current was read from
 	looked  time.Time
-	failed  error // the files that are there now cannot be used
+	failed  error // the files as they are now cannot be used
 }
 
 var _ certificates = (*certFiles)(nil)
 
-// lookEvery is how often the files are looked at for a change.
+// lookEvery is the shortest time between two checks of the files for a change.
 const lookEvery = 10 * time.Second
 
 func (f *certFiles) config() *tls.Config {
@@ -208,8 +209,7 @@ func (f *certFiles) reload() error {
 	return f.load()
 }
 
-// load reads the files. Where it returns an error, the certificate stays. The mutex is
-// held.
+// load reads the files. If it returns an error, the certificate stays. The mutex is held.
 func (f *certFiles) load() error {
 	changed := f.modified()
 	c, err := tls.LoadX509KeyPair(f.certFile, f.keyFile)
@@ -221,7 +221,7 @@ func (f *certFiles) load() error {
 	return nil
 }
 
-// modified is when the files were changed.
+// modified returns when the files were last changed.
 func (f *certFiles) modified() (at [2]time.Time) {
 	for i, name := range []string{f.certFile, f.keyFile} {
 		if info, err := os.Stat(name); err == nil {
@@ -266,7 +266,7 @@ func (f *certFiles) expires() time.Time {
 	return f.current.Leaf.NotAfter
 }
 
-// hostPort is a host for a URL, with its port unless that is 443.
+// hostPort returns a host for a URL, with its port unless that is 443.
 func hostPort(host, port string) string {
 	if port == "443" {
 		if strings.Contains(host, ":") {

@@ -19,26 +19,26 @@ import (
 
 const (
 	tokenPrefix = "tr1."
-	tokenDomain = "tombolo-relay token\n" // before what is signed
+	tokenDomain = "tombolo-relay token\n" // prefixed to the signed bytes
 	maxToken    = 1024                    // bytes
 	maxHolder   = 64                      // bytes of Holder
 )
 
-// claim is what a token says.
+// claim is the content of a token.
 type claim struct {
-	By      string `json:"by"` // the relay that has signed it
+	By      string `json:"by"` // the relay that signed it
 	Expires int64  `json:"exp"`
 	Number  string `json:"id"` // random
 	Holder  string `json:"for,omitempty"`
 }
 
-// id is when the token expires, in hexadecimal, and its number: who is told to refuse a
-// token knows how long.
+// id returns the ID: when the token expires, in hexadecimal, and its number. A relay that
+// is to refuse the token thus knows how long it must remember that.
 func (c claim) id() string { return fmt.Sprintf("%x-%s", c.Expires, c.Number) }
 
 var tokenID = regexp.MustCompile(`^([0-9a-f]{1,10})-[0-9a-f]{16}$`)
 
-// parseTokenID says when the token of an ID expires.
+// parseTokenID returns when the token with an ID expires.
 func parseTokenID(id string) (expires time.Time, err error) {
 	parts := tokenID.FindStringSubmatch(id)
 	if parts == nil {
@@ -48,9 +48,9 @@ func parseTokenID(id string) (expires time.Time, err error) {
 	return time.Unix(seconds, 0), err
 }
 
-// Token makes a token that admits whoever presents it to a closed relay with that
-// identity, and to those that have it among their Peers, until it expires or is revoked
-// (see TokenID). holder, of at most 64 bytes, is for the operator to know it by.
+// Token returns a token that admits its bearer to a closed relay with that identity, and
+// to relays that have it among their Peers, until the token expires or is revoked (see
+// TokenID). holder, of at most 64 bytes, tells the operator who has the token.
 func Token(identity crypto.PrivKey, holder string, expires time.Time) (string, error) {
 	if len(holder) > maxHolder {
 		return "", fmt.Errorf("make token: %q has more than %d bytes", holder, maxHolder)
@@ -73,8 +73,8 @@ func Token(identity crypto.PrivKey, holder string, expires time.Time) (string, e
 	return tokenPrefix + encode(said) + "." + encode(signature), nil
 }
 
-// TokenID is the ID by which a relay is told to refuse a token. It does not look whether
-// the token is good.
+// TokenID returns the ID with which a relay is told to revoke a token. It does not check
+// whether the token is valid.
 func TokenID(token string) (string, error) {
 	c, _, _, err := readToken(token)
 	if err != nil {
@@ -88,7 +88,7 @@ func TokenID(token string) (string, error) {
 
 var errNoToken = errors.New("the token is none of this relay's")
 
-// readToken reads a token, and checks nothing.
+// readToken parses a token, without checking anything.
 func readToken(token string) (c claim, said, signature []byte, err error) {
 	body, ok := strings.CutPrefix(token, tokenPrefix)
 	first, second, two := strings.Cut(body, ".")
@@ -107,8 +107,8 @@ func readToken(token string) (c claim, said, signature []byte, err error) {
 	return c, said, signature, nil
 }
 
-// checkToken is what a token grants that one of trusted has signed, or what is wrong with
-// it. It may have expired.
+// checkToken returns what a token signed by one of trusted grants, or what is wrong with
+// it. The token may have expired.
 func checkToken(token string, trusted []peer.ID) (g grant, err error) {
 	c, said, signature, err := readToken(token)
 	if err != nil {
