@@ -275,7 +275,7 @@ func (a *access) isBanned(p peer.ID, at ma.Multiaddr) bool {
 
 const notAdmitted = "it takes only peers that its operator has allowed, or given a token"
 
-// mayUse says whether a peer that is not banned may use the relay.
+// mayUse reports whether a peer that is not banned may use the relay.
 func (a *access) mayUse(p peer.ID) bool { return a.whyNot(p) == "" }
 
 // whyNot returns why a peer that is not banned may not use the relay; empty if it may.

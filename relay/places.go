@@ -232,14 +232,14 @@ func (p *places) drain() []peer.ID {
 	return slices.Collect(maps.Keys(p.reserved))
 }
 
-// isDraining says whether drain was called.
+// isDraining reports whether drain was called.
 func (p *places) isDraining() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.draining
 }
 
-// inCircuit says whether a circuit begins or ends at one of these peers.
+// inCircuit reports whether a circuit begins or ends at one of these peers.
 func (p *places) inCircuit(peers []peer.ID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
