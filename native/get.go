@@ -11,7 +11,8 @@ import (
 
 var _ reservation.Get = get
 
-// get fetches a URL. It keeps no connection: a relay is asked once in a long while.
+// get fetches a URL of at most most bytes. It keeps no connection open, because relays
+// are asked rarely.
 func get(ctx context.Context, url string, most int) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

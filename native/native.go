@@ -1,8 +1,7 @@
-// Package native makes Tombolo nodes that run as an operating-system process:
-// every libp2p transport, an identity on disk, and circuit reservations on the
-// relays it is given.
+// Package native makes Tombolo nodes that run as an operating-system process, with every
+// libp2p transport, an identity on disk, and circuit reservations on the given relays.
 //
-// [New] hands back a *core.Node, which is the same on every platform.
+// [New] returns a *core.Node, which is the same on every platform.
 package native
 
 import (
@@ -36,27 +35,27 @@ import (
 	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
-// Options configure a node. The zero value is a node of a fresh identity that
-// listens on ports the system picks and knows no relay.
+// Options configure a node. The zero value is a node with a new identity that listens on
+// ports the system picks and uses no relay.
 type Options struct {
-	// DataDir is where the identity and the histories of messages live; New
-	// takes the directory for this process (see datadir.Open) and Close gives it
-	// up. If empty, nothing is kept and the identity ends with the node.
+	// DataDir is the directory of the identity and the message histories. New locks it for
+	// this process (see datadir.Open) and Close unlocks it. If empty, nothing is stored and
+	// the identity ends with the node.
 	DataDir string
 
 	// Identity is used instead of the one in DataDir.
 	Identity crypto.PrivKey
 
-	// Relays are those to keep circuit reservations on, each with at least one
-	// address. The node comes up whether or not they answer, and keeps trying.
+	// Relays are the relays to hold circuit reservations on, each with at least one address.
+	// The node starts whether or not they answer, and keeps trying.
 	Relays []peer.AddrInfo
 
-	// RelayURLs are further relays, each by the http:// or https:// URL of its page,
-	// which is asked for the relay's addresses, and again when they are of no use
-	// any more. One that does not answer is tried again.
+	// RelayURLs are further relays, each given by the http:// or https:// URL of its page.
+	// The node asks that URL for the relay's addresses, and asks again when they no longer
+	// work. It retries a URL that does not answer.
 	RelayURLs []string
 
-	// Token is presented to the relays, for those that take only peers with one.
+	// Token is presented to the relays; some take only peers with a token.
 	Token string
 
 	// Listen are the addresses to listen on (see stack.ParseListen). If nil,
@@ -64,53 +63,52 @@ type Options struct {
 	// system picks; if empty but not nil, none.
 	Listen []ma.Multiaddr
 
-	// Announce are addresses to tell others in addition to the node's own: of
-	// a proxy or a forwarded port. WebTransport and WebRTC-direct addresses
-	// get their certificate hashes by themselves.
+	// Announce are addresses to announce in addition to the node's own, such as those of a
+	// proxy or a forwarded port. The certificate hashes of WebTransport and WebRTC-direct
+	// addresses are added automatically.
 	Announce []ma.Multiaddr
 
 	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
-	// Peers is how many connected peers the limits are made for. If zero,
+	// Peers is how many connected peers the limits are sized for. If zero,
 	// stack.DefaultPeers.
 	Peers int
 
-	// NoPortMapping keeps the node from asking the router to forward its
-	// ports, as it otherwise does by UPnP and NAT-PMP. If the node closes during the
-	// search for the router, the goroutines of the search end within ten seconds.
+	// NoPortMapping keeps the node from asking the router to forward its ports. By default
+	// it does so by UPnP and NAT-PMP. If the node closes while it searches for the router,
+	// the goroutines of the search end within ten seconds.
 	NoPortMapping bool
 
-	// NoMDNS keeps the node from looking for peers of the same network on the
-	// local link, and from announcing itself there.
+	// NoMDNS keeps the node from looking for peers of the same network on the local link,
+	// and from announcing itself there.
 	NoMDNS bool
 
-	// Direct makes and takes WebRTC connections without the relay, of peers that are
-	// reached through one: see package core/direct. Each has a UDP port of its own.
+	// Direct makes and accepts WebRTC connections without the relay, with peers that are
+	// reached through one: see package core/direct. Each connection uses its own UDP port.
 	Direct bool
 
-	// PingInterval: see core.Options.
+	// PingInterval is that of core.Options.
 	PingInterval time.Duration
 
-	// Streams bounds what bridged streams wait for.
+	// Streams are the timeouts of bridged streams.
 	Streams bridge.Timeouts
 
-	// UserAgent is what the node calls itself. If empty, "tombolo/<version>".
+	// UserAgent is the name that the node reports to peers. If empty, "tombolo/<version>".
 	UserAgent string
 
-	// Logger receives what the node has to say. If nil, nothing is logged.
+	// Logger receives the node's log. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Registerer receives the node's metrics (see core.Options.Registerer) and those of
-	// libp2p. The latter begin with libp2p_ and add up all nodes that share the
-	// registerer. If nil, there are no metrics.
+	// Registerer registers the node's metrics (see core.Options.Registerer) and those of
+	// libp2p. The latter begin with libp2p_ and add up all nodes that share the registerer.
+	// If nil, there are no metrics.
 	Registerer prometheus.Registerer
 }
 
-// New makes a node and returns when it listens. ctx bounds the start only. On
-// error nothing is left behind. An address that another program has is a
-// *stack.InUseError, a data directory that another process has is
-// datadir.ErrInUse.
+// New starts a node and returns when it listens. ctx bounds the start only. On error
+// nothing is left behind. If another program uses an address, the error is a
+// *stack.InUseError; if another process uses the data directory, it is datadir.ErrInUse.
 func New(ctx context.Context, o Options) (*core.Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
@@ -118,7 +116,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if o.Network == "" {
 		o.Network = core.DefaultNetwork
 	}
-	// Before a directory is made and an identity written.
+	// Check before a directory is made and an identity written.
 	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
@@ -156,7 +154,7 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		MapPorts:     !o.NoPortMapping,
 		Registerer:   o.Registerer,
 		Libp2p: []libp2p.Option{
-			libp2p.DisableRelay(), // its client of circuits: there is our own
+			libp2p.DisableRelay(), // of libp2p's circuit client: we have our own
 			libp2p.Transport(circuits.New),
 			holes.Option(),
 			libp2p.ConnectionGater(gate),
@@ -181,8 +179,8 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 	if !o.NoMDNS {
 		parts = append(parts, core.Part{Name: "mDNS", Close: finder.Close})
 	}
-	// Who listens nowhere can be asked through its relay only: it would cost the
-	// relay a circuit for each question.
+	// A node that does not listen is reachable only through its relay, and each query to it
+	// would cost the relay a circuit.
 	var serve discovery.Serve
 	if len(o.Listen) > 0 {
 		serve = kad.Serve
@@ -202,12 +200,13 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		Parts:        parts,
 	})
 	if err == nil && !o.NoMDNS {
-		finder.Start() // when the node is whole: who is found is news of it
+		finder.Start() // once the node is complete: the peers found are reported to it
 	}
 	return node, err
 }
 
-// announcing puts announced addresses before those that next lists.
+// announcing returns an AddrsFactory that puts the announced addresses before those of
+// next.
 func announcing(announced []ma.Multiaddr, next func([]ma.Multiaddr) []ma.Multiaddr) func([]ma.Multiaddr) []ma.Multiaddr {
 	return func(own []ma.Multiaddr) []ma.Multiaddr {
 		return append(append([]ma.Multiaddr(nil), announced...), next(corewebrtc.Hide(own))...)

@@ -11,16 +11,16 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// Status is what a daemon says of itself.
+// Status describes a daemon.
 type Status struct {
 	ID           peer.ID       `json:"id"`
 	Version      string        `json:"version"`
 	Network      string        `json:"network"`
 	PID          int           `json:"pid"`
 	Started      time.Time     `json:"started"`
-	Addrs        []string      `json:"addrs"`  // where it can be dialled
-	Relays       []string      `json:"relays"` // that it was given
-	STUN         []string      `json:"stun"`   // stun: URLs of relays, which tell the address that they see this machine at
+	Addrs        []string      `json:"addrs"`  // that the daemon is reachable at
+	Relays       []string      `json:"relays"` // as configured
+	STUN         []string      `json:"stun"`   // stun: URLs of relays, which report the address from which they see this machine
 	Reservations []Reservation `json:"reservations"`
 	Gateway      string        `json:"gateway,omitempty"` // its URL
 	Peers        int           `json:"peers"`
@@ -29,7 +29,7 @@ type Status struct {
 	Streams      int           `json:"streams"`
 }
 
-// Reservation is a place on a relay, through which the daemon can be dialled.
+// Reservation is a reservation on a relay, through which the daemon is reachable.
 type Reservation struct {
 	Relay   peer.ID   `json:"relay"`
 	Addrs   []string  `json:"addrs"`
@@ -71,22 +71,23 @@ func peerOf(p core.Peer) Peer {
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// None is a call without arguments.
+// None is the argument of a call without arguments, and the answer without content.
 type None struct{}
 
-// PeerCall is a call about one peer, named as tunnels.ResolvePeer takes it.
+// PeerCall is the argument of a call about one peer, written as tunnels.ResolvePeer takes
+// it.
 type PeerCall struct {
 	Peer string `json:"peer"`
 }
 
-// Pong is one measured round trip.
+// Pong is the result of a ping: one measured round trip.
 type Pong struct {
 	Peer peer.ID `json:"peer"`
 	RTT  float64 `json:"rttMs"`
 }
 
-// AccessCall changes who may use a listener and how much. Remove takes peers out
-// of both lists; Anyone empties them first. A nil limit stays as it is.
+// AccessCall changes which peers may use a listener, and its limits. Remove takes peers
+// off both lists; Anyone empties the lists first. A nil limit stays as it is.
 type AccessCall struct {
 	Protocol       protocol.ID `json:"protocol"`
 	Anyone         bool        `json:"anyone,omitempty"`
@@ -98,24 +99,24 @@ type AccessCall struct {
 	Rate           *int64      `json:"rate,omitempty"`
 }
 
-// Closed says how much was closed.
+// Closed reports how many connections, tunnels or streams were closed.
 type Closed struct {
 	Closed int `json:"closed"`
 }
 
-// StreamsCall asks for live streams, or for those that have ended.
+// StreamsCall asks for the open streams, or for those that have ended.
 type StreamsCall struct {
 	Ended bool    `json:"ended,omitempty"`
-	ID    *uint64 `json:"id,omitempty"` // that one only, living or ended
+	ID    *uint64 `json:"id,omitempty"` // only that one, open or ended
 }
 
-// CloseStreamsCall picks streams to reset.
+// CloseStreamsCall selects streams to reset.
 type CloseStreamsCall struct {
 	All bool     `json:"all,omitempty"`
 	IDs []uint64 `json:"ids,omitempty"`
 }
 
-// Offer is a service of a peer.
+// Offer is a service that a peer announces.
 type Offer struct {
 	Peer peer.ID `json:"peer"`
 	bridge.Service
@@ -126,22 +127,22 @@ type MessageCall struct {
 	Peer string `json:"peer,omitempty"`
 	Type string `json:"type"`
 	Data []byte `json:"data"`
-	Wait bool   `json:"wait,omitempty"` // for a peer on the type, for a broadcast
+	Wait bool   `json:"wait,omitempty"` // with a broadcast: until a peer is subscribed to the type
 }
 
-// Reply is what a peer answered to a request.
+// Reply is a peer's answer to a request.
 type Reply struct {
 	Data []byte `json:"data"`
 }
 
-// SubscribeCall hears messages of a type, or of a pattern as room/*.
+// SubscribeCall subscribes to messages of a type, or of a pattern such as room/*.
 type SubscribeCall struct {
 	Type   string `json:"type"`
 	Buffer int    `json:"buffer,omitempty"` // messages; if zero, dispatch's default
 }
 
-// Message is a message that was heard. Missed is how many before it were lost to
-// this subscription.
+// Message is a received message. Missed is how many messages before it this subscription
+// dropped.
 type Message struct {
 	From      peer.ID `json:"from"`
 	Type      string  `json:"type"`
@@ -151,20 +152,21 @@ type Message struct {
 	Broadcast bool    `json:"broadcast,omitempty"`
 }
 
-// DialCall opens a stream to a peer; the connection becomes it. See Client.Dial.
+// DialCall opens a stream to a peer; the connection of the call becomes the stream. See
+// Client.Dial.
 type DialCall struct {
 	Peer           string      `json:"peer"`
 	Protocol       protocol.ID `json:"protocol"`
 	CustomProtocol bool        `json:"allowCustomProtocol,omitempty"`
 }
 
-// EchoCall has bytes echoed by a peer, to measure the way there.
+// EchoCall asks a peer to echo bytes, to measure the connection.
 type EchoCall struct {
 	Peer  string `json:"peer"`
 	Bytes int    `json:"bytes"`
 }
 
-// Echoed says how long an echo took.
+// Echoed reports how long an echo took.
 type Echoed struct {
 	Peer    peer.ID `json:"peer"`
 	Bytes   int     `json:"bytes"`

@@ -11,7 +11,7 @@ import (
 )
 
 // RoomBoardCall asks for lines of a board that the game of a room keeps: those around a
-// player, or else those from a rank on.
+// player or, without one, those from a rank on.
 type RoomBoardCall struct {
 	RoomFindCall
 	Board  string `json:"board"`
@@ -21,7 +21,7 @@ type RoomBoardCall struct {
 	Most   int    `json:"most,omitempty"`   // how many lines; if zero, 10
 }
 
-// query says whom to ask, and what.
+// boardQuery returns the peer to ask, and the query.
 func (s *Server) boardQuery(ctx context.Context, q RoomBoardCall) (host peer.ID, query board.Query, err error) {
 	if q.Board == "" {
 		return "", query, badRequest{errors.New("the board has no name")}

@@ -125,7 +125,7 @@ func (s *Server) peer(ctx context.Context, name string) (peer.AddrInfo, error) {
 	return info, nil
 }
 
-// reach resolves a peer and connects to it where an address was given.
+// reach resolves a peer, and connects to it if an address was given.
 func (s *Server) reach(ctx context.Context, name string) (peer.ID, error) {
 	info, err := s.peer(ctx, name)
 	if err == nil && len(info.Addrs) > 0 && info.ID != s.node.ID() {
@@ -217,7 +217,7 @@ func (s *Server) subscribe(ctx context.Context, q SubscribeCall, tell func(any) 
 		return badRequest{err}
 	}
 	defer sub.Close()
-	if err := tell(None{}); err != nil { // an empty line: it hears from now on
+	if err := tell(None{}); err != nil { // an empty answer: it is subscribed from now on
 		return err
 	}
 	for {
@@ -238,8 +238,8 @@ func (s *Server) subscribe(ctx context.Context, q SubscribeCall, tell func(any) 
 // servicesTimeout bounds the question to all connected peers.
 const servicesTimeout = 5 * time.Second
 
-// services asks one peer, or all that are connected: then those that do not
-// answer are left out.
+// services asks one peer, or all connected peers, for their services. Of all, those that
+// do not answer are left out.
 func (s *Server) services(ctx context.Context, q PeerCall) ([]Offer, error) {
 	if q.Peer != "" {
 		p, err := s.reach(ctx, q.Peer)

@@ -16,7 +16,7 @@ import (
 	"syscall"
 )
 
-// ErrNoDaemon is returned where no daemon answers for a data directory.
+// ErrNoDaemon is returned if no daemon runs for a data directory.
 var ErrNoDaemon = errors.New("no daemon is running")
 
 // Client calls the daemon of a data directory. Its methods may be called
@@ -27,7 +27,7 @@ type Client struct {
 	http http.Client
 }
 
-// NewClient makes a client. Nothing is dialled yet.
+// NewClient returns a client. It does not connect yet.
 func NewClient(dir string) (*Client, error) {
 	path, err := SocketPath(dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func NewClient(dir string) (*Client, error) {
 	return c, nil
 }
 
-// Close ends the connections that are idle.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 func (c *Client) connect(ctx context.Context) (net.Conn, error) {
@@ -73,7 +73,7 @@ func (c *Client) post(ctx context.Context, verb string, q any) (*http.Response, 
 	return resp, nil
 }
 
-// unwrapURL leaves out the URL that names no place a person knows.
+// unwrapURL strips the URL from an error, because it means nothing to a person.
 func unwrapURL(err error) error {
 	var u interface{ Unwrap() error }
 	if errors.As(err, &u) && u.Unwrap() != nil {
@@ -95,7 +95,7 @@ func readError(body io.Reader, status int) error {
 }
 
 // call calls a verb with q and decodes the answer into a, which may be nil. An error that
-// the daemon answered is an *Error.
+// the daemon returned is an *Error.
 func (c *Client) call(ctx context.Context, verb string, q, a any) error {
 	resp, err := c.post(ctx, verb, q)
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *Client) call(ctx context.Context, verb string, q, a any) error {
 }
 
 // lines calls a continuing verb and yields its answers as they arrive. It ends when the
-// daemon ends it, with an error or without, and when ctx does.
+// daemon ends the call, with an error or without, and when ctx ends.
 func lines[A any](ctx context.Context, c *Client, verb string, q any) iter.Seq2[A, error] {
 	return func(yield func(A, error) bool) {
 		var none A
@@ -174,8 +174,8 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// Dial opens a stream to a peer: what is returned is the stream itself, with
-// half-close. id is the stream's, by which its end can be asked for.
+// Dial opens a stream to a peer and returns it as a connection with half-close. id is the
+// stream's, and can be used to ask how the stream ended.
 func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id uint64, err error) {
 	raw, err := c.connect(ctx)
 	if err != nil {
@@ -184,7 +184,7 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer func() {
 		if !stop() {
-			err = ctx.Err() // what else failed did so for that
+			err = ctx.Err() // other errors are a consequence
 		}
 		if err != nil {
 			_ = raw.Close()
@@ -203,7 +203,7 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 	if err := req.Write(raw); err != nil {
 		return nil, 0, err
 	}
-	head := bufio.NewReader(oneByte{io.LimitReader(raw, maxBody)}) // what follows the head is the stream's
+	head := bufio.NewReader(oneByte{io.LimitReader(raw, maxBody)}) // the bytes after the head belong to the stream
 	resp, err := http.ReadResponse(head, req)
 	if err != nil {
 		return nil, 0, fmt.Errorf("the daemon's answer is not understood: %w", err)
@@ -218,8 +218,8 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 	return raw.(*net.UnixConn), id, nil
 }
 
-// oneByte reads a byte at a time, so that a buffered reader takes no more than
-// it needs.
+// oneByte reads one byte at a time, so that a buffered reader takes no more than it
+// needs.
 type oneByte struct{ io.Reader }
 
 func (r oneByte) Read(p []byte) (int, error) { return r.Reader.Read(p[:min(1, len(p))]) }

@@ -1,9 +1,9 @@
-// Package control is the daemon's local API: a [Server] that `tombolo up` runs, and
-// the [Client] that the other commands are.
+// Package control is the daemon's local API: the [Server] that `tombolo up` runs, and the
+// [Client] that the other commands use.
 //
-// It is HTTP/1.1 on a unix socket in the data directory, which only the directory's owner
-// may open. A call is a POST to /v1/<verb> with a JSON object, and is answered with JSON;
-// an error has a status of 400 or more and is {"error":{"message":…,"reason":…}}.
+// The API is HTTP/1.1 on a unix socket in the data directory, which only the directory's
+// owner may open. A call is a POST to /v1/<verb> with a JSON object, and its answer is
+// JSON. An error has a status of 400 or more and is {"error":{"message":…,"reason":…}}.
 // Continuing calls answer with one JSON object per line. The objects are the exported
 // types of this package, of package tunnels and of core/bridge; docs/control.md describes
 // them. Within version 1, fields are only added.
@@ -33,21 +33,23 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// SocketName is the socket's in a data directory.
+// SocketName is the file name of the socket in a data directory.
 const SocketName = "control.sock"
 
-// maxSocketPath is how long the path of a unix socket may be on every system.
+// maxSocketPath is the length in bytes that the path of a unix socket may have on every
+// system.
 const maxSocketPath = 103
 
 // Bounds of the server, in bytes and time.
 const (
-	maxBody       = 2*message.DefaultMaxFrame + 64<<10 // a message in base64, and what is around it
+	maxBody       = 2*message.DefaultMaxFrame + 64<<10 // a message in base64, and the object around it
 	maxAnswer     = 256 << 20                          // as many streams as a process may have open
 	headerTimeout = 10 * time.Second
 	idleTimeout   = time.Minute
 )
 
-// SocketPath is where the socket of a data directory is.
+// SocketPath returns the path of a data directory's socket. It fails if the path is
+// longer than that of a socket may be.
 func SocketPath(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -60,20 +62,20 @@ func SocketPath(dir string) (string, error) {
 	return path, nil
 }
 
-// Options are what a server serves. All but RoomStore and Logger are required.
+// Options configure a Server. All fields but RoomStore and Logger are required.
 type Options struct {
 	Node    *core.Node
 	Tunnels *tunnels.Tunnels
 	Rooms   *world.Rooms
-	// RoomStore opens where rooms are kept. If nil, none can be.
+	// RoomStore opens the store of rooms. If nil, rooms cannot be stored.
 	RoomStore func() (datastore.Batching, error)
-	Dir       string // the data directory, which this process has for itself
-	// Status adds what only the program knows to the answer of "status".
+	Dir       string // the data directory, which this process has locked
+	// Status adds to the answer of "status" what only the program knows.
 	Status func(*Status)
 	Logger *slog.Logger
 }
 
-// Server answers commands. It runs from Serve until Close.
+// Server answers calls. It runs from Serve until Close.
 type Server struct {
 	opts     Options
 	node     *core.Node
@@ -83,7 +85,7 @@ type Server struct {
 	ctx      context.Context // ends on Close
 	stop     context.CancelFunc
 	served   chan struct{}
-	calls    sync.WaitGroup // those under way, streams that they have become too
+	calls    sync.WaitGroup // in progress, including those that have become streams
 	once     sync.Once
 	closeErr error
 
@@ -91,9 +93,9 @@ type Server struct {
 	closed bool
 }
 
-// Serve listens on the socket and answers until Close. A socket that is there
-// already was left by a daemon that was killed, since the directory belongs to
-// this process; anything else at its path is an error.
+// Serve listens on the socket and answers calls until Close. An existing socket was left
+// by a daemon that was killed, because this process has locked the directory; Serve
+// replaces it. Any other file at its path is an error.
 func Serve(o Options) (*Server, error) {
 	path, err := SocketPath(o.Dir)
 	if err != nil {
@@ -129,8 +131,8 @@ func Serve(o Options) (*Server, error) {
 	return s, nil
 }
 
-// counted makes Close wait for handlers, which http.Server does for those only
-// that end soon and stay HTTP.
+// counted makes Close wait for every handler; http.Server waits only for those that end
+// soon and stay HTTP.
 func (s *Server) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -164,16 +166,16 @@ func (s *Server) Close() error {
 	return s.closeErr
 }
 
-// Error is how a call failed.
+// Error is the error of a call.
 type Error struct {
 	Status  int           `json:"-"`
 	Message string        `json:"message"`
-	Reason  bridge.Reason `json:"reason,omitempty"` // where a stream or a peer was the matter
+	Reason  bridge.Reason `json:"reason,omitempty"` // if a stream or a peer was the cause
 }
 
 func (e *Error) Error() string { return e.Message }
 
-// Unwrap is the reason, for errors.Is.
+// Unwrap returns the reason, for errors.Is.
 func (e *Error) Unwrap() error {
 	if e.Reason == "" {
 		return nil
@@ -185,7 +187,7 @@ type errorBody struct {
 	Error *Error `json:"error"`
 }
 
-// badRequest is an error of the call itself.
+// badRequest is an error in the call itself.
 type badRequest struct{ error }
 
 func (e badRequest) Unwrap() error { return e.error }
@@ -207,8 +209,8 @@ func writeError(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(errorBody{e})
 }
 
-// answer serves a verb with a function: its argument is the JSON object that was sent, and
-// what it returns is the answer.
+// answer serves a verb with a function, which gets the JSON object of the call and
+// returns the answer.
 func answer[Q, A any](mux *http.ServeMux, v Verb[Q, A], f func(context.Context, Q) (A, error)) {
 	mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) {
 		var q Q
@@ -226,8 +228,8 @@ func answer[Q, A any](mux *http.ServeMux, v Verb[Q, A], f func(context.Context, 
 	})
 }
 
-// keepAnswering serves a continuing verb with a function: each value that it gives to tell
-// is a line of the answer. tell fails once the caller is gone.
+// keepAnswering serves a continuing verb with a function: each value passed to tell is
+// one line of the answer. tell fails once the caller has disconnected.
 func keepAnswering[Q, A any](mux *http.ServeMux, v ContinuingVerb[Q, A], f func(ctx context.Context, q Q, tell func(any) error) error) {
 	mux.HandleFunc("POST /v1/"+string(v), func(w http.ResponseWriter, r *http.Request) {
 		var q Q
@@ -256,7 +258,8 @@ func keepAnswering[Q, A any](mux *http.ServeMux, v ContinuingVerb[Q, A], f func(
 	})
 }
 
-// readJSON reads the one object that a call sends; an empty body is an empty one.
+// readJSON reads the one object that a call sends; an empty body counts as an empty
+// object.
 func readJSON(w http.ResponseWriter, r *http.Request, q any) error {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()

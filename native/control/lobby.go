@@ -13,43 +13,44 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// RoomListCall asks for rooms of the mesh.
+// RoomListCall asks for the rooms of the mesh.
 type RoomListCall struct {
 	RoomFilter
-	// Wait is for how long hosts are looked for, in seconds. If zero, 2.
+	// Wait is how long to look for hosts, in seconds. If zero, 2.
 	Wait float64 `json:"wait,omitempty"`
 }
 
-// RoomFilter says which rooms are asked for: all, if it is empty.
+// RoomFilter selects rooms; an empty one selects all.
 type RoomFilter = seat.Filter
 
 // ListedRoom is a room of the mesh.
 type ListedRoom = seat.Room
 
-// RoomChange is a room of the mesh that is new, has changed, or is gone.
+// RoomChange is a change in the list of rooms: one is new, has changed, or has ended.
 type RoomChange = seat.Change
 
 // RoomInviteCall asks for an invitation to a room that the daemon holds.
 type RoomInviteCall struct {
 	Name string `json:"name"`
-	// Page is the page that the link opens, if not empty; the invitation is in the fragment.
+	// Page is the page that the link opens, if not empty; the invitation is in the URL's
+	// fragment.
 	Page string `json:"page,omitempty"`
 }
 
-// RoomInvitation is an invitation: whoever has the link can join.
+// RoomInvitation is an invitation. Anyone who has the link can join.
 type RoomInvitation struct {
 	Link string `json:"link"`
 }
 
-// RoomOfferCall has the daemon hold rooms of the demo when somebody wants one, for as long
-// as the call lasts. The name is that of the kind; the options are those of each room.
+// RoomOfferCall makes the daemon host rooms of the demo on demand, for as long as the
+// call lasts. Name is the kind of room; the options apply to each room.
 type RoomOfferCall struct {
 	RoomHostCall
-	// Rooms is how many there are at a time. If zero, 8.
+	// Rooms is the maximum number of rooms at a time. If zero, 8.
 	Rooms int `json:"rooms,omitempty"`
 }
 
-// roomOffer tells of the rooms that are open, again and again.
+// roomOffer reports the states of the open rooms, at intervals.
 func (s *Server) roomOffer(ctx context.Context, q RoomOfferCall, tell func(any) error) error {
 	opts, every, err := s.roomOptions(q.RoomHostCall)
 	if err != nil {

@@ -12,19 +12,20 @@ import (
 	"github.com/tombolo-net/tombolo/native/pair"
 )
 
-// PairCall looks for the peer that shows a code.
+// PairCall connects to the peer that shows a code.
 type PairCall struct {
 	Code string `json:"code"` // as a person types it
 }
 
-// Paired is the peer that shows a code. It is connected. Protocol is empty if the peer
-// shares nothing.
+// Paired is the peer that shows a code, which is then connected. Protocol is empty if the
+// peer shares nothing.
 type Paired struct {
 	Peer     peer.ID     `json:"peer"`
 	Protocol protocol.ID `json:"protocol,omitempty"`
 }
 
-// Pairing is first a code, and then the peer that has used it. That peer is connected.
+// Pairing is an answer of the call: the first has the code, the second the peer that used
+// it, which is then connected.
 type Pairing struct {
 	Code    string    `json:"code,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// RoomHostCall has the daemon hold a room, for as long as the call lasts.
+// RoomHostCall makes the daemon host a room, for as long as the call lasts.
 type RoomHostCall struct {
 	Name       string  `json:"name"`
 	Password   string  `json:"password,omitempty"`
@@ -25,54 +25,57 @@ type RoomHostCall struct {
 	Players    int     `json:"players,omitempty"`
 	Spectators int     `json:"spectators,omitempty"`
 	Radius     float32 `json:"radius,omitempty"`
-	Visible    int     `json:"visible,omitempty"` // entities that one player sees
-	// Idle is after how many seconds without players the room closes. If zero, it stays.
+	Visible    int     `json:"visible,omitempty"` // maximum number of entities that one player sees
+	// Idle is after how many seconds without players the room closes. If zero, it stays
+	// open.
 	Idle float64 `json:"idle,omitempty"`
 	// Tags are shown to peers that search for rooms, by name.
 	Tags  map[string]string `json:"tags,omitempty"`
 	Size  int               `json:"size,omitempty"`  // of the demo
 	Buoys int               `json:"buoys,omitempty"` // of the demo
-	// Keep has the room begin as it was when it was last held here with Keep, and stores
+	// Keep restores the room's state from when it was last hosted here with Keep, and stores
 	// it from then on.
 	Keep bool `json:"keep,omitempty"`
-	// Standbys are the ids of the peers that may hold the room after the daemon, in that
-	// order.
+	// Standbys are the peer IDs of the peers that may take over the room after the daemon,
+	// in that order.
 	Standbys []string `json:"standbys,omitempty"`
 	// Every is the interval between reports, in seconds. If zero, 1.
 	Every float64 `json:"every,omitempty"`
 }
 
-// RoomStandbyCall has the daemon stand by for a room that a peer holds, and hold it when
-// that peer leaves or is gone, for as long as the call lasts. Of the rest, what has to be
-// as the holder's are the password and the players; Size and Buoys do not count.
+// RoomStandbyCall makes the daemon a standby for a room that a peer hosts: it takes over
+// when that peer leaves or goes offline. The call lasts as long as the standby, or the
+// room that it took over. Password and Players must be the same as the host's; Size and
+// Buoys are ignored.
 type RoomStandbyCall struct {
 	RoomHostCall
 	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
 }
 
-// RoomStandbyState is how a room is doing for which the daemon stands by.
+// RoomStandbyState is the state of a room for which the daemon is a standby.
 type RoomStandbyState struct {
 	Name  string  `json:"name"`
-	Host  peer.ID `json:"host"`  // that holds the room, as far as is known
+	Host  peer.ID `json:"host"`  // that hosts the room, as far as is known
 	Ready bool    `json:"ready"` // the daemon could take over
-	// Reason is why it is not fed, if that is known.
+	// Reason is why the standby does not receive the room's state, if that is known.
 	Reason string `json:"reason,omitempty"`
-	// Held is how the room is doing when the daemon holds it.
+	// Held is the state of the room once the daemon hosts it.
 	Held *RoomState `json:"held,omitempty"`
 }
 
-// RoomHandOverCall has a room that the daemon holds handed over to its first standby.
+// RoomHandOverCall hands a room that the daemon hosts over to the first of its standbys
+// that is ready.
 type RoomHandOverCall struct {
 	Name string `json:"name"`
 }
 
-// RoomHandedOver is who holds a room after the daemon.
+// RoomHandedOver names the peer that hosts a room after the daemon.
 type RoomHandedOver struct {
 	Name string  `json:"name"`
 	Host peer.ID `json:"host"`
 }
 
-// RoomState is how a room that the daemon holds is doing. Times are in ms.
+// RoomState is the state of a room that the daemon hosts. Times are in milliseconds.
 type RoomState struct {
 	Name       string     `json:"name"`
 	Host       peer.ID    `json:"host"`
@@ -85,7 +88,7 @@ type RoomState struct {
 	TickMedian float64    `json:"tickMedian"`
 	TickP99    float64    `json:"tickP99"`
 	Skipped    uint64     `json:"skipped"`
-	Load       float64    `json:"load"` // of the period
+	Load       float64    `json:"load"` // share of the tick's period
 	Shedding   string     `json:"shedding"`
 	Phases     RoomPhases `json:"phases"`
 	Frames     uint64     `json:"frames"`
@@ -94,15 +97,16 @@ type RoomState struct {
 	Held       uint64     `json:"held"`
 	Bytes      uint64     `json:"bytes"`
 	Stored     uint64     `json:"stored"` // records of the world
-	// StoreFailures is how many batches the store did not take; they are tried again.
+	// StoreFailures is how many batches the store rejected; they are retried.
 	StoreFailures uint64 `json:"storeFailures"`
-	// Epoch counts the peers that have held the room; zero if no standbys are named.
+	// Epoch counts the peers that have hosted the room; zero if it has no standbys.
 	Epoch uint32 `json:"epoch"`
-	// Standbys are ready to take over.
+	// Standbys are the standbys that are ready to take over.
 	Standbys []peer.ID `json:"standbys"`
 }
 
-// RoomPhases is what the last tick of a room spent on each of its parts.
+// RoomPhases is how long the last tick of a room spent on each of its parts, in
+// milliseconds.
 type RoomPhases struct {
 	Inputs   float64 `json:"inputs"`
 	Game     float64 `json:"game"`
@@ -111,13 +115,13 @@ type RoomPhases struct {
 	Telling  float64 `json:"telling"`
 }
 
-// RoomTopCall asks how all rooms are doing that the daemon holds, again and again.
+// RoomTopCall asks for the states of all rooms that the daemon hosts, at intervals.
 type RoomTopCall struct {
-	// Every is how often, in seconds. If zero, 1.
+	// Every is the interval in seconds. If zero, 1.
 	Every float64 `json:"every,omitempty"`
 }
 
-// RoomSaveCall has a room that the daemon holds stored as it is now.
+// RoomSaveCall stores the current state of a room that the daemon hosts.
 type RoomSaveCall struct {
 	Name string `json:"name"`
 }
@@ -126,18 +130,19 @@ type RoomSaveCall struct {
 type RoomFindCall struct {
 	Name string `json:"name"`
 	Host string `json:"host,omitempty"` // a peer; if empty, the room is looked for in the mesh
-	// Kind asks a peer that offers rooms of this kind to open the room, if it does not exist.
+	// Kind asks a peer that offers rooms of this kind to open the room, if it does not
+	// exist.
 	Kind string `json:"kind,omitempty"`
 }
 
-// FoundRoom is who holds a room, and where.
+// FoundRoom is the peer that hosts a room, and its addresses.
 type FoundRoom struct {
 	Host  peer.ID  `json:"host"`
 	Addrs []string `json:"addrs"`
 }
 
-// RoomJoinCall has the daemon sit in a room of the demo, for as long as the call lasts. The
-// name may be the link of an invitation; Host and Password do not count then.
+// RoomJoinCall makes the daemon join a room of the demo, for as long as the call lasts.
+// Name may be the link of an invitation; Host and Password are then ignored.
 type RoomJoinCall struct {
 	RoomFindCall
 	Password  string `json:"password,omitempty"`
@@ -148,11 +153,12 @@ type RoomJoinCall struct {
 	Hue       byte   `json:"hue,omitempty"` // its colour, a 256th of the circle, if it has a name
 }
 
-// RoomTick is what a player sees after a tick. Sees is how many entities, X and Y are where
-// its boat is, if it has one, and Score is how many buoys that has taken.
+// RoomTick is what a player sees after a tick. Sees is the number of entities, X and Y
+// are the position of its boat, if it has one, and Score is how many buoys the boat has
+// taken.
 type RoomTick struct {
 	Tick    uint32  `json:"tick"`
-	Again   bool    `json:"again,omitempty"` // the connection was made again
+	Again   bool    `json:"again,omitempty"` // the connection was restored
 	Sees    int     `json:"sees"`
 	Updates int     `json:"updates"`
 	Left    int     `json:"left"`
@@ -161,7 +167,7 @@ type RoomTick struct {
 	Score   uint16  `json:"score"`
 }
 
-// roomOptions are those of a room that the daemon holds or stands by for.
+// roomOptions returns the options of a room that the daemon hosts or is a standby for.
 func (s *Server) roomOptions(q RoomHostCall) (opts world.Options, every time.Duration, err error) {
 	if every, err = readEvery(q.Every); err != nil {
 		return opts, 0, err
@@ -203,7 +209,7 @@ func (s *Server) roomTop(ctx context.Context, q RoomTopCall, tell func(any) erro
 	return s.tellOfRooms(ctx, every, s.opts.Rooms.Rooms, tell)
 }
 
-// tellOfRooms tells how rooms are doing, again and again.
+// tellOfRooms reports the states of rooms, at intervals.
 func (s *Server) tellOfRooms(ctx context.Context, every time.Duration, rooms func() []*world.Room, tell func(any) error) error {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -245,15 +251,14 @@ func (s *Server) roomHost(ctx context.Context, q RoomHostCall, tell func(any) er
 	return s.tellOfRoom(ctx, room, every, func(state RoomState) error { return tell(state) })
 }
 
-// handOverLimit bounds the time in which a room finds another host when the call that
-// holds it ends.
+// handOverLimit bounds the time to hand a room over when the call that hosts it ends.
 const handOverLimit = 5 * time.Second
 
-// tellOfRoom tells how a room is doing for as long as it lasts here. When ctx ends, the
-// room is handed over, or closed where no standby is ready. When it has moved, the last
-// state names its host.
+// tellOfRoom reports the state of a room for as long as the daemon hosts it. When ctx
+// ends, the room is handed over, or closed if no standby is ready. If it has moved, the
+// last state names its new host.
 func (s *Server) tellOfRoom(ctx context.Context, room *world.Room, every time.Duration, tell func(RoomState) error) error {
-	defer room.Close() // which logs what it cannot store
+	defer room.Close() // which logs the failure if it cannot be stored
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
@@ -334,7 +339,7 @@ func (s *Server) roomHandOver(ctx context.Context, q RoomHandOverCall) (RoomHand
 	return RoomHandedOver{q.Name, to}, nil
 }
 
-// room is a room that the daemon holds.
+// room returns a room that the daemon hosts.
 func (s *Server) room(name string) (*world.Room, error) {
 	for _, room := range s.opts.Rooms.Rooms() {
 		if room.Name() == name {
@@ -371,10 +376,10 @@ func (s *Server) roomSave(ctx context.Context, q RoomSaveCall) (RoomState, error
 	return s.roomState(room), nil
 }
 
-// roomFindLimit is how long a room is looked for in the mesh.
+// roomFindLimit bounds the search for a room in the mesh.
 const roomFindLimit = 10 * time.Second
 
-// roomHolder is the peer that holds a room.
+// roomHolder returns the peer that hosts a room.
 func (s *Server) roomHolder(ctx context.Context, q RoomFindCall) (peer.ID, error) {
 	if err := world.CheckName(q.Name); err != nil {
 		return "", badRequest{err}
@@ -456,7 +461,7 @@ func (s *Server) roomJoin(ctx context.Context, q RoomJoinCall, tell func(any) er
 		if err := view.Take(tick); err != nil {
 			return fmt.Errorf("room %q: its host sent what is %w", q.Name, err)
 		}
-		if tick.Reset { // at a host that was begun anew, or another one, the boat may be
+		if tick.Reset { // after a restart of the host, or at another one, the boat may be another
 			if answer, err = demo.DecodeAnswer(st.Answer()); err != nil {
 				return err
 			}

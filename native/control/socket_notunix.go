@@ -4,5 +4,6 @@ package control
 
 import "net"
 
-// ListenPrivately relies on the data directory, which is its owner's alone.
+// ListenPrivately listens on a unix socket. It relies on the data directory, which only
+// its owner may open.
 func ListenPrivately(path string) (net.Listener, error) { return net.Listen("unix", path) }

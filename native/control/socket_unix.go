@@ -12,10 +12,10 @@ import (
 
 const socketMode = 0o600
 
-// ListenPrivately makes a socket that only its owner may open. On Linux it is so
-// from its first moment, for the file gets the mode of the socket that is bound;
-// elsewhere the data directory keeps others out till then. (A umask would be the
-// whole process's, and what else is made meanwhile would suffer from it.)
+// ListenPrivately listens on a unix socket that only its owner may open. On Linux this
+// holds from the start, because the file gets the mode of the bound socket; on other
+// systems the data directory keeps others out until the mode is set. (A umask would apply
+// to the whole process, and to other files made meanwhile.)
 func ListenPrivately(path string) (net.Listener, error) {
 	listen := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })

@@ -27,7 +27,7 @@ func (s *Server) forward(ctx context.Context, spec tunnels.ForwardSpec) (tunnels
 	return info, err
 }
 
-// listenForeground keeps a listener for as long as its caller is there.
+// listenForeground keeps a listener open for as long as its caller is connected.
 func (s *Server) listenForeground(ctx context.Context, spec tunnels.ListenSpec, tell func(any) error) error {
 	spec.Ephemeral = true
 	info, gone, err := s.opts.Tunnels.Listen(ctx, spec)
@@ -37,7 +37,7 @@ func (s *Server) listenForeground(ctx context.Context, spec tunnels.ListenSpec, 
 	return s.hold(ctx, info.ID, info, gone, tell)
 }
 
-// forwardForeground keeps a forward for as long as its caller is there.
+// forwardForeground keeps a forward open for as long as its caller is connected.
 func (s *Server) forwardForeground(ctx context.Context, spec tunnels.ForwardSpec, tell func(any) error) error {
 	spec.Ephemeral = true
 	info, gone, err := s.opts.Tunnels.Forward(ctx, spec)
@@ -47,8 +47,8 @@ func (s *Server) forwardForeground(ctx context.Context, spec tunnels.ForwardSpec
 	return s.hold(ctx, info.ID, info, gone, tell)
 }
 
-// hold waits for a tunnel to be closed elsewhere, and closes it when its caller
-// goes.
+// hold waits until a tunnel is closed elsewhere, and closes it when its caller
+// disconnects.
 func (s *Server) hold(ctx context.Context, id uint64, info any, gone <-chan struct{}, tell func(any) error) error {
 	err := tell(info)
 	if err == nil {
@@ -93,7 +93,7 @@ func (s *Server) access(_ context.Context, q AccessCall) (tunnels.Listener, erro
 	})
 }
 
-// with adds what is not in the list yet.
+// with adds the peers that are not in the list yet.
 func with(list, more []peer.ID) []peer.ID {
 	for _, p := range more {
 		if !slices.Contains(list, p) {
@@ -148,7 +148,7 @@ func (s *Server) closeStreams(_ context.Context, q CloseStreamsCall) (Closed, er
 		switch {
 		case err == nil:
 			closed.Closed++
-		case !q.All: // else it has just ended by itself
+		case !q.All: // otherwise it has just ended by itself
 			errs = append(errs, fmt.Errorf("close stream %d: %w", id, err))
 		}
 	}
@@ -164,13 +164,13 @@ func (s *Server) watch(ctx context.Context, _ None, tell func(any) error) error 
 	return nil
 }
 
-// Upgrade is what a connection becomes with the call "dial".
+// Upgrade is the protocol that a connection is upgraded to by the call "dial".
 const Upgrade = "tombolo-stream"
 
-// streamHeader tells the caller the stream's id, to ask for its end.
+// streamHeader carries the stream's ID, with which the caller can ask how it ended.
 const streamHeader = "Tombolo-Stream"
 
-// dial opens a stream to a peer and makes the connection of the call it.
+// dial opens a stream to a peer and connects it to the connection of the call.
 func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
 	var q DialCall
 	err := readJSON(w, r, &q)
@@ -202,10 +202,10 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
 	}
 	stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = caller.Reset() })
 	defer stop()
-	_ = c.Splice(caller) // the registry knows how it ended
+	_ = c.Splice(caller) // the registry records how it ended
 }
 
-// takeOver makes the connection of a call a local stream.
+// takeOver turns the connection of a call into a local stream.
 func takeOver(w http.ResponseWriter, id uint64) (bridge.Local, error) {
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -9,27 +9,27 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// A Verb is a call with one answer: Q is what it takes, and A what it answers. Its value
-// is its name in the URL.
+// A Verb is a call with one answer: Q is its argument, and A its answer. Its value is its
+// name in the URL.
 type Verb[Q, A any] string
 
-// Call calls the daemon. An error that the daemon answered is an *Error.
+// Call calls the daemon. An error that the daemon returned is an *Error.
 func (v Verb[Q, A]) Call(ctx context.Context, c *Client, q Q) (a A, err error) {
 	err = c.call(ctx, string(v), q, &a)
 	return a, err
 }
 
-// A ContinuingVerb is a call that answers again and again: Q is what it takes, and A one
+// A ContinuingVerb is a call with a sequence of answers: Q is its argument, and A one
 // answer.
 type ContinuingVerb[Q, A any] string
 
 // Follow calls the daemon and yields its answers as they arrive. It ends when the daemon
-// ends it, with an error or without, and when ctx does.
+// ends the call, with an error or without, and when ctx ends.
 func (v ContinuingVerb[Q, A]) Follow(ctx context.Context, c *Client, q Q) iter.Seq2[A, error] {
 	return lines[A](ctx, c, string(v), q)
 }
 
-// The calls of the daemon: see docs/control.md. The stream of Dial is a method of Client.
+// The calls of the daemon, except dial, which is Client.Dial: see docs/control.md.
 const (
 	VerbStatus     Verb[None, Status]     = "status"
 	VerbPeers      Verb[None, []Peer]     = "peers"

@@ -15,11 +15,11 @@ import (
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
-// Folder is a target that serves the files of a folder over HTTP, read-only, with
-// types and ranges, and an index.html for a folder that has one. Nothing outside
-// of it can be reached, not by links either. What is neither a regular file nor a
-// folder is answered with 403: to open a named pipe or a device could take for
-// ever.
+// Folder returns a target that serves the files of a folder over HTTP, read-only, with
+// content types and ranges. A folder that contains an index.html is answered with that
+// file. Files outside the folder cannot be reached, not even through symbolic links.
+// Anything that is neither a regular file nor a folder is answered with 403, because
+// opening a named pipe or a device could block for ever.
 func Folder(dir string) (bridge.Target, error) {
 	if dir == "" {
 		return nil, errors.New("target file: names no folder: write one like file:/path")
@@ -58,19 +58,19 @@ func isFolder(path string) error {
 }
 
 func openFolder(path string) (*os.Root, error) {
-	if err := isFolder(path); err != nil { // os.OpenRoot would wait for a named pipe
+	if err := isFolder(path); err != nil { // os.OpenRoot would block on a named pipe
 		return nil, err
 	}
 	return os.OpenRoot(path)
 }
 
-// folder is the regular files and the folders below a root.
+// folder is a file system of the regular files and the folders below a root.
 type folder struct{ root *os.Root }
 
 var _ fs.StatFS = folder{}
 
-// serves says whether a path of a request leads to what may be served, or to
-// nothing. A folder is not listed in place of an index.html that may not.
+// serves reports whether a request path may be served, or does not exist. A folder whose
+// index.html may not be served is not listed instead.
 func (f folder) serves(request string) bool {
 	name := path.Clean("/" + request)[1:]
 	for _, name := range []string{name, path.Join(name, "index.html")} {
@@ -91,8 +91,8 @@ func (f folder) Stat(name string) (fs.FileInfo, error) {
 	return info, leadsAway(err)
 }
 
-// leadsAway makes the error of a link that leads out of the folder, or round in a
-// circle, one of permission. The first is not the system's, but os.Root's.
+// leadsAway turns the error of a symbolic link that points outside the folder, or to
+// itself, into fs.ErrPermission. The former comes from os.Root, and not from the system.
 func leadsAway(err error) error {
 	var system syscall.Errno
 	if err != nil && (!errors.As(err, &system) || system == syscall.ELOOP) {
@@ -122,8 +122,8 @@ func (f folder) Open(name string) (fs.File, error) {
 	return servedFile{file}, nil
 }
 
-// servedFile lists only what is served. A symbolic link is listed, whatever it
-// leads to.
+// servedFile lists only what is served. Symbolic links are listed, whatever they point
+// to.
 type servedFile struct{ *os.File }
 
 var _ fs.ReadDirFile = servedFile{}

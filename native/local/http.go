@@ -15,9 +15,9 @@ const (
 	idleTimeout   = 2 * time.Minute  // between two requests
 )
 
-// HTTP is a target that answers HTTP/1.1 with a handler of this program, on the
-// peer's stream itself. RemoteAddr of a request is /p2p/<peer>. name is what the
-// registry calls it.
+// HTTP returns a target that serves HTTP/1.1 with a handler of this program, directly on
+// the peer's stream. RemoteAddr of a request is /p2p/<peer>. name is how the registry
+// lists the target.
 func HTTP(name string, h http.Handler) bridge.Target { return &httpTarget{name, h} }
 
 type httpTarget struct {
@@ -27,8 +27,8 @@ type httpTarget struct {
 
 func (t *httpTarget) String() string { return t.name }
 
-// Serve implements bridge.Target. It returns when the handler has, that of a
-// connection that was hijacked too.
+// Serve implements bridge.Target. It returns when the handler has returned, including one
+// that hijacked the connection.
 func (t *httpTarget) Serve(ctx context.Context, c *bridge.Conn) error {
 	var handling sync.WaitGroup
 	left := make(chan struct{}) // the server is done with the connection
@@ -49,7 +49,7 @@ func (t *httpTarget) Serve(ctx context.Context, c *bridge.Conn) error {
 	}
 	one := &oneConn{conn: c, closed: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() {
-		_ = c.Close() // or a handler that reads would not return
+		_ = c.Close() // otherwise a handler that reads would not return
 		_ = one.Close()
 	})
 	defer stop()
@@ -62,7 +62,7 @@ func (t *httpTarget) Serve(ctx context.Context, c *bridge.Conn) error {
 	return nil
 }
 
-// oneConn is a listener that accepts one connection, and is closed when that is.
+// oneConn is a listener that accepts one connection, and closes with it.
 type oneConn struct {
 	conn     net.Conn
 	accepted bool
@@ -87,7 +87,7 @@ func (l *oneConn) Close() error {
 
 func (l *oneConn) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// notedConn tells its listener of its end.
+// notedConn closes its listener when it is closed.
 type notedConn struct {
 	net.Conn
 	listener *oneConn
@@ -98,7 +98,7 @@ func (c *notedConn) Close() error {
 	return c.Conn.Close()
 }
 
-// CloseWrite lets the server end an answer that the peer did not wait for.
+// CloseWrite lets the server end a response that the peer did not wait for.
 func (c *notedConn) CloseWrite() error {
 	return c.Conn.(interface{ CloseWrite() error }).CloseWrite()
 }

@@ -1,9 +1,9 @@
-// Package local has the local ends of bridged streams for an operating-system
+// Package local provides the local ends of bridged streams in an operating-system
 // process: TCP and unix sockets, folders, and HTTP handlers.
 //
-// [Target] and [Listen] read how a person writes an address: host:port, a
-// multiaddr, unix:PATH, and for a target file:DIR. A function of the program needs
-// nothing of this: see bridge.Func.
+// [Target] and [Listen] parse addresses as a person writes them: host:port, a multiaddr,
+// unix:PATH, and for a target file:DIR. To connect streams to a function of the program,
+// use bridge.Func instead.
 package local
 
 import (
@@ -24,9 +24,10 @@ import (
 	written "github.com/tombolo-net/tombolo/native/address"
 )
 
-// Target reads what streams of peers are led to: host:port or a multiaddr of TCP,
-// unix:/absolute/path or /unix/path, or file:DIR, which is a read-only site of a
-// folder. Each stream dials a socket afresh. Nothing is dialled here.
+// Target returns the target for an address that streams of peers are forwarded to:
+// host:port or a multiaddr of TCP, unix:/absolute/path or /unix/path, or file:DIR, which
+// is a read-only site of a folder. Each stream dials the socket anew; Target itself dials
+// nothing.
 func Target(s string) (bridge.Target, error) {
 	if dir, ok := strings.CutPrefix(s, "file:"); ok {
 		return Folder(dir)
@@ -41,10 +42,10 @@ func Target(s string) (bridge.Target, error) {
 	return bridge.DialTarget(a.name, a.dial), nil
 }
 
-// Listen accepts local connections for a forward: at host:port, a multiaddr of
-// TCP, unix:/absolute/path or /unix/path. Port 0 is one that the system picks. A
-// socket file that nobody listens on any more is replaced; it is readable by its
-// owner alone, and goes when the acceptor is closed.
+// Listen listens for the local connections of a forward, at host:port, a multiaddr of
+// TCP, unix:/absolute/path or /unix/path. Port 0 picks a free port. A socket file that no
+// process listens on is replaced. The new one can be opened by its owner only, and is
+// removed when the acceptor is closed.
 func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
 	if strings.HasPrefix(s, "file:") {
 		return nil, fmt.Errorf("listen address %q: a folder can be a target, but not a listen address", s)
@@ -74,11 +75,11 @@ func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
 	return acceptor, nil
 }
 
-// MaxSocketPath is how many bytes the path of a unix socket has at most, on this
-// system: sockaddr_un has one more, for a zero.
+// MaxSocketPath is the maximum length of a unix socket's path on this system, in bytes:
+// sockaddr_un has one more, for a zero.
 const MaxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 
-// address is where a socket is.
+// address is the address of a socket.
 type address struct {
 	name             string // a multiaddr
 	network, address string // as net.Dial takes them
@@ -125,8 +126,8 @@ func parse(s string) (address, error) {
 	return address{}, fmt.Errorf("%q is %s, which carries no streams: TCP or unix", s, network)
 }
 
-// endsAtSocket says whether nothing follows the socket, as /ws would: nobody here
-// speaks it.
+// endsAtSocket reports whether nothing, such as /ws, follows the socket: protocols above
+// it are not supported here.
 func endsAtSocket(m ma.Multiaddr) bool {
 	for i, c := range m {
 		if code := c.Protocol().Code; code == ma.P_TCP || code == ma.P_UNIX {
@@ -136,7 +137,7 @@ func endsAtSocket(m ma.Multiaddr) bool {
 	return true // no socket at all: something else is wrong with it
 }
 
-// hostPort makes a multiaddr of host:port.
+// hostPort converts host:port to a multiaddr.
 func hostPort(s string) (string, error) {
 	host, port, err := written.HostPort(s)
 	switch {
@@ -161,7 +162,7 @@ func hostPort(s string) (string, error) {
 	}
 }
 
-// dial opens a connection that counts as an open file.
+// dial opens a connection that counts against files.
 func (a address) dial(ctx context.Context) (bridge.Local, error) {
 	if !files.try() {
 		return nil, fmt.Errorf("%w: this process may open no more files", bridge.TooMany)
@@ -174,7 +175,7 @@ func (a address) dial(ctx context.Context) (bridge.Local, error) {
 	return newConnection(c, a.name), nil
 }
 
-// short leaves out of an error what its caller says too.
+// short strips from an error what its caller adds.
 func short(err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
@@ -195,9 +196,8 @@ var _ bridge.Acceptor = (*acceptor)(nil)
 
 func (a *acceptor) String() string { return a.name }
 
-// Accept waits while this process has too many files open: those who connect
-// wait in the system's queue, but for one. An acceptor to which nobody connects
-// takes the place of nothing.
+// Accept waits while this process has too many files open: clients then wait in the
+// system's queue, except one. An acceptor without clients uses no slot.
 func (a *acceptor) Accept() (bridge.Local, error) {
 	c, err := a.listener.Accept()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
-// halfCloser is what TCP and unix connections have beyond net.Conn.
+// halfCloser is what TCP and unix connections offer beyond net.Conn.
 type halfCloser interface {
 	net.Conn
 	CloseWrite() error
@@ -34,8 +34,8 @@ var (
 	_ bridge.Socketed = (*connection)(nil)
 )
 
-// newConnection has the system reset a TCP connection, should this process be
-// killed: else the other end would read what it has as all there is.
+// newConnection makes the system reset a TCP connection if this process is killed:
+// otherwise the other end would take the data received so far as complete.
 func newConnection(c net.Conn, name string) *connection {
 	tcp, _ := c.(*net.TCPConn)
 	if tcp != nil {
@@ -44,8 +44,7 @@ func newConnection(c net.Conn, name string) *connection {
 	return &connection{socket.Wrap(c).(halfCloser), name, tcp, sync.OnceFunc(files.put)}
 }
 
-// Conn makes a connection that is open already a local end; name is what the
-// registry calls it.
+// Conn makes an open connection a local end; name is how the registry lists it.
 func Conn(c *net.UnixConn, name string) bridge.Local { return &connection{c, name, nil, func() {}} }
 
 func (c *connection) String() string { return c.name }
@@ -53,7 +52,7 @@ func (c *connection) String() string { return c.name }
 // Socket implements bridge.Socketed.
 func (c *connection) Socket() string {
 	if c.tcp == nil {
-		return "" // who dials a unix socket has no address
+		return "" // a client of a unix socket has no address
 	}
 	from, to := c.tcp.LocalAddr().String(), c.tcp.RemoteAddr().String()
 	return min(from, to) + " " + max(from, to)
@@ -67,19 +66,18 @@ func (c *connection) Close() error {
 	return c.halfCloser.Close()
 }
 
-// Reset closes the connection so that the other end sees it (TCP: RST). A unix
+// Reset closes the connection so that the other end sees an error (TCP: RST). A unix
 // socket can only be closed.
 func (c *connection) Reset() error {
 	defer c.put()
 	return c.halfCloser.Close() // see newConnection
 }
 
-// budget bounds how many sockets are open, so that some files are left for the
-// host: libp2p closes a listener for good when an accept of it fails for want of
-// one.
+// budget bounds how many sockets are open, so that some files are left for the host:
+// libp2p closes a listener for good if an accept fails because no file is left.
 type budget struct{ slots chan struct{} }
 
-// spareFiles are for what is neither: the store, logs, folders that are served.
+// spareFiles are for everything else: the store, logs, folders that are served.
 const spareFiles = 64
 
 var files = newBudget(stack.FilesLeft(stack.DefaultPeers) - spareFiles)
@@ -95,7 +93,7 @@ func (b budget) try() bool {
 	}
 }
 
-// get waits for a place, or until stop.
+// get waits for a slot, or until stop.
 func (b budget) get(stop <-chan struct{}) bool {
 	select {
 	case b.slots <- struct{}{}:
@@ -107,15 +105,15 @@ func (b budget) get(stop <-chan struct{}) bool {
 
 func (b budget) put() { <-b.slots }
 
-// staleCheck bounds the question whether somebody listens on a socket file.
+// staleCheck bounds the check whether a process listens on a socket file.
 const staleCheck = time.Second
 
-// removeStale removes the file of a unix socket that nobody listens on, as a
-// process that was killed leaves it.
+// removeStale removes the file of a unix socket that no process listens on; a process
+// that was killed leaves one.
 func removeStale(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return nil // nothing there, or what Listen will say
+		return nil // it does not exist, or Listen reports the error
 	}
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("there is a file at %s already, and it is not a socket", path)
@@ -126,7 +124,7 @@ func removeStale(ctx context.Context, path string) error {
 	switch {
 	case err == nil:
 		c.Close()
-	case errors.Is(err, syscall.ECONNREFUSED): // and nothing else says that nobody does
+	case errors.Is(err, syscall.ECONNREFUSED): // no other error proves that no process listens
 		return os.Remove(path)
 	case errors.Is(err, os.ErrNotExist): // removed since
 		return nil

@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// acceptors is how many goroutines wait for connections over QUIC. libp2p's
-	// listeners hold 16 that nobody has accepted, and close the rest after a handshake
-	// that both sides have paid for. Each goroutine that waits takes one more.
+	// acceptors is how many goroutines accept QUIC connections. libp2p's listeners hold 16
+	// connections that nobody has accepted, and close further ones after a handshake that
+	// both sides have paid for. Each waiting goroutine takes one more.
 	acceptors = 64
-	// acceptedAhead is how many connections wait for the swarm.
+	// acceptedAhead is how many accepted connections may wait for the swarm.
 	acceptedAhead = 1024
 )
 
@@ -75,8 +75,8 @@ func (a *acceptListener) Accept() (transport.CapableConn, error) {
 	}
 }
 
-// Close closes the listener and what nobody has accepted, and waits for its
-// goroutines.
+// Close closes the listener and the connections that nobody has accepted, and waits for
+// its goroutines.
 func (a *acceptListener) Close() error {
 	err := a.Listener.Close()
 	<-a.ended
@@ -93,7 +93,7 @@ func (a *acceptListener) Close() error {
 // quicTransport is libp2p's QUIC with listeners that accept ahead.
 type quicTransport struct{ stockQUIC }
 
-// stockQUIC is what the swarm finds in the transport of libp2p.
+// stockQUIC has the methods that the swarm looks for in libp2p's transport.
 type stockQUIC interface {
 	transport.Transport
 	fmt.Stringer

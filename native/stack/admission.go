@@ -13,14 +13,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/customer"
 )
 
-// idleGrace is how long a connection may make no progress before it can be closed to
-// make room. Above twice the limit there is no grace.
+// idleGrace is how long a connection may make no progress before it can be closed to make
+// room. Above twice the limit there is no grace.
 const idleGrace = time.Second
 
-// admission bounds the TCP connections that are not yet a peer: those that have said
-// nothing, that are in the middle of a handshake, and those of HTTP clients. Above the
-// limit it closes the one that made no progress for the longest time, of the address
-// that has most of them. So many silent clients close one another, and nobody else.
+// admission bounds the TCP connections that are not yet a peer: those that have sent
+// nothing, those in the middle of a handshake, and those of HTTP clients. Above the limit
+// it takes the address with the most of them, and closes the one that made no progress
+// for the longest time. Many silent clients therefore close one another, and nobody else.
 type admission struct {
 	perAddr, total int
 	refused        func() // called for each connection that is closed to make room
@@ -36,7 +36,7 @@ type applicant struct {
 	from  netip.Prefix
 	close func()
 	moved atomic.Int64 // when it last made progress, in nanoseconds of Unix time
-	done  atomic.Bool  // it is a peer, or closed
+	done  atomic.Bool  // it has become a peer, or is closed
 }
 
 func newAdmission(peers int, refused func()) *admission {
@@ -46,12 +46,12 @@ func newAdmission(peers int, refused func()) *admission {
 	}
 }
 
-// applicants is how many connections that are not yet a peer a host takes.
+// applicants returns how many connections that are not yet a peer a host accepts.
 func applicants(peers int) int { return min(peers/8+256, MaxSockets()/2) }
 
-// add takes up a connection, and closes others if they are too many. close is called
-// at most once, by a later add. It must not block, and gives back all that the
-// connection holds.
+// add counts a connection, and closes others if there are too many. close is called at
+// most once, by a later add. It must not block, and must release all that the connection
+// holds.
 func (a *admission) add(from ma.Multiaddr, close func()) *applicant {
 	n := &applicant{of: a, from: customer.Of(from), close: close}
 	n.progress()
@@ -84,7 +84,7 @@ func (a *admission) put(n *applicant) {
 	}
 }
 
-// move has a connection be one from another address, which a proxy has told.
+// move counts a connection for another address, which a proxy has reported.
 func (n *applicant) move(to ma.Multiaddr) {
 	n.of.mu.Lock()
 	defer n.of.mu.Unlock()
@@ -96,8 +96,8 @@ func (n *applicant) move(to ma.Multiaddr) {
 	n.of.put(n)
 }
 
-// makeRoom closes the connection of the group that made no progress for the longest
-// time; with always even if that is not long. The mutex is held.
+// makeRoom closes the connection of the group that made no progress for the longest time;
+// if always is false, only if that is longer than idleGrace. The mutex is held.
 func (a *admission) makeRoom(group map[*applicant]struct{}, always bool) {
 	var last *applicant
 	for n := range group {
@@ -113,7 +113,7 @@ func (a *admission) makeRoom(group map[*applicant]struct{}, always bool) {
 	last.close()
 }
 
-// remove forgets a connection. The mutex is held.
+// remove uncounts a connection unless that was done. The mutex is held.
 func (a *admission) remove(n *applicant) {
 	if n.done.Swap(true) {
 		return
@@ -136,7 +136,7 @@ func (n *applicant) progress() {
 	}
 }
 
-// leave is called when the connection is a peer, or has ended.
+// leave is called when the connection has become a peer, or has ended.
 func (n *applicant) leave() {
 	if n.done.Load() {
 		return
@@ -146,7 +146,8 @@ func (n *applicant) leave() {
 	n.of.remove(n)
 }
 
-// admitted is the scope of a connection that tells when it is a peer or has ended.
+// admitted is the scope of a connection. It calls applicant.leave when the connection has
+// become a peer or has ended.
 type admitted struct {
 	network.ConnManagementScope
 	applicant *applicant

@@ -47,7 +47,7 @@ func hold(t *testing.T, at string, n int, said string) []net.Conn {
 	return held
 }
 
-// isHeld says whether the other side has closed c neither now nor before.
+// isHeld reports whether the other side has closed c neither now nor before.
 func isHeld(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))

@@ -5,19 +5,17 @@ import (
 	"sync"
 )
 
-// What TLS and Noise make of one Write of the multiplexer, 64 KiB at the most,
-// is four records or two messages, and each would be a system call; what they
-// read comes in pieces of a record. Both are batched here.
+// TLS and Noise split one Write of the multiplexer, of at most 64 KiB, into four records
+// or two messages, each of which would be a system call; they read in pieces of a record.
+// Both are batched here.
 const (
-	// writeBatch holds a whole frame of yamux with what TLS adds to it, even in
-	// the small records with which a connection starts. It is held for as long as
-	// a Write takes.
+	// writeBatch holds a whole yamux frame with the overhead of TLS, even in the small
+	// records with which a connection starts. The buffer is in use only during a Write.
 	writeBatch = 72 << 10
-	// readBatch is what is read at once while data streams in. A connection holds
-	// it from when there was more to read than was asked for until there is not:
-	// an idle one hardly ever does.
+	// readBatch is the size of a read while data streams in. A connection holds the buffer
+	// while there is more to read than was asked for: an idle one hardly ever does.
 	readBatch = 128 << 10
-	// smallWrite is what is one record in any case, in bytes: such a Write is not
+	// smallWrite is the size in bytes that always fits one record: such a Write is not
 	// batched.
 	smallWrite = 1 << 10
 )
@@ -27,26 +25,25 @@ var (
 	readBatches  = sync.Pool{New: func() any { return new([readBatch]byte) }}
 )
 
-// batchConn is a connection that a security protocol writes to and reads from.
-// Between cork and uncork its writes are collected. Without them, and towards
-// the reader always, it is the connection itself: it adds neither a goroutine
-// nor a timer, and waits for nothing but the connection.
+// batchConn is a connection that a security protocol writes to and reads from. Between
+// cork and uncork its writes are collected. Otherwise it adds no delay: it has neither a
+// goroutine nor a timer, and waits only for the connection.
 type batchConn struct {
 	net.Conn
 
 	writeMu sync.Mutex
 	corked  bool
-	out     *[writeBatch]byte // nil while nothing is collected
+	out     *[writeBatch]byte // nil if nothing is collected
 	filled  int               // of out
-	failed  error             // of a batch: what came after it would be garbage to the peer
+	failed  error             // of a batch: later data would be garbage to the peer
 
 	readMu sync.Mutex
-	in     *[readBatch]byte // nil while nothing is read ahead
-	ahead  []byte           // what is left of in
-	more   bool             // the last read brought all that it could
+	in     *[readBatch]byte // nil if nothing is read ahead
+	ahead  []byte           // the rest of in
+	more   bool             // the last read filled its buffer
 }
 
-// cork has what is written collected until uncork.
+// cork collects writes until uncork.
 func (c *batchConn) cork() {
 	c.writeMu.Lock()
 	c.corked = true
@@ -99,8 +96,8 @@ func (c *batchConn) flush() error {
 	return c.failed
 }
 
-// Read reads into p alone until that is filled; then there may be more, and the
-// next read is a large one. What it brings is handed out first.
+// Read reads into p only, until a read fills p; there may be more then, and the next read
+// is a large one. Data that was read ahead is returned first.
 func (c *batchConn) Read(p []byte) (int, error) {
 	c.readMu.Lock()
 	defer c.readMu.Unlock()
@@ -118,12 +115,12 @@ func (c *batchConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(c.in[:])
 	c.ahead, c.more = c.in[:n], n == readBatch
 	if n > 0 {
-		err = nil // the next read has it again
+		err = nil // the next read returns it again
 	}
 	return c.take(p), err
 }
 
-// take hands out of what is ahead, and lets the batch go after the last of it
+// take copies from the data read ahead, and releases the buffer after the last of it
 // unless there is more to come.
 func (c *batchConn) take(p []byte) int {
 	n := copy(p, c.ahead)

@@ -17,31 +17,31 @@ import (
 )
 
 const (
-	// prefixBytes is what the port's protocols are told apart by: see tcpreuse.
+	// prefixBytes is how many bytes tell the port's protocols apart: see tcpreuse.
 	prefixBytes = 3
 	// prefixTimeout is how long a client has to send them.
 	prefixTimeout = 10 * time.Second
 )
 
-// front is before the TCP ports of a host. libp2p tells the protocols on a port apart
-// by their first bytes, and waits for those of 64 connections at a time, and for the
-// others not at all. The front hands libp2p only connections that have sent them, and
-// waits for as many as admission lets wait.
+// front is in front of the TCP ports of a host. libp2p tells the protocols on a port
+// apart by their first bytes, and waits for those of only 64 connections at a time. The
+// front passes to libp2p only connections that have sent them, and lets as many wait as
+// admission allows.
 type front struct {
 	admission *admission
-	proxies   []netip.Prefix // that are believed whom they speak for
+	proxies   []netip.Prefix // that are trusted to report client addresses
 
 	once  sync.Once
 	ports *tcpreuse.ConnMgr
 }
 
-// shared are the ports that all transports over TCP listen on.
+// shared returns the ports that all transports over TCP listen on.
 func (f *front) shared(u transport.Upgrader) *tcpreuse.ConnMgr {
 	f.once.Do(func() { f.ports = tcpreuse.NewConnMgr(tcpreuse.EnvReuseportVal, fronted{u, f}) })
 	return f.ports
 }
 
-// fronted is an upgrader whose listeners have a front.
+// fronted is an upgrader that puts a front before its listeners.
 type fronted struct {
 	transport.Upgrader
 	front *front
@@ -51,7 +51,7 @@ func (u fronted) GateMaListener(l manet.Listener) transport.GatedMaListener {
 	return newFrontListener(u.Upgrader.GateMaListener(l), u.front.admission, u.front.proxies)
 }
 
-// frontListener accepts connections whose first bytes have come.
+// frontListener accepts connections whose first bytes have arrived.
 type frontListener struct {
 	transport.GatedMaListener
 	admission *admission
@@ -102,7 +102,7 @@ func (f *frontListener) run() {
 	}
 }
 
-// hear waits for the first bytes of a connection and hands it on.
+// hear waits for the first bytes of a connection and passes it on.
 func (f *frontListener) hear(c tcpConn, scope *admitted) {
 	h := &heardConn{tcpConn: c, applicant: scope.applicant}
 	unwatch := context.AfterFunc(f.ctx, func() { _ = c.Close() })
@@ -130,8 +130,8 @@ func (f *frontListener) Accept() (manet.Conn, network.ConnManagementScope, error
 	}
 }
 
-// Close closes the listener and the connections that nobody has accepted, and waits
-// for its goroutines.
+// Close closes the listener and the connections that nobody has accepted, and waits for
+// its goroutines.
 func (f *frontListener) Close() error {
 	f.closeOnce.Do(func() {
 		f.stop()
@@ -141,8 +141,8 @@ func (f *frontListener) Close() error {
 	return f.closeErr
 }
 
-// tcpConn is a *net.TCPConn with multiaddrs: what libp2p needs of a connection on a
-// shared port.
+// tcpConn is a *net.TCPConn with multiaddrs: the methods that libp2p needs of a
+// connection on a shared port.
 type tcpConn interface {
 	manet.Conn
 	syscall.Conn
@@ -161,9 +161,10 @@ type tcpConn interface {
 type heardConn struct {
 	tcpConn
 	applicant *applicant
-	head      []byte // what was read and not given on
+	head      []byte // read ahead, and not returned by Read yet
 
-	// The client that a trusted proxy speaks for; nil if the connection is from no proxy.
+	// The client's address that a trusted proxy reported; nil if the connection is not from
+	// a proxy.
 	from          *net.TCPAddr
 	fromMultiaddr ma.Multiaddr
 }
@@ -191,7 +192,8 @@ func (c *heardConn) Write(b []byte) (int, error) {
 	return c.tcpConn.Write(b)
 }
 
-// WriteTo is Read until the end: the one below knows nothing of head.
+// WriteTo reads until the end with Read, because the method of tcpConn does not know
+// about head.
 func (c *heardConn) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{c})
 }

@@ -15,28 +15,27 @@ import (
 )
 
 const (
-	// handshakesAtOnce is how many handshakes over QUIC are under way that may all be
-	// done at the same time: as many as the shortest queue of libp2p holds that nobody
-	// has accepted yet. It closes those beyond, which both sides have paid for.
+	// handshakesAtOnce is how many QUIC handshakes may be in progress that could finish at
+	// the same time: as many as the shortest of libp2p's queues of connections that nobody
+	// has accepted. libp2p closes those beyond, which both sides have paid for.
 	handshakesAtOnce = 16
-	// handshakeTurn is how long one of them counts, if this machine keeps up: after
-	// that it waits for its client, and not for a processor.
+	// handshakeTurn is how long a handshake counts on a machine that keeps up: after that it
+	// waits for its client, and not for a processor.
 	handshakeTurn = 50 * time.Millisecond
-	// handshakeLate is how late a timer is on a machine that does not keep up. There,
-	// a handshake counts for up to handshakeMost.
+	// handshakeLate is how late a timer is on a machine that does not keep up. There, a
+	// handshake counts for up to handshakeMost.
 	handshakeLate = 5 * time.Millisecond
 	handshakeMost = 200 * time.Millisecond
 )
 
-// handshakes paces the handshakes over QUIC: those that come while too many are under
-// way wait in the queue of quic-go's server, which holds 1024, and their clients ask
-// again where that is full.
+// handshakes paces QUIC handshakes: if too many are in progress, new ones wait in the
+// queue of quic-go's server, which holds 1024; if that is full, their clients retry.
 type handshakes chan struct{}
 
 func newHandshakes() handshakes { return make(handshakes, handshakesAtOnce) }
 
-// begin waits for a turn, at most handshakeMost. end gives it back, and may be called
-// more than once. It comes back by itself, too.
+// begin waits for a turn, at most handshakeMost. end ends the turn, and may be called
+// more than once. A turn also ends by itself.
 func (h handshakes) begin() (end func()) {
 	timer := time.NewTimer(handshakeMost)
 	defer timer.Stop()
@@ -78,7 +77,7 @@ func (t *handshakeTimer) stop() {
 	t.end()
 }
 
-// quicPorts makes the ports of QUIC as libp2p does, with handshakes paced.
+// quicPorts makes the QUIC ports as libp2p does, but paces the handshakes.
 func quicPorts(registerer prometheus.Registerer) any {
 	pace := newHandshakes()
 	return func(key quic.StatelessResetKey, tokens quic.TokenGeneratorKey, limits network.ResourceManager, lifecycle fx.Lifecycle) (*quicreuse.ConnManager, error) {
@@ -113,8 +112,8 @@ func quicPorts(registerer prometheus.Registerer) any {
 	}
 }
 
-// pacedScope is the scope of a connection that ends its turn when its handshake is
-// over.
+// pacedScope is the scope of a connection that ends its turn when its handshake has
+// ended.
 type pacedScope struct {
 	network.ConnManagementScope
 	end func()

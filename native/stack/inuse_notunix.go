@@ -4,7 +4,7 @@ package stack
 
 import "strings"
 
-// isInUse goes by Windows' words for WSAEADDRINUSE and WSAEACCES.
+// isInUse recognises the error by Windows' texts for WSAEADDRINUSE and WSAEACCES.
 func isInUse(err error) bool {
 	return strings.Contains(err.Error(), "Only one usage of each socket address") ||
 		strings.Contains(err.Error(), "forbidden by its access permissions")

@@ -19,14 +19,14 @@ import (
 	"github.com/pbnjay/memory"
 )
 
-// DefaultPeers is the number of connected peers a host is made for.
+// DefaultPeers is the number of connected peers that a host is sized for by default.
 const DefaultPeers = 512
 
-// MaxPeers bounds the peers that a host is made for: its limits are multiples of
-// their number.
+// MaxPeers is the largest number of peers that a host can be sized for: its limits are
+// multiples of that number.
 const MaxPeers = 1 << 20
 
-// CheckPeers says whether a host can be made for that many connected peers.
+// CheckPeers returns an error if a host cannot be sized for n connected peers.
 func CheckPeers(n int) error {
 	if n < 0 || n > MaxPeers {
 		return fmt.Errorf("a host cannot be made for %d peers: at most %d", n, MaxPeers)
@@ -34,30 +34,30 @@ func CheckPeers(n int) error {
 	return nil
 }
 
-// What one peer, or one address, may have. go-libp2p's own defaults (64 inbound
-// streams of a protocol, 8 connections an address, 16 new ones and then one in
-// 5 s) are for strangers that fill a DHT; here a peer is a person whose page
-// opens a hundred streams at once, and an address a whole school behind a NAT.
+// Limits of one peer, or one address. go-libp2p's defaults (64 inbound streams of a
+// protocol, 8 connections an address, 16 new ones and then one in 5 s) are for strangers
+// that fill a DHT; here a peer is a person whose page opens a hundred streams at once,
+// and an address a whole school behind a NAT.
 const (
 	streamsPerPeer      = 4096 // of all protocols, each direction
 	streamsPerPeerProto = 2048 // of one protocol, each direction
-	streamsAtOnce       = 64   // average a peer, for the sum over all peers
+	streamsAtOnce       = 64   // average per peer, for the sum over all peers
 	pingsPerPeer        = 16
 
-	connsPerSecond = 64 // new connections an address may make, lasting
+	connsPerSecond = 64 // sustained rate of new connections per address
 	connBurst      = 1024
 )
 
-// resourceManager makes limits for that many connected peers. Memory is what
-// the machine has: half for this process, counted where libp2p counts it
-// (stream windows above their first 256 KiB, buffers of the relay).
+// resourceManager returns the limits for that many connected peers. The memory limit is
+// half of the machine's memory, counted where libp2p counts it (stream windows above
+// their first 256 KiB, buffers of the relay).
 func resourceManager(peers int, withMetrics bool, proxies []netip.Prefix) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
 	limits := overrides(peers).Build(scaling.Scale(MemoryBudget(), math.MaxInt32))
 
-	// Connections of one address; of one IPv6 site twice that. What is not yet a peer
-	// takes nothing from those that are.
+	// Connections of one address; twice that for one IPv6 site. Connections that are not yet
+	// a peer take nothing from those that are.
 	perAddr := max(peers/2, 64) + applicants(peers)
 	opts := []rcmgr.Option{
 		rcmgr.WithLimitPerSubnet(
@@ -66,7 +66,7 @@ func resourceManager(peers int, withMetrics bool, proxies []netip.Prefix) (netwo
 		),
 		rcmgr.WithConnRateLimiters(connRates(proxies)),
 	}
-	var v4, v6 []rcmgr.NetworkPrefixLimit // a proxy is no customer
+	var v4, v6 []rcmgr.NetworkPrefixLimit // a proxy is not a customer
 	for _, p := range proxies {
 		limit := rcmgr.NetworkPrefixLimit{Network: p, ConnCount: math.MaxInt}
 		if p.Addr().Is4() {
@@ -82,20 +82,20 @@ func resourceManager(peers int, withMetrics bool, proxies []netip.Prefix) (netwo
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
 }
 
-// MemoryBudget is what a host may use for its peers, in bytes: half of the machine's memory, or of GOMEMLIMIT if that is
-// less, in bytes.
+// MemoryBudget returns how many bytes a host may use for its peers: half of the machine's
+// memory, or of GOMEMLIMIT if that is less.
 func MemoryBudget() int64 {
 	return min(int64(memory.TotalMemory()), debug.SetMemoryLimit(-1)) / 2
 }
 
-// MaxSockets is how many TCP and WebSocket connections a host takes at most,
-// whatever it was made for: three quarters of the files that the system lets
-// this process open. It must stay below, for a listener whose accept fails for
-// want of a file is closed by libp2p for good.
+// MaxSockets returns how many TCP and WebSocket connections a host accepts at most,
+// whatever it is sized for: three quarters of the files that the system lets this process
+// open. The host must stay below, because libp2p closes a listener for good if an accept
+// fails for want of a file.
 func MaxSockets() int { return openFiles() - openFiles()/4 }
 
-// FilesLeft is how many files this process may open beside the sockets of a host
-// made for that many peers.
+// FilesLeft returns how many files this process may open in addition to the sockets of a
+// host sized for that many peers.
 func FilesLeft(peers int) int { return openFiles() - sockets(peers) }
 
 func sockets(peers int) int { return min(2*peers+2*applicants(peers), MaxSockets()) }
@@ -113,9 +113,9 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	conns := 2*peers + 2*applicants(peers)
 	system.Conns, system.ConnsInbound, system.ConnsOutbound = val(conns), val(conns), val(conns)
 	system.FD = val(sockets(peers))
-	// Connections not yet belonging to a peer: handshakes, and the page's HTTP.
-	// Streams not yet belonging to a protocol: all that one peer may have, at
-	// the most, if it opens them at once.
+	// Connections not yet belonging to a peer: handshakes, and the page's HTTP. Streams not
+	// yet belonging to a protocol: at most all that one peer may have, if it opens them at
+	// once.
 	transient := streams(peers + streamsPerPeer)
 	unnamed := peers + 256 + 2*applicants(peers)
 	transient.Conns, transient.ConnsInbound, transient.ConnsOutbound = val(unnamed), val(unnamed), val(unnamed)
@@ -148,7 +148,7 @@ func overrides(peers int) rcmgr.PartialLimitConfig {
 	}
 }
 
-// streams limits to n streams each direction and 2n in all.
+// streams returns a limit of n streams in each direction and 2n in all.
 func streams(n int) rcmgr.ResourceLimits {
 	return rcmgr.ResourceLimits{StreamsInbound: val(n), StreamsOutbound: val(n), Streams: val(2 * n)}
 }

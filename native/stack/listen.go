@@ -15,11 +15,11 @@ import (
 	"github.com/tombolo-net/tombolo/native/address"
 )
 
-// InUseError is returned by New for a listen address that another program has.
+// InUseError is returned by New if another program uses a listen address.
 type InUseError struct {
 	Addr ma.Multiaddr
 	Port int
-	Err  error // what the operating system said
+	Err  error // the operating system's error
 }
 
 func (e *InUseError) Error() string {
@@ -28,8 +28,8 @@ func (e *InUseError) Error() string {
 
 func (e *InUseError) Unwrap() error { return e.Err }
 
-// ListenOn lists the addresses of every transport on one TCP and one UDP port
-// of ip. Ports may be 0, for any; a negative port leaves its transports out.
+// ListenOn returns the addresses of every transport on one TCP and one UDP port of ip. A
+// port of 0 means any; a negative port leaves its transports out.
 func ListenOn(ip netip.Addr, tcpPort, udpPort int) []ma.Multiaddr {
 	family := "ip4"
 	if ip.Is6() && !ip.Is4In6() {
@@ -49,8 +49,8 @@ func ListenOn(ip netip.Addr, tcpPort, udpPort int) []ma.Multiaddr {
 	return addrs
 }
 
-// DefaultListen is ListenOn for every interface, IPv4 and, where the machine
-// has it, IPv6.
+// DefaultListen returns the addresses of ListenOn for every interface, over IPv4 and, if
+// the machine supports it, IPv6.
 func DefaultListen(tcpPort, udpPort int) []ma.Multiaddr {
 	addrs := ListenOn(netip.IPv4Unspecified(), tcpPort, udpPort)
 	if hasIPv6() {
@@ -68,9 +68,9 @@ func hasIPv6() bool {
 	return true
 }
 
-// ParseListen reads where to listen: a multiaddr, which is one transport, or
-// host:port, which is every transport there. The host is an IP address,
-// "localhost", or empty for every interface.
+// ParseListen parses an address to listen on: a multiaddr, which is one transport, or
+// host:port, which is every transport there. The host is an IP address, "localhost", or
+// empty for every interface.
 func ParseListen(s string) ([]ma.Multiaddr, error) {
 	if strings.HasPrefix(s, "/") {
 		a, err := ma.NewMultiaddr(s)
@@ -102,18 +102,17 @@ func ParseListen(s string) ([]ma.Multiaddr, error) {
 	return ListenOn(ip, int(port), int(port)), nil
 }
 
-// pickTries bounds how often ports are picked anew because another program was
-// faster.
+// pickTries bounds how often ports are picked again because another program was faster.
 const pickTries = 8
 
-// listener is what listen needs of a swarm.
+// listener has the methods of a swarm that listen needs.
 type listener interface {
 	AddListenAddr(ma.Multiaddr) error
 	ListenClose(...ma.Multiaddr)
 	ListenAddresses() []ma.Multiaddr
 }
 
-// listen has nw listen on all addresses or, with an error, on none.
+// listen makes nw listen on all addresses or, with an error, on none.
 func listen(nw listener, addrs []ma.Multiaddr) error {
 	var err error
 	for range pickTries {
@@ -134,7 +133,7 @@ func listen(nw listener, addrs []ma.Multiaddr) error {
 }
 
 func listenAll(add func(ma.Multiaddr) error, addrs []ma.Multiaddr) error {
-	// WebRTC shares the UDP port of a QUIC listener that is there already.
+	// WebRTC shares the UDP port of a QUIC listener that exists already.
 	addrs = slices.Clone(addrs)
 	slices.SortStableFunc(addrs, func(a, b ma.Multiaddr) int { return order(a) - order(b) })
 	for _, a := range addrs {
@@ -145,7 +144,7 @@ func listenAll(add func(ma.Multiaddr) error, addrs []ma.Multiaddr) error {
 	return nil
 }
 
-// isCircuit tells the listener for circuits, which has no port.
+// isCircuit reports whether a is the address of the circuit listener, which has no port.
 func isCircuit(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return err == nil
@@ -166,13 +165,13 @@ func listenError(a ma.Multiaddr, err error) error {
 	return &InUseError{Addr: a, Port: int(e.at.Port()), Err: err}
 }
 
-// endpoint is what a program can have to itself: a port of an address.
+// endpoint is what only one program can use: a port of an address.
 type endpoint struct {
 	network string // tcp4, tcp6, udp4, udp6
 	at      netip.AddrPort
 }
 
-// endpointOf tells the endpoint of a listen address that begins with an IP.
+// endpointOf returns the endpoint of a listen address that begins with an IP address.
 func endpointOf(a ma.Multiaddr) (e endpoint, ok bool) {
 	network, at, err := manet.DialArgs(a)
 	if err != nil {
@@ -183,10 +182,10 @@ func endpointOf(a ma.Multiaddr) (e endpoint, ok bool) {
 	return e, err == nil
 }
 
-// fixPorts replaces port 0 by one free TCP port and one free UDP port, with the
-// same number where it can be, and makes sure that the TCP ports that were
-// given are free: libp2p listens with SO_REUSEPORT, which would let two
-// programs of one user share a port without either noticing.
+// fixPorts replaces port 0 by one free TCP port and one free UDP port, with the same
+// number if possible, and checks that the given TCP ports are free: libp2p listens with
+// SO_REUSEPORT, which would let two programs of one user share a port without either
+// noticing.
 func fixPorts(addrs []ma.Multiaddr) (fixed []ma.Multiaddr, picked bool, err error) {
 	var open []endpoint
 	for _, a := range addrs {
@@ -247,7 +246,7 @@ func probe(e endpoint) error {
 	return err
 }
 
-// bind takes an endpoint for an instant and tells its port.
+// bind binds an endpoint for an instant and returns its port.
 func bind(e endpoint) (port uint16, err error) {
 	if strings.HasPrefix(e.network, "udp") {
 		c, err := net.ListenPacket(e.network, e.at.String())
@@ -263,7 +262,7 @@ func bind(e endpoint) (port uint16, err error) {
 	return l.Addr().(*net.TCPAddr).AddrPort().Port(), l.Close()
 }
 
-// withPort gives the port to the first TCP or UDP part of a.
+// withPort sets the port of the first TCP or UDP component of a.
 func withPort(a ma.Multiaddr, port uint16) ma.Multiaddr {
 	out := slices.Clone(a)
 	for i, c := range out {

@@ -16,20 +16,20 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// forwardedFor is the header in which proxies say whom they speak for.
+// forwardedFor is the header in which proxies report the client's address.
 const forwardedFor = "X-Forwarded-For"
 
 // maxProxied bounds how many of the first bytes from a proxy are inspected.
 const maxProxied = 64 << 10
 
-// among says whether an address is that of one of these.
+// among reports whether an address is in one of the ranges.
 func among(ranges []netip.Prefix, a netip.Addr) bool {
 	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
-// spokenFor is whom a proxy speaks for, by what it sends first: a header of the PROXY
-// protocol, which is taken off, or a request's X-Forwarded-For. It is invalid if the proxy
-// does not say. One that begins a header and does not end it is an error.
+// spokenFor returns the client's address that a proxy reports in the first bytes: in a
+// header of the PROXY protocol, which is removed, or in a request's X-Forwarded-For. It
+// is invalid if the proxy reports none. An incomplete PROXY header is an error.
 //
 // https://www.haproxy.org/download/3.2/doc/proxy-protocol.txt
 func spokenFor(r *bufio.Reader, proxies []netip.Prefix) (of netip.Addr, err error) {
@@ -46,21 +46,21 @@ func spokenFor(r *bufio.Reader, proxies []netip.Prefix) (of netip.Addr, err erro
 		if at, ok := h.SourceAddr.(*net.TCPAddr); ok && h.Command.IsProxy() {
 			of = at.AddrPort().Addr().Unmap()
 		}
-	case tcpreuse.IsHTTP([prefixBytes]byte(first)) && string(first) != "PRI": // that of HTTP/2 is packed
+	case tcpreuse.IsHTTP([prefixBytes]byte(first)) && string(first) != "PRI": // that of HTTP/2 is compressed
 		head, err := peekRequest(r)
 		if err != nil {
 			return of, err
 		}
 		request, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head)))
 		if err != nil {
-			return of, nil // the HTTP server says what is wrong with it
+			return of, nil // the HTTP server reports the error
 		}
 		of = forwarded(request.Header.Values(forwardedFor), proxies)
 	}
 	return of, nil
 }
 
-// peekRequest waits for the head of a request, or for as much of it as is looked at.
+// peekRequest waits for the head of a request, or for its first maxProxied bytes.
 func peekRequest(r *bufio.Reader) ([]byte, error) {
 	for {
 		head, err := r.Peek(r.Buffered())
@@ -73,8 +73,8 @@ func peekRequest(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// forwarded is the last address in the header that is no proxy's of ours, or the first if
-// all are: what is before it, a client may have made up.
+// forwarded returns the last address in the header that is not one of our proxies, or the
+// first if all are. A client may have made up the addresses before it.
 func forwarded(header []string, proxies []netip.Prefix) (of netip.Addr) {
 	list := strings.Split(strings.Join(header, ","), ",")
 	for _, s := range slices.Backward(list) {
@@ -89,8 +89,7 @@ func forwarded(header []string, proxies []netip.Prefix) (of netip.Addr) {
 	return of
 }
 
-// hear reads the first bytes; of a proxy's connection, until it is known whom it speaks
-// for.
+// hear reads the first bytes; from a proxy, until the client's address is known.
 func (c *heardConn) hear(proxies []netip.Prefix) error {
 	r := bufio.NewReaderSize(c.tcpConn, prefixBytes) // 16, as small as they come
 	at, ok := c.tcpConn.RemoteAddr().(*net.TCPAddr)
@@ -112,7 +111,7 @@ func (c *heardConn) hear(proxies []netip.Prefix) error {
 	return err
 }
 
-// speakFor makes a connection one from that address.
+// speakFor makes at the connection's remote address.
 func (c *heardConn) speakFor(at netip.AddrPort) {
 	addr := net.TCPAddrFromAddrPort(at)
 	if a, err := manet.FromNetAddr(addr); err == nil {

@@ -11,37 +11,37 @@ import (
 	"go.uber.org/fx"
 )
 
-// Waits between two tries to listen again.
+// Waits between two attempts to listen again.
 const (
 	relistenFirst = 100 * time.Millisecond
 	relistenLast  = 5 * time.Second
 )
 
-// relistener has a swarm listen on its TCP ports for as long as it lives.
-// libp2p closes such a listener for good when an accept fails, most often for want
-// of a file, which comes back by itself. A UDP port accepts no files.
+// relistener keeps a swarm listening on its TCP ports until the swarm closes. libp2p
+// closes a TCP listener for good when an accept fails, most often because no file is
+// left, a condition that passes by itself. A UDP port needs no file to accept.
 //
-// Several listeners share a port, and close one after the other. To listen anew on a
-// port that is being closed can block in libp2p for ever, since each of the two holds
-// the lock that the other wants. So the last of them is waited for, one listens at a time,
-// and none while the swarm closes.
+// Several listeners share a port, and close one after the other. Listening again on a
+// port that is being closed can block in libp2p for ever, because each of the two holds
+// the lock that the other needs. So the relistener waits for the last of them, listens
+// one at a time, and does not listen while the swarm closes.
 type relistener struct {
 	swarm *swarm.Swarm
 
 	mu    sync.Mutex
 	ports map[string]*listened // by IP address and port
 
-	listening sync.Mutex // held while one listens anew
+	listening sync.Mutex // held while listening again
 	stopped   bool
 }
 
-// listened are the listeners of a port.
+// listened counts the listeners of a port.
 type listened struct {
 	open   int
-	closed []ma.Multiaddr // that are to be opened again
+	closed []ma.Multiaddr // to be opened again
 }
 
-// keepListening has libp2p make the swarm keep its TCP ports until it closes.
+// keepListening makes the swarm keep its TCP ports until it closes.
 func keepListening() libp2p.Option {
 	return libp2p.WithFxOption(fx.Invoke(func(s *swarm.Swarm, lifecycle fx.Lifecycle) {
 		r := listenAnew(s)
@@ -58,14 +58,15 @@ func listenAnew(s *swarm.Swarm) *relistener {
 	return r
 }
 
-// stop waits for who listens anew, and has nobody do so later.
+// stop waits for an attempt in progress, and prevents later ones.
 func (r *relistener) stop() {
 	r.listening.Lock()
 	defer r.listening.Unlock()
 	r.stopped = true
 }
 
-// portOf is the TCP port that a listener's address has, with its IP address, or nothing.
+// portOf returns the TCP port of a listener's address, with its IP address; empty if it
+// has none.
 func portOf(a ma.Multiaddr) string {
 	if len(a) < 2 || a[1].Protocol().Code != ma.P_TCP || isCircuit(a) {
 		return ""
@@ -100,14 +101,14 @@ func (r *relistener) closed(a ma.Multiaddr) {
 		r.listenAgain(l)
 		return
 	}
-	time.AfterFunc(relistenLast, func() { // where the others stay
+	time.AfterFunc(relistenLast, func() { // in case the others stay open
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.listenAgain(l)
 	})
 }
 
-// listenAgain opens what has closed on a port; mu is held.
+// listenAgain opens the closed listeners of a port. The mutex is held.
 func (r *relistener) listenAgain(l *listened) {
 	for _, a := range l.closed {
 		r.try(a, relistenFirst)

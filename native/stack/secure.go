@@ -16,8 +16,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/socket"
 )
 
-// secured is a security protocol of libp2p's with its system calls batched. On
-// the wire it is the same.
+// secured is a security protocol of libp2p with batched system calls. On the wire it is
+// the same.
 type secured struct{ sec.SecureTransport }
 
 func newTLS(id protocol.ID, key crypto.PrivKey, muxers []tptu.StreamMuxer) (sec.SecureTransport, error) {
@@ -53,15 +53,15 @@ func batched(insecure net.Conn, handshake func(net.Conn) (sec.SecureConn, error)
 	return &secureConn{SecureConn: s, batch: c}, nil
 }
 
-// secureConn makes each Write of a secure connection one of the connection below.
+// secureConn makes each Write of a secure connection one Write of the connection below.
 type secureConn struct {
 	sec.SecureConn
 	batch *batchConn
-	mu    sync.Mutex // held by the one Write, or Close, that is under way
+	mu    sync.Mutex // held during a Write or Close
 }
 
-// Write returns when all of p was written to the connection below. As with TLS
-// itself, after an error, a passed deadline included, no Write succeeds.
+// Write returns when all of p was written to the connection below. As with TLS itself, no
+// Write succeeds after an error, including a passed deadline.
 func (c *secureConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,14 +76,15 @@ func (c *secureConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the connection below at once if a Write is under way, as TLS does
-// itself: the peer may have ceased to read. Otherwise it says goodbye.
+// Close closes the connection below at once if a Write is in progress, as TLS does
+// itself: the peer may have stopped reading. Otherwise it sends a close notification
+// first.
 func (c *secureConn) Close() error {
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
 		return c.SecureConn.Close()
 	}
 	err := c.batch.Conn.Close()
-	_ = c.SecureConn.Close() // what it may say now is that the connection is closed
+	_ = c.SecureConn.Close() // its error can only be that the connection is closed
 	return err
 }

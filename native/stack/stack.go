@@ -1,11 +1,10 @@
-// Package stack makes the libp2p host of an operating-system process: every
-// transport, on one TCP and one UDP port, with limits that fit. A native node
-// and a relay are both built on it.
+// Package stack makes the libp2p host of an operating-system process: every transport, on
+// one TCP and one UDP port, with suitable limits. A native node and a relay are both
+// built on it.
 //
-// On its TCP port plain TCP, WebSocket and HTTP live side by side; on its UDP
-// port QUIC, WebTransport and WebRTC-direct. Security is Noise or TLS, and the
-// multiplexer yamux, where the transport has none of its own; browsers know Noise
-// only.
+// Plain TCP, WebSocket and HTTP share the TCP port; QUIC, WebTransport and WebRTC-direct
+// share the UDP port. Security is Noise or TLS, and the multiplexer is yamux, unless the
+// transport has its own; browsers support Noise only.
 package stack
 
 import (
@@ -38,8 +37,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/muxer"
 )
 
-// Bounds of the HTTP server that shares the TCP port. A request may have all the
-// cookies that browsers keep for a domain, 180 of 4 KiB: see relay/cookies.go.
+// Bounds of the HTTP server that shares the TCP port. A request may carry all the cookies
+// that browsers keep for a domain, 180 of 4 KiB: see relay/cookies.go.
 const (
 	httpHeaderTimeout = 10 * time.Second
 	httpIdleTimeout   = 60 * time.Second
@@ -49,62 +48,64 @@ const (
 // trimGrace is how long a new connection is safe from the connection manager.
 const trimGrace = 20 * time.Second
 
-// Options say what the host is.
+// Options configure a host.
 type Options struct {
 	// Key is the identity; required.
 	Key crypto.PrivKey
-	// Listen are the addresses to listen on; see DefaultListen and ParseListen.
-	// All TCP addresses with port 0 get one port, and all UDP addresses too:
-	// the same number where that is free. If empty, the host does not listen.
+	// Listen are the addresses to listen on; see DefaultListen and ParseListen. All TCP
+	// addresses with port 0 get one port, and so do all UDP addresses: the same number if
+	// that is free. If empty, the host does not listen.
 	Listen []ma.Multiaddr
-	// AddrsFactory turns the host's own addresses into those it tells others.
-	// If nil, they are told as they are. It may be called from any goroutine.
+	// AddrsFactory maps the host's own addresses to those it announces. If nil, it announces
+	// its own. AddrsFactory may be called from any goroutine.
 	AddrsFactory func([]ma.Multiaddr) []ma.Multiaddr
-	// UserAgent is what the host calls itself.
+	// UserAgent is the name that the host reports to peers.
 	UserAgent string
-	// Peers is how many connected peers the limits are made for; above it the
-	// least useful connections are closed. If zero, DefaultPeers.
+	// Peers is how many connected peers the limits are sized for; above it the least useful
+	// connections are closed. If zero, DefaultPeers.
 	Peers int
 	// MapPorts asks the router, by UPnP or NAT-PMP, to forward the ports,
 	// unless the host listens on loopback addresses only.
 	MapPorts bool
-	// STUN answers who asks, on the UDP ports of WebRTC-direct, for the address that it
-	// asks from: browsers and peers that a relay has introduced need to know.
+	// STUN makes the UDP ports of WebRTC-direct answer STUN requests with the address that
+	// they come from. Browsers and peers that a relay has introduced need to know it.
 	STUN bool
-	// HTTP answers the requests on the TCP ports that are no WebSocket
-	// upgrade. If nil, they get a 404.
+	// HTTP handles the requests on the TCP ports that are not WebSocket upgrades. If nil,
+	// they get a 404.
 	HTTP http.Handler
-	// TrustedProxies are addresses of proxies before the TCP ports that are believed whom
-	// they speak for: by the PROXY protocol, or by X-Forwarded-For in the first request of
-	// a connection. All limits, and RemoteMultiaddr, then go by the address told.
+	// TrustedProxies are the addresses of proxies in front of the TCP ports. The host
+	// believes the client address that they report by the PROXY protocol, or by
+	// X-Forwarded-For in the first request of a connection. All limits, and RemoteMultiaddr,
+	// then use that address.
 	TrustedProxies []netip.Prefix
-	// TLS is for addresses that end in /tls/ws. If nil, there may be none in Listen.
+	// TLS is the configuration for addresses that end in /tls/ws. If nil, Listen may not
+	// have any.
 	TLS *tls.Config
-	// Registerer takes the metrics of libp2p. If nil, there are none.
+	// Registerer registers the metrics of libp2p. If nil, there are none.
 	Registerer prometheus.Registerer
-	// StreamRate is how many streams a second a peer may open, after the first 4096.
-	// Those above are reset, and the connections of a peer that does not stop are
-	// closed. If zero, there is no such limit.
+	// StreamRate is how many streams a second a peer may open, after the first 4096. Further
+	// streams are reset, and if a peer does not stop, its connections are closed. If zero,
+	// there is no such limit.
 	StreamRate int
-	// MaySpeak says whether a peer may have streams of a protocol, in both directions;
-	// others are reset. It is called for each stream, from any goroutine. If nil, all
-	// may.
+	// MaySpeak reports whether a peer may have streams of a protocol, in both directions;
+	// other streams are reset. It is called for each stream, from any goroutine. If nil,
+	// every peer may.
 	MaySpeak func(peer.ID, protocol.ID) bool
-	// Refused is called for each connection that is closed because others need its
-	// place, and of each stream that is refused, by the name of the limit:
-	// LimitApplicants, LimitStreams. It must not block. If nil, nobody is told.
+	// Refused is called for each connection that is closed to make room for others, and for
+	// each stream that is refused, with the name of the limit: LimitApplicants or
+	// LimitStreams. It must not block. It may be nil.
 	Refused func(limit string)
-	// Libp2p are further options, for what only one kind of program wants.
+	// Libp2p are further options, for one kind of program only.
 	Libp2p []libp2p.Option
 }
 
-// LimitApplicants is the limit of connections that are not yet a peer: those that
-// have said nothing, that are in the middle of a handshake, and those of HTTP clients.
+// LimitApplicants is the limit of connections that are not yet a peer: those that have
+// sent nothing, those in the middle of a handshake, and those of HTTP clients.
 const LimitApplicants = "applicants"
 
-// New makes the host and has it listen on every address of o.Listen. If one of
-// them cannot be had, there is no host; an address that another program has is
-// an *InUseError.
+// New makes the host and listens on every address of o.Listen. If it cannot listen on one
+// of them, it returns an error and no host; if another program uses the address, the
+// error is an *InUseError.
 func New(o Options) (host.Host, error) {
 	if o.Key == nil {
 		return nil, errors.New("make host: no identity was given")
@@ -138,7 +139,8 @@ func New(o Options) (host.Host, error) {
 		libp2p.UserAgent(o.UserAgent),
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(conns),
-		// Who dials prefers TLS: its AES is in the processor, Noise's ChaCha20 is not.
+		// A dialing peer prefers TLS: the processor has instructions for its AES, but not for
+		// Noise's ChaCha20.
 		libp2p.Security(libp2ptls.ID, newTLS),
 		libp2p.Security(noise.ID, newNoise),
 		libp2p.Muxer(muxer.ID, muxer.Muxer{}),
@@ -159,7 +161,7 @@ func New(o Options) (host.Host, error) {
 		limits.Close()
 		return nil, fmt.Errorf("make host: %w", err)
 	}
-	// libp2p itself is content when one of many addresses can be listened on.
+	// libp2p itself is content if it can listen on one of many addresses.
 	sw := h.Network().(*swarm.Swarm)
 	if opened != nil {
 		opened.end = func(p peer.ID) { _ = sw.ClosePeer(p) }
@@ -202,7 +204,8 @@ func transports(handler http.Handler, secure *tls.Config, f *front, stun bool) l
 
 func metrics(r prometheus.Registerer) libp2p.Option {
 	if r == nil {
-		// The event bus of libp2p has its metrics all the same: not in the process's.
+		// The event bus of libp2p registers its metrics anyway: keep them out of the process's
+		// registry.
 		return libp2p.ChainOptions(libp2p.PrometheusRegisterer(prometheus.NewRegistry()), libp2p.DisableMetrics())
 	}
 	return libp2p.PrometheusRegisterer(r)

@@ -15,10 +15,10 @@ import (
 const (
 	// openedBurst is how many streams a peer may open at once.
 	openedBurst = streamsPerPeer
-	// openedTooMany is how many streams a peer may be refused, one after the other,
-	// until its connections are closed.
+	// openedTooMany is how many streams of a peer are refused, one after the other, before
+	// its connections are closed.
 	openedTooMany = 1024
-	// forgetOpened is how often peers are forgotten that may open a burst again.
+	// forgetOpened is how often peers are forgotten that may open a full burst again.
 	forgetOpened = time.Minute
 )
 
@@ -27,14 +27,15 @@ const LimitStreams = "streams-per-second"
 
 var errTooManyOpened = errors.New("the peer opens streams faster than it may")
 
-// openings limits how fast each peer opens streams, and closes those that go on
-// nevertheless: to open one and reset it costs the peer less than this host.
+// openings limits how fast each peer opens streams, and closes the connections of peers
+// that exceed it persistently: opening a stream and resetting it costs the peer less than
+// this host.
 type openings struct {
 	network.ResourceManager
 	perSecond rate.Limit
 	refused   func(limit string)
-	maySpeak  func(peer.ID, protocol.ID) bool // nil: all may
-	end       func(peer.ID)                   // closes its connections; set before there are any
+	maySpeak  func(peer.ID, protocol.ID) bool // nil: every peer may
+	end       func(peer.ID)                   // closes the peer's connections; set before there are any
 
 	mu    sync.Mutex
 	peers map[peer.ID]*opener
@@ -43,7 +44,7 @@ type openings struct {
 
 type opener struct {
 	*rate.Limiter
-	refused int // since a stream was let through
+	refused int // less one for each stream allowed
 }
 
 func newOpenings(m network.ResourceManager, perSecond int, refused func(string)) *openings {
@@ -62,7 +63,7 @@ func (o *openings) OpenStream(p peer.ID, dir network.Direction) (network.StreamM
 	return &guardedStream{s, p, o.maySpeak}, nil
 }
 
-// guardedStream is the scope of a stream whose protocol is asked about.
+// guardedStream is the scope of a stream whose protocol is checked with maySpeak.
 type guardedStream struct {
 	network.StreamManagementScope
 	peer     peer.ID

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// newWebRTC is libp2p's WebRTC-direct, whose UDP port also answers STUN.
+// newWebRTC returns libp2p's WebRTC-direct transport, whose UDP ports also answer STUN.
 func newWebRTC(key crypto.PrivKey, psk pnet.PSK, gater connmgr.ConnectionGater, limits network.ResourceManager, listen libp2pwebrtc.ListenUDPFn) (*libp2pwebrtc.WebRTCTransport, error) {
 	answers := newStunLimits()
 	return libp2pwebrtc.New(key, psk, gater, limits, func(network string, at *net.UDPAddr) (net.PacketConn, error) {
@@ -26,17 +26,17 @@ func newWebRTC(key crypto.PrivKey, psk pnet.PSK, gater connmgr.ConnectionGater, 
 	})
 }
 
-// stunRate and stunBurst bound what one IPv4 address, or one /64 of IPv6, is answered
-// in a second: a page asks once a connection and address family, and asks again where no
-// answer came.
+// stunRate and stunBurst bound the answers to one IPv4 address, or one /64 of IPv6, in a
+// second: a page asks once per connection and address family, and retries if no answer
+// comes.
 const (
 	stunRate  = 10
 	stunBurst = 50
-	// stunRateOfAll and stunBurstOfAll bound the answers to all.
+	// stunRateOfAll and stunBurstOfAll bound all answers together.
 	stunRateOfAll  = 500
 	stunBurstOfAll = 1000
-	// stunShares is how many limits the addresses share: they may be forged, and are
-	// not remembered.
+	// stunShares is how many limiters the addresses share: addresses may be forged, so none
+	// are remembered.
 	stunShares = 1024
 )
 
@@ -64,9 +64,10 @@ func (l *stunLimits) allow(ip netip.Addr) bool {
 	return l.shares[maphash.Comparable(l.seed, ip)%stunShares].Allow() && l.all.Allow()
 }
 
-// stunServer tells those who ask the address that they ask from (RFC 8489). All other
-// packets are WebRTC-direct's, whose own requests have a user name. An answer has at
-// most 44 bytes for the 20 of a request, which makes it useless to flood others with.
+// stunServer answers STUN requests with the address that they come from (RFC 8489). All
+// other packets belong to WebRTC-direct, whose own requests have a user name. An answer
+// has at most 44 bytes for the 20 of a request, which makes it useless for flooding
+// others.
 type stunServer struct {
 	net.PacketConn
 	limits *stunLimits
@@ -81,8 +82,8 @@ func (s *stunServer) ReadFrom(b []byte) (int, net.Addr, error) {
 	}
 }
 
-// answer says whether the packet was a question, which it answers unless there are
-// too many.
+// answer reports whether the packet was a request. It answers the request unless there
+// are too many.
 func (s *stunServer) answer(b []byte, from net.Addr) bool {
 	if !stun.IsMessage(b) {
 		return false
@@ -100,7 +101,7 @@ func (s *stunServer) answer(b []byte, from net.Addr) bool {
 	}
 	told, err := stun.Build(stun.NewTransactionIDSetter(question.TransactionID), stun.BindingSuccess, &stun.XORMappedAddress{IP: udp.IP, Port: udp.Port})
 	if err == nil {
-		_, _ = s.WriteTo(told.Raw, from) // who gets no answer asks again
+		_, _ = s.WriteTo(told.Raw, from) // a client without an answer retries
 	}
 	return true
 }

@@ -17,20 +17,20 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// What a closed stream still takes from its peer before the peer is told to stop.
+// A closed stream still accepts this much from its peer before it tells the peer to stop.
 const (
 	lingerTime  = 5 * time.Second
 	lingerBytes = 256 << 10
 )
 
-// webTransport is libp2p's WebTransport for peers that are Firefox. Firefox (seen
-// in 153) fails both directions of a stream when it is told to stop sending on one,
-// and drops what it has received and not read. libp2p says so in every Close, so
-// that the reply in front of it would be lost: that of a reservation, for one.
-// Streams of this transport linger instead: see lingering.
+// webTransport is libp2p's WebTransport, adapted to Firefox. When Firefox (seen in 153)
+// is told to stop sending on a stream, it fails both directions and drops data that it
+// has received but not read. libp2p sends that in every Close, so that a reply just
+// before it would be lost, for example that to a reservation. Streams of this transport
+// linger instead: see lingering.
 type webTransport struct{ stockWebTransport }
 
-// stockWebTransport is what the swarm finds in the transport of libp2p.
+// stockWebTransport has the methods that the swarm looks for in libp2p's transport.
 type stockWebTransport interface {
 	transport.Transport
 	transport.Resolver
@@ -70,10 +70,10 @@ func (l lingeringListener) Accept() (transport.CapableConn, error) {
 	return &lingeringConn{CapableConn: c}, nil
 }
 
-// lingeringConn is a session that a peer has opened.
+// lingeringConn is a session that a peer opened.
 type lingeringConn struct {
 	transport.CapableConn
-	streams sync.WaitGroup // those that linger
+	streams sync.WaitGroup // that linger
 
 	mu     sync.Mutex
 	closed bool
@@ -94,7 +94,7 @@ func (c *lingeringConn) lingering(s network.MuxedStream, err error) (network.Mux
 	return &lingering{MuxedStream: s, conn: c}, nil
 }
 
-// Close also waits for the streams that linger, which end with the session.
+// Close also waits for the lingering streams, which end with the session.
 func (c *lingeringConn) Close() error {
 	c.mu.Lock()
 	c.closed = true
@@ -104,7 +104,7 @@ func (c *lingeringConn) Close() error {
 	return err
 }
 
-// linger has f run before Close returns, if that is not called yet.
+// linger runs f in a goroutine that Close waits for, unless Close was called already.
 func (c *lingeringConn) linger(f func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,21 +113,21 @@ func (c *lingeringConn) linger(f func()) {
 	}
 }
 
-// lingering is a stream whose Close tells the peer to stop sending only if it has
-// not ended its side by itself in lingerTime or lingerBytes, by when it has the end
-// of this side.
+// lingering is a stream whose Close tells the peer to stop sending only if the peer has
+// not ended its side within lingerTime or lingerBytes. By then it has read the end of
+// this side.
 type lingering struct {
 	network.MuxedStream
 	conn    *lingeringConn
-	reading sync.Mutex // held by a Read
+	reading sync.Mutex // held during a Read
 
 	mu     sync.Mutex
-	ended  bool // nothing more comes
+	ended  bool // the peer has ended or reset its side
 	closed bool
 }
 
 func (s *lingering) Read(p []byte) (int, error) {
-	if s.isClosed() { // it lingers, and the lock is held for as long
+	if s.isClosed() { // the stream lingers, and holds the lock meanwhile
 		return 0, errReadClosed
 	}
 	s.reading.Lock()
@@ -155,7 +155,7 @@ func (s *lingering) isClosed() bool {
 
 var errReadClosed = errors.New("read on a closed stream")
 
-// SetReadDeadline has no effect on a closed stream, whose deadline is its own.
+// SetReadDeadline has no effect on a closed stream, which sets its own deadline.
 func (s *lingering) SetReadDeadline(t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -169,7 +169,7 @@ func (s *lingering) SetDeadline(t time.Time) error {
 	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
 }
 
-// Close ends the stream for writing, and at once for Reads of this side.
+// Close ends the stream for writing, and makes Read fail at once.
 func (s *lingering) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

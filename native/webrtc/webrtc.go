@@ -1,4 +1,4 @@
-// Package webrtc makes WebRTC connections by pion, for the transport of package
+// Package webrtc makes WebRTC connections with pion, for the transport of package
 // core/webrtc: between a process and a tab, or between two processes, that a relay
 // introduced to each other.
 package webrtc
@@ -19,7 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/webrtc"
 )
 
-// Platform makes connections by pion, each with a UDP port of its own. It may be used
+// Platform makes connections with pion, each with its own UDP port. It may be used
 // concurrently.
 type Platform struct {
 	api  *pion.API
@@ -30,25 +30,26 @@ var _ webrtc.Platform = (*Platform)(nil)
 
 // Options configure a Platform. The zero value is usable.
 type Options struct {
-	// Loopback tells peers the addresses of the loopback interface, too: for a node
+	// Loopback also offers peers the addresses of the loopback interface. It is for a node
 	// that listens there.
 	Loopback bool
-	// STUN lists the servers that tell this end its address, as stun: URLs, for the next
-	// connection. If nil, there are none, and peers are told the addresses of the
-	// interfaces only.
+	// STUN returns the stun: URLs of the servers that the next connection asks for this
+	// end's public address. If nil, there are none, and peers are offered the addresses of
+	// the interfaces only.
 	STUN func() []string
 }
 
-// maxReceived bounds a message that is taken, in bytes: what browsers send at most.
+// maxReceived is the maximum size of a received message, in bytes: the most that browsers
+// send.
 const maxReceived = 256 << 10
 
-// New makes a Platform.
+// New returns a Platform.
 func New(o Options) *Platform {
 	var e pion.SettingEngine
 	e.DetachDataChannels()
 	e.SetIncludeLoopbackCandidate(o.Loopback)
-	// Each connection would bind port 5353, and none is needed: a tab tries the
-	// addresses that it is told, and is recognised by its tries.
+	// Each connection would bind port 5353, and none needs mDNS: a tab tries the addresses
+	// that it is offered, and is recognised by its attempts.
 	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	e.SetNetworkTypes([]pion.NetworkType{pion.NetworkTypeUDP4, pion.NetworkTypeUDP6})
 	e.SetSCTPMaxMessageSize(maxReceived)
@@ -56,7 +57,7 @@ func New(o Options) *Platform {
 	return &Platform{api: pion.NewAPI(pion.WithSettingEngine(e)), stun: o.STUN}
 }
 
-// silent keeps pion from writing to stderr: what matters comes back as an error.
+// silent keeps pion from writing to stderr: errors that matter are returned.
 type silent struct{}
 
 func (silent) NewLogger(string) logging.LeveledLogger {
@@ -68,13 +69,13 @@ func (silent) NewLogger(string) logging.LeveledLogger {
 type peerConnection struct {
 	pc      *pion.PeerConnection
 	events  webrtc.Events
-	lows    chan struct{} // some channel has become low; of one
+	lows    chan struct{} // some channel's buffer has become low; capacity 1
 	closed  chan struct{}
 	once    sync.Once
 	running sync.WaitGroup // the reader of each channel, and tellLow
 
 	mu     sync.Mutex
-	closes bool // no more readers begin
+	closes bool // no more readers start
 }
 
 var _ webrtc.PeerConnection = (*peerConnection)(nil)
@@ -93,7 +94,7 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 	c := &peerConnection{pc: pc, events: e, lows: make(chan struct{}, 1), closed: make(chan struct{})}
 	pc.OnICECandidate(func(candidate *pion.ICECandidate) {
 		if candidate == nil {
-			return // these are all
+			return // no more candidates
 		}
 		if b, err := json.Marshal(candidate.ToJSON()); err == nil {
 			e.Candidate(string(b))
@@ -117,7 +118,8 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 
 var errClosed = errors.New("the WebRTC connection was closed by the peer")
 
-// whyFailed says what failed of a connection: DTLS, where ICE has a path, or ICE.
+// whyFailed returns the reason why a connection failed: DTLS, if ICE has a path, or else
+// ICE.
 func whyFailed(pc *pion.PeerConnection) error {
 	switch pc.ICEConnectionState() {
 	case pion.ICEConnectionStateConnected, pion.ICEConnectionStateCompleted:
@@ -126,7 +128,7 @@ func whyFailed(pc *pion.PeerConnection) error {
 	return webrtc.ErrUnanswered
 }
 
-// tellLow calls Events.Low outside of pion's locks, under which pion itself tells it.
+// tellLow calls Events.Low outside of pion's locks: pion holds them while it calls back.
 func (c *peerConnection) tellLow() {
 	for {
 		select {
@@ -186,7 +188,8 @@ func (c *peerConnection) newChannel(label string, init *pion.DataChannelInit) (w
 	return &channel{conn: c, channel: d}, nil
 }
 
-// begin has f run before Close returns, if that is not called yet.
+// begin runs f in a goroutine that Close waits for. If Close was called already, it
+// returns false.
 func (c *peerConnection) begin(f func()) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -197,7 +200,7 @@ func (c *peerConnection) begin(f func()) bool {
 	return true
 }
 
-// Close waits for all goroutines of the connection, pion's with them.
+// Close closes the connection and waits for all its goroutines, including pion's.
 func (c *peerConnection) Close() error {
 	var err error
 	c.once.Do(func() {
@@ -218,7 +221,7 @@ type channel struct {
 	handler webrtc.ChannelHandler
 
 	mu      sync.Mutex
-	open    *datachannel.DataChannel // nil until it is
+	open    *datachannel.DataChannel // nil until it is open
 	closing bool                     // Close was called
 }
 
@@ -229,7 +232,7 @@ func (ch *channel) Handle(h webrtc.ChannelHandler) {
 	ch.channel.OnOpen(ch.opened)
 }
 
-// opened is called by pion on a goroutine that it does not wait for when it closes.
+// opened is called by pion in a goroutine that pion does not wait for when it closes.
 func (ch *channel) opened() {
 	detached, err := ch.channel.Detach()
 	if err != nil {
@@ -262,8 +265,8 @@ func (ch *channel) opened() {
 	}
 }
 
-// startBuffer is the buffer that a channel reads into at first; it grows to what the
-// far side sends.
+// startBuffer is the initial size of a channel's read buffer, which grows to the size of
+// the messages that the peer sends.
 const startBuffer = 4 << 10
 
 func (ch *channel) read(open *datachannel.DataChannel) {
@@ -273,7 +276,7 @@ func (ch *channel) read(open *datachannel.DataChannel) {
 	for {
 		n, err := open.Read(b)
 		switch {
-		case errors.Is(err, io.ErrShortBuffer) && len(b) < maxReceived: // it is still there
+		case errors.Is(err, io.ErrShortBuffer) && len(b) < maxReceived: // the message is still there
 			b = make([]byte, min(4*len(b), maxReceived))
 		case err != nil:
 			return
