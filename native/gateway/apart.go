@@ -13,21 +13,21 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// hostName is what the Host of a request names: one service, or the gateway.
+// hostName is the meaning of a request's Host: one service, or the gateway.
 type hostName struct {
-	label  string // of the one service that has this name; empty for the gateway's
-	parent string // services have their names below this one; empty if they cannot
+	label  string // of the one service at this name; empty for the gateway's
+	parent string // services have names below this one; empty if they cannot
 }
 
-// shared says whether the name is the gateway's, under which all services are.
+// shared reports whether the name is the gateway's, which all services share.
 func (n hostName) shared() bool { return n.label == "" }
 
-// keepsCookies says whether cookies pass. Under a name that services share, a browser
-// would send to each what belongs to others on that host, other programs included.
-// Where services have names of their own, browsers do not get that far.
+// keepsCookies reports whether cookies pass. At a name that services share, a browser
+// would send each of them the cookies of others on that host, including other programs.
+// Where services have names of their own, browsers are redirected before that.
 func (n hostName) keepsCookies() bool { return !n.shared() || n.parent != "" }
 
-// nameOf reads the Host of a request; not ok if it is not the gateway's.
+// nameOf parses the Host of a request; ok is false if it is not the gateway's.
 func (g *Gateway) nameOf(r *http.Request) (n hostName, ok bool) {
 	u := url.URL{Host: r.Host}
 	host := u.Hostname()
@@ -50,14 +50,14 @@ func (g *Gateway) nameOf(r *http.Request) (n hostName, ok bool) {
 
 var loopback4 = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// label is the first part of a service's own host name. It is long enough that
-// nobody finds a service that has the label of another.
+// label returns the first label of a service's own host name. It is long enough that
+// nobody can find a service with the label of another.
 func label(p peer.ID, proto protocol.ID) string {
 	sum := sha256.Sum256([]byte(p.String() + string(proto)))
 	return hex.EncodeToString(sum[:16])
 }
 
-// originOf is the origin of a service with a name of its own, as seen by the client.
+// originOf returns the origin of a service with its own name, as the client sees it.
 func (n hostName) originOf(r *http.Request, label string) string { return n.below(r, label+".") }
 
 func (n hostName) below(r *http.Request, prefix string) string {
@@ -69,7 +69,7 @@ func (n hostName) below(r *http.Request, prefix string) string {
 	return to.String()
 }
 
-// home is where the landing page is.
+// home returns the URL of the landing page.
 func (g *Gateway) home(r *http.Request) string {
 	if n, ok := g.nameOf(r); ok && !n.shared() {
 		return n.below(r, "") + "/"
@@ -83,30 +83,31 @@ var notUnderThisName = &problem{
 		"Other services are under names of their own, to which the gateway's first page leads.",
 }
 
-// isBrowser says whether a request is one of a browser, as far as can be seen: those
-// before 2023 say nothing of themselves, but ask for a page in the same words.
+// isBrowser reports whether a request comes from a browser, as far as can be seen:
+// browsers from before 2023 do not identify themselves so, but they ask for a page with
+// the same Accept.
 func isBrowser(r *http.Request) bool {
 	return r.Header.Get("Sec-Fetch-Site") != "" || preferred(r, "text/plain", "text/html") == "text/html"
 }
 
-// withheld are headers of a service that would act on more than the service: on all
-// cookies of the domain, on the host whoever answers under it, or on the origin for
-// longer than this gateway serves there. The service worker's gateway withholds them too.
+// withheld are response headers of a service that would affect more than the service: all
+// cookies of the domain, every server at the host, or the origin for longer than this
+// gateway serves there. The service worker's gateway withholds them, too.
 var withheld = []string{
 	"Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc",
 	"Reporting-Endpoints", "Report-To", "Nel",
 }
 
-// withheldShared are those that would act on other services of the same host name:
-// credentials that a browser keeps are sent to whoever asks in the same words.
+// withheldShared are those that would affect other services at the same host name:
+// browsers store credentials and send them to any service that asks with the same words.
 var withheldShared = []string{"Set-Cookie", "Www-Authenticate"}
 
-// noScripts is the policy for a site under a name that is not its own: as the service
-// worker's gateway has it. What follows is the only URL to which forms may be sent.
+// noScripts is the policy for a site at a shared name, the same as in the service
+// worker's gateway. The caller appends the only URL to which forms may be sent.
 const noScripts = "sandbox allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads; " +
 	"script-src 'none'; object-src 'none'; base-uri 'none'; frame-ancestors 'self'; form-action "
 
-// isolate sets the headers of a response by which a browser keeps the site apart.
+// isolate sets the response headers that make a browser keep the site apart.
 func (x *exchange) isolate(h http.Header) {
 	for _, name := range withheld {
 		h.Del(name)
@@ -129,7 +130,7 @@ func (x *exchange) isolate(h http.Header) {
 	h.Add("Content-Security-Policy", noScripts+x.origin+strings.NewReplacer(";", "%3B", ",", "%2C").Replace(x.prefix)+"/")
 }
 
-// confineCookies makes each cookie one of this service alone.
+// confineCookies restricts each cookie to this service.
 func (x *exchange) confineCookies(h http.Header) {
 	if x.name.shared() {
 		h["Set-Cookie"] = slices.DeleteFunc(h["Set-Cookie"], forWholeHost)
@@ -142,11 +143,11 @@ func (x *exchange) confineCookies(h http.Header) {
 	}
 }
 
-// forWholeHost says whether a Set-Cookie is one of which the path is / by definition.
+// forWholeHost reports whether the path of a Set-Cookie is / by definition.
 func forWholeHost(set string) bool { return strings.HasPrefix(strings.TrimSpace(set), "__Host-") }
 
-// cookie is a Set-Cookie with a path below the prefix, and without a domain that
-// would spread it to other names. One without a path is for the folder of the
+// cookie returns a Set-Cookie whose path is below the prefix, and without a domain that
+// would spread it to other names. A cookie without a path is for the folder of the
 // request, which is below the prefix already.
 func (x *exchange) cookie(set string) string {
 	parts := strings.Split(set, ";")
@@ -168,8 +169,8 @@ func (x *exchange) cookie(set string) string {
 	return strings.Join(kept, ";")
 }
 
-// covers says whether the Domain of a cookie is the peer's, or one that the host
-// name of the request is in. A browser refuses all others.
+// covers reports whether the Domain of a cookie is the peer's, or one that contains the
+// request's host name. Browsers reject all others.
 func (x *exchange) covers(domain string) bool {
 	domain = canonicalName(strings.TrimPrefix(domain, "."))
 	u := url.URL{Host: x.host}

@@ -1,32 +1,31 @@
-// Package gateway serves the HTTP services of peers to programs of this machine
-// that know only HTTP: a browser, curl. It is an http.Handler over a node:
+// Package gateway serves the HTTP services of peers to programs on this machine that know
+// only HTTP, such as a browser or curl. It is an http.Handler over a node:
 //
 //	/                                    this node, its peers and what they announce
 //	/p2p/<peer>/http/<path>              <path> of the protocol /http of the peer
 //	/p2p/<peer>/x/<name>/http/<path>     <path> of /x/<name>/http
 //
-// as Kubo's gateway does; here the name may be of several segments: it ends at the
-// first that is "http". A peer that cannot be reached, or will not, is a 502 that
-// says in words which peer, which protocol and why.
+// Kubo's gateway does the same; here the name may have several segments and ends at the
+// first that is "http". If a peer cannot be reached, or refuses, the response is a 502
+// that names the peer, the protocol and the reason.
 //
-// Requests and responses pass as they are: upgrades such as WebSocket, streams,
-// trailers, ranges, every byte of path and query. Changed is only what a service
-// cannot know, that it sits below a path here. See Gateway for that.
+// Requests and responses pass unchanged: upgrades such as WebSocket, streams, trailers,
+// ranges, every byte of path and query. The gateway changes only what a service cannot
+// know, namely that it is below a path here. See Gateway for that.
 //
 // The gateway acts with this node's rights, and a web page from anywhere can send
-// requests to a port of this machine. So it answers only to names by which this
-// machine is meant (against DNS rebinding), and refuses what a page of another
-// origin asks for, links to follow excepted.
+// requests to a port of this machine. The gateway therefore answers only at names that
+// mean this machine (against DNS rebinding), and refuses requests from pages of other
+// origins, except following links.
 //
-// Nor may the sites of peers reach each other. Each service has a host name of its
-// own, made from a hash of the peer and the protocol: http://<hash>.localhost:PORT/
-// has this service at its path, and nothing else. The links of the page at / lead
-// there, and a browser that asks for a service at localhost, 127.0.0.1 or [::1] is
-// sent there. Programs, which keep no origins apart, are answered at once, as Kubo
-// answers them. Under a name that has no names below it, an address of the local
-// network or one of Options.Hosts, browsers are shown sites without their scripts
-// and their cookies. Which is which, and what a site can reach, is in
-// docs/isolation.md.
+// The sites of peers cannot reach each other, either. Each service has its own host name,
+// made from a hash of the peer and the protocol: http://<hash>.localhost:PORT/ serves
+// only this service, at its path. The links of the page at / point there, and a browser
+// that asks for a service at localhost, 127.0.0.1 or [::1] is redirected there. Programs
+// do not separate origins and are answered at once, as in Kubo. At a name that cannot
+// have names below it (an address of the local network, or one of Options.Hosts) browsers
+// get sites without their scripts and cookies. docs/isolation.md describes the cases, and
+// what a site can reach.
 package gateway
 
 import (
@@ -43,8 +42,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// What Server bounds. There is no limit to how long a request or response may
-// take: they may be streams.
+// Bounds of Server. The duration of a request or response is not limited, because either
+// may be a stream.
 const (
 	headerTimeout = 10 * time.Second // until a request's header has come
 	idleTimeout   = 2 * time.Minute  // between two requests
@@ -53,39 +52,38 @@ const (
 
 // Options configure a gateway. The zero value is usable.
 type Options struct {
-	// Hosts are the host names that the gateway answers to, without port, beside
-	// IP addresses of its own and localhost. *.NAME says that all names below NAME
-	// lead here, too: services then have names of their own below it, as they have
-	// below localhost.
+	// Hosts are the host names at which the gateway answers, without port, in addition to
+	// its own IP addresses and localhost. *.NAME means that all names below NAME resolve to
+	// the gateway, too: services then have names of their own below it, as below localhost.
 	Hosts []string
 	// Logger receives failures. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
-// Gateway is the handler. To the peer's service it sends:
-//   - Host, the peer's id, as Kubo does, and the same in Origin and Referer, and in
-//     Destination, for a service may compare them;
-//   - X-Forwarded-For, -Host and -Proto, made afresh, whatever the client sent;
-//     X-Forwarded-Prefix, the path up to and with /http, for services that make
+// Gateway is the handler. It sends to the peer's service:
+//   - Host: the peer's ID, as Kubo does. The same replaces the gateway's address in
+//     Origin, Referer and Destination, because a service may compare them;
+//   - X-Forwarded-For, -Host and -Proto, set anew whatever the client sent;
+//     X-Forwarded-Prefix, the path up to and including /http, for services that make
 //     links from it; Via;
-//   - everything else as it came, without the headers of the connection, and
-//     without cookies where services share a name that browsers see them under.
+//   - everything else as it came, without the headers of the connection, and without
+//     cookies if browsers see services at a shared name.
 //
-// In the response, addresses of the service are rewritten to point to it through the
-// gateway, unless the service did so itself: an absolute path in Location,
-// Content-Location, Link, Refresh and SourceMap, in interim responses too, or a URL with
-// the peer's id or the gateway as its host; the Path of a cookie, which therefore goes to
-// no other service; and the scope in Service-Worker-Allowed, so that no service gets hold
-// of another's pages. Headers are added that keep a site apart from others, and those
-// withheld that would act on more than the service, such as the Domain of a cookie. Links
-// within pages are left as they are: relative ones work.
+// In the response, references to the service are rewritten to point to it through the
+// gateway, unless the service did so itself: an absolute path, or a URL with the peer's
+// ID or the gateway as its host, in Location, Content-Location, Link, Refresh and
+// SourceMap, also of interim responses; the Path of a cookie, which therefore goes to no
+// other service; and the scope in Service-Worker-Allowed, so that no service gets control
+// of another's pages. Headers that keep a site apart from others are added, and those
+// that would affect more than the service, such as the Domain of a cookie, are removed.
+// Links within pages are not changed: relative ones work.
 //
-// Where a response breaks off after its header, so does the client's connection.
+// If a response breaks off after its header, so does the client's connection.
 type Gateway struct {
 	node *core.Node
 	log  *slog.Logger
-	// The names that it answers to, and those of them below which each service has
-	// a name of its own.
+	// The names at which it answers, and those of them below which each service has its own
+	// name.
 	hosts   map[string]bool
 	parents map[string]bool
 	proxy   *httputil.ReverseProxy
@@ -99,8 +97,8 @@ type Gateway struct {
 
 var _ http.Handler = (*Gateway)(nil)
 
-// New makes a gateway to the peers of a node, which the caller keeps and closes
-// after it.
+// New returns a gateway to the peers of a node. The caller closes the node after the
+// gateway.
 func New(node *core.Node, opts Options) *Gateway {
 	g := &Gateway{
 		node:    node,
@@ -121,8 +119,8 @@ func New(node *core.Node, opts Options) *Gateway {
 	return g
 }
 
-// Server is an http.Server for the gateway with bounds on what a client may make
-// it wait for and hold. Shut it down before the gateway is closed.
+// Server returns an http.Server for the gateway with bounds on how long a client may keep
+// it waiting and what it may hold. Shut it down before closing the gateway.
 func Server(g *Gateway) *http.Server {
 	return &http.Server{
 		Handler:           g,
@@ -133,9 +131,9 @@ func Server(g *Gateway) *http.Server {
 	}
 }
 
-// Close breaks off the requests under way, upgraded ones too, closes the
-// connections to peers and waits for all of them. Requests after it are answered
-// with 503. It may be called more than once.
+// Close breaks off the requests in progress, including upgraded ones, closes the
+// connections to peers and waits for all of them. Later requests are answered with 503.
+// Close may be called more than once.
 func (g *Gateway) Close() error {
 	g.stop()
 	g.requests.End()
@@ -153,7 +151,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.requests.Leave()
 	defer breakOff(w, r)
 	if r.Trailer == nil && r.ContentLength < 0 {
-		r.Trailer = make(http.Header) // for what was not announced; copies of the request share it
+		r.Trailer = make(http.Header) // for trailers that were not announced; copies of the request share it
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -182,8 +180,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// breakOff shows an HTTP/1.0 client that a response was broken off. To it the end
-// of the connection is the end of the response, unless the connection is reset.
+// breakOff shows an HTTP/1.0 client that a response was broken off, by resetting the
+// connection: otherwise the client takes the end of the connection for the end of the
+// response.
 func breakOff(w http.ResponseWriter, r *http.Request) {
 	panicked := recover()
 	if panicked == nil {

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// guard finds what the Host of a request names, and says why the request is
-// refused, if it is: the name is not the gateway's, or a page sent it that may not.
+// guard parses the Host of a request, and returns why the request is refused, if it is:
+// the name is not the gateway's, or the page that sent the request may not use it.
 func (g *Gateway) guard(r *http.Request) (hostName, *problem) {
 	refused := func(format string, args ...any) *problem {
 		return &problem{Status: http.StatusForbidden, Text: fmt.Sprintf(format, args...)}
@@ -22,8 +22,8 @@ func (g *Gateway) guard(r *http.Request) (hostName, *problem) {
 	}
 	site := r.Header.Get("Sec-Fetch-Site")
 	for _, origin := range r.Header.Values("Origin") {
-		// A page that hides where requests come from (Referrer-Policy: no-referrer)
-		// sends null even to itself, and then the browser says that it was itself.
+		// A page that hides its origin (Referrer-Policy: no-referrer) sends null even to
+		// itself; the browser then reports the request as same-origin.
 		if !ownOrigin(r, origin) && (origin != "null" || site != "same-origin") {
 			return n, refused("A page of %.100q may not use the gateway: only pages that came from it may.", origin)
 		}
@@ -39,14 +39,15 @@ func (g *Gateway) guard(r *http.Request) (hostName, *problem) {
 	return n, nil
 }
 
-// followsLink says whether a browser asks for the page of a tab, as for a link that
-// somebody follows.
+// followsLink reports whether a browser requests the page of a tab, as when a person
+// follows a link.
 func followsLink(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
 		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
-// servedOn is the local address of the connection; not valid where it has no IP.
+// servedOn returns the local address of the connection; not valid if it has no IP
+// address.
 func servedOn(r *http.Request) netip.Addr {
 	tcp, ok := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
 	if !ok {
@@ -55,10 +56,10 @@ func servedOn(r *http.Request) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
-// canonicalName is a host name in lower case and without the dot of the root.
+// canonicalName returns a host name in lower case and without the root's dot.
 func canonicalName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
 
-// ownOrigin says whether an Origin is that of a page that came from here.
+// ownOrigin reports whether an Origin is that of a page served here.
 func ownOrigin(r *http.Request, origin string) bool {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" || u.Scheme != scheme(r) {
@@ -67,9 +68,9 @@ func ownOrigin(r *http.Request, origin string) bool {
 	return origin == u.Scheme+"://"+u.Host && authority(u.Scheme, u.Host) == authority(u.Scheme, r.Host)
 }
 
-// scheme is how the browser reached the gateway. X-Forwarded-Proto can only come
-// from a proxy before it, or from a program: a page of another origin that sets it
-// is asked for by the browser first, and refused.
+// scheme returns the scheme with which the browser reached the gateway. X-Forwarded-Proto
+// can come only from a proxy in front of it, or from a program: if a page of another
+// origin sets it, the browser asks first, and is refused.
 func scheme(r *http.Request) string {
 	if r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https") {
 		return "https"
@@ -77,7 +78,7 @@ func scheme(r *http.Request) string {
 	return "http"
 }
 
-// authority is host:port in one form.
+// authority returns host:port in canonical form.
 func authority(scheme, host string) string {
 	u := url.URL{Host: host}
 	port := u.Port()

@@ -20,10 +20,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// The landing page asks every connected peer what it offers, so much at a time.
+// The landing page asks every connected peer for its services, within these bounds.
 const (
 	askLimit    = 2 * time.Second // for all peers together
-	listAge     = time.Second     // for which an answer holds
+	listAge     = time.Second     // for which an answer is reused
 	maxPeers    = 500             // listed
 	maxServices = 100             // listed of one peer
 )
@@ -31,7 +31,7 @@ const (
 // listing is the landing page as JSON.
 type listing struct {
 	ID    peer.ID      `json:"id"`
-	Peers []listedPeer `json:"peers"`          // those that offer something first
+	Peers []listedPeer `json:"peers"`          // those with services first
 	More  int          `json:"more,omitempty"` // connected peers that are not listed
 }
 
@@ -43,17 +43,17 @@ type listedPeer struct {
 	RTT       float64         `json:"rttMs,omitempty"` // milliseconds; 0 if not measured
 	Services  []listedService `json:"services"`
 	More      int             `json:"more,omitempty"`  // services that are not listed
-	Error     string          `json:"error,omitempty"` // why nothing is known of its services
+	Error     string          `json:"error,omitempty"` // why its services are unknown
 }
 
 type listedService struct {
 	Protocol    protocol.ID `json:"protocol"`
 	Description string      `json:"description"`
-	Link        string      `json:"link,omitempty"` // a path of the gateway, of those spoken over HTTP
+	Link        string      `json:"link,omitempty"` // a path of the gateway, if the service speaks HTTP
 }
 
-// directory keeps the last listing for a moment, so that peers are not asked more
-// often the more clients there are.
+// directory reuses the last listing for listAge, so that more clients do not mean more
+// queries to peers.
 type directory struct {
 	mu   sync.Mutex
 	last listing
@@ -92,7 +92,7 @@ func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request, n hostNam
 	send(w, r, http.StatusOK, "application/json", b.Bytes())
 }
 
-// makeListing asks all peers.
+// makeListing asks all peers for their services.
 func (g *Gateway) makeListing() listing {
 	peers := g.node.Peers()
 	slices.SortFunc(peers, func(a, b core.Peer) int { return strings.Compare(string(a.ID), string(b.ID)) })
@@ -114,7 +114,7 @@ func (g *Gateway) makeListing() listing {
 	return l
 }
 
-// listed is what the listing says of a peer that was asked.
+// listed returns the entry of a peer that was asked.
 func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	listed := listedPeer{
 		ID:        p.ID,
@@ -129,7 +129,7 @@ func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	switch {
 	case err == nil:
 	case errors.Is(err, bridge.NoSuchProtocol):
-		return listed // it is not a bridge, so it has nothing to offer
+		return listed // it has no bridge, and so no services
 	case errors.Is(err, context.DeadlineExceeded):
 		listed.Error = "did not answer in time"
 	case errors.As(err, &failure):
@@ -146,8 +146,8 @@ func (g *Gateway) listed(p core.Peer, answer core.Answer) listedPeer {
 	return listed
 }
 
-// apart is the listing with links that lead to each service's own host name, where
-// it has one.
+// apart returns the listing with links to each service's own host name, if services have
+// one.
 func (l listing) apart(r *http.Request, n hostName) listing {
 	if n.parent == "" {
 		return l
@@ -165,7 +165,7 @@ func (l listing) apart(r *http.Request, n hostName) listing {
 	return l
 }
 
-// Path is how the peer is reached, in words.
+// Path describes in words how the peer is reached.
 func (p listedPeer) Path() string {
 	words := p.Transport
 	if p.Relayed {

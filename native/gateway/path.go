@@ -13,18 +13,18 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// pathForm is how the path of a service is written.
+// pathForm is the form of a service's path.
 const pathForm = "/p2p/<peer>/x/<name>/http/<path>"
 
-// target is where a path leads.
+// target is the service and the path in it that a request is for.
 type target struct {
 	peer     peer.ID
 	protocol protocol.ID
-	prefix   string // the escaped path up to and with /http, as the client wrote it
-	path     string // the rest, escaped; empty where the slash after /http is missing
+	prefix   string // the escaped path up to and including /http, as the client wrote it
+	path     string // the rest, escaped; empty if the slash after /http is missing
 }
 
-// parsePath reads an escaped path that begins with /p2p/.
+// parsePath parses an escaped path that begins with /p2p/.
 func parsePath(escaped string) (t target, err error) {
 	segments := strings.Split(escaped, "/")
 	if len(segments) < 4 || segments[0] != "" || segments[1] != "p2p" {
@@ -64,7 +64,7 @@ func parsePeer(escaped string) (peer.ID, error) {
 	return p, nil
 }
 
-// parseName reads the name that follows /p2p/<peer>/x and returns the place of the
+// parseName parses the name that follows /p2p/<peer>/x and returns the index of the
 // "http" that ends it.
 func (t *target) parseName(segments []string) (end int, err error) {
 	const first = 4
@@ -92,8 +92,8 @@ func (t *target) parseName(segments []string) (end int, err error) {
 	return end, nil
 }
 
-// link is the path at which a service is, if it has one: it needs a protocol that
-// is spoken over HTTP.
+// link returns the path of a service; ok is false if its protocol is not spoken over
+// HTTP.
 func link(p peer.ID, proto protocol.ID) (path string, ok bool) {
 	if proto == "/http" {
 		return "/p2p/" + p.String() + "/http/", true
@@ -112,7 +112,7 @@ func link(p peer.ID, proto protocol.ID) (path string, ok bool) {
 	return "/p2p/" + p.String() + bridge.Namespace + escaped + "/http/", true
 }
 
-// within says whether a path is the prefix or below it.
+// within reports whether a path is the prefix or below it.
 func within(path, prefix string) bool {
 	return strings.HasPrefix(path, prefix) && (len(path) == len(prefix) || strings.ContainsRune("/?#", rune(path[len(prefix)])))
 }

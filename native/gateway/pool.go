@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/supervise"
 )
 
-// Idle streams are kept for the next request, so that it waits for no negotiation.
+// Idle streams are kept for the next request, which then need not wait for a negotiation.
 const (
 	idleStreams     = 256 // of all peers
 	idlePerService  = 8
@@ -31,8 +31,8 @@ const (
 	maxAnswerHeader = 1 << 20 // bytes
 )
 
-// pool has the streams to peers as connections of an http.Transport. Streams are
-// used again for the same peer and protocol only.
+// pool uses streams to peers as connections of an http.Transport. A stream is reused only
+// for the same peer and protocol.
 type pool struct {
 	*http.Transport
 	ctx     context.Context // ends when the gateway is closed
@@ -58,15 +58,15 @@ func newPool(ctx context.Context, node *core.Node) *pool {
 	return p
 }
 
-// close waits for the streams; those that are in use were broken off before.
+// close waits for the streams; those in use were broken off before.
 func (p *pool) close() {
 	p.CloseIdleConnections()
 	p.streams.End()
 	p.streams.Wait()
 }
 
-// hostOf is what the transport calls a service: a legal host that holds peer and
-// protocol.
+// hostOf returns the transport's name of a service: a legal host name that encodes peer
+// and protocol.
 func hostOf(id peer.ID, proto protocol.ID) string {
 	return hex.EncodeToString([]byte(proto)) + "." + hex.EncodeToString([]byte(id))
 }
@@ -88,8 +88,8 @@ func parseHost(addr string) (id peer.ID, proto protocol.ID, err error) {
 	return peer.ID(bytes), protocol.ID(name), nil
 }
 
-// dial opens a stream. The transport may keep at it after the request that wanted
-// it has gone.
+// dial opens a stream. The transport may continue to do so after the request that needed
+// it has ended.
 func (p *pool) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	id, proto, err := parseHost(addr)
 	if err != nil {
@@ -124,16 +124,16 @@ type stream struct {
 	atEOF     atomic.Bool
 	failure   atomic.Pointer[error] // the first
 	drains    atomic.Bool
-	closed    atomic.Bool // by the transport, which is no reason of the peer's
+	closed    atomic.Bool // by the transport, so the peer is not the cause
 }
 
-// begin says that the stream is used from now on.
+// begin counts an exchange that uses the stream.
 func (s *stream) begin(x *exchange) {
 	s.exchanges.Add(1)
 	s.last.Store(x)
 }
 
-// Read bounds the silence after our side has ended, as a splice does.
+// Read bounds how long the peer may be silent after our side has ended, as a splice does.
 func (s *stream) Read(b []byte) (int, error) {
 	if s.drains.Load() {
 		_ = s.SetReadDeadline(time.Now().Add(bridge.DefaultDrain))
@@ -150,7 +150,7 @@ func (s *stream) Write(b []byte) (int, error) {
 	return n, s.note(err)
 }
 
-// note keeps the first failure that is not of the transport's own making.
+// note keeps the first failure that the transport did not cause itself.
 func (s *stream) note(err error) error {
 	switch {
 	case err == nil:
@@ -162,7 +162,7 @@ func (s *stream) note(err error) error {
 	return err
 }
 
-// why is how the stream failed, or otherwise the error given.
+// why returns how the stream failed, or otherwise the given error.
 func (s *stream) why(otherwise error) error {
 	if err := s.failure.Load(); err != nil {
 		return *err
@@ -177,8 +177,8 @@ func (s *stream) CloseWrite() error {
 	return s.Conn.CloseWrite()
 }
 
-// Close resets a stream in the middle of an exchange, so that the peer stops
-// sending what nobody reads.
+// Close closes the stream. In the middle of an exchange it resets it, so that the peer
+// stops sending data that nobody reads.
 func (s *stream) Close() error {
 	defer s.end()
 	s.closed.Store(true)

@@ -21,20 +21,20 @@ import (
 	"github.com/tombolo-net/tombolo/native/printable"
 )
 
-// problem is why a request was not passed on, for a person to read.
+// problem is the reason why a request was not passed on, written for a person.
 type problem struct {
 	Status   int
-	Reason   string // of a peer; empty where none is to blame
+	Reason   string // of a peer; empty if no peer caused it
 	Text     string // sentences
 	Peer     peer.ID
 	Protocol protocol.ID
-	Detail   string // what was seen; may be of several lines
+	Detail   string // the underlying error; may have several lines
 }
 
-// Title is the status in words.
+// Title returns the status in words.
 func (p *problem) Title() string { return http.StatusText(p.Status) }
 
-// String is the problem as plain text, which may be shown in a terminal: curl's.
+// String returns the problem as plain text that is safe in a terminal, for curl.
 func (p *problem) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %s", p.Status, p.Title())
@@ -51,7 +51,7 @@ func (p *problem) String() string {
 	return printable.Lines(b.String())
 }
 
-// said is what each reason means to who asked for a page.
+// said explains each reason to the person who requested a page.
 var said = map[bridge.Reason]string{
 	bridge.NotAllowed:     "The peer does not let this node use the service. Its owner can allow it.",
 	bridge.NoSuchProtocol: "The peer has no service of that name, or has closed it. What it announces is listed on the gateway's first page.",
@@ -70,7 +70,7 @@ var said = map[bridge.Reason]string{
 
 const maxDetail = 2000 // bytes
 
-// explain is the problem of a request that a peer did not answer.
+// explain returns the problem of a request that a peer did not answer.
 func explain(t target, err error) *problem {
 	p := &problem{Status: http.StatusBadGateway, Peer: t.peer, Protocol: t.protocol}
 	var failure *bridge.Error
@@ -104,7 +104,7 @@ var (
 	landingPage = parse("landing.html")
 	problemPage = parse("problem.html")
 
-	// policy lets a page of the gateway show itself and nothing else.
+	// policy lets a page of the gateway display itself and load nothing else.
 	policy = fmt.Sprintf("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", sum(style))
 )
 
@@ -125,7 +125,7 @@ func sum(s string) string {
 	return base64.StdEncoding.EncodeToString(h[:])
 }
 
-// page is what the templates get.
+// page is the data of the templates.
 type page struct {
 	Style   template.CSS
 	Home    string // the URL of the landing page
@@ -172,8 +172,8 @@ func send(w http.ResponseWriter, r *http.Request, status int, contentType string
 	}
 }
 
-// preferred is the media type of those offered that Accept names with the highest
-// weight; the first where it names none.
+// preferred returns the offered media type to which Accept gives the highest weight; the
+// first one if Accept names none of them.
 func preferred(r *http.Request, offered ...string) string {
 	best, most := offered[0], 0.0
 	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {

@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// via is what this gateway calls itself in the Via header.
+// via is the gateway's entry in the Via header.
 const via = "1.1 tombolo"
 
-// exchange is a request on its way through.
+// exchange is a request that is being passed on.
 type exchange struct {
 	target
-	name    hostName      // by which the client named the gateway
+	name    hostName      // by which the client addressed the gateway
 	host    string        // the same, with the port and as it was written
 	origin  string        // the same, as an origin
 	body    io.ReadCloser // the client's
@@ -32,12 +32,12 @@ type exchange struct {
 	bodyErr atomic.Pointer[error] // of reading the client's body
 
 	mu          sync.Mutex
-	interrupt   func() // stops reading the client's body; nil when there is nothing to stop
+	interrupt   func() // stops reading the client's body; nil if there is nothing to stop
 	interrupted bool
 }
 
-// stopBody makes the transport, which waits for the client's body before it says
-// that the peer wants none of it, wait no longer.
+// stopBody makes the transport stop waiting for the client's body; otherwise it would
+// wait for that before it reports that the peer does not want the body.
 func (x *exchange) stopBody() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -47,8 +47,8 @@ func (x *exchange) stopBody() {
 	}
 }
 
-// bodyEnded says that there is nothing to stop: the body has been read, or nobody
-// waits for it.
+// bodyEnded notes that there is nothing to stop: the body has been read, or nobody waits
+// for it.
 func (x *exchange) bodyEnded() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -77,7 +77,8 @@ func (g *Gateway) newProxy() *httputil.ReverseProxy {
 	}
 }
 
-// serveProxy passes a request on to a peer, or sends a browser to where it may be.
+// serveProxy passes a request on to a peer, or redirects a browser to the service's own
+// host name.
 func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, n hostName, path string) {
 	t, err := parsePath(path)
 	if !n.shared() && (err != nil || label(t.peer, t.protocol) != n.label) {
@@ -109,7 +110,7 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, n hostName,
 		}
 	}})
 	rc := http.NewResponseController(w)
-	_ = rc.EnableFullDuplex() // an answer may come before the whole request
+	_ = rc.EnableFullDuplex() // a response may come before the whole request
 	if r.Body != http.NoBody {
 		x.interrupt = func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) }
 		defer x.bodyEnded()
@@ -118,9 +119,8 @@ func (g *Gateway) serveProxy(w http.ResponseWriter, r *http.Request, n hostName,
 	g.proxy.ServeHTTP(upgradable{w, ctx}, r.WithContext(ctx))
 }
 
-// upgradable breaks off a connection that was upgraded when its context ends. A
-// proxy waits for the client even where the service has ended its half, and would
-// for ever.
+// upgradable closes an upgraded connection when its context ends. The proxy would
+// otherwise wait for the client for ever, even after the service has ended its half.
 type upgradable struct {
 	http.ResponseWriter
 	ctx context.Context
@@ -136,15 +136,15 @@ func (u upgradable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, buffered, err
 }
 
-// What is read of a body that nobody wants before the client is told so, since many
-// clients read no answer before they have sent it all; and after that, so that the
-// end of the connection does not take the answer with it.
+// How much of an unwanted body is read before the response, because many clients read no
+// response before they have sent the whole body; and again after it, so that the end of
+// the connection does not take the response with it.
 const (
 	drainTime = 500 * time.Millisecond
 	drainSize = 1 << 20 // bytes
 )
 
-// failEarly answers a request of which the body may not have come yet.
+// failEarly responds to a request whose body may not have arrived yet.
 func (g *Gateway) failEarly(w http.ResponseWriter, r *http.Request, p *problem) {
 	rc, x := http.NewResponseController(w), exchangeOf(r)
 	drain := func() (ended bool) {
@@ -154,7 +154,7 @@ func (g *Gateway) failEarly(w http.ResponseWriter, r *http.Request, p *problem) 
 		return err == io.EOF
 	}
 	ended := x.body == http.NoBody
-	if !ended && r.Header.Get("Expect") == "" { // else it waits to be asked for its body
+	if !ended && r.Header.Get("Expect") == "" { // otherwise it waits to be asked for its body
 		ended = drain()
 	}
 	if !ended || x.stopped() {
@@ -166,14 +166,14 @@ func (g *Gateway) failEarly(w http.ResponseWriter, r *http.Request, p *problem) 
 	}
 }
 
-// rewrite makes the client's request the peer's.
+// rewrite turns the client's request into the one for the peer.
 func rewrite(r *httputil.ProxyRequest) {
 	x := exchangeOf(r.In)
 	out := r.Out
 	out.URL.Scheme, out.URL.Host = "http", hostOf(x.peer, x.protocol)
 	out.URL.RawPath = x.path
 	out.URL.Path, _ = url.PathUnescape(x.path) // it was unescaped before
-	out.URL.RawQuery = r.In.URL.RawQuery       // also what Go finds odd in it
+	out.URL.RawQuery = r.In.URL.RawQuery       // including parts that Go considers malformed
 	out.Host = x.peer.String()
 	r.SetXForwarded()
 	out.Header.Set("X-Forwarded-Proto", scheme(r.In))
@@ -181,7 +181,7 @@ func rewrite(r *httputil.ProxyRequest) {
 	out.Header.Add("Via", via)
 	x.leadIn(r)
 	cleanTrailer(r.In.Trailer)
-	out.Trailer = r.In.Trailer // the same map, which is filled at the end of the body
+	out.Trailer = r.In.Trailer // the same map: it is filled at the end of the body
 	if !x.name.keepsCookies() {
 		out.Header.Del("Cookie")
 	}
@@ -190,8 +190,8 @@ func rewrite(r *httputil.ProxyRequest) {
 	}
 }
 
-// notedBody notes how reading the client's body fails, so that the peer is not
-// blamed.
+// notedBody records an error in reading the client's body, so that the peer is not blamed
+// for it.
 type notedBody struct {
 	io.ReadCloser
 	exchange *exchange
@@ -211,11 +211,11 @@ func (b *notedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// modifyResponse leads what the service calls its paths through the gateway, and
-// watches for the end of the body.
+// modifyResponse makes the service's references point through the gateway, and watches
+// for the end of the body.
 func modifyResponse(res *http.Response) error {
 	x := exchangeOf(res.Request)
-	x.bodyEnded() // the transport waits for it no more
+	x.bodyEnded() // the transport no longer waits for it
 	x.leadOut(res.Header)
 	x.confineCookies(res.Header)
 	x.isolate(res.Header)
@@ -243,7 +243,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// locate is where a reference of the service leads, seen from the client.
+// locate returns where a reference of the service points, as seen by the client.
 func (x *exchange) locate(ref string) string {
 	path := ref
 	if u, err := url.Parse(ref); err == nil && u.Host != "" {
@@ -263,12 +263,12 @@ func (x *exchange) locate(ref string) string {
 	return x.prefix + path
 }
 
-// failed answers a request that got no response from the peer.
+// failed responds to a request that got no response from the peer.
 func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	x := exchangeOf(r)
 	stopped := x.stopped()
 	if s := x.stream.Load(); s != nil && (stopped || errors.Is(err, net.ErrClosed)) {
-		err = s.why(err) // what is said of a body that was stopped, or of a stream that was closed, is of our making
+		err = s.why(err) // we caused the error about a body that was stopped, or a stream that was closed
 	}
 	switch noted := x.bodyErr.Load(); {
 	case g.ctx.Err() != nil:
@@ -283,7 +283,7 @@ func (g *Gateway) failed(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// copyBuffers are what responses are copied with.
+// copyBuffers are the buffers for copying responses.
 var copyBuffers buffers
 
 type buffers struct{ pool sync.Pool }

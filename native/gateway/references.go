@@ -10,17 +10,19 @@ import (
 	"strings"
 )
 
-// references are the headers of a response that are one reference.
+// references are the response headers whose value is one reference.
 var references = []string{"Location", "Content-Location", "Service-Worker-Allowed", "Sourcemap", "X-Sourcemap"}
 
 var (
-	// linked are the references in a Link (RFC 8288), and the strings in which there are none.
+	// linked matches the references in a Link header (RFC 8288), and quoted strings, which
+	// contain none.
 	linked = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|<[^>]*>`)
-	// refresh is what comes before the reference in a Refresh, as HTML reads it.
+	// refresh matches what precedes the reference in a Refresh header, by the rules of HTML.
 	refresh = regexp.MustCompile(`(?i)^\s*[\d.]*[\s;,]+(?:url\s*=\s*)?`)
 )
 
-// leadOut makes what a response says of paths of the service lead through the gateway.
+// leadOut rewrites a response's references to the service so that they point through the
+// gateway.
 func (x *exchange) leadOut(h http.Header) {
 	for _, name := range references {
 		for i, ref := range h[name] {
@@ -58,8 +60,8 @@ func (x *exchange) refresh(value string) string {
 	return before + x.locate(strings.TrimSpace(ref))
 }
 
-// leadIn makes what a request says of the gateway's address true of the service's,
-// which compares it with Host. The guard has let in no Origin but the gateway's own.
+// leadIn rewrites a request's references to the gateway into ones to the service, which
+// compares them with Host. The guard has let in no Origin but the gateway's own.
 func (x *exchange) leadIn(r *httputil.ProxyRequest) {
 	h, own := r.Out.Header, url.URL{Scheme: scheme(r.In), Host: x.peer.String()}
 	if h.Get("Origin") != "" {
@@ -74,14 +76,14 @@ func (x *exchange) leadIn(r *httputil.ProxyRequest) {
 		switch {
 		case within(rest, x.prefix):
 			h.Set(name, own.String()+"/"+strings.TrimPrefix(rest[len(x.prefix):], "/"))
-		case elsewhere != "": // another service's path is not for this one to know
+		case elsewhere != "": // do not tell this service another's path
 			h.Set(name, own.String()+elsewhere)
 		}
 	}
 }
 
-// ofTheMessage are fields that mean nothing in a trailer, and could be taken for
-// those of the header where they are merged (RFC 9110, 6.5.1).
+// ofTheMessage are fields that mean nothing in a trailer, and that a recipient which
+// merges the two could take for header fields (RFC 9110, 6.5.1).
 var ofTheMessage = []string{
 	"Authorization", "Connection", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Cookie", "Expect", "Forwarded",
 	"Host", "Keep-Alive", "Max-Forwards", "Origin", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Via",
@@ -94,7 +96,7 @@ func cleanTrailer(h http.Header) {
 	}
 }
 
-// hinting leads what interim responses say through the gateway, too.
+// hinting rewrites the references of interim responses, too.
 type hinting struct{ http.RoundTripper }
 
 func (h hinting) RoundTrip(r *http.Request) (*http.Response, error) {
