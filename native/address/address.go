@@ -1,5 +1,4 @@
-// Package address reads host:port as people write it, and says what is wrong with
-// what they write instead.
+// Package address parses host:port as people write it, and explains common mistakes.
 package address
 
 import (
@@ -15,12 +14,12 @@ import (
 	"golang.org/x/net/idna"
 )
 
-// ErrForm is wrapped by the errors of HostPort about what is not host:port at all.
+// ErrForm is wrapped by errors of HostPort if the text is not host:port at all.
 var ErrForm = errors.New("it is not host:port")
 
-// HostPort splits host:port. The host is an IP address, with a zone at most, or a
-// name, of which letters beyond ASCII are encoded, or it is empty; the port is a
-// number, which may be 0. An error does not name s, which its caller does.
+// HostPort splits host:port. The host is an IP address, which may have a zone, or a name,
+// whose non-ASCII letters are encoded, or empty; the port is a number, which may be 0.
+// The error does not contain s: the caller adds it.
 func HostPort(s string) (host string, port uint16, err error) {
 	if why := Mistake(s); why != "" {
 		return "", 0, fmt.Errorf("%w: %s", ErrForm, why)
@@ -39,10 +38,10 @@ func HostPort(s string) (host string, port uint16, err error) {
 	return host, uint16(number), nil
 }
 
-// labels are of a name of DNS; underscores are in use.
+// labels matches a DNS name; underscores are in use.
 var labels = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?$`)
 
-// numeric is a name that ends in a number, as no name does: it was meant to be an
+// numeric matches a name that ends in a number, as no name does: it was meant to be an
 // IPv4 address.
 var numeric = regexp.MustCompile(`(^|\.)[0-9]+\.?$`)
 
@@ -60,8 +59,8 @@ func checkHost(host string) (string, error) {
 	return name, nil
 }
 
-// Mistake says what was written in place of host:port or a multiaddr, and what to
-// write instead. It is empty where the mistake is not a known one.
+// Mistake returns what was written instead of host:port or a multiaddr, and what to
+// write. It is empty if s is not a known mistake.
 func Mistake(s string) string {
 	ip, notIP := netip.ParseAddr(s)
 	switch {
@@ -79,7 +78,7 @@ func Mistake(s string) string {
 	return ""
 }
 
-// fromURL is the host:port in a URL.
+// fromURL returns the host:port in a URL.
 func fromURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil || u.Hostname() == "" {

@@ -1,10 +1,10 @@
-// Package command is shared by Tombolo's programs: it defines how flags, environment
+// Package command is shared by Tombolo's programs. It defines how flags, environment
 // variables, errors, exit codes, signals and logs behave.
 //
-// A program writes its results to standard output. An error is one line on
-// standard error that says what failed, on what, and what to try; the exit code
-// is then 1, or 2 where the command line itself was wrong. Text of peers reaches a
-// terminal only as Line, JSON and Data let it.
+// A program writes its results to standard output. An error is one line on standard error
+// that says what failed, on what, and what to try; the exit code is then 1, or 2 if the
+// command line itself was wrong. Text from peers is written only through Line, JSON and
+// Data, which make it safe for a terminal.
 //
 // When the reader of a pipe ends, SIGPIPE ends the program, as usual. A daemon keeps
 // running, because it calls OutliveReaders.
@@ -41,8 +41,8 @@ const (
 	ExitUsage = 2
 )
 
-// closeTime is how long a program may take to end after SIGINT or SIGTERM.
-// What has not ended by then ends with the process.
+// closeTime is how long a program may take to close after SIGINT or SIGTERM. Anything
+// still open then ends with the process.
 const closeTime = 4 * time.Second
 
 // Program is one of Tombolo's programs.
@@ -50,13 +50,13 @@ type Program struct {
 	Name        string            // of the binary
 	Description string            // one sentence
 	EnvPrefix   string            // each flag's variable is <EnvPrefix>_<FLAG>
-	Flags       any               // pointer to a struct in kong's manner
-	Vars        map[string]string // what ${name} in the flags' tags stands for
-	Endings     []os.Signal       // end ctx; if nil, those of Endings
+	Flags       any               // pointer to a struct with kong's tags
+	Vars        map[string]string // values of ${name} in the flags' tags
+	Endings     []os.Signal       // signals that end ctx; if nil, Endings()
 }
 
-// parser reads the program's command line. kong exits by itself after --help and
-// --version.
+// parser returns a parser of the program's command line. kong exits by itself after
+// --help and --version.
 func (p Program) parser() (*kong.Kong, error) {
 	return kong.New(p.Flags,
 		kong.Name(p.Name),
@@ -68,7 +68,7 @@ func (p Program) parser() (*kong.Kong, error) {
 	)
 }
 
-// Parse reads a command line into p.Flags, and runs nothing.
+// Parse parses a command line into p.Flags, and runs nothing.
 func (p Program) Parse(args []string) error {
 	parser, err := p.parser()
 	if err == nil {
@@ -77,9 +77,9 @@ func (p Program) Parse(args []string) error {
 	return err
 }
 
-// Main runs the command that args choose: the Run method of its struct, with
-// ctx, which the signals of p.Endings end, bound as context.Context. It returns the
-// exit code.
+// Main runs the command that args choose, by the Run method of its struct. The method can
+// take a context.Context, which ends at the signals of p.Endings. Main returns the exit
+// code.
 func (p Program) Main(args []string) int {
 	parser, err := p.parser()
 	if err != nil {
@@ -106,14 +106,14 @@ func (p Program) Main(args []string) int {
 	return ExitOK
 }
 
-// Version is the line that a program prints for --version: its name, the version of
-// this build, and of Go, and the platform.
+// Version returns the line that a program prints for --version: its name, the versions of
+// this build and of Go, and the platform.
 func Version(name string) string {
 	return fmt.Sprintf("%s %s %s %s/%s", name, core.Version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
-// withDefault is a flag's help with its default, where neither the help nor the
-// placeholder shows it.
+// withDefault adds the default to a flag's help, unless the help or the placeholder shows
+// it.
 func withDefault(v *kong.Value) string {
 	shown := v.Tag.PlaceHolder == "" && !v.IsBool()
 	if v.Flag != nil && v.HasDefault && !shown && !strings.Contains(v.Help, "Default:") && !strings.Contains(v.OrigHelp, "${default}") {
@@ -124,8 +124,8 @@ func withDefault(v *kong.Value) string {
 	return kong.DefaultHelpValueFormatter(v)
 }
 
-// Endings are the signals that ask a program to end. SIGHUP, which a closed
-// terminal sends, is one of them, unless the program runs under nohup.
+// Endings returns the signals that ask a program to end. SIGHUP, which a closed terminal
+// sends, is one of them, unless the program runs under nohup.
 func Endings() []os.Signal {
 	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) {
@@ -140,16 +140,14 @@ func (p Program) fail(err error, code int) int {
 	return code
 }
 
-// UsageError is an error of the command line that shows only when the command
-// runs.
+// UsageError is an error of the command line that is found only when the command runs.
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// CloseInTime closes c at the end of a program, but waits no longer than the
-// four seconds that leave a process in time to exit within five. A second signal ends the
-// process at once.
+// CloseInTime closes c at the end of a program. It waits at most four seconds, so that
+// the process can exit within five. A second signal ends the process at once.
 func CloseInTime(c io.Closer, log *slog.Logger) error {
 	again := make(chan os.Signal, 1)
 	signal.Notify(again, os.Interrupt, syscall.SIGTERM)
@@ -167,13 +165,13 @@ func CloseInTime(c io.Closer, log *slog.Logger) error {
 	return nil
 }
 
-// Ready tells systemd that a service of Type=notify has started. Where it did not
-// start the program, nothing happens.
+// Ready tells systemd that a service of Type=notify has started. It does nothing if
+// systemd did not start the program.
 func Ready() { notify("READY=1") }
 
-// Watchdog tells systemd that the service is well, as long as held says that nothing has
-// been held up for half of the time that the unit gives it (WatchdogSec), until ctx
-// ends. Systemd ends a service that falls silent. Without WatchdogSec, nothing happens.
+// Watchdog tells systemd until ctx ends that the service is alive, unless held reports
+// that something has been held up for half of the unit's WatchdogSec. Systemd ends a
+// service that falls silent. Without WatchdogSec, Watchdog does nothing.
 func Watchdog(ctx context.Context, held func() time.Duration) {
 	most := watchdogTime()
 	if most == 0 {
@@ -193,7 +191,7 @@ func Watchdog(ctx context.Context, held func() time.Duration) {
 	}
 }
 
-// watchdogTime is after what silence systemd ends this process; zero: never. See
+// watchdogTime returns after how much silence systemd ends this process; zero: never. See
 // sd_watchdog_enabled(3).
 func watchdogTime() time.Duration {
 	if pid := os.Getenv("WATCHDOG_PID"); pid != "" && pid != strconv.Itoa(os.Getpid()) {
@@ -206,7 +204,7 @@ func watchdogTime() time.Duration {
 	return time.Duration(us) * time.Microsecond
 }
 
-// notify is sd_notify(3).
+// notify implements sd_notify(3).
 func notify(state string) {
 	addr := os.Getenv("NOTIFY_SOCKET")
 	if addr == "" {
@@ -218,20 +216,20 @@ func notify(state string) {
 	}
 }
 
-// LogFlags choose what is logged.
+// LogFlags are the flags that choose what is logged.
 type LogFlags struct {
 	LogLevel slog.Level `help:"Lowest level to log: debug, info, warn or error." default:"warn" placeholder:"LEVEL"`
 }
 
-// Logger writes to standard error. It also takes over go-libp2p's logs, of
-// which it shows warnings only from level info on: much of what libp2p warns of
-// is the far side's doing.
+// Logger returns a logger that writes to standard error. It also redirects go-libp2p's
+// logs there, whose warnings are shown only from level info on: much of what libp2p warns
+// about is the peer's doing.
 func (f LogFlags) Logger() *slog.Logger {
 	log, _ := f.LevelledLogger()
 	return log
 }
 
-// LevelledLogger is Logger, and a function that changes the level.
+// LevelledLogger returns the same as Logger, and a function that changes the level.
 func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 	level, theirs := new(slog.LevelVar), new(slog.LevelVar)
 	set = func(to slog.Level) {
@@ -243,7 +241,7 @@ func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 	}
 	set(f.LogLevel)
 	gologshim.SetDefaultHandler(noClosedListeners{slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: theirs})})
-	// Some libraries write to the standard log whatever befalls them, as does that
+	// Some libraries write to the standard log regardless of their caller, for example that
 	// of mDNS on a machine without IPv6.
 	handler := slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})
 	standard := slog.NewLogLogger(handler, slog.LevelDebug)
@@ -252,8 +250,8 @@ func (f LogFlags) LevelledLogger() (log *slog.Logger, set func(slog.Level)) {
 	return slog.New(handler), set
 }
 
-// noClosedListeners drops an error that nobody has to know of: libp2p has closed a listener,
-// and reports it by the words of transport.ErrListenerClosed instead of the error itself.
+// noClosedListeners drops an error that is of no interest: libp2p has closed a listener,
+// and reports it by the text of transport.ErrListenerClosed instead of the error itself.
 type noClosedListeners struct{ slog.Handler }
 
 func (h noClosedListeners) Handle(ctx context.Context, r slog.Record) error {

@@ -16,18 +16,19 @@ import (
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
-// ConfigName is the configuration's in a data directory.
+// ConfigName is the name of the configuration file in a data directory.
 const ConfigName = "config.toml"
 
-// maxConfig bounds the configuration, in bytes.
+// maxConfig is the maximum size of the configuration, in bytes.
 const maxConfig = 1 << 20
 
-// ConfigFlag is a file with values for the flags of its command, by their names.
-// A variable of the environment comes before it, and a flag before both. Its flag is
-// called config, beside one called data-dir. The command reads it with ReadConfig.
+// ConfigFlag is the flag for a file with values for the flags of its command, by their
+// names. An environment variable overrides the file, and a flag overrides both. The flag
+// must be called config, and the command must also have one called data-dir. The command
+// reads the file with ReadConfig.
 type ConfigFlag string
 
-// Config is a configuration that was read. It answers kong's questions for the values of
+// Config is a configuration file that was read. It is kong's resolver of the values of
 // flags.
 type Config struct {
 	path   string
@@ -35,8 +36,9 @@ type Config struct {
 	values map[string]any
 }
 
-// ReadConfig reads the configuration of a command, so that kong can ask it: call it in
-// the BeforeResolve of the command's struct. It is nil if there is none.
+// ReadConfig reads the configuration of a command and registers it with kong. Call it in
+// the BeforeResolve method of the command's struct. It returns nil if there is no
+// configuration.
 func ReadConfig(ctx *kong.Context, command *kong.Node) (*Config, error) {
 	value := func(name string) string {
 		for _, f := range command.Flags {
@@ -76,7 +78,7 @@ func ReadConfig(ctx *kong.Context, command *kong.Node) (*Config, error) {
 	return file, nil
 }
 
-// Place names the file, and the line of a key, for an error.
+// Place returns the file, and the line of a key, for an error message.
 func (c *Config) Place(key string) string {
 	if line := lineOf(c.body, key); line > 0 {
 		return fmt.Sprintf("the configuration %s, line %d", c.path, line)
@@ -84,7 +86,7 @@ func (c *Config) Place(key string) string {
 	return "the configuration " + c.path
 }
 
-// check says what is wrong with a value. kong would not say where it is from.
+// check returns what is wrong with a value. kong's own error would not name the file.
 func check(command *kong.Node, key string, value any) error {
 	if isTable(value) {
 		return fmt.Errorf("%q is a table; it holds values only", key)
@@ -108,7 +110,7 @@ func isTable(v any) bool {
 	return ok
 }
 
-// lineOf finds the line of a key in a configuration that is good TOML.
+// lineOf returns the line of a key in a valid TOML file.
 func lineOf(b []byte, key string) int {
 	var p unstable.Parser
 	p.Reset(b)
@@ -124,10 +126,10 @@ func lineOf(b []byte, key string) int {
 	return 0
 }
 
-// flagNamed finds the flag of a key of the configuration.
+// flagNamed returns the flag for a key of the configuration.
 func flagNamed(command *kong.Node, key string) *kong.Flag {
 	if key == "config" || key == "data-dir" || key == "help" {
-		return nil // they say where the configuration is
+		return nil // these decide which file is read
 	}
 	for _, f := range command.Flags {
 		if f.Name == key {
@@ -142,7 +144,8 @@ var _ kong.Resolver = (*Config)(nil)
 // Validate implements kong.Resolver.
 func (c *Config) Validate(*kong.Application) error { return nil }
 
-// Resolve implements kong.Resolver. kong would put it before the environment.
+// Resolve implements kong.Resolver. By itself, kong would prefer its value to the
+// environment.
 func (c *Config) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	for _, env := range flag.Envs {
 		if _, set := os.LookupEnv(env); set {
@@ -159,7 +162,7 @@ func (c *Config) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 	return text(value), nil
 }
 
-// text is a value as it would stand behind its flag.
+// text returns a value as it would be written after its flag.
 func text(value any) string {
 	list, ok := value.([]any)
 	if !ok {

@@ -11,8 +11,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
-// Listen is a flag that says where to listen: a multiaddr, or host:port for
-// every transport there.
+// Listen is a flag for where to listen: a multiaddr, or host:port for every transport
+// there.
 type Listen []ma.Multiaddr
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -21,7 +21,7 @@ func (l *Listen) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// Addrs joins what several flags said; nil where there were none.
+// Addrs joins the addresses of several flags; nil if there are none.
 func Addrs(flags []Listen) (addrs []ma.Multiaddr) {
 	for _, f := range flags {
 		addrs = append(addrs, f...)
@@ -29,7 +29,7 @@ func Addrs(flags []Listen) (addrs []ma.Multiaddr) {
 	return addrs
 }
 
-// Multiaddr is a flag that is one multiaddr.
+// Multiaddr is a flag for one multiaddr.
 type Multiaddr struct{ ma.Multiaddr }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -43,7 +43,7 @@ func (m *Multiaddr) UnmarshalText(text []byte) (err error) {
 	return nil
 }
 
-// Multiaddrs takes the multiaddrs out of flags.
+// Multiaddrs returns the multiaddrs of flags.
 func Multiaddrs(flags []Multiaddr) (addrs []ma.Multiaddr) {
 	for _, f := range flags {
 		addrs = append(addrs, f.Multiaddr)
@@ -51,8 +51,7 @@ func Multiaddrs(flags []Multiaddr) (addrs []ma.Multiaddr) {
 	return addrs
 }
 
-// Peer is a flag that is a peer with an address: a multiaddr that ends in
-// /p2p/<id>.
+// Peer is a flag for a peer with an address: a multiaddr that ends in /p2p/<id>.
 type Peer string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -62,7 +61,7 @@ func (p *Peer) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Peers takes the peers out of flags, each once with all its addresses.
+// Peers returns the peers of flags, each once with all its addresses.
 func Peers(flags []Peer) ([]peer.AddrInfo, error) {
 	addrs := make([]string, len(flags))
 	for i, f := range flags {
@@ -71,8 +70,8 @@ func Peers(flags []Peer) ([]peer.AddrInfo, error) {
 	return core.ParsePeers(addrs)
 }
 
-// HostPort is a flag that is a TCP address of this machine; the host may be
-// empty, for every interface.
+// HostPort is a flag for a TCP address of this machine; the host may be empty, for every
+// interface.
 type HostPort string
 
 // UnmarshalText implements encoding.TextUnmarshaler.

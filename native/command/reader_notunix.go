@@ -4,8 +4,8 @@ package command
 
 import "context"
 
-// WhileRead is the context itself here: the reader's end is seen with the next
-// line that is written.
+// WhileRead returns a context that ends with ctx. On this system, the end of the reader
+// is noticed only when the next line is written.
 func WhileRead(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }

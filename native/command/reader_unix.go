@@ -11,13 +11,13 @@ import (
 )
 
 // readerCheck is how long the watch of WhileRead may outlive its context, in
-// milliseconds. A reader that goes is noticed at once.
+// milliseconds. The end of the reader is noticed at once.
 const readerCheck = 1000
 
-// WhileRead returns a context that ends with ctx, or when standard output is a
-// pipe or socket that nobody reads any more. A program that only writes now and
-// then would learn that with its next line, which may never come; tail -f does
-// the same. Call OutliveReaders, too, or the next line may come first.
+// WhileRead returns a context that ends with ctx, or when standard output is a pipe or
+// socket whose reader has ended. A program that writes only now and then would otherwise
+// notice that with its next line, which may never come; tail -f does the same. Call
+// OutliveReaders, too: otherwise SIGPIPE may come first.
 func WhileRead(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -26,7 +26,7 @@ func WhileRead(ctx context.Context) (context.Context, context.CancelFunc) {
 			_, err := unix.Poll(out, readerCheck)
 			switch {
 			case err != nil && !errors.Is(err, unix.EINTR), out[0].Revents&unix.POLLNVAL != 0:
-				return // it is nothing that can be watched
+				return // standard output cannot be watched
 			case out[0].Revents&(unix.POLLERR|unix.POLLHUP) != 0:
 				cancel()
 			}

@@ -1,11 +1,11 @@
-// Package datadir keeps the data directory of a node that runs as a process:
-// who may use it, and the identity in it.
+// Package datadir manages the data directory of a node that runs as a process: which
+// process may use it, and the identity in it.
 //
-// A directory belongs to one process at a time. The identity is an Ed25519 key
-// in the file identity.key, in libp2p's protobuf form (what Kubo calls
-// libp2p-protobuf-cleartext), readable by its owner alone. It is made once and
-// never overwritten: whatever is wrong with the file is an error that says what
-// to do, because a silently fresh identity is a peer nobody knows.
+// A directory belongs to one process at a time. The identity is an Ed25519 key in the
+// file identity.key, in libp2p's protobuf form (Kubo calls it libp2p-protobuf-cleartext),
+// which only its owner may read. It is made once and never overwritten. Anything wrong
+// with the file is an error that says what to do, because a silently made new identity
+// would be a peer that nobody knows.
 package datadir
 
 import (
@@ -32,20 +32,20 @@ const (
 	fileMode = 0o600
 )
 
-// ErrInUse is returned by Open while another process, or another Dir of this
-// one, has the directory.
+// ErrInUse is returned by Open if another process, or another Dir of this one, has locked
+// the directory.
 var ErrInUse = errors.New("the data directory is in use")
 
-// Dir is a data directory that this process has to itself. Its methods may be
-// called concurrently; Close ends them.
+// Dir is a data directory that this process has locked. Its methods may be called
+// concurrently; Close ends them.
 type Dir struct {
 	path string
 	lock *flock.Flock
 }
 
-// Open makes the directory where it is missing (mode 0700, parents too) and
-// takes it for this process until Close. While another process has it, the
-// error is ErrInUse and names the directory and, where it is known, the process.
+// Open creates the directory if it is missing (mode 0700, parents too) and locks it for
+// this process until Close. If another process has locked it, the error is ErrInUse and
+// names the directory and, if known, the process.
 func Open(path string) (*Dir, error) {
 	if path == "" {
 		return nil, errors.New("open data directory: the path is empty")
@@ -73,18 +73,18 @@ func Open(path string) (*Dir, error) {
 		}
 		return nil, fmt.Errorf("%w: %s belongs to %s; end that, or choose another directory", ErrInUse, path, holder)
 	}
-	// For the next one's error message only; the lock itself is the kernel's.
+	// Only for the error message of the next process; the lock itself is the kernel's.
 	_ = os.WriteFile(lockPath, []byte(strconv.Itoa(os.Getpid())+"\n"), fileMode)
 	return &Dir{path: path, lock: lock}, nil
 }
 
-// Path is the directory's absolute path.
+// Path returns the directory's absolute path.
 func (d *Dir) Path() string { return d.path }
 
-// Close gives the directory up. It may be called more than once.
+// Close unlocks the directory. It may be called more than once.
 func (d *Dir) Close() error {
 	if d.lock.Locked() {
-		_ = os.Truncate(d.lock.Path(), 0) // nobody should be told to end us
+		_ = os.Truncate(d.lock.Path(), 0) // so that no error message names this process
 	}
 	if err := d.lock.Close(); err != nil {
 		return fmt.Errorf("unlock data directory %s: %w", d.path, err)
@@ -92,7 +92,7 @@ func (d *Dir) Close() error {
 	return nil
 }
 
-// Key loads the identity, or makes it if there is none yet.
+// Key loads the identity, or makes one if there is none yet.
 func (d *Dir) Key() (crypto.PrivKey, error) {
 	if err := removeLeftovers(d.path); err != nil {
 		return nil, err
@@ -104,11 +104,11 @@ func (d *Dir) Key() (crypto.PrivKey, error) {
 	return key, err
 }
 
-// ErrNoIdentity is returned by ReadKey where no identity was made yet.
+// ErrNoIdentity is returned by ReadKey if no identity was made yet.
 var ErrNoIdentity = errors.New("no identity there yet")
 
-// ReadKey reads the identity from a directory that another process may have
-// open. Root may read the identity of any user. It makes nothing: without an identity the
+// ReadKey reads the identity from a directory that another process may have open. Root
+// may read the identity of any user. ReadKey makes no identity: if there is none, the
 // error is ErrNoIdentity.
 func ReadKey(path string) (crypto.PrivKey, error) {
 	path, err := filepath.Abs(path)
@@ -134,9 +134,9 @@ func readPID(lockPath string) int {
 	return max(pid, 0)
 }
 
-// Identity is what a node starts with: its key, and the data directory to close
-// at its end. The key is the one given or, if nil, the one in dir; without dir
-// nothing is kept, and a missing key is a fresh one.
+// Identity returns a node's key, and the data directory to close when the node ends. The
+// key is the given one or, if nil, the one in dir; without dir nothing is stored, and a
+// nil key means a new one.
 func Identity(dir string, given crypto.PrivKey) (crypto.PrivKey, io.Closer, error) {
 	if dir == "" {
 		if given == nil {

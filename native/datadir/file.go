@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 )
 
-// tempPattern is what files are called while they are written.
+// tempPattern is the name pattern of files while they are written.
 const tempPattern = ".tombolo-*.tmp"
 
-// Replace writes a file of the directory, in place of the one with that name if
-// there is one. After a crash there is one or the other, whole.
+// Replace writes a file in the directory, replacing the one with that name if it exists.
+// After a crash either the old or the new file is there, complete.
 func Replace(dir, name string, b []byte) error {
 	temp, err := writeTemp(dir, b)
 	if err != nil {
@@ -24,8 +24,8 @@ func Replace(dir, name string, b []byte) error {
 	return syncDir(dir)
 }
 
-// createWhole writes a new file under a temporary name, then gives it its own
-// with a hard link, which fails where that name is taken.
+// createWhole writes a new file under a temporary name, then gives it its own with a hard
+// link, which fails if that name is taken.
 func createWhole(dir, name string, b []byte) error {
 	temp, err := writeTemp(dir, b)
 	if err != nil {
@@ -34,8 +34,8 @@ func createWhole(dir, name string, b []byte) error {
 	defer os.Remove(temp)
 	path := filepath.Join(dir, name)
 	if err = os.Link(temp, path); err != nil && !errors.Is(err, os.ErrExist) {
-		// A file system without hard links: we have the directory to
-		// ourselves and saw that the name was free.
+		// A file system without hard links: we have locked the directory and saw that the name
+		// was free.
 		if _, statErr := os.Lstat(path); !errors.Is(statErr, os.ErrNotExist) {
 			return err
 		}
@@ -47,7 +47,7 @@ func createWhole(dir, name string, b []byte) error {
 	return syncDir(dir)
 }
 
-// writeTemp writes a file that only its owner may read, to the disk.
+// writeTemp writes a file that only its owner may read, and syncs it to disk.
 func writeTemp(dir string, b []byte) (path string, err error) {
 	f, err := os.CreateTemp(dir, tempPattern) // mode 0600
 	if err != nil {
@@ -60,7 +60,7 @@ func writeTemp(dir string, b []byte) (path string, err error) {
 	return f.Name(), nil
 }
 
-// removeLeftovers removes what a crash left of writeTemp.
+// removeLeftovers removes temporary files that a crash left.
 func removeLeftovers(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

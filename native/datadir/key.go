@@ -18,9 +18,9 @@ import (
 
 const maxKeyFile = 4 << 10 // bytes; an Ed25519 key takes 68
 
-// readKey loads the key. An error that is os.ErrNotExist means that there is
-// nothing at all at its path; every other one is for a person to look at. With ours, the
-// key must belong to the user of this process; without, root may read it, too.
+// readKey loads the key. An error that is os.ErrNotExist means that nothing exists at its
+// path; any other needs a person to look at it. If ours, the key must belong to the user
+// of this process; otherwise root may read it, too.
 func readKey(dir string, ours bool) (crypto.PrivKey, error) {
 	path := filepath.Join(dir, keyFile)
 	b, err := readPrivate(path, ours)
@@ -112,8 +112,8 @@ func parseKey(b []byte) (crypto.PrivKey, error) {
 	return key, nil
 }
 
-// makeKey makes the identity. The file appears under its name whole or not at
-// all, and never in place of another.
+// makeKey makes the identity. The file appears under its name complete or not at all, and
+// never replaces another.
 func makeKey(dir string) (crypto.PrivKey, error) {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {

@@ -4,8 +4,8 @@ package datadir
 
 import "io/fs"
 
-// Elsewhere access lists, not mode bits, say who may read a file, and a user's
-// own folders are private by default.
+// On other systems access lists, and not mode bits, decide who may read a file, and a
+// user's own folders are private by default.
 
 func checkOwner(string, fs.FileInfo) error { return nil }
 

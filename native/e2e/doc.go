@@ -1,10 +1,10 @@
-// Package e2e holds tests only: of tunnels from end to end, with the programs
-// tombolo and tombolo-relay as processes, real services behind them (OpenSSH,
-// PostgreSQL, nginx) and every kind of process killed in the middle.
+// Package e2e contains only tests: of tunnels from end to end, with the programs tombolo
+// and tombolo-relay as processes, real services behind them (OpenSSH, PostgreSQL, nginx),
+// and every kind of process killed in the middle.
 //
 // TOMBOLO_LAST_RELEASE names a folder with the programs of the last release, to test that
-// both versions understand each other.
+// the two versions are compatible.
 //
-// A service whose program is not installed is skipped, with a word that says which
-// package has it. LONG=1 runs what takes half a minute and more, too.
+// Tests of a service whose program is not installed are skipped, with a message that
+// names the package to install. LONG=1 also runs tests that take half a minute or more.
 package e2e

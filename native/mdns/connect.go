@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// maxNeighbours is how many peers of the link are kept connected. In a
-	// bigger crowd these lead to the others.
+	// maxNeighbours is how many peers of the link are kept connected. In a larger crowd,
+	// these connect the node to the others.
 	maxNeighbours = 16
-	maxAddrs      = 32 // of one of them
+	maxAddrs      = 32 // of one neighbour
 
-	// redial is the wait after a first failure, which doubles with each further
-	// one as often as maxDoubled.
+	// redial is the pause after a first failure. It doubles with each further failure, at
+	// most maxDoubled times.
 	redial      = 5 * time.Second
 	maxDoubled  = 4
 	dialTimeout = 10 * time.Second
@@ -29,7 +29,7 @@ type neighbour struct {
 	next     time.Time // when to try again
 }
 
-// connect keeps connected to those who were heard of, until ctx ends.
+// connect keeps connected to the peers that were announced, until ctx ends.
 func (f *Finder) connect(ctx context.Context) {
 	known := make(map[peer.ID]*neighbour)
 	ticker := time.NewTicker(redial)
@@ -50,8 +50,8 @@ func (f *Finder) connect(ctx context.Context) {
 	}
 }
 
-// makeRoom says whether there is room for one more, forgetting one that has not
-// answered for long where there is need.
+// makeRoom reports whether there is room for one more neighbour. If necessary it drops
+// one that has not answered for long.
 func makeRoom(known map[peer.ID]*neighbour) bool {
 	if len(known) < maxNeighbours {
 		return true
@@ -65,8 +65,8 @@ func makeRoom(known map[peer.ID]*neighbour) bool {
 	return false
 }
 
-// dialDue dials those who are not connected and whose time has come. Nobody is
-// told of again who was announced once, so they stay.
+// dialDue dials the neighbours that are not connected and due. All are kept, because a
+// peer is announced only once.
 func (f *Finder) dialDue(ctx context.Context, known map[peer.ID]*neighbour) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

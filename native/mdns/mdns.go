@@ -1,10 +1,10 @@
-// Package mdns finds the peers of a mesh on the local link by multicast DNS, and
-// keeps connected to them: a house full of peers is a mesh without a relay.
+// Package mdns finds the peers of a mesh on the local link by multicast DNS, and stays
+// connected to them: a house full of peers is a mesh without a relay.
 //
-// A [Finder] announces its host as a service that carries the mesh's name, and
-// looks for others of that service. Records are those of libp2p's mDNS; it is not
-// go-libp2p's own, whose Close never returns on a machine without IPv6 and which
-// announces the addresses of its start for ever.
+// A [Finder] announces its host as a service that carries the mesh's name, and looks for
+// other instances of that service. The records are those of libp2p's mDNS. The package
+// replaces go-libp2p's implementation, whose Close never returns on a machine without
+// IPv6 and which always announces the addresses that the host had at its start.
 //
 // Spec: https://github.com/libp2p/specs/blob/master/discovery/mdns.md
 package mdns
@@ -33,14 +33,13 @@ import (
 const (
 	domain = "local"
 
-	// port is one that DNS-SD wants and nobody uses: the addresses are in the
-	// TXT records.
+	// port is required by DNS-SD and not used: the addresses are in the TXT records.
 	port = 4001
 
 	addrPrefix = "dnsaddr="
 
-	// lookInterval is how often the machine's addresses are looked at. The host
-	// would tell of changes, but its list of interfaces is up to a minute old.
+	// lookInterval is how often the machine's addresses are checked. The host reports
+	// changes, but its list of interfaces is up to a minute old.
 	lookInterval = 5 * time.Second
 )
 
@@ -50,12 +49,11 @@ type Options struct {
 	// each other.
 	Network string
 
-	// Tag protects the connections to those found from the host's connection
-	// manager, if it is not empty.
+	// Tag, if not empty, protects the connections to the peers found from the host's
+	// connection manager.
 	Tag string
 
-	// Logger receives that there is no multicast to be had, as a warning. If
-	// nil, nothing is logged.
+	// Logger receives a warning if multicast is not available. If nil, nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -73,7 +71,7 @@ type Finder struct {
 	running sync.WaitGroup
 }
 
-// New makes a finder for h. Nothing happens before Start.
+// New returns a finder for h. It does nothing before Start.
 func New(h host.Host, o Options) *Finder {
 	f := &Finder{host: h, service: service(o.Network), tag: o.Tag, log: o.Logger, heard: make(chan peer.AddrInfo), stop: func() {}}
 	if f.log == nil {
@@ -82,10 +80,9 @@ func New(h host.Host, o Options) *Finder {
 	return f
 }
 
-// Start begins to announce the host and to look for others, and returns at once.
-// Where there is no multicast that is a warning in the log, and it is tried again
-// when the machine's addresses change. It is called once; after Close it does
-// nothing.
+// Start begins to announce the host and to look for others, and returns at once. If
+// multicast is not available, it logs a warning and retries when the machine's addresses
+// change. Start is called once; after Close it does nothing.
 func (f *Finder) Start() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,8 +95,8 @@ func (f *Finder) Start() {
 	f.running.Go(func() { f.run(ctx) })
 }
 
-// Close stops, says goodbye on the link, and waits for the finder's goroutines.
-// Connections stay. It may be called more than once, and without Start.
+// Close stops the finder, sends a goodbye on the link, and waits for the finder's
+// goroutines. Connections stay open. It may be called more than once, and without Start.
 func (f *Finder) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -109,11 +106,11 @@ func (f *Finder) Close() error {
 	return nil
 }
 
-// plain are the names that are a DNS label as they are.
+// plain matches the names that are valid DNS labels.
 var plain = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
-// service is the name of a mesh's DNS service. Names that are no part of a DNS
-// label, which also knows no upper case, are there by their hash.
+// service returns the name of a mesh's DNS service. Names that are not valid in a DNS
+// label, which ignores case, are replaced by their hash.
 func service(network string) string {
 	if !plain.MatchString(network) {
 		sum := sha256.Sum256([]byte(network))
@@ -122,8 +119,8 @@ func service(network string) string {
 	return "_tombolo-" + network + "._udp"
 }
 
-// run serves until Close, anew each time when the addresses have changed: sockets
-// are bound to the interfaces there were.
+// run serves until ctx ends, and restarts each time the addresses have changed, because
+// sockets are bound to the interfaces that existed.
 func (f *Finder) run(ctx context.Context) {
 	warned := ""
 	look := time.NewTicker(lookInterval)
@@ -152,18 +149,18 @@ func (f *Finder) run(ctx context.Context) {
 	}
 }
 
-// serve announces the addresses and listens for others until ctx ends. It returns
-// an error where neither IPv4 nor IPv6 has multicast.
+// serve announces the addresses and listens for others until ctx ends. It returns an
+// error if neither IPv4 nor IPv6 has multicast.
 func (f *Finder) serve(ctx context.Context, addrs []string) error {
 	if len(addrs) > 0 {
-		instance := strings.ToLower(rand.Text()) // ids stay in the records, as the spec has it
+		instance := strings.ToLower(rand.Text()) // peer IDs are only in the records, as the spec requires
 		server, err := zeroconf.RegisterProxy(instance, f.service, domain, port, instance, ips(addrs), records(addrs), nil)
 		if err != nil {
 			return fmt.Errorf("announce by mDNS: %w", err)
 		}
 		defer server.Shutdown()
 	}
-	// One by one: together they fail when one does, and a machine may have either.
+	// Separately: a joint call fails if either does, and a machine may have only one.
 	errs := make(chan error, 2)
 	for _, ip := range []zeroconf.IPType{zeroconf.IPv4, zeroconf.IPv6} {
 		go func() { errs <- f.browse(ctx, ip) }()
@@ -176,7 +173,7 @@ func (f *Finder) serve(ctx context.Context, addrs []string) error {
 	return nil
 }
 
-// browse hears those who announce themselves until ctx ends.
+// browse receives announcements until ctx ends.
 func (f *Finder) browse(ctx context.Context, ip zeroconf.IPType) error {
 	entries, ended := make(chan *zeroconf.ServiceEntry), make(chan struct{})
 	var reader sync.WaitGroup
@@ -188,7 +185,7 @@ func (f *Finder) browse(ctx context.Context, ip zeroconf.IPType) error {
 					return
 				}
 				f.hear(ctx, e.Text)
-			case <-ended: // entries is not closed when Browse cannot begin
+			case <-ended: // entries is not closed if Browse cannot begin
 				return
 			}
 		}
@@ -199,7 +196,7 @@ func (f *Finder) browse(ctx context.Context, ip zeroconf.IPType) error {
 	return err
 }
 
-// hear reads the records of one announcement.
+// hear parses the records of one announcement.
 func (f *Finder) hear(ctx context.Context, records []string) {
 	var addrs []ma.Multiaddr
 	for _, r := range records {
@@ -227,9 +224,8 @@ func (f *Finder) hear(ctx context.Context, records []string) {
 	}
 }
 
-// addrs lists the addresses to announce, sorted: those of the link's interfaces
-// on the transports that native peers dial. A packet should stay below 1500
-// bytes.
+// addrs returns the addresses to announce, sorted: those of the link's interfaces, on the
+// transports that native peers dial. A packet should stay below 1500 bytes.
 func (f *Finder) addrs() []string {
 	interfaces, err := manet.InterfaceMultiaddrs()
 	if err != nil {
@@ -250,8 +246,8 @@ func (f *Finder) addrs() []string {
 	return addrs
 }
 
-// dialled says whether an address is on an IP transport for native peers, not on
-// one for browsers or through a relay.
+// dialled reports whether an address uses an IP transport for native peers, and not one
+// for browsers or through a relay.
 func dialled(a ma.Multiaddr) bool {
 	if len(a) == 0 || a[0].Code() != ma.P_IP4 && a[0].Code() != ma.P_IP6 {
 		return false
@@ -273,7 +269,7 @@ func records(addrs []string) []string {
 	return txts
 }
 
-// ips are one address of each kind, which DNS-SD wants.
+// ips returns one address of each family, which DNS-SD requires.
 func ips(addrs []string) (ips []string) {
 	for _, kind := range []string{"/ip4/", "/ip6/"} {
 		for _, a := range addrs {

@@ -9,7 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// alphabet has no letters that are read as digits.
+// alphabet has no letters that can be mistaken for digits.
 const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 const (
@@ -21,7 +21,7 @@ const (
 // ReadCode.
 type Code string
 
-// NewCode makes a random code.
+// NewCode returns a random code.
 func NewCode() Code {
 	var b [length]byte
 	_, _ = rand.Read(b[:]) // which never fails
@@ -31,7 +31,7 @@ func NewCode() Code {
 	return Code(b[:])
 }
 
-// String is the code in groups of three, as it is read and said: 7K3-MPX-2Q9.
+// String returns the code in groups of three, as people read and say it: 7K3-MPX-2Q9.
 func (c Code) String() string {
 	if len(c) != length {
 		return string(c)
@@ -39,8 +39,8 @@ func (c Code) String() string {
 	return string(c[:3] + "-" + c[3:6] + "-" + c[6:])
 }
 
-// ReadCode reads what a person has typed: with or without hyphens and spaces, in capitals
-// or small letters, with O for 0, and I or L for 1.
+// ReadCode parses what a person typed: with or without hyphens and spaces, in upper or
+// lower case, with O for 0, and I or L for 1.
 func ReadCode(typed string) (Code, error) {
 	code := strings.Map(func(r rune) rune {
 		switch r = unicode.ToUpper(r); {
@@ -59,26 +59,27 @@ func ReadCode(typed string) (Code, error) {
 	return Code(code), nil
 }
 
-// meeting is where the peers of a code meet, and what they have in common.
+// meeting is the type on which the peers of a code meet, and what they have in common.
 type meeting struct {
-	typ     string // of the messages on which they meet; everybody may see it
+	typ     string // of the messages on which they meet; not secret
 	secret  string
 	network string
 }
 
-// meet splits a code: its first three characters say where the peers meet, and the other
-// six are the secret, 30 bits.
+// meet splits a code: its first three characters choose the type on which the peers meet,
+// and the other six are the secret, 30 bits.
 func meet(code Code, network string) meeting {
 	return meeting{"pair/" + string(code[:group]), string(code[group:]), network}
 }
 
-// begin begins an exchange between the peer where the code was typed and the one that shows
-// it.
+// begin starts an exchange between the peer where the code was typed and the one that
+// shows it.
 func (m meeting) begin(typer, shower peer.ID) exchange {
 	return newExchange(m.secret, m.parties(typer, shower))
 }
 
-// parties enters the exchange: who does not agree on it has other keys.
+// parties returns the input that binds the exchange to both peers: a peer that disagrees
+// about it gets other keys.
 func (m meeting) parties(typer, shower peer.ID) []byte {
 	return lvCat([]byte("tombolo pair 2"), []byte(m.network), []byte(typer.String()), []byte(shower.String()))
 }

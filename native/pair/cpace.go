@@ -11,9 +11,10 @@ import (
 	"github.com/gtank/ristretto255"
 )
 
-// This file is the cipher suite CPACE-RISTR255-SHA512 of draft-irtf-cfrg-cpace, with an
-// initiator and a responder. CPace is a key exchange that only two parties with the same
-// secret complete: nothing that they send can be tried against a guess of the secret.
+// This file implements the cipher suite CPACE-RISTR255-SHA512 of draft-irtf-cfrg-cpace,
+// with an initiator and a responder. CPace is a key exchange that only two parties with
+// the same secret complete. An eavesdropper cannot test guesses of the secret against
+// what they send.
 
 const (
 	dsi        = "CPaceRistretto255"
@@ -21,16 +22,16 @@ const (
 	proofBytes = sha512.Size
 )
 
-// errShare is returned if a peer sends no share of an exchange.
+// errShare is returned if a peer sends something that is not a share of an exchange.
 var errShare = errors.New("not a share of an exchange of keys")
 
-// exchange is one party's part of a run. It is used for one run.
+// exchange is one party's part of a run. It is used for one run only.
 type exchange struct {
 	scalar *ristretto255.Scalar
-	share  []byte // what the other party is sent
+	share  []byte // sent to the other party
 }
 
-// newExchange begins a run. ci names the parties; both must give the same.
+// newExchange starts a run. ci names the parties; both must give the same.
 func newExchange(secret string, ci []byte) exchange {
 	var random [64]byte
 	_, _ = rand.Read(random[:]) // which never fails
@@ -41,7 +42,7 @@ func exchangeOf(scalar *ristretto255.Scalar, g *ristretto255.Element) exchange {
 	return exchange{scalar, ristretto255.NewElement().ScalarMult(scalar, g).Encode(nil)}
 }
 
-// generator is where the secret enters.
+// generator derives the generator from the secret.
 func generator(secret string, ci, sid []byte) *ristretto255.Element {
 	head := lvCat([]byte(dsi), []byte(secret))
 	padding := make([]byte, max(0, sha512.BlockSize-1-len(head)))
@@ -49,8 +50,8 @@ func generator(secret string, ci, sid []byte) *ristretto255.Element {
 	return ristretto255.NewElement().FromUniformBytes(hash[:])
 }
 
-// point is the one that both parties reach. A share that leads to the neutral element is
-// refused: it would be reached without the secret.
+// point returns the point that both parties compute. It refuses a share whose point is
+// the neutral element, because that could be computed without the secret.
 func (x exchange) point(other []byte) ([]byte, error) {
 	y := ristretto255.NewElement()
 	if err := y.Decode(other); err != nil {
@@ -63,13 +64,15 @@ func (x exchange) point(other []byte) ([]byte, error) {
 	return k.Encode(nil), nil
 }
 
-// keyOf is the ISK of the draft. The transcript has the shares of initiator and responder.
+// keyOf returns the ISK of the draft. The transcript has the shares of initiator and
+// responder.
 func keyOf(sid, point, transcript []byte) []byte {
 	hash := sha512.Sum512(append(lvCat([]byte(dsi+"_ISK"), sid, point), transcript...))
 	return hash[:]
 }
 
-// proofs are what the parties of a run prove to each other: that their keys are the same.
+// proofs computes what the parties of a run prove to each other: that they have the same
+// key.
 type proofs struct {
 	key           []byte
 	typer, shower []byte // the shares of the initiator and the responder
@@ -81,11 +84,12 @@ func proofsOf(point, initiator, responder []byte) proofs {
 	return proofs{mac[:], initiator, responder}
 }
 
-// ofTyper proves to the peer that shows the code that the other has typed it.
+// ofTyper returns the proof, for the peer that shows the code, that the other peer's user
+// typed it.
 func (p proofs) ofTyper() []byte { return p.prove("typed", p.typer, nil) }
 
-// ofShower proves to the peer where the code was typed that the other shows it, and shares
-// name.
+// ofShower returns the proof, for the peer where the code was typed, that the other peer
+// shows it and shares the service name.
 func (p proofs) ofShower(name string) []byte { return p.prove("shown", p.shower, []byte(name)) }
 
 func (p proofs) prove(role string, share, name []byte) []byte {
@@ -94,7 +98,7 @@ func (p proofs) prove(role string, share, name []byte) []byte {
 	return h.Sum(nil)
 }
 
-// lvCat puts the length of each part before it, as LEB128.
+// lvCat concatenates the parts, each prefixed with its length in LEB128.
 func lvCat(parts ...[]byte) (b []byte) {
 	for _, part := range parts {
 		b = append(binary.AppendUvarint(b, uint64(len(part))), part...)

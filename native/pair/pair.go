@@ -1,7 +1,7 @@
-// Package pair makes two peers that do not know each other meet by a code of nine letters
-// and digits, which one shows and the other's user types. The relay's page has the same
-// protocol (web/page/src/sharing), so either side can be a browser tab. docs/security.md
-// describes the protocol, and what a code proves.
+// Package pair lets two peers that do not know each other meet by a code of nine letters
+// and digits: one peer shows it, and the other's user types it. The relay's page
+// implements the same protocol (web/page/src/sharing), so either side can be a browser
+// tab. docs/security.md describes the protocol, and what a code proves.
 package pair
 
 import (
@@ -23,27 +23,27 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Valid is the time for which a code can be used, once.
+// Valid is how long a code can be used. It can be used once.
 const Valid = 10 * time.Minute
 
 const (
-	// seekFor is the time for which a peer that shows a code is sought.
+	// seekFor is how long Find looks for a peer that shows a code.
 	seekFor = 20 * time.Second
 	// maxAsked is how many peers are asked for a proof: any peer may subscribe to a type.
 	maxAsked = 16
-	// maxTries is how often peers may try a code, each time with one guess of its 30 secret
-	// bits, before it ends.
+	// maxTries is how many times peers may try a code before it becomes invalid. Each try is
+	// one guess of its 30 secret bits.
 	maxTries = 100
 )
 
 var (
-	// ErrExpired is returned by Show if nobody has used the code in time.
+	// ErrExpired is returned by Show if no peer has used the code in time.
 	ErrExpired = errors.New("nobody has used the code in time")
 	// ErrTried is returned by Show if peers without the code have tried it too often.
 	ErrTried = errors.New("the code was tried too often by peers that do not have it")
 	// ErrNobody is returned by Find if no peer shows the code.
 	ErrNobody = errors.New("no peer shows this code")
-	// The others are sent to the peer that has typed a code.
+	// The following errors are sent to the peer that typed a code.
 	errUsed  = errors.New("the code has been used, or has expired")
 	errWrong = errors.New("the code is another one")
 	errOrder = errors.New("a proof comes after a share of an exchange of keys, once")
@@ -53,24 +53,25 @@ var (
 type Met struct {
 	Peer peer.ID
 	// Protocol is the HTTP service that the peer shares, for example /x/charts/http; empty
-	// if it shares none. Only Find learns it.
+	// if it shares none. Only Find sets it.
 	Protocol protocol.ID
 }
 
 // Shown configures Show.
 type Shown struct {
-	// Valid is the time for which the code can be used. If zero, the constant Valid.
+	// Valid is how long the code can be used. If zero, the constant Valid.
 	Valid time.Duration
-	// Shares returns the services that a peer that has proved the code may use. The first of
-	// the form /x/NAME/http is named to it: the page opens it. If nil, none is named.
+	// Shares returns the services that a peer that has proved the code may use. The peer
+	// gets the name of the first of the form /x/NAME/http, which the page opens. If nil, it
+	// gets no name.
 	Shares func(peer.ID) []protocol.ID
 	// Ready is called once the code can be used, with the time when it expires.
 	Ready func(code Code, expires time.Time) error
 }
 
-// Show makes a code, and returns the peer that used it. The code is valid once, and only
-// while Show runs. The error wraps ErrExpired, ErrTried or core.ErrClosed, or is that of
-// Ready or ctx.
+// Show makes a code, and returns the peer that used it. The code can be used once, and
+// only while Show runs. The error wraps ErrExpired, ErrTried or core.ErrClosed, or is
+// that of Ready or ctx.
 func Show(ctx context.Context, node *core.Node, opts Shown) (peer.ID, error) {
 	return show(ctx, node, NewCode(), opts)
 }
@@ -84,7 +85,7 @@ func show(ctx context.Context, node *core.Node, code Code, opts Shown) (peer.ID,
 		return "", fmt.Errorf("show a code: %w", err)
 	}
 	defer remove()
-	sub, err := node.Subscribe(s.typ, dispatch.Buffer(1)) // by which others see this node
+	sub, err := node.Subscribe(s.typ, dispatch.Buffer(1)) // it makes this node visible to others
 	if err != nil {
 		return "", fmt.Errorf("show a code: %w", err)
 	}
@@ -112,7 +113,7 @@ func show(ctx context.Context, node *core.Node, code Code, opts Shown) (peer.ID,
 	return "", err
 }
 
-// shower answers the peers that have typed a code.
+// shower handles the requests of peers where a code was typed.
 type shower struct {
 	meeting
 	self   peer.ID
@@ -123,7 +124,7 @@ type shower struct {
 	mu    sync.Mutex
 	ended bool
 	tries int
-	runs  map[peer.ID]proofs // of peers that have begun; as many as tries at most
+	runs  map[peer.ID]proofs // of peers that have begun; at most as many as tries
 }
 
 func newShower(m meeting, self peer.ID, shares func(peer.ID) []protocol.ID) *shower {
@@ -133,7 +134,8 @@ func newShower(m meeting, self peer.ID, shares func(peer.ID) []protocol.ID) *sho
 	}
 }
 
-// end makes the code invalid, and returns the peer that has used it but was not waited for.
+// end makes the code invalid, and returns the peer that has used it if met was not read
+// yet.
 func (s *shower) end() (p peer.ID, met bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,8 +148,8 @@ func (s *shower) end() (p peer.ID, met bool) {
 	}
 }
 
-// answer is a link.Responder. A peer sends its share of an exchange, and is sent this
-// node's; then it sends its proof, and is sent this node's with the name of a service.
+// answer is a link.Responder. A peer sends its share of an exchange, and gets this
+// node's; then it sends its proof, and gets this node's with the name of a service.
 func (s *shower) answer(_ context.Context, m *message.Message) ([]byte, error) {
 	if len(m.Data) == shareBytes {
 		return s.begin(m.From, m.Data)
@@ -160,7 +162,8 @@ func (s *shower) answer(_ context.Context, m *message.Message) ([]byte, error) {
 	return append(run.ofShower(name), name...), nil
 }
 
-// begin answers a share. Each is a try, since one guess of the secret is in it.
+// begin answers a share. Each share counts as a try, because it contains one guess of the
+// secret.
 func (s *shower) begin(typer peer.ID, share []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,7 +185,8 @@ func (s *shower) begin(typer peer.ID, share []byte) ([]byte, error) {
 	return x.share, nil
 }
 
-// finish makes the code invalid if the proof is right. A wrong proof ends its run alone.
+// finish makes the code invalid if the proof is right. A wrong proof ends only its own
+// run.
 func (s *shower) finish(typer peer.ID, proof []byte) (proofs, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +205,7 @@ func (s *shower) finish(typer peer.ID, proof []byte) (proofs, error) {
 	return run, nil
 }
 
-// name is that of the first service that the page can fetch, or empty.
+// name returns the name of the first service that the page can fetch, or "".
 func (s *shower) name(to peer.ID) string {
 	if s.shares == nil {
 		return ""
@@ -214,12 +218,13 @@ func (s *shower) name(to peer.ID) string {
 	return ""
 }
 
-// httpName is a service that has a name: the rule of the page, whose links carry it.
+// httpName matches a named HTTP service, by the rule of the page, whose links contain the
+// name.
 var httpName = regexp.MustCompile(`^/x/([a-z0-9][a-z0-9._\-]{0,47})/http$`)
 
-// Find looks for the peer that shows a code, for 20 seconds or until the deadline of ctx.
-// The error wraps ErrNobody, or is that of ctx if it is cancelled, or says why the peers
-// that were found have not proved that they show the code.
+// Find looks for the peer that shows a code, for 20 seconds or until the deadline of ctx,
+// and connects to it. The error wraps ErrNobody, or is that of ctx if it is cancelled, or
+// is the reason why the last peer that answered did not prove that it shows the code.
 func Find(ctx context.Context, node *core.Node, code Code) (Met, error) {
 	m := meet(code, node.Network())
 	presence, err := node.Presence(m.typ)
@@ -265,7 +270,7 @@ type finder struct {
 	err error // why the last peer that answered is not the one
 }
 
-// failed is the outcome if nobody was found in time.
+// failed returns the outcome if no peer was found in time.
 func (f *finder) failed(ctx context.Context) (Met, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -324,7 +329,7 @@ func (f *finder) prove(ctx context.Context, p peer.ID) (Met, error) {
 	return met, nil
 }
 
-// request asks a peer. A peer that refuses is named.
+// request sends a request to a peer. The error of a peer that refuses names the peer.
 func (f *finder) request(ctx context.Context, p peer.ID, data []byte) ([]byte, error) {
 	answer, err := f.node.Request(ctx, p, f.typ, data)
 	if remote := (*link.RemoteError)(nil); errors.As(err, &remote) {

@@ -2,5 +2,5 @@
 
 package plainfile
 
-// NoWait is nothing here: folders hold no named pipes and no devices.
+// NoWait is zero on this system, whose folders contain no named pipes and no devices.
 const NoWait = 0

@@ -1,5 +1,5 @@
 // Package plainfile opens and reads files whose name or content somebody else chose. It
-// never waits for a device, or for the writer of a named pipe.
+// never blocks on a device, or on a named pipe without a writer.
 package plainfile
 
 import (
@@ -14,9 +14,9 @@ import (
 // pipeTime is how long Read waits for the writer of a pipe.
 const pipeTime = 10 * time.Second
 
-// Read reads a whole file of at most limit bytes. A file that is larger is an
-// error. A pipe, such as that of --config <(command), is waited for, ten seconds
-// at most; one that nobody writes to is an error.
+// Read reads a whole file of at most limit bytes. A larger file is an error. Read waits
+// up to ten seconds for a pipe, such as that of --config <(command); a pipe without a
+// writer is an error.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|NoWait, 0)
 	if err != nil {
@@ -28,7 +28,7 @@ func Read(path string, limit int64) ([]byte, error) {
 		return nil, err
 	}
 	pipe := info.Mode()&fs.ModeNamedPipe != 0
-	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // only of files that can be waited for
+	_ = f.SetReadDeadline(time.Now().Add(pipeTime)) // only pipes and the like support it
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -43,6 +43,6 @@ func Read(path string, limit int64) ([]byte, error) {
 	return b, nil
 }
 
-// Served says whether a file is one to serve: a regular file or a folder. A named
-// pipe, a device or a socket is not.
+// Served reports whether a file may be served: whether it is a regular file or a folder,
+// and not a named pipe, a device or a socket.
 func Served(mode fs.FileMode) bool { return mode.IsRegular() || mode.IsDir() }

@@ -13,47 +13,48 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// ErrOlder is wrapped by the errors of Under, and of a view's writes, where a newer epoch is
+// ErrOlder is wrapped by errors of Under, and of a view's writes, if a newer epoch is
 // registered for the prefix: another writer has taken over. Nothing was written.
 var ErrOlder = world.ErrOlder
 
 var _ world.Fencer = (*Store)(nil) // a room registers its own epochs
 
-// fence holds back a writer that another one has replaced. nil holds back none.
+// fence refuses the writes of a writer that another one has replaced. A nil fence refuses
+// none.
 type fence struct {
 	prefix string
 	epoch  int64
 }
 
-// Under registers an epoch for what lies under prefix, and returns a view of that for the
-// writer of this epoch. Where a newer epoch is registered, its error wraps ErrOlder. An
-// epoch is at most 1<<63 - 1. The view's keys are those below prefix: its /a is
+// Under registers an epoch for the keys under prefix, and returns a view of those keys
+// for the writer of this epoch. If a newer epoch is registered, the error wraps ErrOlder.
+// An epoch is at most 1<<63 - 1. The view's keys are relative to prefix: its /a is
 // prefix/a in the store.
 //
-// When Under has returned:
+// Once Under has returned:
 //
 //   - No write of an older epoch is committed any more. It fails with an error that wraps
-//     ErrOlder, and nothing of it is written, be it a Put, a Delete or a batch.
-//   - Every write of an older epoch that was committed before, also one whose writer was
-//     not told of that any more, is seen by what is read from now on.
+//     ErrOlder and writes nothing, be it a Put, a Delete or a batch.
+//   - Every write of an older epoch that was committed before is visible to later reads,
+//     even if its writer never got the confirmation.
 //
-// So a writer that reads first what is there after Under, and then writes, loses nothing,
-// and nobody writes between the two. The reason is a lock: every write is a transaction
-// that begins with SELECT ... FOR SHARE of the row that has the prefix's epoch, and
-// continues only if that is its own epoch. To register, Under updates that row, and waits
-// for the transactions that have it locked. Those that come later wait for Under. All of
-// them are at READ COMMITTED, where a locking read returns the newest version of the row
-// that is committed, however old the transaction is, and where a query sees all that was
-// committed before it began.
+// So a writer that calls Under, then reads, and then writes loses nothing, and nobody
+// writes in between. A lock ensures this: every write is a transaction that begins with
+// SELECT ... FOR SHARE of the row with the prefix's epoch, and continues only if that is
+// its own epoch. To register an epoch, Under updates that row, which waits for the
+// transactions that have locked it; later ones wait for Under. All of them run at READ
+// COMMITTED, at which a locking read returns the newest committed version of the row,
+// however old the transaction is, and a query sees everything that was committed before
+// it began.
 //
-// A writer that is frozen in the middle of a write holds up Under, and its successor's
-// writes, for at most five seconds: then the server ends its transaction, and its
+// A writer that is frozen in the middle of a write delays Under, and its successor's
+// writes, for at most five seconds: then the server ends its transaction and its
 // connection.
 //
-// What is not guaranteed: two writers of one epoch are not kept apart. Reads are not
-// fenced. Nor are the writes of the store itself, or of views of other prefixes, also where
-// one prefix lies under the other. And a server that loses commits, by
-// synchronous_commit=off or by failing over to a replica that lags, may lose a
+// Not guaranteed: two writers with the same epoch are not kept apart. Reads are not
+// fenced. Neither are the writes of the store itself, nor those of views of other
+// prefixes, even if one prefix lies under the other. And a server that loses commits,
+// because of synchronous_commit=off or by failing over to a replica that lags, may lose a
 // registration, too.
 func (s *Store) Under(ctx context.Context, prefix ds.Key, epoch uint64) (ds.Batching, error) {
 	view, err := s.under(ctx, prefix, epoch)
@@ -86,8 +87,8 @@ func (s *Store) under(ctx context.Context, prefix ds.Key, epoch uint64) (*Store,
 	return &Store{db: s.db, base: strings.TrimSuffix(at, "/"), fence: f}, nil
 }
 
-// check fails unless the epoch that is registered is the fence's own, and has it stay so
-// until the transaction ends.
+// check fails unless the registered epoch is the fence's own, and locks it until the
+// transaction ends.
 func (f *fence) check(ctx context.Context, tx pgx.Tx, epochs string) error {
 	if f == nil {
 		return nil
@@ -102,7 +103,7 @@ func (f *fence) check(ctx context.Context, tx pgx.Tx, epochs string) error {
 	return nil
 }
 
-// number is what a row is written with.
+// number returns the epoch to write into a row.
 func (f *fence) number() int64 {
 	if f == nil {
 		return 0

@@ -13,14 +13,14 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// errClosed is what a query returns after Close.
+// errClosed is returned by a query after Close.
 var errClosed = errors.New("the store is closed")
 
-// Query answers with one moment of the database, and reads the rows while the results are
-// read: only an order by value, or by a function, holds them in memory. The server applies
-// the prefix, an order by key, and, where there are no filters, offset and limit. Until
-// the results are read to their end or closed, they keep a connection, and ctx bounds
-// them.
+// Query returns results of one snapshot of the database. It reads the rows as the results
+// are read; only an order by value, or by a function, holds them in memory. The server
+// applies the prefix, an order by key, and, if there are no filters, offset and limit.
+// Until the results are read to their end or closed, they use a connection, and ctx
+// bounds them.
 func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error) {
 	p := s.plan(q)
 	ctx, cancel := context.WithCancel(ctx)
@@ -45,28 +45,28 @@ func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error)
 
 func failed(q query.Query, err error) error { return fmt.Errorf("PostgreSQL: %s: %w", q, err) }
 
-// plan is what the server does of a query.
+// plan is the part of a query that the server executes.
 type plan struct {
 	query  query.Query
 	sql    string
 	args   []any
-	values bool        // are read
-	sizes  bool        // are read, without values
-	rest   query.Query // what is left to do
+	values bool        // values are read
+	sizes  bool        // sizes are read, without values
+	rest   query.Query // the part to apply here
 }
 
 func (s *Store) plan(q query.Query) plan {
 	p := plan{query: q, rest: query.Query{Filters: q.Filters, Orders: q.Orders, Offset: q.Offset, Limit: q.Limit}}
 	order := ""
 	if len(q.Orders) > 0 {
-		switch q.Orders[0].(type) { // keys differ: what comes after does not matter
+		switch q.Orders[0].(type) { // keys are unique: further orders do not matter
 		case query.OrderByKey, *query.OrderByKey:
 			order, p.rest.Orders = " ORDER BY key", nil
 		case query.OrderByKeyDescending, *query.OrderByKeyDescending:
 			order, p.rest.Orders = " ORDER BY key DESC", nil
 		}
 	}
-	p.values = !q.KeysOnly || len(p.rest.Orders) > 0 || len(q.Filters) > 0 // they may look at the value
+	p.values = !q.KeysOnly || len(p.rest.Orders) > 0 || len(q.Filters) > 0 // filters and orders may look at the value
 	p.sizes = q.ReturnsSizes && !p.values
 
 	var sql strings.Builder
@@ -84,7 +84,7 @@ func (s *Store) plan(q query.Query) plan {
 	}
 	if len(p.rest.Orders) == 0 && len(q.Filters) == 0 && (q.Offset > 0 || q.Limit > 0) {
 		if order == "" {
-			order = " ORDER BY key" // so that one page follows the other
+			order = " ORDER BY key" // so that consecutive pages do not overlap
 		}
 		p.rest.Offset, p.rest.Limit = 0, 0
 		if q.Offset > 0 {
@@ -102,7 +102,7 @@ func (s *Store) plan(q query.Query) plan {
 // cursor reads the rows of a query.
 type cursor struct {
 	db     *database
-	base   int // bytes before the key
+	base   int // length of the prefix of each key
 	plan   plan
 	cancel context.CancelFunc
 
@@ -111,7 +111,8 @@ type cursor struct {
 	done bool
 }
 
-// keep has Close close a cursor, unless it is too late for that.
+// keep registers a cursor to be closed by Store.Close. It returns false if that was
+// called already.
 func (db *database) keep(c *cursor) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -155,14 +156,14 @@ func (c *cursor) next() (query.Result, bool) {
 
 // close may be called at any time, and more than once.
 func (c *cursor) close() error {
-	c.cancel() // else the rows that are left are read; and next, which has the lock, may wait for one
+	c.cancel() // otherwise the remaining rows are read; and next, which has the lock, may wait for one
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.end()
 	return nil
 }
 
-// end gives the connection back.
+// end releases the connection.
 func (c *cursor) end() {
 	if c.done {
 		return
@@ -175,7 +176,7 @@ func (c *cursor) end() {
 	delete(c.db.cursors, c)
 }
 
-// withoutValues leaves out what was read for filters and orders.
+// withoutValues drops the values that were read only for filters and orders.
 func withoutValues(r query.Results) query.Results {
 	return query.ResultsFromIterator(r.Query(), query.Iterator{
 		Next: func() (query.Result, bool) {

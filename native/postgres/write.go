@@ -15,19 +15,20 @@ import (
 )
 
 const (
-	// A statement writes at most rowsOnce rows, and no more once they have bytesOnce.
+	// A statement writes at most rowsOnce rows, and takes no more once they have bytesOnce.
 	rowsOnce  = 5000
 	bytesOnce = 1 << 20
-	// tries bounds how often a transaction is begun that the server gave up for another.
+	// tries bounds how often a transaction is attempted that the server aborts in favour of
+	// another.
 	tries = 5
 
-	// begin also bounds how long a writer may stop in the middle of a transaction: one whose
-	// process is frozen would keep its rows locked for ever.
+	// begin also bounds how long a writer may stop in the middle of a transaction: otherwise
+	// a frozen process would keep its rows locked for ever.
 	begin = `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL idle_in_transaction_session_timeout = '5s'`
 )
 
 // transact runs f in a transaction, at READ COMMITTED whatever the database's default is.
-// Where the server gives it up for another transaction, it is run again.
+// If the server aborts it in favour of another transaction, it runs f again.
 func (db *database) transact(ctx context.Context, f func(pgx.Tx) error) error {
 	for try := 1; ; try++ {
 		err := db.transactOnce(ctx, f)
@@ -38,7 +39,7 @@ func (db *database) transact(ctx context.Context, f func(pgx.Tx) error) error {
 	}
 }
 
-// Codes of errors, see appendix A of PostgreSQL's manual.
+// Error codes: see appendix A of PostgreSQL's manual.
 const (
 	deadlock      = "40P01"
 	serialization = "40001"
@@ -50,15 +51,15 @@ func (db *database) transactOnce(ctx context.Context, f func(pgx.Tx) error) erro
 		return err
 	}
 	if err := f(tx); err != nil {
-		_ = tx.Rollback(ctx) // where it fails, the connection is closed
+		_ = tx.Rollback(ctx) // if it fails, the connection is closed
 		return err
 	}
 	return tx.Commit(ctx)
 }
 
-// write makes changes to the table in one transaction; a value of nil deletes.
+// write applies changes to the table in one transaction; a nil value deletes the key.
 func (s *Store) write(ctx context.Context, changes map[string][]byte) error {
-	keys := slices.Sorted(maps.Keys(changes)) // writers that lock rows in one order do not lock each other out
+	keys := slices.Sorted(maps.Keys(changes)) // writers that lock rows in the same order do not deadlock
 	return s.db.transact(ctx, func(tx pgx.Tx) error {
 		if err := s.fence.check(ctx, tx, s.db.epochs); err != nil {
 			return err
@@ -76,7 +77,7 @@ func (s *Store) write(ctx context.Context, changes map[string][]byte) error {
 	})
 }
 
-// statements are the changes that are next.
+// statements are the changes of the next statements.
 type statements struct {
 	put    []string
 	values [][]byte
@@ -114,7 +115,7 @@ func (n *statements) run(ctx context.Context, tx pgx.Tx, s *Store) error {
 	return nil
 }
 
-// writeOne writes one key; a value of nil deletes it.
+// writeOne writes one key; a nil value deletes it.
 func (s *Store) writeOne(ctx context.Context, what string, key ds.Key, value []byte) error {
 	k, err := s.at(key)
 	if err == nil {
@@ -126,19 +127,20 @@ func (s *Store) writeOne(ctx context.Context, what string, key ds.Key, value []b
 	return nil
 }
 
-// Put returns when the value is committed. After an error it may be committed or not: the
-// connection may have broken in between. After one that wraps ErrOlder it is not.
+// Put returns when the value is committed. After an error it may be committed or not,
+// because the connection may have broken in between. After an error that wraps ErrOlder
+// it is not.
 func (s *Store) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return s.writeOne(ctx, "put", key, append([]byte{}, value...))
 }
 
-// Delete is not an error where there is nothing under key. Of errors, see Put.
+// Delete deletes a key. A missing key is not an error. For errors, see Put.
 func (s *Store) Delete(ctx context.Context, key ds.Key) error {
 	return s.writeOne(ctx, "delete", key, nil)
 }
 
-// Batch collects changes in memory, of which the last to a key counts; Commit makes them in
-// one transaction. They are there as a whole or not at all; of errors, see Put. After an
+// Batch returns a batch that collects changes in memory; the last change of a key counts.
+// Commit applies all of them in one transaction, or none; for errors, see Put. After an
 // error, Commit may be called again.
 func (s *Store) Batch(context.Context) (ds.Batch, error) {
 	return &batch{s: s, changes: make(map[string][]byte)}, nil

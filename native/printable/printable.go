@@ -1,7 +1,6 @@
-// Package printable makes text that a peer chose safe to show in a terminal. What
-// would move the cursor, begin another line, change the direction of writing, or
-// not be seen is written as an escape: \x1b, \n, \u202e. So are bytes that are not
-// UTF-8.
+// Package printable makes text that a peer chose safe to show in a terminal. Characters
+// that would move the cursor, begin another line, change the direction of writing, or be
+// invisible are written as escapes: \x1b, \n, \u202e. So are bytes that are not UTF-8.
 package printable
 
 import (
@@ -12,20 +11,20 @@ import (
 	"unicode/utf8"
 )
 
-// Cell is text for one place on a line, with nothing left that moves the cursor.
+// Cell returns text for one cell of a line, without any character that moves the cursor.
 func Cell(s string) string { return escape(s, "", goEscape) }
 
-// Line is text for one line: tabs stay.
+// Line returns text for one line. Tabs are kept.
 func Line(s string) string { return escape(s, "\t", goEscape) }
 
-// Lines is text of several lines: line breaks and tabs stay.
+// Lines returns text of several lines. Line breaks and tabs are kept.
 func Lines(s string) string { return escape(s, "\n\t", goEscape) }
 
-// JSON is for text that encoding/json made: the escapes are JSON's own, so its value
-// stays the same.
+// JSON returns the output of encoding/json with JSON's own escapes, so its value stays
+// the same.
 func JSON(s string) string { return escape(s, "\n", jsonEscape) }
 
-// escape replaces what is neither graphic nor in keep.
+// escape replaces characters that are neither graphic nor in keep.
 func escape(s, keep string, how func(r rune, size int, b byte) string) string {
 	var out strings.Builder
 	for i := 0; i < len(s); {
@@ -59,7 +58,8 @@ func goEscape(r rune, size int, b byte) string {
 	return fmt.Sprintf(`\U%08x`, r)
 }
 
-// jsonEscape is for what encoding/json leaves: it writes no invalid UTF-8.
+// jsonEscape escapes a rune in the output of encoding/json, which contains no invalid
+// UTF-8.
 func jsonEscape(r rune, _ int, _ byte) string {
 	if r < 0x10000 {
 		return fmt.Sprintf(`\u%04x`, r)

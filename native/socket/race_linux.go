@@ -8,9 +8,9 @@ import (
 	"unsafe"
 )
 
-// The race detector knows that what was before a write is before the read of
-// it, for it watches syscall.Read and syscall.Write. A call of each that moves
-// nothing tells it the same of ours.
+// The race detector knows that everything before a write happens before the read of that
+// write, because it instruments syscall.Read and syscall.Write. A call of each that moves
+// no data tells it the same about our calls.
 
 func received(fd int, p []byte) {
 	if len(p) > 0 {

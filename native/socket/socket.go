@@ -25,7 +25,7 @@ import (
 	"syscall"
 )
 
-// atOnce bounds what one call carries, in bytes. Until the call returns, some tens of
+// atOnce is how many bytes one call moves at most. Until the call returns, some tens of
 // microseconds later, the processor does nothing else.
 const atOnce = 128 << 10
 
@@ -51,13 +51,13 @@ func Wrap(c net.Conn) net.Conn {
 	return w
 }
 
-// stream is a *net.TCPConn or what is made of one.
+// stream is a *net.TCPConn or a wrapper of one.
 type stream interface {
 	net.Conn
 	syscall.Conn
 	CloseRead() error
 	CloseWrite() error
-	SetKeepAlive(bool) error // of TCP alone
+	SetKeepAlive(bool) error // only TCP has it
 }
 
 type conn struct {
@@ -72,7 +72,7 @@ type conn struct {
 	receiveFrom func(fd uintptr) (done bool)
 
 	writing sync.Mutex
-	out     []byte // to write, what is left of it
+	out     []byte // the rest of the data to write
 	sendErr error
 	sendTo  func(fd uintptr) (done bool)
 }
@@ -82,7 +82,7 @@ func (c *conn) Read(p []byte) (int, error) {
 	defer c.reading.Unlock()
 	if len(p) == 0 || !c.begun {
 		c.begun = c.begun || len(p) > 0
-		return c.stream.Read(p) // which may have something that the socket has no more
+		return c.stream.Read(p) // it may have buffered data
 	}
 	if c.received >= much {
 		runtime.Gosched()
@@ -157,7 +157,7 @@ func (c *conn) send(fd uintptr) bool {
 	return true
 }
 
-// named gives an error of waiting the name of what was done.
+// named wraps the error of waiting with the operation's name.
 func (c *conn) named(op string, err error) error {
 	if e := (*net.OpError)(nil); errors.As(err, &e) {
 		return c.failed(op, e.Err)

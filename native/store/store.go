@@ -1,6 +1,6 @@
-// Package store keeps a go-datastore in one file, for a node that runs as a
-// process. The file is a bbolt database: whatever kills the process, what was
-// committed is there, and a batch is there as a whole or not at all.
+// Package store is a go-datastore in one file, for a node that runs as a process. The
+// file is a bbolt database: whatever kills the process, committed data is kept, and a
+// batch is stored as a whole or not at all.
 package store
 
 import (
@@ -22,19 +22,19 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// fileName is the store's in a data directory.
+// fileName is the file name of the store in a data directory.
 const fileName = "histories.db"
 
-// fileMode lets nobody but the owner read.
+// fileMode lets only the owner read the file.
 const fileMode = 0o600
 
-// lockTimeout is how long Open waits for another process to let go of the file.
+// lockTimeout is how long Open waits for another process to close the file.
 const lockTimeout = time.Second
 
 var values = []byte("values") // the one bucket
 
-// DamagedError says that a file is not a store, or is one no longer. It is left as
-// it is.
+// DamagedError is returned for a file that is not a store, or not a valid one any more.
+// The file is not changed.
 type DamagedError struct {
 	Path string
 	Err  error
@@ -44,7 +44,7 @@ func (e *DamagedError) Error() string {
 	return fmt.Sprintf("the store %s is damaged (%v): move it away to begin an empty one", e.Path, e.Err)
 }
 
-// Unwrap returns what was found.
+// Unwrap returns the underlying error.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
 // Store is an open store. All methods may be called concurrently.
@@ -57,8 +57,8 @@ type Store struct {
 
 var _ ds.Batching = (*Store)(nil)
 
-// Open opens the store in a file, and makes it if it does not exist. A file that cannot be
-// one is a *DamagedError.
+// Open opens the store in a file, and creates the file if it does not exist. If the file
+// is not a valid store, the error is a *DamagedError.
 func Open(path string) (_ *Store, err error) {
 	defer func() {
 		if err != nil {
@@ -67,7 +67,7 @@ func Open(path string) (_ *Store, err error) {
 	}()
 	s := &Store{path: path}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, &DamagedError{Path: path, Err: errors.New("it is not a regular file")} // bbolt would wait for a pipe
+		return nil, &DamagedError{Path: path, Err: errors.New("it is not a regular file")} // bbolt would block on a pipe
 	}
 	err = s.guard(func() error {
 		db, err := bolt.Open(path, fileMode, &bolt.Options{Timeout: lockTimeout})
@@ -86,13 +86,13 @@ func Open(path string) (_ *Store, err error) {
 	var damaged *DamagedError
 	var system syscall.Errno
 	if !errors.As(err, &damaged) && !errors.As(err, &system) && !errors.Is(err, bolterrors.ErrTimeout) {
-		err = &DamagedError{Path: path, Err: err} // bbolt has no one error for what is no database
+		err = &DamagedError{Path: path, Err: err} // bbolt has no single error for files that are not databases
 	}
 	return nil, err
 }
 
-// OpenIn opens the store of a data directory that this process has to itself.
-// Without a directory, it is one that keeps nothing.
+// OpenIn opens the store of a data directory that this process has locked. If dir is
+// empty, it returns a store that keeps nothing.
 func OpenIn(dir string) (ds.Batching, error) {
 	if dir == "" {
 		return ds.NewNullDatastore(), nil
@@ -100,14 +100,14 @@ func OpenIn(dir string) (ds.Batching, error) {
 	return Open(filepath.Join(dir, fileName))
 }
 
-// begin checks the file and makes the bucket.
+// begin checks the file and creates the bucket.
 func (s *Store) begin() error {
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return err
 	}
 	if err := s.db.View(func(tx *bolt.Tx) error {
-		if tx.Size() > info.Size() { // it was cut: nothing must be written to it
+		if tx.Size() > info.Size() { // it was truncated: nothing must be written to it
 			return fmt.Errorf("%d bytes are %d too few", info.Size(), tx.Size()-info.Size())
 		}
 		return checkPages(tx)
@@ -120,8 +120,8 @@ func (s *Store) begin() error {
 	})
 }
 
-// checkPages looks at the head of every page. One that says that it goes on
-// beyond the file's end would take all memory when it is to be written anew.
+// checkPages checks the header of every page. Rewriting a page that claims to extend
+// beyond the end of the file would use up all memory.
 func checkPages(tx *bolt.Tx) error {
 	pages := int(tx.Size()) / tx.DB().Info().PageSize
 	for id := 0; id < pages; id++ {
@@ -129,7 +129,7 @@ func checkPages(tx *bolt.Tx) error {
 		if err != nil || page == nil {
 			return err
 		}
-		if page.Type == "free" { // its head is an old one
+		if page.Type == "free" { // its header is stale
 			continue
 		}
 		if page.OverflowCount >= pages-id {
@@ -140,8 +140,8 @@ func checkPages(tx *bolt.Tx) error {
 	return nil
 }
 
-// guard makes an error of the panic that bbolt answers a damaged page with, and
-// of the fault that reading beyond the end of a file is that was cut.
+// guard converts to an error both the panic that bbolt raises on a damaged page, and the
+// fault of reading beyond the end of a truncated file.
 func (s *Store) guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -170,13 +170,14 @@ func (s *Store) update(ctx context.Context, f func(b *bolt.Bucket) error) error 
 	})
 }
 
-// Close waits for what is under way. Later calls of other methods fail.
+// Close waits for calls in progress, and closes the store. Later calls of other methods
+// fail.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() { s.closeErr = s.guard(s.db.Close) })
 	return s.closeErr
 }
 
-// Get returns ds.ErrNotFound where there is nothing under key.
+// Get returns the value of a key, or ds.ErrNotFound if there is none.
 func (s *Store) Get(ctx context.Context, key ds.Key) (value []byte, err error) {
 	err = s.view(ctx, func(b *bolt.Bucket) error {
 		v := b.Get(key.Bytes())
@@ -189,7 +190,7 @@ func (s *Store) Get(ctx context.Context, key ds.Key) (value []byte, err error) {
 	return value, err
 }
 
-// Has says whether there is something under key.
+// Has reports whether a key has a value.
 func (s *Store) Has(ctx context.Context, key ds.Key) (has bool, err error) {
 	err = s.view(ctx, func(b *bolt.Bucket) error {
 		has = b.Get(key.Bytes()) != nil
@@ -198,7 +199,7 @@ func (s *Store) Has(ctx context.Context, key ds.Key) (has bool, err error) {
 	return has, err
 }
 
-// GetSize is the number of bytes under key.
+// GetSize returns the number of bytes of a key's value.
 func (s *Store) GetSize(ctx context.Context, key ds.Key) (int, error) {
 	return ds.GetBackedSize(ctx, s, key)
 }
@@ -208,16 +209,16 @@ func (s *Store) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return s.update(ctx, func(b *bolt.Bucket) error { return b.Put(key.Bytes(), value) })
 }
 
-// Delete is not an error where there is nothing under key.
+// Delete deletes a key. A missing key is not an error.
 func (s *Store) Delete(ctx context.Context, key ds.Key) error {
 	return s.update(ctx, func(b *bolt.Bucket) error { return b.Delete(key.Bytes()) })
 }
 
-// Sync has nothing to do: what was written is on disk.
+// Sync does nothing: every write is on disk when it returns.
 func (s *Store) Sync(context.Context, ds.Key) error { return nil }
 
-// Query reads all that lies under the prefix at once; filters and orders are
-// applied to that.
+// Query reads all entries under the prefix at once, and applies filters and orders to
+// them.
 func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error) {
 	prefix := ds.NewKey(q.Prefix).String()
 	if prefix != "/" {
@@ -241,7 +242,7 @@ func (s *Store) Query(ctx context.Context, q query.Query) (query.Results, error)
 	return query.NaiveQueryApply(q, query.ResultsWithEntries(q, entries)), nil
 }
 
-// Batch collects changes; Commit makes them in one transaction.
+// Batch returns a batch that collects changes; Commit applies them in one transaction.
 func (s *Store) Batch(context.Context) (ds.Batch, error) { return &batch{s: s}, nil }
 
 type batch struct {

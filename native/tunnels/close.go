@@ -11,15 +11,14 @@ import (
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
-// Errors of a Match.
+// Errors of an invalid Match.
 var (
 	ErrNoMatching = errors.New("no matching options given")
 	ErrAllAndMore = errors.New("can't combine --all with other matching options")
 )
 
-// Match picks tunnels: those for which everything given holds. Listen is of
-// forwards only. Listen and Target may be written in any way that is taken where
-// tunnels are made.
+// Match selects the tunnels that match every field given. Listen matches forwards only.
+// Listen and Target may be written in any form that is accepted when a tunnel is made.
 type Match struct {
 	All      bool        `json:"all,omitempty"`
 	Protocol protocol.ID `json:"protocol,omitempty"`
@@ -44,11 +43,11 @@ func (m Match) picks(id uint64, proto protocol.ID, listen, target string) bool {
 	return m.All || (m.ID == 0 || m.ID == id) && (m.Protocol == "" || m.Protocol == proto) && same(m.Listen, listen) && same(m.Target, target)
 }
 
-// same says whether a place is the one wanted, however that is written; any is
-// where none is wanted.
+// same reports whether two addresses are equal, in whatever form they are written. An
+// empty wanted one matches any.
 func same(wanted, is string) bool { return wanted == "" || wanted == is || place(wanted) == place(is) }
 
-// place is how the lists write an address or a peer.
+// place returns an address or a peer as the lists write it.
 func place(s string) string {
 	if p, err := core.ParsePeer(s); err == nil {
 		return "/p2p/" + p.ID.String()
@@ -59,7 +58,7 @@ func place(s string) string {
 	return s
 }
 
-// CloseMatching closes the tunnels that match and says how many; their open streams stay
+// CloseMatching closes the tunnels that match and returns their number; open streams stay
 // open. If the file cannot be written, the tunnels are closed all the same, but a restart
 // restores them.
 func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {

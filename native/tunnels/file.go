@@ -14,25 +14,25 @@ import (
 	"github.com/tombolo-net/tombolo/native/plainfile"
 )
 
-// FileName is the file's in a data directory: JSON, for a person to read. It is
-// replaced as a whole with every change, and is on the disk when that returns.
+// FileName is the name of the file in a data directory. It is JSON, readable for people.
+// Every change replaces it as a whole, and is on disk when the call returns.
 const FileName = "tunnels.json"
 
-// fileVersion is that of the file's form. A file of a later one is not read.
+// fileVersion is the version of the file's format. A file of another version is not read.
 const fileVersion = 1
 
-// maxFile bounds the file, in bytes: a hundred thousand tunnels.
+// maxFile is the maximum size of the file, in bytes: a hundred thousand tunnels.
 const maxFile = 64 << 20
 
-// file has entries that are read one by one: a mistake in one, which a person may
-// have made, does not keep the daemon from the others.
+// file has entries that are parsed one by one, so that a mistake in one, which a person
+// may have made, does not affect the others.
 type file struct {
 	Version   int               `json:"version"`
 	Listeners []json.RawMessage `json:"listeners"` // of ListenSpec
 	Forwards  []json.RawMessage `json:"forwards"`  // of ForwardSpec
 }
 
-// DamagedError says that the file cannot be used. It is left as it is.
+// DamagedError is returned if the file cannot be used. The file is not changed.
 type DamagedError struct {
 	Path string
 	Err  error
@@ -42,7 +42,7 @@ func (e *DamagedError) Error() string {
 	return fmt.Sprintf("the tunnels in %s cannot be read (%v): mend the file or restore it from a backup, or move it away to begin without tunnels", e.Path, e.Err)
 }
 
-// Unwrap returns what was found.
+// Unwrap returns the underlying error.
 func (e *DamagedError) Unwrap() error { return e.Err }
 
 func read(dir string) (listeners []*listener, forwards []*forward, err error) {
@@ -88,7 +88,7 @@ func parseFile(b []byte) (f file, err error) {
 	return f, strictly(b, &f)
 }
 
-// entry reads one.
+// entry parses one entry.
 func entry(raw json.RawMessage, spec any) error {
 	if err := strictly(raw, spec); err != nil {
 		return fmt.Errorf("its entry in %s cannot be read: %w", FileName, err)
@@ -96,7 +96,8 @@ func entry(raw json.RawMessage, spec any) error {
 	return nil
 }
 
-// text is a field of an entry that cannot be read as a whole, to name it by.
+// text returns a field of an entry that cannot be parsed as a whole, to name the entry
+// by.
 func text(raw json.RawMessage, field string) (s string) {
 	var fields map[string]json.RawMessage
 	_ = json.Unmarshal(raw, &fields)
@@ -104,16 +105,16 @@ func text(raw json.RawMessage, field string) (s string) {
 	return s
 }
 
-// strictly refuses what it does not know: a misspelt "deny" must not let everyone
-// in.
+// strictly decodes JSON and rejects unknown fields: a misspelt "deny" must not let
+// everyone in.
 func strictly(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return d.Decode(v)
 }
 
-// save writes what is to survive, unless all that changed is ephemeral. Called
-// with t.mu held.
+// save writes the tunnels that are not ephemeral, unless all that changed is ephemeral.
+// The mutex is held.
 func (t *Tunnels) save(ephemeral bool) error {
 	if ephemeral {
 		return nil
@@ -140,7 +141,7 @@ func (t *Tunnels) save(ephemeral bool) error {
 	return nil
 }
 
-// add adds an entry: as it was found, or else its spec.
+// add adds an entry: as it was in the file, or else its spec.
 func add(to *[]json.RawMessage, raw json.RawMessage, spec any) (err error) {
 	if raw == nil {
 		raw, err = json.Marshal(spec)

@@ -14,15 +14,14 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 )
 
-// resolveTimeout bounds the lookup of a name; Kubo's is the same.
+// resolveTimeout bounds the lookup of a name; Kubo uses the same.
 const resolveTimeout = 10 * time.Second
 
-// ErrAmbiguous is returned by ResolvePeer for a name behind which there are
-// several peers.
+// ErrAmbiguous is returned by ResolvePeer for a name that resolves to several peers.
 var ErrAmbiguous = errors.New("ambiguous")
 
-// ResolvePeer reads how a person names a peer: an id, /p2p/<id>, an address that
-// ends in /p2p/<id>, or /dnsaddr/<name>, behind which there must be one peer.
+// ResolvePeer parses a peer as a person writes it: a peer ID, /p2p/<id>, an address that
+// ends in /p2p/<id>, or /dnsaddr/<name>, which must resolve to exactly one peer.
 func ResolvePeer(ctx context.Context, s string) (peer.AddrInfo, error) {
 	return resolvePeer(ctx, s, madns.DefaultResolver.Resolve)
 }
@@ -52,7 +51,7 @@ func resolvePeer(ctx context.Context, s string, resolve func(context.Context, ma
 	case 0:
 		return info, fmt.Errorf("look up %s: there is no peer behind that name", s)
 	case 1:
-		// The name itself, so that it is looked up afresh at each dial.
+		// The name itself, so that each dial looks it up again.
 		return peer.AddrInfo{ID: ids[0], Addrs: []ma.Multiaddr{name}}, nil
 	}
 	return info, fmt.Errorf("%w: there are %d peers behind %s; give /dnsaddr/…/p2p/<id>", ErrAmbiguous, len(ids), s)

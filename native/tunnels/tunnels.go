@@ -1,10 +1,10 @@
-// Package tunnels keeps the listeners and forwards of a daemon: those that are not
+// Package tunnels manages the listeners and forwards of a daemon. Those that are not
 // ephemeral survive its restart, and its crash, in a file of the data directory.
 //
-// What cannot be set up again at a start, for its port is taken or its folder
-// gone, stays in the file and in the lists, with the reason, and is tried again
-// until it can or is closed. So does an entry of the file that a person got wrong;
-// that is read again at the next start.
+// A tunnel that cannot be set up at a start, for example because its port is taken or its
+// folder is missing, stays in the file and in the lists, with the reason, and is retried
+// until it succeeds or is closed. An entry of the file that cannot be parsed stays in the
+// same way, and is read again at the next start.
 package tunnels
 
 import (
@@ -27,30 +27,30 @@ import (
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
-// Waits between two tries of what could not be set up.
+// Waits between two attempts to set up tunnels.
 const (
 	retryFirst = time.Second
 	retryLast  = 30 * time.Second
 )
 
-// ListenSpec is a listener as it is asked for, and kept.
+// ListenSpec is the configuration of a listener, as given and stored.
 type ListenSpec struct {
 	Protocol protocol.ID `json:"protocol"`
 	Target   string      `json:"target"` // see local.Target
 	bridge.ListenConfig
-	Ephemeral bool `json:"ephemeral,omitempty"` // it ends with the daemon
+	Ephemeral bool `json:"ephemeral,omitempty"` // it is not restored after a restart
 }
 
-// ForwardSpec is a forward as it is asked for, and kept.
+// ForwardSpec is the configuration of a forward, as given and stored.
 type ForwardSpec struct {
 	Protocol       protocol.ID `json:"protocol"`
 	Listen         string      `json:"listen"` // see local.Listen
 	Peer           string      `json:"peer"`   // see ResolvePeer
 	CustomProtocol bool        `json:"allowCustomProtocol,omitempty"`
-	Ephemeral      bool        `json:"ephemeral,omitempty"` // it ends with the daemon
+	Ephemeral      bool        `json:"ephemeral,omitempty"` // it is not restored after a restart
 }
 
-// Listener is a listener with what the daemon knows of it.
+// Listener is a listener and its state.
 type Listener struct {
 	bridge.ListenerInfo      // its ID is 0 while it waits
 	Ephemeral           bool `json:"ephemeral,omitempty"`
@@ -58,7 +58,7 @@ type Listener struct {
 	Waiting string `json:"waiting,omitempty"`
 }
 
-// Forward is a forward with what the daemon knows of it.
+// Forward is a forward and its state.
 type Forward struct {
 	bridge.ForwardInfo      // its ID is 0 while it waits
 	Ephemeral          bool `json:"ephemeral,omitempty"`
@@ -66,13 +66,13 @@ type Forward struct {
 	Waiting string `json:"waiting,omitempty"`
 }
 
-// List is every tunnel.
+// List has every tunnel.
 type List struct {
 	Listeners []Listener `json:"listeners"`
 	Forwards  []Forward  `json:"forwards"`
 }
 
-// Tunnels are the listeners and forwards of a daemon. All methods may be called
+// Tunnels manages the listeners and forwards of a daemon. All methods may be called
 // concurrently.
 type Tunnels struct {
 	node *core.Node
@@ -83,10 +83,10 @@ type Tunnels struct {
 
 	resolve func(context.Context, string) (peer.AddrInfo, error) // ResolvePeer
 
-	mu        sync.Mutex // one change at a time, its write to the file included
+	mu        sync.Mutex // held during a change, including its write to the file
 	listeners []*listener
 	forwards  []*forward
-	stuck     chan struct{} // holds a token when something waits
+	stuck     chan struct{} // holds a token if a tunnel waits
 }
 
 type listener struct {
@@ -105,8 +105,8 @@ type forward struct {
 	raw  json.RawMessage // set where the file's entry cannot be read: it is kept as it is
 }
 
-// Open sets up what the file in dir says, on the node. A file that is damaged is
-// an error, a *DamagedError: nothing is set up then, and the file is left.
+// Open sets up the tunnels of the file in dir on the node. If the file is damaged, the
+// error is a *DamagedError: nothing is set up, and the file is not changed.
 func Open(ctx context.Context, node *core.Node, dir string, log *slog.Logger) (*Tunnels, error) {
 	return open(ctx, node, dir, log, ResolvePeer)
 }
@@ -130,14 +130,14 @@ func open(ctx context.Context, node *core.Node, dir string, log *slog.Logger, re
 	return t, nil
 }
 
-// Close stops trying. The tunnels themselves end with the node.
+// Close stops the retries. The tunnels themselves end with the node.
 func (t *Tunnels) Close() error {
 	t.stop()
 	t.done.Wait()
 	return nil
 }
 
-// retry sets up what waits, now and then.
+// retry tries at intervals to set up the tunnels that wait.
 func (t *Tunnels) retry(ctx context.Context) {
 	wait := retryFirst
 	for {
@@ -159,8 +159,8 @@ func (t *Tunnels) retry(ctx context.Context) {
 	}
 }
 
-// setUp tries everything that waits, and says whether nothing does any more that
-// could be set up.
+// setUp tries every tunnel that waits, and reports whether all succeeded, except those
+// whose entry cannot be parsed.
 func (t *Tunnels) setUp(ctx context.Context) bool {
 	peers := t.lookUp(ctx)
 	t.mu.Lock()
@@ -195,8 +195,8 @@ type found struct {
 	err  error
 }
 
-// lookUp resolves the peers of the forwards that wait. A name may take its time,
-// for which nothing is held up.
+// lookUp resolves the peers of the forwards that wait. It does so without the mutex,
+// because a lookup may take long.
 func (t *Tunnels) lookUp(ctx context.Context) map[*forward]*found {
 	peers := make(map[*forward]*found)
 	var lookups sync.WaitGroup
@@ -248,7 +248,7 @@ func (t *Tunnels) startForward(ctx context.Context, f *forward, to peer.AddrInfo
 		opts = append(opts, bridge.ToCustomProtocol)
 	}
 	if err := bridge.CheckName(f.spec.Protocol, f.spec.CustomProtocol); err != nil {
-		return fmt.Errorf("forward: %w", err) // before a port is taken
+		return fmt.Errorf("forward: %w", err) // before a port is used
 	}
 	from, err := local.Listen(ctx, f.spec.Listen)
 	if err != nil {
@@ -262,14 +262,14 @@ func (t *Tunnels) startForward(ctx context.Context, f *forward, to peer.AddrInfo
 	f.live = live
 	f.spec.Listen = live.Addr() // the same port after a restart
 	if len(to.Addrs) > 0 {
-		// And the same peer, whatever its name then stands for.
+		// And the same peer, even if its name later resolves to another.
 		f.spec.Peer = to.Addrs[0].String() + "/p2p/" + to.ID.String()
 	}
 	return nil
 }
 
-// Listen sets up a listener and, unless it is ephemeral, writes it to the file.
-// Where either fails there is none. gone is closed when it has been closed.
+// Listen sets up a listener and, unless it is ephemeral, writes it to the file. If either
+// fails, there is no listener. gone is closed when the listener has been closed.
 func (t *Tunnels) Listen(ctx context.Context, spec ListenSpec) (info Listener, gone <-chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -288,8 +288,8 @@ func (t *Tunnels) Listen(ctx context.Context, spec ListenSpec) (info Listener, g
 	return l.info(t), l.gone, nil
 }
 
-// Forward sets up a forward and, unless it is ephemeral, writes it to the file.
-// Where either fails there is none. gone is closed when it has been closed.
+// Forward sets up a forward and, unless it is ephemeral, writes it to the file. If either
+// fails, there is no forward. gone is closed when the forward has been closed.
 func (t *Tunnels) Forward(ctx context.Context, spec ForwardSpec) (info Forward, gone <-chan struct{}, err error) {
 	to, err := t.peerOf(ctx, spec.Protocol, spec.Peer)
 	if err != nil {
@@ -312,7 +312,7 @@ func (t *Tunnels) Forward(ctx context.Context, spec ForwardSpec) (info Forward, 
 // ErrNoListener is returned by Update for a protocol without a listener.
 var ErrNoListener = errors.New("there is no listener of that protocol")
 
-// Update changes who may use a listener and how much, from the next stream on.
+// Update changes which peers may use a listener, and its limits, from the next stream on.
 func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limits) error) (Listener, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -331,12 +331,12 @@ func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limit
 	}
 	changed := l.spec.ListenConfig
 	changed.Access, changed.Limits = access, limits
-	if err := changed.Check(); err != nil { // also of one that waits
+	if err := changed.Check(); err != nil { // also for a listener that waits
 		return Listener{}, fmt.Errorf("update %s: %w", proto, err)
 	}
 	before := l.spec
 	l.spec.ListenConfig = changed
-	// Into the file first: a permission taken back must not return with a restart.
+	// Write the file first: a revoked permission must not return after a restart.
 	if err := t.save(l.spec.Ephemeral); err != nil {
 		l.spec = before
 		return Listener{}, fmt.Errorf("update %s: %w", proto, err)
@@ -350,7 +350,7 @@ func (t *Tunnels) Update(proto protocol.ID, f func(*bridge.Access, *bridge.Limit
 	return l.info(t), nil
 }
 
-// List tells of every tunnel, listeners by protocol, forwards oldest first.
+// List returns every tunnel: listeners sorted by protocol, forwards oldest first.
 func (t *Tunnels) List() List {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -87,7 +87,7 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 	return nil
 }
 
-// harmless says whether a word means itself in every shell, however it gets onto
+// harmless reports whether a word means itself in every shell, however it gets onto
 // the command line: it is of letters and digits of any script, and of / . _ - + @
 // % and :. Peers choose the names of their services, and a name with anything
 // else in it, such as /x/photos;reboot, is not offered; it can still be typed.

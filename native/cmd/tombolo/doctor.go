@@ -145,7 +145,7 @@ func portFinding(hostPort string, err error) finding {
 	return finding{"port", failed, found, "a firewall of this machine may block it; allow it, or choose another with --listen"}
 }
 
-// isOurs says whether an interface of this machine has the address.
+// isOurs reports whether an interface of this machine has the address.
 func isOurs(hostPort string) bool {
 	host, _, _ := net.SplitHostPort(hostPort)
 	addrs, err := net.InterfaceAddrs()

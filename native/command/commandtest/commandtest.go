@@ -1,5 +1,5 @@
-// Package commandtest runs real programs in tests: it builds one, starts it,
-// and reads what it says line by line.
+// Package commandtest runs real programs in tests: it builds one, starts it, and reads
+// its output line by line.
 package commandtest
 
 import (
@@ -18,19 +18,19 @@ import (
 	"time"
 )
 
-// patience is how long a process may take to say what it must: much longer than
-// it should, since machines that run tests are slow.
+// patience is how long a process may take to print an expected line: much longer than it
+// should, because machines that run tests are slow.
 const patience = 60 * time.Second
 
-// Ending is how long what was told to end may take. It should take a moment; what
-// would hold it up, such as a peer that is silent, lasts for minutes.
+// Ending is how long a process may take to end. It should take a moment; anything that
+// would hold it up, such as a silent peer, lasts for minutes.
 const Ending = 30 * time.Second
 
-// Build builds the program whose folder is the working directory, for TestMain.
-// The function returned removes it again.
+// Build builds the program whose folder is the working directory, for TestMain. The
+// returned function removes the binary.
 func Build() (path string, remove func(), err error) { return BuildFolder(".") }
 
-// BuildFolder is Build for the program of another folder.
+// BuildFolder builds the program of another folder, as Build does.
 func BuildFolder(folder string) (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "tombolo-test-*")
 	if err != nil {
@@ -50,18 +50,18 @@ type Process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdout io.Closer
-	stderr bytes.Buffer // whole once exited is closed
+	stderr bytes.Buffer // complete once exited is closed
 	exited chan struct{}
 
 	mu    sync.Mutex
 	lines []string
-	more  chan struct{} // closed and replaced with each line; closed for good at the end
+	more  chan struct{} // closed and replaced with each line; closed finally at the end
 	ended bool
 }
 
-// Start starts the program at path with only env and what a program needs as
-// its environment. Peers of several tests on one machine do not look for each
-// other, unless env has TOMBOLO_NO_MDNS=false.
+// Start starts the program at path. Its environment is env and the variables that every
+// program needs. Peers of several tests on one machine do not look for each other, unless
+// env has TOMBOLO_NO_MDNS=false.
 func Start(t *testing.T, env []string, path string, args ...string) *Process {
 	t.Helper()
 	p := &Process{t: t, cmd: exec.Command(path, args...), exited: make(chan struct{}), more: make(chan struct{})}
@@ -103,24 +103,24 @@ func (p *Process) read(stdout io.Reader) {
 	p.mu.Unlock()
 }
 
-// PID is the process id.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Lines are the lines written to standard output so far.
+// Lines returns the lines written to standard output so far.
 func (p *Process) Lines() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return append([]string(nil), p.lines...)
 }
 
-// Line waits for a line that begins with prefix and returns the rest of it. It
-// finds lines written before the call, the first one first.
+// Line waits for a line that begins with prefix and returns the rest of it. It also finds
+// lines written before the call, the first one first.
 func (p *Process) Line(prefix string) string {
 	p.t.Helper()
 	return p.LineAfter(0, prefix)
 }
 
-// LineAfter is Line without the first n lines; see Lines.
+// LineAfter does the same as Line, without the first n lines; see Lines.
 func (p *Process) LineAfter(n int, prefix string) string {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -156,8 +156,8 @@ func (p *Process) Signal(s os.Signal) {
 	}
 }
 
-// Wait waits for the end, which may take Ending at most, and returns the exit code,
-// or -1 after a signal, and what was written to standard error.
+// Wait waits for the process to end, at most Ending, and returns the exit code (-1 after
+// a signal) and what was written to standard error.
 func (p *Process) Wait() (code int, stderr string) {
 	p.t.Helper()
 	select {
@@ -168,7 +168,7 @@ func (p *Process) Wait() (code int, stderr string) {
 	return p.cmd.ProcessState.ExitCode(), p.stderr.String()
 }
 
-// Stop ends the program with SIGTERM and tells its exit code.
+// Stop ends the program with SIGTERM and returns its exit code.
 func (p *Process) Stop() (code int) {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)

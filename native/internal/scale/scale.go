@@ -193,7 +193,7 @@ func (w *world) come(within time.Duration) {
 	w.sleep(within)
 }
 
-// apart says whether a partition lies between two ends.
+// apart reports whether a partition lies between two ends.
 func (w *world) apart(a, b end) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -321,7 +321,7 @@ func (w *world) flight(p published, r *room) *flight {
 	return f
 }
 
-// arrived says whether a tab has a message, or has no use for it any more.
+// arrived reports whether a tab has a message, or has no use for it any more.
 func (w *world) arrived(key string, t *tab) bool {
 	w.mu.Lock()
 	f := w.flights[key]
@@ -334,7 +334,7 @@ func (w *world) arrived(key string, t *tab) bool {
 	return f.there[t.index/64]&(uint64(1)<<(t.index%64)) != 0
 }
 
-// arrives says whether it is new to a tab.
+// arrives reports whether it is new to a tab.
 func (f *flight) arrives(t *tab, at time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

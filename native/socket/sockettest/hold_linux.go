@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// hold binds a socket without listening. Linux lets another socket listen on the
-// port if both set SO_REUSEADDR, and gives it to nobody who asks for any port.
+// hold binds a socket without listening. Linux lets another socket listen on the port if
+// both set SO_REUSEADDR, and does not pick the port for a socket that asks for any.
 func hold(t testing.TB) int {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -1,6 +1,5 @@
-// Package sockettest gives tests TCP ports that stay theirs. A port that was free
-// a moment ago may be another's by the time it is used, even the other end of
-// the same test.
+// Package sockettest reserves TCP ports for tests. A port that was free a moment ago may
+// be taken by the time it is used, even by the other end of the same test.
 package sockettest
 
 import (
@@ -15,9 +14,10 @@ func Nobody(t testing.TB) string {
 	return net.JoinHostPort("127.0.0.1", Port(t))
 }
 
-// Port is a port of 127.0.0.1 that the system gives to nobody else until the test ends. A
-// server may listen there, also again after a restart: it sets SO_REUSEADDR, as Go and
-// every server does. Until then, connections are refused.
+// Port returns a port of 127.0.0.1 that the system gives to no other process until the
+// test ends. A server may listen on it, also after a restart, because it sets
+// SO_REUSEADDR, as Go and most servers do. Until a server listens, connections are
+// refused.
 func Port(t testing.TB) string {
 	t.Helper()
 	return strconv.Itoa(hold(t))
