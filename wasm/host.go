@@ -38,7 +38,7 @@ func newKey() (crypto.PrivKey, error) {
 	return key, err
 }
 
-// newHost assembles the host. Whatever was made is closed again on failure.
+// newHost assembles the host. If it fails, it closes everything that it made.
 func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper, gate *liveness.Gate) (_ host.Host, err error) {
 	transports, err = usable(transports)
 	if err != nil {
@@ -59,8 +59,8 @@ func newHost(key crypto.PrivKey, transports []string, keeper *reservation.Keeper
 	sw, err := swarm.NewSwarm(id, ps, bus,
 		swarm.WithDialRanker(rank),
 		swarm.WithConnectionGater(gate),
-		// They would stop dialling WebTransport after failures that say
-		// nothing of UDP: a tab is offline more often than it is filtered.
+		// They would stop dialling WebTransport after failures that say nothing about UDP: a
+		// tab is offline more often than its UDP is filtered.
 		swarm.WithUDPBlackHoleSuccessCounter(nil),
 		swarm.WithIPv6BlackHoleSuccessCounter(nil),
 	)
@@ -129,8 +129,8 @@ func addTransports(sw *swarm.Swarm, up transport.Upgrader, key crypto.PrivKey, n
 	return nil
 }
 
-// CheckTransports says what is wrong with a list of transports for Options: a
-// name that is unknown, or a transport that the platform does not offer here.
+// CheckTransports returns an error if a list of transports for Options contains an
+// unknown name, or a transport that the platform does not offer here.
 func CheckTransports(names []string) error {
 	for _, n := range names {
 		switch {
@@ -147,7 +147,7 @@ func CheckTransports(names []string) error {
 	return nil
 }
 
-// usable is the list, or where it is empty, all that the platform has.
+// usable returns the list or, if it is empty, all transports that the platform has.
 func usable(names []string) ([]string, error) {
 	if len(names) > 0 {
 		return names, CheckTransports(names)
@@ -168,22 +168,22 @@ func usable(names []string) ([]string, error) {
 }
 
 const (
-	// webSocketDelay is the head start of WebTransport over WebSocket, within the
-	// bounds of RFC 8305, section 5: where UDP is filtered nothing answers, and each
-	// connection begins so much later.
+	// webSocketDelay is the head start of WebTransport over WebSocket, within the bounds of
+	// RFC 8305, section 5. If UDP is filtered, there is no answer, and each connection
+	// begins later by this time.
 	webSocketDelay = 200 * time.Millisecond
 	// circuitDelay is the head start of direct addresses over circuits.
 	circuitDelay = 500 * time.Millisecond
 	// webRTCDelay is the head start of all others over WebRTC-direct, unless they fail
-	// before: a platform may ask its user before it makes a connection of WebRTC, and has
+	// sooner: a platform may ask its user before it makes a WebRTC connection, and allows
 	// few of them.
 	webRTCDelay = 5 * time.Second
 )
 
-// rank orders the addresses of a peer: WebTransport, which needs neither a
-// muxer nor encryption in wasm, then WebSocket, then circuits, then WebRTC-direct. The
-// first group that there is starts at once. WebRTC-direct comes before the circuits of a
-// peer that has nothing else.
+// rank orders the addresses of a peer: WebTransport, which needs neither a muxer nor
+// encryption in wasm, then WebSocket, then circuits, then WebRTC-direct. The first group
+// with an address starts at once. If a peer has only WebRTC-direct and circuits,
+// WebRTC-direct comes first.
 func rank(addrs []ma.Multiaddr) []network.AddrDelay {
 	var fast, slow, relayed, webRTC []ma.Multiaddr
 	for _, a := range addrs {

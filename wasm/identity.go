@@ -16,15 +16,14 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// ErrNotPersistent is returned by PersistentIdentity where the platform cannot
-// keep a key: outside a secure context (https, or localhost), and in Node.js.
+// ErrNotPersistent is returned by PersistentIdentity if the platform cannot store a key:
+// outside a secure context (https, or localhost), and in Node.js.
 var ErrNotPersistent = errors.New("the platform cannot keep an identity here: it needs IndexedDB and Web Locks, which browsers offer only on https and localhost")
 
-// An identity is used by one node at a time: two peers with one id would take
-// each other's connections. The origin therefore keeps as many identities as it
-// ever had nodes at once, numbered from 0, and a node takes the first that no
-// other tab or worker is using. A tab alone always is number 0; a second one
-// beside it is number 1, each time.
+// An identity is used by one node at a time, because two peers with one ID would take
+// each other's connections. The origin therefore stores as many identities as it ever had
+// nodes at once, numbered from 0, and a node takes the first that no other tab or worker
+// is using. A single tab is always number 0; a second one beside it is always number 1.
 const (
 	lockPrefix  = "tombolo identity "
 	maxSlots    = 64
@@ -33,11 +32,11 @@ const (
 	slotKeyName = "identity "
 )
 
-// PersistentIdentity takes the first free identity of this origin, making it if it does
-// not exist yet. The part returned holds it, and has the name of the Web Lock that says
-// so; the identity is free again when that is closed, or when the tab or the worker is.
+// PersistentIdentity takes the first free identity of this origin, and makes one if it
+// does not exist yet. The returned part holds the identity's Web Lock, and is named after
+// it. The identity is free again when the part, the tab or the worker is closed.
 func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) {
-	// A platform that denies them may throw where they are looked for.
+	// A platform that denies access to them may throw on reading the property.
 	navigator, _ := jsio.Get(js.Global(), "navigator")
 	locks, _ := jsio.Get(navigator, "locks")
 	indexedDB, _ := jsio.Get(js.Global(), "indexedDB")
@@ -61,7 +60,7 @@ func PersistentIdentity(ctx context.Context) (crypto.PrivKey, core.Part, error) 
 	return nil, core.Part{}, fmt.Errorf("all %d identities of this origin are in use", maxSlots)
 }
 
-// tryLock takes a Web Lock. A nil release says that somebody else holds it.
+// tryLock takes a Web Lock. A nil release means that another tab or worker holds it.
 func tryLock(ctx context.Context, locks js.Value, name string) (release func() error, err error) {
 	granted := make(chan bool, 1)
 	var onGrant, executor js.Func
@@ -86,7 +85,7 @@ func tryLock(ctx context.Context, locks js.Value, name string) (release func() e
 		jsio.Release(onGrant)
 		return nil, fmt.Errorf("web lock %q: %w", name, err)
 	}
-	over := make(chan error, 1) // the request settles when the lock is free again
+	over := make(chan error, 1) // the request settles when the lock is released
 	go func() {
 		_, err := jsio.Await(context.Background(), request)
 		over <- err

@@ -11,23 +11,23 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// A platformEvent is one that the platform tells of the page or the network, and
-// what a node does then.
+// A platformEvent is an event of the page or the network, and what a node does when it
+// fires.
 type platformEvent struct {
 	target js.Value
 	name   string
-	rest   bool // else it wakes
-	// awake: only where the node is not at rest. In a worker it may rest for a page
-	// that is away, of which the network tells nothing.
+	rest   bool // if false, the node wakes
+	// awake: ignored while the node is suspended. In a worker it may be suspended because
+	// its page is frozen, about which network events say nothing.
 	awake bool
-	// restored: only where the page comes out of the back/forward cache.
+	// restored: ignored unless the page comes out of the back/forward cache.
 	restored bool
 }
 
-// platformEvents are those that there are here: in a worker those of the network
-// alone, and in Node.js none. When the page is hidden nothing is done, for it goes
-// on; and nothing at offline, for a connection that outlives a short gap is better
-// than a new one, and one that does not is noticed.
+// platformEvents returns the events that exist here: in a worker those of the network
+// only, and in Node.js none. A hidden page continues to run, so that is ignored. So is
+// offline: a connection that survives a short outage is better than a new one, and one
+// that does not is noticed.
 func platformEvents() []platformEvent {
 	global := js.Global()
 	if global.Get("addEventListener").IsUndefined() {
@@ -45,7 +45,7 @@ func platformEvents() []platformEvent {
 	return events
 }
 
-// followPlatform has a node rest when its page is left or frozen, and wake when the
+// followPlatform suspends a node when its page is left or frozen, and wakes it when the
 // page or the network is back. It calls neither before the node has started.
 func followPlatform(node func() *core.Node) core.Part {
 	events := platformEvents()
@@ -60,8 +60,8 @@ func followPlatform(node func() *core.Node) core.Part {
 					switch {
 					case n == nil, e.awake && n.Resting(), e.restored && !restored(args):
 					case e.rest:
-						// It runs before the listener returns, as far as it
-						// waits for nothing: the page may not run again.
+						// Rest runs before the listener returns, up to its first wait: the page may not run
+						// again.
 						resting.Go(n.Rest)
 					default:
 						n.Wake()
@@ -83,8 +83,8 @@ func followPlatform(node func() *core.Node) core.Part {
 	}
 }
 
-// restored says whether a pageshow is of a page that was kept. A page's own script
-// may dispatch one, too.
+// restored reports whether a pageshow event is of a page from the back/forward cache. A
+// page's own script may dispatch one, too.
 func restored(args []js.Value) bool {
 	persisted, err := jsio.Get(jsio.First(args), "persisted")
 	return err == nil && persisted.Equal(js.ValueOf(true))

@@ -3,10 +3,10 @@
 // Package wasm makes a Tombolo node inside a browser tab, a worker or Node.js
 // (GOOS=js).
 //
-// go-libp2p's own constructor does not build for js, so the host is put
-// together here: swarm, upgrader, Noise, yamux, basic host and circuit client,
-// with the transports of wasm/webtransport, wasm/websocket and wasm/webrtc. The node cannot
-// listen; it holds reservations on relays, through which it is dialled.
+// go-libp2p's own constructor does not build for js, so this package assembles the host:
+// swarm, upgrader, Noise, yamux, basic host and circuit client, with the transports of
+// wasm/webtransport, wasm/websocket and wasm/webrtc. The node cannot listen; it holds
+// reservations on relays, through which it is reachable.
 package wasm
 
 import (
@@ -36,60 +36,60 @@ const (
 	WebRTCDirect = "webrtc-direct"
 )
 
-// Options configure a node. The zero value makes an ephemeral node that knows
-// no relay.
+// Options configure a node. The zero value makes an ephemeral node that uses no relay.
 type Options struct {
-	// Identity is the node's key. If nil, a fresh one; see PersistentIdentity
-	// for one that outlives the page.
+	// Identity is the node's key. If nil, a new one is made; see PersistentIdentity for one
+	// that outlives the page.
 	Identity crypto.PrivKey
 
-	// Relays are where the node reserves slots, each with its addresses.
+	// Relays are the relays to hold reservations on, each with its addresses.
 	Relays []peer.AddrInfo
 
-	// RelayURLs are further relays, each by the http:// or https:// URL of its page,
-	// which is asked for the relay's addresses, and again when they are of no use
-	// any more. One that does not answer is tried again.
+	// RelayURLs are further relays, each given by the http:// or https:// URL of its page.
+	// The node asks that URL for the relay's addresses, and asks again when they no longer
+	// work. It retries a URL that does not answer.
 	RelayURLs []string
 
-	// Ask asks the pages of RelayURLs. If nil, the platform's fetch does.
+	// Ask fetches the URLs of RelayURLs. If nil, the platform's fetch is used.
 	Ask reservation.Get
-	// Token is presented to the relays, for those that take only peers with one.
+	// Token is presented to the relays; some take only peers with a token.
 	Token string
 
-	// Network separates meshes. If empty, core.DefaultNetwork.
+	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
-	// Transports are those to use, by name. If empty, all that the platform
-	// has; one it lacks is an error. Where a peer has several, WebRTCDirect is
-	// dialled last: a platform may ask its user first.
+	// Transports are the names of the transports to use. If empty, all that the platform
+	// has; naming one that it lacks is an error. If a peer has addresses of several,
+	// WebRTCDirect is dialled last: a platform may ask its user first.
 	Transports []string
 
-	// Direct makes and takes connections without the relay, of peers that are reached
-	// through one: see package core/direct. It needs RTCPeerConnection here: see
-	// package webrtc.
+	// Direct makes and accepts connections without the relay, with peers that are reached
+	// through one: see package core/direct. It needs RTCPeerConnection: see package
+	// wasm/webrtc.
 	Direct bool
 
-	// PingInterval is as in core.Options.
+	// PingInterval is that of core.Options.
 	PingInterval time.Duration
 
-	// Store keeps histories over restarts; package datastore has one. If nil,
-	// they end with the node. It is closed by one of Parts.
+	// Store keeps histories over restarts; package wasm/datastore has one. If nil, they end
+	// with the node. One of Parts closes the Store.
 	Store datastore.Batching
 
-	// Logger receives what the node has to say. If nil, nothing is logged.
+	// Logger receives the node's log. If nil, nothing is logged.
 	Logger *slog.Logger
 
-	// Parts are started before the node's own and closed after them. When New
-	// fails before any part has started, they are the caller's to close.
+	// Parts are started before the node's own and closed after them. If New fails before any
+	// part has started, the caller closes them.
 	Parts []core.Part
 }
 
-// New makes a node and starts it. It does not wait for a relay: core.Node's
-// events tell when a reservation is made. ctx bounds the start only.
+// New makes a node and starts it. It does not wait for a relay: core.Node reports a new
+// reservation by an event. ctx bounds the start only.
 //
-// The node rests (see core.Node.Rest) while its page is frozen or in the
-// back/forward cache, and wakes with it. When the network is back it wakes as one
-// that slept does, unless it is suspended. Of its page, a node in a worker must be told.
+// The node is suspended (see core.Node.Rest) while its page is frozen or in the
+// back/forward cache, and resumes with it. When the network is back, it reconnects as
+// after a sleep, unless it is suspended. In a worker, the program must suspend and resume
+// the node itself, because the page's events do not arrive there.
 func New(ctx context.Context, opts Options) (*core.Node, error) {
 	key := opts.Identity
 	if key == nil {

@@ -60,7 +60,7 @@ func (d *Datastore) Get(ctx context.Context, key ds.Key) ([]byte, error) {
 	return value, err
 }
 
-// Has says whether there is something under key.
+// Has reports whether there is something under key.
 func (d *Datastore) Has(ctx context.Context, key ds.Key) (bool, error) {
 	n, err := d.db.Read(ctx, store, func(s js.Value) js.Value { return s.Call("count", key.String()) })
 	return err == nil && n.Int() > 0, err

@@ -11,7 +11,8 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// maxMessage bounds a message that is taken, in bytes: what browsers send at most.
+// maxMessage is the maximum size of a received message, in bytes: the most that browsers
+// send.
 const maxMessage = 256 << 10
 
 // channel is an RTCDataChannel, of the page or transferred to a worker.
@@ -21,7 +22,7 @@ type channel struct {
 	handler webrtc.ChannelHandler
 	happens js.Func // every event of the channel
 	open    bool
-	closing bool // Close was called before it was open: what waits is sent first
+	closing bool // Close was called; if it was not open yet, messages that wait are sent first
 	ended   bool // Closed was called, or the connection was closed
 }
 
@@ -65,7 +66,7 @@ func (ch *channel) happened(event js.Value) {
 		ch.opened()
 	case "message":
 		b, err := jsio.Bytes(event.Get("data"), maxMessage)
-		if err != nil { // text, for one
+		if err != nil { // for example, text
 			_, _ = jsio.Call(ch.js, "close")
 			return
 		}
@@ -74,7 +75,7 @@ func (ch *channel) happened(event js.Value) {
 		ch.conn.events.Low()
 	case "close":
 		ch.closed()
-	case "error": // SCTP has failed, and all channels with it; else close comes
+	case "error": // SCTP has failed, and all channels with it; otherwise close follows
 		if failure := event.Get("error"); failure.Truthy() && failure.Get("errorDetail").Equal(js.ValueOf("sctp-failure")) {
 			ch.conn.events.Ended(errClosed)
 		}
@@ -97,7 +98,7 @@ func (ch *channel) closed() {
 	ch.handler.Closed()
 }
 
-// release is the end of the channel's events.
+// release ends the channel's events.
 func (ch *channel) release() {
 	if ch.ended {
 		return
@@ -110,7 +111,7 @@ func (ch *channel) release() {
 	jsio.Release(ch.happens)
 }
 
-// scratch holds a message while it is sent: send copies it.
+// scratch holds a message while it is sent; send copies it.
 var scratch = sync.OnceValue(func() js.Value { return js.Global().Get("Uint8Array").New(64 << 10) })
 
 func (ch *channel) Send(b []byte) error {

@@ -1,20 +1,21 @@
 //go:build js
 
-// Package webrtc makes WebRTC connections of the browser, for the transport of package
+// Package webrtc makes the browser's WebRTC connections, for the transport of package
 // core/webrtc: between two tabs, or between a tab and a process, that a relay introduced
 // to each other. It works with any go-libp2p host for GOOS=js that dials circuits:
 //
 //	t, err := core.AddTransport(h, webrtc.New(webrtc.Options{}), core.Options{})
 //
-// A core.Dialler, which dials WebRTC-direct, takes it, too:
+// A core.Dialler, which dials WebRTC-direct, accepts it, too:
 //
 //	d, err := core.NewDialler(key, webrtc.New(webrtc.Options{}), core.DiallerOptions{})
 //
-// A page has RTCPeerConnection, and a worker has not. Options.Constructor takes what stands
-// for it there; data channels themselves can be sent from a page to a dedicated worker.
+// A page has RTCPeerConnection, and a worker does not. There, Options.Constructor takes a
+// substitute; data channels themselves can be transferred from a page to a dedicated
+// worker.
 //
-// A platform may ask its user before it lets a page make a connection, and may have
-// none to offer; Dial fails then.
+// A platform may ask its user before it lets a page make a connection, and may have none
+// left; Dial then fails.
 package webrtc
 
 import (
@@ -27,25 +28,25 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// Options configure a Platform. The zero value is usable where Available.
+// Options configure a Platform. The zero value is usable if Available returns true.
 type Options struct {
-	// Constructor makes what has the part of RTCPeerConnection's interface that is used
-	// here; its createDataChannel may return a promise. If undefined, the global
-	// RTCPeerConnection.
+	// Constructor constructs objects with those parts of RTCPeerConnection's interface that
+	// this package uses; their createDataChannel may return a promise. If undefined, the
+	// global RTCPeerConnection.
 	Constructor js.Value
-	// STUN lists the servers that tell this end its address, as stun: URLs, for the next
-	// connection. If nil, there are none, and peers are told the addresses of the
-	// interfaces only.
+	// STUN returns the stun: URLs of the servers that the next connection asks for this
+	// end's public address. If nil, there are none, and peers are offered the addresses of
+	// the interfaces only.
 	STUN func() []string
 }
 
-// Available says whether the platform has RTCPeerConnection here. Workers and Node.js
-// have not.
+// Available reports whether the platform has RTCPeerConnection here. Workers and Node.js
+// do not.
 func Available() bool { return !js.Global().Get(constructorName).IsUndefined() }
 
 const constructorName = "RTCPeerConnection"
 
-// Platform makes connections of the browser. It may be used concurrently.
+// Platform makes the browser's connections. It may be used concurrently.
 type Platform struct {
 	constructor js.Value
 	stun        func() []string
@@ -53,7 +54,7 @@ type Platform struct {
 
 var _ webrtc.Platform = (*Platform)(nil)
 
-// New makes a Platform.
+// New returns a Platform.
 func New(o Options) *Platform {
 	p := &Platform{constructor: o.Constructor, stun: o.STUN}
 	if p.constructor.IsUndefined() {
@@ -62,7 +63,7 @@ func New(o Options) *Platform {
 	return p
 }
 
-// config is what a connection is made with.
+// config returns the RTCConfiguration of a new connection.
 func (p *Platform) config() map[string]any {
 	servers := []any{}
 	if p.stun != nil {
@@ -81,7 +82,7 @@ type peerConnection struct {
 	events   webrtc.Events
 	handler  js.Func // of every event of the connection
 	sctp     js.Value
-	channels map[*channel]struct{} // whose js.Func is not released
+	channels map[*channel]struct{} // those whose js.Func is not released
 	closed   bool
 }
 
@@ -106,8 +107,8 @@ func (p *Platform) New(e webrtc.Events) (webrtc.PeerConnection, error) {
 	return c, nil
 }
 
-// happened takes an event of the connection. An incoming channel gets its handlers
-// before it returns, or its messages are lost.
+// happened handles an event of the connection. An incoming channel gets its handlers
+// before happened returns; otherwise its messages would be lost.
 func (c *peerConnection) happened(event js.Value) {
 	if c.closed {
 		return
@@ -129,14 +130,15 @@ func (c *peerConnection) happened(event js.Value) {
 	case "datachannel":
 		ch := event.Get("channel")
 		c.events.Channel(ch.Get("label").String(), c.newChannel(ch))
-	case "statechange": // of SCTP: the connection's own state says nothing for seconds
+	case "statechange": // of SCTP: the connection's own state does not change for seconds
 		if c.sctp.Get("state").String() == "closed" {
 			c.events.Ended(errClosed)
 		}
 	}
 }
 
-// whyFailed says what failed of the connection: DTLS, where ICE has a path, or ICE.
+// whyFailed returns the reason why the connection failed: DTLS, if ICE has a path, or
+// else ICE.
 func (c *peerConnection) whyFailed() error {
 	switch c.pc.Get("iceConnectionState").String() {
 	case "connected", "completed":
@@ -147,7 +149,7 @@ func (c *peerConnection) whyFailed() error {
 
 var errClosed = errors.New("the WebRTC connection was closed by the peer")
 
-// do calls a method that returns a promise, and waits for what it promises.
+// do calls a method that returns a promise, and waits for its result.
 func (c *peerConnection) do(ctx context.Context, method string, args ...any) (js.Value, error) {
 	promise, err := jsio.Try(func() js.Value { return c.pc.Call(method, args...) })
 	if err != nil {
@@ -156,7 +158,8 @@ func (c *peerConnection) do(ctx context.Context, method string, args ...any) (js
 	return jsio.Await(ctx, js.Global().Get("Promise").Call("resolve", promise))
 }
 
-// describe sets what createOffer or createAnswer makes, and returns its SDP.
+// describe sets the description that createOffer or createAnswer makes, and returns its
+// SDP.
 func (c *peerConnection) describe(ctx context.Context, create string) (string, error) {
 	description, err := c.do(ctx, create)
 	if err == nil {
@@ -177,7 +180,7 @@ func (c *peerConnection) take(ctx context.Context, kind, sdp string) error {
 	return err
 }
 
-// followSCTP hears of the end of SCTP, which there is once both descriptions are set.
+// followSCTP watches for the end of SCTP, which exists once both descriptions are set.
 func (c *peerConnection) followSCTP() {
 	if sctp := c.pc.Get("sctp"); sctp.Truthy() && !c.closed {
 		c.sctp = sctp
@@ -230,7 +233,7 @@ func (c *peerConnection) createChannel(ctx context.Context, args ...any) (webrtc
 	return c.newChannel(ch), nil
 }
 
-// Close releases all functions of Go. The platform tells nothing after it.
+// Close closes the connection and releases all functions of Go. No event follows it.
 func (c *peerConnection) Close() error {
 	if c.closed {
 		return nil

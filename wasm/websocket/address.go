@@ -10,8 +10,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// dialURL is the URL of a WebSocket multiaddr. An address with anything that
-// a browser could not honour, or that is not understood, is an error.
+// dialURL returns the URL of a WebSocket multiaddr. An address with any part that a
+// browser could not honour, or that is unknown, is an error.
 func dialURL(addr ma.Multiaddr) (string, error) {
 	fail := func() (string, error) { return "", fmt.Errorf("%s is not a WebSocket address", addr) }
 	if len(addr) < 3 {
@@ -40,8 +40,7 @@ func dialURL(addr ma.Multiaddr) (string, error) {
 		scheme = "ws"
 	case is(codes, ma.P_WSS), is(codes, ma.P_TLS, ma.P_WS):
 	case is(codes, ma.P_TLS, ma.P_SNI, ma.P_WS):
-		// The platform sends the name in the URL as server name, so it is the
-		// name that must be dialled.
+		// The platform sends the name in the URL as server name, so the name must be dialled.
 		host = rest[1].Value()
 	default:
 		return fail()

@@ -10,7 +10,7 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// conn makes a socket the connection that the upgrader takes.
+// conn adapts a socket to the connection that the upgrader takes.
 type conn struct {
 	*socket
 	remote ma.Multiaddr
@@ -18,7 +18,7 @@ type conn struct {
 
 var _ manet.Conn = (*conn)(nil)
 
-// localAddr stands for the local end, of which the platform says nothing.
+// localAddr stands for the local address, which the platform does not report.
 var localAddr = ma.StringCast("/ip4/0.0.0.0/tcp/0/ws")
 
 func (c *conn) LocalMultiaddr() ma.Multiaddr  { return localAddr }

@@ -17,18 +17,17 @@ import (
 )
 
 const (
-	// maxBuffered is how much may wait in the platform to be sent, bytes.
+	// maxBuffered is how many bytes may wait in the platform to be sent.
 	maxBuffered = 1 << 20
-	// maxUnread is how far behind the reader may be, bytes. The muxer reads all
-	// the time and its windows bound what peers may send, so only a peer that
-	// ignores them comes here.
+	// maxUnread is how many bytes the reader may be behind. The muxer reads all the time and
+	// its windows bound what peers may send, so only a peer that ignores them reaches this.
 	maxUnread = 16 << 20
-	// frameCost is added to the size of each waiting message, bytes: about what
-	// Go needs to hold it. It bounds messages of one byte, too.
+	// frameCost is added to the size of each waiting message, in bytes: about what Go needs
+	// to hold it. It also bounds the number of one-byte messages.
 	frameCost = 64
-	// drainPoll is how often a full buffer is looked at: there is no event. In a
-	// hidden tab the timers of the platform run once a second or a minute; there
-	// what comes is the sign that something went, since peers give windows back.
+	// drainPoll is how often a full buffer is checked, because the platform has no event for
+	// it. In a hidden tab the timers of the platform run once a second or a minute; there an
+	// incoming message means that something was sent, because peers return windows.
 	drainPoll = 2 * time.Millisecond
 )
 
@@ -36,19 +35,19 @@ const (
 type socket struct {
 	js       js.Value
 	handlers []js.Func
-	arrived  chan struct{} // holds a token after unread or err changed
+	arrived  chan struct{} // holds a token after unread or err has changed
 	stirred  chan struct{} // holds a token after a message, for the writer
-	done     chan struct{} // closed when the socket is
+	done     chan struct{} // closed when the socket has ended
 	reading  jsio.Deadline
 	writing  jsio.Deadline
 	readTurn chan struct{}
 	sendTurn chan struct{}
-	scratch  js.Value // a Uint8Array of scratchSize, copied from at once
+	scratch  js.Value // a Uint8Array of scratchSize, for send, which copies it
 
 	mu     sync.Mutex
 	unread [][]byte
 	size   int   // of unread, with frameCost for each
-	err    error // why there is no more after unread
+	err    error // why nothing follows unread
 }
 
 func open(ctx context.Context, url string) (*socket, error) {
@@ -75,8 +74,8 @@ func open(ctx context.Context, url string) (*socket, error) {
 		}
 	})
 	s.on("close", func(e js.Value) { s.closed(closeError(e.Get("code"), e.Get("reason"))) })
-	// Browsers say nothing here and send close after it; Node.js says what
-	// failed, and may send nothing more.
+	// Browsers give no reason here, and send close after it. Node.js gives the reason, and
+	// may send nothing after it.
 	s.on("error", func(e js.Value) {
 		if why := e.Get("error"); !why.IsUndefined() && !why.IsNull() {
 			s.closed(fmt.Errorf("connection failed: %w", jsio.AsError(why)))
@@ -102,7 +101,7 @@ func (s *socket) on(event string, f func(js.Value)) {
 	s.js.Set("on"+event, h)
 }
 
-// message takes what the server sent. An error ends the connection.
+// message takes a message of the server. An error ends the connection.
 func (s *socket) message(data js.Value) error {
 	s.mu.Lock()
 	room, over := maxUnread-s.size-frameCost, s.err != nil
@@ -139,8 +138,8 @@ var (
 	errUnread = fmt.Errorf("more than %d bytes unread: the peer ignores its windows", maxUnread)
 )
 
-// closeError is why the socket was closed. Orderly are the codes 1000 (normal)
-// and 1005 (none given), RFC 6455, 7.4.1. The reason is the server's words.
+// closeError returns why the socket was closed. The codes 1000 (normal) and 1005 (none
+// given) of RFC 6455, 7.4.1, mean an orderly close. The reason is the server's text.
 func closeError(code, reason js.Value) error {
 	n, _ := jsio.Count(code, 0, 1<<16-1)
 	if n == 1000 || n == 1005 {
@@ -152,7 +151,7 @@ func closeError(code, reason js.Value) error {
 	return fmt.Errorf("closed with code %d", n)
 }
 
-// closed takes the last event there is.
+// closed handles the last event of the socket.
 func (s *socket) closed(why error) {
 	s.end(why)
 	for _, name := range []string{"open", "message", "close", "error"} {
@@ -164,7 +163,7 @@ func (s *socket) closed(why error) {
 	s.handlers = nil
 }
 
-// end notes why there is no more, once.
+// end records why the socket has ended. The first reason stays.
 func (s *socket) end(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,7 +226,7 @@ func (s *socket) take(b []byte) (int, error) {
 	return n, nil
 }
 
-// scratchSize is the largest message that is sent from a reused buffer.
+// scratchSize is the largest part of a Write that is sent at once, in bytes.
 const scratchSize = 64 << 10
 
 func (s *socket) Write(b []byte) (n int, err error) {
@@ -258,7 +257,7 @@ func (s *socket) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// room waits until the platform holds less than it may.
+// room waits until less than maxBuffered waits in the platform.
 func (s *socket) room() error {
 	for {
 		select {
@@ -275,7 +274,7 @@ func (s *socket) room() error {
 		case <-s.done:
 		case <-s.writing.Wait():
 			if s.js.Get("bufferedAmount").Int() < maxBuffered {
-				return nil // it is the timers that were late
+				return nil // only the timers were late
 			}
 			return os.ErrDeadlineExceeded
 		}
@@ -301,7 +300,7 @@ func (s *socket) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// Close sends what was written, then closes. It does not wait.
+// Close closes the socket after sending what was written. It does not wait.
 func (s *socket) Close() error {
 	s.end(net.ErrClosed)
 	s.js.Call("close")

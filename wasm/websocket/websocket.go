@@ -1,24 +1,24 @@
 //go:build js
 
-// Package websocket is the libp2p WebSocket transport for programs that run
-// inside a browser, a worker or Node.js (GOOS=js). It dials; nothing can listen
+// Package websocket is the libp2p WebSocket transport for programs that run inside a
+// browser, a worker or Node.js (GOOS=js). It only dials, because nothing can listen
 // there. It works with any go-libp2p host:
 //
 //	swarm.AddTransport(websocket.New(upgrader, rcmgr))
 //
-// Writes wait while more than 1 MiB is buffered in the platform. A WebSocket
-// cannot be told to wait, so a connection whose reader falls more than 16 MiB
-// behind is closed; the muxer reads all the time and its windows hold back every
-// peer that honours them, so that comes of a hostile one only. A connection whose
-// server sends text is closed, too: libp2p's messages are binary. The platform
-// tells of a message once it holds all of it, so a single huge one cannot be
-// refused before it costs the tab its memory.
+// Writes wait while more than 1 MiB is buffered in the platform. A WebSocket has no
+// back-pressure for reading, so a connection whose reader falls more than 16 MiB behind
+// is closed. The muxer reads all the time and its windows hold back every peer that
+// honours them, so only a hostile peer causes that. A connection whose server sends text
+// is closed, too, because libp2p's messages are binary. The platform delivers a message
+// once it has all of it, so a single huge one cannot be refused before it costs the tab
+// its memory.
 //
-// WebSocketStream, which could be told to wait, is not used: Chromium 156 crashes the page
-// when one is closed while it is being read, and measured side by side it is not faster.
+// WebSocketStream, which has back-pressure, is not used: Chromium 156 crashes the page
+// when one is closed while it is being read, and in a direct comparison it is not faster.
 //
-// Addresses: /ip4, /ip6, /dns, /dns4 or /dns6, then /tcp/PORT, then /ws, /wss,
-// /tls/ws or /tls/sni/NAME/ws. Names are left to the platform to resolve.
+// Addresses: /ip4, /ip6, /dns, /dns4 or /dns6, then /tcp/PORT, then /ws, /wss, /tls/ws or
+// /tls/sni/NAME/ws. The platform resolves names.
 //
 // Spec: https://github.com/libp2p/specs/blob/master/websockets/README.md
 package websocket
@@ -62,7 +62,7 @@ var (
 	_ transport.SkipResolver = (*Transport)(nil)
 )
 
-// New makes the transport. A nil rcmgr limits nothing.
+// New returns a transport. A nil rcmgr limits nothing.
 func New(upgrader transport.Upgrader, rcmgr network.ResourceManager, opts ...Option) *Transport {
 	if rcmgr == nil {
 		rcmgr = &network.NullResourceManager{}
@@ -78,18 +78,18 @@ func New(upgrader transport.Upgrader, rcmgr network.ResourceManager, opts ...Opt
 	return t
 }
 
-// Available says whether the platform has WebSockets. (Node.js before 22 has
+// Available reports whether the platform has WebSockets. (Node.js before 22 has
 // them only with --experimental-websocket.)
 func Available() bool { return !js.Global().Get("WebSocket").IsUndefined() }
 
-// CanDial says whether addr is a WebSocket address that Dial understands.
+// CanDial reports whether addr is a WebSocket address that Dial understands.
 func (t *Transport) CanDial(addr ma.Multiaddr) bool {
 	_, err := dialURL(addr)
 	return err == nil
 }
 
-// Dial connects to the peer p at addr, secured and multiplexed. It fails when
-// ctx ends or the handshake takes too long; the error says which.
+// Dial connects to the peer p at addr, and secures and multiplexes the connection. It
+// fails when ctx ends or the handshake takes too long; the error says which.
 func (t *Transport) Dial(ctx context.Context, addr ma.Multiaddr, p peer.ID) (transport.CapableConn, error) {
 	url, err := dialURL(addr)
 	if err != nil {
@@ -116,7 +116,7 @@ func (t *Transport) dial(ctx context.Context, addr ma.Multiaddr, url string, p p
 	if err != nil {
 		return nil, errors.Join(context.Cause(ctx), err)
 	}
-	// The upgrader waits for the far side without looking at ctx.
+	// The upgrader waits for the peer without watching ctx.
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	c, err := t.upgrader.Upgrade(ctx, t, &conn{socket: raw, remote: addr}, network.DirOutbound, p, scope)
 	if !stop() && err == nil {
@@ -135,17 +135,17 @@ func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w", addr, ErrCannotListen)
 }
 
-// Protocols are those whose addresses end here.
+// Protocols returns the codes of the addresses that the transport dials.
 func (t *Transport) Protocols() []int { return []int{ma.P_WS, ma.P_WSS} }
 
-// Proxy is false: the transport reaches peers by itself.
+// Proxy returns false: the transport reaches peers by itself.
 func (t *Transport) Proxy() bool { return false }
 
-// SkipResolve is true: Go has no resolver in a browser, and the platform
-// resolves the names in URLs.
+// SkipResolve returns true: Go has no resolver in a browser, and the platform resolves
+// the names in URLs.
 func (t *Transport) SkipResolve(context.Context, ma.Multiaddr) bool { return true }
 
-// capableConn names the transport in the connection's state.
+// capableConn reports the transport's name in the connection's state.
 type capableConn struct{ transport.CapableConn }
 
 func (c capableConn) ConnState() network.ConnectionState {

@@ -14,19 +14,19 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// endpoint is where libp2p peers accept sessions, with the only handshake
-// there is.
+// endpoint is the path at which libp2p peers accept sessions, with the only handshake
+// that exists.
 const endpoint = "/.well-known/libp2p-webtransport?type=noise"
 
-// target is a WebTransport multiaddr taken apart.
+// target is a parsed WebTransport multiaddr.
 type target struct {
 	addr   ma.Multiaddr // without /p2p
 	url    string
 	hashes []multihash.DecodedMultihash
 }
 
-// parse takes addr apart. An address with anything that a browser could not
-// honour, or that is not understood, is an error.
+// parse parses addr. An address with any part that a browser could not honour, or that is
+// unknown, is an error.
 func parse(addr ma.Multiaddr) (target, error) {
 	fail := func(why string) (target, error) {
 		return target{}, fmt.Errorf("%s is not a WebTransport address: %s", addr, why)
@@ -85,13 +85,13 @@ func decodeHash(s string) (multihash.DecodedMultihash, error) {
 	if err != nil {
 		return multihash.DecodedMultihash{}, err
 	}
-	if h.Code != multihash.SHA2_256 { // the only one browsers take
+	if h.Code != multihash.SHA2_256 { // the only one that browsers accept
 		return multihash.DecodedMultihash{}, fmt.Errorf("certificate hash is %s, not sha2-256", h.Name)
 	}
 	return *h, nil
 }
 
-// options are what the browser needs to accept the peer's own certificate.
+// options returns the options that make the browser accept the peer's own certificate.
 func (t target) options() js.Value {
 	hashes := make([]any, len(t.hashes))
 	for i, h := range t.hashes {

@@ -64,7 +64,8 @@ func newConn(t *Transport, session js.Value, to target, scope network.ConnManage
 	return c
 }
 
-// closeError is why the session ended in order: WebTransportCloseInfo.
+// closeError returns the error for an orderly end of the session, from its
+// WebTransportCloseInfo.
 func closeError(args []js.Value) error {
 	var code int64
 	if len(args) > 0 {
@@ -75,7 +76,8 @@ func closeError(args []js.Value) error {
 	return &network.ConnError{Remote: true, ErrorCode: network.ConnErrorCode(code)}
 }
 
-// OpenStream opens a stream; it waits, up to ctx, while the peer allows no more.
+// OpenStream opens a stream. If the peer allows no more at the moment, it waits until ctx
+// ends.
 func (c *conn) OpenStream(ctx context.Context) (network.MuxedStream, error) {
 	s, err := c.open(ctx)
 	if err != nil {
@@ -102,7 +104,7 @@ func (c *conn) open(ctx context.Context) (*stream, error) {
 	return c.add(pair)
 }
 
-// discard resets the stream that p may still bring.
+// discard resets the stream that p may still resolve to.
 func (c *conn) discard(p js.Value) {
 	go func() {
 		if pair, err := jsio.Await(context.Background(), p); err == nil {
@@ -113,7 +115,7 @@ func (c *conn) discard(p js.Value) {
 	}()
 }
 
-// AcceptStream waits for the next stream the peer opens.
+// AcceptStream waits for the next stream that the peer opens.
 func (c *conn) AcceptStream() (network.MuxedStream, error) {
 	r, err := jsio.Await(context.Background(), c.incoming.Call("read"))
 	if err != nil {
@@ -147,8 +149,7 @@ func (c *conn) remove(s *stream) {
 	delete(c.streams, s)
 }
 
-// end closes the session and fails every stream with err. The first end is
-// the one that stays.
+// end closes the session and fails every stream with err. The first error stays.
 func (c *conn) end(err error) {
 	c.mu.Lock()
 	if c.err != nil {
@@ -161,17 +162,17 @@ func (c *conn) end(err error) {
 	c.mu.Unlock()
 	close(c.closed)
 	c.scope.Done()
-	// Chromium 156 crashes the page when a session is closed while the abort of
-	// a stream with a write under way has not settled. So those of before are
-	// waited for, and the streams that live are failed by the close itself.
+	// Chromium 156 crashes the page when a session is closed while the abort of a stream
+	// with a pending write has not settled. So end waits for earlier aborts, and lets the
+	// close itself fail the open streams.
 	go func() {
 		for s := range streams {
-			if s.detached { // JavaScript may just have aborted it
+			if s.detached { // JavaScript may have just aborted it
 				s.abort(err)
 			}
 		}
 		c.aborts.Wait()
-		// On a session that has ended by itself, close does nothing.
+		// On a session that has already ended, close does nothing.
 		_, _ = jsio.Call(c.js, "close", map[string]any{"closeCode": 0, "reason": ""})
 		for s := range streams {
 			s.fail(err)
@@ -185,7 +186,8 @@ func (c *conn) reason() error {
 	return c.err
 }
 
-// explain prefers why the session ended to what a call on it failed with.
+// explain returns the reason why the session ended, if it has, instead of a call's own
+// error.
 func (c *conn) explain(err error) error {
 	if c.IsClosed() {
 		return c.reason()
@@ -199,13 +201,13 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWithError is Close: browsers do not carry libp2p's codes.
+// CloseWithError is the same as Close, because browsers cannot send libp2p's codes.
 func (c *conn) CloseWithError(code network.ConnErrorCode) error {
 	c.end(&network.ConnError{ErrorCode: code})
 	return nil
 }
 
-// IsClosed says whether the session has ended.
+// IsClosed reports whether the session has ended.
 func (c *conn) IsClosed() bool {
 	select {
 	case <-c.closed:
@@ -215,7 +217,7 @@ func (c *conn) IsClosed() bool {
 	}
 }
 
-// localAddr stands for the local end, of which the platform says nothing.
+// localAddr stands for the local address, which the platform does not report.
 var localAddr = ma.StringCast("/ip4/0.0.0.0/udp/0/quic-v1/webtransport")
 
 func (c *conn) LocalMultiaddr() ma.Multiaddr   { return localAddr }
@@ -223,8 +225,8 @@ func (c *conn) RemoteMultiaddr() ma.Multiaddr  { return c.target.addr }
 func (c *conn) Scope() network.ConnScope       { return c.scope }
 func (c *conn) Transport() transport.Transport { return c.transport }
 
-// As finds the connection of this transport under those of a host, see Detach, and its
-// datagrams.
+// As gives access to the connection of this transport below those of a host, see Detach,
+// and to its datagrams.
 func (c *conn) As(into any) bool {
 	switch into := into.(type) {
 	case **conn:

@@ -12,18 +12,18 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// datagrams are those of a session, as package datagram takes them.
+// datagrams sends and receives the datagrams of a session, for package datagram.
 type datagrams struct {
 	conn   *conn
 	js     js.Value
 	once   sync.Once
-	err    error // the browser has none
+	err    error // set if the browser does not support them
 	reader js.Value
 	writer js.Value
 }
 
-// open takes hold of the datagrams, when they are first asked for: until then the
-// browser keeps the newest that come, and drops the rest.
+// open takes the browser's streams of datagrams at the first use. Until then the browser
+// keeps the newest that arrive, and drops the rest.
 func (d *datagrams) open() error {
 	d.once.Do(func() {
 		_, d.err = jsio.Try(func() js.Value {
@@ -36,8 +36,8 @@ func (d *datagrams) open() error {
 	return d.err
 }
 
-// writable is where datagrams are written to: in the newer form of the standard, made
-// by a function.
+// writable returns the stream that datagrams are written to. In the newer form of the
+// standard, a function makes it.
 func writable(datagrams js.Value) js.Value {
 	if create := datagrams.Get("createWritable"); create.Type() == js.TypeFunction {
 		return datagrams.Call("createWritable")
@@ -45,8 +45,8 @@ func writable(datagrams js.Value) js.Value {
 	return datagrams.Get("writable")
 }
 
-// SendDatagram waits until the browser has taken the datagram. One that is too large
-// for it, it would drop without a word.
+// SendDatagram waits until the browser has taken the datagram. It fails for a datagram
+// that is too large, which the browser would drop silently.
 func (d *datagrams) SendDatagram(data []byte) error {
 	if most := d.js.Get("maxDatagramSize"); most.Type() == js.TypeNumber && len(data) > most.Int() {
 		return fmt.Errorf("send a datagram of %d bytes: the browser takes at most %d", len(data), most.Int())

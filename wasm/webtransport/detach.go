@@ -12,17 +12,16 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// Detach takes a stream of this transport out of Go: what is returned are the
-// browser's own stream and writer, so that bytes between JavaScript and the
-// network do not pass through Go at all. s, which may be wrapped by a host, must
-// have finished its protocol negotiation.
+// Detach takes a stream of this transport out of Go: it returns the browser's own stream
+// and writer, so that bytes between JavaScript and the network do not pass through Go at
+// all. s, which may be wrapped by a host, must have finished its protocol negotiation.
 //
-// Where ok is true, s is only good for Reset and Close from then on, and one of
-// them must be called once both directions have ended. Reset ends the writing
-// side; of the reading side only who reads it can let go. written is closed when
-// the writing side has ended, however it did.
+// If ok is true, s can only be reset or closed from then on, and one of Reset and Close
+// must be called once both directions have ended. Reset ends the writing side; only the
+// reader of the stream can release the reading side. written is closed when the writing
+// side has ended, for whatever reason.
 //
-// ok is false, and s as it was, where s is not of this transport or Go has read
+// If ok is false, s is unchanged: it is not a stream of this transport, or Go has read
 // ahead on it.
 func Detach(s network.Stream) (readable, writer js.Value, written <-chan struct{}, ok bool) {
 	inner := unwrap(s)
@@ -46,9 +45,9 @@ func Detach(s network.Stream) (readable, writer js.Value, written <-chan struct{
 	return readable, writer, done, true
 }
 
-// unwrap finds the stream of ours under those of the swarm and the host, which
-// do not show it: the call below passes through them to it, and nothing else
-// runs meanwhile, since js has one thread and the call does not block.
+// unwrap returns our stream below those of the swarm and the host, which do not expose
+// it: the call below passes through them to our stream. Nothing else runs meanwhile,
+// because js has one thread and the call does not block.
 func unwrap(s network.Stream) *stream {
 	var c *conn
 	if !s.Conn().As(&c) {

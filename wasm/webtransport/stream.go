@@ -15,9 +15,9 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// stream is a bidirectional stream of a session: a QUIC stream, which the
-// browser keeps flow-controlled. Reading holds back the peer by at most one
-// chunk, writing waits while 256 KiB are on their way to the network.
+// stream is a bidirectional stream of a session: a QUIC stream, whose flow control is the
+// browser's. A slow reader holds back the peer after at most one chunk; a Write waits
+// while the browser has 512 KiB to take.
 type stream struct {
 	conn     *conn
 	r        *jsio.Reader
@@ -35,9 +35,9 @@ func newStream(c *conn, pair js.Value) *stream {
 	}
 }
 
-// Failure is what a stream of a session ends with when it fails with a value that
-// the browser throws: the peer reset it, or refused to read on, or the session
-// ended, which streams may see before the session itself says so.
+// Failure returns the error of a stream that fails with a value that the browser throws:
+// the peer reset it, or refused to read on, or the session ended, which streams may see
+// before the session itself reports it.
 func Failure(thrown js.Value) error {
 	seen := jsio.AsError(thrown)
 	if source, err := jsio.Get(thrown, "source"); err == nil && source.Equal(js.ValueOf("session")) {
@@ -46,8 +46,8 @@ func Failure(thrown js.Value) error {
 	return &network.StreamError{Remote: true, TransportError: seen}
 }
 
-// resetCode goes to the peer with every reset: libp2p's own codes do not fit
-// into the ones that browsers can send.
+// resetCode makes the error that is sent to the peer with every reset. libp2p's own codes
+// do not fit into those that browsers can send.
 var resetCode = sync.OnceValue(func() js.Value { return js.Global().Get("WebTransportError") })
 
 func resetReason() js.Value {
@@ -67,7 +67,8 @@ func (s *stream) Write(p []byte) (int, error) {
 	return n, s.explain(err)
 }
 
-// explain prefers why the session ended to what the stream saw of it.
+// explain returns the reason why the session ended, if it has, instead of the stream's
+// own error.
 func (s *stream) explain(err error) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -78,7 +79,7 @@ func (s *stream) explain(err error) error {
 	return err
 }
 
-// CloseWrite ends the stream for writing, after what was written.
+// CloseWrite ends the stream for writing, after the data written so far.
 func (s *stream) CloseWrite() error {
 	s.w.Close()
 	return nil
@@ -90,8 +91,8 @@ func (s *stream) CloseRead() error {
 	return nil
 }
 
-// Close is CloseWrite and CloseRead; the stream is gone once what was written
-// has been sent.
+// Close is CloseWrite and CloseRead; the stream ends once the data written so far has
+// been sent.
 func (s *stream) Close() error {
 	s.w.Close()
 	s.r.Cancel(resetReason())
@@ -105,7 +106,7 @@ func (s *stream) Reset() error {
 	return nil
 }
 
-// ResetWithError is Reset with a code for the local side; the peer gets none.
+// ResetWithError is Reset with a code for the local side only; the peer gets none.
 func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 	s.abort(&network.StreamError{ErrorCode: code})
 	return nil
@@ -120,8 +121,8 @@ func (s *stream) abort(err error) {
 	s.conn.aborts.Go(func() { _, _ = jsio.Await(context.Background(), settled) })
 }
 
-// fail ends both directions and returns the promise of the abort, or undefined
-// where there was nothing to abort.
+// fail ends both directions and returns the promise of the abort, or undefined if there
+// was nothing to abort.
 func (s *stream) fail(err error) js.Value {
 	reason := resetReason()
 	settled := s.w.Fail(err, reason)

@@ -1,20 +1,19 @@
 //go:build js
 
-// Package webtransport is the libp2p WebTransport transport for programs that
-// run inside a browser or a worker (GOOS=js). It dials; nothing can listen
-// there. It works with any go-libp2p host:
+// Package webtransport is the libp2p WebTransport transport for programs that run inside
+// a browser or a worker (GOOS=js). It only dials, because nothing can listen there. It
+// works with any go-libp2p host:
 //
 //	t, err := webtransport.New(key, gater, rcmgr)
 //	swarm.AddTransport(t)
 //
-// The browser's QUIC carries the streams: there is no muxer and no second
-// encryption. A Noise handshake over the first stream proves who the peer is,
-// and that it vouches for the certificate the browser accepted.
+// The browser's QUIC carries the streams: there is no muxer and no second encryption. A
+// Noise handshake over the first stream proves the peer's identity, and that the peer
+// vouches for the certificate that the browser accepted.
 //
-// Addresses: /ip4, /ip6, /dns, /dns4 or /dns6, then
-// /udp/PORT/quic-v1/webtransport, then one /certhash or more (go-libp2p
-// announces two: of now and of next). Names are left to the platform to
-// resolve.
+// Addresses: /ip4, /ip6, /dns, /dns4 or /dns6, then /udp/PORT/quic-v1/webtransport, then
+// one or more /certhash (go-libp2p announces two: of the current and of the next
+// certificate). The platform resolves names.
 //
 // Spec: https://github.com/libp2p/specs/blob/master/webtransport/README.md
 package webtransport
@@ -46,8 +45,8 @@ const DefaultHandshakeTimeout = 15 * time.Second
 // ErrCannotListen is returned by Listen.
 var ErrCannotListen = errors.New("a browser cannot listen for WebTransport sessions; reserve a slot on a relay to be dialled")
 
-// ErrCertHashNotVouched is returned by Dial when the peer does not vouch for a
-// certificate hash of the address: somebody else may be in between.
+// ErrCertHashNotVouched is returned by Dial if the peer does not vouch for a certificate
+// hash of the address: an attacker may be in between.
 var ErrCertHashNotVouched = errors.New("the peer does not vouch for a certificate hash of the address")
 
 // Option configures a Transport.
@@ -71,8 +70,8 @@ var (
 	_ transport.SkipResolver = (*Transport)(nil)
 )
 
-// New makes the transport of the peer that key belongs to. gater may be nil; a
-// nil rcmgr limits nothing.
+// New returns a transport for the peer that key belongs to. gater may be nil; a nil rcmgr
+// limits nothing.
 func New(key crypto.PrivKey, gater connmgr.ConnectionGater, rcmgr network.ResourceManager, opts ...Option) (*Transport, error) {
 	n, err := noise.New(noise.ID, key, nil)
 	if err != nil {
@@ -88,11 +87,11 @@ func New(key crypto.PrivKey, gater connmgr.ConnectionGater, rcmgr network.Resour
 	return t, nil
 }
 
-// Available says whether the platform has WebTransport. Browsers offer it to
-// secure contexts only (https, or localhost); Node.js does not have it.
+// Available reports whether the platform has WebTransport. Browsers offer it only in
+// secure contexts (https, or localhost); Node.js does not have it.
 func Available() bool { return !js.Global().Get("WebTransport").IsUndefined() }
 
-// CanDial says whether addr is a WebTransport address that Dial understands.
+// CanDial reports whether addr is a WebTransport address that Dial understands.
 func (t *Transport) CanDial(addr ma.Multiaddr) bool {
 	_, err := parse(addr)
 	return err == nil
@@ -142,7 +141,7 @@ func (t *Transport) dial(ctx context.Context, to target, p peer.ID, scope networ
 	return c, nil
 }
 
-// open has the browser make the session.
+// open makes the browser open the session.
 func open(ctx context.Context, to target) (js.Value, error) {
 	session, err := jsio.Try(func() js.Value { return js.Global().Get("WebTransport").New(to.url, to.options()) })
 	if err != nil {
@@ -150,7 +149,7 @@ func open(ctx context.Context, to target) (js.Value, error) {
 	}
 	session.Get("closed").Call("then", jsio.Ignore, jsio.Ignore)
 	if _, err := jsio.Await(ctx, session.Get("ready")); err != nil {
-		_, _ = jsio.Call(session, "close") // else a pending one counts against the browser's limit of 64
+		_, _ = jsio.Call(session, "close") // otherwise a pending one counts against the browser's limit of 64
 		return session, err
 	}
 	return session, nil
@@ -181,8 +180,8 @@ func (t *Transport) prove(ctx context.Context, c *conn, p peer.ID) (network.Conn
 	return secured, nil
 }
 
-// certCheck receives the early data of the Noise handshake and checks that it
-// names every hash dialled with.
+// certCheck receives the early data of the Noise handshake and checks that it names every
+// hash of the dialled address.
 type certCheck struct {
 	dialled []multihash.DecodedMultihash
 	vouched bool
@@ -215,12 +214,12 @@ func (t *Transport) Listen(addr ma.Multiaddr) (transport.Listener, error) {
 	return nil, fmt.Errorf("listen on %s: %w", addr, ErrCannotListen)
 }
 
-// Protocols are those whose addresses end here.
+// Protocols returns the codes of the addresses that the transport dials.
 func (t *Transport) Protocols() []int { return []int{ma.P_WEBTRANSPORT} }
 
-// Proxy is false: the transport reaches peers by itself.
+// Proxy returns false: the transport reaches peers by itself.
 func (t *Transport) Proxy() bool { return false }
 
-// SkipResolve is true: Go has no resolver in a browser, and the platform
-// resolves the names in URLs.
+// SkipResolve returns true: Go has no resolver in a browser, and the platform resolves
+// the names in URLs.
 func (t *Transport) SkipResolve(context.Context, ma.Multiaddr) bool { return true }

@@ -1,14 +1,14 @@
 package chachapoly
 
 const (
-	// blocks is how many blocks of the keystream are made at once: a vector holds the
-	// same number of the state for each of them.
+	// blocks is how many blocks of the keystream are made at once: a vector holds one number
+	// of the state for each of them.
 	blocks    = 4
 	blockSize = 64 // bytes
 )
 
-// xor is ChaCha20: what is not a whole number of blocks goes through the room of the
-// state.
+// xor is ChaCha20. A remainder that is not a whole number of blocks goes through the room
+// of the state.
 func xor() code {
 	const (
 		state, dst, src, n local = 0, 1, 2, 3
@@ -32,7 +32,7 @@ func xor() code {
 		writeBlocks(x, t, in, out),
 		when(part, cat(
 			memoryCopy(dst.get(), room, n.get()),
-			// The last time round: as if all had been whole blocks.
+			// The last round: as if all blocks had been whole.
 			counter(i32sub(i32shru(i32add(n.get(), i32const(blockSize-1)), i32const(6)), i32const(blocks))),
 			n.set(i32const(all)),
 		)),
@@ -59,7 +59,7 @@ func begin(x, state local, add bool) (c code) {
 	return c
 }
 
-// doubleRound is a round of the columns and one of the diagonals: RFC 8439, 2.3.
+// doubleRound is a column round and a diagonal round: RFC 8439, 2.3.
 func doubleRound(x local) (c code) {
 	for _, q := range [...][4]local{
 		{0, 4, 8, 12}, {1, 5, 9, 13}, {2, 6, 10, 14}, {3, 7, 11, 15},
@@ -94,8 +94,8 @@ func rotate(v local, n int64) code {
 	return v.set(shuffle(v.get(), v.get(), lanes))
 }
 
-// writeBlocks XORs the input with the keystream. The vectors, which have a number of each
-// block, become vectors of four numbers of one block: squares of four are transposed.
+// writeBlocks XORs the input with the keystream. The vectors, which hold one number of
+// each block, become vectors of four numbers of one block by transposing squares of four.
 func writeBlocks(x, t, in, out local) (c code) {
 	for i := range local(4) {
 		a, b, e, d := x+4*i, x+4*i+1, x+4*i+2, x+4*i+3
@@ -119,7 +119,7 @@ func writeBlocks(x, t, in, out local) (c code) {
 	return c
 }
 
-// lowHalves interleaves pieces of so many bytes of the first halves of two vectors.
+// lowHalves interleaves pieces of size bytes of the first halves of two vectors.
 func lowHalves(size int) (lanes [16]byte) {
 	for i := range lanes {
 		piece := i / size

@@ -1,24 +1,24 @@
-// Package chachapoly writes a WebAssembly module that does the work of
-// ChaCha20-Poly1305 (RFC 8439) with vectors of 128 bits, which Go does not use on
-// WebAssembly. It works on the memory of the program that calls it: its pointers are
-// that program's, and nothing is copied. See wasm/lean/chacha20poly1305, which calls it.
+// Package chachapoly generates a WebAssembly module that computes ChaCha20-Poly1305 (RFC
+// 8439) with 128-bit vectors, which Go does not use on WebAssembly. It works on the
+// memory of the program that calls it: its pointers are that program's, and nothing is
+// copied. See wasm/lean/chacha20poly1305, which calls it.
 //
 // The module imports the memory "program" "mem" and exports two functions:
 //
 //	xor(state, dst, src, n i32): XORs n bytes with the keystream; dst may be src
 //	mac(state, data, n i32): adds n bytes, a multiple of 16, to the authenticator
 //
-// A state is, as numbers of 32 bits: the 16 of ChaCha20 before its rounds, of which xor
+// A state consists of 32-bit numbers: the 16 of ChaCha20 before its rounds, of which xor
 // advances the counter past the blocks it has begun; 5 of r and 5 of the accumulator of
 // Poly1305, in limbs of 26 bits; and 256 bytes of room.
 package chachapoly
 
 import "encoding/binary"
 
-// Section is the custom section of a program in which a loader finds the module.
+// Section is the custom section of a program that contains the module for the loader.
 const Section = "tombolo.chachapoly"
 
-// Where the parts of a state begin, in bytes.
+// Offsets of the parts of a state, in bytes.
 const (
 	counterAt = 4 * 12
 	rAt       = 4 * 16
@@ -29,7 +29,7 @@ const (
 	StateSize = roomAt + blocks*blockSize
 )
 
-// Module is the module.
+// Module returns the module.
 func Module() []byte {
 	types := list(
 		cat(code{0x60}, list(code{i32}, code{i32}, code{i32}, code{i32}), code{0}),

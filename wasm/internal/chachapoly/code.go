@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// code is instructions, in the binary format. A function below that is named for an
+// code is instructions, in the binary format. A function below that is named after an
 // instruction takes its operands as code that leaves one value each.
 type code []byte
 
@@ -21,22 +21,22 @@ const (
 
 func cat(parts ...code) code { return slices.Concat(parts...) }
 
-// op is an instruction after its operands.
+// op returns an instruction after its operands.
 func op(opcode byte, operands ...code) code { return append(cat(operands...), opcode) }
 
-// simd is an instruction on vectors.
+// simd returns a vector instruction after its operands.
 func simd(opcode uint64, operands ...code) code {
 	return binary.AppendUvarint(append(cat(operands...), 0xfd), opcode)
 }
 
-// at is where an instruction that uses memory does so, beside its address; it asks for
-// no alignment.
+// at returns the memory operand of an instruction: an offset that is added to the
+// address, without alignment.
 func at(offset uint64) code { return binary.AppendUvarint(code{0}, offset) }
 
 func (l local) get() code           { return binary.AppendUvarint(code{0x20}, uint64(l)) }
 func (l local) set(value code) code { return binary.AppendUvarint(cat(value, code{0x21}), uint64(l)) }
 
-// signed is a number in LEB128.
+// signed returns a constant in signed LEB128.
 func signed(opcode byte, v int64) code {
 	c := code{opcode}
 	for ; v < -64 || v > 63; v >>= 7 {
@@ -64,7 +64,7 @@ func i32x4add(a, b code) code { return simd(0xae, a, b) }
 func i32x4shl(a code, n int64) code  { return simd(0xab, a, i32const(n)) }
 func i32x4shru(a code, n int64) code { return simd(0xad, a, i32const(n)) }
 
-// shuffle takes bytes of a and b, those of b numbered from 16.
+// shuffle picks bytes of a and b; those of b are numbered from 16.
 func shuffle(a, b code, lanes [16]byte) code { return append(simd(0x0d, a, b), lanes[:]...) }
 
 func v128const(lanes ...uint32) code {
@@ -81,7 +81,7 @@ func v128load(address code, offset uint64) code { return cat(simd(0x00, address)
 // splat32 loads 32 bits into each part of a vector.
 func splat32(address code, offset uint64) code { return cat(simd(0x09, address), at(offset)) }
 
-// i64load32 loads 32 bits without a sign.
+// i64load32 loads 32 bits, unsigned.
 func i64load32(address code, offset uint64) code { return cat(op(0x35, address), at(offset)) }
 
 func i32store(address code, offset uint64, value code) code {
@@ -98,15 +98,15 @@ func v128store(address code, offset uint64, value code) code {
 
 func memoryCopy(to, from, n code) code { return append(cat(to, from, n), 0xfc, 0x0a, 0, 0) }
 
-// loop repeats its body as long as that ends with a condition that is not zero.
+// loop repeats its body while the condition at its end is not zero.
 func loop(body, condition code) code {
 	return cat(code{0x03, 0x40}, body, condition, code{0x0d, 0x00, 0x0b})
 }
 
-// when does its body if the condition is not zero.
+// when runs its body if the condition is not zero.
 func when(condition, body code) code { return cat(condition, code{0x04, 0x40}, body, code{0x0b}) }
 
-// function is a function with locals of so many of each type, after its parameters.
+// function returns a function with the given groups of locals, after its parameters.
 func function(locals []code, body code) code { return sized(cat(list(locals...), body, code{0x0b})) }
 
 func locals(n uint64, typ byte) code { return append(binary.AppendUvarint(nil, n), typ) }

@@ -2,8 +2,8 @@ package chachapoly
 
 // mac is Poly1305: the accumulator h becomes (h + block) * r, modulo 2^130 - 5, for each
 // block of 16 bytes. All are in five limbs of 26 bits, so that 64 bits hold the sum of
-// five products with room to spare; what is beyond the fifth limb counts five times in
-// the first. After "poly1305-donna" by Andrew Moon.
+// five products with room to spare; bits beyond the fifth limb count five times in the
+// first. After "poly1305-donna" by Andrew Moon.
 func mac() code {
 	const (
 		state, data, n local = 0, 1, 2
@@ -57,7 +57,7 @@ func mac() code {
 	return function([]code{locals(4*limbs+1, i64)}, when(n.get(), cat(load, loop(block, n.get()), store)))
 }
 
-// blockLimb is 26 bits of a block, and above the last of them the bit that RFC 8439 sets
+// blockLimb loads 26 bits of a block. The last limb also has the bit that RFC 8439 sets
 // beyond the block.
 func blockLimb(data, i local) code {
 	offset := []uint64{0, 3, 6, 9, 12}[i]

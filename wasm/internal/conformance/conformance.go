@@ -1,10 +1,10 @@
 //go:build js
 
-// Package conformance is what a browser transport of Tombolo must do, as tests
-// against a native peer of stock go-libp2p. Both transports run all of it.
+// Package conformance is a test suite for Tombolo's browser transports, which runs them
+// against a native peer of stock go-libp2p. Both transports pass all of it.
 //
-// After go-libp2p's p2p/transport/testsuite, which needs a transport that can
-// listen.
+// It is modelled on go-libp2p's p2p/transport/testsuite, which requires a transport that
+// can listen.
 package conformance
 
 import (
@@ -30,24 +30,25 @@ const waitLimit = 45 * time.Second
 
 // Subject is a transport under test.
 type Subject struct {
-	Listen string   // the kind of listener the far side needs, as testpeer names it
-	Part   string   // what its addresses contain
-	Name   string   // what ConnState calls it
+	Listen string   // the kind of listener that the peer needs, as testpeer names it
+	Part   string   // a part that its addresses contain
+	Name   string   // its name in ConnState
 	Mutes  []string // the kinds of silent servers, as testpeer names them
 
-	// RefusesWrites says that the far side's CloseRead reaches our writer. (A
-	// yamux stream has no way to say it.)
+	// RefusesWrites reports that the peer's CloseRead makes our Write fail. (yamux cannot
+	// signal it.)
 	RefusesWrites bool
 
-	// OneWriter says that a stream may have one writer and one reader at a time.
-	// (Of several writers of a yamux stream that wait for its window, an update
-	// wakes only one, and two may overdraw the window together.)
+	// OneWriter reports that a stream may have only one writer and one reader at a time. (If
+	// several writers of a yamux stream wait for its window, an update wakes only one, and
+	// two may overdraw the window together.)
 	OneWriter bool
 
-	// Except names the tests that are left out, each with the sentence of why.
+	// Except names the tests that are left out, each with the reason.
 	Except map[string]string
 
-	// New makes a transport of the peer key, with the given handshake limit.
+	// New makes a transport for the peer that key belongs to, with the given handshake
+	// limit.
 	New func(t testing.TB, key crypto.PrivKey, handshake time.Duration) transport.Transport
 }
 
@@ -100,20 +101,20 @@ func NewKey(t testing.TB) crypto.PrivKey {
 	return key
 }
 
-// transport makes one with a handshake limit no test runs into.
+// transport makes a transport with a handshake limit that no test reaches.
 func (s Subject) transport(t testing.TB) transport.Transport {
 	t.Helper()
 	return s.New(t, NewKey(t), waitLimit)
 }
 
-// connect starts a far side and dials it. The connection is closed at the end.
+// connect starts a peer and dials it. The connection is closed at the end of the test.
 func (s Subject) connect(t testing.TB, extra string) (transport.CapableConn, *farside.Peer) {
 	t.Helper()
 	far := farside.Start(t, "listen="+s.Listen+extra)
 	return Dial(t, s.transport(t), far.Addr(t, s.Part), far.ID), far
 }
 
-// Dial dials, and closes at the end of the test.
+// Dial dials a peer, and closes the connection at the end of the test.
 func Dial(t testing.TB, tr transport.Transport, addr ma.Multiaddr, p peer.ID) transport.CapableConn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
@@ -149,14 +150,14 @@ func tryOpen(c transport.CapableConn, proto string) (network.MuxedStream, error)
 	return s, nil
 }
 
-// request writes n as testpeer's source protocol wants it.
+// request writes n in the form that testpeer's source protocol requires.
 func request(t testing.TB, s network.MuxedStream, n int) {
 	t.Helper()
 	_, err := s.Write(binary.BigEndian.AppendUint64(nil, uint64(n)))
 	require.NoError(t, err)
 }
 
-// pattern is what testpeer's source sends, from byte at on.
+// pattern returns n bytes of what testpeer's source sends, from byte at.
 func pattern(at, n int) []byte {
 	b := make([]byte, n)
 	for i := range b {

@@ -164,7 +164,7 @@ func testKilled(t *testing.T, s Subject) {
 	requireDead(t, c, streams...)
 }
 
-// requireDead checks that nothing on the connection works or waits any more.
+// requireDead checks that every operation on the connection fails at once.
 func requireDead(t *testing.T, c transport.CapableConn, streams ...network.MuxedStream) {
 	t.Helper()
 	for _, stream := range streams {
@@ -215,8 +215,8 @@ func testListen(t *testing.T, s Subject) {
 	require.ErrorContains(t, err, "a browser cannot listen")
 }
 
-// requireNoLeak runs f and checks that goroutines and callbacks are back where
-// they were. Some rounds before warm what is made once and kept.
+// requireNoLeak runs f and checks that the numbers of goroutines and callbacks return to
+// what they were. Some rounds before that create what is made once and kept.
 func requireNoLeak(t *testing.T, f func(rounds int), rounds int) {
 	t.Helper()
 	f(rounds / 20)
@@ -224,7 +224,7 @@ func requireNoLeak(t *testing.T, f func(rounds int), rounds int) {
 		runtime.Gosched()
 		return runtime.NumGoroutine() <= goroutines && jsio.LiveFuncs() <= funcs
 	}
-	// What the first round started may still be ending: take the lowest seen.
+	// Goroutines of the first round may still be ending: take the lowest count seen.
 	goroutines, funcs := runtime.NumGoroutine(), jsio.LiveFuncs()
 	for end := time.Now().Add(time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		goroutines, funcs = min(goroutines, runtime.NumGoroutine()), min(funcs, jsio.LiveFuncs())
@@ -237,7 +237,7 @@ func requireNoLeak(t *testing.T, f func(rounds int), rounds int) {
 	}
 }
 
-// long is how often something is done: oftener where LONG is set.
+// long returns how often something is done: more often if LONG is set.
 func long(usually, withLong int) int {
 	if os.Getenv("LONG") != "" {
 		return withLong

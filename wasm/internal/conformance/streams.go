@@ -208,7 +208,7 @@ func requireTimeout(t *testing.T, err error, msg string) {
 	require.True(t, timeout.Timeout(), msg)
 }
 
-// maxInFlight is what a stream may hold between a writer and a reader that has
+// maxInFlight is how many bytes a stream may hold between a writer and a reader that has
 // stopped: the windows of yamux or QUIC and the buffers of both platforms.
 const maxInFlight = 32 << 20
 
@@ -259,7 +259,7 @@ func testReadBackPressure(t *testing.T, s Subject) {
 	assert.Less(t, most, maxInFlight)
 }
 
-// memory is what Go and, where it can be asked, JavaScript hold, in bytes.
+// memory returns how many bytes Go and, if it can be asked, JavaScript hold.
 func memory() int {
 	runtime.GC()
 	var m runtime.MemStats

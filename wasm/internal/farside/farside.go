@@ -1,9 +1,8 @@
 //go:build js
 
-// Package farside starts and instructs native peers from tests that run in a
-// browser or in Node.js. They live in the testpeer program, whose control URL
-// the test runner passes in the environment variable TESTPEER;
-// without it they fail.
+// Package farside starts and controls native peers from tests that run in a browser or in
+// Node.js. The peers run in the testpeer program, whose control URL the test runner
+// passes in the environment variable TESTPEER; without it the tests fail.
 package farside
 
 import (
@@ -26,7 +25,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// callLimit bounds one request: a dial and a transfer of many MiB may be in it.
+// callLimit bounds one request, which may include a dial and a transfer of many MiB.
 const callLimit = 60 * time.Second
 
 // Peer is a native peer, or a server that misbehaves.
@@ -40,22 +39,23 @@ type Peer struct {
 // It is closed at the end of the test.
 func Start(t testing.TB, query string) *Peer { return start(t, "peer", query) }
 
-// StartMute starts a server that accepts and says nothing.
+// StartMute starts a server that accepts connections and sends nothing.
 func StartMute(t testing.TB, kind string) *Peer { return start(t, "mute", "kind="+kind) }
 
-// StartRogue starts a server that speaks libp2p and lies.
+// StartRogue starts a server that speaks libp2p incorrectly.
 func StartRogue(t testing.TB, kind string) *Peer { return start(t, "rogue", "kind="+kind) }
 
-// An Intrusion is raw bytes that somebody between the ends of a TCP connection
-// sends to the one who dialled.
+// An Intrusion is raw bytes that an attacker between the ends of a TCP connection sends
+// to the dialling end.
 type Intrusion struct {
-	After int    // the peer's WebSocket frames that pass before; -1: in place of the HTTP response
+	After int    // how many of the peer's WebSocket frames pass before; -1: instead of the HTTP response
 	Bytes []byte // such as frames
 	Times int    // if zero, once
-	Then  string // end closes the TCP connection after them, hold says no more; if empty, the peer is heard on
+	Then  string // end closes the TCP connection after them, hold sends no more; if empty, the peer's data follows
 }
 
-// StartIntruder starts a server through which the peer is reached over /ws.
+// StartIntruder starts a proxy with the intrusion, through which the peer is reachable
+// over /ws.
 func (p *Peer) StartIntruder(t testing.TB, i Intrusion) *Peer {
 	t.Helper()
 	return start(t, "intruder", url.Values{
@@ -90,7 +90,7 @@ func start(t testing.TB, what, query string) *Peer {
 	return p
 }
 
-// Addr is the peer's first address with the given part, such as "/ws".
+// Addr returns the peer's first address with the given part, such as "/ws".
 func (p *Peer) Addr(t testing.TB, part string) ma.Multiaddr {
 	t.Helper()
 	for _, a := range p.Addrs {
@@ -114,7 +114,7 @@ func (p *Peer) Get(t testing.TB, what string, answer any) {
 	require.NoError(t, call("GET", p.path+what, answer))
 }
 
-// Observed waits for how a stream of /test/observe/1 ended.
+// Observed waits for the end of a stream of /test/observe/1 and returns how it ended.
 func (p *Peer) Observed(t testing.TB) (how string, bytes int64) {
 	t.Helper()
 	var o struct {
@@ -125,7 +125,7 @@ func (p *Peer) Observed(t testing.TB) (how string, bytes int64) {
 	return o.How, o.Bytes
 }
 
-// Result is the answer to what a peer was told to do.
+// Result is the outcome of Tell.
 type Result struct {
 	OK        bool
 	Error     string
@@ -138,8 +138,8 @@ type Result struct {
 	Circuit   string
 }
 
-// Tell has the peer do something with another at the address to, and returns
-// what came of it; extra are more parameters.
+// Tell makes the peer do something with another at the address to, and returns the
+// outcome; extra are more parameters.
 func (p *Peer) Tell(t testing.TB, what, to, extra string) Result {
 	t.Helper()
 	var r Result
@@ -147,8 +147,8 @@ func (p *Peer) Tell(t testing.TB, what, to, extra string) Result {
 	return r
 }
 
-// call makes one request. It uses fetch itself: under Node.js, net/http does
-// not.
+// call makes one request, directly with fetch, because net/http does not use it under
+// Node.js.
 func call(method, path string, answer any) error {
 	control := os.Getenv("TESTPEER")
 	if control == "" {

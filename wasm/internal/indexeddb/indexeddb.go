@@ -1,7 +1,7 @@
 //go:build js
 
-// Package indexeddb is the browser's database, for values that are bytes under
-// keys that are strings.
+// Package indexeddb accesses the browser's database, for values that are bytes under keys
+// that are strings.
 package indexeddb
 
 import (
@@ -14,14 +14,16 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// ErrUnavailable is returned by Open where the platform has no IndexedDB, as
-// under Node.js, or lets nobody use it here.
+// ErrUnavailable is returned by Open if the platform has no IndexedDB, for example
+// Node.js, or denies access to it here.
 var ErrUnavailable = errors.New("the platform has no IndexedDB here")
 
-// version is that of each database's layout: one set of stores, made with it.
+// version is the version of each database's layout: one set of stores, made with the
+// database.
 const version = 1
 
-// MaxValue bounds a value that is read, bytes: far more than anything of ours has.
+// MaxValue is the maximum size of a value that is read, in bytes: far more than any of
+// ours.
 const MaxValue = 64 << 20
 
 // openTimeout is how long a browser may take to open a database. One whose storage is
@@ -34,9 +36,10 @@ type DB struct {
 	name string
 }
 
-// Open opens a database of this origin, and makes it with its stores if it does not exist.
+// Open opens a database of this origin, and creates it with its stores if it does not
+// exist.
 func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
-	factory, _ := jsio.Get(js.Global(), "indexedDB") // which throws where a browser denies it
+	factory, _ := jsio.Get(js.Global(), "indexedDB") // reading the property throws if a browser denies access
 	if factory.Type() != js.TypeObject {
 		return nil, ErrUnavailable
 	}
@@ -61,9 +64,9 @@ func Open(ctx context.Context, name string, stores ...string) (*DB, error) {
 	return &DB{db, name}, nil
 }
 
-// Remove deletes a database, once nobody has it open any more.
+// Remove deletes a database, once no tab has it open any more.
 func Remove(ctx context.Context, name string) error {
-	factory, _ := jsio.Get(js.Global(), "indexedDB") // which throws where a browser denies it
+	factory, _ := jsio.Get(js.Global(), "indexedDB") // reading the property throws if a browser denies access
 	if factory.Type() != js.TypeObject {
 		return ErrUnavailable
 	}
@@ -77,10 +80,10 @@ func Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Close lets go of the database. What is under way is finished.
+// Close closes the database. Requests in progress are finished.
 func (d *DB) Close() { d.js.Call("close") }
 
-// Get returns nil where there is nothing under key.
+// Get returns the value of a key, or nil if there is none.
 func (d *DB) Get(ctx context.Context, store, key string) ([]byte, error) {
 	v, err := d.Read(ctx, store, func(s js.Value) js.Value { return s.Call("get", key) })
 	if err != nil || v.IsUndefined() {
@@ -98,7 +101,7 @@ func (d *DB) Put(ctx context.Context, store, key string, value []byte) error {
 	return d.Write(ctx, store, func(s js.Value) { s.Call("put", jsio.Uint8Array(value), key) })
 }
 
-// Read makes a request of a store and waits for its result.
+// Read makes a request to a store and waits for its result.
 func (d *DB) Read(ctx context.Context, store string, request func(store js.Value) js.Value) (js.Value, error) {
 	r, err := jsio.Try(func() js.Value {
 		return request(d.js.Call("transaction", store, "readonly").Call("objectStore", store))
@@ -113,9 +116,9 @@ func (d *DB) Read(ctx context.Context, store string, request func(store js.Value
 	return v, nil
 }
 
-// Write makes requests of a store in one transaction, and returns when all of it
-// is committed. On error none of it is, except that with an error of ctx it is
-// not known.
+// Write makes requests to a store in one transaction, and returns when all of it is
+// committed. On error nothing is committed; only if the error is that of ctx, it is
+// unknown whether the transaction was.
 func (d *DB) Write(ctx context.Context, store string, requests func(store js.Value)) error {
 	var tx js.Value
 	if _, err := jsio.Try(func() js.Value {
@@ -123,7 +126,7 @@ func (d *DB) Write(ctx context.Context, store string, requests func(store js.Val
 		requests(tx.Call("objectStore", store))
 		return js.Undefined()
 	}); err != nil {
-		if !tx.IsUndefined() { // else what was requested before would be committed
+		if !tx.IsUndefined() { // otherwise the requests made before would be committed
 			_, _ = jsio.Try(func() js.Value { return tx.Call("abort") })
 		}
 		return d.failed(store, err)

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// Deadline is a point in time that can be moved while somebody waits for it.
+// Deadline is a point in time that can be moved while goroutines wait for it.
 type Deadline struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	expired chan struct{} // closed once the time has come
 }
 
-// Wait is closed when the deadline of now passes. After Set it must be asked
-// for anew; a Set that moves the deadline earlier wakes those who wait.
+// Wait returns a channel that is closed when the current deadline passes. Call it again
+// after Set. A Set that moves the deadline earlier wakes the goroutines that wait.
 func (d *Deadline) Wait() <-chan struct{} {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -59,7 +59,7 @@ func (d *Deadline) Set(t time.Time) {
 	}
 }
 
-// Expired says whether the deadline has passed.
+// Expired reports whether the deadline has passed.
 func (d *Deadline) Expired() bool {
 	select {
 	case <-d.Wait():

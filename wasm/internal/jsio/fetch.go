@@ -9,7 +9,7 @@ import (
 	"syscall/js"
 )
 
-// Fetch gets a URL by the platform's fetch, without cookies. An answer that is not
+// Fetch gets a URL with the platform's fetch, without cookies. A response that is not
 // 200, or longer than most bytes, is an error.
 func Fetch(ctx context.Context, url string, most int) ([]byte, error) {
 	abort := global.Get("AbortController").New()
@@ -41,8 +41,7 @@ func Fetch(ctx context.Context, url string, most int) ([]byte, error) {
 	return b, err
 }
 
-// fetchError adds what the platform keeps to itself: it says that a fetch failed, and
-// no more.
+// fetchError adds a likely cause, because the platform reports only that a fetch failed.
 func fetchError(err error, url string) error {
 	location, _ := Get(global, "location")
 	if protocol, _ := Get(location, "protocol"); TypeOf(protocol) == js.TypeString && protocol.String() == "https:" && len(url) > 5 && url[:5] == "http:" {

@@ -7,10 +7,9 @@ import (
 	"syscall/js"
 )
 
-// Handles leads JavaScript objects back to the Go values they stand for, so
-// that one js.Func, called with the object as this, can serve all of a kind.
-// An object costs no js.Func of its own, and once its value is dropped a call
-// on it finds nothing.
+// Handles maps JavaScript objects to the Go values that they stand for, so that one
+// js.Func, called with the object as this, can serve all objects of a kind. An object
+// needs no js.Func of its own, and once its value is dropped, a call on it finds nothing.
 type Handles[T any] struct {
 	mu      sync.Mutex
 	last    int
@@ -31,7 +30,7 @@ func (h *Handles[T]) Add(obj js.Value, value T) {
 	h.numbers.Call("set", obj, h.last)
 }
 
-// Find returns the value obj stands for. known says whether obj ever stood for
+// Find returns the value that obj stands for. known reports whether obj ever stood for
 // one of this kind; ok, whether it still does.
 func (h *Handles[T]) Find(obj js.Value) (value T, known, ok bool) {
 	h.mu.Lock()
@@ -41,8 +40,8 @@ func (h *Handles[T]) Find(obj js.Value) (value T, known, ok bool) {
 	return value, key != 0, ok
 }
 
-// Drop forgets what obj stood for and returns it; ok says whether it stood for
-// anything.
+// Drop removes the value that obj stands for and returns it; ok reports whether there was
+// one.
 func (h *Handles[T]) Drop(obj js.Value) (value T, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,7 +51,7 @@ func (h *Handles[T]) Drop(obj js.Value) (value T, ok bool) {
 	return value, ok
 }
 
-// DropAll forgets all values that f picks, with which it may not call h.
+// DropAll removes all values for which f returns true. f may not call h.
 func (h *Handles[T]) DropAll(f func(T) bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -63,7 +62,7 @@ func (h *Handles[T]) DropAll(f func(T) bool) {
 	}
 }
 
-// number is 0 for what never stood for anything; h.mu is held.
+// number returns the key of obj, or 0 if it never stood for anything. The mutex is held.
 func (h *Handles[T]) number(obj js.Value) int {
 	if h.open == nil {
 		return 0

@@ -1,12 +1,12 @@
 //go:build js
 
-// Package jsio is where Go meets the web platform: promises become calls that
-// block a goroutine, JavaScript's byte streams become io, and what JavaScript
-// throws becomes an error.
+// Package jsio connects Go and the web platform: promises become calls that block a
+// goroutine, JavaScript's byte streams become io, and JavaScript exceptions become
+// errors.
 //
-// JavaScript has one thread and Go runs on it: a function that JavaScript calls
-// must return without blocking, so whatever may wait starts a goroutine and
-// hands back a promise. Every js.Func made here is released here.
+// JavaScript has one thread and Go runs on it: a function that JavaScript calls must
+// return without blocking, so anything that may wait starts a goroutine and returns a
+// promise. Every js.Func made here is released here.
 package jsio
 
 import (
@@ -24,28 +24,28 @@ var (
 	uint8Array  = global.Get("Uint8Array")
 	arrayBuffer = global.Get("ArrayBuffer")
 
-	// Ignore is a function that does nothing (Function.prototype is one): the
-	// handler of promises whose failure shows elsewhere. Without a handler the
-	// platform reports them as unhandled, and Node.js exits.
+	// Ignore is a function that does nothing (Function.prototype is one). It handles
+	// promises whose failure is reported elsewhere. Without a handler the platform reports
+	// them as unhandled, and Node.js exits.
 	Ignore = global.Get("Function").Get("prototype")
 )
 
 // liveFuncs counts the functions that NewFunc made and Release has not seen.
 var liveFuncs atomic.Int64
 
-// NewFunc is js.FuncOf, counted. Its owner calls Release.
+// NewFunc calls js.FuncOf and counts the function. Its owner calls Release.
 func NewFunc(f func(this js.Value, args []js.Value) any) js.Func {
 	liveFuncs.Add(1)
 	return js.FuncOf(f)
 }
 
-// Release frees a function that NewFunc made; once.
+// Release frees a function that NewFunc made. It must be called once.
 func Release(f js.Func) {
 	liveFuncs.Add(-1)
 	f.Release()
 }
 
-// LiveFuncs is the number of functions not yet released, for tests of leaks.
+// LiveFuncs returns the number of functions not yet released, for leak tests.
 func LiveFuncs() int { return int(liveFuncs.Load()) }
 
 // Error is a value that JavaScript threw or rejected with.
@@ -62,7 +62,7 @@ func (e *Error) Error() string {
 	return e.Name + ": " + e.Message
 }
 
-// AsError makes an error of a thrown value, whatever its type.
+// AsError returns an error for a thrown value, whatever its type.
 func AsError(v js.Value) error {
 	e := &Error{Value: v}
 	if TypeOf(v) == js.TypeObject {
@@ -82,7 +82,7 @@ func textOf(v js.Value, property string) string {
 	return text(p)
 }
 
-// maxShown bounds a text that is shown of a value, in UTF-16 units.
+// maxShown bounds the text of a value in an error, in UTF-16 units.
 const maxShown = 4 << 10
 
 func text(v js.Value) string {
@@ -111,9 +111,9 @@ func Try(f func() js.Value) (v js.Value, err error) {
 	return f(), nil
 }
 
-// Await blocks until p settles or ctx ends. A rejection becomes an *Error.
-// When ctx ends first its error is returned, and the outcome of p is dropped.
-// It may never settle: nothing of Go is left with it then.
+// Await blocks until p settles or ctx ends. A rejection becomes an *Error. If ctx ends
+// first, Await returns its error, and the outcome of p is dropped. p then keeps nothing
+// of Go alive, even if it never settles.
 func Await(ctx context.Context, p js.Value) (js.Value, error) {
 	if ctx.Done() == nil {
 		return await(p, nil)
@@ -123,7 +123,7 @@ func Await(ctx context.Context, p js.Value) (js.Value, error) {
 	p.Call("then", resolve, reject)
 	v, err := await(outcome, ctx.Done())
 	if errors.Is(err, errCancelled) {
-		reject.Invoke() // it calls the functions of Go, which are released then
+		reject.Invoke() // it calls the functions of Go, which are then released
 		return js.Undefined(), ctx.Err()
 	}
 	return v, err
@@ -155,8 +155,8 @@ func await(p js.Value, cancel <-chan struct{}) (js.Value, error) {
 	}
 }
 
-// Promise runs f in a goroutine and returns a promise of its outcome. An error
-// rejects with a JavaScript Error of the same text; see Throwable.
+// Promise runs f in a goroutine and returns a promise of its outcome. An error rejects it
+// with a JavaScript Error of the same text; see Throwable.
 func Promise(f func() (any, error)) js.Value {
 	p, resolve, reject := newPromise()
 	go func() {
@@ -169,7 +169,7 @@ func Promise(f func() (any, error)) js.Value {
 	return p
 }
 
-// newPromise makes a promise and what settles it.
+// newPromise returns a promise and the functions that settle it.
 func newPromise() (p, resolve, reject js.Value) {
 	if hasWithResolvers() {
 		made := promise.Call("withResolvers")
@@ -184,14 +184,14 @@ func newPromise() (p, resolve, reject js.Value) {
 	return p, resolve, reject
 }
 
-// hasWithResolvers says whether the platform has what spares the call into Go that an
-// executor costs. Node.js has it from 22. It is asked once the program runs, and not
-// when it is built: see package link.
+// hasWithResolvers reports whether the platform has Promise.withResolvers, which saves
+// the call into Go that an executor costs. Node.js has it from 22. The check is made when
+// the program runs, and not when it is built: see package link.
 var hasWithResolvers = sync.OnceValue(func() bool { return !promise.Get("withResolvers").IsUndefined() })
 
-// Throwable is err as JavaScript expects it: the value itself where err came
-// from JavaScript, a TypeError for bad arguments, an AbortError where a signal
-// ended the call, else an Error with err's text.
+// Throwable returns err as JavaScript expects it: the thrown value itself if err came
+// from JavaScript, a TypeError for bad arguments, an AbortError if a signal ended the
+// call, otherwise an Error with err's text.
 func Throwable(err error) js.Value {
 	if thrown, ok := errors.AsType[*Error](err); ok && TypeOf(thrown.Value) == js.TypeObject && err == error(thrown) {
 		return thrown.Value
@@ -205,12 +205,12 @@ func Throwable(err error) js.Value {
 	return global.Get("Error").New(err.Error())
 }
 
-// ArgumentError says that a value handed in from JavaScript cannot be used.
+// ArgumentError is returned for a value from JavaScript that cannot be used.
 type ArgumentError struct {
 	Name string // of the argument or option
 	Want string // what it must be
 	Got  js.Value
-	Err  error // why it cannot be read, where that is what failed; or nil
+	Err  error // why it cannot be read, if that failed; or nil
 }
 
 func (e *ArgumentError) Error() string {
@@ -222,7 +222,7 @@ func (e *ArgumentError) Error() string {
 
 func (e *ArgumentError) Unwrap() error { return e.Err }
 
-// kindOf is v itself, where it is short, or its type.
+// kindOf returns v as text if that is short, or its type.
 func kindOf(v js.Value) string {
 	switch t := TypeOf(v); t {
 	case js.TypeString:
@@ -242,14 +242,14 @@ func kindOf(v js.Value) string {
 // maxQuoted bounds a string that an error quotes, in bytes.
 const maxQuoted = 256
 
-// Uint8Array copies b into a fresh Uint8Array.
+// Uint8Array copies b into a new Uint8Array.
 func Uint8Array(b []byte) js.Value {
 	v := uint8Array.New(len(b))
 	js.CopyBytesToJS(v, b)
 	return v
 }
 
-// First is the first argument of a function, or undefined.
+// First returns the first argument of a function, or undefined.
 func First(args []js.Value) js.Value {
 	if len(args) == 0 {
 		return js.Undefined()
@@ -257,13 +257,13 @@ func First(args []js.Value) js.Value {
 	return args[0]
 }
 
-// ErrNotSignal is returned by WithSignal for what is not an AbortSignal.
+// ErrNotSignal is returned by WithSignal for a value that is not an AbortSignal.
 var ErrNotSignal = errors.New("it is not an AbortSignal")
 
-// WithSignal returns a context that also ends when an AbortSignal does; null or
-// undefined never does. cancel must be called unless there is an error. A signal
-// goes by what it can do: one of another frame is not an instance of this frame's
-// AbortSignal.
+// WithSignal returns a context that also ends when an AbortSignal aborts; null or
+// undefined never does. cancel must be called unless there is an error. A signal is
+// recognised by its methods, because one of another frame is not an instance of this
+// frame's AbortSignal.
 func WithSignal(parent context.Context, signal js.Value) (ctx context.Context, cancel func(), err error) {
 	ctx, stop := context.WithCancel(parent)
 	if signal.IsUndefined() || signal.IsNull() {

@@ -12,48 +12,48 @@ import (
 	"time"
 )
 
-// ErrReadClosed is what a Read returns after Cancel.
+// ErrReadClosed is returned by Read after Cancel.
 var ErrReadClosed = errors.New("closed for reading")
 
 const (
-	// firstView and maxView bound what is asked for at once of a stream that
-	// fills memory of ours, bytes. It grows while it is filled to the brim, so
-	// a stream of small messages stays small.
+	// firstView and maxView bound, in bytes, the memory that is passed to one read of a
+	// stream that fills memory of ours. The size grows while reads fill it completely, so a
+	// stream of small messages stays small.
 	firstView = 4 << 10
 	maxView   = 128 << 10
-	// maxRead bounds a chunk where the platform brings its own memory, bytes.
+	// maxRead bounds a chunk, in bytes, if the platform brings its own memory.
 	maxRead = 16 << 20
 )
 
 // Reader reads a ReadableStream of bytes. Its methods may be called
 // concurrently; concurrent Reads take turns.
 //
-// It holds at most one chunk that JavaScript has handed over and nobody has
-// read, and asks for the next only once that one is used up: a slow reader
-// stops the platform, and through it the sender. While nobody waits in Read and
-// the chunks are small, nothing is asked for.
+// It holds at most one chunk that JavaScript has delivered and nobody has read, and asks
+// for the next only once that one is used up: a slow reader stops the platform, and
+// through it the sender. While no Read waits and the chunks are small, it does not ask
+// for more.
 type Reader struct {
 	stream  js.Value
 	reader  js.Value
 	failure func(js.Value) error
 	turn    chan struct{} // holds a token while a Read runs
-	ready   chan struct{} // holds a token after buf or err changed
+	ready   chan struct{} // holds a token after buf or err has changed
 	expiry  Deadline
 
 	onChunk, onFailure js.Func
 
 	mu       sync.Mutex
-	view     int      // bytes to ask for; 0 where the platform brings its own memory
+	view     int      // bytes to ask for; 0 if the platform brings its own memory
 	memory   js.Value // the ArrayBuffer to ask with, of view bytes; undefined at first
 	buf      []byte   // not yet read; lies in store
 	store    []byte   // reused for each chunk
 	asked    bool     // read() has been called and not settled
 	released bool
-	err      error // why there is no more after buf
+	err      error // why nothing follows buf
 }
 
-// NewReader locks stream and starts reading it. failure makes an error of what
-// the stream fails with; if nil, AsError.
+// NewReader locks stream and returns a Reader of it. failure converts the value that the
+// stream fails with to an error; if nil, AsError.
 func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 	if failure == nil {
 		failure = AsError
@@ -64,8 +64,7 @@ func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 		turn:    make(chan struct{}, 1),
 		ready:   make(chan struct{}, 1),
 	}
-	// A stream that fills the memory it is given spares a fresh ArrayBuffer for
-	// each chunk.
+	// A stream that fills the memory it is given saves a new ArrayBuffer for each chunk.
 	var err error
 	if r.reader, err = Try(func() js.Value { return stream.Call("getReader", byob()) }); err == nil {
 		r.view = firstView
@@ -79,7 +78,7 @@ func NewReader(stream js.Value, failure func(js.Value) error) *Reader {
 
 var byob = sync.OnceValue(func() js.Value { return js.ValueOf(map[string]any{"mode": "byob"}) })
 
-// Read reads what is there, waiting for at least one byte. It returns io.EOF
+// Read reads the data that has arrived, waiting for at least one byte. It returns io.EOF
 // at the end of the stream and os.ErrDeadlineExceeded past the deadline.
 func (r *Reader) Read(p []byte) (int, error) {
 	if len(p) == 0 {
@@ -121,12 +120,12 @@ func (r *Reader) take(p []byte) (int, error) {
 		return 0, r.err
 	}
 	if !r.asked && (n == 0 || r.view == maxView) {
-		r.ask() // ahead of the next Read, where there is much to come
+		r.ask() // ahead of the next Read, if there is much to come
 	}
 	return n, nil
 }
 
-// ask asks for the next chunk; r.mu is held.
+// ask asks for the next chunk. The mutex is held.
 func (r *Reader) ask() {
 	r.asked = true
 	var promised js.Value
@@ -140,18 +139,17 @@ func (r *Reader) ask() {
 	promised.Call("then", r.onChunk, r.onFailure)
 }
 
-// SetReadDeadline sets the time after which Read fails; zero for never.
+// SetReadDeadline sets the time after which Read fails; the zero time means never.
 func (r *Reader) SetReadDeadline(t time.Time) error {
 	r.expiry.Set(t)
 	return nil
 }
 
-// Cancel stops reading: what waits fails with ErrReadClosed, and the sender is
-// told with reason, as far as the stream can tell it.
+// Cancel stops reading: waiting Reads fail with ErrReadClosed, and reason is sent to the
+// sender if the stream supports that.
 func (r *Reader) Cancel(reason any) { r.Fail(ErrReadClosed, reason) }
 
-// Fail is Cancel with an error of the caller's for Reads to return. The first
-// end of a stream is the one that stays.
+// Fail does the same as Cancel, but Reads return err. The first error of a stream stays.
 func (r *Reader) Fail(err error, reason any) {
 	r.mu.Lock()
 	first := r.err == nil
@@ -162,9 +160,9 @@ func (r *Reader) Fail(err error, reason any) {
 	}
 }
 
-// Detach gives the stream back, unlocked, for JavaScript to read; Reads fail
-// with ErrReadClosed from then on. Where Go holds data already, or waits for
-// some, or the stream has ended, it stays with the Reader and ok is false.
+// Detach returns the stream, unlocked, for JavaScript to read; later Reads fail with
+// ErrReadClosed. If Go holds data already, or waits for some, or the stream has ended,
+// the stream stays with the Reader and ok is false.
 func (r *Reader) Detach() (stream js.Value, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,7 +174,7 @@ func (r *Reader) Detach() (stream js.Value, ok bool) {
 	return r.stream, true
 }
 
-// end notes why there is no more; r.mu is held.
+// end records why nothing follows. The mutex is held.
 func (r *Reader) end(err error) {
 	if r.err == nil {
 		r.err = err
@@ -209,7 +207,7 @@ func (r *Reader) chunk(_ js.Value, args []js.Value) any {
 		return nil
 	}
 	data := args[0].Get("value")
-	if r.view == 0 { // else it is the view that ask made
+	if r.view == 0 { // otherwise it is the view that ask made
 		c, err := copyOf(data, maxRead)
 		if err != nil {
 			r.end(fmt.Errorf("the stream brought what cannot be read: %w", err))
@@ -230,7 +228,7 @@ func (r *Reader) chunk(_ js.Value, args []js.Value) any {
 	return nil
 }
 
-// hold copies the first n bytes of data, to be read; r.mu is held.
+// hold copies the first n bytes of data, to be read. The mutex is held.
 func (r *Reader) hold(data js.Value, n int) {
 	if n > cap(r.store) {
 		r.store = make([]byte, n)

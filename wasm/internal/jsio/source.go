@@ -22,7 +22,7 @@ type Sink interface {
 	io.Writer
 	// CloseWrite is called when the producer closes.
 	CloseWrite() error
-	// Reset is called when the producer aborts, or writes what is not bytes.
+	// Reset is called when the producer aborts, or writes something that is not bytes.
 	Reset() error
 }
 
@@ -31,11 +31,11 @@ var (
 	sinks   Handles[Sink]
 )
 
-// chunkBuffers hold what is on its way between Go and JavaScript.
+// chunkBuffers hold data on its way between Go and JavaScript.
 var chunkBuffers = sync.Pool{New: func() any { b := make([]byte, maxChunk); return &b }}
 
-// NewReadable makes a ReadableStream of s: it closes at io.EOF and fails with
-// any other error. s is read one chunk ahead of the consumer.
+// NewReadable returns a ReadableStream that reads from s: it closes at io.EOF and fails
+// with any other error. s is read one chunk ahead of the consumer.
 func NewReadable(s Source) js.Value {
 	obj := global.Get("Object").New()
 	sources.Add(obj, s)
@@ -87,9 +87,9 @@ func pull(this, controller js.Value) error {
 	return err
 }
 
-// NewWritable makes a WritableStream into s. A write settles when s has taken
-// it; when s fails, so does the stream, and s is not reset: what it still has
-// to be read can be.
+// NewWritable returns a WritableStream that writes to s. A write settles when s has taken
+// it. When s fails, so does the stream, but s is not reset: the data that it still has
+// can be read.
 func NewWritable(s Sink) js.Value {
 	obj := global.Get("Object").New()
 	sinks.Add(obj, s)
@@ -99,14 +99,13 @@ func NewWritable(s Sink) js.Value {
 	return global.Get("WritableStream").New(obj, map[string]any{"highWaterMark": maxQueued})
 }
 
-// maxQueued is how many chunks a producer may be ahead before it should wait: a
-// stream says ready while fewer wait, and not only once the last one is gone. (A
-// strategy that counts bytes would fail on what is not bytes before the sink
-// hears of it.)
+// maxQueued is how many chunks a producer may be ahead before it should wait: the stream
+// is ready while fewer wait, and not only once the last one has been taken. (A strategy
+// that counts bytes would fail on a chunk that is not bytes before the sink sees it.)
 const maxQueued = 8
 
 var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
-	// last is for the calls after which there is no other.
+	// last makes the callback of a call after which there is no other.
 	last := func(end func(Sink) error) js.Func {
 		return NewFunc(func(this js.Value, _ []js.Value) any {
 			s, ok := sinks.Drop(this)
@@ -118,8 +117,8 @@ var sinkCallbacks = sync.OnceValue(func() map[string]js.Func {
 	}
 	abort := last(Sink.Reset)
 	return map[string]js.Func{
-		// A sink's own abort is called when the write before it has settled, which it
-		// may not do before somebody reads.
+		// The platform calls a sink's own abort only when the write before it has settled,
+		// which may take until somebody reads.
 		"start": NewFunc(func(this js.Value, args []js.Value) any {
 			args[0].Get("signal").Call("addEventListener", "abort", abort.Call("bind", this))
 			return nil
@@ -140,7 +139,7 @@ func write(this, data js.Value) error {
 	c, err := copyOf(data, math.MaxInt)
 	if err != nil {
 		sinks.Drop(this)
-		_ = s.Reset() // what follows must not pass for the whole
+		_ = s.Reset() // the part must not pass for the whole
 		if errors.Is(err, ErrNotBytes) {
 			return &ArgumentError{Name: "chunk", Want: "a Uint8Array or an ArrayBuffer", Got: data}
 		}

@@ -10,13 +10,12 @@ import (
 	"syscall/js"
 )
 
-// The functions of this file read values that a page, a peer or a server chose.
-// Package syscall/js cannot do that safely. Its methods panic when the type is
-// not the one they want, and Type itself panics on a BigInt. When a getter or a
-// proxy throws, the exception passes through Get, Set, Length, Index and
-// InstanceOf into the Go runtime, which cannot recover. Call and Invoke do catch
-// exceptions, so this file reads values by calling functions of JavaScript. It
-// looks them up once, before a page can replace them.
+// The functions of this file read values that a page, a peer or a server chose. Package
+// syscall/js cannot do that safely. Its methods panic if the type is not the one they
+// expect, and Type itself panics on a BigInt. If a getter or a proxy throws, the
+// exception passes through Get, Set, Length, Index and InstanceOf into the Go runtime,
+// which cannot recover. Call and Invoke do catch exceptions, so this file reads values by
+// calling functions of JavaScript. It looks them up once, before a page can replace them.
 var (
 	reflectGet   = global.Get("Reflect").Get("get")
 	reflectApply = global.Get("Reflect").Get("apply")
@@ -30,20 +29,20 @@ var (
 	set            = typedArray.Get("prototype").Get("set")
 	typedArray     = global.Get("Object").Call("getPrototypeOf", uint8Array)
 	tagUint8Array  = js.ValueOf("Uint8Array")
-	bufferLengthOf = getter(arrayBuffer, js.ValueOf("byteLength")) // throws for what is no ArrayBuffer
+	bufferLengthOf = getter(arrayBuffer, js.ValueOf("byteLength")) // throws if it is not an ArrayBuffer
 )
 
 func getter(class, name js.Value) js.Value {
 	return global.Get("Object").Call("getOwnPropertyDescriptor", class.Get("prototype"), name).Get("get")
 }
 
-// TypeOther is the type of a value that js.Type has no name for: a BigInt.
+// TypeOther is the type of a BigInt, for which js.Type has no name.
 const TypeOther js.Type = -1
 
-// TypeOf is v.Type() for every value that JavaScript has.
+// TypeOf returns v.Type(), or TypeOther where that would panic.
 func TypeOf(v js.Value) (t js.Type) {
 	defer func() {
-		if recover() != nil { // the one way to learn it
+		if recover() != nil { // there is no other way to find out
 			t = TypeOther
 		}
 	}()
@@ -71,8 +70,8 @@ func Call(v js.Value, name string, args ...any) (js.Value, error) {
 // maxText bounds a string that is copied into Go, in UTF-16 units.
 const maxText = 64 << 10
 
-// Text is the string v. ok is false if v is something else or has more than
-// 65,536 UTF-16 units.
+// Text returns the string v. ok is false if v is something else or has more than 65,536
+// UTF-16 units.
 func Text(v js.Value) (s string, ok bool) {
 	if TypeOf(v) != js.TypeString {
 		return "", false
@@ -83,9 +82,8 @@ func Text(v js.Value) (s string, ok bool) {
 	return v.String(), true
 }
 
-// Count is the whole number v. ok is false if v is something else or is not
-// between least and most. Both must be within 2^53-1, which is as far as
-// JavaScript counts exactly.
+// Count returns the whole number v. ok is false if v is something else or is not between
+// least and most. Both must be within 2^53-1, up to which JavaScript counts exactly.
 func Count(v js.Value, least, most int64) (n int64, ok bool) {
 	if TypeOf(v) != js.TypeNumber {
 		return 0, false
@@ -100,16 +98,16 @@ func Count(v js.Value, least, most int64) (n int64, ok bool) {
 	return n, true
 }
 
-// MaxCount is the most that Count can be asked for.
+// MaxCount is the largest bound that Count accepts.
 const MaxCount = 1<<53 - 1
 
 // maxItems bounds an array that is copied into Go.
 const maxItems = 64 << 10
 
-// ErrNotArray is returned by Items for what is not an array.
+// ErrNotArray is returned by Items for a value that is not an array.
 var ErrNotArray = errors.New("it is not an array")
 
-// Items are the elements of the array v, at most 65,536 of them.
+// Items returns the elements of the array v, at most 65,536.
 func Items(v js.Value) ([]js.Value, error) {
 	is, err := Try(func() js.Value { return isArray.Invoke(v) })
 	if err != nil { // a revoked proxy
@@ -135,7 +133,7 @@ func Items(v js.Value) ([]js.Value, error) {
 	return items, nil
 }
 
-// ErrNotBytes is returned by Bytes for what is neither a Uint8Array nor an
+// ErrNotBytes is returned by Bytes for a value that is neither a Uint8Array nor an
 // ArrayBuffer.
 var ErrNotBytes = errors.New("it is not a Uint8Array or an ArrayBuffer")
 
@@ -154,9 +152,9 @@ func Bytes(v js.Value, limit int) ([]byte, error) {
 	return b, nil
 }
 
-// chunk is bytes in a Uint8Array that nobody else has.
+// chunk is bytes in a Uint8Array that nothing else refers to.
 type chunk struct {
-	js   js.Value // its first size bytes
+	js   js.Value // the data is its first size bytes
 	size int
 }
 
@@ -187,7 +185,7 @@ func copyOf(v js.Value, limit int) (chunk, error) {
 		c.js, err = Try(func() js.Value { return uint8Array.New(v) })
 		return c, err
 	}
-	c.js = takeBuffer() // to fill memory at hand is many times cheaper
+	c.js = takeBuffer() // filling existing memory is many times cheaper
 	if _, err = apply(set, c.js, v); err != nil {
 		c.free()
 	}
@@ -205,9 +203,9 @@ func apply(f, this js.Value, args ...any) (js.Value, error) {
 	return Try(func() js.Value { return f.Call("call", append([]any{this}, args...)...) })
 }
 
-// Outcome waits for v if v has a method then, and returns any other v as it is.
-// Unlike a promise of the platform, an object of a page may settle twice or never,
-// and its then may throw. When ctx ends, v holds no function of Go.
+// Outcome waits for v if v has a method then, and returns any other v unchanged. Unlike a
+// promise of the platform, an object of a page may settle twice or never, and its then
+// may throw. When ctx ends, v holds no function of Go.
 func Outcome(ctx context.Context, v js.Value) (js.Value, error) {
 	if t := TypeOf(v); t != js.TypeObject && t != js.TypeFunction {
 		return v, nil
@@ -222,7 +220,7 @@ func Outcome(ctx context.Context, v js.Value) (js.Value, error) {
 	p, resolve, reject := newPromise()
 	p.Call("then", Ignore, Ignore)
 	if _, err := Try(func() js.Value { return reflectApply.Invoke(then, v, []any{resolve, reject}) }); err != nil {
-		reject.Invoke(thrown(err)) // which is nothing if it has settled before
+		reject.Invoke(thrown(err)) // has no effect if it has settled before
 	}
 	return Await(ctx, p)
 }

@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// ErrWriteClosed is what a Write returns after Close.
+// ErrWriteClosed is returned by Write after Close.
 var ErrWriteClosed = errors.New("closed for writing")
 
 const (
-	// maxChunk is the most that is handed to JavaScript in one piece, bytes.
+	// maxChunk is the most bytes that are handed to JavaScript in one piece.
 	maxChunk = 64 << 10
 
-	// maxUnflushed is how much a Writer hands over before it waits until the
-	// platform has taken some of it, bytes.
+	// maxUnflushed is how many bytes a Writer hands over before it waits until the platform
+	// has taken some of them.
 	maxUnflushed = 512 << 10
 
-	// markEvery is how much is handed over between two writes whose end is
-	// waited for, bytes. A callback into Go costs some 17 us, so a small write
-	// gets none of its own.
+	// markEvery is how many bytes are handed over between two writes whose completion is
+	// awaited. A callback into Go costs some 17 us, so a small write gets none of its own.
 	markEvery = 64 << 10
 )
 
@@ -38,21 +37,21 @@ type Writer struct {
 	expiry  Deadline
 
 	mu     sync.Mutex
-	handed int     // bytes given to the platform, since the start
-	taken  int     // of these, those it has taken for certain
-	marks  []mark  // writes whose end is waited for, in order
+	handed int     // bytes handed to the platform since the start
+	taken  int     // of these, those that it has certainly taken
+	marks  []mark  // writes whose completion is awaited, in order
 	onMark js.Func // made for the first of them
 	err    error   // why no more can be written
 }
 
-// mark is a write whose end says that all before it has been taken too.
+// mark is a write whose completion means that all before it has been taken, too.
 type mark struct {
-	at     int      // what handed was after it
-	buffer js.Value // to be used again then; undefined where the write had none
+	at     int      // the value of handed after it
+	buffer js.Value // to be reused then; undefined if the write had none
 }
 
-// NewWriter locks stream. failure makes an error of what the stream fails
-// with; if nil, AsError.
+// NewWriter locks stream and returns a Writer to it. failure converts the value that the
+// stream fails with to an error; if nil, AsError.
 func NewWriter(stream js.Value, failure func(js.Value) error) *Writer {
 	if failure == nil {
 		failure = AsError
@@ -66,8 +65,8 @@ func NewWriter(stream js.Value, failure func(js.Value) error) *Writer {
 	}
 }
 
-// Write hands p to the stream and returns once all of it is handed over,
-// which waits while the stream holds as much as it should.
+// Write hands p to the stream and returns once all of it is handed over. It waits while
+// the stream holds as much as it should.
 func (w *Writer) Write(p []byte) (n int, err error) {
 	if w.expiry.Expired() {
 		return 0, os.ErrDeadlineExceeded
@@ -113,7 +112,7 @@ func (w *Writer) await(n int) error {
 	}
 }
 
-// hand gives one chunk to the platform.
+// hand hands one chunk to the platform.
 func (w *Writer) hand(chunk []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -157,8 +156,8 @@ func (w *Writer) hand(chunk []byte) error {
 	return nil
 }
 
-// marked takes the end of the first marked write, however it ended: a failure
-// shows when the next write is tried.
+// marked handles the completion of the first marked write, whether or not it failed: a
+// failure is reported by the next write.
 func (w *Writer) marked(js.Value, []js.Value) any {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,13 +180,13 @@ func thrown(err error) js.Value {
 	return js.Undefined()
 }
 
-// SetWriteDeadline sets the time after which Write fails; zero for never.
+// SetWriteDeadline sets the time after which Write fails; the zero time means never.
 func (w *Writer) SetWriteDeadline(t time.Time) error {
 	w.expiry.Set(t)
 	return nil
 }
 
-// Close ends the stream after what was written. It does not wait.
+// Close ends the stream after the data written so far. It does not wait.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -197,10 +196,10 @@ func (w *Writer) Close() {
 	}
 }
 
-// Fail drops what is not yet sent, tells the far side with reason as far as
-// the stream can tell it, and makes Writes return err. It also ends a stream
-// that Close is still flushing. It returns the promise of the stream's abort,
-// or undefined where Fail was called before.
+// Fail drops data that is not yet sent, sends reason to the receiver if the stream
+// supports that, and makes Writes return err. It also ends a stream that Close is still
+// flushing. It returns the promise of the stream's abort, or undefined if Fail was called
+// before.
 func (w *Writer) Fail(err error, reason any) js.Value {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -213,10 +212,9 @@ func (w *Writer) Fail(err error, reason any) js.Value {
 	return aborted
 }
 
-// Detach gives the platform's writer away, for JavaScript to write with, without
-// a call into Go; Writes fail with ErrWriteClosed from then on, and Fail still
-// ends the stream. over settles when the stream has ended, however it did. Where
-// it has ended before, ok is false.
+// Detach returns the platform's writer, for JavaScript to write with, without a call into
+// Go; later Writes fail with ErrWriteClosed, and Fail still ends the stream. over settles
+// when the stream has ended, for whatever reason. If it has ended already, ok is false.
 func (w *Writer) Detach() (writer, over js.Value, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -227,8 +225,8 @@ func (w *Writer) Detach() (writer, over js.Value, ok bool) {
 	return w.writer, w.writer.Get("closed"), true
 }
 
-// end notes why no more can be written; w.mu is held, which those who see
-// ended closed take before they read err.
+// end records why no more can be written. The mutex is held; a goroutine that sees ended
+// closed locks it before it reads err.
 func (w *Writer) end(err error) {
 	if w.err == nil {
 		close(w.ended)
@@ -243,7 +241,7 @@ func (w *Writer) ending() error {
 	return w.err
 }
 
-// release frees the callbacks once no write will call them; w.mu is held.
+// release frees the callbacks once no write will call them. The mutex is held.
 func (w *Writer) release() {
 	if w.err == nil || len(w.marks) > 0 || w.onMark.IsUndefined() {
 		return
@@ -252,14 +250,14 @@ func (w *Writer) release() {
 	w.onMark = js.Func{}
 }
 
-// buffers are Uint8Arrays of maxChunk that no write is using: fresh memory is
-// many times dearer than copying into memory at hand.
+// buffers are Uint8Arrays of maxChunk that no write is using: allocating memory is many
+// times slower than copying into existing memory.
 var buffers struct {
 	sync.Mutex
 	free []js.Value
 }
 
-// maxFreeBuffers bounds what is kept for later, in buffers: 2 MiB.
+// maxFreeBuffers is how many buffers are kept for reuse: 2 MiB.
 const maxFreeBuffers = 32
 
 func takeBuffer() js.Value {

@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// function is one that the module defines.
+// function is a function that the module defines.
 type function struct {
 	typ  uint64
 	body []byte // groups of locals, and instructions
 }
 
-// functions are all that the module defines, in their order: the first has the number
-// imported.
+// functions returns all functions that the module defines, in order: the first has the
+// number imported.
 func (m *Module) functions() ([]function, error) {
 	types := reader{b: m.section(functionSection).body}
 	code := reader{b: m.section(codeSection).body}
@@ -39,7 +39,7 @@ func (m *Module) setFunctions(all []function) {
 	m.setSection(codeSection, code)
 }
 
-// typeOf is the type of a function, imported or not.
+// typeOf returns the type of a function, imported or not.
 func (m *Module) typeOf(f uint64, defined []function) (uint64, error) {
 	if f >= m.imported {
 		if f -= m.imported; f >= uint64(len(defined)) {
@@ -61,7 +61,7 @@ func (m *Module) typeOf(f uint64, defined []function) (uint64, error) {
 	return 0, cmp.Or(r.err, ErrMalformed)
 }
 
-// instructions is where the locals of a function end.
+// instructions returns where the instructions of a function begin, after its locals.
 func instructions(body []byte) (int, error) {
 	r := reader{b: body}
 	for range r.count() {
@@ -71,8 +71,8 @@ func instructions(body []byte) (int, error) {
 	return len(body) - len(r.b), r.err
 }
 
-// rewriteCalls has f write each call of a function anew. Who meets an instruction that
-// Go's compiler does not use says so.
+// rewriteCalls replaces each call of a function by what f appends. An instruction that
+// Go's compiler does not use is an error.
 func rewriteCalls(body []byte, f func(b []byte, callee uint64) ([]byte, error)) ([]byte, error) {
 	start, err := instructions(body)
 	if err != nil {
@@ -80,7 +80,7 @@ func rewriteCalls(body []byte, f func(b []byte, callee uint64) ([]byte, error)) 
 	}
 	r := reader{b: body[start:]}
 	out := make([]byte, 0, len(body)+len(body)/16)
-	from := 0 // that is not in out yet
+	from := 0 // start of what is not in out yet
 	for len(r.b) > 0 {
 		at := len(body) - len(r.b)
 		if op := r.byte(); op != call {
@@ -101,7 +101,7 @@ func rewriteCalls(body []byte, f func(b []byte, callee uint64) ([]byte, error)) 
 	return append(out, body[from:]...), r.err
 }
 
-// operands skips what follows the code of an instruction.
+// operands skips the operands of an instruction.
 func (r *reader) operands(op byte) error {
 	switch {
 	case op >= block && op <= ifThen, op == i32Const, op == i64Const:
@@ -136,7 +136,7 @@ func (r *reader) operands(op byte) error {
 	return r.err
 }
 
-// skip leaves out that many bytes.
+// skip skips n bytes.
 func (r *reader) skip(n int) {
 	if n > len(r.b) {
 		r.fail()
@@ -145,6 +145,6 @@ func (r *reader) skip(n int) {
 	r.b = r.b[n:]
 }
 
-// alone are instructions that have no operands in the code: unreachable, nop, else, end,
+// alone are the instructions without operands in the code: unreachable, nop, else, end,
 // return, drop and select.
 var alone = []byte{0x00, 0x01, 0x05, end, 0x0f, 0x1a, 0x1b}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Kinds of what is exported and imported.
+// Kinds of exports and imports.
 const (
 	kindFunction = 0
 	kindTable    = 1
@@ -36,7 +36,7 @@ func (m *Module) setExports(all []export) {
 	m.setSection(exportSection, b)
 }
 
-// export is the number of the function exported under a name.
+// export returns the number of the function that is exported under a name.
 func (m *Module) export(name string) (uint64, error) {
 	all, err := m.exports()
 	if err != nil {
@@ -50,7 +50,7 @@ func (m *Module) export(name string) (uint64, error) {
 	return 0, fmt.Errorf("it exports no function %q", name)
 }
 
-// global is a variable of the module: one of Go's registers. All of them can change.
+// global is a variable of the module: one of Go's registers. All of them are mutable.
 type global struct {
 	typ   byte
 	value int64 // at the start
@@ -81,11 +81,11 @@ func (m *Module) setGlobals(all []global) {
 	m.setSection(globalSection, b)
 }
 
-// globalName is under what name a global is exported.
+// globalName returns the name under which a global is exported.
 func globalName(i int) string { return fmt.Sprintf("g%d", i) }
 
 // ExportState exports the globals and the table: a snapshot reads them, and a second
-// module shares them. It changes nothing that is exported already.
+// module shares them. It does not change existing exports.
 func (m *Module) ExportState() error {
 	all, err := m.exports()
 	if err != nil {

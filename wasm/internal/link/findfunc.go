@@ -7,19 +7,19 @@ import (
 	"fmt"
 )
 
-// runtime.findfunctab tells the runtime which function a program counter is in. It has
-// a bucket for each 4 KiB of code: the number of the first function in it, and sixteen
-// steps from there to those that begin later. On WebAssembly a function has 64 KiB of
-// program counters to itself, and so sixteen buckets, each with its number and no
-// steps: four megabytes that a loop can write. See runtime.findfuncbucket.
+// runtime.findfunctab tells the runtime which function a program counter is in. It has a
+// bucket for each 4 KiB of code: the number of the first function in it, and sixteen
+// steps from there to functions that begin later. On WebAssembly each function has its
+// own 64 KiB of program counters, and so sixteen buckets, each with the function's number
+// and no steps: four megabytes that a loop can write. See runtime.findfuncbucket.
 const (
 	bucketSize      = 20
 	bucketsOfOne    = 16
 	fewestFunctions = 500 // no program has fewer, and no other table of ours so many
 )
 
-// FillFindFuncTab leaves out runtime.findfunctab: the module writes it when it is
-// instantiated. It returns how many bytes of memory that are.
+// FillFindFuncTab removes runtime.findfunctab from the data: the module writes it when it
+// is instantiated. It returns the size of the table in bytes.
 func FillFindFuncTab(m *Module) (size int, err error) {
 	size, err = fillFindFuncTab(m)
 	if err != nil {
@@ -33,7 +33,7 @@ func fillFindFuncTab(m *Module) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	resume, err := m.export("resume") // has no parameters, as what runs at the start must not
+	resume, err := m.export("resume") // has no parameters; a start function must not have any
 	if err != nil {
 		return 0, err
 	}
@@ -47,8 +47,7 @@ func fillFindFuncTab(m *Module) (int, error) {
 	return buckets * bucketSize, nil
 }
 
-// findFuncTab finds the table by what must be in it, and by the pointer to it that the
-// runtime has.
+// findFuncTab finds the table by its content, and by the runtime's pointer to it.
 func findFuncTab(memory []byte) (at, buckets int, err error) {
 	is := func(at, bucket int) bool {
 		if at+bucketSize > len(memory) {
@@ -93,7 +92,7 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// fillBuckets is the body of a function that writes the table.
+// fillBuckets returns the body of a function that writes the table.
 func fillBuckets(at, buckets int) []byte {
 	const (
 		bucket = 0 // locals

@@ -6,9 +6,9 @@ import (
 	"fmt"
 )
 
-// addImport has the module import one more function, and returns its number. Those of
-// the functions that it defines grow by one, wherever they stand; the names of the
-// section that names them do not, so it is to be read before.
+// addImport adds an imported function to the module, and returns its number. The numbers
+// of the functions that the module defines grow by one, everywhere except in the section
+// of their names, which must therefore be read before.
 func (m *Module) addImport(module, name string, params, results []byte) (uint64, error) {
 	added := m.imported
 	shift := func(f uint64) uint64 {
@@ -65,7 +65,8 @@ func (m *Module) addImport(module, name string, params, results []byte) (uint64,
 	return added, nil
 }
 
-// addType is the number of the type of functions with these parameters and results.
+// addType returns the number of the type of functions with these parameters and results,
+// adding it if necessary.
 func (m *Module) addType(params, results []byte) (uint64, error) {
 	const isFunction = 0x60
 	r := reader{b: m.section(typeSection).body}
@@ -83,13 +84,14 @@ func (m *Module) addType(params, results []byte) (uint64, error) {
 	return uint64(count), r.end()
 }
 
-// table is a stretch of the table of functions.
+// table is a range of the table of functions.
 type table struct {
 	from      int64
 	functions []uint64
 }
 
-// table is all of it that is filled: Go's linker puts every function there, side by side.
+// table returns the filled part of the table: Go's linker puts every function there,
+// contiguously.
 func (m *Module) table() (t table, err error) {
 	r := reader{b: m.section(elementSection).body}
 	if r.number() != 1 || r.number() != 0 || r.byte() != i32Const {

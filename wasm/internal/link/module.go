@@ -1,6 +1,6 @@
-// Package link changes WebAssembly modules that Go's linker made, after it: what it
-// could have left out is left out. Each pass checks what it takes for granted of the
-// toolchain, and fails with words, having changed nothing, where that does not hold.
+// Package link changes WebAssembly modules after Go's linker has made them: it removes
+// parts that the linker could have left out. Each pass checks what it assumes about the
+// toolchain. If that does not hold, it returns an error and changes nothing.
 //
 // Specification: https://webassembly.github.io/spec/core/binary/modules.html
 package link
@@ -14,7 +14,8 @@ import (
 	"slices"
 )
 
-// Sections of a module. They stand in the order of their numbers; custom ones anywhere.
+// Sections of a module. They are in the order of their numbers; custom ones may be
+// anywhere.
 const (
 	customSection   = 0
 	typeSection     = 1
@@ -35,11 +36,12 @@ var magic = []byte("\x00asm\x01\x00\x00\x00")
 // ErrMalformed is wrapped by the errors of Read.
 var ErrMalformed = errors.New("not a WebAssembly module as Go's linker writes them")
 
-// Module is a WebAssembly module. What no pass has changed is written as it was read.
+// Module is a WebAssembly module. Parts that no pass has changed are written as they were
+// read.
 type Module struct {
 	sections []section
 	imported uint64 // functions
-	memory   []byte // what the data make of memory
+	memory   []byte // the initial memory, from the data
 }
 
 type section struct {
@@ -47,7 +49,7 @@ type section struct {
 	body []byte
 }
 
-// Read reads a module. It keeps parts of b.
+// Read parses a module. It keeps parts of b.
 func Read(b []byte) (*Module, error) {
 	body, ok := bytes.CutPrefix(b, magic)
 	if !ok {
@@ -68,7 +70,7 @@ func Read(b []byte) (*Module, error) {
 	return m, nil
 }
 
-// Bytes is the module as it is stored.
+// Bytes returns the module in binary form.
 func (m *Module) Bytes() []byte {
 	b := slices.Clone(magic)
 	for _, s := range m.sections {
@@ -87,7 +89,7 @@ func (m *Module) section(id byte) *section {
 	return &section{id: id, body: []byte{0}} // an empty list
 }
 
-// setSection replaces a section, or puts it where it belongs.
+// setSection replaces a section, or inserts it where it belongs.
 func (m *Module) setSection(id byte, body []byte) {
 	at := len(m.sections)
 	for i, s := range m.sections {
@@ -102,7 +104,7 @@ func (m *Module) setSection(id byte, body []byte) {
 	m.sections = slices.Insert(m.sections, at, section{id, body})
 }
 
-// custom is what the section of a name holds.
+// custom returns the content of the custom section with that name.
 func (m *Module) custom(name string) ([]byte, error) {
 	for _, s := range m.sections {
 		if s.id == customSection {
@@ -121,11 +123,11 @@ func (m *Module) dropCustom(name string) {
 	})
 }
 
-// Attach gives the module a custom section, in place of one of that name.
+// Attach adds a custom section to the module, replacing one of that name.
 func (m *Module) Attach(name string, data []byte) { m.addCustom(name, data) }
 
-// addCustom puts a section before all others, so that who reads the module from its
-// start has it at once.
+// addCustom puts a custom section before all others, so that a loader that reads the
+// module from its start gets it at once.
 func (m *Module) addCustom(name string, data []byte) {
 	m.dropCustom(name)
 	m.sections = slices.Insert(m.sections, 0, section{customSection, append(appendBytes(nil, []byte(name)), data...)})
@@ -145,7 +147,7 @@ func (m *Module) readImports() error {
 	return r.end()
 }
 
-// readData puts the data where they are to be in memory.
+// readData copies the data to where they will be in memory.
 func (m *Module) readData() error {
 	const most = 256 << 20
 	r := reader{b: m.section(dataSection).body}
@@ -168,7 +170,7 @@ func (m *Module) readData() error {
 	return r.end()
 }
 
-// addFunction adds a function of the type of another, and returns its number.
+// addFunction adds a function with the type of another, and returns its number.
 func (m *Module) addFunction(like uint64, body []byte) (uint64, error) {
 	all, err := m.functions()
 	if err != nil {
@@ -221,7 +223,7 @@ const (
 	i32Or          = 0x72
 	i32ShrU        = 0x76
 	lastNumeric    = 0xc4
-	extended       = 0xfc // and one more number
+	extended       = 0xfc // followed by one more number
 	lastSaturating = 7
 	memoryCopy     = 10
 	memoryFill     = 11
@@ -231,7 +233,7 @@ func appendBytes(b, data []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(data))), data...)
 }
 
-// appendSigned appends a signed number as WebAssembly has them (SLEB128).
+// appendSigned appends a signed number in WebAssembly's encoding (SLEB128).
 func appendSigned(b []byte, v int64) []byte {
 	for {
 		c := byte(v & 0x7f)
@@ -243,7 +245,7 @@ func appendSigned(b []byte, v int64) []byte {
 	}
 }
 
-// reader reads what is encoded. After an error everything is zero.
+// reader decodes a module. After an error all results are zero.
 type reader struct {
 	b   []byte
 	err error
@@ -276,7 +278,7 @@ func (r *reader) number() uint64 {
 	return v
 }
 
-// count is the length of a list, whose elements take at least a byte each.
+// count reads the length of a list, whose elements take at least a byte each.
 func (r *reader) count() int {
 	n := r.number()
 	if n > uint64(len(r.b)) {
@@ -308,7 +310,7 @@ func (r *reader) bytes() []byte {
 	return data
 }
 
-// end says whether all went well and nothing is left.
+// end returns an error if a read failed or something is left over.
 func (r *reader) end() error {
 	if r.err == nil && len(r.b) > 0 {
 		r.err = fmt.Errorf("%w: something is left over", ErrMalformed)

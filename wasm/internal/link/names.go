@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// nameSection is the custom section in which the linker names functions, unless it is
-// told to leave that out (-s).
+// nameSection is the custom section in which the linker names functions, unless -s leaves
+// it out.
 const nameSection = "name"
 
-// names are those of the functions that the module defines, in their order.
+// names returns the names of the functions that the module defines, in order.
 func (m *Module) names() ([]string, error) {
 	body, err := m.custom(nameSection)
 	if err != nil {
@@ -34,8 +34,8 @@ func (m *Module) names() ([]string, error) {
 	return all, list.end()
 }
 
-// DropNames leaves out the names of functions that only those who debug the module
-// read. The runtime has its own.
+// DropNames removes the names of functions, which only debuggers read. The runtime has
+// its own.
 func DropNames(m *Module) {
 	m.dropCustom(nameSection)
 }

@@ -7,23 +7,22 @@ import (
 	"fmt"
 )
 
-// pclntab is the table by which the runtime knows functions: their names, lines, and,
-// by program counters, where pointers are on their stacks. See runtime.pcHeader and
-// runtime._func.
+// pclntab is the runtime's table of functions: their names, lines, and, by program
+// counters, where pointers are on their stacks. See runtime.pcHeader and runtime._func.
 type pclntab struct {
 	memory    []byte
 	functions int
 	cu, file  span // compilation units, and the names of files
-	pctab     span // what changes along with program counters
-	pcln      int  // where functions are
+	pctab     span // values that change along with program counters
+	pcln      int  // where the functions begin
 }
 
-// span is a stretch of memory.
+// span is a range of memory.
 type span struct{ from, to int }
 
 func (s span) of(memory []byte) []byte { return memory[s.from:s.to] }
 
-// Fields of runtime._func, whose pcdata and funcdata follow.
+// Fields of runtime._func, followed by pcdata and funcdata.
 const (
 	funcPCSP    = 16
 	funcPCFile  = 20
@@ -32,12 +31,12 @@ const (
 	funcSize    = 44
 )
 
-// firstEntry is where the first function begins. A function has one number of these to
-// itself: what is below it in a program counter are the low 16 bits.
+// firstEntry is the number of the first function. Program counters have a function's
+// number above their low 16 bits.
 const firstEntry = 0x1000
 
-// pclnHeader is how the header of the table begins: a magic number, which has been the
-// same since Go 1.20, padding, the least size of an instruction, and that of a pointer.
+// pclnHeader is the start of the table's header: a magic number, unchanged since Go 1.20,
+// padding, the smallest size of an instruction, and the size of a pointer.
 var pclnHeader = []byte{0xf1, 0xff, 0xff, 0xff, 0, 0, 1, 8}
 
 func findPclntab(memory []byte) (*pclntab, error) {
@@ -62,7 +61,7 @@ func findPclntab(memory []byte) (*pclntab, error) {
 	}
 }
 
-// check says what is not as it is thought to be.
+// check returns an error if the table is not as expected.
 func (t *pclntab) check() error {
 	last := -1
 	for i := range t.functions {
@@ -83,8 +82,8 @@ func (t *pclntab) check() error {
 	return nil
 }
 
-// function is what the table has of a function, and the number of that function among
-// those that the module defines.
+// function returns the table's entry of a function, and the function's number among those
+// that the module defines.
 func (t *pclntab) function(i int) (f []byte, number int, err error) {
 	entry := t.pcln + 8*i
 	if entry+8 > len(t.memory) {
@@ -103,8 +102,8 @@ func (t *pclntab) function(i int) (f []byte, number int, err error) {
 	return f[:funcSize+4*n], number, nil
 }
 
-// steps marks the steps of a function's table at an offset in pctab, as runtime.step
-// goes through them.
+// steps marks the steps of a function's table at an offset in pctab, in the way
+// runtime.step reads them.
 func (t *pclntab) steps(offset uint32, used []bool) error {
 	at := int(offset)
 	number := func() (zero bool) {
@@ -134,8 +133,8 @@ func (t *pclntab) steps(offset uint32, used []bool) error {
 	return nil
 }
 
-// cut takes out of the table what only functions need that have been moved, and all
-// that tells files and lines.
+// cut removes from the table everything that only moved functions need, and all files and
+// lines.
 func (t *pclntab) cut(moved func(number int) bool) error {
 	used := make([]bool, t.pctab.to-t.pctab.from)
 	for i := range t.functions {
@@ -145,7 +144,7 @@ func (t *pclntab) cut(moved func(number int) bool) error {
 		}
 		tables := f[funcSize:]
 		if moved(number) {
-			tables = nil // but a goroutine may be about to begin with it: the size of its frame
+			tables = nil // but keep the size of its frame: a goroutine may be about to begin with it
 		}
 		tables = append(bytes.Clone(f[funcPCSP:funcPCSP+4]), tables...)
 		for ; len(tables) > 0; tables = tables[4:] {

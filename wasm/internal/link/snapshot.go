@@ -13,11 +13,11 @@ import (
 	"path/filepath"
 )
 
-// snapshotSection is the custom section that tells a loader what the program has of
-// JavaScript: see web/src/snapshot.ts.
+// snapshotSection is the custom section that tells a loader which JavaScript values the
+// program holds: see web/src/snapshot.ts.
 const snapshotSection = "tombolo.snapshot"
 
-// lowMemory is what Go leaves unused at the start of memory.
+// lowMemory is how many bytes Go leaves unused at the start of memory.
 const lowMemory = 4096
 
 const pageSize = 64 << 10
@@ -25,14 +25,14 @@ const pageSize = 64 << 10
 //go:embed snapshot.mjs
 var snapshotScript []byte
 
-// Snapshot runs the program under Node.js until its main goroutine blocks, and has the
-// module begin there: with the memory and the registers as they are then. Who loads it
-// does not call its export run, but gives it what it had of JavaScript, which a section
-// of the module lists, and calls its export reseed: see package wasm/internal/reseed.
+// Snapshot runs the program under Node.js until its main goroutine blocks, and makes the
+// module begin there, with that state of memory and registers. A loader then does not
+// call the export run: it restores the JavaScript values that a section of the module
+// lists, and calls the export reseed: see package wasm/internal/reseed.
 //
-// The same program makes the same snapshot: clock and randomness are made up. What
-// cannot be had again is an error: a program that ends, or that waits for a timer or a
-// promise, or that looked at what differs between machines.
+// The same program gives the same snapshot, because clock and randomness are simulated.
+// State that cannot be restored is an error: a program that ends, or that waits for a
+// timer or a promise, or that read something that differs between machines.
 func Snapshot(m *Module, wasmExec string) error {
 	if err := snapshot(m, wasmExec); err != nil {
 		return fmt.Errorf("the program starts from its beginning, and not from a snapshot: %w", err)
@@ -73,7 +73,7 @@ func snapshot(m *Module, wasmExec string) error {
 	return nil
 }
 
-// taken is what the script writes beside the memory.
+// taken is what the script writes in addition to the memory.
 type taken struct {
 	Globals []int64         `json:"globals"`
 	Values  json.RawMessage `json:"values"`

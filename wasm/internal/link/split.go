@@ -9,21 +9,22 @@ import (
 	"slices"
 )
 
-// restSection is the custom section by which a module and its second file know that
-// they belong together. A loader compares them: see web/src/rest.ts.
+// restSection is the custom section that identifies a module and its second file as parts
+// of one build. A loader compares them: see web/src/rest.ts.
 const restSection = "tombolo.rest"
 
-// leastBody is how many bytes a function has that is worth moving: what is left in its
-// place takes nine.
+// leastBody is the smallest size, in bytes, of a function that is worth moving: its stub
+// takes nine.
 const leastBody = 24
 
 // Split moves functions to a second module, the rest, which shares memory, table and
-// registers with the first. The first is what a program begins with. Where it calls a
-// function that has been moved, it calls its import "rest" "load" if the rest is not
-// there, which has to instantiate it before it returns. The rest imports what the first
-// imports, and what the first exports as "program".
+// registers with the first. A program starts with the first. When it calls a moved
+// function before the rest is loaded, it calls its import "rest" "load", which must
+// instantiate the rest before it returns. The rest imports what the first imports, and
+// what the first exports as "program".
 //
-// Functions stay to whose names hot says yes, and those that Go's compiler did not make.
+// Functions stay if hot returns true for their names, or if Go's compiler did not make
+// them.
 func Split(m *Module, hot func(name string) bool) (rest *Module, err error) {
 	names, err := m.names()
 	before := *m
@@ -58,7 +59,7 @@ func split(m *Module, names []string, hot func(name string) bool) (*Module, erro
 	if err := s.cutTables(rest); err != nil {
 		return nil, err
 	}
-	// The two are the same build if their marks are.
+	// The two are of the same build if their marks are equal.
 	id := sha256.Sum256(rest.Bytes())
 	mark := []byte(hex.EncodeToString(id[:16]))
 	rest.addCustom(restSection, mark)
@@ -70,8 +71,8 @@ type splitter struct {
 	m         *Module
 	functions []function
 	globals   []global
-	compiled  uint64            // the type of what Go's compiler made
-	slots     map[uint64]int64  // in the table, by number
+	compiled  uint64            // the type of functions that Go's compiler made
+	slots     map[uint64]int64  // in the table, by function number
 	stay      map[uint64]bool   // by number
 	moved     []int             // of functions, in their order
 	at        map[uint64]uint64 // numbers in the rest, by those in the module
@@ -120,10 +121,10 @@ func (s *splitter) choose(names []string, hot func(name string) bool) {
 	}
 }
 
-// flag is the number of the global that says whether the rest is there.
+// flag is the number of the global that is 1 once the rest is loaded.
 func (s *splitter) flag() uint64 { return uint64(len(s.globals)) }
 
-// rest is the second module.
+// rest makes the second module.
 func (s *splitter) rest() (*Module, error) {
 	rest := &Module{imported: s.m.imported}
 	bodies := make([]function, len(s.moved))
@@ -138,7 +139,7 @@ func (s *splitter) rest() (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Runs at the start, when functions and data are in their places.
+	// It runs at the start, when functions and data are in place.
 	raise := append(binary.AppendUvarint([]byte{0, i32Const, 1, globalSet}, s.flag()), end)
 	rest.setSection(typeSection, s.m.section(typeSection).body)
 	rest.setSection(importSection, s.shared())
@@ -148,7 +149,7 @@ func (s *splitter) rest() (*Module, error) {
 	return rest, nil
 }
 
-// callFromRest has a moved function call another one.
+// callFromRest writes the call of a function from a moved one.
 func (s *splitter) callFromRest(b []byte, callee uint64) ([]byte, error) {
 	if callee < s.m.imported {
 		return binary.AppendUvarint(append(b, call), callee), nil
@@ -165,7 +166,7 @@ func (s *splitter) callFromRest(b []byte, callee uint64) ([]byte, error) {
 	return append(binary.AppendUvarint(append(b, callIndirect), typ), 0), err
 }
 
-// shared is what the rest imports: what the module does, and its state.
+// shared returns the imports of the rest: those of the module, and the module's state.
 func (s *splitter) shared() []byte {
 	theirs := reader{b: s.m.section(importSection).body}
 	b := binary.AppendUvarint(nil, theirs.number()+2+s.flag()+1)
@@ -173,7 +174,7 @@ func (s *splitter) shared() []byte {
 	from := func(name string, what ...byte) {
 		b = append(appendBytes(appendBytes(b, []byte("program")), []byte(name)), what...)
 	}
-	from("mem", kindMemory, 0, 0) // of no size at least, and none at most
+	from("mem", kindMemory, 0, 0) // no minimum and no maximum size
 	from("table", kindTable, 0x70, 0, 0)
 	for i, g := range append(s.globals, global{typ: i32}) {
 		from(globalName(i), kindGlobal, g.typ, 1)
@@ -181,7 +182,7 @@ func (s *splitter) shared() []byte {
 	return b
 }
 
-// places are where the moved functions were in the table, neighbours together.
+// places returns where the moved functions were in the table; neighbours share a range.
 func (s *splitter) places() (all []table) {
 	for i, f := range s.moved {
 		slot := s.slots[s.m.imported+uint64(f)]
@@ -194,8 +195,8 @@ func (s *splitter) places() (all []table) {
 	return all
 }
 
-// cutTables leaves files and lines to the rest, and what tells about the stacks of
-// functions that it has. Until it is there, a panic names functions, but no lines.
+// cutTables moves files and lines to the rest, and the stack tables of the moved
+// functions. Until the rest is loaded, a panic names functions, but no lines.
 func (s *splitter) cutTables(rest *Module) error {
 	memory := bytes.Clone(s.m.memory)
 	t, err := findPclntab(memory)
@@ -215,7 +216,7 @@ func (s *splitter) cutTables(rest *Module) error {
 	return nil
 }
 
-// leave puts what loads the rest in the place of what has been moved.
+// leave replaces the moved functions by stubs that load the rest.
 func (s *splitter) leave(load uint64) error {
 	through := s.m.imported + uint64(len(s.functions))
 	for _, f := range s.moved {
@@ -226,7 +227,7 @@ func (s *splitter) leave(load uint64) error {
 	if err != nil {
 		return err
 	}
-	// Calls what is in a slot of the table, which its second parameter says, with the
+	// It calls the function in the slot of the table given by its second parameter, with the
 	// first one.
 	b := binary.AppendUvarint([]byte{0, globalGet}, s.flag())
 	b = binary.AppendUvarint(append(b, i32Eqz, ifThen, blockVoid, call), load)

@@ -4,13 +4,13 @@ import (
 	"fmt"
 )
 
-// traceAt is where a traced program notes which functions have run, a bit for each, in
-// memory that Go leaves unused.
+// traceAt is the address at which a traced program records which functions have run, one
+// bit for each, in memory that Go leaves unused.
 const traceAt = 16
 
-// Trace has each function note that it has run: that with the number i among those that
-// the module defines, in bit i%8 of the byte 16+i/8 of memory. For who finds out what a
-// program begins with: see Split.
+// Trace makes each function record that it has run: the function with the number i among
+// those that the module defines sets bit i%8 of the byte 16+i/8 of memory. It is for
+// finding out which functions a program starts with: see Split.
 func Trace(m *Module) error {
 	functions, err := m.functions()
 	if err != nil {

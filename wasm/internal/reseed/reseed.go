@@ -1,16 +1,16 @@
 //go:build js && snapshot
 
-// Package reseed gives a program that starts from a snapshot randomness of its own: see
-// package link. Before the snapshot, the runtime has seeded its generators, which are
-// alike in all who start from it.
+// Package reseed gives a program that starts from a snapshot its own randomness: see
+// package link. The runtime seeded its generators before the snapshot, so they are the
+// same in all programs that start from it.
 //
-// It reaches into the runtime, for which the linker must be told -checklinkname=0, and
-// is therefore built with the tag snapshot only.
+// It accesses the runtime, which requires the linker flag -checklinkname=0, and is
+// therefore built with the tag snapshot only.
 package reseed
 
 import "unsafe"
 
-// globalRand is runtime.globalRand, up to the field that says whether it is seeded.
+// globalRand is runtime.globalRand, up to the field that records whether it is seeded.
 //
 //go:linkname globalRand runtime.globalRand
 var globalRand struct {
@@ -33,10 +33,9 @@ func mrandinit(m unsafe.Pointer)
 //go:linkname getm runtime.getm
 func getm() unsafe.Pointer
 
-// reseed seeds the runtime's generators anew, from the platform's randomness, as they
-// were when the program started: math/rand and the seeds of new maps are theirs.
-// Package crypto/rand asks the platform each time. The loader calls it before anything
-// else.
+// reseed seeds the runtime's generators again from the platform's randomness, as at the
+// start of the program. math/rand and the seeds of new maps use them. Package crypto/rand
+// asks the platform each time. The loader calls reseed before anything else.
 //
 //go:wasmexport reseed
 func reseed() {
