@@ -20,7 +20,7 @@ type benchCmd struct {
 	Peer   string   `arg:"" help:"Peer ID, or a multiaddr that ends in /p2p/<id>."`
 }
 
-// benchResult is what a bench found.
+// benchResult is the result of a benchmark.
 type benchResult struct {
 	Peer      string  `json:"peer"`
 	Transport string  `json:"transport"`
@@ -31,8 +31,8 @@ type benchResult struct {
 	Rate      float64 `json:"mibPerSecond"` // both ways together
 }
 
-// benchPart is how much one echo of the throughput's measurement carries: at
-// most what the daemon echoes at once.
+// benchPart is how many bytes one echo of the throughput measurement carries: no more
+// than the daemon echoes at once.
 const benchPart = 16 << 20
 
 // Run measures with the peer's echo service.

@@ -28,7 +28,7 @@ func (c *roomBoardCmd) Run(ctx context.Context) error {
 	q := control.RoomBoardCall{RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host}, Board: c.Board}
 	if c.Around != "" {
 		q.Around, q.Each = c.Around, c.Each
-	} else if c.Top != board.WatchedRows { // which the host tells of by itself
+	} else if c.Top != board.WatchedRows { // the host's default
 		q.Most = c.Top
 	}
 	if c.Watch {

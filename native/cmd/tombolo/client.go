@@ -19,7 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/printable"
 )
 
-// clientFlags are those of every command that speaks to a running daemon.
+// clientFlags are the flags of every command that talks to a running daemon.
 type clientFlags struct {
 	dataDirFlag
 	Timeout time.Duration `help:"Time that the daemon may take to answer." default:"60s" placeholder:"TIME"`
@@ -44,17 +44,17 @@ func call[Q, A any](ctx context.Context, f clientFlags, verb control.Verb[Q, A],
 // about names the command in an error that does not.
 func about(verb string, err error) error {
 	if err == nil || strings.HasPrefix(err.Error(), verb) || errors.Is(err, control.ErrNoDaemon) {
-		return err // which says all
+		return err // it needs no prefix
 	}
 	return fmt.Errorf("%s: %w", verb, err)
 }
 
-// errEnough is what a line's print returns when no more lines are wanted.
+// errEnough is returned by a print function when no more lines are wanted.
 var errEnough = errors.New("enough")
 
 // follow calls a continuing verb and prints each line, until ctx ends, the reader of
-// standard output is gone, or print returns errEnough. ended says that none of these
-// came first: the verb was ended elsewhere, or the daemon is gone. name is the command,
+// standard output has ended, or print returns errEnough. ended reports that none of these
+// came first: the call was ended elsewhere, or the daemon has ended. name is the command,
 // for errors.
 func follow[Q, A any](ctx context.Context, f clientFlags, verb control.ContinuingVerb[Q, A], name string, q Q, print func(A) error) (ended bool, err error) {
 	client, err := control.NewClient(f.DataDir)
@@ -79,7 +79,7 @@ func follow[Q, A any](ctx context.Context, f clientFlags, verb control.Continuin
 	return ctx.Err() == nil, nil
 }
 
-// outputFlags choose how a listing looks.
+// outputFlags choose the format of a listing.
 type outputFlags struct {
 	JSON   bool   `help:"Print JSON; the same as -o json."`
 	Output string `short:"o" help:"Output format: table, wide (all columns) or json." enum:"table,wide,json" default:"table" placeholder:"FORM"`
@@ -87,7 +87,7 @@ type outputFlags struct {
 
 func (f outputFlags) json() bool { return f.JSON || f.Output == "json" }
 
-// column is one of a table. A wide one is shown with -o wide only.
+// column is a column of a table. A wide one is shown only with -o wide.
 type column[T any] struct {
 	name string
 	wide bool
@@ -114,17 +114,17 @@ func show[T any](f outputFlags, rows []T, columns []column[T]) error {
 	}
 	line(func(c column[T]) string { return strings.ToUpper(c.name) })
 	for _, row := range rows {
-		line(func(c column[T]) string { return printable.Cell(c.of(row)) }) // before it is measured
+		line(func(c column[T]) string { return printable.Cell(c.of(row)) }) // escaped before it is measured
 	}
 	return w.Flush()
 }
 
 func printJSON(v any) error { return command.JSON(os.Stdout, "  ", v) }
 
-// printLine prints JSON on one line, for output that goes on.
+// printLine prints JSON on one line, for continuing output.
 func printLine(v any) error { return command.JSON(os.Stdout, "", v) }
 
-// say prints v as JSON where that is wanted, else the text.
+// say prints v if JSON is wanted, otherwise the text.
 func say(f outputFlags, v any, format string, args ...any) error {
 	if f.json() {
 		return printJSON(v)
@@ -132,7 +132,7 @@ func say(f outputFlags, v any, format string, args ...any) error {
 	return command.Line(os.Stdout, format, args...)
 }
 
-// peerFlag is a peer: an id, or a multiaddr that ends in one.
+// peerFlag is a flag for a peer: a peer ID, or a multiaddr that ends in one.
 type peerFlag struct{ peer.ID }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -150,7 +150,7 @@ func ids(flags []peerFlag) []peer.ID {
 	return list
 }
 
-// age is how long ago something was, to two figures of the largest units.
+// age returns how long ago t was, in the two largest units.
 func age(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -168,7 +168,7 @@ func age(t time.Time) string {
 	}
 }
 
-// amount is a number of bytes for a person.
+// amount formats a number of bytes for a person.
 func amount(n int64) string {
 	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
 	v, i := float64(n), 0
@@ -181,9 +181,9 @@ func amount(n int64) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-// messageData is what is sent: the argument, or standard input where it is - or
-// missing. Of an input that is too long, or has no end, no more is read than shows
-// that.
+// messageData returns the data to send: the argument, or standard input if the argument
+// is - or missing. From an input that is too long, or endless, it reads just enough to
+// find that out.
 func messageData(verb string, arg *string) ([]byte, error) {
 	if arg != nil && *arg != "-" {
 		return []byte(*arg), nil

@@ -16,13 +16,12 @@ import (
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
-// The scripts ask this program itself, so that they know its flags, and the peers
-// and protocols of the daemon. The libraries for kong that do this have not been
-// kept up for years.
+// The scripts ask this program itself, so that they know its flags, and the peers and
+// protocols of the daemon. The kong libraries for completion are no longer maintained.
 //
-// What is offered is inserted as one word: bash inserts it as it is given, so the
-// script quotes it, and says of file names that they are, for readline to quote
-// them; zsh and fish quote by themselves.
+// A completion is inserted as one word. bash inserts it unchanged, so its script quotes
+// it, and marks file names as such, for readline to quote them; zsh and fish quote by
+// themselves.
 var completionScripts = map[string]string{
 	"bash": `_tombolo() {
   local found
@@ -68,7 +67,7 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:""`
 }
 
-// Run prints what may stand in the place of the last word, one a line.
+// Run prints the candidates for the last word, one a line.
 func (c *completeCmd) Run(app *kong.Kong) error {
 	words := c.Words
 	if len(words) > 0 && words[0] == "--" {
@@ -87,18 +86,18 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 	return nil
 }
 
-// harmless reports whether a word means itself in every shell, however it gets onto
-// the command line: it is of letters and digits of any script, and of / . _ - + @
-// % and :. Peers choose the names of their services, and a name with anything
-// else in it, such as /x/photos;reboot, is not offered; it can still be typed.
+// harmless reports whether a word means itself in every shell, however it gets onto the
+// command line: it consists of letters and digits of any script, and of / . _ - + @ % and
+// :. Peers choose the names of their services, and a name with anything else in it, such
+// as /x/photos;reboot, is not offered; it can still be typed.
 func harmless(word string) bool {
 	return !strings.ContainsFunc(word, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+@%:", r)
 	}) && utf8.ValidString(word)
 }
 
-// joinValues undoes that bash takes --flag=value for three words, and
-// --flag= for two.
+// joinValues rejoins --flag=value, which bash splits into three words, and --flag=, which
+// it splits into two.
 func joinValues(words []string) (joined []string) {
 	for i := 0; i < len(words); i++ {
 		if words[i] == "=" && len(joined) > 0 && strings.HasPrefix(joined[len(joined)-1], "--") {
@@ -114,11 +113,10 @@ func joinValues(words []string) (joined []string) {
 	return joined
 }
 
-// candidates walks down to the command that the words name and lists what may
-// come next.
+// candidates finds the command that the words name and lists what may come next.
 func candidates(node *kong.Node, words []string, last string) []string {
 	args := 0
-	var value *kong.Flag // of which the next word is the value
+	var value *kong.Flag // whose value is the next word
 	for _, w := range words {
 		switch {
 		case value != nil:
@@ -181,8 +179,8 @@ func flagNames(node *kong.Node) []string {
 	return names
 }
 
-// valuesOf lists what the value of a flag or an argument may be, asking the
-// daemon for peers and protocols.
+// valuesOf lists the possible values of a flag or an argument, asking the daemon for
+// peers and protocols.
 func valuesOf(v *kong.Value, words []string) []string {
 	switch {
 	case v.Enum != "":
@@ -200,7 +198,7 @@ func valuesOf(v *kong.Value, words []string) []string {
 	return nil
 }
 
-// completionTimeout bounds what a person waits for after pressing tab.
+// completionTimeout bounds the wait after pressing tab.
 const completionTimeout = time.Second
 
 func ask[Q, T any](words []string, verb control.Verb[Q, []T], of func(T) string) []string {
@@ -212,8 +210,8 @@ func ask[Q, T any](words []string, verb control.Verb[Q, []T], of func(T) string)
 	return texts
 }
 
-// askOne asks the daemon that the words so far would; without one, nothing is
-// suggested.
+// askOne asks the daemon that the words so far select; without a running daemon, nothing
+// is suggested.
 func askOne[Q, A any](words []string, verb control.Verb[Q, A]) (answer A) {
 	dir := os.Getenv("TOMBOLO_DATA_DIR")
 	for i, w := range words {

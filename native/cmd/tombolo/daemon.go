@@ -18,7 +18,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// daemon is a node with what a running `tombolo up` has around it.
+// daemon is a node and the parts that `tombolo up` adds to it.
 type daemon struct {
 	node       *core.Node
 	gatewayURL string
@@ -76,7 +76,7 @@ func (d *daemon) start(ctx context.Context, c *upCmd, log *slog.Logger) error {
 	return nil
 }
 
-// Close ends all in reverse order, the node last.
+// Close closes all parts in reverse order, the node last.
 func (d *daemon) Close() error {
 	var errs []error
 	for i := len(d.closers) - 1; i >= 0; i-- {
@@ -85,7 +85,7 @@ func (d *daemon) Close() error {
 	return errors.Join(append(errs, d.node.Close())...)
 }
 
-// roomStore is where rooms are kept. Its file is there from when the first one is.
+// roomStore stores rooms. Its file is created with the first stored room.
 type roomStore struct {
 	path string
 
@@ -93,7 +93,7 @@ type roomStore struct {
 	store *store.Store
 }
 
-// Open opens the store, unless it is.
+// Open opens the store unless it is open.
 func (r *roomStore) Open() (datastore.Batching, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

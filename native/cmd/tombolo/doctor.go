@@ -26,7 +26,7 @@ type doctorCmd struct {
 	outputFlags
 }
 
-// finding is what a check found.
+// finding is the result of a check.
 type finding struct {
 	Check  string `json:"check"`
 	Result string `json:"result"` // ok, warning, failed
@@ -42,11 +42,11 @@ const (
 
 const (
 	probeTimeout = 3 * time.Second
-	clockSlack   = 90 * time.Second // certificates and reservations bear less than minutes
+	clockSlack   = 90 * time.Second // certificates and reservations tolerate less than minutes
 )
 
-// Run checks one thing after the other and says what to do. The exit code is 1 if
-// something failed.
+// Run makes all checks in turn and prints what to do. The exit code is 1 if a check
+// failed.
 func (c *doctorCmd) Run(ctx context.Context) error {
 	findings := c.examine(ctx)
 	if c.json() {
@@ -135,8 +135,8 @@ func ports(ctx context.Context, s control.Status) []finding {
 	return findings
 }
 
-// portFinding is of a port that does not answer from this machine. Where it is one
-// that is told to others, of a router or a proxy, that need not mean much.
+// portFinding returns the finding for a port that does not answer from this machine. If
+// the address is an announced one, of a router or a proxy, that need not be a fault.
 func portFinding(hostPort string, err error) finding {
 	found := fmt.Sprintf("TCP %s does not answer from this machine: %v", hostPort, err)
 	if !isOurs(hostPort) {
@@ -172,12 +172,13 @@ func probe(ctx context.Context, network, addr string) error {
 	return c.Close()
 }
 
-// relays asks the pages of the relays, which shows that they run, and what time it is.
+// relays requests the pages of the relays, which shows that they run, and what time it
+// is.
 func relays(ctx context.Context, s control.Status) []finding {
 	if len(s.Relays) == 0 {
 		return []finding{{"relay", warning, "none is configured", "browsers and peers behind a router need one to reach this node: tombolo up --relay"}}
 	}
-	var order []string // of the relays' ids
+	var order []string // of the relays' IDs
 	answered, failures := make(map[string]string), make(map[string][]string)
 	clock := finding{"clock", warning, "no relay reports the time over HTTP", "check it with timedatectl"}
 	var findings []finding
@@ -216,7 +217,7 @@ func relays(ctx context.Context, s control.Status) []finding {
 	return append(findings, clock)
 }
 
-// relayFinding is of a relay, of which one address that answers is enough.
+// relayFinding returns the finding for a relay. One address that answers is enough.
 func relayFinding(id, answered string, failures []string) finding {
 	if answered != "" {
 		return finding{"relay", fine, fmt.Sprintf("%s answers at %s", id, answered), ""}
@@ -232,7 +233,7 @@ func clockFinding(skew time.Duration, where string) finding {
 	return finding{"clock", fine, "it agrees with the clock of " + where, ""}
 }
 
-// clockSkew is how far this clock is ahead of a relay's.
+// clockSkew returns how far this clock is ahead of a relay's.
 func clockSkew(ctx context.Context, addr, hostPort string) (time.Duration, bool) {
 	scheme := "http"
 	if strings.Contains(addr, "/wss") || strings.Contains(addr, "/tls/") {

@@ -13,7 +13,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/gateway"
 )
 
-// gatewayGrace is how long requests under way may go on when the daemon ends.
+// gatewayGrace is how long requests in progress may continue when the daemon ends.
 const gatewayGrace = time.Second
 
 // serveGateway serves the gateway at an address of this machine until it is
@@ -35,7 +35,7 @@ func serveGateway(node *core.Node, addr string, hosts []string, log *slog.Logger
 	return "http://" + l.Addr().String() + "/", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), gatewayGrace)
 		defer cancel()
-		_ = server.Shutdown(ctx) // what takes longer is broken off
+		_ = server.Shutdown(ctx) // requests that take longer are broken off
 		err := errors.Join(g.Close(), server.Close())
 		<-served
 		return err

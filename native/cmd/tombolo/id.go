@@ -14,7 +14,7 @@ type idCmd struct {
 	outputFlags
 }
 
-// Run prints the id. It takes no lock, so it works beside a running peer.
+// Run prints the peer ID. It takes no lock, so it works while a peer runs.
 func (c *idCmd) Run() error {
 	key, err := datadir.ReadKey(c.DataDir)
 	if errors.Is(err, datadir.ErrNoIdentity) {
@@ -30,7 +30,7 @@ func (c *idCmd) Run() error {
 	return say(c.outputFlags, map[string]peer.ID{"id": id}, "%s", id)
 }
 
-// dataDirFlag is shared by every command that belongs to a data directory.
+// dataDirFlag is shared by every command that uses a data directory.
 type dataDirFlag struct {
 	DataDir string `help:"Directory of the identity and of everything that is kept." default:"~/.tombolo" type:"path" placeholder:"DIR"`
 }

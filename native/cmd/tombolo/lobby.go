@@ -52,7 +52,7 @@ func (c *roomLsCmd) Run(ctx context.Context) error {
 	})
 }
 
-// print prints what has become of a room.
+// print prints a change of a room.
 func (c *roomLsCmd) print(r control.RoomChange) error {
 	switch {
 	case c.json():
@@ -132,8 +132,8 @@ type roomInviteCmd struct {
 	Name string `arg:"" help:"Name of the room."`
 }
 
-// mostInQR bounds what a QR code holds, in bytes: the largest of ISO/IEC 18004 has 2,953.
-// One of half as much fills a screen, and no camera reads it.
+// mostInQR is the most bytes in a QR code. The largest of ISO/IEC 18004 holds 2,953, but
+// one with half as many fills a screen, and no camera can read it.
 const mostInQR = 1000
 
 // Run prints an invitation.

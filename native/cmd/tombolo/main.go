@@ -12,8 +12,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/command"
 )
 
-// cli is the command line. Each command is a struct with a Run method in a file
-// of its own.
+// cli is the command line. Each command is a struct with a Run method, in its own file.
 type cli struct {
 	Up      upCmd      `cmd:"" help:"Run a peer in the foreground until interrupted: the daemon that the other commands talk to."`
 	ID      idCmd      `cmd:"" name:"id" help:"Print the peer ID of a data directory."`
@@ -66,7 +65,7 @@ func main() {
 
 type versionCmd struct{ outputFlags }
 
-// programVersion is what tombolo version --json prints.
+// programVersion is the output of tombolo version --json.
 type programVersion struct {
 	Version  string `json:"version"`
 	Go       string `json:"go"`

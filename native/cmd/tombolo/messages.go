@@ -36,7 +36,7 @@ type requestCmd struct {
 	Data *string `arg:"" optional:"" help:"The request. Default, or -: standard input, up to 1 MiB."`
 }
 
-// Run asks a peer and prints its reply.
+// Run sends a request to a peer and prints its reply.
 func (c *requestCmd) Run(ctx context.Context) error {
 	data, err := messageData("request", c.Data)
 	if err != nil {
@@ -59,7 +59,7 @@ type broadcastCmd struct {
 	Data *string `arg:"" optional:"" help:"The message. Default, or -: standard input, up to 1 MiB."`
 }
 
-// Run tells every subscriber of a type.
+// Run sends a message to every subscriber of a type.
 func (c *broadcastCmd) Run(ctx context.Context) error {
 	data, err := messageData("broadcast", c.Data)
 	if err != nil {
@@ -77,13 +77,13 @@ type subscribeCmd struct {
 	Type   string `arg:"" help:"Type of the messages, or for example room/* for all messages sent to this node whose type starts with room/."`
 }
 
-// Run prints messages as they come, until the reader of standard output is gone.
+// Run prints messages as they arrive, until the reader of standard output has ended.
 func (c *subscribeCmd) Run(ctx context.Context) error {
 	begun, seen := false, 0
 	q := control.SubscribeCall{Type: c.Type, Buffer: c.Buffer}
 	ended, err := follow(ctx, c.clientFlags, control.VerbSubscribe, "subscribe", q, func(m control.Message) error {
 		if !begun {
-			begun = true // the daemon hears from now on
+			begun = true // the daemon is subscribed from now on
 			_ = command.Line(os.Stderr, "subscribed to %s", c.Type)
 			return nil
 		}

@@ -17,17 +17,17 @@ import (
 
 const (
 	// stunTries and stunWait are how often a relay is asked, and how long each answer may
-	// take: a datagram may be lost.
+	// take, because a datagram may be lost.
 	stunTries = 3
 	stunWait  = 500 * time.Millisecond
 )
 
-// nat asks the relays, from one UDP port, which address they see this machine at. Two
-// that see the same show that any peer would (RFC 4787 calls that endpoint-independent
-// mapping), so both ends of a hole can be told in advance.
+// nat asks the relays, from one UDP port, at which address they see this machine. If two
+// of them see the same, any peer would (RFC 4787 calls that endpoint-independent
+// mapping), so hole punching can know both addresses in advance.
 func nat(ctx context.Context, s control.Status) []finding {
 	if len(s.STUN) == 0 {
-		return nil // the check of the relays says what is missing
+		return nil // the check of the relays reports what is missing
 	}
 	conn, err := net.ListenUDP("udp", nil)
 	if err != nil {
@@ -69,7 +69,7 @@ func natFinding(own uint16, seen []netip.AddrPort, asked string) finding {
 		"give a second relay with --relay, whose answer would tell"}
 }
 
-// mapped asks a STUN server for the address that it sees conn at (RFC 8489).
+// mapped asks a STUN server for the address at which it sees conn (RFC 8489).
 func mapped(ctx context.Context, conn *net.UDPConn, server string) (netip.AddrPort, error) {
 	to, err := net.ResolveUDPAddr("udp", server)
 	if err != nil {

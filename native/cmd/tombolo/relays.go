@@ -8,7 +8,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/stack"
 )
 
-// relayFlag names a relay: a multiaddr that ends in /p2p/<id>, or the URL of its page.
+// relayFlag is a flag for a relay: a multiaddr that ends in /p2p/<id>, or the URL of its
+// page.
 type relayFlag string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -18,7 +19,7 @@ func (f *relayFlag) UnmarshalText(text []byte) error {
 	return err
 }
 
-// explain adds what to try to errors of the start.
+// explain adds what to try to errors at the start.
 func explain(err error) error {
 	var inUse *stack.InUseError
 	if errors.As(err, &inUse) {

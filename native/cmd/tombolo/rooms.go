@@ -37,7 +37,7 @@ type roomCmd struct {
 	Bots     roomBotsCmd     `cmd:"" help:"Fill a room of the demo with random players, and measure what they see."`
 }
 
-// heldFlags are those of a room that the daemon holds, or will.
+// heldFlags are the flags of a room that the daemon hosts, or will host.
 type heldFlags struct {
 	Password   string            `help:"Password that players need." placeholder:"WORD"`
 	Private    bool              `help:"Admit only players with an invitation (see room invite)."`
@@ -71,7 +71,7 @@ type roomHostCmd struct {
 	Standby []string `help:"Peer that may host the room after this one; it must run room standby. Repeatable: they take over in the order of the flags." placeholder:"PEER"`
 }
 
-// Run holds a room until it is interrupted.
+// Run hosts a room until it is interrupted.
 func (c *roomHostCmd) Run(ctx context.Context) error {
 	if !c.Demo {
 		return &command.UsageError{Err: errors.New("room host: there is no game: add --demo, or write one (docs/rooms.md)")}
@@ -82,13 +82,14 @@ func (c *roomHostCmd) Run(ctx context.Context) error {
 	return followRoom(ctx, c.clientFlags, control.VerbRoomHost, q, func(s control.RoomState) error { return held.print(s, s) })
 }
 
-// roomPrinter prints how a room is doing that the daemon holds.
+// roomPrinter prints the state of a room that the daemon hosts.
 type roomPrinter struct {
 	json bool
 	host peer.ID
 }
 
-// print prints a state, which in JSON is all; the last one is of a room that has moved.
+// print prints a state. all is the whole answer, for JSON. The last state is of a room
+// that has moved.
 func (p *roomPrinter) print(s control.RoomState, all any) error {
 	opened, moved := p.host == "", p.host != "" && p.host != s.Host
 	p.host = s.Host
@@ -125,7 +126,7 @@ type roomStandbyCmd struct {
 	Host string `help:"ID of the peer that hosts the room. Default: search the mesh for the name." placeholder:"PEER"`
 }
 
-// Run stands by for a room until it is interrupted.
+// Run makes the daemon a standby for a room until it is interrupted.
 func (c *roomStandbyCmd) Run(ctx context.Context) error {
 	q := control.RoomStandbyCall{RoomHostCall: c.heldFlags.call(), Host: c.Host}
 	held := roomPrinter{json: c.JSON}
@@ -156,7 +157,7 @@ type roomTopCmd struct {
 	Count int           `help:"Number of updates. Default: until interrupted." placeholder:"N"`
 }
 
-// clearScreen has a terminal begin anew at its upper left corner.
+// clearScreen clears a terminal and moves its cursor to the upper left corner.
 const clearScreen = "\x1b[H\x1b[2J"
 
 // Run watches the daemon's rooms.
@@ -180,8 +181,7 @@ func (c *roomTopCmd) Run(ctx context.Context) error {
 	})
 }
 
-// print prints the rooms, and what they did since they were as they were last, so many
-// seconds ago.
+// print prints the rooms, and what they did since the last states, took seconds ago.
 func (c *roomTopCmd) print(rooms []control.RoomState, last map[string]control.RoomState, took float64) error {
 	switch {
 	case c.json():
@@ -265,7 +265,7 @@ func (c *roomSaveCmd) Run(ctx context.Context) error {
 	return command.Line(os.Stdout, "room %s is stored as of tick %d", s.Name, s.Tick)
 }
 
-// roomFlags name a room.
+// roomFlags select a room.
 type roomFlags struct {
 	Host     string `help:"ID of the peer that hosts the room. Default: search the mesh for the name." placeholder:"PEER"`
 	Kind     string `help:"If the room does not exist, ask a peer that offers this kind to open it (see room offer)." placeholder:"KIND"`
@@ -284,7 +284,7 @@ type roomJoinCmd struct {
 	VY       int8   `name:"vy" help:"Southward speed, in sixteenths of a unit per tick." default:"1" placeholder:"N"`
 }
 
-// Run sits in a room and prints what is seen, once a second.
+// Run joins a room and prints what the player sees, once a second.
 func (c *roomJoinCmd) Run(ctx context.Context) error {
 	q := control.RoomJoinCall{
 		RoomFindCall: control.RoomFindCall{Name: c.Name, Host: c.Host, Kind: c.Kind},
@@ -310,7 +310,7 @@ func (c *roomJoinCmd) Run(ctx context.Context) error {
 	})
 }
 
-// followRoom is follow for a room, which ends with its command alone.
+// followRoom calls follow for a room; it is an error if the call ends before the command.
 func followRoom[Q, A any](ctx context.Context, flags clientFlags, verb control.ContinuingVerb[Q, A], q Q, print func(A) error) error {
 	name := strings.ReplaceAll(string(verb), "/", " ")
 	ended, err := follow(ctx, flags, verb, name, q, print)
@@ -330,7 +330,7 @@ type roomBotsCmd struct {
 	Count  int           `arg:"" help:"Number of players."`
 }
 
-// botsReport is what room bots --json prints. Times are in ms.
+// botsReport is the output of room bots --json. Times are in milliseconds.
 type botsReport struct {
 	Bots       int     `json:"bots"`
 	Links      int     `json:"links"`
@@ -342,7 +342,7 @@ type botsReport struct {
 	SeenP99    float64 `json:"seenP99"`
 }
 
-// Run has players sit in a room until it is interrupted.
+// Run makes players join a room until it is interrupted.
 func (c *roomBotsCmd) Run(ctx context.Context) error {
 	if c.Links < 1 || c.Count < c.Links {
 		return &command.UsageError{Err: fmt.Errorf("room bots: %d players over %d connections: each connection has one at least", c.Count, c.Links)}
@@ -391,7 +391,7 @@ func (c *roomBotsCmd) print(r demo.Report) error {
 		r.Bots, c.Links, float64(r.Updates)/c.Every.Seconds(), float64(r.Inputs)/c.Every.Seconds(), r.Refused, ms(r.SeenMedian), ms(r.SeenP99))
 }
 
-// newBotHost makes a peer of its own for a connection of the bots.
+// newBotHost makes a separate peer for a connection of the bots.
 func newBotHost() (host.Host, error) {
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
-// absolute makes paths independent of the folder the command runs in: the daemon
-// runs in another one.
+// absolute makes paths independent of the command's working directory, because the daemon
+// has another one.
 func absolute(addr string) (string, error) {
 	for _, scheme := range []string{"file:", "unix:"} {
 		if path, ok := strings.CutPrefix(addr, scheme); ok {
 			if path == "" {
 				return "", fmt.Errorf("%q has no path: write one like %s/path", addr, scheme)
 			}
-			if path == "~" || strings.HasPrefix(path, "~/") { // the shell replaces it at the beginning of a word only
+			if path == "~" || strings.HasPrefix(path, "~/") { // the shell replaces it only at the beginning of a word
 				home, err := os.UserHomeDir()
 				if err != nil {
 					return "", fmt.Errorf("%q: %w", addr, err)
@@ -35,8 +35,8 @@ func absolute(addr string) (string, error) {
 	return addr, nil
 }
 
-// joinStdio makes standard input and output a stream to a peer's service, as
-// ssh's ProxyCommand wants it. It returns when the service has ended its side.
+// joinStdio connects standard input and output to a peer's service, as ssh's ProxyCommand
+// requires. It returns when the service has ended its side.
 func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	client, err := control.NewClient(f.DataDir)
 	if err != nil {
@@ -51,8 +51,8 @@ func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
-	go func() { // ends with the process: a terminal cannot be interrupted
-		_, _ = io.Copy(conn, os.Stdin) // what fails here ends the other direction too
+	go func() { // ends with the process: reading a terminal cannot be interrupted
+		_, _ = io.Copy(conn, os.Stdin) // a failure also ends the other direction
 		_ = conn.CloseWrite()
 	}()
 	_, err = io.Copy(os.Stdout, conn)
@@ -65,7 +65,7 @@ func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	return about("forward", err)
 }
 
-// endOf asks why a stream ended; nil if it ended well.
+// endOf returns the reason why a stream ended; nil if it ended well.
 func endOf(client *control.Client, id uint64) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

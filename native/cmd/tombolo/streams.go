@@ -77,7 +77,7 @@ func (c *streamsCloseCmd) Run(ctx context.Context) error {
 
 type streamsWatchCmd struct{ clientFlags }
 
-// Run prints changes until interrupted, or the reader of standard output is gone.
+// Run prints changes until it is interrupted, or the reader of standard output has ended.
 func (c *streamsWatchCmd) Run(ctx context.Context) error {
 	_, err := follow(ctx, c.clientFlags, control.VerbWatch, "watch", control.None{}, func(change bridge.Change) error { return printLine(change) })
 	return err
@@ -89,7 +89,7 @@ type servicesCmd struct {
 	Peer string `arg:"" optional:"" help:"Peer whose services to list. Default: all connected peers."`
 }
 
-// Run lists what peers offer to this node.
+// Run lists the services that peers offer to this node.
 func (c *servicesCmd) Run(ctx context.Context) error {
 	offers, err := call(ctx, c.clientFlags, control.VerbServices, control.PeerCall{Peer: c.Peer})
 	if err != nil {

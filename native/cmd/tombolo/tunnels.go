@@ -22,7 +22,7 @@ func usage(format string, args ...any) error {
 	return &command.UsageError{Err: fmt.Errorf(format, args...)}
 }
 
-// limitFlags bound a listener.
+// limitFlags are the limits of a listener.
 type limitFlags struct {
 	MaxStreams        *int      `help:"Maximum number of concurrent streams (0: no limit)." placeholder:"N"`
 	MaxStreamsPerPeer *int      `help:"Maximum number of concurrent streams per peer (0: no limit)." placeholder:"N"`
@@ -140,8 +140,8 @@ func (c *forwardCmd) Run(ctx context.Context) error {
 	return say(c.outputFlags, f, "%s forwards to %s at %s", f.Listen, f.Protocol, f.Target)
 }
 
-// foreground keeps a tunnel until it is closed elsewhere, the daemon ends, ctx
-// does, or the reader of standard output is gone.
+// foreground keeps a tunnel until it is closed elsewhere, the daemon or ctx ends, or the
+// reader of standard output has ended.
 func foreground[Q, A any](
 	ctx context.Context, f clientFlags, out outputFlags, verb control.ContinuingVerb[Q, A], name string, spec Q, text func(A) string,
 ) error {
@@ -204,7 +204,7 @@ func (c *lsCmd) Run(ctx context.Context) error {
 	})
 }
 
-// state is what a person should know of a tunnel.
+// state returns the condition of a tunnel that a person should know about.
 func state(waiting, failed string) string {
 	switch {
 	case waiting != "":

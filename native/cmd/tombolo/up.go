@@ -43,18 +43,18 @@ type upCmd struct {
 	command.LogFlags
 }
 
-// Run runs a peer in the foreground. It prints events on standard output as long as
-// somebody reads it.
 // BeforeResolve reads the configuration.
 func (c *upCmd) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
 	_, err := command.ReadConfig(ctx, trace.Node())
 	return err
 }
 
+// Run runs a peer in the foreground. It prints events on standard output as long as
+// somebody reads it.
 func (c *upCmd) Run(ctx context.Context) (err error) {
 	command.OutliveReaders()
 	if _, err := control.SocketPath(c.DataDir); err != nil {
-		return err // before anything is begun that would be in vain
+		return err // before anything is started in vain
 	}
 	log := c.Logger()
 	given := make([]string, len(c.Relay))
@@ -92,7 +92,7 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	defer news.Close()
 	report := newReporter(node, os.Stdout)
 	ready := fmt.Sprintln("id", node.ID())
-	for _, r := range node.Reservations() { // made before there were events
+	for _, r := range node.Reservations() { // made before the events began
 		report.reserved[r.Relay] = r.Expires
 		ready += reservedLine(r.Relay, r.Expires) + "\n"
 	}
@@ -106,18 +106,17 @@ func (c *upCmd) Run(ctx context.Context) (err error) {
 	reported := make(chan struct{})
 	go func() {
 		defer close(reported)
-		fmt.Print(ready) // in one piece, so that who sees a line of it need not wait for others
+		fmt.Print(ready) // in one piece, so that whoever reads a line of it need not wait for others
 		report.run(ctx, news)
 	}()
 	select {
 	case <-reported:
-	case <-ctx.Done(): // the reporter hangs while the reader of its output does
+	case <-ctx.Done(): // the reporter hangs as long as the reader of its output does
 	}
 	return nil
 }
 
-// interrupted turns an error that the user's own interrupt brought about into
-// none.
+// interrupted drops an error that the user's own interrupt caused.
 func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -125,15 +124,15 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// reporter writes a node's news as lines for a person.
+// reporter prints a node's events as lines for a person.
 type reporter struct {
 	node       *core.Node
 	out        io.Writer
-	unmeasured map[peer.ID]struct{}  // connected, round trip not yet told
-	reserved   map[peer.ID]time.Time // told before there were events: until when
+	unmeasured map[peer.ID]struct{}  // connected, but round trip not yet printed
+	reserved   map[peer.ID]time.Time // printed before the events began: when they expire
 }
 
-// measureCheck is how often the reporter looks for a first round trip.
+// measureCheck is how often the reporter checks for a first round trip.
 const measureCheck = 200 * time.Millisecond
 
 func newReporter(node *core.Node, out io.Writer) *reporter {
@@ -177,7 +176,7 @@ func (r *reporter) report(ev core.Event) {
 		r.printf("%s %s%s", ev.Type, ev.Peer, r.way(ev.Peer))
 	case core.ReservationMade:
 		if r.reserved[ev.Peer].Equal(ev.Expires) {
-			return // it was told with the addresses
+			return // it was printed with the addresses
 		}
 		r.printf("%s", reservedLine(ev.Peer, ev.Expires))
 		for _, a := range ev.Addrs {
@@ -196,7 +195,7 @@ func (r *reporter) report(ev core.Event) {
 	}
 }
 
-// reportMeasured tells the round trips that have become known.
+// reportMeasured prints the round trips that have become known.
 func (r *reporter) reportMeasured() {
 	for _, p := range r.node.Peers() {
 		if _, ok := r.unmeasured[p.ID]; ok && p.RTT > 0 {
@@ -212,7 +211,7 @@ func (r *reporter) way(id peer.ID) string {
 			return way(p)
 		}
 	}
-	return "" // gone again
+	return "" // disconnected already
 }
 
 func way(p core.Peer) string {

@@ -21,11 +21,11 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// adminTimeout bounds one question to the relay.
+// adminTimeout bounds one request to the relay.
 const adminTimeout = 30 * time.Second
 
-// adminCLI are the commands of the operator. They speak to the relay that runs with
-// the data directory, by its socket there.
+// adminCLI is the command line of the operator's commands. They use the socket of the
+// relay that runs with the data directory.
 type adminCLI struct {
 	operated
 
@@ -42,10 +42,10 @@ type adminCLI struct {
 	Reload   bareCmd   `cmd:"" help:"Read the configuration, the file of rules, and the folders of --page and --docs anew."`
 }
 
-// adminCommands are the words that choose adminCLI.
+// adminCommands are the words that select adminCLI.
 var adminCommands = []string{"peers", "top", "limits", "rules", "kick", "ban", "unban", "allow", "disallow", "drain", "reload"}
 
-// adminProgram runs one of them.
+// adminProgram returns the program of these commands.
 func adminProgram() command.Program {
 	c := &adminCLI{}
 	c.Kick.verb, c.Ban.verb, c.Unban.verb, c.Allow.verb, c.Disallow.verb = "kick", "ban", "unban", "allow", "disallow"
@@ -58,7 +58,7 @@ func adminProgram() command.Program {
 	}
 }
 
-// operated is the relay that runs with a data directory.
+// operated selects the relay that runs with a data directory.
 type operated struct {
 	DataDir string `help:"Data directory of the relay. Default: ${default}." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
 }
@@ -91,13 +91,12 @@ func (c *operated) ask(ctx context.Context, method, path string, form url.Values
 	return body, nil
 }
 
-// listing is a list in columns, or as JSON.
+// listing prints a list in columns, or as JSON.
 type listing struct {
 	JSON bool `name:"json" help:"Print JSON."`
 }
 
-// print prints what the relay has answered. row makes a line of each, after the
-// heading.
+// print prints the relay's answer. row formats each element as a line below the heading.
 func print[T any](l listing, body []byte, heading string, order func(a, b T) int, row func(T) string) error {
 	var all []T
 	if err := json.Unmarshal(body, &all); err != nil {
@@ -169,7 +168,7 @@ func (c *rulesCmd) Run(ctx context.Context, a *adminCLI) error {
 	return print(c.listing, body, "RULE", nil, func(line string) string { return line })
 }
 
-// bareCmd does something about the relay.
+// bareCmd is a command about the relay as a whole.
 type bareCmd struct{ verb string }
 
 func (c *bareCmd) Run(ctx context.Context, a *adminCLI) error {
@@ -177,7 +176,7 @@ func (c *bareCmd) Run(ctx context.Context, a *adminCLI) error {
 	return err
 }
 
-// doCmd does something about who is named.
+// doCmd is a command about one peer or range.
 type doCmd struct {
 	verb string
 	Who  string `arg:"" help:"A peer ID; for all but kick also an IP address or a range such as 192.0.2.0/24."`

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// peerCount is a flag that is a number of peers to size limits for.
+// peerCount is a flag for a number of peers to size limits for.
 type peerCount uint32
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -28,7 +28,7 @@ func (p *peerCount) UnmarshalText(text []byte) error {
 	return stack.CheckPeers(int(n))
 }
 
-// admissionURL is a flag that is the URL of a service to ask who may use the relay.
+// admissionURL is a flag for the URL of an admission service.
 type admissionURL string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -37,7 +37,7 @@ func (u *admissionURL) UnmarshalText(text []byte) error {
 	return relay.CheckAdmission(string(text))
 }
 
-// domain is a flag that is a name or IP address to get a certificate for.
+// domain is a flag for a name or IP address to get a certificate for.
 type domain string
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -53,7 +53,7 @@ func domains(flags []domain) (names []string) {
 	return names
 }
 
-// proxyRange is a flag that is an IP address or a range.
+// proxyRange is a flag for an IP address or a range.
 type proxyRange netip.Prefix
 
 // UnmarshalText implements encoding.TextUnmarshaler.
@@ -83,7 +83,7 @@ func (c *cli) BeforeResolve(ctx *kong.Context, trace *kong.Path) (err error) {
 	return err
 }
 
-// reread has apply take over what the configuration says now.
+// reread parses the configuration again and passes the result to apply.
 func (c *cli) reread(apply func(relay.Options) error, setLevel func(slog.Level)) error {
 	next := &cli{}
 	if err := program(next).Parse(os.Args[1:]); err != nil {
@@ -106,15 +106,16 @@ func (c *cli) reread(apply func(relay.Options) error, setLevel func(slog.Level))
 	return nil
 }
 
-// fault names the place of a flag in the configuration.
+// fault adds the place of a flag in the configuration to an error.
 func (c *cli) fault(flag string, err error) error {
 	if c.file == nil {
-		return err // the file is gone
+		return err // the file no longer exists
 	}
 	return fmt.Errorf("%s: %w", c.file.Place(flag), err)
 }
 
-// restart names a flag that has changed and takes a restart; empty if there is none.
+// restart returns the name of a flag that has changed and requires a restart; empty if
+// there is none.
 func (c *cli) restart(next *cli) string {
 	before, after := reflect.ValueOf(c).Elem(), reflect.ValueOf(next).Elem()
 	for i := range before.NumField() {

@@ -22,8 +22,8 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// cli is the command line. What has the tag restart, which is the flag's name, cannot
-// change while the relay runs.
+// cli is the command line. A flag with the tag restart, whose value is the flag's name,
+// cannot change while the relay runs.
 type cli struct {
 	DataDir         string              `help:"Directory of the identity and of everything that is kept." default:"~/.tombolo-relay" type:"path" placeholder:"DIR"`
 	Port            uint16              `help:"TCP port (page, WebSocket, plain TCP) and UDP port (QUIC, WebTransport, WebRTC-direct) on every interface (0: any free port)." default:"8080" restart:"port"`
@@ -138,7 +138,7 @@ func (c *cli) Run(ctx context.Context) (err error) {
 	return command.CloseInTime(r, log)
 }
 
-// reloading adds the signal that reads the configuration anew, unless nohup keeps it away.
+// reloading adds the signal that reloads the configuration, unless nohup ignores it.
 func reloading(signals ...os.Signal) []os.Signal {
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
@@ -172,7 +172,7 @@ func wait(ctx context.Context, r *relay.Relay, signals <-chan os.Signal, log *sl
 	}
 }
 
-// options are what the flags say of the relay.
+// options returns the relay's options from the flags.
 func (c *cli) options() (o relay.Options, err error) {
 	listen := command.Addrs(c.Listen)
 	if len(listen) == 0 {
@@ -230,7 +230,7 @@ func (c *cli) limits() relay.Limits {
 	return l
 }
 
-// explain adds what to try.
+// explain adds what to try to an error.
 func (c *cli) explain(err error) error {
 	var inUse *stack.InUseError
 	if !errors.As(err, &inUse) {

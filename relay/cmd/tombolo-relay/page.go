@@ -7,7 +7,7 @@ import (
 	"github.com/tombolo-net/tombolo/web"
 )
 
-// site is the page to serve: nil without one, with an error if one is missing.
+// site returns the page to serve: nil if there is none, with an error if it is missing.
 func (c *cli) site() (fs.FS, error) {
 	switch {
 	case c.NoPage:
@@ -18,7 +18,7 @@ func (c *cli) site() (fs.FS, error) {
 	return web.Site()
 }
 
-// folder is the directory dir, or nil for "".
+// folder returns the directory dir, or nil for "".
 func folder(dir string) fs.FS {
 	if dir == "" {
 		return nil
@@ -26,7 +26,7 @@ func folder(dir string) fs.FS {
 	return directory(dir)
 }
 
-// directory is looked up by its name each time, so that it may be replaced. Files
+// directory is looked up by its name for each request, so that it may be replaced. Files
 // outside it cannot be reached, not even through symbolic links.
 type directory string
 
@@ -40,7 +40,7 @@ func (d directory) Open(name string) (fs.File, error) {
 	return f, nil
 }
 
-// Stat opens nothing: a named pipe would be waited for.
+// Stat does not open the file, because that would block on a named pipe.
 func (d directory) Stat(name string) (fs.FileInfo, error) {
 	root, err := os.OpenRoot(string(d))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// tokenCLI are the commands about tokens.
+// tokenCLI is the command line of the commands about tokens.
 type tokenCLI struct {
 	operated
 
@@ -34,8 +34,8 @@ func tokenProgram() command.Program {
 	}
 }
 
-// makeTokenCmd makes a token. It prints that on standard output, and its ID on standard
-// error.
+// makeTokenCmd makes a token. It prints the token on standard output, and its ID on
+// standard error.
 type makeTokenCmd struct {
 	Expires time.Duration `help:"How long it is valid." default:"24h" placeholder:"TIME"`
 	Holder  string        `help:"Whom it is for, to know it by; at most 64 bytes." placeholder:"NAME"`
@@ -85,7 +85,7 @@ func (c *revokeCmd) Run(ctx context.Context, t *tokenCLI) error {
 	return err
 }
 
-// revokedCmd lists the tokens that are revoked.
+// revokedCmd lists the revoked tokens.
 type revokedCmd struct{ listing }
 
 func (c *revokedCmd) Run(ctx context.Context, t *tokenCLI) error {
