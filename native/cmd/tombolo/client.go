@@ -150,7 +150,7 @@ func ids(flags []peerFlag) []peer.ID {
 	return list
 }
 
-// age returns how long ago t was, in the two largest units.
+// age formats how long ago t was: in seconds, minutes, hours or days.
 func age(t time.Time) string {
 	if t.IsZero() {
 		return ""

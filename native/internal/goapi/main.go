@@ -1,5 +1,5 @@
 // Command goapi prints the exported API of packages, one declaration a line, and compares
-// it with a record: so that a change of the public API is seen in review, and made on
+// it with a record, so that a change of the public API is visible in review and made on
 // purpose.
 //
 //	goapi [-write] RECORD PACKAGE…
@@ -23,7 +23,7 @@ import (
 	"strings"
 )
 
-// module is left out of the names of packages.
+// module is the prefix that is left out of the names of packages.
 const module = "github.com/tombolo-net/tombolo/"
 
 func main() {
@@ -73,7 +73,7 @@ func run(record string, patterns []string, write bool) error {
 	return nil
 }
 
-// missing are the lines of from that are not in in.
+// missing returns the lines of from that are not in in.
 func missing(from, in []string) (lines []string) {
 	has := make(map[string]bool, len(in))
 	for _, line := range in {
@@ -82,7 +82,7 @@ func missing(from, in []string) (lines []string) {
 	return slices.DeleteFunc(slices.Clone(from), func(line string) bool { return has[line] })
 }
 
-// load reads the types of packages from what the compiler has written.
+// load reads the types of packages from the compiler's export data.
 func load(patterns []string) ([]*types.Package, error) {
 	cmd := exec.Command("go", append([]string{"list", "-export", "-deps", "-json=ImportPath,Export,DepOnly"}, patterns...)...)
 	cmd.Stderr = os.Stderr
@@ -120,7 +120,7 @@ func load(patterns []string) ([]*types.Package, error) {
 	return packages, nil
 }
 
-// declarations are the exported names of a package with their types.
+// declarations returns the exported names of a package with their types.
 func declarations(p *types.Package) (lines []string) {
 	short := func(other *types.Package) string {
 		if other == p {

@@ -1,6 +1,6 @@
-// Command httporacle says how Go's net/http understands what it is sent: the
-// differential fuzz of web/test/unit compares it with web/src/http. It prints its
-// port, and ends with its standard input.
+// Command httporacle reports how Go's net/http parses a request: the differential fuzz
+// test of web/test/unit compares it with web/src/http. It prints its port, and ends with
+// its standard input.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// tell answers with the request: its method, target and body.
+// tell responds with the parts of the request: its method, target and body.
 func tell(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// journal is what has come so far, and a way to wait for more of it.
+// journal records what has arrived so far, and lets callers wait for more.
 type journal struct {
 	mu      sync.Mutex
 	entries []any
@@ -25,7 +25,7 @@ func (j *journal) add(entry any) {
 	j.news = make(chan struct{})
 }
 
-// until waits until there is enough, and returns all there is.
+// until waits until enough returns true, and returns all entries.
 func (j *journal) until(enough func([]any) bool) ([]any, error) {
 	timeout := time.After(limit)
 	for {

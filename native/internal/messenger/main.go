@@ -1,5 +1,6 @@
-// Command messenger is a native node that tests of messages and of streams tell what to do: a line {"n","method","args"} on standard input is
-// answered by a line {"n","result"} or {"n","error"} on standard output. It ends when standard input does, or with its parent.
+// Command messenger is a native node controlled by tests of messages and of streams: a line {"n","method","args"} on standard
+// input is answered by a line {"n","result"} or {"n","error"} on standard output. It ends when standard input does, or with its
+// parent.
 //
 // Its methods are those of web/e2e/support/messenger.mjs, so that the same tests run in a tab, under Node.js and natively.
 package main
@@ -38,7 +39,7 @@ func main() {
 	}
 }
 
-// serve answers each line in a goroutine of its own, as its parent does not wait between two.
+// serve answers each line in its own goroutine, because its parent does not wait between two.
 func serve() error {
 	m := &messenger{inboxes: make(map[string]*journal), presences: make(map[string]*presence), aborted: newJournal(), heard: newJournal()}
 	methods := m.methods()
@@ -75,7 +76,7 @@ func serve() error {
 			}
 			out.Lock()
 			defer out.Unlock()
-			_ = json.NewEncoder(os.Stdout).Encode(answer) // nobody reads it any more
+			_ = json.NewEncoder(os.Stdout).Encode(answer) // fails if nobody reads it any more
 		}()
 	}
 	if m.node != nil {
@@ -84,7 +85,7 @@ func serve() error {
 	return lines.Err()
 }
 
-// arguments are those of a call; what is not given is the zero value.
+// arguments are the arguments of a call; a missing one is the zero value.
 type arguments []json.RawMessage
 
 func (a arguments) get(i int, v any) error {
@@ -96,7 +97,7 @@ func (a arguments) get(i int, v any) error {
 
 func (a arguments) text(i int) string {
 	var s string
-	_ = a.get(i, &s) // not a string is as none, and fails as that
+	_ = a.get(i, &s) // a value that is not a string counts as missing, and fails as such
 	return s
 }
 
@@ -339,7 +340,8 @@ func (m *messenger) connect(a arguments) (any, error) {
 	return id.String(), err
 }
 
-// flood sends a peer many messages of a type and a size in bytes, as fast as it takes them, and waits until all are written.
+// flood sends a peer many messages of a type and a size in bytes, as fast as the peer takes them, and waits until all are
+// written.
 func (m *messenger) flood(a arguments) (any, error) {
 	p, err := a.peer(0)
 	if err != nil {

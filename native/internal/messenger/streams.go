@@ -45,7 +45,7 @@ func (m *messenger) disconnect(a arguments) (any, error) {
 	return nil, m.node.Disconnect(p)
 }
 
-// access is who may, and how much, as the tests give it.
+// access is the access list and the limit of a listener, as the tests give them.
 type access struct {
 	Allow      []string `json:"allow"`
 	Deny       []string `json:"deny"`
@@ -69,7 +69,7 @@ func (a access) parse() (out bridge.Access, err error) {
 	return out, nil
 }
 
-// listen (protocol, service, access) offers a service to peers:
+// listen (protocol, service, access) announces a service to peers:
 //
 //	reply     TCP: reads to the end, then answers the count (8 bytes, big endian) and all it read
 //	first     TCP: sends the pattern of 1 MiB and ends its side, then reads to the end; heard tells what
@@ -77,7 +77,7 @@ func (a access) parse() (out bridge.Access, err error) {
 //	closed    TCP, at a port that nobody listens on
 //	silent    can never be reached
 //
-// or any other target as a person writes it, such as 127.0.0.1:80 or file:DIR.
+// or any other target in the form a person writes it, such as 127.0.0.1:80 or file:DIR.
 func (m *messenger) listen(a arguments) (any, error) {
 	var who access
 	if err := a.get(2, &who); err != nil {
@@ -178,7 +178,7 @@ func heardOf(n int64, sum hash.Hash, err error) map[string]any {
 	return said
 }
 
-// heardBy (count) is what the services have read, once there is so much of it.
+// heardBy (count) returns what the services have read, once there are count entries.
 func (m *messenger) heardBy(a arguments) (any, error) {
 	var count int
 	if err := a.get(0, &count); err != nil {
@@ -187,7 +187,7 @@ func (m *messenger) heardBy(a arguments) (any, error) {
 	return m.heard.until(func(all []any) bool { return len(all) >= count })
 }
 
-// update (protocol, access) changes who may.
+// update (protocol, access) changes the access list.
 func (m *messenger) update(a arguments) (any, error) {
 	var who access
 	if err := a.get(1, &who); err != nil {
@@ -214,7 +214,7 @@ func (m *messenger) unlisten(a arguments) (any, error) {
 	return nil, l.Close()
 }
 
-// forward (protocol, peer) listens on a TCP port that leads to the peer, and returns its address.
+// forward (protocol, peer) listens on a TCP port that forwards to the peer, and returns its address.
 func (m *messenger) forward(a arguments) (any, error) {
 	p, err := a.peer(1)
 	if err != nil {
@@ -231,8 +231,9 @@ func (m *messenger) forward(a arguments) (any, error) {
 	return f.Addr(), nil
 }
 
-// exchange (forward's address, bytes) sends random bytes through a forward and ends its side, then reads to the end. The answer is
-// right if it is the count (8 bytes, big endian) and what was sent. A refusal may be a reset before the connection is reported as made.
+// exchange (forward's address, bytes) sends random bytes through a forward and ends its side, then reads to the end. The answer
+// is right if it is the count (8 bytes, big endian) and the bytes sent. A refusal may be a reset before the connection is
+// reported as made.
 func (m *messenger) exchange(a arguments) (any, error) {
 	var size int
 	if err := a.get(1, &size); err != nil {

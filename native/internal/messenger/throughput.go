@@ -14,8 +14,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
-// What a benchmark has a peer offer: the one sends so many bytes and ends, the
-// other reads to the end and answers with 8 bytes.
+// The services of a benchmark: the one sends so many bytes and ends, the other reads to
+// the end and answers with 8 bytes.
 const (
 	pullProtocol protocol.ID = "/x/bench/pull"
 	pushProtocol protocol.ID = "/x/bench/push"

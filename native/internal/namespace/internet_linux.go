@@ -20,16 +20,16 @@ var Internet string
 //go:embed router.sh
 var behindRouter string
 
-// Ports says which ports the peers of a machine see, which is behind a router.
+// Ports is which ports of a machine behind a router its peers see.
 type Ports string
 
 const (
 	Kept   Ports = "kept"   // its own
-	Random Ports = "random" // each peer another one: the router is symmetric
+	Random Ports = "random" // another one for each peer: the router is symmetric
 )
 
-// BehindRouter makes a network behind a router of its own to the Internet, and returns the
-// words that run a program in it. The number is that of its addresses, from 2.
+// BehindRouter makes a network behind its own router to the Internet, and returns the
+// command prefix that runs a program in it. number, from 2, numbers its addresses.
 func BehindRouter(t *testing.T, number int, ports Ports) (in []string) {
 	t.Helper()
 	router, machine := hold(t), hold(t)
@@ -37,7 +37,7 @@ func BehindRouter(t *testing.T, number int, ports Ports) (in []string) {
 	return []string{"nsenter", "-t", machine, "-n"}
 }
 
-// hold starts a process that holds a network of its own.
+// hold starts a process that holds a separate network.
 func hold(t *testing.T) (pid string) {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")

@@ -1,4 +1,4 @@
-// Package namespace runs tests in a network of their own.
+// Package namespace runs tests in a separate network.
 package namespace
 
 import (
@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In runs the test again, in a process with a network of its own that
-// the shell commands have set up, and says whether this is that process.
+// In runs the test again, in a process with a separate network that the shell commands
+// have set up, and reports whether this is that process.
 func In(t *testing.T, setup string) bool {
 	t.Helper()
 	const mark = "TOMBOLO_TEST_NAMESPACE"

@@ -19,7 +19,7 @@ func (r release) tarball(name string, files []file) error {
 	return os.WriteFile(filepath.Join(r.out, name), b, 0o644)
 }
 
-// tarGz is a .tar.gz of the files below a folder, with the folders that they are in.
+// tarGz returns a .tar.gz of files below a folder, with the folders that contain them.
 func (r release) tarGz(folder string, files []file) ([]byte, error) {
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b) // without a name or a time
@@ -55,7 +55,8 @@ func (r release) tarGz(folder string, files []file) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// parent is the folder of a path, with its slash. Unlike path.Dir it keeps a leading ./.
+// parent returns the folder of a path, with its slash. Unlike path.Dir it keeps a leading
+// ./.
 func parent(name string) string { return name[:strings.LastIndexByte(name, '/')+1] }
 
 // zip writes a .zip.

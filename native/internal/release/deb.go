@@ -15,7 +15,8 @@ import (
 
 const maintainer = "Tombolo <tombolo-net@users.noreply.github.com>"
 
-// What dpkg runs after it has unpacked, before it removes, and after it has removed.
+// Scripts that dpkg runs after it has unpacked, before it removes, and after it has
+// removed.
 var (
 	//go:embed deb/postinst
 	postinst []byte
@@ -70,8 +71,8 @@ Description: Connect tabs, laptops and servers by ID, through your own relay
 	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("tombolo_%s_%s.deb", r.version, goarch)), b.Bytes(), 0o644)
 }
 
-// installed are the files of an archive where Debian has them, with the two that each of its
-// packages has: changelog.gz and copyright.
+// installed returns the files of an archive at Debian's paths, and the two that each
+// Debian package contains: changelog.gz and copyright.
 func (r release) installed(version string, files []file) (installed []file, err error) {
 	const doc = "usr/share/doc/tombolo/"
 	copyright := []byte("Tombolo is under the Apache License 2.0 (/usr/share/common-licenses/Apache-2.0) or, as you like, under the following.\n\n")
@@ -92,7 +93,7 @@ func (r release) installed(version string, files []file) (installed []file, err 
 		installed = append(installed, f)
 	}
 	var b bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // as Debian asks; it fails for no level that there is
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // as Debian asks; it fails only for an invalid level
 	fmt.Fprintf(z, "tombolo (%s) stable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n", version, maintainer, r.when.Format(time.RFC1123Z))
 	if err := z.Close(); err != nil {
 		return nil, err

@@ -51,8 +51,8 @@ type relationship struct {
 	To   string `json:"relatedSpdxElement"`
 }
 
-// sbom writes what the programs of an archive are made of, as the linker has noted it in
-// them. What the page is built of is in web/package-lock.json.
+// sbom writes the list of modules that the programs of an archive consist of, as the
+// linker has recorded it in them. That of the page is in web/package-lock.json.
 func (r release) sbom(archive string, files []file) error {
 	var programs []*debug.BuildInfo
 	for _, f := range files {
@@ -109,7 +109,7 @@ func (r release) document(archive string, programs []*debug.BuildInfo) spdx {
 	return doc
 }
 
-// formula writes the formula for Homebrew, of the archives that there are.
+// formula writes the formula for Homebrew, for the archives that exist.
 func (r release) formula() error {
 	var b strings.Builder
 	fmt.Fprintf(&b, `class Tombolo < Formula

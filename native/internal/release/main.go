@@ -2,7 +2,7 @@
 // archive of both programs for each platform, packages for Debian, a Homebrew formula, an
 // SBOM, the notes, and the checksums of all of them. make release calls it.
 //
-// The same commit and the same Go make the same bytes: times are that of the commit, files
+// The same commit and the same Go make the same bytes: all times are the commit's, files
 // are sorted, and owners are root.
 package main
 
@@ -21,13 +21,13 @@ import (
 
 const module = "github.com/tombolo-net/tombolo"
 
-// platforms are those of a release.
+// platforms are the platforms of a release.
 const platforms = "linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64,windows/arm64"
 
 // programs are the packages of the two programs.
 var programs = []string{"./native/cmd/tombolo", "./relay/cmd/tombolo-relay"}
 
-// release is what the files have in common.
+// release is what the files of a release have in common.
 type release struct {
 	version string
 	out     string
@@ -88,7 +88,7 @@ func run(version, out, add string, platforms []string) error {
 	return r.checksums()
 }
 
-// commitTime is the time of all files: of the commit, or SOURCE_DATE_EPOCH.
+// commitTime returns the time for all files: the commit's, or SOURCE_DATE_EPOCH.
 func commitTime() (time.Time, error) {
 	text := os.Getenv("SOURCE_DATE_EPOCH")
 	if text == "" {
@@ -148,7 +148,7 @@ type file struct {
 	data []byte
 }
 
-// contents are the programs and what belongs to them, by name.
+// contents returns the programs and the files that belong to them, by name.
 func (r release) contents(stage string) (files []file, err error) {
 	add := func(name, path string, mode int64) {
 		b, e := os.ReadFile(path)
@@ -174,7 +174,8 @@ func (r release) contents(stage string) (files []file, err error) {
 	return files, err
 }
 
-// notes are the section of the version in the list of changes, or what is unreleased.
+// notes writes the section of the version in the list of changes, or the unreleased
+// changes.
 func (r release) notes(changes string) error {
 	b, err := os.ReadFile(changes)
 	if err != nil {

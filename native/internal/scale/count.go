@@ -10,14 +10,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// kind is what a message is for.
+// kind is the purpose of a message.
 type kind int
 
 const (
-	presence  kind = iota // who is there
-	broadcast             // what programs say
-	control               // GossipSub's own: grafts, prunes, what there is to have
-	topics                // who is on which type
+	presence  kind = iota // who is present
+	broadcast             // messages of programs
+	control               // GossipSub's own: grafts, prunes, offers of messages
+	topics                // subscriptions of types
 	history               // catching up
 	kinds
 )
@@ -26,8 +26,8 @@ func (k kind) String() string {
 	return [kinds]string{"presence", "broadcasts", "GossipSub", "types", "histories"}[k]
 }
 
-// sums is what one end has sent and received, by kind. Bytes are those of the protocol,
-// without encryption and headers: see lineCost.
+// sums counts what one end has sent and received, by kind. Bytes are those of the
+// protocol, without encryption and headers: see lineCost.
 type sums struct {
 	sent, received [kinds]sum
 }
@@ -36,7 +36,7 @@ type sum struct{ messages, bytes atomic.Uint64 }
 
 func (s *sum) add(bytes int) { s.messages.Add(1); s.bytes.Add(uint64(bytes)) }
 
-// counted counts what is written to a stream.
+// counted adds what is written to a stream to both ends' sums.
 func (w *world) counted(s *stream, b []byte) {
 	from, to := s.c.local.base().sums, s.c.other.base().sums
 	add := func(k kind, n int) {
@@ -65,13 +65,13 @@ func (w *world) counted(s *stream, b []byte) {
 	})
 }
 
-// unframed is an RPC without its length: GossipSub writes one at a time.
+// unframed returns an RPC without its length: GossipSub writes one at a time.
 func unframed(b []byte) []byte {
 	_, n := binary.Uvarint(b)
 	return b[max(n, 0):]
 }
 
-// each calls f with each field of a protobuf message that has bytes.
+// each calls f for each length-delimited field of a protobuf message.
 func each(b []byte, f func(protowire.Number, []byte)) {
 	for len(b) > 0 {
 		num, typ, n := protowire.ConsumeTag(b)
@@ -99,7 +99,7 @@ func each(b []byte, f func(protowire.Number, []byte)) {
 type published struct {
 	raw         []byte
 	from, topic string
-	key         string // of its publisher and number: what GossipSub tells messages apart by
+	key         string // its publisher and number, by which GossipSub identifies messages
 	kind        message.Kind
 	data        []byte
 }
@@ -140,7 +140,7 @@ func kindOf(raw []byte) (k kind) {
 	return k
 }
 
-// Traffic is what relays have sent and received in some time.
+// Traffic is how much relays have sent and received in some time.
 type Traffic struct {
 	Took  time.Duration
 	Total [kinds]Flow // of all relays
@@ -167,7 +167,7 @@ func (s *sums) flow(k kind) Flow {
 	return Flow{s.sent[k].messages.Load(), s.sent[k].bytes.Load(), s.received[k].messages.Load(), s.received[k].bytes.Load()}
 }
 
-// meter measures what passes the relays between its start and its end.
+// meter measures what passes the relays between measure and end.
 type meter struct {
 	began  time.Time
 	hosts  []*peerHost

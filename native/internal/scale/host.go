@@ -23,9 +23,9 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// peerHost is a host on the simulated network: what package mesh asks of one.
+// peerHost is a host on the simulated network, with the methods that package mesh uses.
 type peerHost struct {
-	host.Host // what the meshes do not call is not there
+	host.Host // nil: the meshes call none of its other methods
 	w         *world
 	place     place
 	self      peer.ID
@@ -38,7 +38,7 @@ type peerHost struct {
 	conns    map[peer.ID]*conn
 	handlers map[protocol.ID]network.StreamHandler
 	down     bool
-	free     time.Time // when it has taken in those that have come
+	free     time.Time // when it has finished taking in the tabs that came
 }
 
 func (w *world) newHost(addr string, far time.Duration, side int) (*peerHost, error) {
@@ -97,7 +97,7 @@ func (h *peerHost) lost(c *conn) {
 	}
 }
 
-// opened calls the handler when the other end's first bytes may be there.
+// opened calls the handler when the other end's first bytes may have arrived.
 func (h *peerHost) opened(s *stream) {
 	h.mu.Lock()
 	handle := h.handlers[s.proto]
@@ -154,7 +154,7 @@ func (h *peerHost) NewStream(_ context.Context, p peer.ID, protos ...protocol.ID
 
 // peerNetwork is the network of a host.
 type peerNetwork struct {
-	network.Network // what the meshes do not call is not there
+	network.Network // nil: the meshes call none of its other methods
 	h               *peerHost
 }
 

@@ -14,11 +14,11 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// retransmit is what a lost segment costs, beside a round trip: the least timeout of TCP on
-// Linux. What is sent after it on the same stream waits, too.
+// retransmit is the delay of a lost segment, in addition to a round trip: the smallest
+// timeout of TCP on Linux. Later data on the same stream waits, too.
 const retransmit = 200 * time.Millisecond
 
-// noticed is how long a connection lives whose other end has fallen silent: see
+// noticed is how long a connection stays open whose other end has fallen silent: see
 // docs/relay.md, "Who is gone".
 const noticed = 40 * time.Second
 
@@ -28,13 +28,13 @@ var errLost = errors.New("the connection is lost")
 type end interface {
 	ID() peer.ID
 	base() *place
-	// opened takes a stream that the other end has opened.
+	// opened accepts a stream that the other end has opened.
 	opened(s *stream)
-	// lost is told that a connection has ended.
+	// lost is called when a connection has ended.
 	lost(c *conn)
 }
 
-// place is what the network knows of an end.
+// place is an end's position in the network.
 type place struct {
 	addr ma.Multiaddr
 	side int // of a partition: 0 or 1
@@ -57,13 +57,13 @@ type link struct {
 
 // conn is a connection as one of its ends sees it.
 type conn struct {
-	network.Conn // what the meshes do not call is not there
+	network.Conn // nil: the meshes call none of its other methods
 	link         *link
 	local, other end
 	dir          network.Direction
 }
 
-// connect joins two ends at once; what it takes to connect has passed.
+// connect joins two ends at once; the time to connect has passed already.
 func (w *world) connect(from, to end) *link {
 	l := &link{w: w, delay: w.delay(from, to), streams: make(map[*stream]struct{}), gone: make(chan struct{})}
 	l.ends[0] = &conn{link: l, local: from, other: to, dir: network.DirOutbound}
@@ -74,12 +74,12 @@ func (w *world) connect(from, to end) *link {
 	return l
 }
 
-// delay is how long a segment takes from one end to another.
+// delay returns how long a segment takes from one end to another.
 func (w *world) delay(a, b end) time.Duration {
 	return a.base().far + b.base().far
 }
 
-// arrival is when what is sent now is there.
+// arrival returns when data sent now arrives.
 func (l *link) arrival(now time.Time) time.Time {
 	d := l.delay + rand.N(l.delay/8+1)
 	for l.w.opts.Loss > 0 && rand.Float64() < l.w.opts.Loss {
@@ -88,8 +88,8 @@ func (l *link) arrival(now time.Time) time.Time {
 	return now.Add(d)
 }
 
-// close ends a connection for both ends at once, which is what happens when a process
-// ends: its system closes what it had.
+// close ends a connection for both ends at once, as when a process ends and its system
+// closes its connections.
 func (l *link) close() {
 	l.mu.Lock()
 	if l.closed {
@@ -112,7 +112,7 @@ func (l *link) close() {
 	close(l.gone)
 }
 
-// hold stops all that travels on it, until it is called again.
+// hold stops everything that travels on the link, until it is called again.
 func (l *link) hold(held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +122,7 @@ func (l *link) hold(held bool) {
 	}
 }
 
-// open opens a stream from one end. It is nil if the connection has ended.
+// open opens a stream from one end. It returns nil if the connection has ended.
 func (c *conn) open(proto protocol.ID) *stream {
 	l := c.link
 	there := l.ends[0]
@@ -165,12 +165,12 @@ func (c *conn) GetStreams() (all []network.Stream) {
 
 // stream is one end of a stream.
 type stream struct {
-	network.Stream // what the meshes do not call is not there
+	network.Stream // nil: the meshes call none of its other methods
 	c              *conn
 	proto          protocol.ID
 	in             *pipe
 	peer           *stream
-	hears          func(data []byte, at time.Time) // instead of in; at is when it is there
+	hears          func(data []byte, at time.Time) // instead of in; at is when it arrives
 }
 
 func (s *stream) Read(b []byte) (int, error) { return s.in.read(b) }
@@ -180,7 +180,7 @@ func (s *stream) Write(b []byte) (int, error) {
 	return len(b), s.in.failed()
 }
 
-// send sends what is ready at some time, and counts it.
+// send sends data that is ready at a given time, and counts it.
 func (s *stream) send(b []byte, ready time.Time) {
 	s.c.link.w.counted(s, b)
 	at := s.c.link.arrival(ready)
@@ -218,8 +218,8 @@ func (s *stream) ID() string                                   { return "" }
 func (s *stream) Stat() network.Stats                          { return network.Stats{Direction: s.c.dir} }
 func (s *stream) Scope() network.StreamScope                   { return &network.NullScope{} }
 
-// pipe is what travels one way on a stream. It has no bound: a reader of the simulation
-// takes what is there.
+// pipe is the data that travels one way on a stream. It is not bounded: a reader of the
+// simulation takes all that has arrived.
 type pipe struct {
 	wake chan struct{}
 
@@ -230,7 +230,7 @@ type pipe struct {
 	held     bool
 }
 
-// segment is what one write has sent; without data it is the end.
+// segment is the data of one write; without data it is the end.
 type segment struct {
 	data []byte
 	at   time.Time
@@ -238,7 +238,7 @@ type segment struct {
 
 func newPipe() *pipe { return &pipe{wake: make(chan struct{}, 1)} }
 
-// push adds what is there at a time, or when all before it is.
+// push adds data that arrives at a given time, or after all data before it.
 func (p *pipe) push(b []byte, at time.Time) {
 	p.mu.Lock()
 	if n := len(p.queue); n > 0 && at.Before(p.queue[n-1].at) {
@@ -309,7 +309,8 @@ func (p *pipe) read(b []byte) (int, error) {
 	}
 }
 
-// take reads what is there, or says how long to wait; 0: until something happens.
+// take reads the data that has arrived, or returns how long to wait; 0: until something
+// happens.
 func (p *pipe) take(b []byte) (n int, wait time.Duration, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// What the paper takes from docs/relay.md.
+// Figures that the paper calculation takes from docs/relay.md.
 const (
 	places     = 8192   // of a relay, by default
 	nodeMemory = 144e3  // bytes that a Tombolo node costs a relay, over WebSocket
@@ -16,11 +16,11 @@ const (
 	reportSize = 600    // bytes of what a page says of its connections, signed
 	reports    = 25.6   // seconds between two questions for them, from 256 pages on
 	check      = 100e-6 // seconds to check a signature
-	mostTold   = 128    // members of a type on a relay from which on it passes a share of the words of presence: see core/mesh
+	mostTold   = 128    // members of a type on a relay above which it passes on only a share of the presence messages: see core/mesh
 )
 
 // paper prints what a relay would have to do for far more tabs than are simulated, from
-// what a word of presence has cost in the simulation.
+// the cost of a presence message in the simulation.
 func (f Found) paper(to io.Writer) {
 	o, asked := f.Options, f.Asked.Total[presence]
 	members := float64(o.Tabs / o.Types)

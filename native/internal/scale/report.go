@@ -10,7 +10,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Found is what a simulation has found.
+// Found is the result of a simulation.
 type Found struct {
 	Options Options
 	Links   int // between relays
@@ -32,7 +32,8 @@ type Found struct {
 	Again   Reach // of a broadcast after that
 }
 
-// Came is how long it took until tabs had a relay again, and until all had all they want.
+// Came is how long it took until every tab had one relay, and until every tab had all
+// that it wants.
 type Came struct{ One, All time.Duration }
 
 // Reach is how a broadcast travelled.
@@ -42,7 +43,7 @@ type Reach struct {
 	Half, Most, Last time.Duration
 }
 
-// reach is that of a message.
+// reach returns the Reach of a message.
 func (f *flight) reach() (r Reach) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,7 +57,7 @@ const (
 	settle = 10 * time.Second // until GossipSub's meshes have settled
 )
 
-// simulate runs all that is simulated, one after the other.
+// simulate runs all parts of the simulation, one after the other.
 func simulate(o Options, progress io.Writer) (f Found, err error) {
 	began := time.Now()
 	note := func(what string, args ...any) {
@@ -132,7 +133,7 @@ func simulate(o Options, progress io.Writer) (f Found, err error) {
 	return f, nil
 }
 
-// says has one of them broadcast, and waits until it has arrived.
+// says makes one of the tabs broadcast, and waits until the broadcast has arrived.
 func (w *world) says(tabs []*tab) Reach {
 	from := tabs[rand.N(len(tabs))]
 	for range tabs { // one that has a relay
@@ -146,10 +147,10 @@ func (w *world) says(tabs []*tab) Reach {
 	return f.reach()
 }
 
-// look is how often await looks.
+// look is how often await checks.
 const look = 50 * time.Millisecond
 
-// await does something, and says how long it took until all tabs had one relay, and all.
+// await calls do, and returns how long it took until all tabs had one relay, and all.
 func (w *world) await(do func()) (c Came) {
 	began := time.Now()
 	do()

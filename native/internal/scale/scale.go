@@ -1,12 +1,12 @@
 // Package scale simulates a network of many relays and very many tabs in one process, to
-// find out what grows, and how fast: see docs/scale.md.
+// find out which costs grow, and how fast: see docs/scale.md.
 //
-// What is real: the relays are package mesh with the options of package relay, and so
-// go-libp2p-pubsub, which decides who is in whose mesh and checks each signature. What is
-// simulated: the network (latency, loss, a partition), the connections, and the tabs,
-// which are light nodes that send and receive what package mesh does in a tab. A test
-// compares both kinds of tab. Time is virtual: all of it runs in a bubble of
-// testing/synctest, so that a slow machine takes longer and finds the same.
+// Real: the relays are package mesh with the options of package relay, and so
+// go-libp2p-pubsub, which decides which peers are in whose mesh and checks each
+// signature. Simulated: the network (latency, loss, a partition), the connections, and
+// the tabs, which are light nodes that send and receive the same as package mesh does in
+// a tab. A test compares both kinds of tab. Time is virtual: everything runs in a bubble
+// of testing/synctest, so that a slow machine takes longer but gets the same result.
 package scale
 
 import (
@@ -26,22 +26,22 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Options say what is simulated.
+// Options configure a simulation.
 type Options struct {
 	Relays int
 	Names  int // how many others each relay names with --peer; 0: all
 	Tabs   int
-	Types  int // the tabs are on, one each
+	Types  int // of messages; each tab is on one
 
 	Reservations int           // of each tab
-	Within       time.Duration // the tabs come
-	Watching     float64       // share of tabs that ask who is there when they come
-	Answers      Answers       // who answers
+	Within       time.Duration // time in which the tabs come
+	Watching     float64       // share of tabs that ask who is present when they come
+	Answers      Answers       // which members answer
 	Loss         float64       // share of segments that are lost
-	JoinCPU      time.Duration // of the relay, to take a tab in
+	JoinCPU      time.Duration // of the relay, for taking in a tab
 }
 
-// What a relay has by default; see package relay.
+// Defaults of a relay; see package relay.
 const (
 	relayTopics  = 512
 	historyBytes = 128 << 20 / relayTopics
@@ -64,7 +64,7 @@ type world struct {
 	mu      sync.Mutex
 	links   map[*link]struct{}
 	flights map[string]*flight
-	cut     bool // in two
+	cut     bool // the network is partitioned
 }
 
 // begin starts the relays and links them. The tabs have not come yet.
@@ -106,7 +106,7 @@ func begin(o Options) (*world, error) {
 	return w, nil
 }
 
-// named are the relays that a relay dials: of two that name each other, one dials.
+// named returns the relays that a relay dials: of two that name each other, one dials.
 func (w *world) named(i int) (others []int) {
 	if w.opts.Names == 0 || w.opts.Names >= len(w.relays)-1 {
 		for j := range i {
@@ -114,7 +114,7 @@ func (w *world) named(i int) (others []int) {
 		}
 		return others
 	}
-	// A ring keeps all of them together, and the rest are anywhere.
+	// A ring connects all of them, and the rest are random.
 	seen := map[int]bool{i: true}
 	for j := (i + 1) % len(w.relays); len(others) < max(w.opts.Names/2, 1); j = rand.N(len(w.relays)) {
 		if !seen[j] {
@@ -146,7 +146,7 @@ func (w *world) keep(a, b *peerHost) {
 	}
 }
 
-// sleep waits, or until the simulation ends.
+// sleep waits for a time, or until the simulation ends.
 func (w *world) sleep(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -158,7 +158,7 @@ func (w *world) sleep(d time.Duration) {
 
 func (w *world) ended() bool { return w.ctx.Err() != nil }
 
-// close ends all of it.
+// close ends the simulation.
 func (w *world) close() error {
 	w.stop()
 	w.run.Wait()
@@ -185,7 +185,7 @@ func (w *world) close() error {
 	return err
 }
 
-// come has all tabs come, spread over a time, and waits until they have.
+// come makes all tabs come, spread over a time, and waits until they have.
 func (w *world) come(within time.Duration) {
 	for _, t := range w.tabs {
 		time.AfterFunc(rand.N(within), t.fill)
@@ -201,7 +201,7 @@ func (w *world) apart(a, b end) bool {
 }
 
 // part makes a partition, in which each connection across it falls silent and is noticed
-// in time; mend ends it.
+// after some time; mend ends it.
 func (w *world) part() {
 	for _, l := range w.hold(true) {
 		time.AfterFunc(noticed-rand.N(noticed/4), func() {
@@ -217,7 +217,7 @@ func (w *world) part() {
 
 func (w *world) mend() { w.hold(false) }
 
-// hold makes or ends a partition, and lists the connections across it.
+// hold makes or ends a partition, and returns the connections across it.
 func (w *world) hold(cut bool) []*link {
 	w.mu.Lock()
 	w.cut = cut
@@ -229,7 +229,7 @@ func (w *world) hold(cut bool) []*link {
 	return links
 }
 
-// across are the connections between the two sides; mu is held.
+// across returns the connections between the two sides. The mutex is held.
 func (w *world) across() (links []*link) {
 	for l := range w.links {
 		if l.ends[0].local.base().side != l.ends[1].local.base().side {
@@ -239,7 +239,7 @@ func (w *world) across() (links []*link) {
 	return links
 }
 
-// kill ends a relay's process: its system closes what it had.
+// kill ends a relay's process: its system closes its connections.
 func (w *world) kill(h *peerHost) {
 	h.mu.Lock()
 	h.down = true
@@ -253,7 +253,8 @@ func (w *world) kill(h *peerHost) {
 	}
 }
 
-// crossing is between how many relays of one side and the other broadcasts flow directly.
+// crossing returns the number of pairs of relays on different sides between which
+// broadcasts flow directly.
 func (w *world) crossing() (n int) {
 	for i, h := range w.relays {
 		for _, p := range h.Network().Peers() {
@@ -274,7 +275,7 @@ func (w *world) relay(p peer.ID) *peerHost {
 	return nil
 }
 
-// connected is how many connections the relays have among each other.
+// connected returns how many connections the relays have among each other.
 func (w *world) connected() (n int) {
 	for _, h := range w.relays {
 		for _, other := range w.relays {
@@ -298,10 +299,10 @@ type flight struct {
 	times   []time.Duration
 }
 
-// remembered is how long GossipSub knows a message again.
+// remembered is how long GossipSub recognises a message.
 const remembered = 2 * time.Minute
 
-// flight is that of a message.
+// flight returns the flight of a message, and makes it if necessary.
 func (w *world) flight(p published, r *room) *flight {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -334,7 +335,8 @@ func (w *world) arrived(key string, t *tab) bool {
 	return f.there[t.index/64]&(uint64(1)<<(t.index%64)) != 0
 }
 
-// arrives reports whether it is new to a tab.
+// arrives records that a message arrives at a tab, and reports whether it is new to the
+// tab.
 func (f *flight) arrives(t *tab, at time.Time) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

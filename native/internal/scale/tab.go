@@ -20,7 +20,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// gossip is what a tab speaks with its relays.
+// gossip is the protocol that a tab speaks with its relays.
 const gossip = pubsub.GossipSubID_v12
 
 func isGossip(p protocol.ID) bool {
@@ -32,7 +32,7 @@ func isGossip(p protocol.ID) bool {
 	return false
 }
 
-// What package mesh does in a tab; see core/mesh/presence.go and catchup.go.
+// Constants of package mesh in a tab; see core/mesh/presence.go and catchup.go.
 const (
 	answerWithin = 200 * time.Millisecond
 	answerPause  = time.Second
@@ -43,7 +43,7 @@ const (
 	answerBytes  = 7
 )
 
-// What package reservation and the swarm do in a tab.
+// Constants of package reservation and the swarm in a tab.
 const (
 	minBackoff  = 500 * time.Millisecond
 	maxBackoff  = 30 * time.Second
@@ -51,10 +51,10 @@ const (
 	joinTrips   = 6 // round trips from the dial to the reservation: TCP, WebSocket, Noise, the muxer, identify, hop
 )
 
-// tab is a light node: on one type, with connections to a few relays, and what a real
-// node would send and receive. It runs no GossipSub, so that tens of thousands fit in a
-// process: it is in the mesh of each of its relays, and passes on what it hears first to
-// the others.
+// tab is a light node: it is on one type, has connections to a few relays, and sends and
+// receives what a real node would. It runs no GossipSub, so that tens of thousands fit in
+// a process: it is in the mesh of each of its relays, and forwards each message that it
+// first receives from one of them to the others.
 type tab struct {
 	w       *world
 	place   place
@@ -68,12 +68,12 @@ type tab struct {
 	order    []*peerHost // in which it tries its relays
 	conns    map[*peerHost]*tabConn
 	retry    map[*peerHost]*retry
-	again    bool // looks for another relay before long
+	again    bool // it looks for another relay soon
 	number   uint64
 	words    uint64
 	asked    time.Time // when it last asked
 	answered time.Time
-	due      bool // an answer
+	due      bool // an answer is due
 	first    time.Time
 }
 
@@ -128,7 +128,7 @@ func (w *world) newTab(n int, r *room, far time.Duration, side int) (*tab, error
 func (t *tab) ID() peer.ID  { return t.id }
 func (t *tab) base() *place { return &t.place }
 
-// fill has the tab look for relays, until it has as many as it wants.
+// fill makes the tab look for relays, until it has as many as it wants.
 func (t *tab) fill() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -147,7 +147,7 @@ func (t *tab) fill() {
 			}
 			continue
 		}
-		t.conns[r] = &tabConn{} // it is dialled
+		t.conns[r] = &tabConn{} // it is being dialled
 		t.dial(r)
 	}
 	if !soonest.IsZero() && !t.again {
@@ -161,7 +161,7 @@ func (t *tab) fill() {
 	}
 }
 
-// dial connects to a relay and reserves there, or fails in time.
+// dial connects to a relay and reserves there, or fails after a timeout.
 func (t *tab) dial(r *peerHost) {
 	trip := 2 * t.w.delay(t, r)
 	switch {
@@ -174,7 +174,8 @@ func (t *tab) dial(r *peerHost) {
 	}
 }
 
-// turn is how long a relay takes until it has taken in one more, each with a share of its processor.
+// turn returns how long a relay takes until it has taken in one more tab, if all share
+// its processor.
 func (h *peerHost) turn(cost time.Duration) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -192,7 +193,7 @@ func (h *peerHost) isDown() bool {
 	return h.down
 }
 
-// failed waits out a back-off on a relay, and tries others meanwhile.
+// failed waits before it retries a relay, and tries others meanwhile.
 func (t *tab) failed(r *peerHost) {
 	t.mu.Lock()
 	delete(t.conns, r)
@@ -207,7 +208,7 @@ func (t *tab) failed(r *peerHost) {
 	t.fill()
 }
 
-// reserved has the tab say hello.
+// reserved makes the tab announce itself.
 func (t *tab) reserved(r *peerHost) {
 	if r.isDown() || t.w.apart(t, r) || t.w.ended() {
 		t.failed(r)
@@ -248,7 +249,7 @@ func (t *tab) lost(c *conn) {
 	}
 }
 
-// opened has the tab hear what a relay says.
+// opened makes the tab read what a relay sends.
 func (t *tab) opened(s *stream) {
 	if s.proto != gossip {
 		_ = s.Reset()
@@ -257,7 +258,7 @@ func (t *tab) opened(s *stream) {
 	s.hears = func(b []byte, at time.Time) { t.hear(s.c, unframed(b), at) }
 }
 
-// hear takes in an RPC that is there at a time.
+// hear handles an RPC that arrives at a given time.
 func (t *tab) hear(c *conn, rpc []byte, at time.Time) {
 	each(rpc, func(field protowire.Number, value []byte) {
 		switch field {
@@ -278,7 +279,7 @@ func (t *tab) hear(c *conn, rpc []byte, at time.Time) {
 	})
 }
 
-// want asks for what the relay says that it has and the tab has not heard.
+// want asks for messages that the relay offers and the tab does not have.
 func (t *tab) want(c *conn, control []byte, at time.Time) {
 	var said pb.ControlMessage
 	if said.Unmarshal(control) != nil {
@@ -303,8 +304,8 @@ func (t *tab) want(c *conn, control []byte, at time.Time) {
 	})
 }
 
-// hearTopic is told that the relay carries the type: GossipSub's next heartbeat has the
-// tab join its mesh.
+// hearTopic handles the relay's subscription of the type: at GossipSub's next heartbeat,
+// the tab joins the relay's mesh.
 func (t *tab) hearTopic(c *conn, sub []byte, at time.Time) {
 	var opts pb.RPC_SubOpts
 	if opts.Unmarshal(sub) != nil || opts.GetTopicid() != t.typ.topic {
@@ -345,7 +346,8 @@ func (t *tab) hearTopic(c *conn, sub []byte, at time.Time) {
 	}
 }
 
-// of is the connection to a relay, and how many others carry the type; mu is held.
+// of returns the connection to a relay, and how many other relays carry the type. The
+// mutex is held.
 func (t *tab) of(c *conn) (of *tabConn, others int) {
 	for _, tc := range t.conns {
 		if tc.c == c {
@@ -357,7 +359,7 @@ func (t *tab) of(c *conn) (of *tabConn, others int) {
 	return of, others
 }
 
-// pass sends on what the tab heard first from one relay to the others.
+// pass forwards a message that is new to the tab from one relay to the others.
 func (t *tab) pass(from *conn, raw []byte, at time.Time) {
 	t.mu.Lock()
 	var outs []*stream
@@ -388,19 +390,19 @@ func (t *tab) say(tc *tabConn, rpc *pb.RPC) {
 	}
 }
 
-// Answers is the rule by which a tab that knows of so many members answers a question
-// of who is there: it does if a number between 0 and 1 is below what this returns.
+// Answers is the rule by which a tab that knows members members of a type answers a
+// presence query: it does if a random number between 0 and 1 is below the result.
 type Answers func(members int) float64
 
-// Everybody is the rule by which all answer.
+// Everybody is the rule by which every member answers.
 func Everybody(int) float64 { return 1 }
 
-// About is the rule by which about so many answer.
+// About returns the rule by which about most members answer.
 func About(most int) Answers {
 	return func(members int) float64 { return float64(most) / float64(max(members, most)) }
 }
 
-// answer says before long that the tab is there.
+// answer announces the tab's presence soon.
 func (t *tab) answer(at time.Time) {
 	if rand.Float64() >= t.w.opts.Answers(len(t.typ.tabs)) {
 		return
@@ -423,7 +425,7 @@ func (t *tab) answer(at time.Time) {
 	})
 }
 
-// ask asks who is there, at most once a second.
+// ask sends a presence query, at most once a second.
 func (t *tab) ask() {
 	t.mu.Lock()
 	now := time.Now()
@@ -445,7 +447,7 @@ func (t *tab) tell(k message.Kind) {
 	t.publish(&msg)
 }
 
-// broadcast sends data to all on the type.
+// broadcast sends data to all subscribers of the type.
 func (t *tab) broadcast(data []byte) *flight {
 	t.mu.Lock()
 	t.number++
@@ -486,7 +488,7 @@ func (t *tab) publish(msg *message.Message) *flight {
 	return f
 }
 
-// held is how many relays have a reservation of the tab.
+// held returns how many relays have given the tab a reservation.
 func (t *tab) held() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -54,7 +54,7 @@ func certHash(der []byte) (multihash.Multihash, error) {
 	return multihash.Encode(sum[:], multihash.SHA2_256)
 }
 
-// certHashAddr is the end of a WebTransport multiaddr that lists hashes.
+// certHashAddr returns the end of a WebTransport multiaddr that lists hashes.
 func certHashAddr(hashes ...multihash.Multihash) (string, error) {
 	var addr string
 	for _, h := range hashes {

@@ -24,7 +24,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// result is what an action came to; each action fills the part that is its own.
+// result is the outcome of an action; each action sets its own part.
 type result struct {
 	OK        bool    `json:"ok"`
 	Error     string  `json:"error,omitempty"`
@@ -56,16 +56,17 @@ type result struct {
 	How      string `json:"how,omitempty"`
 }
 
-// action does something over a connection that act has made.
+// action does something over a connection that act has opened.
 type action func(ctx context.Context, c network.Conn, q url.Values, out *result) error
 
 // defaultTimeout bounds an action that does not say &timeout.
 const defaultTimeout = 30 * time.Second
 
-// arrivalLimit is how long a peer that is named by its id alone may take to arrive.
+// arrivalLimit is how long a peer that is named by its ID alone may take to connect.
 const arrivalLimit = 2 * time.Second
 
-// act answers a request by connecting to the peer it names and doing do. What fails on the way is an answer, not a bad request.
+// act handles a request by connecting to the peer that it names and calling do. A failure is reported in the answer, and not as a
+// bad request.
 func (p *testPeer) act(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -106,7 +107,7 @@ func (p *testPeer) connectAnd(ctx context.Context, to peer.AddrInfo, do action, 
 	return err
 }
 
-// connect gives a connection to the peer: the one that is there, or one to the very addresses named.
+// connect returns a connection to the peer: an existing one, or a new one to exactly the addresses named.
 func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (network.Conn, error) {
 	n := p.host.Network()
 	if fresh {
@@ -133,8 +134,7 @@ func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (n
 	return conns[0], nil
 }
 
-// awaitPeer waits a moment for a peer that has dialled this one: who dials has its
-// connection before who is dialled.
+// awaitPeer waits a moment for a peer that has dialled this one: the dialling end has its connection before the dialled end.
 func (p *testPeer) awaitPeer(ctx context.Context, id peer.ID) {
 	changes, err := p.host.EventBus().Subscribe(new(event.EvtPeerConnectednessChanged))
 	if err != nil {

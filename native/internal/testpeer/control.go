@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// info is what is told about a peer or server once it listens.
+// info is the answer about a peer or server once it listens.
 type info struct {
 	N      int      `json:"n"`
 	PeerID string   `json:"peerId"`
@@ -76,7 +76,7 @@ func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c.mux.ServeHTTP(w, r)
 }
 
-// start answers a request by making a backend and giving it a number.
+// start handles a request by making a backend and giving it a number.
 func (c *control) start(make func(url.Values) (backend, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b, err := make(r.URL.Query())
@@ -107,7 +107,7 @@ func (c *control) add(b backend) (int, bool) {
 	return c.last, true
 }
 
-// find gives the backend that the path names, or answers that there is none.
+// find returns the backend that the path names, or responds that it does not exist.
 func (c *control) find(w http.ResponseWriter, r *http.Request) (backend, int) {
 	n, err := strconv.Atoi(r.PathValue("n"))
 	c.mu.Lock()
@@ -138,7 +138,7 @@ func (c *control) delegate(w http.ResponseWriter, r *http.Request) {
 	http.StripPrefix(fmt.Sprintf("/%s/%d", kind, n), b).ServeHTTP(w, r)
 }
 
-// end answers a request by taking a backend away with how.
+// end handles a request by removing a backend and ending it with how.
 func (c *control) end(how func(backend) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b, n := c.find(w, r)
@@ -190,7 +190,7 @@ func flag(q url.Values, name string) bool {
 	return on
 }
 
-// number reads a query parameter that must not be negative; absent gives otherwise.
+// number parses a query parameter that must not be negative; if it is missing, it returns otherwise.
 func number(q url.Values, name string, otherwise int64) (int64, error) {
 	s := q.Get(name)
 	if s == "" {

@@ -14,7 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
 )
 
-// identities keeps what each open connection's identification said.
+// identities stores the result of each open connection's identification.
 type identities struct {
 	sub   event.Subscription
 	ended sync.WaitGroup
@@ -24,7 +24,7 @@ type identities struct {
 	changed chan struct{} // closed and replaced at each identification
 }
 
-// follow listens to h's events until stop.
+// follow follows h's events until stop.
 func (ids *identities) follow(h host.Host) error {
 	sub, err := h.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
 	if err != nil {

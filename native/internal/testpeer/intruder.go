@@ -18,16 +18,16 @@ import (
 	manet "github.com/multiformats/go-multiaddr/net"
 )
 
-// intrusion is what an intruder puts between what a peer sends.
+// intrusion is what an intruder inserts into the data that a peer sends.
 type intrusion struct {
 	target string // host and port of the peer's WebSocket listener
-	after  int64  // WebSocket messages of the peer that pass before it; with -1 it takes the place of the HTTP response
+	after  int64  // WebSocket messages of the peer that pass before it; with -1 it replaces the HTTP response
 	bytes  []byte
 	times  int64
-	then   string // end closes the TCP connection after it; hold says no more; pass goes on
+	then   string // end closes the TCP connection after it; hold sends nothing more; pass continues
 }
 
-// newIntruder starts a TCP proxy before the WebSocket listener of a peer.
+// newIntruder starts a TCP proxy in front of the WebSocket listener of a peer.
 func newIntruder(q url.Values) (backend, error) {
 	to, err := peer.AddrInfoFromString(q.Get("to"))
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *server) intrude(client net.Conn, i intrusion) {
 	far.Close()
 }
 
-// pass forwards what the peer sends to w, and the intrusion where it belongs.
+// pass forwards the peer's data to w, with the intrusion at its place.
 func (i intrusion) pass(w io.Writer, far *bufio.Reader) error {
 	response, err := http.ReadResponse(far, nil) // it has no body: what follows is frames
 	if err != nil {

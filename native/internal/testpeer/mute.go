@@ -19,7 +19,7 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// server is one that misbehaves: a mute or a rogue.
+// server is a server that misbehaves: a mute or a rogue.
 type server struct {
 	key      crypto.PrivKey
 	id       peer.ID
@@ -73,7 +73,7 @@ func newMute(q url.Values) (backend, error) {
 	return s, nil
 }
 
-// listenTCP accepts connections and only reads from them, so as to see them end.
+// listenTCP accepts connections and only reads from them, to notice when they end.
 func (s *server) listenTCP() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,7 +94,7 @@ func (s *server) listenTCP() error {
 	return nil
 }
 
-// listenTo reads what comes and says nothing, until it ends or the server is closed.
+// listenTo reads and sends nothing, until the connection ends or the server is closed.
 func (s *server) listenTo(r io.Reader, end func() error) {
 	s.accepted.Add(1)
 	s.open.Add(1)
@@ -124,8 +124,8 @@ func (s *server) listenWebSocket() error {
 	return nil
 }
 
-// listenWebTransport grants sessions and hands each to serve; without serve, it leaves the requests for them unanswered.
-// Its address lists the hash of its certificate and then others.
+// listenWebTransport grants sessions and passes each to serve; without serve, it does not answer the requests for sessions. Its
+// address lists the hash of its certificate and then others.
 func (s *server) listenWebTransport(serve func(context.Context, *webtransport.Session, multihash.Multihash), others ...multihash.Multihash) error {
 	conf, hash, err := selfSigned()
 	if err != nil {

@@ -55,7 +55,7 @@ func (p *testPeer) doOpen(ctx context.Context, c network.Conn, q url.Values, out
 	return p.drive(ctx, s, q, out)
 }
 
-// serveStream goes on with a held stream, as doOpen does with a new one.
+// serveStream continues with a held stream, as doOpen does with a new one.
 func (p *testPeer) serveStream(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	limit, err := duration(q, "timeout", defaultTimeout)
@@ -78,7 +78,7 @@ func (p *testPeer) serveStream(w http.ResponseWriter, r *http.Request) {
 	reply(w, out)
 }
 
-// drive writes, reads and ends s as q asks. Unless it holds s, s is ended when it returns.
+// drive writes to, reads from and ends s as q asks. It returns with s ended, unless it holds s.
 func (p *testPeer) drive(ctx context.Context, s network.Stream, q url.Values, out *result) error {
 	write, err := number(q, "bytes", 0)
 	if err != nil {

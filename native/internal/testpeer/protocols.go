@@ -44,7 +44,7 @@ func serveEcho(s network.Stream) error {
 	return err
 }
 
-// serveDatagrams echoes what comes on lane 7, until the stream ends.
+// serveDatagrams echoes the datagrams of lane 7, until the stream ends.
 func serveDatagrams(s network.Stream) error {
 	came := make(chan []byte, 16)
 	lane, err := datagram.Open(s.Conn(), 7, datagram.Opened, func(data []byte) {

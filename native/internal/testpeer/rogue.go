@@ -18,8 +18,8 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// newRogue starts a WebTransport server that is right in everything but one thing: the certificate hashes of its early data, or
-// what it does with the first stream or with the session.
+// newRogue starts a WebTransport server that is correct except for one thing: the certificate hashes of its early data, or how it
+// handles the first stream or the session.
 func newRogue(q url.Values) (backend, error) {
 	s, err := newServer()
 	if err != nil {
@@ -54,7 +54,7 @@ func newRogue(q url.Values) (backend, error) {
 	return s, nil
 }
 
-// rogueSession speaks Noise on the first stream, claiming the hashes that claim makes of the true one, then accepts streams.
+// rogueSession speaks Noise on the first stream, with the hashes that claim returns for the true one, then accepts streams.
 func (s *server) rogueSession(claim func(own multihash.Multihash) [][]byte) func(context.Context, *webtransport.Session, multihash.Multihash) {
 	return func(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 		c, err := s.secure(ctx, sess, claim(own))
@@ -69,7 +69,7 @@ func (s *server) rogueSession(claim func(own multihash.Multihash) [][]byte) func
 	}
 }
 
-// garbageSession answers the Noise handshake with bytes that are no handshake.
+// garbageSession answers the Noise handshake with bytes that are not a handshake.
 func (s *server) garbageSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 	if str, err := sess.AcceptStream(ctx); err == nil {
 		str.Write([]byte(rand.Text() + rand.Text() + rand.Text()))
@@ -85,7 +85,7 @@ func (s *server) resetSession(ctx context.Context, sess *webtransport.Session, o
 	s.muteSession(ctx, sess, own)
 }
 
-// closeSession closes after the handshake, with the largest code and the longest reason that there may be.
+// closeSession closes after the handshake, with the largest code and the longest reason that are valid.
 func (s *server) closeSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 	if _, err := s.secure(ctx, sess, [][]byte{own}); err == nil {
 		sess.CloseWithError(math.MaxUint32, strings.Repeat("x", 1024))
@@ -141,7 +141,7 @@ func (e earlyData) Send(context.Context, net.Conn, peer.ID) *pb.NoiseExtensions 
 
 func (earlyData) Received(context.Context, net.Conn, *pb.NoiseExtensions) error { return nil }
 
-// sessionConn is a stream with the addresses of its session, as Noise wants it.
+// sessionConn is a stream with the addresses of its session, as Noise requires.
 type sessionConn struct {
 	*webtransport.Stream
 	sess *webtransport.Session

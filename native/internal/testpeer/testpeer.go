@@ -1,5 +1,5 @@
-// Command testpeer is the far side of tests that run where they cannot start a native peer themselves: in a browser, or in Node
-// with GOOS=js. It is made of stock go-libp2p and imports nothing of Tombolo, so to Tombolo it is a peer that nobody here wrote.
+// Command testpeer is the peer of tests that run where they cannot start a native peer themselves: in a browser, or in Node with
+// GOOS=js. It consists of stock go-libp2p and imports nothing of Tombolo, so to Tombolo it is a peer of another implementation.
 //
 // It prints "control http://127.0.0.1:PORT" on standard output once ready and ends when standard input closes, or at SIGINT or
 // SIGTERM, taking every peer it started with it. Any origin may call the control API (CORS). Answers are JSON; a request that
@@ -44,9 +44,9 @@
 //
 // # What a peer does when told
 //
-// Each takes to=MULTIADDR/p2p/ID (circuit addresses too; a bare /p2p/ID uses the connection there is) and &timeout=30s. A
-// connection there is already is used, whatever its address; &fresh=1 closes it first. Answers hold "ok", "error", "ms" (without
-// the dial), "dialMs", "transport", "relayed", "limited" and "addr".
+// Each call takes to=MULTIADDR/p2p/ID (circuit addresses too; a bare /p2p/ID uses an existing connection) and &timeout=30s. An
+// existing connection is used, whatever its address; &fresh=1 closes it first. Answers contain "ok", "error", "ms" (without the
+// dial), "dialMs", "transport", "relayed", "limited" and "addr".
 //
 //	POST /peer/{n}/connect?to=      dials
 //	POST /peer/{n}/disconnect?to=   closes every connection to that peer

@@ -42,7 +42,7 @@ func (g *gate) wait(done <-chan struct{}) bool {
 	}
 }
 
-// release lets everyone go who waits, after waiting for the first to come, and says how many they were.
+// release releases all streams that wait, after waiting for the first to come, and returns their number.
 func (g *gate) release(ctx context.Context) int {
 	for {
 		g.mu.Lock()
@@ -132,7 +132,7 @@ func (p *testPeer) serveObserved(w http.ResponseWriter, r *http.Request) {
 	reply(w, rec)
 }
 
-// howEnded names the end of a copy: io.Copy turns EOF into nil.
+// howEnded returns how a copy ended: io.Copy turns EOF into nil.
 func howEnded(err error) string {
 	switch {
 	case err == nil:
@@ -195,7 +195,8 @@ func (p *testPeer) serveStats(w http.ResponseWriter, r *http.Request) {
 	reply(w, st)
 }
 
-// residentBytes is the resident set of this process where the system tells it, otherwise what Go took from the system.
+// residentBytes returns the resident set of this process if the system reports it, otherwise the memory that Go took from the
+// system.
 func residentBytes(otherwise int64) int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
