@@ -71,7 +71,7 @@ type Options struct {
 	// Network is the mesh to belong to. If empty, core.DefaultNetwork.
 	Network string
 
-	// Peers is how many connected peers the limits are sized for. If zero,
+	// Peers is the number of connected peers that the limits are sized for. If zero,
 	// stack.DefaultPeers.
 	Peers int
 
@@ -88,7 +88,7 @@ type Options struct {
 	// reached through one: see package core/direct. Each connection uses its own UDP port.
 	Direct bool
 
-	// PingInterval is that of core.Options.
+	// PingInterval is the same as in core.Options.
 	PingInterval time.Duration
 
 	// Streams are the timeouts of bridged streams.

@@ -197,7 +197,7 @@ func replace(path, text string) error {
 func (a *access) set(o Options) {
 	trusted := trust(a.self, o.Peers)
 	if slices.ContainsFunc(a.trusted, func(p peer.ID) bool { return !slices.Contains(trusted, p) }) {
-		// They present their tokens anew.
+		// Peers with such a token must present one again.
 		maps.DeleteFunc(a.admitted, func(_ peer.ID, g grant) bool { return g.token != "" })
 	}
 	a.closed, a.trusted = o.Closed || o.Admission != "", trusted

@@ -19,32 +19,32 @@ import (
 // reservations an address) treat a circuit as a stepping stone to a direct connection;
 // for a browser tab, the circuit is the connection.
 const (
-	// DefaultPeers is how many connected peers a relay is sized for.
+	// DefaultPeers is the number of connected peers that a relay is sized for by default.
 	DefaultPeers = 8192
 
-	// DefaultCircuitsPerPeer is how many circuits may end at one peer, for example at a
-	// service that every tab of a mesh uses. Each costs two buffers of circuitBuffer, so one
-	// peer can cost 128 MiB.
+	// DefaultCircuitsPerPeer is the number of circuits that may end at one peer, for example
+	// at a service that every tab of a mesh uses. Each costs two buffers of circuitBuffer,
+	// so one peer can cost 128 MiB.
 	DefaultCircuitsPerPeer = 1024
 
-	// DefaultPeerRate is how many bytes per second one peer may send through all its
-	// circuits: about what a gigabit line carries, so it affects only a peer that would
+	// DefaultPeerRate is the rate in bytes per second at which one peer may send through all
+	// its circuits: about what a gigabit line carries, so it affects only a peer that would
 	// otherwise fill a faster line.
 	DefaultPeerRate = 128 << 20
 
-	// DefaultBroadcastRate is how many bytes per second one peer may broadcast: 5,000 small
-	// messages, each of which goes to all subscribers of its type.
+	// DefaultBroadcastRate is the rate in bytes per second at which one peer may broadcast:
+	// 5,000 small messages, each of which goes to all subscribers of its type.
 	DefaultBroadcastRate = 512 << 10
 
 	// broadcastBurst is how many bytes a peer may broadcast at once: four messages of the
 	// largest size.
 	broadcastBurst = 4 << 20
 
-	// DefaultTopics is how many types of messages a relay forwards.
+	// DefaultTopics is the number of types of messages that a relay forwards.
 	DefaultTopics = 512
 
-	// DefaultHistoryBytes is how many bytes of messages a relay keeps: 256 KiB for each of
-	// DefaultTopics.
+	// DefaultHistoryBytes is the size of the message histories that a relay keeps: 256 KiB
+	// for each of DefaultTopics.
 	DefaultHistoryBytes = 128 << 20
 
 	// circuitBuffer is the size of a circuit's buffer in each direction, in
@@ -63,34 +63,36 @@ const (
 // Limits bound what a relay does for its peers. Circuits are bounded neither in
 // time nor in bytes.
 type Limits struct {
-	// Peers is how many connected peers, each with a reservation, the relay is sized for. A
-	// peer that holds a reservation keeps it; further peers are refused, with the reason. If
-	// zero, DefaultPeers.
+	// Peers is the number of connected peers, each with a reservation, that the relay is
+	// sized for. A peer that holds a reservation keeps it; further peers are refused, with
+	// the reason. If zero, DefaultPeers.
 	Peers int
-	// PeersPerAddress is how many of them may come from one address, such as a school behind
-	// its NAT or a proxy in front of the relay. An address is one IPv4 address or an IPv6
-	// network of 56 bits. If zero, half of Peers.
+	// PeersPerAddress is the maximum number of them from one address, such as a school
+	// behind its NAT or a proxy in front of the relay. An address is one IPv4 address or an
+	// IPv6 network of 56 bits. If zero, half of Peers.
 	PeersPerAddress int
-	// CircuitsPerPeer is how many circuits may begin or end at one peer. If
+	// CircuitsPerPeer is the maximum number of circuits that begin or end at one peer. If
 	// zero, DefaultCircuitsPerPeer.
 	CircuitsPerPeer int
-	// PeerRate is how many bytes per second one peer may send through circuits. Data above
-	// it is delayed, not lost. If zero, DefaultPeerRate; if negative, there is no limit.
+	// PeerRate is the rate in bytes per second at which one peer may send through circuits.
+	// Data above it is delayed, not lost. If zero, DefaultPeerRate; if negative, there is no
+	// limit.
 	PeerRate int64
-	// Rate is how many bytes per second the relay reads from all circuits together. The
-	// peers that send the most get equal shares, and small messages of the others go first.
-	// If zero, the rate is as high as the machine can carry without delaying those messages;
-	// if negative, there is no limit.
+	// Rate is the rate in bytes per second at which the relay reads from all circuits
+	// together. The peers that send the most get equal shares, and small messages of the
+	// others go first. If zero, the rate is as high as the machine can carry without
+	// delaying those messages; if negative, there is no limit.
 	Rate int64
-	// BroadcastRate is how many bytes per second one peer may broadcast, after a burst of 4
-	// MiB; data above it is read later. Options.Peers have no such limit. If zero,
-	// DefaultBroadcastRate; if negative, there is no limit.
+	// BroadcastRate is the rate in bytes per second at which one peer may broadcast, after a
+	// burst of 4 MiB; data above it is read later. Options.Peers have no such limit. If
+	// zero, DefaultBroadcastRate; if negative, there is no limit.
 	BroadcastRate int
-	// Topics is how many types of messages the relay forwards among its peers. If zero,
-	// DefaultTopics.
+	// Topics is the number of types of messages that the relay forwards among its peers. If
+	// zero, DefaultTopics.
 	Topics int
-	// HistoryBytes is how many bytes of messages the relay keeps for peers that were
-	// offline; each type has an equal share, kept for an hour. If zero, DefaultHistoryBytes.
+	// HistoryBytes is the size in bytes of the messages that the relay keeps for peers that
+	// were offline; each type has an equal share, kept for an hour. If zero,
+	// DefaultHistoryBytes.
 	HistoryBytes int
 }
 

@@ -33,8 +33,8 @@ const (
 	stallTime = time.Minute
 )
 
-// hop is a host that checks hop requests before the circuit relay gets them, and tells a
-// peer that is refused why.
+// hop is a host that checks hop requests before the circuit relay gets them, and tells
+// each refused peer the reason.
 type hop struct {
 	host.Host
 	places   *places

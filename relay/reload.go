@@ -15,7 +15,8 @@ import (
 // connected peers: open circuits get the new rates, and peers that may no longer use the
 // relay are disconnected. If a lowered limit is exceeded, the peers above it are told to
 // move to another relay, and stay if they know none. If Reload returns an error, the
-// options stay as they were.
+// rules and the options stay as they were; Site, Docs and the certificate may have been
+// replaced already.
 func (r *Relay) Reload() error {
 	r.reloading.Lock()
 	defer r.reloading.Unlock()

@@ -61,7 +61,8 @@ type certificates interface {
 	// announced returns the addresses to announce: those that the operator configured, and
 	// the relay's own, with the addresses with TLS at names of the certificates.
 	announced(told, own []ma.Multiaddr) []ma.Multiaddr
-	// troubles returns, for each name without a valid certificate, the reason.
+	// troubles returns the reasons why a certificate is missing, has expired, or cannot be
+	// replaced.
 	troubles() []string
 	// expires returns when the first certificate expires; the Unix epoch if one is missing.
 	expires() time.Time

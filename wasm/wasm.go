@@ -68,7 +68,7 @@ type Options struct {
 	// wasm/webrtc.
 	Direct bool
 
-	// PingInterval is that of core.Options.
+	// PingInterval is the same as in core.Options.
 	PingInterval time.Duration
 
 	// Store keeps histories over restarts; package wasm/datastore has one. If nil, they end
@@ -87,7 +87,7 @@ type Options struct {
 // reservation by an event. ctx bounds the start only.
 //
 // The node is suspended (see core.Node.Rest) while its page is frozen or in the
-// back/forward cache, and resumes with it. When the network is back, it reconnects as
+// back/forward cache, and resumes with it. When the network is back, the node wakes as
 // after a sleep, unless it is suspended. In a worker, the program must suspend and resume
 // the node itself, because the page's events do not arrive there.
 func New(ctx context.Context, opts Options) (*core.Node, error) {

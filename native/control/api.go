@@ -99,7 +99,7 @@ type AccessCall struct {
 	Rate           *int64      `json:"rate,omitempty"`
 }
 
-// Closed reports how many connections, tunnels or streams were closed.
+// Closed reports the number of connections, tunnels or streams that were closed.
 type Closed struct {
 	Closed int `json:"closed"`
 }
@@ -141,8 +141,8 @@ type SubscribeCall struct {
 	Buffer int    `json:"buffer,omitempty"` // messages; if zero, dispatch's default
 }
 
-// Message is a received message. Missed is how many messages before it this subscription
-// dropped.
+// Message is a received message. Missed is the number of messages before it that this
+// subscription dropped.
 type Message struct {
 	From      peer.ID `json:"from"`
 	Type      string  `json:"type"`

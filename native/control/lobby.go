@@ -16,7 +16,7 @@ import (
 // RoomListCall asks for the rooms of the mesh.
 type RoomListCall struct {
 	RoomFilter
-	// Wait is how long to look for hosts, in seconds. If zero, 2.
+	// Wait is the time to look for hosts, in seconds. If zero, 2.
 	Wait float64 `json:"wait,omitempty"`
 }
 

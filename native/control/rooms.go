@@ -26,8 +26,8 @@ type RoomHostCall struct {
 	Spectators int     `json:"spectators,omitempty"`
 	Radius     float32 `json:"radius,omitempty"`
 	Visible    int     `json:"visible,omitempty"` // maximum number of entities that one player sees
-	// Idle is after how many seconds without players the room closes. If zero, it stays
-	// open.
+	// Idle is the time without players after which the room closes, in seconds. If zero, it
+	// stays open.
 	Idle float64 `json:"idle,omitempty"`
 	// Tags are shown to peers that search for rooms, by name.
 	Tags  map[string]string `json:"tags,omitempty"`
@@ -57,7 +57,8 @@ type RoomStandbyState struct {
 	Name  string  `json:"name"`
 	Host  peer.ID `json:"host"`  // that hosts the room, as far as is known
 	Ready bool    `json:"ready"` // the daemon could take over
-	// Reason is why the standby does not receive the room's state, if that is known.
+	// Reason is the reason why the standby does not receive the room's state, if it is
+	// known.
 	Reason string `json:"reason,omitempty"`
 	// Held is the state of the room once the daemon hosts it.
 	Held *RoomState `json:"held,omitempty"`
@@ -97,7 +98,7 @@ type RoomState struct {
 	Held       uint64     `json:"held"`
 	Bytes      uint64     `json:"bytes"`
 	Stored     uint64     `json:"stored"` // records of the world
-	// StoreFailures is how many batches the store rejected; they are retried.
+	// StoreFailures is the number of batches that the store rejected; they are retried.
 	StoreFailures uint64 `json:"storeFailures"`
 	// Epoch counts the peers that have hosted the room; zero if it has no standbys.
 	Epoch uint32 `json:"epoch"`
@@ -105,7 +106,7 @@ type RoomState struct {
 	Standbys []peer.ID `json:"standbys"`
 }
 
-// RoomPhases is how long the last tick of a room spent on each of its parts, in
+// RoomPhases is the time that the last tick of a room spent on each of its parts, in
 // milliseconds.
 type RoomPhases struct {
 	Inputs   float64 `json:"inputs"`
@@ -153,9 +154,9 @@ type RoomJoinCall struct {
 	Hue       byte   `json:"hue,omitempty"` // its colour, a 256th of the circle, if it has a name
 }
 
-// RoomTick is what a player sees after a tick. Sees is the number of entities, X and Y
-// are the position of its boat, if it has one, and Score is how many buoys the boat has
-// taken.
+// RoomTick is the view of a player after a tick. Sees is the number of entities, X and Y
+// are the position of its boat, if it has one, and Score is the number of buoys that the
+// boat has taken.
 type RoomTick struct {
 	Tick    uint32  `json:"tick"`
 	Again   bool    `json:"again,omitempty"` // the connection was restored

@@ -23,7 +23,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Valid is how long a code can be used. It can be used once.
+// Valid is the time for which a code can be used. It can be used once.
 const Valid = 10 * time.Minute
 
 const (
@@ -59,7 +59,7 @@ type Met struct {
 
 // Shown configures Show.
 type Shown struct {
-	// Valid is how long the code can be used. If zero, the constant Valid.
+	// Valid is the time for which the code can be used. If zero, the constant Valid.
 	Valid time.Duration
 	// Shares returns the services that a peer that has proved the code may use. The peer
 	// gets the name of the first of the form /x/NAME/http, which the page opens. If nil, it

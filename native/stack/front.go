@@ -24,9 +24,9 @@ const (
 )
 
 // front is in front of the TCP ports of a host. libp2p tells the protocols on a port
-// apart by their first bytes, and waits for those of only 64 connections at a time. The
-// front passes to libp2p only connections that have sent them, and lets as many wait as
-// admission allows.
+// apart by their first bytes. It waits for those of 64 connections at a time, and not at
+// all for those of further ones. The front passes to libp2p only connections that have
+// sent them, and lets as many wait as admission allows.
 type front struct {
 	admission *admission
 	proxies   []netip.Prefix // that are trusted to report client addresses

@@ -61,8 +61,8 @@ type Options struct {
 	AddrsFactory func([]ma.Multiaddr) []ma.Multiaddr
 	// UserAgent is the name that the host reports to peers.
 	UserAgent string
-	// Peers is how many connected peers the limits are sized for; above it the least useful
-	// connections are closed. If zero, DefaultPeers.
+	// Peers is the number of connected peers that the limits are sized for; above it the
+	// least useful connections are closed. If zero, DefaultPeers.
 	Peers int
 	// MapPorts asks the router, by UPnP or NAT-PMP, to forward the ports,
 	// unless the host listens on loopback addresses only.
@@ -83,9 +83,9 @@ type Options struct {
 	TLS *tls.Config
 	// Registerer registers the metrics of libp2p. If nil, there are none.
 	Registerer prometheus.Registerer
-	// StreamRate is how many streams a second a peer may open, after the first 4096. Further
-	// streams are reset, and if a peer does not stop, its connections are closed. If zero,
-	// there is no such limit.
+	// StreamRate is the number of streams per second that a peer may open, after the first
+	// 4096. Further streams are reset, and if a peer does not stop, its connections are
+	// closed. If zero, there is no such limit.
 	StreamRate int
 	// MaySpeak reports whether a peer may have streams of a protocol, in both directions;
 	// other streams are reset. It is called for each stream, from any goroutine. If nil,

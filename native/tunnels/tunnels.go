@@ -54,7 +54,7 @@ type ForwardSpec struct {
 type Listener struct {
 	bridge.ListenerInfo      // its ID is 0 while it waits
 	Ephemeral           bool `json:"ephemeral,omitempty"`
-	// Waiting is why it could not be set up; it is tried again.
+	// Waiting is the reason why the tunnel could not be set up; it is retried.
 	Waiting string `json:"waiting,omitempty"`
 }
 
@@ -62,7 +62,7 @@ type Listener struct {
 type Forward struct {
 	bridge.ForwardInfo      // its ID is 0 while it waits
 	Ephemeral          bool `json:"ephemeral,omitempty"`
-	// Waiting is why it could not be set up; it is tried again.
+	// Waiting is the reason why the tunnel could not be set up; it is retried.
 	Waiting string `json:"waiting,omitempty"`
 }
 
@@ -94,7 +94,7 @@ type listener struct {
 	live *bridge.Listener // nil while it waits
 	err  error            // why it waits
 	gone chan struct{}    // closed when it is
-	raw  json.RawMessage  // set where the file's entry cannot be read: it is kept as it is
+	raw  json.RawMessage  // set if the entry in the file cannot be parsed: it is kept as it is
 }
 
 type forward struct {
@@ -102,7 +102,7 @@ type forward struct {
 	live *bridge.Forward // nil while it waits
 	err  error           // why it waits
 	gone chan struct{}   // closed when it is
-	raw  json.RawMessage // set where the file's entry cannot be read: it is kept as it is
+	raw  json.RawMessage // set if the entry in the file cannot be parsed: it is kept as it is
 }
 
 // Open sets up the tunnels of the file in dir on the node. If the file is damaged, the

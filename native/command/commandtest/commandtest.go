@@ -22,8 +22,8 @@ import (
 // should, because machines that run tests are slow.
 const patience = 60 * time.Second
 
-// Ending is how long a process may take to end. It should take a moment; anything that
-// would hold it up, such as a silent peer, lasts for minutes.
+// Ending is the time that a process may take to end. It should take a moment; anything
+// that would hold it up, such as a silent peer, lasts for minutes.
 const Ending = 30 * time.Second
 
 // Build builds the program whose folder is the working directory, for TestMain. The

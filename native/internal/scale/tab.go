@@ -390,8 +390,8 @@ func (t *tab) say(tc *tabConn, rpc *pb.RPC) {
 	}
 }
 
-// Answers is the rule by which a tab that knows members members of a type answers a
-// presence query: it does if a random number between 0 and 1 is below the result.
+// Answers is the rule by which a tab that counts that many members of a type answers a
+// presence query: it answers if a random number between 0 and 1 is below the result.
 type Answers func(members int) float64
 
 // Everybody is the rule by which every member answers.

@@ -182,7 +182,7 @@ func requireDead(t *testing.T, c transport.CapableConn, streams ...network.Muxed
 	accepting := make(chan error, 1)
 	go func() {
 		for {
-			if _, err := c.AcceptStream(); err != nil { // those that came before
+			if _, err := c.AcceptStream(); err != nil { // streams that came before
 				accepting <- err
 				return
 			}

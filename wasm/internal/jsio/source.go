@@ -88,8 +88,8 @@ func pull(this, controller js.Value) error {
 }
 
 // NewWritable returns a WritableStream that writes to s. A write settles when s has taken
-// it. When s fails, so does the stream, but s is not reset: the data that it still has
-// can be read.
+// it. When s fails, so does the stream, but s is not reset: the data that it has for its
+// reader can still be read.
 func NewWritable(s Sink) js.Value {
 	obj := global.Get("Object").New()
 	sinks.Add(obj, s)

@@ -22,8 +22,8 @@ var (
 	isArray      = global.Get("Array").Get("isArray")
 	slice        = global.Get("String").Get("prototype").Get("slice")
 
-	// tagOf names the class of a typed array. Unlike instanceof it runs no code
-	// of the page, cannot be forged, and knows arrays of other frames.
+	// tagOf names the class of a typed array. Unlike instanceof it runs no code of the page,
+	// cannot be forged, and recognises arrays of other frames.
 	tagOf          = getter(typedArray, global.Get("Symbol").Get("toStringTag"))
 	lengthOf       = getter(typedArray, js.ValueOf("length"))
 	set            = typedArray.Get("prototype").Get("set")

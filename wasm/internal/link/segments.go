@@ -27,7 +27,7 @@ type segment struct {
 	data []byte
 }
 
-// segments splits memory at runs of more than gap zeros.
+// segments splits memory at runs of gap zeros or more.
 func segments(memory []byte, gap int) (all []segment) {
 	for at := 0; at < len(memory); {
 		if memory[at] == 0 {
