@@ -170,7 +170,7 @@ func (s *stream) why(otherwise error) error {
 	return otherwise
 }
 
-// CloseWrite is for upgraded connections.
+// CloseWrite ends our side of an upgraded connection.
 func (s *stream) CloseWrite() error {
 	s.drains.Store(true)
 	_ = s.SetReadDeadline(time.Now().Add(bridge.DefaultDrain))

@@ -201,7 +201,7 @@ func (c *conn) Close() error {
 	return nil
 }
 
-// CloseWithError is the same as Close, because browsers cannot send libp2p's codes.
+// CloseWithError does the same as Close, because browsers cannot send libp2p's codes.
 func (c *conn) CloseWithError(code network.ConnErrorCode) error {
 	c.end(&network.ConnError{ErrorCode: code})
 	return nil

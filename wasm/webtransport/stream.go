@@ -91,7 +91,7 @@ func (s *stream) CloseRead() error {
 	return nil
 }
 
-// Close is CloseWrite and CloseRead; the stream ends once the data written so far has
+// Close calls CloseWrite and CloseRead; the stream ends once the data written so far has
 // been sent.
 func (s *stream) Close() error {
 	s.w.Close()
@@ -106,7 +106,8 @@ func (s *stream) Reset() error {
 	return nil
 }
 
-// ResetWithError is Reset with a code for the local side only; the peer gets none.
+// ResetWithError does the same as Reset, with a code for the local side only; the peer
+// gets none.
 func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 	s.abort(&network.StreamError{ErrorCode: code})
 	return nil

@@ -394,7 +394,7 @@ func (t *tab) say(tc *tabConn, rpc *pb.RPC) {
 // presence query: it answers if a random number between 0 and 1 is below the result.
 type Answers func(members int) float64
 
-// Everybody is the rule by which every member answers.
+// Everybody implements the rule by which every member answers.
 func Everybody(int) float64 { return 1 }
 
 // About returns the rule by which about most members answer.
