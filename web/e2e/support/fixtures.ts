@@ -80,8 +80,13 @@ export async function join(page: Page, url: string): Promise<string> {
   return ownId(page)
 }
 
+/** If the page's node fails, the error quotes what the page says of that. */
 export async function joined(page: Page): Promise<void> {
-  await expect(page.locator('.status')).toHaveAttribute('data-phase', 'joined')
+  const phase = async () => {
+    const phase = await page.locator('.status').getAttribute('data-phase')
+    return phase === 'failed' ? await page.locator('.problem.grave').innerText() : phase
+  }
+  await expect.poll(phase).toBe('joined')
 }
 
 /** Goes to a view of the page, by its link. */
