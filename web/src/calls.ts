@@ -1,4 +1,6 @@
-/** The calls on a node: what each is given and brings, and in which way it goes. Everything else that knows of calls goes by this. */
+/**
+ * The calls of a node: their arguments and results, and how they reach the program. All other code that deals with calls uses this table.
+ */
 import type { NodeStats } from './stats.js'
 import type {
   BroadcastOptions,
@@ -13,15 +15,15 @@ import type {
   StreamInfo,
 } from './types.js'
 
-/** The calls that go to the program as they are, wherever it runs. Each rejects with a `TomboloError`: see its codes. */
+/** The calls that go to the program unchanged, wherever it runs. Each rejects with a `TomboloError`: see its codes. */
 export interface PlainCalls {
-  /** The addresses of this node, each ending in `/p2p/<id>`. */
+  /** Resolves to the addresses of this node, each ending in `/p2p/<id>`. */
   addrs(): Promise<string[]>
 
-  /** The peers that are connected now. */
+  /** Resolves to the peers that are connected now. */
   peers(): Promise<PeerInfo[]>
 
-  /** The reservations that this node holds. */
+  /** Resolves to the reservations that this node holds. */
   relays(): Promise<Reservation[]>
 
   /** Connects to a peer by multiaddr or by ID. Resolves to its ID. */
@@ -30,16 +32,16 @@ export interface PlainCalls {
   /** Closes all connections to a peer. */
   disconnect(peer: string): Promise<void>
 
-  /** Measures a round trip, in milliseconds. */
+  /** Measures a round trip to a peer. Resolves to its duration in milliseconds. */
   ping(peer: string, options?: CallOptions): Promise<number>
 
   /** Sends bytes to a peer's echo service and resolves to the bytes that came back. */
   echo(peer: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
 
-  /** The listeners of this node. */
+  /** Resolves to the listeners of this node. */
   listeners(): Promise<ListenerInfo[]>
 
-  /** The streams that are open now, or the last 256 that have ended. */
+  /** Resolves to the streams that are open now, or, with `ended`, to the last 256 that have ended. */
   streams(options?: { ended?: boolean }): Promise<StreamInfo[]>
 
   /** Resets a stream at both ends. */
@@ -48,39 +50,39 @@ export interface PlainCalls {
   /** Sends a message to every subscriber of a type, signed. Rejects if no subscriber is known, unless `wait` is set. */
   broadcast(type: string, bytes: Uint8Array, options?: BroadcastOptions): Promise<void>
 
-  /** Keeps the broadcasts of a type that this node receives, for peers that were offline, and for `recover`. */
+  /** Keeps the broadcasts of a type that this node receives: for peers that were offline, and for `recover`. */
   keepHistory(type: string, limits?: HistoryLimits): Promise<void>
 
   /** Requests from peers the broadcasts of a type that this node missed. The subscriptions receive them. */
   recover(type: string, options?: CallOptions): Promise<Recovery>
 
-  /** Sends a message to one peer, connecting first if needed. Resolves when the connection has the message. */
+  /** Sends a message to one peer, connecting first if needed. Resolves when the message has been handed to the connection. */
   send(peer: string, type: string, bytes: Uint8Array, options?: SendOptions): Promise<void>
 
-  /** Sends a message to several peers. Resolves to the peers that were reached, and the reason for each of the others. */
+  /** Sends a message to several peers. Resolves to the peers that were reached, and the reason for each that was not. */
   sendAll(peers: string[], type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport>
 
-  /** Asks a peer, and resolves to its reply. Aborting the signal is told to the peer. */
+  /** Sends a request to a peer and resolves to the reply. If the signal aborts, the peer's handler is aborted, too. */
   request(peer: string, type: string, bytes: Uint8Array, options?: CallOptions): Promise<Uint8Array>
 
-  /** What the node has counted since it was made. */
+  /** Resolves to what the node has counted since it was made. */
   stats(): Promise<NodeStats>
 }
 
 /**
- * What becomes of a call on its way to the program.
+ * How a call reaches the program.
  *
- * - `plain`: it is passed on as it is
- * - `shaped`: `TomboloNode` has a form of its own for it, and below that it is passed on as it is
- * - `many`: it makes something that stays, and is made again in a new worker
- * - `one`: the same, and of one name there is one a node, so that the pages of a shared worker take turns
- * - `life`: each part of the way has its own share in it
+ * - `plain`: it is passed on unchanged
+ * - `shaped`: `TomboloNode` has a form of its own for it; below that, it is passed on unchanged
+ * - `many`: it makes something that lasts, and that is made again in a new worker
+ * - `one`: like `many`, but a node can have only one of a name, so the pages of a shared worker take turns
+ * - `life`: each layer on the way does a part of it itself
  */
 export type Way = 'plain' | 'shaped' | 'many' | 'one' | 'life'
 
 export interface Call {
   way: Way
-  /** What it is given, by name. The signal that ends it is in `options`. */
+  /** The names of its arguments. The signal that aborts it is in `options`. */
   args: readonly string[]
 }
 
@@ -130,12 +132,12 @@ export const CALLS = {
 
 export type CallName = keyof typeof CALLS
 
-/** The calls that go these ways. */
+/** Returns the calls that go one of these ways. */
 export function callsOf(...ways: Way[]): CallName[] {
   return (Object.keys(CALLS) as CallName[]).filter((name) => ways.includes(CALLS[name].way))
 }
 
-/** Which argument of a call has its signal, or -1. */
+/** Returns the index of the argument of a call that has its signal, or -1. */
 export function optionsAt(name: CallName): number {
   return (CALLS[name] as Call).args.indexOf('options')
 }

@@ -1,8 +1,8 @@
 import type { StreamReason } from './types.js'
 
-/** The codes of errors, each with what it means. A test holds this table and that in docs/typescript.md together. */
+/** The error codes and their meanings. A test compares this table with the one in docs/typescript.md. */
 const CODES = {
-  // A node cannot be made, or works no more.
+  // A node cannot be made, or does not work any more.
   unsupported: 'the platform lacks something that the node cannot do without',
   'wasm-unreachable': 'the request for the program did not get an answer',
   'wasm-not-found': 'the program is not at its address',
@@ -39,12 +39,12 @@ export type TomboloErrorCode = keyof typeof CODES
 export const ERROR_CODES = CODES as Record<TomboloErrorCode, string>
 
 /**
- * What the calls of this package reject with: `code` is for programs, the message for people, and `cause` is the error behind it, where there
- * is one. A call that is ended by its signal rejects with the signal's reason instead, as those of the platform do.
+ * The error that calls of this package reject with. `code` is for programs, the message is for people, and `cause` is the underlying error,
+ * if there is one. A call that its signal aborts rejects with the signal's reason instead, as on the platform.
  */
 export class TomboloError extends Error {
   readonly code: TomboloErrorCode
-  /** Why a stream failed or a seat ended; only where the code is `stream` or `seat`. */
+  /** The reason why a stream failed or a seat ended. Set only if the code is `stream` or `seat`. */
   readonly reason?: StreamReason
 
   constructor(code: TomboloErrorCode, message: string, options?: ErrorOptions & { reason?: StreamReason }) {
@@ -55,7 +55,7 @@ export class TomboloError extends Error {
   }
 }
 
-/** What is under way rejects with this when the worker of a node crashes and is started again. It may be tried again then. */
+/** The error of calls and streams that were under way when the node's worker crashed and was restarted. They can be tried again. */
 export class RestartError extends TomboloError {
   constructor(message: string) {
     super('restart', message)

@@ -1,4 +1,4 @@
-/** The same as `index.ts` for Node.js, where the program is read from the disk. */
+/** The counterpart of `index.ts` for Node.js, which reads the program from disk. */
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { TomboloError } from './errors.js'

@@ -1,11 +1,11 @@
 /**
- * A libp2p peer for the browser: `createNode` loads the program beside this file and makes a node from it.
- * `index.node.ts` is the same for Node.js.
+ * A libp2p peer for the browser. `createNode` loads the program beside this file and makes a node from it.
+ * `index.node.ts` does the same under Node.js.
  */
 import { FETCHING } from './fetch.js'
 import { creator } from './node.js'
 
-// Written out, as bundlers know them.
+// Written out in full, because bundlers recognize this form only.
 const files = {
   program: new URL('./tombolo.wasm', import.meta.url).href,
   rest: new URL('./tombolo.rest.wasm', import.meta.url).href,

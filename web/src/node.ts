@@ -34,14 +34,14 @@ import type {
   Verdict,
 } from './types.js'
 
-/** The one name that Kubo's gateway has for HTTP outside of `/x/`. */
+/** The only protocol outside of `/x/` over which Kubo's gateway speaks HTTP. */
 const KUBO_HTTP = '/http'
 
 const EVENTS = [...NODE_EVENTS, 'restart'] as const
 
 export interface TomboloNode extends PlainCalls {}
 
-/** A libp2p peer. Made by `createNode`. After its program has crashed, every call rejects with the `crashed` error. */
+/** A libp2p peer, made by `createNode`. After its program has crashed, every call rejects with the code `crashed`. */
 export class TomboloNode extends EventTarget {
   readonly #raw: RawNode
   readonly #program: Carrier
@@ -61,7 +61,7 @@ export class TomboloNode extends EventTarget {
   }
 
   /**
-   * What is aborted when the node is closed is `over`.
+   * Closing the node aborts `over`.
    * @internal
    */
   constructor(raw: RawNode, program: Carrier, over: AbortController) {
@@ -95,29 +95,30 @@ export class TomboloNode extends EventTarget {
     return this.#program.version
   }
 
-  /** Where the node runs: for a platform that has no shared worker, `shared` is `dedicated`. */
+  /** Where the node runs. On a platform without shared workers, a node that was made with `shared` reports `dedicated`. */
   get worker(): 'none' | 'dedicated' | 'shared' {
     return this.#program.worker
   }
 
   /**
-   * Opens a stream to a peer, connecting first where needed. Rejects with a `TomboloError` whose `reason` says why, where the peer does
-   * not listen on the protocol. A refusal that the peer thinks over first fails the stream in the same way.
+   * Opens a stream to a peer, connecting first if needed. If the peer does not listen on the protocol, the call rejects with a
+   * `TomboloError` whose `reason` says why. If the peer refuses later, the stream fails with the same kind of error.
    */
   open(peer: string, protocol: string, options?: OpenOptions): Promise<PeerStream> {
     return this.#program.call(async () => peerStream(await this.#raw.open(peer, protocol, options)), options?.signal)
   }
 
-  /** Answers a protocol: the handler gets every stream that a peer opens with it. */
+  /** Listens on a protocol: the handler gets every stream that a peer opens with it. */
   listen(protocol: string, handler: StreamHandler, options?: ListenOptions): Promise<Listener> {
     return this.#program.call(() => this.#raw.listen(protocol, streamHandler(handler), options))
   }
 
   /**
-   * Requests a path of a peer's HTTP service, on a stream of its own. Resolves to a `Response` as the platform's `fetch` does: with the head,
-   * while the body is still on its way. A body of the request may stream, too. `init.signal` ends it at the peer. Redirects within the
-   * service are followed; one to another host is handed out. Rejects with a `TomboloError` whose `reason` says why there is no stream, and
-   * with a `TypeError` where `fetch` would. A body that is cut short fails, and never looks complete.
+   * Requests a path of a peer's HTTP service, on a stream of its own. Like the platform's `fetch`, it resolves to a `Response` when the
+   * head has arrived, while the body is still on its way. The body of the request may stream, too. `init.signal` cancels the request at the
+   * peer. Redirects within the service are followed; one to another host is returned as it is. If no stream can be opened, the call rejects
+   * with a `TomboloError` whose `reason` says why. If `fetch` would reject, it rejects with a `TypeError`. A body that is cut short fails,
+   * and never looks complete.
    */
   fetch(peer: string, protocol: string, path: string, init?: RequestInit): Promise<Response> {
     const options = { allowCustomProtocol: protocol === KUBO_HTTP }
@@ -125,9 +126,10 @@ export class TomboloNode extends EventTarget {
   }
 
   /**
-   * Answers HTTP under a protocol, for example `/x/app/http`: peers fetch from it, and through a native peer's `tombolo forward` or gateway any HTTP
-   * client does. A handler that fails is a 500 to the caller, and an `error` event here. `request.headers` has what a browser keeps out of its
-   * own Requests, too, such as cookie and host; so have clones, but no `new Request(request)`.
+   * Answers HTTP requests under a protocol, for example `/x/app/http`. Peers can fetch from it, and so can any HTTP client through a native
+   * peer's `tombolo forward` or gateway. If the handler fails, the caller gets a 500, and this node dispatches an `error` event.
+   * `request.headers` also has the headers that a browser hides in its own Requests, such as cookie and host. A clone has them, too; a
+   * `new Request(request)` does not.
    */
   serve(protocol: string, handler: HttpHandler, options?: ListenOptions): Promise<Listener> {
     if (typeof handler !== 'function') {
@@ -139,8 +141,8 @@ export class TomboloNode extends EventTarget {
   }
 
   /**
-   * What peers announce to this node. Of one peer; it is an error if that cannot be asked. Or of all that are connected, except those that
-   * do not answer.
+   * Returns the services that peers announce to this node: those of one peer, or of all connected peers that answer. If one peer is given
+   * and cannot be asked, the call rejects.
    */
   services(peer: string, options?: CallOptions): Promise<Service[]>
   services(options?: CallOptions): Promise<Service[]>
@@ -151,8 +153,8 @@ export class TomboloNode extends EventTarget {
   }
 
   /**
-   * Hears the messages of a type, broadcast to the mesh or sent to this node, from now on. `room/*` stands for all types that begin with
-   * `room/`, as they are sent to this node; of broadcasts, it hears those of the types that are subscribed to by their names.
+   * Subscribes to the messages of a type, broadcast to the mesh or sent to this node, from now on. `room/*` stands for all types that begin
+   * with `room/`: it receives what is sent to this node, and the broadcasts of those types to which the node is also subscribed by name.
    */
   async subscribe(type: string, options: SubscribeOptions = {}): Promise<Subscription> {
     const { signal, ...config } = options
@@ -161,19 +163,19 @@ export class TomboloNode extends EventTarget {
     return new Subscription(raw, this.#call, signal, config.policy)
   }
 
-  /** Decides which broadcasts of a type are delivered and passed on. There is one function a type. */
+  /** Registers the function that decides which broadcasts of a type are delivered and passed on. A node has one per type. */
   validate(type: string, f: (message: Message) => Verdict | Promise<Verdict>): Promise<Registration> {
     return this.#program.call(() => this.#raw.validate(type, f))
   }
 
-  /** Watches who is subscribed to a type. The signal closes it. */
+  /** Watches which peers are subscribed to a type. The signal ends this. */
   async presence(type: string, options: CallOptions = {}): Promise<Presence> {
     options.signal?.throwIfAborted()
     const raw = await this.#program.call(() => this.#raw.presence(type))
     return new Presence(raw, this.#call, options.signal)
   }
 
-  /** Sends a message to those of the connected peers that the filter picks. */
+  /** Sends a message to the connected peers that the filter picks. */
   async sendTo(filter: PeerFilter, type: string, bytes: Uint8Array, options?: SendOptions): Promise<SendReport> {
     if (typeof filter !== 'function') {
       return this.#program.call(() => this.#raw.sendTo(filter, type, bytes, options), options?.signal)
@@ -187,12 +189,12 @@ export class TomboloNode extends EventTarget {
     )
   }
 
-  /** Answers the requests of a type. There is one function a type. */
+  /** Registers the function that answers the requests of a type. A node has one per type. */
   respond(type: string, f: Responder): Promise<Registration> {
     return this.#program.call(() => this.#raw.respond(type, f))
   }
 
-  /** Rooms: worlds in which many play at once, each told what is near. */
+  /** Rooms: worlds that many players share, each of whom receives what is near. */
   get world(): Rooms {
     return (this.#rooms ??= new Rooms(
       this.#raw,
@@ -201,7 +203,7 @@ export class TomboloNode extends EventTarget {
     ))
   }
 
-  /** Ends all connections. May be called more than once. A program that crashed has none. */
+  /** Closes the node and all its connections. May be called more than once, and after a crash. */
   close(): Promise<void> {
     return (this.#closing ??= underWay(
       this.#program
@@ -238,7 +240,8 @@ export class TomboloNode extends EventTarget {
 }
 
 /**
- * Makes `createNode` for a platform: where its program is by default, how it compiles it, and how it makes workers, if it can.
+ * Makes `createNode` for a platform. `files` is where its program is by default, `platform` compiles it, and `workers` makes workers, if
+ * the platform can.
  * @internal
  */
 export function creator(files: Files, platform: Platform, workers?: Workers) {
@@ -257,7 +260,7 @@ export function creator(files: Files, platform: Platform, workers?: Workers) {
   }
 }
 
-/** The closes of nodes that are under way. */
+/** The calls of `close` that are under way. */
 const closing = new Set<Promise<void>>()
 
 function underWay(close: Promise<void>): Promise<void> {
@@ -267,12 +270,12 @@ function underWay(close: Promise<void>): Promise<void> {
   return close
 }
 
-/** Resolves when the node before that has a persistent identity has been made, and whoever asked for it has seen it. */
+/** Resolves when the previous node with a persistent identity has been made and its caller has received it. */
 let turn: Promise<unknown> = Promise.resolve()
 
 /**
- * Makes a node with a persistent identity, after those before it in this page, and once those that are being closed are: so that a node that is
- * made, undone and made again, as a framework may do with all that a component makes, is the same peer.
+ * Makes a node with a persistent identity, after earlier calls in this page have made theirs and after nodes that are being closed are
+ * closed. So a node that is made, closed and made again, as a framework may do with what a component makes, is the same peer.
  */
 function inTurn(begin: () => Promise<TomboloNode>, signal: AbortSignal | undefined): Promise<TomboloNode> {
   const made = turn
@@ -301,7 +304,7 @@ async function make(
     const over = new AbortController()
     return new TomboloNode(await program.createNode(config, over.signal, asked), program, over)
   }
-  const shared = place.kind === 'shared' // which may be there, with its relays, and loads the program itself
+  const shared = place.kind === 'shared' // a shared worker loads the program itself, and may already run, with its relays
   const program = shared
     ? files
     : loadModule(files.program, platform.compile, onProgress).then((program) => ({ ...files, program }))

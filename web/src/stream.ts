@@ -6,25 +6,25 @@ import type { PeerStream, StreamHandler } from './types.js'
 export type RawStream = (PeerStream & { readonly native: false }) | NativeStream
 
 /**
- * Over WebTransport the streams are the browser's own: no byte between this page and the network passes through the program. So the program
- * is told how the reading half ended, is asked why the stream failed, and says when it has ended the stream itself.
+ * Over WebTransport, the streams are the browser's own: no byte between this page and the network passes through the program. So this page
+ * reports to the program when the reading half ended, asks it why the stream failed, and learns from it when it ended the stream itself.
  */
 interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
   readonly native: true
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writer: WritableStreamDefaultWriter<Uint8Array>
-  /** The readable is at its end, or was cancelled. */
+  /** Reports that the readable is at its end, or was cancelled. */
   readEnded(): void
-  /** The browser has failed one of the halves. Resolves to why, for which the peer may be asked. */
+  /** Reports that the browser has failed one of the halves. Resolves to the reason, for which the program may ask the peer. */
   failed(error: unknown): Promise<Error | null>
-  /** Resolves when the stream is over, to why it failed. */
+  /** Resolves when the stream is over: to the reason if it failed, else to null. */
   readonly ended: Promise<Error | null>
 }
 
-/** How long after the one half of a stream the other may fail of the same reset. */
+/** How long after one half of a stream the other one may fail because of the same reset, in milliseconds. */
 const RESET_MS = 100
 
-/** Makes of a native stream what other streams are already: both its halves fail, and with a reason. */
+/** Makes a native stream behave like the others: both halves fail together, with a reason. */
 export function peerStream(raw: RawStream): PeerStream {
   if (!raw.native) return raw
   const { writer } = raw
@@ -48,7 +48,7 @@ export function peerStream(raw: RawStream): PeerStream {
         try {
           await writer.write(chunk)
         } catch (error) {
-          // Where the peer has only stopped to read, what it sends can still be read.
+          // If the peer has only stopped reading, what it sends can still be read.
           const failed = halves.failure ?? (await whole(error))
           throw failed ?? new TomboloError('stream', 'the peer takes no more', { reason: 'reset by the peer' })
         }
@@ -57,7 +57,7 @@ export function peerStream(raw: RawStream): PeerStream {
         try {
           await writer.close()
         } catch (error) {
-          // That the peer reads no more is no failure: nothing is lost that it wanted.
+          // It is not a failure if the peer has stopped reading: nothing that it wanted is lost.
           const failed = await whole(error)
           if (failed) throw failed
         }
@@ -66,17 +66,20 @@ export function peerStream(raw: RawStream): PeerStream {
         raw.reset()
         if (cause !== undefined) writer.abort(cause).catch(() => {})
       },
-      failed: () => void reader.cancel().catch(() => {}), // it may have failed before
+      failed: () => void reader.cancel().catch(() => {}), // it may already have failed
     },
     { highWaterMark: 0 }, // the browser reads ahead by itself
   )
 
-  // The browser says here that the peer has reset the stream, whether or not anybody reads or writes.
+  // Here the browser reports a reset by the peer, whether or not anybody reads or writes.
   const readEnd = reader.closed.then(() => raw.readEnded(), why)
   readEnd.catch(() => {})
   void raw.ended.then((error) => error && halves.fail(error))
 
-  /** Writing has failed: resolves to the failure of the whole stream, if it is that. A reset of both halves arrives at about one time. */
+  /**
+   * Called when writing has failed. Resolves to the failure of the whole stream, if all of it failed: both halves' resets arrive at about
+   * the same time.
+   */
   async function whole(seen: unknown): Promise<Error | void> {
     if ((seen as Partial<WebTransportError> | undefined)?.source === 'session') return why(seen)
     const wait = new Promise<void>((resolve) => setTimeout(resolve, RESET_MS))
@@ -86,7 +89,10 @@ export function peerStream(raw: RawStream): PeerStream {
   return halves.of(raw)
 }
 
-/** What the program calls for a handler of streams. It shows the handler's name. The program refuses anything but a function. */
+/**
+ * Returns the function that the program calls with each stream of a handler. It has the handler's name, which the program shows. The
+ * program refuses a handler that is not a function.
+ */
 export function streamHandler(handler: StreamHandler): (raw: RawStream) => void | Promise<void> {
   if (typeof handler !== 'function') return handler
   const f = (raw: RawStream) => handler(peerStream(raw))

@@ -1,4 +1,4 @@
-// A program without the DOM's types, as one for Node.js may be, has not all of the platform's: these are what there is.
+// A program that is compiled without the DOM's types, for example one for Node.js, lacks these types. It gets a stand-in instead.
 
 /** `WebAssembly.Module`. */
 export type WasmModule = typeof globalThis extends { WebAssembly: { Module: { prototype: infer M } } } ? M : object
@@ -14,120 +14,124 @@ export interface ListenerOptions {
   signal?: AbortSignal
 }
 
-/** What a call that may take long can be given. */
+/** Options of calls that may take long. */
 export interface CallOptions {
-  /** Ends the call: it rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   signal?: AbortSignal
 }
 
-/** How the bytes of a connection travel. `circuit` is a connection that runs through a relay. */
+/** The transport of a connection. `circuit` is a connection through a relay. */
 export type Transport =
   'webtransport' | 'websocket' | 'webrtc' | 'webrtc-direct' | 'circuit' | 'quic' | 'tcp' | (string & {})
 
 export type Direction = 'inbound' | 'outbound'
 
-/** A line of the log of a node. */
+/** A log line of a node. */
 export interface LogRecord {
   level: Exclude<LogLevel, 'off'>
   /** In milliseconds since 1970. */
   time: number
   message: string
-  /** Details, in the form `key=value`; empty if there is no more to say. */
+  /** Details, in the form `key=value`. May be empty. */
   attrs: string
 }
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error' | 'off'
 
-/** The options that the node itself knows; it checks them, and rejects a bad one with an `Error` that names it. */
+/** Options of the node itself. A bad value rejects with a `TomboloError` of the code `option`, which names the option. */
 export interface NodeConfig {
   /**
-   * Relays to hold a reservation on: by URL, for example `https://relay.example`, or by multiaddrs that end in `/p2p/<id>`, of which several may be of one
-   * relay. A relay that has a URL is asked where it can be dialled, and again when it cannot be reached there.
+   * Relays to hold reservations on: URLs, for example `https://relay.example`, or multiaddrs that end in `/p2p/<id>`, of which several may
+   * belong to one relay. If a relay is given as a URL, the node requests its addresses from there, and again if it cannot reach the relay.
    */
   relays?: string[]
-  /** A token of the relays' operator, for relays that take only peers with one. */
+  /** A token from the relays' operator, for relays that require one. */
   token?: string
   /**
-   * - `persistent`: kept in IndexedDB, so that a reload keeps the peer ID. Needs a secure context.
-   * - `ephemeral` (the default): a fresh one each time.
+   * The key of the node, which determines its peer ID.
+   *
+   * - `persistent`: kept in IndexedDB, so that a reload keeps the peer ID. Requires a secure context.
+   * - `ephemeral` (the default): a new key each time.
    * - bytes: a libp2p private key in its protobuf encoding.
    */
   identity?: 'persistent' | 'ephemeral' | Uint8Array
   /**
-   * Where the histories of `keepHistory` live: in `memory` (the default), or `persistent` in IndexedDB, so that a reload knows what it has
-   * had. The identity must be persistent then, too.
+   * Where the histories of `keepHistory` are stored: in `memory` (the default), or in IndexedDB (`persistent`), so that after a reload the
+   * node knows which messages it already has. `persistent` requires a persistent identity.
    */
   histories?: 'memory' | 'persistent'
-  /** Separates meshes from each other. Default `tombolo`. */
+  /** The name of the mesh. Nodes of different networks do not see each other. Default `tombolo`. */
   network?: string
   /**
-   * Default: all that the platform has. Where a peer has several, WebTransport is dialled first, then WebSocket, and WebRTC-direct only when neither has
-   * connected: a browser may ask its user before it makes a WebRTC connection.
+   * The transports to dial with. Default: all that the platform has. If a peer supports several, the node dials over WebTransport first,
+   * then over WebSocket, and over WebRTC-direct only if neither has connected, because a browser may ask its user before it makes a WebRTC
+   * connection.
    */
   transports?: ('webtransport' | 'websocket' | 'webrtc-direct')[]
   /**
-   * Whether peers that this node speaks with over a relay get a WebRTC connection without it: `auto`, or `never` (the default). Such a peer then
-   * learns this node's address, and a browser may ask the user before it makes a connection. Of a node in a shared worker, one of its tabs has the
-   * connections; when that tab goes, they end, and the next ones are another tab's. Under Node.js there are none, and the relay carries everything.
+   * Whether the node tries to make a direct WebRTC connection to peers that it reaches through a relay: `auto`, or `never` (the default).
+   * Such a peer then learns this node's address, and a browser may ask the user before it makes a connection. If the node is in a shared
+   * worker, one of its tabs holds these connections; when that tab is closed, they end, and another tab makes the next ones. Under Node.js
+   * there are no direct connections, and the relay carries everything.
    */
   direct?: 'auto' | 'never'
-  /** What goes to the console, and into `log` events. Default `warn`. */
+  /** The lowest level that goes to the console and into `log` events. Default `warn`. */
   log?: LogLevel
 }
 
-/** How far the download of the program is. */
+/** The progress of the program's download. */
 export interface LoadProgress {
-  /** Bytes received, after the transfer encoding was undone. */
+  /** Bytes received, after decompression. */
   loaded: number
-  /** The transfer encoding that the server chose: `br`, `gzip`, or empty for none. */
+  /** The content encoding that the server chose: `br`, `gzip`, or empty for none. */
   encoding: string
 }
 
 export interface CreateNodeOptions extends NodeConfig {
-  /** Where `tombolo.wasm` is, or the compiled module. Default: beside this package's own files. */
+  /** The address of `tombolo.wasm`, or the compiled module. Default: the file beside this package's own files. */
   wasm?: string | URL | WasmModule
   /**
-   * Where the rest of the program is, `tombolo.rest.wasm`: what a node does not begin with. It is fetched once the node is connected. Default: as
-   * `wasm`, and beside it if that is an address.
+   * The address of `tombolo.rest.wasm`, the part of the program that a node does not need at first. It is fetched once the node is
+   * connected. Default: beside `wasm` if that is an address, else beside this package's own files.
    */
   wasmRest?: string | URL
-  /** Called as the program arrives; not called when it is already here, or on its way for somebody who did not ask. */
+  /** Called while the program arrives. Not called if the program is already loaded, or if a call without `onProgress` is loading it. */
   onProgress?: (progress: LoadProgress) => void
-  /** Ends the wait for the node. A download that other callers wait for continues. */
+  /** Aborts the call. A download that other callers wait for continues. */
   signal?: AbortSignal
   /**
-   * Where the node runs. Its API is the same.
+   * Where the node runs. The API is the same everywhere.
    *
-   * - `dedicated` (the default in browsers): in a worker of its own, which leaves the page smooth, and which is started again when it crashes:
+   * - `dedicated` (the default in browsers): in a worker of its own, which keeps the page smooth. If the worker crashes, it is restarted:
    *   see the event `restart`.
-   * - `shared`: one node for all tabs of the origin that ask for it with the same options; `relays` may differ, and it has them all. It lives
-   *   as long as one of the tabs does. What several tabs register of which a node has only one (the listener of a protocol, the responder of
-   *   a type) is the first tab's, and the next one's when that is gone. `close` leaves the node to the others. Where the platform has no
-   *   shared workers, and outside of secure contexts, this is `dedicated`.
-   * - `none`: in the calling thread. Under Node.js, that is the only choice, and the default.
+   * - `shared`: one node for all tabs of the origin that ask for it with the same options. `relays` may differ: the node uses all of them.
+   *   The node ends with the last of the tabs; `close` leaves it to the others. A node has one listener per protocol, and one responder and
+   *   one validator per type: if several tabs register one, the first tab's is used, and the next tab's when the first is gone. If the
+   *   platform has no shared workers, or the context is not secure, this is `dedicated`.
+   * - `none`: in the calling thread. Under Node.js, this is the default and the only choice.
    */
   worker?: 'dedicated' | 'shared' | 'none'
 }
 
 export interface PeerInfo {
   id: string
-  /** The addresses that the peer is known to have. */
+  /** The known addresses of the peer. */
   addrs: string[]
   /** The remote address of the best connection. */
   addr: string
   transport: Transport
   direction: Direction
-  /** Whether the best connection runs through a relay. */
+  /** Whether the best connection passes through a relay. */
   relayed: boolean
   /** The peer ID of that relay. */
   relay?: string
-  /** The last measured round trip in milliseconds. */
+  /** The last measured round trip in milliseconds; null before the first measurement. */
   rtt: number | null
-  /** What the peer says it runs. Empty until it has said so. */
+  /** The software that the peer reports. Empty until it has. */
   agent: string
   /** When the best connection was made, in milliseconds since 1970. */
   since: number
-  /** How many connections there are to the peer. */
+  /** The number of connections to the peer. */
   connections: number
 }
 
@@ -137,7 +141,7 @@ export interface Reservation {
   id: string
   /** The addresses of this node through the relay. */
   addrs: string[]
-  /** When the reservation ends unless it is renewed (it is), in milliseconds since 1970. */
+  /** When the reservation expires, in milliseconds since 1970. The node renews it before that. */
   expires: number
 }
 
@@ -145,32 +149,32 @@ export interface Reservation {
  * A stream to a peer. `writable.close()` ends the sending half only; `readable.cancel()` ends the reading half only;
  * `writable.abort()` and `reset()` end both at once, and the peer sees that.
  *
- * A stream that does not end well fails both halves with a `TomboloError` whose `reason` says why: that the peer refused it, too.
+ * If the peer refuses the stream, or it ends early, both halves fail with a `TomboloError` whose `reason` says why.
  */
 export interface PeerStream {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
-  /** The id of the peer at the other end. */
+  /** The ID of the peer at the other end. */
   readonly peer: string
   readonly protocol: string
   reset(): void
 }
 
 /**
- * Why a stream was refused, or ended before its time. The first six are the peer's word; a peer of a later version may have others.
+ * The reason why a stream was refused or ended early. The peer reports the first six; a peer of a later version may report others.
  *
- * - `not allowed`: the listener does not let this node in
+ * - `not allowed`: the listener does not admit this node
  * - `no such protocol`: the peer does not listen on it
  * - `target refused`, `target timed out`: the target of the listener could not be reached
  * - `too many streams`: a limit of the listener
  * - `loop`: the target of the listener is the forward that the stream came from
  * - `target failed`: the target of the listener failed; in a tab, its handler threw
  * - `client failed`: the program that opened the stream failed
- * - `peer away`: it cannot be reached
- * - `peer lost`: the connection to it ended
- * - `reset by the peer`: it did not say why
- * - `timed out`: nothing moved for too long
- * - `closed by hand`: reset here, or with `closeStream`
+ * - `peer away`: the peer cannot be reached
+ * - `peer lost`: the connection to the peer ended
+ * - `reset by the peer`: the peer reset the stream and did not say why
+ * - `timed out`: no byte moved for too long
+ * - `closed by hand`: this node reset or aborted the stream, or called `closeStream`
  * - `shutdown`: the node was closed
  */
 export type StreamReason =
@@ -190,7 +194,7 @@ export type StreamReason =
   | 'shutdown'
   | (string & {})
 
-/** Why a seat in a room was refused, or has ended. */
+/** The reason why a seat in a room was refused or ended. */
 export type SeatReason =
   | 'no-room'
   | 'full'
@@ -212,29 +216,29 @@ export interface OpenOptions extends CallOptions {
   allowCustomProtocol?: boolean
 }
 
-/** What of a listener can be changed while it listens: it holds for streams that are opened later. */
+/** Options of a listener that can be changed while it listens. A change applies to streams that are opened later. */
 export interface ListenerLimits {
-  /** The ids of the peers that are let in, and nobody else. Empty: everybody. */
+  /** The IDs of the only peers that may open streams. Empty: any peer may. */
   allow?: string[]
-  /** The ids of peers that are kept out, even if they are allowed. */
+  /** The IDs of peers that may not open streams, even if `allow` names them. */
   deny?: string[]
-  /** Streams at a time. 0: no bound. */
+  /** Maximum concurrent streams. 0: no limit. */
   maxStreams?: number
-  /** Streams of one peer at a time. 0: no bound. */
+  /** Maximum concurrent streams of one peer. 0: no limit. */
   maxStreamsPerPeer?: number
-  /** Bytes a second each way, all streams together. 0: no bound. */
+  /** Maximum bytes per second in each direction, for all streams together. 0: no limit. */
   rate?: number
 }
 
-/** By default, every peer is admitted, and the listener is not announced. */
+/** Options of a listener. By default, any peer may open a stream, and the listener is not announced. */
 export interface ListenOptions extends ListenerLimits {
-  /** Describes the listener to peers that ask for this node's services, if they are let in. At most 256 bytes. */
+  /** A description for peers that ask for this node's services. Only peers that may open a stream get it. At most 256 bytes. */
   announce?: string
   /** Permits a protocol that is not within `/x/`. Default false. */
   allowCustomProtocol?: boolean
 }
 
-/** Something that was registered, and can be taken back. */
+/** A registration. `close` undoes it. */
 export interface Registration {
   close(): Promise<void>
 }
@@ -242,41 +246,41 @@ export interface Registration {
 /** A listener of this node. Closing or updating it does not close its open streams. */
 export interface Listener extends Registration {
   readonly protocol: string
-  /** Changes the given options, and leaves the others as they are. */
+  /** Changes the given options and leaves the others as they are. */
   update(changes: ListenerLimits): Promise<void>
 }
 
-/** Answers streams. One that throws, or rejects, resets its stream. */
+/** Handles a stream. If it throws or rejects, the stream is reset. */
 export type StreamHandler = (stream: PeerStream) => void | Promise<void>
 
-/** A listener that a peer announces, and lets this node use. */
+/** A listener that a peer announces and that this node may use. */
 export interface Service {
   peer: string
   protocol: string
   description: string
 }
 
-/** What is known of a listener of this node. */
+/** A listener of this node, reported by `listeners`. */
 export interface ListenerInfo {
   /** Never used again. */
   id: number
   protocol: string
   /** `/p2p/<this node>`. */
   listen: string
-  /** `function <name>`, or `js` where it has none. */
+  /** `function <name>`, or `js` if the handler has no name. */
   target: string
   allowCustomProtocol?: boolean
   announce?: string
   access?: { allow?: string[]; deny?: string[] }
   limits?: { streams?: number; streamsPerPeer?: number; rate?: number }
-  /** Streams now. */
+  /** Streams that are open now. */
   live: number
-  /** Streams let in, and not let in, so far. */
+  /** Streams admitted so far, and streams refused. */
   total: number
   refused: number
 }
 
-/** What is known of a stream, living or ended. Times are in milliseconds since 1970. */
+/** A stream that is open or has ended, reported by `streams`. Times are in milliseconds since 1970. */
 export interface StreamInfo {
   /** Never used again. */
   id: number
@@ -284,51 +288,51 @@ export interface StreamInfo {
   peer: string
   /** Whether the peer opened it. */
   inbound: boolean
-  /** Who opened it, and where it leads: `/p2p/<peer>`, or what it is here. */
+  /** The end that opened the stream, and the other end. Each is `/p2p/<peer>`, or the name of the local end. */
   origin: string
   target: string
   transport: Transport
-  /** The peer ID of the relay, if the stream goes through one. */
+  /** The peer ID of the relay, if the stream passes through one. */
   relay?: string
-  /** Bytes to the peer, and from it. 0 where the browser carries them itself, which it does over WebTransport. */
+  /** Bytes sent to the peer, and received from it. 0 if the browser carries them itself, as it does over WebTransport. */
   sent: number
   received: number
   opened: number
-  /** When a byte last moved, or the stream was opened where the browser carries the bytes. */
+  /** When a byte last moved; if the browser carries the bytes, when the stream was opened. */
   lastActive: number
-  /** Absent while it lives. */
+  /** Absent while the stream is open. */
   ended?: number
-  /** Why it did not end well. Absent: it did, or lives. */
+  /** The reason why the stream ended early. Absent if it ended well or is still open. */
   reason?: StreamReason
-  /** The reason, with what was seen. */
+  /** The reason in more detail. */
   error?: string
 }
 
 /** A message, as a subscription yields it. */
 export interface Message {
-  /** The peer that made it: authenticated by the connection, or for a broadcast by its signature. */
+  /** The peer that sent it: authenticated by the connection, or by the signature of a broadcast. */
   from: string
-  /** The peer that handed it to this node; other than `from` only for a broadcast. */
+  /** The peer that handed it to this node. Differs from `from` only for a broadcast. */
   via: string
   type: string
   data: Uint8Array
-  /** Tells apart the messages of one sender and type. */
+  /** Distinguishes the messages of one sender and type. */
   id: string
-  /** How many messages this subscription lost between the one before and this one. */
+  /** How many messages this subscription lost between the previous message and this one. */
   missed: number
-  /** It was for the whole mesh, not for this node alone. */
+  /** Whether it was sent to the whole mesh, not to this node alone. */
   broadcast: boolean
-  /** It came out of the history of a peer. */
+  /** Whether it came from the history of a peer. */
   replayed: boolean
 }
 
 /**
- * What happens to a message when `buffer` messages wait to be read already. Whatever is lost is counted, and the next message says so.
+ * What happens to a message if `buffer` messages are already waiting to be read. Lost messages are counted: see `Message.missed`.
  *
  * - `drop-newest` (the default) and `drop-oldest`: the sender with the most messages waiting loses one
- * - `latest-per-sender`: of each sender and type, only the newest message waits
- * - `block`: a message sent to this node waits, and its sender with it; a broadcast is dropped as by `drop-newest`
- * - `close-on-overflow`: the subscription ends, with an error
+ * - `latest-per-sender`: only the newest message of each sender and type waits
+ * - `block`: a message sent to this node waits, and its sender with it; a broadcast is dropped as with `drop-newest`
+ * - `close-on-overflow`: the subscription ends with an error
  */
 export type Policy = 'drop-newest' | 'drop-oldest' | 'latest-per-sender' | 'block' | 'close-on-overflow'
 
@@ -336,13 +340,13 @@ export interface SubscribeOptions {
   /** How many messages may wait to be read. Default 256. */
   buffer?: number
   policy?: Policy
-  /** Whether to hear what is broadcast to the mesh, and not only what is sent to this node. Default true. */
+  /** Whether to receive broadcasts, too, and not only messages sent to this node. Default true. */
   broadcasts?: boolean
   /** Closes the subscription. */
   signal?: AbortSignal
 }
 
-/** `high` waits for room in the queue; the others reject when it is full. */
+/** The priority of a message. If the queue is full, a call with `high` waits for room; with the others, it rejects. */
 export type Priority = 'high' | 'normal' | 'low'
 
 export interface SendOptions extends CallOptions {
@@ -351,49 +355,49 @@ export interface SendOptions extends CallOptions {
 }
 
 export interface BroadcastOptions extends CallOptions {
-  /** If there is no subscriber, waits for one, as long as the signal allows; otherwise the call rejects. Default false. */
+  /** If nobody is subscribed, whether to wait for a subscriber until the signal aborts, instead of rejecting. Default false. */
   wait?: boolean
 }
 
-/** Which connected peers a message goes to: all, about the square root of their number, some at random, or those the function picks. */
+/** The connected peers that get a message: all, about the square root of their number, some at random, or those that the function picks. */
 export type PeerFilter = NamedPeerFilter | ((peer: PeerInfo) => boolean)
 export type NamedPeerFilter = 'every' | 'sqrt' | { random: number }
 
-/** Who was reached, and why others were not. */
+/** The peers that were reached, and those that were not, each with the reason. */
 export interface SendReport {
   reached: string[]
   failed: { peer: string; reason: string }[]
 }
 
-/** Answers requests. The bytes it returns are the reply; what it throws is the error that the asking peer gets. */
+/** Answers requests. It returns the reply; if it throws, the asking peer gets the error. */
 export type Responder = (
   request: Pick<Message, 'from' | 'type' | 'data' | 'id'>,
   options: { signal: AbortSignal },
 ) => Uint8Array | Promise<Uint8Array>
 
-/** Bounds of a history. What is not given has a default. */
+/** Limits of a history. Each has a default. */
 export interface HistoryLimits {
-  /** Messages. */
+  /** Maximum number of messages. */
   count?: number
   bytes?: number
-  /** Milliseconds. */
+  /** Maximum age of a message in milliseconds. */
   age?: number
 }
 
-/** Messages that a publisher made and nobody who was asked still has. */
+/** A range of a publisher's messages that none of the peers asked has any more. */
 export interface Gap {
   publisher: string
-  /** When the publisher began to count, in microseconds since 1970, as a decimal number. */
+  /** When the publisher began to number its messages, in microseconds since 1970, as a decimal number. */
   epoch: string
-  /** The first and the last number missing, as decimal numbers. */
+  /** The first and the last missing number, as decimal numbers. */
   from: string
   to: string
 }
 
-/** What a recovery brought; the messages themselves went to the subscriptions. */
+/** The result of a recovery. The messages themselves went to the subscriptions. */
 export interface Recovery {
   messages: number
-  /** Whether nothing is missing, as far as those who were asked know. */
+  /** Whether nothing is missing, as far as the peers asked know. */
   complete: boolean
   asked: string[]
   gaps: Gap[]
@@ -404,7 +408,7 @@ export interface PresenceChange {
   joined: boolean
 }
 
-/** What becomes of a broadcast: `ignore` does not pass it on; `reject` also counts against who did. */
+/** What to do with a broadcast: `ignore` drops it; `reject` also counts against the peer that passed it on. */
 export type Verdict = 'accept' | 'ignore' | 'reject'
 
 /** The best connection to a peer. */
@@ -416,33 +420,34 @@ export interface PeerConnection {
   direction: Direction
 }
 
-/** The details of the events that a node dispatches. They are `CustomEvent`s. */
+/** The events that a node dispatches, with the type of their `detail`. They are `CustomEvent`s. */
 export interface NodeEvents {
   'peer:connect': PeerConnection
   'peer:disconnect': { peer: string }
-  /** The best connection to a peer passes no relay any more. */
+  /** The best connection to a peer no longer passes through a relay. */
   'peer:direct': PeerConnection
-  /** The direct connections to a peer have ended, and it is reached through a relay. */
+  /** The direct connections to a peer have ended; it is now reached through a relay. */
   'peer:relayed': PeerConnection
   'relay:reserved': { relay: string; addrs: string[]; expires: number }
   'relay:lost': { relay: string; reason: string }
   /**
-   * A relay could not be reached, or gave no reservation. It is tried again, less often each time. `relay` is its peer ID, or its URL if it has not answered yet.
+   * A relay could not be reached, or granted no reservation. The node keeps retrying, less often each time. `relay` is the relay's peer ID,
+   * or its URL if it has not answered yet.
    */
   'relay:failed': { relay: string; reason: string }
   /**
-   * The worker of the node crashed, or did not answer, and was started again: with the same identity, relays and histories, and with all
-   * that listens, serves, responds, validates, subscribes and watches presence. What was under way failed with a `RestartError`, connections
-   * are made anew, and what was not read of a subscription is lost. Only with a worker.
+   * The node's worker crashed or stopped answering, and was restarted with the same identity, relays and histories, and with all listeners,
+   * HTTP handlers, responders, validators, subscriptions, presences and rooms. Calls and streams that were under way failed with a
+   * `RestartError`, connections are made anew, and unread messages are lost. Only with a worker.
    */
   restart: { reason: string }
-  /** A room that this node held is held by another peer. */
+  /** Another peer now holds a room that this node held. */
   'room:moved': { name: string; host: string; epoch: number }
-  /** A peer had bytes echoed by this node. */
+  /** This node echoed the bytes of a peer. */
   echo: { peer: string; bytes: number }
-  /** A line of the log, at the level of the option `log` or above. What was logged while the node was made is on the console only. */
+  /** A log line, at the level of the option `log` or above. Lines logged while the node was being made go to the console only. */
   log: LogRecord
-  /** Something failed that no call was waiting for. After a fatal error the node is of no more use. */
+  /** Something failed that no call was waiting for. After a fatal error the node cannot be used any more. */
   error: { message: string; fatal: boolean }
 }
 
