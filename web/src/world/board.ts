@@ -1,4 +1,4 @@
-/** The boards of rooms: how a game keeps them, and how any peer asks for them. */
+/** The leaderboards of rooms: how a game keeps them, and how any peer requests them. */
 import type { Writer } from '../binary.js'
 import type { Subscription } from '../messages.js'
 import type { CallOptions, SubscribeOptions } from '../types.js'
@@ -7,11 +7,11 @@ import type { Player } from './game.js'
 
 /** Options of a board that a game keeps. */
 export interface BoardOptions {
-  /** For how long a board lasts, in UTC; a week begins on Monday. Default `forever`. */
+  /** The period of a board, in UTC; a week begins on Monday. Default `forever`. */
   period?: 'forever' | 'daily' | 'weekly'
-  /** The lowest score is the best, such as for times. */
+  /** Whether the lowest score is the best, as for times. Default false. */
   lowest?: boolean
-  /** How many boards of periods before are kept beside that of now. Default none. */
+  /** How many boards of earlier periods are kept beside the current one. Default none. */
   keep?: number
 }
 
@@ -24,8 +24,8 @@ const enum Change {
 }
 
 /**
- * Ranks the players of a room, given by their seats or peer IDs. Scores are integers. Of those with the same score, the one who had it first
- * is before the others. A score goes to the board of the period in which the method is called.
+ * A board that ranks the players of a room, given by their seats or peer IDs. Scores are integers. Among players with the same score, the
+ * one who had it first comes first. A score goes to the board of the period in which the method is called.
  */
 export class Board {
   readonly #todo: Writer
@@ -44,7 +44,7 @@ export class Board {
     this.open()
   }
 
-  /** @internal Opens it in the program, in the order of the boards' numbers. */
+  /** @internal Opens the board in the program. Boards are opened in the order of their numbers. */
   open(): void {
     const { period = 'forever', lowest = false, keep = 0 } = this.options
     this.#todo.byte(Do.board).bytes(new TextEncoder().encode(this.name))
@@ -54,17 +54,17 @@ export class Board {
       .number(keep)
   }
 
-  /** Gives a player a score. With the same score, it keeps its place. */
+  /** Sets a player's score. With an unchanged score, the player keeps its rank. */
   set(player: Player | string, score: number): void {
     this.#change(Change.set, player, score)
   }
 
-  /** Adds to a player's score, which is 0 if it has none. */
+  /** Adds to a player's score, which counts as 0 if it has none. */
   add(player: Player | string, by: number): void {
     this.#change(Change.add, player, by)
   }
 
-  /** Gives a player a score if it has none, or a worse one. */
+  /** Sets a player's score if it has none or a worse one. */
   improve(player: Player | string, score: number): void {
     this.#change(Change.improve, player, score)
   }
@@ -91,28 +91,28 @@ export interface BoardLine {
 
 /** Lines of a board. */
 export interface BoardLines {
-  /** When the board's period ends; null, if never. */
+  /** When the board's period ends; null if it never does. */
   end: Date | null
   /** How many players are on the board. */
   players: number
   lines: BoardLine[]
 }
 
-/** Which lines of a board: those around a player, or else those from a rank on. At most 100. */
+/** Selects lines of a board: those around a player, or else those from a rank on. At most 100. */
 export interface BoardQuery {
-  /** The player, by its peer ID, whose line is wanted. If it is not on the board, there are no lines. */
+  /** The peer ID of the player whose line to return. If the player is not on the board, there are no lines. */
   around?: string
-  /** How many lines before and after it. Default 5. */
+  /** How many lines to return before that line, and after it. Default 5. */
   each?: number
   /** The first rank. Default 1. */
   rank?: number
-  /** How many lines. Default 10. */
+  /** The maximum number of lines. Default 10. */
   most?: number
-  /** A moment of the period whose board is wanted. Default now. */
+  /** A time within the period of the board. Default now. */
   at?: Date
 }
 
-/** What the program is asked, and answers. */
+/** The call by which the program requests lines of a board. */
 export interface RawBoards {
   board(host: string, room: string, query: object, options?: CallOptions): Promise<RawLines>
 }
@@ -123,13 +123,13 @@ export interface RawLines {
   lines: BoardLine[]
 }
 
-/** @internal What a RoomBoard takes of its node. */
+/** @internal The calls of a node that a RoomBoard uses. */
 export interface Asking {
   ask(host: string, room: string, query: object, options?: CallOptions): Promise<RawLines>
   subscribe(type: string, options: SubscribeOptions): Promise<Subscription>
 }
 
-/** A board of a room that some peer holds, as it can be asked for. */
+/** A board of a room that any peer holds, for reading. */
 export class RoomBoard {
   readonly #asking: Asking
   readonly #host: () => string
@@ -145,7 +145,7 @@ export class RoomBoard {
     this.#host = host
   }
 
-  /** Lines of the board, as they are now. */
+  /** Requests the current lines of the board. */
   async lines(query: BoardQuery = {}, options?: CallOptions): Promise<BoardLines> {
     const { at, ...others } = { each: 5, most: 10, ...query }
     const wanted = { ...others, board: this.name, ...(at && { at: at.getTime() }) }
@@ -153,14 +153,15 @@ export class RoomBoard {
     return { end: end === 0 ? null : new Date(end), ...lines }
   }
 
-  /** The line of a player; undefined if it is not on the board. */
+  /** Requests the line of a player. Resolves to undefined if the player is not on the board. */
   async of(peer: string, options?: CallOptions): Promise<BoardLine | undefined> {
     return (await this.lines({ around: peer, each: 0 }, options)).lines[0]
   }
 
   /**
-   * Yields lines of the board, as they are now and then whenever the host tells that the ten best have changed, at most once a second; it tells
-   * of others within five seconds. It continues when the room of a seat has moved to another host. The signal, or leaving the loop, ends it.
+   * Yields the current lines of the board, and again when they have changed. The host reports a change among the ten best at most once a
+   * second, and any other change within five seconds. If the board is that of a seat, watching continues when the room moves to another
+   * host. The signal ends it, and so does leaving the loop.
    */
   async *watch(query: BoardQuery = {}, { signal }: CallOptions = {}): AsyncGenerator<BoardLines, void, undefined> {
     const told = await this.#asking.subscribe(`boards/${this.room}/${this.name}`, {
@@ -177,7 +178,7 @@ export class RoomBoard {
     try {
       yield (await changed())!
       for await (const { from } of told) {
-        const lines = from === this.#host() ? await changed() : undefined // anybody may say something on any type
+        const lines = from === this.#host() ? await changed() : undefined // anybody can broadcast on this type
         if (lines !== undefined) yield lines
       }
     } finally {

@@ -1,9 +1,9 @@
 /**
- * What a room and its game say to each other, as bytes: one crossing for a tick, and one for each player that joins. The program's side is
+ * The bytes that a room and its game exchange: one crossing per tick, and one for each player that joins. The program's side is in
  * wasm/jsapi/game.go and keeper.go.
  */
 
-/** What happens in a room. */
+/** Events that the room sends to the game. */
 export const enum Event {
   start,
   join,
@@ -15,7 +15,7 @@ export const enum Event {
   stays,
 }
 
-/** What a game does. */
+/** Actions that the game sends to the room. */
 export const enum Do {
   spawn = 1,
   move,

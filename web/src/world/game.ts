@@ -1,4 +1,4 @@
-/** The game of a room, as a page plays it for the program, which runs the room. */
+/** The game of a room. The page runs the game, and the program runs the room. */
 import { Reader, Writer } from '../binary.js'
 import { Board, type BoardOptions } from './board.js'
 import { Do, Event } from './exchange.js'
@@ -10,46 +10,55 @@ import { Do, Event } from './exchange.js'
 export interface Game {
   /** Called once, before all else. The game keeps the world, and puts into it what is there from the beginning. */
   start?(world: World): void
-  /** A peer asks for a seat. The player gets the bytes that `join` returns. To refuse the player, throw an Error: its message is the reason. */
+  /**
+   * Called when a peer asks for a seat. The player gets the bytes that `join` returns. To refuse the player, throw an Error: its message is
+   * the reason.
+   */
   join(player: Player, data: Uint8Array): Uint8Array | void
-  /** What a player does. */
+  /** Called with an input of a player. */
   input?(player: Player, data: Uint8Array): void
   /** Moves the world on by one tick. */
   tick?(tick: number): void
-  /** A player is gone, and why: `left`, `lost`, `kicked`, …; `walked` if it continues in another room. */
+  /** Called when a player is gone. `why` is the reason: `left`, `lost`, `kicked`, …; `walked` if it continues in another room. */
   leave?(player: Player, why: string): void
-  /** A player could not walk to another room, and why. It continues here, and its inputs that have waited come next. */
+  /** Called when a player could not walk to another room. The player continues here, and its inputs that have waited come next. */
   stays?(player: Player, to: Area, why: string): void
-  /** What an entity looks like to somebody who has not seen it; at most 1,024 bytes. */
+  /** Encodes an entity for a player that has not seen it; at most 1,024 bytes. */
   whole(entity: number): Uint8Array
-  /** What has changed of an entity since the last call for it. Called once in each tick in which it was spawned, moved or touched. */
+  /**
+   * Encodes what has changed about an entity since the last call for it. Called once in each tick in which it was spawned, moved or
+   * touched.
+   */
   change(entity: number): Uint8Array
 
-  // With the following, the world outlasts its room, where that is kept or has standbys. A game that has one of save and restore has both.
+  // With the following methods, the world of a room with `keep` or standbys outlasts it. A game has both of save and restore, or neither.
 
-  /** What is to be kept of an entity besides its place. Without, such as for a player's own avatar, it is not there when the room begins again. */
+  /**
+   * Encodes what to keep of an entity besides its place. If it returns nothing, for example for a player's avatar, the entity is not
+   * restored when the room begins again.
+   */
   save?(entity: number): Uint8Array | void
-  /** An entity was restored: it is in the world already, with its number and place. Called before the first tick. */
+  /** Called for each restored entity, which is already in the world, with its number and place. Called before the first tick. */
   restore?(entity: number, data: Uint8Array): void
-  /** What is to be kept of a player: its `kept` when it joins again, however much later. */
+  /** Encodes what to keep of a player. When the player joins again, however much later, this is its `kept`. */
   savePlayer?(player: Player): Uint8Array | void
 }
 
-/** A room of another host, or of this node, that players may walk to. Their peers have to be able to reach the host. */
+/** A room that players may walk to, of another host or of this node. The players' peers must be able to reach the host. */
 export interface Area {
   room: string
   host: string
 }
 
-/** What a player brings that walked here: the room that it left, and what the game there gave it. */
+/** What a player brings when it walks here: the room that it left, and the state that the game there gave it. */
 export interface Arrival extends Area {
   state: Uint8Array
 }
 
-/** How long a player stays that could not walk, before it may again, in milliseconds: a bit longer than the room's own time. */
+/** How long after a failed walk a player may walk again, in milliseconds: a bit longer than the room's own limit. */
 const WALK_AGAIN = 1100
 
-/** What a player may take to another room, in bytes. */
+/** The maximum size of the state that a player takes to another room, in bytes. */
 const MAX_WALK_STATE = 4096
 
 /** A seat in a room. */
@@ -60,39 +69,39 @@ export class Player {
 
   /** @internal */
   constructor(
-    /** The player's peer. */
+    /** The ID of the player's peer. */
     readonly peer: string,
-    /** Tells the seats of one peer apart; the peer chose it. */
+    /** Distinguishes the seats of one peer. The peer chose it. */
     readonly number: number,
     /** A small number that no other player has at the same time. */
     readonly slot: number,
-    /** It only watches, and has no inputs. */
+    /** Whether the player only watches: it has no inputs. */
     readonly spectator: boolean,
-    /** What `savePlayer` last gave for this player, in this room or before it; empty if nothing. */
+    /** What `savePlayer` last returned for this player, in this room or before it; empty if nothing. */
     readonly kept: Uint8Array,
-    /** What the player brought when it walked here from another room; undefined if it has joined this one. */
+    /** What the player brought when it walked here from another room; undefined if it joined this one. */
     readonly arrived: Arrival | undefined,
     todo: Writer,
   ) {
     this.#todo = todo
   }
 
-  /** Has the player see what is around an entity, wherever it goes. */
+  /** Makes the player see what is around an entity, wherever the entity goes. */
   follow(entity: number): void {
     this.#todo.byte(Do.follow).number(this.slot).number(entity)
   }
 
-  /** Has the player see what is around a place. */
+  /** Makes the player see what is around a place. */
   look(x: number, y: number): void {
     this.#todo.byte(Do.look).number(this.slot).float(x).float(y)
   }
 
-  /** Sends bytes to this player alone, in order. A player for whom over 64 KiB wait is put out. */
+  /** Sends bytes to this player alone, in order. A player for whom more than 64 KiB wait is removed. */
   tell(data: Uint8Array): void {
     this.#todo.byte(Do.tell).number(this.slot).bytes(data)
   }
 
-  /** Puts the player out, at the end of the tick. */
+  /** Removes the player at the end of the tick. */
   kick(reason: string): void {
     this.#todo.byte(Do.kick).number(this.slot).bytes(text(reason))
   }
@@ -102,15 +111,16 @@ export class Player {
     return this.#walks
   }
 
-  /** Has the player's peer connect to the host of a room that it may walk to soon. A game may say so in every tick near the border. */
+  /** Makes the player's peer connect to the host of a room that it may walk to soon. May be called in every tick near the border. */
   ready(to: Area): void {
     if (!this.#walks) this.#todo.byte(Do.ready).number(this.slot).bytes(text(to.room)).bytes(text(to.host))
   }
 
   /**
-   * Moves the player to another room, which names this node among its `neighbours`. `state`, of up to 4,096 bytes, is what the game there
-   * finds in `arrived`. Until the player is there, it sees this room, and its inputs wait; then it leaves this room (`walked`). If it cannot go,
-   * the room calls `stays`. While a player walks, in `join`, and within a second after it could not walk, this does nothing.
+   * Moves the player to another room, which must name this node among its `neighbours`. `state`, of up to 4,096 bytes, is what the game
+   * there finds in `arrived`. Until the player has arrived there, it sees this room, and its inputs wait. Then it leaves this room
+   * (`walked`). If it cannot go, the room calls `stays`. This does nothing while the player walks, within a second after a failed walk, and
+   * in `join`.
    */
   walk(to: Area, state: Uint8Array): void {
     if (state.byteLength > MAX_WALK_STATE) {
@@ -121,12 +131,12 @@ export class Player {
     this.#todo.byte(Do.walk).number(this.slot).bytes(text(to.room)).bytes(text(to.host)).bytes(state)
   }
 
-  /** @internal It has its seat. */
+  /** @internal Called when the player has its seat. */
   seated(): void {
     this.#mayWalk = 0
   }
 
-  /** @internal It could not walk. */
+  /** @internal Called when the player could not walk. */
   stays(): void {
     this.#walks = false
     this.#mayWalk = performance.now() + WALK_AGAIN
@@ -135,12 +145,12 @@ export class Player {
 
 const text = (words: string) => new TextEncoder().encode(words)
 
-/** The entities of a room: where each is, and whether it has changed. What else there is to know of them is the game's own. */
+/** The entities of a room: where each one is, and whether it has changed. The game keeps everything else about them. */
 export class World {
   readonly #todo: Writer
   readonly #places = new Map<number, { x: number; y: number }>()
   readonly #changed = new Set<number>()
-  /** Numbers below `#count` that no entity has; undefined until they are looked for after entities were restored. */
+  /** Numbers below `#count` that no entity has. After entities were restored, undefined until `spawn` finds them. */
   #free: number[] | undefined = []
   readonly #kept = new Map<string, Uint8Array>()
   readonly #boards = new Map<string, Board>()
@@ -152,7 +162,7 @@ export class World {
     this.#todo = todo
   }
 
-  /** How many entities there are. */
+  /** The number of entities. */
   get size(): number {
     return this.#places.size
   }
@@ -161,12 +171,12 @@ export class World {
     return this.#places.has(entity)
   }
 
-  /** Where an entity is. */
+  /** Returns the place of an entity. */
   at(entity: number): { x: number; y: number } {
     return { ...this.#place(entity) }
   }
 
-  /** Puts a new entity into the world. Its number is a small one, which is used again when the entity was removed. */
+  /** Puts a new entity into the world and returns its number. Numbers are small, and are reused when an entity was removed. */
   spawn(x: number, y: number): number {
     assertPlace(x, y)
     this.#free ??= Array.from({ length: this.#count }, (_, n) => n).filter((n) => !this.#places.has(n))
@@ -177,7 +187,7 @@ export class World {
     return entity
   }
 
-  /** Moves an entity, which is a change. */
+  /** Moves an entity and marks it as changed. */
   move(entity: number, x: number, y: number): void {
     assertPlace(x, y)
     Object.assign(this.#place(entity), { x, y })
@@ -185,7 +195,7 @@ export class World {
     this.#todo.byte(Do.move).number(entity).float(x).float(y)
   }
 
-  /** Says that what players see of an entity has changed. */
+  /** Marks an entity as changed: players get its new record. */
   touch(entity: number): void {
     this.#place(entity)
     this.#changed.add(entity)
@@ -200,12 +210,12 @@ export class World {
     this.#todo.byte(Do.remove).number(entity)
   }
 
-  /** Whether the room begins with what was kept, so that `start` puts nothing into the world: the entities come by `restore`. */
+  /** Whether the room begins with a kept world. If so, `start` puts nothing into it: the entities come by `restore`. */
   get restored(): boolean {
     return this.#restored
   }
 
-  /** Has a value of the game kept under a name, beside its entities and players; without a value, it is deleted. */
+  /** Keeps a value of the game under a name, beside its entities and players. Without a value, deletes it. */
   keep(name: string, value?: Uint8Array): void {
     const key = new TextEncoder().encode(name)
     if (value === undefined) {
@@ -217,14 +227,14 @@ export class World {
     }
   }
 
-  /** What `keep` was last given under the name, in this room or before it. */
+  /** Returns the value that was last kept under the name, in this room or before it. */
   kept(name: string): Uint8Array | undefined {
     return this.#kept.get(name)?.slice()
   }
 
   /**
-   * Opens a board of the room, or returns the one that is open. Call it in `start`, always with the same options. The board has what was kept
-   * of it: it is stored with the world, and moves with the room to another host. Any peer may ask for it, see `node.world.board`.
+   * Opens a board of the room, or returns the one that is open. Call it in `start`, always with the same options. The board is stored with
+   * the world, is restored with it, and moves with the room to another host. Any peer can read it: see `node.world.board`.
    */
   board(name: string, options: BoardOptions = {}): Board {
     let board = this.#boards.get(name)
@@ -235,13 +245,13 @@ export class World {
     return board
   }
 
-  /** @internal The room begins with this. */
+  /** @internal Called when the room begins, with the values that were kept. */
   begin(restored: boolean, kept: [string, Uint8Array][]): void {
     this.#restored = restored
     for (const [name, value] of kept) this.#kept.set(name, value)
   }
 
-  /** @internal An entity that was kept. */
+  /** @internal Puts back an entity that was kept. */
   restore(entity: number, x: number, y: number): void {
     this.#count = Math.max(this.#count, entity + 1)
     this.#free = undefined
@@ -249,7 +259,7 @@ export class World {
     this.#changed.add(entity)
   }
 
-  /** Adds what the entities that have changed look like. */
+  /** Appends the records of the entities that have changed. */
   record(game: Game): void {
     for (const entity of this.#changed) {
       this.#todo.byte(Do.record).number(entity).bytes(game.change(entity)).bytes(game.whole(entity))
@@ -257,7 +267,7 @@ export class World {
     this.#changed.clear()
   }
 
-  /** Puts all entities into the world of a new program, which knows of none, or of older ones. */
+  /** Puts everything into the world of a new program, which has no entities, or outdated ones. */
   again(): void {
     this.#todo.byte(Do.anew)
     for (const [name, value] of this.#kept) this.keep(name, value)
@@ -275,7 +285,7 @@ export class World {
   }
 }
 
-/** How far from the middle an entity may be. */
+/** The maximum distance of an entity from the middle, on each axis. */
 const MAX_PLACE = 2 ** 24
 
 function assertPlace(x: number, y: number): void {
@@ -283,7 +293,7 @@ function assertPlace(x: number, y: number): void {
   throw new RangeError(`an entity cannot be at (${x}, ${y}): the world ends at ${MAX_PLACE}`)
 }
 
-/** The function by which the program plays a game. */
+/** Returns the function that the program calls to run a game. */
 export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuffer> {
   const todo = new Writer()
   const saved = new Writer()
@@ -292,7 +302,7 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
   let started = false
   let saves = false
 
-  /** A new program has begun the room: after a crash of the one before, nobody has a seat any more, and the world is as it was. */
+  /** A new program has begun the room. After a crash of the previous one, nobody has a seat any more, and the world is unchanged. */
   const start = (read: Reader) => {
     const restored = read.byte() === 1
     const kept = Array.from({ length: read.number() }, (): [string, Uint8Array] => [
@@ -364,7 +374,7 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
         return
       }
       case Event.tick: {
-        const tick = read.number() // also of a game that has no tick
+        const tick = read.number() // must be read even if the game has no tick
         game.tick?.(tick)
         if (read.byte() === 1) world.record(game)
         return
@@ -391,7 +401,7 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
   return (events) => {
     saves = false
     for (const read = new Reader(events); read.more;) take(read)
-    // A save comes between two ticks: what the game does else is for the next.
+    // A save comes between two ticks: all other actions of the game go out with the next tick.
     return saves ? saved.take() : todo.take()
   }
 }

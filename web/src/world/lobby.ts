@@ -1,22 +1,22 @@
-/** Rooms of the mesh, as their hosts tell. */
+/** Rooms of the mesh, as their hosts report them. */
 import { Iteration, type RawIteration } from '../iteration.js'
 
-/** Which rooms are looked for: all, if it is empty. */
+/** Selects rooms. An empty filter selects all. */
 export interface RoomFilter {
   name?: string
-  /** Of the game. */
+  /** The version of the game. */
   version?: string
-  /** What the room has at least. An empty value is any. */
+  /** Tags that the room must have. An empty value matches any. */
   tags?: Record<string, string>
-  /** How many seats are free at least. */
+  /** The minimum number of free seats. */
   free?: number
-  /** How many seats are taken at least. */
+  /** The minimum number of players. */
   players?: number
-  /** Leaves out the rooms that need a password. */
+  /** Leaves out rooms that need a password. */
   open?: boolean
 }
 
-/** A room of the mesh, as its host tells. It proves nothing. */
+/** A room of the mesh, as its host reports it. Nothing proves what the host says. */
 export interface ListedRoom {
   name: string
   host: string
@@ -31,9 +31,9 @@ export interface ListedRoom {
   maxSpectators: number
 }
 
-/** A change of a room: it is new or has changed; or it is gone, of which only `name` and `host` count. */
+/** A change of a room: it is new, has changed, or is gone. If it is gone, only `name` and `host` are meaningful. */
 export interface RoomChange extends ListedRoom {
-  /** Its host has closed it or cannot be reached, or it does not pass the filter any more. */
+  /** Whether its host has closed it or cannot be reached, or it no longer passes the filter. */
   gone: boolean
 }
 
@@ -43,7 +43,7 @@ export interface RawLobby extends RawIteration<RoomChange[]> {
 
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 
-/** The rooms of the mesh and what becomes of them, for `for await`. Leaving the loop closes it. */
+/** The rooms of the mesh and their changes, for `for await`. Leaving the loop closes it. */
 export class Lobby extends Iteration<RoomChange> {
   readonly #raw: RawLobby
 
@@ -53,7 +53,7 @@ export class Lobby extends Iteration<RoomChange> {
     this.#raw = raw
   }
 
-  /** The rooms that are known now. */
+  /** Resolves to the rooms that are known now. */
   rooms(): Promise<ListedRoom[]> {
     return this.call(() => this.#raw.rooms())
   }

@@ -1,4 +1,4 @@
-/** Rooms of a node: holding them, finding them and joining them. */
+/** The rooms of a node: holding, finding and joining them. */
 import { TomboloError } from '../errors.js'
 import type { CallOptions } from '../types.js'
 import { playing, type Game } from './game.js'
@@ -8,51 +8,51 @@ import { Seat, type RawSeat } from './seat.js'
 
 /** Options of a room. */
 export interface RoomOptions {
-  /** Of the game. A player of another version is refused. */
+  /** The version of the game. A player with another version is refused. */
   version?: string
-  /** What players have to know. */
+  /** The password that players need to join. */
   password?: string
-  /** Ticks a second, up to 100. Default 20. */
+  /** Ticks per second, up to 100. Default 20. */
   hz?: number
-  /** How many may play. Default 256. */
+  /** Maximum number of players. Default 256. */
   players?: number
-  /** How many may watch besides. Default none. */
+  /** Maximum number of spectators, beside the players. Default none. */
   spectators?: number
-  /** How many seats one peer may have. Default 32. */
+  /** Maximum number of seats of one peer. Default 32. */
   seatsPerPeer?: number
-  /** How long the seat of a player is kept whose connection was lost, in milliseconds. Default 15,000. */
+  /** How long a player's seat is kept after its connection was lost, in milliseconds. Default 15,000. */
   grace?: number
   /** How far a player sees, in the world's own unit. Default: everybody sees everything. */
   radius?: number
-  /** How far off an entity leaves a player's sight. Default 1.2 times `radius`. */
+  /** The distance at which an entity leaves a player's sight. Default 1.2 times `radius`. */
   leave?: number
-  /** How many entities one player sees, the nearest first. Default 256. */
+  /** Maximum number of entities that one player sees, the nearest first. Default 256. */
   visible?: number
-  /** How many bytes of records a player is told in one tick. What does not fit waits, and grows more urgent. Default 4,096. */
+  /** Maximum bytes of records that a player receives in one tick. Records that do not fit wait, and become more urgent. Default 4,096. */
   budget?: number
-  /** How many inputs of one player are taken in a second. More wait at its own end. Default twice `hz`. */
+  /** How many inputs of one player are taken per second. Further inputs wait at the player's end. Default twice `hz`. */
   inputs?: number
-  /** Bounds an input, in bytes. Default 256. */
+  /** Maximum size of an input in bytes. Default 256. */
   inputSize?: number
-  /** Keeps the room from being found by its name. */
+  /** Keeps the room out of searches: a player has to know its host. */
   hidden?: boolean
-  /** Keeps out whoever has no invitation: see `Room.invite`. The room is hidden, and its password, if there is none, is made up. */
+  /** Admits only players with an invitation: see `Room.invite`. The room is hidden, and gets a random password if it has none. */
   private?: boolean
   /**
-   * Ends the room, with a `room:moved`, when another peer holds one of the same name and version that has more players, or as many and
-   * the lower id: for a room that whoever finds none begins to hold, so that two who begin at once come together. The seats end with the
-   * code `moved`; whoever had one looks for the other room. Anybody may hold a room of any name, and say of it what they like, so a
-   * stranger can end this one. Such a room has no `keep` and no `standbys`, and is not `hidden`.
+   * Ends the room, with the event `room:moved`, if another peer holds a room of the same name and version that has more players, or as many
+   * players and the lower peer ID. This is for rooms that any peer begins to hold if it finds none: if two begin at once, they come
+   * together. The seats end with the reason `moved`, and their players can look for the other room. Anybody may hold a room of any name and
+   * report anything about it, so a stranger can end this one. Such a room has no `keep` and no `standbys`, and is not `hidden`.
    */
   giveWay?: boolean
   /**
-   * Tags that peers see when they search for rooms, by name, for example the map. At most 16, each with a name of up to 32 bytes
-   * and a value of up to 128, both printable.
+   * Tags by name, for example the map, which peers see when they search for rooms. At most 16, each with a name of up to 32 bytes and a
+   * value of up to 128 bytes, both printable.
    */
   tags?: Record<string, string>
   /**
-   * Stores the world in the browser as it changes, and begins as it was when it was last kept. The game has `save` and `restore`, or
-   * `savePlayer`. Of this node's identity: give `createNode` one that lasts.
+   * Stores the world in the browser as it changes, and begins with the world that was last stored. The game must have `save` and `restore`,
+   * or `savePlayer`. The world is stored under this node's identity, so pass a persistent one to `createNode`.
    */
   keep?: boolean
   /** The peers that may hold the room after this node, in this order: see `standBy`. */
@@ -61,43 +61,44 @@ export interface RoomOptions {
   neighbours?: string[]
 }
 
-/** Options of a standby: those that the room has when this node holds it, and the peer that holds it now. */
+/** Options of a standby: those of the room when this node holds it, and the peer that holds it now. */
 export interface StandbyOptions extends Omit<RoomOptions, 'standbys'>, CallOptions {
   name: string
   /** The peer that holds the room. Default: the mesh is searched for the name. */
   host?: string
 }
 
-/** How a standby is doing. */
+/** The state of a standby. */
 export interface StandbyState {
   /** The peer that holds the room, as far as is known. */
   host: string
-  /** Whether this node could take over. */
+  /** Whether this node could take over now. */
   ready: boolean
-  /** Why it is not fed; empty if that is not known. */
+  /** The reason why the host does not send it the world; empty if none is known. */
   reason: string
-  /** The tick as of which this node knows the world; 0 before it knows any. */
+  /** The tick up to which this node has the world; 0 before it has any. */
   tick: number
-  /** How many peers' players wait here. */
+  /** How many peers have players that wait here. */
   waiting: number
 }
 
-/** This node's part in a room that another peer holds. */
+/** A standby of this node, for a room that another peer holds. */
 export interface Standby {
   state(): Promise<StandbyState>
-  /** Resolves to the room when this node holds it; to null when the room, or the standby, was closed before. */
+  /** Resolves to the room when this node holds it, or to null if the room or the standby was closed before. */
   held(): Promise<Room | null>
-  /** Ends the standby, and the room where this node holds it. */
+  /** Ends the standby, and also the room if this node holds it. */
   close(): Promise<void>
 }
 
-/** Which rooms to list, and for how long to look for them, in milliseconds. */
+/** Options of a list of rooms. */
 export interface ListOptions extends RoomFilter, CallOptions {
+  /** How long to look for rooms, in milliseconds. Default 2,000. */
   wait?: number
 }
 
 export interface PlaceOptions extends CallOptions {
-  /** For the game of a room that is opened. */
+  /** Tags for the game, if the room is opened. */
   tags?: Record<string, string>
 }
 
@@ -106,22 +107,22 @@ export interface SeatOptions extends CallOptions {
   /** The peer that holds the room. Default: the mesh is searched for the name. */
   host?: string
   /**
-   * Tells this node's seats in the room apart. Default 0: a seat with a connection of its own. Another number takes a further seat over the
-   * connection of seat 0, which the node has to have by then; a seat whose ticks are not read holds up the others.
+   * Distinguishes this node's seats in the room. Default 0: a seat with a connection of its own. Another number takes a further seat over
+   * the connection of seat 0, which the node must already have. A seat whose ticks are not read holds up the others.
    */
   number?: number
-  /** Of the game; it has to be that of the room. */
+  /** The version of the game. It must be that of the room. */
   version?: string
   password?: string
-  /** For how long a lost connection is tried again before the seat ends, in milliseconds. Default 30,000. */
+  /** How long to try to restore a lost connection before the seat ends, in milliseconds. Default 30,000. */
   reconnect?: number
-  /** Only watches. */
+  /** Whether to watch only. */
   spectator?: boolean
-  /** What the game is given, up to 32 KiB. */
+  /** Data for the game, up to 32 KiB. */
   data?: Uint8Array
 }
 
-/** How a room is doing. Times are in milliseconds. */
+/** Statistics of a room. Times are in milliseconds. */
 export interface RoomStats {
   tick: number
   players: number
@@ -136,21 +137,24 @@ export interface RoomStats {
   longest: number
   /** Ticks that were left out because the host was late. */
   skipped: number
-  /** Which part of its period a tick takes. */
+  /** The share of its period that a tick has taken lately. */
   load: number
-  /** What is done less because of that. */
+  /** What the room does less often because of the load. */
   shedding: 'nothing' | 'far entities' | 'looking around' | 'every second tick' | 'joins'
+  /** Frames that were sent: one for each peer and tick. */
   frames: number
   /** Frames that were not sent because the peer had not taken the one before. */
   passed: number
+  /** Records of known entities that were sent. */
   updates: number
+  /** Records of new entities that were sent. */
   entered: number
-  /** Records that waited for want of budget. */
+  /** Records that had to wait because the budget was used up. */
   held: number
   bytes: number
-  /** What the last tick spent on each of its parts, in their order. */
+  /** How long each part of the last tick took, in their order. */
   phases: { inputs: number; game: number; encoding: number; looking: number; telling: number }
-  /** Counts the peers that have held the room; zero if no standbys were named. */
+  /** Counts how often a peer began to hold the room; 0 if it has had no standbys. */
   epoch: number
   /** The standbys that are ready to take over. */
   standbys: string[]
@@ -158,41 +162,46 @@ export interface RoomStats {
 
 /** A room that this node holds. */
 export interface Room {
-  /** Ends the room, and tells its players. */
+  /** Ends the room and informs its players. */
   close(): Promise<void>
   stats(): Promise<RoomStats>
-  /** Puts all seats of a peer out. */
+  /** Removes all seats of a peer. */
   kick(peer: string, reason?: string): Promise<void>
-  /** Puts them out, and refuses the peer from now on. */
+  /** Removes all seats of a peer, and refuses the peer from now on. */
   ban(peer: string, reason?: string): Promise<void>
   unban(peer: string): Promise<void>
-  /** Stores what has changed until now, in a room with `keep`. */
+  /** Stores all changes so far, in a room with `keep`. */
   save(): Promise<void>
-  /** Names the peers that may hold the room after this node, in place of those named before. Name only whom you would let hold the room. */
+  /**
+   * Names the peers that may hold the room after this node, in place of those named before. Name only peers that you would let hold the
+   * room.
+   */
   nameStandbys(peers: string[]): Promise<void>
-  /** Changes the tags: see the option `tags`. A peer that watches the rooms gets the change within a second. */
+  /** Replaces the tags: see the option `tags`. A peer that watches the rooms gets the change within a second. */
   setTags(tags: Record<string, string>): Promise<void>
   /**
-   * A link to `page` with which one joins this room: see `accept`. It has the password, and where the node and its standbys can be reached
-   * now. That is in its fragment, which browsers do not send to the server of the page.
+   * Resolves to an invitation: a link to `page` that joins this room (see `accept`). It contains the password, and the current addresses of
+   * the node and its standbys. All this is in the fragment of the link, which browsers do not send to the server of the page.
    */
   invite(page: string): Promise<string>
-  /** Names the hosts whose rooms' players may walk to this one, in place of those named before. Each says what its players bring. */
+  /**
+   * Names the hosts whose rooms' players may walk to this one, in place of those named before. Each host decides what its players bring.
+   */
   nameNeighbours(peers: string[]): Promise<void>
-  /** Hands the room over to the first standby that is ready, and resolves to that. Closing the node does so, too. */
+  /** Hands the room over to the first standby that is ready, and resolves to its peer ID. Closing the node does this, too. */
   handOver(): Promise<string>
 }
 
 /** A room as the program, or a worker, hands it out. */
 export type RawRoom = Room
 
-/** A standby as they do: a room as well, when the node holds it. */
+/** A standby as the program, or a worker, hands it out. When the node holds the room, it is also the room. */
 export interface RawStandby extends RawRoom {
   state(): Promise<StandbyState>
   held(): Promise<boolean>
 }
 
-/** The calls of a node that rooms take. */
+/** The calls of a node that rooms use. */
 export interface RawRooms extends RawBoards {
   hostRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawRoom>
   standByRoom(name: string, step: (events: Uint8Array) => Uint8Array, options: object): Promise<RawStandby>
@@ -204,7 +213,7 @@ export interface RawRooms extends RawBoards {
 
 type Call = <T>(f: () => Promise<T>, signal?: AbortSignal) => Promise<T>
 
-/** Says what is wrong with a game, or whether its world can be kept. */
+/** Throws if a game is incomplete. Otherwise reports whether its world can be kept. */
 function check(game: Game): boolean {
   for (const method of ['join', 'whole', 'change'] as const) {
     if (typeof game?.[method] !== 'function') throw new TomboloError('option', `the game has no method ${method}`)
@@ -232,8 +241,8 @@ export class Rooms {
   }
 
   /**
-   * Holds a room, in which peers play `game`. The room runs where the node does, and the game here: in a worker that crashed and was started
-   * again the room is as it was, and its players come back.
+   * Opens a room in which peers play `game`. The room runs where the node runs, and the game runs here. So if the node's worker crashes and
+   * is restarted, the room continues as it was, and its players come back.
    */
   async host(game: Game, options: RoomOptions & { name: string }): Promise<Room> {
     const keeps = check(game)
@@ -243,8 +252,9 @@ export class Rooms {
   }
 
   /**
-   * Stands by for a room that another peer holds and that names this node: it is told the world, and what changes in it, and holds the room
-   * when that peer leaves, or nothing is heard of it for two seconds. `game` is as that peer's, and new: it is started when the room is held.
+   * Makes this node a standby of a room that another peer holds and for which that peer names this node. The standby receives the world and
+   * its changes, and takes the room over when the host leaves or has been silent for two seconds. `game` must follow the same rules as the
+   * host's, and be new: it is started when this node takes the room over.
    */
   async standBy(game: Game, options: StandbyOptions): Promise<Standby> {
     if (!check(game)) throw new TomboloError('option', 'the game keeps nothing: it has no save, restore or savePlayer')
@@ -258,7 +268,7 @@ export class Rooms {
     }
   }
 
-  /** Takes a seat in a room. Rejects with a `TomboloError` of the code `seat` where that is refused; `reason` says why. */
+  /** Takes a seat in a room. If the seat is refused, rejects with a `TomboloError` of the code `seat` whose `reason` says why. */
   async join(name: string, options: SeatOptions = {}): Promise<Seat> {
     const { signal } = options
     signal?.throwIfAborted()
@@ -266,7 +276,7 @@ export class Rooms {
     return new Seat(raw, await this.#call(() => raw.about()), this.#call, this.#asking, signal)
   }
 
-  /** A board that the game of a room keeps, to be asked for of the peer that holds the room. It may be this node. */
+  /** Returns a board that the game of a room keeps. It is requested from `host`, the peer that holds the room, which may be this node. */
   board(host: string, room: string, board: string): RoomBoard {
     return new RoomBoard(this.#asking, () => host, room, board)
   }
@@ -277,20 +287,21 @@ export class Rooms {
     return this.join(name, { ...options, invitation: link } as SeatOptions)
   }
 
-  /** The rooms of the mesh that pass the filter and are found within `wait` milliseconds, 2,000 by default. */
+  /** Resolves to the rooms of the mesh that pass the filter and are found within `wait` milliseconds, 2,000 by default. */
   list(options?: ListOptions): Promise<ListedRoom[]> {
     return this.#call(() => this.#raw.rooms(options), options?.signal)
   }
 
   /**
-   * Resolves to the peer that holds a room, or that opens it because it offers rooms of this kind. Which one follows from the name, so that
-   * two who want the same room come together. Opening one takes two seconds. Rejects after ten if no peer offers such rooms.
+   * Resolves to the peer that holds a room of a kind. If the room does not exist, one of the peers that offer rooms of this kind opens it.
+   * Which one follows from the room's name, so that two players who want the same room come together. Opening a room takes two seconds. If
+   * no peer offers such rooms, the call rejects after ten seconds.
    */
   place(kind: string, name: string, options?: PlaceOptions): Promise<string> {
     return this.#call(() => this.#raw.placeRoom(kind, name, options), options?.signal)
   }
 
-  /** Watches the rooms of the mesh that pass the filter. The signal closes it. */
+  /** Watches the rooms of the mesh that pass the filter. The signal closes the lobby. */
   async watch(filter: RoomFilter & CallOptions = {}): Promise<Lobby> {
     const { signal, ...asked } = filter
     signal?.throwIfAborted()

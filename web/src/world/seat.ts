@@ -10,50 +10,51 @@ export interface RawSeat extends RawIteration<Uint8Array> {
 }
 
 export interface SeatInfo {
-  /** The room; another one after the player has walked there. */
+  /** The name of the room. Changes when the player walks to another room. */
   name: string
   /** The peer that holds the room. */
   host: string
-  /** How many ticks the room has in a second. */
+  /** How many ticks the room has per second. */
   hz: number
-  /** What the game told the player when it took the seat. */
+  /** The bytes that the game's `join` returned for this player. */
   answer: Uint8Array
 }
 
-/** What a player receives of an entity. */
+/** What a player receives about an entity. */
 export interface EntityUpdate {
   entity: number
-  /** It came into sight. */
+  /** Whether the entity has just come into sight. */
   isNew: boolean
-  /** `data` is all there is to know; else what has changed since the last update. */
+  /** Whether `data` is a whole record. Else it is what has changed since the last update. */
   whole: boolean
-  /** Of the game's own form. */
+  /** A record in the game's own encoding. */
   data: Uint8Array
 }
 
 /** What a player receives in one tick of a room. */
 export interface Tick {
   /**
-   * Counts the ticks of the room, and never goes back, until the player walks to another room, which counts its own. Those in which there is
-   * nothing to tell are left out, except that a player hears twice a second at least. Where the connection has datagrams, two may have the same number: what cannot wait, and the rest.
+   * Counts the ticks of the room, and never goes back, until the player walks to another room, which counts its own. Ticks without news are
+   * left out, but a player receives at least two a second. If the connection has datagrams, two ticks may have the same number: what cannot
+   * wait, and the rest.
    */
   number: number
-  /** The connection is a new one, and the host or the room may be another: what was known is to be forgotten. */
+  /** Whether the connection is a new one. The host or the room may have changed: forget what was known. */
   reset: boolean
-  /** The number of the last input that the game has taken, if it took one since the tick before; else 0. */
+  /** The number of the last input that the game has taken, if it took one since the previous tick; else 0. */
   applied: number
-  /** For how long that input waited for its tick, in milliseconds. */
+  /** How long that input waited for its tick, in milliseconds. */
   waited: number
-  /** The entities that the player sees no longer. */
+  /** The entities that the player no longer sees. */
   left: number[]
   updates: EntityUpdate[]
-  /** What the game tells this player alone. */
+  /** What the game sent to this player alone, with `Player.tell`. */
   notes: Uint8Array[]
 }
 
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 
-/** A seat in a room: its ticks, for `for await`. Leaving the loop gives the seat up. */
+/** A seat in a room. It yields the ticks of the room, for `for await`. Leaving the loop gives up the seat. */
 export class Seat extends Iteration<Tick> {
   readonly #raw: RawSeat
   readonly #asking: Asking
@@ -65,7 +66,7 @@ export class Seat extends Iteration<Tick> {
       const batch = await raw.next()
       if (batch === null) return null
       const ticks = decodeTicks(batch)
-      // The room and the host may be another one, and what it answers.
+      // The room, its host and the answer may have changed.
       if (ticks.some(({ reset }) => reset)) this.#info = await raw.about()
       return ticks
     }
@@ -75,37 +76,37 @@ export class Seat extends Iteration<Tick> {
     this.#info = info
   }
 
-  /** The name of the room; another one after the player has walked there. */
+  /** The name of the room. It changes when the player walks to another room. */
   get name(): string {
     return this.#info.name
   }
 
-  /** The peer that holds the room; another one after the room has moved. */
+  /** The peer that holds the room. It changes when the room moves to another host. */
   get host(): string {
     return this.#info.host
   }
 
-  /** How many ticks the room has in a second. */
+  /** How many ticks the room has per second. */
   get hz(): number {
     return this.#info.hz
   }
 
-  /** What the game told the player when it took the seat. It may be another after a tick with `reset`. */
+  /** The bytes that the game's `join` returned for this player. May change with a tick that has `reset`. */
   get answer(): Uint8Array {
     return this.#info.answer
   }
 
-  /** Tells the game what the player does. Resolves to the input's number, which `Tick.applied` tells later. */
+  /** Sends an input to the game. Resolves to the number of the input, which `Tick.applied` reports later. */
   input(data: Uint8Array): Promise<number> {
     return this.call(() => this.#raw.input(data))
   }
 
-  /** A board that the room's game keeps. It is asked for of whoever holds the room. */
+  /** Returns a board that the room's game keeps. It is requested from the peer that holds the room at that time. */
   board(name: string): RoomBoard {
     return new RoomBoard(this.#asking, () => this.host, this.name, name)
   }
 
-  /** Gives the seat up. */
+  /** Gives up the seat. */
   leave(): Promise<void> {
     return this.close()
   }
@@ -114,7 +115,7 @@ export class Seat extends Iteration<Tick> {
 const NEW = 1
 const WHOLE = 2
 
-/** Reads ticks as wasm/jsapi/seats.go has written them. */
+/** Decodes ticks that wasm/jsapi/seats.go has encoded. */
 export function decodeTicks(batch: Uint8Array): Tick[] {
   const read = new Reader(batch)
   const times = <T>(f: () => T) => Array.from({ length: read.number() }, f)
@@ -137,12 +138,12 @@ export function decodeTicks(batch: Uint8Array): Tick[] {
   return ticks
 }
 
-/** What a player sees of a game whose entities look like `T`: a map by entity that ticks are applied to. */
+/** The entities that a player sees, decoded as `T`: a map by entity number to which ticks are applied. */
 export class View<T> extends Map<number, T> {
   readonly #whole: (data: Uint8Array) => T
   readonly #change: (thing: T, data: Uint8Array) => T
 
-  /** Takes the game's two ways to read a record: a whole one, and what changed of a `T`, which it returns anew. */
+  /** `whole` decodes a whole record. `change` applies the record of a change to a `T`, and returns the result. */
   constructor(whole: (data: Uint8Array) => T, change: (thing: T, data: Uint8Array) => T) {
     super()
     this.#whole = whole

@@ -1,12 +1,12 @@
-/** What a page draws of a room between its ticks. The same as core/world/seat/smooth.go. */
+/** Drawing a room smoothly between its ticks, as in core/world/seat/smooth.go. */
 
-/** How many ticks behind the room an entity is drawn, so that there are mostly two records to draw it between. */
+/** How many ticks behind the room an entity is drawn, so that there are usually two records to draw it between. */
 export const BEHIND = 2
 
-/** Which part of a tick the clock falls back in each tick in which none comes early: it follows a line that has become slower. */
+/** The part of a tick that the clock falls back in each tick in which none comes early. So it follows a connection that became slower. */
 const SLACK = 0.002
 
-/** Tells where a room is between the ticks that come. It follows those that were under way for the shortest time. */
+/** Estimates where a room is between the ticks that come. It follows the ticks that travelled for the shortest time. */
 export class Clock {
   readonly #hz: number
   #offset = NaN
@@ -18,8 +18,8 @@ export class Clock {
   }
 
   /**
-   * Says that a tick of the room has come now, by `performance.now()`. A number that is before the last one is of another room, that the player
-   * walked to: the clock begins anew.
+   * Records that a tick of the room has come at `now`, in the time of `performance.now()`. A number below the last one belongs to another
+   * room, to which the player walked: the clock begins anew.
    */
   tick(number: number, now = performance.now()): void {
     const at = (now / 1000) * this.#hz
@@ -30,7 +30,7 @@ export class Clock {
     this.#last = at
   }
 
-  /** The tick at which the room is; 0 before the first. */
+  /** Returns the tick at which the room is; 0 before the first tick came. */
   at(now = performance.now()): number {
     return Number.isNaN(this.#offset) ? 0 : this.#offset + (now / 1000) * this.#hz
   }
@@ -39,17 +39,17 @@ export class Clock {
 /** How many ticks a path goes back. */
 const POINTS = 8
 
-/** Where an entity was in the last ticks, to draw it between them. */
+/** The places of an entity in the last ticks, to draw it between them. */
 export class Path<T> {
   readonly #between: (a: T, b: T, share: number) => T
   readonly #points: { tick: number; at: T }[] = []
 
-  /** Takes the game's way to go from one `T` to another; `share` is from 0 to 1. */
+  /** `between` returns the `T` that is a `share`, from 0 to 1, of the way from `a` to `b`. */
   constructor(between: (a: T, b: T, share: number) => T) {
     this.#between = between
   }
 
-  /** Says where the entity is in a tick; the last word on a tick counts. */
+  /** Records where the entity is in a tick. A later call for the same tick replaces it. */
   add(tick: number, at: T): void {
     const last = this.#points.at(-1)
     if (last?.tick === tick) this.#points.pop()
@@ -58,7 +58,10 @@ export class Path<T> {
     this.#points.push({ tick, at })
   }
 
-  /** Where the entity was at a tick, mostly `clock.at() - BEHIND`. It stands still before the first record and after the last one. */
+  /**
+   * Returns where the entity was at a tick, usually `clock.at() - BEHIND`. Before the first record and after the last one, the entity
+   * stands still. Returns undefined if there is no record.
+   */
   at(tick: number): T | undefined {
     const points = this.#points
     for (let i = points.length - 1; i >= 0; i--) {
@@ -71,34 +74,37 @@ export class Path<T> {
   }
 }
 
-/** How many inputs are predicted beyond what the room has told. */
+/** How many inputs are predicted beyond the last state from the room. */
 const MAX_PENDING = 256
 
-/** Shows what a player does before the room has told so: the state that it told last, with the inputs that it had not taken by then. */
+/**
+ * Shows a player's own inputs before the room confirms them: the last state from the room, with the inputs applied that it had not yet
+ * taken.
+ */
 export class Prediction<State, Input> {
   readonly #apply: (state: State, input: Input) => State
   readonly #pending: { seq: number; input: Input }[] = []
   #told: State
 
-  /** `apply` is what the game does with an input, and has to be the same as there. */
+  /** `apply` must do with an input exactly what the game does with it. */
   constructor(state: State, apply: (state: State, input: Input) => State) {
     this.#told = state
     this.#apply = apply
   }
 
-  /** Says that an input was sent, with the number that `Seat.input` resolved to. */
+  /** Records that an input was sent, with the number that `Seat.input` resolved to. */
   do(seq: number, input: Input): void {
     if (this.#pending.length === MAX_PENDING) this.#pending.shift()
     this.#pending.push({ seq, input })
   }
 
-  /** Says what the room told: a state, and the last input that it has taken, or 0 as in `Tick.applied`. */
+  /** Records a state from the room, and the number of the last input that it has taken: `Tick.applied`, which may be 0. */
   told(state: State, applied: number): void {
     this.#told = state
     while (this.#pending.length > 0 && this.#pending[0]!.seq <= applied) this.#pending.shift()
   }
 
-  /** What to show. */
+  /** The state to show. */
   get state(): State {
     return this.#pending.reduce((state, { input }) => this.#apply(state, input), this.#told)
   }
