@@ -1,6 +1,6 @@
-/** What the program hands out as something to be read to its end. */
+/** A sequence of batches that the program hands out. */
 export interface RawIteration<Batch> {
-  /** Resolves to what is there, once something is; to null at the end. Rejects where it ended early. */
+  /** Resolves to the next batch once there is one, or to null at the end. Rejects if the sequence ended with an error. */
   next(): Promise<Batch | null>
   close(): Promise<void>
 }
@@ -9,14 +9,14 @@ type Call = <T>(f: () => Promise<T>) => Promise<T>
 
 const EMPTY: readonly never[] = []
 
-/** What comes in batches, yielded one by one. */
+/** Items that arrive in batches, yielded one by one. */
 export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
   readonly #read: () => Promise<Iterable<Item> | null>
   readonly #close: () => Promise<void>
   readonly #signal: AbortSignal | undefined
   #batch: Iterator<Item> = EMPTY.values()
   #closing: Promise<void> | undefined
-  /** The call of `next` that is answered last; undefined while none waits. */
+  /** The last of the pending calls of `next`; undefined while none is pending. */
   #last: Promise<unknown> | undefined
 
   protected constructor(
@@ -34,7 +34,7 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
 
   readonly #letGo = () => void this.close().catch(() => {})
 
-  /** Ends it: nothing more is yielded. May be called more than once. */
+  /** Ends the iteration: nothing more is yielded. May be called more than once. */
   close(): Promise<void> {
     this.#signal?.removeEventListener('abort', this.#letGo)
     return (this.#closing ??= this.#close())
@@ -45,7 +45,7 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
       const next = this.#batch.next()
       if (!next.done) return Promise.resolve(next)
     }
-    // Several calls at once are answered in turn.
+    // Concurrent calls are answered in order.
     const result = this.#last === undefined ? this.#take() : this.#last.then(() => this.#take())
     const over = () => {
       if (this.#last === last) this.#last = undefined
@@ -69,7 +69,7 @@ export class Iteration<Item> implements AsyncIterableIterator<Item, undefined> {
       const next = this.#batch.next()
       if (!next.done) return next
       const batch = await this.#read().catch((error: unknown) => {
-        this.#letGo() // `for await` does not, at an error or at the end
+        this.#letGo() // `for await` does not close an iterator after an error or at the end
         throw error
       })
       if (batch === null) break

@@ -14,10 +14,10 @@ export interface RawPresence extends RawIteration<PresenceChange[]> {
 
 type Call = <T>(f: () => Promise<T>) => Promise<T>
 
-/** The policies by which new messages matter most: what waits in the page would only grow old. */
+/** The policies for which the newest messages matter most: messages that wait in the page would only become outdated. */
 const NEWEST_FIRST: readonly unknown[] = ['drop-oldest', 'latest-per-sender'] satisfies Policy[]
 
-/** The messages of a type, in the order they came, for `for await`. Leaving the loop closes it. */
+/** The messages of a type, in the order in which they came, for `for await`. Leaving the loop closes the subscription. */
 export class Subscription extends Iteration<Message> {
   readonly type: string
   readonly #raw: RawSubscription
@@ -27,7 +27,7 @@ export class Subscription extends Iteration<Message> {
     let next: Promise<Uint8Array | null> | undefined
     const ahead = () => {
       next = raw.next()
-      next.catch(() => {}) // whoever reads hears of it
+      next.catch(() => {}) // the next read rejects with it
     }
     const read = async () => {
       const bytes = await (next ?? raw.next())
@@ -39,13 +39,13 @@ export class Subscription extends Iteration<Message> {
     this.type = raw.type
   }
 
-  /** How many messages were dropped because they were not read in time. */
+  /** Resolves to the number of messages that were dropped because they were not read in time. */
   dropped(): Promise<number> {
     return this.call(() => this.#raw.dropped())
   }
 }
 
-/** Who joins and leaves a type, from now on, for `for await`. Leaving the loop closes it. */
+/** The peers that subscribe to a type or unsubscribe, from now on, for `for await`. Leaving the loop closes the presence. */
 export class Presence extends Iteration<PresenceChange> {
   readonly type: string
   readonly #raw: RawPresence
@@ -56,7 +56,7 @@ export class Presence extends Iteration<PresenceChange> {
     this.type = raw.type
   }
 
-  /** The peers that are subscribed to the type, as far as is known: if more than 128 are, more of them every half minute. */
+  /** Resolves to the peers that are known to be subscribed to the type. If more than 128 are, more become known every half minute. */
   now(): Promise<string[]> {
     return this.call(() => this.#raw.now())
   }
@@ -65,12 +65,12 @@ export class Presence extends Iteration<PresenceChange> {
 const BROADCAST = 1
 const REPLAYED = 2
 
-/** With so many messages in a batch, more come so quickly that the next batch is asked for while this one is read. */
+/** If a batch has this many messages, more are coming fast, so the next batch is requested while this one is read. */
 const MANY = 64
 
 /**
- * A batch of messages: one crossing between Go and JavaScript serves many. Each is made when it is read. For what the bytes say, see
- * wasm/jsapi/batch.go.
+ * A batch of messages, so that one crossing between Go and JavaScript carries many. Each message is decoded when it is read. See
+ * wasm/jsapi/batch.go for the encoding.
  */
 export class Batch implements IterableIterator<Message, undefined> {
   readonly #read: Reader
@@ -78,7 +78,7 @@ export class Batch implements IterableIterator<Message, undefined> {
   readonly #ahead: (() => void) | undefined
   /** How many messages are left. */
   #left: number
-  /** At so many left, the next batch is asked for. */
+  /** The number of messages left at which the next batch is requested. */
   readonly #half: number
 
   constructor(bytes: Uint8Array, ahead?: () => void) {

@@ -1,4 +1,4 @@
-/** What handlers did: functions that get messages, or answer requests. Times are in milliseconds. */
+/** Statistics of handlers: functions that get messages, or answer requests. Times are in milliseconds. */
 export interface HandlerStats {
   /** Calls that have ended. */
   runs: number
@@ -6,7 +6,7 @@ export interface HandlerStats {
   /** Calls that exceeded the time limit. */
   late: number
   running: number
-  /** Those under way that have exceeded it. */
+  /** Calls under way that have exceeded the time limit. */
   overdue: { handler: string; type: string; id: string; for: number }[]
   time: number
   maxTime: number
@@ -17,14 +17,14 @@ export interface DispatchStats {
   subscriptions: number
   types: number
   published: number
-  /** Of those, the ones that nobody had subscribed to. */
+  /** Of the published messages, those of types that nobody had subscribed to. */
   unclaimed: number
   /** Messages that are not events of applications. */
   refused: number
   delivered: number
   duplicates: number
   dropped: { full: number; superseded: number; timeout: number; closed: number }
-  /** Messages that wait to be read, and those in the fullest subscription. */
+  /** Messages that wait to be read: in all subscriptions, and in the fullest one. */
   depth: number
   deepest: number
   handlers: HandlerStats
@@ -34,7 +34,7 @@ export interface DispatchStats {
 export interface LinkStats {
   links: number
   streams: number
-  /** What waits to be sent: high, normal, low. */
+  /** Messages that wait to be sent, by priority: high, normal, low. */
   queued: { messages: number; bytes: number }[]
   sent: number
   sentBytes: number
@@ -62,18 +62,18 @@ export interface MeshStats {
   topics: number
   carried: number
   published: number
-  /** Given to this node's own subscriptions only, because no peer was there. */
+  /** Broadcasts that only this node's own subscriptions got, because there were no peers. */
   unheard: number
   received: number
-  /** Received out of the histories of peers. */
+  /** Broadcasts received from the histories of peers. */
   replayed: number
-  /** Known to have been broadcast, and not here. */
+  /** Broadcasts that are known to exist, but that this node does not have. */
   missing: number
   duplicates: number
   refused: number
   malformed: number
   ignored: number
-  /** Words of presence that were not passed on: nobody asks who is there, or more than 128 are. */
+  /** Presence announcements that were not passed on, because nobody watches presence or because more than 128 peers are present. */
   withheld: number
   panics: number
   graylisted: number
@@ -104,9 +104,9 @@ export interface CatchUpStats {
   refused: number
 }
 
-/** What this node remembers of broadcasts, and what became of the rest. */
+/** The broadcasts that this node keeps, and what became of the others. */
 export interface HistoryStats {
-  /** Held now. */
+  /** Broadcasts that are kept now. */
   entries: number
   bytes: number
   publishers: number
@@ -124,7 +124,7 @@ export interface HistoryStats {
   unwritten: number
 }
 
-/** Searches for peers by their ids. */
+/** Searches for peers by ID. */
 export interface DiscoveryStats {
   server: boolean
   table: number
@@ -139,34 +139,34 @@ export interface DiscoveryStats {
 export interface BridgeStats {
   listeners: number
   forwards: number
-  /** Live ones. */
+  /** Streams that are open now. */
   streams: number
-  /** Both ways, so far. */
+  /** Streams opened so far, in either direction. */
   opened: number
-  /** By reason (see `StreamReason`); those under the empty reason ended well. */
+  /** Streams that have ended, by reason (see `StreamReason`). Those under the empty reason ended well. */
   ended: Record<string, number>
-  /** Bytes, of streams that have ended and that the browser did not carry itself. */
+  /** Bytes of the streams that have ended, except those that the browser carried itself. */
   sent: number
   received: number
 }
 
 /** Attempts to reach peers without a relay. All are 0 with `direct: 'never'`. */
 export interface DirectStats {
-  /** Direct connections of WebRTC. */
+  /** Direct WebRTC connections that are open now. */
   open: number
-  /** Attempts that this node began; `made` are those that succeeded. */
+  /** Attempts that this node began. `made` counts those that succeeded. */
   tried: number
   made: number
   /** Attempts that failed, by reason. */
   failed: { unanswered: number; refused: number; noCircuit: number; platform: number; other: number }
-  /** Connections of WebRTC that ended because the peer did not answer any more. */
+  /** WebRTC connections that ended because the peer stopped answering. */
   lost: number
-  /** Circuits closed because they carried nothing beside a direct connection, and those made when one was lost. */
+  /** Circuits that were closed because a direct connection had left them idle, and circuits that were made when one was lost. */
   circuitsClosed: number
   circuitsMade: number
 }
 
-/** What a node holds, and what it has counted since it was made. Messages are counted unless it says what. */
+/** What a node holds now, and what it has counted since it was made. Fields without a description count messages. */
 export interface NodeStats {
   peers: number
   connections: number

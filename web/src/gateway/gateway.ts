@@ -1,4 +1,4 @@
-/** `serveGateway`: the services of peers as web sites, in a frame of a page. */
+/** `serveGateway` shows the services of peers as web sites in a frame of a page. */
 import { TomboloError } from '../errors.js'
 import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
 import { Exchange, type Ask } from './exchange.js'
@@ -7,43 +7,43 @@ import { servicePath } from './path.js'
 import type { Frame } from '../types.js'
 
 export interface GatewayOptions {
-  /** Where the page's server has `gateway-sw.js`. Default `/gateway-sw.js`. The sites are below `p2p/` in its folder. */
+  /** The address of `gateway-sw.js` on the page's server. Default `/gateway-sw.js`. The sites are below `p2p/` in its folder. */
   scriptUrl?: string | URL
   /**
-   * What of the page's origin the service worker controls. Default: the sites and nothing else. With the folder of the script, `/`, the
-   * page itself can `fetch` from the sites.
+   * The scope of the service worker in the page's origin. Default: only the sites. With the folder of the script, `/`, the page itself can
+   * `fetch` from the sites, too.
    */
   scope?: string
   /**
-   * The origin of the sites, other than the page's: a host name below that of the page, whose server has `gateway-sw.js` and `gateway.html`
-   * at the path of `scriptUrl`. A `*` in it, as in `https://*.example.com`, becomes a name for each service, so that they are kept from each
-   * other, too. Only in another origin may a site run scripts and not get at what the page's origin keeps, the node's key for one.
+   * The origin of the sites, if it is not the page's: a host name below that of the page, whose server has `gateway-sw.js` and
+   * `gateway.html` at the path of `scriptUrl`. A `*` in it, as in `https://*.example.com`, is replaced by a name for each service, which
+   * isolates the services from each other, too. Only in another origin can a site run scripts without access to what the page's origin
+   * stores, such as the node's key.
    */
   origin?: string
   /**
-   * In the page's own origin: lets the sites run scripts, with all the rights of the page. Default false: they are shown without their
-   * scripts.
+   * Lets sites in the page's own origin run scripts, with all the rights of the page. Default false: sites are shown without their scripts.
    */
   trusted?: boolean
 }
 
-/** Shows the services of peers as web sites, as long as it is open and the page is. */
+/** A gateway that shows the services of peers as web sites, while it and the page are open. */
 export interface Gateway {
   /** Whether scripts of the sites run. */
   readonly scripts: boolean
-  /** What an `<iframe>` that shows a site should have as its `sandbox`. */
+  /** The `sandbox` attribute for an `<iframe>` that shows a site. */
   readonly sandbox: string
-  /** The address of a path of a service. It answers in this browser only, while a page with a node is open. */
+  /** Returns the address of a path of a service. It works only in this browser, while a page with a node is open. */
   url(peer: string, protocol: string, path?: string): Promise<string>
-  /** A frame that shows it, to be put into the page. */
+  /** Makes a frame that shows the path, for the page to insert. */
   frame(peer: string, protocol: string, path?: string): Promise<Frame>
-  /** Takes no more requests, and breaks off those under way. May be called more than once. */
+  /** Stops taking requests, and aborts those under way. May be called more than once. */
   close(): void
 }
 
 /** How long the frame of another origin may take to load and to install the service worker. */
 const ATTACH_MS = 10_000
-/** How long it may be silent once it has loaded. */
+/** How long the frame may be silent once it has loaded. */
 const HELLO_MS = 1_500
 
 interface FromFrame {
@@ -53,8 +53,8 @@ interface FromFrame {
 }
 
 /**
- * Registers the service worker, and answers what it is asked with this node. Needs a secure context. Rejects with a `TomboloError` where the
- * browser has no service workers (`unsupported`), or where the worker or its origin is not there (`option`).
+ * Registers the service worker, and answers its requests with this node. Requires a secure context. Rejects with a `TomboloError` if the
+ * browser has no service workers (`unsupported`), or if the worker or its origin cannot be reached (`option`).
  */
 export async function serveGateway(node: { fetch: Fetcher }, options: GatewayOptions = {}): Promise<Gateway> {
   if (typeof navigator === 'undefined' || !('serviceWorker' in navigator)) {
@@ -93,7 +93,7 @@ class Served {
   readonly #over = new AbortController()
   readonly #joined = new Set<Joined>()
   readonly #origins = new Map<string, Promise<string>>()
-  readonly #doors = new Map<string, MessagePort>() // by the service that they are for
+  readonly #doors = new Map<string, MessagePort>() // by service
   readonly #exchanges = new Set<Exchange>()
   #beat: ReturnType<typeof setInterval> | undefined
 
@@ -102,7 +102,7 @@ class Served {
     this.#script = script
     this.#rights = rights
     this.#folder = new URL('p2p/', script).pathname
-    // The browser tells nobody of a page that ends. One that comes back is asked again.
+    // The browser reports the end of a page to nobody else. A page that comes back is asked again.
     window.addEventListener('pagehide', () => this.#hang(), { signal: this.#over.signal })
   }
 
@@ -133,14 +133,14 @@ class Served {
     return base + this.#folder + service + path
   }
 
-  /** The origin of a service, with the worker in it installed. */
+  /** Returns the origin of a service, once the worker is installed there. */
   async originOf(service: string, pattern: string): Promise<string> {
     const origin = new URL(pattern.replace('*', await label(service))).origin
     let attached = this.#origins.get(origin)
     if (attached === undefined) {
       attached = this.#attach(origin, pattern.includes('*') ? service : undefined).then(() => origin)
       this.#origins.set(origin, attached)
-      attached.catch(() => this.#origins.delete(origin)) // it may be there the next time
+      attached.catch(() => this.#origins.delete(origin)) // it may work the next time
     }
     return attached
   }
@@ -152,7 +152,7 @@ class Served {
     for (const joined of this.#joined) joined.leave()
   }
 
-  /** Has a hidden frame install the worker in its origin, and hand on the ports. */
+  /** Adds a hidden frame that installs the worker in its origin and hands on the ports. */
   async #attach(origin: string, only: string | undefined): Promise<void> {
     const frame = document.createElement('iframe')
     frame.hidden = true
@@ -170,7 +170,7 @@ class Served {
         limit = setTimeout(late, ms)
       }
       frame.addEventListener(
-        'load', // also of the browser's own page that says why there is none
+        'load', // also fires for the browser's own error page
         () => {
           within(HELLO_MS)
           frame.contentWindow?.postMessage(ATTACH + secret, origin, [port2])
@@ -204,7 +204,7 @@ class Served {
     this.#joined.add({ busy: () => port.postMessage(BUSY), leave })
   }
 
-  /** Lets go of the workers, and of what is under way. */
+  /** Disconnects from the workers, and aborts all requests under way. */
   #hang(): void {
     for (const only of [...this.#doors.keys()]) this.#shut(only)
     for (const exchange of this.#exchanges) exchange.close()
@@ -217,7 +217,7 @@ class Served {
     door?.close()
   }
 
-  /** Takes requests on a port, in place of the one before: the worker at that one's end has gone. */
+  /** Takes requests on a port, in place of the previous one, whose worker has ended. */
   #take(door: MessagePort, only?: string): void {
     if (this.#over.signal.aborted) return door.postMessage(GONE)
     this.#shut(only ?? '')
@@ -251,7 +251,7 @@ class Served {
     } catch {
       if (abort.signal.aborted) return
       exchange.say({ gone: true })
-      this.close() // the node is of no more use; another tab's may be
+      this.close() // this node cannot be used any more, but another tab's may work
     } finally {
       this.#exchanges.delete(exchange)
       this.#beatWhileBusy()
@@ -266,7 +266,7 @@ class Served {
   }
 }
 
-/** A name for the host of a service: names have no upper case, and at most 63 characters. */
+/** Returns the host name of a service: a hash, because such names are in lower case and have at most 63 characters. */
 async function label(service: string): Promise<string> {
   const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(service))
   return Array.from(new Uint8Array(hash, 0, 16), (byte) => byte.toString(16).padStart(2, '0')).join('')

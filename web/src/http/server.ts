@@ -1,4 +1,4 @@
-/** `node.serve`: answers HTTP on the streams of peers with a function. */
+/** `node.serve` answers HTTP requests on the streams of peers with a function. */
 import type { PeerStream } from '../types.js'
 import { tagOf } from '../values.js'
 import { makeRequest, parseLine, type Line } from './request.js'
@@ -6,24 +6,24 @@ import { PeerResponse } from './response.js'
 import { MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
 
 /**
- * Answers requests. A browser lets no Response set a cookie, so none can. `peer` is who asks, authenticated by the connection. `request.signal`
- * aborts when the caller is gone before it has all of the response.
+ * Answers requests. `peer` is the ID of the peer that asks, authenticated by the connection. `request.signal` aborts if the caller
+ * disconnects before it has the whole response. A response cannot set cookies, because a browser removes them from every `Response`.
  */
 export type HttpHandler = (request: Request, context: { peer: string }) => Response | Promise<Response>
 
-/** How much of a request's body is read that its handler left, in bytes. */
+/** How much of a request's body is read and discarded if its handler did not read it, in bytes. */
 const MAX_UNREAD = 1 << 20
 
-/** Headers of the connection, which are set here. */
+/** Headers of the connection, which this module sets. */
 const OWN = new Set('connection transfer-encoding keep-alive upgrade trailer te proxy-connection'.split(' '))
 
-/** Answers the requests on a stream, one after the other. `tell` hears what the handler throws; the caller gets a 500 then. */
+/** Answers the requests on a stream, one after the other. If the handler throws, `tell` gets the error and the caller gets a 500. */
 export async function serveOn(stream: PeerStream, handler: HttpHandler, tell: (error: unknown) => void): Promise<void> {
   const line = new ServedStream(stream, handler, tell)
   try {
     await line.serve()
   } catch {
-    stream.reset() // what was cut short must not look complete
+    stream.reset() // a response that was cut short must not look complete
   }
 }
 
@@ -33,9 +33,9 @@ class ServedStream {
   readonly #writer: MessageWriter
   readonly #handler: HttpHandler
   readonly #tell: (error: unknown) => void
-  /** Of the request that is answered: aborted when the stream fails. */
+  /** The abort controller of the current request, aborted when the stream fails. */
   #gone = new AbortController()
-  /** Held while it is answered: Node.js forgets to abort the signal of a request that nobody holds. */
+  /** Holds the request while it is answered: Node.js does not abort the signal of a request that was garbage-collected. */
   readonly #held = new Set<Request>()
   #failure: { error: unknown } | undefined
 
@@ -45,7 +45,7 @@ class ServedStream {
     this.#writer = new MessageWriter(stream.writable)
     this.#handler = handler
     this.#tell = tell
-    // That the reading half ends is no failure: a caller may close it after its request.
+    // The end of the reading half is not a failure: a caller may close it after its request.
     void Promise.race([this.#reader.failed, this.#writer.failed]).then((error) => {
       this.#failure = { error }
       this.#gone.abort(error)
@@ -67,7 +67,7 @@ class ServedStream {
     await this.#reader.cancel()
   }
 
-  /** Answers one request, and says whether another may follow. */
+  /** Answers one request, and reports whether another may follow. */
   async #answer(head: Head): Promise<boolean> {
     const line = parseLine(head)
     const { method, minor, url } = line
@@ -81,7 +81,7 @@ class ServedStream {
     if (expected !== undefined && expected !== '100-continue') {
       throw new MalformedError(`what is expected is not known: ${expected}`, 417)
     }
-    // Before the handler is asked: its response may begin before it reads.
+    // This comes before the handler is called, because its response may begin before it reads.
     if (expected !== undefined && incoming.stream !== null) await this.#writer.head('HTTP/1.1 100 Continue', [])
 
     this.#gone = new AbortController()
@@ -92,19 +92,19 @@ class ServedStream {
     try {
       await this.#respond(response, method, minor, !last)
     } catch (error) {
-      response.body?.cancel(error).catch(() => {}) // where it was not begun
+      response.body?.cancel(error).catch(() => {}) // in case it was not begun
       if (error instanceof SourceError && !signal.aborted && incoming.failure === undefined) this.#tell(error.cause)
       this.#gone.abort(error)
       throw error
     }
     this.#gone = new AbortController()
     this.#held.clear()
-    return !last && incoming.discard() // after the response, which may be made of the request
+    return !last && incoming.discard() // only now, because the response may be made from the request
   }
 
-  /** The handler's response, or that which says that there is none. Rejects when the caller is gone, or its request is malformed. */
+  /** Returns the handler's response, or a 500 if it has none. Rejects if the caller is gone or its request is malformed. */
   async #handled(line: Line, headers: Headers, incoming: IncomingBody, signal: AbortSignal): Promise<Response> {
-    const takes = !/^(GET|HEAD)$/i.test(line.method) // a Request of these has no body
+    const takes = !/^(GET|HEAD)$/i.test(line.method) // with these methods, a Request has no body
     const gone = new Promise<never>((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true })
     })
@@ -121,14 +121,14 @@ class ServedStream {
       return response
     } catch (error) {
       if (signal.aborted) throw signal.reason
-      if (incoming.failure !== undefined) throw incoming.failure // of which the handler's is only what follows
+      if (incoming.failure !== undefined) throw incoming.failure // the handler's error is only a consequence
       if (!asked) throw error
       this.#tell(error)
       return new Response('the handler failed\n', { status: 500 })
     }
   }
 
-  /** Calls the handler, and sees to what it returns or throws after the caller has gone. */
+  /** Calls the handler, and takes care of what it returns or throws after the caller is gone. */
   async #call(request: Request, signal: AbortSignal): Promise<Response> {
     const answer = (async () => this.#handler(request, { peer: this.#peer }))()
     answer.then(
@@ -162,11 +162,11 @@ class ServedStream {
   }
 }
 
-/** The body of a request, of which is known how it went. */
+/** The body of a request, which keeps track of what was read of it and whether it failed. */
 class IncomingBody {
-  /** As a handler reads it; null where there is none. */
+  /** The stream that the handler reads; null if there is no body. */
   readonly stream: ReadableStream<Uint8Array> | null
-  /** What it failed with. */
+  /** The error that reading failed with. */
   failure: unknown
   readonly #messages: MessageReader
   readonly #reader: ReadableStreamDefaultReader<Uint8Array> | undefined
@@ -199,11 +199,11 @@ class IncomingBody {
       if (value === undefined) controller.close()
       else controller.enqueue(value)
     }
-    // Where it is cancelled, what is left may still be discarded.
+    // If it is cancelled, the rest can still be discarded.
     return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: 0 })
   }
 
-  /** Reads what nobody wanted, if it is not too much, so that another request may follow. Says whether one may. */
+  /** Reads and drops the rest of the body, if it is not too long, so that another request may follow. Reports whether one may. */
   async discard(): Promise<boolean> {
     if (!this.#left) return true
     if (this.stream!.locked) return false
@@ -214,7 +214,7 @@ class IncomingBody {
         length += value.length
       }
     } catch {
-      // The response is whole, whatever follows the request's head.
+      // The response is complete, whatever follows the request's head.
     }
     return false
   }
@@ -228,19 +228,19 @@ function isResponse(value: unknown): value is Response {
   return value instanceof Response || tagOf(value) === 'Response'
 }
 
-/** A response that the platform has fetched: its body is decoded, and its headers tell of what it was before. */
+/** Reports whether the platform has fetched a response: its body is then decoded, while its headers describe the encoded body. */
 function isDecoded(response: Response): boolean {
   return response.url !== '' && !(response instanceof PeerResponse)
 }
 
-/** How long its headers say the body is; null where they do not, or not of what is read from it. */
+/** Returns the length of the body by its headers; null if they give none, or that of the encoded body. */
 function lengthOf(response: Response): number | null {
   const given = response.headers.get('content-length')
   const hidden = isDecoded(response) && (response.type !== 'basic' || response.headers.has('content-encoding'))
   return given === null || hidden ? null : Number(given)
 }
 
-/** Throws where a response cannot be sent. */
+/** Throws if a response cannot be sent. */
 function assertUsable(response: Response, method: string): void {
   if (!isResponse(response)) throw new TypeError('the handler did not return a Response')
   const { status, body, bodyUsed, headers } = response
