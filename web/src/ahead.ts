@@ -1,24 +1,24 @@
 /**
- * Begins the WebTransport sessions to relays while the program starts: QUIC and HTTP/3 take three round trips, for which no identity is
- * needed. The program finds such a session when it dials the same address, and proves the identities over it as over any other.
+ * Opens the WebTransport sessions to relays while the program starts: QUIC and HTTP/3 take three round trips that need no identity. The
+ * program gets such a session when it dials the same address, and authenticates over it as over any other.
  */
 import { type Asked, handOut, pagesOf } from './ask.js'
 import type { NodeConfig } from './types.js'
 
-/** Of each relay. The program tries all of its addresses. */
+/** The maximum number of sessions to one relay. The program itself tries all addresses of the relay. */
 const MAX_SESSIONS = 2
-/** As many as a node holds reservations on at once. */
+/** The number of relays on which a node holds reservations. */
 const MAX_RELAYS = 2
-/** A peer ends a session in which nothing is proved within 10 s. */
+/** How long a session is kept for the program. A peer ends a session that is not authenticated within 10 s. */
 const LASTS_MS = 8_000
 const PATH = '/.well-known/libp2p-webtransport?type=noise'
 const ADDRESS =
   /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/udp\/(\d+)\/quic-v1(?:\/sni\/([^/]+))?\/webtransport((?:\/certhash\/u[\w-]+)+)(?:\/p2p\/\w+)?$/
 
-/** Those that the program has not taken, by what they are made from. */
+/** The sessions that the program has not taken yet, by address and options. */
 const sessions = new Map<string, WebTransport>()
 
-/** Begins the sessions to the relays of a node's options, and those whose answers come. Hands the answers on. */
+/** Opens the sessions to the relays of a node's options, and to relays whose answers come later. Hands on the answers. */
 export function dialAhead(config: NodeConfig, asked?: Asked): Asked | undefined {
   const { relays, transports } = config as { relays?: unknown; transports?: unknown }
   if (globalThis.WebTransport === undefined || !Array.isArray(relays)) return asked
@@ -32,7 +32,7 @@ export function dialAhead(config: NodeConfig, asked?: Asked): Asked | undefined 
   })
 }
 
-/** What the program is given as the platform's `WebTransport`. */
+/** Returns what the program gets as the platform's `WebTransport`. */
 export function webTransport(): { WebTransport?: unknown } {
   return globalThis.WebTransport === undefined ? {} : { WebTransport: Session }
 }
@@ -59,7 +59,7 @@ function begin(addresses: string[]): void {
     try {
       keep(key, new WebTransport(made.url, made.options))
     } catch {
-      // the program will tell why
+      // the program will report why
     }
   }
 }
@@ -72,14 +72,14 @@ function keep(key: string, session: WebTransport): void {
   setTimeout(() => forget() && session.close(), LASTS_MS)
 }
 
-/** What the program makes of a multiaddr: see wasm/webtransport. Undefined if it is none of WebTransport. */
+/** Parses a multiaddr as the program does: see wasm/webtransport. Returns undefined if it is not a WebTransport address. */
 function parse(address: string): { url: string; options: WebTransportOptions } | undefined {
   const [, kind, host, port, name, hashes] = ADDRESS.exec(address) ?? []
   if (hashes === undefined || (name !== undefined && name !== host)) return undefined
   const serverCertificateHashes = []
   for (const hash of hashes.split('/certhash/u').slice(1)) {
     const bytes = Uint8Array.from(atob(hash.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))
-    if (bytes.length !== 34 || bytes[0] !== 0x12 || bytes[1] !== 32) return undefined // another than SHA-256
+    if (bytes.length !== 34 || bytes[0] !== 0x12 || bytes[1] !== 32) return undefined // not SHA-256
     serverCertificateHashes.push({ algorithm: 'sha-256', value: bytes.subarray(2) })
   }
   return { url: `https://${kind === 'ip6' ? `[${host}]` : host}:${port}${PATH}`, options: { serverCertificateHashes } }

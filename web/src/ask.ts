@@ -1,30 +1,30 @@
 /**
- * Asks the pages of relays where these can be dialled, while the program of the node is on its way. It asks again itself where this has no
- * answer, whatever the reason; then it also says why.
+ * Requests the addresses of relays from their pages while the node's program is on its way. If there is no answer here, for whatever
+ * reason, the program asks again itself, and then also reports why it failed.
  */
 
-/** Hands out the answer of a page that was asked, once. */
+/** Returns the answer of a page that was asked. Each answer is handed out once. */
 export type Asked = (url: string) => Promise<Uint8Array | undefined>
 
-/** As many as a node holds reservations on at once: `DefaultMax` of core/reservation, whose order this is, too. */
+/** The number of relays on which a node holds reservations: `DefaultMax` of core/reservation. The order is the same as there, too. */
 const MAX_ASKED = 2
-/** The bounds of core/reservation. */
+/** The limits are those of core/reservation. */
 const ANSWER_MS = 10_000
 const MAX_ANSWER = 64 << 10
 
-/** Begins to ask the relays of a node's options that are URLs. Undefined if there are none. */
+/** Begins to ask the relays that a node's options give as URLs. Returns undefined if there are none. */
 export function askAhead(relays: unknown): Asked | undefined {
   const pages = pagesOf(relays)
   return pages.length === 0 ? undefined : handOut(pages, answer)
 }
 
-/** The addresses at which the relays of a node's options are asked, those that are. */
+/** Returns the addresses of the pages to ask for the relays of a node's options. */
 export function pagesOf(relays: unknown): string[] {
   if (!Array.isArray(relays)) return []
   return [...new Set(relays.flatMap(pageOf))].sort().slice(0, MAX_ASKED)
 }
 
-/** Asks for the answers of pages, and hands each out once. */
+/** Asks pages, and hands out the answer of each once. */
 export function handOut(pages: string[], ask: Asked): Asked {
   const answers = new Map(pages.map((page) => [page, ask(page).catch(() => undefined)]))
   return async (url) => {
@@ -44,7 +44,7 @@ function pageOf(relay: unknown): string[] {
   }
 }
 
-/** As jsio.Fetch of the program asks. */
+/** Asks a page in the same way as jsio.Fetch of the program. */
 async function answer(url: string): Promise<Uint8Array | undefined> {
   const signal = AbortSignal.timeout(ANSWER_MS)
   const response = await fetch(url, { cache: 'no-store', credentials: 'omit', signal })

@@ -1,6 +1,6 @@
-/** Bytes that cross between Go and JavaScript. Numbers are little-endian, of 32 bits; bytes follow their number. */
+/** Bytes that cross between Go and JavaScript. Numbers have 32 bits and are little-endian; byte strings follow their length. */
 
-/** Appends to bytes that grow. */
+/** Encodes values into a buffer that grows. */
 export class Writer {
   #bytes = new Uint8Array(1024)
   #view = new DataView(this.#bytes.buffer)
@@ -41,7 +41,7 @@ export class Writer {
     return this
   }
 
-  /** What was appended, of its own; the next begins anew. */
+  /** Returns a copy of what was written, and begins anew. */
   take(): Uint8Array<ArrayBuffer> {
     const all = this.#bytes.slice(0, this.#at)
     this.#at = 0
@@ -57,7 +57,7 @@ export class Writer {
   }
 }
 
-/** Reads what a Writer, or the program, has made. */
+/** Decodes what a Writer, or the program, has encoded. */
 export class Reader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
@@ -88,13 +88,13 @@ export class Reader {
     return this.#view.getBigUint64((this.#at += 8) - 8, true)
   }
 
-  /** The same as a number, where that is exact: it costs much less. */
+  /** Like `long`, but returns a number if that is exact, which costs much less. */
   count(): number | bigint {
     const high = this.#view.getUint32(this.#at + 4, true)
     return high < 2 ** 21 ? this.number() + 2 ** 32 * this.number() : this.long()
   }
 
-  /** Bytes of their own, so that what is kept of them does not keep the rest. */
+  /** Returns a copy of the bytes, so that keeping them does not keep the whole buffer. */
   bytes(): Uint8Array {
     const length = this.number()
     return this.#bytes.slice(this.#at, (this.#at += length))

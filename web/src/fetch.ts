@@ -1,7 +1,7 @@
 import { TomboloError } from './errors.js'
 import { compiled, compiledNow, type OnProgress, type Platform } from './load.js'
 
-/** What programs are fetched and compiled by, in a page or in a worker, which alone may wait for it. */
+/** Fetches and compiles programs in a page or in a worker. Only a worker may block while it does. */
 export const FETCHING: Platform = {
   compile: compileFetched,
   ...('WorkerGlobalScope' in globalThis && { compileNow: compileFetchedNow }),
@@ -12,7 +12,7 @@ export const FETCHING: Platform = {
 export async function compileFetched(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
   const response = await get(url)
   assertUsable(response, url)
-  // Reading along costs time, so it is done only for somebody who wants to know.
+  // Reading a second copy costs time, so this is done only if somebody wants the progress.
   const counting = onProgress && count(response.clone(), onProgress)
   const module = compiled(WebAssembly.compileStreaming(response), url.href)
   const [download, compile] = await Promise.allSettled([counting, module])
@@ -26,7 +26,7 @@ export async function compileFetched(url: URL, onProgress: OnProgress | undefine
   return compile.value
 }
 
-/** The same while the caller waits, as a worker may. */
+/** Fetches and compiles the program while the caller blocks, which only a worker may do. */
 export function compileFetchedNow(url: URL): WebAssembly.Module {
   const request = new XMLHttpRequest()
   request.open('GET', url, false)
@@ -50,7 +50,7 @@ async function get(url: URL): Promise<Response> {
   }
 }
 
-/** Compiling would fail for these too, but its words would not say what is wrong. */
+/** Throws an error that says what is wrong with a response. Compiling would fail, too, but its error would not say why. */
 function assertUsable(response: Pick<Response, 'status' | 'ok' | 'headers'>, url: URL): void {
   if (response.status === 404 || response.status === 410) {
     throw new TomboloError('wasm-not-found', `${url.href} does not exist (HTTP ${response.status})`)
@@ -67,7 +67,7 @@ function assertUsable(response: Pick<Response, 'status' | 'ok' | 'headers'>, url
   }
 }
 
-/** Reads the copy of a response to its end, for the progress. The original goes to the compiler as it is. */
+/** Reads a copy of the response to its end, for the progress. The original goes to the compiler unchanged. */
 async function count(copy: Response, onProgress: OnProgress): Promise<void> {
   const encoding = copy.headers.get('content-encoding') ?? ''
   const reader = copy.body!.getReader()

@@ -4,7 +4,7 @@ import { Rest, type RestFile } from './rest.js'
 import { Cipher } from './simd.js'
 import { GLOBAL, type Holder, restore, snapshotOf } from './snapshot.js'
 
-/** The class that Go's `wasm_exec.js` defines, as far as it is used here. */
+/** The class that Go's `wasm_exec.js` defines, with the members that are used here. */
 interface Go extends Holder {
   readonly importObject: WebAssembly.Imports & { gojs: Record<string, (sp: number) => void> }
   /** The timers under way. Those of Node.js keep its process from ending. */
@@ -20,12 +20,12 @@ type Globals = Record<string, unknown>
 
 const MAX_OUTPUT = 4096
 
-/** Told once, when a program ends. It never ends by itself. */
+/** Called once, when a program ends. A program never ends by itself. */
 export type OnEnd = (why: TomboloError) => void
 
 /**
- * What `wasm_exec.js`, Go's own packages and this module need of the platform, as it was when the module was loaded. What a page does to
- * these globals later, such as a test's fake timers, does not reach a program.
+ * The platform's globals that `wasm_exec.js`, Go's own packages and this module need, as they were when the module was loaded. If a page
+ * replaces them later, for example with a test's fake timers, the program does not see that.
  */
 const { Array, Date, Object, TextDecoder, TextEncoder, Uint8Array, crypto } = globalThis
 const PLATFORM = {
@@ -44,8 +44,8 @@ const PLATFORM = {
 let loading: Promise<Glue> | undefined
 
 /**
- * Imports `wasm_exec.js`, which must be the one of the toolchain that built the program. May be called early, while the program is
- * still on its way.
+ * Imports `wasm_exec.js`, which must come from the toolchain that built the program. May be called early, while the program is still on
+ * its way.
  */
 export function importGo(): Promise<Glue> {
   loading ??= import('./wasm_exec.js').then(
@@ -60,16 +60,16 @@ export function importGo(): Promise<Glue> {
 
 /** A Go program that has been started. */
 export interface Started {
-  /** The global of the name that was asked for. */
+  /** The global that the program set under the requested name. */
   readonly value: unknown
   readonly rest: Rest
-  /** Whether a process of Node.js is kept from ending by the program's timers. It is not at first. */
+  /** Sets whether the program's timers keep a Node.js process from ending. At first they do not. */
   keepAlive(on: boolean): void
 }
 
 /**
- * Starts a Go program, and takes the global of the given name that it sets. It is not set in the page, nor is any other: the program
- * sees globals of its own, whatever the page has under their names.
+ * Starts a Go program, and returns the global that it sets under the given name. The program has globals of its own: what it sets does not
+ * appear in the page, and what the page has under these names does not reach the program.
  */
 export async function startGo(
   module: WebAssembly.Module,
@@ -131,8 +131,9 @@ async function instantiate(module: WebAssembly.Module, imports: WebAssembly.Impo
 }
 
 /**
- * Leads the program to `globals` where it asks the global object for a name that is there, and with all that it sets. `wasm_exec.js` takes
- * `globals` for the global object itself, which has to be the platform's in all else: its methods work on no other.
+ * Redirects the program to `globals` when it reads a name of the global object that is in `globals`, and whenever it sets a global.
+ * `wasm_exec.js` takes `globals` for the global object itself. For everything else that must be the platform's, because its methods work on
+ * no other object.
  */
 function shield(go: Go, globals: Globals): void {
   const { gojs } = go.importObject
@@ -153,7 +154,7 @@ function shield(go: Go, globals: Globals): void {
   lead('syscall/js.valueSet', () => true)
 }
 
-/** Whether a value of the program is the number of one in JavaScript, and not a number itself. */
+/** Reports whether a value in the program's memory refers to a JavaScript value, and is not a number itself. */
 function isReference(go: Go, at: number): boolean {
   return (go.mem.getUint32(at + 4, true) & 0x7ff80000) === 0x7ff80000
 }
@@ -162,12 +163,12 @@ function text(go: Go, at: number): string {
   return new TextDecoder().decode(bytesAt(go, at, Number(go.mem.getBigInt64(at + 8, true))))
 }
 
-/** Bytes of the program's memory at a pointer. */
+/** Returns the bytes of the program's memory at a pointer. */
 function bytesAt(go: Go, pointer: number, length: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(go.mem.buffer as ArrayBuffer, Number(go.mem.getBigInt64(pointer, true)), length)
 }
 
-/** The clock of the platform, or one that stands in where a page has put something else in its place. It never goes back. */
+/** Returns the platform's clock, or a substitute if a page has replaced it by something else. It never goes back. */
 function clock(): { now(): number } {
   const platform: unknown = globalThis.performance
   if (typeof (platform as Performance | undefined)?.now === 'function') return platform as Performance
@@ -176,8 +177,8 @@ function clock(): { now(): number } {
 }
 
 /**
- * Takes what the Go runtime itself writes (a panic and its stack), prints it to the console, and keeps the beginning.
- * The program's own standard output does not come this way.
+ * Captures what the Go runtime itself writes (a panic and its stack), prints it to the console, and keeps the beginning. The program's own
+ * standard output takes another path.
  */
 function captureOutput(go: Go): () => string {
   const decoder = new TextDecoder()
@@ -197,15 +198,14 @@ function captureOutput(go: Go): () => string {
 }
 
 /**
- * Makes a trap (out of stack) the end of the program, since the program cannot continue after it; callbacks and
- * timers that come after an end of whatever kind do nothing.
+ * Ends the program after a trap (such as out of stack), because it cannot continue. After any end, later callbacks and timers do nothing.
  */
 function endOnTrap(go: Go, end: (why: string) => void): void {
   let gone = false
   const exit = go.exit
   const over = () => {
     gone = true
-    // wasm_exec.js would ask such a timer's program again and again why it does not take it.
+    // Otherwise wasm_exec.js would resume the program again and again until it handles the timer.
     for (const timer of go._scheduledTimeouts.values()) PLATFORM.clearTimeout(timer as number)
     go._scheduledTimeouts.clear()
   }
@@ -219,8 +219,8 @@ function endOnTrap(go: Go, end: (why: string) => void): void {
     try {
       resume()
     } catch (cause) {
-      if (gone) return // it ended further down, and wasm_exec.js stumbles over that on its way back
-      const ends = [WebAssembly.RuntimeError, RangeError, TomboloError] // the last, where the rest of it cannot be had
+      if (gone) return // the program ended further down the stack, which makes wasm_exec.js fail on its way back
+      const ends = [WebAssembly.RuntimeError, RangeError, TomboloError] // the last one if its second file cannot be loaded
       if (!ends.some((end) => cause instanceof end)) throw cause
       over()
       end(cause instanceof TomboloError ? cause.message : String(cause))

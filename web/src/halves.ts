@@ -2,31 +2,31 @@ import { TomboloError } from './errors.js'
 import type { PeerStream } from './types.js'
 import { isBuffer, isBytes } from './values.js'
 
-/** The stream that the halves belong to. */
+/** The stream that two halves belong to. */
 export interface Ends {
-  /** The reading half has room. */
+  /** Called when the reading half has room. */
   pull(halves: Halves): void | Promise<void>
-  /** The reading half was cancelled. */
+  /** Called when the reading half was cancelled. */
   cancel(reason: unknown): void | Promise<void>
   write(chunk: Uint8Array, halves: Halves): Promise<void>
   /** Ends the writing half. */
   close(halves: Halves): Promise<void>
-  /** Ends both halves, at the peer too; `cause` is that of an abort. */
+  /** Ends both halves, at the peer, too. After an abort, `cause` is its reason. */
   reset(cause?: unknown): void
-  /** Both halves have failed. */
+  /** Called when both halves have failed. */
   failed(error: Error): void
 }
 
-/** How many chunks a writer may be ahead before it should wait; as wasm/internal/jsio has it. */
+/** How many chunks a writer may be ahead before it should wait, as in wasm/internal/jsio. */
 const MAX_QUEUED = 8
 
-/** The two halves of a stream, which fail together and with a reason. */
+/** The two halves of a stream, which fail together, with a reason. */
 export class Halves {
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writable: WritableStream<Uint8Array>
   /** Whether the reading half is over: read to its end, cancelled or failed. */
   read = false
-  /** What both halves have failed with. */
+  /** The error that both halves have failed with. */
   failure: Error | undefined
   readonly #ends: Ends
   #reading!: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>
@@ -49,8 +49,8 @@ export class Halves {
       {
         start: (controller) => {
           this.#writing = controller
-          // Told even while a chunk waits for the peer to read, which `abort` of this would not be. It fails after its writer has, with the
-          // reason of the abort.
+          // The signal fires even while a chunk waits for the peer to read, when a method `abort` of this sink would not be called. The
+          // stream fails after its writer has, with the reason of the abort.
           const { signal } = controller
           signal.addEventListener('abort', () => queueMicrotask(() => this.#abort(signal.reason)))
         },
@@ -61,12 +61,12 @@ export class Halves {
     )
   }
 
-  /** The stream that has these halves. */
+  /** Returns a stream with these halves. */
   of({ peer, protocol }: Pick<PeerStream, 'peer' | 'protocol'>): PeerStream {
     return { readable: this.readable, writable: this.writable, peer, protocol, reset: () => this.reset() }
   }
 
-  /** How many more bytes may wait to be read. */
+  /** The number of bytes that may still be queued for reading. */
   get room(): number {
     return this.read ? 0 : (this.#reading.desiredSize ?? 0)
   }
@@ -89,7 +89,7 @@ export class Halves {
     this.#writing.error(error)
   }
 
-  /** Fails both halves, unless they have. Returns what they have failed with. */
+  /** Fails both halves, unless they have already failed. Returns the error that they failed with. */
   fail(error: Error): Error {
     if (this.failure !== undefined) return this.failure
     this.failure = error
@@ -112,7 +112,7 @@ export class Halves {
   #bytes(chunk: unknown): Uint8Array {
     if (isBytes(chunk)) return chunk
     if (isBuffer(chunk)) return new Uint8Array(chunk)
-    this.reset() // what follows must not pass for the whole
+    this.reset() // so that the stream does not look complete without this chunk
     throw new TypeError(`chunk must be a Uint8Array or an ArrayBuffer, not ${typeof chunk}`)
   }
 }

@@ -8,31 +8,31 @@ import { isModule } from './values.js'
 export type WasmSource = string | URL | WebAssembly.Module
 export type OnProgress = (progress: LoadProgress) => void
 
-/** How a platform turns the address of the program into a compiled module. */
+/** Loads and compiles the program at an address. */
 export type Compile = (url: URL, onProgress: OnProgress | undefined) => Promise<WebAssembly.Module>
 
 export interface Platform {
   readonly compile: Compile
-  /** The same while the program waits. Where that cannot be, a program does not begin before the rest of it is there. */
+  /** Like `compile`, but blocks. Without it, a program does not start before its second file is loaded. */
   readonly compileNow?: (url: URL) => WebAssembly.Module
-  /** Whether what a program has not begun with is fetched before it is wanted. */
+  /** Whether the second file of a program is fetched before it is needed. */
   readonly ahead?: boolean
 }
 
-/** Where a program is: the file that it begins with, or what that was compiled to, and the file with the rest of it. */
+/** The two files of a program: the first one, or the module that it was compiled to, and the one with the rest. */
 export interface Files {
   readonly program: string | WebAssembly.Module
   readonly rest: string
 }
 
-/** The files of a program that is not where it is by default. What it has beside it is in `rest`, unless that is given. */
+/** Returns the files of a program, given the options. Unless `rest` is given, the second file is beside the first one. */
 export function filesOf(byDefault: Files, wasm?: WasmSource, rest?: string | URL): Files {
   const program = wasm === undefined || isModule(wasm) ? (wasm ?? byDefault.program) : absolute(wasm).href
   const beside = wasm === undefined || isModule(wasm) ? byDefault.rest : restBeside(program as string)
   return { program, rest: rest === undefined ? beside : absolute(rest, 'wasmRest').href }
 }
 
-/** `tombolo.rest.wasm` of `tombolo.wasm`. */
+/** Returns the address of `tombolo.rest.wasm` beside `tombolo.wasm`. */
 function restBeside(program: string): string {
   const url = new URL(program)
   url.pathname = url.pathname.replace(/(\.wasm)?$/, '.rest.wasm')
@@ -44,13 +44,13 @@ interface Loading {
   listeners: Set<OnProgress>
 }
 
-/** Modules by their address. */
+/** Modules that are loaded or being loaded, by address. */
 const modules = new Map<string, Loading>()
 
 /** Programs by address or module. One program serves all nodes that are made from it. */
 const programs = new Map<string | WebAssembly.Module, Promise<Program>>()
 
-/** Loads and compiles a program, or finds it. One that could not be loaded is loaded anew. */
+/** Loads and compiles a program, unless that was done or is under way. After a failure, it tries again. */
 export async function loadModule(
   wasm: WasmSource,
   compile: Compile,
@@ -65,7 +65,7 @@ export async function loadModule(
   return module.finally(() => listeners.delete(onProgress))
 }
 
-/** Loads and starts a program, or finds the one that is there. A program that failed or ended is started anew. */
+/** Loads and starts a program, or returns the one that runs already. A program that failed or ended is started anew. */
 export async function loadProgram(files: Files, platform: Platform, onProgress?: OnProgress): Promise<Program> {
   const key = files.program
   const module = loadModule(key, platform.compile, onProgress)
@@ -74,7 +74,7 @@ export async function loadProgram(files: Files, platform: Platform, onProgress?:
     await module
     return there
   }
-  importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
+  importGo().catch(() => {}) // so that it is loaded when the program is; a failure is reported when that starts
   const program = module.then((m) => Program.start(m, restFile(files, platform)))
   programs.set(key, program)
   const forget = () => {
@@ -84,7 +84,7 @@ export async function loadProgram(files: Files, platform: Platform, onProgress?:
   return program
 }
 
-/** How the rest of a program is had on a platform. */
+/** Describes how to load the second file of a program on a platform. */
 export function restFile({ rest }: Files, platform: Platform): RestFile {
   return { ...platform, url: new URL(rest) }
 }
@@ -99,7 +99,7 @@ function begin(url: URL, compile: Compile, watched: boolean): Loading {
   return loading
 }
 
-/** The address of a program, if it is one. */
+/** Resolves the address of a program. Throws if it is not one. */
 export function absolute(wasm: string | URL, option = 'wasm'): URL {
   try {
     return new URL(wasm, globalThis.location?.href)
@@ -124,7 +124,7 @@ function assertPlatform(): void {
   throw new TomboloError('unsupported', `this platform has no ${missing.join(', no ')}${hint}`)
 }
 
-/** Compiles, and says in plain words what is wrong when the bytes are not a program. */
+/** Waits for the module, and explains in plain words what is wrong if the bytes are not a program. */
 export async function compiled(compiling: Promise<WebAssembly.Module>, what: string): Promise<WebAssembly.Module> {
   try {
     return await compiling
@@ -133,7 +133,7 @@ export async function compiled(compiling: Promise<WebAssembly.Module>, what: str
   }
 }
 
-/** The same for what is compiled while the caller waits. */
+/** Does the same for a module that is compiled while the caller blocks. */
 export function compiledNow(compile: () => WebAssembly.Module, what: string): WebAssembly.Module {
   try {
     return compile()

@@ -62,25 +62,28 @@ export interface RawNode extends EventTarget, PlainCalls, RawRooms {
   addRelays(relays: string[]): Promise<void>
   /** The node's private key, in libp2p's protobuf encoding. */
   privateKey?(): Promise<Uint8Array>
-  /** Ends all connections, and makes none until it is woken. In a page the program sees to both itself: see `page/lifecycle.ts`. */
+  /**
+   * Suspends the node: closes all connections, and makes none before `wake`. In a page, the program does both itself: see
+   * `page/lifecycle.ts`.
+   */
   rest(): Promise<void>
-  /** Ends a rest, and has every peer give a sign of life. */
+  /** Resumes a suspended node, and pings every peer. */
   wake(): Promise<void>
   close(): Promise<void>
 }
 
-/** After how long the rest of the program is fetched by a node that has no place on a relay, in milliseconds. */
+/** After how long a node without a reservation fetches the rest of the program, in milliseconds. */
 const AHEAD_MS = 3_000
 
 /** The one global that the program sets. */
 interface ProgramGlobal {
   readonly version: string
   createNode(config: NodeConfig, asked?: Asked): Promise<RawNode>
-  /** Set here: makes the errors of the program. The reason is that of a stream, or empty. */
+  /** Makes the errors of the program. It is set here. `reason` is that of a stream or a seat, or empty. */
   makeError?: (code: TomboloErrorCode, message: string, reason: StreamReason) => Error
 }
 
-/** What carries the calls on a node: the program itself, or a worker that runs it. */
+/** Carries the calls of a node: the program itself, or a worker that runs it. */
 export interface Carrier {
   readonly worker: 'none' | 'dedicated' | 'shared'
   /** The version of the program. */
@@ -96,7 +99,7 @@ export class Program implements Carrier {
   readonly worker = 'none'
   readonly #api: ProgramGlobal
   readonly #go: Started
-  /** Those that are there or being made. Without any, nothing of the program keeps a process from ending. */
+  /** The number of nodes that exist or are being made. With none, the program does not keep a process from ending. */
   #nodes = 0
 
   private constructor(
@@ -118,7 +121,7 @@ export class Program implements Carrier {
     return this.#api.version
   }
 
-  /** Makes a node. `over` is aborted when it has been closed; `asked` knows what relays have answered. */
+  /** Makes a node. `over` must be aborted when the node has been closed. `asked` has the answers of relays. */
   async createNode(config: NodeConfig, over?: AbortSignal, asked?: Asked): Promise<RawNode> {
     this.#count(1)
     try {
@@ -132,7 +135,7 @@ export class Program implements Carrier {
     }
   }
 
-  /** The rest of the program comes once the node has a place on a relay, which is what people wait for, or after a while. */
+  /** Fetches the rest of the program once the node has a reservation, which is what people wait for, or after a while. */
   #fetchRest(node: RawNode): void {
     const { rest } = this.#go
     node.addEventListener('relay:reserved', () => rest.ahead(), { once: true })
@@ -151,8 +154,8 @@ export class Program implements Carrier {
 }
 
 /**
- * Calls into a program, and waits for what it promises no longer than the program lives. The signal is one that the program was given:
- * a call that fails after it was aborted rejects with its reason, which the program does not know.
+ * Calls into a program, and waits for the result no longer than the program runs. `signal` is the one that the program was given: if the
+ * call fails after it was aborted, it rejects with the signal's reason, which the program does not know.
  */
 export async function callWhile<T>(ended: AbortSignal, f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   ended.throwIfAborted()
@@ -164,7 +167,7 @@ export async function callWhile<T>(ended: AbortSignal, f: () => Promise<T>, sign
   }
 }
 
-/** Like the promise, except that it rejects with the signal's reason if that comes first. */
+/** Settles like the promise, or rejects with the signal's reason if the signal aborts first. */
 export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason as Error)

@@ -1,18 +1,18 @@
 /**
- * Programs in two files: what a program begins with, and the rest of its functions, which come when it has begun, or when it calls one of
- * them. See `wasm/internal/link`.
+ * Programs in two files: the part that a program needs to start, and the rest of its functions, which are loaded after the start or when
+ * the program calls one of them. See `wasm/internal/link`.
  */
 import { TomboloError } from './errors.js'
 import type { Platform } from './load.js'
 
-/** Where the second file of a program is, and how it is had. */
+/** The address of the second file of a program, and the means to load it. */
 export interface RestFile extends Platform {
   readonly url: URL
 }
 
 const SECTION = 'tombolo.rest'
 
-/** What the two files of a build have in common. A program in one file has none. */
+/** Returns the mark that the two files of one build have in common. A program in a single file has none. */
 function mark(module: WebAssembly.Module): string | undefined {
   const [section] = WebAssembly.Module.customSections(module, SECTION)
   return section && new TextDecoder().decode(section)
@@ -32,21 +32,21 @@ export class Rest {
     this.#there = this.#mark === undefined
   }
 
-  /** What the program imports for it, beside Go's. */
+  /** The imports that the program needs for this, beside Go's. */
   readonly imports = { load: () => this.#now() }
 
-  /** The program is there. Resolves when it may begin. */
+  /** Joins an instance of the program. Resolves when the program may start. */
   async join(instance: WebAssembly.Instance, imports: WebAssembly.Imports): Promise<void> {
     this.#imports = { ...imports, program: instance.exports as WebAssembly.ModuleImports }
     if (this.#file?.compileNow === undefined) await this.load()
   }
 
-  /** Has it come before it is wanted, where that costs nobody anything. If it fails, the first call that needs it tries again. */
+  /** Loads the rest before it is needed, on platforms where that is worthwhile. If it fails, the first call that needs it tries again. */
   ahead(): void {
     if (this.#file?.ahead === true) void this.load().catch(() => {})
   }
 
-  /** Has the rest come, unless it is there. May be called again after it failed. */
+  /** Loads the rest, unless it is loaded. May be called again after a failure. */
   load(): Promise<void> {
     this.#coming ??= this.#load().catch((error: unknown) => {
       this.#coming = undefined

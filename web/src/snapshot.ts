@@ -1,29 +1,29 @@
-/** Programs that begin where they were when they were built, and not from their start: see `wasm/internal/link`. */
+/** Programs that start from a snapshot made at build time, not from the beginning: see `wasm/internal/link`. */
 import { TomboloError } from './errors.js'
 
-/** Go's `wasm_exec.js`, as far as it keeps what a program has of JavaScript. */
+/** The part of Go's `wasm_exec.js` that keeps a program's JavaScript values. */
 export interface Holder {
   mem: DataView
   exited: boolean
   _inst: WebAssembly.Instance
-  /** What the program has of JavaScript, by number. Gone when the program has ended. */
+  /** The JavaScript values of the program, by number. Undefined after the program has ended. */
   _values?: unknown[]
   _goRefCounts: number[]
   _ids: Map<unknown, number>
   _idPool: number[]
 }
 
-/** How a value is had again: as it is, as another one, or by doing what the program did. */
+/** Tells how to restore a value: as it is, as another value, or by repeating what the program did. */
 type How = number | { value?: unknown } | [step: 'get', of: How, name: string] | Call | Make
 type Call = [step: 'call', of: How, name: string, args: How[]]
 type Make = [step: 'new', what: How, properties: [string, How][]]
 
 interface Snapshot {
-  /** Number, references from Go, and how it is had. */
+  /** Each with its number, the count of references from Go, and how to restore it. */
   values: [number, number, How][]
-  /** Globals that the program set. */
+  /** The globals that the program has set. */
   globals: [string, How][]
-  /** Numbers that are free. */
+  /** The numbers that are free. */
   free: number[]
 }
 
@@ -31,13 +31,13 @@ const SECTION = 'tombolo.snapshot'
 /** The number of the global object among a program's values. */
 export const GLOBAL = 5
 
-/** What a program needs of JavaScript to begin, if it does not begin at its start. */
+/** Returns the snapshot of a program: the JavaScript values that it needs. Undefined if it starts from the beginning. */
 export function snapshotOf(module: WebAssembly.Module): Snapshot | undefined {
   const [section] = WebAssembly.Module.customSections(module, SECTION)
   return section && (JSON.parse(new TextDecoder().decode(section)) as Snapshot)
 }
 
-/** Gives a program what it had of JavaScript, and randomness of its own. `globals` are what it finds under their names. */
+/** Restores the JavaScript values of a program, and gives it fresh randomness. `globals` are the globals that it sees. */
 export function restore(
   go: Holder,
   instance: WebAssembly.Instance,
@@ -58,7 +58,7 @@ export function restore(
     return Object.assign(new (of as new () => object)(), Object.fromEntries(how[2].map(([k, v]) => [k, have(v)])))
   }
   const hows = new Map(values.map(([id, , how]) => [id, how]))
-  // A value may be made of one that comes after it.
+  // A value may depend on one that comes after it.
   const take = (id: number): unknown => {
     const how = hows.get(id)
     if (how === undefined) return had[id]
@@ -76,7 +76,7 @@ export function restore(
   }
   go._values = had
   go._ids = new Map()
-  had.forEach((value, id) => id > 0 && go._ids.set(value, id)) // passes over those that are free
+  had.forEach((value, id) => id > 0 && go._ids.set(value, id)) // skips the numbers that are free
   go._idPool = free
   go.exited = false
   for (const [name, how] of set) globals[name] = have(how)

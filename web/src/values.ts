@@ -1,11 +1,11 @@
 /**
- * What a program hands in, told by what it is and not by `instanceof`: what comes of a frame, of Node's `vm` or of jsdom is of other classes
- * of the same names.
+ * Type checks for values that callers pass. They do not use `instanceof`, because values from a frame, from Node's `vm` or from jsdom have
+ * other classes of the same names.
  */
 
 const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')!.get!
 
-/** The name of the platform's class. */
+/** Returns the name of a value's platform class. */
 export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1)
 }
@@ -27,7 +27,7 @@ export function isModule(value: unknown): value is WebAssembly.Module {
   return tagOf(value) === 'WebAssembly.Module'
 }
 
-/** A signal goes by what it can do. */
+/** Recognizes a signal by its members. */
 export function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>
   return typeof aborted === 'boolean' && typeof addEventListener === 'function'

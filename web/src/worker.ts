@@ -1,4 +1,4 @@
-/** What runs in the worker of a node, dedicated or shared. Its pages have `page/remote.ts`. */
+/** The script of a node's worker, dedicated or shared. Its counterpart in the pages is `page/remote.ts`. */
 import { importGo } from './go.js'
 import type { Packet } from './wire/wire.js'
 import { Connections } from './worker/connections.js'
@@ -19,7 +19,7 @@ const scope = globalThis as unknown as Scope
 const shared = 'onconnect' in scope
 const connections = new Connections()
 const host = new Host(shared, (guest) => connections.lose(guest))
-importGo().catch(() => {}) // so that it is there when the program is; a failure is told when it starts
+importGo().catch(() => {}) // so that it is loaded when the program is; a failure is reported when that starts
 
 if (shared) {
   scope.onconnect = ({ ports }) => {
@@ -30,7 +30,7 @@ if (shared) {
       else page.receive(data)
     }
   }
-  // No page hears of these, as the page of a dedicated worker does.
+  // Unlike with a dedicated worker, no page receives these errors.
   addEventListener('error', ({ message }) => host.crashed(`the worker of the node failed: ${message}`))
   takePlace()
 } else {
@@ -41,7 +41,7 @@ if (shared) {
   }
 }
 
-/** Says that this is the worker of its name now: see `SharedPlace`. One that is stuck hears of it when it is no more, and ends. */
+/** Announces this worker as the current one of its name: see `SharedPlace`. A stuck worker ends when it recovers and receives this. */
 function takePlace(): void {
   void navigator.locks.request(scope.name, () => new Promise(() => {}))
   const [, name, generation] = /^(.*)#(\d+)$/.exec(scope.name)!
@@ -49,7 +49,7 @@ function takePlace(): void {
   const channel = new BroadcastChannel(name!)
   channel.onmessage = ({ data }) => {
     if (data > mine) host.replaced()
-    else if (data < mine) channel.postMessage(mine) // whoever has begun anew missed this one
+    else if (data < mine) channel.postMessage(mine) // the sender has started anew and does not know of this worker
   }
   channel.postMessage(mine)
 }

@@ -1,4 +1,4 @@
-/** How a request of the service worker becomes one to a peer, and the peer's response one that a browser may have. */
+/** Turns a request of the service worker into one to a peer, and the peer's response into one that is safe for a browser. */
 import { TomboloError } from '../errors.js'
 import type { StreamReason } from '../types.js'
 import type { Ask } from './exchange.js'
@@ -14,7 +14,7 @@ export type Rights = 'no scripts' | 'own origin' | 'trusted'
 const WITH_SCRIPTS =
   'allow-same-origin allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox allow-modals allow-downloads'
 
-/** What frames and the pages in them are let do, beside running scripts. Never: leading the page around it elsewhere. */
+/** What frames and the pages in them may do. They may never navigate the page around them. */
 export const SANDBOX: Record<Rights, string> = {
   'no scripts': 'allow-same-origin allow-forms allow-popups allow-popups-to-escape-sandbox allow-downloads',
   'own origin': WITH_SCRIPTS,
@@ -23,7 +23,7 @@ export const SANDBOX: Record<Rights, string> = {
 
 const VIA = '1.1 tombolo'
 
-/** Headers of a service that would act on all of the origin, or on the connection, which is another. */
+/** Response headers that would affect the whole origin, or the connection, which is not the browser's own. */
 const WITHHELD = [
   'set-cookie',
   'service-worker-allowed',
@@ -38,16 +38,16 @@ const WITHHELD = [
   'transfer-encoding',
 ]
 
-/** On whose behalf a request is answered. */
+/** The context of a request: where the sites are, and what they may do. */
 export interface Site {
   /** The folder of the sites, which ends in `/p2p/`. */
   folder: string
   rights: Rights
-  /** The one service, as below the folder, that requests of this origin may be for. */
+  /** The path, below the folder, of the only service that this origin may request. */
   only?: string | undefined
 }
 
-/** Answers a request. Rejects only where it was aborted, or the node is of no more use. */
+/** Answers a request. Rejects only if it was aborted or if the node has crashed. */
 export async function answer(
   fetcher: Fetcher,
   ask: Ask,
@@ -86,16 +86,16 @@ export async function answer(
   }
 }
 
-/** The response with what leads to paths of the service leading there, and without what is not the service's to say. */
+/** Returns the response for the browser: references are rewritten to point to the service, and withheld headers are removed. */
 function passedOn(response: Response, target: Target, here: URL, rights: Rights): Response {
   const headers = new Headers(response.headers)
   leadOut(headers, target, here)
   for (const name of WITHHELD) headers.delete(name)
   headers.append('via', VIA)
   headers.set('x-content-type-options', 'nosniff')
-  // The service worker takes forms only from pages that it can see to be of the site.
+  // The service worker accepts forms only from pages whose referrer shows that they belong to the site.
   if (headers.get('referrer-policy') === 'no-referrer') headers.set('referrer-policy', 'same-origin')
-  headers.set('origin-agent-cluster', '?1') // a site that loops does not stop the page
+  headers.set('origin-agent-cluster', '?1') // so that an endless loop in a site does not stop the page
   if (rights === 'own origin' && !headers.has('cross-origin-opener-policy')) {
     headers.set('cross-origin-opener-policy', 'same-origin-allow-popups') // so that logging in elsewhere works
   }
@@ -107,13 +107,13 @@ function passedOn(response: Response, target: Target, here: URL, rights: Rights)
 function policyOf(target: Target, here: URL, rights: Rights): string | undefined {
   if (rights === 'trusted') return undefined
   const sandbox = `sandbox ${SANDBOX[rights]}`
-  // A service that does not know that it is framed may forbid it to all (X-Frame-Options); this goes before.
+  // A service that does not know about this frame may forbid all frames (X-Frame-Options); frame-ancestors overrides that.
   if (rights === 'own origin') return `${sandbox}; frame-ancestors 'self' ${location.origin}`
-  // In the origin of the page, forms may not speak to its server in the person's name.
+  // In the page's origin, forms must not send requests to the page's server on the user's behalf.
   return `${sandbox}; script-src 'none'; object-src 'none'; base-uri 'none'; form-action ${here.origin}${target.prefix}/; frame-ancestors 'self'`
 }
 
-/** What each reason means to who asked for a page; as the native gateway says it. */
+/** Explains each reason to a person who requested a page, in the words of the native gateway. */
 const SAID: Record<string, string> = {
   'not allowed': 'The peer does not let this node use the service. Its owner can allow it.',
   'no such protocol': 'The peer has no service of that name, or has closed it.',

@@ -1,12 +1,12 @@
 /**
- * One request and its response on a `MessagePort`, between the service worker and the tab whose node answers. A body goes with credit, as
- * `wire/credit.ts` has it. A tab or a worker that ends is noticed, of which the port tells nothing in Chromium, where it has no `close` event:
- * so the one side calls and the other answers.
+ * One request and its response on a `MessagePort`, between the service worker and the tab whose node answers. Bodies are sent with credit:
+ * see `wire/credit.ts`. Chromium has no `close` event for ports, so one side sends heartbeats and the other answers: that is how each
+ * notices that the other tab or worker has ended.
  */
 import { Inbox, type Part as BytesPart, Sending, waiting } from '../wire/credit.js'
 import { receiveError, sendError } from '../wire/errors.js'
 
-/** A request, as the service worker hands it on. */
+/** A request that the service worker hands on. */
 export interface Ask {
   method: string
   url: string
@@ -22,31 +22,34 @@ export interface Head {
   body: boolean
 }
 
-/** What is said beside bodies: `taken` comes at once, `gone` of a tab that has no node any more. */
+/** A message beside the bodies. `taken` is sent at once; `gone` is sent by a tab that no longer has a node. */
 export type Word = { taken: true } | { gone: true } | { head: Head } | { abort: true }
 
 type Part = BytesPart | { call: true } | { here: true } | { bye: true }
 
-/** How often the worker calls, and after how long a silence the other side has gone. A busy page may take a while to answer. */
+/**
+ * How often the worker sends a heartbeat, and after how long a silence the other side counts as gone, in milliseconds. A busy page may take
+ * a while to answer.
+ */
 const CALL_MS = 2_000
 const SILENCE_MS = 10_000
 
 const GONE_TEXT = 'the other side of the gateway has gone'
 
-/** One side of an exchange: at most one body goes out, and one comes in. */
+/** One side of an exchange. At most one body goes out, and one comes in. */
 export class Exchange {
   readonly #port: MessagePort
   readonly #hear: (word: Word) => void
   readonly #inbox: Inbox
   #sending: Sending | undefined
-  #credit = 0 // that came before there was something to send
+  #credit = 0 // credit that came before there was a body to send
   #receiving: ReadableStreamDefaultController<Uint8Array> | undefined
   #closed = false
   #heard = Date.now()
   readonly #watch: ReturnType<typeof setInterval>
 
   /**
-   * `over` is called when the other side has gone, or `close` was called here.
+   * `over` is called when the other side is gone or `close` was called on this side.
    * @internal
    */
   constructor(
@@ -57,7 +60,7 @@ export class Exchange {
   ) {
     this.#port = port
     this.#hear = hear
-    this.#inbox = new Inbox(this.#post, 0) // nothing comes before somebody reads
+    this.#inbox = new Inbox(this.#post, 0) // no bytes come before somebody reads
     port.addEventListener('message', ({ data }: MessageEvent<Word | Part>) => this.#take(data))
     port.addEventListener('close', () => this.#lost())
     port.start()
@@ -71,14 +74,14 @@ export class Exchange {
     this.#port.postMessage(word)
   }
 
-  /** Ends the exchange, whatever is under way. */
+  /** Ends the exchange, even if a body is under way. */
   close(): void {
     this.#post({ bye: true })
     this.#port.close()
     this.#lost()
   }
 
-  /** Sends a body. Resolves when all of it has been posted, or the other side wants no more. */
+  /** Sends a body. Resolves when all of it has been posted, or when the other side has cancelled it. */
   send(body: ReadableStream<Uint8Array>): Promise<void> {
     const sending = new Sending(body, this.#post, (outbox, piece) => outbox.putCopy(piece), this.#credit)
     this.#sending = sending
@@ -86,7 +89,7 @@ export class Exchange {
     return sending.over
   }
 
-  /** The body that comes. Cancelling it tells the other side; `ended` is called once nothing of it is to come any more. */
+  /** Returns the body that comes in. Cancelling it informs the other side. `ended` is called once no more of it will come. */
   receive(ended: () => void): ReadableStream<Uint8Array> {
     this.#ended = ended
     return new ReadableStream<Uint8Array>(

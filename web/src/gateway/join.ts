@@ -1,17 +1,17 @@
 /** How a page and the service worker find each other. */
 
-/** From the worker to all pages: whoever has a node, send a port. */
+/** From the worker to all pages: a page that has a node should send a port. */
 export const WANTED = 'tombolo:gateway-wanted'
-/** From a page to the worker, with a port on which it takes requests. */
+/** From a page to the worker, with a port on which the page takes requests. */
 export const OFFER = 'tombolo:gateway-offer'
-/** From a page to the worker, now and then while a request lasts: the browser ends a worker that hears nothing for half a minute. */
+/** From a page to the worker, regularly while a request lasts: the browser ends a worker that gets no message for half a minute. */
 export const BUSY = 'tombolo:gateway-busy'
-/** From a page, on the port that it offered: it takes no more. */
+/** From a page, on the port that it offered: it takes no more requests. */
 export const GONE = 'tombolo:gateway-gone'
-/** From a page to the frame of another origin, followed by the fragment of the frame's address, and with a port for the offers. */
+/** From a page to the frame of another origin, followed by the fragment of the frame's address. It comes with a port for the offers. */
 export const ATTACH = 'tombolo:gateway-attach'
 
-/** The browser's patience with an idle worker is 30 s. */
+/** The interval of BUSY messages in milliseconds. The browser ends an idle worker after 30 s. */
 export const BUSY_MS = 10_000
 
 export interface Joined {
@@ -19,7 +19,7 @@ export interface Joined {
   leave(): void
 }
 
-/** Registers the service worker, and gives it a port whenever it wants one: it loses them each time that the browser ends it. */
+/** Registers the service worker, and gives it a port whenever it asks: it loses its ports each time the browser ends it. */
 export async function joinWorker(script: URL, scope: string, offer: () => MessagePort): Promise<Joined> {
   const container = navigator.serviceWorker
   const registration = await container.register(script, { scope, updateViaCache: 'none' })

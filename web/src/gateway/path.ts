@@ -1,13 +1,13 @@
-/** How the path of a service is written, below the folder of the service worker. The native gateway has the same form. */
+/** The form of a service's path, below the folder of the service worker. The native gateway uses the same form. */
 export const PATH_FORM = '/p2p/<peer>/x/<name>/http/<path>'
 
-/** Where a path leads. */
+/** The service and the path that an address refers to. */
 export interface Target {
   peer: string
   protocol: string
-  /** The path up to and with `/http`, as the client wrote it. */
+  /** The path up to and including `/http`, as the client wrote it. */
   prefix: string
-  /** The rest, escaped; empty where the slash after `/http` is missing. */
+  /** The rest of the path, escaped. Empty if the slash after `/http` is missing. */
   path: string
 }
 
@@ -38,7 +38,7 @@ export function parsePath(pathname: string, folder: string): Target {
   return { peer, protocol: `/x/${name.join('/')}/http`, prefix, path: pathname.slice(prefix.length) }
 }
 
-/** The path of a service, up to and with `/http`; undefined where the protocol is not spoken over HTTP. */
+/** Returns the path of a service, up to and including `/http`; undefined if the protocol is not one for HTTP. */
 export function servicePath(peer: string, protocol: string): string | undefined {
   if (protocol === '/http') return `${peer}/http`
   const name = /^\/x\/(.+)\/http$/.exec(protocol)?.[1]
@@ -48,12 +48,12 @@ export function servicePath(peer: string, protocol: string): string | undefined 
   return `${peer}/x/${plain ? segments.map(encodeURIComponent).join('/') : encodeURIComponent(name)}/http`
 }
 
-/** Where a reference of a service leads, seen from the browser: what is a path of the service lies below its prefix here. */
+/** Resolves a reference in a service's response for the browser: a path of the service gets the service's prefix. */
 export function locate(ref: string, { peer, prefix, path }: Target, here: URL): string {
   const service = new URL('http://peer.invalid')
   let to: URL
   try {
-    to = new URL(ref, service.origin + path) // put together: the path may begin with two slashes
+    to = new URL(ref, service.origin + path) // concatenated, because the path may begin with two slashes
   } catch {
     return ref
   }

@@ -1,19 +1,19 @@
 import type { Target } from './path.js'
 
-/** Why a request was not answered by a peer, for a person to read. */
+/** The reason why no peer answered a request, for a person to read. */
 export interface Problem {
   status: 400 | 403 | 502 | 503
-  /** What the peer gave as its reason. */
+  /** The reason that the peer gave. */
   reason?: string
   text: string
-  /** What was seen. */
+  /** The underlying error. */
   detail?: string
   target?: Target
 }
 
 const TITLES = { 400: 'Bad Request', 403: 'Forbidden', 502: 'Bad Gateway', 503: 'Service Unavailable' }
 
-/** Nobody may put anything into a page of the gateway's own. */
+/** The content security policy of the gateway's own pages: nothing can be injected into them. */
 const POLICY =
   "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; sandbox allow-same-origin"
 
@@ -21,7 +21,7 @@ const STYLE = `:root{color-scheme:light dark}
 body{max-width:40rem;margin:0 auto;padding:1.5rem 1rem;font:1rem/1.5 system-ui,sans-serif}
 h1{font:600 1.5rem/1.25 Georgia,serif}dt{opacity:.7}dd{margin:0 0 .5rem}code,pre{font-size:.875rem;overflow-wrap:anywhere;white-space:pre-wrap}`
 
-/** The problem as a response: a page to whoever asks for one, plain text to others. */
+/** Makes the response for a problem: an HTML page if the client accepts one, else plain text. */
 export function problemResponse(problem: Problem, accept: string | null): Response {
   const { status, reason, text, detail, target } = problem
   const title = `${status} ${reason ?? TITLES[status]}`

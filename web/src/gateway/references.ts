@@ -1,10 +1,10 @@
-/** What headers say of addresses, made true at the other end; as the native gateway does it. */
+/** Rewrites addresses in headers for the other end, as the native gateway does. */
 import { locate, type Target } from './path.js'
 
-/** Headers of a response that are one reference. */
+/** Headers of a response whose value is a single reference. */
 const REFERENCES = ['location', 'content-location', 'sourcemap', 'x-sourcemap']
 
-/** Makes what a response says of paths of the service lead there. */
+/** Rewrites references in a response so that paths of the service work in the browser. */
 export function leadOut(headers: Headers, target: Target, here: URL): void {
   const change = (name: string, f: (value: string) => string) => {
     const value = headers.get(name)
@@ -18,7 +18,7 @@ export function leadOut(headers: Headers, target: Target, here: URL): void {
       ref === undefined ? all : `<${to(ref.trim())}>`,
     ),
   )
-  // As HTML reads it: seconds, and a reference that may be in quotes.
+  // As in HTML: seconds, and a reference that may be in quotes.
   change('refresh', (value) =>
     value.replace(
       /^(\s*[\d.]*[\s;,]+(?:url\s*=\s*)?)(?:(["'])(.*?)(\2.*|$)|(.+)$)/i,
@@ -28,7 +28,7 @@ export function leadOut(headers: Headers, target: Target, here: URL): void {
   )
 }
 
-/** Makes what a request says of the address here true of the service's, which may compare it with its host. */
+/** Rewrites addresses in a request to those of the service, which may compare them with its host. */
 export function leadIn(headers: Headers, { peer, prefix }: Target, here: URL): void {
   const own = `${here.protocol}//${peer}`
   if (headers.has('origin')) headers.set('origin', own)
@@ -39,6 +39,6 @@ export function leadIn(headers: Headers, { peer, prefix }: Target, here: URL): v
     if (origin !== here.origin) continue
     if (pathname === prefix || pathname.startsWith(prefix + '/')) {
       headers.set(name, `${own}${pathname.slice(prefix.length) || '/'}${search}`)
-    } else if (name === 'referer') headers.set(name, own + '/') // another service's path is not for this one to know
+    } else if (name === 'referer') headers.set(name, own + '/') // does not reveal the path of another service
   }
 }

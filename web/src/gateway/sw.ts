@@ -1,12 +1,13 @@
 /**
- * `gateway-sw.js`, the one file that a site hosts. As a service worker it hands requests for services of peers to a tab that has a node. As
- * the script of `gateway.html`, on a host name for sites alone, it installs that worker and hands it the ports of the page around it.
+ * `gateway-sw.js`, the one file that a site hosts. As a service worker, it hands requests for services of peers to a tab that has a node.
+ * As the script of `gateway.html`, on a host name that is only for sites, it installs that worker and hands it the ports of the page around
+ * it.
  */
 import { Exchange, type Ask } from './exchange.js'
 import { ATTACH, BUSY, GONE, joinWorker, OFFER, WANTED, type Joined } from './join.js'
 import { problemResponse } from './problem.js'
 
-/** The part of a service worker's scope that is used here: TypeScript has it in a library that excludes that of pages. */
+/** The part of a service worker's scope that is used here. TypeScript's own types for it cannot be combined with those for pages. */
 interface WorkerScope {
   skipWaiting(): Promise<void>
   clients: {
@@ -25,10 +26,10 @@ interface FetchEvent {
   respondWith(response: Promise<Response>): void
 }
 
-/** How long a tab may take to say that it has a request, and all tabs to say that they have a node. */
+/** How long a tab may take to confirm a request, and the tabs to answer that they have a node, in milliseconds. */
 const PATIENCE_MS = 3_000
 
-/** How often to look, as long as there is no answer, whether who asked is still there. */
+/** How often to check, while there is no answer, whether the page that made the request still exists, in milliseconds. */
 const LOOK_MS = 2_000
 
 if (typeof document === 'undefined') serviceWorker(self as unknown as WorkerScope)
@@ -63,12 +64,12 @@ function serviceWorker(scope: WorkerScope): void {
       request.method !== 'GET' &&
       !request.referrer.startsWith(`${location.origin}/`)
     ) {
-      // The one sign of who sent a form that a service worker sees. A page can hide it, and not forge it.
+      // The referrer is the only thing that tells a service worker who sent a form. A page can hide it, but not forge it.
       const text =
         'A page of another origin, or one that hides its own, may lead here with a link, but not send anything.'
       return problemResponse({ status: 403, text }, request.headers.get('accept'))
     }
-    // Chromium tells of a request that was given up only once its response is under way. That of a page that has gone can be noticed.
+    // Chromium reports an aborted request only once its response is under way. But if the page is gone, that can be noticed.
     const mayHaveGone = clientId !== '' && request.mode !== 'navigate'
     const gone = async () => mayHaveGone && (await scope.clients.get(clientId)) === undefined
     for (let asked = false; ;) {
@@ -92,7 +93,7 @@ function serviceWorker(scope: WorkerScope): void {
     )
   }
 
-  /** Asks all pages for a port: after the browser has ended the worker, it knows none of them. */
+  /** Asks all pages for a port: after the browser has ended and restarted the worker, it has none. */
   async function ask(): Promise<void> {
     const offered = new Promise((resolve) => {
       offers.addEventListener('offer', resolve, { once: true })
@@ -105,7 +106,10 @@ function serviceWorker(scope: WorkerScope): void {
   }
 }
 
-/** Has the tab behind a door answer. Null: it did not take the request, or it has gone and the request can be made again. */
+/**
+ * Sends a request to the tab behind a door. Resolves to null if the tab did not take the request, or if it is gone and the request can be
+ * made again.
+ */
 async function through(door: MessagePort, request: Request, gone: () => Promise<boolean>): Promise<Response | null> {
   const body = await bodyOf(request)
   return new Promise((resolve, reject) => {
@@ -155,16 +159,16 @@ async function through(door: MessagePort, request: Request, gone: () => Promise<
   })
 }
 
-/** Firefox shows no stream of a request's body. */
+/** Returns the body of a request. Firefox does not offer it as a stream. */
 async function bodyOf(request: Request): Promise<ReadableStream<Uint8Array> | null> {
   if (request.method === 'GET' || request.method === 'HEAD' || request.bodyUsed) return null
   return request.body ?? new Response(await request.clone().arrayBuffer()).body
 }
 
 /**
- * In the frame of another origin, which lets one page use this one: that which made the frame, since nobody else knows what its address ends
- * in; and only where its origin is this one without the first part of the host name, or more of them. So neither a site that is shown here
- * nor a page on another port of the same host can answer for others.
+ * Runs in the frame of another origin, and lets one page use this origin: the page that made the frame, because only that page knows the
+ * fragment of the frame's address. Its host name must be this one without one or more of the first labels. So neither a site that is shown
+ * here nor a page on another port of the same host can answer for others.
  */
 function broker(): void {
   const { hash, host, origin, protocol } = location

@@ -1,19 +1,19 @@
-/** What a program gives as the body of a request, made into what can be sent. */
+/** Turns the body that a caller passes into one that can be sent. */
 import { tagOf } from '../values.js'
 
 export interface OutgoingBody {
   /** The content type that the body implies, or null. */
   type: string | null
-  /** In bytes, where that is known beforehand. */
+  /** The length in bytes, if it is known beforehand. */
   length: number | undefined
   stream: ReadableStream<Uint8Array>
-  /** The body once more, or null where it was a stream, which is gone. */
+  /** Returns the body once more, or null if it was a stream, which can be read only once. */
   again(): OutgoingBody | null
 }
 
 /**
- * Bodies are extracted by `Response` and `Blob`, for `Request` does not do it everywhere: Firefox has no `Request.body`, and it and WebKit
- * send a stream as the words `[object ReadableStream]`.
+ * Extracts a body with `Response` and `Blob`, because `Request` does not do it everywhere: Firefox has no `Request.body`, and Firefox and
+ * WebKit send a stream as the text `[object ReadableStream]`.
  */
 export function outgoingBody(body: BodyInit): OutgoingBody {
   const kind = tagOf(body)
@@ -27,7 +27,7 @@ export function outgoingBody(body: BodyInit): OutgoingBody {
   const extracted = new Response(body)
   const type = extracted.headers.get('content-type')
   if (kind === 'String' || kind === 'URLSearchParams') return ofBlob(new Blob([String(body)]), type)
-  // Of a form, `again` has another boundary, and so another type.
+  // For a form, `again` returns a body with another boundary, and so with another type.
   const again = () => (kind === 'FormData' ? outgoingBody(body) : null)
   return { type, length: undefined, stream: extracted.body!, again }
 }

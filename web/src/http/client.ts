@@ -1,11 +1,11 @@
-/** `node.fetch`: a request to the HTTP service of a peer, on a stream of its own. */
+/** `node.fetch` sends a request to the HTTP service of a peer, on a stream of its own. */
 import { TomboloError } from '../errors.js'
 import type { PeerStream } from '../types.js'
 import { outgoingBody, type OutgoingBody } from './body.js'
 import { decompressed, PeerResponse } from './response.js'
 import { escapeBytes, MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
 
-/** How many redirects are followed, as the Fetch standard has it. */
+/** How many redirects are followed, as in the Fetch standard. */
 const MAX_REDIRECTS = 20
 
 /** How many interim responses may come before the final one. */
@@ -13,10 +13,10 @@ const MAX_INTERIM = 100
 
 const REDIRECTS = [301, 302, 303, 307, 308]
 
-/** Headers that tell of a body: they go with it where a redirect drops it. */
+/** Headers that describe a body. If a redirect drops the body, they are dropped, too. */
 const OF_A_BODY = ['content-encoding', 'content-language', 'content-location', 'content-type']
 
-/** Headers that are set here, or are of the connection. As with the platform's `fetch`, a program that sets them is not heard. */
+/** Headers that this module sets, and those of the connection. If a program sets them, they are ignored, as in the platform's `fetch`. */
 const OWN = new Set(
   'host connection content-length transfer-encoding upgrade expect keep-alive proxy-connection te trailer'.split(' '),
 )
@@ -24,7 +24,7 @@ const OWN = new Set(
 type Open = (signal: AbortSignal) => Promise<PeerStream>
 
 interface Outgoing {
-  /** Of which the host stands for the peer. */
+  /** The URL. Its host stands for the peer. */
   url: URL
   method: string
   headers: Headers
@@ -35,8 +35,8 @@ interface Outgoing {
 }
 
 /**
- * Requests a path of a peer's service, and resolves to its response once the head is there; the body streams. Redirects within the service
- * are followed, unless `init.redirect` says otherwise; one that leads elsewhere is handed out as it is.
+ * Requests a path of a peer's service, and resolves to its response once the head has arrived; the body streams. Redirects within the
+ * service are followed, unless `init.redirect` says otherwise. A redirect to another host is returned as it is.
  */
 export async function fetchFrom(open: Open, peer: string, path: string, init: RequestInit = {}): Promise<Response> {
   if (typeof path !== 'string' || !path.startsWith('/')) {
@@ -52,13 +52,13 @@ export async function fetchFrom(open: Open, peer: string, path: string, init: Re
       else return response
     }
   } catch (error) {
-    // One that was never asked for is not left waiting.
+    // A body that nobody has begun to read must be cancelled.
     if (request.body !== null && !request.body.stream.locked) request.body.stream.cancel(error).catch(() => {})
     throw error
   }
 }
 
-/** Lets the platform's own Request check and normalise what was given, all but the body. */
+/** Makes the request. The platform's own Request checks and normalises everything but the body. */
 function makeRequest(peer: string, path: string, init: RequestInit): Outgoing {
   const { body, integrity, signal } = init
   signal?.throwIfAborted()
@@ -90,7 +90,10 @@ function setBody(request: Outgoing, body: OutgoingBody | null, typed: boolean): 
   if (typed && body !== null && body.type !== null) request.headers.set('content-type', body.type)
 }
 
-/** Headers of its own, for a Request's would leave out what only pages on the web may not set. Says which one is wrong, if one is. */
+/**
+ * Makes the headers. They are not those of a Request, which would leave out what pages may not set on the web. If one is invalid, the error
+ * says which.
+ */
 function makeHeaders(init: HeadersInit | undefined): Headers {
   try {
     return new Headers(init)
@@ -109,8 +112,8 @@ function makeHeaders(init: HeadersInit | undefined): Headers {
 }
 
 /**
- * Makes of the request the one that follows a redirect, by the Fetch standard's "HTTP-redirect fetch". False where the response is to be
- * handed out: it names no place, or one at another host. Throws where the standard has a network error.
+ * Turns the request into the one that follows a redirect, by the Fetch standard's "HTTP-redirect fetch". Resolves to false if the response
+ * is to be returned, because it has no location or one at another host. Throws if the standard has a network error.
  */
 async function goesOn(request: Outgoing, response: Response, hops: number): Promise<boolean> {
   const refuse = async (why: string) => {
@@ -157,7 +160,7 @@ function resolve(location: string, base: URL): URL | null {
 async function exchange(open: Open, peer: string, request: Outgoing): Promise<Response> {
   const { signal } = request
   const stream = await open(signal)
-  let broken: { error: unknown } | undefined // what the request's own body failed with
+  let broken: { error: unknown } | undefined // the error of the request's own body
   const abort = () => stream.reset()
   signal.addEventListener('abort', abort, { once: true })
   const over = () => signal.removeEventListener('abort', abort)
@@ -170,7 +173,7 @@ async function exchange(open: Open, peer: string, request: Outgoing): Promise<Re
     signal.throwIfAborted()
     const sending = send(stream, peer, request)
     sending.catch((error: unknown) => {
-      // Else: a server may answer, and end, before it has read all.
+      // Any other error is ignored here: a server may answer, and end the stream, before it has read everything.
       if (!(error instanceof SourceError)) return
       broken = { error: error.cause }
       stream.reset()
@@ -181,7 +184,7 @@ async function exchange(open: Open, peer: string, request: Outgoing): Promise<Re
       explain,
       end() {
         over()
-        stream.reset() // all that was wanted is here; the request's own half may not be at its end
+        stream.reset() // the response is complete, but the request's half may not be at its end
       },
     })
   } catch (error) {
@@ -205,7 +208,7 @@ async function send(stream: PeerStream, peer: string, { url, method, headers, bo
   for (const [name, value] of headers) if (!OWN.has(name)) fields.push([name, value])
   await writer.head(`${method} ${url.pathname}${url.search} HTTP/1.1`, fields)
   if (body !== null) await writer.body(body.stream, body.length ?? 'chunked', signal)
-  // The stream stays open: some servers take a closed writing half for a caller that is gone.
+  // The writing half stays open, because some servers take its end for a caller that has disconnected.
 }
 
 interface Status {
@@ -215,12 +218,12 @@ interface Status {
   head: Head
 }
 
-/** The first head that is not of an interim answer. */
+/** Reads heads up to the first one that is not of an interim response. */
 async function finalHead(reader: MessageReader, sending: Promise<void>): Promise<Status> {
   for (let interim = 0; interim <= MAX_INTERIM; interim++) {
     const head = await reader.head()
     if (head === null) {
-      await sending // which may know why
+      await sending // if it failed, its error says why
       throw new TomboloError('stream', 'the peer ended the stream without an answer', { reason: 'reset by the peer' })
     }
     const line = /^HTTP\/1\.(\d) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*))?$/.exec(head.start)
@@ -246,7 +249,7 @@ function makeResponse(
   if (body === null) {
     reader.cancel().catch(() => {})
     end()
-    // A response that may have a body has one in Fetch, be it empty.
+    // In Fetch, a response that may have a body has one, even if it is empty.
     return new PeerResponse(none ? null : new Blob([]).stream(), { status, statusText: text, headers }, from)
   }
   const inner = body.getReader()

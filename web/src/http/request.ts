@@ -1,21 +1,21 @@
 /** The request of a peer. */
 import { escapeBytes, MalformedError, type Head } from './wire.js'
 
-/** How much of a body is held where the platform takes no stream for one, in bytes. */
+/** The maximum body size if the platform does not accept a stream as a body, in bytes. */
 const MAX_HELD = 64 << 20
 
 /** Methods that a Request cannot have. */
 const REFUSED = /^(CONNECT|TRACE|TRACK)$/i
 
-/** What RFC 3986 lets a host and port be made of: nothing that would end them in a URL. */
+/** The characters that RFC 3986 allows in a host and port. None of them ends the host in a URL. */
 const HOST = /^(?:[\w.~!$&'()*+,;=%-]+|\[[\dA-Fa-f:.]+\])(?::\d*)?$/
 
-/** What the first line and the Host of a request say. */
+/** The contents of a request's first line and its Host. */
 export interface Line {
   method: string
-  /** The version is HTTP/1.`minor`. */
+  /** The minor version of HTTP/1. */
   minor: number
-  /** Null where the request is `OPTIONS *`. */
+  /** Null for `OPTIONS *`. */
   url: URL | null
 }
 
@@ -33,7 +33,7 @@ export function parseLine({ start, headers, hosts }: Head): Line {
 
 function parseTarget(method: string, target: string, host: string): URL | null {
   if (method === 'OPTIONS' && target === '*') return null
-  // RFC 9112, 3.2.2: a server accepts a URL, which goes before Host.
+  // RFC 9112, 3.2.2: a server accepts a URL, which takes precedence over Host.
   const absolute = /^https?:\/\/([^/?#\\]+)(.*)$/i.exec(target)
   if (absolute !== null) {
     host = absolute[1]!
@@ -42,14 +42,14 @@ function parseTarget(method: string, target: string, host: string): URL | null {
   if (!target.startsWith('/') || target.includes('#')) throw new MalformedError('the request is not for a path')
   if (!HOST.test(host)) throw new MalformedError('the host cannot be read')
   try {
-    // Put together, and not resolved: a path may begin with two slashes. To a URL a backslash would be one more.
+    // Concatenated, not resolved, because a path may begin with two slashes. A URL would treat a backslash as another slash.
     return new URL(`http://${host}${escapeBytes(target).replaceAll('\\', '%5C')}`)
   } catch {
     throw new MalformedError('the host or the path cannot be read')
   }
 }
 
-/** Headers that have what is set in them set in those of a Request, too, which leave out what a page may not set. */
+/** Complete headers. Changes are applied to those of a Request, too, which leave out the headers that a page may not set. */
 class FullHeaders extends Headers {
   readonly #kept: Headers
 
@@ -75,8 +75,8 @@ class FullHeaders extends Headers {
 }
 
 /**
- * The platform's Request. A browser leaves out of its headers what a page may not set, such as cookie, host and origin: they are in `headers`
- * of this and of its clones. Firefox shows no body as a stream: `body` of this is one.
+ * The platform's Request, with two additions. A browser leaves out the headers that a page may not set, such as cookie, host and origin:
+ * this Request and its clones have them. Firefox does not offer the body of a Request as a stream: here, `body` is one.
  */
 class IncomingRequest extends Request {
   readonly #headers: Headers
@@ -109,7 +109,7 @@ class IncomingRequest extends Request {
 
 let streams: boolean | undefined
 
-/** Whether the platform takes a stream as the body of a Request. Others send its name, or throw. */
+/** Reports whether the platform accepts a stream as the body of a Request. Other platforms send its name, or throw. */
 function takesStreams(): boolean {
   try {
     const init = { method: 'POST', body: new ReadableStream(), duplex: 'half' }
@@ -119,7 +119,7 @@ function takesStreams(): boolean {
   }
 }
 
-/** Makes the request that a handler gets. `body` is null for those that cannot have one, GET and HEAD. */
+/** Makes the request that a handler gets. `body` is null for GET and HEAD, which cannot have one. */
 export async function makeRequest(
   url: URL,
   method: string,
@@ -132,7 +132,7 @@ export async function makeRequest(
   return new IncomingRequest(url, init as RequestInit, headers)
 }
 
-/** All of a body, in one piece. */
+/** Reads a whole body into one piece. */
 async function held(body: ReadableStream<Uint8Array>): Promise<Blob> {
   const parts: BlobPart[] = []
   let length = 0

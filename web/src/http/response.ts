@@ -5,7 +5,10 @@ interface Origin {
   redirected: boolean
 }
 
-/** A `Response` that knows where it is from, as one of the platform's `fetch` does. Only `fetch` itself can make such a one of its own class. */
+/**
+ * A `Response` with `url`, `redirected` and `type`, like one of the platform's `fetch`. Only `fetch` itself can make such a plain
+ * `Response`.
+ */
 export class PeerResponse extends Response {
   readonly #from: Origin
 
@@ -35,8 +38,8 @@ export class PeerResponse extends Response {
 const DECOMPRESSED: Record<string, CompressionFormat> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate' }
 
 /**
- * The body without its content codings, where the platform can undo them, as `fetch` hands it out. The headers that told of them are gone
- * then: they are not true of what a program reads, nor of what it hands on.
+ * Returns the body without its content codings, if the platform can undo them, as `fetch` does. The headers about them are then removed,
+ * because they do not describe what a program reads or hands on.
  */
 export function decompressed(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
   const codings =

@@ -1,14 +1,14 @@
 /**
- * HTTP/1.1 on a pair of byte streams (RFC 9112), as far as one message after the other needs it. It is written here because Go's
- * `net/http` would add an eighth to the program, and because over WebTransport the bytes of a stream never pass the program.
+ * HTTP/1.1 on a pair of byte streams (RFC 9112), for one message after the other. It is written here because Go's `net/http` would make the
+ * program an eighth larger, and because over WebTransport the bytes of a stream never pass through the program.
  *
- * What two readers of the same bytes could understand differently is refused, in requests above all: lines that end in anything but CRLF,
- * two ways to tell the length of a body, lengths and chunk sizes that are not plain numbers.
+ * Messages that two readers could understand differently are refused, especially requests: lines that do not end in CRLF, two different
+ * lengths of a body, lengths and chunk sizes that are not plain numbers.
  */
 import { TomboloError } from '../errors.js'
 import { tagOf } from '../values.js'
 
-/** Bounds of what a peer may send before it is read, in bytes. */
+/** Limits of the parts of a message that are buffered, in bytes. */
 const MAX_HEAD = 64 << 10
 const MAX_CHUNK_LINE = 4 << 10
 
@@ -20,7 +20,7 @@ const CHUNK = new RegExp(`^([0-9A-Fa-f]{1,12})${EXTENSIONS}$`)
 /** Old servers pad the size with spaces. */
 const PADDED_CHUNK = new RegExp(`^([0-9A-Fa-f]{1,12})${EXTENSIONS} *$`)
 
-/** What is wrong with what came; a server answers with the status. */
+/** The error of a malformed message. A server answers with the status. */
 export class MalformedError extends Error {
   constructor(
     message: string,
@@ -31,7 +31,7 @@ export class MalformedError extends Error {
   }
 }
 
-/** A body could not be sent because of the body itself, and not of the stream. The cause is what its source failed with. */
+/** The error if a body could not be sent because of its source, not because of the stream. `cause` is the error of the source. */
 export class SourceError extends Error {
   constructor(override readonly cause: unknown) {
     super(String(cause))
@@ -43,17 +43,17 @@ export class SourceError extends Error {
 export interface Head {
   start: string
   headers: Headers
-  /** How many Host fields there were, which `headers` has joined. */
+  /** The number of Host fields, which `headers` has joined. */
   hosts: number
 }
 
-/** Reads messages off a stream. One call at a time; a body must be read to its end, or the reader is of no more use. */
+/** Reads messages from a stream, one call at a time. A body must be read to its end before the next message can be read. */
 export class MessageReader {
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #responses: boolean
   #buffer = new Uint8Array(0)
   #ahead: Promise<ReadableStreamReadResult<Uint8Array>> | undefined
-  /** Resolves if the stream fails, to what it failed with. A stream that ends does not fail. */
+  /** Resolves to the error if the stream fails. A stream that ends does not fail. */
   readonly failed: Promise<unknown>
 
   constructor(readable: ReadableStream<Uint8Array>, kind: 'requests' | 'responses') {
@@ -62,18 +62,18 @@ export class MessageReader {
     this.failed = failureOf(this.#reader.closed)
   }
 
-  /** Gives up: the stream's reading half is cancelled. */
+  /** Cancels the stream's reading half. */
   cancel(reason?: unknown): Promise<void> {
     return this.#reader.cancel(reason)
   }
 
-  /** Begins to read what follows the message. Some streams are seen to fail only by who reads. */
+  /** Begins to read what follows the message, because some streams report a failure only to a reader. */
   readAhead(): void {
     this.#ahead ??= this.#reader.read()
-    this.#ahead.catch(() => {}) // whoever reads next is told
+    this.#ahead.catch(() => {}) // the next read rejects with it
   }
 
-  /** The next head; null where the stream ends before one begins. */
+  /** Reads the next head. Resolves to null if the stream ends before one begins. */
   async head(): Promise<Head | null> {
     let from = 0
     for (;;) {
@@ -110,7 +110,7 @@ export class MessageReader {
     return { start, headers, hosts }
   }
 
-  /** The body of the message whose head was read, or null where it has none. `minor` is the message's version, HTTP/1.0 or a later 1.x. */
+  /** Returns the body of the message whose head was read, or null if it has none. `minor` is the minor version of HTTP/1 of the message. */
   body({ headers }: Head, minor: number): ReadableStream<Uint8Array> | null {
     const length = this.#length(headers.get('content-length'))
     const coding = headers.get('transfer-encoding')
@@ -126,7 +126,7 @@ export class MessageReader {
 
   #length(given: string | null): number | null {
     if (given === null) return null
-    // RFC 9110, 8.6: the same length several times can be taken for one, which is done for servers that say it twice.
+    // RFC 9110, 8.6: if the same length is given several times, it may be taken as one. This is done for servers that send it twice.
     const [length = '', ...others] = this.#responses ? given.split(/[ \t]*,[ \t]*/) : [given]
     if (!/^\d{1,15}$/.test(length) || others.some((other) => other !== length)) {
       throw new MalformedError(`content-length ${given} is not one number`)
@@ -175,7 +175,7 @@ export class MessageReader {
     for (;;) {
       const line = await this.#line()
       if (line === '') return
-      parseField(line) // and nothing else: a Request or Response has no trailers
+      parseField(line) // only checked: a Request or Response has no trailers
       if ((trailers += line.length) > MAX_HEAD) throw new MalformedError('the trailers are too long', 431)
     }
   }
@@ -227,7 +227,7 @@ function truncated(missing?: number): TomboloError {
   return new TomboloError('stream', `the stream ended within a body${what}`, { reason: 'reset by the peer' })
 }
 
-/** Where the empty line after a head begins, or -1. */
+/** Returns the position of the line break that begins the empty line after a head, or -1. */
 function find(buffer: Uint8Array, from: number): number {
   for (let at = buffer.indexOf(13, from); at >= 0; at = buffer.indexOf(13, at + 1)) {
     if (buffer[at + 1] === 10 && buffer[at + 2] === 13 && buffer[at + 3] === 10) return at
@@ -241,7 +241,7 @@ function parseField(line: string): [name: string, value: string] {
   return [field[1]!, field[2]!]
 }
 
-/** Resolves if what is `closed` otherwise fails. */
+/** Resolves to the error if `closed` rejects, and never otherwise. */
 function failureOf(closed: Promise<unknown>): Promise<unknown> {
   return closed.then(
     () => new Promise(() => {}),
@@ -249,14 +249,14 @@ function failureOf(closed: Promise<unknown>): Promise<unknown> {
   )
 }
 
-/** Bytes as the characters U+0000 to U+00FF. A browser's decoder of latin1 is one of windows-1252, where 80 to 9F are others. */
+/** Decodes bytes as the characters U+0000 to U+00FF. A browser's latin1 decoder is really windows-1252, which differs at 80 to 9F. */
 export function decode(bytes: Uint8Array): string {
   let text = ''
   for (let at = 0; at < bytes.length; at += 4096) text += String.fromCharCode(...bytes.subarray(at, at + 4096))
   return text
 }
 
-/** The reverse; undefined where a character is no byte. */
+/** Does the reverse. Returns undefined if a character is beyond U+00FF. */
 function encode(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length)
   for (let at = 0; at < text.length; at++) {
@@ -267,7 +267,7 @@ function encode(text: string): Uint8Array | undefined {
   return bytes
 }
 
-/** Percent-encodes what is not ASCII byte by byte: a URL would take each for a character of its own. */
+/** Percent-encodes all bytes that are not ASCII. A URL would treat each of them as a character. */
 export function escapeBytes(text: string): string {
   return text.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
 }
@@ -275,7 +275,7 @@ export function escapeBytes(text: string): string {
 /** Writes messages to a stream. */
 export class MessageWriter {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
-  /** Resolves if the stream fails, to what it failed with. */
+  /** Resolves to the error if the stream fails. */
   readonly failed: Promise<unknown>
 
   constructor(writable: WritableStream<Uint8Array>) {
@@ -294,7 +294,10 @@ export class MessageWriter {
     await this.#write(bytes)
   }
 
-  /** Writes a body: of known length, which is a `SourceError` if it has another; in chunks; or as it is, up to the end of the stream. */
+  /**
+   * Writes a body: with a given length, in chunks, or as it is up to the end of the stream. If its length differs from the given one, that
+   * is a `SourceError`.
+   */
   async body(
     body: ReadableStream<Uint8Array>,
     length: number | 'chunked' | 'until the end',
@@ -351,7 +354,7 @@ export class MessageWriter {
   }
 }
 
-/** A chunk with what is around it, in one piece: each write crosses to the program. */
+/** Returns a chunk with its size and line breaks in one piece, because each write crosses to the program. */
 function chunk(value: Uint8Array): Uint8Array {
   const before = encode(value.length.toString(16) + '\r\n')!
   const whole = new Uint8Array(before.length + value.length + 2)

@@ -1,4 +1,4 @@
-/** The data channels of a node in a shared worker, to which none can be sent: its page keeps them. See `worker/channels.ts`. */
+/** The data channels of a node in a shared worker. They cannot be transferred to it, so its page keeps them. See `worker/channels.ts`. */
 import type { ChannelAsked, ChannelTold, ToldChannel } from '../wire/connections.js'
 
 type Tell = (told: Omit<ChannelTold, 'on'>, transfer?: Transferable[]) => void
@@ -57,10 +57,10 @@ class KeptChannel {
       try {
         this.#channel.send(send)
       } catch {
-        return // it has closed, of which the worker is told
+        return // the channel has closed, and its event informs the worker
       }
     }
-    // What is above the threshold, the channel tells itself.
+    // Above the threshold, the channel's own event reports it later.
     if (this.#channel.bufferedAmount <= this.#channel.bufferedAmountLowThreshold) this.#report()
     if (close) this.#channel.close()
   }

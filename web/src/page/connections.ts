@@ -1,16 +1,16 @@
-/** The WebRTC connections of a node in a worker, which has none of its own: see `worker/connections.ts`. */
+/** The WebRTC connections of a node in a worker, which cannot make any itself: see `worker/connections.ts`. */
 import type { Asked, ChannelAsked, Told, ToldChannel } from '../wire/connections.js'
 import { KeptChannels } from './channels.js'
 
-/** The connections that a page has for its worker. */
+/** The connections that a page holds for its worker. */
 export interface Connections {
-  /** Closes all: the far sides would take those of a worker that has died for alive. */
+  /** Closes all connections. Otherwise, after a worker has died, the peers would take them for alive. */
   close(): void
 }
 
 /**
- * Offers a worker connections, where the platform has any. Nothing is made before the worker asks. Data channels are sent to a dedicated worker;
- * those of a shared one, which takes none, the page keeps.
+ * Offers connections to a worker, if the platform has WebRTC. Nothing is made before the worker asks. Data channels are transferred to a
+ * dedicated worker. A shared worker cannot receive them, so the page keeps them.
  */
 export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChannels: boolean): Connections {
   if (!('RTCPeerConnection' in globalThis)) return { close() {} }
@@ -32,7 +32,7 @@ export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChann
   }
   worker.postMessage({ connections: port2 }, [port2])
   const over = new AbortController()
-  // A browser keeps no page for the way back that has a connection.
+  // A browser does not put a page with a connection in the back/forward cache.
   addEventListener('pagehide', loseAll, { signal: over.signal })
   globalThis.document?.addEventListener('freeze', loseAll, { signal: over.signal })
   return {
@@ -45,7 +45,7 @@ export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChann
 }
 
 class Connection {
-  /** Those that cannot be sent to the worker. */
+  /** The channels that cannot be transferred to the worker. */
   readonly channels: KeptChannels | undefined
   readonly #id: number
   readonly #port: MessagePort
@@ -61,7 +61,7 @@ class Connection {
     try {
       this.#pc = new RTCPeerConnection(config)
     } catch (error) {
-      this.#why = error // a page may have some 500, and closed ones count until they are collected
+      this.#why = error // a page may have about 500 connections, and closed ones count until they are garbage-collected
       return
     }
     const pc = this.#pc
@@ -69,7 +69,7 @@ class Connection {
       candidate && this.#tell({ event: 'icecandidate', candidate: candidate.toJSON() })
     pc.onconnectionstatechange = () =>
       this.#tell({ event: 'connectionstatechange', state: pc.connectionState, ice: pc.iceConnectionState })
-    // A channel can be sent on only in the task that brings it, or has made it.
+    // A channel can be transferred only in the task that receives or makes it.
     pc.ondatachannel = ({ channel }) => {
       const [told, transfer] = this.#give(channel)
       this.#tell({ event: 'datachannel', channel: told }, transfer)
@@ -97,14 +97,14 @@ class Connection {
     }
   }
 
-  /** Closes it, and tells whether it was to be closed or has failed. */
+  /** Closes the connection, and reports whether it was closed on purpose or has failed. */
   close(state: 'closed' | 'failed'): void {
     if (this.#pc === undefined || this.#pc.connectionState === 'closed') return
     this.#pc.close()
     this.#tell({ event: 'connectionstatechange', state })
   }
 
-  /** When the far side closes the connection, SCTP says so at once, and the connection's own state after seconds. */
+  /** When the peer closes the connection, SCTP reports that at once, but the connection's own state changes only after seconds. */
   #followSctp(): void {
     const sctp = this.#pc?.sctp
     if (sctp) sctp.onstatechange = () => sctp.state === 'closed' && this.close('closed')

@@ -1,4 +1,4 @@
-/** What a page has registered with a node in a worker: it stays registered over restarts. */
+/** The objects that a page has registered with a node in a worker. They stay registered over restarts. */
 import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import { Loan, type Wire } from '../wire/wire.js'
@@ -7,25 +7,25 @@ import type { RawRoom, RawStandby, RoomStats, StandbyState } from '../world/room
 import type { RawSeat, SeatInfo } from '../world/seat.js'
 import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
 
-/** The node that has them, as far as they need it. */
+/** The node that owns them, with the members that they need. */
 export interface Owner {
-  /** Aborted when there is no more node. */
+  /** Aborted when the node has ended for good. */
   readonly ended: AbortSignal
   readonly closed: boolean
-  /** What leads to the worker, once there is one. */
+  /** Resolves to the wire to the worker, once there is one. */
   wire(): Promise<Wire>
   forget(lasting: Lasting): void
 }
 
-/** One thing that stays. */
+/** One such object. */
 export class Lasting implements Registration {
-  /** The number of the object in the worker of now. */
+  /** The number of the object in the current worker. */
   id: number | undefined
-  /** Why it could not be registered again. */
+  /** The error if it could not be registered again. */
   failed: Error | undefined
   protected over = false
   protected dropped_ = 0
-  /** The functions among the arguments, as the worker of now has them. */
+  /** The functions among the arguments, as lent to the current worker. */
   #loans: Loan[] = []
 
   constructor(
@@ -59,7 +59,7 @@ export class Lasting implements Registration {
     this.node.forget(this)
   }
 
-  /** Brings what is left when the node is closed, and its worker about to be ended. */
+  /** Fetches what is left to read when the node is closed and before its worker is ended. */
   drain(_wire: Wire): Promise<void> {
     return Promise.resolve()
   }
@@ -97,7 +97,7 @@ export class RemoteListener extends Lasting implements Listener {
   }
 }
 
-/** What is read to its end: reading goes on over a restart. */
+/** An iteration in the worker. Reading continues over a restart. */
 abstract class RemoteIteration<Batch> extends Lasting {
   readonly #left: Batch[] = []
   #ended = false
@@ -117,7 +117,7 @@ abstract class RemoteIteration<Batch> extends Lasting {
         const batch = (await this.ask('next', [])) as Batch | null
         if (batch !== null) {
           this.#left.push(this.seen(batch))
-          continue // what a worker left behind comes before what the next one says
+          continue // what the previous worker left behind comes before what the next one sends
         }
         this.#ended = true
         this.over = true
@@ -139,7 +139,7 @@ abstract class RemoteIteration<Batch> extends Lasting {
       }
       if (this.id !== undefined) this.dropped_ = ((await wire.call(this.id, 'end', [])) as number | undefined) ?? 0
     } catch {
-      // It ended with an error, or the worker did: there is no more.
+      // The iteration or the worker ended with an error: there is no more to read.
     }
     this.id = undefined
   }
@@ -161,7 +161,7 @@ export class RemoteSubscription extends RemoteIteration<Uint8Array> implements R
   }
 }
 
-/** A room that the page holds; its game is in the page. */
+/** A room that the page holds. Its game runs in the page. */
 export class RemoteRoom extends Lasting implements RawRoom {
   stats(): Promise<RoomStats> {
     return this.ask('stats', []) as Promise<RoomStats>
@@ -207,11 +207,13 @@ export class RemoteRoom extends Lasting implements RawRoom {
   }
 }
 
-/** A standby of the page, and the room that it holds then. */
+/** A standby of the page, and the room that it holds later. */
 export class RemoteStandby extends RemoteRoom implements RawStandby {
   #held = false
 
-  /** A new worker stands by anew. A room that was held is with the standbys that it named; its game cannot begin anew. */
+  /**
+   * In a new worker, the standby begins anew. A room that it already held is with the standbys that it named: its game cannot begin anew.
+   */
   override async register(wire: Wire): Promise<void> {
     if (this.#held) throw new TomboloError('crashed', 'the worker that held the room has ended')
     await super.register(wire)
@@ -232,12 +234,12 @@ export class RemoteStandby extends RemoteRoom implements RawStandby {
   }
 }
 
-/** A seat in a room. In a new worker it is taken again, as by any peer that lost its connection. */
+/** A seat in a room. A new worker takes it again, like any peer that lost its connection. */
 export class RemoteSeat extends RemoteIteration<Uint8Array> implements RawSeat {
   async about(): Promise<SeatInfo> {
     const info = (await this.ask('about', [])) as SeatInfo
     const [name, options] = this.args as [string, object]
-    // A player that has walked to another room is sought there.
+    // If the player has walked to another room, the seat is taken again there.
     if (info.name !== name) this.args.splice(0, 2, info.name, { ...options, host: info.host })
     return info
   }
@@ -247,21 +249,21 @@ export class RemoteSeat extends RemoteIteration<Uint8Array> implements RawSeat {
   }
 }
 
-/** What is there, as it comes and goes. */
+/** A watch on peers or rooms as they come and go. */
 abstract class RemoteWatch<Change> extends RemoteIteration<Change[]> {
   readonly #there = new Map<string, Change>()
 
-  /** What a change is about. */
+  /** The key of the peer or room that a change is about. */
   protected abstract subject(change: Change): string
   protected abstract isGone(change: Change): boolean
   protected abstract gone(change: Change): Change
 
-  /** What is there now; nothing, once it is closed. */
+  /** Resolves to what is there now; to nothing once the watch is closed. */
   protected async all<Item>(method: string): Promise<Item[]> {
     return this.over || this.node.closed ? [] : ((await this.ask(method, [])) as Item[])
   }
 
-  /** The program that knew what was there is gone; the next one finds it anew. */
+  /** Reports everything as gone, because the program that knew it has ended. The next program finds it anew. */
   override async register(wire: Wire): Promise<void> {
     if (this.#there.size > 0) this.leave([...this.#there.values()].map((change) => this.gone(change)))
     this.#there.clear()

@@ -1,4 +1,4 @@
-/** One worker as a page has it, from its start to its end. */
+/** One worker of a node, from its start to its end, on the side of the page. */
 import { TomboloError } from '../errors.js'
 import type { Files } from '../load.js'
 import type { NodeConfig } from '../types.js'
@@ -7,16 +7,16 @@ import { type CrossedStream, type Part, ReceivedStream } from '../wire/streams.j
 import { Loan, type Packet, Wire } from '../wire/wire.js'
 import type { Hired } from './places.js'
 
-/** How often a worker is asked whether it is there, in milliseconds. */
+/** How often a heartbeat is sent to a worker, in milliseconds. */
 const BEAT_MS = 1_000
-/** How many times it may fail to answer. They are counted, and no clock is read: a page that slept, or was throttled, did not ask. */
+/** How many heartbeats in a row may go unanswered. They are counted, not timed, because a page that slept or was throttled sent none. */
 const MAX_UNANSWERED = 5
-/** The same while the node starts, which is work without a pause: most of a minute on a slow phone that is busy with more. */
+/** The same while the node starts, which is work without a pause: on a busy, slow phone it takes most of a minute. */
 const MAX_UNANSWERED_STARTING = 60
-/** How long a shared worker may take to say its first word, in milliseconds: it may have to be loaded. */
+/** How long a shared worker may take to send its first message, in milliseconds: it may have to be loaded first. */
 const HELLO_MS = 15_000
 
-/** Hears of a life: its node's events, and its end if that comes by itself. */
+/** Receives the events of a life's node, and is informed if the life ends by itself. */
 export interface Witness {
   event(type: string, detail: unknown): void
   died(life: Life, why: TomboloError): void
@@ -26,7 +26,7 @@ export class Life {
   readonly wire: Wire
   /** Whether the node in it has started. */
   up = false
-  /** Whether nothing has been heard of it. */
+  /** Whether the worker has not sent a message yet. */
   silent = true
   readonly #hired: Hired
   readonly #witness: Witness
@@ -73,7 +73,7 @@ export class Life {
     return born
   }
 
-  /** It has said its first word, and is asked for others from now on. */
+  /** Called at the worker's first message. Heartbeats are sent from now on. */
   #begin(): void {
     this.silent = false
     clearTimeout(this.#patience)
@@ -83,7 +83,7 @@ export class Life {
   end(error: Error): void {
     clearInterval(this.#beats)
     clearTimeout(this.#patience)
-    // A dedicated worker is ended below. Told before, it might still say goodbye for what goes on in the next one.
+    // A dedicated worker is ended below. If it got 'bye' first, it might still say goodbye to peers, although the next one continues.
     if (this.#hired.lock !== undefined) this.wire.tell('bye')
     this.#hired.onerror = this.#hired.onreplaced = null
     this.#hired.dismiss()

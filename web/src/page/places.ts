@@ -1,4 +1,4 @@
-/** Where the worker of a node is: the page's own, or one for all pages of the origin. */
+/** The place of a node's worker: one of the page's own, or one for all pages of the origin. */
 import { TomboloError } from '../errors.js'
 import { absolute, type WasmSource } from '../load.js'
 import type { NodeConfig } from '../types.js'
@@ -6,19 +6,19 @@ import { offerConnections } from './connections.js'
 import { isBytes, isModule } from '../values.js'
 import { type Packet, type Port, PROTOCOL } from '../wire/wire.js'
 
-/** How a platform makes workers. */
+/** Makes workers on a platform. */
 export interface Workers {
   dedicated(): Worker
   shared(name: string): SharedWorker
 }
 
-/** A worker that has been hired, for one life of a node. */
+/** A worker that was hired for one life of a node. */
 export interface Hired {
   readonly port: Port & { onmessage: ((event: MessageEvent<Packet>) => void) | null }
-  /** The lock that this page holds for as long as it is there, where the worker could not know otherwise. */
+  /** The lock that this page holds as long as it exists. A shared worker cannot learn of the page's end in another way. */
   readonly lock: string | undefined
   onerror: ((event: Partial<ErrorEvent>) => void) | null
-  /** Another worker is to be used in its stead. */
+  /** Called when another worker must be used instead. */
   onreplaced: (() => void) | null
   dismiss(): void
 }
@@ -58,7 +58,7 @@ export class DedicatedPlace implements Place {
   }
 }
 
-/** What is of another origin cannot be a worker, and is refused at once. */
+/** Makes a worker. A script of another origin cannot be one, and is refused at once. */
 function spawned<W>(spawn: () => W, otherwise?: () => void): W {
   try {
     return spawn()
@@ -72,9 +72,10 @@ function spawned<W>(spawn: () => W, otherwise?: () => void): W {
 }
 
 /**
- * A shared worker cannot be ended by a page, and cannot have workers of its own (in Chromium) that it might end. So one that is stuck is left
- * alone: pages go on to the next of its name. They are numbered, each holds a Web Lock of its name and number, and the highest that there is
- * is the one to use. A page that finds it stuck goes on to the next number; that one says that it is there, and so all pages follow.
+ * A page cannot end a shared worker, and in Chromium a shared worker cannot have workers of its own that it could end. So a stuck one is
+ * left alone, and the pages move to the next one of its name. These workers are numbered. Each holds a Web Lock of its name and number, and
+ * the highest number is the one to use. A page that finds that worker stuck moves to the next number. The new worker announces itself, and
+ * all pages follow.
  */
 export class SharedPlace implements Place {
   readonly kind = 'shared'
@@ -87,12 +88,12 @@ export class SharedPlace implements Place {
     this.#name = name
   }
 
-  /** Whether the platform has what it takes. Web Locks are had in secure contexts only. */
+  /** Reports whether the platform has what this needs. Web Locks exist only in secure contexts. */
   static available(): boolean {
     return [globalThis.SharedWorker, globalThis.BroadcastChannel, navigator.locks].every((has) => has !== undefined)
   }
 
-  /** The place of the node for which pages ask with the same options. Relays may differ: the node has them all. */
+  /** Returns the place of the node that all pages with the same options share. Relays may differ: the node uses all of them. */
   static async of(spawn: (name: string) => SharedWorker, program: string, config: NodeConfig): Promise<SharedPlace> {
     const { relays, identity, ...rest } = config
     const key = isBytes(identity) ? [...identity] : identity
@@ -131,7 +132,7 @@ export class SharedPlace implements Place {
     return hired
   }
 
-  /** The highest number that a worker of this name has. */
+  /** Resolves to the highest number of a worker of this name. */
   async #highest(): Promise<number> {
     const { held = [] } = await navigator.locks.query()
     const prefix = `${this.#name}#`
@@ -139,7 +140,7 @@ export class SharedPlace implements Place {
     return Math.max(0, ...numbers)
   }
 
-  /** Holds a lock for as long as this page is there, so that the worker knows when it is not. */
+  /** Holds a lock as long as this page exists, so that the worker notices when it is gone. */
   async #presence(): Promise<{ lock: string; leave(): void }> {
     const lock = `${this.#name} page ${crypto.randomUUID()}`
     return new Promise((resolve, reject) => {
@@ -153,7 +154,7 @@ export class SharedPlace implements Place {
   }
 }
 
-/** Chooses where a node is to be. Null: in the calling thread. */
+/** Chooses the place of a node. Null means the calling thread. */
 export async function choosePlace(
   worker: string,
   workers: Workers | undefined,

@@ -1,6 +1,6 @@
 /**
- * A node in a worker, as its page has it. When the worker crashes, or answers no more, it is ended, and another takes its place: with the
- * same identity, and all that was registered.
+ * A node in a worker, on the side of the page. If the worker crashes or stops answering, it is ended and replaced by another one, with the
+ * same identity and all registrations.
  */
 import { callsOf, type PlainCalls } from '../calls.js'
 import { RestartError, TomboloError } from '../errors.js'
@@ -28,12 +28,12 @@ import {
 import { Life } from './life.js'
 import type { Place } from './places.js'
 
-/** More restarts than these within that time, in milliseconds, are no use. */
+/** The maximum number of restarts within RESTARTS_MS, in milliseconds. Further restarts would not help. */
 const MAX_RESTARTS = 5
 const RESTARTS_MS = 30_000
 /** The pause before a start that follows one that failed, in milliseconds. */
 const START_PAUSE_MS = 3_000
-/** How many workers a node tries that say nothing: a shared one may be about to end when it is found. */
+/** How many silent workers a node tries: a shared one may be about to end when it is found. */
 const MAX_SILENT = 2
 
 export interface RemoteNode
@@ -61,14 +61,16 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     this.#config = config
   }
 
-  /** Starts a node: its worker is begun while the program is still on its way. One that loads the program by itself is given its address. */
+  /**
+   * Starts a node. Its worker starts while the program is still on its way; a shared worker gets the program's address and loads it itself.
+   */
   static async start(
     place: Place,
     program: Promise<Files> | Files,
     config: NodeConfig,
     start: Start,
   ): Promise<RemoteNode> {
-    if (program instanceof Promise) program.catch(() => {}) // it is waited for below, if there is a worker
+    if (program instanceof Promise) program.catch(() => {}) // it is awaited below, if there is a worker
     const node = new RemoteNode(place, program, config)
     for (let silent = 0; ;) {
       const life = await node.#begin()
@@ -110,14 +112,14 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     return callWhile(this.ended, f, signal)
   }
 
-  /** What leads to the worker, once there is one. */
+  /** Resolves to the wire to the worker, once there is one. */
   async wire(): Promise<Wire> {
     for (;;) {
       const up = this.#up
       try {
         return await up
       } catch (error) {
-        if (up === this.#up) throw error // else it is being tried again
+        if (up === this.#up) throw error // else there is a new attempt
       }
     }
   }
@@ -180,7 +182,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     }
   }
 
-  /** Whether the node was closed, so that what is read comes to its end. */
+  /** Whether the node was closed, which ends all iterations. */
   get closed(): boolean {
     return this.#closed !== undefined
   }
@@ -207,7 +209,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     this.dispatchEvent(new CustomEvent(type, { detail }))
   }
 
-  /** The life has ended, or could not begin. */
+  /** Called when a life has ended or could not begin. */
   #died(life: Life | undefined, why: TomboloError): void {
     if (life !== this.#life) return
     this.#life = undefined
@@ -226,7 +228,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     life?.end(new RestartError(`the node is restarted: ${why.message}`))
   }
 
-  /** There is no more node. */
+  /** Ends the node for good. */
   #stop(life: Life | undefined, why: string): void {
     const fatal = new TomboloError('crashed', why)
     this.#life = undefined
@@ -252,14 +254,14 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     return life.wire
   }
 
-  /** Has a new life be what the one before was. */
+  /** Gives a new life the identity and the registrations of the previous one. */
   async #revive(life: Life): Promise<void> {
     const { id, key, lock } = this.#born
     const config = key === undefined ? this.#config : { ...this.#config, identity: key }
     const born = await life.start(await this.#program, config, { lock })
     if (born.id !== id) {
       const why = `its identity is taken: it would be ${born.id}, and no longer ${id}`
-      // Other tabs have made a node meanwhile, and have their own: to try again would only take it from them.
+      // Other tabs have made a node in the meantime. Trying again would only take it away from them.
       if (this.#place.kind === 'shared') this.#stop(life, why)
       throw new Error(why)
     }

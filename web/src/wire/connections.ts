@@ -1,6 +1,6 @@
-/** What crosses between a page that has WebRTC connections and the worker that uses them. */
+/** The messages between a page that has WebRTC connections and the worker that uses them. */
 
-/** What a worker asks of the connection `on`. `new` and `close` are not answered. */
+/** A call of the worker on the connection `on`. `new` and `close` are not answered. */
 export interface Asked {
   readonly on: number
   readonly call: number
@@ -8,20 +8,20 @@ export interface Asked {
   readonly args: unknown[]
 }
 
-/** What a worker has a data channel do that its page keeps, in the order of these. */
+/** The actions of a worker on a data channel that its page keeps, in the order of the members. */
 export interface ChannelAsked {
   readonly on: number
   readonly channel: number
-  /** Is given away. */
+  /** The bytes to send. They are transferred. */
   readonly send?: Uint8Array<ArrayBuffer>
   readonly low?: number
   readonly close?: true
 }
 
-/** A channel of which a page tells: itself, or its number where the page keeps it. */
+/** A channel that a page reports: the channel itself, or its number if the page keeps it. */
 export type ToldChannel = RTCDataChannel | { readonly kept: number; readonly label: string }
 
-/** What a page tells of the connection `on`. */
+/** A report of the page about the connection `on`. */
 export type Told = { readonly on: number } & (
   | { readonly done: number; readonly value: unknown }
   | { readonly failed: number; readonly name: string; readonly message: string }
@@ -29,19 +29,19 @@ export type Told = { readonly on: number } & (
       readonly event: 'icecandidate' | 'connectionstatechange' | 'datachannel'
       readonly candidate?: RTCIceCandidateInit
       readonly state?: RTCPeerConnectionState
-      /** With a `state`: tells whether what failed is the way to the peer, or who is there. */
+      /** Sent with a `state`. It shows whether the network path to the peer failed, or the peer's authentication. */
       readonly ice?: RTCIceConnectionState
       readonly channel?: ToldChannel
     }
   | ChannelTold
 )
 
-/** What a page tells of a data channel that it keeps. */
+/** A report of the page about a data channel that it keeps. */
 export interface ChannelTold {
   readonly on: number
   readonly kept: number
   readonly happened?: 'open' | 'message' | 'error' | 'close'
-  /** Is given away. */
+  /** The data of a message. It is transferred. */
   readonly data?: unknown
   readonly errorDetail?: string
   /** How many bytes have left so far, of all that were sent. */

@@ -1,40 +1,40 @@
 /**
- * How the bytes of a body or of a stream cross between two threads of a browser: in parts over a port, with credit for what the other end has
- * taken, so that memory stays bounded. Not as transferable Web Streams, which ask for each chunk by itself, so that a stream waits for a turn
- * of both threads every 64 KiB; which lose the class, the code and the reason of an error; and which do not end with their thread.
+ * Sends the bytes of a body or of a stream between two threads of a browser: in parts over a port, with credit for what the other end has
+ * taken, so that memory stays bounded. It does not use transferable Web Streams. These request each chunk by itself, so that a stream waits
+ * for both threads every 64 KiB. They lose the class, the code and the reason of an error. And they do not end with their thread.
  */
 import { copyBytes } from './bytes.js'
 import { sendError, type SentError } from './errors.js'
 
 export type Part =
   | { data: Uint8Array<ArrayBuffer>[] }
-  /** So many bytes more may be sent; the buffers in which others came are free again. */
+  /** This many more bytes may be sent. The buffers of earlier parts are returned for reuse. */
   | { credit: number; free?: ArrayBuffer[] }
-  /** There is no more to come. */
+  /** The sender has reached the end. */
   | { end: true }
-  /** What was to come has failed. */
+  /** The source of the bytes has failed. */
   | { failed: SentError }
-  /** No more of it is wanted. */
+  /** The receiver wants no more bytes. */
   | { cancelled: SentError }
 
 export type Post = (part: Part, transfer?: Transferable[]) => void
 
 /** How many bytes may be under way, or wait to be read at the other end, in each direction. */
 export const WINDOW = 1 << 20
-/** While so many bytes are under way, less than so many wait for more to go with; and credit is given for so many at once. */
+/** While this many bytes are under way, smaller amounts wait until they make a batch. Credit is granted in batches of this size, too. */
 export const BATCH = WINDOW / 4
-/** No buffer is larger, whatever a chunk is. */
+/** The maximum size of a buffer. Larger chunks are split. */
 export const MAX_BUFFER = 64 << 10
-/** Smaller chunks are cloned, each by itself; larger ones are in a buffer of MAX_BUFFER bytes, which is given away and comes back. */
+/** Smaller chunks are cloned one by one. Larger ones are copied into a buffer of MAX_BUFFER bytes, which is transferred and comes back. */
 const MIN_BUFFER = 8 << 10
 
 /**
- * What goes to the other end: at once while little is under way, and then in batches, since each message is a turn of both threads. What waits
- * goes when credit comes, and that comes once the other end has taken a batch, which is under way.
+ * Queues the bytes for the other end. While little is under way they are sent at once, and then in batches, because each message costs a
+ * turn of both threads. Waiting bytes are sent when credit comes, which the other end grants once it has taken the batch that is under way.
  */
 export class Outbox {
   readonly #post: Post
-  /** Buffers to send in: to make a new one for each part costs more than all the rest of the crossing. */
+  /** Buffers for reuse: making a new one for each part would cost more than everything else in the crossing. */
   readonly #pool: ArrayBuffer[] = []
   #credit: number
   #data: Uint8Array<ArrayBuffer>[] = []
@@ -46,19 +46,19 @@ export class Outbox {
     this.#credit = credit
   }
 
-  /** Resolves when something may be put in. There is one who waits. */
+  /** Resolves when more may be put in. Only one caller may wait at a time. */
   room(): Promise<void> | undefined {
     return this.#credit > this.#bytes ? undefined : new Promise((resolve) => (this.#waiting = resolve))
   }
 
-  /** Sends at most MAX_BUFFER bytes. They are given away. */
+  /** Sends at most MAX_BUFFER bytes. The buffer is transferred. */
   put(data: Uint8Array<ArrayBuffer>): void {
     this.#data.push(data)
     this.#bytes += data.byteLength
     if (WINDOW - this.#credit < BATCH || this.#bytes >= BATCH) this.flush()
   }
 
-  /** Sends a copy: whoever made them may use their buffer again. */
+  /** Sends a copy, because the caller may reuse the buffer. */
   putCopy(piece: Uint8Array): void {
     if (piece.byteLength < MIN_BUFFER) return this.put(copyBytes(piece))
     const copy = new Uint8Array(this.#pool.pop() ?? new ArrayBuffer(MAX_BUFFER), 0, piece.byteLength)
@@ -89,9 +89,9 @@ export class Outbox {
   }
 }
 
-/** Sends what can be read to the other end, as far as there is credit. */
+/** Sends the bytes of a readable to the other end, as far as credit allows. */
 export class Sending {
-  /** Resolves when all has been sent, or no more will be. */
+  /** Resolves when everything has been sent, or nothing more will be. */
   readonly over: Promise<void>
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>
   readonly #post: Post
@@ -115,7 +115,7 @@ export class Sending {
     this.#outbox.grant(part)
   }
 
-  /** Sends no more: the other end does not want it, or is gone. */
+  /** Stops sending, because the other end has cancelled or is gone. */
   cancel(reason: unknown): void {
     this.#over = true
     this.#outbox.release()
@@ -128,7 +128,7 @@ export class Sending {
       this.#over = true
       this.#outbox.release()
     }
-    this.#reader.closed.catch(failed) // at once, and not when there is credit
+    this.#reader.closed.catch(failed) // reports a failure at once, not only when there is credit
     for (;;) {
       await this.#outbox.room()
       if (this.#over) return
@@ -157,7 +157,7 @@ export class Inbox {
     this.#granted -= byteLength
   }
 
-  /** Lets the other end send as much as has been read, where that is worth a message. `room` is how much may wait here. */
+  /** Grants credit for what has been read, if it is enough to be worth a message. `room` is how many bytes may wait here. */
   grant(room: number): void {
     const credit = room - this.#granted
     if (credit < BATCH) return
@@ -166,10 +166,10 @@ export class Inbox {
   }
 }
 
-/** How what is read here waits to be read. */
+/** Returns the queuing strategy of the receiving end. */
 export const waiting = () => new ByteLengthQueuingStrategy({ highWaterMark: WINDOW })
 
-/** A chunk in pieces that go into a buffer. */
+/** Splits a chunk into pieces that fit into a buffer. */
 export function* pieces(chunk: Uint8Array): Generator<Uint8Array> {
   if (chunk.byteLength <= MAX_BUFFER) return yield chunk
   for (let at = 0; at < chunk.byteLength; at += MAX_BUFFER) yield chunk.subarray(at, at + MAX_BUFFER)

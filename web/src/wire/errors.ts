@@ -1,4 +1,4 @@
-/** Errors as they cross between a page and its worker: cloning one would lose its class, its code and its reason. */
+/** The form of errors between a page and its worker. Cloning an error would lose its class, its code and its reason. */
 import { TomboloError, type TomboloErrorCode } from '../errors.js'
 import type { StreamReason } from '../types.js'
 
@@ -11,7 +11,7 @@ export interface SentError {
   readonly cause?: SentError
 }
 
-/** How many causes of causes cross. */
+/** The maximum depth of causes that cross. */
 const MAX_CAUSES = 4
 
 export function sendError(error: unknown, causes = MAX_CAUSES): SentError {
@@ -24,7 +24,7 @@ export function sendError(error: unknown, causes = MAX_CAUSES): SentError {
   return { name, message, code, ...(reason !== undefined && { reason }), ...cause }
 }
 
-/** The error that crossed. What the platform itself made of a failure is left as it is. */
+/** Restores an error that crossed. An error that the platform itself made is left as it is. */
 export function receiveError(sent: unknown): Error {
   if (isError(sent)) return sent
   const { name, message, code, reason, dom, ...rest } = (sent ?? { name: 'Error', message: String(sent) }) as SentError

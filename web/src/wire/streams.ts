@@ -1,4 +1,4 @@
-/** The streams of peers as they cross between a node's worker and its page, on the wire of the calls: see `credit.ts`. */
+/** Streams of peers between a node's worker and its page. They use the wire of the calls: see `credit.ts`. */
 import { TomboloError } from '../errors.js'
 import { Halves } from '../halves.js'
 import type { PeerStream } from '../types.js'
@@ -6,7 +6,7 @@ import { ownBytes } from './bytes.js'
 import { BATCH, Inbox, MAX_BUFFER, Outbox, type Part as BytesPart, pieces, Sending, waiting } from './credit.js'
 import { receiveError, sendError, type SentError } from './errors.js'
 
-/** A stream on its way. Its parts follow, in both directions, under its number. */
+/** A stream that crosses. Its parts follow in both directions, under its number. */
 export interface CrossedStream {
   readonly id: number
   readonly peer: string
@@ -15,14 +15,14 @@ export interface CrossedStream {
 
 export type Part =
   | BytesPart
-  /** How the writing half has ended, at the worker. */
+  /** From the worker: how the writing half has ended there. */
   | { written: SentError | null }
   /** From the page: ends both halves. */
   | { reset: true }
 
 type Post = (part: Part, transfer?: Transferable[]) => void
 
-/** The end of a stream where its node is. */
+/** The end of a stream on the side of its node. */
 export class SentStream {
   readonly #stream: PeerStream
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>
@@ -70,7 +70,7 @@ export class SentStream {
   }
 }
 
-/** The end of a stream where it is used. */
+/** The end of a stream on the side that uses it. */
 export class ReceivedStream {
   readonly stream: PeerStream
   readonly #halves: Halves
@@ -81,7 +81,7 @@ export class ReceivedStream {
   readonly #written: Promise<Error | null>
   #setWritten!: (error: Error | null) => void
   #writeOver = false
-  /** What is written fails with this from now on. */
+  /** The error with which all further writes fail. */
   #refused: Error | undefined
 
   /** `over` hears that both halves have ended. */
@@ -130,12 +130,12 @@ export class ReceivedStream {
     }
   }
 
-  /** Fails both halves, if they have not ended. */
+  /** Fails both halves, unless they have ended. */
   fail(error: Error): void {
     this.#halves.fail(error)
   }
 
-  /** What a stream fails with fails both halves, and the writing one may hear of it later. */
+  /** The error of a stream fails both halves, although the report about the writing half may come later. */
   #readFailed(error: Error): void {
     if (this.#halves.read) return
     if (error instanceof TomboloError && error.code === 'stream') return this.fail(error)

@@ -1,7 +1,7 @@
 /**
- * Calls between a page and its worker, both ways over one port. Not comlink's, since the package is also loaded as it is, with no bundler
- * to find a dependency; since comlink's table of what crosses in which way is one for the whole page, which is not ours; and since its
- * calls neither end with their worker nor carry what errors have beside their message.
+ * Calls between a page and its worker, in both directions over one port. This is not done with comlink, because the package must also work
+ * without a bundler that finds dependencies, because comlink's table of transfer handlers is global to the page, and because its calls do
+ * not end with their worker and lose everything in an error but its message.
  */
 import { TomboloError } from '../errors.js'
 import { isBuffer, isBytes, isModule, isSignal, tagOf } from '../values.js'
@@ -9,10 +9,10 @@ import { ownBytes } from './bytes.js'
 import { receiveError, sendError, type SentError } from './errors.js'
 import type { CrossedStream, Part } from './streams.js'
 
-/** The version of what crosses. Pages share a worker only with pages of their own version. */
+/** The version of this protocol. Pages share a worker only with pages of the same version. */
 export const PROTOCOL = 4
 
-/** Stands, where it was found, for a value that cannot be cloned. */
+/** Stands for a value that cannot be cloned, with the place where it was found. */
 type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
 type Key = string | number
 
@@ -34,30 +34,30 @@ export interface Port {
   postMessage(message: unknown, transfer: Transferable[]): void
 }
 
-/** What one end of a wire does with what comes from the other. */
+/** The handlers of one end of a wire for what comes from the other end. */
 export interface End {
   /** Answers a call. */
   answer(on: number, method: string, args: unknown[]): unknown
-  /** Hears what the other end tells, which nobody there waits for. */
+  /** Receives a message from the other end that needs no answer. */
   told(what: string, detail: unknown): void
-  /** Makes a stream ready to cross, if this end has such. Null: it is none. */
+  /** Prepares a stream for crossing, if this end has streams. Returns null if the value is not a stream. */
   sendStream?(value: object): CrossedStream | null
   receiveStream?(crossed: CrossedStream): unknown
-  /** Takes what belongs to a stream that has crossed. */
+  /** Takes a part of a stream that has crossed. */
   part(stream: number, part: Part): void
-  /** Whether the bytes of calls and answers are this end's to give away; else they are copied, once. */
+  /** Whether this end may transfer the bytes of calls and answers. Otherwise they are copied, once. */
   readonly givesBytes: boolean
 }
 
-/** How many signals this thread has sent; their numbers are never used again. */
+/** How many signals this thread has sent. Their numbers are never reused. */
 let signals = 0
 
-/** How deep lists and objects may be in each other. */
+/** How deep lists and objects may be nested. */
 const MAX_DEPTH = 16
 
 /**
- * A function that the other end may call until it is taken back, and not only while the call that it was given with lasts. One function may be
- * lent more than once: each loan ends by itself.
+ * A function that the other end may call until it is taken back, not only during the call with which it was passed. A function may be lent
+ * more than once, and each loan ends separately.
  */
 export class Loan {
   constructor(readonly f: (...args: unknown[]) => unknown) {}
@@ -77,7 +77,7 @@ export class Wire {
     this.#end = end
   }
 
-  /** Calls a method of an object at the other end. The signals among the arguments are followed until it is answered. */
+  /** Calls a method of an object at the other end. Signals among the arguments are passed on until the call is answered. */
   call(on: number, method: string, args: unknown[]): Promise<unknown> {
     return this.#ask(args, (id, sent) => ({ kind: 'call', id, on, method, sent }))
   }
@@ -86,17 +86,17 @@ export class Wire {
     if (this.#ended === undefined) this.#post({ kind: 'tell', what, detail }, [])
   }
 
-  /** Sends what belongs to a stream that has crossed. */
+  /** Sends a part of a stream that has crossed. */
   part(stream: number, part: Part, transfer: Transferable[] = []): void {
     if (this.#ended === undefined) this.#post({ kind: 'part', stream, part }, transfer)
   }
 
-  /** Takes back a function that was lent; it is called no more. */
+  /** Takes back a function that was lent. It is not called any more. */
   takeBack(loan: Loan): void {
     for (const [id, known] of this.#functions) if (known === loan) this.#functions.delete(id)
   }
 
-  /** The other end is gone: what is pending rejects, and what is called later. */
+  /** Called when the other end is gone. Pending and later calls reject with the error. */
   end(error: Error): void {
     this.#ended = error
     for (const { reject } of this.#pending.values()) reject(error)
@@ -105,7 +105,7 @@ export class Wire {
     this.#aborts.clear()
   }
 
-  /** Takes what came from the other end. */
+  /** Handles a packet from the other end. */
   receive(packet: Packet): void {
     switch (packet.kind) {
       case 'call':
@@ -169,8 +169,8 @@ export class Wire {
   }
 
   /**
-   * Copies the values, and what is in those of them that are lists or plain objects, which may be a framework's proxies and could not be
-   * cloned; and marks what cannot cross by itself.
+   * Copies the values, lists and plain objects with their contents, because these may be proxies of a framework, which cannot be cloned.
+   * Marks the values that cannot cross by themselves.
    */
   #pack(args: unknown[]) {
     const marks: Mark[] = []
@@ -219,7 +219,7 @@ export class Wire {
     return { id, name: loan.f.name }
   }
 
-  /** Tells the other end when a signal is aborted. */
+  /** Informs the other end when a signal is aborted. */
   #follow(value: AbortSignal, releases: (() => void)[]) {
     const signal = ++signals
     const abort = () => this.#post({ kind: 'abort', signal, reason: sendError(value.reason) }, [])

@@ -1,4 +1,6 @@
-/** Data channels in a shared worker, as much as the program needs of `RTCDataChannel`: its page keeps them. See `page/channels.ts`. */
+/**
+ * Data channels in a shared worker, with the part of `RTCDataChannel` that the program needs. A page keeps them: see `page/channels.ts`.
+ */
 import type { ChannelAsked, ChannelTold } from '../wire/connections.js'
 
 type Ask = (asked: Omit<ChannelAsked, 'on' | 'channel'>, transfer?: Transferable[]) => void
@@ -27,13 +29,13 @@ export class RemoteChannel {
     return this.#onmessage
   }
 
-  /** What has come before somebody listens comes then. */
+  /** Sets the handler. It first gets the messages that came before it was set. */
   set onmessage(handler: Handler) {
     this.#onmessage = handler
     if (handler !== null) for (const data of this.#early.splice(0)) handler({ type: 'message', data })
   }
 
-  /** What is on its way to the page is not sent yet, either. */
+  /** Bytes that are not yet sent, including those on their way to the page. */
   get bufferedAmount(): number {
     return this.#sent - this.#left
   }

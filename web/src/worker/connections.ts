@@ -1,4 +1,4 @@
-/** WebRTC for a worker, by the connections of its page, or of one of the pages of a shared worker. */
+/** WebRTC for a worker, with the connections of its page, or of one of the pages of a shared worker. */
 import type { ChannelAsked, Told, ToldChannel } from '../wire/connections.js'
 import { RemoteChannel } from './channels.js'
 
@@ -21,7 +21,7 @@ export class Connections {
   readonly #made = new Map<number, RemoteConnection>()
   #count = 0
 
-  /** Takes the offer of a page, and makes `RTCPeerConnection` what the program needs of it. */
+  /** Takes the offer of a page, and defines the part of `RTCPeerConnection` that the program needs. */
   take(page: unknown, offer: Offer): void {
     this.#offers.set(page, offer)
     offer.port.onmessage = ({ data }: MessageEvent<Told>) => this.#made.get(data.on)?.take(data)
@@ -35,7 +35,7 @@ export class Connections {
     })
   }
 
-  /** A page is gone, and its connections with it. The next ones are another page's. */
+  /** Called when a page is gone, and its connections with it. Another page makes the next ones. */
   lose(page: unknown): void {
     const offer = this.#offers.get(page)
     if (offer === undefined) return
@@ -60,7 +60,7 @@ class RemoteConnection {
   ondatachannel: Handler = null
   connectionState: RTCPeerConnectionState = 'new'
   iceConnectionState: RTCIceConnectionState = 'new'
-  /** What it would tell, `connectionState` tells here. */
+  /** Null, because `connectionState` reports here what this would report. */
   readonly sctp = null
   readonly port: MessagePort
   readonly #id: number
@@ -91,7 +91,7 @@ class RemoteConnection {
     this.#failAll()
   }
 
-  /** Its page is gone. */
+  /** Called when the page of the connection is gone. */
   lose(): void {
     this.#changed('failed')
     this.#forget()
@@ -117,7 +117,7 @@ class RemoteConnection {
     this.onconnectionstatechange?.({ type: 'connectionstatechange' })
   }
 
-  /** The channel that was told of: itself, or what stands for one that the page keeps. */
+  /** Returns a channel that was reported: the channel itself, or a stand-in for one that the page keeps. */
   #taken(told: ToldChannel): RTCDataChannel | RemoteChannel {
     if (!('kept' in told)) return told
     const channel = this.#channel(told.kept)
@@ -125,7 +125,7 @@ class RemoteConnection {
     return channel
   }
 
-  /** What happens to a channel may come before the call that made it is answered. */
+  /** Returns the stand-in for a channel. Its events may arrive before the answer to the call that made it. */
   #channel(kept: number): RemoteChannel {
     let channel = this.#channels.get(kept)
     if (channel === undefined) {

@@ -1,4 +1,4 @@
-/** The node of a worker, and those who call it: the page that made a dedicated worker, or all the pages of a shared one. */
+/** The node of a worker, and the pages that use it: the one that made a dedicated worker, or all pages of a shared one. */
 import { dialAhead } from '../ahead.js'
 import { TomboloError } from '../errors.js'
 import { FETCHING } from '../fetch.js'
@@ -8,7 +8,7 @@ import type { NodeConfig } from '../types.js'
 import type { Born, Start } from '../wire/start.js'
 import { type Guest, type Made, Turns } from './turns.js'
 
-/** How long the identity of a worker that was ended may take to be free, in milliseconds. */
+/** How long it may take until the identity of a worker that was ended is free, in milliseconds. */
 const LOCK_MS = 5_000
 /** How long a shared worker waits for another page, in milliseconds. */
 const GRACE_MS = 1_000
@@ -22,7 +22,7 @@ export class Host {
   readonly #shared: boolean
   readonly #gone: (guest: Guest) => void
   readonly #guests = new Set<Guest>()
-  /** The pages that are frozen, or left and kept by the browser. */
+  /** The pages that are frozen, or in the back/forward cache. */
   readonly #resting = new WeakSet<Guest>()
   readonly #turns: Turns
   #atRest = false
@@ -30,7 +30,7 @@ export class Host {
   #node: RawNode | undefined
   #closed: Promise<unknown> = Promise.resolve()
 
-  /** `gone` hears of each page that is not there any more. */
+  /** `gone` is called for each page that is gone. */
   constructor(shared: boolean, gone: (guest: Guest) => void) {
     this.#shared = shared
     this.#gone = gone
@@ -40,20 +40,20 @@ export class Host {
     )
   }
 
-  /** A page is there. */
+  /** Adds a page. */
   enter(guest: Guest): void {
     this.#guests.add(guest)
   }
 
   /**
-   * Makes the node. Of a shared one, pages that come later hear what it is, and their relays are its relays, too. The program is a module, or
-   * the address of one: a module cannot leave the pages for a shared worker.
+   * Makes the node. For a shared node, pages that come later get its description, and their relays are added to it. The program is a
+   * module, or the address of one, because a module cannot be sent to a shared worker.
    */
   async start(files: Files, config: NodeConfig, start: Start): Promise<Born> {
     let running: Running | undefined
     while (running === undefined) {
       if (this.#running === undefined) return handOut((await this.#begin(files, config, start)).born)
-      running = await this.#running.catch(() => undefined) // what another page asked for is no failure of this one
+      running = await this.#running.catch(() => undefined) // a failure of another page's call is not one of this call
     }
     await running.node.addRelays(config.relays ?? [])
     if (this.#atRest) await this.#wake()
@@ -65,29 +65,29 @@ export class Host {
     return invoke(this.#node, method, args)
   }
 
-  /** Makes something that stays, and of which a node has only one: see `Turns`. */
+  /** Makes something that lasts, and of which a node has only one: see `Turns`. */
   take(guest: Guest, method: string, args: unknown[]): Promise<Made> {
     return this.#turns.take(guest, method, args)
   }
 
-  /** Whether a page is there, and neither frozen nor left. */
+  /** Reports whether a page exists and is neither frozen nor left. */
   isAwake(guest: Guest): boolean {
     return this.#guests.has(guest) && !this.#resting.has(guest)
   }
 
-  /** A page is frozen, or left. */
+  /** Called when a page is frozen or left. */
   async rest(guest: Guest): Promise<void> {
     this.#resting.add(guest)
     await this.#rest()
   }
 
-  /** A page is back, or has the network back. */
+  /** Called when a page is back, or its network is. */
   async wake(guest: Guest): Promise<void> {
     this.#resting.delete(guest)
     await this.#wake()
   }
 
-  /** A page has closed its node: what others use lives on. */
+  /** Called when a page has closed its node. What other pages use stays open. */
   async leave(guest: Guest): Promise<void> {
     if (!this.#guests.delete(guest)) return
     if (this.#guests.size > 0) {
@@ -96,7 +96,7 @@ export class Host {
       return this.#rest()
     }
     const running = this.#running
-    this.#running = undefined // whoever comes before the end has a node of its own
+    this.#running = undefined // a page that comes before the end gets a new node
     const closed = running?.catch(() => undefined).then((running) => running?.node.close())
     this.#closed = Promise.resolve(closed)
       .catch(() => {})
@@ -105,15 +105,15 @@ export class Host {
   }
 
   /**
-   * The page has all that it was owed. A shared worker without any ends, since nobody else can end it; but not at once, for a page that finds it
-   * in its end would wait for a word of it.
+   * Called when a page needs nothing more. A shared worker without pages ends, because nobody else can end it. It does not end at once,
+   * because a page that finds it at its end would wait in vain for a message.
    */
   async dismissed(guest: Guest): Promise<void> {
-    await this.leave(guest).catch(() => {}) // unless it has
+    await this.leave(guest).catch(() => {}) // unless it already has
     setTimeout(() => this.#guests.size === 0 && this.end(), GRACE_MS)
   }
 
-  /** A page is gone without a word. If it was the last, the browser ends the worker, unless another one comes first. */
+  /** Called when a page is gone without notice. If it was the last one, the browser ends the worker, unless another page comes first. */
   async lost(guest: Guest): Promise<void> {
     this.#guests.delete(guest)
     this.#gone(guest)
@@ -121,7 +121,7 @@ export class Host {
     await this.#rest()
   }
 
-  /** The node rests when all of its pages do; till then, what they have is had by those who are awake. */
+  /** Suspends the node if all its pages are frozen. Otherwise, what frozen pages have registered passes to pages that are awake. */
   async #rest(): Promise<void> {
     const guests = [...this.#guests]
     if (guests.some((guest) => !this.#resting.has(guest))) await this.#turns.pass()
@@ -137,19 +137,19 @@ export class Host {
     await this.#turns.pass()
   }
 
-  /** The program is no more. */
+  /** Called when the program has ended. */
   crashed(why: string): void {
     for (const guest of this.#guests) guest.tell('ended', why)
     this.end()
   }
 
-  /** Another worker has taken the place of this one. */
+  /** Called when another worker has taken the place of this one. */
   replaced(): void {
     const closed = Promise.resolve(this.#node?.close())
     void closed.catch(() => {}).then(() => this.end())
   }
 
-  /** Ends a shared worker. A dedicated one is its page's to end. */
+  /** Ends a shared worker. A dedicated one is ended by its page. */
   end(): void {
     if (this.#shared) globalThis.close()
   }
@@ -184,7 +184,7 @@ export class Host {
     return { node, born: { id, network, version, ...(key && { key }), ...held } }
   }
 
-  /** Waits until nobody holds a lock. A shared worker that is stuck holds it for ever, and is robbed of it. */
+  /** Waits until nobody holds a lock. From a stuck shared worker, which holds it forever, the lock is stolen. */
   async #release(lock: string): Promise<void> {
     const { locks } = navigator
     const signal = AbortSignal.timeout(LOCK_MS)
@@ -193,7 +193,7 @@ export class Host {
   }
 }
 
-/** What is answered is given away. */
+/** Copies the key, because answers are transferred. */
 function handOut(born: Born): Born {
   return born.key === undefined ? born : { ...born, key: born.key.slice() }
 }

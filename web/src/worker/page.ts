@@ -1,4 +1,4 @@
-/** One page that uses the node of a worker, as the worker has it, and what the page has there. */
+/** One page that uses the node of a worker, on the side of the worker, with the page's objects there. */
 import type { Asked } from '../ask.js'
 import { type Call, type CallName, CALLS } from '../calls.js'
 import type { Files, OnProgress } from '../load.js'
@@ -17,7 +17,7 @@ export class Page implements Guest {
   readonly #made = new Map<number, Made>()
   readonly #streams = new Map<number, SentStream>()
   #count = 0
-  /** Whether the page has left, or is gone: what comes about later is not kept. */
+  /** Whether the page has left or is gone. Objects that are made afterwards are not kept. */
   #gone = false
 
   constructor(port: Port, host: Host) {
@@ -39,7 +39,7 @@ export class Page implements Guest {
     this.#wire.tell(what, detail)
   }
 
-  /** Ends what the page has. What subscriptions still hold can be read. */
+  /** Closes the page's objects. Messages that subscriptions still hold can be read. */
   async release(): Promise<void> {
     this.#gone = true
     for (const stream of this.#streams.values()) stream.reset()
@@ -53,7 +53,7 @@ export class Page implements Guest {
     if (method === 'wake') return this.#host.wake(this)
     const { way } = (CALLS as Record<string, Call>)[method as CallName] ?? { way: 'plain' }
     if (way !== 'one' && way !== 'many') return this.#host.invoke(method, args)
-    // It brings an object; the page is given its number.
+    // The result is an object, and the page gets its number.
     const made = way === 'one' ? this.#host.take(this, method, args) : this.#host.invoke(method, args)
     const object = (await made) as Made
     if (this.#gone) {
@@ -66,7 +66,7 @@ export class Page implements Guest {
   }
 
   #start(program: Files, config: NodeConfig, onProgress?: OnProgress, lock?: string, asked?: Asked): Promise<Born> {
-    // A function that has crossed answers, or fails when its page is gone; the progress asks for neither.
+    // A function that has crossed returns a promise, which rejects when its page is gone. The progress needs no answer.
     const tell = onProgress && ((progress: LoadProgress) => Promise.resolve(onProgress(progress)).catch(() => {}))
     return this.#host.start(program, config, { onProgress: tell, lock, asked })
   }
@@ -86,7 +86,7 @@ export class Page implements Guest {
     else if (what === 'bye') void this.#host.dismissed(this)
   }
 
-  /** The page is there, and of a shared worker holds a lock for as long as it is. */
+  /** Adds the page. A page of a shared worker holds a lock as long as it exists. */
   #enter(lock: string | undefined): void {
     this.#host.enter(this)
     this.#wire.tell('hello')

@@ -1,29 +1,29 @@
 /**
- * What a node has only one of, and several pages want: the listener of a protocol, the responder and the validator of a type. The first of
- * the pages that are awake has it; when that one closes it, is frozen or gone, the next has.
+ * Objects of which a node has only one, although several pages may want it: the listener of a protocol, the responder and the validator of
+ * a type. The first page that is awake has it. When that page closes it, is frozen or is gone, the next page gets it.
  */
 
-/** Something that the node has made, and a page calls. */
+/** An object that the node has made and that a page calls. */
 export interface Made {
   close(): Promise<void>
   dropped?(): Promise<number>
   [method: string]: unknown
 }
 
-/** Who has a share in the node of a worker: a page. */
+/** A page that shares the node of a worker. */
 export interface Guest {
   tell(what: string, detail?: unknown): void
-  /** Ends what it has. */
+  /** Closes the page's objects. */
   release(): Promise<void>
 }
 
 type Register = (method: string, args: unknown[]) => unknown
 
-/** Those who want the same, in the order they came. */
+/** The pages that want the same object, in the order in which they came. */
 interface Queue {
   readonly turns: Turn[]
   active: Turn | undefined
-  /** What is done with it is done one after the other. */
+  /** Resolves when the last operation on the queue is done: they run one after the other. */
   done: Promise<unknown>
 }
 
@@ -37,7 +37,7 @@ export class Turns {
     this.#awake = awake
   }
 
-  /** Resolves when it has been made, or waits its turn. That a page asks for the same twice is for the program to refuse. */
+  /** Resolves when the object has been made or waits for its turn. If a page asks for the same object twice, the program refuses it. */
   async take(guest: Guest, method: string, args: unknown[]): Promise<Made> {
     const key = `${method} ${String(args[0])}`
     const queue = this.#queues.get(key) ?? { turns: [], active: undefined, done: Promise.resolve() }
@@ -51,14 +51,14 @@ export class Turns {
     return turn
   }
 
-  /** Some pages have been frozen, or are back. */
+  /** Called when pages have been frozen or are back. */
   async pass(): Promise<void> {
     await Promise.all([...this.#queues].map(([key, queue]) => this.#do(queue, () => this.#pass(key, queue))))
   }
 
   #do(queue: Queue, f: () => Promise<void>): Promise<void> {
     const done = queue.done.then(f)
-    queue.done = done.catch(() => {}) // whoever asked for it is told
+    queue.done = done.catch(() => {}) // the caller gets the error
     return done
   }
 
@@ -79,7 +79,7 @@ export class Turns {
     await active?.end()
   }
 
-  /** Has the one whose turn it is begin. */
+  /** Gives the object to the page whose turn it is. */
   async #pass(key: string, queue: Queue): Promise<void> {
     for (;;) {
       const next = queue.turns.find(({ guest }) => this.#awake(guest))
@@ -103,11 +103,11 @@ function remove(queue: Queue, turn: Turn): void {
   if (at >= 0) queue.turns.splice(at, 1)
 }
 
-/** What one page has, or will have. */
+/** The object of one page, which it has or waits for. */
 class Turn implements Made {
   [method: string]: unknown
   readonly guest: Guest
-  /** Whether the page knows that it has it. */
+  /** Whether the page has been informed that it has the object. */
   told = false
   failed: Error | undefined
   readonly #method: string
