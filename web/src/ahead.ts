@@ -89,7 +89,7 @@ function keyOf(url: string, { serverCertificateHashes = [] }: WebTransportOption
   return [url, ...serverCertificateHashes.map(({ value }) => String(value))].join(' ')
 }
 
-/** The addresses that a relay says it has; none if it says something else. */
+/** Returns the addresses in a relay's answer; none if it cannot be parsed. */
 function addressesIn(answer: Uint8Array): string[] {
   try {
     const { addrs } = JSON.parse(new TextDecoder().decode(answer)) as { addrs?: unknown }

@@ -31,7 +31,7 @@ export class SentStream {
   #taken = 0
   #free: ArrayBuffer[] = []
 
-  /** `over` hears that both halves have ended. */
+  /** `over` is called when both halves have ended. */
   constructor(stream: PeerStream, post: Post, over: () => void) {
     this.#stream = stream
     this.#post = post
@@ -48,7 +48,7 @@ export class SentStream {
     if ('data' in part) part.data.forEach((data) => this.#write(data))
     else if ('credit' in part) this.#sending.grant(part)
     else if ('end' in part)
-      this.#writer.close().catch(() => {}) // `closed` says so
+      this.#writer.close().catch(() => {}) // `closed` reports it
     else if ('cancelled' in part) this.#sending.cancel(receiveError(part.cancelled))
     else this.reset()
   }
@@ -66,7 +66,7 @@ export class SentStream {
       this.#taken = 0
       this.#free = []
     }
-    this.#writer.write(data).then(taken, () => {}) // `closed` says so
+    this.#writer.write(data).then(taken, () => {}) // `closed` reports it
   }
 }
 
@@ -84,7 +84,7 @@ export class ReceivedStream {
   /** The error with which all further writes fail. */
   #refused: Error | undefined
 
-  /** `over` hears that both halves have ended. */
+  /** `over` is called when both halves have ended. */
   constructor(crossed: CrossedStream, post: Post, over: () => void) {
     this.#inbox = new Inbox(post)
     this.#outbox = new Outbox(post)

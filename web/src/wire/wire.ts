@@ -12,7 +12,7 @@ import type { CrossedStream, Part } from './streams.js'
 /** The version of this protocol. Pages share a worker only with pages of the same version. */
 export const PROTOCOL = 4
 
-/** Stands for a value that cannot be cloned, with the place where it was found. */
+/** Stands for a value that cannot be cloned, and records its position. */
 type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
 type Key = string | number
 
