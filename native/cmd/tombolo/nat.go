@@ -59,7 +59,7 @@ func natFinding(own uint16, seen []netip.AddrPort, asked string) finding {
 		return finding{"nat", fine, "there is none: " + asked, ""}
 	case slices.ContainsFunc(seen, func(a netip.AddrPort) bool { return a.Addr().Is4() == seen[0].Addr().Is4() && a != seen[0] }):
 		return finding{"nat", warning, "symmetric, each peer sees another address: " + asked,
-			"punching holes works only with peers that have no such NAT; " + relayed + ", or forward a UDP port of the router to this machine"}
+			"punching holes rarely works, except with peers that are not behind a NAT; " + relayed + ", or forward a UDP port of the router to this machine"}
 	case len(seen) > 1 && seen[1] == seen[0]:
 		return finding{"nat", fine, "every peer sees the same address, so punching holes can work: " + asked, ""}
 	case seen[0].Port() == own:
