@@ -95,7 +95,7 @@ test.describe('the program of the README runs as it stands', () => {
       await new Promise((resolve) => node.addEventListener('relay:reserved', resolve))
       await node.close()
       // Sockets end when the far end has answered; nothing else may be waited for.
-      console.log(process.getActiveResourcesInfo().filter((what) => !/TCP|TLS|Pipe/.test(what)).join() || 'nothing')`,
+      console.log(process.getActiveResourcesInfo().filter((what) => !/TCP|TLS|Pipe|Shutdown/.test(what)).join() || 'nothing')`,
     )
     const flags = 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
     const options = { encoding: 'utf8', timeout: 60_000 } as const
@@ -160,12 +160,19 @@ async function runs(tab: Page, root: string, native: NativeMessenger, path = '')
   server.stop()
 }
 
-/** The program prints what it says itself once somebody else has heard it. The first error of the page is the test's. */
+/** The program prints what it says itself once somebody else has heard it. If it does not, the error quotes what the page reports. */
 async function says(tab: Page, native: NativeMessenger, url: string): Promise<void> {
-  const failed = new Promise<never>((_, reject) => tab.once('pageerror', reject))
-  const printed = tab.waitForEvent('console', (message) => message.text().endsWith('hello, all'))
+  const told: string[] = []
+  tab.on('console', (message) => told.push(message.text()))
+  tab.on('pageerror', (error) => told.push(String(error)))
+  tab.on('requestfailed', (request) => told.push(`${request.url()}: ${request.failure()?.errorText}`))
   await tab.goto(url)
-  await heardBy(native, (await Promise.race([printed, failed])).text())
+  const printed = /hello, all$/
+  await expect.poll(() => told).toContainEqual(expect.stringMatching(printed))
+  await heardBy(
+    native,
+    told.find((line) => printed.test(line))!,
+  )
 }
 
 async function heardBy(native: NativeMessenger, line: string): Promise<void> {

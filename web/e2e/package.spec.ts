@@ -124,6 +124,11 @@ test.describe('a program that cannot be loaded', () => {
     expect(await create(page, wasm)).toMatchObject({ code: 'wasm-unreachable' })
   })
 
+  test('is fetched once more if the network fails', async ({ page }) => {
+    await page.route('**/tombolo.wasm', (route) => route.abort('failed'), { times: 1 })
+    expect(await create(page, wasm)).toHaveProperty('id')
+  })
+
   test('can be loaded the next time', async ({ page }) => {
     await page.route('**/*.wasm', (route) => route.fulfill({ status: 404 }), { times: 1 })
     expect(await create(page, wasm)).toMatchObject({ code: 'wasm-not-found' })

@@ -8,22 +8,36 @@ export const FETCHING: Platform = {
   ahead: true,
 }
 
-/** Fetches the program and compiles it while it arrives. */
+/** How long after a failure of the network the program is fetched again, in milliseconds. */
+const RETRY_MS = 500
+
+/**
+ * Fetches the program and compiles it while it arrives. If the network fails, it tries once more: a browser breaks off every request when the
+ * network changes.
+ */
 export async function compileFetched(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
+  try {
+    return await compileOnce(url, onProgress)
+  } catch (error) {
+    const { code } = error as Partial<TomboloError>
+    if (code !== 'wasm-unreachable' && code !== 'wasm-truncated') throw error
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS))
+    return compileOnce(url, onProgress)
+  }
+}
+
+async function compileOnce(url: URL, onProgress: OnProgress | undefined): Promise<WebAssembly.Module> {
   const response = await get(url)
   assertUsable(response, url)
   // Reading a second copy costs time, so this is done only if somebody wants the progress.
   const counting = onProgress && count(response.clone(), onProgress)
   const module = compiled(WebAssembly.compileStreaming(response), url.href)
   const [download, compile] = await Promise.allSettled([counting, module])
-  if (download.status === 'rejected') {
-    const why = download.reason as unknown
-    throw new TomboloError('wasm-truncated', `${url.href} broke off while it was loading: ${String(why)}`, {
-      cause: why,
-    })
-  }
-  if (compile.status === 'rejected') throw compile.reason
-  return compile.value
+  const failed = [download, compile].find((result) => result.status === 'rejected')
+  if (failed === undefined) return module
+  const cause: unknown = failed.reason
+  if (cause instanceof TomboloError) throw cause
+  throw new TomboloError('wasm-truncated', `${url.href} broke off while it was loading: ${String(cause)}`, { cause })
 }
 
 /** Fetches and compiles the program while the caller blocks, which only a worker may do. */

@@ -15,7 +15,9 @@ nsenter -t "$ROUTER" -n sh -ec "
   iptables -A INPUT -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
   iptables -A FORWARD -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
   iptables -t nat -A POSTROUTING -o out -j MASQUERADE $(test "$PORTS" = kept || echo --random-fully)"
+# A browser breaks off its requests when an address appears, as the machine's IPv6 address would seconds later.
 nsenter -t "$MACHINE" -n sh -ec "
+  test ! -e /proc/sys/net/ipv6 || echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
   ip link set lo up
   ip addr add 192.168.$N.2/24 dev lan
   ip link set lan up
