@@ -10,13 +10,13 @@ export interface Compressed {
   gzip: Buffer
 }
 
-/** Smaller files are not worth a second copy. */
+/** Smaller files are not compressed. */
 export const MIN_BYTES = 1024
 
 /**
- * Compresses bytes as far as brotli and gzip go, both at once. Brotli 11 takes about a minute for the 24 MB of the
- * program, so results are kept by content hash in a cache folder. (`BROTLI_QUALITY=9` takes five seconds and gives
- * a sixth more bytes, for those who build often.)
+ * Compresses bytes with brotli and gzip at their highest levels, both at once. Brotli 11 takes about a minute for the 24 MB of the program,
+ * so results are cached in a folder by content hash. (`BROTLI_QUALITY=9` takes five seconds and makes the result a sixth larger, for those
+ * who build often.)
  */
 export async function compress(bytes: Buffer, cacheDir: string): Promise<Compressed> {
   await mkdir(cacheDir, { recursive: true })

@@ -5,22 +5,22 @@ import type { Plugin } from 'vite'
 import { compress, MIN_BYTES } from './precompress.ts'
 
 interface SitePaths {
-  /** The program, as the Go toolchain made it. */
+  /** The program, as built by the Go toolchain. */
   wasm: string
-  /** The chart that index.html shows before any script has run. */
+  /** The chart that index.html shows before any script runs. */
   chart: string
-  /** The service worker of the gateway, and its page for other origins: they keep their names. */
+  /** The service worker of the gateway, and its page for other origins: they keep their file names. */
   gateway: string[]
   /** The service worker that keeps the page's files. */
   shell: string
-  /** Where the site is written. */
+  /** The folder that the site is written to. */
   out: string
   cache: string
 }
 
 const SIZES = 'virtual:wasm-sizes'
 
-/** What the page needs from its build beyond Vite's own: the chart in its HTML, the program's sizes, and compressed assets. */
+/** Adds what the page needs beyond Vite's own build: the chart in its HTML, the program's sizes, and compressed assets. */
 export function site(paths: SitePaths): Plugin[] {
   return [
     chartInHtml(paths),
@@ -43,8 +43,8 @@ function chartInHtml({ chart }: SitePaths): Plugin {
 }
 
 /**
- * Has the browser fetch the program, and what the relay says of itself, as soon as it has read the HTML, instead of when the page's script
- * asks for them.
+ * Makes the browser fetch the program and the relay's description as soon as it has read the HTML, instead of when the page's script asks
+ * for them.
  */
 function preloads(): Plugin {
   return {
@@ -54,7 +54,7 @@ function preloads(): Plugin {
       order: 'post',
       handler: (_, { bundle }) =>
         [
-          ...Object.keys(bundle ?? {}).filter((name) => /tombolo-[^.]*\.wasm$/.test(name)), // and not the rest of it, which is not wanted yet
+          ...Object.keys(bundle ?? {}).filter((name) => /tombolo-[^.]*\.wasm$/.test(name)), // the first file only: the other is not needed yet
           '.well-known/tombolo',
         ].map((name) => ({
           tag: 'link',
@@ -65,7 +65,7 @@ function preloads(): Plugin {
   }
 }
 
-/** `virtual:wasm-sizes`: the page shows how much of the transfer has arrived, and a browser tells it only what it decoded. */
+/** `virtual:wasm-sizes`: the page shows how much of the transfer has arrived, but a browser only reports decoded bytes. */
 function wasmSizes({ wasm, cache }: SitePaths): Plugin {
   let building = false
   return {
@@ -103,7 +103,7 @@ function gatewayFiles({ gateway }: SitePaths): Plugin {
   }
 }
 
-/** The service worker knows the files of the build by name: all that the page may load of its own. */
+/** Gives the service worker the names of the build's files: everything that the page may load from its own site. */
 function shellWorker({ shell }: SitePaths): Plugin {
   return {
     name: 'tombolo:shell',
@@ -128,8 +128,8 @@ function shellWorker({ shell }: SitePaths): Plugin {
 }
 
 /**
- * Writes `.br` and `.gz` beside every asset. Of the program only these stay, so that the relay's binary, which embeds
- * the site, does not carry it three times; the relay unpacks it for a client that takes neither.
+ * Writes `.br` and `.gz` beside every asset. The uncompressed program is removed, so that the relay's binary, which embeds the site, does
+ * not carry it three times; the relay decompresses it for a client that accepts neither encoding.
  */
 function precompressed({ out, cache }: SitePaths): Plugin {
   return {

@@ -1,18 +1,18 @@
 import type { LogLevel } from '@tombolo/node'
 import { anyOf } from './signals.js'
 
-/** What the address of the page asks for. */
+/** The settings in the page's address. */
 export interface PageConfig {
   /** Join this relay instead of the one that serves the page. */
   relay: string | undefined
   /** Use this transport only. */
   transport: 'webtransport' | 'websocket' | 'webrtc-direct' | undefined
-  /** Connect to these peers (ids or multiaddrs). */
+  /** Connect to these peers (peer IDs or multiaddrs). */
   peers: string[]
   identity: 'persistent' | 'ephemeral'
   /** Where the node runs. */
   worker: 'none' | 'dedicated' | 'shared'
-  /** Whether peers that it speaks with over a relay are reached without it, too. */
+  /** Whether the node tries direct connections to peers that it reaches over a relay. */
   direct: 'auto' | 'never'
   /** What the node logs. */
   log: LogLevel
@@ -22,11 +22,11 @@ export interface PageConfig {
 export interface RelayDescription {
   id: string
   addrs: string[]
-  /** Unknown when the relay was given by its address. */
+  /** Undefined if the relay was given by its address. */
   network: string | undefined
 }
 
-/** How long the server of the page may take to say which relay it is, in ms. */
+/** How long the page's server may take to describe its relay, in ms. */
 const PATIENCE_MS = 10_000
 
 const TRANSPORTS = ['webtransport', 'websocket', 'webrtc-direct'] as const
@@ -47,7 +47,7 @@ export function readConfig(search: string, secure: boolean): PageConfig {
   }
 }
 
-/** Asks the server that serves the page which relay it is, unless the page's address names one. */
+/** Asks the server of the page for its relay, unless the page's address names one. */
 export async function describeRelay(config: PageConfig, signal: AbortSignal): Promise<RelayDescription> {
   if (config.relay !== undefined) {
     const id = peerIdOf(config.relay)
@@ -55,7 +55,7 @@ export async function describeRelay(config: PageConfig, signal: AbortSignal): Pr
     return { id, addrs: [config.relay], network: undefined }
   }
   const late = AbortSignal.timeout(PATIENCE_MS)
-  // As the HTML preloads it: see site-plugin.ts.
+  // The same request that the HTML preloads: see site-plugin.ts.
   const response = await fetch('/.well-known/tombolo', { signal: anyOf(signal, late) })
   if (!response.ok) throw new Error(`/.well-known/tombolo was answered with HTTP ${response.status}`)
   const told = (await response.json()) as { peerId?: unknown; network?: unknown; addrs?: unknown }
@@ -67,7 +67,7 @@ export async function describeRelay(config: PageConfig, signal: AbortSignal): Pr
   return { id, addrs, network: typeof told.network === 'string' ? told.network : undefined }
 }
 
-/** The last peer id of a multiaddr. */
+/** Returns the last peer ID in a multiaddr. */
 export function peerIdOf(addr: string): string | undefined {
   return /\/p2p\/([A-Za-z0-9]+)$/.exec(addr)?.[1]
 }

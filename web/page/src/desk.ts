@@ -13,7 +13,7 @@ import { Talk } from './talk/talk.js'
 import { Door } from './world/door.js'
 import { Wires } from './console/wires.js'
 
-/** What a person does with the node and sees of it once it is there, each with a state of its own. */
+/** The features of the page that use the node once it runs, each with its own state. */
 export class Desk {
   readonly echoes = new Echoes()
   readonly mesh = new Mesh()
@@ -28,7 +28,7 @@ export class Desk {
   readonly nodeLog = new NodeLog()
   readonly door = new Door()
 
-  /** Begins with a node; the signal is its end. */
+  /** Starts with a node; the signal aborts when that node ends. */
   start(node: TomboloNode, signal: AbortSignal): void {
     const { people, echoes, mesh, talk, offers, getting, pairing, wires, instruments, nodeLog, door } = this
     for (const part of [people, echoes, mesh, talk, offers, getting, pairing, wires, instruments, nodeLog, door])

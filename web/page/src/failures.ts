@@ -1,14 +1,14 @@
 import { TomboloError } from '@tombolo/node'
 
-/** Why something that a person asked for did not come about, and what to do. */
+/** Why something that a person asked for failed, and what to do. */
 export interface Failure {
   title: string
   advice: string
-  /** What the machine said. */
+  /** The technical error text. */
   detail: string
 }
 
-/** What an error says. */
+/** Returns the text of an error. */
 export function message(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
@@ -17,15 +17,15 @@ export type Words = Pick<Failure, 'title' | 'advice'>
 
 const AGAIN: Words = { title: 'The node was started again meanwhile', advice: 'Do it once more.' }
 
-/** The words for an error, unless the node was started again meanwhile. */
+/** Returns the words for an error, or for a restart of the node if that was the cause. */
 export function failure(error: unknown, words: Words): Failure {
   return { detail: message(error), ...(error instanceof TomboloError && error.code === 'restart' ? AGAIN : words) }
 }
 
-/** The words of the mesh that have a meaning of their own for who speaks. */
+/** Returns the words for an error of a broadcast that has a meaning of its own for the sender. */
 function broadcastWords(error: unknown): Words | undefined {
   const said = String(error)
-  // What waits for a hearer ends with its time, or at once where the mesh knows of none.
+  // A broadcast that waits for a subscriber fails when its time is up, or at once if the mesh knows of none.
   if (/no peer is on the topic|^TimeoutError/.test(said)) {
     return {
       title: 'Nobody was there to hear it',
@@ -59,7 +59,7 @@ export function closeFailure(error: unknown): Failure {
   })
 }
 
-/** The node does not tell of itself. */
+/** The node's state could not be read. */
 export function lookFailure(error: unknown): Failure {
   return failure(error, {
     title: 'The node could not be read',
@@ -132,7 +132,7 @@ export function serveFailure(error: unknown): Failure {
   })
 }
 
-/** What was typed is no code. */
+/** The text that was typed is not a code. */
 export function codeFailure(typed: string): Failure {
   return {
     title: 'That is not a code',
@@ -141,7 +141,7 @@ export function codeFailure(typed: string): Failure {
   }
 }
 
-/** Nobody was met by a code. */
+/** Pairing by a code found nobody. */
 export function pairFailure(error: unknown): Failure {
   if (!isSecureContext) {
     const advice = 'A browser can do that on a page from https:// or localhost only. Use the link instead.'
@@ -154,7 +154,7 @@ export function pairFailure(error: unknown): Failure {
   })
 }
 
-/** Peers that do not have a code have tried it too often. */
+/** Peers that do not have the code have tried it too often. */
 export function triedFailure(times: number): Failure {
   return {
     title: 'The code was tried too often',
@@ -163,7 +163,7 @@ export function triedFailure(times: number): Failure {
   }
 }
 
-/** The file that a person chose is not what it was, or not there. */
+/** The file that a person chose has changed, or is missing. */
 export function fileFailure(name: string, error: unknown): Failure {
   return failure(error, {
     title: `${name} cannot be read any more`,
@@ -198,7 +198,7 @@ const CUT: Words = {
   advice: 'The peer, or a relay on the way, went away or ended it. What has come is kept: go on from there.',
 }
 
-/** By the `reason` of a stream's error. */
+/** By the `reason` of the error of a stream. */
 const FETCHING = new Map<string, Words>(
   Object.entries({
     'peer away': AWAY,
@@ -212,18 +212,18 @@ function reasonedWords(error: unknown): Words | undefined {
   return error instanceof TomboloError && error.reason !== undefined ? FETCHING.get(error.reason) : undefined
 }
 
-/** Somebody followed the link in the tab that it leads to. */
+/** Somebody followed a link in the tab that the link leads to. */
 export function ownLink(): Failure {
   const advice = 'Open the link in another tab, or on another machine.'
   return { title: 'It is this very tab that shares it', advice, detail: location.href }
 }
 
-/** No peer of this id could be found and called. */
+/** No peer with this ID could be reached. */
 export function awayFailure(error: unknown): Failure {
   return failure(error, reasonedWords(error) ?? AWAY)
 }
 
-/** Why nothing was got from a peer, or not all of it: `received` says how much. */
+/** Why a fetch from a peer failed or was cut off; `received` is the number of bytes that arrived. */
 export function fetchFailure(error: unknown, received: number): Failure {
   const said = reasonedWords(error) ?? (/^TimeoutError/.test(String(error)) ? SILENT : undefined)
   if (received > 0 && said === undefined) return failure(error, CUT)
@@ -237,7 +237,7 @@ export function fetchFailure(error: unknown, received: number): Failure {
   )
 }
 
-/** What a peer sends has no end. */
+/** The peer sent more bytes than it had announced. */
 export function tooMuch(bytes: number): Failure {
   return {
     title: 'The peer sends more than there should be',

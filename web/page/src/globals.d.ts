@@ -1,4 +1,4 @@
-/** Sizes of the program in bytes, as it is and as it is transferred. Known when the page is built. */
+/** The program's size in bytes, uncompressed and as transferred. Known when the page is built. */
 declare module 'virtual:wasm-sizes' {
   const sizes: { raw: number; br: number; gzip: number }
   export default sizes
@@ -7,6 +7,6 @@ declare module 'virtual:wasm-sizes' {
 declare module '*.css' {}
 
 interface ImportMeta {
-  /** Of Vite: whether this is a build, and not the server of whoever works on the page. */
+  /** Set by Vite: true in a build, false on the development server. */
   readonly env: { readonly PROD: boolean }
 }

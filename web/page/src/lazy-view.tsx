@@ -9,7 +9,7 @@ import type { Session } from './tab/session.js'
 import type { State } from './tab/state.js'
 import { Trouble } from './ui/trouble.js'
 
-/** What a view is drawn from. */
+/** The properties of every view. */
 export interface ViewProps {
   state: State
   session: Session
@@ -19,11 +19,11 @@ export interface ViewProps {
 interface Props extends ViewProps {
   name: View
   shown: boolean
-  /** It is the one that the page was opened with. */
+  /** Whether this is the view that the page was opened with. */
   first: boolean
 }
 
-/** Each view is a module of its own, loaded when it is first wanted. */
+/** Each view is a module of its own, loaded when it is first opened. */
 const MODULES: Record<View, () => Promise<{ default: ComponentType<ViewProps> }>> = {
   share: () => import('./views/share.js'),
   talk: () => import('./views/talk.js'),
@@ -32,7 +32,7 @@ const MODULES: Record<View, () => Promise<{ default: ComponentType<ViewProps> }>
   console: () => import('./views/console.js'),
 }
 
-/** A view, which stays as it is while another one is shown: what is typed in it, and what is open in it. */
+/** A view that keeps its state while another one is shown: typed text, and open parts. */
 export function LazyView({ name, shown, first, ...props }: Props) {
   const [Loaded, setLoaded] = useState<ComponentType<ViewProps> | undefined>()
   const [failure, setFailure] = useState<Failure | undefined>()
@@ -72,7 +72,7 @@ interface StillProps extends ViewProps {
   Loaded: ComponentType<ViewProps>
 }
 
-/** Is not drawn while it is not shown. */
+/** Does not redraw its children while they are hidden. */
 class Still extends Component<StillProps> {
   override shouldComponentUpdate({ shown }: StillProps): boolean {
     return shown

@@ -5,7 +5,7 @@ import type { Talk } from './talk/talk.js'
 
 const NAMES: Record<View, string> = { share: 'Share', talk: 'Talk', play: 'Play', mesh: 'Mesh', console: 'Console' }
 
-/** The bar of the views. index.html has its links before any script runs. */
+/** The bar of the views. index.html already has its links before any script runs. */
 export function Nav({ router, talk }: { router: Router; talk: Talk }) {
   const shown = useSource(router.view)
   const { rooms } = useSource(talk.view)

@@ -1,7 +1,7 @@
 import { TomboloError, type TomboloErrorCode } from '@tombolo/node'
 import { message, type Failure } from './failures.js'
 
-/** A failure of the whole page, which a person must read. */
+/** A failure of the whole page that a person must know of. */
 export interface Problem extends Failure {
   kind: string
 }
@@ -11,7 +11,7 @@ type Words = Pick<Problem, 'title' | 'advice'>
 const REBUILD =
   'If you run this relay, build it again with “make build” and restart it. Otherwise reload the page without its cache (Shift and reload).'
 
-/** Of the codes that `createNode` rejects with, or that a node ends with. */
+/** By the codes that `createNode` rejects with, or that a node ends with. */
 const BY_CODE: Partial<Record<TomboloErrorCode, Words>> = {
   unsupported: {
     title: 'This browser cannot run the node',
@@ -38,7 +38,7 @@ const BY_CODE: Partial<Record<TomboloErrorCode, Words>> = {
   crashed: { title: 'The node has stopped', advice: 'Reload the page to start it again.' },
 }
 
-/** What to say when the node could not be made, or has ended. */
+/** Returns the words for a node that could not be created, or has ended. */
 export function startProblem(error: unknown): Problem {
   const detail = message(error)
   const words = error instanceof TomboloError ? BY_CODE[error.code] : undefined
@@ -52,7 +52,7 @@ export function startProblem(error: unknown): Problem {
 }
 
 export function relayUnknown(error: unknown): Problem {
-  // That is what fetch says of a server that cannot be reached, and of one that does not answer.
+  // fetch fails like this if a server cannot be reached or does not answer.
   if (error instanceof TypeError || (error instanceof DOMException && error.name === 'TimeoutError')) {
     return {
       kind: 'offline',

@@ -1,7 +1,7 @@
-/** How long the page is left in peace with its own start, in ms. */
+/** How long to wait after the page has started, in ms. */
 const LATER_MS = 5_000
 
-/** Has the browser keep the page's files, so that it opens offline and can be installed. Whatever is in the way of that, the page does without. */
+/** Makes the browser store the page's files, so that it opens offline and can be installed. If that fails, the page works without it. */
 export function keepShell(): void {
   if (!import.meta.env.PROD || !('serviceWorker' in navigator)) return
   const options = { scope: '/', updateViaCache: 'none' } as const

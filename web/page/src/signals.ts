@@ -1,4 +1,4 @@
-/** As AbortSignal.any, which some of the browsers that the page is built for do not have. */
+/** Works like AbortSignal.any, which some of the supported browsers lack. */
 export function anyOf(...signals: AbortSignal[]): AbortSignal {
   const any = new AbortController()
   for (const signal of signals) {

@@ -2,14 +2,17 @@ import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
 import { calmly } from './timers.js'
 
-/** A value that changes by itself; what shows it is drawn again when it does, and nothing else is. It tells of changes when next there is something to be drawn, however many there were. */
+/**
+ * A value that components redraw on. Only the components that use it redraw when it changes. Watchers are called before the next frame,
+ * once for any number of changes.
+ */
 export class Source<T> {
   #value: T
   readonly #watchers = new Set<(value: T) => void>()
   readonly #changed: () => void
   readonly #tell = () => this.#watchers.forEach((watcher) => watcher(this.#value))
 
-  /** `calm`: it tells of changes once in so many ms at most, for what strangers can change as often as they like. */
+  /** `calm`: watchers are called at most once in this many ms, for values that strangers can change as often as they like. */
   constructor(value: T, calm = 0) {
     this.#value = value
     this.#changed = calm === 0 ? () => soon(this.#tell) : calmly(calm, () => soon(this.#tell))
@@ -30,14 +33,14 @@ export class Source<T> {
   }
 }
 
-/** A source of several fields, which change one by one. */
+/** A source of several fields that change one by one. */
 export class Store<T extends object> extends Source<T> {
   change(change: Partial<T>): void {
     this.set({ ...this.value, ...change })
   }
 }
 
-/** Whether a person can see it: what nobody sees is not drawn again. */
+/** Whether a person can see a component. A hidden component is not redrawn. */
 export const Shown = createContext(true)
 
 export function useSource<T>(source: Source<T>): T {
@@ -45,18 +48,18 @@ export function useSource<T>(source: Source<T>): T {
   const shown = useContext(Shown)
   useEffect(() => {
     if (!shown) return undefined
-    setValue(() => source.value) // it may have changed since it was drawn
+    setValue(() => source.value) // the value may have changed since it was drawn
     return source.watch((next) => setValue(() => next))
   }, [source, shown])
   return value
 }
 
 const due = new Set<() => void>()
-// Nothing is drawn in a tab that nobody looks at, but its title is; unlike a timer, this is not slowed down there.
+// A hidden tab draws no frames, but its title must change. Unlike timers, messages are not throttled there.
 const turn = new MessageChannel()
 turn.port1.onmessage = run
 document.addEventListener('visibilitychange', () => {
-  if (document.hidden && due.size > 0) turn.port2.postMessage(null) // the frame asked for does not come
+  if (document.hidden && due.size > 0) turn.port2.postMessage(null) // the requested frame will not come
 })
 
 function soon(f: () => void): void {

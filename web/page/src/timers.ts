@@ -1,10 +1,10 @@
-/** Calls a function again and again, until the signal. */
+/** Calls a function repeatedly until the signal aborts. */
 export function every(ms: number, f: () => void, signal: AbortSignal): void {
   const timer = setInterval(f, ms)
   signal.addEventListener('abort', () => clearInterval(timer))
 }
 
-/** The function, called once in so long at most; where it is wanted more often, once more at the end. For what a stranger can bring about. */
+/** Limits a function to one call in this many ms. Calls in between are combined into one at the end. For what strangers can trigger. */
 export function calmly(ms: number, f: () => void): () => void {
   let waiting = false
   let again = false
@@ -24,15 +24,18 @@ export function calmly(ms: number, f: () => void): () => void {
   return call
 }
 
-/** In ms: a frame has 16. */
+/** In ms; a frame takes 16. */
 const BREATH_MS = 5
 
-/** For a loop that strangers feed: what it returns lets the page draw, and hear whoever sits before it, once the loop has taken long enough. */
+/**
+ * For a loop that strangers feed. Await the returned function in each round: once the loop has run long enough, it lets the page draw and
+ * handle input.
+ */
 export function breather(): () => Promise<void> | void {
   let begun = performance.now()
   return () => {
     const now = performance.now()
-    // A loop that had to wait has left the page in peace.
+    // A short loop has not blocked the page.
     if (now - begun < BREATH_MS) return undefined
     return new Promise((resolve) =>
       setTimeout(() => {

@@ -7,18 +7,18 @@ import type { Wires } from './wires.js'
 
 const SAMPLE_MS = 2_000
 const PING_MS = 5_000
-/** Who connects is pinged at once, unless many do. */
+/** A new connection triggers a ping, at most once in this time. */
 const CALM_MS = 1_000
 
 export interface Readings {
-  /** When the last was taken: `performance.now()`. */
+  /** The time of the last reading: `performance.now()`. */
   now: number
   /** Round trips by peer, in milliseconds. */
   rtt: ReadonlyMap<string, readonly Sample[]>
   /** Bytes a second. */
   sent: readonly Sample[]
   received: readonly Sample[]
-  /** Why the node could not be read. */
+  /** Why the node's counters could not be read. */
   failure: Failure | undefined
 }
 
@@ -28,7 +28,7 @@ interface Count {
   received: number
 }
 
-/** What is measured over the last minutes. Nothing is while the page is hidden: the plots have a gap there. */
+/** Measurements of the last minutes. Nothing is measured while the page is hidden, which leaves a gap in the plots. */
 export class Instruments {
   readonly readings = new Store<Readings>({ now: 0, rtt: new Map(), sent: [], received: [], failure: undefined })
   #last: Count | undefined
@@ -47,7 +47,7 @@ export class Instruments {
     void this.#read(node)
   }
 
-  /** Keeps the round trip times fresh. */
+  /** Pings all connected peers. */
   async #ping(node: TomboloNode): Promise<void> {
     if (document.hidden || this.#pinging) return
     this.#pinging = true
@@ -60,7 +60,7 @@ export class Instruments {
     this.#pinging = false
   }
 
-  /** A round trip to a peer was measured, or could not be. */
+  /** Adds a round trip to a peer; `ms` is undefined if the ping failed. */
   #addRtt(peer: string, ms: number | undefined): void {
     const now = performance.now()
     const { rtt } = this.readings.value
@@ -96,7 +96,7 @@ export class Instruments {
   }
 }
 
-/** Messages to single peers, and streams, those that live and those that have ended. */
+/** Adds up the bytes of direct messages and of all streams, open and ended. */
 function counted({ links, bridge }: NodeStats, streams: StreamInfo[]): Count {
   const live = (what: 'sent' | 'received') => streams.reduce((sum, stream) => sum + stream[what], 0)
   return {
@@ -106,7 +106,7 @@ function counted({ links, bridge }: NodeStats, streams: StreamInfo[]): Count {
   }
 }
 
-/** Unknown without a reading before, and where the count began anew because the node did. */
+/** Bytes a second; undefined without an earlier reading, or if the counter restarted with the node. */
 function rate(last: Count | undefined, count: Count, what: 'sent' | 'received'): number | undefined {
   if (last === undefined || count[what] < last[what]) return undefined
   return ((count[what] - last[what]) / (count.at - last.at)) * 1000

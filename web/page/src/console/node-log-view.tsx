@@ -6,7 +6,7 @@ import { clock } from '../ui/format.js'
 
 const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 
-/** What the node itself says, for who looks for a fault; what happened to the tab is in the log of the page. */
+/** The node's own log, for troubleshooting. The log of the page says what happened to the tab. */
 export function NodeLogView({ nodeLog, logged }: { nodeLog: NodeLog; logged: LogLevel }) {
   const records = useSource(nodeLog.records)
   const [open, setOpen] = useState(false)

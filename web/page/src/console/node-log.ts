@@ -1,14 +1,14 @@
 import type { LogRecord, TomboloNode } from '@tombolo/node'
 import { Source } from '../source.js'
 
-/** Older ones are on the console. */
+/** Older records are on the browser's console. */
 const MAX_RECORDS = 300
 
 export interface NumberedRecord extends LogRecord {
   n: number
 }
 
-/** What the node has logged, the newest first. */
+/** The node's log records, newest first. */
 export class NodeLog {
   readonly records = new Source<readonly NumberedRecord[]>([])
   #count = 0

@@ -9,7 +9,7 @@ import { Trouble } from '../ui/trouble.js'
 
 const REFRESH_MS = 2_000
 
-/** For who runs the node: what it has counted, and what it has logged. */
+/** The node's counters and log, for whoever runs the node. */
 export function NodeSheet({ session, nodeLog }: { session: Session; nodeLog: NodeLog }) {
   const [open, setOpen] = useState(false)
   return (

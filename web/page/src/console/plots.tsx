@@ -11,7 +11,7 @@ import { Trouble } from '../ui/trouble.js'
 const WIDTH = 300
 const HEIGHT = 48
 
-/** What was measured over the last minutes: round trips to each peer, and the bytes that pass. */
+/** Plots of the last minutes: the round trip to each peer, and bytes sent and received. */
 export function Plots({ state, instruments }: { state: State; instruments: Instruments }) {
   const { now, rtt, sent, received, failure } = useSource(instruments.readings)
   const { peers, relay } = state

@@ -3,7 +3,7 @@ import { readConfig } from '../config.js'
 interface Choice {
   name: string
   label: string
-  /** What the address says, and what that means; the first is what it means to say nothing. */
+  /** Each value as it stands in the address, and its meaning; the first is the default. */
   values: [value: string, meaning: string][]
 }
 
@@ -54,7 +54,7 @@ const CHOICES: Choice[] = [
   },
 ]
 
-/** How the node is made: it stands in the page's address, and so takes a new load of the page. */
+/** The node's settings. They are in the page's address, so a change reloads the page. */
 export function SettingsSheet() {
   const query = new URLSearchParams(location.search)
   const config = readConfig(location.search, isSecureContext)

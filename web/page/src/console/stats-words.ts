@@ -1,6 +1,6 @@
 import type { HandlerStats, NodeStats } from '@tombolo/node'
 
-/** A sentence for each counter; a counter that has none is an error of types. */
+/** A sentence for each counter; a counter without one is a type error. */
 type Words<T> = { [K in keyof T]: Meaning<T[K]> }
 type Meaning<V> = V extends readonly unknown[]
   ? string
@@ -186,7 +186,7 @@ const TITLES: Record<keyof Omit<NodeStats, 'peers' | 'connections' | 'reservatio
   direct: 'Without a relay',
 }
 
-/** The counters in groups, the ones that are most looked at first. */
+/** Returns the counters in groups, the most useful ones first. */
 export function groupsOf({ peers, connections, reservations, ...parts }: NodeStats): Group[] {
   const own = { peers, connections, reservations }
   const titled = Object.entries(TITLES) as [keyof typeof TITLES, string][]
@@ -203,7 +203,10 @@ interface Tree {
   [name: string]: string | Tree
 }
 
-/** In the order of the words: that of the values is any. A counter of a later version than this page comes last, without words. */
+/**
+ * Flattens counters in the order of their words, since the order of the values is arbitrary. A counter that is newer than this page comes
+ * last, without words.
+ */
 function flat(values: object, words: Tree, prefix: string): Counter[] {
   const named = values as Record<string, unknown>
   return [...new Set([...Object.keys(words), ...Object.keys(named).sort()])].flatMap((key) => {

@@ -9,7 +9,7 @@ import { size, throughRelay, transportName } from '../ui/format.js'
 import { PeerName } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
-/** What this tab's node listens on, and the streams that are open. */
+/** This tab's listeners, and the open streams. */
 export function WiresSheet({ state, wires, offers }: { state: State; wires: Wires; offers: Offers }) {
   const { listeners, streams, unseen, failure } = useSource(wires.view)
   const { offers: served } = useSource(offers.view)
@@ -56,7 +56,7 @@ interface ListenerProps {
   listener: ListenerInfo
   wires: Wires
   offers: Offers
-  /** What it is of, if it was made by hand. */
+  /** The offer that the listener serves; undefined if it was made in the console. */
   offer: Offer | undefined
 }
 

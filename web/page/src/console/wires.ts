@@ -5,13 +5,13 @@ import { Store } from '../source.js'
 export interface WiresState {
   listeners: ListenerInfo[]
   streams: StreamInfo[]
-  /** Why they could not be looked up. */
+  /** Why the lists could not be read. */
   unseen: Failure | undefined
-  /** Why one could not be closed. */
+  /** Why a stream could not be closed. */
   failure: Failure | undefined
 }
 
-/** What this tab's node listens on, and the streams that are open. Whoever reads them, for the plots too, brings them up to date. */
+/** This tab's listeners, and the open streams. Each read refreshes them, including those of the plots. */
 export class Wires {
   readonly view = new Store<WiresState>({ listeners: [], streams: [], unseen: undefined, failure: undefined })
   #node: TomboloNode | undefined
@@ -45,8 +45,8 @@ export class Wires {
     await this.look()
   }
 
-  /** Looks now. */
+  /** Refreshes the lists now. */
   async look(): Promise<void> {
-    if (this.#node !== undefined) await this.read(this.#node).catch(() => {}) // it is in the view
+    if (this.#node !== undefined) await this.read(this.#node).catch(() => {}) // the view shows the failure
   }
 }

@@ -3,7 +3,7 @@ import { MAX_LANE, ROLES, type Edge, type Graph, type Role } from './graph.js'
 export interface Card {
   id: string
   role: Role
-  /** The middle of it. */
+  /** The centre of the card. */
   x: number
   y: number
   width: number
@@ -13,7 +13,7 @@ export interface Card {
 export interface Line {
   edge: Edge
   path: string
-  /** Where its transport is written. */
+  /** Where the transport's name is drawn. */
   label: { x: number; y: number; role: Role }
 }
 
@@ -29,17 +29,17 @@ export interface Drawing {
 type Lanes = Record<Role, readonly (string | undefined)[]>
 type Point = readonly [x: number, y: number]
 
-/** Below this the picture has room for the end of an id only, and for short names of transports. */
+/** In pixels. A narrower picture has room only for the ends of IDs and for short names of transports. */
 export const NARROW = 620
 const MARGIN = 14
 const ROW = 58
 const CARD = 44
-/** How far apart the lines are that end at one side of a card, at most, and for a relay also at least. */
+/** The distance between lines that end at the same side of a card: at most, and for a relay also at least. */
 const PORT = { most: 9, least: 5 }
-/** How far apart the lines are that pass above the relays at most, and how high all of them together. */
+/** Lines that pass above the relays: the largest distance between them, and the height of all together. */
 const CHANNEL = { gap: 9, height: 180 }
 
-/** Turns the graph into a picture of a width in pixels. */
+/** Lays the graph out as a picture of the given width in pixels. */
 export function draw(graph: Graph, lanes: Lanes, width: number): Drawing {
   const cardWidth = width < NARROW ? Math.max(52, width * 0.19) : Math.min(190, width * 0.2)
   const legs = graph.edges.map((edge) => ({ edge, legs: legsOf(edge, graph) }))
@@ -85,7 +85,7 @@ export function draw(graph: Graph, lanes: Lanes, width: number): Drawing {
   }
 }
 
-/** A relayed connection goes from one end to the relay, and on to the other. */
+/** Returns the parts of an edge: a relayed connection goes from one end to the relay, and from there to the other end. */
 function legsOf({ ends: [a, b], relay }: Edge, { vertices }: Graph): [string, string][] {
   if (relay === undefined || !vertices.has(relay)) return [[a, b]]
   return [
@@ -107,14 +107,14 @@ function relayHeights(lane: Lanes['relay'], legs: [string, string][]): number[] 
   return lane.map((id) => Math.min(most, Math.max(CARD, (ends.get(id ?? '') ?? 0) * PORT.least + 8)))
 }
 
-/** Draws lines between cards, each from a place of its own on the card's side. */
+/** Draws lines between cards. Each line has its own point on the side of a card. */
 class Pen {
-  /** By card and side, the lines that end there: who they go to. */
+  /** By card and side: the lines that end there, and the height of the card at their other end. */
   readonly #docks = new Map<string, { key: string; y: number }[]>()
 
   constructor(
     readonly cards: Map<string, Card>,
-    /** The lines that pass above the relays: how high. */
+    /** The lines that pass above the relays, and their heights. */
     readonly over: ReadonlyMap<string, number>,
     readonly centre: number,
   ) {}
@@ -127,7 +127,7 @@ class Pen {
     ] as const) {
       const name = `${card.id} ${side(card, other)}`
       const dock = this.#docks.get(name) ?? []
-      // What passes above the relays leaves at the top, so that it does not cross the others.
+      // A line that passes above the relays leaves at the top, so that it does not cross the others.
       dock.push({ key: `${key} ${other.id}`, y: this.over.has(key) ? -1 : other.y })
       this.#docks.set(name, dock)
     }
@@ -171,18 +171,20 @@ class Pen {
   }
 }
 
-/** Where the line to the other card leaves this one. Within a lane, it leaves to the right, or, ashore, to the left. */
+/**
+ * The side of a card at which the line to the other card leaves. Within a lane it is the right side, or the left one in the lane ashore.
+ */
 function side(card: Card, other: Card): 'left' | 'right' {
   return other.x > card.x || (other.x === card.x && card.role !== 'native') ? 'right' : 'left'
 }
 
-/** A curve that leaves and arrives level. */
+/** A curve that is horizontal at both ends. */
 function curve([x, y]: Point, [toX, toY]: Point): string {
   const middle = round((x + toX) / 2)
   return `C${[middle, y]} ${[middle, toY]} ${[toX, toY]}`
 }
 
-/** The point of such a curve at a share of its way. */
+/** The point of such a curve at `t`, from 0 to 1. */
 function at([x, y]: Point, [toX, toY]: Point, t: number): { x: number; y: number } {
   const middle = (x + toX) / 2
   const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t ** 2 * (1 - t), t ** 3]

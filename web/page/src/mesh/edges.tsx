@@ -9,7 +9,7 @@ interface Props {
   active: string | undefined
 }
 
-/** The picture in words. */
+/** The picture as a table. */
 export function EdgeTable({ edges, words, active }: Props) {
   if (edges.length === 0) return null
   return (
@@ -35,7 +35,7 @@ export function EdgeTable({ edges, words, active }: Props) {
 
 function Row({ edge, words, lit }: { edge: Edge; words: MeshWords; lit: boolean }) {
   const { told, ends, way } = edge
-  // Who tells of it comes first.
+  // The peer that reported the connection comes first.
   const [from, to] = told[0] === ends[1] ? [ends[1], ends[0]] : ends
   return (
     <tr class={lit ? 'lit' : undefined} data-way={way} data-ends={ends.join(' ')}>

@@ -1,6 +1,6 @@
 import type { Heard } from './mesh.js'
 
-/** `native` is everybody that is neither a tab nor a relay. */
+/** `native` is any peer that is neither a tab nor a relay. */
 export type Role = 'tab' | 'relay' | 'native'
 
 export const ROLES: Role[] = ['tab', 'relay', 'native']
@@ -9,47 +9,47 @@ export interface Vertex {
   id: string
   role: Role
   agent: string
-  /** Connections of its own that it has not listed. */
+  /** How many connections the peer has beyond those that it listed. */
   more: number
 }
 
 /**
- * - `direct`: a connection of their own
+ * - `direct`: a direct connection
  * - `relayed`: a connection through a relay
- * - `heard`: broadcasts pass between the two, by connections that nobody who is asked has an end of
+ * - `heard`: broadcasts pass between the two, over connections that no reporting peer is an end of
  */
 export type Way = 'direct' | 'relayed' | 'heard'
 
 export interface Edge {
   key: string
-  /** The two ends, the lesser id first. */
+  /** The two ends, the smaller ID first. */
   ends: readonly [string, string]
   way: Way
   transport: string
   relay: string | undefined
-  /** Who says so. */
+  /** The peers that reported the edge. */
   told: string[]
 }
 
 export interface Graph {
   vertices: Map<string, Vertex>
   edges: Edge[]
-  /** How many peers, and connections, there was no room for. */
+  /** How many peers and connections were left out for lack of room. */
   left: { vertices: number; edges: number }
 }
 
-/** What a peer says of itself, or this tab knows of itself. */
+/** What a peer reported about itself, or what this tab knows about itself. */
 export interface Account extends Pick<Heard['report'], 'connections' | 'relays' | 'more'> {
   id: string
-  /** The neighbour of this tab by which it was heard. */
+  /** The neighbour that passed the report on to this tab. */
   via: string | undefined
 }
 
-/** So many peers stand in a lane at most, however many there are, or a report invents: the picture stays one that a person can take in. */
+/** The most peers in a lane, however many there are or a report invents, so that the picture stays readable. */
 export const MAX_LANE = 14
 const MAX_EDGES = 150
 
-/** Puts together what all say. The first account is this tab's own, which has room first; then the pages that tell have. */
+/** Merges all accounts. The first is this tab's own and takes its room first; the other pages' come next. */
 export function graphOf(accounts: Account[]): Graph {
   const graph = new GraphMaker()
   const [own, ...others] = accounts
@@ -74,7 +74,7 @@ class GraphMaker {
     for (const connection of connections) this.#addConnection(id, connection)
   }
 
-  /** One connection of each in turn, so that nobody who names many leaves the others no room. */
+  /** Adds one connection of each account in turn, so that a peer that lists many does not crowd out the others. */
   addAccounts(accounts: Account[]): void {
     const most = Math.max(0, ...accounts.map(({ relays, connections }) => Math.max(relays.length, connections.length)))
     for (let i = 0; i < most; i++) {
@@ -92,7 +92,7 @@ class GraphMaker {
     this.addEdge(makeEdge(id, { peer, way: relayed ? 'relayed' : 'direct', transport, relay }, id))
   }
 
-  /** That somebody is a relay, or a tab, is known from more than what it calls itself. */
+  /** Adds a peer, or what is new about it. That a peer is a relay or a tab may be known from more than its agent. */
   addVertex(id: string, role: Role, agent: string, more = 0): void {
     const known = this.#vertices.get(id)
     if (known !== undefined) {
@@ -145,9 +145,10 @@ function makeEdge(from: string, { peer, way, transport, relay }: To, told: strin
 }
 
 /**
- * Relays and daemons are not asked, so that a connection between two of them is told by nobody. But a page that was heard, though no chain of
- * connections leads to it, was heard through one. It has no end at a page, which would have told of it: so it lies between the relay of who
- * handed the report on, or that neighbour itself, and the relay of who made it.
+ * Infers connections that nobody reports. Relays and daemons are not asked, so nobody reports a connection between two of them. But if a
+ * page's report arrived although no chain of reported connections leads to that page, it came over such a connection. The connection does
+ * not end at a page, which would have reported it. So it runs from the relay of the neighbour that passed the report on, or from that
+ * neighbour itself, to the relay of the page that made the report.
  */
 function unseen(accounts: Account[]): Edge[] {
   const self = accounts[0]
@@ -177,7 +178,7 @@ function unseen(accounts: Account[]): Edge[] {
   return found
 }
 
-/** Who hangs together (a disjoint-set forest). */
+/** Which peers are connected, directly or through others (a disjoint-set forest). */
 class Groups {
   readonly #parents = new Map<string, string>()
 

@@ -7,7 +7,7 @@ import { Flag } from '../ui/flag.js'
 import { shortId, transportBrief, transportName } from '../ui/format.js'
 import type { MeshWords } from './mesh-words.js'
 
-/** Whose connections stand out. */
+/** The peer whose connections stand out. */
 export interface Eye {
   active: string | undefined
   chosen: string | undefined
@@ -22,7 +22,7 @@ interface Props {
   eye: Eye
   narrow: boolean
   self: string | undefined
-  /** The peers between whom and this tab something passes now. */
+  /** The peers that this tab is exchanging data with now. */
   passing: ReadonlySet<string>
 }
 
@@ -32,7 +32,7 @@ export function Harbour({ drawing, vertices, words, eye, narrow, self, passing }
   const [current, setCurrent] = useState<string | undefined>()
   const { cards, width, height, lines } = drawing
   const stop = (cards.find(({ id }) => id === current) ?? cards[0])?.id
-  // Who had the focus may be gone: then it is on who takes its place, and not at the top of the page.
+  // The card that had the focus may be gone. The focus then moves to the card in its place, not to the top of the page.
   const had = document.activeElement
   const lost =
     group.current?.contains(had) === true && !cards.some(({ id }) => id === (had as HTMLElement).dataset['peer'])
@@ -89,7 +89,7 @@ export function Harbour({ drawing, vertices, words, eye, narrow, self, passing }
 interface BerthProps extends Omit<Props, 'drawing' | 'vertices' | 'self' | 'passing'> {
   card: Card
   vertex: Vertex
-  /** The Tab key stops here. */
+  /** Whether the Tab key stops here. */
   stop: boolean
   onStop(id: string): void
 }
@@ -98,7 +98,7 @@ function Berth({ card, vertex, words, eye, narrow, stop, onStop }: BerthProps) {
   const { id, role, x, y, width, height } = card
   const kind = words.kindOf(id)
   const name = useSource(useContext(Names)).get(id)
-  // What is seen of it comes first in its name, for who speaks to the browser.
+  // The accessible name begins with the visible text, for people who control the browser by voice.
   const called = name ?? (narrow ? id.slice(-4) : shortId(id))
   const note = narrow ? (BRIEF_KINDS[kind] ?? kind) : noteOf(kind, vertex)
   return (
@@ -158,7 +158,7 @@ function Label({ line: { edge, label }, eye, narrow }: { line: Line; eye: Eye; n
   )
 }
 
-/** Water, the sand of the bar, and land, with the line of the shore. */
+/** The water, the sand of the bar, and the land with its shoreline. */
 function Ground({ drawing: { width, height, shores } }: { drawing: Drawing }) {
   const [west, east] = shores
   const strip = `M${shore(west, height, 0).join('L')}L${shore(east, height, 2).reverse().join('L')}Z`
@@ -180,7 +180,7 @@ function shore(x: number, height: number, phase: number): string[] {
   })
 }
 
-/** Where an arrow key leads: along the lane, or to the nearest in the next lane. */
+/** Returns the card that an arrow key moves to: the next in the lane, or the nearest in the next lane. */
 function neighbour(cards: Card[], from: string | undefined, key: string): string | undefined {
   const card = cards.find(({ id }) => id === from)
   if (card === undefined) return undefined

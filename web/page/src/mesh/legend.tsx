@@ -7,7 +7,7 @@ const WAYS: Record<Way, string> = {
   heard: 'broadcasts pass; nobody tells how',
 }
 
-/** What the lines mean: of those that there are. */
+/** Explains the kinds of lines that the picture has now. */
 export function Legend({ edges, brief, passing }: { edges: Edge[]; brief: boolean; passing: boolean }) {
   const ways = (Object.keys(WAYS) as Way[]).filter((way) => edges.some((edge) => edge.way === way))
   const direct = new Set(edges.filter(({ way }) => way === 'direct').map(({ transport }) => transport))

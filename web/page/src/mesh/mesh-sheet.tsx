@@ -16,7 +16,7 @@ import { useInSight, useWidth } from '../ui/sight.js'
 import type { Traffic } from './traffic.js'
 import { Trouble } from '../ui/trouble.js'
 
-/** Who is connected to whom, as the pages of the mesh tell it. */
+/** Which peers are connected to which, as reported by the pages of the mesh. */
 export function MeshSheet({ state, mesh, traffic }: { state: State; mesh: Mesh; traffic: Traffic }) {
   const section = useRef<HTMLElement>(null)
   const { heard, failure } = useSource(mesh.view)
@@ -108,7 +108,7 @@ function LeftOut({ graph: { left } }: { graph: Graph }) {
   )
 }
 
-/** Whose connections stand out: of who is pointed at or has the focus, else of who was chosen. */
+/** Returns the peer whose connections stand out: the one that is hovered or focused, or else the one that was chosen. */
 function useEye(graph: Graph): Eye {
   const [pointed, point] = useState<string | undefined>()
   const [chosen, choose] = useState<string | undefined>()

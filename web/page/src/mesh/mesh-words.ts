@@ -6,14 +6,14 @@ import { peerText } from '../ui/peer.js'
 export interface MeshWords {
   /** `this tab`, `this tab’s relay`, or what kind of peer it is. */
   kindOf(id: string): string
-  /** The kind, and its id. */
+  /** The kind and the ID. */
   name(id: string): string
   /** How the two ends of a connection are connected. */
   way(edge: Edge): string
   told(edge: Edge): string
-  /** All of its connections. */
+  /** Lists all of the peer's connections. */
   sentence(vertex: Vertex): string
-  /** How many they are. */
+  /** Says how many connections the peer has. */
   summary(vertex: Vertex): string
 }
 

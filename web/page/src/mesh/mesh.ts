@@ -6,50 +6,50 @@ import { Source } from '../source.js'
 import { every } from '../timers.js'
 
 /**
- * Pages tell each other what they are connected to, by broadcasts of this type: one that asks is answered by every page. A request to each
- * page would have to connect to it first, and so would change the picture by looking at it.
+ * Pages tell each other their connections in broadcasts of this type: a page asks, and all pages answer. Requests would need a connection
+ * to each page, and so looking at the picture would change it.
  */
 const TYPE = 'page/connections'
-/** How often is asked while somebody looks, at most. One question is for all who look. */
+/** How often this page asks at most while somebody looks. One question serves every page that looks. */
 const ASK_MS = 3_000
-/** So much longer for each page that answers: all answers together are so many a second, however large the mesh is. */
+/** Added to that for each page that answers, so that the rate of answers stays the same however large the mesh is. */
 const ASK_MS_EACH = 100
-/** At least so much lies between two answers of a page, however many ask. */
+/** The shortest time between two answers of a page, however many others ask. */
 const PAUSE_MS = 1_500
-/** So many pages are shown, and answer a question. */
+/** The most pages that are shown, and that answer a question. */
 export const MAX_PAGES = MAX_ANSWERS
-/** No report is as large. */
+/** Larger reports are ignored. */
 const MAX_BYTES = 64 << 10
-/** Of one peer, no more than one message in so long is read. */
+/** At most one message of each peer is read in this time. */
 const HEAR_MS = 1_000
-/** How often the picture changes, at most. */
+/** The shortest time between two changes of the picture. */
 const SHOW_MS = 500
 
-/** What a page said last. */
+/** The last report of a page. */
 export interface Heard {
   report: Report
-  /** The neighbour that handed it to this node. */
+  /** The neighbour that passed the report on to this node. */
   via: string
   at: number
 }
 
 export interface MeshView {
-  /** By peer id. */
+  /** By peer ID. */
   heard: ReadonlyMap<string, Heard>
-  /** Why other pages cannot be asked. */
+  /** Why other pages could not be asked. */
   failure: Failure | undefined
 }
 
-/** What the pages of the mesh say of their connections. They are asked only while somebody looks. */
+/** What the pages of the mesh report about their connections. They are asked only while somebody looks. */
 export class Mesh {
   readonly view = new Source<MeshView>({ heard: new Map(), failure: undefined })
   readonly #heard = new Map<string, Heard>()
-  /** When the last message of a peer was read, whatever it was. */
+  /** When the last message of each peer was read, whatever it held. */
   readonly #read = new Map<string, number>()
   #error: Failure | undefined
   #node: TomboloNode | undefined
   #lookers = 0
-  /** Aborted when nobody looks any more. */
+  /** Aborted when nobody looks any longer. */
   #looking: AbortController | undefined
   #asked = -Infinity
   #told = -Infinity
@@ -79,7 +79,7 @@ export class Mesh {
     }
   }
 
-  /** Keeps the view fresh until what it returns is called. */
+  /** Keeps the view fresh until the returned function is called. */
   look(): () => void {
     if (this.#lookers++ === 0 && this.#node !== undefined) this.#begin(this.#node)
     return () => {
@@ -94,19 +94,19 @@ export class Mesh {
     void this.#watch(node, signal)
   }
 
-  /** Forgets pages as soon as it is known that they have gone. */
+  /** Forgets a page as soon as it is known to have left. */
   async #watch(node: TomboloNode, signal: AbortSignal): Promise<void> {
     try {
       for await (const { peer, joined } of await node.presence(TYPE, { signal })) {
         if (!joined && this.#heard.delete(peer)) this.#show()
       }
     } catch {
-      // Then they are forgotten when they do not answer.
+      // Pages that leave are then forgotten when they do not answer.
     }
   }
 
   #hear(node: TomboloNode, { from, via, data, replayed }: Message): void {
-    if (from === node.id || replayed || data.length > MAX_BYTES) return // what comes out of a history is old
+    if (from === node.id || replayed || data.length > MAX_BYTES) return // a replayed report is out of date
     const at = performance.now()
     if (at - (this.#read.get(from) ?? -Infinity) < HEAR_MS) return
     if (this.#read.size >= 2 * MAX_PAGES) {
@@ -128,7 +128,7 @@ export class Mesh {
     this.#show()
   }
 
-  /** How long a question waits for its answers before the next. */
+  /** How long to wait for answers before the next question. */
   get #period(): number {
     return Math.max(ASK_MS, this.#heard.size * ASK_MS_EACH)
   }
@@ -136,7 +136,7 @@ export class Mesh {
   async #ask(node: TomboloNode): Promise<void> {
     if (document.hidden) return
     this.#forget()
-    // Another page that looks may have asked for all.
+    // Another page may have asked already.
     if (performance.now() - this.#asked < this.#period * 0.8) return
     this.#asked = performance.now()
     await this.#tell(node, this.#period)
@@ -157,11 +157,11 @@ export class Mesh {
       const ids = relays.map(({ id }) => id)
       await node.broadcast(TYPE, encodeReport(report(peers, ids, asks)))
     } catch {
-      // Nobody is there to hear it, or the node is being started again: the next question comes in a moment.
+      // Nobody is subscribed, or the node is restarting. The next question follows soon.
     }
   }
 
-  /** A page that has not answered three questions is not there, if nobody has said so before. */
+  /** Forgets the pages that have missed three questions. */
   #forget(): void {
     const since = performance.now() - 3 * this.#period - HEAR_MS
     for (const [id, { at }] of this.#heard) if (at < since && this.#heard.delete(id)) this.#show()

@@ -1,25 +1,25 @@
 import type { PeerInfo } from '@tombolo/node'
 import { knownTransport, plain } from '../ui/format.js'
 
-/** One connection, as the peer at one end of it tells. */
+/** One connection, as reported by one of its ends. */
 export interface Connection {
   peer: string
   transport: string
   relayed: boolean
-  /** The relay that it runs through. */
+  /** The relay that the connection runs through. */
   relay?: string
-  /** What the peer says it runs. */
+  /** The peer's agent, as it gave it. */
   agent: string
 }
 
-/** What a page tells of itself. */
+/** What a page reports about itself. */
 export interface Report {
   /** The relays that hold a reservation for it. */
   relays: string[]
   connections: Connection[]
-  /** Connections that are not in the list, which has a bound. */
+  /** How many connections the list leaves out, since its length is bounded. */
   more: number
-  /** In how many milliseconds it wants to know the same of all others; 0 if it does not ask. */
+  /** How soon it wants answers from all others, in milliseconds; 0 if it does not ask. */
   asks: number
 }
 
@@ -48,7 +48,7 @@ export function encodeReport(told: Report): Uint8Array {
   return new TextEncoder().encode(JSON.stringify(told))
 }
 
-/** Reads what another page sent, which may be anything: what is not a report is none. */
+/** Decodes a report. Another page may send anything: returns undefined if it is not a report. */
 export function decodeReport(bytes: Uint8Array): Report | undefined {
   let raw: unknown
   try {

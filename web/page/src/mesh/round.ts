@@ -1,7 +1,10 @@
-/** So many pages answer a question: where there are more, always the same, but for those that answer at the same moment. */
+/** How many pages answer a question. In a larger mesh it is always the same pages, apart from those that answer at the same moment. */
 export const MAX_ANSWERS = 256
 
-/** What a page knows of the answers to the last question. All answer, but not at once; if there are many, not all: else each of n pages would hear n answers. */
+/**
+ * Counts the answers to the last question. Pages answer at different times, and stop once there are enough answers; otherwise each of n
+ * pages would receive n answers.
+ */
 export class Round {
   #answers = 0
   readonly #turn: number
@@ -10,7 +13,7 @@ export class Round {
     this.#turn = turnOf(id)
   }
 
-  /** Somebody asks. */
+  /** A page has asked. */
   begin(): void {
     this.#answers = 0
   }
@@ -25,13 +28,16 @@ export class Round {
     return this.#answers >= MAX_ANSWERS
   }
 
-  /** How long this page waits with its own answer, if all are to come in so many ms. */
+  /** Returns how long this page waits before it answers, if all answers should arrive within `ms`. */
   wait(ms: number): number {
     return this.#turn * ms
   }
 }
 
-/** When a page answers, from 0 to 1, by a hash of its id (FNV-1a, mixed as MurmurHash3 ends): in each round at the same time, so that the map of many is of the same pages. */
+/**
+ * Returns when a page answers, from 0 to 1, by a hash of its ID (FNV-1a with the final mix of MurmurHash3). It is the same in each round,
+ * so that a map of a large mesh keeps showing the same pages.
+ */
 function turnOf(id: string): number {
   let hash = 0x811c9dc5
   for (let i = 0; i < id.length; i++) hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193)

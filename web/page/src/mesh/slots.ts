@@ -1,10 +1,10 @@
 import { ROLES, type Graph, type Role } from './graph.js'
 
-/** Where everybody stands: a lane for each role. Nobody moves when others come or go; who comes takes the first free place. */
+/** The position of each peer: a lane for each role. Nobody moves when others come or go; a new peer takes the first free position. */
 export class Slots {
   readonly #lanes: Record<Role, (string | undefined)[]> = { tab: [], relay: [], native: [] }
 
-  /** The places of the graph's peers, lane by lane; `undefined` is one that somebody has left. */
+  /** Returns the positions of the graph's peers, lane by lane; `undefined` marks a position that a peer has left. */
   place({ vertices }: Graph): Record<Role, readonly (string | undefined)[]> {
     for (const role of ROLES) {
       const lane = this.#lanes[role]

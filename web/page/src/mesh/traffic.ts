@@ -2,16 +2,16 @@ import type { Wires } from '../console/wires.js'
 import { Source } from '../source.js'
 import { calmly } from '../timers.js'
 
-/** For so long after something has passed, it is seen to pass. */
+/** For how long a line is shown as active after data has passed. */
 const SEEN_MS = 3_000
 const SHOW_MS = 500
-/** No picture has more lines of this tab's own. */
+/** More than the lines that a picture can have at this tab. */
 const MAX_PEERS = 200
 
-/** Between whom and this tab something passes now: bytes of streams, and messages that were heard. */
+/** The peers that this tab is exchanging data with now: bytes of streams, and messages received. */
 export class Traffic {
   readonly peers = new Source<ReadonlySet<string>>(new Set())
-  /** By peer, when something passed last. */
+  /** By peer: when data passed last. */
   readonly #passed = new Map<string, number>()
   readonly #show = calmly(SHOW_MS, () => this.#look())
 
@@ -23,7 +23,7 @@ export class Traffic {
     })
   }
 
-  /** Something has come from a peer, or gone to it. */
+  /** Records that data came from a peer or went to it. */
   passed(peer: string): void {
     this.#passed.delete(peer)
     this.#passed.set(peer, performance.now())

@@ -2,7 +2,7 @@ import { useId, useState } from 'preact/hooks'
 import { useSource } from '../source.js'
 import { MAX_NAME, type People } from './people.js'
 
-/** Where a person gives themselves a name. */
+/** The field in which people enter their names. */
 export function NameBox({ people }: { people: People }) {
   const own = useSource(people.own)
   const [said, setSaid] = useState(false)

@@ -3,29 +3,31 @@ import { Source } from '../source.js'
 import { calmly } from '../timers.js'
 import { plain } from '../ui/format.js'
 
-/** Pages tell each other the names that people give themselves by broadcasts of this type. */
+/** Pages announce the names that people choose in broadcasts of this type. */
 const TYPE = 'page/names'
 const KEY = 'tombolo.name.1'
 /** In characters. */
 export const MAX_NAME = 32
-/** Of so many peers a name is remembered at most; who was heard longest ago makes room. */
+/** The most peers whose names are remembered; the peer not heard from for longest makes room. */
 const MAX_NAMES = 500
 const MAX_BYTES = 1 << 10
-/** Between two messages that are read lies so much, whoever sends them; of each peer, only the last waits. */
+/** The shortest time between two messages that are read, whoever sends them; of each peer, only the latest one waits. */
 const HEAR_MS = 50
-/** Not all answer a question at once. */
+/** Answers to a question are spread over this time. */
 const ANSWER_MS = 1_000
-/** How long a name waits for somebody to hear it. */
+/** How long a name waits for a subscriber. */
 const HEARER_MS = 10_000
-/** How often this tab tells its name at most, and how often the names that are shown change. */
+/** The shortest time between two announcements of this tab's name. SHOW_MS: between two changes of the names that are shown. */
 const TELL_MS = 5_000
 const SHOW_MS = 250
 
-/** What people call themselves. A name is what a peer says of itself: two may say the same, and so the flag and the id stand by it. */
+/**
+ * The names that people choose. Peers choose them freely, and two may choose the same, so the flag and the ID are shown beside each name.
+ */
 export class People {
-  /** The name of who sits at this tab; empty if they gave none. */
+  /** The name of the person at this tab; empty if they chose none. */
   readonly own = new Source<string>(kept())
-  /** By peer id. */
+  /** By peer ID. */
   readonly names = new Source<ReadonlyMap<string, string>>(new Map())
   readonly #names = new Map<string, string>()
   readonly #show = calmly(SHOW_MS, () => this.names.set(new Map(this.#names)))
@@ -40,7 +42,7 @@ export class People {
     void this.#listen(node, signal)
   }
 
-  /** Takes a name, for this browser and all who see this tab. */
+  /** Sets this person's name, in this browser and for all who see this tab. */
   call(name: string): void {
     const own = cleanName(name)
     if (own === this.own.value) return
@@ -48,14 +50,14 @@ export class People {
     try {
       localStorage.setItem(KEY, own)
     } catch {
-      // Where sites may keep nothing, the name is this page's alone.
+      // If this site may not store anything, only this page knows the name.
     }
     if (this.#node === undefined) return
     this.heard(this.#node.id, own)
     this.#tell()
   }
 
-  /** A peer has said its name. An empty one takes it back. */
+  /** Records the name that a peer announced. An empty one removes it. */
   heard(peer: string, said: string): void {
     const name = cleanName(said)
     if ((this.#names.get(peer) ?? '') === name) return
@@ -74,7 +76,7 @@ export class People {
         await new Promise((resolve) => setTimeout(resolve, HEAR_MS))
       }
     } catch {
-      // The node has ended; without names, people are known by their flags.
+      // The node has ended. Without names, people are known by their flags.
     }
   }
 
@@ -85,7 +87,7 @@ export class People {
       if (typeof name === 'string') this.heard(from, name)
       if (asks === true && this.own.value !== '') setTimeout(this.#tell, Math.random() * ANSWER_MS)
     } catch {
-      // It is no name.
+      // The message is not a name.
     }
   }
 
@@ -95,7 +97,7 @@ export class People {
       const data = new TextEncoder().encode(JSON.stringify({ name, asks }))
       await this.#node?.broadcast(TYPE, data, { wait: true, signal: AbortSignal.timeout(HEARER_MS) })
     } catch {
-      // Nobody is there to hear it: who comes asks.
+      // Nobody is subscribed. Newcomers ask for the name.
     }
   }
 }

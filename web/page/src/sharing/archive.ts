@@ -1,6 +1,6 @@
 import { downloadZip } from 'client-zip'
 
-/** Packs files into one, as they are. The bytes are read as they are taken. */
+/** Packs files into one archive, uncompressed. The bytes are read on demand. */
 export function archive(files: { name: string; blob: Blob }[]): ReadableStream<Uint8Array<ArrayBuffer>> {
   const lastModified = new Date()
   const taken = new Set<string>()
@@ -8,7 +8,7 @@ export function archive(files: { name: string; blob: Blob }[]): ReadableStream<U
   return downloadZip(entries).body as ReadableStream<Uint8Array<ArrayBuffer>>
 }
 
-/** A path that does not lead out of the folder into which it is unpacked, whoever made it. */
+/** Returns a path that stays within the folder it is unpacked into, whoever made it. */
 export function safePath(path: string): string {
   const parts = path.split(/[/\\]/).filter((part) => part !== '' && part !== '.' && part !== '..')
   return parts.map((part) => part.replace(/[<>:"|?*\0-\x1f]/g, '_')).join('/') || 'file'

@@ -1,5 +1,5 @@
-// The cipher suite CPACE-RISTR255-SHA512 of draft-irtf-cfrg-cpace, with an initiator and a responder. CPace is a key exchange that only two
-// parties with the same secret complete: nothing that they send can be tried against a guess of the secret. native/pair has the same.
+// The cipher suite CPACE-RISTR255-SHA512 of draft-irtf-cfrg-cpace, with an initiator and a responder. Only two parties with the same secret
+// complete a CPace key exchange, and nothing that they send can be used to test guesses of the secret. native/pair implements the same.
 import { ristretto255, ristretto255_hasher } from '@noble/curves/ed25519.js'
 import { bytesToNumberLE } from '@noble/curves/utils.js'
 import { hmac } from '@noble/hashes/hmac.js'
@@ -15,24 +15,24 @@ const BLOCK_BYTES = 128
 export const SHARE_BYTES = 32
 export const PROOF_BYTES = 64
 
-/** One party's part of a run. It is used for one run. */
+/** One party's side of a run. It is used only once. */
 export interface Exchange {
   scalar: bigint
-  /** What the other party is sent. */
+  /** The share to send to the other party. */
   share: Bytes
 }
 
-/** Begins an exchange between the peer where the code was typed and the one that shows it. */
+/** Begins an exchange between the peer where the code was typed and the peer that shows it. */
 export function begin(place: Meeting, typer: string, shower: string): Exchange {
   return newExchange(place.secret, parties(place, typer, shower))
 }
 
-/** Enters the exchange: who does not agree on it has other keys. */
+/** Names the parties in the exchange; peers that disagree on them get different keys. */
 export function parties({ network }: Meeting, typer: string, shower: string): Uint8Array {
   return lvCat('tombolo pair 2', network, typer, shower)
 }
 
-/** Begins a run. `ci` names the parties; both must give the same. */
+/** Begins a run. `ci` names the parties; both must use the same. */
 function newExchange(secret: string, ci: Uint8Array): Exchange {
   const scalar = Point.Fn.create(bytesToNumberLE(crypto.getRandomValues(new Uint8Array(64))))
   return exchangeOf(scalar, generator(secret, ci))
@@ -42,14 +42,17 @@ export function exchangeOf(scalar: bigint, g: Point): Exchange {
   return { scalar, share: g.multiply(scalar).toBytes().slice() }
 }
 
-/** Where the secret enters. */
+/** Derives the generator from the secret. */
 export function generator(secret: string, ci: Uint8Array, sid = new Uint8Array()): Point {
   const head = lvCat(DSI, secret)
   const padding = new Uint8Array(Math.max(0, BLOCK_BYTES - 1 - head.length))
   return ristretto255_hasher.deriveToCurve!(sha512(join(head, lvCat(padding, ci, sid))))
 }
 
-/** The point that both parties reach. Throws at a share that leads to the neutral element: it would be reached without the secret. */
+/**
+ * Computes the point that both parties reach. Throws if the other's share leads to the neutral element, which would be reached without the
+ * secret.
+ */
 export function pointOf({ scalar }: Exchange, other: Uint8Array): Bytes {
   const point = decode(other)?.multiply(scalar)
   if (point === undefined || point.is0()) throw new Error('not a share of an exchange of keys')
@@ -60,16 +63,16 @@ function decode(share: Uint8Array): Point | undefined {
   try {
     return Point.fromBytes(share)
   } catch {
-    return undefined // the error of the library names a curve
+    return undefined // the library's own error is about curves
   }
 }
 
-/** The ISK of the draft. The transcript has the shares of initiator and responder. */
+/** Computes the ISK of the draft. The transcript holds the shares of initiator and responder. */
 export function keyOf(sid: Uint8Array, point: Uint8Array, transcript: Uint8Array): Bytes {
   return sha512(join(lvCat(`${DSI}_ISK`, sid, point), transcript)).slice()
 }
 
-/** What the parties of a run prove to each other: that their keys are the same. */
+/** What the two parties of a run send each other to prove that their keys are the same. */
 export class Proofs {
   readonly #key: Bytes
 
@@ -83,12 +86,12 @@ export class Proofs {
     this.#key = sha512(join(bytes('CPaceMac'), key)).slice()
   }
 
-  /** Proves to the peer that shows the code that the other has typed it. */
+  /** Returns the typing peer's proof that it has the code. */
   ofTyper(): Bytes {
     return this.#prove('typed', this.typer, '')
   }
 
-  /** Proves to the peer where the code was typed that the other shows it, and shares what has this name. */
+  /** Returns the showing peer's proof that it has the code and shares something under this name. */
   ofShower(name: string): Bytes {
     return this.#prove('shown', this.shower, name)
   }
@@ -98,12 +101,12 @@ export class Proofs {
   }
 }
 
-/** Compares two proofs in a time that does not depend on where they differ. */
+/** Compares two proofs in constant time. */
 export function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.reduce((differ, byte, i) => differ | (byte ^ b[i]!), 0) === 0
 }
 
-/** Puts the length of each part before it, as LEB128. */
+/** Concatenates the parts, each preceded by its length as LEB128. */
 export function lvCat(...parts: (Uint8Array | string)[]): Bytes {
   return join(
     ...parts.flatMap((part) => {

@@ -1,12 +1,12 @@
-/** What tabs that are gone have left is removed after so long. */
+/** Files that other tabs left behind are removed after this time. */
 const LEFT_MS = 7 * 24 * 3_600_000
 const FOLDER = 'downloads'
-/** Says in this tab's session where its downloads lie, and what is in them. */
+/** The key in this tab's session storage: where its downloads are, and what they hold. */
 const KEY = 'tombolo.downloads.1'
-/** So many downloads are there again after a reload. */
+/** The most downloads that survive a reload. */
 const MAX_KEPT = 200
 
-/** A download that is not whole yet, as it is found again after a reload. */
+/** An unfinished download, as restored after a reload. */
 export interface KeptPart {
   etag: string | null
   /** The names of its pieces on disk, in order. */
@@ -18,7 +18,7 @@ interface Index {
   parts: Record<string, KeptPart>
 }
 
-/** The private file system that a browser gives the page: what is downloaded is put there piece by piece, and takes no memory. */
+/** The private file system that the browser gives the page. Downloads are stored there piece by piece, so they take up no memory. */
 export class Disk {
   #index: Index
   #count = 0
@@ -30,7 +30,7 @@ export class Disk {
     this.#index = index
   }
 
-  /** Undefined: this browser has none, or lets this page write nothing there. */
+  /** Returns undefined if the browser has no such file system, or does not let this page write to it. */
   static async open(): Promise<Disk | undefined> {
     if (!('storage' in navigator) || typeof FileSystemFileHandle === 'undefined') return undefined
     if (!('createWritable' in FileSystemFileHandle.prototype)) return undefined
@@ -39,14 +39,14 @@ export class Disk {
       const index = readIndex() ?? { folder: `${Date.now()}-${Math.random().toString(36).slice(2)}`, parts: {} }
       sessionStorage.setItem(KEY, JSON.stringify(index))
       const disk = new Disk(await root.getDirectoryHandle(index.folder, { create: true }), index)
-      void disk.#tidy(root).catch(() => {}) // it is tried again at the next load
+      void disk.#tidy(root).catch(() => {}) // the next load tries again
       return disk
     } catch {
       return undefined
     }
   }
 
-  /** A piece of a download, on disk. */
+  /** Writes a piece of a download to disk. */
   async write(bytes: Uint8Array<ArrayBuffer>[]): Promise<{ name: string; file: File }> {
     const name = `${Date.now()}-${++this.#count}`
     const handle = await this.folder.getFileHandle(name, { create: true })
@@ -56,7 +56,7 @@ export class Disk {
     return { name, file: await handle.getFile() }
   }
 
-  /** What there is of a download from before a reload. */
+  /** Returns what is stored of a download from before a reload. */
   async read(key: string): Promise<(KeptPart & { files: File[] }) | undefined> {
     const part = this.#index.parts[key]
     if (part === undefined) return undefined
@@ -90,11 +90,11 @@ export class Disk {
     try {
       sessionStorage.setItem(KEY, JSON.stringify(this.#index))
     } catch {
-      // There is no room: after a reload it is begun anew.
+      // There is no room: after a reload the download starts from the beginning.
     }
   }
 
-  /** Removes what nothing leads to: whole downloads of before the reload, and what other tabs have left. */
+  /** Removes files that are no longer needed: finished downloads from before the reload, and what other tabs left behind. */
   async #tidy(root: FileSystemDirectoryHandle): Promise<void> {
     const used = new Set(Object.values(this.#index.parts).flatMap(({ pieces }) => pieces))
     const begun = Date.now()
@@ -108,7 +108,7 @@ export class Disk {
   }
 }
 
-/** TypeScript's library does not know that a directory can be iterated. */
+/** TypeScript's library does not declare directories as iterable. */
 function names(directory: FileSystemDirectoryHandle): AsyncIterable<string> {
   return (directory as unknown as { keys(): AsyncIterable<string> }).keys()
 }

@@ -17,7 +17,7 @@ interface Props {
   getting: Getting
 }
 
-/** What the link that this page was opened with leads to. */
+/** The files that the page's link leads to. */
 export function GettingSheet({ state, session, getting }: Props) {
   const { target, phase, listing, failure, again } = useSource(getting.view)
   const isPage = listing?.files.some(({ name }) => name === 'index.html')
@@ -70,9 +70,9 @@ export function GettingSheet({ state, session, getting }: Props) {
   )
 }
 
-/** So many rows are drawn until somebody wants to see more. */
+/** The most rows that are drawn until somebody asks for more. */
 const MAX_DRAWN = 100
-/** In bytes: of less, a browser's memory has room. */
+/** In bytes; anything smaller fits into a browser's memory. */
 const LARGE_BYTES = 64 << 20
 
 function Files({ listing: { files }, getting }: { listing: Listing; getting: Getting }) {
@@ -165,7 +165,7 @@ function progress(file: Listed, download: Download | undefined): string {
   return `${size(download.received)} of ${size(download.total)}`
 }
 
-/** Keys, since the same button for two acts would hear one double click as both. */
+/** The buttons have keys, because a single button for both actions would take a double click for both. */
 function Act({ file, download, getting }: { file: Listed; download: Download | undefined; getting: Getting }) {
   const named = <span class="hidden"> {shownName(file)}</span>
   if (download?.how === 'under way') {
@@ -174,7 +174,7 @@ function Act({ file, download, getting }: { file: Listed; download: Download | u
         key="stop"
         type="button"
         class="quiet"
-        onClick={({ detail }) => detail <= 1 && getting.stop(file.name)} // not the second of a double click on the other
+        onClick={({ detail }) => detail <= 1 && getting.stop(file.name)} // not the second click of a double click on the other button
       >
         Stop{named}
       </button>

@@ -19,49 +19,51 @@ import { anyOf } from '../signals.js'
 import { Store } from '../source.js'
 
 const ASK_MS = 20_000
-/** How often what is on its way is shown anew. */
+/** The shortest time between two updates of the progress that is shown. */
 const SHOW_MS = 200
-/** How long until a peer that was not there is looked for again, at first and at most. */
+/** How long to wait before looking for an absent peer again: at first, and at most. */
 const AGAIN_MS = { least: 3_000, most: 30_000 }
-/** So many files are fetched at once when all are wanted. */
+/** How many files are fetched at once when all of them are wanted. */
 const AT_ONCE = 4
 
 /** A file on its way from the peer. */
 export interface Download {
   file: Listed
   received: number
-  /** As the peer says. */
+  /** The size that the peer announced. */
   total: number
   how: 'under way' | 'done' | 'cut off' | 'failed'
   failure: Failure | undefined
-  /** Where the browser has it, once it is all here. */
+  /** The URL of the finished file in this browser. */
   url: string | undefined
 }
 
 export interface GettingState {
   target: Target | undefined
   /**
-   * - `waiting`: for this tab's node
-   * - `looking`: for the peer, and what it has
-   * - `there`: it has something
+   * - `waiting`: waiting for this tab's node
+   * - `looking`: looking for the peer and its files
+   * - `there`: the peer shares something
    */
   phase: 'waiting' | 'looking' | 'there' | 'failed'
-  /** What there is. Undefined: a service that does not list it, which can be shown only. */
+  /** The files. Undefined for a service without a listing, which can only be opened as a page. */
   listing: Listing | undefined
   failure: Failure | undefined
-  /** Whether it is looked for again by itself. */
+  /** Whether the page will look for the peer again by itself. */
   again: boolean
-  /** By the file's name. */
+  /** By file name. */
   downloads: ReadonlyMap<string, Download>
-  /** All files at once, once somebody wants that. */
+  /** The download of all files at once, if somebody asked for it. */
   all: All | undefined
-  /** What is fetched goes to disk as it comes, and is there after a reload. Otherwise it is in memory until it is whole. */
+  /**
+   * Whether downloads are written to disk as they arrive, and so survive a reload. Otherwise they stay in memory until they are finished.
+   */
   toDisk: boolean
 }
 
 export interface All {
   how: 'under way' | 'packing' | 'done' | 'cut off'
-  /** Files that are whole, and all. */
+  /** How many files are finished, out of `of`. */
   done: number
   of: number
   failure: Failure | undefined
@@ -79,11 +81,11 @@ const NOTHING: GettingState = {
   toDisk: true,
 }
 
-/** What the page's address leads to: something that another tab serves. */
+/** Gets what the page's address links to: something that another tab shares. */
 export class Getting {
   readonly view = new Store(NOTHING)
   readonly #parts = new Map<string, Part>()
-  /** Files that are whole, for the archive of all. */
+  /** Finished files, for the archive of all. */
   readonly #wholes = new Map<string, Blob>()
   #disk: Promise<Disk | undefined> | undefined
   #retry: ReturnType<typeof setTimeout> | undefined
@@ -96,7 +98,7 @@ export class Getting {
     window.addEventListener('beforeunload', (event) => {
       const { downloads, all } = this.state
       const moves = [...downloads.values()].some(({ how }) => how === 'under way')
-      if (moves || all?.how === 'under way' || all?.how === 'packing') event.preventDefault() // has the browser ask
+      if (moves || all?.how === 'under way' || all?.how === 'packing') event.preventDefault() // the browser then asks
     })
     this.#read()
   }
@@ -110,7 +112,7 @@ export class Getting {
     if (this.state.phase === 'waiting') void this.look()
   }
 
-  /** Looks for the peer, and asks what it has; again and again by itself where nothing comes of it. */
+  /** Looks for the peer, and asks for its listing. If that fails, it tries again by itself, with increasing pauses. */
   async look(wait = AGAIN_MS.least): Promise<void> {
     clearTimeout(this.#retry)
     const { target, phase } = this.state
@@ -139,7 +141,7 @@ export class Getting {
     }
   }
 
-  /** Shows what there is of downloads from before this page was loaded again. */
+  /** Shows the downloads that are stored from before a reload. */
   async #resume(target: Target, listing: Listing | undefined, signal: AbortSignal): Promise<void> {
     const disk = await (this.#disk ??= Disk.open())
     if (signal.aborted) return
@@ -154,18 +156,18 @@ export class Getting {
     }
   }
 
-  /** Forgets it, what came of it included. */
+  /** Forgets the link and all of its downloads. */
   close(): void {
     this.#clear()
     history.replaceState(null, '', `${location.pathname}${location.search}#share`)
   }
 
-  /** Ends a download; what has come is kept. */
+  /** Stops a download; the bytes that have arrived are kept. */
   stop(name: string): void {
     this.#stops.get(name)?.abort()
   }
 
-  /** Fetches a file, from where it was cut off if it was; hands it to the browser when all of it is here. */
+  /** Fetches a file, resuming it if it was cut off, and saves it once it is complete. */
   async download(file: Listed): Promise<void> {
     const blob = await this.#fetch(file)
     if (blob === undefined) return
@@ -174,7 +176,7 @@ export class Getting {
     save(url, shownName(file).split('/').at(-1)!)
   }
 
-  /** Fetches all files, those that are here already excepted, and hands them to the browser as one archive. */
+  /** Fetches all files that are not here yet, and saves all of them as one archive. */
   async downloadAll(): Promise<void> {
     const { target, listing, all } = this.state
     if (target === undefined || listing === undefined || all?.how === 'under way' || all?.how === 'packing') return
@@ -206,7 +208,7 @@ export class Getting {
     }
   }
 
-  /** Ends the fetching of all; what has come is kept. */
+  /** Stops fetching all files; the bytes that have arrived are kept. */
   stopAll(): void {
     for (const stop of this.#stops.values()) stop.abort()
   }
@@ -222,7 +224,7 @@ export class Getting {
     }
   }
 
-  /** Resolves to the whole file; to nothing where that did not come about, which is shown. */
+  /** Resolves to the whole file, or to undefined if that failed; the failure is shown. */
   async #fetch(file: Listed): Promise<Blob | undefined> {
     const { target } = this.state
     if (this.#node === undefined || target === undefined) return undefined
@@ -267,7 +269,7 @@ export class Getting {
     if (response.ok && response.headers.get('content-type')?.startsWith('application/json'))
       return readListing(response)
     await response.body?.cancel()
-    // That it has nothing of this kind does not mean that it has nothing.
+    // A 406 means that it has no such listing, not that it has nothing.
     if (response.status >= 400 && response.status !== 406) throw new Refused(statusFailure('/', response.status))
     return undefined
   }
@@ -282,19 +284,19 @@ export class Getting {
     if (!goesOn && response.status !== 200) {
       await response.body?.cancel()
       if (response.status === 416 && from > 0) {
-        part.empty() // it ends where this part does, or before: all of it once more
+        part.empty() // the file ends where this part does, or before: fetch all of it again
         return this.#receive(node, target, file, part, signal)
       }
       throw new Refused(statusFailure(path, response.status))
     }
-    if (!goesOn) part.empty() // it is another now
+    if (!goesOn) part.empty() // the file has changed
     part.etag = response.headers.get('etag')
     const begin = part.size
     const rest = response.headers.get('content-length')
     const total = rest === null ? file.size : begin + Number(rest)
     this.#change(file.name, { total, received: begin })
     let shownAt = 0
-    // The stream's own reader: of a Response's that fails, the reason would be lost.
+    // The stream's own reader, because a Response that fails loses the reason.
     for (const reader = response.body!.getReader(); ;) {
       const { done, value } = await reader.read()
       if (done) return
@@ -310,7 +312,7 @@ export class Getting {
     }
   }
 
-  /** Reads the page's address. One that leads elsewhere, as to another view, ends nothing, nor does one that leads here once more. */
+  /** Reads the page's address. Downloads continue if it leads elsewhere, such as to another view, or here once more. */
   #read(): void {
     try {
       const target = targetOf(location.hash)
@@ -354,14 +356,14 @@ export class Getting {
   }
 }
 
-/** An answer that is not the file. */
+/** An answer other than the file. */
 class Refused extends Error {
   constructor(readonly failure: Failure) {
     super(failure.detail)
   }
 }
 
-/** What tells a file from all others. */
+/** Identifies a file among all files of all peers. */
 function keyOf({ peer, name }: Target, file: string): string {
   return `${peer}/${name}/${file}`
 }

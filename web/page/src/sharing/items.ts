@@ -1,21 +1,21 @@
-/** A file to share, and the path under which it is had: that of a file in a folder begins in the folder. */
+/** A file to share, and the path under which it is offered. For a file in a folder, the path begins with the folder. */
 export interface Item {
   path: string
   file: File
 }
 
-/** So many files can be shared at once, and listed. */
+/** The most files that can be shared at once, and listed. */
 export const MAX_FILES = 10_000
-/** Of a path, in characters. */
+/** The longest path, in characters. */
 export const MAX_PATH = 512
 
-/** Files that somebody chose; of a folder, with their paths in it. */
+/** Returns the files that somebody chose; files of a folder have their paths in it. */
 export function itemsOf(files: Iterable<File>): Item[] {
   const items = Array.from(files, (file) => ({ path: file.webkitRelativePath || file.name, file }))
   return items.slice(0, MAX_FILES).map((item) => ({ ...item, path: item.path.slice(0, MAX_PATH) }))
 }
 
-/** The folder that all of them lie in, which is taken off their paths. */
+/** Returns the folder that holds all of the items, and the items with that folder removed from their paths. */
 export function unfolded(items: Item[]): { folder: string | undefined; items: Item[] } {
   const folder = items[0]?.path.split('/', 1)[0]
   if (folder === undefined || !items.every(({ path }) => path.startsWith(`${folder}/`))) {
@@ -24,9 +24,9 @@ export function unfolded(items: Item[]): { folder: string | undefined; items: It
   return { folder, items: items.map(({ path, file }) => ({ path: path.slice(folder.length + 1), file })) }
 }
 
-/** What was dropped on the page: files, and what lies in folders. */
+/** Returns what was dropped on the page: files, and the contents of folders. */
 export async function dropped(data: DataTransfer): Promise<Item[]> {
-  // All at once, since the browser forgets them after this turn.
+  // Read all of them now, because the browser discards them after this turn.
   const entries = Array.from(data.items, (item) => [item.webkitGetAsEntry?.(), item.getAsFile()] as const)
   const items: Item[] = []
   for (const [entry, file] of entries) {
@@ -47,7 +47,7 @@ async function walk(entry: FileSystemEntry, folder: string, items: Item[]): Prom
   const reader = (entry as FileSystemDirectoryEntry).createReader()
   for (;;) {
     const entries = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject))
-    if (entries.length === 0) return // a browser hands them out by the hundred
+    if (entries.length === 0) return // a browser returns the entries in batches of a hundred
     for (const one of entries) await walk(one, `${path}/`, items)
   }
 }

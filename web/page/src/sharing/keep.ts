@@ -1,33 +1,33 @@
 import type { Item } from './items.js'
 
-/** What is larger is not copied into the browser's store: it has to be chosen again after a reload. */
+/** In bytes. Larger offers are not copied into the browser's storage: their files must be chosen again after a reload. */
 export const KEEP_BYTES = 64 << 20
-/** What tabs that are gone have left is removed after so long. */
+/** Offers that other tabs left behind are removed after this time. */
 const LEFT_MS = 7 * 24 * 3_600_000
-/** Says in this tab's session whose offers there are. */
+/** The key in this tab's session storage: the peer whose offers are kept. */
 const KEY = 'tombolo.offers.1'
 
-/** What a tab shares, for its next load. */
+/** An offer, stored for the next load of its tab. */
 export interface KeptOffer {
-  /** The tab's peer id. */
+  /** The tab's peer ID. */
   peer: string
   name: string
-  /** Of its files' entity tags, so that downloads go on. */
+  /** The salt of its files' entity tags, so that downloads can resume. */
   salt: string
   at: number
-  /** Undefined: they are too large to be kept. */
+  /** Undefined if the files are too large to be stored. */
   items: Item[] | undefined
   /** The files' names and sizes. */
   files: { name: string; size: number }[]
 }
 
-/** Keeps what this tab shares in IndexedDB, so that a reload does not end it. Whatever fails rejects. */
+/** Stores what this tab shares in IndexedDB, so that it survives a reload. Methods reject if anything fails. */
 export class Keep {
   #db: Promise<IDBDatabase> | undefined
 
   constructor(readonly peer: string) {}
 
-  /** What this tab shared before it was loaded again; removes what others have left. */
+  /** Returns what this tab shared before a reload, and removes what other tabs left behind. */
   async all(): Promise<KeptOffer[]> {
     const kept = await this.#do<KeptOffer[]>('readonly', (store) => store.getAll())
     const old = Date.now() - LEFT_MS
@@ -40,7 +40,7 @@ export class Keep {
 
   async put(offer: Omit<KeptOffer, 'peer' | 'at'>): Promise<void> {
     if (sessionStorage.getItem(KEY) !== this.peer) {
-      // What a tab that is closed has left under this id is not this one's.
+      // A closed tab may have left offers under the same ID. They are not this tab's.
       const range = IDBKeyRange.bound([this.peer], [this.peer, []])
       await this.#do('readwrite', (store) => store.delete(range))
       sessionStorage.setItem(KEY, this.peer)

@@ -2,18 +2,18 @@ import { MAX_FILES, MAX_PATH } from './items.js'
 import type { Listed } from './shelf.js'
 import { plain } from '../ui/format.js'
 
-/** Of what a peer says that it has, in characters. */
+/** The longest listing of a peer, in characters. */
 const MAX_LISTING = 4 << 20
 const MAX_NAME = MAX_PATH
 
-/** What a peer says that it has. */
+/** The files that a peer says it has. */
 export interface Listing {
   files: Listed[]
-  /** How many entries are left out: more than there is room for, or of no use. */
+  /** How many entries are left out, because there are too many or they are invalid. */
   left: number
 }
 
-/** Reads a listing, which may be anything. Undefined: it is none. */
+/** Reads a listing. A peer may send anything: resolves to undefined if it is not a listing. */
 export async function readListing(response: Response): Promise<Listing | undefined> {
   const text = await readText(response)
   if (text === undefined) return undefined
@@ -32,7 +32,7 @@ export async function readListing(response: Response): Promise<Listing | undefin
   return { files: [...files.values()], left: raw.length - files.size }
 }
 
-/** The name for who reads it: no characters that show nothing, or turn round those that follow. */
+/** Returns a name that is safe to show: without characters that are invisible or reverse the text after them. */
 export function shownName({ name }: Listed): string {
   return plain(name, MAX_NAME)
 }
@@ -43,7 +43,7 @@ function isFile(entry: unknown): entry is Listed {
   return Number.isSafeInteger(size) && size! >= 0
 }
 
-/** A body that should be small: it is the peer who says how long it is. Undefined: it is not. */
+/** Reads a body that should be small, since its length is up to the peer. Resolves to undefined if it is too long. */
 async function readText({ body }: Response): Promise<string | undefined> {
   const reader = body!.getReader()
   const decoder = new TextDecoder()

@@ -32,7 +32,7 @@ export function OffersSheet({ state, offers }: { state: State; offers: Offers })
   )
 }
 
-/** What a first visit begins with: a sentence, and a button. The rest is folded away. */
+/** What a first-time visitor needs: a sentence and a button. The rest is folded away. */
 function ShareBox({ offers, ready }: { offers: Offers; ready: boolean }) {
   const [name, setName] = useState('')
   const form = useRef<HTMLFormElement>(null)
@@ -99,7 +99,7 @@ interface FilesButtonProps {
   children: string
 }
 
-/** A button that asks for files: the browser's own field is in it, unseen, and has the keyboard. */
+/** A button that asks for files. It contains the browser's own file field, which is invisible and takes the keyboard focus. */
 function FilesButton({ id, ready, folder = false, onChoose, children }: FilesButtonProps) {
   return (
     <label class={folder ? 'button quiet' : 'button'} aria-disabled={!ready}>
@@ -113,14 +113,14 @@ function FilesButton({ id, ready, folder = false, onChoose, children }: FilesBut
         {...(folder && { webkitdirectory: true })}
         onChange={({ currentTarget: field }) => {
           if (field.files !== null && field.files.length > 0) onChoose(field.files)
-          field.value = '' // so that the same can be chosen again
+          field.value = '' // so that the same file can be chosen again
         }}
       />
     </label>
   )
 }
 
-/** What was too large to be kept through a reload. */
+/** Files that were too large to be kept through a reload. */
 function LostView({ lost: { name, files }, offers }: { lost: Lost; offers: Offers }) {
   return (
     <div class="lost" data-name={name}>

@@ -6,25 +6,25 @@ import { Keep, KEEP_BYTES, type KeptOffer } from './keep.js'
 import { isName, linkTo, nameFrom, protocolOf } from './share-link.js'
 import { answer, shelve, type Shelved, type Watch } from './shelf.js'
 
-/** How many rows of who fetched what are kept of an offer. */
+/** How many fetches are listed for each offer. */
 const MAX_FETCHES = 20
-/** How often what is on its way is shown anew. */
+/** The shortest time between two updates of the progress that is shown. */
 const SHOW_MS = 250
 const MAX_ANNOUNCED = 256
-/** A fetch that has taken nothing for so long has come to a stop, and does not keep a person from closing the tab. */
+/** A fetch that has moved nothing for this long counts as stalled, and no longer stops a person from closing the tab. */
 const STALLED_MS = 30_000
 
-/** What a peer fetched of an offer: all its requests for one file. */
+/** All requests of one peer for one file of an offer. */
 export interface Fetched {
   peer: string
   file: string
-  /** When the last request came. */
+  /** The time of the last request. */
   at: number
-  /** When bytes of it went out last, or were asked for. */
+  /** When bytes of the file were last sent or requested. */
   moved: number
   requests: number
   bytes: number
-  /** Of the last request. */
+  /** How the last request ended, or that it has not. */
   how: 'under way' | 'whole' | 'cut off'
 }
 
@@ -34,14 +34,14 @@ export interface Offer {
   files: { name: string; size: number }[]
   link: string
   fetched: Fetched[]
-  /** All requests for files, those whose rows made room included. */
+  /** How many requests for files there were, including those that are no longer listed. */
   requests: number
-  /** Whether a reload of this tab ends it. */
+  /** Whether the offer survives a reload of this tab. */
   keeping: 'under way' | 'kept' | 'not kept'
   failure: Failure | undefined
 }
 
-/** What this tab shared before it was loaded again, and has not any more. */
+/** An offer from before a reload that is no longer available. */
 export type Lost = Pick<KeptOffer, 'name' | 'files'>
 
 export interface OffersState {
@@ -58,7 +58,7 @@ export class Offers {
   #node: TomboloNode | undefined
   #keep: Keep | undefined
 
-  /** `keeps`: the tab is the same peer after a reload, so that its links can live on. */
+  /** `keeps`: whether the tab is the same peer after a reload, so that its links can stay valid. */
   constructor(readonly keeps: boolean) {
     const carriesFiles = ({ dataTransfer }: DragEvent) => dataTransfer?.types.includes('Files') === true
     window.addEventListener('dragover', (event) => {
@@ -72,7 +72,7 @@ export class Offers {
     })
     window.addEventListener('beforeunload', (event) => {
       const moves = ({ keeping, fetched }: Offer) => keeping !== 'kept' || fetched.some(isMoving)
-      if (this.state.offers.some(moves)) event.preventDefault() // has the browser ask whether to cut it off
+      if (this.state.offers.some(moves)) event.preventDefault() // the browser then asks before it closes the tab
     })
   }
 
@@ -87,7 +87,7 @@ export class Offers {
     void this.#restore(this.#keep)
   }
 
-  /** Shares files, under a name that is wanted or else one made of theirs. Resolves to the name; to nothing if it could not be done. */
+  /** Shares files under the wanted name, or else one made from theirs. Resolves to the name, or to undefined if it failed. */
   async share(chosen: (Item | File)[], wanted = ''): Promise<string | undefined> {
     const items = chosen.map((one) => (one instanceof File ? { path: one.name, file: one } : one))
     if (items.length === 0) return undefined
@@ -106,7 +106,7 @@ export class Offers {
     return name
   }
 
-  /** Shares it no more: what is under way goes on to its end. */
+  /** Stops sharing an offer. Fetches in progress finish. */
   async stop(name: string): Promise<void> {
     try {
       await this.#listeners.get(name)?.close()
@@ -118,13 +118,13 @@ export class Offers {
     await this.forget(name)
   }
 
-  /** Forgets what was shared before a reload. */
+  /** Forgets an offer from before a reload. */
   async forget(name: string): Promise<void> {
     this.view.change({ lost: this.state.lost.filter((lost) => lost.name !== name) })
-    await this.#keep?.remove(name).catch(() => {}) // then it was not kept
+    await this.#keep?.remove(name).catch(() => {}) // if this fails, it was not stored
   }
 
-  /** A name that this tab has not given yet. */
+  /** Returns a name that this tab has not used yet. */
   #free(name: string): string {
     const taken = new Set([...this.#listeners.keys(), ...this.state.lost.map((lost) => lost.name)])
     for (let n = 1, free = name; ; free = `${name.slice(0, 44)}-${++n}`) if (!taken.has(free)) return free
@@ -158,7 +158,7 @@ export class Offers {
     return true
   }
 
-  /** What was shared before a reload is shared again. */
+  /** Shares again what was shared before a reload. */
   async #restore(keep: Keep): Promise<void> {
     try {
       for (const { name, items, files, salt } of await keep.all()) {
@@ -166,7 +166,7 @@ export class Offers {
         else if (await this.#serve(name, items, salt)) this.#change(name, () => ({ keeping: 'kept' }))
       }
     } catch {
-      // This browser keeps nothing, which is said of each offer.
+      // This browser stores nothing, and each offer says so.
     }
   }
 
@@ -182,7 +182,7 @@ export class Offers {
     }
   }
 
-  /** Counts what a peer fetches. */
+  /** Follows a peer's fetch of a file. */
   #watch(name: string, peer: string, { name: file }: Shelved): Watch {
     this.#change(name, (offer) => {
       const before = offer.fetched.find((row) => row.peer === peer && row.file === file)
@@ -226,7 +226,7 @@ function isMoving({ how, moved }: Fetched): boolean {
   return how === 'under way' && Date.now() - moved < STALLED_MS
 }
 
-/** What peers see among this tab's services. */
+/** The text that peers see among this tab's services. */
 function announced({ files }: Offer): string {
   const [first] = files
   const text = files.length === 1 ? `${first!.name}, from a tab` : `${files.length} files from a tab: ${first!.name}, …`

@@ -7,7 +7,7 @@ import { Trouble } from '../ui/trouble.js'
 import { shownCode } from './code.js'
 import { CODE_MS, type Pairing } from './pairing.js'
 
-/** Two tabs find each other by a code that one person reads to the other. */
+/** Connects two tabs by a code that one person reads out to the other. */
 export function PairSheet({ state, pairing }: { state: State; pairing: Pairing }) {
   const { code, seeking, met, failure } = useSource(pairing.view)
   const [typed, setTyped] = useState('')

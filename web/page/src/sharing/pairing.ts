@@ -7,39 +7,39 @@ import type { Proofs } from './cpace.js'
 import type { Offers } from './offers.js'
 import { hashOf, isName } from './share-link.js'
 
-/** So long a code holds, unless it is used before. */
+/** How long a code is valid, unless it is used earlier. */
 export const CODE_MS = 10 * 60_000
-/** How long somebody who shows a code is looked for. */
+/** How long to look for a tab that shows the code. */
 const SEEK_MS = 20_000
-/** Anybody may be on a type, and only who has the code can prove it: of so many it is asked. */
+/** How many peers are asked: anybody may subscribe to a type, and only a peer with the code can prove that it has it. */
 const MAX_ASKED = 16
-/** So often peers may try a code, each time with one guess of its 30 secret bits, before it ends. */
+/** How often peers may try a code before it expires. Each try is one guess of its 30 secret bits. */
 const MAX_TRIES = 100
 
 export interface PairingState {
   /** The code that this tab shows. */
   code: string | undefined
   seeking: boolean
-  /** The peer that was met last, and whether it shares something. */
+  /** The last peer that was met, and whether it shares something. */
   met: { peer: string; shares: boolean } | undefined
   failure: Failure | undefined
 }
 
 type Request = Pick<Message, 'from' | 'data'>
 
-/** The key exchange, which is fetched when the first code is shown or typed: it is a fifth of the page's code. */
+/** The key exchange. It is a fifth of the page's code, so it is fetched when the first code is shown or typed. */
 type Suite = typeof import('./cpace.js')
 const loadSuite = (): Promise<Suite> => import('./cpace.js')
 
-/** What peers have begun with a code that is shown. */
+/** The runs that peers have begun with a code that is shown. */
 interface Begun {
   suite: Suite
   tries: number
-  /** As many as tries at most. */
+  /** Holds at most as many as `tries`. */
   runs: Map<string, Proofs>
 }
 
-/** Two tabs meet by a code that one shows and the other types. */
+/** Connects two tabs by a code that one shows and the other types. */
 export class Pairing {
   readonly view = new Store<PairingState>({ code: undefined, seeking: false, met: undefined, failure: undefined })
   #node: TomboloNode | undefined
@@ -57,7 +57,7 @@ export class Pairing {
     })
   }
 
-  /** Shows a code until it is used, or ten minutes have passed. */
+  /** Shows a code until it is used, or for ten minutes. */
   async show(): Promise<void> {
     const node = this.#node
     if (node === undefined) return
@@ -73,7 +73,7 @@ export class Pairing {
       const close = () => void registration.close().catch(() => {})
       signal.addEventListener('abort', close)
       if (signal.aborted) close() // withdrawn in the meantime
-      await node.subscribe(place.type, { signal, buffer: 1 }) // by this, others see that this tab is there
+      await node.subscribe(place.type, { signal, buffer: 1 }) // the subscription lets others find this tab
       signal.throwIfAborted()
       this.view.change({ code })
       const timer = setTimeout(() => this.hide(), CODE_MS)
@@ -83,14 +83,17 @@ export class Pairing {
     }
   }
 
-  /** The code is no longer valid. */
+  /** Ends the code. */
   hide(): void {
     this.#shown?.abort()
     this.#shown = undefined
     this.view.change({ code: undefined })
   }
 
-  /** Looks for the tab that shows a code. If that shares something, this page's address leads to it then. */
+  /**
+   * Looks for the tab that shows a code. If that tab shares something, the page's address then links to it. Resolves to whether a tab was
+   * found.
+   */
   async seek(typed: string): Promise<boolean> {
     const node = this.#node
     if (node === undefined || this.view.value.seeking) return false
@@ -113,8 +116,8 @@ export class Pairing {
   }
 
   /**
-   * Answers a peer that has typed the code. It sends its share of an exchange, and is sent this tab's; then it sends its proof, and is sent
-   * this tab's with the name of what it shares. A correct proof uses up the code. A wrong one only ends its own attempt.
+   * Answers a peer that has typed the code. The peer sends its share of an exchange and gets this tab's; then it sends its proof and gets
+   * this tab's, with the name of what the tab shares. A correct proof uses up the code. A wrong proof only ends that attempt.
    */
   #answer(node: TomboloNode, place: Meeting, begun: Begun, { from, data }: Request, signal: AbortSignal): Uint8Array {
     if (signal.aborted) throw new Error('the code is no longer valid')
@@ -129,7 +132,7 @@ export class Pairing {
     return new Uint8Array([...run.ofShower(name), ...new TextEncoder().encode(name)])
   }
 
-  /** Answers a share. Each is a try, as one guess of the secret is in it. */
+  /** Answers a share. Each share counts as a try, because it holds one guess of the secret. */
   #begin(node: TomboloNode, place: Meeting, begun: Begun, from: string, share: Uint8Array): Uint8Array {
     if (begun.tries === MAX_TRIES) {
       this.hide()
@@ -144,7 +147,7 @@ export class Pairing {
     return exchange.share
   }
 
-  /** Asks who is on the type, until one proves that it shows the code. */
+  /** Asks the peers that are on the type until one proves that it shows the code. */
   async #find(node: TomboloNode, place: Meeting): Promise<{ peer: string; name: string }> {
     const found = new AbortController()
     const signal = anyOf(found.signal, anyOf(this.#over.signal, AbortSignal.timeout(SEEK_MS)))

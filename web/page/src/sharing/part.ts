@@ -1,11 +1,14 @@
 import type { Disk } from './disk.js'
 
-/** So much of what came is in memory at most where there is a disk; elsewhere, so much at a time becomes the browser's, which may put it on one. */
+/**
+ * How much of a download is in memory at most if there is a disk. Without one, pieces of this size become blobs, which the browser may put
+ * on disk.
+ */
 const FOLD_BYTES = 8 << 20
-/** Less is not worth a file of its own. */
+/** Anything smaller is not worth a file of its own. */
 const SMALL_BYTES = 256 << 10
 
-/** What came of a download, and of which version of the file. */
+/** The part of a download that has arrived, and the version of the file that it belongs to. */
 export class Part {
   etag: string | null = null
   #done = new Blob()
@@ -18,7 +21,7 @@ export class Part {
     readonly disk: Disk | undefined,
   ) {}
 
-  /** With what there is of it from before a reload. */
+  /** Opens the part, with what is stored of it from before a reload. */
   static async open(key: string, disk: Disk | undefined): Promise<Part> {
     const part = new Part(key, disk)
     const kept = await disk?.read(key)
@@ -48,7 +51,7 @@ export class Part {
     this.#recentBytes = 0
   }
 
-  /** All of it. */
+  /** Returns the finished file. */
   async whole(): Promise<Blob> {
     if (this.#recentBytes > SMALL_BYTES) await this.#fold()
     this.disk?.forget(this.key)

@@ -3,10 +3,12 @@ import { useMemo } from 'preact/hooks'
 
 /** The quiet zone around a QR code, in modules (ISO/IEC 18004). */
 const QUIET = 4
-/** Beyond that, a code is too fine for the size at which it is shown. */
+/** The longest text; a longer one makes a code too fine for the size at which it is shown. */
 const MAX_CHARS = 500
 
-/** A QR code, dark on white in every colour scheme: cameras read no other well. Nothing, where the text is too long for one. */
+/**
+ * A QR code. It is dark on white in every colour scheme, because cameras hardly read any other. Renders nothing if the text is too long.
+ */
 export function Qr({ text, label }: { text: string; label: string }) {
   const drawn = useMemo(() => draw(text), [text])
   if (drawn === undefined) return null
@@ -19,7 +21,7 @@ export function Qr({ text, label }: { text: string; label: string }) {
   )
 }
 
-/** One rectangle for each run of dark modules in a row. */
+/** Merges each run of dark modules in a row into one rectangle. */
 function draw(text: string): { side: number; path: string } | undefined {
   if (text.length > MAX_CHARS) return undefined
   const rows = encodeQR(text, 'raw', { ecc: 'medium', border: QUIET })

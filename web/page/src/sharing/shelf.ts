@@ -1,31 +1,31 @@
 import type { Item } from './items.js'
 
-/** Files as an HTTP service: what `node.serve` answers with. */
+/** The handler for `node.serve` that serves files over HTTP. */
 
 /** In bytes; a browser reads up to 2 MiB of a file at once. */
 const MAX_PIECE = 256 << 10
 
 export interface Shelved {
-  /** The path without its slash. */
+  /** The path without its leading slash. */
   name: string
   file: File
   etag: string
 }
 
-/** A file as the listing in JSON tells of it. */
+/** A file as it appears in the JSON listing. */
 export interface Listed {
   name: string
   size: number
   type: string
 }
 
-/** Hears of a file that is handed out: how many bytes at each step, then how it ended. */
+/** Watches a file being sent: the bytes of each step, then how it ended. */
 export interface Watch {
   more(bytes: number): void
   end(how: 'whole' | 'cut off', error?: unknown): void
 }
 
-/** Names of files are made to differ, so that each has a path. The salt is of this offer alone, and goes into entity tags. */
+/** Makes the names of files unique, so that each has a path. The salt belongs to this offer alone, and goes into entity tags. */
 export function shelve(items: Item[], salt: string): Shelved[] {
   const taken = new Set<string>()
   return items.map(({ path, file }, i) => {
@@ -36,7 +36,7 @@ export function shelve(items: Item[], salt: string): Shelved[] {
   })
 }
 
-/** `/` is the index.html among the files, or else lists them; for who accepts JSON first, it always does. */
+/** Answers a request. `/` is the index.html among the files, or else a listing; a client that prefers JSON always gets the listing. */
 export function answer(
   request: Request,
   shelf: ReadonlyMap<string, Shelved>,
@@ -76,7 +76,7 @@ function page(shelf: Shelved[]): Response {
   })
 }
 
-/** Makes a page of what somebody wrote: HTML as it is, anything else as text. */
+/** Makes a page from what somebody wrote: HTML stays as it is, anything else is text. */
 export function written(title: string, text: string): File {
   const html = /^\s*</.test(text) ? text : htmlOf(title, `<h1>${escape(title)}</h1><pre>${escape(text)}</pre>`)
   return new File([html], 'index.html', { type: 'text/html' })
@@ -117,7 +117,7 @@ function contentType({ type }: File): string {
   return type.startsWith('text/') && !type.includes('charset') ? `${type}; charset=utf-8` : type
 }
 
-/** What browsers show is shown; the rest is saved, under its name (RFC 6266). */
+/** Browsers show the types that they can; other files are saved under their names (RFC 6266). */
 function disposition(name: string, { type }: File): string {
   const how = /^(text|image|audio|video)\/|^application\/(pdf|json)$/.test(type) ? 'inline' : 'attachment'
   const last = name.slice(name.lastIndexOf('/') + 1)
@@ -126,7 +126,7 @@ function disposition(name: string, { type }: File): string {
   return `${how}; filename="${ascii}"; filename*=UTF-8''${escaped}`
 }
 
-/** The range that is asked for, its end excluded. Undefined: all of it is meant. `none`: it is not within the file. */
+/** Returns the requested range, with its end excluded: undefined for the whole file, `none` if the range is outside it. */
 function rangeOf(headers: Headers, etag: string, size: number): [from: number, to: number] | 'none' | undefined {
   const asked = /^bytes=(\d*)-(\d*)$/.exec(headers.get('range') ?? '')
   const condition = headers.get('if-range')
@@ -143,19 +143,19 @@ function rangeOf(headers: Headers, etag: string, size: number): [from: number, t
   return from >= size ? 'none' : [from, to]
 }
 
-/** The bytes, read as fast as the peer takes them: a stream queues some pieces, so that they should not be large. */
+/** Streams the bytes as fast as the peer reads them. The pieces are small, because a stream queues several of them. */
 function watched(part: Blob, watch: Watch, signal: AbortSignal): ReadableStream<Uint8Array> {
   const reader = (part.stream() as ReadableStream<Uint8Array>).getReader()
   let rest: Uint8Array = new Uint8Array()
   let left = part.size
   let over = false
-  // A peer that has all of it may close the stream at once. That is no failure.
+  // A peer that has all bytes may close the stream at once, which is not a failure.
   const end = (error?: unknown) => {
     if (over) return
     over = true
     watch.end(left === 0 ? 'whole' : 'cut off', error)
   }
-  signal.addEventListener('abort', () => end()) // of a body that nobody began to read, too
+  signal.addEventListener('abort', () => end()) // also if nobody began to read the body
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {

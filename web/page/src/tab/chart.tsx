@@ -5,7 +5,7 @@ type Point = readonly [x: number, y: number]
 
 const TAB: Point = [318, 200]
 const RELAY: Point = [850, 206]
-/** How much of the sand bar is dry, in percent: it rises as the program arrives, and sinks when the relay is lost. */
+/** Shows how much of the sand bar is dry: it dries as the program loads, and floods when the relay is lost. */
 export function showBar(chart: HTMLElement, { phase, load }: State): void {
   const dry = {
     loading: load.total === 0 ? 0 : (load.done / load.total) * 74,
@@ -18,7 +18,7 @@ export function showBar(chart: HTMLElement, { phase, load }: State): void {
   chart.dataset['phase'] = phase
 }
 
-/** What stands on the chart: this tab, and the relay that it crosses to. Who else there is stands in the picture of the mesh. */
+/** The marks on the chart: this tab, and the relay that it connects to. All other peers are in the picture of the mesh. */
 export function Marks({ state }: { state: State }) {
   const { self, relay, peers } = state
   const rtt = peers.find((peer) => peer.id === relay?.id)?.rtt
@@ -44,7 +44,7 @@ interface LightProps {
   note: string | undefined
 }
 
-/** A light, with the flare that charts give it. */
+/** A light with the flare that nautical charts draw. */
 function Light({ at: [x, y], lit, name, note }: LightProps) {
   return (
     <g class={lit ? 'light lit' : 'light'} transform={`translate(${x} ${y})`}>

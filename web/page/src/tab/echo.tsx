@@ -6,13 +6,13 @@ import { Flag } from '../ui/flag.js'
 import { milliseconds } from '../ui/format.js'
 import { Names, peerText } from '../ui/peer.js'
 
-/** Text goes to a peer and comes back: the shortest proof that two peers can talk. */
+/** Sends text to a peer and shows what comes back: the shortest proof that two peers can talk. */
 export function EchoBox({ state, echoes }: { state: State; echoes: Echoes }) {
   const { peers, relay } = state
   const results = useSource(echoes.results)
   const names = useSource(useContext(Names))
   const [choice, setChoice] = useState('')
-  // Until somebody chooses, the first peer that is not the relay is the interesting one.
+  // Until somebody chooses, prefer a peer that is not the relay.
   const chosen = peers.find((peer) => peer.id === choice) ?? peers.find((peer) => peer.id !== relay?.id) ?? peers[0]
   const submit = (event: SubmitEvent) => {
     event.preventDefault()

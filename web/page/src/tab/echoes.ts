@@ -10,12 +10,12 @@ export interface EchoResult {
   peer: string
   text: string
   bytes: number
-  /** Milliseconds, once the bytes came back. */
+  /** The round trip in milliseconds; undefined until the bytes are back. */
   ms: number | undefined
   error: string | undefined
 }
 
-/** Text that this tab had peers send back. */
+/** Texts that this tab sent to peers to be echoed. */
 export class Echoes {
   readonly results = new Source<readonly EchoResult[]>([])
   #node: TomboloNode | undefined

@@ -3,7 +3,7 @@ import { clock } from '../ui/format.js'
 import { Detail } from '../ui/detail.js'
 import { Peer } from '../ui/peer.js'
 
-/** In characters: of more, only the beginning is in view. */
+/** In characters: longer texts are cut. */
 const MAX_TEXT = 240
 
 export function ActivityLog({ log }: { log: LogEntry[] }) {

@@ -37,7 +37,7 @@ export function Peers({ state, session }: { state: State; session: Session }) {
 
 interface RowProps {
   peer: PeerInfo
-  /** This tab's. */
+  /** This tab's relay. */
   relay: string | undefined
   onDisconnect(id: string): void
 }

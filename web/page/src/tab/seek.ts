@@ -5,7 +5,7 @@ const ATTEMPT_MS = 10_000
 const SEEK_MS = 10_000
 const PAUSE_MS = 1_000
 
-/** Connects to a peer (a multiaddr, or an id to be looked for behind the relay). For ten seconds it tries again when the peer is not there yet. */
+/** Connects to a peer: a multiaddr, or the ID of a peer behind the relay. Retries for ten seconds if the peer is not there yet. */
 export async function seek(node: TomboloNode, peer: string, signal: AbortSignal): Promise<void> {
   for (const until = performance.now() + SEEK_MS; ; await sleep(PAUSE_MS, signal)) {
     try {

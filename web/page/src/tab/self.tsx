@@ -7,7 +7,7 @@ import { Flag } from '../ui/flag.js'
 import { clock, transportName } from '../ui/format.js'
 import { Peer } from '../ui/peer.js'
 
-/** Who this tab is, and how others reach it: folded away until somebody wants to know. */
+/** This tab's identity and addresses, folded away until somebody wants to see them. */
 export function SelfCard({ state, people }: { state: State; people: People }) {
   const { self, relay, peers, phase } = state
   const link = peers.find((peer) => peer.id === relay?.id)
@@ -57,7 +57,9 @@ export function SelfCard({ state, people }: { state: State; people: People }) {
   )
 }
 
-/** Of this tab's addresses, the one to hand on: WebSocket, which all peers have, at the host under which the relay was reached. */
+/**
+ * Returns the address to give to others: a WebSocket address, which every peer can use, at the host name under which the relay was reached.
+ */
 function callableAt(addrs: string[], relayAddr: string | undefined): string | undefined {
   const circuits = addrs.filter((addr) => addr.includes('/p2p-circuit'))
   const host = relayAddr?.split('/', 3).join('/') + '/'

@@ -8,16 +8,16 @@ import { count, plain, shortId } from '../ui/format.js'
 import { Peer } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 
-/** So many peers are shown, and of each so many services until somebody wants to see more of them: nobody hides the others. */
+/** The most peers that are shown, and the most services of each until somebody wants to see more, so that no peer crowds out the others. */
 const MAX_PEERS = 50
 const MAX_EACH = 4
 const MAX_OPEN = 200
 
-/** What connected peers offer this tab. */
+/** The services that connected peers offer this tab. */
 export function Services({ state, session }: { state: State; session: Session }) {
   const groups = useMemo(() => offered(state.services), [state.services])
   const left = groups.length - MAX_PEERS
-  // By peer, since one that does not answer for a moment comes back.
+  // By peer, because a peer that fails to answer once disappears and returns.
   const [open, setOpen] = useState<ReadonlySet<string>>(new Set())
   return (
     <section class="sheet services" aria-labelledby="services-title">
@@ -40,7 +40,7 @@ export function Services({ state, session }: { state: State; session: Session })
   )
 }
 
-/** By peer; each service once, in words that can be shown: it is the peers who say what they offer. */
+/** Groups services by peer, each service once, with text that is safe to show: the peers choose it. */
 export function offered(services: Service[]): [peer: string, services: Service[]][] {
   const groups = new Map<string, Map<string, Service>>()
   for (const service of services) {
@@ -104,7 +104,7 @@ function Row({ service, session }: { service: Service; session: Session }) {
   )
 }
 
-/** A site of a peer, in a frame. */
+/** A peer's site, in a frame. */
 export function SiteView({ site, session }: { site: Site; session: Session }) {
   const [loads, setLoads] = useState(0)
   const view = useRef<HTMLElement>(null)

@@ -19,27 +19,27 @@ import { count, transportName } from '../ui/format.js'
 
 const REFRESH_MS = 2_000
 const SERVICES_MS = 10_000
-/** After so long without a reservation a person should know that something is wrong. */
+/** How long to wait for a reservation before the page says that something is wrong. */
 const RELAY_PATIENCE_MS = 10_000
 const MAX_LOG = 200
-/** What strangers bring about, by connecting or by echoes, is told once in so long. */
+/** The shortest time between two updates for what strangers can cause, by connecting or by echoes. */
 const CALM_MS = 500
 const ECHOES_MS = 1_000
 
-/** How long the program may be on its way before a person is shown how much of it is here, in ms. */
+/** If the program takes longer than this to load, the page shows progress; in ms. */
 const WATCHED_MS = 1_000
 
 /**
- * Whether the program takes long enough to load that the page should show progress, judging by how fast this script loaded. Counting the
- * bytes costs a fifth of the processor time of a start, so a fast start does without.
+ * Whether the program will take long enough to load that the page should show progress, judging by how fast this script loaded. Counting
+ * the bytes takes a fifth of the processor time of a start, so a fast start does without it.
  */
 function takesLong(): boolean {
   const [script] = performance.getEntriesByName(import.meta.url) as PerformanceResourceTiming[]
-  if (script === undefined || script.transferSize === 0) return false // it was cached, and so is the program
+  if (script === undefined || script.transferSize === 0) return false // the script was cached, and so is the program
   return (wasmSizes.br * script.duration) / script.encodedBodySize > WATCHED_MS
 }
 
-/** One node, from its loading to its end: what the page shows is this session's state. */
+/** One node, from loading to its end. The page shows this session's state. */
 export class Session {
   readonly view = new Store<State>(initialState)
   readonly #config: PageConfig
@@ -48,7 +48,7 @@ export class Session {
   #node: TomboloNode | undefined
   #relay: RelayDescription | undefined
   #patience: ReturnType<typeof setTimeout> | undefined
-  /** Why the last attempt at the relay failed. */
+  /** Why the last attempt to reach the relay failed. */
   #refused: string | undefined
   readonly #echoes = new Map<string, { times: number; bytes: number }>()
   #asking = false
@@ -64,7 +64,7 @@ export class Session {
     return this.view.value
   }
 
-  /** Makes the node and joins the relay. Does not reject: what goes wrong is in the state. */
+  /** Creates the node and connects to the relay. Never rejects: failures are in the state. */
   async start(): Promise<void> {
     if (!isSecureContext) this.#notice(insecureContext(location.origin))
     try {
@@ -102,7 +102,7 @@ export class Session {
     await this.#refresh()
   }
 
-  /** Shows a site of a peer in the gateway's frame. */
+  /** Opens a peer's site in the gateway's frame. */
   async openSite(peer: string, protocol: string): Promise<void> {
     if (this.#node === undefined) return
     const site = { peer, protocol, shown: undefined, failure: undefined }
@@ -126,7 +126,7 @@ export class Session {
     return this.#config.log
   }
 
-  /** What the node has counted; of no node, nothing. */
+  /** Returns the node's counters; undefined if there is no node. */
   stats(): Promise<NodeStats> | undefined {
     return this.#node?.stats()
   }
@@ -204,7 +204,7 @@ export class Session {
         this.#expectRelay()
       }
       void this.#refresh()
-      void this.#reservations(node).catch(() => {}) // made before this event
+      void this.#reservations(node).catch(() => {}) // reservations from before this listener was added
     })
     node.addEventListener('error', ({ detail }) => {
       this.#log('error', detail.message)
@@ -212,7 +212,7 @@ export class Session {
     })
   }
 
-  /** Gathers what is echoed for peers into one entry of the log for each. */
+  /** Adds up what is echoed for each peer in one entry of the log. */
   #echoed(peer: string, bytes: number): void {
     if (this.#echoes.size === 0) {
       setTimeout(() => {
@@ -234,7 +234,7 @@ export class Session {
     this.view.change({ phase: 'joined', relay: { id, expires } })
   }
 
-  /** Gives the relay a while; then says that it does not answer. */
+  /** Reports that the relay does not answer, unless it does within a while. */
   #expectRelay(reason?: string): void {
     clearTimeout(this.#patience)
     this.#patience = setTimeout(() => {
@@ -242,7 +242,7 @@ export class Session {
     }, RELAY_PATIENCE_MS)
   }
 
-  /** Connects to a peer that the page's address names. */
+  /** Connects to a peer named in the page's address. */
   #seek(node: TomboloNode, peer: string): void {
     seek(node, peer, this.#over.signal).catch((error: unknown) => {
       this.#log('error', `could not connect to ${peer}: ${message(error)}`)
@@ -263,7 +263,7 @@ export class Session {
     }
   }
 
-  /** Asks the connected peers what they offer. */
+  /** Asks the connected peers for their services. */
   async #ask(): Promise<void> {
     const node = this.#node
     if (node === undefined || document.hidden || this.#asking || this.state.phase === 'failed') return
@@ -305,7 +305,7 @@ export class Session {
 
 declare global {
   interface Window {
-    /** The page's node, for whoever opens the console. */
+    /** The page's node, for use in the browser's console. */
     tombolo?: TomboloNode
   }
 }

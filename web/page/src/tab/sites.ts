@@ -1,7 +1,7 @@
 import { serveGateway, type Gateway, type TomboloNode } from '@tombolo/node'
 import { message } from '../failures.js'
 
-/** A site of a peer as it can be shown. */
+/** How a peer's site is shown. */
 export interface ShownSite {
   url: string
   sandbox: string
@@ -9,7 +9,7 @@ export interface ShownSite {
   caveat: string | undefined
 }
 
-/** Shows sites of peers: under a name of their own below this page's host where there is one, else without their scripts. */
+/** Shows sites of peers: each under its own name below this page's host if there is such a name, otherwise without scripts. */
 export class Sites {
   readonly #node: TomboloNode
   #apart: Promise<Gateway> | undefined
@@ -42,7 +42,7 @@ export class Sites {
   }
 }
 
-/** Whether a protocol is spoken over HTTP, so that it can be a site. */
+/** Whether a protocol carries HTTP, and so can be a site. */
 export function isSite(protocol: string): boolean {
   return protocol === '/http' || /^\/x\/.+\/http$/.test(protocol)
 }

@@ -4,16 +4,16 @@ import type { Problem } from '../problems.js'
 import type { ShownSite } from './sites.js'
 
 /**
- * - `loading`: the program is on its way
- * - `joining`: the node runs, and no relay has given it a reservation yet
- * - `joined`: it holds a reservation, and so it can be called
- * - `adrift`: it had one, and is trying to get it back
- * - `failed`: there is no node, or no more
+ * - `loading`: the program is loading
+ * - `joining`: the node runs, but has no reservation on a relay yet
+ * - `joined`: the node has a reservation, so other peers can reach it
+ * - `adrift`: the node lost its reservation and is trying to get it back
+ * - `failed`: the node could not be created, or has ended
  */
 export type Phase = 'loading' | 'joining' | 'joined' | 'adrift' | 'failed'
 
 export interface Load {
-  /** Bytes of the transfer that have arrived, and that there are. `total` is 0 before the first byte. */
+  /** Bytes that have arrived, and the total. `total` is 0 before the first byte. */
   done: number
   total: number
 }
@@ -28,7 +28,7 @@ export interface Self {
 
 export interface RelayState {
   id: string
-  /** When the reservation ends unless renewed. */
+  /** When the reservation expires unless it is renewed. */
   expires: number | undefined
 }
 
@@ -47,7 +47,7 @@ export interface LogEntry {
 export interface Site {
   peer: string
   protocol: string
-  /** Once it is known how. */
+  /** Undefined until it is known. */
   shown: ShownSite | undefined
   /** Why it cannot be shown. */
   failure: Failure | undefined
@@ -60,12 +60,12 @@ export interface State {
   relay: RelayState | undefined
   peers: PeerInfo[]
   log: LogEntry[]
-  /** What connected peers offer. */
+  /** The services that connected peers offer. */
   services: Service[]
   site: Site | undefined
   /** Why there is no node. */
   failure: Problem | undefined
-  /** What is not as it should be, though the node runs. */
+  /** Problems that do not stop the node. */
   notices: Problem[]
 }
 

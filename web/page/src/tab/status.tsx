@@ -4,7 +4,7 @@ import type { View } from '../router.js'
 import type { State } from './state.js'
 import { megabytes, transportName } from '../ui/format.js'
 
-/** How things stand, in a word and a sentence. */
+/** The connection's status, as a word and a sentence. */
 export function Status({ state, view }: { state: State; view: View }) {
   const { title, detail } = words(state)
   useEffect(() => {

@@ -1,28 +1,28 @@
 import { decodeSaid, type Said } from './said.js'
 import type { Line, Room } from './talk.js'
 
-/** How much of a message is shown, in characters of text or bytes of others. */
+/** How much of a message is shown, in characters of text or in bytes of anything else. */
 const MAX_TEXT = 4_000
 const MAX_HEX = 256
-/** With the version of what is kept. */
+/** Ends in the version of the stored format. */
 const KEY = 'tombolo.talk.2'
 const MAX_KEPT = 100
 
-/** The data of a message as it can be shown. */
+/** The data of a message, in a form that can be shown. */
 export interface Content {
-  /** Of a message of a page, what was said. */
+  /** The text, if a page sent the message. */
   text: string
   said: Pick<Said, 'name' | 'at' | 'file'> | undefined
-  /** Whether the text is the bytes in hexadecimal, since they are no text. */
+  /** Whether `text` is a hexadecimal dump, because the bytes are not text. */
   hex: boolean
-  /** Of all of it; the text may be less. */
+  /** The size of the whole message; `text` may be cut. */
   bytes: number
   cut: boolean
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** What a page sent, or text as it is; anything else as bytes. */
+/** Decodes what a page sent, or plain text; shows anything else as bytes. */
 export function readable(data: Uint8Array): Content {
   const bytes = data.length
   let text: string
@@ -33,7 +33,7 @@ export function readable(data: Uint8Array): Content {
   }
   const said = decodeSaid(text)
   if (said !== undefined) text = said.text
-  // Control characters other than those of lines and columns.
+  // Control characters other than line breaks and tabs.
   if (/[\0-\x08\x0b\x0c\x0e-\x1f\x7f]/.test(text)) return hex(data)
   return { text: text.slice(0, MAX_TEXT), said, hex: false, bytes, cut: text.length > MAX_TEXT }
 }
@@ -48,7 +48,7 @@ interface Kept {
   rooms: { type: string; lines: Line[]; draft: string }[]
 }
 
-/** Keeps what is shown for this tab's next load: the history that the node keeps tells only what it has not told before. */
+/** Stores the lines for this tab's next load, because the node's history does not replay what it has already delivered. */
 export function keepLines(id: string, rooms: Room[], drafts: ReadonlyMap<string, string>): void {
   const kept: Kept = {
     id,
@@ -61,11 +61,11 @@ export function keepLines(id: string, rooms: Room[], drafts: ReadonlyMap<string,
   try {
     sessionStorage.setItem(KEY, JSON.stringify(kept))
   } catch {
-    forget() // the browser gives no such room; what was shown before would mislead
+    forget() // the browser has no room for it, and the older lines would mislead
   }
 }
 
-/** There is room for little: what is shared can be had again, its small picture is not needed. */
+/** Storage is small: a shared file can be fetched again, and so its preview is left out. */
 function withoutThumb(line: Line): Line {
   const file = line.content.said?.file
   if (file?.thumb === undefined) return line
@@ -75,12 +75,12 @@ function withoutThumb(line: Line): Line {
   }
 }
 
-/** Who comes and goes is anew after a reload, and so is what was caught up with. */
+/** Whether a line is stored. After a reload, presence and catching up start afresh. */
 function lasting({ kind }: Line): boolean {
   return kind === 'message' || kind === 'gap'
 }
 
-/** What this tab had before a reload: its types, and as the same peer also what it had heard. */
+/** Returns this tab's rooms and drafts from before a reload, and the lines if the tab is still the same peer. */
 export function keptLines(id: string): Kept['rooms'] {
   try {
     const stored = sessionStorage.getItem(KEY)
@@ -88,7 +88,7 @@ export function keptLines(id: string): Kept['rooms'] {
     const kept = JSON.parse(stored) as Kept
     return kept.id === id ? kept.rooms : kept.rooms.map(({ type, draft }) => ({ type, lines: [], draft }))
   } catch {
-    return [] // this page may keep nothing, or what is there is not its own
+    return [] // storage is not allowed, or its contents are not this page's
   }
 }
 
@@ -96,6 +96,6 @@ function forget(): void {
   try {
     sessionStorage.removeItem(KEY)
   } catch {
-    // Where sites may keep nothing, even that is refused.
+    // If storage is not allowed, even removing is refused.
   }
 }

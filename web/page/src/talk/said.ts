@@ -1,22 +1,22 @@
 import { cleanName } from '../people/people.js'
 import { plain } from '../ui/format.js'
 
-/** A file that somebody shares in a message: they hand it out from their tab. */
+/** A file shared in a message. The sender's tab serves it. */
 export interface Attached {
   name: string
   size: number
-  /** What it is shared as: see `linkTo`. */
+  /** The name under which it is shared: see `linkTo`. */
   share: string
-  /** A small picture of a picture, as a data URL. */
+  /** A small preview of a picture, as a data URL. */
   thumb: string | undefined
 }
 
-/** What a page sends to a room, as JSON; `text` is there in any case, so that other programs have something to show. */
+/** The JSON that a page sends to a room. `text` is always set, so that other programs have something to show. */
 export interface Said {
   text: string
-  /** What who said it calls themselves. */
+  /** The sender's name, as they chose it. */
   name: string
-  /** When it was said, by their clock, in ms since 1970. */
+  /** When it was sent, by the sender's clock, in ms since 1970. */
   at: number | undefined
   file: Attached | undefined
 }
@@ -28,7 +28,7 @@ export function encodeSaid({ text, name, at, file }: Said): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ text, ...(name !== '' && { name }), at, file }))
 }
 
-/** Reads what another page sent, which may be anything. Undefined: it is no such message. */
+/** Decodes a message. Another page may send anything: returns undefined if it is not such a message. */
 export function decodeSaid(text: string): Said | undefined {
   if (!text.startsWith('{')) return undefined
   let raw: unknown
@@ -42,7 +42,7 @@ export function decodeSaid(text: string): Said | undefined {
   return {
     text: said,
     name: typeof name === 'string' ? cleanName(name) : '',
-    // A clock that goes ahead is not believed.
+    // A time in the future is replaced by the present.
     at: Number.isSafeInteger(at) && (at as number) > 0 ? Math.min(at as number, Date.now()) : undefined,
     file: attached(file),
   }
@@ -61,7 +61,7 @@ function attached(raw: unknown): Attached | undefined {
   return { name: shown, size: size as number, share, thumb: isPicture ? (thumb as string) : undefined }
 }
 
-/** A picture small enough to travel in a message. Undefined: the file is none that this browser can draw. */
+/** Makes a preview that is small enough for a message. Resolves to undefined if this browser cannot draw the file. */
 export async function thumbOf(file: File): Promise<string | undefined> {
   if (!file.type.startsWith('image/') || file.size > 50e6) return undefined
   try {

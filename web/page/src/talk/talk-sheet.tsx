@@ -10,7 +10,7 @@ import { Names, Peer, peerText } from '../ui/peer.js'
 import { Trouble } from '../ui/trouble.js'
 import { isPattern, type Line, type Room, type Talk } from './talk.js'
 
-/** Rooms of messages: a room is what the API calls a type. */
+/** Rooms of messages. A room is what the API calls a type. */
 export function TalkSheet({ state, talk }: { state: State; talk: Talk }) {
   const { rooms, shown, failure } = useSource(talk.view)
   const room = rooms.find(({ type }) => type === shown)
@@ -65,7 +65,7 @@ const STEPS: Record<string, (at: number, length: number) => number> = {
   End: (_, length) => length - 1,
 }
 
-/** One tab a type; the arrow keys go from one to the next. */
+/** One tab for each type; the arrow keys move between them. */
 function Tabs({ rooms, shown, talk }: { rooms: Room[]; shown: string | undefined; talk: Talk }) {
   const list = useRef<HTMLDivElement>(null)
   const step = (event: KeyboardEvent) => {
@@ -143,14 +143,14 @@ function presence(here: string[]): string {
   return here.length === 1 ? 'One other is here:' : `${here.length} others are here:`
 }
 
-/** So many lines are drawn until somebody wants to see more: a room may be busy. */
+/** The most lines that are drawn until somebody wants to see more, because a room may be busy. */
 const MAX_DRAWN = 60
-/** While more than so many come between two drawings, no more are drawn: they fill the box, and nobody reads as fast. */
+/** If more lines than this arrive between two updates, only this many are drawn: they fill the box, and nobody reads that fast. */
 const MAX_FRESH = 15
-/** How long it must have been calm until the others are drawn, too, in ms. */
+/** How long the room must be calm before the other lines are drawn again, in ms. */
 const CALM_MS = 500
 
-/** What was heard, the newest at the end; it stays in sight unless somebody reads further up. */
+/** The messages of a room, newest last. The newest stays in view unless somebody has scrolled up. */
 function Said({ room, self }: { room: Room; self: string | undefined }) {
   const box = useRef<HTMLDivElement>(null)
   const atEnd = useRef(true)
@@ -184,7 +184,7 @@ function Said({ room, self }: { room: Room; self: string | undefined }) {
   )
 }
 
-/** Whether lines come too fast for each to be drawn. */
+/** Whether lines arrive too fast for each to be drawn. */
 function useBusy(lines: Line[]): boolean {
   const drawn = useRef(0)
   const [, redraw] = useState(0)
@@ -260,7 +260,7 @@ function Speaker({ peer, self }: { peer: string; self: string | undefined }) {
   )
 }
 
-/** Whom one can speak to alone. */
+/** The most peers to choose from for a direct message. */
 const MAX_CHOICES = 50
 
 interface SayProps {
@@ -270,7 +270,7 @@ interface SayProps {
   talk: Talk
 }
 
-/** Says something to everybody, or to one. */
+/** Sends a message to everybody, or to one peer. */
 function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
   const [to, setTo] = useState('')
   const [sending, setSending] = useState(0)
@@ -292,7 +292,7 @@ function SayBox({ room: { type, here, open }, peers, relay, talk }: SayProps) {
     await send
     setSending((n) => n - 1)
   }
-  // What is typed from now on is the next message; what could not be sent comes back before it.
+  // New typing is the next message. A message that could not be sent is put back in front of it.
   const say = async (text: string) => {
     write('')
     if (await talk.say(type, text, one)) return

@@ -9,34 +9,34 @@ import { Store } from '../source.js'
 import { breather } from '../timers.js'
 import { count } from '../ui/format.js'
 
-/** How many lines of a type are shown; older ones make room. */
+/** How many lines of a type are kept; older ones make room. */
 const MAX_LINES = 300
-/** How many messages may wait to be shown: fewer than that, so that what is said of those lost is seen. */
+/** How many messages may wait to be shown: fewer than MAX_LINES, so that the note about dropped messages stays visible. */
 const MAX_WAITING = 256
 const MAX_ROOMS = 12
-/** How long something that is said waits for somebody to hear it. */
+/** How long a message waits for a subscriber. */
 const HEARER_MS = 5_000
 const SEND_MS = 15_000
-/** How often what is heard is shown anew, however fast it comes. */
+/** The shortest time between two updates of the view, however fast messages arrive. */
 const CALM_MS = 200
 
 const EMPTY: Content = { text: '', said: undefined, hex: false, bytes: 0, cut: false }
 
-/** What became of a type: a message, who comes and goes, or something that must be said about it. */
+/** A line of a room: a message, somebody joining or leaving, or a note. */
 export interface Line {
   n: number
-  /** When it was said, by the clock of who said it; of what does not say so, when it came here. */
+  /** When it was sent, by the sender's clock; when it arrived, if the sender gave no time. */
   at: number
-  /** Whether that time is known: it is not of what comes out of a history without a time. */
+  /** Whether that time is known. It is not if the message came from a history and has no time. */
   dated: boolean
   kind: 'message' | 'joined' | 'left' | 'passed' | 'note' | 'gap'
-  /** Whom it is from, or about. */
+  /** The peer that it is from, or about. */
   peer: string | undefined
-  /** Whom this tab sent it to, if to one peer. */
+  /** The peer that this tab sent it to, if to only one. */
   to: string | undefined
   how: 'broadcast' | 'direct' | undefined
   replayed: boolean
-  /** How many came and left, of a line that says so. */
+  /** How many peers came and left, for a line that summarizes them. */
   passing: { came: number; left: number } | undefined
   content: Content
 }
@@ -49,7 +49,7 @@ export interface Room {
   /** How many lines had to make room. */
   gone: number
   unread: number
-  /** The other peers that are on the type. */
+  /** The other peers that are subscribed to the type. */
   here: string[]
   catching: boolean
   failure: Failure | undefined
@@ -63,18 +63,18 @@ export interface TalkState {
   failure: Failure | undefined
 }
 
-/** Messages by type: what is heard on each, who is there, and what was said before. */
+/** Messages by type: what arrives on each, who is subscribed, and what was said before. */
 export class Talk {
   readonly view = new Store<TalkState>({ rooms: [], shown: undefined, failure: undefined }, CALM_MS)
-  /** What is typed and not sent yet, by type. */
+  /** Text that was typed but not sent, by type. */
   readonly drafts = new Map<string, string>()
   readonly #ends = new Map<string, AbortController>()
-  /** The types of which this tab may have missed something. */
+  /** The types on which this tab may have missed messages. */
   readonly #behind = new Set<string>()
   #node: TomboloNode | undefined
   #count = 0
   #lookers = 0
-  /** The last of what is being sent: each waits for the one before. */
+  /** The last message being sent: each waits for the one before it. */
   #sending: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -90,7 +90,7 @@ export class Talk {
     return this.view.value
   }
 
-  /** Begins with the types that this tab was on before a reload. */
+  /** Starts with the types that this tab was subscribed to before a reload. */
   start(node: TomboloNode): void {
     this.#node = node
     for (const { type, lines, draft } of keptLines(node.id)) {
@@ -106,7 +106,7 @@ export class Talk {
     node.addEventListener('relay:reserved', () => this.#behind.forEach((type) => void this.catchUp(type)))
   }
 
-  /** Somebody looks at the messages, until what it returns is called: what is shown is read. */
+  /** Marks the shown room as read until the returned function is called. */
   look(): () => void {
     this.#lookers++
     this.#seen()
@@ -122,13 +122,13 @@ export class Talk {
     return this.#lookers > 0 && !document.hidden
   }
 
-  /** Joins the room that the page's address names, as `#talk=chat`. */
+  /** Joins the room named in the page's address, such as `#talk=chat`. */
   #follow(): void {
     try {
       const name = /^#talk=([^&]+)$/.exec(location.hash)?.[1]
       if (name !== undefined) void this.join(decodeURIComponent(name))
     } catch {
-      // It is badly escaped, and names no room.
+      // The name is badly escaped: there is no such room.
     }
   }
 
@@ -150,7 +150,7 @@ export class Talk {
     this.#seen()
   }
 
-  /** Ends the subscription. The history stays with the node, for others who ask. */
+  /** Ends the subscription. The node keeps the history, for others who ask. */
   leave(type: string): void {
     this.#ends.get(type)?.abort()
     this.#ends.delete(type)
@@ -162,14 +162,14 @@ export class Talk {
     else this.show(rooms[0].type)
   }
 
-  /** Says text to all on the type, or to one peer. Resolves to whether it went out. */
+  /** Sends text to all subscribers of the type, or to one peer. Resolves to whether it was sent. */
   say(type: string, text: string, to: string | undefined, file?: Attached): Promise<boolean> {
     const sent = this.#sending.then(() => this.#send(type, text, to, file))
     this.#sending = sent
     return sent
   }
 
-  /** Shares a file from this tab, and says so to all in the room. */
+  /** Shares a file from this tab, and sends a message about it to the room or to one peer. */
   async attach(type: string, file: File, to: string | undefined): Promise<void> {
     const share = await this.offers.share([file])
     if (share === undefined) return this.#change(type, { failure: this.offers.state.failure })
@@ -195,7 +195,7 @@ export class Talk {
     }
   }
 
-  /** Asks for what was said while this tab was away. */
+  /** Asks for the messages that this tab missed. */
   async catchUp(type: string): Promise<void> {
     if (this.#node === undefined || this.#room(type)?.catching !== false || isPattern(type)) return
     this.#change(type, { catching: true, failure: undefined })
@@ -222,7 +222,7 @@ export class Talk {
     const room: Room = { type, open: false, lines, gone: 0, unread: 0, here: [], catching: false, failure: undefined }
     this.view.change({ rooms: [...this.state.rooms, room], shown: type, failure: undefined })
     try {
-      // Before the subscription, so that all that is heard is remembered.
+      // Before the subscription, so that the history holds everything that arrives.
       if (!isPattern(type)) await node.keepHistory(type)
       const said = await node.subscribe(type, { buffer: MAX_WAITING, policy: 'drop-oldest', signal })
       void this.#hear(type, said, signal)
@@ -241,7 +241,7 @@ export class Talk {
       const breathe = breather()
       for await (const message of said) {
         this.#heard(type, message)
-        await breathe() // what waits is bounded, and what is lost is counted
+        await breathe() // the queue is bounded, and dropped messages are counted
       }
     } catch (error) {
       if (!signal.aborted) this.#change(type, { open: false, failure: heardNoMore(error) })
@@ -277,7 +277,7 @@ export class Talk {
     }
   }
 
-  /** Many who come and go are one line, so that they do not push out what is said. */
+  /** Combines many peers that join and leave into one line, so that they do not push out messages. */
   #passed(type: string, peer: string, joined: boolean): void {
     const room = this.#room(type)
     const last = room?.lines.at(-1)
@@ -318,7 +318,7 @@ export class Talk {
     this.#add(type, { kind, peer, content: { ...EMPTY, text } })
   }
 
-  /** What was said before comes before what is said now. */
+  /** Adds a line. Replayed messages go before the new ones. */
   #add(type: string, what: Pick<Line, 'kind'> & Partial<Line>, at = Date.now()): void {
     const room = this.#room(type)
     if (room === undefined) return
@@ -338,7 +338,7 @@ export class Talk {
   }
 }
 
-/** Of `room/*`, only what is sent to this node is heard; nobody is on it, and it has no history. */
+/** Whether the type is a pattern. `room/*` receives only direct messages; it has no subscribers and no history. */
 export function isPattern(type: string): boolean {
   return type.endsWith('/*')
 }

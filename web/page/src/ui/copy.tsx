@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 
-/** Copies text, and says so. */
+/** Copies text, and confirms it. */
 export function CopyButton({ text, what, label: name = 'Copy' }: { text: string; what: string; label?: string }) {
   const [result, setResult] = useState<'copied' | 'failed' | undefined>()
   useEffect(() => {
@@ -17,7 +17,7 @@ export function CopyButton({ text, what, label: name = 'Copy' }: { text: string;
   )
 }
 
-/** `navigator.clipboard` exists in secure contexts only. */
+/** Falls back to a selection, because `navigator.clipboard` exists only in secure contexts. */
 async function copy(text: string): Promise<'copied' | 'failed'> {
   try {
     await navigator.clipboard.writeText(text)

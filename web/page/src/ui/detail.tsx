@@ -1,9 +1,9 @@
 /** In characters: a line or two. */
 const MAX_SHOWN = 160
-/** No error is worth more. */
+/** In characters: longer error texts are cut. */
 const MAX_TEXT = 8_000
 
-/** What the machine said: in view if it is short, or else folded away. */
+/** A technical error text: shown if it is short, otherwise folded away. */
 export function Detail({ text }: { text: string }) {
   if (text.length <= MAX_SHOWN) return <p class="problem-detail">{text}</p>
   return (

@@ -6,7 +6,7 @@ const YELLOW = '#f2c230'
 const WHITE = '#ffffff'
 const BLACK = '#1b1e22'
 
-/** Pairs that can be told apart from afar, as on real signal flags. */
+/** Pairs of colours that are easy to tell apart, as on real signal flags. */
 const PAIRS = [
   [WHITE, RED],
   [WHITE, BLUE],
@@ -18,7 +18,7 @@ const PAIRS = [
   [BLUE, YELLOW],
 ] as const
 
-/** What is drawn in the second colour over a field of the first, 24 by 18. */
+/** The pattern in the second colour over a field of the first, 24 by 18. */
 const PATTERNS: ((colour: string) => JSX.Element)[] = [
   (c) => <path d="M12 0H24V18H12z" fill={c} />,
   (c) => <path d="M0 9H24V18H0z" fill={c} />,
@@ -34,7 +34,7 @@ const PATTERNS: ((colour: string) => JSX.Element)[] = [
   (c) => <path d="M0 0L12 9L0 18z" fill={c} />,
 ]
 
-/** A signal flag made from a peer id, so that a peer can be known again at a glance. */
+/** A signal flag made from a peer ID, to make a peer recognizable at a glance. */
 export function Flag({ id, small = false }: { id: string; small?: boolean }) {
   const hash = fnv1a(id)
   const [field, charge] = PAIRS[hash % PAIRS.length]!

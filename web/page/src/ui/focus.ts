@@ -1,16 +1,16 @@
 const FOCUSABLE = 'button:not(:disabled), a[href], input:not(:disabled), select, textarea, summary, [tabindex="0"]'
 
 /**
- * Keeps the focus near where it was when what had it is taken away, as a row is by the button in it: on what comes next in the part of the
- * page that is left. The browser would begin anew at the top.
+ * Keeps the focus in place when the focused element is removed, such as a row by the button in it: it moves to the next element in the part
+ * of the page that is left. The browser would start again at the top.
  */
 export function keepFocus(root: HTMLElement): void {
-  let last: Element[] = [] // what had the focus, and all that it lies in
+  let last: Element[] = [] // the focused element, and all of its ancestors
   root.addEventListener('focusin', ({ target }) => {
     last = []
     for (let at = target as Element | null; at !== null && at !== root; at = at.parentElement) last.push(at)
   })
-  // Who has clicked beside everything meanwhile is left alone.
+  // If somebody has clicked elsewhere meanwhile, the focus is left alone.
   document.addEventListener('pointerdown', ({ target }) => {
     if (document.activeElement === document.body || !document.activeElement?.contains(target as Element)) last = []
   })

@@ -1,4 +1,4 @@
-/** The end of a peer id: its beginning is the same for most. */
+/** Returns the end of a peer ID; most IDs begin alike. */
 export function shortId(id: string): string {
   return id.length > 12 ? `…${id.slice(-8)}` : id
 }
@@ -7,7 +7,7 @@ export function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1)
 }
 
-/** Bytes for a person: `3 bytes`, `12.3 kB`, `20.0 MB`. */
+/** Formats a number of bytes: `3 bytes`, `12.3 kB`, `20.0 MB`. */
 export function size(bytes: number): string {
   if (bytes < 1_000) return count(bytes, 'byte')
   return bytes < 1e6
@@ -35,7 +35,7 @@ export function clock(at: number): string {
   })
 }
 
-/** The time of day, and of another day than this one, which. */
+/** Formats a time of day, with the date if it is not today. */
 export function when(at: number): string {
   const day = new Date(at)
   if (day.toDateString() === new Date().toDateString()) return clock(at)
@@ -53,7 +53,7 @@ const TRANSPORTS: Record<string, string> = {
   other: 'other transport',
 }
 
-/** What a peer names, if it is a transport that has a name here. */
+/** Returns the name of a transport, if it is a known one. The text is a peer's. */
 export function knownTransport(transport: string): string {
   return Object.hasOwn(TRANSPORTS, transport) ? transport : 'other'
 }
@@ -62,7 +62,7 @@ export function transportName(transport: string): string {
   return TRANSPORTS[transport] ?? transport
 }
 
-/** How a relayed connection runs, `own` being this tab's relay. */
+/** Describes the path of a relayed connection; `own` is this tab's relay. */
 export function throughRelay(relay: string | undefined, own: string | undefined): string {
   if (relay === undefined) return 'through a relay'
   return relay === own ? 'through this tab’s relay' : `through relay ${shortId(relay)}`
@@ -77,12 +77,12 @@ const BRIEF: Record<string, string> = {
   tcp: 'TCP',
 }
 
-/** For where there is no room. */
+/** A short form, for narrow places. */
 export function transportBrief(transport: string): string {
   return BRIEF[transport] ?? transport.slice(0, 5)
 }
 
-/** Text of a peer as it can be shown: without what shows nothing, or turns the order of letters round, and not too long. */
+/** Makes a peer's text safe to show: without characters that are invisible or change the direction of text, and cut to `most`. */
 export function plain(text: string, most: number): string {
   return text
     .slice(0, 2 * most)

@@ -4,10 +4,10 @@ import { Source, useSource } from '../source.js'
 import { Flag } from './flag.js'
 import { shortId } from './format.js'
 
-/** What peers call themselves, by id. */
+/** The names that peers chose, by ID. */
 export const Names = createContext(new Source<ReadonlyMap<string, string>>(new Map()))
 
-/** A peer within text: its flag, and its name. */
+/** A peer within text: its flag and its name. */
 export function Peer({ id }: { id: string }) {
   return (
     <>
@@ -16,7 +16,7 @@ export function Peer({ id }: { id: string }) {
   )
 }
 
-/** What a peer calls itself; of one without a name, or with another's, the end of its id. */
+/** A peer's name. If it has none, or one that another peer also uses, the end of its ID is shown. */
 export function PeerName({ id }: { id: string }) {
   const names = useSource(useContext(Names))
   const name = names.get(id)
@@ -32,7 +32,7 @@ export function PeerName({ id }: { id: string }) {
   )
 }
 
-/** A peer in an option, or a label: as text. */
+/** A peer as plain text, for an option or a label. */
 export function peerText(id: string, names: ReadonlyMap<string, string>): string {
   const name = names.get(id)
   if (name === undefined) return shortId(id)
@@ -41,7 +41,7 @@ export function peerText(id: string, names: ReadonlyMap<string, string>): string
 
 const twice = new WeakMap<ReadonlyMap<string, string>, Set<string>>()
 
-/** Whether two peers have said the same name. */
+/** Whether two peers chose the same name. */
 function isTwice(name: string, names: ReadonlyMap<string, string>): boolean {
   let repeated = twice.get(names)
   if (repeated === undefined) {

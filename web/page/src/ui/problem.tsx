@@ -3,7 +3,7 @@ import { Detail } from './detail.js'
 
 interface Props {
   problem: Problem
-  /** There is no node because of it. */
+  /** Whether it means that there is no node. */
   grave?: boolean
   onRetry?: () => void
 }

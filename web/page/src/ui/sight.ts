@@ -12,7 +12,7 @@ export function useWidth(element: RefObject<HTMLElement | null>): number {
   return width
 }
 
-/** Whether an element is in the window's view. */
+/** Whether an element is within the window's visible area. */
 export function useInSight(element: RefObject<HTMLElement | null>): boolean {
   const [inSight, setInSight] = useState(false)
   useEffect(() => {

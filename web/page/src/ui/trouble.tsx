@@ -1,7 +1,7 @@
 import type { Failure } from '../failures.js'
 import { Detail } from './detail.js'
 
-/** What went wrong with something that a person asked for, in the sheet where they asked. */
+/** Why something that a person asked for failed, shown in the sheet where they asked. */
 export function Trouble({ failure }: { failure: Failure | undefined }) {
   if (failure === undefined) return null
   return (

@@ -6,7 +6,7 @@ import type { ViewProps } from '../lazy-view.js'
 import { EchoBox } from '../tab/echo.js'
 import { ActivityLog } from '../tab/log.js'
 
-/** What the node does, for whoever looks under the bonnet. */
+/** The node's internals, for the curious. */
 export default function ConsoleView({ state, session, desk }: ViewProps) {
   const { wires, offers, instruments, echoes, nodeLog } = desk
   return (

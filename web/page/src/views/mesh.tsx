@@ -2,7 +2,7 @@ import type { ViewProps } from '../lazy-view.js'
 import { MeshSheet } from '../mesh/mesh-sheet.js'
 import { Peers } from '../tab/peers.js'
 
-/** Who is connected to whom. */
+/** Which peers are connected to which. */
 export default function MeshView({ state, session, desk }: ViewProps) {
   return (
     <div class="sheets">

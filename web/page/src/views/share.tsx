@@ -4,7 +4,7 @@ import { OffersSheet } from '../sharing/offers-sheet.js'
 import { PairSheet } from '../sharing/pair-sheet.js'
 import { Services, SiteView } from '../tab/services.js'
 
-/** What this tab shares, what a link leads to, and what others share. */
+/** What this tab shares, what the page's link points to, and what others share. */
 export default function ShareView({ state, session, desk }: ViewProps) {
   return (
     <div class="sheets">

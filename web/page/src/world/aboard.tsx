@@ -9,7 +9,7 @@ import type { Gauges, Play, PlayState } from './play.js'
 import type { Scores } from './records.js'
 
 const BOTS = 100
-/** So many who are near are listed. */
+/** The most nearby boats that are listed. */
 const MAX_NEAR = 8
 
 interface Props {
@@ -17,7 +17,7 @@ interface Props {
   state: PlayState
 }
 
-/** In a world: the chart, and what there is to know beside it. */
+/** A world from within: the chart, and the information beside it. */
 export function Aboard({ play, state, joined }: Props & { joined: boolean }) {
   const { target, holds, gauges } = state
   return (
@@ -81,7 +81,7 @@ function Heir({ state: { holds, standsBy, gauges } }: { state: PlayState }) {
   )
 }
 
-/** The canvas, which is steered by whatever a person has. */
+/** The canvas, steered by keys, pointer or gamepad. */
 function Sea({ play }: { play: Play }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   useEffect(() => {
@@ -207,7 +207,7 @@ const PHASES = [
   ['telling', 'telling'],
 ] as const
 
-/** How it runs: in a tab that holds the world, what a tick is spent on. */
+/** Performance figures; in the tab that hosts the world, also what the time of a tick is spent on. */
 function GaugesView({ state: { gauges, holds } }: { state: PlayState }) {
   const { ping, waited, hz, inSight, updates, stats } = gauges
   return (

@@ -9,7 +9,7 @@ import { cleanName, MAX_NAME } from './records.js'
 const MAX_WORLD_NAME = 64
 const MAX_LISTED = 50
 
-/** Before a world: the boat, and where to sail. */
+/** The page before a world is entered: the boat, and the worlds to choose from. */
 export function Ashore({ play, state }: { play: Play; state: PlayState }) {
   const { phase, target, worlds } = state
   const busy = phase === 'coming'

@@ -1,9 +1,9 @@
 import { cleanName } from './records.js'
 
-/** With the version of what is kept. */
+/** Ends in the version of the stored format. */
 const KEY = 'tombolo.boat.1'
 
-/** What a person's boat looks like to others. */
+/** How a person's boat looks to others. */
 export interface Boat {
   name: string
   hue: number
@@ -21,7 +21,7 @@ export const HUES: readonly (readonly [name: string, hue: number])[] = [
   ['pink', 228],
 ]
 
-/** The boat that this browser had last, or one of some colour. */
+/** Returns the boat that this browser used last, or a new one of a random colour. */
 export function keptBoat(): Boat {
   const anyHue = HUES[Math.floor(Math.random() * HUES.length)]![1]
   try {
@@ -31,7 +31,7 @@ export function keptBoat(): Boat {
       hue: HUES.some((one) => one[1] === hue) ? (hue as number) : anyHue,
     }
   } catch {
-    return { name: '', hue: anyHue } // this page may keep nothing, or what is there is not its own
+    return { name: '', hue: anyHue } // storage is not allowed, or its contents are not this page's
   }
 }
 
@@ -39,6 +39,6 @@ export function keepBoat(boat: Boat): void {
   try {
     localStorage.setItem(KEY, JSON.stringify(boat))
   } catch {
-    // It is asked for again the next time.
+    // The boat must then be chosen again the next time.
   }
 }

@@ -4,11 +4,11 @@ import { Store } from '../source.js'
 import { encodeInput, encodePapers } from './records.js'
 import { takeSeat } from './take-seat.js'
 
-/** How many ask for a seat at once. */
+/** How many bots ask for a seat at once. */
 const AT_ONCE = 10
-/** Each bot is steered once in so many milliseconds. */
+/** How often each bot is steered, on average, in ms. */
 const STEER_MS = 2_000
-/** How often some of them are. */
+/** How often a random selection of bots is steered, in ms. */
 const TURN_MS = 100
 /** In steps a tick. */
 const MAX_SPEED = 7
@@ -16,17 +16,20 @@ const MAX_SPEED = 7
 export interface BotsState {
   phase: 'none' | 'coming' | 'there'
   seated: number
-  /** Why not all of them have a seat. */
+  /** Why some bots did not get a seat. */
   refused: string | undefined
 }
 
-/** Players that sail at random. Each has a seat of its own, over the connection of this tab's own seat, and is told of nothing but its inputs. */
+/**
+ * Players that sail at random. Each has its own seat, over the connection of this tab's own seat, and receives nothing but confirmations of
+ * its inputs.
+ */
 export class Bots {
   readonly view = new Store<BotsState>({ phase: 'none', seated: 0, refused: undefined })
   readonly #seats = new Set<Seat>()
   #over: AbortController | undefined
 
-  /** Has so many take seats in a room in which this node has one, and sail until `stop`. */
+  /** Takes `count` seats in a room in which this node already has one. The bots sail until `stop`. */
   async start(node: TomboloNode, room: string, count: number): Promise<void> {
     if (this.#over !== undefined) return
     const over = (this.#over = new AbortController())
@@ -45,7 +48,7 @@ export class Bots {
     this.view.change({ phase: 'there' })
   }
 
-  /** Has them give their seats up; `refused` is why there are none, if nobody sent them off. */
+  /** Makes the bots leave; `refused` is the reason if nobody asked for it. */
   async stop(refused?: string): Promise<void> {
     this.#over?.abort()
     const seats = [...this.#seats]
@@ -69,7 +72,7 @@ export class Bots {
     }
   }
 
-  /** Its ticks have to be read, for they hold up those of the other seats. */
+  /** Reads a bot's ticks, because unread ticks would hold up those of the other seats. */
   async #read(seat: Seat): Promise<void> {
     try {
       for await (const _ of seat);
@@ -86,7 +89,7 @@ export class Bots {
 
   #turn(seat: Seat): void {
     const speed = () => Math.round((Math.random() * 2 - 1) * MAX_SPEED)
-    // While the connection is lost, or the room takes no more, it sails on as it does.
+    // If the connection is lost or the room takes no more inputs, the bot keeps its course.
     seat.input(encodeInput(speed(), speed())).catch(() => {})
   }
 }

@@ -3,26 +3,29 @@ import { type Held, STICK } from './helm.js'
 import type { Scene, Shown, Spot } from './scene.js'
 import { Sprites } from './sprites.js'
 
-/** How far a person sees on the chart at least, in the world's units, where the player sees everything. */
+/** The shortest distance that the chart shows in each direction if the player sees everything, in the world's units. */
 const OVERVIEW = 40
-/** What is left around the circle in which a player sees. */
+/** The margin around the circle within which a player sees. */
 const MARGIN = 1.06
-/** So many names are drawn, of the nearest; more would hide the boats. */
+/** The most names that are drawn, nearest first; more would hide the boats. */
 const MAX_NAMES = 40
-/** How many units one black or white part of the chart's edge is wide. */
+/** The length of one black or white part of the chart's edge, in units. */
 const EDGE_UNITS = 4
 const EDGE_PX = 5
-/** Where motion is reduced, the view stays until the boat is in this part of it at the edge, and then moves at once. */
+/**
+ * With reduced motion, the view stands still until the boat enters this share of the canvas along its edges (half of it at each edge), and
+ * then jumps.
+ */
 const KEEP = 0.3
 
 export interface Looks {
-  /** The circles within which a player sees. */
+  /** Whether to draw the circles within which a player sees. */
   circles: boolean
-  /** Positions step, and the view stands still, for who wants no motion. */
+  /** Whether positions step and the view stands still, for people who prefer reduced motion. */
   stepping: boolean
 }
 
-/** Draws a scene on a canvas, its own boat in the middle. */
+/** Draws a scene on a canvas, with the own boat in the middle. */
 export class Chart {
   readonly #canvas: HTMLCanvasElement
   readonly #context: CanvasRenderingContext2D
@@ -30,7 +33,7 @@ export class Chart {
   #sprites: Sprites
   #ground: Ground | undefined
   #ratio = 1
-  /** Device pixels in one unit. */
+  /** Device pixels per unit. */
   #scale = 1
   #centre: Spot | undefined
 
@@ -42,7 +45,7 @@ export class Chart {
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#anew(), { signal })
   }
 
-  /** Draws the scene as it is now. Returns what is in sight. */
+  /** Draws the scene as it is now. Returns the things in sight. */
   draw(scene: Scene, now: number, { circles, stepping }: Looks, held: Held | undefined): Shown[] {
     const { size, sight, sightEnd } = scene.answer
     this.#fit(size, sightEnd || Math.max(OVERVIEW, size / 2))
@@ -60,13 +63,13 @@ export class Chart {
     return shown
   }
 
-  /** Where a place is on the canvas, in CSS pixels. */
+  /** Converts a position to CSS pixels of the canvas. */
   onCanvas(place: Spot): Spot {
     const { x, y } = this.#at(place)
     return { x: x / this.#ratio, y: y / this.#ratio }
   }
 
-  /** The same in device pixels. */
+  /** Converts a position to device pixels of the canvas. */
   #at({ x, y }: Spot): Spot {
     const centre = this.#centre!
     return {
@@ -75,7 +78,7 @@ export class Chart {
     }
   }
 
-  /** Takes the canvas's size over, and that of the screen's pixels. */
+  /** Adapts the drawing to the size of the canvas and the pixel ratio of the screen. */
   #fit(size: number, reach: number): void {
     const { clientWidth, clientHeight } = this.#canvas
     const ratio = devicePixelRatio
@@ -83,7 +86,7 @@ export class Chart {
       Math.max(1, Math.round(clientWidth * ratio)),
       Math.max(1, Math.round(clientHeight * ratio)),
     ]
-    // As many device pixels for a tile of 32 units as make a whole number.
+    // A tile of 32 units must be a whole number of device pixels wide.
     const scale = Math.max(1, Math.round((Math.min(width, height) / 2 / (reach * MARGIN)) * 32)) / 32
     if (this.#canvas.width !== width || this.#canvas.height !== height) {
       this.#canvas.width = width
@@ -103,7 +106,7 @@ export class Chart {
     this.#ground = undefined
   }
 
-  /** Where the middle of the view is. */
+  /** Returns the middle of the view. */
   #look(own: Spot, stepping: boolean): Spot {
     const { width, height } = this.#canvas
     const was = this.#centre
@@ -149,7 +152,7 @@ export class Chart {
     context.stroke()
   }
 
-  /** Within the first, things come into sight; beyond the second, they leave it. */
+  /** Draws two circles: things inside the inner one come into sight, things outside the outer one go out of sight. */
   #circles({ x, y }: Spot, sight: number, sightEnd: number): void {
     const context = this.#context
     const ratio = this.#ratio
@@ -171,7 +174,7 @@ export class Chart {
     context.textAlign = 'start'
   }
 
-  /** The edge of the chart, by which one counts. */
+  /** Draws the scale along the edge of the chart. */
   #edge(centre: Spot): void {
     const context = this.#context
     const { width, height } = this.#canvas
@@ -218,7 +221,7 @@ export class Chart {
     context.fillText('10', x + long + 5 * ratio, y)
   }
 
-  /** The stick that a finger moves. */
+  /** Draws the stick that a finger moves. */
   #stick({ x, y }: Spot, from: Spot): void {
     const context = this.#context
     const ratio = this.#ratio

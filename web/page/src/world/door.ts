@@ -4,7 +4,7 @@ import { Store } from '../source.js'
 import type { Play } from './play.js'
 import type { WorldView } from './world-view.js'
 
-/** The world of the page once its program is here. */
+/** The code of the world, once it is loaded. */
 export interface Inside {
   play: Play
   View: typeof WorldView
@@ -16,7 +16,7 @@ export interface DoorState {
   failure: Failure | undefined
 }
 
-/** Loads the world when its view is opened: the page's first load does without. */
+/** Loads the world when its view is opened, so that the page's first load is smaller. */
 export class Door {
   readonly view = new Store<DoorState>({ phase: 'closed', inside: undefined, failure: undefined })
   #begin!: (node: TomboloNode, signal: AbortSignal) => void

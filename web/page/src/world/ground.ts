@@ -1,17 +1,17 @@
 import type { Spot } from './scene.js'
 
-// The water that boats sail on: depths, soundings and the coast, drawn once, in tiles, and laid out as the view moves.
+// The water that boats sail on: depths, soundings and the coast. It is drawn once, in tiles, which are laid out as the view moves.
 
 /** The side of a tile, in the world's units. */
 const TILE = 32
-/** Tiles that are kept; beyond that, all are drawn anew as they are needed. */
+/** The most tiles that are kept. When they are full, all are dropped and redrawn as needed. */
 const MAX_TILES = 160
-/** So many are drawn in one frame at most; the others wait for the next. */
+/** The most tiles that are drawn in one frame; the others wait for the next. */
 const DRAWN_AT_ONCE = 2
-/** One sounding in so many units each way. */
+/** Soundings are this many units apart. */
 const SOUNDING = 16
 
-/** The colours of the page's chart, as its style sheet has them. */
+/** The colours of the page's chart, from its style sheet. */
 export interface Ink {
   deep: string
   water1: string
@@ -54,7 +54,7 @@ export class Ground {
   readonly #tiles = new Map<string, HTMLCanvasElement>()
   readonly #shoals: { at: Spot; radius: number }[]
   #ink: Ink
-  /** Device pixels in one unit. */
+  /** Device pixels per unit. */
   #scale: number
 
   constructor(
@@ -71,7 +71,10 @@ export class Ground {
     }))
   }
 
-  /** Lays the tiles out, with a place in the middle of so many device pixels. At first it draws all; later, some wait for the next frames. */
+  /**
+   * Draws the tiles around `centre` on an area of `width` by `height` device pixels. The first call draws all tiles; later ones leave some
+   * for the next frames.
+   */
   draw(context: CanvasRenderingContext2D, centre: Spot, width: number, height: number): void {
     const side = Math.round(TILE * this.#scale)
     const west = Math.round(centre.x * this.#scale - width / 2)
@@ -111,7 +114,7 @@ export class Ground {
     return tile
   }
 
-  /** Deep water, and shoals that rise from it. */
+  /** Draws deep water, and the shoals that rise from it. */
   #depths(context: CanvasRenderingContext2D, from: Spot): void {
     const { deep, water1, water2, water3, depthLine } = this.#ink
     context.fillStyle = deep
@@ -130,7 +133,7 @@ export class Ground {
         if (at.y + most < from.y || at.y - most > from.y + TILE) continue
         blob(context, at, radius * reach, i)
       }
-      context.stroke() // before it is filled, which leaves the outer half of it: no line is where shoals meet
+      context.stroke() // filling covers the inner half of the line, so that no line is left where shoals meet
       context.fillStyle = colour
       context.fill()
     }
@@ -169,7 +172,7 @@ export class Ground {
     }
   }
 
-  /** In metres, as it were: less over a shoal, and near the coast. */
+  /** Returns a plausible depth in metres: less over a shoal and near the coast. */
   #depth({ x, y }: Spot): number {
     let depth = 2 + Math.min(x, y, this.size - x, this.size - y) * 0.9
     for (const { at, radius } of this.#shoals) {
@@ -178,7 +181,7 @@ export class Ground {
     return Math.min(depth, 26 + 9 * Math.sin(x / 31) * Math.cos(y / 23) + 4 * Math.sin((x + y) / 11))
   }
 
-  /** The land beyond the walls, with what the tide leaves dry. */
+  /** Draws the land beyond the walls, and the strip that the tide uncovers. */
   #coast(context: CanvasRenderingContext2D, from: Spot): void {
     const { size } = this
     if (from.x >= 0 && from.y >= 0 && from.x + TILE <= size && from.y + TILE <= size) return
@@ -208,7 +211,7 @@ export class Ground {
   }
 }
 
-/** A closed line about a place, as uneven as a shoal is. */
+/** Adds a closed, uneven line around a position, in the shape of a shoal. */
 function blob(context: CanvasRenderingContext2D, at: Spot, radius: number, seed: number): void {
   const points = 40
   for (let i = 0; i <= points; i++) {
@@ -220,7 +223,7 @@ function blob(context: CanvasRenderingContext2D, at: Spot, radius: number, seed:
   }
 }
 
-/** The line of the coast, so far outside of the walls and a little more, all the way round. */
+/** Adds the line of the coast all the way round, about `off` units outside the walls. */
 function shore(context: CanvasRenderingContext2D, size: number, off: number): void {
   const waver = (n: number, side: number) =>
     off +
@@ -234,7 +237,7 @@ function shore(context: CanvasRenderingContext2D, size: number, off: number): vo
   context.closePath()
 }
 
-/** A number from 0 to 1, the same in every tab. */
+/** Returns a pseudo-random number from 0 to 1 that is the same in every tab. */
 function chance(n: number, salt: number): number {
   const hash = Math.sin(n * 127.1 + salt * 311.7) * 43_758.5453
   return hash - Math.floor(hash)

@@ -14,36 +14,38 @@ import {
   UNITS,
 } from './records.js'
 
-// The rules of a harbour: the same game as core/world/demo, for a tab that holds a world. What it keeps is the same, too.
+// The rules of a harbour: the same game as core/world/demo, for a tab that hosts a world. Its saved state is the same, too.
 
-/** How near a boat comes to a buoy to take it, in steps. */
+/** The distance from which a boat takes a buoy, in steps. */
 const REACH = 40
-/** After how many ticks players are told the scores, if they have changed. */
+/** Players receive the scores every this many ticks, if they have changed. */
 const SCORES_EVERY = 20
-/** After how many ticks they are told in any case: a page that was loaded anew has its seat again, and knows of none. */
+/** Players receive the scores every this many ticks in any case: a page that was reloaded has its seat back, but no scores. */
 const SCORES_ANYWAY = 200
-/** The side of the square in which a player with papers begins, in steps. */
+/** The side of the square in which a player with papers starts, in steps. */
 const AMIDST = 24 * UNITS
 const MAX_SIZE = 4095
 const MAX_SCORE = 2 ** 16 - 1
 
 export interface HarbourOptions {
-  /** The side of the water. */
+  /** The length of each side of the water, in units. */
   size: number
-  /** How far players see, and how far off they lose sight: the `radius` and `leave` of the room. 0: they see everything. */
+  /**
+   * How far players see, and the distance at which things go out of sight: the `radius` and `leave` of the room. 0 if they see everything.
+   */
   sight: number
   sightEnd: number
-  /** How many buoys drift about. */
+  /** The number of drifting buoys. */
   buoys: number
 }
 
-/** A boat or a buoy. Its places are in steps. */
+/** A boat or a buoy. Its coordinates are in steps. */
 interface Own extends Thing {
   vx: number
   vy: number
   toldX: number
   toldY: number
-  /** What is told of it next is all there is to know. */
+  /** Whether its next record must hold everything, not only its movement. */
   anew: boolean
 }
 
@@ -52,7 +54,7 @@ interface Sailor {
   entity: number
   boat: Own
   standsBy: boolean
-  /** The scores as it was last told. */
+  /** The rank and scores that the player received last. */
   told: string
 }
 
@@ -62,9 +64,9 @@ export class Harbour implements Game {
   readonly #onCrew: (standsBy: string[]) => void
   readonly #things = new Map<number, Own>()
   readonly #buoys = new Map<number, Own>()
-  readonly #sailors = new Map<number, Sailor>() // by slot, in the order of their coming
+  readonly #sailors = new Map<number, Sailor>() // by slot, in the order of joining
 
-  /** `onCrew` is told the peers that would hold the world after this one, whenever they are others. */
+  /** `onCrew` is called with the peers that are willing to host the world after this one, whenever they change. */
   constructor(options: HarbourOptions, onCrew: (standsBy: string[]) => void = () => {}) {
     this.#options = options
     this.#onCrew = onCrew
@@ -87,7 +89,10 @@ export class Harbour implements Game {
     }
   }
 
-  /** The data are papers, or none. A player gets a boat as it left it, or a new one; with papers, unless it is blind, around the middle. */
+  /**
+   * `data` holds papers, or is empty. A player gets its boat as it left it, or a new one. A new boat starts near the middle if the player
+   * sent papers and is not blind.
+   */
   join(player: Player, data: Uint8Array): Uint8Array {
     const { size, sight, sightEnd } = this.#options
     const answer: Answer = { boat: undefined, size, sight, sightEnd }
@@ -105,7 +110,7 @@ export class Harbour implements Game {
     return encodeAnswer({ ...answer, boat: entity })
   }
 
-  /** Two signed bytes: the speed in steps a tick. */
+  /** `data` is the speed in steps a tick, as two signed bytes. */
   input(player: Player, data: Uint8Array): void {
     if (data.length !== 2) return player.kick(malformed(`an input of ${data.length} bytes`).message)
     const { boat } = this.#sailors.get(player.slot)!
@@ -132,7 +137,7 @@ export class Harbour implements Game {
     return encodeThing(this.#things.get(entity)!)
   }
 
-  /** By how much it moved; if it moved farther, where it is; and of a boat that has scored, everything. */
+  /** Returns how far the thing moved; its position if it moved too far for that; or everything, for a boat that has scored. */
   change(entity: number): Uint8Array {
     const thing = this.#things.get(entity)!
     const { x, y, anew } = thing
@@ -142,7 +147,7 @@ export class Harbour implements Game {
     return isByte(dx) && isByte(dy) ? Uint8Array.of(dx, dy) : Uint8Array.of(x >> 8, x, y >> 8, y)
   }
 
-  /** A buoy's speed and hue. A boat is its player's. */
+  /** Returns a buoy's speed and hue. Boats are saved with their players. */
   save(entity: number): Uint8Array | undefined {
     const buoy = this.#buoys.get(entity)
     return buoy && Uint8Array.of(buoy.vx, buoy.vy, buoy.hue)
@@ -157,7 +162,7 @@ export class Harbour implements Game {
     this.#buoys.set(entity, buoy)
   }
 
-  /** All there is to know of its boat but the name, and the speed. The name comes with its player. */
+  /** Returns all about the player's boat except the name, and its speed. The name comes with the player. */
   savePlayer(player: Player): Uint8Array | undefined {
     const boat = this.#sailors.get(player.slot)?.boat
     return boat && Uint8Array.from([...encodeThing(boat).subarray(0, BOAT_BYTES), boat.vx, boat.vy])
@@ -189,7 +194,7 @@ export class Harbour implements Game {
     return { x: below(side), y: below(side) }
   }
 
-  /** A place around the middle, where players find one another. */
+  /** Returns a position near the middle, where players find one another. */
   #amid(): { x: number; y: number } {
     const side = this.#options.size * UNITS
     const wide = Math.min(side, AMIDST)
@@ -203,7 +208,7 @@ export class Harbour implements Game {
     return entity
   }
 
-  /** Moves a thing on, off the walls. */
+  /** Moves a thing by its speed, bouncing it off the walls. */
   #move(entity: number, thing: Own): void {
     if (thing.vx === 0 && thing.vy === 0) return
     const side = this.#options.size * UNITS - 1
@@ -212,7 +217,7 @@ export class Harbour implements Game {
     this.#world.move(entity, thing.x / UNITS, thing.y / UNITS)
   }
 
-  /** A buoy that a boat has reached counts for it, and is elsewhere. */
+  /** Gives a buoy to a boat that has reached it, and moves the buoy elsewhere. */
   #take(entity: number, buoy: Own): void {
     for (const { boat, entity: boatEntity } of this.#sailors.values()) {
       const [dx, dy] = [boat.x - buoy.x, boat.y - buoy.y]
@@ -226,7 +231,7 @@ export class Harbour implements Game {
     }
   }
 
-  /** Tells each player the best, and its own rank. */
+  /** Sends each player the best scores and its own rank. `anyway`: even if they have not changed. */
   #tellScores(anyway: boolean): void {
     const sailors = [...this.#sailors.values()]
     const lines = sailors.map(({ boat }) => boat).filter(({ score }) => score > 0)
@@ -250,7 +255,7 @@ export class Harbour implements Game {
   }
 }
 
-/** Turns what has sailed to `at` with speed `v` back at a wall: the walls are at 0 and at `side`. */
+/** Returns a position and a speed after bouncing off the walls at 0 and `side`. */
 export function bounce(at: number, v: number, side: number): [number, number] {
   return at < 0 || at > side ? [Math.min(Math.max(at, 0), side), -Math.max(v, -127)] : [at, v]
 }
@@ -263,7 +268,7 @@ function isByte(n: number): boolean {
   return n >= -128 && n <= 127
 }
 
-/** A whole number from 0 to n - 1. */
+/** Returns a random whole number from 0 to n - 1. */
 function below(n: number): number {
   return Math.floor(Math.random() * n)
 }

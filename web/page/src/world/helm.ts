@@ -1,10 +1,10 @@
 import type { Spot } from './scene.js'
 
-/** How far from where a finger came down the stick is all the way over, in CSS pixels. */
+/** How far a finger moves the stick for full speed, in CSS pixels. */
 export const STICK = 48
-/** Nearer to the boat than this, a pointer does not say where to. */
+/** A pointer closer to the boat than this gives no direction, in CSS pixels. */
 const NEAR = 10
-/** So far of a gamepad's stick is no direction. */
+/** The dead zone of a gamepad's stick. */
 const DEAD = 0.2
 
 const KEYS: Record<string, Spot> = {
@@ -18,13 +18,13 @@ const KEYS: Record<string, Spot> = {
   KeyD: { x: 1, y: 0 },
 }
 
-/** A pointer that is down. A finger is a stick, from where it came down; a mouse leads the boat. */
+/** A pointer that is down. A finger works as a stick, from where it touched; the boat follows a mouse. */
 export interface Held extends Spot {
   id: number
   from: Spot | undefined
 }
 
-/** Where a person steers: by the keys, a pointer or a finger on the canvas, or a gamepad. */
+/** The direction in which a person steers: with keys, with a pointer or a finger on the canvas, or with a gamepad. */
 export class Helm {
   readonly #keys = new Set<string>()
   #held: Held | undefined
@@ -34,12 +34,12 @@ export class Helm {
     return this.#held
   }
 
-  /** Listens to a canvas until the signal. */
+  /** Listens to a canvas until the signal aborts. */
   attach(canvas: HTMLCanvasElement, signal: AbortSignal): void {
     const on = <K extends keyof HTMLElementEventMap>(type: K, f: (event: HTMLElementEventMap[K]) => void) =>
       canvas.addEventListener(type, f, { signal })
     on('keydown', (event) => {
-      // By the place of the key for the letters, so that they are together on every keyboard.
+      // By key position, so that the letters are together on every keyboard layout.
       if (!(event.code in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return
       event.preventDefault()
       this.#keys.add(event.code)
@@ -65,13 +65,13 @@ export class Helm {
     on('lostpointercapture', release)
   }
 
-  /** Lets go of everything. */
+  /** Releases all keys and the pointer. */
   release(): void {
     this.#keys.clear()
     this.#held = undefined
   }
 
-  /** The direction, no longer than 1. `boat` is where the own boat is on the canvas, in CSS pixels. */
+  /** Returns the direction, with a length of at most 1. `boat` is the own boat's position on the canvas, in CSS pixels. */
   direction(boat: Spot): Spot {
     return this.#byKeys() ?? this.#byPointer(boat) ?? byGamepad() ?? { x: 0, y: 0 }
   }
@@ -107,7 +107,7 @@ function byGamepad(): Spot | undefined {
   return undefined
 }
 
-/** Where the page's policy forbids gamepads, there are none. */
+/** Returns the gamepads; none if the page's policy forbids them. */
 function gamepads(): (Gamepad | null)[] {
   try {
     return navigator.getGamepads?.() ?? []

@@ -2,7 +2,7 @@ import type { Room, RoomStats, Standby, TomboloNode } from '@tombolo/node'
 import { Harbour, type HarbourOptions } from './harbour.js'
 import { VERSION } from './records.js'
 
-/** How many peers may hold a world after this tab. */
+/** The most peers that are named to host a world after this tab. */
 const MAX_STANDBYS = 4
 
 const harbour: HarbourOptions = { size: 256, sight: 40, sightEnd: 48, buoys: 120 }
@@ -15,7 +15,7 @@ const options = {
   visible: 600,
 }
 
-/** This tab's part in holding a world: it holds it, or stands by for who does. */
+/** This tab's part in hosting a world: it is the host, or stands by for it. */
 export class Holding {
   #room: Room | undefined
   #standby: Standby | undefined
@@ -28,14 +28,14 @@ export class Holding {
     readonly onTrouble: (error: unknown) => void,
   ) {}
 
-  /** Holds a world from now on. */
+  /** Hosts a world from now on. */
   static async host(node: TomboloNode, name: string, onTrouble: (error: unknown) => void): Promise<Holding> {
     const holding = new Holding(node, name, () => {}, onTrouble)
     holding.#room = await node.world.host(holding.#game(), { ...options, name })
     return holding
   }
 
-  /** Stands by for the world that a peer holds. `onHeld` is called when this tab holds it. */
+  /** Stands by for a world that another peer hosts. `onHeld` is called when this tab becomes the host. */
   static async standBy(
     node: TomboloNode,
     name: string,
@@ -53,7 +53,7 @@ export class Holding {
     return this.#room !== undefined
   }
 
-  /** Whether this tab could take the world over. */
+  /** Whether this tab is ready to take over the world. */
   async ready(): Promise<boolean> {
     return !this.holds && ((await this.#standby?.state())?.ready ?? false)
   }
@@ -62,7 +62,7 @@ export class Holding {
     return this.#room?.stats()
   }
 
-  /** Hands the world over to a tab that stands by, or ends it where there is none. */
+  /** Hands the world over to a tab that stands by, or ends it if there is none. */
   async end(): Promise<void> {
     const room = this.#room
     this.#room = undefined
@@ -90,7 +90,7 @@ export class Holding {
     })
   }
 
-  /** Names who may hold the world after this tab: who came first. */
+  /** Names the peers that may host the world after this tab, in the order in which they joined. */
   async #name(): Promise<void> {
     const others = this.#crew.filter((peer) => peer !== this.node.id)
     await this.#room?.nameStandbys(others.slice(0, MAX_STANDBYS))

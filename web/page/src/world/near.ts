@@ -1,6 +1,6 @@
 import type { Spot } from './scene.js'
 
-// Who is near, in words: for those who do not see the chart.
+// The boats nearby, in words, for people who do not see the chart.
 
 export interface Neighbour extends Spot {
   entity: number
@@ -13,16 +13,16 @@ export interface Near {
   entity: number
   name: string
   hue: number
-  /** In the world's units, to the nearest 1. */
+  /** The distance in the world's units, rounded. */
   far: number
   direction: string
 }
 
 const DIRECTIONS = ['east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east']
-/** How many are named. */
+/** How many boats are named. */
 const NAMED = 2
 
-/** The boats near a place, the nearest first. */
+/** Returns the boats near a position, nearest first. */
 export function near({ x, y }: Spot, things: Iterable<Neighbour>): Near[] {
   const boats: Near[] = []
   for (const thing of things) {
@@ -43,7 +43,7 @@ export function direction(dx: number, dy: number): string {
   return DIRECTIONS[(Math.round(Math.atan2(dy, dx) / (Math.PI / 4)) + 8) % 8]!
 }
 
-/** A sentence on them. The distances are coarse, so that it changes only when something has. */
+/** Describes the boats in a sentence. The distances are coarse, so that the sentence changes only when something happens. */
 export function nearWords(boats: Near[]): string {
   if (boats.length === 0) return 'Nobody is near.'
   const named = boats.slice(0, NAMED).map(({ name, far, direction }) => `${name}, ${farWords(far)} ${direction}`)

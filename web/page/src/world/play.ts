@@ -18,38 +18,38 @@ import { type WorldTarget, worldLink, worldOf } from './world-link.js'
 
 /** The speed of a boat, in steps a tick. */
 const SPEED = 12
-/** How long a host that a link names may take to be reached. */
+/** How long connecting to the host in a link may take. */
 const CONNECT_MS = 5_000
-/** How long the mesh is searched for worlds. */
+/** How long to search the mesh for worlds. */
 const LIST_MS = 2_500
 const LIST_EVERY_MS = 6_000
 const TELL_MS = 1_000
-/** What is said aloud of who is near changes no more often than this. */
+/** The shortest time between two spoken announcements of the boats nearby. */
 const SPEAK_MS = 6_000
-/** How many inputs the ping is the median of. */
+/** The ping is the median of this many inputs. */
 const PINGS = 15
-/** For how long a host that is gone is tried before the world is given up; a standby takes less. */
+/** How long to try a host that is gone before giving up the world; a standby takes over sooner. */
 const RECONNECT_MS = 20_000
 
 /**
- * - `ashore`: one may choose a world
- * - `coming`: on the way into one
- * - `nobody`: nobody holds the world that was asked for
+ * - `ashore`: not in a world, and free to choose one
+ * - `coming`: on the way into a world
+ * - `nobody`: nobody hosts the world that was asked for
  * - `aboard`: in a world
  */
 export type Phase = 'ashore' | 'coming' | 'nobody' | 'aboard'
 
-/** How the host, or what this tab knows of it, is doing. */
+/** The host's performance, as far as this tab knows it. */
 export interface Gauges {
-  /** From an input until this tab was told that it was taken, in milliseconds. */
+  /** From sending an input until this tab learned that it was applied, in milliseconds. */
   ping: number | undefined
-  /** Of that, for how long the last one waited for its tick. */
+  /** How much of that the last input spent waiting for its tick. */
   waited: number
   hz: number
   inSight: number
   /** Records a second. */
   updates: number
-  /** Of the room, where this tab holds it. */
+  /** The room's figures, if this tab hosts it. */
   stats: RoomStats | undefined
 }
 
@@ -57,22 +57,22 @@ export interface PlayState {
   phase: Phase
   boat: Boat
   mayHold: boolean
-  /** The world that this is about. */
+  /** The current world, or the one that was asked for. */
   target: WorldTarget | undefined
-  /** Where others come in. */
+  /** The link with which others can join. */
   link: string
   holds: boolean
-  /** This tab could take the world over. */
+  /** Whether this tab is ready to take over the world. */
   standsBy: boolean
   /** The host cannot keep up with more players, and is asked again. */
   busy: boolean
-  /** What has changed last, as one should be told. */
+  /** The last change, as a message to the player. */
   word: string
   failure: Failure | undefined
   /** The worlds that were found. */
   worlds: ListedRoom[]
   near: Near[]
-  /** Of who is near, for those who do not see them. */
+  /** The boats nearby, in words, for people who do not see them. */
   spoken: string
   scores: Scores
   gauges: Gauges
@@ -91,7 +91,7 @@ const ASHORE = {
   gauges: NO_GAUGES,
 }
 
-/** A person's part in a world: from the shore into one, and back. */
+/** A person's part in a world, from entering it to leaving. */
 export class Play {
   readonly view: Store<PlayState>
   readonly bots = new Bots()
@@ -101,7 +101,7 @@ export class Play {
   #scene: Scene | undefined
   #holding: Holding | undefined
   #over = new AbortController()
-  /** When the inputs under way were sent, by their numbers. */
+  /** When the inputs that are not yet applied were sent, by their numbers. */
   readonly #sent = new Map<number, number>()
   #pings: number[] = []
   #waited = 0
@@ -136,34 +136,34 @@ export class Play {
     return this.view.value
   }
 
-  /** Goes into the world that the page's address names, if it names one. */
+  /** Joins the world in the page's address, if there is one. */
   follow(): void {
     const target = worldOf(location)
-    // Back from another view, the page's address is that of the world once more.
+    // Coming back from another view: put the world's link back into the page's address.
     if (target === undefined && this.state.phase === 'aboard') this.#address(this.state.link)
     if (target === undefined || (target.name === this.state.target?.name && this.state.phase !== 'ashore')) return
     void this.join(target)
   }
 
-  /** Changes what is said of the boat, and leaves the rest as it is. */
+  /** Changes some properties of the boat. */
   paint(change: Partial<Boat>): void {
     const boat = { ...this.state.boat, ...change }
     keepBoat(boat)
     this.view.change({ boat })
   }
 
-  /** Looks for the worlds that there are. */
+  /** Looks for worlds. */
   async list(): Promise<void> {
     if (this.state.phase === 'aboard' || document.hidden) return
     try {
       const found = await this.#node.world.list({ wait: LIST_MS })
       this.view.change({ worlds: found.filter(({ version }) => version === VERSION) })
     } catch {
-      // The node ends, or is started again; it is looked for again.
+      // The node has ended or is restarting. The next search finds them.
     }
   }
 
-  /** Holds a world in this tab, and goes into it. */
+  /** Hosts a world in this tab, and joins it. */
   async host(name: string): Promise<void> {
     await this.#embark({ name, host: this.#node.id }, async (signal) => {
       this.#holding = await Holding.host(this.#node, name, (error) => this.#trouble(error))
@@ -171,12 +171,12 @@ export class Play {
     })
   }
 
-  /** Goes into a world that a peer holds; where that peer does not any more, whoever does. */
+  /** Joins a world at the peer that is said to host it, or at its present host. */
   async join(target: WorldTarget): Promise<void> {
     await this.#embark(target, (signal) => this.#find(target, signal))
   }
 
-  /** Gives the seat up. The world goes on where a tab stands by, or another peer holds it. */
+  /** Gives up the seat. The world continues if a tab stands by or another peer hosts it. */
   async leave(): Promise<void> {
     this.#over.abort()
     this.#address('#play')
@@ -185,7 +185,7 @@ export class Play {
     void this.list()
   }
 
-  /** Draws the world on a canvas, and is steered there, until the signal. */
+  /** Draws the world on a canvas and takes input from it, until the signal aborts. */
   stage(canvas: HTMLCanvasElement, signal: AbortSignal): void {
     const chart = new Chart(canvas, signal)
     const still = matchMedia('(prefers-reduced-motion: reduce)')
@@ -214,7 +214,7 @@ export class Play {
     signal.addEventListener('abort', () => this.#helm.release())
   }
 
-  /** Brings so many bots, or sends those off that are there. */
+  /** Starts `count` bots, or stops the bots that there are. */
   async toggleBots(count: number): Promise<void> {
     const { target } = this.state
     if (this.bots.view.value.phase !== 'none') return this.bots.stop()
@@ -241,7 +241,7 @@ export class Play {
     }
   }
 
-  /** Takes a seat at the peer that a link names; where that does not hold the world any more, at whoever does. */
+  /** Takes a seat at the peer that a link names, or at the world's present host if that peer does not host it any longer. */
   async #find({ name, host, invitation }: WorldTarget, signal: AbortSignal): Promise<Seat> {
     if (invitation !== undefined) return this.#sit(name, undefined, signal, invitation)
     const found = (await this.#node.world.list({ wait: LIST_MS, signal })).filter((room) => room.name === name)
@@ -307,12 +307,12 @@ export class Play {
     this.view.change({ target, link, holds: host === this.#node.id })
   }
 
-  /** The page's address is the world's, unless another view is shown. */
+  /** Puts the world's link into the page's address, unless another view is shown. */
   #address(link: string): void {
     if (viewOf(location.hash) === 'play') history.replaceState(null, '', new URL(link, location.href).hash)
   }
 
-  /** Offers to hold the world when its host goes. */
+  /** Offers to take over the world when its host leaves. */
   async #standBy(): Promise<void> {
     const { target, mayHold } = this.state
     if (!mayHold || this.#holding !== undefined || target?.host === undefined || target.host === this.#node.id) return
@@ -335,7 +335,7 @@ export class Play {
     }
   }
 
-  /** This tab holds the world no more, such as when it was frozen meanwhile: it plays on in it, and may hold it again. */
+  /** Handles the loss of the world to another host, for example because this tab was frozen: it keeps playing, and stands by again. */
   async #moved(name: string): Promise<void> {
     if (name !== this.state.target?.name || this.#holding?.holds !== true) return
     await this.#holding.end().catch(() => {}) // it has ended
@@ -349,7 +349,7 @@ export class Play {
       this.view.change({ word: `Something went wrong with holding the world: ${message(error)}` })
   }
 
-  /** Ends what is left of the last world. */
+  /** Gives up the seat, the bots and the hosting of the last world. */
   async #ashore(): Promise<void> {
     const [seat, holding] = [this.#seat, this.#holding]
     this.#seat = this.#scene = this.#holding = undefined
@@ -358,7 +358,7 @@ export class Play {
     await Promise.allSettled([holding?.end()])
   }
 
-  /** Sends where the boat is steered, once a tick while it sails. */
+  /** Sends the steering direction, once a tick while the boat sails. */
   #steer(now: number, { x, y }: Spot): void {
     const [seat, scene] = [this.#seat, this.#scene]
     if (seat === undefined || scene === undefined) return
@@ -374,12 +374,12 @@ export class Play {
         scene.steer(seq, speed)
       },
       () => {
-        this.#sails = true // the connection is being made again, or too much waits: it is sent once more
+        this.#sails = true // the connection is being restored, or the queue is full: send the stop once more
       },
     )
   }
 
-  /** The game has taken an input, and all before it. */
+  /** Records that the game has applied an input, and all inputs before it. */
   #seen(applied: number, waited: number): void {
     const at = this.#sent.get(applied)
     for (const seq of this.#sent.keys()) if (seq <= applied) this.#sent.delete(seq)
@@ -387,7 +387,7 @@ export class Play {
     if (at !== undefined) this.#pings = [...this.#pings.slice(1 - PINGS), performance.now() - at]
   }
 
-  /** Tells once a second how things are. */
+  /** Updates the gauges, once a second. */
   async #tell(): Promise<void> {
     const [scene, seat, holding] = [this.#scene, this.#seat, this.#holding]
     if (scene === undefined || seat === undefined) return
@@ -433,5 +433,5 @@ export class Play {
   }
 }
 
-/** Nobody holds the world. */
+/** Nobody hosts the world. */
 class Nobody extends Error {}

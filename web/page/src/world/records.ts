@@ -1,49 +1,49 @@
-// What travels in a harbour: the same as core/world/demo/records.go, so that the page plays in a world that a native peer holds, and the
-// shell in one that a tab does. Numbers are big-endian.
+// The records of a harbour: the same as in core/world/demo/records.go, so that the page can play in a world that a native peer hosts, and
+// the shell in one that a tab hosts. Numbers are big-endian.
 
 export const VERSION = 'harbour/2'
 
-/** How many of the smallest steps of a place one unit has. */
+/** How many steps, the smallest distance, make one unit. */
 export const UNITS = 16
 
-/** The most bytes of a name. */
+/** The longest name, in bytes. */
 export const MAX_NAME = 24
 const MAX_PAPERS = 256
 
-/** What a player sees of a boat or a buoy. */
+/** A boat or a buoy, as a player sees it. */
 export interface Thing {
   x: number
   y: number
-  /** A 256th of the colour circle, from red on. */
+  /** In 256ths of the colour circle, starting at red. */
   hue: number
-  /** It is one, and no buoy. Only a boat has a score and a name. */
+  /** Whether it is a boat and not a buoy. Only a boat has a score and a name. */
   boat: boolean
   score: number
   name: string
 }
 
-/** What a player gives at joining. */
+/** What a player sends when it joins. */
 export interface Papers {
   hue: number
   name: string
-  /** It is told of nothing but its own inputs, as bots are that are many. */
+  /** Whether the player receives nothing but confirmations of its own inputs, as the page's many bots do. */
   blind: boolean
-  /** It would hold the world after its host. */
+  /** Whether the player is willing to host the world after its host. */
   standsBy: boolean
 }
 
-/** What a player is told at joining. */
+/** What a player receives when it joins. */
 export interface Answer {
-  /** Undefined for one who only watches. */
+  /** Undefined for a spectator. */
   boat: number | undefined
-  /** The side of the water. */
+  /** The length of each side of the water. */
   size: number
-  /** How far the player sees, and how far off it loses sight of things; 0: it sees everything. */
+  /** How far the player sees, and the distance at which things go out of sight; 0 if it sees everything. */
   sight: number
   sightEnd: number
 }
 
-/** A line of the scores: a boat among the best. */
+/** A line of the high scores. */
 export interface ScoreLine {
   score: number
   hue: number
@@ -51,9 +51,9 @@ export interface ScoreLine {
 }
 
 export interface Scores {
-  /** The player's own, from 1; 0 if it has no score. */
+  /** The player's own rank, from 1; 0 if it has no score. */
   rank: number
-  /** How many have a score. */
+  /** How many players have a score. */
   of: number
   lines: ScoreLine[]
 }
@@ -74,7 +74,10 @@ export function at(data: Uint8Array): DataView {
   return new DataView(data.buffer, data.byteOffset, data.byteLength)
 }
 
-/** What of a name is shown: letters, marks, digits, punctuation and symbols, with single spaces between, as far as `MAX_NAME` bytes go. */
+/**
+ * Returns the part of a name that is shown: letters, marks, digits, punctuation and symbols, with single spaces between, cut to `MAX_NAME`
+ * bytes.
+ */
 export function cleanName(name: string): string {
   const shown = name
     .replace(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]|\ufffd/gu, '')
@@ -89,7 +92,7 @@ export function encodePapers({ hue, name, blind, standsBy }: Papers): Uint8Array
   return join([(blind ? BLIND : 0) | (standsBy ? STANDS_BY : 0), hue], name)
 }
 
-/** Reads what `encodePapers` wrote. The name is cleaned. */
+/** Decodes what `encodePapers` wrote. The name is cleaned. */
 export function decodePapers(data: Uint8Array): Papers {
   if (data.length < 2 || data.length > MAX_PAPERS) throw malformed(`papers of ${data.length} bytes`)
   const [flags, hue] = data as unknown as [number, number]
@@ -115,13 +118,13 @@ export function decodeAnswer(data: Uint8Array): Answer {
   }
 }
 
-/** All there is to know of a thing, whose place is in steps. */
+/** Encodes all about a thing whose position is in steps. */
 export function encodeThing({ x, y, hue, boat, score, name }: Thing): Uint8Array {
   const place = [x >> 8, x, y >> 8, y, hue]
   return boat ? join([...place, score >> 8, score], name) : Uint8Array.from(place)
 }
 
-/** Reads what `encodeThing` wrote. */
+/** Decodes what `encodeThing` wrote. */
 export function decodeThing(data: Uint8Array): Thing {
   const { length } = data
   if (length !== BUOY_BYTES && (length < BOAT_BYTES || length > BOAT_BYTES + MAX_NAME)) {
@@ -139,7 +142,7 @@ export function decodeThing(data: Uint8Array): Thing {
   }
 }
 
-/** A thing after a change: by how much it moved, where it is, or all there is to know. */
+/** Returns a thing after a change: a movement, a position, or a complete record. */
 export function applyChange(thing: Thing, data: Uint8Array): Thing {
   const view = at(data)
   switch (data.length) {
@@ -151,7 +154,7 @@ export function applyChange(thing: Thing, data: Uint8Array): Thing {
   return decodeThing(data)
 }
 
-/** The speed of a boat, in steps a tick, each from -127 to 127. */
+/** Encodes the speed of a boat, in steps a tick; each part is from -127 to 127. */
 export function encodeInput(vx: number, vy: number): Uint8Array {
   return Uint8Array.of(vx, vy)
 }
@@ -164,7 +167,7 @@ export function encodeScores({ rank, of, lines }: Scores): Uint8Array {
   return Uint8Array.from([NOTE_OF_SCORES, rank >> 8, rank, of >> 8, of, ...parts.flat()])
 }
 
-/** Reads a note of the scores. */
+/** Decodes a note of the scores. */
 export function decodeScores(note: Uint8Array): Scores {
   if (note.length < 5 || note[0] !== NOTE_OF_SCORES) throw malformed(`a note of ${note.length} bytes`)
   const view = at(note)

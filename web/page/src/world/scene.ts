@@ -1,7 +1,7 @@
 import { BEHIND, Clock, Path, Prediction, type Tick, View } from '@tombolo/node'
 import { type Answer, applyChange, decodeThing, type Thing, UNITS } from './records.js'
 
-/** A place, in the world's units. */
+/** A position, in the world's units. */
 export interface Spot {
   x: number
   y: number
@@ -13,11 +13,11 @@ export interface Speed {
   vy: number
 }
 
-/** A thing as it is drawn: between two records, unless it steps. */
+/** A thing as it is drawn: interpolated between two records, unless it steps. */
 export interface Shown extends Spot {
   entity: number
   thing: Thing
-  /** Where its bow points, in radians from east to south. */
+  /** The direction of its bow, in radians from east to south. */
   heading: number
   sails: boolean
 }
@@ -25,15 +25,15 @@ export interface Shown extends Spot {
 interface Craft {
   path: Path<Spot>
   heading: number
-  /** The tick in which it moved last. */
+  /** The tick in which it last moved. */
   moved: number
 }
 
-/** What moves farther from one record to the next has not sailed there: a buoy that was taken. */
+/** In units. A thing that moves further than this between two records did not sail there: it is a buoy that was taken. */
 const LEAP = 16
-/** An error of the prediction is made good in about so many milliseconds, unless it is a leap. */
+/** The time in which an error of the prediction fades, unless it is a leap. */
 const MEND_MS = 120
-/** In ticks: a boat of which no move was told for longer lies still. */
+/** In ticks: a boat without a reported move for longer than this lies still. */
 const STILL = 6
 
 const between = (a: Spot, b: Spot, share: number): Spot => ({
@@ -41,22 +41,25 @@ const between = (a: Spot, b: Spot, share: number): Spot => ({
   y: a.y + (b.y - a.y) * share,
 })
 
-/** What this tab sees of a harbour, and where each thing is now: the own boat as it is steered, others two ticks ago. */
+/**
+ * What this tab sees of a harbour, and where each thing is now: the own boat as predicted from its steering, others as they were two ticks
+ * ago.
+ */
 export class Scene {
   readonly things = new View<Thing>(decodeThing, applyChange)
   readonly clock: Clock
-  /** How many records have come. */
+  /** How many records have arrived. */
   updates = 0
   /** The newest tick. */
   tick = 0
   #answer: Answer
   readonly #crafts = new Map<number, Craft>()
   #own: Prediction<Spot, Speed> | undefined
-  /** By how much the last step of the own boat moved it, and when. */
+  /** The movement of the own boat in the last step, and its time. */
   #step: Spot = { x: 0, y: 0 }
   #steppedAt = 0
   readonly #tickMs: number
-  /** By how much the own boat is shown elsewhere than it is predicted; it fades. */
+  /** How far from its prediction the own boat is shown; this fades. */
   #error: Spot = { x: 0, y: 0 }
   #erredAt = 0
 
@@ -74,7 +77,7 @@ export class Scene {
     return this.#answer.boat === undefined ? undefined : this.things.get(this.#answer.boat)
   }
 
-  /** Takes a tick in; with `reset`, the answer may be another. */
+  /** Applies a tick; if it has `reset`, `answer` may be a new one. */
   take(tick: Tick, answer: Answer): void {
     const now = performance.now()
     this.clock.tick(tick.number, now)
@@ -97,7 +100,7 @@ export class Scene {
     this.#smoothly(now, () => this.#own!.told({ x: own.x, y: own.y }, tick.applied))
   }
 
-  /** Says that the own boat was steered, by the input of this number. */
+  /** Applies an input to the own boat; `seq` is the number of the input. */
   steer(seq: number, speed: Speed): void {
     const own = this.#own
     if (own === undefined) return
@@ -110,7 +113,7 @@ export class Scene {
     })
   }
 
-  /** Where the own boat is shown; `stepping`: without gliding. */
+  /** Returns where the own boat is shown; `stepping`: without gliding. */
   ownAt(now: number, stepping = false): Spot | undefined {
     if (this.#own === undefined) return undefined
     if (stepping) return this.#own.state
@@ -119,7 +122,7 @@ export class Scene {
     return { x: x + this.#error.x * left, y: y + this.#error.y * left }
   }
 
-  /** All that is in sight, the own boat last. */
+  /** Returns all things in sight, the own boat last. */
   shown(now: number, stepping = false): Shown[] {
     const all: Shown[] = []
     const tick = this.clock.at(now) - BEHIND
@@ -155,21 +158,21 @@ export class Scene {
     craft.path.add(tick, { x, y })
   }
 
-  /** What the game does with a boat in a tick. */
+  /** Moves a boat as the game does in one tick. */
   #sail({ x, y }: Spot, { vx, vy }: Speed): Spot {
     const most = this.#answer.size - 1 / UNITS
     const within = (n: number) => Math.min(Math.max(n, 0), most)
     return { x: within(x + vx / UNITS), y: within(y + vy / UNITS) }
   }
 
-  /** The prediction as of now: it moves in steps of a tick, of which the last is under way. */
+  /** Returns the predicted position at this moment: it moves in steps of a tick, of which the last is still in progress. */
   #predicted(now: number): Spot {
     const { x, y } = this.#own!.state
     const left = 1 - Math.min(1, (now - this.#steppedAt) / this.#tickMs)
     return { x: x - this.#step.x * left, y: y - this.#step.y * left }
   }
 
-  /** Changes the prediction so that what is shown does not jump. */
+  /** Changes the prediction without a jump in what is shown. */
   #smoothly(now: number, change: () => void): void {
     const before = this.ownAt(now)!
     change()

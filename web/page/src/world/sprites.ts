@@ -1,20 +1,20 @@
 import type { Ink } from './ground.js'
 
-// What is drawn over and over: boats of every colour and heading, buoys and names, each drawn once.
+// Pictures that are used repeatedly: boats of every colour and heading, buoys and names, each drawn only once.
 
-/** Headings that are told apart, and colours. */
+/** How many headings are distinguished, and how many colours. */
 const HEADINGS = 32
 const HUES = 32
-/** Sprites that are kept; beyond that, all are drawn anew as they are needed. */
+/** The most sprites that are kept. When they are full, all are dropped and redrawn as needed. */
 const MAX_SPRITES = 2_000
 /** The side of a boat's sprite, in CSS pixels. */
 const BOAT = 34
 const BUOY = 22
 
-/** A picture whose middle, or for a name whose beginning, is at a place. */
+/** A picture that is placed by its middle, or for a name by its beginning. */
 interface Sprite {
   canvas: HTMLCanvasElement
-  /** Of the place in it, in device pixels. */
+  /** The point in it that is placed, in device pixels. */
   x: number
   y: number
 }
@@ -30,7 +30,7 @@ export class Sprites {
     readonly ratio: number,
   ) {}
 
-  /** Draws a boat in the device pixels of a context. */
+  /** Draws a boat; coordinates are in device pixels. */
   boat(context: CanvasRenderingContext2D, x: number, y: number, hue: number, heading: number, sails: boolean): void {
     const turn = Math.round((heading / (2 * Math.PI)) * HEADINGS + HEADINGS) % HEADINGS
     const tint = Math.floor((hue / 256) * HUES)
@@ -42,7 +42,7 @@ export class Sprites {
     this.#put(context, x, y, `buoy ${kind}`, () => this.#buoy(kind))
   }
 
-  /** A name, beside the boat that is at the place. */
+  /** Draws a name beside the boat at this position. */
   name(context: CanvasRenderingContext2D, x: number, y: number, name: string, own: boolean): void {
     this.#put(context, x, y, `name ${own} ${name}`, () => this.#name(name, own))
   }
@@ -65,7 +65,7 @@ export class Sprites {
     return [canvas, context]
   }
 
-  /** From above: a hull, its deck, and the water that it leaves behind. */
+  /** Draws a boat from above: the hull, its deck, and the wake. */
   #boat(turn: number, tint: number, sails: boolean): Sprite {
     const [canvas, context] = this.#canvas(BOAT, BOAT)
     const { dark, sheet, ink, depthLine } = this.ink
@@ -101,7 +101,7 @@ export class Sprites {
     return { canvas, x: Math.round(canvas.width / 2), y: Math.round(canvas.height / 2) }
   }
 
-  /** As charts have them: a leaning mark over a ring, each kind with a shape of its own. */
+  /** Draws a buoy as charts do: a leaning mark over a ring, with a shape for each kind. */
   #buoy(kind: number): Sprite {
     const [canvas, context] = this.#canvas(BUOY, BUOY)
     const { dark, ink, sheet } = this.ink

@@ -1,13 +1,13 @@
 import type { Seat, SeatOptions, TomboloError, TomboloNode } from '@tombolo/node'
 import { VERSION } from './records.js'
 
-/** A host that cannot keep up with more players is asked again after so long, so often. */
+/** How long to wait before asking a busy host again, and how often to ask. */
 const BUSY_MS = 1_000
 const BUSY_TRIES = 20
 
 /**
- * Takes a seat in a world, by its name or by an invitation, and waits for a host that is busy; `onBusy` is called when it is. Rejects as
- * `node.world.join` does.
+ * Takes a seat in a world, by its name or by an invitation. Waits while the host is busy with too many players, calling `onBusy` each time.
+ * Rejects as `node.world.join` does.
  */
 export async function takeSeat(
   node: TomboloNode,

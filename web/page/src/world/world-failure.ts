@@ -24,7 +24,7 @@ const SEATING = new Map<string, Words>(
   }),
 )
 
-/** Why a person is not in a world, or no more. */
+/** Returns why a person could not join a world, or is no longer in it. */
 export function worldFailure(error: unknown): Failure {
   const said = error instanceof TomboloError && error.reason !== undefined ? SEATING.get(error.reason) : undefined
   return failure(

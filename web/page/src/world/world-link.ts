@@ -1,14 +1,14 @@
 import { pageLink } from '../sharing/share-link.js'
 
-/** A world that a link names, and the peer that held it when the link was made. */
+/** A world that a link points to, and the peer that hosted it when the link was made. */
 export interface WorldTarget {
   name: string
   host: string | undefined
-  /** The link itself, if it is an invitation to a world that one needs an invitation for. */
+  /** The link itself, if it is an invitation to a world that requires one. */
   invitation?: string | undefined
 }
 
-/** The address of this page for somebody who is to come into a world. */
+/** Returns the address of this page for somebody to join a world. */
 export function worldLink({ name, host, invitation }: WorldTarget): string {
   const link = pageLink()
   if (invitation !== undefined) link.hash = new URL(invitation).hash
@@ -16,7 +16,7 @@ export function worldLink({ name, host, invitation }: WorldTarget): string {
   return link.href
 }
 
-/** What a page's address leads to; undefined where it is no world, or broken. */
+/** Returns the world in a page's address; undefined if there is none, or the link is broken. */
 export function worldOf({ hash, href }: { hash: string; href: string }): WorldTarget | undefined {
   if (hash.startsWith('#room=')) {
     const fields = new URLSearchParams(hash.slice(1))

@@ -4,7 +4,7 @@ import type { State } from '../tab/state.js'
 import { Trouble } from '../ui/trouble.js'
 import type { Door } from './door.js'
 
-/** A harbour in which one sails with others. */
+/** A harbour to sail in with others. */
 export function WorldSheet({ state, door }: { state: State; door: Door }) {
   const { phase, inside, failure } = useSource(door.view)
   const sheet = useRef<HTMLElement>(null)

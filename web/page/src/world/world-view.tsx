@@ -7,7 +7,7 @@ import './world.css'
 
 export { Play } from './play.js'
 
-/** What of the world is loaded when somebody wants to see it. */
+/** The part of the world that is loaded when somebody opens its view. */
 export function WorldView({ play, joined }: { play: Play; joined: boolean }) {
   const state = useSource(play.view)
   const { phase, target, word, failure, busy } = state
