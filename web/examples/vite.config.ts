@@ -3,7 +3,7 @@ import { defineConfig } from 'vite'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-// The examples use the package as built, from dist/npm. A program of one's own installs it, and needs no alias.
+// The examples use the package as built in dist/npm. Your own program installs the package, and needs no alias.
 export default defineConfig({
   root: at('.'),
   base: './',

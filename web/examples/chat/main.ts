@@ -6,12 +6,12 @@ const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as 
 
 const node = await join((state) => ($('status').textContent = state))
 
-// The relay keeps what is said, so that whoever comes later can ask for it.
+// Let the relay keep the messages, so that tabs that come later can ask for them.
 await node.keepHistory(TYPE)
 const said = await node.subscribe(TYPE)
 void hear()
 void watch()
-void node.recover(TYPE).catch(() => {}) // nobody has anything yet
+void node.recover(TYPE).catch(() => {}) // no peer has a history yet
 
 $<HTMLButtonElement>('form').querySelector('button')!.disabled = false
 $('form').addEventListener('submit', (event) => {
@@ -20,16 +20,16 @@ $('form').addEventListener('submit', (event) => {
   const name = $<HTMLInputElement>('name').value.trim() || node.id.slice(-6)
   const bytes = new TextEncoder().encode(JSON.stringify({ name, text: text.value }))
   text.value = ''
-  // Until somebody is there, it waits; this tab hears it at once.
+  // Waits until somebody else is here; this tab receives its own message at once.
   node.broadcast(TYPE, bytes, { wait: true }).catch((error: unknown) => ($('status').textContent = String(error)))
 })
 
-/** Shows what anyone says, this tab included. */
+/** Shows every message, including this tab's own. */
 async function hear() {
   for await (const message of said) show(message)
 }
 
-/** What was said before this tab came may arrive after the first that is said now: it has its place before that. */
+/** Older messages may arrive after the first new one. They are inserted before it. */
 let firstNow: HTMLElement | null = null
 
 function show({ from, data, missed, replayed }: Message) {
@@ -44,7 +44,7 @@ function show({ from, data, missed, replayed }: Message) {
   item.scrollIntoView({ block: 'nearest' })
 }
 
-/** Says how many others are here, as they come and go. */
+/** Shows how many others are here, as they come and go. */
 async function watch() {
   const presence = await node.presence(TYPE)
   const others = new Set(await presence.now())

@@ -2,12 +2,12 @@ import type { TomboloNode } from '@tombolo/node'
 
 const TYPE = 'examples/counter'
 
-/** What each peer has added and taken away, so far. */
+/** How much each peer has added and subtracted so far. */
 type Counts = Record<string, [added: number, taken: number]>
 
 /**
- * A number that every tab may change at any time, with nobody in charge: each counts only for itself, all tell what they know of everybody,
- * and of two counts of one peer the greater is the later. (A PN-counter: https://inria.hal.science/inria-00555588.)
+ * A number that every tab may change at any time, without a coordinator. Each tab counts only its own changes, all tabs pass on all counts
+ * that they know, and of two counts of one peer the greater is the later. (A PN-counter: https://inria.hal.science/inria-00555588.)
  */
 export class SharedCounter extends EventTarget {
   #counts: Counts = {}
@@ -20,7 +20,7 @@ export class SharedCounter extends EventTarget {
 
   static async on(node: TomboloNode): Promise<SharedCounter> {
     const counter = new SharedCounter(node)
-    // Of what a peer says, only the newest matters.
+    // Only the newest message of each peer matters.
     const subscription = await node.subscribe(TYPE, { policy: 'latest-per-sender' })
     void (async () => {
       for await (const { data } of subscription) counter.#hear(JSON.parse(new TextDecoder().decode(data)) as Counts)
@@ -39,7 +39,7 @@ export class SharedCounter extends EventTarget {
     this.#tell()
   }
 
-  /** Whoever knows less, such as one that is new, is told more. */
+  /** Merges the counts of another tab. If it knows less, for example because it is new, it is sent all counts. */
   #hear(counts: Counts): void {
     this.#merge(counts)
     const less = Object.entries(this.#counts).some(([peer, [added, taken]]) => {
@@ -59,6 +59,6 @@ export class SharedCounter extends EventTarget {
 
   #tell(): void {
     const bytes = new TextEncoder().encode(JSON.stringify(this.#counts))
-    this.#node.broadcast(TYPE, bytes, { wait: true }).catch(() => {}) // the node was closed before anybody came
+    this.#node.broadcast(TYPE, bytes, { wait: true }).catch(() => {}) // the node was closed before anybody else came
   }
 }

@@ -1,21 +1,21 @@
 import type { Game, Player, World } from '@tombolo/node'
 
-// The rules of the harbour. The tab that holds the room plays them for all: nobody can say that a buoy was reached that was not.
+// The rules of the harbour. The tab that hosts the room applies them for everybody, so no player can claim a buoy that it did not reach.
 
 export const VERSION = 'examples/harbour/1'
-/** The side of the water. */
+/** The length of each side of the water. */
 export const SIZE = 100
-/** How far a boat goes in a tick. */
+/** How far a boat moves in a tick. */
 const SPEED = 1.2
-/** How near a boat has to come to take a buoy. */
+/** How close a boat must come to take a buoy. */
 const REACH = 3
 const BUOYS = 12
 
-/** What is seen of a boat or a buoy. A buoy has no sailor. */
+/** A boat or a buoy, as players see it. A buoy has no sailor. */
 export interface Thing {
   x: number
   y: number
-  /** The last characters of the sailor's peer id. */
+  /** The last characters of the sailor's peer ID. */
   sailor: string
   score: number
 }
@@ -39,7 +39,7 @@ export class Harbour implements Game {
     }
   }
 
-  /** The answer is the entity of the player's boat. */
+  /** Adds a boat for the player. The answer is the entity of that boat. */
   join(player: Player): Uint8Array {
     const boat = { x: SIZE / 2, y: SIZE / 2, toX: SIZE / 2, toY: SIZE / 2, sailor: player.peer.slice(-6), score: 0 }
     const entity = this.#world.spawn(boat.x, boat.y)
@@ -49,7 +49,7 @@ export class Harbour implements Game {
     return new Uint8Array(Uint32Array.of(entity).buffer)
   }
 
-  /** An input is where the boat is to go: two numbers. */
+  /** Sets the place that the boat heads for: two numbers. */
   input(player: Player, data: Uint8Array): void {
     if (data.byteLength !== 8) return player.kick('an input has 8 bytes')
     const view = new DataView(data.buffer, data.byteOffset, 8)
@@ -72,7 +72,7 @@ export class Harbour implements Game {
     }
   }
 
-  /** A buoy that is reached counts, and is elsewhere at once. */
+  /** Counts the buoys that a boat has reached, and moves them elsewhere at once. */
   #take(boat: Boat): void {
     for (const [entity, buoy] of this.#buoys) {
       if (Math.hypot(buoy.x - boat.x, buoy.y - boat.y) > REACH) continue
@@ -89,7 +89,7 @@ export class Harbour implements Game {
     this.#world.remove(entity)
   }
 
-  /** Two numbers, the score, and the sailor's name. */
+  /** Encodes everything: two numbers, the score, and the sailor's name. */
   whole(entity: number): Uint8Array {
     const { x, y, score, sailor } = this.#boats.get(entity) ?? this.#buoys.get(entity)!
     const data = new Uint8Array(10 + sailor.length)
@@ -101,24 +101,24 @@ export class Harbour implements Game {
     return data
   }
 
-  /** All but the name. */
+  /** Encodes everything except the name. */
   change(entity: number): Uint8Array {
     return this.whole(entity).slice(0, 10)
   }
 }
 
-/** Reads what `whole` has written. */
+/** Decodes the result of `whole`. */
 export function decode(data: Uint8Array): Thing {
   return { ...apply({ sailor: new TextDecoder().decode(data.subarray(10)) }, data) }
 }
 
-/** Reads what `change` has written. */
+/** Decodes the result of `change`. */
 export function apply(thing: Pick<Thing, 'sailor'>, data: Uint8Array): Thing {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength)
   return { x: view.getFloat32(0), y: view.getFloat32(4), score: view.getUint16(8), sailor: thing.sailor }
 }
 
-/** The input that sends a boat to a place. */
+/** Encodes the input that sends a boat to a place. */
 export function course(x: number, y: number): Uint8Array {
   const data = new Uint8Array(8)
   const view = new DataView(data.buffer)

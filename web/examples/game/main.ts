@@ -2,8 +2,8 @@ import { BEHIND, Clock, Path, View, type Room, type Seat } from '@tombolo/node'
 import { hue, join } from '../shared/join.js'
 import { apply, course, decode, Harbour, SIZE, type Thing, VERSION } from './harbour.js'
 
-const STEP = 2 // of the water, for an arrow key
-/** How long to look for who holds the room, in milliseconds, before this tab does. */
+const STEP = 2 // in units of the water, for each press of an arrow key
+/** How long to look for the room's host, in milliseconds, before this tab hosts the room. */
 const LOOK_MS = 1_500
 
 const $ = <T extends HTMLElement>(id: string) => document.getElementById(id) as T
@@ -51,10 +51,10 @@ function head(x: number, y: number) {
 function send() {
   if (seat === undefined || !heading.changed) return
   heading.changed = false
-  seat.input(course(heading.x, heading.y)).catch(() => (heading.changed = true)) // the connection is being made again
+  seat.input(course(heading.x, heading.y)).catch(() => (heading.changed = true)) // the connection is being restored
 }
 
-/** Joins the room, or holds it where nobody does, and plays until it ends. */
+/** Joins the room, or hosts it if nobody does, and plays until it ends. */
 async function play() {
   const room = await find()
   try {
@@ -79,7 +79,7 @@ async function play() {
   await room?.close()
 }
 
-/** Looks for who holds the room. Where nobody does, this tab does, and gives way to another tab that began at the same time. */
+/** Looks for the room's host. If there is none, this tab hosts the room, and gives way to another tab that began at the same time. */
 async function find(): Promise<Room | undefined> {
   const rooms = await node.world.list({ name: roomName, wait: LOOK_MS })
   if (rooms.length > 0) return undefined
@@ -92,7 +92,7 @@ function follow(entity: number): Path<Thing> {
   return path
 }
 
-/** For those who do not see the board. */
+/** Describes the board for people who do not see it. */
 function tell() {
   $('rate').textContent = String(heard)
   heard = 0

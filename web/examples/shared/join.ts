@@ -1,6 +1,6 @@
 import { createNode, type TomboloNode } from '@tombolo/node'
 
-/** Makes a node on the relay that `?relay=` in the page's address names, and tells in words how far it is. */
+/** Creates a node that uses the relay in `?relay=` of the page's address, and reports its progress in words. */
 export async function join(tell: (state: string) => void): Promise<TomboloNode> {
   const relay = new URLSearchParams(location.search).get('relay') ?? 'http://localhost:8080'
   try {
@@ -22,7 +22,7 @@ export async function join(tell: (state: string) => void): Promise<TomboloNode> 
   }
 }
 
-/** A colour of its own for every peer: the same wherever it is seen. */
+/** Returns a colour for a peer, the same in every tab. */
 export function hue(peer: string): number {
   let hash = 0
   for (const char of peer) hash = (hash * 31 + char.charCodeAt(0)) >>> 0
