@@ -1,5 +1,6 @@
-// Compares the public API of the package, as TypeScript declares it, with the record in api.d.ts, so that a change of it is made on purpose:
-// `npm run api -- --write` writes the record. It has what index.d.ts exports, one file after the other, without comments and private members.
+// Compares the public API of the package, as TypeScript declares it, with the record in api.d.ts, so that it cannot change by accident:
+// `npm run api -- --write` updates the record. The record holds all that index.d.ts exports, one file after another, without comments and
+// private members.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
@@ -18,7 +19,7 @@ execFileSync(
   { cwd: webDir, stdio: 'inherit' },
 )
 
-/** The files whose declarations reach a user: index.d.ts, and those that it imports from, in the order of their names. */
+/** The files whose declarations users see: index.d.ts and the files that it imports, sorted by name. */
 const reached = new Set()
 const follow = (path) => {
   if (reached.has(path) || !existsSync(path)) return
@@ -43,7 +44,7 @@ else if (readFileSync(RECORD, 'utf8') !== text) {
   try {
     execFileSync('diff', ['-u', RECORD, `${out}/now.d.ts`], { stdio: 'inherit' })
   } catch {
-    // They differ, as diff has shown.
+    // The two differ, and diff has shown how.
   }
   console.error(
     'The public API differs from web/api.d.ts: if that is on purpose, run `npm run api -- --write`, and say so in CHANGELOG.md.',

@@ -1,11 +1,11 @@
-/** The anchor that GitHub gives to a heading. */
+/** Returns the anchor that GitHub gives a heading. */
 export const slug = (heading) =>
   heading
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-')
 
-/** The fenced blocks of code of a Markdown text: with their language, and how many lines come before the code. */
+/** Returns the fenced code blocks of a Markdown text: the language, the code, and the number of lines before the code. */
 export function blocks(markdown) {
   return [...markdown.matchAll(/^```(\w*)[^\n]*\n([\s\S]*?)^```$/gm)].map(
     ({ 0: all, 1: language, 2: code, index }) => ({

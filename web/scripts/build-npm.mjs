@@ -1,5 +1,5 @@
-// Builds the npm package into dist/npm: the compiled TypeScript, and beside it the program, in two files, and the
-// wasm_exec.js that belongs to it, all of which the Go toolchain has put into build/.
+// Builds the npm package in dist/npm: the compiled TypeScript, the program in two files, and the wasm_exec.js that belongs to it. The Go
+// toolchain has put the program and wasm_exec.js into build/.
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -11,13 +11,13 @@ rmSync(npmDir, { recursive: true, force: true })
 mkdirSync(npmDir, { recursive: true })
 copyFileSync(fromGo('tombolo.wasm'), `${npmDir}/tombolo.wasm`)
 const rest = `${webDir}/build/tombolo.rest.wasm`
-if (existsSync(rest)) copyFileSync(rest, `${npmDir}/tombolo.rest.wasm`) // there is none where the program is in one file
+if (existsSync(rest)) copyFileSync(rest, `${npmDir}/tombolo.rest.wasm`) // if the program is a single file, there is none
 writeFileSync(`${npmDir}/wasm_exec.js`, glue(fromGo('wasm_exec.js')))
 
 const tsc = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
 execFileSync(process.execPath, [tsc, '-p', 'tsconfig.npm.json'], { cwd: webDir, stdio: 'inherit' })
 
-// The service worker is one file, for sites to host as it is.
+// The service worker is bundled into one file, so that sites can host it as it is.
 await build({
   configFile: false,
   logLevel: 'warn',
@@ -37,12 +37,12 @@ for (const name of ['LICENSE', 'LICENSE-APACHE', 'LICENSE-MIT']) {
 }
 writeFileSync(`${npmDir}/package.json`, JSON.stringify(published(), null, 2) + '\n')
 
-/** The package.json of the published package: that of this folder without what is only for building it. */
+/** Returns the package.json to publish: this folder's, without what is only needed to build it. */
 function published() {
   const { scripts, devDependencies, overrides, ...manifest } = JSON.parse(
     readFileSync(`${webDir}/package.json`, 'utf8'),
   )
   const exports = JSON.parse(JSON.stringify(manifest.exports).replaceAll('./dist/npm/', './'))
-  const version = process.env.VERSION || manifest.version // of a release: see make release
+  const version = process.env.VERSION || manifest.version // set for a release: see make release
   return { ...manifest, version, exports, types: exports['.'].types }
 }

@@ -1,4 +1,5 @@
-// make demo: a relay and a native peer on this machine, and the address of a page whose tab joins them. Ctrl-C stops everything.
+// make demo: starts a relay and a native peer on this machine, and prints the address of a page that connects to them. Ctrl-C stops
+// everything.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -16,7 +17,7 @@ const data = mkdtempSync(join(tmpdir(), 'tombolo-demo-'))
 const children = []
 let ending = false
 
-/** Starts a program and shows what it says, but for its many addresses. The promises bring the first line that matches each pattern. */
+/** Starts a program and shows its output without its many addresses. Each promise resolves to the first line that matches its pattern. */
 function start(name, args, ...patterns) {
   const child = spawn(join(bin, name), args, { stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   children.push(child)
@@ -32,7 +33,7 @@ function start(name, args, ...patterns) {
   return Promise.all(patterns.map(first))
 }
 
-// Each program is in a group of its own, so that Ctrl-C reaches it once, from here, and in order.
+// Each program has its own process group, so that Ctrl-C reaches it only once, from here and in order.
 async function end(code) {
   if (ending) return
   ending = true

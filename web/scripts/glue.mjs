@@ -1,7 +1,7 @@
-// Go's wasm_exec.js as a module: a function that runs the script on globals that it is given, instead of those of the page.
+// Wraps Go's wasm_exec.js in a module: a function that runs the script with the globals that it is given, instead of those of the page.
 import { readFileSync } from 'node:fs'
 
-/** What the script names and go.ts hands in. The script's checks, and what it sets, are of `globalThis`. */
+/** The globals that go.ts passes to the script. What the script checks or sets is on `globalThis`. */
 const NAMES =
   'globalThis, Array, Date, Object, TextDecoder, TextEncoder, Uint8Array, clearTimeout, crypto, performance, setTimeout'
 

@@ -1,7 +1,7 @@
-// Finds out with which functions the program of a tab begins, and writes their names to wasm/cmd/tombolo/hot.txt: those that run until a node
-// is connected over each transport, in Chromium and under Node.js, with what a page registers at once. The others are in the second
-// file of the program, which comes later: see wasm/internal/link. To be run when a tab needs that file before it is connected. What the list
-// has stays, as far as it is there, since no run meets all that may happen; without the file, it is made anew.
+// Finds the functions that a tab's program needs first, and writes their names to wasm/cmd/tombolo/hot.txt: those that run until a node is
+// connected over each transport, in Chromium and under Node.js, with what a page registers at once. The others are in the second file of
+// the program, which loads later: see wasm/internal/link. Run this if a tab needs that file before it is connected. Names already in the
+// list stay if the functions still exist, because no run covers every case; without the file, the list is made from scratch.
 //   make hot
 import { chromium } from '@playwright/test'
 import { execFileSync, spawn } from 'node:child_process'
@@ -17,13 +17,13 @@ import { npmDir, webDir } from './paths.mjs'
 
 const list = fileURLToPath(new URL('../../wasm/cmd/tombolo/hot.txt', import.meta.url))
 const bin = fileURLToPath(new URL('../../bin/', import.meta.url))
-/** Where a traced program notes what has run: see link.Trace. */
+/** Where a traced program records which functions have run: see link.Trace. */
 const TRACE = { from: 16, to: 4096 }
 
 const dir = mkdtempSync(join(tmpdir(), 'tombolo-hot-'))
 cpSync(npmDir, dir, { recursive: true })
 const traced = join(dir, 'tombolo.wasm')
-// The worker of a node tells what has run in it.
+// The worker of a node reports what has run in it.
 const tells = `{
   const { instantiate } = WebAssembly
   const channel = new BroadcastChannel('hot')
@@ -51,7 +51,7 @@ try {
   const ran = new Set()
   const take = (bits) =>
     bits.forEach((byte, i) => [...Array(8).keys()].forEach((bit) => byte & (1 << bit) && ran.add(8 * i + bit)))
-  const lost = 'http://127.0.0.1:9/' // a relay that is not there, beside one that is
+  const lost = 'http://127.0.0.1:9/' // a relay that does not exist, beside one that does
   for (const options of [{ transports: ['websocket'] }, {}]) {
     for (const relays of [[page], [lost, page]]) take(await underNode({ relays, ...options }))
     for (const addr of addrs('websocket')) take(await underNode({ relays: [], ...options }, addr))
@@ -88,7 +88,7 @@ try {
   rmSync(dir, { recursive: true, force: true })
 }
 
-/** The address of the relay's page. */
+/** Returns the address of the relay's page. */
 function url() {
   return new Promise((resolve, reject) => {
     createInterface({ input: relay.stdout }).on(
@@ -99,7 +99,9 @@ function url() {
   })
 }
 
-/** What a page may give to connect, by the names of transports: addresses of the relay, one of each, or of all. */
+/**
+ * Resolves to a function that returns addresses of the relay: one for each of the named transports, or for all transports if none is named.
+ */
 async function addresses(page) {
   const { addrs } = await (await fetch(new URL('.well-known/tombolo', page))).json()
   const kinds = { websocket: /\/ws\//, webtransport: /\/webtransport\// }
@@ -117,7 +119,7 @@ function serve(request, response) {
   response.writeHead(body === false ? 404 : 200, { 'content-type': type }).end(body || undefined)
 }
 
-/** What a node does that is hot: in a browser and under Node.js alike. Returns which functions have run. */
+/** Does everything with a node that must be fast, in a browser and under Node.js alike. Returns the functions that have run. */
 async function session({ index, options, addr, from, to }) {
   let memory
   const instantiate = WebAssembly.instantiate
@@ -148,7 +150,7 @@ async function session({ index, options, addr, from, to }) {
   return bits
 }
 
-/** In a tab of its own, of a browser that keeps what the ones before have stored. */
+/** Runs a session in a new tab of a browser that keeps the storage of the earlier ones. */
 async function inChromium(options, does = session, addr = undefined) {
   const page = await context.newPage()
   await page.goto(`http://localhost:${server.address().port}/`)
@@ -158,7 +160,7 @@ async function inChromium(options, does = session, addr = undefined) {
   return bits
 }
 
-/** The same in a worker, in which a node does a little more. */
+/** Runs a session in a worker, in which a node does a little more. */
 async function inWorker({ index, options, addr, from, to }) {
   const { createNode } = await import(index)
   const node = await createNode(options)
@@ -175,7 +177,7 @@ async function inWorker({ index, options, addr, from, to }) {
   return bits
 }
 
-/** In a process of its own, since a program is started once. */
+/** Runs a session in a new process, because a program starts only once. */
 async function underNode(options, addr = undefined) {
   const given = { index: pathToFileURL(join(dir, 'index.node.js')).href, options, addr, ...TRACE }
   const script = `(${session})(${JSON.stringify(given)}).then((bits) => { console.log(JSON.stringify(bits)); process.exit(0) })`
@@ -186,7 +188,7 @@ async function underNode(options, addr = undefined) {
   return JSON.parse(out.trim().split('\n').pop())
 }
 
-/** The names of the functions that a module defines, by their numbers among those. */
+/** Returns the names of the functions that a module defines, by their index among these. */
 function functionNames(program) {
   const module = new WebAssembly.Module(program)
   const bytes = new Uint8Array(WebAssembly.Module.customSections(module, 'name')[0])

@@ -5,7 +5,7 @@ export const webDir = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$
 export const npmDir = `${webDir}/dist/npm`
 export const siteDir = `${webDir}/dist/site`
 
-/** A file that the Go toolchain makes: the program, or the script that starts it. */
+/** Returns the path of a file built by the Go toolchain: the program, or the script that starts it. */
 export function fromGo(name) {
   const path = `${webDir}/build/${name}`
   if (existsSync(path)) return path

@@ -28,7 +28,7 @@ const RULES = [
   [/(?:\. |\| )Who (?:watches|asks|listens|comes|joins|has)\b(?!.*\?)/, 'A peer that …, Whoever …'],
 ]
 
-// What a log line calls a thing, if not by its one name.
+// Log keys, and the name to use instead.
 const KEYS = new Map([
   ['err', 'error'],
   ['why', 'reason'],
@@ -100,7 +100,7 @@ for (const path of files(':(glob)web/src/*.ts', ':(glob)web/src/world/*.ts')) {
     check(path, text.slice(0, index).split('\n').length, comment.replaceAll(/\n\s*\* ?/g, ' '))
 }
 
-// Links within the repository have a target.
+// Every link within the repository has a target.
 const headings = (path) =>
   [...readFileSync(path, 'utf8').matchAll(/^#+ (.*)$/gm)].map(([, heading]) => slug(heading.replaceAll('`', '')))
 for (const path of files('*.md')) {

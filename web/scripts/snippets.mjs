@@ -1,5 +1,5 @@
-// Checks the types of the TypeScript in the documents: each block of code is a module of its own. Names that a text speaks of without
-// making them (the node, a peer) are declared for all of them.
+// Type-checks the TypeScript in the documents: each code block is a module. Names that a text uses without defining them (the node, a peer)
+// are declared for all blocks.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -23,7 +23,7 @@ mkdirSync(out, { recursive: true })
 for (const document of DOCUMENTS) {
   for (const { language, line, code } of blocks(readFileSync(`${webDir}/../${document}`, 'utf8'))) {
     if (language !== 'ts' && language !== 'tsx') continue
-    // The line numbers are those of the document.
+    // Keep the document's line numbers.
     const text = '\n'.repeat(line) + code + 'export {}\n'
     writeFileSync(`${out}/${document.replaceAll('/', '_')}.${line}.${language}`, text)
   }

@@ -1,4 +1,4 @@
-// How the budget of what a tab has to load has changed: budget.json of the latest commits that changed it, the newest first.
+// Prints how the size budget of a tab has changed: the budget.json of the latest commits that changed it, newest first.
 import { execFileSync } from 'node:child_process'
 import { webDir } from './paths.mjs'
 

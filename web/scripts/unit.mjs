@@ -1,5 +1,5 @@
-// Compiles the unit tests and runs them under the Node.js that runs this, and under the newer one of test/node24. Arguments name the test
-// files to run, without .test.ts; without any, all of them run.
+// Compiles the unit tests and runs them under this Node.js and under the newer one of test/node24. Arguments are the names of the test
+// files to run, without .test.ts; without arguments, all of them run.
 import { execFileSync } from 'node:child_process'
 import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -28,7 +28,7 @@ try {
   process.exit(1)
 }
 
-/** A small program of Go, which can be made to crash, and the script that starts it. */
+/** Builds a small Go program that can be made to crash, and the script that starts it. */
 function buildProgram() {
   const env = { ...process.env, GOOS: 'js', GOARCH: 'wasm' }
   execFileSync('go', ['build', '-o', `${out}/crash.wasm`, './e2e/crash'], { cwd: webDir, env, stdio: 'inherit' })

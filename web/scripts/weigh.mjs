@@ -1,6 +1,6 @@
-// What a tab has to load, against budget.json: the program raw and with brotli, as far as it is fetched before the node is connected
-// and all of it, and the JavaScript of the package with gzip. Over the
-// budget is an error. `--set` makes a new budget of the sizes now and 3 % for growth, which belongs into a commit that says why.
+// Checks what a tab has to load against budget.json: the program raw and with brotli (the part that is fetched before the node is
+// connected, and all of it), and the JavaScript of the package with gzip. Exceeding the budget is an error. `--set` makes a new budget of
+// the present sizes plus 3 % for growth, in a commit that says why.
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { fromGo, npmDir, siteDir, webDir } from './paths.mjs'
@@ -46,7 +46,7 @@ function raw(name) {
   return statSync(fromGo(name)).size
 }
 
-/** The site's build has compressed it: see page/precompress.ts. */
+/** The site's build has compressed the file: see page/precompress.ts. */
 function compressed(name) {
   if ((process.env.BROTLI_QUALITY ?? '11') !== '11') {
     console.error('weigh: BROTLI_QUALITY is set, but the budget is for quality 11: build without it')
@@ -58,7 +58,7 @@ function compressed(name) {
   process.exit(1)
 }
 
-/** The files below a folder whose names match, but for some. */
+/** Returns the files below a folder whose names match, with some exceptions. */
 function files(dir, match, except = /^$/) {
   return readdirSync(dir, { recursive: true })
     .filter((name) => match.test(name) && !except.test(name))

@@ -198,7 +198,7 @@ const CUT: Words = {
   advice: 'The peer, or a relay on the way, went away or ended it. What has come is kept: go on from there.',
 }
 
-/** By the `reason` of the error of a stream. */
+/** By the `reason` of a stream's error. */
 const FETCHING = new Map<string, Words>(
   Object.entries({
     'peer away': AWAY,
