@@ -1,4 +1,4 @@
-// Makes what the pages load: a script for each side, and our program, all compressed as a web server would ship them.
+// Builds the files that the pages load: a script for each side, and our program, all compressed as a web server would serve them.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -10,7 +10,7 @@ const npmDir = `${here}../dist/npm`
 const siteAssets = `${here}../dist/site/assets`
 const cacheDir = `${here}../../.cache/bench`
 
-/** Resolves to the files by path, each { type, body } with a brotli body. `page` names the script of our sides. */
+/** Resolves to the files by path, each as { type, body } with a brotli body. `page` names the script of our sides. */
 export async function bundle(sides, page = 'ours') {
   const files = new Map()
   const add = async (path, source) => {
@@ -62,7 +62,7 @@ const compressed = (bytes) =>
     },
   })
 
-/** A file of our program. Compressing it takes a minute, so the site's compressed copy is used if it is of the same program. */
+/** Reads a file of our program. Compressing it takes a minute, so this uses the site's compressed copy if it is of the same program. */
 async function program(file) {
   const wasm = readFileSync(`${npmDir}/${file}`)
   const cached = `${cacheDir}/${createHash('sha256').update(wasm).digest('hex')}.br`

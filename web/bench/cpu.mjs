@@ -1,8 +1,8 @@
-// What is used of the machine: how much others took while something was measured (where that is much, the figures say little), and the memory
-// of a page.
+// Measures the use of the machine: the processor time that other processes took during a measurement (if it is high, the figures are
+// unreliable), and the memory of a page.
 import { readdirSync, readFileSync } from 'node:fs'
 
-/** Begins; the returned function gives the share of all processors that processes outside this one's tree took since. */
+/** Begins a measurement. The returned function gives the share of all processors that processes outside this one's tree have used since. */
 export function watchOthers() {
   if (process.platform !== 'linux') return () => undefined
   const before = snapshot()
@@ -15,7 +15,7 @@ export function watchOthers() {
   }
 }
 
-/** Clock ticks since the machine started: of all processors, of all processes, and of each process of this one's tree. */
+/** Returns clock ticks since the machine started: of all processors, of all processes, and of each process in this one's tree. */
 function snapshot() {
   const cpu = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0].split(/\s+/).slice(1, 9).map(Number)
   const total = cpu.reduce((a, b) => a + b, 0)
@@ -23,7 +23,7 @@ function snapshot() {
   return { total, busy: total - cpu[3] - cpu[4], own }
 }
 
-/** A process and all that come from it. */
+/** Returns a process and all of its descendants. */
 function treeOf(root) {
   const stats = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
@@ -37,8 +37,8 @@ function treeOf(root) {
 }
 
 /**
- * What the page of a Chromium takes of the machine's memory, in MiB: the proportional set size of the largest of its renderers. The
- * others are in reserve, and have no page.
+ * Returns the memory that the page of a Chromium takes, in MiB: the proportional set size of its largest renderer. The other renderers are
+ * spares without a page.
  */
 export function rendererMemory(chromium) {
   if (process.platform !== 'linux') return undefined
@@ -47,7 +47,7 @@ export function rendererMemory(chromium) {
       if (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--type=renderer')) return []
       return [Number(/^Pss:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) / 1024]
     } catch {
-      return [] // it has ended meanwhile, or is not ours to look into
+      return [] // it has ended meanwhile, or we may not look into it
     }
   })
   return sizes.length > 0 ? Math.max(...sizes) : undefined

@@ -1,4 +1,4 @@
-// The far side: the relay, and a stock go-libp2p host that holds a reservation on it.
+// The far side: the relay, and a stock go-libp2p host with a reservation on it.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, rmSync } from 'node:fs'
@@ -13,12 +13,12 @@ import { atEnd, finish } from '../test/lifetime.mjs'
 const benchBinary = fileURLToPath(new URL('../../bin/bench', import.meta.url))
 const relayBinary = fileURLToPath(new URL('../../bin/tombolo-relay', import.meta.url))
 
-/** What the addresses of a transport look like that a tab can dial. */
+/** The form of the addresses that a tab can dial, by transport. */
 const inTab = { websocket: /\/tcp\/\d+\/ws\/p2p\//, webtransport: /\/webtransport\// }
 
 /**
- * Starts both. Resolves, for each transport, to the addresses of the relay, of the host, and of another host through the
- * relay; and under `far`, by round trip, to the same at the far end of a long line, where the relay is halfway to the other host.
+ * Starts both. Resolves, for each transport, to the addresses of the relay, of the host, and of another host through the relay. Under
+ * `far`, by round trip, it has the same at the far end of a long line, with the relay halfway to the other host.
  */
 export async function startFarSide(trips = []) {
   const relay = await startRelay()
@@ -51,22 +51,22 @@ export async function startFarSide(trips = []) {
   return addresses
 }
 
-/** The first of a peer's addresses at which a tab on this machine can dial it over the transport. */
+/** Returns the first of a peer's addresses that a tab on this machine can dial over the transport. */
 export function addressOf(addrs, transport) {
   const found = addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && inTab[transport].test(addr))
   if (!found) throw new Error(`there is no ${transport} address on 127.0.0.1 among ${addrs.join(' ')}`)
   return found
 }
 
-/** The address of the same peer through such a line. */
+/** Resolves to the address of the same peer through such a line. */
 export async function throughLine(addr, trip, rate) {
   const [, port] = /\/(?:tcp|udp)\/(\d+)\//.exec(addr)
   return addr.replace(`/${port}/`, `/${await startLine(port, trip, rate)}/`)
 }
 
 /**
- * Starts a line that takes so long, in ms, there and back, and lets so many bits a second pass, if that is given; see
- * native/bench/line.go. Resolves to the port that leads through it to a port of this machine.
+ * Starts a line with a round trip of `trip` ms and, if given, a rate of `rate` bits a second; see native/bench/line.go. Resolves to the
+ * local port that leads through the line to `port`.
  */
 export async function startLine(port, trip, rate) {
   if (!existsSync(benchBinary)) throw new Error('bin/bench is missing: make bin/bench')
@@ -74,7 +74,7 @@ export async function startLine(port, trip, rate) {
   const line = spawn(benchBinary, args, { stdio: ['pipe', 'pipe', 'inherit'] })
   const ended = once(line, 'exit').catch((err) => [err.message])
   atEnd(async () => {
-    line.stdin.destroy() // which is what it ends by
+    line.stdin.destroy() // this ends the line
     await ended
   })
   const [at] = await once(createInterface(line.stdout), 'line')
@@ -82,8 +82,8 @@ export async function startLine(port, trip, rate) {
 }
 
 /**
- * Starts a native Tombolo node that is told what to do line by line. Resolves to its WebTransport address, and to what has it
- * send a peer many messages, and pull from a peer's services and push to them through forwards.
+ * Starts a native Tombolo node that takes commands line by line. Resolves to its WebTransport address, and to functions that make it send
+ * many messages to a peer, and pull from a peer's services and push to them through forwards.
  */
 export async function startMessenger() {
   const binary = fileURLToPath(new URL('../../bin/messenger', import.meta.url))
@@ -137,7 +137,10 @@ export async function startRelay() {
   return listening(relay.stdout)
 }
 
-/** Has a program, which must not end before, and its folder be gone at the end of the run. It has to be the leader of a process group. */
+/**
+ * Keeps a program until the end of the run, when it is ended and its folder removed. It is an error if it ends earlier. It must lead a
+ * process group.
+ */
 export function keep(name, child, dir) {
   const guarded = guard({ pid: child.pid ?? '', dir })
   const ended = once(child, 'exit').catch((err) => [err.message])

@@ -1,11 +1,11 @@
-// Turns what the runs measured into lines.
+// Formats the figures of the runs as lines.
 
-/** What is measured: its unit, and whether more is better. */
+/** The figures: the unit of each, and whether more is better. */
 const kinds = {
-  'node-made': { unit: 'ms', more: false }, // since the navigation began, as are the next two; see start.mjs
+  'node-made': { unit: 'ms', more: false }, // from the start of the navigation, like the next two; see start.mjs
   connected: { unit: 'ms', more: false },
   reserved: { unit: 'ms', more: false },
-  fetched: { unit: 'MB', more: false }, // until it was connected, compressed
+  fetched: { unit: 'MB', more: false }, // until the node was connected, compressed
   'renderer-memory': { unit: 'MiB', more: false }, // proportional set size
   'linear-memory': { unit: 'MiB', more: false },
   'echo-p50': { unit: 'us', more: false },
@@ -15,20 +15,20 @@ const kinds = {
   'streams-100-at-once': { unit: 'ms', more: false },
   upload: { unit: 'MiB/s', more: true },
   download: { unit: 'MiB/s', more: true },
-  received: { unit: '1/s', more: true }, // messages of 128 bytes; that none is lost is checked
+  received: { unit: '1/s', more: true }, // messages of 128 bytes; the run checks that none is lost
   pull: { unit: 'MiB/s', more: true }, // by a TCP client, through a native node, from a service in the tab
   push: { unit: 'MiB/s', more: true },
-  'tick-p99': { unit: 'ms', more: false }, // of a room in the tab, since it began
-  'input-to-seen-p99': { unit: 'ms', more: false }, // from an input until its player is told that it was taken
+  'tick-p99': { unit: 'ms', more: false }, // of a room in the tab, since the room began
+  'input-to-seen-p99': { unit: 'ms', more: false }, // from an input until its player learns that it was applied
   seated: { unit: 'players', more: true }, // at the end
-  players: { unit: 'players', more: true }, // the most for whom a room ran as it should
+  players: { unit: 'players', more: true }, // the most for which a room ran as it should
   'in-sight': { unit: 'things', more: true }, // of a world, in the middle of the frames
   'draw-p50': { unit: 'ms', more: false }, // to draw a frame of it
   'draw-p99': { unit: 'ms', more: false },
-  'frame-p50': { unit: 'ms', more: false }, // from a frame to the next, of which 16.7 is the least
+  'frame-p50': { unit: 'ms', more: false }, // from one frame to the next; 16.7 is the minimum
   'frame-p99': { unit: 'ms', more: false },
   'longest-task': { unit: 'ms', more: false }, // of the main thread; 0 if none took 50 ms
-  'longest-stall': { unit: 'ms', more: false }, // of the main thread, meanwhile
+  'longest-stall': { unit: 'ms', more: false }, // of the main thread, during the measurement
 }
 
 /** The figures of every run, by name and side. */

@@ -1,5 +1,6 @@
-// Runs one page of one side in a fresh Chromium, whose cache is empty, and collects what it measures. The page is not cross-origin isolated, as
-// few are, though its clock would be finer: Chromium gives the shared worker of one that is a process of its own, to which all is copied.
+// Runs one page of one side in a fresh Chromium with an empty cache, and collects the figures that the page reports. The page is not
+// cross-origin isolated, as few pages are. Isolation would give it a finer clock, but Chromium runs the shared worker of such a page in
+// another process, to which all data is copied.
 import { createServer } from 'node:http'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
@@ -9,12 +10,15 @@ import { watchOthers } from './cpu.mjs'
 
 const limit = 240_000
 
-/** Serves the pages. `files` is what bundle made; when a page asks, `flood` sends it messages, `tunnel` measures its services, and `bots` play in its room. */
+/**
+ * Serves the pages. `files` is the result of bundle. When a page asks, `flood` sends it messages, `tunnel` measures its services, and
+ * `bots` play in its room.
+ */
 export class Pages {
   #files
   #far
   #server
-  #run // the run that goes on: { html, figure(f), loaded(body), served: bytes, settle: { resolve, reject } }
+  #run // the current run: { html, figure(f), loaded(body), served: bytes, settle: { resolve, reject } }
 
   constructor(files, far) {
     this.#files = files
@@ -33,9 +37,10 @@ export class Pages {
   }
 
   /**
-   * Resolves to { figures: { name: value }, others, error }: what failed leaves the figures until then. With a profile that is a folder, the
-   * browser's caches stay in it. The page is had from another origin if one is given, which must lead here. `loaded` is called with what
-   * a page of start.mjs says, how many bytes it was served, and the browser, and its answer is the page's; `linear` with its program's memory.
+   * Resolves to { figures: { name: value }, others, error }; after a failure, with the figures up to then. If `profile` is a folder, the
+   * browser's caches stay in it. The page is loaded from `origin`, which must lead here. `loaded` is called with the report of a page of
+   * start.mjs, the number of bytes it was served, and the browser; its result is the answer to the page. `linear` is called with the memory
+   * of the page's program.
    */
   async run(side, transport, plan, { profile, origin = this.origin, loaded, linear } = {}) {
     const figures = {}
@@ -66,7 +71,7 @@ export class Pages {
       () => undefined,
       (err) => err.message,
     )
-    const others = othersTook() // before Chromium's processes, and what they took, are gone
+    const others = othersTook() // before Chromium's processes and their times are gone
     clearTimeout(late)
     if (profile) await chromium.quit()
     await chromium.close()
@@ -94,7 +99,7 @@ export class Pages {
     const parts = []
     for await (const part of req) parts.push(part)
     const body = JSON.parse(Buffer.concat(parts).toString())
-    const run = this.#run // which may be over when what is asked fails
+    const run = this.#run // may have ended by the time the request fails
     const asked = {
       '/tunnel': () => this.#tunnel(body),
       '/bots': () => this.#far.bots.play(body),
@@ -117,7 +122,7 @@ export class Pages {
     if (path === '/done') this.#run.settle.resolve()
   }
 
-  /** What goes through the native node to the page's services and back, and beside it what plain TCP carries. */
+  /** Measures transfers through the native node to the page's services and back, and the same over plain TCP. */
   async #tunnel({ area, peer, bytes }) {
     const { pull, push, 'raw-pull': rawPull, 'raw-push': rawPush } = await this.#far.tunnel({ peer, bytes })
     const figures = { pull, push, 'pull@raw-tcp': rawPull, 'push@raw-tcp': rawPush }
@@ -125,17 +130,17 @@ export class Pages {
   }
 }
 
-// Chromium is busy with itself when it has just started. The page that is measured comes when that is over.
+// Chromium is busy when it has just started. The page to be measured is loaded after that.
 const settling = `<!doctype html><meta charset="utf-8"><title>bench</title>
 <script>setTimeout(() => location.replace('/bench' + location.search), 3000)</script>`
 
-/** What the relay's own page says of it. */
+/** What the relay's own page says about it. */
 const described = (relay) => ({ peerId: relay.split('/').at(-1), network: 'tombolo', addrs: [relay] })
 
 const script = (side, { room, world, tabs }) =>
   tabs ? `tabs-${side === 'circuit' ? 'ours' : side}` : room ? 'rooms' : world ? 'world' : side === 'js-libp2p' ? side : 'ours'
 
-/** What the two tabs of a run tell each other, by its name. */
+/** Returns the box for a message between the two tabs of a run, by the message's name. */
 function mail(run, key) {
   if (!run.mail.has(key)) {
     const box = {}
@@ -145,7 +150,7 @@ function mail(run, key) {
   return run.mail.get(key)
 }
 
-// As docs/typescript.md says.
+// As described in docs/typescript.md.
 const preload = '<link rel="preload" as="fetch" crossorigin href="/tombolo.wasm">'
 
 const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>bench ${side}</title>
@@ -154,7 +159,7 @@ const html = (side, config) => `<!doctype html><meta charset="utf-8"><title>benc
 
 const sums = new Map()
 
-/** What is wrong with an upload that was reported, if anything: its bytes are all 5. */
+/** Returns what is wrong with a reported upload, if anything: all of its bytes are 5. */
 function wrongUpload({ figure, count, sha256 }, plan) {
   const target = plan.targets.find(({ area }) => figure === `${area}/upload`)
   if (!target) return undefined

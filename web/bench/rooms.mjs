@@ -1,4 +1,4 @@
-// A tab that holds a room, and native bots that play in it through the relay: how many it can hold.
+// Measures how many native bots a room in a tab can hold. They play through the relay.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync } from 'node:fs'
@@ -12,20 +12,23 @@ import { keep, startRelay } from './far.mjs'
 export const binary = fileURLToPath(new URL('../../bin/tombolo', import.meta.url))
 const NAME = 'harbour'
 
-/** A room is held as long as these last, in ms, and every bot has its seat. */
+/** A room runs well if neither of these is exceeded, in ms, and every bot has its seat. */
 const TICK_P99 = 50
 const SEEN_P99 = 100
 
-/** Bots report so often, in seconds. What the first report says is left out. */
+/** How often bots report, in seconds. Their first report is not counted. */
 const EVERY = 20
 
-/** Whether a tab held its room well. */
+/** Returns whether a tab held its room well. */
 export function held({ area, players }, figures) {
   const of = (figure) => figures[`${area}/${figure}`]
   return of('seated') === players && of('tick-p99') <= TICK_P99 && of('input-to-seen-p99') <= SEEN_P99
 }
 
-/** Starts the relay, and a daemon through which bots find rooms. Resolves to the bots, and the plans of a transport: one for each number of players. */
+/**
+ * Starts the relay, and a daemon through which bots find rooms. Resolves to the bots, and to the plans of a transport: one for each number
+ * of players.
+ */
 export async function startRooms(steps, seats) {
   const addrs = await startRelay()
   const find = (shape) => relayAddress(addrs, shape)
@@ -47,7 +50,7 @@ export function relayAddress(addrs, shape) {
   return addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && shape.test(addr))
 }
 
-/** A native peer, which is told what to do by the shell. */
+/** A native peer that is controlled by the shell. */
 export class Daemon {
   relay
   dir = mkdtempSync(join(tmpdir(), 'tombolo-bench-daemon-'))
@@ -56,7 +59,7 @@ export class Daemon {
     this.relay = relay
   }
 
-  /** Starts the daemon, which joins the relay. */
+  /** Starts the daemon, which connects to the relay. */
   async start() {
     if (!existsSync(binary)) throw new Error('bin/tombolo is missing: make build')
     const args = ['up', '--data-dir', this.dir, '--relay', this.relay, '--listen', '127.0.0.1:0', '--no-map-ports']
@@ -68,7 +71,7 @@ export class Daemon {
   }
 }
 
-/** The load generator, `tombolo room bots`, once for each room. */
+/** The load generator, `tombolo room bots`, started once for each room. */
 class Bots extends Daemon {
   #process
   #ended
@@ -80,7 +83,7 @@ class Bots extends Daemon {
     atEnd(() => this.leave())
   }
 
-  /** Has so many players sit in the room of a peer, and play for a while. */
+  /** Makes `players` bots join the room of a peer and play for a while. */
   async play({ peer, players, links }) {
     const host = `${this.relay}/p2p-circuit/p2p/${peer}`
     const args = ['room', 'bots', '--data-dir', this.dir, '--host', host, '--json', '--every', `${EVERY}s`]
@@ -94,7 +97,7 @@ class Bots extends Daemon {
     await this.seen()
   }
 
-  /** What the bots say next of what they saw. Rejects if one of them was put out, or was not let in. */
+  /** Resolves to the bots' next report. Rejects if one of them was removed, or refused a seat. */
   async seen() {
     const { done, value } = await this.#lines.next()
     if (!done) return JSON.parse(value)
@@ -102,7 +105,7 @@ class Bots extends Daemon {
     throw new Error(this.#said.trim() || 'the bots ended')
   }
 
-  /** Ends the players. */
+  /** Stops the bots. */
   async leave() {
     if (this.#process === undefined) return
     this.#process.kill('SIGTERM')

@@ -6,14 +6,20 @@
 //   node web/bench/run.mjs --tabs [--runs 3] [--side ours|js-libp2p|raw-channel|circuit] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --world 500 [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
-// Ours has its node in a dedicated worker, the default; none and shared are ours with the node in the page and in a shared worker.
+// "ours" has its node in a dedicated worker, which is the default; "none" and "shared" have it in the page and in a shared worker.
 //
-// Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium. --direct leaves out what goes
-// through the relay. --start measures how long a page takes to be connected, and what it takes of memory then; see start.mjs. --far measures transfers alone, with the far side so many milliseconds away. --rooms measures rooms that a tab
-// holds for so many native players, with so many seats behind each connection, up to the first number that is too many; see rooms.mjs.
-// --tabs measures what goes between two tabs, each in a browser of its own: ours directly, js-libp2p's /webrtc, data channels with nothing else
-// (the ceiling), and ours through the relay; --transport is to the relay. --world measures how the page draws a world with so many things in sight; see world.mjs.
-// The lines that begin with "bench" are medians; a ratio above 1 means ours is better.
+// Nothing drives the pages: they measure themselves, and report. Each run has a fresh Chromium.
+//
+//   --direct   leaves out transfers through the relay
+//   --start    measures how long a page takes to connect, and how much memory it uses then; see start.mjs
+//   --far      measures transfers only, with the far side this many milliseconds away
+//   --rooms    measures rooms that a tab hosts for this many native players, with --seats seats behind each connection, up to the first
+//              number that is too many; see rooms.mjs
+//   --tabs     measures transfers between two tabs, each in its own browser: ours directly, js-libp2p's /webrtc, bare data channels (the
+//              ceiling), and ours through the relay; --transport is the transport to the relay
+//   --world    measures how the page draws a world with this many things in sight; see world.mjs
+//
+// The lines that begin with "bench" are medians; a ratio above 1 means that ours is better.
 import { parseArgs } from 'node:util'
 import { finish, runToEnd } from '../test/lifetime.mjs'
 import { bundle } from './bundle.mjs'
@@ -49,11 +55,11 @@ runToEnd('bench', async () => {
   })
   flags.side ??= flags.tabs ? ['ours', 'raw-channel', 'js-libp2p', 'circuit'] : flags.start ? ['ours', 'js-libp2p'] : sides
   flags.transport ??= flags.start || flags.tabs ? ['webtransport'] : transports
-  if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // it has no rooms
+  if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // js-libp2p has no rooms
   const measure = await (flags.start ? starts(flags) : flags.rooms ? rooms(flags) : flags.world ? world(flags) : flags.tabs ? tabs(flags) : transfers(flags))
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
-      const order = run % 2 ? flags.side : flags.side.toReversed() // each side is first as often as the other
+      const order = run % 2 ? flags.side : flags.side.toReversed() // each side goes first equally often
       for (const side of order) await measure(run, side, transport)
     }
   }
@@ -63,7 +69,7 @@ runToEnd('bench', async () => {
   await finish(failures.length ? 1 : 0, failures.join('\n'))
 })
 
-/** Prepares what bytes, streams and messages are measured with. Resolves to what measures one side over one transport. */
+/** Prepares the measurements of bytes, streams and messages. Resolves to a function that measures one side over one transport. */
 async function transfers(flags) {
   const messenger = await startMessenger()
   const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
@@ -84,7 +90,7 @@ async function transfers(flags) {
   }
 }
 
-/** The same for starts. */
+/** Does the same for starts. */
 async function starts(flags) {
   const pages = new Pages(await bundle(flags.side), {})
   await pages.listen()
@@ -100,7 +106,7 @@ async function starts(flags) {
   }
 }
 
-/** The same for rooms: more and more players, each number in a fresh page, until the room no longer runs as it should. */
+/** Does the same for rooms: more and more players, each number in a fresh page, until the room no longer runs as it should. */
 async function rooms(flags) {
   const { bots, plans } = await startRooms(numbers(flags.rooms), Number(flags.seats))
   const pages = new Pages(await bundle(flags.side, 'rooms'), { bots })
@@ -119,7 +125,7 @@ async function rooms(flags) {
   }
 }
 
-/** The same for a world that the page draws. */
+/** Does the same for a world that the page draws. */
 async function world(flags) {
   const plan = await startWorld(Number(flags.world))
   const pages = new Pages(await bundle(flags.side, 'world'), {})
@@ -131,7 +137,7 @@ async function world(flags) {
   }
 }
 
-/** The same for two tabs. */
+/** Does the same for two tabs. */
 async function tabs(flags) {
   const pages = new Pages(await bundle(flags.side, 'tabs'), {})
   await pages.listen()
@@ -144,7 +150,7 @@ async function tabs(flags) {
   }
 }
 
-/** Runs one page, and keeps what it measures. */
+/** Runs one page, and keeps its figures. */
 async function take(pages, side, transport, plan, what) {
   const outcome = await pages.run(side, transport, plan)
   for (const [name, value] of Object.entries(outcome.figures)) {

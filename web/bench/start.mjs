@@ -1,11 +1,11 @@
-// How long a page takes until its node is made and connected to a relay, since the navigation began; and what it takes of memory then.
+// Measures how long a page takes from the start of the navigation until its node is created and connected to a relay, and its memory then.
 //
-//   cold       a browser with a new profile, all of whose caches are empty
-//   second     the same page, loaded again; third: once more. V8 writes its code cache late, so they differ
+//   cold       a browser with a new profile, whose caches are all empty
+//   second     the same page, loaded again; third: once more. V8 writes its code cache late, so the two differ
 //   returning  a new browser with the profile of these
 //   slow       a new profile again, over 40 ms and 10 Mbit/s; slow-second: loaded again
-//   app        the same line, and the node an app would make: with a relay's URL and a key that is kept, until it has a slot on the
-//              relay (js-libp2p: with the relay's address and a new key); app-second: loaded again
+//   app        the same line, and the node that an app would create: with a relay's URL and a stored key, until it has a reservation on
+//              the relay (js-libp2p: with the relay's address and a new key); app-second: loaded again
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,9 +16,9 @@ import { addressOf, startLine, startRelay, throughLine } from './far.mjs'
 
 const TRIP_MS = 40
 const BITS_PER_SECOND = 10_000_000
-/** How long a page is left alone, in ms, before its memory is looked at. */
+/** How long a page is left alone, in ms, before its memory is measured. */
 const REST_MS = 6_000
-/** The same before it is loaded again: caches are written. */
+/** How long it is left alone before it is loaded again, in ms: caches are written. */
 const PAUSE_MS = 3_000
 const MB = 1e6
 const MiB = 1 << 20
@@ -54,7 +54,7 @@ export async function* measureStart(pages, { origin, ...addresses }, side, trans
   }
 }
 
-/** One browser, from its start to its end. */
+/** Runs one browser, from its start to its end. */
 async function* live(pages, side, transport, { relay, loads, start = 'node', profile, origin }) {
   const all = []
   const loaded = async ({ figures }, served, chromium) => {

@@ -1,4 +1,4 @@
-// A world that a native peer holds, as the page draws it, with hundreds of things in sight.
+// A world that a native peer hosts, drawn by the page with hundreds of things in sight.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -8,10 +8,10 @@ import { binary, Daemon, relayAddress } from './rooms.mjs'
 
 const NAME = 'harbour'
 const RADIUS = 40
-/** The side of the harbour, whose middle is farther than the radius from the walls. */
+/** The length of each side of the harbour. Its middle is further from the walls than the radius. */
 const SIZE = 128
 
-/** Holds a world in which one sees about so many things from the middle. Resolves to the plan of a transport. */
+/** Hosts a world in which a player in the middle sees about `inSight` things. Resolves to the plan of a transport. */
 export async function startWorld(inSight) {
   const addrs = await startRelay()
   const daemon = new Daemon(relayAddress(addrs, /\/tcp\/\d+\/p2p\//))
