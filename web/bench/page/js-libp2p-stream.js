@@ -1,4 +1,4 @@
-/** Takes the messages by their event, which is the shortest way in. */
+/** A stream of js-libp2p for measure.js. It takes messages from their event, which is the shortest way. */
 export class Stream {
   constructor(raw) {
     this.raw = raw

@@ -48,7 +48,7 @@ run({
     await node.handle(protocol, (raw) => f(new Stream(raw)))
     return node.peerId.toString()
   },
-  /** js-libp2p has nothing of the kind: this reads the same frames, with as little as it takes. */
+  /** js-libp2p has no such messages: this reads the same frames with as little work as possible. */
   async messages(_, heard) {
     await node.handle('/tombolo/msg/2.0.0', (raw) => {
       const frames = new Frames(heard)
@@ -58,7 +58,7 @@ run({
   },
 })
 
-/** Cuts a stream into frames, each preceded by its length as a varint, and copies each out. */
+/** Cuts a stream into frames, each preceded by its length as a varint, and copies each of them. */
 class Frames {
   constructor(heard) {
     this.heard = heard

@@ -1,7 +1,7 @@
-// What is measured in a page, the same for both sides. Each side brings a driver:
+// The measurements in a page, the same for both sides. Each side provides a driver:
 //
 //   start(): Promise<void>                              makes a node
-//   reserved(): Promise<void>                           resolves when that has a slot on a relay, if start() asked for one
+//   reserved(): Promise<void>                           resolves when the node has a reservation, if start() asked for one
 //   connect(addr): Promise<peer>                        dials; a peer is what open takes
 //   address(peer): Promise<string>                      where it is connected to
 //   open(peer, protocol): Promise<Stream>
@@ -17,7 +17,7 @@
 const ECHO = '/tombolo/echo/1.0.0'
 const CHUNK = 64 << 10
 
-/** Runs the plan of this page and reports each figure as it comes. */
+/** Runs the plan of this page and reports each figure when it is known. */
 export async function run(driver) {
   const { plan } = globalThis.bench
   const { messages, tunnel } = plan
@@ -32,8 +32,8 @@ export async function run(driver) {
       if (rounds > 0) await echo(driver, peer, area, rounds)
       if (opens > 0) await opening(driver, peer, area, opens)
       const stall = watchStalls()
-      // The download comes first: an upload that fills the line raises its delay, from which quic-go's slow start takes it
-      // that its own sending has filled it (hybrid_slow_start.go), and then adds a packet a round trip for the rest of the connection.
+      // Download first. An upload that fills the line raises its delay, from which quic-go's slow start concludes that its own sending has
+      // filled the line (hybrid_slow_start.go). It then adds one packet a round trip for the rest of the connection.
       await download(driver, peer, area, bytes)
       await upload(driver, peer, area, bytes)
       await report(`${area}/longest-stall`, stall())
@@ -49,7 +49,7 @@ export async function run(driver) {
 export const post = (path, body) => fetch(path, { method: 'POST', body: JSON.stringify(body) })
 export const report = (figure, value, more) => post('/figure', { figure, value, ...more })
 
-/** Reports when the node was made and connected, since the navigation, and is loaded again for as long as it is told to. */
+/** Reports the time from the start of the navigation until the node was created and connected, and reloads as long as it is told to. */
 async function starting(driver, plan) {
   const figures = {}
   await driver.start()
@@ -68,7 +68,7 @@ async function starting(driver, plan) {
   else await post('/done', {})
 }
 
-/** Bytes of the programs' memories, wherever they run; see memory.js. */
+/** Returns the size of the programs' memories in bytes, wherever they run; see memory.js. */
 function linearMemory() {
   const here = globalThis.benchMemory?.() ?? 0
   if (here > 0) return here
@@ -81,14 +81,14 @@ function linearMemory() {
   return answered
 }
 
-/** That the connection goes the way it was asked to. */
+/** Throws unless the connection uses the transport that was asked for. */
 async function check(driver, peer, wanted) {
   const got = await driver.address(peer)
   const kind = (addr) => ['p2p-circuit', 'webtransport', 'ws'].find((name) => addr.includes(`/${name}`))
   if (kind(got) !== kind(wanted)) throw new Error(`asked for ${wanted}, connected over ${got}`)
 }
 
-/** Waits for exactly `size` bytes. */
+/** Reads exactly `size` bytes. */
 export async function receive(stream, size) {
   for (let got = 0; got < size;) {
     const data = await stream.receive()
@@ -102,7 +102,7 @@ async function end(stream) {
   while ((await stream.receive()) !== null);
 }
 
-/** Round trips of 64 bytes over one stream, in microseconds. */
+/** Measures round trips of 64 bytes over one stream, in microseconds. */
 async function echo(driver, peer, area, rounds) {
   const stream = await driver.open(peer, ECHO)
   const bytes = new Uint8Array(64).fill(7)
@@ -119,10 +119,13 @@ async function echo(driver, peer, area, rounds) {
   await report(`${area}/echo-p99`, times[Math.floor(times.length * 0.99)])
 }
 
-/** The steps of a page's clock, in microseconds. */
+/** The resolution of a page's clock, in microseconds. */
 const STEP = 100
 
-/** The median of sorted times that were rounded to steps: where it lies in its step follows from how many are below. */
+/**
+ * Returns the median of sorted times that were rounded to steps. Its position within its step follows from how many times are below that
+ * step.
+ */
 export function groupedMedian(times) {
   const middle = Math.round(times[times.length >> 1] / STEP)
   const below = times.filter((time) => Math.round(time / STEP) < middle).length
@@ -130,7 +133,7 @@ export function groupedMedian(times) {
   return (middle - 0.5 + (times.length / 2 - below) / within) * STEP
 }
 
-/** A stream from open to closed, with a small echo between. */
+/** Opens a stream, has a few bytes echoed, and closes it. */
 async function visit(driver, peer) {
   const stream = await driver.open(peer, ECHO)
   const bytes = new Uint8Array(16).fill(9)
@@ -154,7 +157,7 @@ async function opening(driver, peer, area, count) {
   await report(`${area}/streams-100-at-once`, at.sort((a, b) => a - b)[2])
 }
 
-/** From the first byte to the far side's word that it has them all; MiB per second. */
+/** Measures from the first byte until the far side confirms that it has all of them, in MiB per second. */
 async function upload(driver, peer, area, size) {
   const stream = await driver.open(peer, '/test/sink/1')
   const chunk = new Uint8Array(CHUNK).fill(5)
@@ -171,7 +174,7 @@ async function upload(driver, peer, area, size) {
   })
 }
 
-/** From the request to the last byte; MiB per second. */
+/** Measures from the request to the last byte, in MiB per second. */
 async function download(driver, peer, area, size) {
   const stream = await driver.open(peer, '/test/source/1')
   const request = new Uint8Array(8)
@@ -184,7 +187,7 @@ async function download(driver, peer, area, size) {
   await report(`${area}/download`, size / (1 << 20) / (took / 1000))
 }
 
-/** Messages that another peer sends as fast as they are taken. None may be lost: the page waits for all. */
+/** Measures messages that another peer sends as fast as they are read. None may be lost: the page waits for all of them. */
 async function receiving(driver, { area, address, type, count, size }) {
   let got = 0
   let first
@@ -202,7 +205,7 @@ async function receiving(driver, { area, address, type, count, size }) {
   await report(`${area}/received`, (count * 1000) / (last - first))
 }
 
-/** Watches for the longest time between two turns of the page's thread, in milliseconds. */
+/** Watches for the longest time between two turns of the page's thread. The returned function gives it in milliseconds. */
 export function watchStalls() {
   let longest = 0
   let last = performance.now()
@@ -217,7 +220,7 @@ export function watchStalls() {
   }
 }
 
-/** Services of this page, which a TCP client uses through a native node: it measures. */
+/** Serves what a TCP client measures through a native node. */
 async function serving(driver, { area, address, bytes }) {
   await driver.serve('/x/bench/pull', async (stream) => {
     const chunk = new Uint8Array(CHUNK)

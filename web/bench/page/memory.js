@@ -1,5 +1,5 @@
-// Comes before all else in the scripts that may run the program: keeps its memory, and says how large it is to whoever asks, as `linearMemory`
-// in measure.js does.
+// Loaded first in every script that may run the program: keeps the program's memory, and reports its size on request, as `linearMemory` in
+// measure.js needs it.
 const memories = new Set()
 const { instantiate, Instance } = WebAssembly
 

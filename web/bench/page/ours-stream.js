@@ -1,4 +1,4 @@
-/** A stream of our node, as measure.js has it. */
+/** A stream of our node for measure.js. */
 export class Stream {
   constructor(raw) {
     this.reader = raw.readable.getReader()

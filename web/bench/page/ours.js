@@ -1,4 +1,4 @@
-// A Tombolo tab, from the built npm package. The node is where the side says; `ours` is where it is by default.
+// A Tombolo tab, from the built npm package. `side` says where the node runs; `ours` is the default place.
 import { createNode } from '../../dist/npm/index.js'
 import { run } from './measure.js'
 import { Stream } from './ours-stream.js'
@@ -11,7 +11,7 @@ run({
   async start() {
     const options = { relays: [], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
     if (plan.start) delete options.transports
-    // As an app has it, which knows the relay's URL, and wants to be the same peer each time.
+    // What an app uses that knows the relay's URL and wants to be the same peer each time.
     const app = { relays: [location.origin], identity: 'persistent', histories: 'persistent' }
     node = await createNode({ worker, ...options, ...(plan.start === 'app' && app) })
     if (node.worker !== worker) throw new Error(`the node runs in ${node.worker}, not in ${worker}`)

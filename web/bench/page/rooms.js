@@ -1,5 +1,5 @@
-// A Tombolo tab that holds a room, in which native bots play through the relay. The game runs on the page's thread, and the room where the
-// node runs: in a worker, unless the side is `none`.
+// A Tombolo tab that hosts a room in which native bots play through the relay. The game runs on the page's thread. The room runs in the
+// node's worker, or also on that thread if the side is `none`.
 import { createNode } from '../../dist/npm/index.js'
 import { Harbour } from '../../page/src/world/harbour.ts'
 import { VERSION } from '../../page/src/world/records.ts'
@@ -8,7 +8,7 @@ import { post, report, watchStalls } from './measure.js'
 const { side, transport, plan } = globalThis.bench
 const { area, name, players, links } = plan.room
 const worker = side === 'ours' ? 'dedicated' : side
-/** As `tombolo room host --demo` has them. */
+/** The same as in `tombolo room host --demo`. */
 const harbour = { size: 256, sight: 40, sightEnd: 48, buoys: 50 }
 
 try {
@@ -29,7 +29,7 @@ try {
   await post('/failed', { error: String(err?.stack ?? err) })
 }
 
-/** Makes a node that others can call through the relay. */
+/** Creates a node that others can reach through the relay. */
 async function join() {
   const options = { relays: [plan.relay], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
   const node = await createNode({ worker, ...options })
@@ -40,7 +40,7 @@ async function join() {
   return node
 }
 
-/** Watches for the longest task of the page's thread, in milliseconds. Browsers tell of those that take 50 ms or more: without one it is 0. */
+/** Watches for the longest task of the page's thread, in milliseconds. Browsers report only tasks of 50 ms or more: without one it is 0. */
 function watchLongTasks() {
   let longest = 0
   const note = (list) => {

@@ -1,5 +1,5 @@
-// A js-libp2p tab that meets another by its /webrtc. What differs from its defaults: see js-libp2p.js; and it asks no servers of third parties
-// for its address. @libp2p/webrtc is that of web/package.json, which has it for the tests.
+// A js-libp2p tab that connects to another over /webrtc. For what differs from its defaults, see js-libp2p.js; also, it asks no third-party
+// servers for its address. @libp2p/webrtc is the one in web/package.json, which is there for the tests.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'

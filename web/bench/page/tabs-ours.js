@@ -1,4 +1,4 @@
-// A Tombolo tab that meets another: directly, or through the relay for as long as it lasts.
+// A Tombolo tab that connects to another: directly, or through the relay all the time.
 import { createNode } from '../../dist/npm/index.js'
 import { Stream } from './ours-stream.js'
 import { run } from './tabs.js'
@@ -22,7 +22,7 @@ run({
     await node.connect(`${plan.relay}/p2p-circuit/p2p/${id}`)
     if (direct === 'never') return undefined
     const start = performance.now()
-    const stream = await this.open('echo') // who says nothing gets no connection
+    const stream = await this.open('echo') // a peer that sends nothing gets no direct connection
     await made
     const took = performance.now() - start
     await stream.end()

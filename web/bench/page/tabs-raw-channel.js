@@ -1,5 +1,5 @@
-// Two tabs with nothing but RTCPeerConnection, which is what any of the others can reach: a channel for each stream, messages of 64 KiB, and an
-// empty text for the end.
+// Two tabs with a bare RTCPeerConnection, which is the ceiling for all others: a channel for each stream, messages of 64 KiB, and an empty
+// text message for the end.
 import { put, run, take } from './tabs.js'
 
 const BUFFERED = 1 << 20
@@ -38,7 +38,7 @@ class Stream {
   }
 }
 
-/** Candidates go with the descriptions. */
+/** The candidates are sent with the descriptions. */
 async function described() {
   await pc.setLocalDescription()
   while (pc.iceGatheringState !== 'complete') {

@@ -1,4 +1,4 @@
-// What is measured between two tabs, each in a browser of its own, which a relay introduces. Each side brings a driver:
+// The measurements between two tabs, each in its own browser, that meet through a relay. Each side provides a driver:
 //
 //   start(): Promise<void>                       makes a peer
 //   serve(name, f): Promise<void>                calls f(stream) for each stream of the name
@@ -12,7 +12,7 @@ const BYTES = 32 << 20
 const ROUNDS = 500
 const OPENS = 200
 
-/** Runs this tab: the one that is called, or the one that calls and measures. */
+/** Runs this tab: the one that is connected to, or the one that connects and measures. */
 export async function run(driver) {
   try {
     await driver.start()
@@ -109,6 +109,6 @@ async function end(stream) {
   while ((await stream.receive()) !== null);
 }
 
-/** What one tab tells the other, by way of what serves the pages. */
+/** Exchanges messages between the two tabs through the server of the pages. */
 export const put = (key, value) => post('/put', { key, value })
 export const take = async (key) => (await (await post('/take', { key })).json()).value

@@ -1,4 +1,4 @@
-// The page's world, as the page draws it: how long a frame takes to draw, and how far apart the frames are. The boat sails in circles.
+// The page's world, as the page draws it: how long a frame takes to draw, and how far apart frames are. The boat sails in circles.
 import { createNode } from '../../dist/npm/index.js'
 import { Bots } from '../../page/src/world/bots.ts'
 import { Chart } from '../../page/src/world/chart.ts'
@@ -9,16 +9,16 @@ import { post, report } from './measure.js'
 
 const { side, transport, plan } = globalThis.bench
 const { area, name, host } = plan.world
-/** For so long it is measured, in ms, after what comes at the beginning. */
+/** How long to measure, in ms, and how long to wait before that. */
 const FOR = 20_000
 const FIRST = 4_000
-/** As many as one peer may bring besides its own boat, where the host has not said otherwise. */
+/** The most seats that one peer may have besides its own, by the host's default. */
 const BOTS = 31
 
 try {
   document.head.append(Object.assign(document.createElement('style'), { textContent: tokens }))
   const canvas = document.createElement('canvas')
-  canvas.style.cssText = 'display:block;width:850px;height:576px' // as in a wide window
+  canvas.style.cssText = 'display:block;width:850px;height:576px' // the size in a wide window
   document.body.append(canvas)
   const options = { relays: [plan.relay], identity: 'ephemeral', transports: [transport], wasm: '/tombolo.wasm' }
   const node = await createNode({ worker: side === 'ours' ? 'dedicated' : side, ...options })
@@ -49,7 +49,7 @@ function sail(seat, scene) {
   seat.input(encodeInput(speed.vx, speed.vy)).then((seq) => scene.steer(seq, speed))
 }
 
-/** Draws for so long; how long each frame took, and how long after the one before it came. */
+/** Draws for `ms`. Resolves to how long each frame took to draw, and the time since the frame before it. */
 function frames(scene, chart, ms) {
   const [draws, gaps, seen] = [[], [], []]
   const begin = performance.now()
