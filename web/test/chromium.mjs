@@ -4,7 +4,7 @@ import { executable, find, freshFolder, launchProgram } from './launch.mjs'
 
 const names = ['/usr/bin/chromium', 'chromium', 'chromium-browser', 'google-chrome']
 
-/** Flags for a browser that does what the page asks and nothing else, at full speed though nobody looks at it. */
+/** Flags for a browser that does what the page asks and nothing else, at full speed even when nobody looks at it. */
 export const flags = [
   '--headless=new',
   '--disable-gpu',
@@ -23,14 +23,14 @@ export const flags = [
   ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), // Chromium's sandbox refuses to run as root
 ]
 
-/** The path of a Chromium: the one CHROMIUM names, else the first that is installed. Throws where there is none. */
+/** Returns the path of a Chromium: the one named by CHROMIUM, or else the first that is installed. Throws if there is none. */
 export function findChromium() {
   return find({ what: 'Chromium', variable: 'CHROMIUM', names })
 }
 
 /**
- * The path of a headless shell: the same engine without the browser's own windows, of which each page costs a second or two of the
- * processor's time. Where there is none, or CHROMIUM names a browser, that of a Chromium.
+ * Returns the path of a headless shell: the same engine without the browser's own windows, each of which costs a second or two of processor
+ * time. If there is none, or CHROMIUM names a browser, returns the path of a Chromium.
  */
 export function findShell() {
   const places = (process.env.PATH ?? '').split(delimiter).filter(Boolean)

@@ -1,4 +1,4 @@
-// Starts a headless Firefox that is driven by WebDriver BiDi: a stock one speaks it.
+// Starts a headless Firefox that is driven by WebDriver BiDi, which stock Firefox supports.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -6,7 +6,7 @@ import { find, freshFolder, launchProgram } from './launch.mjs'
 
 const startLimit = 60_000
 
-/** Preferences of a browser that does what it is told and nothing else. */
+/** Preferences for a browser that does what it is told and nothing else. */
 const preferences = {
   'app.normandy.enabled': false,
   'app.update.disabledForTesting': true,
@@ -18,12 +18,12 @@ const preferences = {
   'toolkit.telemetry.reportingpolicy.firstRun': false,
 }
 
-/** The path of a Firefox: the one FIREFOX names, else the first that is installed. Throws where there is none. */
+/** Returns the path of a Firefox: the one named by FIREFOX, or else the first that is installed. Throws if there is none. */
 export function findFirefox() {
   return find({ what: 'Firefox', variable: 'FIREFOX', names: ['firefox-esr', 'firefox'] })
 }
 
-/** Resolves to a browser with a profile of its own, and where it listens for WebDriver BiDi. */
+/** Resolves to a browser with a fresh profile, and its WebDriver BiDi address. */
 export async function launchFirefox() {
   const path = findFirefox()
   const dir = freshFolder('firefox')

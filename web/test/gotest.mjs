@@ -20,7 +20,7 @@ const places = {
   'chromium-worker': (job) => runInChromium(job, 'worker'),
 }
 
-// go test itself ends a test after -test.timeout by a panic inside it; this is for one that cannot panic any more.
+// go test itself ends a test after -test.timeout by a panic in the test; this is for one that can no longer panic.
 const grace = 15_000
 
 runToEnd('gotest', async () => {

@@ -1,8 +1,8 @@
-// Ends a process group and removes a folder when this process ends, however it ends: a SIGKILL too.
+// Ends a process group and removes a folder when this process ends, even by a SIGKILL.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 
-// Reads a line: "done" means that all is cleaned up already; the end of input means that whoever should have said so is gone.
+// Reads a line: "done" means that everything is already cleaned up; the end of input means that the parent has died.
 const script = `
 read -r word; [ "$word" = done ] && exit 0
 [ -n "$1" ] && kill -s KILL -- "-$1" 2>/dev/null
@@ -16,7 +16,7 @@ for n in 1 2 3 4 5 6 7 8 9 10; do rm -rf -- "$2" && [ ! -e "$2" ] && exit 0; sle
 export function guard({ pid = '', dir = '' }) {
   const sh = spawn('/bin/sh', ['-c', script, 'guard', String(pid), dir], {
     stdio: ['pipe', 'ignore', 'ignore'],
-    detached: true, // a Ctrl-C in the terminal is for us, not for it
+    detached: true, // a Ctrl-C in the terminal is for us, not for the guard
   })
   const ended = once(sh, 'exit')
   sh.stdin.on('error', () => {})
@@ -29,7 +29,7 @@ export function guard({ pid = '', dir = '' }) {
   }
 }
 
-/** Whether any process of the group still lives. */
+/** Returns whether any process of the group is still running. */
 export function groupAlive(pid) {
   try {
     process.kill(-pid, 0)
@@ -39,7 +39,7 @@ export function groupAlive(pid) {
   }
 }
 
-/** Ends a process group: asks, waits up to `patience` ms, then kills; resolves when no process of it is left. */
+/** Ends a process group: asks it to end, waits up to `patience` ms, then kills it. Resolves when none of its processes is left. */
 export async function endGroup(pid, patience) {
   const signal = (name) => {
     try {

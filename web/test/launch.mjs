@@ -1,4 +1,4 @@
-// Finds programs and starts them in a process group and a folder of their own, which are gone when this process is.
+// Finds programs, and starts each in its own process group and folder, which are gone when this process is.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs'
@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { endGroup, guard } from './guard.mjs'
 
-/** How long a program may take to end when it is asked to, in milliseconds. */
+/** How long a program that was asked to end may take, in milliseconds. */
 const QUIT_MS = 10_000
 
 export function executable(path) {
@@ -38,7 +38,7 @@ export function find({ what, variable, names }) {
   throw new Error(`no ${what}: none of ${names.join(', ')} is on PATH. Install one, or set ${variable}=/path/to/it`)
 }
 
-/** A folder for one run of a program. */
+/** Creates a folder for one run of a program. */
 export function freshFolder(name) {
   return mkdtempSync(join(tmpdir(), `tombolo-${name}-`))
 }
@@ -58,9 +58,9 @@ export function freshFolder(name) {
 export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'ignore', 'pipe'] }) {
   const child = spawn(path, args, {
     stdio,
-    // Where it leaves sockets, a crash database, and what Chromium caches of a profile below XDG_CONFIG_HOME.
+    // For sockets and the crash database, and for what Chromium caches of a profile below XDG_CONFIG_HOME.
     env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir, ...env },
-    detached: true, // a process group of its own, to be ended as one
+    detached: true, // its own process group, which can be ended as one
   })
   let tail = ''
   child.stderr?.setEncoding('utf8').on('data', (text) => (tail = (tail + text).slice(-8192)))
@@ -73,7 +73,7 @@ export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'i
   let closing
   async function end() {
     if (child.pid) {
-      await endGroup(child.pid, 0) // there is nothing in its folder that it should save
+      await endGroup(child.pid, 0) // nothing in its folder is worth saving
       await exited
     }
     rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 })

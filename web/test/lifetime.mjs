@@ -1,15 +1,16 @@
-// For the programs here: what lives as long as the run does, and is gone after it: after success, failure, Ctrl-C, and after go test has died.
+// For the programs here: manages what lives as long as the run. It is cleaned up after success, failure and Ctrl-C, and if go test has
+// died.
 
 const cleanups = []
 let finishing
 let name = 'test'
 
-/** Has `cleanup` run at the end, before those that came earlier. */
+/** Registers `cleanup` to run at the end, before those that were registered earlier. */
 export function atEnd(cleanup) {
   cleanups.push(cleanup)
 }
 
-/** Ends the run: cleans up, says why on standard error if there is something to say, and exits. Only the first call counts. */
+/** Ends the run: cleans up, prints the reason on standard error if there is one, and exits. Only the first call counts. */
 export function finish(code, why) {
   finishing ??= (async () => {
     if (why) process.stderr.write(`${name}: ${why}\n`)
@@ -26,7 +27,7 @@ export function finish(code, why) {
   return finishing
 }
 
-/** Runs `main`, which calls finish; an error that it throws is a failure of the run. What is said is said as `program`. */
+/** Runs `main`, which calls finish. An error that it throws fails the run. Messages begin with `program`. */
 export function runToEnd(program, main) {
   name = program
   for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGQUIT: 3, SIGTERM: 15 })) {

@@ -1,4 +1,4 @@
-// Starts WebKitGTK's MiniBrowser, driven by WebDriver, on a display that nobody sees.
+// Starts WebKitGTK's MiniBrowser, driven by WebDriver, on a virtual display.
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -6,10 +6,10 @@ import { find, freshFolder, launchProgram } from './launch.mjs'
 
 const startLimit = 60_000
 
-/** Where distributions have the browser, which is not on the PATH. */
+/** Where distributions install the browser, which is not on the PATH. */
 const folders = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/usr/libexec', '/usr/lib64', '/usr/lib']
 
-/** The paths of what is needed. Throws where something is missing. */
+/** Returns the paths of the programs that are needed. Throws if one is missing. */
 export function findWebKit() {
   const browsers = folders.map((folder) => `${folder}/webkit2gtk-4.1/MiniBrowser`)
   return {
@@ -19,7 +19,7 @@ export function findWebKit() {
   }
 }
 
-/** Resolves to a driver, the URL where it listens, and the browser that it is to start. */
+/** Resolves to a driver, its URL, and the browser that it should start. */
 export async function launchWebKit() {
   const { driver, browser, display } = findWebKit()
   const screen = launchProgram({
@@ -54,7 +54,7 @@ export async function launchWebKit() {
   }
 }
 
-/** The TCP port that a process listens on: the driver picks one, and does not say which. */
+/** Returns the TCP port that a process listens on: the driver picks one, and does not report it. */
 function listeningPort(pid) {
   const sockets = new Set()
   try {
@@ -63,7 +63,7 @@ function listeningPort(pid) {
       if (inode) sockets.add(inode)
     }
   } catch {
-    return undefined // it has closed one meanwhile, or it has ended
+    return undefined // it has just closed one, or it has ended
   }
   for (const line of readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1)) {
     const [, local, , state, , , , , , inode] = line.trim().split(/\s+/)

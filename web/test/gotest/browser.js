@@ -1,9 +1,9 @@
-// Runs in the page, and where asked in a worker of it: loads the test, passes on what it writes, reports how it ended.
+// Runs in the page, or in a worker of it if that was asked for: loads the test, forwards its output, and reports how it ended.
 'use strict'
 ;(async () => {
   const inPage = typeof document !== 'undefined'
 
-  // Synchronous, so that what was written before a test hung or crashed is known, and in order.
+  // Synchronous, so that the output of a test that hangs or crashes is complete and in order.
   function post(path, body) {
     const xhr = new XMLHttpRequest()
     xhr.open('POST', path, false)
@@ -29,7 +29,7 @@
   }
 
   await load('/wasm_exec.js')
-  // wasm_exec.js has put a stand-in for Node's fs here, of which a test needs but the writing.
+  // wasm_exec.js has put a stand-in for Node's fs here. A test only needs its writing.
   fs.writeSync = (fd, bytes) => {
     print(fd, bytes.slice()) // a copy: the memory of a program cannot be sent
     return bytes.length

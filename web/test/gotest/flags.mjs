@@ -6,7 +6,7 @@ export function testFlag(args, name) {
   return args.findLast((arg) => arg.startsWith(prefix))?.slice(prefix.length)
 }
 
-// What would write a file, which a page cannot.
+// Flags that write a file, which a page cannot do.
 const files = [
   'coverprofile',
   'cpuprofile',
@@ -18,12 +18,12 @@ const files = [
   'artifacts',
 ]
 
-/** The arguments for a test in a page. Throws where they ask for a file. */
+/** Returns the arguments for a test in a page. Throws if they ask for a file. */
 export function withoutFiles(args) {
   for (const name of files) {
     if (testFlag(args, name)) throw new Error(`-test.${name}: a browser has no file system to write it to; try "node"`)
   }
-  return args.filter((arg) => !/^-test\.(testlogfile|outputdir)=/.test(arg)) // the one is for go's cache, the other of no use
+  return args.filter((arg) => !/^-test\.(testlogfile|outputdir)=/.test(arg)) // one is for go's cache, the other has no use here
 }
 
 const units = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 }

@@ -8,7 +8,7 @@ import { libWasm } from './toolchain.mjs'
 
 /** Resolves to the exit code of the test. */
 export async function runInNode({ binary, args, env }) {
-  const flags = ['--stack-size=8192'] // as Go's own runner: deep Go stacks are deep JavaScript stacks
+  const flags = ['--stack-size=8192'] // like Go's own runner: deep Go stacks are deep JavaScript stacks
   if (Number(process.versions.node.split('.')[0]) < 22) flags.push('--experimental-websocket')
   const child = spawn(process.execPath, [...flags, libWasm('wasm_exec_node.js'), binary, ...args], {
     env: { ...env, TMPDIR: tmpdir() },

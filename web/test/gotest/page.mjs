@@ -36,7 +36,7 @@ export async function runInChromium({ binary, args, env }, where) {
   }
 }
 
-/** What is known of the test in the page. */
+/** The state of the test in the page. */
 class Report {
   constructor() {
     this.alive = new Promise((resolve) => (this.begin = resolve))
@@ -53,7 +53,7 @@ const html = '<!doctype html><meta charset="utf-8"><title>go test</title><script
 function serve(req, res, { config, binary, report }) {
   const url = new URL(req.url, 'http://localhost')
   res.setHeader('Cache-Control', 'no-store')
-  // Isolated from other origins, a page has a clock of 5 µs instead of 100.
+  // In a page that is isolated from other origins, the clock has a resolution of 5 µs instead of 100.
   res.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
   res.setHeader('Cross-Origin-Embedder-Policy', 'require-corp')
   switch (`${req.method} ${url.pathname}`) {
@@ -67,11 +67,11 @@ function serve(req, res, { config, binary, report }) {
       return sendFile(res, 'text/javascript', libWasm('wasm_exec.js'))
     case 'GET /test.wasm':
       return sendFile(res, 'application/wasm', binary)
-    case 'GET /alive': // never answered: it breaks when the page dies, which Chromium itself survives
+    case 'GET /alive': // never answered: the connection breaks if the page dies, which Chromium itself survives
       report.begin()
       return res.on('close', () => {
         const why = 'the page died: out of memory, or it crashed'
-        setTimeout(() => report.fail(why), 500).unref() // unless Chromium as a whole did, which is known in a moment
+        setTimeout(() => report.fail(why), 500).unref() // unless all of Chromium died, which will be known in a moment
       })
     case 'POST /out':
       return req

@@ -8,7 +8,7 @@ import { atEnd, finish } from '../lifetime.mjs'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** Starts the peer, unless TESTPEER is the address of one that runs. Resolves to its control address. */
+/** Starts the peer, unless TESTPEER is the address of a running one. Resolves to its control address. */
 export async function startTestPeer() {
   const given = process.env.TESTPEER
   if (given?.startsWith('http://')) return given
@@ -21,7 +21,7 @@ export async function startTestPeer() {
   let wanted = true
   atEnd(async () => {
     wanted = false
-    peer.stdin.destroy() // which is what it ends by
+    peer.stdin.destroy() // this ends it
     const late = setTimeout(() => peer.kill('SIGKILL'), 5000)
     await ended
     clearTimeout(late)
@@ -33,7 +33,7 @@ export async function startTestPeer() {
   return control
 }
 
-/** Builds it, for this machine and not for GOOS=js; the Go cache makes the second time short. */
+/** Builds the peer for this machine, not for GOOS=js. The Go cache makes the second build fast. */
 function build() {
   const out = `${root}.cache/testpeer`
   mkdirSync(`${root}.cache`, { recursive: true })

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { beforeEach, mock, test } from 'node:test'
 import { dialAhead, webTransport } from '../../src/ahead.js'
 
-/** What stands for the platform's, which Node.js has not: keeps what it was made with. */
+/** Stands in for the platform's WebTransport, which Node.js lacks. Records its arguments. */
 class Platform {
   static readonly made: Platform[] = []
   readonly ready = Promise.resolve()
@@ -25,12 +25,12 @@ beforeEach(() => {
   Platform.made.length = 0
 })
 
-// SHA-256, as go-libp2p writes it.
+// SHA-256, as go-libp2p encodes it.
 const digest = Uint8Array.from({ length: 32 }, (_, i) => 255 - i)
 const certhash = `u${Buffer.from([0x12, 32, ...digest]).toString('base64url')}`
 const address = (at: string, id = '12D3KooWA') => `/${at}/quic-v1/webtransport/certhash/${certhash}/p2p/${id}`
 
-/** As the program makes a session. */
+/** Creates a session the way the program does. */
 function program(url: string, ...hashes: Uint8Array[]): Platform {
   const { WebTransport } = webTransport() as { WebTransport: typeof Platform }
   const serverCertificateHashes = hashes.map((value) => ({ algorithm: 'sha-256', value: value.slice() }))

@@ -7,7 +7,7 @@ const ORIGIN = 'http://localhost:8080'
 const BELOW = `${ORIGIN}/p2p/${PEER}/x/site/http`
 const SITE = { folder: '/p2p/', rights: 'trusted' } as const
 
-/** Has the service worker's gateway ask for a page, of a service that answers with some headers. */
+/** Requests a page through the service worker's gateway from a service that answers with the given headers. */
 async function through(path: string, sent: Record<string, string>, headers: Record<string, string> = {}) {
   const asked: { path: string; headers: Headers }[] = []
   const fetcher: Fetcher = (_, __, path, init) => {

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { test, type TestContext } from 'node:test'
 import { askAhead } from '../../src/ask.js'
 
-/** A relay's page. Resolves to its URL, and to the paths that it was asked for. */
+/** Serves a relay's page. Resolves to its URL, and to the paths that were requested. */
 async function page(t: TestContext, status: number, body: string) {
   const paths: string[] = []
   const server = createServer((req, res) => {

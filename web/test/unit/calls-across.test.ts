@@ -16,7 +16,7 @@ async function across<T>(value: T, answer: (on: number, method: string, args: un
   }
 }
 
-/** As the reactive lists and objects of frameworks are: they cannot be cloned, and all that is in them is a proxy, too. */
+/** Imitates the reactive lists and objects of frameworks: they cannot be cloned, and everything in them is a proxy, too. */
 function reactive<T extends object>(value: T): T {
   return new Proxy(value, {
     get(target, key, receiver) {

@@ -5,7 +5,7 @@ import type { Asked, ChannelAsked, ChannelTold } from '../../src/wire/connection
 import { RemoteChannel } from '../../src/worker/channels.js'
 import { Connections } from '../../src/worker/connections.js'
 
-/** Node.js has no WebRTC: as much of a data channel as a page keeps. What is sent leaves when a test says so. */
+/** Stands in for a data channel, since Node.js has no WebRTC: only what a page needs of it. Sent bytes leave when a test says so. */
 class Channel {
   label = 'x'
   binaryType = ''
@@ -32,7 +32,7 @@ class Channel {
   }
 }
 
-/** A channel that a page keeps, and what stands for it in the worker. What is asked reaches the page when a test says so. */
+/** A channel kept by a page, and its stand-in in the worker. Requests reach the page when a test says so. */
 function kept() {
   const channel = new Channel()
   const asked: ChannelAsked[] = []
@@ -58,7 +58,7 @@ test('what is on its way to the page counts as buffered, and falls as it leaves'
   channel.leave(100)
   assert.deepEqual([remote.bufferedAmount, low], [50, 1])
 
-  // Less than the threshold is buffered at the page each time, so the channel itself tells nothing.
+  // The page has less than the threshold buffered each time, so the channel itself fires no event.
   for (let i = 0; i < 3; i++) remote.send(new Uint8Array(40))
   assert.equal(remote.bufferedAmount, 170)
   channel.leave(50)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Part, Sending, WINDOW } from '../../src/wire/credit.js'
 
-/** Sends a stream, and keeps the parts that go. */
+/** Sends a stream, and keeps the parts that are sent. */
 function sending(readable: ReadableStream<Uint8Array>, credit?: number) {
   const parts: Part[] = []
   const sending = new Sending(
@@ -25,7 +25,7 @@ function chunks(chunk: Uint8Array, count: number): ReadableStream<Uint8Array> {
   })
 }
 
-/** All that can happen without the other end has happened. */
+/** Resolves when everything has happened that does not need the other end. */
 const idle = () => new Promise((resolve) => setTimeout(resolve, 10))
 
 test('no more goes than there is credit for, and it goes on when there is more', async () => {

@@ -4,14 +4,14 @@ import { test, type TestContext } from 'node:test'
 import { startGo } from '../../src/go.js'
 
 const program = new WebAssembly.Module(await readFile(new URL('../../crash.wasm', import.meta.url)))
-const { Object } = globalThis // the tests take the global away
+const { Object } = globalThis // the tests replace the global
 const never = () => assert.fail('the program ended')
 
-/** What Go and its wasm_exec.js look for among the globals, and what they set there. */
+/** The globals that Go and its wasm_exec.js look for, and those that they set. */
 const NAMES = ['fs', 'process', 'path', 'Go', 'tombolo', 'crypto', 'performance', 'TextEncoder', 'TextDecoder']
 const CONSTRUCTORS = ['Object', 'Array', 'Uint8Array', 'Date']
 
-/** Puts something under names of the global object until the function has ended, and finds it there still. */
+/** Puts something under names of the global object while the function runs, and checks that it is still there afterwards. */
 async function occupied(names: string[], descriptor: PropertyDescriptor, f: () => Promise<void>): Promise<void> {
   const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)] as const)
   for (const name of names)
@@ -56,7 +56,7 @@ test('a program that starts leaves no global behind', async () => {
   assert.deepEqual(Object.getOwnPropertyNames(globalThis), before)
 })
 
-/** Starts a program and has it end. Resolves to all that was told of its end. */
+/** Starts a program and makes it end. Resolves to everything that was reported about the end. */
 async function end(how: string): Promise<string[]> {
   const ends: string[] = []
   const output = console.error
@@ -69,7 +69,7 @@ async function end(how: string): Promise<string[]> {
       }
       startGo(program, 'tombolo', ended)
         .then(({ value, keepAlive }) => {
-          keepAlive(true) // or the runner ends before it
+          keepAlive(true) // or the test runner would end first
           return (value as { createNode(): Promise<{ ping(how: string): unknown }> }).createNode()
         })
         .then((node) => {

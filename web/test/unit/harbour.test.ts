@@ -13,7 +13,7 @@ import {
   encodeThing,
 } from '../../page/src/world/records.js'
 
-// What travels in the page's world. What a native peer makes of it, the end-to-end tests show.
+// The encoding of the page's world. The end-to-end tests show how a native peer reads it.
 
 // core/world/demo/records_test.go has the same list.
 test('a name is cleaned', () => {

@@ -13,7 +13,7 @@ interface Asked {
   body: string
 }
 
-/** A real server that keeps what it was asked. */
+/** Starts a real server that records its requests. */
 async function server(t: Context, listener: RequestListener) {
   const asked: Asked[] = []
   const http = createServer((req, res) => {
@@ -28,7 +28,7 @@ async function server(t: Context, listener: RequestListener) {
   return { port: await listen(http, t), asked }
 }
 
-/** A server whose every path but /end is a redirect of a status to /end. */
+/** Starts a server on which every path except /end redirects to /end with this status. */
 const redirecting = (t: Context, status: number, location: string | null = '/end') =>
   server(t, (req, res) => {
     if (req.url === '/end') return void res.end('done')

@@ -8,15 +8,15 @@ import { escapeBytes } from '../../src/http/wire.js'
 import { binary } from './support/bytes.js'
 import { exchange, listen, serve } from './support/tcp.js'
 
-// What one server takes for the end of a request, another may take for the beginning of the next: so requests are smuggled past whoever
-// checks them. Random requests, most of them slightly wrong, are sent to web/src/http and to two oracles, node:http and Go's net/http.
-// FUZZ_SECONDS says for how long, FUZZ_SEED with which to begin; HTTP_ORACLE is the program of native/internal/httporacle.
+// If two servers disagree about where a request ends, requests can be smuggled past the one that checks them. So random requests, most of
+// them slightly wrong, are sent to web/src/http and to two oracles, node:http and Go's net/http. FUZZ_SECONDS sets the duration, FUZZ_SEED
+// the first seed; HTTP_ORACLE is the program of native/internal/httporacle.
 
 const SECONDS = Number(process.env['FUZZ_SECONDS'] ?? 3)
 const SEED = Number(process.env['FUZZ_SEED'] ?? 1)
 const ORACLE = process.env['HTTP_ORACLE']
 
-/** How a server understood what it was sent: the requests, and the status with which it refused what followed, if it did. */
+/** How a server understood its input: the requests, and the status with which it refused the rest, if it did. */
 interface Understood {
   requests: string[]
   refused: number | undefined
@@ -25,7 +25,7 @@ interface Understood {
 const hex = (text: string) => Buffer.from(text, 'latin1').toString('hex')
 const tell = (method: string, target: string, body: string) => `@@${method} ${hex(target)} ${hex(body)}@@`
 
-/** A target as a URL has it: a Request's is a URL, and the oracles' are as they came. */
+/** Returns a target as a URL writes it: a Request's target is a URL, but the oracles report theirs as received. */
 function inUrl(target: string): string {
   const url = `http://a${escapeBytes(target).replaceAll('\\', '%5C')}`
   if (!URL.canParse(url)) return target
@@ -40,13 +40,13 @@ async function ask(port: number, sent: string): Promise<Understood> {
     const path = Buffer.from(target!, 'hex')
       .toString('latin1')
       .replace(/^https?:\/\/[^/]*/i, '')
-    return `${method} ${inUrl(path)} ${method === 'GET' ? '' : body}` // a Request for GET has no body
+    return `${method} ${inUrl(path)} ${method === 'GET' ? '' : body}` // in a Request, GET has no body
   })
   const refused = /HTTP\/1\.[01] ([45]\d\d)/.exec(answer)?.[1]
   return { requests, refused: refused === undefined ? undefined : Number(refused) }
 }
 
-/** A generator of numbers in [0, 1), the same for a seed everywhere. */
+/** Returns a generator of numbers in [0, 1) that is the same for a seed everywhere. */
 function random(seed: number): () => number {
   let state = seed | 0
   return () => {
@@ -145,14 +145,14 @@ class Generator {
     return this.#random() < chance ? text() : ''
   }
 
-  /** The usual in most cases, and something else in some. */
+  /** Returns the usual in most cases, and one of the others in some. */
   #mostly(usual: string, others: readonly string[], chance = 0.06): string {
     return this.#random() < chance ? this.#one(others) : usual
   }
 
   #end = () => this.#mostly('\r\n', END)
 
-  /** Some requests on one connection, the last of which is well-formed. */
+  /** Returns a few requests for one connection, the last of which is well-formed. */
   connection(): string {
     let all = ''
     for (let n = 1 + this.#below(3); n > 0; n--) all += this.#request()
@@ -271,19 +271,21 @@ class Generator {
   }
 }
 
-/** What RFC 9112 demands or grants and one of the oracles refuses: empty lines before a request, strings and spaces in chunk extensions, HTTP/1.2. */
+/**
+ * What RFC 9112 demands or allows but an oracle refuses: empty lines before a request, strings and spaces in chunk extensions, HTTP/1.2.
+ */
 const DEMANDED = /^\r\n|;[^\r\n]*["= ]| ;|HTTP\/1\.2/
 
-/** What is wrong with how ours understood a connection, if anything is. */
+/** Returns what is wrong with how our server understood a connection, if anything is. */
 function judge(sent: string, ours: Understood, oracles: Understood[]): string | undefined {
   for (const [i, request] of ours.requests.entries()) {
     for (const oracle of oracles) {
       const theirs = oracle.requests[i]
       if (theirs !== undefined && theirs !== request) return `request ${i} is understood as another by an oracle`
     }
-    // Of later ones it is not known whether an empty line was before them, which the oracles refuse there.
+    // A later request may follow an empty line, which the oracles refuse there.
     const refused = i === 0 && oracles.every((oracle) => oracle.requests.length === 0 && oracle.refused !== undefined)
-    // A GET is answered without its body, which is read afterwards, and whose faults end the connection.
+    // A GET is answered before its body is read. A fault in the body ends the connection later.
     if (refused && !request.startsWith('GET ') && !DEMANDED.test(sent)) return `request ${i} is refused by both oracles`
   }
   return undefined

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 
-// Requests as Firefox has them: without a body that could be seen, and with the words for a stream where one is given. And as browsers have
-// them: without the headers that a page may not set. It has to be so before the code is loaded, hence the imports below.
+// Imitates Requests of other platforms: in Firefox a body cannot be seen, and a stream as the body becomes its string form; in browsers,
+// headers that a page may not set are missing. This must be in place before the code is loaded, hence the imports below.
 const Whole = globalThis.Request
 const FORBIDDEN = ['cookie', 'host', 'origin', 'content-length', 'connection']
 

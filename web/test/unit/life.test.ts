@@ -7,7 +7,7 @@ import type { Packet } from '../../src/wire/wire.js'
 
 const BEAT_MS = 1000
 
-/** A worker that says its first word, starts its node when the test says so, and answers heartbeats or not. */
+/** A worker that says hello, starts its node when the test says so, and may answer heartbeats or not. */
 function life() {
   let starting: number | undefined
   let answers = false

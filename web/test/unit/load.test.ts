@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import { TomboloError } from '../../src/errors.js'
 import { filesOf, loadModule, loadProgram } from '../../src/load.js'
 
-// Node.js 20 has none unless it is asked, and nothing here opens one.
+// Node.js 20 has no WebSocket by default, and nothing here opens one.
 Object.assign(globalThis, { WebSocket: globalThis.WebSocket ?? class {} })
 
 const empty = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
@@ -14,7 +14,7 @@ const fails = () => Promise.reject(new TomboloError('wasm-not-found', 'no such p
 const byDefault = { program: 'https://example.com/own.wasm', rest: 'https://example.com/own.rest.wasm' }
 const at = (name: string) => filesOf(byDefault, `https://example.com/${name}.wasm`)
 
-/** The runner fails a test in which a rejection is handled by nobody. */
+/** Waits a turn: the runner fails a test with an unhandled rejection. */
 const settle = () => setImmediate()
 
 test('an address of a program that is none rejects, and nothing else does', async () => {

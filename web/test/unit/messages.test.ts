@@ -5,7 +5,7 @@ import { Subscription } from '../../src/messages.js'
 
 const epoch = 2n ** 53n + 1n
 
-/** A batch as wasm/jsapi/batch.go has it, of messages numbered from `first`. */
+/** Encodes a batch of messages numbered from `first`, like wasm/jsapi/batch.go. */
 function batch(first: number, count: number): Uint8Array {
   const messages = new Writer()
   for (let n = first; n < first + count; n++) {
@@ -27,7 +27,7 @@ function batch(first: number, count: number): Uint8Array {
   return new Uint8Array(Buffer.concat([head.take(), ...parts]))
 }
 
-/** What the program has, with how often it was asked for a batch, and a word for when it is closed. */
+/** Stands in for the program's subscription. Counts the requests for batches, and records when it is closed. */
 class Raw {
   readonly type = 'chat'
   readonly asked: string[] = []

@@ -14,7 +14,7 @@ import {
   same,
 } from '../../page/src/sharing/cpace.js'
 
-// What two peers derive from a code. native/pair derives the same from the same file.
+// The values that two peers derive from a code. The tests of native/pair use the same file.
 
 const hex = (bytes: Uint8Array) => Buffer.from(bytes).toString('hex')
 const unhex = (text: string) => new Uint8Array(Buffer.from(text, 'hex'))

@@ -7,7 +7,7 @@ import { RemoteNode } from '../../src/page/remote.js'
 
 const EMPTY = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
 
-/** A place whose workers say nothing, and what has come about there. */
+/** A place whose workers stay silent, and a record of what happened in it. */
 function place() {
   const seen: string[] = []
   const workers: Hired[] = []
@@ -62,5 +62,5 @@ test('without a worker the failure is that of the worker, whatever becomes of th
   const at: Place = { kind: 'dedicated', hire: () => Promise.reject(new Error('no worker')) }
   const started = RemoteNode.start(at, Promise.reject(new Error('no such program')), {}, {})
   await assert.rejects(started, { message: 'no worker' })
-  await turn() // a rejection that nobody handles fails the test
+  await turn() // an unhandled rejection fails the test
 })

@@ -7,7 +7,7 @@ import { playing, type Game, type World } from '../../src/world/game.js'
 import { decodeTicks, View } from '../../src/world/seat.js'
 import { Clock, Path, Prediction } from '../../src/world/smooth.js'
 
-/** A game that keeps what it is told. */
+/** A game that records its calls. */
 function scribe(told: string[]) {
   let world: World
   const game: Game = {
@@ -54,7 +54,7 @@ test('a game is told what happens, in order, and what it does comes back in orde
   events
     .byte(Event.input)
     .number(3)
-    .bytes(new Uint8Array([6])) // of nobody
+    .bytes(new Uint8Array([6])) // from an unknown player
   events.byte(Event.tick).number(40).byte(0)
   events.byte(Event.tick).number(40).byte(1)
   events.byte(Event.leave).number(2).bytes(text('lost'))
@@ -110,7 +110,7 @@ test('a program that begins the room again gets its world, and the game hears th
   assert.deepEqual(places, [0, 1])
 })
 
-/** A game whose islands are kept, and of its players how often each was there. */
+/** A game that saves its islands, and for each player the number of visits. */
 function atlas() {
   let world!: World
   const islands = new Map<number, number>()
@@ -251,7 +251,7 @@ test('a prediction is what the room will tell', () => {
   assert.equal(prediction.state, 45)
 })
 
-/** What a game does about boards, as text. */
+/** Formats what a game does about boards. */
 function boardsIn(did: Reader): string[] {
   const all: string[] = []
   const words = () => new TextDecoder().decode(did.bytes())
@@ -298,7 +298,7 @@ test('a board is watched: its lines are yielded when they change, at whoever hol
   const scores = [1, 1, 2, 3]
   const told = (async function* () {
     yield { from: 'h1' }
-    yield { from: 'somebody' } // who holds nothing
+    yield { from: 'somebody' } // does not host a room
     yield { from: 'h1' }
     host = 'h2'
     yield { from: 'h1' }
@@ -337,7 +337,7 @@ test('a game sends a player to another room once, and hears that it stays, or wh
   const step = playing({
     ...game,
     join(player) {
-      player.walk(east, new Uint8Array()) // it has no seat yet
+      player.walk(east, new Uint8Array()) // the player has no seat yet
       told.push(player.arrived)
     },
     input(player, data) {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MAX_ANSWERS, Round } from '../../page/src/mesh/round.js'
 
-/** Pages that hear each other's answers after so many ms. */
+/** Simulates pages that receive each other's answers after `latency` ms. Returns the pages that answer. */
 function answers(ids: string[], latency: number): string[] {
   const pages = ids.map((id) => ({ id, round: new Round(id) }))
   pages.forEach(({ round }) => round.begin())

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { answer, shelve } from '../../page/src/sharing/shelf.js'
 
-// What the page shares, as an HTTP service. How a person shares it, the end-to-end tests show.
+// The HTTP service for what the page shares. The end-to-end tests show how a person shares.
 
 const shelf = new Map(
   shelve([{ path: 'lot.txt', file: new File(['ten fathoms'], 'lot.txt') }], 'salt').map((shelved) => [
@@ -24,7 +24,7 @@ function fetched() {
 test('a peer that closes as soon as it has all of a file has got it whole', async () => {
   const { ends, request, reader } = fetched()
   assert.equal((await reader.read()).value?.length, 11)
-  const after = reader.read() // the server looks for more
+  const after = reader.read() // the server tries to read more
   request.abort()
   await reader.cancel()
   await after

@@ -6,7 +6,7 @@ const name = (s: string) => [s.length, ...new TextEncoder().encode(s)]
 const section = (id: number, body: number[]) => [id, body.length, ...body]
 const HEAD = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
 
-/** A module that writes its first argument where the second says, in the memory of the program. */
+/** A module that writes its first argument to the address in the second, in the memory of the program. */
 const cipher = [
   ...HEAD,
   ...section(1, [2, 0x60, 4, 0x7f, 0x7f, 0x7f, 0x7f, 0, 0x60, 3, 0x7f, 0x7f, 0x7f, 0]),

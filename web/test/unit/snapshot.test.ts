@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Rest } from '../../src/rest.js'
 import { type Holder, restore, snapshotOf } from '../../src/snapshot.js'
 
-/** A module with nothing but sections of its own. */
+/** Returns a module that consists of custom sections only. */
 function moduleWith(sections: Record<string, string>): WebAssembly.Module {
   const bytes = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
   for (const [name, text] of Object.entries(sections)) {
@@ -34,7 +34,7 @@ test('what a program had of JavaScript is had again, its own globals first, and 
           ['none', { value: null }],
         ],
       ],
-    ], // made of what comes later
+    ], // made from a later one
     [8, 1, ['get', 5, 'Object']],
     [9, 1, ['call', 6, 'made', [{ value: 3 }]]],
     [11, 1, ['get', ['get', 5, 'fs'], 'constants']],

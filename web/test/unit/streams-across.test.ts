@@ -5,7 +5,7 @@ import { TomboloError } from '../../src/errors.js'
 import { type Ends, Halves } from '../../src/halves.js'
 import { type Part, ReceivedStream, SentStream } from '../../src/wire/streams.js'
 
-/** A stream of a node, played by a test: what is written comes back. */
+/** A node's stream, played by the test: written bytes come back. */
 function echo(ends: Partial<Ends> = {}) {
   const log: string[] = []
   const halves: Halves = new Halves(
@@ -23,7 +23,7 @@ function echo(ends: Partial<Ends> = {}) {
   return { halves, log, stream: halves.of({ peer: 'p', protocol: '/x/echo' }) }
 }
 
-/** The stream as it is used at the other end; parts are cloned on their way. */
+/** Returns the stream as seen at the other end; parts are cloned on the way. */
 function crossed(stream: ReturnType<typeof echo>['stream']) {
   const over: string[] = []
   const clone = (part: Part, transfer: Transferable[] = []) => structuredClone(part, { transfer: transfer as never[] })
@@ -79,7 +79,7 @@ test('a reset at the other end ends both halves here, and names itself', async (
   await assert.rejects(reading, (error) => reasonOf(error) === 'closed by hand')
   while (log.length === 0) await turn()
   assert.deepEqual(log, ['reset'])
-  received.fail(new Error('later')) // which changes nothing
+  received.fail(new Error('later')) // has no effect
 })
 
 test('cancelling the reading half leaves the writing half', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type Guest, type Made, Turns } from '../../src/worker/turns.js'
 
-/** A node of which each name can be had once. */
+/** A node on which each name can be taken only once. */
 function node() {
   const had = new Map<string, string>()
   const asleep = new Set<Guest>()

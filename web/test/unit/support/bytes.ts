@@ -1,18 +1,18 @@
 /** Bytes and streams of them, for the tests. */
 
-/** The bytes of a string whose characters are at most U+00FF. */
+/** Returns the bytes of a string whose characters are at most U+00FF. */
 export function bytes(binary: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(binary, (character) => character.charCodeAt(0))
 }
 
-/** The string whose characters are the bytes. */
+/** Returns the string whose characters are the bytes. */
 export function binary(bytes: Uint8Array): string {
   let all = ''
   for (const byte of bytes) all += String.fromCharCode(byte)
   return all
 }
 
-/** A stream of the bytes, so many at a time. */
+/** Returns a stream of the bytes in pieces of `size`. */
 export function pieces(all: Uint8Array<ArrayBuffer>, size = all.length): ReadableStream<Uint8Array<ArrayBuffer>> {
   let at = 0
   return new ReadableStream({
@@ -23,7 +23,7 @@ export function pieces(all: Uint8Array<ArrayBuffer>, size = all.length): Readabl
   })
 }
 
-/** All of a stream, as a string of its bytes. */
+/** Reads a whole stream. Resolves to a string of its bytes. */
 export async function text(stream: ReadableStream<Uint8Array> | null): Promise<string> {
   let all = ''
   if (stream !== null) for await (const piece of stream) all += binary(piece)

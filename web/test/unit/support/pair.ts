@@ -2,7 +2,7 @@ import { MessageChannel } from 'node:worker_threads'
 import type { Part } from '../../../src/wire/streams.js'
 import { type End, type Packet, type Port, Wire } from '../../../src/wire/wire.js'
 
-/** Both ends of a wire, over a real channel: everything is cloned or transferred. The worker's end answers. */
+/** Returns both ends of a wire over a real channel, which clones or transfers everything. The worker's end answers. */
 export function wires(answer: End['answer'], page: Partial<End> = {}, worker: Partial<End> = {}) {
   const { port1, port2 } = new MessageChannel()
   const none = { answer, told: () => {}, part: (_: number, _part: Part) => {} }

@@ -1,4 +1,4 @@
-/** TCP connections as the streams of peers, so that real servers and clients are at the other end. */
+/** TCP connections in the form of peers' streams, so that tests can use real servers and clients. */
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { fetchFrom } from '../../../src/http/client.js'
@@ -8,7 +8,7 @@ import { binary, bytes } from './bytes.js'
 
 export const PEER = '12D3KooWDU78xikYC3tf4vMyprye3XW1DH2X3tPrry89EsBNcaDp'
 
-/** A stream of a peer that is a TCP connection. Its halves end, and it fails, as the connection does. */
+/** Makes a peer's stream of a TCP connection. Its halves end, and it fails, when the connection does. */
 export function tcpStream(socket: Socket): PeerStream {
   let over = false
   let failed: Error | undefined
@@ -46,7 +46,7 @@ export function tcpStream(socket: Socket): PeerStream {
   return { readable, writable, peer: PEER, protocol: '/x/test/http', reset: () => void socket.resetAndDestroy() }
 }
 
-/** Closes servers and what is connected to them, at the end of a test. */
+/** Listens on a free port. Closes the server and its connections at the end of the test. */
 export async function listen(server: Server, t: { after(f: () => void): void }): Promise<number> {
   const sockets = new Set<Socket>()
   server.on('connection', (socket) => sockets.add(socket))
@@ -61,7 +61,7 @@ export async function listen(server: Server, t: { after(f: () => void): void }):
 
 export interface Served {
   port: number
-  /** What `serveOn` was told. */
+  /** What `serveOn` reported. */
   told: unknown[]
 }
 
@@ -75,7 +75,7 @@ export async function serve(t: { after(f: () => void): void }, handler: HttpHand
   return { port: await listen(server, t), told }
 }
 
-/** `node.fetch` from a server on a port. */
+/** Works like `node.fetch`, to a server on a port. */
 export function fetchPort(port: number, path: string, init?: RequestInit): Promise<Response> {
   const open = async () => {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
@@ -85,18 +85,18 @@ export function fetchPort(port: number, path: string, init?: RequestInit): Promi
   return fetchFrom(open, PEER, path, init)
 }
 
-/** Sends bytes, ends the sending half, and resolves to all that comes back, up to the end or a reset. */
+/** Sends bytes, ends the sending half, and resolves to everything that comes back until the end or a reset. */
 export async function exchange(port: number, sent: string): Promise<string> {
   const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
   let all = ''
   socket.on('data', (data) => (all += binary(data as Buffer)))
-  socket.on('error', () => {}) // it closes then
+  socket.on('error', () => {}) // the socket then closes
   socket.end(bytes(sent))
-  await new Promise<void>((resolve) => socket.on('close', () => resolve())) // once() would reject for an error
+  await new Promise<void>((resolve) => socket.on('close', () => resolve())) // once() would reject on an error
   return all
 }
 
-/** Answers every connection with the same bytes once a whole head has come, and ends it. */
+/** Answers every connection with the same bytes once it has received a whole head, and ends it. */
 export async function answerWith(t: { after(f: () => void): void }, answer: string): Promise<number> {
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     let got = ''
