@@ -4,8 +4,8 @@ import { type Messenger, natively } from './support/messengers.js'
 import type { Tab } from './support/node-tab.js'
 import type { Relay } from './support/peers.js'
 
-// Streams between a tab and TCP services and clients of a native node, through the registry of both: no byte is lost at the end, and
-// whatever does not end well says why. Over WebTransport the browser carries the bytes, over the others Go does.
+// Streams between a tab and TCP services and clients behind a native node: no byte is lost at the end, and every failure has a reason. Over
+// WebTransport the browser carries the bytes, over the other transports Go does.
 
 const MIB = 1 << 20
 
@@ -17,7 +17,7 @@ interface Pair {
   native: Messenger
 }
 
-/** Has the tab join and connect to a native node in one of the ways. */
+/** Creates a node in the tab and connects it to a native node in one of the ways. */
 async function meet(tab: Tab, relay: Relay, native: Messenger, way = best()): Promise<Pair> {
   const transport = way === 'circuit' ? best() : way
   const id = await join(tab, `${relay.url}?transport=${transport}`)
@@ -32,12 +32,12 @@ async function meet(tab: Tab, relay: Relay, native: Messenger, way = best()): Pr
   return { id, native }
 }
 
-/** The way to go where it does not matter. */
+/** Returns a way for tests in which the way does not matter. */
 function best(): Way {
   return hasWebTransport() ? 'webtransport' : 'websocket'
 }
 
-/** The addresses of a native node through its relay, once it holds a reservation. */
+/** Returns the addresses of a native node through its relay, once it has a reservation. */
 async function reserved(native: Messenger): Promise<string[]> {
   let addrs: string[] = []
   await expect
@@ -94,7 +94,7 @@ for (const way of ways) {
       const sent = await tab.evaluate(
         async ({ peer, size }) => {
           const stream = await window.tombolo!.open(peer, '/x/first')
-          const first = new Uint8Array(await new Response(stream.readable).arrayBuffer()) // ends with the service's half
+          const first = new Uint8Array(await new Response(stream.readable).arrayBuffer()) // ends when the service closes its half
           const wrong = first.findIndex((byte, i) => byte !== i % 251)
           const bytes = new Uint8Array(size)
           for (let i = 0; i < size; i += 65536) crypto.getRandomValues(bytes.subarray(i, i + 65536))
@@ -165,7 +165,7 @@ for (const way of ways) {
         expect({ name, code }).toEqual({ name: 'TomboloError', code: 'stream' })
         expect(message).toContain(reason!)
       }
-      const ended = await endedStreams(tab, seen.length) // those that were refused before they were streams, too
+      const ended = await endedStreams(tab, seen.length) // including those that were refused before they became streams
       expect(ended.map((s) => s.reason).sort()).toEqual(Object.values(reasons).sort())
       expect((await tab.evaluate(() => window.tombolo!.streams())).map((s) => s.protocol)).toEqual([name('one')])
     })
@@ -204,7 +204,7 @@ for (const way of ways) {
         total: 3,
         refused: 2,
       })
-      // While the page is open, native's forward holds no stream; one that hangs takes the only place.
+      // While the page is open, native's forward itself holds no stream. A stream that hangs takes the listener's only slot.
       await tab.evaluate(() => window.tombolo!.listen('/x/hang', () => {}, { maxStreams: 1 }))
       const hang = await native.call<string>('forward', '/x/hang', id)
       const first = native.call('exchange', hang, 10)
@@ -271,7 +271,7 @@ for (const way of ways) {
       tab,
       relay,
     }) => {
-      const native = await natively(relay, [relay.addr('/ws/')]) // over QUIC, the relay misses it half a minute later
+      const native = await natively(relay, [relay.addr('/ws/')]) // over QUIC, the relay notices its end only half a minute later
       try {
         await native.call('listen', '/x/reply', 'reply', {})
         const { id } = await meet(tab, relay, native, way)
@@ -357,7 +357,7 @@ bridged('a page that neither reads nor ends has its streams listed', async ({ ta
   const left = await tab.evaluate(async (peer) => {
     const node = window.tombolo!
     const [a, b] = [await node.open(peer, '/x/reply'), await node.open(peer, '/x/first')]
-    await a.writable.close() // and 8 bytes come, which nobody reads
+    await a.writable.close() // then 8 bytes arrive that nobody reads
     await b.writable.close()
     const left = await node.streams()
     await Promise.all([a, b].map((stream) => stream.readable.cancel()))
@@ -501,7 +501,7 @@ test('every call with bad input rejects, names what is wrong, and the node lives
     'open custom missing': 'stream',
     'open missing': 'stream',
     'open away': 'stream',
-    'open aborted': undefined, // the reason of the signal
+    'open aborted': undefined, // the signal's own reason
     'listen taken': 'taken',
     'listen own': 'taken',
     'update closed': 'closed',
@@ -511,7 +511,7 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(names).toEqual(['/x/open', '/x/taken'])
 })
 
-/** The stream of a native node and a peer that ended last. */
+/** Returns the stream between a native node and a peer that ended last. */
 async function lastEnded(native: Messenger, peer: string): Promise<StreamInfo | undefined> {
   return (await native.call<StreamInfo[]>('endedStreams')).findLast((stream) => stream.peer === peer)
 }
@@ -520,7 +520,7 @@ function liveStreams(tab: Tab): Promise<StreamInfo[]> {
   return tab.evaluate(() => window.tombolo!.streams())
 }
 
-/** The streams of the tab that have ended, once there are so many. */
+/** Returns the streams of the tab that have ended, once there are `count`. */
 async function endedStreams(tab: Tab, count: number): Promise<StreamInfo[]> {
   let ended: StreamInfo[] = []
   await expect
@@ -529,7 +529,7 @@ async function endedStreams(tab: Tab, count: number): Promise<StreamInfo[]> {
   return ended
 }
 
-/** Runs in the tab: sends random bytes to a service that answers with their count and themselves, once they have ended. */
+/** Runs in the tab: sends random bytes to a service that answers with their count and the bytes after they have ended. */
 async function exchange({ peer, size }: { peer: string; size: number }) {
   const sent = new Uint8Array(size)
   for (let i = 0; i < size; i += 65536) crypto.getRandomValues(sent.subarray(i, i + 65536))
@@ -541,7 +541,7 @@ async function exchange({ peer, size }: { peer: string; size: number }) {
   return { received: back.byteLength, same: counted && (await hash(back.slice(8))) === (await hash(sent)) }
 }
 
-/** Runs in the tab: answers as that service does. */
+/** Runs in the tab: provides that service. */
 async function listenReply() {
   const back = await window.tombolo!.listen('/x/back', async function answer(stream) {
     const all = await new Response(stream.readable).arrayBuffer()
@@ -552,7 +552,7 @@ async function listenReply() {
   Object.assign(window, { back })
 }
 
-/** Runs in the tab: where a stream fails, and how. */
+/** Runs in the tab: returns where a stream fails, and why. */
 async function why({ peer, protocol, size }: { peer: string; protocol: string; size: number }) {
   let where = 'open'
   try {

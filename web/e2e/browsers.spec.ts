@@ -6,8 +6,8 @@ import { CORE, expect, hasWebTransport, join, test } from './support/crossing.js
 import { create, host, type Lab as Harbour, seen, sit, stats, steer } from './support/harbour.js'
 import { natively } from './support/messengers.js'
 
-// What the other specs of the core do with Playwright's own pages, in the browsers that it does not drive: the page that a relay serves,
-// and the package as it is published, in a worker that ends.
+// What the other core specs test with Playwright's own pages, in the browsers that it does not drive: the page that a relay serves, and the
+// published package, in a worker that ends.
 
 interface Lab extends Harbour {
   workers: Worker[]
@@ -136,7 +136,7 @@ test(
     await expect.poll(() => seen(page, boat), 'it enters').toEqual({ x: 16, y: 16 })
     await expect.poll(() => seen(other, own)).toEqual({ x: 16, y: 16 })
 
-    await steer(page, 0, -8) // to the edge of the water, which no boat goes beyond
+    await steer(page, 0, -8) // to the edge of the water, which stops boats
     await steer(other, 0, -8)
     await expect.poll(() => seen(page, boat), 'it moves').toEqual({ x: 16, y: 0 })
     await expect.poll(() => seen(other, own)).toEqual({ x: 16, y: 0 })
@@ -174,7 +174,7 @@ test('the page holds a world, in which another tab sails by its link', CORE, asy
   await expect.poll(() => page.text('.world-who')).toContain('this tab stands by')
   const seen = () => holder.text('#world-near .world-number')
   await expect.poll(seen).toMatch(/^\d+ \w/)
-  // WebKit without a window manager is hidden: it draws nothing, and is not steered.
+  // Without a window manager, WebKit is hidden: it draws nothing and cannot be steered.
   if (!(await page.evaluate(() => document.hidden))) {
     const before = await seen()
     await steers(page, 'keydown')

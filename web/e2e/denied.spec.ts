@@ -1,8 +1,8 @@
 import type { Frame, Page } from '@playwright/test'
 import { expect, test } from './support/fixtures.js'
 
-// What a platform may deny, and what becomes of a node then: it is made as documented, or createNode rejects and says why. It never hangs.
-// `null` is a node.
+// What a node does if the platform denies it something: it is created as documented, or createNode rejects and says why. It never hangs.
+// `null` stands for a node.
 type Options = { worker?: 'none' | 'dedicated' | 'shared'; identity?: 'persistent'; histories?: 'persistent' }
 const cases: {
   denied: string
@@ -96,7 +96,7 @@ for (const { denied, policy, sandbox, script, rows } of cases) {
   })
 }
 
-/** A frame that has no origin. */
+/** Returns a frame without an origin. */
 async function sandboxed(page: Page): Promise<Frame> {
   await page.evaluate(() => {
     const frame = document.createElement('iframe')

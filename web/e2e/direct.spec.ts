@@ -5,22 +5,22 @@ import { fileURLToPath } from 'node:url'
 import { expect, test as base } from './support/fixtures.js'
 import { Daemon, Relay } from './support/peers.js'
 
-// Peers that a relay has introduced to each other go on without it. The browsers need an interface with a default route, or they have no
-// address to tell, and all of this is skipped.
+// Peers that met through a relay continue without it. The browsers need an interface with a default route. Otherwise they have no address
+// to announce, and all of this is skipped.
 
 declare global {
   interface Window {
-    /** The peers that the node has said are reached directly, and how. */
+    /** The peers for which the node has reported a direct connection, and how they are reached. */
     direct: string[]
   }
 }
 
 const MIB = 1 << 20
-/** A peer that there is not. */
+/** The ID of a peer that does not exist. */
 const NOBODY = '12D3KooWEpZR8iXGsMv4XoQsbyfyQMbRfmS7rq39ARq7Phe6YbYV'
-/** Bytes that the relay has passed on. */
+/** Bytes that the relay has forwarded. */
 const PASSED_ON = 'libp2p_relaysvc_data_transferred_bytes_total'
-/** What peers say to each other that is not the transfer: pings, news of the mesh. */
+/** Traffic between peers besides the transfer: pings, and messages about the mesh. */
 const SMALL_TALK = MIB
 
 const test = base.extend<{ counting: Relay }>({
@@ -45,7 +45,7 @@ test.beforeEach(async ({ page }) => {
   test.skip(candidates === 0, 'this machine has no default route: the browser has no address to tell a peer')
 })
 
-/** Makes a node with direct connections in an empty page that has an echo, and waits for its reservation. */
+/** Creates a node with direct connections and an echo service in an empty page, and waits for its reservation. */
 async function start(page: Page, server: string, relay: Relay, options: CreateNodeOptions = {}): Promise<string> {
   await page.goto(server)
   return page.evaluate(
@@ -64,7 +64,7 @@ async function start(page: Page, server: string, relay: Relay, options: CreateNo
   )
 }
 
-/** Says a word to the peer over the relay, and waits until the connection to it is direct. */
+/** Sends a message to the peer over the relay, and waits until the connection to it is direct. */
 async function introduced(page: Page, peer: string): Promise<void> {
   await page.evaluate((peer) => window.tombolo!.connect(peer), peer)
   expect(await reached(page, peer)).toBe('circuit')
@@ -76,7 +76,7 @@ async function introduced(page: Page, peer: string): Promise<void> {
   expect(made).toBeGreaterThan(0)
 }
 
-/** How a peer is reached. */
+/** Returns how a peer is reached. */
 function reached(page: Page, peer: string): Promise<string | undefined> {
   return page.evaluate(
     async (peer) => (await window.tombolo!.peers()).find(({ id }) => id === peer)?.transport as string | undefined,
@@ -122,7 +122,7 @@ for (const { worker, size } of [
     await echo(a, id, size * MIB)
     expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
 
-    await counting.kill() // and they go on
+    await counting.kill() // the two stay connected
     await echo(a, id, MIB)
   })
 }
@@ -205,7 +205,7 @@ for (const worker of ['dedicated', 'none', 'shared'] as const) {
     const called = await testPeer.echo(`${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`, MIB, { protocol: '/x/echo' })
     expect(called).toMatchObject({ ok: true, relayed: true, bytes: MIB })
 
-    // Somebody else is at the address, and has another certificate.
+    // Another peer is at the address, with another certificate.
     const connect = (addr: string) => page.evaluate((addr) => window.tombolo!.connect(addr), addr)
     const at = daemon.addr('/webrtc-direct/').split('/p2p/')[0]!
     await expect(connect(`${at}/p2p/${NOBODY}`)).rejects.toThrow(
@@ -224,7 +224,7 @@ test("with direct: 'never' at either end all goes through the relay", async ({ c
   await a.evaluate((peer) => window.tombolo!.connect(peer), id)
   await echo(a, id, 10)
   const c = await context.newPage()
-  await introduced(a, await start(c, server.url, relay)) // long enough for the other one
+  await introduced(a, await start(c, server.url, relay)) // long enough for the other connection, too
   expect(await reached(a, id)).toBe('circuit')
   await expect(
     a.evaluate(async () => {
@@ -235,7 +235,7 @@ test("with direct: 'never' at either end all goes through the relay", async ({ c
 })
 
 test('a tab and a daemon that it meets through the relay', async ({ page, counting, server }) => {
-  const daemon = await Daemon.start(counting, '--direct', 'auto', '--listen', '/ip4/127.0.0.1/tcp/0') // no tab can dial it
+  const daemon = await Daemon.start(counting, '--direct', 'auto', '--listen', '/ip4/127.0.0.1/tcp/0') // an address that no tab can dial
   try {
     await start(page, server.url, counting)
     await page.evaluate((peer) => window.tombolo!.connect(peer), daemon.id)
@@ -245,7 +245,7 @@ test('a tab and a daemon that it meets through the relay', async ({ page, counti
     await echo(page, daemon.id, 8 * MIB, '/tombolo/echo/1.0.0')
     expect((await counting.counted(PASSED_ON)) - before).toBeLessThan(SMALL_TALK)
 
-    // The other way round: the daemon begins.
+    // The other way round: the daemon opens the connection.
     const tab = await page.context().newPage()
     const id = await start(tab, server.url, counting)
     await daemon.run('connect', `${counting.addr('/ws/')}/p2p-circuit/p2p/${id}`)

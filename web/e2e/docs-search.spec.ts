@@ -6,9 +6,9 @@ import { expect, test as base } from './support/fixtures.js'
 import { faults } from './support/faults.js'
 import { Relay } from './support/peers.js'
 
-// The site of the documents is searched, in the browser alone.
+// The search of the documents' site, which runs entirely in the browser.
 
-/** The site, with a reference of one Go package: `make docs` makes those of all with other tools. */
+/** The site, with a reference of one Go package. `make docs` makes those of all packages, with other tools. */
 const test = base.extend<{}, { site: string }>({
   site: [
     async ({}, use) => {

@@ -10,19 +10,19 @@ import type { Relay } from './support/peers.js'
 import { Program } from './support/process.js'
 import { StaticServer } from './support/static-server.js'
 
-// What the documents have a newcomer write, as it stands there.
+// Runs the code in the documents exactly as it stands there.
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const written = blocks(readFileSync(at('../../docs/rooms.md'), 'utf8')) as { language: string; code: string }[]
 
-/** The only block of a language that has these words. */
+/** Returns the only block of a language that contains these words. */
 function block(language: string, words: string): string {
   const found = written.filter((block) => block.language === language && block.code.includes(words))
   expect(found, `${language} with ${words}`).toHaveLength(1)
   return found[0]!.code
 }
 
-/** Whether something is drawn at a place of the page's canvas. */
+/** Returns whether something is drawn at a position on the page's canvas. */
 const isDrawn = (page: Page, x: number, y: number) =>
   page.evaluate(
     ([x, y]) => document.querySelector('canvas')!.getContext('2d')!.getImageData(x, y, 1, 1).data[3] !== 0,
@@ -31,7 +31,7 @@ const isDrawn = (page: Page, x: number, y: number) =>
 
 const lines = (code: string) => code.split('\n').filter((line) => line !== '').length
 
-/** The page of the document, as it is built from an empty folder, and served. */
+/** The page of the document, built in an empty folder and served. */
 const test = base.extend<{}, { site: StaticServer }>({
   site: [
     async ({}, use) => {
@@ -40,7 +40,7 @@ const test = base.extend<{}, { site: StaticServer }>({
       mkdirSync(root, { recursive: true })
       writeFileSync(`${root}index.html`, block('html', '<canvas'))
       writeFileSync(`${root}main.ts`, block('ts', 'class Dots'))
-      const alias = { '@tombolo/node': at('../dist/npm/index.js') } // which a program of one's own has installed
+      const alias = { '@tombolo/node': at('../dist/npm/index.js') } // a user's program has it installed
       const options = { assetsInlineLimit: 0, target: 'es2022' }
       await build({ root, base: './', resolve: { alias }, logLevel: 'warn', build: options })
       const site = await StaticServer.start(`${root}dist/`)
@@ -59,7 +59,7 @@ async function open(context: BrowserContext, site: StaticServer, relay: Relay): 
   return page
 }
 
-/** Has a page's dot go to a place, and says whether it is drawn there. */
+/** Moves a page's dot, and returns whether it is drawn there. */
 async function move(page: Page, x: number, y: number): Promise<boolean> {
   const box = (await page.locator('canvas').boundingBox())!
   await page.mouse.move(box.x + x + 1, box.y + y)
@@ -95,7 +95,7 @@ test('the game of docs/rooms.md is played by two tabs, and goes on without the o
 test('the game in Go of docs/rooms.md is played on the same page @long', async ({ context, site, relay }) => {
   const code = block('go', 'type game struct')
   expect(lines(code) - lines(code.slice(0, code.indexOf(')\n\n'))), 'lines but for the imports').toBeLessThanOrEqual(40)
-  const program = at('../build/_dots/') // of the module, and none of its packages
+  const program = at('../build/_dots/') // in the module, but not one of its packages
   rmSync(program, { recursive: true, force: true })
   mkdirSync(program, { recursive: true })
   writeFileSync(`${program}main.go`, code)
@@ -116,7 +116,7 @@ test('the game in Go of docs/rooms.md is played on the same page @long', async (
     await expect.poll(() => move(page, 300, 100)).toBe(true)
     expect(id).toMatch(/^12D3/)
     holder.kill('SIGKILL')
-    await expect.poll(() => move(page, 100, 300), { timeout: 90_000 }).toBe(true) // now the tab holds it
+    await expect.poll(() => move(page, 100, 300), { timeout: 90_000 }).toBe(true) // now the tab hosts the room
   } finally {
     holder.kill('SIGKILL')
   }

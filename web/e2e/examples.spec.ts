@@ -3,7 +3,7 @@ import type { Page } from '@playwright/test'
 import { expect, test as base } from './support/fixtures.js'
 import { StaticServer } from './support/static-server.js'
 
-/** Opens an example in a tab of its own, and waits until it has joined. */
+/** Opens an example in a new tab, and waits until it has joined. */
 type Open = (example: string) => Promise<Page>
 
 const test = base.extend<{ open: Open }, { site: StaticServer }>({
@@ -88,7 +88,7 @@ for (const example of ['chat', 'counter', 'game']) {
   })
 }
 
-/** Waits until one tab holds the room, and another is its guest: which, is settled by their ids where both began to hold it. */
+/** Waits until one tab hosts the room and another is its guest. If both have begun to host it, their IDs decide which of them remains. */
 async function hostAndGuest(tabs: Page[]): Promise<[Page, Page]> {
   const held = () => Promise.all(tabs.map((tab) => tab.locator('#host').textContent()))
   const one = async () => (await held()).map((by) => (by === 'this tab' ? 'host' : by?.startsWith('…') ? 'guest' : ''))

@@ -19,7 +19,7 @@ test('a relay that does not answer is named, with what to try', async ({ page, r
   const problem = page.locator('.problem[data-kind=relay-silent]')
   await expect(problem).toContainText('The relay does not answer')
   await expect(problem).toContainText(`connect to relay ${relay.id}`)
-  // What machines say of it is long, and folded away.
+  // The technical details are long, and folded away.
   expect((await problem.innerText()).length).toBeLessThan(500)
 })
 

@@ -11,7 +11,7 @@ import { expect, join, LONG, test } from './support/fixtures.js'
 import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
 
-// Sites behind a native peer in a browser that has nothing but a service worker and a tab with a node.
+// Sites behind a native peer, in a browser with nothing but a service worker and a tab with a node.
 
 const MIB = 1 << 20
 const SITE = '/x/site/http'
@@ -24,7 +24,7 @@ interface Web {
   native: Messenger
   host: NpmServer
   folder: string
-  /** A page with a node and a gateway for any site, in a browser of its own. */
+  /** A page with a node and a gateway for any site, in its own browser. */
   shower: Page
 }
 
@@ -89,7 +89,7 @@ function writeSite(folder: string): void {
   write('big.bin', big)
 }
 
-/** Silence. */
+/** Returns a WAV file of silence. */
 function wav(seconds: number): Buffer {
   const head = Buffer.alloc(44)
   const bytes = seconds * 16_000
@@ -120,7 +120,7 @@ async function offer(native: Messenger, listener: RequestListener): Promise<stri
   return protocol
 }
 
-/** Opens a page with a node that is connected to the peer, and a gateway. */
+/** Opens a page with a gateway and a node that is connected to the peer. */
 async function serving(page: Page, url: string, relayAddr: string, peer: string, options: GatewayOptions = {}) {
   await page.goto(url)
   await page.evaluate(
@@ -155,16 +155,16 @@ async function shown(page: Page, peer: string, protocol = SITE, path = '/'): Pro
 }
 
 /**
- * A host name whose subdomains are of its own site: Playwright turns off the partitioning of storage by site, without which Chromium gives
- * frames of other sites no service worker. Without Playwright, `localhost` itself will do, too.
+ * Returns a URL with a host name whose subdomains are separate sites. Playwright turns off the partitioning of storage by site, without
+ * which Chromium gives frames of other sites no service worker. Without Playwright, `localhost` itself works, too.
  */
 const named = (url: string) => url.replace('//localhost', '//app.localhost')
 
-const ALL = { trusted: true, scope: '/' } // so that the page can fetch, too
+const ALL = { trusted: true, scope: '/' } // lets the page fetch, too
 
 const path = (peer: string, protocol = SITE) => `/p2p/${peer}${protocol}`
 
-/** What a page's fetch brings. */
+/** Fetches a URL in the page. */
 function get(page: Page | Frame, url: string, init: RequestInit = {}) {
   return page.evaluate(
     async ([url, init]) => {
@@ -176,7 +176,7 @@ function get(page: Page | Frame, url: string, init: RequestInit = {}) {
   )
 }
 
-/** The picture is there, the style holds, and whether the script ran. */
+/** Returns whether the picture is there, whether the style applies, and whether the script ran. */
 function look(frame: Frame) {
   return frame.evaluate(() => ({
     image: document.images[0]?.naturalWidth,
@@ -260,7 +260,7 @@ web.describe('a site', () => {
   web('in the page’s own origin has all but scripts', async ({ page, relay, host, native }) => {
     await serving(page, host.url, relay.addr('/ws/'), native.id)
     const frame = await shown(page, native.id)
-    // A frame without scripts can be looked into from the page, whose origin it has.
+    // A frame without scripts is accessible from the page, whose origin it has.
     const seen = await page.evaluate(() => {
       const inside = document.querySelector<HTMLIFrameElement>('iframe:not([hidden])')!.contentDocument!
       return {
@@ -270,7 +270,7 @@ web.describe('a site', () => {
       }
     })
     expect(seen).toEqual({ image: 200, style: 'rgb(1, 2, 3)', script: undefined })
-    // Nor does it in a tab, where there is no frame to forbid it.
+    // The script does not run in a tab either, where there is no frame to forbid it.
     const tab = await page.context().newPage()
     await tab.goto(frame.url())
     await expect(tab.locator('h1')).toHaveText('Harbour almanac')
@@ -383,7 +383,7 @@ web.describe('a request', () => {
       path(native.id, protocol),
     )
     await expect.poll(() => ended).toContain('/endless')
-    // Before there is an answer, Chromium does not tell; that the page has gone is noticed.
+    // Before there is an answer, Chromium does not report an abort; but the gateway notices that the page has gone.
     const frame = await shown(page, native.id)
     await frame.evaluate((url) => void fetch(url).catch(() => {}), `${path(native.id, protocol)}/silent`)
     await expect.poll(() => begun).toContain('/silent')
@@ -542,7 +542,7 @@ web.describe('the page', () => {
       await opened(page, named(relay.url), native.id)
       await expect(page.frameLocator('.site iframe').locator('h1')).toHaveText('Harbour almanac')
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
-      const to = process.env['SCREENSHOTS'] // a folder, for whoever wants to look
+      const to = process.env['SCREENSHOTS'] // a folder for screenshots to look at
       if (to !== undefined) await page.screenshot({ path: joinPath(to, `gateway-${colorScheme}.png`), fullPage: true })
     })
   }

@@ -33,7 +33,7 @@ const web = test.extend<{ peer: string; id: string }, { native: Messenger }>({
 
 let names = 0
 
-/** Has a real server of this process offered by the native node, and returns the protocol. */
+/** Offers a real server of this process through the native node, and returns the protocol. */
 async function offer(native: Messenger, listener: RequestListener): Promise<string> {
   const server = createServer(listener)
   server.listen(0, '127.0.0.1')
@@ -83,7 +83,7 @@ web.describe('fetch', () => {
 
   web('streams both bodies', CORE, async ({ tab, native, peer }) => {
     const protocol = await offer(native, (req, res) => {
-      req.pipe(res) // each piece goes back before the next comes
+      req.pipe(res) // each piece is returned before the next one arrives
     })
     const got = await tab.evaluate(
       async ([peer, protocol]) => {
@@ -271,7 +271,7 @@ web.describe('fetch', () => {
       async ([peer, protocol]) => {
         const read = async (path: string) => {
           const res = await window.tombolo!.fetch(peer!, protocol!, path)
-          const reader = res.body!.getReader() // of which the platform's text() would hide the reason
+          const reader = res.body!.getReader() // the platform's text() would hide its reason
           for (;;) {
             const ended = await reader.read().then(
               ({ done }) => done && ['no error'],
@@ -331,7 +331,7 @@ web.describe('fetch', () => {
   })
 })
 
-/** Has a function of the tab answer HTTP, and returns the port of a native forward to it. */
+/** Makes a function of the tab answer HTTP, and returns the port of a native forward to it. */
 async function serve(tab: Tab, native: Messenger, id: string): Promise<number> {
   const protocol = `/x/app${++names}/http`
   await tab.evaluate(async (protocol) => {

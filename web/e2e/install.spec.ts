@@ -12,13 +12,13 @@ import { StaticServer } from './support/static-server.js'
 
 const at = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 
-/** What the READMEs call a whole program: one that says hello to a mesh, and prints what it hears. */
+/** The READMEs with a whole program: one that sends a hello to a mesh, and prints the messages that it receives. */
 const READMES = ['../../README.md', '../src/README.md']
 
 interface Project {
-  /** A folder with the package installed from its tarball, the README's snippet as main.js, and an empty page around it. */
+  /** A folder with the package installed from its tarball, the README's snippet as main.js, and an empty page for it. */
   project: string
-  /** A peer that is on the type which the snippet speaks of. */
+  /** A peer that is subscribed to the type in the snippet. */
   native: NativeMessenger
 }
 
@@ -30,7 +30,7 @@ const test = base.extend<object, Project>({
       const packed = run(at('../dist/npm'), 'pack', '--json', '--pack-destination', dir)
       const [{ filename }] = JSON.parse(packed) as [{ filename: string }]
       await writeFile(`${dir}/package.json`, '{ "private": true, "type": "module" }')
-      // It has no dependencies, so that nothing is asked of a registry.
+      // The package has no dependencies, so a registry is not needed.
       run(dir, 'install', '--offline', '--no-audit', '--no-fund', `./${filename}`)
       await writeFile(`${dir}/main.js`, (await snippet(READMES[0]!)).replace('http://localhost:8080', relay.url))
       await writeFile(`${dir}/index.html`, page('/main.js'))
@@ -132,7 +132,7 @@ test.describe('the program of the README runs as it stands', () => {
   })
 })
 
-/** The first TypeScript of a document. */
+/** Returns the first TypeScript block of a document. */
 async function snippet(document: string): Promise<string> {
   return blocks(await readFile(at(document), 'utf8')).find(({ language }) => language === 'ts')!.code
 }
@@ -160,7 +160,10 @@ async function runs(tab: Page, root: string, native: NativeMessenger, path = '')
   server.stop()
 }
 
-/** The program prints what it says itself once somebody else has heard it. If it does not, the error quotes what the page reports. */
+/**
+ * Waits until the program prints its own message, which it does once another peer has received it. If it does not, the error quotes the
+ * page.
+ */
 async function says(tab: Page, native: NativeMessenger, url: string): Promise<void> {
   const told: string[] = []
   tab.on('console', (message) => told.push(message.text()))

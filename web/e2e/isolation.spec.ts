@@ -7,8 +7,8 @@ import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
 import { Daemon } from './support/peers.js'
 
-// The table of docs/isolation.md, walked through by a site that means ill: what it can reach of the page around it, of another site, of
-// the node's first page, of other programs, and they of it. In both gateways.
+// The table of docs/isolation.md, tested with a malicious site: what it can reach of the page around it, of another site, of the node's
+// first page and of other programs, and they of it. In both gateways.
 
 const BAD = '/x/bad/http'
 const GOOD = '/x/good/http'
@@ -16,9 +16,9 @@ const SECRET = 'between you and me'
 
 interface World {
   native: Messenger
-  /** What has come to the good site, but for what its own pages ask for. */
+  /** The requests that have reached the good site, except those of its own pages. */
   reached: string[]
-  /** Another program, at another port of this machine, and what has come to it with cookies. */
+  /** Another program, at another port of this machine, and the requests with cookies that have reached it. */
   elsewhere: { port: number; cookies: string[] }
   daemon: Daemon & { gateway: string }
 }
@@ -74,7 +74,10 @@ function html(res: ServerResponse, body: string): void {
 /** See gateway.spec.ts. */
 const named = (url: string) => url.replace('//localhost', '//app.localhost')
 
-/** Tries to read what is at an address, and to have it act, in each way that a page has. What was read, and how the rest went. */
+/**
+ * Tries to read from an address, and to trigger actions there, in each way that a page has. Returns what was read, and how the other
+ * attempts ended.
+ */
 function tries(from: Page | Frame, url: string) {
   return from.evaluate(async (url) => {
     const tried = (f: () => Promise<unknown>) => f().then(String, (error: Error) => error.name)
@@ -136,7 +139,7 @@ function tries(from: Page | Frame, url: string) {
   }, url)
 }
 
-/** What a page opens, and whether it keeps hold of it. */
+/** Returns what a page opens, and whether it keeps a reference to it. */
 async function opens(context: BrowserContext, from: Page | Frame, url: string) {
   const [popup] = await Promise.all([
     context.waitForEvent('page'),
@@ -151,7 +154,7 @@ async function opens(context: BrowserContext, from: Page | Frame, url: string) {
 }
 
 web.describe('the native gateway', () => {
-  /** The page of a service under its own name, to which a browser is sent. */
+  /** Opens a service's page under its own name in a browser that is sent there. */
   const open = async (page: Page, world: World, protocol: string, path = '/') => {
     await page.goto(`${world.daemon.gateway}p2p/${world.native.id}${protocol}${path}`)
     await expect(page.locator('h1')).not.toBeEmpty()
@@ -284,7 +287,7 @@ web.describe('the service worker’s gateway', () => {
     expect(within.fetch).toContain('403 Forbidden')
     const other = await tries(bad, good.href.replace('/own', '/'))
     expect(other).toMatchObject({ fetch: 'TypeError', post: 'TypeError', frame: 'out of reach', form: 'out of reach' })
-    // A frame can be led there as a link can; what it shows is for itself alone.
+    // A frame can be navigated there like a link; only the frame itself sees what it shows.
     expect(world.reached.filter((request) => request !== 'GET /')).toEqual([])
     const own = await tries(bad, `${bad.url()}form`)
     expect(own.form, 'its own forms are sent').toBe('bad')
@@ -300,7 +303,7 @@ web.describe('the service worker’s gateway', () => {
     const evil = await context.newPage()
     await evil.goto(named(`http://localhost:${world.elsewhere.port}/`))
     const url = `${new URL(good.url()).origin}/gateway.html`
-    // Who frames it knows what its address ends in; who does not frame it has no way to say it.
+    // A page that frames it knows the end of its address; a page that does not frame it cannot give it one.
     for (const [hash, sent] of [
       ['#known', '#known'],
       ['#known', ''],
@@ -324,7 +327,7 @@ web.describe('the service worker’s gateway', () => {
         error: expect.stringMatching(/^pages of http:\/\/app\.localhost:\d+ may not use /),
       })
     }
-    // Nor the page's own origin, to a frame that is not of its making.
+    // Nor the page's own origin, to a frame that it did not create.
     const same = await context.newPage()
     await same.goto(named(host.url))
     const said = await same.evaluate(
@@ -358,7 +361,7 @@ web.describe('the relay’s page', () => {
           for (;;);
         }),
     )
-    // The loop has begun once the frame answers no more.
+    // The loop has begun once the frame no longer answers.
     const silent = () =>
       Promise.race([frame.evaluate(() => false), new Promise((resolve) => setTimeout(resolve, 1_000, true))])
     await expect.poll(silent).toBe(true)

@@ -42,7 +42,7 @@ test('the session to the relay is on its way before the program has started, whi
   expect(seen[0]).toMatch(/^https:.*libp2p-webtransport/)
   expect(seen).toContain('program')
   const sessions = seen.filter((what) => what !== 'program')
-  expect(new Set(sessions).size).toBe(sessions.length) // none is begun twice
+  expect(new Set(sessions).size).toBe(sessions.length) // no session is begun twice
 })
 
 test('a tab joins the relay that serves its page, over WebTransport', async ({ page, relay }) => {

@@ -26,7 +26,7 @@ test('the keyboard alone connects to a peer and echoes off it', async ({ page, r
 })
 
 test('the first paint does not wait for the program, and its download shows progress', async ({ page, relay }) => {
-  // 10 Mbit/s: over a line on which it is here at once, nothing is shown.
+  // 10 Mbit/s: if the program arrives at once, no progress is shown.
   const browser = await page.context().newCDPSession(page)
   await browser.send('Network.enable')
   const line = { offline: false, latency: 40, downloadThroughput: 1_250_000, uploadThroughput: 1_250_000 }
@@ -40,7 +40,7 @@ test('the first paint does not wait for the program, and its download shows prog
   await page.goto(relay.url)
   await expect(page.locator('.chart-ground')).toBeVisible()
   await expect(page.locator('.status-title')).toHaveText('Starting')
-  // What the progress bar showed, from here on.
+  // Records what the progress bar shows from here on.
   await page.evaluate(() => {
     const seen: number[] = []
     Object.assign(window, { seen })

@@ -3,17 +3,23 @@ import { expect, LONG } from './support/fixtures.js'
 import { NodeTab } from './support/node-tab.js'
 import { Way } from './support/way.js'
 
-// What becomes of a node when its page is left, frozen or killed, when its network changes, and when its machine sleeps. What takes as
-// long as a keep-alive is in long/lifecycle.spec.ts.
+// What happens to a node when its page is left, frozen or killed, when its network changes, and when its machine sleeps. Tests that take as
+// long as a keep-alive are in long/lifecycle.spec.ts.
 
 declare const window: Lab
 
-/** Sooner than any keep-alive, of which the shortest takes 30 s, and long enough for a busy machine: somebody said goodbye. */
+/**
+ * Shorter than any keep-alive, the shortest of which takes 30 s, and long enough for a busy machine: a node that disappears within it said
+ * goodbye.
+ */
 const AT_ONCE = 20_000
-/** The relay's, with some seconds for the machine. */
+/** The relay's keep-alive, plus some seconds for a busy machine. */
 const KEEP_ALIVE = 50_000
 
-/** How long a page that is frozen, or kept to go back to, may take to be gone: its worker may be frozen before it has read what its page told it. */
+/**
+ * How long a page that is frozen, or in the back/forward cache, may take to disappear: its worker may be frozen before it has read the
+ * page's message.
+ */
 const goodbye = () => (test.info().project.metadata['worker'] === 'none' ? AT_ONCE : KEEP_ALIVE)
 
 for (const transport of TRANSPORTS) {
@@ -27,7 +33,7 @@ for (const transport of TRANSPORTS) {
     }) => {
       const page = await own.newPage()
       const id = await create(page, server.url, { relays: [counting.addr(transport)] })
-      await (await own.newPage()).show() // only a hidden page is ever frozen
+      await (await own.newPage()).show() // only hidden pages are ever frozen
       await page.send('Page.setWebLifecycleState', { state: 'frozen' })
       await connections(counting, 0, goodbye())
       await page.send('Page.setWebLifecycleState', { state: 'active' })
@@ -62,7 +68,7 @@ for (const transport of TRANSPORTS) {
         await page.waitForFunction(() => window.heard.at(-1) === 'relay:reserved', undefined, { timeout: 15_000 })
         expect(await page.evaluate(() => window.heard)).toEqual(['relay:lost', 'relay:reserved'])
         expect(await testPeer.ping(through(counting, id))).toMatchObject({ ok: true, relayed: true })
-        await connections(counting, 2, 10_000) // the tab's new one and the test peer's: the old one was found out
+        await connections(counting, 2, 10_000) // the tab's new one and the test peer's: the old one was detected as dead
       } finally {
         way.stop()
       }
@@ -85,7 +91,7 @@ for (const transport of TRANSPORTS) {
           ok: true,
           relayed: true,
         })
-        await connections(counting, 2, 10_000) // it, and the test peer
+        await connections(counting, 2, 10_000) // the new node's and the test peer's
         expect(await counting.counted('tombolo_ghosts_total')).toBe(1)
       } finally {
         await node.close()
@@ -98,12 +104,12 @@ for (const transport of TRANSPORTS) {
 
 test.describe('left, where the browser keeps pages', () => {
   test.use({ flags: { without: ['--disable-back-forward-cache'] } })
-  // Its shared worker waits for the lock by which it knows that a page is gone, and so the browser lets go of the page.
+  // The page's shared worker waits for a lock to learn when the page is gone, so the browser discards the page.
   test.skip(() => test.info().project.name === 'shared', 'a page with a shared node is not kept')
 
   for (const identity of ['ephemeral', 'persistent'] as const) {
     for (const transport of TRANSPORTS) {
-      if (!LONG && (identity === 'ephemeral' || transport === '/ws/')) continue // where the relay is told nothing, each takes most of a minute
+      if (!LONG && (identity === 'ephemeral' || transport === '/ws/')) continue // without a goodbye, each takes most of a minute
       test(`a page leaves nothing on the relay, and is the same when one goes back to it (${identity}, ${transport})`, async ({
         own,
         server,

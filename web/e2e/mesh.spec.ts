@@ -2,7 +2,7 @@ import type { Page } from '@playwright/test'
 import { expect, goTo, join, tabTo, test } from './support/fixtures.js'
 import { Daemon, Relay } from './support/peers.js'
 
-/** The row of the table that says how two peers are connected, in the way given. */
+/** Returns the table row for a connection between two peers of the given kind. */
 function edge(page: Page, a: string, b: string, way: 'direct' | 'relayed' | 'heard') {
   return page.locator(`#edges tr[data-way=${way}][data-ends="${[a, b].sort().join(' ')}"]`)
 }
@@ -15,7 +15,10 @@ async function openTable(page: Page): Promise<void> {
   await page.locator('.edges > summary').click()
 }
 
-/** Has the page tell something else, one text each time it would tell of its connections, the last again and again; undefined: the truth. */
+/**
+ * Makes the page broadcast something else instead of its reports: each text once, and the last one repeatedly. Undefined restores the
+ * reports.
+ */
 async function tells(page: Page, texts: string[] | undefined): Promise<void> {
   await page.evaluate((texts) => {
     const node = window.tombolo!
@@ -122,7 +125,7 @@ test('what a peer sends that is no report changes nothing @long', async ({ page,
   const other = await context.newPage()
   const b = await join(other, `${relay.url}#mesh`)
   await expect(edge(page, b, relay.id, 'direct')).toBeVisible()
-  // The last of what is said is a report, of no connections.
+  // The last text is a valid report, without connections.
   await tells(other, [
     'nonsense',
     'null',
@@ -152,7 +155,7 @@ test('a hostile report has a bound in the picture, and is not believed @long', a
   const claim = { peer: own, transport: 'websocket', relayed: false, agent: '\u202egnp.(js)' }
   const connections = [
     claim,
-    claim, // once more, as if both ends had said it
+    claim, // once more, as if both ends had reported it
     { ...claim, transport: 'a transport of its own' },
     { ...claim, transport: 'constructor' },
     ...Array.from({ length: 190 }, (_, n) => ({
@@ -174,7 +177,7 @@ test('a hostile report has a bound in the picture, and is not believed @long', a
   ])
   await expect(page.locator('#edges')).not.toContainText('both say so')
   await expect(page.locator('.mesh')).not.toContainText(/\u202e|of its own.*constructor/)
-  // A report that is too large is not read.
+  // A report that is too large is ignored.
   await tells(other, undefined)
   await expect(page.locator('.berth')).toHaveCount(3)
   await tells(other, [JSON.stringify({ relays: [], connections, padding: 'x'.repeat(70_000) })])
@@ -349,7 +352,7 @@ test.describe('at 360 px', () => {
   })
 })
 
-/** Nothing of what is shown is cut off. */
+/** Checks that nothing shown is cut off. */
 async function fits(page: Page): Promise<void> {
   expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(360)
   const outside = await page

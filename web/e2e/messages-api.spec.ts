@@ -53,7 +53,7 @@ test('every call with bad input rejects, names what is wrong, and the node lives
   expect(Object.fromEntries(others)).toEqual({
     'broadcast nobody': 'no-peers',
     'broadcast large': 'too-large',
-    'request timeout': undefined, // the reasons of the signals
+    'request timeout': undefined, // the signals' own reasons
     'request aborted': 20,
   })
   expect(errors['subscribe no type']).toBe('TomboloError: type must be a string, not undefined')
@@ -98,7 +98,7 @@ test('a subscription says what it lost, and ends as its policy says', CORE, asyn
     })
     await opened
     for (let i = 0; i < 20; i++) await native.call('send', messenger.id, 'flood', String(i))
-    await native.call('request', messenger.id, 'flood', '').catch(() => {}) // comes after them, and its answer after that
+    await native.call('request', messenger.id, 'flood', '').catch(() => {}) // this comes after the messages, and so does its answer
     const result = await tab.evaluate(async () => {
       const { counted, ended, latest } = window as unknown as Record<
         'counted' | 'ended' | 'latest',

@@ -12,7 +12,7 @@ import {
 } from './support/messengers.js'
 import { NodeProcess, Relay } from './support/peers.js'
 
-/** Runs with Ann in a tab, a peer under Node.js and a native peer that share nothing but a relay. */
+/** Runs with Ann in a tab, a peer under Node.js and a native peer that have nothing in common but a relay. */
 const meet = test.extend<{ ann: Messenger; node: Messenger; native: NativeMessenger }>({
   ann: async ({ tab, relay }, use) => use(await inTab(tab, relay)),
   node: async ({ relay }, use) => {
@@ -30,7 +30,7 @@ const meet = test.extend<{ ann: Messenger; node: Messenger; native: NativeMessen
 meet('what one broadcasts, all subscribers hear, whoever they are', async ({ ann, node, native }) => {
   const all = [ann, node, native]
   await Promise.all(all.map((one) => one.call('subscribe', 'chat')))
-  // No waiting for anything but a peer: what is said right after a subscription is not lost.
+  // Wait for a peer only: a message sent right after a subscription is not lost.
   await Promise.all(all.map((one) => one.call('broadcast', 'chat', `hello from ${one.id}`, { wait: true })))
   for (const one of all) {
     const heard = await one.call<Heard[]>('received', 'chat', 3)
@@ -84,7 +84,7 @@ meet(
 )
 
 meet('a message to all connected peers says who was reached', async ({ tab }) => {
-  const relay = await Relay.start() // on which there is no peer of another test
+  const relay = await Relay.start() // without peers of other tests
   try {
     const native = await natively(relay)
     const ann = await inTab(tab, relay)
@@ -121,7 +121,7 @@ meet('a tab that was away gets what it missed from the relay, in order', async (
   await node.call('subscribe', 'news')
   await native.call('broadcast', 'news', 'native 0', { wait: true })
   await before.call('received', 'news', 1)
-  await before.call('close') // or what came last might not be stored yet, and come again
+  await before.call('close') // otherwise the last messages might not be stored yet, and would be replayed
   await page.close()
 
   for (let i = 1; i <= 20; i++) {
@@ -154,7 +154,8 @@ meet('js-libp2p with gossipsub speaks on the same topic', async ({ ann, native, 
     await js.call('subscribe', 'tombolo/chat')
     await js.call('subscribers', 'tombolo/chat')
 
-    // Nobody keeps a history for js-libp2p: what is said while peers still tell each other what they are on may pass by who is not known yet.
+    // Nobody keeps a history for js-libp2p. While peers still exchange their subscriptions, a message may miss peers that are not known
+    // yet.
     const received = Promise.all([ann, native].map((one) => one.call<Heard[]>('received', 'chat', 1)))
     for (const [first] of await again(() => js.call('publish', 'tombolo/chat', envelope('from js-libp2p')), received)) {
       expect(first).toMatchObject({ from: jsId, text: 'from js-libp2p' })
@@ -167,7 +168,7 @@ meet('js-libp2p with gossipsub speaks on the same topic', async ({ ann, native, 
   }
 })
 
-/** Does something once a second until what it is to bring about has come. */
+/** Repeats something once a second until it has had its effect. */
 async function again<T>(f: () => Promise<void>, done: Promise<T>): Promise<T> {
   for (;;) {
     await f()
@@ -177,7 +178,7 @@ async function again<T>(f: () => Promise<void>, done: Promise<T>): Promise<T> {
   }
 }
 
-/** An event of core/message/envelope.proto, as one who has only that would write it. */
+/** Encodes an event of core/message/envelope.proto, as somebody would who has nothing but that file. */
 function envelope(text: string): number[] {
   const data = Buffer.from(text)
   return [(4 << 3) | 2, data.length, ...data]
@@ -186,7 +187,7 @@ function envelope(text: string): number[] {
 meet('stats are what their type says', async ({ ann }) => {
   const source = (await readFile(new URL('../src/stats.ts', import.meta.url), 'utf8')).replaceAll(/\/\*.*?\*\//gs, '')
   const names = new Set([...source.matchAll(/\b(\w+): [\w{]/g)].map(([, name]) => name!))
-  for (const name of ['handler', 'type', 'id', 'for']) names.delete(name) // of handlers that take too long: there are none
+  for (const name of ['handler', 'type', 'id', 'for']) names.delete(name) // fields of slow handlers, of which there are none
   const shown = new Set<string>()
   const collect = (value: unknown) => {
     if (Array.isArray(value)) value.forEach(collect)

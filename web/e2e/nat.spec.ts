@@ -3,7 +3,7 @@ import { expect, joined, ownId, test as base } from './support/fixtures.js'
 import { Internet } from './support/internet.js'
 import { Daemon, Relay } from './support/peers.js'
 
-// A tab and a daemon on two machines, each behind a router that lets nobody in, and a relay on the internet that both reach.
+// A tab and a daemon on two machines, each behind a router that refuses inbound connections, and a relay on the internet that both reach.
 
 const test = base.extend<{ internet: Internet }>({
   internet: async ({}, use) => {
@@ -17,7 +17,7 @@ const test = base.extend<{ internet: Internet }>({
   },
 })
 
-/** How the page's node reaches a peer. */
+/** Returns how the page's node reaches a peer. */
 function reached(page: Page, peer: string): Promise<string | undefined> {
   return page.evaluate(
     async (peer) => (await window.tombolo!.peers()).find(({ id }) => id === peer)?.transport as string | undefined,
@@ -25,7 +25,7 @@ function reached(page: Page, peer: string): Promise<string | undefined> {
   )
 }
 
-/** Attempts to reach a peer directly that failed. */
+/** Returns the number of failed attempts at a direct connection. */
 function failures(page: Page): Promise<number> {
   return page.evaluate(async () => {
     const { failed } = (await window.tombolo!.stats()).direct
@@ -52,13 +52,13 @@ for (const { ports, way } of [
     const relay = await Relay.startIn(internet.within)
     const url = `http://5.0.0.1:${relay.port}/`
     const behind = await internet.behindRouter('kept')
-    const logged = [...behind, 'sh', '-c', 'exec "$0" "$@" 2>&1'] // with what else it prints
-    const flags = ['--direct', 'auto', '--listen', '/ip4/0.0.0.0/tcp/0', '--log-level', 'info'] // no tab can dial it
+    const logged = [...behind, 'sh', '-c', 'exec "$0" "$@" 2>&1'] // includes its log
+    const flags = ['--direct', 'auto', '--listen', '/ip4/0.0.0.0/tcp/0', '--log-level', 'info'] // an address that no tab can dial
     const daemon = await Daemon.startIn(logged, url, ...flags)
     const { executablePath, args } = info.project.use.launchOptions!
     const browser = await chromium.launch({
       executablePath: internet.program(await internet.behindRouter(ports), executablePath!),
-      args: [...args!, `--unsafely-treat-insecure-origin-as-secure=${new URL(url).origin}`], // as HTTPS would be
+      args: [...args!, `--unsafely-treat-insecure-origin-as-secure=${new URL(url).origin}`], // as with HTTPS
     })
     try {
       const settled = async (page: Page, failed: () => Promise<unknown>) => {
@@ -73,7 +73,7 @@ for (const { ports, way } of [
       await echo(tab, daemon.id)
       await settled(tab, () => expect.poll(() => failures(tab)).toBeGreaterThan(0))
 
-      // The other way round: the daemon begins.
+      // The other way round: the daemon opens the connection.
       const other = await (await browser.newContext()).newPage()
       await other.goto(`${url}?direct=auto`)
       await joined(other)

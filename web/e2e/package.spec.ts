@@ -5,7 +5,7 @@ test.beforeEach(async ({ page, server }) => {
   await page.goto(server.url)
 })
 
-/** Runs createNode in the page. Options are written as JavaScript, since not all of them are JSON. */
+/** Runs createNode in the page. The options are JavaScript source, because not all of them are JSON. */
 function create(page: Page, options: string): Promise<{ id?: string; name?: string; code?: string; message?: string }> {
   return page.evaluate(async (source) => {
     const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
@@ -33,7 +33,7 @@ test('loading the package and making a node leaves no global behind', async ({ p
   expect(await globals()).toEqual(before)
 })
 
-// What a page may have under names that Go looks for; `names` is bound to them. Each is put there by a classic script.
+// What a page may have under names that Go looks for; `names` is bound to these. A classic script defines each.
 const occupied: Record<string, string> = {
   'values of its own': `for (const name of names) window[name] = { env: {} }`,
   'values that cannot be changed': `for (const name of names) Object.defineProperty(window, name, { value: { env: {} } })`,
@@ -78,7 +78,7 @@ test('a bad option rejects, naming the option', async ({ page }) => {
 })
 
 test('a given identity is the peer id', async ({ page }) => {
-  // The Ed25519 test vector of the libp2p specification on peer ids.
+  // The Ed25519 test vector of the libp2p specification of peer IDs.
   const key =
     '080112407e0830617c4a7de83925dfb2694556b12936c477a0e1feb2e148ec9da60fee7d1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e'
   const bytes = `Uint8Array.from('${key}'.match(/../g), (hex) => parseInt(hex, 16))`
@@ -168,7 +168,7 @@ for (const worker of ['none', 'dedicated'] as const) {
       const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
       const options = { worker, identity: 'persistent' } as const
       const first = createNode(options)
-      const undone = first.then((node) => node.close()) // as a component of React does in StrictMode
+      const undone = first.then((node) => node.close()) // as a React component does in StrictMode
       const second = await createNode(options)
       await undone
       return [(await first).id, second.id]

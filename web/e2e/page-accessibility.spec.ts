@@ -1,7 +1,7 @@
 import { faults } from './support/faults.js'
 import { expect, goTo, join, test } from './support/fixtures.js'
 
-// Every view is looked at by axe-core, in the state in which a person meets it and in one with something in it.
+// axe-core checks every view, in its initial state and in one with content.
 
 for (const { colorScheme, width } of [
   { colorScheme: 'light', width: 1200 },

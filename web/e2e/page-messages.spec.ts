@@ -4,7 +4,7 @@ import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtur
 import { type Heard, natively, type NativeMessenger } from './support/messengers.js'
 import { Relay } from './support/peers.js'
 
-// Messages in the page itself: tabs that a person uses, and a native peer that knows nothing of pages.
+// Messages in the page itself, between tabs that people use and a native peer that knows nothing of pages.
 
 let rooms = 0
 
@@ -17,7 +17,7 @@ const talk = test.extend<{ type: string; bob: Page }, { native: NativeMessenger 
     },
     { scope: 'worker' },
   ],
-  // Of each test's own, since relays remember.
+  // Each test has its own type, because relays remember messages.
   type: async ({}, use) => use(`page/${++rooms}`),
   bob: async ({ context, relay, type }, use) => {
     const page = await context.newPage()
@@ -43,7 +43,7 @@ talk('a message crosses, and each sees who is there, joins and leaves', async ({
   await expect(page.locator('.room-tab')).toHaveCount(0)
   await expect(bobHere).toHaveText('Nobody else is here')
   await expect(bob.locator('.said-note', { hasText: 'has left' })).toContainText(ann.slice(-8))
-  // Who has left hears no more.
+  // A page that has left receives nothing.
   await enter(page, `${type}/other`)
   await say(bob, 'is anybody still there?')
   await expect(line(bob, 'is anybody still there?')).toBeVisible()
@@ -86,7 +86,7 @@ talk(
     await enter(page, type)
     await native.call('broadcast', type, 'before', { wait: true })
     await expect(line(page, 'before')).toHaveCount(1)
-    // What has come is stored within a second: see the option `histories`.
+    // Messages are stored within a second: see the option `histories`.
     await page.evaluate(() => window.tombolo!.close())
     await page.goto('about:blank')
     for (const text of ['while away, 1', 'while away, 2']) await native.call('broadcast', type, text, { wait: true })
@@ -159,10 +159,10 @@ talk('bytes that are no text are shown as bytes', async ({ page, relay, type, bo
 })
 
 talk('what a busy page lost is said where it was lost', async ({ page, relay, native, type }) => {
-  const id = await join(page, `${relay.url}?worker=dedicated`) // whose node goes on while the page does nothing
+  const id = await join(page, `${relay.url}?worker=dedicated`) // its node keeps running while the page is stopped
   await enter(page, type)
   await native.call('connect', id)
-  // The page stands still meanwhile, and its node does not.
+  // Stop the page; its node keeps running.
   const devtools = await page.context().newCDPSession(page)
   await devtools.send('Debugger.enable')
   const paused = new Promise((resolve) => devtools.once('Debugger.paused', resolve))
@@ -178,7 +178,7 @@ talk('what a busy page lost is said where it was lost', async ({ page, relay, na
   await expect(page.locator('.said-note[data-kind=gap]').first()).toHaveText(
     /[\d,]+ messages were lost here: they came faster than this tab read/,
   )
-  await native.call('flood', id, type, 200, 16) // fewer than may wait, so each comes: with the 256 that waited, more than a room keeps
+  await native.call('flood', id, type, 200, 16) // fewer than the queue holds, so none is dropped: with the 256 already queued, more than a room keeps
   await expect(page.locator('.lines')).toContainText('older lines are no longer shown')
   expect(await page.locator('.lines li').count()).toBeLessThanOrEqual(300)
 })
@@ -193,11 +193,11 @@ talk('what nobody has any more is named', async ({ page, relay, native, type }) 
   await expect(line(page, 'before')).toBeVisible()
   await page.evaluate(() => window.tombolo!.close())
   await page.goto('about:blank')
-  // A relay keeps 256 KiB of each type, a subscriber 512, and who has left cannot be asked.
+  // A relay keeps 256 KiB of each type, a subscriber 512, and a peer that has left cannot be asked.
   const much = 'x'.repeat(100_000)
   for (let i = 0; i < 8; i++) await publisher.call('broadcast', type, much, { wait: true })
   await publisher.call('broadcast', type, 'the end', { wait: true })
-  await native.call('received', type, 10) // all of it: by way of the relay
+  await native.call('received', type, 10) // all of it: through the relay
   await publisher.stop()
   await page.goto(`${relay.url}#talk`)
   await joined(page)
@@ -331,7 +331,7 @@ talk(
     await expect(line(bob, 'it is me').locator('.peer-name')).toHaveAttribute('title', ann)
     await goTo(bob, 'Mesh')
     await expect(bob.locator(`.berth[data-peer="${ann}"]`)).toContainText('Ann de Bree')
-    // Who says the same is told apart.
+    // Peers that chose the same name are distinguished.
     await goTo(bob, 'Talk')
     await bob.locator('.talk').getByLabel('Your name, as others see it').fill('Ann de Bree')
     await bob.keyboard.press('Enter')
@@ -422,7 +422,7 @@ async function enter(page: Page, type: string): Promise<void> {
   await expect(page.locator('#talk-room')).toHaveAttribute('data-open', 'true')
 }
 
-/** Says something once the button is there to say it with. */
+/** Sends a message, once its button is there. */
 async function say(page: Page, text: string): Promise<void> {
   await page.locator('#say-text').fill(text)
   await page.locator('#say-text').press('Enter')

@@ -1,7 +1,7 @@
 import { expect, goTo, join, joined, test } from './support/fixtures.js'
 import { Relay } from './support/peers.js'
 
-// The page as something that is installed, and that opens where nobody can be reached.
+// The page as an installed app, which opens without any connection.
 
 test('the page can be installed', async ({ page, relay }) => {
   await join(page, relay.url)
@@ -17,7 +17,7 @@ test('the page can be installed', async ({ page, relay }) => {
     expect(`${png.readUInt32BE(16)}x${png.readUInt32BE(20)}`).toBe(sizes)
   }
   const { installabilityErrors } = await devtools.send('Page.getInstallabilityErrors')
-  // A test's browser keeps nothing.
+  // Browsers under test are in incognito mode.
   expect(installabilityErrors.map(({ errorId }) => errorId).filter((id) => id !== 'in-incognito')).toEqual([])
 })
 

@@ -13,10 +13,10 @@ import { expect, goTo, join, tabTo } from './support/fixtures.js'
 import { Program } from './support/process.js'
 import { openMore, serve, sha256, share } from './support/sharing.js'
 
-// Files and pages that a person shares from one tab, and others fetch: in a tab, by a link, and from a shell.
+// Files and pages that a person shares from one tab, and that others fetch: in a tab, by a link, and from a shell.
 
 const MIB = 1 << 20
-/** Of ristretto255: a share of an exchange of keys, of somebody without the code. */
+/** A ristretto255 element: a share in a key exchange, from somebody without the code. */
 const generator = Buffer.from('e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76', 'hex')
 
 share('8 MiB of one tab are fetched by another through the link, byte for byte', async ({ ann, annId, follow }) => {
@@ -61,7 +61,7 @@ share('a code that one tab shows leads another to what it shares, once', async (
         ),
       [annId, type, [...data]] as const,
     )
-  // Whoever sees where they meet, and does not know the code, learns nothing, and does not use it up.
+  // A peer that sees where they meet but does not know the code learns nothing, and does not use up the code.
   expect(await send(randomBytes(64))).toContain('a proof comes after a share')
   expect(await send(generator)).toBe('answered')
   expect(await send(randomBytes(64))).toContain('the code is another one')
@@ -193,7 +193,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   const bob = await follow(link)
   const file = bob.locator('.shared')
   await file.getByRole('button', { name: 'Download' }).click()
-  await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/) // more than can be on its way
+  await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/) // more than can be in flight
   await ann.evaluate(async () => {
     for (const { id, protocol } of await window.tombolo!.streams()) {
       if (protocol === '/x/big/http') await window.tombolo!.closeStream(id)
@@ -209,7 +209,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
   await expect(ann.locator('.fetched li')).toContainText(/MB handed out.*2 times/)
   const second = await ann.locator('.fetched li').textContent()
-  // What had come was not sent again, but for what was on its way.
+  // Bytes that had arrived were not sent again, except those in flight.
   const sent = Number(/([\d.]+) MB handed out/.exec(second!)?.[1]) * 1e6
   expect(sent).toBeLessThan(bytes.length + received)
 })
@@ -344,7 +344,7 @@ share('what has no end is not taken, and what ends early is begun anew', async (
     await window.tombolo!.serve('/x/endless/http', (request) => {
       if (new URL(request.url).pathname === '/') return list()
       return new Response(
-        new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array([1, 2, 3])) }), // of no length
+        new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array([1, 2, 3])) }), // of unknown length
       )
     })
     let asked = 0
@@ -493,7 +493,7 @@ share('a name that is taken is said so', async ({ ann }) => {
   await ann.locator('#serve-files').setInputFiles({ name: 'b.txt', mimeType: 'text/plain', buffer: Buffer.from('b') })
   await expect(ann.locator('.offers .trouble')).toContainText('It could not be shared')
   await expect(ann.locator('.offer')).toHaveCount(1)
-  // Without a name of one's own, another is made.
+  // Without a given name, the page makes one.
   await ann.locator('#serve-name').fill('')
   const chosen = { name: 'twice.txt', mimeType: 'text/plain', buffer: Buffer.from('c') }
   await ann.locator('#serve-files').setInputFiles(chosen)
@@ -509,7 +509,7 @@ async function ask(port: number, path: string, headers: IncomingHttpHeaders, met
   return { status: response.statusCode, headers: response.headers, body: Buffer.concat(parts) }
 }
 
-/** The pixels of a picture, as a page decodes it. */
+/** Returns the pixels of a picture, as a page decodes it. */
 function pixels(page: Page, png: Buffer) {
   return page.evaluate(async (base64) => {
     const image = new Image()

@@ -6,7 +6,7 @@ import type { Page } from '@playwright/test'
 import { expect, goTo, join, joined } from './support/fixtures.js'
 import { openMore, serve, sha256, share } from './support/sharing.js'
 
-// What outlives a reload of either tab, folders and many files, and what others share.
+// What survives a reload of either tab, folders and many files, and the list of what others share.
 
 const MIB = 1 << 20
 
@@ -146,7 +146,7 @@ share('nobody who shares much hides what others share', async ({ ann, annId, con
   const of = (peer: string) => bob.locator(`.services-of[data-peer="${peer}"]`)
   await expect(of(eveId).locator('.service')).toHaveCount(4)
   await expect(of(annId).locator('.service')).toContainText('mine.txt')
-  // By the keyboard: the list may move under a pointer while others come.
+  // By keyboard, because new entries may move the list under a pointer.
   await of(eveId).getByRole('button', { name: 'Show 26 more of theirs' }).press('Enter')
   await expect(of(eveId).locator('.service')).toHaveCount(30)
   await eve.close()
@@ -163,7 +163,7 @@ share('the focus stays by what is left when a row goes', async ({ ann }) => {
   await expect(ann.locator('.offers :focus')).toHaveCount(1)
 })
 
-/** The names of what the browser keeps of the tab's offers. */
+/** Returns the names of the tab's offers that the browser has stored. */
 function kept(page: Page): Promise<string[]> {
   return page.evaluate(
     () =>

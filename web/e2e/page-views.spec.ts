@@ -1,7 +1,7 @@
 import type { Page } from '@playwright/test'
 import { expect, goTo, join, joined, ownId, test } from './support/fixtures.js'
 
-// The views of the page: each has an address of its own, and leaving one ends nothing that was begun in it.
+// The views of the page: each has its own address, and leaving one does not end anything that was begun in it.
 
 const VIEWS = ['Share', 'Talk', 'Play', 'Mesh', 'Console'] as const
 

@@ -6,14 +6,14 @@ import { binaries } from './support/binaries.js'
 import { expect, goTo, join, joined, ownId, tabTo, test } from './support/fixtures.js'
 import { Daemon } from './support/peers.js'
 
-// The world of the page: tabs that hold one, sail in it and take it over, and native peers that do the same.
+// The world of the page: tabs that host one, sail in it and take it over, and native peers that do the same.
 
 let worlds = 0
 
 const world = test.extend<{ name: string; ann: Page }>({
-  // Of each test's own, since worlds are found by their names.
+  // Each test has its own world, because worlds are found by name.
   name: async ({}, use) => use(`bay ${++worlds} of ${test.info().workerIndex}`),
-  // Ann's tab holds it.
+  // Ann's tab hosts the world.
   ann: async ({ page, relay, name }, use) => {
     const errors: string[] = []
     page.on('pageerror', (error) => errors.push(error.message))
@@ -63,7 +63,7 @@ world(
   },
 )
 
-// Each in a world of its own: boats that sail lose sight of each other.
+// Each has its own world, because boats that sail lose sight of each other.
 world('a finger steers @long', async ({ ann, browser }) => {
   const touching = await browser.newContext({ hasTouch: true, viewport: { width: 360, height: 740 } })
   const bob = await follow(touching, ann, 'Bob')
@@ -105,7 +105,7 @@ world('a hundred bots come at a click, and go at another @long', async ({ ann, c
   const bob = await follow(context, ann, 'Bob')
   const bots = ann.locator('.world-bots-how')
   await ann.getByRole('button', { name: 'Bring a hundred bots' }).click()
-  // A slow machine may not bear all of them, and says so.
+  // A slow machine may not manage all of them, and says so.
   await expect(bots).toHaveText(/^(100 bots|\d+ bots No more came: the host cannot keep up with more players\.)$/)
   const seated = async () => Number(await bots.getAttribute('data-seated'))
   expect(await seated()).toBeGreaterThan(5)
@@ -179,7 +179,7 @@ world('an invitation leads into a world that nobody else finds @long', async ({ 
       encoding: 'utf8',
     }).trim()
   try {
-    await expect.poll(invite).toContain('p2p-circuit') // how a tab reaches it
+    await expect.poll(invite).toContain('p2p-circuit') // an address that a tab can reach
     await page.goto(invite())
     await joined(page)
     await expect(page.locator('#sea')).toBeVisible()
@@ -258,7 +258,7 @@ world('the keyboard alone holds a world, and everything in it has a name', async
 })
 
 world('the view glides with the boat, and stands still for who wants less motion', async ({ ann }) => {
-  // By the edge of the chart, which moves with the view alone.
+  // By the chart's edge, which moves only when the view does.
   const edge = () =>
     ann.evaluate(() => {
       const canvas = document.querySelector<HTMLCanvasElement>('#sea')!
@@ -286,7 +286,7 @@ world('the program of the world is loaded with its view', async ({ page, relay }
   expect(loaded.filter((url) => /world.*\.js/.test(url))).toHaveLength(1)
 })
 
-/** Opens the page and the world in it, with a boat. */
+/** Opens the page, and in it the world with a boat. */
 async function open(page: Page, url: string, boat: string): Promise<void> {
   await join(page, url)
   await goTo(page, 'Play')
@@ -301,7 +301,7 @@ async function host(page: Page, url: string, name: string): Promise<void> {
   await expect(page.locator('#sea')).toBeVisible()
 }
 
-/** Opens the link to the world that a tab is in, in another tab, whose boat has a name. */
+/** Opens the link to a tab's world in another tab, whose boat has a name. */
 async function follow(context: { newPage(): Promise<Page> }, from: Page, boat: string): Promise<Page> {
   const page = await context.newPage()
   await page.addInitScript((name) => localStorage.setItem('tombolo.boat.1', JSON.stringify({ name, hue: 0 })), boat)
@@ -311,23 +311,23 @@ async function follow(context: { newPage(): Promise<Page> }, from: Page, boat: s
   return page
 }
 
-/** The line of a boat among those near a tab's. */
+/** Returns the line of a boat in a tab's list of boats nearby. */
 function nearby(page: Page, boat: string) {
   return page.locator('#world-near li').filter({ has: page.getByText(boat, { exact: true }) })
 }
 
 const DIRECTIONS = ['east', 'south-east', 'south', 'south-west', 'west', 'north-west', 'north', 'north-east']
 
-/** Where a boat is from that of a tab, as its line has it. */
+/** Returns the position of a boat relative to a tab's own, as its line gives it. */
 async function from(page: Page, boat: string): Promise<{ x: number; y: number } | undefined> {
-  const [line] = await nearby(page, boat).locator('.world-number').allTextContents() // textContent waits for what is gone
+  const [line] = await nearby(page, boat).locator('.world-number').allTextContents() // textContent waits for an element that is gone
   const [far, direction] = line?.split(' ') ?? []
   if (direction === undefined) return undefined
   const angle = (DIRECTIONS.indexOf(direction) * Math.PI) / 4
   return { x: Number(far) * Math.cos(angle), y: Number(far) * Math.sin(angle) }
 }
 
-/** Has a boat be steered, and waits until a tab sees it some way along: to the east or the west, or to the south or the north. */
+/** Steers a boat until a tab sees it some way along: to the east or the west, or to the south or the north. */
 async function sails(
   page: Page,
   boat: string,
@@ -342,26 +342,26 @@ async function sails(
   await expect.poll(far, { intervals: [100] }).toBeGreaterThan(8)
 }
 
-/** The own score, as the board has it; 0 without one. */
+/** Returns the own score on the board; 0 without one. */
 async function own(page: Page): Promise<number> {
   const line = page.locator('#world-board li', { hasText: /^(Bob|a boat)/ }).locator('.world-number')
   return Number((await line.allTextContents())[0] ?? 0)
 }
 
-/** Sails up and down until there is a score, which it returns. */
+/** Sails up and down until there is a score, and returns it. */
 async function scored(page: Page): Promise<number> {
   const rank = page.locator('#world-rank', { hasText: /^You are \d+ of/ })
   await page.locator('#sea').focus()
   for (let leg = 0; (await rank.count()) === 0; leg++) {
     const keys = [['ArrowRight'], ['ArrowDown'], ['ArrowLeft', 'ArrowDown'], ['ArrowUp']][leg % 4]!
     for (const key of keys) await page.keyboard.down(key)
-    await rank.waitFor({ timeout: 2_500 + 500 * leg }).catch(() => {}) // then on another course
+    await rank.waitFor({ timeout: 2_500 + 500 * leg }).catch(() => {}) // then try another course
     for (const key of keys) await page.keyboard.up(key)
   }
   return own(page)
 }
 
-/** Runs a command of rooms in the shell, and waits for its first line. */
+/** Runs a room command of the shell, and waits for its first line. */
 async function native(daemon: Daemon, verb: string, ...args: string[]) {
   const child = spawn(binaries.native, ['room', verb, '--data-dir', daemon.dir, ...args], {
     stdio: ['ignore', 'pipe', 'inherit'],

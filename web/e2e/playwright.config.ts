@@ -4,14 +4,17 @@ import { findShell } from '../test/chromium.mjs'
 import { type Browser, browserTab } from './support/browser-tab.js'
 import { type Tab, nodeTab } from './support/node-tab.js'
 
-// The page and the package in real browsers, against the real relay and the real daemon. Transfers of many megabytes are
-// timed nowhere here: a page that Playwright drives is several times slower than one that nobody watches.
+// The page and the package in real browsers, with the real relay and the real daemon. Transfers of many megabytes are not timed here: a
+// page that Playwright drives is several times slower than others.
 const long = process.env['LONG'] !== undefined // make test-long
 
-/** These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere, only the smoke tests do, or all with LONG. */
+/**
+ * These specs hold wherever the node runs. All of their tests run in a dedicated worker; elsewhere only the smoke tests do, or all tests
+ * with LONG.
+ */
 const CROSSING = ['bridge', 'http', 'messages-api', 'stream-ends']
 const elsewhere = long ? {} : { grep: /@smoke/ }
-/** Tests of what users rarely do, and of a second way to do what another test covers. */
+/** Marks tests of what users rarely do, and of a second way to do what another test covers. */
 const SELDOM = '@long'
 const NODE24 = fileURLToPath(new URL('../test/node24/node_modules/.bin/node', import.meta.url))
 const engines: Browser[] = ['firefox', 'webkit']
@@ -22,37 +25,37 @@ export default defineConfig<{ tab: Tab }>({
   testIgnore: long ? [] : 'long/**',
   outputDir: '../test-results',
   globalSetup: './support/binaries.ts',
-  workers: 3, // what a test does is wait, for a third of its time
-  timeout: 180_000, // on a busy machine
+  workers: 3, // a test spends a third of its time waiting
+  timeout: 180_000, // allows for a busy machine
   expect: { timeout: 60_000 },
   ...(!long && { grepInvert: new RegExp(SELDOM) }),
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
-    // As it is by default.
+    // The default place.
     { name: 'dedicated', metadata: { worker: 'dedicated' }, testIgnore: long ? ENGINES : [ENGINES, 'long/**'] },
-    // Once more with the node elsewhere.
+    // The same with the node in other places.
     ...['none', 'shared'].map((worker) => ({
       name: worker,
       metadata: { worker },
       ...elsewhere,
       testMatch: [...CROSSING, ...(long ? ['lifecycle'] : [])].map((name) => `${name}.spec.ts`),
     })),
-    // A process of Node.js instead of a page: of this machine's, and of 24.
+    // A Node.js process instead of a page: with the machine's Node.js, and with version 24.
     ...[undefined, ...(long ? [NODE24] : [])].map((node) => ({
       name: node === undefined ? 'node' : 'node24',
       metadata: { node },
       ...elsewhere,
       testMatch: CROSSING.map((name) => `${name}.spec.ts`),
-      // Playwright takes a fixture where it takes an option; its types know of values alone.
+      // Playwright accepts a fixture in place of an option, but its types only allow values.
       use: { tab: nodeTab as unknown as Tab },
     })),
-    // The core of it in the engines of other browsers, each driven as it is installed, one at a time.
+    // The core tests in the engines of other browsers. Each is the installed version, one at a time.
     ...engines.map((browser) => ({
       name: browser,
       metadata: { browser },
       grep: /@core/,
-      ...(browser === 'firefox' && { grepInvert: new RegExp(`over websocket${long ? '' : `|${SELDOM}`}`) }), // it has WebTransport, and the page tests the other
+      ...(browser === 'firefox' && { grepInvert: new RegExp(`over websocket${long ? '' : `|${SELDOM}`}`) }), // it has WebTransport, and the page tests cover WebSocket
       workers: 1,
       testMatch: [...CROSSING.map((name) => `${name}.spec.ts`), ENGINES],
       use: { tab: browserTab as unknown as Tab },
@@ -71,9 +74,9 @@ export default defineConfig<{ tab: Tab }>({
         '--disable-component-update',
         '--disable-sync',
         '--disable-gpu',
-        // Only the first compiler of two, since most tests run too little of the program for what the second one takes of a machine.
+        // Only the first of two compilers: most tests run too little of the program to justify the cost of the second.
         ...(long ? [] : ['--js-flags=--liftoff-only']),
-        // A name that is not localhost, so that its plain HTTP is an insecure context.
+        // A name other than localhost, so that plain HTTP on it is not a secure context.
         '--host-resolver-rules=MAP insecure.test 127.0.0.1',
         ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []),
       ],

@@ -1,7 +1,7 @@
 import { circuitAddr, expect, join, joined, test as base } from './support/fixtures.js'
 import { Relay } from './support/peers.js'
 
-/** Here each test has a relay that it may kill. */
+/** Each test here has a relay that it may kill. */
 const test = base.extend<{ mortal: Relay }>({
   mortal: async ({}, use) => {
     const relay = await Relay.start()

@@ -11,11 +11,11 @@ import type { NpmServer } from './support/npm-server.js'
 import type { Daemon, Relay } from './support/peers.js'
 import { runInWorker } from './support/worker.js'
 
-// A tab holds a room, and plays in it; so do another tab and a native peer.
+// A tab hosts a room and plays in it; so do another tab and a native peer.
 
 declare const window: Lab & { tombolo: Lab['node'] }
 
-/** A native peer that sits in a room, and its ticks. */
+/** A native peer with a seat in a room, and its ticks. */
 function nativePlayer(daemon: Daemon, room: string) {
   const args = ['room', 'join', '--data-dir', daemon.dir, '--json', '--vx', '3', '--vy', '0', room]
   const child = spawn(binaries.native, args, { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -57,7 +57,7 @@ test('a tab holds a room in which it, another tab and a native peer see each oth
   await expect.poll(async () => (await seen(page, boat))?.x).toBeGreaterThan(20)
   await steer(other, 0, 0)
   await expect.poll(async () => (await seen(page, boat))?.x === (await seen(other, boat))?.x).toBe(true)
-  await steer(page, 8, 8) // away, until it is out of the other's sight
+  await steer(page, 8, 8) // until it is out of the other's sight
   await expect.poll(() => seen(other, own)).toBeUndefined()
 
   const player = nativePlayer(daemon, 'quay')
@@ -128,7 +128,7 @@ test('a tab watches the rooms of the mesh as they open, change, fill and close',
   const rooms = () => other.evaluate(() => (window as unknown as { lobby: Lobby }).lobby.rooms())
   expect(await rooms()).toMatchObject([{ name: 'quay', host: hostId, players: 1, tags: { map: 'cape' }, hz: 20 }])
 
-  // In a new worker the rooms are found anew.
+  // A new worker must find the rooms again.
   await runInWorker(other, 'dedicated', () => {
     setTimeout(() => {
       throw new Error('the worker has had enough')
@@ -212,7 +212,7 @@ for (const [room, way] of Object.entries({ roads: 'through the relay', sound: 'o
       const before = (await seen(page, boat))!
       await steer(page, 1, 1)
       await expect.poll(() => seen(page, boat)).not.toEqual(before)
-      // Datagrams have whole records, since any may get lost.
+      // Datagrams hold whole records, because any of them may get lost.
       await expect.poll(() => page.evaluate((d) => (d ? window.wholes : window.changes), direct)).toBeGreaterThan(100)
       if (direct) expect(await page.evaluate(() => window.changes)).toBe(0)
     } finally {
@@ -227,7 +227,7 @@ const ends: Record<string, (page: Page) => Promise<unknown>> = {
   'is closed': (page) => page.close(),
   crashes: async (page) => {
     const crashed = page.waitForEvent('crash')
-    page.goto('chrome://crash').catch(() => {}) // it never answers
+    page.goto('chrome://crash').catch(() => {}) // this never returns
     await crashed
   },
 }
@@ -238,7 +238,7 @@ interface Stand {
   id: string
 }
 
-/** A room that a tab holds, another node stands by for, and a third one plays in. */
+/** Sets up a room that a tab hosts, another node stands by for, and a third one plays in. */
 async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer, relay: Relay, name: string) {
   const hostId = await create(first, server, relay)
   await host(first, name, { standbys: [stand.id] })
@@ -255,13 +255,13 @@ async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer
   const board = () => player.evaluate(() => window.seat.board('inputs').lines())
   const { lines } = await board()
   expect(lines.map(({ peer, score }) => [peer, score])).toEqual([
-    [hostId, 2], // who had it before the player
+    [hostId, 2], // reached the score before the player
     [stand.id, 2],
     [playerId, 2],
   ])
   const x = () => player.evaluate(() => window.view.get(window.own)?.x)
   const before = (await x())!
-  /** The game goes on where the node stood by, with what there was. */
+  /** Checks that the game continues where the node stood by, with its state. */
   return async () => {
     await expect.poll(() => player.evaluate(() => window.seat.host), { timeout: 30_000 }).toBe(stand.id)
     expect(await board()).toEqual({ end: null, players: 3, lines })
@@ -281,7 +281,7 @@ async function crew(first: AnyTab, stand: Stand, player: Page, server: NpmServer
 }
 
 for (const [how, end] of Object.entries(ends)) {
-  const seldom = how === 'is closed' ? '' : ' @long' // as when it is closed, but for who says goodbye
+  const seldom = how === 'is closed' ? '' : ' @long' // the same as when it is closed, apart from who says goodbye
   test(`the game goes on in another tab when the tab that holds it ${how}${seldom}`, async ({
     page,
     context,
@@ -307,7 +307,7 @@ test('the game goes on in another tab when the tab that holds it is frozen, and 
     const first = await own.newPage()
     const stand = { tab: page, id: await create(page, server, relay) }
     const goesOn = await crew(first, stand, await context.newPage(), server, relay, 'cove is frozen')
-    await (await own.newPage()).show() // only a hidden page is ever frozen
+    await (await own.newPage()).show() // only hidden pages are ever frozen
     await first.send('Page.setWebLifecycleState', { state: 'frozen' })
     await goesOn()
     await first.send('Page.setWebLifecycleState', { state: 'active' })
@@ -378,7 +378,7 @@ test('a tab walks to a room of another tab and back, and stays where the other o
   await sit(player, 'west', { host: ids[0] })
   await steer(player, 1, 0)
 
-  /** Sends the player to the other room, and has it steer all the while: the game counts what it takes. */
+  /** Moves the player to the other room while it keeps steering. The game counts the inputs that it applies. */
   let sent = 1
   const walk = async (from: number) => {
     const to = 1 - from

@@ -6,7 +6,7 @@ import { NpmServer } from './support/npm-server.js'
 import { Relay } from './support/peers.js'
 import { countWorkers, runInWorker } from './support/worker.js'
 
-// Tabs that share a node. What one tab can do with a shared node is in the specs that run with nodes in every place.
+// Tabs that share a node. What a single tab can do with a shared node is in the specs that run with nodes in every place.
 
 interface Tab extends Window {
   node: TomboloNode
@@ -26,7 +26,7 @@ const test = base.extend<object, { native: Messenger }>({
   ],
 })
 
-/** Opens a tab with a shared node. Its heard are the messages of `chat`, and what it is told of by events. */
+/** Opens a tab with a shared node. It records the messages of `chat`, and its events. */
 async function open(context: BrowserContext, server: NpmServer, options: CreateNodeOptions): Promise<Page> {
   const page = await context.newPage()
   await page.goto(server.url)
@@ -48,7 +48,7 @@ async function open(context: BrowserContext, server: NpmServer, options: CreateN
 const id = (page: Page) => page.evaluate(() => window.node.id)
 const heard = (page: Page) => page.evaluate(() => window.heard)
 
-/** Has a tab answer for what a node has only one of. */
+/** Makes a tab take what a node has only one of, such as the responder of a type. */
 async function answer(page: Page, as: string): Promise<void> {
   await page.evaluate(async (as) => {
     await window.node.respond('who', () => new TextEncoder().encode(as))
@@ -61,7 +61,7 @@ async function answer(page: Page, as: string): Promise<void> {
   }, as)
 }
 
-/** What a native peer is answered, once it is answered. */
+/** Returns the answer to a native peer's request, once there is one. */
 async function asked(native: Messenger, id: string): Promise<string> {
   return native.call<string>('request', id, 'who', '?', 5_000).catch((error: Error) => error.message)
 }
@@ -77,7 +77,7 @@ test('tabs have one node, each with its own subscriptions', async ({ context, se
   await expect.poll(() => native.call('send', shared, 'chat', 'to both').then(() => 'sent', String)).toBe('sent')
   for (const tab of [a, b]) await expect.poll(() => heard(tab)).toEqual(['to both'])
 
-  const elsewhere = await open(context, server, { relays, network: 'elsewhere' }) // other options, another node
+  const elsewhere = await open(context, server, { relays, network: 'elsewhere' }) // a node with other options is another node
   expect(await id(elsewhere)).not.toBe(shared)
   expect(await countWorkers(a, 'shared')).toBe(2)
 })
@@ -138,7 +138,7 @@ test('what a node has only one of is the first tab’s, and then the next one’
   await expect.poll(() => asked(native, shared)).toBe('first')
   const twice = second.evaluate(() => window.node.listen('/x/who', () => {}).catch(({ message }: Error) => message))
   expect(await twice).toContain('/x/who')
-  await second.evaluate(() => window.node.close()) // its turn is given up before it came
+  await second.evaluate(() => window.node.close()) // it gives up its turn before the turn has come
   await first.close()
   await expect.poll(() => asked(native, shared)).toBe('third')
   const listeners = await third.evaluate(() => window.node.listeners())
@@ -156,7 +156,7 @@ test('a tab that is frozen passes on what it has, and has it again when it is ba
   const shared = await id(a)
   await answer(a, 'first')
   await expect.poll(() => asked(native, shared)).toBe('first')
-  // Playwright's pages are never hidden, and so never frozen: this is what they would be told.
+  // Playwright's pages are never hidden, and so never frozen: send the events that they would get.
   const told = (page: Page, what: string) => page.evaluate((what) => void document.dispatchEvent(new Event(what)), what)
   await told(a, 'freeze')
   await expect.poll(() => asked(native, shared)).toContain('who') // nobody answers it
@@ -165,7 +165,7 @@ test('a tab that is frozen passes on what it has, and has it again when it is ba
   await told(a, 'resume')
   await expect.poll(() => asked(native, shared)).toBe('first')
 
-  // When all are, it rests, until one is back, or another one comes.
+  // When all tabs are frozen the node is suspended, until one of them resumes or another one opens.
   for (const tab of [a, b]) await told(tab, 'freeze')
   await expect.poll(() => a.evaluate(() => window.node.peers())).toEqual([])
   const c = await open(context, server, { relays })
@@ -239,7 +239,7 @@ for (const [how, reason, kill] of [
     for (const tab of tabs) {
       await expect.poll(() => tab.evaluate(() => window.restarts)).toEqual([expect.stringMatching(reason)])
     }
-    const late = await open(context, server, options) // finds the living one
+    const late = await open(context, server, options) // finds the running one
     for (const tab of [...tabs, late]) expect(await id(tab)).toBe(shared)
     await expect.poll(() => asked(native, shared)).toBe('first')
     await native.call('send', shared, 'chat', 'to all')

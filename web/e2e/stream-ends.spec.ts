@@ -3,7 +3,7 @@ import { expect, hasWebTransport, join, NO_WEBTRANSPORT, SMOKE, test } from './s
 
 const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
 
-// Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they are the same.
+// Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they look the same.
 for (const transport of ['webtransport', 'websocket'] as const) {
   test.describe(`a stream straight to a native peer, over ${transport}`, () => {
     test.skip(() => transport === 'webtransport' && !hasWebTransport(), NO_WEBTRANSPORT)
@@ -46,7 +46,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
         const stream = await node.open(peer, '/test/stall/1', { allowCustomProtocol: true })
         const writer = stream.writable.getWriter()
         const failed: Promise<string>[] = []
-        // Until nothing has gone for a while: it waits for the peer, and not for this thread.
+        // Until nothing has been sent for a while: then it waits for the peer, and not for this thread.
         for (let waits = 0; waits < 5;) {
           const full = await Promise.race([
             writer.ready.then(() => false),

@@ -31,7 +31,7 @@ test('a tab calls a native peer at its WebTransport address and has 16 MiB echoe
 })
 
 test('a tab calls a native peer through the circuit and has 16 MiB echoed', async ({ page, relay, daemon }) => {
-  await join(page, `${relay.url}#mesh`) // by its id alone it would be found at its own addresses
+  await join(page, `${relay.url}#mesh`) // by its ID alone it would be found at its own addresses
   await page.evaluate((addr) => window.tombolo!.connect(addr), `${relay.addr('/ws/')}/p2p-circuit/p2p/${daemon.id}`)
   await expect(peerRow(page, daemon.id)).toHaveAttribute('data-relayed', 'true')
   const result = await page.evaluate(echoThroughStream, { peer: daemon.id, size: 16 * MIB })
@@ -58,7 +58,7 @@ test('a tab answers a protocol of its own, and both ends see the end of the stre
   expect(answer).toBe('FROM ONE TAB TO ANOTHER')
 })
 
-/** Runs in the page: sends random bytes down an echo stream while reading them back, and compares by hash. */
+/** Runs in the page: sends random bytes on an echo stream while reading them back, and compares hashes. */
 async function echoThroughStream({ peer, size }: { peer: string; size: number }) {
   const sent = new Uint8Array(size)
   for (let i = 0; i < size; i += 65536) crypto.getRandomValues(sent.subarray(i, i + 65536))

@@ -1,4 +1,4 @@
-// The program of a node is in two files: what it begins with, and the rest, which comes when it is connected or wants it.
+// A node's program is in two files: the part that starts, and the rest, which is loaded once the node is connected or needs it.
 import { existsSync } from 'node:fs'
 import type { Page, Route } from '@playwright/test'
 import { expect, test } from './support/fixtures.js'
@@ -11,7 +11,7 @@ test.beforeEach(async ({ page, server }) => {
   await page.goto(server.url)
 })
 
-/** Makes a node in the page, calls on it what is not in the first file, and says what came of it. */
+/** Creates a node in the page, calls a function that is not in the first file, and returns the outcome. */
 function look(page: Page, options: object): Promise<{ listed?: unknown; error?: string; restarts?: string[] }> {
   return page.evaluate(async (options) => {
     const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
@@ -34,7 +34,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     page,
     relay,
   }) => {
-    await page.route(REST, () => {}) // what asks for it before that waits for ever
+    await page.route(REST, () => {}) // requests until then wait forever
     const kind = { webtransport: '/webtransport/', websocket: '/ws/' }[transport]
     const addr = relay.addrs.find((addr) => addr.includes(kind))!
     const connected = await page.evaluate(
@@ -53,7 +53,7 @@ for (const transport of ['webtransport', 'websocket'] as const) {
     relay,
     server,
   }) => {
-    // What is asked for before that waits for ever.
+    // Requests until then wait forever.
     let asked = 0
     await page.route(REST, () => void asked++)
     for (const identity of ['persistent', 'persistent', 'ephemeral'] as const) {
@@ -88,7 +88,7 @@ for (const worker of ['dedicated', 'shared', 'none'] as const) {
       await route.continue()
     })
     expect(await look(page, { worker })).toEqual({ listed: [], restarts: [] })
-    if (worker !== 'shared') expect(asked.length).toBeGreaterThan(0) // what shared workers fetch passes by the test
+    if (worker !== 'shared') expect(asked.length).toBeGreaterThan(0) // the test does not see the requests of shared workers
   })
 }
 

@@ -28,7 +28,7 @@ test.describe('two relays that are given each other', () => {
     relay,
   }) => {
     const tab = await inTab(lab, relay)
-    const node = await underNode(second) // which nobody can dial but through its relay
+    const node = await underNode(second) // it can be reached only through its relay
     try {
       await tab.call('subscribe', 'chat')
       await node.call('subscribe', 'chat')
@@ -56,7 +56,7 @@ test.describe('two relays that are given each other', () => {
       await tab.call('subscribe', 'news')
       await tab.call('recover', 'news')
       const heard = await tab.call<Heard[]>('received', 'news', 5)
-      // The relay may know only the last ones when it is asked: what it hears of then comes behind them.
+      // When the relay is asked, it may know only the last ones: those that it receives then come after them.
       expect(heard.map(({ text }) => text).sort()).toEqual(['0', '1', '2', '3', '4'])
     } finally {
       await native.stop()

@@ -5,13 +5,13 @@ import { type Messenger, natively } from './support/messengers.js'
 import { NpmServer } from './support/npm-server.js'
 import { countWorkers, type Kind, runInWorker } from './support/worker.js'
 
-// A node in a worker that crashes, or is stuck: really, and not by a word to the one or the other. The package is as it is published.
+// A node in a worker that really crashes or hangs; no test only pretends. The package is as published.
 
 interface Lab extends Window {
   node: TomboloNode
   /** The reasons of the restarts so far. */
   restarts: string[]
-  /** What came of what was begun before. */
+  /** The outcomes of what was begun earlier. */
   heard: string[]
   failed: Record<string, Promise<{ name: string; code: string | undefined; message: string }>>
 }
@@ -42,13 +42,13 @@ async function create(page: Page, server: NpmServer, options: CreateNodeOptions)
   }, options)
 }
 
-/** More than any buffer on the way takes. */
+/** More than all buffers on the way can take. */
 const MUCH = (LONG ? 64 : 16) << 20
 
-/** A peer may have a connection to a worker that is stuck, and cannot be ended: for so long, and some seconds for the machine. */
+/** How long a peer may keep a connection to a worker that hangs and cannot be ended, plus some seconds for a busy machine. */
 const KEEP_ALIVE = 50_000
 
-/** Ends what runs in the worker of the page. The worker does not live to say that it is done. */
+/** Ways to end the code in the worker of the page. The worker cannot report that it is done. */
 const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promise<void> }> = {
   'an endless loop': {
     reason: /did not answer 5 heartbeats/,
@@ -62,7 +62,7 @@ const ways: Record<string, { reason: RegExp; kill(page: Page, kind: Kind): Promi
   'a panic of Go': {
     reason: /the program of the node ended: panic: /,
     async kill(page, kind) {
-      // No call of the page makes the program panic. Its next one is not what Go's own support of JavaScript takes it for.
+      // No call of the page makes the program panic. So this makes its next call differ from what Go's own JavaScript support expects.
       await runInWorker(page, kind, () => {
         const get = Reflect.get as (target: object, key: PropertyKey) => unknown
         const other = (target: object, key: PropertyKey) =>
@@ -93,7 +93,7 @@ for (const { worker, how, reason, kill } of cases) {
     relay,
     native,
   }) => {
-    // Both kinds of identity that have to be handed on.
+    // Both kinds of identity that must be handed on.
     const identity = how === 'an endless loop' ? 'persistent' : 'ephemeral'
     const id = await create(page, server, {
       worker,
@@ -142,7 +142,7 @@ for (const { worker, how, reason, kill } of cases) {
     const listeners = await page.evaluate(() => window.node.listeners())
     expect(listeners.map(({ protocol, limits }) => [protocol, limits])).toEqual([['/x/back', { streams: 7 }]])
 
-    // By other peers, through the relay, where it has its reservation back.
+    // By other peers, through the relay, where it has a reservation again.
     const asked = () =>
       native.call('request', id, 'shout', 'still there?', 5_000).catch((error: Error) => error.message)
     await expect.poll(asked, { timeout: KEEP_ALIVE }).toBe('STILL THERE?')
@@ -154,7 +154,7 @@ for (const { worker, how, reason, kill } of cases) {
 
     await page.evaluate(() => window.node.close())
     await expect.poll(() => page.evaluate(() => window.heard)).toEqual(['before', 'after', 'the end'])
-    // Nothing ends a shared worker that is stuck, but the end of its pages.
+    // A shared worker that hangs ends only with its pages.
     const left = worker === 'shared' && how === 'an endless loop' ? 1 : 0
     await expect.poll(() => countWorkers(page, worker)).toBe(left)
   })
@@ -169,7 +169,7 @@ for (const worker of kinds) {
     expect(failed).toBe('restart')
     await expect.poll(() => page.evaluate(() => window.restarts)).toEqual([expect.stringMatching(/out of memory/)])
     expect(await page.evaluate(() => window.node.id)).toBe(id)
-    // The next one takes calls.
+    // The next worker takes calls.
     const again = page.evaluate(() => window.node.ping('panic').catch(({ message }: Error) => message))
     expect(await again).toContain('out of sand')
   })
@@ -205,9 +205,9 @@ test('a page that stood still does not take its worker for stuck @long', async (
   await create(page, server, {})
   const result = await page.evaluate(async () => {
     const { node, restarts } = window
-    // Longer than unanswered heartbeats are waited for; Playwright cannot freeze a page, and to timers and messages it is the same.
+    // Longer than the timeout of heartbeats. Playwright cannot freeze a page, but for timers and messages this is the same.
     for (const end = performance.now() + 8_000; performance.now() < end;);
-    await new Promise((resolve) => setTimeout(resolve, 2_500)) // two heartbeats later it would have been found out
+    await new Promise((resolve) => setTimeout(resolve, 2_500)) // two heartbeats later, a wrong verdict would show
     return [await node.peers(), restarts]
   })
   expect(result).toEqual([[], []])
@@ -299,7 +299,7 @@ test('a subscription whose node was closed is read to its end', async ({ page, s
   })
   await expect.poll(() => native.call('send', id, 'left', '1').then(() => 'sent', String)).toBe('sent')
   for (const text of ['2', '3']) await native.call('send', id, 'left', text)
-  await native.call('request', id, 'left', '').catch(() => {}) // comes after them, and its answer after that
+  await native.call('request', id, 'left', '').catch(() => {}) // this comes after the messages, and so does its answer
   const result = await page.evaluate(async () => {
     type Subscription = Awaited<ReturnType<TomboloNode['subscribe']>>
     const { left, all } = window as unknown as { left: Subscription; all: Subscription }

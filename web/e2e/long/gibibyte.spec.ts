@@ -2,7 +2,7 @@ import { circuitAddr, expect, join, test } from '../support/fixtures.js'
 
 const GIB = 1 << 30
 
-// js-libp2p's connection monitor gives up a connection that is busy for so long.
+// js-libp2p's connection monitor closes a connection that is busy for this long.
 for (const transport of ['webtransport', 'websocket'] as const) {
   test(`1 GiB through the circuit to a tab and back, over ${transport}`, async ({ page, relay, testPeer }) => {
     test.setTimeout(20 * 60_000)

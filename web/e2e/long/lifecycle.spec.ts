@@ -1,15 +1,15 @@
 import { expect } from '../support/fixtures.js'
 import { connections, create, type Lab, test, through, TRANSPORTS } from '../support/lifecycle.js'
 
-// What takes as long as keep-alives and browsers' patience do. See ../lifecycle.spec.ts.
+// Tests that take as long as keep-alives and the timeouts of browsers. See ../lifecycle.spec.ts.
 
 declare const window: Lab
 
-/** The longest that a connection may outlive its node on the relay, 40 s, with some for the machine. */
+/** The longest that a connection may outlive its node on the relay, 40 s, plus some seconds for a busy machine. */
 const KEEP_ALIVE = 50_000
 const BACK = 20_000
 
-/** Flags by which automation keeps hidden pages at full speed. */
+/** Flags with which automation keeps hidden pages at full speed. */
 const unthrottled = [
   '--disable-background-timer-throttling',
   '--disable-backgrounding-occluded-windows',
@@ -61,14 +61,14 @@ for (const transport of TRANSPORTS) {
         await (await own.newPage()).show()
         expect(await page.evaluate(() => document.visibilityState)).toBe('hidden')
         for (let minute = 0; minute < 2; minute++) {
-          await new Promise((resolve) => setTimeout(resolve, 60_000)) // what is promised is that nothing happens in it
+          await new Promise((resolve) => setTimeout(resolve, 60_000)) // the promise is that nothing happens meanwhile
           const to = through(counting, id)
           expect(await testPeer.echo(to, 1000, { protocol: '/x/echo' })).toMatchObject({ ok: true, relayed: true })
           await testPeer.disconnect(to)
         }
         expect(await page.evaluate(() => window.heard)).toEqual([])
         expect(await counting.counted('tombolo_ghosts_total')).toBe(0)
-        // More than waits in the platform: its sender waits, and 25 s where it does so by a timer.
+        // More than the platform queues: its sender waits, and for 25 s if it uses a timer.
         const took = await page.evaluate(async (relay) => {
           const began = performance.now()
           await window.node.echo(relay, new Uint8Array(32 << 20))

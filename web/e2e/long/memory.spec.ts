@@ -3,7 +3,7 @@ import { expect, join, test } from '../support/fixtures.js'
 import { natively } from '../support/messengers.js'
 
 const ROUNDS = 6
-/** What settles what the runtimes hold in reserve. */
+/** Rounds to run first, until the reserves of the runtimes have settled. */
 const WARM_UP = 2
 const MESSAGES = 50_000
 const STREAMS = 1000
@@ -18,7 +18,7 @@ declare global {
   }
 }
 
-// In the page itself, where both memories can be looked at: the program's, which cannot shrink, and the page's own.
+// In the page itself, where both memories are visible: the program's, which cannot shrink, and the page's own.
 test('memory stays flat over many messages and thousands of streams', async ({ page, relay }) => {
   test.setTimeout(20 * 60_000)
   await page.addInitScript(() => {
@@ -67,7 +67,7 @@ async function memory(page: Page) {
 
 const show = (bytes: number) => `${(bytes / MiB).toFixed(1)} MiB`
 
-/** Runs in the page: opens streams, has something echoed on each, and closes them. */
+/** Runs in the page: opens streams, has some bytes echoed on each, and closes them. */
 async function visit({ peer, streams, atOnce }: { peer: string; streams: number; atOnce: number }) {
   const one = async () => {
     const stream = await window.tombolo!.open(peer, '/tombolo/echo/1.0.0', { allowCustomProtocol: true })

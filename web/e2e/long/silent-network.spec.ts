@@ -10,7 +10,7 @@ const test = base.extend<{ mortal: Relay }>({
   },
 })
 
-// Nobody says goodbye when a network drops. QUIC and yamux notice within about half a minute that nothing comes any more.
+// Nobody says goodbye when a network fails. QUIC and yamux notice within about half a minute that nothing arrives.
 for (const transport of ['webtransport', 'websocket'] as const) {
   test(`a tab notices that its network fell silent, and is back when it is (${transport})`, async ({
     page,

@@ -17,8 +17,8 @@ interface Answer {
 }
 
 /**
- * A browser of a test's own, as people have it: under Playwright no page is ever hidden, throttled, or kept to go back to. The test may
- * freeze and kill its processes.
+ * A test's own browser, as people use it: under Playwright no page is ever hidden, throttled, or put in the back/forward cache. The test
+ * may freeze and kill its processes.
  */
 export class BareBrowser {
   readonly #calls = new Map<number, { resolve(result: unknown): void; reject(error: Error): void }>()
@@ -45,9 +45,9 @@ export class BareBrowser {
       [...common, `--user-data-dir=${dir}`, '--remote-debugging-pipe', ...args, 'about:blank'],
       {
         stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
-        // where it leaves sockets, a crash database and its caches
+        // for sockets, a crash database and caches
         env: { ...process.env, TMPDIR: dir, XDG_CONFIG_HOME: dir, XDG_CACHE_HOME: dir },
-        detached: true, // a process group of its own, to be ended as one
+        detached: true, // its own process group, which can be ended as one
       },
     )
     const guarded = guard({ pid: String(child.pid), dir })
@@ -69,7 +69,7 @@ export class BareBrowser {
     })
   }
 
-  /** Waits for an event of a session; called before what brings it. */
+  /** Waits for an event of a session. Call it before what causes the event. */
   async event(method: string, sessionId: string): Promise<void> {
     await once(this.#events, `${sessionId} ${method}`, { signal: AbortSignal.timeout(START_MS) })
   }
@@ -81,12 +81,12 @@ export class BareBrowser {
     return new BarePage(this, targetId, sessionId)
   }
 
-  /** Stops all its processes where they are, as they are while the machine sleeps. Returns what lets them go on. */
+  /** Stops all processes, as a sleeping machine does. Returns a function that continues them. */
   async freeze(): Promise<() => void> {
     return stopped(await this.#processes(() => true))
   }
 
-  /** Stops the pages alone: the browser still speaks for them on the network. */
+  /** Stops only the pages: the browser keeps their connections alive. */
   async freezePages(): Promise<() => void> {
     return stopped(await this.#processes((type) => type === 'renderer'))
   }
@@ -112,7 +112,7 @@ export class BareBrowser {
   }
 }
 
-/** A tab of it, with those calls of Playwright's pages that the tests need. */
+/** A tab of the browser, with the methods of Playwright's pages that the tests need. */
 export class BarePage {
   constructor(
     readonly browser: BareBrowser,
@@ -144,7 +144,7 @@ export class BarePage {
     return result.value
   }
 
-  /** Brings it, or another tab of the same window, to the front. */
+  /** Brings the tab to the front of its window. */
   async show(): Promise<void> {
     await this.browser.send('Target.activateTarget', { targetId: this.target })
   }
@@ -164,7 +164,7 @@ function signal(pids: number[], name: NodeJS.Signals): void {
     try {
       process.kill(pid, name)
     } catch {
-      // It has ended meanwhile.
+      // It has already ended.
     }
   }
 }

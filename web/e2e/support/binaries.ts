@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 const repository = fileURLToPath(new URL('../../..', import.meta.url))
 
-/** The programs under test, and the stock go-libp2p host that stands for a peer that nobody here wrote. */
+/** The programs under test, and the stock go-libp2p host, a peer that is not part of this project. */
 export const binaries = {
   relay: process.env['TOMBOLO_RELAY_BIN'] ?? `${repository}bin/tombolo-relay`,
   native: process.env['TOMBOLO_BIN'] ?? `${repository}bin/tombolo`,
@@ -15,7 +15,7 @@ export const binaries = {
 /** A program that can be made to crash. */
 export const crashWasm = `${repository}web/build/crash.wasm`
 
-/** Runs before all tests: what is missing is told at once, and not by each test. */
+/** Runs before all tests, so that a missing program is reported once, and not by each test. */
 export default function checkBinaries(): void {
   const built = ['npm/index.js', 'examples/chat/index.html'].map((path) => `${repository}web/dist/${path}`)
   for (const path of [binaries.relay, binaries.native, ...built]) {

@@ -4,11 +4,11 @@ import type { Tab } from './node-tab.js'
 import { pack, unpack } from './packing.mjs'
 import { type Driven, type DrivenTab, startFirefox, startWebKit } from './webdriver.mjs'
 
-/** The browsers that Playwright does not drive as they are installed. */
+/** The browsers that Playwright cannot drive in the version that is installed. */
 export const browsers = { firefox: startFirefox, webkit: startWebKit }
 export type Browser = keyof typeof browsers
 
-/** A tab of such a browser, of which a test makes the same use as of a page of Chromium. */
+/** A tab of such a browser, which tests use like a page of Chromium. */
 export class BrowserTab {
   constructor(readonly tab: DrivenTab) {}
 
@@ -38,12 +38,12 @@ export class BrowserTab {
     await expect.poll(() => this.evaluate(f)).toBeTruthy()
   }
 
-  /** The text of the first element that a selector finds. */
+  /** Returns the text of the first element that matches a selector. */
   text(selector: string): Promise<string | undefined> {
     return this.evaluate((selector) => document.querySelector(selector)?.textContent ?? undefined, selector)
   }
 
-  /** Opens the page that a relay serves, and waits until its node holds a reservation. Returns the node's id. */
+  /** Opens the page that a relay serves, and waits until its node has a reservation. Returns the node's ID. */
   async join(url: URL): Promise<string> {
     await this.goto(url.href)
     return this.joined()
@@ -60,7 +60,7 @@ export class BrowserTab {
   }
 }
 
-/** The tab of a test in the projects `firefox` and `webkit`. */
+/** The tab for tests in the projects `firefox` and `webkit`. */
 export const browserTab: TestFixture<Tab, PlaywrightTestArgs & { driven: Driven }> = async ({ driven }, use) => {
   const tab = new BrowserTab(await driven.newTab())
   await use(tab)

@@ -25,18 +25,18 @@ export const test = base.extend<object, Driving>({
   ],
 })
 
-/** Has the tab make a node that joins the relay at a URL, and waits until it holds a reservation. Returns the node's id. */
+/** Creates a node in the tab that uses the relay at a URL, and waits until it has a reservation. Returns the node's ID. */
 export function join(tab: Tab, url: string): Promise<string> {
   return tab.join(new URL(url))
 }
 
-/** Marks the tests that run in every place; `make test-long` runs them all there. */
+/** Marks the tests that run in every place; `make test-long` runs all tests in every place. */
 export const SMOKE = { tag: '@smoke' }
 
-/** Marks those of them that run in other browsers, too. */
+/** Marks the smoke tests that run in other browsers, too. */
 export const CORE = { tag: ['@smoke', '@core'] }
 
-/** Whether the platform of the project has WebTransport. */
+/** Whether the project's platform has WebTransport. */
 export function hasWebTransport(): boolean {
   return !['node', 'node24', 'webkit'].includes(test.info().project.name)
 }

@@ -7,7 +7,7 @@ const axe = readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js
 
 declare const window: { axe: { run(options: object): Promise<AxeResults> } }
 
-/** What axe-core finds fault with, by rule and element. */
+/** Returns the faults that axe-core finds, by rule and element. */
 export async function faults(page: Page): Promise<string[]> {
   await page.evaluate(await axe)
   const { violations, passes } = await page.evaluate(() =>

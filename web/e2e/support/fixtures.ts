@@ -8,15 +8,15 @@ interface Peers {
   relay: Relay
   daemon: Daemon
   testPeer: TestPeer
-  /** Serves the package as it is published. */
+  /** Serves the package as published. */
   server: NpmServer
-  /** The empty page that is the tab of one test after the other. */
+  /** The empty page that tests use as their tab, one after the other. */
   lab: PageTab
 }
 
 /**
  * Tests with a relay, a daemon, a stock peer, a server of the package and a tab. Each is started when a test first asks for it, and then
- * serves all tests of its worker. The node in the tab is the test's own.
+ * serves all tests of its worker. Each test has its own node in the tab.
  */
 export const test = base.extend<{ tab: Tab }, Peers>({
   relay: [
@@ -73,14 +73,14 @@ export { expect }
 /** Whether this is `make test-long`. */
 export const LONG = process.env['LONG'] !== undefined
 
-/** Opens the page that a relay serves, and waits until its node holds a reservation. Returns the node's id. */
+/** Opens the page that a relay serves, and waits until its node has a reservation. Returns the node's ID. */
 export async function join(page: Page, url: string): Promise<string> {
   await page.goto(url)
   await joined(page)
   return ownId(page)
 }
 
-/** If the page's node fails, the error quotes what the page says of that. */
+/** Waits until the page's node has joined. If it fails, the error quotes the page. */
 export async function joined(page: Page): Promise<void> {
   const phase = async () => {
     const phase = await page.locator('.status').getAttribute('data-phase')
@@ -89,7 +89,7 @@ export async function joined(page: Page): Promise<void> {
   await expect.poll(phase).toBe('joined')
 }
 
-/** Goes to a view of the page, by its link. */
+/** Goes to a view of the page through its link. */
 export async function goTo(page: Page, view: 'Share' | 'Talk' | 'Play' | 'Mesh' | 'Console'): Promise<void> {
   await page.getByRole('navigation', { name: 'Views' }).getByRole('link', { name: view }).click()
   await expect(page.locator(`.view[data-view=${view.toLowerCase()}] .sheets`)).toBeVisible()
@@ -99,7 +99,7 @@ export async function ownId(page: Page): Promise<string> {
   return (await page.locator('#own-id').textContent())!
 }
 
-/** The tab's address through its relay, by a part of it that says how the relay is reached. */
+/** Returns the tab's address through its relay that contains `transport`. */
 export async function circuitAddr(page: Page, transport: string): Promise<string> {
   const addrs = await page.evaluate(() => window.tombolo!.addrs())
   const found = addrs.find((addr) => addr.startsWith('/ip4/127.0.0.1/') && addr.includes(`${transport}p2p/`))
@@ -107,12 +107,12 @@ export async function circuitAddr(page: Page, transport: string): Promise<string
   return found
 }
 
-/** The page's list entry of a peer. */
+/** Returns the page's list entry of a peer. */
 export function peerRow(page: Page, id: string) {
   return page.locator(`.peer[data-peer="${id}"]`)
 }
 
-/** Goes by the Tab key to the first element that the selector finds. */
+/** Presses Tab until the first element that matches the selector has the focus. */
 export async function tabTo(page: Page, selector: string): Promise<void> {
   const focused = () => page.evaluate((to) => document.querySelector(to) === document.activeElement, selector)
   for (let i = 0; i < 60; i++) {

@@ -14,7 +14,7 @@ import type {
 import type { NpmServer } from './npm-server.js'
 import type { Relay } from './peers.js'
 
-// The harbour of core/world/demo, in JavaScript: a game for a tab that holds a room, and players of it.
+// The harbour of core/world/demo, in JavaScript: a game for a tab that hosts a room, and players in it.
 
 export interface Boat {
   x: number
@@ -25,27 +25,27 @@ export interface Lab extends Window {
   node: TomboloNode
   room: Room
   standby: Standby
-  /** Of the game that this page holds: how many inputs each player has had. */
+  /** How many inputs of each player the game of this page has had. */
   board: Board
-  /** A new harbour. */
+  /** Creates a new harbour. */
   harbour: () => Game
   /** The hosts that rooms of this node have moved to. */
   moved: string[]
   seat: Seat
   view: View<Boat>
   own: number
-  /** What the game was told, in order. */
+  /** What happened in the game, in order: who joined, from which room, and who left. */
   told: string[]
   resets: number
-  /** How many records of known entities came: all there is to know, or what changed. */
+  /** How many records of known entities have arrived: complete ones, and changes. */
   wholes: number
   changes: number
   over: Promise<string>
-  /** Where the players of this room walk, if anywhere. */
+  /** The area that the players of this room walk to, if any. */
   walk: Area | undefined
-  /** Why those stayed that could not. */
+  /** Why some of them could not walk and stayed. */
   stayed: string[]
-  /** How many inputs of this player the game has had, as it was last told. */
+  /** How many inputs of this player the game has had, as last reported. */
   inputs: number
 }
 declare const window: Lab
@@ -53,7 +53,7 @@ declare const window: Lab
 /** A tab of any browser. */
 export type AnyTab = Pick<Page, 'evaluate'> & { goto(url: string): Promise<unknown> }
 
-/** Has a tab make a node, and wait for its reservation. Returns the node's id. */
+/** Creates a node in a tab, and waits for its reservation. Returns the node's ID. */
 export async function create(
   page: AnyTab,
   server: NpmServer,
@@ -74,7 +74,7 @@ export async function create(
   )
 }
 
-/** Has the page hold a room with the harbour. */
+/** Makes the page host a room with the harbour. */
 export async function host(page: Pick<AnyTab, 'evaluate'>, name: string, options: object = {}): Promise<void> {
   await rig(page)
   await page.evaluate(
@@ -90,7 +90,7 @@ export async function host(page: Pick<AnyTab, 'evaluate'>, name: string, options
   )
 }
 
-/** Has the page stand by for a room with the harbour. */
+/** Makes the page stand by for a room with the harbour. */
 export async function standBy(page: Pick<AnyTab, 'evaluate'>, name: string, options: object = {}): Promise<void> {
   await rig(page)
   await page.evaluate(
@@ -109,7 +109,7 @@ export async function standBy(page: Pick<AnyTab, 'evaluate'>, name: string, opti
   )
 }
 
-/** Gives the page the harbour. What is kept of a player is where its boat is, how it sails, and the inputs that it has had. */
+/** Gives the page the harbour. The saved state of a player is its boat's position and speed, and its number of inputs. */
 async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
   await page.evaluate(() => {
     type Game = import('@tombolo/node').Game
@@ -208,7 +208,7 @@ async function rig(page: Pick<AnyTab, 'evaluate'>): Promise<void> {
   })
 }
 
-/** Has the page sit in a room, and keep what it sees. Returns its boat. */
+/** Makes the page sit in a room, and record what it sees. Returns its boat. */
 export function sit(page: AnyTab, room: string, options: object = {}): Promise<number> {
   return page.evaluate(
     async ([room, options]) => {

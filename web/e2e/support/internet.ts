@@ -11,7 +11,7 @@ function script(name: string): string {
   return readFileSync(fileURLToPath(new URL(`../../../native/internal/namespace/${name}`, import.meta.url)), 'utf8')
 }
 
-/** A process that holds a network of its own, until it is killed. */
+/** Starts a process that keeps its own network until it is killed. */
 async function hold(): Promise<ChildProcess> {
   const child = spawn('unshare', ['--net', 'sleep', 'infinity'], { stdio: 'ignore' })
   await once(child, 'spawn')
@@ -23,7 +23,7 @@ async function hold(): Promise<ChildProcess> {
   return child
 }
 
-/** The words that run a program in the network of a process. */
+/** Returns the command that runs a program in the network of a process. */
 function within(holder: ChildProcess): string[] {
   return ['nsenter', '--target', String(holder.pid), '--net']
 }
@@ -35,13 +35,13 @@ export class Internet {
   #machines = 1
   private constructor(
     internet: ChildProcess,
-    /** Runs a program at 5.0.0.1. */
+    /** The command that runs a program at 5.0.0.1. */
     readonly within: string[],
   ) {
     this.#holders = [internet]
   }
 
-  /** Throws where there can be none: it takes root, network namespaces and iptables. */
+  /** Throws if it is not possible: it needs root, network namespaces and iptables. */
   static async make(): Promise<Internet> {
     const holder = await hold()
     const internet = new Internet(holder, within(holder))
@@ -54,7 +54,7 @@ export class Internet {
     return internet
   }
 
-  /** A machine behind a router of its own. Its peers see the ports that it has (`kept`), or each of them another one (`random`). */
+  /** Adds a machine behind its own router. All of its peers see the same port (`kept`), or each sees another one (`random`). */
   async behindRouter(ports: 'kept' | 'random'): Promise<string[]> {
     const [router, machine] = [await hold(), await hold()]
     this.#holders.push(router, machine)
@@ -63,7 +63,7 @@ export class Internet {
     return within(machine)
   }
 
-  /** The path of a program that runs another one on a machine. */
+  /** Returns the path of a program that runs another program on a machine. */
   program(machine: string[], path: string): string {
     const at = join(this.#dir, `program-${machine.join('-')}`)
     writeFileSync(at, `#!/bin/sh\nexec ${[...machine, path].join(' ')} "$@"\n`)

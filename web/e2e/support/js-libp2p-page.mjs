@@ -1,4 +1,4 @@
-// A page that is a peer of the other implementation of libp2p, made with nothing of this project. Bundled by `direct.spec.ts`.
+// A page that is a js-libp2p peer, made without any code of this project. Bundled by `direct.spec.ts`.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { identify } from '@libp2p/identify'
 import { noise } from '@libp2p/noise'
@@ -12,18 +12,18 @@ const echo = '/x/echo'
 let node
 
 globalThis.jsLibp2p = {
-  /** Resolves to the address through the relay. */
+  /** Starts the peer. Resolves to its address through the relay. */
   async start(relay) {
     node = await createLibp2p({
       addresses: { listen: ['/p2p-circuit', '/webrtc'] },
       transports: [
         webSockets(),
         circuitRelayTransport(),
-        webRTC({ rtcConfiguration: { iceServers: [] } }), // else it asks servers of third parties
+        webRTC({ rtcConfiguration: { iceServers: [] } }), // otherwise it asks servers of third parties
       ],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
-      connectionGater: { denyDialMultiaddr: () => false }, // it would not dial private addresses
+      connectionGater: { denyDialMultiaddr: () => false }, // by default it does not dial private addresses
       services: { identify: identify() },
     })
     await node.handle(
@@ -43,7 +43,10 @@ globalThis.jsLibp2p = {
       await new Promise((resolve) => node.addEventListener('self:peer:update', resolve, { once: true }))
     }
   },
-  /** Dials, and has bytes echoed on the connection. Resolves to its address and to how many came back as they were. */
+  /**
+   * Dials a peer, and has bytes echoed on the connection. Resolves to the connection's address and to the number of bytes that came back
+   * intact.
+   */
   async echo(addr, size) {
     const connection = await node.dial(multiaddr(addr))
     const stream = await connection.newStream(echo)

@@ -1,4 +1,4 @@
-// A peer of the other implementation of libp2p, made with nothing of this project.
+// A js-libp2p peer, made without any code of this project.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
@@ -27,8 +27,8 @@ serve({
       transports: [webSockets(), circuitRelayTransport()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
-      connectionGater: { denyDialMultiaddr: () => false }, // it would not dial private addresses
-      // Its monitor allows one ping at a time, and ends the connection when a test's own ping happens to be that one.
+      connectionGater: { denyDialMultiaddr: () => false }, // by default it does not dial private addresses
+      // The monitor allows one ping at a time, and closes the connection if a test's own ping is that one.
       connectionMonitor: { enabled: false },
       services: { identify: identify(), ping: ping(), pubsub: gossipsub() },
     })
@@ -43,7 +43,7 @@ serve({
     return { peer: connection.remotePeer.toString(), addr: connection.remoteAddr.toString() }
   },
   ping: (addr) => node.services.ping.ping(multiaddr(addr)),
-  /** What identify has told it about a peer. */
+  /** Returns what it learned about a peer through identify. */
   async identified(addr) {
     const connection = await node.dial(multiaddr(addr))
     const result = await node.services.identify.identify(connection)
@@ -58,7 +58,7 @@ serve({
     return Buffer.concat(parts).toString()
   },
   subscribe: (topic) => node.services.pubsub.subscribe(topic),
-  /** Resolves once another peer is on the topic. */
+  /** Resolves once another peer is subscribed to the topic. */
   async subscribers(topic) {
     const pubsub = node.services.pubsub
     while (pubsub.getSubscribers(topic).length === 0) {
@@ -69,7 +69,7 @@ serve({
     const { recipients } = await node.services.pubsub.publish(topic, Uint8Array.from(data))
     return recipients.length
   },
-  /** Waits for a message with this text in it; there are also those that say who is there. */
+  /** Waits for a message that contains this text; there are also messages about presence. */
   async heard(text) {
     for (;;) {
       const found = heard.find(({ data }) => Buffer.from(data).includes(text))

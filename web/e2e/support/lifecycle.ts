@@ -7,18 +7,18 @@ import { Relay } from './peers.js'
 
 export interface Lab extends Window {
   node: TomboloNode
-  /** What the node has said of its relay and of restarts. */
+  /** What the node has reported about its relay and about restarts. */
   heard: string[]
 }
 
-/** Both ways to a relay, which keep alive differently. */
+/** Both transports to a relay, which have different keep-alives. */
 export const TRANSPORTS = ['/webtransport/', '/ws/'] as const
 
 interface Own {
-  /** A relay of the test's own, which counts its connections. */
+  /** The test's own relay, with metrics. */
   counting: Relay
   own: BareBrowser
-  /** What the browser is started without, and with. */
+  /** Flags that are removed from the browser's defaults, and flags that are added. */
   flags: { without?: string[]; args?: string[] }
 }
 
@@ -37,7 +37,7 @@ export const test = base.extend<Own>({
   },
 })
 
-/** Makes a node in the page, in a worker where the project wants it, and waits for its reservation. Returns its id. */
+/** Creates a node in the page, in a worker if the project says so, and waits for its reservation. Returns its ID. */
 export async function create(page: Page | BarePage, url: string, options: CreateNodeOptions): Promise<string> {
   const { worker } = test.info().project.metadata
   const { identity } = options
@@ -66,7 +66,7 @@ export async function create(page: Page | BarePage, url: string, options: Create
   )
 }
 
-/** Waits until the relay has so many connections. */
+/** Waits until the relay has `n` connections. */
 export async function connections(relay: Relay, n: number, timeout: number): Promise<void> {
   await expect.poll(() => relay.counted('tombolo_connections'), { timeout, intervals: [100] }).toBe(n)
 }
@@ -76,7 +76,7 @@ export function through(relay: Relay, id: string): string {
   return `${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`
 }
 
-/** A fresh identity in libp2p's protobuf encoding: an Ed25519 key is its seed and its public half. */
+/** Returns a new identity in libp2p's protobuf encoding: an Ed25519 key consists of its seed and its public half. */
 export function newIdentity(): Uint8Array {
   const { d, x } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
   return Buffer.concat([Buffer.of(8, 1, 18, 64), Buffer.from(d!, 'base64url'), Buffer.from(x!, 'base64url')])

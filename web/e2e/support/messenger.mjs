@@ -9,7 +9,7 @@ export function messenger(node) {
   const decode = (bytes) => new TextDecoder().decode(bytes)
   const LIMIT = 30_000
 
-  /** What has come so far, and a way to wait for more of it. */
+  /** Collects what has arrived so far, and waits for more. */
   function journal() {
     const entries = []
     let wake = () => {}
@@ -47,14 +47,14 @@ export function messenger(node) {
       })().catch((error) => inbox.add({ error: String(error) }))
     },
     unsubscribe: (type) => inboxes.get(type).subscription.close(),
-    /** All messages of a subscription, once there are so many. */
+    /** Resolves to all messages of a subscription once there are `count`. */
     received: (type, count) => inboxes.get(type).inbox.until((all) => all.length >= count),
     broadcast: (type, text, options) => node.broadcast(type, encode(text), options),
     send: (peer, type, text) => node.send(peer, type, encode(text)),
     sendTo: (filter, type, text) => node.sendTo(filter, type, encode(text)),
     request: async (peer, type, text, ms) =>
       decode(await node.request(peer, type, encode(text), { signal: AbortSignal.timeout(ms ?? LIMIT) })),
-    /** Answers requests: `shout` in capitals, `fail` with an error, `hang` when it is aborted. */
+    /** Answers requests: `shout` in capitals, `fail` with an error; `hang` does not answer until it is aborted. */
     async respond(type, how) {
       const answers = {
         shout: (request) => encode(decode(request.data).toUpperCase()),
@@ -71,7 +71,7 @@ export function messenger(node) {
       }
       await node.respond(type, answers[how])
     },
-    /** The requests that were aborted, once this one is among them. */
+    /** Resolves to the requests that were aborted, once this one is among them. */
     aborted: (text) => aborted.until((all) => all.includes(text)),
     validate: async (type, refuse) => {
       await node.validate(type, (message) => (decode(message.data) === refuse ? 'reject' : 'accept'))

@@ -21,7 +21,7 @@ export interface Report {
   failed: { peer: string; reason: string }[]
 }
 
-/** A node that the tests of messages tell what to do. Its methods are those of messenger.mjs, wherever it runs. */
+/** A node that the tests of messages control. Its methods are those of messenger.mjs, wherever it runs. */
 export interface Messenger {
   readonly id: string
   call<T = void>(method: string, ...args: unknown[]): Promise<T>
@@ -30,11 +30,11 @@ export interface Messenger {
 /** A process of the operating system. */
 export interface NativeMessenger extends Messenger {
   stop(): Promise<void>
-  /** Ends it with no goodbye. */
+  /** Ends it without a goodbye. */
   kill(): Promise<void>
 }
 
-/** In a tab, which joins through a relay. */
+/** In a tab that uses a relay. */
 export async function inTab(tab: Tab, relay: Relay): Promise<Messenger> {
   return messengerIn(tab, await tab.join(new URL(relay.url)))
 }

@@ -1,13 +1,13 @@
-// A process of Node.js that is what a page is to the tests: see node-tab.ts. The package is found as a user's program finds it, by its name.
+// A Node.js process that tests use like a page: see node-tab.ts. It finds the package by its name, as a user's program does.
 import { createNode } from '@tombolo/node'
 import { serve } from './rpc.mjs'
 import { decode, encode } from './structured.mjs'
 
-/** What is evaluated knows it by its name. It is no global: whoever looks for those of a page finds none here. */
+/** Evaluated code knows it by this name. It is not a global, so that code that checks for a page's globals finds none. */
 const window = {}
 
 serve({
-  /** Makes the window's node, and waits for a reservation. */
+  /** Creates the window's node, and waits for a reservation. */
   async create(options) {
     const node = await createNode(decode(options))
     const reserved = new Promise((resolve) => node.addEventListener('relay:reserved', resolve, { once: true }))

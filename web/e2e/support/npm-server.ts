@@ -9,10 +9,10 @@ import { crashWasm } from './binaries.js'
 const root = fileURLToPath(new URL('../../dist/npm', import.meta.url))
 const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.html': 'text/html' }
 
-/** Serves the built package as it is to an empty page: the package without a bundler, and without the page. */
+/** Serves the built package to an empty page, without a bundler and without the relay's page. */
 export class NpmServer {
   readonly #server: Server
-  /** What pages have posted to /told: they may not be there any more. */
+  /** What pages have posted to /told, since they may be gone by the time it is checked. */
   readonly told: string[] = []
   private constructor(
     server: Server,

@@ -1,7 +1,7 @@
-// What a test hands to a page, and gets back from it, through a driver that carries text. Each function also runs in the page, by its
-// source: it uses nothing around it.
+// Packs what a test passes to a page, and gets back, through a driver that only carries text. Each function also runs in the page, from its
+// source: it uses nothing from its surroundings.
 
-/** Text of a value as structured cloning has it; a function passes as undefined. */
+/** Returns a value as text, with the types that structured cloning supports. A function is passed as undefined. */
 export function pack(value) {
   const seen = []
   const plain = (v) => {

@@ -3,8 +3,8 @@ import type { CreateNodeOptions } from '@tombolo/node'
 import { nodeOptions } from './node-tab.js'
 
 /**
- * An empty page of Chromium that has nothing but the package. One serves many tests, each with a node of its own: a page that loads the
- * program anew takes ten times as much of a machine as a further node does.
+ * An empty page of Chromium with nothing but the package. One serves many tests, each with its own node: a page that loads the program
+ * again costs ten times as much as another node does.
  */
 export class PageTab {
   private constructor(
@@ -12,7 +12,7 @@ export class PageTab {
     readonly worker: CreateNodeOptions['worker'],
   ) {}
 
-  /** Opens it where the package is served. */
+  /** Opens the page at the server of the package. */
   static async open(context: BrowserContext, server: string, worker: CreateNodeOptions['worker']): Promise<PageTab> {
     const page = await context.newPage()
     await page.goto(server)
@@ -27,7 +27,7 @@ export class PageTab {
     return new PageTab(page, worker)
   }
 
-  /** Makes the node as the page does that a relay serves, and waits for its reservation. Returns its id. */
+  /** Creates the node as a page served by a relay does, and waits for its reservation. Returns its ID. */
   async join(url: URL): Promise<string> {
     const options = await nodeOptions(url)
     return this.evaluate(
@@ -50,7 +50,7 @@ export class PageTab {
     await this.page.waitForFunction(f)
   }
 
-  /** Ends the node of a test, and removes what the test has left in `window`. */
+  /** Closes the node of a test, and removes what the test has left in `window`. */
   async leave(): Promise<void> {
     await this.evaluate(async () => {
       await window.tombolo?.close()

@@ -8,7 +8,7 @@ import { Program } from './process.js'
 
 const ECHO = '/tombolo/echo/1.0.0'
 
-/** A real relay with a data folder of its own. It can be killed and started again at the same port. */
+/** A real relay with its own data folder. It can be killed and restarted on the same port. */
 export class Relay {
   #program: Program
   #metrics = ''
@@ -25,7 +25,7 @@ export class Relay {
     return Relay.startIn([], ...flags)
   }
 
-  /** Starts it by other words, such as those that run a program on another machine. */
+  /** Starts the relay by another command, such as one that runs a program on another machine. */
   static async startIn(words: string[], ...flags: string[]): Promise<Relay> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-relay-`)
     const [command, ...args] = [...words, binaries.relay, '--data-dir', dir, '--port', '0', ...flags]
@@ -34,7 +34,7 @@ export class Relay {
     return new Relay(program, dir, Number(new URL(page!.slice(5)).port), await listening(program))
   }
 
-  /** A relay that tells what it counts: see `counted`. */
+  /** Starts a relay with metrics: see `counted`. */
   static async counting(): Promise<Relay> {
     const relay = await Relay.start('--metrics', '127.0.0.1:0')
     const [metrics] = await relay.#program.lines(/^metrics /)
@@ -42,14 +42,14 @@ export class Relay {
     return relay
   }
 
-  /** The value of one of its metrics, over all labels. */
+  /** Returns the value of one of its metrics, summed over all labels. */
   async counted(name: string): Promise<number> {
     const text = await (await fetch(this.#metrics)).text()
     const values = [...text.matchAll(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'gm'))]
     return values.reduce((sum, [, value]) => sum + Number(value), 0)
   }
 
-  /** A secure context, since it is localhost. */
+  /** Its page is a secure context, because it is on localhost. */
   get url(): string {
     return `http://localhost:${this.port}/`
   }
@@ -58,7 +58,7 @@ export class Relay {
     return this.addrs[0]!.split('/p2p/')[1]!
   }
 
-  /** Its address on loopback, by a part of it that says the transport, such as `/ws/`. */
+  /** Returns its loopback address for a transport. */
   addr(transport: '/ws/' | '/webtransport/' | '/webrtc-direct/'): string {
     return onLoopback(this.addrs, transport)
   }
@@ -67,7 +67,7 @@ export class Relay {
     return this.#program.stop('SIGKILL')
   }
 
-  /** To its peers it is as if the network were gone: nothing is refused, and nothing comes. */
+  /** For its peers, this is as if the network were gone: nothing is refused, and nothing arrives. */
   freeze(frozen: boolean): void {
     this.#program.freeze(frozen)
   }
@@ -83,7 +83,7 @@ export class Relay {
   }
 }
 
-/** A real daemon that holds a reservation on a relay. */
+/** A real daemon with a reservation on a relay. */
 export class Daemon {
   private constructor(
     readonly program: Program,
@@ -96,7 +96,7 @@ export class Daemon {
     return Daemon.startIn([], relay.url, ...flags)
   }
 
-  /** Starts it by other words, such as those that run a program on another machine. */
+  /** Starts the daemon by another command, such as one that runs a program on another machine. */
   static async startIn(words: string[], relay: string, ...flags: string[]): Promise<Daemon> {
     const dir = await mkdtemp(`${tmpdir()}/tombolo-daemon-`)
     const up = ['up', '--data-dir', dir, '--relay', relay, '--no-map-ports', ...flags]
@@ -111,7 +111,7 @@ export class Daemon {
     return onLoopback(this.addrs, transport)
   }
 
-  /** Has the shell tell it something. */
+  /** Runs a command of the shell for this daemon. */
   async run(...args: string[]): Promise<void> {
     await promisify(execFile)(binaries.native, [...args, '--data-dir', this.dir])
   }
@@ -132,7 +132,7 @@ export interface TestPeerAnswer {
   protocols?: string[]
 }
 
-/** A stock go-libp2p host, told what to do over HTTP: see native/internal/testpeer. */
+/** A stock go-libp2p host, controlled over HTTP: see native/internal/testpeer. */
 export class TestPeer {
   private constructor(
     readonly program: Program,
@@ -151,17 +151,17 @@ export class TestPeer {
     return new TestPeer(program, control, n, peerId, addrs)
   }
 
-  /** Its address with the given part, such as `/ws/`. */
+  /** Returns its address that contains the given part, such as `/ws/`. */
   addr(part: string): string {
     return this.addrs.find((addr) => addr.includes(part))!
   }
 
-  /** Sends random bytes to a peer's echo service and compares what comes back. */
+  /** Sends random bytes to a peer's echo service, and compares them with what comes back. */
   echo(to: string, bytes: number, { protocol = ECHO, timeout = '60s' } = {}): Promise<TestPeerAnswer> {
     return this.#do('echo', { to, protocol, bytes: String(bytes), timeout })
   }
 
-  /** Waits for how the next stream of `/test/observe/1` ends. */
+  /** Waits until the next stream of `/test/observe/1` ends, and returns how it ended. */
   async observed(): Promise<{ how: string; bytes: number }> {
     const answer = await fetch(`${this.control}/peer/${this.n}/observed`)
     return (await answer.json()) as { how: string; bytes: number }
@@ -190,13 +190,13 @@ export class TestPeer {
   }
 }
 
-/** A program that is told what to do line by line: see rpc.mjs. */
+/** A program that takes commands line by line: see rpc.mjs. */
 export class RpcProcess {
   readonly #program: Program
   readonly #patience: number | undefined
   #count = 0
 
-  /** An answer is waited for so many milliseconds, or as long as for a program to start. */
+  /** `patience` is how long to wait for an answer, in milliseconds; by default, as long as for a program to start. */
   constructor(command: string, args: string[], patience?: number) {
     this.#program = new Program(command, args)
     this.#patience = patience
@@ -218,9 +218,9 @@ export class RpcProcess {
 
 /** A program of this folder that runs a peer under Node.js. */
 export class NodeProcess extends RpcProcess {
-  /** `node` is the Node.js that runs it, if not the one that runs this. */
+  /** `node` is the Node.js to run it, if not the one that runs this. */
   constructor(script: 'js-libp2p-peer.mjs' | 'node-tab.mjs', patience?: number, node?: string) {
-    // WebSocket is behind a flag in Node.js 20, and unknown as a flag once it is there by default.
+    // WebSocket is behind a flag in Node.js 20; where it is on by default, the flag is unknown.
     const flags = node !== undefined || 'WebSocket' in globalThis ? [] : ['--experimental-websocket']
     super(node ?? process.execPath, [...flags, fileURLToPath(new URL(script, import.meta.url))], patience)
   }

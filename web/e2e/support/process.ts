@@ -8,7 +8,7 @@ const STOP_MS = 10_000
 const running = new Set<ChildProcessWithoutNullStreams>()
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')))
 
-/** A program under test. What it prints can be waited for, and is shown when it does not come. */
+/** A program under test. Tests can wait for its output, which is shown if an expected line does not appear. */
 export class Program {
   readonly #child: ChildProcessWithoutNullStreams
   readonly #lines: string[] = []
@@ -17,7 +17,7 @@ export class Program {
   readonly #exited: Promise<unknown>
 
   constructor(command: string, args: string[]) {
-    // Peers of several tests on one machine do not look for each other.
+    // Keep peers of different tests on one machine from finding each other.
     this.#child = spawn(command, args, { env: { ...process.env, TOMBOLO_NO_MDNS: 'true' } })
     running.add(this.#child)
     this.#exited = once(this.#child, 'exit').finally(() => {
@@ -31,7 +31,7 @@ export class Program {
     createInterface(this.#child.stderr).on('line', (line) => this.#errors.push(line))
   }
 
-  /** All lines printed so far that match; waits for one where there is none. */
+  /** Returns all lines so far that match, and waits for one if there is none. */
   async lines(pattern: RegExp, ms = START_MS): Promise<string[]> {
     const limit = AbortSignal.timeout(ms)
     for (;;) {
@@ -47,12 +47,12 @@ export class Program {
     this.#child.stdin.write(`${line}\n`)
   }
 
-  /** Stops the program where it is, so that it answers nothing, or lets it go on. */
+  /** Stops the program, so that it does not react to anything, or continues it. */
   freeze(frozen: boolean): void {
     this.#child.kill(frozen ? 'SIGSTOP' : 'SIGCONT')
   }
 
-  /** Ends the program. All test programs end when their standard input does, or at SIGTERM. */
+  /** Ends the program. All test programs end when their standard input does, or on SIGTERM. */
   async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     this.#child.kill(signal)
     const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOP_MS)

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline'
 
-/** Serves methods to a parent process: a line `{n, method, args}` is answered by a line `{n, result}` or `{n, error}`. */
+/** Serves methods to a parent process: each line `{n, method, args}` is answered by a line `{n, result}` or `{n, error}`. */
 export function serve(methods) {
   const lines = createInterface(process.stdin)
   lines.on('line', (line) => {

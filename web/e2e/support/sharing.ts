@@ -3,7 +3,7 @@ import type { BrowserContext, Page } from '@playwright/test'
 import { expect, goTo, join, ownId, test } from './fixtures.js'
 import type { Relay } from './peers.js'
 
-/** Ann serves, and Bob follows her links, each in one tab for many tests; a test that ends the tab of one has the next open another. */
+/** Ann shares, and Bob follows her links, each in one tab for many tests. If a test ends one of the tabs, the next test opens a new one. */
 class Pair {
   #ann: Page | undefined
   #bob: Page | undefined
@@ -71,7 +71,7 @@ export interface Chosen {
   type?: string
 }
 
-/** Serves files as a person does. Returns the link. */
+/** Shares files as a person does. Returns the link. */
 export async function serve(page: Page, files: Chosen[], name?: string): Promise<string> {
   const chosen = files.map(({ name, bytes, type }) => ({
     name,

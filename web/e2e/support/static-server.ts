@@ -10,7 +10,7 @@ const TYPES: Record<string, string> = {
   '.wasm': 'application/wasm',
 }
 
-/** Serves a folder, as any web server would. */
+/** Serves a folder like any web server. */
 export class StaticServer {
   private constructor(
     readonly server: Server,

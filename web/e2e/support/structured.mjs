@@ -1,6 +1,6 @@
 import { deserialize, serialize } from 'node:v8'
 
-/** Text of a value, of which nothing is lost that Playwright passes between a test and a page, or that JSON has no words for. */
+/** Encodes a value as text, without losing anything that Playwright can pass between a test and a page, or that JSON cannot express. */
 export function encode(value) {
   return serialize(withoutFunctions(value)).toString('base64')
 }
@@ -9,7 +9,7 @@ export function decode(text) {
   return deserialize(Buffer.from(text, 'base64'))
 }
 
-/** A function passes as undefined, as Playwright has it: what a call of the API resolves to may well hold some. */
+/** A function is passed as undefined, as in Playwright: the result of an API call may contain some. */
 function withoutFunctions(value) {
   if (typeof value === 'function' || typeof value === 'symbol') return undefined
   if (Array.isArray(value)) return value.map(withoutFunctions)

@@ -2,13 +2,13 @@ import { createSocket, type Socket as UdpSocket } from 'node:dgram'
 import { once } from 'node:events'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 
-/** A way to a program on this machine that can fail as networks do: silently, and for what is connected alone. */
+/** A path to a program on this machine that can fail as networks do: silently, and only for existing connections. */
 export class Way {
   readonly #sockets = new Set<Socket>()
   readonly #flows = new Map<string, UdpSocket>()
   readonly #cut = new Set<string>()
   private constructor(
-    /** The address of the program, by the way. */
+    /** The address of the program through this path. */
     readonly addr: string,
     readonly stop: () => void,
   ) {}
@@ -18,7 +18,7 @@ export class Way {
     return kind === 'tcp' ? Way.#tcp(addr, Number(port)) : Way.#udp(addr, Number(port))
   }
 
-  /** What is connected now stays so, and nothing passes any more. What comes later passes. */
+  /** Stops all traffic on existing connections without closing them. New connections work. */
   cut(): void {
     for (const socket of this.#sockets) socket.unpipe().pause()
     for (const flow of this.#flows.keys()) this.#cut.add(flow)

@@ -1,5 +1,5 @@
-// Drives a browser by a standard of W3C: Firefox by WebDriver BiDi, WebKit by WebDriver. All that the tests need of either is to load a
-// page and to run text in it that resolves to a string.
+// Drives a browser through a W3C standard: Firefox through WebDriver BiDi, WebKit through WebDriver. The tests only need to load a page,
+// and to run text in it that resolves to a string.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { WebSocket } from 'ws'
@@ -84,7 +84,7 @@ export async function startWebKit() {
     const { sessionId, capabilities: granted } = await send('POST', '/session', { capabilities })
     const session = `/session/${sessionId}`
     const first = await send('GET', `${session}/window`)
-    // There is one session, in which a command is for the window that was switched to: one after the other.
+    // There is one session, whose commands go to the window that was switched to: commands wait for each other.
     let turn = Promise.resolve()
     const inWindow = (handle, method, path, body) => {
       const done = turn.then(async () => {
@@ -104,7 +104,7 @@ export async function startWebKit() {
           goto: (url) => inWindow(handle, 'POST', '/url', { url }),
           reload: () => inWindow(handle, 'POST', '/refresh', {}),
           async run(body) {
-            // A script that waits would hold up all others: its end is asked for.
+            // A script that waits would block all others, so its result is polled.
             const at = `window[Symbol.for('run ${++count}')]`
             const settled = `(ended) => (${at} = { ended })`
             await script(

@@ -2,13 +2,16 @@ import type { CDPSession, Page } from '@playwright/test'
 
 export type Kind = 'dedicated' | 'shared'
 
-/** How many workers there are in the browser, of a kind of which a page has none but that of its node. */
+/** Returns how many workers of a kind there are in the browser. A page has none of these kinds except its node's. */
 export async function countWorkers(page: Page, kind: Kind): Promise<number> {
   if (kind === 'dedicated') return page.workers().length
   return (await sharedWorkers(await browserSession(page))).length
 }
 
-/** Runs a function in the worker of a page's node. It must not use what is around it, and nothing waits for it to return. */
+/**
+ * Runs a function in the worker of a page's node, without waiting for it to return. The function must not use anything from its
+ * surroundings.
+ */
 export async function runInWorker(page: Page, kind: Kind, f: () => void): Promise<void> {
   if (kind === 'dedicated') {
     await page.workers()[0]!.evaluate(f)
