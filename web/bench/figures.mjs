@@ -23,7 +23,7 @@ const kinds = {
   seated: { unit: 'players', more: true }, // at the end
   players: { unit: 'players', more: true }, // the most for which a room ran as it should
   'in-sight': { unit: 'things', more: true }, // of a world, in the middle of the frames
-  'draw-p50': { unit: 'ms', more: false }, // to draw a frame of it
+  'draw-p50': { unit: 'ms', more: false }, // to draw one frame of the world
   'draw-p99': { unit: 'ms', more: false },
   'frame-p50': { unit: 'ms', more: false }, // from one frame to the next; 16.7 is the minimum
   'frame-p99': { unit: 'ms', more: false },

@@ -2,7 +2,7 @@
 //
 //   cold       a browser with a new profile, whose caches are all empty
 //   second     the same page, loaded again; third: once more. V8 writes its code cache late, so the two differ
-//   returning  a new browser with the profile of these
+//   returning  a new browser with the profile of the two above
 //   slow       a new profile again, over 40 ms and 10 Mbit/s; slow-second: loaded again
 //   app        the same line, and the node that an app would create: with a relay's URL and a stored key, until it has a reservation on
 //              the relay (js-libp2p: with the relay's address and a new key); app-second: loaded again

@@ -84,7 +84,7 @@ function reached(page: Page, peer: string): Promise<string | undefined> {
   )
 }
 
-/** Has random bytes echoed, and compares them by their hash. */
+/** Sends random bytes to be echoed, and compares hashes. */
 async function echo(page: Page, peer: string, size: number, protocol = '/x/echo'): Promise<void> {
   const same = await page.evaluate(
     async ({ peer, size, protocol }) => {

@@ -1,5 +1,6 @@
-// Wording that reads as translated, in what people read: the documents, the help of the programs, error texts, and the doc comments of
-// TypeScript and of exported names in Go. Each rule says what to write instead. A line of Markdown that must keep its words ends in <!-- prose -->.
+// Finds wording that reads as translated, in texts for readers: the documents, the help of the programs, error texts, and the doc comments
+// of TypeScript and of exported names in Go. Each rule says what to write instead. A line of Markdown that must keep its words ends in
+// <!-- prose -->.
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that the other browsers of the tests are here: those that FIREFOX, WEBKIT_DRIVER, WEBKIT_BROWSER and XVFB name, those that are
-# installed, or, as root where apt is, fresh ones.
+# Makes sure that the other browsers for the tests exist: uses those named by FIREFOX, WEBKIT_DRIVER, WEBKIT_BROWSER and XVFB, or those
+# that are installed, or installs them if it runs as root and apt is available.
 set -eu
 cd "$(dirname "$0")"
 

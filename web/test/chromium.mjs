@@ -39,7 +39,7 @@ export function findShell() {
 }
 
 /**
- * Opens `url` in a fresh Chromium, with the profile in the folder `profile`, which stays, or with one of its own. Its caches are in
+ * Opens `url` in a fresh Chromium, with the profile in the folder `profile`, which is kept, or with a temporary one. Its caches are in
  * its profile.
  *
  * @param {string} url

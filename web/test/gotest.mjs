@@ -3,10 +3,10 @@
 //   GOOS=js GOARCH=wasm go test -exec "node $PWD/web/test/gotest.mjs chromium" ./wasm/...
 //
 // The first argument says where: `node`, `chromium` (in a page) or `chromium-worker` (in a dedicated worker of a page). A stock
-// libp2p peer runs beside the tests, and they find its control address in the environment variable TESTPEER. Here, TESTPEER may
-// be the path of that program, already built, or the control address of one that runs; otherwise it is built.
+// libp2p peer runs beside the tests, which find its control address in the environment variable TESTPEER. When this program starts,
+// TESTPEER may be the path of the built peer, or the control address of a running one; otherwise the peer is built.
 //
-// A test sees TESTPEER, the Go runtime's own variables and those that begin with TOMBOLO_ or TEST_, and nothing else:
+// Of the environment, a test sees only TESTPEER, the Go runtime's own variables and those that begin with TOMBOLO_ or TEST_, because
 // wasm_exec.js has room for 8 KiB.
 import { finish, runToEnd } from './lifetime.mjs'
 import { runInChromium } from './gotest/page.mjs'

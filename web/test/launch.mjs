@@ -20,8 +20,8 @@ export function executable(path) {
 }
 
 /**
- * The path of a program: the one that an environment variable names, else the first of `names` that is installed. A name may be a
- * path. Throws where there is none, with what to do.
+ * Returns the path of a program: the one that an environment variable names, or else the first of `names` that is installed. A name
+ * may be a path. If there is none, throws an error that says what to do.
  *
  * @param {{ what: string, variable: string, names: string[] }} program
  */
@@ -50,9 +50,9 @@ export function freshFolder(name) {
  * @returns {{
  *   process: import('node:child_process').ChildProcess,
  *   exited: Promise<string>,     how it ended, by itself or by close
- *   log: () => string,           the end of what it wrote on standard error
- *   quit: () => Promise<void>,   asks it to end, and waits for that: it may have something to write
- *   close: () => Promise<void>,  ends every process of it and removes its folder; may be called again
+ *   log: () => string,           the end of its standard error
+ *   quit: () => Promise<void>,   asks it to end, and waits: it may have to write something
+ *   close: () => Promise<void>,  ends all of its processes and removes its folder; may be called again
  * }}
  */
 export function launchProgram({ path, args, dir, env = {}, stdio = ['ignore', 'ignore', 'pipe'] }) {

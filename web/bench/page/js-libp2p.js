@@ -1,8 +1,8 @@
-// A js-libp2p tab. What differs from its defaults, and why:
-//  - the gater, which in browsers denies the private addresses that a benchmark on one machine has;
-//  - the connection monitor is off: it ends connections that are too busy to answer its pings in time, as these are;
-//  - streams of one protocol at a time: 64 by default, and 100 are wanted.
-// Where the start is measured, it has what our program has: both transports, and GossipSub.
+// A js-libp2p tab. It differs from the defaults in three ways:
+//  - the gater allows private addresses, which browsers deny by default: a benchmark on one machine uses them;
+//  - the connection monitor is off: it closes connections that are too busy to answer its pings in time, as these are;
+//  - a protocol may have more than 64 streams at a time, because the benchmark opens 100.
+// If the start is measured, it has what our program has: both transports, and GossipSub.
 import { circuitRelayTransport } from '@libp2p/circuit-relay-v2'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'

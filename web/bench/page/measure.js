@@ -1,12 +1,12 @@
 // The measurements in a page, the same for both sides. Each side provides a driver:
 //
-//   start(): Promise<void>                              makes a node
+//   start(): Promise<void>                              creates a node
 //   reserved(): Promise<void>                           resolves when the node has a reservation, if start() asked for one
-//   connect(addr): Promise<peer>                        dials; a peer is what open takes
-//   address(peer): Promise<string>                      where it is connected to
+//   connect(addr): Promise<peer>                        dials; resolves to a peer, as open takes it
+//   address(peer): Promise<string>                      the address that it is connected to
 //   open(peer, protocol): Promise<Stream>
-//   messages(type, heard): Promise<string>              calls heard() for each message of the type; resolves to the own id
-//   serve(protocol, f): Promise<string>                 calls f(stream) for each stream of the protocol; resolves to the own id
+//   messages(type, heard): Promise<string>              calls heard() for each message of the type; resolves to its own ID
+//   serve(protocol, f): Promise<string>                 calls f(stream) for each stream of the protocol; resolves to its own ID
 //
 // and a Stream is
 //

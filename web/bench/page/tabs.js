@@ -1,9 +1,9 @@
 // The measurements between two tabs, each in its own browser, that meet through a relay. Each side provides a driver:
 //
-//   start(): Promise<void>                       makes a peer
-//   serve(name, f): Promise<void>                calls f(stream) for each stream of the name
-//   address(): Promise<string>                   what the other tab's meet takes, once it can be reached
-//   meet(address): Promise<number | undefined>   makes the connection that is measured; resolves to the milliseconds from the circuit to it
+//   start(): Promise<void>                       creates a peer
+//   serve(name, f): Promise<void>                calls f(stream) for each stream with this name
+//   address(): Promise<string>                   the address for the other tab's meet, once this tab is reachable
+//   meet(address): Promise<number | undefined>   makes the connection to be measured; resolves to the time from the circuit to it, in ms
 //   open(name): Promise<Stream>                  a stream, as in measure.js
 import { groupedMedian, post, receive, report } from './measure.js'
 

@@ -71,7 +71,7 @@ export async function connections(relay: Relay, n: number, timeout: number): Pro
   await expect.poll(() => relay.counted('tombolo_connections'), { timeout, intervals: [100] }).toBe(n)
 }
 
-/** The address of a node through the relay. */
+/** Returns the address of a node through the relay. */
 export function through(relay: Relay, id: string): string {
   return `${relay.addr('/ws/')}/p2p-circuit/p2p/${id}`
 }

@@ -1,6 +1,6 @@
 /**
- * What the tests of messages make a node do, as methods with arguments and results of JSON. The native messenger
- * (native/internal/messenger) has the same. The function stands alone, so that it can be sent into a page.
+ * Returns the methods with which the tests of messages control a node. Arguments and results are JSON. The native messenger
+ * (native/internal/messenger) has the same methods. The function uses nothing from its surroundings, so that it can run in a page.
  *
  * @param {import('@tombolo/node').TomboloNode} node
  */
@@ -86,7 +86,7 @@ export function messenger(node) {
         for await (const change of presence) changes.add(change)
       })()
     },
-    /** Waits until a peer has joined or left a type. */
+    /** Waits until a peer has joined a type, or left it. */
     async seen(type, peer, joined) {
       const { presence, changes } = presences.get(type)
       await changes.until((all) => all.findLast((change) => change.peer === peer)?.joined === joined)

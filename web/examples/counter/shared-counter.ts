@@ -39,7 +39,7 @@ export class SharedCounter extends EventTarget {
     this.#tell()
   }
 
-  /** Merges the counts of another tab. If it knows less, for example because it is new, it is sent all counts. */
+  /** Merges another tab's counts. Broadcasts all counts if that tab knows less, for example because it is new. */
   #hear(counts: Counts): void {
     this.#merge(counts)
     const less = Object.entries(this.#counts).some(([peer, [added, taken]]) => {

@@ -3,7 +3,7 @@ import { anyOf } from './signals.js'
 
 /** The settings in the page's address. */
 export interface PageConfig {
-  /** Join this relay instead of the one that serves the page. */
+  /** Use this relay instead of the one that serves the page. */
   relay: string | undefined
   /** Use this transport only. */
   transport: 'webtransport' | 'websocket' | 'webrtc-direct' | undefined
@@ -18,7 +18,7 @@ export interface PageConfig {
   log: LogLevel
 }
 
-/** A relay to join, and the mesh it belongs to. */
+/** A relay to connect to, and the network it belongs to. */
 export interface RelayDescription {
   id: string
   addrs: string[]

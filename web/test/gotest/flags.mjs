@@ -1,6 +1,6 @@
 // The flags that go test passes to a test binary.
 
-/** The value of -test.NAME, or undefined. */
+/** Returns the value of -test.NAME, or undefined. */
 export function testFlag(args, name) {
   const prefix = `-test.${name}=`
   return args.findLast((arg) => arg.startsWith(prefix))?.slice(prefix.length)
@@ -28,7 +28,7 @@ export function withoutFiles(args) {
 
 const units = { h: 3_600_000, m: 60_000, s: 1000, ms: 1, us: 1e-3, µs: 1e-3, ns: 1e-6 }
 
-/** A Go duration such as 1m30s, in milliseconds. */
+/** Converts a Go duration such as 1m30s to milliseconds. */
 export function parseDuration(text) {
   let ms = 0
   for (const [, number, unit] of text.matchAll(/([\d.]+)(h|ms|m|us|µs|ns|s)/g)) ms += Number(number) * units[unit]

@@ -45,7 +45,7 @@ test('a program starts whatever is under the names that Go looks for, and leaves
     [NAMES.slice(0, 5), { get: thrown, set: thrown }],
     [CONSTRUCTORS, { value: class {}, writable: true }],
   ] as [string[], PropertyDescriptor][]) {
-    await start() // Node.js itself needs some of them to import the glue
+    await start() // Node.js itself needs some of these globals to import the glue
     await occupied(names, descriptor, start)
   }
 })

@@ -55,7 +55,7 @@ export class Instruments {
       const ping = (id: string) => node.ping(id, { signal: AbortSignal.timeout(PING_MS) }).catch(() => undefined)
       await Promise.all((await node.peers()).map(async ({ id }) => this.#addRtt(id, await ping(id))))
     } catch {
-      // The node is being started again.
+      // The node is restarting.
     }
     this.#pinging = false
   }

@@ -4,7 +4,7 @@ import { count, transportName } from '../ui/format.js'
 import { peerText } from '../ui/peer.js'
 
 export interface MeshWords {
-  /** `this tab`, `this tab’s relay`, or what kind of peer it is. */
+  /** `this tab`, `this tab’s relay`, or the kind of peer. */
   kindOf(id: string): string
   /** The kind and the ID. */
   name(id: string): string

@@ -26,7 +26,7 @@ const AGAIN_MS = { least: 3_000, most: 30_000 }
 /** How many files are fetched at once when all of them are wanted. */
 const AT_ONCE = 4
 
-/** A file on its way from the peer. */
+/** The download of one file from the peer. */
 export interface Download {
   file: Listed
   received: number

@@ -5,7 +5,7 @@ import { message } from '../failures.js'
 export interface ShownSite {
   url: string
   sandbox: string
-  /** Why its scripts do not run, if they do not. */
+  /** Why the site's scripts do not run; undefined if they do. */
   caveat: string | undefined
 }
 

@@ -64,7 +64,7 @@ export interface PlayState {
   holds: boolean
   /** Whether this tab is ready to take over the world. */
   standsBy: boolean
-  /** The host cannot keep up with more players, and is asked again. */
+  /** Whether the host cannot keep up with more players, so that joining is retried. */
   busy: boolean
   /** The last change, as a message to the player. */
   word: string
