@@ -16,17 +16,17 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// ErrUnavailable is returned by Open where the platform has no IndexedDB, as
-// under Node.js.
+// ErrUnavailable is returned by Open if the platform has no IndexedDB, for example under
+// Node.js.
 var ErrUnavailable = indexeddb.ErrUnavailable
 
-// store is the one of each database.
+// store is the name of the only object store of a database.
 const store = "values"
 
-// Datastore is a database of the origin. What was put or committed is in it when
-// the call returns; a batch is in it as a whole or not at all. A full disk, or
-// one that the browser grants no more of, is an error that says so
-// (QuotaExceededError). All methods may be called concurrently.
+// Datastore is a database of the page's origin. Put and Commit return when the data is
+// committed; a batch is stored as a whole or not at all. If the disk is full or the
+// browser's quota is exhausted, writes fail with a QuotaExceededError. All methods may be
+// called concurrently.
 type Datastore struct {
 	db        *indexeddb.DB
 	closeOnce sync.Once
@@ -34,8 +34,8 @@ type Datastore struct {
 
 var _ ds.Batching = (*Datastore)(nil)
 
-// Open opens the database of a name, and makes it if it does not exist. Tabs of the origin
-// that open the same name share it.
+// Open opens the database with the given name and creates it if it does not exist. All
+// tabs of the origin share it.
 func Open(ctx context.Context, name string) (*Datastore, error) {
 	db, err := indexeddb.Open(ctx, name, store)
 	if err != nil {
@@ -44,14 +44,14 @@ func Open(ctx context.Context, name string) (*Datastore, error) {
 	return &Datastore{db: db}, nil
 }
 
-// Close lets go of the database. What is under way is finished; later calls of
-// other methods fail.
+// Close closes the database. Calls under way are finished; later calls of other methods
+// fail.
 func (d *Datastore) Close() error {
 	d.closeOnce.Do(d.db.Close)
 	return nil
 }
 
-// Get returns ds.ErrNotFound where there is nothing under key.
+// Get returns the value under key, or ds.ErrNotFound if there is none.
 func (d *Datastore) Get(ctx context.Context, key ds.Key) ([]byte, error) {
 	value, err := d.db.Get(ctx, store, key.String())
 	if err == nil && value == nil {
@@ -60,36 +60,38 @@ func (d *Datastore) Get(ctx context.Context, key ds.Key) ([]byte, error) {
 	return value, err
 }
 
-// Has reports whether there is something under key.
+// Has reports whether there is a value under key.
 func (d *Datastore) Has(ctx context.Context, key ds.Key) (bool, error) {
 	n, err := d.db.Read(ctx, store, func(s js.Value) js.Value { return s.Call("count", key.String()) })
 	return err == nil && n.Int() > 0, err
 }
 
-// GetSize is the number of bytes under key.
+// GetSize returns the size of the value under key, in bytes, or ds.ErrNotFound if there is
+// none.
 func (d *Datastore) GetSize(ctx context.Context, key ds.Key) (int, error) {
 	return ds.GetBackedSize(ctx, d, key)
 }
 
-// Put returns when the value is committed.
+// Put stores value under key. It returns when the value is committed.
 func (d *Datastore) Put(ctx context.Context, key ds.Key, value []byte) error {
 	return d.db.Put(ctx, store, key.String(), value)
 }
 
-// Delete is not an error where there is nothing under key.
+// Delete deletes the value under key. It is not an error if there is none.
 func (d *Datastore) Delete(ctx context.Context, key ds.Key) error {
 	return d.db.Write(ctx, store, func(s js.Value) { s.Call("delete", key.String()) })
 }
 
-// Sync has nothing to do: what was written is committed.
+// Sync does nothing, because every write is already committed when it returns.
 func (d *Datastore) Sync(context.Context, ds.Key) error { return nil }
 
-// Query reads all that lies under the prefix at once; filters and orders are
-// applied to that.
+// Query reads all entries under the prefix into memory at once and applies the filters
+// and orders to them.
 func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, error) {
 	under := js.Null()
 	if prefix := ds.NewKey(q.Prefix).String(); prefix != "/" {
-		// "0" comes after "/": the range is all keys that begin with prefix and a slash.
+		// "0" is the character after "/", so the range is all keys that begin with the
+		// prefix and a slash.
 		under = js.Global().Get("IDBKeyRange").Call("bound", prefix+"/", prefix+"0", false, true)
 	}
 	var keys js.Value
@@ -98,7 +100,7 @@ func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, er
 		if q.KeysOnly && !q.ReturnsSizes {
 			return keys
 		}
-		return s.Call("getAll", under) // in the same transaction and order, and done after it
+		return s.Call("getAll", under) // same transaction and order; done after the keys
 	}
 	values, err := d.db.Read(ctx, store, read)
 	if err != nil {
@@ -127,7 +129,7 @@ func (d *Datastore) Query(ctx context.Context, q query.Query) (query.Results, er
 	return query.NaiveQueryApply(q, query.ResultsWithEntries(q, entries)), nil
 }
 
-// Batch collects changes; Commit makes them in one transaction.
+// Batch returns a batch that collects changes. Its Commit makes them in one transaction.
 func (d *Datastore) Batch(context.Context) (ds.Batch, error) {
 	return &batch{d: d, changes: make(map[string][]byte)}, nil
 }
@@ -173,5 +175,5 @@ func (b *batch) Commit(ctx context.Context) error {
 	return err
 }
 
-// Remove deletes the database of a name, once nobody has it open any more.
+// Remove deletes the database with the given name, once no tab has it open.
 func Remove(ctx context.Context, name string) error { return indexeddb.Remove(ctx, name) }

@@ -17,7 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// argument is args[i], or undefined.
+// argument returns args[i], or undefined.
 func argument(args []js.Value, i int) js.Value { return jsio.First(rest(args, i)) }
 
 func rest(args []js.Value, from int) []js.Value {
@@ -42,7 +42,7 @@ func functionArgument(v js.Value, name string) (js.Value, error) {
 	return v, nil
 }
 
-// bytesArgument copies at most limit bytes; want says what they are.
+// bytesArgument copies at most limit bytes; want describes them for the error text.
 func bytesArgument(v js.Value, name, want string, limit int) ([]byte, error) {
 	b, err := jsio.Bytes(v, limit)
 	switch {
@@ -56,7 +56,7 @@ func bytesArgument(v js.Value, name, want string, limit int) ([]byte, error) {
 	return b, nil
 }
 
-// remoteArgument is a peer other than this node.
+// remoteArgument reads the ID of a peer other than this node.
 func (n *node) remoteArgument(v js.Value) (peer.ID, error) {
 	id, err := peerArgument(v)
 	if err == nil && id == n.ID() {
@@ -82,7 +82,7 @@ func protocolArgument(v js.Value) (protocol.ID, error) {
 	return protocol.ID(s), nil
 }
 
-// messageArguments are the type and the bytes of a message.
+// messageArguments reads the type and the bytes of a message.
 func messageArguments(args []js.Value) (typ string, data []byte, err error) {
 	if typ, err = stringArgument(argument(args, 0), "type", "a string"); err != nil {
 		return "", nil, err
@@ -91,11 +91,11 @@ func messageArguments(args []js.Value) (typ string, data []byte, err error) {
 	return typ, data, err
 }
 
-// maxMessage bounds the data of a message that is copied into Go. It is above what
-// core allows, so that core's error names the real bound.
+// maxMessage bounds the data of a message that is copied into Go, in bytes. It is above
+// core's own bound, so that core's error names the real one.
 const maxMessage = 2 * message.DefaultMaxFrame
 
-// handlerArguments are a type and the function that answers it.
+// handlerArguments reads a type and the function that handles it.
 func handlerArguments(args []js.Value) (typ string, f js.Value, err error) {
 	if typ, err = stringArgument(argument(args, 0), "type", "a string"); err != nil {
 		return "", f, err
@@ -104,12 +104,12 @@ func handlerArguments(args []js.Value) (typ string, f js.Value, err error) {
 	return typ, f, err
 }
 
-// options are the properties of an options object. Each is read once: a getter may
-// throw, and may return something else the next time.
+// options are the properties of an options object. Each is read only once, because a
+// getter may throw or return something else the next time.
 type options map[string]js.Value
 
-// readOptions reads the known properties of an object; undefined has none. An
-// unknown property is an error, because it usually is a typing mistake.
+// readOptions reads the known properties of an object. It treats undefined as an empty
+// object. An unknown property is an error, because it is usually a typing mistake.
 func readOptions(raw js.Value, known ...string) (options, error) {
 	if raw.IsUndefined() {
 		return nil, nil
@@ -135,14 +135,14 @@ func readOptions(raw js.Value, known ...string) (options, error) {
 	return o, nil
 }
 
-// bad says that an option is not what it must be.
+// bad returns the error for an option that is not what it must be.
 func (o options) bad(name, want string) error {
 	return &jsio.ArgumentError{Name: "option " + name, Want: want, Got: o[name]}
 }
 
 func (o options) given(name string) bool { return !o[name].IsUndefined() }
 
-// flag is an option that is true or false.
+// flag returns an option that is true or false.
 func (o options) flag(name string, otherwise bool) (bool, error) {
 	if !o.given(name) {
 		return otherwise, nil
@@ -153,7 +153,7 @@ func (o options) flag(name string, otherwise bool) (bool, error) {
 	return o[name].Bool(), nil
 }
 
-// words is an option that is a string, and not empty.
+// words returns an option that is a string and, if given, not empty.
 func (o options) words(name, want string) (string, error) {
 	if !o.given(name) {
 		return "", nil
@@ -165,7 +165,8 @@ func (o options) words(name, want string) (string, error) {
 	return s, nil
 }
 
-// count is an option that is a whole number from least to most; 0 without it.
+// count returns an option that is a whole number from least to most, or 0 if the option
+// is not given.
 func (o options) count(name string, least, most int64) (int64, error) {
 	if !o.given(name) {
 		return 0, nil
@@ -182,7 +183,7 @@ func (o options) count(name string, least, most int64) (int64, error) {
 	return 0, o.bad(name, fmt.Sprintf("a whole number from %d to %d", least, most))
 }
 
-// strings is an option that is an array of strings; want says what each of them is.
+// strings returns an option that is an array of strings; want describes them.
 func (o options) strings(name, want string) ([]string, error) {
 	if !o.given(name) {
 		return nil, nil
@@ -215,8 +216,8 @@ func itemsArgument(name, want string, v js.Value) ([]js.Value, error) {
 	return items, nil
 }
 
-// context ends with the option signal, if there is one. cancel must be called
-// unless there is an error.
+// context returns a context that ends with the option signal, if there is one. cancel
+// must be called unless there is an error.
 func (o options) context() (ctx context.Context, cancel func(), err error) {
 	ctx, cancel, err = jsio.WithSignal(context.Background(), o["signal"])
 	switch {
@@ -228,7 +229,7 @@ func (o options) context() (ctx context.Context, cancel func(), err error) {
 	return ctx, cancel, nil
 }
 
-// callContext is for calls whose only option, in args[i], is signal.
+// callContext returns the context of a call whose only option, in args[i], is signal.
 func callContext(args []js.Value, i int) (ctx context.Context, cancel func(), err error) {
 	o, err := readOptions(argument(args, i), "signal")
 	if err != nil {

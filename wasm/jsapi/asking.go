@@ -10,9 +10,10 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// askedBefore asks the pages of relays, of which some have been asked before the
-// program was there. asked is a function that takes a URL, and promises the answer,
-// or undefined where there is none; then the page is asked now. It may be missing.
+// askedBefore returns a function that fetches the pages of relays. Some were fetched
+// before the program was loaded: asked is a function that takes a URL and promises the
+// answer, or undefined if there is none. In that case, the page is fetched now. If asked
+// is not a function, askedBefore returns nil.
 func askedBefore(asked js.Value) reservation.Get {
 	if asked.Type() != js.TypeFunction {
 		return nil

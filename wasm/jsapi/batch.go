@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// batchMessages and batchBytes bound a batch, except that it has at least
-	// one message.
+	// batchMessages and batchBytes bound a batch: no message is added to one that
+	// has reached either.
 	batchMessages = 1024
 	batchBytes    = 256 << 10
 )
@@ -26,16 +26,16 @@ const (
 	flagReplayed
 )
 
-// batch is messages on their way to JavaScript. A crossing costs a few
-// microseconds, so that what waits crosses together:
+// batch holds messages on their way to JavaScript. Each crossing costs a few
+// microseconds, so waiting messages cross together:
 //
-//	the number of messages; where the strings begin, in bytes
-//	messages: flags; from, via and type, as places in strings; missed; epoch and
+//	the number of messages; the offset of the strings, in bytes
+//	messages: flags; from, via and type, as indexes of strings; missed; epoch and
 //	number of the ID; length and bytes of the data
 //	strings: count, then length and bytes of each
 //
-// Numbers are little-endian, of 32 bits, but for those of the ID, of 64. A batch is
-// used again: see batches.
+// Numbers are little-endian and have 32 bits, except for the 64-bit numbers of the ID. A
+// batch is reused: see batches.
 type batch struct {
 	data    []byte
 	count   int
@@ -44,16 +44,16 @@ type batch struct {
 	types   named[string]
 }
 
-// named are the keys of a batch that have a place among its strings. Most messages
-// have the key of the one before.
+// named maps the keys of a batch to indexes of its strings. Most messages have the same
+// key as the message before.
 type named[K ~string] struct {
 	places map[K]uint32
 	last   K
-	at     uint32 // of last; unless places is empty
+	at     uint32 // the index of last; not valid while places is empty
 }
 
-// batches keeps the memory of batches for those to come: a batch that grew anew
-// would cost more garbage than its messages.
+// batches keeps the memory of batches for later ones: growing each batch anew would
+// make more garbage than the messages do.
 var batches = sync.Pool{New: func() any {
 	return &batch{
 		peers: named[peer.ID]{places: make(map[peer.ID]uint32)},
@@ -61,11 +61,11 @@ var batches = sync.Pool{New: func() any {
 	}
 }}
 
-// batchHead is what comes before the messages, in bytes.
+// batchHead is the length of the header before the messages, in bytes.
 const batchHead = 8
 
-// nextBatch waits for a message, takes those that wait with it, and has take copy
-// them all.
+// nextBatch waits for a message, adds the messages that wait behind it, and passes the
+// batch to take, which must copy it.
 func nextBatch(ctx context.Context, s *dispatch.Subscription, take func([]byte)) error {
 	d, err := s.Next(ctx)
 	if err != nil {
@@ -82,7 +82,7 @@ func nextBatch(ctx context.Context, s *dispatch.Subscription, take func([]byte))
 		if d, ok = s.TryNext(); ok {
 			continue
 		}
-		runtime.Gosched() // whoever reads them off the network may have more at hand
+		runtime.Gosched() // the goroutine that reads from the network may have more at hand
 		if d, ok = s.TryNext(); !ok {
 			break
 		}
@@ -113,7 +113,7 @@ func (b *batch) add(d dispatch.Delivery) {
 	r = le.AppendUint32(r, place(b, &b.peers, d.From))
 	r = le.AppendUint32(r, place(b, &b.peers, d.Via))
 	r = le.AppendUint32(r, place(b, &b.types, d.Type))
-	r = le.AppendUint32(r, uint32(d.Missed)) // it goes no further
+	r = le.AppendUint32(r, uint32(d.Missed)) // it does not reach 1<<32
 	r = le.AppendUint64(r, d.ID.Epoch)
 	r = le.AppendUint64(r, d.ID.Seq)
 	r = le.AppendUint32(r, uint32(len(d.Data)))
@@ -121,8 +121,8 @@ func (b *batch) add(d dispatch.Delivery) {
 	b.count++
 }
 
-// place is where the text of a key is among the strings of the batch. To make that of
-// a peer ID takes longer than all the rest of a message.
+// place returns the index of a key's text among the strings of the batch. Encoding a
+// peer ID takes longer than everything else done for a message.
 func place[K ~string](b *batch, n *named[K], key K) uint32 {
 	if key == n.last && len(n.places) > 0 {
 		return n.at
@@ -141,7 +141,7 @@ func place[K ~string](b *batch, n *named[K], key K) uint32 {
 	return at
 }
 
-// end completes the batch: what it returns is good until the next begin.
+// end completes the batch. The returned slice is valid until the next begin.
 func (b *batch) end() []byte {
 	le := binary.LittleEndian
 	le.PutUint32(b.data, uint32(b.count))

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// readBatch is what the package does with a batch; see Batch in web/src/messages.ts.
+// readBatch reads a batch as the TypeScript package does; see Batch in web/src/messages.ts.
 func readBatch(b []byte) (got []dispatch.Delivery) {
 	le := binary.LittleEndian
 	var strings []string
@@ -61,7 +61,7 @@ func TestEveryMessageCrossesOnceAndInOrder(t *testing.T) {
 			}
 			go func() {
 				for i := range total {
-					_ = d.Publish(context.Background(), sent(i)) // what is not taken is missing below
+					_ = d.Publish(context.Background(), sent(i)) // messages that are refused are missing below
 				}
 			}()
 			for i := 0; i < total; {

@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/board"
 )
 
-// How the page's game changes a board.
+// The ways in which the page's game can change a board.
 const (
 	changeSet byte = iota
 	changeAdd
@@ -47,7 +47,7 @@ func (g *game) doBoard(op byte, in *instructions) {
 	case errors.Is(err, board.ErrAhead):
 		of = b.Now() // the clocks of the page and the worker differ a little
 	case err != nil:
-		return // the board is not kept any more
+		return // the board of that time is no longer kept
 	}
 	player := b.Players.Number(p)
 	switch change {
@@ -64,7 +64,7 @@ func (g *game) doBoard(op byte, in *instructions) {
 	}
 }
 
-// jsBoard asks who holds a room for lines of a board.
+// jsBoard asks the host of a room for lines of a board.
 func (n *node) jsBoard(args []js.Value) (any, error) {
 	host, err := peerArgument(argument(args, 0))
 	if err != nil {

@@ -65,7 +65,7 @@ func (n *node) jsValidate(args []js.Value) (any, error) {
 	return n.register(map[string]any{"type": typ}, remove), nil
 }
 
-// messageObject is a message as a function of JavaScript gets it.
+// messageObject returns a message in the form that JavaScript handlers get.
 func messageObject(m *message.Message) map[string]any {
 	return map[string]any{
 		"from":      m.From.String(),
@@ -79,7 +79,8 @@ func messageObject(m *message.Message) map[string]any {
 	}
 }
 
-// callFunction calls a function of JavaScript, and waits for what it promises.
+// callFunction calls a JavaScript function and waits for the promise that it returns, if
+// it returns one.
 func callFunction(ctx context.Context, f js.Value, args ...any) (js.Value, error) {
 	v, err := jsio.Try(func() js.Value { return f.Invoke(args...) })
 	if err != nil {
@@ -132,5 +133,5 @@ func (n *node) jsRecover(args []js.Value) (any, error) {
 	return map[string]any{"asked": peerStrings(r.Peers), "messages": r.Messages, "complete": r.Complete, "gaps": gaps}, nil
 }
 
-// decimal is a number that JavaScript's have not room for.
+// decimal returns a number as text, because a JavaScript number cannot hold all 64 bits.
 func decimal(n uint64) string { return strconv.FormatUint(n, 10) }

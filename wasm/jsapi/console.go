@@ -13,21 +13,22 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// consoleHandler writes log records to the console, with the console's own
-// levels, which a person can filter by; and tells who wants them as data.
+// consoleHandler writes log records to the console at the console's own levels, which
+// people can filter by. It also passes them as data to output.tell.
 type consoleHandler struct {
 	slog.Handler // writes the attributes of a record into out.line
 	out          *output
 }
 
-// output is what a handler shares with those that were made from it.
+// output is shared by a handler and the handlers made from it.
 type output struct {
 	mu   sync.Mutex
 	line bytes.Buffer
 	tell func(level, attrs string, r slog.Record) // nil: nobody wants them
 }
 
-// NewConsoleHandler makes a handler for records of the level and above.
+// NewConsoleHandler returns a handler that writes records of the given level and above to
+// the browser's console.
 func NewConsoleHandler(level slog.Level) slog.Handler {
 	out := new(output)
 	text := slog.NewTextHandler(&out.line, &slog.HandlerOptions{
@@ -40,7 +41,7 @@ func NewConsoleHandler(level slog.Level) slog.Handler {
 			case slog.TimeKey, slog.LevelKey: // the console shows both
 				return slog.Attr{}
 			case slog.MessageKey:
-				if a.Value.String() == "" { // Handle takes it away
+				if a.Value.String() == "" { // Handle removed it
 					return slog.Attr{}
 				}
 			}
@@ -60,7 +61,7 @@ func (h *consoleHandler) Handle(ctx context.Context, r slog.Record) error {
 	level := levelName(r.Level)
 	_, err = jsio.Call(js.Global().Get("console"), level, strings.TrimSpace("tombolo "+r.Message+" "+attrs))
 	if tell != nil {
-		tell(level, attrs, r) // without the lock: who is told may log
+		tell(level, attrs, r) // without the lock, because tell may log
 	}
 	return err
 }
@@ -73,7 +74,7 @@ func (o *output) format(ctx context.Context, text slog.Handler, r slog.Record) (
 	return strings.TrimSpace(o.line.String()), o.tell, err
 }
 
-// levelName is the console's method for the level, too.
+// levelName returns the name of the level, which is also the name of the console's method.
 func levelName(level slog.Level) string {
 	switch {
 	case level >= slog.LevelError:
@@ -86,7 +87,7 @@ func levelName(level slog.Level) string {
 	return "debug"
 }
 
-// setTell has records told of from now on.
+// setTell makes the handler pass records to tell from now on.
 func (h *consoleHandler) setTell(tell func(level, attrs string, r slog.Record)) {
 	h.out.mu.Lock()
 	defer h.out.mu.Unlock()

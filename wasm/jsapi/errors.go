@@ -21,8 +21,8 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// code says to a program what kind of failure an error is; the words for people
-// are in the error. web/src/errors.ts documents each.
+// code tells programs what kind of failure an error is; the error's text is for people.
+// web/src/errors.ts documents each code.
 type code string
 
 const (
@@ -45,8 +45,8 @@ const (
 	codeFailed      code = "failed"
 )
 
-// codes are those of errors that the packages of core have, first to last: an
-// error may be several of them, and is the most particular.
+// codes maps errors of core's packages to codes. An error may match several entries; the
+// first one counts, so the most specific come first.
 var codes = []struct {
 	err  error
 	code code
@@ -86,7 +86,7 @@ var codes = []struct {
 	{swarm.ErrAllDialsFailed, codeUnreachable},
 }
 
-// coded is an error whose code is known where it is made.
+// coded is an error whose code is set where the error is made.
 type coded struct {
 	code code
 	error
@@ -124,11 +124,13 @@ func codeOf(err error) code {
 	return codeFailed
 }
 
-// makeError is the property of the global by which the TypeScript has errors be
-// of its own class: a function of a code, a text and the reason of a stream.
+// makeError is the name of a property of the global. The TypeScript package sets it to a
+// function that takes a code, a text and the reason of a stream or seat, and returns an
+// error of its own class.
 const makeError = "makeError"
 
-// withReason is withCode for what a Conn returns: io.EOF stays what it is.
+// withReason is withCode for the errors of a Conn. Other errors, such as io.EOF, are
+// returned unchanged.
 func withReason(err error) error {
 	if _, ok := errors.AsType[*bridge.Error](err); !ok {
 		return err
@@ -136,8 +138,8 @@ func withReason(err error) error {
 	return withCode(err)
 }
 
-// withCode makes of an error one that JavaScript knows the kind of. That a signal
-// ended a call is an AbortError, and what JavaScript threw stays what it is.
+// withCode turns err into an error with a code for JavaScript. It does not change
+// context.Canceled, which becomes an AbortError, or errors that JavaScript threw.
 func withCode(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -154,7 +156,7 @@ func withCode(err error) error {
 	}
 	c := codeOf(err)
 	v, failed := jsio.Call(api, makeError, string(c), err.Error(), reason)
-	if failed != nil { // nobody set it, or it threw
+	if failed != nil { // makeError is not set, or it threw
 		v = js.Global().Get("Error").New(err.Error())
 		v.Set("code", string(c))
 		if reason != "" {

@@ -25,15 +25,15 @@ func (n *node) dispatchEvents() {
 
 func (n *node) dispatch(name string, detail map[string]any) {
 	event := js.Global().Get("CustomEvent").New(name, map[string]any{"detail": detail})
-	dispatchEvent.Call("call", n.object, event) // exceptions of listeners go to the platform's own report
+	dispatchEvent.Call("call", n.object, event) // the platform reports exceptions of listeners
 }
 
-// dispatchEvent is the platform's: a page may put its own into the object.
+// dispatchEvent is the platform's method, because a page may override that of the object.
 var dispatchEvent = js.Global().Get("EventTarget").Get("prototype").Get("dispatchEvent")
 
-// dispatchLog makes log records events, too, at the level of the option log.
+// dispatchLog dispatches log records as events, too, at the level of the option log.
 func (n *node) dispatchLog(logger *slog.Logger) {
-	if h, ok := logger.Handler().(*consoleHandler); ok { // there is none at "off"
+	if h, ok := logger.Handler().(*consoleHandler); ok { // not so if log is "off"
 		h.setTell(func(level, attrs string, r slog.Record) {
 			n.dispatch("log", map[string]any{"level": level, "time": r.Time.UnixMilli(), "message": r.Message, "attrs": attrs})
 		})

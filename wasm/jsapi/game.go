@@ -15,13 +15,13 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// game is a world.Game that JavaScript plays. What happens is told to one function, in
-// order, as bytes, and it answers with what it does to the world, as bytes too: one
-// call for a tick, and one for each player that joins. See web/src/world/exchange.ts
-// for the form.
+// game is a world.Game implemented in JavaScript. One function of the page gets the
+// events in order, encoded as bytes, and returns its changes to the world, also as bytes.
+// It is called once a tick and once for each player that joins. See
+// web/src/world/exchange.ts for the format.
 //
-// A tick waits for the answer, so that a page that is slow makes the ticks late. One
-// that does not answer, or not as it should, ends the room: that is a panic here.
+// A tick waits for the answer, so a slow page makes the ticks late. An answer that is
+// missing or malformed ends the room: the game panics.
 type game struct {
 	step    js.Value
 	w       *world.World
@@ -31,12 +31,12 @@ type game struct {
 	whole   [][]byte        // of each entity
 	change  [][]byte
 
-	joining int // the slot that awaits its answer, or -1
+	joining int // the slot that waits for an answer, or -1
 	answer  []byte
 	refusal error
 
 	saved  keptBytes
-	boards []*world.Board // by the order in which the page has opened them
+	boards []*world.Board // in the order in which the page opened them
 }
 
 var (
@@ -44,7 +44,7 @@ var (
 	_ world.Stayer = (*game)(nil)
 )
 
-// What happens.
+// Events that JavaScript gets.
 const (
 	eventStart byte = iota
 	eventJoin
@@ -56,7 +56,7 @@ const (
 	eventStays
 )
 
-// What JavaScript does.
+// Instructions that JavaScript returns.
 const (
 	doSpawn byte = iota + 1
 	doMove
@@ -80,7 +80,7 @@ const (
 	doWalk
 )
 
-// stepLimit is how long JavaScript may take over a tick.
+// stepLimit is how long JavaScript may take for one exchange.
 const stepLimit = 10 * time.Second
 
 func (g *game) Start(w *world.World) {
@@ -162,10 +162,10 @@ func (g *game) bytes(b []byte) {
 	g.events = append(binary.LittleEndian.AppendUint32(g.events, uint32(len(b))), b...)
 }
 
-// maxStep bounds what JavaScript answers, in bytes.
+// maxStep bounds an answer of JavaScript, in bytes.
 const maxStep = 64 << 20
 
-// exchange tells JavaScript what happened, and does what it says.
+// exchange passes the events to JavaScript and carries out the instructions it returns.
 func (g *game) exchange() {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), stepLimit, errors.New("it did not answer in 10 s"))
 	defer cancel()
@@ -186,7 +186,7 @@ func (g *game) exchange() {
 	}
 }
 
-// do takes one instruction. The panics of the world's own methods say what is wrong.
+// do carries out one instruction. If it is wrong, a method of the world panics and says why.
 func (g *game) do(in *instructions) {
 	switch op := in.byte(); op {
 	case doSpawn:
@@ -253,7 +253,7 @@ func (g *game) do(in *instructions) {
 	}
 }
 
-// player is the player of a slot; nil where it is gone.
+// player returns the player of a slot, or nil if the player has left.
 func (g *game) player(in *instructions) *world.Player {
 	if slot := in.number(); int64(slot) < int64(len(g.players)) {
 		return g.players[slot]
@@ -261,7 +261,7 @@ func (g *game) player(in *instructions) *world.Player {
 	return nil
 }
 
-// instructions are what JavaScript does. They panic where they are cut off.
+// instructions decodes an answer of JavaScript. Its methods panic if the answer is cut off.
 type instructions struct{ rest []byte }
 
 func (in *instructions) take(n uint32) []byte {

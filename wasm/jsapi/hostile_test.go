@@ -22,7 +22,7 @@ import (
 // eval runs JavaScript and returns its value.
 func eval(code string) js.Value { return js.Global().Get("Function").New("return " + code).Invoke() }
 
-// hostile values are those that a page should not hand over, and may.
+// hostile lists values that a page should not pass, but can.
 var hostile = []string{
 	`null`, `true`, `0`, `-1`, `0.5`, `NaN`, `Infinity`, `2 ** 53`, `1e308`, `1n`, `-(2n ** 64n)`, `Symbol('s')`, `Symbol.iterator`,
 	`''`, `'nobody'`, `'x'.repeat(1e6)`, `'\ud800'`, `'/'`, `[]`, `[,]`, `[1n]`, `[[[]]]`, `['a', Symbol()]`, `new Array(2 ** 32 - 1)`,
@@ -40,8 +40,8 @@ var hostile = []string{
 
 var exposed = sync.OnceFunc(Expose)
 
-// outcome waits for what a call of the page promises: it must promise something,
-// and keep it.
+// outcome waits for the promise of a call: the call must return a promise, and the promise
+// must settle.
 func outcome(t *testing.T, about string, call func() js.Value) (js.Value, error) {
 	t.Helper()
 	p, err := jsio.Try(call)
@@ -76,14 +76,14 @@ func TestHostileOptionsOfANodeAreErrorsThatNameThem(t *testing.T) {
 	}
 	for _, code := range hostile {
 		v, err := outcome(t, code, func() js.Value { return api.Call("createNode", eval(code)) })
-		if err == nil { // an object without an option of ours
+		if err == nil { // an object without any of our options
 			_, err = outcome(t, code, func() js.Value { return v.Call("close") })
 			require.NoError(t, err, code)
 		}
 	}
 }
 
-// calls are the methods of a node with arguments that are right.
+// calls maps the methods of a node to correct arguments.
 var calls = map[string]string{
 	"addRelays":   `[[]]`,
 	"connect":     `[ID, {signal: undefined}]`,
@@ -150,7 +150,7 @@ func TestHostileArgumentsOfAnyCallSettleIt(t *testing.T) {
 	}
 }
 
-// settles calls a method; what it opened is closed.
+// settles calls a method and closes the object that it opened, if any.
 func settles(t *testing.T, n js.Value, method string, args js.Value, about string) {
 	t.Helper()
 	v, err := outcome(t, about, func() js.Value { return js.Global().Get("Reflect").Call("apply", n.Get(method), n, args) })

@@ -1,19 +1,19 @@
 //go:build js
 
-// Package jsapi is what JavaScript sees of a node: one global, tombolo, whose
-// createNode makes objects that carry the calls of core.Node as promises, its
-// streams as WHATWG streams and its events as DOM events.
+// Package jsapi is the JavaScript interface of a node. It sets one global, tombolo, whose
+// createNode makes node objects. Their methods correspond to those of core.Node and return
+// promises; streams are WHATWG streams, and events are DOM events.
 //
 //	tombolo.createNode({relays, identity, histories, network, transports, log}, asked)
 //
-// asked is a function that may know what the page of a relay has answered already; see
-// [askedBefore].
+// asked is an optional function that returns answers of relays' pages that were fetched
+// earlier; see [askedBefore].
 //
-// What fails rejects with an Error that has a code, and where that is "stream" a
-// reason: see errors.go. Who sets tombolo.makeError, a function of a code, a text
-// and a reason, has them made by it.
+// A call that fails rejects with an Error that has a code and, if the code is "stream" or
+// "seat", a reason: see errors.go. If tombolo.makeError is set, it makes these errors: it
+// is called with the code, the text and the reason.
 //
-// A call on a node that is closed rejects instead of failing in Go.
+// Calls on a closed node reject.
 package jsapi
 
 import (
@@ -32,13 +32,13 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// Global is the name of the one global that Expose sets.
+// Global is the name of the global that Expose sets.
 const Global = "tombolo"
 
-// api is that global.
+// api is the value of the global.
 var api js.Value
 
-// Expose sets the global. It is called once, by the program.
+// Expose sets the global. The program calls it once.
 func Expose() {
 	api = js.Global().Get("Object").New()
 	api.Set("version", core.Version())
@@ -59,8 +59,8 @@ type node struct {
 
 	roomsMu sync.Mutex
 	held    *world.Rooms
-	kept    *datastore.Datastore  // of rooms
-	first   map[string]*seat.Seat // by room: the seats of number 0
+	kept    *datastore.Datastore  // stores rooms
+	first   map[string]*seat.Seat // by room: the seats with number 0
 }
 
 var nodes *class[*node]
@@ -104,7 +104,8 @@ func createNode(raw, asked js.Value) (any, error) {
 	return n.object, nil
 }
 
-// start opens what is kept, as parts of the node, and makes the node.
+// start opens the persistent stores that keep asks for, as parts of the node, and makes
+// the node.
 func start(ctx context.Context, opts *wasm.Options, keep kept) (*core.Node, error) {
 	if keep.identity {
 		key, held, err := wasm.PersistentIdentity(ctx)
@@ -136,8 +137,9 @@ func (n *node) close() error {
 	return err
 }
 
-// forget drops what the page got from the node and did not close, which would
-// keep the node. A subscription with messages in it is dropped when they are read.
+// forget drops the objects that the page got from the node and did not close; they would
+// keep the node in memory. A subscription with unread messages is dropped when they have
+// been read.
 func (n *node) forget() {
 	registrations.open.DropAll(func(r *registration) bool { return r.node == n })
 	listeners.open.DropAll(func(l *listener) bool { return l.node == n })

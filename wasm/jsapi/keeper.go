@@ -10,20 +10,20 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// keeper is a game of the page whose world is kept: see game. What is to be saved is asked
-// for at once, in a call for a save.
+// keeper is a game whose world is kept. For each save, it asks the page for all state in
+// one exchange.
 type keeper struct{ *game }
 
 var _ world.Preparer = keeper{}
 
-// keptBytes is what the page has said is to be kept.
+// keptBytes holds the state that the page returned for the last save.
 type keptBytes struct {
-	fresh    bool // nothing has happened since
+	fresh    bool // no event has happened since
 	entities map[world.Entity][]byte
 	players  map[uint32][]byte // by slot
 }
 
-// started tells the page that the room begins, and with what.
+// started adds the event that the room starts, with the values kept so far.
 func (g *game) started() {
 	restored := byte(0)
 	if g.w.Restored() {
@@ -41,7 +41,7 @@ func (g *game) started() {
 	}
 }
 
-// Restore implements world.Keeper. The page is told with the next exchange.
+// Restore implements world.Keeper. The page gets the entity with the next exchange.
 func (k keeper) Restore(e world.Entity, data []byte) error {
 	x, y := k.w.At(e)
 	k.events = binary.LittleEndian.AppendUint32(append(k.events, eventRestore), uint32(e))
@@ -51,7 +51,8 @@ func (k keeper) Restore(e world.Entity, data []byte) error {
 	return nil
 }
 
-// Prepare implements world.Preparer: it asks the page for all that is to be saved.
+// Prepare implements world.Preparer. It asks the page for the state of the entities and of
+// all players.
 func (k keeper) Prepare(entities []world.Entity) { k.ask(entities, k.players) }
 
 func (g *game) ask(entities []world.Entity, players []*world.Player) {
@@ -85,7 +86,8 @@ func (k keeper) Save(e world.Entity, dst []byte) ([]byte, bool) {
 	return append(dst, data...), kept
 }
 
-// SavePlayer implements world.Keeper. Of a player that leaves, the page is asked alone.
+// SavePlayer implements world.Keeper. For a player that leaves, it asks the page for that
+// player's state alone.
 func (k keeper) SavePlayer(p *world.Player, dst []byte) []byte {
 	if !k.saved.fresh {
 		k.ask(nil, []*world.Player{p})
@@ -94,7 +96,7 @@ func (k keeper) SavePlayer(p *world.Player, dst []byte) []byte {
 	return append(dst, k.saved.players[uint32(p.Slot())]...)
 }
 
-// keep carries out one instruction about what is kept.
+// keep carries out one instruction about kept state.
 func (g *game) keep(op byte, in *instructions) {
 	switch op {
 	case doSave:

@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// lobby is a seat.Lobby, which JavaScript reads in batches.
+// lobby is a seat.Lobby that JavaScript reads in batches.
 type lobby struct {
 	*seat.Lobby
 	node   *node
@@ -50,7 +50,7 @@ func init() {
 	})
 }
 
-// next resolves to a change; to null when the lobby was closed.
+// next resolves to a list with one change, or to null once the lobby is closed.
 func (l *lobby) next([]js.Value) (any, error) {
 	change, err := l.Next(context.Background())
 	switch {
@@ -76,7 +76,7 @@ func roomObject(r seat.Room) map[string]any {
 	}
 }
 
-// roomFilters are the options of a filter.
+// roomFilters are the option names of a filter.
 var roomFilters = []string{"free", "name", "open", "players", "tags", "version"}
 
 func parseFilter(o options) (f seat.Filter, err error) {
@@ -105,7 +105,7 @@ func parseFilter(o options) (f seat.Filter, err error) {
 	return f, nil
 }
 
-// tagsArgument reads the tags of a room; undefined is none.
+// tagsArgument reads the tags of a room. It returns none for undefined.
 func tagsArgument(v js.Value) (map[string]string, error) {
 	bad := &jsio.ArgumentError{Name: "tags", Want: "an object of strings", Got: v}
 	if v.IsUndefined() {
@@ -119,7 +119,7 @@ func tagsArgument(v js.Value) (map[string]string, error) {
 		return nil, &jsio.ArgumentError{Name: "tags", Err: err}
 	}
 	tags := make(map[string]string)
-	for i := range min(keys.Length(), wire.MaxTags+1) { // more are too many
+	for i := range min(keys.Length(), wire.MaxTags+1) { // one above the maximum is enough to be refused
 		name, ok := jsio.Text(keys.Index(i))
 		if !ok {
 			return nil, bad
@@ -156,7 +156,8 @@ func (n *node) jsWatchRooms(args []js.Value) (any, error) {
 	return lobbies.object(object, &lobby{l, n, object}), nil
 }
 
-// jsRooms lists the rooms of the mesh, as far as they are found within the wait.
+// jsRooms lists the rooms of the mesh that are found within the option wait (milliseconds,
+// 2000 by default).
 func (n *node) jsRooms(args []js.Value) (any, error) {
 	o, err := readOptions(argument(args, 0), append([]string{"signal", "wait"}, roomFilters...)...)
 	if err != nil {
@@ -192,10 +193,11 @@ func (n *node) jsRooms(args []js.Value) (any, error) {
 	return list, errors.Join(err, ctx.Err())
 }
 
-// placeTimeout bounds the placing of a room, where no signal does before.
+// placeTimeout bounds the placing of a room, unless a signal ends it earlier.
 const placeTimeout = 10 * time.Second
 
-// jsPlaceRoom has a room opened by a peer that offers such rooms, unless one holds it.
+// jsPlaceRoom asks a peer that offers rooms of the kind to open one, unless a peer already
+// hosts it.
 func (n *node) jsPlaceRoom(args []js.Value) (any, error) {
 	kind, err := stringArgument(argument(args, 0), "kind", "a string")
 	if err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// methods are the calls on a node. Each runs in a goroutine of its own; what
-// it returns is what the promise brings.
+// methods are the calls on a node. Each runs in its own goroutine, and its results settle
+// the promise.
 var methods = map[string]func(n *node, args []js.Value) (any, error){
 	"addrs":      (*node).jsAddrs,
 	"peers":      (*node).jsPeers,
@@ -58,7 +58,7 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 
 	"privateKey": (*node).jsPrivateKey,
 
-	// What the page of a node in a worker tells it.
+	// Called by the page if the node is in a worker.
 	"rest": func(n *node, _ []js.Value) (any, error) { n.Rest(); return nil, nil },
 	"wake": func(n *node, _ []js.Value) (any, error) { n.Wake(); return nil, nil },
 
@@ -68,8 +68,8 @@ var methods = map[string]func(n *node, args []js.Value) (any, error){
 
 func (n *node) jsAddrs([]js.Value) (any, error) { return addrStrings(n.Addrs()), nil }
 
-// jsPrivateKey is for the page whose worker this node runs in: the node that
-// takes its place after a crash has the same identity.
+// jsPrivateKey returns the node's private key to the page whose worker the node runs in.
+// A node that replaces it after a crash then has the same identity.
 func (n *node) jsPrivateKey([]js.Value) (any, error) {
 	key := n.Host().Peerstore().PrivKey(n.ID())
 	if key == nil {
@@ -179,7 +179,7 @@ func (n *node) jsPing(args []js.Value) (any, error) {
 	return milliseconds(rtt), err
 }
 
-// maxEcho bounds what echo takes, bytes: Go's memory has to hold it several times.
+// maxEcho bounds the data of echo, in bytes: Go's memory has to hold it several times.
 const maxEcho = 256 << 20
 
 func (n *node) jsEcho(args []js.Value) (any, error) {

@@ -14,14 +14,14 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// class is a kind of object that JavaScript holds for a Go value. Its methods
-// return promises and are shared by all objects of the kind, as on a prototype:
-// an object costs no js.Func.
+// class is a kind of object that represents a Go value in JavaScript. Its methods return
+// promises. They are on a prototype that all objects of the class share, so an object
+// costs no js.Func.
 type class[T any] struct {
 	name    string // an indefinite noun, for errors
-	parent  string // the global whose prototype the methods' inherits from
+	parent  string // the global class that this one extends
 	methods map[string]func(T, []js.Value) (any, error)
-	// ended is what a method brings on an object that has been closed.
+	// ended returns the result of a method of an object that has been closed.
 	ended func(object js.Value, method string) (any, error)
 
 	open      jsio.Handles[T]
@@ -54,20 +54,20 @@ func (c *class[T]) makePrototype() js.Value {
 	return proto
 }
 
-// object makes obj one of the class, which stands for value.
+// object makes obj an object of the class that represents value.
 func (c *class[T]) object(obj js.Value, value T) js.Value {
 	js.Global().Get("Object").Call("setPrototypeOf", obj, c.prototype())
 	c.open.Add(obj, value)
 	return obj
 }
 
-// nothing is what methods bring that have nothing left to do.
+// nothing is the ended function of a class whose methods then do nothing.
 func nothing(js.Value, string) (any, error) { return nil, nil }
 
 func newObject(properties map[string]any) js.Value { return js.ValueOf(properties) }
 
-// registration is something that was registered: closing it removes that, and
-// again is not an error.
+// registration is a registered handler. Closing the registration removes the handler;
+// closing it again is not an error.
 type registration struct {
 	node   *node
 	object js.Value
@@ -97,9 +97,9 @@ func (n *node) register(properties map[string]any, remove func()) js.Value {
 	return registrations.object(r.object, r)
 }
 
-// plain is a Go value as JavaScript sees it: structs are objects with the names
-// that they have in JSON, or else in camel case, what is embedded in them lies
-// flat, durations are in milliseconds, and times in milliseconds since 1970.
+// plain converts a Go value for JavaScript. Structs become objects whose properties have
+// their JSON names, or else their names in camel case; embedded fields are flattened.
+// Durations become milliseconds, and times milliseconds since 1970.
 func plain(v reflect.Value) any {
 	switch v := v.Interface().(type) {
 	case time.Duration:
@@ -152,7 +152,7 @@ func addFields(o map[string]any, v reflect.Value) {
 	}
 }
 
-// camelCase makes "queueFull" of "QueueFull" and "id" of "ID".
+// camelCase turns "QueueFull" into "queueFull" and "ID" into "id".
 func camelCase(name string) string {
 	if strings.ToUpper(name) == name {
 		return strings.ToLower(name)

@@ -17,13 +17,13 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/webrtc"
 )
 
-// optionNames are all that createNode takes.
+// optionNames are the options of createNode.
 var optionNames = []string{"direct", "histories", "identity", "log", "network", "relays", "token", "transports"}
 
-// optionError says which option was wrong.
+// optionError adds the name of the option to err.
 func optionError(name string, err error) error { return fmt.Errorf("option %s: %w", name, err) }
 
-// kept says what a node keeps in IndexedDB.
+// kept says which parts of a node are stored in IndexedDB.
 type kept struct{ identity, histories bool }
 
 // parseOptions reads the argument of createNode. An error names the option.
@@ -71,7 +71,7 @@ func parseOptions(raw js.Value) (opts wasm.Options, keep kept, err error) {
 
 const relaysWanted = "an array of URLs and multiaddrs"
 
-// maxKey bounds a private key, bytes: an RSA key of 8192 bits has 5 KB.
+// maxKey bounds a private key, in bytes: an RSA key of 8192 bits has 5 KB.
 const maxKey = 64 << 10
 
 func parseIdentity(o options) (key crypto.PrivKey, persistent bool, err error) {
@@ -108,7 +108,7 @@ func parseDirect(o options) (auto bool, err error) {
 			return false, o.bad("direct", `"auto" or "never"`)
 		}
 	}
-	return auto && webrtc.Available(), nil // else it goes on over the relay, as with peers that have none
+	return auto && webrtc.Available(), nil // without WebRTC, connections stay on the relay
 }
 
 func parseLog(o options) (*slog.Logger, error) {

@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// rooms are those of the node, made when they are first asked for.
+// rooms returns the rooms of the node. The first call makes them.
 func (n *node) rooms() (*world.Rooms, error) {
 	n.roomsMu.Lock()
 	defer n.roomsMu.Unlock()
@@ -30,7 +30,7 @@ func (n *node) rooms() (*world.Rooms, error) {
 	return n.held, nil
 }
 
-// closeRooms ends them, if there are any.
+// closeRooms closes the rooms and their store, if they were opened.
 func (n *node) closeRooms() {
 	n.roomsMu.Lock()
 	held, kept := n.held, n.kept
@@ -41,7 +41,7 @@ func (n *node) closeRooms() {
 		}
 	}
 	if kept != nil {
-		_ = kept.Close() // of which the rooms have made use until now
+		_ = kept.Close() // last, because the rooms use it until they are closed
 	}
 }
 
@@ -143,7 +143,7 @@ func (r *room) setTags(args []js.Value) (any, error) {
 	return nil, nil
 }
 
-// invite resolves to a link.
+// invite resolves to an invitation link.
 func (r *room) invite(args []js.Value) (any, error) {
 	page, ok := jsio.Text(argument(args, 0))
 	if !ok {
@@ -200,8 +200,8 @@ func statsObject(s world.Stats) map[string]any {
 	}
 }
 
-// roomOptions are what hostRoom and standByRoom take. With keeps, the game has a part in what
-// is kept of its world; with keep, that is stored.
+// roomOptions are the options of hostRoom and standByRoom. With keeps, the game implements
+// saving and restoring its world; with keep, the world is stored, too.
 var roomOptions = []string{
 	"budget", "giveWay", "grace", "hidden", "host", "hz", "inputSize", "inputs", "keep", "keeps", "leave", "neighbours", "password", "players",
 	"private", "radius", "seatsPerPeer", "signal", "spectators", "standbys", "tags", "version", "visible",
@@ -231,7 +231,7 @@ func roomError(err error) error {
 	return &coded{codeArgument, err}
 }
 
-// watchRoom tells the page when a room that it holds ends, but for its own doing.
+// watchRoom dispatches an event when a room of the page ends, unless the page closed it.
 func (n *node) watchRoom(r *world.Room) {
 	n.events.Go(func() {
 		err := r.Wait(context.Background())
@@ -245,12 +245,12 @@ func (n *node) watchRoom(r *world.Room) {
 	})
 }
 
-// roomPlan is a room that the page wants to hold.
+// roomPlan describes a room that the page wants to host or stand by for.
 type roomPlan struct {
 	rooms  *world.Rooms
 	game   world.Game
 	opts   world.Options
-	others options // that are not the room's
+	others options // all options, those that are not the room's included
 }
 
 // parseRoom reads the name of a room, its game and its options.
@@ -291,7 +291,7 @@ func (n *node) parseRoom(args []js.Value) (*roomPlan, error) {
 	return plan, err
 }
 
-// worlds is where rooms are kept, opened when the first one is.
+// worlds returns the store of kept rooms. The first call opens it.
 func (n *node) worlds() (*datastore.Datastore, error) {
 	n.roomsMu.Lock()
 	defer n.roomsMu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// sitting is a seat.Seat that JavaScript holds, and reads in batches.
+// sitting is a seat.Seat that JavaScript reads in batches.
 type sitting struct {
 	*seat.Seat
 	node   *node
@@ -53,10 +53,10 @@ func init() {
 
 var errSeatLeft error = &coded{codeClosed, errors.New("the seat was left")}
 
-// maxSeatData bounds what a player gives the game at joining, and an input, in bytes.
+// maxSeatData bounds the data that a player joins with, and each input, in bytes.
 const maxSeatData = 32 << 10
 
-// joinTimeout bounds the joining, where no signal does before.
+// joinTimeout bounds joining a room, unless a signal ends it earlier.
 const joinTimeout = 30 * time.Second
 
 func (n *node) jsJoinRoom(args []js.Value) (any, error) {
@@ -112,7 +112,7 @@ func (n *node) jsJoinRoom(args []js.Value) (any, error) {
 	return sittings.object(s.object, s), nil
 }
 
-// takeSeat joins a room by its name, or by the option invitation.
+// takeSeat joins a room by its name or, if given, by the option invitation.
 func takeSeat(ctx context.Context, rooms *world.Rooms, name string, o options, opts seat.Options) (*seat.Seat, error) {
 	if !o.given("invitation") {
 		return seat.Join(ctx, rooms, name, opts)
@@ -128,8 +128,8 @@ func takeSeat(ctx context.Context, rooms *world.Rooms, name string, o options, o
 	return seat.Accept(ctx, rooms, invitation, opts)
 }
 
-// sit takes a seat: the first in a room with a connection of its own, and those of another
-// number beside that one.
+// sit takes a seat in a room. Seat 0 opens a connection to the room; seats with other
+// numbers share it.
 func (n *node) sit(ctx context.Context, room string, number uint32, o options, opts seat.Options) (*seat.Seat, error) {
 	if number > 0 {
 		n.roomsMu.Lock()
@@ -181,7 +181,7 @@ func (s *sitting) input(args []js.Value) (any, error) {
 	return float64(seq), err
 }
 
-// next resolves to the ticks that have come; to null when the seat was left.
+// next resolves to the ticks received so far, or to null once the seat was left.
 func (s *sitting) next([]js.Value) (any, error) {
 	t, err := s.Next(context.Background())
 	if errors.Is(err, seat.ErrLeft) {
@@ -196,7 +196,7 @@ func (s *sitting) next([]js.Value) (any, error) {
 	stop()
 	for err == nil {
 		batch = appendTick(batch, t)
-		t, err = s.Next(ended) // what has come already
+		t, err = s.Next(ended) // only ticks received already
 	}
 	return jsio.Uint8Array(batch), nil
 }
@@ -206,8 +206,8 @@ const (
 	updateWhole
 )
 
-// appendTick appends a tick as web/src/world/seat.ts reads it: numbers are
-// little-endian, of 32 bits; bytes follow their number.
+// appendTick appends a tick in the format that web/src/world/seat.ts reads. Numbers are
+// little-endian and have 32 bits; bytes are preceded by their length.
 func appendTick(b []byte, t *seat.Tick) []byte {
 	le := binary.LittleEndian
 	bytes := func(data []byte) { b = append(le.AppendUint32(b, uint32(len(data))), data...) }

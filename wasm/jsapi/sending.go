@@ -101,8 +101,8 @@ func (n *node) sendMany(args []js.Value, send func(context.Context, string, []by
 
 var priorities = map[string]link.Priority{"high": link.High, "normal": link.Normal, "low": link.Low}
 
-// sendOptions are those of a message, and the context of its signal; cancel must be
-// called unless there is an error.
+// sendOptions reads the options of a message and returns a context that ends with its
+// signal. cancel must be called unless there is an error.
 func sendOptions(raw js.Value) (opts []core.SendOption, ctx context.Context, cancel func(), err error) {
 	o, err := readOptions(raw, "priority", "signal")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// standby is a world.Standby that JavaScript has. When the node holds the room, it is a room
-// as well.
+// standby is a world.Standby that JavaScript holds. Once the node hosts the room, the
+// object has the methods of a room, too.
 type standby struct {
 	*world.Standby
 	node   *node
@@ -100,7 +100,8 @@ func (s *standby) state([]js.Value) (any, error) {
 	return state, nil
 }
 
-// held resolves to whether the node holds the room, when it does or never will.
+// held resolves to true once the node hosts the room, or to false if the standby is closed
+// before that.
 func (s *standby) held([]js.Value) (any, error) {
 	_, err := s.Wait(context.Background())
 	if errors.Is(err, world.ErrClosed) {

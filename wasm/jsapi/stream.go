@@ -13,14 +13,14 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
 
-// stream is a bridged stream that is closed once both its directions have ended,
-// however each of them did: JavaScript has no call for that.
+// stream is a bridged stream that closes itself once both its directions have ended, in
+// whatever way: JavaScript has no call that closes it.
 type stream struct {
 	*bridge.Conn
 	object              js.Value
 	readOnce, writeOnce sync.Once
-	halves              atomic.Int32  // that have not ended
-	over                chan struct{} // closed when none is left
+	halves              atomic.Int32  // directions that have not ended
+	over                chan struct{} // closed when both have ended
 }
 
 var (
@@ -30,18 +30,19 @@ var (
 	streams jsio.Handles[*stream]
 )
 
-// streamObject is a stream as the TypeScript of web/src sees it.
+// streamObject returns the object of a stream for the TypeScript in web/src.
 //
-// Its property native says that what it holds is the platform's own: nothing of
-// Go lies between JavaScript and the network, so JavaScript tells Go how the
-// readable ended, and Go tells JavaScript when it has ended the stream itself:
+// If its property native is true, it holds the platform's own streams, with no Go code
+// between JavaScript and the network. JavaScript then tells Go how the readable ended, and
+// Go tells JavaScript when Go ended the stream:
 //
 //	readable, writer   the platform's
 //	readEnded()        the readable is at its end, or was cancelled
-//	failed(thrown)     the readable has failed; resolves to why, as an Error
-//	ended              resolves when the stream is over: to why it failed, or null
+//	failed(thrown)     the readable has failed; resolves to the reason, as an Error
+//	ended              resolves when the stream has ended, to its error or null
 //
-// Otherwise readable and writable are as a page may have them.
+// Otherwise it has the properties readable and writable, which can be passed to a page as
+// they are.
 func streamObject(c *bridge.Conn) js.Value {
 	s := &stream{Conn: c, object: js.Global().Get("Object").New(), over: make(chan struct{})}
 	s.halves.Store(2)
@@ -79,7 +80,7 @@ func streamObject(c *bridge.Conn) js.Value {
 	go func() {
 		select {
 		case <-s.over:
-		case <-c.Done(): // reset, by whomever
+		case <-c.Done(): // reset by either side
 		}
 		_ = c.Close()
 		streams.Drop(s.object)
@@ -113,7 +114,7 @@ var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js
 	return m
 })
 
-// failed notes that the platform failed the stream, and finds out why.
+// failed records that the platform failed the stream, and returns the reason.
 func (s *stream) failed(thrown js.Value) error {
 	err := s.Explain(webtransport.Failure(thrown))
 	s.endRead()
@@ -136,7 +137,7 @@ func (s *stream) Read(p []byte) (int, error) {
 		s.endRead()
 	}
 	if _, ok := errors.AsType[*bridge.Error](err); ok {
-		s.endWrite() // the other half, too: nobody may ever write again to find out
+		s.endWrite() // the other half, too: perhaps nobody writes again and gets the error
 	}
 	return n, withReason(err)
 }
@@ -149,7 +150,7 @@ func (s *stream) CloseRead() error {
 func (s *stream) Write(p []byte) (int, error) {
 	n, err := s.Conn.Write(p)
 	if err != nil {
-		s.endWrite() // the peer may only have stopped to read
+		s.endWrite() // only this half: the peer may just have stopped reading
 	}
 	return n, withReason(err)
 }

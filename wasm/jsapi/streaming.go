@@ -52,11 +52,11 @@ func (n *node) jsOpen(args []js.Value) (any, error) {
 	return streamObject(c), nil
 }
 
-// negotiate finishes what hosts put off to the first read and write: a peer
-// that does not speak the protocol is an error of open, not of the stream.
+// negotiate finishes the protocol negotiation, which hosts may put off to the first read
+// and write. If the peer does not speak the protocol, open fails, rather than the stream.
 func negotiate(ctx context.Context, c *bridge.Conn) error {
 	if _, bare := c.Stream.(*swarm.Stream); bare {
-		return nil // there was no knowing, so it was done at once; a Read of nothing would wait for the peer
+		return nil // negotiated already; an empty Read would wait for the peer
 	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Reset() })
 	defer stop()
@@ -71,7 +71,7 @@ func negotiate(ctx context.Context, c *bridge.Conn) error {
 	return nil
 }
 
-// handlerTarget leads the streams of a listener to a function of JavaScript.
+// handlerTarget passes the streams of a listener to a JavaScript function.
 type handlerTarget struct {
 	node     *node
 	protocol protocol.ID
@@ -80,7 +80,7 @@ type handlerTarget struct {
 
 var _ bridge.Target = (*handlerTarget)(nil)
 
-// String is what the registry calls it.
+// String returns the name of the target in the registry.
 func (t *handlerTarget) String() string {
 	if v, err := jsio.Get(t.f, "name"); err == nil {
 		if name, _ := jsio.Text(v); name != "" {
@@ -90,8 +90,8 @@ func (t *handlerTarget) String() string {
 	return "js"
 }
 
-// Serve hands a stream to JavaScript, and returns when it is over. A function
-// that throws or rejects resets the stream, and the page hears of it.
+// Serve passes a stream to JavaScript and returns when the stream has ended. If the
+// function throws or rejects, the stream is reset and the page gets an error event.
 func (t *handlerTarget) Serve(ctx context.Context, c *bridge.Conn) error {
 	if _, err := callFunction(ctx, t.f, streamObject(c)); err != nil && ctx.Err() == nil {
 		t.node.dispatch("error", map[string]any{"message": fmt.Sprintf("handler of %s: %v", t.protocol, err)})
@@ -194,10 +194,11 @@ func (l *listener) update(args []js.Value) (any, error) {
 	return nil, l.Update(change)
 }
 
-// updateOptions are what of a listener can be changed while it listens.
+// updateOptions are the options of a listener that can be changed while it listens.
 var updateOptions = []string{"allow", "deny", "maxStreams", "maxStreamsPerPeer", "rate"}
 
-// parseUpdate reads them; what is not given stays as it is.
+// parseUpdate reads the updateOptions and returns a function that applies them. Options
+// that are not given are left unchanged.
 func parseUpdate(o options) (func(*bridge.Access, *bridge.Limits), error) {
 	var changes []func(*bridge.Access, *bridge.Limits)
 	for name, field := range map[string]func(*bridge.Access) *[]peer.ID{
@@ -280,8 +281,8 @@ func (n *node) jsCloseStream(args []js.Value) (any, error) {
 	return nil, nil
 }
 
-// jsServices asks one peer, or all that are connected: of these, those that do
-// not answer offer nothing.
+// jsServices asks one peer, or all connected peers, for their services. Of all peers,
+// those that do not answer are left out.
 func (n *node) jsServices(args []js.Value) (any, error) {
 	ctx, cancel, err := callContext(args, 1)
 	if err != nil {

@@ -45,8 +45,7 @@ func init() {
 	})
 }
 
-// next resolves to a batch of messages; to null when the subscription was
-// closed.
+// next resolves to a batch of messages, or to null once the subscription is closed.
 func (s *subscription) next([]js.Value) (any, error) {
 	var data js.Value
 	err := nextBatch(context.Background(), s.Subscription, func(b []byte) { data = jsio.Uint8Array(b) })
@@ -60,7 +59,7 @@ func (s *subscription) next([]js.Value) (any, error) {
 	return data, nil
 }
 
-// lost is what the subscriptions that are closed have lost, by their objects.
+// lost maps the objects of closed subscriptions to the number of messages they dropped.
 var lost = js.Global().Get("WeakMap").New()
 
 func (s *subscription) leave() { lost.Call("set", s.object, float64(s.Dropped())) }
@@ -70,7 +69,7 @@ func (s *subscription) forget() {
 	subscriptions.open.Drop(s.object)
 }
 
-// policies are those of dispatch under their names for JavaScript.
+// policies maps the policies' names in JavaScript to options of package dispatch.
 var policies = map[string]dispatch.Option{
 	"drop-newest":       dispatch.DropNewest,
 	"drop-oldest":       dispatch.DropOldest,
@@ -118,7 +117,7 @@ func (n *node) jsSubscribe(args []js.Value) (any, error) {
 	return subscriptions.object(object, &subscription{s, n, object}), nil
 }
 
-// presence is a mesh.Presence, which JavaScript reads in batches too.
+// presence is a mesh.Presence that JavaScript reads in batches, too.
 type presence struct {
 	*mesh.Presence
 	node   *node
@@ -148,7 +147,7 @@ func init() {
 	})
 }
 
-// next resolves to changes; to null when the presence was closed.
+// next resolves to a list with one change, or to null once the presence is closed.
 func (p *presence) next([]js.Value) (any, error) {
 	change, err := p.Next(context.Background())
 	switch {

@@ -10,7 +10,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world"
 )
 
-// arrival tells the page what a player brings that walked here; nil if it has joined.
+// arrival appends the state that a player brought from another room; a is nil if the
+// player joined in the usual way.
 func (g *game) arrival(a *world.Arrival) {
 	if a == nil {
 		g.events = append(g.events, 0)
@@ -26,7 +27,7 @@ func (g *game) area(a world.Area) {
 	g.bytes([]byte(a.Host.String()))
 }
 
-// Stays implements world.Stayer. The page is told with the next exchange.
+// Stays implements world.Stayer. The page gets the event with the next exchange.
 func (g *game) Stays(p *world.Player, to world.Area, why error) {
 	g.about(eventStays, p)
 	g.area(to)

@@ -1,5 +1,5 @@
-// Command lean builds a program for GOOS=js without what a tab does not need: see its
-// README.
+// Command lean builds a program for GOOS=js and leaves out everything that a tab does not
+// need: see its README.
 package main
 
 import (
@@ -34,8 +34,8 @@ type options struct {
 	keep                                  []string // modules
 }
 
-// seldom are the packages in whose functions no others are inlined: their code is a tenth
-// smaller without, and what is done for each byte is done elsewhere.
+// seldom lists the packages that are compiled without inlining. This makes their code a
+// tenth smaller, and work on each byte is done in other packages.
 var seldom = []string{
 	"fmt", "log/...", "net/...", "os/...", "path/...", "regexp/...", "text/...", "mime/...", "go/...", "html/...", "compress/...",
 	"github.com/decred/...", "github.com/gogo/...", "github.com/ipfs/...", "github.com/libp2p/go-libp2p/...",
@@ -89,8 +89,8 @@ func build(o options) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	// go build leaves a file as it is that bears the right mark, whoever changed it
-	// since: so not o.out.
+	// go build does not write a file again that has the right build ID, even if it was
+	// changed since. So it must not write to o.out, which is changed below.
 	linked := filepath.Join(dir, "linked.wasm")
 	args := []string{"build", "-trimpath", "-o", linked}
 	ldflags, tags := "-s -w", ""
@@ -128,8 +128,8 @@ func build(o options) error {
 	return write(o, program)
 }
 
-// write does what the linker could have done, and writes the program. A step that
-// cannot be taken is left out, with a warning.
+// write runs the steps after the linker and writes the program. A step that fails is
+// skipped, with a warning.
 func write(o options, program []byte) error {
 	rest := restOf(o.out)
 	if err := os.RemoveAll(rest); err != nil {
@@ -180,11 +180,12 @@ func write(o options, program []byte) error {
 	return os.WriteFile(o.out, m.Bytes(), 0o755)
 }
 
-// restOf is the second file of a program.
+// restOf returns the path of the second file of a program.
 func restOf(out string) string { return strings.TrimSuffix(out, ".wasm") + ".rest.wasm" }
 
-// readHot reads the names of functions, one a line. Of a function whose name has no dot,
-// which is one of the toolchain's own, nothing needs to be said: it stays.
+// readHot reads the names of functions, one a line, and returns a function that reports
+// whether a function stays in the first file. Those whose names have no dot are the
+// toolchain's own and always stay.
 func readHot(path string) (func(name string) bool, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -197,13 +198,14 @@ func readHot(path string) (func(name string) bool, error) {
 	return func(name string) bool { return names[name] || !strings.Contains(name, ".") }, nil
 }
 
-// forJS has a command of go be about GOOS=js.
+// forJS makes a go command build for GOOS=js.
 func forJS(cmd *exec.Cmd) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "GOOS=js", "GOARCH=wasm")
 	return cmd
 }
 
-// output runs a command, and is what it writes; what it has to say is in the error.
+// output runs a command and returns its standard output. Its standard error becomes part of
+// the error.
 func output(cmd *exec.Cmd) (string, error) {
 	var said strings.Builder
 	cmd.Stderr = &said

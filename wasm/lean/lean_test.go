@@ -92,7 +92,7 @@ func TestWhatAModuleUsesThatIsKeptIsKeptToo(t *testing.T) {
 	assert.False(t, options{keep: []string{"google.golang.org/protobuf"}}.keeps("github.com/prometheus/client_golang"))
 }
 
-// The table of what is replaced is the README's.
+// The table of replaced modules is in the README.
 func TestTheReadmeNamesWhatIsReplaced(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)

@@ -12,32 +12,33 @@ import (
 	"strings"
 )
 
-// replacement says what is put in the place of a module.
+// replacement describes the module that is used in place of another.
 type replacement struct {
 	path string
-	// ours are files of this package's folders, by where they are in the module.
+	// ours maps paths in the module to our own files, in folders of this package.
 	ours map[string]string
-	// theirs are folders of the module itself, but for the file without. "..." is all
-	// of them. Tests are left out, and what is where ours is, or in a folder below.
+	// theirs lists folders that are copied from the module itself, except the file
+	// without. "..." is all folders. Tests are left out, and so are the folders of our
+	// own files and the folders below them.
 	theirs  []string
 	without string
-	// beside says that ours are put beside what the module has in their folder.
+	// beside is set if our files are added to the module's own files in their folder.
 	beside bool
-	// uses is a module that is used for more where this one stays as it is.
+	// uses is a module that has to be left as it is if this one is.
 	uses string
 }
 
-// secpTag is the build tag of secp256k1 for what has no room for its table. No other
-// module that a tab links knows the tag.
+// secpTag is the build tag of secp256k1 for platforms without room for its table. No other
+// module that a tab links uses this tag.
 const secpTag = "tinygo"
 
-// snapshotTag is the build tag of what a program needs to begin from a snapshot.
+// snapshotTag is the build tag of the code that a program needs to start from a snapshot.
 const snapshotTag = "snapshot"
 
-// simdTag is the build tag of what calls the module of package chachapoly.
+// simdTag is the build tag of the code that calls the module of package chachapoly.
 const simdTag = "wasmsimd"
 
-// cryptoPath is the module that is replaced with -simd only.
+// cryptoPath is the module that is replaced only with -simd.
 const cryptoPath = "golang.org/x/crypto"
 
 //go:embed asn/asn.go chacha20poly1305/simd.go chacha20poly1305/import.go chacha20poly1305/methods.go gogo/proto.go libp2p/*/*.go prometheus/prometheus.go protobuf/*/*.go
@@ -91,9 +92,9 @@ var replacements = []replacement{{
 	without: "chacha20poly1305/chacha20poly1305_noasm.go",
 }}
 
-// leanModules puts modules that take the place of others into a folder, with a go.mod
-// and a go.sum that name them, and returns the flags of go build that use them.
-// Modules that the package does not link are left alone.
+// leanModules writes the replacement modules to a folder, with a go.mod and a go.sum that
+// name them, and returns the flags that make go build use them. It does not replace
+// modules that the package does not link.
 func leanModules(dir string, o options) (flags []string, err error) {
 	goMod, err := output(exec.Command("go", "env", "GOMOD"))
 	if err != nil {
@@ -117,14 +118,14 @@ func leanModules(dir string, o options) (flags []string, err error) {
 			continue
 		}
 		at := filepath.Join(dir, filepath.FromSlash(m.path))
-		if err := os.RemoveAll(at); err != nil { // of another version, perhaps
+		if err := os.RemoveAll(at); err != nil { // perhaps of another version
 			return nil, err
 		}
 		if err := m.writeTo(at); err != nil {
 			return nil, fmt.Errorf("replace %s: %w", m.path, err)
 		}
-		// Relative to the program's module, so that the program is the same wherever it
-		// is built.
+		// Relative to the program's module, so that the program does not depend on where
+		// it is built.
 		rel, err := relative(filepath.Dir(goMod), at)
 		if err != nil {
 			return nil, err
@@ -136,7 +137,8 @@ func leanModules(dir string, o options) (flags []string, err error) {
 	return []string{"-modfile=" + lean}, nil
 }
 
-// keeps says whether a module stays as it is: so does what another uses that stays.
+// keeps reports whether a module is left as it is. A module is, too, if another one that
+// is left uses it.
 func (o options) keeps(module string) bool {
 	if module == cryptoPath && !o.simd {
 		return true
@@ -146,7 +148,7 @@ func (o options) keeps(module string) bool {
 	})
 }
 
-// modulesOf is the modules of which a package links anything.
+// modulesOf returns the paths of the modules that a package links anything of.
 func modulesOf(pkg string) (map[string]bool, error) {
 	list, err := output(forJS(exec.Command("go", "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", pkg)))
 	if err != nil {
@@ -159,7 +161,7 @@ func modulesOf(pkg string) (map[string]bool, error) {
 	return linked, nil
 }
 
-// relative is the path from a folder to another, as a go.mod has it.
+// relative returns the path from one folder to another in the form of a go.mod.
 func relative(from, to string) (string, error) {
 	to, err := filepath.Abs(to)
 	if err != nil {
@@ -176,7 +178,7 @@ func relative(from, to string) (string, error) {
 	return rel, nil
 }
 
-// writeTo makes the module in a folder.
+// writeTo writes the module to a folder.
 func (m *replacement) writeTo(dir string) error {
 	if err := writeFile(filepath.Join(dir, "go.mod"), []byte("module "+m.path+"\n\ngo 1.25.0\n")); err != nil {
 		return err
@@ -196,7 +198,8 @@ func (m *replacement) writeTo(dir string) error {
 	return m.copyTheirs(dir)
 }
 
-// copyTheirs copies what stays of the module, of the version that the program selects.
+// copyTheirs copies the module's own files that are left, from the version that the
+// program selects.
 func (m *replacement) copyTheirs(dir string) error {
 	if _, err := output(exec.Command("go", "mod", "download", m.path)); err != nil {
 		return err
@@ -229,7 +232,7 @@ func (m *replacement) copyTheirs(dir string) error {
 	})
 }
 
-// isOurs says whether a folder of the module is one of ours.
+// isOurs reports whether a folder of the module is replaced by our own files.
 func (m *replacement) isOurs(folder string) bool {
 	if m.beside {
 		return false
@@ -250,7 +253,7 @@ func copyFile(from, to string) error {
 	return writeFile(to, b)
 }
 
-// writeFile makes the folder of a file, too.
+// writeFile writes a file and makes its folder, too.
 func writeFile(path string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err

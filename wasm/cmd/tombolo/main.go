@@ -1,7 +1,7 @@
 //go:build js
 
-// Command tombolo, built for js, is tombolo.wasm: it sets the global tombolo
-// (see package jsapi) and stays.
+// Command tombolo, built for js, is tombolo.wasm: it sets the global tombolo (see package
+// jsapi) and runs until the page ends.
 package main
 
 import (
