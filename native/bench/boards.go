@@ -16,7 +16,7 @@ const (
 	boardCalls   = 300_000 // for one value
 )
 
-// ranking is a board of players that is measured.
+// ranking is a leaderboard to measure.
 type ranking interface {
 	set(player uint32, score int64)
 	rank(player uint32) int // from 1
@@ -33,8 +33,8 @@ var rankings = []contenderRanking{
 	{"skiplist", newSkiplist},
 }
 
-// boards measures leaderboards of a million players: an update, a player's rank, and
-// what an entry takes.
+// boards measures leaderboards of a million players: the time of an update and of a query
+// for a player's rank, and the memory of an entry.
 func boards(rounds int) ([]*figure, error) {
 	var names []string
 	for _, r := range rankings {
@@ -81,7 +81,7 @@ func (b ourBoard) rank(player uint32) int {
 	return row.Rank
 }
 
-// standing is an entry of the others.
+// standing is an entry of the contenders' boards.
 type standing struct {
 	score  int64
 	seq    uint64
@@ -92,8 +92,8 @@ func (s standing) compare(t standing) int {
 	return cmp.Or(cmp.Compare(t.score, s.score), cmp.Compare(s.seq, t.seq))
 }
 
-// btreeBoard is tidwall's tree, which counts, and a map. It has no rank of a key: that
-// is a binary search by index.
+// btreeBoard is tidwall's counted B-tree and a map. The tree does not return the rank of a
+// key, so rank is a binary search by index.
 type btreeBoard struct {
 	tree *btree.BTreeG[standing]
 	of   map[uint32]standing

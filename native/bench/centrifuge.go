@@ -27,14 +27,14 @@ func embarkCentrifuge(ctx context.Context, addr string, p roomPlan) (crew, error
 	return newFleet(p.players, func() (*websocket.Conn, wire, error) { return joinCentrifuge(ctx, addr, p.radius()) })
 }
 
-// centrifugeDelay is how long the server collects what it writes to a player, so that
-// the cells of a tick go out together.
+// centrifugeDelay is how long the server collects messages to a player, so that the cells
+// of a tick go out together.
 const centrifugeDelay = 2 * time.Millisecond
 
-// centrifugeRoom is the server. It has a channel for each cell of a grid, and publishes
-// the places of those boats in a cell that have moved. A player is subscribed to the
-// cells of which it sees some. The cells are as wide as a player sees, so that these are
-// at most nine.
+// centrifugeRoom is the server. It has a channel for each cell of a grid and publishes on
+// it the positions of the cell's boats that have moved. A player is subscribed to the cells
+// that are partly in its sight. A cell is as wide as a player sees, so these are at most
+// nine.
 type centrifugeRoom struct {
 	node  *centrifuge.Node
 	took  durations // of ticks
@@ -45,7 +45,7 @@ type centrifugeRoom struct {
 	sea sea
 }
 
-// serveCentrifuge holds the room, and says where it is and where it tells of itself.
+// serveCentrifuge hosts the room and returns its address and the URL of its roomState.
 func serveCentrifuge(radius string) (string, func(), error) {
 	r, err := strconv.ParseFloat(radius, 64)
 	if err != nil {
@@ -84,7 +84,7 @@ func (r *centrifugeRoom) close() {
 	_ = r.node.Shutdown(context.Background())
 }
 
-// connecting launches a boat. The boat's number is the player's user id.
+// connecting launches a boat. The boat's number is the player's user ID.
 func (r *centrifugeRoom) connecting(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,7 +116,7 @@ func (r *centrifugeRoom) connected(client *centrifuge.Client) {
 	r.board(number, client)
 }
 
-// board gives the boat to the client, nil if it is gone.
+// board assigns the boat to the client, or to none if client is nil.
 func (r *centrifugeRoom) board(boat int, client *centrifuge.Client) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,15 +132,15 @@ func (r *centrifugeRoom) run(ctx context.Context) {
 		r.tick(n)
 		r.took.add(time.Since(from))
 		next = next.Add(period)
-		if now := time.Now(); now.Sub(next) > period { // one tick is made up for, as in our rooms
+		if now := time.Now(); now.Sub(next) > period { // at most one late tick is made up for, as in our rooms
 			next = now
 		}
 		time.Sleep(time.Until(next))
 	}
 }
 
-// tick moves the boats, subscribes a quarter of the players to what they see now, and
-// publishes.
+// tick moves the boats, updates the subscriptions of a quarter of the players to what they
+// see now, and publishes.
 func (r *centrifugeRoom) tick(n int) {
 	r.mu.Lock()
 	cells := r.sea.sail()
@@ -149,7 +149,7 @@ func (r *centrifugeRoom) tick(n int) {
 		moves = append(moves, r.sea.look(&r.sea.boats[i])...)
 	}
 	r.mu.Unlock()
-	// A call fails only for a player who has left meanwhile.
+	// A call fails only for a player that has left meanwhile.
 	for _, m := range moves {
 		if m.enter {
 			_ = m.client.Subscribe(m.channel)
@@ -190,7 +190,7 @@ func joinCentrifuge(ctx context.Context, addr string, radius float64) (*websocke
 	return conn, w, nil
 }
 
-// connect is the first command and its reply.
+// connect sends the first command and reads its reply.
 func (w *centrifugeWire) connect(conn *websocket.Conn) error {
 	command, err := w.encoder.Encode(&protocol.Command{Id: 1, Connect: &protocol.ConnectRequest{}})
 	if err == nil {
@@ -243,7 +243,7 @@ func (w *centrifugeWire) read(message []byte) (updates int, err error) {
 	}
 }
 
-// readPlaces counts only what the player is meant to see: a cell reaches farther.
+// readPlaces counts only the boats that the player is meant to see: a cell reaches farther.
 func (w *centrifugeWire) readPlaces(places []byte) (updates int, err error) {
 	for ; len(places) >= placeBytes; places = places[placeBytes:] {
 		number, x, y := readPlace(places)

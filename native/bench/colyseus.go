@@ -17,10 +17,11 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/demo"
 )
 
-// colyseusDirs is where its folder may be: from the repository, and from this package.
+// colyseusDirs are the possible paths of its folder: from the repository's root, and from
+// this package.
 var colyseusDirs = []string{"native/bench/colyseus", "colyseus"}
 
-// startColyseus starts colyseus/server.mjs, in the Node.js that is installed with it.
+// startColyseus starts colyseus/server.mjs with the Node.js that is installed beside it.
 func startColyseus(ctx context.Context, p roomPlan) (*process, string, error) {
 	for _, dir := range colyseusDirs {
 		node, err := filepath.Abs(filepath.Join(dir, "node_modules/node/bin/node"))
@@ -41,7 +42,7 @@ func embarkColyseus(ctx context.Context, addr string, p roomPlan) (crew, error) 
 	return newFleet(p.players, func() (*websocket.Conn, wire, error) { return joinColyseus(ctx, addr) })
 }
 
-// What messages begin with; see Protocol in @colyseus/shared-types.
+// The first bytes of messages; see Protocol in @colyseus/shared-types.
 const (
 	colyseusJoin  = 10
 	colyseusState = 14
@@ -51,7 +52,7 @@ const (
 	colyseusInput = 1 // the type of the game's only message
 )
 
-// joinColyseus takes a seat and sits on it.
+// joinColyseus reserves a seat and joins the room.
 func joinColyseus(ctx context.Context, addr string) (*websocket.Conn, wire, error) {
 	seat, err := seatColyseus(ctx, addr)
 	if err != nil {
@@ -100,8 +101,9 @@ func seatColyseus(ctx context.Context, addr string) (seat colyseusSeat, err erro
 	return seat, json.NewDecoder(answer.Body).Decode(&seat)
 }
 
-// colyseusWire reads patches of the state in colyseus/server.mjs: a map of boats. A
-// structure in them has a number, which its owner tells when it is added to it.
+// colyseusWire reads patches of the state in colyseus/server.mjs: a map of boats. Each
+// structure in a patch has a number, which is announced when the structure is added to its
+// owner.
 type colyseusWire struct {
 	session string
 	patches uint32
@@ -112,7 +114,7 @@ type colyseusWire struct {
 
 type colyseusBoat struct {
 	x, y int32
-	told uint32 // the patch that last told of it
+	told uint32 // the last patch that changed it
 }
 
 func newColyseusWire(session string) *colyseusWire {
@@ -160,14 +162,14 @@ func (w *colyseusWire) read(message []byte) (updates int, err error) {
 	return updates, nil
 }
 
-// readState reads a change of the state's only field.
+// readState reads a change to the state's only field.
 func (w *colyseusWire) readState(r *schemaReader) {
 	if op := r.byte() & schemaOperation; op != schemaDelete {
 		w.fleet = r.number()
 	}
 }
 
-// readFleet reads a change of an item of the map.
+// readFleet reads a change to an item of the map.
 func (w *colyseusWire) readFleet(r *schemaReader) {
 	op := r.byte()
 	if op == schemaClear {
@@ -194,7 +196,7 @@ func (w *colyseusWire) readFleet(r *schemaReader) {
 	}
 }
 
-// read reads a change of one field.
+// read reads a change to one field.
 func (b *colyseusBoat) read(r *schemaReader) {
 	switch field := r.byte(); field &^ schemaOperation {
 	case 0:
@@ -208,8 +210,8 @@ func (b *colyseusBoat) read(r *schemaReader) {
 	}
 }
 
-// Operations and marks of @colyseus/schema; see src/encoding/spec.ts there. In the
-// change of a field, the operation is the byte's two highest bits.
+// Operations and marks of @colyseus/schema; see its src/encoding/spec.ts. In a change to a
+// field, the operation is in the byte's two highest bits.
 const (
 	schemaOperation = 0xc0
 	schemaAdd       = 0x80
@@ -219,7 +221,7 @@ const (
 	schemaType      = 213
 )
 
-// schemaReader reads what @colyseus/schema writes. After an error it returns zeros.
+// schemaReader reads the format of @colyseus/schema. After an error it returns zeros.
 type schemaReader struct {
 	rest []byte
 	err  error
@@ -239,7 +241,7 @@ func (r *schemaReader) byte() byte { return r.take(1)[0] }
 
 func (r *schemaReader) uint16() uint16 { return binary.LittleEndian.Uint16(r.take(2)) }
 
-// number reads an unsigned one, in as many bytes as it needs.
+// number reads an unsigned number, encoded in as many bytes as it needs.
 func (r *schemaReader) number() uint32 {
 	switch prefix := r.byte(); {
 	case prefix < 0x80:
@@ -255,5 +257,5 @@ func (r *schemaReader) number() uint32 {
 	return 0
 }
 
-// string reads one of up to 31 bytes, which sessions have.
+// string reads a string of up to 31 bytes; session IDs are no longer.
 func (r *schemaReader) string() string { return string(r.take(int(r.byte() & 0x1f))) }

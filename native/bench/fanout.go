@@ -22,22 +22,22 @@ const (
 	fanoutSize   = 128  // bytes of a message
 	fanoutBuffer = 1024 // messages of a subscriber
 	fanoutType   = "chat"
-	// window is how many messages each subscriber of a contender may be behind
-	// that loses messages where it is not held up.
+	// window is how many messages a subscriber may lag behind the publisher, for
+	// contenders that lose messages if the publisher is not held up.
 	window = fanoutBuffer
 	step   = window / 2
-	// fanoutRounds is how many rounds are measured for each that was asked for. A round
-	// takes a fraction of a second, and other programs that share the processor's caches
-	// make one half as slow again for whichever contender they meet.
+	// fanoutRounds is how many rounds are measured for each requested one. A round takes
+	// a fraction of a second, and other programs that share the processor's caches can
+	// slow it by half.
 	fanoutRounds = 3
 )
 
-// fanoutContender takes messages to n subscribers, each read by a goroutine.
-// It sets up, and returns what publishes the i-th message and what tears down.
+// fanoutContender delivers messages to n subscribers, each read by a goroutine. start sets
+// it up and returns functions that publish the i-th message and stop the contender.
 type fanoutContender struct {
 	name       string
 	deliveries int // in a round
-	warmUp     int // messages before it
+	warmUp     int // messages before the round
 	paced      bool
 	start      func(readers []*reader) (publish func(i int) error, stop func(), err error)
 }
@@ -49,10 +49,10 @@ var fanoutContenders = []fanoutContender{
 	{"nats", 200_000, 128, true, fanoutNATS},
 }
 
-// fanoutTo measures the cost of a message per delivery to n subscribers, from
-// the publisher's call until it is in the reader's hands. Publishers are as
-// quick as they can be, and nothing is lost. The messages are made before, so
-// that what is allocated is the contenders' own.
+// fanoutTo measures the cost of each delivery of a message to n subscribers, from the
+// publisher's call until the reader has it. Publishers are as fast as they can be, and
+// nothing is lost. The messages are made beforehand, so that only the contenders'
+// allocations are counted.
 func fanoutTo(n int) func(rounds int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
 		var names []string
@@ -72,7 +72,8 @@ func fanoutTo(n int) func(rounds int) ([]*figure, error) {
 				}
 				cpu.add(c.name, m.cpu)
 				wall.add(c.name, m.wall)
-				// What is taken once, as by a ring that grows, is not per delivery.
+				// Rounded, because an allocation made once, for example by a ring
+				// that grows, is not one of the delivery.
 				allocs.add(c.name, math.Round(m.allocs*100)/100)
 			}
 		}
@@ -80,10 +81,10 @@ func fanoutTo(n int) func(rounds int) ([]*figure, error) {
 	}
 }
 
-// perDelivery is what a delivery took.
+// perDelivery is the cost of a delivery: ns of CPU and wall time, and allocations.
 type perDelivery struct{ cpu, wall, allocs float64 }
 
-// fanoutLimit is how long a subscriber may take to get what was published.
+// fanoutLimit is how long a subscriber may take to get the published messages.
 const fanoutLimit = time.Minute
 
 func (c fanoutContender) measure(n int) (perDelivery, error) {
@@ -107,7 +108,7 @@ func (c fanoutContender) measure(n int) (perDelivery, error) {
 	run := func(from, to int) error {
 		for i := from; i < to; i++ {
 			if c.paced && i%step == 0 && i >= 2*step {
-				for _, r := range readers { // each was to have the step before the last
+				for _, r := range readers { // each must have got the step before the last
 					<-r.acks
 				}
 			}
@@ -143,7 +144,7 @@ func (c fanoutContender) measure(n int) (perDelivery, error) {
 	}, nil
 }
 
-// wait waits for all readers to have come so far.
+// wait waits until all readers have reached the point that wg stands for.
 func wait(wg *sync.WaitGroup) error {
 	ok := make(chan struct{})
 	go func() { wg.Wait(); close(ok) }()
@@ -155,14 +156,14 @@ func wait(wg *sync.WaitGroup) error {
 	}
 }
 
-// reader counts what a subscriber gets.
+// reader counts the messages that a subscriber gets.
 type reader struct {
 	n, warmUp, all int
 	warm, done     *sync.WaitGroup
 	acks           chan struct{} // one for each step; nil: the publisher is not paced
 }
 
-// got counts one, and says whether more is to come.
+// got counts a message and reports whether more are to come.
 func (r *reader) got() bool {
 	r.n++
 	if r.n%step != 0 && r.n != r.warmUp && r.n != r.all {
@@ -184,7 +185,7 @@ func (r *reader) milestone() bool {
 	return r.n != r.all
 }
 
-// made are messages to be published over and over.
+// made makes messages that are published over and over.
 func made[T any](one func(data []byte) T) func(i int) T {
 	var all [2 * window]T
 	for i := range all {
@@ -279,12 +280,12 @@ func fanoutNebulas(readers []*reader) (func(int) error, func(), error) {
 	return func(i int) error { d.put(message(i)); return nil }, stop, nil
 }
 
-// natsPending is what the server holds for a connection before it cuts it, in
-// bytes: more than a window for all subscriptions.
+// natsPending is how much the server queues for a connection before it closes it, in bytes:
+// more than a window for all subscriptions.
 const natsPending = 1 << 30
 
-// fanoutNATS has a server in the process, a connection that publishes and one
-// that the subscriptions share, both without a socket.
+// fanoutNATS starts a server in the process, with a connection that publishes and one that
+// the subscriptions share, both without a socket.
 func fanoutNATS(readers []*reader) (func(int) error, func(), error) {
 	srv, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true, MaxPending: natsPending, WriteDeadline: fanoutLimit})
 	if err != nil {

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// farBytes are those of one transfer over a long line: with a window of 256 KiB they
-// take 20 s at 300 ms.
+// farBytes is the size of one transfer over a long line, which takes 20 s with a window of
+// 256 KiB and a round trip of 300 ms.
 const farBytes = 16 << 20
 
-// farTrips are the round trips, in milliseconds: a country, an ocean, and the other
-// side of the world.
+// farTrips are the round trips, in milliseconds: across a country, across an ocean, and to
+// the other side of the world.
 var farTrips = []int{20, 100, 300}
 
-// farContenders are the kinds of tunnels, as startHelpers knows them.
+// farContenders are the kinds of tunnels that startHelpers knows.
 var farContenders = []string{"ours", "stock"}
 
-// farOver measures the throughput of tunnels whose ends are far from each other. Of a
-// circuit, half of the way is before the relay and half behind it. The first transfer
-// of each connection counts: its windows grow in it.
+// farOver measures the throughput of tunnels whose ends are far from each other. The relay
+// of a circuit is halfway. The first transfer of each connection counts, because its
+// windows grow during that.
 func farOver(transport string) func(rounds int) ([]*figure, error) {
 	return func(rounds int) (figures []*figure, err error) {
 		ctx := context.Background()

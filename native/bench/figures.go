@@ -9,17 +9,16 @@ import (
 	"time"
 )
 
-// figure is a line of what was measured.
+// figure is one line of the results.
 type figure struct {
 	name   string // area/name
 	unit   string
-	more   bool // is better; else less is
+	more   bool // more is better, otherwise less is
 	order  []string
 	values map[string][]float64 // contender -> its rounds
 }
 
-// newFigure is a figure of contenders, of which the first is ours and the
-// second the one that the ratio is to.
+// newFigure returns a figure of contenders. The first is ours; the ratio is to the second.
 func newFigure(name, unit string, contenders ...string) *figure {
 	return &figure{name: name, unit: unit, order: contenders, values: make(map[string][]float64)}
 }
@@ -28,7 +27,7 @@ func (f *figure) add(contender string, value float64) {
 	f.values[contender] = append(f.values[contender], value)
 }
 
-// String is the line. A contender that was not measured is left out of it.
+// String returns the line. Contenders that were not measured are left out.
 func (f *figure) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "bench %s unit=%s", f.name, f.unit)
@@ -38,13 +37,13 @@ func (f *figure) String() string {
 		}
 	}
 	if r, ok := f.ratio(); ok {
-		fmt.Fprintf(&b, " ratio=%s", strings.TrimPrefix(strings.ToLower(fmt.Sprintf("%.2f", r)), "+")) // inf, where ours is nothing
+		fmt.Fprintf(&b, " ratio=%s", strings.TrimPrefix(strings.ToLower(fmt.Sprintf("%.2f", r)), "+")) // inf if ours is 0
 	}
 	return b.String()
 }
 
-// ratio is the median of the rounds' own ratios of the first two contenders: what
-// slows the machine for a round slows both in it. It is false where one of them was
+// ratio returns the median of the rounds' own ratios of the first two contenders, because
+// load on the machine slows both of them in a round. It returns false if one of them was
 // not measured.
 func (f *figure) ratio() (float64, bool) {
 	if len(f.order) < 2 {
@@ -57,10 +56,10 @@ func (f *figure) ratio() (float64, bool) {
 		if f.more {
 			better, worse = worse, better
 		}
-		if better == worse { // 0 and 0 too
+		if better == worse { // also if both are 0
 			ratios = append(ratios, 1)
 		} else {
-			ratios = append(ratios, worse/better) // +Inf where ours is nothing
+			ratios = append(ratios, worse/better) // +Inf if ours is 0
 		}
 	}
 	if len(ratios) == 0 {
@@ -77,7 +76,7 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// short is three significant digits, and no exponent.
+// short formats v with three significant digits and no exponent.
 func short(v float64) string {
 	digits := 0
 	if a := math.Abs(v); a > 0 {
@@ -86,7 +85,7 @@ func short(v float64) string {
 	return fmt.Sprintf("%.*f", digits, v)
 }
 
-// usage is what the process has used up to a moment.
+// usage is the CPU time that the process has used up to a point in time.
 type usage struct {
 	wall time.Time
 	cpu  time.Duration // user and system, of all threads
@@ -95,12 +94,12 @@ type usage struct {
 func usageNow() usage {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		panic(err) // it has no way to fail but a wrong argument
+		panic(err) // it fails only for a wrong argument
 	}
 	return usage{time.Now(), time.Duration(r.Utime.Nano() + r.Stime.Nano())}
 }
 
-// since is what was used from u to now.
+// since returns the time that has passed since u and the CPU time used in it.
 func (u usage) since() (wall, cpu time.Duration) {
 	now := usageNow()
 	return now.wall.Sub(u.wall), now.cpu - u.cpu

@@ -14,32 +14,32 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// steerEvery is how many inputs keep a course, as those of demo.Bots do.
+// steerEvery is how many inputs keep the same course, as with demo.Bots.
 const steerEvery = 20
 
-// offshore is how far from the walls a boat is, in demo.Units, that surely does not
+// offshore is the distance from the walls, in demo.Units, at which a boat surely does not
 // reach one while it keeps a course.
 const offshore = 256
 
-// fleet is the players of a rival's room, each behind a WebSocket of its own. They
-// steer as demo.Bots do.
+// fleet is the players of a rival's room, each with its own WebSocket. They steer as
+// demo.Bots do.
 type fleet struct {
 	sailors []*sailor
 	reading sync.WaitGroup
 	updates atomic.Uint64
-	bytes   atomic.Uint64 // of messages: those of the WebSocket's frames are not in it
+	bytes   atomic.Uint64 // of messages, without the headers of WebSocket frames
 	times   durations
 }
 
-// wire makes and reads a rival's messages, for one player.
+// wire encodes and decodes a rival's messages for one player.
 type wire interface {
-	// steer makes the input that sets the speed of the player's boat, in demo.Units a
+	// steer returns the input that sets the speed of the player's boat, in demo.Units per
 	// tick.
 	steer(vx, vy int8) ([]byte, error)
-	// read returns how many boats in the player's sight the message tells the place of.
+	// read returns for how many boats in the player's sight the message has a position.
 	read(message []byte) (updates int, err error)
-	// boat is where the player's boat was last told to be, in demo.Units; afloat is
-	// false before.
+	// boat returns the last known position of the player's boat, in demo.Units; afloat
+	// is false if none is known yet.
 	boat() (x, y int32, afloat bool)
 }
 
@@ -55,7 +55,7 @@ type sailor struct {
 	x, y   int32
 	afloat bool
 	vx, vy int8
-	asked  time.Time // when the player asked for vx and vy; zero if they were seen
+	asked  time.Time // when the player set vx and vy; zero once the boat moves so
 }
 
 // newFleet calls dial once for each player. dial returns when the player has joined the
@@ -91,7 +91,7 @@ func (f *fleet) seen() time.Duration { return f.times.take(0.99) }
 
 func (f *fleet) count(s *roomState) { s.Updates, s.Bytes = f.updates.Load(), f.bytes.Load() }
 
-// Close ends all connections, and waits until nothing reads from them.
+// Close closes all connections and waits for the goroutines that read from them.
 func (f *fleet) Close() error {
 	for _, s := range f.sailors {
 		_ = s.conn.Close()
@@ -122,7 +122,7 @@ func (s *sailor) read() error {
 	}
 }
 
-// look compares how far the boat went with what was asked of it.
+// look notes the delay if the boat has now moved as its player asked.
 func (s *sailor) look() {
 	x, y, afloat := s.wire.boat()
 	s.mu.Lock()
@@ -134,8 +134,8 @@ func (s *sailor) look() {
 	s.x, s.y, s.afloat = x, y, afloat
 }
 
-// expect makes look note when the boat first goes as it is asked to now. Nothing is
-// noted of a boat that is asked to stop, goes so already, or may bounce off a wall.
+// expect makes look note when the boat first moves at the new speed. Nothing is noted if
+// the boat is to stop, has that speed already, or may bounce off a wall.
 func (s *sailor) expect(vx, vy int8) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -180,7 +180,7 @@ func (s *sailor) play(ctx context.Context, period time.Duration) error {
 	}
 }
 
-// durations collects some from many goroutines.
+// durations collects durations from many goroutines.
 type durations struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -192,7 +192,8 @@ func (d *durations) add(one time.Duration) {
 	d.all = append(d.all, one)
 }
 
-// take returns the quantile of those since the last call, or zero if there are none.
+// take returns the quantile of the durations since the last call, or zero if there are
+// none.
 func (d *durations) take(q float64) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -30,7 +30,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// helperWord as the first argument makes this program one process of a tunnel:
+// helperWord as the first argument makes this program one process of a measurement:
 //
 //	bench tunnel <kind> <transport> listen <target> [relay]
 //	bench tunnel <kind> <transport> forward <peer>
@@ -46,10 +46,10 @@ import (
 //	bench tunnel quiet <address>
 //	bench tunnel service
 //
-// kind is stock or ours, transport tcp, quic, circuit (through a relay that is reached
-// over TCP) or circuit-quic. It prints one line when
-// it is ready, its address, and ends when its standard input does; lossy alone prints what
-// it measured, and ends. The last is the measured service itself.
+// kind is stock or ours; transport is tcp, quic, circuit (through a relay reached over TCP)
+// or circuit-quic. The process prints one line, its address, when it is ready, and ends
+// when its standard input does. Only lossy prints its results instead, and ends by itself.
+// The last is the measured service itself.
 const helperWord = "tunnel"
 
 const benchProtocol = "/x/bench"
@@ -134,8 +134,8 @@ type tunnelEnd struct {
 	transport string
 }
 
-// addrs is where an end listens: on the one transport, or nowhere if others are
-// to come through a circuit.
+// addrs returns the addresses that an end listens on: one of its transport, or none if
+// others reach it through a circuit.
 func (e tunnelEnd) addrs() []ma.Multiaddr {
 	switch e.transport {
 	case "tcp":
@@ -162,7 +162,7 @@ func (e tunnelEnd) stockHost() (host.Host, func(), error) {
 	return h, func() { _ = h.Close() }, nil
 }
 
-// relay passes circuits on, without limits.
+// relay runs a relay whose circuits have no limits.
 func (e tunnelEnd) relay(ctx context.Context) (string, func(), error) {
 	listen := stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, -1)[:1]
 	if e.transport == "circuit-quic" {
@@ -185,7 +185,7 @@ func (e tunnelEnd) relay(ctx context.Context) (string, func(), error) {
 
 func addressOf(h host.Host) string { return fmt.Sprintf("%s/p2p/%s", h.Addrs()[0], h.ID()) }
 
-// listen takes streams to the target, if there is a relay, through it.
+// listen forwards streams to the target, through the relay if there is one.
 func (e tunnelEnd) listen(ctx context.Context, target, through string) (string, func(), error) {
 	var relays []peer.AddrInfo
 	if through != "" {
@@ -209,7 +209,7 @@ func (e tunnelEnd) listen(ctx context.Context, target, through string) (string, 
 	return fmt.Sprintf("%s/p2p-circuit/p2p/%s", through, h.ID()), stop, nil
 }
 
-// listenOurs is what tombolo listen does.
+// listenOurs does what tombolo listen does.
 func (e tunnelEnd) listenOurs(ctx context.Context, target string, relays []peer.AddrInfo) (host.Host, func(), error) {
 	n, stop, err := e.node(ctx, relays...)
 	if err != nil {
@@ -254,7 +254,7 @@ func (e tunnelEnd) listenStock(ctx context.Context, target string, relays []peer
 	return h, stop, nil
 }
 
-// forward takes connections on the loopback to the peer.
+// forward forwards connections on the loopback to the peer.
 func (e tunnelEnd) forward(ctx context.Context, to string) (string, func(), error) {
 	info, err := core.ParsePeer(to)
 	if err != nil {
@@ -266,7 +266,7 @@ func (e tunnelEnd) forward(ctx context.Context, to string) (string, func(), erro
 	return e.forwardStock(ctx, info)
 }
 
-// forwardOurs is what tombolo forward does.
+// forwardOurs does what tombolo forward does.
 func (e tunnelEnd) forwardOurs(ctx context.Context, to peer.AddrInfo) (string, func(), error) {
 	n, stop, err := e.node(ctx)
 	if err != nil {
@@ -329,8 +329,7 @@ func (e tunnelEnd) forwardStock(ctx context.Context, to peer.AddrInfo) (string, 
 	return l.Addr().String(), stop, nil
 }
 
-// spliceStock joins the two until both directions have ended, as anybody would
-// write it.
+// spliceStock copies between the two until both directions have ended, in the obvious way.
 func spliceStock(c *net.TCPConn, s network.Stream) {
 	defer s.Close()
 	defer c.Close()

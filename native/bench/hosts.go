@@ -12,7 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// startHosts makes hosts over TCP on the loopback, each connected to all others.
+// startHosts starts hosts that listen over TCP on the loopback and are all connected to
+// each other.
 func startHosts(ctx context.Context, n int) (hosts []host.Host, stop func(), err error) {
 	stop = func() {
 		for _, h := range hosts {
@@ -43,7 +44,7 @@ func startHosts(ctx context.Context, n int) (hosts []host.Host, stop func(), err
 
 var errLate = errors.New("it took too long")
 
-// until calls ok now and then until it is true, for as long as limit.
+// until calls ok every few milliseconds until it returns true, for at most limit.
 func until(limit time.Duration, ok func() bool) error {
 	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {

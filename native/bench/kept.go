@@ -21,9 +21,9 @@ const (
 	keptFor      = 5 * time.Second
 )
 
-// roomKept measures how many updates of entities a second a room takes that is kept, until
-// all are on disk, beside writing each of them through to the same kind of store. An update
-// moves one of 50,000 entities, at random; its record has 32 bytes.
+// roomKept measures how many updates of entities a second a kept room takes, until all are
+// on disk, and compares it with writing each update through to the same kind of store. An
+// update moves one of 50,000 entities, chosen at random; its record has 32 bytes.
 func roomKept(rounds int) ([]*figure, error) {
 	updates := newFigure("rooms-kept/updates", "1/s", "ours", "write-through")
 	updates.more = true
@@ -65,14 +65,14 @@ func keepBehind(dir string, updates, longest *figure) error {
 	began := time.Now()
 	time.Sleep(keptFor)
 	longest.add("ours", float64(room.Stats().Longest)/1e6-float64(driftFor)/1e6)
-	if err := rooms.Close(); err != nil { // all is on disk
+	if err := rooms.Close(); err != nil { // now everything is on disk
 		return err
 	}
 	updates.add("ours", float64(g.updates)/time.Since(began).Seconds())
 	return nil
 }
 
-// driftFor is how much of each tick of 50 ms the game updates for.
+// driftFor is how long the game makes updates in each tick of 50 ms.
 const driftFor = 20 * time.Millisecond
 
 // drifting is a game that moves its entities as fast as it can.
@@ -107,7 +107,7 @@ func (*drifting) SavePlayer(_ *world.Player, dst []byte) []byte { return dst }
 
 func (*drifting) Change(_ world.Entity, dst []byte) []byte { return append(dst, 1) }
 
-// record is of 24 bytes, beside the 8 of a place.
+// record returns 24 bytes; with the 8 bytes of a position, a record has 32.
 func record(e uint64) []byte {
 	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, e), e), e)
 }

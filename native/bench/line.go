@@ -11,25 +11,23 @@ import (
 	"time"
 )
 
-// lineHeld bounds the bytes that are on their way in one direction of a connection,
-// and the packets. It is more than any sender has under way, so that the line has a
-// length and no width.
+// lineHeld and linePackets bound the bytes and the packets under way in one direction of a
+// connection. They are more than any sender has under way, so the line adds delay but does
+// not limit the throughput.
 const (
 	lineHeld    = 64 << 20
 	linePackets = lineHeld / 1200
 )
 
-// queued bounds the bytes of a connection that wait for a line with a rate, besides
-// those that are on their way: a router has as little room.
+// queued bounds the bytes of a connection that wait for a line with a rate, besides those
+// under way: the buffer of a router is as small.
 const queued = 32 << 10
 
-// serveLine is a long line to a target on this machine: what comes to its TCP and UDP
-// port, which is the same, is there after half of a round trip, and so is what comes
-// back. With a rate, in bits per second, no more passes in each direction, of all
-// connections together; with rate 0 there is no limit. No byte of a connection is lost. The
-// line is told apart from a real one by TCP, whose own window ends at the line, and which
-// therefore starts at full speed: what is measured over it is what the peers themselves
-// hold back.
+// serveLine simulates a long line to a target on this machine. It listens on the same TCP
+// and UDP port, and delays data by half a round trip in each direction. rate bounds the
+// throughput in each direction, in bits per second, of all connections together; 0 means no
+// limit. No byte of a connection is lost. Unlike on a real line, TCP connections end at the
+// line and start at full speed, so only the peers' own flow control is measured over it.
 func serveLine(roundTrip time.Duration, rate int, target string) (addr string, stop func(), err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -54,18 +52,18 @@ type longLine struct {
 	delay       time.Duration
 	target      string
 	there, back width
-	held        int // the most bytes of a connection that are on their way in one direction
+	held        int // maximum bytes of a connection under way in one direction
 	chunk       int // bytes that pass in one piece
 }
 
-// width is how much passes in one direction.
+// width limits the throughput in one direction.
 type width struct {
 	rate int // bits per second; 0: no limit
 	mu   sync.Mutex
 	free time.Time
 }
 
-// pass is when the last of n bytes that come now has passed.
+// pass returns when the last of n bytes that arrive now has passed.
 func (w *width) pass(n int) time.Time {
 	now := time.Now()
 	if w.rate == 0 {
@@ -99,13 +97,13 @@ func (n *longLine) connections(l net.Listener) {
 	}
 }
 
-// piece is what came at a time.
+// piece is data that arrived together.
 type piece struct {
 	data []byte
 	due  time.Time
 }
 
-// carry is one direction, with its end.
+// carry carries one direction, including its end.
 func (n *longLine) carry(to, from *net.TCPConn, through *width) {
 	var mu sync.Mutex
 	room := sync.NewCond(&mu)
@@ -146,7 +144,7 @@ func (n *longLine) carry(to, from *net.TCPConn, through *width) {
 	_ = to.CloseWrite()
 }
 
-// packets carries those of each sender from a socket of its own.
+// packets carries packets, with a separate socket to the target for each sender.
 func (n *longLine) packets(u *net.UDPConn) {
 	target, err := netip.ParseAddrPort(n.target)
 	if err != nil {
@@ -191,7 +189,7 @@ type replier struct {
 
 func (r replier) Write(b []byte) (int, error) { return r.WriteToUDPAddrPort(b, r.to) }
 
-// late has packets written when they are due.
+// late starts a goroutine that writes packets when they are due.
 func (n *longLine) late(w io.Writer) chan piece {
 	pieces := make(chan piece, linePackets)
 	go func() {
@@ -203,7 +201,7 @@ func (n *longLine) late(w io.Writer) chan piece {
 	return pieces
 }
 
-// post sends a copy of a packet on its way, or drops it where too many are on it.
+// post queues a copy of a packet, or drops the packet if too many are under way.
 func post(to chan piece, packet []byte, due time.Time) {
 	select {
 	case to <- piece{append([]byte(nil), packet...), due}:
@@ -211,7 +209,7 @@ func post(to chan piece, packet []byte, due time.Time) {
 	}
 }
 
-// throughLine is a multiaddr whose first port is led through a line.
+// throughLine returns address with its first port replaced by the line's.
 func throughLine(address, line string) (string, error) {
 	at, err := netip.ParseAddrPort(line)
 	if err != nil {
@@ -224,7 +222,7 @@ func throughLine(address, line string) (string, error) {
 	return fmt.Sprint(before, at.Port(), after), nil
 }
 
-// portOf is where the first port of a multiaddr on the loopback leads.
+// portOf returns the loopback address of the first port of a multiaddr.
 func portOf(address string) (string, error) {
 	_, port, _, err := cutPort(address)
 	return "127.0.0.1:" + port, err

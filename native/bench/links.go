@@ -28,7 +28,7 @@ const (
 	pacedRate  = 1000 // messages a second
 	pacedTotal = 10 * time.Second
 
-	// How many messages the slowest may be behind a publisher that is as quick
+	// How many messages the slowest receiver may lag behind a publisher that is as fast
 	// as it can be.
 	linksWindow  = 512
 	gossipWindow = 32
@@ -36,16 +36,15 @@ const (
 	linksSaturated  = 200_000 // messages in a round
 	gossipSaturated = 3_000
 
-	// tunedQueue is GossipSub's with more room than it has by default, which is
-	// 32 messages.
+	// tunedQueue is the length of GossipSub's queues, in messages. The default is 32.
 	tunedQueue = 4096
 )
 
-// linkContender takes what one host publishes to all the others.
+// linkContender delivers messages that one host publishes to all the others.
 type linkContender struct {
 	name string
-	// start returns what publishes, and what tears down. Receivers are told by
-	// got.
+	// start returns functions that publish a message and stop the contender. got is
+	// called for every message that a receiver gets.
 	start func(ctx context.Context, hosts []host.Host, got func(receiver int, data []byte)) (publish func([]byte) error, stop func(), err error)
 }
 
@@ -55,8 +54,7 @@ var pacedContenders = []linkContender{
 	{"gossipsub-tuned", startGossip(true)},
 }
 
-// saturating is a contender with how many messages it is measured by in a round,
-// and its window.
+// saturating is a contender with its messages per round and its window.
 type saturating struct {
 	linkContender
 	messages, window int
@@ -67,7 +65,7 @@ var saturatingContenders = []saturating{
 	{linkContender{"gossipsub", startGossip(false)}, gossipSaturated, gossipWindow},
 }
 
-// startLinks has links from the publisher to each of the others.
+// startLinks opens links from the publisher to each of the others.
 func startLinks(_ context.Context, hosts []host.Host, got func(int, []byte)) (func([]byte) error, func(), error) {
 	var all []*link.Links
 	stop := func() {
@@ -109,7 +107,7 @@ func startLinks(_ context.Context, hosts []host.Host, got func(int, []byte)) (fu
 	return publish, stop, nil
 }
 
-// startGossip has a topic of GossipSub, signed as it is by default.
+// startGossip uses a GossipSub topic whose messages are signed, as by default.
 func startGossip(tuned bool) func(context.Context, []host.Host, func(int, []byte)) (func([]byte) error, func(), error) {
 	var opts []pubsub.Option
 	var subOpts []pubsub.SubOpt
@@ -160,18 +158,18 @@ func startGossip(tuned bool) func(context.Context, []host.Host, func(int, []byte
 // warm marks a message that is not measured.
 const warm = 1 << 63
 
-// linkRun is a contender at work.
+// linkRun is a measurement of one contender.
 type linkRun struct {
 	publish func([]byte) error
 	stop    func()
 
 	start     time.Time
-	warmed    [linkHosts - 1]atomic.Uint64  // the last such message
-	count     [linkHosts - 1]atomic.Int64   // of those measured
-	published []atomic.Int64                // when, since start
-	latencies [linkHosts - 1][]atomic.Int64 // 0: not there yet
-	acks      [linkHosts - 1]chan struct{}  // for each step
-	step      int64                         // 0: nobody waits for acks
+	warmed    [linkHosts - 1]atomic.Uint64  // the last warm-up message received
+	count     [linkHosts - 1]atomic.Int64   // measured messages received
+	published []atomic.Int64                // time of publishing, since start
+	latencies [linkHosts - 1][]atomic.Int64 // 0: not received yet
+	acks      [linkHosts - 1]chan struct{}  // one value for each step
+	step      int64                         // messages; 0: nobody waits for acks
 }
 
 func (c linkContender) run(messages, step int) (*linkRun, error) {
@@ -221,8 +219,8 @@ func (r *linkRun) send(n uint64) error {
 	return r.publish(data)
 }
 
-// warmUp waits until each receiver has got several messages in a row: streams
-// are open, and GossipSub has its mesh.
+// warmUp publishes until each receiver has got several messages in a row: then streams are
+// open and GossipSub has built its mesh.
 func (r *linkRun) warmUp() error {
 	const needed, limit = 20, 600
 	row := 0
@@ -257,9 +255,9 @@ func (r *linkRun) arrived() (n int64) {
 	return n
 }
 
-// quiet waits until all has arrived, or nothing has for three seconds, which is
-// longer than GossipSub takes to ask for what it heard of. It returns what was
-// used when the last one came.
+// quiet waits until all messages have arrived, or none has for three seconds, which is
+// longer than GossipSub takes to ask for messages that it was told of. It returns the
+// usage at the time of the last arrival.
 func (r *linkRun) quiet() usage {
 	all := int64(len(r.published)) * int64(len(r.count))
 	last, at := r.arrived(), usageNow()
@@ -272,7 +270,8 @@ func (r *linkRun) quiet() usage {
 	return at
 }
 
-// quantiles of the latencies of what arrived, in microseconds.
+// quantiles returns quantiles of the latencies of the messages that arrived, in
+// microseconds.
 func (r *linkRun) quantiles(qs ...float64) []float64 {
 	var all []int64
 	for i := range r.latencies {
@@ -290,9 +289,9 @@ func (r *linkRun) quantiles(qs ...float64) []float64 {
 	return us
 }
 
-// linksPaced has a publisher that sends a thousand messages a second, whatever
-// becomes of them: how long they take, how many are lost, and what they cost.
-// The rounds take ten seconds together.
+// linksPaced measures a publisher that sends a thousand messages a second, whether or not
+// they arrive: their latency, how many are lost, and their cost. All rounds together take
+// ten seconds.
 func linksPaced(rounds int) ([]*figure, error) {
 	contenders := pacedContenders
 	var names []string
@@ -339,14 +338,14 @@ func linksPaced(rounds int) ([]*figure, error) {
 			}
 		}
 	}
-	for _, name := range names { // of all rounds: a median would hide some
+	for _, name := range names { // over all rounds: a median would hide losses
 		lost.add(name, 100*float64(missing[name])/float64(sent[name]))
 	}
 	return []*figure{p99, p50, lost, cpu}, nil
 }
 
-// linksSaturate has a publisher that is as quick as it can be, with so many
-// messages under way.
+// linksSaturate measures a publisher that is as fast as it can be, with up to the
+// contender's window of messages under way.
 func linksSaturate(rounds int) ([]*figure, error) {
 	contenders := saturatingContenders
 	var names []string
@@ -388,15 +387,15 @@ func linksSaturate(rounds int) ([]*figure, error) {
 	return []*figure{cpu, rate, lost}, nil
 }
 
-// saturate publishes in steps, of which each begins when all have got the one
-// before the last, and waits for the end. It returns what was used then.
+// saturate publishes in steps. Each step begins when all receivers have got the step before
+// the last. saturate returns the usage when the last message has arrived.
 func (r *linkRun) saturate(messages, step int) (usage, error) {
 	for n := range messages {
 		if n%step == 0 && n >= 2*step {
 			for i := range r.acks {
 				select {
 				case <-r.acks[i]:
-				case <-time.After(10 * time.Second): // more was lost than a step
+				case <-time.After(10 * time.Second): // more than a step was lost
 					return usage{}, fmt.Errorf("messages were lost: %d deliveries of %d messages", r.arrived(), n)
 				}
 			}

@@ -21,16 +21,16 @@ import (
 )
 
 const (
-	lossyPlayers = 20 // each behind a connection of its own
-	lossyBuoys   = 40 // everybody sees all of them, and all boats
+	lossyPlayers = 20 // each with its own connection
+	lossyBuoys   = 40 // every player sees all of them, and all boats
 	lossyTrip    = 40 * time.Millisecond
 	lossySettle  = 2 * time.Second
 	lossyTime    = 15 * time.Second
 	lossyLimit   = 2 * time.Minute // for one round of one contender
 
-	// lossyStall is how long a gap between two frames is at least that counts as a
-	// stall. What is drawn two ticks behind the room stands still after two ticks; one
-	// more, and it is noticed.
+	// lossyStall is the shortest gap between two frames that counts as a stall. A picture
+	// that is drawn two ticks behind the room stands still after two ticks; after one
+	// more, the player notices.
 	lossyStall = (1 + seat.Behind) * tickTime
 )
 
@@ -41,7 +41,7 @@ type lossyContender struct {
 	options   seat.Options // of each seat
 }
 
-// lossyContenders are measured; the ratio is of the first to the others.
+// lossyContenders are the contenders; the first is compared with the others.
 var lossyContenders = []lossyContender{
 	{name: "datagram", transport: "quic"},
 	{name: "stream", transport: "quic", options: seat.Options{StreamOnly: true}},
@@ -56,28 +56,28 @@ func findLossyContender(name string) (lossyContender, error) {
 	return lossyContenders[i], nil
 }
 
-// lossyMeasure is what the players of one round saw.
+// lossyMeasure holds what the players of one round saw.
 type lossyMeasure struct {
-	// SeenMedian and SeenP99 are from an input until its player was told that the game
-	// had taken it, in ms.
+	// SeenMedian and SeenP99 are the time from an input until its player is told that the
+	// game has taken it, in ms.
 	SeenMedian, SeenP99 float64
-	// GapP99 is between two frames that a player took, in ms.
+	// GapP99 is the time between two frames that a player took, in ms.
 	GapP99 float64
-	// AgeP99 is over time: at each moment, how long ago the tick began of the newest
-	// frame that a player had, in ms.
+	// AgeP99 is a quantile over time: the age, at each moment, of the newest frame that a
+	// player has, in ms, counted from the start of the frame's tick.
 	AgeP99 float64
-	// Stalls are gaps over lossyStall, a player and minute.
+	// Stalls is the number of gaps over lossyStall, per player and minute.
 	Stalls float64
-	// Frozen is for how many ms of a player's minute there was no frame to draw towards,
-	// seat.Behind ticks behind the room.
+	// Frozen is the time, in ms per player and minute, in which there was no frame to
+	// draw towards, seat.Behind ticks behind the room.
 	Frozen float64
-	// Down is what was sent on the line to a player in a second, in bytes, with the
-	// headers of IP and all above it, and with what was lost.
+	// Down is how much was sent on the line to a player, in bytes per second, with the
+	// headers of IP and everything above it, and lost packets included.
 	Down float64
 }
 
-// roomLosing measures what players see over a line that loses so many percent of the
-// packets of each direction.
+// roomLosing measures what players see over a line that loses the given percentage of the
+// packets in each direction.
 func roomLosing(percent int) func(rounds int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
 		area := fmt.Sprintf("rooms-lossy/%dpc", percent)
@@ -120,8 +120,8 @@ func roomLosing(percent int) func(rounds int) ([]*figure, error) {
 	}
 }
 
-// runLossy runs this program again in a network of its own (see lossyHelper), and
-// returns what it prints. All that it makes ends with it, and it ends with this one.
+// runLossy runs this program again in its own network (see lossyHelper) and returns its
+// output. Everything that the new process makes ends with it, and it ends with this one.
 func runLossy(ctx context.Context, args ...string) ([]byte, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -140,8 +140,8 @@ func runLossy(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// lossyHelper is the process that has the line and the players, in a network of its
-// own. It starts the room in another one.
+// lossyHelper is the main function of the process that runs the line and the players, in
+// its own network. It starts the room in another network.
 func lossyHelper(args []string) int {
 	m, err := func() (m lossyMeasure, err error) {
 		switch {
@@ -178,7 +178,7 @@ func lossyHelper(args []string) int {
 	return 0
 }
 
-// measure is one round. The line loses nothing until all players sit.
+// measure runs one round. The line loses nothing until all players are seated.
 func (c lossyContender) measure(loss float64, seed uint64) (m lossyMeasure, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lossyLimit)
 	defer cancel()
@@ -221,7 +221,7 @@ func (c lossyContender) measure(loss float64, seed uint64) (m lossyMeasure, err 
 	return m, <-played
 }
 
-// serveLossyRoom holds a room at the far end of the line, and says where it is.
+// serveLossyRoom hosts a room at the far end of the line and returns its address.
 func serveLossyRoom(ctx context.Context, transport string) (string, func(), error) {
 	listen := stack.ListenOn(lossyFar, 0, -1)[:1]
 	if transport == "quic" {

@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// lossyLine carries IP packets between two networks, and is the only way between them.
-// In each direction a packet arrives after the delay, in order, or is lost, whatever
-// becomes of the others. There is no limit to how much passes.
+// lossyLine carries IP packets between two networks and is the only route between them. In
+// each direction, a packet arrives after the delay, in order, or is lost independently of
+// the others. The throughput is not limited.
 //
-// Unlike longLine, it does not end TCP's connections: TCP sends again what was lost, and
-// that is a part of what is measured.
+// Unlike longLine, it does not end TCP connections: the time that TCP takes to resend lost
+// packets is a part of the measurement.
 type lossyLine struct {
 	delay time.Duration // of one direction
-	loss  atomic.Value  // float64, the share of the packets
+	loss  atomic.Value  // float64, the share of packets that are lost
 	near  *os.File      // the devices
 	far   *os.File
 
-	down    atomic.Uint64 // bytes of all packets from far to near, the lost ones too
+	down    atomic.Uint64 // bytes of all packets from far to near, lost ones included
 	carries sync.WaitGroup
 }
 
@@ -33,9 +33,9 @@ var (
 	lossyFar  = netip.AddrFrom4([4]byte{10, 99, 0, 2})
 )
 
-// openLossyLine makes a line from this network to a new one, in which it calls far. The
-// line loses nothing until lose is called. end ends the line; whoever started a program
-// in far stops it first.
+// openLossyLine makes a line from this network to a new one and calls far in the new one.
+// The line loses nothing until lose is called. end ends the line; programs started by far
+// must be stopped before.
 func openLossyLine(delay time.Duration, seed uint64, far func() error) (l *lossyLine, end func(), err error) {
 	l = &lossyLine{delay: delay}
 	l.loss.Store(0.0)
@@ -65,10 +65,10 @@ func openLossyLine(delay time.Duration, seed uint64, far func() error) (l *lossy
 	}, nil
 }
 
-// lose has the line lose such a share of the packets of each direction from now on.
+// lose sets the share of packets that the line loses in each direction from now on.
 func (l *lossyLine) lose(share float64) { l.loss.Store(share) }
 
-// carry is one direction, until the device it reads is closed.
+// carry carries one direction, until the device it reads from is closed.
 func (l *lossyLine) carry(to io.Writer, from io.Reader, random *rand.Rand, sent *atomic.Uint64) {
 	pieces := make(chan piece, linePackets)
 	l.carries.Go(func() {
@@ -85,7 +85,7 @@ func (l *lossyLine) carry(to io.Writer, from io.Reader, random *rand.Rand, sent 
 			return
 		}
 		if n == 0 || b[0]>>4 != 4 {
-			continue // IPv6 looks for routers by itself
+			continue // IPv6 sends router solicitations by itself
 		}
 		sent.Add(uint64(n))
 		if random.Float64() < l.loss.Load().(float64) {

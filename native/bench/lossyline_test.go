@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// taker tells of the packets that come to it.
+// taker is called with each packet that arrives.
 type taker func(packet []byte)
 
 func (t taker) Write(b []byte) (int, error) { t(b); return len(b), nil }

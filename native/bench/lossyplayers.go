@@ -23,12 +23,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// players are those of a room over a lossy line, each with a host of its own. Unlike
-// demo.Bots, they count every input and keep every frame: after a stall the room takes
+// players are the players of a room over a lossy line, each with its own host. Unlike
+// demo.Bots, they measure every input and keep every frame: after a stall, the room takes
 // several inputs in one tick, and the first of them has waited longest.
 type players []*player
 
-// player is one player. Its visit's reader calls tick.
+// player is one player. The reader of its visit calls tick.
 type player struct {
 	host  host.Host
 	visit *seat.Visit
@@ -36,19 +36,19 @@ type player struct {
 
 	mu      sync.Mutex
 	sent    [1024]time.Time // of the inputs, by number
-	applied uint32          // the last that the game took
+	applied uint32          // the last input that the game took
 	seen    []time.Duration // of each input, until the player was told that it was taken
 	frames  []frame
 }
 
-// frame is a tick of the room that a player was told of.
+// frame is a tick of the room that a player got.
 type frame struct {
 	number uint32
 	at     time.Time
 }
 
-// embark connects the players to the room and seats them. What it made is to be closed
-// after an error, too.
+// embark connects the players to the room and seats them. The players that it returns must
+// be closed, also after an error.
 func embark(ctx context.Context, addr string, c lossyContender) (players, error) {
 	info, err := core.ParsePeer(addr)
 	if err != nil {
@@ -88,7 +88,7 @@ func (p *player) board(ctx context.Context, room peer.AddrInfo, c lossyContender
 	return err
 }
 
-// opener is a host as seats take it.
+// opener is a host with the methods that seats need.
 type opener struct{ host.Host }
 
 func (o opener) Open(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
@@ -110,9 +110,9 @@ func (all players) close() {
 	closing.Wait()
 }
 
-// play has each player send its inputs until ctx ends. Theirs are spread evenly over the
-// tick, because how long they wait for it is a part of what is measured. It returns the
-// first error of a seat that has ended.
+// play makes each player send its inputs until ctx ends. The players' inputs are spread
+// evenly over the tick, because the wait for the tick is a part of the measurement. play
+// returns the first error of a seat that has ended.
 func (all players) play(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -154,7 +154,7 @@ func (p *player) play(ctx context.Context, period, phase time.Duration) error {
 	}
 }
 
-// send is one input. One that cannot be sent now is not sent later, as in a game.
+// send sends one input. As in a game, an input that cannot be sent now is dropped.
 func (p *player) send(input []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -171,7 +171,7 @@ func (p *player) tick(t *seat.Tick) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if n := len(p.frames); n == 0 || t.Number > p.frames[n-1].number { // an older one is not shown
+	if n := len(p.frames); n == 0 || t.Number > p.frames[n-1].number { // an older tick is not shown
 		p.frames = append(p.frames, frame{t.Number, now})
 	}
 	for ; p.applied < t.Applied; p.applied++ {
@@ -179,7 +179,7 @@ func (p *player) tick(t *seat.Tick) {
 	}
 }
 
-// forget has the next report begin with the frame that each player has now.
+// forget makes the next report begin with the newest frame of each player.
 func (all players) forget() {
 	for _, p := range all {
 		p.mu.Lock()
@@ -188,7 +188,7 @@ func (all players) forget() {
 	}
 }
 
-// report is what the players saw since forget.
+// report returns what the players saw since forget.
 func (all players) report() (m lossyMeasure) {
 	var seen []time.Duration
 	var frames [][]frame
@@ -202,13 +202,13 @@ func (all players) report() (m lossyMeasure) {
 	return m
 }
 
-// tickTime is that of a tick of the room.
+// tickTime is the length of a tick of the room.
 const tickTime = time.Second / world.DefaultHz
 
-// look measures what the players had of the world at each moment up to now, by the
-// frames of each.
+// look measures, from the frames of each player, how recent the player's view of the world
+// was at each moment up to now.
 func (m *lossyMeasure) look(frames [][]frame, now time.Time) {
-	var began time.Time // tick 0, by the frame that was under way for the shortest time
+	var began time.Time // of tick 0, estimated from the frame with the shortest delay
 	for _, of := range frames {
 		for _, f := range of {
 			at := f.at.Add(-lossyTrip/2 - time.Duration(f.number)*tickTime)
@@ -221,7 +221,7 @@ func (m *lossyMeasure) look(frames [][]frame, now time.Time) {
 	var whole, frozen time.Duration
 	for _, of := range frames {
 		for i, f := range of {
-			end := now // a gap that has not ended counts as far as it went
+			end := now // a gap that has not ended counts up to now
 			if i+1 < len(of) {
 				end = of[i+1].at
 			}
@@ -245,7 +245,7 @@ func (m *lossyMeasure) look(frames [][]frame, now time.Time) {
 	m.Frozen = float64(frozen) / 1e6 / whole.Minutes()
 }
 
-// quantile is in ms; of nothing, it is zero. It sorts what it is given.
+// quantile returns a quantile of d in ms, or zero if d is empty. It sorts d.
 func quantile(d []time.Duration, q float64) float64 {
 	if len(d) == 0 {
 		return 0

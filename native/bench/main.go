@@ -1,20 +1,20 @@
-// Command bench measures Tombolo beside its peers, in one run.
+// Command bench compares Tombolo with similar software, in one run.
 //
 //	go run . [-rounds 5] [area...]
 //
-// An area is a name of the table below or what is before a slash or hyphen of it; without
-// any, all are measured. Each figure is one line:
+// An area is a name in the table below, or the part of one before a slash or hyphen.
+// Without areas, all are measured. Each figure is one line:
 //
 //	bench <area>/<name> unit=<u> ours=<v> <peer>=<v> … ratio=<r>
 //
-// The contenders take turns, for several rounds, and a value is the median of
-// its rounds. The ratio is the median of the rounds' own ratios, of the first peer
-// named to ours, or the inverse where more is better: above 1, ours is better. A
-// busy machine slows a round for all contenders, so the ratio is steadier than the
-// values, and may differ a little from their quotient.
+// The contenders take turns for several rounds, and a value is the median of its rounds.
+// The ratio is the median of the rounds' own ratios of the first named peer to ours, or the
+// inverse if more is better: above 1, ours is better. A busy machine slows a round for all
+// contenders, so the ratio is steadier than the values and may differ a little from their
+// quotient.
 //
-// This is a module of its own, so that what is only measured against does not
-// become what Tombolo depends on.
+// bench is a separate module, so that Tombolo does not depend on the software that it is
+// compared with.
 package main
 
 import (
@@ -26,11 +26,11 @@ import (
 	"strings"
 )
 
-// area is measured on its own.
+// area is a group of figures that can be measured separately.
 type area struct {
 	name string
 	what string
-	run  func(rounds int) ([]*figure, error) // with an error, what there is of them
+	run  func(rounds int) ([]*figure, error) // with an error, the figures measured so far
 }
 
 var areas = []area{
@@ -111,7 +111,7 @@ func main() {
 	os.Exit(run(*rounds, *profile))
 }
 
-// run returns the status to exit with.
+// run returns the exit status.
 func run(rounds int, profile string) int {
 	if profile != "" {
 		f, err := os.Create(profile)
@@ -130,7 +130,8 @@ func run(rounds int, profile string) int {
 	return 0
 }
 
-// measure says whether all went well in the areas wanted, or in all without any.
+// measure measures the wanted areas, or all if none are given, and reports whether all of
+// them succeeded.
 func measure(wanted []string, rounds int) bool {
 	ok := true
 	for _, a := range areas {
@@ -149,7 +150,7 @@ func measure(wanted []string, rounds int) bool {
 	return ok
 }
 
-// within says whether an area is the one wanted or a part of it.
+// within reports whether area is the wanted area or a part of it.
 func within(area, wanted string) bool {
 	rest, ok := strings.CutPrefix(area, wanted)
 	return ok && (rest == "" || rest[0] == '/' || rest[0] == '-')

@@ -18,8 +18,8 @@ const (
 	churn = 20_000
 )
 
-// memory measures what a subscription of the default buffer holds that has had
-// no message, and what it costs to make and to end one where there are many.
+// memory measures the memory of a subscription with the default buffer that has had no
+// message, and the cost of making and ending one among many.
 func memory(rounds int) ([]*figure, error) {
 	held := newFigure("dispatch/memory", "bytes/subscription", "ours", "eventbus", "nebulas")
 	var figures []*figure
@@ -39,7 +39,7 @@ func memory(rounds int) ([]*figure, error) {
 		for range rounds {
 			for _, c := range holders {
 				if c.name == "eventbus" && existing > memorySubscriptions {
-					continue // its Close looks at all of them: this would take minutes
+					continue // its Close searches all of them: this would take minutes
 				}
 				ns, err := c.churn(existing)
 				if err != nil {
@@ -55,8 +55,9 @@ func memory(rounds int) ([]*figure, error) {
 // A holder keeps subscriptions.
 type holder struct {
 	name string
-	// start returns what makes a subscription to the i-th type, of the default
-	// buffer, and returns what ends it.
+	// start returns functions that make a subscription to the i-th type, with the
+	// default buffer, and stop the holder. subscribe returns a function that ends the
+	// subscription.
 	start func() (subscribe func(i int) (end func(), err error), stop func())
 }
 
@@ -71,7 +72,7 @@ var holders = []holder{
 			return func() { _ = s.Close() }, nil
 		}, func() { _ = d.Close() }
 	}},
-	// The bus knows no types but those of Go: all subscriptions are to one.
+	// The bus supports only Go types, so all subscriptions are to the same one.
 	{"eventbus", func() (func(int) (func(), error), func()) {
 		bus := eventbus.NewBus()
 		return func(int) (func(), error) {
@@ -103,7 +104,7 @@ var memoryTypeNames = sync.OnceValue(func() []string {
 
 func memoryType(i int) string { return memoryTypeNames()[i%memoryTypes] }
 
-// hold is the bytes of each of n subscriptions that wait.
+// hold returns the bytes that each of n idle subscriptions takes.
 func (h holder) hold(n int) (float64, error) {
 	subscribe, stop := h.start()
 	defer stop()
@@ -125,7 +126,7 @@ func (h holder) hold(n int) (float64, error) {
 
 func heap() int64 {
 	memoryTypeNames()
-	for range 2 { // what a finalizer lets go is gone after the next
+	for range 2 { // memory released by finalizers is freed only by the next run
 		runtime.GC()
 	}
 	var m runtime.MemStats
@@ -133,7 +134,8 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// churn is the CPU time to make and end one subscription beside so many.
+// churn returns the CPU time, in ns, of making and ending one subscription beside existing
+// others.
 func (h holder) churn(existing int) (float64, error) {
 	subscribe, stop := h.start()
 	defer stop()

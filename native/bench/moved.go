@@ -21,9 +21,9 @@ const (
 	movesAtOnce = 10
 )
 
-// roomMoved measures for how long a player hears of no tick when the host of its room is
+// roomMoved measures for how long a player gets no tick when the host of its room is
 // killed, and when it leaves. A room has 20 ticks a second, 500 entities, a standby and a
-// player, whose host is a process of its own.
+// player; its host is a separate process.
 func roomMoved(rounds int) ([]*figure, error) {
 	var figures []*figure
 	for _, m := range []struct {
@@ -49,7 +49,8 @@ func roomMoved(rounds int) ([]*figure, error) {
 	return figures, nil
 }
 
-// moveRooms has rooms lose their host, and returns for how long each was silent, in order.
+// moveRooms ends the hosts of several rooms and returns for how long each room was silent,
+// sorted.
 func moveRooms(end func(movingRoom) error) ([]time.Duration, error) {
 	var mu sync.Mutex
 	var gaps []time.Duration
@@ -81,10 +82,10 @@ type movingRoom struct {
 	seat    *seat.Seat
 }
 
-// kill is kill -9.
+// kill ends the host as kill -9 does.
 func (r movingRoom) kill() error { r.host.stop(); return nil }
 
-// leave has the host end as it should.
+// leave makes the host shut down.
 func (r movingRoom) leave() error { return r.host.stdin.Close() }
 
 // moveRoom makes a room, ends its host, and returns how long no tick came.
@@ -134,13 +135,14 @@ func moveRoom(end func(movingRoom) error) (time.Duration, error) {
 		return 0, err
 	}
 	defer s.Leave()
-	if _, err := s.Input(demo.AppendInput(nil, 2, 1)); err != nil { // so that there is news in each tick
+	if _, err := s.Input(demo.AppendInput(nil, 2, 1)); err != nil { // so that something changes in each tick
 		return 0, err
 	}
 	return movingRoom{host, holder.ID, standby, s}.silence(ctx, end)
 }
 
-// silence ends the host when all are ready, and returns how long no tick came.
+// silence ends the host once the standby and the player are ready, and returns how long no
+// tick came.
 func (r movingRoom) silence(ctx context.Context, end func(movingRoom) error) (time.Duration, error) {
 	ended := make(chan error, 1)
 	go func() {
@@ -171,7 +173,7 @@ func (r movingRoom) silence(ctx context.Context, end func(movingRoom) error) (ti
 
 var movingOptions = world.Options{Name: "moving", Version: demo.Version, Hidden: true, Radius: 40}
 
-// serveMovingRoom holds a room with a standby until the process is ended.
+// serveMovingRoom hosts a room with a standby until the process ends.
 func serveMovingRoom(ctx context.Context, standby string) (string, func(), error) {
 	p, err := peer.Decode(standby)
 	if err != nil {

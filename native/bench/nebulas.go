@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// nebulas is the design of Nebulas' dispatcher, written afresh: one queue in,
-// one goroutine that hands on, a table of subscribers by type, and a bounded
-// channel for each, which loses what does not fit. It does not look for
-// duplicates, as Nebulas need not.
+// nebulas is a reimplementation of the design of Nebulas' dispatcher: one inbound queue, one
+// goroutine that distributes its messages, a table of subscribers by type, and a bounded
+// channel for each, which drops messages when it is full. It does not look for duplicates,
+// because Nebulas need not.
 type nebulas struct {
 	inbound     chan *nebulasMessage
 	subscribers sync.Map // type -> *sync.Map of *nebulasSubscriber

@@ -19,13 +19,13 @@ import (
 // startLimit is how long a tunnel may take to come up.
 const startLimit = 30 * time.Second
 
-// process is a program that was started for a measurement. It ends with this
-// one, or when it is stopped.
+// process is a program that was started for a measurement. It ends with this program or
+// when it is stopped.
 type process struct {
 	cmd  *exec.Cmd
 	said *bytes.Buffer // on stderr; read it after the end only
 	ends chan struct{}
-	// stdin, if the program ends with its standard input, is that.
+	// stdin is the program's standard input if the program ends with it, otherwise nil.
 	stdin io.Closer
 }
 
@@ -39,7 +39,8 @@ func start(cmd *exec.Cmd) (*process, error) {
 	return p, nil
 }
 
-// wait is called once, when nothing reads what the program prints any more.
+// wait waits for the program in the background. It must be called once, when its output is
+// no longer read.
 func (p *process) wait() {
 	go func() {
 		_ = p.cmd.Wait()
@@ -47,7 +48,7 @@ func (p *process) wait() {
 	}()
 }
 
-// stop ends the program and all it has started, and waits for it.
+// stop ends the program and all its descendants, and waits for it.
 func (p *process) stop() {
 	for _, pid := range family(p.cmd.Process.Pid) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -78,7 +79,7 @@ func startReady(ctx context.Context, cmd *exec.Cmd) (*process, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	stdin, err := cmd.StdinPipe() // at whose end it ends, too
+	stdin, err := cmd.StdinPipe() // the program ends when this is closed
 	if err != nil {
 		return nil, "", err
 	}
@@ -133,7 +134,7 @@ func ended(processes []*process) bool {
 	return false
 }
 
-// freePort is one that nothing listens on, for programs that cannot pick.
+// freePort returns a port that nothing listens on, for programs that cannot pick one.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -143,11 +144,10 @@ func freePort() (int, error) {
 	return l.Addr().(*net.TCPAddr).Port, nil
 }
 
-// clockTick is the unit of times in /proc, which is the same on every Linux Go
-// runs on.
+// clockTick is the unit of times in /proc. It is the same on every Linux that Go runs on.
 const clockTick = 10 * time.Millisecond
 
-// cpuOf is the CPU time that the programs and what they started have used.
+// cpuOf returns the CPU time that the programs and their descendants have used.
 func cpuOf(processes []*process) (sum time.Duration) {
 	for _, p := range processes {
 		for _, pid := range family(p.cmd.Process.Pid) {
@@ -161,7 +161,7 @@ func cpuOf(processes []*process) (sum time.Duration) {
 	return sum
 }
 
-// rssOf is what the programs and what they started hold of memory, in bytes.
+// rssOf returns the resident memory of the programs and their descendants, in bytes.
 func rssOf(processes []*process) (sum int64) {
 	for _, p := range processes {
 		for _, pid := range family(p.cmd.Process.Pid) {
@@ -177,7 +177,7 @@ func rssOf(processes []*process) (sum int64) {
 	return sum
 }
 
-// family is a process and all that descend from it.
+// family returns a process and all its descendants.
 func family(pid int) []int {
 	all := []int{pid}
 	entries, _ := os.ReadDir("/proc")
@@ -196,7 +196,7 @@ func family(pid int) []int {
 	return all
 }
 
-// statOf is /proc/<pid>/stat from the state on.
+// statOf returns the fields of /proc/<pid>/stat from the state on.
 func statOf(pid int) []string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))

@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// dieWithUs has the system end the program if this one dies without doing so.
+// dieWithUs makes the system kill the program if this one dies without stopping it.
 func dieWithUs(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -30,18 +30,18 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// What the relays are put to.
+// The load on the relays.
 const (
 	silentClients = 1000
 	stormClients  = 1000
 	pushers       = 20
-	quietTime     = 10 * time.Second // of a pair that sends quietEvery
+	quietTime     = 10 * time.Second // for a pair that sends every quietEvery
 	quietEvery    = 20 * time.Millisecond
 	joinProbes    = 40
 )
 
-// serveBareRelay is a relay on every transport: ours with the defaults of its program,
-// or go-libp2p's without limits.
+// serveBareRelay runs a relay on every transport: ours with its program's defaults, or
+// go-libp2p's without limits.
 func serveBareRelay(ctx context.Context, kind string) (string, func(), error) {
 	listen := stack.ListenOn(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0, 0)
 	var h host.Host
@@ -72,7 +72,7 @@ func serveBareRelay(ctx context.Context, kind string) (string, func(), error) {
 	return h.ID().String() + " " + strings.Join(all, " "), stop, nil
 }
 
-// bareRelay is one that runs in a process of its own.
+// bareRelay is a relay that runs in a separate process.
 type bareRelay struct {
 	*process
 	peer.AddrInfo
@@ -95,7 +95,7 @@ func startBareRelay(ctx context.Context, kind string) (*bareRelay, error) {
 	return r, nil
 }
 
-// over are the relay's addresses of one transport.
+// over returns the relay's ID and its addresses of one transport.
 func (r *bareRelay) over(transport string) peer.AddrInfo {
 	return peer.AddrInfo{ID: r.ID, Addrs: slices.DeleteFunc(slices.Clone(r.Addrs), func(a ma.Multiaddr) bool {
 		names := a.Protocols()
@@ -117,7 +117,7 @@ func bareClient(transport string) (host.Host, error) {
 	return libp2p.New(libp2p.NoListenAddrs, made, libp2p.DisableMetrics(), libp2p.EnableRelay(), libp2p.ResourceManager(&network.NullResourceManager{}))
 }
 
-// join makes a client with a reservation.
+// join returns a client with a reservation.
 func (r *bareRelay) join(ctx context.Context, transport string) (host.Host, error) {
 	h, err := bareClient(transport)
 	if err != nil {
@@ -134,7 +134,7 @@ func (r *bareRelay) join(ctx context.Context, transport string) (host.Host, erro
 	return h, nil
 }
 
-// eachRelay runs one measurement of each relay, for several rounds.
+// eachRelay measures each relay once a round.
 func eachRelay(rounds int, measure func(ctx context.Context, kind string, r *bareRelay) error) error {
 	for range rounds {
 		for _, kind := range []string{"ours", "stock"} {
@@ -153,7 +153,8 @@ func eachRelay(rounds int, measure func(ctx context.Context, kind string, r *bar
 	return nil
 }
 
-// relayStorm is how many of 1,000 clients that come at once get in at their one try.
+// relayStorm measures how many of 1,000 clients that arrive at once get a reservation at
+// their only attempt.
 func relayStorm(transport string) func(int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
 		in := newFigure("relay-storm/"+transport, "%", "ours", "stock")
@@ -192,8 +193,8 @@ func relayStorm(transport string) func(int) ([]*figure, error) {
 	}
 }
 
-// relaySilent is how long a client takes to get in while 1,000 connections are kept
-// that say nothing.
+// relaySilent measures how long a client takes to get a reservation while the relay has
+// 1,000 silent connections.
 func relaySilent(rounds int) ([]*figure, error) {
 	f := newFigure("relay-silent/p99", "ms", "ours", "stock")
 	err := eachRelay(min(rounds, 2), func(ctx context.Context, kind string, r *bareRelay) error {
@@ -246,7 +247,7 @@ const (
 	echoProtocol protocol.ID = "/bench/echo"
 )
 
-// circuitPair is two clients with a circuit between them.
+// circuitPair returns two clients with a circuit between them.
 func (r *bareRelay) circuitPair(ctx context.Context) (from, to host.Host, err error) {
 	if to, err = r.join(ctx, "tcp"); err != nil {
 		return nil, nil, err
@@ -265,7 +266,7 @@ func (r *bareRelay) circuitPair(ctx context.Context) (from, to host.Host, err er
 	return from, to, nil
 }
 
-// relayFair is what 20 pairs that push as much as they can leave to one that says
+// relayFair measures what 20 pairs that push as much as they can leave to one that sends
 // little, and to each other.
 func relayFair(rounds int) ([]*figure, error) {
 	quiet := newFigure("relay-fair/quiet-p99", "times", "ours", "stock")
@@ -287,7 +288,7 @@ func relayFair(rounds int) ([]*figure, error) {
 			}
 			defer to.Close()
 			defer from.Close()
-			// Counted where they arrive: a sender runs ahead by a window of megabytes.
+			// Counted by the receiver, because a sender is ahead by a window of megabytes.
 			to.SetStreamHandler(sinkProtocol, func(s network.Stream) {
 				for chunk := make([]byte, 64<<10); ; {
 					n, err := s.Read(chunk)
@@ -333,8 +334,8 @@ func relayFair(rounds int) ([]*figure, error) {
 	return []*figure{quiet, spread, all}, err
 }
 
-// quietP99 is the 99th percentile of a quiet pair's round trips, which is in a process of
-// its own, so that it waits for the relay and not for those that push.
+// quietP99 returns the 99th percentile of a quiet pair's round trips. The pair is in a
+// separate process, so that it waits only for the relay and not for the pairs that push.
 func (r *bareRelay) quietP99(ctx context.Context) (time.Duration, error) {
 	p, said, err := startHelper(ctx, "quiet", r.over("tcp").Addrs[0].String()+"/p2p/"+r.ID.String())
 	if err != nil {
@@ -344,7 +345,7 @@ func (r *bareRelay) quietP99(ctx context.Context) (time.Duration, error) {
 	return time.ParseDuration(said)
 }
 
-// quietPair measures round trips of 64 bytes through a relay, and says their 99th
+// quietPair measures round trips of 64 bytes through a relay and returns their 99th
 // percentile.
 func quietPair(ctx context.Context, at string) (string, func(), error) {
 	info, err := peer.AddrInfoFromString(at)

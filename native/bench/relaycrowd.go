@@ -26,22 +26,22 @@ import (
 	"github.com/tombolo-net/tombolo/native"
 )
 
-// What a relay is put to by those who come to a type that many are on.
+// The numbers of peers on a type that newcomers join.
 var crowds = []int{200, 600, 1000}
 
 const (
 	crowdType     = "bench"
-	crowdNewcomer = 16 // joins that are measured; fewer of those who ask who is there
-	crowdWatchers = 4  // because each answer may go to everyone
+	crowdNewcomer = 16 // joins that are measured
+	crowdWatchers = 4  // joins that watch presence; fewer, because each answer may go to everyone
 	crowdAtOnce   = 8
 	crowdTries    = 5
-	crowdRest     = 3 * time.Second // in which little is written when all has been
+	crowdRest     = 3 * time.Second // if little is written in this time, everything has been
 )
 
-// relayCrowd is what a node costs the relay that comes to a type of message which so
-// many are on: the CPU time of the relay, and what it writes. The newcomers are Tombolo
-// nodes. Those that are there already are bare peers that speak GossipSub and presence,
-// and check no signatures: a thousand nodes that did would measure this process.
+// relayCrowd measures what a newcomer to a type of message with many peers costs the relay:
+// CPU time and bytes written. The newcomers are Tombolo nodes. The peers that are there
+// already are bare peers that speak GossipSub and presence but do not check signatures: a
+// thousand nodes that did would measure this process.
 func relayCrowd(rounds int) (figures []*figure, err error) {
 	for range min(rounds, 2) {
 		var of []*figure
@@ -83,7 +83,7 @@ func measureCrowds() (figures []*figure, err error) {
 	return figures, nil
 }
 
-// crowd are the peers that are on the type.
+// crowd is the peers that are on the type.
 type crowd struct {
 	r  *bareRelay
 	mu sync.Mutex
@@ -97,7 +97,7 @@ func (c *crowd) close() {
 	}
 }
 
-// grow brings the crowd to a size.
+// grow adds peers until the crowd has the given size.
 func (c *crowd) grow(ctx context.Context, size int) error {
 	more := size - len(c.hosts)
 	errs := make(chan error, more)
@@ -106,7 +106,7 @@ func (c *crowd) grow(ctx context.Context, size int) error {
 		places <- struct{}{}
 		go func() {
 			h, err := bareMember(ctx, c.r.over("ws"))
-			for tries := 1; err != nil && tries < crowdTries; tries++ { // a dial has five seconds, also on a busy machine
+			for tries := 1; err != nil && tries < crowdTries; tries++ { // a dial may take five seconds at most, even on a busy machine
 				h, err = bareMember(ctx, c.r.over("ws"))
 			}
 			if err == nil {
@@ -125,7 +125,7 @@ func (c *crowd) grow(ctx context.Context, size int) error {
 	return errors.Join(failed, c.settled())
 }
 
-// measure has some nodes come, one after the other, and leave again.
+// measure lets some nodes join, one after the other, and leave again.
 func (c *crowd) measure(ctx context.Context, size int, watching bool) (figures []*figure, err error) {
 	name, count := fmt.Sprintf("relay-crowd/%d", size), crowdNewcomer
 	if watching {
@@ -181,8 +181,8 @@ func (c *crowd) settled() error {
 	})
 }
 
-// writtenBy is how many bytes a process has written, to sockets too; 0 where the system
-// does not say.
+// writtenBy returns how many bytes a process has written, also to sockets, or 0 if the
+// system does not report it.
 func writtenBy(p *process) (n uint64) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", p.cmd.Process.Pid))
 	if err != nil {
@@ -193,7 +193,7 @@ func writtenBy(p *process) (n uint64) {
 	return n
 }
 
-// bareMember is a peer on the type that says it is there, and answers who asks.
+// bareMember returns a peer on the type that announces itself and answers presence queries.
 func bareMember(ctx context.Context, relay peer.AddrInfo) (host.Host, error) {
 	h, err := bareClient("ws")
 	if err != nil {
@@ -228,7 +228,7 @@ type member struct {
 	answered time.Time
 }
 
-// hear reads what the relay says.
+// hear reads the relay's messages.
 func (m *member) hear(s network.Stream) {
 	defer s.Reset()
 	r := bufio.NewReader(s)
@@ -254,7 +254,7 @@ func (m *member) hear(s network.Stream) {
 	}
 }
 
-// answer says that it is there, at most once a second.
+// answer announces the member's presence, at most once a second.
 func (m *member) answer() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -283,7 +283,7 @@ func (m *member) send(rpc *pb.RPC) {
 	m.write(rpc)
 }
 
-// write is send; mu is held. Where it fails the connection has ended.
+// write is send with mu held. If it fails, the connection has ended.
 func (m *member) write(rpc *pb.RPC) {
 	if b, err := rpc.Marshal(); err == nil {
 		_, _ = m.out.Write(append(binary.AppendUvarint(nil, uint64(len(b))), b...))

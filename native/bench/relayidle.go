@@ -14,16 +14,16 @@ import (
 	"github.com/tombolo-net/tombolo/native"
 )
 
-// What an idle relay is put to.
+// The load on an idle relay.
 const (
 	idleClients = 1000
 	idleNodes   = 300
 	joinAtOnce  = 32
-	idleRest    = 5 * time.Second // until memory is counted
+	idleRest    = 5 * time.Second // before memory is measured
 )
 
-// relayIdle is what a client costs a relay that has a reservation and is idle: memory,
-// and CPU time to take it in.
+// relayIdle measures what an idle client with a reservation costs the relay: memory, and
+// the CPU time of joining.
 func relayIdle(transport string) func(int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
 		memory := newFigure("relay-idle/"+transport, "KB", "ours", "stock")
@@ -50,7 +50,7 @@ func relayIdle(transport string) func(int) ([]*figure, error) {
 	}
 }
 
-// relayNodes is the same of Tombolo nodes that are on one type of message.
+// relayNodes measures the same for Tombolo nodes that are all on one type of message.
 func relayNodes(transport string) func(int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) { return measureNodes(transport, rounds) }
 }
@@ -95,9 +95,10 @@ func measureNodes(transport string, rounds int) ([]*figure, error) {
 	return []*figure{memory, cpu}, nil
 }
 
-// cost measures what so many clients cost the relay that join makes, some at a time.
+// cost measures what the given number of clients, made by join, several at a time, cost the
+// relay.
 func (r *bareRelay) cost(kind string, clients int, memory, cpu *figure, join func() error) error {
-	if err := join(); err != nil { // what is made once is no client's
+	if err := join(); err != nil { // a first client, so that what is made only once does not count
 		return err
 	}
 	all := []*process{r.process}

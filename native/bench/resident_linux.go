@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// resident is this process's memory that is not on disk, in bytes.
+// resident returns this process's resident memory, in bytes, or 0 if it is unknown.
 func resident() uint64 {
 	stat, err := os.ReadFile("/proc/self/statm")
 	if err != nil {

@@ -4,7 +4,7 @@ package main
 
 import "runtime"
 
-// resident is how much memory Go's runtime has from the system, in bytes.
+// resident returns how much memory Go's runtime has got from the system, in bytes.
 func resident() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

@@ -24,11 +24,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/demo"
 )
 
-// roomPlan is a room that is measured: so many players, behind so many connections,
-// each of whom sees one in so many. All sail, and send 20 inputs a second.
+// roomPlan is a room to measure: its number of players, the number of connections they
+// share, and which share of the others each player sees: one in oneIn. All players sail and
+// send 20 inputs a second.
 type roomPlan struct {
 	players, links, oneIn int
-	rivals                bool // all of roomContenders are measured, not ours alone; needs a link a player
+	rivals                bool // measure all roomContenders, not only ours; needs a link per player
 }
 
 const (
@@ -43,7 +44,7 @@ func (p roomPlan) radius() float64 {
 	return math.Sqrt(roomSize * roomSize / float64(p.oneIn) / math.Pi)
 }
 
-// roomOf measures a room. The players are in this process, the room in another.
+// roomOf measures a room. The players are in this process, the room in another one.
 func roomOf(p roomPlan) func(rounds int) ([]*figure, error) {
 	return func(rounds int) ([]*figure, error) {
 		contenders := roomContenders
@@ -75,17 +76,17 @@ func roomOf(p roomPlan) func(rounds int) ([]*figure, error) {
 	}
 }
 
-// roomMeasure is one round of a contender. The CPU time is that of the process that
-// holds the room.
+// roomMeasure is the result of one round of a contender. The CPU time is that of the room's
+// process.
 type roomMeasure struct {
 	tick, seen float64 // 99th percentiles, in ms
-	cpu        float64 // us an update
-	bytes      float64 // an update
-	memory     float64 // KiB a player
-	// Of a player, in a second. They tell what an update's cost alone does not: our room
-	// tells of what is far off less often than every tick, the rivals do not.
+	cpu        float64 // µs per update
+	bytes      float64 // per update
+	memory     float64 // KiB per player
+	// Per player and second. They show what the cost of an update does not: our room
+	// updates far entities less often than every tick, the rivals do not.
 	playerUpdates, playerBytes float64
-	playerCPU                  float64 // us
+	playerCPU                  float64 // µs
 }
 
 type roomFigures struct {
@@ -121,11 +122,11 @@ func (f *roomFigures) add(contender string, m roomMeasure) {
 	f.playerCPU.add(contender, m.playerCPU)
 }
 
-// roomContender holds a room in a process of its own.
+// roomContender hosts a room in a separate process.
 type roomContender struct {
 	name string
-	// start returns the line of the process: where the room is, and where it tells its
-	// roomState.
+	// start returns the line that the process printed: the room's address and the URL of
+	// its roomState.
 	start func(ctx context.Context, p roomPlan) (*process, string, error)
 	// embark lets the players join.
 	embark func(ctx context.Context, addr string, p roomPlan) (crew, error)
@@ -133,13 +134,13 @@ type roomContender struct {
 
 // crew is the players of a room.
 type crew interface {
-	// Play sends so many inputs a second from each player, until ctx ends or a player is
-	// lost.
+	// Play sends the given number of inputs a second from each player, until ctx ends or
+	// a player is lost.
 	Play(ctx context.Context, inputs int) error
-	// seen is the 99th percentile of the times from an input until its player was told
-	// that the game has taken it, since the last call.
+	// seen returns the 99th percentile, since the last call, of the time from an input
+	// until its player is told that the game has taken it.
 	seen() time.Duration
-	// count fills in what is counted here and not by the room.
+	// count sets the fields that the crew counts and the room does not.
 	count(*roomState)
 	Close() error
 }
@@ -148,7 +149,7 @@ var roomContenders = []roomContender{
 	{"ours", startRoom(roomPlan.radius), startBots},
 	{"colyseus", startColyseus, embarkColyseus},
 	{"centrifuge", startCentrifuge, embarkCentrifuge},
-	{"ours-all", startRoom(func(roomPlan) float64 { return 0 }), startBots}, // everybody sees all
+	{"ours-all", startRoom(func(roomPlan) float64 { return 0 }), startBots}, // every player sees everything
 }
 
 func startRoom(radius func(roomPlan) float64) func(context.Context, roomPlan) (*process, string, error) {
@@ -191,8 +192,8 @@ func (p roomPlan) measure(c roomContender) (m roomMeasure, err error) {
 	}, nil
 }
 
-// play lets the crew play. It returns what the room told before and after roomTime of
-// that, and what the crew has seen in between.
+// play lets the crew play. It returns the state of the room before and after roomTime, and
+// what the crew has seen in between.
 func play(ctx context.Context, crew crew, control string) (before, after roomState, seen time.Duration, err error) {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -222,7 +223,7 @@ func (b *bots) seen() time.Duration { return b.Report().SeenP99 }
 
 func (b *bots) count(*roomState) {} // our room counts
 
-// startBots makes a host for each link, and has the players sit.
+// startBots makes a host for each link and seats the players.
 func startBots(ctx context.Context, addr string, p roomPlan) (crew, error) {
 	info, err := core.ParsePeer(addr)
 	if err != nil {
@@ -241,7 +242,7 @@ func startBots(ctx context.Context, addr string, p roomPlan) (crew, error) {
 	return b, nil
 }
 
-// roomState is what the process that holds the room tells of it.
+// roomState is the state that the room's process reports.
 type roomState struct {
 	Updates, Bytes uint64
 	P99            time.Duration // of its ticks since it was last asked
@@ -258,7 +259,7 @@ func askRoom(control string) (s roomState, err error) {
 	return s, json.NewDecoder(answer.Body).Decode(&s)
 }
 
-// serveRoom holds a room, and says where it is and where it tells of itself.
+// serveRoom hosts a room and returns its address and the URL of its roomState.
 func serveRoom(ctx context.Context, players, radius string) (string, func(), error) {
 	n, stop, err := tunnelEnd{ours: true, transport: "tcp"}.node(ctx)
 	if err != nil {
@@ -298,8 +299,8 @@ func serveRoom(ctx context.Context, players, radius string) (string, func(), err
 	return fmt.Sprintf("%s http://%s/", n.Addrs()[0], l.Addr()), func() { _ = rooms.Close(); stop() }, nil
 }
 
-// watchTicks notes how long each tick of the room takes. (What Stats has for all of them
-// goes back to when the players joined.)
+// watchTicks notes how long each tick of the room takes. (The durations in Stats include
+// the ticks while players joined.)
 func watchTicks(room *world.Room, took *durations) {
 	last := uint32(0)
 	for {
@@ -316,7 +317,7 @@ func watchTicks(room *world.Room, took *durations) {
 	}
 }
 
-// tellOf answers with the state, and what the process has used.
+// tellOf answers requests with the state, and with the CPU time and memory of the process.
 func tellOf(state func() roomState) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		s := state()

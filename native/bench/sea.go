@@ -13,13 +13,13 @@ import (
 // unitsPerMetre is how many demo.Units are 1 of the world's unit.
 const unitsPerMetre = 1 / demo.Unit
 
-// sea is the world of demo.Harbour for a server that has no world.World, with a grid
-// of cells that are as wide as a player sees. All lengths are in demo.Units.
+// sea is the world of demo.Harbour for a server without a world.World. It has a grid of
+// cells that are as wide as a player sees. All lengths are in demo.Units.
 type sea struct {
 	radius int32
 	across int // cells in a row
 	boats  []boat
-	places [][]byte // of each cell, as they are published
+	places [][]byte // positions in each cell, in the form of a publication
 }
 
 type boat struct {
@@ -28,13 +28,13 @@ type boat struct {
 	player seaPlayer
 }
 
-// seaPlayer is who steers a boat.
+// seaPlayer is the player that steers a boat.
 type seaPlayer struct {
-	client *centrifuge.Client // nil until the player is connected, and again when it is gone
-	cells  map[int]bool       // that the player is subscribed to
+	client *centrifuge.Client // nil before the player connects and after it has left
+	cells  map[int]bool       // the cells that the player is subscribed to
 }
 
-// move is a player's change of subscription, to a cell's channel or from it.
+// move is a player's change of subscription: it enters or leaves a cell's channel.
 type move struct {
 	client  *centrifuge.Client
 	channel string
@@ -47,15 +47,15 @@ func newSea(radius float64) sea {
 	return sea{radius: r, across: across, places: make([][]byte, across*across)}
 }
 
-// launch puts a boat somewhere, and returns its number.
+// launch adds a boat at a random position and returns its number.
 func (s *sea) launch() int {
 	const side = roomSize * unitsPerMetre
 	s.boats = append(s.boats, boat{x: rand.Int32N(side), y: rand.Int32N(side), player: seaPlayer{cells: make(map[int]bool)}})
 	return len(s.boats) - 1
 }
 
-// sail moves all boats on, and returns the places of those that moved, by cell. The
-// slice is valid until sail is called again, what is in it is the caller's.
+// sail moves all boats and returns the positions of those that moved, by cell. The outer
+// slice is valid until the next call of sail; the inner slices belong to the caller.
 func (s *sea) sail() [][]byte {
 	const side = roomSize*unitsPerMetre - 1
 	for i := range s.places {
@@ -74,8 +74,8 @@ func (s *sea) sail() [][]byte {
 	return s.places
 }
 
-// look returns which cells the boat's player must enter and leave to be subscribed to
-// those of which it sees some. It counts on the caller to do so.
+// look returns the cells that the boat's player must enter and leave to be subscribed to
+// the cells partly in its sight. The caller must carry out these moves.
 func (s *sea) look(b *boat) (moves []move) {
 	p := &b.player
 	if p.client == nil {
@@ -102,7 +102,7 @@ func (s *sea) look(b *boat) (moves []move) {
 	return moves
 }
 
-// sees says whether the player of the boat sees some of the cell.
+// sees reports whether the player of the boat sees a part of the cell.
 func (s *sea) sees(b *boat, cell int) bool {
 	left, top := int32(cell%s.across)*s.radius, int32(cell/s.across)*s.radius
 	dx := int64(b.x - min(max(b.x, left), left+s.radius))
@@ -110,8 +110,8 @@ func (s *sea) sees(b *boat, cell int) bool {
 	return dx*dx+dy*dy <= int64(s.radius)*int64(s.radius)
 }
 
-// placeBytes is how many a boat takes in a publication: its number, and its place in
-// demo.Units, each as a uint16.
+// placeBytes is the length of a boat's entry in a publication: its number and its x and y
+// in demo.Units, each a uint16.
 const placeBytes = 6
 
 func appendPlace(dst []byte, number uint16, x, y int32) []byte {

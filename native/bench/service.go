@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// What is measured is always the same service and the same client, on the
-// loopback, with a tunnel between them or none. A client says in nine bytes what
-// it wants and how many bytes of it.
+// Every measurement uses the same service and the same client, on the loopback, with or
+// without a tunnel between them. A client sends nine bytes: the operation and a number of
+// bytes.
 const (
-	push = 'p' // the client sends, the service answers with how many came
+	push = 'p' // the client sends, the service answers with the number of bytes received
 	pull = 'g' // the service sends
-	echo = 'e' // the service answers with what comes, until the client ends
+	echo = 'e' // the service sends everything back, until the client closes
 
 	echoSize     = 64
 	serviceChunk = 256 << 10
@@ -26,7 +26,7 @@ const (
 	serviceLimit = 3 * time.Minute
 )
 
-// startService starts the service, in a process of its own.
+// startService starts the service in a separate process.
 func startService(ctx context.Context) (addr string, stop func(), err error) {
 	p, addr, err := startHelper(ctx, "service")
 	if err != nil {
@@ -80,7 +80,7 @@ func serve(c net.Conn) {
 	}
 }
 
-// drain reads up to n bytes and says how many came.
+// drain reads up to n bytes and returns how many came.
 func drain(c net.Conn, n int64) (got int64) {
 	b := make([]byte, serviceChunk)
 	for got < n {
@@ -118,8 +118,8 @@ func ask(addr string, what byte, n int64) (net.Conn, error) {
 	return c, nil
 }
 
-// transfer moves so many bytes in all over that many connections at once and
-// returns how long it took. Bytes that are missing are an error.
+// transfer moves the given number of bytes, in all, over conns connections at once and
+// returns how long it took. Missing bytes are an error.
 func transfer(addr string, what byte, conns int, bytes int64) (time.Duration, error) {
 	errs := make([]error, conns)
 	var all sync.WaitGroup
@@ -156,8 +156,8 @@ func transferOne(addr string, what byte, n int64) error {
 	return nil
 }
 
-// roundTrips returns how long n echoes took each, one after the other on one
-// connection, sorted.
+// roundTrips makes n echoes, one after the other on one connection, and returns the time
+// of each, sorted.
 func roundTrips(addr string, n int) ([]time.Duration, error) {
 	c, err := ask(addr, echo, 0)
 	if err != nil {
@@ -189,7 +189,7 @@ func roundTrip(c net.Conn) (time.Duration, error) {
 	return time.Since(from), err
 }
 
-// connects returns how long it took each to connect and get one echo, sorted.
+// connects makes n connections with one echo each and returns the time of each, sorted.
 func connects(addr string, n int) ([]time.Duration, error) {
 	took := make([]time.Duration, 0, n)
 	for range n {

@@ -5,8 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// skiplist is a skip list whose links know how many entries they pass (W. Pugh, "A
-// skip list cookbook", 1990), and a map: how Redis and Nakama rank.
+// skiplist is a map and a skip list whose links count the entries they skip (W. Pugh, "A
+// skip list cookbook", 1990). Redis and Nakama rank in the same way.
 type skiplist struct {
 	head *skipNode
 	of   map[uint32]standing
@@ -22,14 +22,14 @@ type skipNode struct {
 
 type skipLink struct {
 	to   *skipNode
-	span int // entries from the node to to
+	span int // entries from the node to the node to
 }
 
 func newSkiplist() ranking {
 	return &skiplist{head: &skipNode{next: make([]skipLink, skipLevels)}, of: make(map[uint32]standing)}
 }
 
-// before finds, on each level, the last node before an entry, and how many entries are
+// before returns, for each level, the last node before an entry and the number of entries
 // up to that node.
 func (l *skiplist) before(s standing) (nodes [skipLevels]*skipNode, ranks [skipLevels]int) {
 	at, rank := l.head, 0
@@ -51,7 +51,7 @@ func (l *skiplist) set(player uint32, score int64) {
 	s := standing{score, l.seq, player}
 	l.of[player] = s
 	nodes, ranks := l.before(s)
-	// A quarter of the nodes are on the next level, as there.
+	// A quarter of the nodes are also on the next level, as in Redis and Nakama.
 	levels := min(1+bits.TrailingZeros64(rand.Uint64()|1<<62)/2, skipLevels)
 	node := &skipNode{s, make([]skipLink, levels)}
 	for level := range skipLevels {

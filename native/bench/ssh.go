@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// sshdRun is where an sshd of root locks itself up. The package's service makes
-// it, which need not have run.
+// sshdRun is the folder that sshd, run as root, uses for privilege separation. The sshd
+// service of the system makes it, but may never have run.
 const sshdRun = "/run/sshd"
 
-// startSSH bridges with ssh -L and an sshd of its own: its configuration, its
-// keys, its port on the loopback, and nobody's but this user's account.
+// startSSH starts a tunnel of ssh -L and a separate sshd with its own configuration, keys
+// and port on the loopback. It uses only this user's account.
 func startSSH(_ context.Context, target, _ string) (_ *tunnel, err error) {
 	sshd, err := findProgram("sshd")
 	if err != nil {

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// startStock bridges with two processes of a go-libp2p host with its defaults
-// and io.Copy, and a relay of its own if the transport is a circuit.
+// startStock starts a tunnel of two processes, each with a go-libp2p host with default
+// options and io.Copy, and a relay if the transport is a circuit.
 func startStock(ctx context.Context, target, transport string) (*tunnel, error) {
 	return startHelpers(ctx, "stock", target, transport, 0)
 }
 
-// startHelpers starts the two ends, the relay between them, and where there is a round
-// trip the long lines: one between the two, or one on either side of the relay.
+// startHelpers starts the two ends, the relay between them, if any, and, if trip is not 0,
+// the long lines: one between the two ends, or one on either side of the relay.
 func startHelpers(ctx context.Context, kind, target, transport string, trip time.Duration) (_ *tunnel, err error) {
 	t := &tunnel{}
 	defer func() {
@@ -63,7 +63,7 @@ func startHelpers(ctx context.Context, kind, target, transport string, trip time
 	if err != nil {
 		return nil, err
 	}
-	if through != "" { // its own way to the relay
+	if through != "" { // its own line to the relay
 		_, of, _ := strings.Cut(peer, "/p2p-circuit/")
 		peer = through + "/p2p-circuit/" + of
 	}

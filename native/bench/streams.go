@@ -20,15 +20,15 @@ const (
 	streamsConnects = 100
 )
 
-// errSkipped is in the error of a contender that the machine does not have.
+// errSkipped is wrapped by the error of a contender that is not installed.
 var errSkipped = errors.New("skipped")
 
-// tunnel carries connections to addr on to the service.
+// tunnel forwards connections to addr to the service.
 type tunnel struct {
 	addr      string
-	processes []*process // of the tunnel alone; none for a plain connection
-	dir       string     // of its files
-	made      string     // a directory of the system's that was not there
+	processes []*process // only the tunnel's; none for a plain connection
+	dir       string     // the folder of its files
+	made      string     // a system folder that had to be made
 }
 
 func (t *tunnel) stop() {
@@ -45,7 +45,7 @@ func (t *tunnel) clean() {
 	}
 }
 
-// told adds to an error what the programs said of it, and stops them.
+// told stops the programs and adds their output on stderr to the error.
 func (t *tunnel) told(err error) error {
 	stopAll(t.processes)
 	for _, p := range t.processes {
@@ -88,7 +88,7 @@ var streamContenders = []streamContender{
 	{"stunnel", startStunnel},
 }
 
-// streamFigures are what is measured of a tunnel.
+// streamFigures are the figures of a tunnel.
 type streamFigures struct {
 	push, pull, push4, pull4, p50, p99, connect, cpu, rss *figure
 }
@@ -114,13 +114,12 @@ func (s *streamFigures) all() []*figure {
 	return []*figure{s.push, s.pull, s.push4, s.pull4, s.p50, s.p99, s.connect, s.cpu, s.rss}
 }
 
-// streamsOver measures a TCP service through tunnels: the client, the service,
-// both ends of the tunnel, and where there is one its relay, are processes that
-// share the machine.
+// streamsOver measures a TCP service through tunnels. The client, the service, both ends of
+// the tunnel and its relay, if any, are processes that share the machine.
 func streamsOver(transport string) func(rounds int) ([]*figure, error) {
 	return func(rounds int) (_ []*figure, err error) {
 		contenders := streamContenders
-		if transport != "tcp" { // which the others do not know
+		if transport != "tcp" { // the others support only TCP
 			contenders = slices.DeleteFunc(slices.Clone(contenders), func(c streamContender) bool { return c.name == "ssh" || c.name == "stunnel" })
 		}
 		var names []string
@@ -168,7 +167,7 @@ func streamsOver(transport string) func(rounds int) ([]*figure, error) {
 	}
 }
 
-// measure is one turn of a contender.
+// measure measures one turn of a contender.
 func (s *streamFigures) measure(name string, t *tunnel) error {
 	before := cpuOf(t.processes)
 	var moved float64 // GiB

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// startStunnel bridges with two stunnels, TLS between them.
+// startStunnel starts a tunnel of two stunnels with TLS between them.
 func startStunnel(_ context.Context, target, _ string) (_ *tunnel, err error) {
 	program, err := findProgram("stunnel4")
 	if errors.Is(err, errSkipped) {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate has the program run in a network of its own, of which it is the root.
+// isolate makes the program run as root in its own user and network namespaces.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
@@ -21,14 +21,15 @@ func isolate(cmd *exec.Cmd) {
 	}
 }
 
-// inOtherNetwork calls f in a network of its own: sockets that f opens are in it, and so
-// are programs that it starts, as long as f does not leave its goroutine. The network
-// and the programs end when the process does, or with leave.
+// inOtherNetwork calls f in a new network namespace. Sockets that f opens and programs that
+// it starts are in that network, as long as f does not leave its goroutine. The network and
+// the programs end when the process does or leave is called.
 func inOtherNetwork(f func() error) (leave func(), err error) {
 	entered, left := make(chan error), make(chan struct{})
 	go func() {
-		// The goroutine keeps its thread until leave, for the system kills what a thread
-		// has started when that thread ends (see dieWithUs). No other goroutine gets it.
+		// The goroutine keeps its thread until leave is called, because the system kills
+		// the programs that a thread has started when the thread ends (see dieWithUs). No
+		// other goroutine gets the thread.
 		runtime.LockOSThread()
 		err := os.NewSyscallError("unshare the network", unix.Unshare(unix.CLONE_NEWNET))
 		if err == nil {
@@ -45,9 +46,9 @@ func inOtherNetwork(f func() error) (leave func(), err error) {
 	return func() { close(left) }, nil
 }
 
-// openTUN makes a TUN device in the network of the calling thread: what is sent there to
-// the peer is read from the file, as IPv4 packets, and a packet that is written to the
-// file arrives there. The device ends when the file is closed.
+// openTUN makes a TUN device in the network of the calling thread. Packets that are sent
+// there to the peer can be read from the file, as IPv4 packets; a packet that is written to
+// the file arrives there. Closing the file removes the device.
 func openTUN(own, peer netip.Addr) (*os.File, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -68,7 +69,7 @@ func openTUN(own, peer netip.Addr) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "tun"), nil
 }
 
-// setUp gives a device its address and that of the peer, and sets it up.
+// setUp sets the device's address and that of the peer, and brings the device up.
 func setUp(device *unix.Ifreq, own, peer netip.Addr) error {
 	control, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

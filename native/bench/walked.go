@@ -19,14 +19,15 @@ import (
 const (
 	// crossings is how often the player of a round walks to the other host.
 	crossings = 50
-	// crossEvery is for how many ticks it stays, and walkSteers how often it sends an input.
+	// crossEvery is how many ticks the player stays, and walkSteers the interval of its
+	// inputs.
 	crossEvery = 8
 	walkSteers = 10 * time.Millisecond
 )
 
-// roomWalked measures for how long a player that walks between two rooms, whose hosts are
-// processes of their own, hears of no tick, and for how long its inputs wait. The rooms have
-// 20 ticks a second and 500 entities.
+// roomWalked measures for how long a player that walks between two rooms gets no tick, and
+// for how long its inputs wait. The hosts of the rooms are separate processes. The rooms
+// have 20 ticks a second and 500 entities.
 func roomWalked(rounds int) ([]*figure, error) {
 	names := []string{"gap", "gap-ticks", "inputs"}
 	units := []string{"ms", "ticks", "ms"}
@@ -54,8 +55,8 @@ func roomWalked(rounds int) ([]*figure, error) {
 	return figures, nil
 }
 
-// walkRooms has a player walk to and fro, and returns for how long it heard of no tick each
-// time, and for how long no input was taken, in order.
+// walkRooms makes a player walk to and fro. It returns for how long, each time, no tick came
+// and no input was taken, each list sorted.
 func walkRooms() (gaps, waits []time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 4*startLimit)
 	defer cancel()
@@ -101,7 +102,7 @@ func walkToAndFro(ctx context.Context, s *seat.Seat, hosts []peer.AddrInfo) (gap
 	go func() {
 		defer close(steered)
 		for ; steering.Err() == nil; time.Sleep(walkSteers) {
-			_, _ = s.Input(demo.AppendInput(nil, 2, 1)) // and the next one, where that was not possible
+			_, _ = s.Input(demo.AppendInput(nil, 2, 1)) // if this fails, the next input is sent
 		}
 	}()
 	at, here := 0, 0
@@ -134,13 +135,14 @@ func walkToAndFro(ctx context.Context, s *seat.Seat, hosts []peer.AddrInfo) (gap
 	return gaps, waits, nil
 }
 
-// walked is a harbour whose players say where they walk.
+// walked is a harbour whose players choose where to walk.
 type walked struct {
 	demo.Harbour
 	room atomic.Pointer[world.Room]
 }
 
-// Input takes "ready" or "walk", a room and its host, besides what the harbour does.
+// Input handles "ready" or "walk" followed by a room and its host, besides the harbour's
+// own inputs.
 func (w *walked) Input(p *world.Player, data []byte) {
 	words := strings.Fields(string(data))
 	if len(words) != 3 {
@@ -161,11 +163,11 @@ func (w *walked) Input(p *world.Player, data []byte) {
 	p.Ready(to)
 }
 
-// Stays ends the measurement: a player that stays was not measured.
+// Stays ends the measurement, because a player that stays cannot be measured.
 func (w *walked) Stays(p *world.Player, _ world.Area, why error) { p.Kick(why.Error()) }
 
-// serveWalkingRoom holds one of the rooms until the process is ended. The second one is told
-// the address of the first.
+// serveWalkingRoom hosts one of the rooms until the process ends. The second one gets the
+// address of the first.
 func serveWalkingRoom(ctx context.Context, name string, neighbour []string) (string, func(), error) {
 	n, stop, err := tunnelEnd{ours: true, transport: "tcp"}.node(ctx)
 	if err != nil {

@@ -1,12 +1,12 @@
-// A room of Colyseus with the game of core/world/demo: boats that sail a square and
-// bounce off its sides. What a client is sent is decided by a StateView, which follows
-// a grid: a boat comes into view at `radius` and leaves it at 1.2 times that, and a
-// quarter of the players are looked after each tick.
+// A room of Colyseus with the game of core/world/demo: boats that sail in a square and
+// bounce off its sides. A StateView decides what is sent to each client. It follows a
+// grid: a boat comes into view at `radius` and leaves it at 1.2 times that. Each tick
+// updates the views of a quarter of the players.
 //
 //	node server.mjs <players> <radius> <size> <input type>
 //
-// It prints where it listens and where it tells of itself, and ends when its standard
-// input does.
+// It prints its address and the URL of its statistics, and ends when its standard input
+// does.
 import { createServer } from 'node:http'
 
 import { Room, Server } from '@colyseus/core'
@@ -22,12 +22,12 @@ const ENTER = (radius * UNITS) ** 2
 const LEAVE = (1.2 * radius * UNITS) ** 2
 const CELL = radius * UNITS
 const CELLS = Math.floor(SIDE / CELL) + 1
-const TURNS = 4 // ticks until every player's view was looked after
+const TURNS = 4 // ticks until every player's view has been updated
 
 const Boat = schema({ x: t.uint16(), y: t.uint16(), hue: t.uint8() }, 'Boat')
 const State = schema({ boats: t.map(Boat).view() }, 'State')
 
-// took is how long each tick took since it was last asked for, in ms.
+// took lists how long each tick took since the last request, in ms.
 let took = []
 
 class Harbour extends Room {
@@ -84,7 +84,7 @@ class Harbour extends Room {
     this.broadcastPatch()
   }
 
-  // look puts what is near into the view of the player, and takes what is far out of it.
+  // look adds near boats to the player's view and removes far ones.
   look(s) {
     for (const other of s.sees) {
       if (distance(s, other) > LEAVE) {
@@ -127,7 +127,7 @@ function bounce(at, v) {
   return at < 0 || at > SIDE ? [Math.min(Math.max(at, 0), SIDE), -v] : [at, v]
 }
 
-// tell answers with what the bench reads: durations in ns, memory in bytes.
+// tell answers with the statistics for the bench: durations in ns, memory in bytes.
 function tell(_, response) {
   const { user, system } = process.cpuUsage()
   took.sort((a, b) => a - b)
