@@ -33,7 +33,7 @@ import (
 
 // Options configure a host. The zero value makes one that listens.
 type Options struct {
-	Key          crypto.PrivKey // if nil, a fresh one
+	Key          crypto.PrivKey // if nil, a new one
 	Listen       string         // if empty, a free loopback port; "none" for a host that only dials
 	AddrsFactory basichost.AddrsFactory
 	Gater        connmgr.ConnectionGater
@@ -106,5 +106,5 @@ func Info(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h
 func Main(m *testing.M) {
 	// On js, go-libp2p's TCP logs for each connection that it cannot set keep-alives.
 	gologshim.SetDefaultHandler(slog.DiscardHandler)
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent")) // on js, it calls us
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("runtime.handleEvent")) // on js, it calls our code
 }

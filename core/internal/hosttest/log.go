@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Log is a buffer that a logger and a test may use at once. The zero value is
-// usable.
+// Log is a buffer that a logger and a test may use concurrently. The zero value is ready to
+// use.
 type Log struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

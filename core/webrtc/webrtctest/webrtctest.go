@@ -1,5 +1,4 @@
-// Package webrtctest tests the streams of a connection of package core/webrtc that a
-// platform has made.
+// Package webrtctest tests the streams of a platform's connections of package core/webrtc.
 package webrtctest
 
 import (
@@ -17,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// waitLimit bounds every wait for something that must happen.
+// waitLimit bounds every wait for an expected event.
 const waitLimit = time.Minute
 
 // streams opens a stream from one end to the other.

@@ -1,4 +1,4 @@
-# Makes the network that it runs in an internet, where 5.0.0.1 is, if machines can be behind routers here.
+# Makes the network that it runs in an internet in which it has the address 5.0.0.1. Fails if machines cannot be behind routers here.
 set -e
 ip link set lo up
 ip link add internet type bridge

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Internet is the setup, for In, of a network of public addresses in which the test is at
-// 5.0.0.1 and others can be behind routers.
+// Internet is a setup for In: a network of public addresses in which the test is at 5.0.0.1
+// and other machines can be behind routers.
 //
 //go:embed internet.sh
 var Internet string
@@ -20,7 +20,7 @@ var Internet string
 //go:embed router.sh
 var behindRouter string
 
-// Ports is which ports of a machine behind a router its peers see.
+// Ports says which ports the peers of a machine behind a router see.
 type Ports string
 
 const (
@@ -28,8 +28,9 @@ const (
 	Random Ports = "random" // another one for each peer: the router is symmetric
 )
 
-// BehindRouter makes a network behind its own router to the Internet, and returns the
-// command prefix that runs a program in it. number, from 2, numbers its addresses.
+// BehindRouter makes a network behind its own router to the internet and returns the
+// command prefix that runs a program in it. number is used in its addresses; it must be
+// unique and at least 2.
 func BehindRouter(t *testing.T, number int, ports Ports) (in []string) {
 	t.Helper()
 	router, machine := hold(t), hold(t)
@@ -37,7 +38,7 @@ func BehindRouter(t *testing.T, number int, ports Ports) (in []string) {
 	return []string{"nsenter", "-t", machine, "-n"}
 }
 
-// hold starts a process that holds a separate network.
+// hold starts a process that keeps a separate network alive.
 func hold(t *testing.T) (pid string) {
 	t.Helper()
 	cmd := exec.Command("sleep", "infinity")

@@ -1,6 +1,6 @@
-# Puts the network of the process $MACHINE behind a router to the internet, in the network of the process $ROUTER. It lets in what
-# answers, and nothing else. $N is a number of its own, from 2. $PORTS is "kept" if the internet sees the ports of the machine, or
-# "random" if every peer sees another one.
+# Puts the network of the process $MACHINE behind a router to the internet, in the network of the process $ROUTER. The router lets in
+# replies only. $N is a unique number, at least 2. $PORTS is "kept" if the internet sees the ports of the machine, or "random" if every
+# peer sees a different one.
 set -e
 ip link add "out$N" type veth peer name out netns "$ROUTER"
 ip link set "out$N" master internet up
@@ -15,7 +15,7 @@ nsenter -t "$ROUTER" -n sh -ec "
   iptables -A INPUT -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
   iptables -A FORWARD -i out -m conntrack ! --ctstate ESTABLISHED,RELATED -j DROP
   iptables -t nat -A POSTROUTING -o out -j MASQUERADE $(test "$PORTS" = kept || echo --random-fully)"
-# A browser breaks off its requests when an address appears, as the machine's IPv6 address would seconds later.
+# A browser cancels its requests when an address appears, as the machine's IPv6 address would some seconds later.
 nsenter -t "$MACHINE" -n sh -ec "
   test ! -e /proc/sys/net/ipv6 || echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
   ip link set lo up

@@ -16,10 +16,10 @@ import (
 	"time"
 )
 
-// childEnv is set for child processes, so that a test binary, too, knows that it must run the program and not the tests.
+// childEnv is set for child processes, so that a test binary, too, runs the program and not the tests.
 const childEnv = "TESTPEER_CHILD"
 
-// child is a peer in a separate process: this same program, controlled by its API to run one peer.
+// child is a peer in a separate process: this program, started again to run one peer, and controlled through its API.
 type child struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer // closing it ends the child
@@ -105,7 +105,7 @@ func (ch *child) ServeHTTP(w http.ResponseWriter, r *http.Request) { ch.proxy.Se
 
 func (ch *child) info() info { return ch.first }
 
-// close lets the child end by itself, which it does once it has closed its host; otherwise it is killed.
+// close lets the child close its host and end by itself. If it has not ended after 5 s, close kills it.
 func (ch *child) close() error {
 	ch.stdin.Close()
 	select {

@@ -56,17 +56,17 @@ type result struct {
 	How      string `json:"how,omitempty"`
 }
 
-// action does something over a connection that act has opened.
+// action does something over the connection that act has opened.
 type action func(ctx context.Context, c network.Conn, q url.Values, out *result) error
 
-// defaultTimeout bounds an action that does not say &timeout.
+// defaultTimeout bounds an action without &timeout.
 const defaultTimeout = 30 * time.Second
 
 // arrivalLimit is how long a peer that is named by its ID alone may take to connect.
 const arrivalLimit = 2 * time.Second
 
-// act handles a request by connecting to the peer that it names and calling do. A failure is reported in the answer, and not as a
-// bad request.
+// act handles a request by connecting to the peer that it names and calling do. A failure is reported in the answer, not as a bad
+// request.
 func (p *testPeer) act(do action) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
@@ -122,7 +122,7 @@ func (p *testPeer) connect(ctx context.Context, to peer.AddrInfo, fresh bool) (n
 	if len(to.Addrs) == 0 {
 		p.awaitPeer(ctx, to.ID)
 	}
-	// Connect adds them for a time that the end of an older connection cuts short.
+	// Connect adds them only for a time that ends early if an older connection closes.
 	p.host.Peerstore().AddAddrs(to.ID, to.Addrs, peerstore.RecentlyConnectedAddrTTL)
 	if err := p.host.Connect(ctx, to); err != nil {
 		return nil, err

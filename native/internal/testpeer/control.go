@@ -19,9 +19,10 @@ type info struct {
 	Addrs  []string `json:"addrs"`
 }
 
-// backend is one numbered thing that the control API started: a peer in this process, a peer in a child process, a bad server.
+// backend is a numbered peer or server that the control API started: a peer in this process or in a child process, or a server that
+// misbehaves.
 type backend interface {
-	http.Handler // what follows /peer/{n} or /server/{n}
+	http.Handler // serves paths below /peer/{n} or /server/{n}
 	info() info
 	close() error
 }
@@ -138,7 +139,7 @@ func (c *control) delegate(w http.ResponseWriter, r *http.Request) {
 	http.StripPrefix(fmt.Sprintf("/%s/%d", kind, n), b).ServeHTTP(w, r)
 }
 
-// end handles a request by removing a backend and ending it with how.
+// end handles a request by ending a backend with how and removing it.
 func (c *control) end(how func(backend) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		b, n := c.find(w, r)

@@ -85,7 +85,7 @@ func (p *testPeer) doIdentify(ctx context.Context, c network.Conn, _ url.Values,
 	if h, ok := p.host.(interface{ IDService() identify.IDService }); ok {
 		select {
 		case <-h.IDService().IdentifyWait(c):
-			// Over, well or badly; the event that tells which is on its way.
+			// Identification has ended; the event with its result comes next.
 		case <-ctx.Done():
 			return fmt.Errorf("identify %s: %w", c.RemotePeer(), ctx.Err())
 		}

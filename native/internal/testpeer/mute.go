@@ -19,7 +19,7 @@ import (
 	"github.com/quic-go/webtransport-go"
 )
 
-// server is a server that misbehaves: a mute or a rogue.
+// server is a server that misbehaves: a mute, a rogue or an intruder.
 type server struct {
 	key      crypto.PrivKey
 	id       peer.ID
@@ -29,7 +29,7 @@ type server struct {
 	streams  atomic.Int64
 	secured  atomic.Int64
 
-	ctx   context.Context // ends with close; what a server serves has no caller whose ctx it could take
+	ctx   context.Context // ends with close; what the server does has no caller that could pass a ctx
 	stop  context.CancelFunc
 	owned sync.WaitGroup
 }
@@ -115,7 +115,7 @@ func (s *server) listenWebSocket() error {
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := up.Upgrade(w, r, nil)
 		if err != nil {
-			return // it has answered
+			return // Upgrade has answered
 		}
 		s.listenTo(c.NetConn(), c.Close)
 	})}

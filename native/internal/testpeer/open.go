@@ -17,7 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 )
 
-// heldStreams are the streams that end=hold keeps for later.
+// heldStreams are the streams that are kept open by end=hold.
 type heldStreams struct {
 	mu   sync.Mutex
 	last int
@@ -106,7 +106,7 @@ func (p *testPeer) drive(ctx context.Context, s network.Stream, q url.Values, ou
 	}
 	switch end := q.Get("end"); end {
 	case "", "closewrite":
-		s.CloseWrite() // fails if the far side wants no more, which does not keep it from sending
+		s.CloseWrite() // fails if the far side has stopped reading, but it may still send
 		var n int64
 		n, err = copyAll(sum, s)
 		out.Received += n

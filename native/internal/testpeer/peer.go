@@ -30,7 +30,7 @@ type testPeer struct {
 	relay *relay.Relay // nil unless relay=1
 	mux   *http.ServeMux
 
-	handlers sync.WaitGroup // the protocol handlers that run
+	handlers sync.WaitGroup // running protocol handlers
 	done     chan struct{}  // closed at the start of close
 	gate     gate
 	observed records
@@ -83,13 +83,13 @@ func hostOptions(q url.Values) ([]libp2p.Option, error) {
 	}
 	listen := libp2p.ListenAddrStrings(addrs...)
 	if len(addrs) == 0 {
-		listen = libp2p.NoListenAddrs // also keeps libp2p from taking default addresses
+		listen = libp2p.NoListenAddrs // also keeps libp2p from using default addresses
 	}
 	return []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.UserAgent("testpeer/1"),
 		listen,
-		libp2p.EnableRelay(), // the client of circuits, which NoListenAddrs turns off
+		libp2p.EnableRelay(), // the circuit client, which NoListenAddrs turns off
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Transport(websocket.New, ws...),
@@ -100,7 +100,7 @@ func hostOptions(q url.Values) ([]libp2p.Option, error) {
 	}, nil
 }
 
-// identity makes the key that belongs to word, or a fresh one if word is empty.
+// identity returns the key derived from word, or a new one if word is empty.
 func identity(word string) (crypto.PrivKey, error) {
 	src := rand.Reader
 	if word != "" {
@@ -147,7 +147,7 @@ func listenAddrs(q url.Values) ([]string, error) {
 	return addrs, nil
 }
 
-// newRelay runs the relay service on h itself, so that it serves whatever libp2p thinks of h's reachability.
+// newRelay runs the relay service on h directly, so that it serves whether or not libp2p thinks that h is reachable.
 func newRelay(h host.Host, q url.Values) (*relay.Relay, error) {
 	ttl, err := duration(q, "relayTTL", time.Hour)
 	if err != nil {

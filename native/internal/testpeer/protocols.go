@@ -131,7 +131,7 @@ func (p *testPeer) serveObserve(s network.Stream) error {
 	return err
 }
 
-// copyAll is io.Copy with a buffer of a known size, and without the shortcuts that would bypass it.
+// copyAll is io.Copy with a buffer of a known size, without the interfaces that would bypass the buffer.
 func copyAll(dst io.Writer, src io.Reader) (int64, error) {
 	return io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, bufferSize))
 }
@@ -139,7 +139,7 @@ func copyAll(dst io.Writer, src io.Reader) (int64, error) {
 // patternPeriod is a prime, so that blocks in the wrong order do not go unnoticed.
 const patternPeriod = 251
 
-// pattern holds the pattern for long enough that bufferSize bytes can be cut from it at any phase.
+// pattern is long enough to contain bufferSize bytes of the pattern from any phase.
 var pattern = func() []byte {
 	b := make([]byte, bufferSize+patternPeriod)
 	for i := range b {

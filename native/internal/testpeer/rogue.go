@@ -85,14 +85,14 @@ func (s *server) resetSession(ctx context.Context, sess *webtransport.Session, o
 	s.muteSession(ctx, sess, own)
 }
 
-// closeSession closes after the handshake, with the largest code and the longest reason that are valid.
+// closeSession closes the session after the handshake, with the largest valid code and the longest valid reason.
 func (s *server) closeSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 	if _, err := s.secure(ctx, sess, [][]byte{own}); err == nil {
 		sess.CloseWithError(math.MaxUint32, strings.Repeat("x", 1024))
 	}
 }
 
-// floodSession opens streams of both kinds after the handshake and sends datagrams, as much as it may.
+// floodSession opens streams of both kinds after the handshake and sends datagrams, as many as it may.
 func (s *server) floodSession(ctx context.Context, sess *webtransport.Session, own multihash.Multihash) {
 	if _, err := s.secure(ctx, sess, [][]byte{own}); err != nil {
 		return

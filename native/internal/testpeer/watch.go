@@ -21,7 +21,7 @@ const pollLimit = 10 * time.Second
 type gate struct {
 	mu      sync.Mutex
 	waiting []chan struct{}
-	arrived chan struct{} // closed at the next arrival; nil if nobody asked
+	arrived chan struct{} // closed at the next arrival; nil if nobody waits for one
 }
 
 // wait returns true once released, false once done is closed.
@@ -42,7 +42,7 @@ func (g *gate) wait(done <-chan struct{}) bool {
 	}
 }
 
-// release releases all streams that wait, after waiting for the first to come, and returns their number.
+// release waits until at least one stream waits, then releases all of them and returns their number.
 func (g *gate) release(ctx context.Context) int {
 	for {
 		g.mu.Lock()
@@ -75,7 +75,7 @@ func (p *testPeer) serveRelease(w http.ResponseWriter, r *http.Request) {
 	}{p.gate.release(ctx)})
 }
 
-// record is how a stream of /test/observe/1 ended.
+// record says how a stream of /test/observe/1 ended.
 type record struct {
 	How   string `json:"how"`
 	Bytes int64  `json:"bytes"`
@@ -83,11 +83,11 @@ type record struct {
 	Peer  string `json:"peer,omitempty"`
 }
 
-// records is a queue of them.
+// records is a queue of records.
 type records struct {
 	mu    sync.Mutex
 	queue []record
-	more  chan struct{} // closed at the next addition; nil if nobody asked
+	more  chan struct{} // closed at the next addition; nil if nobody waits for one
 }
 
 func (q *records) add(r record) {

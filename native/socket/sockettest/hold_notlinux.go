@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// hold returns a port that was free a moment ago: only Linux lets two sockets share a
-// port of which at most one listens.
+// hold returns a port that was free a moment ago: only on Linux can two sockets share a
+// port if at most one of them listens.
 func hold(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
