@@ -11,7 +11,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// Once a mailbox has its size, a delivery takes no memory, in whatever way.
+// Once a mailbox has its final size, a delivery allocates nothing, however it is read.
 func TestDeliveryAllocatesNothing(t *testing.T) {
 	sender := func(m *message.Message) string { return string(m.From) }
 	for name, tc := range map[string]struct {
@@ -19,7 +19,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		opts    []dispatch.Option
 		handler bool
 		dedup   bool
-		ahead   uint64 // how many are there already
+		ahead   uint64 // how many messages are in the mailbox before
 	}{
 		"exact":                      {pattern: "room/1"},
 		"prefix":                     {pattern: "room/*"},
@@ -40,7 +40,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 			offer(t, d, "nobody", "a", 1, 1)
 			one := func() {
 				seq++
-				m.ID.Seq = seq // nobody holds it any more
+				m.ID.Seq = seq // m can be reused: nobody holds it any more
 				if d.Offer(m) != nil {
 					panic("not taken")
 				}

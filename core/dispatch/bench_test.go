@@ -9,8 +9,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// BenchmarkPublishAndNext is the cost of a message without a second goroutine;
-// what the exchange between two costs is measured in native/bench.
+// BenchmarkPublishAndNext measures the cost of a message without a second goroutine;
+// native/bench measures the exchange between two.
 func BenchmarkPublishAndNext(b *testing.B) {
 	d := dispatch.New(dispatch.Options{})
 	s, err := d.Subscribe("chat")

@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { hosttest.Main(m) }
 
 var background = context.Background()
 
-// event is the seq-th of a sender.
+// event returns the seq-th event of a sender.
 func event(typ string, from peer.ID, seq uint64) *message.Message {
 	return &message.Message{Type: typ, From: from, ID: message.ID{Epoch: 1, Seq: seq}}
 }
@@ -38,7 +38,7 @@ func subscribe(t testing.TB, d *dispatch.Dispatcher, pattern string, opts ...dis
 	return s
 }
 
-// offer publishes the messages from..to of a sender.
+// offer publishes the messages first..last of a sender.
 func offer(t testing.TB, d *dispatch.Dispatcher, typ string, from peer.ID, first, last uint64) {
 	t.Helper()
 	for seq := first; seq <= last; seq++ {
@@ -46,8 +46,8 @@ func offer(t testing.TB, d *dispatch.Dispatcher, typ string, from peer.ID, first
 	}
 }
 
-// got is what a subscription holds now, each as "sender+missed:seq", with the
-// missed left out where nothing was.
+// got reads the messages that a subscription holds now, each as "sender+missed:seq", or
+// "sender:seq" if none was missed.
 func got(s *dispatch.Subscription) []string {
 	list := []string{}
 	for {
@@ -66,7 +66,7 @@ func show(d dispatch.Delivery) string {
 	return fmt.Sprintf("%s+%d:%d", string(d.From), d.Missed, d.ID.Seq)
 }
 
-// within waits for ch, but not for ever.
+// within waits for ch, but not forever.
 func within[T any](t testing.TB, ch <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -131,7 +131,7 @@ func TestTryNextDoesNotWait(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// Where they share a line of the cache, a message costs a third more.
+// If they share a cache line, a message costs a third more.
 func TestReaderAndPublishersTouchDifferentCacheLines(t *testing.T) {
 	const line = 64
 	if bits.UintSize == 32 {

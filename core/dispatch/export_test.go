@@ -2,7 +2,7 @@ package dispatch
 
 import "unsafe"
 
-// Remembered is how many messages s tells copies by.
+// Remembered returns how many messages s remembers to recognize copies.
 func (s *Subscription) Remembered() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -12,14 +12,14 @@ func (s *Subscription) Remembered() int {
 	return len(s.seen.numbers)
 }
 
-// Places is how many messages the ring of s has room for.
+// Places returns how many messages the ring of s has room for.
 func (s *Subscription) Places() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.slots)
 }
 
-// Accounts is how many senders the book of s has.
+// Accounts returns how many senders the book of s has.
 func (s *Subscription) Accounts() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,8 +29,8 @@ func (s *Subscription) Accounts() int {
 	return len(s.book.places)
 }
 
-// ReaderEnds is where what the reader touches for each message ends within a
-// Subscription, and where what publishers touch begins.
+// ReaderEnds returns the offset in a Subscription at which the fields end that the reader
+// uses for each message, and the offset at which the fields begin that publishers use.
 func ReaderEnds() (reader, publishers uintptr) {
 	var s Subscription
 	return unsafe.Offsetof(s.inherits) + unsafe.Sizeof(s.inherits), unsafe.Offsetof(s.mu)

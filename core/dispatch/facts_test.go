@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// The facts are what Nebulas' dispatcher does; its numbers are kept.
+// The facts are behaviours of Nebulas' dispatcher, with their numbers.
 func TestFactsOfNebulas(t *testing.T) {
 	for name, fact := range map[string]func(t *testing.T){
 		"1 start and stop: what was only made stops, and stopping waits":                     factStop,
@@ -60,7 +60,7 @@ func factTable(t *testing.T) {
 		subs[i] = subscribe(t, d, p)
 		assert.Equal(t, p, subs[i].Pattern())
 	}
-	heard := map[string][]int{ // by whom
+	heard := map[string][]int{ // by type: the indexes of subs
 		"chat":          {0, 1},
 		"chat/":         nil,
 		"room":          {6},
@@ -70,7 +70,7 @@ func factTable(t *testing.T) {
 		"room/1/":       {3, 4},
 		"room/1/2/3":    {3, 4},
 		"rooms/1":       nil,
-		"*":             {5}, // a star is no pattern without a slash before it
+		"*":             {5}, // a star is a pattern only after a slash
 		"r*m":           {7},
 		"unheard/of":    nil,
 		"/room/1":       nil,
@@ -170,7 +170,7 @@ func factReserved(t *testing.T) {
 	assert.Zero(t, st.Published)
 }
 
-// The defects are those of Nebulas' dispatcher that a dispatcher can have.
+// The defects of Nebulas' dispatcher that concern a dispatcher.
 func TestDefectsOfNebulas(t *testing.T) {
 	for name, defect := range map[string]func(t *testing.T){
 		"a dropped message is already in the de-duplication cache":                     defectDroppedRemembered,
@@ -378,7 +378,7 @@ func defectSlow(t *testing.T) {
 	blocked := make(chan error)
 	offer(t, d, "chat", "a", 1, 1)
 	go func() { blocked <- d.Publish(ctx, event("chat", "a", 2)) }()
-	for range 2 { // the second comes although its publisher is being held up
+	for range 2 { // the second arrives although its publisher is blocked
 		_, err := quick.Next(background)
 		require.NoError(t, err)
 	}

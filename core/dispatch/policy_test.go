@@ -253,7 +253,7 @@ func TestCopyOfAMessageThatWaitsIsDeliveredOnce(t *testing.T) {
 	})
 }
 
-// A reader that moves on while a publisher gets in line must not leave it there.
+// A reader that takes a message while a publisher starts to wait must wake the publisher.
 func TestNoPublisherWaitsWhereThereIsRoom(t *testing.T) {
 	d := newDispatcher(t, dispatch.Options{})
 	s := subscribe(t, d, "chat", dispatch.Buffer(1), dispatch.Block)
@@ -279,8 +279,8 @@ func TestNoPublisherWaitsWhereThereIsRoom(t *testing.T) {
 	require.NoError(t, within(t, published, "the publisher"))
 }
 
-// Of one sender's messages, a gap is as wide as what is missing in it, whatever
-// the policy and however reader and publisher meet.
+// A gap in one sender's messages has the size of what is missing, whatever the policy and
+// the timing of reader and publisher.
 func TestGapsAreAsWideAsWhatIsMissing(t *testing.T) {
 	for name, policy := range map[string]dispatch.Option{
 		"drop-newest": dispatch.DropNewest, "drop-oldest": dispatch.DropOldest, "block": dispatch.Block, "close": dispatch.CloseOnOverflow,
@@ -294,7 +294,7 @@ func TestGapsAreAsWideAsWhatIsMissing(t *testing.T) {
 				var publisher sync.WaitGroup
 				publisher.Go(func() {
 					for seq := range uint64(n) {
-						_ = d.Offer(event("chat", "a", seq+1)) // the publisher is told too, of Block
+						_ = d.Offer(event("chat", "a", seq+1)) // with Block, the publisher gets an error, too
 						if rand.IntN(buffer) == 0 {
 							runtime.Gosched()
 						}

@@ -24,7 +24,7 @@ func logged() (*hosttest.Log, *slog.Logger) {
 	return l, slog.New(slog.NewTextHandler(l, nil))
 }
 
-// Each way to read is to give the same, whatever it is read by.
+// Every way of reading must give the same messages.
 func TestEveryWayToReadGivesAllInOrder(t *testing.T) {
 	ways := map[string]func(t *testing.T, d *dispatch.Dispatcher) <-chan string{
 		"iterator": func(t *testing.T, d *dispatch.Dispatcher) <-chan string {
@@ -144,7 +144,7 @@ func TestClosedChannelLosesNothingUncounted(t *testing.T) {
 				ch := s.Chan()
 				offer(t, d, "chat", "a", 1, 5)
 				assert.Equal(t, "a:1", show(<-ch))
-				synctest.Wait() // the second is being held out
+				synctest.Wait() // the second is offered to the channel
 				require.NoError(t, end(d, s))
 				_, open := <-ch
 				assert.False(t, open)

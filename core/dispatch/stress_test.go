@@ -18,19 +18,19 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// load is publishers, and subscriptions that come and go, all at once.
+// load is a number of publishers, and subscriptions that come and go at the same time.
 type load struct {
 	d          *dispatch.Dispatcher
 	types      []string
 	publishers int
 	each       uint64 // messages of a publisher
-	copies     bool   // each may be published twice, and de-duplication is on
+	copies     bool   // messages may be published twice, and de-duplication is on
 
 	published map[string]*atomic.Uint64 // by type
-	fresh     map[string]*atomic.Uint64 // those of them that are no copies
+	fresh     map[string]*atomic.Uint64 // those of published that are not copies
 }
 
-// policies by name; the key keeps the types apart.
+// policies are the policies by name. The key of latest-per-key contains the type.
 var policies = map[string]dispatch.Option{
 	"drop-newest":    dispatch.DropNewest,
 	"drop-oldest":    dispatch.DropOldest,
@@ -39,12 +39,12 @@ var policies = map[string]dispatch.Option{
 	"close":          dispatch.CloseOnOverflow,
 }
 
-// matches is written apart from the dispatcher's own, and for the test's types.
+// matches is independent of the dispatcher's own matching, and only for the test's types.
 func matches(pattern, typ string) bool {
 	return pattern == typ || pattern == "room/*" && len(typ) > 5 && typ[:5] == "room/"
 }
 
-// audit is what a reader saw of its subscription.
+// audit records what a reader saw of its subscription.
 type audit struct {
 	t         *testing.T
 	name      string
@@ -58,7 +58,7 @@ func (a *audit) see(m dispatch.Delivery) {
 	a.delivered++
 	a.missed += m.Missed
 	key := m.Type + " " + string(m.From)
-	if a.policy == "latest-per-key" { // it orders those of a key
+	if a.policy == "latest-per-key" { // it keeps the order only within a key
 		key += fmt.Sprint(m.ID.Seq % 3)
 	}
 	if m.ID.Seq <= a.last[key] {
@@ -67,8 +67,8 @@ func (a *audit) see(m dispatch.Delivery) {
 	a.last[key] = m.ID.Seq
 }
 
-// read reads a subscription in the way that is wanted, till its end, and returns
-// how many were lost of which no message told, where that way says so.
+// read reads a subscription to its end in the given way. It returns how many messages were
+// lost that no Missed has reported, and whether this way of reading can tell.
 func (a *audit) read(s *dispatch.Subscription, way int) (rest uint64, known bool) {
 	switch way {
 	case 0:
@@ -133,9 +133,9 @@ func (l *load) publish(t *testing.T, from peer.ID, seed uint64) {
 	}
 }
 
-// What is published to a subscription is delivered, or dropped and counted, or a
-// copy: nothing else becomes of it, and each publisher's order is kept, while
-// all that may happen at once does.
+// Every message published to a subscription is delivered, or dropped and counted, or a
+// copy, and each publisher's order is kept. Meanwhile, everything that may happen
+// concurrently does.
 func TestDeliveredAndDroppedAreAllThatWasPublished(t *testing.T) {
 	for _, copies := range []bool{false, true} {
 		t.Run(fmt.Sprintf("copies %t", copies), func(t *testing.T) { stress(t, copies) })
@@ -189,7 +189,7 @@ func stress(t *testing.T, copies bool) {
 	assert.Zero(t, st.Depth)
 }
 
-// check reads a subscription that is there all the time.
+// check reads a subscription that exists all the time.
 func (l *load) check(t *testing.T, a *audit, s *dispatch.Subscription, way int) {
 	rest, known := a.read(s, way)
 	<-s.Done()
@@ -269,7 +269,7 @@ func (l *load) visit(t *testing.T, done <-chan struct{}) {
 	}
 }
 
-// Close in the midst of publishing ends it with ErrClosed, and nothing else.
+// Close during a publish ends it with ErrClosed and no other error.
 func TestCloseDuringPublish(t *testing.T) {
 	for range 50 {
 		d := dispatch.New(dispatch.Options{})

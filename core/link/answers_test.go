@@ -19,7 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// request is the frame of a request as a peer writes it.
+// request returns the frame of a request as a peer writes it.
 func request(seq uint64, typ string) []byte {
 	m := message.Message{Kind: message.Request, Type: typ, ID: message.ID{Seq: seq}, Timeout: 24 * time.Hour}
 	return m.AppendFrame(nil)
@@ -29,7 +29,7 @@ func reply(seq uint64, text string) []byte {
 	return (&message.Message{Kind: message.Reply, ID: message.ID{Seq: seq}, Data: []byte(text)}).AppendFrame(nil)
 }
 
-// ask makes a request in the background, and returns what waits for its outcome.
+// ask makes a request in the background and returns a function that waits for its outcome.
 func ask(t *testing.T, from *node, to peer.ID) (outcome func() (string, error)) {
 	var text string
 	var err error
@@ -51,7 +51,7 @@ func TestAnswersComeWhileEventsOfTheirPeerAreHeldBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
 		var b *node
 		b = n.node(t, "b", link.Options{Deliver: func(ctx context.Context, m *message.Message) {
-			_, err := b.Request(ctx, m.From, "stat", m.Data) // nothing is read of its sender meanwhile
+			_, err := b.Request(ctx, m.From, "stat", m.Data) // meanwhile, nothing is read from its sender
 			assert.NoError(t, err)
 			b.keep(ctx, m)
 		}})
@@ -101,8 +101,8 @@ func TestPeerThatAsksAndEndsItsSideIsStillAnswered(t *testing.T) {
 	})
 }
 
-// unread is a peer that asks for more than its stream holds, and reads nothing
-// of it. It may be asked to stop.
+// unread makes a peer that requests more than its stream holds and reads nothing. It
+// returns the peer's end of the stream.
 func unread(t *testing.T, n *fakeNet, b *node) network.Stream {
 	respond(t, b, "stat", func(context.Context, *message.Message) ([]byte, error) { return make([]byte, 2*window), nil })
 	n.deaf("asker")
@@ -168,7 +168,7 @@ func TestPeerThatReadsItsAnswersSlowlyGetsThemAll(t *testing.T) {
 	})
 }
 
-// slowly reads 64 KiB in less than the limit.
+// slowly is a slow reader, but fast enough to read 64 KiB within the limit.
 type slowly struct{ io.Reader }
 
 func (s slowly) Read(b []byte) (int, error) {
@@ -210,7 +210,7 @@ func TestAnswersThatNobodyAskedForAreCountedAndNothingElse(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
-		for range 2 { // once, and again
+		for range 2 { // the second is a stray
 			_, err = s.Write(reply(asked.ID.Seq, "true"))
 			require.NoError(t, err)
 		}
@@ -224,8 +224,7 @@ func TestAnswersThatNobodyAskedForAreCountedAndNothingElse(t *testing.T) {
 	})
 }
 
-// A request is answered by the peer that was asked, and on the stream on which
-// it was asked.
+// Only the peer that was asked can answer a request, and only on the same stream.
 func TestOneCannotAnswerForAnother(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
 		a := n.node(t, "a", link.Options{})
@@ -271,7 +270,7 @@ func TestNothingButAnswersComesBackOnALink(t *testing.T) {
 				b := n.deaf("b")
 				for i := range 4 {
 					outcome := ask(t, a, "b")
-					_, _ = (<-b.streams).Write(frame) // of which not all may be taken
+					_, _ = (<-b.streams).Write(frame) // perhaps not all is taken
 					_, err := outcome()
 					assert.ErrorIs(t, err, link.ErrLost)
 					assert.EqualValues(t, i+1, a.Stats().Malformed)
@@ -384,7 +383,7 @@ func TestIdleLinkLosesNoAnswer(t *testing.T) {
 	})
 }
 
-// Both peers ask each other all the while from where their events are held back.
+// Both peers keep making requests to each other while their events are held back.
 func TestRealAnswersComeWhileEventsAreHeldBack(t *testing.T) {
 	var b *node
 	b = newNode(t, link.Options{Deliver: func(ctx context.Context, m *message.Message) {

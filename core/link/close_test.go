@@ -25,11 +25,11 @@ func TestCloseFailsWhatWaitsWithErrClosed(t *testing.T) {
 		a, _ := stuffed(t, n, link.Options{QueueMessages: 2})
 		var o outcomes
 		var waiting sync.WaitGroup
-		for range 5 { // two in the queue, and three who wait for room
+		for range 5 { // two in the queue, and three that wait for room
 			waiting.Go(func() { o.add(a.Send(t.Context(), "b", event("n", "x"), link.High)) })
 		}
 		waiting.Go(func() { _, err := a.Request(t.Context(), "b", "stat", nil); o.add(err) })
-		waiting.Go(func() { o.add(a.Send(t.Context(), "nobody", event("n", "x"), link.Low)) }) // which is being opened
+		waiting.Go(func() { o.add(a.Send(t.Context(), "nobody", event("n", "x"), link.Low)) }) // its link is being opened
 		synctest.Wait()
 		start := time.Now()
 		require.NoError(t, a.Close())
@@ -72,7 +72,7 @@ func TestCloseIsIdempotentAlsoAtOnceAndEachWaitsForAll(t *testing.T) {
 	a, b := pair(t, link.Options{}, link.Options{Deliver: func(ctx context.Context, _ *message.Message) {
 		close(delivering)
 		<-ctx.Done()
-		time.Sleep(20 * time.Millisecond) // so that one who does not wait is seen
+		time.Sleep(20 * time.Millisecond) // so that a Close that does not wait is noticed
 		release.Store(true)
 	}})
 	require.NoError(t, a.Send(t.Context(), b.id(), event("n", "x"), link.Normal))
@@ -131,7 +131,7 @@ func TestCloseEndsHandlersAndNamesThoseThatDoNotReturn(t *testing.T) {
 	})
 }
 
-// Close may come at any moment: whatever it meets ends, and says so.
+// Close may be called at any moment: every call under way ends and returns an error.
 func TestCloseAmidstEverything(t *testing.T) {
 	for i := range 5 {
 		a, b := pair(t, link.Options{QueueMessages: 4}, link.Options{QueueMessages: 4})
@@ -157,7 +157,7 @@ func TestCloseAmidstEverything(t *testing.T) {
 					default:
 						err = from.Send(t.Context(), to.id(), event("n", "x"), link.Priority(j%3))
 					}
-					// The other may have closed, which is a loss or a link that
+					// The other may have closed: the message is lost or the link
 					// does not open.
 					ended = ended || err != nil && !errors.Is(err, link.ErrQueueFull)
 				}

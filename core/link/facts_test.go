@@ -2,7 +2,7 @@ package link_test
 
 import "testing"
 
-// What links keep of Nebulas' net service, by the numbers of its behaviours.
+// The behaviours of Nebulas' net service that links keep, by their numbers.
 func TestBehavioursOfNebulas(t *testing.T) {
 	for name, tests := range map[string][]func(*testing.T){
 		"6: High, Normal and Low queues, bounded":             {TestQueueIsBoundedInMessages, TestQueueIsBoundedInBytes},
@@ -21,7 +21,7 @@ func TestBehavioursOfNebulas(t *testing.T) {
 	}
 }
 
-// What links do better than Nebulas' net service, by its defects.
+// The defects of Nebulas' net service that links do not have.
 func TestDefectsOfNebulas(t *testing.T) {
 	for name, tests := range map[string][]func(*testing.T){
 		"put after stop blocks for ever":                       {TestNothingBlocksAfterClose},

@@ -18,21 +18,21 @@ import (
 	"github.com/tombolo-net/tombolo/core/link"
 )
 
-// Where time matters, or what is still queued, the tests run in a bubble of
-// synctest, which no real network can enter: there, hosts are joined by streams
-// in memory. Everything else is tested with real hosts.
+// Tests that depend on time, or on what is still queued, run in a synctest bubble. A bubble
+// cannot contain a real network, so the hosts in it are connected by streams in memory.
+// Everything else is tested with real hosts.
 
-// window is how much a stream of a fakeNet holds that was not read, in bytes.
+// window is how much unread data a stream of a fakeNet holds, in bytes.
 const window = 100 << 10
 
-// fakeNet joins the hosts of one bubble.
+// fakeNet connects the hosts of one bubble.
 type fakeNet struct {
 	mu    sync.Mutex
 	hosts map[peer.ID]*fakeHost
-	opens int // streams, tried
+	opens int // attempts to open a stream
 }
 
-// inBubble runs a test that has all of time to itself.
+// inBubble runs a test in a synctest bubble with its own fakeNet.
 func inBubble(t *testing.T, f func(t *testing.T, n *fakeNet)) {
 	synctest.Test(t, func(t *testing.T) { f(t, &fakeNet{hosts: make(map[peer.ID]*fakeHost)}) })
 }
@@ -63,7 +63,7 @@ func (n *fakeNet) opened() int {
 
 var errDown = errors.New("nobody is there")
 
-// fakeHost is as much of a host as links need.
+// fakeHost implements those parts of a host that links need.
 type fakeHost struct {
 	host.Host
 	id  peer.ID
@@ -73,7 +73,7 @@ type fakeHost struct {
 	handler network.StreamHandler
 	notif   network.Notifiee
 	conns   map[peer.ID]bool
-	streams map[*fakeStream]struct{} // that it opened or took
+	streams map[*fakeStream]struct{} // opened or accepted
 	down    bool
 }
 
@@ -113,7 +113,7 @@ func (n fakeNetwork) ConnsToPeer(p peer.ID) []network.Conn {
 	return nil
 }
 
-// setDown makes streams to h fail to open, or not.
+// setDown sets whether opening streams to h fails.
 func (h *fakeHost) setDown(down bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -127,7 +127,7 @@ func (h *fakeHost) open(ctx context.Context, p peer.ID) (network.Stream, error) 
 	to := h.net.hosts[p]
 	h.net.mu.Unlock()
 	if to == nil {
-		<-ctx.Done() // as for one whose address does not answer
+		<-ctx.Done() // as for a peer whose address does not answer
 		return nil, ctx.Err()
 	}
 	to.mu.Lock()
@@ -152,7 +152,7 @@ func (h *fakeHost) add(s *fakeStream) {
 	h.conns[s.conn.remote] = true
 }
 
-// live is how many streams h has.
+// live returns how many streams h has.
 func (h *fakeHost) live() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -210,7 +210,7 @@ func (s *fakeStream) CloseWrite() error           { s.out.end(io.EOF); return ni
 
 func (s *fakeStream) Close() error {
 	s.out.end(io.EOF)
-	s.in.end(network.ErrReset) // its own reading ends; who writes there is told
+	s.in.end(network.ErrReset) // its own reading ends; a writer at the other end gets the error
 	s.forget()
 	return nil
 }
@@ -233,7 +233,7 @@ type pipe struct {
 	mu    sync.Mutex
 	moved sync.Cond
 	buf   []byte
-	why   error // it ended: io.EOF, or network.ErrReset
+	why   error // why it ended: io.EOF or network.ErrReset
 }
 
 func newPipe() *pipe {
@@ -284,8 +284,8 @@ func (p *pipe) end(why error) {
 	p.moved.Broadcast()
 }
 
-// raw opens a stream to p and gives its near end to a test, which then speaks
-// for the peer from.
+// raw opens a stream to p and returns its near end. The test then plays the role of the
+// peer from.
 func (n *fakeNet) raw(t *testing.T, from, to peer.ID) network.Stream {
 	t.Helper()
 	n.mu.Lock()
@@ -296,8 +296,8 @@ func (n *fakeNet) raw(t *testing.T, from, to peer.ID) network.Stream {
 	return s
 }
 
-// deaf makes a peer that takes streams and reads nothing off them. What it does
-// with them is told to it by read, which reads the streams one after another.
+// deaf is a peer that accepts streams and reads nothing from them. A test can take the
+// streams from the channel and read them, for example with read.
 type deaf struct {
 	*fakeHost
 	streams chan network.Stream

@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// lies are what no honest peer sends on a link.
+// lies are bytes that no honest peer sends on a link.
 var lies = map[string][]byte{
 	"no protobuf":                       {2, 0xff, 0xff},
 	"five bytes that claim 4GiB":        {0xff, 0xff, 0xff, 0xff, 0x0f},
@@ -37,7 +37,7 @@ var lies = map[string][]byte{
 	"a kind that is not known":          {2, 0x18, 0x7f},
 }
 
-// ended waits until the far side has ended a stream, and says how.
+// ended waits until the far side has ended a stream and returns the error, if any.
 func ended(s network.Stream) error {
 	_, err := io.Copy(io.Discard, s)
 	return err
@@ -51,7 +51,7 @@ func TestLieResetsTheStreamAndTheNodeGoesOn(t *testing.T) {
 				a := n.node(t, "a", link.Options{})
 				n.host("liar")
 				s := n.raw(t, "liar", "b")
-				_, _ = s.Write(append(event("n", "before").AppendFrame(nil), lie...)) // of which not all may be taken
+				_, _ = s.Write(append(event("n", "before").AppendFrame(nil), lie...)) // perhaps not all is taken
 				assert.ErrorIs(t, ended(s), network.ErrReset)
 				synctest.Wait()
 				stats := b.Stats()
@@ -123,7 +123,7 @@ func TestFrameThatClaimsTooMuchIsRefusedBeforeMemoryIsTakenForIt(t *testing.T) {
 		over := n.raw(t, "liar", "b")
 		_, err := over.Write([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 		require.NoError(t, err)
-		within := n.raw(t, "liar", "b") // takes what it is sent, and not what it is told it will be
+		within := n.raw(t, "liar", "b") // memory is taken for the data sent, not for the length claimed
 		_, err = within.Write([]byte{0x80, 0x80, 0x80, 0x80, 0x03, 1, 2, 3})
 		require.NoError(t, err)
 		synctest.Wait()
@@ -259,8 +259,8 @@ func TestHandlerThatTakesLongIsNoStall(t *testing.T) {
 	})
 }
 
-// Before a peer has proved who it is, nothing that it sends is for links, and a
-// stream that says nothing holds next to nothing.
+// Before a peer has proved its identity, nothing that it sends reaches links, and a silent
+// stream takes almost no memory.
 func TestNothingIsBufferedBeforeTheHandshake(t *testing.T) {
 	b := newNode(t, link.Options{})
 	for range 20 {
@@ -280,8 +280,8 @@ func TestNothingIsBufferedBeforeTheHandshake(t *testing.T) {
 	assert.Zero(t, b.Stats().Malformed)
 }
 
-// The lies again, over a real connection: it stays, and so do the streams of
-// others and of other protocols.
+// The lies again, over a real connection: the connection stays open, and so do the streams
+// of other peers and other protocols.
 func TestRealLieResetsTheStreamAndNotTheConnection(t *testing.T) {
 	b := newNode(t, link.Options{})
 	for name, lie := range lies {

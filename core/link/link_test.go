@@ -21,10 +21,10 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// soon is how long a test waits for what must happen, at most.
+// soon is how long a test waits, at most, for an expected event.
 const soon = 30 * time.Second
 
-// node is a host with links, which keeps what it is delivered.
+// node is a host with links that keeps the messages delivered to it.
 type node struct {
 	*link.Links
 	host host.Host
@@ -33,7 +33,7 @@ type node struct {
 	got []*message.Message
 }
 
-// newNode makes a real one.
+// newNode makes a node with a real host.
 func newNode(t testing.TB, opts link.Options) *node {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -70,7 +70,7 @@ func (n *node) messages() []*message.Message {
 	return n.got[:len(n.got):len(n.got)]
 }
 
-// texts are the data of what n was delivered.
+// texts returns the data of the messages delivered to n.
 func (n *node) texts() []string {
 	all := []string{}
 	for _, m := range n.messages() {
@@ -93,7 +93,7 @@ func eventually(t testing.TB, ok func() bool, what string, args ...any) {
 
 func (n *node) id() peer.ID { return n.host.ID() }
 
-// know makes each able to dial the others.
+// know makes each node able to dial the others.
 func know(nodes ...*node) {
 	for _, a := range nodes {
 		for _, b := range nodes {
@@ -115,7 +115,7 @@ func event(typ, data string) *message.Message {
 	return &message.Message{Type: typ, Data: []byte(data)}
 }
 
-// streams counts those of the protocol that a host has.
+// streams returns how many streams of link.Protocol a host has.
 func streams(h host.Host) (n int) {
 	for _, c := range h.Network().Conns() {
 		for _, s := range c.GetStreams() {

@@ -20,8 +20,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/link"
 )
 
-// queued are senders of messages that wait in the queue of a link; wait returns
-// what they were told.
+// queued starts senders whose messages wait in the queue of a link; wait returns their
+// errors.
 func queued(t *testing.T, a *node, to peer.ID, count int) (wait func() []error) {
 	var senders sync.WaitGroup
 	var o outcomes
@@ -148,7 +148,7 @@ func TestSlowPeerIsNotAStuckOne(t *testing.T) {
 		wait := queued(t, a, "b", 1)
 		s := <-b.streams
 		var reader sync.WaitGroup
-		reader.Go(func() { // 64 KiB in less than the limit
+		reader.Go(func() { // reads 64 KiB in less than the limit
 			for {
 				if _, err := s.Read(make([]byte, 3<<10)); err != nil {
 					return
@@ -197,7 +197,7 @@ func TestStreamThatEndsLateSparesItsSuccessor(t *testing.T) {
 			return s, err
 		}})
 		require.NoError(t, a.Send(t.Context(), "b", event("n", "1"), link.Normal))
-		_ = (<-b.streams).Reset() // the old link ends, but takes its time to
+		_ = (<-b.streams).Reset() // the old link ends, but not at once
 		synctest.Wait()
 		require.NoError(t, a.Send(t.Context(), "b", event("n", "2"), link.Normal))
 		close(release)
@@ -209,7 +209,7 @@ func TestStreamThatEndsLateSparesItsSuccessor(t *testing.T) {
 	})
 }
 
-// slowReset is a stream whose end takes as long as one wants.
+// slowReset is a stream whose Reset does not return before release is closed.
 type slowReset struct {
 	network.Stream
 	release chan struct{}

@@ -26,11 +26,11 @@ const (
 	meshQueue = 8
 )
 
-// meshNode is an honest one of the 20: it notes what comes from each sender.
+// meshNode is one of the honest nodes: it notes what it gets from each sender.
 type meshNode struct {
 	*node
 	mu      sync.Mutex
-	numbers map[peer.ID][]uint32 // of the rounds, as they came
+	numbers map[peer.ID][]uint32 // of the rounds, in the order of arrival
 	flooded int
 }
 
@@ -65,8 +65,8 @@ func (n *meshNode) count() (numbers, flooded int) {
 }
 
 // Of 20 real hosts over TCP, one stops reading, one floods the others with
-// events and requests, and one lies in its frames. The other 17 send each other
-// messages and requests all the while, and to those three too.
+// events and requests, and one lies in its frames. Meanwhile, the other 17 send messages and
+// requests to each other, and messages to those three, too.
 func TestMeshOf20LosesNothingToOneThatStopsOneThatFloodsAndOneThatLies(t *testing.T) {
 	nodes := make([]*meshNode, honest)
 	good := make([]peer.ID, honest)
@@ -77,7 +77,7 @@ func TestMeshOf20LosesNothingToOneThatStopsOneThatFloodsAndOneThatLies(t *testin
 	}
 	stops := newNode(t, link.Options{Deliver: func(ctx context.Context, _ *message.Message) { <-ctx.Done() }})
 	floods := newNode(t, link.Options{})
-	tooMuch := &message.Message{Type: "n", Data: make([]byte, 64<<10)} // for one who does not read
+	tooMuch := &message.Message{Type: "n", Data: make([]byte, 64<<10)} // for the node that does not read
 	floodwater := &message.Message{Type: "flood", Data: make([]byte, 1000)}
 	lying := &node{host: hosttest.New(t, hosttest.Options{})}
 	know(append(all, stops, floods, lying)...)
@@ -92,7 +92,7 @@ func TestMeshOf20LosesNothingToOneThatStopsOneThatFloodsAndOneThatLies(t *testin
 	}
 
 	var senders sync.WaitGroup
-	full := make([]int, honest) // told of the one that stopped
+	full := make([]int, honest) // errors for the node that stopped reading
 	for i, n := range nodes {
 		var others []peer.ID
 		for _, p := range good {
@@ -143,8 +143,8 @@ func TestMeshOf20LosesNothingToOneThatStopsOneThatFloodsAndOneThatLies(t *testin
 	}
 }
 
-// connectAll connects each with the others, a few at a time: how many handshakes
-// a machine bears at once is not what is tested.
+// connectAll connects all nodes to each other, a few at a time: how many handshakes a
+// machine can take at once is not tested here.
 func connectAll(t *testing.T, nodes []*node) {
 	var connecting errgroup.Group
 	connecting.SetLimit(4)
@@ -156,8 +156,8 @@ func connectAll(t *testing.T, nodes []*node) {
 	require.NoError(t, connecting.Wait())
 }
 
-// pace is how often the attackers attack. They run on the machine of those they
-// attack, and would else take what processor time it has.
+// pace is the interval between attacks. The attackers run on the same machine as their
+// victims, and would otherwise take all of its processor time.
 const pace = 100 * time.Millisecond
 
 // atPace calls f until ctx ends.
@@ -171,8 +171,8 @@ func atPace(ctx context.Context, f func()) {
 	}
 }
 
-// flood sends one peer a thousand messages a second, and asks it more than it
-// answers at a time.
+// flood sends one peer a thousand messages a second, and more requests at once than it
+// answers.
 func flood(ctx context.Context, from *node, p peer.ID, m *message.Message) {
 	var askers sync.WaitGroup
 	for range link.DefaultPeerRequests + 4 {
@@ -186,7 +186,7 @@ func flood(ctx context.Context, from *node, p peer.ID, m *message.Message) {
 	askers.Wait()
 }
 
-// lie tells one peer one lie after another.
+// lie sends one peer one lie after another.
 func lie(ctx context.Context, from host.Host, p peer.ID) {
 	all := slices.Collect(maps.Values(lies))
 	next := 0

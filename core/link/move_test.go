@@ -22,7 +22,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// openOn opens a stream on a connection that is wanted, or on any.
+// openOn returns a function that opens a stream on a wanted connection, or on any if there
+// is none.
 func openOn(h host.Host, wanted func(network.Conn) bool) func(context.Context, peer.ID, protocol.ID) (network.Stream, error) {
 	return func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
 		for _, c := range h.Network().ConnsToPeer(p) {
@@ -49,7 +50,7 @@ func onCircuit(c network.Conn) bool {
 
 func isDirect(c network.Conn) bool { return !onCircuit(c) }
 
-// met are two nodes of which the first has a circuit to the second.
+// met returns two nodes; the first has a circuit to the second.
 func met(t *testing.T, wanted func(network.Conn) bool, b link.Options) (*node, *node) {
 	t.Helper()
 	r := hosttest.New(t, hosttest.Options{})
@@ -66,7 +67,7 @@ func met(t *testing.T, wanted func(network.Conn) bool, b link.Options) (*node, *
 	return withLinks(t, ha, link.Options{Open: openOn(ha, wanted)}), nb
 }
 
-// linksOn counts the streams of links on the connections that are wanted.
+// linksOn counts the streams of links on the wanted connections.
 func linksOn(h host.Host, wanted func(network.Conn) bool) (n int) {
 	for _, c := range h.Network().Conns() {
 		for _, s := range c.GetStreams() {
@@ -149,7 +150,7 @@ func TestLinkOnACircuitMovesToADirectConnectionAndLosesNothing(t *testing.T) {
 	assert.Zero(t, a.Stats().Unsent)
 	assert.Zero(t, a.Stats().Requests.Strays)
 
-	// And back, where the direct connection ends.
+	// And back to the circuit, after the direct connection has ended.
 	for _, c := range a.host.Network().ConnsToPeer(nb.id()) {
 		if isDirect(c) {
 			require.NoError(t, c.Close())

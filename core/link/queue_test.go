@@ -54,7 +54,7 @@ func TestQueueIsARingThatKeepsItsOrderAndItsBytes(t *testing.T) {
 	assert.LessOrEqual(t, len(q.ring), smallQueue)
 }
 
-// filled are queues with n items each.
+// filled returns queues with n items each.
 func filled(n int) *queues {
 	qs := new(queues)
 	for p := range qs {
@@ -103,8 +103,8 @@ func TestTurnThatWasNotTakenIsNotLost(t *testing.T) {
 		p, _ := qs.next()
 		require.Equal(t, Low, p)
 	}
-	// A message that is large waits for the next write whenever its turn comes
-	// last in one; here, each write is full when it does.
+	// A large message waits for the next write if the current one is almost full at its
+	// turn. Here, every write is full by then.
 	o := &outgoing{}
 	for range 1000 {
 		o.queues[High].push(item{frame: make([]byte, writeBuffer/fairness)})

@@ -34,7 +34,8 @@ func echo(_ context.Context, m *message.Message) ([]byte, error) {
 	return append([]byte("re: "), m.Data...), nil
 }
 
-// untilItsEnd answers when the request's ctx has ended, with why.
+// untilItsEnd returns a responder that waits for the end of the request's ctx and sends its
+// cause to ended.
 func untilItsEnd(ended chan<- error) link.Responder {
 	return func(ctx context.Context, _ *message.Message) ([]byte, error) {
 		<-ctx.Done()
@@ -235,7 +236,7 @@ func TestRealCancellationReachesTheRemoteHandler(t *testing.T) {
 	}
 }
 
-// eventuallyTrue is eventually for goroutines that are not the test's.
+// eventuallyTrue is eventually for goroutines other than the test's own.
 func eventuallyTrue(ok func() bool) {
 	for end := time.Now().Add(soon); !ok() && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
@@ -395,7 +396,7 @@ func TestTypeHasOneResponderUntilItIsRemoved(t *testing.T) {
 		_, err = a.Request(t.Context(), "b", "stat", nil)
 		assert.ErrorIs(t, err, link.ErrUnanswered)
 		respond(t, b, "stat", echo)
-		remove() // again: not that one
+		remove() // a second call does not remove the new responder
 		_, err = a.Request(t.Context(), "b", "stat", nil)
 		assert.NoError(t, err)
 	})

@@ -24,8 +24,8 @@ import (
 // big fills a deaf peer's stream, so that what is sent after it stays queued.
 func big() *message.Message { return &message.Message{Type: "big", Data: make([]byte, 2*window)} }
 
-// stuffed makes a node whose link to a deaf peer takes nothing more: its writer
-// is held by one big message, and the queues are empty.
+// stuffed makes a node whose link to a deaf peer is stuck: one big message blocks its
+// writer, and the queues are empty.
 func stuffed(t *testing.T, n *fakeNet, opts link.Options) (*node, *deaf) {
 	t.Helper()
 	b := n.deaf("b")
@@ -36,7 +36,7 @@ func stuffed(t *testing.T, n *fakeNet, opts link.Options) (*node, *deaf) {
 	return a, b
 }
 
-// read reads all that comes on a deaf peer's stream from now on, into got.
+// read reads a deaf peer's stream from now on and calls got with each message.
 func (d *deaf) read(s network.Stream, got func(*message.Message)) {
 	r := message.NewReader(s, 0)
 	for {
@@ -49,7 +49,7 @@ func (d *deaf) read(s network.Stream, got func(*message.Message)) {
 	}
 }
 
-// outcomes collects what is told of messages.
+// outcomes collects the results of sending messages.
 type outcomes struct {
 	mu   sync.Mutex
 	errs []error
@@ -400,7 +400,7 @@ func TestOnePeerThatTakesNothingCostsTheOthersNothing(t *testing.T) {
 	})
 }
 
-// Whatever happens to a message, it is told once and counted once.
+// Whatever happens to a message, it is reported once and counted once.
 func TestEveryMessageIsAccountedFor(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
 		seed := rand.Uint64()
@@ -432,7 +432,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 					switch {
 					case err == nil:
 						sent++
-					case errors.Is(err, link.ErrMayArrive): // and is then sent or lost
+					case errors.Is(err, link.ErrMayArrive): // counted as sent or lost
 					case errors.Is(err, link.ErrQueueFull):
 						full++
 					case errors.Is(err, context.DeadlineExceeded):
@@ -448,7 +448,7 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 		}
 		senders.Wait()
 		require.NoError(t, a.Close())
-		synctest.Wait() // for the last stream to be handed over
+		synctest.Wait() // until the last stream is in the channel
 		close(b.streams)
 		reader.Wait()
 		s := a.Stats()
