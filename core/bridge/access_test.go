@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// hold opens a stream to /x/echo and proves that it lives.
+// hold opens a stream to /x/echo and checks that it works.
 func hold(t testing.TB, n *core.Node, p peer.ID) *bridge.Conn {
 	t.Helper()
 	c, err := n.Dial(testContext(t), p, "/x/echo")
@@ -34,7 +34,7 @@ func TestAccessChangesFromTheNextStreamOn(t *testing.T) {
 	c := hold(t, here, there.ID())
 	require.NoError(t, l.Update(func(a *bridge.Access, _ *bridge.Limits) { a.Allow = []peer.ID{there.ID()} }))
 	assert.ErrorIs(t, refused(t, here, there.ID(), "/x/echo"), bridge.NotAllowed)
-	assertEchoes(t, c) // who is in stays in
+	assertEchoes(t, c) // open streams are not closed
 	info := l.Info()
 	assert.EqualValues(t, 2, info.Refused)
 	assert.EqualValues(t, 1, info.Total)
@@ -115,8 +115,8 @@ func TestARateIsOfAllStreamsTogether(t *testing.T) {
 	assert.Greater(t, time.Since(start), time.Duration(streams*amount-(64<<10))*time.Second/rate*9/10)
 }
 
-// A rate that is low is one of small pieces, each after a short while: not of
-// large ones, each after a long one. And it can be raised or removed in the midst of it.
+// At a low rate, small pieces pass after short waits, and not large ones after long waits.
+// The rate can be raised or removed during a transfer.
 func TestALowRateFlows(t *testing.T) {
 	for name, next := range map[string]int64{"raised": 1 << 30, "removed": 0} {
 		t.Run(name, func(t *testing.T) {

@@ -36,7 +36,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 	from := newPipeAcceptor()
 	f, err := here.Forward(t.Context(), "/x/echo", from, there.ID())
 	require.NoError(t, err)
-	unused := func() bool { return f.Info().Live == 0 } // and all is noted
+	unused := func() bool { return f.Info().Live == 0 } // and everything is noted
 	c := from.dial()
 	assertEchoes(t, c)
 	require.NoError(t, c.Close())
@@ -45,7 +45,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 	away := func() {
 		require.NoError(t, there.Close())
 		eventually(t, func() bool { return here.Host().Network().Connectedness(there.ID()) == network.NotConnected })
-		for range 3 { // the second would find libp2p backing off, and the third too
+		for range 3 { // libp2p would back off at the second and third
 			_, err := io.ReadAll(from.dial())
 			assert.ErrorIs(t, err, errPipeReset)
 		}
@@ -53,7 +53,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 		assert.Zero(t, info.Failed%3, info.Failed)
 		assert.Equal(t, bridge.PeerAway, info.Reason)
 		assert.Contains(t, f.Info().Error, "peer away")
-		// So long as it is in the registry, it waits for nothing but connections.
+		// As long as the forward is in the registry, it only waits for connections.
 		assert.Len(t, here.Bridge().Forwards(), 1)
 	}
 	back := func() {
@@ -61,7 +61,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 		back := time.Now()
 		assertEchoes(t, c)
 		assert.Less(t, time.Since(back), 4*time.Second, "libp2p backs off for 5 s at first")
-		eventually(t, func() bool { return f.Info().Error == "" }) // though the stream lives on
+		eventually(t, func() bool { return f.Info().Error == "" }) // although the stream is still open
 		require.NoError(t, c.Close())
 		eventually(t, unused)
 	}
@@ -110,14 +110,14 @@ func TestARelayedStreamLivesOnBesideADirectConnection(t *testing.T) {
 	assertEchoes(t, old)
 	assert.Len(t, here.Bridge().Streams(), 2)
 
-	// The relay goes: what went through it says so, the rest lives.
+	// The relay closes: the stream through it fails, the direct one stays open.
 	require.NoError(t, relayHost.Close())
 	_, err = old.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, bridge.PeerLost)
 	assertEchoes(t, direct)
 }
 
-// directly is how to reach a node without a relay.
+// directly returns the addresses at which a node is reachable without a relay.
 func directly(n *core.Node) peer.AddrInfo {
 	addrs := slices.DeleteFunc(n.Host().Network().ListenAddresses(), isCircuit)
 	return peer.AddrInfo{ID: n.ID(), Addrs: addrs}
@@ -128,8 +128,8 @@ func isCircuit(a ma.Multiaddr) bool {
 	return err == nil
 }
 
-// relayed makes a node with a reservation on a relay, through which it is
-// connected: its own address is told to nobody.
+// relayed makes a node with a reservation on a relay. It announces only its circuit
+// addresses.
 func relayed(t testing.TB, r host.Host) *core.Node {
 	t.Helper()
 	keeper, err := reservation.New([]peer.AddrInfo{hosttest.Info(r)}, reservation.Options{})

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// patience is how long what must happen may take.
+// patience is how long an expected event may take.
 const patience = 30 * time.Second
 
 func testContext(t testing.TB) context.Context {
@@ -51,7 +51,7 @@ func pair(t testing.TB, timeouts bridge.Timeouts) (here, there *core.Node) {
 	return here, there
 }
 
-// local is a TCP connection as a local end.
+// local is a TCP connection that is used as a local end.
 type local struct{ *net.TCPConn }
 
 func (l local) String() string { return l.RemoteAddr().String() }
@@ -66,7 +66,7 @@ func (l local) Reset() error {
 	return l.Close()
 }
 
-// acceptor is a TCP listener as where a forward comes from.
+// acceptor is a TCP listener that is used as the acceptor of a forward.
 type acceptor struct{ *net.TCPListener }
 
 func (a acceptor) String() string { return a.Addr().String() }
@@ -87,8 +87,8 @@ func listenTCP(t testing.TB) *net.TCPListener {
 	return l.(*net.TCPListener)
 }
 
-// nobody is an address where nobody listens, and nobody will until the test ends:
-// a connection has it.
+// nobody returns an address that nobody listens on before the test ends, because it is the
+// local address of a connection.
 func nobody(t testing.TB) string {
 	t.Helper()
 	c, err := net.Dial("tcp4", listenTCP(t).Addr().String())
@@ -97,8 +97,8 @@ func nobody(t testing.TB) string {
 	return c.LocalAddr().String()
 }
 
-// service runs f for each connection to a socket and returns the target that
-// leads there. It waits for f at the end of the test.
+// service runs f for each connection to a socket and returns a target that connects to it.
+// At the end of the test, it waits for f.
 func service(t testing.TB, f func(c *net.TCPConn)) bridge.Target {
 	t.Helper()
 	l := listenTCP(t)
@@ -159,7 +159,7 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// answerAfterEOF reads all, then sends it back with a trailer of 8 bytes.
+// answerAfterEOF reads everything, then sends it back with a trailer of 8 bytes.
 func answerAfterEOF(c *net.TCPConn) {
 	b, err := io.ReadAll(c)
 	if err != nil {
@@ -195,13 +195,13 @@ func TestAReplyComesWholeAfterAHalfClose(t *testing.T) {
 	assert.EqualValues(t, len(sent)+8, last.Received)
 }
 
-// eventually waits for what an event of another goroutine brings about.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	require.Eventually(t, ok, patience, 5*time.Millisecond)
 }
 
-// refused opens a stream and returns the error that its first read brings.
+// refused opens a stream and returns the error of opening it or of its first read.
 func refused(t testing.TB, n *core.Node, p peer.ID, proto protocol.ID) error {
 	t.Helper()
 	c, err := n.Dial(testContext(t), p, proto)

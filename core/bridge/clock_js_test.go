@@ -11,9 +11,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// stepClock sets the clock on the wall forward by d, or back, for the rest of the
-// test. In Node.js that is the clock that Go's time reads; nothing like it can be
-// done natively without being root.
+// stepClock sets the wall clock forward by d, or back, for the rest of the test. In Node.js
+// it can replace the clock that Go's time reads; natively, that needs root.
 func stepClock(t *testing.T, d time.Duration) {
 	real := js.Global().Get("Date")
 	step := js.Global().Call("eval", `(Real, step) => class extends Real {
@@ -30,7 +29,7 @@ func TestSilenceIsNotMeasuredByTheClockOnTheWall(t *testing.T) {
 			const idle = time.Second
 			here, _, from, dialled := pipes(t, bridge.Timeouts{Idle: idle})
 			client, target := joined(t, from, dialled)
-			time.Sleep(idle / 2) // well before the first look at the silence
+			time.Sleep(idle / 2) // well before the silence is first checked
 			begun := time.Now()
 			_, err := client.Write([]byte{1})
 			require.NoError(t, err)

@@ -57,7 +57,7 @@ func TestCloseEndsAllAndWaits(t *testing.T) {
 	assert.Empty(t, there.Bridge().Streams())
 	assert.Empty(t, there.Bridge().Listeners())
 
-	// And from then on there is nothing to be had.
+	// From then on, every call fails.
 	_, err = there.Listen(t.Context(), "/x/new", echo)
 	assert.ErrorIs(t, err, bridge.ErrClosed)
 	_, err = there.Forward(t.Context(), "/x/new", newPipeAcceptor(), here.ID())
@@ -76,7 +76,7 @@ func TestCloseEndsAForwardAndItsAcceptor(t *testing.T) {
 	assert.ErrorIs(t, err, errPipeReset)
 }
 
-// slowOpen is a bridge whose Open takes until its ctx ends.
+// slowOpen returns a bridge whose Open blocks until its ctx ends.
 func slowOpen(t testing.TB) (b *bridge.Bridge, opening <-chan struct{}) {
 	started := make(chan struct{}, 16)
 	b, err := bridge.New(bridge.Options{

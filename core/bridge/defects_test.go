@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// Of what Kubo's p2p does wrong, what concerns this package; half-close is in
+// The defects of Kubo's p2p that concern this package. Half-close is tested in
 // TestAReplyComesWholeAfterAHalfClose and the tests of the splice.
 func TestDefectsOfTheModelAreMended(t *testing.T) {
 	t.Run("a forward without a peer is refused, and leaves the registry whole", func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestDefectsOfTheModelAreMended(t *testing.T) {
 		eventually(t, func() bool { return f.Info().Error != "" })
 		assert.Contains(t, f.Info().Error, "accept")
 		c := from.dial()
-		// 5, 10, 20, 40, 80, 160 ms: each failure costs a wait, twice the last.
+		// 5, 10, 20, 40, 80, 160 ms: the wait doubles with each failure.
 		assert.GreaterOrEqual(t, time.Since(start), 315*time.Millisecond)
 		assertEchoes(t, c)
 		eventually(t, func() bool { return f.Info().Error == "" })
@@ -101,7 +101,7 @@ func TestDefectsOfTheModelAreMended(t *testing.T) {
 	})
 }
 
-// A target may have a reason of its own, which the caller is told.
+// A target may fail with its own reason, which the caller gets.
 func TestATargetsOwnReasonIsTold(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	listen(t, there, "/x/full", bridge.DialTarget("full", func(context.Context) (bridge.Local, error) {

@@ -16,8 +16,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// dialled opens a stream and returns both its ends. The far one lives until the
-// test ends.
+// dialled opens a stream and returns both its ends. The far end stays open until the test
+// ends.
 func dialled(t testing.TB, here, there *core.Node, proto protocol.ID, opts ...bridge.ListenOption) (near *bridge.Conn, far net.Conn, stop func()) {
 	t.Helper()
 	ends, done := make(chan net.Conn, 1), make(chan struct{})
@@ -48,8 +48,8 @@ func TestADialledConnIsANetConn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 				near, far, stop := dialled(t, here, there, "/x/net", opts...)
-				// A deadline that passes before the name is agreed on is one for
-				// ever: multistream remembers it.
+				// A deadline that passes before the protocol is negotiated lasts
+				// forever: multistream remembers the error.
 				_, err = far.Write([]byte{1})
 				if err == nil {
 					_, err = near.Read(make([]byte, 1))

@@ -20,11 +20,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// soon is far below the time after which anything but the event itself would end
-// what is waited for.
+// soon is far below any timeout that would end the wait without the expected event.
 const soon = bridge.DefaultDrain / 10
 
-// writesUntilTold writes to c until that fails, and returns how.
+// writesUntilTold writes to c until that fails, and returns the error.
 func writesUntilTold(t testing.TB, c net.Conn) error {
 	t.Helper()
 	require.NoError(t, c.SetWriteDeadline(time.Now().Add(soon)))
@@ -77,7 +76,7 @@ func TestAWriterIsNotHeldByOneWhoOnlyWrites(t *testing.T) {
 	defer stop()
 	require.NoError(t, near.CloseRead())
 	require.NoError(t, far.SetWriteDeadline(time.Now().Add(soon)))
-	_, err := io.Copy(far, io.LimitReader(zeros{}, 1<<20)) // more than any window at first
+	_, err := io.Copy(far, io.LimitReader(zeros{}, 1<<20)) // more than any initial window
 	require.NoError(t, err)
 	_, err = near.Read(make([]byte, 1))
 	require.Error(t, err)
@@ -92,7 +91,7 @@ func TestAWriterIsNotHeldByOneWhoOnlyWrites(t *testing.T) {
 	assert.NoError(t, near.Failure())
 }
 
-// What was written before the end arrives, though the peer goes on sending.
+// Data written before the end arrives, although the peer keeps sending.
 func TestWhatWasWrittenBeforeTheEndArrives(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	reply := randomBytes(1 << 20)
@@ -132,8 +131,8 @@ func TestAForwardWhoseTargetEndsFirstEndsWell(t *testing.T) {
 	assert.Empty(t, endedWith(t, here).Reason)
 }
 
-// silentWhy is a host that resets every stream of /x/a and never says why. asked
-// has one for each question; refuse resets a stream.
+// silentWhy makes a host that resets every stream of /x/a and never gives the reason. asked
+// gets a value for each question; sending to refuse resets a stream.
 func silentWhy(t testing.TB, n *core.Node) (h host.Host, asked <-chan struct{}, refuse chan<- struct{}) {
 	t.Helper()
 	h = hosttest.New(t, hosttest.Options{})
@@ -213,8 +212,8 @@ func TestAskingWhyEndsWithWhatEndsARead(t *testing.T) {
 	}
 }
 
-// A deadline that passes while the peer is asked is no end: the reason is heard
-// by who comes later.
+// A deadline that passes while the peer is asked does not end the stream: a later Read gets
+// the reason.
 func TestAReasonIsHeardAfterADeadlineToo(t *testing.T) {
 	n := newNode(t, bridge.Timeouts{})
 	asked, answer := make(chan struct{}), make(chan struct{})
@@ -249,7 +248,7 @@ func TestCloseDoesNotWaitForAPeerThatNeverAnswers(t *testing.T) {
 			there, release := mute(t, "/x/a")
 			defer release()
 			require.NoError(t, here.ConnectPeer(testContext(t), hosttest.Info(there)))
-			require.NoError(t, here.Host().Peerstore().AddProtocols(there.ID(), "/x/a")) // so that nothing is agreed on at first
+			require.NoError(t, here.Host().Peerstore().AddProtocols(there.ID(), "/x/a")) // so that the protocol is not negotiated at first
 			c, err := here.Dial(testContext(t), there.ID(), "/x/a")
 			require.NoError(t, err)
 			read := make(chan error, 1)
@@ -266,8 +265,8 @@ func TestCloseDoesNotWaitForAPeerThatNeverAnswers(t *testing.T) {
 	}
 }
 
-// mute is a host that never answers a stream of a protocol, not even that it
-// speaks it, until it is released.
+// mute makes a host that does not answer streams of a protocol, not even in the
+// negotiation, until it is released.
 func mute(t testing.TB, proto protocol.ID) (h host.Host, release func()) {
 	t.Helper()
 	done := make(chan struct{})

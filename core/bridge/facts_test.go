@@ -23,14 +23,14 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// echo is a target that sends back what comes.
+// echo is a target that sends back everything it gets.
 var echo = bridge.Func(func(_ context.Context, c net.Conn) {
 	if _, err := io.Copy(c, c); err == nil {
 		_ = c.(*bridge.Conn).CloseWrite()
 	}
 })
 
-// assertEchoes has a byte sent and come back.
+// assertEchoes checks that a byte sent to c comes back.
 func assertEchoes(t testing.TB, c io.ReadWriter) {
 	t.Helper()
 	_, err := c.Write([]byte("?"))
@@ -260,7 +260,7 @@ func TestPeersOfLiveStreamsAreProtectedUntilTheLastEnds(t *testing.T) {
 		require.NoError(t, err)
 		conns = append(conns, c)
 	}
-	// The manager knows a peer by its notifier or by its first tag: either will do.
+	// The manager learns of a peer from its notifier or from the first tag: either will do.
 	tag, protected := state()
 	assert.Equal(t, 20, tag)
 	assert.True(t, protected)

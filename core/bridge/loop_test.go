@@ -55,7 +55,7 @@ func TestWhatIsNoLoopIsLeftAlone(t *testing.T) {
 	})
 }
 
-// staysOpen opens many streams at a time, then one after the other closes well.
+// staysOpen opens many streams at a time, then checks that each of them closes cleanly.
 func staysOpen(t *testing.T, n *core.Node, many int, dial func() *net.TCPConn) {
 	t.Helper()
 	clients := make([]*net.TCPConn, many)

@@ -13,13 +13,13 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// What an owner of a Conn finds that takes its bytes past Read and Write, and one that wants to hear no more.
+// Tests for owners of a Conn that bypass its Read and Write, and for owners that stop reading.
 
 func TestAReadThatThisSideEndedIsNoFailure(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	heard := make(chan []byte, 1)
 	_, err := there.Listen(testContext(t), "/x/hear", bridge.Func(func(_ context.Context, c net.Conn) {
-		all, _ := io.ReadAll(c) // nothing is a failure of the test
+		all, _ := io.ReadAll(c) // heard is empty if this fails
 		heard <- all
 	}))
 	require.NoError(t, err)
@@ -50,7 +50,7 @@ func TestAnOwnerCanAskWhyWithoutReading(t *testing.T) {
 	_, err := there.Listen(testContext(t), "/x/refused", bridge.Func(func(context.Context, net.Conn) {}), bridge.Deny(here.ID()))
 	require.NoError(t, err)
 	c, err := here.Dial(testContext(t), there.ID(), "/x/refused")
-	if err != nil { // it was quicker than the negotiation
+	if err != nil { // the refusal was faster than the negotiation
 		require.ErrorIs(t, err, bridge.NotAllowed)
 		return
 	}
@@ -63,7 +63,7 @@ func TestAnOwnerCanAskWhyWithoutReading(t *testing.T) {
 func TestARefusalBeforeTheNegotiationIsOverSaysWhy(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	var resets atomic.Int32
-	// A handler of the host's own that resets in the middle of the negotiation cannot be had; many quick refusals meet both ways.
+	// No handler can reset a stream in the middle of the negotiation. Among many quick refusals, both cases occur.
 	_, err := there.Listen(testContext(t), "/x/quick", bridge.Func(func(context.Context, net.Conn) {}), bridge.Deny(here.ID()))
 	require.NoError(t, err)
 	for range 50 {

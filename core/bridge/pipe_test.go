@@ -17,8 +17,8 @@ import (
 
 var errPipeReset = errors.New("the pipe was reset")
 
-// pipeEnd is a local stream within the process. Nothing is buffered in it, so
-// that it shows what the other end takes, and a reset shows on every platform.
+// pipeEnd is a local stream within the process. It buffers nothing, so a write shows that
+// the other end reads, and a reset is visible on every platform.
 type pipeEnd struct {
 	*io.PipeReader
 	*io.PipeWriter
@@ -47,7 +47,7 @@ func (p pipeEnd) CloseWithError(err error) error {
 	return p.PipeWriter.CloseWithError(err)
 }
 
-// pipeTarget is a target of which each stream's far end comes out of the channel.
+// pipeTarget returns a target and a channel that gets the far end of each of its streams.
 func pipeTarget() (bridge.Target, <-chan pipeEnd) {
 	dialled := make(chan pipeEnd, 16)
 	return bridge.DialTarget("pipe", func(context.Context) (bridge.Local, error) {
@@ -57,7 +57,7 @@ func pipeTarget() (bridge.Target, <-chan pipeEnd) {
 	}), dialled
 }
 
-// pipeAcceptor accepts what is put into it.
+// pipeAcceptor accepts the results that are sent to in.
 type pipeAcceptor struct {
 	in     chan acceptResult
 	closed chan struct{}
@@ -89,19 +89,19 @@ func (a *pipeAcceptor) Close() error {
 	return nil
 }
 
-// dial has a connection accepted and returns its far end.
+// dial makes the acceptor accept a connection and returns its far end.
 func (a *pipeAcceptor) dial() pipeEnd {
 	near, far := pipe()
 	a.in <- acceptResult{local: near}
 	return far
 }
 
-// fail has an accept fail.
+// fail makes an accept fail.
 func (a *pipeAcceptor) fail(err error) { a.in <- acceptResult{err: err} }
 
 var errNoFiles = &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
 
-// pipes joins two nodes with a forward of pipes to a target of pipes.
+// pipes connects two nodes by a forward from pipes to a target of pipes.
 func pipes(t testing.TB, timeouts bridge.Timeouts) (here, there *core.Node, from *pipeAcceptor, dialled <-chan pipeEnd) {
 	t.Helper()
 	here, there = pair(t, timeouts)
@@ -113,7 +113,7 @@ func pipes(t testing.TB, timeouts bridge.Timeouts) (here, there *core.Node, from
 	return here, there, from, dialled
 }
 
-// joined opens one stream through pipes, and has a byte pass it.
+// joined opens one stream through pipes and sends a byte through it.
 func joined(t testing.TB, from *pipeAcceptor, dialled <-chan pipeEnd) (client, target pipeEnd) {
 	t.Helper()
 	client = from.dial()
@@ -125,8 +125,7 @@ func joined(t testing.TB, from *pipeAcceptor, dialled <-chan pipeEnd) (client, t
 	return client, target
 }
 
-// endedWith waits until n has forgotten all streams and returns how the last
-// ended.
+// endedWith waits until n has no open streams and returns how the last one ended.
 func endedWith(t testing.TB, n *core.Node) bridge.StreamInfo {
 	t.Helper()
 	eventually(t, func() bool { return len(n.Bridge().Streams()) == 0 && len(n.Bridge().Ended()) > 0 })

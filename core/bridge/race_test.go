@@ -2,5 +2,6 @@
 
 package bridge_test
 
-// raceDetector makes everything some ten times slower.
+// raceDetector reports whether the race detector is on, which makes everything about ten
+// times slower.
 const raceDetector = true

@@ -39,7 +39,7 @@ func watch(t testing.TB, n *core.Node) <-chan bridge.Change {
 			}
 		}
 	})
-	// It watches once it has seen a change; what follows is the test's.
+	// Once a change has been seen, the watch is active; later changes are the test's.
 	for i := 0; ; i++ {
 		probe := protocol.ID(fmt.Sprintf("/x/probe%d", i))
 		require.NoError(t, listen(t, n, probe, echo).Close())
@@ -248,7 +248,7 @@ func TestTheRegistryTakesAllAtOnce(t *testing.T) {
 		all.Go(func() {
 			for range 50 {
 				c, err := here.Dial(t.Context(), there.ID(), "/x/echo")
-				if err != nil { // ended by the others, before the name was agreed on
+				if err != nil { // ended by the others, before the protocol was negotiated
 					assert.ErrorIs(t, err, bridge.ClosedByHand)
 					continue
 				}

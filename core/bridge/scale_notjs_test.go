@@ -56,7 +56,7 @@ func TestAResetCrossesAsRST(t *testing.T) {
 		here, there := pair(t, bridge.Timeouts{})
 		f, _ := forward(t, here, "/x/none", there.ID())
 		c, err := net.Dial("tcp4", f.Addr())
-		if err == nil { // else it was reset before Dial had returned
+		if err == nil { // otherwise it was reset before Dial returned
 			defer c.Close()
 			require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
 			_, err = c.Read(make([]byte, 1))
@@ -139,7 +139,7 @@ func TestAFloodOfStreamsLeavesTheOthersServed(t *testing.T) {
 			}
 		})
 	}
-	// Of those that are opened, yamux ends some before the listener hears of them.
+	// yamux ends some of the opened streams before they reach the listener.
 	for l.Info().Refused <= 1000 {
 		assertEchoes(t, c)
 		assertEchoes(t, hold(t, here, there.ID()))
@@ -152,8 +152,8 @@ func TestAFloodOfStreamsLeavesTheOthersServed(t *testing.T) {
 	assertEchoes(t, c)
 }
 
-// What an idle stream costs: all that both nodes hold for it, the splices, the
-// yamux streams and what libp2p adds. Its local ends, here pipes, come on top.
+// The cost of an idle stream is the memory that both nodes hold for it: the splices, the
+// yamux streams and what libp2p adds. The local ends, here pipes, are not counted.
 func TestTenThousandIdleStreamsCostLittle(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	target, dialled := pipeTarget()
@@ -184,7 +184,7 @@ func TestTenThousandIdleStreamsCostLittle(t *testing.T) {
 	eventually(t, func() bool { return len(there.Bridge().Streams()) == 0 })
 }
 
-// inUse is the memory of heap and stacks, in bytes, after a collection.
+// inUse returns the memory of heap and stacks after a collection, in bytes.
 func inUse() uint64 {
 	runtime.GC()
 	runtime.GC()

@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// stranger is a host that is no node of ours, connected to n.
+// stranger makes a host that is not a Tombolo node, connected to n.
 func stranger(t testing.TB, n *core.Node) host.Host {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -29,7 +29,7 @@ func stranger(t testing.TB, n *core.Node) host.Host {
 	return h
 }
 
-// put asks n what is given, whatever that is, and returns what comes back.
+// put sends any bytes to n as a question and returns the answer.
 func put(t testing.TB, h host.Host, n *core.Node, b []byte) ([]byte, error) {
 	t.Helper()
 	s, err := h.NewStream(testContext(t), n.ID(), bridge.Protocol)
@@ -69,7 +69,7 @@ func TestAQuestionThatIsNeverFinishedHoldsUpNobody(t *testing.T) {
 	}
 	_, err := here.Services(testContext(t), there.ID())
 	require.NoError(t, err)
-	// Those that are too many are cut off at once, the others in time.
+	// Streams beyond the limit are reset at once, the others after the timeout.
 	eventually(t, func() bool {
 		open := 0
 		for _, c := range there.Host().Network().ConnsToPeer(h.ID()) {
@@ -83,8 +83,8 @@ func TestAQuestionThatIsNeverFinishedHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// liar is a host that refuses every stream of a protocol and answers questions as
-// it is told.
+// liar makes a host that refuses every stream of a protocol and answers questions with
+// answer.
 func liar(t testing.TB, n *core.Node, proto protocol.ID, answer func(network.Stream)) host.Host {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -153,7 +153,7 @@ func TestServicesOfAPeerThatAreNoneAreLeftOut(t *testing.T) {
 	assert.Equal(t, []bridge.Service{{Protocol: "/x/good", Description: "it is"}}, got)
 }
 
-// The peer that resets its own streams leaves no reason that a later one is told.
+// If a peer resets its own streams, their reasons are not given for a later stream.
 func TestTheReasonToldIsThatOfTheStream(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	l := listen(t, there, "/x/echo", echo)
@@ -180,7 +180,7 @@ func TestTheReasonToldIsThatOfTheStream(t *testing.T) {
 func TestManyRefusalsAtOnceAreEachToldWhy(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	listen(t, there, "/x/closed", echo, bridge.Deny(here.ID()))
-	// One who never asks does not take the place of those who do.
+	// A peer that never asks for reasons does not displace those that do.
 	h := stranger(t, there)
 	l := listen(t, there, "/x/flood", echo, bridge.Deny(h.ID()))
 	for range 500 {
@@ -230,8 +230,7 @@ func FuzzQuestion(f *testing.F) {
 	})
 }
 
-// Kubo is such a host: between it and a node there are the service's bytes, and
-// nothing before or after them.
+// Kubo is such a host: a stream between it and a node carries only the bytes of the service.
 func TestAHostThatKnowsNothingOfUsIsAPeer(t *testing.T) {
 	n := newNode(t, bridge.Timeouts{})
 	h := stranger(t, n)

@@ -42,7 +42,7 @@ func TestTheClientGoesOnAfterTheTargetHasEndedItsSide(t *testing.T) {
 func TestATargetThatSpeaksFirstIsHeard(t *testing.T) {
 	here, _, from, dialled := pipes(t, bridge.Timeouts{})
 	client := from.dial()
-	target := <-dialled // though the client has sent nothing yet
+	target := <-dialled // although the client has sent nothing yet
 	go target.Write([]byte("220 ready\n"))
 	got := make([]byte, 10)
 	_, err := io.ReadFull(client, got)
@@ -67,7 +67,7 @@ func TestAnEmptyStreamEndsWell(t *testing.T) {
 	assert.Empty(t, endedWith(t, there).Reason)
 }
 
-// What breaks off at one end is never a good end at the other.
+// A stream that fails at one end never ends cleanly at the other.
 func TestAnErrorBecomesAReset(t *testing.T) {
 	t.Run("of the client", func(t *testing.T) {
 		here, there, from, dialled := pipes(t, bridge.Timeouts{})
@@ -125,7 +125,7 @@ func TestAnErrorBecomesAReset(t *testing.T) {
 	})
 }
 
-// deaf is a local end that takes nothing any more, though it still has to say.
+// deaf is a local end that takes no more data but still sends some.
 type deaf struct{ pipeEnd }
 
 func (deaf) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
@@ -151,13 +151,12 @@ func TestTheReplyOfATargetThatTakesNoMoreComesWhole(t *testing.T) {
 	assert.Equal(t, sha256.Sum256(reply), sha256.Sum256(got))
 	assert.Equal(t, bridge.TargetFailed, endedWith(t, there).Reason)
 
-	// And who goes on sending is told to stop, and why, long before the drain
-	// would be over.
+	// A caller that keeps sending gets the reason long before the drain time is over.
 	_, err = io.Copy(c, zeros{})
 	assert.ErrorIs(t, err, bridge.TargetFailed)
 }
 
-// zeros never end.
+// zeros reads as an endless stream of zeros.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
@@ -168,12 +167,13 @@ func TestASideThatEndedWaitsForTheOtherOnlySoLong(t *testing.T) {
 	require.NoError(t, client.CloseWrite())
 	_, err := target.Read(make([]byte, 1))
 	require.Equal(t, io.EOF, err)
-	_, err = client.Read(make([]byte, 1)) // the target says nothing
+	_, err = client.Read(make([]byte, 1)) // the target is silent
 	assert.ErrorIs(t, err, errPipeReset)
 	assertTimedOut(t, endedWith(t, here), endedWith(t, there))
 }
 
-// assertTimedOut: both nodes watch, and the second may learn it from the first.
+// assertTimedOut checks that at least one node timed out. Both watch the stream, but the
+// second may get the reason from the first.
 func assertTimedOut(t testing.TB, ours, theirs bridge.StreamInfo) {
 	t.Helper()
 	reasons := []bridge.Reason{ours.Reason, theirs.Reason}
@@ -225,8 +225,8 @@ func TestWhoDoesNotReadHoldsBackTheSender(t *testing.T) {
 }
 
 func TestAStreamMayBeSilentForAsLongAsItLikes(t *testing.T) {
-	// No idle limit by default; a short drain, and a short dial of the target, are
-	// none.
+	// There is no idle limit by default. Short drain and target timeouts do not limit
+	// silence.
 	_, _, from, dialled := pipes(t, bridge.Timeouts{Drain: time.Millisecond, Target: 100 * time.Millisecond})
 	client, target := joined(t, from, dialled)
 	time.Sleep(300 * time.Millisecond)

@@ -17,15 +17,15 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// circuits makes h a relay of a few circuits.
+// circuits makes h a relay for a few circuits.
 func circuits(t testing.TB, h host.Host) {
 	t.Helper()
 	hosttest.Relay(t, h, relay.Resources{MaxReservations: 10, MaxCircuits: 10, MaxReservationsPerIP: 10, MaxReservationsPerASN: 10,
 		BufferSize: 2048, ReservationTTL: time.Hour})
 }
 
-// A transfer that is cut ends with an error at who reads, whatever cuts it: an
-// EOF would say that all has come.
+// If a transfer is cut, the reader gets an error, whatever the cause: an EOF would mean that
+// everything has arrived.
 func TestATransferIsNeverCutSilently(t *testing.T) {
 	const size = 16 << 20
 	for name, prepare := range map[string]func(t *testing.T) (here, there *core.Node, cut func(target pipeEnd)){
@@ -76,8 +76,7 @@ func TestATransferIsNeverCutSilently(t *testing.T) {
 	}
 }
 
-// What is sent before the end of its sender comes whole, however slowly it is
-// read.
+// Data sent before its sender ends arrives completely, however slowly it is read.
 func TestAllThatWasSentBeforeTheEndComes(t *testing.T) {
 	here, there := pair(t, bridge.Timeouts{})
 	sent := randomBytes(200 << 10) // less than a window: the sender is gone when it is read

@@ -24,9 +24,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// broken makes a relay with several addresses that resets the request for a
-// reservation on the connections to those that breaks picks. asked counts what came
-// by address.
+// broken makes a relay with several addresses. On connections to the addresses that breaks
+// picks, it resets requests for reservations. asked returns the number of requests at an
+// address.
 func broken(t *testing.T, addrs int, breaks func(a ma.Multiaddr) bool) (r host.Host, asked func(a string) int32) {
 	t.Helper()
 	r = hosttest.New(t, hosttest.Options{})
@@ -55,7 +55,8 @@ func broken(t *testing.T, addrs int, breaks func(a ma.Multiaddr) bool) (r host.H
 	}
 }
 
-// theFirst picks the address that is asked for first.
+// theFirst returns a breaks function that picks the first address it is called with, and a
+// function that returns that address.
 func theFirst() (breaks func(a ma.Multiaddr) bool, first func() string) {
 	var picked atomic.Pointer[string]
 	return func(a ma.Multiaddr) bool {
@@ -153,8 +154,8 @@ func TestWhatARelayAnswersIsAskedOnceAndTheConnectionStays(t *testing.T) {
 	}
 }
 
-// A relay that this node knows by one address is connected at another, which the
-// relay has told of.
+// The node knows the relay by one address, but is connected at another, which the relay has
+// announced.
 func TestAConnectionAtAnAddressThatNobodyGaveIsLeftToo(t *testing.T) {
 	breaks, first := theFirst()
 	r, _ := broken(t, 2, breaks)

@@ -18,7 +18,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// tell has a relay tell a peer to move.
+// tell makes a relay tell a peer to move.
 func tell(t *testing.T, relay host.Host, p peer.ID, n reservation.Notice) (s network.Stream, moving bool, err error) {
 	t.Helper()
 	s, err = relay.NewStream(t.Context(), p, reservation.MoveProtocol)
@@ -43,7 +43,7 @@ func named(hosts ...host.Host) (addrs []string) {
 	return addrs
 }
 
-// others is who, of two relays, is not the one that is held.
+// others returns the one of two relays that is held and the other one.
 func others(k *reservation.Keeper, relays ...host.Host) (held, other host.Host) {
 	held, other = relays[0], relays[1]
 	if k.Held()[0].Relay == other.ID() {
@@ -58,7 +58,7 @@ func TestWhoIsToldToMoveHasAnotherReservationBeforeItGivesItsOwnUp(t *testing.T)
 	require.NoError(t, wait(t, told).lost)
 	left, next := others(k, one, two)
 
-	// A circuit through the relay that is left outlives the move.
+	// A circuit through the relay that the node leaves stays open after the move.
 	caller := hosttest.New(t, hosttest.Options{Listen: "none"})
 	h.SetStreamHandler("/held", func(s network.Stream) { _, _ = s.Write([]byte("x")) })
 	at := ma.StringCast(named(left)[0] + "/p2p-circuit")
@@ -165,7 +165,7 @@ func TestAPeerWhoseReservationTheRelayEndsIsToldWhy(t *testing.T) {
 	assert.Contains(t, refused.Reason, "the token 7 is revoked")
 	assert.LessOrEqual(t, len(refused.Reason), 512)
 
-	// What it said is of that connection, and not of the next one.
+	// The reason was for that connection, and not for the next one.
 	k.Wake()
 	require.NoError(t, wait(t, told).lost)
 	require.NoError(t, one.Network().ClosePeer(h.ID()))

@@ -21,8 +21,8 @@ import (
 
 const page = "https://relay.example"
 
-// answers is a Get that gives one answer after the other, and then the last again.
-// An error is an answer, too.
+// answers returns a Get that gives one answer after the other, then repeats the last one. An
+// error is an answer, too.
 func answers(t *testing.T, list ...any) reservation.Get {
 	asked := make(chan any, len(list))
 	for _, a := range list[:len(list)-1] {
@@ -43,7 +43,7 @@ func answers(t *testing.T, list ...any) reservation.Get {
 	}
 }
 
-// says is what a relay's page answers.
+// says returns the answer of a relay's page.
 func says(id peer.ID, addrs ...ma.Multiaddr) string {
 	whole := make([]string, len(addrs))
 	for i, a := range addrs {
@@ -53,7 +53,7 @@ func says(id peer.ID, addrs ...ma.Multiaddr) string {
 	return string(b)
 }
 
-// follow starts a keeper for the relay of the page, and others.
+// follow starts a keeper for the relay of the page and for others.
 func follow(t *testing.T, get reservation.Get, others ...peer.AddrInfo) (*reservation.Keeper, host.Host, <-chan news) {
 	t.Helper()
 	k, h, told := keep(t, reservation.Options{Get: get, Network: "mesh", MinBackoff: time.Millisecond, MaxBackoff: time.Second}, others...)

@@ -24,9 +24,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// granting makes a relay that answers the nth request, from 1, with what grant
-// makes of it. Where that is nil it is silent until the end of the test. asked
-// counts the requests that it has read.
+// granting makes a relay that answers the nth request, from 1, with the result of grant. If
+// that is nil, the relay does not answer before the end of the test. asked counts the
+// requests that the relay has read.
 func granting(t *testing.T, grant func(n int32) *pbv2.Reservation) (r host.Host, asked *atomic.Int32) {
 	t.Helper()
 	asked = new(atomic.Int32)
@@ -134,7 +134,7 @@ func TestOfARelaysAddressesThoseAreAnnouncedThatAreItsOwnAndNotTooMany(t *testin
 	stranger := "12D3KooWEYuy4HNCGYsFFePJ1dPAKyUuhtMNpyiMDsZFBMJVHhmA"
 	var own peer.ID
 	given := []string{
-		"/ip4/192.0.2.1/tcp/1/p2p/" + stranger,                              // another's
+		"/ip4/192.0.2.1/tcp/1/p2p/" + stranger,                              // of another relay
 		"/ip4/192.0.2.2/tcp/1/p2p/" + stranger + "/p2p-circuit",             // of a circuit through another
 		"/ip4/192.0.2.3/tcp/1/p2p/" + stranger + "/p2p-circuit/p2p/" + "%s", // the same
 		"/p2p/" + stranger, "/p2p-circuit", "/unix/tmp/x", "/memory/1", "/ip4/0.0.0.0/tcp/1", "/ip6/::/tcp/1", "/tcp/1",
@@ -197,8 +197,8 @@ func TestTooManyRelaysAreRefusedAsAWhole(t *testing.T) {
 	assert.Len(t, k.Relays(), 256)
 }
 
-// silent makes a relay that does not answer, in one of the ways there are, and
-// waits until a keeper waits for it.
+// silent are functions that make a relay that does not answer, each at another point, and
+// return once a keeper waits for it.
 var silent = map[string]func(t *testing.T) (k *reservation.Keeper, h host.Host){
 	"connects": func(t *testing.T) (*reservation.Keeper, host.Host) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -243,7 +243,7 @@ var silent = map[string]func(t *testing.T) (k *reservation.Keeper, h host.Host){
 	},
 }
 
-// The relays of these are silent until the test ends.
+// The relays are silent until the test ends.
 func TestWhileAKeeperWaitsForARelayItsHostConnects(t *testing.T) {
 	t.Parallel()
 	for what, begin := range silent {
@@ -252,7 +252,7 @@ func TestWhileAKeeperWaitsForARelayItsHostConnects(t *testing.T) {
 			other := hosttest.New(t, hosttest.Options{})
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 			defer cancel()
-			for range 120 { // each is two events: more than all buffers on their way hold
+			for range 120 { // each makes two events: more than all buffers for them hold
 				require.NoError(t, h.Connect(ctx, hosttest.Info(other)))
 				require.NoError(t, h.Network().ClosePeer(other.ID()))
 			}

@@ -22,13 +22,13 @@ func TestMain(m *testing.M) { hosttest.Main(m) }
 
 const limit = 30 * time.Second
 
-// news is what an observer was told.
+// news is one call of an observer.
 type news struct {
 	reservation.Reservation
 	lost error
 }
 
-// keep starts a keeper for a fresh host that only dials.
+// keep starts a keeper for a new host that only dials.
 func keep(t *testing.T, opts reservation.Options, relays ...peer.AddrInfo) (*reservation.Keeper, host.Host, <-chan news) {
 	t.Helper()
 	k, err := reservation.New(relays, opts)
@@ -224,7 +224,7 @@ func TestWakingAKeeperThatHoldsLeavesTheBackoffOfALaterLoss(t *testing.T) {
 	k, _, told := keep(t, reservation.Options{MinBackoff: 4 * time.Second}, info)
 	require.NoError(t, wait(t, told).lost)
 	k.Wake()
-	require.NoError(t, k.Add([]peer.AddrInfo{info})) // as a tab does that joins others at their node
+	require.NoError(t, k.Add([]peer.AddrInfo{info})) // as a tab does when it joins others that share a node
 	require.NoError(t, h.Close())
 	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
 	began := time.Now()
@@ -241,7 +241,7 @@ func TestAKeeperAtRestNeitherAttemptsNorTells(t *testing.T) {
 	k, own, told := keep(t, reservation.Options{MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond}, info)
 	require.NoError(t, wait(t, told).lost)
 	k.Rest()
-	k.Rest() // again is no matter
+	k.Rest() // a second call has no effect
 	require.NoError(t, h.Close())
 	require.Error(t, wait(t, told).lost)
 	newRelay(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})

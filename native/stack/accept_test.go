@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// shortListener holds 16 connections that nobody has accepted, as libp2p's do.
+// shortListener holds up to 16 connections that have not been accepted, like libp2p's
+// listeners.
 type shortListener struct {
 	transport.Listener
 	queue  chan transport.CapableConn
@@ -46,7 +47,7 @@ func TestConnectionsAreKeptForASwarmThatIsBusy(t *testing.T) {
 		below := &shortListener{queue: make(chan transport.CapableConn, 16), closed: make(chan struct{})}
 		l := acceptAhead(below)
 		closed := 0
-		for range 10 { // as many at a time as come while no goroutine runs
+		for range 10 { // each time as many as arrive while no goroutine runs
 			synctest.Wait()
 			for range 16 + acceptors {
 				select {
@@ -79,11 +80,11 @@ func TestHandshakesTakeTurnsAndNoneIsHeldUpForLong(t *testing.T) {
 		go func() { next <- h.begin() }()
 		synctest.Wait()
 		ends[0]()
-		ends[0]() // once more is nothing
+		ends[0]() // a second call has no effect
 		end := <-next
 		assert.Zero(t, time.Since(began))
 		end()
-		for range 10 * handshakesAtOnce { // of clients that never go on
+		for range 10 * handshakesAtOnce { // of clients that never continue
 			h.begin()
 		}
 		assert.LessOrEqual(t, time.Since(began), 10*handshakeTurn)

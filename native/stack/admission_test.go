@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/customer"
 )
 
-// tcpPort is host:port of the TCP port of a host on loopback.
+// tcpPort returns host:port of a host's TCP listener on the loopback.
 func tcpPort(t *testing.T, h host.Host) string {
 	for _, a := range h.Network().ListenAddresses() {
 		if port, err := a.ValueForProtocol(ma.P_TCP); err == nil {
@@ -32,7 +32,7 @@ func tcpPort(t *testing.T, h host.Host) string {
 	return ""
 }
 
-// hold keeps connections that have said no more than that.
+// hold opens n connections that send said and nothing else, and keeps them open.
 func hold(t *testing.T, at string, n int, said string) []net.Conn {
 	t.Helper()
 	held := make([]net.Conn, n)
@@ -47,7 +47,7 @@ func hold(t *testing.T, at string, n int, said string) []net.Conn {
 	return held
 }
 
-// isHeld reports whether the other side has closed c neither now nor before.
+// isHeld reports whether c is still open, that is, not closed by the other side.
 func isHeld(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))

@@ -13,10 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeSwarm stands in for a swarm whose ports others take at the worst moment.
+// fakeSwarm stands in for a swarm whose ports other programs take at the worst moment.
 type fakeSwarm struct {
 	listening []ma.Multiaddr
-	refuse    int // that many times, at the third address
+	refuse    int // how many times to refuse, at the third address
 	rounds    int
 }
 

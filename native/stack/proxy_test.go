@@ -25,14 +25,14 @@ func TestWhomAProxySpeaksFor(t *testing.T) {
 		string(health) + "GET":                                                    "",
 		request("X-Forwarded-For: 203.0.113.7\r\n"):                               "203.0.113.7",
 		request("x-forwarded-for: [2001:db8::7]\r\n"):                             "2001:db8::7",
-		request("X-Forwarded-For: 192.0.2.1, 203.0.113.7, 10.1.2.3\r\n"):          "203.0.113.7", // the first may be made up
+		request("X-Forwarded-For: 192.0.2.1, 203.0.113.7, 10.1.2.3\r\n"):          "203.0.113.7", // the first may be forged
 		request("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 203.0.113.7\r\n"): "203.0.113.7",
 		request("X-Forwarded-For: 203.0.113.7, nonsense\r\n"):                     "",
 		request("X-Forwarded-For: 10.0.0.9\r\n"):                                  "10.0.0.9", // a client in the proxies' own network
 		request(""):                                                               "",
 		"GET nonsense\r\n\r\n":                                                    "",
 		"\x13/multistream/1.0.0\n":                                                "",
-		request("A: " + strings.Repeat("x", maxProxied)):                          "", // more than is looked at
+		request("A: " + strings.Repeat("x", maxProxied)):                          "", // longer than what is examined
 	} {
 		r := bufio.NewReaderSize(strings.NewReader(said), maxProxied)
 		of, err := spokenFor(r, proxies)

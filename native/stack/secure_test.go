@@ -32,7 +32,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/muxer"
 )
 
-// securities are the protocols whose system calls are batched.
+// securities are the security protocols whose system calls are batched.
 var securities = map[protocol.ID]func(protocol.ID, crypto.PrivKey, []tptu.StreamMuxer) (sec.SecureTransport, error){
 	libp2ptls.ID: newTLS,
 	noise.ID:     newNoise,
@@ -44,7 +44,7 @@ func eachSecurity(t *testing.T, test func(t *testing.T, id protocol.ID)) {
 	}
 }
 
-// countedConn counts what is written, and fails when told to.
+// countedConn counts its writes, and fails them while broken is set.
 type countedConn struct {
 	net.Conn
 	writes atomic.Int64
@@ -74,7 +74,7 @@ func tcpPair(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-// securePair is two ends of a secure connection over c and s.
+// securePair returns the two ends of a secure connection over c and s.
 func securePair(t *testing.T, id protocol.ID, c, s net.Conn) (client, server sec.SecureConn) {
 	t.Helper()
 	muxers := []tptu.StreamMuxer{{ID: muxer.ID, Muxer: muxer.Muxer{}}}
@@ -187,7 +187,7 @@ func TestABatchThatFailsIsAnErrorOfItsWrite(t *testing.T) {
 		require.ErrorIs(t, err, errBroken)
 		assert.Zero(t, n)
 		counted.broken.Store(false)
-		for _, size := range []int{1, muxer.MaxFrame} { // the peer would take it for forged
+		for _, size := range []int{1, muxer.MaxFrame} { // the peer would take this for forged data
 			_, err = client.Write(make([]byte, size))
 			require.ErrorIs(t, err, errBroken)
 		}
@@ -200,7 +200,7 @@ func TestAPeerThatDiesInMidWriteIsAnError(t *testing.T) {
 		client, _ := securePair(t, id, c, s)
 		time.AfterFunc(50*time.Millisecond, func() { s.Close() })
 		var err error
-		for err == nil { // the peer reads nothing: Write stands still before it dies
+		for err == nil { // the peer reads nothing: Write blocks before it fails
 			_, err = client.Write(make([]byte, muxer.MaxFrame))
 		}
 		assert.NotErrorIs(t, err, os.ErrDeadlineExceeded)

@@ -26,7 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Of a WebRTC stream that is closed, it ends at the deadline that libp2p has set.
+	// This goroutine of a closed WebRTC stream ends at the deadline that libp2p has set.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/pion/sctp.(*Stream).SetReadDeadline.func1"))
 }
 
@@ -56,7 +56,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// echo answers a protocol with what comes.
+// echo is a stream handler that sends back everything it gets.
 func echo(s network.Stream) {
 	if _, err := io.Copy(s, s); err != nil {
 		s.Reset()
@@ -91,7 +91,7 @@ func TestAStockHostReachesEveryTransport(t *testing.T) {
 	assert.Equal(t, map[string]bool{"tcp": true, "websocket": true, "quic-v1": true, "webtransport": true, "webrtc-direct": true}, transports)
 }
 
-// exchange echoes some bytes and tells the transport that carried them.
+// exchange echoes some bytes and returns the transport that carried them.
 func exchange(t *testing.T, from host.Host, to peer.AddrInfo) string {
 	t.Helper()
 	ctx := testContext(t)
@@ -258,7 +258,7 @@ func TestASchoolBehindOneAddressMayConnect(t *testing.T) {
 			defer c.Done()
 			require.NoError(t, c.SetPeer(peer.ID("peer "+addr+strconv.Itoa(i))))
 		}
-		for range peers/2 - 1 { // and some that are no peer yet
+		for range peers/2 - 1 { // and some that have no peer ID yet
 			c, err := m.OpenConnection(network.DirInbound, true, ma.StringCast(addr))
 			if err != nil {
 				break

@@ -37,7 +37,7 @@ func TestTheUDPPortAnswersSTUNWithinLimits(t *testing.T) {
 		return m, err
 	}
 
-	// One with a user name is ICE's, and is not for this server.
+	// A request with a user name belongs to ICE and is not for this server.
 	_, err = c.Write(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("x:y")).Raw)
 	require.NoError(t, err)
 	question := stun.MustBuild(stun.TransactionID, stun.BindingRequest)

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// overWebTransport opens a stream to a handler of this package's host from a stock
-// host that is connected by WebTransport.
+// overWebTransport opens a stream from a stock host to a handler of this package's host,
+// over WebTransport.
 func overWebTransport(t *testing.T, handler network.StreamHandler) (s network.Stream, here, stock host.Host) {
 	t.Helper()
 	here = newHost(t, Options{Listen: ListenOn(loopback, -1, 0)})
@@ -35,7 +35,7 @@ func overWebTransport(t *testing.T, handler network.StreamHandler) (s network.St
 	return s, here, stock
 }
 
-// Firefox drops a reply when it is told to stop sending.
+// When Firefox gets a STOP_SENDING, it drops the reply.
 func TestAStreamThatIsClosedStopsNobodyWhoMayNotHaveReadTheReply(t *testing.T) {
 	s, _, _ := overWebTransport(t, func(s network.Stream) {
 		_, _ = io.ReadFull(s, make([]byte, 1))
@@ -44,7 +44,7 @@ func TestAStreamThatIsClosedStopsNobodyWhoMayNotHaveReadTheReply(t *testing.T) {
 	})
 	_, err := s.Write([]byte("?"))
 	require.NoError(t, err)
-	reply, err := io.ReadAll(s) // whoever is told to stop is told before the end
+	reply, err := io.ReadAll(s) // a STOP_SENDING would arrive before the end
 	require.NoError(t, err)
 	require.Equal(t, "the reply", string(reply))
 	_, err = s.Write([]byte("more"))
@@ -93,7 +93,7 @@ func TestASessionThatIsClosedWaitsForNoStreamThatLingers(t *testing.T) {
 	<-closed
 	require.NoError(t, here.Network().ClosePeer(stock.ID()))
 	_, err = io.Copy(io.Discard, s)
-	_ = err // the end of the stream or that of the session, whichever comes first
+	_ = err // the end of the stream or of the session, whichever comes first
 	_ = s.Reset()
 }
 
