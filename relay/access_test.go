@@ -67,7 +67,7 @@ func TestAClosedRelayTakesWhoIsAllowedAndWhoHasAToken(t *testing.T) {
 	_, err = holder.Echo(testContext(t), r.Node().ID(), []byte("hello"))
 	require.NoError(t, err)
 
-	// A change holds at once, also for who is connected.
+	// A change applies at once, also to connected peers.
 	listed := newNode(t, native.Options{})
 	write(t, dir, "allow "+listed.ID().String()+" # bob\n")
 	require.NoError(t, r.Reload())

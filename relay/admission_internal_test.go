@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newTestAdmission asks a service that answers as told.
+// newTestAdmission returns an admission that asks a service with the given handler.
 func newTestAdmission(t *testing.T, answer http.HandlerFunc) *admission {
 	t.Helper()
 	service := httptest.NewServer(answer)
@@ -47,7 +47,7 @@ func addressOf(n int) ma.Multiaddr {
 	return ma.StringCast(fmt.Sprintf("/ip4/192.0.2.%d/tcp/1", n))
 }
 
-// counted is how many questions there were that came to that.
+// counted returns how many questions had the given answer, or -1 if there is no such count.
 func counted(t *testing.T, s *admission, answer string) float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -70,7 +70,7 @@ func TestAServiceThatDoesNotAnswerAsItShouldAdmitsNobody(t *testing.T) {
 		count  string
 	}{
 		"late": {func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // or its end would not be seen
+			_, _ = io.Copy(io.Discard, r.Body) // otherwise the end of the request would not be noticed
 			<-r.Context().Done()
 		}, "did not answer within 200ms", admissionTimeout},
 		"late in the middle": {func(w http.ResponseWriter, r *http.Request) {
@@ -171,9 +171,9 @@ func TestQuestionsHaveBoundsAndAnAddressHasItsShareOfThem(t *testing.T) {
 	assert.Contains(t, why.words, "too many peers")
 	assert.Equal(t, 1.0, counted(t, s, admissionBusy))
 	ask("somebody else", 2)
-	<-arrived // though hundreds wait
+	<-arrived // although hundreds wait
 	for range 3 {
-		ask("somebody else", 2) // is asked about once
+		ask("somebody else", 2) // further questions about the same peer are not sent
 	}
 	assert.EqualValues(t, admissionSlots/2+1, most.Load())
 	close(answering)

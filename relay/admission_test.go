@@ -24,12 +24,12 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// service says who may use a relay.
+// service is an admission service, which decides which peers may use a relay.
 type service struct {
 	*httptest.Server
 	mu    sync.Mutex
-	no    map[string]string // why those with these IDs are refused
-	late  map[string]bool   // no answer about these
+	no    map[string]string // by peer ID: why the peer is refused
+	late  map[string]bool   // by peer ID: gets no answer
 	asked map[string]int
 }
 
@@ -89,7 +89,7 @@ func TestAServiceSaysWhoMayUseTheRelayThatNoRuleAndNoTokenLetsIn(t *testing.T) {
 		assert.Zero(t, s.questions(n))
 	}
 
-	// The service takes its time about one, and others are let in.
+	// While the service takes long for one peer, others are admitted.
 	slow, mallory := newNode(t, native.Options{}), newNode(t, native.Options{Token: "a password"})
 	s.late[slow.ID().String()] = true
 	news := slow.Events()
@@ -143,7 +143,7 @@ func TestAPeerThatTheServiceNoLongerAdmitsGoesWhenItRenewsItsReservation(t *test
 	require.NoError(t, renew())
 	s.refuse(n, "your trial is over")
 	require.Eventually(t, func() bool { return renew() != nil }, 30*time.Second, 50*time.Millisecond, "the answer is kept for a second")
-	require.NoError(t, r.Reload()) // or within five seconds
+	require.NoError(t, r.Reload()) // without this, it takes up to five seconds
 	for {
 		ev, err := news.Next(testContext(t))
 		require.NoError(t, err)

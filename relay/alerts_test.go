@@ -31,7 +31,7 @@ func TestTheAlertsAndTheDashboardAreOfMetricsThatThereAre(t *testing.T) {
 	require.NoError(t, err)
 	families, err := registry.Gather()
 	require.NoError(t, err)
-	names := []string{"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "go_memstats_heap_inuse_bytes", "go_goroutines"} // of the process, with --metrics
+	names := []string{"process_cpu_seconds_total", "process_resident_memory_bytes", "process_open_fds", "go_memstats_heap_inuse_bytes", "go_goroutines"} // metrics of the process, only with --metrics
 	for _, f := range families {
 		names = append(names, f.GetName())
 	}

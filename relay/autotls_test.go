@@ -37,22 +37,22 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// zone is the domain of the brokers of tests.
+// zone is the domain of the tests' brokers.
 const zone = "direct.example"
 
-// resolverAt asks one DNS server, over TCP.
+// resolverAt returns a resolver that asks one DNS server, over TCP.
 func resolverAt(at string) *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", at)
 	}}
 }
 
-// standIn answers like a broker, which the real one's server (see forge) is too much to
-// build for in every run.
+// standIn is a broker for tests, because building the real one (see forge) in every run
+// takes too long.
 type standIn struct {
 	url, names string
-	refusal    string // if not empty, nothing else is answered
-	believes   bool   // it does not dial
+	refusal    string // if not empty, the answer to everything
+	believes   bool   // does not dial the addresses
 
 	mu       sync.Mutex
 	values   map[string]string // by name
@@ -139,11 +139,11 @@ func base36(p peer.ID) string {
 	return peer.ToCid(p).Encode(multibase.MustNewEncoder(multibase.Base36))
 }
 
-// forge is the broker that runs at libp2p.direct.
+// forge is the module of the broker that runs at libp2p.direct.
 const forge = "github.com/ipshipyard/p2p-forge@v0.10.0"
 
-// runForge runs the real broker. Its program is not among this module's dependencies: it
-// brings a hundred.
+// runForge runs the real broker. It is not a dependency of this module, because it has a
+// hundred dependencies itself.
 func runForge(t *testing.T) (url, names string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -196,7 +196,7 @@ func runForge(t *testing.T) (url, names string) {
 	return "http://" + at, names
 }
 
-// ready is what /readyz says.
+// ready returns the answer of /readyz.
 func ready(t *testing.T, r *relay.Relay) string {
 	t.Helper()
 	resp, err := client(t).Get("http://127.0.0.1:" + port(t, r) + "/readyz")
@@ -207,7 +207,7 @@ func ready(t *testing.T, r *relay.Relay) string {
 	return string(body)
 }
 
-// withTLS are the addresses with TLS that the relay announces.
+// withTLS returns the addresses with TLS that the relay announces.
 func withTLS(r *relay.Relay) (all []string) {
 	for _, a := range r.Node().Host().Addrs() {
 		if strings.Contains(a.String(), "/tls/") {

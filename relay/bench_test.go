@@ -17,9 +17,8 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// BenchmarkCircuit pushes bytes from one native peer to another through the
-// relay, each connected to it over the transport named. All three share the
-// machine.
+// BenchmarkCircuit pushes bytes from one native peer to another through the relay. Both are
+// connected to it over the named transport. All three share the machine.
 func BenchmarkCircuit(b *testing.B) {
 	for name, match := range map[string]func(string) bool{
 		"tcp":          func(a string) bool { return strings.Contains(a, "/tcp/") && !strings.Contains(a, "/ws") },

@@ -22,7 +22,8 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// watch fails the test when a node that has had a reservation has none, until stop.
+// watch fails the test if a node that has had a reservation loses all of its reservations,
+// until stop is called.
 func watch(t *testing.T, n *core.Node) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	news := n.Events()

@@ -30,8 +30,8 @@ var plain = map[string]string{
 	icon:   "<svg/>",
 }
 
-// testSite is a site as the web package builds it: the wasm compressed only,
-// the icon plain only.
+// testSite returns a site as the web package builds it: the wasm file only compressed, the
+// icon only uncompressed.
 func testSite() fstest.MapFS {
 	site := fstest.MapFS{".gitignore": {Data: []byte("*")}, icon[1:]: {Data: []byte(plain[icon])}}
 	for path, name := range map[string]string{"/": "index.html", script: script[1:], module: module[1:]} {
@@ -103,7 +103,7 @@ func TestAFileIsSentInTheEncodingTheClientLikesBest(t *testing.T) {
 		{script, "zstd, deflate", ""},
 		{module, "br", "br"},
 		{module, "gzip", "gzip"},
-		{module, "", "gzip"}, // there is no plain one, and the client takes any
+		{module, "", "gzip"}, // it exists only compressed, and the client accepts any encoding
 		{icon, "br, gzip", ""},
 		{"/", "br", "br"},
 		{"/index.html", "gzip", "gzip"},

@@ -30,7 +30,7 @@ func TestAPeerThatIsBackIsReachedAtOnceThoughItsGhostIsStillThere(t *testing.T) 
 	r := newRelay(t, relay.Options{Listen: at, Registry: registry})
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
 	require.NoError(t, err)
-	// The first has the more streams, which libp2p prefers.
+	// The first connection has more streams, so libp2p prefers it.
 	way := newWay(t, r.Node().Host().Addrs()[0])
 	dead := newNode(t, native.Options{Identity: key, Relays: []peer.AddrInfo{{ID: r.Node().ID(), Addrs: []ma.Multiaddr{way.addr}}}})
 	for range 3 {
@@ -87,8 +87,8 @@ func ghostsCounted(t *testing.T, registry *prometheus.Registry) (n float64) {
 	return n
 }
 
-// way leads to a TCP address. It can fall silent: what is connected stays so, and
-// nothing passes.
+// way is a proxy to a TCP address. It can fall silent: connections stay open, but nothing
+// passes.
 type way struct {
 	addr   ma.Multiaddr
 	silent atomic.Bool

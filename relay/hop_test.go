@@ -18,7 +18,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/customer"
 )
 
-// pipeStream is a stream that is written to as a connection is.
+// pipeStream is a stream whose writes go to a net.Conn.
 type pipeStream struct {
 	network.Stream
 	pipe net.Conn

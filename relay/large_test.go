@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// A site of a peer can fill the relay's name with all the cookies that a browser keeps.
+// A peer's site can set as many cookies for the relay's domain as a browser keeps.
 func TestAPageWithAllCookiesThatABrowserKeepsIsServed(t *testing.T) {
 	r := newRelay(t, relay.Options{Site: fstest.MapFS{"index.html": {Data: []byte("page")}}})
 	cookies := make([]string, 180)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeStream sends without end, as fast as it is read.
+// fakeStream sends endlessly, as fast as it is read.
 type fakeStream struct {
 	network.Stream
 	from peer.ID
@@ -42,7 +42,7 @@ func readAll(s io.Reader, n int) {
 	}
 }
 
-// within checks that d is want, give or take what a burst saves.
+// within checks that d is want, less at most the time that a burst saves.
 func within(t *testing.T, want, d time.Duration) {
 	t.Helper()
 	burst := time.Duration(float64(minBurst) / testRate * float64(time.Second))
@@ -60,7 +60,7 @@ func TestAPeerIsHeldToItsRate(t *testing.T) {
 		readAll(s, 10*testRate)
 		within(t, 10*time.Second, time.Since(start))
 
-		time.Sleep(time.Hour) // having been idle saves no more than a burst
+		time.Sleep(time.Hour) // idle time saves no more than a burst
 		start = time.Now()
 		readAll(s, 2*testRate)
 		within(t, 2*time.Second, time.Since(start))
@@ -90,7 +90,7 @@ func TestThePeersStreamsShareItsRateAndPeersDoNot(t *testing.T) {
 
 func TestAReadOfAnySizePasses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMeter(1, -1) // so slow that a burst is all there is
+		m := newMeter(1, -1) // so slow that only a burst passes
 		s := m.stream(fakeStream{from: "a"})
 		defer s.Close()
 		n, err := s.Read(make([]byte, 10*minBurst))
@@ -154,7 +154,7 @@ func TestBucketsAreForgottenOnceTheyAreFull(t *testing.T) {
 		m.stream(fakeStream{from: "next"}).Close()
 		assert.Len(t, m.buckets, 2)
 
-		// Coming anew does not fill a bucket.
+		// A new stream does not refill the bucket.
 		start := time.Now()
 		for range 80 {
 			s := m.stream(fakeStream{from: "again"})

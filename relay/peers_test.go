@@ -29,7 +29,7 @@ func connectedness(r *relay.Relay, other peer.ID) network.Connectedness {
 }
 
 func TestARelayStaysConnectedToItsPeers(t *testing.T) {
-	// Over TCP, where the end of a connection is seen at once.
+	// Over TCP, because the end of a connection is noticed at once.
 	dir := t.TempDir()
 	at, err := stack.ParseListen("/ip4/127.0.0.1/tcp/0")
 	require.NoError(t, err)
@@ -38,7 +38,7 @@ func TestARelayStaysConnectedToItsPeers(t *testing.T) {
 	info := infoOf(other)
 	require.NoError(t, other.Close())
 
-	// The relay is there before the other, which comes, goes and comes back.
+	// The relay starts before the other, which starts, stops and starts again.
 	r := newRelay(t, relay.Options{Listen: at, Peers: []peer.AddrInfo{info, info}})
 	for range 2 {
 		other, err = relay.New(testContext(t), relay.Options{DataDir: dir, Listen: info.Addrs, Peers: []peer.AddrInfo{infoOf(r), info}})
@@ -75,7 +75,7 @@ func TestARelayTrustsThoseOnlyThatItNamesItself(t *testing.T) {
 	token, err := relay.Token(mine, "alice", time.Now().Add(time.Hour))
 	require.NoError(t, err)
 
-	// That two names one makes it nothing to one.
+	// That two names one as a peer does not make one trust two.
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "takes this one for a stranger") }, 30*time.Second, 5*time.Millisecond)
 	assert.Contains(t, log.String(), "this="+two.Node().ID().String())
 	_, err = two.Node().Echo(testContext(t), one.Node().ID(), []byte("hello"))
@@ -107,13 +107,13 @@ func TestWhoAnswersInPlaceOfANamedRelayIsNoneOfThem(t *testing.T) {
 	assert.Contains(t, log.String(), "peer id mismatch")
 	assert.Equal(t, network.NotConnected, connectedness(r, named))
 	_, err = impostor.Node().Connect(testContext(t), r.Node().Addrs()[0].String())
-	if err == nil { // it may connect, to ask
+	if err == nil { // it may connect, but only to ask
 		_, err = impostor.Node().Echo(testContext(t), r.Node().ID(), []byte("hello"))
 	}
 	require.Error(t, err)
 }
 
-// lines is a log.
+// lines is a log that may be written and read concurrently.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -138,7 +138,7 @@ func TestPeersOfTwoRelaysOfOneMeshConnectByID(t *testing.T) {
 	b := newNode(t, native.Options{Relays: []peer.AddrInfo{infoOf(two)}})
 	require.Eventually(t, func() bool { return len(b.Reservations()) == 1 }, 30*time.Second, 5*time.Millisecond)
 	ctx := testContext(t)
-	require.Eventually(t, func() bool { // once the relays know of each other
+	require.Eventually(t, func() bool { // succeeds once the relays know of each other
 		_, err := a.Connect(ctx, b.ID().String())
 		return err == nil
 	}, 30*time.Second, 5*time.Millisecond)

@@ -114,7 +114,7 @@ func TestMalformedRequestsAreRefusedAndHoldNothing(t *testing.T) {
 	for _, said := range []string{"", "\x00", "\x05", "\x02\xff\xff", "\xff\xff\xff\xff\xff\xff", "\x81\x20", "\x02\x08\x00", "\x02\x08\x07"} {
 		s, err := h.NewStream(testContext(t), info.ID, proto.ProtoIDv2Hop)
 		require.NoError(t, err)
-		_, _ = s.Write([]byte(said)) // it may be refused before all of it is said
+		_, _ = s.Write([]byte(said)) // it may be refused before all of it is sent
 		_ = s.CloseWrite()
 		require.NoError(t, s.SetReadDeadline(time.Now().Add(30*time.Second)))
 		buf := make([]byte, 1024)

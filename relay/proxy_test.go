@@ -24,7 +24,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// httpProxy is a proxy as nginx and Caddy are, for clients at one address.
+// httpProxy runs a proxy like nginx and Caddy, whose clients all have the given address.
 func httpProxy(t *testing.T, r *relay.Relay, client string) string {
 	to, err := url.Parse(r.PageURL())
 	require.NoError(t, err)
@@ -39,7 +39,7 @@ func httpProxy(t *testing.T, r *relay.Relay, client string) string {
 	return s.Listener.Addr().String()
 }
 
-// tcpProxy is a proxy as HAProxy is, for clients at one address.
+// tcpProxy runs a proxy like HAProxy, whose clients all have the given address.
 func tcpProxy(t *testing.T, to, client string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// What a peer says of its addresses can be lost, or read before something older.
+// A peer's report of its addresses can be lost, or read before an older one.
 func TestARelayKnowsHowItsPeersAreReachedWhateverTheyTell(t *testing.T) {
 	r := newRelay(t, relay.Options{})
 	on := r.Node().Host()

@@ -40,7 +40,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// certmagic keeps one for each authority and account, and one for five seconds after a file was locked.
+		// certmagic keeps one goroutine for each authority and account, and one for five seconds after a file was locked.
 		goleak.IgnoreTopFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).permit"),
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.keepLockfileFresh"),
@@ -66,7 +66,8 @@ func newRelay(t *testing.T, o relay.Options) *relay.Relay {
 	return r
 }
 
-// newReserved makes a node that only the relay makes reachable, once it is.
+// newReserved makes a node that is reachable only through the relay, and waits for its
+// reservation.
 func newReserved(t *testing.T, r *relay.Relay) *core.Node {
 	t.Helper()
 	n := newNode(t, native.Options{Relays: []peer.AddrInfo{{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}}})
@@ -93,7 +94,7 @@ func newPair(t *testing.T, r *relay.Relay) (caller, called *core.Node) {
 	return caller, called
 }
 
-// client is an HTTP client that leaves no connection behind.
+// client returns an HTTP client whose idle connections are closed at the end of the test.
 func client(t *testing.T) *http.Client {
 	tr := &http.Transport{}
 	t.Cleanup(tr.CloseIdleConnections)
@@ -102,7 +103,7 @@ func client(t *testing.T) *http.Client {
 
 const sink = "/test/sink"
 
-// handleSink answers the SHA-256 of what it is sent.
+// handleSink answers each stream with the SHA-256 of its data.
 func handleSink(t *testing.T, n *core.Node) {
 	_, err := n.Handle(sink, func(s network.Stream) {
 		defer s.Close()
@@ -116,7 +117,7 @@ func handleSink(t *testing.T, n *core.Node) {
 	require.NoError(t, err)
 }
 
-// push sends n random bytes to the sink of a peer and checks that they came.
+// push sends n random bytes to the sink of a peer and checks that they arrived.
 func push(t *testing.T, from *core.Node, to peer.ID, n int64) time.Duration {
 	t.Helper()
 	s, err := from.Open(testContext(t), to, sink)
@@ -141,8 +142,8 @@ func TestACircuitCarriesMoreThanItIsGivenElsewhere(t *testing.T) {
 	handleSink(t, called)
 	push(t, caller, called.ID(), size)
 	push(t, called, caller.ID(), size)
-	// The usual two minutes are a deadline that a test need not wait for: a
-	// relay that sets one says so to both sides.
+	// The test need not wait for the usual deadline of two minutes: a relay that sets one
+	// announces it to both sides.
 	for _, c := range append(caller.Host().Network().ConnsToPeer(called.ID()), called.Host().Network().ConnsToPeer(caller.ID())...) {
 		assert.False(t, c.Stat().Limited)
 	}
@@ -155,7 +156,7 @@ func TestAPeersRateIsKept(t *testing.T) {
 	handleSink(t, called)
 	assert.Greater(t, push(t, caller, called.ID(), 4*rate), 3*time.Second)
 
-	// A quarter of an hour's worth waits for the rate, and does not hold up the end.
+	// Data for a quarter of an hour waits for the rate, but does not delay Close.
 	s, err := caller.Open(testContext(t), called.ID(), sink)
 	require.NoError(t, err)
 	sent := make(chan error, 1)
@@ -176,7 +177,7 @@ func TestAHundredStreamsThroughOneCircuitAndToTheRelayItself(t *testing.T) {
 	}
 }
 
-// manyStreams has that many echo streams open at once.
+// manyStreams opens count echo streams at once.
 func manyStreams(t *testing.T, from *core.Node, to peer.ID, count int) {
 	t.Helper()
 	ctx := testContext(t)
@@ -208,7 +209,7 @@ func manyStreams(t *testing.T, from *core.Node, to peer.ID, count int) {
 
 func TestManyPeersOfOneAddressAreServed(t *testing.T) {
 	t.Parallel()
-	const peers = 40 // the usual limit is 8 reservations an address
+	const peers = 40 // the usual limit is 8 reservations per address
 	r := newRelay(t, relay.Options{})
 	nodes := make([]*core.Node, peers)
 	for i := range nodes {
@@ -222,9 +223,9 @@ func TestManyPeersOfOneAddressAreServed(t *testing.T) {
 		}
 		return true
 	}, time.Minute, 10*time.Millisecond)
-	// All of them call one: the usual limit is 16 circuits a peer.
+	// All of them connect to one: the usual limit is 16 circuits per peer.
 	var all sync.WaitGroup
-	atOnce := make(chan struct{}, 4) // a dial has five seconds, which a busy machine needs for a few
+	atOnce := make(chan struct{}, 4) // a dial may take five seconds at most, and a busy machine can make only a few in that time
 	for _, n := range nodes[1:] {
 		all.Go(func() {
 			atOnce <- struct{}{}
@@ -248,7 +249,7 @@ func TestReservationsTellPrivateAddresses(t *testing.T) {
 }
 
 func TestTheLimitsAreKept(t *testing.T) {
-	r := newRelay(t, relay.Options{Limits: relay.Limits{Peers: 2, CircuitsPerPeer: 1}}) // one reservation an address
+	r := newRelay(t, relay.Options{Limits: relay.Limits{Peers: 2, CircuitsPerPeer: 1}}) // one reservation per address
 	caller, called := newPair(t, r)
 	late := newNode(t, native.Options{Relays: []peer.AddrInfo{{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}}})
 	ctx := testContext(t)
@@ -399,7 +400,7 @@ func TestWhoSendsHeadersTooSlowlyIsCutOff(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(20*time.Second)))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err == nil { // net/http says so before it hangs up
+	if err == nil { // net/http answers before it closes the connection
 		assert.Equal(t, http.StatusRequestTimeout, resp.StatusCode)
 		_, err = io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()

@@ -17,7 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// reloadable makes a relay whose options change is called with at each reload.
+// reloadable makes a relay and a function that changes its options and reloads it.
 func reloadable(t *testing.T, o relay.Options) (r *relay.Relay, reload func(change func(*relay.Options)) error) {
 	o.Reread = func(apply func(relay.Options) error) error { return apply(o) }
 	r = newRelay(t, o)
@@ -40,7 +40,7 @@ func TestARateThatIsReloadedHoldsForOpenCircuits(t *testing.T) {
 	require.NoError(t, err)
 	sent := make(chan error, 1)
 	go func() {
-		_, err := s.Write(make([]byte, 16<<20)) // minutes
+		_, err := s.Write(make([]byte, 16<<20)) // takes minutes
 		sent <- err
 	}()
 	require.Eventually(t, func() bool {

@@ -51,7 +51,7 @@ func TestWhatCannotBeRevokedIsAnErrorThatSaysWhy(t *testing.T) {
 	for _, id := range []string{"", "alice", "-0123456789abcdef", "6928d3a5-", "6928d3a5-0123456789abcdef\n", strings.Repeat("f", 17) + "-0123456789abcdef"} {
 		assert.ErrorContains(t, r.add(id, now), "is not the ID of a token", id)
 	}
-	for n := range maxRevoked { // not one by one: each is written
+	for n := range maxRevoked { // not with add, which writes the file each time
 		r.ids[idAt(now.Add(time.Hour), n)] = now.Add(time.Hour)
 	}
 	assert.ErrorContains(t, r.add(idAt(now.Add(time.Hour), maxRevoked), now), "65536 tokens are revoked")

@@ -22,12 +22,12 @@ func TestPeersThatFillTheRelayHaveEqualSharesAndQuietOnesWaitForNobody(t *testin
 		sent := make([]int, 20)
 		var pushing sync.WaitGroup
 		for i := range sent {
-			for range 1 + i%3 { // more streams are no more of a share
+			for range 1 + i%3 { // more streams do not get a larger share
 				pushing.Go(func() {
 					s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
 					defer s.Close()
 					for buf := make([]byte, circuitBuffer); ctx.Err() == nil; {
-						n, _ := s.Read(buf[:len(buf)>>(i%2)]) // nor are larger reads
+						n, _ := s.Read(buf[:len(buf)>>(i%2)]) // nor do larger reads
 						m.mu.Lock()
 						sent[i] += n
 						m.mu.Unlock()
@@ -99,7 +99,7 @@ func TestTheRateStaysWhereWhatIsLateIsNotTheRelays(t *testing.T) {
 	a, b := s.open("a"), s.open("b")
 	defer a.leave()
 	defer b.leave()
-	passes := float64(1 << 30) // as much as senders send
+	passes := float64(1 << 30) // what the senders send without a rate
 	for range 50 {
 		if s.rate > 0 {
 			passes = s.rate
@@ -131,7 +131,7 @@ func TestTheRateLastsAsLongAsPeersWaitForIt(t *testing.T) {
 		m.share.mu.Unlock()
 		ctx, stop := context.WithCancel(t.Context())
 		var pushing sync.WaitGroup
-		for i := range 20 { // each has less than makes it one of many
+		for i := range 20 { // each passes less than bulkRate: it counts only because it waits
 			pushing.Go(func() {
 				s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
 				defer s.Close()

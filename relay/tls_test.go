@@ -39,7 +39,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// certificate writes a certificate of its own authority for some names, and their key.
+// certificate writes a self-signed certificate for some names, and its key.
 func certificate(t *testing.T, dir string, names ...string) (cert, key string, leaf *x509.Certificate) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -62,7 +62,7 @@ func certificate(t *testing.T, dir string, names ...string) (cert, key string, l
 	return cert, key, leaf
 }
 
-// port is the relay's TCP port for TLS.
+// port returns the relay's TCP port for TLS.
 func port(t *testing.T, r *relay.Relay) string {
 	t.Helper()
 	for _, a := range r.Node().Host().Network().ListenAddresses() {
@@ -76,7 +76,7 @@ func port(t *testing.T, r *relay.Relay) string {
 	return ""
 }
 
-// served is the certificate that the relay serves for a name; nil if it serves none.
+// served returns the certificate that the relay serves for a name, or nil if it serves none.
 func served(r *relay.Relay, t *testing.T, name string) *x509.Certificate {
 	t.Helper()
 	c, err := tls.Dial("tcp", "127.0.0.1:"+port(t, r), &tls.Config{ServerName: name, InsecureSkipVerify: true})
@@ -100,7 +100,7 @@ func TestARelayWithACertificateSpeaksTLSOnItsPort(t *testing.T) {
 	web := client(t)
 	web.Transport.(*http.Transport).TLSClientConfig = at
 	web.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	for _, scheme := range []string{"https", "http"} { // on the one port
+	for _, scheme := range []string{"https", "http"} { // both on the same port
 		resp, err := web.Get(scheme + "://127.0.0.1:" + p + "/healthz")
 		require.NoError(t, err)
 		resp.Body.Close()
@@ -168,11 +168,11 @@ func TestWhatMakesNoSenseOfTLSIsRefused(t *testing.T) {
 	}
 }
 
-// pebble is the ACME authority for tests of Let's Encrypt: it believes no certificate
-// that it has not asked for, on the relay's own port.
+// pebble is the ACME authority that stands in for Let's Encrypt in tests. It issues a
+// certificate only after it has checked the name at the relay's own port.
 const pebble = "github.com/letsencrypt/pebble/v2/cmd/pebble@v2.10.1"
 
-// authority runs Pebble for names that all lead to 127.0.0.1.
+// authority runs Pebble with a DNS server that resolves all names to 127.0.0.1.
 func authority(t *testing.T, port string, seconds int) relay.ACME {
 	t.Helper()
 	names := newNames(t, func(q dns.Question) dns.RR {
@@ -185,7 +185,7 @@ func authority(t *testing.T, port string, seconds int) relay.ACME {
 	return acme
 }
 
-// newNames runs a DNS server for TCP, and returns its host:port.
+// newNames runs a DNS server over TCP and returns its host:port.
 func newNames(t *testing.T, answer func(dns.Question) dns.RR) string {
 	t.Helper()
 	zone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -203,9 +203,9 @@ func newNames(t *testing.T, answer func(dns.Question) dns.RR) string {
 	return zone.Addr().String()
 }
 
-// runPebble runs Pebble, whose certificates are valid for so many seconds, and which
-// connects to a port of the addresses that the DNS server at names tells it. roots are
-// those of its certificates.
+// runPebble runs Pebble. Its certificates are valid for the given number of seconds. It
+// checks names at the given port, at the addresses that the DNS server at names returns.
+// roots are the roots of its certificates.
 func runPebble(t *testing.T, names, port string, seconds int) (acme relay.ACME, roots *x509.CertPool) {
 	t.Helper()
 	dir := t.TempDir()
@@ -248,7 +248,7 @@ func runPebble(t *testing.T, names, port string, seconds int) (acme relay.ACME, 
 	return relay.ACME{Directory: "https://localhost:" + p + "/dir", Roots: ends, CheckEvery: 500 * time.Millisecond}, roots
 }
 
-// start runs a program until the test ends, and returns when it has said something.
+// start runs a program until the test ends. It returns once the program has printed until.
 func start(t *testing.T, run *exec.Cmd, until string) {
 	t.Helper()
 	said, err := run.StdoutPipe()
@@ -261,7 +261,7 @@ func start(t *testing.T, run *exec.Cmd, until string) {
 	go func() { _, _ = io.Copy(io.Discard, said) }()
 }
 
-// logText is a log that is written and read at once.
+// logText is a log that may be written and read concurrently.
 type logText struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -287,7 +287,7 @@ func TestCertificatesAreObtainedAndRenewedOnTheRelaysPortAndAFailureIsTold(t *te
 		TLS:    relay.TLS{Domains: []string{"relay.example", "127.0.0.1", "blocked.example"}, ACME: authority(t, p, 6)},
 		Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	for _, name := range []string{"relay.example", ""} { // an IP address is named by none
+	for _, name := range []string{"relay.example", ""} { // no server name is sent for an IP address
 		var first *x509.Certificate
 		require.Eventually(t, func() bool {
 			first = served(r, t, name)

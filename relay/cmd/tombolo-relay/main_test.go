@@ -50,7 +50,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// running is a relay that is ready.
+// running is a relay program that is ready.
 type running struct {
 	*commandtest.Process
 	listening []string
@@ -69,13 +69,13 @@ func start(t *testing.T, args ...string) *running {
 	return r
 }
 
-// startLocal starts a relay on any port of 127.0.0.1, which is enough for most.
+// startLocal starts a relay on any port of 127.0.0.1, which is enough for most tests.
 func startLocal(t *testing.T, args ...string) *running {
 	t.Helper()
 	return start(t, append(args, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0")...)
 }
 
-// at picks the loopback address with the given text in it.
+// at returns the loopback address that contains the given text.
 func (r *running) at(t *testing.T, with string) string {
 	t.Helper()
 	for _, a := range r.listening {
@@ -272,8 +272,8 @@ func TestARelayThatComesBackIsTheSame(t *testing.T) {
 
 func TestItsPeersComeBackToIt(t *testing.T) {
 	t.Parallel()
-	// Over TCP, where the end of a killed process is seen at once; QUIC takes up
-	// to its idle timeout of 30 s.
+	// Over TCP, because the end of a killed process is noticed at once; with QUIC, it
+	// takes up to the idle timeout of 30 s.
 	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t)+"/ws"
 	r := start(t, "--data-dir", dir, "--listen", at)
 	id := parse(t, r.listening[0]).ID
@@ -327,8 +327,8 @@ func TestItEndsInTimeWhateverIsOpen(t *testing.T) {
 	_, err = io.ReadFull(idle, make([]byte, 1))
 	require.NoError(t, err)
 
-	// An HTTP client that keeps its connection, one in the middle of a request,
-	// and one that never said anything.
+	// An HTTP client that keeps its connection, one in the middle of a request, and one
+	// that never sent anything.
 	resp, err := httpClient(t).Get(r.page + "/healthz")
 	require.NoError(t, err)
 	_, err = io.Copy(io.Discard, resp.Body)

@@ -34,7 +34,7 @@ func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
 		p.StopReading()
 		n, err := native.New(t.Context(), native.Options{Listen: []ma.Multiaddr{}, NoMDNS: true})
 		require.NoError(t, err)
-		for range 3 { // it logs each to nobody
+		for range 3 { // it logs each, though nobody reads the log
 			_, err = n.Connect(t.Context(), "/ip4/127.0.0.1/tcp/"+addr)
 			require.NoError(t, err)
 			resp, err := httpClient(t).Get(page + "/healthz")
@@ -57,8 +57,8 @@ func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
 
 func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 	t.Parallel()
-	// libp2p closes a listener for good when accept fails, as it does for want
-	// of a file.
+	// libp2p closes a listener for good when accept fails, which it does if the process
+	// has too many open files.
 	p := commandtest.Start(t, nil, "/bin/sh", "-c", `ulimit -n 64 && exec "$@"`, "sh",
 		binary, "--data-dir", t.TempDir(), "--listen", "127.0.0.1:0", "--no-map-ports")
 	page := strings.TrimSuffix(p.Line("page "), "/")
@@ -69,7 +69,7 @@ func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 		require.NoError(t, err)
 		held = append(held, c)
 	}
-	// The last ones are refused: a read ends although nobody said anything.
+	// The last ones are refused: a read ends although nothing was sent.
 	last := held[len(held)-1]
 	require.NoError(t, last.SetReadDeadline(time.Now().Add(30*time.Second)))
 	_, err := last.Read(make([]byte, 1))
@@ -132,7 +132,7 @@ func TestARelayThatIsToEndLetsItsPeersMoveAndASecondSignalEndsItAtOnce(t *testin
 }
 
 func TestAConfigurationIsReadAnewOrRefusedWithItsLine(t *testing.T) {
-	hup := make(chan os.Signal, 1) // or a program started under nohup would ignore it, as it should
+	hup := make(chan os.Signal, 1) // under nohup, SIGHUP is ignored, and the programs started here would ignore it, too
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	dir := t.TempDir()

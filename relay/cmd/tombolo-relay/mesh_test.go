@@ -18,8 +18,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
-// eventually connects by id alone. Relays that have just met, or lost each other,
-// take a moment to know of one another.
+// eventually connects by ID alone, with retries: relays that have just connected or lost
+// each other need a moment to learn of each other's peers.
 func eventually(t *testing.T, caller *core.Node, called string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -37,13 +37,13 @@ func TestPeersOfTwoRelaysReachEachOtherByIDAlone(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(remove)
 
-	// Over TCP, where the end of a killed process is seen at once.
+	// Over TCP, because the end of a killed process is noticed at once.
 	dir, at := t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t)+"/ws"
 	one := start(t, "--data-dir", dir, "--listen", at)
 	address := one.listening[0]
 	two := startLocal(t, "--peer", address)
 
-	// One peer is the program; the other listens nowhere.
+	// One peer is the program; the other does not listen.
 	up := commandtest.Start(t, nil, tombolo, "up", "--data-dir", t.TempDir(), "--no-map-ports", "--listen", "127.0.0.1:0", "--relay", two.page)
 	up.Line("reserved on " + parse(t, two.listening[0]).ID.String())
 	called := up.Line("id ")
@@ -53,7 +53,7 @@ func TestPeersOfTwoRelaysReachEachOtherByIDAlone(t *testing.T) {
 	_, err = caller.Echo(testContext(t), parse(t, "/p2p/"+called).ID, []byte("hello"))
 	require.NoError(t, err)
 
-	// A relay that crashed is joined again when it is back.
+	// A relay that crashed is connected again after its restart.
 	require.NoError(t, caller.Close())
 	one.Signal(syscall.SIGKILL)
 	one.Wait()
@@ -102,10 +102,10 @@ func TestWhenOneOfTwoRelaysIsLostItsPeersAreOnTheOther(t *testing.T) {
 			for _, n := range []*core.Node{caller, called, through, later} {
 				assert.Contains(t, relays(n), stays)
 			}
-			if with != "/tcp/" { // where the end of a process that is killed is not seen for half a minute
+			if with != "/tcp/" { // others notice the end of a killed process only after half a minute
 				return
 			}
-			for { // until it is seen
+			for { // until the end is noticed
 				ev, err := news.Next(ctx)
 				require.NoError(t, err)
 				require.False(t, ev.Type == core.ReservationLost && ev.Peer == stays)
@@ -140,7 +140,7 @@ func openEcho(t *testing.T, from, to *core.Node) (echoes func()) {
 	}
 }
 
-// relays are those on which a node holds a reservation.
+// relays returns the IDs of the relays on which a node holds a reservation.
 func relays(n *core.Node) (ids []peer.ID) {
 	for _, r := range n.Reservations() {
 		ids = append(ids, r.Relay)
