@@ -257,5 +257,5 @@ func (r *schemaReader) number() uint32 {
 	return 0
 }
 
-// string reads a string of up to 31 bytes; session IDs are no longer.
+// string reads a string of up to 31 bytes; session IDs are never longer.
 func (r *schemaReader) string() string { return string(r.take(int(r.byte() & 0x1f))) }
