@@ -19,7 +19,7 @@ import (
 const retransmit = 200 * time.Millisecond
 
 // noticed is how long a connection stays open whose other end has fallen silent: see
-// docs/relay.md, "Who is gone".
+// docs/relay.md, "When a peer is lost".
 const noticed = 40 * time.Second
 
 var errLost = errors.New("the connection is lost")
