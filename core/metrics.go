@@ -60,8 +60,8 @@ func (n *Node) metricsPart(registerer prometheus.Registerer, others ...prometheu
 	}
 }
 
-// Describe sends descriptions of what Collect sends, so that two nodes of one identity
-// cannot share a registerer.
+// Describe sends the descriptions of the metrics that Collect sends, so that two nodes of
+// one identity cannot share a registerer.
 func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByCollect(c, ch) }
 
 // Collect sends one snapshot.

@@ -9,8 +9,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh"
 )
 
-// Stats is a snapshot of what a node holds, and of its counters since it was made. Its
-// parts are taken one after the other.
+// Stats is a snapshot of a node's state, and of its counters since it was made. Its parts
+// are taken one after the other.
 type Stats struct {
 	Peers        int // connected
 	Connections  int

@@ -123,17 +123,14 @@ const unnamed = "none of the relay's addresses is a public IP address of its TCP
 // start requests the certificate as soon as there is an address for it.
 func (a *autoTLS) start([]ma.Multiaddr) {
 	a.done.Go(func() {
+		if len(a.names()) == 0 {
+			a.log.Warn("no certificate is asked for yet: " + unnamed)
+		}
 		select {
 		case <-a.begin:
-		default:
-			a.log.Warn("no certificate is asked for yet: " + unnamed)
-			select {
-			case <-a.begin:
-			case <-a.ctx.Done():
-				return
-			}
+			a.acme.start(nil)
+		case <-a.ctx.Done():
 		}
-		a.acme.start(nil)
 	})
 }
 

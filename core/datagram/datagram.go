@@ -1,6 +1,6 @@
 // Package datagram sends packets that may get lost, over connections that support
 // datagrams: QUIC ([RFC 9221]) and WebTransport, but not circuits. No packet waits for a
-// lost one, so it suits data that is of no use when it comes late.
+// lost one, so it suits data that is useless if it arrives late.
 //
 // Several users share the datagrams of a connection: each has a [Lane]. A datagram begins
 // with the number of its lane: twice the ID that both ends know, plus one if the end that

@@ -316,8 +316,8 @@ func (d *Discovery) announce(ctx context.Context) {
 
 // contact connects to bootstrap peers, and reports whether one of them is a server. It
 // begins with a few, in random order, and tries a few more whenever the last ones have
-// taken too long or have all failed. If every node dialled all relays, every relay would
-// carry all nodes.
+// taken too long or have all failed. A node must not dial all of them: every relay would
+// then carry every node.
 func (d *Discovery) contact(ctx context.Context) bool {
 	contacts := slices.Clone(d.bootstrap())
 	rand.Shuffle(len(contacts), func(i, j int) { contacts[i], contacts[j] = contacts[j], contacts[i] })

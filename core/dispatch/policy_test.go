@@ -279,7 +279,7 @@ func TestNoPublisherWaitsWhereThereIsRoom(t *testing.T) {
 	require.NoError(t, within(t, published, "the publisher"))
 }
 
-// A gap in one sender's messages has the size of what is missing, whatever the policy and
+// A gap in one sender's messages counts exactly the missing ones, whatever the policy and
 // the timing of reader and publisher.
 func TestGapsAreAsWideAsWhatIsMissing(t *testing.T) {
 	for name, policy := range map[string]dispatch.Option{

@@ -22,8 +22,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// openOn returns a function that opens a stream on a wanted connection, or on any if there
-// is none.
+// openOn returns a function that opens a stream on a wanted connection, or else on any
+// other.
 func openOn(h host.Host, wanted func(network.Conn) bool) func(context.Context, peer.ID, protocol.ID) (network.Stream, error) {
 	return func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
 		for _, c := range h.Network().ConnsToPeer(p) {

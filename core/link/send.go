@@ -154,7 +154,7 @@ func (l *Links) put(ctx context.Context, p peer.ID, it item, prio Priority) (*ou
 	}
 }
 
-// try queues an item on p's link, and makes a link if there is none. It does not wait.
+// try queues an item on p's link, and makes the link if needed. It does not wait.
 // With an ErrQueueFull, it returns the link, too.
 func (l *Links) try(p peer.ID, it item, prio Priority) (*outgoing, error) {
 	o := l.known(p)
@@ -192,9 +192,9 @@ func (l *Links) full(prio Priority) error {
 	return &fullError{prio, l.opts.QueueMessages, l.opts.QueueBytes}
 }
 
-// link returns the link to p, and makes a new one if there is none that takes messages.
-// In a new one, the item is queued before the stream is opened. If the stream cannot be
-// opened, the item fails and is not tried again.
+// link returns the link to p. If no link to p takes messages, it makes a new one and
+// queues the item there before it opens the stream. If the stream cannot be opened, the
+// item fails and is not tried again.
 func (l *Links) link(p peer.ID, it item, prio Priority) (o *outgoing, queued bool, err error) {
 	if p == l.host.ID() {
 		return nil, false, errors.New("a node has no link to itself")

@@ -25,7 +25,7 @@ type Stats struct {
 }
 
 // Overdue is a handler that has exceeded its time limit. Type and ID are those of the
-// message that it was called for; they are empty if there is none. A remote peer chose
+// message that it was called for; they are empty for any other call. A remote peer chose
 // them, so do not use them as labels of a metric.
 type Overdue struct {
 	Handler string

@@ -47,7 +47,7 @@ import (
 const Protocol protocol.ID = "/webrtc-signaling/0.0.1"
 
 // Addr is the address that the transport listens on and dials: peers exchange their real
-// addresses over a circuit. Addr is of no use to other peers; see [Hide].
+// addresses over a circuit. Addr is useless to other peers; see [Hide].
 var Addr = ma.StringCast("/webrtc")
 
 // DefaultTimeout bounds a dial, and the answer to one. ICE gives up after fifteen seconds

@@ -58,7 +58,7 @@ type EpochKnown struct {
 	Epoch uint64
 	// High is the highest number that the peer has received.
 	High uint64
-	// Held is the part of what the asker lacks and asked for that the peer can send.
+	// Held are the broadcasts that the asker asked for and that the peer can send.
 	Held Ranges
 }
 

@@ -26,8 +26,8 @@ type Ask struct {
 	// entry may exceed MaxBytes. If zero, DefaultAskMessages and DefaultAskBytes.
 	MaxMessages int
 	MaxBytes    int
-	// MaxAge bounds the age of the broadcasts, by the answering peer's clock, and of what
-	// counts as a gap. If zero, any age is wanted.
+	// MaxAge bounds the age of the broadcasts, by the answering peer's clock. Older ones are
+	// not gaps, either. If zero, there is no bound.
 	MaxAge time.Duration
 	// Check is called with each broadcast before it is added to the history. If it
 	// refuses one, that is skipped and not requested again; the peer that sent it may
