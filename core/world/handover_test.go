@@ -327,6 +327,7 @@ func TestTheNextStandbyTakesOverFromTheOneBefore(t *testing.T) {
 		p.add(t)
 	}
 	p.until(t, "it is taken", p.allIsThere)
+	told(t, stands[0], room)
 	told(t, stands[1], room)
 	require.NoError(t, host.Host().Close())
 	held, err := stands[0].Wait(bounded(t))
