@@ -11,7 +11,7 @@ import jsQR from 'jsqr'
 import { binaries } from './support/binaries.js'
 import { expect, goTo, join, tabTo } from './support/fixtures.js'
 import { Program } from './support/process.js'
-import { openMore, serve, sha256, share } from './support/sharing.js'
+import { holdAfter, openMore, serve, sha256, share } from './support/sharing.js'
 
 // Files and pages that a person shares from one tab, and that others fetch: in a tab, by a link, and from a shell.
 
@@ -192,6 +192,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   const link = await serve(ann, [{ name: 'big.bin', bytes }], 'big')
   const bob = await follow(link)
   const file = bob.locator('.shared')
+  const release = await holdAfter(ann, 14 * MIB)
   await file.getByRole('button', { name: 'Download' }).click()
   await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/) // more than can be in flight
   await ann.evaluate(async () => {
@@ -204,6 +205,7 @@ share('a transfer that was cut off goes on where it ended', async ({ ann, follow
   const received = Number(await file.locator('progress').getAttribute('value'))
   expect(received).toBeGreaterThan(0)
   await expect(ann.locator('.fetched li')).toContainText('cut off')
+  await release()
   const coming = bob.waitForEvent('download')
   await file.getByRole('button', { name: 'Go on' }).click()
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
@@ -218,11 +220,13 @@ share('a download that is stopped goes on when it is wanted again', async ({ ann
   const bytes = randomBytes(8 * MIB)
   const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
   const file = bob.locator('.shared')
+  const release = await holdAfter(ann, 4 * MIB)
   await file.getByRole('button', { name: 'Download' }).click()
   await expect(file).toContainText(/[1-9]\d*\.\d MB of 8\.4 MB/)
   await file.getByRole('button', { name: 'Stop' }).click()
   await expect(file).toHaveAttribute('data-how', 'cut off')
   await expect(file.locator('.trouble')).toHaveCount(0)
+  await release()
   const coming = bob.waitForEvent('download')
   await file.getByRole('button', { name: 'Go on' }).click()
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
@@ -232,6 +236,7 @@ share('who closes a tab that somebody fetches from is asked first', async ({ ann
   const bytes = randomBytes(8 * MIB)
   const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'big'))
   const file = bob.locator('.shared')
+  const release = await holdAfter(ann, 4 * MIB)
   const coming = bob.waitForEvent('download')
   await file.getByRole('button', { name: 'Download' }).click()
   await expect(ann.locator('.fetched')).toContainText('under way')
@@ -240,6 +245,7 @@ share('who closes a tab that somebody fetches from is asked first', async ({ ann
   const dialog = await asked
   expect(dialog.type()).toBe('beforeunload')
   await dialog.dismiss()
+  await release()
   expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))
 })
 
@@ -247,6 +253,7 @@ share('a tab that is closed midway is away, and what came of it is kept @long', 
   const link = await serve(ann, [{ name: 'big.bin', bytes: randomBytes(16 * MIB) }], 'big')
   const bob = await follow(link)
   const file = bob.locator('.shared')
+  await holdAfter(ann, 8 * MIB)
   await file.getByRole('button', { name: 'Download' }).click()
   await expect(file).toContainText(/[1-9]\d*\.\d MB of 16\.8 MB/)
   await ann.close()

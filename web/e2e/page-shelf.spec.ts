@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join as joinPath } from 'node:path'
 import type { Page } from '@playwright/test'
 import { expect, goTo, join, joined } from './support/fixtures.js'
-import { openMore, serve, sha256, share } from './support/sharing.js'
+import { holdAfter, openMore, serve, sha256, share } from './support/sharing.js'
 
 // What survives a reload of either tab, folders and many files, and the list of what others share.
 
@@ -61,6 +61,7 @@ share(
     const bytes = randomBytes(24 * MIB)
     const bob = await follow(await serve(ann, [{ name: 'big.bin', bytes }], 'reloaded'))
     const file = bob.locator('.shared')
+    const release = await holdAfter(ann, 14 * MIB)
     await file.getByRole('button', { name: 'Download' }).click()
     await expect(file).toContainText(/[1-9]\d\.\d MB of 25\.2 MB/)
     const asked = bob.waitForEvent('dialog')
@@ -69,6 +70,7 @@ share(
     await reloaded
     await expect(file).toHaveAttribute('data-how', 'cut off')
     expect(Number(await file.locator('progress').getAttribute('value'))).toBeGreaterThanOrEqual(8 * MIB)
+    await release()
     const coming = bob.waitForEvent('download')
     await file.getByRole('button', { name: 'Go on' }).click()
     expect(sha256(await readFile(await (await coming).path()))).toBe(sha256(bytes))

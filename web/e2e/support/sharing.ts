@@ -3,6 +3,13 @@ import type { BrowserContext, Page } from '@playwright/test'
 import { expect, goTo, join, ownId, test } from './fixtures.js'
 import type { Relay } from './peers.js'
 
+declare global {
+  interface Window {
+    /** See `holdAfter`. */
+    release(): void
+  }
+}
+
 /** Ann shares, and Bob follows her links, each in one tab for many tests. If a test ends one of the tabs, the next test opens a new one. */
 class Pair {
   #ann: Page | undefined
@@ -84,6 +91,33 @@ export async function serve(page: Page, files: Chosen[], name?: string): Promise
   await page.locator('#serve-files').setInputFiles(chosen)
   await expect(page.locator('.offer')).toHaveCount(known + 1)
   return (await page.locator('.offer-url').first().getAttribute('href'))!
+}
+
+/**
+ * Makes each read of what a page shares stop after so many bytes, until the returned function is called. Thus a test can act amid a transfer, however fast
+ * that is.
+ */
+export async function holdAfter(page: Page, bytes: number): Promise<() => Promise<void>> {
+  await page.evaluate((most) => {
+    const { stream } = Blob.prototype
+    let resolve!: () => void
+    const promise = new Promise<void>((r) => (resolve = r))
+    Blob.prototype.stream = function (this: Blob) {
+      let left = most
+      const held = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+        async transform(chunk, controller) {
+          if ((left -= chunk.byteLength) < 0) await promise
+          controller.enqueue(chunk)
+        },
+      })
+      return stream.call(this).pipeThrough(held)
+    }
+    window.release = () => {
+      Blob.prototype.stream = stream
+      resolve()
+    }
+  }, bytes)
+  return () => page.evaluate(() => window.release())
 }
 
 export async function openMore(page: Page): Promise<void> {
