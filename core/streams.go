@@ -11,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/core/webrtc"
 )
 
 // Listen offers a target to peers: streams that they open with the protocol go to it.
@@ -110,8 +111,10 @@ func (n *Node) bridgePart(opts Options) Part {
 		Name: "bridge",
 		Start: func(context.Context) (err error) {
 			n.bridge, err = bridge.New(bridge.Options{
-				Host:   n.host,
-				Open:   n.Open,
+				Host: n.host,
+				Open: func(ctx context.Context, p peer.ID, proto protocol.ID) (network.Stream, error) {
+					return n.Open(webrtc.WithRaw(ctx), p, proto)
+				},
 				Handle: n.handle,
 				Describe: func(c network.Conn) (string, peer.ID) {
 					p := describe(c)

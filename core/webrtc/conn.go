@@ -66,6 +66,7 @@ type conn struct {
 	message int    // the largest message that is sent
 
 	unread  atomic.Int64
+	touched atomic.Pointer[stream] // see unwrap
 	inbound chan *stream
 
 	connected chan struct{} // closed when the ends are connected
@@ -181,7 +182,11 @@ func (c *conn) OpenStream(ctx context.Context) (network.MuxedStream, error) {
 	if err := c.endErr(); err != nil {
 		return nil, err
 	}
-	ch, err := c.pc.OpenChannel(ctx, "")
+	protocol := ""
+	if c.credit && isRaw(ctx) {
+		protocol = RawProtocol
+	}
+	ch, err := c.pc.OpenChannel(ctx, "", protocol)
 	if err != nil {
 		return nil, errors.Join(c.endErr(), fmt.Errorf("open a data channel: %w", err))
 	}
@@ -216,6 +221,11 @@ func (c *conn) forget(s *stream) {
 	c.mu.Unlock()
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()
+	c.unqueue(s)
+}
+
+// unqueue ends the account of what a stream has queued; sendMu is held.
+func (c *conn) unqueue(s *stream) {
 	c.queued -= s.queued
 	s.queued = 0
 	delete(c.busy, s)

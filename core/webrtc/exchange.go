@@ -30,7 +30,7 @@ func (c *conn) offer(ctx context.Context, x *exchange) error {
 	if err := x.begin(c); err != nil {
 		return err
 	}
-	ch, err := c.pc.OpenChannel(ctx, labelInit)
+	ch, err := c.pc.OpenChannel(ctx, labelInit, "")
 	if err != nil {
 		return fmt.Errorf("open the first channel: %w", err)
 	}

@@ -23,9 +23,10 @@ type PeerConnection interface {
 	Accept(ctx context.Context, answer string) error
 	// AddCandidate adds a candidate of the other end: the JSON of an RTCIceCandidateInit.
 	AddCandidate(ctx context.Context, candidate string) error
-	// OpenChannel opens an ordered, reliable data channel. It does not wait until the
-	// channel is open. The caller must call Handle at once.
-	OpenChannel(ctx context.Context, label string) (Channel, error)
+	// OpenChannel opens an ordered, reliable data channel with a label and a protocol,
+	// which the other end sees. It does not wait until the channel is open. The caller must
+	// call Handle at once.
+	OpenChannel(ctx context.Context, label, protocol string) (Channel, error)
 	// FirstChannel opens the ordered, reliable data channel with the ID 0 and no label.
 	// The other end opens it, too, without being asked. It is called before Offer. The
 	// caller must call Handle at once.

@@ -32,6 +32,7 @@ const (
 var (
 	errWriteAfterClose = errors.New("write on a stream that was closed for writing")
 	errTooMuchUnread   = errors.New("the far side sent more than may be unread")
+	errDetached        = errors.New("the stream was handed to the program")
 )
 
 // errDeadline is os.ErrDeadlineExceeded, taken from a package that core may import:
@@ -71,7 +72,8 @@ type stream struct {
 	writeDone bool // the remote end has everything, or wants nothing more
 	resetSent bool // the remote end will close the channel when it receives that
 	farTimer  *time.Timer
-	over      bool // the channel is closed, or being closed
+	over      bool        // the channel is closed, or being closed
+	detached  func(error) // what Detach was called with, or nil
 
 	// The following fields are guarded by conn.sendMu.
 	opened bool
@@ -244,7 +246,7 @@ func (s *stream) Close() error {
 
 // waitForFar closes the channel if the remote end has not done so within farTimeout.
 func (s *stream) waitForFar() {
-	if s.farTimer != nil || s.over {
+	if s.farTimer != nil || s.over || s.detached != nil {
 		return
 	}
 	s.farTimer = time.AfterFunc(farTimeout, func() {
@@ -269,6 +271,7 @@ func (s *stream) ResetWithError(code network.StreamErrorCode) error {
 // to the error at this end. The remote end closes the channel: a browser loses what came
 // over a new channel that closes before the page has seen it.
 func (s *stream) reset(code network.StreamErrorCode, why error) {
+	s.tellDetached(&network.StreamError{ErrorCode: code, TransportError: why})
 	if !s.over && !s.resetSent {
 		s.control(frame{flag: flagReset, code: uint32(code)})
 		s.resetSent = true
@@ -287,7 +290,7 @@ func (s *stream) fail(err error) {
 // settle closes the channel when both directions have ended, and the remote end knows
 // that.
 func (s *stream) settle() {
-	if !s.readDone || !s.writeDone || s.resetSent || s.over {
+	if !s.readDone || !s.writeDone || s.resetSent || s.over || s.detached != nil {
 		return
 	}
 	s.finish()
@@ -305,7 +308,7 @@ func (s *stream) finish() {
 
 // control sends a frame without waiting for room: such frames are few and small.
 func (s *stream) control(f frame) {
-	if !s.over {
+	if !s.over && s.detached == nil {
 		_, _ = s.conn.send(s, f, true) // a frame cannot be sent only if the channel is closed
 	}
 }
@@ -316,6 +319,7 @@ func (s *stream) SetDeadline(t time.Time) error {
 }
 
 func (s *stream) SetReadDeadline(t time.Time) error {
+	s.conn.touched.Store(s) // see unwrap
 	s.readDeadline.set(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -341,8 +345,16 @@ func (s *stream) Closed() {
 	s.lost(&network.StreamError{Remote: true})
 }
 
+// tellDetached informs the holder of a detached stream that it has ended here.
+func (s *stream) tellDetached(err error) {
+	if s.detached != nil && !s.over {
+		s.detached(err)
+	}
+}
+
 // lost ends a stream whose channel is closed.
 func (s *stream) lost(err error) {
+	s.tellDetached(err)
 	if !s.readDone {
 		s.endRead(err)
 	}
@@ -356,7 +368,7 @@ func (s *stream) lost(err error) {
 func (s *stream) Message(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over {
+	if s.over || s.detached != nil {
 		return
 	}
 	err := s.frames.feed(b, s.take)

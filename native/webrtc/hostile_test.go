@@ -40,7 +40,7 @@ func (r raw) Closed()        { close(r.closed) }
 
 func open(t *testing.T, pc core.PeerConnection) raw {
 	t.Helper()
-	ch, err := pc.OpenChannel(t.Context(), "")
+	ch, err := pc.OpenChannel(t.Context(), "", "")
 	require.NoError(t, err)
 	r := raw{Channel: ch, opened: make(chan struct{}), closed: make(chan struct{})}
 	ch.Handle(r)

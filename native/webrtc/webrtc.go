@@ -171,8 +171,8 @@ func (c *peerConnection) AddCandidate(_ context.Context, candidate string) error
 	return c.pc.AddICECandidate(init)
 }
 
-func (c *peerConnection) OpenChannel(_ context.Context, label string) (webrtc.Channel, error) {
-	return c.newChannel(label, nil)
+func (c *peerConnection) OpenChannel(_ context.Context, label, protocol string) (webrtc.Channel, error) {
+	return c.newChannel(label, &pion.DataChannelInit{Protocol: &protocol})
 }
 
 func (c *peerConnection) FirstChannel(context.Context) (webrtc.Channel, error) {

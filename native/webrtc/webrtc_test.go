@@ -158,7 +158,7 @@ func TestARelayTellsWhereThisEndIsReached(t *testing.T) {
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = pc.Close() })
-	_, err = pc.OpenChannel(t.Context(), "")
+	_, err = pc.OpenChannel(t.Context(), "", "")
 	require.NoError(t, err)
 	_, err = pc.Offer(t.Context())
 	require.NoError(t, err)
@@ -265,4 +265,61 @@ func TestSignallingThatLiesIsAnErrorAndLeavesTheCircuit(t *testing.T) {
 		})
 	}
 	require.NotNil(t, goDirect(t, a, b))
+}
+
+// A browser's program takes streams over; here the test is the program.
+func TestAStreamIsTakenOutOfThePackageAsItIs(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	c := goDirect(t, a, b)
+	said := make(chan string, 1)
+	b.SetStreamHandler("/greet", func(s network.Stream) {
+		_, _ = s.Write([]byte("hello"))
+		line := make([]byte, 2)
+		_, _ = io.ReadFull(s, line)
+		said <- string(line)
+		_, _ = io.Copy(io.Discard, s)
+		_ = s.Reset()
+	})
+	ctx, cancel := context.WithTimeout(core.WithRaw(t.Context()), waitLimit)
+	defer cancel()
+	s, err := a.NewStream(ctx, b.ID(), "/greet")
+	require.NoError(t, err)
+	require.Equal(t, c.ID(), s.Conn().ID())
+	first := make([]byte, 1)
+	_, err = io.ReadFull(s, first)
+	require.NoError(t, err)
+
+	_, _, ok := core.Detach(s, func(core.Channel) bool { return false }, nil)
+	require.False(t, ok, "its channel cannot be handed out")
+	ended := make(chan error, 1)
+	d, over, ok := core.Detach(s, func(core.Channel) bool { return true }, func(err error) { ended <- err })
+	require.True(t, ok)
+	assert.Equal(t, "ello", string(d.Unread))
+	assert.True(t, d.Credit)
+	assert.False(t, d.Ended)
+	assert.Less(t, d.MaySend, uint64(1<<20), "the negotiation has used some")
+	assert.Less(t, d.MayReceive, uint64(1<<20))
+	_, _, again := core.Detach(s, func(core.Channel) bool { return true }, nil)
+	assert.False(t, again)
+	_, err = s.Write([]byte("no"))
+	require.ErrorContains(t, err, "handed to the program")
+	require.NoError(t, d.Channel.Send([]byte{4, 0x12, 2, 'h', 'i'}))
+	assert.Equal(t, "hi", <-said)
+
+	require.NoError(t, c.Close())
+	require.Error(t, <-ended)
+	over()
+	over()
+}
+
+func TestAStreamOfAnotherTransportIsNotTakenOut(t *testing.T) {
+	a, b := introduced(t, core.Options{})
+	b.SetStreamHandler("/greet", func(s network.Stream) { _, _ = io.Copy(s, s) })
+	s, err := a.NewStream(network.WithAllowLimitedConn(t.Context(), "test"), b.ID(), "/greet")
+	require.NoError(t, err)
+	_, _, ok := core.Detach(s, func(core.Channel) bool { return true }, nil)
+	assert.False(t, ok)
+	_, err = s.Write([]byte("x"))
+	require.NoError(t, err)
+	require.NoError(t, s.Reset())
 }

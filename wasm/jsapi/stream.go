@@ -10,6 +10,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
+	"github.com/tombolo-net/tombolo/wasm/webrtc"
 	"github.com/tombolo-net/tombolo/wasm/webtransport"
 )
 
@@ -19,8 +20,10 @@ type stream struct {
 	*bridge.Conn
 	object              js.Value
 	readOnce, writeOnce sync.Once
-	halves              atomic.Int32  // directions that have not ended
-	over                chan struct{} // closed when both have ended
+	halves              atomic.Int32         // directions that have not ended
+	over                chan struct{}        // closed when both have ended
+	failure             func(js.Value) error // the error of a detached stream that JavaScript has seen fail
+	leave               func()               // of a stream of the kind "channel": see webrtc.Detach
 }
 
 var (
@@ -32,17 +35,23 @@ var (
 
 // streamObject returns the object of a stream for the TypeScript in web/src.
 //
-// If its property native is true, it holds the platform's own streams, with no Go code
-// between JavaScript and the network. JavaScript then tells Go how the readable ended, and
-// Go tells JavaScript when Go ended the stream:
+// If its property kind is "program", it has the properties readable and writable, whose
+// bytes pass through Go. Otherwise the stream is detached: no Go code is between
+// JavaScript and the network. JavaScript then tells Go how the stream ended, and Go tells
+// JavaScript when Go ended it:
+//
+//	failed(seen)   JavaScript has seen the stream fail; resolves to the reason, as an Error
+//	ended          resolves when the stream has ended, to its error or null
+//
+// Of the kind "browser", the bytes are the platform's own streams, of WebTransport:
 //
 //	readable, writer   the platform's
 //	readEnded()        the readable is at its end, or was cancelled
-//	failed(thrown)     the readable has failed; resolves to the reason, as an Error
-//	ended              resolves when the stream has ended, to its error or null
 //
-// Otherwise it has the properties readable and writable, which can be passed to a page as
-// they are.
+// Of the kind "channel", they are the messages of a data channel, of WebRTC:
+//
+//	state    what webrtc.Detach returns
+//	over()   both halves have ended, and the channel is closed
 func streamObject(c *bridge.Conn) js.Value {
 	s := &stream{Conn: c, object: js.Global().Get("Object").New(), over: make(chan struct{})}
 	s.halves.Store(2)
@@ -50,17 +59,8 @@ func streamObject(c *bridge.Conn) js.Value {
 	s.object.Set("peer", c.RemotePeer().String())
 	s.object.Set("protocol", string(c.Protocol()))
 	s.object.Set("reset", streamMethods().reset)
-	var readable, writer js.Value
-	var written <-chan struct{}
-	native := false
-	if !c.Bounded() {
-		readable, writer, written, native = webtransport.Detach(c.Stream)
-	}
-	s.object.Set("native", native)
-	if native {
-		s.object.Set("readable", readable)
-		s.object.Set("writer", writer)
-		s.object.Set("readEnded", streamMethods().readEnded)
+	switch {
+	case !c.Bounded() && (s.detachBrowser() || s.detachChannel()):
 		s.object.Set("failed", streamMethods().failed)
 		s.object.Set("ended", jsio.Promise(func() (any, error) {
 			<-c.Done()
@@ -69,11 +69,8 @@ func streamObject(c *bridge.Conn) js.Value {
 			}
 			return nil, nil
 		}))
-		go func() {
-			<-written
-			s.endWrite()
-		}()
-	} else {
+	default:
+		s.object.Set("kind", "program")
 		s.object.Set("readable", jsio.NewReadable(s))
 		s.object.Set("writable", jsio.NewWritable(s))
 	}
@@ -83,13 +80,46 @@ func streamObject(c *bridge.Conn) js.Value {
 		case <-c.Done(): // reset by either side
 		}
 		_ = c.Close()
-		streams.Drop(s.object)
+		if s.leave == nil { // otherwise its channel may still be open
+			streams.Drop(s.object)
+		}
 	}()
 	return s.object
 }
 
+// detachBrowser hands out the streams of WebTransport, if it is one.
+func (s *stream) detachBrowser() bool {
+	readable, writer, written, ok := webtransport.Detach(s.Stream)
+	if !ok {
+		return false
+	}
+	s.failure = webtransport.Failure
+	s.object.Set("kind", "browser")
+	s.object.Set("readable", readable)
+	s.object.Set("writer", writer)
+	s.object.Set("readEnded", streamMethods().readEnded)
+	go func() {
+		<-written
+		s.endWrite()
+	}()
+	return true
+}
+
+// detachChannel hands out the data channel of WebRTC, if it has one.
+func (s *stream) detachChannel() bool {
+	state, leave, ok := webrtc.Detach(s.Stream, func(err error) { go s.fail(err) })
+	if !ok {
+		return false
+	}
+	s.failure, s.leave = webrtc.Failure, leave
+	s.object.Set("kind", "channel")
+	s.object.Set("state", state)
+	s.object.Set("over", streamMethods().over)
+	return true
+}
+
 // streamMethods are shared by all streams.
-var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js.Func }) {
+var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed, over js.Func }) {
 	m.reset = jsio.NewFunc(func(this js.Value, _ []js.Value) any {
 		if s, _, ok := streams.Find(this); ok {
 			go func() { _ = s.Reset() }()
@@ -109,14 +139,23 @@ var streamMethods = sync.OnceValue(func() (m struct{ reset, readEnded, failed js
 			return ended
 		}
 		thrown := argument(args, 0)
-		return jsio.Promise(func() (any, error) { return throwable(s.failed(thrown)), nil })
+		return jsio.Promise(func() (any, error) { return throwable(s.fail(s.failure(thrown))), nil })
+	})
+	m.over = jsio.NewFunc(func(this js.Value, _ []js.Value) any {
+		if s, _, ok := streams.Find(this); ok {
+			s.endRead()
+			s.endWrite()
+			s.leave()
+			streams.Drop(this)
+		}
+		return nil
 	})
 	return m
 })
 
-// failed records that the platform failed the stream, and returns the reason.
-func (s *stream) failed(thrown js.Value) error {
-	err := s.Explain(webtransport.Failure(thrown))
+// fail records that a detached stream has failed, and returns the reason.
+func (s *stream) fail(err error) error {
+	err = s.Explain(err)
 	s.endRead()
 	s.endWrite()
 	return err

@@ -35,6 +35,24 @@ func (c *peerConnection) newChannel(v js.Value) *channel {
 	return &channel{conn: c, js: v}
 }
 
+// renewed returns a channel that the other end of a page's connection has opened, as
+// another object. Chromium reports such a channel as open at first, and about one in two
+// thousand as connecting from then on: two threads report its state, and the older report
+// may come last. The object that a transfer makes, even to the page itself, has the right
+// state.
+func renewed(v js.Value) js.Value {
+	if js.Global().Get("document").IsUndefined() {
+		return v // it has come from a page, and with that page's help
+	}
+	again, err := jsio.Try(func() js.Value {
+		return js.Global().Call("structuredClone", v, map[string]any{"transfer": []any{v}})
+	})
+	if err != nil {
+		return v // the platform does not transfer channels
+	}
+	return again
+}
+
 func (ch *channel) Handle(h webrtc.ChannelHandler) {
 	ch.handler = h
 	if ch.conn.closed {
@@ -49,13 +67,15 @@ func (ch *channel) Handle(h webrtc.ChannelHandler) {
 	for _, event := range channelEvents {
 		ch.js.Set(event, ch.happens)
 	}
-	switch ch.js.Get("readyState").String() {
+	switch ch.state() {
 	case "open":
 		ch.opened()
 	case "closed":
 		ch.closed()
 	}
 }
+
+func (ch *channel) state() string { return ch.js.Get("readyState").String() }
 
 func (ch *channel) happened(event js.Value) {
 	if ch.ended {

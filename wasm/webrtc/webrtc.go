@@ -129,7 +129,7 @@ func (c *peerConnection) happened(event js.Value) {
 		}
 	case "datachannel":
 		ch := event.Get("channel")
-		c.events.Channel(ch.Get("label").String(), c.newChannel(ch))
+		c.events.Channel(ch.Get("label").String(), c.newChannel(renewed(ch)))
 	case "statechange": // of SCTP: the connection's own state does not change for seconds
 		if c.sctp.Get("state").String() == "closed" {
 			c.events.Ended(errClosed)
@@ -216,8 +216,8 @@ func (c *peerConnection) AddCandidate(ctx context.Context, candidate string) err
 	return err
 }
 
-func (c *peerConnection) OpenChannel(ctx context.Context, label string) (webrtc.Channel, error) {
-	return c.createChannel(ctx, label)
+func (c *peerConnection) OpenChannel(ctx context.Context, label, protocol string) (webrtc.Channel, error) {
+	return c.createChannel(ctx, label, map[string]any{"protocol": protocol})
 }
 
 func (c *peerConnection) FirstChannel(ctx context.Context) (webrtc.Channel, error) {

@@ -12,6 +12,8 @@ declare global {
   interface Window {
     /** The peers for which the node has reported a direct connection, and how they are reached. */
     direct: string[]
+    /** How streams have ended. */
+    ends: string[]
   }
 }
 
@@ -126,6 +128,132 @@ for (const { worker, size } of [
     await echo(a, id, MIB)
   })
 }
+
+// Both pages hold the channel themselves, unless another page of the same node does.
+for (const worker of ['dedicated', 'none', 'shared'] as const) {
+  test(`a stream between two tabs ends as any other does (worker: '${worker}')`, async ({ context, relay, server }) => {
+    const [a, b] = [await context.newPage(), await context.newPage()]
+    const id = await start(b, server.url, relay, { worker })
+    const own = await start(a, server.url, relay)
+    await introduced(a, id)
+    await expect.poll(() => reached(b, own)).toBe('webrtc')
+    await b.evaluate(async () => {
+      const node = window.tombolo!
+      const ends = (window.ends = [] as string[])
+      const note = (name: string, ended: Promise<unknown>) =>
+        void ended.then(
+          () => ends.push(`${name} ended`),
+          (error: Error & { reason?: string }) => ends.push(`${name} ${error.reason ?? error.name}`),
+        )
+      await node.listen('/x/count', async ({ readable, writable }) => {
+        let count = 0
+        for await (const chunk of readable) count += chunk.byteLength
+        await new Blob([String(count)]).stream().pipeTo(writable)
+      })
+      await node.listen('/x/watch', ({ readable, writable }) => {
+        note('reading', readable.pipeTo(new WritableStream()))
+        note('writing', writable.getWriter().closed)
+      })
+      await node.listen('/x/stall', ({ writable }) => note('stalled', writable.getWriter().closed))
+      await node.listen('/x/throw', () => Promise.reject(new Error('no')))
+      await node.listen('/x/greet', async ({ writable }) => {
+        const writer = writable.getWriter()
+        await writer.write(new TextEncoder().encode('hello'))
+        await writer.close()
+      })
+    })
+    const got = await a.evaluate(async (peer) => {
+      const node = window.tombolo!
+      const got: Record<string, unknown> = {}
+      const settled = (promise: Promise<unknown>) =>
+        promise.then(
+          (value) => value,
+          (error: Error & { reason?: string }) => error.reason ?? error.message,
+        )
+      const count = await node.open(peer, '/x/count')
+      await new Blob([new Uint8Array(3 << 20)]).stream().pipeTo(count.writable)
+      got.count = await new Response(count.readable).text()
+
+      // The peer speaks first, while the stream is being handed to this page.
+      got.greeted = await Promise.all(
+        Array.from({ length: 20 }, async () => {
+          const { readable, writable } = await node.open(peer, '/x/greet')
+          await writable.close()
+          return new Response(readable).text()
+        }),
+      )
+      const reset = await node.open(peer, '/x/watch')
+      const waiting = reset.readable.getReader().read()
+      reset.reset()
+      got.reset = await settled(waiting)
+
+      const cancelled = await node.open(peer, '/x/watch')
+      await cancelled.readable.cancel()
+      const writer = cancelled.writable.getWriter()
+      await writer.write(new Uint8Array(10))
+      await writer.close()
+
+      const stalled = (await node.open(peer, '/x/stall')).writable.getWriter()
+      const late = settled(stalled.write(new Uint8Array(3 << 20)))
+      await new Promise((resolve) => setTimeout(resolve, 200)) // the window fills
+      await stalled.abort(new Error('enough'))
+      got.stalled = await late
+
+      got.thrown = await settled((await node.open(peer, '/x/throw')).readable.getReader().read())
+      got.unknown = await settled(node.open(peer, '/x/nobody'))
+      return got
+    }, id)
+    expect(got).toEqual({
+      count: String(3 << 20),
+      greeted: Array.from({ length: 20 }, () => 'hello'),
+      reset: 'closed by hand',
+      stalled: 'closed by hand',
+      thrown: 'target failed',
+      unknown: 'no such protocol',
+    })
+    const ends = [
+      'reading ended',
+      'reading reset by the peer',
+      'stalled reset by the peer',
+      'writing reset by the peer',
+    ]
+    await expect.poll(() => b.evaluate(() => [...new Set(window.ends)].sort())).toEqual(ends)
+    for (const page of [a, b]) await expect.poll(() => page.evaluate(() => window.tombolo!.streams())).toEqual([])
+
+    // The node at the other end closes, and its channels with it.
+    const last = a.evaluate(async (peer) => {
+      const { readable } = await window.tombolo!.open(peer, '/x/watch')
+      return readable.pipeTo(new WritableStream()).then(String, (error: { reason?: string }) => error.reason)
+    }, id)
+    await expect.poll(() => b.evaluate(async () => (await window.tombolo!.streams()).length)).toBe(1)
+    await b.evaluate(() => window.tombolo!.close())
+    expect(['peer lost', 'shutdown', 'reset by the peer']).toContain(await last)
+  })
+}
+
+// Chromium gave about one in two thousand channels a wrong state for ever: see page/connections.ts. The node then went on over the relay.
+test('3,000 streams in turn between two tabs are all direct @long', async ({ context, relay, server }) => {
+  const [a, b] = [await context.newPage(), await context.newPage()]
+  const id = await start(b, server.url, relay)
+  await start(a, server.url, relay)
+  await introduced(a, id)
+  const ways = await a.evaluate(async (peer) => {
+    const node = window.tombolo!
+    const ways = new Set<string>()
+    for (let i = 0; i < 3_000; i++) {
+      const { readable, writable } = await node.open(peer, '/x/echo')
+      const writer = writable.getWriter()
+      await writer.write(new Uint8Array([i % 256]))
+      await writer.close()
+      const got = await new Response(readable).bytes()
+      if (got.length !== 1 || got[0] !== i % 256) throw new Error(`stream ${i} brings ${String(got)}`)
+      if (i % 200 !== 0 || i < 400) continue // a node remembers 256 ended streams, of which the first met the peer over the circuit
+      for (const { transport } of await node.streams({ ended: true })) ways.add(transport)
+    }
+    return [...ways]
+  }, id)
+  expect(ways).toEqual(['webrtc'])
+})
 
 test('when the direct connection is cut, or the worker at the other end dies, all goes on over the relay', async ({
   context,

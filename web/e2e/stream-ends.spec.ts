@@ -1,10 +1,11 @@
 import type { PeerStream } from '@tombolo/node'
 import { expect, hasWebTransport, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
 
-const parts = { webtransport: '/webtransport/', websocket: '/ws/' } as const
+const parts = { webtransport: '/webtransport/', websocket: '/ws/', 'webrtc-direct': '/webrtc-direct/' } as const
 
-// Over WebTransport a stream is the browser's own; over WebSocket it passes through Go. To the page they look the same.
-for (const transport of ['webtransport', 'websocket'] as const) {
+// Over WebTransport a stream is the browser's own, over WebRTC it is a data channel, and over WebSocket it passes through Go. To the page they
+// look the same.
+for (const transport of ['webtransport', 'websocket', 'webrtc-direct'] as const) {
   test.describe(`a stream straight to a native peer, over ${transport}`, () => {
     test.skip(() => transport === 'webtransport' && !hasWebTransport(), NO_WEBTRANSPORT)
 

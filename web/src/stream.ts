@@ -1,16 +1,17 @@
+import { channelStream, type ChannelStream } from './channel.js'
 import { TomboloError } from './errors.js'
 import { Halves } from './halves.js'
 import type { PeerStream, StreamHandler } from './types.js'
 
 /** A stream as the WebAssembly program hands it out. */
-export type RawStream = (PeerStream & { readonly native: false }) | NativeStream
+export type RawStream = (PeerStream & { readonly kind: 'program' }) | NativeStream | ChannelStream
 
 /**
  * Over WebTransport, the streams are the browser's own: no byte between this page and the network passes through the program. So this page
  * reports to the program when the reading half ended, asks it why the stream failed, and learns from it when it ended the stream itself.
  */
 interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
-  readonly native: true
+  readonly kind: 'browser'
   readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>
   readonly writer: WritableStreamDefaultWriter<Uint8Array>
   /** Reports that the readable is at its end, or was cancelled. */
@@ -24,9 +25,14 @@ interface NativeStream extends Pick<PeerStream, 'peer' | 'protocol' | 'reset'> {
 /** How long after one half of a stream the other one may fail because of the same reset, in milliseconds. */
 const RESET_MS = 100
 
-/** Makes a native stream behave like the others: both halves fail together, with a reason. */
+/** Makes a stream of what the program hands out. */
 export function peerStream(raw: RawStream): PeerStream {
-  if (!raw.native) return raw
+  if (raw.kind === 'program') return raw
+  return raw.kind === 'channel' ? channelStream(raw) : nativeStream(raw)
+}
+
+/** Makes a native stream behave like the others: both halves fail together, with a reason. */
+function nativeStream(raw: NativeStream): PeerStream {
   const { writer } = raw
   const reader = raw.readable.getReader()
   let asked: Promise<Error> | undefined

@@ -24,7 +24,7 @@ importGo().catch(() => {}) // so that it is loaded when the program is; a failur
 if (shared) {
   scope.onconnect = ({ ports }) => {
     const port = ports[0]!
-    const page = new Page(port, host)
+    const page = new Page(port, host, connections)
     port.onmessage = ({ data }: MessageEvent<Packet | Offered>) => {
       if ('connections' in data) connections.take(page, { port: data.connections, awake: () => host.isAwake(page) })
       else page.receive(data)
@@ -34,7 +34,7 @@ if (shared) {
   addEventListener('error', ({ message }) => host.crashed(`the worker of the node failed: ${message}`))
   takePlace()
 } else {
-  const page = new Page(scope, host)
+  const page = new Page(scope, host, connections)
   scope.onmessage = ({ data }: MessageEvent<Packet | Offered>) => {
     if ('connections' in data) connections.take(page, { port: data.connections, awake: () => true })
     else page.receive(data)

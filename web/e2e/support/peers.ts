@@ -146,7 +146,7 @@ export class TestPeer {
     const program = new Program(binaries.testpeer, [])
     const [line] = await program.lines(/^control /)
     const control = line!.slice('control '.length)
-    const answer = await fetch(`${control}/peer?listen=ws,webtransport,tcp,quic`, { method: 'POST' })
+    const answer = await fetch(`${control}/peer?listen=ws,webtransport,webrtc-direct,tcp,quic`, { method: 'POST' })
     const { n, peerId, addrs } = (await answer.json()) as { n: number; peerId: string; addrs: string[] }
     return new TestPeer(program, control, n, peerId, addrs)
   }

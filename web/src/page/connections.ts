@@ -1,19 +1,29 @@
 /** The WebRTC connections of a node in a worker, which cannot make any itself: see `worker/connections.ts`. */
-import type { Asked, ChannelAsked, Told, ToldChannel } from '../wire/connections.js'
-import { KeptChannels } from './channels.js'
+import type { HeldChannel } from '../channel.js'
+import {
+  type Asked,
+  type ChannelAsked,
+  type TakenPlace,
+  RAW_PROTOCOL,
+  type Told,
+  type ToldChannel,
+} from '../wire/connections.js'
+import { CLOSED, KeptChannels } from './channels.js'
 
 /** The connections that a page holds for its worker. */
 export interface Connections {
   /** Closes all connections. Otherwise, after a worker has died, the peers would take them for alive. */
   close(): void
+  /** Takes a channel for a stream of this page. */
+  take(place: TakenPlace): HeldChannel
 }
 
 /**
  * Offers connections to a worker, if the platform has WebRTC. Nothing is made before the worker asks. Data channels are transferred to a
- * dedicated worker. A shared worker cannot receive them, so the page keeps them.
+ * dedicated worker, except those of raw streams, which the page takes. A shared worker cannot receive any, so the page keeps all.
  */
-export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChannels: boolean): Connections {
-  if (!('RTCPeerConnection' in globalThis)) return { close() {} }
+export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsAll: boolean): Connections {
+  if (!('RTCPeerConnection' in globalThis)) return { close() {}, take: () => GONE }
   const { port1, port2 } = new MessageChannel()
   const made = new Map<number, Connection>()
   const loseAll = () => {
@@ -21,9 +31,9 @@ export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChann
     made.clear()
   }
   port1.onmessage = ({ data }: MessageEvent<Asked | ChannelAsked>) => {
-    if ('channel' in data) made.get(data.on)?.channels?.take(data)
+    if ('channel' in data) made.get(data.on)?.ask(data)
     else if (data.method === 'new') {
-      made.set(data.on, new Connection(data.on, data.args[0] as RTCConfiguration, port1, keepsChannels))
+      made.set(data.on, new Connection(data.on, data.args[0] as RTCConfiguration, port1, keepsAll))
     } else if (data.method !== 'close') void made.get(data.on)?.answer(data)
     else {
       made.get(data.on)?.close('closed')
@@ -41,23 +51,27 @@ export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsChann
       loseAll()
       port1.close()
     },
+    take: (place) => made.get(place.on)?.channels.take(place) ?? GONE,
   }
 }
 
+/** The channel of a connection that is gone. */
+const GONE: HeldChannel = { channel: CLOSED, connection: {} }
+
 class Connection {
-  /** The channels that cannot be transferred to the worker. */
-  readonly channels: KeptChannels | undefined
+  /** The channels that are not transferred to the worker. */
+  readonly channels: KeptChannels
+  readonly #keepsAll: boolean
   readonly #id: number
   readonly #port: MessagePort
   #pc: RTCPeerConnection | undefined
   #why: unknown
 
-  constructor(id: number, config: RTCConfiguration, port: MessagePort, keepsChannels: boolean) {
+  constructor(id: number, config: RTCConfiguration, port: MessagePort, keepsAll: boolean) {
     this.#id = id
     this.#port = port
-    if (keepsChannels) {
-      this.channels = new KeptChannels((told, transfer = []) => port.postMessage({ on: id, ...told }, transfer))
-    }
+    this.#keepsAll = keepsAll
+    this.channels = new KeptChannels((told, transfer = []) => port.postMessage({ on: id, ...told }, transfer))
     try {
       this.#pc = new RTCPeerConnection(config)
     } catch (error) {
@@ -71,9 +85,15 @@ class Connection {
       this.#tell({ event: 'connectionstatechange', state: pc.connectionState, ice: pc.iceConnectionState })
     // A channel can be transferred only in the task that receives or makes it.
     pc.ondatachannel = ({ channel }) => {
-      const [told, transfer] = this.#give(channel)
+      const [told, transfer] = this.#give(channel, true)
       this.#tell({ event: 'datachannel', channel: told }, transfer)
     }
+  }
+
+  /** Handles a channel that the page keeps. */
+  ask(asked: ChannelAsked): void {
+    if (asked.open !== undefined) this.channels.open(asked.channel, () => this.#pc!.createDataChannel(...asked.open!))
+    else this.channels.ask(asked)
   }
 
   async answer({ call, method, args }: Asked): Promise<void> {
@@ -101,6 +121,7 @@ class Connection {
   close(state: 'closed' | 'failed'): void {
     if (this.#pc === undefined || this.#pc.connectionState === 'closed') return
     this.#pc.close()
+    this.channels.lose()
     this.#tell({ event: 'connectionstatechange', state })
   }
 
@@ -110,8 +131,11 @@ class Connection {
     if (sctp) sctp.onstatechange = () => sctp.state === 'closed' && this.close('closed')
   }
 
-  #give(channel: RTCDataChannel): [ToldChannel, Transferable[]] {
-    return this.channels ? [this.channels.keep(channel), []] : [channel, [channel as unknown as Transferable]]
+  #give(channel: RTCDataChannel, ofPeer = false): [ToldChannel, Transferable[]] {
+    if (this.#keepsAll || channel.protocol === RAW_PROTOCOL) {
+      return [this.channels.keep(ofPeer ? renewed(channel) : channel), []]
+    }
+    return [channel, [channel as unknown as Transferable]]
   }
 
   #tell(told: Omit<Extract<Told, { done: number }>, 'on'>, transfer?: Transferable[]): void
@@ -119,5 +143,18 @@ class Connection {
   #tell(told: Omit<Extract<Told, { event: string }>, 'on'>, transfer?: Transferable[]): void
   #tell(told: object, transfer: Transferable[] = []): void {
     this.#port.postMessage({ on: this.#id, ...told }, transfer)
+  }
+}
+
+/**
+ * Returns a channel of the peer as another object. Chromium reports such a channel as open at first, and about one in two thousand as
+ * connecting from then on: two threads report its state, and the older report may come last. The object that a transfer makes, even to this
+ * page itself, has the right state. Messages are not lost, if it is transferred in the task of its event.
+ */
+function renewed(channel: RTCDataChannel): RTCDataChannel {
+  try {
+    return structuredClone(channel, { transfer: [channel as unknown as Transferable] })
+  } catch {
+    return channel // the platform does not transfer channels
   }
 }

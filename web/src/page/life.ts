@@ -3,6 +3,7 @@ import { TomboloError } from '../errors.js'
 import type { Files } from '../load.js'
 import type { NodeConfig } from '../types.js'
 import type { Born, Start } from '../wire/start.js'
+import { type HandedPart, type HandedStream, TakenStream } from '../wire/handed.js'
 import { type CrossedStream, type Part, ReceivedStream } from '../wire/streams.js'
 import { Loan, type Packet, Wire } from '../wire/wire.js'
 import type { Hired } from './places.js'
@@ -30,7 +31,7 @@ export class Life {
   silent = true
   readonly #hired: Hired
   readonly #witness: Witness
-  readonly #streams = new Map<number, ReceivedStream>()
+  readonly #streams = new Map<number, ReceivedStream | TakenStream>()
   #beats: ReturnType<typeof setInterval> | undefined
   #patience: ReturnType<typeof setTimeout> | undefined
   #unanswered = 0
@@ -45,7 +46,7 @@ export class Life {
       },
       told: (what, detail) => this.#told(what, detail),
       receiveStream: (crossed) => this.#receive(crossed),
-      part: (stream: number, part: Part) => this.#streams.get(stream)?.take(part),
+      part: (stream, part) => this.#streams.get(stream)?.take(part as never),
     })
     hired.port.onmessage = ({ data }: MessageEvent<Packet>) => {
       if (this.silent) this.#begin()
@@ -116,11 +117,15 @@ export class Life {
     this.wire.tell('beat')
   }
 
-  #receive(crossed: CrossedStream) {
+  #receive(crossed: CrossedStream | HandedStream) {
     const { id } = crossed
-    const post = (part: Part, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
-    const received = new ReceivedStream(crossed, post, () => this.#streams.delete(id))
+    const post = (part: Part | HandedPart, transfer?: Transferable[]) => this.wire.part(id, part, transfer)
+    const over = () => this.#streams.delete(id)
+    const received =
+      'place' in crossed
+        ? new TakenStream(crossed, this.#hired.connections.take(crossed.place), post, over)
+        : new ReceivedStream(crossed, post, over)
     this.#streams.set(id, received)
-    return { native: false as const, ...received.stream }
+    return { kind: 'program' as const, ...received.stream }
   }
 }

@@ -2,7 +2,7 @@
 import { TomboloError } from '../errors.js'
 import { absolute, type WasmSource } from '../load.js'
 import type { NodeConfig } from '../types.js'
-import { offerConnections } from './connections.js'
+import { type Connections, offerConnections } from './connections.js'
 import { isBytes, isModule } from '../values.js'
 import { type Packet, type Port, PROTOCOL } from '../wire/wire.js'
 
@@ -17,6 +17,7 @@ export interface Hired {
   readonly port: Port & { onmessage: ((event: MessageEvent<Packet>) => void) | null }
   /** The lock that this page holds as long as it exists. A shared worker cannot learn of the page's end in another way. */
   readonly lock: string | undefined
+  readonly connections: Connections
   onerror: ((event: Partial<ErrorEvent>) => void) | null
   /** Called when another worker must be used instead. */
   onreplaced: (() => void) | null
@@ -42,6 +43,7 @@ export class DedicatedPlace implements Place {
     const hired: Hired = {
       port: worker,
       lock: undefined,
+      connections,
       onerror: null,
       onreplaced: null,
       dismiss() {
@@ -116,6 +118,7 @@ export class SharedPlace implements Place {
     const hired: Hired = {
       port: worker.port,
       lock: page.lock,
+      connections,
       onerror: null,
       onreplaced: null,
       dismiss() {

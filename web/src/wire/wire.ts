@@ -7,10 +7,11 @@ import { TomboloError } from '../errors.js'
 import { isBuffer, isBytes, isModule, isSignal, tagOf } from '../values.js'
 import { ownBytes } from './bytes.js'
 import { receiveError, sendError, type SentError } from './errors.js'
+import type { HandedPart, HandedStream } from './handed.js'
 import type { CrossedStream, Part } from './streams.js'
 
 /** The version of this protocol. Pages share a worker only with pages of the same version. */
-export const PROTOCOL = 4
+export const PROTOCOL = 5
 
 /** Stands for a value that cannot be cloned, and records its position. */
 type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
@@ -28,7 +29,7 @@ export type Packet =
   | { kind: 'done'; id: number; sent: Sent }
   | { kind: 'failed'; id: number; error: SentError }
   | { kind: 'tell'; what: string; detail: unknown }
-  | { kind: 'part'; stream: number; part: Part }
+  | { kind: 'part'; stream: number; part: Part | HandedPart }
 
 export interface Port {
   postMessage(message: unknown, transfer: Transferable[]): void
@@ -41,10 +42,10 @@ export interface End {
   /** Receives a message from the other end that needs no answer. */
   told(what: string, detail: unknown): void
   /** Prepares a stream for crossing, if this end has streams. Returns null if the value is not a stream. */
-  sendStream?(value: object): CrossedStream | null
-  receiveStream?(crossed: CrossedStream): unknown
+  sendStream?(value: object): CrossedStream | HandedStream | null
+  receiveStream?(crossed: CrossedStream | HandedStream): unknown
   /** Takes a part of a stream that has crossed. */
-  part(stream: number, part: Part): void
+  part(stream: number, part: Part | HandedPart): void
   /** Whether this end may transfer the bytes of calls and answers. Otherwise they are copied, once. */
   readonly givesBytes: boolean
 }
@@ -87,7 +88,7 @@ export class Wire {
   }
 
   /** Sends a part of a stream that has crossed. */
-  part(stream: number, part: Part, transfer: Transferable[] = []): void {
+  part(stream: number, part: Part | HandedPart, transfer: Transferable[] = []): void {
     if (this.#ended === undefined) this.#post({ kind: 'part', stream, part }, transfer)
   }
 
@@ -254,7 +255,7 @@ export class Wire {
         return controller.signal
       }
       case 'stream':
-        return this.#end.receiveStream?.(of as CrossedStream)
+        return this.#end.receiveStream?.(of as CrossedStream | HandedStream)
       case 'opaque':
         return {}
     }

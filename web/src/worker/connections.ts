@@ -1,5 +1,5 @@
 /** WebRTC for a worker, with the connections of its page, or of one of the pages of a shared worker. */
-import type { ChannelAsked, Told, ToldChannel } from '../wire/connections.js'
+import { type ChannelAsked, RAW_PROTOCOL, type Told, type TakenPlace, type ToldChannel } from '../wire/connections.js'
 import { RemoteChannel } from './channels.js'
 
 type Handler = ((event: { type: string; candidate?: unknown; channel?: RTCDataChannel | RemoteChannel }) => void) | null
@@ -33,6 +33,12 @@ export class Connections {
         }
       },
     })
+  }
+
+  /** Hands a channel to a page, if that page keeps it. */
+  handOver(channel: unknown, page: unknown): TakenPlace | undefined {
+    if (!(channel instanceof RemoteChannel) || channel.port !== this.#offers.get(page)?.port) return undefined
+    return channel.handOver()
   }
 
   /** Called when a page is gone, and its connections with it. Another page makes the next ones. */
@@ -81,8 +87,11 @@ class RemoteConnection {
   setLocalDescription = (description: unknown) => this.#call('setLocalDescription', description)
   setRemoteDescription = (description: unknown) => this.#call('setRemoteDescription', description)
   addIceCandidate = (candidate: unknown) => this.#call('addIceCandidate', candidate)
-  createDataChannel = async (...args: [label: string, init?: RTCDataChannelInit]) =>
-    this.#taken((await this.#call('createDataChannel', ...args)) as ToldChannel)
+  createDataChannel = async (label: string, init?: RTCDataChannelInit): Promise<RTCDataChannel | RemoteChannel> => {
+    // The page keeps it, so there is no need to wait for the page.
+    if (init?.protocol === RAW_PROTOCOL && !this.#isOver) return this.#channel(-++this.#last, [label, init])
+    return this.#taken((await this.#call('createDataChannel', label, init)) as ToldChannel)
+  }
 
   close(): void {
     if (!this.#forget()) return
@@ -102,7 +111,7 @@ class RemoteConnection {
     else if ('failed' in told) this.#settle(told.failed)?.reject(new DOMException(told.message, told.name))
     else if ('kept' in told) {
       const channel = this.#channel(told.kept)
-      if (told.happened === 'close') this.#channels.delete(told.kept)
+      if (['close', 'taken', 'begun'].includes(told.happened!)) this.#channels.delete(told.kept)
       channel.take(told)
     } else if (told.event === 'icecandidate') this.onicecandidate?.({ type: told.event, candidate: told.candidate })
     else if (told.event === 'datachannel')
@@ -122,23 +131,28 @@ class RemoteConnection {
     if (!('kept' in told)) return told
     const channel = this.#channel(told.kept)
     channel.label = told.label
+    if (told.open) channel.take({ on: this.#id, kept: told.kept, happened: 'open' })
     return channel
   }
 
   /** Returns the stand-in for a channel. Its events may arrive before the answer to the call that made it. */
-  #channel(kept: number): RemoteChannel {
+  #channel(kept: number, open?: ChannelAsked['open']): RemoteChannel {
     let channel = this.#channels.get(kept)
     if (channel === undefined) {
-      channel = new RemoteChannel((asked, transfer = []) =>
-        this.port.postMessage({ on: this.#id, channel: kept, ...asked } satisfies ChannelAsked, transfer),
-      )
+      const ask = (asked: object, transfer: Transferable[] = []) =>
+        this.port.postMessage({ on: this.#id, channel: kept, ...asked } satisfies ChannelAsked, transfer)
+      channel = new RemoteChannel(ask, this.port, { on: this.#id, kept }, open)
       this.#channels.set(kept, channel)
     }
     return channel
   }
 
+  get #isOver(): boolean {
+    return this.connectionState === 'closed' || this.connectionState === 'failed'
+  }
+
   #call(method: string, ...args: unknown[]): Promise<unknown> {
-    if (this.connectionState === 'closed' || this.connectionState === 'failed') return Promise.reject(closed())
+    if (this.#isOver) return Promise.reject(closed())
     return new Promise((resolve, reject) => {
       this.#calls.set(this.#ask(method, args), { resolve, reject })
     })

@@ -6,28 +6,32 @@ import { invoke } from '../program.js'
 import { peerStream, type RawStream } from '../stream.js'
 import type { LoadProgress, NodeConfig } from '../types.js'
 import type { Born } from '../wire/start.js'
-import { type Part, SentStream } from '../wire/streams.js'
+import { GivenStream, type HandedPart, type HandedStream } from '../wire/handed.js'
+import { type CrossedStream, type Part, SentStream } from '../wire/streams.js'
 import { type Packet, type Port, Wire } from '../wire/wire.js'
+import type { Connections } from './connections.js'
 import type { Host } from './host.js'
 import type { Guest, Made } from './turns.js'
 
 export class Page implements Guest {
   readonly #wire: Wire
   readonly #host: Host
+  readonly #connections: Connections
   readonly #made = new Map<number, Made>()
-  readonly #streams = new Map<number, SentStream>()
+  readonly #streams = new Map<number, SentStream | GivenStream>()
   #count = 0
   /** Whether the page has left or is gone. Objects that are made afterwards are not kept. */
   #gone = false
 
-  constructor(port: Port, host: Host) {
+  constructor(port: Port, host: Host, connections: Connections) {
     this.#host = host
+    this.#connections = connections
     this.#wire = new Wire(port, {
       givesBytes: true,
       answer: (on, method, args) => (on === 0 ? this.#onNode(method, args) : this.#onMade(on, method, args)),
       told: (what, detail) => this.#told(what, detail),
       sendStream: (value) => this.#send(value),
-      part: (stream: number, part: Part) => this.#streams.get(stream)?.take(part),
+      part: (stream, part) => this.#streams.get(stream)?.take(part as never),
     })
   }
 
@@ -97,16 +101,24 @@ export class Page implements Guest {
     })
   }
 
-  #send(value: object) {
-    if (!('native' in value && 'readable' in value)) return null
-    const stream = peerStream(value as RawStream)
+  #send(value: object): CrossedStream | HandedStream | null {
+    if (!('kind' in value && 'protocol' in value)) return null
+    const raw = value as RawStream
     const id = ++this.#count
-    if (this.#gone) {
-      stream.reset()
-      return { id, peer: stream.peer, protocol: stream.protocol }
+    const { peer, protocol } = raw
+    const post = (part: Part | HandedPart, transfer?: Transferable[]) => this.#wire.part(id, part, transfer)
+    const over = () => this.#streams.delete(id)
+    if (raw.kind === 'channel' && !this.#gone) {
+      const { channel, connection: _, ...state } = raw.state
+      const place = this.#connections.handOver(channel, this)
+      if (place !== undefined) {
+        this.#streams.set(id, new GivenStream(raw, post, over))
+        return { id, peer, protocol, place, state }
+      }
     }
-    const post = (part: Part, transfer?: Transferable[]) => this.#wire.part(id, part, transfer)
-    this.#streams.set(id, new SentStream(stream, post, () => this.#streams.delete(id)))
-    return { id, peer: stream.peer, protocol: stream.protocol }
+    const stream = peerStream(raw)
+    if (this.#gone) stream.reset()
+    else this.#streams.set(id, new SentStream(stream, post, over))
+    return { id, peer, protocol }
   }
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
+import { offerConnections } from '../../src/page/connections.js'
 import { Life } from '../../src/page/life.js'
 import type { Hired } from '../../src/page/places.js'
 import type { Packet } from '../../src/wire/wire.js'
@@ -22,6 +23,7 @@ function life() {
       },
     },
     lock: undefined,
+    connections: offerConnections({ postMessage() {} }, false),
     onerror: null,
     onreplaced: null,
     dismiss() {},

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import type { Hired, Place } from '../../src/page/places.js'
 import type { Files } from '../../src/load.js'
+import { offerConnections } from '../../src/page/connections.js'
 import { RemoteNode } from '../../src/page/remote.js'
 
 const EMPTY = new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0])
@@ -14,6 +15,7 @@ function place() {
   const hired = (): Hired => ({
     port: { onmessage: null, postMessage: (packet) => void seen.push((packet as { kind: string }).kind) },
     lock: undefined,
+    connections: offerConnections({ postMessage() {} }, false),
     onerror: null,
     onreplaced: null,
     dismiss: () => void seen.push('dismissed'),
