@@ -67,6 +67,8 @@ const MAX_QUEUED = 128 << 10
 const MAX_UNREAD = 64 << 20
 /** The bytes that may be unread on a stream of a peer that does not use credit: nothing holds it back. */
 const WINDOW_OF_OTHERS = 4 << 20
+/** The credit that the peer may give, in bytes. */
+const MAX_WINDOW = 16 << 20
 /** The size of the largest frame whose length is never sent apart, in bytes. */
 const MAX_WITH_LENGTH = 4096
 /** How long a channel waits for the peer after both halves have ended, in milliseconds. */
@@ -227,9 +229,9 @@ class Channelled implements Ends {
 
   #sendReset(): void {
     if (this.#closed || this.#broken || this.#resetSent) return
-    this.#send({ flag: RESET })
     this.#resetSent = true
     this.#waitForFar()
+    this.#send({ flag: RESET })
   }
 
   #message(data: unknown): void {
@@ -247,7 +249,7 @@ class Channelled implements Ends {
   #take({ data, flag, code = 0, credit }: Frame): void {
     if (data !== undefined && !this.#halves.read) this.#receive(data)
     if (credit !== undefined) {
-      this.#maySend += credit
+      this.#maySend = Math.min(this.#maySend + credit, this.#inbox === undefined ? Infinity : MAX_WINDOW)
       this.#wake()
     }
     if (flag === FIN && !this.#finReceived) {

@@ -43,7 +43,7 @@ export class KeptChannels {
 
   /** Takes a channel for a stream of this page. */
   take(place: TakenPlace): HeldChannel {
-    return { channel: this.#channels.get(place.kept)?.take(place) ?? CLOSED, connection: this }
+    return { channel: this.#channels.get(place.kept)?.take(place) ?? closedChannel(), connection: this }
   }
 
   /** Called when the connection is closed at this end, of which its channels have no event. */
@@ -52,17 +52,19 @@ export class KeptChannels {
   }
 }
 
-/** Stands for a channel that has closed before its page could take it. */
-export const CLOSED: DataChannel = {
-  binaryType: 'arraybuffer',
-  readyState: 'closed',
-  bufferedAmount: 0,
-  bufferedAmountLowThreshold: 0,
-  onmessage: null,
-  onclose: null,
-  onbufferedamountlow: null,
-  send() {},
-  close() {},
+/** Returns what stands for a channel that has closed before its page could take it. */
+export function closedChannel(): DataChannel {
+  return {
+    binaryType: 'arraybuffer',
+    readyState: 'closed',
+    bufferedAmount: 0,
+    bufferedAmountLowThreshold: 0,
+    onmessage: null,
+    onclose: null,
+    onbufferedamountlow: null,
+    send() {},
+    close() {},
+  }
 }
 
 /** Fewer bytes that have left are reported to the worker later, together: most streams are handed to the page before. */

@@ -8,7 +8,7 @@ import {
   type Told,
   type ToldChannel,
 } from '../wire/connections.js'
-import { CLOSED, KeptChannels } from './channels.js'
+import { closedChannel, KeptChannels } from './channels.js'
 
 /** The connections that a page holds for its worker. */
 export interface Connections {
@@ -23,7 +23,7 @@ export interface Connections {
  * dedicated worker, except those of raw streams, which the page takes. A shared worker cannot receive any, so the page keeps all.
  */
 export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsAll: boolean): Connections {
-  if (!('RTCPeerConnection' in globalThis)) return { close() {}, take: () => GONE }
+  if (!('RTCPeerConnection' in globalThis)) return { close() {}, take: gone }
   const { port1, port2 } = new MessageChannel()
   const made = new Map<number, Connection>()
   const loseAll = () => {
@@ -51,12 +51,12 @@ export function offerConnections(worker: Pick<Worker, 'postMessage'>, keepsAll: 
       loseAll()
       port1.close()
     },
-    take: (place) => made.get(place.on)?.channels.take(place) ?? GONE,
+    take: (place) => made.get(place.on)?.channels.take(place) ?? gone(),
   }
 }
 
-/** The channel of a connection that is gone. */
-const GONE: HeldChannel = { channel: CLOSED, connection: {} }
+/** Returns what stands for a channel of a connection that is gone. */
+const gone = (): HeldChannel => ({ channel: closedChannel(), connection: {} })
 
 class Connection {
   /** The channels that are not transferred to the worker. */

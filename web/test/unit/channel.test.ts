@@ -304,6 +304,15 @@ test('what the program ends is reset at the peer', async () => {
   assert.deepEqual(a.channel.flags, [RESET])
 })
 
+test('what the program ends with its connection is over at once', async () => {
+  const [a] = ends()
+  a.channel.readyState = 'closed' // without an event, as when a connection is closed at this end
+  a.setEnded(new TomboloError('stream', 'the peer is gone', { reason: 'peer lost' }))
+  await assert.rejects(a.readable.getReader().read(), (error) => reasonOf(error) === 'peer lost')
+  await until(() => a.log.length > 0)
+  assert.deepEqual(a.log, ['over'])
+})
+
 for (const [what, send] of Object.entries<(far: Channel) => void>({
   'bytes that are no frame': (far) => far.other.onmessage?.({ data: new Uint8Array([3, 9, 9, 9]).buffer }),
   'more than may be unread': (far) => {
