@@ -255,6 +255,40 @@ test('3,000 streams in turn between two tabs are all direct @long', async ({ con
   expect(ways).toEqual(['webrtc'])
 })
 
+test('a hundred peers in turn get a direct connection, and none of them fails @long', async ({
+  context,
+  relay,
+  server,
+}) => {
+  test.setTimeout(300_000)
+  const [a, b] = [await context.newPage(), await context.newPage()]
+  const id = await start(b, server.url, relay)
+  await a.goto(server.url)
+  const failed = await a.evaluate(
+    async ([peer, relay]) => {
+      const { createNode } = (await import(`${location.origin}/index.js`)) as typeof import('@tombolo/node')
+      const failed: unknown[] = []
+      for (let i = 0; i < 100; i++) {
+        const pause = new Promise((resolve) => setTimeout(resolve, 500))
+        const node = await createNode({ relays: [relay], direct: 'auto', worker: 'none' })
+        const direct = new Promise((resolve) => node.addEventListener('peer:direct', resolve, { once: true }))
+        const { readable, writable } = await node.open(peer, '/x/echo')
+        await writable.close()
+        await new Response(readable).bytes()
+        const late = new Promise((resolve) => setTimeout(resolve, 30_000, 'late'))
+        const made = await Promise.race([direct, late])
+        const { direct: counts } = await node.stats()
+        if (made === 'late' || counts.tried !== counts.made) failed.push({ i, counts })
+        await node.close()
+        await pause // a peer answers two a second in the long run
+      }
+      return failed
+    },
+    [id, relay.url] as const,
+  )
+  expect(failed).toEqual([])
+})
+
 test('when the direct connection is cut, or the worker at the other end dies, all goes on over the relay', async ({
   context,
   relay,
