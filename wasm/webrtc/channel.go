@@ -39,10 +39,10 @@ func (c *peerConnection) newChannel(v js.Value) *channel {
 // another object. Chromium reports such a channel as open at first, and about one in two
 // thousand as connecting from then on: two threads report its state, and the older report
 // may come last. The object that a transfer makes, even to the page itself, has the right
-// state.
+// state. In Firefox, such an object does not close when the other end closes it.
 func renewed(v js.Value) js.Value {
-	if js.Global().Get("document").IsUndefined() {
-		return v // it has come from a page, and with that page's help
+	if js.Global().Get("webkitRTCPeerConnection").IsUndefined() {
+		return v // it is not Chromium, or a worker, to which a page gives its channels
 	}
 	again, err := jsio.Try(func() js.Value {
 		return js.Global().Call("structuredClone", v, map[string]any{"transfer": []any{v}})

@@ -23,15 +23,15 @@ export function findFirefox() {
   return find({ what: 'Firefox', variable: 'FIREFOX', names: ['firefox-esr', 'firefox'] })
 }
 
-/** Resolves to a browser with a fresh profile, and its WebDriver BiDi address. */
-export async function launchFirefox() {
+/** Resolves to a browser with a fresh profile that shows a page, and its WebDriver BiDi address. */
+export async function launchFirefox(page = 'about:blank') {
   const path = findFirefox()
   const dir = freshFolder('firefox')
   const lines = Object.entries(preferences).map(([key, value]) => `user_pref("${key}", ${JSON.stringify(value)});\n`)
   writeFileSync(join(dir, 'user.js'), lines.join(''))
   const browser = launchProgram({
     path,
-    args: ['--headless', '--no-remote', '--profile', dir, '--remote-debugging-port', '0'],
+    args: ['--headless', '--no-remote', '--profile', dir, '--remote-debugging-port', '0', page],
     dir,
     env: { HOME: dir, MOZ_CRASHREPORTER_DISABLE: '1' },
   })

@@ -2,14 +2,14 @@
 //
 //   GOOS=js GOARCH=wasm go test -exec "node $PWD/web/test/gotest.mjs chromium" ./wasm/...
 //
-// The first argument says where: `node`, `chromium` (in a page) or `chromium-worker` (in a dedicated worker of a page). A stock
+// The first argument says where: `node`, `chromium` or `firefox` (in a page) or `chromium-worker` (in a dedicated worker of a page). A stock
 // libp2p peer runs beside the tests, which find its control address in the environment variable TESTPEER. When this program starts,
 // TESTPEER may be the path of the built peer, or the control address of a running one; otherwise the peer is built.
 //
 // Of the environment, a test sees only TESTPEER, the Go runtime's own variables and those that begin with TOMBOLO_ or TEST_, because
 // wasm_exec.js has room for 8 KiB.
 import { finish, runToEnd } from './lifetime.mjs'
-import { runInChromium } from './gotest/page.mjs'
+import { runInChromium, runInFirefox } from './gotest/page.mjs'
 import { runInNode } from './gotest/node.mjs'
 import { startTestPeer } from './gotest/testpeer.mjs'
 import { parseDuration, testFlag } from './gotest/flags.mjs'
@@ -18,6 +18,7 @@ const places = {
   node: runInNode,
   chromium: (job) => runInChromium(job, 'window'),
   'chromium-worker': (job) => runInChromium(job, 'worker'),
+  firefox: runInFirefox,
 }
 
 // go test itself ends a test after -test.timeout by a panic in the test; this is for one that can no longer panic.

@@ -149,9 +149,11 @@ class Connection {
 /**
  * Returns a channel of the peer as another object. Chromium reports such a channel as open at first, and about one in two thousand as
  * connecting from then on: two threads report its state, and the older report may come last. The object that a transfer makes, even to this
- * page itself, has the right state. Messages are not lost, if it is transferred in the task of its event.
+ * page itself, has the right state. Messages are not lost, if it is transferred in the task of its event. In Firefox, such an object does
+ * not close when the peer closes it.
  */
 function renewed(channel: RTCDataChannel): RTCDataChannel {
+  if (!('webkitRTCPeerConnection' in globalThis)) return channel // it is not Chromium
   try {
     return structuredClone(channel, { transfer: [channel as unknown as Transferable] })
   } catch {

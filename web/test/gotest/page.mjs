@@ -1,17 +1,21 @@
-// Runs a test in a page of Chromium, or in a worker of that page. The page reports to a server here; nothing drives it.
+// Runs a test in a page of a browser, or in a worker of that page. The page reports to a server here; nothing drives it.
 import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { launch } from '../chromium.mjs'
+import { launchFirefox } from '../firefox.mjs'
 import { withoutFiles } from './flags.mjs'
 import { atEnd } from '../lifetime.mjs'
 import { libWasm } from './toolchain.mjs'
 
 const startLimit = 60_000
 
+export const runInChromium = (job, where) => runInPage(job, where, 'Chromium', launch)
+export const runInFirefox = (job) => runInPage(job, 'window', 'Firefox', launchFirefox)
+
 /** Resolves to the exit code of the test. */
-export async function runInChromium({ binary, args, env }, where) {
+async function runInPage({ binary, args, env }, where, name, launch) {
   const config = { argv: [binary, ...withoutFiles(args)], env, where }
   const report = new Report()
   const server = createServer((req, res) => serve(req, res, { config, binary, report }))
@@ -22,13 +26,13 @@ export async function runInChromium({ binary, args, env }, where) {
     return new Promise((resolve) => server.close(resolve))
   })
 
-  const chromium = launch(`http://127.0.0.1:${server.address().port}/`)
-  atEnd(() => chromium.close())
+  const browser = await launch(`http://127.0.0.1:${server.address().port}/`)
+  atEnd(() => browser.close())
   const late = setTimeout(() => {
-    report.fail(`Chromium did not load the page within ${startLimit / 1000} s\n${chromium.log()}`.trim())
+    report.fail(`${name} did not load the page within ${startLimit / 1000} s\n${browser.log()}`.trim())
   }, startLimit)
   report.alive.then(() => clearTimeout(late))
-  chromium.exited.then((how) => report.fail(`Chromium died: ${how}\n${chromium.log()}`.trim()))
+  browser.exited.then((how) => report.fail(`${name} died: ${how}\n${browser.log()}`.trim()))
   try {
     return await report.code
   } finally {
@@ -67,11 +71,11 @@ function serve(req, res, { config, binary, report }) {
       return sendFile(res, 'text/javascript', libWasm('wasm_exec.js'))
     case 'GET /test.wasm':
       return sendFile(res, 'application/wasm', binary)
-    case 'GET /alive': // never answered: the connection breaks if the page dies, which Chromium itself survives
+    case 'GET /alive': // never answered: the connection breaks if the page dies, which the browser itself survives
       report.begin()
       return res.on('close', () => {
         const why = 'the page died: out of memory, or it crashed'
-        setTimeout(() => report.fail(why), 500).unref() // unless all of Chromium died, which will be known in a moment
+        setTimeout(() => report.fail(why), 500).unref() // unless all of the browser died, which will be known in a moment
       })
     case 'POST /out':
       return req
