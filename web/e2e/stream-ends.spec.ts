@@ -1,5 +1,5 @@
 import type { PeerStream } from '@tombolo/node'
-import { expect, hasWebTransport, join, NO_WEBTRANSPORT, SMOKE, test } from './support/crossing.js'
+import { expect, has, join, SMOKE, test } from './support/crossing.js'
 
 const parts = { webtransport: '/webtransport/', websocket: '/ws/', 'webrtc-direct': '/webrtc-direct/' } as const
 
@@ -7,7 +7,7 @@ const parts = { webtransport: '/webtransport/', websocket: '/ws/', 'webrtc-direc
 // look the same.
 for (const transport of ['webtransport', 'websocket', 'webrtc-direct'] as const) {
   test.describe(`a stream straight to a native peer, over ${transport}`, () => {
-    test.skip(() => transport === 'webtransport' && !hasWebTransport(), NO_WEBTRANSPORT)
+    test.skip(() => !has(transport), `the platform has no ${transport}`)
 
     let id: string
     test.beforeEach(async ({ tab, relay, testPeer }) => {

@@ -41,5 +41,10 @@ export function hasWebTransport(): boolean {
   return !['node', 'node24', 'webkit'].includes(test.info().project.name)
 }
 
+/** Reports whether the platform has a transport. Those without WebTransport have no WebRTC either. */
+export function has(transport: 'webtransport' | 'websocket' | 'webrtc-direct'): boolean {
+  return transport === 'websocket' || hasWebTransport()
+}
+
 /** Why a test is skipped. */
 export const NO_WEBTRANSPORT = 'the platform has no WebTransport'
