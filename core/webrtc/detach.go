@@ -29,9 +29,8 @@ type Detached struct {
 	Ended   bool    // the remote end has sent FIN, and was sent FIN_ACK
 	Credit  bool    // both ends use credit
 	MaySend uint64  // the data that the remote end accepts, if Credit is set
-	// MayReceive is the data that the remote end may send, if Credit is set. It has been
-	// promised Window minus what is unread; the difference must be granted when it is
-	// worth a frame.
+	// MayReceive is the data that the remote end may still send, if Credit is set. As data
+	// is read, the holder of the stream must grant more.
 	MayReceive uint64
 	Message    int // the size of the largest message that the remote end accepts
 	// LengthApart is set if the remote end wants the length of frames of more than 4 KiB in
@@ -42,9 +41,9 @@ type Detached struct {
 // Detach takes a stream of this package out of it, if may returns true for its channel:
 // the caller sends and receives the stream's messages from then on. s, which may be
 // wrapped by a host, must have finished its protocol negotiation. Detach waits until the
-// channel is open. If the stream is reset at this end or the connection ends,
-// ended is called with the error; it must return at once. The caller calls over when the
-// channel is closed, or being closed.
+// channel is open. If the stream is reset at this end or the connection ends, ended is
+// called with the error; it must return at once. The caller calls over when the channel is
+// closed, or being closed.
 //
 // If ok is false, s is unchanged: it is not a stream of this package, may returned false,
 // or one of its directions has failed or was closed at this end.

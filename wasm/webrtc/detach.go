@@ -13,11 +13,11 @@ import (
 )
 
 // Detach takes a stream of core/webrtc out of Go: bytes between JavaScript and the data
-// channel do not pass through Go from then on. It returns the data channel, which has no
-// event handlers until JavaScript sets them in the same task, and the state of the stream
-// (see webrtc.Detached), in the properties channel, connection, unread, rest, ended,
-// credit, maySend, mayReceive, message and lengthApart. connection is an object that all streams of one
-// connection share.
+// channel do not pass through Go from then on. state has the data channel, in the property
+// channel, an object that all streams of the connection share, in the property connection,
+// and the state of the stream (see webrtc.Detached), in the properties unread, rest,
+// ended, credit, maySend, mayReceive, message and lengthApart. The channel has no event
+// handlers: JavaScript must set them in the same task.
 //
 // ended is called if the stream ends at this end, with the error. The caller must call
 // over when JavaScript has closed the channel. If ok is false, s is unchanged.
