@@ -16,6 +16,7 @@ import { readListing, shownName, type Listing } from './listing.js'
 import { seek } from '../tab/seek.js'
 import type { Listed } from './shelf.js'
 import { anyOf } from '../signals.js'
+import { calmly } from '../timers.js'
 import { Store } from '../source.js'
 
 const ASK_MS = 20_000
@@ -295,20 +296,23 @@ export class Getting {
     const rest = response.headers.get('content-length')
     const total = rest === null ? file.size : begin + Number(rest)
     this.#change(file.name, { total, received: begin })
-    let shownAt = 0
-    // The stream's own reader, because a Response that fails loses the reason.
-    for (const reader = response.body!.getReader(); ;) {
-      const { done, value } = await reader.read()
-      if (done) return
-      if (part.size + value.length > total) {
-        part.empty()
-        await reader.cancel()
-        throw new Refused(tooMuch(total))
+    let over = false
+    const show = calmly(SHOW_MS, () => over || this.#change(file.name, { received: part.size }))
+    try {
+      // The stream's own reader, because a Response that fails loses the reason.
+      for (const reader = response.body!.getReader(); ;) {
+        const { done, value } = await reader.read()
+        if (done) return
+        if (part.size + value.length > total) {
+          part.empty()
+          await reader.cancel()
+          throw new Refused(tooMuch(total))
+        }
+        await part.add(value)
+        show()
       }
-      await part.add(value)
-      if (performance.now() - shownAt < SHOW_MS) continue
-      shownAt = performance.now()
-      this.#change(file.name, { received: part.size })
+    } finally {
+      over = true
     }
   }
 

@@ -5,6 +5,7 @@ import { dropped, unfolded, type Item } from './items.js'
 import { Keep, KEEP_BYTES, type KeptOffer } from './keep.js'
 import { isName, linkTo, nameFrom, protocolOf } from './share-link.js'
 import { answer, shelve, type Shelved, type Watch } from './shelf.js'
+import { calmly } from '../timers.js'
 
 /** How many fetches are listed for each offer. */
 const MAX_FETCHES = 20
@@ -193,23 +194,24 @@ export class Offers {
       return { fetched: [row, ...others].slice(0, MAX_FETCHES), requests: offer.requests + 1 }
     })
     let unshown = 0
-    let shownAt = 0
+    let over = false
     const show = (how: Fetched['how']) => {
       const bytes = unshown
       unshown = 0
-      shownAt = performance.now()
       this.#change(name, ({ fetched }) => ({
         fetched: fetched.map((row) =>
           row.peer === peer && row.file === file ? { ...row, bytes: row.bytes + bytes, how, moved: Date.now() } : row,
         ),
       }))
     }
+    const showSome = calmly(SHOW_MS, () => over || show('under way'))
     return {
       more: (bytes) => {
         unshown += bytes
-        if (performance.now() - shownAt > SHOW_MS) show('under way')
+        showSome()
       },
       end: (how, error) => {
+        over = true
         show(how)
         if (error !== undefined) this.#change(name, () => ({ failure: fileFailure(file, error) }))
       },
