@@ -224,7 +224,7 @@ func (c *conn) forget(s *stream) {
 	c.unqueue(s)
 }
 
-// unqueue ends the account of what a stream has queued; sendMu is held.
+// unqueue stops counting what a stream has queued; sendMu is held.
 func (c *conn) unqueue(s *stream) {
 	c.queued -= s.queued
 	s.queued = 0

@@ -128,7 +128,7 @@ func (c *conn) waitOpen(s *stream) bool {
 	}
 }
 
-// release ends the connection's account of what a stream has queued.
+// release stops counting what a stream has queued.
 func (c *conn) release(s *stream) {
 	c.sendMu.Lock()
 	defer c.sendMu.Unlock()

@@ -270,7 +270,7 @@ class Channelled implements Ends {
     this.#inbox?.took(data)
   }
 
-  /** Updates the account of what is unread. */
+  /** Counts again what is unread. */
   #count(): void {
     const unread = this.#halves.read ? 0 : WINDOW - this.#halves.room
     this.#shared.unread += unread - this.#unread

@@ -94,8 +94,8 @@ export async function serve(page: Page, files: Chosen[], name?: string): Promise
 }
 
 /**
- * Makes each read of what a page shares stop after so many bytes, until the returned function is called. Thus a test can act amid a transfer, however fast
- * that is.
+ * Makes each read of a shared file stop after so many bytes, until the returned function is called. So a test can act during a transfer,
+ * however fast that is.
  */
 export async function holdAfter(page: Page, bytes: number): Promise<() => Promise<void>> {
   await page.evaluate((most) => {
