@@ -2,6 +2,7 @@ package stack
 
 import (
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -37,13 +38,19 @@ func TestTheUDPPortAnswersSTUNWithinLimits(t *testing.T) {
 		return m, err
 	}
 
-	// A request with a user name belongs to ICE and is not for this server.
-	_, err = c.Write(stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("x:y")).Raw)
-	require.NoError(t, err)
+	// A request with a user name belongs to ICE and is not for this server. A datagram that
+	// comes before the server reads is lost, so both are sent until an answer comes.
+	named := stun.MustBuild(stun.TransactionID, stun.BindingRequest, stun.NewUsername("x:y"))
 	question := stun.MustBuild(stun.TransactionID, stun.BindingRequest)
-	_, err = c.Write(question.Raw)
-	require.NoError(t, err)
-	answer, err := read(time.Minute)
+	start := time.Now()
+	var answer *stun.Message
+	for err = os.ErrDeadlineExceeded; err != nil && time.Since(start) < time.Minute; {
+		for _, m := range []*stun.Message{named, question} {
+			_, err = c.Write(m.Raw)
+			require.NoError(t, err)
+		}
+		answer, err = read(200 * time.Millisecond)
+	}
 	require.NoError(t, err)
 	assert.Equal(t, question.TransactionID, answer.TransactionID)
 	var told stun.XORMappedAddress
@@ -63,7 +70,7 @@ func TestTheUDPPortAnswersSTUNWithinLimits(t *testing.T) {
 		}
 		answers++
 	}
-	assert.Less(t, answers, asked/2)
+	assert.LessOrEqual(t, answers, stunBurst+int(time.Since(start).Seconds()*stunRate))
 }
 
 // A page may keep such an address: see docs/browsers.md.
