@@ -8,6 +8,10 @@ const kinds = {
   fetched: { unit: 'MB', more: false }, // until the node was connected, compressed
   'renderer-memory': { unit: 'MiB', more: false }, // proportional set size
   'linear-memory': { unit: 'MiB', more: false },
+  'renderer-memory-early': { unit: 'MiB', more: false }, // of an hour; see soak.mjs
+  'renderer-memory-late': { unit: 'MiB', more: false },
+  'linear-memory-early': { unit: 'MiB', more: false },
+  'linear-memory-late': { unit: 'MiB', more: false },
   'echo-p50': { unit: 'us', more: false },
   'echo-p99': { unit: 'us', more: false },
   'direct-after': { unit: 'ms', more: false }, // from the circuit to the direct connection
@@ -55,7 +59,7 @@ export class Figures {
   }
 }
 
-function median(values) {
+export function median(values) {
   const sorted = values.toSorted((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2

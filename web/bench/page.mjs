@@ -8,7 +8,8 @@ import { launch } from '../test/chromium.mjs'
 import { atEnd } from '../test/lifetime.mjs'
 import { watchOthers } from './cpu.mjs'
 
-const limit = 240_000
+/** How long a page may take, in ms, unless its plan says how many minutes it takes. */
+const LIMIT = 240_000
 
 /**
  * Serves the pages. `files` is the result of bundle. When a page asks, `flood` sends it messages, `tunnel` measures its services, and
@@ -40,9 +41,9 @@ export class Pages {
    * Resolves to { figures: { name: value }, others, error }; after a failure, with the figures up to then. If `profile` is a folder, the
    * browser's caches stay in it. The page is loaded from `origin`, which must lead here. `loaded` is called with the report of a page of
    * start.mjs, the number of bytes it was served, and the browser; its result is the answer to the page. `linear` is called with the memory
-   * of the page's program.
+   * of the page's program, and `memory` with that and the browser.
    */
-  async run(side, transport, plan, { profile, origin = this.origin, loaded, linear } = {}) {
+  async run(side, transport, plan, { profile, origin = this.origin, loaded, linear, memory } = {}) {
     const figures = {}
     let settle
     const done = new Promise((resolve, reject) => (settle = { resolve, reject }))
@@ -53,6 +54,7 @@ export class Pages {
       served: 0,
       loaded: (body) => loaded(body, this.#run.served, chromium),
       linear,
+      memory: (bytes) => memory(bytes, chromium),
       mail: new Map(),
       figure: (f) => {
         const wrong = wrongUpload(f, plan)
@@ -65,6 +67,7 @@ export class Pages {
     atEnd(() => chromium.close())
     const called = plan.tabs && launch(`${origin}/?called`) // the other tab
     if (called) atEnd(() => called.close())
+    const limit = LIMIT + (plan.soak?.minutes ?? 0) * 70_000
     const late = setTimeout(() => settle.reject(new Error(`did not finish within ${limit / 1000} s`)), limit)
     chromium.exited.then((how) => settle.reject(new Error(`Chromium died: ${how}\n${chromium.log()}`)))
     const error = await done.then(
@@ -106,6 +109,7 @@ export class Pages {
       '/seen': () => this.#far.bots.seen(),
       '/loaded': () => run.loaded(body),
       '/linear': async () => run.linear(body.bytes),
+      '/memory': async () => run.memory(body.bytes),
       '/put': async () => mail(run, body.key).resolve(body.value),
       '/take': async () => ({ value: await mail(run, body.key).promise }),
     }[path]

@@ -4,6 +4,7 @@
 //   node web/bench/run.mjs --start [--runs 5] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --rooms 10,25,50 [--seats 1] [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --tabs [--runs 3] [--side ours|js-libp2p|raw-channel|circuit] [--transport webtransport|websocket]
+//   node web/bench/run.mjs --soak 60 [--runs 1] [--side ours|none|shared|js-libp2p] [--transport webtransport|websocket]
 //   node web/bench/run.mjs --world 500 [--runs 3] [--side ours|none|shared] [--transport webtransport|websocket]
 //
 // "ours" has its node in a dedicated worker, which is the default; "none" and "shared" have it in the page and in a shared worker.
@@ -17,6 +18,7 @@
 //              number that is too many; see rooms.mjs
 //   --tabs     measures transfers between two tabs, each in its own browser: ours directly, js-libp2p's /webrtc, bare data channels (the
 //              ceiling), and ours through the relay; --transport is the transport to the relay
+//   --soak     measures the memory of a page that receives messages and opens streams for this many minutes; see soak.mjs
 //   --world    measures how the page draws a world with this many things in sight; see world.mjs
 //
 // The lines that begin with "bench" are medians; a ratio above 1 means that ours is better.
@@ -27,6 +29,7 @@ import { addressOf, startFarSide, startMessenger, startRelay } from './far.mjs'
 import { Figures } from './figures.mjs'
 import { Pages } from './page.mjs'
 import { held, startRooms } from './rooms.mjs'
+import { Memory, startSoak } from './soak.mjs'
 import { measureStart, startStarts } from './start.mjs'
 import { startWorld } from './world.mjs'
 
@@ -50,13 +53,22 @@ runToEnd('bench', async () => {
       rooms: { type: 'string', default: '' },
       seats: { type: 'string', default: '1' },
       world: { type: 'string', default: '' },
+      soak: { type: 'string', default: '' },
       tabs: { type: 'boolean', default: false },
     },
   })
-  flags.side ??= flags.tabs ? ['ours', 'raw-channel', 'js-libp2p', 'circuit'] : flags.start ? ['ours', 'js-libp2p'] : sides
-  flags.transport ??= flags.start || flags.tabs ? ['webtransport'] : transports
+  flags.side ??= flags.tabs ? ['ours', 'raw-channel', 'js-libp2p', 'circuit'] : flags.start || flags.soak ? ['ours', 'js-libp2p'] : sides
+  flags.transport ??= flags.start || flags.tabs || flags.soak ? ['webtransport'] : transports
   if (flags.rooms || flags.world) flags.side = flags.side.filter((side) => side !== 'js-libp2p') // js-libp2p has no rooms
-  const measure = await (flags.start ? starts(flags) : flags.rooms ? rooms(flags) : flags.world ? world(flags) : flags.tabs ? tabs(flags) : transfers(flags))
+  const prepare = [
+    [flags.start, starts],
+    [flags.rooms, rooms],
+    [flags.world, world],
+    [flags.tabs, tabs],
+    [flags.soak, soak],
+    [true, transfers],
+  ].find(([wanted]) => wanted)[1]
+  const measure = await prepare(flags)
   for (let run = 1; run <= Number(flags.runs); run++) {
     for (const transport of flags.transport) {
       const order = run % 2 ? flags.side : flags.side.toReversed() // each side goes first equally often
@@ -137,6 +149,20 @@ async function world(flags) {
   }
 }
 
+/** Does the same for the memory of a page over a long time. */
+async function soak(flags) {
+  const { messenger, plan } = await startSoak(Number(flags.soak))
+  const flood = ({ peer, type, count, size }) => messenger.flood(peer, type, count, size)
+  const pages = new Pages(await bundle(flags.side), { flood })
+  await pages.listen()
+  return async (run, side, transport) => {
+    const memory = new Memory(`soak-${transport}`)
+    const what = `run ${run}, ${side} over ${transport}, ${flags.soak} minutes`
+    const { error } = await take(pages, side, transport, plan(transport), what, memory)
+    if (error) failures.push(`${what}: ${error}`)
+  }
+}
+
 /** Does the same for two tabs. */
 async function tabs(flags) {
   const pages = new Pages(await bundle(flags.side, 'tabs'), {})
@@ -151,8 +177,9 @@ async function tabs(flags) {
 }
 
 /** Runs one page, and keeps its figures. */
-async function take(pages, side, transport, plan, what) {
-  const outcome = await pages.run(side, transport, plan)
+async function take(pages, side, transport, plan, what, memory) {
+  const outcome = await pages.run(side, transport, plan, { memory: (...args) => memory.measure(...args) })
+  Object.assign(outcome.figures, memory?.figures())
   for (const [name, value] of Object.entries(outcome.figures)) {
     const [figure, contender = side] = name.split('@')
     figures.add(figure.includes('/') ? figure : `tab-${transport}/${figure}`, contender, value)

@@ -20,7 +20,7 @@ const CHUNK = 64 << 10
 /** Runs the plan of this page and reports each figure when it is known. */
 export async function run(driver) {
   const { plan } = globalThis.bench
-  const { messages, tunnel } = plan
+  const { messages, tunnel, soak } = plan
   try {
     if (plan.start) return await starting(driver, plan)
     await driver.start()
@@ -40,6 +40,7 @@ export async function run(driver) {
     }
     if (messages) await receiving(driver, messages)
     if (tunnel) await serving(driver, tunnel)
+    if (soak) await soaking(driver, soak)
     await post('/done', {})
   } catch (err) {
     await post('/failed', { error: String(err?.stack ?? err) })
@@ -234,4 +235,24 @@ async function serving(driver, { area, address, bytes }) {
   })
   await driver.connect(address)
   await post('/tunnel', { area, peer, bytes })
+}
+
+/** Receives messages and opens streams in every minute, and has the memory measured after each. */
+async function soaking(driver, { address, minutes, streams, messages }) {
+  let got = 0
+  let wanted = 0
+  let all
+  const peer = await driver.messages(messages.type, () => ++got === wanted && all())
+  const host = await driver.connect(address)
+  await driver.connect(messages.address)
+  for (let minute = 0; minute < minutes; minute++) {
+    const over = new Promise((resolve) => setTimeout(resolve, 60_000))
+    wanted += messages.count
+    const received = new Promise((resolve) => (all = resolve))
+    await post('/flood', { peer, ...messages })
+    for (let i = 0; i < streams; i++) await visit(driver, host)
+    await received
+    await over
+    await post('/memory', { bytes: await linearMemory() })
+  }
 }
