@@ -152,7 +152,7 @@ test-long: build bin/testpeer chromium browsers web/test/node24/node_modules/.pa
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -race -count=1 ./native/postgres
 	TOMBOLO_POSTGRES_TEST=install $(GO) test -count=1 -run Conforms ./native/postgres # what go-datastore leaves out with the race detector
 	LONG=1 TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run TestConforms $(call IN,chromium) ./wasm/websocket ./wasm/webtransport
-	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run 'TestConforms|TestStreams|TestNothingLeaks' $(call IN,firefox) ./wasm/websocket ./wasm/webrtc
+	TESTPEER=$(CURDIR)/bin/testpeer $(JS) $(GO) test -count=1 -p 1 -run 'TestConforms|TestStreams|TestNothingLeaks|TestDialler' $(call IN,firefox) ./wasm/websocket ./wasm/webrtc
 	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/gogo
 	$(FUZZ) -fuzz=FuzzLikeTheRealOne ./wasm/lean/protobuf/proto
 	$(MAKE) build LEAN=-plain # the program as go build makes it

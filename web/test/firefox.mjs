@@ -13,6 +13,7 @@ const preferences = {
   'browser.shell.checkDefaultBrowser': false,
   'browser.startup.homepage_override.mstone': 'ignore',
   'datareporting.policy.dataSubmissionEnabled': false,
+  'media.peerconnection.ice.loopback': true, // peers of the tests listen on 127.0.0.1
   'network.captive-portal-service.enabled': false,
   'network.connectivity-service.enabled': false,
   'toolkit.telemetry.reportingpolicy.firstRun': false,
@@ -23,11 +24,11 @@ export function findFirefox() {
   return find({ what: 'Firefox', variable: 'FIREFOX', names: ['firefox-esr', 'firefox'] })
 }
 
-/** Resolves to a browser with a fresh profile that shows a page, and its WebDriver BiDi address. */
-export async function launchFirefox(page = 'about:blank') {
+/** Resolves to a browser with a fresh profile that shows a page, and its WebDriver BiDi address. `more` are further preferences. */
+export async function launchFirefox(page = 'about:blank', more = {}) {
   const path = findFirefox()
   const dir = freshFolder('firefox')
-  const lines = Object.entries(preferences).map(([key, value]) => `user_pref("${key}", ${JSON.stringify(value)});\n`)
+  const lines = Object.entries({ ...preferences, ...more }).map(([key, value]) => `user_pref("${key}", ${JSON.stringify(value)});\n`)
   writeFileSync(join(dir, 'user.js'), lines.join(''))
   const browser = launchProgram({
     path,

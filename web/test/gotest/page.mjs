@@ -12,7 +12,10 @@ import { libWasm } from './toolchain.mjs'
 const startLimit = 60_000
 
 export const runInChromium = (job, where) => runInPage(job, where, 'Chromium', launch)
-export const runInFirefox = (job) => runInPage(job, 'window', 'Firefox', launchFirefox)
+export const runInFirefox = (job) => runInPage(job, 'window', 'Firefox', (page) => launchFirefox(page, loopback))
+
+/** Preferences for WebRTC to 127.0.0.1. A page without leave to use a microphone connects from the interface of the default route only. */
+const loopback = { 'media.peerconnection.ice.loopback': true, 'permissions.default.microphone': 1 }
 
 /** Resolves to the exit code of the test. */
 async function runInPage({ binary, args, env }, where, name, launch) {
