@@ -465,3 +465,17 @@ func TestWithoutAStandbyNothingIsHandedOver(t *testing.T) {
 	require.NoError(t, err, "the room goes on")
 	require.NoError(t, p.Leave())
 }
+
+func TestAStandbyIsReadyOnceItsHostCountsOnIt(t *testing.T) {
+	for range 20 {
+		host, other := newHosting(t), newHosting(t)
+		host.connect(t, other.node)
+		opts := ledgerOptions
+		opts.Standbys = []peer.ID{other.ID()}
+		room, err := host.rooms.Host(new(ledger), opts)
+		require.NoError(t, err)
+		s := standBy(t, other, host.ID())
+		require.Eventually(t, func() bool { ready, _ := s.Ready(); return ready }, limit, time.Microsecond)
+		require.Equal(t, []peer.ID{other.ID()}, room.Standbys())
+	}
+}

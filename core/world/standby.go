@@ -121,8 +121,8 @@ func (s *Standby) Room() *Room {
 	return s.room
 }
 
-// Ready reports whether this node could take over. If not, the error is the reason why
-// the host does not feed it, if that is known.
+// Ready reports whether this node could take over, and the host counts on it. If not, the
+// error is the reason why the host does not feed it, if that is known.
 func (s *Standby) Ready() (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -424,7 +424,8 @@ func (f *fed) read(stream network.Stream, host peer.ID) error {
 			f.heard, f.ready = time.Now(), true
 			s.tick.Store(mark.Tick)
 			s.mu.Lock()
-			s.synced, s.whole, s.reason = true, true, nil
+			s.synced = mark.Number > 1 // now the host knows, too, that the first batch was sent
+			s.whole, s.reason = true, nil
 			s.mu.Unlock()
 			if mark.Flags&wire.MarkEnded != 0 {
 				f.closed = true
