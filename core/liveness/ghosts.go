@@ -50,7 +50,7 @@ func NewGhosts(h host.Host, log *slog.Logger) *Ghosts {
 		doubt: make(chan struct{}, 1),
 		closed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tombolo_ghosts_total",
-			Help: "Connections closed because nobody answered at their far end: those of peers that had come anew, those that were asked after a sleep, and all others.",
+			Help: "Connections closed because the peer did not answer: those of peers that had come anew, those that were asked after a sleep, and all others.",
 		}, []string{"reason"}),
 	}
 }
@@ -136,7 +136,7 @@ func (g *Ghosts) round(ctx context.Context) {
 func (g *Ghosts) ask(ctx context.Context, reason string, conns []network.Conn, timeout time.Duration) {
 	for _, c := range CloseSilent(ctx, conns, timeout) {
 		g.closed.WithLabelValues(reason).Inc()
-		g.log.Info("closed a connection at whose far end nobody answers", "peer", c.RemotePeer(), "addr", c.RemoteMultiaddr())
+		g.log.Info("closed a connection whose peer does not answer", "peer", c.RemotePeer(), "addr", c.RemoteMultiaddr())
 	}
 }
 

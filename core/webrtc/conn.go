@@ -143,7 +143,7 @@ func (c *conn) newStream(ch Channel, inbound bool) (*stream, error) {
 	}
 	if inbound {
 		if c.inbounds >= maxInbound {
-			return nil, fmt.Errorf("the far side has %d streams open", c.inbounds)
+			return nil, fmt.Errorf("the peer has %d streams open", c.inbounds)
 		}
 		c.inbounds++
 	}
@@ -423,7 +423,7 @@ func (i initChannel) finish(ctx context.Context, ch Channel) error {
 	case <-i.closed:
 		return nil
 	case <-timer.C:
-		return errors.New("the far side does not close the first channel")
+		return errors.New("the peer does not close the first channel")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}

@@ -191,7 +191,7 @@ func (x *exchange) take(ctx context.Context, pc PeerConnection, candidate string
 // next reads a message. It bounds the number of messages.
 func (x *exchange) next() (signal, error) {
 	if x.count++; x.count > maxSignals {
-		return signal{}, fmt.Errorf("the far side sent more than %d signalling messages", maxSignals)
+		return signal{}, fmt.Errorf("the peer sent more than %d signalling messages", maxSignals)
 	}
 	return readSignal(x.r)
 }
@@ -203,7 +203,7 @@ func (x *exchange) description(kind uint64) (signal, error) {
 		s, err := x.next()
 		switch {
 		case errors.Is(err, io.EOF):
-			return signal{}, errors.New("the far side has ended the stream without one")
+			return signal{}, errors.New("the peer has ended the stream without one")
 		case err != nil:
 			return signal{}, err
 		case s.kind == kind && s.data != "":

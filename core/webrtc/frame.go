@@ -46,7 +46,7 @@ const (
 )
 
 // errFrame is wrapped by the errors of frames that cannot be decoded.
-var errFrame = errors.New("the far side sent a frame that cannot be read")
+var errFrame = errors.New("the peer sent a frame that cannot be read")
 
 // append appends the frame with its length.
 func (f frame) append(b []byte) []byte {

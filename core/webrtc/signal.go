@@ -42,7 +42,7 @@ const (
 	maxSignals = 100
 )
 
-var errSignal = errors.New("the far side sent a signalling message that cannot be read")
+var errSignal = errors.New("the peer sent a signalling message that cannot be read")
 
 // append appends the message with its length. It writes the kind even if it is 0, because
 // js-libp2p otherwise refuses the offer.

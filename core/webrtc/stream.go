@@ -31,7 +31,7 @@ const (
 
 var (
 	errWriteAfterClose = errors.New("write on a stream that was closed for writing")
-	errTooMuchUnread   = errors.New("the far side sent more than may be unread")
+	errTooMuchUnread   = errors.New("the peer sent more than may be unread")
 	errDetached        = errors.New("the stream was handed to the program")
 )
 
