@@ -12,8 +12,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -110,70 +112,22 @@ type Options struct {
 // nothing is left behind. If another program uses an address, the error is a
 // *stack.InUseError; if another process uses the data directory, it is datadir.ErrInUse.
 func New(ctx context.Context, o Options) (*core.Node, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("start node: %w", err)
-	}
-	if o.Network == "" {
-		o.Network = core.DefaultNetwork
-	}
-	// Check before a directory is made and an identity written.
-	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
-		return nil, fmt.Errorf("start node: %w", err)
-	}
-	keeper, err := reservation.New(o.Relays, reservation.Options{Get: get, Network: o.Network, Token: o.Token, Logger: o.Logger})
-	if err == nil {
-		err = keeper.AddURLs(o.RelayURLs)
-	}
+	keeper, err := o.complete(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	key, dataDir, err := datadir.Identity(o.DataDir, o.Identity)
+	key, histories, parts, err := o.open()
 	if err != nil {
 		return nil, fmt.Errorf("start node: %w", err)
 	}
-	if o.UserAgent == "" {
-		o.UserAgent = "tombolo/" + core.Version()
-	}
-	if o.Listen == nil {
-		o.Listen = stack.DefaultListen(0, 0)
-	}
-	parts := []core.Part{{Name: "data directory", Close: dataDir.Close}}
-	histories, err := store.OpenIn(o.DataDir)
+	gate, holes := new(liveness.Gate), new(punch.Puncher)
+	h, err := o.newHost(key, keeper, gate, holes)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start node: %w", err), dataDir.Close())
-	}
-	parts = append(parts, core.Part{Name: "histories", Close: histories.Close})
-	gate := new(liveness.Gate)
-	holes := new(punch.Puncher)
-	h, err := stack.New(stack.Options{
-		Key:          key,
-		Listen:       o.Listen,
-		AddrsFactory: announcing(o.Announce, keeper.AddrsFactory),
-		UserAgent:    o.UserAgent,
-		Peers:        o.Peers,
-		MapPorts:     !o.NoPortMapping,
-		Registerer:   o.Registerer,
-		Libp2p: []libp2p.Option{
-			libp2p.DisableRelay(), // of libp2p's circuit client: we have our own
-			libp2p.Transport(circuits.New),
-			holes.Option(),
-			libp2p.ConnectionGater(gate),
-		},
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start node: %w", err), histories.Close(), dataDir.Close())
-	}
-	if err := h.Network().Listen(circuits.Addr); err != nil {
-		return nil, errors.Join(fmt.Errorf("start node: %w", err), h.Close(), histories.Close(), dataDir.Close())
-	}
-	if o.Direct {
-		platform := webrtc.New(webrtc.Options{
-			Loopback: slices.ContainsFunc(o.Listen, manet.IsIPLoopback),
-			STUN:     func() []string { return corewebrtc.STUN(h, keeper.Relays()) },
-		})
-		if _, err := corewebrtc.AddTransport(h, platform, corewebrtc.Options{Gater: gate}); err != nil {
-			return nil, errors.Join(fmt.Errorf("start node: %w", err), h.Close(), histories.Close(), dataDir.Close())
+		err = fmt.Errorf("start node: %w", err)
+		for _, part := range slices.Backward(parts) {
+			err = errors.Join(err, part.Close())
 		}
+		return nil, err
 	}
 	finder := mdns.New(h, mdns.Options{Network: o.Network, Tag: core.NeighbourTag, Logger: o.Logger})
 	if !o.NoMDNS {
@@ -203,6 +157,79 @@ func New(ctx context.Context, o Options) (*core.Node, error) {
 		finder.Start() // once the node is complete: the peers found are reported to it
 	}
 	return node, err
+}
+
+// complete sets what is not given, and checks what is, before a directory is made and an
+// identity written. It returns what will keep the node's reservations.
+func (o *Options) complete(ctx context.Context) (*reservation.Keeper, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if o.Network == "" {
+		o.Network = core.DefaultNetwork
+	}
+	if o.UserAgent == "" {
+		o.UserAgent = "tombolo/" + core.Version()
+	}
+	if o.Listen == nil {
+		o.Listen = stack.DefaultListen(0, 0)
+	}
+	if err := errors.Join(discovery.CheckNetwork(o.Network), stack.CheckPeers(o.Peers)); err != nil {
+		return nil, err
+	}
+	keeper, err := reservation.New(o.Relays, reservation.Options{Get: get, Network: o.Network, Token: o.Token, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return keeper, keeper.AddURLs(o.RelayURLs)
+}
+
+// open opens the data directory. It returns what is in it, and what must be closed, the
+// last first.
+func (o *Options) open() (crypto.PrivKey, datastore.Batching, []core.Part, error) {
+	key, dir, err := datadir.Identity(o.DataDir, o.Identity)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	histories, err := store.OpenIn(o.DataDir)
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, dir.Close())
+	}
+	return key, histories, []core.Part{{Name: "data directory", Close: dir.Close}, {Name: "histories", Close: histories.Close}}, nil
+}
+
+// newHost makes the libp2p host, which listens.
+func (o *Options) newHost(key crypto.PrivKey, keeper *reservation.Keeper, gate *liveness.Gate, holes *punch.Puncher) (host.Host, error) {
+	h, err := stack.New(stack.Options{
+		Key:          key,
+		Listen:       o.Listen,
+		AddrsFactory: announcing(o.Announce, keeper.AddrsFactory),
+		UserAgent:    o.UserAgent,
+		Peers:        o.Peers,
+		MapPorts:     !o.NoPortMapping,
+		Registerer:   o.Registerer,
+		Libp2p: []libp2p.Option{
+			libp2p.DisableRelay(), // of libp2p's circuit client: we have our own
+			libp2p.Transport(circuits.New),
+			holes.Option(),
+			libp2p.ConnectionGater(gate),
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = h.Network().Listen(circuits.Addr)
+	if err == nil && o.Direct {
+		platform := webrtc.New(webrtc.Options{
+			Loopback: slices.ContainsFunc(o.Listen, manet.IsIPLoopback),
+			STUN:     func() []string { return corewebrtc.STUN(h, keeper.Relays()) },
+		})
+		_, err = corewebrtc.AddTransport(h, platform, corewebrtc.Options{Gater: gate})
+	}
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return h, nil
 }
 
 // announcing returns an AddrsFactory that puts the announced addresses before those of
