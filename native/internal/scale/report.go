@@ -60,9 +60,6 @@ const (
 // simulate runs all parts of the simulation, one after the other.
 func simulate(o Options, progress io.Writer) (f Found, err error) {
 	began := time.Now()
-	note := func(what string, args ...any) {
-		fmt.Fprintf(progress, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(what, args...))
-	}
 	f.Options = o
 	w, err := begin(o)
 	defer func() {
@@ -73,17 +70,34 @@ func simulate(o Options, progress io.Writer) (f Found, err error) {
 	if err != nil {
 		return f, err
 	}
+	note := func(what string, args ...any) {
+		fmt.Fprintf(progress, "%6.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(what, args...))
+	}
+	f.joining(w, note)
+	f.talking(w, note)
+	f.parting(w, note)
+	f.losing(w, note)
+	return f, nil
+}
+
+type noter func(what string, args ...any)
+
+// joining has the relays connect, and then all tabs come at once.
+func (f *Found) joining(w *world, note noter) {
 	w.sleep(settle)
 	f.Links = w.connected()
-	note("%d relays have %d connections", o.Relays, f.Links)
+	note("%d relays have %d connections", f.Options.Relays, f.Links)
 
 	m := measure(w.relays)
-	f.Come = w.await(func() { w.come(o.Within) })
+	f.Come = w.await(func() { w.come(f.Options.Within) })
 	w.sleep(settle)
 	f.Joining = m.end()
-	note("%d tabs have come", o.Tabs)
+	note("%d tabs have come", f.Options.Tabs)
+}
 
-	m = measure(w.relays)
+// talking measures silence, questions, and a broadcast.
+func (f *Found) talking(w *world, note noter) {
+	m := measure(w.relays)
 	w.sleep(30 * time.Second)
 	f.Idle = m.end()
 
@@ -99,14 +113,18 @@ func simulate(o Options, progress io.Writer) (f Found, err error) {
 	f.Reach = w.says(w.rooms[0].tabs)
 	f.Said = m.end()
 	note("a broadcast reached %d of %d", f.Reach.Reached, f.Reach.Members)
+}
 
+// parting parts the network in two, and mends it.
+func (f *Found) parting(w *world, note noter) {
 	f.Crossed = w.crossing()
-	m = measure(w.relays)
+	m := measure(w.relays)
 	w.part()
 	w.sleep(noticed + 3*settle)
 	f.Parting = m.end()
 	f.Apart = w.says(w.rooms[0].tabs)
 	note("in two parts, it reached %d", f.Apart.Reached)
+
 	mended := time.Now()
 	w.mend()
 	for f.Healed == 0 && time.Since(mended) < 10*time.Minute {
@@ -118,9 +136,12 @@ func simulate(o Options, progress io.Writer) (f Found, err error) {
 	f.Left = w.crossing()
 	f.Again = w.says(w.rooms[0].tabs)
 	note("in one again, it reached %d", f.Again.Reached)
+}
 
+// losing kills a third of the relays.
+func (f *Found) losing(w *world, note noter) {
 	lost := len(w.relays) / 3
-	m = measure(w.relays)
+	m := measure(w.relays)
 	f.Lost = w.await(func() {
 		for _, i := range rand.Perm(len(w.relays))[:lost] {
 			w.kill(w.relays[i])
@@ -130,7 +151,6 @@ func simulate(o Options, progress io.Writer) (f Found, err error) {
 	f.Losing = m.end()
 	f.After = w.says(w.rooms[0].tabs)
 	note("%d relays are lost, all tabs are back, and it reached %d", lost, f.After.Reached)
-	return f, nil
 }
 
 // says makes one of the tabs broadcast, and waits until the broadcast has arrived.
