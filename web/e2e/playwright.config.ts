@@ -32,6 +32,16 @@ export default defineConfig<{ tab: Tab }>({
   forbidOnly: process.env['CI'] !== undefined,
   reporter: 'list',
   projects: [
+    // The core tests in the engines of other browsers. Each is the installed version, one at a time: first, so that others run beside them.
+    ...engines.map((browser) => ({
+      name: browser,
+      metadata: { browser },
+      grep: /@core/,
+      ...(browser === 'firefox' && { grepInvert: new RegExp(`over websocket${long ? '' : `|${SELDOM}`}`) }), // it has WebTransport, and the page tests cover WebSocket
+      workers: 1,
+      testMatch: [...CROSSING.map((name) => `${name}.spec.ts`), ENGINES],
+      use: { tab: browserTab as unknown as Tab },
+    })),
     // The default place.
     { name: 'dedicated', metadata: { worker: 'dedicated' }, testIgnore: long ? ENGINES : [ENGINES, 'long/**'] },
     // The same with the node in other places.
@@ -49,16 +59,6 @@ export default defineConfig<{ tab: Tab }>({
       testMatch: CROSSING.map((name) => `${name}.spec.ts`),
       // Playwright accepts a fixture in place of an option, but its types only allow values.
       use: { tab: nodeTab as unknown as Tab },
-    })),
-    // The core tests in the engines of other browsers. Each is the installed version, one at a time.
-    ...engines.map((browser) => ({
-      name: browser,
-      metadata: { browser },
-      grep: /@core/,
-      ...(browser === 'firefox' && { grepInvert: new RegExp(`over websocket${long ? '' : `|${SELDOM}`}`) }), // it has WebTransport, and the page tests cover WebSocket
-      workers: 1,
-      testMatch: [...CROSSING.map((name) => `${name}.spec.ts`), ENGINES],
-      use: { tab: browserTab as unknown as Tab },
     })),
   ],
   use: {
