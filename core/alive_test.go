@@ -26,8 +26,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
-// newReserving makes a node with a reservation on a relay of its own, which is
-// known to it under the address that at makes of the relay's.
+// newReserving makes a relay and a node with a reservation on it. The node knows the
+// relay by the address that at returns for the relay's own.
 func newReserving(t *testing.T, at func(string) string) (n *core.Node, events *core.Events, relayID peer.ID) {
 	t.Helper()
 	r := hosttest.New(t, hosttest.Options{})
@@ -53,17 +53,17 @@ func TestANodeAtRestHasNoConnectionUntilItIsWoken(t *testing.T) {
 	defer theirs.Close()
 	_, err := n.Connect(bounded(t), other.Addrs()[0].String())
 	require.NoError(t, err)
-	next(t, theirs, core.PeerConnected) // else it never was, for the other end
+	next(t, theirs, core.PeerConnected) // otherwise the other end may never see the connection
 
 	n.Rest()
 	assert.Empty(t, n.Host().Network().Conns())
-	assert.Equal(t, n.ID(), next(t, theirs, core.PeerDisconnected).Peer, "the other end is told")
+	assert.Equal(t, n.ID(), next(t, theirs, core.PeerDisconnected).Peer, "the other end sees the connection end")
 	require.Error(t, next(t, events, core.ReservationLost).Err)
 	_, err = n.Connect(bounded(t), other.Addrs()[0].String())
 	require.ErrorIs(t, err, core.ErrResting)
 	_, err = n.Open(bounded(t), other.ID(), "/x/none")
 	require.ErrorIs(t, err, core.ErrResting)
-	// Its keeper would try every few milliseconds.
+	// If it were awake, its keeper would retry every few milliseconds.
 	assert.Never(t, func() bool { return len(n.Host().Network().Conns()) > 0 }, 300*time.Millisecond, time.Millisecond)
 
 	n.Wake()
@@ -87,7 +87,7 @@ func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
 	defer sub.Close()
 	n.Rest()
 	_, _ = other.Connect(bounded(t), n.Addrs()[0].String())
-	assert.Empty(t, n.Host().Network().Conns(), "nothing is taken either")
+	assert.Empty(t, n.Host().Network().Conns(), "no connection is accepted either")
 	require.Eventually(t, func() bool { return len(other.Host().Network().Conns()) == 0 }, limit, time.Millisecond)
 	n.Wake()
 	_, err = other.Connect(bounded(t), n.Addrs()[0].String())
@@ -98,7 +98,7 @@ func TestWhatIsRegisteredOutlivesARest(t *testing.T) {
 	assert.Equal(t, "still there", string(msg.Data))
 }
 
-// held is a gate that holds the connections which it let in, until it is released.
+// held is a gate that blocks each connection that it lets in until release is closed.
 type held struct {
 	*liveness.Gate
 	letIn, release chan struct{}
@@ -210,8 +210,8 @@ func TestAtRestTheCircuitsAreClosedBeforeTheirRelay(t *testing.T) {
 	assert.NotContains(t, mine.closed[circuits], "p2p-circuit")
 }
 
-// resources refuse inbound streams when told to, and note which connections that a
-// host has dialled were closed, in order.
+// resources refuses inbound streams while refuse is set. It records in closed the
+// addresses of the dialled connections, in the order in which they were closed.
 type resources struct {
 	network.NullResourceManager
 	refuse  atomic.Bool
@@ -246,20 +246,19 @@ type scope struct {
 
 func (s *scope) Done() { s.closed() }
 
-// proxy stands between a host and those that dial it. It can fall silent (stall):
-// what is connected stays so and nothing passes any more, but later connections
-// do. And it can hold everything back for a while.
+// proxy forwards connections to a host. After stall, its connections stay open but pass
+// no more data; later connections work. While held is locked, no data passes at all.
 type proxy struct {
 	t       *testing.T
-	held    sync.RWMutex // for writing while everything is held back
+	held    sync.RWMutex // locked for writing while no data may pass
 	mu      sync.Mutex
-	stalled *atomic.Bool // of the connections of now
+	stalled *atomic.Bool // shared by the connections made since the last stall
 	conns   []net.Conn
 }
 
 func newProxy(t *testing.T) *proxy { return &proxy{t: t, stalled: new(atomic.Bool)} }
 
-// to starts it before the given address and returns its own.
+// to starts a listener that forwards to addr, and returns the address of the listener.
 func (p *proxy) to(addr string) string {
 	target := "127.0.0.1:" + addr[strings.LastIndex(addr, "/")+1:]
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -50,7 +50,7 @@ func TestACallReachesAPeerThatIsJustArriving(t *testing.T) {
 			from := relayed(t, relayHost) // it holds no reservation yet, either
 			called := make(chan error, 1)
 			go func() { called <- call(bounded(t), from, id) }()
-			require.Eventually(t, func() bool { // it was guessed to be at the relay, and is not
+			require.Eventually(t, func() bool { // from has guessed that the peer is at the relay, where it is not yet
 				return len(from.Host().Peerstore().Addrs(id)) > 0
 			}, limit, time.Millisecond)
 			keeper, err := reservation.New([]peer.AddrInfo{hosttest.Info(relayHost)}, reservation.Options{})

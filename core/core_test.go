@@ -276,7 +276,7 @@ func TestEchoEndsWithItsContext(t *testing.T) {
 	case err := <-ended:
 		require.ErrorIs(t, err, network.ErrReset)
 	case <-time.After(limit):
-		require.Fail(t, "the far side was not told")
+		require.Fail(t, "the peer's stream was not reset")
 	}
 }
 
@@ -309,8 +309,8 @@ func TestHandleTakesAProtocolOnce(t *testing.T) {
 	require.ErrorContains(t, err, "/x/none")
 }
 
-// A node that cannot listen is dialled by its id alone, through the relay both
-// know, and the two do not need to know each other's addresses.
+// A node that cannot listen is reachable by its peer ID alone, through a relay that both
+// peers know. Neither needs to know the other's addresses.
 func TestPeersMeetThroughARelayByIDAlone(t *testing.T) {
 	relayHost := hosttest.New(t, hosttest.Options{})
 	hosttest.Relay(t, relayHost, relay.Resources{MaxReservations: 10, MaxCircuits: 10, MaxReservationsPerIP: 10, MaxReservationsPerASN: 10, BufferSize: 2048, ReservationTTL: time.Hour})
@@ -344,7 +344,7 @@ func TestPeersMeetThroughARelayByIDAlone(t *testing.T) {
 	assert.True(t, circuit, "no circuit address in %v", hidden.Addrs())
 }
 
-// relayed makes a node that only dials and keeps a reservation on the relay.
+// relayed makes a node that only dials and keeps reservations on the relays.
 func relayed(t *testing.T, relays ...host.Host) *core.Node {
 	t.Helper()
 	infos := make([]peer.AddrInfo, len(relays))
@@ -395,7 +395,7 @@ func TestPeerThatBecomesDirectAndFallsBackIsNewsAndBroadcastsGoOn(t *testing.T) 
 	broadcast("over the relay")
 
 	meet := func() {
-		// far cannot be dialled, and dials.
+		// far does not listen, so it is far that dials.
 		require.NoError(t, far.Host().Connect(network.WithForceDirectDial(bounded(t), "test"), hosttest.Info(near.Host())))
 		ev := next(t, events, core.PeerDirect)
 		assert.Equal(t, []any{far.ID(), "tcp", false}, []any{ev.Peer, ev.Conn.Transport, ev.Conn.Relayed})
@@ -416,7 +416,7 @@ func TestPeerThatBecomesDirectAndFallsBackIsNewsAndBroadcastsGoOn(t *testing.T) 
 	broadcast("without it")
 }
 
-// gossips says whether a has a stream of GossipSub to b.
+// gossips reports whether a has a GossipSub stream to b.
 func gossips(a, b *core.Node) bool {
 	for _, c := range a.Host().Network().ConnsToPeer(b.ID()) {
 		for _, s := range c.GetStreams() {

@@ -14,17 +14,17 @@ import (
 
 const module = "github.com/tombolo-net/tombolo/"
 
-// rule bans what the packages of a part of the house depend on, each with the
-// sentence of why. Of the standard library, which imports itself everywhere,
-// only direct imports count; of all else, whatever is linked.
+// rule lists the packages that a part of the module must not depend on, each with the
+// reason. For the standard library, whose packages import each other everywhere, only
+// direct imports count; for all others, indirect ones count, too.
 type rule struct {
-	part   string   // a pattern of packages
-	goos   []string // where the rule holds
+	part   string   // a package pattern
+	goos   []string // the platforms that the rule applies to
 	banned map[string]string
 }
 
-// The house, from the inside out: core knows nobody; native, wasm and relay
-// know core; web knows only itself.
+// The parts of the module, from the inside out: core imports no other part; native, wasm
+// and relay import core; web imports only itself.
 var rules = []rule{
 	{
 		part: "./core/...",
@@ -114,9 +114,9 @@ func TestEdgesPointInward(t *testing.T) {
 	}
 }
 
-// dependencies lists, for each package the pattern matches on goos, what it
-// imports and all it depends on beyond the standard library. Tests, and what is
-// only for them, are left out.
+// dependencies returns, for each package that the pattern matches on goos, its direct
+// imports and all its dependencies outside the standard library. Tests, and packages that
+// only tests use, are left out.
 func dependencies(t *testing.T, pattern, goos string) map[string][]string {
 	t.Helper()
 	arch := "amd64"

@@ -16,8 +16,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh"
 )
 
-// A phone that is locked as a page begins, or a machine that has too much to do:
-// libp2p asks once who a new peer is, and waits for five seconds.
+// libp2p identifies a new peer only once, and waits five seconds for the answer. A phone
+// that is locked while a page loads, or a busy machine, may answer later.
 func TestAPeerThatIsFrozenAtItsStartIsHeardLater(t *testing.T) {
 	t.Parallel()
 	gate := &held{new(liveness.Gate), make(chan struct{}, 1), make(chan struct{})}

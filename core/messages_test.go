@@ -114,8 +114,7 @@ func TestReservedTypesReachNobody(t *testing.T) {
 	require.ErrorIs(t, err, message.ErrType)
 }
 
-// A subscriber with the policy Block holds back the one who sends to it, and
-// nobody else.
+// A subscriber with the policy Block holds back only the peer that sends to it.
 func TestBlockedSubscriberHoldsBackItsSenderOnly(t *testing.T) {
 	b := newNode(t, core.Options{}, hosttest.Options{})
 	fast, slow := newNode(t, core.Options{}, hosttest.Options{}), newNode(t, core.Options{}, hosttest.Options{})
@@ -254,8 +253,8 @@ func TestReportSaysWhoWasReachedAndWhyOthersWereNot(t *testing.T) {
 	assert.Empty(t, report.Failed)
 }
 
-// Two nodes that share a relay and have never met hear each other's broadcasts,
-// and the relay keeps what one of them missed.
+// A node's broadcasts reach a node that it has never met through a relay that they share,
+// and the relay keeps them for a node that joins later.
 func TestRelayCarriesBroadcastsAndKeepsThem(t *testing.T) {
 	limits := replay.Limits{Count: 100}
 	r := newNode(t, core.Options{RelayTopics: 8, KeepHistories: &limits}, hosttest.Options{})
@@ -272,7 +271,7 @@ func TestRelayCarriesBroadcastsAndKeepsThem(t *testing.T) {
 	for i := range count {
 		require.NoError(t, a.Broadcast(bounded(t), "news", fmt.Append(nil, i), mesh.WaitForPeer()))
 	}
-	var all []string // what was said while the subscription spread may come after what was said then
+	var all []string // broadcasts made while the subscription still spreads may arrive after later ones
 	for range count {
 		all = append(all, string(read(t, heard).Data))
 	}
@@ -383,7 +382,7 @@ func TestNodesShareARegisterer(t *testing.T) {
 	}
 	assert.Equal(t, map[string]float64{a.ID().String(): 1, b.ID().String(): 0}, subscriptions())
 	require.NoError(t, a.Close())
-	assert.Equal(t, map[string]float64{b.ID().String(): 0}, subscriptions(), "a node takes its own with it")
+	assert.Equal(t, map[string]float64{b.ID().String(): 0}, subscriptions(), "the metrics of a closed node are removed")
 }
 
 func TestHandlerThatPanicsOrIsLateIsCountedAndGoesOn(t *testing.T) {

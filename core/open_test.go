@@ -20,9 +20,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// twice is a node that a peer has connected to twice, as one that died and is
-// back does: each time with a host of its own, and the times that proxied names
-// through a proxy. conns are in the order in which they were made.
+// twice makes a node to which a peer has connected twice, like a peer that crashed and
+// came back: each time from a new host with the same key. The connections whose indexes
+// are in proxied pass a proxy. conns are in the order in which they were made.
 func twice(t *testing.T, proxied ...int) (here *core.Node, way *proxy, p peer.ID, conns []network.Conn) {
 	t.Helper()
 	here, way = newNode(t, core.Options{PingInterval: -1}, hosttest.Options{}), newProxy(t)
@@ -56,8 +56,8 @@ func twice(t *testing.T, proxied ...int) (here *core.Node, way *proxy, p peer.ID
 	return here, way, p, conns
 }
 
-// known says whether the peer has told that it echoes: host.NewStream then waits
-// for no answer.
+// known reports whether h knows that the peer supports the echo protocol. If so,
+// host.NewStream does not wait for an answer.
 func known(h host.Host, p peer.ID) bool {
 	protos, err := h.Peerstore().SupportsProtocols(p, core.EchoProtocol)
 	return err == nil && len(protos) == 1
@@ -70,7 +70,7 @@ func TestAPeerThatIsBackIsReachedThoughItsDeadConnectionIsStillThere(t *testing.
 	require.Equal(t, conns[1].RemoteMultiaddr(), peerOf(t, here, p).Addr)
 	s, err := here.Open(bounded(t), p, core.EchoProtocol)
 	require.NoError(t, err)
-	assert.Same(t, conns[1], s.Conn(), "what Peers calls the connection in use")
+	assert.Same(t, conns[1], s.Conn(), "the connection that Peers reports")
 	_ = s.Reset()
 	_, err = here.Echo(bounded(t), p, []byte("are you back?"))
 	require.NoError(t, err)
@@ -84,7 +84,7 @@ func TestAStreamThatNobodyAnswersIsOpenedOnAnotherConnection(t *testing.T) {
 	way.stall()
 	_, err := here.Echo(bounded(t), p, []byte("anybody?"))
 	require.NoError(t, err)
-	assert.False(t, conns[1].IsClosed(), "the dead one had not been found out")
+	assert.False(t, conns[1].IsClosed(), "the dead connection is not detected yet")
 }
 
 func TestAStreamWhoseConnectionEndsIsOpenedOnAnother(t *testing.T) {
@@ -121,8 +121,8 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	require.ErrorIs(t, <-opened, context.Canceled)
 }
 
-// anotherStream says from then on whether a connection has a stream that it does
-// not have now. Their number would not say it: identify's may just end.
+// anotherStream returns a function that reports whether c has a stream that it does not
+// have now. The number of streams would not show it: identify's stream may end meanwhile.
 func anotherStream(c network.Conn) func() bool {
 	now := c.GetStreams()
 	return func() bool {

@@ -25,8 +25,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// programFunctions are the kinds of functions that a program hands to a node, and
-// what has the node call them, once or oftener.
+// programFunctions are the kinds of functions that a program hands to a node. Each entry
+// makes the node call f, once or more often.
 var programFunctions = map[string]func(t *testing.T, n, friend *core.Node, f func()){
 	"a handler of messages": func(t *testing.T, n, friend *core.Node, f func()) {
 		_, err := n.On("chat", func(context.Context, dispatch.Delivery) { f() })
@@ -63,7 +63,7 @@ var programFunctions = map[string]func(t *testing.T, n, friend *core.Node, f fun
 	"a bridge.Func": func(t *testing.T, n, friend *core.Node, f func()) {
 		_, err := n.Listen(bounded(t), "/x/func", bridge.Func(func(context.Context, net.Conn) { f() }))
 		require.NoError(t, err)
-		if c, err := friend.Dial(bounded(t), n.ID(), "/x/func"); err == nil { // else it has been reset already
+		if c, err := friend.Dial(bounded(t), n.ID(), "/x/func"); err == nil { // otherwise the stream was reset already
 			_, _ = c.Write([]byte{1}) // agrees on the protocol
 			t.Cleanup(func() { _ = c.Close() })
 		}
@@ -78,7 +78,7 @@ var programFunctions = map[string]func(t *testing.T, n, friend *core.Node, f fun
 	},
 }
 
-// forProgramFunctions runs a test for each of them, beside the others.
+// forProgramFunctions runs a test for each kind of function, in parallel.
 func forProgramFunctions(t *testing.T, test func(t *testing.T, n, friend *core.Node, call func(f func()), log *hosttest.Log)) {
 	for name, begin := range programFunctions {
 		t.Run(name, func(t *testing.T) {
@@ -92,7 +92,7 @@ func forProgramFunctions(t *testing.T, test func(t *testing.T, n, friend *core.N
 	}
 }
 
-// closes is Close with a limit.
+// closes closes a node and fails the test if that takes too long.
 func closes(t *testing.T, n *core.Node) {
 	t.Helper()
 	done := make(chan error, 1)
@@ -143,15 +143,15 @@ func TestCloseDoesNotWaitForeverForAFunctionOfTheProgram(t *testing.T) {
 	})
 }
 
-// Three seconds are for all of them: one after the other, these would take a minute
-// and a half.
+// Close waits three seconds for all functions together. One after the other, these would
+// take a minute and a half.
 func TestCloseWaitsForAllFunctionsOfTheProgramTogether(t *testing.T) {
 	t.Parallel()
 	n, friend := connected(t)
 	end := make(chan struct{})
 	t.Cleanup(func() { close(end) })
 	kinds := maps.Clone(programFunctions)
-	delete(kinds, "a key of LatestPerKey") // it holds the reader of the others' messages
+	delete(kinds, "a key of LatestPerKey") // it would block the reader that delivers the others' messages
 	for i := range 25 {
 		kinds[fmt.Sprint("handler ", i)] = kinds["a handler of messages"]
 	}
@@ -167,7 +167,7 @@ func TestCloseWaitsForAllFunctionsOfTheProgramTogether(t *testing.T) {
 	closes(t, n)
 }
 
-// Close itself is what calls it.
+// Close itself calls the function given to OnEnd.
 func TestWhatOnEndWasGivenIsLikeTheOthersAtClose(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
@@ -199,7 +199,7 @@ func TestEveryCallAfterCloseIsErrClosed(t *testing.T) {
 	ctx, p := bounded(t), friend.ID()
 	first := func(_ any, err error) error { return err }
 	for range events.All(ctx) {
-		// What came before is read first: the connection's news may come that late.
+		// Read the earlier events first: that of the connection may still be queued.
 	}
 	for name, err := range map[string]error{
 		"AddRelays":       n.AddRelays([]peer.AddrInfo{{ID: p}}),
@@ -267,7 +267,7 @@ func TestTheDataOfABroadcastMayBeUsedAgain(t *testing.T) {
 	n, _ := connected(t)
 	sub := subscribe(t, n, "chat")
 	data := []byte("as it was")
-	_ = n.Broadcast(bounded(t), "chat", data) // whether anybody else is there
+	_ = n.Broadcast(bounded(t), "chat", data) // fails if no other peer is subscribed
 	copy(data, "changed..")
 	assert.Equal(t, "as it was", string(read(t, sub).Data))
 }

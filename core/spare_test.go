@@ -65,7 +65,7 @@ func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
 	n.spares.letGo(time.Now())
 	assert.Len(t, here(), len(needed)+others, "none is old enough")
 
-	require.Eventually(t, func() bool { // a stream of the node itself is on one now and then
+	require.Eventually(t, func() bool { // now and then, the node itself has a stream on one of them
 		n.spares.letGo(time.Now().Add(2 * spareAge))
 		return len(here()) == len(needed)+spareConns
 	}, 30*time.Second, 10*time.Millisecond)
@@ -77,7 +77,7 @@ func TestConnectionsThatNobodyNeedsAreLetGo(t *testing.T) {
 	n.spares.letGo(time.Now())
 	assert.NoError(t, n.Host().Connect(context.WithoutCancel(ctx), hosttest.Info(asked)))
 	n.spares.mu.Lock()
-	assert.NotContains(t, n.spares.wanted, asked.ID(), "it was asked for a while ago")
+	assert.NotContains(t, n.spares.wanted, asked.ID(), "after Disconnect, the call of ConnectPeer no longer counts")
 	n.spares.mu.Unlock()
 }
 

@@ -29,7 +29,7 @@ func TestServicesOfPeersThatAnswerAreNotHeldUpByThoseThatDoNot(t *testing.T) {
 	for _, info := range []peer.AddrInfo{hosttest.Info(offering.Host()), hosttest.Info(silent), hosttest.Info(other)} {
 		require.NoError(t, asking.ConnectPeer(bounded(t), info))
 	}
-	stranger := hosttest.New(t, hosttest.Options{}) // known, and not connected
+	stranger := hosttest.New(t, hosttest.Options{}) // not connected
 
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
