@@ -40,7 +40,7 @@ func TestAccessChangesFromTheNextStreamOn(t *testing.T) {
 	assert.EqualValues(t, 1, info.Total)
 	assert.Equal(t, 1, info.Live)
 	assert.Error(t, l.Update(func(_ *bridge.Access, m *bridge.Limits) { m.Streams = -1 }))
-	assert.Zero(t, l.Info().Limits.Streams, "what is refused changes nothing")
+	assert.Zero(t, l.Info().Limits.Streams, "a refused update changes nothing")
 }
 
 func TestOneStreamTooManyIsToldSo(t *testing.T) {
@@ -50,9 +50,9 @@ func TestOneStreamTooManyIsToldSo(t *testing.T) {
 	l := listen(t, there, "/x/echo", echo, bridge.Limit(bridge.Limits{StreamsPerPeer: 2, Streams: 3}))
 	first := hold(t, here, there.ID())
 	hold(t, here, there.ID())
-	assert.ErrorIs(t, refused(t, here, there.ID(), "/x/echo"), bridge.TooMany, "of one peer")
+	assert.ErrorIs(t, refused(t, here, there.ID(), "/x/echo"), bridge.TooMany, "the limit per peer")
 	hold(t, other, there.ID())
-	assert.ErrorIs(t, refused(t, other, there.ID(), "/x/echo"), bridge.TooMany, "of all")
+	assert.ErrorIs(t, refused(t, other, there.ID(), "/x/echo"), bridge.TooMany, "the limit of all peers together")
 	require.NoError(t, first.Close())
 	eventually(t, func() bool { return l.Info().Live == 2 })
 	hold(t, here, there.ID())
@@ -82,11 +82,11 @@ func TestARateHoldsBothWays(t *testing.T) {
 		assert.EqualValues(t, amount, n)
 		return time.Since(start)
 	}
-	// What may pass at once, 64 KiB each way, comes on top.
+	// The first 64 KiB each way pass without a wait.
 	least := time.Duration(2*(amount-(64<<10))) * time.Second / rate
 	assert.Greater(t, transfer(), least*9/10)
 	require.NoError(t, l.Update(func(_ *bridge.Access, m *bridge.Limits) { m.Rate = rate / 2 }))
-	assert.Greater(t, transfer(), 2*least*9/10, "a change holds")
+	assert.Greater(t, transfer(), 2*least*9/10, "a new rate takes effect")
 }
 
 func TestARateIsOfAllStreamsTogether(t *testing.T) {
@@ -115,8 +115,8 @@ func TestARateIsOfAllStreamsTogether(t *testing.T) {
 	assert.Greater(t, time.Since(start), time.Duration(streams*amount-(64<<10))*time.Second/rate*9/10)
 }
 
-// At a low rate, small pieces pass after short waits, and not large ones after long waits.
-// The rate can be raised or removed during a transfer.
+// At a low rate, data passes in small pieces after short waits, not in large ones after
+// long waits. The rate can be raised or removed during a transfer.
 func TestALowRateFlows(t *testing.T) {
 	for name, next := range map[string]int64{"raised": 1 << 30, "removed": 0} {
 		t.Run(name, func(t *testing.T) {
@@ -133,9 +133,9 @@ func lowRateFlows(t *testing.T, next int64) {
 	c, err := here.Dial(testContext(t), there.ID(), "/x/low")
 	require.NoError(t, err)
 	defer c.Close()
-	_, err = io.ReadFull(c, make([]byte, 64<<10)) // what may pass at once
+	_, err = io.ReadFull(c, make([]byte, 64<<10)) // this much passes without a wait
 	require.NoError(t, err)
-	// 16 KiB at once would now be 16 s away.
+	// A piece of 16 KiB would now pass after 16 s.
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(8*time.Second)))
 	_, err = c.Read(make([]byte, 16<<10))
 	require.NoError(t, err)

@@ -36,7 +36,7 @@ func TestAForwardWorksAgainWhenItsPeerIsBack(t *testing.T) {
 	from := newPipeAcceptor()
 	f, err := here.Forward(t.Context(), "/x/echo", from, there.ID())
 	require.NoError(t, err)
-	unused := func() bool { return f.Info().Live == 0 } // and everything is noted
+	unused := func() bool { return f.Info().Live == 0 } // and the end of the stream is recorded
 	c := from.dial()
 	assertEchoes(t, c)
 	require.NoError(t, c.Close())

@@ -137,7 +137,7 @@ func listen(t testing.TB, n *core.Node, proto protocol.ID, target bridge.Target,
 	return l
 }
 
-// forward forwards a free port and returns how to connect to it.
+// forward forwards a free port and returns a function that connects to it.
 func forward(t testing.TB, n *core.Node, proto protocol.ID, to peer.ID) (f *bridge.Forward, dial func() *net.TCPConn) {
 	t.Helper()
 	f, err := n.Forward(t.Context(), proto, acceptor{listenTCP(t)}, to)

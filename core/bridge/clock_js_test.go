@@ -11,8 +11,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/bridge"
 )
 
-// stepClock sets the wall clock forward by d, or back, for the rest of the test. In Node.js
-// it can replace the clock that Go's time reads; natively, that needs root.
+// stepClock moves the wall clock by d, forward or back, for the rest of the test. In
+// Node.js it can replace the clock that Go's time reads; natively, that needs root.
 func stepClock(t *testing.T, d time.Duration) {
 	real := js.Global().Get("Date")
 	step := js.Global().Call("eval", `(Real, step) => class extends Real {

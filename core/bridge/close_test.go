@@ -42,7 +42,7 @@ func TestCloseEndsAllAndWaits(t *testing.T) {
 		require.NoError(t, there.Bridge().Close())
 	}
 	watching.Wait()
-	assert.Zero(t, serving.Load(), "a Func is waited for")
+	assert.Zero(t, serving.Load(), "Close waits for a Func")
 	_, err = target.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, errPipeReset)
 	_, err = client.Read(make([]byte, 1))

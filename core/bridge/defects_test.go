@@ -85,7 +85,7 @@ func TestDefectsOfTheModelAreMended(t *testing.T) {
 		assert.ErrorIs(t, refused(t, here, there.ID(), "/x/gone"), bridge.TargetFailed)
 		_, err := (<-ends).Read(make([]byte, 1))
 		assert.ErrorIs(t, err, errPipeReset)
-		assert.ErrorIs(t, refused(t, here, there.ID(), "/x/stuck"), bridge.TargetFailed, "nor does one that takes nothing hold it")
+		assert.ErrorIs(t, refused(t, here, there.ID(), "/x/stuck"), bridge.TargetFailed, "a target that reads nothing does not hold up the stream")
 		_, err = (<-ends).Write(make([]byte, 1))
 		assert.ErrorIs(t, err, errPipeReset)
 		endedWith(t, there)

@@ -115,7 +115,7 @@ func TestAClosedConnSaysSo(t *testing.T) {
 	_, err := near.Write([]byte{1})
 	assert.ErrorIs(t, err, net.ErrClosed)
 	assert.NoError(t, near.Close(), "again")
-	assert.Empty(t, here.Bridge().Ended()[0].Reason, "its owner's end is a good one")
+	assert.Empty(t, here.Bridge().Ended()[0].Reason, "a stream that its owner closed ends without a reason")
 }
 
 func TestADeadlineIsNoEnd(t *testing.T) {

@@ -248,7 +248,7 @@ func TestCloseDoesNotWaitForAPeerThatNeverAnswers(t *testing.T) {
 			there, release := mute(t, "/x/a")
 			defer release()
 			require.NoError(t, here.ConnectPeer(testContext(t), hosttest.Info(there)))
-			require.NoError(t, here.Host().Peerstore().AddProtocols(there.ID(), "/x/a")) // so that the protocol is not negotiated at first
+			require.NoError(t, here.Host().Peerstore().AddProtocols(there.ID(), "/x/a")) // so that Dial does not wait for the negotiation
 			c, err := here.Dial(testContext(t), there.ID(), "/x/a")
 			require.NoError(t, err)
 			read := make(chan error, 1)
@@ -260,7 +260,7 @@ func TestCloseDoesNotWaitForAPeerThatNeverAnswers(t *testing.T) {
 			begun := time.Now()
 			require.NoError(t, c.Close())
 			assert.ErrorIs(t, <-read, net.ErrClosed)
-			assert.Less(t, time.Since(begun), 8*time.Second, "less than it takes to give the peer up")
+			assert.Less(t, time.Since(begun), 8*time.Second, "less than the time after which the peer is given up")
 		})
 	}
 }

@@ -115,7 +115,7 @@ func TestAForwardThatCannotBeIsAnErrorAtOnce(t *testing.T) {
 	}
 	_, err := n.Forward(t.Context(), "/x/a", nil, newID(t))
 	assert.ErrorContains(t, err, "nothing to listen on")
-	assert.Empty(t, n.Bridge().Forwards(), "an entry that was refused is none")
+	assert.Empty(t, n.Bridge().Forwards(), "a refused forward is not registered")
 	_, err = n.Listen(t.Context(), "/x/a", nil)
 	assert.ErrorContains(t, err, "no target")
 	_, err = n.Listen(t.Context(), "/x/a", echo, bridge.Limit(bridge.Limits{Rate: -1}))
@@ -148,7 +148,7 @@ func TestAForwardNamesWhyItsConnectionsFail(t *testing.T) {
 		require.NoError(t, err)
 		client := from.dial()
 		_, err = io.ReadAll(client)
-		assert.ErrorIs(t, err, errPipeReset, "%s: the client sees more than an end", c.proto)
+		assert.ErrorIs(t, err, errPipeReset, "%s: the client sees a reset, not a clean end", c.proto)
 		eventually(t, func() bool { return f.Info().Error != "" })
 		info := f.Info()
 		assert.Equal(t, c.reason, info.Reason, c.proto)
@@ -158,7 +158,7 @@ func TestAForwardNamesWhyItsConnectionsFail(t *testing.T) {
 		assert.False(t, info.ErrorAt.IsZero())
 		ended := here.Bridge().Ended()
 		last := ended[len(ended)-1]
-		assert.Equal(t, c.reason, last.Reason, "the history has it, though there may have been no stream")
+		assert.Equal(t, c.reason, last.Reason, "the history has an entry, even if no stream was opened")
 		assert.Equal(t, f.Info().Target, last.Target)
 		require.NoError(t, f.Close())
 	}
@@ -203,7 +203,7 @@ func TestCloseStreamResetsBothEnds(t *testing.T) {
 		assert.ErrorIs(t, by.Bridge().CloseStream(id), bridge.ErrNoStream)
 		endedWith(t, here)
 	}
-	assert.Equal(t, bridge.ClosedByHand, endedWith(t, here).Reason, "the caller is told so by the listener")
+	assert.Equal(t, bridge.ClosedByHand, endedWith(t, here).Reason, "the caller gets the reason from the listener")
 	assert.ErrorIs(t, here.Bridge().CloseStream(1<<40), bridge.ErrNoStream)
 }
 
@@ -266,7 +266,7 @@ func TestPeersOfLiveStreamsAreProtectedUntilTheLastEnds(t *testing.T) {
 	assert.True(t, protected)
 	require.NoError(t, conns[0].Close())
 	_, protected = state()
-	assert.True(t, protected, "one lives still")
+	assert.True(t, protected, "one stream is still open")
 	require.NoError(t, conns[1].Reset())
 	tag, protected = state()
 	assert.Zero(t, tag)

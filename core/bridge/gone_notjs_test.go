@@ -41,7 +41,7 @@ func TestAWriterIsToldWhenTheClientIsGone(t *testing.T) {
 				require.NoError(t, err)
 				_, err = io.ReadFull(c, make([]byte, 64<<10))
 				require.NoError(t, err)
-				require.NoError(t, c.CloseWrite(), "so that it is the writing that fails")
+				require.NoError(t, c.CloseWrite(), "so that the peer notices when it writes")
 				require.NoError(t, c.Close())
 				select {
 				case <-over:

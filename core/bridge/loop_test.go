@@ -32,7 +32,7 @@ func TestAForwardThatLeadsToItselfIsSeenAndEnded(t *testing.T) {
 	assert.Equal(t, bridge.Loop, f.Info().Reason)
 	for _, s := range here.Bridge().Ended() {
 		if s.ID == 0 {
-			assert.Equal(t, bridge.Loop, s.Reason, "whoever began it is told")
+			assert.Equal(t, bridge.Loop, s.Reason, "the stream that began the loop ends with the reason")
 		}
 	}
 }

@@ -96,7 +96,7 @@ func TestAWatchTellsWhatComesChangesAndGoes(t *testing.T) {
 	assert.Equal(t, f.ID(), c.Forward.ID)
 	_, err = io.ReadAll(from.dial())
 	require.Error(t, err)
-	for c = nextChange(t, changes); c.Forward == nil; { // its stream may have come and gone
+	for c = nextChange(t, changes); c.Forward == nil; { // skip the changes of the stream that failed
 		c = nextChange(t, changes)
 	}
 	assert.Equal(t, bridge.Changed, c.Action)
@@ -108,7 +108,7 @@ func TestAWatchTellsWhatComesChangesAndGoes(t *testing.T) {
 		assert.Equal(t, bridge.Removed, c.Action)
 		assert.Equal(t, want, c.Forward != nil)
 	}
-	assert.ErrorIs(t, l.Update(func(*bridge.Access, *bridge.Limits) {}), net.ErrClosed, "a change cannot follow the end")
+	assert.ErrorIs(t, l.Update(func(*bridge.Access, *bridge.Limits) {}), net.ErrClosed, "a closed listener cannot be updated")
 }
 
 func TestASlowWatcherIsToldHowMuchItMissed(t *testing.T) {
@@ -133,7 +133,7 @@ func TestASlowWatcherIsToldHowMuchItMissed(t *testing.T) {
 		}
 	}
 	assert.Positive(t, missed)
-	assert.Equal(t, updates+1, told+missed, "none is lost without a word")
+	assert.Equal(t, updates+1, told+missed, "each change is delivered or counted as missed")
 }
 
 func TestTheLastStreamsAreRememberedInOrder(t *testing.T) {

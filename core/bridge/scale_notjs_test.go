@@ -40,7 +40,7 @@ func TestAResetCrossesAsRST(t *testing.T) {
 		here, there := pair(t, bridge.Timeouts{})
 		listen(t, there, "/x/rst", service(t, func(c *net.TCPConn) {
 			_, _ = c.Write([]byte("half of a rep"))
-			_, _ = c.Read(make([]byte, 1)) // the client has read it
+			_, _ = c.Read(make([]byte, 1)) // returns once the client has read it
 			_ = local{c}.Reset()
 		}))
 		_, dial := forward(t, here, "/x/rst", there.ID())

@@ -230,7 +230,8 @@ func FuzzQuestion(f *testing.F) {
 	})
 }
 
-// Kubo is such a host: a stream between it and a node carries only the bytes of the service.
+// A stream between a node and a host without our protocols, such as Kubo, carries only the
+// bytes of the service.
 func TestAHostThatKnowsNothingOfUsIsAPeer(t *testing.T) {
 	n := newNode(t, bridge.Timeouts{})
 	h := stranger(t, n)

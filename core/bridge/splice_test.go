@@ -204,7 +204,7 @@ func TestWhoDoesNotReadHoldsBackTheSender(t *testing.T) {
 		sent <- n
 	}()
 	held := func() int64 { return here.Bridge().Streams()[0].Sent }
-	// It stands still: nothing has moved for a while, however slow the machine.
+	// Wait until no byte has been sent for a while, however slow the machine is.
 	last, since := held(), time.Now()
 	eventually(t, func() bool {
 		if now := held(); now != last {

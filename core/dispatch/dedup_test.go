@@ -27,7 +27,7 @@ func TestCopiesAreToldByForAsLongAsTheWindow(t *testing.T) {
 		offer(t, d, "chat", "a", 2, 2)
 		time.Sleep(time.Hour)
 		offer(t, d, "chat", "a", 3, 3)
-		assert.Equal(t, 1, s.Remembered(), "what is too old goes with the next")
+		assert.Equal(t, 1, s.Remembered(), "the next message removes those that are too old")
 	})
 }
 

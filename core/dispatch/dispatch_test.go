@@ -123,7 +123,7 @@ func TestTryNextDoesNotWait(t *testing.T) {
 	require.NoError(t, d.Offer(m))
 	for range s.All() {
 		_, ok = s.TryNext()
-		assert.False(t, ok, "another reader reads")
+		assert.False(t, ok, "another reader is active")
 		break
 	}
 	require.NoError(t, d.Close())
@@ -131,7 +131,7 @@ func TestTryNextDoesNotWait(t *testing.T) {
 	assert.False(t, ok)
 }
 
-// If they share a cache line, a message costs a third more.
+// If the fields of both share a cache line, a message costs a third more.
 func TestReaderAndPublishersTouchDifferentCacheLines(t *testing.T) {
 	const line = 64
 	if bits.UintSize == 32 {

@@ -246,7 +246,7 @@ func defectKey(t *testing.T) {
 	other := event("room/1", "a", 1)
 	other.ID.Epoch++
 	require.NoError(t, d.Offer(other))
-	assert.Len(t, got(s), 1, "another start of the sender's counting")
+	assert.Len(t, got(s), 1, "the sender has started a new epoch")
 	for range 2 {
 		require.NoError(t, d.Offer(&message.Message{Type: "room/1", From: "a"}))
 	}
@@ -266,7 +266,7 @@ func defectDeregister(t *testing.T) {
 	for range 2 {
 		offer(t, d, "chat", "a", 1, 2)
 	}
-	assert.Equal(t, []string{"a:1", "a:2"}, got(late), "a new one has had none of them, and each once from here on")
+	assert.Equal(t, []string{"a:1", "a:2"}, got(late), "a new subscription remembers no messages and gets each one once")
 }
 
 func defectEqualLooking(t *testing.T) {
@@ -332,12 +332,12 @@ func defectUncounted(t *testing.T) {
 	offer(t, d, "chat", "a", 1, 1)
 	err := d.Offer(event("chat", "a", 2))
 	require.ErrorIs(t, err, dispatch.ErrNotTaken)
-	assert.ErrorContains(t, err, "1 of 2", "the sender knows of those who wanted to hold it up")
+	assert.ErrorContains(t, err, "1 of 2", "the error counts the subscriptions that would hold up the sender")
 	assert.Equal(t, dispatch.Drops{Full: 1}, quiet.Stats().Dropped)
 	assert.Equal(t, dispatch.Drops{Full: 1}, told.Stats().Dropped)
 	assert.Equal(t, dispatch.Drops{Full: 2}, d.Stats().Dropped)
 	require.NoError(t, quiet.Close())
-	assert.Equal(t, dispatch.Drops{Full: 2, Closed: 1}, d.Stats().Dropped, "also of those that are no more")
+	assert.Equal(t, dispatch.Drops{Full: 2, Closed: 1}, d.Stats().Dropped, "including those of closed subscriptions")
 }
 
 func defectUnbounded(t *testing.T) {

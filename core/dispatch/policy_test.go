@@ -92,7 +92,7 @@ func TestLatestPerKeyKeepsOneOfEach(t *testing.T) {
 	offer(t, d, "at", "a", 1, 3)
 	offer(t, d, "at", "b", 1, 2)
 	offer(t, d, "at", "a", 4, 4)
-	assert.Equal(t, []string{"a+3:4", "b+1:2"}, got(s), "the newest in the place of the first")
+	assert.Equal(t, []string{"a+3:4", "b+1:2"}, got(s), "the newest message takes the place of the first")
 	assert.Equal(t, dispatch.SubscriptionStats{Delivered: 2, Dropped: dispatch.Drops{Superseded: 4}}, s.Stats())
 
 	offer(t, d, "at", "a", 5, 5)
@@ -130,11 +130,11 @@ func TestCloseOnOverflowGivesWhatWasQueuedAndThenErrSlow(t *testing.T) {
 	}
 	rest, err := s.Next(background)
 	require.ErrorIs(t, err, dispatch.ErrSlow)
-	assert.Equal(t, uint64(1), rest.Missed, "the one that found it full; then it had ended")
+	assert.Equal(t, uint64(1), rest.Missed, "only the message that found it full: after that, it had ended")
 	assert.Equal(t, uint64(1), s.Dropped())
 	assert.Len(t, got(other), 4)
 	require.NoError(t, s.Close())
-	assert.ErrorIs(t, s.Err(), dispatch.ErrSlow, "what ended it")
+	assert.ErrorIs(t, s.Err(), dispatch.ErrSlow, "Close keeps the error that ended it")
 }
 
 func TestBlockWaitsForRoomAndServesThoseWhoWaitInTheirOrder(t *testing.T) {

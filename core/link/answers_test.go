@@ -51,7 +51,7 @@ func TestAnswersComeWhileEventsOfTheirPeerAreHeldBack(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *fakeNet) {
 		var b *node
 		b = n.node(t, "b", link.Options{Deliver: func(ctx context.Context, m *message.Message) {
-			_, err := b.Request(ctx, m.From, "stat", m.Data) // meanwhile, nothing is read from its sender
+			_, err := b.Request(ctx, m.From, "stat", m.Data) // meanwhile, nothing is read from the sender's stream
 			assert.NoError(t, err)
 			b.keep(ctx, m)
 		}})
@@ -147,9 +147,9 @@ func TestPeerThatDoesNotReadItsAnswersIsReadAndThenLosesTheStream(t *testing.T) 
 		time.Sleep(link.DefaultStallTimeout + link.DefaultStallTimeout/2)
 		assert.EqualValues(t, 1, b.Stats().Stalled)
 		assert.Zero(t, b.Stats().Streams)
-		assert.Zero(t, b.Stats().Malformed, "it may be its network")
+		assert.Zero(t, b.Stats().Malformed, "the cause may be its network")
 		assert.EqualValues(t, 50, b.Stats().Serving.Unreplied)
-		assert.ErrorIs(t, ended(s), network.ErrReset, "and it is told")
+		assert.ErrorIs(t, ended(s), network.ErrReset, "and it sees the reset")
 	})
 }
 
@@ -270,7 +270,7 @@ func TestNothingButAnswersComesBackOnALink(t *testing.T) {
 				b := n.deaf("b")
 				for i := range 4 {
 					outcome := ask(t, a, "b")
-					_, _ = (<-b.streams).Write(frame) // perhaps not all is taken
+					_, _ = (<-b.streams).Write(frame) // the write may fail midway
 					_, err := outcome()
 					assert.ErrorIs(t, err, link.ErrLost)
 					assert.EqualValues(t, i+1, a.Stats().Malformed)

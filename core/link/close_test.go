@@ -34,7 +34,7 @@ func TestCloseFailsWhatWaitsWithErrClosed(t *testing.T) {
 		start := time.Now()
 		require.NoError(t, a.Close())
 		waiting.Wait()
-		assert.Zero(t, time.Since(start), "nothing is waited for that does not end")
+		assert.Zero(t, time.Since(start), "Close ends everything at once")
 		require.Len(t, o.all(), 7)
 		for _, err := range o.all() {
 			assert.ErrorIs(t, err, link.ErrClosed)
@@ -62,7 +62,7 @@ func TestNothingBlocksAfterClose(t *testing.T) {
 			assert.ErrorIs(t, err, link.ErrClosed)
 		}
 		assert.Zero(t, time.Since(start))
-		assert.Error(t, b.Send(t.Context(), "a", event("n", "x"), link.Normal), "it takes nothing either")
+		assert.Error(t, b.Send(t.Context(), "a", event("n", "x"), link.Normal), "it accepts nothing either")
 	})
 }
 

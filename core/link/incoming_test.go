@@ -37,7 +37,7 @@ var lies = map[string][]byte{
 	"a kind that is not known":          {2, 0x18, 0x7f},
 }
 
-// ended waits until the far side has ended a stream and returns the error, if any.
+// ended waits until the peer has ended a stream and returns the error, if any.
 func ended(s network.Stream) error {
 	_, err := io.Copy(io.Discard, s)
 	return err
@@ -51,7 +51,7 @@ func TestLieResetsTheStreamAndTheNodeGoesOn(t *testing.T) {
 				a := n.node(t, "a", link.Options{})
 				n.host("liar")
 				s := n.raw(t, "liar", "b")
-				_, _ = s.Write(append(event("n", "before").AppendFrame(nil), lie...)) // perhaps not all is taken
+				_, _ = s.Write(append(event("n", "before").AppendFrame(nil), lie...)) // the write may fail midway
 				assert.ErrorIs(t, ended(s), network.ErrReset)
 				synctest.Wait()
 				stats := b.Stats()
@@ -148,7 +148,7 @@ func TestStreamsOfOnePeerAreBounded(t *testing.T) {
 		assert.EqualValues(t, 6, b.Stats().Refused)
 		require.NoError(t, a.Send(t.Context(), "b", event("n", "x"), link.Normal))
 		synctest.Wait()
-		assert.Len(t, b.messages(), 1, "others have theirs")
+		assert.Len(t, b.messages(), 1, "the streams of others still work")
 		for _, s := range all {
 			_ = s.Reset()
 		}
@@ -185,7 +185,7 @@ func TestDeliverThatBlocksPushesBackOnItsSenderOnly(t *testing.T) {
 		assert.EqualValues(t, 1, stopped.Stats().Unsent.QueueFull)
 		close(release)
 		synctest.Wait()
-		assert.Len(t, b.messages(), 500+taken, "nothing is lost of what was taken")
+		assert.Len(t, b.messages(), 500+taken, "no accepted message is lost")
 		assert.Zero(t, stopped.Stats().Unsent.Lost)
 	})
 }
@@ -230,7 +230,7 @@ func TestFrameThatDoesNotGoOnResetsTheStream(t *testing.T) {
 				if c.stuck {
 					assert.EqualValues(t, 1, b.Stats().Stalled)
 					assert.Zero(t, b.Stats().Streams)
-					assert.Zero(t, b.Stats().Malformed, "it may be its network")
+					assert.Zero(t, b.Stats().Malformed, "the cause may be its network")
 				} else {
 					assert.Zero(t, b.Stats().Stalled)
 					assert.Equal(t, 1, b.Stats().Streams)
@@ -291,7 +291,7 @@ func TestRealLieResetsTheStreamAndNotTheConnection(t *testing.T) {
 			s, err := liar.NewStream(t.Context(), b.id(), link.Protocol)
 			require.NoError(t, err)
 			before := b.Stats().Malformed
-			_, _ = s.Write(lie) // the far side may end it midway
+			_, _ = s.Write(lie) // the peer may reset the stream midway
 			eventually(t, func() bool { return b.Stats().Malformed == before+1 }, "it is counted")
 			assert.Error(t, ended(s))
 			assert.Len(t, liar.Network().ConnsToPeer(b.id()), 1)

@@ -168,7 +168,7 @@ func TestLinkIsOpenedOnFirstUse(t *testing.T) {
 	}
 	senders.Wait()
 	b.wait(t, 50)
-	assert.Equal(t, 1, streams(a.host), "those who use it first at once share it")
+	assert.Equal(t, 1, streams(a.host), "concurrent first uses share one stream")
 	assert.Equal(t, 1, a.Stats().Links)
 }
 

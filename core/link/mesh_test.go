@@ -132,14 +132,14 @@ func TestMeshOf20LosesNothingToOneThatStopsOneThatFloodsAndOneThatLies(t *testin
 	attackers.Wait()
 
 	for i, n := range nodes {
-		assert.Positive(t, full[i], "it is told of the one that does not read")
+		assert.Positive(t, full[i], "it gets errors for the node that does not read")
 		require.Len(t, n.numbers, honest-1)
 		for from, numbers := range n.numbers {
 			for round, number := range numbers {
 				require.EqualValues(t, round, number, "from %s", from)
 			}
 		}
-		assert.Positive(t, n.Stats().Serving.Busy, "what is asked too often is refused")
+		assert.Positive(t, n.Stats().Serving.Busy, "too many requests are refused")
 	}
 }
 

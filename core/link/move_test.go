@@ -188,6 +188,6 @@ func TestCloseEndsALinkThatIsMoving(t *testing.T) {
 	case err := <-told:
 		require.ErrorIs(t, err, link.ErrClosed)
 	case <-time.After(soon):
-		require.Fail(t, "nobody was told")
+		require.Fail(t, "the outcome was not reported")
 	}
 }

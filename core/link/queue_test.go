@@ -76,7 +76,7 @@ func TestHigherPriorityGoesFirstAndTheOthersAreNotStarved(t *testing.T) {
 	}
 	assert.Greater(t, taken[High], 10_000*8/10)
 	assert.Greater(t, taken[Normal], 10_000/20)
-	assert.Greater(t, taken[Low], 10_000/20, "the lowest waits for two, and no longer than the one between them")
+	assert.Greater(t, taken[Low], 10_000/20, "Low waits for two others, but no longer than Normal does")
 }
 
 func TestPriorityIsStrictUntilSomeoneHasWaitedForLong(t *testing.T) {

@@ -166,7 +166,7 @@ func TestDeadlineTravelsToTheHandler(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), math.MaxInt64)
 		defer cancel()
 		assert.Greater(t, ask(ctx), 100*365*24*time.Hour, "as long as anyone wants")
-		assert.Equal(t, 7*time.Second, ask(t.Context()), "without one, what the other side grants")
+		assert.Equal(t, 7*time.Second, ask(t.Context()), "without a deadline, the limit of the responder applies")
 	})
 }
 
@@ -212,7 +212,7 @@ func TestCancellationReachesTheRemoteHandler(t *testing.T) {
 		assert.Zero(t, time.Since(start))
 		synctest.Wait()
 		assert.Zero(t, a.Stats().Requests.Pending)
-		assert.Zero(t, a.Stats().Requests.Strays, "nobody answers what was taken back")
+		assert.Zero(t, a.Stats().Requests.Strays, "a request that was cancelled is not answered")
 		assert.Zero(t, b.Stats().Serving.Handlers.Running)
 	})
 }
@@ -343,7 +343,7 @@ func TestRequestsOfOnePeerAndOfAllAreBounded(t *testing.T) {
 				assert.Equal(t, 3, b.Stats().Serving.Handlers.Running)
 			}
 		}
-		require.Len(t, o.all(), 15, "who is refused is told at once")
+		require.Len(t, o.all(), 15, "a refused request fails at once")
 		for _, err := range o.all() {
 			assert.ErrorIs(t, err, link.ErrBusy)
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// big fills a deaf peer's stream, so that what is sent after it stays queued.
+// big fills a deaf peer's stream, so that later messages stay queued.
 func big() *message.Message { return &message.Message{Type: "big", Data: make([]byte, 2*window)} }
 
 // stuffed makes a node whose link to a deaf peer is stuck: one big message blocks its
@@ -159,7 +159,7 @@ func TestQueueIsBoundedInBytes(t *testing.T) {
 		}
 		assert.Equal(t, 10, taken)
 		assert.LessOrEqual(t, a.Stats().Queued[link.Normal].Bytes, 1000)
-		assert.NoError(t, a.Post(t.Context(), "b", event("n", strings.Repeat("x", 5000)), link.Low, nil), "an empty queue takes any one")
+		assert.NoError(t, a.Post(t.Context(), "b", event("n", strings.Repeat("x", 5000)), link.Low, nil), "an empty queue takes a message of any size")
 		assert.ErrorIs(t, a.Post(t.Context(), "b", event("n", ""), link.Low, nil), link.ErrQueueFull)
 	})
 }
@@ -322,7 +322,7 @@ func TestSendAllEndsWithItsContextAndSaysWhatIsOpen(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		r := a.SendAll(ctx, []peer.ID{"b", "c", "d"}, big(), link.High)
-		assert.Equal(t, []peer.ID{"d"}, r.Reached, "nobody waits for another")
+		assert.Equal(t, []peer.ID{"d"}, r.Reached, "no peer waits for another")
 		require.Len(t, r.Failed, 2)
 		assert.NotErrorIs(t, r.Failed[0].Err, link.ErrMayArrive, "it was still queued")
 		assert.ErrorIs(t, r.Failed[1].Err, link.ErrMayArrive)
@@ -377,7 +377,7 @@ func TestPostAllDoesNotWaitForRoomInHigh(t *testing.T) {
 			assert.ErrorIs(t, err, link.ErrQueueFull)
 		}
 		assert.EqualValues(t, 3, a.Stats().Unsent.QueueFull)
-		require.NoError(t, a.PostAll([]peer.ID{"b"}, event("n", "x"), link.High, nil), "nobody need be told")
+		require.NoError(t, a.PostAll([]peer.ID{"b"}, event("n", "x"), link.High, nil), "done may be nil")
 	})
 }
 
