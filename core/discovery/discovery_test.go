@@ -49,7 +49,7 @@ func discover(t *testing.T, h host.Host, o discovery.Options) node {
 	return node{h, d}
 }
 
-// contacts is a Bootstrap of those hosts.
+// contacts returns a Bootstrap function that lists the hosts.
 func contacts(hosts ...host.Host) func() []peer.AddrInfo {
 	var infos []peer.AddrInfo
 	for _, h := range hosts {
@@ -58,7 +58,7 @@ func contacts(hosts ...host.Host) func() []peer.AddrInfo {
 	return func() []peer.AddrInfo { return infos }
 }
 
-// newRelay makes a relay that is a server.
+// newRelay makes a relay that is also a discovery server.
 func newRelay(t *testing.T, contact ...host.Host) node {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -66,13 +66,13 @@ func newRelay(t *testing.T, contact ...host.Host) node {
 	return discover(t, h, discovery.Options{Serve: kad.Serve, Bootstrap: contacts(contact...)})
 }
 
-// newPeer makes a peer that does not listen and can be reached through r only.
+// newPeer makes a peer that does not listen and is reachable only through r.
 func newPeer(t *testing.T, r node, serve discovery.Serve) node {
 	t.Helper()
 	return discover(t, newHost(t, r), discovery.Options{Serve: serve, Bootstrap: contacts(r)})
 }
 
-// newHost makes the host of such a peer, with its reservation.
+// newHost makes a host that does not listen, with a reservation on r.
 func newHost(t *testing.T, r node) host.Host {
 	t.Helper()
 	k, err := reservation.New([]peer.AddrInfo{hosttest.Info(r)}, reservation.Options{})
@@ -81,7 +81,8 @@ func newHost(t *testing.T, r node) host.Host {
 	require.NoError(t, k.Start(h, func(reservation.Reservation, error) {}))
 	t.Cleanup(func() { assert.NoError(t, k.Close()) })
 	require.Eventually(t, func() bool { return len(k.Held()) == 1 && len(h.Addrs()) > 0 }, limit, 10*time.Millisecond)
-	// A relay of ours knows that itself: what a peer tells can be read before its older answer.
+	// Our relays record these addresses themselves, because a relay may read a peer's older
+	// answer to identify after its later update.
 	r.Peerstore().AddAddrs(h.ID(), h.Addrs(), peerstore.PermanentAddrTTL)
 	return h
 }
@@ -222,7 +223,7 @@ func TestTheMeshIsContactedUntilSomebodyAnswers(t *testing.T) {
 			a := discover(t, hosttest.New(t, hosttest.Options{}), discovery.Options{Serve: serve, Bootstrap: func() []peer.AddrInfo { return []peer.AddrInfo{info} }})
 			require.ErrorIs(t, a.mesh.Connect(testContext(t), newID(t)), discovery.ErrNotFound)
 
-			// It comes, goes and comes back.
+			// The server starts, stops and starts again.
 			for range 2 {
 				h := hosttest.Unmanaged(t, hosttest.Options{Key: key, Listen: info.Addrs[0].String()})
 				d, err := discovery.New(t.Context(), h, discovery.Options{Network: named, Serve: kad.Serve})
@@ -241,7 +242,7 @@ func TestTheMeshIsContactedUntilSomebodyAnswers(t *testing.T) {
 }
 
 func TestWakeContactsTheMeshAtOnce(t *testing.T) {
-	// Nobody listens where the relay will be, until long back-offs have begun.
+	// Until long back-offs have begun, nobody listens at the relay's address.
 	var asked atomic.Int32
 	relay := hosttest.New(t, hosttest.Options{Listen: "none"})
 	gone := nowhere(t)
@@ -259,7 +260,7 @@ func TestWakeContactsTheMeshAtOnce(t *testing.T) {
 }
 
 func TestALookupOfOneWhoLostTheMeshContactsItAgain(t *testing.T) {
-	// All servers in the table are gone; the relay in the list is there.
+	// All servers in the routing table are offline; the relay of Bootstrap is online.
 	r := newRelay(t)
 	b := newPeer(t, r, nil)
 	var list atomic.Pointer[[]peer.AddrInfo]
@@ -279,7 +280,7 @@ func TestALookupOfOneWhoLostTheMeshContactsItAgain(t *testing.T) {
 func TestAPeerThatMovedToAnotherRelayIsFoundThere(t *testing.T) {
 	r := newRelay(t)
 	b := newHost(t, r)
-	// The first to be asked believes that the peer is where nobody is.
+	// The first server asked returns an address of the peer where nobody listens.
 	gone := nowhere(t)
 	stale := peer.AddrInfo{ID: b.ID(), Addrs: []ma.Multiaddr{ma.StringCast(gone.Addrs[0].String() + "/p2p/" + gone.ID.String() + "/p2p-circuit")}}
 	first := newDouble(t, func(target peer.ID) []byte {
@@ -292,7 +293,7 @@ func TestAPeerThatMovedToAnotherRelayIsFoundThere(t *testing.T) {
 
 	found, err := a.mesh.FindPeer(testContext(t), b.ID())
 	require.NoError(t, err)
-	require.Equal(t, stale.Addrs, found.Addrs, "the first answer, hearsay as it is")
+	require.Equal(t, stale.Addrs, found.Addrs, "the first answer, although nobody has checked it")
 	require.NoError(t, a.mesh.Connect(testContext(t), b.ID()))
 	assert.Equal(t, network.Connected, a.Network().Connectedness(b.ID()))
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// newDouble makes a host that answers questions as the test says, with the
-// bytes that say returns: a real server would not lie.
+// newDouble makes a host that answers each question with the bytes that say returns. A
+// real server would not lie.
 func newDouble(t *testing.T, say func(target peer.ID) []byte) host.Host {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -47,7 +47,7 @@ func newMute(t *testing.T) host.Host {
 	return h
 }
 
-// readQuestion reads a FIND_NODE message and returns the id that is looked for.
+// readQuestion reads a FIND_NODE message and returns the peer ID that it asks for.
 func readQuestion(r io.Reader) (peer.ID, error) {
 	b := bufio.NewReader(r)
 	size, err := binary.ReadUvarint(b)
@@ -73,7 +73,7 @@ func readQuestion(r io.Reader) (peer.ID, error) {
 	return "", errors.New("no key")
 }
 
-// answer is a message that names those peers, with its length before it.
+// answer returns a message that lists the peers, with its length before it.
 func answer(peers ...peer.AddrInfo) []byte {
 	var m []byte
 	for _, p := range peers {
@@ -86,7 +86,7 @@ func answer(peers ...peer.AddrInfo) []byte {
 	return protowire.AppendBytes(nil, m)
 }
 
-// nowhere is a peer at an address where nobody listens.
+// nowhere returns a peer with an address where nobody listens.
 func nowhere(t *testing.T) peer.AddrInfo {
 	t.Helper()
 	h := hosttest.Unmanaged(t, hosttest.Options{})
@@ -95,8 +95,8 @@ func nowhere(t *testing.T) peer.AddrInfo {
 	return info
 }
 
-// ask has a node that knows only that server look for a peer that there is not,
-// and returns why it was not found.
+// ask makes a node that knows only the given server, looks with it for a peer that does
+// not exist, and returns the error.
 func ask(t *testing.T, server host.Host) *discovery.NotFoundError {
 	t.Helper()
 	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(server)})
@@ -109,7 +109,7 @@ func ask(t *testing.T, server host.Host) *discovery.NotFoundError {
 }
 
 func TestLiarsWhoAlwaysKnowSomebodyNearerEndALookup(t *testing.T) {
-	// Each server answers with twenty who are nowhere, new ones each time.
+	// Each answer lists twenty new peers at an address where nobody listens.
 	gone := nowhere(t)
 	liar := newDouble(t, func(peer.ID) []byte {
 		peers := make([]peer.AddrInfo, 20)
@@ -124,8 +124,8 @@ func TestLiarsWhoAlwaysKnowSomebodyNearerEndALookup(t *testing.T) {
 }
 
 func TestALookupAsksNoMoreThan128(t *testing.T) {
-	// All the liars are one host under many addresses, so each question is put,
-	// but to the wrong peer: it is not who it was said to be.
+	// All the liars are one host under many peer IDs, so each dial reaches a host, but not
+	// the peer that was dialled.
 	var self peer.AddrInfo
 	var asked atomic.Int32
 	liar := newDouble(t, func(target peer.ID) []byte {
@@ -145,7 +145,7 @@ func TestALookupAsksNoMoreThan128(t *testing.T) {
 func randomID() peer.ID {
 	b := make([]byte, 32)
 	_, _ = rand.Read(b)
-	// The multihash of an Ed25519 key, whichever it is: SHA2-256, 32 bytes.
+	// A multihash of SHA2-256, 32 bytes, like the peer ID of an RSA key.
 	return peer.ID(append([]byte{0x12, 0x20}, b...))
 }
 
@@ -158,7 +158,7 @@ func TestAddressesThatDoNotAnswerAreTriedOnlySoOften(t *testing.T) {
 			if target != wanted {
 				return answer()
 			}
-			// A thousand addresses of the one looked for, and none that holds.
+			// A thousand addresses of the wanted peer, none of which works.
 			peers := make([]peer.AddrInfo, 1000)
 			for i := range peers {
 				a := ma.StringCast(gone.Addrs[0].String() + "/p2p/" + randomID().String() + "/p2p-circuit")
@@ -205,8 +205,8 @@ func TestGarbageIsNoAnswer(t *testing.T) {
 }
 
 func TestWhatIsNotUnderstoodInAnAnswerIsPassedOver(t *testing.T) {
-	// Newer peers may know fields and transports that we do not, or say nothing
-	// of where a peer is.
+	// Newer peers may send fields and transports that we do not know, or a peer without
+	// addresses.
 	real := newDouble(t, func(peer.ID) []byte { return answer() })
 	m := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 7)
 	m = protowire.AppendFixed32(protowire.AppendTag(m, 98, protowire.Fixed32Type), 7)
@@ -226,7 +226,7 @@ func TestWhatIsNotUnderstoodInAnAnswerIsPassedOver(t *testing.T) {
 }
 
 func TestThoseWhoDoNotAnswerDoNotHoldUpOthers(t *testing.T) {
-	// The one who knows is the farthest of many who say nothing.
+	// Only one of many servers knows the wanted peer; the others do not answer.
 	wanted := hosttest.New(t, hosttest.Options{})
 	knows := newDouble(t, func(target peer.ID) []byte {
 		if target == wanted.ID() {

@@ -69,7 +69,7 @@ func theFirst() (breaks func(a ma.Multiaddr) bool, first func() string) {
 func TestAnAddressThatConnectsAndCarriesNoReservationIsLeftForAnother(t *testing.T) {
 	breaks, first := theFirst()
 	r, asked := broken(t, 2, breaks)
-	// A back-off would end the test.
+	// If the keeper backed off, the test would fail.
 	k, h, told := keep(t, reservation.Options{MinBackoff: time.Hour, MaxBackoff: time.Hour}, hosttest.Info(r))
 	made := wait(t, told)
 	require.NoError(t, made.lost)
@@ -101,7 +101,7 @@ func TestAnAttemptThatFailsOverAllAddressesNamesEach(t *testing.T) {
 		assert.True(t, failed.Expires.IsZero())
 		for _, a := range r.Addrs() {
 			require.ErrorContains(t, failed.lost, "over "+a.String())
-			assert.Equal(t, n+1, asked(a.String()), "once an attempt")
+			assert.Equal(t, n+1, asked(a.String()), "once per attempt")
 		}
 		k.Wake()
 	}
@@ -184,7 +184,7 @@ func TestWhoIsRefusedIsToldWhyAndLooksAtItsNextRelayAtOnce(t *testing.T) {
 		_, _ = s.Write(reservation.AppendHopField(out.Bytes(), reservation.ReasonField, []byte("all 7 are taken\x1b[2J\xff (--peers)"+strings.Repeat("!", 1000))))
 	})
 	roomy, _ := broken(t, 1, func(ma.Multiaddr) bool { return false })
-	// One slot, and a back-off that would end the test.
+	// One slot only. If the keeper backed off, the test would fail.
 	k, _, told := keep(t, reservation.Options{Max: 1, MinBackoff: time.Hour, MaxBackoff: time.Hour, Token: "abc"}, hosttest.Info(full))
 	failed := wait(t, told)
 	require.ErrorContains(t, failed.lost, "all 7 are taken[2J (--peers)!")

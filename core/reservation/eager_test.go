@@ -31,7 +31,7 @@ func TestAReservationDoesNotWaitUntilTheRelayHasSaidWhoItIs(t *testing.T) {
 	defer sub.Close()
 	require.NoError(t, k.Add([]peer.AddrInfo{hosttest.Info(r)}))
 	require.NoError(t, wait(t, told).lost)
-	assert.Empty(t, sub.Out(), "it has said so neither, nor been given up")
+	assert.Empty(t, sub.Out(), "identify has neither completed nor failed")
 }
 
 func TestAnAnswerThatAgreesOnSomethingElseIsNone(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A reservation may end at any time, also between two readings of the clock.
+// A reservation may end at any time, even between two readings of the clock.
 func TestWheneverAReservationEndsTheNextRequestIsNeitherAtOnceNorBeyondItsEnd(t *testing.T) {
 	id, err := peer.Decode("12D3KooWEYuy4HNCGYsFFePJ1dPAKyUuhtMNpyiMDsZFBMJVHhmA")
 	require.NoError(t, err)

@@ -43,7 +43,7 @@ func named(hosts ...host.Host) (addrs []string) {
 	return addrs
 }
 
-// others returns the one of two relays that is held and the other one.
+// others returns the relay on which k holds a reservation, and the other one.
 func others(k *reservation.Keeper, relays ...host.Host) (held, other host.Host) {
 	held, other = relays[0], relays[1]
 	if k.Held()[0].Relay == other.ID() {
@@ -146,7 +146,7 @@ func TestANoticeIsHeededOnlyFromARelayThatIsHeldAndAsFarAsItMakesSense(t *testin
 	require.NoError(t, err)
 	assert.True(t, moving)
 	assert.Len(t, k.Relays(), 1+8)
-	assert.Len(t, k.Held(), 1, "what is there is kept until something else is")
+	assert.Len(t, k.Held(), 1, "the reservation is kept until there is another")
 }
 
 func TestAPeerWhoseReservationTheRelayEndsIsToldWhy(t *testing.T) {
@@ -165,7 +165,7 @@ func TestAPeerWhoseReservationTheRelayEndsIsToldWhy(t *testing.T) {
 	assert.Contains(t, refused.Reason, "the token 7 is revoked")
 	assert.LessOrEqual(t, len(refused.Reason), 512)
 
-	// The reason was for that connection, and not for the next one.
+	// The reason applied to that connection, not to the next one.
 	k.Wake()
 	require.NoError(t, wait(t, told).lost)
 	require.NoError(t, one.Network().ClosePeer(h.ID()))

@@ -91,7 +91,7 @@ func TestAPageIsAskedAgainWhereTheRelayIsNotAtTheAddressesKnown(t *testing.T) {
 	failed := wait(t, told)
 	require.ErrorContains(t, failed.lost, "connect to relay "+r.ID().String())
 	assert.Equal(t, []any{r.ID(), page}, []any{failed.Relay, failed.URL})
-	require.NoError(t, wait(t, told).lost, "the page is asked within the next attempt")
+	require.NoError(t, wait(t, told).lost, "the next attempt asks the page again")
 }
 
 func TestAPageMayNameAnotherRelayThanBefore(t *testing.T) {

@@ -73,9 +73,9 @@ func TestAReservationThatIsOverIsAFailureAndWaitsOutTheBackOff(t *testing.T) {
 			for n := range int32(3) {
 				failed := wait(t, told)
 				require.ErrorContains(t, failed.lost, "reserve on "+r.ID().String())
-				assert.True(t, failed.Expires.IsZero(), "it is no reservation that was lost")
+				assert.True(t, failed.Expires.IsZero(), "an attempt failed, no reservation was lost")
 				assert.Empty(t, k.Held())
-				require.Equal(t, n+1, asked.Load(), "once an attempt")
+				require.Equal(t, n+1, asked.Load(), "once per attempt")
 				k.Wake()
 			}
 		})

@@ -158,11 +158,11 @@ func TestAReservationThatIsNotRenewedIsLostThoughTheConnectionStays(t *testing.T
 	require.ErrorContains(t, lost.lost, "reserve on")
 	assert.Equal(t, h.ID(), lost.Relay)
 	assert.Equal(t, made.Addrs, lost.Addrs)
-	assert.False(t, lost.Expires.IsZero(), "it was lost, and is no attempt that failed")
+	assert.False(t, lost.Expires.IsZero(), "a reservation was lost, not only an attempt failed")
 	assert.Empty(t, k.Held())
 	assert.NotEmpty(t, own.Network().ConnsToPeer(h.ID()))
 	serve()
-	assert.Equal(t, made.Addrs, regained(t, told).Addrs, "that it is back is told")
+	assert.Equal(t, made.Addrs, regained(t, told).Addrs, "the new reservation is reported")
 }
 
 func TestAnotherRelayTakesThePlaceOfADeadOne(t *testing.T) {
@@ -230,7 +230,7 @@ func TestWakingAKeeperThatHoldsLeavesTheBackoffOfALaterLoss(t *testing.T) {
 	began := time.Now()
 	require.Error(t, wait(t, told).lost)
 	require.NoError(t, wait(t, told).lost)
-	assert.Greater(t, time.Since(began), 1500*time.Millisecond, "half of it at least is waited for")
+	assert.Greater(t, time.Since(began), 1500*time.Millisecond, "it waits for at least half of the back-off")
 }
 
 func TestAKeeperAtRestNeitherAttemptsNorTells(t *testing.T) {

@@ -36,7 +36,7 @@ func TestServersLearnOfEachOther(t *testing.T) {
 	ta.Refresh()
 }
 
-// The protocol is libp2p's own: whoever speaks it finds our peers, and is told of
+// The protocol is libp2p's own: any peer that speaks it finds our peers, and gets their
 // addresses of every kind.
 func TestAStockDHTFindsAPeerThroughTheServer(t *testing.T) {
 	server, wanted, stock := hosttest.New(t, hosttest.Options{}), hosttest.New(t, hosttest.Options{}), hosttest.New(t, hosttest.Options{})
