@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// silence has a relay read requests, and answer none.
+// silence makes a relay read requests but answer none.
 func silence(r host.Host) (asked, ended chan struct{}) {
 	asked, ended = make(chan struct{}, 64), make(chan struct{}, 64)
 	r.SetStreamHandler(proto.ProtoIDv2Hop, func(s network.Stream) {
@@ -35,13 +35,13 @@ func silence(r host.Host) (asked, ended chan struct{}) {
 	return asked, ended
 }
 
-// through is the address of a circuit. One at a lower port is dialled first.
+// through returns the address of a circuit. The one at the lowest port is dialled first.
 func through(relay host.Host, at ma.Multiaddr) ma.Multiaddr {
 	return ma.StringCast(at.String() + "/p2p/" + relay.ID().String() + "/p2p-circuit")
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second) // a silent relay is waited for a minute
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second) // libp2p waits a minute for a silent relay
 	t.Cleanup(stop)
 	return ctx
 }
@@ -64,7 +64,8 @@ func TestAPeerIsReachedThroughTheRelayThatAnswers(t *testing.T) {
 	for _, r := range []host.Host{one, two} {
 		require.NoError(t, caller.Connect(t.Context(), hosttest.Info(r)))
 	}
-	// The silent relay is asked first, and dials at all its addresses would leave no room.
+	// The silent relay is asked first. If each of its addresses were dialled, there would be
+	// no room for the other relay.
 	addrs := []ma.Multiaddr{through(two, two.Addrs()[0])}
 	for port := range 12 {
 		addrs = append(addrs, through(one, ma.StringCast(fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port+1))))
@@ -73,7 +74,7 @@ func TestAPeerIsReachedThroughTheRelayThatAnswers(t *testing.T) {
 	require.NoError(t, caller.Connect(ctx, peer.AddrInfo{ID: p.ID(), Addrs: addrs}))
 	assert.Equal(t, network.Limited, caller.Network().Connectedness(p.ID()))
 	<-asked
-	<-ended // nobody waits for it any more
+	<-ended // the caller has given up the request to the silent relay
 	assert.Empty(t, asked, "it was asked once")
 }
 

@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// ends are the two of a connection.
+// ends returns the two ends of a new connection.
 func ends(t *testing.T, transport any, listen string) (a, b network.Conn) {
 	newHost := func(opts ...libp2p.Option) host.Host {
 		h, err := libp2p.New(append(opts, libp2p.Transport(transport), libp2p.DisableRelay())...)
@@ -44,7 +44,7 @@ type inbox chan string
 
 func (in inbox) put(data []byte) { in <- string(data) }
 
-// open opens an end.
+// open opens a lane on one end of a connection.
 func open(t *testing.T, c network.Conn, id uint32, role datagram.Role) (*datagram.Lane, inbox) {
 	in := make(inbox, 100)
 	l, err := datagram.Open(c, id, role, in.put)
@@ -53,7 +53,7 @@ func open(t *testing.T, c network.Conn, id uint32, role datagram.Role) (*datagra
 	return l, in
 }
 
-// passes sends until it comes, for any may get lost.
+// passes sends data until it arrives, because any datagram may get lost.
 func passes(t *testing.T, from *datagram.Lane, to inbox, data string) {
 	t.Helper()
 	for range 200 {
@@ -80,7 +80,7 @@ func TestLanesShareTheDatagramsOfAConnection(t *testing.T) {
 			a, b := ends(t, of.transport, of.listen)
 			a1, inA1 := open(t, a, 1, datagram.Opening)
 			b1, inB1 := open(t, b, 1, datagram.Opened)
-			a2, inA2 := open(t, a, 1, datagram.Opened) // of the same id, opened by the other end
+			a2, inA2 := open(t, a, 1, datagram.Opened) // the same lane ID, opened by the other end
 			b2, inB2 := open(t, b, 1, datagram.Opening)
 			passes(t, a1, inB1, "a1")
 			passes(t, b1, inA1, "b1")

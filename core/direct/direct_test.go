@@ -38,7 +38,7 @@ func TestAttemptsAreBoundedAndTheSamePeerIsLeftAlone(t *testing.T) {
 	for _, id := range []peer.ID{"b", "c", "d"} {
 		require.True(t, p.begin(id, now))
 	}
-	require.False(t, p.begin("e", now), "as many as are under way")
+	require.False(t, p.begin("e", now), "no more may be under way at once")
 
 	p.attempt(t.Context(), "a", p.dial) // there is no such peer
 	require.Equal(t, Stats{Tried: 4, Failed: Failures{Other: 1}}, p.Stats())

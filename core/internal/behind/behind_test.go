@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// disk is a store whose commits take a time, or fail.
+// disk is a store whose commits take some time, or fail.
 type disk struct {
 	*dssync.MutexDatastore
 	takes time.Duration
@@ -74,7 +74,7 @@ func (d *disk) at(t *testing.T, k datastore.Key) string {
 	return string(v)
 }
 
-// owner is what the changes are of.
+// owner makes the changes that its Writer stores.
 type owner struct {
 	sync.Mutex
 	count Stats
@@ -111,7 +111,7 @@ func TestNoChangeIsLostThatIsOlderThanTheDelayAndItsCommit(t *testing.T) {
 				}
 				stored, err := time.Parse(time.RFC3339Nano, d.at(t, key))
 				if assert.NoError(t, err) {
-					assert.LessOrEqual(t, time.Since(stored), bound+step, "what is stored was the newest until a step later")
+					assert.LessOrEqual(t, time.Since(stored), bound+step, "the stored value was the newest one until a step after it was set")
 				}
 			}
 			require.NoError(t, o.Close())
@@ -142,7 +142,7 @@ func TestFlushAndCloseLoseNothing(t *testing.T) {
 		o.set(datastore.NewKey("/b"), "")
 		require.NoError(t, o.Close())
 		assert.Equal(t, "nothing", d.at(t, key))
-		assert.Empty(t, d.at(t, datastore.NewKey("/b")), "an empty value is one")
+		assert.Empty(t, d.at(t, datastore.NewKey("/b")), "an empty value is not a missing one")
 		assert.ErrorIs(t, o.Flush(t.Context()), ErrClosed)
 	})
 }
@@ -166,7 +166,7 @@ func TestABatchThatFailsStaysAndIsSaid(t *testing.T) {
 		assert.Less(t, len(d.batches), 12, "it is tried less and less often")
 		d.mu.Unlock()
 		d.fail(nil)
-		require.NoError(t, o.Flush(t.Context()), "who waits has it tried at once")
+		require.NoError(t, o.Flush(t.Context()), "Flush tries at once")
 		assert.Equal(t, "old", d.at(t, datastore.NewKey("0")))
 		assert.Equal(t, "new", d.at(t, datastore.NewKey("7")), "what has changed since is not undone")
 		assert.Equal(t, "nothing", d.at(t, datastore.NewKey("8")))
