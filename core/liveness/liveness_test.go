@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// limit is how long a test waits for what should come.
+// limit is how long a test waits for an expected event.
 const limit = 30 * time.Second
 
 func TestHundredsThatAreSilentTakeNoLongerThanOne(t *testing.T) {
@@ -26,7 +26,7 @@ func TestHundredsThatAreSilentTakeNoLongerThanOne(t *testing.T) {
 	defer cancel()
 	const silent = 200
 	for range silent {
-		// Of which nobody takes a stream, whereas its keep-alives are answered.
+		// Nobody accepts streams on this connection, but its keep-alives are answered.
 		c, err := far.Network().(*swarm.Swarm).TransportForDialing(addr).Dial(ctx, addr, h.ID())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = c.Close() })

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// envelopes are of every shape there is.
+// envelopes are messages of every shape.
 var envelopes = map[string]message.Message{
 	"nothing":     {},
 	"event":       {ID: message.ID{Seq: 1}, Type: "chat", Data: []byte("hello")},
@@ -67,7 +67,7 @@ func TestTimeoutTravelsInMillisecondsRoundedUp(t *testing.T) {
 		require.NoError(t, got.Decode(m.Append(nil), nil))
 		assert.Equal(t, want, got.Timeout, "of %d", d)
 	}
-	// More than there are nanoseconds for is as long as there are.
+	// A timeout that does not fit a time.Duration becomes the longest that does.
 	b := protowire.AppendVarint(protowire.AppendTag(nil, 6, protowire.VarintType), math.MaxUint64)
 	var got message.Message
 	require.NoError(t, got.Decode(b, nil))

@@ -19,7 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// readAll reads messages to the end of a stream, and says what that was.
+// readAll reads messages to the end of a stream and returns the error at the end.
 func readAll(src io.Reader, limit int) (all []message.Message, end error) {
 	r := message.NewReader(src, limit)
 	for {
@@ -31,7 +31,7 @@ func readAll(src io.Reader, limit int) (all []message.Message, end error) {
 	}
 }
 
-// ways are how a stream may hand out what it has.
+// ways are the ways in which a stream may return its data.
 var ways = map[string]func(io.Reader) io.Reader{
 	"at once":               func(r io.Reader) io.Reader { return r },
 	"byte by byte":          iotest.OneByteReader,
@@ -87,8 +87,8 @@ func TestFramesAreReadAsTheyWereWritten(t *testing.T) {
 }
 
 func TestMessagesThatWereReadStayAsTheyAre(t *testing.T) {
-	// The memory that messages share and the buffers that readers share are
-	// not written to again, also not by one who appends to what it got.
+	// The memory that messages share and the buffers that readers share are not overwritten,
+	// not even by an append to the data of a message.
 	var stream []byte
 	for i := range 2000 {
 		m := message.Message{Type: "n", Data: fmt.Appendf(nil, "message %d", i)}
@@ -109,7 +109,7 @@ func TestMessagesThatWereReadStayAsTheyAre(t *testing.T) {
 func TestDataAtTheLimitPassesAndOneByteMoreDoesNot(t *testing.T) {
 	for _, size := range []int{20, 1000, 40_000, message.MaxData} {
 		m := message.Message{
-			// The largest of every other field.
+			// Every other field has its largest value.
 			Kind: message.Request, Type: strings.Repeat("x", message.MaxType), Code: math.MaxUint8, Timeout: math.MaxInt64,
 			ID: message.ID{Epoch: math.MaxUint64, Seq: math.MaxUint64}, Data: make([]byte, size),
 		}
@@ -155,8 +155,8 @@ func TestSizeIsCheckedBeforeMemoryIsTaken(t *testing.T) {
 	})
 }
 
-// allocated is how many bytes of memory f takes, given back or not. The least
-// of a few times counts: others of this process take some too.
+// allocated returns how many bytes f allocates, freed or not. It is the least of a few
+// runs, because other goroutines allocate, too.
 func allocated(f func()) uint64 {
 	least := ^uint64(0)
 	for range 5 {

@@ -13,7 +13,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// What is found goes into testdata/fuzz, which these tests begin with.
+// Failing inputs go into testdata/fuzz. These tests begin with the inputs there.
 
 func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -53,7 +53,7 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-// readSimply is what a Reader does, without its buffers.
+// readSimply does what a Reader does, without its buffers.
 func readSimply(b []byte, limit int) (all []message.Message, end error) {
 	for len(b) > 0 {
 		size, n := protowire.ConsumeVarint(b[:min(len(b), 5)])
@@ -61,7 +61,7 @@ func readSimply(b []byte, limit int) (all []message.Message, end error) {
 		case n < 0 && len(b) < 5:
 			return all, io.ErrUnexpectedEOF
 		case n < 0 && b[4] >= 0x80 && len(b) == 5:
-			return all, io.ErrUnexpectedEOF // the sixth would tell
+			return all, io.ErrUnexpectedEOF // only a sixth byte would show that it is malformed
 		case n < 0:
 			return all, message.ErrMalformed
 		case size > uint64(limit)+message.Overhead:

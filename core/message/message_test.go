@@ -61,7 +61,7 @@ func TestPatternIsATypeOrAPrefixBeforeSlashAndStar(t *testing.T) {
 		{"room/*", "room/", true, true},
 		{"room/1/*", "room/1/", true, true},
 		{"комната/*", "комната/", true, true},
-		{"*", "", false, true}, // a type
+		{"*", "", false, true}, // a type, not a pattern
 		{"ro*", "", false, true},
 		{"", "", false, false},
 		{"/*", "", false, false},

@@ -15,9 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A stream that may carry a circuit takes a window of the streams within, with their
-// headers and one doubling, before its reader has read anything. One within a circuit
-// need not.
+// A stream that may carry a circuit has a wide window from the start: it must hold the
+// window of a stream within the circuit, with its headers and one doubling. A stream
+// within a circuit need not.
 func TestAConnectionTakesMoreAtOnceThanTheCircuitsWithin(t *testing.T) {
 	assert.Equal(t, wideWindow, windowOf(t, false, nil))
 	assert.Equal(t, window, windowOf(t, true, nil))
@@ -48,7 +48,7 @@ func TestAStreamIsRefusedWhenThereIsNoMemoryForItsWindow(t *testing.T) {
 	assert.Zero(t, scope.taken)
 }
 
-// The limits of libp2p's own resource manager are those that count.
+// The limits of libp2p's own resource manager apply to windows.
 func TestTheResourceManagerOfLibp2pHoldsWindows(t *testing.T) {
 	limits, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(rcmgr.DefaultLimits.Scale(1<<30, 64)))
 	require.NoError(t, err)
@@ -60,7 +60,7 @@ func TestTheResourceManagerOfLibp2pHoldsWindows(t *testing.T) {
 	assert.Equal(t, wideWindow, windowOf(t, false, scope.PeerScope()))
 }
 
-// windowOf is how much a stream takes from its writer while nobody reads, in bytes.
+// windowOf returns how many bytes a stream takes from its writer while nobody reads.
 func windowOf(t *testing.T, circuit bool, scope network.PeerScope) (taken int) {
 	synctest.Test(t, func(t *testing.T) {
 		opener, accepter := muxed(t, circuit, scope)
@@ -68,7 +68,7 @@ func windowOf(t *testing.T, circuit bool, scope network.PeerScope) (taken int) {
 		require.NoError(t, err)
 		accepted, err := accepter.AcceptStream()
 		require.NoError(t, err)
-		synctest.Wait() // the opener has heard of the window
+		synctest.Wait() // the opener has received the window
 		require.NoError(t, s.SetWriteDeadline(time.Now().Add(time.Second)))
 		taken, err = s.Write(make([]byte, 2*wideWindow))
 		var timeout net.Error
@@ -79,7 +79,7 @@ func windowOf(t *testing.T, circuit bool, scope network.PeerScope) (taken int) {
 	return taken
 }
 
-// muxed is two ends of a connection, or of one within a circuit; scope is the
+// muxed returns the two ends of a connection, or of one within a circuit. scope is the
 // accepter's.
 func muxed(t *testing.T, circuit bool, scope network.PeerScope) (opener, accepter network.MuxedConn) {
 	t.Helper()
@@ -99,7 +99,7 @@ type inCircuit struct{ net.Conn }
 
 func (inCircuit) RemoteAddr() net.Addr { return &client.NetAddr{} }
 
-// memory is a scope of that much memory.
+// memory is a scope that allows limit bytes of memory.
 type memory struct {
 	network.PeerScope
 	limit, taken, most int

@@ -16,7 +16,7 @@ func TestAllWaitForAProgramTogether(t *testing.T) {
 		end := make(chan struct{})
 		stuck := func() { <-end }
 		begun := time.Now()
-		for range 2 { // before it closes, each has the whole time
+		for range 2 { // before Closing, each call waits the whole grace period
 			assert.False(t, p.Await(stuck))
 		}
 		assert.Equal(t, 2*supervise.CloseGrace, time.Since(begun))
@@ -24,14 +24,14 @@ func TestAllWaitForAProgramTogether(t *testing.T) {
 		p.Closing()
 		begun = time.Now()
 		time.Sleep(supervise.CloseGrace / 2)
-		p.Closing() // begins it once
+		p.Closing() // does not start the grace period again
 		assert.False(t, p.Await(stuck))
 		assert.Equal(t, supervise.CloseGrace, time.Since(begun))
 		for range 4 {
 			assert.False(t, p.Await(stuck))
 		}
 		assert.Less(t, time.Since(begun), 2*supervise.CloseGrace)
-		assert.True(t, p.Await(func() {}), "what has come is seen, however late one looks")
+		assert.True(t, p.Await(func() {}), "a function that returns is noticed even after the grace period")
 		close(end)
 	})
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// certHash is of nothing; certHash512 is of a kind that is not taken, and certHashShort of
-// fewer bytes than its kind has.
+// certHash is the hash of no data. certHash512 is of a kind that is not accepted, and
+// certHashShort has fewer bytes than its kind needs.
 const (
 	certHash      = "/certhash/uEiDDq4_xNyDorZBH3TlGazyJdOWSwvo4PUo5YHFMrvDE8g"
 	certHash512   = "/certhash/uE0DPg-E1fu-4VCiAUNYoB-TkFdyD5xXXMokHzUzSz8YwNRPFXTFUt_YxvS4YPogyL-9Hpd2jL0F6gTK5_JMHrdPF"
@@ -99,7 +99,7 @@ func TestOfferSaysThePasswordAndTheCertificateOfThisEnd(t *testing.T) {
 	}
 }
 
-// Whoever tells an address must not write lines of the answer that this end makes of it.
+// An address must not add lines to the SDP answer that this end makes from it.
 func FuzzServer(f *testing.F) {
 	for _, host := range []string{"/ip4/1.2.3.4", "/ip6/::1", "/dns/relay.example", "/ip6zone/a/ip6/::1"} {
 		f.Add(ma.StringCast(host+"/udp/443/webrtc-direct"+certHash).Bytes(), "a=ice-pwd:x\r\n")

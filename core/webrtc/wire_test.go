@@ -55,7 +55,7 @@ func TestFrameThatIsTooLargeIsRefusedBeforeItCame(t *testing.T) {
 	require.ErrorIs(t, err, errFrame)
 }
 
-// collect feeds what there is in pieces of the given size.
+// collect feeds b to a decoder in pieces of the given size and returns the frames.
 func collect(t *testing.T, b []byte, piece int) (got []frame, err error) {
 	var d decoder
 	for part := range slices.Chunk(b, piece) {
@@ -82,11 +82,11 @@ func FuzzFrames(f *testing.F) {
 		}
 		whole, err := collect(t, b, len(b))
 		parts, errParts := collect(t, b, 1+int(uint(piece)%uint(len(b))))
-		require.Equal(t, whole, parts, "the way it is cut into messages changes it")
+		require.Equal(t, whole, parts, "the way the bytes are cut into messages changes the frames")
 		if err == nil {
 			require.NoError(t, errParts)
 		}
-		for _, f := range whole { // what was read is written, and read again
+		for _, f := range whole { // each frame is written and read again
 			again, err := collect(t, f.append(nil), maxFrame)
 			require.NoError(t, err)
 			if len(f.data) == 0 {
@@ -106,7 +106,7 @@ func FuzzSignals(f *testing.F) {
 			_, none := r.Peek(1)
 			s, err := readSignal(r)
 			if err != nil {
-				require.Equal(t, none != nil, err == io.EOF, "what was cut off passes for the end")
+				require.Equal(t, none != nil, err == io.EOF, "a truncated signal passes for the end")
 				return
 			}
 			again, err := readSignal(bufio.NewReader(bytes.NewReader(s.append(nil))))
