@@ -2,11 +2,14 @@ package discovery_test
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"io"
-	"sync/atomic"
+	"slices"
 	"testing"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -124,22 +127,28 @@ func TestLiarsWhoAlwaysKnowSomebodyNearerEndALookup(t *testing.T) {
 }
 
 func TestALookupAsksNoMoreThan128(t *testing.T) {
-	// All the liars are one host under many peer IDs, so each dial reaches a host, but not
-	// the peer that was dialled.
-	var self peer.AddrInfo
-	var asked atomic.Int32
-	liar := newDouble(t, func(target peer.ID) []byte {
-		asked.Add(1)
-		peers := make([]peer.AddrInfo, 1000)
-		for i := range peers {
-			peers[i] = peer.AddrInfo{ID: randomID(), Addrs: self.Addrs}
-		}
-		return answer(peers...)
-	})
-	self = hosttest.Info(liar)
-	why := ask(t, liar)
-	assert.Equal(t, []peer.ID{liar.ID()}, why.Asked, "an address does not make a peer")
-	assert.LessOrEqual(t, len(why.Silent), 128)
+	// Each server names only the next nearer one.
+	wanted := newID(t)
+	far := func(p peer.ID) []byte {
+		to, from := sha256.Sum256([]byte(wanted)), sha256.Sum256([]byte(p))
+		subtle.XORBytes(to[:], to[:], from[:])
+		return to[:]
+	}
+	nearer := make(map[peer.ID]peer.AddrInfo)
+	servers := make([]host.Host, 140)
+	for i := range servers {
+		var own peer.ID
+		servers[i] = newDouble(t, func(peer.ID) []byte { return answer(nearer[own]) })
+		own = servers[i].ID()
+	}
+	slices.SortFunc(servers, func(a, b host.Host) int { return bytes.Compare(far(b.ID()), far(a.ID())) })
+	for i, h := range servers[1:] {
+		nearer[servers[i].ID()] = hosttest.Info(h)
+	}
+	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(servers[0])})
+	var why *discovery.NotFoundError
+	require.ErrorAs(t, a.mesh.Connect(testContext(t), wanted), &why)
+	assert.Len(t, why.Asked, 128)
 }
 
 func randomID() peer.ID {
