@@ -29,6 +29,11 @@ import (
 func newDouble(t *testing.T, say func(target peer.ID) []byte) host.Host {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
+	answerAll(h, say)
+	return h
+}
+
+func answerAll(h host.Host, say func(target peer.ID) []byte) {
 	h.SetStreamHandler(discovery.Protocol(named), func(s network.Stream) {
 		defer s.Close()
 		target, err := readQuestion(s)
@@ -39,7 +44,6 @@ func newDouble(t *testing.T, say func(target peer.ID) []byte) host.Host {
 			_ = s.Reset()
 		}
 	})
-	return h
 }
 
 // newMute makes a server that takes questions and never answers.
@@ -129,11 +133,6 @@ func TestLiarsWhoAlwaysKnowSomebodyNearerEndALookup(t *testing.T) {
 func TestALookupAsksNoMoreThan128(t *testing.T) {
 	// Each server names only the next nearer one.
 	wanted := newID(t)
-	far := func(p peer.ID) []byte {
-		to, from := sha256.Sum256([]byte(wanted)), sha256.Sum256([]byte(p))
-		subtle.XORBytes(to[:], to[:], from[:])
-		return to[:]
-	}
 	nearer := make(map[peer.ID]peer.AddrInfo)
 	servers := make([]host.Host, 140)
 	for i := range servers {
@@ -141,7 +140,7 @@ func TestALookupAsksNoMoreThan128(t *testing.T) {
 		servers[i] = newDouble(t, func(peer.ID) []byte { return answer(nearer[own]) })
 		own = servers[i].ID()
 	}
-	slices.SortFunc(servers, func(a, b host.Host) int { return bytes.Compare(far(b.ID()), far(a.ID())) })
+	farthestFirst(wanted, servers)
 	for i, h := range servers[1:] {
 		nearer[servers[i].ID()] = hosttest.Info(h)
 	}
@@ -149,6 +148,17 @@ func TestALookupAsksNoMoreThan128(t *testing.T) {
 	var why *discovery.NotFoundError
 	require.ErrorAs(t, a.mesh.Connect(testContext(t), wanted), &why)
 	assert.Len(t, why.Asked, 128)
+}
+
+// farthestFirst sorts servers by their distance from the peer, as Kademlia measures it.
+func farthestFirst(from peer.ID, servers []host.Host) {
+	to := sha256.Sum256([]byte(from))
+	far := func(h host.Host) []byte {
+		d := sha256.Sum256([]byte(h.ID()))
+		subtle.XORBytes(d[:], d[:], to[:])
+		return d[:]
+	}
+	slices.SortFunc(servers, func(a, b host.Host) int { return bytes.Compare(far(b), far(a)) })
 }
 
 func randomID() peer.ID {
@@ -235,22 +245,21 @@ func TestWhatIsNotUnderstoodInAnAnswerIsPassedOver(t *testing.T) {
 }
 
 func TestThoseWhoDoNotAnswerDoNotHoldUpOthers(t *testing.T) {
-	// Only one of many servers knows the wanted peer; the others do not answer.
+	// Only the last server to be asked knows the wanted peer; the others do not answer.
 	wanted := hosttest.New(t, hosttest.Options{})
-	knows := newDouble(t, func(target peer.ID) []byte {
+	servers := make([]host.Host, 7)
+	infos := make([]peer.AddrInfo, len(servers))
+	for i := range servers {
+		servers[i] = newMute(t)
+		infos[i] = hosttest.Info(servers[i])
+	}
+	farthestFirst(wanted.ID(), servers)
+	answerAll(servers[0], func(target peer.ID) []byte {
 		if target == wanted.ID() {
 			return answer(hosttest.Info(wanted))
 		}
 		return answer()
 	})
-	servers := []host.Host{knows}
-	for range 6 {
-		servers = append(servers, newMute(t))
-	}
-	infos := make([]peer.AddrInfo, len(servers))
-	for i, s := range servers {
-		infos[i] = hosttest.Info(s)
-	}
 	first := newDouble(t, func(peer.ID) []byte { return answer(infos...) })
 	a := discover(t, hosttest.New(t, hosttest.Options{Listen: "none"}), discovery.Options{Bootstrap: contacts(first)})
 	require.NoError(t, a.mesh.Connect(testContext(t), wanted.ID()))
