@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// BenchmarkTick is the cost of a tick by the number of entities, half of which belong
-// to players of whom 25 share a link; each sees about 50 others. The cost of one
-// entity must not grow with their number.
+// BenchmarkTick measures the cost of a tick by the number of entities. Half of the entities
+// belong to players, 25 players share a connection, and each player sees about 50 entities.
+// The cost per entity must not grow with their number.
 func BenchmarkTick(b *testing.B) {
 	for _, n := range []int{1000, 2500, 5000, 10000, 20000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

@@ -46,12 +46,12 @@ func at(room *world.Room, f func()) {
 	<-called
 }
 
-// fill has many players on the best board, most of them with the score of others.
+// fill puts many players on the best board. Most of them share their score with others.
 func (c *contest) fill(t *testing.T, players int) {
 	for i := range players {
 		c.best.Set(peer.ID(fmt.Sprint("player ", i)), int64(i%7))
 	}
-	for i := range players / 10 { // which leave holes, and orders that are not of their numbers
+	for i := range players / 10 { // leaves holes, and ranks that are not in the order of numbers
 		c.best.Remove(peer.ID(fmt.Sprint("player ", 3*i)))
 		c.best.Add(peer.ID(fmt.Sprint("player ", 3*i+1)), 1)
 	}
@@ -61,12 +61,12 @@ func (c *contest) fill(t *testing.T, players int) {
 	c.daily.Set("early", 3)
 }
 
-// standing is what a contest's boards say.
+// standing holds the rows of a contest's boards.
 type standing struct {
 	best, today, before []named
 }
 
-// named is a row with the peer whose it is.
+// named is a row with its peer.
 type named struct {
 	board.Row
 	peer.ID
@@ -107,7 +107,7 @@ func TestBoardsAreKeptWithTheirRoom(t *testing.T) {
 	require.Len(t, was.before, 1)
 }
 
-// contested is a contest with a standby that is ready.
+// contested returns a contest with a standby that is ready.
 func contested(t *testing.T, players int) (host, next hosting, room *world.Room, was *contest, now *contest, standby *world.Standby) {
 	host, next, was, now = newHosting(t), newHosting(t), new(contest), new(contest)
 	next.connect(t, host.node)
@@ -115,7 +115,7 @@ func contested(t *testing.T, players int) (host, next hosting, room *world.Room,
 	room, err := host.rooms.Host(was, opts)
 	require.NoError(t, err)
 	ticked(room)
-	at(room, func() { was.fill(t, players) }) // also what was there before it was told to anybody
+	at(room, func() { was.fill(t, players) }) // the standby must also receive what was there before it
 	require.NoError(t, room.NameStandbys(next.ID()))
 	standby, err = next.rooms.StandBy(host.ID(), now, opts)
 	require.NoError(t, err)
@@ -165,7 +165,7 @@ func TestWhatAHostHasToldOfItsBoardsOutlastsIt(t *testing.T) {
 		require.Equal(t, last, now.standing(t))
 		now.best.Set("later", -1)
 		row, _ := now.best.Now().Of(now.best.Players.Number("later"))
-		require.Equal(t, 2, row.Rank, "whoever has a score later is after those who had it before")
+		require.Equal(t, 2, row.Rank, "of equal scores, the later one ranks lower")
 	})
 }
 
@@ -226,7 +226,7 @@ func TestABoardThatIsDamagedStaysInTheStore(t *testing.T) {
 	require.NoError(t, room.Close())
 }
 
-// boardKeys are those of records of boards.
+// boardKeys returns the keys of all records of boards.
 func boardKeys(t *testing.T, d *disk) (keys []datastore.Key) {
 	results, err := d.Query(t.Context(), query.Query{KeysOnly: true})
 	require.NoError(t, err)

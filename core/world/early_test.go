@@ -10,7 +10,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// noting is a drift that notes the inputs.
+// noting is a drift that records its inputs.
 type noting struct {
 	drift
 	taken []byte
@@ -18,7 +18,7 @@ type noting struct {
 
 func (n *noting) Input(_ *Player, data []byte) { n.taken = append(n.taken, data...) }
 
-// playing is a room with one player whose peer has datagrams.
+// playing returns a room with one player whose peer uses datagrams.
 func playing(t *testing.T) (g *noting, r *Room, v *visitor, tick func()) {
 	g = &noting{drift: drift{random: rand.New(rand.NewPCG(1, 1)), side: 10}}
 	r, err := newRoom("host", nil, g, Options{Name: "stage"})
@@ -34,13 +34,14 @@ func playing(t *testing.T) (g *noting, r *Room, v *visitor, tick func()) {
 	return g, r, v, tick
 }
 
-// body is what follows the length and the kind of a message.
+// body returns the part of a message that follows its length and kind.
 func body(message []byte) []byte {
 	_, n := binary.Uvarint(message)
 	return message[n+1:]
 }
 
-// inputs are messages with the numbers from, to; each has its number as the data.
+// inputs returns input messages with the numbers from from to to. The data of each is its
+// number.
 func inputs(seat, from, to uint32) (all []byte) {
 	for seq := from; seq <= to; seq++ {
 		all = wire.AppendInput(all, wire.Input{Seat: seat, Seq: seq, Data: []byte{byte(seq)}})
@@ -62,7 +63,7 @@ func TestOfTwoWaysEachInputIsTakenOnceAndInOrder(t *testing.T) {
 	stream(4)
 	v.takeDatagram(inputs(4, 3, 5))
 	v.takeDatagram(inputs(4, 3, 5))
-	v.takeDatagram(inputs(9, 1, 3)) // of no seat
+	v.takeDatagram(inputs(9, 1, 3)) // there is no seat 9
 	v.takeDatagram(wire.AppendLeave(nil, wire.Leave{Seat: 4}))
 	v.takeDatagram([]byte{200, 1, 2})
 	tick()
@@ -80,7 +81,7 @@ func TestDatagramsBringNoMoreInputsThanTheStreamIsAllowed(t *testing.T) {
 	}
 	tick()
 	require.Len(t, g.taken, inputsAhead)
-	for seq := range uint32(10) { // which the stream's rate allows
+	for seq := range uint32(10) { // ten arrive on the stream, too, so datagrams may bring ten more
 		require.NoError(t, v.post(wire.KindInput, body(inputs(4, seq+1, seq+1))))
 	}
 	for seq := range uint32(1000) {
@@ -91,5 +92,5 @@ func TestDatagramsBringNoMoreInputsThanTheStreamIsAllowed(t *testing.T) {
 	require.NoError(t, v.post(wire.KindJoin, body(wire.AppendJoin(nil, wire.Join{Seat: 4}))))
 	v.takeDatagram(inputs(4, 1, 1))
 	tick()
-	require.Len(t, g.taken, inputsAhead+10, "the quota is the peer's, whatever seats it takes")
+	require.Len(t, g.taken, inputsAhead+10, "the quota is per peer, not per seat")
 }

@@ -33,7 +33,7 @@ func TestAHostThatIsStartedAnewGoesOnInItsEpoch(t *testing.T) {
 
 	room, err = host.rooms.Host(new(ledger), opts)
 	require.NoError(t, err)
-	require.Equal(t, uint32(3), room.Epoch(), "it goes before a host of an earlier epoch")
+	require.Equal(t, uint32(3), room.Epoch(), "it takes precedence over a host of an earlier epoch")
 	require.NoError(t, room.NameStandbys(stand[0].ID()))
 	standBy(t, stand[0], host.ID())
 	require.Eventually(t, func() bool { return slices.Equal(room.Standbys(), []peer.ID{stand[0].ID()}) }, limit, time.Millisecond)
@@ -45,7 +45,7 @@ func TestAHostThatIsStartedAnewGoesOnInItsEpoch(t *testing.T) {
 	require.Zero(t, elsewhere.Epoch(), "a claim is of the peer that made it")
 }
 
-// still is a ledger with things in it that nothing ever changes.
+// still is a ledger with entities that never change.
 type still struct {
 	ledger
 	restored []world.Entity

@@ -1,6 +1,6 @@
 package world
 
-// Abandon ends the room as a crash of its host does: nobody is told.
+// Abandon ends the room as if its host had crashed: no peer is notified.
 func (r *Room) Abandon() {
 	r.mu.Lock()
 	visitors := r.visitors
@@ -12,7 +12,7 @@ func (r *Room) Abandon() {
 	_ = r.Close()
 }
 
-// FillKept has the room take it that something is kept of so many players more than fit.
+// FillKept makes the room believe that it already keeps the largest number of players.
 func (r *Room) FillKept() {
 	filled := make(chan struct{})
 	r.Do(func() { r.keep.players = mostKept; close(filled) })

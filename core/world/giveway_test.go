@@ -12,7 +12,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// rival is a peer that holds a room that gives way, before it knows of any other.
+// rival makes a peer that hosts a room that gives way, and that knows no other room yet.
 func rival(t *testing.T, version string) (hosting, *world.Room) {
 	at := newHosting(t)
 	room, err := at.rooms.Host(&demo.Harbour{}, world.Options{Name: "harbour", Version: version, GiveWay: true})
@@ -20,7 +20,7 @@ func rival(t *testing.T, version string) (hosting, *world.Room) {
 	return at, room
 }
 
-// rivals are two of them, of which the second has the lower id.
+// rivals makes two rivals. The second has the lower ID.
 func rivals(t *testing.T) (one, two hosting, oneRoom, twoRoom *world.Room) {
 	one, oneRoom = rival(t, demo.Version)
 	two, twoRoom = rival(t, demo.Version)
@@ -30,7 +30,7 @@ func rivals(t *testing.T) (one, two hosting, oneRoom, twoRoom *world.Room) {
 	return one, two, oneRoom, twoRoom
 }
 
-// gaveWay waits until a room has given way to that of a host.
+// gaveWay waits until a room has given way to the room of another host.
 func gaveWay(t *testing.T, room *world.Room, to hosting) {
 	t.Helper()
 	var moved *world.Moved
@@ -41,7 +41,7 @@ func gaveWay(t *testing.T, room *world.Room, to hosting) {
 
 func TestOfTwoRoomsThatGiveWayTheOneWithMorePlayersStays(t *testing.T) {
 	t.Parallel()
-	one, two, _, twoRoom := rivals(t) // two would stay if both were empty
+	one, two, _, twoRoom := rivals(t) // if both were empty, two's room would stay
 	s, err := seat.Join(bounded(t), one.rooms, "harbour", seat.Options{Host: one.ID(), Version: demo.Version})
 	require.NoError(t, err)
 	one.connect(t, two.node)
@@ -81,7 +81,7 @@ func TestARoomDoesNotGiveWayToAnotherGame(t *testing.T) {
 	two, twoRoom := rival(t, demo.Version)
 	two.connect(t, one.node)
 	two.connect(t, other.node)
-	gaveWay(t, twoRoom, one) // they have met
+	gaveWay(t, twoRoom, one) // the rooms have met
 	for _, room := range []*world.Room{oneRoom, otherRoom} {
 		select {
 		case <-room.Done():

@@ -21,7 +21,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// ledger is a game in which every input adds to what its player has, which all see.
+// ledger is a game in which every input adds to its player's number. All players see all
+// numbers.
 type ledger struct {
 	w     *world.World
 	of    []world.Entity
@@ -85,7 +86,7 @@ func newHosting(t *testing.T) hosting {
 	return hosting{n, rooms}
 }
 
-// stood is a room with a host, standbys that are ready, and a player that waits at one.
+// stood returns a host, its room and game, and standbys that are ready.
 func stood(t *testing.T, standbys int) (host hosting, room *world.Room, game *ledger, stand []hosting, stands []*world.Standby) {
 	host, game = newHosting(t), new(ledger)
 	opts := ledgerOptions
@@ -119,7 +120,7 @@ func standBy(t *testing.T, at hosting, host peer.ID) *world.Standby {
 // accountant is a player of the ledger.
 type accountant struct {
 	*seat.Seat
-	has  uint32 // as it was last told
+	has  uint32 // its number, as the host last reported it
 	last uint32
 	sent atomic.Uint32
 }
@@ -136,7 +137,7 @@ func newAccountant(t *testing.T, host hosting, stand []hosting) *accountant {
 	return &accountant{Seat: s}
 }
 
-// add has an input sent that adds one, as soon as the connection allows.
+// add sends an input that adds one, as soon as the connection allows.
 func (a *accountant) add(t *testing.T) {
 	for ctx := bounded(t); ctx.Err() == nil; time.Sleep(time.Millisecond) {
 		_, err := a.Input([]byte{1})
@@ -151,7 +152,7 @@ func (a *accountant) add(t *testing.T) {
 	}
 }
 
-// until reads ticks until one is as wanted.
+// until reads ticks until wanted returns true for one.
 func (a *accountant) until(t *testing.T, what string, wanted func(*seat.Tick) bool) {
 	t.Helper()
 	ctx := bounded(t)
@@ -174,7 +175,7 @@ func (a *accountant) until(t *testing.T, what string, wanted func(*seat.Tick) bo
 
 func (a *accountant) allIsThere(*seat.Tick) bool { return a.has == a.sent.Load() }
 
-// keepAdding has players send inputs until stop is called.
+// keepAdding makes players send inputs until stop is called.
 func keepAdding(t *testing.T, players []*accountant) (stop func()) {
 	ctx, cancel := context.WithCancel(bounded(t))
 	var adding sync.WaitGroup
@@ -194,8 +195,8 @@ func waiting(t *testing.T, s *world.Standby, players int) {
 	require.Eventually(t, func() bool { return s.Waiting() == players }, limit, time.Millisecond)
 }
 
-// handOver hands the room over once a standby is ready: on a busy machine, one may have to
-// begin anew.
+// handOver hands the room over once a standby is ready. On a busy machine, a standby may have
+// to begin anew.
 func handOver(t *testing.T, room *world.Room) (to peer.ID, err error) {
 	t.Helper()
 	for ctx := bounded(t); ; time.Sleep(10 * time.Millisecond) {
@@ -286,7 +287,7 @@ func TestWhenAHostIsGoneAStandbyTakesOver(t *testing.T) {
 	assert.Equal(t, stand[0].ID(), p.Host())
 }
 
-// told waits until a standby has been told of all that has changed in the room until now.
+// told waits until a standby has received every change in the room until now.
 func told(t *testing.T, s *world.Standby, room *world.Room) {
 	ticked(room)
 	at := room.Stats().Tick
@@ -308,7 +309,7 @@ func TestAHostThatWasFrozenLetsGoOfTheRoom(t *testing.T) {
 	game.stuck.Store(nil)
 	close(stuck)
 	var moved *world.Moved
-	require.ErrorAs(t, room.Wait(bounded(t)), &moved, "the host hears that another one holds the room")
+	require.ErrorAs(t, room.Wait(bounded(t)), &moved, "the host learns that another peer hosts the room")
 	assert.Equal(t, stand[0].ID(), moved.Host)
 	again := standBy(t, host, stand[0].ID())
 	require.Eventually(t, func() bool { return slices.Equal(held.Standbys(), []peer.ID{host.ID()}) }, limit, time.Millisecond,
@@ -344,7 +345,7 @@ func TestTheNextStandbyTakesOverFromTheOneBefore(t *testing.T) {
 	assert.Equal(t, stand[1].ID(), p.Host())
 }
 
-// slow is a log that takes its time over one message.
+// slow is a log handler that blocks on messages with the prefix over until ends is closed.
 type slow struct {
 	slog.Handler
 	over         string
@@ -361,7 +362,8 @@ func (s *slow) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Two who took over at once would each play on with half of the players, until one yields.
+// If two standbys took over at once, each would continue with half of the players until one
+// yields.
 func TestAStandbyWaitsForTheOneBeforeItThatIsSlowToTakeOver(t *testing.T) {
 	t.Parallel()
 	host, room, _, stand, stands := stood(t, 2)
@@ -379,7 +381,7 @@ func TestAStandbyWaitsForTheOneBeforeItThatIsSlowToTakeOver(t *testing.T) {
 	told(t, stands[1], room)
 	require.NoError(t, host.Host().Close())
 	<-busy.begins
-	early, cancel := context.WithTimeout(t.Context(), 4*time.Second) // it would take over in one
+	early, cancel := context.WithTimeout(t.Context(), 4*time.Second) // without waiting, it would take over in one second
 	defer cancel()
 	_, err = stands[1].Wait(early)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -11,7 +11,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// What the demo's game promises, as players of a room see it.
+// These tests check the demo's game as the players of a room see it.
 
 func papers(name string, hue byte) []byte {
 	return demo.AppendPapers(nil, demo.Papers{Name: name, Hue: hue})
@@ -38,7 +38,7 @@ func TestABoatSailsUnderTheNameAndColourThatItsPlayerGave(t *testing.T) {
 	require.Contains(t, out.Reason, "not of the harbour's form")
 }
 
-// scores waits until the player is told scores that are as wanted.
+// scores waits until the player receives scores for which wanted returns true.
 func (p *player) scores(t *testing.T, what string, wanted func(demo.Scores) bool) {
 	t.Helper()
 	p.until(t, what, func(tick *seat.Tick) bool {
@@ -56,7 +56,7 @@ func (p *player) scores(t *testing.T, what string, wanted func(demo.Scores) bool
 func TestWhoReachesABuoyScoresAndTheBuoyIsElsewhere(t *testing.T) {
 	t.Parallel()
 	opts := harbour(world.Options{Hz: 50, Spectators: 1})
-	at, _ := hold(t, &demo.Harbour{Size: 16, Buoys: 30}, opts) // so many that some come by
+	at, _ := hold(t, &demo.Harbour{Size: 16, Buoys: 30}, opts) // so many that the boat meets some
 	a := join(t, at, seat.Options{Data: papers("Ann", 7)})
 	score := func() uint16 { boat, _ := a.view.Get(a.boat); return boat.Score }
 	a.until(t, "it scores", func(*seat.Tick) bool { return score() >= 3 })

@@ -15,15 +15,15 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// crowd is many seats behind few peers, each of which counts its ticks and checks
-// that it can read what it is told.
+// crowd is many seats of a few peers. Each seat counts its ticks and checks that it can
+// read them.
 type crowd struct {
 	seats []*seat.Seat
 	ticks []atomic.Int64
 }
 
-// onceTheHostKeepsUp asks again for as long as the host refuses players for want of time,
-// as it does on a machine that has much else to do.
+// onceTheHostKeepsUp calls join again while the host refuses players because it is too
+// busy, which happens on a machine that has much else to do.
 func onceTheHostKeepsUp(t testing.TB, join func() error) {
 	t.Helper()
 	for until := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
@@ -64,7 +64,7 @@ func gather(t testing.TB, at node, peers, each int) *crowd {
 	return c
 }
 
-// steer has all boats sail.
+// steer makes all boats sail.
 func (c *crowd) steer(t testing.TB) {
 	for i, s := range c.seats {
 		_, err := s.Input(demo.AppendInput(nil, int8(i%7-3), int8(i%5-2)))
@@ -72,7 +72,7 @@ func (c *crowd) steer(t testing.TB) {
 	}
 }
 
-// goOn waits until every seat has had so many ticks more.
+// goOn waits until every seat has received the given number of further ticks.
 func (c *crowd) goOn(t testing.TB, ticks int64) {
 	t.Helper()
 	from := make([]int64, len(c.ticks))
@@ -97,7 +97,7 @@ func TestOneThatFloodsReadsNothingOrLiesCostsTheOthersNothing(t *testing.T) {
 	at, room := hold(t, &demo.Harbour{Size: 64, Buoys: 50}, harbour(world.Options{
 		Players: 300,
 		Visible: 64,
-		Hz:      5, // so that a busy machine bears them
+		Hz:      5, // low enough for a busy machine
 	}))
 	others := gather(t, at, 8, 25)
 	others.steer(t)
@@ -152,11 +152,11 @@ func TestOneThatFloodsReadsNothingOrLiesCostsTheOthersNothing(t *testing.T) {
 	others.goOn(t, 20)
 	stats := room.Stats()
 	require.GreaterOrEqual(t, stats.Players, 200)
-	require.Less(t, sent.Load(), int64(1<<20), "what is not read is held back at its sender")
+	require.Less(t, sent.Load(), int64(1<<20), "the flooder is slowed down, because the room stops reading")
 	close(stop)
 	_ = flooder.(interface{ Reset() error }).Reset()
 	<-ended
-	require.Eventually(t, func() bool { // those who broke the protocol are out, and nobody else
+	require.Eventually(t, func() bool { // only the peers that broke the protocol are out
 		players := room.Stats().Players
 		return players >= 200 && players <= 200+3
 	}, limit, 20*time.Millisecond)

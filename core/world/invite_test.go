@@ -29,7 +29,7 @@ func TestWhoHasAnInvitationJoinsAPrivateRoom(t *testing.T) {
 	got, err := wire.ParseInvitation(link)
 	require.NoError(t, err)
 	require.Equal(t, room.Name(), got.Room)
-	require.Len(t, got.Password, 26, "it was made up")
+	require.Len(t, got.Password, 26, "the password is random")
 
 	// The player knows nothing of the host but the link.
 	s, err := seat.Accept(bounded(t), player, got, seat.Options{Version: demo.Version})

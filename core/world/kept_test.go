@@ -20,7 +20,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/seat"
 )
 
-// disk is a store that may be full, or not to be read.
+// disk is a store that may be full or unreadable.
 type disk struct {
 	*dssync.MutexDatastore
 	mu     sync.Mutex
@@ -58,7 +58,7 @@ func kept(store datastore.Batching) world.Options {
 	return harbour(world.Options{Name: "harbour", Hz: 50, Store: store, Grace: time.Nanosecond})
 }
 
-// buoysOf are where the buoys are, as who watches sees them.
+// buoysOf returns the buoys as a spectator sees them, once it sees n.
 func buoysOf(t *testing.T, at node, n int) map[uint32]demo.Thing {
 	p := join(t, at, seat.Options{Spectator: true})
 	p.until(t, "all buoys are seen", func(*seat.Tick) bool { return p.view.Len() == n })
@@ -81,7 +81,7 @@ func ticked(room *world.Room) {
 func TestAWorldIsThereAgainAsItWas(t *testing.T) {
 	d := newDisk()
 	opts := kept(d)
-	opts.SaveEvery, opts.Spectators = time.Hour, 1 // only the end saves
+	opts.SaveEvery, opts.Spectators = time.Hour, 1 // the room is saved only when it ends
 	at, room := hold(t, &demo.Harbour{Size: 100, Buoys: 40, Seed: 3}, opts)
 	n := newNode(t)
 	n.connect(t, at)
@@ -103,7 +103,7 @@ func TestAWorldIsThereAgainAsItWas(t *testing.T) {
 	assert.Equal(t, own.Hue, now.Hue, "the boat is the same")
 	assert.GreaterOrEqual(t, now.Score, own.Score)
 	require.NoError(t, q.Leave())
-	assert.Equal(t, 40, len(buoysOf(t, at, 40)), "there are as many buoys, and no boat of a player who is gone")
+	assert.Equal(t, 40, len(buoysOf(t, at, 40)), "there are as many buoys, and no boat of a player that left")
 	assert.Equal(t, 100, again.Size)
 	require.NoError(t, room.Close())
 }
@@ -156,7 +156,7 @@ func TestAFullDiskCostsNoPlayerTheGame(t *testing.T) {
 	require.NoError(t, room.Flush(bounded(t)), "what failed is tried again")
 	d.set(full, nil)
 	ticked(room)
-	require.ErrorIs(t, room.Close(), full, "what an end could not store is said")
+	require.ErrorIs(t, room.Close(), full, "Close reports what could not be stored")
 	require.ErrorIs(t, room.Wait(bounded(t)), world.ErrClosed)
 	require.ErrorIs(t, room.Flush(bounded(t)), world.ErrClosed)
 }
@@ -283,7 +283,7 @@ func TestWhatCannotBeReadRefusesRatherThanForgets(t *testing.T) {
 func TestWhatAnEarlierVersionHasKeptIsRead(t *testing.T) {
 	n := newNode(t)
 	d := newDisk()
-	for key, value := range map[string]string{ // as the first version wrote it, which had no boards and no claims
+	for key, value := range map[string]string{ // as the first version wrote it, without boards and claims
 		"v":                           "1",
 		"e/3f":                        "\x00\x00\x80\x3f\x00\x00\x00\x40",
 		"p/" + n.ID().String() + "/0": "\x00\x00\x01\x02",

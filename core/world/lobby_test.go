@@ -17,7 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// guest is who looks for rooms.
+// guest is a lobby with the rooms that it has reported.
 type guest struct {
 	*seat.Lobby
 	known map[string]seat.Room
@@ -30,7 +30,7 @@ func watch(t *testing.T, node seat.Finder, f seat.Filter) *guest {
 	return &guest{lobby, make(map[string]seat.Room)}
 }
 
-// until takes in what changes until it is as wanted.
+// until applies changes until wanted returns true.
 func (g *guest) until(t *testing.T, what string, wanted func() bool) {
 	t.Helper()
 	ctx := bounded(t)
@@ -126,14 +126,14 @@ func TestALobbyTellsOfTheRoomsThatAreAskedFor(t *testing.T) {
 		{seat.Filter{Open: true}, []string{"a", "b"}},
 		{seat.Filter{Players: 1}, nil},
 	} {
-		lobby := watch(t, at.rooms, c.filter) // a node hears of its own rooms, too
+		lobby := watch(t, at.rooms, c.filter) // a node sees its own rooms, too
 		lobby.until(t, fmt.Sprintf("%+v", c.filter), lobby.knows(c.want...))
 	}
 	visitor := newNode(t)
 	_, err := seat.Watch(visitor, seat.Filter{Free: -1})
 	require.ErrorContains(t, err, "negative")
 
-	// When a room is full, it is gone for those who asked for a free seat. Then it comes again.
+	// A full room disappears from a lobby that asks for a free seat, and then comes back.
 	visitor.connect(t, at.node)
 	free := watch(t, visitor, seat.Filter{Name: "b", Free: 1})
 	free.until(t, "it is free", free.knows("b"))
@@ -153,7 +153,7 @@ func TestALobbyForgetsAHostThatIsGoneAndHearsOneThatIsBack(t *testing.T) {
 	visitor.connect(t, at.node)
 	lobby.until(t, "it is there", lobby.knows("harbour"))
 	for range 3 {
-		// Its streams end, as when another connection takes the place of the one they are on.
+		// The host's streams end, as when another connection replaces the one that carries them.
 		for _, c := range visitor.Host().Network().ConnsToPeer(at.ID()) {
 			for _, s := range c.GetStreams() {
 				if s.Protocol() == wire.LobbyProtocol {
@@ -173,7 +173,7 @@ func TestALobbyForgetsAHostThatIsGoneAndHearsOneThatIsBack(t *testing.T) {
 	lobby.until(t, "it is back", lobby.knows("harbour"))
 }
 
-// liar is a host that says what it likes of its rooms.
+// liar makes a host that sends the news that say yields.
 func liar(t *testing.T, say func(yield func(wire.News) bool)) node {
 	n := newNode(t)
 	sub, err := n.Subscribe(wire.RoomsType)
@@ -201,7 +201,7 @@ func TestALobbyIsBoundedWhateverAHostSays(t *testing.T) {
 				return
 			}
 		}
-		for i := range 10_000 { // that come and go
+		for i := range 10_000 { // rooms that come and go
 			name := fmt.Sprint("flicker", i)
 			if !yield(wire.News{Gone: []string{"room0"}}) || !yield(wire.News{Rooms: []wire.Listing{{Name: name}}}) ||
 				!yield(wire.News{Gone: []string{name}, Ready: true}) {
@@ -217,7 +217,7 @@ func TestALobbyIsBoundedWhateverAHostSays(t *testing.T) {
 		}, Ready: true})
 	})
 	deaf := liar(t, func(yield func(wire.News) bool) {
-		yield(wire.News{Rooms: []wire.Listing{{Name: "locked", Password: true}}, Ready: true}) // which was not asked for
+		yield(wire.News{Rooms: []wire.Listing{{Name: "locked", Password: true}}, Ready: true}) // the lobby asked for open rooms only
 	})
 	visitor.connect(t, many)
 	require.Eventually(t, func() bool {
@@ -271,7 +271,7 @@ func TestAHostTellsABoundedNumberOfWatchers(t *testing.T) {
 		streams = append(streams, s)
 	}
 	_, kind := ask(all)
-	require.Zero(t, kind, "one peer has so many streams at most")
+	require.Zero(t, kind, "a peer may have 8 streams")
 	require.NoError(t, streams[0].Close())
 	require.Eventually(t, func() bool { _, kind := ask(all); return kind == wire.KindNews }, limit, limit/1000)
 	for _, wrong := range [][]byte{

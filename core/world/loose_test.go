@@ -31,14 +31,14 @@ func newQUICNode(t testing.TB) node {
 	return node{n}
 }
 
-// line is a way to a UDP port that loses packets.
+// line is a lossy proxy to a UDP port.
 type line struct {
-	lost   atomic.Uint32 // in 256
+	lost   atomic.Uint32 // of 256 packets
 	passed atomic.Int64
 	addr   string
 }
 
-// newLine makes a line before a QUIC address.
+// newLine starts a line to a QUIC address.
 func newLine(t testing.TB, to string) *line {
 	parts := strings.Split(to, "/")
 	port, err := strconv.Atoi(parts[4])
@@ -78,7 +78,7 @@ func newLine(t testing.TB, to string) *line {
 	return l
 }
 
-// logged notes the inputs of each player.
+// logged is a harbour that records the inputs of each player.
 type logged struct {
 	*demo.Harbour
 	mu     sync.Mutex
@@ -109,7 +109,7 @@ func TestWhatIsLostOfDatagramsIsMadeGood(t *testing.T) {
 	a := sit(t, far, at, seat.Options{})
 
 	const inputs = 100
-	fresh := 0 // updates that came in datagrams
+	fresh := 0 // the number of updates that came in datagrams
 	newest := uint32(0)
 	for i := range inputs {
 		seq := a.steer(t, int8(i), 0)

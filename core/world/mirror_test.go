@@ -30,7 +30,7 @@ func newFeeder(t testing.TB) *feeder {
 	return &feeder{key: key, claim: wire.Claim{Room: "r", Epoch: 1, Host: id}}
 }
 
-// mark ends a batch, as change says.
+// mark ends a batch and returns its mark, after change has altered it.
 func (f *feeder) mark(t testing.TB, change func(*wire.Mark)) []byte {
 	f.number++
 	m := wire.Mark{Number: f.number, Tick: 10 * f.number}
@@ -47,7 +47,7 @@ func (f *feeder) seal(t testing.TB) func(*wire.Mark) {
 	return func(m *wire.Mark) { require.NoError(t, m.Sign(f.key, "r", 1)) }
 }
 
-// tell has the mirror told records, which are not ended.
+// tell sends records to the mirror without ending their batch.
 func (f *feeder) tell(t testing.TB, m *mirror, records []byte) {
 	f.chain.Add(records)
 	require.NoError(t, m.take(records))
@@ -153,7 +153,7 @@ func FuzzWhatAStandbyReceives(f *testing.F) {
 }
 
 func TestAStandbyThatWasCutOffInTheFirstBatchAsksAnew(t *testing.T) {
-	f := &fed{standby: &Standby{room: new(Room)}, heard: time.Now().Add(-time.Hour)} // and it was told no whole world
+	f := &fed{standby: &Standby{room: new(Room)}, heard: time.Now().Add(-time.Hour)} // it has not received a whole world
 	require.Greater(t, time.Until(f.limit()), silence, "there is time for the next try")
 	f.ready = true
 	require.Negative(t, time.Until(f.limit()), "it is time to take over")

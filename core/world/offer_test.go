@@ -33,7 +33,7 @@ func TestRoomsAreSpreadByWhatPeersOffer(t *testing.T) {
 		places[room] = ranked[0]
 		had[ranked[0]]++
 	}
-	for i := range 4 { // 10, 20, 30 and 40 of 100
+	for i := range 4 { // the peers get 10, 20, 30 and 40 percent
 		assert.InDelta(t, rooms*(1+i)/10, had[peer.ID(fmt.Sprint("peer", i))], rooms/50)
 	}
 	require.Zero(t, had["none"])
@@ -54,7 +54,7 @@ func TestRoomsAreSpreadByWhatPeersOffer(t *testing.T) {
 	require.Greater(t, elsewhere, rooms/4, "each kind is spread in its own way")
 }
 
-// offering is a node that offers rooms of the demo.
+// offering makes a node that offers rooms of the demo.
 func offering(t *testing.T, rooms int, idle time.Duration) hosting {
 	at := newHosting(t)
 	_, err := at.rooms.Offer(world.Offer{Kind: "bay", Rooms: rooms, Open: func(wanted world.Wanted) (world.Game, world.Options, error) {
@@ -67,7 +67,7 @@ func offering(t *testing.T, rooms int, idle time.Duration) hosting {
 	return at
 }
 
-// knowsOffersOf waits until n has found who offers rooms, which on a busy machine takes longer
+// knowsOffersOf waits until n knows the offers of hosts. On a busy machine, that takes longer
 // than Place waits for one more.
 func knowsOffersOf(t *testing.T, n node, hosts ...hosting) {
 	t.Helper()
@@ -114,12 +114,12 @@ func TestARoomIsOpenedByOneOfThePeersThatOfferIt(t *testing.T) {
 	}
 	first, second := <-all, <-all
 	require.NoError(t, errors.Join(first.err, second.err))
-	require.Equal(t, first.at, second.at, "they come together")
+	require.Equal(t, first.at, second.at, "both get the same room")
 	s, err := seat.Join(bounded(t), a, "regatta", seat.Options{Host: first.at, Version: demo.Version})
 	require.NoError(t, err)
 	require.NoError(t, s.Leave())
 
-	// One that offers rooms may want one itself. All six places are taken in the end, and no more.
+	// A peer that offers rooms may ask for one itself. In the end, exactly six rooms are open.
 	at := map[peer.ID]int{first.at: 1}
 	for i := range 5 {
 		go func() {
@@ -154,7 +154,7 @@ func TestARoomThatWasOpenedForSomebodyClosesWhenNobodyIsThere(t *testing.T) {
 	at, player := offering(t, 1, 200*time.Millisecond), newNode(t)
 	player.connect(t, at.node)
 	join := func(name string) (s *seat.Seat) {
-		require.Eventually(t, func() bool { // on a busy machine it may close before somebody is there
+		require.Eventually(t, func() bool { // on a busy machine, the room may close before the player joins
 			host, err := seat.Place(bounded(t), player, "bay", name, nil)
 			require.NoError(t, err)
 			s, err = seat.Join(bounded(t), player, name, seat.Options{Host: host, Version: demo.Version})
@@ -186,7 +186,7 @@ func TestAnOfferIsTakenBack(t *testing.T) {
 	require.ErrorContains(t, err, "bay")
 	visitor := newNode(t)
 	visitor.connect(t, at.node)
-	for range 2 { // the place of a room whose opening panicked is free again
+	for range 2 { // a room whose opening panicked does not count as one of the offer
 		_, err = seat.Place(bounded(t), visitor, "bay", "a", nil)
 		require.ErrorContains(t, err, "opens it")
 		require.NotContains(t, err.Error(), "all 1 rooms")

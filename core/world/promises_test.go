@@ -12,7 +12,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// still is a stage whose entities are where the test puts them.
+// still returns a stage whose entities stay where the test puts them.
 func still(t testing.TB, opts Options, peers int) *stage {
 	return newStage(t, &drift{random: rand.New(rand.NewPCG(3, 4)), still: true}, opts, peers, 1)
 }
@@ -23,7 +23,7 @@ func (s *stage) put(x, y float32) Entity {
 	return e
 }
 
-// change has the game change an entity in the next tick.
+// change makes the game change an entity in the next tick.
 func (s *stage) change(e Entity) {
 	s.Do(func() {
 		s.game.value[e]++
@@ -31,14 +31,14 @@ func (s *stage) change(e Entity) {
 	})
 }
 
-// sees says whether the first player has been told of the entity.
+// sees reports whether the first player knows the entity.
 func (s *stage) sees(e Entity) bool {
 	s.pipes[0].take()
 	_, ok := s.pipes[0].value[0][e]
 	return ok
 }
 
-// looks runs as many ticks as it takes for every sight to be brought up to date.
+// looks runs enough ticks to update what every player sees.
 func (s *stage) looks() {
 	for range lookEvery {
 		s.tick(nil)
@@ -63,7 +63,7 @@ func TestWhatIsInSightStaysUntilItIsFartherThanItCame(t *testing.T) {
 	}
 	s.world.Remove(e)
 	s.tick(nil)
-	require.False(t, s.sees(e), "it is no more")
+	require.False(t, s.sees(e), "it was removed")
 }
 
 func TestOfManyTheNearestAreSeen(t *testing.T) {
@@ -103,7 +103,7 @@ func TestAPlayerWhoHasNotTakenAFrameIsToldTheNewestOnceItHas(t *testing.T) {
 	}
 	v := s.all[0]
 	require.True(t, v.writing.Load())
-	<-v.write // it takes the frame that it has been given, which is twenty ticks old
+	<-v.write // the player takes the waiting frame, which is twenty ticks old
 	_, _ = v.stream.Write(v.taken)
 	v.writing.Store(false)
 	at := s.pipes[0]
@@ -112,8 +112,8 @@ func TestAPlayerWhoHasNotTakenAFrameIsToldTheNewestOnceItHas(t *testing.T) {
 	before := at.bytes
 	s.tick(nil)
 	at.take()
-	require.Equal(t, s.game.value[e], at.value[0][e], "one frame more, and it knows all")
-	require.Less(t, at.bytes-before, 30, "with nothing of the ticks between")
+	require.Equal(t, s.game.value[e], at.value[0][e], "after one more frame, it is up to date")
+	require.Less(t, at.bytes-before, 30, "the frame does not repeat the ticks between")
 	require.EqualValues(t, 19, s.phases.busy)
 }
 
@@ -148,7 +148,7 @@ func TestWhatThereIsAtAJoinIsSpreadOverTicks(t *testing.T) {
 		s.tick(nil)
 		s.pipes[0].take()
 		known = len(s.pipes[0].value[0])
-		// A record of 4 bytes has one for its length and one for its id.
+		// A record of 4 bytes takes two more: one for its length, one for its ID.
 		require.LessOrEqual(t, s.pipes[0].bytes-before, MaxRecord*6/4+200)
 	}
 	require.Equal(t, entities*4/MaxRecord+1, ticks)
@@ -164,14 +164,14 @@ func TestLoadIsShedInOrderAndTakenBack(t *testing.T) {
 	}
 	require.Equal(t, []Shedding{shedTiers, shedLooks, shedFrames, shedJoins}, levels)
 	for range 100 {
-		require.False(t, s.note(0.6), "between the two it stays")
+		require.False(t, s.note(0.6), "between the two thresholds, the level stays")
 	}
 	for range 400 {
 		s.note(0.1)
 	}
 	require.Equal(t, ShedNothing, s.level)
 	for range 6 {
-		require.False(t, s.note(1), "a moment is no load")
+		require.False(t, s.note(1), "a short peak sheds nothing")
 	}
 }
 
@@ -179,7 +179,7 @@ func TestARoomThatShedsJoinsTellsWhoComesUnlessThereAreFew(t *testing.T) {
 	s := still(t, Options{}, 1)
 	s.tick(nil)
 	s.shed.level = shedJoins
-	for range few - 1 { // beside the one that is there
+	for range few - 1 { // besides the player that is there
 		code, reason := s.mayJoin(s.all[0], joinOf(1))
 		require.Zero(t, code, reason)
 	}
@@ -222,12 +222,12 @@ func TestTicksKeepTheirRateAndCatchUp(t *testing.T) {
 		for _, at := range game.ticks {
 			ms = append(ms, int(at.Milliseconds()))
 		}
-		// Due at 300, 350 and 400, they come at 420 as two.
+		// The ticks due at 300, 350 and 400 run at 420, as two.
 		require.Equal(t, []int{50, 100, 150, 200, 250, 420, 420, 450, 500}, ms)
 		require.Equal(t, []int{1, 1, 1, 1, 1, 2, 2, 1, 1}, game.steps)
 		s := r.Stats()
 		require.EqualValues(t, 1, s.Skipped)
-		require.EqualValues(t, 10, s.Tick, "the number tells the time")
+		require.EqualValues(t, 10, s.Tick, "the tick number counts the skipped tick, too")
 		require.Equal(t, 170*time.Millisecond, s.Longest)
 	})
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// drift is a game whose entities wander at random, come and go. A record is the
-// entity's whole state, or by how much its one number changed.
+// drift is a game whose entities wander at random, appear and disappear. A record holds
+// the entity's whole state, or the amount by which its number changed.
 type drift struct {
 	w      *World
 	random *rand.Rand
@@ -93,7 +93,7 @@ func (d *drift) Change(e Entity, dst []byte) []byte {
 	return dst
 }
 
-// pipe is a stream whose far end is a player that keeps the list of what it knows.
+// pipe is a stream whose other end is a player that keeps a list of what it knows.
 type pipe struct {
 	t     testing.TB
 	tick  wire.Tick
@@ -101,7 +101,7 @@ type pipe struct {
 	value map[uint32]map[Entity]int32
 	buf   []byte
 	bytes int
-	last  map[uint32]int // sections of each seat, and what the last had
+	last  map[uint32]int // the number of updates in the last section of each seat
 }
 
 func newPipe(t testing.TB) *pipe {
@@ -117,7 +117,7 @@ func (p *pipe) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// take has the player take what was written.
+// take makes the player read what was written.
 func (p *pipe) take() {
 	for len(p.buf) > 0 {
 		n, size := binary.Uvarint(p.buf)
@@ -190,7 +190,8 @@ func newStage(t testing.TB, game *drift, opts Options, peers, seatsEach int) *st
 	return s
 }
 
-// tick runs one, and has what it told written where takes says so.
+// tick runs one tick and writes the waiting frame of each peer for which takes returns
+// true. If takes is nil, it writes all of them.
 func (s *stage) tick(takes func(i int) bool) {
 	s.now += 50e6
 	s.step(s.now, false)
@@ -203,7 +204,7 @@ func (s *stage) tick(takes func(i int) bool) {
 	}
 }
 
-// truth checks that each player knows what is in its sight, as it is.
+// truth checks that each player knows the current state of everything in its sight.
 func (s *stage) truth(t *testing.T, radius, leave float32) {
 	t.Helper()
 	for i, at := range s.pipes {
@@ -249,9 +250,9 @@ func TestEveryPlayerComesToKnowTheTruth(t *testing.T) {
 			for range 300 {
 				game.spawn()
 			}
-			s.framer.budget = min(s.framer.budget, 200) // of which 300 entities of 4 bytes take 6 ticks
+			s.framer.budget = min(s.framer.budget, 200) // 300 entities of 4 bytes take 6 ticks
 			for range 400 {
-				s.tick(func(i int) bool { return i == 0 || random.IntN(i+1) == 0 }) // some are slow
+				s.tick(func(i int) bool { return i == 0 || random.IntN(i+1) == 0 }) // some peers are slow
 			}
 			game.still, game.churn = true, false
 			for range 40 {

@@ -18,20 +18,20 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// road is an area of a world: each player counts, and every input is the next number. What
-// the player has counted to, it takes along.
+// road is an area of a world in which each player counts: every input is the next number.
+// A player that walks to another area takes its number along.
 type road struct {
 	w       *world.World
-	to      atomic.Pointer[world.Area] // where all players walk
+	to      atomic.Pointer[world.Area] // all players walk to it, unless it is nil
 	ready   atomic.Pointer[world.Area]
 	refuses atomic.Bool
-	onJoin  func()              // of what is to go wrong then
-	onWalk  func(*world.Player) // the same, in a tick in which a player walks
+	onJoin  func()              // called on each join; makes something go wrong
+	onWalk  func(*world.Player) // the same, in each tick for each player that walks
 
 	mu      sync.Mutex
 	of      map[*world.Player]*walker
-	ran     map[uint32]int // how many ticks there had been, by number
-	joined  uint32         // the tick in which the last player came
+	ran     map[uint32]int // by tick number: how many ticks had run
+	joined  uint32         // the tick in which the last player joined
 	wrong   []string
 	left    []world.Reason
 	stays   []error
@@ -130,21 +130,21 @@ func (r *road) SavePlayer(p *world.Player, dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(dst, r.of[p].at)
 }
 
-// told is what the game has been told so far.
+// told returns what the game has been told so far.
 func (r *road) told() (players int, left []world.Reason, stays []error, wrong []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.of), append([]world.Reason(nil), r.left...), append([]error(nil), r.stays...), append([]string(nil), r.wrong...)
 }
 
-// since is how many ticks there have been after that one.
+// since returns how many ticks have run after the given one.
 func (r *road) since(tick uint32) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.ran) - r.ran[tick]
 }
 
-// begun is how many ticks the last player had been here for before that one.
+// begun returns how many ticks had run since the last player joined when the given one ran.
 func (r *road) begun(tick uint32) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -202,7 +202,7 @@ func newWanderer(t *testing.T, from *land, others ...*land) *wanderer {
 	return w
 }
 
-// newWandererOf is a player at a node that reaches the hosts.
+// newWandererOf makes a wanderer at a node that can reach the hosts.
 func newWandererOf(t *testing.T, n interface {
 	seat.Node
 	seat.Finder
@@ -241,7 +241,7 @@ func (w *wanderer) take(tick *seat.Tick) {
 	}
 }
 
-// count has the player count until stop is called.
+// count makes the player count until stop is called.
 func (w *wanderer) count(t *testing.T) {
 	w.stopped.Store(false)
 	w.counted.Go(func() {
@@ -265,7 +265,8 @@ func (w *wanderer) stop() {
 	w.counted.Wait()
 }
 
-// stopped waits until all that was counted is there.
+// allIsThere stops the counting and waits until the player sees its last number. It also
+// checks that no room took an input twice or out of order.
 func (w *wanderer) allIsThere(t *testing.T) {
 	t.Helper()
 	w.stop()
@@ -294,13 +295,13 @@ func (w *wanderer) walk(t *testing.T, from, to *land) {
 	to.is(t, 1)
 }
 
-// is waits until so many players are there.
+// is waits until the room has the given number of players.
 func (l *land) is(t *testing.T, players int) {
 	t.Helper()
 	require.Eventually(t, func() bool { n, _, _, _ := l.road.told(); return n == players }, limit, time.Millisecond)
 }
 
-// staying waits until the game is told that a player stays, and returns why.
+// staying waits until the game is told that a player stays, and returns the reason.
 func (l *land) staying(t *testing.T) (why error) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -313,7 +314,7 @@ func (l *land) staying(t *testing.T) (why error) {
 	return why
 }
 
-// counts waits until the player has counted on.
+// counts waits until the player has counted a few numbers further.
 func (w *wanderer) counts(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
@@ -336,7 +337,7 @@ func TestAPlayerWalksBetweenTwoHostsAndEachInputIsTakenOnce(t *testing.T) {
 	const crossings = 20
 	from, to := west, east
 	for i := range crossings {
-		if i%2 == 0 { // every second time, the other host is known before
+		if i%2 == 0 { // every second time, the player connects to the other host beforehand
 			from.road.ready.Store(&to.area)
 			w.counts(t)
 			from.road.ready.Store(nil)
@@ -349,8 +350,8 @@ func TestAPlayerWalksBetweenTwoHostsAndEachInputIsTakenOnce(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	require.Len(t, w.gaps, crossings)
-	slices.Sort(w.gaps) // a machine that is busy makes one of them longer now and then
-	assert.LessOrEqual(t, w.gaps[crossings/2], 2, "ticks of both rooms between what it saw of the one and of the other: %v", w.gaps)
+	slices.Sort(w.gaps) // the median counts, because a busy machine makes single gaps longer
+	assert.LessOrEqual(t, w.gaps[crossings/2], 2, "ticks of both rooms between the last that it saw of one and the first of the other: %v", w.gaps)
 	for _, l := range []*land{west, east} {
 		_, left, stays, _ := l.road.told()
 		assert.Empty(t, stays)

@@ -20,7 +20,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/wire"
 )
 
-// stays sends a player to another room, and checks that it goes on where it was.
+// stays sends a player to another room, and checks that it continues in its own, for the
+// given reason.
 func (w *wanderer) stays(t *testing.T, at *land, to world.Area, why string) {
 	t.Helper()
 	w.count(t)
@@ -65,7 +66,7 @@ func TestAPlayerWhoseNextHostDiesInTheMiddleGoesOnWhereItWas(t *testing.T) {
 	west := newLand(t, "west", world.Options{})
 	east := newLand(t, "east", world.Options{}, west)
 	w := newWanderer(t, west, east)
-	east.road.onJoin = func() { _ = east.Host().Close() } // it has been asked for the seat, and does not answer any more
+	east.road.onJoin = func() { _ = east.Host().Close() } // it dies after it was asked for the seat, before it answers
 	w.stays(t, west, east.area, "walk to room \"east\"")
 }
 
@@ -193,7 +194,7 @@ func TestWhatIsKeptOfAPlayerGoesWithIt(t *testing.T) {
 	again := newWandererOf(t, w.node, west)
 	again.count(t)
 	again.counts(t)
-	again.allIsThere(t) // it counts from one
+	again.allIsThere(t) // it counts from one, because west keeps nothing of it any more
 }
 
 func TestAPlayerWalksBetweenRoomsOfOneHostWhichPlaysItself(t *testing.T) {
@@ -231,7 +232,7 @@ func TestSeatsThatShareAConnectionStay(t *testing.T) {
 	east.is(t, 0)
 }
 
-// announce has a node announce a player to a room, and returns what is answered.
+// announce makes a node announce a player to a room, and returns the answer.
 func announce(t *testing.T, from node, to *land, a wire.Arrival) (wire.Kind, []byte, network.Stream) {
 	s, err := from.Open(bounded(t), to.ID(), wire.WalkProtocol)
 	require.NoError(t, err)
@@ -251,7 +252,7 @@ func TestOnlyWhoWasAnnouncedByANeighbourMayArrive(t *testing.T) {
 	}
 	arrival := wire.Arrival{Room: "east", From: "west", Player: player.ID(), Program: 3, Walk: 4, Seq: 5, State: binary.BigEndian.AppendUint32(nil, 5)}
 	kind, body, _ := announce(t, host, east, arrival)
-	require.Equal(t, wire.KindOut, kind, "the host is no neighbour")
+	require.Equal(t, wire.KindOut, kind, "the host is not a neighbour")
 	out, err := wire.DecodeOut(body)
 	require.NoError(t, err)
 	require.Equal(t, wire.Refused, out.Code)
@@ -276,10 +277,10 @@ func TestOnlyWhoWasAnnouncedByANeighbourMayArrive(t *testing.T) {
 	assert.Equal(t, wire.KindOut, arrive(player, wire.Arrive{Program: 3, Walk: 9}), "it is another walk")
 	assert.Equal(t, wire.KindOut, arrive(player, wire.Arrive{Program: 9, Walk: 4}), "it is another program")
 	assert.Equal(t, wire.KindWelcome, arrive(player, right))
-	assert.Equal(t, wire.KindWelcome, arrive(player, right), "its first stream was lost, for all it knows")
+	assert.Equal(t, wire.KindWelcome, arrive(player, right), "it may arrive again: its first stream may have been lost")
 	east.is(t, 1)
 	assert.Equal(t, []world.Arrival{{From: world.Area{Room: "west", Host: host.ID()}, State: arrival.State}}, east.road.arrived)
-	for seq := range uint32(9) { // the host before has taken five
+	for seq := range uint32(9) { // the previous host has taken five
 		_, err := stream.Write(wire.AppendInput(nil, wire.Input{Seq: seq + 1, Data: binary.BigEndian.AppendUint32(nil, seq+1)}))
 		require.NoError(t, err)
 	}
@@ -314,17 +315,17 @@ func TestANeighbourThatAnnouncesManyTakesNoMorePlacesThanThereAre(t *testing.T) 
 	n.connect(t, east.node)
 	_, err := seat.Join(bounded(t), n, "east", seat.Options{Host: east.ID()})
 	var out *seat.Out
-	require.ErrorAs(t, err, &out, "what is promised is not given to others")
+	require.ErrorAs(t, err, &out, "a promised seat is not given to others")
 	require.Equal(t, wire.Full, out.Code)
 	_, err = last.Write(wire.AppendDecided(nil, wire.Decided{}))
 	require.NoError(t, err)
-	_, _ = io.Copy(io.Discard, last) // until it was heard
+	_, _ = io.Copy(io.Discard, last) // until the host has read it
 	s, err := seat.Join(bounded(t), n, "east", seat.Options{Host: east.ID()})
 	require.NoError(t, err, "a place that is given up is free")
 	require.NoError(t, s.Leave())
 }
 
-// newPeer is the id of a peer that is nowhere.
+// newPeer returns the ID of a peer that does not run anywhere.
 func newPeer(t *testing.T) peer.ID {
 	_, key, err := crypto.GenerateEd25519Key(rand.Reader)
 	require.NoError(t, err)
@@ -333,7 +334,8 @@ func newPeer(t *testing.T) peer.ID {
 	return id
 }
 
-// lying is a host that takes walks, and does what is wrong.
+// lying returns an area of a host that sends the given answer to every arrival and then
+// nothing.
 func lying(t *testing.T, west *land, answer []byte) world.Area {
 	n := newNode(t)
 	n.connect(t, west.node)
@@ -362,7 +364,8 @@ func TestAHostThatLiesAboutASeatLosesNobodyAPlayer(t *testing.T) {
 	}
 }
 
-// trickster is a player that has the seat in another room, and has not said so.
+// trickster makes a player that has walked from west to east and has not told west so. s is
+// its stream to west, and inEast reads what east sends.
 func trickster(t *testing.T) (west, east *land, s network.Stream, walk uint32, inEast *wire.Reader) {
 	west = newLand(t, "west", world.Options{})
 	east = newLand(t, "east", world.Options{}, west)
@@ -387,7 +390,7 @@ func trickster(t *testing.T) (west, east *land, s network.Stream, walk uint32, i
 	return west, east, s, way.Walk, inEast
 }
 
-// await reads up to a message of that kind.
+// await reads messages up to one of the given kind, and returns its body.
 func await(t *testing.T, r *wire.Reader, want wire.Kind) []byte {
 	for {
 		kind, body, err := r.Next()
@@ -467,7 +470,8 @@ func TestAHostThatSendsAPlayerToAThousandRoomsHasItOpenFewStreams(t *testing.T) 
 	require.NoError(t, s.Leave())
 }
 
-// The host before did not hear that the player was gone, and the other one heard that it stays.
+// The first host did not learn that the player had left, and the second was told that the
+// player stays.
 func TestAPlayerThatIsGivenBackGoesOnWhereItWas(t *testing.T) {
 	west, east := newNode(t), newNode(t)
 	_, err := east.Handle(wire.Protocol, func(s network.Stream) {

@@ -41,7 +41,7 @@ func (n node) connect(t testing.TB, to node) {
 	require.NoError(t, err)
 }
 
-// hold holds a room on a node of its own.
+// hold hosts a room on a node of its own.
 func hold(t testing.TB, game world.Game, opts world.Options) (node, *world.Room) {
 	n := newNode(t)
 	rooms, err := world.New(n)
@@ -82,7 +82,7 @@ func sit(t testing.TB, n, at node, opts seat.Options) *player {
 	return p
 }
 
-// until reads ticks until one is as wanted.
+// until reads ticks until wanted returns true for one.
 func (p *player) until(t testing.TB, what string, wanted func(*seat.Tick) bool) {
 	t.Helper()
 	ctx := bounded(t)
@@ -190,7 +190,7 @@ func TestASecondConnectionTakesTheSeatOver(t *testing.T) {
 	require.Equal(t, 1, room.Stats().Players)
 }
 
-// ended reads to the end of the seat.
+// ended reads ticks until the seat ends.
 func (p *player) ended(t testing.TB, out **seat.Out) {
 	t.Helper()
 	ctx := bounded(t)
@@ -354,7 +354,7 @@ func TestASeatWhoseHostIsGoneEnds(t *testing.T) {
 	n.connect(t, node{other})
 	s, err := seat.Join(bounded(t), n, "harbour", seat.Options{Version: demo.Version, Reconnect: 500 * time.Millisecond})
 	require.NoError(t, err)
-	require.NoError(t, other.Close()) // and its rooms have no chance to say so
+	require.NoError(t, other.Close()) // its rooms have no chance to announce it
 	select {
 	case <-s.Done():
 		require.ErrorContains(t, s.Err(), "the connection to room \"harbour\"")
@@ -381,7 +381,7 @@ func TestAPlayerWaitsForTheRoomOfAHostThatWasStartedAnew(t *testing.T) {
 	first := host()
 	a := sit(t, n, at, seat.Options{})
 	a.until(t, "it sees itself", a.sees(a.boat))
-	// The host is gone, and back without its room.
+	// The host crashes, and comes back without its room.
 	for _, c := range n.Host().Network().ConnsToPeer(at.ID()) {
 		require.NoError(t, c.Close())
 	}
@@ -389,7 +389,7 @@ func TestAPlayerWaitsForTheRoomOfAHostThatWasStartedAnew(t *testing.T) {
 	n.connect(t, at)
 	_, err = seat.Join(bounded(t), n, "harbour", seat.Options{Host: at.ID(), Version: demo.Version})
 	var out *seat.Out
-	require.ErrorAs(t, err, &out, "who comes for the first time is told")
+	require.ErrorAs(t, err, &out, "a player that joins for the first time is refused")
 	require.Equal(t, wire.NoRoom, out.Code)
 	host()
 	a.until(t, "it is seated again", func(tick *seat.Tick) bool { return tick.Reset })

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { hosttest.Main(m) }
 
 var _ actor.Player = (*world.Player)(nil)
 
-// player is somebody whom the game may put out.
+// player is a player that the game can kick.
 type player struct {
 	id     peer.ID
 	kicked []string
@@ -34,7 +34,7 @@ type player struct {
 func (p *player) Peer() peer.ID      { return p.id }
 func (p *player) Kick(reason string) { p.kicked = append(p.kicked, reason) }
 
-// tick runs ticks until what is wanted has come.
+// tick runs ticks until wanted returns true.
 func tick(t *testing.T, as *actor.Actors, wanted func() bool) {
 	t.Helper()
 	for range 10_000 {
@@ -56,7 +56,7 @@ func TestAnActorPlaysInPlainCodeAndTouchesTheWorldInTicks(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				if err := a.Sleep(time.Minute); err != nil { // it may well wait
+				if err := a.Sleep(time.Minute); err != nil { // an actor may wait
 					return err
 				}
 				if err := a.Do(func() {
@@ -93,7 +93,7 @@ func TestAnActorThatFailsIsStartedAnewFromItsLastStateAndAlone(t *testing.T) {
 		var starts []time.Duration
 		as := actor.New(func(ctx context.Context, a *actor.Actor) error {
 			n := a.State().(int)
-			if n < 0 { // the other one
+			if n < 0 { // the other player
 				_, err := a.Next(ctx)
 				return err
 			}
@@ -180,7 +180,7 @@ func TestAFullMailboxIsTold(t *testing.T) {
 	require.NoError(t, as.Close())
 }
 
-// spin is where a stuck actor is.
+// spin is the function in which an actor is stuck.
 func spin(stop *atomic.Bool) {
 	for !stop.Load() {
 	}
@@ -210,7 +210,7 @@ func TestAnActorThatIsStuckIsNamedAbandonedAndReplaced(t *testing.T) {
 	require.True(t, as.Deliver(p, []byte{1}))
 
 	q := &player{id: "q"}
-	starts.Store(0) // the next one is stuck, too
+	starts.Store(0) // the next actor is stuck, too
 	as.Start(q, nil)
 	require.PanicsWithError(t, "too many actors are stuck: 2 of them", func() {
 		tick(t, as, func() bool { return false })

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// model is a board that sorts each time that it is asked.
+// model is a board that sorts all of its rows after each change.
 type model struct {
 	lowest bool
 	rows   []Row
@@ -119,7 +119,7 @@ func TestOfTheSameScoreTheFirstIsBefore(t *testing.T) {
 	}
 	b.Set(7, 100) // nothing new
 	b.Set(3, 50)
-	b.Set(3, 100) // it lost its place
+	b.Set(3, 100) // 3 reached the score again, later than 9
 	require.Equal(t, []Row{{1, 7, 100}, {2, 9, 100}, {3, 3, 100}}, b.Rows(1, 10))
 	require.Equal(t, []Row{{2, 9, 100}}, b.Rows(2, 1))
 	require.Equal(t, []Row{{1, 7, 100}, {2, 9, 100}}, b.Around(7, 1))
@@ -168,7 +168,7 @@ func TestAnEntryTakesAtMost48Bytes(t *testing.T) {
 	}
 	before := used()
 	b, random := New(false), rand.New(rand.NewPCG(1, 1))
-	b.at = make([]place, 0, players) // append may keep a quarter in reserve
+	b.at = make([]place, 0, players) // append may allocate a quarter more
 	for i := range uint32(players) {
 		b.Set(i, random.Int64N(1<<40))
 	}

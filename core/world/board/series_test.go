@@ -16,7 +16,7 @@ func TestPeriodsEndAtMidnightOfUTC(t *testing.T) {
 	}
 	for _, c := range []struct{ t, day, week string }{
 		{"2026-11-27T12:00:00Z", "2026-11-28T00:00:00Z", "2026-11-30T00:00:00Z"},      // a Friday
-		{"2026-11-28T00:30:00+01:00", "2026-11-28T00:00:00Z", "2026-11-30T00:00:00Z"}, // Friday still
+		{"2026-11-28T00:30:00+01:00", "2026-11-28T00:00:00Z", "2026-11-30T00:00:00Z"}, // still Friday in UTC
 		{"2026-11-29T23:59:59Z", "2026-11-30T00:00:00Z", "2026-11-30T00:00:00Z"},
 		{"2026-11-30T00:00:00Z", "2026-12-01T00:00:00Z", "2026-12-07T00:00:00Z"},
 		{"2026-12-31T23:00:00Z", "2027-01-01T00:00:00Z", "2027-01-04T00:00:00Z"},
@@ -50,7 +50,7 @@ func TestALateScoreIsOfTheDayWhenItWasMade(t *testing.T) {
 		time.Sleep(24 * time.Hour)
 		_, err = s.At(made)
 		require.ErrorIs(t, err, ErrOver)
-		require.Len(t, s.Kept(), 1, "of a day on which nobody played there is none")
+		require.Len(t, s.Kept(), 1, "a day on which nobody played has no board")
 		require.Zero(t, s.Now().Len())
 	})
 }

@@ -34,7 +34,8 @@ func newNode(t testing.TB) *core.Node {
 	return n
 }
 
-// serve serves a board of each period on a node, and connects another to it.
+// serve serves an all-time board and a daily board on a node, and connects another node to
+// it.
 func serve(t *testing.T) (s *Server, host, guest *core.Node) {
 	host, guest = newNode(t), newNode(t)
 	_, err := guest.Connect(bounded(t), host.Addrs()[0].String())
@@ -47,7 +48,7 @@ func serve(t *testing.T) (s *Server, host, guest *core.Node) {
 	return s, host, guest
 }
 
-// player is the peer of an own number.
+// player returns the peer ID that belongs to a number.
 func player(i int) peer.ID {
 	digest := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
 	id, err := multihash.Encode(digest[:], multihash.SHA2_256)
@@ -92,7 +93,7 @@ func TestAnyPeerMayAskForABoard(t *testing.T) {
 	require.ErrorContains(t, err, "this is not a query for a board")
 	_, err = Serve(host, "harbour", new(Players), nil)
 	require.ErrorIs(t, err, link.ErrTaken)
-	require.Equal(t, 300, s.players.count(), "who is asked for is not remembered")
+	require.Equal(t, 300, s.players.count(), "a peer that a query names is not remembered")
 }
 
 func TestWhoWatchesABoardIsToldOfIt(t *testing.T) {
@@ -146,7 +147,7 @@ func FuzzWhatABoardReceives(f *testing.F) {
 		}
 		require.Equal(t, 3, players.count())
 		require.LessOrEqual(t, len(s.series["day"].Kept()), 2)
-		_, _ = readLines(data) // as from a host
+		_, _ = readLines(data) // as if a host had sent it
 		if p, err := decodePlace(data); err == nil {
 			again, err := decodePlace(appendPlace(nil, p))
 			require.NoError(t, err)

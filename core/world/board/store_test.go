@@ -44,9 +44,9 @@ func TestBoardsAreThereAgainAsTheyWere(t *testing.T) {
 				case 0:
 					b.Remove(p)
 				case 1:
-					b.limit = b.seq + 3 // so that they are numbered anew
+					b.limit = b.seq + 3 // makes the board renumber its scores soon
 				default:
-					b.Set(p, random.Int64N(9)-4) // of which many are the same
+					b.Set(p, random.Int64N(9)-4) // many scores are equal
 				}
 			}
 			want = b.Rows(1, math.MaxInt)
@@ -79,7 +79,7 @@ func TestOfAPeriodThatIsOverNothingStaysInTheStore(t *testing.T) {
 				require.Equal(t, int64(day-1), row.Score, "a score of the day before is kept")
 			}
 			series.Now().Set(me, int64(day))
-			time.Sleep(12 * time.Hour) // some ends are while it is open, some while it is not
+			time.Sleep(12 * time.Hour) // days end while the store is open and while it is closed
 			require.NoError(t, s.Close())
 			time.Sleep(12 * time.Hour)
 		}

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// A host that never says that it took an input costs the player no more than this.
+// If a host never confirms an input, the player keeps only the newest inputs to send again.
 func TestWhatMayBeSentAgainIsBounded(t *testing.T) {
 	for _, size := range []int{0, 1, 256} {
 		s := new(Seat)

@@ -72,7 +72,7 @@ var aPeer = func() peer.ID {
 	return p
 }()
 
-// everything is a tick that has all there is, and numbers of every width.
+// everything returns a tick with content of every kind, and numbers of every width.
 func everything() (uint32, []wire.Section) {
 	long := bytes.Repeat([]byte{1}, 300)
 	return 1 << 30, []wire.Section{
@@ -95,7 +95,7 @@ func TestATickComesAsItWas(t *testing.T) {
 	kind, body := one(t, wire.AppendTick(nil, number, b))
 	require.Equal(t, wire.KindTick, kind)
 	var tick wire.Tick
-	for range 2 { // the second time into what the first has left
+	for range 2 { // the second time, into what the first left
 		require.NoError(t, wire.DecodeTick(body, &tick))
 		require.Equal(t, number, tick.Number)
 		require.Len(t, tick.Sections, 2)
@@ -213,7 +213,8 @@ func FuzzToHost(f *testing.F) {
 	})
 }
 
-// recode decodes body, and what that encodes to once more: both say the same.
+// recode decodes body, encodes and decodes the result again, and checks that both are
+// equal.
 func recode[M any](t *testing.T, body []byte, decode func([]byte) (M, error), encode func([]byte, M) []byte) {
 	m, err := decode(body)
 	if err != nil {
