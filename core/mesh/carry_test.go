@@ -28,7 +28,7 @@ func TestRelayLeavesATopicThatNobodyIsOn(t *testing.T) {
 	leave()
 	waitOff(t, r, "chat", 1)
 
-	// Each of the relays holds the topic because the other is on it, until one
+	// Each relay keeps the topic because the other is on it, until one of them
 	// looks for subscribers behind the other.
 	require.Eventually(t, func() bool { return r.isCarrier(s.self) && s.isCarrier(r.self) }, patience, time.Millisecond)
 	<-r.carrier.pause(func() {
@@ -180,7 +180,8 @@ func TestRecoverWaitsForARelayThatDoesNotCarryTheTypeYet(t *testing.T) {
 	}
 }
 
-// pause has the carrier's goroutine call f, and says when it has.
+// pause makes the carrier's goroutine call f. It returns a channel that is closed
+// once f has returned.
 func (c *carrier) pause(f func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -216,7 +217,7 @@ func TestRelayRemembersOverARestartAndErasesWhatIsOver(t *testing.T) {
 	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
 	assert.Equal(t, 1, recoverAll(t, n, "chat").Messages)
 
-	// There is room for one topic: another takes that of one that rests.
+	// There is room for one topic: a new one replaces one that rests.
 	require.NoError(t, n.Close())
 	waitOff(t, r, "chat", 0)
 	<-r.carrier.pause(func() {

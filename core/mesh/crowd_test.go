@@ -16,12 +16,12 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// member is the ID of a peer that is not there.
+// member returns the ID of a peer that does not exist.
 func member(i int) peer.ID {
 	return peer.ID(fmt.Sprintf("\x12\x20%032d", i))
 }
 
-// gather makes a node believe that so many peers are on a type.
+// gather makes a node believe that size peers are on a type.
 func gather(n *node, typ string, size int) (tp *topic, crowd []peer.ID) {
 	tp = n.lookup(typ)
 	for i := range size {
@@ -31,7 +31,7 @@ func gather(n *node, typ string, size int) (tp *topic, crowd []peer.ID) {
 	return tp, crowd
 }
 
-// tells has a peer say a word, and says whether the node passes it on.
+// tells delivers a word of a peer, and reports whether the node forwards it.
 func tells(tp *topic, from peer.ID, kind message.Kind, seq uint64, about []byte) bool {
 	return tp.accept(&message.Message{From: from, Kind: kind, ID: message.ID{Epoch: 1, Seq: seq}, Data: about, Type: tp.typ}, &pb.Message{})
 }
@@ -51,15 +51,15 @@ func TestWordsOfPresenceInARoundAreBounded(t *testing.T) {
 				}
 			}
 			if size <= mostTold {
-				require.Equal(t, size, passed, "all hear of all")
+				require.Equal(t, size, passed, "every word is forwarded")
 				break
 			}
 			require.InDelta(t, mostTold, passed, mostTold/3, "of %d", size)
 		}
-		assert.Greater(t, len(told), size*4/5, "others are heard of in each round")
-		assert.Len(t, p.Now(), size, "a watcher that hears of all knows all")
+		assert.Greater(t, len(told), size*4/5, "the words of other peers are forwarded in each round")
+		assert.Len(t, p.Now(), size, "a watcher that receives all words knows all peers")
 		for _, id := range crowd {
-			require.True(t, tells(tp, id, message.Gone, 100, nil), "who leaves is told of at once")
+			require.True(t, tells(tp, id, message.Gone, 100, nil), "the word of a peer that leaves is forwarded at once")
 		}
 		assert.Empty(t, p.Now())
 	}
@@ -71,7 +71,7 @@ func TestCrowdIsAskedNowAndThen(t *testing.T) {
 	tp, crowd := gather(r, "chat", mostTold)
 	known := &tp.presence
 	assert.True(t, tells(tp, crowd[0], message.Who, 1, nil))
-	assert.True(t, tells(tp, crowd[1], message.Who, 1, nil), "few are asked by each that comes")
+	assert.True(t, tells(tp, crowd[1], message.Who, 1, nil), "while there are few, every question is forwarded")
 	assert.Empty(t, known.answerFrom(crowd[1], time.Now()))
 	for _, id := range crowd {
 		require.True(t, tells(tp, id, message.Here, 1, nil))
@@ -79,20 +79,20 @@ func TestCrowdIsAskedNowAndThen(t *testing.T) {
 
 	tp.members.came("one more")
 	assert.False(t, tells(tp, crowd[2], message.Who, 1, nil))
-	assert.True(t, tells(tp, crowd[2], message.Who, 2, []byte(crowd[3])), "a question about one is for all")
+	assert.True(t, tells(tp, crowd[2], message.Who, 2, []byte(crowd[3])), "a question about one peer is forwarded")
 	assert.True(t, tells(tp, crowd[3], message.Here, 2, []byte(crowd[3])), "and so is the answer")
 	tells(tp, crowd[4], message.Gone, 2, nil)
 	now := time.Now()
-	assert.Len(t, known.answerFrom(crowd[2], now), mostTold-3, "not of itself, of who is asked about, and of who left")
-	assert.Empty(t, known.answerFrom(crowd[2], now), "once")
-	assert.Empty(t, known.answerFrom(crowd[5], now.Add(crowdPause)), "its question is passed on")
+	assert.Len(t, known.answerFrom(crowd[2], now), mostTold-3, "without the words of the asker, of the peer that was asked about, and of the peer that left")
+	assert.Empty(t, known.answerFrom(crowd[2], now), "it is answered once")
+	assert.Empty(t, known.answerFrom(crowd[5], now.Add(crowdPause)), "its question is forwarded instead")
 	assert.Len(t, p.Now(), mostTold-1)
 	known.mu.Lock()
 	known.crowd.passed = now.Add(-crowdPause)
 	known.mu.Unlock()
 	assert.True(t, tells(tp, crowd[2], message.Who, 3, nil))
 	assert.False(t, tells(tp, crowd[5], message.Who, 3, nil))
-	assert.NotEmpty(t, known.answerFrom(crowd[2], time.Now()), "again in each round")
+	assert.NotEmpty(t, known.answerFrom(crowd[2], time.Now()), "it is answered again in each round")
 }
 
 func TestSilentMemberOfACrowdIsDroppedInTheEnd(t *testing.T) {
@@ -127,7 +127,7 @@ func TestSilentMemberOfACrowdIsDroppedInTheEnd(t *testing.T) {
 	known.dropAbsent(now.Add(known.crowd.absentAfter()))
 	assert.Zero(t, here())
 
-	for range 10 { // no word comes any more
+	for range 10 { // no more words come
 		known.crowd.begin(now)
 	}
 	assert.Equal(t, absentAfter, known.crowd.absentAfter())
@@ -142,7 +142,7 @@ func TestCarrierPassesNoWordOnThatNobodyAskedFor(t *testing.T) {
 	subscribe(t, "chat", a)
 	waitPeers(t, a, "chat", 1)
 	tp := r.lookup("chat")
-	assert.True(t, tells(tp, "x", message.Here, 1, nil), "questions may have been asked before it came")
+	assert.True(t, tells(tp, "x", message.Here, 1, nil), "somebody may have asked before the relay came")
 	tp.presence.begin(time.Now().Add(-absentAfter))
 	assert.False(t, tells(tp, "x", message.Here, 2, nil))
 	watch(t, a, "chat")
@@ -150,7 +150,7 @@ func TestCarrierPassesNoWordOnThatNobodyAskedFor(t *testing.T) {
 	assert.True(t, tells(tp, "x", message.Here, 3, nil))
 }
 
-// signedHere is a word as GossipSub sends it.
+// signedHere returns a word of a new peer, as GossipSub sends it.
 func signedHere(t *testing.T, topic string) (peer.ID, *message.Message, *pb.Message) {
 	key, _, err := crypto.GenerateEd25519Key(nil)
 	require.NoError(t, err)
@@ -182,5 +182,5 @@ func TestWhoComesToACrowdIsToldOfSomeAtOnce(t *testing.T) {
 	p := watch(t, a, "chat")
 	require.Eventually(t, func() bool { return len(p.Now()) == len(told) }, patience, time.Millisecond)
 	assert.ElementsMatch(t, told, p.Now())
-	require.Eventually(t, func() bool { return r.Stats().Withheld > 0 }, patience, time.Millisecond, "the question is not passed on")
+	require.Eventually(t, func() bool { return r.Stats().Withheld > 0 }, patience, time.Millisecond, "the question is not forwarded")
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// carrying is for a relay.
+// carrying returns the options of a relay.
 func carrying() Options { return Options{RelayTopics: 16} }
 
 // keep sends a message as soon as there is a peer to send it to.
@@ -26,15 +26,15 @@ func (n *node) keep(t testing.TB, typ, text string) {
 	require.NoError(t, n.Broadcast(ctx, typ, []byte(text), WaitForPeer()))
 }
 
-// waitForAll waits for texts in any order, and for no other.
+// waitForAll waits for the given texts in any order, and requires that there are no others.
 func (in *inbox) waitForAll(t testing.TB, texts ...string) {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(in.all()) >= len(texts) }, patience, 5*time.Millisecond, "%d wanted", len(texts))
 	require.ElementsMatch(t, texts, in.texts())
 }
 
-// growOld waits until what was said is too old for a subscription that begins
-// then.
+// growOld waits until everything said so far is too old for a subscription that
+// begins afterwards.
 func growOld(t testing.TB) {
 	t.Helper()
 	said := time.Now()
@@ -165,9 +165,9 @@ func TestWhatWasSaidBeforeTheSubscriptionIsNotHeard(t *testing.T) {
 	c.waitFor(t, "after")
 }
 
-// The facts of GossipSub that this package answers to: what is published while
-// nobody is known to listen is lost, and its publisher is not told (issues 331,
-// 152 and 217 of go-libp2p-pubsub).
+// This is the behaviour of GossipSub that this package works round: a message that
+// is published while no subscriber is known is lost, and Publish returns no error
+// (issues 331, 152 and 217 of go-libp2p-pubsub).
 func TestGossipSubAloneLosesTheFirstMessageSilently(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -183,7 +183,7 @@ func TestGossipSubAloneLosesTheFirstMessageSilently(t *testing.T) {
 		topics = append(topics, topic)
 	}
 	require.NoError(t, a.Connect(ctx, hosttest.Info(b)))
-	require.NoError(t, topics[0].Publish(ctx, []byte("lost")), "it says nothing")
+	require.NoError(t, topics[0].Publish(ctx, []byte("lost")), "Publish returns no error")
 	sub, err := topics[1].Subscribe()
 	require.NoError(t, err)
 	subs = append(subs, sub)

@@ -45,8 +45,8 @@ func recoverAll(t testing.TB, n *node, typ string) Recovery {
 	return r
 }
 
-// archive is a relay that keeps histories, and a publisher that has said 1 to
-// count there on "chat" and gone.
+// archive returns a relay that keeps histories, and the ID of a publisher that has
+// said 1 to count on "chat" there and left.
 func archive(t testing.TB, limits replay.Limits, count int) (r *node, publisher peer.ID) {
 	t.Helper()
 	r = newNode(t, Options{RelayTopics: 4, KeepHistories: &limits})
@@ -81,7 +81,7 @@ func TestPeerThatWasAwayRecoversInOrder(t *testing.T) {
 		assert.True(t, m.Replayed)
 		assert.True(t, m.Broadcast)
 	}
-	assert.Zero(t, recoverAll(t, n, "chat").Messages, "it is not asked for twice")
+	assert.Zero(t, recoverAll(t, n, "chat").Messages, "nothing is asked for twice")
 	assert.Equal(t, 20, n.Stats().Histories.Entries)
 }
 
@@ -124,7 +124,7 @@ func TestGapIsFilledByAnotherPeer(t *testing.T) {
 	a, b, n := newNode(t, Options{}), newNode(t, Options{}), newNode(t, Options{})
 	connect(t, a, r)
 	connect(t, a, b)
-	require.NoError(t, b.KeepHistory("chat", long)) // and is not subscribed
+	require.NoError(t, b.KeepHistory("chat", long)) // b is not subscribed
 	leave, err := a.Subscribe("chat")
 	require.NoError(t, err)
 	waitPeers(t, a, "chat", 2)
@@ -151,7 +151,7 @@ func TestWhatWasHeardIsNotDeliveredAgainByARecovery(t *testing.T) {
 	subscribe(t, "chat", a, n)
 	a.count(t, "chat", 1, 5)
 	n.waitForAll(t, numbered(1, 5)...)
-	// What was heard before it is kept is not asked for.
+	// What was received before the history is kept is not asked for.
 	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
 	assert.Zero(t, recoverAll(t, n, "chat").Messages)
 	a.count(t, "chat", 6, 9)
@@ -187,7 +187,8 @@ func TestNodeRemembersItsPastOverARestart(t *testing.T) {
 	second.waitForAll(t, numbered(4, 6)...)
 }
 
-// heardBy makes a peer of n that has said 1 to count on "chat", which n remembers.
+// heardBy makes a peer that says 1 to count on "chat", and waits until n remembers
+// that. say does the same with other numbers.
 func heardBy(t *testing.T, n *node, count int) (say func(from, to int)) {
 	t.Helper()
 	p := newNode(t, Options{})
@@ -235,7 +236,7 @@ func TestChangedLimitsHoldAtOnceForWhatIsKept(t *testing.T) {
 	assert.Equal(t, 14, n.memoryOf("chat").Stats().Entries)
 }
 
-// unreadable is a store that can be written to.
+// unreadable is a store that can be written but not read.
 type unreadable struct{ datastore.Batching }
 
 func (unreadable) Query(context.Context, query.Query) (query.Results, error) {
@@ -282,6 +283,6 @@ func TestReplaysPassTheValidatorToo(t *testing.T) {
 	got := recoverAll(t, n, "chat")
 	assert.Equal(t, 3, got.Messages)
 	assert.Equal(t, []string{"1", "3", "4"}, n.texts())
-	assert.Zero(t, n.marks.of(r.self, time.Now()), "its bearer is not to blame")
+	assert.Zero(t, n.marks.of(r.self, time.Now()), "the peer that sent the replay is not blamed")
 	assert.Zero(t, n.Stats().Missing)
 }

@@ -16,8 +16,9 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// What a peer's history brought first is passed on when GossipSub brings it, for
-// others may have it from nobody else: once, and it is not heard again.
+// If a broadcast comes by replay first, the node still forwards it once when GossipSub
+// brings it, because other peers may get it from nobody else. It does not deliver the
+// broadcast again.
 func TestWhatCameByReplayIsPassedOnOnceAndNotHeardAgain(t *testing.T) {
 	n := newNode(t, Options{})
 	subscribe(t, "chat", n)
@@ -48,13 +49,13 @@ func TestBroadcastsOfForeignNodesWithoutANumberAreHeard(t *testing.T) {
 	assert.Zero(t, n.Stats().Missing)
 }
 
-// Who leaves a type and comes back hears what is said from then on: it does not miss
-// what was said meanwhile, and hears nothing twice.
+// A node that leaves a type and comes back receives what is said from then on. What was
+// said meanwhile does not count as missing, and nothing is delivered twice.
 func TestWhoComesBackMissesNothingAndHearsNothingTwice(t *testing.T) {
 	t.Parallel()
 	a, b := newNode(t, Options{}), newNode(t, Options{})
 	connect(t, a, b)
-	require.NoError(t, a.KeepHistory("chat", replay.Limits{})) // a would tell
+	require.NoError(t, a.KeepHistory("chat", replay.Limits{})) // a could replay it
 	leave, err := b.Subscribe("chat")
 	require.NoError(t, err)
 	waitPeers(t, a, "chat", 1)
@@ -63,7 +64,7 @@ func TestWhoComesBackMissesNothingAndHearsNothingTwice(t *testing.T) {
 	leave()
 	waitOff(t, a, "chat", 0)
 	for _, text := range []string{"2", "3"} {
-		_ = a.Broadcast(context.Background(), "chat", []byte(text)) // nobody is there
+		_ = a.Broadcast(context.Background(), "chat", []byte(text)) // there is no subscriber
 		a.lose(t, "chat", text)
 	}
 	growOld(t)
@@ -75,7 +76,7 @@ func TestWhoComesBackMissesNothingAndHearsNothingTwice(t *testing.T) {
 	assert.Zero(t, b.Stats().Missing)
 }
 
-// A history that is kept begins with what was heard of late.
+// A history that begins to be kept includes the recent broadcasts that the node remembers.
 func TestWhatWasHeardOfLateIsKeptToo(t *testing.T) {
 	store := dssync.MutexWrap(datastore.NewMapDatastore())
 	h := hosttest.New(t, hosttest.Options{})
@@ -91,8 +92,8 @@ func TestWhatWasHeardOfLateIsKeptToo(t *testing.T) {
 	assert.Equal(t, 5, again.Stats().Histories.Entries)
 }
 
-// A node that carries a type for its peers, and then keeps it for itself, has one
-// history of it, in one place of its store.
+// A node that carries a type for its peers and then keeps it for itself has one history
+// of the type, under one name in its store.
 func TestAHistoryThatIsCarriedBecomesOnesOwn(t *testing.T) {
 	store := dssync.MutexWrap(datastore.NewMapDatastore())
 	r, a := newNode(t, Options{RelayTopics: 4, KeepHistories: &replay.Limits{}, Store: store}), newNode(t, Options{})

@@ -16,10 +16,10 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// patience is how long a test waits for what should come.
+// patience is how long a test waits for something that should happen.
 const patience = 20 * time.Second
 
-// inbox is what a node has been given.
+// inbox holds the messages that were delivered to a node.
 type inbox struct {
 	mu   sync.Mutex
 	msgs []*message.Message
@@ -94,7 +94,7 @@ func subscribe(t testing.TB, typ string, nodes ...*node) {
 	}
 }
 
-// waitPeers waits until n knows of that many peers on the type.
+// waitPeers waits until n knows of at least count peers on the type.
 func waitPeers(t testing.TB, n *node, typ string, count int) {
 	t.Helper()
 	require.Eventually(t, func() bool { return len(n.Peers(typ)) >= count }, patience, 5*time.Millisecond)
@@ -128,7 +128,7 @@ func TestBroadcastReachesASubscriberThatIsNotConnected(t *testing.T) {
 	assert.Equal(t, "chat", got.Type)
 	assert.True(t, got.Broadcast)
 	assert.NotZero(t, got.ID.Epoch)
-	assert.NotEmpty(t, ns[0].all(), "it hears itself")
+	assert.NotEmpty(t, ns[0].all(), "it receives its own broadcast")
 }
 
 func TestPublisherThatNobodyHearsIsTold(t *testing.T) {
@@ -148,7 +148,7 @@ func TestPublisherThatNobodyHearsIsTold(t *testing.T) {
 	waitPeers(t, n, "chat", 1)
 	n.say(t, "chat", "c")
 	other.waitFor(t, "c")
-	assert.Equal(t, uint64(1), other.all()[0].ID.Seq, "what was not sent took no number")
+	assert.Equal(t, uint64(1), other.all()[0].ID.Seq, "a broadcast that was not sent takes no number")
 }
 
 func TestMessageIsKeptUntilAPeerJoins(t *testing.T) {

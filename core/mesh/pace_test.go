@@ -29,7 +29,7 @@ func TestAPeerMayBroadcastAtItsRateAfterABurst(t *testing.T) {
 		assert.Zero(t, took("a"))
 		p.charge("a", said("a", 2000))
 		p.charge("a", said("b", 1<<20))
-		assert.Zero(t, took("b"), "what others have made is not theirs that pass it on")
+		assert.Zero(t, took("b"), "a forwarded message is charged neither to its publisher")
 		assert.InDelta(t, 2*time.Second, took("a"), float64(10*time.Millisecond))
 		assert.Equal(t, 1, slowed)
 		p.charge("a", said("a", 1000))
@@ -38,13 +38,13 @@ func TestAPeerMayBroadcastAtItsRateAfterABurst(t *testing.T) {
 		p.charge("a", said("a", 1<<30))
 		ended := make(chan struct{})
 		close(ended)
-		p.wait("a", ended) // who is gone waits no more
+		p.wait("a", ended) // a peer that has left no longer waits
 		rate = 0
-		assert.Zero(t, took("a"), "and nobody when there is no rate any more")
+		assert.Zero(t, took("a"), "without a rate, nobody waits")
 		rate = 1000
 		time.Sleep(2 * paceForgets)
 		p.charge("b", said("b", 1))
-		assert.Len(t, p.debts, 1, "who owes nothing is forgotten")
+		assert.Len(t, p.debts, 1, "a peer that owes nothing is forgotten")
 	})
 }
 

@@ -46,7 +46,7 @@ func waitAsked(t testing.TB, n *node, typ string) {
 	}, patience, time.Millisecond)
 }
 
-// waitMeshed waits until two nodes pass on to each other what they hear of a type.
+// waitMeshed waits until two nodes forward broadcasts of a type to each other.
 func waitMeshed(t testing.TB, typ string, a, b *node) {
 	t.Helper()
 	has := func(n, other *node) bool {
@@ -71,7 +71,7 @@ func TestPresenceTellsWhoComesAndLeavesBehindARelay(t *testing.T) {
 	assert.Equal(t, Change{c.self, true}, next(t, p))
 	want := []peer.ID{b.self, c.self}
 	slices.Sort(want)
-	assert.Equal(t, want, p.Now(), "the relay carries, and is not there; nor does a node see itself")
+	assert.Equal(t, want, p.Now(), "neither the relay, which only carries the type, nor the node itself is listed")
 	leave()
 	assert.Equal(t, Change{c.self, false}, next(t, p))
 	assert.Equal(t, []peer.ID{b.self}, p.Now())
@@ -94,7 +94,7 @@ func TestPresenceNoticesWhoVanishes(t *testing.T) {
 			p := watch(t, a, "chat")
 			require.Equal(t, Change{b.self, true}, next(t, p))
 			if through == "a relay" {
-				waitAsked(t, r, "chat") // it knows that somebody watches
+				waitAsked(t, r, "chat") // r knows that somebody watches
 			}
 			require.NoError(t, h.Close())
 			require.Equal(t, Change{b.self, false}, next(t, p))
@@ -115,11 +115,11 @@ func TestPeerThatLostOneOfItsWaysIsStillThere(t *testing.T) {
 	waitAsked(t, r, "chat")
 	waitMeshed(t, "chat", a, s)
 	waitMeshed(t, "chat", s, b)
-	gather(s, "chat", 1<<20/mostTold) // of a crowd, few words pass; the answer does
+	gather(s, "chat", 1<<20/mostTold) // few words of a crowd are forwarded, but the answer is
 	for _, c := range b.host.Network().ConnsToPeer(r.self) {
 		require.NoError(t, c.Close())
 	}
-	// It is looked for, and answers.
+	// a asks for b, and b answers.
 	known := &a.lookup("chat").presence
 	state := func() (asked bool, suspected bool) {
 		known.mu.Lock()
@@ -177,7 +177,7 @@ func TestSlowReaderMissesWhoCameAndLeft(t *testing.T) {
 	known.mu.Lock()
 	known.sight("x", message.ID{Epoch: 1, Seq: 1}, true, now)
 	known.sight("x", message.ID{Epoch: 1, Seq: 3}, false, now)
-	known.sight("x", message.ID{Epoch: 1, Seq: 2}, true, now) // overtaken
+	known.sight("x", message.ID{Epoch: 1, Seq: 2}, true, now) // an older word that comes late
 	known.sight("y", message.ID{Epoch: 1, Seq: 1}, true, now)
 	known.mu.Unlock()
 	assert.Equal(t, Change{"y", true}, next(t, p))
@@ -209,8 +209,8 @@ func TestEveryReaderOfAPresenceIsWoken(t *testing.T) {
 	}
 }
 
-// Relays that lose one another, in a partition or when some of them end, do not have the
-// tabs of all types asked for them.
+// When relays lose one another, in a partition or because some of them end, they do not ask
+// the tabs of all types about each other.
 func TestNobodyIsAskedForARelayThatHasGone(t *testing.T) {
 	r, gone, a, b := newNode(t, carrying()), newNode(t, carrying()), newNode(t, Options{}), newNode(t, Options{})
 	connect(t, r, gone)
@@ -230,7 +230,7 @@ func TestNobodyIsAskedForARelayThatHasGone(t *testing.T) {
 	waitPeers(t, b, "chat", 1)
 	b.say(t, "chat", "of b")
 	r.say(t, "chat", "of r")
-	a.waitForAll(t, "of b", "of r") // what they asked would have come before
+	a.waitForAll(t, "of b", "of r") // a question of r or b would have come before
 	topic := a.lookup("chat")
 	topic.presence.mu.Lock()
 	defer topic.presence.mu.Unlock()

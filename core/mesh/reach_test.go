@@ -24,8 +24,8 @@ import (
 	"github.com/tombolo-net/tombolo/core/internal/hosttest"
 )
 
-// Of two connections that nodes have at a time, one is closed, and with it the
-// streams that are on it.
+// If two nodes have two connections, one of them is closed, and its streams end
+// with it.
 func TestWhatIsSaidReachesAPeerToWhichAStreamEnds(t *testing.T) {
 	t.Parallel()
 	relay, listener, speaker := newNode(t, Options{RelayTopics: 10}), newNode(t, Options{}), newNode(t, Options{})
@@ -34,7 +34,7 @@ func TestWhatIsSaidReachesAPeerToWhichAStreamEnds(t *testing.T) {
 	connect(t, speaker, relay)
 	waitPeers(t, relay, "chat", 1)
 	waitPeers(t, speaker, "chat", 1)
-	const times = 6 // GossipSub opens four anew
+	const times = 6 // GossipSub by itself reopens a stream only four times
 	var said []string
 	for range times {
 		require.Eventually(t, func() bool { return resetGossip(relay.host, listener.host.ID()) }, patience, time.Millisecond)
@@ -46,7 +46,8 @@ func TestWhatIsSaidReachesAPeerToWhichAStreamEnds(t *testing.T) {
 	assert.Equal(t, said, listener.texts())
 }
 
-// resetGossip resets the stream on which a host speaks to GossipSub of a peer.
+// resetGossip resets the GossipSub stream from a host to a peer, and reports whether
+// it did.
 func resetGossip(h host.Host, p peer.ID) (done bool) {
 	for _, c := range h.Network().ConnsToPeer(p) {
 		for _, s := range c.GetStreams() {
@@ -72,7 +73,7 @@ func TestAPeerToWhichNoStreamCanBeOpenedIsTriedAgain(t *testing.T) {
 	assert.Negative(t, busy.refusals.Load())
 }
 
-// busyHost is a host that cannot open a stream for GossipSub at first.
+// busyHost is a host that at first cannot open a stream for GossipSub.
 type busyHost struct {
 	host.Host
 	refusals atomic.Int32
@@ -107,11 +108,11 @@ func TestTheStreamsOfAPeerAreReadOneAfterTheOther(t *testing.T) {
 	assert.Zero(t, reading.Load())
 }
 
-// It is read between two RPCs of the peer, wherever in one of them the reader is,
-// and at once where the peer says nothing.
+// Repeated data is read between two RPCs of the peer, wherever in one of them the
+// reader is. If the peer sends nothing, it is read at once.
 func TestWhatIsRepeatedIsReadBetweenTwoRPCs(t *testing.T) {
 	t.Parallel()
-	first, second, again := frame(strings.Repeat("x", 300)), frame("second"), frame("again") // the first one's length has two bytes
+	first, second, again := frame(strings.Repeat("x", 300)), frame("second"), frame("again") // the length of the first takes two bytes
 	rpcs := slices.Concat(first, second)
 	for after := range len(rpcs) + 1 {
 		theirs, in := inboundStream(t)

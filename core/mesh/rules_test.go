@@ -41,7 +41,7 @@ func newStranger(t testing.TB, to *node) *stranger {
 	return &stranger{Host: h, stream: s}
 }
 
-// sign makes a GossipSub message of ours.
+// sign returns a signed GossipSub message with the data.
 func (s *stranger) sign(t testing.TB, data []byte) *pb.Message {
 	t.Helper()
 	s.seqno++
@@ -132,7 +132,7 @@ func TestValidatorDecidesWhatIsDeliveredAndPassedOn(t *testing.T) {
 	stats := b.Stats()
 	assert.Equal(t, uint64(3), stats.Refused)
 	assert.Equal(t, uint64(1), stats.Panics)
-	assert.InDelta(t, 1, b.marks.of(a.self, time.Now()), 0.1, "for the rejected one of its own making")
+	assert.InDelta(t, 1, b.marks.of(a.self, time.Now()), 0.1, "a published the rejected message itself")
 
 	require.ErrorIs(t, b.Broadcast(context.Background(), "chat", []byte("ignored")), ErrRefused)
 	assert.Equal(t, []string{"accepted"}, b.texts(), "a refused broadcast is not served locally either")

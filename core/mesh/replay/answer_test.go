@@ -13,7 +13,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
-// ask opens a stream from a plain host and writes what it is given.
+// ask opens a stream from a plain host and writes b to it.
 func ask(t *testing.T, from, to host.Host, b []byte) network.Stream {
 	t.Helper()
 	require.NoError(t, from.Connect(t.Context(), hosttest.Info(to)))
@@ -51,7 +51,7 @@ func TestAskThatMakesNoSenseIsToldSoAndTheNodeGoesOn(t *testing.T) {
 		replay.AskFrame(typ, twice),
 		replay.AskFrame(typ, []replay.Cursor{{Publisher: p.id, Floor: 5, Epochs: []replay.EpochCursor{{Epoch: 4}}}}),
 		replay.AskFrame(string(make([]byte, 200)), nil),
-		{0xff, 0xff, 0xff, 0x7f}, // it says that it is very large
+		{0xff, 0xff, 0xff, 0x7f}, // a length that is far too large
 	}
 	for _, b := range bad {
 		requireStatus(t, ask(t, other, here.Host, b), replay.BadAsk)
@@ -74,7 +74,7 @@ func TestPeerThatAsksTooOftenIsToldWhenToComeAgain(t *testing.T) {
 	require.Equal(t, uint64(1), here.Service.Stats().Busy)
 }
 
-// fill makes an answer that no receive window holds.
+// fill adds so many entries that the answer exceeds any receive window.
 func fill(t *testing.T, h *replay.History) {
 	t.Helper()
 	for seq := range uint64(64) {
@@ -105,7 +105,7 @@ func TestAnswersAtOnceAreBounded(t *testing.T) {
 			fill(t, here.History)
 			slow, other := hosttest.New(t, hosttest.Options{}), hosttest.New(t, hosttest.Options{})
 			s := ask(t, slow, here.Host, replay.AskFrame(typ, nil))
-			eventually(t, func() bool { return here.Service.Stats().Sent > 0 }) // and it reads nothing
+			eventually(t, func() bool { return here.Service.Stats().Sent > 0 }) // slow reads nothing
 			requireStatus(t, ask(t, slow, here.Host, replay.AskFrame(typ, nil)), c.own)
 			requireStatus(t, ask(t, other, here.Host, replay.AskFrame(typ, nil)), c.another)
 			require.NoError(t, s.Reset())

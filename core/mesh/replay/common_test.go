@@ -43,7 +43,8 @@ func newPublisher(t testing.TB) *publisher {
 	return &publisher{t, id, key}
 }
 
-// sign makes a GossipSub message of the data, after change has had it.
+// sign returns a signed GossipSub message with the data. If change is not nil, it alters
+// the message before it is signed.
 func (p *publisher) sign(data []byte, change func(*pb.Message)) []byte {
 	p.t.Helper()
 	name := topic(typ)
@@ -66,7 +67,7 @@ func (p *publisher) entry(epoch, seq uint64) replay.Entry {
 	return replay.Entry{Publisher: p.id, ID: m.ID, Signed: p.sign(m.Append(nil), nil)}
 }
 
-// add puts the numbers from to to of an epoch into a history.
+// add adds the entries of an epoch with the numbers from from to to to a history.
 func (p *publisher) add(h *replay.History, epoch, from, to uint64) {
 	p.t.Helper()
 	for seq := from; seq <= to; seq++ {
@@ -108,7 +109,7 @@ func newNode(t testing.TB, limits replay.Limits, change func(*replay.Options)) *
 	return n
 }
 
-// told collects what is delivered.
+// told collects the messages that are delivered.
 type told []*message.Message
 
 func (d *told) deliver(_ context.Context, m *message.Message) { *d = append(*d, m) }
@@ -129,7 +130,7 @@ func numbers(epoch, from, to uint64) (ids []message.ID) {
 	return ids
 }
 
-// sync has n ask another host.
+// sync makes n ask another host for its history.
 func (n *node) sync(t testing.TB, from host.Host, ask replay.Ask) (replay.Answer, told, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// OfPublishers has a history remember fewer publishers.
+// OfPublishers makes a history remember at most n publishers.
 func (o HistoryOptions) OfPublishers(n int) HistoryOptions {
 	o.publishers = n
 	return o
 }
 
-// What a lying peer needs.
+// The rest is for tests with a peer that lies.
 
 // Statuses of an answer.
 const (
@@ -25,15 +25,15 @@ const (
 // MaxAsk is the size of the largest Ask.
 const MaxAsk = maxAsk
 
-// EntryFrame is a frame of an answer, as on the wire.
+// EntryFrame returns the frame of an entry, as on the wire.
 func EntryFrame(signed []byte) []byte {
 	return appendFrame(nil, (&wireFrame{entry: &wireEntry{signed: signed}}).append(nil))
 }
 
-// KnownFrame is a frame of an answer, as on the wire.
+// KnownFrame returns the frame of what a peer knows, as on the wire.
 func KnownFrame(k Known) []byte { return appendFrame(nil, (&wireFrame{known: &k}).append(nil)) }
 
-// EndFrame is the last frame of an answer, as on the wire.
+// EndFrame returns the last frame of an answer, as on the wire.
 func EndFrame(how uint64, more bool, retryAfter time.Duration) []byte {
 	e := wireEnd{status: status(how), more: more, retryAfter: retryAfter}
 	return appendFrame(nil, (&wireFrame{end: &e}).append(nil))
@@ -42,12 +42,12 @@ func EndFrame(how uint64, more bool, retryAfter time.Duration) []byte {
 // AnyFrame puts its length before b.
 func AnyFrame(b []byte) []byte { return appendFrame(nil, b) }
 
-// AskFrame is an Ask, as on the wire.
+// AskFrame returns an Ask, as on the wire.
 func AskFrame(typ string, have []Cursor) []byte {
 	return appendFrame(nil, (&wireAsk{typ: typ, have: have}).append(nil))
 }
 
-// ReadAsk reads what AskFrame makes.
+// ReadAsk reads what AskFrame returns.
 func ReadAsk(r io.Reader) (have []Cursor, messages uint64, err error) {
 	b, err := readFrame(bufio.NewReader(r), maxAsk)
 	if err != nil {
@@ -60,8 +60,8 @@ func ReadAsk(r io.Reader) (have []Cursor, messages uint64, err error) {
 	return a.have, a.messages, nil
 }
 
-// ReadStatus reads an answer to its end and returns how it went, and how many
-// entries came before.
+// ReadStatus reads an answer to its end, and returns its status and the number of
+// entries before that.
 func ReadStatus(r io.Reader) (status uint64, retryAfter time.Duration, entries int, err error) {
 	for in := bufio.NewReader(r); ; {
 		b, err := readFrame(in, maxKnown)

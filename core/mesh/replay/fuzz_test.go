@@ -30,7 +30,7 @@ var (
 	}
 )
 
-// What is accepted is written as it is read, and stays within the bounds.
+// An Ask that is accepted is encoded as it was decoded, and stays within the bounds.
 func FuzzAsk(f *testing.F) {
 	f.Add(someAsk.append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -56,8 +56,8 @@ func FuzzAsk(f *testing.F) {
 	})
 }
 
-// An answer of any bytes is judged without panic, in bounded memory, and a frame
-// that is accepted is written as it is read.
+// An answer of any bytes is checked without panic and in bounded memory. A frame
+// that is accepted is encoded as it was decoded.
 func FuzzAnswer(f *testing.F) {
 	var answer []byte
 	for i := range someFrames {
@@ -90,7 +90,7 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
-// A record of the store that is read is written as it is read.
+// A stored record that is accepted is encoded as it was decoded.
 func FuzzStored(f *testing.F) {
 	p := &publisher{id: somebody, floor: 1, active: time.UnixMicro(5), epochs: []*epoch{
 		{number: 2, had: Ranges{{1, 4}}, givenUp: 1, givenTo: 3, out: 2, outAt: time.UnixMicro(4)},
@@ -143,5 +143,5 @@ func TestFieldsOfALaterVersionPass(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &someAsk, ask)
 	_, err = decodeFrame(later)
-	require.ErrorIs(t, err, errMalformed, "a frame of no kind that is known")
+	require.ErrorIs(t, err, errMalformed, "a frame of no known kind")
 }

@@ -18,15 +18,15 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// named is a peer ID that no key has.
+// named returns a peer ID that belongs to no key.
 func named(name string) peer.ID { return peer.ID("\x00" + string(rune(len(name))) + name) }
 
-// unsigned is an entry for tests in which nobody looks inside.
+// unsigned returns an entry for tests in which nobody reads its content.
 func unsigned(from string, epoch, seq uint64, size int) replay.Entry {
 	return replay.Entry{Publisher: named(from), ID: message.ID{Epoch: epoch, Seq: seq}, Signed: make([]byte, size)}
 }
 
-// hads is what a history has had of a publisher, by epoch.
+// hads returns the numbers that a history has received of a publisher, by epoch.
 func hads(h *replay.History, of peer.ID) map[uint64]replay.Ranges {
 	for _, c := range h.Cursors() {
 		if c.Publisher == of {
@@ -57,7 +57,7 @@ func TestEntryLargerThanTheHistoryIsKnownButNotHeld(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Bytes: 100}})
 	require.True(t, h.Add(unsigned("p", 1, 1, 101)).New)
 	require.Zero(t, h.Stats().Entries)
-	require.False(t, h.Add(unsigned("p", 1, 1, 1)).New, "it was had")
+	require.False(t, h.Add(unsigned("p", 1, 1, 1)).New, "it was received")
 }
 
 func TestWhatIsTooOldIsLetGoWithoutAnythingElseHappening(t *testing.T) {
@@ -117,7 +117,7 @@ func TestEpochsArePutApartAndTheOldestLetGo(t *testing.T) {
 	for epoch := range uint64(replay.MaxEpochs) {
 		require.True(t, h.Add(unsigned("p", 10*(epoch+1), 1, 1)).New)
 	}
-	require.False(t, h.Add(unsigned("p", 5, 1, 1)).New, "it would be the one to let go")
+	require.False(t, h.Add(unsigned("p", 5, 1, 1)).New, "it would be the oldest, which is evicted")
 	require.Equal(t, uint64(1), h.Stats().Refused)
 	require.True(t, h.Add(unsigned("p", 15, 1, 1)).New, "an epoch in between takes the place of the oldest")
 	had := hads(h, named("p"))

@@ -87,8 +87,8 @@ func TestWhatWasGivenUpLongAgoMakesNoAnswerIncomplete(t *testing.T) {
 	})
 }
 
-// Publishers that use up what can be remembered of them, with the largest
-// numbers, make an Ask larger than may be.
+// Publishers with as many ranges as can be remembered, and with the largest numbers,
+// make an Ask that is larger than allowed.
 func TestAskThatWouldBeTooLargeAsksForLessOfThoseWhoTakeTheMost(t *testing.T) {
 	var ask wireAsk
 	honest := Cursor{Publisher: somebody, Floor: 1, Epochs: []EpochCursor{{2, Ranges{{1, 5}, {9, 9}, {11, 20}}}}}
@@ -115,8 +115,8 @@ func TestAskThatWouldBeTooLargeAsksForLessOfThoseWhoTakeTheMost(t *testing.T) {
 	require.False(t, ask.fit(maxAsk))
 }
 
-// A peer that holds as much as may be, of those who make it the most to tell,
-// still answers what an asker takes.
+// A peer that holds as much as it may, of publishers that take the most bytes to
+// describe, still sends an answer that an asker accepts.
 func TestWhatAPeerKnowsFitsAnAnswer(t *testing.T) {
 	told := 0
 	for p := range maxPublishers {

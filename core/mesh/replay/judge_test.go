@@ -45,15 +45,15 @@ func TestAddSaysWhatABroadcastIsToTheHistory(t *testing.T) {
 	}
 	h.CountAnew()
 	require.Zero(t, h.Missing())
-	require.False(t, add(5, 9, false).New, "what was had is still known")
+	require.False(t, add(5, 9, false).New, "what was received is still known")
 	require.Equal(t, replay.Added{New: true, First: true}, add(5, 8, false), "and what was missing is new")
 	require.Equal(t, fresh, add(5, 20, false), "what was said meanwhile is not missed")
 	require.Equal(t, replay.Added{New: true, Hole: true}, add(5, 22, false))
 	require.EqualValues(t, 1, h.Missing())
 }
 
-// What is missing is what lies between the first and the last that was published
-// after CountAnew, as far as is known, and never came.
+// Missing counts the numbers that never came between the first and the last that are
+// known to have been published after CountAnew.
 func TestMissingIsWhatNeverCame(t *testing.T) {
 	const top, epochs = 40, 3
 	r := rand.New(rand.NewPCG(5, 6))
@@ -98,11 +98,11 @@ func TestAPublisherCannotMakeUpHowMuchIsMissing(t *testing.T) {
 	for i := range uint64(1000) { // more gaps than are remembered
 		require.True(t, h.Add(unsigned("q", 1, 2+2*i, 1)).New)
 	}
-	require.EqualValues(t, 2<<20+4+999, h.Missing(), "what is given up is missing")
+	require.EqualValues(t, 2<<20+4+999, h.Missing(), "numbers that are given up count as missing")
 }
 
-// A node that is told of one broadcast by many peers, in any order, takes each once,
-// however many publishers there are until it forgets one.
+// A node takes each broadcast once, however many peers send it and in whatever order,
+// until there are so many publishers that it forgets one.
 func TestNoneIsNewTwice(t *testing.T) {
 	h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Count: 3}})
 	for round := range 3 {

@@ -10,7 +10,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/mesh/replay"
 )
 
-// reopened is a history as it is after a restart.
+// reopened opens a history as after a restart.
 func reopened(t *testing.T, name string, opts replay.HistoryOptions) *replay.History {
 	t.Helper()
 	h, err := replay.Open(context.Background(), name, opts)
@@ -19,8 +19,8 @@ func reopened(t *testing.T, name string, opts replay.HistoryOptions) *replay.His
 	return h
 }
 
-// What is said before a history is kept is in it, what an earlier run stored is
-// joined to it, and neither is new again.
+// Keep joins the entries that the history had before with those that an earlier run
+// stored. None of them is new again.
 func TestKeepJoinsWhatIsStoredToWhatIsRemembered(t *testing.T) {
 	for _, order := range []string{"the publisher's record stored", "and lost"} {
 		t.Run(order, func(t *testing.T) {
@@ -38,14 +38,14 @@ func TestKeepJoinsWhatIsStoredToWhatIsRemembered(t *testing.T) {
 			}
 
 			h := openHistory(t, replay.HistoryOptions{Limits: replay.Limits{Count: 8}})
-			p.add(h, 1, 8, 11) // 8 and 9 came again, by others
+			p.add(h, 1, 8, 11) // 8 and 9 came again, from other peers
 			p.add(h, 3, 1, 1)
 			s := newPublisher(t)
 			s.add(h, 1, 1, 2)
 			require.NoError(t, h.Keep(t.Context(), "chat", opts))
 			require.Equal(t, map[uint64]replay.Ranges{1: {{From: 1, To: 4}, {From: 7, To: 11}}, 2: {{From: 1, To: 2}}, 3: {{From: 1, To: 1}}}, hads(h, p.id))
 			require.Equal(t, 4+5+2+1+3+2, h.Stats().Entries, "each once")
-			require.Zero(t, h.Missing(), "nobody was there")
+			require.Zero(t, h.Missing(), "what was sent between the two runs does not count")
 			for seq := uint64(1); seq <= 4; seq++ {
 				require.False(t, h.Add(p.entry(1, seq)).New)
 			}
@@ -91,8 +91,8 @@ func TestKeepThatFailsChangesNothing(t *testing.T) {
 	require.ErrorIs(t, h.Keep(t.Context(), "chat", replay.HistoryOptions{Store: newMemory()}), replay.ErrClosed)
 }
 
-// Whoever adds while the place is changed is in both or in the one that it is kept in
-// last.
+// An entry that is added while Keep changes the place is stored in both places, or in the
+// last one.
 func TestKeepLosesNothingOfWhatIsAddedMeanwhile(t *testing.T) {
 	db := newMemory()
 	h := openHistory(t, replay.HistoryOptions{})

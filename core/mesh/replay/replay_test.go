@@ -100,7 +100,7 @@ func TestNewcomerMissesABeginning(t *testing.T) {
 func TestWhatIsOlderThanAskedForIsNoGap(t *testing.T) {
 	here, fresh := newNode(t, replay.Limits{Count: 30}, nil), newNode(t, replay.Limits{}, nil)
 	p := newPublisher(t)
-	for seq := uint64(1); seq <= 40; seq++ { // 11 to 40 are held, 11 to 20 old
+	for seq := uint64(1); seq <= 40; seq++ { // 11 to 40 are held, and 11 to 20 are old
 		e := p.entry(1, seq)
 		if seq <= 20 {
 			e.Received = time.Now().Add(-20 * time.Minute)

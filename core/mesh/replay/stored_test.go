@@ -25,11 +25,11 @@ func newMemory() *dssync.MutexDatastore {
 	return dssync.MutexWrap(datastore.NewMapDatastore())
 }
 
-// mortal is a store whose batches are not atomic and that dies after some
-// writes: what the last batch brought until then stays.
+// mortal is a store without atomic batches that fails after some writes. The
+// writes of the last batch up to then stay.
 type mortal struct {
 	*dssync.MutexDatastore
-	left atomic.Int64 // writes
+	left atomic.Int64 // the number of writes left
 }
 
 func newMortal(writes int) *mortal {
@@ -90,7 +90,7 @@ func TestHistoryIsThereAgainAfterARestart(t *testing.T) {
 	require.EqualValues(t, before.Entries, after.Loaded)
 	require.Equal(t, before.Bytes, after.Bytes)
 	require.Zero(t, after.Damaged)
-	require.False(t, again.Add(b.entry(7, 1)).New, "what was let go is known still")
+	require.False(t, again.Add(b.entry(7, 1)).New, "an evicted number is still known")
 
 	away := newNode(t, replay.Limits{}, nil)
 	server := newNode(t, replay.Limits{}, func(o *replay.Options) {
@@ -119,8 +119,8 @@ func TestHistoriesOfOneStoreDoNotMix(t *testing.T) {
 }
 
 // Whichever write is the last before the process dies, the history that is
-// opened next holds nothing that was not heard, claims nothing as had that was
-// not, and goes on.
+// opened next holds no entry and no number that was not received, and takes
+// further entries.
 func TestHistoryMakesSenseWhicheverWriteWasTheLast(t *testing.T) {
 	a, b := newPublisher(t), newPublisher(t)
 	var entries []replay.Entry
@@ -209,7 +209,7 @@ func TestStoreThatNeverTakesAnythingIsAnErrorOfClose(t *testing.T) {
 	require.ErrorIs(t, h.Close(), errDead)
 }
 
-// hanging does not come back from a commit until its ctx ends.
+// hanging is a store whose commits block until their ctx ends.
 type hanging struct{ *dssync.MutexDatastore }
 
 type hangingBatch struct{ datastore.Batch }
@@ -230,7 +230,7 @@ func TestStoreThatHangsDoesNotHoldUpCloseForEver(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, h.Add(unsigned("p", 1, 1, 10)).New)
 		time.Sleep(time.Minute)
-		require.True(t, h.Add(unsigned("p", 1, 2, 10)).New, "nor those who add")
+		require.True(t, h.Add(unsigned("p", 1, 2, 10)).New, "Add does not wait either")
 		require.ErrorContains(t, h.Close(), "does not answer")
 	})
 }
@@ -264,11 +264,11 @@ func TestDamagedRecordsAreCountedDeletedAndCostNothingElse(t *testing.T) {
 	flipped := slices.Clone(ofP[2].Value)
 	flipped[len(flipped)/2] ^= 1
 	put(ofP[2].Key, flipped)
-	put(ofP[3].Key, ofP[4].Value)        // of another
-	put(ofP[5].Key, other[0].Value)      // of another kind
-	put(ofP[6].Key+"0", ofP[6].Value)    // under a key of nothing
-	put(parent(ofP[0].Key, 4)+"/x", nil) // of no kind
-	put(parent(ofP[0].Key, 4)+"/f", nil) // the count of the forgotten
+	put(ofP[3].Key, ofP[4].Value)        // the value of another entry
+	put(ofP[5].Key, other[0].Value)      // the value of another publisher
+	put(ofP[6].Key+"0", ofP[6].Value)    // under a key of no entry
+	put(parent(ofP[0].Key, 4)+"/x", nil) // under a key of no kind
+	put(parent(ofP[0].Key, 4)+"/f", nil) // an empty count of forgotten publishers
 	const damaged, lost = 8, 5
 
 	h := openHistory(t, replay.HistoryOptions{Store: db})
@@ -282,7 +282,7 @@ func TestDamagedRecordsAreCountedDeletedAndCostNothingElse(t *testing.T) {
 	require.EqualValues(t, 21-lost, again.Stats().Loaded)
 }
 
-// deleteUnder deletes what a store has under keys with such a part.
+// deleteUnder deletes the records of a store whose keys contain part.
 func deleteUnder(t *testing.T, db datastore.Datastore, part string) {
 	t.Helper()
 	results, err := db.Query(t.Context(), query.Query{KeysOnly: true})
@@ -296,7 +296,7 @@ func deleteUnder(t *testing.T, db datastore.Datastore, part string) {
 	}
 }
 
-// parent leaves out the last parts of a key.
+// parent returns a key without its last n parts.
 func parent(key string, n int) string {
 	k := datastore.RawKey(key)
 	for range n {
@@ -320,10 +320,10 @@ func TestSmallerLimitsHoldAfterARestart(t *testing.T) {
 		require.Equal(t, 3, h.Stats().Publishers)
 		require.NoError(t, h.Close())
 	}
-	require.EqualValues(t, 12, h.Stats().Loaded, "what was let go was deleted")
+	require.EqualValues(t, 12, h.Stats().Loaded, "evicted entries were deleted")
 }
 
-// unreadable fails to be read.
+// unreadable is a store that can be written but not read.
 type unreadable struct{ *dssync.MutexDatastore }
 
 func (unreadable) Query(context.Context, query.Query) (query.Results, error) { return nil, errDead }

@@ -71,7 +71,7 @@ func TestSyncStaysWithinWhatWasAskedFor(t *testing.T) {
 	answer, got, err = fresh.sync(t, here.Host, replay.Ask{MaxBytes: 2*size + 1})
 	require.NoError(t, err)
 	require.True(t, answer.More)
-	require.Equal(t, numbers(1, 4, 6), got.ids(p.id), "the last goes beyond")
+	require.Equal(t, numbers(1, 4, 6), got.ids(p.id), "the last one exceeds the limit")
 }
 
 func TestEntryLargerThanTheAskerTakesIsAGap(t *testing.T) {
@@ -122,7 +122,7 @@ func TestSyncOfATypeOfWhichThereIsNoHistory(t *testing.T) {
 	require.ErrorContains(t, err, none.Host.ID().String())
 }
 
-// liar is a host that answers with what it is told to.
+// liar makes a host that answers with whatever answer writes.
 func liar(t *testing.T, answer func(s network.Stream, have []replay.Cursor)) host.Host {
 	t.Helper()
 	h := hosttest.New(t, hosttest.Options{})
@@ -325,7 +325,7 @@ func TestSyncEndsWithItsContextAndWithItsService(t *testing.T) {
 func TestBusyPeerIsAskedAgainAFewTimes(t *testing.T) {
 	p := newPublisher(t)
 	asks, busyFor := 0, 2
-	h := liar(t, func(s network.Stream, _ []replay.Cursor) { // one at a time
+	h := liar(t, func(s network.Stream, _ []replay.Cursor) { // called for one stream at a time
 		if asks++; asks <= busyFor {
 			write(s, replay.EndFrame(replay.BusyPeer, false, time.Millisecond))
 			return
