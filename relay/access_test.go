@@ -105,7 +105,7 @@ func TestRulesThatCannotBeReadOpenNothing(t *testing.T) {
 		write(t, dir, bad)
 		require.ErrorContains(t, r.Reload(), "line 1", bad)
 	}
-	require.Error(t, failure(t, banned, peer.AddrInfo{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}), "the rules from before hold")
+	require.Error(t, failure(t, banned, peer.AddrInfo{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}), "the previous rules stay in force")
 	require.NoError(t, r.Close())
 	_, err := relay.New(testContext(t), relay.Options{DataDir: dir, Listen: local()})
 	require.ErrorContains(t, err, "who may use the relay")

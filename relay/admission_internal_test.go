@@ -47,7 +47,7 @@ func addressOf(n int) ma.Multiaddr {
 	return ma.StringCast(fmt.Sprintf("/ip4/192.0.2.%d/tcp/1", n))
 }
 
-// counted returns how many questions had the given answer, or -1 if there is no such count.
+// counted returns the number of questions with the given answer, or -1 if none is counted.
 func counted(t *testing.T, s *admission, answer string) float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
@@ -70,7 +70,7 @@ func TestAServiceThatDoesNotAnswerAsItShouldAdmitsNobody(t *testing.T) {
 		count  string
 	}{
 		"late": {func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // otherwise the end of the request would not be noticed
+			_, _ = io.Copy(io.Discard, r.Body) // otherwise the handler would not notice the end of the request
 			<-r.Context().Done()
 		}, "did not answer within 200ms", admissionTimeout},
 		"late in the middle": {func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +171,7 @@ func TestQuestionsHaveBoundsAndAnAddressHasItsShareOfThem(t *testing.T) {
 	assert.Contains(t, why.words, "too many peers")
 	assert.Equal(t, 1.0, counted(t, s, admissionBusy))
 	ask("somebody else", 2)
-	<-arrived // although hundreds wait
+	<-arrived // the question is sent, although hundreds wait
 	for range 3 {
 		ask("somebody else", 2) // further questions about the same peer are not sent
 	}

@@ -29,7 +29,7 @@ type service struct {
 	*httptest.Server
 	mu    sync.Mutex
 	no    map[string]string // by peer ID: why the peer is refused
-	late  map[string]bool   // by peer ID: gets no answer
+	late  map[string]bool   // by peer ID: the question gets no answer
 	asked map[string]int
 }
 

@@ -26,7 +26,7 @@ func TestTheAlertsAndTheDashboardAreOfMetricsThatThereAre(t *testing.T) {
 	newReserved(t, r)
 	caller, called := newPair(t, r)
 	info := r.Node().Host().Peerstore().PeerInfo(r.Node().ID())
-	require.Error(t, failure(t, newNode(t, native.Options{}), info)) // so that there are refusals
+	require.Error(t, failure(t, newNode(t, native.Options{}), info)) // makes the metrics of refusals appear
 	_, err = caller.Echo(testContext(t), called.ID(), []byte("x"))
 	require.NoError(t, err)
 	families, err := registry.Gather()

@@ -24,7 +24,7 @@ func TestIPAddressesHaveNames(t *testing.T) {
 	defer a.close()
 	assert.Regexp(t, `^k51[0-9a-z]{59}\.libp2p\.direct$`, a.zone)
 	assert.Equal(t, "https://registration.libp2p.direct/v1/_acme-challenge", a.broker.url)
-	for at, want := range map[string]string{ // the same as with p2p-forge's own client
+	for at, want := range map[string]string{ // the names that p2p-forge's own client uses
 		"/ip4/1.2.3.4/tcp/1/tls/ws":              "1-2-3-4",
 		"/ip6/2606:4700:4700::1111/tcp/1/tls/ws": "2606-4700-4700--1111",
 		"/ip6/2606:4700::/tcp/1/tls/ws":          "2606-4700--0",

@@ -52,7 +52,7 @@ func resolverAt(at string) *net.Resolver {
 type standIn struct {
 	url, names string
 	refusal    string // if not empty, the answer to everything
-	believes   bool   // does not dial the addresses
+	believes   bool   // accepts the addresses without dialling them
 
 	mu       sync.Mutex
 	values   map[string]string // by name
@@ -223,7 +223,7 @@ func TestARelayWithoutADomainHasACertificateForItsAddress(t *testing.T) {
 		testAutoTLS(t, s.url, s.names)
 		n, told := s.registrations()
 		assert.Equal(t, 1, n, "the relay kept its certificate")
-		assert.NotContains(t, fmt.Sprint(told), "/tls", "at which the broker could not have dialed it")
+		assert.NotContains(t, fmt.Sprint(told), "/tls", "the broker could not have dialed an address with TLS")
 	})
 	t.Run("by the real broker", func(t *testing.T) {
 		if os.Getenv("LONG") == "" {

@@ -28,9 +28,9 @@ func TestBigCookiesAreExpiredAndSmallOnesLeft(t *testing.T) {
 		ask("relay.example:80", "/", "login=small", "a="+big, "b="+big+"x"))
 	assert.Equal(t, []string{expired("a", "one.relay.example"), expired("a", "relay.example")},
 		ask("one.relay.example", "/", "a="+big, "login="+strings.Repeat("x", 100)))
-	assert.Equal(t, []string{expired("", "localhost")}, ask("localhost:8080", "/", big+big), "one without a name")
+	assert.Equal(t, []string{expired("", "localhost")}, ask("localhost:8080", "/", big+big), "a cookie without a name")
 	assert.Empty(t, ask("192.0.2.1", "/", "a="+big, "b="+big), "no site is below an address")
-	assert.Empty(t, ask("relay.example", module, "a="+big, "b="+big), "an answer that caches keep")
+	assert.Empty(t, ask("relay.example", module, "a="+big, "b="+big), "caches keep this answer")
 
 	var many []string
 	for i := range 180 {

@@ -86,16 +86,16 @@ func TestNobodyIsWithoutAReservationWhileThreeRelaysAreRestartedInTurn(t *testin
 	for i, r := range relays {
 		r.Drain()
 		<-r.Drained()
-		assert.False(t, t.Failed(), "of relay %d", i)
+		assert.False(t, t.Failed(), "drain of relay %d", i)
 		for _, p := range r.Peers() {
 			assert.False(t, p.Reserved, "%s has moved", p.Peer)
 		}
 		require.NoError(t, r.Close())
-		both() // on the other two
+		both() // hold reservations on the other two
 		relays[i] = newRelay(t, options[i])
 	}
 	both()
-	for i, n := range all { // before the relays
+	for i, n := range all { // close the nodes before the relays
 		stops[i]()
 		require.NoError(t, n.Close())
 	}
@@ -120,7 +120,7 @@ func TestADrainingRelayTakesNobodyNewAndWaitsForCircuits(t *testing.T) {
 		require.Eventually(t, func() bool {
 			held := n.Reservations()
 			return len(held) == 1 && held[0].Relay == next.Node().ID()
-		}, 30*time.Second, 5*time.Millisecond, "it moves to the relay that it was told of")
+		}, 30*time.Second, 5*time.Millisecond, "it moves to the relay that r named")
 	}
 	late := newNode(t, native.Options{})
 	err = failure(t, late, peer.AddrInfo{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()})
@@ -142,6 +142,6 @@ func TestADrainingRelayTakesNobodyNewAndWaitsForCircuits(t *testing.T) {
 	select {
 	case <-r.Drained():
 	case <-time.After(30 * time.Second):
-		require.Fail(t, "the last circuit has ended, and it waits on")
+		require.Fail(t, "the last circuit has ended, but the relay still waits")
 	}
 }

@@ -50,15 +50,15 @@ func TestAPeerThatIsBackIsReachedAtOnceThoughItsGhostIsStillThere(t *testing.T) 
 	require.NoError(t, err)
 	_, err = caller.Echo(testContext(t), back.ID(), []byte("you?"))
 	require.NoError(t, err)
-	assert.False(t, ghost.IsClosed(), "it was not found out first")
+	assert.False(t, ghost.IsClosed(), "the relay has not noticed yet")
 
-	require.Eventually(t, ghost.IsClosed, 15*time.Second, 10*time.Millisecond, "sooner than its keep-alive")
+	require.Eventually(t, ghost.IsClosed, 15*time.Second, 10*time.Millisecond, "before its keep-alive ends it")
 	assert.Len(t, r.Node().Host().Network().ConnsToPeer(back.ID()), 1)
 	require.Eventually(t, func() bool {
 		return ghostsCounted(t, registry) == 1
 	}, 15*time.Second, 10*time.Millisecond)
 	_, err = caller.Echo(testContext(t), back.ID(), []byte("still?"))
-	require.NoError(t, err, "its reservation and its circuits are those of the living one")
+	require.NoError(t, err, "the reservation and the circuits of the living connection stay")
 }
 
 func TestOlderConnectionsThatAnswerAreKept(t *testing.T) {

@@ -35,7 +35,7 @@ func TestACircuitWhoseEndTakesNothingEnds(t *testing.T) {
 		stalled := 0
 		s := &stallStream{Stream: pipeStream{pipe: near}, stalled: func() { stalled++ }}
 		go func() {
-			for range 3 { // slow, and well
+			for range 3 { // slow, but fast enough
 				time.Sleep(stallTime / 2)
 				_, _ = far.Read(make([]byte, 10))
 			}
@@ -61,7 +61,7 @@ func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
 		require.Nil(t, p.connect("a", "z", here))
 	}
 	why := p.connect("a", "z", here)
-	require.NotNil(t, why, "an eighth is the most of one peer")
+	require.NotNil(t, why, "one peer may hold an eighth at most")
 	assert.Equal(t, "circuits-per-peer", why.limit)
 	for _, from := range []peer.ID{"b", "c", "d"} {
 		for range 4 {
@@ -69,7 +69,7 @@ func TestCircuitsAreSharedByPeerAndAddress(t *testing.T) {
 		}
 	}
 	why = p.connect("e", "z", here)
-	require.NotNil(t, why, "half is the most of one address")
+	require.NotNil(t, why, "one address may hold half at most")
 	assert.Equal(t, "circuits-per-address", why.limit)
 	require.Nil(t, p.connect("e", "z", there))
 	p.disconnect("a", "z", here)
@@ -92,7 +92,7 @@ func TestPlacesThatExpireAreGivenOn(t *testing.T) {
 	require.Nil(t, p.reserve("a", here, now))
 	require.Nil(t, p.reserve("b", here, now.Add(reservationTTL/2)))
 	require.NotNil(t, p.reserve("c", here, now))
-	require.Nil(t, p.reserve("b", here, now), "who holds one renews it")
+	require.Nil(t, p.reserve("b", here, now), "a peer that holds a reservation renews it")
 	require.Nil(t, p.reserve("b", here, now.Add(reservationTTL/2)))
 	require.Nil(t, p.reserve("c", here, now.Add(reservationTTL+time.Second)), "in the place of a")
 	assert.False(t, p.holds("a"))

@@ -42,7 +42,7 @@ func readAll(s io.Reader, n int) {
 	}
 }
 
-// within checks that d is want, less at most the time that a burst saves.
+// within checks that d is want, or shorter by at most the time that a burst saves.
 func within(t *testing.T, want, d time.Duration) {
 	t.Helper()
 	burst := time.Duration(float64(minBurst) / testRate * float64(time.Second))
@@ -81,10 +81,10 @@ func TestThePeersStreamsShareItsRateAndPeersDoNot(t *testing.T) {
 				took <- time.Since(start)
 			}()
 		}
-		within(t, 1*time.Second, <-took) // b
+		within(t, 1*time.Second, <-took) // the stream of b
 		<-took
 		<-took
-		within(t, 3*time.Second, <-took) // the three of a
+		within(t, 3*time.Second, <-took) // the three streams of a
 	})
 }
 
@@ -99,7 +99,7 @@ func TestAReadOfAnySizePasses(t *testing.T) {
 		m.close()
 		n, err = s.Read(make([]byte, circuitBuffer))
 		require.NoError(t, err)
-		assert.Equal(t, circuitBuffer, n, "a closed meter holds nobody up")
+		assert.Equal(t, circuitBuffer, n, "a closed meter delays nobody")
 	})
 }
 
@@ -129,7 +129,7 @@ func TestAWaitEndsWithItsStream(t *testing.T) {
 				default:
 				}
 				end(m, s)
-				<-done // or synctest finds the deadlock
+				<-done // otherwise synctest reports a deadlock
 			})
 		})
 	}

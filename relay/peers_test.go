@@ -75,7 +75,7 @@ func TestARelayTrustsThoseOnlyThatItNamesItself(t *testing.T) {
 	token, err := relay.Token(mine, "alice", time.Now().Add(time.Hour))
 	require.NoError(t, err)
 
-	// That two names one as a peer does not make one trust two.
+	// Relay two names one as its peer, but one does not trust two for that.
 	require.Eventually(t, func() bool { return strings.Contains(log.String(), "takes this one for a stranger") }, 30*time.Second, 5*time.Millisecond)
 	assert.Contains(t, log.String(), "this="+two.Node().ID().String())
 	_, err = two.Node().Echo(testContext(t), one.Node().ID(), []byte("hello"))
@@ -107,7 +107,7 @@ func TestWhoAnswersInPlaceOfANamedRelayIsNoneOfThem(t *testing.T) {
 	assert.Contains(t, log.String(), "peer id mismatch")
 	assert.Equal(t, network.NotConnected, connectedness(r, named))
 	_, err = impostor.Node().Connect(testContext(t), r.Node().Addrs()[0].String())
-	if err == nil { // it may connect, but only to ask
+	if err == nil { // the impostor may connect, but use nothing
 		_, err = impostor.Node().Echo(testContext(t), r.Node().ID(), []byte("hello"))
 	}
 	require.Error(t, err)

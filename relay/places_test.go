@@ -43,7 +43,7 @@ func TestWhoHoldsAReservationKeepsItAndOthersAreToldWhy(t *testing.T) {
 	first, second := newReserved(t, r), newReserved(t, r)
 	conns := r.Node().Host().ConnManager()
 	for _, n := range []*core.Node{first, second} {
-		assert.True(t, conns.IsProtected(n.ID(), ""), "it is not closed for those that come later")
+		assert.True(t, conns.IsProtected(n.ID(), ""), "it is not closed in favour of later peers")
 	}
 	ready := func() (int, string) {
 		resp, err := client(t).Get(r.PageURL() + "readyz")
@@ -64,7 +64,7 @@ func TestWhoHoldsAReservationKeepsItAndOthersAreToldWhy(t *testing.T) {
 	assert.GreaterOrEqual(t, refusedBy(t, registry, "peers"), 1.0)
 
 	require.NoError(t, first.Close())
-	require.Eventually(t, func() bool { return len(late.Reservations()) == 1 }, 30*time.Second, 10*time.Millisecond, "a place that was left is given on")
+	require.Eventually(t, func() bool { return len(late.Reservations()) == 1 }, 30*time.Second, 10*time.Millisecond, "a reservation that ends is given to the next peer")
 	assert.False(t, conns.IsProtected(first.ID(), ""))
 	require.NoError(t, late.Close())
 	require.Eventually(t, func() bool { code, _ := ready(); return code == 200 }, 30*time.Second, 10*time.Millisecond)
@@ -114,7 +114,7 @@ func TestMalformedRequestsAreRefusedAndHoldNothing(t *testing.T) {
 	for _, said := range []string{"", "\x00", "\x05", "\x02\xff\xff", "\xff\xff\xff\xff\xff\xff", "\x81\x20", "\x02\x08\x00", "\x02\x08\x07"} {
 		s, err := h.NewStream(testContext(t), info.ID, proto.ProtoIDv2Hop)
 		require.NoError(t, err)
-		_, _ = s.Write([]byte(said)) // it may be refused before all of it is sent
+		_, _ = s.Write([]byte(said)) // the relay may refuse before all of it is sent
 		_ = s.CloseWrite()
 		require.NoError(t, s.SetReadDeadline(time.Now().Add(30*time.Second)))
 		buf := make([]byte, 1024)
@@ -126,5 +126,5 @@ func TestMalformedRequestsAreRefusedAndHoldNothing(t *testing.T) {
 		_ = s.Reset()
 	}
 	_, err = circuit.Reserve(testContext(t), h, info)
-	require.NoError(t, err, "the one place is still free")
+	require.NoError(t, err, "the only reservation is still free")
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// A peer's report of its addresses can be lost, or read before an older one.
+// A peer's report of its addresses can be lost, or be read before an older report.
 func TestARelayKnowsHowItsPeersAreReachedWhateverTheyTell(t *testing.T) {
 	r := newRelay(t, relay.Options{})
 	on := r.Node().Host()
@@ -27,7 +27,7 @@ func TestARelayKnowsHowItsPeersAreReachedWhateverTheyTell(t *testing.T) {
 	require.NoError(t, silent.Connect(testContext(t), info))
 	_, err = circuit.Reserve(testContext(t), silent, info)
 	require.NoError(t, err)
-	require.Empty(t, silent.Addrs(), "it tells none")
+	require.Empty(t, silent.Addrs(), "it reports no address")
 
 	other := newRelay(t, relay.Options{Peers: []peer.AddrInfo{infoOf(r)}})
 	require.Eventually(t, func() bool { return other.Node().Stats().Discovery.Table > 0 }, 30*time.Second, 5*time.Millisecond)
@@ -40,12 +40,12 @@ func TestARelayKnowsHowItsPeersAreReachedWhateverTheyTell(t *testing.T) {
 	before := len(known())
 	_, err = circuit.Reserve(testContext(t), silent, info)
 	require.NoError(t, err)
-	assert.Len(t, known(), before, "each is noted once")
+	assert.Len(t, known(), before, "each address is noted once")
 
 	require.NoError(t, silent.Network().ClosePeer(on.ID()))
 	require.Eventually(t, func() bool { return on.Network().Connectedness(silent.ID()) == network.NotConnected }, 30*time.Second, 5*time.Millisecond)
 	require.Eventually(t, func() bool {
 		on.Peerstore().UpdateAddrs(silent.ID(), peerstore.RecentlyConnectedAddrTTL, 0)
 		return len(known()) == 0
-	}, 30*time.Second, 5*time.Millisecond, "what is known of who has gone does not stay")
+	}, 30*time.Second, 5*time.Millisecond, "the addresses of a peer that has left are forgotten")
 }

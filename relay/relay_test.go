@@ -242,7 +242,7 @@ func TestManyPeersOfOneAddressAreServed(t *testing.T) {
 func TestReservationsTellPrivateAddresses(t *testing.T) {
 	n := newReserved(t, newRelay(t, relay.Options{}))
 	addrs := n.Reservations()[0].Addrs
-	assert.Len(t, addrs, 5, "one a transport")
+	assert.Len(t, addrs, 5, "one for each transport")
 	for _, a := range addrs {
 		assert.True(t, manet.IsIPLoopback(a), "%s", a)
 	}
@@ -376,7 +376,7 @@ func TestMetricsAreServedApart(t *testing.T) {
 	resp, err = http.Get(r.PageURL() + "metrics")
 	require.NoError(t, err)
 	resp.Body.Close()
-	assert.NotEqual(t, 200, resp.StatusCode, "not for everyone who can see the page")
+	assert.NotEqual(t, 200, resp.StatusCode, "metrics are not public")
 }
 
 func TestAnIdentityCanBeGiven(t *testing.T) {
@@ -406,7 +406,7 @@ func TestWhoSendsHeadersTooSlowlyIsCutOff(t *testing.T) {
 		resp.Body.Close()
 	}
 	var timeout net.Error
-	assert.False(t, err != nil && errors.As(err, &timeout) && timeout.Timeout(), "the relay hung up, not we")
+	assert.False(t, err != nil && errors.As(err, &timeout) && timeout.Timeout(), "the relay closed the connection, not the test")
 }
 
 func TestOptionsThatAreRefusedLeaveNothingBehind(t *testing.T) {

@@ -56,7 +56,7 @@ func TestARateThatIsReloadedHoldsForOpenCircuits(t *testing.T) {
 	case err := <-sent:
 		require.NoError(t, err)
 	case <-time.After(time.Minute):
-		require.Fail(t, "it is still held to the old rate")
+		require.Fail(t, "the circuit still has the old rate")
 	}
 	require.NoError(t, s.Close())
 }
@@ -99,7 +99,7 @@ func TestALimitThatIsLoweredHasThoseAboveItMoveAndCutsNobody(t *testing.T) {
 	}
 	require.NoError(t, reload(func(o *relay.Options) { o.Limits.Peers, o.Limits.PeersPerAddress = 2, 2 }))
 	require.ErrorContains(t, failure(t, newNode(t, native.Options{}), peer.AddrInfo{ID: r.Node().ID(), Addrs: r.Node().Host().Addrs()}), "all 2 reservations")
-	assert.Equal(t, 3, reserved(r), "who knows no other relay stays")
+	assert.Equal(t, 3, reserved(r), "a peer that knows no other relay stays")
 	require.NoError(t, reload(func(o *relay.Options) { o.Peers = at }))
 	require.Eventually(t, func() bool {
 		return len(r.Node().Host().Network().ConnsToPeer(next.Node().ID())) > 0

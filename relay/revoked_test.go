@@ -51,14 +51,14 @@ func TestWhatCannotBeRevokedIsAnErrorThatSaysWhy(t *testing.T) {
 	for _, id := range []string{"", "alice", "-0123456789abcdef", "6928d3a5-", "6928d3a5-0123456789abcdef\n", strings.Repeat("f", 17) + "-0123456789abcdef"} {
 		assert.ErrorContains(t, r.add(id, now), "is not the ID of a token", id)
 	}
-	for n := range maxRevoked { // not with add, which writes the file each time
+	for n := range maxRevoked { // without add, which writes the file each time
 		r.ids[idAt(now.Add(time.Hour), n)] = now.Add(time.Hour)
 	}
 	assert.ErrorContains(t, r.add(idAt(now.Add(time.Hour), maxRevoked), now), "65536 tokens are revoked")
 	r.path = filepath.Join(dir, "no", "folder")
 	clear(r.ids)
 	require.Error(t, r.add(idAt(now.Add(time.Hour), 1), now))
-	assert.Empty(t, r.ids, "what is not kept does not hold")
+	assert.Empty(t, r.ids, "a token that could not be stored is not revoked")
 	require.NoError(t, os.WriteFile(filepath.Join(dir, revokedName), []byte("nonsense"), 0o600))
 	_, err = openRevoked(dir, now)
 	require.ErrorContains(t, err, "which tokens are revoked")

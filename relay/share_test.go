@@ -27,7 +27,7 @@ func TestPeersThatFillTheRelayHaveEqualSharesAndQuietOnesWaitForNobody(t *testin
 					s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
 					defer s.Close()
 					for buf := make([]byte, circuitBuffer); ctx.Err() == nil; {
-						n, _ := s.Read(buf[:len(buf)>>(i%2)]) // nor do larger reads
+						n, _ := s.Read(buf[:len(buf)>>(i%2)]) // larger reads do not either
 						m.mu.Lock()
 						sent[i] += n
 						m.mu.Unlock()
@@ -49,7 +49,7 @@ func TestPeersThatFillTheRelayHaveEqualSharesAndQuietOnesWaitForNobody(t *testin
 			least, most, all = min(least, n), max(most, n), all+n
 		}
 		assert.Less(t, float64(most), 1.1*float64(least))
-		assert.InEpsilon(t, 200*testRate, all, 0.05, "it is the rate that was set")
+		assert.InEpsilon(t, 200*testRate, all, 0.05, "the total is the rate that was set")
 	})
 }
 
@@ -88,7 +88,7 @@ func TestTheRateFollowsHowLateSmallMessagesAre(t *testing.T) {
 	assert.EqualValues(t, leastRate, nextRate(leastRate, leastRate, leastRate, 20, ms(50)))
 	assert.Greater(t, nextRate(much, much, leastRate, 20, ms(0)), float64(much))
 	assert.EqualValues(t, much, nextRate(much, much, leastRate, 20, []time.Duration{lateEnough}))
-	assert.Zero(t, nextRate(much, much, leastRate, 0, nil), "they have gone")
+	assert.Zero(t, nextRate(much, much, leastRate, 0, nil), "the senders have left")
 }
 
 func TestTheRateStaysWhereWhatIsLateIsNotTheRelays(t *testing.T) {
@@ -99,7 +99,7 @@ func TestTheRateStaysWhereWhatIsLateIsNotTheRelays(t *testing.T) {
 	a, b := s.open("a"), s.open("b")
 	defer a.leave()
 	defer b.leave()
-	passes := float64(1 << 30) // what the senders send without a rate
+	passes := float64(1 << 30) // what the senders send while no rate is set
 	for range 50 {
 		if s.rate > 0 {
 			passes = s.rate
@@ -109,7 +109,7 @@ func TestTheRateStaysWhereWhatIsLateIsNotTheRelays(t *testing.T) {
 	}
 	assert.EqualValues(t, leastPart*(1<<30), s.rate)
 	s.adjust(time.Second, nil)
-	assert.Zero(t, s.peak, "of those that have gone")
+	assert.Zero(t, s.peak, "the peak of senders that have left is forgotten")
 }
 
 func TestAProbeIsReadLaterThanItWasSent(t *testing.T) {
@@ -131,7 +131,7 @@ func TestTheRateLastsAsLongAsPeersWaitForIt(t *testing.T) {
 		m.share.mu.Unlock()
 		ctx, stop := context.WithCancel(t.Context())
 		var pushing sync.WaitGroup
-		for i := range 20 { // each passes less than bulkRate: it counts only because it waits
+		for i := range 20 { // each sends less than bulkRate, and counts only because it waits
 			pushing.Go(func() {
 				s := m.stream(fakeStream{from: peer.ID(fmt.Sprint(i))})
 				defer s.Close()

@@ -23,10 +23,10 @@ func TestDatagramsGoBothWaysOverWebTransportAlone(t *testing.T) {
 			require.NoError(t, err)
 			defer n.Close()
 			require.NoError(t, n.ConnectPeer(bounded(t), peer.AddrInfo{ID: native.ID, Addrs: native.Addrs}))
-			s, err := n.Open(bounded(t), native.ID, "/test/datagrams/1") // whose other end echoes on lane 7
+			s, err := n.Open(bounded(t), native.ID, "/test/datagrams/1") // the peer echoes on lane 7
 			require.NoError(t, err)
 			defer s.Reset()
-			_, err = s.Write([]byte{1}) // else nobody knows of it
+			_, err = s.Write([]byte{1}) // otherwise the peer does not know of the stream
 			require.NoError(t, err)
 			came := make(chan string, 8)
 			lane, err := datagram.Open(s.Conn(), 7, datagram.Opening, func(data []byte) { came <- string(data) })
@@ -38,7 +38,7 @@ func TestDatagramsGoBothWaysOverWebTransportAlone(t *testing.T) {
 			defer lane.Close()
 			sent := string(make([]byte, datagram.MaxSize))
 			require.Error(t, lane.Send([]byte(sent+"x")))
-			for ctx := bounded(t); ; { // any may get lost, and the first come before the lane is open
+			for ctx := bounded(t); ; { // any may get lost, and the first arrive before the peer's lane is open
 				require.NoError(t, ctx.Err())
 				require.NoError(t, lane.Send([]byte(sent)))
 				select {

@@ -15,7 +15,7 @@ import (
 
 func TestDamagedKeyIsAnErrorAndStays(t *testing.T) {
 	ctx := context.Background()
-	_, held, err := PersistentIdentity(ctx) // makes the database
+	_, held, err := PersistentIdentity(ctx) // creates the database
 	if errors.Is(err, ErrNotPersistent) {
 		t.Skip(err)
 	}

@@ -63,16 +63,16 @@ func TestANodeRestsWhileItsPageIsAway(t *testing.T) {
 		left, back string
 	}{{global, "pagehide", "pageshow"}, {document, "freeze", "resume"}} {
 		tell(away.target, away.left, true)
-		assert.Empty(t, n.Peers(), "before the listener returned: the page may not run again")
+		assert.Empty(t, n.Peers(), "the connections end before the listener returns, because the page may not run again")
 		next(t, events, core.ReservationLost)
 		tell(away.target, away.back, true)
 		next(t, events, core.ReservationMade)
 	}
-	tell(global, "pageshow", false) // of a page that has just been loaded
+	tell(global, "pageshow", false) // as when the page has just been loaded
 	assert.Len(t, n.Reservations(), 1)
 }
 
-// A script of the page may dispatch what it likes.
+// A script of the page may dispatch any event.
 func TestEventsThatThePageMakesUpAreNoEnd(t *testing.T) {
 	if js.Global().Get("document").IsUndefined() {
 		t.Skip("needs a page")

@@ -29,7 +29,7 @@ func TestWebTransportThatHangsDelaysWebSocketByAFifthOfASecond(t *testing.T) {
 		[]network.AddrDelay{second(overWebTransport, 0), second(overWebSocket, 0.2), second(overCircuit, 0.7)},
 		rank([]ma.Multiaddr{overCircuit, overWebSocket, overWebTransport}))
 	assert.Equal(t, []network.AddrDelay{second(overWebSocket, 0), second(overCircuit, 0.5)}, rank([]ma.Multiaddr{overCircuit, overWebSocket}),
-		"the first that there is waits for nothing")
+		"the first address waits for nothing")
 	assert.Equal(t, []network.AddrDelay{second(overCircuit, 0)}, rank([]ma.Multiaddr{overCircuit}))
 	assert.Empty(t, rank(nil))
 }
@@ -40,5 +40,5 @@ func TestWebRTCDirectIsTheLastToBeDialledAndWaitsForNothingWhereItIsAlone(t *tes
 		rank([]ma.Multiaddr{overWebRTC, overCircuit, overWebSocket, overWebTransport}))
 	assert.Equal(t, []network.AddrDelay{second(overWebSocket, 0), second(overWebRTC, 5)}, rank([]ma.Multiaddr{overWebRTC, overWebSocket}))
 	assert.Equal(t, []network.AddrDelay{second(overWebRTC, 0), second(overCircuit, 0.5)}, rank([]ma.Multiaddr{overCircuit, overWebRTC}),
-		"a circuit is no reason to go over a relay")
+		"WebRTC is dialled before a circuit")
 }

@@ -69,7 +69,7 @@ func next(t *testing.T, events *core.Events, want core.EventType) core.Event {
 	return core.Event{}
 }
 
-// circuit is an address under which a native peer dials the node.
+// circuit returns an address at which a native peer can dial the node.
 func circuit(t *testing.T, n *core.Node) string {
 	t.Helper()
 	for _, a := range n.Addrs() {
@@ -188,13 +188,13 @@ func TestPersistentIdentityOutlivesItsNode(t *testing.T) {
 		t.Skip(err)
 	}
 	require.NoError(t, err)
-	// A second tab at the same time is somebody else.
+	// A second tab at the same time is another peer.
 	other, otherHeld, err := wasm.PersistentIdentity(bounded(t))
 	require.NoError(t, err)
 	assert.NotEqual(t, id(t, key), id(t, other))
 	require.NoError(t, held.Close())
 
-	// The next takes the one that is free, and is who that was.
+	// The next tab takes the identity that is free, and is the same peer as its last holder.
 	again, againHeld, err := wasm.PersistentIdentity(bounded(t))
 	require.NoError(t, err)
 	assert.Equal(t, id(t, key), id(t, again))

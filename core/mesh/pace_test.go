@@ -29,7 +29,7 @@ func TestAPeerMayBroadcastAtItsRateAfterABurst(t *testing.T) {
 		assert.Zero(t, took("a"))
 		p.charge("a", said("a", 2000))
 		p.charge("a", said("b", 1<<20))
-		assert.Zero(t, took("b"), "a forwarded message is charged neither to its publisher")
+		assert.Zero(t, took("b"), "a message that a forwards for b is not charged to b")
 		assert.InDelta(t, 2*time.Second, took("a"), float64(10*time.Millisecond))
 		assert.Equal(t, 1, slowed)
 		p.charge("a", said("a", 1000))

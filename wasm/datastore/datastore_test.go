@@ -37,11 +37,11 @@ func open(t *testing.T, name string) *datastore.Datastore {
 }
 
 func TestConforms(t *testing.T) {
-	dstest.ElemCount = 20 // records in each test: each takes a transaction
+	dstest.ElemCount = 20 // few records in each test, because each takes a transaction
 	before := jsio.LiveFuncs()
 	d := open(t, "conforms")
-	// All but the combinations of filters and orders, which test code that is not ours
-	// and take minutes.
+	// This leaves out the combinations of filters and orders, which test code that is not
+	// ours and take minutes.
 	for _, test := range []func(*testing.T, ds.Datastore){
 		dstest.SubtestBasicPutGet, dstest.SubtestNotFounds, dstest.SubtestPrefix, dstest.SubtestOrder, dstest.SubtestLimit,
 		dstest.SubtestFilter, dstest.SubtestManyKeysAndQuery, dstest.SubtestReturnSizes, dstest.SubtestBasicSync,
@@ -112,7 +112,7 @@ func TestForeignRecordsAreErrorsThatNameThem(t *testing.T) {
 		_, err = d.Query(ctx, query.Query{Prefix: "/a"})
 		require.ErrorContains(t, err, "/a/b", code)
 	}
-	put(`new Uint8Array([1, 2]).buffer`, "/a/b") // as good as a Uint8Array
+	put(`new Uint8Array([1, 2]).buffer`, "/a/b") // is accepted like a Uint8Array
 	r, err := d.Query(ctx, query.Query{ReturnsSizes: true})
 	require.NoError(t, err)
 	all, err := r.Rest()

@@ -35,7 +35,7 @@ import (
 // waitLimit bounds every wait for something that must happen.
 const waitLimit = 45 * time.Second
 
-// newHost makes a host that dials WebSocket and circuits, as any may be in a tab.
+// newHost makes a host that dials WebSocket and circuits, as a host in a tab does.
 func newHost(t *testing.T) host.Host {
 	t.Helper()
 	key := conformance.NewKey(t)
@@ -59,8 +59,8 @@ func newHost(t *testing.T) host.Host {
 	return h
 }
 
-// pair are the two ends of a connection between two hosts of this page, which a
-// relay has introduced to each other.
+// pair returns the two ends of a connection between two hosts of this page. The hosts
+// connect through a relay first.
 func pair(t *testing.T) (dialler, answerer network.MuxedConn) {
 	t.Helper()
 	if !webrtc.Available() {
@@ -93,7 +93,7 @@ func pair(t *testing.T) (dialler, answerer network.MuxedConn) {
 		}
 	}()
 	c, err := transports[0].Dial(ctx, core.Addr, hosts[1].ID())
-	require.NoError(t, err, "where the page has no network interface with a route, it has no address to tell")
+	require.NoError(t, err, "a page without a network interface that has a route has no address to send")
 	select {
 	case answerer = <-accepted:
 	case <-ctx.Done():
@@ -126,7 +126,7 @@ func TestNothingLeaksOverManyStreams(t *testing.T) {
 			_ = s.SetDeadline(time.Now().Add(waitLimit))
 			_, err = s.Write([]byte("x"))
 			require.NoError(t, err)
-			_, _ = s.Read(make([]byte, 1)) // EOF: the far side is done with it
+			_, _ = s.Read(make([]byte, 1)) // EOF: the other end has closed its stream
 			require.NoError(t, s.Close())
 		}
 	}

@@ -38,7 +38,7 @@ const (
 	masked       = 0x80
 )
 
-// frame is one that says it has len(payload) bytes.
+// frame returns a WebSocket frame with the given first byte and payload.
 func frame(first byte, payload []byte) []byte {
 	b := []byte{first}
 	switch n := len(payload); {
@@ -52,8 +52,8 @@ func frame(first byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// dialThrough dials far with an intruder between. What comes of it is told by the
-// connection, if there is one, and by the error.
+// dialThrough dials far through an intruder, and returns what the dial returns. It fails
+// the test if the dial takes longer than waitLimit.
 func dialThrough(t *testing.T, tr transport.Transport, far *farside.Peer, i farside.Intrusion) (transport.CapableConn, error) {
 	between := far.StartIntruder(t, i)
 	ctx, cancel := context.WithTimeout(context.Background(), waitLimit)
@@ -63,7 +63,7 @@ func dialThrough(t *testing.T, tr transport.Transport, far *farside.Peer, i fars
 	return c, err
 }
 
-// ended waits for the end of a connection and tells why.
+// ended waits for the end of a connection and returns the reason.
 func ended(t *testing.T, c transport.CapableConn) error {
 	t.Helper()
 	end := make(chan error, 1)
@@ -79,12 +79,12 @@ func ended(t *testing.T, c transport.CapableConn) error {
 	case err := <-end:
 		return err
 	case <-time.After(waitLimit):
-		require.Fail(t, "the connection goes on")
+		require.Fail(t, "the connection stays open")
 		return nil
 	}
 }
 
-// A text frame before Noise used to end the whole program.
+// A text frame before the Noise handshake used to end the whole program.
 func TestTextFrameEndsItsConnectionAndNothingElse(t *testing.T) {
 	far := farside.Start(t, "listen=ws")
 	tr := newTransport(t, conformance.NewKey(t))
@@ -148,7 +148,7 @@ func TestCloseFrameTellsWhy(t *testing.T) {
 	}
 }
 
-// What a server may send at any time, well-formed or not.
+// hostile returns bytes that a server may send at any time, well-formed or not.
 func hostile(r *rand.Rand) []byte {
 	random := make([]byte, r.IntN(300))
 	for i := range random {
@@ -156,29 +156,29 @@ func hostile(r *rand.Rand) []byte {
 	}
 	opcode := byte(r.IntN(16))
 	switch r.IntN(10) {
-	case 0: // any first byte: reserved bits and opcodes too
+	case 0: // any first byte, also reserved bits and opcodes
 		return frame(byte(r.Uint32()), random)
 	case 1:
 		return frame(final|text, []byte("text"))
-	case 2: // no UTF-8
+	case 2: // invalid UTF-8
 		return frame(final|text, random)
-	case 3: // servers may not mask
+	case 3: // masked, which a server may not do
 		return append([]byte{final | opcode, masked | 2}, random...)
-	case 4: // says it has up to 2^64 bytes
+	case 4: // a length of up to 2^64 bytes
 		return append(binary.BigEndian.AppendUint64([]byte{final | opcode, 127}, r.Uint64()), random...)
-	case 5: // in more bytes than are needed
+	case 5: // a length in more bytes than are needed
 		return append([]byte{final | binaryData, 126, 0, byte(len(random))}, random...)
-	case 6: // in pieces, which may be text, never end, or have no beginning
+	case 6: // fragments, which may be text, never end, or have no beginning
 		return append(frame(byte(r.IntN(3)), random), frame(byte(r.IntN(2))*final|continuation, random)...)
-	case 7: // a control frame that is too long, or in pieces
+	case 7: // a control frame that is too long, or fragmented
 		return frame(byte(r.IntN(2))*final|closing|byte(r.IntN(3)), append(random, make([]byte, 126)...))
-	case 8: // any code to close with, and any reason
+	case 8: // any close code and any reason
 		return frame(final|closing, random[:min(len(random), r.IntN(126))])
 	}
 	return random
 }
 
-// halfUpgrades are answers to the request for a WebSocket.
+// halfUpgrade returns a wrong answer to the request for a WebSocket.
 func halfUpgrade(r *rand.Rand) []byte {
 	heads := []string{
 		"", "\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\n", "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -188,7 +188,7 @@ func halfUpgrade(r *rand.Rand) []byte {
 	return append([]byte(heads[r.IntN(len(heads))]), hostile(r)...)
 }
 
-// TEST_SEED repeats a run; TEST_ROUNDS makes it longer.
+// TEST_SEED repeats a run; TEST_ROUNDS sets its length.
 func TestNoBytesOfAServerEndTheProgram(t *testing.T) {
 	seed, err := strconv.ParseUint(os.Getenv("TEST_SEED"), 10, 64)
 	if err != nil {
@@ -219,7 +219,8 @@ func TestNoBytesOfAServerEndTheProgram(t *testing.T) {
 	require.Eventually(t, func() bool { return jsio.LiveFuncs() <= before }, waitLimit, 10*time.Millisecond, "functions are left behind")
 }
 
-// survive uses a connection on which something else may come, and ends it.
+// survive dials through an intruder and uses the connection, if there is one. Any error is
+// fine.
 func survive(t *testing.T, tr transport.Transport, far *farside.Peer, i farside.Intrusion) {
 	c, err := dialThrough(t, tr, far, i)
 	if err != nil {

@@ -14,7 +14,8 @@ import (
 	"github.com/tombolo-net/tombolo/wasm/internal/jsio"
 )
 
-// opened is a socket to a peer that sends b so many times, and is not read.
+// opened returns a socket to a peer that sends b the given number of times. Nothing reads
+// the socket.
 func opened(t *testing.T, b []byte, times int) *socket {
 	t.Helper()
 	between := farside.Start(t, "listen=ws").StartIntruder(t, farside.Intrusion{Bytes: b, Times: times})
@@ -34,7 +35,7 @@ func TestServerThatSendsWhatNobodyReadsIsLeft(t *testing.T) {
 	select {
 	case <-s.done:
 	case <-time.After(30 * time.Second):
-		require.Fail(t, "it goes on")
+		require.Fail(t, "the socket stays open")
 	}
 	require.ErrorIs(t, s.err, errUnread)
 	require.LessOrEqual(t, s.size, maxUnread)
@@ -44,7 +45,7 @@ func TestServerThatSendsWhatNobodyReadsIsLeft(t *testing.T) {
 func TestSmallFramesThatWaitAreBoundedToo(t *testing.T) {
 	s := opened(t, nil, 1)
 	one, empty := js.Global().Get("ArrayBuffer").New(1), js.Global().Get("ArrayBuffer").New(0)
-	const room = 100 // that is left; to fill all of it takes a while
+	const room = 100 // the room that is left, because filling all of it takes a while
 	before := maxUnread - room*(frameCost+1)
 	s.size = before
 	for range room {
@@ -55,7 +56,7 @@ func TestSmallFramesThatWaitAreBoundedToo(t *testing.T) {
 	n, err := s.Read(make([]byte, 2*room))
 	require.NoError(t, err)
 	require.Equal(t, room, n)
-	require.Equal(t, before, s.size, "what was read counts no more")
+	require.Equal(t, before, s.size, "what was read no longer counts")
 	require.NoError(t, s.message(one))
 }
 

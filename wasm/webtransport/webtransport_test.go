@@ -42,7 +42,8 @@ func TestConforms(t *testing.T) {
 	})
 }
 
-// hash1 and hash2 are of nothing; hashSHA512 is of a kind browsers do not take.
+// hash1 and hash2 belong to no certificate. hashSHA512 is of a kind that browsers do not
+// accept.
 const (
 	hash1      = "/certhash/uEiDDq4_xNyDorZBH3TlGazyJdOWSwvo4PUo5YHFMrvDE8g"
 	hash2      = "/certhash/uEiAkH5a4DPGKUuOBjYw0CgwjvcJCJMD2K_1aluKR_tpevQ"
@@ -93,7 +94,8 @@ func TestWrongCertHashIsRefused(t *testing.T) {
 	require.Error(t, err)
 }
 
-// The browser accepts either of two hashes; the peer must vouch for both.
+// The browser accepts a certificate that matches either of two hashes. The peer must vouch
+// for both.
 func TestCertHashThePeerDoesNotVouchForIsRefused(t *testing.T) {
 	requireAvailable(t)
 	for _, kind := range []string{"missing-certhash", "second-certhash", "no-certhash"} {
@@ -109,7 +111,7 @@ func TestCertHashThePeerDoesNotVouchForIsRefused(t *testing.T) {
 
 func TestDialOverIPv6AndByName(t *testing.T) {
 	requireAvailable(t)
-	// localhost may be either: the same port has to answer on both.
+	// localhost may be an IPv4 or an IPv6 address: the port has to answer on both.
 	free := farside.Start(t, "listen=webtransport")
 	port, err := free.Addrs[0].ValueForProtocol(ma.P_UDP)
 	require.NoError(t, err)
@@ -126,7 +128,7 @@ func TestServerThatBreaksTheHandshakeIsAnError(t *testing.T) {
 	for _, kind := range []string{"garbage", "reset"} {
 		far := farside.StartRogue(t, kind)
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		_, err := newTransport(t, conformance.NewKey(t), 3*time.Second).Dial(ctx, far.Addrs[0], far.ID) // garbage may be the beginning of something long
+		_, err := newTransport(t, conformance.NewKey(t), 3*time.Second).Dial(ctx, far.Addrs[0], far.ID) // garbage may look like the beginning of a long message
 		require.Error(t, err, kind)
 		require.NoError(t, ctx.Err(), kind)
 		cancel()
@@ -146,7 +148,7 @@ func TestFloodOfStreamsThatNobodyAcceptsIsHeldBack(t *testing.T) {
 	requireAvailable(t)
 	far := farside.StartRogue(t, "flood")
 	c := conformance.Dial(t, newTransport(t, conformance.NewKey(t), 20*time.Second), far.Addrs[0], far.ID)
-	for range 300 { // more than may be open at once
+	for range 300 { // more streams than may be open at once
 		s, err := c.AcceptStream()
 		require.NoError(t, err)
 		_, err = s.Read(make([]byte, 1))

@@ -191,7 +191,7 @@ func TestThePageAndThePeersShareThePortAtOnce(t *testing.T) {
 	b, err := io.ReadAll(resp.Body)
 	resp.Body.Close()
 	require.NoError(t, err)
-	if resp.StatusCode == 404 { // as built by go build alone
+	if resp.StatusCode == 404 { // a program that was built with go build alone has no page
 		assert.Contains(t, string(b), "no page")
 	} else {
 		assert.Contains(t, resp.Header.Get("Content-Type"), "text/html")
@@ -266,7 +266,7 @@ func TestARelayThatComesBackIsTheSame(t *testing.T) {
 			assert.Equal(t, 0, code)
 		}
 		r = start(t, "--data-dir", dir, "--listen", at)
-		assert.ElementsMatch(t, first, r.listening, "the id, the port and the certificates are those from before")
+		assert.ElementsMatch(t, first, r.listening, "the ID, the port and the certificates stay the same")
 	}
 }
 
@@ -345,7 +345,7 @@ func TestItEndsInTimeWhateverIsOpen(t *testing.T) {
 	assert.Equal(t, 0, r.Stop())
 	require.Error(t, <-full)
 	_, err = bufio.NewReader(idle).ReadByte()
-	require.Error(t, err, "and both ends of a circuit learn of it")
+	require.Error(t, err, "both ends of a circuit notice the end")
 }
 
 type endless struct{}
@@ -414,7 +414,7 @@ func TestAnOperatorSeesAndSteersARelayThatRuns(t *testing.T) {
 	}
 	info, err := os.Stat(filepath.Join(dir, "admin.sock"))
 	require.NoError(t, err)
-	assert.Zero(t, info.Mode().Perm()&0o077, "it is its owner's alone")
+	assert.Zero(t, info.Mode().Perm()&0o077, "only its owner may use it")
 	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "admin.sock"))
 	}}

@@ -34,7 +34,7 @@ func TestARelayOutlivesTheReaderOfItsOutput(t *testing.T) {
 		p.StopReading()
 		n, err := native.New(t.Context(), native.Options{Listen: []ma.Multiaddr{}, NoMDNS: true})
 		require.NoError(t, err)
-		for range 3 { // it logs each, though nobody reads the log
+		for range 3 { // the relay logs each, although nobody reads the log
 			_, err = n.Connect(t.Context(), "/ip4/127.0.0.1/tcp/"+addr)
 			require.NoError(t, err)
 			resp, err := httpClient(t).Get(page + "/healthz")
@@ -74,7 +74,7 @@ func TestRunningOutOfFilesIsNotTheEnd(t *testing.T) {
 	require.NoError(t, last.SetReadDeadline(time.Now().Add(30*time.Second)))
 	_, err := last.Read(make([]byte, 1))
 	require.Error(t, err)
-	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it is left hanging")
+	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the connection is left open")
 	for _, c := range held {
 		c.Close()
 	}
@@ -120,7 +120,7 @@ func TestARelayThatIsToEndLetsItsPeersMoveAndASecondSignalEndsItAtOnce(t *testin
 		}
 		require.Len(t, called.Reservations(), 1)
 		_, err = caller.Echo(testContext(t), called.ID(), []byte("x"))
-		require.NoError(t, err, "the circuit is there")
+		require.NoError(t, err, "the circuit stays open")
 		if again {
 			r.Signal(syscall.SIGTERM)
 		} else {

@@ -19,7 +19,7 @@ import (
 )
 
 // eventually connects by ID alone, with retries: relays that have just connected or lost
-// each other need a moment to learn of each other's peers.
+// each other need a moment to learn each other's peers.
 func eventually(t *testing.T, caller *core.Node, called string) {
 	t.Helper()
 	ctx := testContext(t)
@@ -89,7 +89,7 @@ func TestWhenOneOfTwoRelaysIsLostItsPeersAreOnTheOther(t *testing.T) {
 			lost.Wait()
 			began := time.Now()
 			echoes()
-			// The first attempt, by ID alone.
+			// reaches connects by ID alone, at the first attempt.
 			reaches := func(n *core.Node) {
 				t.Helper()
 				_, err := caller.Connect(ctx, n.ID().String())

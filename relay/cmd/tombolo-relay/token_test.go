@@ -83,7 +83,7 @@ func TestATokenThatIsRevokedIsRefusedAtOnceAndAfterARestart(t *testing.T) {
 	assert.Contains(t, []string{all[0].ID, all[1].ID}, id)
 	assert.Greater(t, time.Until(all[0].Expires), 23*time.Hour)
 	require.NoError(t, alice.AddRelays([]peer.AddrInfo{parse(t, r.at(t, "/tcp/"))}))
-	for { // attempts at the relay that ended fail, too, for another reason
+	for { // attempts at the previous relay fail, too, but for another reason
 		if err := await(core.ReservationFailed); strings.Contains(err.Error(), why) {
 			break
 		}

@@ -30,7 +30,7 @@ func TestWriteThatFailsHalfwayLeavesNothing(t *testing.T) {
 	})
 	err = db.Write(ctx, "values", func(s js.Value) {
 		s.Call("put", jsio.Uint8Array([]byte("first")), "good")
-		s.Call("put", jsio.Uint8Array([]byte("second")), map[string]any{}) // no key can be that
+		s.Call("put", jsio.Uint8Array([]byte("second")), map[string]any{}) // an object cannot be a key
 	})
 	require.ErrorContains(t, err, "DataError")
 	require.ErrorContains(t, err, `IndexedDB "halfway", store "values"`)

@@ -23,7 +23,7 @@ func TestThrownValuesBecomeErrors(t *testing.T) {
 	require.ErrorContains(t, err, "SyntaxError: ")
 	require.Equal(t, "plain", AsError(js.ValueOf("plain")).Error())
 	require.Equal(t, "", AsError(js.Undefined()).Error())
-	require.PanicsWithValue(t, "mine", func() { _, _ = Try(func() js.Value { panic("mine") }) }, "other panics go on")
+	require.PanicsWithValue(t, "mine", func() { _, _ = Try(func() js.Value { panic("mine") }) }, "other panics are not caught")
 }
 
 func TestAwaitEndsWithThePromiseOrTheContext(t *testing.T) {
@@ -65,7 +65,7 @@ func TestSignalEndsAContext(t *testing.T) {
 	cancel()
 	ctx, cancel, err = WithSignal(context.Background(), controller.Get("signal"))
 	require.NoError(t, err)
-	require.Error(t, ctx.Err(), "aborted before")
+	require.Error(t, ctx.Err(), "the signal was aborted before")
 	cancel()
 	_, cancel, err = WithSignal(context.Background(), js.Undefined())
 	require.NoError(t, err)
@@ -100,8 +100,8 @@ func (p *pipe) Reset() error {
 	return p.PipeWriter.CloseWithError(errors.New("reset"))
 }
 
-// What goes into a WritableStream made here comes out of a ReadableStream made
-// here, through Go and through our own Writer and Reader.
+// Bytes that are written to a WritableStream made here come out of a ReadableStream
+// made here, through Go and through our own Writer and Reader.
 func TestStreamsCarryEveryByteThroughJavaScript(t *testing.T) {
 	p := newPipe()
 	w, r := NewWriter(NewWritable(p), nil), NewReader(NewReadable(p), nil)
@@ -126,7 +126,7 @@ func TestCancelAndAbortReachGo(t *testing.T) {
 }
 
 func TestAbortReachesGoWhileAWriteWaits(t *testing.T) {
-	p := newPipe() // which nobody reads
+	p := newPipe() // nobody reads it
 	writer := NewWritable(p).Call("getWriter")
 	written := writer.Call("write", Uint8Array([]byte("left")))
 	_, err := Await(context.Background(), writer.Call("abort"))
@@ -147,7 +147,7 @@ func TestErrorsOfGoFailTheStreams(t *testing.T) {
 	w := NewWritable(q).Call("getWriter")
 	_, err = Await(context.Background(), w.Call("write", Uint8Array([]byte("x"))))
 	require.ErrorContains(t, err, "gone")
-	require.Empty(t, q.ended, "a failed write leaves the rest of the stream")
+	require.Empty(t, q.ended, "a failed write does not end the rest of the stream")
 }
 
 func TestChunkThatIsNotBytesResets(t *testing.T) {

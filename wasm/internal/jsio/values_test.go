@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// odd are values that package syscall/js panics on, or that throw when looked at.
+// odd holds values on which package syscall/js panics, or that throw when they are read.
 var odd = map[string]string{
 	"BigInt":            `1n`,
 	"Symbol":            `Symbol('s')`,
@@ -171,7 +171,8 @@ func TestSignalThatIsNoneOfThePlatform(t *testing.T) {
 		_, _, err := WithSignal(context.Background(), eval(code))
 		require.Error(t, err, code)
 	}
-	// One that answers otherwise the second time, aborts at once and twice, and does not let go.
+	// This signal answers differently the second time, aborts at once and twice, and cannot be
+	// unsubscribed from.
 	ctx, cancel, err := WithSignal(context.Background(), eval(`({n: 0, get aborted() { return this.n++ ? 1n : false },
 		addEventListener(_, f) { f(); f() }, removeEventListener() { throw 1n }})`))
 	require.NoError(t, err)
@@ -202,7 +203,7 @@ func TestChunkOfAnotherSortResetsAndThePromiseSaysWhy(t *testing.T) {
 	})
 }
 
-// The pipe takes a part of it at a time.
+// The pipe takes the chunk in parts.
 func TestChunkIsThatOfTheWriteWhateverBecomesOfItsBuffer(t *testing.T) {
 	p := newPipe()
 	chunk := eval(`new Uint8Array(200000).fill(7)`)
