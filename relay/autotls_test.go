@@ -298,7 +298,7 @@ func TestWhatABrokerRefusesIsTold(t *testing.T) {
 
 func TestACertificateIsAskedForOnceTheRelayHasAPublicAddress(t *testing.T) {
 	s := newStandIn(t)
-	s.believes = true // nobody is at 1.2.3.4
+	s.believes = true // no relay is at 1.2.3.4
 	acme, _ := runPebble(t, s.names, "1", 3600)
 	var log logText
 	o := relay.Options{

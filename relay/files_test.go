@@ -139,7 +139,7 @@ func TestNothingIsUnpackedOnTheWay(t *testing.T) {
 		resp := get(h, http.MethodGet, module, "Accept-Encoding", accept)
 		assert.Equal(t, http.StatusNotAcceptable, resp.StatusCode, accept)
 		b, _ := io.ReadAll(resp.Body)
-		assert.Contains(t, string(b), "br, gzip", "and it is told what there is")
+		assert.Contains(t, string(b), "br, gzip", "the answer names the encodings that there are")
 	}
 }
 

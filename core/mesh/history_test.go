@@ -218,7 +218,7 @@ func TestLimitsThatAreRefusedLeaveTheHistoryThatIsKept(t *testing.T) {
 				assert.Equal(t, 5, kept.Stats().Entries)
 			}
 			say(6, 6)
-			assert.Equal(t, 6, kept.Stats().Entries, "it goes on")
+			assert.Equal(t, 6, kept.Stats().Entries, "the history still takes entries")
 			require.Error(t, n.KeepHistory("other", replay.Limits{Count: -1}))
 			assert.False(t, n.lookup("other").history.isKept())
 		})

@@ -11,10 +11,10 @@ import (
 	"github.com/tombolo-net/tombolo/core/world/demo"
 )
 
-// ending is a game whose tick is up to the test, and which notes its end.
+// ending is a game that waits in each tick for the test, and records its end.
 type ending struct {
 	demo.Harbour
-	tick chan error // what the next tick panics with, if anything
+	tick chan error // the next tick panics with the error, unless it is nil
 	ends []error
 }
 
@@ -51,7 +51,7 @@ func TestARoomThatIsHeldUpIsOverdue(t *testing.T) {
 	rooms, err := world.New(n)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = rooms.Close() })
-	require.Zero(t, rooms.Overdue(), "there is none")
+	require.Zero(t, rooms.Overdue(), "there is no room")
 	_, err = rooms.Host(game, harbour(world.Options{Name: "harbour", Hz: 50}))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return rooms.Overdue() > 200*time.Millisecond }, limit, time.Millisecond)

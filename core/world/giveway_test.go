@@ -46,7 +46,7 @@ func TestOfTwoRoomsThatGiveWayTheOneWithMorePlayersStays(t *testing.T) {
 	require.NoError(t, err)
 	one.connect(t, two.node)
 	gaveWay(t, twoRoom, one)
-	require.NoError(t, s.Leave(), "the other goes on")
+	require.NoError(t, s.Leave(), "the other room continues")
 }
 
 func TestWhoPlaysInARoomThatGivesWayIsTold(t *testing.T) {

@@ -313,7 +313,7 @@ func TestAHostThatWasFrozenLetsGoOfTheRoom(t *testing.T) {
 	assert.Equal(t, stand[0].ID(), moved.Host)
 	again := standBy(t, host, stand[0].ID())
 	require.Eventually(t, func() bool { return slices.Equal(held.Standbys(), []peer.ID{host.ID()}) }, limit, time.Millisecond,
-		"it may stand by now")
+		"the former host may now stand by")
 	require.NoError(t, held.Close())
 	_, err = again.Wait(bounded(t))
 	require.ErrorIs(t, err, world.ErrClosed)
@@ -464,7 +464,7 @@ func TestWithoutAStandbyNothingIsHandedOver(t *testing.T) {
 	p, err := seat.Join(bounded(t), n, "ledger", seat.Options{Host: host.ID()})
 	require.NoError(t, err)
 	_, err = p.Next(bounded(t))
-	require.NoError(t, err, "the room goes on")
+	require.NoError(t, err, "the room continues")
 	require.NoError(t, p.Leave())
 }
 

@@ -38,7 +38,7 @@ func (g *guest) until(t *testing.T, what string, wanted func() bool) {
 		change, err := g.Next(ctx)
 		require.NoError(t, err, "%s; known: %v", what, g.known)
 		if change.Gone {
-			require.Contains(t, g.known, change.Name, "it was told of before")
+			require.Contains(t, g.known, change.Name, "it was reported before")
 			delete(g.known, change.Name)
 			continue
 		}

@@ -359,7 +359,7 @@ func TestASeatWhoseHostIsGoneEnds(t *testing.T) {
 	case <-s.Done():
 		require.ErrorContains(t, s.Err(), "the connection to room \"harbour\"")
 	case <-time.After(limit):
-		require.FailNow(t, "the seat goes on")
+		require.FailNow(t, "the seat does not end")
 	}
 	_, err = s.Input([]byte{1, 1})
 	require.Error(t, err)

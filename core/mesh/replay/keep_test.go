@@ -45,7 +45,7 @@ func TestKeepJoinsWhatIsStoredToWhatIsRemembered(t *testing.T) {
 			require.NoError(t, h.Keep(t.Context(), "chat", opts))
 			require.Equal(t, map[uint64]replay.Ranges{1: {{From: 1, To: 4}, {From: 7, To: 11}}, 2: {{From: 1, To: 2}}, 3: {{From: 1, To: 1}}}, hads(h, p.id))
 			require.Equal(t, 4+5+2+1+3+2, h.Stats().Entries, "each once")
-			require.Zero(t, h.Missing(), "what was sent between the two runs does not count")
+			require.Zero(t, h.Missing(), "gaps of the earlier run do not count")
 			for seq := uint64(1); seq <= 4; seq++ {
 				require.False(t, h.Add(p.entry(1, seq)).New)
 			}
@@ -71,7 +71,7 @@ func TestKeepUnderAnotherNameTakesAllWithIt(t *testing.T) {
 	require.Equal(t, 4, h.Stats().Entries, "the same name: other limits")
 	require.NoError(t, h.Keep(t.Context(), "", replay.HistoryOptions{}))
 	p.add(h, 1, 6, 6)
-	require.Equal(t, 5, h.Stats().Entries, "kept nowhere: it goes on")
+	require.Equal(t, 5, h.Stats().Entries, "it still takes entries, although it is not stored")
 	require.NoError(t, h.Close())
 	require.Equal(t, 3, reopened(t, "carried", opts).Stats().Entries, "what was stored before stays as it was")
 	require.Equal(t, 4, reopened(t, "chat", opts).Stats().Entries)

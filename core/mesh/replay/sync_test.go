@@ -112,7 +112,7 @@ func TestSyncOfATypeOfWhichThereIsNoHistory(t *testing.T) {
 	require.NoError(t, here.Host.Connect(ctx, hosttest.Info(other.Host)))
 	_, err := here.Sync(ctx, other.Host.ID(), "unheard of", replay.Ask{})
 	require.ErrorIs(t, err, replay.ErrNoHistory)
-	require.Zero(t, other.Service.Stats().Asked, "it is this node that has none")
+	require.Zero(t, other.Service.Stats().Asked, "this node itself has no history of the type")
 	_, err = here.Sync(ctx, other.Host.ID(), message.Reserved+"x", replay.Ask{})
 	require.ErrorIs(t, err, message.ErrType)
 

@@ -123,7 +123,7 @@ func TestAnActorThatFailsIsStartedAnewFromItsLastStateAndAlone(t *testing.T) {
 		require.InDelta(t, 200, (starts[2] - starts[1]).Milliseconds(), 60)
 		require.InDelta(t, 400, (starts[3] - starts[2]).Milliseconds(), 110)
 		require.Empty(t, p.kicked)
-		require.True(t, as.Deliver(other, []byte{1}), "the other goes on")
+		require.True(t, as.Deliver(other, []byte{1}), "the other actor continues")
 		require.Contains(t, log.String(), "a leak")
 		require.Contains(t, log.String(), "actor_test.go")
 		require.NoError(t, as.Close())
