@@ -29,12 +29,12 @@ const (
 	laptopInDocuments = "12D3KooWLrTrtpy76hgkDDqZiaVjdzCqJSHQerk6emSq3VVfQ86Y"
 )
 
-// block is a block of commands in a document, with what they print.
+// block is a block of commands in a document, with the output that it shows.
 type block struct {
 	line     int
 	section  string
 	commands []command
-	skipped  bool // with a reason, which stands above it
+	skipped  bool // for the reason in the comment above it
 }
 
 type command struct {
@@ -48,8 +48,9 @@ var (
 	prompt = regexp.MustCompile(`^([a-z]*)[$#] (.+)$`)
 )
 
-// commandsOf reads the blocks of commands in a document. In a block of sh every line is a
-// command; in one of console those with a prompt are, and the rest is their output.
+// commandsOf reads the blocks of commands in a document. In an sh block every line is a
+// command. In a console block the lines with a prompt are commands, and the rest is their
+// output.
 func commandsOf(t *testing.T, path string) (blocks []block) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
@@ -82,7 +83,7 @@ func commandsOf(t *testing.T, path string) (blocks []block) {
 	return blocks
 }
 
-// goesOn are the commands that run until they are interrupted.
+// goesOn matches the commands that run until they are interrupted.
 var goesOn = regexp.MustCompile(`^tombolo (up|subscribe|room (host|join|bots|offer|standby|top)|streams watch)\b|^tombolo room ls --watch|^tombolo-relay |^tombolo (listen|forward) -f`)
 
 // world is where the commands of a document run: a relay and two machines with a daemon,
@@ -114,7 +115,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// clear ends what a document has begun.
+// clear stops the commands that a document has started.
 func (w *world) clear() {
 	for _, s := range w.running {
 		s.stop()
@@ -122,7 +123,7 @@ func (w *world) clear() {
 	w.running = nil
 }
 
-// home is the home directory of a machine. It has the folder that the documents share.
+// home returns the home directory of a machine. It has the folders that the documents share.
 func (w *world) home(machine string) string {
 	machine = cmp.Or(machine, "server")
 	if w.homes[machine] == "" {
@@ -136,8 +137,8 @@ func (w *world) home(machine string) string {
 	return w.homes[machine]
 }
 
-// run runs a command until it ends, or, if it goes on, has printed its first line. The
-// daemon may still be closing a room of the section before: then it is asked again.
+// run runs a command until it ends or, if it keeps running, has printed its first line. It
+// runs the command again if the daemon is still closing a room of the section before.
 func (w *world) run(c command) *shell {
 	for until := time.Now().Add(patience); ; {
 		s := w.start(c)
@@ -179,7 +180,7 @@ func (w *world) start(c command) *shell {
 	return s
 }
 
-// shell is a command that runs.
+// shell is a running command.
 type shell struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -213,7 +214,7 @@ func (s *shell) stop() {
 	<-s.ended
 }
 
-// has says whether lines like these were printed, in this order.
+// has reports whether lines like these were printed, in this order.
 func (s *shell) has(lines []string) bool {
 	said := strings.Split(s.String(), "\n")
 	for _, line := range lines {
@@ -243,13 +244,13 @@ var (
 	homePath  = regexp.MustCompile(`/home/[a-z]+/`)
 	transport = regexp.MustCompile(`via (?:circuit|quic|tcp|websocket|webtransport)`)
 	tokenID   = regexp.MustCompile(`\b[0-9a-f]{8}-[0-9a-f]{16}\b`)
-	// What stands for each of them, until the rest is replaced.
+	// unlike replaces the control characters that likeness puts for these with patterns.
 	unlike = strings.NewReplacer("\x01", "12D3KooW[0-9A-Za-z]+", "\x02", "[0-9.]+", "\x03", "/.*/", "\x04", "(?:[0-9.]+(?:h|m|s|ms|µs|ns))+",
 		"\x05", "via [a-z]+", "\x06", "[0-9a-f]{8}-[0-9a-f]{16}", "…", ".*")
 )
 
-// likeness matches lines that differ from one of a document in numbers, times, peers,
-// transports, IDs of tokens, folders and the width of columns only.
+// likeness returns a pattern for the lines that differ from one of a document only in
+// numbers, times, peers, transports, IDs of tokens, folders and the width of columns.
 func likeness(line string) *regexp.Regexp {
 	p := regexp.QuoteMeta(strings.TrimRight(line, " "))
 	p = peerID.ReplaceAllString(p, "\x01")
@@ -262,8 +263,8 @@ func likeness(line string) *regexp.Regexp {
 	return regexp.MustCompile("^" + unlike.Replace(p) + " *$")
 }
 
-// TestTheCommandsOfTheDocumentsPrintWhatTheyShow runs every command of the documents, but
-// those that have a reason above them why not.
+// TestTheCommandsOfTheDocumentsPrintWhatTheyShow runs every command of the documents,
+// except those with a comment above them that says why not.
 func TestTheCommandsOfTheDocumentsPrintWhatTheyShow(t *testing.T) {
 	t.Parallel()
 	if !namespace.In(t, "ip link set lo up") {

@@ -22,7 +22,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// patience is how long what must happen may take.
+// patience bounds every wait for something that must happen.
 const patience = 30 * time.Second
 
 var tombolo, tomboloRelay string // the programs
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		return
 	}
 	removeAll := func() {}
-	if built := os.Getenv(programs); built != "" { // by the test that runs this process
+	if built := os.Getenv(programs); built != "" { // set by the test that started this process
 		tombolo, tomboloRelay, _ = strings.Cut(built, ":")
 		verify(m, removeAll)
 	}
@@ -52,12 +52,12 @@ func TestMain(m *testing.M) {
 	verify(m, removeAll)
 }
 
-// programs is the variable in which a test that runs again, in a network of its own, finds
-// the programs.
+// programs is the environment variable that names the programs for a test that runs again
+// in a network of its own.
 const programs = "TOMBOLO_TEST_PROGRAMS"
 
 func verify(m *testing.M, removeAll func()) {
-	// Of a WebRTC stream that is closed, it ends at the deadline that libp2p has set.
+	// This goroutine of a closed WebRTC stream ends at the deadline that libp2p has set.
 	ends := goleak.IgnoreAnyFunction("github.com/pion/sctp.(*Stream).SetReadDeadline.func1")
 	goleak.VerifyTestMain(m, ends, goleak.Cleanup(func(code int) {
 		removeAll()
@@ -65,7 +65,7 @@ func verify(m *testing.M, removeAll func()) {
 	}))
 }
 
-// long skips what takes too long for every day.
+// long skips a test that takes too long to run every day.
 func long(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("LONG") == "" {
@@ -79,8 +79,8 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually waits until something is so. It asks in this goroutine, so that the
-// question may fail the test.
+// eventually waits until so returns true. It calls so in this goroutine, so that so may
+// fail the test.
 func eventually(t *testing.T, so func() bool, says string, args ...any) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -115,7 +115,7 @@ func upIn(t *testing.T, dir, listen string, flags ...string) *daemon {
 	return upWith(t, dir, []string{tombolo}, listen, flags...)
 }
 
-// upWith starts a daemon by another program, whose arguments it is.
+// upWith starts a daemon with the command line program, and adds the arguments of tombolo.
 func upWith(t *testing.T, dir string, program []string, listen string, flags ...string) *daemon {
 	t.Helper()
 	args := append(program[1:], "up", "--data-dir", dir, "--listen", listen, "--no-map-ports")
@@ -123,7 +123,8 @@ func upWith(t *testing.T, dir string, program []string, listen string, flags ...
 	return &daemon{Process: p, t: t, dir: dir, id: p.Line("id ")}
 }
 
-// addr is where the daemon listens itself: its first address with such a part.
+// addr returns the first address that the daemon listens on, not through a relay, and that
+// contains part.
 func (d *daemon) addr(part string) string {
 	d.t.Helper()
 	for _, l := range d.Lines() {
@@ -135,8 +136,7 @@ func (d *daemon) addr(part string) string {
 	return ""
 }
 
-// do runs a command against the daemon and returns what it said. It must not
-// fail.
+// do runs a command against the daemon, which must succeed, and returns its output.
 func (d *daemon) do(args ...string) string {
 	d.t.Helper()
 	code, said, complaint := d.try(args...)
@@ -163,7 +163,7 @@ func (d *daemon) streams() []bridge.StreamInfo {
 	return ask[[]bridge.StreamInfo](d, "streams")
 }
 
-// streamsEnded are the last of them.
+// streamsEnded returns the streams that ended most recently.
 func (d *daemon) streamsEnded() []bridge.StreamInfo {
 	d.t.Helper()
 	return ask[[]bridge.StreamInfo](d, "streams", "--ended")
@@ -174,7 +174,7 @@ func (d *daemon) list() tunnels.List {
 	return ask[tunnels.List](d, "ls")
 }
 
-// listen offers a target, and forward leads to it from a port of this machine.
+// listen offers a target, and forward forwards a port of this machine to it.
 func (d *daemon) listen(proto, target string, flags ...string) {
 	d.t.Helper()
 	d.do(append([]string{"listen", proto, target}, flags...)...)
@@ -186,10 +186,10 @@ func (d *daemon) forward(proto string, to fmt.Stringer, flags ...string) (hostpo
 	return hostPort(d.t, f.Listen)
 }
 
-// String is the daemon's id.
+// String returns the daemon's peer ID.
 func (d *daemon) String() string { return d.id }
 
-// hostPort is what net.Dial takes of /ip4/127.0.0.1/tcp/1.
+// hostPort returns the host:port of an address such as /ip4/127.0.0.1/tcp/1.
 func hostPort(t *testing.T, addr string) string {
 	t.Helper()
 	parts := strings.Split(addr, "/")
@@ -197,8 +197,7 @@ func hostPort(t *testing.T, addr string) string {
 	return net.JoinHostPort(parts[2], parts[4])
 }
 
-// ended waits for the first of the ended streams of a protocol that did not end
-// well.
+// ended waits for a stream of a protocol that did not end well, and returns the first one.
 func (d *daemon) ended(proto string) (found bridge.StreamInfo) {
 	d.t.Helper()
 	eventually(d.t, func() bool {
@@ -213,7 +212,7 @@ func (d *daemon) ended(proto string) (found bridge.StreamInfo) {
 	return found
 }
 
-// kill ends it as a crash does.
+// kill ends a process as a crash would.
 func kill(p *commandtest.Process) {
 	p.Signal(syscall.SIGKILL)
 	p.Wait()
@@ -226,8 +225,8 @@ type relay struct {
 	addr        string
 }
 
-// startRelay starts a relay that listens on TCP only, where the end of a killed
-// process is seen at once.
+// startRelay starts a relay that listens on TCP only, so that peers notice at once when it
+// is killed.
 func startRelay(t *testing.T) *relay {
 	t.Helper()
 	return relayIn(t, t.TempDir(), "/ip4/127.0.0.1/tcp/"+sockettest.Port(t))
@@ -239,12 +238,11 @@ func relayIn(t *testing.T, dir, listen string) *relay {
 	return &relay{p, dir, listen, p.Line("listening ")}
 }
 
-// circuitTo is the address of a peer that has a reservation on the relay.
+// circuitTo returns the address of a peer that has a reservation on the relay.
 func (r *relay) circuitTo(id fmt.Stringer) string { return r.addr + "/p2p-circuit/p2p/" + id.String() }
 
-// relayed starts two daemons, of which the first is connected to the second by
-// the circuit alone. They are of two meshes, or these would lead the one to the
-// other.
+// relayed starts two daemons, and connects the first to the second through the relay only.
+// They are in two networks, because within one they would find each other.
 func relayed(t *testing.T, r *relay, flags ...string) (here, there *daemon) {
 	t.Helper()
 	there = up(t, onlyTCP, append(flags, "--relay", r.addr, "--network", "there")...)
@@ -256,7 +254,7 @@ func relayed(t *testing.T, r *relay, flags ...string) (here, there *daemon) {
 
 const onlyTCP = "/ip4/127.0.0.1/tcp/0"
 
-// direct starts two daemons, of which the first is connected to the second.
+// direct starts two daemons, and connects the first to the second.
 func direct(t *testing.T, listen string) (here, there *daemon) {
 	t.Helper()
 	there, here = up(t, listen), up(t, anywhere)

@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
-// pushing begins a push of which the end never comes.
+// pushing begins a push that never ends.
 func pushing(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
 	c := dial(t, addr, askPush)
@@ -30,8 +30,8 @@ func pushing(t *testing.T, addr string) *net.TCPConn {
 	return c
 }
 
-// resumes waits until a tunnel that nobody touched works again, and takes much
-// through it.
+// resumes waits until a tunnel works again by itself, and then transfers much through it,
+// both ways.
 func resumes(t *testing.T, addr string) {
 	t.Helper()
 	eventually(t, func() bool { return works(t, addr) }, "the tunnel works again")
@@ -125,7 +125,7 @@ func TestADaemonThatIsKilledKeepsItsTunnels(t *testing.T) {
 		assert.Equal(t, want.Listeners[0].ListenConfig, got.Listeners[0].ListenConfig)
 		assert.Equal(t, want.Listeners[2].ListenConfig, got.Listeners[1].ListenConfig)
 		assert.Equal(t, want.Forwards[0].Listen, got.Forwards[0].Listen)
-		assert.Empty(t, got.Forwards[0].Waiting, "the socket file of the killed process is no hindrance")
+		assert.Empty(t, got.Forwards[0].Waiting, "the socket file of the killed process is replaced")
 		here := up(t, onlyTCP)
 		here.do("connect", there.addr("/"))
 		require.True(t, works(t, here.forward("/x/service", there)))
@@ -136,7 +136,7 @@ func TestARelayThatIsKilledIsNoShortSuccess(t *testing.T) {
 	t.Parallel()
 	r := startRelay(t)
 	s := newService(t)
-	// A peer that listens nowhere can be reached by its relay alone.
+	// A peer that listens nowhere can be reached only through its relay.
 	info, err := peer.AddrInfoFromString(r.addr)
 	require.NoError(t, err)
 	there, err := native.New(testContext(t), native.Options{Listen: []ma.Multiaddr{}, Relays: []peer.AddrInfo{*info}, NoMDNS: true})
@@ -233,7 +233,7 @@ func TestClosingATunnelLeavesItsStreamsAndClosingAStreamEndsBothEnds(t *testing.
 	assert.ErrorIs(t, s.end(t), syscall.ECONNRESET)
 }
 
-// origin is what a registry calls the one who connected.
+// origin returns the address under which a registry lists the client of c.
 func origin(c net.Conn) string {
 	host, port, _ := net.SplitHostPort(c.LocalAddr().String())
 	return "/ip4/" + host + "/tcp/" + port
@@ -274,7 +274,7 @@ func TestAPeerThatWasKilledIsReachedOverQUICWhenItIsBack(t *testing.T) {
 	there.listen("/x/service", s.addr)
 	there.do("connect", here.addr("/"))
 	addr := here.forward("/x/service", there)
-	stalled(t, addr) // so that the dead connection has the more streams
+	stalled(t, addr) // so that the dead connection has more streams than the new one
 	stalled(t, addr)
 	kill(there.Process)
 	there = upIn(t, dir, onlyQUIC)

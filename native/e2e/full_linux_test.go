@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fullListener is an address where a connection is neither accepted nor refused:
-// its queue is full.
+// fullListener returns an address at which a connection is neither accepted nor refused,
+// because the queue of the listener is full.
 func fullListener(t *testing.T) string {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -4,7 +4,7 @@ package e2e
 
 import "testing"
 
-// fullListener is for Linux only: elsewhere the queue of a listener fills otherwise.
+// fullListener works on Linux only: elsewhere the queue of a listener fills differently.
 func fullListener(t *testing.T) string {
 	t.Helper()
 	t.Skip("a listener whose queue is full is made on Linux only")

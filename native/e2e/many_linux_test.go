@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// files is how many a process has open.
+// files returns how many files a process has open.
 func files(t *testing.T, d *daemon) int {
 	t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", d.PID()))
@@ -24,7 +24,7 @@ func files(t *testing.T, d *daemon) int {
 	return len(open)
 }
 
-// inParallel calls f for each of n, some at a time.
+// inParallel calls f with 0 to n-1, atOnce calls at a time.
 func inParallel(n, atOnce int, f func(i int)) {
 	var all sync.WaitGroup
 	var next atomic.Int64
@@ -38,7 +38,7 @@ func inParallel(n, atOnce int, f func(i int)) {
 	all.Wait()
 }
 
-// goroutines ends a daemon and returns what each of its goroutines was at.
+// goroutines ends a daemon and returns the stack of each of its goroutines.
 func goroutines(d *daemon) []string {
 	d.t.Helper()
 	d.Signal(syscall.SIGQUIT)
@@ -73,11 +73,11 @@ func TestConnectionsThatCameAndWentLeaveNothing(t *testing.T) {
 		defer c.Close()
 		_ = c.SetDeadline(time.Now().Add(patience))
 		switch i % 4 {
-		case 0: // says nothing
-		case 1: // breaks off, with a reply on its way
+		case 0: // sends nothing
+		case 1: // resets while a reply is on its way
 			_, _ = c.Write([]byte{askPull})
 			_ = c.(*net.TCPConn).SetLinger(0)
-		case 2: // breaks off in the middle of its own
+		case 2: // resets in the middle of its own upload
 			_, _ = c.Write([]byte{askPush, 1, 2, 3})
 			_ = c.(*net.TCPConn).SetLinger(0)
 		case 3:
@@ -99,7 +99,7 @@ func TestConnectionsThatCameAndWentLeaveNothing(t *testing.T) {
 
 	for _, d := range []*daemon{here, there} {
 		all := goroutines(d)
-		assert.Greater(t, len(all), 10, "a dump")
+		assert.Greater(t, len(all), 10, "it dumps its goroutines")
 		assert.Less(t, len(all), 250)
 		left := 0
 		for _, g := range all {
@@ -107,11 +107,11 @@ func TestConnectionsThatCameAndWentLeaveNothing(t *testing.T) {
 				left++
 			}
 		}
-		assert.Less(t, left, 10, "but for the last ones, on their way out, no goroutine of a stream")
+		assert.Less(t, left, 10, "no goroutine of a stream is left, except the last ones as they end")
 	}
 }
 
-// few starts a daemon that may open 256 files.
+// few starts a daemon that may open no more than 256 files.
 func few(t *testing.T) *daemon {
 	t.Helper()
 	return upWith(t, t.TempDir(), []string{"/bin/sh", "-c", `ulimit -n 256 && exec "$0" "$@"`, tombolo}, anywhere)
@@ -143,13 +143,13 @@ func crowd(addr string, answered func(net.Conn) bool) int {
 	return int(many.Load())
 }
 
-// silent says nothing, and waits for the deadline.
+// silent sends nothing, and waits for an answer until the deadline.
 func silent(c net.Conn) bool {
 	_, err := c.Read(make([]byte, 1))
 	return err == nil
 }
 
-// tcpAt is the host:port of the TCP listener for peers.
+// tcpAt returns the host:port of the TCP listener for peers.
 func (d *daemon) tcpAt() string {
 	parts := strings.Split(d.addr("/tcp/"), "/")
 	return net.JoinHostPort(parts[2], parts[4])
@@ -194,7 +194,7 @@ func TestADaemonOutOfFilesWorksOnWhenTheyComeBack(t *testing.T) {
 		socket, err := filepath.Glob(filepath.Join(here.dir, "*.sock"))
 		require.NoError(t, err)
 		require.Len(t, socket, 1)
-		for range 300 { // which nothing bounds: it is the owner's
+		for range 300 { // without a limit, because the socket is the owner's
 			if c, err := net.DialTimeout("unix", socket[0], time.Second); err == nil {
 				held = append(held, c)
 			}
@@ -216,8 +216,8 @@ func TestADaemonOutOfFilesWorksOnWhenTheyComeBack(t *testing.T) {
 	})
 }
 
-// stillWorks says that a daemon that was short of files can be connected to and
-// asked, and that a tunnel that passes it works every time.
+// stillWorks checks that a daemon that was short of files accepts commands and peers, and
+// that a tunnel through it works every time.
 func stillWorks(t *testing.T, d *daemon, addr string) {
 	t.Helper()
 	eventually(t, func() bool { return len(d.streams()) == 0 }, "the streams end")

@@ -15,7 +15,7 @@ import (
 // everywhere listens on all addresses of a machine.
 const everywhere = "0.0.0.0:0"
 
-// Two daemons that know each other's id alone, each behind a router that lets nobody in.
+// Each daemon knows only the other's ID, and its router lets in no connection from outside.
 func TestDaemonsBehindRoutersReachEachOther(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -32,7 +32,7 @@ func TestDaemonsBehindRoutersReachEachOther(t *testing.T) {
 			if !namespace.In(t, namespace.Internet) {
 				return
 			}
-			var relays []string // flags that name them
+			var relays []string // flags that name the relays
 			for _, port := range []string{"8080", "8081"} {
 				relays = append(relays, "--relay", relayIn(t, t.TempDir(), "5.0.0.1:"+port).addr)
 			}

@@ -10,8 +10,8 @@ import (
 	"github.com/tombolo-net/tombolo/native/command/commandtest"
 )
 
-// TestTheLastReleaseAndThisUnderstandEachOther has daemons and relays of both versions talk
-// to each other. TOMBOLO_LAST_RELEASE is the folder of the unpacked archive.
+// TestTheLastReleaseAndThisUnderstandEachOther mixes daemons and relays of both versions.
+// TOMBOLO_LAST_RELEASE is the folder of the unpacked archive.
 func TestTheLastReleaseAndThisUnderstandEachOther(t *testing.T) {
 	last := os.Getenv("TOMBOLO_LAST_RELEASE")
 	if last == "" {
@@ -23,7 +23,7 @@ func TestTheLastReleaseAndThisUnderstandEachOther(t *testing.T) {
 		for hereName, here := range both {
 			for thereName, there := range both {
 				if relayName == hereName && hereName == thereName {
-					continue // what the other tests are of
+					continue // the other tests cover this
 				}
 				t.Run(hereName+" to "+thereName+" through "+relayName, func(t *testing.T) {
 					r := commandtest.Start(t, nil, relay.relay, "--data-dir", t.TempDir(), "--listen", anywhere, "--no-map-ports")

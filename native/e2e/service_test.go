@@ -26,25 +26,25 @@ const (
 	much = 16 * mib // bytes of a transfer
 )
 
-// The service that stands behind most tunnels here does what the first byte asks.
+// The service behind most tunnels here does what the first byte of a connection asks.
 const (
-	askEcho  = 'e' // what is sent comes back, with the end
-	askPull  = 'g' // much comes, and the end
-	askHalf  = 'h' // when all is sent: how many bytes there were, and those bytes
-	askPush  = 'p' // when all is sent: its hash
-	askStall = 's' // half of much comes, and then nothing; nothing more is read
+	askEcho  = 'e' // sends back what it receives, to the end
+	askPull  = 'g' // sends much, and ends
+	askHalf  = 'h' // reads to the end, then sends the number of bytes, and the bytes
+	askPush  = 'p' // reads to the end, then sends the hash
+	askStall = 's' // sends half of much, and then neither sends nor reads
 )
 
 var download = sync.OnceValue(func() []byte { return content(1, much) })
 
-// content looks random, and is the same for the same seed.
+// content returns bytes that look random, and are the same for the same seed.
 func content(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{byte(seed)}).Read(b)
 	return b
 }
 
-// errShort is of a push that ended well, though it was not all.
+// errShort reports a push that ended without an error before all of it had come.
 var errShort = errors.New("a part was taken for the whole")
 
 // serve answers one connection, until it is done or asked to stop.
@@ -118,12 +118,13 @@ func newService(t *testing.T) *service {
 	t.Cleanup(func() {
 		close(stop)
 		assert.NoError(t, l.Close())
-		running.Wait() // the tunnels have ended before
+		running.Wait() // the tunnels have ended by now
 	})
 	return s
 }
 
-// missesTheRest waits for a push that broke off, which must not look whole.
+// missesTheRest waits until the service has seen the end of a push that broke off, which
+// must be an error.
 func (s *service) missesTheRest(t *testing.T) {
 	t.Helper()
 	err := s.end(t)
@@ -131,7 +132,7 @@ func (s *service) missesTheRest(t *testing.T) {
 	require.NotErrorIs(t, err, errShort)
 }
 
-// end is how the next connection ended.
+// end waits for the next connection to end, and returns its error.
 func (s *service) end(t *testing.T) error {
 	t.Helper()
 	select {
@@ -143,7 +144,8 @@ func (s *service) end(t *testing.T) error {
 	}
 }
 
-// serveAt makes this program the service, at that address, instead of tests.
+// serveAt is the environment variable with an address at which this program is the service,
+// instead of running tests.
 const serveAt = "TOMBOLO_E2E_SERVE"
 
 func serveForEver(at string) {
@@ -165,7 +167,7 @@ func serveForEver(at string) {
 	}
 }
 
-// startService starts the service as a process, to be killed.
+// startService starts the service as a process that a test can kill.
 func startService(t *testing.T, at string) *commandtest.Process {
 	t.Helper()
 	self, err := os.Executable()
@@ -187,7 +189,7 @@ func dial(t *testing.T, addr string, ask byte) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
-// pulls takes much from the service, and checks it.
+// pulls downloads much from the service, and checks it.
 func pulls(t *testing.T, addr string) {
 	t.Helper()
 	c := dial(t, addr, askPull)
@@ -197,7 +199,7 @@ func pulls(t *testing.T, addr string) {
 	require.Equal(t, sha256.Sum256(download()), sha256.Sum256(got), "%d bytes", len(got))
 }
 
-// pushes gives much to the service, and has it say the hash.
+// pushes uploads much to the service, and checks the hash that the service sends.
 func pushes(t *testing.T, addr string) {
 	t.Helper()
 	c := dial(t, addr, askPush)
@@ -230,7 +232,7 @@ func halfCloses(t *testing.T, c interface {
 	require.Equal(t, sha256.Sum256(data), sha256.Sum256(got[8:]))
 }
 
-// works says whether the service can be reached and answers right, to the end.
+// works reports whether the service can be reached and answers correctly to the end.
 func works(t *testing.T, addr string) bool {
 	t.Helper()
 	c, err := net.DialTimeout("tcp4", addr, time.Second)
@@ -252,7 +254,7 @@ func echoes(c net.Conn) bool {
 	return says(c, "hello")
 }
 
-// says has an echo under way say something.
+// says reports whether an echo that has begun sends back what it is sent.
 func says(c net.Conn, what string) bool {
 	if _, err := c.Write([]byte(what)); err != nil {
 		return false
@@ -266,7 +268,7 @@ func says(c net.Conn, what string) bool {
 func stalled(t *testing.T, addr string) *net.TCPConn {
 	t.Helper()
 	c := dial(t, addr, askStall)
-	_, err := c.Write([]byte("never read")) // so that the end of the service is no orderly one
+	_, err := c.Write([]byte("never read")) // so that the service ends with data unread, which is a reset
 	require.NoError(t, err)
 	got := make([]byte, much/4)
 	_, err = io.ReadFull(c, got)
@@ -275,11 +277,11 @@ func stalled(t *testing.T, addr string) *net.TCPConn {
 	return c
 }
 
-// breaks reads to the end, which must be an error: else a reader took what it has
-// for all there is.
+// breaks reads to the end, which must be an error: otherwise a reader would take what it
+// has for everything.
 func breaks(t *testing.T, c net.Conn) {
 	t.Helper()
 	n, err := io.Copy(io.Discard, bufio.NewReader(c))
-	require.Error(t, err, "a short success after %d further bytes", n)
+	require.Error(t, err, "it ended without an error after %d further bytes", n)
 	require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "it hangs")
 }

@@ -26,8 +26,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/socket/sockettest"
 )
 
-// runs runs a program to its end, which must be a good one, and returns all that
-// it said.
+// runs runs a program, which must succeed, and returns all its output.
 func runs(t *testing.T, path string, args ...string) string {
 	t.Helper()
 	code, said := exits(t, path, args...)
@@ -42,8 +41,8 @@ func exits(t *testing.T, path string, args ...string) (code int, said string) {
 	return code, strings.Join(p.Lines(), "\n") + "\n" + stderr
 }
 
-// serves starts a server, which is asked to end at the end of the test: it has
-// children that a kill would leave behind.
+// serves starts a server, and stops it at the end of the test with the signal ending: a
+// kill would leave its children behind.
 func serves(t *testing.T, ending syscall.Signal, path string, args ...string) *commandtest.Process {
 	t.Helper()
 	p := commandtest.Start(t, nil, path, args...)
@@ -69,8 +68,8 @@ func startSSH(t *testing.T) *sshServer {
 	me, err := user.Current()
 	require.NoError(t, err)
 	s.user = me.Username
-	if os.Getuid() == 0 { // the service manager makes it, where there is one
-		const separation = "/run/sshd" // of one server at a time: its tests are not parallel
+	if os.Getuid() == 0 { // as root, sshd needs a folder that a service manager would make
+		const separation = "/run/sshd" // only one server at a time: the tests are not parallel
 		if err := os.Mkdir(separation, 0o755); err == nil {
 			t.Cleanup(func() { os.Remove(separation) })
 		}
@@ -94,13 +93,13 @@ func startSSH(t *testing.T) *sshServer {
 	return s
 }
 
-// through are the flags for a forward that leads to the server.
+// through returns the flags for a forward to the server.
 func (s *sshServer) through(hostport string) []string {
 	_, port, _ := strings.Cut(hostport, ":")
 	return append(append([]string(nil), s.flags...), "-o", "Port="+port)
 }
 
-// by are the flags for no forward but `tombolo forward /x/ssh -`.
+// by returns the flags to use `tombolo forward /x/ssh -` instead of a forwarded port.
 func (s *sshServer) by(d *daemon, peer string) []string {
 	return append(append([]string(nil), s.flags...),
 		"-o", fmt.Sprintf("ProxyCommand=%s forward --data-dir %s /x/ssh - %s", tombolo, d.dir, peer))
@@ -194,12 +193,13 @@ func startDatabase(t *testing.T) *database {
 	find := func(name string) string { return program(t, name, "postgresql", folders...) }
 	initdb, postgres := find("initdb"), find("postgres")
 	d := &database{bench: find("pgbench"), psql: find("psql"), port: sockettest.Port(t)}
-	// Short and everybody's to pass, as a socket and another user need it.
+	// Not t.TempDir: the path of a socket must be short, and another user must be able to
+	// pass the folders above.
 	dir, err := os.MkdirTemp("", "tombolo-pg-*")
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	as := func(path string, args ...string) []string { return append([]string{path}, args...) }
-	if os.Getuid() == 0 { // as which it does not run
+	if os.Getuid() == 0 { // PostgreSQL does not run as root
 		owner, err := user.Lookup("postgres")
 		if err != nil {
 			t.Skip("there is no user postgres to run the server as: apt-get install postgresql")
@@ -268,7 +268,7 @@ func TestAWebServerIsLoadedThroughATunnel(t *testing.T) {
 	require.NoError(t, err)
 	who := ""
 	if os.Getuid() == 0 {
-		who = "user " + me.Username + ";" // for what lies in the folder of a test
+		who = "user " + me.Username + ";" // so that nginx can read the folder of the test
 	}
 	config := filepath.Join(dir, "nginx.conf")
 	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil, `
@@ -314,7 +314,7 @@ func TestAWebSocketGoesThroughATunnel(t *testing.T) {
 		for {
 			kind, data, err := c.ReadMessage()
 			if err != nil || c.WriteMessage(kind, data) != nil {
-				return // with a close it has been answered
+				return // a close has been answered by now
 			}
 		}
 	}))

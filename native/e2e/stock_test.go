@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newStock makes a go-libp2p host as it comes, which knows nothing of this
-// program. It stands for Kubo, whose streams are as bare.
+// newStock makes a plain go-libp2p host, which knows nothing of this program. It stands for
+// Kubo, whose streams are as plain.
 func newStock(t *testing.T) host.Host {
 	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"), libp2p.DisableMetrics())

@@ -79,7 +79,7 @@ func TestARefusalSaysWhyOverEveryTransport(t *testing.T) {
 			"/x/hangs":   bridge.TargetTimedOut,
 		} {
 			addr := here.forward(proto, there)
-			if c, err := net.DialTimeout("tcp4", addr, patience); err == nil { // else it was reset at once
+			if c, err := net.DialTimeout("tcp4", addr, patience); err == nil { // otherwise it was reset at once
 				require.NoError(t, c.SetDeadline(time.Now().Add(patience)))
 				got, err := io.ReadAll(c)
 				assert.ErrorIs(t, err, syscall.ECONNRESET, "%s", proto)

@@ -20,7 +20,7 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// terminal is a program that runs in one of its own.
+// terminal is a program that runs in a terminal of its own.
 type terminal struct {
 	t      *testing.T
 	ptm    *os.File
@@ -92,16 +92,16 @@ func (term *terminal) waits(text string) {
 	require.Eventually(term.t, func() bool { return strings.Contains(term.shown(), text) }, 8*ending, ending/200, "%q is shown", text)
 }
 
-// settings are how each shell is started without a person's own settings, and told
-// to complete.
+// settings say how to start each shell without the user's own settings, and how to turn on
+// completion in it.
 var settings = map[string]struct{ start, completion string }{
 	"bash": {"--norc --noprofile -i", `eval "$(tombolo completion bash)"`},
 	"zsh":  {"-f -i", `autoload -Uz compinit; compinit -u -D; eval "$(tombolo completion zsh)"`},
 	"fish": {"--no-config -i", `tombolo completion fish | source`},
 }
 
-// eachShell runs a test in every shell that is here, in a folder of its own, with
-// tombolo as the program at a path.
+// eachShell runs a test in every installed shell, in a folder of its own. The command
+// tombolo runs program.
 func eachShell(t *testing.T, program string, env []string, test func(t *testing.T, dir string, term *terminal)) {
 	for name, how := range settings {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +139,7 @@ func TestNoShellRunsTheNameOfAService(t *testing.T) {
 	})
 }
 
-// stub offers what no tombolo would, and notes what it is called with.
+// stub offers a name that tombolo never would, and records the arguments of its calls.
 const stub = `#!/bin/sh
 case "$1" in
 completion) exec "$REAL" "$@" ;;

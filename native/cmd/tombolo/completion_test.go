@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// tab is what bash offers where a person presses tab after these words.
+// tab returns what bash offers when a person presses tab after these words.
 func tab(t *testing.T, env []string, words ...string) []string {
 	t.Helper()
 	bash, err := exec.LookPath("bash")
@@ -45,7 +45,7 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 	assert.Equal(t, []string{"--ephemeral"}, tab(t, nil, "listen", "--ep"))
 	assert.Equal(t, []string{"table", "wide", "json"}, tab(t, nil, "ls", "-o", ""))
 	assert.Equal(t, []string{"bash"}, tab(t, nil, "completion", "b"))
-	assert.Equal(t, []string{"a-file"}, tab(t, nil, "up", "--config", "a-f"), "else files")
+	assert.Equal(t, []string{"a-file"}, tab(t, nil, "up", "--config", "a-f"), "otherwise files")
 	assert.Equal(t, []string{"a-file"}, tab(t, nil, "ping", "a-"), "no daemon is not an error")
 }
 
@@ -64,7 +64,7 @@ func TestBashCompletesPeersAndProtocolsOfTheDaemon(t *testing.T) {
 	assert.Equal(t, []string{"/x/mine", "/x/theirs"}, tab(t, env, "close", "-p", ""))
 	b.does("listen", "/x/t;touch${IFS}pwned;:", "127.0.0.1:22", "--announce", "photos")
 	b.does("listen", "/x/tür-2.0_a+b@c%d:e", "127.0.0.1:22", "--announce", "a name that is safe")
-	assert.Equal(t, []string{"/x/theirs", "/x/tür-2.0_a+b@c%d:e"}, tab(t, env, "forward", "/x/t"), "what a shell may take for more than a word is not offered")
+	assert.Equal(t, []string{"/x/theirs", "/x/tür-2.0_a+b@c%d:e"}, tab(t, env, "forward", "/x/t"), "a name that a shell might not read as one word is not offered")
 	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", a.dir, ""))
 	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", "=", a.dir, ""), "as bash splits --data-dir=")
 }

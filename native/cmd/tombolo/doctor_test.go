@@ -17,8 +17,8 @@ import (
 	"github.com/tombolo-net/tombolo/relay"
 )
 
-// examined is what doctor finds, by check and result, and its exit code. Whatever
-// is not well must come with what to do.
+// examined returns what doctor finds, by check and result, and its exit code. A finding
+// that is not fine must come with advice.
 func examined(t *testing.T, p *peerProcess) (found map[string]finding, code int) {
 	t.Helper()
 	r := p.runs("", "doctor", "--json")
@@ -91,7 +91,7 @@ func TestARelayThatAnswersSomewhereIsNotDead(t *testing.T) {
 }
 
 func TestDoctorNamesAClockThatDiffers(t *testing.T) {
-	// A fake: what answers like a relay of which the clock is an hour behind.
+	// A fake that answers like a relay whose clock is an hour behind.
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
 	}))
@@ -102,7 +102,7 @@ func TestDoctorNamesAClockThatDiffers(t *testing.T) {
 	assert.Regexp(t, `it differs from the clock of 127.0.0.1:`+port+` by 1h0m[01]s`, found["clock failed"].Found)
 	assert.Contains(t, found["clock failed"].Advice, "timedatectl")
 	assert.Contains(t, found, "relay ok", "it answers")
-	assert.Contains(t, found, "reservation failed", "and is none")
+	assert.Contains(t, found, "reservation failed", "and is not a relay")
 }
 
 func TestDoctorNamesWhatATunnelWaitsForAndWhatFailed(t *testing.T) {

@@ -165,7 +165,7 @@ func TestUpStartsBeforeItsRelay(t *testing.T) {
 }
 
 func TestUpWaitsForThePageOfItsRelay(t *testing.T) {
-	// A port on which a relay comes up while the program asks.
+	// A relay starts on this port while the program is already asking.
 	l, err := net.Listen("tcp4", sockettest.Nobody(t))
 	require.NoError(t, err)
 	port := l.Addr().(*net.TCPAddr).Port

@@ -19,8 +19,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// together starts the program with its standard error leading where its standard
-// output does.
+// together starts the program with its standard error redirected to its standard output.
 func together(t *testing.T, dir string, args ...string) *commandtest.Process {
 	t.Helper()
 	return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + dir}, "/bin/sh", append([]string{"-c", `exec "$@" 2>&1`, "sh", binary}, args...)...)
@@ -34,7 +33,7 @@ func TestADaemonOutlivesTheReaderOfItsOutput(t *testing.T) {
 		a := &peerProcess{p, t, dir, p.Line("id "), p.Line("listening ")}
 		p.StopReading()
 		b := up(t, t.TempDir())
-		for range 3 { // each time it says so, and logs more, to nobody
+		for range 3 { // each time it prints a line and logs more, which nobody reads
 			b.does("connect", a.addr)
 			assert.Equal(t, b.id, tells[[]control.Peer](a, "peers")[0].ID.String())
 			b.does("disconnect", a.id)
@@ -59,7 +58,7 @@ func TestADaemonEndsThoughTheReaderOfItsOutputIsStuck(t *testing.T) {
 	cmd.Stdout = in
 	require.NoError(t, cmd.Start())
 	a := &peerProcess{t: t, dir: dir}
-	// It says where it is as its first word, and is ready all the same.
+	// The first line that the daemon prints blocks, and the daemon is ready all the same.
 	require.Eventually(t, func() bool { return a.runs("", "peers").code == 0 }, 8*ending, ending/50)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait())
@@ -106,7 +105,7 @@ func TestOneAnswerInAPipeWhoseReaderIsGoneEndsQuietly(t *testing.T) {
 func TestWhatGoesOnEndsCleanlyWhenItsReaderIsGone(t *testing.T) {
 	a := up(t, t.TempDir())
 	for _, x := range []struct {
-		first string // what it says before the reader goes
+		first string // what it prints before the reader goes
 		args  []string
 	}{
 		{"/x/a forwards to", []string{"listen", "-f", "/x/a", "127.0.0.1:22"}},
@@ -120,7 +119,7 @@ func TestWhatGoesOnEndsCleanlyWhenItsReaderIsGone(t *testing.T) {
 			p.Line(x.first)
 		}
 		p.StopReading()
-		code, _ := p.Wait() // though it has nothing more to say
+		code, _ := p.Wait() // though it has nothing more to print
 		assert.Equal(t, 0, code, "%v", x.args)
 		require.Eventually(t, func() bool {
 			list := tells[tunnels.List](a, "ls")

@@ -108,7 +108,7 @@ func TestABoardIsShownWatchedAndHandedOver(t *testing.T) {
 	a, b := two(t)
 	host := startRoom(t, a, "host", "--demo", "--every", "100ms", "--buoys", "1", "--standby", b.id, "harbour")
 	host.Line("room harbour is open at ")
-	for _, sailor := range []*peerProcess{a, b} { // in this order, and as fast
+	for _, sailor := range []*peerProcess{a, b} { // in this order, at the same speed
 		sails := startRoom(t, sailor, "join", "--json", "--vx", "20", "--vy", "20", "harbour")
 		sails.Line(`{"tick":`)
 		defer sails.Stop()
@@ -209,7 +209,7 @@ func TestARoomGoesOnAtItsStandby(t *testing.T) {
 
 	again := startRoom(t, a, "standby", "--json", "--every", "100ms", "harbour") // the old host may take it back
 	says(t, again, `"ready":true`)
-	assert.Equal(t, 0, standby.Stop(), "whoever is interrupted hands the room over")
+	assert.Equal(t, 0, standby.Stop(), "a host that is interrupted hands the room over")
 	says(t, again, `"held":{"name":"harbour","host":"`+a.id)
 	says(t, join, `"again":true`)
 	says(t, again, `"entities":8`)
@@ -231,7 +231,7 @@ func TestARoomGoesOnWhenItsDaemonIsKilled(t *testing.T) {
 	says(t, standby, "1 players (0 away), 8 entities")
 }
 
-// startRoom starts a command of rooms that asks a daemon.
+// startRoom starts a command of tombolo room against a daemon.
 func startRoom(t *testing.T, d *peerProcess, args ...string) *commandtest.Process {
 	t.Helper()
 	return commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + d.dir}, binary, append([]string{"room"}, args...)...)

@@ -25,10 +25,10 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// nobody is a peer that nobody is.
+// nobody is the ID of a peer that does not exist.
 const nobody = "12D3KooWCY9aRhhZwCiQiwD6JnvgYHM5KSnNRdsKVosTEWfUhEeY"
 
-// ending is how long what was told to end may take.
+// ending is how long a program may take to end.
 const ending = commandtest.Ending
 
 // peerProcess is a running daemon.
@@ -45,7 +45,7 @@ func up(t *testing.T, dir string, more ...string) *peerProcess {
 	return &peerProcess{p, t, dir, p.Line("id "), p.Line("listening ")}
 }
 
-// two are connected daemons.
+// two starts two daemons and connects them.
 func two(t *testing.T) (a, b *peerProcess) {
 	t.Helper()
 	a, b = up(t, t.TempDir()), up(t, t.TempDir())
@@ -90,7 +90,7 @@ func (p *peerProcess) does(args ...string) string {
 	return r.stdout
 }
 
-// tells runs a command with --json and reads the answer, every field of it.
+// tells runs a command with --json and decodes its output. Unknown fields are an error.
 func tells[T any](p *peerProcess, args ...string) (v T) {
 	p.t.Helper()
 	return parse[T](p.t, p.does(append(args, "--json")...))
@@ -138,8 +138,8 @@ func service(t *testing.T, f func(*net.TCPConn)) (addr string) {
 	return l.Addr().String()
 }
 
-// all reads all before it answers, with all and eight bytes more: what gets lost
-// where half-close does.
+// all reads to the end before it sends everything back, and eight bytes more. Without
+// half-close the answer is lost.
 func all(c *net.TCPConn) {
 	b, err := io.ReadAll(c)
 	if err == nil {
@@ -214,7 +214,7 @@ func TestAForwardWhosePeerIsAwaySaysSoAndWorksWhenItIsBack(t *testing.T) {
 	assert.Equal(t, "hello and more", exchange(t, hostPort(t, f.Listen), "hello "))
 	b.Stop()
 	conn, err := net.Dial("tcp", hostPort(t, f.Listen))
-	if err == nil { // else it was reset at once
+	if err == nil { // otherwise it was reset at once
 		_, _ = conn.Read(make([]byte, 1))
 		conn.Close()
 	}
@@ -223,7 +223,7 @@ func TestAForwardWhosePeerIsAwaySaysSoAndWorksWhenItIsBack(t *testing.T) {
 
 	addr, _, _ := strings.Cut(b.addr, "/p2p/")
 	start(t, "up", "--data-dir", dir, "--no-map-ports", "--listen", addr).Line("listening ")
-	require.Eventually(t, func() bool { // a dial that failed is not tried again at once
+	require.Eventually(t, func() bool { // after a failed dial, the forward waits before the next
 		c, err := net.Dial("tcp", hostPort(t, f.Listen))
 		if err != nil {
 			return false
@@ -284,8 +284,8 @@ func TestStandardInputAndOutputAreAStream(t *testing.T) {
 	assert.Equal(t, "hello and more", r.stdout, "nobody need connect first: %s", r.stderr)
 }
 
-// refuses runs a command whose standard input stays open, as that of ssh's
-// ProxyCommand does.
+// refuses runs a command that must fail while its standard input stays open, as it does for
+// ssh's ProxyCommand.
 func (p *peerProcess) refuses(want string, args ...string) {
 	p.t.Helper()
 	stdin, keep, err := os.Pipe()
@@ -324,7 +324,7 @@ func TestAStreamThatIsRefusedSaysWhyOnStandardError(t *testing.T) {
 	assert.Equal(t, "hello", a.runs("hello", "forward", "/x/others", "-", b.id).stdout, "a list is changed live")
 }
 
-// hold starts a foreground tunnel and waits until it is there.
+// hold starts a foreground tunnel and waits until it is set up.
 func (p *peerProcess) hold(args ...string) *commandtest.Process {
 	p.t.Helper()
 	held := commandtest.Start(p.t, []string{"TOMBOLO_DATA_DIR=" + p.dir}, binary, args...)

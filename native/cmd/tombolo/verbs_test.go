@@ -23,7 +23,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// fields are the names at the top of a JSON object.
+// fields returns the names of the fields of a JSON object, in their order.
 func fields(t *testing.T, object string) (names []string) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(object))
@@ -38,7 +38,7 @@ func fields(t *testing.T, object string) (names []string) {
 	return names
 }
 
-// first is the first element of a JSON list.
+// first returns the first element of a JSON list.
 func first(t *testing.T, list string) string {
 	t.Helper()
 	return string(parse[[]json.RawMessage](t, list)[0])
@@ -185,7 +185,8 @@ func TestStreamsAreListedWatchedAndClosed(t *testing.T) {
 func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	t.Parallel()
 	a, b := two(t)
-	// Both are told until they hear: whether they have begun, they say on standard error.
+	// subscribe broadcasts until the command prints a message: that it has subscribed is
+	// reported on standard error, which nobody reads yet.
 	subscribe := func(args ...string) *commandtest.Process {
 		p := commandtest.Start(t, []string{"TOMBOLO_DATA_DIR=" + b.dir}, binary, append([]string{"subscribe", "chat"}, args...)...)
 		require.Eventually(t, func() bool {
@@ -201,7 +202,7 @@ func TestMessagesAreSentAskedToldAndHeard(t *testing.T) {
 	assert.Equal(t, "to all", string(m.Data))
 	assert.Equal(t, a.id, m.From.String())
 	code, stderr := asJSON.Wait()
-	assert.Equal(t, 0, code, "it ends after so many")
+	assert.Equal(t, 0, code, "it ends after one message")
 	assert.Equal(t, "subscribed to chat\n", stderr)
 
 	assert.Equal(t, "to all", sub.Line(a.id+" chat "))
@@ -358,7 +359,7 @@ func TestAMessageMayHaveOneMiBAndMoreIsNotRead(t *testing.T) {
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		require.NoError(t, cmd.Start())
-		_, err = io.WriteString(stdin, most+"x") // and no end
+		_, err = io.WriteString(stdin, most+"x") // and standard input stays open
 		require.NoError(t, err)
 		require.Error(t, cmd.Wait())
 		assert.Equal(t, 1, cmd.ProcessState.ExitCode())
