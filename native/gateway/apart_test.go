@@ -41,7 +41,7 @@ func TestLinksLeadToTheOwnNamesOfServices(t *testing.T) {
 	assert.Equal(t, "/p2p/a/x/a/http/", one.Peers[0].Services[0].Link, "the listing itself is as it was")
 }
 
-// The service worker's gateway makes its names of the same hash.
+// The service worker's gateway makes its host names from the same hash.
 func TestANameIsMadeOfThePathOfTheService(t *testing.T) {
 	p, err := peer.Decode(somebody)
 	require.NoError(t, err)

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long what must happen may take.
+// patience bounds every wait for something that must happen.
 const patience = 30 * time.Second
 
 func testContext(t testing.TB) context.Context {
@@ -70,8 +70,8 @@ func expose(t testing.TB, n *core.Node, proto protocol.ID, target bridge.Target,
 	require.NoError(t, err)
 }
 
-// knows waits until one node knows that the other speaks a protocol, as it does
-// some time after the other began to.
+// knows waits until one node knows that the other speaks a protocol, which it learns a
+// moment after the other began to.
 func knows(t testing.TB, here, there *core.Node, proto protocol.ID) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -80,7 +80,7 @@ func knows(t testing.TB, here, there *core.Node, proto protocol.ID) {
 	}, patience, time.Millisecond)
 }
 
-// site is a real HTTP server on a socket, as a target.
+// site returns a real HTTP server on a socket as a target.
 func site(t testing.TB, h http.HandlerFunc) bridge.Target {
 	t.Helper()
 	s := httptest.NewServer(h)
@@ -130,10 +130,11 @@ func newWorld(t testing.TB, h http.HandlerFunc, listen ...string) *world {
 	return w
 }
 
-// path is that of a protocol of the peer.
+// path returns the path of a protocol of the peer.
 func (w *world) path(proto string) string { return "/p2p/" + w.there.ID().String() + proto }
 
-// ownHost is the host name of a service, with the port, to which a browser is sent.
+// ownHost returns the host name of a service, with the port, to which the gateway redirects
+// browsers.
 func (w *world) ownHost(t testing.TB, proto string) string {
 	t.Helper()
 	res, _ := w.get(t, w.path(proto)+"/", "Accept", "text/html")

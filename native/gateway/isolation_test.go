@@ -16,13 +16,13 @@ import (
 	"github.com/tombolo-net/tombolo/native/gateway"
 )
 
-// What a browser says of itself.
+// Headers that a browser sends with a followed link, and with fetch.
 var (
 	byLink  = []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Accept", "text/html,*/*;q=0.8"}
 	byFetch = []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Dest", "empty", "Accept", "*/*"}
 )
 
-// twoSites is a world with one site more, which a site may want to reach.
+// twoSites makes a world with a second site, which the first may try to reach.
 func twoSites(t *testing.T, opts gateway.Options) (w *world, own, other string) {
 	w = newWorld(t, say("own"))
 	expose(t, w.there, "/x/other/http", site(t, say("secret")), bridge.Announce("secret"))
@@ -75,7 +75,7 @@ func TestUnderTheNameOfAServiceThereIsNothingElse(t *testing.T) {
 	}
 }
 
-// A request line may name the host itself; then that counts, and not the header.
+// If the request line names the host, that host counts, and not the one in the header.
 func TestANameInTheRequestLineCounts(t *testing.T) {
 	w, own, other := twoSites(t, gateway.Options{})
 	ask := func(target, host string) (int, string) {
@@ -113,7 +113,7 @@ func TestBrowsersAreSentToTheOwnNameOfAService(t *testing.T) {
 	} {
 		for _, header := range [][]string{
 			byLink,
-			{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"}, // a browser of before 2023
+			{"Accept", "text/html,application/xhtml+xml,*/*;q=0.8"}, // a browser from before 2023
 			{"Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
 		} {
 			for path, to := range map[string]string{w.prefix + "/a%2Fb?c=%zz;d": w.prefix + "/a%2Fb?c=%zz;d", w.prefix + "?q": w.prefix + "/?q"} {
@@ -151,8 +151,8 @@ func TestNoPageUnderAnotherNameCanAskAnything(t *testing.T) {
 	}
 }
 
-// A response that a browser takes for a page, though it was asked for as anything
-// else, has no scripts under a name that services share.
+// Under a name that services share, a response has no scripts, not even if it was requested
+// as something else and a browser takes it for a page.
 func TestUnderASharedNameASiteHasNeitherScriptsNorCookies(t *testing.T) {
 	var cookies string
 	w := newWorld(t, func(rw http.ResponseWriter, r *http.Request) {
@@ -168,7 +168,7 @@ func TestUnderASharedNameASiteHasNeitherScriptsNorCookies(t *testing.T) {
 	for host, c := range map[string]struct{ shared, cookies bool }{
 		"gate.example:8081": {shared: true},
 		"127.0.0.2:8081":    {shared: true},
-		"127.0.0.1:8081":    {shared: true, cookies: true}, // programs alone are answered here
+		"127.0.0.1:8081":    {shared: true, cookies: true}, // only programs are answered here
 		own:                 {cookies: true},
 	} {
 		res, _ := w.get(t, w.prefix+"/", "Host", host, "Cookie", "c=d")

@@ -74,7 +74,7 @@ func TestAPeerThatDoesNotAnswerDoesNotHoldUpTheLandingPage(t *testing.T) {
 	w := newWorld(t, nil)
 	mute := newNode(t)
 	mute.Host().SetStreamHandler(bridge.Protocol, func(s network.Stream) {
-		<-t.Context().Done() // it is cancelled before the cleanups
+		<-t.Context().Done() // cancelled before the cleanups run
 		_ = s.Reset()
 	})
 	connect(t, w.here, mute)
@@ -84,7 +84,7 @@ func TestAPeerThatDoesNotAnswerDoesNotHoldUpTheLandingPage(t *testing.T) {
 	assert.Less(t, time.Since(begun), 10*time.Second)
 	assert.Contains(t, body, "did not answer in time")
 	assert.Regexp(t, `<a href="http://[0-9a-f]{32}\.localhost:\d+`+regexp.QuoteMeta(w.prefix)+`/">`, body, "a host name of its own")
-	assert.Less(t, strings.Index(body, w.there.ID().String()), strings.Index(body, mute.ID().String()), "who offers something comes first")
+	assert.Less(t, strings.Index(body, w.there.ID().String()), strings.Index(body, mute.ID().String()), "a peer that offers something comes first")
 }
 
 func TestALandingPageWithoutPeersSaysHowToGetSome(t *testing.T) {

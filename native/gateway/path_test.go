@@ -14,8 +14,8 @@ import (
 
 const somebody = "12D3KooWFM92rKmFYsw4DraJ5Ac3J2N4mb6wgp9xsfUuBvSq4TRf"
 
-// FuzzPath: what the parser accepts is a peer and a protocol that can be, split
-// without loss, and the link made of them leads to the same.
+// FuzzPath checks that a path which the parser accepts has a valid peer and protocol and is
+// split without loss, and that the link made of the two is parsed to the same two.
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{"/http/", "/x/a/http/b", "/x/a/b/http/", "/x/http/http/http/", "/x/a%2Fhttp/http", "/x/%2e%2E/http/?", "/x//http/", "/ipfs/"} {
 		f.Add("/p2p/" + somebody + s)

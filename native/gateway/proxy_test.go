@@ -127,7 +127,7 @@ func TestBodiesStreamBothWays(t *testing.T) {
 	})
 	in, out := io.Pipe()
 	go fmt.Fprintln(out, "first")
-	stop := time.AfterFunc(patience, func() { _ = out.Close() }) // else the client waits for its own body
+	stop := time.AfterFunc(patience, func() { _ = out.Close() }) // otherwise the client waits for its own body
 	defer stop.Stop()
 	res := w.do(t, http.MethodPost, w.prefix+"/", in)
 	lines := bufio.NewReader(res.Body)
@@ -207,7 +207,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Kubo gives 502 (its issue 5341).
+// Kubo answers 502 (its issue 5341).
 func TestWebSocketsPass(t *testing.T) {
 	for name, listen := range map[string]string{"tcp": "/ip4/127.0.0.1/tcp/0", "quic": "/ip4/127.0.0.1/udp/0/quic-v1"} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 func TestAServiceThatComparesOriginWithHostTakesFormsAndWebSockets(t *testing.T) {
 	w := newWorld(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/ws" {
-			c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil) // which compares them by itself
+			c, err := (&websocket.Upgrader{}).Upgrade(w, r, nil) // Upgrade compares Origin with Host
 			if err == nil {
 				_ = c.Close()
 			}

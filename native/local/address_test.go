@@ -111,7 +111,7 @@ func TestPort0IsThePortThatTheSystemPicked(t *testing.T) {
 	defer l.Close()
 	assert.Regexp(t, `^/ip4/127\.0\.0\.1/tcp/[1-9][0-9]*$`, l.String())
 	target, err := local.Target(l.String())
-	require.NoError(t, err, "what one prints the other takes")
+	require.NoError(t, err, "Target accepts what a listener prints")
 	assert.Equal(t, l.String(), target.String())
 }
 

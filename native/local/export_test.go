@@ -1,12 +1,11 @@
 package local
 
-// LimitFiles has the sockets of this package be at most n until the function
-// returned is called.
+// LimitFiles limits the sockets of this package to n until the returned function is called.
 func LimitFiles(n int) (restore func()) {
 	before := files
 	files = budget{make(chan struct{}, n)}
 	return func() { files = before }
 }
 
-// FilesOpen is how many sockets are counted as open.
+// FilesOpen returns how many sockets are counted as open.
 func FilesOpen() int { return len(files.slots) }

@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
-// client speaks HTTP to a peer's protocol.
+// client returns an HTTP client whose connections are streams of a peer's protocol.
 func client(t testing.TB, here, there *core.Node, proto protocol.ID) *http.Client {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return here.Dial(ctx, there.ID(), proto)
@@ -102,7 +102,7 @@ func TestAFolderIsAReadOnlySite(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "0123456789", string(kept))
 
-	// The folder may be replaced, or be away for a while.
+	// The folder may be replaced, or missing for a while.
 	require.NoError(t, os.Rename(dir, dir+".old"))
 	status, body, _ = request(t, c, "GET", "/")
 	assert.Equal(t, 404, status)
@@ -155,7 +155,7 @@ func TestAConnectionThatAHandlerTakesOverIsItsOwn(t *testing.T) {
 		defer c.Close()
 		_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
 		_, _ = io.Copy(c, rw)
-		time.Sleep(20 * time.Millisecond) // what it still has to do is waited for
+		time.Sleep(20 * time.Millisecond) // Close waits for what the handler still has to do
 	})))
 	require.NoError(t, err)
 	open := func() (net.Conn, *bufio.Reader) {
@@ -193,7 +193,7 @@ func TestAHandlerUnderWayEndsWithTheNode(t *testing.T) {
 	_, err := there.Listen(t.Context(), "/x/slow/http", local.HTTP("slow", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handling.Add(1)
 		defer handling.Add(-1)
-		_, _ = io.Copy(io.Discard, r.Body) // of which more never comes
+		_, _ = io.Copy(io.Discard, r.Body) // the rest of it never comes
 		<-r.Context().Done()
 	})))
 	require.NoError(t, err)

@@ -36,7 +36,7 @@ func TestOnlyFilesAndFoldersOfAFolderAreServed(t *testing.T) {
 	}
 	offer(t, there, "/x/site/http", "file:"+dir)
 	c := client(t, here, there, "/x/site/http")
-	for range 40 { // each held a stream and a thread for good
+	for range 40 { // each request would hold a stream and a thread forever
 		for _, path := range refused {
 			for _, method := range []string{"GET", "HEAD"} {
 				status, body, _ := request(t, c, method, path)

@@ -33,7 +33,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience is how long what must happen may take.
+// patience bounds every wait for something that must happen.
 const patience = 30 * time.Second
 
 func testContext(t testing.TB) context.Context {
@@ -88,7 +88,7 @@ func serve(t testing.TB, network, address string, f func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// offer leads a protocol to an address.
+// offer makes the service at an address available to peers under a protocol.
 func offer(t testing.TB, n *core.Node, proto protocol.ID, address string, opts ...bridge.ListenOption) *bridge.Listener {
 	t.Helper()
 	target, err := local.Target(address)
@@ -98,7 +98,8 @@ func offer(t testing.TB, n *core.Node, proto protocol.ID, address string, opts .
 	return l
 }
 
-// forward leads an address to a peer and returns how to connect to it.
+// forward forwards an address to a peer, and returns a function that connects to the
+// address.
 func forward(t testing.TB, n *core.Node, proto protocol.ID, address string, p peer.ID) (*bridge.Forward, func() net.Conn) {
 	t.Helper()
 	from, err := local.Listen(t.Context(), address)
@@ -117,8 +118,8 @@ func forward(t testing.TB, n *core.Node, proto protocol.ID, address string, p pe
 	}
 }
 
-// refusal is what who connects to a forward sees of its peer's refusal: the reset
-// may come before the connection is reported as made.
+// refusal connects to a forward whose peer refuses, and returns the error that the client
+// gets: the reset may come before or after the dial has returned.
 func refusal(t testing.TB, f *bridge.Forward) error {
 	t.Helper()
 	addr, err := manet.ToNetAddr(ma.StringCast(f.Addr()))
@@ -169,7 +170,7 @@ func TestAReplyComesWholeAfterAHalfCloseOverEveryTransport(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, addr := range there.Host().Addrs() {
 		if _, err := addr.ValueForProtocol(ma.P_WEBRTC_DIRECT); err == nil {
-			continue // a process listens for browsers there; it does not dial
+			continue // native nodes listen on it for browsers, but do not dial it
 		}
 		here := newNode(t, []ma.Multiaddr{})
 		require.NoError(t, here.ConnectPeer(testContext(t), peer.AddrInfo{ID: there.ID(), Addrs: []ma.Multiaddr{addr}}), addr)
@@ -260,7 +261,7 @@ func TestSocketsAreCountedAndWaitedFor(t *testing.T) {
 	offer(t, there, "/x/echo", serve(t, "tcp4", "127.0.0.1:0", echo))
 	var forwards []func() net.Conn
 	var first *bridge.Forward
-	for range 5 { // more than there may be sockets
+	for range 5 { // more forwards than there may be sockets
 		f, dial := forward(t, here, "/x/echo", "127.0.0.1:0", there.ID())
 		forwards = append(forwards, dial)
 		if first == nil {
@@ -268,9 +269,9 @@ func TestSocketsAreCountedAndWaitedFor(t *testing.T) {
 		}
 	}
 	c := forwards[4]()
-	assertEchoes(t, c)                    // forwards that nobody uses take nothing
-	assert.Equal(t, 2, local.FilesOpen()) // its two ends, in one process here
-	// The forward's end of the next is the third, and there is none for its target's.
+	assertEchoes(t, c)                    // unused forwards take no socket
+	assert.Equal(t, 2, local.FilesOpen()) // the forward's socket and its target's, in one process here
+	// The next connection takes the third socket, and leaves none for its target.
 	assert.Error(t, refusal(t, first))
 	eventually(t, func() bool { return here.Bridge().Forwards()[0].Reason == bridge.TooMany })
 	require.NoError(t, c.Close())

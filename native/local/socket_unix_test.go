@@ -17,7 +17,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
-// A program that listens and is too busy to accept listens all the same.
+// A program that listens but is too busy to accept still owns its socket file.
 func TestASocketFileOfABusyProgramIsNotTaken(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)

@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// Freeze begins to write as a view does, and stops before the commit until thaw is closed.
+// Freeze begins to write as a view does, and pauses before the commit until thaw is closed.
 // It returns the error of that commit. The server waits for limit instead of five seconds.
 func Freeze(ctx context.Context, view ds.Batching, key ds.Key, limit time.Duration, began chan<- struct{}, thaw <-chan struct{}) error {
 	s := view.(*Store)
@@ -39,7 +39,7 @@ func Freeze(ctx context.Context, view ds.Batching, key ds.Key, limit time.Durati
 	})
 }
 
-// Table and Epochs are the names of a store's tables, quoted.
+// Table and Epochs return the names of a store's tables, quoted.
 func Table(s *Store) string { return s.db.table }
 
 func Epochs(s *Store) string { return s.db.epochs }

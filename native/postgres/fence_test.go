@@ -42,7 +42,7 @@ func TestAnOlderEpochWritesNothing(t *testing.T) {
 		for name, write := range writes {
 			for _, c := range []struct {
 				first, second uint64
-				older         bool // the first, once the second is registered
+				older         bool // whether first is older once second is registered
 			}{
 				{0, 1, true}, {1, 2, true}, {1, math.MaxInt64, true}, {7, 7, false}, {0, 0, false},
 			} {
@@ -77,7 +77,7 @@ func TestAnOlderEpochWritesNothing(t *testing.T) {
 	require.ErrorContains(t, err, "at most")
 }
 
-// A writer counts as fast as it can, until another one has taken over.
+// Each writer counts as fast as it can until the next one has taken over.
 func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
 	t.Parallel()
 	table, url := newTable(), sharedServer(t).url
@@ -102,7 +102,7 @@ func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
 		was, known := read(view), acknowledged.Load()
 		require.GreaterOrEqual(t, was, known)
 		require.ErrorIs(t, <-last, postgres.ErrOlder)
-		require.Equal(t, was, acknowledged.Load(), "nothing was written after it was read, and all of it before was told to its writer")
+		require.Equal(t, was, acknowledged.Load(), "every write was acknowledged before it was read, and none came after")
 		require.Equal(t, was, read(view))
 		began := make(chan struct{})
 		go func() {
@@ -131,8 +131,8 @@ func TestANewerEpochSeesWhatWasWrittenAndIsNotWrittenOver(t *testing.T) {
 	require.ErrorIs(t, <-last, postgres.ErrOlder)
 }
 
-// freeze has a view stop in the middle of writing /a, which the server bears for limit.
-// thaw has it go on, and returns the error of its commit.
+// freeze makes a view pause in the middle of writing /a, which the server tolerates for
+// limit. thaw lets the view continue, and returns the error of its commit.
 func freeze(t *testing.T, view ds.Batching, limit time.Duration) (thaw func() error) {
 	began, thawed, ended := make(chan struct{}), make(chan struct{}), make(chan error, 1)
 	go func() { ended <- postgres.Freeze(t.Context(), view, ds.NewKey("/a"), limit, began, thawed) }()

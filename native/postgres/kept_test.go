@@ -72,7 +72,7 @@ func (lonely) Broadcast(context.Context, string, []byte, ...mesh.BroadcastOption
 
 func (lonely) Respond(string, link.Responder) (func(), error) { return func() {}, nil }
 
-// harbour is one that remembers what it has saved and restored of each entity.
+// harbour is a demo.Harbour that remembers what it saved and restored of each entity.
 type harbour struct {
 	demo.Harbour
 	w *world.World

@@ -57,7 +57,7 @@ func all(t *testing.T, s ds.Datastore, q query.Query) []query.Entry {
 func TestQueriesAreAnsweredAsAMapAnswersThem(t *testing.T) {
 	t.Parallel()
 	random := rand.New(rand.NewPCG(1, 1))
-	m, sub := ds.NewMapDatastore(), ds.NewMapDatastore() // what the store has, and the view
+	m, sub := ds.NewMapDatastore(), ds.NewMapDatastore() // what the store and the view must hold
 	s := open(t)
 	view := under(t, s, "/a", 1)
 	for i := range 300 {
@@ -99,7 +99,7 @@ func TestQueriesAreAnsweredAsAMapAnswersThem(t *testing.T) {
 		}
 		for name, pair := range map[string][2]ds.Datastore{"store": {s, m}, "view": {view, sub}} {
 			whole := q
-			whole.KeysOnly = false // a map would not show the filters its values
+			whole.KeysOnly = false // else a map hides the values from the filters
 			want, got := all(t, pair[1], whole), all(t, pair[0], q)
 			if len(q.Orders) == 0 {
 				byKey := func(a, b query.Entry) int { return strings.Compare(a.Key, b.Key) }
@@ -166,7 +166,7 @@ func TestBatchesOfTwoWritersAreThereAsAWhole(t *testing.T) {
 				}
 				for i := range records {
 					k := ds.NewKey(fmt.Sprint("/", i))
-					if i < 10 && n%2 == w { // some are deleted, and there again
+					if i < 10 && n%2 == w { // some are deleted and written again
 						err = b.Delete(t.Context(), k)
 					} else {
 						err = b.Put(t.Context(), k, fmt.Append(nil, w, " ", n))
@@ -228,7 +228,7 @@ func TestWritersThatLockEachOtherOutGoOn(t *testing.T) {
 	committed := make(chan error, 1)
 	go func() { committed <- b.Commit(t.Context()) }()
 	untilOneWaits(t)
-	if _, err = tx.Exec(t.Context(), lock, "/a"); err == nil { // the server gives one of the two up
+	if _, err = tx.Exec(t.Context(), lock, "/a"); err == nil { // the server aborts one of the two
 		err = tx.Commit(t.Context())
 	} else {
 		require.ErrorContains(t, err, "deadlock")

@@ -29,7 +29,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/postgres"
 )
 
-// machine is a node with rooms, and a connection to the database of its own.
+// machine is a node with rooms and its own connection to the database.
 type machine struct {
 	*core.Node
 	rooms *world.Rooms
@@ -37,7 +37,7 @@ type machine struct {
 	log   *log
 }
 
-// log has what rooms have logged.
+// log collects what rooms log.
 type log struct {
 	mu   sync.Mutex
 	said bytes.Buffer
@@ -151,7 +151,7 @@ func TestHostsThatStartAtOnceAreKeptApart(t *testing.T) {
 	}
 	starting.Wait()
 	require.NotContains(t, rooms, (*world.Room)(nil))
-	require.Eventually(t, func() bool { // each hears of it when it has something to store
+	require.Eventually(t, func() bool { // a host finds out when it has something to store
 		held := slices.DeleteFunc(slices.Clone(rooms), func(r *world.Room) bool {
 			return errors.Is(r.Flush(t.Context()), postgres.ErrOlder)
 		})

@@ -29,7 +29,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/postgres"
 )
 
-// installEnv says what to do where PostgreSQL is not installed: without it the tests are
+// installEnv says what to do if PostgreSQL is not installed: without it the tests are
 // skipped, with "install" they install Debian's package, and with anything else they fail.
 const installEnv = "TOMBOLO_POSTGRES_TEST"
 
@@ -51,7 +51,7 @@ func TestMain(m *testing.M) {
 // server is a PostgreSQL server on a socket of its own.
 type server struct {
 	bin, dir string
-	as       *syscall.Credential // nil without root, who may not run it
+	as       *syscall.Credential // nil unless the test runs as root, which may not run the server
 	url      string
 	cmd      *exec.Cmd
 	ended    chan struct{}
@@ -92,7 +92,7 @@ func binaries(t *testing.T) string {
 	return bin
 }
 
-// newServer makes a cluster and starts its server. dir is one that nobody else uses.
+// newServer makes a cluster in a directory of its own and starts its server.
 func newServer(t *testing.T, settings ...string) *server {
 	s := &server{bin: binaries(t)}
 	var err error
@@ -129,7 +129,7 @@ func (s *server) command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// start returns when the server takes connections.
+// start starts the server, and returns when it accepts connections.
 func (s *server) start(t *testing.T, settings ...string) {
 	args := []string{"-D", s.data(), "-c", "listen_addresses=", "-c", "unix_socket_directories=" + s.dir}
 	for _, setting := range settings {
@@ -143,7 +143,7 @@ func (s *server) start(t *testing.T, settings ...string) {
 	s.ended = ended
 	var said strings.Builder // before it was ready
 	go func() {
-		runtime.LockOSThread() // whose end would be the test's, to Pdeathsig
+		runtime.LockOSThread() // Pdeathsig kills the server when this thread ends
 		defer runtime.UnlockOSThread()
 		defer close(ended)
 		err := s.cmd.Start()
@@ -173,7 +173,7 @@ func (s *server) start(t *testing.T, settings ...string) {
 // kill kills every process of the server at once, as a loss of power does.
 func (s *server) kill() {
 	postmaster := s.cmd.Process.Pid
-	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // so that it starts none meanwhile
+	_ = s.cmd.Process.Signal(syscall.SIGSTOP) // so that it starts no process meanwhile
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, path := range stats {
 		stat, err := os.ReadFile(path)
@@ -206,7 +206,7 @@ func sharedServer(t *testing.T) *server {
 	return shared.server
 }
 
-// newTable is the name of a table that nobody else uses.
+// newTable returns the name of a table that nobody else uses.
 func newTable() string { return fmt.Sprint("table_", shared.tables.Add(1)) }
 
 func openAt(t *testing.T, url, table string) *postgres.Store {
@@ -222,7 +222,7 @@ func open(t *testing.T) *postgres.Store {
 	return openAt(t, sharedServer(t).url, newTable())
 }
 
-// connect is a connection for what a store does not do.
+// connect opens a connection for what a store does not do.
 func connect(t *testing.T) *pgx.Conn {
 	c, err := pgx.Connect(t.Context(), sharedServer(t).url)
 	require.NoError(t, err)
@@ -230,7 +230,7 @@ func connect(t *testing.T) *pgx.Conn {
 	return c
 }
 
-// untilOneWaits returns when a transaction waits for another one.
+// untilOneWaits waits until a transaction waits for another one.
 func untilOneWaits(t *testing.T) {
 	c := connect(t)
 	require.Eventually(t, func() bool {
