@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/command"
 )
 
-// hostile is what a peer may say.
+// hostile is text that a peer may send.
 const hostile = "a\x1b[2Jb\r\nc\u009bd\u202ee\x00\x7f\xfff\u2028g\U000e0001h\ti"
 
 func TestWhatIsPrintedStaysOnItsLineAndMovesNoCursor(t *testing.T) {

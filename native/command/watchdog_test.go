@@ -41,7 +41,7 @@ func TestTheWatchdogIsHeldUpWithTheProgram(t *testing.T) {
 	require.NoError(t, next(time.Minute))
 	require.NoError(t, next(time.Minute))
 	held.Store(int64(time.Second))
-	for next(500*time.Millisecond) == nil { // those on their way
+	for next(500*time.Millisecond) == nil { // notifications that are already on their way
 	}
 	held.Store(0)
 	require.NoError(t, next(time.Minute))

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// away is a peer that nobody is.
+// away is the ID of a peer that does not exist.
 const away = "12D3KooWCY9aRhhZwCiQiwD6JnvgYHM5KSnNRdsKVosTEWfUhEeY"
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -81,7 +81,7 @@ func TestTheSocketIsItsOwnersFromItsFirstMoment(t *testing.T) {
 	assert.NoFileExists(t, c.path)
 	require.NoError(t, s.Close(), "it may be closed again")
 
-	// Before anything is done about its mode afterwards.
+	// The mode is right from the moment the socket appears.
 	dir := t.TempDir()
 	made := make(chan os.FileMode, 1)
 	stop := make(chan struct{})
@@ -157,7 +157,7 @@ func TestWithoutADaemonACallSaysHowToStartOne(t *testing.T) {
 	c, err := NewClient(dir)
 	require.NoError(t, err)
 	for _, left := range []bool{false, true} {
-		if left { // the socket of one that was killed
+		if left { // the socket of a daemon that was killed
 			l, err := net.Listen("unix", filepath.Join(dir, SocketName))
 			require.NoError(t, err)
 			l.(*net.UnixListener).SetUnlinkOnClose(false)
@@ -174,8 +174,7 @@ func TestWithoutADaemonACallSaysHowToStartOne(t *testing.T) {
 	}
 }
 
-// raw sends bytes on the socket, and nothing after them, and returns all that
-// comes back.
+// raw sends bytes on the socket, closes its half, and returns all that comes back.
 func raw(t testing.TB, path string, b []byte) []byte {
 	t.Helper()
 	c, err := net.Dial("unix", path)
@@ -189,7 +188,7 @@ func raw(t testing.TB, path string, b []byte) []byte {
 	answer, readErr := io.ReadAll(c)
 	for _, err := range []error{err, readErr} {
 		if err != nil && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.ENOTCONN) {
-			require.NoError(t, err, "the server lets go of who has said all: %q", b)
+			require.NoError(t, err, "the server ends the connection of a client that has sent everything: %q", b)
 		}
 	}
 	return answer
@@ -291,7 +290,7 @@ func TestGarbageOnTheSocketDisturbsNobody(t *testing.T) {
 	require.NoError(t, c.call(testContext(t), "status", None{}, nil))
 }
 
-// garbage is what nobody should send.
+// garbage returns requests that nobody should send.
 func garbage() []string {
 	call := func(verb, body string) string {
 		return fmt.Sprintf("POST /v1/%s HTTP/1.1\r\nHost: d\r\nContent-Length: %d\r\n\r\n%s", verb, len(body), body)

@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/tunnels"
 )
 
-// objects are all that cross the socket.
+// objects are the types of all objects that cross the socket.
 var objects = []reflect.Type{
 	reflect.TypeFor[Status](), reflect.TypeFor[Reservation](), reflect.TypeFor[Peer](), reflect.TypeFor[PeerCall](), reflect.TypeFor[Pong](),
 	reflect.TypeFor[AccessCall](), reflect.TypeFor[Closed](), reflect.TypeFor[StreamsCall](), reflect.TypeFor[CloseStreamsCall](),
@@ -26,7 +26,7 @@ var objects = []reflect.Type{
 	reflect.TypeFor[bridge.Access](), reflect.TypeFor[bridge.Limits](), reflect.TypeFor[bridge.StreamInfo](), reflect.TypeFor[bridge.Change](),
 }
 
-// jsonFields are the names that encoding/json gives a struct's fields.
+// jsonFields returns the names that encoding/json gives a struct's fields.
 func jsonFields(t reflect.Type) (names []string) {
 	for _, f := range reflect.VisibleFields(t) {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
@@ -58,7 +58,7 @@ func TestTheDocumentNamesEveryFieldOfEveryObject(t *testing.T) {
 		assert.ElementsMatch(t, jsonFields(object), documented[object.Name()], "docs/control.md, %s", object.Name())
 		delete(documented, object.Name())
 	}
-	assert.Empty(t, documented, "and nothing that there is not")
+	assert.Empty(t, documented, "the document describes no other objects")
 }
 
 func TestTheDocumentNamesEveryCallAndReason(t *testing.T) {

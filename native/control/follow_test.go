@@ -48,7 +48,7 @@ func TestACallerThatGoesAwayLeavesNothing(t *testing.T) {
 	} {
 		ctx, goAway := context.WithCancel(testContext(t))
 		if verb == "watch" {
-			go func() { // something to see
+			go func() { // something for the watch to see
 				for ctx.Err() == nil {
 					_ = c.call(ctx, "listen", tunnels.ListenSpec{Protocol: "/x/noise", Target: "127.0.0.1:22", Ephemeral: true}, nil)
 					_ = c.call(ctx, "close", tunnels.Match{Protocol: "/x/noise"}, nil)
@@ -101,11 +101,11 @@ func TestACallerThatGoesAwayWhileADialLastsEndsIt(t *testing.T) {
 	}()
 	require.Eventually(t, func() bool { return len(s.node.Host().Peerstore().Peers()) > 1 }, patience, time.Millisecond, "it is being dialled")
 	cancel()
-	require.ErrorIs(t, <-dialled, context.Canceled, "not what the socket said of it")
+	require.ErrorIs(t, <-dialled, context.Canceled, "and not the error of the socket")
 	require.NoError(t, s.Close())
 }
 
-// silent is a peer at a port that accepts and says nothing.
+// silent returns the address of a peer at a port that accepts connections and sends nothing.
 func silent(t *testing.T) string {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	require.NoError(t, err)

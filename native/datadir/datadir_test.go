@@ -44,7 +44,7 @@ func hold(dir string) {
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
-// holder is another process that has, or tried to get, a directory.
+// holder is another process that holds, or tried to open, a directory.
 type holder struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
@@ -76,7 +76,7 @@ func launchHolder(t *testing.T, dir string) *holder {
 	return &holder{cmd: cmd, stdin: stdin, stdout: stdout}
 }
 
-// listen waits for what the process says.
+// listen waits for the line that the process prints.
 func (h *holder) listen(t *testing.T) {
 	t.Helper()
 	said, err := bufio.NewReader(h.stdout).ReadString('\n')

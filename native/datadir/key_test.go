@@ -72,7 +72,7 @@ func TestAUmaskDoesNotOpenTheIdentity(t *testing.T) {
 func TestADamagedIdentityIsAnErrorAndLeftAlone(t *testing.T) {
 	good := marshal(t, crypto.Ed25519)
 	flipped := bytes.Clone(good)
-	flipped[10] ^= 1 // in the seed, which then no longer belongs to the public half
+	flipped[10] ^= 1 // in the seed, which then no longer matches the public key
 	flippedPublic := bytes.Clone(good)
 	flippedPublic[len(good)-1] ^= 1
 	for name, content := range map[string][]byte{

@@ -166,7 +166,7 @@ func TestARelayThatIsKilledIsNoShortSuccess(t *testing.T) {
 		assert.Equal(t, bridge.PeerLost, e.Reason)
 	}
 
-	require.False(t, works(t, addr), "there is no way")
+	require.False(t, works(t, addr), "no connection to the peer is left")
 	assert.Equal(t, bridge.PeerAway, here.list().Forwards[0].Reason)
 	relayIn(t, r.dir, r.listen)
 	resumes(t, addr)
