@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// vectors are what the page derives, too: web/test/unit/pairing.test.ts reads the same file.
+// vectors also hold for the page: web/test/unit/pairing.test.ts reads the same file.
 type vectors struct {
 	Read []struct {
 		Typed string
@@ -137,8 +137,8 @@ func TestTheProofsAreThoseThatThePageMakesToo(t *testing.T) {
 	}
 }
 
-// TestAKeyIsOfTheSecretTheNetworkAndBothPeers: whoever differs in one of them has other
-// keys, and so no proof for the other.
+// TestAKeyIsOfTheSecretTheNetworkAndBothPeers checks that two peers which differ in one of
+// these get different keys, so that neither can prove anything to the other.
 func TestAKeyIsOfTheSecretTheNetworkAndBothPeers(t *testing.T) {
 	keyed := func(m meeting, typer, shower peer.ID, a exchange) []byte {
 		b := m.begin(typer, shower)
@@ -183,7 +183,7 @@ func testContext(t *testing.T) context.Context {
 	return ctx
 }
 
-// newNode is a node that is connected to others.
+// newNode makes a node that is connected to others.
 func newNode(t *testing.T, others ...*core.Node) *core.Node {
 	t.Helper()
 	n, err := native.New(testContext(t), native.Options{Listen: []ma.Multiaddr{ma.StringCast("/ip4/127.0.0.1/tcp/0")}, NoMDNS: true, NoPortMapping: true})
@@ -229,7 +229,7 @@ func TestTwoPeersMeetByACodeOnce(t *testing.T) {
 		require.NoError(t, o.err)
 	}
 
-	// A peer that knows where they meet, but not the code, does not use it up.
+	// A peer that knows the type where they meet, but not the code, does not use up the code.
 	_, err := b.Request(testContext(t), a.ID(), m.typ, make([]byte, proofBytes))
 	require.ErrorContains(t, err, errOrder.Error())
 	_, err = b.Request(testContext(t), a.ID(), m.typ, make([]byte, shareBytes))
@@ -249,7 +249,7 @@ func TestTwoPeersMeetByACodeOnce(t *testing.T) {
 	require.ErrorIs(t, err, link.ErrUnanswered, "it works once")
 }
 
-// asks sends what typer sends to s, and returns the answer to its proof.
+// asks sends s what typer would send, and returns the answer to its proof.
 func asks(t *testing.T, s *shower, m meeting, typer peer.ID) ([]byte, proofs, error) {
 	t.Helper()
 	x := m.begin(typer, s.self)
@@ -327,7 +327,8 @@ func TestAPeerThatOnlyWatchesTheTypeIsNotMet(t *testing.T) {
 	b := newNode(t, a)
 	m := meet("ABCMPX2Q9", "net")
 	f := finder{meeting: m, node: b}
-	// answers is a peer that has the code, but for what change makes of its last answer.
+	// answers responds as a peer that has the code, except that change makes its last
+	// answer.
 	answers := func(m meeting, change func(run proofs) []byte) func(context.Context, *message.Message) ([]byte, error) {
 		var run proofs
 		return func(_ context.Context, q *message.Message) ([]byte, error) {
@@ -367,7 +368,7 @@ func TestAPeerThatOnlyWatchesTheTypeIsNotMet(t *testing.T) {
 	defer remove()
 	met, err := f.prove(testContext(t), a.ID())
 	require.NoError(t, err)
-	assert.Equal(t, Met{Peer: a.ID()}, met, "a name that is none is left out")
+	assert.Equal(t, Met{Peer: a.ID()}, met, "an invalid name is left out")
 }
 
 func TestACodeEndsInTimeAndWithItsCallerAndItsNode(t *testing.T) {

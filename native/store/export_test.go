@@ -1,5 +1,5 @@
 package store
 
-// NoSync has a store not wait for the disk, for tests that write thousands of
-// times and that no loss of power interrupts.
+// NoSync keeps a store from waiting for the disk, for tests that write thousands of times
+// and need not survive a loss of power.
 func NoSync(s *Store) { s.db.NoSync = true }

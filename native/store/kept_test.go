@@ -42,8 +42,8 @@ func (lonely) Respond(string, link.Responder) (func(), error) { return func() {}
 
 const counters = 100
 
-// ledger is a game of which every entity holds the number of the last tick that it has
-// seen, which it sees in each.
+// ledger is a game in which every entity holds the number of the last tick. Every tick
+// changes all of them.
 type ledger struct {
 	w    *world.World
 	last [counters]uint64
@@ -93,7 +93,7 @@ func (*ledger) Whole(_ world.Entity, dst []byte) []byte { return dst }
 
 func (*ledger) Change(_ world.Entity, dst []byte) []byte { return dst }
 
-// holdLedger holds the room of a file.
+// holdLedger hosts the room that is stored in a file.
 func holdLedger(path string) (*ledger, *world.Room, *store.Store) {
 	s, err := store.Open(path)
 	if err != nil {
@@ -111,8 +111,8 @@ func holdLedger(path string) (*ledger, *world.Room, *store.Store) {
 	return g, room, s
 }
 
-// keepRoom is a process of the test: it holds the room, and prints what Flush has
-// acknowledged.
+// keepRoom is a child process of the test: it hosts the room, and prints the tick that each
+// Flush has acknowledged.
 func keepRoom(path string) {
 	g, room, _ := holdLedger(path)
 	began := make(chan uint64, 1)
@@ -127,8 +127,8 @@ func keepRoom(path string) {
 	}
 }
 
-// A kill at any moment leaves a whole batch, and nothing that Flush acknowledged is
-// missing.
+// Whenever the process is killed, the file holds a whole batch, and nothing that Flush
+// acknowledged is missing.
 func TestKillingARoomLosesNothingThatFlushHasAcknowledged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "rooms.db")
 	var known uint64

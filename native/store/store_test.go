@@ -23,8 +23,8 @@ import (
 
 const childEnv = "TOMBOLO_STORE_TEST_CHILD"
 
-// The child writes batches for ever, each of ten records that name it, and
-// prints the number of each that was committed.
+// TestMain is also a child process of the tests. It writes batches forever, each of ten
+// records with the number of the batch, and prints the number of each committed batch.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(roomEnv); path != "" {
 		keepRoom(path)
@@ -131,9 +131,9 @@ func TestDamagedStoreIsNamedAndLeftAsItIs(t *testing.T) {
 		return len(all), err
 	}
 	for at := 1; at < len(whole); at += len(whole)/40 + 1 {
-		name := fmt.Sprint("cut-", at) // one of its own: bbolt keeps a damaged file locked until the process ends
+		name := fmt.Sprint("cut-", at) // a name of its own: bbolt keeps a damaged file locked until the process ends
 		records, err := try(name, whole[:at])
-		if err == nil { // what is free at the end of the file may be missing
+		if err == nil { // free pages at the end of the file may be missing
 			require.Equal(t, 500, records, "cut to %d of %d bytes", at, len(whole))
 			continue
 		}

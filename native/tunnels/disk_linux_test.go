@@ -26,7 +26,7 @@ func smallDisk(t *testing.T) string {
 	return dir
 }
 
-// fill leaves no room, until the file is removed.
+// fill fills the disk until the returned file is removed.
 func fill(t *testing.T, dir string) (file string) {
 	t.Helper()
 	file = filepath.Join(dir, "ballast")
@@ -60,7 +60,7 @@ func TestOnAFullDiskNothingIsHalfDone(t *testing.T) {
 	assert.Equal(t, before, content(t, dir), "the old file is whole")
 	mustListen(t, tunnels, ListenSpec{Protocol: "/x/short", Target: "127.0.0.1:22", Ephemeral: true}) // needs no disk
 
-	// A service is closed all the same: somebody may be in a hurry.
+	// A service is closed even so: its owner may be in a hurry.
 	closed, err := tunnels.CloseMatching(Match{Protocol: "/x/ssh"})
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.ErrorContains(t, err, "closed 1, but a restart will restore them")

@@ -17,7 +17,7 @@ import (
 
 const another = "12D3KooWJVqxcWvP1G2YxBYXzUx6pWuY8MzcCe7TJ1q1BGVXdgQM"
 
-// names is a fake for the DNS, which is none of this machine's.
+// names is a fake DNS, so that the tests do not use this machine's.
 type names map[string][]string
 
 func (n names) resolve(_ context.Context, name ma.Multiaddr) (addrs []ma.Multiaddr, err error) {
@@ -137,6 +137,6 @@ func TestAForwardToANameLeadsToTheSamePeerAfterARestart(t *testing.T) {
 	require.NoError(t, err)
 	defer after.Close()
 	require.Len(t, after.List().Forwards, 1)
-	assert.Empty(t, after.List().Forwards[0].Waiting, "it is there though no name can be looked up")
+	assert.Empty(t, after.List().Forwards[0].Waiting, "the forward is restored though no name can be looked up")
 	assert.Equal(t, "/p2p/"+away, after.List().Forwards[0].Target)
 }

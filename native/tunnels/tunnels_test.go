@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// away is a peer that nobody is.
+// away is the ID of a peer that does not exist.
 const away = "12D3KooWCY9aRhhZwCiQiwD6JnvgYHM5KSnNRdsKVosTEWfUhEeY"
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -56,7 +56,7 @@ func on(t *testing.T, n *core.Node, dir string) *Tunnels {
 	return tunnels
 }
 
-// end ends tunnels and node, as a daemon does.
+// end closes tunnels and their node, as a daemon does when it ends.
 func end(t *testing.T, tunnels *Tunnels) {
 	t.Helper()
 	require.NoError(t, tunnels.Close())
@@ -119,7 +119,7 @@ func TestTheFileIsItsOwnersAndReplacedAsAWhole(t *testing.T) {
 	tunnels := on(t, newNode(t), dir)
 	assert.NoFileExists(t, filepath.Join(dir, FileName), "nothing is kept yet")
 	mustListen(t, tunnels, ListenSpec{Protocol: "/x/short", Target: "127.0.0.1:22", Ephemeral: true})
-	assert.NoFileExists(t, filepath.Join(dir, FileName), "of the ephemeral it knows nothing")
+	assert.NoFileExists(t, filepath.Join(dir, FileName), "an ephemeral tunnel is not written to it")
 	mustListen(t, tunnels, ListenSpec{Protocol: "/x/a", Target: "127.0.0.1:22"})
 	old, err := os.Open(filepath.Join(dir, FileName))
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func TestTheFileIsItsOwnersAndReplacedAsAWhole(t *testing.T) {
 	assert.Equal(t, os.FileMode(0o600), info.Mode())
 	b, err := io.ReadAll(old)
 	require.NoError(t, err)
-	assert.NotContains(t, string(b), "/x/b", "who reads the old one reads it whole")
+	assert.NotContains(t, string(b), "/x/b", "a reader of the old file reads it whole")
 	assert.Contains(t, content(t, dir), "/x/b")
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
@@ -151,7 +151,7 @@ func TestAFileThatWasCutIsRefusedAndLeft(t *testing.T) {
 	}
 }
 
-// refused opens a directory whose file is damaged.
+// refused checks that a directory whose file is damaged is not opened.
 func refused(t *testing.T, n *core.Node, dir string, wants ...string) {
 	t.Helper()
 	before := content(t, dir)
@@ -251,7 +251,7 @@ func TestAnEntryThatAPersonGotWrongWaitsWithItsReasonAndStays(t *testing.T) {
 	require.Len(t, n.Bridge().Listeners(), 1, "only the good one is there")
 	require.Empty(t, n.Bridge().Forwards())
 
-	// Another change writes the file: what waits is in it still.
+	// Another change writes the file, and the entries that wait are still in it.
 	mustListen(t, tunnels, ListenSpec{Protocol: "/x/new", Target: "127.0.0.1:22"})
 	kept := content(t, dir)
 	for _, odd := range []string{`"alice"`, `"dney"`, `"fast"`, `"nonsense"`, `22`, `"yes"`, "-1", "/no/such/folder"} {
@@ -379,7 +379,7 @@ func TestAPermissionIsInTheFileBeforeItHolds(t *testing.T) {
 			}
 		}
 	}()
-	require.Eventually(t, func() bool { // until the watch hears
+	require.Eventually(t, func() bool { // until the watch has begun
 		info := mustListen(t, tunnels, ListenSpec{Protocol: "/x/noise", Target: "127.0.0.1:22", Ephemeral: true})
 		_, err := tunnels.CloseMatching(Match{ID: info.ID})
 		require.NoError(t, err)
@@ -396,7 +396,7 @@ func TestAPermissionIsInTheFileBeforeItHolds(t *testing.T) {
 	assert.Contains(t, <-heard, away)
 	stop()
 
-	// Where it cannot be written it does not hold either: it would return with a restart.
+	// A change that cannot be written does not hold either: a restart would undo it.
 	require.NoError(t, os.RemoveAll(dir))
 	_, err = tunnels.Update("/x/ssh", func(a *bridge.Access, _ *bridge.Limits) error { a.Deny = nil; return nil })
 	require.ErrorContains(t, err, FileName)
