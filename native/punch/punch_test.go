@@ -25,7 +25,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/punch"
 )
 
-// names resolves every name to this machine: for libp2p a name is a public address.
+// names resolves every name to this machine: libp2p takes a name for a public address.
 type names struct{}
 
 func (names) LookupIPAddr(context.Context, string) ([]net.IPAddr, error) {
@@ -49,7 +49,8 @@ func newHost(t *testing.T, opts ...libp2p.Option) host.Host {
 	return h
 }
 
-// behind is a host that learns its public address late, and tells others none.
+// behind makes a host that has no address to announce until known is true, and then a public
+// one.
 func behind(t *testing.T, known *atomic.Bool) (host.Host, *punch.Puncher) {
 	t.Helper()
 	p := new(punch.Puncher)

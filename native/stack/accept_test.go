@@ -84,7 +84,7 @@ func TestHandshakesTakeTurnsAndNoneIsHeldUpForLong(t *testing.T) {
 		end := <-next
 		assert.Zero(t, time.Since(began))
 		end()
-		for range 10 * handshakesAtOnce { // of clients that never continue
+		for range 10 * handshakesAtOnce { // handshakes of clients that never continue
 			h.begin()
 		}
 		assert.LessOrEqual(t, time.Since(began), 10*handshakeTurn)

@@ -47,7 +47,7 @@ func hold(t *testing.T, at string, n int, said string) []net.Conn {
 	return held
 }
 
-// isHeld reports whether c is still open, that is, not closed by the other side.
+// isHeld reports whether c is still open, that is, not closed by its peer.
 func isHeld(t *testing.T, c net.Conn) bool {
 	t.Helper()
 	require.NoError(t, c.SetReadDeadline(time.Now().Add(time.Millisecond)))
@@ -143,7 +143,7 @@ func TestRoomIsMadeByWhoHasMostAndMovesLeast(t *testing.T) {
 		apply("other", few)
 		apply("another", "/ip4/192.0.2.3/tcp/1")
 		synctest.Wait()
-		assert.Equal(t, []string{"silent", "third"}, closed, "all have too many, and its address most")
+		assert.Equal(t, []string{"silent", "third"}, closed, "there are too many in all, and its address has the most")
 		for range 10 {
 			apply("more", many)
 		}

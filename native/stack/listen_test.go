@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeSwarm stands in for a swarm whose ports other programs take at the worst moment.
+// fakeSwarm is a swarm whose ports other programs take at the worst moment.
 type fakeSwarm struct {
 	listening []ma.Multiaddr
 	refuse    int // how many times to refuse, at the third address

@@ -25,13 +25,13 @@ import (
 	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
-// server is a stock host of go-libp2p with WebRTC-direct only.
+// server makes a stock go-libp2p host with WebRTC-direct only.
 func server(t *testing.T) host.Host {
 	t.Helper()
 	return newHost(t, libp2p.NoTransports, libp2p.Transport(libp2pwebrtc.New), libp2p.ListenAddrStrings("/ip4/127.0.0.1/udp/0/webrtc-direct"))
 }
 
-// dialler is the transport alone.
+// dialler makes the transport alone, without a host.
 func dialler(t *testing.T, o core.DiallerOptions) *core.Dialler {
 	t.Helper()
 	key, _, err := crypto.GenerateEd25519Key(rand.Reader)

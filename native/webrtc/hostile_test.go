@@ -14,7 +14,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
-// tapped is a platform whose last connection a test can send on as it likes.
+// tapped is a platform that hands its connections to a test, which may send anything on them.
 type tapped struct {
 	*webrtc.Platform
 	made chan core.PeerConnection
@@ -28,7 +28,7 @@ func (p tapped) New(e core.Events) (core.PeerConnection, error) {
 	return pc, err
 }
 
-// raw is a channel without rules.
+// raw is a channel on which a test may send anything.
 type raw struct {
 	core.Channel
 	opened, closed chan struct{}
@@ -69,7 +69,7 @@ func TestWhatAPeerSendsEndsItsStreamAndNotTheConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ch := open(t, pc)
 			for range test.times {
-				_ = ch.Send(test.message) // the last may find it closed
+				_ = ch.Send(test.message) // the channel may be closed before the last one
 			}
 			receive(t, ch.closed)
 			s, err := b.AcceptStream()

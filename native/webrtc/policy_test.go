@@ -21,7 +21,7 @@ import (
 	"github.com/tombolo-net/tombolo/native/webrtc"
 )
 
-// losing is a platform whose last connection can be lost.
+// losing is a platform whose last connection a test can lose.
 type losing struct {
 	core.Platform
 	mu   sync.Mutex
@@ -56,7 +56,7 @@ func keepDirect(t *testing.T, a side, o direct.Options) *direct.Policy {
 	return p
 }
 
-// connections are the direct ones to a peer, and the circuits.
+// connections returns how many direct connections and circuits there are to a peer.
 func connections(a side, to peer.ID) (directs, circuits int) {
 	for _, c := range a.Network().ConnsToPeer(to) {
 		if c.RemoteMultiaddr().Equal(core.Addr) {
@@ -90,7 +90,7 @@ func TestCircuitThatCarriesNothingIsClosedAndMadeAgainWhenTheDirectConnectionIsL
 		directs, _ := connections(a, b.ID())
 		return directs == 1
 	}, waitLimit, 10*time.Millisecond)
-	// The stream that is open keeps its circuit.
+	// The open stream keeps its circuit.
 	s2, err := a.NewStream(t.Context(), b.ID(), "/echo")
 	require.NoError(t, err)
 	require.NoError(t, s2.Close())
@@ -124,7 +124,7 @@ func TestConnectionThatEitherEndClosesIsNotMadeAgain(t *testing.T) {
 	for _, end := range []side{a, b} {
 		made := goDirect(t, a, b)
 		ofBoth := map[side]network.Conn{}
-		require.Eventually(t, func() bool { // that of b may come a moment later
+		require.Eventually(t, func() bool { // b's end may come a moment later
 			for _, of := range []side{a, b} {
 				for _, c := range of.Network().Conns() {
 					if c.RemoteMultiaddr().Equal(core.Addr) && !c.IsClosed() {
@@ -138,7 +138,7 @@ func TestConnectionThatEitherEndClosesIsNotMadeAgain(t *testing.T) {
 		require.Eventually(t, func() bool { return ofBoth[a].IsClosed() && ofBoth[b].IsClosed() }, waitLimit, 10*time.Millisecond)
 		require.False(t, core.Lost(made))
 	}
-	require.Eventually(t, func() bool { return p.Stats() == direct.Stats{} }, waitLimit, 10*time.Millisecond) // closed, they are listed for a moment
+	require.Eventually(t, func() bool { return p.Stats() == direct.Stats{} }, waitLimit, 10*time.Millisecond) // closed connections stay listed for a moment
 }
 
 // broken is a platform that makes no connections.
@@ -148,7 +148,7 @@ func (broken) New(core.Events) (core.PeerConnection, error) {
 	return nil, errors.New("there are too many")
 }
 
-// deaf tells the far side none of its addresses, and never connects.
+// deaf tells the peer none of its addresses, and never connects.
 type deaf struct{ core.Platform }
 
 func (d deaf) New(e core.Events) (core.PeerConnection, error) {

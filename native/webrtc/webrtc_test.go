@@ -56,13 +56,14 @@ func newHost(t *testing.T, opts ...libp2p.Option) host.Host {
 	return h
 }
 
-// introduced are two hosts that a relay joins: the first has dialled the second.
+// introduced makes two hosts that are connected through a relay. The first has dialled the
+// second.
 func introduced(t *testing.T, o core.Options) (a, b side) {
 	t.Helper()
 	return introducedOn(t, webrtc.New(webrtc.Options{Loopback: true}), o)
 }
 
-// introducedOn is introduced, with the platform of the first.
+// introducedOn is like introduced. first is the platform of the first host.
 func introducedOn(t *testing.T, first core.Platform, o core.Options) (a, b side) {
 	t.Helper()
 	platforms := []core.Platform{first, webrtc.New(webrtc.Options{Loopback: true})}
@@ -88,7 +89,7 @@ func introducedOn(t *testing.T, first core.Platform, o core.Options) (a, b side)
 	return a, b
 }
 
-// goDirect has a dial b by the transport, as the policy does.
+// goDirect connects a to b over the WebRTC transport, as the policy does.
 func goDirect(t *testing.T, a, b side) network.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
@@ -120,7 +121,7 @@ func TestTwoPeersOnACircuitGoOnWithoutTheRelay(t *testing.T) {
 	s, err := a.NewStream(t.Context(), b.ID(), "/echo")
 	require.NoError(t, err)
 	require.Equal(t, core.Addr, s.Conn().RemoteMultiaddr(), "new streams take the direct connection")
-	sent := make([]byte, 3<<20) // more than the far side may have unread
+	sent := make([]byte, 3<<20) // more than may be unread at the peer
 	rand.Read(sent)
 	go func() {
 		_, _ = s.Write(sent)
@@ -131,7 +132,7 @@ func TestTwoPeersOnACircuitGoOnWithoutTheRelay(t *testing.T) {
 	require.True(t, bytes.Equal(sent, got))
 	require.NoError(t, s.Close())
 
-	// What comes next goes over the circuit, which is still there.
+	// The next stream goes over the circuit, which is still open.
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return len(a.Network().ConnsToPeer(b.ID())) == 1 }, waitLimit, 10*time.Millisecond)
 	s, err = a.NewStream(network.WithAllowLimitedConn(t.Context(), "test"), b.ID(), "/echo")
@@ -180,7 +181,8 @@ func TestPeerWithoutTheTransportIsAnError(t *testing.T) {
 	require.ErrorContains(t, err, "agree on /webrtc-signaling/0.0.1")
 }
 
-// go-libp2p's own suite, but for what it does thousands of times.
+// TestConforms runs go-libp2p's own suite. The tests that repeat a thing thousands of times
+// run only if LONG is set.
 func TestConforms(t *testing.T) {
 	a, b := introduced(t, core.Options{})
 	for _, s := range []side{a, b} { // the suite listens itself
@@ -199,13 +201,13 @@ func TestConforms(t *testing.T) {
 	ttransport.SubtestTransportWithFs(t, b.transport, a.transport, core.Addr.String(), b.ID(), tests)
 }
 
-// pair are the two ends of a connection without a swarm.
+// pair returns the two ends of a connection that belongs to no swarm.
 func pair(t *testing.T) (dialler, answerer network.MuxedConn) {
 	t.Helper()
 	return pairOn(t, webrtc.New(webrtc.Options{Loopback: true}))
 }
 
-// pairOn is pair, with the platform of the one that dials.
+// pairOn is like pair. p is the platform of the end that dials.
 func pairOn(t *testing.T, p core.Platform) (dialler, answerer network.MuxedConn) {
 	t.Helper()
 	a, b := introducedOn(t, p, core.Options{})
@@ -267,7 +269,7 @@ func TestSignallingThatLiesIsAnErrorAndLeavesTheCircuit(t *testing.T) {
 	require.NotNil(t, goDirect(t, a, b))
 }
 
-// A browser's program takes streams over; here the test is the program.
+// In a page another program takes streams over from this package. Here the test does.
 func TestAStreamIsTakenOutOfThePackageAsItIs(t *testing.T) {
 	a, b := introduced(t, core.Options{})
 	c := goDirect(t, a, b)
