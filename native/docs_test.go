@@ -23,7 +23,7 @@ import (
 
 const module = "github.com/tombolo-net/tombolo/"
 
-// told are the packages that the code of a document may speak of without importing them.
+// told lists the packages that the code of a document may use without importing them.
 var told = []string{
 	"bytes", "context", "errors", "io", "log", "log/slog", "net", "net/http", "time",
 	module + "core", module + "core/bridge", module + "core/dispatch", module + "core/link", module + "core/mesh", module + "core/mesh/replay",
@@ -31,8 +31,8 @@ var told = []string{
 	"github.com/ipfs/go-datastore", "github.com/libp2p/go-libp2p", "github.com/libp2p/go-libp2p/core/peer", "github.com/prometheus/client_golang/prometheus",
 }
 
-// frame is what stands around code that is no program of its own: the names that
-// the documents speak of without making them.
+// frame surrounds code that is not a program of its own. It declares the names that the
+// documents use without declaring them.
 const frame = `package told; %s
 func _(ctx context.Context, node *core.Node, p, peer, friend peer.ID, data []byte, dir string) { %s
 }`
@@ -60,7 +60,7 @@ func TestTheGoInTheDocumentsCompiles(t *testing.T) {
 }
 
 // check type-checks a program, or statements as they could stand in one. Names and
-// imports that are not used are no errors: a document leaves out what comes next.
+// imports that are not used are not errors: a document leaves out what comes next.
 func check(t *testing.T, name, code string) (found []error) {
 	if !strings.HasPrefix(code, "package ") && !strings.HasPrefix(code, "//go:build") {
 		var imports strings.Builder
@@ -89,9 +89,9 @@ func check(t *testing.T, name, code string) (found []error) {
 	return found
 }
 
-var exports = map[bool]map[string]string{false: {}, true: {}} // by whether it is for js, and by package
+var exports = map[bool]map[string]string{false: {}, true: {}} // by whether they are for js, and by package
 
-// exported finds what the compiler has written of packages.
+// exported returns a function that opens the export data of a package.
 func exported(t *testing.T, js bool, imports []*ast.ImportSpec) func(string) (io.ReadCloser, error) {
 	known := exports[js]
 	args := []string{"list", "-export", "-deps", "-json=ImportPath,Export"}

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// local is every transport on 127.0.0.1.
+// local returns an address of every transport on 127.0.0.1.
 func local() []ma.Multiaddr { return stack.ListenOn(netip.MustParseAddr("127.0.0.1"), 0, 0) }
 
 func testContext(t *testing.T) context.Context {
@@ -44,7 +44,7 @@ func newNode(t *testing.T, o native.Options) *core.Node {
 	if o.Listen == nil {
 		o.Listen = local()
 	}
-	o.NoMDNS = true // tests on one machine do not find each other
+	o.NoMDNS = true // so that tests on one machine do not find each other
 	n, err := native.New(testContext(t), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, n.Close()) })
@@ -70,7 +70,7 @@ func newRelay(t *testing.T, o relay.Options) *relay.Relay {
 	return r
 }
 
-// await reads news until one of the wanted type comes.
+// await reads events until one of the wanted type comes.
 func await(t *testing.T, news *core.Events, want core.EventType) core.Event {
 	t.Helper()
 	ctx := testContext(t)
@@ -125,13 +125,13 @@ func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
 			d, err := datadir.Open(dir)
 			require.NoError(t, err, "the directory is free again")
 			require.NoError(t, d.Close())
-			// That no goroutine is left is checked at the end of all tests.
+			// TestMain checks at the end that no goroutine is left.
 		})
 	}
 }
 
-// cancelOnCall is a context that ends when it has been asked n times, so that a
-// start fails in its middle.
+// cancelOnCall is a context that is cancelled once Err has been called so many times, so
+// that a start fails in the middle.
 type cancelOnCall struct {
 	context.Context
 	calls int
@@ -146,7 +146,7 @@ func (c *cancelOnCall) Err() error {
 
 func TestAPartThatFailsTakesTheHostWithIt(t *testing.T) {
 	dir := t.TempDir()
-	for calls := range 5 { // core.New asks before each of its parts
+	for calls := range 5 { // core.New calls Err before each of its parts
 		_, err := native.New(&cancelOnCall{t.Context(), calls}, native.Options{DataDir: dir, Listen: local()})
 		require.ErrorIs(t, err, context.Canceled, "%d", calls)
 	}
@@ -216,7 +216,7 @@ func TestTwoNodesMeetThroughARelayThatCameLater(t *testing.T) {
 	listen := r.Node().Host().Network().ListenAddresses()
 	require.NoError(t, r.Close())
 
-	// Neither the node nor its caller listens: the relay is the only way.
+	// Neither the node nor its caller listens, so that only the relay connects them.
 	called := newNode(t, native.Options{Listen: []ma.Multiaddr{}, Relays: []peer.AddrInfo{info}})
 	assert.Empty(t, called.Addrs())
 	news := called.Events()
@@ -238,7 +238,7 @@ func TestTwoNodesMeetThroughARelayThatCameLater(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, called.ID(), id)
 
-	// More than the 128 KiB that a circuit is given elsewhere, both ways.
+	// More than the 128 KiB that other relays allow a circuit, both ways.
 	data := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	echoed, err := caller.Echo(ctx, called.ID(), data)
 	require.NoError(t, err)
@@ -258,7 +258,8 @@ func TestTwoNodesMeetThroughARelayThatCameLater(t *testing.T) {
 	}, 10*time.Second, 10*time.Millisecond)
 }
 
-// withoutHashes makes addresses one can listen on from those a host listens on.
+// withoutHashes returns the addresses without their certificate hashes, so that a host can
+// listen on them.
 func withoutHashes(addrs []ma.Multiaddr) (out []ma.Multiaddr) {
 	for _, a := range addrs {
 		plain, _ := ma.SplitFunc(a, func(c ma.Component) bool { return c.Protocol().Code == ma.P_CERTHASH })
@@ -272,7 +273,7 @@ func TestMetricsGoWhereTheyAreAskedTo(t *testing.T) {
 	require.NoError(t, err)
 	a, b := prometheus.NewRegistry(), prometheus.NewRegistry()
 	newNode(t, native.Options{Registerer: a})
-	newNode(t, native.Options{Registerer: a}) // and one may have them of several nodes
+	newNode(t, native.Options{Registerer: a}) // a registry may have the metrics of several nodes
 	newNode(t, native.Options{Registerer: b})
 	newNode(t, native.Options{})
 	for _, r := range []*prometheus.Registry{a, b} {

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const limit = 30 * time.Second
 
-// newHost makes a host on every interface, or on the given address.
+// newHost makes a host that listens on the given address.
 func newHost(t *testing.T, listen string) host.Host {
 	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings(listen), libp2p.DisableMetrics(), libp2p.DisableRelay())
@@ -43,7 +43,7 @@ func find(t *testing.T, h host.Host, o Options) *Finder {
 	return f
 }
 
-// multicasting skips the test where no interface can do what it needs.
+// multicasting skips the test if no interface has multicast and an address.
 func multicasting(t *testing.T) {
 	t.Helper()
 	all, err := net.Interfaces()
@@ -59,7 +59,8 @@ func multicasting(t *testing.T) {
 
 const everywhere = "/ip4/0.0.0.0/tcp/0"
 
-// connected waits for both to know of their connection: who dials knows first.
+// connected returns a condition that holds when both hosts know of their connection: the
+// one that dials knows first.
 func connected(a, b host.Host) func() bool {
 	return func() bool {
 		return a.Network().Connectedness(b.ID()) == network.Connected && b.Network().Connectedness(a.ID()) == network.Connected
@@ -121,7 +122,7 @@ func TestEachNetworkHasAServiceOfItsOwn(t *testing.T) {
 	assert.Equal(t, "_tombolo-tombolo._udp", service("tombolo"))
 	seen := make(map[string]string)
 	for _, name := range []string{"tombolo", "Tombolo", "a.b", "b", "", strings.Repeat("x", 40), strings.Repeat("x", 41), "日本"} {
-		s := strings.ToLower(service(name)) // as DNS compares
+		s := strings.ToLower(service(name)) // DNS ignores the case
 		label, _, _ := strings.Cut(s, ".")
 		assert.LessOrEqual(t, len(label), 63)
 		assert.Equal(t, 1, strings.Count(s, "."), s)
@@ -147,7 +148,7 @@ func TestGarbageOnTheLinkIsPassedOver(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	f.hear(ctx, []string{good}) // nobody listens any more, and it returns
+	f.hear(ctx, []string{good}) // it returns, though nobody receives any more
 }
 
 func TestACrowdIsBounded(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 )
 
 // BenchmarkCarry carries 256 MiB through two TCP connections and a splice between them, as
-// a bridged service does, and reports what processor time that took of this process, both
-// ends included: go test -bench Carry ./native/socket
+// a bridged service does, and reports the processor time that this process spent, both ends
+// included: go test -bench Carry ./native/socket
 func BenchmarkCarry(b *testing.B) {
 	for name, wrap := range map[string]func(net.Conn) net.Conn{"direct": Wrap, "package net": func(c net.Conn) net.Conn { return c }} {
 		b.Run(name, func(b *testing.B) {
@@ -48,8 +48,8 @@ func carry(b *testing.B, wrap func(net.Conn) net.Conn, size int64) {
 	_, _ = in.Close(), sink.Close()
 }
 
-// onlyReader and onlyWriter keep io.Copy from letting the kernel splice: a libp2p stream is
-// encrypted on the way.
+// onlyReader and onlyWriter keep io.Copy from letting the kernel splice, which it cannot do
+// for a libp2p stream either, because that is encrypted.
 type onlyReader struct{ io.Reader }
 type onlyWriter struct{ io.Writer }
 

@@ -28,7 +28,7 @@ func TestAHeldPortRefusesUntilSomebodyListensThereAndAfterwards(t *testing.T) {
 
 func TestAHeldPortIsGivenToNobodyElse(t *testing.T) {
 	held := sockettest.Nobody(t)
-	for range 40_000 { // more than there are
+	for range 40_000 { // more than there are ports
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
 		require.NoError(t, err)
 		require.NotEqual(t, held, l.Addr().String())
