@@ -39,7 +39,7 @@ func TestALossyLineDelaysLosesAndKeepsTheOrder(t *testing.T) {
 			_, _ = in.Write([]byte{4 << 4, byte(n >> 8), byte(n)})
 			time.Sleep(time.Millisecond)
 		}
-		_, _ = in.Write([]byte{6 << 4}) // IPv6 stays out
+		_, _ = in.Write([]byte{6 << 4}) // IPv6 is not carried
 		_ = in.Close()
 		l.carries.Wait()
 		if lost := packets - came; lost < 400 || lost > 600 {

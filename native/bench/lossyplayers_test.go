@@ -13,10 +13,10 @@ func TestAStallShowsInWhatPlayersHad(t *testing.T) {
 	}
 	for _, c := range []struct {
 		what   string
-		lost   bool          // or the frames 10 to 12 are late, at once
+		lost   bool          // frame 10 is lost; otherwise frames 10 to 12 come late, together
 		stalls float64       // in 3 s
 		frozen time.Duration // in 3 s
-		age    time.Duration // the oldest
+		age    time.Duration // the most that it may be at the 99th percentile
 	}{
 		{"a lost frame is hidden", true, 0, 0, lossyTrip/2 + 2*tickTime},
 		{"three that were held back are not", false, 1, 2 * tickTime, lossyTrip/2 + 4*tickTime},

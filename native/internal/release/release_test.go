@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// files are what a package holds.
+// files returns what a package holds.
 func files(program []byte) []file {
 	return []file{
 		{"LICENSE-MIT", 0o644, []byte("free\n")},
@@ -111,7 +111,7 @@ func TestTheFormulaHasTheArchivesThatThereAre(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 }
 
-// TestComposeReadsItsFile needs no daemon, and says nothing about the image.
+// TestComposeReadsItsFile needs no Docker daemon, and does not check the image.
 func TestComposeReadsItsFile(t *testing.T) {
 	check := exec.Command("docker", "compose", "version")
 	compose := []string{"docker", "compose"}

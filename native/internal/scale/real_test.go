@@ -14,13 +14,13 @@ import (
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
-// realTab is a tab as it is: package mesh, on the simulated network.
+// realTab is a tab that runs package mesh itself, on the simulated network.
 type realTab struct {
 	*mesh.Mesh
 	host *peerHost
 }
 
-// addReal makes so many real tabs that are on a type of their world.
+// addReal adds n real tabs that are subscribed to a type.
 func (w *world) addReal(t *testing.T, n int, typ string) (tabs []realTab) {
 	for i := range n {
 		h, err := w.newHost(fmt.Sprintf("/ip4/100.99.%d.%d/tcp/1", i>>8, i&0xff), 2*time.Millisecond+rand.N(40*time.Millisecond), 0)
@@ -35,7 +35,7 @@ func (w *world) addReal(t *testing.T, n int, typ string) (tabs []realTab) {
 	return tabs
 }
 
-// comes connects it to some relays.
+// comes connects the tab to n of the relays, picked at random.
 func (t realTab) comes(relays []*peerHost, n int) {
 	w := t.host.w
 	for _, i := range rand.Perm(len(relays))[:n] {
@@ -48,7 +48,7 @@ func (t realTab) comes(relays []*peerHost, n int) {
 	}
 }
 
-// costs are what a relay's tabs cost the relays of a small world.
+// costs is the traffic that the tabs of a small world cause at its relays.
 type costs struct {
 	join, asked, said Traffic
 }
@@ -113,8 +113,8 @@ func costsOfLight(t *testing.T) (c costs) {
 	return c
 }
 
-// A light tab costs its relays what a real one does: when it comes, when somebody asks who
-// is there, and when somebody broadcasts.
+// A light tab costs its relays what a real one does: when it joins, when a peer asks who is
+// present, and when a peer broadcasts.
 func TestLightTabsCostWhatRealOnesDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		real, light := costsOfReal(t), costsOfLight(t)
@@ -125,8 +125,8 @@ func TestLightTabsCostWhatRealOnesDo(t *testing.T) {
 		for what, pair := range map[string][2]Traffic{"come": {real.join, light.join}, "asked": {real.asked, light.asked}} {
 			a, b := pair[0].Total[presence], pair[1].Total[presence]
 			if what == "come" {
-				// Who hears how much of the others depends on who came first: a light
-				// one costs less, and not much less.
+				// How much a tab hears of the others depends on who came first, so the two
+				// may differ: real is less than three times light, and light less than twice real.
 				assert.Less(t, a.bytes(), 3*b.bytes())
 				assert.Less(t, b.bytes(), 2*a.bytes())
 				continue

@@ -43,7 +43,7 @@ func start(t *testing.T) api {
 	return api{t, srv.URL}
 }
 
-// call wants status 200 unless status says otherwise.
+// call requires status 200 unless status is given.
 func call[T any](a api, method, path string, status ...int) (out T) {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), method, a.base+path, nil)
@@ -129,7 +129,7 @@ func TestProtocolsDoWhatTheyPromise(t *testing.T) {
 			assert.Equal(t, record{How: "eof", Bytes: 1000, Peer: from.PeerID}, a.observed(to.N))
 			held := open("/test/observe/1", "bytes=1000&end=hold")
 			require.True(t, held.OK, held.Error)
-			time.Sleep(50 * time.Millisecond) // so that the bytes are there before the reset overtakes them
+			time.Sleep(50 * time.Millisecond) // so that the reset does not overtake the bytes
 			call[result](a, "POST", fmt.Sprintf("/peer/%d/stream/%d?end=reset", from.N, held.Stream))
 			assert.Equal(t, "reset", a.observed(to.N).How)
 
