@@ -16,7 +16,7 @@ import (
 )
 
 // A keep-alive would notice only after 40 s.
-func TestAConnectionOnAnAddressThatIsGoneIsGiven(t *testing.T) {
+func TestAConnectionOnAnAddressThatIsGoneIsGivenUp(t *testing.T) {
 	t.Parallel()
 	if !namespace.In(t, `ip link set lo up; ip addr add 10.1.1.1/32 dev lo; ip addr add 10.1.1.2/32 dev lo`) {
 		return

@@ -141,11 +141,11 @@ func TestKeysThatPostgreSQLDoesNotTakeAreRefused(t *testing.T) {
 		require.NoError(t, b.Put(t.Context(), ds.NewKey("/a"), nil))
 		require.NoError(t, b.Commit(t.Context()), "the rest of the batch is none the worse")
 	}
-	random := make([]byte, postgres.MaxKey/2) // which cannot be compressed
+	random := make([]byte, postgres.MaxKey-1) // which cannot be compressed
 	for i := range random {
 		random[i] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[rand.IntN(64)]
 	}
-	longest := ds.RawKey("/" + string(random) + string(random[:len(random)-1]))
+	longest := ds.RawKey("/" + string(random))
 	require.Len(t, longest.String(), postgres.MaxKey)
 	require.NoError(t, s.Put(t.Context(), longest, []byte{1}))
 	require.Empty(t, all(t, s, query.Query{Prefix: "/a' OR true; --"}))

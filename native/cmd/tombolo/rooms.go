@@ -111,12 +111,20 @@ func (p *roomPrinter) print(s control.RoomState, all any) error {
 }
 
 func (p *roomPrinter) line(s control.RoomState) error {
-	line := fmt.Sprintf("tick %d: %d players (%d away), %d entities, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
-		s.Tick, s.Players, s.Away, s.Entities, s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
+	line := fmt.Sprintf("tick %d: %s (%d away), %s, a tick takes %.1f ms (p99 %.1f), %.0f %% of its time, shedding %s",
+		s.Tick, counted(s.Players, "player", "players"), s.Away, counted(s.Entities, "entity", "entities"), s.TickMedian, s.TickP99, 100*s.Load, s.Shedding)
 	if s.Epoch > 0 {
 		line += fmt.Sprintf(", %d ready to take over", len(s.Standbys))
 	}
 	return command.Line(os.Stdout, "%s", line)
+}
+
+// counted returns a number with the singular or the plural of what it counts.
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 type roomStandbyCmd struct {
@@ -387,8 +395,8 @@ func (c *roomBotsCmd) print(r demo.Report) error {
 	if c.JSON {
 		return printLine(botsReport{r.Bots, c.Links, r.Ticks, r.Updates, r.Inputs, r.Refused, ms(r.SeenMedian), ms(r.SeenP99)})
 	}
-	return command.Line(os.Stdout, "%d players over %d connections: %.0f updates a second, %.0f inputs a second (%d not sent), an input is seen after %.0f ms (p99 %.0f)",
-		r.Bots, c.Links, float64(r.Updates)/c.Every.Seconds(), float64(r.Inputs)/c.Every.Seconds(), r.Refused, ms(r.SeenMedian), ms(r.SeenP99))
+	return command.Line(os.Stdout, "%s over %s: %.0f updates a second, %.0f inputs a second (%d not sent), an input is seen after %.0f ms (p99 %.0f)",
+		counted(r.Bots, "player", "players"), counted(c.Links, "connection", "connections"), float64(r.Updates)/c.Every.Seconds(), float64(r.Inputs)/c.Every.Seconds(), r.Refused, ms(r.SeenMedian), ms(r.SeenP99))
 }
 
 // newBotHost makes a separate peer for a connection of the bots.

@@ -228,7 +228,7 @@ func TestARoomGoesOnWhenItsDaemonIsKilled(t *testing.T) {
 	a.Wait()
 	standby.Line("room harbour is open at " + b.id)
 	says(t, join, `"again":true`)
-	says(t, standby, "1 players (0 away), 8 entities")
+	says(t, standby, "1 player (0 away), 8 entities")
 }
 
 // startRoom starts a command of tombolo room against a daemon.
