@@ -179,6 +179,9 @@ func (a *access) write() error {
 	}
 	text := "# Who may use the relay. After a change: tombolo-relay reload\n" +
 		strings.Join(append(a.allowed.lines("allow"), a.banned.lines("ban")...), "\n") + "\n"
+	if len(text) > maxAccess { // it could not be read again
+		return fmt.Errorf("the file would have more than %d bytes: remove rules, or use ranges", maxAccess)
+	}
 	return replace(a.path, text)
 }
 
