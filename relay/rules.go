@@ -3,6 +3,7 @@ package relay
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/tombolo-net/tombolo/native/address"
 )
 
 // rule names a peer, or a range of addresses.
@@ -31,17 +34,13 @@ func (r rule) String() string {
 
 // parseRule reads a peer ID, an IP address or a range in CIDR notation.
 func parseRule(s string) (r rule, err error) {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return rule{prefix: p.Masked()}, nil
-	}
-	if a, err := netip.ParseAddr(s); err == nil {
-		a = a.Unmap().WithZone("")
-		return rule{prefix: netip.PrefixFrom(a, a.BitLen())}, nil
-	}
 	if id, err := peer.Decode(s); err == nil {
 		return rule{peer: id}, nil
 	}
-	return r, fmt.Errorf("%q is neither a peer ID nor an IP address nor a range such as 192.0.2.0/24", s)
+	if r.prefix, err = address.Range(s); errors.Is(err, address.ErrRange) {
+		err = fmt.Errorf("%q is neither a peer ID nor an IP address nor a range such as 192.0.2.0/24", s)
+	}
+	return r, err
 }
 
 // rules is a list of peers and ranges of addresses.

@@ -24,7 +24,7 @@ const maxProxied = 64 << 10
 
 // among reports whether an address is in one of the ranges.
 func among(ranges []netip.Prefix, a netip.Addr) bool {
-	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
+	return slices.ContainsFunc(ranges, func(p netip.Prefix) bool { return p.Contains(a.Unmap().WithZone("")) })
 }
 
 // spokenFor returns the client's address that a proxy reports in the first bytes: in a
@@ -78,7 +78,7 @@ func peekRequest(r *bufio.Reader) ([]byte, error) {
 func forwarded(header []string, proxies []netip.Prefix) (of netip.Addr) {
 	list := strings.Split(strings.Join(header, ","), ",")
 	for _, s := range slices.Backward(list) {
-		a, err := netip.ParseAddr(strings.Trim(strings.TrimSpace(s), "[]"))
+		a, err := client(strings.TrimSpace(s))
 		if err != nil {
 			return netip.Addr{}
 		}
@@ -87,6 +87,14 @@ func forwarded(header []string, proxies []netip.Prefix) (of netip.Addr) {
 		}
 	}
 	return of
+}
+
+// client parses an address in the header. Some proxies add the client's port.
+func client(s string) (netip.Addr, error) {
+	if at, err := netip.ParseAddrPort(s); err == nil {
+		return at.Addr(), nil
+	}
+	return netip.ParseAddr(strings.Trim(s, "[]"))
 }
 
 // hear reads the first bytes; from a proxy, until the client's address is known.

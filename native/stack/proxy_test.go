@@ -24,6 +24,8 @@ func TestWhomAProxySpeaksFor(t *testing.T) {
 		"PROXY TCP6 2001:db8::7 2001:db8::1 5 6\r\nGET":                           "2001:db8::7",
 		string(health) + "GET":                                                    "",
 		request("X-Forwarded-For: 203.0.113.7\r\n"):                               "203.0.113.7",
+		request("X-Forwarded-For: 203.0.113.7:51234\r\n"):                         "203.0.113.7",
+		request("X-Forwarded-For: [2001:db8::7]:51234\r\n"):                       "2001:db8::7",
 		request("x-forwarded-for: [2001:db8::7]\r\n"):                             "2001:db8::7",
 		request("X-Forwarded-For: 192.0.2.1, 203.0.113.7, 10.1.2.3\r\n"):          "203.0.113.7", // the first may be forged
 		request("X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 203.0.113.7\r\n"): "203.0.113.7",

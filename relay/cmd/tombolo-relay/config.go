@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tombolo-net/tombolo/native/address"
 	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/stack"
 	"github.com/tombolo-net/tombolo/relay"
@@ -58,16 +59,9 @@ type proxyRange netip.Prefix
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *proxyRange) UnmarshalText(text []byte) error {
-	if a, err := netip.ParseAddr(string(text)); err == nil {
-		*p = proxyRange(netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
-		return nil
-	}
-	r, err := netip.ParsePrefix(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is neither an IP address nor a range such as 192.0.2.0/24", text)
-	}
-	*p = proxyRange(r.Masked())
-	return nil
+	r, err := address.Range(string(text))
+	*p = proxyRange(r)
+	return err
 }
 
 func ranges(flags []proxyRange) (all []netip.Prefix) {
