@@ -15,6 +15,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core/direct"
 	"github.com/tombolo-net/tombolo/core/discovery"
+	"github.com/tombolo-net/tombolo/core/internal/told"
 	"github.com/tombolo-net/tombolo/core/reservation"
 )
 
@@ -298,7 +299,7 @@ func (n *Node) Disconnect(p peer.ID) error {
 // Peer describes a connected peer.
 type Peer struct {
 	ID        peer.ID
-	Agent     string         // its software, as it says itself; empty until identify has run
+	Agent     string         // its software, as it says itself, without control characters and up to 128 bytes; empty until identify has run
 	Addrs     []ma.Multiaddr // the known addresses of the peer
 	Addr      ma.Multiaddr   // the far end of the connection in use
 	Transport string         // of the connection in use: tcp, quic, websocket, webtransport, webrtc, webrtc-direct, circuit
@@ -309,6 +310,9 @@ type Peer struct {
 	Since     time.Time     // when the connection in use was made
 	Conns     int           // open connections, the one in use included
 }
+
+// maxAgent bounds Peer.Agent, in bytes.
+const maxAgent = 128
 
 // Peers lists the connected peers, in no particular order.
 func (n *Node) Peers() []Peer {
@@ -332,7 +336,8 @@ func (n *Node) Peer(id peer.ID) (p Peer, ok bool) {
 	p = describe(conns[0])
 	p.ID, p.Conns, p.Addrs, p.RTT = id, len(conns), ps.Addrs(id), ps.LatencyEWMA(id)
 	if agent, err := ps.Get(id, "AgentVersion"); err == nil {
-		p.Agent, _ = agent.(string)
+		said, _ := agent.(string)
+		p.Agent = told.Line(said, maxAgent)
 	}
 	return p, true
 }

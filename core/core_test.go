@@ -162,6 +162,9 @@ func TestPeersTellWhoAndHow(t *testing.T) {
 	p := a.Peers()[0]
 	assert.Equal(t, b.ID(), p.ID)
 	assert.Equal(t, "hosttest", p.Agent)
+	require.NoError(t, a.Host().Peerstore().Put(b.ID(), "AgentVersion", "evil\x1b[31m"+strings.Repeat("!", 1<<20)))
+	p, _ = a.Peer(b.ID())
+	assert.Equal(t, "evil[31m"+strings.Repeat("!", 119), p.Agent, "harmless in a terminal, and bounded")
 	assert.Equal(t, "tcp", p.Transport)
 	assert.Equal(t, network.DirOutbound, p.Direction)
 	assert.False(t, p.Relayed)

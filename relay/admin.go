@@ -156,8 +156,8 @@ func (r *Relay) Peers() []PeerStatus {
 		if len(s.Addrs) == 0 {
 			continue // it left meanwhile
 		}
-		if agent, err := h.Peerstore().Get(p, "AgentVersion"); err == nil {
-			s.Agent, _ = agent.(string)
+		if described, ok := r.node.Peer(p); ok {
+			s.Agent = described.Agent
 		}
 		s.Bytes, s.Slowed = r.circuit.meter.share.of(p)
 		all = append(all, s)

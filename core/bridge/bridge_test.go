@@ -264,7 +264,7 @@ func TestAFuncIsATarget(t *testing.T) {
 func TestNamesLiveUnderX(t *testing.T) {
 	n := newNode(t, bridge.Timeouts{})
 	echo := bridge.Func(func(_ context.Context, c net.Conn) { _, _ = io.Copy(c, c) })
-	for _, bad := range []protocol.ID{"", "/x/", "/x", "/x//", "ssh", "/ssh", "/x/a b", "/x/a\n", "/x/\xff", protocol.ID("/x/" + strings.Repeat("a", 300))} {
+	for _, bad := range []protocol.ID{"", "/x/", "/x", "/x//", "ssh", "/ssh", "/x/a b", "/x/a\n", "/x/\xff", "/x/\u3164", "/x/a\u202eb", "/x/a\u200bb", protocol.ID("/x/" + strings.Repeat("a", 300))} {
 		_, err := n.Listen(t.Context(), bad, echo)
 		assert.ErrorIs(t, err, bridge.ErrName, "%q", bad)
 		_, err = n.Forward(t.Context(), bad, acceptor{listenTCP(t)}, newID(t))

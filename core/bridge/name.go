@@ -30,12 +30,18 @@ func CheckName(proto protocol.ID, custom bool) error {
 		return fmt.Errorf("%w: it is empty", ErrName)
 	case len(name) > maxName:
 		return fmt.Errorf("%w: it is longer than %d bytes", ErrName, maxName)
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
-		return fmt.Errorf("%w %q: it holds a space or a control character", ErrName, name)
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, isUnseen):
+		return fmt.Errorf("%w %q: it holds a space, a control character or another that cannot be seen", ErrName, name)
 	case name[0] != '/' || strings.Trim(name, "/") == "":
 		return fmt.Errorf("%w %q: it must begin with a slash, and more must follow", ErrName, name)
 	case !custom && (!strings.HasPrefix(name, Namespace) || strings.Trim(name[len(Namespace):], "/") == ""):
 		return fmt.Errorf("%w %q: it must be within the %s namespace, for example /x/ssh, unless custom protocols are allowed", ErrName, name, Namespace)
 	}
 	return nil
+}
+
+// isUnseen reports whether a character is blank, or none that is written.
+func isUnseen(r rune) bool {
+	const blankBraille = '\u2800'
+	return unicode.IsSpace(r) || !unicode.IsGraphic(r) || r == blankBraille || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }

@@ -7,11 +7,12 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
+
+	"github.com/tombolo-net/tombolo/core/internal/told"
 )
 
 // Reason is the reason why a stream was refused or ended early. It is an error, so that
@@ -57,15 +58,7 @@ const maxReason = 64
 
 // readable returns a peer's reason in a form that may be shown: bounded, and without
 // control characters.
-func (r Reason) readable() Reason {
-	s := strings.ToValidUTF8(string(r[:min(len(r), maxReason)]), "")
-	return Reason(strings.Map(func(c rune) rune {
-		if unicode.IsPrint(c) {
-			return c
-		}
-		return -1
-	}, s))
-}
+func (r Reason) readable() Reason { return Reason(told.Line(string(r), maxReason)) }
 
 // Error describes how a stream failed. errors.Is finds its Reason, and whatever Err
 // wraps.

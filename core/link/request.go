@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/tombolo-net/tombolo/core/internal/told"
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
@@ -148,7 +149,7 @@ func (l *Links) result(p peer.ID, typ string, a answer) (*message.Message, error
 		return nil, a.err
 	case a.m.Kind == message.Error:
 		l.count.remoteErrors.Add(1)
-		return nil, &RemoteError{Peer: p, Type: typ, Code: a.m.Code, Text: string(a.m.Data)}
+		return nil, &RemoteError{Peer: p, Type: typ, Code: a.m.Code, Text: told.Text(string(a.m.Data), maxErrorText)}
 	}
 	l.count.answers.Add(1)
 	a.m.Type = typ // answers do not carry the type

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/tombolo-net/tombolo/core/internal/told"
 	"github.com/tombolo-net/tombolo/core/message"
 )
 
@@ -155,12 +155,12 @@ func (l *Links) outcomeOf(m *message.Message, late error, code message.Code, dat
 	return &message.Message{Kind: message.Reply, ID: m.ID, Data: data}
 }
 
+// maxErrorText bounds the text of an error that answers a request, in bytes.
+const maxErrorText = 1 << 10
+
 // errorFor returns the envelope of an error that answers a request.
 func (l *Links) errorFor(m *message.Message, code message.Code, text string) *message.Message {
-	most := min(1<<10, l.opts.MaxData) // bytes of text
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most], "")
-	}
+	text = told.Text(text, min(maxErrorText, l.opts.MaxData))
 	return &message.Message{Kind: message.Error, ID: m.ID, Code: code, Data: []byte(text)}
 }
 

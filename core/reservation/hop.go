@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"strings"
-	"unicode"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tombolo-net/tombolo/core/internal/told"
 )
 
 // Fields that a Tombolo relay and its peers add to the messages of circuit relay v2's hop
@@ -120,19 +120,5 @@ func (s *hopStream) Read(p []byte) (int, error) {
 // given returns the text of a field in the relay's answer, on one line; empty if the
 // answer does not have it.
 func (s *hopStream) given(field protowire.Number) string {
-	return printable(HopField(s.answer, field))
-}
-
-// printable returns the first maxReason bytes of a relay's text as valid UTF-8, on one
-// line.
-func printable(given []byte) string {
-	if len(given) > maxReason {
-		given = given[:maxReason]
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(string(given), ""))
+	return told.Line(string(HopField(s.answer, field)), maxReason)
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/tombolo-net/tombolo/core/internal/told"
 )
 
 // MoveProtocol is the protocol by which a relay that is about to shut down makes the
@@ -176,7 +178,7 @@ func (k *Keeper) heed(from peer.ID, s network.Stream) (*move, error) {
 	}
 	left := k.relays[i]
 	if n.Reason != "" {
-		left.refused = &RefusedError{Relay: from, Limit: printable([]byte(n.Limit)), Reason: printable([]byte(n.Reason)), Err: errDisconnected}
+		left.refused = &RefusedError{Relay: from, Limit: told.Line(n.Limit, maxReason), Reason: told.Line(n.Reason, maxReason), Err: errDisconnected}
 		return nil, nil
 	}
 	if left.move != nil {

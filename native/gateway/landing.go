@@ -18,6 +18,7 @@ import (
 
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/printable"
 )
 
 // The landing page asks every connected peer for its services, within these bounds.
@@ -89,7 +90,7 @@ func (g *Gateway) serveLanding(w http.ResponseWriter, r *http.Request, n hostNam
 		g.fail(w, r, &problem{Status: http.StatusInternalServerError, Text: "The list could not be made."})
 		return
 	}
-	send(w, r, http.StatusOK, "application/json", b.Bytes())
+	send(w, r, http.StatusOK, "application/json", []byte(printable.JSON(b.String())))
 }
 
 // makeListing asks all peers for their services.

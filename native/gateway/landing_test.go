@@ -70,6 +70,18 @@ func TestTheLandingPageListsWhatPeersAnnounce(t *testing.T) {
 	assert.Equal(t, "GET, HEAD", res.Header.Get("Allow"))
 }
 
+func TestWhatAPeerSaysIsHarmlessInATerminal(t *testing.T) {
+	w := newWorld(t, nil)
+	require.NoError(t, w.here.Host().Peerstore().Put(w.there.ID(), "AgentVersion", "red\x1b[31m\u202e\u009b2J"))
+	for _, kind := range []string{"text/html", "application/json"} {
+		_, body := w.get(t, "/", "Accept", kind)
+		assert.Contains(t, body, "red", kind)
+		assert.NotContains(t, body, "\x1b", kind)
+		assert.NotContains(t, body, "\u202e", kind)
+		assert.NotContains(t, body, "\u009b", kind)
+	}
+}
+
 func TestAPeerThatDoesNotAnswerDoesNotHoldUpTheLandingPage(t *testing.T) {
 	w := newWorld(t, nil)
 	mute := newNode(t)

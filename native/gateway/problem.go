@@ -151,7 +151,7 @@ func (g *Gateway) render(w http.ResponseWriter, r *http.Request, status int, t *
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
 		return
 	}
-	send(w, r, status, "text/html; charset=utf-8", b.Bytes())
+	send(w, r, status, "text/html; charset=utf-8", []byte(printable.Lines(b.String()))) // it may be read in a terminal
 }
 
 func send(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {

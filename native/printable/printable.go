@@ -1,6 +1,7 @@
 // Package printable makes text that a peer chose safe to show in a terminal. Characters
 // that would move the cursor, begin another line, change the direction of writing, or be
-// invisible are written as escapes: \x1b, \n, \u202e. So are bytes that are not UTF-8.
+// invisible are written as escapes: \x1b, \n, \u202e. So are bytes that are not UTF-8, and
+// accents beyond a few on one letter, which would cover other lines.
 package printable
 
 import (
@@ -24,13 +25,20 @@ func Lines(s string) string { return escape(s, "\n\t", goEscape) }
 // the same.
 func JSON(s string) string { return escape(s, "\n", jsonEscape) }
 
-// escape replaces characters that are neither graphic nor in keep.
+// maxMarks is how many accents a letter may have. No language needs more.
+const maxMarks = 4
+
+// escape replaces characters that cannot be seen and are not in keep.
 func escape(s, keep string, how func(r rune, size int, b byte) string) string {
 	var out strings.Builder
+	marks := 0
 	for i := 0; i < len(s); {
 		r, size := utf8.DecodeRuneInString(s[i:])
 		bad := r == utf8.RuneError && size == 1
-		if !bad && (unicode.IsGraphic(r) || strings.ContainsRune(keep, r)) {
+		if marks++; !unicode.In(r, unicode.Mn, unicode.Me) {
+			marks = 0
+		}
+		if !bad && marks <= maxMarks && (isVisible(r) || strings.ContainsRune(keep, r)) {
 			out.WriteString(s[i : i+size])
 		} else {
 			out.WriteString(how(r, size, s[i]))
@@ -38,6 +46,12 @@ func escape(s, keep string, how func(r rune, size int, b byte) string) string {
 		i += size
 	}
 	return out.String()
+}
+
+// isVisible reports whether a character is graphic and not blank, or a space.
+func isVisible(r rune) bool {
+	const blankBraille = '\u2800'
+	return unicode.IsGraphic(r) && r != blankBraille && !unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r)
 }
 
 func goEscape(r rune, size int, b byte) string {
