@@ -303,11 +303,15 @@ func (a *access) byRule(p peer.ID) bool {
 		a.mu.Unlock()
 		return true
 	}
-	ranges := rules{ranges: a.allowed.ranges}
-	h := a.host
+	h, ranges := a.host, len(a.allowed.ranges)
 	a.mu.Unlock()
-	return h != nil && len(ranges.ranges) > 0 &&
-		slices.ContainsFunc(h.Network().ConnsToPeer(p), func(c network.Conn) bool { return ranges.hasAddr(c.RemoteMultiaddr()) })
+	if h == nil || ranges == 0 {
+		return false
+	}
+	conns := h.Network().ConnsToPeer(p)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(conns, func(c network.Conn) bool { return a.allowed.hasAddr(c.RemoteMultiaddr()) })
 }
 
 // over returns why a grant no longer applies; empty if it still does. The mutex is held.

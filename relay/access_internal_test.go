@@ -1,37 +1,32 @@
 package relay
 
 import (
-	"crypto/rand"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 func TestARuleThatTheFileHasNoRoomForIsRefused(t *testing.T) {
-	stranger := func() peer.ID {
-		id := make([]byte, 34)
-		_, _ = rand.Read(id)
-		id[0], id[1] = 0x12, 0x20 // a SHA2-256
-		return peer.ID(id)
-	}
 	dir := t.TempDir()
 	path := filepath.Join(dir, accessName)
 	var rules strings.Builder
-	for rules.Len() < maxAccess-100 {
-		rules.WriteString("ban " + stranger().String() + "\n")
+	for a := netip.MustParseAddr("10.0.0.0"); rules.Len() < maxAccess-20; a = a.Next() {
+		rules.WriteString("ban " + a.String() + "\n")
 	}
 	require.NoError(t, os.WriteFile(path, []byte(rules.String()), 0o600))
-	a, err := openAccess(stranger(), Options{DataDir: dir}, &refusals{})
+	a, err := openAccess("self", Options{DataDir: dir}, &refusals{})
 	require.NoError(t, err)
 	t.Cleanup(a.close)
 
-	banned := stranger()
-	require.ErrorContains(t, a.change("ban", true, rule{peer: banned}), "more than 4194304 bytes")
-	assert.False(t, a.isBanned(banned, nil), "the rules are those of the file")
+	banned := ma.StringCast("/ip4/192.0.2.1")
+	require.ErrorContains(t, a.change("ban", true, rule{prefix: netip.MustParsePrefix("192.0.2.1/32")}), "more than 4194304 bytes")
+	assert.False(t, a.isBanned("", banned), "the rules are those of the file")
+	assert.True(t, a.isBanned("", ma.StringCast("/ip4/10.0.0.7")))
 	require.NoError(t, a.reload(func() {}))
 }

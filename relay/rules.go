@@ -46,7 +46,7 @@ func parseRule(s string) (r rule, err error) {
 // rules is a list of peers and ranges of addresses.
 type rules struct {
 	peers  map[peer.ID]struct{}
-	ranges []netip.Prefix
+	ranges map[netip.Prefix]struct{}
 }
 
 func (l *rules) add(r rule) {
@@ -55,9 +55,12 @@ func (l *rules) add(r rule) {
 			l.peers = make(map[peer.ID]struct{})
 		}
 		l.peers[r.peer] = struct{}{}
-	} else if !slices.Contains(l.ranges, r.prefix) {
-		l.ranges = append(l.ranges, r.prefix)
+		return
 	}
+	if l.ranges == nil {
+		l.ranges = make(map[netip.Prefix]struct{})
+	}
+	l.ranges[r.prefix] = struct{}{}
 }
 
 func (l *rules) remove(r rule) (had bool) {
@@ -66,9 +69,9 @@ func (l *rules) remove(r rule) (had bool) {
 		delete(l.peers, r.peer)
 		return had
 	}
-	n := len(l.ranges)
-	l.ranges = slices.DeleteFunc(l.ranges, func(p netip.Prefix) bool { return p == r.prefix })
-	return len(l.ranges) < n
+	_, had = l.ranges[r.prefix]
+	delete(l.ranges, r.prefix)
+	return had
 }
 
 func (l *rules) hasPeer(p peer.ID) bool {
@@ -86,7 +89,13 @@ func (l *rules) hasAddr(a ma.Multiaddr) bool {
 	}
 	addr, _ := netip.AddrFromSlice(ip)
 	addr = addr.Unmap()
-	return slices.ContainsFunc(l.ranges, func(p netip.Prefix) bool { return p.Contains(addr) })
+	for bits := range addr.BitLen() + 1 { // there may be a hundred thousand ranges
+		p, _ := addr.Prefix(bits)
+		if _, has := l.ranges[p]; has {
+			return true
+		}
+	}
+	return false
 }
 
 // lines returns the rules, each after word, in a stable order.
@@ -94,7 +103,7 @@ func (l *rules) lines(word string) (lines []string) {
 	for p := range l.peers {
 		lines = append(lines, word+" "+p.String())
 	}
-	for _, p := range l.ranges {
+	for p := range l.ranges {
 		lines = append(lines, word+" "+rule{prefix: p}.String())
 	}
 	slices.Sort(lines)
