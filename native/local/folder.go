@@ -19,7 +19,8 @@ import (
 // content types and ranges. A folder that contains an index.html is answered with that
 // file. Files outside the folder cannot be reached, not even through symbolic links.
 // Anything that is neither a regular file nor a folder is answered with 403, because
-// opening a named pipe or a device could block for ever.
+// opening a named pipe or a device could block for ever. If this process may open no more
+// files, the answer is 503.
 func Folder(dir string) (bridge.Target, error) {
 	if dir == "" {
 		return nil, errors.New("target file: names no folder: write one like file:/path")
@@ -31,22 +32,36 @@ func Folder(dir string) (bridge.Target, error) {
 	if err := isFolder(abs); err != nil {
 		return nil, fmt.Errorf("target file:%s: %w", dir, err)
 	}
-	return HTTP("file:"+abs, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// Opened for each request, so that the folder may be replaced.
-		root, err := openFolder(abs)
-		if err != nil {
-			http.Error(w, "the folder is gone", http.StatusNotFound)
-			return
-		}
-		defer root.Close()
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		files := folder{root}
-		if !files.serves(r.URL.Path) {
-			http.Error(w, "it is neither a file nor a folder", http.StatusForbidden)
-			return
-		}
-		http.FileServerFS(files).ServeHTTP(w, r)
-	})), nil
+	return HTTP("file:"+abs, site(abs)), nil
+}
+
+// filesPerRequest is how many files a request has open at most: the root, a folder, and
+// the folder's index.html.
+const filesPerRequest = 3
+
+// site answers requests for the files of the folder at this path.
+type site string
+
+func (dir site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !files.tryAll(filesPerRequest) {
+		http.Error(w, "this peer may open no more files now; try again later", http.StatusServiceUnavailable)
+		return
+	}
+	defer files.putAll(filesPerRequest)
+	// Opened for each request, so that the folder may be replaced.
+	root, err := openFolder(string(dir))
+	if err != nil {
+		http.Error(w, "the folder is gone", http.StatusNotFound)
+		return
+	}
+	defer root.Close()
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	served := folder{root}
+	if !served.serves(r.URL.Path) {
+		http.Error(w, "it is neither a file nor a folder", http.StatusForbidden)
+		return
+	}
+	http.FileServerFS(served).ServeHTTP(w, r)
 }
 
 func isFolder(path string) error {

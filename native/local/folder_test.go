@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native/local"
 )
 
@@ -110,6 +111,95 @@ func TestAFolderIsAReadOnlySite(t *testing.T) {
 	write("index.html", "<p>new")
 	_, body, _ = request(t, c, "GET", "/")
 	assert.Equal(t, "<p>new", body)
+}
+
+// largeFile makes a folder with a file that no stream's window holds.
+func largeFile(t testing.TB) (folder string, size int64) {
+	t.Helper()
+	folder, size = t.TempDir(), 8<<20
+	path := filepath.Join(folder, "large")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	require.NoError(t, os.Truncate(path, size))
+	return folder, size
+}
+
+// ask requests the large file on a stream of its own, and reads nothing.
+func ask(t testing.TB, here, there *core.Node, proto protocol.ID) net.Conn {
+	t.Helper()
+	c, err := here.Dial(testContext(t), there.ID(), proto)
+	require.NoError(t, err)
+	t.Cleanup(func() { c.Close() })
+	_, err = io.WriteString(c, "GET /large HTTP/1.1\r\nHost: peer\r\n\r\n")
+	require.NoError(t, err)
+	return c
+}
+
+func TestServedFilesAreCounted(t *testing.T) {
+	defer local.LimitFiles(4)() // a request takes three
+	here, there := pair(t)
+	dir, size := largeFile(t)
+	offer(t, there, "/x/site/http", "file:"+dir)
+	held := ask(t, here, there, "/x/site/http")
+	eventually(t, func() bool { return local.FilesOpen() == 3 })
+
+	c := client(t, here, there, "/x/site/http")
+	status, body, _ := request(t, c, "GET", "/large")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Equal(t, "this peer may open no more files now; try again later\n", body)
+	assert.Equal(t, 3, local.FilesOpen(), "a refused request keeps nothing")
+
+	require.NoError(t, held.Close())
+	eventually(t, func() bool { return local.FilesOpen() == 0 })
+	status, body, _ = request(t, c, "GET", "/large")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Len(t, body, int(size))
+	eventually(t, func() bool { return local.FilesOpen() == 0 })
+}
+
+func TestAReaderThatTakesNothingIsCut(t *testing.T) {
+	here, there := pair(t)
+	dir, size := largeFile(t)
+	site, err := local.Target("file:" + dir)
+	require.NoError(t, err)
+	local.LimitStall(site, 50*time.Millisecond)
+	_, err = there.Listen(t.Context(), "/x/site/http", site)
+	require.NoError(t, err)
+	c := ask(t, here, there, "/x/site/http")
+	eventually(t, func() bool { return len(there.Bridge().Ended()) == 1 })
+	assert.Equal(t, bridge.TimedOut, there.Bridge().Ended()[0].Reason)
+	assert.Zero(t, local.FilesOpen())
+	got, err := io.Copy(io.Discard, c)
+	assert.ErrorIs(t, err, bridge.TimedOut, "what came is not taken for all")
+	assert.Less(t, got, size)
+}
+
+// slowWriter takes a little at a time.
+type slowWriter struct{ took int64 }
+
+func (w *slowWriter) Write(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	w.took += int64(len(p))
+	return len(p), nil
+}
+
+func TestAReaderThatIsSlowGetsAll(t *testing.T) {
+	here, there := pair(t)
+	dir, size := largeFile(t)
+	site, err := local.Target("file:" + dir)
+	require.NoError(t, err)
+	const stall = time.Second
+	local.LimitStall(site, stall)
+	_, err = there.Listen(t.Context(), "/x/site/http", site)
+	require.NoError(t, err)
+	began := time.Now()
+	res, err := http.ReadResponse(bufio.NewReader(ask(t, here, there, "/x/site/http")), nil)
+	require.NoError(t, err)
+	defer res.Body.Close()
+	slow := new(slowWriter)
+	_, err = io.CopyBuffer(slow, res.Body, make([]byte, 4<<10))
+	require.NoError(t, err)
+	assert.Equal(t, size, slow.took)
+	assert.Greater(t, time.Since(began), stall)
 }
 
 func TestAHandlerIsToldThePeer(t *testing.T) {

@@ -73,11 +73,12 @@ func (c *connection) Reset() error {
 	return c.halfCloser.Close() // see newConnection
 }
 
-// budget bounds how many sockets are open, so that some files are left for the host:
-// libp2p closes a listener for good if an accept fails because no file is left.
+// budget bounds how many sockets and served files are open, so that some files are left
+// for the host: libp2p closes a listener for good if an accept fails because no file is
+// left.
 type budget struct{ slots chan struct{} }
 
-// spareFiles are for everything else: the store, logs, folders that are served.
+// spareFiles are for everything else: the store, logs.
 const spareFiles = 64
 
 var files = newBudget(stack.FilesLeft(stack.DefaultPeers) - spareFiles)
@@ -104,6 +105,23 @@ func (b budget) get(stop <-chan struct{}) bool {
 }
 
 func (b budget) put() { <-b.slots }
+
+// tryAll takes n slots, or none.
+func (b budget) tryAll(n int) bool {
+	for taken := range n {
+		if !b.try() {
+			b.putAll(taken)
+			return false
+		}
+	}
+	return true
+}
+
+func (b budget) putAll(n int) {
+	for range n {
+		b.put()
+	}
+}
 
 // staleCheck bounds the check whether a process listens on a socket file.
 const staleCheck = time.Second
