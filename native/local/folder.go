@@ -19,8 +19,9 @@ import (
 // content types and ranges. A folder that contains an index.html is answered with that
 // file. Files outside the folder cannot be reached, not even through symbolic links.
 // Anything that is neither a regular file nor a folder is answered with 403, because
-// opening a named pipe or a device could block for ever. If this process may open no more
-// files, the answer is 503.
+// opening a named pipe or a device could block for ever. Methods other than GET and HEAD
+// are answered with 405, and OPTIONS with the list of these two. If this process may open
+// no more files, the answer is 503.
 func Folder(dir string) (bridge.Target, error) {
 	if dir == "" {
 		return nil, errors.New("target file: names no folder: write one like file:/path")
@@ -43,6 +44,10 @@ const filesPerRequest = 3
 type site string
 
 func (dir site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		refuseMethod(w, r)
+		return
+	}
 	if !files.tryAll(filesPerRequest) {
 		http.Error(w, "this peer may open no more files now; try again later", http.StatusServiceUnavailable)
 		return
@@ -62,6 +67,17 @@ func (dir site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.FileServerFS(served).ServeHTTP(w, r)
+}
+
+// refuseMethod answers a method that would change the folder, and OPTIONS, which asks for
+// the methods that are answered.
+func refuseMethod(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Allow", "GET, HEAD")
+	if r.Method == http.MethodOptions {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	http.Error(w, "the folder is read-only: only GET and HEAD are answered here", http.StatusMethodNotAllowed)
 }
 
 func isFolder(path string) error {
@@ -97,21 +113,30 @@ func (f folder) serves(request string) bool {
 	return true
 }
 
-// Stat implements fs.StatFS.
+// Stat implements fs.StatFS. A name need not be UTF-8, as fs.ValidPath wants: a file may
+// have any name that the system allows, and is listed under it.
 func (f folder) Stat(name string) (fs.FileInfo, error) {
-	if !fs.ValidPath(name) || !filepath.IsLocal(filepath.FromSlash(name)) {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrInvalid}
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 	}
 	info, err := f.root.Stat(name)
-	return info, leadsAway(err)
+	return info, sorted(err)
 }
 
-// leadsAway turns the error of a symbolic link that points outside the folder, or to
-// itself, into fs.ErrPermission. The former comes from os.Root, and not from the system.
-func leadsAway(err error) error {
+// sorted gives an error the class that decides the status of the response. A symbolic
+// link that points outside the folder, or to itself, is fs.ErrPermission; the former
+// error comes from os.Root, and not from the system. A name that no file can have, such
+// as one with a zero byte, is fs.ErrNotExist.
+func sorted(err error) error {
+	if err == nil {
+		return nil
+	}
 	var system syscall.Errno
-	if err != nil && (!errors.As(err, &system) || system == syscall.ELOOP) {
+	switch isSystem := errors.As(err, &system); {
+	case !isSystem || system == syscall.ELOOP:
 		return fmt.Errorf("%w: %w", fs.ErrPermission, err)
+	case system == syscall.EINVAL || system == syscall.ENAMETOOLONG || system == syscall.EILSEQ:
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
 	}
 	return err
 }

@@ -96,9 +96,22 @@ func TestAFolderIsAReadOnlySite(t *testing.T) {
 		assert.NotContains(t, body, "root:", path)
 		assert.NotEqual(t, "secret", body, path)
 	}
-	for _, method := range []string{"PUT", "POST", "DELETE"} {
-		_, _, _ = request(t, c, method, "/data.bin")
+	for _, path := range []string{"/data.bin%00", "/%00/data.bin", "/" + strings.Repeat("a", 1<<10)} {
+		status, _, _ := request(t, c, "GET", path)
+		assert.Equal(t, 404, status, "no file can have the name %.20s", path)
 	}
+	for _, method := range []string{"PUT", "POST", "DELETE", "PATCH", "MKCOL", "PROPFIND"} {
+		for _, path := range []string{"/data.bin", "/new", "/"} {
+			status, body, h := request(t, c, method, path)
+			assert.Equal(t, http.StatusMethodNotAllowed, status, "%s %s", method, path)
+			assert.Equal(t, "GET, HEAD", h.Get("Allow"))
+			assert.Contains(t, body, "read-only")
+		}
+	}
+	status, body, h = request(t, c, "OPTIONS", "/data.bin")
+	assert.Equal(t, http.StatusNoContent, status)
+	assert.Equal(t, "GET, HEAD", h.Get("Allow"))
+	assert.Empty(t, body)
 	kept, err := os.ReadFile(filepath.Join(dir, "data.bin"))
 	require.NoError(t, err)
 	assert.Equal(t, "0123456789", string(kept))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 
@@ -71,4 +72,20 @@ func TestAFolderThatBecameAPipeIsGone(t *testing.T) {
 	status, body, _ := request(t, client(t, here, there, "/x/site/http"), "GET", "/")
 	assert.Equal(t, 404, status)
 	assert.Contains(t, body, "gone")
+}
+
+func TestANameThatIsNotUTF8IsServedAsItIsListed(t *testing.T) {
+	here, there := pair(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "bad\xffname"), []byte("content"), 0o600); err != nil {
+		t.Skip("this file system has only names in UTF-8:", err)
+	}
+	offer(t, there, "/x/site/http", "file:"+dir)
+	c := client(t, here, there, "/x/site/http")
+	_, list, _ := request(t, c, "GET", "/")
+	link := regexp.MustCompile(`href="([^"]*)"`).FindStringSubmatch(list)
+	require.NotNil(t, link, list)
+	status, body, _ := request(t, c, "GET", "/"+link[1])
+	assert.Equal(t, 200, status, link[1])
+	assert.Equal(t, "content", body)
 }
