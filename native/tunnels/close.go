@@ -18,7 +18,8 @@ var (
 )
 
 // Match selects the tunnels that match every field given. Listen matches forwards only.
-// Listen and Target may be written in any form that is accepted when a tunnel is made.
+// Listen and Target may be written in any form that is accepted when a tunnel is made, and
+// as they were given then: with the name of a host that has been resolved since.
 type Match struct {
 	All      bool        `json:"all,omitempty"`
 	Protocol protocol.ID `json:"protocol,omitempty"`
@@ -39,13 +40,17 @@ func (m Match) check() error {
 	return nil
 }
 
-func (m Match) picks(id uint64, proto protocol.ID, listen, target string) bool {
+// picks reports whether a tunnel matches. A forward has two addresses on each side: the
+// real one, and the one that was given.
+func (m Match) picks(id uint64, proto protocol.ID, listen, target []string) bool {
 	return m.All || (m.ID == 0 || m.ID == id) && (m.Protocol == "" || m.Protocol == proto) && same(m.Listen, listen) && same(m.Target, target)
 }
 
-// same reports whether two addresses are equal, in whatever form they are written. An
-// empty wanted one matches any.
-func same(wanted, is string) bool { return wanted == "" || wanted == is || place(wanted) == place(is) }
+// same reports whether an address is one of a tunnel's, in whatever form they are written.
+// An empty wanted one matches any.
+func same(wanted string, is []string) bool {
+	return wanted == "" || slices.ContainsFunc(is, func(is string) bool { return wanted == is || place(wanted) == place(is) })
+}
 
 // place returns an address or a peer as the lists write it.
 func place(s string) string {
@@ -71,7 +76,7 @@ func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
 	ephemeral := true
 	t.listeners = slices.DeleteFunc(t.listeners, func(l *listener) bool {
 		info := l.info(t)
-		if m.Listen != "" || !m.picks(info.ID, info.Protocol, "", info.Target) {
+		if m.Listen != "" || !m.picks(info.ID, info.Protocol, nil, []string{info.Target}) {
 			return false
 		}
 		if l.live != nil {
@@ -84,7 +89,7 @@ func (t *Tunnels) CloseMatching(m Match) (closed int, err error) {
 	})
 	t.forwards = slices.DeleteFunc(t.forwards, func(f *forward) bool {
 		info := f.info()
-		if !m.picks(info.ID, info.Protocol, info.Listen, info.Target) {
+		if !m.picks(info.ID, info.Protocol, []string{info.Listen, f.spec.Listen}, []string{info.Target, f.peer}) {
 			return false
 		}
 		if f.live != nil {

@@ -1,11 +1,17 @@
 package tunnels
 
 import (
+	"context"
+	"fmt"
+	"net"
 	"path/filepath"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/tombolo-net/tombolo/core"
 )
 
 func TestAMatchIsWhatAllOfItHoldsFor(t *testing.T) {
@@ -68,4 +74,51 @@ func TestAnIDPicksOne(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, 1, closed)
 	assert.Len(t, tunnels.List().Listeners, 1)
+}
+
+// forwardOnName forwards a port of localhost, trying others if one is taken.
+func forwardOnName(t *testing.T, tunnels *Tunnels) (address string, made Forward) {
+	t.Helper()
+	for range 20 {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		address = fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+		require.NoError(t, l.Close())
+		if made, _, err = tunnels.Forward(testContext(t), ForwardSpec{Protocol: "/x/a", Listen: address, Peer: away}); err == nil {
+			return address, made
+		}
+	}
+	require.FailNow(t, "no port of localhost is free")
+	return "", Forward{}
+}
+
+func TestAForwardIsKnownByTheNameItWasGivenAndByItsAddress(t *testing.T) {
+	dir := t.TempDir()
+	before := on(t, newNode(t), dir)
+	_, made := forwardOnName(t, before)
+	require.NotContains(t, made.Listen, "localhost")
+	closed, err := before.CloseMatching(Match{Listen: made.Listen})
+	require.NoError(t, err)
+	assert.Equal(t, 1, closed)
+	name, _ := forwardOnName(t, before)
+	end(t, before)
+
+	after := on(t, newNode(t), dir)
+	closed, err = after.CloseMatching(Match{Listen: name})
+	require.NoError(t, err)
+	assert.Equal(t, 1, closed, "after a restart, too")
+}
+
+func TestAForwardIsKnownByTheNameOfItsPeer(t *testing.T) {
+	const name = "/dnsaddr/peer.example"
+	found := func(context.Context, string) (peer.AddrInfo, error) {
+		return core.ParsePeer("/ip4/127.0.0.1/tcp/9/p2p/" + away)
+	}
+	tunnels, err := open(testContext(t), newNode(t), t.TempDir(), quiet, found)
+	require.NoError(t, err)
+	defer tunnels.Close()
+	mustForward(t, tunnels, ForwardSpec{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: name})
+	closed, err := tunnels.CloseMatching(Match{Target: name})
+	require.NoError(t, err)
+	assert.Equal(t, 1, closed)
 }

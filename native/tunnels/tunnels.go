@@ -99,6 +99,7 @@ type listener struct {
 
 type forward struct {
 	spec ForwardSpec
+	peer string          // as it was given; empty while it waits
 	live *bridge.Forward // nil while it waits
 	err  error           // why it waits
 	gone chan struct{}   // closed when it is
@@ -260,7 +261,14 @@ func (t *Tunnels) startForward(ctx context.Context, f *forward, to peer.AddrInfo
 	}
 	t.node.Host().Peerstore().AddAddrs(to.ID, to.Addrs, peerstore.PermanentAddrTTL)
 	f.live = live
-	f.spec.Listen = live.Addr() // the same port after a restart
+	// The name of a host stays, so that close finds the forward by it. A port that the
+	// system picked (Target refuses port 0) is the same after a restart.
+	if given, err := local.Target(f.spec.Listen); err == nil {
+		f.spec.Listen = given.String()
+	} else {
+		f.spec.Listen = live.Addr()
+	}
+	f.peer = f.spec.Peer
 	if len(to.Addrs) > 0 {
 		// And the same peer, even if its name later resolves to another.
 		f.spec.Peer = to.Addrs[0].String() + "/p2p/" + to.ID.String()

@@ -240,11 +240,33 @@ type closeCmd struct {
 
 // Run closes listeners and forwards. Their open streams stay open.
 func (c *closeCmd) Run(ctx context.Context) error {
-	closed, err := call(ctx, c.clientFlags, control.VerbClose, tunnels.Match{All: c.All, Protocol: c.Protocol, Listen: c.Listen, Target: c.Target})
+	match := tunnels.Match{All: c.All, Protocol: c.Protocol}
+	var err error
+	if match.Listen, err = absolute(c.Listen); err != nil {
+		return err
+	}
+	if match.Target, err = absolute(c.Target); err != nil {
+		return err
+	}
+	closed, err := call(ctx, c.clientFlags, control.VerbClose, match)
 	if err != nil {
 		return err
 	}
+	if closed.Closed == 0 && !c.All {
+		return fmt.Errorf("close: no tunnel matches %s; tombolo ls lists them", given(match))
+	}
 	return say(c.outputFlags, closed, "closed %d", closed.Closed)
+}
+
+// given writes a match as the options of close.
+func given(m tunnels.Match) string {
+	var options []string
+	for _, o := range [][2]string{{"-p", string(m.Protocol)}, {"-l", m.Listen}, {"-t", m.Target}} {
+		if o[1] != "" {
+			options = append(options, o[0]+" "+o[1])
+		}
+	}
+	return strings.Join(options, " ")
 }
 
 type accessCmd struct {

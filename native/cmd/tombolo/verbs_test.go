@@ -107,11 +107,18 @@ func TestTunnelsAreListedAndClosed(t *testing.T) {
 	a.fails(1, "use --anyone", "access", "/x/site", "--remove", b.id)
 	assert.Equal(t, "/x/site: any peer\n", a.does("access", "/x/site", "--anyone"))
 
-	assert.Equal(t, "closed 0\n", a.does("close", "-p", "/x/ssh", "-l", "unix:"+socket))
-	assert.Equal(t, "closed 1\n", a.does("close", "-l", "unix:"+socket))
+	a.fails(1, "close: no tunnel matches -p /x/ssh -l unix:"+socket+"; tombolo ls lists them", "close", "-p", "/x/ssh", "-l", "unix:"+socket)
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	relative, err := filepath.Rel(here, socket)
+	require.NoError(t, err)
+	assert.Equal(t, "closed 1\n", a.does("close", "-l", "unix:"+relative))
 	assert.NoFileExists(t, socket)
 	assert.Equal(t, "closed 1\n", a.does("close", "-t", "127.0.0.1:22"))
+	a.does("listen", "--ephemeral", "/x/here", "file:.")
+	assert.Equal(t, "closed 1\n", a.does("close", "-t", "file:."))
 	assert.Equal(t, control.Closed{Closed: 2}, tells[control.Closed](a, "close", "-a"))
+	assert.Equal(t, "closed 0\n", a.does("close", "-a"))
 	assert.Empty(t, tells[tunnels.List](a, "ls").Listeners)
 }
 
