@@ -21,6 +21,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -65,6 +66,7 @@ func (p Program) parser() (*kong.Kong, error) {
 		kong.Vars(p.Vars),
 		kong.Vars{"version": Version(p.Name)},
 		kong.ValueFormatter(withDefault),
+		kong.KindMapper(reflect.Slice, withoutEmpty{builtin.ForType(reflect.TypeFor[[]string]())}),
 	)
 }
 

@@ -156,9 +156,6 @@ func (c *Config) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, e
 	if !ok {
 		return nil, nil
 	}
-	if list, ok := value.([]any); ok && len(list) == 0 {
-		return nil, nil
-	}
 	return text(value), nil
 }
 

@@ -1,8 +1,12 @@
 package command
 
 import (
+	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 
+	"github.com/alecthomas/kong"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -10,6 +14,23 @@ import (
 	"github.com/tombolo-net/tombolo/native/address"
 	"github.com/tombolo-net/tombolo/native/stack"
 )
+
+// builtin has kong's own mappers.
+var builtin = kong.NewRegistry().RegisterDefaults()
+
+// withoutEmpty is the mapper of a flag that takes several values. It refuses an empty
+// one: kong drops it, so that --allow "$PEER" with an unset PEER would allow everyone.
+type withoutEmpty struct{ kong.Mapper }
+
+// Decode implements kong.Mapper.
+func (m withoutEmpty) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	text, ok := ctx.Scan.Peek().Value.(string)
+	sep := ctx.Value.Tag.Sep
+	if ok && ctx.Value.Flag != nil && slices.Contains(kong.SplitEscaped(text+string(sep), sep), "") {
+		return errors.New("a value is empty: give one, or leave out the flag, its variable or its line")
+	}
+	return m.Mapper.Decode(ctx, target)
+}
 
 // Listen is a flag for where to listen: a multiaddr, or host:port for every transport
 // there.
