@@ -40,7 +40,14 @@ const (
 	ExitOK    = 0
 	ExitError = 1
 	ExitUsage = 2
+
+	ExitInterrupted = 130 // as a shell reports Ctrl-C
 )
+
+// ErrInterrupted is returned by a command that a signal ended in the middle of something
+// that must not pass for complete. The program then prints nothing: whoever sent the
+// signal knows.
+var ErrInterrupted = errors.New("interrupted")
 
 // closeTime is how long a program may take to close after SIGINT or SIGTERM. Anything
 // still open then ends with the process.
@@ -100,6 +107,9 @@ func (p Program) Main(args []string) int {
 	chosen.BindTo(ctx, (*context.Context)(nil))
 	if err := chosen.Run(); err != nil {
 		var usage *UsageError
+		if errors.Is(err, ErrInterrupted) {
+			return ExitInterrupted
+		}
 		if errors.As(err, &usage) {
 			return p.fail(fmt.Errorf("%w (see %s --help)", err, p.Name), ExitUsage)
 		}

@@ -160,6 +160,11 @@ type DialCall struct {
 	CustomProtocol bool        `json:"allowCustomProtocol,omitempty"`
 }
 
+// DialEndCall declares that a dialled stream was sent all that there is to send.
+type DialEndCall struct {
+	ID uint64 `json:"id"` // of the stream
+}
+
 // EchoCall asks a peer to echo bytes, to measure the connection.
 type EchoCall struct {
 	Peer  string `json:"peer"`

@@ -38,6 +38,7 @@ func (s *Server) routes() http.Handler {
 	answer(mux, VerbClose, s.close)
 	answer(mux, VerbStreams, s.streams)
 	answer(mux, VerbCloseStreams, s.closeStreams)
+	answer(mux, VerbDialEnd, s.dialEnd)
 	keepAnswering(mux, VerbWatch, s.watch)
 	answer(mux, VerbServices, s.services)
 	mux.HandleFunc("POST /v1/dial", s.dial)

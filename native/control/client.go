@@ -14,6 +14,7 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // ErrNoDaemon is returned if no daemon runs for a data directory.
@@ -174,9 +175,30 @@ func readLine(r *bufio.Reader) (line []byte, err error) {
 	}
 }
 
+// Dialled is a stream to a peer, as a connection to the daemon. The stream is reset if its
+// caller closes it or is killed before CloseWrite, and before the service has ended its
+// side.
+type Dialled struct {
+	*net.UnixConn
+	client *Client
+	id     uint64
+}
+
+// CloseWrite closes the writing half: the service reads EOF after what was written.
+func (d *Dialled) CloseWrite() error {
+	ctx, cancel := context.WithTimeout(context.Background(), endTime)
+	defer cancel()
+	_, err := VerbDialEnd.Call(ctx, d.client, DialEndCall{d.id})
+	return errors.Join(err, d.UnixConn.CloseWrite())
+}
+
+// endTime bounds the call that declares the end of a dialled stream. Its answer waits for
+// nothing.
+const endTime = 10 * time.Second
+
 // Dial opens a stream to a peer and returns it as a connection with half-close. id is the
 // stream's, and can be used to ask how the stream ended.
-func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id uint64, err error) {
+func (c *Client) Dial(ctx context.Context, q DialCall) (conn *Dialled, id uint64, err error) {
 	raw, err := c.connect(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -215,7 +237,7 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *net.UnixConn, id u
 	if err != nil {
 		return nil, 0, fmt.Errorf("the daemon's answer is not understood: %w", err)
 	}
-	return raw.(*net.UnixConn), id, nil
+	return &Dialled{raw.(*net.UnixConn), c, id}, id, nil
 }
 
 // oneByte reads one byte at a time, so that a buffered reader takes no more than it

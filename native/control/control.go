@@ -89,6 +89,8 @@ type Server struct {
 	once     sync.Once
 	closeErr error
 
+	dialled sync.Map // stream ID → *caller
+
 	mu     sync.Mutex
 	closed bool
 }

@@ -19,7 +19,7 @@ var objects = []reflect.Type{
 	reflect.TypeFor[Status](), reflect.TypeFor[Reservation](), reflect.TypeFor[Peer](), reflect.TypeFor[PeerCall](), reflect.TypeFor[Pong](),
 	reflect.TypeFor[AccessCall](), reflect.TypeFor[Closed](), reflect.TypeFor[StreamsCall](), reflect.TypeFor[CloseStreamsCall](),
 	reflect.TypeFor[Offer](), reflect.TypeFor[MessageCall](), reflect.TypeFor[Reply](), reflect.TypeFor[SubscribeCall](),
-	reflect.TypeFor[Message](), reflect.TypeFor[DialCall](), reflect.TypeFor[EchoCall](), reflect.TypeFor[Echoed](), reflect.TypeFor[Error](),
+	reflect.TypeFor[Message](), reflect.TypeFor[DialCall](), reflect.TypeFor[DialEndCall](), reflect.TypeFor[EchoCall](), reflect.TypeFor[Echoed](), reflect.TypeFor[Error](),
 	reflect.TypeFor[PairCall](), reflect.TypeFor[Paired](), reflect.TypeFor[Pairing](),
 	reflect.TypeFor[tunnels.ListenSpec](), reflect.TypeFor[tunnels.ForwardSpec](), reflect.TypeFor[tunnels.Listener](),
 	reflect.TypeFor[tunnels.Forward](), reflect.TypeFor[tunnels.List](), reflect.TypeFor[tunnels.Match](),

@@ -236,3 +236,45 @@ func TestTheAnswerOfADialIsFollowedByTheStreamAlone(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "220 at once", line)
 }
+
+func TestADialledStreamEndsWellOnlyIfItsCallerSaysSo(t *testing.T) {
+	s, c := newServer(t)
+	n := echoing(t, c)
+	read := make(chan error, 1)
+	_, err := n.Listen(testContext(t), "/x/upload", bridge.Func(func(_ context.Context, c net.Conn) {
+		_, err := io.ReadAll(c)
+		read <- err
+	}))
+	require.NoError(t, err)
+	_, err = n.Listen(testContext(t), "/x/silent", bridge.Func(func(context.Context, net.Conn) {}))
+	require.NoError(t, err)
+	for name, x := range map[string]struct {
+		proto  protocol.ID
+		end    func(*Dialled) error
+		reason bridge.Reason
+	}{
+		"declared":             {"/x/upload", (*Dialled).CloseWrite, ""},
+		"killed":               {"/x/upload", func(d *Dialled) error { return d.UnixConn.Close() }, bridge.ClientFailed},
+		"half-closed only":     {"/x/upload", func(d *Dialled) error { return d.UnixConn.CloseWrite() }, bridge.ClientFailed},
+		"the service was done": {"/x/silent", func(d *Dialled) error { _, err := io.ReadAll(d); return errors.Join(err, d.Close()) }, ""},
+	} {
+		conn, id, err := c.Dial(testContext(t), DialCall{Peer: n.ID().String(), Protocol: x.proto})
+		require.NoError(t, err)
+		if x.proto == "/x/upload" {
+			_, err = io.WriteString(conn, "half of it")
+			require.NoError(t, err)
+		}
+		require.NoError(t, x.end(conn), name)
+		if x.proto == "/x/upload" {
+			assert.Equal(t, x.reason == "", <-read == nil, "%s: the service reads a clean end", name)
+		}
+		require.Eventually(t, func() bool {
+			var streams []bridge.StreamInfo
+			err := c.call(testContext(t), "streams", StreamsCall{ID: &id}, &streams)
+			late := c.call(testContext(t), "dial/end", DialEndCall{id}, nil)
+			return err == nil && !streams[0].Ended.IsZero() && streams[0].Reason == x.reason && late != nil
+		}, patience, 10*time.Millisecond, name)
+		conn.Close()
+	}
+	assert.Empty(t, s.node.Bridge().Streams())
+}

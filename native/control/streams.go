@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -194,15 +196,55 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 		return
 	}
-	caller, err := takeOver(w, c.Info().ID)
+	id := c.Info().ID
+	from := new(caller)
+	s.dialled.Store(id, from) // before the answer: the end may be declared at once
+	defer s.dialled.Delete(id)
+	from.Local, err = takeOver(w, id)
 	if err != nil {
 		_ = c.Reset()
 		s.log.Debug("a caller did not become a stream", "error", err)
 		return
 	}
-	stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = caller.Reset() })
+	stop := context.AfterFunc(s.ctx, func() { _ = c.Reset(); _ = from.Reset() })
 	defer stop()
-	_ = c.Splice(caller) // the registry records how it ended
+	_ = c.Splice(from) // the registry records how it ended
+}
+
+// dialEnd makes the EOF that follows a clean end.
+func (s *Server) dialEnd(_ context.Context, q DialEndCall) (None, error) {
+	c, ok := s.dialled.Load(q.ID)
+	if !ok {
+		return None{}, fmt.Errorf("stream %d: %w that was dialled", q.ID, bridge.ErrNoStream)
+	}
+	c.(*caller).mayEnd.Store(true)
+	return None{}, nil
+}
+
+// caller is the caller's end of a dialled stream. The system closes the connection of a
+// process that is killed, which looks like an end. So EOF is the end only if the caller
+// has declared it, or if the service has ended its side already and waits for no more.
+type caller struct {
+	bridge.Local
+	mayEnd atomic.Bool
+}
+
+// errUndeclared is how a dialled stream ends if its caller is interrupted or killed.
+var errUndeclared = errors.New("the caller ended in the middle, without the call dial/end")
+
+// Read implements bridge.Local.
+func (c *caller) Read(b []byte) (int, error) {
+	n, err := c.Local.Read(b)
+	if err == io.EOF && !c.mayEnd.Load() {
+		err = errUndeclared
+	}
+	return n, err
+}
+
+// CloseWrite implements bridge.Local.
+func (c *caller) CloseWrite() error {
+	c.mayEnd.Store(true)
+	return c.Local.CloseWrite()
 }
 
 // takeOver turns the connection of a call into a local stream.

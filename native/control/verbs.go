@@ -45,6 +45,7 @@ const (
 	VerbClose        Verb[tunnels.Match, Closed]                = "close"
 	VerbStreams      Verb[StreamsCall, []bridge.StreamInfo]     = "streams"
 	VerbCloseStreams Verb[CloseStreamsCall, Closed]             = "streams/close"
+	VerbDialEnd      Verb[DialEndCall, None]                    = "dial/end"
 	VerbServices     Verb[PeerCall, []Offer]                    = "services"
 
 	VerbListenForeground  ContinuingVerb[tunnels.ListenSpec, tunnels.Listener] = "listen/foreground"

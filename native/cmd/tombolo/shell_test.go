@@ -284,6 +284,69 @@ func TestStandardInputAndOutputAreAStream(t *testing.T) {
 	assert.Equal(t, "hello and more", r.stdout, "nobody need connect first: %s", r.stderr)
 }
 
+func TestAnUploadThatEndsInTheMiddleIsNotTakenForTheWhole(t *testing.T) {
+	a, b := two(t)
+	begun, read := make(chan struct{}, 1), make(chan error, 1)
+	b.does("listen", "/x/upload", service(t, func(c *net.TCPConn) {
+		if _, err := io.ReadFull(c, make([]byte, 4)); err == nil {
+			begun <- struct{}{}
+		}
+		_, err := io.Copy(io.Discard, c)
+		read <- err
+	}))
+	broken := func() error {
+		select {
+		case err := <-read:
+			return err
+		case <-time.After(ending):
+			return nil
+		}
+	}
+	half := func(end func(upload *os.Process, input *net.TCPConn)) (code int, stderr string) {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close()
+		stdin, err := net.Dial("tcp4", l.Addr().String())
+		require.NoError(t, err)
+		defer stdin.Close()
+		input, err := l.Accept()
+		require.NoError(t, err)
+		defer input.Close()
+		file, err := stdin.(*net.TCPConn).File()
+		require.NoError(t, err)
+		defer file.Close()
+		cmd := exec.Command(binary, "forward", "/x/upload", "-", b.id)
+		cmd.Env = []string{"TOMBOLO_DATA_DIR=" + a.dir, "HOME=" + t.TempDir()}
+		cmd.Stdin = file
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		require.NoError(t, cmd.Start())
+		_, err = io.WriteString(input, "half")
+		require.NoError(t, err)
+		<-begun
+		end(cmd.Process, input.(*net.TCPConn))
+		_ = cmd.Wait()
+		return cmd.ProcessState.ExitCode(), said.String()
+	}
+	code, stderr := half(func(_ *os.Process, input *net.TCPConn) {
+		require.NoError(t, input.SetLinger(0))
+		require.NoError(t, input.Close())
+	})
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "forward: read standard input: ")
+	require.Error(t, broken(), "standard input failed")
+	for s, want := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 130, syscall.SIGHUP: 130, syscall.SIGKILL: -1} {
+		code, stderr := half(func(upload *os.Process, _ *net.TCPConn) { require.NoError(t, upload.Signal(s)) })
+		assert.Equal(t, want, code, s)
+		assert.Empty(t, stderr, "%s: ssh ends its ProxyCommand like this, in the user's terminal", s)
+		require.Error(t, broken(), s)
+	}
+	require.Eventually(t, func() bool { return len(tells[[]bridge.StreamInfo](a, "streams", "--ended")) == 5 }, ending, 50*time.Millisecond)
+	for _, s := range tells[[]bridge.StreamInfo](a, "streams", "--ended") {
+		assert.Equal(t, bridge.ClientFailed, s.Reason)
+	}
+}
+
 // refuses runs a command that must fail while its standard input stays open, as it does for
 // ssh's ProxyCommand.
 func (p *peerProcess) refuses(want string, args ...string) {

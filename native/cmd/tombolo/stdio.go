@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tombolo-net/tombolo/native/command"
 	"github.com/tombolo-net/tombolo/native/control"
 )
 
@@ -51,18 +52,54 @@ func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	failed := make(chan error, 1)
 	go func() { // ends with the process: reading a terminal cannot be interrupted
-		_, _ = io.Copy(conn, os.Stdin) // a failure also ends the other direction
-		_ = conn.CloseWrite()
+		if err := send(conn, os.Stdin); err != nil {
+			failed <- err
+			_ = conn.Close() // ends the other direction, too
+		}
 	}()
 	_, err = io.Copy(os.Stdout, conn)
 	if ctx.Err() != nil {
-		return nil
+		return command.ErrInterrupted // without a word: ssh ends its ProxyCommand like this
+	}
+	select {
+	case err := <-failed:
+		return about("forward", err)
+	default:
 	}
 	if why := endOf(client, id); why != nil {
 		return about("forward", why)
 	}
 	return about("forward", err)
+}
+
+// send sends all of from, and then the end. It returns an error only if from failed; if
+// the stream fails, its other direction reports that.
+func send(conn *control.Dialled, from io.Reader) error {
+	in := &input{Reader: from}
+	_, err := io.Copy(conn, in)
+	if in.err != nil {
+		return fmt.Errorf("read standard input: %w", in.err)
+	}
+	if err == nil {
+		_ = conn.CloseWrite()
+	}
+	return nil
+}
+
+// input remembers the error of a reader. io.Copy does not say which end failed.
+type input struct {
+	io.Reader
+	err error
+}
+
+func (i *input) Read(b []byte) (int, error) {
+	n, err := i.Reader.Read(b)
+	if err != io.EOF {
+		i.err = err
+	}
+	return n, err
 }
 
 // endOf returns the reason why a stream ended; nil if it ended well.
