@@ -158,6 +158,9 @@ type DialCall struct {
 	Peer           string      `json:"peer"`
 	Protocol       protocol.ID `json:"protocol"`
 	CustomProtocol bool        `json:"allowCustomProtocol,omitempty"`
+	// DeclaresEnd makes the end of the connection a failure, unless the caller has declared
+	// the end of its side with dial/end. A caller that is killed then resets the stream.
+	DeclaresEnd bool `json:"declaresEnd,omitempty"`
 }
 
 // DialEndCall declares that a dialled stream was sent all that there is to send.

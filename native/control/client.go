@@ -212,6 +212,7 @@ func (c *Client) Dial(ctx context.Context, q DialCall) (conn *Dialled, id uint64
 			_ = raw.Close()
 		}
 	}()
+	q.DeclaresEnd = true // see Dialled.CloseWrite
 	body, err := json.Marshal(q)
 	if err != nil {
 		return nil, 0, err

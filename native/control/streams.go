@@ -198,6 +198,7 @@ func (s *Server) dial(w http.ResponseWriter, r *http.Request) {
 	}
 	id := c.Info().ID
 	from := new(caller)
+	from.mayEnd.Store(!q.DeclaresEnd)
 	s.dialled.Store(id, from) // before the answer: the end may be declared at once
 	defer s.dialled.Delete(id)
 	from.Local, err = takeOver(w, id)
@@ -222,8 +223,8 @@ func (s *Server) dialEnd(_ context.Context, q DialEndCall) (None, error) {
 }
 
 // caller is the caller's end of a dialled stream. The system closes the connection of a
-// process that is killed, which looks like an end. So EOF is the end only if the caller
-// has declared it, or if the service has ended its side already and waits for no more.
+// process that is killed, which looks like an end. So if the caller declares its end, EOF
+// is the end only after that, or if the service has ended its side already and waits for no more.
 type caller struct {
 	bridge.Local
 	mayEnd atomic.Bool
