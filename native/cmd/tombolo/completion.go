@@ -22,17 +22,31 @@ import (
 // A completion is inserted as one word. bash inserts it unchanged, so its script quotes
 // it, and marks file names as such, for readline to quote them; zsh and fish quote by
 // themselves.
+//
+// bash also splits words at : and =, and replaces only the last part. So its script joins
+// the parts that no space separates, and cuts what it keeps from each completion.
 var completionScripts = map[string]string{
 	"bash": `_tombolo() {
-  local found
+  local found part rest line=$COMP_LINE n=-1 words=() cur=${COMP_WORDS[COMP_CWORD]}
+  for part in "${COMP_WORDS[@]:0:COMP_CWORD+1}"; do
+    rest=${line#"${line%%[![:space:]]*}"}
+    if [[ $n -ge 0 && $rest == "$line" ]]; then
+      words[n]+=$part
+    else
+      n=$((n + 1)) words[n]=$part
+    fi
+    line=${rest#*"$part"}
+  done
+  [[ $cur == *[!=:]* ]] || cur=
   COMPREPLY=()
   while IFS= read -r found; do
+    found=${found#"${words[n]%"$cur"}"}
     printf -v found %q "$found"
     COMPREPLY+=("$found")
-  done < <(tombolo complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+  done < <(tombolo complete -- "${words[@]:1}" 2>/dev/null)
   if [[ ${#COMPREPLY[@]} -eq 0 ]]; then
     compopt -o filenames 2>/dev/null
-    while IFS= read -r found; do COMPREPLY+=("$found"); done < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+    while IFS= read -r found; do COMPREPLY+=("$found"); done < <(compgen -f -- "$cur")
   fi
 }
 complete -o nosort -F _tombolo tombolo
@@ -73,7 +87,6 @@ func (c *completeCmd) Run(app *kong.Kong) error {
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
-	words = joinValues(words)
 	last := ""
 	if len(words) > 0 {
 		last, words = words[len(words)-1], words[:len(words)-1]
@@ -94,23 +107,6 @@ func harmless(word string) bool {
 	return !strings.ContainsFunc(word, func(r rune) bool {
 		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-+@%:", r)
 	}) && utf8.ValidString(word)
-}
-
-// joinValues rejoins --flag=value, which bash splits into three words, and --flag=, which
-// it splits into two.
-func joinValues(words []string) (joined []string) {
-	for i := 0; i < len(words); i++ {
-		if words[i] == "=" && len(joined) > 0 && strings.HasPrefix(joined[len(joined)-1], "--") {
-			joined[len(joined)-1] += "="
-			if i+1 < len(words) {
-				i++
-				joined[len(joined)-1] += words[i]
-			}
-			continue
-		}
-		joined = append(joined, words[i])
-	}
-	return joined
 }
 
 // candidates finds the command that the words name and lists what may come next.

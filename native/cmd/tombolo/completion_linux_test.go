@@ -139,6 +139,18 @@ func TestNoShellRunsTheNameOfAService(t *testing.T) {
 	})
 }
 
+func TestEveryShellCompletesWordsWithColons(t *testing.T) {
+	t.Parallel()
+	a, b := two(t)
+	b.does("listen", "/x/na:me", "127.0.0.1:22", "--announce", "a name with a colon")
+	eachShell(t, binary, []string{"TOMBOLO_DATA_DIR=" + a.dir}, func(t *testing.T, dir string, term *terminal) {
+		term.types("tombolo forward /x/na:m\t")
+		term.waits("/x/na:me")
+		term.types("127.0.0.1:0 " + b.id[:6] + "\t")
+		term.waits("127.0.0.1:0 " + b.id)
+	})
+}
+
 // stub offers a name that tombolo never would, and records the arguments of its calls.
 const stub = `#!/bin/sh
 case "$1" in

@@ -4,12 +4,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// parts are what bash splits a word into.
+var parts = regexp.MustCompile(`[:=]+|[^:=]+|^$`)
 
 // tab returns what bash offers when a person presses tab after these words.
 func tab(t *testing.T, env []string, words ...string) []string {
@@ -21,9 +25,11 @@ func tab(t *testing.T, env []string, words ...string) []string {
 	bin := t.TempDir()
 	require.NoError(t, os.Symlink(binary, filepath.Join(bin, "tombolo")))
 	cmd := exec.Command(bash, "--norc", "--noprofile", "-euc",
-		`eval "$(tombolo completion bash)"; complete -p tombolo >&2; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tombolo || true; printf '%s\n' "${COMPREPLY[@]}"`,
-		"bash", "tombolo")
-	cmd.Args = append(cmd.Args, words...)
+		`eval "$(tombolo completion bash)"; complete -p tombolo >&2; COMP_LINE=$1; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _tombolo || true; printf '%s\n' "${COMPREPLY[@]}"`,
+		"bash", "tombolo "+strings.Join(words, " "), "tombolo")
+	for _, w := range words {
+		cmd.Args = append(cmd.Args, parts.FindAllString(w, -1)...)
+	}
 	cmd.Env = append([]string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8"}, env...)
 	cmd.Dir = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(cmd.Dir, "a-file"), nil, 0o600))
@@ -46,6 +52,7 @@ func TestBashCompletesCommandsFlagsAndValues(t *testing.T) {
 	assert.Equal(t, []string{"table", "wide", "json"}, tab(t, nil, "ls", "-o", ""))
 	assert.Equal(t, []string{"bash"}, tab(t, nil, "completion", "b"))
 	assert.Equal(t, []string{"a-file"}, tab(t, nil, "up", "--config", "a-f"), "otherwise files")
+	assert.Equal(t, []string{"a-file"}, tab(t, nil, "up", "--config=a-f"))
 	assert.Equal(t, []string{"a-file"}, tab(t, nil, "ping", "a-"), "no daemon is not an error")
 }
 
@@ -66,7 +73,8 @@ func TestBashCompletesPeersAndProtocolsOfTheDaemon(t *testing.T) {
 	b.does("listen", "/x/tür-2.0_a+b@c%d:e", "127.0.0.1:22", "--announce", "a name that is safe")
 	assert.Equal(t, []string{"/x/theirs", "/x/tür-2.0_a+b@c%d:e"}, tab(t, env, "forward", "/x/t"), "a name that a shell might not read as one word is not offered")
 	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", a.dir, ""))
-	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir", "=", a.dir, ""), "as bash splits --data-dir=")
+	assert.Equal(t, []string{b.id}, tab(t, nil, "ping", "--data-dir="+a.dir, ""))
+	assert.Equal(t, []string{"e"}, tab(t, env, "forward", "/x/tür-2.0_a+b@c%d:"), "bash keeps what is before it")
 }
 
 func TestEveryShellHasAScriptThatAsks(t *testing.T) {
