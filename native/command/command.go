@@ -74,6 +74,7 @@ func (p Program) parser() (*kong.Kong, error) {
 		kong.Vars{"version": Version(p.Name)},
 		kong.ValueFormatter(withDefault),
 		kong.KindMapper(reflect.Slice, withoutEmpty{builtin.ForType(reflect.TypeFor[[]string]())}),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), notNegative{builtin.ForType(reflect.TypeFor[time.Duration]())}),
 	)
 }
 

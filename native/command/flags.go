@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -30,6 +31,18 @@ func (m withoutEmpty) Decode(ctx *kong.DecodeContext, target reflect.Value) erro
 		return errors.New("a value is empty: give one, or leave out the flag, its variable or its line")
 	}
 	return m.Mapper.Decode(ctx, target)
+}
+
+// notNegative is the mapper of a duration. No flag has a meaning for one below zero.
+type notNegative struct{ kong.Mapper }
+
+// Decode implements kong.Mapper.
+func (m notNegative) Decode(ctx *kong.DecodeContext, target reflect.Value) error {
+	err := m.Mapper.Decode(ctx, target)
+	if d := time.Duration(target.Int()); err == nil && d < 0 {
+		return fmt.Errorf("%s is below zero: give a time such as 30s", d)
+	}
+	return err
 }
 
 // Listen is a flag for where to listen: a multiaddr, or host:port for every transport

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/stretchr/testify/assert"
@@ -18,6 +19,7 @@ type flags struct {
 	Config  command.ConfigFlag
 	Listen  []command.Listen
 	Name    []string
+	Time    time.Duration
 }
 
 func (f *flags) BeforeResolve(ctx *kong.Context, trace *kong.Path) error {
@@ -58,4 +60,12 @@ func TestAFlagTakesSeveralValues(t *testing.T) {
 	f = flags{}
 	require.NoError(t, parse(&f, t.TempDir()))
 	assert.Empty(t, f.Name)
+}
+
+func TestADurationBelowZeroIsRefused(t *testing.T) {
+	require.ErrorContains(t, parse(&flags{}, t.TempDir(), "--time=-1s"), "--time")
+	var f flags
+	require.NoError(t, parse(&f, t.TempDir(), "--time=1m"))
+	assert.Equal(t, time.Minute, f.Time)
+	require.NoError(t, parse(&flags{}, t.TempDir(), "--time=0s"))
 }

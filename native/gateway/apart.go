@@ -36,7 +36,7 @@ func (g *Gateway) nameOf(r *http.Request) (n hostName, ok bool) {
 		if ip == loopback4 || ip == netip.IPv6Loopback() {
 			n.parent = "localhost" // browsers resolve all names below it to these two
 		}
-		return n, ip.IsLoopback() || ip == servedOn(r)
+		return n, ip.IsLoopback() || ip == servedOn(r) || g.hosts[ip.String()]
 	}
 	host = canonicalName(host)
 	if g.parents[host] {

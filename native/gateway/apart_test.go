@@ -47,3 +47,27 @@ func TestANameIsMadeOfThePathOfTheService(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "f39fedba351a5c114ce0993dcbd59db0", label(p, "/x/site/http"))
 }
+
+func TestAHostIsTakenInTheFormsThatCanMatch(t *testing.T) {
+	for given, host := range map[string]string{
+		"Gate.Example.":       "gate.example:18090",
+		"b\u00fccher.example": "xn--bcher-kva.example",
+		"my_gate":             "my_gate:80",
+		"198.51.100.7":        "198.51.100.7:18090",
+		"2001:DB8::7":         "[2001:db8::7]:18090",
+		"[2001:db8::7]":       "[2001:db8::7]",
+		"*.gate.example":      "gate.example",
+	} {
+		_, err := ParseHost(given)
+		require.NoError(t, err)
+		g := New(new(core.Node), Options{Hosts: []string{given}})
+		_, ok := g.nameOf(&http.Request{Host: host})
+		assert.True(t, ok, "%s answers at %s", given, host)
+		_, ok = g.nameOf(&http.Request{Host: "198.51.100.8"})
+		assert.False(t, ok)
+	}
+	for _, given := range []string{"", " gw.example", "gw.example:18090", "http://gw.example/", "gw.example/", "198.51.100.7:80", "[2001:db8::7]:80", "*.198.51.100.7", "*.", "*", "a..b"} {
+		_, err := ParseHost(given)
+		require.ErrorContains(t, err, "neither a host name", given)
+	}
+}

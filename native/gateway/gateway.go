@@ -52,8 +52,8 @@ const (
 
 // Options configure a gateway. The zero value is usable.
 type Options struct {
-	// Hosts are the host names at which the gateway answers, without port, in addition to
-	// its own IP addresses and localhost. *.NAME means that all names below NAME resolve to
+	// Hosts are the host names and IP addresses at which the gateway answers, without port,
+	// in addition to the IP addresses that it listens on and localhost: see ParseHost. *.NAME means that all names below NAME resolve to
 	// the gateway, too: services then have names of their own below it, as below localhost.
 	Hosts []string
 	// Logger receives failures. If nil, nothing is logged.
@@ -107,10 +107,13 @@ func New(node *core.Node, opts Options) *Gateway {
 		parents: map[string]bool{"localhost": true},
 	}
 	for _, h := range opts.Hosts {
-		if parent, ok := strings.CutPrefix(h, "*."); ok {
-			g.parents[canonicalName(parent)] = true
+		name, err := ParseHost(h)
+		if err != nil {
+			g.log.Warn("the gateway does not answer at a host", "error", err)
+		} else if parent, ok := strings.CutPrefix(name, "*."); ok {
+			g.parents[parent] = true
 		} else {
-			g.hosts[canonicalName(h)] = true
+			g.hosts[name] = true
 		}
 	}
 	g.ctx, g.stop = context.WithCancel(context.Background())

@@ -6,7 +6,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // guard parses the Host of a request, and returns why the request is refused, if it is:
@@ -58,6 +61,27 @@ func servedOn(r *http.Request) netip.Addr {
 
 // canonicalName returns a host name in lower case and without the root's dot.
 func canonicalName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
+
+// lookup maps a name to ASCII as browsers do. They allow underscores, too.
+var lookup = idna.New(idna.MapForLookup(), idna.StrictDomainName(false))
+
+var hostForm = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+
+// ParseHost parses one of Options.Hosts, and returns it as the gateway compares it.
+func ParseHost(s string) (string, error) {
+	if ip, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")); err == nil {
+		return ip.Unmap().WithZone("").String(), nil
+	}
+	name, below := strings.CutPrefix(s, "*.")
+	name, err := lookup.ToASCII(canonicalName(name))
+	if _, notIP := netip.ParseAddr(name); err != nil || notIP == nil || !hostForm.MatchString(name) {
+		return "", fmt.Errorf("%q is neither a host name, such as gate.example or *.gate.example, nor an IP address: write it without scheme, port and path", s)
+	}
+	if below {
+		name = "*." + name
+	}
+	return name, nil
+}
 
 // ownOrigin reports whether an Origin is that of a page served here.
 func ownOrigin(r *http.Request, origin string) bool {

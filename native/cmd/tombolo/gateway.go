@@ -16,14 +16,28 @@ import (
 // gatewayGrace is how long requests in progress may continue when the daemon ends.
 const gatewayGrace = time.Second
 
+// gatewayHost is a flag for a host name or an IP address at which the gateway answers.
+type gatewayHost string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (h *gatewayHost) UnmarshalText(text []byte) error {
+	name, err := gateway.ParseHost(string(text))
+	*h = gatewayHost(name)
+	return err
+}
+
 // serveGateway serves the gateway at an address of this machine until it is
 // closed, and returns its URL.
-func serveGateway(node *core.Node, addr string, hosts []string, log *slog.Logger) (url string, closeAll func() error, err error) {
+func serveGateway(node *core.Node, addr string, hosts []gatewayHost, log *slog.Logger) (url string, closeAll func() error, err error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return "", nil, fmt.Errorf("gateway: %w; choose another address with --gateway", err)
 	}
-	g := gateway.New(node, gateway.Options{Hosts: hosts, Logger: log})
+	names := make([]string, len(hosts))
+	for i, h := range hosts {
+		names[i] = string(h)
+	}
+	g := gateway.New(node, gateway.Options{Hosts: names, Logger: log})
 	server := gateway.Server(g)
 	served := make(chan struct{})
 	go func() {

@@ -32,7 +32,7 @@ type upCmd struct {
 	Direct   string              `help:"Connections without the relay, by WebRTC, to peers that speak over one: auto or never." enum:"auto,never" default:"never"`
 	Gateway  command.HostPort    `help:"Serve the HTTP services of peers under /p2p/<peer>/x/<name>/http/ on this local address." placeholder:"HOST:PORT"`
 
-	GatewayHost []string `help:"Additional host name for the gateway; *.NAME if all names below it resolve to this machine. Repeatable." placeholder:"NAME"`
+	GatewayHost []gatewayHost `help:"Additional host name or IP address for the gateway, such as that of a router before it; *.NAME if all names below it resolve to this machine. Repeatable." placeholder:"NAME"`
 
 	OpenTimeout   time.Duration `help:"Time that a forward tries to reach its peer for a connection." default:"${openTimeout}" placeholder:"TIME"`
 	TargetTimeout time.Duration `help:"Time that the target of a listener may take to accept a connection." default:"${targetTimeout}" placeholder:"TIME"`
