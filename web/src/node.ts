@@ -1,6 +1,7 @@
 import { dialAhead } from './ahead.js'
 import { askAhead } from './ask.js'
 import { callsOf, optionsAt, type PlainCalls } from './calls.js'
+import { copied } from './copied.js'
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
@@ -180,12 +181,12 @@ export class TomboloNode extends EventTarget {
     if (typeof filter !== 'function') {
       return this.#program.call(() => this.#raw.sendTo(filter, type, bytes, options), options?.signal)
     }
+    const rest = copied([bytes, options] as const)
     const chosen = (await this.peers()).filter(filter)
     return this.sendAll(
       chosen.map((peer) => peer.id),
       type,
-      bytes,
-      options,
+      ...rest,
     )
   }
 
@@ -246,7 +247,7 @@ export class TomboloNode extends EventTarget {
  */
 export function creator(files: Files, platform: Platform, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
-    const { signal, ...others } = options
+    const { signal, ...others } = copied(options)
     signal?.throwIfAborted()
     const begin = () => make(others, files, platform, workers)
     const made = others.identity === 'persistent' ? inTurn(begin, signal) : begin()

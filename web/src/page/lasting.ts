@@ -1,11 +1,12 @@
 /** The objects that a page has registered with a node in a worker. They stay registered over restarts. */
+import { copied } from '../copied.js'
 import { RestartError, TomboloError } from '../errors.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
 import { Loan, type Wire } from '../wire/wire.js'
 import type { ListedRoom, RawLobby, RoomChange } from '../world/lobby.js'
 import type { RawRoom, RawStandby, RoomStats, StandbyState } from '../world/room.js'
 import type { RawSeat, SeatInfo } from '../world/seat.js'
-import type { Listener, ListenerLimits, ListenOptions, PresenceChange, Registration } from '../types.js'
+import type { Listener, ListenerLimits, PresenceChange, Registration } from '../types.js'
 
 /** The node that owns them, with the members that they need. */
 export interface Owner {
@@ -14,6 +15,8 @@ export interface Owner {
   readonly closed: boolean
   /** Resolves to the wire to the worker, once there is one. */
   wire(): Promise<Wire>
+  /** Calls `f` with the wire and the arguments, which the caller may reuse at once. */
+  reach<T>(args: unknown[], f: (wire: Wire, args: unknown[]) => Promise<T>): Promise<T>
   forget(lasting: Lasting): void
 }
 
@@ -27,12 +30,16 @@ export class Lasting implements Registration {
   protected dropped_ = 0
   /** The functions among the arguments, as lent to the current worker. */
   #loans: Loan[] = []
+  /** A copy of the arguments, for later workers. */
+  readonly args: unknown[]
 
   constructor(
     protected readonly node: Owner,
     readonly method: string,
-    readonly args: unknown[],
-  ) {}
+    args: unknown[],
+  ) {
+    this.args = copied(args)
+  }
 
   async register(wire: Wire): Promise<void> {
     if (this.over) return this.node.forget(this)
@@ -77,10 +84,18 @@ export class Lasting implements Registration {
     this.id = undefined
   }
 
-  protected async ask(method: string, args: unknown[]): Promise<unknown> {
-    const wire = await this.node.wire()
-    if (this.id === undefined) throw this.failed ?? new TomboloError('closed', `the ${this.method} is closed`)
-    return wire.call(this.id, method, args)
+  protected ask(method: string, args: unknown[]): Promise<unknown> {
+    return this.node.reach(args, async (wire, args) => {
+      if (this.id === undefined) throw this.failed ?? new TomboloError('closed', `the ${this.method} is closed`)
+      return wire.call(this.id, method, args)
+    })
+  }
+
+  /** Changes the option of that name, or all that `value` has, in this worker and for later ones. */
+  protected async change(method: string, value: object, option?: string): Promise<void> {
+    const kept = copied(value)
+    await this.ask(method, [kept])
+    this.args[2] = { ...(this.args[2] as object | undefined), ...(option === undefined ? kept : { [option]: kept }) }
   }
 }
 
@@ -92,8 +107,7 @@ export class RemoteListener extends Lasting implements Listener {
   async update(changes: ListenerLimits): Promise<void> {
     if (!((this as unknown) instanceof RemoteListener)) throw new TypeError('update was not called on a listener')
     if (this.over || this.node.closed) throw this.failed ?? new TomboloError('closed', 'the listener is closed')
-    await this.ask('update', [changes])
-    this.args[2] = { ...(this.args[2] as ListenOptions | undefined), ...changes }
+    await this.change('update', changes)
   }
 }
 
@@ -183,19 +197,16 @@ export class RemoteRoom extends Lasting implements RawRoom {
     await this.ask('save', [])
   }
 
-  async nameStandbys(peers: string[]): Promise<void> {
-    await this.ask('nameStandbys', [peers])
-    this.args[2] = { ...(this.args[2] as object), standbys: peers }
+  nameStandbys(peers: string[]): Promise<void> {
+    return this.change('nameStandbys', peers, 'standbys')
   }
 
-  async nameNeighbours(peers: string[]): Promise<void> {
-    await this.ask('nameNeighbours', [peers])
-    this.args[2] = { ...(this.args[2] as object), neighbours: peers }
+  nameNeighbours(peers: string[]): Promise<void> {
+    return this.change('nameNeighbours', peers, 'neighbours')
   }
 
-  async setTags(tags: Record<string, string>): Promise<void> {
-    await this.ask('setTags', [tags])
-    this.args[2] = { ...(this.args[2] as object), tags }
+  setTags(tags: Record<string, string>): Promise<void> {
+    return this.change('setTags', tags, 'tags')
   }
 
   invite(page: string): Promise<string> {

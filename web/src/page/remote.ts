@@ -3,6 +3,7 @@
  * same identity and all registrations.
  */
 import { callsOf, type PlainCalls } from '../calls.js'
+import { copied } from '../copied.js'
 import { RestartError, TomboloError } from '../errors.js'
 import type { Files } from '../load.js'
 import type { RawPresence, RawSubscription } from '../messages.js'
@@ -10,10 +11,10 @@ import type { RawLobby, RoomFilter } from '../world/lobby.js'
 import type { RawRoom, RawStandby } from '../world/room.js'
 import type { RawSeat } from '../world/seat.js'
 import { callWhile, raceAbort, type Carrier, type RawNode } from '../program.js'
-import type { HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
+import type { CallOptions, HistoryLimits, Listener, ListenOptions, NodeConfig, Registration } from '../types.js'
 import { isSignal } from '../values.js'
 import type { Born, Start } from '../wire/start.js'
-import type { Wire } from '../wire/wire.js'
+import { Wire } from '../wire/wire.js'
 import {
   Lasting,
   type Owner,
@@ -50,7 +51,8 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   readonly #histories = new Map<string, HistoryLimits | undefined>()
   #restarts: number[] = []
   #life: Life | undefined
-  #up!: Promise<Wire>
+  /** The wire to the worker, or what resolves to it once there is one. */
+  #up!: Wire | Promise<Wire>
   #born!: Born
   #closed: Error | undefined
 
@@ -58,7 +60,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     super()
     this.#place = place
     this.#program = program
-    this.#config = config
+    this.#config = copied(config)
   }
 
   /**
@@ -75,8 +77,8 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     for (let silent = 0; ;) {
       const life = await node.#begin()
       try {
-        node.#born = await life.start(await program, config, start)
-        node.#up = Promise.resolve(life.wire)
+        node.#born = await life.start(await program, node.#config, start)
+        node.#up = life.wire
         return node
       } catch (error) {
         node.#life = undefined
@@ -107,9 +109,19 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
     return this.#ended.signal
   }
 
-  async call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    if (this.#life?.up !== true && isSignal(signal)) await raceAbort(this.wire(), signal)
+  call<T>(f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return callWhile(this.ended, f, signal)
+  }
+
+  /**
+   * Calls `f` with the wire and the arguments. A caller may reuse its arguments at once. So if there is no wire yet, `f` gets a copy of
+   * them later, unless their signal has aborted. If there is one, `f` is called before this returns, and the wire copies them.
+   */
+  async reach<T>(args: unknown[], f: (wire: Wire, args: unknown[]) => Promise<T>): Promise<T> {
+    if (this.#up instanceof Wire) return f(this.#up, args)
+    const copies = copied(args)
+    const signal = copies.map((arg) => (arg as CallOptions | null | undefined)?.signal).find(isSignal)
+    return f(await (signal === undefined ? this.wire() : raceAbort(this.wire(), signal)), copies)
   }
 
   /** Resolves to the wire to the worker, once there is one. */
@@ -161,15 +173,15 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   }
 
   async keepHistory(type: string, limits?: HistoryLimits): Promise<void> {
-    await (await this.wire()).call(0, 'keepHistory', [type, limits])
-    this.#histories.set(type, limits)
+    const kept = copied(limits)
+    await this.reach([type, kept], (wire, args) => wire.call(0, 'keepHistory', args))
+    this.#histories.set(type, kept)
   }
 
   async close(): Promise<void> {
     const life = this.#life
     const closed = (this.#closed = new TomboloError('closed', 'the node is closed'))
-    this.#up = Promise.reject(closed)
-    this.#up.catch(() => {})
+    this.#await(Promise.reject(closed))
     try {
       if (!life?.up) return
       await life.wire.call(0, 'close', [])
@@ -188,7 +200,7 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
   }
 
   async #register<T extends Lasting>(lasting: T): Promise<T> {
-    await lasting.register(await this.wire())
+    await this.reach(lasting.args, (wire) => lasting.register(wire))
     this.#lasting.add(lasting)
     return lasting
   }
@@ -223,17 +235,25 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
       return this.#stop(life, `${why.message}; ${often}`)
     }
     this.#restarts.push(now)
-    this.#up = this.#restart(why.message, life?.up ? 0 : START_PAUSE_MS)
-    this.#up.catch(() => {})
+    this.#await(this.#restart(why.message, life?.up ? 0 : START_PAUSE_MS))
     life?.end(new RestartError(`the node is restarted: ${why.message}`))
+  }
+
+  #await(up: Promise<Wire>): void {
+    this.#up = up
+    up.then(
+      (wire) => {
+        if (this.#up === up) this.#up = wire
+      },
+      () => {},
+    )
   }
 
   /** Ends the node for good. */
   #stop(life: Life | undefined, why: string): void {
     const fatal = new TomboloError('crashed', why)
     this.#life = undefined
-    this.#up = Promise.reject(fatal)
-    this.#up.catch(() => {})
+    this.#await(Promise.reject(fatal))
     this.#ended.abort(fatal)
     life?.end(fatal)
   }
@@ -284,8 +304,8 @@ export class RemoteNode extends EventTarget implements RawNode, Carrier, Owner {
 for (const name of [...callsOf('plain', 'shaped'), 'addRelays', 'rest', 'wake'] as const) {
   if (name in RemoteNode.prototype) continue // it has its own
   Object.defineProperty(RemoteNode.prototype, name, {
-    value: async function (this: RemoteNode, ...args: unknown[]) {
-      return (await this.wire()).call(0, name, args)
+    value: function (this: RemoteNode, ...args: unknown[]) {
+      return this.reach(args, (wire, args) => wire.call(0, name, args))
     },
   })
 }

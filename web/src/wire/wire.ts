@@ -3,8 +3,9 @@
  * without a bundler that finds dependencies, because comlink's table of transfer handlers is global to the page, and because its calls do
  * not end with their worker and lose everything in an error but its message.
  */
+import { type Key, mapMembers } from '../copied.js'
 import { TomboloError } from '../errors.js'
-import { isBuffer, isBytes, isModule, isSignal, tagOf } from '../values.js'
+import { isBuffer, isBytes, isModule, isSignal } from '../values.js'
 import { ownBytes } from './bytes.js'
 import { receiveError, sendError, type SentError } from './errors.js'
 import type { HandedPart, HandedStream } from './handed.js'
@@ -15,7 +16,6 @@ export const PROTOCOL = 5
 
 /** Stands for a value that cannot be cloned, and records its position. */
 type Mark = [at: Key[], kind: 'function' | 'signal' | 'stream' | 'opaque', of: unknown]
-type Key = string | number
 
 interface Sent {
   values: unknown[]
@@ -52,9 +52,6 @@ export interface End {
 
 /** How many signals this thread has sent. Their numbers are never reused. */
 let signals = 0
-
-/** How deep lists and objects may be nested. */
-const MAX_DEPTH = 16
 
 /**
  * A function that the other end may call until it is taken back, not only during the call with which it was passed. A function may be lent
@@ -195,15 +192,8 @@ export class Wire {
         transfer.push(bytes.buffer)
         return bytes
       }
-      if (at.length > MAX_DEPTH) {
-        throw new TomboloError('argument', `an argument has lists and objects that are more than ${MAX_DEPTH} deep`)
-      }
-      if (Array.isArray(value)) return value.map((inner, i) => one(inner, [...at, i]))
       if (isBuffer(value) || isModule(value)) return value
-      if (tagOf(value) === 'Object') {
-        return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, one(inner, [...at, name])]))
-      }
-      return mark('opaque')
+      return mapMembers(value, at, one) ?? mark('opaque')
     }
     const release = () => releases.forEach((release) => release())
     try {
