@@ -61,8 +61,21 @@ export async function loadModule(
   const url = absolute(wasm)
   const { listeners, module } = modules.get(url.href) ?? begin(url, compile, onProgress !== undefined)
   if (onProgress === undefined) return module
-  listeners.add(onProgress)
-  return module.finally(() => listeners.delete(onProgress))
+  const listener = apart(onProgress)
+  listeners.add(listener)
+  return module.finally(() => listeners.delete(listener))
+}
+
+/** Returns a listener that reports what `onProgress` throws: it is neither a failure of the load, nor one of its other callers. */
+export function apart(onProgress: OnProgress): OnProgress {
+  return (progress) => {
+    try {
+      onProgress(progress)
+    } catch (error) {
+      if (typeof reportError === 'function') reportError(error)
+      else console.error(error) // Node.js has no reportError
+    }
+  }
 }
 
 /** Loads and starts a program, or returns the one that runs already. A program that failed or ended is started anew. */

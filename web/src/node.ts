@@ -5,7 +5,7 @@ import { copied } from './copied.js'
 import { TomboloError } from './errors.js'
 import { fetchFrom } from './http/client.js'
 import { serveOn, type HttpHandler } from './http/server.js'
-import { type Files, filesOf, loadModule, loadProgram, type Platform } from './load.js'
+import { apart, type Files, filesOf, loadModule, loadProgram, type Platform } from './load.js'
 import { Presence, Subscription } from './messages.js'
 import { followPage } from './page/lifecycle.js'
 import { choosePlace, type Workers } from './page/places.js'
@@ -309,7 +309,7 @@ async function make(
   const program = shared
     ? files
     : loadModule(files.program, platform.compile, onProgress).then((program) => ({ ...files, program }))
-  const start = shared ? { onProgress } : { asked: askAhead(config.relays) }
+  const start = shared ? { onProgress: onProgress && apart(onProgress) } : { asked: askAhead(config.relays) }
   const remote = await RemoteNode.start(place, program, config, start)
   const over = new AbortController()
   followPage(remote, over.signal)

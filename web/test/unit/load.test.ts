@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { TomboloError } from '../../src/errors.js'
-import { filesOf, loadModule, loadProgram } from '../../src/load.js'
+import { type Compile, filesOf, loadModule, loadProgram } from '../../src/load.js'
+import type { LoadProgress } from '../../src/types.js'
 
 // Node.js 20 has no WebSocket by default, and nothing here opens one.
 Object.assign(globalThis, { WebSocket: globalThis.WebSocket ?? class {} })
@@ -54,4 +55,24 @@ test('the rest of a program is beside it, unless it is said to be elsewhere', as
     rest: 'https://cdn.example/r',
   })
   assert.throws(() => filesOf(byDefault, url, 'r.wasm'), { code: 'option', message: /^wasmRest:/ })
+})
+
+test('an onProgress that throws is reported, and fails neither its own load nor that of another caller', async (t) => {
+  const reported: unknown[] = []
+  const report = (error: unknown) => void reported.push((error as Error).message)
+  t.mock.method(console, 'error', report)
+  const seen: number[] = []
+  const compile: Compile = async (_, onProgress) => {
+    await settle()
+    for (const loaded of [1, 2]) onProgress?.({ loaded, encoding: '' })
+    return compileNothing()
+  }
+  const fails = () => {
+    throw new Error('the progress bar is gone')
+  }
+  const url = 'https://example.com/progress.wasm'
+  const all = [fails, ({ loaded }: LoadProgress) => void seen.push(loaded)].map((f) => loadModule(url, compile, f))
+  for (const module of await Promise.all(all)) assert(module instanceof WebAssembly.Module)
+  assert.deepEqual(seen, [1, 2])
+  assert.deepEqual(reported, ['the progress bar is gone', 'the progress bar is gone'])
 })
