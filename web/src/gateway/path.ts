@@ -1,5 +1,10 @@
+import { escapeBytes } from '../http/wire.js'
+
 /** The form of a service's path, below the folder of the service worker. The native gateway uses the same form. */
 export const PATH_FORM = '/p2p/<peer>/x/<name>/http/<path>'
+
+/** Stands for the host of a service. */
+const NOWHERE = 'peer.invalid'
 
 /** The service and the path that an address refers to. */
 export interface Target {
@@ -50,10 +55,10 @@ export function servicePath(peer: string, protocol: string): string | undefined 
 
 /** Resolves a reference in a service's response for the browser: a path of the service gets the service's prefix. */
 export function locate(ref: string, { peer, prefix, path }: Target, here: URL): string {
-  const service = new URL('http://peer.invalid')
+  const service = new URL(`${here.protocol}//${NOWHERE}`) // a reference may leave out the scheme
   let to: URL
   try {
-    to = new URL(ref, service.origin + path) // concatenated, because the path may begin with two slashes
+    to = new URL(escapeBytes(ref), service.origin + path) // concatenated, because the path may begin with two slashes
   } catch {
     return ref
   }

@@ -58,6 +58,8 @@ test('a reference to a path of the service leads below its prefix, and any other
   const cases: [string, string][] = [
     ['/other?q#f', `${below}/other?q#f`],
     ['other', `${below}/dir/other`],
+    ['/caf\xc3\xa9?\xc3\xa9', `${below}/caf%C3%A9?%C3%A9`],
+    ['//cdn.example/a', 'http://cdn.example/a'],
     [`http://${PEER.toLowerCase()}/a`, `${below}/a`],
     ['https://localhost:8080/a', `${below}/a`],
     [`/p2p/${PEER}/x/site/http/a`, `${below}/a`],
@@ -68,4 +70,7 @@ test('a reference to a path of the service leads below its prefix, and any other
   for (const [ref, to] of cases) assert.equal(locate(ref, target, here), to)
   assert.equal(locate('b', { ...target, path: '//admin/a' }, here), `${below}//admin/b`)
   assert.equal(locate('?q', { ...target, path: '//admin/a' }, here), `${below}//admin/a?q`)
+  const secure = new URL(here.href.replace('http:', 'https:'))
+  assert.equal(locate('//cdn.example/a', target, secure), 'https://cdn.example/a')
+  assert.equal(locate('/a', target, secure), `${below.replace('http:', 'https:')}/a`)
 })
