@@ -27,12 +27,15 @@ export type Word = { taken: true } | { gone: true } | { head: Head } | { abort: 
 
 type Part = BytesPart | { call: true } | { here: true } | { bye: true }
 
-/**
- * How often the worker sends a heartbeat, and after how long a silence the other side counts as gone, in milliseconds. A busy page may take
- * a while to answer.
- */
+/** How often the worker sends a heartbeat, in milliseconds. */
 const CALL_MS = 2_000
-const SILENCE_MS = 10_000
+/**
+ * After how many heartbeats in a row without a message the other side counts as gone. A busy page may take a while to answer. They are
+ * counted, not timed, because the machine may sleep and its clock may be set.
+ */
+const MAX_SILENT = 5
+/** How late a heartbeat must be, in milliseconds, for the count to start again: then this side was suspended, and heard nothing. */
+const SUSPENDED_MS = 10_000
 
 const GONE_TEXT = 'the other side of the gateway has gone'
 
@@ -45,7 +48,7 @@ export class Exchange {
   #credit = 0 // credit that came before there was a body to send
   #receiving: ReadableStreamDefaultController<Uint8Array> | undefined
   #closed = false
-  #heard = Date.now()
+  #silent = 0
   readonly #watch: ReturnType<typeof setInterval>
 
   /**
@@ -64,9 +67,14 @@ export class Exchange {
     port.addEventListener('message', ({ data }: MessageEvent<Word | Part>) => this.#take(data))
     port.addEventListener('close', () => this.#lost())
     port.start()
+    let beat = Date.now()
     this.#watch = setInterval(() => {
-      if (Date.now() - this.#heard > SILENCE_MS) this.close()
-      else if (calls) this.#post({ call: true })
+      const late = Date.now() - beat - CALL_MS
+      beat += late + CALL_MS
+      if (late > SUSPENDED_MS) this.#silent = 0
+      if (this.#silent >= MAX_SILENT) return this.close()
+      this.#silent++
+      if (calls) this.#post({ call: true })
     }, CALL_MS)
   }
 
@@ -112,7 +120,7 @@ export class Exchange {
   }
 
   #take(data: Word | Part): void {
-    this.#heard = Date.now()
+    this.#silent = 0
     if ('call' in data) {
       this.#post({ here: true })
     } else if ('here' in data) {
