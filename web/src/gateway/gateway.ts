@@ -3,7 +3,7 @@ import { TomboloError } from '../errors.js'
 import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
 import { Exchange, type Ask } from './exchange.js'
 import { ATTACH, BUSY, BUSY_MS, GONE, joinWorker, type Joined } from './join.js'
-import { servicePath } from './path.js'
+import { isPeer, pathWithin, servicePath } from './path.js'
 import type { Frame } from '../types.js'
 
 export interface GatewayOptions {
@@ -122,15 +122,16 @@ class Served {
   }
 
   async url(origin: string | undefined, peer: string, protocol: string, path: string): Promise<string> {
+    if (!isPeer(peer)) throw new TomboloError('argument', `peer: ${JSON.stringify(peer)} is not a peer ID`)
     const service = servicePath(peer, protocol)
     if (service === undefined) {
-      throw new TomboloError('option', `protocol: ${protocol} is not /http, nor of the form /x/<name>/http`)
+      throw new TomboloError('argument', `protocol: ${protocol} is not /http, nor of the form /x/<name>/http`)
     }
-    if (!path.startsWith('/')) {
-      throw new TomboloError('option', `path: ${JSON.stringify(path)} does not begin with a slash`)
+    if (typeof path !== 'string' || !path.startsWith('/')) {
+      throw new TomboloError('argument', `path: ${JSON.stringify(path)} does not begin with a slash`)
     }
     const base = origin === undefined ? location.origin : await this.originOf(service, origin)
-    return base + this.#folder + service + path
+    return base + this.#folder + service + pathWithin(path)
   }
 
   /** Returns the origin of a service, once the worker is installed there. */

@@ -16,11 +16,16 @@ export interface Target {
   path: string
 }
 
+/** Reports whether a segment of a path can be a peer ID. */
+export function isPeer(peer: unknown): boolean {
+  return typeof peer === 'string' && /^[A-Za-z0-9]{32,128}$/.test(peer)
+}
+
 /** Reads a path below `folder`, which ends in `/p2p/`. Throws an `Error` that says what is wrong with it. */
 export function parsePath(pathname: string, folder: string): Target {
   const [peer = '', kind, ...rest] = pathname.slice(folder.length).split('/')
   if (peer === '' || kind === undefined) throw new Error(`the path is not of the form ${PATH_FORM}`)
-  if (!/^[A-Za-z0-9]{32,128}$/.test(peer)) throw new Error(`${JSON.stringify(peer.slice(0, 100))} is not a peer ID`)
+  if (!isPeer(peer)) throw new Error(`${JSON.stringify(peer.slice(0, 100))} is not a peer ID`)
   const after = (segments: string[]) => folder + [peer, kind, ...segments].join('/')
   if (kind === 'http') {
     const prefix = after([])
@@ -47,10 +52,16 @@ export function parsePath(pathname: string, folder: string): Target {
 export function servicePath(peer: string, protocol: string): string | undefined {
   if (protocol === '/http') return `${peer}/http`
   const name = /^\/x\/(.+)\/http$/.exec(protocol)?.[1]
-  if (name === undefined || name === '.' || name === '..') return undefined
+  if (name === undefined || name === '.' || name === '..' || /\p{Cs}/u.test(name)) return undefined
   const segments = name.split('/')
   const plain = segments.every((segment) => !['', 'http', '.', '..'].includes(segment))
   return `${peer}/x/${plain ? segments.map(encodeURIComponent).join('/') : encodeURIComponent(name)}/http`
+}
+
+/** Returns a path of a service as a browser requests it, without segments that lead out of the service. */
+export function pathWithin(path: string): string {
+  const { pathname, search, hash } = new URL(`http://${NOWHERE}${path}`)
+  return pathname + search + hash
 }
 
 /** Resolves a reference in a service's response for the browser: a path of the service gets the service's prefix. */
