@@ -975,7 +975,7 @@ export declare class RoomBoard {
   readonly name: string
   lines(query?: BoardQuery, options?: CallOptions): Promise<BoardLines>
   of(peer: string, options?: CallOptions): Promise<BoardLine | undefined>
-  watch(query?: BoardQuery, { signal }?: CallOptions): AsyncGenerator<BoardLines, void, undefined>
+  watch(query?: BoardQuery, options?: CallOptions): AsyncGenerator<BoardLines, void, undefined>
 }
 
 // world/game.d.ts

@@ -34,6 +34,7 @@ import type {
   SubscribeOptions,
   Verdict,
 } from './types.js'
+import { optionsOf, throwIfAborted } from './values.js'
 
 /** The only protocol outside of `/x/` over which Kubo's gateway speaks HTTP. */
 const KUBO_HTTP = '/http'
@@ -158,8 +159,7 @@ export class TomboloNode extends EventTarget {
    * with `room/`: it receives what is sent to this node, and the broadcasts of those types to which the node is also subscribed by name.
    */
   async subscribe(type: string, options: SubscribeOptions = {}): Promise<Subscription> {
-    const { signal, ...config } = options
-    signal?.throwIfAborted()
+    const { signal, ...config } = optionsOf(options)
     const raw = await this.#program.call(() => this.#raw.subscribe(type, config))
     return new Subscription(raw, this.#call, signal, config.policy)
   }
@@ -171,9 +171,9 @@ export class TomboloNode extends EventTarget {
 
   /** Watches which peers are subscribed to a type. The signal ends this. */
   async presence(type: string, options: CallOptions = {}): Promise<Presence> {
-    options.signal?.throwIfAborted()
+    const { signal } = optionsOf(options, 'argument', ['signal'])
     const raw = await this.#program.call(() => this.#raw.presence(type))
-    return new Presence(raw, this.#call, options.signal)
+    return new Presence(raw, this.#call, signal)
   }
 
   /** Sends a message to the connected peers that the filter picks. */
@@ -247,11 +247,10 @@ export class TomboloNode extends EventTarget {
  */
 export function creator(files: Files, platform: Platform, workers?: Workers) {
   return async function createNode(options: CreateNodeOptions = {}): Promise<TomboloNode> {
-    const { signal, ...others } = copied(options)
-    signal?.throwIfAborted()
+    const { signal, ...others } = copied(optionsOf(options, 'option'))
     const begin = () => make(others, files, platform, workers)
     const made = others.identity === 'persistent' ? inTurn(begin, signal) : begin()
-    if (signal === undefined) return made
+    if (!signal) return made
     try {
       return await raceAbort(made, signal)
     } catch (error) {
@@ -282,7 +281,7 @@ function inTurn(begin: () => Promise<TomboloNode>, signal: AbortSignal | undefin
   const made = turn
     .then(() => Promise.allSettled(closing))
     .then(() => {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       return begin()
     })
   const seen = () => new Promise((resolve) => setTimeout(resolve))

@@ -24,6 +24,7 @@ import type {
   SubscribeOptions,
   Verdict,
 } from './types.js'
+import { throwIfAborted } from './values.js'
 
 /** The events of a node that the program dispatches. */
 export const NODE_EVENTS = [
@@ -155,10 +156,12 @@ export class Program implements Carrier {
 
 /**
  * Calls into a program, and waits for the result no longer than the program runs. `signal` is the one that the program was given: if the
- * call fails after it was aborted, it rejects with the signal's reason, which the program does not know.
+ * call fails after it was aborted, it rejects with the signal's reason, which the program does not know. If it was aborted before, the
+ * call is not made: the program does not look at the signal if it can answer at once.
  */
 export async function callWhile<T>(ended: AbortSignal, f: () => Promise<T>, signal?: AbortSignal): Promise<T> {
   ended.throwIfAborted()
+  throwIfAborted(signal)
   try {
     return await raceAbort(Promise.resolve(f()), ended)
   } catch (error) {

@@ -3,6 +3,9 @@
  * other classes of the same names.
  */
 
+import { TomboloError, type TomboloErrorCode } from './errors.js'
+import type { CallOptions } from './types.js'
+
 const bufferLength = Object.getOwnPropertyDescriptor(ArrayBuffer.prototype, 'byteLength')!.get!
 
 /** Returns the name of a value's platform class. */
@@ -31,4 +34,27 @@ export function isModule(value: unknown): value is WebAssembly.Module {
 export function isSignal(value: unknown): value is AbortSignal {
   const { aborted, addEventListener } = Object(value) as Partial<AbortSignal>
   return typeof aborted === 'boolean' && typeof addEventListener === 'function'
+}
+
+/**
+ * Returns the options of a call. Throws, in the words of the program, if they or their signal are of the wrong kind, or if one of them is
+ * not among the known ones. Throws the signal's reason if it has aborted.
+ */
+export function optionsOf<T extends object>(options: T, code: TomboloErrorCode = 'argument', known?: string[]): T {
+  const must = (name: string, want: string, got: unknown) =>
+    new TomboloError(code, `${name} must be ${want}, not ${got === null ? 'null' : typeof got}`)
+  if (typeof options !== 'object' || options === null) throw must('options', 'an object', options)
+  const unknown = known && Object.keys(options).find((name) => !known.includes(name))
+  if (unknown !== undefined) {
+    throw new TomboloError(code, `unknown option ${JSON.stringify(unknown)}: there are ${known!.join(', ')}`)
+  }
+  const { signal } = options as CallOptions
+  if ((signal ?? null) !== null && !isSignal(signal)) throw must('option signal', 'an AbortSignal', signal)
+  throwIfAborted(signal)
+  return options
+}
+
+/** Throws the reason of a signal that has aborted. A signal that is recognized by its members may lack the method of that name. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw signal.reason
 }

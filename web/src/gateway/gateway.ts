@@ -1,5 +1,7 @@
 /** `serveGateway` shows the services of peers as web sites in a frame of a page. */
 import { TomboloError } from '../errors.js'
+import { absolute } from '../load.js'
+import { optionsOf } from '../values.js'
 import { answer, SANDBOX, type Fetcher, type Rights } from './answer.js'
 import { Exchange, type Ask } from './exchange.js'
 import { ATTACH, BUSY, BUSY_MS, GONE, joinWorker, type Joined } from './join.js'
@@ -61,11 +63,12 @@ export async function serveGateway(node: { fetch: Fetcher }, options: GatewayOpt
     const why = globalThis.isSecureContext === false ? ': this page was not opened over https or as localhost' : ''
     throw new TomboloError('unsupported', `there are no service workers here${why}`)
   }
-  const { origin, trusted = false, scriptUrl = '/gateway-sw.js' } = options
+  const { origin, trusted = false, scriptUrl = '/gateway-sw.js' } = optionsOf(options, 'option')
   if (origin !== undefined && trusted) {
     throw new TomboloError('option', 'trusted: sites in an origin of their own need not be trusted')
   }
-  const script = new URL(scriptUrl, location.href)
+  if (origin !== undefined) originFrom(origin, 'name')
+  const script = absolute(scriptUrl, 'scriptUrl')
   const rights: Rights = origin !== undefined ? 'own origin' : trusted ? 'trusted' : 'no scripts'
   const served = new Served(node, script, rights)
   if (origin === undefined) await served.joinHere(options.scope)
@@ -136,7 +139,7 @@ class Served {
 
   /** Returns the origin of a service, once the worker is installed there. */
   async originOf(service: string, pattern: string): Promise<string> {
-    const origin = new URL(pattern.replace('*', await label(service))).origin
+    const origin = originFrom(pattern, await label(service))
     let attached = this.#origins.get(origin)
     if (attached === undefined) {
       attached = this.#attach(origin, pattern.includes('*') ? service : undefined).then(() => origin)
@@ -265,6 +268,17 @@ class Served {
       this.#beat = undefined
     } else this.#beat ??= setInterval(() => this.#joined.forEach((joined) => joined.busy()), BUSY_MS)
   }
+}
+
+/** Returns the origin of a service, given the option and the name that stands for the service. */
+function originFrom(pattern: string, name: string): string {
+  try {
+    const { protocol, origin } = new URL(String(pattern).replace('*', name))
+    if (/^https?:$/.test(protocol)) return origin
+  } catch {
+    // It is refused below.
+  }
+  throw new TomboloError('option', `origin: ${JSON.stringify(pattern)} is not of the form https://sites.example`)
 }
 
 /** Returns the host name of a service: a hash, because such names are in lower case and have at most 63 characters. */

@@ -2,6 +2,7 @@
 import type { Writer } from '../binary.js'
 import type { Subscription } from '../messages.js'
 import type { CallOptions, SubscribeOptions } from '../types.js'
+import { optionsOf } from '../values.js'
 import { Do } from './exchange.js'
 import type { Player } from './game.js'
 
@@ -163,7 +164,8 @@ export class RoomBoard {
    * second, and any other change within five seconds. If the board is that of a seat, watching continues when the room moves to another
    * host. The signal ends it, and so does leaving the loop.
    */
-  async *watch(query: BoardQuery = {}, { signal }: CallOptions = {}): AsyncGenerator<BoardLines, void, undefined> {
+  async *watch(query: BoardQuery = {}, options: CallOptions = {}): AsyncGenerator<BoardLines, void, undefined> {
+    const { signal } = optionsOf(options, 'argument', ['signal'])
     const told = await this.#asking.subscribe(`boards/${this.room}/${this.name}`, {
       buffer: 16,
       policy: 'drop-oldest',

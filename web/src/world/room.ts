@@ -1,6 +1,7 @@
 /** The rooms of a node: holding, finding and joining them. */
 import { TomboloError } from '../errors.js'
 import type { CallOptions } from '../types.js'
+import { optionsOf } from '../values.js'
 import { playing, type Game } from './game.js'
 import { Lobby, type ListedRoom, type RawLobby, type RoomFilter } from './lobby.js'
 import { type Asking, RoomBoard, type RawBoards } from './board.js'
@@ -246,7 +247,7 @@ export class Rooms {
    */
   async host(game: Game, options: RoomOptions & { name: string }): Promise<Room> {
     const keeps = check(game)
-    const { name, ...others } = options
+    const { name, ...others } = optionsOf(options)
     const step = playing(game)
     return this.#call(() => this.#raw.hostRoom(name, step, { ...others, keeps }))
   }
@@ -258,7 +259,7 @@ export class Rooms {
    */
   async standBy(game: Game, options: StandbyOptions): Promise<Standby> {
     if (!check(game)) throw new TomboloError('option', 'the game keeps nothing: it has no save, restore or savePlayer')
-    const { name, ...others } = options
+    const { name, ...others } = optionsOf(options)
     const step = playing(game)
     const raw = await this.#call(() => this.#raw.standByRoom(name, step, { ...others, keeps: true }), options.signal)
     return {
@@ -270,8 +271,7 @@ export class Rooms {
 
   /** Takes a seat in a room. If the seat is refused, rejects with a `TomboloError` of the code `seat` whose `reason` says why. */
   async join(name: string, options: SeatOptions = {}): Promise<Seat> {
-    const { signal } = options
-    signal?.throwIfAborted()
+    const { signal } = optionsOf(options)
     const raw = await this.#call(() => this.#raw.joinRoom(name, options), signal)
     return new Seat(raw, await this.#call(() => raw.about()), this.#call, this.#asking, signal)
   }
@@ -303,8 +303,7 @@ export class Rooms {
 
   /** Watches the rooms of the mesh that pass the filter. The signal closes the lobby. */
   async watch(filter: RoomFilter & CallOptions = {}): Promise<Lobby> {
-    const { signal, ...asked } = filter
-    signal?.throwIfAborted()
+    const { signal, ...asked } = optionsOf(filter)
     const raw = await this.#call(() => this.#raw.watchRooms(asked))
     return new Lobby(raw, this.#call, signal)
   }

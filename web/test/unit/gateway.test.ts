@@ -50,3 +50,17 @@ test('an address of what is no peer, no service or no path is refused', async (t
     await assert.rejects(gateway.url(...(args as [string, string])), { name: 'TomboloError', code: 'argument' })
   }
 })
+
+test('an option of the gateway of the wrong kind is refused with a code', async () => {
+  const cases: unknown[] = [
+    null,
+    { scriptUrl: 'http://[' },
+    { origin: 'sites.app.example' },
+    { origin: '*.app.example' },
+    { origin: 'sites.app.example:8080' },
+    { origin: null },
+  ]
+  for (const options of cases) {
+    await assert.rejects(serveGateway(node, options as object), { name: 'TomboloError', code: 'option' })
+  }
+})
