@@ -12,9 +12,9 @@ export function leadOut(headers: Headers, target: Target, here: URL): void {
   }
   const to = (ref: string) => locate(ref, target, here)
   for (const name of REFERENCES) change(name, to)
-  // RFC 8288: references are in angle brackets, unless those are in a string.
+  // RFC 8288: references are in angle brackets, unless those are in a string. What does not end is taken as a whole, for the sake of time.
   change('link', (link) =>
-    link.replace(/"(?:[^"\\]|\\.)*"|<([^>]*)>/g, (all, ref?: string) =>
+    link.replace(/"(?:[^"\\]|\\.)*"?|<([^>]*)>|<.*/g, (all, ref?: string) =>
       ref === undefined ? all : `<${to(ref.trim())}>`,
     ),
   )

@@ -1,4 +1,5 @@
 /** The response of a peer. */
+import { tokens } from './wire.js'
 
 interface Origin {
   url: string
@@ -42,13 +43,8 @@ const DECOMPRESSED: Record<string, CompressionFormat> = { gzip: 'gzip', 'x-gzip'
  * because they do not describe what a program reads or hands on.
  */
 export function decompressed(body: ReadableStream<Uint8Array>, headers: Headers): ReadableStream<Uint8Array> {
-  const codings =
-    headers
-      .get('content-encoding')
-      ?.toLowerCase()
-      .split(/[ \t]*,[ \t]*/) ?? []
-  const formats = codings.map((coding) => DECOMPRESSED[coding])
-  if (formats.length === 0 || typeof DecompressionStream === 'undefined' || formats.includes(undefined)) return body
+  const formats = tokens(headers.get('content-encoding')).map((coding) => DECOMPRESSED[coding])
+  if (typeof DecompressionStream === 'undefined' || formats.includes(undefined)) return body
   headers.delete('content-encoding')
   headers.delete('content-length')
   return formats.reduceRight<ReadableStream<Uint8Array>>(

@@ -3,7 +3,7 @@ import type { PeerStream } from '../types.js'
 import { tagOf } from '../values.js'
 import { makeRequest, parseLine, type Line } from './request.js'
 import { PeerResponse } from './response.js'
-import { MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
+import { MalformedError, MessageReader, MessageWriter, SourceError, tokens, type Head } from './wire.js'
 
 /**
  * Answers requests. `peer` is the ID of the peer that asks, authenticated by the connection. `request.signal` aborts if the caller
@@ -218,10 +218,6 @@ class IncomingBody {
     }
     return false
   }
-}
-
-function tokens(field: string | null): string[] {
-  return (field ?? '').toLowerCase().split(/[ \t]*,[ \t]*/)
 }
 
 function isResponse(value: unknown): value is Response {
