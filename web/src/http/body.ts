@@ -19,7 +19,7 @@ export function outgoingBody(body: BodyInit): OutgoingBody {
   const kind = tagOf(body)
   if (kind === 'ReadableStream') {
     const stream = body as ReadableStream<Uint8Array>
-    if (stream.locked) throw new TypeError('body: the stream is locked')
+    assertUnread(stream)
     return { type: null, length: undefined, stream, again: () => null }
   }
   if (kind === 'Blob' || kind === 'File') return ofBlob(body as Blob, (body as Blob).type || null)
@@ -30,6 +30,16 @@ export function outgoingBody(body: BodyInit): OutgoingBody {
   // For a form, `again` returns a body with another boundary, and so with another type.
   const again = () => (kind === 'FormData' ? outgoingBody(body) : null)
   return { type, length: undefined, stream: extracted.body!, again }
+}
+
+/** Throws if a stream was read or cancelled, or is locked. Only a Response of the platform can tell that a stream was read. */
+function assertUnread(stream: ReadableStream): void {
+  try {
+    if (!stream.locked) return void new Response(stream)
+  } catch {
+    // It was read.
+  }
+  throw new TypeError('body: the stream was read or cancelled, or is locked; each request needs a new one')
 }
 
 function ofBlob(blob: Blob, type: string | null): OutgoingBody {

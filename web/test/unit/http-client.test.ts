@@ -263,6 +263,28 @@ test('a request whose own body fails, or was never begun, ends with that error',
   await assert.rejects(fetchPort(port, '/', { signal }), wrong)
 })
 
+test('a stream that was read, cancelled or sent is refused, and never sent as an empty body', async (t) => {
+  const { port, asked } = await server(t, (_, res) => res.end())
+  const put = (body: BodyInit, to = port) => fetchPort(to, '/', { method: 'PUT', body })
+  const half = stream('half')
+  const reader = half.getReader()
+  await reader.read()
+  reader.releaseLock()
+  const cancelled = stream('cancelled')
+  await cancelled.cancel()
+  const locked = stream('locked')
+  locked.getReader()
+  const sent = stream('sent')
+  await put(sent)
+  const unsent = stream('the service could not be reached')
+  await assert.rejects(put(unsent, 1))
+  for (const body of [half, cancelled, locked, sent, unsent]) await assert.rejects(put(body), TypeError)
+  assert.deepEqual(
+    asked.map(({ body }) => body),
+    ['sent'],
+  )
+})
+
 test('a response of HTTP/1.1 is understood as RFC 9112 has it', async (t) => {
   const cases: [string, string][] = [
     ['HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi', 'hi'],
