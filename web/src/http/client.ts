@@ -11,6 +11,9 @@ const MAX_REDIRECTS = 20
 /** How many interim responses may come before the final one. */
 const MAX_INTERIM = 100
 
+/** How much of a response's body is read before anybody asks for it, in bytes. */
+const AHEAD = 64 << 10
+
 const REDIRECTS = [301, 302, 303, 307, 308]
 
 /** Headers that describe a body. If a redirect drops the body, they are dropped, too. */
@@ -239,7 +242,7 @@ async function finalHead(reader: MessageReader, sending: Promise<void>): Promise
 function makeResponse(
   { status, text, minor, head }: Status,
   reader: MessageReader,
-  { method, url, redirected }: Outgoing,
+  { method, url, redirected, signal }: Outgoing,
   { explain, end }: { explain: (error: unknown) => unknown; end: () => void },
 ): Response {
   const { headers } = head
@@ -252,25 +255,60 @@ function makeResponse(
     // In Fetch, a response that may have a body has one, even if it is empty.
     return new PeerResponse(none ? null : new Blob([]).stream(), { status, statusText: text, headers }, from)
   }
+  const read = handedOut(readAhead(body, end), signal, explain)
+  return new PeerResponse(decompressed(read, headers), { status, statusText: text, headers }, from)
+}
+
+interface Ahead {
+  parts: ReadableStreamDefaultReader<Uint8Array>
+  /** Set when the parts end early. */
+  failed?: { error: unknown }
+}
+
+/** Begins to read a body. `end` is called at its end, which for a short body comes even if nobody reads it. */
+function readAhead(body: ReadableStream<Uint8Array>, end: () => void): Ahead {
   const inner = body.getReader()
-  const watched = new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          const { done, value } = await inner.read()
-          if (!done) return controller.enqueue(value)
-          controller.close()
-        } catch (error) {
-          controller.error(explain(error))
-        }
-        end()
-      },
-      async cancel(reason) {
-        await inner.cancel(reason).catch(() => {})
-        end()
-      },
+  const source: UnderlyingDefaultSource<Uint8Array> = {
+    async pull(controller) {
+      try {
+        const { done, value } = await inner.read()
+        if (!done) return controller.enqueue(value)
+      } catch (error) {
+        ahead.failed = { error } // an error of the stream would drop the parts before it
+      }
+      controller.close()
+      end()
     },
-    { highWaterMark: 0 },
-  )
-  return new PeerResponse(decompressed(watched, headers), { status, statusText: text, headers }, from)
+    async cancel(reason) {
+      await inner.cancel(reason).catch(() => {})
+      end()
+    },
+  }
+  const size = (part: Uint8Array) => part.length
+  const ahead: Ahead = { parts: new ReadableStream(source, { highWaterMark: AHEAD, size }).getReader() }
+  return ahead
+}
+
+/** Gives up bodies that were neither read to their end nor cancelled when they were garbage-collected. */
+const unread = new FinalizationRegistry<Ahead>(({ parts }) => void parts.cancel().catch(() => {}))
+
+/** Returns the stream that a program reads. What is read ahead does not refer to it, so that it can be garbage-collected. */
+function handedOut(
+  ahead: Ahead,
+  signal: AbortSignal,
+  explain: (error: unknown) => unknown,
+): ReadableStream<Uint8Array> {
+  const source: UnderlyingDefaultSource<Uint8Array> = {
+    async pull(controller) {
+      const { done, value } = await ahead.parts.read()
+      if (signal.aborted) controller.error(signal.reason)
+      else if (!done) controller.enqueue(value)
+      else if (ahead.failed === undefined) controller.close()
+      else controller.error(explain(ahead.failed.error))
+    },
+    cancel: (reason) => ahead.parts.cancel(reason),
+  }
+  // The source stays as long as anything can read from the stream. In WebKit, the stream's own object may not.
+  unread.register(source, ahead)
+  return new ReadableStream(source, { highWaterMark: 0 })
 }

@@ -4,6 +4,8 @@ import { tokens } from './wire.js'
 interface Origin {
   url: string
   redirected: boolean
+  /** What `clone` took the body from. It is kept: Node.js 20 cancels the body of a clone that is garbage-collected. */
+  copy?: Response
 }
 
 /**
@@ -31,8 +33,9 @@ export class PeerResponse extends Response {
   }
 
   override clone(): PeerResponse {
-    const { body, status, statusText, headers } = super.clone()
-    return new PeerResponse(body, { status, statusText, headers }, this.#from)
+    const copy = super.clone()
+    const { body, status, statusText, headers } = copy
+    return new PeerResponse(body, { status, statusText, headers }, { ...this.#from, copy })
   }
 }
 
