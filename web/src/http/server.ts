@@ -118,12 +118,15 @@ class ServedStream {
       asked = true
       const response = await Promise.race([this.#call(request, signal), gone])
       assertUsable(response, line.method)
+      // With a length of 0, the head alone would look whole. So the body is read before.
+      const empty = line.method !== 'HEAD' && lengthOf(response) === 0
+      if (empty && response.body !== null) await this.#writer.body(response.body, 0, signal)
       return response
     } catch (error) {
       if (signal.aborted) throw signal.reason
       if (incoming.failure !== undefined) throw incoming.failure // the handler's error is only a consequence
       if (!asked) throw error
-      this.#tell(error)
+      this.#tell(error instanceof SourceError ? error.cause : error)
       return new Response('the handler failed\n', { status: 500 })
     }
   }
@@ -157,7 +160,7 @@ class ServedStream {
     else if (!none && length === 'chunked') fields.push(['Transfer-Encoding', 'chunked'])
     fields.push(['Connection', more && length !== 'until the end' ? 'keep-alive' : 'close'])
     await this.#writer.head(`HTTP/1.1 ${status} ${statusText}`, fields)
-    if (none || body === null) return void body?.cancel().catch(() => {})
+    if (none || length === 0 || body === null) return void body?.cancel().catch(() => {})
     await this.#writer.body(body, length, this.#gone.signal)
   }
 }

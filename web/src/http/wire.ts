@@ -333,6 +333,7 @@ export class MessageWriter {
     signal: AbortSignal,
   ): Promise<void> {
     let written = 0
+    let last: Uint8Array | undefined
     for (;;) {
       const { done, value } = await reader.read().catch((error: unknown) => {
         throw new SourceError(error)
@@ -345,8 +346,11 @@ export class MessageWriter {
       if (typeof length === 'number' && written > length) {
         throw new SourceError(new TypeError(`the body is longer than its content-length of ${length}`))
       }
-      await this.#write(length === 'chunked' ? chunk(value) : value)
+      // The last part is held back up to the end of the source, because a body that is too long must not look whole.
+      if (written === length) last = value
+      else await this.#write(length === 'chunked' ? chunk(value) : value)
     }
+    if (last !== undefined) await this.#write(last)
     if (length === 'chunked') await this.#write(encode('0\r\n\r\n')!)
     else if (typeof length === 'number' && written < length) {
       throw new SourceError(new TypeError(`the body has ${written} bytes, and a content-length of ${length}`))

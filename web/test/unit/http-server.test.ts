@@ -270,6 +270,7 @@ test('a response that cannot be sent is a 500, and the handler is told why', asy
     '/error': () => Response.error(),
     '/none': () => undefined,
     '/used': () => used,
+    '/zero': () => new Response('x', { headers: { 'content-length': '0' } }),
     '/length': () => new Response(null, { headers: { 'content-length': '5' } }),
     '/number': () => new Response('x', { headers: { 'content-length': 'many' } }),
     '/throws': () => {
@@ -284,16 +285,25 @@ test('a response that cannot be sent is a 500, and the handler is told why', asy
 test('a response whose body fails, or is not as long as it says, never looks whole, and the handler is told', async (t) => {
   const { port, told } = await serve(t, (request) => {
     if (request.url.endsWith('/short')) return new Response('abc', { headers: { 'content-length': '5' } })
+    if (request.url.endsWith('/long')) return new Response('abc', { headers: { 'content-length': '2' } })
+    if (request.url.endsWith('/endless')) {
+      const body = new ReadableStream({ pull: (controller) => controller.enqueue(new Uint8Array(3)) })
+      return new Response(body, { headers: { 'content-length': '3' } })
+    }
     const pull = () => {
       throw new Error('on purpose')
     }
     return new Response(new ReadableStream({ pull }, { highWaterMark: 0 }))
   })
-  for (const path of ['/short', '/fails']) {
+  for (const path of ['/short', '/long', '/endless', '/fails']) {
     await assert.rejects(fetchPort(port, path).then((response) => response.text()))
   }
-  assert.match(String(told[0]), /3 bytes/)
-  assert.match(String(told[1]), /on purpose/)
+  assert.deepEqual(told.map(String), [
+    'TypeError: the body has 3 bytes, and a content-length of 5',
+    'TypeError: the body is longer than its content-length of 2',
+    'TypeError: the body is longer than its content-length of 3',
+    'Error: on purpose',
+  ])
 })
 
 test('a handler may return what the platform has fetched, compressed or not', async (t) => {
