@@ -34,7 +34,7 @@ import type {
   SubscribeOptions,
   Verdict,
 } from './types.js'
-import { optionsOf, throwIfAborted } from './values.js'
+import { optionsOf, textOf, throwIfAborted } from './values.js'
 
 /** The only protocol outside of `/x/` over which Kubo's gateway speaks HTTP. */
 const KUBO_HTTP = '/http'
@@ -138,7 +138,7 @@ export class TomboloNode extends EventTarget {
       return Promise.reject(new TomboloError('option', `handler must be a function, not ${typeof handler}`))
     }
     const tell = (error: unknown) =>
-      this.#dispatch('error', { message: `handler of ${protocol}: ${String(error)}`, fatal: false })
+      this.#dispatch('error', { message: `handler of ${protocol}: ${textOf(error)}`, fatal: false })
     return this.listen(protocol, (stream) => serveOn(stream, handler, tell), options)
   }
 

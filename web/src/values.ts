@@ -13,6 +13,15 @@ export function tagOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice('[object '.length, -1)
 }
 
+/** Returns the string form of a value that a program threw. Objects without a prototype have none. */
+export function textOf(value: unknown): string {
+  try {
+    return String(value)
+  } catch {
+    return `[object ${tagOf(value)}]`
+  }
+}
+
 export function isBytes(value: unknown): value is Uint8Array {
   return ArrayBuffer.isView(value) && tagOf(value) === 'Uint8Array'
 }

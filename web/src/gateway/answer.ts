@@ -1,6 +1,7 @@
 /** Turns a request of the service worker into one to a peer, and the peer's response into one that is safe for a browser. */
 import { TomboloError } from '../errors.js'
 import type { StreamReason } from '../types.js'
+import { textOf } from '../values.js'
 import type { Ask } from './exchange.js'
 import { parsePath, type Target } from './path.js'
 import { problemResponse, type Problem } from './problem.js'
@@ -144,5 +145,5 @@ function explain(target: Target, error: unknown): Problem {
 }
 
 function words(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return error instanceof Error ? error.message : textOf(error)
 }

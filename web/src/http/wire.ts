@@ -6,7 +6,7 @@
  * lengths of a body, lengths and chunk sizes that are not plain numbers.
  */
 import { TomboloError } from '../errors.js'
-import { tagOf } from '../values.js'
+import { tagOf, textOf } from '../values.js'
 
 /** Limits of the parts of a message that are buffered, in bytes. */
 const MAX_HEAD = 64 << 10
@@ -35,7 +35,7 @@ export class MalformedError extends Error {
 /** The error if a body could not be sent because of its source, not because of the stream. `cause` is the error of the source. */
 export class SourceError extends Error {
   constructor(override readonly cause: unknown) {
-    super(String(cause))
+    super(textOf(cause))
     this.name = 'SourceError'
   }
 }

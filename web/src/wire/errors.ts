@@ -1,6 +1,7 @@
 /** The form of errors between a page and its worker. Cloning an error would lose its class, its code and its reason. */
 import { TomboloError, type TomboloErrorCode } from '../errors.js'
 import type { StreamReason } from '../types.js'
+import { textOf } from '../values.js'
 
 export interface SentError {
   readonly name: string
@@ -15,7 +16,7 @@ export interface SentError {
 const MAX_CAUSES = 4
 
 export function sendError(error: unknown, causes = MAX_CAUSES): SentError {
-  if (!isError(error)) return { name: 'Error', message: String(error) }
+  if (!isError(error)) return { name: 'Error', message: textOf(error) }
   const { name, message } = error
   if (error instanceof DOMException) return { name, message, dom: true }
   const cause = error.cause === undefined || causes === 0 ? {} : { cause: sendError(error.cause, causes - 1) }

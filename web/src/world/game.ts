@@ -1,5 +1,6 @@
 /** The game of a room. The page runs the game, and the program runs the room. */
 import { Reader, Writer } from '../binary.js'
+import { textOf } from '../values.js'
 import { Board, type BoardOptions } from './board.js'
 import { Do, Event } from './exchange.js'
 
@@ -345,7 +346,7 @@ export function playing(game: Game): (events: Uint8Array) => Uint8Array<ArrayBuf
       players.set(slot, player)
       todo.byte(Do.seat).number(slot).bytes(answer)
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = error instanceof Error ? error.message : textOf(error)
       todo.byte(Do.refuse).number(slot).bytes(text(reason))
     }
   }

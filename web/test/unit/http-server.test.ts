@@ -276,6 +276,9 @@ test('a response that cannot be sent is a 500, and the handler is told why', asy
     '/throws': () => {
       throw new Error('on purpose')
     },
+    '/bare': () => {
+      throw Object.create(null)
+    },
   }
   const { port, told } = await serve(t, (request) => bad[new URL(request.url).pathname]!() as Response)
   for (const path of Object.keys(bad)) assert.equal(statusOf(await exchange(port, GET(path))), 500, path)

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { runInNewContext } from 'node:vm'
-import { isBuffer, isBytes, isModule, isSignal } from '../../src/values.js'
+import { isBuffer, isBytes, isModule, isSignal, textOf } from '../../src/values.js'
 
 const foreign = (code: string): unknown => runInNewContext(code)
 const module = new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))
@@ -26,4 +26,10 @@ test('signals and modules are known whatever realm they are of', () => {
   assert(isModule(module))
   assert(isModule(foreign('new WebAssembly.Module(new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]))')))
   for (const other of none) assert(!isSignal(other) && !isModule(other))
+})
+
+test('everything that can be thrown has a text', () => {
+  const hostile = { toString: () => assert.fail('on purpose') }
+  for (const thrown of [Object.create(null), hostile]) assert.equal(textOf(thrown), '[object Object]')
+  assert.deepEqual([new Error('a'), 5, undefined, Symbol('b')].map(textOf), ['Error: a', '5', 'undefined', 'Symbol(b)'])
 })
