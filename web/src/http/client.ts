@@ -3,7 +3,15 @@ import { TomboloError } from '../errors.js'
 import type { PeerStream } from '../types.js'
 import { outgoingBody, type OutgoingBody } from './body.js'
 import { decompressed, PeerResponse } from './response.js'
-import { escapeBytes, MalformedError, MessageReader, MessageWriter, SourceError, type Head } from './wire.js'
+import {
+  encodeHead,
+  escapeBytes,
+  MalformedError,
+  MessageReader,
+  MessageWriter,
+  SourceError,
+  type Head,
+} from './wire.js'
 
 /** How many redirects are followed, as in the Fetch standard. */
 const MAX_REDIRECTS = 20
@@ -73,6 +81,7 @@ function makeRequest(peer: string, path: string, init: RequestInit): Outgoing {
   const { method, redirect } = checked
   if (body != null && (method === 'GET' || method === 'HEAD')) throw new TypeError(`a ${method} request has no body`)
   const headers = makeHeaders(init.headers)
+  encodeHead('', headers)
   const outgoing = body == null ? null : outgoingBody(body)
   const request: Outgoing = {
     url: new URL(`http://${/^\w+$/.test(peer) ? peer : 'peer.invalid'}${path}`),

@@ -3,7 +3,7 @@ import type { PeerStream } from '../types.js'
 import { tagOf } from '../values.js'
 import { makeRequest, parseLine, type Line } from './request.js'
 import { PeerResponse } from './response.js'
-import { MalformedError, MessageReader, MessageWriter, SourceError, tokens, type Head } from './wire.js'
+import { encodeHead, MalformedError, MessageReader, MessageWriter, SourceError, tokens, type Head } from './wire.js'
 
 /**
  * Answers requests. `peer` is the ID of the peer that asks, authenticated by the connection. `request.signal` aborts if the caller
@@ -242,9 +242,10 @@ function lengthOf(response: Response): number | null {
 /** Throws if a response cannot be sent. */
 function assertUsable(response: Response, method: string): void {
   if (!isResponse(response)) throw new TypeError('the handler did not return a Response')
-  const { status, body, bodyUsed, headers } = response
+  const { status, statusText, body, bodyUsed, headers } = response
   if (status < 200 || status > 599) throw new TypeError(`the handler returned a response of type ${response.type}`)
   if (bodyUsed || body?.locked) throw new TypeError('the handler returned a response whose body was read')
+  encodeHead(statusText, headers)
   const length = headers.get('content-length')
   if (length === null) return
   if (!/^\d{1,15}$/.test(length)) throw new TypeError(`content-length ${length} is no number`)

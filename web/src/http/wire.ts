@@ -15,6 +15,7 @@ const MAX_CHUNK_LINE = 4 << 10
 const TOKEN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 /** The value has spaces around it, which `Headers` trims: an expression that did so would take quadratic time. */
 const FIELD = new RegExp(`^(${TOKEN}):([\\t -~\\x80-\\xff]*)$`)
+const VALUE = /^[\t -~\x80-\xff]*$/
 const QUOTED = '"(?:[\\t !#-\\[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"'
 const EXTENSIONS = `(?:[ \\t]*;[ \\t]*${TOKEN}(?:[ \\t]*=[ \\t]*(?:${TOKEN}|${QUOTED}))?)*`
 const CHUNK = new RegExp(`^([0-9A-Fa-f]{1,12})${EXTENSIONS}$`)
@@ -266,15 +267,21 @@ export function decode(bytes: Uint8Array): string {
   return text
 }
 
-/** Does the reverse. Returns undefined if a character is beyond U+00FF. */
-function encode(text: string): Uint8Array | undefined {
-  const bytes = new Uint8Array(text.length)
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at)
-    if (code > 0xff) return undefined
-    bytes[at] = code
+/** Does the reverse. */
+function encode(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0))
+}
+
+/** Encodes a head. Throws if something in it cannot be sent, such as a line break: a `Headers` refuses only some of the characters. */
+export function encodeHead(start: string, headers: Iterable<[string, string]>): Uint8Array {
+  let text = start + '\r\n'
+  if (!VALUE.test(start)) throw new TypeError(`${JSON.stringify(start)} has a character that cannot be sent`)
+  for (const [name, value] of headers) {
+    const field = `${name}: ${value}`
+    if (!FIELD.test(field)) throw new TypeError(`header ${name}: a character cannot be sent`)
+    text += field + '\r\n'
   }
-  return bytes
+  return encode(text + '\r\n')
 }
 
 /** Percent-encodes all bytes that are not ASCII. A URL would treat each of them as a character. */
@@ -294,14 +301,7 @@ export class MessageWriter {
   }
 
   async head(start: string, headers: Iterable<[string, string]>): Promise<void> {
-    let text = start + '\r\n'
-    for (const [name, value] of headers) text += `${name}: ${value}\r\n`
-    const bytes = encode(text + '\r\n')
-    if (bytes === undefined) {
-      const [name] = [...headers].find((field) => encode(field.join('')) === undefined) ?? ['the first line']
-      throw new TypeError(`header ${name}: a character is beyond U+00FF`)
-    }
-    await this.#write(bytes)
+    await this.#write(encodeHead(start, headers))
   }
 
   /**
@@ -351,7 +351,7 @@ export class MessageWriter {
       else await this.#write(length === 'chunked' ? chunk(value) : value)
     }
     if (last !== undefined) await this.#write(last)
-    if (length === 'chunked') await this.#write(encode('0\r\n\r\n')!)
+    if (length === 'chunked') await this.#write(encode('0\r\n\r\n'))
     else if (typeof length === 'number' && written < length) {
       throw new SourceError(new TypeError(`the body has ${written} bytes, and a content-length of ${length}`))
     }
@@ -370,7 +370,7 @@ export class MessageWriter {
 
 /** Returns a chunk with its size and line breaks in one piece, because each write crosses to the program. */
 function chunk(value: Uint8Array): Uint8Array {
-  const before = encode(value.length.toString(16) + '\r\n')!
+  const before = encode(value.length.toString(16) + '\r\n')
   const whole = new Uint8Array(before.length + value.length + 2)
   whole.set(before)
   whole.set(value, before.length)

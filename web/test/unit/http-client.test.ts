@@ -229,6 +229,7 @@ test('what is asked for is checked as fetch checks it', async (t) => {
     { method: 'HEAD', body: 'x' },
     { headers: { 'a b': 'c' } },
     { headers: { a: 'b\nc' } },
+    { headers: { a: 'b\x01c' } },
     { headers: [['a']] as unknown as HeadersInit },
     { integrity: 'sha256-x' },
   ]
