@@ -1,5 +1,6 @@
 /** Turns a request of the service worker into one to a peer, and the peer's response into one that is safe for a browser. */
 import { TomboloError } from '../errors.js'
+import { targetOf } from '../http/wire.js'
 import type { StreamReason } from '../types.js'
 import { textOf } from '../values.js'
 import type { Ask } from './exchange.js'
@@ -57,6 +58,7 @@ export async function answer(
   signal: AbortSignal,
 ): Promise<Response> {
   const here = new URL(ask.url)
+  const query = targetOf(here).slice(here.pathname.length)
   const headers = new Headers(ask.headers)
   const accept = headers.get('accept')
   let target: Target
@@ -70,7 +72,7 @@ export async function answer(
     return problemResponse({ status: 403, text, target }, accept)
   }
   if (target.path === '') {
-    return new Response(null, { status: 307, headers: { location: here.origin + target.prefix + '/' + here.search } })
+    return new Response(null, { status: 307, headers: { location: here.origin + target.prefix + '/' + query } })
   }
   headers.set('x-forwarded-host', here.host)
   headers.set('x-forwarded-proto', here.protocol.slice(0, -1))
@@ -79,7 +81,7 @@ export async function answer(
   leadIn(headers, target, here)
   try {
     const init = { method: ask.method, headers, body, redirect: 'manual', signal } as const
-    const response = await fetcher(target.peer, target.protocol, target.path + here.search, init)
+    const response = await fetcher(target.peer, target.protocol, target.path + query, init)
     return passedOn(response, target, here, rights)
   } catch (error) {
     if (signal.aborted || (error instanceof TomboloError && error.code === 'crashed')) throw error

@@ -1,4 +1,5 @@
 /** Rewrites addresses in headers for the other end, as the native gateway does. */
+import { targetOf } from '../http/wire.js'
 import { locate, type Target } from './path.js'
 
 /** Headers of a response whose value is a single reference. */
@@ -35,10 +36,11 @@ export function leadIn(headers: Headers, { peer, prefix }: Target, here: URL): v
   for (const name of ['referer', 'destination']) {
     const value = headers.get(name)
     if (value === null || !URL.canParse(value)) continue
-    const { origin, pathname, search } = new URL(value)
+    const url = new URL(value)
+    const { origin, pathname } = url
     if (origin !== here.origin) continue
     if (pathname === prefix || pathname.startsWith(prefix + '/')) {
-      headers.set(name, `${own}${pathname.slice(prefix.length) || '/'}${search}`)
+      headers.set(name, own + (pathname === prefix ? '/' : '') + targetOf(url).slice(prefix.length))
     } else if (name === 'referer') headers.set(name, own + '/') // does not reveal the path of another service
   }
 }

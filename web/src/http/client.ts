@@ -10,6 +10,7 @@ import {
   MessageReader,
   MessageWriter,
   SourceError,
+  targetOf,
   type Head,
 } from './wire.js'
 
@@ -49,11 +50,11 @@ interface Outgoing {
  * Requests a path of a peer's service, and resolves to its response once the head has arrived; the body streams. Redirects within the
  * service are followed, unless `init.redirect` says otherwise. A redirect to another host is returned as it is.
  */
-export async function fetchFrom(open: Open, peer: string, path: string, init: RequestInit = {}): Promise<Response> {
+export async function fetchFrom(open: Open, peer: string, path: string, init?: RequestInit | null): Promise<Response> {
   if (typeof path !== 'string' || !path.startsWith('/')) {
-    throw new TomboloError('option', `path: ${JSON.stringify(path)} does not begin with a slash`)
+    throw new TomboloError('argument', `path: ${JSON.stringify(path)} does not begin with a slash`)
   }
-  const request = makeRequest(peer, path, init)
+  const request = makeRequest(peer, path, init ?? {})
   try {
     for (let hops = 0; ; hops++) {
       request.signal.throwIfAborted()
@@ -135,7 +136,7 @@ async function goesOn(request: Outgoing, response: Response, hops: number): Prom
   const location = response.headers.get('location')
   const to = location === null ? null : resolve(location, request.url)
   const within = to?.host === request.url.host && /^https?:$/.test(to.protocol)
-  const is = `the response is a redirect to ${within ? to.pathname + to.search : (to?.href ?? location ?? 'nowhere')}`
+  const is = `the response is a redirect to ${within ? targetOf(to) : (to?.href ?? location ?? 'nowhere')}`
   if (request.redirect === 'error') return refuse(is)
   if (location === null) return false
   if (to === null) return refuse(`${is}, which is no URL`)
@@ -218,7 +219,7 @@ async function send(stream: PeerStream, peer: string, { url, method, headers, bo
     else fields.push(['Content-Length', String(body.length)])
   } else if (!['GET', 'HEAD', 'OPTIONS'].includes(method)) fields.push(['Content-Length', '0'])
   for (const [name, value] of headers) if (!OWN.has(name)) fields.push([name, value])
-  await writer.head(`${method} ${url.pathname}${url.search} HTTP/1.1`, fields)
+  await writer.head(`${method} ${targetOf(url)} HTTP/1.1`, fields)
   if (body !== null) await writer.body(body.stream, body.length ?? 'chunked', signal)
   // The writing half stays open, because some servers take its end for a caller that has disconnected.
 }

@@ -289,6 +289,11 @@ export function escapeBytes(text: string): string {
   return text.replace(/[\x80-\xff]/g, (byte) => `%${byte.charCodeAt(0).toString(16).toUpperCase()}`)
 }
 
+/** Returns the path and the query of a URL as they are sent. `search` does not tell an empty query from none. */
+export function targetOf({ href }: URL): string {
+  return href.slice(href.indexOf('/', 8)).split('#', 1)[0]!
+}
+
 /** Writes messages to a stream. */
 export class MessageWriter {
   readonly #writer: WritableStreamDefaultWriter<Uint8Array>

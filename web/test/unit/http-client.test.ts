@@ -161,6 +161,19 @@ test('a redirect leads where its Location says, seen from the response', async (
   }
 })
 
+test('the path and the query are asked for as they are given', async (t) => {
+  const { port, asked } = await server(t, (_, res) => res.end())
+  const paths = ['/', '/?', '//a?b#c', '/a?#c', '/%2F?/x']
+  for (const path of paths) await fetchPort(port, path, null)
+  assert.deepEqual(
+    asked.map(({ url }) => url),
+    paths.map((path) => path.replace('#c', '')),
+  )
+  for (const path of ['a', new URL('http://a/') as unknown as string]) {
+    await assert.rejects(fetchPort(port, path), { code: 'argument' })
+  }
+})
+
 test('a redirect that names nothing, or another host, is handed out, and one that is not HTTP fails', async (t) => {
   for (const location of [null, 'https://elsewhere.example/', '//elsewhere.example', `http://${PEER}:81/`]) {
     const { port } = await redirecting(t, 302, location)

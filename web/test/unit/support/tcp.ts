@@ -76,7 +76,7 @@ export async function serve(t: { after(f: () => void): void }, handler: HttpHand
 }
 
 /** Works like `node.fetch`, to a server on a port. */
-export function fetchPort(port: number, path: string, init?: RequestInit): Promise<Response> {
+export function fetchPort(port: number, path: string, init?: RequestInit | null): Promise<Response> {
   const open = async () => {
     const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
     await once(socket, 'connect')
