@@ -243,8 +243,11 @@ async function finalHead(reader: MessageReader, sending: Promise<void>): Promise
     if (line === null) throw new MalformedError('it is not HTTP/1.1')
     const status = Number(line[2])
     if (status === 101) throw new MalformedError('it changes the protocol, which was not asked for')
-    if (status > 599) throw new MalformedError(`it has a status that no Response can have, ${status}`)
-    if (status >= 200) return { status, text: line[3] ?? '', minor: Number(line[1]), head }
+    const text = line[3] ?? ''
+    const minor = Number(line[1])
+    // RFC 9110, 15: these are taken for 5xx. A Response cannot have them.
+    if (status > 599) return { status: 500, text: `${status} ${text}`, minor, head }
+    if (status >= 200) return { status, text, minor, head }
   }
   throw new MalformedError(`there are more than ${MAX_INTERIM} interim responses`)
 }
