@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http'
 import { test } from 'node:test'
-import { deflateSync, gzipSync } from 'node:zlib'
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { answerWith, fetchPort, listen, PEER } from './support/tcp.js'
 
 type Context = { after(f: () => void): void }
@@ -239,6 +239,35 @@ test('a compressed body is decompressed', async (t) => {
     assert.equal(response.headers.get('content-encoding'), coding === 'own' ? 'own' : null)
   }
   assert.equal(asked[0]!.headers['accept-encoding'], 'identity')
+})
+
+test('a compressed body is understood as servers send it, and one that is damaged fails', async (t) => {
+  const large = Buffer.alloc(1 << 20, 'large')
+  const whole: [string, Buffer, Buffer | string][] = [
+    ['gzip', Buffer.alloc(0), ''],
+    ['deflate', Buffer.alloc(0), ''],
+    ['deflate', deflateRawSync('hello'), 'hello'],
+    ['gzip, deflate', deflateSync(gzipSync('hello')), 'hello'],
+    ['gzip', gzipSync(large), large],
+  ]
+  const kept: [string, Buffer, Buffer | string][] = [
+    ['constructor', Buffer.from('own'), 'own'],
+    [Array(100).fill('gzip').join(), Buffer.from('many'), 'many'],
+  ]
+  const chunks = (body: Buffer) =>
+    (body.length ? `${body.length.toString(16)}\r\n${body.toString('latin1')}\r\n` : '') + '0\r\n\r\n'
+  const get = async (coding: string, body: Buffer) => {
+    const head = `HTTP/1.1 200 OK\r\nContent-Encoding: ${coding}\r\nTransfer-Encoding: chunked\r\n\r\n`
+    return fetchPort(await answerWith(t, head + chunks(body)), '/')
+  }
+  for (const [coding, body, text] of [...whole, ...kept]) {
+    const response = await get(coding, body)
+    assert.deepEqual(Buffer.from(await response.arrayBuffer()), Buffer.from(text), coding)
+  }
+  for (const damaged of [gzipSync(large).subarray(0, -9), Buffer.from('no gzip')]) {
+    const response = await get('gzip', damaged)
+    await assert.rejects(response.text())
+  }
 })
 
 test('what is asked for is checked as fetch checks it', async (t) => {
