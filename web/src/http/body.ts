@@ -24,12 +24,27 @@ export function outgoingBody(body: BodyInit): OutgoingBody {
   }
   if (kind === 'Blob' || kind === 'File') return ofBlob(body as Blob, (body as Blob).type || null)
   if (kind === 'ArrayBuffer' || ArrayBuffer.isView(body)) return ofBlob(new Blob([body as BlobPart]), null)
-  const extracted = new Response(body)
-  const type = extracted.headers.get('content-type')
-  if (kind === 'String' || kind === 'URLSearchParams') return ofBlob(new Blob([String(body)]), type)
-  // For a form, `again` returns a body with another boundary, and so with another type.
-  const again = () => (kind === 'FormData' ? outgoingBody(body) : null)
-  return { type, length: undefined, stream: extracted.body!, again }
+  const { headers } = new Response(body)
+  const type = headers.get('content-type')
+  const parts = kind === 'FormData' ? multipart(body as FormData, type!.split('boundary=')[1]!) : [String(body)]
+  return ofBlob(new Blob(parts), type)
+}
+
+/** Encodes a form as HTML says. The platform's own encoding does not tell its length. */
+function multipart(form: FormData, boundary: string): BlobPart[] {
+  const lines = (text: string) => text.replace(/\r\n?|\n/g, '\r\n')
+  const quoted = (text: string) =>
+    text.replace(/[\r\n"]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}`)
+  const parts: BlobPart[] = []
+  for (const [name, value] of form) {
+    parts.push(`--${boundary}\r\nContent-Disposition: form-data; name="${quoted(lines(name))}"`)
+    if (typeof value === 'string') parts.push(`\r\n\r\n${lines(value)}\r\n`)
+    else {
+      parts.push(`; filename="${quoted(value.name)}"\r\n`)
+      parts.push(`Content-Type: ${value.type || 'application/octet-stream'}\r\n\r\n`, value, '\r\n')
+    }
+  }
+  return [...parts, `--${boundary}--\r\n`]
 }
 
 /** Throws if a stream was read or cancelled, or is locked. Only a Response of the platform can tell that a stream was read. */
