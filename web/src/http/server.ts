@@ -14,6 +14,9 @@ export type HttpHandler = (request: Request, context: { peer: string }) => Respo
 /** How much of a request's body is read and discarded if its handler did not read it, in bytes. */
 const MAX_UNREAD = 1 << 20
 
+/** How much of a request's body is read before its handler asks for it, in bytes. */
+const AHEAD = 64 << 10
+
 /** Headers of the connection, which this module sets. */
 const OWN = new Set('connection transfer-encoding keep-alive upgrade trailer te proxy-connection'.split(' '))
 
@@ -202,8 +205,9 @@ class IncomingBody {
       if (value === undefined) controller.close()
       else controller.enqueue(value)
     }
-    // If it is cancelled, the rest can still be discarded.
-    return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: 0 })
+    // If it is cancelled, the rest can still be discarded. A short body is read even if the handler does not, because only a pending read
+    // tells that the caller is gone.
+    return new ReadableStream<Uint8Array>({ pull }, { highWaterMark: AHEAD, size: (part) => part.length })
   }
 
   /** Reads and drops the rest of the body, if it is not too long, so that another request may follow. Reports whether one may. */

@@ -5,6 +5,7 @@ import { connect } from 'node:net'
 import { test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { createServer } from 'node:http'
+import { serveOn } from '../../src/http/server.js'
 import { exchange, fetchPort, listen, PEER, serve } from './support/tcp.js'
 
 const GET = (target: string, fields = '') => `GET ${target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n${fields}\r\n`
@@ -44,6 +45,37 @@ test('a handler gets a Request of the platform, with all headers, which clones a
     peer: PEER,
   })
   assert.deepEqual(told, [])
+})
+
+test('the signal tells that the caller is gone while a short body is unread', async () => {
+  // A stream over a relay reports a reset only to a pending read.
+  const sent = new TextEncoder().encode(POST('Content-Length: 3\r\n', 'abc'))
+  let parts = 0
+  let reset!: () => void
+  const gone = new Promise<void>((resolve) => (reset = resolve))
+  const readable = new ReadableStream<Uint8Array<ArrayBuffer>>(
+    {
+      async pull(controller) {
+        if (parts++ === 0) return controller.enqueue(sent)
+        await gone
+        controller.error(new Error('reset by the peer'))
+      },
+    },
+    { highWaterMark: 0 },
+  )
+  const stream = { readable, writable: new WritableStream(), peer: PEER, protocol: '/x/http', reset() {} }
+  let told: unknown
+  await serveOn(
+    stream,
+    async ({ signal }) => {
+      reset()
+      await once(signal, 'abort')
+      told = signal.reason
+      return new Response()
+    },
+    () => {},
+  )
+  assert.match(String(told), /reset by the peer/)
 })
 
 test('a handler reads forms of both kinds', async (t) => {
