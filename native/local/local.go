@@ -55,6 +55,8 @@ func Listen(ctx context.Context, s string) (bridge.Acceptor, error) {
 		return nil, fmt.Errorf("listen address %w", err)
 	}
 	if a.network == "unix" {
+		replacing.Lock()
+		defer replacing.Unlock()
 		if err := removeStale(ctx, a.address); err != nil {
 			return nil, fmt.Errorf("listen on %s: %w", a.name, err)
 		}

@@ -126,6 +126,10 @@ func (b budget) putAll(n int) {
 // staleCheck bounds the check whether a process listens on a socket file.
 const staleCheck = time.Second
 
+// replacing is held from the check of a socket file until the new one listens: another
+// Listen would remove the new file in between.
+var replacing sync.Mutex
+
 // removeStale removes the file of a unix socket that no process listens on; a process
 // that was killed leaves one.
 func removeStale(ctx context.Context, path string) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core"
+	"github.com/tombolo-net/tombolo/native/local"
 )
 
 func TestAMatchIsWhatAllOfItHoldsFor(t *testing.T) {
@@ -114,7 +115,7 @@ func TestAForwardIsKnownByTheNameOfItsPeer(t *testing.T) {
 	found := func(context.Context, string) (peer.AddrInfo, error) {
 		return core.ParsePeer("/ip4/127.0.0.1/tcp/9/p2p/" + away)
 	}
-	tunnels, err := open(testContext(t), newNode(t), t.TempDir(), quiet, found)
+	tunnels, err := open(testContext(t), newNode(t), t.TempDir(), quiet, found, local.Listen)
 	require.NoError(t, err)
 	defer tunnels.Close()
 	mustForward(t, tunnels, ForwardSpec{Protocol: "/x/a", Listen: "127.0.0.1:0", Peer: name})

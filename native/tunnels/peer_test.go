@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tombolo-net/tombolo/core/bridge"
+	"github.com/tombolo-net/tombolo/native/local"
 )
 
 const another = "12D3KooWJVqxcWvP1G2YxBYXzUx6pWuY8MzcCe7TJ1q1BGVXdgQM"
@@ -104,7 +105,7 @@ func TestWhileANameIsLookedUpTheRestGoesOn(t *testing.T) {
 			<-answer
 		}
 		return resolvePeer(ctx, s, known.resolve)
-	})
+	}, local.Listen)
 	require.NoError(t, err)
 	defer tunnels.Close()
 	done := make(chan error, 1)
@@ -125,7 +126,7 @@ func TestWhileANameIsLookedUpTheRestGoesOn(t *testing.T) {
 func TestAForwardToANameLeadsToTheSamePeerAfterARestart(t *testing.T) {
 	dir := t.TempDir()
 	dns := func(ctx context.Context, s string) (peer.AddrInfo, error) { return resolvePeer(ctx, s, known.resolve) }
-	before, err := open(testContext(t), newNode(t), dir, quiet, dns)
+	before, err := open(testContext(t), newNode(t), dir, quiet, dns, local.Listen)
 	require.NoError(t, err)
 	mustForward(t, before, ForwardSpec{Protocol: "/x/web", Listen: "127.0.0.1:0", Peer: "/dnsaddr/one.example"})
 	assert.Contains(t, content(t, dir), `"/dnsaddr/one.example/p2p/`+away+`"`)
@@ -133,7 +134,7 @@ func TestAForwardToANameLeadsToTheSamePeerAfterARestart(t *testing.T) {
 	unplugged := func(ctx context.Context, s string) (peer.AddrInfo, error) {
 		return resolvePeer(ctx, s, names{}.resolve)
 	}
-	after, err := open(testContext(t), newNode(t), dir, quiet, unplugged)
+	after, err := open(testContext(t), newNode(t), dir, quiet, unplugged, local.Listen)
 	require.NoError(t, err)
 	defer after.Close()
 	require.Len(t, after.List().Forwards, 1)

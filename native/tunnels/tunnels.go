@@ -33,6 +33,10 @@ const (
 	retryLast  = 30 * time.Second
 )
 
+// bindTimeout bounds how long the name of a host may take to be looked up, before a
+// forward listens there.
+const bindTimeout = 10 * time.Second
+
 // ListenSpec is the configuration of a listener, as given and stored.
 type ListenSpec struct {
 	Protocol protocol.ID `json:"protocol"`
@@ -81,7 +85,8 @@ type Tunnels struct {
 	stop context.CancelFunc
 	done sync.WaitGroup
 
-	resolve func(context.Context, string) (peer.AddrInfo, error) // ResolvePeer
+	resolve func(context.Context, string) (peer.AddrInfo, error)   // ResolvePeer
+	listen  func(context.Context, string) (bridge.Acceptor, error) // local.Listen
 
 	mu        sync.Mutex // held during a change, including its write to the file
 	listeners []*listener
@@ -109,11 +114,13 @@ type forward struct {
 // Open sets up the tunnels of the file in dir on the node. If the file is damaged, the
 // error is a *DamagedError: nothing is set up, and the file is not changed.
 func Open(ctx context.Context, node *core.Node, dir string, log *slog.Logger) (*Tunnels, error) {
-	return open(ctx, node, dir, log, ResolvePeer)
+	return open(ctx, node, dir, log, ResolvePeer, local.Listen)
 }
 
-func open(ctx context.Context, node *core.Node, dir string, log *slog.Logger, resolve func(context.Context, string) (peer.AddrInfo, error)) (*Tunnels, error) {
-	t := &Tunnels{node: node, dir: dir, log: log, resolve: resolve, stuck: make(chan struct{}, 1)}
+func open(ctx context.Context, node *core.Node, dir string, log *slog.Logger,
+	resolve func(context.Context, string) (peer.AddrInfo, error), listen func(context.Context, string) (bridge.Acceptor, error),
+) (*Tunnels, error) {
+	t := &Tunnels{node: node, dir: dir, log: log, resolve: resolve, listen: listen, stuck: make(chan struct{}, 1)}
 	var err error
 	if t.listeners, t.forwards, err = read(dir); err != nil {
 		return nil, err
@@ -163,7 +170,7 @@ func (t *Tunnels) retry(ctx context.Context) {
 // setUp tries every tunnel that waits, and reports whether all succeeded, except those
 // whose entry cannot be parsed.
 func (t *Tunnels) setUp(ctx context.Context) bool {
-	peers := t.lookUp(ctx)
+	ready := t.prepare(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	all := true
@@ -174,12 +181,18 @@ func (t *Tunnels) setUp(ctx context.Context) bool {
 		}
 	}
 	for _, f := range t.forwards {
-		if found, ok := peers[f]; ok && f.live == nil {
+		if found, ok := ready[f]; ok {
+			delete(ready, f)
 			err := found.err
 			if err == nil {
-				err = t.startForward(ctx, f, found.peer)
+				err = t.startForward(ctx, f, found)
 			}
 			all = t.tried(ctx, "forward", f.spec.Protocol, &f.err, err) && all
+		}
+	}
+	for _, found := range ready { // their forwards have been closed meanwhile
+		if found.from != nil {
+			_ = found.from.Close()
 		}
 	}
 	if !all {
@@ -191,35 +204,47 @@ func (t *Tunnels) setUp(ctx context.Context) bool {
 	return all
 }
 
+// found is what a forward needs before it is registered.
 type found struct {
 	peer peer.AddrInfo
+	from bridge.Acceptor
 	err  error
 }
 
-// lookUp resolves the peers of the forwards that wait. It does so without the mutex,
-// because a lookup may take long.
-func (t *Tunnels) lookUp(ctx context.Context) map[*forward]*found {
-	peers := make(map[*forward]*found)
+// prepare resolves the peers of the forwards that wait, and listens for them.
+func (t *Tunnels) prepare(ctx context.Context) map[*forward]*found {
+	ready := make(map[*forward]*found)
 	var lookups sync.WaitGroup
 	t.mu.Lock()
 	for _, f := range t.forwards {
 		if f.live == nil && f.raw == nil {
-			of, name, result := f.spec.Protocol, f.spec.Peer, new(found)
-			peers[f] = result
-			lookups.Go(func() { result.peer, result.err = t.peerOf(ctx, of, name) })
+			spec, result := f.spec, new(found)
+			ready[f] = result
+			lookups.Go(func() { *result = t.find(ctx, spec) })
 		}
 	}
 	t.mu.Unlock()
 	lookups.Wait()
-	return peers
+	return ready
 }
 
-func (t *Tunnels) peerOf(ctx context.Context, of protocol.ID, name string) (peer.AddrInfo, error) {
-	info, err := t.resolve(ctx, name)
-	if err != nil {
-		return info, fmt.Errorf("forward %s: %w", of, err)
+// find resolves the peer of a forward, and listens. The mutex must not be held, because a
+// name server may take long to answer, and access is revoked under the mutex.
+func (t *Tunnels) find(ctx context.Context, spec ForwardSpec) (f found) {
+	if f.peer, f.err = t.resolve(ctx, spec.Peer); f.err != nil {
+		f.err = fmt.Errorf("forward %s: %w", spec.Protocol, f.err)
+		return f
 	}
-	return info, nil
+	if err := bridge.CheckName(spec.Protocol, spec.CustomProtocol); err != nil {
+		f.err = fmt.Errorf("forward: %w", err) // before a port is used
+		return f
+	}
+	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
+	defer cancel()
+	if f.from, f.err = t.listen(ctx, spec.Listen); f.err != nil {
+		f.err = fmt.Errorf("forward %s: %w", spec.Protocol, f.err)
+	}
+	return f
 }
 
 func (t *Tunnels) tried(ctx context.Context, kind string, proto protocol.ID, last *error, err error) bool {
@@ -243,21 +268,16 @@ func (t *Tunnels) startListener(ctx context.Context, l *listener) error {
 	return err
 }
 
-func (t *Tunnels) startForward(ctx context.Context, f *forward, to peer.AddrInfo) error {
+// startForward registers a forward. It closes the acceptor if it fails.
+func (t *Tunnels) startForward(ctx context.Context, f *forward, found *found) error {
 	var opts []bridge.ForwardOption
 	if f.spec.CustomProtocol {
 		opts = append(opts, bridge.ToCustomProtocol)
 	}
-	if err := bridge.CheckName(f.spec.Protocol, f.spec.CustomProtocol); err != nil {
-		return fmt.Errorf("forward: %w", err) // before a port is used
-	}
-	from, err := local.Listen(ctx, f.spec.Listen)
+	to := found.peer
+	live, err := t.node.Forward(ctx, f.spec.Protocol, found.from, to.ID, opts...)
 	if err != nil {
-		return fmt.Errorf("forward %s: %w", f.spec.Protocol, err)
-	}
-	live, err := t.node.Forward(ctx, f.spec.Protocol, from, to.ID, opts...)
-	if err != nil {
-		return errors.Join(err, from.Close())
+		return errors.Join(err, found.from.Close())
 	}
 	t.node.Host().Peerstore().AddAddrs(to.ID, to.Addrs, peerstore.PermanentAddrTTL)
 	f.live = live
@@ -299,14 +319,14 @@ func (t *Tunnels) Listen(ctx context.Context, spec ListenSpec) (info Listener, g
 // Forward sets up a forward and, unless it is ephemeral, writes it to the file. If either
 // fails, there is no forward. gone is closed when the forward has been closed.
 func (t *Tunnels) Forward(ctx context.Context, spec ForwardSpec) (info Forward, gone <-chan struct{}, err error) {
-	to, err := t.peerOf(ctx, spec.Protocol, spec.Peer)
-	if err != nil {
-		return info, nil, err
+	found := t.find(ctx, spec)
+	if found.err != nil {
+		return info, nil, found.err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := &forward{spec: spec, gone: make(chan struct{})}
-	if err := t.startForward(ctx, f, to); err != nil {
+	if err := t.startForward(ctx, f, &found); err != nil {
 		return info, nil, err
 	}
 	t.forwards = append(t.forwards, f)

@@ -24,6 +24,7 @@ import (
 	"github.com/tombolo-net/tombolo/core"
 	"github.com/tombolo-net/tombolo/core/bridge"
 	"github.com/tombolo-net/tombolo/native"
+	"github.com/tombolo-net/tombolo/native/local"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -501,4 +502,91 @@ func TestTheFileIsForAPersonToRead(t *testing.T) {
 `
 	assert.Equal(t, want, content(t, dir))
 	assert.True(t, json.Valid([]byte(want)))
+}
+
+// slowNames is local.Listen with a name server that answers when the test says so.
+type slowNames struct {
+	asked  chan context.Context
+	answer chan error
+	made   chan bridge.Acceptor
+}
+
+func newSlowNames() *slowNames {
+	return &slowNames{make(chan context.Context), make(chan error), make(chan bridge.Acceptor, 1)}
+}
+
+func (s *slowNames) listen(ctx context.Context, _ string) (bridge.Acceptor, error) {
+	s.asked <- ctx
+	select {
+	case err := <-s.answer:
+		if err != nil {
+			return nil, err
+		}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	from, err := local.Listen(ctx, "127.0.0.1:0")
+	s.made <- from
+	return from, err
+}
+
+// soon fails the test if f does not return.
+func soon(t *testing.T, f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		require.FailNow(t, "it still waits")
+	}
+}
+
+func TestAccessIsRevokedWhileANameIsLookedUp(t *testing.T) {
+	names := newSlowNames()
+	tunnels, err := open(testContext(t), newNode(t), t.TempDir(), quiet, ResolvePeer, names.listen)
+	require.NoError(t, err)
+	defer tunnels.Close()
+	mustListen(t, tunnels, ListenSpec{Protocol: "/x/ssh", Target: "127.0.0.1:22"})
+	made := make(chan error, 1)
+	go func() {
+		_, _, err := tunnels.Forward(context.Background(), ForwardSpec{Protocol: "/x/a", Listen: "slow.example:1", Peer: away})
+		made <- err
+	}()
+	_, limited := (<-names.asked).Deadline()
+	assert.True(t, limited)
+	soon(t, func() {
+		_, err := tunnels.Update("/x/ssh", func(a *bridge.Access, _ *bridge.Limits) error {
+			id, err := peer.Decode(away)
+			a.Deny = append(a.Deny, id)
+			return err
+		})
+		assert.NoError(t, err)
+	})
+	names.answer <- nil
+	require.NoError(t, <-made)
+	assert.Len(t, tunnels.List().Forwards, 1)
+}
+
+func TestAForwardThatIsClosedWhileItsNameIsLookedUpDoesNotListen(t *testing.T) {
+	dir := t.TempDir()
+	entry := `{"version":1,"listeners":[],"forwards":[{"protocol":"/x/a","listen":"slow.example:1","peer":"` + away + `"}]}`
+	require.NoError(t, os.WriteFile(filepath.Join(dir, FileName), []byte(entry), 0o600))
+	names := newSlowNames()
+	go func() { <-names.asked; names.answer <- fmt.Errorf("no such host") }()
+	tunnels, err := open(testContext(t), newNode(t), dir, quiet, ResolvePeer, names.listen)
+	require.NoError(t, err)
+	<-names.asked // again
+	soon(t, func() {
+		closed, err := tunnels.CloseMatching(Match{Protocol: "/x/a"})
+		assert.NoError(t, err)
+		assert.Equal(t, 1, closed)
+	})
+	names.answer <- nil
+	from := <-names.made
+	soon(t, func() {
+		_, err := from.Accept()
+		assert.ErrorIs(t, err, net.ErrClosed)
+	})
+	require.NoError(t, tunnels.Close())
 }
