@@ -53,8 +53,9 @@ const (
 // Options configure a gateway. The zero value is usable.
 type Options struct {
 	// Hosts are the host names and IP addresses at which the gateway answers, without port,
-	// in addition to the IP addresses that it listens on and localhost: see ParseHost. *.NAME means that all names below NAME resolve to
-	// the gateway, too: services then have names of their own below it, as below localhost.
+	// in addition to the IP addresses that it listens on and localhost: see ParseHost.
+	// *.NAME means that all names below NAME resolve to the gateway, too: services then have
+	// names of their own below it, as below localhost.
 	Hosts []string
 	// Logger receives failures. If nil, nothing is logged.
 	Logger *slog.Logger
