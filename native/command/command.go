@@ -147,6 +147,11 @@ func Endings() []os.Signal {
 	return list
 }
 
+// HungUp reports whether SIGHUP ended a command's context.
+func HungUp(ctx context.Context) bool {
+	return ctx.Err() != nil && strings.HasPrefix(context.Cause(ctx).Error(), syscall.SIGHUP.String()+" ")
+}
+
 func (p Program) fail(err error, code int) int {
 	text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
 	_ = Line(os.Stderr, "%s: %s", p.Name, text)

@@ -50,18 +50,35 @@ func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	if err != nil {
 		return about("forward", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
 	failed := make(chan error, 1)
+	sent := make(chan struct{})
 	go func() { // ends with the process: reading a terminal cannot be interrupted
+		defer close(sent)
 		if err := send(conn, os.Stdin); err != nil {
 			failed <- err
 			_ = conn.Close() // ends the other direction, too
 		}
 	}()
+	hungUp := func() { // ssh sends SIGHUP to its ProxyCommand, and then closes the pipes
+		select {
+		case <-sent:
+		case <-time.After(hangUpTime):
+		}
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if command.HungUp(ctx) {
+			hungUp()
+		}
+		_ = conn.Close()
+	})
+	defer stop()
 	_, err = io.Copy(os.Stdout, conn)
-	if ctx.Err() != nil {
-		return command.ErrInterrupted // without a word: ssh ends its ProxyCommand like this
+	switch {
+	case command.HungUp(ctx):
+		hungUp()
+		fallthrough
+	case ctx.Err() != nil:
+		return command.ErrInterrupted
 	}
 	select {
 	case err := <-failed:
@@ -73,6 +90,10 @@ func joinStdio(ctx context.Context, f clientFlags, q control.DialCall) error {
 	}
 	return about("forward", err)
 }
+
+// hangUpTime is how long standard input may take to end after SIGHUP. If it does not end,
+// the stream is reset.
+const hangUpTime = 2 * time.Second
 
 // send sends all of from, and then the end. It returns an error only if from failed; if
 // the stream fails, its other direction reports that.
