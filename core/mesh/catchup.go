@@ -145,7 +145,9 @@ func (h *history) askAround(age time.Duration, via peer.ID) {
 	defer cancel()
 	peers := h.historians(via)
 	for _, p := range peers[:min(len(peers), catchUpPeers)] {
-		a, err := h.t.m.replay.Sync(ctx, p, h.t.typ, h.ask(age, new(int)))
+		var brought int
+		a, err := h.t.m.replay.Sync(ctx, p, h.t.typ, h.ask(age, &brought))
+		h.brought.Add(int64(brought))
 		if err != nil && ctx.Err() == nil {
 			h.t.m.log.Debug("a peer could not be asked for what was missed", "type", h.t.typ, "peer", p, "error", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -34,7 +35,8 @@ type history struct {
 	kept         bool       // past keeps more than recent
 	whileCarried bool       // only the carrier wants it kept
 
-	turn chan struct{} // holds a token while the history is being requested
+	turn    chan struct{} // holds a token while the history is being requested
+	brought atomic.Int64  // messages that rounds of catching up have delivered
 
 	mu        sync.Mutex
 	listening bool        // on the topic
@@ -185,7 +187,8 @@ const (
 type Recovery struct {
 	// Peers are the peers that answered, completely or in part.
 	Peers []peer.ID
-	// Messages is the number of delivered messages.
+	// Messages is the number of delivered messages. It includes those that the node got by
+	// itself while Recover waited: who has just subscribed asks for the last second, too.
 	Messages int
 	// Gaps are the ranges of numbered broadcasts that none of Peers has, as far as is
 	// known.
@@ -226,6 +229,7 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 	if t == nil || !t.history.isKept() {
 		return r, fmt.Errorf("%w: call KeepHistory first", ErrNotKept)
 	}
+	before := t.history.brought.Load()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.ctx, cancel)()
@@ -238,6 +242,9 @@ func (m *Mesh) recover(ctx context.Context, typ string) (r Recovery, err error) 
 		}
 		peers = peers[:min(len(peers), recoverPeers)]
 		if err = t.history.takeTurn(ctx); err == nil {
+			now := t.history.brought.Load()
+			r.Messages += int(now - before)
+			before = now
 			err = t.history.recoverFrom(ctx, peers, &r)
 			t.history.giveTurn()
 		}

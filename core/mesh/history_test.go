@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,6 +252,45 @@ func TestAStoreThatCannotBeReadLeavesTheHistoryThereWas(t *testing.T) {
 	say(4, 4)
 	assert.Equal(t, 4, n.memoryOf("chat").Stats().Entries, "what is recent is still remembered")
 	assert.False(t, n.lookup("chat").history.isKept())
+}
+
+func TestARecoveryCountsWhatTheNodeGotByItselfMeanwhile(t *testing.T) {
+	t.Parallel()
+	r, _ := archive(t, replay.Limits{}, 3)
+	n := newNode(t, Options{})
+	subscribe(t, "chat", n)
+	require.NoError(t, n.KeepHistory("chat", replay.Limits{}))
+	h := &n.lookup("chat").history
+	require.NoError(t, h.takeTurn(t.Context())) // as a round does
+	begun := &used{t.Context(), make(chan struct{}), sync.Once{}}
+	recovery := make(chan Recovery, 1)
+	go func() {
+		r, err := n.Recover(begun, "chat")
+		assert.NoError(t, err)
+		recovery <- r
+	}()
+	<-begun.done
+	connect(t, n, r)
+	require.Eventually(t, func() bool { return len(h.historians("")) > 0 }, patience, time.Millisecond)
+	var brought int
+	_, err := n.replay.Sync(t.Context(), r.self, "chat", h.ask(h.past.Limits().Age, &brought))
+	require.NoError(t, err)
+	require.Equal(t, 3, brought)
+	h.brought.Add(3)
+	h.giveTurn()
+	assert.Equal(t, 3, (<-recovery).Messages)
+}
+
+// used is a context that tells when it is first waited for.
+type used struct {
+	context.Context
+	done chan struct{}
+	once sync.Once
+}
+
+func (u *used) Done() <-chan struct{} {
+	u.once.Do(func() { close(u.done) })
+	return u.Context.Done()
 }
 
 func TestRecoverySaysThatThereIsNobodyToAsk(t *testing.T) {
