@@ -93,7 +93,7 @@ func (d *drift) Change(e Entity, dst []byte) []byte {
 	return dst
 }
 
-// pipe is a stream whose other end is a player that keeps a list of what it knows.
+// pipe is a stream to a player. The player lists the entities that it knows.
 type pipe struct {
 	t     testing.TB
 	tick  wire.Tick

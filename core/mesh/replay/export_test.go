@@ -30,7 +30,7 @@ func EntryFrame(signed []byte) []byte {
 	return appendFrame(nil, (&wireFrame{entry: &wireEntry{signed: signed}}).append(nil))
 }
 
-// KnownFrame returns the frame of what a peer knows, as on the wire.
+// KnownFrame returns the frame that lists a peer's known broadcasts, as on the wire.
 func KnownFrame(k Known) []byte { return appendFrame(nil, (&wireFrame{known: &k}).append(nil)) }
 
 // EndFrame returns the last frame of an answer, as on the wire.

@@ -119,7 +119,7 @@ func (p *roomPrinter) line(s control.RoomState) error {
 	return command.Line(os.Stdout, "%s", line)
 }
 
-// counted returns a number with the singular or the plural of what it counts.
+// counted returns a number with a noun, in the singular or the plural.
 func counted(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
